@@ -1,0 +1,1 @@
+//! The signed document that tells one node what to do.

@@ -1,0 +1,1 @@
+//! The words that users and programs share: kinds, names, selectors, conditions.

@@ -1,0 +1,1 @@
+//! The chained CNI plugin: a thin client of the agent's socket.

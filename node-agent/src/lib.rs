@@ -1,0 +1,1 @@
+//! The node agent: verifies intents, enforces them, reads the kernel back and reports.

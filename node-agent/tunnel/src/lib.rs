@@ -1,0 +1,1 @@
+//! Serves userspace WireGuard devices that the agent names.
