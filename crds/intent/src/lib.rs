@@ -1,1 +1,29 @@
 //! The signed document that tells one node what to do.
+//!
+//! The bytes that were signed are the bytes that are parsed: an [`Envelope`] (DSSE) carries the
+//! gzip of a JSON [`Body`], and [`verify_intent`] is the only maker of a [`Verified`] body.
+//!
+//! | module | for |
+//! |---|---|
+//! | [`words`] | newtypes that state their rule: names, marks, prefixes, serials |
+//! | [`body`] | the document itself, section by section |
+//! | [`keys`] | key ids, key sets and the documents that change them |
+//! | [`envelope`] | DSSE: what is signed, what is shipped |
+//! | [`sign`] | what the operator does |
+//! | [`verify`] | what the agent does, and every reason to refuse |
+
+pub mod body;
+pub mod envelope;
+pub mod keys;
+pub mod sign;
+pub mod verify;
+pub mod words;
+
+pub use body::Body;
+pub use envelope::Envelope;
+pub use keys::{KeyId, KeySet};
+pub use verify::{Refusal, Verified};
+pub use words::{
+    Address, ExitName, IfName, Mark, Namespace, NodeName, NodeUid, PodName, Prefix, ScopeId, Serial, TableId, Uid,
+    WgKey,
+};

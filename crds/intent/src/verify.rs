@@ -1,0 +1,353 @@
+//! What the agent does: the signature first, then the document, each refusal with a reason of its own.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use crate::body::{Body, Inconsistency, NodeIdentity};
+use crate::envelope::{Envelope, PayloadError, PayloadType, pre_authentication_encoding, unpack};
+use crate::keys::{KeyError, KeySet, KeySetDocument};
+use crate::sign::Release;
+use crate::words::Serial;
+
+/// How far ahead of now `issuedAt` may lie: clocks of operator and node differ.
+pub const SKEW_ALLOWANCE: SignedDuration = SignedDuration::from_secs(60);
+
+/// What the node knows when it verifies.
+#[derive(Debug, Clone)]
+pub struct Context<'a> {
+    /// Who this node is, from its token's claim.
+    pub node: &'a NodeIdentity,
+    /// The keys that it trusts.
+    pub keys: &'a KeySet,
+    /// The highest of the wall clock and the highest time that the ledger has seen.
+    pub now: Timestamp,
+    /// The last document that was accepted, or nothing on a new ledger.
+    pub last: Option<Accepted<'a>>,
+}
+
+/// The last accepted document.
+#[derive(Debug, Clone, Copy)]
+pub struct Accepted<'a> {
+    /// Its serial.
+    pub serial: Serial,
+    /// Its digest.
+    pub digest: &'a str,
+}
+
+/// A document whose signature, addressee, time and serial were checked. Only this module makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified<T> {
+    document: T,
+    digest: String,
+}
+
+impl<T> Verified<T> {
+    /// The document.
+    #[must_use]
+    pub const fn get(&self) -> &T {
+        &self.document
+    }
+
+    /// SHA-256 of what was signed, in hex.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+}
+
+/// Why a document was refused. What was in force stays in force.
+#[derive(Debug, Error)]
+pub enum Refusal {
+    /// The file or field is no envelope.
+    #[error("the envelope is not JSON of the expected form")]
+    Malformed(#[source] serde_json::Error),
+    /// The payload's media type is not the expected one.
+    #[error("payload type {found:?}, expected {expected:?}")]
+    PayloadType {
+        /// What was found.
+        found: String,
+        /// What belongs there.
+        expected: &'static str,
+    },
+    /// No signature is by a key that this node trusts.
+    #[error("none of the signing keys {found:?} is trusted here")]
+    UnknownKey {
+        /// The key ids of the envelope.
+        found: Vec<String>,
+    },
+    /// A trusted key is named, but the signature is not its own.
+    #[error("the signature is not valid")]
+    BadSignature,
+    /// The payload cannot be decoded or unpacked.
+    #[error("the payload cannot be read")]
+    Payload(#[source] PayloadError),
+    /// It unpacks to more than the limit.
+    #[error("the payload unpacks to more than the limit")]
+    TooLarge,
+    /// The payload is signed but not understood: an unknown field or class, or a broken word.
+    #[error("the document is not understood")]
+    NotUnderstood(#[source] serde_json::Error),
+    /// The body contradicts itself.
+    #[error("the body contradicts itself")]
+    Inconsistent(#[source] Inconsistency),
+    /// It is for another node.
+    #[error("it is for node {found}, this is {own}")]
+    WrongNode {
+        /// The addressee.
+        found: String,
+        /// This node.
+        own: String,
+    },
+    /// It is for an earlier or later node of the same name.
+    #[error("it is for node UID {found}, this is {own}")]
+    WrongNodeUid {
+        /// The addressee.
+        found: String,
+        /// This node.
+        own: String,
+    },
+    /// Its time is over.
+    #[error("it was valid until {not_after}, now is {now}")]
+    Expired {
+        /// The end of its validity.
+        not_after: Timestamp,
+        /// What was taken for now.
+        now: Timestamp,
+    },
+    /// It was issued in the future.
+    #[error("it was issued at {issued_at}, now is {now}")]
+    FromTheFuture {
+        /// When it says it was issued.
+        issued_at: Timestamp,
+        /// What was taken for now.
+        now: Timestamp,
+    },
+    /// An older document than the last one.
+    #[error("serial {found} is below {last}")]
+    Replayed {
+        /// Its serial.
+        found: Serial,
+        /// The last one.
+        last: Serial,
+    },
+    /// Another document with the same serial: somebody signs twice.
+    #[error("serial {serial} was seen with digest {last}, now with {found}")]
+    Equivocation {
+        /// The shared serial.
+        serial: Serial,
+        /// The digest of the accepted one.
+        last: String,
+        /// The digest of this one.
+        found: String,
+    },
+    /// A key set that is not newer than the pinned one.
+    #[error("key set version {found} is not above {pinned}")]
+    KeySetVersion {
+        /// Its version.
+        found: u64,
+        /// The pinned one.
+        pinned: u64,
+    },
+    /// A key set with a key that cannot be used, or with none.
+    #[error("the key set cannot be used")]
+    KeySet(#[source] KeyError),
+    /// A key set without keys would lock the node out for ever.
+    #[error("the key set is empty")]
+    EmptyKeySet,
+}
+
+impl Refusal {
+    /// The reason as conditions, audit log and metrics name it.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "Malformed",
+            Self::PayloadType { .. } => "PayloadType",
+            Self::UnknownKey { .. } => "UnknownKey",
+            Self::BadSignature => "BadSignature",
+            Self::Payload(_) => "BadPayload",
+            Self::TooLarge => "TooLarge",
+            Self::NotUnderstood(_) => "NotUnderstood",
+            Self::Inconsistent(_) => "Inconsistent",
+            Self::WrongNode { .. } => "WrongNode",
+            Self::WrongNodeUid { .. } => "WrongNodeUid",
+            Self::Expired { .. } => "Expired",
+            Self::FromTheFuture { .. } => "FromTheFuture",
+            Self::Replayed { .. } => "Replayed",
+            Self::Equivocation { .. } => "Equivocation",
+            Self::KeySetVersion { .. } => "KeySetVersion",
+            Self::KeySet(_) => "BadKeySet",
+            Self::EmptyKeySet => "EmptyKeySet",
+        }
+    }
+}
+
+/// Parses an envelope.
+///
+/// # Errors
+/// [`Refusal::Malformed`].
+pub fn parse_envelope(json: &[u8]) -> Result<Envelope, Refusal> {
+    serde_json::from_slice(json).map_err(Refusal::Malformed)
+}
+
+/// Verifies an intent.
+///
+/// # Errors
+/// Every [`Refusal`] but those of key sets.
+pub fn verify_intent(envelope: &Envelope, context: &Context<'_>) -> Result<Verified<Body>, Refusal> {
+    let packed = verify_signature(envelope, PayloadType::Intent, context.keys)?;
+    let json = unpack(&packed).map_err(|error| match error {
+        PayloadError::TooLarge => Refusal::TooLarge,
+        other => Refusal::Payload(other),
+    })?;
+    let document: Body = parse(&json)?;
+    document.check().map_err(Refusal::Inconsistent)?;
+    let digest = envelope.digest().map_err(Refusal::Payload)?;
+    let stamp = Stamp {
+        node: &document.node,
+        serial: document.serial,
+        issued_at: document.issued_at,
+        not_after: document.not_after,
+        digest: &digest,
+    };
+    stamp.verify(context)?;
+    Ok(Verified { document, digest })
+}
+
+/// Verifies a release.
+///
+/// # Errors
+/// Every [`Refusal`] but those of key sets.
+pub fn verify_release(envelope: &Envelope, context: &Context<'_>) -> Result<Verified<Release>, Refusal> {
+    let json = verify_signature(envelope, PayloadType::Release, context.keys)?;
+    let document: Release = parse(&json)?;
+    let digest = envelope.digest().map_err(Refusal::Payload)?;
+    let stamp = Stamp {
+        node: &document.node,
+        serial: document.serial,
+        issued_at: document.issued_at,
+        not_after: document.not_after,
+        digest: &digest,
+    };
+    stamp.verify(context)?;
+    Ok(Verified { document, digest })
+}
+
+/// Verifies a key set: signed by a current key and newer than the pinned one.
+///
+/// # Errors
+/// [`Refusal`].
+pub fn verify_key_set(envelope: &Envelope, pinned: &KeySet) -> Result<Verified<KeySet>, Refusal> {
+    let json = verify_signature(envelope, PayloadType::KeySet, pinned)?;
+    let document: KeySetDocument = parse(&json)?;
+    if document.version <= pinned.version() {
+        return Err(Refusal::KeySetVersion { found: document.version, pinned: pinned.version() });
+    }
+    let keys = KeySet::from_document(&document).map_err(Refusal::KeySet)?;
+    if keys.is_empty() {
+        return Err(Refusal::EmptyKeySet);
+    }
+    Ok(Verified { document: keys, digest: envelope.digest().map_err(Refusal::Payload)? })
+}
+
+fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(json).map_err(Refusal::NotUnderstood)
+}
+
+fn verify_signature(envelope: &Envelope, kind: PayloadType, keys: &KeySet) -> Result<Vec<u8>, Refusal> {
+    if envelope.payload_type != kind.media_type() {
+        return Err(Refusal::PayloadType { found: envelope.payload_type.clone(), expected: kind.media_type() });
+    }
+    let payload = envelope.payload_bytes().map_err(Refusal::Payload)?;
+    let signed = pre_authentication_encoding(&envelope.payload_type, &payload);
+    let mut named_a_trusted_key = Trust::None;
+    for signature in &envelope.signatures {
+        let Some(key) = keys.get(&signature.keyid) else { continue };
+        named_a_trusted_key = Trust::Named;
+        let Ok(bytes) = STANDARD.decode(&signature.sig) else { continue };
+        let Ok(bytes) = <[u8; 64]>::try_from(bytes) else { continue };
+        if key.verify_strict(&signed, &ed25519_dalek::Signature::from_bytes(&bytes)).is_ok() {
+            return Ok(payload);
+        }
+    }
+    Err(match named_a_trusted_key {
+        Trust::Named => Refusal::BadSignature,
+        Trust::None => Refusal::UnknownKey {
+            found: envelope.signatures.iter().map(|signature| signature.keyid.to_string()).collect(),
+        },
+    })
+}
+
+enum Trust {
+    None,
+    Named,
+}
+
+/// What intents and releases have in common.
+struct Stamp<'a> {
+    node: &'a NodeIdentity,
+    serial: Serial,
+    issued_at: Timestamp,
+    not_after: Timestamp,
+    digest: &'a str,
+}
+
+impl Stamp<'_> {
+    fn verify(&self, context: &Context<'_>) -> Result<(), Refusal> {
+        if self.node.name != context.node.name {
+            return Err(Refusal::WrongNode {
+                found: self.node.name.to_string(),
+                own: context.node.name.to_string(),
+            });
+        }
+        if self.node.uid != context.node.uid {
+            return Err(Refusal::WrongNodeUid { found: self.node.uid.to_string(), own: context.node.uid.to_string() });
+        }
+        if self.issued_at.duration_since(context.now) > SKEW_ALLOWANCE {
+            return Err(Refusal::FromTheFuture { issued_at: self.issued_at, now: context.now });
+        }
+        if let Some(last) = &context.last {
+            if self.serial < last.serial {
+                return Err(Refusal::Replayed { found: self.serial, last: last.serial });
+            }
+            if self.serial == last.serial && self.digest != last.digest {
+                return Err(Refusal::Equivocation {
+                    serial: self.serial,
+                    last: last.digest.to_owned(),
+                    found: self.digest.to_owned(),
+                });
+            }
+        }
+        if self.not_after <= context.now {
+            return Err(Refusal::Expired { not_after: self.not_after, now: context.now });
+        }
+        Ok(())
+    }
+}
+
+/// A digest and reason in one line for logs and reports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusalRecord {
+    /// [`Refusal::reason`].
+    pub reason: &'static str,
+    /// The refusal and its causes, outermost first.
+    pub message: String,
+}
+
+impl From<&Refusal> for RefusalRecord {
+    fn from(refusal: &Refusal) -> Self {
+        let mut message = refusal.to_string();
+        let mut source = std::error::Error::source(refusal);
+        while let Some(cause) = source {
+            message.push_str(": ");
+            message.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        Self { reason: refusal.reason(), message }
+    }
+}
