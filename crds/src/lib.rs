@@ -1,1 +1,23 @@
 //! The words that users and programs share: kinds, names, selectors, conditions.
+//!
+//! Every kind is in the group [`names::GROUP`], version [`names::VERSION`]. What an object alone can
+//! decide is in its schema (bounds, patterns, CEL rules); what needs other objects is the compiler's.
+//!
+//! This crate does no I/O and knows no client: it is types, their schemas and pure functions on them.
+
+pub mod conditions;
+pub mod egress_policy;
+pub mod exit_node;
+pub mod interface_isolation;
+pub mod names;
+pub mod node_intent;
+pub mod node_report;
+pub mod schema;
+
+pub use egress_policy::{EgressPolicy, EgressPolicySpec, EgressPolicyStatus};
+pub use exit_node::{ExitNode, ExitNodeSpec, ExitNodeStatus};
+pub use interface_isolation::{
+    InterfaceIsolation, InterfaceIsolationSpec, InterfaceIsolationStatus,
+};
+pub use node_intent::{NodeIntent, NodeIntentSpec};
+pub use node_report::{NodeReport, NodeReportSpec, NodeReportStatus};

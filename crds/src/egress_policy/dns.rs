@@ -1,0 +1,51 @@
+//! How the selected pods resolve names.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How the selected pods resolve names. Cluster names always go to the cluster's own DNS.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Dns {
+    /// What happens to queries for names outside the cluster.
+    #[serde(default)]
+    pub mode: DnsMode,
+
+    /// Servers that are asked, through the exit. Without any: the address that the pod asked when it is outside the cluster,
+    /// else the operator's setting `dnsUpstreams`, else the answer is REFUSED. With no working exit the answer is SERVFAIL.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "crate::schema::address::upstreams")]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub upstreams: Vec<String>,
+
+    /// The answer for a name that no rule allows; with mode Filter.
+    #[serde(default)]
+    pub refusal: DnsRefusal,
+}
+
+/// What happens to queries for names outside the cluster.
+#[derive(
+    JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub enum DnsMode {
+    /// They are asked through the exit.
+    #[default]
+    Forward,
+    /// Only names that a rule allows are asked, through the exit.
+    Filter,
+    /// They are refused.
+    Block,
+}
+
+/// The answer for a refused name.
+#[derive(
+    JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub enum DnsRefusal {
+    /// The name does not exist.
+    #[default]
+    NXDOMAIN,
+    /// The server will not answer.
+    REFUSED,
+}

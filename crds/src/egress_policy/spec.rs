@@ -1,0 +1,311 @@
+//! What a user asks of a policy.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Action, Dns, EgressPolicyStatus, PolicyRule};
+use crate::exit_node::LanAccess;
+
+/// A policy: which pods of a namespace leave by which exit, and what they may reach.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "postern.dev",
+    version = "v1alpha1",
+    kind = "EgressPolicy",
+    plural = "egresspolicies",
+    singular = "egresspolicy",
+    shortname = "egp",
+    category = "postern",
+    namespaced,
+    status = "EgressPolicyStatus",
+    derive = "PartialEq",
+    derive = "Default",
+    doc = "EgressPolicy says which pods of its namespace leave by which exit, and what they may reach.",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
+    printcolumn(
+        name = "Exit",
+        type_ = "string",
+        json_path = ".spec.route.exitNodes[0].name"
+    ),
+    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.failureMode"),
+    printcolumn(
+        name = "Selected",
+        type_ = "integer",
+        json_path = ".status.pods.selected"
+    ),
+    printcolumn(
+        name = "Enforced",
+        type_ = "integer",
+        json_path = ".status.pods.enforced"
+    ),
+    printcolumn(
+        name = "Blocked",
+        type_ = "integer",
+        json_path = ".status.pods.blocked"
+    ),
+    printcolumn(
+        name = "Priority",
+        type_ = "integer",
+        json_path = ".spec.priority",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Nodes",
+        type_ = "integer",
+        json_path = ".status.nodes.programmed",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.failureMode != 'Open' || has(self.failOpenAfter)")
+    .message("failureMode Open needs failOpenAfter, the time without an exit after which traffic may use the node's uplink, such as 30s"))]
+#[x_kube(validation = Rule::new("self.failureMode == 'Open' || !has(self.failOpenAfter)")
+    .message("failOpenAfter is for failureMode Open only; leave it out, or write failureMode: Open"))]
+#[x_kube(validation = Rule::new("self.dns.mode == 'Filter' || !has(self.rules) || !self.rules.exists(r, r.to.exists(t, has(t.fqdn)))")
+    .message("a rule with fqdn needs dns.mode Filter, because only the filter learns the addresses of a name; write dns: {mode: Filter}, or use cidr"))]
+pub struct EgressPolicySpec {
+    /// Pods of this namespace that the policy is for; an empty selector chooses all of them.
+    #[schemars(schema_with = "crate::schema::meta::label_selector")]
+    pub pod_selector: LabelSelector,
+
+    /// Which policy counts for a pod that several select: the higher priority, then the name that sorts first.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub priority: i32,
+
+    /// Where the traffic leaves.
+    pub route: Route,
+
+    /// What happens while no exit works.
+    #[serde(default)]
+    pub failure_mode: FailureMode,
+
+    /// Time without an exit after which traffic may use the node's uplink; with failureMode Open only, and required there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::text::duration")]
+    pub fail_open_after: Option<String>,
+
+    /// What happens to traffic that no rule names.
+    pub default_action: Action,
+
+    /// What the pods may reach; the first rule that matches decides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub rules: Vec<PolicyRule>,
+
+    /// Connections that others open to the pods.
+    #[serde(default)]
+    pub inbound: Inbound,
+
+    /// How the pods resolve names.
+    #[serde(default)]
+    pub dns: Dns,
+
+    /// Whether the pods may reach private ranges (10/8, 172.16/12, 192.168/16, 100.64/10, fc00::/7) by the exit, which must allow it as well.
+    /// A private prefix in a rule stands for the policy's half only.
+    #[serde(default)]
+    pub lan_access: LanAccess,
+
+    /// Special-use ranges that the pods may reach all the same.
+    #[serde(default, skip_serializing_if = "SpecialUse::is_empty")]
+    pub special_use: SpecialUse,
+
+    /// Limits for each pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Limits")]
+    pub limits: Option<Limits>,
+
+    /// What happens to connections that a stricter policy would not have let out.
+    #[serde(default)]
+    pub established_flows: EstablishedFlows,
+
+    /// What is logged of the pods' traffic: metadata, never payload.
+    #[serde(default)]
+    pub audit: Audit,
+
+    /// Whether the policy blocks, or only counts and reports what it would block.
+    #[serde(default)]
+    pub enforcement: Enforcement,
+}
+
+/// Where traffic leaves.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.type != 'Exit' || (has(self.exitNodes) && size(self.exitNodes) > 0)")
+    .message("route type Exit needs exitNodes, the names of 1 to 8 ExitNodes in order of preference"))]
+#[x_kube(validation = Rule::new("self.type == 'Exit' || !has(self.exitNodes) || size(self.exitNodes) == 0")
+    .message("exitNodes is for route type Exit only; leave it out, or write type: Exit"))]
+pub struct Route {
+    /// By an exit, or by the node's own uplink.
+    #[serde(rename = "type")]
+    pub type_: RouteType,
+
+    /// Exits in order of preference; with type Exit only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub exit_nodes: Vec<ExitRef>,
+}
+
+/// How traffic leaves.
+#[derive(
+    JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub enum RouteType {
+    /// By an exit.
+    #[default]
+    Exit,
+    /// By the node's own uplink, filtered by the rules.
+    NodeUplink,
+}
+
+/// Name of an `ExitNode`.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExitRef {
+    /// Name of the `ExitNode`.
+    #[schemars(schema_with = "crate::schema::text::object_name")]
+    pub name: String,
+}
+
+/// What happens while no exit works.
+#[derive(
+    JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub enum FailureMode {
+    /// Nothing leaves.
+    #[default]
+    Closed,
+    /// After `failOpenAfter`, traffic may use the node's uplink.
+    Open,
+}
+
+/// Connections that others open to the pods.
+#[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Inbound {
+    /// Which replies may go back the way their connection came.
+    #[serde(default)]
+    pub replies: Replies,
+}
+
+/// Which replies may go back the way their connection came.
+#[derive(
+    JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub enum Replies {
+    /// Those of connections that arrived by a service at one of the node's own or load-balancer addresses.
+    #[default]
+    Services,
+    /// None.
+    None,
+}
+
+/// Special-use ranges: 0/8, 127/8, ::, ::1, 169.254/16, fe80::/10, multicast, broadcast and metadata addresses.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SpecialUse {
+    /// Prefixes inside the special-use ranges that rules may allow all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "crate::schema::address::special_use_exceptions")]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub exceptions: Vec<String>,
+}
+
+impl SpecialUse {
+    /// Whether nothing is excepted.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.exceptions.is_empty()
+    }
+}
+
+/// Limits for each pod.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Limits {
+    /// Connections at the same time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32", range(min = 1, max = 10_000_000))]
+    pub connections: Option<u32>,
+
+    /// New connections in a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32", range(min = 1, max = 10_000_000))]
+    pub new_connections_per_second: Option<u32>,
+
+    /// Packets in a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32", range(min = 1, max = 100_000_000))]
+    pub packets_per_second: Option<u32>,
+
+    /// Bytes in a second: a number, or a quantity such as `10Mi`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::text::bytes")]
+    pub bytes_per_second: Option<IntOrString>,
+}
+
+/// What happens to connections that a stricter policy would not have let out.
+#[derive(
+    JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub enum EstablishedFlows {
+    /// They are cut.
+    #[default]
+    Cut,
+    /// They may finish.
+    Keep,
+}
+
+/// What is logged.
+#[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Audit {
+    /// Which connections are logged.
+    #[serde(default)]
+    pub log: AuditLog,
+}
+
+/// Which connections are logged.
+#[derive(
+    JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub enum AuditLog {
+    /// None.
+    #[default]
+    None,
+    /// Those that were denied.
+    Denied,
+    /// All.
+    All,
+}
+
+/// Whether a policy blocks.
+#[derive(
+    JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub enum Enforcement {
+    /// It blocks.
+    #[default]
+    Enforce,
+    /// It counts and reports, and blocks nothing.
+    Observe,
+}

@@ -1,0 +1,67 @@
+//! What became of a policy.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+/// What became of a policy; counts, never a map per node.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EgressPolicyStatus {
+    /// `Accepted`, `ResolvedRefs`, `Programmed`, `Ready`, `FullyEnforced`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "crate::schema::meta::conditions")]
+    pub conditions: Vec<Condition>,
+
+    /// Selected pods by what holds for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "PodCounts")]
+    pub pods: Option<PodCounts>,
+
+    /// Nodes with selected pods by how far they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "NodeCounts")]
+    pub nodes: Option<NodeCounts>,
+}
+
+/// Selected pods, counted.
+#[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodCounts {
+    /// Pods that the selector chooses.
+    #[serde(default)]
+    pub selected: u32,
+
+    /// Those that leave by the exit and by nothing else.
+    #[serde(default)]
+    pub enforced: u32,
+
+    /// Those that have no way out now.
+    #[serde(default)]
+    pub blocked: u32,
+
+    /// Those that another policy of this namespace decides about.
+    #[serde(default)]
+    pub overridden: u32,
+
+    /// Those that cannot be told apart by address (hostNetwork) or whose path bypasses the guard.
+    #[serde(default)]
+    pub unenforceable: u32,
+}
+
+/// Nodes, counted.
+#[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeCounts {
+    /// Nodes with selected pods.
+    #[serde(default)]
+    pub desired: u32,
+
+    /// Those whose kernel was read back and carries this generation.
+    #[serde(default)]
+    pub programmed: u32,
+
+    /// Those whose last report is too old to count.
+    #[serde(default)]
+    pub stale: u32,
+}

@@ -1,0 +1,253 @@
+//! What a user asks of an exit.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ExitNodeStatus, External, Gateway};
+
+/// An exit: where the traffic of selected pods leaves.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "postern.dev",
+    version = "v1alpha1",
+    kind = "ExitNode",
+    plural = "exitnodes",
+    singular = "exitnode",
+    shortname = "exit",
+    category = "postern",
+    status = "ExitNodeStatus",
+    derive = "PartialEq",
+    doc = "ExitNode is where the traffic of selected pods leaves: gateway nodes of the cluster, or an external WireGuard server.",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
+    printcolumn(
+        name = "Active",
+        type_ = "string",
+        json_path = r#".status.gateways[?(@.role=="Active")].node"#
+    ),
+    printcolumn(
+        name = "Clients",
+        type_ = "integer",
+        json_path = ".status.clients.programmed"
+    ),
+    printcolumn(
+        name = "Desired",
+        type_ = "integer",
+        json_path = ".status.clients.desired",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Endpoint",
+        type_ = "string",
+        json_path = r#".status.gateways[?(@.role=="Active")].endpoint"#,
+        priority = 1
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.gateway) != has(self.external)")
+    .message("write exactly one of gateway (nodes of this cluster) and external (a WireGuard server)"))]
+#[x_kube(validation = Rule::new("!self.paths.exists(p, p == 'Relay') || has(self.relay)")
+    .message("path Relay needs relay.nodeSelector; write it, or leave Relay out of paths"))]
+#[x_kube(validation = Rule::new("!has(self.relay) || self.paths.exists(p, p == 'Relay')")
+    .message("relay is used by path Relay only; add Relay to paths, or leave relay out"))]
+pub struct ExitNodeSpec {
+    /// The exit is a node of this cluster. Exactly one of gateway and external.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Gateway")]
+    pub gateway: Option<Gateway>,
+
+    /// The exit is a WireGuard server outside. Exactly one of gateway and external.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "External")]
+    pub external: Option<External>,
+
+    /// What the exit offers, always minus the cluster ranges. What it does not offer is dropped, never sent elsewhere.
+    #[serde(default = "default_routes")]
+    #[schemars(schema_with = "crate::schema::address::routes")]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub routes: Vec<String>,
+
+    /// Whether clients may reach the exit's own LAN (private and link-local ranges). The policy must allow it as well.
+    #[serde(default)]
+    pub lan_access: LanAccess,
+
+    /// Ways from a client node to the exit, tried in this order.
+    #[serde(default = "default_paths")]
+    #[schemars(length(min = 1, max = 3))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub paths: Vec<Path>,
+
+    /// Nodes that pass traffic on for path Relay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Relay")]
+    pub relay: Option<Relay>,
+
+    /// MTU of the tunnel in bytes. Without it, it is found from the uplink's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32", range(min = 1280, max = 9000))]
+    pub mtu: Option<u32>,
+
+    /// How the exit's health is found beyond the tunnel's own handshakes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Probe")]
+    pub probe: Option<Probe>,
+
+    /// Whether traffic returns to an earlier exit by itself when that one is healthy again.
+    #[serde(default)]
+    pub failback: Failback,
+
+    /// Namespaces whose policies may name this exit.
+    #[serde(default)]
+    pub allowed_namespaces: AllowedNamespaces,
+}
+
+impl Default for ExitNodeSpec {
+    fn default() -> Self {
+        Self {
+            gateway: None,
+            external: None,
+            routes: default_routes(),
+            lan_access: LanAccess::default(),
+            paths: default_paths(),
+            relay: None,
+            mtu: None,
+            probe: None,
+            failback: Failback::default(),
+            allowed_namespaces: AllowedNamespaces::default(),
+        }
+    }
+}
+
+fn default_routes() -> Vec<String> {
+    vec!["0.0.0.0/0".to_owned(), "::/0".to_owned()]
+}
+
+fn default_paths() -> Vec<Path> {
+    vec![Path::Direct]
+}
+
+/// Whether private and link-local ranges may be reached.
+#[derive(
+    JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub enum LanAccess {
+    /// They may not.
+    #[default]
+    Deny,
+    /// They may, where the other side allows it as well.
+    Allow,
+}
+
+/// A way from a client node to the exit.
+#[derive(
+    JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub enum Path {
+    /// WireGuard over UDP, straight to the exit.
+    Direct,
+    /// WireGuard in segments that look like TCP, for networks that drop UDP.
+    FakeTCP,
+    /// WireGuard by way of a relay node.
+    Relay,
+}
+
+/// Nodes that pass tunnels on.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Relay {
+    /// Nodes that can be the relay.
+    #[schemars(schema_with = "crate::schema::meta::label_selector")]
+    pub node_selector: LabelSelector,
+}
+
+/// Active health probe through the exit.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Probe {
+    /// Time between two probes.
+    #[serde(default = "default_interval")]
+    #[schemars(schema_with = "crate::schema::text::duration")]
+    pub interval: String,
+
+    /// Failures in a row after which the exit counts as lost.
+    #[serde(default = "default_failure_threshold")]
+    #[schemars(range(min = 1, max = 100))]
+    pub failure_threshold: u32,
+
+    /// What is connected to; one answer is enough.
+    #[schemars(length(min = 1, max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub targets: Vec<ProbeTarget>,
+}
+
+fn default_interval() -> String {
+    "500ms".to_owned()
+}
+
+const fn default_failure_threshold() -> u32 {
+    2
+}
+
+/// One thing to connect to.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProbeTarget {
+    /// `address:port` to open a TCP connection to.
+    #[schemars(schema_with = "crate::schema::text::probe_target")]
+    pub tcp: String,
+}
+
+/// When traffic returns to an earlier exit.
+#[derive(
+    JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub enum Failback {
+    /// When a person says so.
+    #[default]
+    Manual,
+    /// When the earlier exit is healthy again.
+    Automatic,
+}
+
+/// Namespaces whose policies may name an exit.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("(self.from == 'Selector') == has(self.selector)")
+    .message("from Selector needs selector, and from All takes none"))]
+pub struct AllowedNamespaces {
+    /// All namespaces, or those that the selector chooses by their labels.
+    #[serde(default)]
+    pub from: FromNamespaces,
+
+    /// Labels of the namespaces; with from Selector only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::meta::label_selector")]
+    pub selector: Option<LabelSelector>,
+}
+
+/// How namespaces are chosen.
+#[derive(
+    JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub enum FromNamespaces {
+    /// Every namespace.
+    #[default]
+    All,
+    /// Namespaces that match the selector.
+    Selector,
+}

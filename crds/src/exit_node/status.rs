@@ -1,0 +1,82 @@
+//! What became of an exit.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What became of an exit; counts, never a map per client node.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExitNodeStatus {
+    /// `Accepted`, `ResolvedRefs`, `Programmed`, `Ready`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "crate::schema::meta::conditions")]
+    pub conditions: Vec<Condition>,
+
+    /// Nodes that are this exit or stand by for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["node".into()]))]
+    pub gateways: Vec<GatewayStatus>,
+
+    /// Client nodes by how far they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ClientCounts")]
+    pub clients: Option<ClientCounts>,
+}
+
+/// One gateway of an exit.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayStatus {
+    /// Name of the node.
+    #[schemars(schema_with = "crate::schema::text::object_name")]
+    pub node: String,
+
+    /// Whether traffic leaves here now.
+    pub role: GatewayRole,
+
+    /// Where client nodes reach the tunnel, as `address:port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::text::endpoint")]
+    pub endpoint: Option<String>,
+
+    /// Source addresses that are in force on this node.
+    #[serde(default, rename = "egressIPs", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "crate::schema::address::reported_ips")]
+    pub egress_ips: Vec<String>,
+
+    /// Whether the node could carry the traffic now.
+    #[serde(default)]
+    pub healthy: bool,
+}
+
+/// What a gateway does for its exit.
+#[derive(
+    JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub enum GatewayRole {
+    /// Traffic leaves here.
+    Active,
+    /// Ready to take over.
+    #[default]
+    Standby,
+}
+
+/// Client nodes of an exit, counted.
+#[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientCounts {
+    /// Nodes whose pods are to leave here.
+    #[serde(default)]
+    pub desired: u32,
+
+    /// Those of them whose kernel was read back and does so.
+    #[serde(default)]
+    pub programmed: u32,
+
+    /// Those of them that let nothing out.
+    #[serde(default)]
+    pub sealed: u32,
+}

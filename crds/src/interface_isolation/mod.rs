@@ -1,0 +1,14 @@
+//! `InterfaceIsolation`: at most one uplink of a node is up.
+#![allow(
+    unreachable_pub,
+    reason = "KubeSchema repeats each struct inside a function, where its pub reaches nobody"
+)]
+
+mod spec;
+mod status;
+
+pub use spec::{
+    Confirm, ConfirmProbe, Domain, HotspotException, InterfaceIsolation, InterfaceIsolationSpec,
+    Level, RemoteSafety, Rfkill,
+};
+pub use status::{InterfaceIsolationStatus, IsolationCounts};

@@ -1,0 +1,119 @@
+//! `NodeIntent`: the signed document that tells one node what to do. Internal; only the operator writes it.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+/// Largest envelope payload in bytes of base64. Together with a key set it stays below etcd's limit of 1.5 MiB for one request.
+pub const PAYLOAD_LIMIT: usize = 716_800;
+
+/// The signed document for one node, with printable copies of what identifies it.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "postern.dev",
+    version = "v1alpha1",
+    kind = "NodeIntent",
+    plural = "nodeintents",
+    singular = "nodeintent",
+    category = "postern",
+    derive = "PartialEq",
+    derive = "Default",
+    doc = "NodeIntent is the signed document that tells one node what to do. Internal: only the operator writes it, and nothing secret stands in it.",
+    printcolumn(name = "Serial", type_ = "integer", json_path = ".spec.serial"),
+    printcolumn(name = "NotAfter", type_ = "date", json_path = ".spec.notAfter"),
+    printcolumn(
+        name = "KeySet",
+        type_ = "integer",
+        json_path = ".spec.keySet.version",
+        priority = 1
+    ),
+    printcolumn(
+        name = "NodeUID",
+        type_ = "string",
+        json_path = ".spec.nodeUID",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.serial >= oldSelf.serial")
+    .message("serial must not fall; read the object again and write a higher serial with its resourceVersion"))]
+#[x_kube(validation = Rule::new("!has(oldSelf.keySet) || (has(self.keySet) && self.keySet.version >= oldSelf.keySet.version)")
+    .message("keySet.version must not fall and keySet must not go; write a higher version"))]
+#[x_kube(validation = Rule::new("self.serial > oldSelf.serial || (self.nodeUID == oldSelf.nodeUID && has(self.notAfter) == has(oldSelf.notAfter) && (!has(self.notAfter) || self.notAfter == oldSelf.notAfter) && has(self.envelope) == has(oldSelf.envelope) && (!has(self.envelope) || self.envelope == oldSelf.envelope))")
+    .message("nodeUID, notAfter and envelope change together with a higher serial only; write the new serial"))]
+#[x_kube(validation = Rule::new("!has(self.keySet) || !has(oldSelf.keySet) || self.keySet.version > oldSelf.keySet.version || self.keySet == oldSelf.keySet")
+    .message("keySet changes together with a higher keySet.version only; write the new version"))]
+pub struct NodeIntentSpec {
+    /// UID of the Node object that the document is for.
+    #[serde(rename = "nodeUID")]
+    #[schemars(schema_with = "crate::schema::text::uid")]
+    pub node_uid: String,
+
+    /// Serial of the document in the envelope; 0 while there is none.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 9_007_199_254_740_991_i64))]
+    pub serial: u64,
+
+    /// When the document in the envelope runs out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::meta::time")]
+    pub not_after: Option<Time>,
+
+    /// An intent or a release, signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Envelope")]
+    pub envelope: Option<Envelope>,
+
+    /// Keys that the node is to trust, signed by one that it trusts already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "KeySet")]
+    pub key_set: Option<KeySet>,
+}
+
+/// A DSSE envelope (secure-systems-lab/dsse, envelope.md), field for field.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Envelope {
+    /// Media type of the payload.
+    #[schemars(length(min = 1, max = 128))]
+    pub payload_type: String,
+
+    /// The bytes that were signed, in base64.
+    #[schemars(length(min = 1, max = 716_800))]
+    pub payload: String,
+
+    /// One signature, or several while keys rotate.
+    #[schemars(length(min = 1, max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub signatures: Vec<Signature>,
+}
+
+/// One signature of an envelope.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signature {
+    /// Key id, a hint for the choice of the key.
+    #[serde(default)]
+    #[schemars(length(max = 128))]
+    pub keyid: String,
+
+    /// The signature, in base64.
+    #[schemars(length(min = 1, max = 128))]
+    pub sig: String,
+}
+
+/// A versioned set of trusted keys, signed.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeySet {
+    /// Version of the set, which only grows.
+    #[schemars(range(min = 1, max = 9_007_199_254_740_991_i64))]
+    pub version: u64,
+
+    /// The document, signed by a key that is trusted already.
+    pub envelope: Envelope,
+}

@@ -1,0 +1,120 @@
+//! One scope as the node sees it.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One policy-to-exit binding on the node.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScopeReport {
+    /// Id of the scope in the applied body.
+    #[schemars(schema_with = "crate::schema::text::token")]
+    pub id: String,
+
+    /// What may flow right now.
+    pub posture: Posture,
+
+    /// Where the scope's state machine stands.
+    pub state: ScopeState,
+
+    /// Why, as one word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::text::reason")]
+    pub reason: Option<String>,
+
+    /// The policy that the body carried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ScopePolicy")]
+    pub policy: Option<ScopePolicy>,
+
+    /// The exit in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::text::object_name")]
+    pub exit: Option<String>,
+
+    /// Pods of the scope on this node by what holds for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ScopePods")]
+    pub pods: Option<ScopePods>,
+}
+
+/// What may flow right now.
+#[derive(
+    JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub enum Posture {
+    /// The node's uplink may be used.
+    Open,
+    /// Nothing leaves.
+    #[default]
+    Sealed,
+    /// What leaves does so by the exit.
+    TunnelOnly,
+}
+
+/// Where a scope's state machine stands.
+#[derive(
+    JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub enum ScopeState {
+    /// Not this node's business.
+    #[default]
+    Unclaimed,
+    /// The guard is being put in place.
+    Sealing,
+    /// Tunnel, routes and the rest are being put in place behind the guard.
+    Converging,
+    /// Everything is written and is being read back.
+    Verifying,
+    /// The way to the exit is being opened.
+    Opening,
+    /// Traffic leaves by the exit and by nothing else.
+    Enforcing,
+    /// Enforced, but something that is not needed for it is wrong.
+    Degraded,
+    /// Nothing leaves.
+    Blocked,
+    /// No exit works and the policy allows the node's uplink.
+    FailedOpen,
+    /// A release is being carried out.
+    Releasing,
+}
+
+/// The policy of a scope, as the body carried it.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScopePolicy {
+    /// Namespace of the policy.
+    #[schemars(schema_with = "crate::schema::text::label_name")]
+    pub namespace: String,
+
+    /// Name of the policy.
+    #[schemars(schema_with = "crate::schema::text::object_name")]
+    pub name: String,
+
+    /// UID of the policy.
+    #[schemars(schema_with = "crate::schema::text::uid")]
+    pub uid: String,
+
+    /// Generation of the policy.
+    #[serde(default)]
+    pub generation: i64,
+}
+
+/// Pods of a scope on one node, counted.
+#[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScopePods {
+    /// Pods whose packets leave by the exit and by nothing else, read back.
+    #[serde(default)]
+    pub enforced: u32,
+
+    /// Pods that have no way out.
+    #[serde(default)]
+    pub blocked: u32,
+
+    /// Pods whose path bypasses the guard.
+    #[serde(default)]
+    pub unenforceable: u32,
+}

@@ -1,0 +1,196 @@
+//! Schemas of names, durations, keys and counts.
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
+
+/// DNS label (RFC 1123), the form of a namespace's name.
+const LABEL_PATTERN: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+
+/// DNS subdomain (RFC 1123), the form of most object names.
+const SUBDOMAIN_PATTERN: &str =
+    r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
+/// Linux takes 15 bytes, refuses `/` and white space, and `.` and `..` (`dev_valid_name` in
+/// net/core/dev.c); nft and sysctl paths ask for less, so only these characters are taken.
+const INTERFACE_PATTERN: &str = "^[a-zA-Z0-9_][a-zA-Z0-9_.-]*$";
+
+/// An interface name, in which `*` stands for any run of characters.
+const INTERFACE_GLOB_PATTERN: &str = r"^[a-zA-Z0-9_*][a-zA-Z0-9_.*-]*$";
+
+/// Go's `time.ParseDuration` without sign and without units below a millisecond.
+const DURATION_PATTERN: &str = r"^([0-9]{1,6}(\.[0-9]{1,3})?(ms|s|m|h)){1,4}$";
+
+/// Base64 of exactly 32 bytes: 43 characters, of which the last carries four bits, and the padding.
+const KEY_PATTERN: &str = "^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$";
+
+fn subdomain_value() -> Value {
+    json!({"type": "string", "minLength": 1, "maxLength": 253, "pattern": SUBDOMAIN_PATTERN})
+}
+
+fn interface_glob_value() -> Value {
+    json!({"type": "string", "minLength": 1, "maxLength": 15, "pattern": INTERFACE_GLOB_PATTERN})
+}
+
+/// Name of a cluster-scoped object or a Secret (RFC 1123 subdomain).
+#[must_use]
+pub fn object_name(_: &mut SchemaGenerator) -> Schema {
+    Schema::try_from(subdomain_value()).unwrap_or_default()
+}
+
+/// Name of a namespace, or of something that a user names (RFC 1123 label).
+#[must_use]
+pub fn label_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "minLength": 1, "maxLength": 63, "pattern": LABEL_PATTERN})
+}
+
+/// Names of the guarded namespaces that a body carried: up to 1024.
+#[must_use]
+pub fn namespace_names(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 1024,
+        "items": {"type": "string", "minLength": 1, "maxLength": 63, "pattern": LABEL_PATTERN},
+    })
+}
+
+/// UID that the API server gave to an object, or a static pod's hash.
+#[must_use]
+pub fn uid(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[A-Za-z0-9-]+$"})
+}
+
+/// Name of a network interface.
+#[must_use]
+pub fn interface(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "minLength": 1, "maxLength": 15, "pattern": INTERFACE_PATTERN})
+}
+
+/// Interfaces in order of preference, as names or globs: 1 to 32.
+#[must_use]
+pub fn preferred_interfaces(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 32,
+        "items": interface_glob_value(),
+    })
+}
+
+/// Interfaces that are left alone, as names or globs: up to 64.
+#[must_use]
+pub fn excluded_interfaces(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "maxItems": 64, "items": interface_glob_value()})
+}
+
+/// A duration above zero, such as `500ms`, `30s` or `1h30m`.
+#[must_use]
+pub fn duration(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 2,
+        "maxLength": 32,
+        "pattern": DURATION_PATTERN,
+        "x-kubernetes-validations": [{
+            "rule": "duration(self) > duration('0s')",
+            "message": "must be longer than zero; write a duration such as 500ms or 30s, or leave the field out"
+        }]
+    })
+}
+
+/// A name that DNS answers, or `*.` and a name for everything below it.
+#[must_use]
+pub fn fqdn(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 253,
+        "pattern": r"^(\*\.)?([a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9_])?\.)+[a-z]([-a-z0-9]{0,61}[a-z0-9])?$",
+    })
+}
+
+/// `host:port` of an external server: a name, an IPv4 address or an IPv6 address in brackets.
+#[must_use]
+pub fn endpoint(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 3,
+        "maxLength": 261,
+        "pattern": r"^([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$",
+    })
+}
+
+/// `address:port` that a probe connects to; an address, because a probe must not wait for DNS.
+#[must_use]
+pub fn probe_target(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 3,
+        "maxLength": 53,
+        "pattern": r"^([0-9]{1,3}(\.[0-9]{1,3}){3}|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$",
+    })
+}
+
+/// A WireGuard (X25519) public key in base64.
+#[must_use]
+pub fn public_key(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "minLength": 44, "maxLength": 44, "pattern": KEY_PATTERN})
+}
+
+/// Bytes per second: a number, or a quantity such as `500k` or `10Mi`.
+#[must_use]
+pub fn bytes(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "x-kubernetes-int-or-string": true,
+        "anyOf": [{"type": "integer"}, {"type": "string"}],
+        "maxLength": 20,
+        "pattern": "^[1-9][0-9]{0,14}(k|M|G|T|Ki|Mi|Gi|Ti)?$",
+        "x-kubernetes-validations": [{
+            "rule": "type(self) == string || int(self) > 0",
+            "message": "must be above zero; write bytes per second such as 1048576 or 10Mi, or leave the field out"
+        }]
+    })
+}
+
+/// `sha256:` and 64 hexadecimal digits.
+#[must_use]
+pub fn digest(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "maxLength": 71, "pattern": "^(sha256:)?[0-9a-f]{64}$"})
+}
+
+/// A sentence for people, at most 1024 characters.
+#[must_use]
+pub fn sentence(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "maxLength": 1024})
+}
+
+/// One CamelCase word for programs, as a condition's reason is.
+#[must_use]
+pub fn reason(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[A-Z][A-Za-z0-9]*$"})
+}
+
+/// A short text that names one thing on a node: an object, a scope, a kernel release.
+#[must_use]
+pub fn token(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "maxLength": 320})
+}
+
+/// Key ids of signing keys: up to 16.
+#[must_use]
+pub fn key_ids(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 16,
+        "items": {"type": "string", "minLength": 1, "maxLength": 128},
+    })
+}
+
+/// Counters by name: up to 64.
+#[must_use]
+pub fn counters(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 64,
+        "additionalProperties": {"type": "integer", "minimum": 0},
+    })
+}
