@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# Installs what the make targets need, at pinned versions, and nothing that is there already.
+#   tools.sh build   a C compiler for the cryptography, jq for people
+#   tools.sh lint    cargo-deny and typos, into TOOLS (default: ~/.cache/postern/tools)
+#   tools.sh lab     what the lab runs on: nft, ip, conntrack, tcpdump, the CNI plugins
+set -euo pipefail
+
+CARGO_DENY=0.20.2
+TYPOS=1.52.0
+TOOLS=${TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/postern/tools}
+export PATH="$TOOLS/bin:$TOOLS/venv/bin:$PATH:/usr/sbin:/sbin"
+
+say() { printf 'tools: %s\n' "$*"; }
+
+fail() {
+    printf 'tools: %s\n' "$*" >&2
+    exit 1
+}
+
+# Installs the Debian packages of the commands (or files) that are not there: `command:package ...`.
+packages() {
+    local missing=() pair name
+    for pair in "$@"; do
+        name=${pair%%:*}
+        if [[ $name == /* ]]; then
+            [[ -e $name ]] || missing+=("${pair#*:}")
+        else
+            command -v "$name" >/dev/null || missing+=("${pair#*:}")
+        fi
+    done
+    if [[ ${#missing[@]} -eq 0 ]]; then
+        return
+    fi
+    command -v apt-get >/dev/null ||
+        fail "please install (Debian's names): ${missing[*]}"
+    [[ $(id -u) -eq 0 ]] || fail "as root: apt-get install ${missing[*]}"
+    say "installing Debian packages: ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq </dev/null
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" </dev/null >/dev/null
+}
+
+install_build() {
+    command -v cargo >/dev/null ||
+        fail "cargo is not here: install Rust with rustup (https://rustup.rs), then try again"
+    packages cc:gcc cc:libc6-dev make:make git:git jq:jq
+}
+
+install_cargo_deny() {
+    if [[ $(cargo-deny --version 2>/dev/null) == "cargo-deny $CARGO_DENY" ]]; then
+        say "cargo-deny $CARGO_DENY is there"
+        return
+    fi
+    say "building cargo-deny $CARGO_DENY (some minutes, once)"
+    cargo install --locked --quiet --root "$TOOLS" "cargo-deny@$CARGO_DENY" </dev/null
+}
+
+install_typos() {
+    if [[ $(typos --version 2>/dev/null) == "typos-cli $TYPOS" ]]; then
+        say "typos $TYPOS is there"
+        return
+    fi
+    say "installing typos $TYPOS"
+    packages python3:python3
+    # Debian's Python refuses packages outside a virtual environment (PEP 668), and ships the
+    # module that makes one separately.
+    python3 -c 'import ensurepip' 2>/dev/null || packages /nonexistent:python3-venv
+    python3 -m venv "$TOOLS/venv"
+    "$TOOLS/venv/bin/pip" install --quiet --disable-pip-version-check "typos==$TYPOS" </dev/null
+}
+
+install_lab() {
+    packages nft:nftables ip:iproute2 conntrack:conntrack tcpdump:tcpdump ping:iputils-ping \
+        /usr/lib/cni/bridge:containernetworking-plugins jq:jq
+    say "the lab's programs are there"
+}
+
+mkdir -p "$TOOLS/bin"
+for what in "$@"; do
+    case $what in
+        build) install_build ;;
+        lint) install_cargo_deny && install_typos ;;
+        lab) install_lab ;;
+        *) fail "unknown: $what (build, lint, lab)" ;;
+    esac
+done

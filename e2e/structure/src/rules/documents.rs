@@ -1,0 +1,177 @@
+//! Documents that promise something name what keeps the promise.
+
+use super::links::{resolve, targets};
+use crate::{Finding, Workspace};
+
+const RULE: &str = "documents";
+const INDEX: &str = "docs/adr/README.md";
+const ARCHITECTURE: &str = "docs/architecture.md";
+/// Tools that an invariant may name beside files of the workspace.
+const TOOLS: [&str; 6] = [
+    "rustc",
+    "clippy",
+    "cargo-deny",
+    "typos",
+    "rustfmt",
+    "structure/",
+];
+
+pub(super) fn check(workspace: &Workspace) -> Vec<Finding> {
+    let mut findings = check_decisions(workspace);
+    findings.extend(check_invariants(workspace));
+    findings
+}
+
+/// Every decision is in the index, has its own number and says where it stands.
+fn check_decisions(workspace: &Workspace) -> Vec<Finding> {
+    let index = workspace.text(INDEX).unwrap_or_default();
+    let linked: Vec<String> = index
+        .lines()
+        .flat_map(targets)
+        .map(|target| resolve(INDEX, target))
+        .collect();
+    let mut findings = Vec::new();
+    let mut previous = "";
+    for file in &workspace.files {
+        let Some(name) = file.path.strip_prefix("docs/adr/") else {
+            continue;
+        };
+        if name == "README.md" {
+            continue;
+        }
+        let number = name.split('-').next().unwrap_or_default();
+        if number.len() != 4 || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+            let message = "a decision is named NNNN-what-was-decided.md";
+            findings.push(Finding::fail(RULE, &file.path, 0, message));
+        }
+        if number == previous {
+            let message = format!("number {number} is used twice");
+            findings.push(Finding::fail(RULE, &file.path, 0, message));
+        }
+        previous = number;
+        if !linked.contains(&file.path) {
+            let message = format!("is not linked in {INDEX}");
+            findings.push(Finding::fail(RULE, &file.path, 0, message));
+        }
+        if !file.text.lines().any(|line| line.starts_with("Status: ")) {
+            findings.push(Finding::fail(RULE, &file.path, 0, "has no `Status: ` line"));
+        }
+    }
+    findings
+}
+
+/// Every row of the invariants' table names, in its last cell, a tool or a file that is there.
+fn check_invariants(workspace: &Workspace) -> Vec<Finding> {
+    let Some(text) = workspace.text(ARCHITECTURE) else {
+        let message = "is missing: the invariants stand there";
+        return vec![Finding::fail(RULE, ARCHITECTURE, 0, message)];
+    };
+    let mut findings = Vec::new();
+    let mut rows = 0;
+    let mut inside = false;
+    for (index, line) in text.lines().enumerate() {
+        if line.starts_with("## ") {
+            inside = line == "## Invariants";
+        }
+        // The row of dashes ends the head of the table; a row starts with its number.
+        if !inside || !is_row(line) {
+            continue;
+        }
+        rows += 1;
+        if let Some(problem) = problem_of(workspace, line) {
+            findings.push(Finding::fail(RULE, ARCHITECTURE, index + 1, problem));
+        }
+    }
+    if rows == 0 {
+        let message = "has no numbered rows under `## Invariants`";
+        findings.push(Finding::fail(RULE, ARCHITECTURE, 0, message));
+    }
+    findings
+}
+
+fn is_row(line: &str) -> bool {
+    line.strip_prefix("| ")
+        .is_some_and(|rest| rest.starts_with(|letter: char| letter.is_ascii_digit()))
+}
+
+fn problem_of(workspace: &Workspace, line: &str) -> Option<String> {
+    let cell = line.trim_end_matches([' ', '|']).rsplit('|').next()?;
+    let quoted: Vec<&str> = cell.split('`').skip(1).step_by(2).collect();
+    if quoted.is_empty() {
+        return Some("the invariant names no tool that enforces it".to_owned());
+    }
+    quoted
+        .into_iter()
+        .find(|name| !is_enforcer(workspace, name))
+        .map(|name| format!("`{name}` is neither a tool nor a file nor a test that is there"))
+}
+
+/// A tool, a path, or `path::test_name` with that test in that file.
+fn is_enforcer(workspace: &Workspace, name: &str) -> bool {
+    if TOOLS.iter().any(|tool| name.starts_with(tool)) {
+        return true;
+    }
+    match name.split_once("::") {
+        Some((path, test)) => workspace
+            .text(path)
+            .is_some_and(|text| text.contains(&format!("fn {test}("))),
+        None => workspace.exists(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+    use crate::sample::{broken, workspace};
+
+    const GOOD: &str =
+        "## Invariants\n| # | what | by |\n|---|---|---|\n| 1 | it holds | `clippy` |\n";
+
+    #[test]
+    fn a_decision_outside_the_index_is_refused() {
+        let found = check(&workspace(&[
+            ("docs/architecture.md", GOOD),
+            ("docs/adr/README.md", "[one](0001-one.md)"),
+            ("docs/adr/0001-one.md", "Status: accepted\n"),
+            ("docs/adr/0002-two.md", "Status: accepted\n"),
+        ]));
+        assert_eq!(broken(&found), ["docs/adr/0002-two.md"]);
+    }
+
+    #[test]
+    fn a_decision_without_status_or_with_a_used_number_is_refused() {
+        let found = check(&workspace(&[
+            ("docs/architecture.md", GOOD),
+            ("docs/adr/README.md", "[a](0001-a.md) [b](0001-b.md)"),
+            ("docs/adr/0001-a.md", "no status\n"),
+            ("docs/adr/0001-b.md", "Status: accepted\n"),
+        ]));
+        assert_eq!(broken(&found), ["docs/adr/0001-a.md", "docs/adr/0001-b.md"]);
+    }
+
+    #[test]
+    fn an_invariant_without_a_tool_is_refused() {
+        let text = GOOD.replace("`clippy`", "good will");
+        let found = check(&workspace(&[("docs/architecture.md", &text)]));
+        assert_eq!(broken(&found), ["docs/architecture.md"]);
+    }
+
+    #[test]
+    fn an_invariant_that_names_a_missing_test_is_refused() {
+        let text = GOOD.replace("clippy", "sample/src/lib.rs::it_holds");
+        let with = |code| {
+            let files = [
+                ("docs/architecture.md", text.as_str()),
+                ("sample/src/lib.rs", code),
+            ];
+            check(&workspace(&files)).len()
+        };
+        assert_eq!((with("fn it_leaks() {}"), with("fn it_holds() {}")), (1, 0));
+    }
+
+    #[test]
+    fn an_architecture_without_invariants_is_refused() {
+        let found = check(&workspace(&[("docs/architecture.md", "## Code map\n")]));
+        assert_eq!(broken(&found), ["docs/architecture.md"]);
+    }
+}
