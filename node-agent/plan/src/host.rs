@@ -1,0 +1,345 @@
+//! The nouns of a host that we own: links, device settings, routes, rules, locks, tunnels.
+
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+use postern_intent::{Address, IfName, Prefix, WgKey};
+use serde::{Deserialize, Serialize};
+
+/// IPv4 or IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Family {
+    /// Internet Protocol version 4.
+    V4,
+    /// Internet Protocol version 6.
+    V6,
+}
+
+impl Family {
+    /// Both, in order.
+    pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
+
+    /// The family of an address.
+    #[must_use]
+    pub const fn of(address: &Address) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+
+    /// The family of a prefix.
+    #[must_use]
+    pub const fn of_prefix(prefix: &Prefix) -> Self {
+        if prefix.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+
+    /// `4` or `6`, as names of sets and maps end.
+    #[must_use]
+    pub const fn digit(self) -> char {
+        match self {
+            Self::V4 => '4',
+            Self::V6 => '6',
+        }
+    }
+
+    /// The prefix of every address of the family.
+    #[must_use]
+    pub fn everything(self) -> Prefix {
+        let unspecified: Address = match self {
+            Self::V4 => Address::V4(std::net::Ipv4Addr::UNSPECIFIED),
+            Self::V6 => Address::V6(std::net::Ipv6Addr::UNSPECIFIED),
+        };
+        Prefix::from(IpNet::new_assert(unspecified, 0))
+    }
+}
+
+/// How a WireGuard device is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum TunnelBackend {
+    /// A link of kind `wireguard`.
+    Kernel,
+    /// A persistent TUN served by the tunnel process.
+    Userspace,
+}
+
+/// A tunnel device as it should be: present, persistent and up.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TunnelLink {
+    /// Its name.
+    pub name: IfName,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// Its kind.
+    pub backend: TunnelBackend,
+}
+
+/// Is a link administratively up?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AdminState {
+    /// `IFF_UP` is set.
+    Up,
+    /// `IFF_UP` is not set.
+    Down,
+}
+
+/// Does a link have a carrier?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Carrier {
+    /// Something is at the other end; for a TUN: a process holds it open.
+    Present,
+    /// Nothing is at the other end.
+    Absent,
+}
+
+/// A link as the kernel shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObservedLink {
+    /// The kernel's index.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// `IFLA_INFO_KIND`: `tun`, `wireguard`, `veth`, `bridge`; empty for a device without a kind.
+    pub kind: String,
+    /// MTU in bytes.
+    pub mtu: u32,
+    /// Administrative state.
+    pub state: AdminState,
+    /// Carrier.
+    pub carrier: Carrier,
+    /// The bridge or other master that it belongs to.
+    pub master: Option<String>,
+    /// Its MAC address, where it has one.
+    pub mac: Option<MacAddress>,
+    /// Its addresses with their prefix length, link-local ones too.
+    pub addresses: Vec<IpNet>,
+}
+
+/// An EUI-48 address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct MacAddress(pub [u8; 6]);
+
+impl std::fmt::Display for MacAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl From<MacAddress> for String {
+    fn from(mac: MacAddress) -> Self {
+        mac.to_string()
+    }
+}
+
+/// The text is no EUI-48 address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a MAC address such as 0a:58:0a:f4:01:02")]
+pub struct MacError(String);
+
+impl TryFrom<String> for MacAddress {
+    type Error = MacError;
+    fn try_from(text: String) -> Result<Self, MacError> {
+        let parts: Option<Vec<u8>> = text
+            .split(':')
+            .map(|part| (part.len() == 2).then(|| u8::from_str_radix(part, 16).ok()).flatten())
+            .collect();
+        parts.and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or(MacError(text))
+    }
+}
+
+/// A per-device switch below `/proc/sys/net`. `all.*` is never touched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DeviceKey {
+    /// `ipv4/conf/DEV/rp_filter`.
+    ReversePathFilter,
+    /// `ipv4/conf/DEV/forwarding`.
+    Forwarding4,
+    /// `ipv6/conf/DEV/forwarding`.
+    Forwarding6,
+    /// `ipv6/conf/DEV/accept_ra`.
+    AcceptRouterAdvertisements,
+    /// `ipv6/conf/DEV/accept_dad`: an address must be usable at once, there is no neighbour to ask.
+    DuplicateAddressDetection,
+    /// `ipv6/conf/DEV/addr_gen_mode`: 1 makes no link-local address.
+    AddressGeneration,
+    /// `ipv4/conf/DEV/ignore_routes_with_linkdown`: else the unreachable default is not used when the carrier goes.
+    IgnoreRoutesWithLinkdown4,
+    /// The same for IPv6.
+    IgnoreRoutesWithLinkdown6,
+}
+
+impl DeviceKey {
+    /// Path below `/proc/sys/net` for a device.
+    #[must_use]
+    pub fn path(self, device: &IfName) -> String {
+        let (family, key) = match self {
+            Self::ReversePathFilter => ("ipv4", "rp_filter"),
+            Self::Forwarding4 => ("ipv4", "forwarding"),
+            Self::Forwarding6 => ("ipv6", "forwarding"),
+            Self::AcceptRouterAdvertisements => ("ipv6", "accept_ra"),
+            Self::DuplicateAddressDetection => ("ipv6", "accept_dad"),
+            Self::AddressGeneration => ("ipv6", "addr_gen_mode"),
+            Self::IgnoreRoutesWithLinkdown4 => ("ipv4", "ignore_routes_with_linkdown"),
+            Self::IgnoreRoutesWithLinkdown6 => ("ipv6", "ignore_routes_with_linkdown"),
+        };
+        format!("{family}/conf/{device}/{key}")
+    }
+}
+
+/// A device's switch with its value.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DeviceSetting {
+    /// The device.
+    pub device: IfName,
+    /// Which switch.
+    pub key: DeviceKey,
+    /// Its value.
+    pub value: u8,
+}
+
+/// Where a route leads.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RouteKind {
+    /// Out of this device.
+    Device(IfName),
+    /// `RTN_UNREACHABLE`: an error to the sender instead of the next table.
+    Unreachable,
+}
+
+/// A route of ours, in a table of ours.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Route {
+    /// The table.
+    pub table: u32,
+    /// Its destination.
+    pub destination: Prefix,
+    /// Lower wins.
+    pub metric: u32,
+    /// Where it leads.
+    pub kind: RouteKind,
+}
+
+/// What a routing rule looks at.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RuleSelector {
+    /// The packet's mark under a mask.
+    Mark {
+        /// Family of the rule.
+        family: Family,
+        /// The value, already shifted.
+        value: u32,
+        /// Our mask.
+        mask: u32,
+    },
+    /// The packet's source.
+    From(Address),
+}
+
+impl RuleSelector {
+    /// Which family's rule list it belongs to.
+    #[must_use]
+    pub const fn family(&self) -> Family {
+        match self {
+            Self::Mark { family, .. } => *family,
+            Self::From(address) => Family::of(address),
+        }
+    }
+}
+
+/// A routing rule of ours.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RoutingRule {
+    /// Lower is asked first.
+    pub priority: u32,
+    /// What it looks at.
+    pub selector: RuleSelector,
+    /// The table that it leads to.
+    pub table: u32,
+}
+
+/// What an XFRM policy does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LockAction {
+    /// `XFRM_POLICY_ALLOW`.
+    Allow,
+    /// `XFRM_POLICY_BLOCK`.
+    Block,
+}
+
+/// A value under a mask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MaskedMark {
+    /// The value, already shifted.
+    pub value: u32,
+    /// The mask.
+    pub mask: u32,
+}
+
+/// An XFRM policy of direction `fwd`: the lock that does not depend on nft. XFRM judges the destination before DNAT.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LockPolicy {
+    /// Source selector.
+    pub source: Prefix,
+    /// Destination selector.
+    pub destination: Prefix,
+    /// Lower wins.
+    pub priority: u32,
+    /// What happens to what matches.
+    pub action: LockAction,
+    /// The mark that a packet must carry for this policy to apply.
+    pub mark: Option<MaskedMark>,
+}
+
+/// A WireGuard device's configuration. The private key stays with the adapter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TunnelConfig {
+    /// The device.
+    pub interface: IfName,
+    /// UDP port to listen on; none: the kernel chooses.
+    pub listen_port: Option<u16>,
+    /// Mark of the tunnel's own sockets, already shifted.
+    pub fwmark: u32,
+    /// The other ends, sorted by key.
+    pub peers: Vec<TunnelPeer>,
+}
+
+/// The other end of a session as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TunnelPeer {
+    /// Its key.
+    pub public_key: WgKey,
+    /// Where it listens.
+    pub endpoint: Option<SocketAddr>,
+    /// What may come from it and what is sent to it, sorted.
+    pub allowed_ips: Vec<Prefix>,
+    /// Seconds between keepalives.
+    pub keepalive_seconds: Option<u16>,
+}
+
+/// A WireGuard device as it answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObservedTunnel {
+    /// The device.
+    pub interface: IfName,
+    /// The key that it has, if it has one.
+    pub public_key: Option<WgKey>,
+    /// The port that it listens on.
+    pub listen_port: u16,
+    /// The mark of its sockets.
+    pub fwmark: u32,
+    /// The other ends, sorted by key.
+    pub peers: Vec<ObservedPeer>,
+}
+
+/// The other end as the device reports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObservedPeer {
+    /// Configuration as it was read.
+    pub peer: TunnelPeer,
+    /// Last completed handshake.
+    pub last_handshake: Option<Timestamp>,
+    /// Bytes received.
+    pub received: u64,
+    /// Bytes sent.
+    pub sent: u64,
+}

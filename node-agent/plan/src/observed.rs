@@ -1,0 +1,67 @@
+//! What was read back from the kernel, as values.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use postern_intent::IfName;
+use serde_json::Value;
+
+use crate::host::{LockPolicy, ObservedLink, ObservedTunnel, Route, RoutingRule};
+use crate::ruleset::{Base, Element};
+
+/// One reading of everything that we own. A part that could not be read is an error of the reading, never an empty
+/// part.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Observed {
+    /// Every link of the node, ours and others'.
+    pub links: Vec<ObservedLink>,
+    /// Routes with our protocol number.
+    pub routes: BTreeSet<Route>,
+    /// Routing rules with our protocol number. A rule that is there twice counts as two.
+    pub rules: Vec<RoutingRule>,
+    /// XFRM policies of direction `fwd` that carry one of our priorities.
+    pub locks: BTreeSet<LockPolicy>,
+    /// Our tables.
+    pub firewall: ObservedFirewall,
+    /// Devices that answer, by name. A device without an entry did not answer.
+    pub tunnels: BTreeMap<IfName, ObservedTunnel>,
+    /// Interfaces of the default route, by family digit.
+    pub default_uplinks: BTreeMap<char, IfName>,
+}
+
+/// Our two tables as the kernel lists them.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ObservedFirewall {
+    /// `inet postern`, if it is there.
+    pub inet: Option<ObservedTable>,
+    /// `bridge postern`, if it is there.
+    pub bridge: Option<ObservedTable>,
+}
+
+/// One table.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ObservedTable {
+    /// Chains by name.
+    pub chains: BTreeMap<String, ObservedChain>,
+    /// Sets and maps by name, with their elements.
+    pub sets: BTreeMap<String, BTreeSet<Element>>,
+    /// Packets of the named counters.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// One chain.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ObservedChain {
+    /// Hook and priority of a base chain.
+    pub base: Option<Base>,
+    /// Rules in order.
+    pub rules: Vec<ObservedRule>,
+}
+
+/// One rule.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ObservedRule {
+    /// The comment: a rule of ours carries its identity there.
+    pub comment: Option<String>,
+    /// The expressions as nft lists them.
+    pub expressions: Value,
+}

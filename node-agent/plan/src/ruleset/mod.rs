@@ -1,0 +1,15 @@
+//! The firewall as a value that prints itself.
+//!
+//! A [`Ruleset`] is two tables; [`model`] has its nouns, [`rule`] what a rule says, [`element`] what sets and maps
+//! hold, [`print`] turns all of it into nft's language, [`transaction`] is one atomic change.
+
+pub mod element;
+pub mod model;
+pub mod print;
+pub mod rule;
+pub mod transaction;
+
+pub use element::{Atom, Data, Element};
+pub use model::{Base, BaseKind, Chain, Hook, KeyType, Ruleset, Set, SetFlag, Table, TableFamily, ValueType};
+pub use rule::{Counter, Field, Match, Operand, Rule, Target};
+pub use transaction::Transaction;

@@ -1,0 +1,191 @@
+//! Tables, chains and sets.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::element::Element;
+use super::rule::{Counter, Rule};
+
+/// The name of both of our tables.
+pub const TABLE: &str = "postern";
+
+/// Which family a table judges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TableFamily {
+    /// IPv4 and IPv6.
+    Inet,
+    /// Frames on bridges.
+    Bridge,
+}
+
+impl TableFamily {
+    /// As nft says it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Inet => "inet",
+            Self::Bridge => "bridge",
+        }
+    }
+}
+
+/// Everything of ours in the firewall.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ruleset {
+    /// `table inet postern`: guard, steering, translation, exit side.
+    pub inet: Table,
+    /// `table bridge postern`: the source binding.
+    pub bridge: Table,
+}
+
+/// One table.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Table {
+    /// Named counters: they survive a change of the rules that use them.
+    pub counters: BTreeSet<Counter>,
+    /// Sets and maps by name.
+    pub sets: BTreeMap<String, Set>,
+    /// Chains by name.
+    pub chains: BTreeMap<String, Chain>,
+}
+
+/// What a base chain does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BaseKind {
+    /// `type filter`.
+    Filter,
+    /// `type nat`: sees the first packet of a connection.
+    Nat,
+}
+
+/// Where a base chain stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Hook {
+    /// Before the routing decision.
+    Prerouting,
+    /// To a local socket.
+    Input,
+    /// Through the node.
+    Forward,
+    /// From a local socket.
+    Output,
+    /// After the routing decision.
+    Postrouting,
+}
+
+/// Kind, hook and priority of a base chain. Its policy is always `accept`: what we do not own, we do not judge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Base {
+    /// What it does.
+    pub kind: BaseKind,
+    /// Where it stands.
+    pub hook: Hook,
+    /// Lower comes first. At equal priority the chain that registered last comes first, so never equal to others'.
+    pub priority: i32,
+}
+
+/// A chain.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Chain {
+    /// None: it is only jumped to.
+    pub base: Option<Base>,
+    /// In order.
+    pub rules: Vec<Rule>,
+}
+
+/// One part of a set's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum KeyType {
+    /// `ipv4_addr`.
+    Ipv4,
+    /// `ipv6_addr`.
+    Ipv6,
+    /// `ifname`.
+    IfName,
+    /// `ether_addr`.
+    Ether,
+    /// `inet_proto`.
+    Protocol,
+    /// `inet_service`.
+    Port,
+    /// `nf_proto`.
+    Family,
+    /// 128 bits of the transport header from bit 64 on: the target address of neighbour discovery (RFC 4861, 4.3).
+    NeighbourTarget,
+}
+
+/// What a map's value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ValueType {
+    /// A verdict.
+    Verdict,
+    /// `ipv4_addr`.
+    Ipv4,
+    /// `ipv6_addr`.
+    Ipv6,
+}
+
+/// What a set can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SetFlag {
+    /// Prefixes, ranges and wildcards.
+    Interval,
+    /// Elements go by themselves.
+    Timeout,
+}
+
+/// A set, or a map where it has a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Set {
+    /// The key's parts.
+    pub key: Vec<KeyType>,
+    /// What the key leads to.
+    pub value: Option<ValueType>,
+    /// At most one is needed here.
+    pub flag: Option<SetFlag>,
+    /// What it holds.
+    pub elements: BTreeSet<Element>,
+}
+
+impl Set {
+    /// An empty set.
+    #[must_use]
+    pub fn of(key: impl Into<Vec<KeyType>>) -> Self {
+        Self { key: key.into(), value: None, flag: None, elements: BTreeSet::new() }
+    }
+
+    /// An empty set of intervals.
+    #[must_use]
+    pub fn intervals(key: KeyType) -> Self {
+        Self { flag: Some(SetFlag::Interval), ..Self::of([key]) }
+    }
+
+    /// An empty map.
+    #[must_use]
+    pub fn map(key: impl Into<Vec<KeyType>>, value: ValueType) -> Self {
+        Self { value: Some(value), ..Self::of(key) }
+    }
+
+    /// The set with these elements.
+    #[must_use]
+    pub fn with(mut self, elements: impl IntoIterator<Item = Element>) -> Self {
+        self.elements.extend(elements);
+        self
+    }
+
+    /// Elements that go by themselves are not compared: the lease is renewed, not repaired.
+    #[must_use]
+    pub fn is_compared(&self) -> bool {
+        self.flag != Some(SetFlag::Timeout)
+    }
+}
+
+impl Ruleset {
+    /// The table of a family.
+    #[must_use]
+    pub const fn table(&self, family: TableFamily) -> &Table {
+        match family {
+            TableFamily::Inet => &self.inet,
+            TableFamily::Bridge => &self.bridge,
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! What a rule says: matches, at most one counter, one target.
+
+use std::fmt;
+
+use postern_intent::{Address, Prefix};
+
+use crate::host::{Family, MaskedMark};
+
+/// A named counter: why something was dropped or let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Counter(pub &'static str);
+
+/// What a match looks at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Field {
+    /// `iifname`.
+    Iif,
+    /// `oifname`; never `oif`: the interface may be gone when the rule is loaded.
+    Oif,
+    /// Source address.
+    Saddr(Family),
+    /// Destination address.
+    Daddr(Family),
+    /// `meta l4proto`.
+    L4Proto,
+    /// `th dport`: TCP, UDP and SCTP have it at the same place.
+    Dport,
+    /// `udp dport`.
+    UdpDport,
+    /// `tcp dport`.
+    TcpDport,
+    /// `sctp dport`.
+    SctpDport,
+    /// `udp sport`.
+    UdpSport,
+    /// `meta nfproto`.
+    NfProto,
+    /// `meta mark & mask`.
+    Mark(u32),
+    /// `ct state`.
+    CtState,
+    /// `ct direction`.
+    CtDirection,
+    /// `ct status`.
+    CtStatus,
+    /// `ct original saddr`.
+    CtOriginalSaddr(Family),
+    /// `ct original daddr`.
+    CtOriginalDaddr(Family),
+    /// `ip6 hoplimit`.
+    HopLimit,
+    /// `icmpv6 type`.
+    Icmp6Type,
+    /// `fib saddr type`.
+    FibSaddrType,
+    /// `ether saddr`.
+    EtherSaddr,
+    /// `ether type`.
+    EtherType,
+    /// `arp saddr ether`.
+    ArpSaddrEther,
+    /// `arp saddr ip`.
+    ArpSaddrIp,
+    /// 128 bits of the transport header from bit 64 on.
+    NeighbourTarget,
+    /// `tcp flags syn / syn,rst`: has no operand.
+    TcpSyn,
+}
+
+/// What a field is compared with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operand {
+    /// A named set.
+    In(String),
+    /// Not in a named set.
+    NotIn(String),
+    /// A literal: a word, a quoted name, or `{ a, b }`.
+    Is(String),
+    /// Not this literal.
+    Not(String),
+    /// The field has no operand.
+    Alone,
+}
+
+/// Fields, concatenated, and what they are compared with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Match {
+    /// One or more fields.
+    pub fields: Vec<Field>,
+    /// What they are compared with.
+    pub operand: Operand,
+}
+
+/// What happens to a packet that matches.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// It may pass this chain.
+    Accept,
+    /// It is gone, silently.
+    Drop,
+    /// Back to the calling chain.
+    Return,
+    /// On to a chain, without return.
+    Goto(String),
+    /// On to a chain, with return.
+    Jump(String),
+    /// A TCP reset to the sender.
+    RejectReset,
+    /// ICMP "administratively prohibited" to the sender.
+    RejectProhibited,
+    /// By source address through a verdict map.
+    SaddrMap(Family, String),
+    /// The mark under our mask is replaced; other bits stay.
+    SetMark(MaskedMark),
+    /// The mark under our mask is cleared; other bits stay.
+    ClearMark(u32),
+    /// Source NAT to the address of the outgoing interface.
+    Masquerade,
+    /// Source NAT to what a map says of the source address.
+    SnatBySaddr(Family, String),
+    /// Source NAT to what a map says of the incoming interface.
+    SnatByIif(Family, String),
+    /// To a local port.
+    Redirect(u16),
+    /// TCP maximum segment size, in bytes.
+    Mss(u16),
+    /// Only the counter.
+    Continue,
+}
+
+/// A rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// All must hold.
+    pub matches: Vec<Match>,
+    /// Counts what matched.
+    pub counter: Option<Counter>,
+    /// What happens.
+    pub target: Target,
+}
+
+impl Rule {
+    /// A rule without matches.
+    #[must_use]
+    pub const fn to(target: Target) -> Self {
+        Self { matches: Vec::new(), counter: None, target }
+    }
+
+    /// With one more match.
+    #[must_use]
+    pub fn when(mut self, matched: Match) -> Self {
+        self.matches.insert(0, matched);
+        self
+    }
+
+    /// With a counter.
+    #[must_use]
+    pub const fn counted(mut self, counter: Counter) -> Self {
+        self.counter = Some(counter);
+        self
+    }
+}
+
+/// Goes on in a chain for good.
+#[must_use]
+pub fn goto(chain: impl Into<String>) -> Target {
+    Target::Goto(chain.into())
+}
+
+/// Goes on in a chain and comes back.
+#[must_use]
+pub fn jump(chain: impl Into<String>) -> Target {
+    Target::Jump(chain.into())
+}
+
+impl Field {
+    /// The field is in the named set.
+    #[must_use]
+    pub fn within(self, set: impl Into<String>) -> Match {
+        Match { fields: vec![self], operand: Operand::In(set.into()) }
+    }
+
+    /// The field is not in the named set.
+    #[must_use]
+    pub fn outside(self, set: impl Into<String>) -> Match {
+        Match { fields: vec![self], operand: Operand::NotIn(set.into()) }
+    }
+
+    /// The field is this literal.
+    #[must_use]
+    pub fn is(self, literal: impl fmt::Display) -> Match {
+        Match { fields: vec![self], operand: Operand::Is(literal.to_string()) }
+    }
+
+    /// The field is not this literal.
+    #[must_use]
+    pub fn is_not(self, literal: impl fmt::Display) -> Match {
+        Match { fields: vec![self], operand: Operand::Not(literal.to_string()) }
+    }
+
+    /// An interface field is this name, or begins so where it ends in `*`.
+    #[must_use]
+    pub fn named(self, name: impl fmt::Display) -> Match {
+        self.is(format_args!("\"{name}\""))
+    }
+
+    /// An interface field is not this name.
+    #[must_use]
+    pub fn not_named(self, name: impl fmt::Display) -> Match {
+        self.is_not(format_args!("\"{name}\""))
+    }
+
+    /// The field is one of these prefixes.
+    #[must_use]
+    pub fn one_of(self, prefixes: &[Prefix]) -> Match {
+        self.is(list(prefixes))
+    }
+}
+
+/// A concatenation of fields is in a named set.
+#[must_use]
+pub fn together(fields: impl Into<Vec<Field>>, set: impl Into<String>) -> Match {
+    Match { fields: fields.into(), operand: Operand::In(set.into()) }
+}
+
+/// A concatenation of fields is not in a named set.
+#[must_use]
+pub fn apart(fields: impl Into<Vec<Field>>, set: impl Into<String>) -> Match {
+    Match { fields: fields.into(), operand: Operand::NotIn(set.into()) }
+}
+
+/// `tcp flags syn / syn,rst`.
+#[must_use]
+pub fn tcp_syn() -> Match {
+    Match { fields: vec![Field::TcpSyn], operand: Operand::Alone }
+}
+
+/// An anonymous set of anything that prints.
+#[must_use]
+pub fn list<T: fmt::Display>(items: &[T]) -> String {
+    let items: Vec<String> = items.iter().map(ToString::to_string).collect();
+    format!("{{ {} }}", items.join(", "))
+}
+
+/// An address as a literal.
+#[must_use]
+pub fn literal(address: &Address) -> String {
+    address.to_string()
+}

@@ -1,0 +1,112 @@
+//! One atomic change of the firewall.
+
+use super::model::{Ruleset, TableFamily};
+use super::print::Lines;
+use super::Element;
+
+/// Lines of nft's language that the kernel takes whole or not at all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Transaction {
+    text: String,
+    summary: String,
+}
+
+impl Transaction {
+    /// Both tables replaced: made so that deleting cannot fail, deleted, made again, filled. Between two packets there
+    /// is the old ruleset or the new one.
+    #[must_use]
+    pub fn replace(ruleset: &Ruleset) -> Self {
+        let mut text = String::new();
+        for family in [TableFamily::Inet, TableFamily::Bridge] {
+            let mut lines = Lines::new(family);
+            lines.table("add");
+            lines.table("delete");
+            lines.table("add");
+            lines.whole(ruleset.table(family));
+            text.push_str(&lines.finish());
+        }
+        Self { text, summary: "replace both tables".to_owned() }
+    }
+
+    /// Both tables removed; for the end of a release only.
+    #[must_use]
+    pub fn remove() -> Self {
+        let mut text = String::new();
+        for family in [TableFamily::Inet, TableFamily::Bridge] {
+            let mut lines = Lines::new(family);
+            lines.table("add");
+            lines.table("delete");
+            text.push_str(&lines.finish());
+        }
+        Self { text, summary: "remove both tables".to_owned() }
+    }
+
+    /// Lines that somebody else composed.
+    #[must_use]
+    pub fn of(text: String, summary: impl Into<String>) -> Self {
+        Self { text, summary: summary.into() }
+    }
+
+    /// Renews the kernel's lease in both families: add, delete and add again in one batch, because delete alone fails
+    /// once the element has expired (`Error: Could not process rule: No such file or directory`).
+    #[must_use]
+    pub fn lease(seconds: u64) -> Self {
+        let mut lines = Lines::new(TableFamily::Inet);
+        for family in ["ipv4", "ipv6"] {
+            let element = format!("{family} timeout {seconds}s");
+            lines.element("add", super::super::desired::LEASE, &element);
+            lines.element("delete", super::super::desired::LEASE, family);
+            lines.element("add", super::super::desired::LEASE, &element);
+        }
+        Self { text: lines.finish(), summary: format!("lease for {seconds} s") }
+    }
+
+    /// Ends the kernel's lease at once.
+    #[must_use]
+    pub fn end_lease() -> Self {
+        let mut lines = Lines::new(TableFamily::Inet);
+        for family in ["ipv4", "ipv6"] {
+            lines.element("add", super::super::desired::LEASE, &format!("{family} timeout 1s"));
+            lines.element("delete", super::super::desired::LEASE, family);
+        }
+        Self { text: lines.finish(), summary: "end the lease".to_owned() }
+    }
+
+    /// Elements of one set or map of the inet table, added or deleted.
+    #[must_use]
+    pub fn elements<'a>(verb: &str, set: &str, elements: impl IntoIterator<Item = &'a Element>) -> Self {
+        let mut lines = Lines::new(TableFamily::Inet);
+        lines.elements(verb, set, elements.into_iter());
+        Self { text: lines.finish(), summary: format!("{verb} elements of {set}") }
+    }
+
+    /// This batch followed by another one, as one batch.
+    #[must_use]
+    pub fn then(mut self, other: &Self) -> Self {
+        self.text.push_str(&other.text);
+        if self.summary.is_empty() {
+            self.summary.clone_from(&other.summary);
+        } else if !other.summary.is_empty() {
+            self.summary = format!("{}; {}", self.summary, other.summary);
+        }
+        self
+    }
+
+    /// Nothing to do?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// The batch in nft's language.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The batch in a few words.
+    #[must_use]
+    pub fn summary(&self) -> &str {
+        &self.summary
+    }
+}

@@ -1,0 +1,142 @@
+//! One change to the host, as data, with its inverse. A step prints itself: that line is the log, the dry run and
+//! what tests compare.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use ipnet::IpNet;
+use postern_intent::{Address, IfName, WgKey};
+
+use crate::host::{DeviceSetting, LockPolicy, Route, RoutingRule, TunnelConfig, TunnelLink};
+use crate::ruleset::Transaction;
+
+/// One change to the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// A batch of firewall changes that the kernel takes whole or not at all.
+    Firewall(Transaction),
+    /// Conntrack entries with one of these addresses on either side, in either direction, are deleted.
+    CutFlows(BTreeSet<Address>),
+    /// An XFRM policy is added.
+    AddLock(LockPolicy),
+    /// An XFRM policy goes.
+    RemoveLock(LockPolicy),
+    /// A tunnel device is made, down.
+    AddLink(TunnelLink),
+    /// A tunnel device goes.
+    RemoveLink(TunnelLink),
+    /// A per-device switch is set.
+    SetDevice(DeviceSetting),
+    /// A device's MTU is set.
+    SetMtu(TunnelLink),
+    /// A device is brought up.
+    SetUp(IfName),
+    /// An address is added to a device.
+    AddAddress {
+        /// The device.
+        device: IfName,
+        /// The address with its prefix length.
+        address: IpNet,
+    },
+    /// An address goes from a device.
+    RemoveAddress {
+        /// The device.
+        device: IfName,
+        /// The address with its prefix length.
+        address: IpNet,
+    },
+    /// The device's configuration is set as a whole: peers that are not named go first.
+    ConfigureTunnel(TunnelConfig),
+    /// A peer goes from a device, with all that was staged for it.
+    RemovePeer {
+        /// The device.
+        device: IfName,
+        /// The peer's key.
+        peer: WgKey,
+    },
+    /// A route is added or replaced.
+    AddRoute(Route),
+    /// A route goes.
+    RemoveRoute(Route),
+    /// A routing rule is added.
+    AddRule(RoutingRule),
+    /// A routing rule goes.
+    RemoveRule(RoutingRule),
+}
+
+impl Step {
+    /// What takes the step back; none where nothing can or where going back would open something.
+    #[must_use]
+    pub fn inverse(&self) -> Option<Self> {
+        match self {
+            Self::AddLock(policy) => Some(Self::RemoveLock(policy.clone())),
+            Self::RemoveLock(policy) => Some(Self::AddLock(policy.clone())),
+            Self::AddLink(link) => Some(Self::RemoveLink(link.clone())),
+            Self::AddAddress { device, address } => {
+                Some(Self::RemoveAddress { device: device.clone(), address: *address })
+            }
+            Self::RemoveAddress { device, address } => {
+                Some(Self::AddAddress { device: device.clone(), address: *address })
+            }
+            Self::AddRoute(route) => Some(Self::RemoveRoute(route.clone())),
+            Self::RemoveRoute(route) => Some(Self::AddRoute(route.clone())),
+            Self::AddRule(rule) => Some(Self::RemoveRule(rule.clone())),
+            Self::RemoveRule(rule) => Some(Self::AddRule(rule.clone())),
+            // The kernel takes a firewall batch whole or not at all, so there is nothing half done to take back. The
+            // rest cannot be taken back without knowing what was there: the next observation decides.
+            Self::Firewall(_)
+            | Self::CutFlows(_)
+            | Self::RemoveLink(_)
+            | Self::SetDevice(_)
+            | Self::SetMtu(_)
+            | Self::SetUp(_)
+            | Self::ConfigureTunnel(_)
+            | Self::RemovePeer { .. } => None,
+        }
+    }
+
+    /// The step's kind as a metric label.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Firewall(_) => "firewall",
+            Self::CutFlows(_) => "flow",
+            Self::AddLock(_) | Self::RemoveLock(_) => "lock",
+            Self::AddLink(_) | Self::RemoveLink(_) | Self::SetMtu(_) | Self::SetUp(_) => "link",
+            Self::SetDevice(_) => "device",
+            Self::AddAddress { .. } | Self::RemoveAddress { .. } => "address",
+            Self::ConfigureTunnel(_) | Self::RemovePeer { .. } => "tunnel",
+            Self::AddRoute(_) | Self::RemoveRoute(_) => "route",
+            Self::AddRule(_) | Self::RemoveRule(_) => "rule",
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Firewall(transaction) => write!(f, "firewall: {}", transaction.summary()),
+            Self::CutFlows(addresses) => {
+                write!(f, "cut flows of")?;
+                addresses.iter().try_for_each(|address| write!(f, " {address}"))
+            }
+            Self::AddLock(policy) => write!(f, "add lock {policy:?}"),
+            Self::RemoveLock(policy) => write!(f, "remove lock {policy:?}"),
+            Self::AddLink(link) => write!(f, "add link {} ({:?}, mtu {})", link.name, link.backend, link.mtu),
+            Self::RemoveLink(link) => write!(f, "remove link {}", link.name),
+            Self::SetDevice(setting) => write!(f, "set {} = {}", setting.key.path(&setting.device), setting.value),
+            Self::SetMtu(link) => write!(f, "set mtu of {} to {}", link.name, link.mtu),
+            Self::SetUp(name) => write!(f, "bring up {name}"),
+            Self::AddAddress { device, address } => write!(f, "add address {address} to {device}"),
+            Self::RemoveAddress { device, address } => write!(f, "remove address {address} from {device}"),
+            Self::ConfigureTunnel(config) => {
+                write!(f, "configure tunnel {} with {} peers", config.interface, config.peers.len())
+            }
+            Self::RemovePeer { device, peer } => write!(f, "remove peer {peer} from {device}"),
+            Self::AddRoute(route) => write!(f, "add route {route:?}"),
+            Self::RemoveRoute(route) => write!(f, "remove route {route:?}"),
+            Self::AddRule(rule) => write!(f, "add rule {rule:?}"),
+            Self::RemoveRule(rule) => write!(f, "remove rule {rule:?}"),
+        }
+    }
+}
