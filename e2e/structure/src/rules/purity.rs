@@ -3,7 +3,7 @@
 //! What the standard library offers (clock, environment, files) is banned by the `clippy.toml` of
 //! each of these crates.
 
-use crate::{Finding, Workspace};
+use crate::{Finding, Package, Workspace};
 
 const RULE: &str = "purity";
 const PURE: [&str; 3] = ["postern-intent", "postern-compile", "postern-plan"];
@@ -24,40 +24,94 @@ const BANNED: [&str; 14] = [
     "nix",
 ];
 
+/// One call of each kind that the `clippy.toml` of a pure crate refuses.
+const CALLS: [&str; 8] = [
+    "std::time::SystemTime::now",
+    "std::time::Instant::now",
+    "jiff::Timestamp::now",
+    "std::env::var",
+    "std::fs::read",
+    "std::net::TcpStream::connect",
+    "std::println",
+    "std::collections::HashMap",
+];
+
 pub(super) fn check(workspace: &Workspace) -> Vec<Finding> {
     workspace
         .packages
         .iter()
         .filter(|package| PURE.contains(&package.name.as_str()))
         .flat_map(|package| {
-            BANNED
-                .iter()
-                .filter(|banned| package.reaches.contains(**banned))
-                .map(|banned| {
-                    let message = format!("a pure crate reaches {banned}");
-                    Finding::fail(RULE, &package.name, 0, message)
-                })
+            let mut findings = check_tree(package);
+            findings.extend(check_bans(workspace, package));
+            findings
         })
+        .collect()
+}
+
+fn check_tree(package: &Package) -> Vec<Finding> {
+    BANNED
+        .iter()
+        .filter(|banned| package.reaches.contains(**banned))
+        .map(|banned| {
+            let message = format!("a pure crate reaches {banned}");
+            Finding::fail(RULE, &package.name, 0, message)
+        })
+        .collect()
+}
+
+/// Clippy says nothing about a ban that is not there, so its presence is checked here.
+fn check_bans(workspace: &Workspace, package: &Package) -> Vec<Finding> {
+    let path = format!("{}/clippy.toml", package.folder);
+    let text = workspace.text(&path).unwrap_or_default();
+    CALLS
+        .iter()
+        .filter(|call| !text.contains(&format!("path = \"{call}\"")))
+        .map(|call| Finding::fail(RULE, &path, 0, format!("does not refuse {call}")))
         .collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::check;
+    use super::{CALLS, check};
     use crate::Package;
     use crate::sample::{broken, with_packages};
 
+    fn package(name: &str, reaches: &[&str]) -> Package {
+        Package {
+            name: name.to_owned(),
+            folder: "sample".to_owned(),
+            reaches: reaches.iter().map(|name| (*name).to_owned()).collect(),
+            ..Package::default()
+        }
+    }
+
+    fn bans(calls: &[&str]) -> String {
+        let lines = calls
+            .iter()
+            .map(|call| format!("{{ path = \"{call}\" }},\n"));
+        lines.collect()
+    }
+
     #[test]
     fn a_pure_crate_that_reaches_a_runtime_is_refused() {
-        let package = |name: &str| Package {
-            name: name.to_owned(),
-            reaches: ["tokio".to_owned()].into(),
-            ..Package::default()
-        };
-        let found = check(&with_packages(
-            &[],
-            vec![package("postern-plan"), package("postern-host")],
-        ));
-        assert_eq!(broken(&found), ["postern-plan"]);
+        let files = [("sample/clippy.toml", bans(&CALLS))];
+        let files = files.each_ref().map(|(path, text)| (*path, text.as_str()));
+        let packages = vec![
+            package("postern-plan", &["tokio"]),
+            package("postern-host", &["tokio"]),
+        ];
+        assert_eq!(
+            broken(&check(&with_packages(&files, packages))),
+            ["postern-plan"]
+        );
+    }
+
+    #[test]
+    fn a_pure_crate_whose_clippy_file_forgets_a_ban_is_refused() {
+        let text = bans(&CALLS[1..]);
+        let files = [("sample/clippy.toml", text.as_str())];
+        let found = check(&with_packages(&files, vec![package("postern-intent", &[])]));
+        assert_eq!(broken(&found), ["sample/clippy.toml"]);
     }
 }
