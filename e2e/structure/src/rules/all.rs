@@ -1,8 +1,8 @@
 //! Every rule over one workspace.
 
 use super::{
-    booleans, documents, files, floors, functions, links, machine, maps, names, orphans, purity,
-    tables, unused,
+    booleans, comments, documents, errors, files, floors, functions, layout, links, machine, maps,
+    names, orphans, purity, tables, tests, unused,
 };
 use crate::{Finding, Workspace};
 
@@ -10,10 +10,13 @@ use crate::{Finding, Workspace};
 pub fn check_all(workspace: &Workspace) -> Vec<Finding> {
     let rules = [
         booleans::check,
+        comments::check,
         documents::check,
+        errors::check,
         files::check,
         floors::check,
         functions::check,
+        layout::check,
         links::check,
         machine::check,
         maps::check,
@@ -21,6 +24,7 @@ pub fn check_all(workspace: &Workspace) -> Vec<Finding> {
         orphans::check,
         purity::check,
         tables::check,
+        tests::check,
         unused::check,
     ];
     let mut findings: Vec<Finding> = rules.iter().flat_map(|rule| rule(workspace)).collect();

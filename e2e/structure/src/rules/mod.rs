@@ -2,10 +2,13 @@
 
 mod all;
 mod booleans;
+mod comments;
 mod documents;
+mod errors;
 mod files;
 mod floors;
 mod functions;
+mod layout;
 mod links;
 mod machine;
 mod maps;
@@ -13,6 +16,7 @@ mod names;
 mod orphans;
 mod purity;
 mod tables;
+mod tests;
 mod unused;
 
 pub use all::check_all;
