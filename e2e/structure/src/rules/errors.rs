@@ -70,15 +70,24 @@ impl<'ast> Visit<'ast> for Finder<'_> {
     }
 }
 
+/// Whether the variant is one `String` that is also its whole message.
 fn is_any_text(variant: &syn::Variant) -> bool {
     let syn::Fields::Unnamed(fields) = &variant.fields else {
         return false;
     };
     let mut kinds = fields.unnamed.iter().map(|field| &field.ty);
-    match (kinds.next(), kinds.next()) {
-        (Some(syn::Type::Path(only)), None) => only.path.is_ident("String"),
-        _ => false,
-    }
+    let (Some(syn::Type::Path(only)), None) = (kinds.next(), kinds.next()) else {
+        return false;
+    };
+    let mut messages = variant
+        .attrs
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("error"));
+    only.path.is_ident("String")
+        && messages.all(|attribute| {
+            let message = attribute.parse_args::<syn::LitStr>();
+            message.is_ok_and(|message| message.value() == "{0}")
+        })
 }
 
 /// Whether the message of `#[error("...")]` prints the field `source`.
@@ -106,6 +115,7 @@ mod tests {
     fn an_error_that_is_any_text_boxed_or_repeated_is_refused() {
         for text in [
             "enum LoadError { Other(String) }",
+            "enum LoadError { #[error(\"{0}\")] Other(String) }",
             "fn f() -> Result<(), Box<dyn std::error::Error>> { Ok(()) }",
             "enum E { #[error(\"no: {source}\")] A { #[source] source: io::Error } }",
         ] {
@@ -116,8 +126,8 @@ mod tests {
 
     #[test]
     fn fields_with_a_source_are_what_an_error_has() {
-        let text =
-            "enum LoadError { #[error(\"{path}\")] Read { path: String, source: io::Error } }
+        let text = "enum LoadError { #[error(\"{path}\")] Read { path: String, source: io::Error },
+                                     #[error(\"{0} is no prefix\")] Prefix(String) }
                     #[cfg(test)] mod tests { fn f() -> Result<(), Box<dyn Error>> { Ok(()) } }";
         assert!(check(&workspace(&[("sample/src/lib.rs", text)])).is_empty());
     }
