@@ -1,0 +1,116 @@
+//! The one interpreter of steps. It performs them in the order given and stops at the first that fails; what to do,
+//! and in which order, is decided where steps are made. Behaviour does not belong here.
+
+use postern_intent::IfName;
+use postern_plan::Step;
+use postern_plan::host::{AdminState, RouteKind};
+
+use crate::error::HostError;
+use crate::ports::{Act, Host};
+
+/// A step that failed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failed {
+    /// The step.
+    pub step: Step,
+    /// Why.
+    pub error: HostError,
+}
+
+/// What came of a list of steps.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Applied {
+    /// Steps that were done and stand, in order.
+    pub done: Vec<Step>,
+    /// The step that failed, if one did: nothing after it was tried.
+    pub failed: Option<Failed>,
+    /// Steps that took back what had been done to the failed step's device, in the order they ran.
+    pub undone: Vec<Step>,
+    /// Steps that should have taken something back and failed too.
+    pub stuck: Vec<Failed>,
+}
+
+/// Performs steps in order until one fails.
+///
+/// When a step about a device fails, what this call did to the same device directly before it is taken back in
+/// reverse order, as far as it has an inverse: a device half made would be adopted as a whole one. Firewall, locks,
+/// rules and unreachable routes are about no device and are never taken back: that could open something.
+pub async fn apply(host: &impl Host, steps: &[Step]) -> Applied {
+    let mut applied = Applied::default();
+    for step in steps {
+        match perform(host, step).await {
+            Ok(()) => {
+                tracing::info!(kind = step.kind(), %step, "step done");
+                applied.done.push(step.clone());
+            }
+            Err(error) => {
+                tracing::warn!(kind = step.kind(), %step, error = &error as &dyn std::error::Error, "step failed");
+                undo(host, step, &mut applied).await;
+                applied.failed = Some(Failed { step: step.clone(), error });
+                break;
+            }
+        }
+    }
+    applied
+}
+
+async fn undo(host: &impl Host, failed: &Step, applied: &mut Applied) {
+    let Some(device) = device_of(failed) else { return };
+    while applied.done.last().and_then(device_of) == Some(device) {
+        let Some(step) = applied.done.pop() else { return };
+        let Some(inverse) = step.inverse() else { continue };
+        match perform(host, &inverse).await {
+            Ok(()) => applied.undone.push(inverse),
+            Err(error) => applied.stuck.push(Failed { step: inverse, error }),
+        }
+    }
+}
+
+/// The device that a step is about; none for what must never be taken back.
+const fn device_of(step: &Step) -> Option<&IfName> {
+    match step {
+        Step::AddLink(link) | Step::RemoveLink(link) | Step::SetMtu(link) => Some(&link.name),
+        Step::SetDevice(setting) => Some(&setting.device),
+        Step::SetUp(device)
+        | Step::AddAddress { device, .. }
+        | Step::RemoveAddress { device, .. }
+        | Step::RemovePeer { device, .. } => Some(device),
+        Step::ConfigureTunnel(config) => Some(&config.interface),
+        Step::AddRoute(route) | Step::RemoveRoute(route) => match &route.kind {
+            RouteKind::Device(device) => Some(device),
+            RouteKind::Unreachable => None,
+        },
+        Step::Firewall(_)
+        | Step::CutFlows(_)
+        | Step::AddLock(_)
+        | Step::RemoveLock(_)
+        | Step::AddRule(_)
+        | Step::RemoveRule(_) => None,
+    }
+}
+
+async fn perform(host: &impl Host, step: &Step) -> Act<()> {
+    match step {
+        Step::Firewall(transaction) => host.change_firewall(transaction).await,
+        Step::CutFlows(addresses) => host.cut_flows(addresses).await.map(drop),
+        Step::AddLock(policy) => host.add_lock(policy).await,
+        Step::RemoveLock(policy) => host.remove_lock(policy).await,
+        Step::AddLink(link) => host.add_link(link).await,
+        Step::RemoveLink(link) => {
+            // The tunnel process lets go of the device first: a TUN that is held open cannot be made anew.
+            host.dismiss_tunnel(&link.name).await?;
+            host.remove_link(&link.name).await
+        }
+        Step::SetDevice(setting) => host.set_device(setting).await,
+        Step::SetMtu(link) => host.set_mtu(&link.name, link.mtu).await,
+        Step::SetUp(device) => host.set_state(device, AdminState::Up).await,
+        Step::AddAddress { device, address } => host.add_address(device, *address).await,
+        Step::RemoveAddress { device, address } => host.remove_address(device, *address).await,
+        Step::ConfigureTunnel(config) => host.configure_tunnel(config).await,
+        Step::RemovePeer { device, peer } => host.remove_peer(device, peer).await,
+        Step::AddRoute(route) => host.add_route(route).await,
+        Step::RemoveRoute(route) => host.remove_route(route).await,
+        Step::AddRule(rule) => host.add_rule(rule).await,
+        Step::RemoveRule(rule) => host.remove_rule(rule).await,
+    }
+}

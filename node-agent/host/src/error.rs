@@ -1,0 +1,306 @@
+//! What can go wrong at the host: one variant for each act that failed, with what it was about. The cause is the
+//! source; who prints the chain prints it once.
+
+use std::io;
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+use postern_intent::{IfName, WgKey};
+use postern_plan::host::{LockPolicy, Route, RoutingRule};
+use thiserror::Error;
+
+/// Numbers of `errno(3)` that decisions here depend on, as on every Linux architecture that we build for.
+pub mod errno {
+    /// Not permitted.
+    pub const EPERM: i32 = 1;
+    /// No such entry.
+    pub const ENOENT: i32 = 2;
+    /// No such route or policy.
+    pub const ESRCH: i32 = 3;
+    /// Interrupted.
+    pub const EINTR: i32 = 4;
+    /// Try again.
+    pub const EAGAIN: i32 = 11;
+    /// No memory for it now.
+    pub const ENOMEM: i32 = 12;
+    /// Somebody holds it.
+    pub const EBUSY: i32 = 16;
+    /// It is there already.
+    pub const EEXIST: i32 = 17;
+    /// No such device.
+    pub const ENODEV: i32 = 19;
+    /// The request makes no sense to the kernel.
+    pub const EINVAL: i32 = 22;
+    /// The kernel was built without it.
+    pub const EPROTONOSUPPORT: i32 = 93;
+    /// The kernel does not do that.
+    pub const EOPNOTSUPP: i32 = 95;
+    /// The address family is not there.
+    pub const EAFNOSUPPORT: i32 = 97;
+    /// The address is not there.
+    pub const EADDRNOTAVAIL: i32 = 99;
+    /// The device is down.
+    pub const ENETDOWN: i32 = 100;
+    /// No buffer for it: events were lost.
+    pub const ENOBUFS: i32 = 105;
+    /// Nobody listens.
+    pub const ECONNREFUSED: i32 = 111;
+}
+
+/// What kind of failure it is: what the caller can do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nature {
+    /// The kernel or the machine cannot do it: trying again is of no use.
+    Unsupported,
+    /// It may work in a moment.
+    Transient,
+    /// The host said no to this very request.
+    Refused,
+}
+
+/// What nft said about a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NftRefusal {
+    /// Its first line that says `Error`.
+    pub error: String,
+    /// The line of the batch that it points to, if it points to one.
+    pub line: Option<String>,
+}
+
+/// What the kernel, a program or a process answered.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Cause {
+    /// The kernel's error number.
+    #[error("{}", io::Error::from_raw_os_error(*errno))]
+    Errno {
+        /// As in `errno(3)`, positive.
+        errno: i32,
+    },
+    /// An input or output error without a number.
+    #[error("{kind}")]
+    Io {
+        /// What kind.
+        kind: io::ErrorKind,
+    },
+    /// A program is not installed.
+    #[error("the program {program} is not installed")]
+    NoProgram {
+        /// Its name.
+        program: &'static str,
+    },
+    /// No answer in time.
+    #[error("no answer within {seconds} s")]
+    TimedOut {
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// nft refused the batch; the kernel has changed nothing.
+    #[error("nft said {:?}{}", .0.error, .0.line.as_ref().map(|line| format!(" of {line:?}")).unwrap_or_default())]
+    Nft(Box<NftRefusal>),
+    /// The answer has not the form that it should have.
+    #[error("the answer is not understood: {what}")]
+    Answer {
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// There is no key for the device.
+    #[error("there is no private key for the device")]
+    NoKey,
+}
+
+impl Cause {
+    /// An error number.
+    #[must_use]
+    pub const fn errno(errno: i32) -> Self {
+        Self::Errno { errno }
+    }
+
+    /// What the caller can do about it.
+    #[must_use]
+    pub fn nature(&self) -> Nature {
+        match self {
+            Self::Errno { errno } => nature_of(*errno),
+            Self::NoProgram { .. } => Nature::Unsupported,
+            Self::Io { .. } | Self::TimedOut { .. } => Nature::Transient,
+            Self::Nft(refusal) => nft_nature(&refusal.error),
+            Self::Answer { .. } | Self::NoKey => Nature::Refused,
+        }
+    }
+}
+
+const fn nature_of(number: i32) -> Nature {
+    match number {
+        errno::EOPNOTSUPP | errno::EPROTONOSUPPORT | errno::EAFNOSUPPORT => Nature::Unsupported,
+        errno::EINTR | errno::EAGAIN | errno::EBUSY | errno::ENOMEM | errno::ENOBUFS | errno::ECONNREFUSED => {
+            Nature::Transient
+        }
+        _ => Nature::Refused,
+    }
+}
+
+/// nft gives the kernel's error as text only (`Error: Could not process rule: Device or resource busy`).
+fn nft_nature(error: &str) -> Nature {
+    let says = |texts: &[&str]| texts.iter().any(|text| error.contains(text));
+    if says(&["Operation not supported", "Protocol not supported", "Address family not supported"]) {
+        Nature::Unsupported
+    } else if says(&["Device or resource busy", "Resource temporarily unavailable", "Interrupted system call"]) {
+        Nature::Transient
+    } else {
+        Nature::Refused
+    }
+}
+
+impl From<io::Error> for Cause {
+    fn from(error: io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(errno) => Self::Errno { errno },
+            None => Self::Io { kind: error.kind() },
+        }
+    }
+}
+
+/// An act on the host that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[expect(missing_docs, reason = "the fields are what the message names, and `source` is the cause everywhere")]
+pub enum HostError {
+    /// No way to talk to the kernel.
+    #[error("cannot open {socket}")]
+    Open { socket: &'static str, source: Cause },
+    /// Links could not be listed.
+    #[error("cannot list links")]
+    ListLinks { source: Cause },
+    /// A tunnel device could not be made.
+    #[error("cannot add link {link}")]
+    AddLink { link: IfName, source: Cause },
+    /// A device could not be removed.
+    #[error("cannot remove link {link}")]
+    RemoveLink { link: IfName, source: Cause },
+    /// An MTU could not be set.
+    #[error("cannot set the MTU of {link} to {mtu}")]
+    SetMtu { link: IfName, mtu: u32, source: Cause },
+    /// A device could not be brought up or down.
+    #[error("cannot change the state of {link}")]
+    SetState { link: IfName, source: Cause },
+    /// An address could not be added.
+    #[error("cannot add address {address} to {link}")]
+    AddAddress { link: IfName, address: IpNet, source: Cause },
+    /// An address could not be removed.
+    #[error("cannot remove address {address} from {link}")]
+    RemoveAddress { link: IfName, address: IpNet, source: Cause },
+    /// A switch could not be read.
+    #[error("cannot read {path}")]
+    GetDevice { path: String, source: Cause },
+    /// A switch could not be set.
+    #[error("cannot set {path} to {value}")]
+    SetDevice { path: String, value: u8, source: Cause },
+    /// Routes could not be listed.
+    #[error("cannot list routes")]
+    ListRoutes { source: Cause },
+    /// A route could not be added.
+    #[error("cannot add the route to {} of table {}", .route.destination, .route.table)]
+    AddRoute { route: Box<Route>, source: Cause },
+    /// A route could not be removed.
+    #[error("cannot remove the route to {} of table {}", .route.destination, .route.table)]
+    RemoveRoute { route: Box<Route>, source: Cause },
+    /// Rules could not be listed.
+    #[error("cannot list routing rules")]
+    ListRules { source: Cause },
+    /// A rule could not be added.
+    #[error("cannot add the routing rule {} to table {}", .rule.priority, .rule.table)]
+    AddRule { rule: Box<RoutingRule>, source: Cause },
+    /// A rule could not be removed.
+    #[error("cannot remove the routing rule {} to table {}", .rule.priority, .rule.table)]
+    RemoveRule { rule: Box<RoutingRule>, source: Cause },
+    /// Locks could not be listed.
+    #[error("cannot list XFRM policies")]
+    ListLocks { source: Cause },
+    /// A lock could not be added.
+    #[error("cannot add the XFRM policy {} -> {} at {}", .policy.source, .policy.destination, .policy.priority)]
+    AddLock { policy: Box<LockPolicy>, source: Cause },
+    /// A lock could not be removed.
+    #[error("cannot remove the XFRM policy {} -> {} at {}", .policy.source, .policy.destination, .policy.priority)]
+    RemoveLock { policy: Box<LockPolicy>, source: Cause },
+    /// The firewall took nothing of a batch.
+    #[error("cannot change the firewall ({summary})")]
+    ChangeFirewall { summary: String, source: Cause },
+    /// A table could not be read.
+    #[error("cannot read table {table}")]
+    ReadFirewall { table: &'static str, source: Cause },
+    /// Connection tracking could not be listed.
+    #[error("cannot list flows")]
+    ListFlows { source: Cause },
+    /// An entry of connection tracking could not be deleted.
+    #[error("cannot cut a flow")]
+    CutFlow { source: Cause },
+    /// An entry of connection tracking could not be asked for.
+    #[error("cannot find the flow from {from} to {to}")]
+    FindFlow { from: SocketAddr, to: SocketAddr, source: Cause },
+    /// A tunnel did not answer properly.
+    #[error("cannot read tunnel {link}")]
+    ReadTunnel { link: IfName, source: Cause },
+    /// A tunnel did not take its configuration.
+    #[error("cannot configure tunnel {link}")]
+    ConfigureTunnel { link: IfName, source: Cause },
+    /// A peer could not be removed.
+    #[error("cannot remove peer {peer} from tunnel {link}")]
+    RemovePeer { link: IfName, peer: WgKey, source: Cause },
+    /// The tunnel process could not be told to stop.
+    #[error("cannot dismiss tunnel {link}")]
+    DismissTunnel { link: IfName, source: Cause },
+    /// The kernel cannot be watched.
+    #[error("cannot watch {group}")]
+    Watch { group: &'static str, source: Cause },
+}
+
+impl HostError {
+    /// What was answered.
+    #[must_use]
+    pub const fn cause(&self) -> &Cause {
+        match self {
+            Self::Open { source, .. }
+            | Self::ListLinks { source }
+            | Self::AddLink { source, .. }
+            | Self::RemoveLink { source, .. }
+            | Self::SetMtu { source, .. }
+            | Self::SetState { source, .. }
+            | Self::AddAddress { source, .. }
+            | Self::RemoveAddress { source, .. }
+            | Self::GetDevice { source, .. }
+            | Self::SetDevice { source, .. }
+            | Self::ListRoutes { source }
+            | Self::AddRoute { source, .. }
+            | Self::RemoveRoute { source, .. }
+            | Self::ListRules { source }
+            | Self::AddRule { source, .. }
+            | Self::RemoveRule { source, .. }
+            | Self::ListLocks { source }
+            | Self::AddLock { source, .. }
+            | Self::RemoveLock { source, .. }
+            | Self::ChangeFirewall { source, .. }
+            | Self::ReadFirewall { source, .. }
+            | Self::ListFlows { source }
+            | Self::CutFlow { source }
+            | Self::FindFlow { source, .. }
+            | Self::ReadTunnel { source, .. }
+            | Self::ConfigureTunnel { source, .. }
+            | Self::RemovePeer { source, .. }
+            | Self::DismissTunnel { source, .. }
+            | Self::Watch { source, .. } => source,
+        }
+    }
+
+    /// What the caller can do about it.
+    #[must_use]
+    pub fn nature(&self) -> Nature {
+        self.cause().nature()
+    }
+
+    /// The kernel's error number, where it gave one.
+    #[must_use]
+    pub const fn errno(&self) -> Option<i32> {
+        match self.cause() {
+            Cause::Errno { errno } => Some(*errno),
+            _ => None,
+        }
+    }
+}

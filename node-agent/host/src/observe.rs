@@ -1,0 +1,140 @@
+//! One reading of everything that we own.
+//!
+//! The parts of a [`Reading`] succeed or fail each for itself, because the guard must be written and kept even when,
+//! say, no tunnel can be read. A part that failed has no value at all: it can neither be taken for an empty part nor
+//! compared with what is desired. [`Reading::whole`] gives the [`Observed`] that planning takes, or names the first
+//! part that is missing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use postern_intent::IfName;
+use postern_plan::Observed;
+use postern_plan::host::{LockPolicy, ObservedLink, ObservedTunnel, Route, RoutingRule};
+use postern_plan::observed::ObservedFirewall;
+use thiserror::Error;
+
+use crate::error::HostError;
+use crate::ports::{Host, is_own_link};
+
+/// A part of a reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// Our tables.
+    Firewall,
+    /// XFRM policies.
+    Locks,
+    /// Network devices.
+    Links,
+    /// Routes.
+    Routes,
+    /// Routing rules.
+    Rules,
+    /// The interfaces of the default routes.
+    Uplinks,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Firewall => "firewall",
+            Self::Locks => "locks",
+            Self::Links => "links",
+            Self::Routes => "routes",
+            Self::Rules => "rules",
+            Self::Uplinks => "uplinks",
+        })
+    }
+}
+
+/// A part that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the host's {part} could not be read")]
+pub struct Unread {
+    /// Which part.
+    pub part: Part,
+    /// Why.
+    pub source: HostError,
+}
+
+/// One reading, part by part.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    /// Our tables.
+    pub firewall: Result<ObservedFirewall, HostError>,
+    /// XFRM policies of ours.
+    pub locks: Result<BTreeSet<LockPolicy>, HostError>,
+    /// Every link.
+    pub links: Result<Vec<ObservedLink>, HostError>,
+    /// Routes of ours.
+    pub routes: Result<BTreeSet<Route>, HostError>,
+    /// Routing rules of ours.
+    pub rules: Result<Vec<RoutingRule>, HostError>,
+    /// Interfaces of the default routes, by family digit.
+    pub uplinks: Result<BTreeMap<char, IfName>, HostError>,
+    /// Our devices that answer, by name.
+    pub tunnels: BTreeMap<IfName, ObservedTunnel>,
+    /// Our devices that exist and are served, but did not answer properly: their entry in `tunnels` is missing, as
+    /// for a device that nobody serves, and here is why.
+    pub silent: BTreeMap<IfName, HostError>,
+}
+
+/// Reads everything that we own. The firewall comes first: it is what the rest stands on.
+pub async fn observe(host: &impl Host) -> Reading {
+    let firewall = host.read_firewall().await;
+    let locks = host.list_locks().await;
+    let links = host.list_links().await;
+    let routes = host.list_routes().await;
+    let rules = host.list_rules().await;
+    let uplinks = host.default_uplinks().await;
+    let mut tunnels = BTreeMap::new();
+    let mut silent = BTreeMap::new();
+    for name in own_links(links.as_deref().unwrap_or_default()) {
+        match host.read_tunnel(&name).await {
+            Ok(Some(tunnel)) => drop(tunnels.insert(name, tunnel)),
+            Ok(None) => {}
+            Err(error) => drop(silent.insert(name, error)),
+        }
+    }
+    Reading { firewall, locks, links, routes, rules, uplinks, tunnels, silent }
+}
+
+fn own_links(links: &[ObservedLink]) -> Vec<IfName> {
+    links.iter().filter(|link| is_own_link(&link.name)).filter_map(|link| link.name.parse().ok()).collect()
+}
+
+impl Reading {
+    /// Parts that could not be read, with the reason.
+    #[must_use]
+    pub fn unread(&self) -> Vec<Unread> {
+        let Self { firewall, locks, links, routes, rules, uplinks, tunnels: _, silent: _ } = self;
+        [
+            (Part::Firewall, firewall.as_ref().err()),
+            (Part::Locks, locks.as_ref().err()),
+            (Part::Links, links.as_ref().err()),
+            (Part::Routes, routes.as_ref().err()),
+            (Part::Rules, rules.as_ref().err()),
+            (Part::Uplinks, uplinks.as_ref().err()),
+        ]
+        .into_iter()
+        .filter_map(|(part, error)| error.map(|source| Unread { part, source: source.clone() }))
+        .collect()
+    }
+
+    /// The whole, for planning.
+    ///
+    /// # Errors
+    /// [`Unread`] with the first part that could not be read. A tunnel that did not answer is no such part.
+    pub fn whole(self) -> Result<Observed, Unread> {
+        let named = |part| move |source| Unread { part, source };
+        Ok(Observed {
+            firewall: self.firewall.map_err(named(Part::Firewall))?,
+            locks: self.locks.map_err(named(Part::Locks))?,
+            links: self.links.map_err(named(Part::Links))?,
+            routes: self.routes.map_err(named(Part::Routes))?,
+            rules: self.rules.map_err(named(Part::Rules))?,
+            default_uplinks: self.uplinks.map_err(named(Part::Uplinks))?,
+            tunnels: self.tunnels,
+        })
+    }
+}

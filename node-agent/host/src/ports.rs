@@ -1,0 +1,160 @@
+//! What can be asked of a host, noun by noun. Each port is a few methods; nothing here decides anything.
+//!
+//! Every method acts in the network namespace that the host was made for. Every method that adds refuses what is
+//! already there (`EEXIST`) and every method that removes refuses what is missing, unless it says otherwise: a caller
+//! that is surprised has read an old state and should read again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+use postern_intent::{Address, IfName, WgKey};
+use postern_plan::host::{
+    AdminState, DeviceSetting, LockPolicy, ObservedLink, ObservedTunnel, Route, RoutingRule, TunnelBackend,
+    TunnelConfig, TunnelLink,
+};
+use postern_plan::observed::ObservedFirewall;
+use postern_plan::ruleset::Transaction;
+
+use crate::error::HostError;
+
+/// The result of an act on the host.
+pub type Act<T> = Result<T, HostError>;
+
+/// Network devices.
+pub trait Links {
+    /// Every link of the namespace, ours and others', with their addresses, by index.
+    fn list_links(&self) -> impl Future<Output = Act<Vec<ObservedLink>>> + Send;
+    /// Makes a tunnel device, down and without addresses. A userspace one is a persistent TUN: it stays, with its
+    /// addresses and routes, when the process that serves it dies.
+    fn add_link(&self, link: &TunnelLink) -> impl Future<Output = Act<()>> + Send;
+    /// Removes a device. The kernel removes its routes, of every table, with it.
+    fn remove_link(&self, name: &IfName) -> impl Future<Output = Act<()>> + Send;
+    /// Sets a device's MTU in bytes.
+    fn set_mtu(&self, name: &IfName, mtu: u32) -> impl Future<Output = Act<()>> + Send;
+    /// Brings a device up or down. Down removes its routes of every table, and up does not bring them back.
+    fn set_state(&self, name: &IfName, state: AdminState) -> impl Future<Output = Act<()>> + Send;
+}
+
+/// Addresses of devices.
+pub trait Addresses {
+    /// Adds an address, without asking the neighbours whether it is taken.
+    fn add_address(&self, device: &IfName, address: IpNet) -> impl Future<Output = Act<()>> + Send;
+    /// Removes an address.
+    fn remove_address(&self, device: &IfName, address: IpNet) -> impl Future<Output = Act<()>> + Send;
+}
+
+/// Per-device switches below `/proc/sys/net`.
+pub trait Devices {
+    /// The switch's value; the given value is not looked at.
+    fn get_device(&self, setting: &DeviceSetting) -> impl Future<Output = Act<DeviceSetting>> + Send;
+    /// Sets the switch.
+    fn set_device(&self, setting: &DeviceSetting) -> impl Future<Output = Act<()>> + Send;
+}
+
+/// Routes with our protocol number, and the default route of the main table, which is never ours.
+pub trait Routes {
+    /// Routes of ours, in every table.
+    fn list_routes(&self) -> impl Future<Output = Act<BTreeSet<Route>>> + Send;
+    /// Interfaces of the default routes of the main table, the lowest metric of each family.
+    fn default_uplinks(&self) -> impl Future<Output = Act<BTreeMap<char, IfName>>> + Send;
+    /// Adds a route, or replaces the one of the same table, destination and metric.
+    fn add_route(&self, route: &Route) -> impl Future<Output = Act<()>> + Send;
+    /// Removes a route of ours.
+    fn remove_route(&self, route: &Route) -> impl Future<Output = Act<()>> + Send;
+}
+
+/// Routing rules with our protocol number.
+pub trait Rules {
+    /// Rules of ours, both families. One that is there twice is listed twice.
+    fn list_rules(&self) -> impl Future<Output = Act<Vec<RoutingRule>>> + Send;
+    /// Adds a rule; refuses one that is there.
+    fn add_rule(&self, rule: &RoutingRule) -> impl Future<Output = Act<()>> + Send;
+    /// Removes a rule of ours, once.
+    fn remove_rule(&self, rule: &RoutingRule) -> impl Future<Output = Act<()>> + Send;
+}
+
+/// XFRM policies of direction `fwd` with one of our priorities and without a template.
+pub trait Locks {
+    /// Policies of ours.
+    fn list_locks(&self) -> impl Future<Output = Act<BTreeSet<LockPolicy>>> + Send;
+    /// Adds a policy. Refuses one with the selector and mark of one that is there, at whatever priority.
+    fn add_lock(&self, policy: &LockPolicy) -> impl Future<Output = Act<()>> + Send;
+    /// Removes the policy with this selector and mark.
+    fn remove_lock(&self, policy: &LockPolicy) -> impl Future<Output = Act<()>> + Send;
+}
+
+/// Our two nft tables.
+pub trait Firewall {
+    /// Gives the kernel a batch, which it takes whole or not at all.
+    fn change_firewall(&self, transaction: &Transaction) -> impl Future<Output = Act<()>> + Send;
+    /// Both tables as the kernel lists them.
+    fn read_firewall(&self) -> impl Future<Output = Act<ObservedFirewall>> + Send;
+}
+
+/// A transport protocol with ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// Transmission Control Protocol.
+    Tcp,
+    /// User Datagram Protocol.
+    Udp,
+}
+
+impl Protocol {
+    /// Its number (IANA protocol numbers).
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+        }
+    }
+}
+
+/// Connection tracking.
+pub trait Flows {
+    /// Deletes every entry, of both families, that has one of the addresses as source or destination in either
+    /// direction; says how many there were.
+    fn cut_flows(&self, addresses: &BTreeSet<Address>) -> impl Future<Output = Act<usize>> + Send;
+    /// Where a redirected packet wanted to go: `source` is who sent it, `local` the socket that it came to.
+    fn original_destination(
+        &self,
+        protocol: Protocol,
+        source: SocketAddr,
+        local: SocketAddr,
+    ) -> impl Future<Output = Act<Option<SocketAddr>>> + Send;
+}
+
+/// WireGuard devices.
+pub trait Tunnels {
+    /// How devices are served here.
+    fn tunnel_backend(&self) -> impl Future<Output = Act<TunnelBackend>> + Send;
+    /// What the device answers; none when nobody serves it yet.
+    fn read_tunnel(&self, device: &IfName) -> impl Future<Output = Act<Option<ObservedTunnel>>> + Send;
+    /// Sets the whole configuration. Peers that are not named go before any other change, so that nothing staged for
+    /// them leaves by a new session. A userspace device is first announced to the tunnel process, and this fails with
+    /// [`crate::Nature::Transient`] until it serves it.
+    fn configure_tunnel(&self, config: &TunnelConfig) -> impl Future<Output = Act<()>> + Send;
+    /// Removes one peer with all that was staged for it; no error when it is not there.
+    fn remove_peer(&self, device: &IfName, peer: &WgKey) -> impl Future<Output = Act<()>> + Send;
+    /// Tells the tunnel process to stop serving the device; no error when it does not.
+    fn dismiss_tunnel(&self, device: &IfName) -> impl Future<Output = Act<()>> + Send;
+}
+
+/// All of a host.
+pub trait Host:
+    Links + Addresses + Devices + Routes + Rules + Locks + Firewall + Flows + Tunnels + Send + Sync
+{
+}
+
+impl<H> Host for H where
+    H: Links + Addresses + Devices + Routes + Rules + Locks + Firewall + Flows + Tunnels + Send + Sync
+{
+}
+
+/// Is the interface a tunnel of ours, by its name? `pst-c-` is used, `pst-s-` is served.
+#[must_use]
+pub fn is_own_link(name: &str) -> bool {
+    name.starts_with("pst-c-") || name.starts_with("pst-s-")
+}
