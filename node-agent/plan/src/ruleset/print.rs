@@ -43,6 +43,7 @@ impl fmt::Display for Field {
             Self::ArpSaddrEther => "arp saddr ether",
             Self::ArpSaddrIp => "arp saddr ip",
             Self::NeighbourTarget => "@th,64,128",
+            Self::NeighbourPrefix => "@th,64,10",
             Self::TcpSyn => "tcp flags syn / syn,rst",
         };
         f.write_str(word)
@@ -81,8 +82,7 @@ impl fmt::Display for Target {
             Self::SetMark(mark) => write!(f, "meta mark set meta mark & {:#010x} | {:#x}", !mark.mask, mark.value),
             Self::ClearMark(mask) => write!(f, "meta mark set meta mark & {:#010x}", !mask),
             Self::Masquerade => f.write_str("masquerade"),
-            Self::SnatBySaddr(family, map) => write!(f, "snat {0} to {0} saddr map @{map}", ip(*family)),
-            Self::SnatByIif(family, map) => write!(f, "snat {} to iifname map @{map}", ip(*family)),
+            Self::Snat(address) => write!(f, "snat {} to {address}", ip(Family::of(address))),
             Self::Redirect(port) => write!(f, "redirect to :{port}"),
             Self::Mss(size) => write!(f, "tcp option maxseg size set {size}"),
             Self::Continue => Ok(()),

@@ -63,6 +63,8 @@ pub enum Field {
     ArpSaddrIp,
     /// 128 bits of the transport header from bit 64 on.
     NeighbourTarget,
+    /// The first ten of them.
+    NeighbourPrefix,
     /// `tcp flags syn / syn,rst`: has no operand.
     TcpSyn,
 }
@@ -116,10 +118,8 @@ pub enum Target {
     ClearMark(u32),
     /// Source NAT to the address of the outgoing interface.
     Masquerade,
-    /// Source NAT to what a map says of the source address.
-    SnatBySaddr(Family, String),
-    /// Source NAT to what a map says of the incoming interface.
-    SnatByIif(Family, String),
+    /// Source NAT to this address.
+    Snat(Address),
     /// To a local port.
     Redirect(u16),
     /// TCP maximum segment size, in bytes.

@@ -1,0 +1,106 @@
+//! A bridge port speaks for its own pod only. In the bridge family, because in inet every pod of a bridge arrives on
+//! the same interface.
+
+use std::collections::BTreeMap;
+
+use crate::binding::{Binding, Bindings};
+use crate::host::{Family, MacAddress};
+use crate::ruleset::rule::{apart, goto};
+use crate::ruleset::{Atom, Chain, Element, Field, Hook, KeyType, Match, Operand, Rule, Set, Table, Target};
+use postern_intent::Address;
+
+use super::Chains;
+use super::names::{BIND, BIND_ARP, BIND_ND, BRIDGE_COUNTERS, halved};
+
+/// The whole bridge table.
+pub(super) fn table(bindings: &Bindings) -> Table {
+    let mut chains = Chains::default();
+    chains.filter("origin", Hook::Prerouting, -300, origin());
+    chains.plain("bound", bound());
+    let chains: BTreeMap<String, Chain> = chains.0;
+    Table { counters: BRIDGE_COUNTERS.into_iter().collect(), sets: sets(bindings), chains }
+}
+
+fn origin() -> Vec<Rule> {
+    let drop = |counter| Rule::to(Target::Drop).counted(counter);
+    let mut rules = vec![Rule::to(goto("bound")).when(Field::Iif.within("ports"))];
+    // Any other port, of a pod that is not bound yet: not with a bound pod's address.
+    for family in Family::BOTH {
+        rules.push(drop(BIND).when(Field::Saddr(family).within(halved("bound", family))));
+    }
+    rules.push(drop(BIND_ARP).when(Field::ArpSaddrIp.within("bound4")));
+    rules.push(
+        drop(BIND_ND)
+            .when(Match { fields: vec![Field::NeighbourTarget], operand: Operand::In("nd6".to_owned()) })
+            .when(Field::Icmp6Type.is("nd-neighbor-advert")),
+    );
+    rules
+}
+
+fn bound() -> Vec<Rule> {
+    let drop = |counter| Rule::to(Target::Drop).counted(counter);
+    vec![
+        // A VLAN tag, priority tag 0 too, or PPPoE would hide the packet from the matches below.
+        drop(BIND).when(Field::EtherType.is("{ 0x8100, 0x88a8, 0x8864 }")),
+        drop(BIND)
+            .when(apart([Field::Iif, Field::EtherSaddr, Field::Saddr(Family::V4)], "bind4"))
+            .when(Field::Saddr(Family::V4).is_not("0.0.0.0")),
+        drop(BIND)
+            .when(apart([Field::Iif, Field::EtherSaddr, Field::Saddr(Family::V6)], "bind6"))
+            .when(Field::Saddr(Family::V6).is_not("{ ::, fe80::/10 }")),
+        drop(BIND_ARP)
+            .when(apart([Field::Iif, Field::ArpSaddrEther, Field::ArpSaddrIp], "bind4"))
+            .when(Field::ArpSaddrIp.is_not("0.0.0.0")),
+        drop(BIND_ND).when(Field::Icmp6Type.is("{ nd-router-advert, nd-redirect }")),
+        // Link-local targets (the first ten bits are 1111111010) are the pod's own business.
+        drop(BIND_ND)
+            .when(apart([Field::Iif, Field::EtherSaddr, Field::NeighbourTarget], "bindnd6"))
+            .when(Field::NeighbourPrefix.is_not("0x3fa"))
+            .when(Field::Icmp6Type.is("nd-neighbor-advert")),
+    ]
+}
+
+fn sets(bindings: &Bindings) -> BTreeMap<String, Set> {
+    let mut sets = BTreeMap::from([
+        ("ports".to_owned(), Set::of([KeyType::IfName])),
+        ("bound4".to_owned(), Set::of([KeyType::Ipv4])),
+        ("bound6".to_owned(), Set::of([KeyType::Ipv6])),
+        ("bind4".to_owned(), Set::of([KeyType::IfName, KeyType::Ether, KeyType::Ipv4])),
+        ("bind6".to_owned(), Set::of([KeyType::IfName, KeyType::Ether, KeyType::Ipv6])),
+        ("nd6".to_owned(), Set::of([KeyType::NeighbourTarget])),
+        ("bindnd6".to_owned(), Set::of([KeyType::IfName, KeyType::Ether, KeyType::NeighbourTarget])),
+    ]);
+    for binding in bindings.by_container.values() {
+        // Without a MAC address the link is no Ethernet link, and no bridge port.
+        if let Some(mac) = binding.mac {
+            for (set, element) in elements(binding, mac) {
+                if let Some(set) = sets.get_mut(set) {
+                    set.elements.insert(element);
+                }
+            }
+        }
+    }
+    sets
+}
+
+fn elements(binding: &Binding, mac: MacAddress) -> Vec<(&'static str, Element)> {
+    let port = || Atom::Name(binding.host_interface.to_string());
+    let mut out = vec![("ports", Element::key([port()]))];
+    for address in &binding.addresses {
+        let own = Atom::Address(*address);
+        match address {
+            Address::V4(_) => {
+                out.push(("bound4", Element::key([own.clone()])));
+                out.push(("bind4", Element::key([port(), Atom::Mac(mac), own])));
+            }
+            Address::V6(v6) => {
+                let number = Atom::Number(u128::from(*v6));
+                out.push(("bound6", Element::key([own.clone()])));
+                out.push(("bind6", Element::key([port(), Atom::Mac(mac), own])));
+                out.push(("nd6", Element::key([number.clone()])));
+                out.push(("bindnd6", Element::key([port(), Atom::Mac(mac), number])));
+            }
+        }
+    }
+    out
+}

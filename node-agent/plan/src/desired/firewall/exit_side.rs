@@ -1,0 +1,98 @@
+//! What a gateway lets its clients do: by its uplink only, to what the exit offers only.
+
+use postern_intent::Prefix;
+use postern_intent::body::{Access, ServedExit};
+
+use crate::host::Family;
+use crate::ruleset::rule::{goto, jump, list, together};
+use crate::ruleset::{Field, Rule, Target};
+
+use super::guard::clamp;
+use super::names::{EXIT_DROP, EXIT_OUT, halved, offered_chain, serve_chain};
+use super::scope::{PRIVATE4, PRIVATE6, SPECIAL4, SPECIAL6, prefixes};
+use super::{Chains, Context};
+use crate::desired::cluster::of_family;
+
+pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
+    let served = context.body().map(|body| &body.nat[..]).unwrap_or_default();
+    let mut forward = clamp(context, "pst-s-", Field::Iif);
+    for exit in served {
+        forward.push(Rule::to(goto(serve_chain(&exit.exit))).when(Field::Iif.named(&exit.interface)));
+        chains.plain(serve_chain(&exit.exit), serve(context, exit));
+        chains.plain(offered_chain(&exit.exit), offered(exit));
+    }
+    forward.push(Rule::to(Target::Drop).counted(EXIT_DROP));
+    chains.plain("exit_forward", forward);
+    let mut back = clamp(context, "pst-s-", Field::Oif);
+    back.extend([
+        Rule::to(Target::Accept).when(Field::CtDirection.is("reply")),
+        Rule::to(Target::Accept).when(Field::CtState.is("related")),
+        Rule::to(Target::Drop).counted(EXIT_DROP),
+    ]);
+    chains.plain("exit_return", back);
+}
+
+fn serve(context: &Context<'_>, exit: &ServedExit) -> Vec<Rule> {
+    let drop = || Rule::to(Target::Drop).counted(EXIT_DROP);
+    let Some(uplink) = context.inputs.facts.uplink(exit.uplink.as_ref()) else { return vec![drop()] };
+    vec![
+        drop().when(Field::Oif.not_named(uplink)),
+        // NAT leaves them as they are: they would leave with the client's tunnel address.
+        drop().when(Field::CtState.is("{ invalid, untracked }")),
+        Rule::to(jump(offered_chain(&exit.exit))),
+        Rule::to(Target::Accept).counted(EXIT_OUT),
+    ]
+}
+
+/// Jumped to; comes back when the exit offers the destination.
+fn offered(exit: &ServedExit) -> Vec<Rule> {
+    let refuse = || Rule::to(goto("refuse"));
+    let mut rules = Vec::new();
+    for family in Family::BOTH {
+        rules.push(refuse().when(Field::Daddr(family).within(halved("cluster", family))));
+        let fields = [Field::Daddr(family), Field::L4Proto, Field::Dport];
+        rules.push(refuse().when(together(fields, halved("api", family))));
+    }
+    for family in Family::BOTH {
+        let word = match family {
+            Family::V4 => "ipv4",
+            Family::V6 => "ipv6",
+        };
+        let routes = super::super::cluster::aggregate(of_family(&exit.routes, family));
+        let sourced = exit.egress.is_empty() || exit.egress.iter().any(|address| Family::of(address) == family);
+        if routes.is_empty() || !sourced {
+            rules.push(refuse().when(Field::NfProto.is(word)));
+            continue;
+        }
+        rules.extend(limits(exit, family));
+        if !routes.contains(&family.everything()) {
+            rules.push(refuse().when(Field::Daddr(family).is_not(list(&routes))));
+        }
+    }
+    rules
+}
+
+/// Special-use ranges are offered only where the exit names a route inside one; private ranges with `lanAccess`.
+fn limits(exit: &ServedExit, family: Family) -> Vec<Rule> {
+    let (special, private) = match family {
+        Family::V4 => (prefixes(&SPECIAL4), prefixes(&PRIVATE4)),
+        Family::V6 => (prefixes(&SPECIAL6), prefixes(&PRIVATE6)),
+    };
+    let named: Vec<Prefix> = exit
+        .routes
+        .iter()
+        .copied()
+        .filter(|route| special.iter().any(|range| range.net().contains(&route.net())))
+        .collect();
+    let refuse = |set: &str| Rule::to(goto("refuse")).when(Field::Daddr(family).within(halved(set, family)));
+    let mut rules = Vec::new();
+    rules.push(if named.is_empty() {
+        refuse("special")
+    } else {
+        refuse("special").when(Field::Daddr(family).is_not(list(&named)))
+    });
+    if exit.lan == Access::Deny && !private.is_empty() {
+        rules.push(refuse("private"));
+    }
+    rules
+}

@@ -1,0 +1,213 @@
+//! The guard: per packet, and no `established accept` anywhere, so that a change of the maps is in force at the next
+//! packet of every flow.
+
+use crate::host::Family;
+use crate::ruleset::rule::{goto, jump, tcp_syn, together};
+use crate::ruleset::{Counter, Field, Hook, Rule, Target};
+
+use super::names::{BLOCKED, ENDPOINT, HOLD, INBOUND, INJECT, NO_LEASE, NO_SERVICE, SERVICE, TUNNEL_RAW, halved};
+use super::{Chains, Context, names};
+use crate::desired::LEASE;
+
+/// Bytes of IP and TCP header that the segment size does not count: 60 holds for IPv6, and is safe for IPv4.
+const HEADERS: u16 = 60;
+
+pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
+    chains.filter("guard", Hook::Forward, -5, guard());
+    chains.plain("into_tunnel", into_tunnel(context));
+    chains.plain("from_tunnel", from_tunnel(context));
+    chains.plain("inside", inside());
+    chains.plain(
+        "unclassified",
+        vec![Rule::to(jump("inside")), Rule::to(Target::Drop).counted(HOLD)],
+    );
+    chains.plain("replies", reply_rules(&Target::Accept, Some(INBOUND)).collect());
+    chains.plain("refuse", refuse());
+    chains.plain("refuse_lease", vec![Rule::to(goto("refuse")).counted(NO_LEASE)]);
+    chains.plain("blocked_class", vec![Rule::to(jump("inside")), Rule::to(goto("refuse"))]);
+    chains.plain("released", vec![Rule::to(Target::Accept)]);
+    chains.filter("no_service", Hook::Input, -5, no_service(context));
+    chains.plain(
+        "no_service_drop",
+        vec![
+            // An invalid packet has no direction: it goes on to the drop.
+            Rule::to(Target::Accept).when(Field::CtDirection.is("reply")),
+            Rule::to(Target::Drop).counted(NO_SERVICE),
+        ],
+    );
+    chains.filter("local_out", Hook::Output, -5, local_out(context));
+}
+
+fn guard() -> Vec<Rule> {
+    let mut rules: Vec<Rule> = Family::BOTH
+        .into_iter()
+        .map(|family| {
+            Rule::to(Target::Drop)
+                .counted(ENDPOINT)
+                .when(together([Field::Daddr(family), Field::UdpDport], halved("endpoint", family)))
+                .when(Field::Iif.within("podlinks"))
+        })
+        .collect();
+    rules.extend([
+        Rule::to(goto("exit_forward")).when(Field::Iif.named("pst-s-*")),
+        Rule::to(goto("exit_return")).when(Field::Oif.named("pst-s-*")),
+        Rule::to(jump("into_tunnel")).when(Field::Oif.named("pst-c-*")),
+        Rule::to(goto("from_tunnel")).when(Field::Iif.named("pst-c-*")),
+        // With br_netfilter = 1 neighbour discovery between pods passes here, and the guard would kill all IPv6
+        // between them. A routed packet never has hop limit 255 in forward (RFC 4861, 7.1.1), and link-local
+        // multicast is never routed.
+        Rule::to(Target::Accept)
+            .when(Field::Icmp6Type.is(
+                "{ nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert }",
+            ))
+            .when(Field::HopLimit.is(255)),
+        Rule::to(Target::Accept).when(Field::Daddr(Family::V6).is("ff02::/16")),
+    ]);
+    for family in Family::BOTH {
+        rules.push(Rule::to(Target::SaddrMap(family, halved("from", family))));
+    }
+    // By pod link and not by pod range, which would drop replies of remote pods on a node that serves a NodePort.
+    rules.push(Rule::to(goto("unclassified")).when(Field::Iif.within("podlinks")));
+    rules
+}
+
+/// The segment size by number, both ways: `rt mtu` does not clamp the SYN-ACK direction.
+pub(super) fn clamp(context: &Context<'_>, start: &str, side: Field) -> Vec<Rule> {
+    let tunnels = context.body().map(|body| &body.tunnels[..]).unwrap_or_default();
+    tunnels
+        .iter()
+        .filter(|tunnel| tunnel.interface.as_str().starts_with(start))
+        .map(|tunnel| {
+            Rule::to(Target::Mss(tunnel.mtu.saturating_sub(HEADERS)))
+                .when(tcp_syn())
+                .when(side.clone().named(&tunnel.interface))
+        })
+        .collect()
+}
+
+fn into_tunnel(context: &Context<'_>) -> Vec<Rule> {
+    let mut rules = vec![
+        // Replies of a connection that went straight to the pod would enter the tunnel with the raw pod source, and so
+        // would what NAT leaves as it is.
+        Rule::to(Target::Drop).counted(TUNNEL_RAW).when(Field::CtState.is("{ invalid, untracked }")),
+        Rule::to(Target::Drop).counted(TUNNEL_RAW).when(Field::CtDirection.is("reply")),
+    ];
+    rules.extend(clamp(context, "pst-c-", Field::Oif));
+    rules
+}
+
+fn from_tunnel(context: &Context<'_>) -> Vec<Rule> {
+    let mut rules = clamp(context, "pst-c-", Field::Iif);
+    rules.extend([
+        Rule::to(Target::Accept).when(Field::CtDirection.is("reply")),
+        Rule::to(Target::Accept).when(Field::CtState.is("related")),
+        Rule::to(Target::Drop).counted(INJECT),
+    ]);
+    rules
+}
+
+/// Pod ranges, node addresses, API servers with their port: what is the cluster's, after DNAT.
+pub(super) fn inside_rules(target: &Target) -> Vec<Rule> {
+    let mut rules: Vec<Rule> = Family::BOTH
+        .into_iter()
+        .map(|family| Rule::to(target.clone()).when(Field::Daddr(family).within(halved("inside", family))))
+        .collect();
+    rules.extend(Family::BOTH.into_iter().map(|family| {
+        let fields = [Field::Daddr(family), Field::L4Proto, Field::Dport];
+        Rule::to(target.clone()).when(together(fields, halved("api", family)))
+    }));
+    rules
+}
+
+/// Replies of a connection that came in by one of this node's own service addresses.
+pub(super) fn reply_rules(target: &Target, counter: Option<Counter>) -> impl Iterator<Item = Rule> {
+    Family::BOTH.into_iter().map(move |family| {
+        let rule = Rule { counter, ..Rule::to(target.clone()) };
+        rule.when(Field::CtOriginalDaddr(family).within(halved("inbound", family)))
+            .when(Field::CtStatus.is("dnat"))
+            .when(Field::CtDirection.is("reply"))
+    })
+}
+
+/// Jumped to; comes back when the destination is not inside.
+fn inside() -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for family in Family::BOTH {
+        // A NodePort of another node would be translated there and leave with that node's address.
+        rules.push(
+            Rule::to(goto("refuse"))
+                .when(Field::CtDirection.is("original"))
+                .when(Field::Dport.is("30000-32767"))
+                .when(Field::L4Proto.is("{ tcp, udp, sctp }"))
+                .when(Field::Daddr(family).within(halved("nodes", family))),
+        );
+    }
+    rules.extend(inside_rules(&Target::Accept));
+    for family in Family::BOTH {
+        // A service address that kube-proxy has not translated, late or dead, would leave the node.
+        rules.push(
+            Rule::to(goto("refuse"))
+                .counted(SERVICE)
+                .when(Field::Daddr(family).within(halved("service", family))),
+        );
+    }
+    rules
+}
+
+/// An answer that fails at once: an unreachable route gives UDP only a soft error.
+fn refuse() -> Vec<Rule> {
+    vec![
+        Rule::to(Target::RejectReset).counted(BLOCKED).when(Field::L4Proto.is("tcp")),
+        Rule::to(Target::RejectProhibited).counted(BLOCKED),
+    ]
+}
+
+/// Refuses everything that would go out when the lease has run out.
+pub(super) fn lease_rule() -> Rule {
+    Rule::to(goto("refuse_lease")).when(Field::NfProto.outside(LEASE))
+}
+
+/// Egress and tunnel addresses are no services of the node. What arrives for them and is no reply to a local socket
+/// belongs to a flow whose entry is gone or is at the other gateway: the node's own RST would cut the flow, and tell
+/// the world a tunnel address.
+fn no_service(context: &Context<'_>) -> Vec<Rule> {
+    let port = context.inputs.settings.dns_port;
+    let mut rules = vec![
+        Rule::to(Target::Drop)
+            .counted(names::DNS_FOREIGN)
+            .when(Field::Iif.outside("podlinks"))
+            .when(Field::Iif.not_named("lo"))
+            .when(Field::Dport.is(port))
+            .when(Field::L4Proto.is("{ tcp, udp }")),
+        Rule::to(Target::Accept).when(Field::L4Proto.is_not("{ tcp, udp }")),
+    ];
+    for set in ["egress_own", "tunaddr"] {
+        for family in Family::BOTH {
+            rules.push(
+                Rule::to(goto("no_service_drop")).when(Field::Daddr(family).within(halved(set, family))),
+            );
+        }
+    }
+    rules
+}
+
+/// Tunnel endpoints are reached by our own sockets only; the DNS forwarder's own packets need the lease too.
+fn local_out(context: &Context<'_>) -> Vec<Rule> {
+    let own = context.inputs.settings.masked(postern_intent::Mark::OWN);
+    let mut rules: Vec<Rule> = Family::BOTH
+        .into_iter()
+        .map(|family| {
+            Rule::to(Target::Drop)
+                .counted(ENDPOINT)
+                .when(Field::Mark(own.mask).is_not(format_args!("{:#x}", own.value)))
+                .when(together([Field::Daddr(family), Field::UdpDport], halved("endpoint", family)))
+        })
+        .collect();
+    rules.push(
+        Rule::to(Target::Drop)
+            .counted(NO_LEASE)
+            .when(Field::NfProto.outside(LEASE))
+            .when(Field::Oif.named("pst-c-*")),
+    );
+    rules
+}

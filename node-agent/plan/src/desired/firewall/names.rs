@@ -1,0 +1,120 @@
+//! Names of chains, sets and counters. A name that is made from a user's word carries a hash of it, so that two words
+//! never make one name and no word can be a keyword of nft's language.
+
+use postern_intent::{ExitName, ScopeId};
+use sha2::{Digest as _, Sha256};
+
+use crate::host::Family;
+use crate::ruleset::Counter;
+
+/// Not classified.
+pub const HOLD: Counter = Counter("hold");
+/// Refused by a policy or a block.
+pub const BLOCKED: Counter = Counter("blocked");
+/// An untranslated service address.
+pub const SERVICE: Counter = Counter("service");
+/// No lease.
+pub const NO_LEASE: Counter = Counter("no_lease");
+/// Not for pods: a tunnel's endpoint.
+pub const ENDPOINT: Counter = Counter("endpoint");
+/// Replies of inbound connections that went back.
+pub const INBOUND: Counter = Counter("inbound");
+/// A pod link sent with a source that is no pod's.
+pub const SPOOF: Counter = Counter("spoof");
+/// A pod's source from somewhere else.
+pub const SPOOF_IN: Counter = Counter("spoof_in");
+/// A packet for a tunnel address that no tunnel brought.
+pub const INJECT: Counter = Counter("inject");
+/// An untranslated packet into a tunnel.
+pub const TUNNEL_RAW: Counter = Counter("tunnel_raw");
+/// A source that is not the tunnel's.
+pub const TUNNEL_SOURCE: Counter = Counter("tunnel_source");
+/// A source that is not the exit's.
+pub const LOCAL_SOURCE: Counter = Counter("local_source");
+/// Caught before SNAT.
+pub const LAST: Counter = Counter("last");
+/// For an address that is no service.
+pub const NO_SERVICE: Counter = Counter("no_service");
+/// A DNS question to the forwarder that did not come from a pod.
+pub const DNS_FOREIGN: Counter = Counter("dns_foreign");
+/// Left by an exit that this node serves.
+pub const EXIT_OUT: Counter = Counter("exit_out");
+/// Refused by an exit that this node serves.
+pub const EXIT_DROP: Counter = Counter("exit_drop");
+/// The bridge: not the binding's port, MAC or address.
+pub const BIND: Counter = Counter("bind");
+/// The bridge: ARP for somebody else's address.
+pub const BIND_ARP: Counter = Counter("bind_arp");
+/// The bridge: neighbour discovery for somebody else's address.
+pub const BIND_ND: Counter = Counter("bind_nd");
+
+/// Counters of the inet table.
+pub const COUNTERS: [Counter; 17] = [
+    HOLD, BLOCKED, SERVICE, NO_LEASE, ENDPOINT, INBOUND, SPOOF, SPOOF_IN, INJECT, TUNNEL_RAW, TUNNEL_SOURCE,
+    LOCAL_SOURCE, LAST, NO_SERVICE, DNS_FOREIGN, EXIT_OUT, EXIT_DROP,
+];
+
+/// Counters of the bridge table.
+pub const BRIDGE_COUNTERS: [Counter; 3] = [BIND, BIND_ARP, BIND_ND];
+
+fn readable(prefix: &str, word: &str) -> String {
+    let digest = Sha256::digest(word.as_bytes());
+    let plain: String =
+        word.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).take(40).collect();
+    let hash: String = digest[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{prefix}_{plain}_{hash}")
+}
+
+/// The chain of a scope in the guard.
+#[must_use]
+pub fn scope_chain(scope: &ScopeId) -> String {
+    readable("pol", scope.as_str())
+}
+
+/// The chain that ends a scope: the one way out.
+#[must_use]
+pub fn way_chain(scope: &ScopeId) -> String {
+    readable("way", scope.as_str())
+}
+
+/// The chain of what a scope may send anywhere but to private ranges.
+#[must_use]
+pub fn public_chain(scope: &ScopeId) -> String {
+    readable("public", scope.as_str())
+}
+
+/// The chain of a scope before SNAT.
+#[must_use]
+pub fn last_chain(scope: &ScopeId) -> String {
+    readable("last", scope.as_str())
+}
+
+/// The chain that gives an exit's mark.
+#[must_use]
+pub fn mark_chain(exit: &ExitName) -> String {
+    readable("to", exit.as_str())
+}
+
+/// The chain of what an exit offers.
+#[must_use]
+pub fn offered_chain(exit: &ExitName) -> String {
+    readable("offered", exit.as_str())
+}
+
+/// The chain of what clients send through an exit that this node serves.
+#[must_use]
+pub fn serve_chain(exit: &ExitName) -> String {
+    readable("serve", exit.as_str())
+}
+
+/// The set of local pods that leave by an exit that this node serves.
+#[must_use]
+pub fn local_exit_set(exit: &ExitName, family: Family) -> String {
+    format!("{}_{}", readable("local_exit", exit.as_str()), family.digit())
+}
+
+/// A set or map with one half a family.
+#[must_use]
+pub fn halved(name: &str, family: Family) -> String {
+    format!("{name}{}", family.digit())
+}

@@ -1,0 +1,50 @@
+//! Where a packet may come from.
+
+use crate::host::Family;
+use crate::ruleset::rule::{apart, goto};
+use crate::ruleset::{Field, Hook, Rule, Target};
+
+use super::names::{INJECT, SPOOF, SPOOF_IN, halved};
+use super::{Chains, Context};
+
+pub(super) fn chains(_context: &Context<'_>, chains: &mut Chains) {
+    let mut rules = Vec::new();
+    for family in Family::BOTH {
+        // Linux answers for an address on every interface (the weak host model): without this rule an outsider on the
+        // LAN injects into a pod's tunnel flow by sending to the tunnel address on the uplink.
+        rules.push(
+            Rule::to(Target::Drop)
+                .counted(INJECT)
+                .when(apart([Field::Iif, Field::Daddr(family)], halved("tun", family)))
+                .when(Field::Daddr(family).within(halved("tunaddr", family)))
+                .when(Field::Iif.not_named("lo")),
+        );
+    }
+    rules.push(Rule::to(goto("from_pod")).when(Field::Iif.within("podlinks")));
+    for family in Family::BOTH {
+        // A local pod's address from anywhere but a pod link: forged by the LAN to use an exit, or a pod link that
+        // the setting does not know, which then has no way out instead of an unguarded one.
+        rules.push(
+            Rule::to(Target::Drop)
+                .counted(SPOOF_IN)
+                .when(Field::Saddr(family).within(halved("local", family)))
+                .when(Field::Iif.not_named("lo")),
+        );
+    }
+    chains.filter("origin", Hook::Prerouting, -310, rules);
+    chains.plain("from_pod", from_pod());
+}
+
+fn from_pod() -> Vec<Rule> {
+    let mut rules: Vec<Rule> = Family::BOTH
+        .into_iter()
+        .map(|family| Rule::to(Target::Accept).when(Field::Saddr(family).within(halved("local", family))))
+        .collect();
+    // Never forwarded by the kernel: duplicate address detection, link-local neighbours, a DHCP client's first packet.
+    rules.push(Rule::to(Target::Accept).when(Field::Saddr(Family::V6).is("{ ::, fe80::/10 }")));
+    rules.push(
+        Rule::to(Target::Accept).when(Field::UdpSport.is(68)).when(Field::Saddr(Family::V4).is("0.0.0.0")),
+    );
+    rules.push(Rule::to(Target::Drop).counted(SPOOF).when(Field::NfProto.is("{ ipv4, ipv6 }")));
+    rules
+}

@@ -1,0 +1,225 @@
+//! One chain a scope, the same order in each: inside, lease, replies, special use, LAN, rules, the one way out.
+
+use postern_intent::body::{Access, Protocol, Replies, Rule as PolicyRule, Scope, ServedExit, Way};
+use postern_intent::{IfName, Prefix};
+
+use crate::desired::used_interface;
+use crate::host::Family;
+use crate::ruleset::rule::{goto, jump, list};
+use crate::ruleset::{Field, Match, Rule, Target};
+
+use super::guard::lease_rule;
+use super::names::{halved, offered_chain, public_chain, scope_chain, way_chain};
+use super::{Chains, Context};
+use crate::desired::cluster::of_family;
+
+pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
+    for scope in context.body().iter().flat_map(|body| &body.firewall) {
+        chains.plain(scope_chain(&scope.id), policy(context, scope));
+        chains.plain(way_chain(&scope.id), way(context, scope));
+        if scope.lan == Access::Deny {
+            let mut rules: Vec<Rule> = refuse_within("private").collect();
+            rules.push(Rule::to(goto(way_chain(&scope.id))));
+            chains.plain(public_chain(&scope.id), rules);
+        }
+    }
+}
+
+fn policy(context: &Context<'_>, scope: &Scope) -> Vec<Rule> {
+    let mut rules = vec![Rule::to(jump("inside"))];
+    if matches!(scope.way, Way::Blocked { .. }) && !context.inputs.facts.failed_open.contains(&scope.id) {
+        rules.push(Rule::to(goto("refuse")));
+        return rules;
+    }
+    rules.push(lease_rule());
+    if scope.replies == Replies::Services {
+        rules.push(Rule::to(jump("replies")));
+    }
+    rules.extend(special_use(scope));
+    let out = goto(match scope.lan {
+        Access::Deny => public_chain(&scope.id),
+        Access::Allow => way_chain(&scope.id),
+    });
+    for rule in &scope.rules {
+        let target = match rule.action {
+            Access::Allow if names_private_only(rule) => goto(way_chain(&scope.id)),
+            Access::Allow => out.clone(),
+            Access::Deny => goto("refuse"),
+        };
+        rules.extend(lower(rule, &target));
+    }
+    rules.push(Rule::to(match scope.default_action {
+        Access::Allow => out,
+        Access::Deny => goto("refuse"),
+    }));
+    rules
+}
+
+/// A rule that names nothing but private ranges is the policy's half of the agreement about the exit's LAN; the exit's
+/// half is judged at the gateway.
+fn names_private_only(rule: &PolicyRule) -> bool {
+    let private = [prefixes(&PRIVATE4), prefixes(&PRIVATE6)].concat();
+    !rule.to.is_empty()
+        && rule.to.iter().all(|prefix| private.iter().any(|range| range.net().contains(&prefix.net())))
+}
+
+/// Special-use destinations are refused, the scope's exceptions apart.
+fn special_use(scope: &Scope) -> Vec<Rule> {
+    Family::BOTH
+        .into_iter()
+        .map(|family| {
+            let refuse = Rule::to(goto("refuse"));
+            let exceptions = of_family(&scope.special_use_exceptions, family);
+            let rule = refuse.when(Field::Daddr(family).within(halved("special", family)));
+            if exceptions.is_empty() { rule } else { rule.when(Field::Daddr(family).is_not(list(&exceptions))) }
+        })
+        .collect()
+}
+
+fn refuse_within(set: &str) -> impl Iterator<Item = Rule> + '_ {
+    Family::BOTH
+        .into_iter()
+        .map(move |family| Rule::to(goto("refuse")).when(Field::Daddr(family).within(halved(set, family))))
+}
+
+/// One policy rule: a rule for each family of its destinations and each kind of its ports. The order of a policy's
+/// rules is kept, and inside one rule the order does not matter, because all have the same target.
+fn lower(rule: &PolicyRule, target: &Target) -> Vec<Rule> {
+    let destinations: Vec<Option<Match>> = if rule.to.is_empty() {
+        vec![None]
+    } else {
+        Family::BOTH
+            .into_iter()
+            .filter_map(|family| {
+                let prefixes = super::super::cluster::aggregate(of_family(&rule.to, family));
+                (!prefixes.is_empty()).then(|| Some(Field::Daddr(family).one_of(&prefixes)))
+            })
+            .collect()
+    };
+    let services = services(rule);
+    let mut out = Vec::new();
+    for destination in destinations {
+        for service in &services {
+            let mut lowered = Rule::to(target.clone());
+            lowered.matches.extend(destination.iter().cloned());
+            lowered.matches.extend(service.iter().cloned());
+            out.push(lowered);
+        }
+    }
+    out
+}
+
+/// The matches of a rule's ports, one a protocol; one without a match where the rule names no port.
+fn services(rule: &PolicyRule) -> Vec<Vec<Match>> {
+    if rule.ports.is_empty() {
+        return vec![Vec::new()];
+    }
+    let mut out = Vec::new();
+    for (protocol, field) in
+        [(Protocol::Tcp, Field::TcpDport), (Protocol::Udp, Field::UdpDport), (Protocol::Sctp, Field::SctpDport)]
+    {
+        let mut ranges: Vec<(u16, u16)> =
+            rule.ports.iter().filter(|port| port.protocol == protocol).map(|port| (port.from, port.to)).collect();
+        ranges.sort_unstable();
+        let ranges = joined(&ranges);
+        if !ranges.is_empty() {
+            out.push(vec![field.is(list(&ranges))]);
+        }
+    }
+    if rule.ports.iter().any(|port| port.protocol == Protocol::Icmp) {
+        out.push(vec![Field::L4Proto.is("{ icmp, ipv6-icmp }")]);
+    }
+    out
+}
+
+/// Sorted ranges without overlap, as text: an anonymous set refuses overlapping ranges.
+fn joined(ranges: &[(u16, u16)]) -> Vec<String> {
+    let mut out: Vec<(u16, u16)> = Vec::new();
+    for &(from, to) in ranges {
+        match out.last_mut() {
+            Some(last) if u32::from(from) <= u32::from(last.1) + 1 => last.1 = last.1.max(to),
+            _ => out.push((from, to)),
+        }
+    }
+    out.into_iter().map(|(from, to)| if from == to { from.to_string() } else { format!("{from}-{to}") }).collect()
+}
+
+/// The one way out. What is not there lets nothing out: the device's name is compared, so that a missing device
+/// matches nothing.
+fn way(context: &Context<'_>, scope: &Scope) -> Vec<Rule> {
+    let refuse = || Rule::to(goto("refuse"));
+    if context.inputs.facts.failed_open.contains(&scope.id) {
+        return uplink_only(context.inputs.facts.uplink(None).as_ref());
+    }
+    match &scope.way {
+        Way::Tunnel { exit } => match context.body().and_then(|body| used_interface(body, exit)) {
+            Some(device) => vec![refuse().when(Field::Oif.not_named(device)), Rule::to(Target::Accept)],
+            None => vec![refuse()],
+        },
+        Way::LocalExit { exit } => {
+            let Some(served) = served(context, exit) else { return vec![refuse()] };
+            let Some(uplink) = context.inputs.facts.uplink(served.uplink.as_ref()) else { return vec![refuse()] };
+            vec![
+                refuse().when(Field::Oif.not_named(uplink)),
+                refuse().when(Field::CtState.is("{ invalid, untracked }")),
+                Rule::to(jump(offered_chain(exit))),
+                Rule::to(Target::Accept),
+            ]
+        }
+        Way::NodeUplink => uplink_only(context.inputs.facts.uplink(None).as_ref()),
+        Way::Blocked { .. } => vec![refuse()],
+    }
+}
+
+fn uplink_only(uplink: Option<&IfName>) -> Vec<Rule> {
+    let refuse = Rule::to(goto("refuse"));
+    match uplink {
+        Some(uplink) => vec![refuse.when(Field::Oif.not_named(uplink)), Rule::to(Target::Accept)],
+        None => vec![refuse],
+    }
+}
+
+/// The served exit of this name, if this node serves it.
+pub(super) fn served<'a>(context: &Context<'a>, exit: &postern_intent::ExitName) -> Option<&'a ServedExit> {
+    context.body()?.nat.iter().find(|served| &served.exit == exit)
+}
+
+/// Special-use destinations (RFC 6890 and cloud metadata services), IPv4.
+pub(super) const SPECIAL4: [&str; 7] = [
+    "0.0.0.0/8",
+    "100.100.100.200/32",
+    "127.0.0.0/8",
+    "168.63.129.16/32",
+    "169.254.0.0/16",
+    "224.0.0.0/4",
+    "255.255.255.255/32",
+];
+/// The same for IPv6.
+pub(super) const SPECIAL6: [&str; 6] =
+    ["::/128", "::1/128", "::ffff:0:0/96", "fd00:ec2::254/128", "fe80::/10", "ff00::/8"];
+/// Private ranges (RFC 1918, RFC 6598).
+pub(super) const PRIVATE4: [&str; 4] = ["10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16"];
+/// Unique local addresses (RFC 4193).
+pub(super) const PRIVATE6: [&str; 1] = ["fc00::/7"];
+
+/// Parses a list of the constants above; a test proves that all of them parse.
+pub(super) fn prefixes(texts: &[&str]) -> Vec<Prefix> {
+    texts.iter().filter_map(|text| text.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_constant_prefix_parses() {
+        for list in [&SPECIAL4[..], &SPECIAL6, &PRIVATE4, &PRIVATE6] {
+            assert_eq!(prefixes(list).len(), list.len(), "{list:?}");
+        }
+    }
+
+    #[test]
+    fn overlapping_port_ranges_become_one() {
+        assert_eq!(joined(&[(80, 90), (85, 100), (101, 101), (443, 443)]), ["80-101", "443"]);
+    }
+}

@@ -1,0 +1,199 @@
+//! Sets and maps: facts of the cluster and the node, and what is keyed by pod address.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+use postern_intent::body::{Body, Way};
+use postern_intent::{Address, Prefix, ScopeId};
+
+use crate::desired::dns::is_redirected;
+use crate::desired::{LEASE, Standing};
+use crate::host::Family;
+use crate::ruleset::rule::goto;
+use crate::ruleset::{Atom, Data, Element, KeyType, Set, SetFlag, ValueType};
+
+use super::Context;
+use super::names::{halved, last_chain, local_exit_set, mark_chain, scope_chain};
+use super::scope::{PRIVATE4, PRIVATE6, SPECIAL4, SPECIAL6, prefixes};
+use super::steer::TO_MAIN;
+
+type Sets = BTreeMap<String, Set>;
+
+const fn key(family: Family) -> KeyType {
+    match family {
+        Family::V4 => KeyType::Ipv4,
+        Family::V6 => KeyType::Ipv6,
+    }
+}
+
+/// Facts of the cluster and the node.
+pub(super) fn fixed(context: &Context<'_>) -> Sets {
+    let mut sets = Sets::new();
+    let links = context.inputs.settings.pod_links.iter().map(|name| Element::key([Atom::Name(name.clone())]));
+    sets.insert("podlinks".to_owned(), Set::intervals(KeyType::IfName).with(links));
+    let lease = Set { flag: Some(SetFlag::Timeout), ..Set::of([KeyType::Family]) };
+    sets.insert(LEASE.to_owned(), lease);
+    for family in Family::BOTH {
+        let (special, private) = match family {
+            Family::V4 => (prefixes(&SPECIAL4), prefixes(&PRIVATE4)),
+            Family::V6 => (prefixes(&SPECIAL6), prefixes(&PRIVATE6)),
+        };
+        let cluster = context.cluster;
+        for (name, ranges) in [
+            ("local", in_family(&cluster.local, family)),
+            ("inside", cluster.inside(family)),
+            ("service", in_family(&cluster.services, family)),
+            ("nodes", in_family(&cluster.other_nodes, family)),
+            ("cluster", cluster.never_offered(family)),
+            ("special", special),
+            ("private", private),
+        ] {
+            let elements = ranges.into_iter().map(|prefix| Element::key([Atom::prefix(prefix)]));
+            sets.insert(halved(name, family), Set::intervals(key(family)).with(elements));
+        }
+        let inbound = cluster.inbound.iter().filter(|address| Family::of(address) == family);
+        let inbound = inbound.map(|address| Element::key([Atom::Address(*address)]));
+        sets.insert(halved("inbound", family), Set::of([key(family)]).with(inbound));
+        sets.insert(halved("api", family), sockets(cluster.api_servers.iter(), family, Port::WithProtocol));
+        sets.insert(halved("endpoint", family), sockets(cluster.endpoints.iter(), family, Port::Alone));
+    }
+    sets.extend(tunnel_sets(context.body()));
+    sets
+}
+
+fn in_family(ranges: &[Prefix], family: Family) -> Vec<Prefix> {
+    crate::desired::cluster::of_family(ranges, family)
+}
+
+#[derive(Clone, Copy)]
+enum Port {
+    Alone,
+    WithProtocol,
+}
+
+fn sockets<'a>(sockets: impl Iterator<Item = &'a SocketAddr>, family: Family, port: Port) -> Set {
+    let parts = match port {
+        Port::Alone => vec![key(family), KeyType::Port],
+        Port::WithProtocol => vec![key(family), KeyType::Protocol, KeyType::Port],
+    };
+    let elements = sockets.filter(|socket| Family::of(&socket.ip()) == family).map(|socket| {
+        let address = Atom::Address(socket.ip());
+        match port {
+            Port::Alone => Element::key([address, Atom::Port(socket.port())]),
+            Port::WithProtocol => {
+                Element::key([address, Atom::Protocol("tcp".to_owned()), Atom::Port(socket.port())])
+            }
+        }
+    });
+    Set::of(parts).with(elements)
+}
+
+/// Tunnel addresses alone and with their device, and egress addresses that are nobody's service.
+fn tunnel_sets(body: Option<&Body>) -> Sets {
+    let mut sets = Sets::new();
+    for family in Family::BOTH {
+        let mut alone = Set::of([key(family)]);
+        let mut with_device = Set::of([KeyType::IfName, key(family)]);
+        for tunnel in body.iter().flat_map(|body| &body.tunnels) {
+            for address in tunnel.addresses.iter().map(IpNet::addr).filter(|a| Family::of(a) == family) {
+                alone.elements.insert(Element::key([Atom::Address(address)]));
+                let device = Atom::Name(tunnel.interface.to_string());
+                with_device.elements.insert(Element::key([device, Atom::Address(address)]));
+            }
+        }
+        let mut egress = Set::of([key(family)]);
+        if let Some(body) = body {
+            // An egress address that is also the node's own has services behind it: the kubelet, SSH.
+            let shared = |address: &&Address| !body.cluster.node_addresses.contains(address);
+            let addresses = body.nat.iter().flat_map(|exit| &exit.egress).filter(shared);
+            let own = addresses.filter(|address| Family::of(address) == family);
+            egress.elements.extend(own.map(|address| Element::key([Atom::Address(*address)])));
+        }
+        sets.insert(halved("tunaddr", family), alone);
+        sets.insert(halved("tun", family), with_device);
+        sets.insert(halved("egress_own", family), egress);
+    }
+    sets
+}
+
+/// Keyed by pod address: class for the guard, mark, second look, DNS, local exit.
+pub(super) fn keyed(context: &Context<'_>) -> Sets {
+    let mut sets = Sets::new();
+    for family in Family::BOTH {
+        for name in ["from", "steer", "last"] {
+            sets.insert(halved(name, family), Set::map([key(family)], ValueType::Verdict));
+        }
+        sets.insert(halved("dns", family), Set::of([key(family)]));
+        for exit in context.body().iter().flat_map(|body| &body.nat) {
+            sets.insert(local_exit_set(&exit.exit, family), Set::of([key(family)]));
+        }
+    }
+    let ways: BTreeMap<&ScopeId, &Way> =
+        context.body().iter().flat_map(|body| &body.firewall).map(|scope| (&scope.id, &scope.way)).collect();
+    for (address, classified) in context.classes {
+        let family = Family::of(address);
+        for (name, data) in entries(context, &classified.standing, &ways) {
+            let key = [Atom::Address(*address)];
+            let element = match data {
+                Some(chain) => Element::entry(key, Data::Verdict(goto(chain))),
+                None => Element::key(key),
+            };
+            let name = match name {
+                Keyed::Halved(name) => halved(name, family),
+                Keyed::LocalExit(exit) => local_exit_set(exit, family),
+            };
+            if let Some(set) = sets.get_mut(&name) {
+                set.elements.insert(element);
+            }
+        }
+    }
+    sets
+}
+
+enum Keyed<'a> {
+    Halved(&'static str),
+    LocalExit(&'a postern_intent::ExitName),
+}
+
+/// The elements of one standing. A blocked pod gets no steering element, so that the lock holds it too.
+fn entries<'a>(
+    context: &Context<'_>,
+    standing: &Standing,
+    ways: &BTreeMap<&ScopeId, &'a Way>,
+) -> Vec<(Keyed<'a>, Option<String>)> {
+    let halved = Keyed::Halved;
+    let mut out = Vec::new();
+    match standing {
+        Standing::Released => {
+            out.push((halved("from"), Some("released".to_owned())));
+            out.push((halved("last"), Some("last_released".to_owned())));
+            out.push((halved("steer"), Some(TO_MAIN.to_owned())));
+        }
+        Standing::Blocked(_) => {
+            out.push((halved("from"), Some("blocked_class".to_owned())));
+            out.push((halved("last"), Some("last_blocked".to_owned())));
+        }
+        Standing::Scope(scope) => {
+            out.push((halved("from"), Some(scope_chain(scope))));
+            out.push((halved("last"), Some(last_chain(scope))));
+            if context.inputs.facts.failed_open.contains(scope) {
+                out.push((halved("steer"), Some(TO_MAIN.to_owned())));
+            } else {
+                match ways.get(scope) {
+                    Some(Way::Tunnel { exit }) => out.push((halved("steer"), Some(mark_chain(exit)))),
+                    Some(Way::LocalExit { exit }) => {
+                        out.push((halved("steer"), Some(TO_MAIN.to_owned())));
+                        out.push((Keyed::LocalExit(exit), None));
+                    }
+                    Some(Way::NodeUplink) => out.push((halved("steer"), Some(TO_MAIN.to_owned()))),
+                    Some(Way::Blocked { .. }) | None => {}
+                }
+            }
+        }
+    }
+    if is_redirected(standing) {
+        out.push((halved("dns"), None));
+    }
+    out
+}

@@ -1,0 +1,51 @@
+//! Marks, after DNAT, on every packet that the guard may let pass: the XFRM lock passes only marks.
+
+use postern_intent::Mark;
+
+use crate::host::Family;
+use crate::ruleset::rule::goto;
+use crate::ruleset::{BaseKind, Field, Hook, Rule, Target};
+
+use super::guard::{inside_rules, reply_rules};
+use super::names::{halved, mark_chain};
+use super::{Chains, Context};
+
+/// The chain that gives the mark of inside traffic, replies, released pods and local exits.
+pub(super) const TO_MAIN: &str = "to_main";
+
+pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
+    let settings = context.inputs.settings;
+    let mut rules = vec![
+        // What clients send through this gateway: its lock knows the tunnel ranges too.
+        Rule::to(goto(TO_MAIN)).when(Field::Iif.named("pst-s-*")),
+        Rule::to(Target::Accept).when(Field::Iif.outside("podlinks")),
+        // Nobody else's value under our mask.
+        Rule::to(Target::ClearMark(settings.mark_mask)),
+    ];
+    rules.extend(inside_rules(&goto(TO_MAIN)));
+    rules.extend(reply_rules(&goto(TO_MAIN), None));
+    for family in Family::BOTH {
+        rules.push(Rule::to(Target::SaddrMap(family, halved("steer", family))));
+    }
+    chains.filter("steer", Hook::Prerouting, -90, rules);
+    chains.plain(TO_MAIN, vec![Rule::to(Target::SetMark(settings.masked(Mark::MAIN)))]);
+    for route in context.body().iter().flat_map(|body| &body.routes) {
+        // One chain an exit and not `mark set map`: a map cannot keep foreign bits.
+        chains.plain(mark_chain(&route.exit), vec![Rule::to(Target::SetMark(settings.masked(route.mark)))]);
+    }
+    dns(context, chains);
+}
+
+fn dns(context: &Context<'_>, chains: &mut Chains) {
+    let port = context.inputs.settings.dns_port;
+    let rules = Family::BOTH
+        .into_iter()
+        .map(|family| {
+            Rule::to(Target::Redirect(port))
+                .when(Field::Dport.is(53))
+                .when(Field::L4Proto.is("{ tcp, udp }"))
+                .when(Field::Saddr(family).within(halved("dns", family)))
+        })
+        .collect();
+    chains.base("dns", BaseKind::Nat, Hook::Prerouting, -110, rules);
+}

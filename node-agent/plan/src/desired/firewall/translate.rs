@@ -1,0 +1,127 @@
+//! Source NAT at 90, before the CNI's and kube-proxy's 100 (at equal priority the chain that registered last comes
+//! first, so never equal), and at 110 a check of the source address that really leaves.
+
+use postern_intent::Prefix;
+use postern_intent::body::ServedExit;
+
+use crate::host::Family;
+use crate::ruleset::rule::{apart, list};
+use crate::ruleset::{BaseKind, Field, Hook, Rule, Target};
+
+use super::guard::inside_rules;
+use super::names::{LOCAL_SOURCE, TUNNEL_SOURCE, halved, local_exit_set};
+use super::{Chains, Context};
+use crate::desired::cluster::of_family;
+
+pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
+    let served = context.body().map(|body| &body.nat[..]).unwrap_or_default();
+    // Masquerade and not `snat to`: the kernel drops a masquerade entry when its output device changes, so a pod's
+    // flows move to another exit by themselves.
+    let mut rules = vec![Rule::to(Target::Masquerade).when(Field::Oif.named("pst-c-*"))];
+    rules.extend(inside_rules(&Target::Accept));
+    let mut source = from_tunnels();
+    for exit in served {
+        let Some(uplink) = context.inputs.facts.uplink(exit.uplink.as_ref()) else { continue };
+        for family in Family::BOTH {
+            let target = snat(exit, family);
+            let Some(target) = target else { continue };
+            rules.push(
+                Rule::to(target.clone())
+                    .when(Field::Oif.named(&uplink))
+                    .when(Field::Saddr(family).within(local_exit_set(&exit.exit, family))),
+            );
+            rules.push(
+                Rule::to(target)
+                    .when(Field::NfProto.is(word(family)))
+                    .when(Field::Oif.named(&uplink))
+                    .when(Field::Iif.named(&exit.interface)),
+            );
+        }
+        source.extend(from_served(context, exit));
+    }
+    source.extend(inside_rules(&Target::Accept));
+    for exit in served {
+        source.extend(from_local(exit));
+    }
+    chains.base("translate", BaseKind::Nat, Hook::Postrouting, 90, rules);
+    chains.filter("source", Hook::Postrouting, 110, source);
+}
+
+const fn word(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ipv4",
+        Family::V6 => "ipv6",
+    }
+}
+
+/// The exit's address of the family; masquerade where it has no address at all; nothing where it has one of the other
+/// family only, because then this family is not offered.
+fn snat(exit: &ServedExit, family: Family) -> Option<Target> {
+    if exit.egress.is_empty() {
+        return Some(Target::Masquerade);
+    }
+    exit.egress.iter().copied().find(|address| Family::of(address) == family).map(Target::Snat)
+}
+
+/// Into a tunnel only with that tunnel's own address. A tunnel without an address of the family would get the node's
+/// own address inside.
+fn from_tunnels() -> Vec<Rule> {
+    Family::BOTH
+        .into_iter()
+        .map(|family| {
+            Rule::to(Target::Drop)
+                .counted(TUNNEL_SOURCE)
+                .when(apart([Field::Oif, Field::Saddr(family)], halved("tun", family)))
+                .when(Field::NfProto.is(word(family)))
+                .when(Field::Oif.named("pst-c-*"))
+        })
+        .collect()
+}
+
+/// Out of a served tunnel with the exit's address; never with a tunnel address.
+fn from_served(context: &Context<'_>, exit: &ServedExit) -> Vec<Rule> {
+    let drop = || Rule::to(Target::Drop).counted(TUNNEL_SOURCE);
+    Family::BOTH
+        .into_iter()
+        .filter_map(|family| {
+            let rule = match snat(exit, family)? {
+                Target::Snat(address) => drop().when(Field::Saddr(family).is_not(address)),
+                _ => {
+                    let ranges: Vec<Prefix> = of_family(&context.cluster.tunnels, family);
+                    if ranges.is_empty() {
+                        return None;
+                    }
+                    drop().when(Field::Saddr(family).is(list(&ranges)))
+                }
+            };
+            Some(rule.when(Field::Iif.named(&exit.interface)))
+        })
+        .collect()
+}
+
+/// A pod on its own gateway: never with the pod's own address, nor with the node's by an older NAT entry from the time
+/// when it was released.
+fn from_local(exit: &ServedExit) -> Vec<Rule> {
+    let drop = || Rule::to(Target::Drop).counted(LOCAL_SOURCE);
+    let mut rules = Vec::new();
+    for family in Family::BOTH {
+        let set = local_exit_set(&exit.exit, family);
+        rules.push(
+            drop()
+                .when(Field::Saddr(family).within(set.clone()))
+                .when(Field::Oif.outside("podlinks"))
+                .when(Field::Oif.not_named("lo")),
+        );
+        if let Some(Target::Snat(address)) = snat(exit, family) {
+            rules.push(
+                drop()
+                    .when(Field::Saddr(family).is_not(address))
+                    .when(Field::CtOriginalSaddr(family).within(set))
+                    .when(Field::CtDirection.is("original"))
+                    .when(Field::Oif.outside("podlinks"))
+                    .when(Field::Oif.not_named("lo")),
+            );
+        }
+    }
+    rules
+}
