@@ -23,7 +23,7 @@ for suite in "$@"; do
     printf '== %s\n' "$suite"
     begun=$SECONDS
     status=0
-    "$MAKE" --no-print-directory "$suite" </dev/null 2>&1 | tee "$logs/$suite" || status=$?
+    "$MAKE" --no-print-directory --keep-going "$suite" </dev/null 2>&1 | tee "$logs/$suite" || status=$?
     good=$(count "$logs/$suite" passed)
     bad=$(count "$logs/$suite" failed)
     # What fails without a failed case: a lint, a compiler error, a missing program.
