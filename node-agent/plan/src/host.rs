@@ -169,6 +169,18 @@ pub enum DeviceKey {
 }
 
 impl DeviceKey {
+    /// Every switch that we set.
+    pub const ALL: [Self; 8] = [
+        Self::ReversePathFilter,
+        Self::Forwarding4,
+        Self::Forwarding6,
+        Self::AcceptRouterAdvertisements,
+        Self::DuplicateAddressDetection,
+        Self::AddressGeneration,
+        Self::IgnoreRoutesWithLinkdown4,
+        Self::IgnoreRoutesWithLinkdown6,
+    ];
+
     /// Path below `/proc/sys/net` for a device.
     #[must_use]
     pub fn path(self, device: &IfName) -> String {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern_intent::IfName;
 use serde_json::Value;
 
-use crate::host::{LockPolicy, ObservedLink, ObservedTunnel, Route, RoutingRule};
+use crate::host::{DeviceSetting, LockPolicy, ObservedLink, ObservedTunnel, Route, RoutingRule};
 use crate::ruleset::{Base, Element};
 
 /// One reading of everything that we own. A part that could not be read is an error of the reading, never an empty
@@ -14,6 +14,8 @@ use crate::ruleset::{Base, Element};
 pub struct Observed {
     /// Every link of the node, ours and others'.
     pub links: Vec<ObservedLink>,
+    /// Switches of our own devices (`pst-*`), every [`DeviceKey`](crate::host::DeviceKey) of each.
+    pub devices: BTreeSet<DeviceSetting>,
     /// Routes with our protocol number.
     pub routes: BTreeSet<Route>,
     /// Routing rules with our protocol number. A rule that is there twice counts as two.

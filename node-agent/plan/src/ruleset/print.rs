@@ -217,6 +217,14 @@ impl Lines {
         self.line("delete", noun, name);
     }
 
+    pub(crate) fn flush_set(&mut self, name: &str, set: &Set) {
+        self.line("flush", set.noun(), name);
+    }
+
+    pub(crate) fn delete_counter(&mut self, name: &str) {
+        self.line("delete", "counter", name);
+    }
+
     pub(crate) fn chain(&mut self, name: &str, base: Option<Base>) {
         match base {
             Some(base) => self.line("add", "chain", &format!("{name} {{ {} }}", base.words())),

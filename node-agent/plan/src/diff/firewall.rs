@@ -1,0 +1,262 @@
+//! The firewall: from one state of our tables to another one, in one batch.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::observed::{ObservedFirewall, ObservedTable};
+use crate::ruleset::model::SetFlag;
+use crate::ruleset::print::Lines;
+use crate::ruleset::{Base, Data, Element, Ruleset, Set, Table, TableFamily, Target, Transaction};
+
+/// Expressions of our rules as the kernel listed them right after they were written, by the rule's identity.
+pub type Learned = BTreeMap<String, Value>;
+
+/// A table in the form in which written and read tables compare.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TableState {
+    counters: BTreeSet<String>,
+    chains: BTreeMap<String, ChainState>,
+    sets: BTreeMap<String, BTreeSet<Element>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct ChainState {
+    base: Option<Base>,
+    /// Identities of the rules in order.
+    rules: Vec<String>,
+}
+
+impl From<&Table> for TableState {
+    fn from(table: &Table) -> Self {
+        let chains = table.chains.iter().map(|(name, chain)| {
+            let rules = chain.rules.iter().map(crate::ruleset::Rule::identity).collect();
+            (name.clone(), ChainState { base: chain.base, rules })
+        });
+        let sets = table.sets.iter().map(|(name, set)| {
+            (name.clone(), if set.is_compared() { set.elements.clone() } else { BTreeSet::new() })
+        });
+        Self {
+            counters: table.counters.iter().map(|counter| counter.0.to_owned()).collect(),
+            chains: chains.collect(),
+            sets: sets.collect(),
+        }
+    }
+}
+
+impl TableState {
+    /// A table as it was read. A rule without a comment, or with expressions that are not the learned ones, gets an
+    /// identity that no rule of ours has.
+    #[must_use]
+    pub fn read(table: &ObservedTable, desired: &Table, learned: &Learned) -> Self {
+        let chains = table.chains.iter().map(|(name, chain)| {
+            let rules = chain.rules.iter().map(|rule| match &rule.comment {
+                None => "foreign".to_owned(),
+                Some(id) => match learned.get(&format!("{name}/{id}")) {
+                    Some(expressions) if expressions != &rule.expressions => format!("changed {id}"),
+                    _ => id.clone(),
+                },
+            });
+            (name.clone(), ChainState { base: chain.base, rules: rules.collect() })
+        });
+        let sets = table.sets.iter().map(|(name, elements)| {
+            let compared = desired.sets.get(name).is_none_or(Set::is_compared);
+            (name.clone(), if compared { elements.clone() } else { BTreeSet::new() })
+        });
+        Self { counters: table.counters.keys().cloned().collect(), chains: chains.collect(), sets: sets.collect() }
+    }
+}
+
+/// Learns the expressions of rules that were just written and read back.
+#[must_use]
+pub fn learn(observed: &ObservedFirewall) -> Learned {
+    let tables = [&observed.inet, &observed.bridge];
+    let chains = tables.into_iter().flatten().flat_map(|table| &table.chains);
+    chains
+        .flat_map(|(name, chain)| {
+            chain.rules.iter().filter_map(move |rule| {
+                rule.comment.as_ref().map(|id| (format!("{name}/{id}"), rule.expressions.clone()))
+            })
+        })
+        .collect()
+}
+
+/// Both tables in comparable form.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FirewallState {
+    inet: Option<TableState>,
+    bridge: Option<TableState>,
+}
+
+impl FirewallState {
+    /// As they were read.
+    #[must_use]
+    pub fn read(observed: &ObservedFirewall, desired: &Ruleset, learned: &Learned) -> Self {
+        let state = |table: &Option<ObservedTable>, desired: &Table| {
+            table.as_ref().map(|table| TableState::read(table, desired, learned))
+        };
+        Self { inet: state(&observed.inet, &desired.inet), bridge: state(&observed.bridge, &desired.bridge) }
+    }
+}
+
+impl From<&Ruleset> for FirewallState {
+    fn from(ruleset: &Ruleset) -> Self {
+        Self { inet: Some((&ruleset.inet).into()), bridge: Some((&ruleset.bridge).into()) }
+    }
+}
+
+/// A change in two batches: what tightens or stays within a scope, and what releases.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Change {
+    /// First.
+    pub guard: Transaction,
+    /// Last, when everything else stands.
+    pub release: Transaction,
+}
+
+/// From what is there to what should be there.
+#[must_use]
+pub fn change(current: &FirewallState, desired: &Ruleset) -> Change {
+    let pairs = [
+        (TableFamily::Inet, current.inet.as_ref(), &desired.inet),
+        (TableFamily::Bridge, current.bridge.as_ref(), &desired.bridge),
+    ];
+    let whole = pairs.iter().any(|(_, current, desired)| current.is_none_or(|c| !same_skeleton(c, desired)));
+    if whole {
+        let held = without_releases(desired);
+        let guard = Transaction::replace(&held);
+        let release = edit_all(&(&held).into(), desired);
+        return Change { guard, release };
+    }
+    let held = without_releases_but(current, desired);
+    Change { guard: edit_all(current, &held), release: edit_all(&(&held).into(), desired) }
+}
+
+/// Only whole batches can move a base chain; everything else can be edited.
+fn same_skeleton(current: &TableState, desired: &Table) -> bool {
+    desired.chains.iter().all(|(name, chain)| current.chains.get(name).is_none_or(|there| there.base == chain.base))
+}
+
+fn edit_all(current: &FirewallState, desired: &Ruleset) -> Transaction {
+    let mut all = Transaction::default();
+    for (family, current, desired) in [
+        (TableFamily::Inet, &current.inet, &desired.inet),
+        (TableFamily::Bridge, &current.bridge, &desired.bridge),
+    ] {
+        if let Some(current) = current {
+            all = all.then(&edit(family, current, desired));
+        }
+    }
+    all
+}
+
+/// Does the element let a pod go wherever the node would let it?
+fn releases(element: &Element) -> bool {
+    matches!(&element.data, Some(Data::Verdict(Target::Goto(chain))) if chain == "released" || chain == "last_released")
+}
+
+fn without_releases(desired: &Ruleset) -> Ruleset {
+    without_releases_but(&FirewallState::default(), desired)
+}
+
+/// The desired ruleset without releases, those apart that are in force already.
+fn without_releases_but(current: &FirewallState, desired: &Ruleset) -> Ruleset {
+    let mut held = desired.clone();
+    for (name, set) in &mut held.inet.sets {
+        let there = current.inet.as_ref().and_then(|table| table.sets.get(name));
+        set.elements.retain(|element| !releases(element) || there.is_some_and(|set| set.contains(element)));
+    }
+    held
+}
+
+/// The lines from one table to another. Names come first, then rules, then elements; what goes, goes at the end, when
+/// nothing refers to it any more.
+fn edit(family: TableFamily, current: &TableState, desired: &Table) -> Transaction {
+    let target = TableState::from(desired);
+    if current == &target {
+        return Transaction::default();
+    }
+    let mut lines = Lines::new(family);
+    let mut counts = Counts::default();
+    for counter in desired.counters.iter().filter(|counter| !current.counters.contains(counter.0)) {
+        lines.counter("add", *counter);
+    }
+    for (name, set) in desired.sets.iter().filter(|(name, _)| !current.sets.contains_key(*name)) {
+        lines.set(name, set);
+    }
+    for (name, chain) in desired.chains.iter().filter(|(name, _)| !current.chains.contains_key(*name)) {
+        lines.chain(name, chain.base);
+    }
+    for (name, chain) in &desired.chains {
+        if current.chains.get(name) == target.chains.get(name) {
+            continue;
+        }
+        counts.chains += 1;
+        lines.chain_verb("flush", name);
+        for rule in &chain.rules {
+            lines.rule(name, rule);
+        }
+    }
+    for (name, set) in &desired.sets {
+        edit_set(&mut lines, &mut counts, name, set, current.sets.get(name));
+    }
+    remove_gone(&mut lines, &mut counts, current, desired);
+    Transaction::of(lines.finish(), counts.to_string())
+}
+
+#[derive(Default)]
+struct Counts {
+    chains: usize,
+    added: usize,
+    deleted: usize,
+}
+
+impl std::fmt::Display for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} chains, +{} -{} elements", self.chains, self.added, self.deleted)
+    }
+}
+
+fn edit_set(lines: &mut Lines, counts: &mut Counts, name: &str, set: &Set, there: Option<&BTreeSet<Element>>) {
+    if !set.is_compared() {
+        return;
+    }
+    let nothing = BTreeSet::new();
+    let there = there.unwrap_or(&nothing);
+    let gone: Vec<&Element> = there.difference(&set.elements).collect();
+    let new: Vec<&Element> = set.elements.difference(there).collect();
+    if gone.is_empty() && new.is_empty() {
+        return;
+    }
+    counts.added += new.len();
+    counts.deleted += gone.len();
+    // Deleting many intervals one by one takes nft 1.0.6 seconds, and it once refused to add a wildcard to a set that
+    // had wildcards: such a set is refilled, in the same batch.
+    if set.flag == Some(SetFlag::Interval) {
+        lines.flush_set(name, set);
+        lines.elements("add", name, set.elements.iter());
+        return;
+    }
+    let keys: Vec<Element> = gone.iter().map(|element| Element::key(element.key.clone())).collect();
+    lines.elements("delete", name, keys.iter());
+    lines.elements("add", name, new.into_iter());
+}
+
+fn remove_gone(lines: &mut Lines, counts: &mut Counts, current: &TableState, desired: &Table) {
+    let chains: Vec<&String> = current.chains.keys().filter(|name| !desired.chains.contains_key(*name)).collect();
+    for name in &chains {
+        counts.chains += 1;
+        lines.chain_verb("flush", name);
+    }
+    for name in &chains {
+        lines.chain_verb("delete", name);
+    }
+    for name in current.sets.keys().filter(|name| !desired.sets.contains_key(*name)) {
+        // nft takes `delete set` for maps too.
+        lines.delete_set(name, "set");
+    }
+    let known: BTreeSet<&str> = desired.counters.iter().map(|counter| counter.0).collect();
+    for name in current.counters.iter().filter(|name| !known.contains(name.as_str())) {
+        lines.delete_counter(name);
+    }
+}
