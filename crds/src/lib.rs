@@ -6,13 +6,17 @@
 //! This crate does no I/O and knows no client: it is types, their schemas and pure functions on them.
 
 pub mod conditions;
+pub mod definition;
 pub mod egress_policy;
 pub mod exit_node;
+pub mod honoured;
 pub mod interface_isolation;
 pub mod names;
 pub mod node_intent;
 pub mod node_report;
+pub mod reference;
 pub mod schema;
+pub mod selector;
 
 pub use egress_policy::{EgressPolicy, EgressPolicySpec, EgressPolicyStatus};
 pub use exit_node::{ExitNode, ExitNodeSpec, ExitNodeStatus};
@@ -21,3 +25,4 @@ pub use interface_isolation::{
 };
 pub use node_intent::{NodeIntent, NodeIntentSpec};
 pub use node_report::{NodeReport, NodeReportSpec, NodeReportStatus};
+pub use selector::{Selector, SelectorError};

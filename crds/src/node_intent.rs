@@ -1,4 +1,9 @@
 //! `NodeIntent`: the signed document that tells one node what to do. Internal; only the operator writes it.
+#![allow(
+    unreachable_pub,
+    clippy::duplicated_attributes,
+    reason = "KubeSchema repeats each struct inside a function, where its pub reaches nobody; every printer column has a type_ of its own"
+)]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
@@ -20,7 +25,7 @@ pub const PAYLOAD_LIMIT: usize = 716_800;
     derive = "Default",
     doc = "NodeIntent is the signed document that tells one node what to do. Internal: only the operator writes it, and nothing secret stands in it.",
     printcolumn(name = "Serial", type_ = "integer", json_path = ".spec.serial"),
-    printcolumn(name = "NotAfter", type_ = "date", json_path = ".spec.notAfter"),
+    printcolumn(name = "NotAfter", type_ = "string", json_path = ".spec.notAfter"),
     printcolumn(
         name = "KeySet",
         type_ = "integer",
@@ -44,9 +49,9 @@ pub const PAYLOAD_LIMIT: usize = 716_800;
     .message("serial must not fall; read the object again and write a higher serial with its resourceVersion"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.keySet) || (has(self.keySet) && self.keySet.version >= oldSelf.keySet.version)")
     .message("keySet.version must not fall and keySet must not go; write a higher version"))]
-#[x_kube(validation = Rule::new("self.serial > oldSelf.serial || (self.nodeUID == oldSelf.nodeUID && has(self.notAfter) == has(oldSelf.notAfter) && (!has(self.notAfter) || self.notAfter == oldSelf.notAfter) && has(self.envelope) == has(oldSelf.envelope) && (!has(self.envelope) || self.envelope == oldSelf.envelope))")
+#[x_kube(validation = Rule::new("self.serial != oldSelf.serial || (self.nodeUID == oldSelf.nodeUID && has(self.notAfter) == has(oldSelf.notAfter) && (!has(self.notAfter) || self.notAfter == oldSelf.notAfter) && has(self.envelope) == has(oldSelf.envelope) && (!has(self.envelope) || self.envelope == oldSelf.envelope))")
     .message("nodeUID, notAfter and envelope change together with a higher serial only; write the new serial"))]
-#[x_kube(validation = Rule::new("!has(self.keySet) || !has(oldSelf.keySet) || self.keySet.version > oldSelf.keySet.version || self.keySet == oldSelf.keySet")
+#[x_kube(validation = Rule::new("!has(self.keySet) || !has(oldSelf.keySet) || self.keySet.version != oldSelf.keySet.version || self.keySet == oldSelf.keySet")
     .message("keySet changes together with a higher keySet.version only; write the new version"))]
 pub struct NodeIntentSpec {
     /// UID of the Node object that the document is for.

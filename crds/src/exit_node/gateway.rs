@@ -12,8 +12,8 @@ pub struct Gateway {
     #[schemars(schema_with = "crate::schema::meta::label_selector")]
     pub node_selector: LabelSelector,
 
-    /// Source addresses of what leaves, at most one of each family in force at a time. Without any,
-    /// traffic is masqueraded to the uplink's own address. With addresses of one family only, the other family is blocked.
+    /// Source addresses of what leaves, at most one of each family. Without any, traffic is masqueraded to the uplink's own address.
+    /// With an address of one family only, the other family is blocked.
     #[serde(default, rename = "egressIPs", skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::schema::address::egress_ips")]
     #[x_kube(merge_strategy = ListMerge::Atomic)]

@@ -1,7 +1,8 @@
 //! `ExitNode`: where traffic leaves, an in-cluster gateway or an external WireGuard server.
 #![allow(
     unreachable_pub,
-    reason = "KubeSchema repeats each struct inside a function, where its pub reaches nobody"
+    clippy::duplicated_attributes,
+    reason = "KubeSchema repeats each struct inside a function, where its pub reaches nobody; every printer column has a type_ of its own"
 )]
 
 mod external;

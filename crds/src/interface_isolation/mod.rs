@@ -1,7 +1,8 @@
 //! `InterfaceIsolation`: at most one uplink of a node is up.
 #![allow(
     unreachable_pub,
-    reason = "KubeSchema repeats each struct inside a function, where its pub reaches nobody"
+    clippy::duplicated_attributes,
+    reason = "KubeSchema repeats each struct inside a function, where its pub reaches nobody; every printer column has a type_ of its own"
 )]
 
 mod spec;

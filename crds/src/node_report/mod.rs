@@ -1,4 +1,9 @@
 //! `NodeReport`: what one node's agent saw. Internal; only that agent writes its status.
+#![allow(
+    unreachable_pub,
+    clippy::duplicated_attributes,
+    reason = "KubeSchema repeats each struct inside a function, where its pub reaches nobody; every printer column has a type_ of its own"
+)]
 
 mod detail;
 mod scope;

@@ -62,8 +62,8 @@ fn usable_ip_value() -> Value {
                 "message": "must be an IP address such as 203.0.113.10 or 2001:db8::10, without a prefix length"
             },
             {
-                "rule": "!isIP(self) || !(ip(self).isUnspecified() || ip(self).isLoopback() || ip(self).isLinkLocalUnicast() || ip(self).isLinkLocalMulticast())",
-                "message": "must be an address that others can answer; loopback, link-local and unspecified addresses cannot leave a node"
+                "rule": "!isIP(self) || ip(self).isGlobalUnicast()",
+                "message": "must be an address that others can answer; loopback, link-local, multicast and unspecified addresses cannot leave a node"
             }
         ]
     })
@@ -102,10 +102,18 @@ pub fn interface_addresses(_: &mut SchemaGenerator) -> Schema {
     list(&interface_address_value(), 1, 4)
 }
 
-/// Source addresses of an exit: up to 16 addresses that can be answered.
+/// Source addresses of an exit: at most one of each family.
 #[must_use]
 pub fn egress_ips(_: &mut SchemaGenerator) -> Schema {
-    list(&usable_ip_value(), 0, 16)
+    json_schema!({
+        "type": "array",
+        "maxItems": 2,
+        "items": usable_ip_value(),
+        "x-kubernetes-validations": [{
+            "rule": "self.filter(a, isIP(a) && ip(a).family() == 4).size() < 2 && self.filter(a, isIP(a) && ip(a).family() == 6).size() < 2",
+            "message": "write at most one IPv4 and one IPv6 address; make another ExitNode for another address"
+        }]
+    })
 }
 
 /// DNS servers: up to 3 addresses, as many as a resolver configuration takes.

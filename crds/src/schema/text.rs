@@ -145,7 +145,7 @@ pub fn bytes(_: &mut SchemaGenerator) -> Schema {
         "maxLength": 20,
         "pattern": "^[1-9][0-9]{0,14}(k|M|G|T|Ki|Mi|Gi|Ti)?$",
         "x-kubernetes-validations": [{
-            "rule": "type(self) == string || int(self) > 0",
+            "rule": "string(self).matches('^[1-9]')",
             "message": "must be above zero; write bytes per second such as 1048576 or 10Mi, or leave the field out"
         }]
     })

@@ -1,0 +1,86 @@
+//! Reasons of conditions, verdicts, blocked scopes and refusals.
+
+use super::vocabulary::vocabulary;
+
+vocabulary! {
+    /// Why a condition has its status, as one word for programs. The message beside it is for people.
+    Reason {
+        // What is well, and what is not known yet.
+        Accepted: "The object is understood, permitted and honoured.",
+        Resolved: "Everything that the object names exists and may be named by it.",
+        Programmed: "The kernel carries what was asked for.",
+        Ready: "Traffic leaves by the exit and by nothing else.",
+        Enforced: "Every selected pod is enforced.",
+        Verified: "The kernel was read back and agrees.",
+        Sealed: "The guard is in place and was read back.",
+        Bound: "The plugin gave a binding for every pod that started.",
+        Locked: "The XFRM lock is in place and was read back.",
+        Pending: "Nothing is known yet: the first reports are awaited.",
+        Converging: "Some nodes do not carry this generation yet.",
+        Stale: "The last report is too old to count.",
+        Unused: "Nothing selects the object, so there is nothing to do for it.",
+
+        // Why an object is not accepted, or what it names is not found.
+        Invalid: "The object contradicts itself or holds a value that is not understood.",
+        NotImplemented: "A field is set that this version does not honour; the message names it.",
+        NotPermitted: "The object asks for more than the administrator allows.",
+        NamespaceNotAllowed: "The exit does not allow policies of this namespace.",
+        RefNotFound: "An object that this one names does not exist.",
+        RefNotAccepted: "An object that this one names is not accepted itself.",
+        NoEligibleNode: "No node that matches the selector can be the gateway.",
+        RangesUnknown: "The cluster's pod, service or node ranges are not known, so that nothing can be told inside from outside.",
+        ReleaseHeld: "More would be released than may be without an approval; posternctl approve lets it through.",
+        Restored: "The cluster is behind what its nodes have seen, as after a restore; it may only get tighter until a person approves.",
+        TooLarge: "A document would be larger than its budget.",
+        NoMarkLeft: "The node uses as many exits as the mark's mask has numbers for.",
+        NoTunnelAddressLeft: "The tunnel ranges have no address left for another node.",
+        NoPortLeft: "The port range of the tunnels has no port left for another exit.",
+        FamilyBlocked: "The exit has source addresses in one family only; the other family is blocked.",
+        Overridden: "Another policy of the namespace decides about all of the selected pods.",
+        Conflict: "Another object of higher rank claims the same.",
+
+        // Why nothing leaves.
+        NoExit: "No exit of the policy works now; its pods are blocked.",
+        NoPeerKey: "The WireGuard key of the client or of the gateway is not known yet.",
+        NoTunnel: "The node can make no tunnel: neither kernel WireGuard nor a TUN device.",
+        NoHandshake: "The tunnel has no recent handshake with the exit.",
+        NoClass: "The pod is not in the applied intent yet; its way out is held.",
+        NamespaceDenies: "The namespace is labelled to deny and no policy selects the pod.",
+        LeaseExpired: "The intent ran out and the kernel's lease with it; nothing leaves until a fresh one comes.",
+        FailedOpen: "No exit works and the policy allows the node's uplink.",
+        Released: "The node was released: its pods leave by its uplink.",
+
+        // What a node cannot do, or what somebody did to it.
+        UnknownPodLink: "A pod is behind a link that the setting --pod-links does not match, so that it would not be held.",
+        DataplaneBypassed: "A pod's path bypasses netfilter, so that the guard does not see its packets.",
+        HostNetwork: "Selected pods use the host network and cannot be told apart by address.",
+        NoPlugin: "The CNI plugin is not installed; addresses come from the intent.",
+        NoGuard: "The nft tables cannot be written, so that the guard is impossible.",
+        NoSecondLock: "The kernel has no XFRM, or IPsec is in use, or the setting is off.",
+        TransactionFailed: "The kernel refused a change; what was in force before stays whole.",
+        Mismatch: "What was read back differs from what was written.",
+        Repaired: "Somebody changed or removed an owned object; it was put back.",
+        NotSealed: "The guard is not in place yet.",
+        NotConfirmed: "What had to answer after the change did not in time.",
+        LedgerLost: "The ledger is missing or corrupt; the node is sealed and waits for a fresh intent.",
+        NoIntent: "No intent has reached the node yet.",
+
+        // Why a document is refused; what was in force stays in force.
+        Malformed: "The file or field is no envelope.",
+        PayloadType: "The envelope's media type is not the expected one.",
+        UnknownKey: "No signature is by a key that this node trusts.",
+        BadSignature: "A signature is not valid.",
+        BadPayload: "The payload cannot be decoded or unpacked.",
+        NotUnderstood: "The document holds a field or a class that this agent does not know.",
+        Inconsistent: "The body contradicts itself.",
+        WrongNode: "The document is for another node.",
+        WrongNodeUid: "The document is for an earlier or later node of the same name.",
+        Expired: "The document has run out.",
+        FromTheFuture: "The document was issued later than now and the skew allowance.",
+        Replayed: "The document's serial is below the ledger's.",
+        Equivocation: "Two documents of the same serial differ.",
+        KeySetVersion: "The key set's version is not above the one in force.",
+        BadKeySet: "The key set holds something that is no key.",
+        EmptyKeySet: "The key set holds no key.",
+    }
+}

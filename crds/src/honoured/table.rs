@@ -1,0 +1,239 @@
+//! The table: every field of a users' kind, since when it is honoured, and what happens when it cannot be.
+
+/// The release in which the first fields were honoured.
+const FIRST: &str = "0.1.0";
+
+/// Since when a field is honoured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Honoured {
+    /// Every value, since that release.
+    Since(&'static str),
+    /// These values only, since that release.
+    Only {
+        /// The release.
+        since: &'static str,
+        /// The values.
+        values: &'static [&'static str],
+    },
+    /// No value: to set it is refused.
+    NotYet,
+}
+
+/// One field, or all fields below it that have no entry of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// The kind that has it.
+    pub kind: &'static str,
+    /// Where it stands; `[]` stands for every item of a list.
+    pub path: &'static str,
+    /// Since when it is honoured.
+    pub honoured: Honoured,
+    /// What happens when it cannot be honoured. For a field that is not honoured yet: what to write instead.
+    pub otherwise: &'static str,
+}
+
+/// The entry for a field: its own, else that of the nearest field above it.
+#[must_use]
+pub fn covering(kind: &str, path: &str) -> Option<&'static Field> {
+    FIELDS
+        .iter()
+        .filter(|field| field.kind == kind && is_at_or_below(path, field.path))
+        .max_by_key(|field| field.path.len())
+}
+
+fn is_at_or_below(path: &str, top: &str) -> bool {
+    path.strip_prefix(top)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+const fn exit(path: &'static str, honoured: Honoured, otherwise: &'static str) -> Field {
+    Field {
+        kind: "ExitNode",
+        path,
+        honoured,
+        otherwise,
+    }
+}
+
+const fn policy(path: &'static str, honoured: Honoured, otherwise: &'static str) -> Field {
+    Field {
+        kind: "EgressPolicy",
+        path,
+        honoured,
+        otherwise,
+    }
+}
+
+const SINCE_FIRST: Honoured = Honoured::Since(FIRST);
+
+const fn only(values: &'static [&'static str]) -> Honoured {
+    Honoured::Only {
+        since: FIRST,
+        values,
+    }
+}
+
+/// Every field of the kinds that users write.
+pub const FIELDS: &[Field] = &[
+    exit(
+        "spec.gateway.nodeSelector",
+        SINCE_FIRST,
+        "No node matches or can be a gateway: `Ready=False, reason=NoEligibleNode`, and the pods of the exit are blocked.",
+    ),
+    exit(
+        "spec.gateway.egressIPs",
+        SINCE_FIRST,
+        "In this version the address must be on the active gateway's uplink already. While it is not, nothing leaves with another address: it is dropped at the gateway. A family without an address is blocked, and a condition says `FamilyBlocked`.",
+    ),
+    exit(
+        "spec.gateway.interface",
+        SINCE_FIRST,
+        "The gateway has no such interface: nothing leaves there, and its report names the mismatch.",
+    ),
+    exit(
+        "spec.external",
+        Honoured::NotYet,
+        "external servers are not served yet; write gateway",
+    ),
+    exit(
+        "spec.routes",
+        SINCE_FIRST,
+        "What the exit does not offer is dropped, never sent elsewhere.",
+    ),
+    exit(
+        "spec.lanAccess",
+        SINCE_FIRST,
+        "Private ranges are dropped at the exit unless exit and policy both allow them.",
+    ),
+    exit(
+        "spec.paths[]",
+        only(&["Direct"]),
+        "only the direct path is built yet; write paths: [Direct]",
+    ),
+    exit(
+        "spec.relay",
+        Honoured::NotYet,
+        "relays are not built yet; leave it out",
+    ),
+    exit(
+        "spec.mtu",
+        SINCE_FIRST,
+        "The link refuses the number: the tunnel is not brought up, and the pods of the exit are blocked.",
+    ),
+    exit(
+        "spec.probe",
+        Honoured::NotYet,
+        "health comes from the tunnel's own handshakes; leave it out",
+    ),
+    exit(
+        "spec.failback",
+        only(&["Manual"]),
+        "traffic returns when a person says so; write failback: Manual",
+    ),
+    exit(
+        "spec.allowedNamespaces",
+        SINCE_FIRST,
+        "A policy of another namespace gets `ResolvedRefs=False, reason=NamespaceNotAllowed`, and its pods are blocked.",
+    ),
+    policy(
+        "spec.podSelector",
+        SINCE_FIRST,
+        "Selected pods on the host network cannot be told apart by address: they count as `unenforceable`, and `FullyEnforced=False`.",
+    ),
+    policy(
+        "spec.priority",
+        SINCE_FIRST,
+        "A pod that several policies select follows one; the others count it as `overridden`.",
+    ),
+    policy(
+        "spec.route.type",
+        only(&["Exit"]),
+        "filtering on the node's own uplink is not built yet; write type: Exit",
+    ),
+    policy(
+        "spec.route.exitNodes",
+        SINCE_FIRST,
+        "An exit does not exist or may not be used: `ResolvedRefs=False`. No exit works: `Ready=False, reason=NoExit`, and the pods are blocked.",
+    ),
+    policy(
+        "spec.failureMode",
+        only(&["Closed"]),
+        "no policy opens by itself yet; write failureMode: Closed",
+    ),
+    policy(
+        "spec.failOpenAfter",
+        Honoured::NotYet,
+        "no policy opens by itself yet; leave it out",
+    ),
+    policy(
+        "spec.defaultAction",
+        SINCE_FIRST,
+        "There is no other choice than the two.",
+    ),
+    policy(
+        "spec.rules",
+        SINCE_FIRST,
+        "A policy whose rules make a node's document larger than its budget gets `TooLarge`, and its pods are blocked.",
+    ),
+    policy(
+        "spec.rules[].to[].fqdn",
+        Honoured::NotYet,
+        "names cannot be allowed yet; write cidr",
+    ),
+    policy(
+        "spec.inbound",
+        SINCE_FIRST,
+        "Replies that cannot be told to belong to a service's connection are dropped.",
+    ),
+    policy(
+        "spec.dns.mode",
+        only(&["Forward", "Block"]),
+        "names cannot be filtered yet; write mode: Forward or mode: Block",
+    ),
+    policy(
+        "spec.dns.upstreams",
+        SINCE_FIRST,
+        "No server answers through the exit: the pod gets SERVFAIL, and no query leaves elsewhere.",
+    ),
+    policy(
+        "spec.dns.refusal",
+        only(&["NXDOMAIN"]),
+        "names cannot be filtered yet; leave it out",
+    ),
+    policy(
+        "spec.lanAccess",
+        SINCE_FIRST,
+        "Private ranges are dropped unless exit and policy both allow them.",
+    ),
+    policy(
+        "spec.specialUse",
+        SINCE_FIRST,
+        "A special-use range that is not excepted is dropped, whatever a rule says.",
+    ),
+    policy(
+        "spec.limits",
+        Honoured::NotYet,
+        "nothing is limited yet; leave it out",
+    ),
+    policy(
+        "spec.establishedFlows",
+        only(&["Cut"]),
+        "connections are cut when the policy becomes stricter; write establishedFlows: Cut",
+    ),
+    policy(
+        "spec.audit.log",
+        only(&["None"]),
+        "nothing is logged per connection yet; write log: None",
+    ),
+    policy(
+        "spec.enforcement",
+        only(&["Enforce"]),
+        "every policy blocks; write enforcement: Enforce",
+    ),
+    Field {
+        kind: "InterfaceIsolation",
+        path: "spec",
+        honoured: Honoured::NotYet,
+        otherwise: "no interface is isolated yet; nothing on any node is changed",
+    },
+];

@@ -1,0 +1,121 @@
+//! Label selectors, parsed once into what can be asked.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+
+/// A label selector that is known to be valid.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selector {
+    requirements: Vec<Requirement>,
+}
+
+/// One thing that labels must fulfil.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Requirement {
+    In(String, Vec<String>),
+    NotIn(String, Vec<String>),
+    Exists(String),
+    DoesNotExist(String),
+}
+
+/// Why a label selector is not valid. The schema refuses all of these; a file that never met an API server may hold them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SelectorError {
+    /// The operator is none of the four.
+    #[error("operator {operator:?} for label {key:?} is none of In, NotIn, Exists, DoesNotExist")]
+    UnknownOperator {
+        /// Key of the label.
+        key: String,
+        /// What stands there.
+        operator: String,
+    },
+    /// `In` and `NotIn` need values.
+    #[error("operator {operator} for label {key:?} needs values")]
+    NoValues {
+        /// Key of the label.
+        key: String,
+        /// The operator.
+        operator: String,
+    },
+    /// `Exists` and `DoesNotExist` take no values.
+    #[error("operator {operator} for label {key:?} takes no values")]
+    UnexpectedValues {
+        /// Key of the label.
+        key: String,
+        /// The operator.
+        operator: String,
+    },
+}
+
+impl Selector {
+    /// Parses a label selector. An empty one matches everything, as everywhere in Kubernetes.
+    ///
+    /// # Errors
+    /// [`SelectorError`] when an expression is not valid; it must then match nothing that loosens.
+    pub fn parse(raw: &LabelSelector) -> Result<Self, SelectorError> {
+        let mut requirements: Vec<Requirement> = raw
+            .match_labels
+            .iter()
+            .flatten()
+            .map(|(key, value)| Requirement::In(key.clone(), vec![value.clone()]))
+            .collect();
+        for expression in raw.match_expressions.iter().flatten() {
+            let values = expression.values.clone().unwrap_or_default();
+            requirements.push(requirement(&expression.key, &expression.operator, values)?);
+        }
+        Ok(Self { requirements })
+    }
+
+    /// Whether an object with these labels is selected.
+    #[must_use]
+    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.requirements.iter().all(|one| one.holds(labels))
+    }
+
+    /// Whether everything is selected.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.requirements.is_empty()
+    }
+}
+
+fn requirement(
+    key: &str,
+    operator: &str,
+    values: Vec<String>,
+) -> Result<Requirement, SelectorError> {
+    let key = key.to_owned();
+    match (operator, values.is_empty()) {
+        ("In", false) => Ok(Requirement::In(key, values)),
+        ("NotIn", false) => Ok(Requirement::NotIn(key, values)),
+        ("Exists", true) => Ok(Requirement::Exists(key)),
+        ("DoesNotExist", true) => Ok(Requirement::DoesNotExist(key)),
+        ("In" | "NotIn", true) => Err(SelectorError::NoValues {
+            key,
+            operator: operator.to_owned(),
+        }),
+        ("Exists" | "DoesNotExist", false) => Err(SelectorError::UnexpectedValues {
+            key,
+            operator: operator.to_owned(),
+        }),
+        _ => Err(SelectorError::UnknownOperator {
+            key,
+            operator: operator.to_owned(),
+        }),
+    }
+}
+
+impl Requirement {
+    fn holds(&self, labels: &BTreeMap<String, String>) -> bool {
+        match self {
+            Self::In(key, values) => labels.get(key).is_some_and(|value| values.contains(value)),
+            // A missing label is not one of the values (labels.Requirement.Matches in apimachinery).
+            Self::NotIn(key, values) => {
+                !labels.get(key).is_some_and(|value| values.contains(value))
+            }
+            Self::Exists(key) => labels.contains_key(key),
+            Self::DoesNotExist(key) => !labels.contains_key(key),
+        }
+    }
+}
