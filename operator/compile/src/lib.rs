@@ -1,1 +1,39 @@
-//! The pure compiler: a snapshot of the cluster in, intents and verdicts out.
+//! The pure compiler: a [`Snapshot`] of the cluster in, one intent for each node and a verdict on each resource out.
+//!
+//! No clock, no client, no file: the same snapshot always gives the same [`Compilation`], in whatever order its
+//! lists are.
+//!
+//! | module | for |
+//! |---|---|
+//! | [`snapshot`] | what is read |
+//! | [`intake`] | from Kubernetes objects to what is read |
+//! | [`gate`] | what may be released, and what waits for a person |
+//! | [`verdict`] | what is said about each resource |
+//! | [`explain`] | why a pod leaves as it does |
+//!
+//! Inside: `index` (sorted lookups), `pins` (WireGuard keys), `select` and `assign` (pod to policy), `resolve`
+//! (names to what they stand for), `allocate` (numbers), `lower` (one file for each section of the body), `budget`,
+//! `serial`, `refresh`, `remember`.
+
+mod allocate;
+mod assign;
+mod budget;
+mod compile;
+pub mod explain;
+pub mod gate;
+mod index;
+pub mod intake;
+mod lower;
+mod pins;
+mod refresh;
+mod remember;
+mod resolve;
+mod select;
+mod serial;
+pub mod snapshot;
+pub mod verdict;
+
+pub use assign::PodCounts;
+pub use compile::{Compilation, NodeOutcome, compile};
+pub use pins::CHANGE_INTERVAL;
+pub use snapshot::Snapshot;

@@ -1,0 +1,133 @@
+//! The numbers of an exit, the same on every node: UDP port, network, device names.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+use postern_crds::conditions::Reason;
+use postern_intent::body::{Tunnel, TunnelRole};
+use postern_intent::{ExitName, IfName};
+
+use super::names;
+use super::network::Networks;
+use crate::index::Index;
+use crate::resolve::Exits;
+
+/// The numbers of one exit.
+pub(crate) struct ExitNumbers {
+    /// Where its gateway listens.
+    pub(crate) port: u16,
+    /// Which of the networks is its own.
+    pub(crate) network: u32,
+    /// The device on client nodes.
+    pub(crate) used: IfName,
+    /// The device on the gateway.
+    pub(crate) served: IfName,
+}
+
+/// The numbers of every exit that works.
+pub(crate) struct Numbers {
+    by_exit: BTreeMap<ExitName, ExitNumbers>,
+}
+
+/// What published bodies mention.
+#[derive(Default)]
+struct Mentioned {
+    port: BTreeMap<ExitName, u16>,
+    network: BTreeMap<ExitName, u32>,
+    stem: BTreeMap<ExitName, String>,
+}
+
+impl Numbers {
+    /// Gives every exit its numbers; one for which none is left is taken out of use.
+    pub(crate) fn new(index: &Index<'_>, networks: &Networks, exits: &mut Exits<'_>) -> Self {
+        let mut mentioned = mentioned(index, networks);
+        let mut by_exit = BTreeMap::new();
+        let names: Vec<ExitName> = exits.all_active().map(|(name, _)| name.clone()).collect();
+        for exit in names {
+            match number(index, networks, &mut mentioned, &exit) {
+                Ok(numbers) => {
+                    by_exit.insert(exit, numbers);
+                }
+                Err(reason) => exits.exhaust(&exit, reason),
+            }
+        }
+        Self { by_exit }
+    }
+
+    /// The numbers of an exit.
+    pub(crate) fn get(&self, exit: &ExitName) -> Option<&ExitNumbers> {
+        self.by_exit.get(exit)
+    }
+}
+
+fn number(
+    index: &Index<'_>,
+    networks: &Networks,
+    mentioned: &mut Mentioned,
+    exit: &ExitName,
+) -> Result<ExitNumbers, Reason> {
+    let ports = index.snapshot.settings.tunnels.ports.clone();
+    let port = keep_or_take(&mut mentioned.port, exit, ports).ok_or(Reason::NoPortLeft)?;
+    let free = (0..networks.count()).filter(|network| is_free(index, &networks.of(*network)));
+    let network = keep_or_take(&mut mentioned.network, exit, free).ok_or(Reason::NoTunnelAddressLeft)?;
+    let stem = match mentioned.stem.get(exit) {
+        Some(stem) => stem.clone(),
+        None => names::stem(exit, &mentioned.stem.values().cloned().collect()),
+    };
+    let names = names::used(&stem).zip(names::served(&stem));
+    mentioned.stem.insert(exit.clone(), stem);
+    let (used, served) = names.ok_or(Reason::Invalid)?;
+    Ok(ExitNumbers { port, network, used, served })
+}
+
+/// The number that is published for the exit, if it is still one of the candidates, else the first that nobody has.
+fn keep_or_take<N: Copy + Ord>(
+    mentioned: &mut BTreeMap<ExitName, N>,
+    exit: &ExitName,
+    candidates: impl Iterator<Item = N> + Clone,
+) -> Option<N> {
+    let own = mentioned.get(exit).copied();
+    if let Some(own) = own.filter(|own| candidates.clone().any(|candidate| candidate == *own)) {
+        return Some(own);
+    }
+    let taken: BTreeSet<N> = mentioned.values().copied().collect();
+    let fresh = candidates.into_iter().find(|candidate| !taken.contains(candidate))?;
+    mentioned.insert(exit.clone(), fresh);
+    Some(fresh)
+}
+
+/// A network that overlaps with something of the cluster's would capture it.
+fn is_free(index: &Index<'_>, networks: &[IpNet]) -> bool {
+    let settings = &index.snapshot.settings;
+    let ranges = settings.pod_ranges.iter().chain(&settings.service_ranges);
+    let ranges = ranges.chain(index.nodes.values().flat_map(|node| &node.pod_ranges));
+    let overlaps = |net: &IpNet| networks.iter().any(|own| own.contains(net) || net.contains(own));
+    let mut addresses = index.nodes.values().flat_map(|node| &node.addresses);
+    !ranges.map(postern_intent::Prefix::net).any(|net| overlaps(&net))
+        && !addresses.any(|address| networks.iter().any(|own| own.contains(address)))
+}
+
+fn mentioned(index: &Index<'_>, networks: &Networks) -> Mentioned {
+    let mut found = Mentioned::default();
+    for tunnel in index.published.bodies.values().flat_map(|body| &body.tunnels) {
+        let exit = &tunnel.exit;
+        if let Some(port) = port(tunnel) {
+            found.port.insert(exit.clone(), port);
+        }
+        let address = tunnel.addresses.first().map(IpNet::addr);
+        if let Some((network, _)) = address.and_then(|address| networks.locate(address)) {
+            found.network.insert(exit.clone(), network);
+        }
+        if let Some(stem) = tunnel.interface.as_str().get("pst-c-".len()..) {
+            found.stem.insert(exit.clone(), stem.to_owned());
+        }
+    }
+    found
+}
+
+fn port(tunnel: &Tunnel) -> Option<u16> {
+    match tunnel.role {
+        TunnelRole::Served => tunnel.listen_port,
+        TunnelRole::Used => tunnel.peers.first().and_then(|peer| peer.endpoint).map(|endpoint| endpoint.port()),
+    }
+}

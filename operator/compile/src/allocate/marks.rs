@@ -1,0 +1,41 @@
+//! Marks of one node: five, one for each exit that it uses.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use postern_intent::{Body, ExitName, Mark, TableId};
+
+/// The routing table of mark 1 is 5210, of mark 5 is 5250.
+const FIRST_TABLE: u32 = 5200;
+
+/// Marks by exit.
+pub(crate) struct Marks {
+    by_exit: BTreeMap<ExitName, Mark>,
+}
+
+impl Marks {
+    /// Gives marks to the exits that a node uses. Who has one keeps it; the others follow by name.
+    pub(crate) fn new(published: Option<&Body>, exits: &BTreeSet<ExitName>) -> Self {
+        let known: BTreeMap<&ExitName, Mark> =
+            published.iter().flat_map(|body| &body.routes).map(|route| (&route.exit, route.mark)).collect();
+        let mut taken: BTreeSet<Mark> = known.values().copied().collect();
+        let mut by_exit: BTreeMap<ExitName, Mark> =
+            exits.iter().filter_map(|exit| known.get(exit).map(|mark| (exit.clone(), *mark))).collect();
+        for exit in exits.iter().filter(|exit| !known.contains_key(exit)) {
+            if let Some(mark) = Mark::EXITS.into_iter().find(|mark| !taken.contains(mark)) {
+                taken.insert(mark);
+                by_exit.insert(exit.clone(), mark);
+            }
+        }
+        Self { by_exit }
+    }
+
+    /// The mark of an exit; none: all are taken.
+    pub(crate) fn get(&self, exit: &ExitName) -> Option<Mark> {
+        self.by_exit.get(exit).copied()
+    }
+}
+
+/// The routing table of a mark.
+pub(crate) fn table(mark: Mark) -> Option<TableId> {
+    TableId::try_from(FIRST_TABLE + 10 * u32::from(mark.number())).ok()
+}

@@ -1,0 +1,144 @@
+//! Every pod's class before the nodes' limits are looked at, and the counts of every policy.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use postern_intent::body::BlockedReason;
+use postern_intent::{Address, NodeName, Uid};
+use serde::Serialize;
+
+use crate::gate::Gate;
+use crate::index::{Before, Index};
+use crate::select::{Contender, Contenders};
+use crate::snapshot::{Attachment, Lifecycle, Pod};
+
+/// What was decided about a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Under the policy of this UID.
+    Policy(Uid),
+    /// Blocked without a policy.
+    Blocked(BlockedReason),
+    /// Let go.
+    Released,
+}
+
+/// A pod with its decision.
+pub(crate) struct Assigned<'a> {
+    pub(crate) pod: &'a Pod,
+    pub(crate) decision: Decision,
+    /// Its addresses, without those that another pod or a node has too.
+    pub(crate) addresses: BTreeSet<Address>,
+}
+
+/// Pods of one policy.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodCounts {
+    /// Pods that it selects and that no other policy of the namespace decides about.
+    pub selected: u32,
+    /// Pods that leave by the exit and by nothing else.
+    pub enforced: u32,
+    /// Pods that are blocked.
+    pub blocked: u32,
+    /// Pods that it selects and another policy decides about.
+    pub overridden: u32,
+    /// Pods on the host network.
+    pub unenforceable: u32,
+    /// Pods that stay with the policy although their labels no longer say so.
+    pub kept: u32,
+}
+
+/// All pods, by node.
+pub(crate) struct Assignment<'a> {
+    pub(crate) by_node: BTreeMap<&'a NodeName, Vec<Assigned<'a>>>,
+    pub(crate) counts: BTreeMap<Uid, PodCounts>,
+}
+
+impl<'a> Assignment<'a> {
+    /// Decides about every pod.
+    pub(crate) fn new(index: &Index<'a>, contenders: &Contenders<'_>, gate: &Gate) -> Self {
+        let mut all = Self { by_node: BTreeMap::new(), counts: BTreeMap::new() };
+        for pod in index.pods.values().flatten().copied() {
+            let before = index.published.before(&pod.uid);
+            let winner = all.count(contenders.of(&pod.namespace), pod, before);
+            if pod.attachment == Attachment::Own {
+                let decision = decide(contenders, winner, gate, pod, before);
+                let assigned = Assigned { pod, decision, addresses: pod.addresses.clone() };
+                all.by_node.entry(&pod.node).or_default().push(assigned);
+            }
+        }
+        let nodes = index.node_addresses();
+        for pods in all.by_node.values_mut() {
+            settle_addresses(pods, &nodes);
+        }
+        all
+    }
+
+    /// Finds the winner, and counts for it and for those that it overrides.
+    fn count(&mut self, contenders: &[Contender<'_>], pod: &Pod, before: Before<'_>) -> Option<Uid> {
+        let mut winner = None;
+        for one in contenders.iter().filter(|one| one.selects(&pod.labels, before)) {
+            let counts = self.counts.entry(one.uid.clone()).or_default();
+            match (&winner, pod.attachment) {
+                (Some(_), _) => counts.overridden += 1,
+                (None, Attachment::Host) => counts.unenforceable += 1,
+                (None, Attachment::Own) => counts.selected += 1,
+            }
+            if winner.is_none() {
+                let by_label = one.policy.is_some_and(|policy| policy.selector.matches(&pod.labels));
+                counts.kept += u32::from(!by_label);
+                winner = Some(one.uid.clone());
+            }
+        }
+        winner
+    }
+}
+
+fn decide(
+    contenders: &Contenders<'_>,
+    winner: Option<Uid>,
+    gate: &Gate,
+    pod: &Pod,
+    before: Before<'_>,
+) -> Decision {
+    if let Some(uid) = winner {
+        let shadowed = contenders.is_shadowed(&pod.namespace, &uid);
+        return if shadowed { Decision::Blocked(BlockedReason::ReleaseHeld) } else { Decision::Policy(uid) };
+    }
+    if gate.deny.contains(&pod.namespace) {
+        return Decision::Blocked(BlockedReason::NamespaceDeny);
+    }
+    // Whatever the reason may be that nothing selects it any more: who was enforced goes only through the gate.
+    if before.is_enforced() && !gate.released.contains(&pod.uid) {
+        return Decision::Blocked(BlockedReason::ReleaseHeld);
+    }
+    Decision::Released
+}
+
+/// An address that two pods of a node have belongs to the one that is not being deleted, else to neither; an
+/// address of a node is no pod's.
+fn settle_addresses(pods: &mut [Assigned<'_>], nodes: &BTreeSet<Address>) {
+    let mut owners: BTreeMap<Address, Vec<usize>> = BTreeMap::new();
+    for (position, assigned) in pods.iter().enumerate() {
+        for address in &assigned.addresses {
+            owners.entry(*address).or_default().push(position);
+        }
+    }
+    for (address, claims) in owners {
+        let live: Vec<usize> = claims
+            .iter()
+            .copied()
+            .filter(|position| pods.get(*position).is_some_and(|one| one.pod.lifecycle == Lifecycle::Live))
+            .collect();
+        let owner = match (claims.as_slice(), live.as_slice()) {
+            _ if nodes.contains(&address) => None,
+            ([only], _) | (_, [only]) => Some(*only),
+            _ => None,
+        };
+        for position in claims.into_iter().filter(|position| Some(*position) != owner) {
+            if let Some(assigned) = pods.get_mut(position) {
+                assigned.addresses.remove(&address);
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The compiler: one list of steps, each a module of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use postern_intent::{Body, NodeName, ScopeId};
+
+use crate::allocate::{Hosts, Networks, Numbers};
+use crate::assign::Assignment;
+use crate::gate::{Cause, Gate, Ground, Held, Subject, held};
+use crate::index::Index;
+use crate::lower::{Context, NodePlan, Shared, clients};
+use crate::pins::Keys;
+use crate::remember::remember;
+use crate::resolve::{Exits, Plans};
+use crate::select::Contenders;
+use crate::snapshot::{Memory, Node, Snapshot};
+use crate::verdict::{Verdict, verdicts};
+use crate::{budget, refresh, serial};
+
+/// What a compile says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Compilation {
+    /// What becomes of every node's intent.
+    pub nodes: BTreeMap<NodeName, NodeOutcome>,
+    /// What is to be said about every resource.
+    pub verdicts: Vec<Verdict>,
+    /// What waits for an approval.
+    pub held: Vec<Held>,
+    /// What the next compile has to know.
+    pub memory: Memory,
+    /// Published intents of nodes that are no more and that have run out.
+    pub retired: BTreeSet<NodeName>,
+}
+
+/// What becomes of a node's intent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeOutcome {
+    /// The published envelope stays, byte for byte.
+    Keep,
+    /// This body is signed and published.
+    Publish(Box<Body>),
+    /// Nothing is published: the node has seen newer documents than we have, and whatever we said could be looser
+    /// than what it enforces. It keeps that until a person approves or it runs out.
+    Restored,
+}
+
+/// A node's outcome with what the verdicts need to know about it.
+pub(crate) struct Settled {
+    pub(crate) outcome: NodeOutcome,
+    /// The body that is in force once the outcome is carried out.
+    pub(crate) body: Body,
+    /// Scopes that did not fit.
+    pub(crate) too_large: BTreeSet<ScopeId>,
+}
+
+/// Compiles a snapshot. The same snapshot always gives the same compilation.
+#[must_use]
+pub fn compile(snapshot: &Snapshot) -> Compilation {
+    let index = Index::new(snapshot);
+    let keys = Keys::new(&index);
+    let mut exits = Exits::new(&index);
+    let mut contenders = Contenders::new(&index);
+    let mut gate = Gate::judge(&index, &mut contenders);
+    let networks = Networks::new(&snapshot.settings.tunnels.ranges);
+    let numbers = Numbers::new(&index, &networks, &mut exits);
+    let plans = Plans::new(&index, &contenders, &exits);
+    let assignment = Assignment::new(&index, &contenders, &gate);
+    let clients = clients(&plans, &exits, &assignment);
+    let hosts = Hosts::new(&index, &networks, &clients);
+    let restored = restored(&index, &mut gate);
+    let context = Context {
+        index: &index,
+        contenders: &contenders,
+        exits: &exits,
+        plans: &plans,
+        assignment: &assignment,
+        keys: &keys,
+        networks: &networks,
+        numbers: &numbers,
+        hosts: &hosts,
+        clients: &clients,
+    };
+    let shared = Shared::new(&index, &contenders, &gate, &exits, &numbers);
+    let settled: BTreeMap<&NodeName, Settled> =
+        index.nodes.values().map(|node| (&node.name, settle(&context, &shared, &restored, node))).collect();
+    Compilation {
+        verdicts: verdicts(&context, &gate, &settled),
+        memory: remember(&index, &contenders, &gate, &keys),
+        retired: retired(&index),
+        nodes: settled.into_iter().map(|(name, settled)| (name.clone(), settled.outcome)).collect(),
+        held: gate.held,
+    }
+}
+
+/// Nodes that have seen newer documents and that no person has approved.
+fn restored(index: &Index<'_>, gate: &mut Gate) -> BTreeSet<NodeName> {
+    let now = index.snapshot.now;
+    let mut found = BTreeSet::new();
+    for node in index.nodes.values() {
+        let reported = serial::reported(now, index.reports.get(&node.name).copied());
+        if !serial::is_restored(node, index.published.bodies.get(&node.name), reported) {
+            continue;
+        }
+        let ground = Ground {
+            subject: Subject::Node(node.name.clone()),
+            cause: Cause::Restored,
+            identity: format!("{} {}", node.uid, reported.unwrap_or_default()),
+        };
+        if !gate.consent(index, &ground) {
+            gate.held.push(held(index, &ground, 0));
+            found.insert(node.name.clone());
+        }
+    }
+    found
+}
+
+fn settle(context: &Context<'_>, shared: &Shared, restored: &BTreeSet<NodeName>, node: &Node) -> Settled {
+    let snapshot = context.index.snapshot;
+    let mut body = NodePlan::new(context, node).body(context, shared);
+    let too_large = budget::fit(&mut body, snapshot.settings.envelope_budget);
+    let published = context.index.published.bodies.get(&node.name);
+    if restored.contains(&node.name) {
+        return Settled { outcome: NodeOutcome::Restored, body, too_large };
+    }
+    if let Some(published) = published
+        && refresh::same_sections(&body, published)
+        && !refresh::is_due(snapshot.now, &snapshot.settings, published)
+    {
+        return Settled { outcome: NodeOutcome::Keep, body: published.clone(), too_large };
+    }
+    let reported = serial::reported(snapshot.now, context.index.reports.get(&node.name).copied());
+    let serial = serial::next(snapshot.now, published, reported);
+    let body = refresh::stamp(body, serial, snapshot.now, &snapshot.settings);
+    Settled { outcome: NodeOutcome::Publish(Box::new(body.clone())), body, too_large }
+}
+
+/// Numbers of a node that is gone are free again once its last intent has run out.
+fn retired(index: &Index<'_>) -> BTreeSet<NodeName> {
+    let gone = index.published.bodies.iter().filter(|(name, _)| !index.nodes.contains_key(name));
+    gone.filter(|(_, body)| body.not_after <= index.snapshot.now).map(|(name, _)| name.clone()).collect()
+}

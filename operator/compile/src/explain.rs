@@ -1,0 +1,115 @@
+//! Why a pod leaves as it does, for people.
+
+use postern_intent::body::{Class, Way};
+use postern_intent::{Body, Namespace, NodeName, PodName, ScopeId};
+use serde::Serialize;
+
+use crate::index::Index;
+use crate::select::{Contender, Contenders};
+use crate::snapshot::{Attachment, Snapshot};
+
+/// Everything about one pod.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// `namespace/name`.
+    pub pod: String,
+    /// The node that it is bound to.
+    pub node: String,
+    /// The policies of the namespace in the order of their rank.
+    pub policies: Vec<Considered>,
+    /// The class that the node's body gives it; none: no body lists it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<Class>,
+    /// The scope's way out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub way: Option<Way>,
+    /// The answer in one sentence.
+    pub summary: String,
+}
+
+/// One policy that was looked at for a pod.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Considered {
+    /// Its name.
+    pub name: String,
+    /// Its priority.
+    pub priority: i32,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What came of a policy for one pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Outcome {
+    /// It decides about the pod.
+    Decides,
+    /// It selects the pod, but another one decides.
+    Overridden,
+    /// It does not select the pod.
+    NotSelected,
+}
+
+/// Explains a pod by the bodies that a compile gave or kept. None: there is no such pod.
+#[must_use]
+pub fn explain(
+    snapshot: &Snapshot,
+    bodies: &std::collections::BTreeMap<NodeName, Body>,
+    namespace: &Namespace,
+    name: &PodName,
+) -> Option<Explanation> {
+    let index = Index::new(snapshot);
+    let contenders = Contenders::new(&index);
+    let pod = index.pods.get(namespace)?.iter().copied().find(|pod| pod.name == *name)?;
+    let before = index.published.before(&pod.uid);
+    let mut decided = false;
+    let consider = |one: &Contender<'_>| {
+        let selects = one.selects(&pod.labels, before);
+        let outcome = match (selects, decided) {
+            (true, false) => Outcome::Decides,
+            (true, true) => Outcome::Overridden,
+            (false, _) => Outcome::NotSelected,
+        };
+        decided |= selects;
+        Considered { name: one.key.name.clone(), priority: one.priority, outcome }
+    };
+    let policies: Vec<Considered> = contenders.of(namespace).iter().map(consider).collect();
+    let body = bodies.get(&pod.node);
+    let class = body.and_then(|body| body.pods.iter().find(|listed| listed.uid == pod.uid)).map(|pod| pod.class.clone());
+    let way = class.as_ref().and_then(|class| way(body?, class));
+    let summary = match pod.attachment {
+        Attachment::Host => "it uses the host network and cannot be told apart by address".to_owned(),
+        Attachment::Own => sentence(class.as_ref(), way.as_ref()),
+    };
+    Some(Explanation {
+        pod: format!("{namespace}/{name}"),
+        node: pod.node.to_string(),
+        policies,
+        class,
+        way,
+        summary,
+    })
+}
+
+fn way(body: &Body, class: &Class) -> Option<Way> {
+    let scope_of = |id: &ScopeId| body.firewall.iter().find(|scope| scope.id == *id);
+    match class {
+        Class::Policy { scope } => scope_of(scope).map(|scope| scope.way.clone()),
+        Class::Blocked { .. } | Class::Released => None,
+    }
+}
+
+fn sentence(class: Option<&Class>, way: Option<&Way>) -> String {
+    match (class, way) {
+        (None, _) => "its node's intent does not list it yet, so it is held if its namespace is guarded".to_owned(),
+        (Some(Class::Released), _) => "no policy selects it, so it leaves by its node's uplink".to_owned(),
+        (Some(Class::Blocked { reason }), _) | (_, Some(Way::Blocked { reason })) => {
+            format!("nothing of it leaves the cluster: {reason:?}")
+        }
+        (_, Some(Way::Tunnel { exit })) => format!("it leaves by the tunnel to exit {exit}"),
+        (_, Some(Way::LocalExit { exit })) => format!("it is on the active gateway of exit {exit} and leaves there"),
+        (_, Some(Way::NodeUplink)) => "it leaves by its node's uplink, filtered".to_owned(),
+        (Some(Class::Policy { scope }), None) => format!("its scope {scope} is missing from the body"),
+    }
+}

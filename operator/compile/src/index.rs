@@ -1,0 +1,179 @@
+//! The snapshot, sorted and looked up by key. Everything behind it sees one order, whatever order the lists had.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use postern_intent::body::{Class, Scope, ScopeDns};
+use postern_intent::{Body, ExitName, Namespace, NodeName, ScopeId, Uid, body};
+
+use crate::snapshot::{self, Attachment, Exit, Lifecycle, Node, Policy, Report, Snapshot};
+
+/// Lookups of a snapshot.
+pub(crate) struct Index<'a> {
+    /// What is indexed.
+    pub(crate) snapshot: &'a Snapshot,
+    /// Exits by name.
+    pub(crate) exits: BTreeMap<&'a ExitName, &'a Exit>,
+    /// Policies by namespace and name.
+    pub(crate) policies: BTreeMap<&'a Namespace, BTreeMap<&'a str, &'a Policy>>,
+    /// Nodes by name.
+    pub(crate) nodes: BTreeMap<&'a NodeName, &'a Node>,
+    /// Namespaces by name.
+    pub(crate) namespaces: BTreeMap<&'a Namespace, &'a snapshot::Namespace>,
+    /// Pods by namespace, each list sorted by name and UID.
+    pub(crate) pods: BTreeMap<&'a Namespace, Vec<&'a snapshot::Pod>>,
+    /// Reports of nodes that exist, of the node's UID.
+    pub(crate) reports: BTreeMap<&'a NodeName, &'a Report>,
+    /// What is published.
+    pub(crate) published: Published<'a>,
+}
+
+/// Lookups of the published bodies.
+pub(crate) struct Published<'a> {
+    /// The bodies of all nodes, of those too that are no more.
+    pub(crate) bodies: &'a BTreeMap<NodeName, Body>,
+    /// Pods by UID, with the node whose body lists them.
+    pods: BTreeMap<&'a Uid, (&'a NodeName, &'a body::Pod)>,
+    /// Scopes by node and id.
+    scopes: BTreeMap<&'a NodeName, BTreeMap<&'a ScopeId, &'a Scope>>,
+    /// The newest rules of each policy, by the policy's UID.
+    rules: BTreeMap<&'a Uid, LastGood<'a>>,
+}
+
+/// The rules of a policy as they were last published.
+#[derive(Clone, Copy)]
+pub(crate) struct LastGood<'a> {
+    /// The scope.
+    pub(crate) scope: &'a Scope,
+    /// Its names.
+    pub(crate) dns: Option<&'a ScopeDns>,
+}
+
+/// What was published about a pod.
+#[derive(Clone, Copy)]
+pub(crate) enum Before<'a> {
+    /// Nothing: the pod is new.
+    Unknown,
+    /// It was released.
+    Released,
+    /// It was blocked without a policy.
+    Blocked,
+    /// It was under this policy.
+    Policy(&'a Scope),
+}
+
+impl Before<'_> {
+    /// Was it under a policy, or blocked?
+    pub(crate) const fn is_enforced(self) -> bool {
+        matches!(self, Self::Blocked | Self::Policy(_))
+    }
+}
+
+impl<'a> Index<'a> {
+    /// Sorts a snapshot.
+    pub(crate) fn new(snapshot: &'a Snapshot) -> Self {
+        let mut pods: BTreeMap<&Namespace, Vec<&snapshot::Pod>> = BTreeMap::new();
+        for pod in &snapshot.pods {
+            pods.entry(&pod.namespace).or_default().push(pod);
+        }
+        for list in pods.values_mut() {
+            list.sort_by_key(|pod| (&pod.name, &pod.uid));
+            list.dedup_by_key(|pod| &pod.uid);
+        }
+        let mut policies: BTreeMap<&Namespace, BTreeMap<&str, &Policy>> = BTreeMap::new();
+        for policy in &snapshot.policies {
+            policies.entry(&policy.key.namespace).or_default().insert(&policy.key.name, policy);
+        }
+        let nodes: BTreeMap<_, _> = snapshot.nodes.iter().map(|node| (&node.name, node)).collect();
+        let reports = snapshot
+            .reports
+            .iter()
+            .filter(|report| nodes.get(&report.node).is_some_and(|node| node.uid == report.uid))
+            .map(|report| (&report.node, report))
+            .collect();
+        Self {
+            snapshot,
+            exits: snapshot.exits.iter().map(|exit| (&exit.name, exit)).collect(),
+            policies,
+            nodes,
+            namespaces: snapshot.namespaces.iter().map(|namespace| (&namespace.name, namespace)).collect(),
+            pods,
+            reports,
+            published: Published::new(&snapshot.previous),
+        }
+    }
+
+    /// Is the namespace going, or gone while pods of it are still there? Then nothing in it loosens.
+    pub(crate) fn is_ending(&self, namespace: &Namespace) -> bool {
+        self.namespaces.get(namespace).is_none_or(|found| found.lifecycle == Lifecycle::Deleting)
+    }
+
+    /// Nodes that have pods which can be told apart, with those pods.
+    pub(crate) fn enforceable_pods(&self) -> impl Iterator<Item = &'a snapshot::Pod> {
+        self.pods.values().flatten().copied().filter(|pod| pod.attachment == Attachment::Own)
+    }
+
+    /// All addresses of all nodes.
+    pub(crate) fn node_addresses(&self) -> BTreeSet<postern_intent::Address> {
+        self.nodes.values().flat_map(|node| node.addresses.iter().copied()).collect()
+    }
+}
+
+impl<'a> Published<'a> {
+    fn new(bodies: &'a BTreeMap<NodeName, Body>) -> Self {
+        let mut pods = BTreeMap::new();
+        let mut scopes: BTreeMap<&NodeName, BTreeMap<&ScopeId, &Scope>> = BTreeMap::new();
+        let mut rules: BTreeMap<&Uid, LastGood<'_>> = BTreeMap::new();
+        for (node, body) in bodies {
+            pods.extend(body.pods.iter().map(|pod| (&pod.uid, (node, pod))));
+            scopes.insert(node, body.firewall.iter().map(|scope| (&scope.id, scope)).collect());
+            let dns: BTreeMap<&ScopeId, &ScopeDns> = body.dns.iter().map(|dns| (&dns.scope, dns)).collect();
+            for scope in body.firewall.iter().filter(|scope| !never_good(scope)) {
+                let found = LastGood { scope, dns: dns.get(&scope.id).copied() };
+                let newest = rules.entry(&scope.policy.uid).or_insert(found);
+                if newest.scope.policy.generation < scope.policy.generation {
+                    *newest = found;
+                }
+            }
+        }
+        Self { bodies, pods, scopes, rules }
+    }
+
+    /// What was published about a pod.
+    pub(crate) fn before(&self, uid: &Uid) -> Before<'a> {
+        let Some((node, pod)) = self.pods.get(uid) else { return Before::Unknown };
+        match &pod.class {
+            Class::Released => Before::Released,
+            Class::Blocked { .. } => Before::Blocked,
+            Class::Policy { scope } => {
+                let scope = self.scopes.get(node).and_then(|scopes| scopes.get(scope));
+                scope.map_or(Before::Blocked, |scope| Before::Policy(scope))
+            }
+        }
+    }
+
+    /// The last rules of a policy that were in force.
+    pub(crate) fn last_good(&self, policy: &Uid) -> Option<LastGood<'a>> {
+        self.rules.get(policy).copied()
+    }
+
+    /// Every policy that a published scope speaks of.
+    pub(crate) fn policies(&self) -> impl Iterator<Item = &'a body::PolicyRef> {
+        self.scopes.values().flat_map(BTreeMap::values).map(|scope| &scope.policy)
+    }
+
+    /// How many pods are under a policy or blocked, of those that are still there.
+    pub(crate) fn enforced(&self) -> usize {
+        self.pods.values().filter(|(_, pod)| pod.class != Class::Released).count()
+    }
+}
+
+/// A scope that was blocked because its policy was refused has no rules of its own.
+fn never_good(scope: &Scope) -> bool {
+    use postern_intent::body::{BlockedReason, Way};
+    matches!(
+        scope.way,
+        Way::Blocked {
+            reason: BlockedReason::PolicyRefused | BlockedReason::NotImplemented | BlockedReason::TooLarge
+        }
+    )
+}

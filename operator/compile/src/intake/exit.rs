@@ -1,0 +1,90 @@
+//! Exits.
+
+use postern_crds::ExitNode;
+use postern_crds::conditions::Reason;
+use postern_crds::exit_node::{ExitNodeSpec, FromNamespaces, Gateway, LanAccess};
+use postern_crds::honoured;
+use postern_intent::body::Access;
+use postern_intent::{Address, Prefix};
+
+use super::error::{IntakeError, Reader};
+use super::invalid;
+use crate::snapshot::{AllowedNamespaces, Exit, ExitTerms, Refusal, Selector};
+
+/// Takes in an exit.
+///
+/// # Errors
+/// [`IntakeError`] if it has no usable name. Everything else is a refusal in [`Exit::terms`].
+pub fn exit(object: &ExitNode) -> Result<Exit, IntakeError> {
+    let reader = Reader::new("ExitNode", &object.metadata);
+    let unknown = honoured::not_implemented(object);
+    let terms = if unknown.is_empty() {
+        terms(&object.spec)
+    } else {
+        Err(Refusal { reason: Reason::NotImplemented, message: honoured::message(&unknown) })
+    };
+    Ok(Exit { name: reader.name()?, generation: object.metadata.generation.unwrap_or_default(), terms })
+}
+
+fn terms(spec: &ExitNodeSpec) -> Result<ExitTerms, Refusal> {
+    let Some(gateway) = &spec.gateway else {
+        return Err(Refusal {
+            reason: Reason::NotImplemented,
+            message: "exits without spec.gateway are not honoured by this version".to_owned(),
+        });
+    };
+    Ok(ExitTerms {
+        gateways: selector("spec.gateway.nodeSelector", &gateway.node_selector)?,
+        uplink: uplink(gateway)?,
+        egress: gateway.egress_ips.iter().map(|text| address(text)).collect::<Result<_, _>>()?,
+        routes: spec.routes.iter().map(|text| prefix("spec.routes", text)).collect::<Result<_, _>>()?,
+        lan: lan(spec.lan_access),
+        mtu: mtu(spec.mtu)?,
+        allowed: allowed(spec)?,
+    })
+}
+
+fn uplink(gateway: &Gateway) -> Result<Option<postern_intent::IfName>, Refusal> {
+    let parse = |name: &String| name.parse().map_err(|error| invalid(format!("spec.gateway.interface: {error}")));
+    gateway.interface.as_ref().map(parse).transpose()
+}
+
+fn mtu(mtu: Option<u32>) -> Result<Option<u16>, Refusal> {
+    // The smallest MTU of IPv6 (RFC 8200, section 5).
+    let checked = |mtu: u32| u16::try_from(mtu).ok().filter(|mtu| *mtu >= 1280);
+    mtu.map(|mtu| checked(mtu).ok_or_else(|| invalid(format!("spec.mtu: {mtu} is not in 1280..=65535")))).transpose()
+}
+
+fn allowed(spec: &ExitNodeSpec) -> Result<AllowedNamespaces, Refusal> {
+    match (spec.allowed_namespaces.from, &spec.allowed_namespaces.selector) {
+        (FromNamespaces::All, _) => Ok(AllowedNamespaces::All),
+        (FromNamespaces::Selector, Some(written)) => {
+            selector("spec.allowedNamespaces.selector", written).map(AllowedNamespaces::Selector)
+        }
+        (FromNamespaces::Selector, None) => {
+            Err(invalid("spec.allowedNamespaces: from Selector needs selector; write it, or from: All"))
+        }
+    }
+}
+
+fn selector(
+    field: &str,
+    written: &k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector,
+) -> Result<Selector, Refusal> {
+    Selector::try_from(written.clone()).map_err(|error| invalid(format!("{field}: {error}")))
+}
+
+fn address(text: &str) -> Result<Address, Refusal> {
+    text.parse().map_err(|_| invalid(format!("spec.gateway.egressIPs: {text:?} is not an IP address")))
+}
+
+pub(super) fn prefix(field: &str, text: &str) -> Result<Prefix, Refusal> {
+    text.parse().map_err(|error| invalid(format!("{field}: {error}")))
+}
+
+pub(super) const fn lan(access: LanAccess) -> Access {
+    match access {
+        LanAccess::Allow => Access::Allow,
+        LanAccess::Deny => Access::Deny,
+    }
+}

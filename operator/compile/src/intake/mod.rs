@@ -1,0 +1,23 @@
+//! From Kubernetes objects to what the compiler reads: parsed once, judged once. Whoever has objects, from an API
+//! server or from files, comes through here.
+
+mod error;
+mod exit;
+mod objects;
+mod policy;
+mod report;
+
+pub use error::IntakeError;
+pub use exit::exit;
+pub use objects::{namespace, node, pod};
+pub use policy::policy;
+pub use report::report;
+
+use postern_crds::conditions::Reason;
+
+use crate::snapshot::Refusal;
+
+/// A refusal because a value cannot be used.
+fn invalid(message: impl Into<String>) -> Refusal {
+    Refusal { reason: Reason::Invalid, message: message.into() }
+}

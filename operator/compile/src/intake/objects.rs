@@ -1,0 +1,81 @@
+//! Nodes, pods and namespaces.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1;
+use postern_intent::{Address, Prefix};
+
+use super::error::{IntakeError, Reader};
+use crate::snapshot::{Attachment, Namespace, Node, Pod};
+
+/// Takes in a node.
+///
+/// # Errors
+/// [`IntakeError`] if it has no usable name or UID, or a pod range that is none.
+pub fn node(object: &v1::Node) -> Result<Node, IntakeError> {
+    let reader = Reader::new("Node", &object.metadata);
+    let spec = object.spec.as_ref();
+    let many = spec.and_then(|spec| spec.pod_cidrs.clone()).unwrap_or_default();
+    let one = spec.and_then(|spec| spec.pod_cidr.clone());
+    let written = if many.is_empty() { one.into_iter().collect() } else { many };
+    let pod_ranges = written.iter().map(|text| reader.parse::<Prefix>(text)).collect::<Result<_, _>>()?;
+    Ok(Node {
+        name: reader.name()?,
+        uid: reader.uid()?,
+        labels: reader.labels(),
+        addresses: node_addresses(object),
+        pod_ranges,
+    })
+}
+
+/// Internal addresses first, since other nodes reach a gateway by them; names are not addresses.
+fn node_addresses(object: &v1::Node) -> Vec<Address> {
+    let all = object.status.iter().flat_map(|status| status.addresses.iter().flatten());
+    let of = |kind: &'static str| {
+        all.clone().filter(move |address| address.type_ == kind).filter_map(|address| address.address.parse().ok())
+    };
+    let mut seen = BTreeSet::new();
+    of("InternalIP").chain(of("ExternalIP")).filter(|address| seen.insert(*address)).collect()
+}
+
+/// Takes in a pod. None: it is bound to no node, or it has finished and its address may already be another pod's.
+///
+/// # Errors
+/// [`IntakeError`] if it has no usable name, namespace, UID or node.
+pub fn pod(object: &v1::Pod) -> Result<Option<Pod>, IntakeError> {
+    let reader = Reader::new("Pod", &object.metadata);
+    let spec = object.spec.as_ref();
+    let phase = object.status.as_ref().and_then(|status| status.phase.as_deref());
+    let Some(node) = spec.and_then(|spec| spec.node_name.as_deref()).filter(|node| !node.is_empty()) else {
+        return Ok(None);
+    };
+    if matches!(phase, Some("Succeeded" | "Failed")) {
+        return Ok(None);
+    }
+    let host = spec.and_then(|spec| spec.host_network) == Some(true);
+    Ok(Some(Pod {
+        namespace: reader.namespace()?,
+        name: reader.name()?,
+        uid: reader.uid()?,
+        node: reader.parse(node)?,
+        labels: reader.labels(),
+        attachment: if host { Attachment::Host } else { Attachment::Own },
+        addresses: pod_addresses(object),
+        lifecycle: reader.lifecycle(),
+    }))
+}
+
+fn pod_addresses(object: &v1::Pod) -> BTreeSet<Address> {
+    let Some(status) = &object.status else { return BTreeSet::new() };
+    let many = status.pod_ips.iter().flatten().map(|entry| entry.ip.as_str());
+    many.chain(status.pod_ip.as_deref()).filter_map(|text| text.parse().ok()).collect()
+}
+
+/// Takes in a namespace.
+///
+/// # Errors
+/// [`IntakeError`] if it has no usable name.
+pub fn namespace(object: &v1::Namespace) -> Result<Namespace, IntakeError> {
+    let reader = Reader::new("Namespace", &object.metadata);
+    Ok(Namespace { name: reader.name()?, labels: reader.labels(), lifecycle: reader.lifecycle() })
+}

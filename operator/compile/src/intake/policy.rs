@@ -1,0 +1,147 @@
+//! Policies.
+
+use std::net::SocketAddr;
+
+use postern_crds::EgressPolicy;
+use postern_crds::conditions::Reason;
+use postern_crds::egress_policy as crd;
+use postern_crds::honoured;
+use postern_intent::ExitName;
+use postern_intent::body::{Access, DnsMode, EstablishedFlows, PortRange, Protocol, Replies, Rule};
+
+use super::error::{IntakeError, Reader};
+use super::exit::{lan, prefix};
+use super::invalid;
+use crate::snapshot::{Ceiling, DnsTerms, Permission, Policy, PolicyKey, PolicyTerms, Refusal, Selector};
+
+/// The port of DNS (RFC 1035, section 4.2).
+const DNS_PORT: u16 = 53;
+
+/// Takes in a policy and holds it against what tenants may ask for.
+///
+/// # Errors
+/// [`IntakeError`] if it has no usable name, namespace or UID. Everything else is a refusal in [`Policy::terms`].
+pub fn policy(object: &EgressPolicy, ceiling: &Ceiling) -> Result<Policy, IntakeError> {
+    let reader = Reader::new("EgressPolicy", &object.metadata);
+    let name: postern_intent::PodName = reader.name()?;
+    let selector = Selector::try_from(object.spec.pod_selector.clone());
+    let mut terms = terms(object).and_then(|terms| permitted(object, terms, ceiling));
+    if let Err(error) = &selector {
+        terms = Err(invalid(format!("spec.podSelector: {error}")));
+    }
+    Ok(Policy {
+        key: PolicyKey { namespace: reader.namespace()?, name: name.into() },
+        uid: reader.uid()?,
+        generation: object.metadata.generation.unwrap_or_default(),
+        // Nobody can say whom a broken selector means, so it is taken to mean everybody.
+        selector: selector.unwrap_or_else(|_| Selector::everything()),
+        priority: object.spec.priority,
+        terms,
+    })
+}
+
+fn terms(object: &EgressPolicy) -> Result<PolicyTerms, Refusal> {
+    let unknown = honoured::not_implemented(object);
+    if !unknown.is_empty() {
+        return Err(Refusal { reason: Reason::NotImplemented, message: honoured::message(&unknown) });
+    }
+    let spec = &object.spec;
+    if spec.route.exit_nodes.is_empty() {
+        return Err(invalid("spec.route.exitNodes: name 1 to 8 exits in order of preference"));
+    }
+    let rules = spec.rules.iter().enumerate().map(|(position, written)| rule(position, written));
+    Ok(PolicyTerms {
+        exits: spec.route.exit_nodes.iter().map(exit).collect::<Result<_, _>>()?,
+        rules: rules.collect::<Result<_, _>>()?,
+        default_action: action(spec.default_action),
+        replies: match spec.inbound.replies {
+            crd::Replies::Services => Replies::Services,
+            crd::Replies::None => Replies::None,
+        },
+        lan: lan(spec.lan_access),
+        special_use_exceptions: spec
+            .special_use
+            .exceptions
+            .iter()
+            .map(|text| prefix("spec.specialUse.exceptions", text))
+            .collect::<Result<_, _>>()?,
+        established_flows: match spec.established_flows {
+            crd::EstablishedFlows::Cut => EstablishedFlows::Cut,
+            crd::EstablishedFlows::Keep => EstablishedFlows::Keep,
+        },
+        dns: dns(&spec.dns)?,
+    })
+}
+
+fn permitted(object: &EgressPolicy, terms: PolicyTerms, ceiling: &Ceiling) -> Result<PolicyTerms, Refusal> {
+    let asks = [
+        ("spec.lanAccess", terms.lan == Access::Allow, ceiling.lan),
+        ("spec.specialUse.exceptions", !terms.special_use_exceptions.is_empty(), ceiling.special_use),
+        ("spec.dns.upstreams", !terms.dns.upstreams.is_empty(), ceiling.upstreams),
+    ];
+    let not_permitted = |message: String| Err(Refusal { reason: Reason::NotPermitted, message });
+    if let Some((field, _, _)) = asks.iter().find(|(_, asked, may)| *asked && *may == Permission::Withheld) {
+        return not_permitted(format!("{field} is more than the administrator allows; leave it out"));
+    }
+    if object.spec.priority > ceiling.priority {
+        return not_permitted(format!("spec.priority is above the administrator's highest, {}", ceiling.priority));
+    }
+    Ok(terms)
+}
+
+fn exit(written: &crd::ExitRef) -> Result<ExitName, Refusal> {
+    written.name.parse().map_err(|error| invalid(format!("spec.route.exitNodes: {error}")))
+}
+
+const fn action(action: crd::Action) -> Access {
+    match action {
+        crd::Action::Allow => Access::Allow,
+        crd::Action::Deny => Access::Deny,
+    }
+}
+
+fn rule(position: usize, written: &crd::PolicyRule) -> Result<Rule, Refusal> {
+    let field = format!("spec.rules[{position}]");
+    let to = written.to.iter().map(|destination| match &destination.cidr {
+        Some(cidr) => prefix(&format!("{field}.to"), cidr),
+        None => Err(invalid(format!("{field}.to: every entry needs cidr"))),
+    });
+    Ok(Rule {
+        name: written.name.clone().unwrap_or_else(|| position.to_string()),
+        action: action(written.action),
+        to: to.collect::<Result<_, _>>()?,
+        ports: written.ports.iter().map(ports).collect(),
+    })
+}
+
+fn ports(written: &crd::PortRange) -> PortRange {
+    let protocol = match written.protocol {
+        crd::Protocol::TCP => Protocol::Tcp,
+        crd::Protocol::UDP => Protocol::Udp,
+        crd::Protocol::SCTP => Protocol::Sctp,
+        crd::Protocol::ICMP => Protocol::Icmp,
+    };
+    let (from, to) = match written.port {
+        Some(port) => (port, written.end_port.unwrap_or(port)),
+        None => (0, u16::MAX),
+    };
+    PortRange { protocol, from, to }
+}
+
+fn dns(written: &crd::Dns) -> Result<DnsTerms, Refusal> {
+    let mode = match written.mode {
+        crd::DnsMode::Forward => DnsMode::Forward,
+        crd::DnsMode::Block => DnsMode::Block,
+        crd::DnsMode::Filter => {
+            return Err(Refusal {
+                reason: Reason::NotImplemented,
+                message: "spec.dns.mode: Filter is not honoured by this version".to_owned(),
+            });
+        }
+    };
+    let upstream = |text: &String| {
+        let address = text.parse().map_err(|_| invalid(format!("spec.dns.upstreams: {text:?} is not an IP address")))?;
+        Ok(SocketAddr::new(address, DNS_PORT))
+    };
+    Ok(DnsTerms { mode, upstreams: written.upstreams.iter().map(upstream).collect::<Result<_, _>>()? })
+}

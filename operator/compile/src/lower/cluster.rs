@@ -1,0 +1,86 @@
+//! The cluster section, which all nodes share but for their own ranges and addresses.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+use postern_intent::body::Cluster;
+use postern_intent::{Namespace, Prefix};
+
+use crate::allocate::Numbers;
+use crate::gate::Gate;
+use crate::index::Index;
+use crate::resolve::Exits;
+use crate::select::Contenders;
+use crate::snapshot::Node;
+
+/// What every body says alike.
+pub(crate) struct Shared {
+    /// Namespaces whose unlisted pods are held.
+    pub(crate) guarded_namespaces: BTreeSet<Namespace>,
+    /// What no exit offers: everything of the cluster's.
+    pub(crate) never_offered: Vec<IpNet>,
+    cluster: Cluster,
+}
+
+impl Shared {
+    /// Gathers what all bodies share.
+    pub(crate) fn new(
+        index: &Index<'_>,
+        contenders: &Contenders<'_>,
+        gate: &Gate,
+        exits: &Exits<'_>,
+        numbers: &Numbers,
+    ) -> Self {
+        let settings = &index.snapshot.settings;
+        let of_nodes = index.nodes.values().flat_map(|node| &node.pod_ranges);
+        let cluster = Cluster {
+            pod_ranges: merged(settings.pod_ranges.iter().chain(of_nodes)),
+            local_pod_ranges: Vec::new(),
+            service_ranges: merged(settings.service_ranges.iter()),
+            node_addresses: index.node_addresses(),
+            inbound_addresses: BTreeSet::new(),
+            api_servers: settings.api_servers.clone(),
+            tunnel_ranges: settings.tunnels.ranges.clone(),
+            tunnel_endpoints: endpoints(index, exits, numbers),
+            dns: settings.dns.clone(),
+        };
+        let mut guarded_namespaces = contenders.namespaces();
+        guarded_namespaces.extend(gate.deny.iter().cloned());
+        Self { guarded_namespaces, never_offered: never_offered(&cluster), cluster }
+    }
+
+    /// The cluster section of one node.
+    pub(crate) fn cluster_of(&self, node: &Node) -> Cluster {
+        Cluster {
+            local_pod_ranges: merged(node.pod_ranges.iter()),
+            inbound_addresses: node.addresses.iter().copied().collect(),
+            ..self.cluster.clone()
+        }
+    }
+}
+
+/// As few prefixes as say the same, sorted.
+fn merged<'a>(prefixes: impl Iterator<Item = &'a Prefix>) -> Vec<Prefix> {
+    let nets: Vec<IpNet> = prefixes.map(Prefix::net).collect();
+    let mut merged: Vec<Prefix> = IpNet::aggregate(&nets).into_iter().map(Prefix::from).collect();
+    merged.sort();
+    merged
+}
+
+/// Where every active gateway listens, on each of its addresses.
+fn endpoints(index: &Index<'_>, exits: &Exits<'_>, numbers: &Numbers) -> BTreeSet<SocketAddr> {
+    exits
+        .all_active()
+        .filter_map(|(exit, active)| Some((index.nodes.get(active.gateway)?, numbers.get(exit)?)))
+        .flat_map(|(gateway, numbers)| gateway.addresses.iter().map(|address| SocketAddr::new(*address, numbers.port)))
+        .collect()
+}
+
+fn never_offered(cluster: &Cluster) -> Vec<IpNet> {
+    let ranges = cluster.pod_ranges.iter().chain(&cluster.service_ranges).chain(&cluster.tunnel_ranges);
+    let nodes = cluster.node_addresses.iter().copied();
+    let hosts = nodes.chain(cluster.api_servers.iter().map(SocketAddr::ip)).map(IpNet::from);
+    let all: Vec<IpNet> = ranges.map(Prefix::net).chain(hosts).collect();
+    IpNet::aggregate(&all)
+}

@@ -1,0 +1,39 @@
+//! From plans to bodies: one file for each section of the body.
+
+mod cluster;
+mod dns;
+mod firewall;
+mod nat;
+mod node;
+mod pods;
+mod ranges;
+mod routes;
+mod tunnels;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use postern_intent::{ExitName, NodeName};
+
+use crate::allocate::{Hosts, Networks, Numbers};
+use crate::assign::Assignment;
+use crate::index::Index;
+use crate::pins::Keys;
+use crate::resolve::{Exits, Plans};
+use crate::select::Contenders;
+
+pub(crate) use cluster::Shared;
+pub(crate) use node::{NodePlan, clients};
+
+/// Everything that a body is made of.
+pub(crate) struct Context<'a> {
+    pub(crate) index: &'a Index<'a>,
+    pub(crate) contenders: &'a Contenders<'a>,
+    pub(crate) exits: &'a Exits<'a>,
+    pub(crate) plans: &'a Plans<'a>,
+    pub(crate) assignment: &'a Assignment<'a>,
+    pub(crate) keys: &'a Keys,
+    pub(crate) networks: &'a Networks,
+    pub(crate) numbers: &'a Numbers,
+    pub(crate) hosts: &'a Hosts,
+    pub(crate) clients: &'a BTreeMap<ExitName, BTreeSet<NodeName>>,
+}

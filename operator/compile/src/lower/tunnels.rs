@@ -1,0 +1,98 @@
+//! Tunnels: one used device for each exit of the node, one served device for each exit whose gateway it is.
+
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+use postern_intent::body::{Peer, Tunnel, TunnelRole};
+use postern_intent::{ExitName, Prefix};
+
+use super::{Context, NodePlan};
+use crate::allocate::{ExitNumbers, Networks};
+use crate::resolve::ActiveExit;
+use crate::snapshot::Node;
+
+/// The tunnels of a node, by exit; used before served.
+pub(crate) fn lower(context: &Context<'_>, plan: &NodePlan<'_>) -> Vec<Tunnel> {
+    let used = plan.used_exits().into_iter().filter_map(|exit| used(context, plan.node, exit));
+    let served = context
+        .exits
+        .all_active()
+        .filter(|(_, active)| *active.gateway == plan.node.name)
+        .filter_map(|(exit, active)| served(context, exit, active));
+    let mut tunnels: Vec<Tunnel> = used.chain(served).collect();
+    tunnels.sort_by(|a, b| (&a.exit, a.role).cmp(&(&b.exit, b.role)));
+    tunnels
+}
+
+fn used(context: &Context<'_>, node: &Node, exit: &ExitName) -> Option<Tunnel> {
+    let active = context.exits.active(exit)?;
+    let numbers = context.numbers.get(exit)?;
+    let host = context.hosts.get(exit, &node.name)?;
+    let gateway = context.index.nodes.get(active.gateway)?;
+    let peer = Peer {
+        node: gateway.name.clone(),
+        public_key: context.keys.get(&gateway.name)?,
+        endpoint: Some(endpoint(gateway, node, numbers)?),
+        // What the exit offers is the gateway's to enforce; here it would also refuse the ICMP errors of routers on
+        // the way, and with them path MTU discovery.
+        allowed_ips: context.networks.of(numbers.network).iter().filter_map(default_route).collect(),
+        keepalive_seconds: Some(context.index.snapshot.settings.tunnels.keepalive_seconds),
+    };
+    Some(Tunnel {
+        exit: exit.clone(),
+        role: TunnelRole::Used,
+        interface: numbers.used.clone(),
+        listen_port: None,
+        mtu: active.offer.mtu,
+        // Only the address itself: the network behind it would become a route of the main table.
+        addresses: context.networks.hosts(numbers.network, host).into_iter().map(IpNet::from).collect(),
+        peers: vec![peer],
+    })
+}
+
+fn served(context: &Context<'_>, exit: &ExitName, active: &ActiveExit<'_>) -> Option<Tunnel> {
+    let numbers = context.numbers.get(exit)?;
+    let clients = context.clients.get(exit).into_iter().flatten();
+    let peers = clients.filter_map(|client| {
+        let host = context.hosts.get(exit, client)?;
+        let addresses = context.networks.hosts(numbers.network, host);
+        Some(Peer {
+            node: client.clone(),
+            public_key: context.keys.get(client)?,
+            endpoint: None,
+            allowed_ips: addresses.into_iter().map(Prefix::host).collect(),
+            keepalive_seconds: None,
+        })
+    });
+    Some(Tunnel {
+        exit: exit.clone(),
+        role: TunnelRole::Served,
+        interface: numbers.served.clone(),
+        listen_port: Some(numbers.port),
+        mtu: active.offer.mtu,
+        addresses: gateway_addresses(context.networks, numbers.network),
+        peers: peers.collect(),
+    })
+}
+
+/// The gateway's addresses with the whole network behind them, so that the clients are on the link.
+fn gateway_addresses(networks: &Networks, network: u32) -> Vec<IpNet> {
+    let lengths = networks.of(network).into_iter().map(|net| net.prefix_len());
+    let hosts = networks.hosts(network, crate::allocate::GATEWAY_HOST);
+    hosts.into_iter().zip(lengths).filter_map(|(host, length)| IpNet::new(host, length).ok()).collect()
+}
+
+fn default_route(family: &IpNet) -> Option<Prefix> {
+    match family {
+        IpNet::V4(_) => "0.0.0.0/0".parse().ok(),
+        IpNet::V6(_) => "::/0".parse().ok(),
+    }
+}
+
+/// Where the client reaches the gateway: by IPv4 where both have it, else by the gateway's first address.
+fn endpoint(gateway: &Node, client: &Node, numbers: &ExitNumbers) -> Option<SocketAddr> {
+    let v4 = client.addresses.iter().any(|address| address.is_ipv4());
+    let preferred = gateway.addresses.iter().find(|address| address.is_ipv4() == v4);
+    let address = preferred.or_else(|| gateway.addresses.first())?;
+    Some(SocketAddr::new(*address, numbers.port))
+}

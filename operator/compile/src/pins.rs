@@ -1,0 +1,104 @@
+//! Which WireGuard key belongs to which node. Keys come from reports, which are untrusted input: a key is pinned to
+//! the node and its UID, belongs to one node only, and changes at most once in [`CHANGE_INTERVAL`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::SignedDuration;
+use postern_intent::{NodeName, WgKey};
+
+use crate::index::Index;
+use crate::snapshot::{Node, Pin};
+
+/// The shortest time between two keys of one node.
+pub const CHANGE_INTERVAL: SignedDuration = SignedDuration::from_mins(5);
+
+/// The keys in force and what was wrong with others.
+pub(crate) struct Keys {
+    pins: BTreeMap<NodeName, Pin>,
+    /// Why a node's reported key is not used.
+    pub(crate) refused: BTreeMap<NodeName, KeyRefusal>,
+}
+
+/// Why a reported key is not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyRefusal {
+    /// Another node has it.
+    Taken,
+    /// The last change was less than [`CHANGE_INTERVAL`] ago.
+    TooSoon,
+}
+
+impl Keys {
+    /// Pins what the reports say, as far as it may be.
+    pub(crate) fn new(index: &Index<'_>) -> Self {
+        let mut keys = Self { pins: standing(index), refused: BTreeMap::new() };
+        let claims = index.reports.iter().filter_map(|(node, report)| report.key.map(|key| (*node, key)));
+        let changes: Vec<(&NodeName, WgKey)> =
+            claims.filter(|(node, key)| keys.get(node) != Some(*key)).collect();
+        let mut claimed: BTreeMap<WgKey, usize> = BTreeMap::new();
+        for (_, key) in &changes {
+            *claimed.entry(*key).or_default() += 1;
+        }
+        let taken: BTreeSet<WgKey> = keys.pins.values().map(|pin| pin.key).collect();
+        for (name, key) in changes {
+            // Two newcomers with one key: nobody can say whose it is, so it is neither's.
+            let unique = claimed.get(&key) == Some(&1) && !taken.contains(&key);
+            keys.change(index, name, key, if unique { Ok(()) } else { Err(KeyRefusal::Taken) });
+        }
+        keys
+    }
+
+    fn change(&mut self, index: &Index<'_>, name: &NodeName, key: WgKey, judged: Result<(), KeyRefusal>) {
+        let now = index.snapshot.now;
+        let Some(node) = index.nodes.get(name) else { return };
+        let soon = self.pins.get(name).is_some_and(|pin| now.duration_since(pin.since) < CHANGE_INTERVAL);
+        match judged {
+            Err(refusal) => {
+                self.refused.insert(name.clone(), refusal);
+            }
+            Ok(()) if soon => {
+                self.refused.insert(name.clone(), KeyRefusal::TooSoon);
+            }
+            Ok(()) => {
+                self.pins.insert(name.clone(), Pin { uid: node.uid.clone(), key, since: now });
+            }
+        }
+    }
+
+    /// The node's key.
+    pub(crate) fn get(&self, node: &NodeName) -> Option<WgKey> {
+        self.pins.get(node).map(|pin| pin.key)
+    }
+
+    /// What is to be remembered.
+    pub(crate) fn remember(&self) -> BTreeMap<NodeName, Pin> {
+        self.pins.clone()
+    }
+}
+
+/// The pins of nodes that are still the same nodes: from memory, else from what is published.
+fn standing(index: &Index<'_>) -> BTreeMap<NodeName, Pin> {
+    let remembered = &index.snapshot.memory.pins;
+    let mut pins: BTreeMap<NodeName, Pin> = BTreeMap::new();
+    for body in index.published.bodies.values() {
+        for peer in body.tunnels.iter().flat_map(|tunnel| &tunnel.peers) {
+            if let Some(node) = same_node(index, &peer.node) {
+                let pin = Pin { uid: node.uid.clone(), key: peer.public_key, since: body.issued_at };
+                pins.insert(peer.node.clone(), pin);
+            }
+        }
+    }
+    for (name, pin) in remembered {
+        if index.nodes.get(name).is_some_and(|node| node.uid == pin.uid) {
+            pins.insert(name.clone(), pin.clone());
+        }
+    }
+    pins
+}
+
+/// The node of this name, if it is the one that the published body was for.
+fn same_node<'a>(index: &Index<'a>, name: &NodeName) -> Option<&'a Node> {
+    let node = index.nodes.get(name).copied()?;
+    let published = index.published.bodies.get(name)?;
+    (published.node.uid == node.uid).then_some(node)
+}

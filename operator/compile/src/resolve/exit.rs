@@ -1,0 +1,148 @@
+//! Exits: which node is the active gateway, and what the exit offers.
+
+use std::collections::BTreeMap;
+
+use postern_crds::conditions::Reason;
+use postern_intent::body::{Access, ServedExit, TunnelRole};
+use postern_intent::{Address, ExitName, IfName, NodeName, Prefix};
+
+use crate::index::Index;
+use crate::snapshot::{AllowedNamespaces, Exit, ExitTerms, Refusal};
+
+/// Every exit that there is.
+pub(crate) struct Exits<'a> {
+    states: BTreeMap<&'a ExitName, ExitState<'a>>,
+}
+
+/// What an exit can do now.
+pub(crate) enum ExitState<'a> {
+    /// It has an active gateway.
+    Active(ActiveExit<'a>),
+    /// No node may be its gateway.
+    NoGateway,
+    /// It is refused and was never in force.
+    Refused(&'a Refusal),
+    /// No port or network is left for it.
+    NoNumber(Reason),
+}
+
+/// An exit that works.
+pub(crate) struct ActiveExit<'a> {
+    /// The active gateway.
+    pub(crate) gateway: &'a NodeName,
+    /// Nodes that could take over, by name.
+    pub(crate) standbys: Vec<&'a NodeName>,
+    /// What it offers.
+    pub(crate) offer: Offer<'a>,
+}
+
+/// What an exit offers, from its terms or, while an update is refused, from what is published.
+pub(crate) struct Offer<'a> {
+    pub(crate) uplink: Option<&'a IfName>,
+    pub(crate) egress: &'a [Address],
+    pub(crate) routes: &'a [Prefix],
+    pub(crate) lan: Access,
+    pub(crate) mtu: u16,
+    pub(crate) users: Users<'a>,
+}
+
+/// Who may use an exit.
+pub(crate) enum Users<'a> {
+    /// What the exit says.
+    Allowed(&'a AllowedNamespaces),
+    /// An update of the exit is refused: who used it before goes on, nobody comes.
+    Standing,
+}
+
+impl<'a> Exits<'a> {
+    /// Resolves every exit.
+    pub(crate) fn new(index: &Index<'a>) -> Self {
+        Self { states: index.exits.iter().map(|(name, exit)| (*name, resolve(index, exit))).collect() }
+    }
+
+    /// The state of an exit; none: there is no such exit.
+    pub(crate) fn get(&self, name: &ExitName) -> Option<&ExitState<'a>> {
+        self.states.get(name)
+    }
+
+    /// The exit, if it works.
+    pub(crate) fn active(&self, name: &ExitName) -> Option<&ActiveExit<'a>> {
+        match self.states.get(name) {
+            Some(ExitState::Active(active)) => Some(active),
+            _ => None,
+        }
+    }
+
+    /// All exits that work, by name.
+    pub(crate) fn all_active(&self) -> impl Iterator<Item = (&'a ExitName, &ActiveExit<'a>)> {
+        self.states.iter().filter_map(|(name, state)| match state {
+            ExitState::Active(active) => Some((*name, active)),
+            _ => None,
+        })
+    }
+
+    /// Takes an exit out of use because there is no number for it.
+    pub(crate) fn exhaust(&mut self, name: &ExitName, reason: Reason) {
+        if let Some(state) = self.states.get_mut(name) {
+            *state = ExitState::NoNumber(reason);
+        }
+    }
+}
+
+fn resolve<'a>(index: &Index<'a>, exit: &'a Exit) -> ExitState<'a> {
+    match &exit.terms {
+        Ok(terms) => by_terms(index, exit, terms),
+        Err(refusal) => by_published(index, exit).unwrap_or(ExitState::Refused(refusal)),
+    }
+}
+
+fn by_terms<'a>(index: &Index<'a>, exit: &'a Exit, terms: &'a ExitTerms) -> ExitState<'a> {
+    let eligible: Vec<&NodeName> = index
+        .nodes
+        .values()
+        .filter(|node| terms.gateways.matches(&node.labels) && !node.addresses.is_empty())
+        .map(|node| &node.name)
+        .collect();
+    let standing = published_gateway(index, &exit.name).map(|(node, _)| node);
+    let incumbent = eligible.iter().copied().find(|node| Some(*node) == standing);
+    let Some(gateway) = incumbent.or_else(|| eligible.first().copied()) else { return ExitState::NoGateway };
+    ExitState::Active(ActiveExit {
+        gateway,
+        standbys: eligible.into_iter().filter(|node| *node != gateway).collect(),
+        offer: Offer {
+            uplink: terms.uplink.as_ref(),
+            egress: &terms.egress,
+            routes: &terms.routes,
+            lan: terms.lan,
+            mtu: terms.mtu.unwrap_or(index.snapshot.settings.tunnels.mtu),
+            users: Users::Allowed(&terms.allowed),
+        },
+    })
+}
+
+/// While an update is refused, the exit stays as it is published, on the gateway that it has.
+fn by_published<'a>(index: &Index<'a>, exit: &Exit) -> Option<ExitState<'a>> {
+    let (gateway, served) = published_gateway(index, &exit.name)?;
+    let body = index.published.bodies.get(gateway)?;
+    let tunnel = body.tunnels.iter().find(|one| one.exit == exit.name && one.role == TunnelRole::Served)?;
+    Some(ExitState::Active(ActiveExit {
+        gateway,
+        standbys: Vec::new(),
+        offer: Offer {
+            uplink: served.uplink.as_ref(),
+            egress: &served.egress,
+            routes: &served.routes,
+            lan: served.lan,
+            mtu: tunnel.mtu,
+            users: Users::Standing,
+        },
+    }))
+}
+
+/// The node whose published body serves the exit, if it is still the same node.
+fn published_gateway<'a>(index: &Index<'a>, exit: &ExitName) -> Option<(&'a NodeName, &'a ServedExit)> {
+    let bodies = index.published.bodies.iter();
+    bodies
+        .filter(|(name, body)| index.nodes.get(name).is_some_and(|node| node.uid == body.node.uid))
+        .find_map(|(name, body)| body.nat.iter().find(|served| &served.exit == exit).map(|served| (name, served)))
+}

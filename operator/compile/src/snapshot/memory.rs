@@ -1,0 +1,86 @@
+//! What one compile asks the next one to know, besides the published bodies. It is kept by whoever calls; a lost
+//! memory never loosens anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use postern_intent::{ExitName, Namespace, NodeName, NodeUid, Uid, WgKey};
+use serde::{Deserialize, Serialize};
+
+use super::selector::Selector;
+use crate::gate::{Cause, Subject};
+
+/// Everything that is remembered.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Memory {
+    /// Policies as they selected last: to tell a policy's change from a pod's own, and to keep what is held.
+    #[serde(default)]
+    pub policies: BTreeMap<Namespace, BTreeMap<Uid, RememberedPolicy>>,
+    /// Namespaces that denied.
+    #[serde(default)]
+    pub deny: BTreeSet<Namespace>,
+    /// WireGuard keys by node.
+    #[serde(default)]
+    pub pins: BTreeMap<NodeName, Pin>,
+    /// What was released lately.
+    #[serde(default)]
+    pub releases: Vec<ReleaseRecord>,
+    /// What waits for an approval.
+    #[serde(default)]
+    pub held: Vec<HeldRecord>,
+    /// Digests of approvals that were used.
+    #[serde(default)]
+    pub used_approvals: BTreeSet<String>,
+}
+
+/// A policy as it was last accepted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RememberedPolicy {
+    /// Its name.
+    pub name: String,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// Its priority.
+    pub priority: i32,
+    /// Its selector; none: not known, since only a published body speaks of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<Selector>,
+    /// Its exits in order.
+    pub exits: Vec<ExitName>,
+}
+
+/// A node's key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Pin {
+    /// The node's UID.
+    pub uid: NodeUid,
+    /// The key.
+    pub key: WgKey,
+    /// When it was pinned.
+    pub since: Timestamp,
+}
+
+/// Pods that were let go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReleaseRecord {
+    /// When.
+    pub at: Timestamp,
+    /// How many.
+    pub pods: usize,
+}
+
+/// Since when something waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HeldRecord {
+    /// What it is about.
+    pub subject: Subject,
+    /// What would loosen.
+    pub cause: Cause,
+    /// Since when.
+    pub since: Timestamp,
+}

@@ -1,0 +1,65 @@
+//! What the compiler reads: the cluster as plain values, the published bodies, what was remembered, and the time.
+//!
+//! Nothing here knows a client or a Kubernetes type; [`crate::intake`] makes these values from objects.
+
+mod exit;
+mod memory;
+mod objects;
+mod policy;
+mod report;
+mod selector;
+mod settings;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use postern_intent::{Body, NodeName};
+
+pub use exit::{AllowedNamespaces, Exit, ExitTerms};
+pub use memory::{HeldRecord, Memory, Pin, ReleaseRecord, RememberedPolicy};
+pub use objects::{Attachment, Labels, Lifecycle, Namespace, Node, Pod};
+pub use policy::{DnsTerms, Policy, PolicyKey, PolicyTerms, Refusal};
+pub use report::Report;
+pub use selector::Selector;
+pub use settings::{Ceiling, Gate, Permission, Settings, TunnelSettings};
+
+use crate::gate::Approval;
+
+/// Everything that one compile depends on. The order of the lists does not matter.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The time that counts as now.
+    pub now: Timestamp,
+    /// The administrator's settings.
+    pub settings: Settings,
+    /// All exits.
+    pub exits: Vec<Exit>,
+    /// All policies.
+    pub policies: Vec<Policy>,
+    /// All nodes.
+    pub nodes: Vec<Node>,
+    /// All pods that are bound to a node and have not finished.
+    pub pods: Vec<Pod>,
+    /// All namespaces.
+    pub namespaces: Vec<Namespace>,
+    /// What the nodes report, as far as it is read at all.
+    pub reports: Vec<Report>,
+    /// The published bodies, verified, by node.
+    pub previous: BTreeMap<NodeName, Body>,
+    /// What the last compile asked to remember.
+    pub memory: Memory,
+    /// What people approved.
+    pub approvals: Vec<Approval>,
+    /// Whether the policies' own definition is there.
+    pub definitions: Definitions,
+}
+
+/// The state of the policies' CustomResourceDefinition: when it goes, every policy goes with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Definitions {
+    /// It is served.
+    #[default]
+    Serving,
+    /// It is being deleted.
+    Terminating,
+}

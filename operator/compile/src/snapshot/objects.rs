@@ -1,0 +1,84 @@
+//! Nodes, pods and namespaces, as far as the compiler looks at them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use postern_intent::{Address, Namespace as NamespaceName, NodeName, NodeUid, PodName, Prefix, Uid};
+
+/// Labels of an object.
+pub type Labels = BTreeMap<String, String>;
+
+/// Is somebody deleting the object?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Lifecycle {
+    /// Nobody is.
+    #[default]
+    Live,
+    /// It has a deletion time stamp.
+    Deleting,
+}
+
+/// A node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its name.
+    pub name: NodeName,
+    /// Its UID: a node that was deleted and made again is another node.
+    pub uid: NodeUid,
+    /// Its labels.
+    pub labels: Labels,
+    /// Its addresses, the ones that other nodes reach first.
+    pub addresses: Vec<Address>,
+    /// The ranges that its pods' addresses come from.
+    pub pod_ranges: Vec<Prefix>,
+}
+
+/// How a pod is attached to the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Attachment {
+    /// It has a network namespace and addresses of its own.
+    #[default]
+    Own,
+    /// It uses the node's; it cannot be told apart by address.
+    Host,
+}
+
+/// A pod that is bound to a node and has not finished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pod {
+    /// Its namespace.
+    pub namespace: NamespaceName,
+    /// Its name.
+    pub name: PodName,
+    /// Its UID.
+    pub uid: Uid,
+    /// The node that it is bound to.
+    pub node: NodeName,
+    /// Its labels.
+    pub labels: Labels,
+    /// How it is attached.
+    pub attachment: Attachment,
+    /// Its addresses; empty until the kubelet reports them.
+    pub addresses: BTreeSet<Address>,
+    /// Whether it is being deleted.
+    pub lifecycle: Lifecycle,
+}
+
+/// A namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Namespace {
+    /// Its name.
+    pub name: NamespaceName,
+    /// Its labels.
+    pub labels: Labels,
+    /// Whether it is being deleted.
+    pub lifecycle: Lifecycle,
+}
+
+impl Namespace {
+    /// Does its label ask that pods without a policy have no way out?
+    #[must_use]
+    pub fn denies(&self) -> bool {
+        self.labels.get(postern_crds::names::EGRESS_DEFAULT_LABEL).map(String::as_str)
+            == Some(postern_crds::names::EGRESS_DENY)
+    }
+}

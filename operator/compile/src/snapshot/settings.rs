@@ -1,0 +1,129 @@
+//! What the administrator decides.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+
+use jiff::SignedDuration;
+use postern_intent::Prefix;
+use postern_intent::body::ClusterDns;
+
+/// Everything that is the same for the whole cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Pod ranges besides those that the nodes say.
+    pub pod_ranges: Vec<Prefix>,
+    /// Service ranges.
+    pub service_ranges: Vec<Prefix>,
+    /// API server endpoints.
+    pub api_servers: BTreeSet<SocketAddr>,
+    /// The cluster's own names.
+    pub dns: ClusterDns,
+    /// Resolvers that are asked through the exit where a policy names none.
+    pub dns_upstreams: Vec<SocketAddr>,
+    /// Tunnels.
+    pub tunnels: TunnelSettings,
+    /// How long a body is in force.
+    pub validity: SignedDuration,
+    /// After what time an unchanged body is issued again.
+    pub refresh: SignedDuration,
+    /// The largest envelope, in bytes of its JSON.
+    pub envelope_budget: usize,
+    /// What tenants may ask for.
+    pub ceiling: Ceiling,
+    /// How many pods may be released without an approval.
+    pub gate: Gate,
+}
+
+/// Where tunnels take their numbers from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TunnelSettings {
+    /// `tunnelCIDRs`: one range of each family. Every exit gets a network of its own from each.
+    pub ranges: Vec<Prefix>,
+    /// UDP ports, one for each exit.
+    pub ports: RangeInclusive<u16>,
+    /// MTU in bytes where the exit says none.
+    pub mtu: u16,
+    /// Seconds between a client's keepalives.
+    pub keepalive_seconds: u16,
+}
+
+/// What a tenant may ask for; beyond it a policy is refused as `NotPermitted`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ceiling {
+    /// Private ranges.
+    pub lan: Permission,
+    /// Exceptions from the special-use ranges.
+    pub special_use: Permission,
+    /// Resolvers of its own choice.
+    pub upstreams: Permission,
+    /// The highest priority.
+    pub priority: i32,
+}
+
+/// May a tenant ask for it?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permission {
+    /// Yes.
+    Granted,
+    /// No.
+    Withheld,
+}
+
+/// A compile that would release more pods than this stops with `ReleaseHeld`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gate {
+    /// So many pods are always let go.
+    pub pods: usize,
+    /// So many percent of the enforced pods are always let go.
+    pub percent: usize,
+    /// Summed over this time.
+    pub window: SignedDuration,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { pods: 10, percent: 5, window: SignedDuration::from_mins(10) }
+    }
+}
+
+impl Default for Ceiling {
+    fn default() -> Self {
+        Self {
+            lan: Permission::Granted,
+            special_use: Permission::Granted,
+            upstreams: Permission::Granted,
+            priority: i32::MAX,
+        }
+    }
+}
+
+impl Default for TunnelSettings {
+    fn default() -> Self {
+        Self {
+            // RFC 2544's benchmarking range, which no network routes, and a locally assigned prefix (RFC 4193).
+            ranges: ["198.18.0.0/15", "fd50:7374:726e:198::/64"].iter().filter_map(|net| net.parse().ok()).collect(),
+            ports: 51850..=51899,
+            mtu: 1420,
+            keepalive_seconds: 25,
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            pod_ranges: Vec::new(),
+            service_ranges: Vec::new(),
+            api_servers: BTreeSet::new(),
+            dns: ClusterDns::default(),
+            dns_upstreams: Vec::new(),
+            tunnels: TunnelSettings::default(),
+            validity: SignedDuration::from_hours(24),
+            refresh: SignedDuration::from_hours(1),
+            envelope_budget: 700 * 1024,
+            ceiling: Ceiling::default(),
+            gate: Gate::default(),
+        }
+    }
+}

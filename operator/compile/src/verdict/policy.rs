@@ -1,0 +1,154 @@
+//! Verdicts on policies.
+
+use std::collections::BTreeMap;
+
+use postern_crds::conditions::{ConditionType, Finding, Reason};
+use postern_intent::NodeName;
+use postern_intent::body::{BlockedReason, Class, Scope, Way};
+
+use super::{Detail, NodeCounts, Verdict, is_programmed, reason};
+use crate::assign::PodCounts;
+use crate::compile::Settled;
+use crate::gate::{Gate, Subject};
+use crate::lower::Context;
+use crate::resolve::{ExitState, PlannedWay, RulesSource};
+use crate::snapshot::Policy;
+
+/// What the settled bodies say of one policy.
+struct Seen {
+    pods: PodCounts,
+    nodes: NodeCounts,
+    blocked: Option<BlockedReason>,
+}
+
+/// The verdict on one policy.
+pub(super) fn verdict(
+    context: &Context<'_>,
+    gate: &Gate,
+    settled: &BTreeMap<&NodeName, Settled>,
+    policy: &Policy,
+) -> Verdict {
+    let seen = look(context, settled, policy);
+    let conditions = vec![
+        accepted(context, policy),
+        resolved(context, policy),
+        programmed(gate, policy, &seen),
+        ready(&seen),
+        fully_enforced(&seen.pods),
+    ];
+    Verdict {
+        kind: "EgressPolicy",
+        namespace: Some(policy.key.namespace.to_string()),
+        name: policy.key.name.clone(),
+        generation: Some(policy.generation),
+        conditions,
+        detail: Detail::Policy { pods: seen.pods, nodes: seen.nodes },
+    }
+}
+
+fn look(context: &Context<'_>, settled: &BTreeMap<&NodeName, Settled>, policy: &Policy) -> Seen {
+    let mut seen = Seen {
+        pods: context.assignment.counts.get(&policy.uid).cloned().unwrap_or_default(),
+        nodes: NodeCounts::default(),
+        blocked: None,
+    };
+    for (node, settled) in settled {
+        let own = |scope: &&Scope| scope.policy.uid == policy.uid;
+        let Some(scope) = settled.body.firewall.iter().find(own) else { continue };
+        seen.nodes.desired += 1;
+        seen.nodes.programmed += u32::from(is_programmed(context, settled, node));
+        let under = |class: &Class| matches!(class, Class::Policy { scope: id } if *id == scope.id);
+        let pods = settled.body.pods.iter().filter(|pod| under(&pod.class)).count();
+        let pods = u32::try_from(pods).unwrap_or(u32::MAX);
+        match &scope.way {
+            Way::Blocked { reason } => {
+                seen.pods.blocked += pods;
+                seen.blocked = seen.blocked.or(Some(*reason));
+            }
+            Way::Tunnel { .. } | Way::LocalExit { .. } | Way::NodeUplink => seen.pods.enforced += pods,
+        }
+    }
+    seen
+}
+
+fn accepted(context: &Context<'_>, policy: &Policy) -> Finding {
+    match &policy.terms {
+        Ok(_) => Finding::yes(ConditionType::Accepted, Reason::Accepted, Reason::Accepted.sentence()),
+        Err(refusal) => {
+            let source = context.plans.get(&policy.uid).map(|plan| (plan.rules.source, plan.policy.generation));
+            let effect = match source {
+                Some((RulesSource::LastGood, generation)) => {
+                    format!("generation {generation} stays in force")
+                }
+                _ => "the pods that it selects are blocked".to_owned(),
+            };
+            let message = format!("{}; {effect}", refusal.message);
+            Finding::no(ConditionType::Accepted, refusal.reason, message)
+        }
+    }
+}
+
+fn resolved(context: &Context<'_>, policy: &Policy) -> Finding {
+    let kind = ConditionType::ResolvedRefs;
+    match context.plans.get(&policy.uid).map(|plan| &plan.way) {
+        Some(PlannedWay::Exit(exit)) => Finding::yes(kind, Reason::Resolved, format!("leaves by exit {exit}")),
+        _ => unresolved(context, policy)
+            .unwrap_or_else(|| Finding::unknown(kind, Reason::Pending, "the policy is not accepted")),
+    }
+}
+
+/// Why none of the policy's exits can be used: what is wrong with each.
+fn unresolved(context: &Context<'_>, policy: &Policy) -> Option<Finding> {
+    let exits = &policy.terms.as_ref().ok()?.exits;
+    let problems: Vec<(Reason, String)> = exits
+        .iter()
+        .map(|name| match context.exits.get(name) {
+            None => (Reason::RefNotFound, format!("there is no ExitNode {name}")),
+            Some(ExitState::NoGateway) => {
+                (Reason::NoEligibleNode, format!("no node matches the gateway selector of {name}"))
+            }
+            Some(ExitState::Refused(_)) => (Reason::RefNotAccepted, format!("ExitNode {name} is not accepted")),
+            Some(ExitState::NoNumber(reason)) => (*reason, format!("{name}: {}", reason.sentence())),
+            Some(ExitState::Active(_)) => {
+                (Reason::NamespaceNotAllowed, format!("{name} does not allow policies of this namespace"))
+            }
+        })
+        .collect();
+    let reason = problems.first().map(|(reason, _)| *reason)?;
+    let message: Vec<String> = problems.into_iter().map(|(_, message)| message).collect();
+    Some(Finding::no(ConditionType::ResolvedRefs, reason, message.join("; ")))
+}
+
+fn programmed(gate: &Gate, policy: &Policy, seen: &Seen) -> Finding {
+    let kind = ConditionType::Programmed;
+    let own = Subject::Policy(policy.key.to_string());
+    if let Some(held) = gate.held.iter().find(|held| held.subject == own) {
+        return Finding::no(kind, Reason::ReleaseHeld, format!("{} would release {} pods", held.cause, held.pods));
+    }
+    let NodeCounts { desired, programmed } = seen.nodes;
+    let message = format!("{programmed} of {desired} nodes");
+    match (desired, desired == programmed) {
+        (0, _) => Finding::yes(kind, Reason::Unused, Reason::Unused.sentence()),
+        (_, true) => Finding::yes(kind, Reason::Programmed, message),
+        (_, false) => Finding::no(kind, Reason::Converging, message),
+    }
+}
+
+fn ready(seen: &Seen) -> Finding {
+    let kind = ConditionType::Ready;
+    match seen.blocked {
+        Some(blocked) => Finding::no(kind, reason(blocked), format!("{} pods are blocked", seen.pods.blocked)),
+        None if seen.nodes.desired == seen.nodes.programmed => {
+            Finding::yes(kind, Reason::Ready, format!("{} pods", seen.pods.enforced))
+        }
+        None => Finding::no(kind, Reason::Converging, Reason::Converging.sentence()),
+    }
+}
+
+fn fully_enforced(pods: &PodCounts) -> Finding {
+    let kind = ConditionType::FullyEnforced;
+    match pods.unenforceable {
+        0 => Finding::yes(kind, Reason::Enforced, Reason::Enforced.sentence()),
+        count => Finding::no(kind, Reason::HostNetwork, format!("{count} pods use the host network")),
+    }
+}
