@@ -127,7 +127,7 @@ fn conditions_are_keyed_by_type_in_every_kind() {
 #[case::unsigned("NodeIntent", ("/spec/envelope/signatures", json!([])), ".spec.envelope.signatures: minItems")]
 #[case::short_key("NodeReport", ("/status", json!({"publicKeys": {"wireguard": "AAAA"}})), ".status.publicKeys.wireguard: minLength")]
 fn the_schema_refuses(#[case] kind: &str, #[case] edit: Edit, #[case] problem: &str) {
-    let object = samples::edited(samples::smallest(kind), &[edit]);
+    let object = samples::edited(kind, &[edit]);
     let found = openapi::problems(&schema(kind), &object);
     assert!(found.contains(&problem.to_owned()), "{found:?}");
 }
@@ -153,7 +153,8 @@ fn assert_defaults(kind: &str, read_by_the_types: &Value) {
 
 #[test]
 fn good_objects_survive_a_round_through_the_types() {
-    for (kind, object) in samples::good() {
+    for object in samples::good() {
+        let kind = samples::kind(&object);
         let filled = kube::core::cel::apply_defaults(&schema(kind), &object);
         let back = match kind {
             "ExitNode" => round::<ExitNode>(&filled),
@@ -191,7 +192,7 @@ fn drop_empty(value: &mut Value) {
 
 #[test]
 fn a_report_keeps_the_microseconds_of_its_times() {
-    let object = samples::good().pop().unwrap().1;
+    let object = samples::good().pop().unwrap();
     let report: NodeReport = serde_json::from_value(object).unwrap();
     let back = serde_json::to_value(report).unwrap();
     assert_eq!(back["status"]["verifiedAt"], "2026-11-23T04:00:00.123456Z");

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::samples::{self, Edit};
 
 fn named(kind: &str, edits: &[Edit]) -> Vec<String> {
-    let object = samples::edited(samples::smallest(kind), edits);
+    let object = samples::edited(kind, edits);
     let found = match kind {
         "ExitNode" => not_implemented(&serde_json::from_value::<ExitNode>(object).unwrap()),
         "EgressPolicy" => not_implemented(&serde_json::from_value::<EgressPolicy>(object).unwrap()),
@@ -108,7 +108,7 @@ fn the_message_names_field_value_and_what_to_write() {
         ("/spec/failureMode", json!("Open")),
         ("/spec/failOpenAfter", json!("30s")),
     ];
-    let object = samples::edited(samples::smallest("EgressPolicy"), &edits);
+    let object = samples::edited("EgressPolicy", &edits);
     let policy: EgressPolicy = serde_json::from_value(object).unwrap();
     assert_eq!(
         message(&not_implemented(&policy)),
