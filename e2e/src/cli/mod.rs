@@ -1,0 +1,9 @@
+//! The program `lab`: arguments, what each verb does, and how answers are printed.
+
+mod args;
+mod create;
+mod print;
+mod run;
+
+pub use args::Args;
+pub use run::main;

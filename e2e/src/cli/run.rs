@@ -1,0 +1,141 @@
+//! What each verb does.
+
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::args::{
+    Args, FileArgs, NodeVerb, NodeportVerb, PodVerb, ProcessVerb, PublisherVerb, RunVerb, ServiceVerb, UpArgs, Verb,
+    WorldVerb,
+};
+use crate::cli::create::{pod_name, pod_options, progress};
+use crate::cli::print::Printer;
+use crate::error::{LabError, chain};
+use crate::judge::world_packets;
+use crate::lab::{Exec, Lab, TrafficPolicy, UpOptions, read_objects};
+use crate::{monitor, send, world};
+
+/// Runs the program: 0 is success, 1 a failure that was told; `exec` verbs answer their command's code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("lab: {}", chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<ExitCode, LabError> {
+    let printer = Printer::new(args.output);
+    let done = |result: Result<(), LabError>| result.map(|()| ExitCode::SUCCESS);
+    let open = || Lab::open(&args.dir);
+    match &args.verb {
+        Verb::Up(up) => done(bring_up(&args.dir, up, &printer)),
+        Verb::Apply(FileArgs { file }) => done(printer.applied(&open()?.apply(read_objects(file)?)?)),
+        Verb::Delete(FileArgs { file }) => done(printer.applied(&open()?.delete(&read_objects(file)?)?)),
+        Verb::Status => done(printer.status(&open()?.status()?)),
+        Verb::Down => done(open()?.down()),
+        Verb::Pod(verb) => pod(&open()?, verb, &printer),
+        Verb::Node(verb) => node(&open()?, verb, &printer),
+        Verb::Agent(verb) => done(process(&open()?, "agent", verb, Lab::start_agent)),
+        Verb::Tunnel(verb) => done(process(&open()?, "tunnel", verb, Lab::start_tunnel)),
+        Verb::Publisher(PublisherVerb::Stop) => done(open()?.stop("publisher")),
+        Verb::Publisher(PublisherVerb::Start) => done(open()?.start_publisher()),
+        Verb::World(WorldVerb::Packets { since }) => done(printer.packets(&world_packets(&open()?, *since)?)),
+        Verb::World(WorldVerb::Exec { command }) => exec(&open()?, Exec::World, command),
+        Verb::Service(verb) => done(service(&open()?, verb)),
+        Verb::Nodeport(verb) => done(nodeport(&open()?, verb)),
+        Verb::Send(send) => done(send::run(send)),
+        Verb::Run(verb) => done(serve(&args.dir, *verb)),
+    }
+}
+
+fn bring_up(dir: &Path, args: &UpArgs, printer: &Printer) -> Result<(), LabError> {
+    let bar = progress();
+    let lab = Lab::up(dir, &UpOptions::from(args), &mut |stage| bar.set_message(stage.to_owned()));
+    bar.finish_and_clear();
+    printer.status(&lab?.status()?)
+}
+
+fn pod(lab: &Lab, verb: &PodVerb, printer: &Printer) -> Result<ExitCode, LabError> {
+    match verb {
+        PodVerb::Create(args) => {
+            let (namespace, name) = pod_name(&args.pod)?;
+            printer.pods(&[lab.create_pod(&namespace, &name, &pod_options(args)?)?])?;
+        }
+        PodVerb::Delete { pod } => lab.delete_pod(pod)?,
+        PodVerb::List => printer.pods(&lab.pods()?)?,
+        PodVerb::Exec { pod, command } => return exec(lab, Exec::Pod(pod), command),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn node(lab: &Lab, verb: &NodeVerb, printer: &Printer) -> Result<ExitCode, LabError> {
+    match verb {
+        NodeVerb::List => printer.nodes(&lab.nodes()?)?,
+        NodeVerb::Exec { node, command } => return exec(lab, Exec::Node(node), command),
+        NodeVerb::Restore { node } => {
+            lab.restore_masquerade(node)?;
+            lab.translate_services()?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn process(
+    lab: &Lab,
+    part: &str,
+    verb: &ProcessVerb,
+    start: fn(&Lab, &str) -> Result<(), LabError>,
+) -> Result<(), LabError> {
+    match verb {
+        ProcessVerb::Kill { node } => lab.kill(&format!("{part}-{}", lab.node(node)?.name)),
+        ProcessVerb::Stop { node } => lab.stop(&format!("{part}-{}", lab.node(node)?.name)),
+        ProcessVerb::Start { node } => start(lab, node),
+    }
+}
+
+fn service(lab: &Lab, verb: &ServiceVerb) -> Result<(), LabError> {
+    match verb {
+        ServiceVerb::Create { name, cluster_ip, port, to } => {
+            let port = port.unwrap_or(to.port());
+            lab.create_service(name, Some(*cluster_ip), port, (to.ip(), to.port()), TrafficPolicy::Cluster)
+        }
+        ServiceVerb::Delete { name } => lab.delete_service(name),
+    }
+}
+
+fn nodeport(lab: &Lab, verb: &NodeportVerb) -> Result<(), LabError> {
+    match verb {
+        NodeportVerb::Create { name, port, to, policy } => {
+            lab.create_service(name, None, *port, (to.ip(), to.port()), *policy)
+        }
+        NodeportVerb::Delete { name } => lab.delete_service(name),
+    }
+}
+
+/// Runs a command with this program's own streams.
+fn exec(lab: &Lab, place: Exec<'_>, command: &[OsString]) -> Result<ExitCode, LabError> {
+    let mut command = lab.command(place, command)?;
+    let program = command.get_program().to_string_lossy().into_owned();
+    let status = command.status().map_err(|source| LabError::Spawn { program, source })?;
+    // A shell reports a signal as 128 and its number.
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+}
+
+fn serve(dir: &Path, verb: RunVerb) -> Result<(), LabError> {
+    let lab = Lab::open(dir)?;
+    match verb {
+        RunVerb::World => world::world(),
+        RunVerb::Monitor => monitor::run(&lab),
+        RunVerb::Resolver => world::resolver(&lab),
+        RunVerb::Publisher => Ok(()),
+    }
+}

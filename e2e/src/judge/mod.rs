@@ -1,0 +1,9 @@
+//! From packets to a verdict: which of them left by something else than the exit in force.
+
+mod count;
+mod timeline;
+mod totals;
+
+pub use count::{count, Leak, Packets, PodCount, Source};
+pub use timeline::{Allowed, Epoch, Timeline};
+pub use totals::{Difference, compare, world_packets};

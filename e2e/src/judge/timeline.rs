@@ -1,0 +1,185 @@
+//! What was in force on each node, and when: from published intents and the reports that named them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use postern_intent::Body;
+use postern_intent::body::{Class, Scope, TunnelRole, Way};
+
+use crate::lab::PodRecord;
+use crate::monitor::{Applied, Published};
+use crate::topology::Node;
+
+/// Where a pod's packets may leave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Allowed {
+    /// Anywhere: it is not Postern's.
+    Anything,
+    /// By these nodes with these sources; none means nothing may leave.
+    Only(BTreeSet<(String, IpAddr)>),
+}
+
+/// One intent in force on one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Epoch {
+    /// When the intent was published.
+    pub published: Timestamp,
+    /// When the node's report first said that it is verified.
+    pub verified: Timestamp,
+    /// The namespaces that it guards.
+    pub guarded: BTreeSet<String>,
+    /// Where the listed pods may leave, by UID. A pod of a guarded namespace that is not listed is held.
+    pub pods: BTreeMap<String, Allowed>,
+}
+
+/// The epochs of each node in the order of their verification.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Timeline {
+    /// By node name.
+    pub nodes: BTreeMap<String, Vec<Epoch>>,
+}
+
+/// What a moment says about a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Judgement {
+    /// It left as it should.
+    Right,
+    /// The pod's namespace was not guarded yet, and would be later.
+    Before,
+    /// It should not have left there.
+    Leak,
+}
+
+impl Epoch {
+    fn guards(&self, pod: &PodRecord) -> bool {
+        self.guarded.contains(&pod.namespace)
+    }
+
+    fn permits(&self, pod: &PodRecord, way: &(String, IpAddr)) -> bool {
+        if !self.guards(pod) {
+            return true;
+        }
+        match self.pods.get(&pod.uid) {
+            Some(Allowed::Anything) => true,
+            Some(Allowed::Only(ways)) => ways.contains(way),
+            None => false,
+        }
+    }
+}
+
+impl Timeline {
+    /// Judges one packet of a pod that left a node with a source at a time.
+    ///
+    /// Until the report of a new intent, both the old and the new one are right, since nobody outside can tell which of
+    /// them the kernel had. An intent that no report ever names (a forged one, say) is never right.
+    pub(crate) fn judge(&self, pod: &PodRecord, time: Timestamp, node: &str, source: IpAddr) -> Judgement {
+        let epochs = self.nodes.get(&pod.node).map(Vec::as_slice).unwrap_or_default();
+        let now = epochs.partition_point(|epoch| epoch.verified <= time);
+        let (past, future) = epochs.split_at(now);
+        let way = (node.to_owned(), source);
+        let coming = future.first().filter(|epoch| epoch.published <= time);
+        let right = |epoch: &Epoch| epoch.guards(pod) && epoch.permits(pod, &way);
+        match past.last() {
+            Some(current) if current.guards(pod) => {
+                let permitted = current.permits(pod, &way) || coming.is_some_and(|next| next.permits(pod, &way));
+                if permitted { Judgement::Right } else { Judgement::Leak }
+            }
+            _ if coming.is_some_and(right) => Judgement::Right,
+            _ if future.iter().any(|epoch| epoch.guards(pod)) => Judgement::Before,
+            _ => Judgement::Right,
+        }
+    }
+
+    /// Puts together what was published and what was reported.
+    #[must_use]
+    pub fn of(nodes: &[Node], published: &[Published], applied: &[Applied]) -> Self {
+        let bodies = applied_bodies(published, applied);
+        let exits = Exits::of(nodes, &bodies);
+        let mut timeline = Self::default();
+        for (report, at, body) in &bodies {
+            let pods = body.pods.iter().map(|pod| (pod.uid.to_string(), exits.allowed(body, &pod.class)));
+            let guarded = body.guarded_namespaces.iter().map(ToString::to_string);
+            let epoch = Epoch {
+                published: *at,
+                verified: report.verified_at,
+                guarded: if report.released { BTreeSet::new() } else { guarded.collect() },
+                pods: pods.collect(),
+            };
+            timeline.nodes.entry(report.node.clone()).or_default().push(epoch);
+        }
+        for epochs in timeline.nodes.values_mut() {
+            epochs.sort_by_key(|epoch| epoch.verified);
+        }
+        timeline
+    }
+}
+
+/// Each report with the body that it names and the time when that was published.
+fn applied_bodies<'a>(published: &[Published], applied: &'a [Applied]) -> Vec<(&'a Applied, Timestamp, Body)> {
+    let found = applied.iter().filter_map(|report| {
+        let same = |intent: &&Published| intent.node == report.node && intent.digest == report.digest;
+        let intent = published.iter().find(same)?;
+        Some((report, intent.at, intent.body()?))
+    });
+    found.collect()
+}
+
+/// The source addresses of each exit at each gateway.
+struct Exits<'a> {
+    nodes: &'a [Node],
+    egress: BTreeMap<(String, String), BTreeSet<IpAddr>>,
+}
+
+impl<'a> Exits<'a> {
+    fn of(nodes: &'a [Node], bodies: &[(&Applied, Timestamp, Body)]) -> Self {
+        let mut egress: BTreeMap<(String, String), BTreeSet<IpAddr>> = BTreeMap::new();
+        for (report, _, body) in bodies {
+            for served in &body.nat {
+                let addresses = egress.entry((report.node.clone(), served.exit.to_string())).or_default();
+                addresses.extend(served.egress.iter().copied());
+                if served.egress.is_empty() {
+                    addresses.extend(own(nodes, &report.node));
+                }
+            }
+        }
+        Self { nodes, egress }
+    }
+
+    fn allowed(&self, body: &Body, class: &Class) -> Allowed {
+        match class {
+            Class::Released => Allowed::Anything,
+            Class::Blocked { .. } => Allowed::Only(BTreeSet::new()),
+            Class::Policy { scope } => {
+                let scope = body.firewall.iter().find(|other| other.id == *scope);
+                Allowed::Only(scope.map(|scope| self.ways(body, scope)).unwrap_or_default())
+            }
+        }
+    }
+
+    fn ways(&self, body: &Body, scope: &Scope) -> BTreeSet<(String, IpAddr)> {
+        match &scope.way {
+            Way::Blocked { .. } => BTreeSet::new(),
+            Way::NodeUplink => self.by(body.node.name.as_str(), own(self.nodes, body.node.name.as_str())),
+            Way::LocalExit { exit } => self.exit(body.node.name.as_str(), exit.as_str()),
+            Way::Tunnel { exit } => {
+                let used = body.tunnels.iter().filter(|tunnel| tunnel.exit == *exit && tunnel.role == TunnelRole::Used);
+                let gateways = used.flat_map(|tunnel| &tunnel.peers);
+                gateways.flat_map(|peer| self.exit(peer.node.as_str(), exit.as_str())).collect()
+            }
+        }
+    }
+
+    fn exit(&self, gateway: &str, exit: &str) -> BTreeSet<(String, IpAddr)> {
+        let known = self.egress.get(&(gateway.to_owned(), exit.to_owned()));
+        self.by(gateway, known.cloned().unwrap_or_else(|| own(self.nodes, gateway)))
+    }
+
+    fn by(&self, node: &str, addresses: BTreeSet<IpAddr>) -> BTreeSet<(String, IpAddr)> {
+        addresses.into_iter().map(|address| (node.to_owned(), address)).collect()
+    }
+}
+
+fn own(nodes: &[Node], name: &str) -> BTreeSet<IpAddr> {
+    nodes.iter().filter(|node| node.name == name).flat_map(Node::addresses).collect()
+}

@@ -1,0 +1,59 @@
+//! What `up` may be asked for.
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+/// Whether the chained CNI plugin is installed on the nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Plugin {
+    /// `postern-cni` is chained behind the cluster's own plugins.
+    Chained,
+    /// Only the cluster's own plugins: pods are known by the intent's addresses alone.
+    Absent,
+}
+
+/// Which programs run in the lab.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Programs {
+    /// Publisher, agents and tunnel processes.
+    Postern,
+    /// None of them: a cluster that Postern has never seen.
+    Bare,
+}
+
+/// What `up` may be asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UpOptions {
+    /// How many nodes, gateways included: 1 to 100.
+    pub nodes: u8,
+    /// How many of them carry the gateway label.
+    pub gateways: u8,
+    /// Whether the CNI plugin is there.
+    pub plugin: Plugin,
+    /// Which programs run.
+    pub programs: Programs,
+    /// How long an intent is valid.
+    pub validity: SignedDuration,
+    /// How long an unchanged intent is kept before it is signed anew.
+    pub refresh: SignedDuration,
+    /// How long the publisher waits before it looks at a new report.
+    pub report_delay: SignedDuration,
+    /// How long the publisher waits before it writes an intent.
+    pub intent_delay: SignedDuration,
+}
+
+impl Default for UpOptions {
+    fn default() -> Self {
+        Self {
+            nodes: 3,
+            gateways: 1,
+            plugin: Plugin::Chained,
+            programs: Programs::Postern,
+            validity: SignedDuration::from_hours(24),
+            refresh: SignedDuration::from_hours(1),
+            report_delay: SignedDuration::ZERO,
+            intent_delay: SignedDuration::ZERO,
+        }
+    }
+}

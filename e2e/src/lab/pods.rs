@@ -1,0 +1,248 @@
+//! Pods: created, entered and deleted in the order of a real kubelet.
+
+use std::ffi::OsString;
+use std::fs;
+use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::cni::{self, Chain};
+use crate::command;
+use crate::error::LabError;
+use crate::lab::{Binaries, Lab, Plugin, PodRecord, Programs, objects, uid};
+use crate::process::Start;
+use crate::topology::{Node, world_address};
+
+/// A kubelet's pause between two attempts; a real one backs off from one second.
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
+
+/// What a pod is made of.
+#[derive(Clone, Debug)]
+pub struct PodOptions {
+    /// The node it is bound to.
+    pub node: String,
+    /// Its labels.
+    pub labels: Vec<(String, String)>,
+    /// Time between the start of its process and its addresses in the Pod's status.
+    pub status_delay: Duration,
+    /// How long CNI may say "try again later" before the pod is given up.
+    pub timeout: Duration,
+    /// Addresses to ask for, of one or both families; host-local chooses otherwise.
+    pub addresses: Vec<IpAddr>,
+    /// Its first process; it sleeps for ever when this is empty.
+    pub command: Vec<OsString>,
+}
+
+impl PodOptions {
+    /// A pod without labels on this node.
+    #[must_use]
+    pub fn on(node: &str) -> Self {
+        Self {
+            node: node.to_owned(),
+            labels: Vec::new(),
+            status_delay: Duration::from_millis(100),
+            timeout: Duration::from_secs(60),
+            addresses: Vec::new(),
+            command: Vec::new(),
+        }
+    }
+
+    /// The same with a label.
+    #[must_use]
+    pub fn label(mut self, name: &str, value: &str) -> Self {
+        self.labels.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The same with this first process.
+    #[must_use]
+    pub fn command(mut self, command: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        self.command = command.into_iter().map(Into::into).collect();
+        self
+    }
+}
+
+/// Where a command runs that is not a lab's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exec<'a> {
+    /// In a node's network and mount namespaces.
+    Node(&'a str),
+    /// In the network namespace of a pod, `namespace/name`.
+    Pod(&'a str),
+    /// In the world.
+    World,
+    /// On the LAN's bridge.
+    Lan,
+}
+
+impl Lab {
+    /// Creates a pod and waits until its status is written: object bound to the node, CNI ADD (again while it says "try
+    /// again later"), process start, and after the delay the addresses in the status.
+    ///
+    /// # Errors
+    /// `PodExists`, `NoNode`, or the step that failed; the pod is gone then.
+    pub fn create_pod(&self, namespace: &str, name: &str, options: &PodOptions) -> Result<PodRecord, LabError> {
+        let node = self.node(&options.node)?;
+        let mut pod = self.new_pod(namespace, name, &node)?;
+        self.ensure_kube_namespace(namespace)?;
+        self.apply(vec![objects::pod_object(&pod, &options.labels, "Pending")])?;
+        self.save_pod(&pod)?;
+        let made = self.make_pod(&mut pod, &node, options);
+        if made.is_err() {
+            self.remove_pod(&pod)?;
+        }
+        made.map(|()| pod)
+    }
+
+    fn new_pod(&self, namespace: &str, name: &str, node: &Node) -> Result<PodRecord, LabError> {
+        let key = format!("{namespace}/{name}");
+        self.update(|state| {
+            if self.pod(&key).is_ok() {
+                return Err(LabError::PodExists { name: key });
+            }
+            let (world, world6) = world_address(state.next_world);
+            let (resolver, resolver6) = world_address(state.next_world + 1);
+            state.next_world += 2;
+            Ok(PodRecord {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+                uid: uid()?,
+                node: node.name.clone(),
+                addresses: Vec::new(),
+                world: [world.into(), world6.into(), resolver.into(), resolver6.into()],
+                created: Timestamp::now(),
+                deleted: None,
+            })
+        })
+    }
+
+    fn make_pod(&self, pod: &mut PodRecord, node: &Node, options: &PodOptions) -> Result<(), LabError> {
+        let sandbox = self.namespace(&pod.sandbox());
+        self.make_namespace(&sandbox)?;
+        pod.addresses = self.add_until(pod, node, options)?;
+        self.save_pod(pod)?;
+        let command = match options.command.is_empty() {
+            true => ["sleep", "infinity"].map(OsString::from).to_vec(),
+            false => options.command.clone(),
+        };
+        let cgroup = self.cgroup(&pod.sandbox())?;
+        let log = self.log(&pod.key().replace('/', "."));
+        Start { namespace: &sandbox, cgroup, command, env: pod.env(), log }.run()?;
+        std::thread::sleep(options.status_delay);
+        self.apply(vec![objects::pod_object(pod, &options.labels, "Running")]).map(drop)
+    }
+
+    fn add_until(&self, pod: &PodRecord, node: &Node, options: &PodOptions) -> Result<Vec<IpAddr>, LabError> {
+        let start = Instant::now();
+        let node_namespace = self.node_namespace(&node.name);
+        let chain = self.chain(pod, node, &node_namespace, &options.addresses)?;
+        loop {
+            match chain.add() {
+                Err(LabError::Cni { code: cni::TRY_AGAIN, .. }) if start.elapsed() < options.timeout => {}
+                other => return other,
+            }
+            // A kubelet tears the sandbox's network down before it tries again.
+            chain.del()?;
+            std::thread::sleep(RETRY_PAUSE);
+        }
+    }
+
+    fn chain<'a>(
+        &self,
+        pod: &PodRecord,
+        node: &Node,
+        namespace: &'a crate::netns::Namespace,
+        wanted: &[IpAddr],
+    ) -> Result<Chain<'a>, LabError> {
+        let data = self.node_dir(&node.name).join("ipam");
+        let ranges = [node.pods4().to_string(), node.pods6().to_string()];
+        let folder = std::path::Path::new(cni::PLUGIN_FOLDER);
+        let mut plugins = vec![(folder.join("bridge"), cni::bridge_network(ranges, &data, wanted))];
+        let options = self.state()?.options;
+        if (options.programs, options.plugin) == (Programs::Postern, Plugin::Chained) {
+            let socket = self.node_dir(&node.name).join("run/agent.sock");
+            let config = json!({"type": "postern-cni", "socket": socket});
+            plugins.push((Binaries::locate()?.path("postern-cni"), config));
+        }
+        let args = format!(
+            "IgnoreUnknown=1;K8S_POD_NAMESPACE={};K8S_POD_NAME={};K8S_POD_INFRA_CONTAINER_ID={};K8S_POD_UID={}",
+            pod.namespace,
+            pod.name,
+            pod.sandbox(),
+            pod.uid
+        );
+        let sandbox = self.namespace(&pod.sandbox()).path().to_owned();
+        Ok(Chain { node: namespace, sandbox, container: pod.sandbox(), args, plugins })
+    }
+
+    /// Deletes a pod as a kubelet does: its processes end, CNI DEL, the namespace goes, then the object.
+    ///
+    /// # Errors
+    /// `NoPod`, or the step that failed.
+    pub fn delete_pod(&self, key: &str) -> Result<(), LabError> {
+        self.remove_pod(&self.pod(key)?)
+    }
+
+    fn remove_pod(&self, pod: &PodRecord) -> Result<(), LabError> {
+        self.cgroup(&pod.sandbox())?.destroy()?;
+        let node = self.node(&pod.node)?;
+        let namespace = self.node_namespace(&node.name);
+        let sandbox = self.namespace(&pod.sandbox());
+        self.chain(pod, &node, &namespace, &[])?.del()?;
+        if let Ok(meta) = fs::metadata(sandbox.path()) {
+            self.update(|state| {
+                state.namespaces.retain(|inode| *inode != meta.ino());
+                Ok(())
+            })?;
+        }
+        sandbox.delete()?;
+        self.delete(&[objects::pod_object(pod, &[], "Succeeded")])?;
+        self.save_pod(&PodRecord { deleted: Some(Timestamp::now()), ..pod.clone() })
+    }
+
+    /// A command that will run there, with a pod's variables in a pod.
+    ///
+    /// # Errors
+    /// `NoNode` or `NoPod`.
+    pub fn command(&self, place: Exec<'_>, program: &[OsString]) -> Result<Command, LabError> {
+        let Some((first, rest)) = program.split_first() else {
+            let why = "name a program after `--`".to_owned();
+            return Err(LabError::Invalid { what: "command", value: String::new(), why });
+        };
+        let mut command = match place {
+            Exec::Node(name) => self.node_namespace(&self.node(name)?.name).command(first),
+            Exec::World => self.namespace("world").command(first),
+            Exec::Lan => self.namespace("lan").command(first),
+            Exec::Pod(key) => {
+                let pod = self.pod(key)?;
+                let mut command = self.namespace(&pod.sandbox()).command(first);
+                command.envs(pod.env());
+                command
+            }
+        };
+        command.args(rest);
+        Ok(command)
+    }
+
+    /// Runs a command there to its end.
+    ///
+    /// # Errors
+    /// `NoNode`, `NoPod`, or when it cannot be started; not when it fails.
+    pub fn exec(&self, place: Exec<'_>, program: &[&str]) -> Result<Output, LabError> {
+        let program: Vec<OsString> = program.iter().map(Into::into).collect();
+        command::output(&mut self.command(place, &program)?, None)
+    }
+
+    /// Runs a command there to its end and answers what it printed.
+    ///
+    /// # Errors
+    /// As [`Lab::exec`], and `Command` when it fails.
+    pub fn exec_ok(&self, place: Exec<'_>, program: &[&str]) -> Result<String, LabError> {
+        let program: Vec<OsString> = program.iter().map(Into::into).collect();
+        command::run(&mut self.command(place, &program)?)
+    }
+}

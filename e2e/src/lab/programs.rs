@@ -1,0 +1,178 @@
+//! The long-lived processes of a lab: agents, tunnel processes, publisher, world and monitor.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use nix::sys::signal::Signal;
+
+use crate::error::LabError;
+use crate::lab::{Binaries, Lab, Plugin, wait_until};
+use crate::netns::Namespace;
+use crate::process::{Start, first_process, tail};
+use crate::topology::{self, Node};
+
+/// How long a program may take to end after SIGTERM.
+const STOP_DEADLINE: Duration = Duration::from_secs(20);
+
+impl Lab {
+    /// The folder that a node's agent reads intents from.
+    #[must_use]
+    pub fn intents(&self, node: &str) -> PathBuf {
+        self.dir.join("intents").join(node)
+    }
+
+    /// The file that a node's agent writes its report to.
+    #[must_use]
+    pub fn report(&self, node: &str) -> PathBuf {
+        self.dir.join("reports").join(format!("{node}.json"))
+    }
+
+    /// The run directory of a node's agent and tunnel process.
+    #[must_use]
+    pub fn run_dir(&self, node: &str) -> PathBuf {
+        self.node_dir(node).join("run")
+    }
+
+    /// Starts the agent of a node, unless it runs.
+    ///
+    /// # Errors
+    /// `NoNode`, or when it does not start.
+    pub fn start_agent(&self, node: &str) -> Result<(), LabError> {
+        let node = self.node(node)?;
+        let command = self.agent_command(&node)?;
+        self.start(&format!("agent-{}", node.name), &self.node_namespace(&node.name), command)
+    }
+
+    /// Starts the tunnel process of a node, unless it runs.
+    ///
+    /// # Errors
+    /// `NoNode`, or when it does not start.
+    pub fn start_tunnel(&self, node: &str) -> Result<(), LabError> {
+        let node = self.node(node)?;
+        let program = Binaries::locate()?.path("postern-tunnel");
+        let command = vec![program.into(), "run".into(), "--run-dir".into(), self.run_dir(&node.name).into()];
+        self.start(&format!("tunnel-{}", node.name), &self.node_namespace(&node.name), command)
+    }
+
+    /// Starts the publisher, unless it runs.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_publisher(&self) -> Result<(), LabError> {
+        self.start_own("publisher", &self.namespace("lan"), &["run", "publisher"])
+    }
+
+    /// Kills a long-lived process and everything in its PID namespace and control group, as a container's end does. It
+    /// stays dead until it is started again.
+    ///
+    /// # Errors
+    /// When something does not go.
+    pub fn kill(&self, name: &str) -> Result<(), LabError> {
+        self.cgroup(name)?.destroy()
+    }
+
+    /// Asks a long-lived process to end (SIGTERM), waits for it and clears what it left running.
+    ///
+    /// # Errors
+    /// `Timeout` when it does not end.
+    pub fn stop(&self, name: &str) -> Result<(), LabError> {
+        let cgroup = self.cgroup(name)?;
+        if let Some(process) = first_process(&cgroup) {
+            process.signal(Signal::SIGTERM)?;
+            wait_until(STOP_DEADLINE, &format!("the end of {name}"), || {
+                Ok((!process.alive() || process.is_zombie()).then_some(()))
+            })?;
+        }
+        cgroup.destroy()
+    }
+
+    /// Sends a signal to a long-lived process: SIGSTOP makes a hung one.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn signal(&self, name: &str, signal: Signal) -> Result<(), LabError> {
+        match first_process(&self.cgroup(name)?) {
+            Some(process) => process.signal(signal),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a long-lived process runs.
+    ///
+    /// # Errors
+    /// When the lab's state cannot be read.
+    pub fn runs(&self, name: &str) -> Result<bool, LabError> {
+        Ok(self.cgroup(name)?.populated())
+    }
+
+    /// The last lines of a long-lived process's output.
+    #[must_use]
+    pub fn log_tail(&self, name: &str, lines: usize) -> String {
+        tail(&self.log(name), lines)
+    }
+
+    pub(crate) fn start_postern(&self, nodes: &[Node]) -> Result<(), LabError> {
+        self.start_publisher()?;
+        for node in nodes {
+            self.start_tunnel(&node.name)?;
+            self.start_agent(&node.name)?;
+        }
+        Ok(())
+    }
+
+    /// Starts one of the lab's own helpers.
+    pub(crate) fn start_own(&self, name: &str, namespace: &Namespace, verb: &[&str]) -> Result<(), LabError> {
+        let mut command: Vec<OsString> = vec![Binaries::locate()?.lab().into(), "--dir".into(), self.dir.clone().into()];
+        command.extend(verb.iter().map(OsString::from));
+        self.start(name, namespace, command)
+    }
+
+    fn start(&self, name: &str, namespace: &Namespace, command: Vec<OsString>) -> Result<(), LabError> {
+        let cgroup = self.cgroup(name)?;
+        if cgroup.populated() {
+            return Ok(());
+        }
+        let process = Start { namespace, cgroup, command, env: Vec::new(), log: self.log(name) }.run()?;
+        self.update(|state| {
+            state.processes.remove(name);
+            state.processes.extend(process.map(|process| (name.to_owned(), process)));
+            Ok(())
+        })
+    }
+
+    fn agent_command(&self, node: &Node) -> Result<Vec<OsString>, LabError> {
+        let state = self.state()?;
+        let folder = self.node_dir(&node.name);
+        let nodes = state.nodes.iter().flat_map(Node::addresses).map(IpNet::from);
+        let dns = format!("{},{}", topology::DNS4, topology::DNS6);
+        let plugin = match state.options.plugin {
+            Plugin::Chained => "expected",
+            Plugin::Absent => "none",
+        };
+        let arguments: [(&str, OsString); 13] = [
+            ("--intents", self.intents(&node.name).into()),
+            ("--report", self.report(&node.name).into()),
+            ("--node-name", node.name.clone().into()),
+            ("--node-uid", node.uid.clone().into()),
+            ("--trust-key", self.trust_key().into()),
+            ("--state-dir", folder.join("state").into()),
+            ("--run-dir", self.run_dir(&node.name).into()),
+            ("--pod-cidrs", list(topology::pair(topology::PODS4, topology::PODS6)).into()),
+            ("--local-pod-cidrs", list(topology::pair(node.pods4(), node.pods6())).into()),
+            ("--service-cidrs", list(topology::pair(topology::SERVICES4, topology::SERVICES6)).into()),
+            ("--node-cidrs", list(nodes).into()),
+            ("--cluster-dns", dns.into()),
+            ("--audit-log", folder.join("audit.jsonl").into()),
+        ];
+        let mut command = vec![Binaries::locate()?.path("postern-agent").into(), "run".into()];
+        command.extend(arguments.into_iter().flat_map(|(flag, value)| [OsString::from(flag), value]));
+        command.push(format!("--plugin={plugin}").into());
+        Ok(command)
+    }
+}
+
+fn list(ranges: impl IntoIterator<Item = IpNet>) -> String {
+    ranges.into_iter().map(|range| range.to_string()).collect::<Vec<_>>().join(",")
+}

@@ -1,0 +1,32 @@
+//! The proof: a lab of namespaces, a world that counts, and the cases.
+//!
+//! | module | for |
+//! |---|---|
+//! | [`lab`] | what `lab up` makes, what the verbs change, what `lab down` takes away |
+//! | [`topology`] | the addresses of a lab |
+//! | [`netns`], [`cgroup`], [`process`], [`command`], [`cni`] | the means: namespaces, control groups, programs, CNI plugins |
+//! | [`world`] | the outside: echo, HTTP and DNS that say who asked |
+//! | [`monitor`] | every packet that leaves a node, counted twice |
+//! | [`judge`] | which of them should not have left |
+//! | [`send`] | pods that send all the time |
+//! | [`harness`] | what tests use |
+//! | [`cli`] | the program `lab` |
+
+pub mod cgroup;
+pub mod cli;
+pub mod cni;
+pub mod command;
+pub mod error;
+pub mod harness;
+pub mod judge;
+pub mod lab;
+pub mod monitor;
+pub mod netns;
+pub mod process;
+pub mod send;
+pub mod topology;
+pub mod world;
+
+pub use error::LabError;
+
+pub use lab::{Lab, PodOptions, UpOptions};

@@ -1,0 +1,12 @@
+//! The outside world: one process that answers on every world address, IPv4 and IPv6, and says who it was asked by.
+
+mod datagram;
+mod dns;
+mod echo;
+mod http;
+mod serve;
+
+pub use dns::{Zone, answer};
+pub use serve::{resolver, world};
+
+pub(crate) use datagram::Datagrams;
