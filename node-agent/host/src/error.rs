@@ -103,6 +103,15 @@ pub enum Cause {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// A device node is not there.
+    #[error("there is no {path}")]
+    NoDevice {
+        /// Its path.
+        path: &'static str,
+    },
+    /// Nobody serves the device yet.
+    #[error("nobody serves the device")]
+    NotServed,
     /// There is no key for the device.
     #[error("there is no private key for the device")]
     NoKey,
@@ -120,8 +129,8 @@ impl Cause {
     pub fn nature(&self) -> Nature {
         match self {
             Self::Errno { errno } => nature_of(*errno),
-            Self::NoProgram { .. } => Nature::Unsupported,
-            Self::Io { .. } | Self::TimedOut { .. } => Nature::Transient,
+            Self::NoProgram { .. } | Self::NoDevice { .. } => Nature::Unsupported,
+            Self::Io { .. } | Self::TimedOut { .. } | Self::NotServed => Nature::Transient,
             Self::Nft(refusal) => nft_nature(&refusal.error),
             Self::Answer { .. } | Self::NoKey => Nature::Refused,
         }

@@ -10,11 +10,11 @@ use std::fmt;
 
 use postern_intent::IfName;
 use postern_plan::Observed;
-use postern_plan::host::{LockPolicy, ObservedLink, ObservedTunnel, Route, RoutingRule};
+use postern_plan::host::{DeviceKey, DeviceSetting, LockPolicy, ObservedLink, ObservedTunnel, Route, RoutingRule};
 use postern_plan::observed::ObservedFirewall;
 use thiserror::Error;
 
-use crate::error::HostError;
+use crate::error::{HostError, errno};
 use crate::ports::{Host, is_own_link};
 
 /// A part of a reading.
@@ -26,6 +26,8 @@ pub enum Part {
     Locks,
     /// Network devices.
     Links,
+    /// Switches of our devices.
+    Devices,
     /// Routes.
     Routes,
     /// Routing rules.
@@ -40,6 +42,7 @@ impl fmt::Display for Part {
             Self::Firewall => "firewall",
             Self::Locks => "locks",
             Self::Links => "links",
+            Self::Devices => "devices",
             Self::Routes => "routes",
             Self::Rules => "rules",
             Self::Uplinks => "uplinks",
@@ -66,6 +69,8 @@ pub struct Reading {
     pub locks: Result<BTreeSet<LockPolicy>, HostError>,
     /// Every link.
     pub links: Result<Vec<ObservedLink>, HostError>,
+    /// Every switch of our devices.
+    pub devices: Result<BTreeSet<DeviceSetting>, HostError>,
     /// Routes of ours.
     pub routes: Result<BTreeSet<Route>, HostError>,
     /// Routing rules of ours.
@@ -87,16 +92,38 @@ pub async fn observe(host: &impl Host) -> Reading {
     let routes = host.list_routes().await;
     let rules = host.list_rules().await;
     let uplinks = host.default_uplinks().await;
+    let own = links.as_deref().map(own_links).unwrap_or_default();
+    let devices = match &links {
+        Ok(_) => read_devices(host, &own).await,
+        // Which devices are ours is not known, so neither are their switches.
+        Err(error) => Err(error.clone()),
+    };
     let mut tunnels = BTreeMap::new();
     let mut silent = BTreeMap::new();
-    for name in own_links(links.as_deref().unwrap_or_default()) {
+    for name in own {
         match host.read_tunnel(&name).await {
             Ok(Some(tunnel)) => drop(tunnels.insert(name, tunnel)),
             Ok(None) => {}
             Err(error) => drop(silent.insert(name, error)),
         }
     }
-    Reading { firewall, locks, links, routes, rules, uplinks, tunnels, silent }
+    Reading { firewall, locks, links, devices, routes, rules, uplinks, tunnels, silent }
+}
+
+/// A switch that is not there (`ENOENT`: no IPv6 in this kernel, or the device went meanwhile) has no value; that is no
+/// error, and it compares unequal to every value that it should have.
+async fn read_devices(host: &impl Host, own: &[IfName]) -> Result<BTreeSet<DeviceSetting>, HostError> {
+    let mut out = BTreeSet::new();
+    for device in own {
+        for key in DeviceKey::ALL {
+            match host.get_device(&DeviceSetting { device: device.clone(), key, value: 0 }).await {
+                Ok(setting) => drop(out.insert(setting)),
+                Err(error) if error.errno() == Some(errno::ENOENT) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(out)
 }
 
 fn own_links(links: &[ObservedLink]) -> Vec<IfName> {
@@ -107,11 +134,12 @@ impl Reading {
     /// Parts that could not be read, with the reason.
     #[must_use]
     pub fn unread(&self) -> Vec<Unread> {
-        let Self { firewall, locks, links, routes, rules, uplinks, tunnels: _, silent: _ } = self;
+        let Self { firewall, locks, links, devices, routes, rules, uplinks, tunnels: _, silent: _ } = self;
         [
             (Part::Firewall, firewall.as_ref().err()),
             (Part::Locks, locks.as_ref().err()),
             (Part::Links, links.as_ref().err()),
+            (Part::Devices, devices.as_ref().err()),
             (Part::Routes, routes.as_ref().err()),
             (Part::Rules, rules.as_ref().err()),
             (Part::Uplinks, uplinks.as_ref().err()),
@@ -131,6 +159,7 @@ impl Reading {
             firewall: self.firewall.map_err(named(Part::Firewall))?,
             locks: self.locks.map_err(named(Part::Locks))?,
             links: self.links.map_err(named(Part::Links))?,
+            devices: self.devices.map_err(named(Part::Devices))?,
             routes: self.routes.map_err(named(Part::Routes))?,
             rules: self.rules.map_err(named(Part::Rules))?,
             default_uplinks: self.uplinks.map_err(named(Part::Uplinks))?,

@@ -1,1 +1,34 @@
-//! The only code that talks to the kernel.
+//! The only code that talks to the kernel: the ports of `postern-host` on Linux.
+//!
+//! Every socket and every program that is started belongs to the network namespace of the calling thread, so the
+//! process (or, in tests, the thread) enters its namespace before it makes a [`LinuxHost`].
+//!
+//! | module | for |
+//! |---|---|
+//! | [`host`] | the host and its options |
+//! | `netlink` | requests of any netlink family, by hand |
+//! | `rtnl` | requests of the route family, by rtnetlink |
+//! | `link`, `address`, `device`, `route`, `rule` | devices and where packets go |
+//! | `lock` | XFRM policies |
+//! | `firewall` | nft: the runner, and what its listings say |
+//! | `flow` | connection tracking |
+//! | `tunnel` | WireGuard devices |
+//! | [`watch`] | events: something changed, look again |
+
+mod address;
+mod device;
+mod firewall;
+mod flow;
+pub mod host;
+mod link;
+mod lock;
+mod netlink;
+mod route;
+mod rtnl;
+mod rule;
+mod tunnel;
+pub mod watch;
+
+pub use host::{BackendPreference, LinuxHost, LinuxOptions};
+pub use tunnel::PrivateKey;
+pub use watch::{Change, watch};

@@ -1,0 +1,113 @@
+//! nft's JSON listing of one table as a value. Decoded tolerantly: what is not known is kept in a form that compares
+//! unequal to everything of ours, so that it is found as a mismatch instead of ending the reading.
+
+use postern_host::error::Cause;
+use postern_plan::observed::{ObservedRule, ObservedTable};
+use postern_plan::ruleset::{Base, BaseKind, Hook};
+use serde_json::{Map, Value};
+
+use super::element;
+
+/// The table of a listing; none when it is dormant: it is there and judges nothing, which is as good as away.
+pub(super) fn table(listing: &[u8]) -> Result<Option<ObservedTable>, Cause> {
+    let Ok(parsed) = serde_json::from_slice::<Value>(listing) else {
+        // nft 1.0.6 prints broken JSON for a dormant table, with exit code 0.
+        return if dormant_text(listing) { Ok(None) } else { Err(Cause::Answer { what: "nft's listing is no JSON" }) };
+    };
+    let objects = parsed
+        .get("nftables")
+        .and_then(Value::as_array)
+        .ok_or(Cause::Answer { what: "nft's listing has no list of objects" })?;
+    let mut out = ObservedTable::default();
+    for (kind, body) in objects.iter().filter_map(|object| object.as_object()?.iter().next()) {
+        let Some(body) = body.as_object() else { continue };
+        match kind.as_str() {
+            "table" if dormant(body) => return Ok(None),
+            "chain" => add_chain(&mut out, body),
+            "set" | "map" => add_set(&mut out, body),
+            "counter" => add_counter(&mut out, body),
+            "rule" => add_rule(&mut out, body),
+            _ => {}
+        }
+    }
+    Ok(Some(out))
+}
+
+fn dormant_text(listing: &[u8]) -> bool {
+    String::from_utf8_lossy(listing).contains("dormant")
+}
+
+fn dormant(table: &Map<String, Value>) -> bool {
+    match table.get("flags") {
+        Some(Value::Array(flags)) => flags.iter().any(|flag| flag == "dormant"),
+        Some(flag) => flag == "dormant",
+        None => false,
+    }
+}
+
+fn text(body: &Map<String, Value>, key: &str) -> String {
+    body.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn add_chain(out: &mut ObservedTable, body: &Map<String, Value>) {
+    out.chains.entry(text(body, "name")).or_default().base = base(body);
+}
+
+fn base(body: &Map<String, Value>) -> Option<Base> {
+    let kind = match body.get("type")?.as_str()? {
+        "filter" => BaseKind::Filter,
+        "nat" => BaseKind::Nat,
+        _ => return None,
+    };
+    let hook = match body.get("hook")?.as_str()? {
+        "prerouting" => Hook::Prerouting,
+        "input" => Hook::Input,
+        "forward" => Hook::Forward,
+        "output" => Hook::Output,
+        "postrouting" => Hook::Postrouting,
+        _ => return None,
+    };
+    let priority = i32::try_from(body.get("prio")?.as_i64()?).ok()?;
+    Some(Base { kind, hook, priority })
+}
+
+fn add_set(out: &mut ObservedTable, body: &Map<String, Value>) {
+    let types = element::key_types(body.get("type"));
+    let elements = body.get("elem").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let is_map = body.contains_key("map");
+    let decoded = elements.iter().map(|value| element::element(&types, is_map, value)).collect();
+    out.sets.insert(text(body, "name"), decoded);
+}
+
+fn add_counter(out: &mut ObservedTable, body: &Map<String, Value>) {
+    let packets = body.get("packets").and_then(Value::as_u64).unwrap_or_default();
+    out.counters.insert(text(body, "name"), packets);
+}
+
+fn add_rule(out: &mut ObservedTable, body: &Map<String, Value>) {
+    let rule = ObservedRule {
+        comment: body.get("comment").and_then(Value::as_str).map(str::to_owned),
+        expressions: without_counts(body.get("expr").unwrap_or(&Value::Null)),
+    };
+    out.chains.entry(text(body, "chain")).or_default().rules.push(rule);
+}
+
+/// Expressions without what changes by itself: packets and bytes of an anonymous counter.
+fn without_counts(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(without_counts).collect(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(key, inner)| match (key.as_str(), inner) {
+                ("counter", Value::Object(_)) => (key.clone(), Value::Null),
+                _ => (key.clone(), without_counts(inner)),
+            })
+            .collect::<Map<_, _>>()
+            .into(),
+        other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+#[path = "decode_tests.rs"]
+mod tests;

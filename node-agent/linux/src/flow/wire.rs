@@ -1,0 +1,106 @@
+//! Conntrack entries as bytes, by `include/uapi/linux/netfilter/nfnetlink_conntrack.h`. Ports, zones and ids are in
+//! network byte order.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use postern_intent::Address;
+use postern_plan::host::Family;
+
+use crate::netlink::{attribute, attributes, nest, put};
+
+/// `NFNL_SUBSYS_CTNETLINK`, `IPCTNL_MSG_CT_GET`.
+pub(super) const GET: u16 = (1 << 8) | 1;
+/// `NFNL_SUBSYS_CTNETLINK`, `IPCTNL_MSG_CT_DELETE`.
+pub(super) const DELETE: u16 = (1 << 8) | 2;
+
+/// `struct nfgenmsg`.
+const HEADER: usize = 4;
+const TUPLE_ORIGINAL: u16 = 1;
+const TUPLE_REPLY: u16 = 2;
+const ID: u16 = 12;
+const ZONE: u16 = 18;
+const TUPLE_IP: u16 = 1;
+const TUPLE_PROTOCOL: u16 = 2;
+const IP_V4_SOURCE: u16 = 1;
+const IP_V4_DESTINATION: u16 = 2;
+const IP_V6_SOURCE: u16 = 3;
+const IP_V6_DESTINATION: u16 = 4;
+const PROTOCOL_NUMBER: u16 = 1;
+const PROTOCOL_SOURCE_PORT: u16 = 2;
+const PROTOCOL_DESTINATION_PORT: u16 = 3;
+
+/// `struct nfgenmsg` of a family.
+pub(super) fn header(family: Family) -> Vec<u8> {
+    let number = match family {
+        Family::V4 => 2,
+        Family::V6 => 10,
+    };
+    vec![number, 0, 0, 0]
+}
+
+/// Asks for the entry whose replies go from `source` to `destination`.
+pub(super) fn by_reply(protocol: u8, source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
+    let mut out = header(Family::of(&source.ip()));
+    nest(&mut out, TUPLE_REPLY, |tuple| {
+        nest(tuple, TUPLE_IP, |ip| {
+            put_address(ip, [IP_V4_SOURCE, IP_V6_SOURCE], source.ip());
+            put_address(ip, [IP_V4_DESTINATION, IP_V6_DESTINATION], destination.ip());
+        });
+        nest(tuple, TUPLE_PROTOCOL, |inner| {
+            put(inner, PROTOCOL_NUMBER, &[protocol]);
+            put(inner, PROTOCOL_SOURCE_PORT, &source.port().to_be_bytes());
+            put(inner, PROTOCOL_DESTINATION_PORT, &destination.port().to_be_bytes());
+        });
+    });
+    out
+}
+
+fn put_address(out: &mut Vec<u8>, [v4, v6]: [u16; 2], address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => put(out, v4, &address.octets()),
+        IpAddr::V6(address) => put(out, v6, &address.octets()),
+    }
+}
+
+/// Asks for the deletion of an entry that was listed: its tuple as it stood there, and its id, so that a younger entry
+/// with the same tuple stays.
+pub(super) fn deletion(family: Family, entry: &[u8]) -> Vec<u8> {
+    let mut out = header(family);
+    for (kind, value) in attributes(entry.get(HEADER..).unwrap_or_default()) {
+        match kind {
+            TUPLE_ORIGINAL => nest(&mut out, kind, |tuple| tuple.extend(value)),
+            ID | ZONE => put(&mut out, kind, value),
+            _ => {}
+        }
+    }
+    out
+}
+
+/// Has the entry one of the addresses on either side, in either direction?
+pub(super) fn touches(entry: &[u8], addresses: &BTreeSet<Address>) -> bool {
+    let body = entry.get(HEADER..).unwrap_or_default();
+    [TUPLE_ORIGINAL, TUPLE_REPLY]
+        .into_iter()
+        .filter_map(|tuple| attribute(attribute(body, tuple)?, TUPLE_IP))
+        .flat_map(attributes)
+        .filter_map(|(_, value)| address(value))
+        .any(|address| addresses.contains(&address))
+}
+
+/// Where the entry's first packet wanted to go.
+pub(super) fn original_destination(entry: &[u8]) -> Option<SocketAddr> {
+    let tuple = attribute(entry.get(HEADER..)?, TUPLE_ORIGINAL)?;
+    let ip = attribute(tuple, TUPLE_IP)?;
+    let to = attribute(ip, IP_V4_DESTINATION).or_else(|| attribute(ip, IP_V6_DESTINATION))?;
+    let port = attribute(attribute(tuple, TUPLE_PROTOCOL)?, PROTOCOL_DESTINATION_PORT)?;
+    Some(SocketAddr::new(address(to)?, u16::from_be_bytes(port.try_into().ok()?)))
+}
+
+fn address(octets: &[u8]) -> Option<IpAddr> {
+    match octets.len() {
+        4 => Some(Ipv4Addr::from(<[u8; 4]>::try_from(octets).ok()?).into()),
+        16 => Some(Ipv6Addr::from(<[u8; 16]>::try_from(octets).ok()?).into()),
+        _ => None,
+    }
+}

@@ -1,0 +1,133 @@
+//! XFRM policies as bytes, by `include/uapi/linux/xfrm.h`. Numbers are in the host's byte order, addresses are not.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+use postern_intent::Prefix;
+use postern_plan::host::{Family, LockAction, LockPolicy, MaskedMark};
+use postern_plan::settings::{LOCK_BLOCK_PRIORITY, LOCK_INSIDE_PRIORITY, LOCK_MARK_PRIORITY};
+
+use crate::netlink::{attribute, attributes, put, u16_at, u32_at};
+
+/// `XFRM_MSG_NEWPOLICY`.
+pub(super) const NEW: u16 = 0x13;
+/// `XFRM_MSG_DELPOLICY`.
+pub(super) const DELETE: u16 = 0x14;
+/// `XFRM_MSG_GETPOLICY`.
+pub(super) const GET: u16 = 0x15;
+
+/// `XFRM_POLICY_FWD`.
+const FORWARD: u8 = 2;
+/// `XFRMA_TMPL`: what IPsec would do to the packet.
+const TEMPLATE: u16 = 5;
+/// `XFRMA_MARK`.
+const MARK: u16 = 21;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+/// `struct xfrm_selector`.
+const SELECTOR: usize = 56;
+/// `struct xfrm_selector`, `xfrm_lifetime_cfg` (64) and `xfrm_lifetime_cur` (32): what stands before the priority.
+const PRIORITY: usize = SELECTOR + 64 + 32;
+/// `struct xfrm_userpolicy_info` with its padding.
+const POLICY: usize = 168;
+
+/// `struct xfrm_userpolicy_info` with `XFRMA_MARK`.
+pub(super) fn policy(policy: &LockPolicy) -> Vec<u8> {
+    let mut out = selector(policy);
+    // Soft and hard limits of bytes and of packets: none (`XFRM_INF`). 0 would expire the policy at once.
+    out.extend([0xff; 32]);
+    // Soft and hard limits of time since it was added and used: 0 is none. Then what was counted so far.
+    out.extend([0; 32 + 32]);
+    out.extend(policy.priority.to_ne_bytes());
+    out.extend(0_u32.to_ne_bytes());
+    out.extend([FORWARD, action_number(policy.action), 0, 0]);
+    out.resize(POLICY, 0);
+    put_mark(&mut out, policy.mark);
+    out
+}
+
+/// `struct xfrm_userpolicy_id` with `XFRMA_MARK`: what the kernel deletes by.
+pub(super) fn identity(policy: &LockPolicy) -> Vec<u8> {
+    let mut out = selector(policy);
+    out.extend(0_u32.to_ne_bytes());
+    out.extend([FORWARD, 0, 0, 0]);
+    put_mark(&mut out, policy.mark);
+    out
+}
+
+const fn action_number(action: LockAction) -> u8 {
+    match action {
+        LockAction::Allow => 0,
+        LockAction::Block => 1,
+    }
+}
+
+fn put_mark(out: &mut Vec<u8>, mark: Option<MaskedMark>) {
+    if let Some(MaskedMark { value, mask }) = mark {
+        put(out, MARK, &[value.to_ne_bytes(), mask.to_ne_bytes()].concat());
+    }
+}
+
+/// `struct xfrm_selector`: destination, source, ports, family, lengths, protocol, interface, user.
+fn selector(policy: &LockPolicy) -> Vec<u8> {
+    let mut out = Vec::with_capacity(POLICY + 12);
+    out.extend(octets(&policy.destination));
+    out.extend(octets(&policy.source));
+    out.extend([0; 8]);
+    let family = match Family::of_prefix(&policy.source) {
+        Family::V4 => AF_INET,
+        Family::V6 => AF_INET6,
+    };
+    out.extend(family.to_ne_bytes());
+    out.extend([policy.destination.net().prefix_len(), policy.source.net().prefix_len()]);
+    out.resize(SELECTOR, 0);
+    out
+}
+
+fn octets(prefix: &Prefix) -> [u8; 16] {
+    match prefix.net().addr() {
+        IpAddr::V4(address) => {
+            let mut out = [0; 16];
+            out[..4].copy_from_slice(&address.octets());
+            out
+        }
+        IpAddr::V6(address) => address.octets(),
+    }
+}
+
+/// A policy of ours, or none: what has another direction, a template, or a priority that we do not use is somebody
+/// else's (IPsec's), and so is a selector that looks at ports, protocols, interfaces or users.
+pub(super) fn decode(body: &[u8]) -> Option<LockPolicy> {
+    let direction = *body.get(PRIORITY + 8)?;
+    let action = match *body.get(PRIORITY + 9)? {
+        0 => LockAction::Allow,
+        1 => LockAction::Block,
+        _ => return None,
+    };
+    let rest = body.get(POLICY..).unwrap_or_default();
+    let priority = u32_at(body, PRIORITY)?;
+    let ours = [LOCK_INSIDE_PRIORITY, LOCK_MARK_PRIORITY, LOCK_BLOCK_PRIORITY].contains(&priority);
+    if direction != FORWARD || !ours || attributes(rest).iter().any(|(kind, _)| *kind == TEMPLATE) {
+        return None;
+    }
+    let narrowed = body.get(32..40)?.iter().chain(body.get(44..SELECTOR)?).any(|byte| *byte != 0);
+    if narrowed {
+        return None;
+    }
+    let family = u16_at(body, 40)?;
+    let destination = prefix(family, body.get(..16)?, *body.get(42)?)?;
+    let source = prefix(family, body.get(16..32)?, *body.get(43)?)?;
+    let mark = attribute(rest, MARK)
+        .and_then(|value| Some(MaskedMark { value: u32_at(value, 0)?, mask: u32_at(value, 4)? }))
+        .filter(|mark| mark.mask != 0);
+    Some(LockPolicy { source, destination, priority, action, mark })
+}
+
+fn prefix(family: u16, octets: &[u8], length: u8) -> Option<Prefix> {
+    let address: IpAddr = match family {
+        AF_INET => Ipv4Addr::from(<[u8; 4]>::try_from(octets.get(..4)?).ok()?).into(),
+        AF_INET6 => Ipv6Addr::from(<[u8; 16]>::try_from(octets).ok()?).into(),
+        _ => return None,
+    };
+    Some(Prefix::from(IpNet::new(address, length).ok()?))
+}

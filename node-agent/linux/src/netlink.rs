@@ -1,0 +1,166 @@
+//! Requests of any netlink family, encoded by hand: for XFRM and conntrack there is no crate to lean on.
+//!
+//! A socket lives for one request. That costs two system calls and saves the bookkeeping of who waits for which
+//! answer; a late answer to a request that timed out dies with its socket.
+
+use std::io;
+use std::time::Duration;
+
+use netlink_sys::{AsyncSocket as _, AsyncSocketExt as _, SocketAddr, TokioSocket};
+use postern_host::error::{Cause, errno};
+
+/// `NLM_F_REQUEST`.
+const REQUEST: u16 = 0x1;
+/// `NLM_F_ACK`.
+const ACK: u16 = 0x4;
+/// `NLM_F_DUMP_INTR` of an answer: the kernel's list changed while it was read.
+const INTERRUPTED: u16 = 0x10;
+/// `NLM_F_ROOT | NLM_F_MATCH`.
+const DUMP: u16 = 0x300;
+/// `NLM_F_EXCL`.
+pub(crate) const EXCLUSIVE: u16 = 0x200;
+/// `NLM_F_CREATE`.
+pub(crate) const CREATE: u16 = 0x400;
+
+const ERROR: u16 = 2;
+const DONE: u16 = 3;
+const HEADER: usize = 16;
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A message of the kernel: its type and what follows the header.
+pub(crate) struct Message {
+    pub(crate) kind: u16,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Lists something. A list that changed while it was read is read again, three times at most.
+pub(crate) async fn dump(protocol: isize, kind: u16, body: &[u8]) -> Result<Vec<Message>, Cause> {
+    for _ in 0..3 {
+        match timed(ask(protocol, kind, REQUEST | DUMP, body)).await {
+            Err(Cause::Errno { errno: errno::EINTR }) => {}
+            other => return other,
+        }
+    }
+    Err(Cause::errno(errno::EINTR))
+}
+
+/// Asks for one thing.
+pub(crate) async fn get(protocol: isize, kind: u16, body: &[u8]) -> Result<Vec<Message>, Cause> {
+    timed(ask(protocol, kind, REQUEST | ACK, body)).await
+}
+
+/// Changes something.
+pub(crate) async fn act(protocol: isize, kind: u16, flags: u16, body: &[u8]) -> Result<(), Cause> {
+    timed(ask(protocol, kind, REQUEST | ACK | flags, body)).await.map(drop)
+}
+
+async fn timed<T>(answer: impl Future<Output = Result<T, Cause>>) -> Result<T, Cause> {
+    match tokio::time::timeout(TIMEOUT, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Cause::TimedOut { seconds: TIMEOUT.as_secs() }),
+    }
+}
+
+async fn ask(protocol: isize, kind: u16, flags: u16, body: &[u8]) -> Result<Vec<Message>, Cause> {
+    let mut socket = TokioSocket::new(protocol)?;
+    socket.socket_mut().bind_auto()?;
+    socket.send_to(&request(kind, flags, body), &SocketAddr::new(0, 0)).await?;
+    let mut messages = Vec::new();
+    loop {
+        let (datagram, _) = socket.recv_from_full().await?;
+        for (head, message) in parse(&datagram) {
+            if head & INTERRUPTED != 0 {
+                return Err(Cause::errno(errno::EINTR));
+            }
+            match message.kind {
+                DONE => return Ok(messages),
+                ERROR => return outcome(&message.body).map(|()| messages),
+                _ => messages.push(message),
+            }
+        }
+    }
+}
+
+fn request(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(HEADER + body.len()).unwrap_or(u32::MAX);
+    let mut out = Vec::with_capacity(HEADER + body.len());
+    out.extend(length.to_ne_bytes());
+    out.extend(kind.to_ne_bytes());
+    out.extend(flags.to_ne_bytes());
+    out.extend([0; 8]);
+    out.extend(body);
+    out
+}
+
+/// Flags and message of each part of a datagram; what is cut short ends the list.
+pub(crate) fn parse(datagram: &[u8]) -> Vec<(u16, Message)> {
+    let mut rest = datagram;
+    let mut out = Vec::new();
+    while let (Some(length), Some(kind), Some(flags)) = (u32_at(rest, 0), u16_at(rest, 4), u16_at(rest, 6)) {
+        let length = length as usize;
+        let Some(body) = rest.get(HEADER..length) else { break };
+        out.push((flags, Message { kind, body: body.to_vec() }));
+        rest = rest.get(align(length)..).unwrap_or_default();
+    }
+    out
+}
+
+fn outcome(body: &[u8]) -> Result<(), Cause> {
+    match u32_at(body, 0).map(u32::cast_signed) {
+        Some(0) => Ok(()),
+        Some(number) => Err(io::Error::from_raw_os_error(number.wrapping_neg()).into()),
+        None => Err(Cause::Answer { what: "an error message without a number" }),
+    }
+}
+
+const fn align(length: usize) -> usize {
+    (length + 3) & !3
+}
+
+/// A number in the host's byte order.
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+/// A number in the host's byte order.
+pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}
+
+/// `NLA_F_NESTED`.
+const NESTED: u16 = 0x8000;
+/// `NLA_TYPE_MASK`: the type without `NLA_F_NESTED` and `NLA_F_NET_BYTEORDER`.
+const TYPE: u16 = 0x3fff;
+
+/// Appends an attribute.
+pub(crate) fn put(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
+    out.extend(length.to_ne_bytes());
+    out.extend(kind.to_ne_bytes());
+    out.extend(value);
+    out.resize(align(out.len()), 0);
+}
+
+/// Appends an attribute that holds attributes.
+pub(crate) fn nest(out: &mut Vec<u8>, kind: u16, fill: impl FnOnce(&mut Vec<u8>)) {
+    let mut inner = Vec::new();
+    fill(&mut inner);
+    put(out, kind | NESTED, &inner);
+}
+
+/// Attributes with their type, in order; what is cut short ends the list.
+pub(crate) fn attributes(bytes: &[u8]) -> Vec<(u16, &[u8])> {
+    let mut rest = bytes;
+    let mut out = Vec::new();
+    while let (Some(length), Some(kind)) = (u16_at(rest, 0), u16_at(rest, 2)) {
+        let Some(value) = rest.get(4..usize::from(length)) else { break };
+        out.push((kind & TYPE, value));
+        rest = rest.get(align(usize::from(length))..).unwrap_or_default();
+    }
+    out
+}
+
+/// The first attribute of a type.
+pub(crate) fn attribute(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
+    attributes(bytes).into_iter().find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
+}

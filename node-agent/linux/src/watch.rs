@@ -1,0 +1,114 @@
+//! Events of the kernel, as no more than "something changed, look again": what is true now is read, never put together
+//! from events, because some changes have none (the kernel drops a link's routes silently).
+
+use std::io;
+
+use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE, NETLINK_XFRM};
+use netlink_sys::{AsyncSocket as _, AsyncSocketExt as _, TokioSocket};
+use postern_host::error::{HostError, errno};
+use tokio::sync::mpsc;
+
+use crate::netlink::parse;
+
+/// What changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    /// A link came, went or changed. Look at the routes too: they go with it without an event.
+    Link,
+    /// An address came or went.
+    Address,
+    /// A route came or went.
+    Route,
+    /// A routing rule came or went.
+    Rule,
+    /// Somebody changed an nft ruleset; our own changes are seen too.
+    Firewall,
+    /// Somebody changed XFRM policies.
+    Lock,
+    /// Events were lost: look at everything.
+    Resync,
+}
+
+/// `RTNLGRP_LINK`, the two of `IFADDR`, of `ROUTE` and of `RULE`.
+const ROUTE_GROUPS: [u32; 7] = [1, 5, 9, 7, 11, 8, 19];
+/// `XFRMNLGRP_POLICY`.
+const XFRM_GROUPS: [u32; 1] = [4];
+/// `NFNLGRP_NFTABLES`.
+const NETFILTER_GROUPS: [u32; 1] = [7];
+/// Room for bursts; what does not fit is told as one [`Change::Resync`] of the socket's own.
+const ROOM: usize = 1024;
+
+/// Watches the namespace of the calling thread until the receiver is dropped.
+///
+/// # Errors
+/// [`HostError::Watch`] with the family that cannot be watched.
+pub fn watch() -> Result<mpsc::Receiver<Change>, HostError> {
+    let (sender, receiver) = mpsc::channel(ROOM);
+    let families: [(&str, isize, &[u32], fn(u16) -> Option<Change>); 3] = [
+        ("NETLINK_ROUTE", NETLINK_ROUTE, &ROUTE_GROUPS, of_route),
+        ("NETLINK_XFRM", NETLINK_XFRM, &XFRM_GROUPS, of_xfrm),
+        ("NETLINK_NETFILTER", NETLINK_NETFILTER, &NETFILTER_GROUPS, of_netfilter),
+    ];
+    for (group, protocol, groups, meaning) in families {
+        let socket = listen(protocol, groups).map_err(|error| HostError::Watch { group, source: error.into() })?;
+        tokio::spawn(pass_on(socket, meaning, sender.clone()));
+    }
+    Ok(receiver)
+}
+
+fn listen(protocol: isize, groups: &[u32]) -> io::Result<TokioSocket> {
+    let mut socket = TokioSocket::new(protocol)?;
+    socket.socket_mut().bind_auto()?;
+    for group in groups {
+        socket.socket_mut().add_membership(*group)?;
+    }
+    Ok(socket)
+}
+
+async fn pass_on(socket: TokioSocket, meaning: fn(u16) -> Option<Change>, sender: mpsc::Sender<Change>) {
+    loop {
+        let changes = tokio::select! {
+            received = socket.recv_from_full() => match received {
+                Ok((datagram, _)) => of_datagram(&datagram, meaning),
+                Err(error) if error.raw_os_error() == Some(errno::ENOBUFS) => vec![Change::Resync],
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "a watch of the kernel ended");
+                    let _ = sender.send(Change::Resync).await;
+                    return;
+                }
+            },
+            () = sender.closed() => return,
+        };
+        for change in changes {
+            if sender.send(change).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Changes of a datagram, each kind once.
+fn of_datagram(datagram: &[u8], meaning: fn(u16) -> Option<Change>) -> Vec<Change> {
+    let mut out: Vec<Change> = parse(datagram).iter().filter_map(|(_, message)| meaning(message.kind)).collect();
+    out.sort_unstable();
+    out.dedup();
+    out
+}
+
+const fn of_route(kind: u16) -> Option<Change> {
+    match kind {
+        16 | 17 => Some(Change::Link),
+        20 | 21 => Some(Change::Address),
+        24 | 25 => Some(Change::Route),
+        32 | 33 => Some(Change::Rule),
+        _ => None,
+    }
+}
+
+const fn of_xfrm(_kind: u16) -> Option<Change> {
+    Some(Change::Lock)
+}
+
+const fn of_netfilter(_kind: u16) -> Option<Change> {
+    Some(Change::Firewall)
+}
