@@ -63,6 +63,8 @@ fn one<K: CustomResourceExt>(
 ) -> Result<Definition, serde_json::Error> {
     let mut object = serde_json::to_value(K::crd())?;
     tidy(&mut object["spec"]["versions"][0]["schema"]["openAPIV3Schema"]);
+    // Another crate of a build may switch serde_json to insertion order; what is committed must not depend on it.
+    object.sort_all_objects();
     Ok(Definition {
         kind,
         plural,

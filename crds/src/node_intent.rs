@@ -46,13 +46,15 @@ pub const PAYLOAD_LIMIT: usize = 716_800;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.serial >= oldSelf.serial")
-    .message("serial must not fall; read the object again and write a higher serial with its resourceVersion"))]
+    .message("serial must not fall; read the object again and write a higher serial with its resourceVersion").field_path(".serial"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.keySet) || (has(self.keySet) && self.keySet.version >= oldSelf.keySet.version)")
-    .message("keySet.version must not fall and keySet must not go; write a higher version"))]
-#[x_kube(validation = Rule::new("self.serial != oldSelf.serial || (self.nodeUID == oldSelf.nodeUID && has(self.notAfter) == has(oldSelf.notAfter) && (!has(self.notAfter) || self.notAfter == oldSelf.notAfter) && has(self.envelope) == has(oldSelf.envelope) && (!has(self.envelope) || self.envelope == oldSelf.envelope))")
-    .message("nodeUID, notAfter and envelope change together with a higher serial only; write the new serial"))]
+    .message("keySet.version must not fall and keySet must not go; write a higher version").field_path(".keySet"))]
+#[x_kube(validation = Rule::new("self.serial != oldSelf.serial || (self.nodeUID == oldSelf.nodeUID && has(self.notAfter) == has(oldSelf.notAfter) && (!has(self.notAfter) || self.notAfter == oldSelf.notAfter) && has(self.envelope) == has(oldSelf.envelope) && (!has(self.envelope) || (self.envelope.payload == oldSelf.envelope.payload && self.envelope.payloadType == oldSelf.envelope.payloadType)))")
+    .message("nodeUID, notAfter and the envelope's payload change together with a higher serial only; write the new serial").field_path(".serial"))]
+#[x_kube(validation = Rule::new("self.serial != oldSelf.serial || (has(self.keySet) && (!has(oldSelf.keySet) || self.keySet.version != oldSelf.keySet.version)) || !has(self.envelope) || !has(oldSelf.envelope) || self.envelope.signatures == oldSelf.envelope.signatures")
+    .message("the envelope's signatures change together with a higher serial or a higher keySet.version only; write one of them").field_path(".envelope"))]
 #[x_kube(validation = Rule::new("!has(self.keySet) || !has(oldSelf.keySet) || self.keySet.version != oldSelf.keySet.version || self.keySet == oldSelf.keySet")
-    .message("keySet changes together with a higher keySet.version only; write the new version"))]
+    .message("keySet changes together with a higher keySet.version only; write the new version").field_path(".keySet"))]
 pub struct NodeIntentSpec {
     /// UID of the Node object that the document is for.
     #[serde(rename = "nodeUID")]

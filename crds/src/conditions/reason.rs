@@ -41,11 +41,14 @@ vocabulary! {
 
         // Why nothing leaves.
         NoExit: "No exit of the policy works now; its pods are blocked.",
+        ExitLost: "The exit does not answer; the next one is tried, and nothing leaves meanwhile.",
         NoPeerKey: "The WireGuard key of the client or of the gateway is not known yet.",
         NoTunnel: "The node can make no tunnel: neither kernel WireGuard nor a TUN device.",
         NoHandshake: "The tunnel has no recent handshake with the exit.",
         NoClass: "The pod is not in the applied intent yet; its way out is held.",
-        NamespaceDenies: "The namespace is labelled to deny and no policy selects the pod.",
+        PolicyRefused: "The policy is not accepted and was never in force, so its pods are blocked.",
+        RefNotResolved: "The policy names something that does not exist or may not be used, so its pods are blocked.",
+        NamespaceDeny: "The namespace is labelled to deny and no policy selects the pod.",
         LeaseExpired: "The intent ran out and the kernel's lease with it; nothing leaves until a fresh one comes.",
         FailedOpen: "No exit works and the policy allows the node's uplink.",
         Released: "The node was released: its pods leave by its uplink.",
@@ -58,6 +61,7 @@ vocabulary! {
         NoGuard: "The nft tables cannot be written, so that the guard is impossible.",
         NoSecondLock: "The kernel has no XFRM, or IPsec is in use, or the setting is off.",
         TransactionFailed: "The kernel refused a change; what was in force before stays whole.",
+        ApplyFailed: "A step on the host failed; what was not reached stays blocked.",
         Mismatch: "What was read back differs from what was written.",
         Repaired: "Somebody changed or removed an owned object; it was put back.",
         NotSealed: "The guard is not in place yet.",

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.action == 'Allow' || !self.to.exists(t, has(t.fqdn))")
-    .message("a name can only be allowed, because a denied name is still reachable by its address; use action Allow, or deny a cidr"))]
+    .message("a name can only be allowed, because a denied name is still reachable by its address; use action Allow, or deny a cidr").field_path(".action"))]
 pub struct PolicyRule {
     /// Name of the rule in explanations and logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,11 +63,11 @@ pub struct Destination {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.protocol != 'ICMP' || (!has(self.port) && !has(self.endPort))")
-    .message("ICMP has no ports; leave port and endPort out"))]
+    .message("ICMP has no ports; leave port and endPort out").field_path(".port"))]
 #[x_kube(validation = Rule::new("!has(self.endPort) || has(self.port)")
-    .message("endPort needs port, the first port of the range"))]
+    .message("endPort needs port, the first port of the range").field_path(".port"))]
 #[x_kube(validation = Rule::new("!has(self.endPort) || !has(self.port) || self.endPort >= self.port")
-    .message("endPort must not be below port; exchange the two"))]
+    .message("endPort must not be below port; exchange the two").field_path(".endPort"))]
 pub struct PortRange {
     /// Protocol; ICMP stands for ICMPv6 as well.
     pub protocol: Protocol,

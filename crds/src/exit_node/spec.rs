@@ -19,6 +19,7 @@ use super::{ExitNodeStatus, External, Gateway};
     category = "postern",
     status = "ExitNodeStatus",
     derive = "PartialEq",
+    derive = "Default",
     doc = "ExitNode is where the traffic of selected pods leaves: gateway nodes of the cluster, or an external WireGuard server.",
     printcolumn(
         name = "Ready",
@@ -62,9 +63,9 @@ use super::{ExitNodeStatus, External, Gateway};
 #[x_kube(validation = Rule::new("has(self.gateway) != has(self.external)")
     .message("write exactly one of gateway (nodes of this cluster) and external (a WireGuard server)"))]
 #[x_kube(validation = Rule::new("!self.paths.exists(p, p == 'Relay') || has(self.relay)")
-    .message("path Relay needs relay.nodeSelector; write it, or leave Relay out of paths"))]
+    .message("path Relay needs relay.nodeSelector; write it, or leave Relay out of paths").field_path(".relay"))]
 #[x_kube(validation = Rule::new("!has(self.relay) || self.paths.exists(p, p == 'Relay')")
-    .message("relay is used by path Relay only; add Relay to paths, or leave relay out"))]
+    .message("relay is used by path Relay only; add Relay to paths, or leave relay out").field_path(".relay"))]
 pub struct ExitNodeSpec {
     /// The exit is a node of this cluster. Exactly one of gateway and external.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -228,7 +229,7 @@ pub enum Failback {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("(self.from == 'Selector') == has(self.selector)")
-    .message("from Selector needs selector, and from All takes none"))]
+    .message("from Selector needs selector, and from All takes none").field_path(".selector"))]
 pub struct AllowedNamespaces {
     /// All namespaces, or those that the selector chooses by their labels.
     #[serde(default)]

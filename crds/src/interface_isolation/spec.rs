@@ -107,7 +107,7 @@ pub struct Domain {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.accessPoint != self.upstream")
-    .message("accessPoint and upstream must be two interfaces; name the one that serves clients and the one that reaches the network"))]
+    .message("accessPoint and upstream must be two interfaces; name the one that serves clients and the one that reaches the network").field_path(".upstream"))]
 pub struct HotspotException {
     /// The interface that serves clients.
     #[schemars(schema_with = "crate::schema::text::interface")]

@@ -172,7 +172,7 @@ pub fn reason(_: &mut SchemaGenerator) -> Schema {
 /// A short text that names one thing on a node: an object, a scope, a kernel release.
 #[must_use]
 pub fn token(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "maxLength": 320})
+    json_schema!({"type": "string", "maxLength": 640})
 }
 
 /// Key ids of signing keys: up to 16.
