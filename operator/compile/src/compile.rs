@@ -70,7 +70,6 @@ pub fn compile(snapshot: &Snapshot) -> Compilation {
     let restored = restored(&index, &mut gate);
     let context = Context {
         index: &index,
-        contenders: &contenders,
         exits: &exits,
         plans: &plans,
         assignment: &assignment,

@@ -19,7 +19,6 @@ use crate::assign::Assignment;
 use crate::index::Index;
 use crate::pins::Keys;
 use crate::resolve::{Exits, Plans};
-use crate::select::Contenders;
 
 pub(crate) use cluster::Shared;
 pub(crate) use node::{NodePlan, clients};
@@ -27,7 +26,6 @@ pub(crate) use node::{NodePlan, clients};
 /// Everything that a body is made of.
 pub(crate) struct Context<'a> {
     pub(crate) index: &'a Index<'a>,
-    pub(crate) contenders: &'a Contenders<'a>,
     pub(crate) exits: &'a Exits<'a>,
     pub(crate) plans: &'a Plans<'a>,
     pub(crate) assignment: &'a Assignment<'a>,

@@ -3,5 +3,5 @@
 mod exit;
 mod policy;
 
-pub(crate) use exit::{ActiveExit, ExitState, Exits, Offer, Users};
-pub(crate) use policy::{Plan, PlannedWay, Plans, Rules, RulesSource};
+pub(crate) use exit::{ActiveExit, ExitState, Exits};
+pub(crate) use policy::{Plan, PlannedWay, Plans, RulesSource};

@@ -1,0 +1,97 @@
+//! What can go wrong with files.
+
+use std::io;
+use std::path::PathBuf;
+
+use postern_compile::intake::IntakeError;
+use postern_intent::sign::SignError;
+use thiserror::Error;
+
+/// Why a run published nothing. What is published stays in force.
+#[derive(Debug, Error)]
+pub enum FilesError {
+    /// A file or folder cannot be read.
+    #[error("{path:?} cannot be read")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("{path:?} cannot be written")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file is no YAML.
+    #[error("{path:?} is not valid YAML")]
+    Yaml {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<serde_saphyr::Error>,
+    },
+    /// A document is no object of its kind.
+    #[error("document {document} of {path:?} is no valid {kind}")]
+    Document {
+        /// The file.
+        path: PathBuf,
+        /// Which of its documents, from 1.
+        document: usize,
+        /// The kind that it says it is.
+        kind: String,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Two documents are about one object.
+    #[error("{object} stands twice in the manifests, the second time in {path:?}")]
+    Duplicate {
+        /// Kind, namespace and name.
+        object: String,
+        /// The file of the second one.
+        path: PathBuf,
+    },
+    /// An object without what every object has.
+    #[error("an object cannot be taken in")]
+    Intake(#[source] IntakeError),
+    /// The state or another file of our own is damaged.
+    #[error("{path:?} is damaged")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Something cannot be written as JSON.
+    #[error("the content of {path:?} cannot be serialized")]
+    Serialize {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A body cannot be signed.
+    #[error("the intent of node {node} cannot be signed")]
+    Sign {
+        /// The node.
+        node: String,
+        /// Why.
+        #[source]
+        source: SignError,
+    },
+}
+
+impl From<IntakeError> for FilesError {
+    fn from(error: IntakeError) -> Self {
+        Self::Intake(error)
+    }
+}

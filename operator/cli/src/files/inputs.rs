@@ -1,0 +1,162 @@
+//! Everything that a compile on files reads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use postern_compile::gate::Approval;
+use postern_compile::snapshot::{Definitions, Report, Settings, Snapshot};
+use postern_compile::intake;
+use postern_crds::NodeReport;
+use postern_intent::{Body, NodeName};
+use serde::{Deserialize, Serialize};
+
+use super::error::FilesError;
+use super::identity::Registrar;
+use super::manifests::Objects;
+use super::state::State;
+use super::write::{entries, read_optional};
+
+/// Where the inputs are.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// Manifests: a file or a folder.
+    pub manifests: PathBuf,
+    /// Reports: a folder.
+    pub reports: Option<PathBuf>,
+    /// Approvals: a file.
+    pub approvals: Option<PathBuf>,
+}
+
+/// What was read.
+#[derive(Debug)]
+pub struct Inputs {
+    /// For the compiler.
+    pub snapshot: Snapshot,
+    /// Reports that were passed over, with the reason: a node that writes nonsense stops nobody else.
+    pub ignored_reports: BTreeMap<PathBuf, String>,
+}
+
+/// The content of `approvals.yaml`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Approvals {
+    #[serde(default)]
+    approvals: Vec<Approval>,
+}
+
+impl Inputs {
+    /// Reads everything. Identities that objects lack are taken from the state and kept there.
+    ///
+    /// # Errors
+    /// [`FilesError`].
+    pub fn read(
+        sources: &Sources,
+        state: &mut State,
+        previous: BTreeMap<NodeName, Body>,
+        settings: Settings,
+        now: Timestamp,
+    ) -> Result<Self, FilesError> {
+        let mut objects = Objects::read(&sources.manifests)?;
+        add_namespaces(&mut objects, state);
+        identify(&mut objects, state, now);
+        let (reports, ignored_reports) = match &sources.reports {
+            Some(folder) => read_reports(folder)?,
+            None => Default::default(),
+        };
+        let approvals = sources.approvals.as_deref().map(read_approvals).transpose()?.unwrap_or_default();
+        let pods = objects.pods.iter().map(intake::pod).collect::<Result<Vec<_>, _>>()?;
+        let policies = objects.policies.iter().map(|object| intake::policy(object, &settings.ceiling));
+        let snapshot = Snapshot {
+            now,
+            exits: objects.exits.iter().map(intake::exit).collect::<Result<_, _>>()?,
+            policies: policies.collect::<Result<_, _>>()?,
+            nodes: objects.nodes.iter().map(intake::node).collect::<Result<_, _>>()?,
+            pods: pods.into_iter().flatten().collect(),
+            namespaces: objects.namespaces.iter().map(intake::namespace).collect::<Result<_, _>>()?,
+            reports,
+            previous,
+            memory: state.memory.clone(),
+            approvals,
+            definitions: Definitions::Serving,
+            settings,
+        };
+        Ok(Self { snapshot, ignored_reports })
+    }
+}
+
+/// Files need not say that a namespace exists. One that denied and whose file is gone is not made up again: nothing
+/// loosens by a missing file.
+fn add_namespaces(objects: &mut Objects, state: &State) {
+    let named: BTreeSet<String> =
+        objects.namespaces.iter().filter_map(|namespace| namespace.metadata.name.clone()).collect();
+    let denied: BTreeSet<&str> = state.memory.deny.iter().map(postern_intent::Namespace::as_str).collect();
+    let of_pods = objects.pods.iter().filter_map(|pod| pod.metadata.namespace.clone());
+    let of_policies = objects.policies.iter().filter_map(|policy| policy.metadata.namespace.clone());
+    let missing: BTreeSet<String> = of_pods
+        .chain(of_policies)
+        .filter(|name| !named.contains(name) && !denied.contains(name.as_str()))
+        .collect();
+    objects.namespaces.extend(missing.into_iter().map(|name| v1::Namespace {
+        metadata: ObjectMeta { name: Some(name), ..ObjectMeta::default() },
+        ..v1::Namespace::default()
+    }));
+}
+
+fn identify(objects: &mut Objects, state: &mut State, now: Timestamp) {
+    let mut registrar = Registrar::new(&mut state.identities, now);
+    for exit in &mut objects.exits {
+        registrar.identify("ExitNode", &mut exit.metadata, &exit.spec);
+    }
+    for policy in &mut objects.policies {
+        registrar.identify("EgressPolicy", &mut policy.metadata, &policy.spec);
+    }
+    for node in &mut objects.nodes {
+        registrar.identify("Node", &mut node.metadata, &());
+    }
+    for pod in &mut objects.pods {
+        registrar.identify("Pod", &mut pod.metadata, &());
+    }
+    registrar.finish();
+}
+
+type Reports = (Vec<Report>, BTreeMap<PathBuf, String>);
+
+/// Reads `<node>.json` of every node. A file speaks for the node that it is named after and for no other.
+fn read_reports(folder: &Path) -> Result<Reports, FilesError> {
+    let mut reports = Vec::new();
+    let mut ignored = BTreeMap::new();
+    for path in entries(folder)?.into_iter().filter(|path| path.extension().is_some_and(|end| end == "json")) {
+        let Some(json) = read_optional(&path)? else { continue };
+        let parsed = serde_json::from_slice::<NodeReport>(&json)
+            .map_err(|error| error.to_string())
+            .and_then(|object| intake::report(&object).map_err(|error| error.to_string()));
+        match parsed {
+            Ok(report) if path.file_stem().is_some_and(|stem| stem == report.node.as_str()) => reports.push(report),
+            Ok(report) => {
+                ignored.insert(path, format!("it speaks for node {}", report.node));
+            }
+            Err(reason) => {
+                ignored.insert(path, reason);
+            }
+        }
+    }
+    Ok((reports, ignored))
+}
+
+/// Reads approvals; none if there is no such file.
+///
+/// # Errors
+/// [`FilesError::Read`] or [`FilesError::Yaml`].
+pub fn read_approvals(path: &Path) -> Result<Vec<Approval>, FilesError> {
+    let Some(yaml) = read_optional(path)? else { return Ok(Vec::new()) };
+    let text = String::from_utf8_lossy(&yaml);
+    if text.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let parsed: Approvals = serde_saphyr::from_str(&text)
+        .map_err(|source| FilesError::Yaml { path: path.to_owned(), source: Box::new(source) })?;
+    Ok(parsed.approvals)
+}

@@ -1,0 +1,132 @@
+//! Manifests: YAML or JSON files with any number of documents.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::api::core::v1;
+use postern_crds::{EgressPolicy, ExitNode, InterfaceIsolation};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::error::FilesError;
+use super::write::entries;
+
+/// Everything that manifests hold, of the kinds that are looked at. Others, such as a Deployment beside a policy,
+/// are passed over.
+#[derive(Debug, Clone, Default)]
+pub struct Objects {
+    /// Exits.
+    pub exits: Vec<ExitNode>,
+    /// Policies.
+    pub policies: Vec<EgressPolicy>,
+    /// Isolations.
+    pub isolations: Vec<InterfaceIsolation>,
+    /// Nodes.
+    pub nodes: Vec<v1::Node>,
+    /// Pods.
+    pub pods: Vec<v1::Pod>,
+    /// Namespaces.
+    pub namespaces: Vec<v1::Namespace>,
+}
+
+/// One document and where it stands.
+struct Document {
+    path: PathBuf,
+    position: usize,
+    value: Value,
+}
+
+impl Objects {
+    /// Reads a file, or every `.yaml`, `.yml` and `.json` file below a folder.
+    ///
+    /// # Errors
+    /// [`FilesError`] of the first file that cannot be read or understood: half of the manifests is not what anybody
+    /// asked for.
+    pub fn read(path: &Path) -> Result<Self, FilesError> {
+        let mut objects = Self::default();
+        let mut seen = BTreeSet::new();
+        for file in files(path)? {
+            for document in documents(&file)? {
+                objects.take(document, &mut seen)?;
+            }
+        }
+        Ok(objects)
+    }
+
+    fn take(&mut self, document: Document, seen: &mut BTreeSet<String>) -> Result<(), FilesError> {
+        let text = |value: &Value, field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (version, kind) = (text(&document.value, "apiVersion"), text(&document.value, "kind"));
+        let metadata = document.value.get("metadata").cloned().unwrap_or_default();
+        let object = format!("{kind} {}/{}", text(&metadata, "namespace"), text(&metadata, "name"));
+        let of = |expected: &str| version == expected;
+        let own = postern_crds::names::API_VERSION;
+        match kind.as_str() {
+            "ExitNode" if of(own) => self.exits.push(document.parse(&kind)?),
+            "EgressPolicy" if of(own) => self.policies.push(document.parse(&kind)?),
+            "InterfaceIsolation" if of(own) => self.isolations.push(document.parse(&kind)?),
+            "Node" if of("v1") => self.nodes.push(document.parse(&kind)?),
+            "Pod" if of("v1") => self.pods.push(document.parse(&kind)?),
+            "Namespace" if of("v1") => self.namespaces.push(document.parse(&kind)?),
+            _ => return Ok(()),
+        }
+        if seen.insert(object.clone()) { Ok(()) } else { Err(FilesError::Duplicate { object, path: document.path }) }
+    }
+}
+
+impl Document {
+    fn parse<T: DeserializeOwned>(&self, kind: &str) -> Result<T, FilesError> {
+        serde_json::from_value(self.value.clone()).map_err(|source| FilesError::Document {
+            path: self.path.clone(),
+            document: self.position,
+            kind: kind.to_owned(),
+            source,
+        })
+    }
+}
+
+fn files(path: &Path) -> Result<Vec<PathBuf>, FilesError> {
+    if path.is_file() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut found = Vec::new();
+    for entry in entries(path)? {
+        let extension = entry.extension().and_then(|extension| extension.to_str());
+        if entry.is_dir() {
+            found.extend(files(&entry)?);
+        } else if matches!(extension, Some("yaml" | "yml" | "json")) {
+            found.push(entry);
+        }
+    }
+    Ok(found)
+}
+
+fn documents(path: &Path) -> Result<Vec<Document>, FilesError> {
+    let text =
+        fs::read_to_string(path).map_err(|source| FilesError::Read { path: path.to_owned(), source })?;
+    let values = parse_yaml(&text).map_err(|source| FilesError::Yaml { path: path.to_owned(), source })?;
+    let mut documents = Vec::new();
+    for (position, value) in values.into_iter().enumerate() {
+        let position = position + 1;
+        // `kubectl get -o yaml` puts many objects into one list.
+        let is_list = value.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
+        match value.get("items").and_then(Value::as_array) {
+            Some(items) if is_list => documents.extend(
+                items.iter().map(|item| Document { path: path.to_owned(), position, value: item.clone() }),
+            ),
+            _ => documents.push(Document { path: path.to_owned(), position, value }),
+        }
+    }
+    Ok(documents)
+}
+
+/// Parses YAML of many documents.
+fn parse_yaml(text: &str) -> Result<Vec<Value>, Box<serde_saphyr::Error>> {
+    let mut budget = serde_saphyr::Budget::default();
+    // A cluster of a few thousand pods in one file passes the default of 250 000 nodes.
+    budget.max_nodes = 50_000_000;
+    budget.max_events = 100_000_000;
+    // Kubernetes reads YAML 1.2 booleans only: the label value `on` is a text.
+    let options = serde_saphyr::options! { strict_booleans: true, budget: Some(budget) };
+    serde_saphyr::from_multiple_with_options(text, options).map_err(Box::new)
+}

@@ -1,0 +1,24 @@
+//! A folder instead of an API server: `manifests/`, `reports/<node>.json` and `approvals.yaml` in;
+//! `intents/<node>/intent.dsse.json` and `verdicts.json` out.
+//!
+//! What the publisher has to know from one run to the next is in `publisher/`: its own copies of the envelopes,
+//! because somebody else may write into `intents/`, and `state.json`.
+
+mod error;
+mod folder;
+mod identity;
+mod inputs;
+mod manifests;
+mod published;
+mod publish;
+mod state;
+mod write;
+
+pub use error::FilesError;
+pub use folder::Folder;
+pub use inputs::{Inputs, Sources, read_approvals};
+pub use manifests::Objects;
+pub use publish::{PublishOptions, PublishOutcome, publish_once};
+pub use published::{open_envelope, read_envelopes};
+pub use state::State;
+pub use write::write_atomically;

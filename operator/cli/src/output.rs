@@ -1,0 +1,1 @@
+//! Tables for people, JSON and YAML for programs.
