@@ -1,0 +1,35 @@
+//! `postern-cni`: called by the container runtime with the verb in the environment and the
+//! network configuration on stdin (CNI specification 1.1.0, section 2).
+
+use std::{
+    io::{Read, Write},
+    process::ExitCode,
+};
+
+use postern_cni::{CniError, Environment, ErrorReport, Outcome, SpecVersion, run};
+
+fn main() -> ExitCode {
+    let environment = Environment::from_lookup(|name| std::env::var(name).ok());
+    let mut input = Vec::new();
+    let outcome = match std::io::stdin().lock().read_to_end(&mut input) {
+        Ok(_) => run(&environment, &input),
+        Err(source) => Err(ErrorReport::new(
+            SpecVersion::LATEST,
+            &CniError::Input { source },
+        )),
+    };
+    let (text, code) = match outcome {
+        Ok(Outcome::Silent) => (String::new(), ExitCode::SUCCESS),
+        Ok(Outcome::Print(text)) => (text, ExitCode::SUCCESS),
+        Err(report) => (report.to_json(), ExitCode::FAILURE),
+    };
+    let mut stdout = std::io::stdout().lock();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Ok(()) => code,
+        // A runtime that does not read its answer must not take it for a success.
+        Err(_) => ExitCode::FAILURE,
+    }
+}

@@ -1,0 +1,204 @@
+//! What plugin and agent say to each other: one JSON request line, one JSON response line, one
+//! exchange a connection.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// A request, told apart by its `verb`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb")]
+pub enum Request {
+    /// A pod's interface was made; the pod starts when this is answered with [`Response::Done`].
+    #[serde(rename = "cni-add")]
+    Add(Add),
+    /// Is the binding still what ADD made?
+    #[serde(rename = "cni-check")]
+    Check(Check),
+    /// The interface goes.
+    #[serde(rename = "cni-del")]
+    Del(Attachment),
+    /// Every container that is not named is gone.
+    #[serde(rename = "cni-gc")]
+    Gc(Gc),
+    /// Could an ADD be honoured now?
+    #[serde(rename = "cni-status")]
+    Status,
+}
+
+/// Which pod has which addresses behind which host interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Add {
+    /// The sandbox's container.
+    pub container_id: String,
+    /// The interface's name inside the pod.
+    pub ifname: String,
+    /// Path of the pod's network namespace.
+    pub netns: String,
+    /// The pod's Kubernetes namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub name: String,
+    /// The pod's UID.
+    pub uid: String,
+    /// The pod's addresses of both families, at least one.
+    pub addresses: Vec<IpAddr>,
+    /// The host's end of the pod's interface, where the previous plugin names it.
+    pub host_interface: Option<String>,
+    /// The MAC address of the pod's interface, where the previous plugin names it.
+    pub mac: Option<String>,
+}
+
+/// What CHECK asks to be true.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Check {
+    /// The sandbox's container.
+    pub container_id: String,
+    /// The interface's name inside the pod.
+    pub ifname: String,
+    /// The addresses that ADD was given.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// One interface of one container.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attachment {
+    /// The sandbox's container.
+    pub container_id: String,
+    /// The interface's name inside the pod.
+    pub ifname: String,
+}
+
+/// The containers that still exist.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Gc {
+    /// Containers of this network; bindings of all others may go.
+    pub valid_container_ids: Vec<String>,
+}
+
+/// The agent's answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Line", try_from = "Line")]
+pub enum Response {
+    /// It is done, or it is so.
+    Done,
+    /// It is not.
+    Refused(Refusal),
+}
+
+/// Why the agent did not do it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// An error code of the CNI specification, for example 11 (try again later).
+    pub code: u32,
+    /// One word for programs, for example `NotSealed`.
+    pub reason: String,
+    /// A sentence for people.
+    pub message: String,
+}
+
+/// The response as it stands on the wire: `{"ok":true}` or `{"ok":false,"code":..,..}`. Fields
+/// that are not known are ignored, so that the agent may say more.
+#[derive(Clone, Serialize, Deserialize)]
+struct Line {
+    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+}
+
+/// A refusal without a code or a reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a refusal needs code, reason and message")]
+pub struct IncompleteRefusal;
+
+impl From<Response> for Line {
+    fn from(response: Response) -> Self {
+        match response {
+            Response::Done => Self {
+                ok: true,
+                code: None,
+                reason: None,
+                message: None,
+            },
+            Response::Refused(Refusal {
+                code,
+                reason,
+                message,
+            }) => Self {
+                ok: false,
+                code: Some(code),
+                reason: Some(reason),
+                message: Some(message),
+            },
+        }
+    }
+}
+
+impl TryFrom<Line> for Response {
+    type Error = IncompleteRefusal;
+
+    fn try_from(line: Line) -> Result<Self, IncompleteRefusal> {
+        match line {
+            Line { ok: true, .. } => Ok(Self::Done),
+            Line {
+                ok: false,
+                code: Some(code),
+                reason: Some(reason),
+                message: Some(message),
+            } => Ok(Self::Refused(Refusal {
+                code,
+                reason,
+                message,
+            })),
+            Line { ok: false, .. } => Err(IncompleteRefusal),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_stand_on_the_wire_under_their_verbs() {
+        let status = serde_json::to_string(&Request::Status).unwrap();
+        assert_eq!(status, r#"{"verb":"cni-status"}"#);
+        let del = Request::Del(Attachment {
+            container_id: "c1".to_owned(),
+            ifname: "eth0".to_owned(),
+        });
+        let text = serde_json::to_string(&del).unwrap();
+        assert_eq!(
+            text,
+            r#"{"verb":"cni-del","containerId":"c1","ifname":"eth0"}"#
+        );
+        assert_eq!(serde_json::from_str::<Request>(&text).unwrap(), del);
+    }
+
+    #[test]
+    fn responses_stand_on_the_wire_with_their_reason_and_may_say_more() {
+        let refused = Response::Refused(Refusal {
+            code: 11,
+            reason: "NotSealed".to_owned(),
+            message: "the guard is not in place".to_owned(),
+        });
+        let text =
+            r#"{"ok":false,"code":11,"reason":"NotSealed","message":"the guard is not in place"}"#;
+        assert_eq!(serde_json::to_string(&refused).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Response>(text).unwrap(), refused);
+        let more = r#"{"ok":true,"class":"held"}"#;
+        assert_eq!(
+            serde_json::from_str::<Response>(more).unwrap(),
+            Response::Done
+        );
+        assert!(serde_json::from_str::<Response>(r#"{"ok":false}"#).is_err());
+    }
+}
