@@ -58,7 +58,8 @@ impl Cgroup {
     /// Whether a live process is in the group or below it. A group that does not exist has none.
     #[must_use]
     pub fn populated(&self) -> bool {
-        fs::read_to_string(self.path.join("cgroup.events")).is_ok_and(|text| text.contains("populated 1"))
+        fs::read_to_string(self.path.join("cgroup.events"))
+            .is_ok_and(|text| text.contains("populated 1"))
     }
 
     /// The live processes of the group itself, as numbers in the reader's PID namespace.
@@ -82,7 +83,11 @@ impl Cgroup {
         while self.populated() {
             if start.elapsed() > KILL_DEADLINE {
                 let what = format!("the end of every process in {}", self.path.display());
-                return Err(LabError::Timeout { what, seconds: KILL_DEADLINE.as_secs_f64(), detail: String::new() });
+                return Err(LabError::Timeout {
+                    what,
+                    seconds: KILL_DEADLINE.as_secs_f64(),
+                    detail: String::new(),
+                });
             }
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -94,10 +99,20 @@ fn hierarchy() -> Result<PathBuf, LabError> {
     let mounts = Path::new("/proc/self/mounts");
     let text = fs::read_to_string(mounts).map_err(LabError::file("read", mounts))?;
     let mut fields = text.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-    fields.find(|mount| mount.get(2) == Some(&"cgroup2")).map(|mount| PathBuf::from(mount[1])).ok_or_else(|| {
-        let source = std::io::Error::new(std::io::ErrorKind::NotFound, "no cgroup2 hierarchy is mounted");
-        LabError::File { act: "find the control groups in", path: mounts.to_owned(), source }
-    })
+    fields
+        .find(|mount| mount.get(2) == Some(&"cgroup2"))
+        .map(|mount| PathBuf::from(mount[1]))
+        .ok_or_else(|| {
+            let source = std::io::Error::new(
+                std::io::ErrorKind::NotFound,
+                "no cgroup2 hierarchy is mounted",
+            );
+            LabError::File {
+                act: "find the control groups in",
+                path: mounts.to_owned(),
+                source,
+            }
+        })
 }
 
 /// A folder of the cgroup file system is removed with rmdir alone; its files are not unlinked.

@@ -35,7 +35,7 @@ pub struct Chain<'a> {
 ///
 /// `wanted` asks for particular addresses, as a runtime does that restores a pod.
 #[must_use]
-pub fn bridge_network(ranges: [String; 2], data: &Path, wanted: &[IpAddr]) -> Value {
+pub fn bridge_network(ranges: &[String; 2], data: &Path, wanted: &[IpAddr]) -> Value {
     let mut network = json!({
         "type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": true, "hairpinMode": true,
         "ipam": {
@@ -60,8 +60,13 @@ impl Chain<'_> {
         for (program, config) in &self.plugins {
             result = self.call("ADD", program, config, &result)?;
         }
-        let addresses = result.get("ips").and_then(Value::as_array).into_iter().flatten();
-        let addresses = addresses.filter_map(|ip| ip.get("address")?.as_str()?.split('/').next()?.parse().ok());
+        let addresses = result
+            .get("ips")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
+        let addresses =
+            addresses.filter_map(|ip| ip.get("address")?.as_str()?.split('/').next()?.parse().ok());
         let mut addresses: Vec<IpAddr> = addresses.collect();
         addresses.sort();
         Ok(addresses)
@@ -78,7 +83,13 @@ impl Chain<'_> {
         Ok(())
     }
 
-    fn call(&self, verb: &'static str, program: &Path, config: &Value, before: &Value) -> Result<Value, LabError> {
+    fn call(
+        &self,
+        verb: &'static str,
+        program: &Path,
+        config: &Value,
+        before: &Value,
+    ) -> Result<Value, LabError> {
         let mut input = config.clone();
         input["cniVersion"] = json!("1.0.0");
         input["name"] = json!("lab");
@@ -86,21 +97,51 @@ impl Chain<'_> {
             input["prevResult"] = before.clone();
         }
         let mut command: Command = self.node.command(program);
-        command.env("CNI_COMMAND", verb).env("CNI_CONTAINERID", &self.container).env("CNI_NETNS", &self.sandbox);
-        command.env("CNI_IFNAME", "eth0").env("CNI_PATH", PLUGIN_FOLDER).env("CNI_ARGS", &self.args);
+        command
+            .env("CNI_COMMAND", verb)
+            .env("CNI_CONTAINERID", &self.container)
+            .env("CNI_NETNS", &self.sandbox);
+        command
+            .env("CNI_IFNAME", "eth0")
+            .env("CNI_PATH", PLUGIN_FOLDER)
+            .env("CNI_ARGS", &self.args);
         let output = command::output(&mut command, Some(&input.to_string()))?;
         let said = String::from_utf8_lossy(&output.stdout);
-        let plugin = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let plugin = program
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         if output.status.success() {
             let empty = said.trim().is_empty();
-            let parsed = if empty { Ok(Value::Null) } else { serde_json::from_str(&said) };
+            let parsed = if empty {
+                Ok(Value::Null)
+            } else {
+                serde_json::from_str(&said)
+            };
             return parsed.map_err(LabError::json(format!("the answer of CNI plugin {plugin}")));
         }
         let answer: Value = serde_json::from_str(&said).unwrap_or(Value::Null);
-        let text = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text = |name: &str| {
+            answer
+                .get(name)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
         let errors = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        let parts = [text("msg"), text("details"), errors].into_iter().filter(|part| !part.is_empty());
-        let code = answer.get("code").and_then(Value::as_u64).unwrap_or_default();
-        Err(LabError::Cni { plugin, verb, code, message: parts.collect::<Vec<_>>().join(": ") })
+        let parts = [text("msg"), text("details"), errors]
+            .into_iter()
+            .filter(|part| !part.is_empty());
+        let code = answer
+            .get("code")
+            .and_then(Value::as_u64)
+            .unwrap_or_default();
+        Err(LabError::Cni {
+            plugin,
+            verb,
+            code,
+            message: parts.collect::<Vec<_>>().join(": "),
+        })
     }
 }

@@ -40,8 +40,15 @@ pub fn run_with_input(command: &mut Command, input: &str) -> Result<String, LabE
 /// `Spawn` when it cannot be started or its pipes break.
 pub fn output(command: &mut Command, input: Option<&str>) -> Result<Output, LabError> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let spawn = |source| LabError::Spawn { program: program.clone(), source };
-    command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
+    let spawn = |source| LabError::Spawn {
+        program: program.clone(),
+        source,
+    };
+    command.stdin(if input.is_some() {
+        Stdio::piped()
+    } else {
+        Stdio::null()
+    });
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(spawn)?;
     if let (Some(text), Some(mut stdin)) = (input, child.stdin.take()) {

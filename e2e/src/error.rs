@@ -22,7 +22,9 @@ pub enum LabError {
         dir: PathBuf,
     },
     /// The directory's path is too long for the unix sockets that live in it.
-    #[error("{dir} is too long: socket paths inside it would pass the kernel's 108 bytes; choose a shorter --dir")]
+    #[error(
+        "{dir} is too long: socket paths inside it would pass the kernel's 108 bytes; choose a shorter --dir"
+    )]
     DirTooLong {
         /// The directory that was asked for.
         dir: PathBuf,
@@ -103,7 +105,7 @@ pub enum LabError {
         what: String,
         /// What the parser said.
         #[source]
-        source: serde_saphyr::Error,
+        source: Box<serde_saphyr::Error>,
     },
     /// An object could not be written as YAML.
     #[error("could not write {what} as YAML")]
@@ -112,7 +114,7 @@ pub enum LabError {
         what: String,
         /// What the writer said.
         #[source]
-        source: serde_saphyr::SerializeError,
+        source: Box<serde_saphyr::SerializeError>,
     },
     /// A system call on a namespace, a socket or a process failed.
     #[error("could not {act}")]

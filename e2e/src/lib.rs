@@ -8,7 +8,8 @@
 //! | [`world`] | the outside: echo, HTTP and DNS that say who asked |
 //! | [`monitor`] | every packet that leaves a node, counted twice |
 //! | [`judge`] | which of them should not have left |
-//! | [`send`] | pods that send all the time |
+//! | [`send`], [`probe`] | pods that send all the time, or ask once |
+//! | [`publisher`] | compiles and signs where there is no control plane |
 //! | [`harness`] | what tests use |
 //! | [`cli`] | the program `lab` |
 
@@ -22,11 +23,14 @@ pub mod judge;
 pub mod lab;
 pub mod monitor;
 pub mod netns;
+pub mod probe;
 pub mod process;
+pub mod publisher;
 pub mod send;
 pub mod topology;
 pub mod world;
 
 pub use error::LabError;
+pub use harness::TestLab;
 
 pub use lab::{Lab, PodOptions, UpOptions};

@@ -38,13 +38,19 @@ impl Namespace {
     /// A namespace that exists, or is about to be made, at this path.
     #[must_use]
     pub fn net(path: impl Into<PathBuf>) -> Self {
-        Self { net: path.into(), mount: None }
+        Self {
+            net: path.into(),
+            mount: None,
+        }
     }
 
     /// The same with a mount namespace beside it.
     #[must_use]
     pub fn with_mount(self, path: impl Into<PathBuf>) -> Self {
-        Self { mount: Some(path.into()), ..self }
+        Self {
+            mount: Some(path.into()),
+            ..self
+        }
     }
 
     /// The path of the network namespace, as a CNI plugin wants it.
@@ -66,7 +72,9 @@ impl Namespace {
         unshare.arg(format!("--net={}", self.net.display()));
         if let Some(mount) = &self.mount {
             File::create(mount).map_err(LabError::file("create", mount))?;
-            unshare.arg(format!("--mount={}", mount.display())).args(["--propagation", "slave"]);
+            unshare
+                .arg(format!("--mount={}", mount.display()))
+                .args(["--propagation", "slave"]);
             unshare.args(["--", "mount", "-t", "sysfs", "sysfs", "/sys"]);
         } else {
             unshare.args(["--", "true"]);
@@ -101,7 +109,11 @@ impl Namespace {
     #[must_use]
     pub fn nsenter_args(&self) -> Vec<String> {
         let mut args = vec![format!("--net={}", self.net.display())];
-        args.extend(self.mount.as_ref().map(|mount| format!("--mount={}", mount.display())));
+        args.extend(
+            self.mount
+                .as_ref()
+                .map(|mount| format!("--mount={}", mount.display())),
+        );
         args
     }
 
@@ -110,15 +122,21 @@ impl Namespace {
     ///
     /// # Errors
     /// When the namespace cannot be entered, and whatever the closure answers.
-    pub fn run<T: Send>(&self, act: impl FnOnce() -> Result<T, LabError> + Send) -> Result<T, LabError> {
+    pub fn run<T: Send>(
+        &self,
+        act: impl FnOnce() -> Result<T, LabError> + Send,
+    ) -> Result<T, LabError> {
         let file = File::open(&self.net).map_err(LabError::file("open", &self.net))?;
         let inside = || {
             setns(&file, CloneFlags::CLONE_NEWNET)
                 .map_err(LabError::system(format!("enter {}", self.net.display())))?;
             act()
         };
-        std::thread::scope(|scope| scope.spawn(inside).join())
-            .map_err(|_| LabError::ThreadLost { act: "work inside a network namespace" })?
+        std::thread::scope(|scope| scope.spawn(inside).join()).map_err(|_| {
+            LabError::ThreadLost {
+                act: "work inside a network namespace",
+            }
+        })?
     }
 
     /// Writes kernel settings of the network namespace, given as `net/ipv4/ip_forward` and value.

@@ -60,8 +60,13 @@ impl Start<'_> {
         let mut command = self.wrapped();
         command.stdin(Stdio::null()).stdout(log).stderr(errors);
         // A group of its own, so that Ctrl-C in the terminal that made the lab does not end the lab's processes.
-        command.process_group(0).envs(self.env.iter().map(|(name, value)| (name, value)));
-        let mut child = command.spawn().map_err(|source| LabError::Spawn { program: self.name(), source })?;
+        command
+            .process_group(0)
+            .envs(self.env.iter().map(|(name, value)| (name, value)));
+        let mut child = command.spawn().map_err(|source| LabError::Spawn {
+            program: self.name(),
+            source,
+        })?;
         let process = self.await_first(&mut || child.try_wait().ok().flatten())?;
         // Somebody has to reap the wrapper while the caller lives; afterwards init does.
         std::thread::spawn(move || child.wait());
@@ -71,13 +76,28 @@ impl Start<'_> {
     fn wrapped(&self) -> Command {
         let mut command = Command::new("sh");
         command.args(["-c", ENTER]).arg(self.cgroup.path());
-        command.arg("nsenter").args(self.namespace.nsenter_args()).arg("--");
-        command.args(["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "slave", "--"]);
+        command
+            .arg("nsenter")
+            .args(self.namespace.nsenter_args())
+            .arg("--");
+        command.args([
+            "unshare",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            "--propagation",
+            "slave",
+            "--",
+        ]);
         command.args(&self.command);
         command
     }
 
-    fn await_first(&self, ended: &mut dyn FnMut() -> Option<ExitStatus>) -> Result<Option<Process>, LabError> {
+    fn await_first(
+        &self,
+        ended: &mut dyn FnMut() -> Option<ExitStatus>,
+    ) -> Result<Option<Process>, LabError> {
         let start = Instant::now();
         loop {
             if let Some(process) = first_process(&self.cgroup) {
@@ -87,12 +107,20 @@ impl Start<'_> {
                 Some(status) if status.success() => return Ok(None),
                 Some(status) => {
                     let stderr = tail(&self.log, 5);
-                    return Err(LabError::Command { command: self.name(), status: status.to_string(), stderr });
+                    return Err(LabError::Command {
+                        command: self.name(),
+                        status: status.to_string(),
+                        stderr,
+                    });
                 }
                 None if start.elapsed() > START_DEADLINE => {
                     let what = format!("the start of {}", self.name());
                     let seconds = START_DEADLINE.as_secs_f64();
-                    return Err(LabError::Timeout { what, seconds, detail: String::new() });
+                    return Err(LabError::Timeout {
+                        what,
+                        seconds,
+                        detail: String::new(),
+                    });
                 }
                 None => std::thread::sleep(Duration::from_millis(1)),
             }
@@ -100,7 +128,11 @@ impl Start<'_> {
     }
 
     fn name(&self) -> String {
-        self.command.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join(" ")
+        self.command
+            .iter()
+            .map(|part| part.to_string_lossy())
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 }
 
@@ -108,7 +140,10 @@ impl Start<'_> {
 #[must_use]
 pub fn first_process(cgroup: &Cgroup) -> Option<Process> {
     let pid = cgroup.processes().into_iter().find(|pid| is_first(*pid))?;
-    Some(Process { pid, start_time: start_time(pid)? })
+    Some(Process {
+        pid,
+        start_time: start_time(pid)?,
+    })
 }
 
 fn is_first(pid: u32) -> bool {
@@ -137,7 +172,8 @@ impl Process {
     #[must_use]
     pub fn is_zombie(&self) -> bool {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('Z'))
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, fields)| fields.starts_with('Z'))
     }
 
     /// Sends a signal to this very process; nothing happens when it is gone.
@@ -150,7 +186,10 @@ impl Process {
         }
         match kill(Pid::from_raw(self.pid.cast_signed()), signal) {
             Ok(()) | Err(nix::Error::ESRCH) => Ok(()),
-            Err(source) => Err(LabError::System { act: format!("signal process {}", self.pid), source }),
+            Err(source) => Err(LabError::System {
+                act: format!("signal process {}", self.pid),
+                source,
+            }),
         }
     }
 }

@@ -15,19 +15,23 @@ pub const WORLD_LAN6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x10, 0, 0, 0, 0, 
 /// The LAN that joins nodes and world.
 pub const LAN4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(192, 168, 10, 0), 24);
 /// The LAN's IPv6 prefix.
-pub const LAN6: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x2001, 0xdb8, 0x10, 0, 0, 0, 0, 0), 64);
+pub const LAN6: Ipv6Net =
+    Ipv6Net::new_assert(Ipv6Addr::new(0x2001, 0xdb8, 0x10, 0, 0, 0, 0, 0), 64);
 /// Addresses that the world answers on; each pod gets some that nobody else uses.
 pub const WORLD4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(203, 0, 112, 0), 20);
 /// The world's IPv6 addresses.
-pub const WORLD6: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x2001, 0xdb8, 0xaaaa, 0, 0, 0, 0, 0), 48);
+pub const WORLD6: Ipv6Net =
+    Ipv6Net::new_assert(Ipv6Addr::new(0x2001, 0xdb8, 0xaaaa, 0, 0, 0, 0, 0), 48);
 /// All pods of the cluster.
 pub const PODS4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(10, 244, 0, 0), 16);
 /// All IPv6 addresses of pods of the cluster.
-pub const PODS6: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfd00, 0x10, 0x244, 0, 0, 0, 0, 0), 48);
+pub const PODS6: Ipv6Net =
+    Ipv6Net::new_assert(Ipv6Addr::new(0xfd00, 0x10, 0x244, 0, 0, 0, 0, 0), 48);
 /// All services of the cluster.
 pub const SERVICES4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 16);
 /// All IPv6 addresses of services.
-pub const SERVICES6: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfd00, 0x10, 0x96, 0, 0, 0, 0, 0), 112);
+pub const SERVICES6: Ipv6Net =
+    Ipv6Net::new_assert(Ipv6Addr::new(0xfd00, 0x10, 0x96, 0, 0, 0, 0, 0), 112);
 /// The cluster resolver's service address.
 pub const DNS4: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 53);
 /// The cluster resolver's IPv6 service address.
@@ -55,7 +59,9 @@ pub struct Node {
 #[must_use]
 pub fn node_names(nodes: u8, gateways: u8) -> Vec<(String, bool)> {
     let plain = (1..=nodes.saturating_sub(gateways)).map(|number| (format!("n{number}"), false));
-    plain.chain((1..=gateways).map(|number| (format!("gw-{number}"), true))).collect()
+    plain
+        .chain((1..=gateways).map(|number| (format!("gw-{number}"), true)))
+        .collect()
 }
 
 impl Node {
@@ -68,7 +74,16 @@ impl Node {
     /// The node's IPv6 address on the LAN.
     #[must_use]
     pub fn ipv6(&self) -> Ipv6Addr {
-        Ipv6Addr::new(0x2001, 0xdb8, 0x10, 0, 0, 0, 0, 0x10 + u16::from(self.number))
+        Ipv6Addr::new(
+            0x2001,
+            0xdb8,
+            0x10,
+            0,
+            0,
+            0,
+            0,
+            0x10 + u16::from(self.number),
+        )
     }
 
     /// Both addresses.
@@ -106,7 +121,9 @@ pub fn world_address(offset: u32) -> (Ipv4Addr, Ipv6Addr) {
 pub fn inside(destination: IpAddr) -> bool {
     match destination {
         IpAddr::V4(address) => {
-            (LAN4.contains(&address) && address != WORLD_LAN4) || PODS4.contains(&address) || address.is_multicast()
+            (LAN4.contains(&address) && address != WORLD_LAN4)
+                || PODS4.contains(&address)
+                || address.is_multicast()
         }
         IpAddr::V6(address) => {
             (LAN6.contains(&address) && address != WORLD_LAN6)
@@ -135,10 +152,23 @@ mod tests {
 
     #[test]
     fn a_service_address_on_the_wire_is_outside_and_a_node_or_pod_address_is_inside() {
-        for outside in ["10.96.0.53", "203.0.113.1", "192.168.10.1", "fd00:10:96::53", "2001:db8:10::1"] {
+        for outside in [
+            "10.96.0.53",
+            "203.0.113.1",
+            "192.168.10.1",
+            "fd00:10:96::53",
+            "2001:db8:10::1",
+        ] {
             assert!(!inside(outside.parse().unwrap()), "{outside}");
         }
-        for own in ["192.168.10.11", "10.244.3.7", "224.0.0.1", "fd00:10:244:1::2", "2001:db8:10::12", "fe80::1"] {
+        for own in [
+            "192.168.10.11",
+            "10.244.3.7",
+            "224.0.0.1",
+            "fd00:10:244:1::2",
+            "2001:db8:10::12",
+            "fe80::1",
+        ] {
             assert!(inside(own.parse().unwrap()), "{own}");
         }
     }
@@ -146,6 +176,9 @@ mod tests {
     #[test]
     fn world_addresses_of_one_offset_end_alike() {
         let (four, six) = world_address(257);
-        assert_eq!((four.to_string(), six.to_string()), ("203.0.113.1".into(), "2001:db8:aaaa::101".into()));
+        assert_eq!(
+            (four.to_string(), six.to_string()),
+            ("203.0.113.1".into(), "2001:db8:aaaa::101".into())
+        );
     }
 }

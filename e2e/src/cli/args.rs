@@ -8,6 +8,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::lab::TrafficPolicy;
+use crate::probe::{ProbeArgs, ResolveArgs};
 use crate::send::SendArgs;
 
 /// A laboratory for Postern: nodes, pods and an outside world as network namespaces on this machine.
@@ -15,7 +16,12 @@ use crate::send::SendArgs;
 #[command(name = "lab", version, arg_required_else_help = true)]
 pub struct Args {
     /// The lab's folder; several labs live side by side in different ones.
-    #[arg(long, global = true, env = "POSTERN_LAB_DIR", default_value = "/tmp/postern-lab")]
+    #[arg(
+        long,
+        global = true,
+        env = "POSTERN_LAB_DIR",
+        default_value = "/tmp/postern-lab"
+    )]
     pub dir: PathBuf,
     /// How to print answers.
     #[arg(long, short, global = true, default_value = "text")]
@@ -71,6 +77,10 @@ pub(crate) enum Verb {
     Nodeport(NodeportVerb),
     /// Send all the time, as a pod's command: TCP, UDP and ICMP to $WORLD and $WORLD6.
     Send(SendArgs),
+    /// Ask somebody once from here (in a pod: `pod exec`), and print the source address that was seen.
+    Probe(ProbeArgs),
+    /// Ask a DNS server for a name from here.
+    Resolve(ResolveArgs),
     /// The lab's own long-lived processes.
     #[command(subcommand, hide = true)]
     Run(RunVerb),
@@ -280,6 +290,8 @@ pub(crate) enum RunVerb {
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or_else(|| "write it as KEY=VALUE".to_owned())?;
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| "write it as KEY=VALUE".to_owned())?;
     Ok((name.to_owned(), value.to_owned()))
 }

@@ -14,8 +14,16 @@ impl From<&UpArgs> for UpOptions {
         Self {
             nodes: args.nodes,
             gateways: args.gateways,
-            plugin: if args.no_plugin { Plugin::Absent } else { Plugin::Chained },
-            programs: if args.bare { Programs::Bare } else { Programs::Postern },
+            plugin: if args.no_plugin {
+                Plugin::Absent
+            } else {
+                Plugin::Chained
+            },
+            programs: if args.bare {
+                Programs::Bare
+            } else {
+                Programs::Postern
+            },
             validity: args.validity,
             refresh: args.refresh,
             report_delay: args.report_delay,
@@ -27,10 +35,16 @@ impl From<&UpArgs> for UpOptions {
 /// The pod's namespace and name.
 pub(crate) fn pod_name(text: &str) -> Result<(String, String), LabError> {
     match text.split_once('/') {
-        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => Ok((namespace.to_owned(), name.to_owned())),
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
+            Ok((namespace.to_owned(), name.to_owned()))
+        }
         _ => {
             let why = "write it as NAMESPACE/NAME".to_owned();
-            Err(LabError::Invalid { what: "pod", value: text.to_owned(), why })
+            Err(LabError::Invalid {
+                what: "pod",
+                value: text.to_owned(),
+                why,
+            })
         }
     }
 }
@@ -48,7 +62,11 @@ pub(crate) fn pod_options(args: &PodCreateArgs) -> Result<PodOptions, LabError> 
 
 fn positive(what: &'static str, value: SignedDuration) -> Result<Duration, LabError> {
     let why = "it must not be negative".to_owned();
-    Duration::try_from(value).map_err(|_| LabError::Invalid { what, value: value.to_string(), why })
+    Duration::try_from(value).map_err(|_| LabError::Invalid {
+        what,
+        value: value.to_string(),
+        why,
+    })
 }
 
 /// A line that says what goes on, on the terminal alone.

@@ -5,5 +5,7 @@ mod create;
 mod print;
 mod run;
 
+pub(crate) use create::pod_name;
+
 pub use args::Args;
 pub use run::main;

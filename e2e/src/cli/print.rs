@@ -20,11 +20,16 @@ impl Printer {
         Self { output }
     }
 
-    fn print<T: Serialize + ?Sized>(&self, value: &T, text: impl FnOnce() -> String) -> Result<(), LabError> {
+    fn print<T: Serialize + ?Sized>(
+        &self,
+        value: &T,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), LabError> {
         match self.output {
             Output::Text => println!("{}", text()),
             Output::Json => {
-                let json = serde_json::to_string_pretty(value).map_err(LabError::json("the answer"))?;
+                let json =
+                    serde_json::to_string_pretty(value).map_err(LabError::json("the answer"))?;
                 println!("{json}");
             }
         }
@@ -33,7 +38,9 @@ impl Printer {
 
     pub(crate) fn applied(&self, objects: &[Applied]) -> Result<(), LabError> {
         self.print(objects, || {
-            let lines = objects.iter().map(|object| format!("{} {} {}", object.kind, object.name, object.outcome));
+            let lines = objects
+                .iter()
+                .map(|object| format!("{} {} {}", object.kind, object.name, object.outcome));
             lines.collect::<Vec<_>>().join("\n")
         })
     }
@@ -72,7 +79,10 @@ fn table(header: &[&str]) -> Table {
 }
 
 fn addresses(list: &[IpAddr]) -> String {
-    list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    list.iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn processes(list: &[ProcessStatus]) -> String {
@@ -87,7 +97,12 @@ fn node_table(nodes: &[NodeStatus]) -> String {
     let mut table = table(&["NODE", "ROLE", "ADDRESSES", "PROCESSES"]);
     for node in nodes {
         let role = if node.gateway { "gateway" } else { "" };
-        table.add_row([&node.name, role, &addresses(&node.addresses), &processes(&node.processes)]);
+        table.add_row([
+            &node.name,
+            role,
+            &addresses(&node.addresses),
+            &processes(&node.processes),
+        ]);
     }
     table.to_string()
 }
@@ -95,7 +110,12 @@ fn node_table(nodes: &[NodeStatus]) -> String {
 fn pod_table(pods: &[PodRecord]) -> String {
     let mut table = table(&["POD", "NODE", "ADDRESSES", "ITS OWN WORLD ADDRESSES"]);
     for pod in pods {
-        table.add_row([pod.key(), pod.node.clone(), addresses(&pod.addresses), addresses(&pod.world)]);
+        table.add_row([
+            pod.key(),
+            pod.node.clone(),
+            addresses(&pod.addresses),
+            addresses(&pod.world),
+        ]);
     }
     table.to_string()
 }
@@ -105,19 +125,43 @@ fn packet_text(packets: &Packets) -> String {
     for source in &packets.sources {
         let times = [source.first.to_string(), source.last.to_string()];
         let count = source.packets.to_string();
-        sources.add_row([&source.address.to_string(), &source.node, &count, &times[0], &times[1]]);
+        sources.add_row([
+            &source.address.to_string(),
+            &source.node,
+            &count,
+            &times[0],
+            &times[1],
+        ]);
     }
     let mut pods = table(&["POD", "ARRIVED", "BEFORE"]);
     for pod in &packets.pods {
-        pods.add_row([pod.pod.clone(), pod.arrived.to_string(), pod.before.to_string()]);
+        pods.add_row([
+            pod.pod.clone(),
+            pod.arrived.to_string(),
+            pod.before.to_string(),
+        ]);
     }
-    let mut leaks = table(&["LEAK OF", "SOURCE", "NODE", "PROTOCOL", "PACKETS", "FIRST", "LAST"]);
+    let mut leaks = table(&[
+        "LEAK OF", "SOURCE", "NODE", "PROTOCOL", "PACKETS", "FIRST", "LAST",
+    ]);
     for leak in &packets.leaks {
         let (source, count) = (leak.source.to_string(), leak.packets.to_string());
         let times = [leak.first.to_string(), leak.last.to_string()];
-        leaks.add_row([&leak.pod, &source, &leak.node, &leak.protocol, &count, &times[0], &times[1]]);
+        leaks.add_row([
+            &leak.pod,
+            &source,
+            &leak.node,
+            &leak.protocol,
+            &count,
+            &times[0],
+            &times[1],
+        ]);
     }
-    let agreed = if packets.agreed { "agree" } else { "DO NOT AGREE" };
+    let agreed = if packets.agreed {
+        "agree"
+    } else {
+        "DO NOT AGREE"
+    };
     format!(
         "captured {}, dropped {}, the two counters {agreed}\n\n{sources}\n\n{pods}\n\nleaked {}, node resets {}, replies to \
          inbound connections {}{}",
@@ -126,6 +170,10 @@ fn packet_text(packets: &Packets) -> String {
         packets.leaked,
         packets.node_resets,
         packets.replies,
-        if packets.leaks.is_empty() { String::new() } else { format!("\n\n{leaks}") }
+        if packets.leaks.is_empty() {
+            String::new()
+        } else {
+            format!("\n\n{leaks}")
+        }
     )
 }

@@ -8,15 +8,15 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cli::args::{
-    Args, FileArgs, NodeVerb, NodeportVerb, PodVerb, ProcessVerb, PublisherVerb, RunVerb, ServiceVerb, UpArgs, Verb,
-    WorldVerb,
+    Args, FileArgs, NodeVerb, NodeportVerb, PodVerb, ProcessVerb, PublisherVerb, RunVerb,
+    ServiceVerb, UpArgs, Verb, WorldVerb,
 };
 use crate::cli::create::{pod_name, pod_options, progress};
 use crate::cli::print::Printer;
 use crate::error::{LabError, chain};
 use crate::judge::world_packets;
 use crate::lab::{Exec, Lab, TrafficPolicy, UpOptions, read_objects};
-use crate::{monitor, send, world};
+use crate::{monitor, probe, publisher, send, world};
 
 /// Runs the program: 0 is success, 1 a failure that was told; `exec` verbs answer their command's code.
 #[must_use]
@@ -37,8 +37,12 @@ fn run(args: &Args) -> Result<ExitCode, LabError> {
     let open = || Lab::open(&args.dir);
     match &args.verb {
         Verb::Up(up) => done(bring_up(&args.dir, up, &printer)),
-        Verb::Apply(FileArgs { file }) => done(printer.applied(&open()?.apply(read_objects(file)?)?)),
-        Verb::Delete(FileArgs { file }) => done(printer.applied(&open()?.delete(&read_objects(file)?)?)),
+        Verb::Apply(FileArgs { file }) => {
+            done(printer.applied(&open()?.apply(read_objects(file)?)?))
+        }
+        Verb::Delete(FileArgs { file }) => {
+            done(printer.applied(&open()?.delete(&read_objects(file)?)?))
+        }
         Verb::Status => done(printer.status(&open()?.status()?)),
         Verb::Down => done(open()?.down()),
         Verb::Pod(verb) => pod(&open()?, verb, &printer),
@@ -47,18 +51,24 @@ fn run(args: &Args) -> Result<ExitCode, LabError> {
         Verb::Tunnel(verb) => done(process(&open()?, "tunnel", verb, Lab::start_tunnel)),
         Verb::Publisher(PublisherVerb::Stop) => done(open()?.stop("publisher")),
         Verb::Publisher(PublisherVerb::Start) => done(open()?.start_publisher()),
-        Verb::World(WorldVerb::Packets { since }) => done(printer.packets(&world_packets(&open()?, *since)?)),
+        Verb::World(WorldVerb::Packets { since }) => {
+            done(printer.packets(&world_packets(&open()?, *since)?))
+        }
         Verb::World(WorldVerb::Exec { command }) => exec(&open()?, Exec::World, command),
         Verb::Service(verb) => done(service(&open()?, verb)),
         Verb::Nodeport(verb) => done(nodeport(&open()?, verb)),
         Verb::Send(send) => done(send::run(send)),
+        Verb::Probe(args) => done(probe::probe(args).map(|answer| println!("{answer}"))),
+        Verb::Resolve(args) => done(probe::resolve(args).map(|answer| println!("{answer}"))),
         Verb::Run(verb) => done(serve(&args.dir, *verb)),
     }
 }
 
 fn bring_up(dir: &Path, args: &UpArgs, printer: &Printer) -> Result<(), LabError> {
     let bar = progress();
-    let lab = Lab::up(dir, &UpOptions::from(args), &mut |stage| bar.set_message(stage.to_owned()));
+    let lab = Lab::up(dir, &UpOptions::from(args), &mut |stage| {
+        bar.set_message(stage.to_owned())
+    });
     bar.finish_and_clear();
     printer.status(&lab?.status()?)
 }
@@ -103,9 +113,20 @@ fn process(
 
 fn service(lab: &Lab, verb: &ServiceVerb) -> Result<(), LabError> {
     match verb {
-        ServiceVerb::Create { name, cluster_ip, port, to } => {
+        ServiceVerb::Create {
+            name,
+            cluster_ip,
+            port,
+            to,
+        } => {
             let port = port.unwrap_or(to.port());
-            lab.create_service(name, Some(*cluster_ip), port, (to.ip(), to.port()), TrafficPolicy::Cluster)
+            lab.create_service(
+                name,
+                Some(*cluster_ip),
+                port,
+                (to.ip(), to.port()),
+                TrafficPolicy::Cluster,
+            )
         }
         ServiceVerb::Delete { name } => lab.delete_service(name),
     }
@@ -113,9 +134,12 @@ fn service(lab: &Lab, verb: &ServiceVerb) -> Result<(), LabError> {
 
 fn nodeport(lab: &Lab, verb: &NodeportVerb) -> Result<(), LabError> {
     match verb {
-        NodeportVerb::Create { name, port, to, policy } => {
-            lab.create_service(name, None, *port, (to.ip(), to.port()), *policy)
-        }
+        NodeportVerb::Create {
+            name,
+            port,
+            to,
+            policy,
+        } => lab.create_service(name, None, *port, (to.ip(), to.port()), *policy),
         NodeportVerb::Delete { name } => lab.delete_service(name),
     }
 }
@@ -124,9 +148,14 @@ fn nodeport(lab: &Lab, verb: &NodeportVerb) -> Result<(), LabError> {
 fn exec(lab: &Lab, place: Exec<'_>, command: &[OsString]) -> Result<ExitCode, LabError> {
     let mut command = lab.command(place, command)?;
     let program = command.get_program().to_string_lossy().into_owned();
-    let status = command.status().map_err(|source| LabError::Spawn { program, source })?;
+    let status = command
+        .status()
+        .map_err(|source| LabError::Spawn { program, source })?;
     // A shell reports a signal as 128 and its number.
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    let code = status
+        .code()
+        .or_else(|| status.signal().map(|signal| 128 + signal))
+        .unwrap_or(1);
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
@@ -136,6 +165,6 @@ fn serve(dir: &Path, verb: RunVerb) -> Result<(), LabError> {
         RunVerb::World => world::world(),
         RunVerb::Monitor => monitor::run(&lab),
         RunVerb::Resolver => world::resolver(&lab),
-        RunVerb::Publisher => Ok(()),
+        RunVerb::Publisher => publisher::run(&lab),
     }
 }

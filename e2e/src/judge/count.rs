@@ -96,7 +96,11 @@ struct Span {
 
 impl Span {
     fn add<K: Ord>(spans: &mut BTreeMap<K, Self>, key: K, time: Timestamp) {
-        let span = spans.entry(key).or_insert(Self { packets: 0, first: time, last: time });
+        let span = spans.entry(key).or_insert(Self {
+            packets: 0,
+            first: time,
+            last: time,
+        });
         span.packets += 1;
         span.first = span.first.min(time);
         span.last = span.last.max(time);
@@ -112,9 +116,15 @@ struct Owners<'a> {
 
 impl<'a> Owners<'a> {
     fn of(pods: &'a [PodRecord]) -> Self {
-        let mut owners = Self { pods, world: BTreeMap::new(), addresses: BTreeMap::new() };
+        let mut owners = Self {
+            pods,
+            world: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+        };
         for (index, pod) in pods.iter().enumerate() {
-            owners.world.extend(pod.world.iter().map(|address| (*address, index)));
+            owners
+                .world
+                .extend(pod.world.iter().map(|address| (*address, index)));
             for address in &pod.addresses {
                 owners.addresses.entry(*address).or_default().push(index);
             }
@@ -129,7 +139,11 @@ impl<'a> Owners<'a> {
             return Some(*index);
         }
         let candidates = self.addresses.get(&key.source)?;
-        candidates.iter().copied().filter(|index| self.pods[*index].created <= time).max_by_key(|index| self.pods[*index].created)
+        candidates
+            .iter()
+            .copied()
+            .filter(|index| self.pods[*index].created <= time)
+            .max_by_key(|index| self.pods[*index].created)
     }
 }
 
@@ -153,12 +167,18 @@ pub fn count<'a>(
             Kind::Reply => total.replies += 1,
             Kind::NodeReset => total.node_resets += 1,
             Kind::Plain => {
-                let Some(index) = owners.owner(key, time) else { continue };
+                let Some(index) = owners.owner(key, time) else {
+                    continue;
+                };
                 match timeline.judge(&pods[index], time, &key.node, key.source) {
                     Judgement::Right => counts[index].0 += 1,
                     Judgement::Before => counts[index].1 += 1,
                     Judgement::Leak => {
-                        Span::add(&mut leaks, (index, key.source, key.node.clone(), key.protocol), time);
+                        Span::add(
+                            &mut leaks,
+                            (index, key.source, key.node.clone(), key.protocol),
+                            time,
+                        );
                     }
                 }
             }
@@ -166,20 +186,38 @@ pub fn count<'a>(
     }
     total.sources = sources.into_iter().map(source).collect();
     total.pods = pods.iter().zip(counts).map(pod_count).collect();
-    total.leaks = leaks.into_iter().map(|(key, span)| leak(pods, key, span)).collect();
+    total.leaks = leaks
+        .into_iter()
+        .map(|(key, span)| leak(pods, key, span))
+        .collect();
     total.leaked = total.leaks.iter().map(|leak| leak.packets).sum();
     total
 }
 
 fn source(((address, node), span): ((IpAddr, String), Span)) -> Source {
-    Source { address, node, packets: span.packets, first: span.first, last: span.last }
+    Source {
+        address,
+        node,
+        packets: span.packets,
+        first: span.first,
+        last: span.last,
+    }
 }
 
 fn pod_count((pod, (arrived, before)): (&PodRecord, (u64, u64))) -> PodCount {
-    PodCount { pod: pod.key(), uid: pod.uid.clone(), arrived, before }
+    PodCount {
+        pod: pod.key(),
+        uid: pod.uid.clone(),
+        arrived,
+        before,
+    }
 }
 
-fn leak(pods: &[PodRecord], (index, source, node, protocol): (usize, IpAddr, String, u8), span: Span) -> Leak {
+fn leak(
+    pods: &[PodRecord],
+    (index, source, node, protocol): (usize, IpAddr, String, u8),
+    span: Span,
+) -> Leak {
     Leak {
         pod: pods[index].key(),
         source,

@@ -4,6 +4,6 @@ mod count;
 mod timeline;
 mod totals;
 
-pub use count::{count, Leak, Packets, PodCount, Source};
+pub use count::{Leak, Packets, PodCount, Source, count};
 pub use timeline::{Allowed, Epoch, Timeline};
 pub use totals::{Difference, compare, world_packets};

@@ -73,8 +73,18 @@ impl Timeline {
     ///
     /// Until the report of a new intent, both the old and the new one are right, since nobody outside can tell which of
     /// them the kernel had. An intent that no report ever names (a forged one, say) is never right.
-    pub(crate) fn judge(&self, pod: &PodRecord, time: Timestamp, node: &str, source: IpAddr) -> Judgement {
-        let epochs = self.nodes.get(&pod.node).map(Vec::as_slice).unwrap_or_default();
+    pub(crate) fn judge(
+        &self,
+        pod: &PodRecord,
+        time: Timestamp,
+        node: &str,
+        source: IpAddr,
+    ) -> Judgement {
+        let epochs = self
+            .nodes
+            .get(&pod.node)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         let now = epochs.partition_point(|epoch| epoch.verified <= time);
         let (past, future) = epochs.split_at(now);
         let way = (node.to_owned(), source);
@@ -82,8 +92,13 @@ impl Timeline {
         let right = |epoch: &Epoch| epoch.guards(pod) && epoch.permits(pod, &way);
         match past.last() {
             Some(current) if current.guards(pod) => {
-                let permitted = current.permits(pod, &way) || coming.is_some_and(|next| next.permits(pod, &way));
-                if permitted { Judgement::Right } else { Judgement::Leak }
+                let permitted = current.permits(pod, &way)
+                    || coming.is_some_and(|next| next.permits(pod, &way));
+                if permitted {
+                    Judgement::Right
+                } else {
+                    Judgement::Leak
+                }
             }
             _ if coming.is_some_and(right) => Judgement::Right,
             _ if future.iter().any(|epoch| epoch.guards(pod)) => Judgement::Before,
@@ -98,15 +113,26 @@ impl Timeline {
         let exits = Exits::of(nodes, &bodies);
         let mut timeline = Self::default();
         for (report, at, body) in &bodies {
-            let pods = body.pods.iter().map(|pod| (pod.uid.to_string(), exits.allowed(body, &pod.class)));
+            let pods = body
+                .pods
+                .iter()
+                .map(|pod| (pod.uid.to_string(), exits.allowed(body, &pod.class)));
             let guarded = body.guarded_namespaces.iter().map(ToString::to_string);
             let epoch = Epoch {
                 published: *at,
                 verified: report.verified_at,
-                guarded: if report.released { BTreeSet::new() } else { guarded.collect() },
+                guarded: if report.released {
+                    BTreeSet::new()
+                } else {
+                    guarded.collect()
+                },
                 pods: pods.collect(),
             };
-            timeline.nodes.entry(report.node.clone()).or_default().push(epoch);
+            timeline
+                .nodes
+                .entry(report.node.clone())
+                .or_default()
+                .push(epoch);
         }
         for epochs in timeline.nodes.values_mut() {
             epochs.sort_by_key(|epoch| epoch.verified);
@@ -116,9 +142,13 @@ impl Timeline {
 }
 
 /// Each report with the body that it names and the time when that was published.
-fn applied_bodies<'a>(published: &[Published], applied: &'a [Applied]) -> Vec<(&'a Applied, Timestamp, Body)> {
+fn applied_bodies<'a>(
+    published: &[Published],
+    applied: &'a [Applied],
+) -> Vec<(&'a Applied, Timestamp, Body)> {
     let found = applied.iter().filter_map(|report| {
-        let same = |intent: &&Published| intent.node == report.node && intent.digest == report.digest;
+        let same =
+            |intent: &&Published| intent.node == report.node && intent.digest == report.digest;
         let intent = published.iter().find(same)?;
         Some((report, intent.at, intent.body()?))
     });
@@ -136,7 +166,9 @@ impl<'a> Exits<'a> {
         let mut egress: BTreeMap<(String, String), BTreeSet<IpAddr>> = BTreeMap::new();
         for (report, _, body) in bodies {
             for served in &body.nat {
-                let addresses = egress.entry((report.node.clone(), served.exit.to_string())).or_default();
+                let addresses = egress
+                    .entry((report.node.clone(), served.exit.to_string()))
+                    .or_default();
                 addresses.extend(served.egress.iter().copied());
                 if served.egress.is_empty() {
                     addresses.extend(own(nodes, &report.node));
@@ -152,7 +184,11 @@ impl<'a> Exits<'a> {
             Class::Blocked { .. } => Allowed::Only(BTreeSet::new()),
             Class::Policy { scope } => {
                 let scope = body.firewall.iter().find(|other| other.id == *scope);
-                Allowed::Only(scope.map(|scope| self.ways(body, scope)).unwrap_or_default())
+                Allowed::Only(
+                    scope
+                        .map(|scope| self.ways(body, scope))
+                        .unwrap_or_default(),
+                )
             }
         }
     }
@@ -160,26 +196,44 @@ impl<'a> Exits<'a> {
     fn ways(&self, body: &Body, scope: &Scope) -> BTreeSet<(String, IpAddr)> {
         match &scope.way {
             Way::Blocked { .. } => BTreeSet::new(),
-            Way::NodeUplink => self.by(body.node.name.as_str(), own(self.nodes, body.node.name.as_str())),
+            Way::NodeUplink => self.by(
+                body.node.name.as_str(),
+                own(self.nodes, body.node.name.as_str()),
+            ),
             Way::LocalExit { exit } => self.exit(body.node.name.as_str(), exit.as_str()),
             Way::Tunnel { exit } => {
-                let used = body.tunnels.iter().filter(|tunnel| tunnel.exit == *exit && tunnel.role == TunnelRole::Used);
+                let used = body
+                    .tunnels
+                    .iter()
+                    .filter(|tunnel| tunnel.exit == *exit && tunnel.role == TunnelRole::Used);
                 let gateways = used.flat_map(|tunnel| &tunnel.peers);
-                gateways.flat_map(|peer| self.exit(peer.node.as_str(), exit.as_str())).collect()
+                gateways
+                    .flat_map(|peer| self.exit(peer.node.as_str(), exit.as_str()))
+                    .collect()
             }
         }
     }
 
     fn exit(&self, gateway: &str, exit: &str) -> BTreeSet<(String, IpAddr)> {
         let known = self.egress.get(&(gateway.to_owned(), exit.to_owned()));
-        self.by(gateway, known.cloned().unwrap_or_else(|| own(self.nodes, gateway)))
+        self.by(
+            gateway,
+            known.cloned().unwrap_or_else(|| own(self.nodes, gateway)),
+        )
     }
 
     fn by(&self, node: &str, addresses: BTreeSet<IpAddr>) -> BTreeSet<(String, IpAddr)> {
-        addresses.into_iter().map(|address| (node.to_owned(), address)).collect()
+        addresses
+            .into_iter()
+            .map(|address| (node.to_owned(), address))
+            .collect()
     }
 }
 
 fn own(nodes: &[Node], name: &str) -> BTreeSet<IpAddr> {
-    nodes.iter().filter(|node| node.name == name).flat_map(Node::addresses).collect()
+    nodes
+        .iter()
+        .filter(|node| node.name == name)
+        .flat_map(Node::addresses)
+        .collect()
 }

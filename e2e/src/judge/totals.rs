@@ -47,7 +47,12 @@ pub fn world_packets(lab: &Lab, since: Option<Timestamp>) -> Result<Packets, Lab
     let timeline = Timeline::of(&nodes, &read_published(lab)?, &read_applied(lab)?);
     let differences = compare(&before, &set, &totals(&recording));
     let counted = count(recording.iter(), &lab.all_pods()?, &timeline, since);
-    Ok(Packets { dropped: recording.dropped, agreed: differences.is_empty(), differences, ..counted })
+    Ok(Packets {
+        dropped: recording.dropped,
+        agreed: differences.is_empty(),
+        differences,
+        ..counted
+    })
 }
 
 /// Every key for which the set does not lie between the two readings of the capture.
@@ -57,10 +62,16 @@ pub fn compare(
     set: &BTreeMap<SetKey, u64>,
     after: &BTreeMap<SetKey, u64>,
 ) -> Vec<Difference> {
-    let keys: BTreeSet<&SetKey> = before.keys().chain(set.keys()).chain(after.keys()).collect();
-    let of = |counts: &BTreeMap<SetKey, u64>, key: &SetKey| counts.get(key).copied().unwrap_or_default();
+    let keys: BTreeSet<&SetKey> = before
+        .keys()
+        .chain(set.keys())
+        .chain(after.keys())
+        .collect();
+    let of =
+        |counts: &BTreeMap<SetKey, u64>, key: &SetKey| counts.get(key).copied().unwrap_or_default();
     let differences = keys.into_iter().filter_map(|key| {
-        let (captured_before, counted, captured_after) = (of(before, key), of(set, key), of(after, key));
+        let (captured_before, counted, captured_after) =
+            (of(before, key), of(set, key), of(after, key));
         let apart = counted < captured_before || counted > captured_after;
         apart.then(|| Difference {
             node: key.node.clone(),
@@ -78,14 +89,27 @@ pub fn compare(
 fn totals(recording: &Recording) -> BTreeMap<SetKey, u64> {
     let mut by_number = vec![0_u64; recording.keys.len()];
     for (_, number) in &recording.packets {
-        if let Some(count) = usize::try_from(*number).ok().and_then(|number| by_number.get_mut(number)) {
+        if let Some(count) = usize::try_from(*number)
+            .ok()
+            .and_then(|number| by_number.get_mut(number))
+        {
             *count += 1;
         }
     }
     let mut totals = BTreeMap::new();
-    for (key, count) in recording.keys.iter().zip(by_number).filter(|(_, count)| *count > 0) {
+    for (key, count) in recording
+        .keys
+        .iter()
+        .zip(by_number)
+        .filter(|(_, count)| *count > 0)
+    {
         let node = key.node.clone();
-        let key = SetKey { node, source: key.source, destination: key.destination, protocol: key.protocol };
+        let key = SetKey {
+            node,
+            source: key.source,
+            destination: key.destination,
+            protocol: key.protocol,
+        };
         *totals.entry(key).or_default() += count;
     }
     totals
@@ -100,7 +124,15 @@ mod tests {
 
     fn counts(packets: u64) -> BTreeMap<SetKey, u64> {
         let (source, destination) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
-        BTreeMap::from([(SetKey { node: "n1".into(), source, destination, protocol: 6 }, packets)])
+        BTreeMap::from([(
+            SetKey {
+                node: "n1".into(),
+                source,
+                destination,
+                protocol: 6,
+            },
+            packets,
+        )])
     }
 
     #[test]
@@ -113,7 +145,10 @@ mod tests {
     fn a_packet_that_only_one_counter_saw_is_a_difference() {
         assert_eq!(compare(&counts(5), &counts(4), &counts(5)).len(), 1);
         assert_eq!(compare(&counts(5), &counts(6), &counts(5)).len(), 1);
-        assert_eq!(compare(&BTreeMap::new(), &counts(1), &BTreeMap::new()).len(), 1);
+        assert_eq!(
+            compare(&BTreeMap::new(), &counts(1), &BTreeMap::new()).len(),
+            1
+        );
         assert_eq!(compare(&counts(1), &BTreeMap::new(), &counts(1)).len(), 1);
     }
 }

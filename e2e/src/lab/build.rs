@@ -22,8 +22,14 @@ impl Binaries {
         let exe = Path::new("/proc/self/exe");
         let path = std::fs::read_link(exe).map_err(LabError::file("read", exe))?;
         let folder = path.parent().unwrap_or(Path::new("/"));
-        let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
-        Ok(Self { folder: folder.to_owned() })
+        let folder = if folder.ends_with("deps") {
+            folder.parent().unwrap_or(folder)
+        } else {
+            folder
+        };
+        Ok(Self {
+            folder: folder.to_owned(),
+        })
     }
 
     /// The path of one program.
@@ -45,11 +51,15 @@ impl Binaries {
     /// With the compiler's message.
     pub fn build(&self, programs: Programs) -> Result<(), LabError> {
         let sources = Path::new(env!("CARGO_MANIFEST_DIR"));
-        if std::env::var_os("POSTERN_LAB_NO_BUILD").is_some() || !sources.join("Cargo.toml").exists() {
+        if std::env::var_os("POSTERN_LAB_NO_BUILD").is_some()
+            || !sources.join("Cargo.toml").exists()
+        {
             return self.check(programs);
         }
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.current_dir(sources).args(["build", "--quiet", "-p", "postern-e2e", "--bin", "lab"]);
+        cargo
+            .current_dir(sources)
+            .args(["build", "--quiet", "-p", "postern-e2e", "--bin", "lab"]);
         for package in postern(programs) {
             cargo.args(["-p", package, "--bin", package]);
         }
@@ -63,7 +73,8 @@ impl Binaries {
     fn check(&self, programs: Programs) -> Result<(), LabError> {
         for program in std::iter::once(&"lab").chain(postern(programs)) {
             let path = self.path(program);
-            path.metadata().map_err(LabError::file("find the program", path))?;
+            path.metadata()
+                .map_err(LabError::file("find the program", path))?;
         }
         Ok(())
     }

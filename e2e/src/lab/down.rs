@@ -47,23 +47,39 @@ impl Lab {
     ///
     /// The kernel gives the inode number of a freed namespace to the next one at once, perhaps to another lab's. So
     /// users are the processes and mounts that were found while the namespaces were certainly this lab's.
-    fn residue(&self, state: &LabState, users: &[Process], held: &[String]) -> Result<Vec<String>, LabError> {
+    fn residue(
+        &self,
+        state: &LabState,
+        users: &[Process],
+        held: &[String],
+    ) -> Result<Vec<String>, LabError> {
         let mut left: Vec<String> = Vec::new();
-        left.extend(mounts_below(&self.dir)?.iter().map(|mount| format!("mount {}", mount.display())));
+        left.extend(
+            mounts_below(&self.dir)?
+                .iter()
+                .map(|mount| format!("mount {}", mount.display())),
+        );
         if state.cgroup.exists() {
             left.push(format!("control group {}", state.cgroup.display()));
         }
-        let alive = users.iter().filter(|process| process.alive() && !process.is_zombie());
+        let alive = users
+            .iter()
+            .filter(|process| process.alive() && !process.is_zombie());
         left.extend(alive.map(|process| format!("process {}", process.pid)));
         let info = mountinfo()?;
-        let mounted = held.iter().filter(|line| info.contains(line.as_str()) && !below(line, &self.dir));
+        let mounted = held
+            .iter()
+            .filter(|line| info.contains(line.as_str()) && !below(line, &self.dir));
         left.extend(mounted.map(|line| format!("mount of a network namespace: {line}")));
         Ok(left)
     }
 }
 
 fn below(mountinfo_line: &str, folder: &Path) -> bool {
-    mountinfo_line.split(' ').nth(4).is_some_and(|path| Path::new(path).starts_with(folder))
+    mountinfo_line
+        .split(' ')
+        .nth(4)
+        .is_some_and(|path| Path::new(path).starts_with(folder))
 }
 
 /// Mount points at or below a folder, deepest first, from `/proc/self/mountinfo` (field 5; blanks are octal).
@@ -86,7 +102,10 @@ fn mountinfo() -> Result<String, LabError> {
 /// Mounts of these namespaces: field 4 reads `net:[INODE]`.
 fn nsfs_mounts(inodes: &[u64]) -> Result<Vec<String>, LabError> {
     let info = mountinfo()?;
-    let names: Vec<String> = inodes.iter().map(|inode| format!("net:[{inode}]")).collect();
+    let names: Vec<String> = inodes
+        .iter()
+        .map(|inode| format!("net:[{inode}]"))
+        .collect();
     let held = info.lines().filter(|line| {
         let root = line.split(' ').nth(3).unwrap_or_default();
         names.iter().any(|name| name == root)
@@ -99,7 +118,15 @@ fn users_of(inodes: &[u64]) -> Vec<Process> {
     let pids = entries.filter_map(|entry| entry.file_name().to_string_lossy().parse::<u32>().ok());
     // `metadata` follows the link; a process that ended meanwhile has no namespace any more.
     let inside = pids.filter(|pid| {
-        fs::metadata(format!("/proc/{pid}/ns/net")).is_ok_and(|namespace| inodes.contains(&namespace.ino()))
+        fs::metadata(format!("/proc/{pid}/ns/net"))
+            .is_ok_and(|namespace| inodes.contains(&namespace.ino()))
     });
-    inside.filter_map(|pid| Some(Process { pid, start_time: start_time(pid)? })).collect()
+    inside
+        .filter_map(|pid| {
+            Some(Process {
+                pid,
+                start_time: start_time(pid)?,
+            })
+        })
+        .collect()
 }

@@ -26,10 +26,17 @@ impl Lab {
     }
 
     pub(crate) fn make_keys(&self) -> Result<(), LabError> {
-        let encode = |why: &dyn std::fmt::Display| LabError::Key { why: why.to_string() };
+        let encode = |why: &dyn std::fmt::Display| LabError::Key {
+            why: why.to_string(),
+        };
         let key = SigningKey::from_bytes(&random()?);
-        let private = key.to_pkcs8_pem(LineEnding::LF).map_err(|error| encode(&error))?;
-        let public = key.verifying_key().to_public_key_pem(LineEnding::LF).map_err(|error| encode(&error))?;
+        let private = key
+            .to_pkcs8_pem(LineEnding::LF)
+            .map_err(|error| encode(&error))?;
+        let public = key
+            .verifying_key()
+            .to_public_key_pem(LineEnding::LF)
+            .map_err(|error| encode(&error))?;
         let (secret, trust) = (self.signing_key(), self.trust_key());
         fs::write(&secret, private.as_bytes()).map_err(LabError::file("write", &secret))?;
         let mode = fs::Permissions::from_mode(0o600);
@@ -42,6 +49,7 @@ fn random() -> Result<[u8; 32], LabError> {
     let path = Path::new("/dev/urandom");
     let mut bytes = [0; 32];
     let mut file = fs::File::open(path).map_err(LabError::file("open", path))?;
-    file.read_exact(&mut bytes).map_err(LabError::file("read", path))?;
+    file.read_exact(&mut bytes)
+        .map_err(LabError::file("read", path))?;
     Ok(bytes)
 }

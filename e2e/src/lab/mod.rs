@@ -19,5 +19,6 @@ pub use pods::{Exec, PodOptions};
 pub use state::{Lab, LabState, PodRecord, Service, TrafficPolicy, wait_until};
 pub use status::{NodeStatus, ProcessStatus, Status};
 
+pub(crate) use objects::parse_objects;
 pub(crate) use services::service_names;
 pub(crate) use state::{read_json, uid};

@@ -13,7 +13,13 @@ use crate::lab::{Lab, PodRecord, uid};
 use crate::topology::{GATEWAY_LABEL, Node};
 
 /// Kinds without a namespace; every other object without one goes to `default`, as kubectl does it.
-const CLUSTER_SCOPED: [&str; 5] = ["Namespace", "Node", "ExitNode", "InterfaceIsolation", "CustomResourceDefinition"];
+const CLUSTER_SCOPED: [&str; 5] = [
+    "Namespace",
+    "Node",
+    "ExitNode",
+    "InterfaceIsolation",
+    "CustomResourceDefinition",
+];
 
 /// What became of one object of `apply` or `delete`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -33,27 +39,41 @@ pub struct Applied {
 pub fn read_objects(source: &Path) -> Result<Vec<Value>, LabError> {
     if source == Path::new("-") {
         let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map_err(LabError::file("read", source))?;
-        return parse(&text, "standard input");
+        std::io::stdin()
+            .read_to_string(&mut text)
+            .map_err(LabError::file("read", source))?;
+        return parse_objects(&text, "standard input");
     }
     if !source.is_dir() {
         let text = fs::read_to_string(source).map_err(LabError::file("read", source))?;
-        return parse(&text, &source.display().to_string());
+        return parse_objects(&text, &source.display().to_string());
     }
     let entries = fs::read_dir(source).map_err(LabError::file("list", source))?;
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json"));
+    paths.retain(|path| {
+        path.extension()
+            .is_some_and(|end| end == "yaml" || end == "yml" || end == "json")
+    });
     paths.sort();
-    let objects = paths.iter().map(|path| read_objects(path)).collect::<Result<Vec<_>, _>>()?;
+    let objects = paths
+        .iter()
+        .map(|path| read_objects(path))
+        .collect::<Result<Vec<_>, _>>()?;
     Ok(objects.into_iter().flatten().collect())
 }
 
-fn parse(text: &str, what: &str) -> Result<Vec<Value>, LabError> {
-    let yaml = |source| LabError::YamlRead { what: what.to_owned(), source };
+/// Every object of a YAML text: its documents, and the items of lists.
+pub(crate) fn parse_objects(text: &str, what: &str) -> Result<Vec<Value>, LabError> {
+    let yaml = |source| LabError::YamlRead {
+        what: what.to_owned(),
+        source: Box::new(source),
+    };
     let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(yaml)?;
-    let flat = documents.into_iter().flat_map(|document| match document.get("items").and_then(Value::as_array) {
-        Some(items) => items.clone(),
-        None => vec![document],
+    let flat = documents.into_iter().flat_map(|document| {
+        match document.get("items").and_then(Value::as_array) {
+            Some(items) => items.clone(),
+            None => vec![document],
+        }
     });
     Ok(flat.filter(|object| !object.is_null()).collect())
 }
@@ -64,7 +84,10 @@ impl Lab {
     /// # Errors
     /// When an object has no kind or name, or a file cannot be written.
     pub fn apply(&self, objects: Vec<Value>) -> Result<Vec<Applied>, LabError> {
-        objects.into_iter().map(|object| self.apply_one(object)).collect()
+        objects
+            .into_iter()
+            .map(|object| self.apply_one(object))
+            .collect()
     }
 
     /// Removes objects from `manifests/`.
@@ -72,14 +95,22 @@ impl Lab {
     /// # Errors
     /// When an object has no kind or name, or a file cannot be removed.
     pub fn delete(&self, objects: &[Value]) -> Result<Vec<Applied>, LabError> {
-        objects.iter().map(|object| self.delete_one(object)).collect()
+        objects
+            .iter()
+            .map(|object| self.delete_one(object))
+            .collect()
     }
 
     /// The object as it is stored, or nothing. Cluster-scoped kinds take an empty namespace.
     ///
     /// # Errors
     /// When its file cannot be read.
-    pub fn object(&self, kind: &str, namespace: &str, name: &str) -> Result<Option<Value>, LabError> {
+    pub fn object(
+        &self,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Value>, LabError> {
         let path = self.manifest(kind, namespace, name);
         if !path.exists() {
             return Ok(None);
@@ -97,12 +128,19 @@ impl Lab {
             Some(_) => "configured",
         };
         if outcome != "unchanged" {
-            let yaml = |source| LabError::YamlWrite { what: identity.shown(), source };
+            let yaml = |source| LabError::YamlWrite {
+                what: identity.shown(),
+                source: Box::new(source),
+            };
             let text = serde_saphyr::to_string(&object).map_err(yaml)?;
             let path = self.manifest(&identity.kind, &identity.namespace, &identity.name);
             self.write_atomically(&path, text.as_bytes())?;
         }
-        Ok(Applied { name: identity.shown(), kind: identity.kind, outcome })
+        Ok(Applied {
+            name: identity.shown(),
+            kind: identity.kind,
+            outcome,
+        })
     }
 
     fn delete_one(&self, object: &Value) -> Result<Applied, LabError> {
@@ -113,12 +151,22 @@ impl Lab {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => "absent",
             Err(error) => return Err(LabError::file("remove", path)(error)),
         };
-        Ok(Applied { name: identity.shown(), kind: identity.kind, outcome })
+        Ok(Applied {
+            name: identity.shown(),
+            kind: identity.kind,
+            outcome,
+        })
     }
 
     fn manifest(&self, kind: &str, namespace: &str, name: &str) -> PathBuf {
-        let scope = if namespace.is_empty() { String::new() } else { format!("{namespace}.") };
-        self.dir.join("manifests").join(format!("{}.{scope}{name}.yaml", kind.to_lowercase()))
+        let scope = if namespace.is_empty() {
+            String::new()
+        } else {
+            format!("{namespace}.")
+        };
+        self.dir
+            .join("manifests")
+            .join(format!("{}.{scope}{name}.yaml", kind.to_lowercase()))
     }
 
     /// Makes the Namespace object of this name unless it is there.
@@ -126,7 +174,9 @@ impl Lab {
         if self.object("Namespace", "", name)?.is_none() {
             let labels = json!({"kubernetes.io/metadata.name": name});
             let metadata = json!({"name": name, "labels": labels});
-            self.apply(vec![json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})])?;
+            self.apply(vec![
+                json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}),
+            ])?;
         }
         Ok(())
     }
@@ -140,7 +190,12 @@ struct Identity {
 
 impl Identity {
     fn of(object: &Value) -> Result<Self, LabError> {
-        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        let text = |pointer: &str| {
+            object
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .map(str::to_owned)
+        };
         let missing = |what| LabError::Invalid {
             what: "object",
             value: object.to_string().chars().take(80).collect(),
@@ -153,20 +208,38 @@ impl Identity {
             Some(namespace) => namespace,
             None => "default".to_owned(),
         };
-        Ok(Self { kind, namespace, name })
+        Ok(Self {
+            kind,
+            namespace,
+            name,
+        })
     }
 
     fn shown(&self) -> String {
-        if self.namespace.is_empty() { self.name.clone() } else { format!("{}/{}", self.namespace, self.name) }
+        if self.namespace.is_empty() {
+            self.name.clone()
+        } else {
+            format!("{}/{}", self.namespace, self.name)
+        }
     }
 }
 
 /// Adds what an API server adds: namespace, UID, creation time, generation; a stored status survives an apply.
-fn complete(object: &mut Value, before: Option<&Value>, identity: &Identity) -> Result<(), LabError> {
+fn complete(
+    object: &mut Value,
+    before: Option<&Value>,
+    identity: &Identity,
+) -> Result<(), LabError> {
     let old = |pointer: &str| before.and_then(|before| before.pointer(pointer)).cloned();
     let changed = before.is_some_and(|before| before.get("spec") != object.get("spec"));
-    let generation = old("/metadata/generation").and_then(|value| value.as_i64()).unwrap_or(0);
-    let generation = if changed || before.is_none() { generation + 1 } else { generation };
+    let generation = old("/metadata/generation")
+        .and_then(|value| value.as_i64())
+        .unwrap_or(0);
+    let generation = if changed || before.is_none() {
+        generation + 1
+    } else {
+        generation
+    };
     if object.get("status").is_none()
         && let Some(status) = old("/status")
     {
@@ -182,7 +255,12 @@ fn complete(object: &mut Value, before: Option<&Value>, identity: &Identity) -> 
             None => json!(uid()?),
         };
     }
-    let now = json!(Timestamp::now().round(jiff::Unit::Second).unwrap_or_default().to_string());
+    let now = json!(
+        Timestamp::now()
+            .round(jiff::Unit::Second)
+            .unwrap_or_default()
+            .to_string()
+    );
     metadata["creationTimestamp"] = old("/metadata/creationTimestamp").unwrap_or(now);
     metadata["generation"] = json!(generation);
     Ok(())
@@ -194,8 +272,11 @@ pub(crate) fn node_object(node: &Node) -> Value {
     if node.gateway {
         labels[GATEWAY_LABEL] = json!(node.name);
     }
-    let addresses: Vec<Value> =
-        node.addresses().iter().map(|address| json!({"type": "InternalIP", "address": address})).collect();
+    let addresses: Vec<Value> = node
+        .addresses()
+        .iter()
+        .map(|address| json!({"type": "InternalIP", "address": address}))
+        .collect();
     let ranges = [node.pods4().to_string(), node.pods6().to_string()];
     json!({
         "apiVersion": "v1",
@@ -208,11 +289,16 @@ pub(crate) fn node_object(node: &Node) -> Value {
 
 /// The Pod object of this record: bound from its first moment, with addresses in its status once they are reported.
 pub(crate) fn pod_object(pod: &PodRecord, labels: &[(String, String)], phase: &str) -> Value {
-    let labels: serde_json::Map<String, Value> = labels.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
+    let labels: serde_json::Map<String, Value> =
+        labels.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
     let mut status = json!({"phase": phase});
     if phase == "Running" {
         status["podIP"] = json!(pod.addresses.first());
-        status["podIPs"] = pod.addresses.iter().map(|address| json!({"ip": address})).collect();
+        status["podIPs"] = pod
+            .addresses
+            .iter()
+            .map(|address| json!({"ip": address}))
+            .collect();
     }
     json!({
         "apiVersion": "v1",

@@ -85,7 +85,12 @@ impl Lab {
     ///
     /// # Errors
     /// `PodExists`, `NoNode`, or the step that failed; the pod is gone then.
-    pub fn create_pod(&self, namespace: &str, name: &str, options: &PodOptions) -> Result<PodRecord, LabError> {
+    pub fn create_pod(
+        &self,
+        namespace: &str,
+        name: &str,
+        options: &PodOptions,
+    ) -> Result<PodRecord, LabError> {
         let node = self.node(&options.node)?;
         let mut pod = self.new_pod(namespace, name, &node)?;
         self.ensure_kube_namespace(namespace)?;
@@ -113,14 +118,24 @@ impl Lab {
                 uid: uid()?,
                 node: node.name.clone(),
                 addresses: Vec::new(),
-                world: [world.into(), world6.into(), resolver.into(), resolver6.into()],
+                world: [
+                    world.into(),
+                    world6.into(),
+                    resolver.into(),
+                    resolver6.into(),
+                ],
                 created: Timestamp::now(),
                 deleted: None,
             })
         })
     }
 
-    fn make_pod(&self, pod: &mut PodRecord, node: &Node, options: &PodOptions) -> Result<(), LabError> {
+    fn make_pod(
+        &self,
+        pod: &mut PodRecord,
+        node: &Node,
+        options: &PodOptions,
+    ) -> Result<(), LabError> {
         let sandbox = self.namespace(&pod.sandbox());
         self.make_namespace(&sandbox)?;
         pod.addresses = self.add_until(pod, node, options)?;
@@ -131,18 +146,34 @@ impl Lab {
         };
         let cgroup = self.cgroup(&pod.sandbox())?;
         let log = self.log(&pod.key().replace('/', "."));
-        Start { namespace: &sandbox, cgroup, command, env: pod.env(), log }.run()?;
+        Start {
+            namespace: &sandbox,
+            cgroup,
+            command,
+            env: pod.env(),
+            log,
+        }
+        .run()?;
         std::thread::sleep(options.status_delay);
-        self.apply(vec![objects::pod_object(pod, &options.labels, "Running")]).map(drop)
+        self.apply(vec![objects::pod_object(pod, &options.labels, "Running")])
+            .map(drop)
     }
 
-    fn add_until(&self, pod: &PodRecord, node: &Node, options: &PodOptions) -> Result<Vec<IpAddr>, LabError> {
+    fn add_until(
+        &self,
+        pod: &PodRecord,
+        node: &Node,
+        options: &PodOptions,
+    ) -> Result<Vec<IpAddr>, LabError> {
         let start = Instant::now();
         let node_namespace = self.node_namespace(&node.name);
         let chain = self.chain(pod, node, &node_namespace, &options.addresses)?;
         loop {
             match chain.add() {
-                Err(LabError::Cni { code: cni::TRY_AGAIN, .. }) if start.elapsed() < options.timeout => {}
+                Err(LabError::Cni {
+                    code: cni::TRY_AGAIN,
+                    ..
+                }) if start.elapsed() < options.timeout => {}
                 other => return other,
             }
             // A kubelet tears the sandbox's network down before it tries again.
@@ -161,7 +192,10 @@ impl Lab {
         let data = self.node_dir(&node.name).join("ipam");
         let ranges = [node.pods4().to_string(), node.pods6().to_string()];
         let folder = std::path::Path::new(cni::PLUGIN_FOLDER);
-        let mut plugins = vec![(folder.join("bridge"), cni::bridge_network(ranges, &data, wanted))];
+        let mut plugins = vec![(
+            folder.join("bridge"),
+            cni::bridge_network(&ranges, &data, wanted),
+        )];
         let options = self.state()?.options;
         if (options.programs, options.plugin) == (Programs::Postern, Plugin::Chained) {
             let socket = self.node_dir(&node.name).join("run/agent.sock");
@@ -176,7 +210,13 @@ impl Lab {
             pod.uid
         );
         let sandbox = self.namespace(&pod.sandbox()).path().to_owned();
-        Ok(Chain { node: namespace, sandbox, container: pod.sandbox(), args, plugins })
+        Ok(Chain {
+            node: namespace,
+            sandbox,
+            container: pod.sandbox(),
+            args,
+            plugins,
+        })
     }
 
     /// Deletes a pod as a kubelet does: its processes end, CNI DEL, the namespace goes, then the object.
@@ -201,7 +241,10 @@ impl Lab {
         }
         sandbox.delete()?;
         self.delete(&[objects::pod_object(pod, &[], "Succeeded")])?;
-        self.save_pod(&PodRecord { deleted: Some(Timestamp::now()), ..pod.clone() })
+        self.save_pod(&PodRecord {
+            deleted: Some(Timestamp::now()),
+            ..pod.clone()
+        })
     }
 
     /// A command that will run there, with a pod's variables in a pod.
@@ -211,7 +254,11 @@ impl Lab {
     pub fn command(&self, place: Exec<'_>, program: &[OsString]) -> Result<Command, LabError> {
         let Some((first, rest)) = program.split_first() else {
             let why = "name a program after `--`".to_owned();
-            return Err(LabError::Invalid { what: "command", value: String::new(), why });
+            return Err(LabError::Invalid {
+                what: "command",
+                value: String::new(),
+                why,
+            });
         };
         let mut command = match place {
             Exec::Node(name) => self.node_namespace(&self.node(name)?.name).command(first),

@@ -42,7 +42,11 @@ impl Lab {
     pub fn start_agent(&self, node: &str) -> Result<(), LabError> {
         let node = self.node(node)?;
         let command = self.agent_command(&node)?;
-        self.start(&format!("agent-{}", node.name), &self.node_namespace(&node.name), command)
+        self.start(
+            &format!("agent-{}", node.name),
+            &self.node_namespace(&node.name),
+            command,
+        )
     }
 
     /// Starts the tunnel process of a node, unless it runs.
@@ -52,8 +56,17 @@ impl Lab {
     pub fn start_tunnel(&self, node: &str) -> Result<(), LabError> {
         let node = self.node(node)?;
         let program = Binaries::locate()?.path("postern-tunnel");
-        let command = vec![program.into(), "run".into(), "--run-dir".into(), self.run_dir(&node.name).into()];
-        self.start(&format!("tunnel-{}", node.name), &self.node_namespace(&node.name), command)
+        let command = vec![
+            program.into(),
+            "run".into(),
+            "--run-dir".into(),
+            self.run_dir(&node.name).into(),
+        ];
+        self.start(
+            &format!("tunnel-{}", node.name),
+            &self.node_namespace(&node.name),
+            command,
+        )
     }
 
     /// Starts the publisher, unless it runs.
@@ -123,21 +136,44 @@ impl Lab {
     }
 
     /// Starts one of the lab's own helpers.
-    pub(crate) fn start_own(&self, name: &str, namespace: &Namespace, verb: &[&str]) -> Result<(), LabError> {
-        let mut command: Vec<OsString> = vec![Binaries::locate()?.lab().into(), "--dir".into(), self.dir.clone().into()];
+    pub(crate) fn start_own(
+        &self,
+        name: &str,
+        namespace: &Namespace,
+        verb: &[&str],
+    ) -> Result<(), LabError> {
+        let mut command: Vec<OsString> = vec![
+            Binaries::locate()?.lab().into(),
+            "--dir".into(),
+            self.dir.clone().into(),
+        ];
         command.extend(verb.iter().map(OsString::from));
         self.start(name, namespace, command)
     }
 
-    fn start(&self, name: &str, namespace: &Namespace, command: Vec<OsString>) -> Result<(), LabError> {
+    fn start(
+        &self,
+        name: &str,
+        namespace: &Namespace,
+        command: Vec<OsString>,
+    ) -> Result<(), LabError> {
         let cgroup = self.cgroup(name)?;
         if cgroup.populated() {
             return Ok(());
         }
-        let process = Start { namespace, cgroup, command, env: Vec::new(), log: self.log(name) }.run()?;
+        let process = Start {
+            namespace,
+            cgroup,
+            command,
+            env: Vec::new(),
+            log: self.log(name),
+        }
+        .run()?;
         self.update(|state| {
             state.processes.remove(name);
-            state.processes.extend(process.map(|process| (name.to_owned(), process)));
+            state
+                .processes
+                .extend(process.map(|process| (name.to_owned(), process)));
             Ok(())
         })
     }
@@ -145,13 +181,21 @@ impl Lab {
     fn agent_command(&self, node: &Node) -> Result<Vec<OsString>, LabError> {
         let state = self.state()?;
         let folder = self.node_dir(&node.name);
-        let nodes = state.nodes.iter().flat_map(Node::addresses).map(IpNet::from);
+        let nodes = state
+            .nodes
+            .iter()
+            .flat_map(Node::addresses)
+            .map(IpNet::from);
+        let own = node
+            .addresses()
+            .map(|address| address.to_string())
+            .join(",");
         let dns = format!("{},{}", topology::DNS4, topology::DNS6);
         let plugin = match state.options.plugin {
             Plugin::Chained => "expected",
             Plugin::Absent => "none",
         };
-        let arguments: [(&str, OsString); 13] = [
+        let arguments: [(&str, OsString); 14] = [
             ("--intents", self.intents(&node.name).into()),
             ("--report", self.report(&node.name).into()),
             ("--node-name", node.name.clone().into()),
@@ -159,20 +203,41 @@ impl Lab {
             ("--trust-key", self.trust_key().into()),
             ("--state-dir", folder.join("state").into()),
             ("--run-dir", self.run_dir(&node.name).into()),
-            ("--pod-cidrs", list(topology::pair(topology::PODS4, topology::PODS6)).into()),
-            ("--local-pod-cidrs", list(topology::pair(node.pods4(), node.pods6())).into()),
-            ("--service-cidrs", list(topology::pair(topology::SERVICES4, topology::SERVICES6)).into()),
+            (
+                "--pod-cidrs",
+                list(topology::pair(topology::PODS4, topology::PODS6)).into(),
+            ),
+            (
+                "--local-pod-cidrs",
+                list(topology::pair(node.pods4(), node.pods6())).into(),
+            ),
+            (
+                "--service-cidrs",
+                list(topology::pair(topology::SERVICES4, topology::SERVICES6)).into(),
+            ),
             ("--node-cidrs", list(nodes).into()),
+            ("--own-addresses", own.into()),
             ("--cluster-dns", dns.into()),
             ("--audit-log", folder.join("audit.jsonl").into()),
         ];
-        let mut command = vec![Binaries::locate()?.path("postern-agent").into(), "run".into()];
-        command.extend(arguments.into_iter().flat_map(|(flag, value)| [OsString::from(flag), value]));
+        let mut command = vec![
+            Binaries::locate()?.path("postern-agent").into(),
+            "run".into(),
+        ];
+        command.extend(
+            arguments
+                .into_iter()
+                .flat_map(|(flag, value)| [OsString::from(flag), value]),
+        );
         command.push(format!("--plugin={plugin}").into());
         Ok(command)
     }
 }
 
 fn list(ranges: impl IntoIterator<Item = IpNet>) -> String {
-    ranges.into_iter().map(|range| range.to_string()).collect::<Vec<_>>().join(",")
+    ranges
+        .into_iter()
+        .map(|range| range.to_string())
+        .collect::<Vec<_>>()
+        .join(",")
 }

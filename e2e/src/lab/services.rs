@@ -23,12 +23,22 @@ impl Lab {
         to: (IpAddr, u16),
         policy: TrafficPolicy,
     ) -> Result<(), LabError> {
-        let wrong = |why: &str| LabError::Invalid { what: "service", value: name.to_owned(), why: why.to_owned() };
+        let wrong = |why: &str| LabError::Invalid {
+            what: "service",
+            value: name.to_owned(),
+            why: why.to_owned(),
+        };
         if cluster_ip.is_some_and(|address| address.is_ipv4() != to.0.is_ipv4()) {
             return Err(wrong("service address and endpoint must be of one family"));
         }
-        let service =
-            Service { name: name.to_owned(), cluster_ip, port, to_address: to.0, to_port: to.1, policy };
+        let service = Service {
+            name: name.to_owned(),
+            cluster_ip,
+            port,
+            to_address: to.0,
+            to_port: to.1,
+            policy,
+        };
         self.update(|state| {
             if state.services.iter().any(|other| other.name == name) {
                 return Err(wrong("there is one of that name"));
@@ -51,7 +61,11 @@ impl Lab {
                 return Ok(());
             }
             let why = "there is none of that name".to_owned();
-            Err(LabError::Invalid { what: "service", value: name.to_owned(), why })
+            Err(LabError::Invalid {
+                what: "service",
+                value: name.to_owned(),
+                why,
+            })
         })?;
         self.translate_services()
     }
@@ -64,7 +78,8 @@ impl Lab {
     pub fn translate_services(&self) -> Result<(), LabError> {
         let state = self.state()?;
         for node in &state.nodes {
-            self.node_namespace(&node.name).nft(&ruleset(&state, node))?;
+            self.node_namespace(&node.name)
+                .nft(&ruleset(&state, node))?;
         }
         Ok(())
     }
@@ -88,14 +103,21 @@ impl Lab {
 }
 
 fn ruleset(state: &LabState, node: &Node) -> String {
-    ["ip", "ip6"].iter().map(|family| table(family, state, node)).collect()
+    ["ip", "ip6"]
+        .iter()
+        .map(|family| table(family, state, node))
+        .collect()
 }
 
 fn table(family: &str, state: &LabState, node: &Node) -> String {
     let six = family == "ip6";
     let own = node.addresses()[usize::from(six)];
     let address_type = if six { "ipv6_addr" } else { "ipv4_addr" };
-    let services: Vec<&Service> = state.services.iter().filter(|service| service.to_address.is_ipv6() == six).collect();
+    let services: Vec<&Service> = state
+        .services
+        .iter()
+        .filter(|service| service.to_address.is_ipv6() == six)
+        .collect();
     let mut chains = String::new();
     let (mut by_address, mut by_port) = (String::new(), String::new());
     for (index, service) in services.iter().enumerate() {
@@ -104,7 +126,10 @@ fn table(family: &str, state: &LabState, node: &Node) -> String {
             let port = service.port;
             // Writing to a string cannot fail.
             let _ = match service.cluster_ip {
-                Some(address) => write!(by_address, "{address} . {protocol} . {port} : goto endpoint-{index}, "),
+                Some(address) => write!(
+                    by_address,
+                    "{address} . {protocol} . {port} : goto endpoint-{index}, "
+                ),
                 None => write!(by_port, "{protocol} . {port} : goto external-{index}, "),
             };
         }
@@ -142,7 +167,11 @@ fn endpoint_chains(family: &str, index: usize, service: &Service) -> String {
 }
 
 fn elements(list: &str) -> String {
-    if list.is_empty() { String::new() } else { format!(" elements = {{ {list} }}") }
+    if list.is_empty() {
+        String::new()
+    } else {
+        format!(" elements = {{ {list} }}")
+    }
 }
 
 /// The names that the resolver pod serves, for the cluster's domain.
@@ -152,7 +181,10 @@ pub(crate) fn service_names(state: &LabState) -> Vec<(String, IpAddr)> {
             "kube-dns" | "kube-dns6" => ("kube-system", "kube-dns"),
             name => ("default", name),
         };
-        Some((format!("{name}.{namespace}.svc.cluster.local"), service.cluster_ip?))
+        Some((
+            format!("{name}.{namespace}.svc.cluster.local"),
+            service.cluster_ip?,
+        ))
     });
     named.collect()
 }

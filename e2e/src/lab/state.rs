@@ -119,8 +119,11 @@ impl PodRecord {
     #[must_use]
     pub fn env(&self) -> Vec<(String, String)> {
         let names = ["WORLD", "WORLD6", "RESOLVER", "RESOLVER6"];
-        let mut env: Vec<_> =
-            names.iter().zip(&self.world).map(|(name, address)| ((*name).to_owned(), address.to_string())).collect();
+        let mut env: Vec<_> = names
+            .iter()
+            .zip(&self.world)
+            .map(|(name, address)| ((*name).to_owned(), address.to_string()))
+            .collect();
         env.push(("POD_NAMESPACE".to_owned(), self.namespace.clone()));
         env.push(("POD_NAME".to_owned(), self.name.clone()));
         env.push(("NODE_NAME".to_owned(), self.node.clone()));
@@ -177,7 +180,10 @@ impl Lab {
     ///
     /// # Errors
     /// When it cannot be read, locked or written, and whatever the change answers.
-    pub fn update<T>(&self, change: impl FnOnce(&mut LabState) -> Result<T, LabError>) -> Result<T, LabError> {
+    pub fn update<T>(
+        &self,
+        change: impl FnOnce(&mut LabState) -> Result<T, LabError>,
+    ) -> Result<T, LabError> {
         let path = self.dir.join("lab.lock");
         let lock = File::create(&path).map_err(LabError::file("create", &path))?;
         lock.lock().map_err(LabError::file("lock", &path))?;
@@ -188,7 +194,8 @@ impl Lab {
     }
 
     pub(crate) fn write(&self, state: &LabState) -> Result<(), LabError> {
-        let text = serde_json::to_string_pretty(state).map_err(LabError::json("the lab's state"))?;
+        let text =
+            serde_json::to_string_pretty(state).map_err(LabError::json("the lab's state"))?;
         self.write_atomically(&self.document(), text.as_bytes())
     }
 
@@ -211,9 +218,16 @@ impl Lab {
     /// `NoNode` with the names that exist.
     pub fn node(&self, name: &str) -> Result<Node, LabError> {
         let nodes = self.state()?.nodes;
-        let known = nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ");
+        let known = nodes
+            .iter()
+            .map(|node| node.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ");
         let found = nodes.into_iter().find(|node| node.name == name);
-        found.ok_or(LabError::NoNode { name: name.to_owned(), known })
+        found.ok_or(LabError::NoNode {
+            name: name.to_owned(),
+            known,
+        })
     }
 
     /// The network namespace of this name: `lan`, `world` or a pod's sandbox.
@@ -225,7 +239,8 @@ impl Lab {
     /// The namespaces of a node.
     #[must_use]
     pub fn node_namespace(&self, name: &str) -> Namespace {
-        self.namespace(name).with_mount(self.dir.join("mnt").join(name))
+        self.namespace(name)
+            .with_mount(self.dir.join("mnt").join(name))
     }
 
     /// The folder of what a node keeps: `run`, `state`, `ipam`.
@@ -255,8 +270,10 @@ impl Lab {
     pub fn all_pods(&self) -> Result<Vec<PodRecord>, LabError> {
         let folder = self.dir.join("pods");
         let entries = fs::read_dir(&folder).map_err(LabError::file("list", &folder))?;
-        let mut pods: Vec<PodRecord> =
-            entries.flatten().map(|entry| read_json(&entry.path())).collect::<Result<_, _>>()?;
+        let mut pods: Vec<PodRecord> = entries
+            .flatten()
+            .map(|entry| read_json(&entry.path()))
+            .collect::<Result<_, _>>()?;
         pods.sort_by_key(|pod| pod.created);
         Ok(pods)
     }
@@ -266,7 +283,11 @@ impl Lab {
     /// # Errors
     /// When a record cannot be read.
     pub fn pods(&self) -> Result<Vec<PodRecord>, LabError> {
-        Ok(self.all_pods()?.into_iter().filter(|pod| pod.deleted.is_none()).collect())
+        Ok(self
+            .all_pods()?
+            .into_iter()
+            .filter(|pod| pod.deleted.is_none())
+            .collect())
     }
 
     /// The pod of this `namespace/name`.
@@ -275,12 +296,17 @@ impl Lab {
     /// `NoPod` when none runs.
     pub fn pod(&self, key: &str) -> Result<PodRecord, LabError> {
         let found = self.pods()?.into_iter().find(|pod| pod.key() == key);
-        found.ok_or_else(|| LabError::NoPod { name: key.to_owned() })
+        found.ok_or_else(|| LabError::NoPod {
+            name: key.to_owned(),
+        })
     }
 
     pub(crate) fn save_pod(&self, pod: &PodRecord) -> Result<(), LabError> {
         let text = serde_json::to_string_pretty(pod).map_err(LabError::json("a pod's record"))?;
-        self.write_atomically(&self.dir.join("pods").join(format!("{}.json", pod.uid)), text.as_bytes())
+        self.write_atomically(
+            &self.dir.join("pods").join(format!("{}.json", pod.uid)),
+            text.as_bytes(),
+        )
     }
 }
 
@@ -293,7 +319,10 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, LabError>
 /// A random UID from the kernel.
 pub(crate) fn uid() -> Result<String, LabError> {
     let path = Path::new("/proc/sys/kernel/random/uuid");
-    Ok(fs::read_to_string(path).map_err(LabError::file("read", path))?.trim().to_owned())
+    Ok(fs::read_to_string(path)
+        .map_err(LabError::file("read", path))?
+        .trim()
+        .to_owned())
 }
 
 /// Asks again every few milliseconds until the answer is there or the deadline has passed.
@@ -312,7 +341,11 @@ pub fn wait_until<T>(
         }
         if start.elapsed() > deadline {
             let seconds = deadline.as_secs_f64();
-            return Err(LabError::Timeout { what: what.to_owned(), seconds, detail: String::new() });
+            return Err(LabError::Timeout {
+                what: what.to_owned(),
+                seconds,
+                detail: String::new(),
+            });
         }
         std::thread::sleep(Duration::from_millis(20));
     }

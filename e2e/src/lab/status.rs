@@ -90,7 +90,10 @@ impl Lab {
             Programs::Bare => &[],
         };
         let status = state.nodes.into_iter().map(|node| {
-            let names: Vec<String> = parts.iter().map(|part| format!("{part}-{}", node.name)).collect();
+            let names: Vec<String> = parts
+                .iter()
+                .map(|part| format!("{part}-{}", node.name))
+                .collect();
             // A node without a report has not written one yet; `wait_until` in a test says which.
             let report: Option<Value> = read_json(&self.report(&node.name)).ok();
             Ok(NodeStatus {
@@ -104,8 +107,16 @@ impl Lab {
         status.collect()
     }
 
-    fn process_list<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<ProcessStatus>, LabError> {
-        let status = |name: &str| Ok(ProcessStatus { name: name.to_owned(), running: self.runs(name)? });
+    fn process_list<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Vec<ProcessStatus>, LabError> {
+        let status = |name: &str| {
+            Ok(ProcessStatus {
+                name: name.to_owned(),
+                running: self.runs(name)?,
+            })
+        };
         names.into_iter().map(status).collect()
     }
 }

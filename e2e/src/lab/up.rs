@@ -10,7 +10,9 @@ use serde_json::json;
 
 use crate::cgroup::Cgroup;
 use crate::error::LabError;
-use crate::lab::{Binaries, Lab, LabState, PodOptions, Programs, UpOptions, objects, uid, wait_until};
+use crate::lab::{
+    Binaries, Lab, LabState, PodOptions, Programs, UpOptions, objects, uid, wait_until,
+};
 use crate::monitor;
 use crate::netns::{self, Namespace};
 use crate::topology::{self, FIRST_OWN, Node};
@@ -25,7 +27,11 @@ impl Lab {
     ///
     /// # Errors
     /// `NotRoot`, `LabExists`, or the first step that failed.
-    pub fn up(dir: &Path, options: &UpOptions, told: &mut dyn FnMut(&str)) -> Result<Self, LabError> {
+    pub fn up(
+        dir: &Path,
+        options: &UpOptions,
+        told: &mut dyn FnMut(&str),
+    ) -> Result<Self, LabError> {
         if !nix::unistd::geteuid().is_root() {
             return Err(LabError::NotRoot);
         }
@@ -69,20 +75,43 @@ impl Lab {
     }
 
     fn begin(&self, options: &UpOptions) -> Result<LabState, LabError> {
-        for folder in ["manifests", "intents", "reports", "keys", "pods", "log", "nodes", "run", "tmp", "history"] {
+        for folder in [
+            "manifests",
+            "intents",
+            "reports",
+            "keys",
+            "pods",
+            "log",
+            "nodes",
+            "run",
+            "tmp",
+            "history",
+        ] {
             let path = self.dir.join(folder);
             fs::create_dir_all(&path).map_err(LabError::file("create", path))?;
         }
         let id: String = uid()?.chars().take(8).collect();
         let names = topology::node_names(options.nodes, options.gateways);
-        let nodes = (1..).zip(names).map(|(number, (name, gateway))| Ok(Node { name, number, gateway, uid: uid()? }));
+        let nodes = (1..).zip(names).map(|(number, (name, gateway))| {
+            Ok(Node {
+                name,
+                number,
+                gateway,
+                uid: uid()?,
+            })
+        });
         let nodes: Vec<Node> = nodes.collect::<Result<_, LabError>>()?;
         for node in &nodes {
-            for path in [self.intents(&node.name), self.node_dir(&node.name).join("run")] {
+            for path in [
+                self.intents(&node.name),
+                self.node_dir(&node.name).join("run"),
+            ] {
                 fs::create_dir_all(&path).map_err(LabError::file("create", path))?;
             }
         }
-        let cgroup = Cgroup::create_top(&format!("postern-lab-{id}"))?.path().to_owned();
+        let cgroup = Cgroup::create_top(&format!("postern-lab-{id}"))?
+            .path()
+            .to_owned();
         let state = LabState {
             id,
             created: Timestamp::now(),
@@ -123,12 +152,19 @@ impl Lab {
 
     fn wire(&self, nodes: &[Node]) -> Result<(), LabError> {
         let lan = self.namespace("lan");
-        lan.sysctl(&[("net/bridge/bridge-nf-call-iptables", "0"), ("net/bridge/bridge-nf-call-ip6tables", "0")])?;
-        let mut lines = String::from("link add br0 type bridge stp_state 0 mcast_snooping 0\nlink set br0 up\n");
+        lan.sysctl(&[
+            ("net/bridge/bridge-nf-call-iptables", "0"),
+            ("net/bridge/bridge-nf-call-ip6tables", "0"),
+        ])?;
+        let mut lines = String::from(
+            "link add br0 type bridge stp_state 0 mcast_snooping 0\nlink set br0 up\n",
+        );
         for name in std::iter::once("world").chain(nodes.iter().map(|node| node.name.as_str())) {
             let peer = self.namespace(name);
             let peer = peer.path().display();
-            lines.push_str(&format!("link add name {name} type veth peer name eth0 netns {peer}\n"));
+            lines.push_str(&format!(
+                "link add name {name} type veth peer name eth0 netns {peer}\n"
+            ));
             lines.push_str(&format!("link set {name} master br0 up\n"));
         }
         lan.ip(&lines)?;
@@ -152,7 +188,9 @@ impl Lab {
             ("net/bridge/bridge-nf-call-ip6tables", "1"),
         ])?;
         let (four, six) = (node.ipv4(), node.ipv6());
-        let mut lines = format!("link set eth0 up\naddr add {four}/24 dev eth0\naddr add {six}/64 dev eth0 nodad\n");
+        let mut lines = format!(
+            "link set eth0 up\naddr add {four}/24 dev eth0\naddr add {six}/64 dev eth0 nodad\n"
+        );
         lines.push_str(&format!("route add default via {}\n", topology::WORLD_LAN4));
         lines.push_str(&format!("route add ::/0 via {}\n", topology::WORLD_LAN6));
         for other in nodes.iter().filter(|other| other.name != node.name) {
@@ -174,7 +212,9 @@ impl Lab {
             ("net/ipv6/icmp/ratelimit", "0"),
         ])?;
         let (four, six) = (topology::WORLD_LAN4, topology::WORLD_LAN6);
-        let mut lines = format!("link set eth0 up\naddr add {four}/24 dev eth0\naddr add {six}/64 dev eth0 nodad\n");
+        let mut lines = format!(
+            "link set eth0 up\naddr add {four}/24 dev eth0\naddr add {six}/64 dev eth0 nodad\n"
+        );
         lines.push_str(&format!("route add local {} dev lo\n", topology::WORLD4));
         lines.push_str(&format!("route add local {} dev lo\n", topology::WORLD6));
         lines.extend(nodes.iter().map(pod_routes));
@@ -189,24 +229,43 @@ impl Lab {
         })?;
         let world = self.namespace("world");
         wait_until(READY_DEADLINE, "the start of the world's services", || {
-            world.run(|| Ok(std::net::TcpStream::connect((topology::world_address(0).0, 7)).ok().map(drop)))
+            world.run(|| {
+                Ok(
+                    std::net::TcpStream::connect((topology::world_address(0).0, 7))
+                        .ok()
+                        .map(drop),
+                )
+            })
         })
     }
 
     fn start_resolver(&self, node: &Node) -> Result<(), LabError> {
         let lab = Binaries::locate()?.lab();
         let dir = self.dir.display().to_string();
-        let command = vec![lab.into(), "--dir".into(), dir.into(), "run".into(), "resolver".into()];
+        let command = vec![
+            lab.into(),
+            "--dir".into(),
+            dir.into(),
+            "run".into(),
+            "resolver".into(),
+        ];
         let options = PodOptions {
             labels: vec![("k8s-app".to_owned(), "kube-dns".to_owned())],
             command,
             ..PodOptions::on(&node.name)
         };
         let pod = self.create_pod("kube-system", "resolver", &options)?;
-        for (name, service, address) in
-            [("kube-dns", topology::DNS4.into(), pod.addresses[0]), ("kube-dns6", topology::DNS6.into(), pod.addresses[1])]
-        {
-            self.create_service(name, Some(service), 53, (address, 53), super::TrafficPolicy::Cluster)?;
+        for (name, service, address) in [
+            ("kube-dns", topology::DNS4.into(), pod.addresses[0]),
+            ("kube-dns6", topology::DNS6.into(), pod.addresses[1]),
+        ] {
+            self.create_service(
+                name,
+                Some(service),
+                53,
+                (address, 53),
+                super::TrafficPolicy::Cluster,
+            )?;
         }
         self.apply(vec![json!({
             "apiVersion": "v1", "kind": "Service",
@@ -234,7 +293,11 @@ fn check(options: &UpOptions) -> Result<(), LabError> {
     if options.nodes == 0 || options.nodes > 100 || options.gateways > options.nodes {
         let why = "there are 1 to 100 nodes, and the gateways are counted among them".to_owned();
         let value = format!("{} nodes, {} gateways", options.nodes, options.gateways);
-        return Err(LabError::Invalid { what: "number of nodes", value, why });
+        return Err(LabError::Invalid {
+            what: "number of nodes",
+            value,
+            why,
+        });
     }
     Ok(())
 }

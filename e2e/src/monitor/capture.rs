@@ -10,8 +10,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use nix::libc;
 use nix::net::if_::if_nametoindex;
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, recvmsg,
-    setsockopt, socket, sockopt,
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType,
+    SockaddrStorage, recvmsg, setsockopt, socket, sockopt,
 };
 use nix::sys::time::{TimeSpec, TimeVal};
 
@@ -55,7 +55,12 @@ impl Capture {
     pub(crate) fn open(nodes: &[Node], log: Writer) -> Result<Self, LabError> {
         let act = "open a packet socket";
         let flags = SockFlag::SOCK_CLOEXEC;
-        let fd = socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll);
+        let fd = socket(
+            AddressFamily::Packet,
+            SockType::Raw,
+            flags,
+            SockProtocol::EthAll,
+        );
         let fd = fd.map_err(LabError::system(act))?;
         setsockopt(&fd, sockopt::RcvBufForce, &BUFFER).map_err(LabError::system(act))?;
         setsockopt(&fd, sockopt::ReceiveTimestampns, &true).map_err(LabError::system(act))?;
@@ -64,12 +69,23 @@ impl Capture {
         setsockopt(&fd, sockopt::ReceiveTimeout, &wait).map_err(LabError::system(act))?;
         let names = nodes.iter().map(|node| node.name.as_str()).chain([WORLD]);
         let port = |name: &str| {
-            let index = if_nametoindex(name).map_err(LabError::system(format!("find the port {name}")))?;
+            let index =
+                if_nametoindex(name).map_err(LabError::system(format!("find the port {name}")))?;
             Ok((usize::try_from(index).unwrap_or_default(), name.to_owned()))
         };
         let ports = names.map(port).collect::<Result<_, LabError>>()?;
-        let own = nodes.iter().map(|node| (node.name.clone(), node.addresses().into())).collect();
-        Ok(Self { fd, ports, flows: Flows::new(own), log, buffer: vec![0; frame::SNAP], dropped: 0 })
+        let own = nodes
+            .iter()
+            .map(|node| (node.name.clone(), node.addresses().into()))
+            .collect();
+        Ok(Self {
+            fd,
+            ports,
+            flows: Flows::new(own),
+            log,
+            buffer: vec![0; frame::SNAP],
+            dropped: 0,
+        })
     }
 
     /// Reads what waits, at most one burst.
@@ -93,18 +109,32 @@ impl Capture {
     fn read_one(&mut self) -> Result<Option<i64>, LabError> {
         let mut control = nix::cmsg_space!(TimeSpec, u32);
         let mut slices = [IoSliceMut::new(&mut self.buffer)];
-        let message =
-            recvmsg::<SockaddrStorage>(self.fd.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::empty());
+        let message = recvmsg::<SockaddrStorage>(
+            self.fd.as_raw_fd(),
+            &mut slices,
+            Some(&mut control),
+            MsgFlags::empty(),
+        );
         let message = match message {
             Ok(message) => message,
             // A port that goes down (its node was taken away) is told to every packet socket.
             Err(nix::Error::EAGAIN | nix::Error::EINTR | nix::Error::ENETDOWN) => return Ok(None),
-            Err(source) => return Err(LabError::System { act: "read from the packet socket".to_owned(), source }),
+            Err(source) => {
+                return Err(LabError::System {
+                    act: "read from the packet socket".to_owned(),
+                    source,
+                });
+            }
         };
         let mut time = 0;
-        for control in message.cmsgs().map_err(LabError::system("read a packet's time stamp"))? {
+        for control in message
+            .cmsgs()
+            .map_err(LabError::system("read a packet's time stamp"))?
+        {
             match control {
-                ControlMessageOwned::ScmTimestampns(stamp) => time = stamp.tv_sec() * 1_000_000_000 + stamp.tv_nsec(),
+                ControlMessageOwned::ScmTimestampns(stamp) => {
+                    time = stamp.tv_sec() * 1_000_000_000 + stamp.tv_nsec()
+                }
                 ControlMessageOwned::RxqOvfl(dropped) => self.dropped = u64::from(dropped),
                 _ => {}
             }
@@ -112,14 +142,19 @@ impl Capture {
         let (length, address) = (message.bytes, message.address);
         let link = address.as_ref().and_then(SockaddrStorage::as_link_addr);
         let link = link.filter(|link| link.pkttype() != libc::PACKET_OUTGOING);
-        if let Some(port) = link.and_then(|link| self.ports.get(&link.ifindex())).cloned() {
+        if let Some(port) = link
+            .and_then(|link| self.ports.get(&link.ifindex()))
+            .cloned()
+        {
             self.count(time, port, length)?;
         }
         Ok(Some(time))
     }
 
     fn count(&mut self, time: i64, port: String, length: usize) -> Result<(), LabError> {
-        let Some(packet) = frame::parse(self.buffer.get(..length).unwrap_or(&self.buffer)) else { return Ok(()) };
+        let Some(packet) = frame::parse(self.buffer.get(..length).unwrap_or(&self.buffer)) else {
+            return Ok(());
+        };
         if port == WORLD {
             self.flows.arrived(&packet);
             return Ok(());
@@ -129,6 +164,15 @@ impl Capture {
         }
         let kind = self.flows.left(&port, &packet);
         let (source, destination, protocol) = (packet.source, packet.destination, packet.protocol);
-        self.log.add(time, Key { node: port, source, destination, protocol, kind })
+        self.log.add(
+            time,
+            Key {
+                node: port,
+                source,
+                destination,
+                protocol,
+                kind,
+            },
+        )
     }
 }

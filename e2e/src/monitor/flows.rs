@@ -35,13 +35,21 @@ pub(crate) struct Flows {
 
 impl Flows {
     pub(crate) fn new(nodes: BTreeMap<String, BTreeSet<IpAddr>>) -> Self {
-        Self { nodes, ..Self::default() }
+        Self {
+            nodes,
+            ..Self::default()
+        }
     }
 
     /// A packet from the world.
     pub(crate) fn arrived(&mut self, packet: &Packet) {
-        let Some((from, to)) = packet.ports else { return };
-        let to_node = self.nodes.values().any(|own| own.contains(&packet.destination));
+        let Some((from, to)) = packet.ports else {
+            return;
+        };
+        let to_node = self
+            .nodes
+            .values()
+            .any(|own| own.contains(&packet.destination));
         let reply = (packet.protocol, packet.destination, to, packet.source, from);
         if to_node && !self.outbound.contains(&reply) {
             self.inbound.insert(reply);
@@ -50,9 +58,13 @@ impl Flows {
 
     /// A packet that this node sent to the world.
     pub(crate) fn left(&mut self, node: &str, packet: &Packet) -> Kind {
-        let own = self.nodes.get(node).is_some_and(|own| own.contains(&packet.source));
-        let tuple =
-            packet.ports.map(|(from, to)| (packet.protocol, packet.source, from, packet.destination, to));
+        let own = self
+            .nodes
+            .get(node)
+            .is_some_and(|own| own.contains(&packet.source));
+        let tuple = packet
+            .ports
+            .map(|(from, to)| (packet.protocol, packet.source, from, packet.destination, to));
         if tuple.is_some_and(|tuple| self.inbound.contains(&tuple)) {
             return Kind::Reply;
         }
@@ -71,7 +83,13 @@ mod tests {
 
     fn packet(source: &str, from: u16, destination: &str, to: u16) -> Packet {
         let (source, destination) = (source.parse().unwrap(), destination.parse().unwrap());
-        Packet { source, destination, protocol: 6, ports: Some((from, to)), note: Note::None }
+        Packet {
+            source,
+            destination,
+            protocol: 6,
+            ports: Some((from, to)),
+            note: Note::None,
+        }
     }
 
     fn flows() -> Flows {
@@ -82,7 +100,10 @@ mod tests {
     fn the_answer_to_a_node_port_connection_of_the_world_is_a_reply() {
         let mut flows = flows();
         flows.arrived(&packet("203.0.112.9", 5000, "192.168.10.11", 30080));
-        assert_eq!(flows.left("n1", &packet("192.168.10.11", 30080, "203.0.112.9", 5000)), Kind::Reply);
+        assert_eq!(
+            flows.left("n1", &packet("192.168.10.11", 30080, "203.0.112.9", 5000)),
+            Kind::Reply
+        );
     }
 
     #[test]
@@ -96,20 +117,29 @@ mod tests {
 
     #[test]
     fn a_forged_client_that_the_world_never_was_makes_no_reply() {
-        assert_eq!(flows().left("n1", &packet("192.168.10.11", 30080, "203.0.112.9", 5000)), Kind::Plain);
+        assert_eq!(
+            flows().left("n1", &packet("192.168.10.11", 30080, "203.0.112.9", 5000)),
+            Kind::Plain
+        );
     }
 
     #[test]
     fn a_connection_straight_to_a_pod_has_no_replies() {
         let mut flows = flows();
         flows.arrived(&packet("203.0.112.9", 5000, "10.244.1.2", 8080));
-        assert_eq!(flows.left("n1", &packet("10.244.1.2", 8080, "203.0.112.9", 5000)), Kind::Plain);
+        assert_eq!(
+            flows.left("n1", &packet("10.244.1.2", 8080, "203.0.112.9", 5000)),
+            Kind::Plain
+        );
     }
 
     #[test]
     fn a_reset_is_the_nodes_own_only_from_its_own_address() {
         let mut flows = flows();
-        let reset = |source| Packet { note: Note::Refusal, ..packet(source, 7, "203.0.112.9", 5000) };
+        let reset = |source| Packet {
+            note: Note::Refusal,
+            ..packet(source, 7, "203.0.112.9", 5000)
+        };
         assert_eq!(flows.left("n1", &reset("192.168.10.11")), Kind::NodeReset);
         assert_eq!(flows.left("n1", &reset("10.244.1.2")), Kind::Plain);
         assert_eq!(flows.left("n2", &reset("192.168.10.11")), Kind::Plain);

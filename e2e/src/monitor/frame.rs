@@ -52,10 +52,20 @@ pub(crate) fn parse(frame: &[u8]) -> Option<Packet> {
 fn parse4(packet: &[u8]) -> Option<Packet> {
     let header = packet.get(..20)?;
     let length = usize::from(header[0] & 15) * 4;
-    let address = |at: usize| Ipv4Addr::new(header[at], header[at + 1], header[at + 2], header[at + 3]);
+    let address =
+        |at: usize| Ipv4Addr::new(header[at], header[at + 1], header[at + 2], header[at + 3]);
     let later_fragment = u16::from_be_bytes([header[6] & 0x1f, header[7]]) > 0;
-    let content = if later_fragment { &[][..] } else { packet.get(length..).unwrap_or_default() };
-    Some(transport([address(12).into(), address(16).into()], header[8], header[9], content))
+    let content = if later_fragment {
+        &[][..]
+    } else {
+        packet.get(length..).unwrap_or_default()
+    };
+    Some(transport(
+        [address(12).into(), address(16).into()],
+        header[8],
+        header[9],
+        content,
+    ))
 }
 
 fn parse6(packet: &[u8]) -> Option<Packet> {
@@ -66,7 +76,12 @@ fn parse6(packet: &[u8]) -> Option<Packet> {
         Ipv6Addr::from(bytes)
     };
     let (protocol, content) = upper_layer(header[6], packet.get(40..).unwrap_or_default());
-    Some(transport([address(8).into(), address(24).into()], header[7], protocol, content))
+    Some(transport(
+        [address(8).into(), address(24).into()],
+        header[7],
+        protocol,
+        content,
+    ))
 }
 
 /// Steps over extension headers (RFC 8200 section 4), as nft's `meta l4proto` does.
@@ -77,7 +92,8 @@ fn upper_layer(mut protocol: u8, mut content: &[u8]) -> (u8, &[u8]) {
             FRAGMENT => 8,
             _ => break,
         };
-        let later_fragment = protocol == FRAGMENT && matches!(rest, [high, low, ..] if (*high, *low & 0xf8) != (0, 0));
+        let later_fragment = protocol == FRAGMENT
+            && matches!(rest, [high, low, ..] if (*high, *low & 0xf8) != (0, 0));
         protocol = *next;
         if later_fragment {
             return (protocol, &[]);
@@ -89,7 +105,9 @@ fn upper_layer(mut protocol: u8, mut content: &[u8]) -> (u8, &[u8]) {
 
 fn transport([source, destination]: [IpAddr; 2], hops: u8, protocol: u8, content: &[u8]) -> Packet {
     let ports = match (protocol, content) {
-        (TCP | UDP, [a, b, c, d, ..]) => Some((u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]))),
+        (TCP | UDP, [a, b, c, d, ..]) => {
+            Some((u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d])))
+        }
         _ => None,
     };
     let note = match (protocol, content.first(), content.get(13)) {
@@ -98,7 +116,13 @@ fn transport([source, destination]: [IpAddr; 2], hops: u8, protocol: u8, content
         (ICMP6, Some(135 | 136), _) => Note::Neighbour,
         _ => Note::None,
     };
-    Packet { source, destination, protocol, ports, note }
+    Packet {
+        source,
+        destination,
+        protocol,
+        ports,
+        note,
+    }
 }
 
 #[cfg(test)]
@@ -112,16 +136,25 @@ mod tests {
     #[test]
     fn a_reset_is_a_refusal_of_the_node_only_before_its_first_hop() {
         for (hops, note) in [(64, Note::Refusal), (63, Note::None)] {
-            let mut packet = vec![0x45, 0, 0, 40, 0, 0, 0, 0, hops, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
-            packet.extend([0, 7, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 4, 0, 0, 0, 0, 0, 0]);
+            let mut packet = vec![
+                0x45, 0, 0, 40, 0, 0, 0, 0, hops, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
+            ];
+            packet.extend([
+                0, 7, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 4, 0, 0, 0, 0, 0, 0,
+            ]);
             let packet = parse(&frame([8, 0], &packet)).unwrap();
-            assert_eq!((packet.protocol, packet.ports, packet.note), (6, Some((7, 256)), note));
+            assert_eq!(
+                (packet.protocol, packet.ports, packet.note),
+                (6, Some((7, 256)), note)
+            );
         }
     }
 
     #[test]
     fn a_later_fragment_has_a_protocol_and_no_ports() {
-        let mut packet = vec![0x45, 0, 0, 40, 0, 0, 0, 9, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+        let mut packet = vec![
+            0x45, 0, 0, 40, 0, 0, 0, 9, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
+        ];
         packet.extend([0, 7, 1, 0]);
         let packet = parse(&frame([8, 0], &packet)).unwrap();
         assert_eq!((packet.protocol, packet.ports), (17, None));

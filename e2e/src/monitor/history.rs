@@ -81,7 +81,10 @@ fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, LabError> {
     }
     let text = fs::read_to_string(path).map_err(LabError::file("read", path))?;
     // The last line may be half written.
-    Ok(text.lines().map_while(|line| serde_json::from_str(line).ok()).collect())
+    Ok(text
+        .lines()
+        .map_while(|line| serde_json::from_str(line).ok())
+        .collect())
 }
 
 /// Watches a lab's intents and reports for ever.
@@ -94,7 +97,12 @@ pub(crate) struct Watcher {
 
 impl Watcher {
     pub(crate) fn new(lab: Lab, nodes: Vec<String>) -> Self {
-        Self { lab, nodes, published: BTreeMap::new(), applied: BTreeMap::new() }
+        Self {
+            lab,
+            nodes,
+            published: BTreeMap::new(),
+            applied: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn run(mut self) -> Result<(), LabError> {
@@ -103,14 +111,19 @@ impl Watcher {
         folders.extend(self.nodes.iter().map(|node| self.lab.intents(node)));
         for folder in &folders {
             let events = WatchMask::MOVED_TO | WatchMask::CLOSE_WRITE;
-            inotify.watches().add(folder, events).map_err(LabError::file("watch", folder))?;
+            inotify
+                .watches()
+                .add(folder, events)
+                .map_err(LabError::file("watch", folder))?;
         }
         let mut buffer = [0; 4096];
         self.look()?;
         loop {
             match inotify.read_events(&mut buffer) {
                 Ok(_) => self.look()?,
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => std::thread::sleep(PAUSE),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    std::thread::sleep(PAUSE)
+                }
                 Err(error) => return Err(LabError::file("watch", self.lab.dir())(error)),
             }
         }
@@ -138,7 +151,12 @@ impl Watcher {
             return None;
         }
         let envelope = serde_json::from_slice(&text).ok()?;
-        Some(Published { node: node.to_owned(), at: Timestamp::now(), digest, envelope })
+        Some(Published {
+            node: node.to_owned(),
+            at: Timestamp::now(),
+            digest,
+            envelope,
+        })
     }
 
     fn new_report(&self, node: &str) -> Option<Applied> {
@@ -148,17 +166,24 @@ impl Watcher {
             node: node.to_owned(),
             digest: status.get("appliedDigest")?.as_str()?.to_owned(),
             verified_at: status.get("verifiedAt")?.as_str()?.parse().ok()?,
-            released: status.get("released").and_then(Value::as_bool).unwrap_or_default(),
+            released: status
+                .get("released")
+                .and_then(Value::as_bool)
+                .unwrap_or_default(),
         };
         // Later verifications of the same intent say nothing new: the first one counts.
         let known = self.applied.get(node);
-        let same = known.is_some_and(|known| (&known.digest, known.released) == (&applied.digest, applied.released));
+        let same = known.is_some_and(|known| {
+            (&known.digest, known.released) == (&applied.digest, applied.released)
+        });
         (!same).then_some(applied)
     }
 }
 
 fn append<T: Serialize>(path: &Path, value: &T) -> Result<(), LabError> {
-    let line = serde_json::to_string(value).map_err(LabError::json("a line of the lab's history"))?;
+    let line =
+        serde_json::to_string(value).map_err(LabError::json("a line of the lab's history"))?;
     let file = OpenOptions::new().create(true).append(true).open(path);
-    writeln!(file.map_err(LabError::file("open", path))?, "{line}").map_err(LabError::file("write", path))
+    writeln!(file.map_err(LabError::file("open", path))?, "{line}")
+        .map_err(LabError::file("write", path))
 }

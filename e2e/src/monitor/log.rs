@@ -47,9 +47,16 @@ impl Writer {
     pub(crate) fn create(folder: &Path) -> Result<Self, LabError> {
         let (keys, packet_path) = paths(folder);
         let key_file = File::create(&keys).map_err(LabError::file("create", keys))?;
-        let packet_file = File::create(&packet_path).map_err(LabError::file("create", &packet_path))?;
+        let packet_file =
+            File::create(&packet_path).map_err(LabError::file("create", &packet_path))?;
         let packet_file = BufWriter::with_capacity(1 << 16, packet_file);
-        Ok(Self { keys: BTreeMap::new(), key_file, packet_file, packet_path, packets: 0 })
+        Ok(Self {
+            keys: BTreeMap::new(),
+            key_file,
+            packet_file,
+            packet_path,
+            packets: 0,
+        })
     }
 
     /// Adds a packet that the kernel saw so many nanoseconds after the epoch.
@@ -61,7 +68,9 @@ impl Writer {
         let mut record = [0; RECORD];
         record[..8].copy_from_slice(&nanoseconds.to_le_bytes());
         record[8..].copy_from_slice(&number.to_le_bytes());
-        self.packet_file.write_all(&record).map_err(LabError::file("write", &self.packet_path))?;
+        self.packet_file
+            .write_all(&record)
+            .map_err(LabError::file("write", &self.packet_path))?;
         self.packets += 1;
         Ok(())
     }
@@ -76,7 +85,9 @@ impl Writer {
 
     /// Puts everything on disk and answers how many packets there are.
     pub(crate) fn flush(&mut self) -> Result<u64, LabError> {
-        self.packet_file.flush().map_err(LabError::file("write", &self.packet_path))?;
+        self.packet_file
+            .flush()
+            .map_err(LabError::file("write", &self.packet_path))?;
         Ok(self.packets)
     }
 }
@@ -110,8 +121,15 @@ impl Recording {
         let packets = packets.collect();
         let text = fs::read_to_string(&key_path).map_err(LabError::file("read", &key_path))?;
         // A line that is being written has no packet among the first so many.
-        let keys = text.lines().map_while(|line| serde_json::from_str(line).ok()).collect();
-        Ok(Self { keys, packets, dropped })
+        let keys = text
+            .lines()
+            .map_while(|line| serde_json::from_str(line).ok())
+            .collect();
+        Ok(Self {
+            keys,
+            packets,
+            dropped,
+        })
     }
 
     /// Every packet with its time and key, in the order of arrival.
@@ -145,7 +163,10 @@ mod tests {
         writer.add(7, key("n1")).unwrap();
         assert_eq!(writer.flush().unwrap(), 3);
         let recording = Recording::read(folder.path(), 2, 0).unwrap();
-        let seen: Vec<_> = recording.iter().map(|(time, key)| (time.as_nanosecond(), key.node.as_str())).collect();
+        let seen: Vec<_> = recording
+            .iter()
+            .map(|(time, key)| (time.as_nanosecond(), key.node.as_str()))
+            .collect();
         assert_eq!(seen, [(5, "n1"), (6, "n2")]);
     }
 }

@@ -62,10 +62,16 @@ pub fn run(lab: &Lab) -> Result<(), LabError> {
     while !history.is_finished() {
         step(&mut capture, &asked, &mut waiting)?;
     }
-    history.join().map_err(|_| LabError::ThreadLost { act: "keep the history" })?
+    history.join().map_err(|_| LabError::ThreadLost {
+        act: "keep the history",
+    })?
 }
 
-fn step(capture: &mut Capture, asked: &Receiver<Question>, waiting: &mut Vec<Question>) -> Result<(), LabError> {
+fn step(
+    capture: &mut Capture,
+    asked: &Receiver<Question>,
+    waiting: &mut Vec<Question>,
+) -> Result<(), LabError> {
     waiting.extend(asked.try_iter());
     let burst = capture.read()?;
     let ready = |question: &mut Question| match burst {
@@ -74,7 +80,10 @@ fn step(capture: &mut Capture, asked: &Receiver<Question>, waiting: &mut Vec<Que
     };
     let answered: Vec<Question> = waiting.extract_if(.., ready).collect();
     if !answered.is_empty() {
-        let synced = Synced { packets: capture.flush()?, dropped: capture.dropped };
+        let synced = Synced {
+            packets: capture.flush()?,
+            dropped: capture.dropped,
+        };
         for question in answered {
             // Whoever asked may have gone.
             let _ = question.answer.send(synced);
@@ -105,9 +114,13 @@ fn converse(mut stream: UnixStream, questions: &Sender<Question>) -> Option<()> 
 pub fn synchronise(lab: &Lab) -> Result<Synced, LabError> {
     let path = socket(lab);
     let stream = UnixStream::connect(&path).map_err(LabError::file("connect to", &path))?;
-    stream.set_read_timeout(Some(PATIENCE)).map_err(LabError::file("read", &path))?;
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .map_err(LabError::file("read", &path))?;
     let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).map_err(LabError::file("read", &path))?;
+    BufReader::new(stream)
+        .read_line(&mut line)
+        .map_err(LabError::file("read", &path))?;
     serde_json::from_str(&line).map_err(LabError::json("the monitor's answer"))
 }
 

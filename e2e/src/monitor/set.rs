@@ -30,7 +30,9 @@ pub struct SetKey {
 #[must_use]
 pub fn counting_set() -> String {
     let set = |family: &str| {
-        format!("type ifname . {family} . {family} . inet_proto; flags dynamic; size {SIZE}; counter;")
+        format!(
+            "type ifname . {family} . {family} . inet_proto; flags dynamic; size {SIZE}; counter;"
+        )
     };
     format!(
         "table bridge lab {{
@@ -61,20 +63,30 @@ pub fn read_set(lab: &Lab) -> Result<BTreeMap<SetKey, u64>, LabError> {
         let what = || format!("nft's listing of the set {name}");
         let listing: Value = serde_json::from_str(&text).map_err(LabError::json(what()))?;
         let objects = listing.get("nftables").and_then(Value::as_array);
-        let set = objects.into_iter().flatten().find_map(|object| object.get("set"));
-        let elements = set.and_then(|set| set.get("elem")).and_then(Value::as_array);
+        let set = objects
+            .into_iter()
+            .flatten()
+            .find_map(|object| object.get("set"));
+        let elements = set
+            .and_then(|set| set.get("elem"))
+            .and_then(Value::as_array);
         let elements: Vec<&Value> = elements.into_iter().flatten().collect();
         for element in &elements {
             let (key, packets) = parse(element).ok_or_else(|| LabError::Invalid {
                 what: "element of the counting set",
                 value: element.to_string(),
-                why: "it should be a concatenation of port, addresses and protocol with a counter".to_owned(),
+                why: "it should be a concatenation of port, addresses and protocol with a counter"
+                    .to_owned(),
             })?;
             counts.insert(key, packets);
         }
         if elements.len() >= SIZE {
             let why = "it is full and no longer counts new senders".to_owned();
-            return Err(LabError::Invalid { what: "counting set", value: name.to_owned(), why });
+            return Err(LabError::Invalid {
+                what: "counting set",
+                value: name.to_owned(),
+                why,
+            });
         }
     }
     Ok(counts)
@@ -84,7 +96,9 @@ fn parse(element: &Value) -> Option<(SetKey, u64)> {
     let element = element.get("elem")?;
     let packets = element.pointer("/counter/packets")?.as_u64()?;
     let parts = element.pointer("/val/concat")?.as_array()?;
-    let [node, source, destination, protocol] = parts.as_slice() else { return None };
+    let [node, source, destination, protocol] = parts.as_slice() else {
+        return None;
+    };
     let protocol = match protocol {
         Value::Number(number) => u8::try_from(number.as_u64()?).ok()?,
         Value::String(name) => protocol_number(name)?,

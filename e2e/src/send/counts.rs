@@ -32,18 +32,35 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Adds another tally of the same flow.
+    pub fn add(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.received += other.received;
+        self.sources.extend(other.sources);
+        for (name, count) in other.errors {
+            *self.errors.entry(name).or_default() += count;
+        }
+    }
+
     /// Counts the world's answer `ADDRESS PORT\n`, once per line.
     pub(crate) fn answered(&mut self, text: &[u8]) {
         for line in String::from_utf8_lossy(text).lines() {
             self.received += 1;
-            self.sources.extend(line.split(' ').next().and_then(|address| address.parse::<IpAddr>().ok()));
+            self.sources.extend(
+                line.split(' ')
+                    .next()
+                    .and_then(|address| address.parse::<IpAddr>().ok()),
+            );
         }
     }
 
     /// Counts a failure; that nothing has come yet is none.
     pub(crate) fn failed(&mut self, error: &io::Error) {
         if error.kind() != io::ErrorKind::WouldBlock {
-            *self.errors.entry(format!("{:?}", error.kind())).or_default() += 1;
+            *self
+                .errors
+                .entry(format!("{:?}", error.kind()))
+                .or_default() += 1;
         }
     }
 }

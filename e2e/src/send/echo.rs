@@ -22,7 +22,9 @@ pub(crate) fn datagrams(to: SocketAddr, flow: &Flow) {
     let mut socket = None;
     loop {
         flow.pace();
-        let Some(open) = socket.take().or_else(|| flow.noted(connected(to))) else { continue };
+        let Some(open) = socket.take().or_else(|| flow.noted(connected(to))) else {
+            continue;
+        };
         let sent = open.send(b"x");
         flow.tally(|tally| {
             tally.sent += 1;
@@ -39,7 +41,11 @@ pub(crate) fn datagrams(to: SocketAddr, flow: &Flow) {
 }
 
 fn connected(to: SocketAddr) -> std::io::Result<UdpSocket> {
-    let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0_u16; 8].into() };
+    let any: IpAddr = if to.is_ipv4() {
+        [0; 4].into()
+    } else {
+        [0_u16; 8].into()
+    };
     let socket = UdpSocket::bind((any, 0))?;
     socket.connect(to)?;
     socket.set_nonblocking(true)?;

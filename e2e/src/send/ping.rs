@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, connect, recv, send, socket,
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, connect, recv,
+    send, socket,
 };
 
 use crate::send::run::Flow;
@@ -16,9 +17,18 @@ pub(crate) fn echo_requests(to: IpAddr, flow: &Flow) {
     let mut sequence = 0_u16;
     loop {
         flow.pace();
-        let Some(open) = socket.take().or_else(|| flow.noted(raw(to).map_err(Into::into))) else { continue };
+        let Some(open) = socket
+            .take()
+            .or_else(|| flow.noted(raw(to).map_err(Into::into)))
+        else {
+            continue;
+        };
         sequence = sequence.wrapping_add(1);
-        let sent = send(open.as_raw_fd(), &request(to, identifier, sequence), MsgFlags::MSG_DONTWAIT);
+        let sent = send(
+            open.as_raw_fd(),
+            &request(to, identifier, sequence),
+            MsgFlags::MSG_DONTWAIT,
+        );
         flow.tally(|tally| {
             tally.sent += 1;
             if let Err(error) = sent {
@@ -39,7 +49,10 @@ fn raw(to: IpAddr) -> Result<OwnedFd, nix::Error> {
         IpAddr::V6(_) => (AddressFamily::Inet6, SockProtocol::IcmpV6),
     };
     let fd = socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
-    connect(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(to, 0)))?;
+    connect(
+        fd.as_raw_fd(),
+        &SockaddrStorage::from(SocketAddr::new(to, 0)),
+    )?;
     Ok(fd)
 }
 
@@ -59,7 +72,10 @@ fn request(to: IpAddr, identifier: u16, sequence: u16) -> Vec<u8> {
 
 /// The Internet checksum (RFC 1071) of an even number of bytes.
 fn checksum(bytes: &[u8]) -> u16 {
-    let sum: u32 = bytes.chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
+    let sum: u32 = bytes
+        .chunks_exact(2)
+        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])))
+        .sum();
     let folded = (sum & 0xffff) + (sum >> 16);
     !u16::try_from((folded & 0xffff) + (folded >> 16)).unwrap_or_default()
 }
@@ -67,7 +83,10 @@ fn checksum(bytes: &[u8]) -> u16 {
 /// A raw IPv4 socket shows the IP header, an IPv6 one does not.
 fn is_reply(to: IpAddr, packet: &[u8], identifier: u16) -> bool {
     let (kind, start) = match to {
-        IpAddr::V4(_) => (0, usize::from(packet.first().copied().unwrap_or_default() & 15) * 4),
+        IpAddr::V4(_) => (
+            0,
+            usize::from(packet.first().copied().unwrap_or_default() & 15) * 4,
+        ),
         IpAddr::V6(_) => (129, 0),
     };
     let header = packet.get(start..start + 6).unwrap_or_default();

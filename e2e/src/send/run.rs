@@ -74,7 +74,9 @@ impl Flow {
 
     /// The value, or nothing and a count of the failure.
     pub(crate) fn noted<T>(&self, result: std::io::Result<T>) -> Option<T> {
-        result.map_err(|error| self.tally(|tally| tally.failed(&error))).ok()
+        result
+            .map_err(|error| self.tally(|tally| tally.failed(&error)))
+            .ok()
     }
 }
 
@@ -90,12 +92,18 @@ pub fn run(args: &SendArgs) -> Result<(), LabError> {
         for protocol in protocols(args) {
             let tally = Arc::new(Mutex::new(Tally::default()));
             let number = u16::try_from(tallies.len()).unwrap_or_default();
-            let flow = Flow { number, every, tally: tally.clone() };
+            let flow = Flow {
+                number,
+                every,
+                tally: tally.clone(),
+            };
             tallies.insert(name(protocol, address), tally);
             threads.push(start(protocol, SocketAddr::new(address, args.port), flow));
         }
     }
-    let end = args.duration.and_then(|duration| Timestamp::now().checked_add(duration).ok());
+    let end = args
+        .duration
+        .and_then(|duration| Timestamp::now().checked_add(duration).ok());
     loop {
         std::thread::sleep(Duration::from_secs(1));
         if threads.iter().any(JoinHandle::is_finished) {
@@ -112,17 +120,27 @@ fn destinations(args: &SendArgs) -> Result<Vec<IpAddr>, LabError> {
     if !args.to.is_empty() {
         return Ok(args.to.clone());
     }
-    let named = ["WORLD", "WORLD6"].iter().filter_map(|name| std::env::var(name).ok()?.parse().ok());
+    let named = ["WORLD", "WORLD6"]
+        .iter()
+        .filter_map(|name| std::env::var(name).ok()?.parse().ok());
     let found: Vec<IpAddr> = named.collect();
     if found.is_empty() {
         let why = "set $WORLD or $WORLD6, as a lab's pods have them, or give --to".to_owned();
-        return Err(LabError::Invalid { what: "destination", value: String::new(), why });
+        return Err(LabError::Invalid {
+            what: "destination",
+            value: String::new(),
+            why,
+        });
     }
     Ok(found)
 }
 
 fn protocols(args: &SendArgs) -> Vec<Protocol> {
-    if args.protocol.is_empty() { Protocol::value_variants().to_vec() } else { args.protocol.clone() }
+    if args.protocol.is_empty() {
+        Protocol::value_variants().to_vec()
+    } else {
+        args.protocol.clone()
+    }
 }
 
 fn name(protocol: Protocol, address: IpAddr) -> String {
@@ -143,7 +161,10 @@ fn line(tallies: &BTreeMap<String, Arc<Mutex<Tally>>>) -> Line {
         let tally = std::mem::take(&mut *tally.lock().unwrap_or_else(PoisonError::into_inner));
         (name.clone(), tally)
     });
-    Line { at: Timestamp::now(), flows: taken.collect() }
+    Line {
+        at: Timestamp::now(),
+        flows: taken.collect(),
+    }
 }
 
 fn write(args: &SendArgs, line: &Line) -> Result<(), LabError> {
@@ -153,5 +174,6 @@ fn write(args: &SendArgs, line: &Line) -> Result<(), LabError> {
         return Ok(());
     };
     let file = OpenOptions::new().create(true).append(true).open(path);
-    writeln!(file.map_err(LabError::file("open", path))?, "{text}").map_err(LabError::file("write", path))
+    writeln!(file.map_err(LabError::file("open", path))?, "{text}")
+        .map_err(LabError::file("write", path))
 }

@@ -35,7 +35,8 @@ pub(crate) fn serve_udp(address: SocketAddr, zone: Source) -> Result<JoinHandle<
     Ok(std::thread::spawn(move || {
         loop {
             // An ICMP error of an earlier answer comes up here; the next datagram is not concerned.
-            let _ = socket.answer(|asked| answer(&zone(), asked.content, asked.from.ip(), asked.to));
+            let _ =
+                socket.answer(|asked| answer(&zone(), asked.content, asked.from.ip(), asked.to));
         }
     }))
 }
@@ -53,7 +54,10 @@ pub(crate) fn serve_tcp(address: SocketAddr, zone: Source) -> Result<JoinHandle<
 
 /// Messages on a stream carry their length in two bytes (RFC 1035 section 4.2.2).
 fn converse(mut stream: TcpStream, zone: &Source) -> Option<()> {
-    let (from, to) = (stream.peer_addr().ok()?.ip(), stream.local_addr().ok()?.ip());
+    let (from, to) = (
+        stream.peer_addr().ok()?.ip(),
+        stream.local_addr().ok()?.ip(),
+    );
     let mut length = [0; 2];
     loop {
         stream.read_exact(&mut length).ok()?;
@@ -86,7 +90,12 @@ pub fn answer(zone: &Zone, query: &[u8], from: IpAddr, to: IpAddr) -> Option<Vec
     response.to_vec().ok()
 }
 
-fn records(zone: &Zone, question: &Query, from: IpAddr, to: IpAddr) -> Result<Vec<RData>, ResponseCode> {
+fn records(
+    zone: &Zone,
+    question: &Query,
+    from: IpAddr,
+    to: IpAddr,
+) -> Result<Vec<RData>, ResponseCode> {
     let name = question.name.to_ascii().to_lowercase();
     let name = name.trim_end_matches('.');
     let addresses = match zone {
@@ -103,7 +112,9 @@ fn records(zone: &Zone, question: &Query, from: IpAddr, to: IpAddr) -> Result<Ve
 }
 
 fn world_name(name: &str, from: IpAddr, to: IpAddr) -> Result<Vec<IpAddr>, ResponseCode> {
-    let Some(host) = name.strip_suffix("world.test") else { return Err(ResponseCode::Refused) };
+    let Some(host) = name.strip_suffix("world.test") else {
+        return Err(ResponseCode::Refused);
+    };
     let host = host.trim_end_matches('.');
     if host == "absent" || host.ends_with(".absent") {
         return Err(ResponseCode::NXDomain);
@@ -112,7 +123,10 @@ fn world_name(name: &str, from: IpAddr, to: IpAddr) -> Result<Vec<IpAddr>, Respo
         return Ok(vec![from]);
     }
     if let Some(literal) = host.strip_prefix("a-") {
-        let address = literal.replace('-', ".").parse().map_err(|_| ResponseCode::NXDomain)?;
+        let address = literal
+            .replace('-', ".")
+            .parse()
+            .map_err(|_| ResponseCode::NXDomain)?;
         return Ok(vec![IpAddr::V4(address)]);
     }
     let (four, six) = world_address(0);
@@ -126,8 +140,16 @@ fn cluster_name(name: &str, names: &[(String, IpAddr)]) -> Result<Vec<IpAddr>, R
     if name != "cluster.local" && !name.ends_with(".cluster.local") {
         return Err(ResponseCode::Refused);
     }
-    let found: Vec<IpAddr> = names.iter().filter(|(known, _)| known == name).map(|(_, address)| *address).collect();
-    if found.is_empty() { Err(ResponseCode::NXDomain) } else { Ok(found) }
+    let found: Vec<IpAddr> = names
+        .iter()
+        .filter(|(known, _)| known == name)
+        .map(|(_, address)| *address)
+        .collect();
+    if found.is_empty() {
+        Err(ResponseCode::NXDomain)
+    } else {
+        Ok(found)
+    }
 }
 
 #[cfg(test)]
@@ -140,20 +162,39 @@ mod tests {
     fn ask(zone: &Zone, name: &str, kind: RecordType) -> Message {
         let mut query = Message::query();
         query.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
-        let (from, to) = ("192.168.10.11".parse().unwrap(), "203.0.113.9".parse().unwrap());
+        let (from, to) = (
+            "192.168.10.11".parse().unwrap(),
+            "203.0.113.9".parse().unwrap(),
+        );
         Message::from_vec(&answer(zone, &query.to_vec().unwrap(), from, to).unwrap()).unwrap()
     }
 
     fn text(message: &Message) -> Vec<String> {
-        message.answers.iter().map(|record| record.data.to_string()).collect()
+        message
+            .answers
+            .iter()
+            .map(|record| record.data.to_string())
+            .collect()
     }
 
     #[test]
     fn whoami_is_the_address_that_asked_and_any_other_name_the_one_that_was_asked() {
-        assert_eq!(text(&ask(&Zone::World, "whoami.world.test.", RecordType::A)), ["192.168.10.11"]);
-        assert_eq!(text(&ask(&Zone::World, "echo.world.test.", RecordType::A)), ["203.0.113.9"]);
-        assert_eq!(text(&ask(&Zone::World, "echo.world.test.", RecordType::AAAA)), ["2001:db8:aaaa::"]);
-        assert_eq!(text(&ask(&Zone::World, "a-10-0-0-1.world.test.", RecordType::A)), ["10.0.0.1"]);
+        assert_eq!(
+            text(&ask(&Zone::World, "whoami.world.test.", RecordType::A)),
+            ["192.168.10.11"]
+        );
+        assert_eq!(
+            text(&ask(&Zone::World, "echo.world.test.", RecordType::A)),
+            ["203.0.113.9"]
+        );
+        assert_eq!(
+            text(&ask(&Zone::World, "echo.world.test.", RecordType::AAAA)),
+            ["2001:db8:aaaa::"]
+        );
+        assert_eq!(
+            text(&ask(&Zone::World, "a-10-0-0-1.world.test.", RecordType::A)),
+            ["10.0.0.1"]
+        );
     }
 
     #[test]
@@ -165,9 +206,15 @@ mod tests {
 
     #[test]
     fn the_resolver_forwards_nothing() {
-        let names = vec![("web.default.svc.cluster.local".to_owned(), "10.96.0.10".parse().unwrap())];
+        let names = vec![(
+            "web.default.svc.cluster.local".to_owned(),
+            "10.96.0.10".parse().unwrap(),
+        )];
         let zone = Zone::Cluster(names);
-        assert_eq!(text(&ask(&zone, "web.default.svc.cluster.local.", RecordType::A)), ["10.96.0.10"]);
+        assert_eq!(
+            text(&ask(&zone, "web.default.svc.cluster.local.", RecordType::A)),
+            ["10.96.0.10"]
+        );
         let unknown = ask(&zone, "other.default.svc.cluster.local.", RecordType::A);
         assert_eq!(unknown.metadata.response_code, ResponseCode::NXDomain);
         let outside = ask(&zone, "echo.world.test.", RecordType::A);

@@ -31,5 +31,7 @@ fn respond(mut stream: TcpStream) -> Option<()> {
     let body = format!("{from}\n");
     let length = body.len();
     let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n";
-    stream.write_all(format!("{head}Content-Length: {length}\r\n\r\n{body}").as_bytes()).ok()
+    stream
+        .write_all(format!("{head}Content-Length: {length}\r\n\r\n{body}").as_bytes())
+        .ok()
 }

@@ -4,11 +4,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
 use std::thread::JoinHandle;
 
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, socket, sockopt};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, socket,
+    sockopt,
+};
 
 use crate::error::LabError;
 use crate::lab::{Lab, service_names};
-use crate::world::dns::{Zone, self};
+use crate::world::dns::{self, Zone};
 use crate::world::{echo, http};
 
 /// Serves the world until it is killed: echo on 7, DNS on 53, HTTP on 80.
@@ -17,12 +20,21 @@ use crate::world::{echo, http};
 /// When a port cannot be opened.
 pub fn world() -> Result<(), LabError> {
     let mut threads = Vec::new();
-    for address in [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)] {
+    for address in [
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    ] {
         threads.push(echo::serve_udp(SocketAddr::new(address, 7))?);
         threads.push(echo::serve_tcp(SocketAddr::new(address, 7))?);
         threads.push(http::serve(SocketAddr::new(address, 80))?);
-        threads.push(dns::serve_udp(SocketAddr::new(address, 53), Box::new(|| Zone::World))?);
-        threads.push(dns::serve_tcp(SocketAddr::new(address, 53), Box::new(|| Zone::World))?);
+        threads.push(dns::serve_udp(
+            SocketAddr::new(address, 53),
+            Box::new(|| Zone::World),
+        )?);
+        threads.push(dns::serve_tcp(
+            SocketAddr::new(address, 53),
+            Box::new(|| Zone::World),
+        )?);
     }
     wait(threads)
 }
@@ -33,10 +45,19 @@ pub fn world() -> Result<(), LabError> {
 /// When a port cannot be opened.
 pub fn resolver(lab: &Lab) -> Result<(), LabError> {
     let mut threads = Vec::new();
-    for address in [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)] {
+    for address in [
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    ] {
         for serve in [dns::serve_udp, dns::serve_tcp] {
             let lab = lab.clone();
-            let names = move || Zone::Cluster(lab.state().map(|state| service_names(&state)).unwrap_or_default());
+            let names = move || {
+                Zone::Cluster(
+                    lab.state()
+                        .map(|state| service_names(&state))
+                        .unwrap_or_default(),
+                )
+            };
             threads.push(serve(SocketAddr::new(address, 53), Box::new(names))?);
         }
     }
@@ -45,7 +66,9 @@ pub fn resolver(lab: &Lab) -> Result<(), LabError> {
 
 fn wait(threads: Vec<JoinHandle<()>>) -> Result<(), LabError> {
     for thread in threads {
-        thread.join().map_err(|_| LabError::ThreadLost { act: "serve the world" })?;
+        thread.join().map_err(|_| LabError::ThreadLost {
+            act: "serve the world",
+        })?;
     }
     Ok(())
 }
@@ -53,8 +76,13 @@ fn wait(threads: Vec<JoinHandle<()>>) -> Result<(), LabError> {
 /// A listening socket of exactly one family, so that the IPv6 one does not take IPv4 clients as mapped addresses.
 pub(crate) fn listener(address: SocketAddr) -> Result<TcpListener, LabError> {
     let act = || format!("listen on {address}");
-    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-    let fd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).map_err(LabError::system(act()))?;
+    let family = if address.is_ipv4() {
+        AddressFamily::Inet
+    } else {
+        AddressFamily::Inet6
+    };
+    let fd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
+        .map_err(LabError::system(act()))?;
     setsockopt(&fd, sockopt::ReuseAddr, &true).map_err(LabError::system(act()))?;
     if address.is_ipv6() {
         setsockopt(&fd, sockopt::Ipv6V6Only, &true).map_err(LabError::system(act()))?;

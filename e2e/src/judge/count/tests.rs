@@ -22,7 +22,12 @@ fn pod() -> PodRecord {
         uid: "u1".into(),
         node: "n1".into(),
         addresses: vec![ip("10.244.1.5")],
-        world: [ip("203.0.113.0"), ip("2001:db8:aaaa::100"), ip("203.0.113.1"), ip("2001:db8:aaaa::101")],
+        world: [
+            ip("203.0.113.0"),
+            ip("2001:db8:aaaa::100"),
+            ip("203.0.113.1"),
+            ip("2001:db8:aaaa::101"),
+        ],
         created: at(0),
         deleted: None,
     }
@@ -33,7 +38,10 @@ fn epoch(published: i64, verified: i64, allowed: Option<Allowed>) -> Epoch {
         published: at(published),
         verified: at(verified),
         guarded: ["shop".to_owned()].into(),
-        pods: allowed.map(|allowed| ("u1".to_owned(), allowed)).into_iter().collect(),
+        pods: allowed
+            .map(|allowed| ("u1".to_owned(), allowed))
+            .into_iter()
+            .collect(),
     }
 }
 
@@ -42,16 +50,28 @@ fn by(gateway: &str, address: &str) -> Option<Allowed> {
 }
 
 fn timeline(epochs: Vec<Epoch>) -> Timeline {
-    Timeline { nodes: [("n1".to_owned(), epochs)].into() }
+    Timeline {
+        nodes: [("n1".to_owned(), epochs)].into(),
+    }
 }
 
 fn key(node: &str, source: &str, kind: Kind) -> Key {
-    Key { node: node.into(), source: ip(source), destination: ip("203.0.113.0"), protocol: 17, kind }
+    Key {
+        node: node.into(),
+        source: ip(source),
+        destination: ip("203.0.113.0"),
+        protocol: 17,
+        kind,
+    }
 }
 
 fn one(time: i64, key: &Key, timeline: &Timeline) -> (u64, u64, u64) {
     let packets = count([(at(time), key)].into_iter(), &[pod()], timeline, None);
-    (packets.pods[0].arrived, packets.pods[0].before, packets.leaked)
+    (
+        packets.pods[0].arrived,
+        packets.pods[0].before,
+        packets.leaked,
+    )
 }
 
 const ARRIVED: (u64, u64, u64) = (1, 0, 0);
@@ -64,64 +84,125 @@ fn what_leaves_before_the_first_verified_report_is_listed_as_before_and_afterwar
     let by_node = key("n1", "192.168.10.11", Kind::Plain);
     assert_eq!(one(9, &by_node, &timeline), BEFORE);
     assert_eq!(one(10, &by_node, &timeline), LEAKED);
-    assert_eq!(one(10, &key("gw-1", "192.168.10.13", Kind::Plain), &timeline), ARRIVED);
+    assert_eq!(
+        one(10, &key("gw-1", "192.168.10.13", Kind::Plain), &timeline),
+        ARRIVED
+    );
 }
 
 #[test]
 fn the_exit_is_right_from_the_moment_its_intent_is_published() {
     let timeline = timeline(vec![epoch(8, 10, by("gw-1", "192.168.10.13"))]);
-    assert_eq!(one(9, &key("gw-1", "192.168.10.13", Kind::Plain), &timeline), ARRIVED);
+    assert_eq!(
+        one(9, &key("gw-1", "192.168.10.13", Kind::Plain), &timeline),
+        ARRIVED
+    );
 }
 
 #[test]
 fn the_exits_address_on_another_node_is_a_leak() {
     let timeline = timeline(vec![epoch(8, 10, by("gw-1", "192.168.10.13"))]);
-    assert_eq!(one(11, &key("n1", "192.168.10.13", Kind::Plain), &timeline), LEAKED);
+    assert_eq!(
+        one(11, &key("n1", "192.168.10.13", Kind::Plain), &timeline),
+        LEAKED
+    );
 }
 
 #[test]
 fn during_a_move_both_exits_are_right_until_the_new_one_is_verified() {
     let (old, new) = (by("gw-1", "192.168.10.13"), by("gw-2", "192.168.10.14"));
     let timeline = timeline(vec![epoch(1, 2, old), epoch(10, 12, new)]);
-    let (first, second) = (key("gw-1", "192.168.10.13", Kind::Plain), key("gw-2", "192.168.10.14", Kind::Plain));
+    let (first, second) = (
+        key("gw-1", "192.168.10.13", Kind::Plain),
+        key("gw-2", "192.168.10.14", Kind::Plain),
+    );
     assert_eq!(one(9, &second, &timeline), LEAKED);
-    assert_eq!((one(11, &first, &timeline), one(11, &second, &timeline)), (ARRIVED, ARRIVED));
-    assert_eq!((one(12, &first, &timeline), one(12, &second, &timeline)), (LEAKED, ARRIVED));
+    assert_eq!(
+        (one(11, &first, &timeline), one(11, &second, &timeline)),
+        (ARRIVED, ARRIVED)
+    );
+    assert_eq!(
+        (one(12, &first, &timeline), one(12, &second, &timeline)),
+        (LEAKED, ARRIVED)
+    );
 }
 
 #[test]
 fn a_pod_that_the_intent_does_not_list_is_held_and_a_released_one_may_go_anywhere() {
     let by_node = key("n1", "192.168.10.11", Kind::Plain);
-    assert_eq!(one(11, &by_node, &timeline(vec![epoch(8, 10, None)])), LEAKED);
-    assert_eq!(one(11, &by_node, &timeline(vec![epoch(8, 10, Some(Allowed::Anything))])), ARRIVED);
+    assert_eq!(
+        one(11, &by_node, &timeline(vec![epoch(8, 10, None)])),
+        LEAKED
+    );
+    assert_eq!(
+        one(
+            11,
+            &by_node,
+            &timeline(vec![epoch(8, 10, Some(Allowed::Anything))])
+        ),
+        ARRIVED
+    );
 }
 
 #[test]
 fn a_pod_created_under_a_guard_is_judged_from_its_first_packet() {
-    let guard = timeline(vec![epoch(-9, -8, None), epoch(8, 10, by("gw-1", "192.168.10.13"))]);
-    assert_eq!(one(1, &key("n1", "192.168.10.11", Kind::Plain), &guard), LEAKED);
+    let guard = timeline(vec![
+        epoch(-9, -8, None),
+        epoch(8, 10, by("gw-1", "192.168.10.13")),
+    ]);
+    assert_eq!(
+        one(1, &key("n1", "192.168.10.11", Kind::Plain), &guard),
+        LEAKED
+    );
 }
 
 #[test]
 fn a_raw_pod_source_is_attributed_to_the_pod_whatever_its_destination() {
     let timeline = timeline(vec![epoch(8, 10, by("gw-1", "192.168.10.13"))]);
-    let stray = Key { destination: ip("203.0.112.9"), ..key("n1", "10.244.1.5", Kind::Plain) };
+    let stray = Key {
+        destination: ip("203.0.112.9"),
+        ..key("n1", "10.244.1.5", Kind::Plain)
+    };
     assert_eq!(one(11, &stray, &timeline), LEAKED);
 }
 
 #[test]
 fn replies_and_the_nodes_own_resets_are_counted_apart() {
     let timeline = timeline(vec![epoch(8, 10, by("gw-1", "192.168.10.13"))]);
-    let (reply, reset) = (key("n1", "192.168.10.11", Kind::Reply), key("n1", "192.168.10.11", Kind::NodeReset));
-    let packets: Packets = count([(at(11), &reply), (at(11), &reset)].into_iter(), &[pod()], &timeline, None);
-    assert_eq!((packets.leaked, packets.replies, packets.node_resets, packets.captured), (0, 1, 1, 2));
+    let (reply, reset) = (
+        key("n1", "192.168.10.11", Kind::Reply),
+        key("n1", "192.168.10.11", Kind::NodeReset),
+    );
+    let packets: Packets = count(
+        [(at(11), &reply), (at(11), &reset)].into_iter(),
+        &[pod()],
+        &timeline,
+        None,
+    );
+    assert_eq!(
+        (
+            packets.leaked,
+            packets.replies,
+            packets.node_resets,
+            packets.captured
+        ),
+        (0, 1, 1, 2)
+    );
 }
 
 #[test]
 fn packets_before_the_asked_time_are_left_out() {
     let by_node = key("n1", "192.168.10.11", Kind::Plain);
     let packets = [(at(1), &by_node), (at(5), &by_node)];
-    let counted = count(packets.into_iter(), &[pod()], &Timeline::default(), Some(at(2)));
+    let counted = count(
+        packets.into_iter(),
+        &[pod()],
+        &Timeline::default(),
+        Some(at(2)),
+    );
     assert_eq!((counted.captured, counted.pods[0].arrived), (1, 1));
-    assert_eq!((counted.sources[0].first, counted.sources[0].last), (at(5), at(5)));
+    assert_eq!(
+        (counted.sources[0].first, counted.sources[0].last),
+        (at(5), at(5))
+    );
 }

@@ -1,1 +1,0 @@
-//! What tests use: a lab of their own that goes when they end.

@@ -1,0 +1,156 @@
+//! A leak case that proves itself: traffic flowed before, traffic flowed after, and nothing leaked between.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::error::LabError;
+use crate::harness::{Sender, TestLab, wait_until};
+use crate::judge::Packets;
+
+/// Traffic that should flow again does so within this time.
+const RESUME: Duration = Duration::from_secs(10);
+
+/// How long a case goes on watching once its event is over.
+const WATCH: Duration = Duration::from_secs(2);
+
+/// What should become of the sender's traffic after the event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum After {
+    /// It goes on by the exit, or starts again within 10 s.
+    Flows,
+    /// Nothing of it leaves any more.
+    Stops,
+}
+
+/// What a leak case showed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Proof {
+    /// The case.
+    pub case: String,
+    /// What should happen after the event.
+    pub after: After,
+    /// Packets and connections that the pod attempted during the case.
+    pub attempted: u64,
+    /// Packets that arrived by the exit before the event.
+    pub arrived_before: u64,
+    /// Packets that arrived by the exit after it.
+    pub arrived_after: u64,
+    /// Packets that the capture lost.
+    pub dropped: u64,
+    /// Packets that left by anything but the exit.
+    pub leaked: u64,
+    /// Resets that nodes sent on their own behalf.
+    pub node_resets: u64,
+    /// Whether both counters agree.
+    pub agreed: bool,
+}
+
+impl Proof {
+    /// Every sentence of a leak case that does not hold; none means the case is proved.
+    #[must_use]
+    pub fn faults(&self) -> Vec<String> {
+        let claims = [
+            (self.attempted > 0, "the pod attempted nothing"),
+            (
+                self.arrived_before > 0,
+                "nothing arrived by the exit before the event",
+            ),
+            (
+                self.after == After::Stops || self.arrived_after > 0,
+                "nothing arrived by the exit after the event",
+            ),
+            (self.dropped == 0, "the capture lost packets"),
+            (self.leaked == 0, "packets leaked"),
+            (self.agreed, "the two counters do not agree"),
+        ];
+        claims
+            .iter()
+            .filter(|(holds, _)| !holds)
+            .map(|(_, fault)| (*fault).to_owned())
+            .collect()
+    }
+}
+
+impl TestLab {
+    /// Runs a leak case: waits until the sender's packets arrive by its exit, lets the event happen, waits for what
+    /// should follow, counts, and writes the proof to `proof/CASE.json` of the target directory.
+    ///
+    /// Look at [`Proof::faults`]: this answers a proof also when the case failed.
+    ///
+    /// # Errors
+    /// When the event fails, nothing arrives before it, or a counter cannot be read.
+    pub fn prove(
+        &self,
+        case: &str,
+        sender: &Sender,
+        after: After,
+        event: impl FnOnce(&Self) -> Result<(), LabError>,
+    ) -> Result<Proof, LabError> {
+        let begin = Timestamp::now();
+        let first = self.await_arrival(sender, begin)?;
+        event(self)?;
+        let done = Timestamp::now();
+        let resumed = match after {
+            After::Flows => self.await_resumption(sender, done),
+            After::Stops => Ok(()),
+        };
+        // Whether it resumed shows in the counts; a case that did not is told with its numbers.
+        drop(resumed);
+        std::thread::sleep(WATCH);
+        let packets = self.packets()?;
+        let proof = Proof {
+            case: case.to_owned(),
+            after,
+            attempted: sender.attempted_since(begin),
+            arrived_before: first,
+            arrived_after: arrived(&self.packets_since(done)?, sender),
+            dropped: packets.dropped,
+            leaked: packets.leaked,
+            node_resets: packets.node_resets,
+            agreed: packets.agreed,
+        };
+        record(&proof, &packets)?;
+        Ok(proof)
+    }
+
+    fn await_arrival(&self, sender: &Sender, begin: Timestamp) -> Result<u64, LabError> {
+        let what = format!("the arrival of packets of {} by its exit", sender.pod.key());
+        wait_until(RESUME * 3, &what, || {
+            let count = arrived(&self.packets_since(begin)?, sender);
+            Ok((count > 0).then_some(count))
+        })
+    }
+
+    fn await_resumption(&self, sender: &Sender, done: Timestamp) -> Result<(), LabError> {
+        wait_until(RESUME, "the return of traffic", || {
+            Ok((arrived(&self.packets_since(done)?, sender) > 0).then_some(()))
+        })
+    }
+}
+
+fn arrived(packets: &Packets, sender: &Sender) -> u64 {
+    packets
+        .pods
+        .iter()
+        .filter(|pod| pod.uid == sender.pod.uid)
+        .map(|pod| pod.arrived)
+        .sum()
+}
+
+fn record(proof: &Proof, packets: &Packets) -> Result<(), LabError> {
+    let folder = std::env::var_os("POSTERN_PROOF_DIR").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/proof"),
+        PathBuf::from,
+    );
+    fs::create_dir_all(&folder).map_err(LabError::file("create", &folder))?;
+    let path = folder.join(format!("{}.json", proof.case));
+    let whole =
+        serde_json::json!({"proof": proof, "faults": proof.faults(), "leaks": packets.leaks});
+    let text = serde_json::to_string_pretty(&whole).map_err(LabError::json("a proof"))?;
+    fs::write(&path, text).map_err(LabError::file("write", path))
+}
