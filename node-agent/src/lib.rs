@@ -1,1 +1,37 @@
 //! The node agent: verifies intents, enforces them, reads the kernel back and reports.
+//!
+//! ```text
+//! inbox -> verify -> body --.          reading <- observe
+//! control socket -> bindings -> desired -> plan <----'       (pure)
+//!                                           v
+//!                      apply -> observe again -> check -> machine -> report
+//! ```
+//!
+//! | module | for |
+//! |---|---|
+//! | [`options`] | the command line |
+//! | [`clock`] | what "now" is on a node whose clock may be turned back |
+//! | [`files`] | files that survive a crash |
+//! | [`ledger`] | what must not be forgotten: last intent, serial, keys, release |
+//! | [`inbox`] | documents as they arrive |
+//! | [`bindings`] | who is behind which interface, durable |
+//! | [`agent`] | the loop: one activation, one reconcile, one status |
+//! | [`control`] | the socket on the node |
+//! | [`report`], [`audit`], [`metrics`] | what is told to whom |
+//! | [`resolver`] | what the DNS forwarder is told |
+//! | [`cleanup`] | the node as it was before |
+
+pub mod agent;
+pub mod audit;
+pub mod bindings;
+pub mod cleanup;
+pub mod clock;
+pub mod control;
+pub mod files;
+pub mod inbox;
+pub mod ledger;
+pub mod metrics;
+pub mod options;
+pub mod report;
+pub mod resolver;
+pub mod wireguard_key;

@@ -1,0 +1,33 @@
+//! Why a run runs: in the log line and as a metric label.
+
+use std::fmt;
+
+/// Why a run runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Activation {
+    /// The agent has just started.
+    Startup,
+    /// A document came.
+    IntentChanged,
+    /// A pod came or went.
+    BindingChanged,
+    /// The kernel said that something changed.
+    HostChanged,
+    /// Time to look.
+    Timer,
+    /// A step failed for a reason that passes.
+    Retry,
+}
+
+impl fmt::Display for Activation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Startup => "startup",
+            Self::IntentChanged => "intent-changed",
+            Self::BindingChanged => "binding-changed",
+            Self::HostChanged => "host-changed",
+            Self::Timer => "timer",
+            Self::Retry => "retry",
+        })
+    }
+}

@@ -1,0 +1,186 @@
+//! What the plugin asks. ADD: every element of the pod's addresses goes, binding and class come, in one batch; then the
+//! answer. A pod whose class is not known waits a moment, then starts held.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use postern_cni::protocol::{Add, Refusal, Response};
+use postern_host::{Host, Nature};
+use postern_intent::{Namespace, Uid};
+use postern_plan::binding::Binding;
+use postern_plan::check::Seal;
+use tokio::sync::oneshot;
+
+use super::state::Agent;
+
+/// How long ADD waits for the intent to list the pod.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Error codes of the CNI specification, "Error".
+mod code {
+    /// The container is not known.
+    pub(super) const UNKNOWN_CONTAINER: u32 = 3;
+    /// Try again later: the kubelet does.
+    pub(super) const TRY_AGAIN_LATER: u32 = 11;
+    /// ADD cannot be served.
+    pub(super) const NOT_AVAILABLE: u32 = 50;
+}
+
+fn refused(code: u32, reason: &str, message: impl Into<String>) -> Response {
+    Response::Refused(Refusal { code, reason: reason.to_owned(), message: message.into() })
+}
+
+fn later(reason: &str, message: impl Into<String>) -> Response {
+    refused(code::TRY_AGAIN_LATER, reason, message)
+}
+
+/// A pod whose ADD waits.
+#[derive(Debug)]
+pub struct Waiting {
+    uid: Uid,
+    until: Instant,
+    answer: oneshot::Sender<Response>,
+}
+
+impl<H: Host> Agent<H> {
+    /// May an ADD be answered at all?
+    pub fn cni_status(&self) -> Response {
+        if self.is_released() || self.last.seal == Some(Seal::Sealed) {
+            Response::Done
+        } else {
+            refused(code::NOT_AVAILABLE, "NotSealed", "the node's guard is not in place yet")
+        }
+    }
+
+    /// ADD. The answer may come later.
+    pub async fn cni_add(&mut self, request: &Add, answer: oneshot::Sender<Response>) {
+        let binding = match self.binding_of(request).await {
+            Ok(binding) => binding,
+            Err(refusal) => return drop(answer.send(*refusal)),
+        };
+        let (namespace, uid) = (binding.namespace.clone(), binding.uid.clone());
+        if let Err(refusal) = self.bind(binding).await {
+            return drop(answer.send(*refusal));
+        }
+        if self.is_released() || self.is_listed(&uid) || !self.is_guarded(&namespace) {
+            drop(answer.send(Response::Done));
+        } else {
+            self.waiting.push(Waiting { uid, until: Instant::now() + PATIENCE, answer });
+        }
+    }
+
+    fn is_listed(&self, uid: &Uid) -> bool {
+        self.body().is_some_and(|body| body.pods.iter().any(|pod| &pod.uid == uid))
+    }
+
+    /// Without a body every namespace counts as guarded.
+    fn is_guarded(&self, namespace: &Namespace) -> bool {
+        self.body().is_none_or(|body| body.guarded_namespaces.contains(namespace))
+    }
+
+    /// The request in the words of the plan, with the layer-3 device behind the pod.
+    async fn binding_of(&mut self, request: &Add) -> Result<Binding, Box<Response>> {
+        let invalid = |what: &str, message: String| Box::new(later("Invalid", format!("{what}: {message}")));
+        if let Err(error) = self.bindings.work_off_departures() {
+            return Err(Box::new(later("NotDurable", error.to_string())));
+        }
+        let links = self.host.list_links().await;
+        let links = links.map_err(|error| Box::new(later("HostUnreadable", error.to_string())))?;
+        let Some(host_interface) = request.host_interface.clone() else {
+            let message = "the previous plugin names no host interface; chain postern-cni behind one that does";
+            return Err(Box::new(later("NoHostInterface", message)));
+        };
+        let link = links.iter().find(|link| link.name == host_interface);
+        let pod_link = link.and_then(|link| link.master.clone()).unwrap_or_else(|| host_interface.clone());
+        if !self.settings.is_pod_link(&pod_link) {
+            let message = format!(
+                "the pod is behind {pod_link}, which the setting --pod-links ({}) does not match: add it there",
+                self.settings.pod_links.join(", ")
+            );
+            return Err(Box::new(later("UnknownPodLink", message)));
+        }
+        let mac = request.mac.clone().map(TryInto::try_into).transpose();
+        Ok(Binding {
+            namespace: request.namespace.parse().map_err(|e| invalid("namespace", format!("{e}")))?,
+            name: request.name.parse().map_err(|e| invalid("name", format!("{e}")))?,
+            uid: request.uid.parse().map_err(|e| invalid("uid", format!("{e}")))?,
+            container_id: request.container_id.clone(),
+            addresses: request.addresses.iter().copied().collect::<BTreeSet<_>>(),
+            host_interface: host_interface.parse().map_err(|e| invalid("hostInterface", format!("{e}")))?,
+            mac: mac.map_err(|e: postern_plan::host::MacError| invalid("mac", e.to_string()))?,
+            pod_link: pod_link.parse().map_err(|e| invalid("pod link", format!("{e}")))?,
+        })
+    }
+
+    async fn bind(&mut self, binding: Binding) -> Result<(), Box<Response>> {
+        if self.is_released() {
+            return Ok(());
+        }
+        let namespace = binding.namespace.clone();
+        let added = self.bindings.add(binding);
+        added.map_err(|error| Box::new(later("NotDurable", error.to_string())))?;
+        if let Err(error) = self.apply_bindings().await {
+            // A node that can have no guard at all holds nobody: only pods that nobody guards may start there.
+            if error.nature() == Nature::Unsupported && self.body().is_some() && !self.is_guarded(&namespace) {
+                return Ok(());
+            }
+            return Err(Box::new(later("NotSealed", error.to_string())));
+        }
+        if self.last.seal == Some(Seal::Sealed) {
+            Ok(())
+        } else {
+            Err(Box::new(later("NotSealed", "the node's guard is not in place yet")))
+        }
+    }
+
+    /// DEL.
+    pub async fn cni_del(&mut self, container: &str) -> Response {
+        if let Err(error) = self.bindings.remove(container) {
+            return later("NotDurable", error.to_string());
+        }
+        if let Err(error) = self.apply_bindings().await {
+            // The binding is gone from the file: the next run takes it out of the kernel, and ADD of the address does
+            // too before it answers.
+            tracing::warn!(error = &error as &dyn std::error::Error, "a binding could not be taken out yet");
+        }
+        Response::Done
+    }
+
+    /// CHECK: is the binding the one that ADD made?
+    pub fn cni_check(&self, container: &str) -> Response {
+        if self.bindings.get().by_container.contains_key(container) {
+            Response::Done
+        } else {
+            refused(code::UNKNOWN_CONTAINER, "NotBound", "the agent has no binding of this sandbox")
+        }
+    }
+
+    /// GC: every sandbox that the runtime does not name is gone.
+    pub async fn cni_gc(&mut self, valid: &[String]) -> Response {
+        if let Err(error) = self.bindings.keep_only(valid) {
+            return later("NotDurable", error.to_string());
+        }
+        if let Err(error) = self.apply_bindings().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "bindings could not be taken out yet");
+        }
+        Response::Done
+    }
+
+    /// Answers ADDs whose pod is classified now, or whose patience is over: such a pod starts held.
+    pub async fn answer_waiting(&mut self) {
+        let now = Instant::now();
+        let waiting = std::mem::take(&mut self.waiting);
+        for one in waiting {
+            if self.is_listed(&one.uid) || self.is_released() || one.until <= now {
+                drop(one.answer.send(Response::Done));
+            } else {
+                self.waiting.push(one);
+            }
+        }
+    }
+
+    /// When the next ADD's patience is over.
+    pub fn next_patience(&self) -> Option<Instant> {
+        self.waiting.iter().map(|one| one.until).min()
+    }
+}

@@ -1,0 +1,55 @@
+//! One pod's change, without reading everything: the difference between what the agent left behind and what it wants
+//! now, in one batch. When the kernel refuses it, somebody else was there, and a full run follows.
+
+use postern_host::{Host, HostError, apply};
+use postern_plan::diff::firewall::{FirewallState, change};
+use postern_plan::diff::flow;
+use postern_plan::check::Seal;
+use postern_plan::{Desired, Step};
+
+use super::activation::Activation;
+use super::state::Agent;
+
+impl<H: Host> Agent<H> {
+    /// Brings changed bindings into the kernel.
+    ///
+    /// # Errors
+    /// The step that failed, after a full run has been tried.
+    pub async fn apply_bindings(&mut self) -> Result<(), HostError> {
+        if self.is_released() {
+            return Ok(());
+        }
+        if self.last.seal != Some(Seal::Sealed) || !self.last.failures.is_empty() {
+            self.reconcile(Activation::BindingChanged).await;
+            return self.first_blocking_failure();
+        }
+        let desired = Desired::from_inputs(&self.inputs());
+        let changed = change(&FirewallState::from(&self.desired.ruleset), &desired.ruleset);
+        let cuts = flow::cuts(&self.desired, &desired, self.body());
+        let mut steps = Vec::new();
+        if !changed.guard.is_empty() {
+            steps.push(Step::Firewall(changed.guard));
+        }
+        if !cuts.is_empty() {
+            steps.push(Step::CutFlows(cuts));
+        }
+        if !changed.release.is_empty() {
+            steps.push(Step::Firewall(changed.release));
+        }
+        self.dns.update(&desired.dns);
+        let applied = apply(&self.host, &steps).await;
+        if applied.failed.is_none() {
+            self.desired = desired;
+            return Ok(());
+        }
+        self.reconcile(Activation::BindingChanged).await;
+        self.first_blocking_failure()
+    }
+
+    fn first_blocking_failure(&self) -> Result<(), HostError> {
+        match self.last.failures.iter().find(|(stage, _, _)| stage.blocks()) {
+            Some((_, _, error)) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The loop: one activation, one reconcile, one status.
+//!
+//! | module | for |
+//! |---|---|
+//! | [`activation`] | why a run runs |
+//! | [`state`] | what the agent knows |
+//! | [`run`] | the loop |
+//! | [`intake`] | documents |
+//! | [`reconcile`] | from what is known to what the kernel shows |
+//! | [`fast`] | one pod's change, without reading everything |
+//! | [`scopes`] | the machine of each scope |
+//! | [`cni`] | what the plugin asks |
+//! | [`release`] | letting go |
+
+pub mod activation;
+pub mod cni;
+pub mod fast;
+pub mod intake;
+pub mod reconcile;
+pub mod release;
+pub mod run;
+pub mod scopes;
+pub mod state;
+
+pub use activation::Activation;
+pub use run::{RunError, run};
+pub use state::Agent;

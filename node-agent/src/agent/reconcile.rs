@@ -1,0 +1,228 @@
+//! From what is known to what the kernel shows. A run cannot fail: whatever goes wrong is part of what it found.
+
+use std::collections::BTreeMap;
+
+use postern_host::{Host, Nature, Reading, apply, observe};
+use postern_plan::check::{Seal, check};
+use postern_plan::diff::firewall::{FirewallState, change, learn};
+use postern_plan::diff::flow;
+use postern_plan::host::Family;
+use postern_plan::order::{Plan, Planning, Stage, plan};
+use postern_plan::{Desired, Observed, Step};
+
+use super::activation::Activation;
+use super::state::Agent;
+use crate::audit::Entry;
+use crate::options::Repair;
+
+/// Should the loop run again soon?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// Something may work in a moment.
+    Soon,
+    /// At the next event or timer.
+    Later,
+}
+
+impl<H: Host> Agent<H> {
+    /// One run.
+    pub async fn reconcile(&mut self, activation: Activation) -> Again {
+        if self.is_released() {
+            return self.hold_released().await;
+        }
+        self.last.failures.clear();
+        let reading = observe(&self.host).await;
+        let observed = match self.settle(reading).await {
+            Some(observed) => observed,
+            None => return self.finish(None).await,
+        };
+        self.refresh_facts(&observed).await;
+        self.note_drift(activation, &observed);
+        let desired = Desired::from_inputs(&self.inputs());
+        if self.repair == Repair::On || activation != Activation::Timer && activation != Activation::HostChanged {
+            self.carry_out(&desired, &observed).await;
+        }
+        self.desired = desired;
+        let reading = observe(&self.host).await;
+        let observed = self.settle(reading).await;
+        self.finish(observed).await
+    }
+
+    /// The whole picture, or the guard alone where parts cannot be read: an unreadable firewall is written anew, whole.
+    async fn settle(&mut self, reading: Reading) -> Option<Observed> {
+        let unread = reading.unread();
+        if unread.is_empty() {
+            return reading.whole().ok();
+        }
+        for part in &unread {
+            tracing::error!(error = part as &dyn std::error::Error, "a part of the host cannot be read");
+            self.last.failures.push((Stage::Guard, part.to_string(), part.source.clone()));
+        }
+        let desired = Desired::from_inputs(&self.inputs());
+        let mut blind = Observed::default();
+        if let Ok(locks) = reading.locks {
+            blind.locks = locks;
+        }
+        // The lock does not need nft, and the guard does not need the lock: each is tried for itself.
+        let change = change(&FirewallState::default(), &desired.ruleset);
+        let mut locks = postern_plan::diff::lock::additions(&desired, &blind);
+        locks.insert(0, Step::Firewall(change.guard));
+        for step in &locks {
+            let applied = apply(&self.host, std::slice::from_ref(step)).await;
+            if let Some(failed) = applied.failed {
+                self.last.failures.push((Stage::Guard, failed.step.to_string(), failed.error));
+            }
+        }
+        None
+    }
+
+    /// Facts that the plan depends on.
+    async fn refresh_facts(&mut self, observed: &Observed) {
+        let family = |digit: &char| if *digit == '4' { Family::V4 } else { Family::V6 };
+        self.facts.uplinks =
+            observed.default_uplinks.iter().map(|(digit, name)| (family(digit), name.clone())).collect();
+        self.facts.tunnel_backend = self.host.tunnel_backend().await.ok();
+    }
+
+    /// What differs from what this agent left behind was changed by somebody else.
+    fn note_drift(&mut self, activation: Activation, observed: &Observed) {
+        if !matches!(activation, Activation::Timer | Activation::HostChanged) || self.last.seal.is_none() {
+            return;
+        }
+        let planning = Planning { before: &self.desired, learned: &self.learned, own_key: &self.key.public };
+        let found = check(&self.desired, observed, &planning);
+        // A tunnel that does not answer is a dead process, not somebody's hand.
+        let foreign: Vec<String> = found
+            .mismatches
+            .iter()
+            .filter(|mismatch| mismatch.stage != Stage::Tunnel)
+            .map(ToString::to_string)
+            .collect();
+        if foreign.is_empty() {
+            return;
+        }
+        let now = self.clock.now();
+        for message in &foreign {
+            tracing::warn!("changed by somebody else: {message}");
+            self.count("repairs");
+        }
+        self.audit.write(&Entry::of(now, "repair", "Drift", &foreign.join("; ")));
+    }
+
+    /// Stage by stage. What blocks comes first, what opens comes last, and only if what blocks stands.
+    async fn carry_out(&mut self, desired: &Desired, observed: &Observed) {
+        let planning = Planning { before: &self.desired, learned: &self.learned, own_key: &self.key.public };
+        let cuts = flow::cuts(&self.desired, desired, self.body());
+        let mut plan = plan(desired, observed, &planning);
+        if !cuts.is_empty() {
+            insert_flows(&mut plan, Step::CutFlows(cuts));
+        }
+        let wrote_firewall = plan.steps().any(|step| matches!(step, Step::Firewall(_)));
+        let mut blocks_stand = true;
+        for (stage, steps) in plan.stages {
+            if stage == Stage::Release {
+                self.dns.update(&desired.dns);
+                if !blocks_stand {
+                    continue;
+                }
+            }
+            for group in groups(stage, steps) {
+                let applied = apply(&self.host, &group).await;
+                if let Some(failed) = applied.failed {
+                    blocks_stand &= !stage.blocks();
+                    self.metrics.step_failed(failed.step.kind());
+                    self.last.failures.push((stage, failed.step.to_string(), failed.error));
+                }
+            }
+        }
+        self.dns.update(&desired.dns);
+        if wrote_firewall && let Ok(listed) = self.host.read_firewall().await {
+            self.learned = learn(&listed);
+        }
+    }
+
+    /// What the kernel shows now, what that means for each scope, the lease, and the report.
+    async fn finish(&mut self, observed: Option<Observed>) -> Again {
+        let now = self.clock.now();
+        match observed {
+            None => {
+                self.last.seal = Some(Seal::NotSealed);
+                self.last.lock = Some(Seal::NotSealed);
+            }
+            Some(observed) => {
+                let planning =
+                    Planning { before: &self.desired, learned: &self.learned, own_key: &self.key.public };
+                let checked = check(&self.desired, &observed, &planning);
+                self.last.seal = Some(checked.seal());
+                self.last.lock = Some(checked.lock());
+                if checked.mismatches.is_empty() {
+                    self.last.verified_at = Some(now);
+                }
+                self.last.checked = checked;
+                self.last.observed = Some(observed);
+            }
+        }
+        self.keep_lease().await;
+        self.advance_scopes(now);
+        self.record_applied();
+        self.answer_waiting().await;
+        self.write_report();
+        self.again()
+    }
+
+    fn record_applied(&mut self) {
+        let digest = match (&self.verified, self.last.seal) {
+            (Some(verified), Some(Seal::Sealed)) => Some(verified.digest().to_owned()),
+            _ => return,
+        };
+        let now = self.clock.now();
+        let stale = self.ledger.entries().highest_time.is_none_or(|seen| now.duration_since(seen).as_secs() >= 60);
+        if stale || self.ledger.entries().applied_digest != digest {
+            let recorded = self.ledger.record(|entries| {
+                entries.applied_digest = digest;
+                entries.highest_time = Some(now);
+            });
+            if let Err(error) = recorded {
+                tracing::error!(error = &error as &dyn std::error::Error, "the ledger cannot be kept");
+            }
+        }
+    }
+
+    fn again(&self) -> Again {
+        let passing = self.last.failures.iter().any(|(_, _, error)| error.nature() == Nature::Transient);
+        let unserved = self.last.checked.mismatches.iter().any(|mismatch| mismatch.stage == Stage::Tunnel);
+        if passing || unserved { Again::Soon } else { Again::Later }
+    }
+}
+
+/// Flows are cut right after the guard and the lock stand, and before anything opens.
+fn insert_flows(plan: &mut Plan, step: Step) {
+    let at = plan.stages.iter().position(|(stage, _)| *stage > Stage::Flow).unwrap_or(plan.stages.len());
+    plan.stages.insert(at, (Stage::Flow, vec![step]));
+}
+
+/// Steps that fail together. Every tunnel device is a group of its own, so that one that cannot be made keeps no
+/// other from being made; each lock, too.
+fn groups(stage: Stage, steps: Vec<Step>) -> Vec<Vec<Step>> {
+    match stage {
+        Stage::Guard | Stage::Flow | Stage::Release => vec![steps],
+        Stage::Lock | Stage::Tunnel | Stage::Route => steps.into_iter().map(|step| vec![step]).collect(),
+        Stage::Link => {
+            let mut by_device: BTreeMap<String, Vec<Step>> = BTreeMap::new();
+            for step in steps {
+                by_device.entry(device(&step)).or_default().push(step);
+            }
+            by_device.into_values().collect()
+        }
+    }
+}
+
+fn device(step: &Step) -> String {
+    match step {
+        Step::AddLink(link) | Step::RemoveLink(link) | Step::SetMtu(link) => link.name.to_string(),
+        Step::SetDevice(setting) => setting.device.to_string(),
+        Step::SetUp(name) => name.to_string(),
+        Step::AddAddress { device, .. } | Step::RemoveAddress { device, .. } => device.to_string(),
+        other => other.kind().to_owned(),
+    }
+}

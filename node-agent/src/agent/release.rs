@@ -1,0 +1,115 @@
+//! Letting go. Written to the ledger before anything opens; the guard goes last.
+
+use postern_host::{Host, apply, observe};
+use postern_intent::Serial;
+use postern_intent::sign::Release;
+use postern_intent::verify::Verified;
+use postern_plan::diff;
+use postern_plan::machine::Event;
+use postern_plan::order::Stage;
+use postern_plan::ruleset::Transaction;
+use postern_plan::{Desired, Step};
+
+use super::reconcile::Again;
+use super::state::Agent;
+use crate::audit::Entry;
+use crate::ledger::{LedgerError, ReleaseRecord, ReleasedBy};
+
+impl<H: Host> Agent<H> {
+    /// A signed release.
+    pub fn accept_release(&mut self, release: &Verified<Release>) {
+        let record = ReleaseRecord {
+            serial: release.get().serial,
+            reason: release.get().reason.clone(),
+            at: self.clock.now(),
+            by: ReleasedBy::SignedRelease,
+        };
+        let digest = release.digest().to_owned();
+        if let Err(error) = self.record_release(record, Some(digest)) {
+            tracing::error!(error = &error as &dyn std::error::Error, "the release could not be written to the ledger");
+        }
+    }
+
+    /// Root on the socket releases the node.
+    ///
+    /// # Errors
+    /// [`LedgerError`]: nothing was opened.
+    pub fn release_by_root(&mut self, reason: &str) -> Result<(), LedgerError> {
+        let record = ReleaseRecord {
+            serial: self.ledger.entries().serial,
+            reason: reason.to_owned(),
+            at: self.clock.now(),
+            by: ReleasedBy::RootOnSocket,
+        };
+        self.record_release(record, None)
+    }
+
+    fn record_release(&mut self, record: ReleaseRecord, digest: Option<String>) -> Result<(), LedgerError> {
+        let now = self.clock.now();
+        let serial: Serial = record.serial;
+        let line = format!("{:?}: {}", record.by, record.reason);
+        self.ledger.record(|entries| {
+            entries.serial = entries.serial.max(serial);
+            if digest.is_some() {
+                entries.digest = digest;
+            }
+            entries.release = Some(record);
+            entries.highest_time = Some(now);
+        })?;
+        self.audit.write(&Entry { serial: Some(serial.0), ..Entry::of(now, "release", "Released", &line) });
+        let ids: Vec<_> = self.scopes.keys().cloned().collect();
+        for id in ids {
+            self.feed(&id, Event::ReleaseAccepted, now);
+        }
+        Ok(())
+    }
+
+    /// Ends a release by root: the last intent is in force again when a later one comes, or now if root says so.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn claim(&mut self) -> Result<(), LedgerError> {
+        self.ledger.record(|entries| entries.release = None)?;
+        self.audit.write(&Entry::of(self.clock.now(), "release", "Claimed", ""));
+        Ok(())
+    }
+
+    /// Nothing of ours in the kernel: routes and rules, tunnels, locks; the guard last.
+    pub async fn hold_released(&mut self) -> Again {
+        self.last.failures.clear();
+        let nothing = Desired::default();
+        let reading = observe(&self.host).await;
+        let Ok(observed) = reading.whole() else { return Again::Soon };
+        let mut steps = diff::route::removals(&nothing, &observed);
+        steps.extend(diff::link::removals(&nothing, &observed));
+        steps.extend(diff::lock::removals(&nothing, &observed));
+        if observed.firewall.inet.is_some() || observed.firewall.bridge.is_some() {
+            steps.push(Step::Firewall(Transaction::remove()));
+        }
+        self.dns.update(&nothing.dns);
+        for step in steps {
+            let applied = apply(&self.host, std::slice::from_ref(&step)).await;
+            if let Some(failed) = applied.failed {
+                self.last.failures.push((Stage::Release, failed.step.to_string(), failed.error));
+            }
+        }
+        let now = self.clock.now();
+        if self.last.failures.is_empty() {
+            let ids: Vec<_> = self.scopes.keys().cloned().collect();
+            for id in ids {
+                self.feed(&id, Event::ReleaseAccepted, now);
+                self.feed(&id, Event::ReleaseDone, now);
+            }
+            self.scopes.clear();
+            self.last.verified_at = Some(now);
+        }
+        self.desired = nothing;
+        self.last.seal = None;
+        self.last.lock = None;
+        self.last.lease = None;
+        self.last.checked = postern_plan::check::Checked::default();
+        self.answer_waiting().await;
+        self.write_report();
+        if self.last.failures.is_empty() { Again::Later } else { Again::Soon }
+    }
+}

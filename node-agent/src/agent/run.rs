@@ -1,0 +1,227 @@
+//! The loop. One task owns the agent; documents, the plugin, the kernel's events and the timer wake it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt as _};
+use inotify::{Inotify, WatchMask};
+use jiff::Timestamp;
+use postern_cni::protocol::Request;
+use postern_host::Host;
+use postern_intent::verify::verify_intent;
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use super::activation::Activation;
+use super::intake::Taken;
+use super::reconcile::Again;
+use super::state::{Agent, LedgerState};
+use crate::audit::Entry;
+use crate::control::server::Work;
+use crate::control::{Answer, Question};
+use crate::ledger::Found;
+use postern_telemetry::Health;
+
+/// Why the loop ended.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// Signals cannot be received.
+    #[error("signals cannot be received")]
+    Signals(#[source] std::io::Error),
+    /// The intent folder cannot be watched.
+    #[error("the intent folder {path} cannot be watched")]
+    Watch {
+        /// The folder.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// After a step that may work in a moment.
+const RETRY: Duration = Duration::from_millis(250);
+/// Events of the kernel come in crowds: one run answers a crowd.
+const DEBOUNCE: Duration = Duration::from_millis(20);
+
+/// What wakes the loop, apart from timers.
+pub struct Wakers<S> {
+    /// Requests on the socket.
+    pub work: mpsc::Receiver<Work>,
+    /// Events of the kernel.
+    pub host: S,
+    /// What is told to probes.
+    pub health: Health,
+    /// Between two readings when nothing happens.
+    pub check: Duration,
+}
+
+/// Runs until a signal comes. Stopping opens nothing: the kernel keeps what is in force.
+///
+/// # Errors
+/// [`RunError`] before the first seal only; later failures are part of the report.
+pub async fn run<H, S>(mut agent: Agent<H>, found: Found, mut wakers: Wakers<S>) -> Result<(), RunError>
+where
+    H: Host,
+    S: Stream<Item = ()> + Unpin,
+{
+    let mut term = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
+    let mut folder = watch(agent.inbox.folder())?;
+    agent.start(&found).await;
+    if agent.last.seal == Some(postern_plan::check::Seal::Sealed) {
+        wakers.health.ready();
+    }
+    let mut timer = Instant::now() + wakers.check;
+    let mut soon: Option<Instant> = None;
+    loop {
+        let next = [Some(timer), soon, agent.next_patience().map(Instant::from_std)];
+        let wake = next.into_iter().flatten().min().unwrap_or(timer);
+        let activation = tokio::select! {
+            biased;
+            _ = term.recv() => break,
+            _ = interrupt.recv() => break,
+            Some(work) = wakers.work.recv() => match agent.serve(work).await {
+                Some(activation) => activation,
+                None => { agent.report.flush(); continue }
+            },
+            Some(()) = folder.next() => Activation::IntentChanged,
+            Some(()) = wakers.host.next() => {
+                tokio::time::sleep(DEBOUNCE).await;
+                Activation::HostChanged
+            }
+            () = sleep_until(wake) => {
+                agent.report.flush();
+                agent.answer_waiting().await;
+                if soon.is_some_and(|at| at <= Instant::now()) { Activation::Retry }
+                else if timer <= Instant::now() { Activation::Timer }
+                else { continue }
+            }
+        };
+        let taken = agent.take_documents();
+        if activation == Activation::IntentChanged && taken == Taken::Nothing {
+            agent.write_report();
+            continue;
+        }
+        let activation = if taken == Taken::New { Activation::IntentChanged } else { activation };
+        agent.metrics.reconciled(&activation.to_string());
+        let again = agent.reconcile(activation).await;
+        soon = (again == Again::Soon).then(|| Instant::now() + RETRY);
+        timer = Instant::now() + wakers.check;
+        if agent.last.seal == Some(postern_plan::check::Seal::Sealed) {
+            wakers.health.ready();
+        }
+    }
+    wakers.health.not_ready();
+    agent.stop();
+    Ok(())
+}
+
+/// Wakes when a file of the folder is replaced.
+fn watch(folder: &Path) -> Result<impl Stream<Item = ()> + Unpin + use<>, RunError> {
+    let failed = |source| RunError::Watch { path: folder.display().to_string(), source };
+    let inotify = Inotify::init().map_err(failed)?;
+    inotify.watches().add(folder, WatchMask::CLOSE_WRITE | WatchMask::MOVED_TO).map_err(failed)?;
+    let stream = inotify.into_event_stream(vec![0; 4096]).map_err(failed)?;
+    Ok(Box::pin(stream.map(|_| ())))
+}
+
+impl<H: Host> Agent<H> {
+    /// The first seal comes from the ledger and the local settings, before anybody is asked.
+    async fn start(&mut self, found: &Found) {
+        let now = self.clock.now();
+        match found {
+            Found::Whole => self.resume(now),
+            Found::Missing => {}
+            Found::Corrupt { aside } => {
+                self.ledger_lost = LedgerState::Lost;
+                let message = format!("put aside as {}", aside.display());
+                self.audit.write(&Entry::of(now, "start", "LedgerLost", &message));
+            }
+        }
+        self.audit.write(&Entry::of(now, "start", "Started", env!("CARGO_PKG_VERSION")));
+        if let Err(error) = self.bindings.work_off_departures() {
+            tracing::warn!(error = &error as &dyn std::error::Error, "departed pods could not be worked off");
+        }
+        if let Ok(links) = self.host.list_links().await {
+            let names: Vec<String> = links.into_iter().map(|link| link.name).collect();
+            if let Err(error) = self.bindings.forget_missing(&names) {
+                tracing::warn!(error = &error as &dyn std::error::Error, "old bindings could not be forgotten");
+            }
+        }
+        self.reconcile(Activation::Startup).await;
+        if self.take_documents() == Taken::New {
+            self.reconcile(Activation::IntentChanged).await;
+        }
+        self.write_report();
+    }
+
+    /// The last verified body is in force again. It was verified when it was taken, and is verified again: a body that
+    /// has run out meanwhile still says who is whose, and gets no lease.
+    fn resume(&mut self, now: Timestamp) {
+        let Some(envelope) = self.ledger.entries().envelope.clone() else { return };
+        let mut context = postern_intent::verify::Context { node: &self.node, keys: &self.keys, now, last: None };
+        let verified = match verify_intent(&envelope, &context) {
+            Err(postern_intent::Refusal::Expired { not_after, .. }) => {
+                context.now = not_after - jiff::SignedDuration::from_nanos(1);
+                verify_intent(&envelope, &context)
+            }
+            other => other,
+        };
+        match verified {
+            Ok(verified) => self.verified = Some(verified),
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "the ledger's intent cannot be believed");
+                self.ledger_lost = LedgerState::Lost;
+            }
+        }
+    }
+
+    /// One request on the socket; says whether a full run is due.
+    async fn serve(&mut self, work: Work) -> Option<Activation> {
+        match work {
+            Work::Cni(request, answer) => {
+                match request {
+                    Request::Add(add) => self.cni_add(&add, answer).await,
+                    Request::Check(check) => drop(answer.send(self.cni_check(&check.container_id))),
+                    Request::Del(del) => drop(answer.send(self.cni_del(&del.container_id).await)),
+                    Request::Gc(gc) => drop(answer.send(self.cni_gc(&gc.valid_container_ids).await)),
+                    Request::Status => drop(answer.send(self.cni_status())),
+                }
+                None
+            }
+            Work::Ask(Question::Status, answer) => {
+                let status = serde_json::to_value(self.status()).ok();
+                drop(answer.send(Answer { status, ..Answer::done() }));
+                None
+            }
+            Work::Ask(Question::Release { reason }, answer) => {
+                let reply = match self.release_by_root(&reason) {
+                    Ok(()) => Answer::done(),
+                    Err(error) => Answer::refused("NotDurable", crate::report::chain(&error)),
+                };
+                drop(answer.send(reply));
+                Some(Activation::IntentChanged)
+            }
+            Work::Ask(Question::Claim, answer) => {
+                let reply = match self.claim() {
+                    Ok(()) => Answer::done(),
+                    Err(error) => Answer::refused("NotDurable", crate::report::chain(&error)),
+                };
+                drop(answer.send(reply));
+                Some(Activation::IntentChanged)
+            }
+        }
+    }
+
+    /// The transaction in hand is finished by now. The ledger is written, the kernel keeps everything.
+    fn stop(&mut self) {
+        let now = self.clock.now();
+        if let Err(error) = self.ledger.record(|entries| entries.highest_time = Some(now)) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the ledger cannot be kept");
+        }
+        self.audit.write(&Entry::of(now, "stop", "Stopped", "the kernel state stays in force"));
+    }
+}

@@ -1,0 +1,155 @@
+//! What the agent knows.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use jiff::Timestamp;
+use postern_host::{Host, HostError};
+use postern_intent::body::NodeIdentity;
+use postern_intent::{Body, KeySet, ScopeId, Verified};
+use postern_plan::check::{Checked, Seal};
+use postern_plan::desired::{Facts, Inputs};
+use postern_plan::diff::firewall::Learned;
+use postern_plan::machine::State;
+use postern_plan::settings::Settings;
+use postern_plan::{Desired, Observed};
+
+use super::cni::Waiting;
+use crate::audit::Audit;
+use crate::bindings::BindingStore;
+use crate::clock::Clock;
+use crate::inbox::Inbox;
+use crate::ledger::Ledger;
+use crate::metrics::Metrics;
+use crate::options::{Plugin, Repair};
+use crate::report::{RefusalEntry, ReportWriter};
+use crate::resolver::DnsHandle;
+use crate::wireguard_key::NodeKey;
+
+/// The agent. One task owns it: nothing else changes the host.
+pub struct Agent<H> {
+    /// The host.
+    pub host: H,
+    /// This node.
+    pub node: NodeIdentity,
+    /// Its own settings.
+    pub settings: Settings,
+    /// Is the plugin installed?
+    pub plugin: Plugin,
+    /// Is drift repaired?
+    pub repair: Repair,
+    /// Now.
+    pub clock: Clock,
+    /// What must not be forgotten.
+    pub ledger: Ledger,
+    /// Keys given at installation.
+    pub installed_keys: KeySet,
+    /// Keys in force.
+    pub keys: KeySet,
+    /// Who is behind which interface.
+    pub bindings: BindingStore,
+    /// Documents.
+    pub inbox: Inbox,
+    /// The node's tunnel key.
+    pub key: NodeKey,
+    /// The body in force.
+    pub verified: Option<Verified<Body>>,
+    /// Facts of the host.
+    pub facts: Facts,
+    /// What the host was last made to look like.
+    pub desired: Desired,
+    /// Rules as the kernel listed them right after they were written.
+    pub learned: Learned,
+    /// What the last run found.
+    pub last: LastRun,
+    /// The machine of each scope.
+    pub scopes: BTreeMap<ScopeId, Track>,
+    /// Documents that were refused, newest last.
+    pub refusals: VecDeque<RefusalEntry>,
+    /// Counters that are this agent's own.
+    pub counters: BTreeMap<String, u64>,
+    /// Pods whose ADD waits for the intent.
+    pub waiting: Vec<Waiting>,
+    /// The names' way.
+    pub dns: DnsHandle,
+    /// The log of transitions.
+    pub audit: Audit,
+    /// The report.
+    pub report: ReportWriter,
+    /// Numbers for machines.
+    pub metrics: Metrics,
+    /// Was the ledger lost?
+    pub ledger_lost: LedgerState,
+}
+
+/// Whether the ledger was there at the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LedgerState {
+    /// It was whole, or the node is new.
+    Kept,
+    /// It was corrupt: the node is sealed until a fresh intent comes.
+    Lost,
+}
+
+/// A scope's machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Track {
+    /// Where it is.
+    pub state: State,
+    /// Since when.
+    pub since: Timestamp,
+    /// Since when its exit has been away, for policies that may fail open.
+    pub exit_lost_since: Option<Timestamp>,
+}
+
+/// What the last run found.
+#[derive(Debug, Default)]
+pub struct LastRun {
+    /// The kernel, read back.
+    pub observed: Option<Observed>,
+    /// Against what it should be.
+    pub checked: Checked,
+    /// Is the guard in place?
+    pub seal: Option<Seal>,
+    /// Is the second lock in place?
+    pub lock: Option<Seal>,
+    /// Steps that failed, by stage.
+    pub failures: Vec<(postern_plan::order::Stage, String, HostError)>,
+    /// When the kernel was last read back and agreed.
+    pub verified_at: Option<Timestamp>,
+    /// The lease that was given: until when, and for which digest.
+    pub lease: Option<(String, Instant)>,
+}
+
+impl<H: Host> Agent<H> {
+    /// Borrowed inputs of the plan.
+    pub fn inputs(&self) -> Inputs<'_> {
+        Inputs {
+            settings: &self.settings,
+            body: self.verified.as_ref().map(Verified::get),
+            bindings: self.bindings.get(),
+            facts: &self.facts,
+        }
+    }
+
+    /// The body in force.
+    pub fn body(&self) -> Option<&Body> {
+        self.verified.as_ref().map(Verified::get)
+    }
+
+    /// Is the node released?
+    pub fn is_released(&self) -> bool {
+        self.ledger.entries().release.is_some()
+    }
+
+    /// Has the body's validity run out?
+    pub fn is_expired(&self) -> bool {
+        self.body().is_some_and(|body| body.not_after <= self.clock.now())
+    }
+
+    /// One more of something.
+    pub fn count(&mut self, what: &str) {
+        *self.counters.entry(what.to_owned()).or_default() += 1;
+        self.metrics.count(what);
+    }
+}

@@ -1,0 +1,100 @@
+//! The state transition audit log: one JSON line for every transition, refusal and release.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use thiserror::Error;
+
+/// The log cannot be kept.
+#[derive(Debug, Error)]
+pub enum AuditError {
+    /// The file cannot be opened.
+    #[error("cannot open the audit log {path}")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry<'a> {
+    /// When.
+    pub time: Timestamp,
+    /// What kind of line: `transition`, `refusal`, `release`, `repair`, `keys`, `start`, `stop`.
+    pub kind: &'static str,
+    /// The scope, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<&'a str>,
+    /// The state before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The state after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// What happened, in one word.
+    pub event: &'a str,
+    /// The serial of the document in question.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub serial: Option<u64>,
+    /// Its digest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<&'a str>,
+    /// The trace that led here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<&'a str>,
+    /// More, for people.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub message: &'a str,
+}
+
+impl<'a> Entry<'a> {
+    /// A line about no scope.
+    #[must_use]
+    pub const fn of(time: Timestamp, kind: &'static str, event: &'a str, message: &'a str) -> Self {
+        Self { time, kind, scope: None, from: None, to: None, event, serial: None, digest: None, trace_id: None, message }
+    }
+}
+
+/// The log: a file where one was named, and the process log always.
+#[derive(Debug, Default)]
+pub struct Audit {
+    file: Option<File>,
+}
+
+impl Audit {
+    /// Opens the file for appending.
+    ///
+    /// # Errors
+    /// [`AuditError::Open`].
+    pub fn open(path: Option<&Path>) -> Result<Self, AuditError> {
+        let open = |path: &Path| {
+            OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(path)
+                .map_err(|source| AuditError::Open { path: path.to_owned(), source })
+        };
+        Ok(Self { file: path.map(open).transpose()? })
+    }
+
+    /// Writes a line.
+    pub fn write(&mut self, entry: &Entry<'_>) {
+        let Ok(mut line) = serde_json::to_string(entry) else { return };
+        tracing::info!(target: "postern::audit", "{line}");
+        line.push('\n');
+        if let Some(file) = &mut self.file
+            && let Err(error) = file.write_all(line.as_bytes())
+        {
+            // The audit log is evidence and not enforcement: losing a line must not stop the guard.
+            tracing::error!(%error, "an audit line could not be written");
+        }
+    }
+}

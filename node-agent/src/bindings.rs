@@ -1,0 +1,119 @@
+//! Bindings as a file beside the ledger, durable before a CNI ADD is answered, and markers of pods that went while the
+//! agent was away.
+
+use std::path::{Path, PathBuf};
+
+use postern_cni::departed::DepartedFolder;
+use postern_plan::binding::{Binding, Bindings};
+
+use crate::files::{self, FileError, Readers};
+
+/// The bindings and their file.
+#[derive(Debug)]
+pub struct BindingStore {
+    path: PathBuf,
+    departed: DepartedFolder,
+    bindings: Bindings,
+}
+
+impl BindingStore {
+    /// Opens the file in a folder; markers of the plugin lie in `run/departed`.
+    ///
+    /// # Errors
+    /// [`FileError`] when the file is there and cannot be read or understood.
+    pub fn open(folder: &Path, run: &Path) -> Result<Self, FileError> {
+        let path = folder.join("bindings.json");
+        let bindings = match files::read(&path)? {
+            None => Bindings::default(),
+            Some(bytes) => serde_json::from_slice(&bytes)
+                .map_err(|source| FileError::Content { path: path.clone(), source })?,
+        };
+        Ok(Self { path, departed: DepartedFolder::beside(&run.join("agent.sock")), bindings })
+    }
+
+    /// All bindings.
+    #[must_use]
+    pub const fn get(&self) -> &Bindings {
+        &self.bindings
+    }
+
+    /// Adds a binding, durable before this returns.
+    ///
+    /// # Errors
+    /// [`FileError::Write`]; nothing was added.
+    pub fn add(&mut self, binding: Binding) -> Result<(), FileError> {
+        self.change(|bindings| bindings.add(binding))
+    }
+
+    /// Removes a sandbox's binding.
+    ///
+    /// # Errors
+    /// [`FileError::Write`]; nothing was removed.
+    pub fn remove(&mut self, container: &str) -> Result<(), FileError> {
+        self.change(|bindings| drop(bindings.remove(container)))
+    }
+
+    /// Removes every sandbox that is not named.
+    ///
+    /// # Errors
+    /// [`FileError::Write`]; nothing was removed.
+    pub fn keep_only(&mut self, containers: &[String]) -> Result<(), FileError> {
+        let gone: Vec<String> =
+            self.bindings.by_container.keys().filter(|id| !containers.contains(id)).cloned().collect();
+        self.change(|bindings| {
+            for id in &gone {
+                bindings.remove(id);
+            }
+        })
+    }
+
+    /// Any other change.
+    ///
+    /// # Errors
+    /// [`FileError::Write`]; nothing was changed.
+    pub fn change(&mut self, change: impl FnOnce(&mut Bindings)) -> Result<(), FileError> {
+        let mut bindings = self.bindings.clone();
+        change(&mut bindings);
+        if bindings != self.bindings {
+            files::write_json(&self.path, &bindings, Readers::Owner)?;
+            self.bindings = bindings;
+        }
+        Ok(())
+    }
+
+    /// Works off the markers that the plugin left while the agent was away. A marker goes when its binding is gone.
+    ///
+    /// # Errors
+    /// [`FileError`] for the first marker that could not be worked off.
+    pub fn work_off_departures(&mut self) -> Result<usize, FileError> {
+        let departed = self.departed.list().map_err(|source| self.unreadable(source))?;
+        for attachment in &departed {
+            self.remove(&attachment.container_id)?;
+            self.departed.forget(attachment).map_err(|source| self.unreadable(source))?;
+        }
+        Ok(departed.len())
+    }
+
+    fn unreadable(&self, source: std::io::Error) -> FileError {
+        FileError::Read { path: self.path.with_file_name("departed"), source }
+    }
+
+    /// Forgets bindings whose interface is gone: the node was rebooted, or the pod went without a DEL.
+    ///
+    /// # Errors
+    /// [`FileError::Write`].
+    pub fn forget_missing(&mut self, links: &[String]) -> Result<(), FileError> {
+        let gone: Vec<String> = self
+            .bindings
+            .by_container
+            .iter()
+            .filter(|(_, binding)| !links.iter().any(|link| link == binding.host_interface.as_str()))
+            .map(|(id, _)| id.clone())
+            .collect();
+        self.change(|bindings| {
+            for id in &gone {
+                bindings.remove(id);
+            }
+        })
+    }
+}

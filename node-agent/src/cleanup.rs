@@ -1,0 +1,93 @@
+//! The node as it was before. Refuses without a release in the ledger: removing the guard of a node that was not
+//! released would open it.
+
+use std::path::{Path, PathBuf};
+
+use postern_host::{Host, HostError, Unread, apply, observe};
+use postern_plan::ruleset::Transaction;
+use postern_plan::{Desired, Step, diff};
+use thiserror::Error;
+
+use crate::ledger::{Ledger, LedgerError};
+
+/// Why the node was not cleaned up.
+#[derive(Debug, Error)]
+pub enum CleanupError {
+    /// The ledger cannot be read.
+    #[error("the ledger cannot be read")]
+    Ledger(#[source] LedgerError),
+    /// The node was not released.
+    #[error(
+        "this node was not released, so its guard stays: apply a signed release, or run `postern-agent release --reason ...` as root, and try again"
+    )]
+    NotReleased,
+    /// The agent still runs.
+    #[error("an agent still answers on {0}: stop it first")]
+    AgentRuns(PathBuf),
+    /// A part of the host cannot be read.
+    #[error("the host cannot be read")]
+    Unread(#[source] Unread),
+    /// A step failed.
+    #[error("{step} failed")]
+    Step {
+        /// The step.
+        step: String,
+        /// Why.
+        #[source]
+        source: HostError,
+    },
+    /// A file cannot be removed.
+    #[error("cannot remove {path}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Removes everything of ours from the host: routes and rules, devices, locks, the tables, the run folder's files. The
+/// state folder stays: it holds the release.
+///
+/// # Errors
+/// [`CleanupError`].
+pub async fn cleanup(host: &impl Host, state_dir: &Path, run_dir: &Path) -> Result<Vec<String>, CleanupError> {
+    let (ledger, _) = Ledger::open(state_dir).map_err(CleanupError::Ledger)?;
+    if ledger.entries().release.is_none() {
+        return Err(CleanupError::NotReleased);
+    }
+    let socket = run_dir.join("agent.sock");
+    if std::os::unix::net::UnixStream::connect(&socket).is_ok() {
+        return Err(CleanupError::AgentRuns(socket));
+    }
+    let observed = observe(host).await.whole().map_err(CleanupError::Unread)?;
+    let nothing = Desired::default();
+    let mut steps = diff::route::removals(&nothing, &observed);
+    steps.extend(diff::link::removals(&nothing, &observed));
+    steps.extend(diff::lock::removals(&nothing, &observed));
+    if observed.firewall.inet.is_some() || observed.firewall.bridge.is_some() {
+        steps.push(Step::Firewall(Transaction::remove()));
+    }
+    let mut done = Vec::new();
+    for step in steps {
+        let applied = apply(host, std::slice::from_ref(&step)).await;
+        if let Some(failed) = applied.failed {
+            return Err(CleanupError::Step { step: failed.step.to_string(), source: failed.error });
+        }
+        done.push(step.to_string());
+    }
+    for name in ["agent.sock", "tunnels", "wireguard", "departed"] {
+        done.extend(remove(&run_dir.join(name))?);
+    }
+    Ok(done)
+}
+
+fn remove(path: &Path) -> Result<Option<String>, CleanupError> {
+    let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    match removed {
+        Ok(()) => Ok(Some(format!("remove {}", path.display()))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(CleanupError::File { path: path.to_owned(), source }),
+    }
+}

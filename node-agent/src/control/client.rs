@@ -1,0 +1,46 @@
+//! The command line's end of the socket.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::protocol::{Answer, Question};
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub enum AskError {
+    /// Nobody listens.
+    #[error("no agent answers on {path}; is it running on this node?")]
+    Connect {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The connection broke.
+    #[error("the connection to the agent broke")]
+    Broken(#[source] std::io::Error),
+    /// The answer is not understood.
+    #[error("the agent's answer is not understood")]
+    Answer(#[source] serde_json::Error),
+}
+
+/// Asks one question.
+///
+/// # Errors
+/// [`AskError`].
+pub fn ask(run_dir: &Path, question: &Question) -> Result<Answer, AskError> {
+    let path = run_dir.join("agent.sock");
+    let mut stream = UnixStream::connect(&path).map_err(|source| AskError::Connect { path, source })?;
+    stream.set_read_timeout(Some(Duration::from_secs(30))).map_err(AskError::Broken)?;
+    let mut line = serde_json::to_string(question).map_err(AskError::Answer)?;
+    line.push('\n');
+    stream.write_all(line.as_bytes()).map_err(AskError::Broken)?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).map_err(AskError::Broken)?;
+    serde_json::from_str(&answer).map_err(AskError::Answer)
+}

@@ -1,0 +1,8 @@
+//! The socket on the node: one line of JSON each way, one request a connection. Anyone who can reach the socket may
+//! read; what changes something needs root at the other end (`SO_PEERCRED`, unix(7)).
+
+pub mod client;
+pub mod protocol;
+pub mod server;
+
+pub use protocol::{Answer, Question};

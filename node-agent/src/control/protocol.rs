@@ -1,0 +1,49 @@
+//! What may be asked besides what the plugin asks.
+
+use serde::{Deserialize, Serialize};
+
+/// A question to the agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "kebab-case")]
+pub enum Question {
+    /// The report as it would be written now.
+    Status,
+    /// Let go of the node. Root only.
+    Release {
+        /// Why.
+        reason: String,
+    },
+    /// End a release. Root only.
+    Claim,
+}
+
+/// The agent's answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    /// Was it done?
+    pub ok: bool,
+    /// Why not, as one word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Why not, as a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// What was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<serde_json::Value>,
+}
+
+impl Answer {
+    /// It was done.
+    #[must_use]
+    pub const fn done() -> Self {
+        Self { ok: true, reason: None, message: None, status: None }
+    }
+
+    /// It was not done.
+    #[must_use]
+    pub fn refused(reason: &str, message: impl Into<String>) -> Self {
+        Self { ok: false, reason: Some(reason.to_owned()), message: Some(message.into()), status: None }
+    }
+}

@@ -1,0 +1,133 @@
+//! The agent's end of the socket. Connections are read here; what they ask is done by the one task that owns the
+//! agent.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use postern_cni::protocol as cni;
+use thiserror::Error;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+
+use super::protocol::{Answer, Question};
+
+/// The longest request, in bytes.
+const REQUEST_LIMIT: u64 = 64 * 1024;
+/// How long a client may take to ask.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why the socket cannot be served.
+#[derive(Debug, Error)]
+pub enum SocketError {
+    /// An old socket is in the way.
+    #[error("cannot remove the old socket {path}")]
+    Stale {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It cannot be bound.
+    #[error("cannot bind {path}")]
+    Bind {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Work for the agent, with the way back.
+#[derive(Debug)]
+pub enum Work {
+    /// From the plugin.
+    Cni(cni::Request, oneshot::Sender<cni::Response>),
+    /// From a person.
+    Ask(Question, oneshot::Sender<Answer>),
+}
+
+/// Binds the socket, open to its owner and group.
+///
+/// # Errors
+/// [`SocketError`].
+pub fn bind(path: &Path) -> Result<UnixListener, SocketError> {
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            return Err(SocketError::Stale { path: path.to_owned(), source });
+        }
+        _ => {}
+    }
+    let failed = |source| SocketError::Bind { path: path.to_owned(), source };
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(failed)?;
+    Ok(listener)
+}
+
+/// Accepts until the agent is gone.
+pub async fn serve(listener: UnixListener, work: mpsc::Sender<Work>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let work = work.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = converse(stream, work).await {
+                        tracing::debug!(%error, "a client of the socket went away");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the socket cannot accept");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn converse(stream: UnixStream, work: mpsc::Sender<Work>) -> std::io::Result<()> {
+    let root = stream.peer_cred()?.uid() == 0;
+    let (read, mut write) = stream.into_split();
+    let mut line = String::new();
+    let mut reader = BufReader::new(read.take(REQUEST_LIMIT));
+    tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await??;
+    let mut answer = respond(&line, root, &work).await;
+    answer.push('\n');
+    write.write_all(answer.as_bytes()).await
+}
+
+async fn respond(line: &str, root: bool, work: &mpsc::Sender<Work>) -> String {
+    if let Ok(request) = serde_json::from_str::<cni::Request>(line) {
+        if !root {
+            return text(&Answer::refused("NotPermitted", "the plugin must run as root"));
+        }
+        let (send, receive) = oneshot::channel();
+        if work.send(Work::Cni(request, send)).await.is_err() {
+            return text(&Answer::refused("Stopping", "the agent is stopping"));
+        }
+        return match receive.await {
+            Ok(response) => text(&response),
+            Err(_) => text(&Answer::refused("Stopping", "the agent is stopping")),
+        };
+    }
+    let question: Question = match serde_json::from_str(line) {
+        Ok(question) => question,
+        Err(error) => return text(&Answer::refused("NotUnderstood", error.to_string())),
+    };
+    if !root && !matches!(question, Question::Status) {
+        return text(&Answer::refused("NotPermitted", "only root may change what is in force"));
+    }
+    let (send, receive) = oneshot::channel();
+    let sent = work.send(Work::Ask(question, send)).await.is_ok();
+    match (sent, receive.await) {
+        (true, Ok(answer)) => text(&answer),
+        _ => text(&Answer::refused("Stopping", "the agent is stopping")),
+    }
+}
+
+fn text<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value)
+        .unwrap_or_else(|_| r#"{"ok":false,"reason":"Internal","message":"the answer cannot be written"}"#.to_owned())
+}

@@ -1,0 +1,149 @@
+//! Documents as they arrive in the node's folder, and what becomes of them. A refused document changes nothing.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use postern_intent::body::NodeIdentity;
+use postern_intent::sign::Release;
+use postern_intent::verify::{
+    Accepted, Context, Refusal, Verified, parse_envelope, verify_intent, verify_key_set, verify_release,
+};
+use postern_intent::{Body, Envelope, KeySet};
+
+use crate::files::{self, FileError};
+use crate::ledger::Entries;
+
+/// Which document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Document {
+    /// `keys.dsse.json`.
+    Keys,
+    /// `intent.dsse.json`.
+    Intent,
+    /// `release.dsse.json`.
+    Release,
+}
+
+impl Document {
+    /// Keys first: an intent may be signed by a key that the same delivery brings.
+    pub const ALL: [Self; 3] = [Self::Keys, Self::Intent, Self::Release];
+
+    /// Its file's name.
+    #[must_use]
+    pub const fn file(self) -> &'static str {
+        match self {
+            Self::Keys => "keys.dsse.json",
+            Self::Intent => "intent.dsse.json",
+            Self::Release => "release.dsse.json",
+        }
+    }
+}
+
+/// The folder, with what was last seen in it, so that nothing is judged twice.
+#[derive(Debug)]
+pub struct Inbox {
+    folder: PathBuf,
+    seen: std::collections::BTreeMap<Document, Vec<u8>>,
+}
+
+impl Inbox {
+    /// Looks into this folder.
+    #[must_use]
+    pub fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), seen: std::collections::BTreeMap::new() }
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Documents that are new or changed since the last look.
+    ///
+    /// # Errors
+    /// [`FileError::Read`].
+    pub fn look(&mut self) -> Result<Vec<(Document, Vec<u8>)>, FileError> {
+        let mut new = Vec::new();
+        for document in Document::ALL {
+            let Some(bytes) = files::read(&self.folder.join(document.file()))? else { continue };
+            if self.seen.get(&document) != Some(&bytes) {
+                self.seen.insert(document, bytes.clone());
+                new.push((document, bytes));
+            }
+        }
+        Ok(new)
+    }
+}
+
+/// Who verifies, and what it knows.
+#[derive(Debug, Clone)]
+pub struct Verifier<'a> {
+    /// This node.
+    pub node: &'a NodeIdentity,
+    /// The keys that it trusts.
+    pub keys: &'a KeySet,
+    /// The ledger.
+    pub ledger: &'a Entries,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// What a document turned out to be.
+#[derive(Debug)]
+pub enum Outcome {
+    /// A verified body, with the envelope for the ledger.
+    Intent(Box<(Verified<Body>, Envelope)>),
+    /// The very document that is in force.
+    Unchanged,
+    /// A verified release.
+    Release(Box<Verified<Release>>),
+    /// A newer key set.
+    Keys(Box<KeySet>),
+}
+
+impl Verifier<'_> {
+    /// Judges a document.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn judge(&self, document: Document, bytes: &[u8]) -> Result<Outcome, Refusal> {
+        let envelope = parse_envelope(bytes)?;
+        match document {
+            Document::Keys => {
+                if self.ledger.keys.as_ref().is_some_and(|pinned| self.is_pinned(&envelope, pinned)) {
+                    return Ok(Outcome::Unchanged);
+                }
+                Ok(Outcome::Keys(Box::new(verify_key_set(&envelope, self.keys)?.get().clone())))
+            }
+            Document::Intent => {
+                let verified = verify_intent(&envelope, &self.context())?;
+                if let Some(release) = &self.ledger.release
+                    && verified.get().serial <= release.serial
+                {
+                    return Err(Refusal::Replayed { found: verified.get().serial, last: release.serial });
+                }
+                Ok(Outcome::Intent(Box::new((verified, envelope))))
+            }
+            Document::Release => {
+                let verified = verify_release(&envelope, &self.context())?;
+                let known = self.ledger.release.as_ref().is_some_and(|r| r.serial >= verified.get().serial);
+                Ok(if known { Outcome::Unchanged } else { Outcome::Release(Box::new(verified)) })
+            }
+        }
+    }
+
+    /// The file of the key set that is in force lies where it was: no news, and no replay.
+    fn is_pinned(&self, envelope: &Envelope, pinned: &postern_intent::keys::KeySetDocument) -> bool {
+        envelope
+            .payload_bytes()
+            .ok()
+            .and_then(|bytes| serde_json::from_slice::<postern_intent::keys::KeySetDocument>(&bytes).ok())
+            .is_some_and(|document| &document == pinned)
+    }
+
+    fn context(&self) -> Context<'_> {
+        let last = self.ledger.digest.as_deref().map(|digest| Accepted { serial: self.ledger.serial, digest });
+        Context { node: self.node, keys: self.keys, now: self.now, last }
+    }
+}

@@ -1,0 +1,200 @@
+//! What must not be forgotten: the last verified envelope, its serial, the highest time seen, the pinned keys, the last
+//! applied digest, and a release by root.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use postern_intent::keys::{KeyError, KeySetDocument};
+use postern_intent::{Envelope, KeySet, Serial};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+
+use crate::files::{self, FileError, Readers};
+
+/// The ledger's content.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entries {
+    /// The last verified intent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub envelope: Option<Envelope>,
+    /// The highest serial that was accepted, of an intent or a release.
+    #[serde(default)]
+    pub serial: Serial,
+    /// The digest of the document with that serial.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// The highest time seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub highest_time: Option<Timestamp>,
+    /// The pinned keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<KeySetDocument>,
+    /// The digest of the body that the kernel carries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied_digest: Option<String>,
+    /// The release in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<ReleaseRecord>,
+}
+
+/// A release that was accepted: no intent up to this serial is applied again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseRecord {
+    /// Of the same counter as intents.
+    pub serial: Serial,
+    /// Why.
+    pub reason: String,
+    /// When it was accepted.
+    pub at: Timestamp,
+    /// Who: a signed document or root on the socket.
+    pub by: ReleasedBy,
+}
+
+/// Who released the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReleasedBy {
+    /// A release signed by a trusted key.
+    SignedRelease,
+    /// Root on the node's socket.
+    RootOnSocket,
+}
+
+/// The file: the entries as text, with the SHA-256 of that text, so that a torn or edited file is known as such.
+#[derive(Debug, Serialize, Deserialize)]
+struct Page {
+    sha256: String,
+    entries: String,
+}
+
+/// What was found at the start.
+#[derive(Debug)]
+pub enum Found {
+    /// The ledger as it was left.
+    Whole,
+    /// No file: a new node, or somebody removed it.
+    Missing,
+    /// A file that cannot be believed; it was put aside.
+    Corrupt {
+        /// Where it lies now.
+        aside: PathBuf,
+    },
+}
+
+/// Why the ledger cannot be used.
+#[derive(Debug, Error)]
+pub enum LedgerError {
+    /// The file cannot be read or written.
+    #[error("the ledger cannot be kept")]
+    File(#[source] FileError),
+    /// The pinned keys cannot be read.
+    #[error("the pinned keys cannot be read")]
+    Keys(#[source] KeyError),
+}
+
+/// The ledger and its file.
+#[derive(Debug)]
+pub struct Ledger {
+    path: PathBuf,
+    entries: Entries,
+}
+
+impl Ledger {
+    /// Opens the ledger in a folder. A file that cannot be believed is put aside and named in what was found.
+    ///
+    /// # Errors
+    /// [`LedgerError::File`] when the file is there and cannot be read: then nothing may be assumed.
+    pub fn open(folder: &Path) -> Result<(Self, Found), LedgerError> {
+        let path = folder.join("ledger.json");
+        let Some(bytes) = files::read(&path).map_err(LedgerError::File)? else {
+            return Ok((Self { path, entries: Entries::default() }, Found::Missing));
+        };
+        if let Some(entries) = believe(&bytes) {
+            return Ok((Self { path, entries }, Found::Whole));
+        }
+        let aside = folder.join("ledger.corrupt.json");
+        std::fs::rename(&path, &aside)
+            .map_err(|source| LedgerError::File(FileError::Write { path: aside.clone(), source }))?;
+        Ok((Self { path, entries: Entries::default() }, Found::Corrupt { aside }))
+    }
+
+    /// What it holds.
+    #[must_use]
+    pub const fn entries(&self) -> &Entries {
+        &self.entries
+    }
+
+    /// The pinned keys, or the installed ones where none are pinned yet.
+    ///
+    /// # Errors
+    /// [`LedgerError::Keys`].
+    pub fn keys(&self, installed: &KeySet) -> Result<KeySet, LedgerError> {
+        match &self.entries.keys {
+            Some(document) => KeySet::from_document(document).map_err(LedgerError::Keys),
+            None => Ok(installed.clone()),
+        }
+    }
+
+    /// Changes it, durable before this returns.
+    ///
+    /// # Errors
+    /// [`LedgerError::File`]; what it held before stays in force.
+    pub fn record(&mut self, change: impl FnOnce(&mut Entries)) -> Result<(), LedgerError> {
+        let mut entries = self.entries.clone();
+        change(&mut entries);
+        if entries == self.entries {
+            return Ok(());
+        }
+        let text = serde_json::to_string(&entries).map_err(|source| {
+            LedgerError::File(FileError::Content { path: self.path.clone(), source })
+        })?;
+        let page = Page { sha256: sum(&text), entries: text };
+        files::write_json(&self.path, &page, Readers::Owner).map_err(LedgerError::File)?;
+        self.entries = entries;
+        Ok(())
+    }
+}
+
+fn sum(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn believe(bytes: &[u8]) -> Option<Entries> {
+    let page: Page = serde_json::from_slice(bytes).ok()?;
+    (sum(&page.entries) == page.sha256).then(|| serde_json::from_str(&page.entries).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_recorded_is_there_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut ledger, found) = Ledger::open(folder.path()).unwrap();
+        assert!(matches!(found, Found::Missing));
+        ledger.record(|entries| entries.serial = Serial(7)).unwrap();
+        let (again, found) = Ledger::open(folder.path()).unwrap();
+        assert!(matches!(found, Found::Whole));
+        assert_eq!(again.entries().serial, Serial(7));
+    }
+
+    #[test]
+    fn a_ledger_with_any_byte_changed_is_put_aside_and_not_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.json");
+        let (mut ledger, _) = Ledger::open(folder.path()).unwrap();
+        ledger.record(|entries| entries.serial = Serial(7)).unwrap();
+        let good = std::fs::read(&path).unwrap();
+        let place = good.windows(8).position(|window| window == b"serial\\\"").unwrap() + 9;
+        let mut bad = good.clone();
+        bad[place] = b'8';
+        assert_ne!(bad, good);
+        std::fs::write(&path, bad).unwrap();
+        let (again, found) = Ledger::open(folder.path()).unwrap();
+        assert!(matches!(found, Found::Corrupt { .. }), "{found:?}");
+        assert_eq!(again.entries().serial, Serial(0));
+    }
+}

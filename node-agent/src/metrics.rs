@@ -1,0 +1,81 @@
+//! Numbers for machines: `postern_agent_*`, OpenMetrics.
+
+use std::sync::Arc;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// One label.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Word {
+    reason: String,
+}
+
+type Counters = Family<Word, Counter>;
+
+/// The agent's metrics.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    events: Counters,
+    refusals: Counters,
+    steps_failed: Counters,
+    transitions: Counters,
+    reconciles: Counters,
+    sealed: Gauge,
+    serial: Gauge,
+}
+
+impl Metrics {
+    /// The metrics with a registry that prints them.
+    #[must_use]
+    pub fn registered() -> (Self, Arc<Registry>) {
+        let metrics = Self::default();
+        let mut registry = Registry::with_prefix("postern_agent");
+        registry.register("events", "Things that happened, by name", metrics.events.clone());
+        registry.register("refused_documents", "Documents refused, by reason", metrics.refusals.clone());
+        registry.register("failed_steps", "Steps that failed, by kind", metrics.steps_failed.clone());
+        registry.register("transitions", "Transitions of scopes, by state entered", metrics.transitions.clone());
+        registry.register("reconciles", "Runs, by why they ran", metrics.reconciles.clone());
+        registry.register("sealed", "1 when the guard was read back whole", metrics.sealed.clone());
+        registry.register("applied_serial", "Serial of the body in force", metrics.serial.clone());
+        (metrics, Arc::new(registry))
+    }
+
+    fn one_more(counters: &Counters, reason: &str) {
+        counters.get_or_create(&Word { reason: reason.to_owned() }).inc();
+    }
+
+    /// Something happened.
+    pub fn count(&self, what: &str) {
+        Self::one_more(&self.events, what);
+    }
+
+    /// A document was refused.
+    pub fn refused(&self, reason: &str) {
+        Self::one_more(&self.refusals, reason);
+    }
+
+    /// A step failed.
+    pub fn step_failed(&self, kind: &str) {
+        Self::one_more(&self.steps_failed, kind);
+    }
+
+    /// A scope entered a state.
+    pub fn transition(&self, state: &str) {
+        Self::one_more(&self.transitions, state);
+    }
+
+    /// A run ran.
+    pub fn reconciled(&self, why: &str) {
+        Self::one_more(&self.reconciles, why);
+    }
+
+    /// What the last run found.
+    pub fn found(&self, seal: postern_plan::check::Seal, serial: Option<u64>) {
+        self.sealed.set(i64::from(seal == postern_plan::check::Seal::Sealed));
+        self.serial.set(serial.and_then(|serial| i64::try_from(serial).ok()).unwrap_or(0));
+    }
+}

@@ -1,0 +1,219 @@
+//! The command line of `postern-agent`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use postern_intent::{Address, NodeName, Prefix, Uid};
+use postern_plan::settings::{DNS_PORT, MARK_MASK, SecondLock, Settings};
+
+/// The node agent of Postern.
+#[derive(Debug, Parser)]
+#[command(name = "postern-agent", version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Enforce intents on this node until stopped. Stopping opens nothing.
+    Run(Box<RunArgs>),
+    /// What the agent on this node says of itself.
+    Status(AskArgs),
+    /// What this node can and cannot do, before anything is asked of it.
+    Preflight(PreflightArgs),
+    /// Release this node: every pod may leave by the node's uplink. Root only; written to the ledger first.
+    Release(ReleaseArgs),
+    /// End a release by root: the next intent is applied again.
+    Claim(AskArgs),
+    /// Remove everything of ours from this node. Refuses without a release in the ledger.
+    Cleanup(CleanupArgs),
+}
+
+/// How output is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// Tables for eyes.
+    Text,
+    /// JSON for programs.
+    Json,
+}
+
+/// Where the agent's socket is.
+#[derive(Debug, Args)]
+pub struct AskArgs {
+    /// The agent's run folder.
+    #[arg(long, default_value = "/run/postern")]
+    pub run_dir: PathBuf,
+    /// How output is printed.
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: Output,
+}
+
+/// Preflight: settings that matter to it.
+#[derive(Debug, Args)]
+pub struct PreflightArgs {
+    /// Interface names or patterns behind which pods are.
+    #[arg(long, value_delimiter = ',', default_values = postern_plan::settings::POD_LINKS)]
+    pub pod_links: Vec<String>,
+    /// Our bits of the firewall mark.
+    #[arg(long, value_parser = parse_mask, default_value_t = MARK_MASK)]
+    pub mark_mask: u32,
+    /// How output is printed.
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: Output,
+}
+
+/// Release by root.
+#[derive(Debug, Args)]
+pub struct ReleaseArgs {
+    /// Where the agent's socket is.
+    #[command(flatten)]
+    pub ask: AskArgs,
+    /// Why; it is written to the ledger and the audit log.
+    #[arg(long)]
+    pub reason: String,
+}
+
+/// Cleanup.
+#[derive(Debug, Args)]
+pub struct CleanupArgs {
+    /// The agent's run folder.
+    #[arg(long, default_value = "/run/postern")]
+    pub run_dir: PathBuf,
+    /// The folder of ledger, bindings and keys.
+    #[arg(long, default_value = "/var/lib/postern")]
+    pub state_dir: PathBuf,
+}
+
+/// Is the CNI plugin installed on this node?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Plugin {
+    /// It is: bindings are known before a pod's first instruction.
+    Expected,
+    /// It is not: addresses come from the intent.
+    None,
+}
+
+/// Which lock is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Lock {
+    /// The XFRM lock is kept.
+    On,
+    /// It is not touched, as where IPsec is in use.
+    Off,
+}
+
+/// Everything that `run` needs.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Folder of this node's documents.
+    #[arg(long)]
+    pub intents: PathBuf,
+    /// File that the NodeReport is written to.
+    #[arg(long)]
+    pub report: PathBuf,
+    /// This node's name.
+    #[arg(long)]
+    pub node_name: NodeName,
+    /// This node object's UID.
+    #[arg(long)]
+    pub node_uid: Uid,
+    /// PEM of a public key that may sign; may be given more than once.
+    #[arg(long = "trust-key", required = true)]
+    pub trust_keys: Vec<PathBuf>,
+    /// Folder of ledger, bindings and keys.
+    #[arg(long, default_value = "/var/lib/postern")]
+    pub state_dir: PathBuf,
+    /// Folder of the socket and of what the tunnel process needs.
+    #[arg(long, default_value = "/run/postern")]
+    pub run_dir: PathBuf,
+    /// Pod ranges of the cluster.
+    #[arg(long, value_delimiter = ',')]
+    pub pod_cidrs: Vec<Prefix>,
+    /// Pod ranges of this node.
+    #[arg(long, value_delimiter = ',')]
+    pub local_pod_cidrs: Vec<Prefix>,
+    /// Service ranges.
+    #[arg(long, value_delimiter = ',')]
+    pub service_cidrs: Vec<Prefix>,
+    /// Node addresses or ranges.
+    #[arg(long, value_delimiter = ',')]
+    pub node_cidrs: Vec<Prefix>,
+    /// This node's own addresses.
+    #[arg(long, value_delimiter = ',')]
+    pub own_addresses: Vec<Address>,
+    /// Interface names, or patterns with a trailing `*`, behind which pods are.
+    #[arg(long, value_delimiter = ',', default_values = postern_plan::settings::POD_LINKS)]
+    pub pod_links: Vec<String>,
+    /// Resolvers of the cluster, until an intent says so.
+    #[arg(long, value_delimiter = ',')]
+    pub cluster_dns: Vec<Address>,
+    /// Resolvers asked through the exit where neither policy nor question names one.
+    #[arg(long, value_delimiter = ',')]
+    pub dns_upstreams: Vec<SocketAddr>,
+    /// Our bits of the firewall mark.
+    #[arg(long, value_parser = parse_mask, default_value_t = MARK_MASK)]
+    pub mark_mask: u32,
+    /// Port of the DNS forwarder.
+    #[arg(long, default_value_t = DNS_PORT)]
+    pub dns_port: u16,
+    /// Whether the XFRM lock is kept.
+    #[arg(long, value_enum, default_value = "on")]
+    pub second_lock: Lock,
+    /// Whether the CNI plugin is installed.
+    #[arg(long, value_enum, default_value = "expected")]
+    pub plugin: Plugin,
+    /// File of the state transition audit log.
+    #[arg(long)]
+    pub audit_log: Option<PathBuf>,
+    /// Address that metrics and health are served on.
+    #[arg(long)]
+    pub metrics_listen: Option<SocketAddr>,
+    /// Seconds between two readings of the kernel when nothing happens.
+    #[arg(long, default_value_t = 3)]
+    pub check_seconds: u64,
+    /// Repair what somebody else changed. Off only in tests that take blocks away to see what the others hold.
+    #[arg(long, value_enum, default_value = "on", hide = true)]
+    pub repair: Repair,
+}
+
+/// Whether drift is repaired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Repair {
+    /// Always, outside of tests.
+    On,
+    /// Differences are seen and reported, and left.
+    Off,
+}
+
+fn parse_mask(text: &str) -> Result<u32, String> {
+    let digits = text.strip_prefix("0x").map_or_else(|| text.parse(), |hex| u32::from_str_radix(hex, 16));
+    let mask: u32 = digits.map_err(|error| error.to_string())?;
+    let shifted = mask.checked_shr(mask.trailing_zeros()).unwrap_or(0);
+    if shifted == 0b111 { Ok(mask) } else { Err("the mask must be three bits side by side, such as 0x70".to_owned()) }
+}
+
+impl RunArgs {
+    /// The node's own settings.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        Settings {
+            pod_ranges: self.pod_cidrs.clone(),
+            local_pod_ranges: self.local_pod_cidrs.clone(),
+            service_ranges: self.service_cidrs.clone(),
+            node_ranges: self.node_cidrs.clone(),
+            own_addresses: self.own_addresses.iter().copied().collect(),
+            pod_links: self.pod_links.clone(),
+            mark_mask: self.mark_mask,
+            dns_port: self.dns_port,
+            second_lock: match self.second_lock {
+                Lock::On => SecondLock::On,
+                Lock::Off => SecondLock::Off,
+            },
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! The report: what this node's agent saw, from what was read back and never from having written it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use postern_crds::node_report::{
+    AppliedPods, Capabilities, ExitReport, Mismatch, Posture, PublicKeys, Refusal, ScopePods, ScopePolicy, ScopeReport,
+    ScopeState, TunnelKind,
+};
+use postern_crds::{NodeReport, NodeReportSpec, NodeReportStatus};
+use postern_host::Host;
+use postern_intent::Verified;
+use postern_intent::body::{Scope, Way};
+use postern_plan::check::Seal;
+use postern_plan::desired::{Standing, used_interface};
+use postern_plan::host::TunnelBackend;
+use postern_plan::machine::{self, State, StateKind};
+use sha2::{Digest as _, Sha256};
+
+use crate::agent::Agent;
+use crate::files::{self, FileError, Readers};
+use crate::options::Plugin;
+
+mod findings;
+
+/// At most one report a second, and one at least every minute.
+const EVERY: Duration = Duration::from_secs(1);
+const AT_LEAST_EVERY: Duration = Duration::from_secs(60);
+/// A handshake this old is none: WireGuard makes a new one every two minutes while traffic flows.
+const HANDSHAKE_SECONDS: i64 = 180;
+/// Caps of the schema.
+const MISMATCHES: usize = 32;
+
+/// A refused document, for the report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusalEntry {
+    /// Why, in one word.
+    pub reason: &'static str,
+    /// Why, in sentences.
+    pub message: String,
+    /// Its digest.
+    pub digest: Option<String>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The file and what was last written to it.
+#[derive(Debug)]
+pub struct ReportWriter {
+    path: PathBuf,
+    last: NodeReportStatus,
+    written: Option<Instant>,
+    pending: Option<NodeReport>,
+}
+
+impl ReportWriter {
+    /// Writes to this file.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), last: NodeReportStatus::default(), written: None, pending: None }
+    }
+
+    /// Takes a report: written now if something changed and the last one is old enough, else kept.
+    fn take(&mut self, report: NodeReport) {
+        self.pending = Some(report);
+        self.flush();
+    }
+
+    /// Writes what is pending when its time has come.
+    pub fn flush(&mut self) {
+        let Some(report) = &self.pending else { return };
+        let status = report.status.clone().unwrap_or_default();
+        let age = self.written.map(|at| at.elapsed());
+        let changed = without_times(&status) != without_times(&self.last);
+        let due = match age {
+            None => true,
+            Some(age) if changed => age >= EVERY,
+            Some(age) => age >= AT_LEAST_EVERY,
+        };
+        if !due {
+            return;
+        }
+        match self.write(report) {
+            Ok(()) => {
+                self.last = status;
+                self.written = Some(Instant::now());
+                self.pending = None;
+            }
+            Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "the report cannot be written"),
+        }
+    }
+
+    fn write(&self, report: &NodeReport) -> Result<(), FileError> {
+        files::write_json(&self.path, report, Readers::Everybody)
+    }
+
+    /// Conditions of the last report that was written, to keep their times.
+    fn conditions(&self) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
+        self.last.conditions.clone()
+    }
+}
+
+/// Times and counters of packets move all the time: they are told with the next change, and are none themselves.
+fn without_times(status: &NodeReportStatus) -> NodeReportStatus {
+    let mut still = status.clone();
+    still.verified_at = None;
+    still.counters = BTreeMap::new();
+    for exit in &mut still.exits {
+        exit.last_handshake = None;
+    }
+    for mismatch in &mut still.mismatches {
+        mismatch.at = None;
+    }
+    still
+}
+
+impl<H: Host> Agent<H> {
+    /// Composes the report of the last run and hands it to the writer.
+    pub fn write_report(&mut self) {
+        let serial = self.body().map(|body| body.serial.0);
+        self.metrics.found(self.last.seal.unwrap_or(Seal::NotSealed), serial);
+        let mut status = self.status();
+        status.conditions = self.report.conditions();
+        for finding in self.findings() {
+            postern_crds::conditions::set(&mut status.conditions, &finding, None, self.clock.now());
+        }
+        let report = NodeReport {
+            metadata: ObjectMeta { name: Some(self.node.name.to_string()), ..ObjectMeta::default() },
+            spec: NodeReportSpec { node_uid: self.node.uid.to_string() },
+            status: Some(status),
+        };
+        self.report.take(report);
+    }
+
+    /// What the agent saw, without conditions.
+    pub fn status(&self) -> NodeReportStatus {
+        let applied = match self.last.seal {
+            Some(Seal::Sealed) => self.verified.as_ref(),
+            _ => None,
+        };
+        let entries = self.ledger.entries();
+        NodeReportStatus {
+            conditions: Vec::new(),
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            applied_serial: applied.map(|verified| verified.get().serial.0),
+            applied_digest: applied.map(|verified| verified.digest().to_owned()),
+            verified_at: self.last.verified_at.map(MicroTime),
+            ledger_serial: (entries.serial.0 > 0).then_some(entries.serial.0),
+            key_set_version: Some(self.keys.version()),
+            trusted_key_ids: self.keys.ids().map(ToString::to_string).collect(),
+            released: self.is_released() && self.last.failures.is_empty(),
+            guarded_namespaces: applied
+                .map(|verified| verified.get().guarded_namespaces.iter().map(ToString::to_string).collect())
+                .unwrap_or_default(),
+            applied_pods: applied.map(applied_pods),
+            scopes: self.scope_reports(),
+            exits: self.exit_reports(),
+            mismatches: self.mismatches(),
+            refusals: self.refusals.iter().map(refusal).collect(),
+            counters: self.report_counters(),
+            capabilities: Some(self.capabilities()),
+            public_keys: Some(PublicKeys { wireguard: Some(self.key.public.to_string()), credentials: None }),
+        }
+    }
+
+    fn scope_reports(&self) -> Vec<ScopeReport> {
+        let scopes = self.body().map(|body| &body.firewall[..]).unwrap_or_default();
+        scopes.iter().filter_map(|scope| self.scope_report(scope)).take(128).collect()
+    }
+
+    fn scope_report(&self, scope: &Scope) -> Option<ScopeReport> {
+        let track = self.scopes.get(&scope.id)?;
+        let kind = track.state.kind();
+        let pods = self
+            .desired
+            .classes
+            .values()
+            .filter(|classified| classified.standing == Standing::Scope(scope.id.clone()))
+            .map(|classified| &classified.uid)
+            .collect::<std::collections::BTreeSet<_>>();
+        let count = u32::try_from(pods.len()).unwrap_or(u32::MAX);
+        let enforced = matches!(kind, StateKind::Enforcing | StateKind::Degraded);
+        let (enforced, blocked) = if enforced { (count, 0) } else { (0, count) };
+        let exit = match &scope.way {
+            Way::Tunnel { exit } | Way::LocalExit { exit } => Some(exit.to_string()),
+            Way::NodeUplink | Way::Blocked { .. } => None,
+        };
+        Some(ScopeReport {
+            id: scope.id.to_string(),
+            posture: posture(kind),
+            state: scope_state(kind),
+            reason: reason(&track.state),
+            policy: Some(ScopePolicy {
+                namespace: scope.policy.namespace.to_string(),
+                name: scope.policy.name.clone(),
+                uid: scope.policy.uid.to_string(),
+                generation: scope.policy.generation,
+            }),
+            exit,
+            pods: Some(ScopePods { enforced, blocked, unenforceable: 0 }),
+        })
+    }
+
+    fn exit_reports(&self) -> Vec<ExitReport> {
+        let (Some(body), Some(observed)) = (self.body(), &self.last.observed) else { return Vec::new() };
+        let now = self.clock.now();
+        body.routes
+            .iter()
+            .filter_map(|route| {
+                let device = used_interface(body, &route.exit)?;
+                let tunnel = observed.tunnels.get(device);
+                let handshake = tunnel.and_then(|t| t.peers.iter().filter_map(|peer| peer.last_handshake).max());
+                let fresh = handshake.is_some_and(|at| now.duration_since(at).as_secs() < HANDSHAKE_SECONDS);
+                Some(ExitReport {
+                    exit: route.exit.to_string(),
+                    last_handshake: handshake.map(MicroTime),
+                    healthy: fresh,
+                })
+            })
+            .collect()
+    }
+
+    fn mismatches(&self) -> Vec<Mismatch> {
+        let unread = self.last.failures.iter().map(|(stage, step, error)| Mismatch {
+            object: stage.word().to_owned(),
+            difference: postern_crds::node_report::Difference::Missing,
+            message: format!("{step}: {}", chain(error)),
+            at: None,
+        });
+        let found = self.last.checked.mismatches.iter().map(|mismatch| Mismatch {
+            object: mismatch.stage.word().to_owned(),
+            difference: postern_crds::node_report::Difference::Changed,
+            message: mismatch.step.to_string(),
+            at: None,
+        });
+        unread.chain(found).take(MISMATCHES).collect()
+    }
+
+    fn report_counters(&self) -> BTreeMap<String, u64> {
+        let mut counters = self.counters.clone();
+        if let Some(observed) = &self.last.observed {
+            for table in [&observed.firewall.inet, &observed.firewall.bridge].into_iter().flatten() {
+                for (name, packets) in &table.counters {
+                    counters.insert(format!("packets_{name}"), *packets);
+                }
+            }
+        }
+        counters
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
+            nftables: self.last.observed.is_some() || self.last.seal == Some(Seal::Sealed),
+            tunnels: match self.facts.tunnel_backend {
+                None => TunnelKind::None,
+                Some(TunnelBackend::Kernel) => TunnelKind::Kernel,
+                Some(TunnelBackend::Userspace) => TunnelKind::Userspace,
+            },
+            second_lock: self.last.lock == Some(Seal::Sealed) && !self.desired.locks.is_empty(),
+            ipv6: Path::new("/proc/sys/net/ipv6").exists(),
+            plugin: self.plugin == Plugin::Expected,
+        }
+    }
+}
+
+fn applied_pods(verified: &Verified<postern_intent::Body>) -> AppliedPods {
+    let mut uids: Vec<&str> = verified.get().pods.iter().map(|pod| pod.uid.as_str()).collect();
+    uids.sort_unstable();
+    let mut hash = Sha256::new();
+    for uid in &uids {
+        hash.update(uid.as_bytes());
+        hash.update(b"\n");
+    }
+    let digest = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    AppliedPods { count: u32::try_from(uids.len()).unwrap_or(u32::MAX), digest: Some(digest) }
+}
+
+fn refusal(entry: &RefusalEntry) -> Refusal {
+    Refusal {
+        reason: entry.reason.to_owned(),
+        serial: None,
+        digest: entry.digest.clone(),
+        at: Some(MicroTime(entry.at)),
+        message: entry.message.clone(),
+    }
+}
+
+/// An error with its causes, once.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+fn posture(kind: StateKind) -> Posture {
+    match machine::Posture::of(kind) {
+        machine::Posture::Open => Posture::Open,
+        machine::Posture::Sealed => Posture::Sealed,
+        machine::Posture::TunnelOnly => Posture::TunnelOnly,
+    }
+}
+
+const fn scope_state(kind: StateKind) -> ScopeState {
+    match kind {
+        StateKind::Unclaimed => ScopeState::Unclaimed,
+        StateKind::Sealing => ScopeState::Sealing,
+        StateKind::Converging => ScopeState::Converging,
+        StateKind::Verifying => ScopeState::Verifying,
+        StateKind::Opening => ScopeState::Opening,
+        StateKind::Enforcing => ScopeState::Enforcing,
+        StateKind::Degraded => ScopeState::Degraded,
+        StateKind::Blocked => ScopeState::Blocked,
+        StateKind::FailedOpen => ScopeState::FailedOpen,
+        StateKind::Releasing => ScopeState::Releasing,
+    }
+}
+
+/// Why a scope is blocked, and `NotSealed` where the block does not hold.
+fn reason(state: &State) -> Option<String> {
+    use postern_plan::machine::Cause;
+    let State::Blocked { cause, seal } = state else { return None };
+    if *seal == Seal::NotSealed {
+        return Some("NotSealed".to_owned());
+    }
+    Some(match cause {
+        Cause::Body(reason) => format!("{reason:?}"),
+        other => format!("{other:?}"),
+    })
+}
+
+/// The status as a table for eyes.
+#[must_use]
+pub fn table(status: &serde_json::Value) -> String {
+    let mut out = String::new();
+    let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    for key in ["appliedSerial", "verifiedAt", "released", "ledgerSerial"] {
+        if let Some(value) = status.get(key) {
+            out.push_str(&format!("{key:<14} {}\n", text(value)));
+        }
+    }
+    for scope in status.get("scopes").and_then(serde_json::Value::as_array).into_iter().flatten() {
+        let word = |key: &str| scope.get(key).map(text).unwrap_or_default();
+        out.push_str(&format!("{:<40} {:<11} {:<11} {}\n", word("id"), word("state"), word("posture"), word("reason")));
+    }
+    out
+}

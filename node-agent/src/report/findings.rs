@@ -1,0 +1,121 @@
+//! Conditions of the report.
+
+use postern_crds::conditions::{ConditionType, Finding, Reason};
+use postern_host::Host;
+use postern_plan::check::Seal;
+use postern_plan::order::Stage;
+use postern_plan::settings::SecondLock;
+
+use crate::agent::Agent;
+use crate::agent::state::LedgerState;
+use crate::options::Plugin;
+
+use super::chain;
+
+impl<H: Host> Agent<H> {
+    /// Every condition of the report.
+    pub(super) fn findings(&self) -> [Finding; 6] {
+        [
+            self.accepted(),
+            self.programmed(),
+            self.agrees(),
+            self.fail_closed(),
+            self.source_binding(),
+            self.second_lock(),
+        ]
+    }
+
+    fn accepted(&self) -> Finding {
+        let kind = ConditionType::Accepted;
+        if self.is_released() {
+            return Finding::yes(kind, Reason::Released, "the node is released; no intent up to that serial is applied");
+        }
+        if let Some(refusal) = self.refusals.back()
+            && self.verified.as_ref().is_none_or(|verified| refusal.at > verified.get().issued_at)
+        {
+            let reason = Reason::parse(refusal.reason).unwrap_or(Reason::Invalid);
+            return Finding::no(kind, reason, format!("the last document was refused: {}", refusal.message));
+        }
+        if self.ledger_lost == LedgerState::Lost {
+            return Finding::no(kind, Reason::LedgerLost, Reason::LedgerLost.sentence());
+        }
+        match self.body() {
+            Some(body) if self.is_expired() => {
+                Finding::no(kind, Reason::Expired, format!("the intent ran out at {}", body.not_after))
+            }
+            Some(body) => Finding::yes(kind, Reason::Accepted, format!("serial {} is in force", body.serial)),
+            None => Finding::unknown(kind, Reason::NoIntent, Reason::NoIntent.sentence()),
+        }
+    }
+
+    fn programmed(&self) -> Finding {
+        let kind = ConditionType::Programmed;
+        if let Some((stage, step, error)) = self.last.failures.first() {
+            let reason = match stage {
+                Stage::Tunnel | Stage::Link => Reason::NoTunnel,
+                _ => Reason::TransactionFailed,
+            };
+            return Finding::no(kind, reason, format!("{}: {step}: {}", stage.word(), chain(error)));
+        }
+        match self.last.seal {
+            Some(Seal::Sealed) if self.last.checked.mismatches.is_empty() => {
+                Finding::yes(kind, Reason::Programmed, Reason::Programmed.sentence())
+            }
+            None if self.is_released() => Finding::yes(kind, Reason::Released, Reason::Released.sentence()),
+            _ => Finding::no(kind, Reason::Converging, "the kernel does not carry everything yet"),
+        }
+    }
+
+    fn agrees(&self) -> Finding {
+        let kind = ConditionType::Verified;
+        match self.last.checked.mismatches.first() {
+            None if self.last.failures.is_empty() => Finding::yes(kind, Reason::Verified, Reason::Verified.sentence()),
+            None => Finding::no(kind, Reason::Mismatch, "a part of the host could not be read or changed"),
+            Some(first) => Finding::no(
+                kind,
+                Reason::Mismatch,
+                format!("{first} (and {} more)", self.last.checked.mismatches.len() - 1),
+            ),
+        }
+    }
+
+    fn fail_closed(&self) -> Finding {
+        let kind = ConditionType::FailClosed;
+        if self.is_released() {
+            return Finding::no(kind, Reason::Released, Reason::Released.sentence());
+        }
+        let guard = self.last.failures.iter().find(|(stage, _, _)| *stage == Stage::Guard);
+        match (self.last.seal, guard) {
+            (Some(Seal::Sealed), None) => Finding::yes(kind, Reason::Sealed, Reason::Sealed.sentence()),
+            (_, Some((_, step, error))) => {
+                Finding::no(kind, Reason::NoGuard, format!("{step}: {}", chain(error)))
+            }
+            _ => Finding::no(kind, Reason::NotSealed, Reason::NotSealed.sentence()),
+        }
+    }
+
+    fn source_binding(&self) -> Finding {
+        let kind = ConditionType::SourceBinding;
+        if self.plugin == Plugin::None {
+            return Finding::no(kind, Reason::NoPlugin, Reason::NoPlugin.sentence());
+        }
+        match self.last.seal {
+            Some(Seal::Sealed) => Finding::yes(kind, Reason::Bound, Reason::Bound.sentence()),
+            _ => Finding::no(kind, Reason::NotSealed, Reason::NotSealed.sentence()),
+        }
+    }
+
+    fn second_lock(&self) -> Finding {
+        let kind = ConditionType::SecondLock;
+        if self.settings.second_lock == SecondLock::Off {
+            return Finding::no(kind, Reason::NoSecondLock, "the setting --second-lock is off");
+        }
+        match self.last.lock {
+            Some(Seal::Sealed) if !self.desired.locks.is_empty() => {
+                Finding::yes(kind, Reason::Locked, Reason::Locked.sentence())
+            }
+            Some(Seal::Sealed) => Finding::no(kind, Reason::RangesUnknown, "this node's pod ranges are not known"),
+            _ => Finding::no(kind, Reason::NoSecondLock, "the XFRM policies are not in place"),
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! `run`: everything is put together here, and nothing is decided.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use postern_agent::agent::state::{Agent, LastRun, LedgerState};
+use postern_agent::agent::{RunError, run as run_agent};
+use postern_agent::agent::run::Wakers;
+use postern_agent::audit::{Audit, AuditError};
+use postern_agent::bindings::BindingStore;
+use postern_agent::clock::Clock;
+use postern_agent::control::server::{self, SocketError};
+use postern_agent::files::{self, FileError};
+use postern_agent::inbox::Inbox;
+use postern_agent::ledger::{Ledger, LedgerError};
+use postern_agent::metrics::Metrics;
+use postern_agent::options::RunArgs;
+use postern_agent::report::ReportWriter;
+use postern_agent::resolver::DnsHandle;
+use postern_agent::wireguard_key::{self, KeyFileError};
+use postern_host::HostError;
+use postern_intent::KeySet;
+use postern_intent::body::NodeIdentity;
+use postern_intent::keys::KeyError;
+use postern_linux::{BackendPreference, LinuxHost, LinuxOptions, PrivateKey};
+use postern_plan::Desired;
+use postern_telemetry::{Health, LogError};
+use thiserror::Error;
+
+/// Why the program ended with an error.
+#[derive(Debug, Error)]
+pub(crate) enum ProgramError {
+    #[error("the log cannot be started")]
+    Log(#[source] LogError),
+    #[error("a file cannot be kept")]
+    File(#[source] FileError),
+    #[error("the trust key in {path} cannot be used")]
+    TrustKey {
+        path: String,
+        #[source]
+        source: KeyError,
+    },
+    #[error("the ledger cannot be used")]
+    Ledger(#[source] LedgerError),
+    #[error("the tunnel key cannot be used")]
+    Key(#[source] KeyFileError),
+    #[error("the audit log cannot be kept")]
+    Audit(#[source] AuditError),
+    #[error("the runtime cannot be started")]
+    Runtime(#[source] std::io::Error),
+    #[error("the kernel cannot be reached")]
+    Host(#[source] HostError),
+    #[error("the socket cannot be served")]
+    Socket(#[source] SocketError),
+    #[error("the agent stopped")]
+    Run(#[source] RunError),
+    #[error("the agent cannot be asked")]
+    Ask(#[source] postern_agent::control::client::AskError),
+    #[error("the node was not cleaned up")]
+    Cleanup(#[source] postern_agent::cleanup::CleanupError),
+}
+
+impl ProgramError {
+    /// The error with its causes, once.
+    pub(crate) fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        text
+    }
+}
+
+/// Runs the agent until a signal comes.
+pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, ProgramError> {
+    postern_telemetry::start_logs().map_err(ProgramError::Log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(ProgramError::Runtime)?;
+    runtime.block_on(serve(args))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
+    for folder in [&args.state_dir, &args.run_dir] {
+        files::private_folder(folder).map_err(ProgramError::File)?;
+    }
+    let installed_keys = trust(&args.trust_keys)?;
+    let (ledger, found) = Ledger::open(&args.state_dir).map_err(ProgramError::Ledger)?;
+    let keys = ledger.keys(&installed_keys).map_err(ProgramError::Ledger)?;
+    let key = wireguard_key::load_or_make(&args.state_dir).map_err(ProgramError::Key)?;
+    let host = LinuxHost::new(LinuxOptions {
+        run_dir: args.run_dir.clone(),
+        private_key: PrivateKey::from_bytes(key.private),
+        backend: BackendPreference::KernelFirst,
+    })
+    .await
+    .map_err(ProgramError::Host)?;
+    let events = postern_linux::watch().map_err(ProgramError::Host)?;
+    let (metrics, registry) = Metrics::registered();
+    let health = Health::default();
+    if let Some(address) = args.metrics_listen {
+        let health = health.clone();
+        tokio::spawn(async move {
+            if let Err(error) = postern_telemetry::serve(address, health, registry).await {
+                tracing::error!(error = &error as &dyn std::error::Error, "metrics and health are not served");
+            }
+        });
+    }
+    let (dns, table) = DnsHandle::pair();
+    postern_agent::resolver::start(args, table);
+    let listener = server::bind(&args.run_dir.join("agent.sock")).map_err(ProgramError::Socket)?;
+    let (sender, work) = tokio::sync::mpsc::channel(64);
+    tokio::spawn(server::serve(listener, sender));
+    let agent = Agent {
+        host,
+        node: NodeIdentity { name: args.node_name.clone(), uid: args.node_uid.clone() },
+        settings: args.settings(),
+        plugin: args.plugin,
+        repair: args.repair,
+        clock: Clock::new(ledger.entries().highest_time),
+        ledger,
+        installed_keys,
+        keys,
+        bindings: BindingStore::open(&args.state_dir, &args.run_dir).map_err(ProgramError::File)?,
+        inbox: Inbox::new(&args.intents),
+        key,
+        verified: None,
+        facts: postern_plan::desired::Facts::default(),
+        desired: Desired::default(),
+        learned: postern_plan::diff::firewall::Learned::default(),
+        last: LastRun::default(),
+        scopes: std::collections::BTreeMap::new(),
+        refusals: std::collections::VecDeque::new(),
+        counters: std::collections::BTreeMap::new(),
+        waiting: Vec::new(),
+        dns,
+        audit: Audit::open(args.audit_log.as_deref()).map_err(ProgramError::Audit)?,
+        report: ReportWriter::new(&args.report),
+        metrics,
+        ledger_lost: LedgerState::Kept,
+    };
+    let wakers = Wakers {
+        work,
+        host: crowd(events),
+        health,
+        check: Duration::from_secs(args.check_seconds),
+    };
+    run_agent(agent, found, wakers).await.map_err(ProgramError::Run)
+}
+
+/// A crowd of events as one: everything that waits is taken together.
+fn crowd(
+    events: tokio::sync::mpsc::Receiver<postern_linux::Change>,
+) -> impl futures::Stream<Item = ()> + Unpin {
+    Box::pin(futures::stream::unfold(events, |mut events| async move {
+        let mut some = Vec::new();
+        (events.recv_many(&mut some, 1024).await > 0).then_some(((), events))
+    }))
+    .fuse()
+}
+
+fn trust(paths: &[std::path::PathBuf]) -> Result<KeySet, ProgramError> {
+    let mut texts = Vec::new();
+    for path in paths {
+        texts.push(read_text(path)?);
+    }
+    let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    KeySet::installed(texts.iter().map(String::as_str))
+        .map_err(|source| ProgramError::TrustKey { path: names.join(", "), source })
+}
+
+fn read_text(path: &Path) -> Result<String, ProgramError> {
+    std::fs::read_to_string(path)
+        .map_err(|source| ProgramError::File(FileError::Read { path: path.to_owned(), source }))
+}

@@ -1,0 +1,75 @@
+//! What a person asks of the node.
+
+use std::process::ExitCode;
+
+use postern_agent::cleanup::cleanup as clean;
+use postern_agent::control::client::ask;
+use postern_agent::control::{Answer, Question};
+use postern_agent::options::{AskArgs, CleanupArgs, Output, PreflightArgs, ReleaseArgs};
+use postern_linux::{BackendPreference, LinuxHost, LinuxOptions, PrivateKey};
+
+use crate::start::ProgramError;
+
+/// `status`.
+pub(crate) fn status(args: &AskArgs) -> Result<ExitCode, ProgramError> {
+    let answer = ask(&args.run_dir, &Question::Status).map_err(ProgramError::Ask)?;
+    if let (Output::Text, Some(status)) = (args.output, &answer.status) {
+        println!("{}", postern_agent::report::table(status));
+        return Ok(code(&answer));
+    }
+    Ok(print(&answer, args.output))
+}
+
+/// `release`.
+pub(crate) fn release(args: &ReleaseArgs) -> Result<ExitCode, ProgramError> {
+    let question = Question::Release { reason: args.reason.clone() };
+    let answer = ask(&args.ask.run_dir, &question).map_err(ProgramError::Ask)?;
+    Ok(print(&answer, args.ask.output))
+}
+
+/// `claim`.
+pub(crate) fn claim(args: &AskArgs) -> Result<ExitCode, ProgramError> {
+    let answer = ask(&args.run_dir, &Question::Claim).map_err(ProgramError::Ask)?;
+    Ok(print(&answer, args.output))
+}
+
+/// `cleanup`.
+pub(crate) fn cleanup(args: &CleanupArgs) -> Result<ExitCode, ProgramError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ProgramError::Runtime)?;
+    let done = runtime.block_on(async {
+        let host = LinuxHost::new(LinuxOptions {
+            run_dir: args.run_dir.clone(),
+            private_key: PrivateKey::from_bytes([0; 32]),
+            backend: BackendPreference::KernelFirst,
+        })
+        .await
+        .map_err(ProgramError::Host)?;
+        clean(&host, &args.state_dir, &args.run_dir).await.map_err(ProgramError::Cleanup)
+    })?;
+    for line in done {
+        println!("{line}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `preflight`.
+pub(crate) fn preflight(args: &PreflightArgs) -> Result<ExitCode, ProgramError> {
+    let _ = args;
+    Ok(ExitCode::FAILURE)
+}
+
+fn print(answer: &Answer, output: Output) -> ExitCode {
+    match output {
+        Output::Json => println!("{}", serde_json::to_string_pretty(answer).unwrap_or_default()),
+        Output::Text if answer.ok => println!("done"),
+        Output::Text => {
+            let reason = answer.reason.as_deref().unwrap_or("Refused");
+            println!("{reason}: {}", answer.message.as_deref().unwrap_or_default());
+        }
+    }
+    code(answer)
+}
+
+fn code(answer: &Answer) -> ExitCode {
+    if answer.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
