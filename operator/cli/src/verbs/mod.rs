@@ -1,1 +1,93 @@
 //! One file for each verb.
+
+mod approve;
+mod compile;
+mod error;
+mod explain;
+mod inputs;
+mod keygen;
+mod sign;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::output::Format;
+
+pub use error::VerbError;
+
+/// The line of what a verb found.
+pub struct Answer {
+    /// What goes to standard output.
+    pub text: String,
+    /// How it ends.
+    pub end: End,
+}
+
+/// How a verb ends. The numbers are part of the interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// 0: done, and everything is as asked for.
+    Well,
+    /// 3: done, but something is refused, blocked or waits for an approval.
+    Findings,
+    /// 4: the document was refused.
+    Refused,
+}
+
+impl From<End> for ExitCode {
+    fn from(end: End) -> Self {
+        match end {
+            End::Well => Self::SUCCESS,
+            End::Findings => Self::from(3),
+            End::Refused => Self::from(4),
+        }
+    }
+}
+
+/// The command line of Postern. Exit codes: 0 done; 1 it could not be done; 2 wrong usage; 3 done, but something is
+/// refused, blocked or waits for an approval; 4 a document was refused.
+#[derive(Debug, Parser)]
+#[command(name = "posternctl", version, about, long_about = None)]
+pub struct Cli {
+    /// How to say it.
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    output: Format,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Compile manifests and reports into signed intents, offline.
+    Compile(compile::Arguments),
+    /// Say why a pod leaves as it does, or what a policy does to which pods.
+    Explain(explain::Arguments),
+    /// Verify a signed document as a node would.
+    Verify(verify::Arguments),
+    /// Make a signing key and the trust file that belongs to it.
+    Keygen(keygen::Arguments),
+    /// Approve a release that waits.
+    Approve(approve::Arguments),
+    /// Sign a document as it is. For tests: nothing is checked.
+    #[command(hide = true)]
+    Sign(sign::Arguments),
+}
+
+impl Cli {
+    /// Does what was asked for.
+    ///
+    /// # Errors
+    /// [`VerbError`].
+    pub fn run(&self) -> Result<Answer, VerbError> {
+        match &self.verb {
+            Verb::Compile(arguments) => compile::run(arguments, self.output),
+            Verb::Explain(arguments) => explain::run(arguments, self.output),
+            Verb::Verify(arguments) => verify::run(arguments, self.output),
+            Verb::Keygen(arguments) => keygen::run(arguments),
+            Verb::Approve(arguments) => approve::run(arguments),
+            Verb::Sign(arguments) => sign::run(arguments),
+        }
+    }
+}

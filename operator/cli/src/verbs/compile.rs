@@ -1,0 +1,124 @@
+//! `posternctl compile`: manifests and reports in, signed envelopes and verdicts out.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use postern_compile::gate::Held;
+use postern_compile::verdict::Verdict;
+use postern_compile::{NodeOutcome, compile};
+use postern_crds::conditions::State as Status;
+use postern_intent::sign::sign_intent;
+use serde::Serialize;
+
+use super::inputs::InputArguments;
+use super::{Answer, End, VerbError};
+use crate::files::write_atomically;
+use crate::keys::read_signing_key;
+use crate::output::{Format, Shown, render, table};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    inputs: InputArguments,
+    /// Signing keys (PEM, PKCS#8); without one nothing is written and only verdicts are given.
+    #[arg(long, requires = "out")]
+    key: Vec<PathBuf>,
+    /// Where envelopes are written: `<node>/intent.dsse.json`.
+    #[arg(long, requires = "key")]
+    out: Option<PathBuf>,
+}
+
+/// What a compile says, for people and programs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Outcome {
+    nodes: Vec<NodeLine>,
+    verdicts: Vec<Verdict>,
+    held: Vec<Held>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct NodeLine {
+    node: String,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    serial: Option<u64>,
+}
+
+pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbError> {
+    let (inputs, mut state) = arguments.inputs.read()?;
+    let compilation = compile(&inputs.snapshot);
+    let keys = arguments.key.iter().map(|path| read_signing_key(path)).collect::<Result<Vec<_>, _>>()?;
+    let mut nodes = Vec::new();
+    for (node, outcome) in &compilation.nodes {
+        let (outcome, serial) = match outcome {
+            NodeOutcome::Keep => ("Keep", None),
+            NodeOutcome::Restored => ("Restored", None),
+            NodeOutcome::Publish(body) => {
+                if let Some(out) = &arguments.out {
+                    let envelope = sign_intent(body, &keys).map_err(VerbError::Sign)?;
+                    let path = out.join(node.as_str()).join("intent.dsse.json");
+                    let json = serde_json::to_vec(&envelope)
+                        .map_err(|source| VerbError::Document { path: path.clone(), source })?;
+                    write_atomically(&path, &json)?;
+                }
+                ("Publish", Some(body.serial.0))
+            }
+        };
+        nodes.push(NodeLine { node: node.to_string(), outcome, serial });
+    }
+    if let Some(path) = &arguments.inputs.state {
+        state.memory = compilation.memory;
+        state.write(path)?;
+    }
+    let result = Outcome { nodes, verdicts: compilation.verdicts, held: compilation.held };
+    Ok(Answer { end: result.end(), text: render(&result, format)? })
+}
+
+impl Outcome {
+    fn end(&self) -> End {
+        // Programmed is left out: offline there is nobody yet who could report it.
+        let refused = |verdict: &Verdict| {
+            verdict.conditions.iter().any(|finding| {
+                finding.state == Status::False && finding.kind != postern_crds::conditions::ConditionType::Programmed
+            })
+        };
+        let blocked = self.nodes.iter().any(|line| line.outcome == "Restored");
+        if self.held.is_empty() && !blocked && !self.verdicts.iter().any(refused) { End::Well } else { End::Findings }
+    }
+}
+
+impl Shown for Outcome {
+    fn table(&self) -> String {
+        let mut rows = Vec::new();
+        for verdict in &self.verdicts {
+            let name = match &verdict.namespace {
+                Some(namespace) => format!("{namespace}/{}", verdict.name),
+                None => verdict.name.clone(),
+            };
+            for finding in &verdict.conditions {
+                rows.push(vec![
+                    verdict.kind.to_owned(),
+                    name.clone(),
+                    finding.kind.to_string(),
+                    finding.state.as_str().to_owned(),
+                    finding.reason.to_string(),
+                    finding.message.clone(),
+                ]);
+            }
+        }
+        let mut text = table(&["KIND", "NAME", "CONDITION", "STATUS", "REASON", "MESSAGE"], &rows);
+        let nodes = self.nodes.iter().map(|line| {
+            let serial = line.serial.map(|serial| serial.to_string()).unwrap_or_default();
+            vec![line.node.clone(), line.outcome.to_owned(), serial]
+        });
+        text.push_str("\n\n");
+        text.push_str(&table(&["NODE", "INTENT", "SERIAL"], &nodes.collect::<Vec<_>>()));
+        if !self.held.is_empty() {
+            text.push_str("\n\n");
+            text.push_str(&super::approve::held_table(&self.held));
+        }
+        text
+    }
+}

@@ -1,0 +1,73 @@
+//! What can go wrong with a verb.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::files::FilesError;
+use crate::keys::KeyFileError;
+use crate::output::OutputError;
+
+/// Why a verb could not be done.
+#[derive(Debug, Error)]
+pub enum VerbError {
+    /// Files could not be read or written.
+    #[error("the files cannot be worked with")]
+    Files(#[source] FilesError),
+    /// A key could not be had.
+    #[error("a key cannot be used")]
+    Keys(#[source] KeyFileError),
+    /// The result could not be printed.
+    #[error("the result cannot be printed")]
+    Output(#[source] OutputError),
+    /// A file stands where a new one should be written.
+    #[error("{0:?} is already there; move it away first, a lost key cannot be made again")]
+    Exists(PathBuf),
+    /// A document is not of the expected form.
+    #[error("{path:?} is not of the expected form")]
+    Document {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A document cannot be signed.
+    #[error("the document cannot be signed")]
+    Sign(#[source] postern_intent::sign::SignError),
+    /// There is no such object among the inputs.
+    #[error("there is no {kind} {name} among the inputs")]
+    NotFound {
+        /// Its kind.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// Nothing waits for an approval by that name.
+    #[error("nothing about {0} waits for an approval")]
+    NothingHeld(String),
+    /// The name is not `namespace/name`.
+    #[error("{0:?} is not namespace/name")]
+    Name(String),
+    /// Approvals cannot be written.
+    #[error("the approvals cannot be written as YAML")]
+    Approvals(#[source] serde_saphyr::SerializeError),
+}
+
+impl From<FilesError> for VerbError {
+    fn from(error: FilesError) -> Self {
+        Self::Files(error)
+    }
+}
+
+impl From<KeyFileError> for VerbError {
+    fn from(error: KeyFileError) -> Self {
+        Self::Keys(error)
+    }
+}
+
+impl From<OutputError> for VerbError {
+    fn from(error: OutputError) -> Self {
+        Self::Output(error)
+    }
+}

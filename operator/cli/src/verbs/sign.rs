@@ -1,0 +1,42 @@
+//! `posternctl sign`: sign a document as it is. Hidden, because a document that the compiler did not make may say
+//! anything.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use postern_intent::envelope::{PayloadType, pack};
+use postern_intent::sign::{SignError, sign_bytes};
+
+use super::verify::Kind;
+use super::{Answer, End, VerbError};
+use crate::files::FilesError;
+use crate::keys::read_signing_key;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The document: JSON of a body, a release or a key set. Its bytes are signed as they are.
+    document: PathBuf,
+    /// What the document is.
+    #[arg(long, value_enum, default_value_t = Kind::Intent)]
+    kind: Kind,
+    /// Signing keys (PEM, PKCS#8).
+    #[arg(long, required = true)]
+    key: Vec<PathBuf>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<Answer, VerbError> {
+    let path = &arguments.document;
+    let json = std::fs::read(path).map_err(|source| FilesError::Read { path: path.clone(), source })?;
+    let keys = arguments.key.iter().map(|path| read_signing_key(path)).collect::<Result<Vec<_>, _>>()?;
+    let (kind, payload) = match arguments.kind {
+        Kind::Intent => {
+            (PayloadType::Intent, pack(&json).map_err(|error| VerbError::Sign(SignError::Pack(error)))?)
+        }
+        Kind::Release => (PayloadType::Release, json),
+        Kind::Keyset => (PayloadType::KeySet, json),
+    };
+    let envelope = sign_bytes(kind, &payload, &keys).map_err(VerbError::Sign)?;
+    let text = serde_json::to_string(&envelope)
+        .map_err(|source| VerbError::Document { path: path.clone(), source })?;
+    Ok(Answer { text, end: End::Well })
+}
