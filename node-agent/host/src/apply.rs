@@ -5,7 +5,7 @@ use postern_intent::IfName;
 use postern_plan::Step;
 use postern_plan::host::{AdminState, RouteKind};
 
-use crate::error::HostError;
+use crate::error::{HostError, errno};
 use crate::ports::{Act, Host};
 
 /// A step that failed.
@@ -94,23 +94,34 @@ async fn perform(host: &impl Host, step: &Step) -> Act<()> {
         Step::Firewall(transaction) => host.change_firewall(transaction).await,
         Step::CutFlows(addresses) => host.cut_flows(addresses).await.map(drop),
         Step::AddLock(policy) => host.add_lock(policy).await,
-        Step::RemoveLock(policy) => host.remove_lock(policy).await,
+        Step::RemoveLock(policy) => gone(host.remove_lock(policy).await),
         Step::AddLink(link) => host.add_link(link).await,
         Step::RemoveLink(link) => {
             // The tunnel process lets go of the device first: a TUN that is held open cannot be made anew.
             host.dismiss_tunnel(&link.name).await?;
-            host.remove_link(&link.name).await
+            gone(host.remove_link(&link.name).await)
         }
         Step::SetDevice(setting) => host.set_device(setting).await,
         Step::SetMtu(link) => host.set_mtu(&link.name, link.mtu).await,
         Step::SetUp(device) => host.set_state(device, AdminState::Up).await,
         Step::AddAddress { device, address } => host.add_address(device, *address).await,
-        Step::RemoveAddress { device, address } => host.remove_address(device, *address).await,
+        Step::RemoveAddress { device, address } => gone(host.remove_address(device, *address).await),
         Step::ConfigureTunnel(config) => host.configure_tunnel(config).await,
         Step::RemovePeer { device, peer } => host.remove_peer(device, peer).await,
         Step::AddRoute(route) => host.add_route(route).await,
-        Step::RemoveRoute(route) => host.remove_route(route).await,
+        Step::RemoveRoute(route) => gone(host.remove_route(route).await),
         Step::AddRule(rule) => host.add_rule(rule).await,
-        Step::RemoveRule(rule) => host.remove_rule(rule).await,
+        Step::RemoveRule(rule) => gone(host.remove_rule(rule).await),
     }
 }
+
+/// What is away already needs no removing: a route, for one, goes with the link that an earlier step removed.
+fn gone(outcome: Act<()>) -> Act<()> {
+    match outcome {
+        Err(error) if error.errno().is_some_and(|number| AWAY.contains(&number)) => Ok(()),
+        other => other,
+    }
+}
+
+/// How the kernel says "there is none": of rules and policies, of routes, of links, of addresses.
+const AWAY: [i32; 4] = [errno::ENOENT, errno::ESRCH, errno::ENODEV, errno::EADDRNOTAVAIL];

@@ -1,0 +1,77 @@
+//! What the planner plans, the kernel takes, and then there is nothing left to plan: on every way between the bodies of
+//! the planner's own fixture.
+
+#[path = "../../plan/tests/fixture/mod.rs"]
+#[allow(unreachable_pub, reason = "it is the planner's")]
+mod fixture;
+mod namespace;
+
+use fixture::{World, client, gateway};
+use namespace::{host, node_key, within};
+use postern_host::{apply, observe};
+use postern_intent::Body;
+use postern_linux::LinuxHost;
+use postern_plan::diff::firewall::{Learned, learn};
+use postern_plan::order::{Plan, Planning, Stage, plan};
+use postern_plan::{Desired, Step};
+
+/// A node on the way from one body to the next.
+struct Node {
+    host: LinuxHost,
+    learned: Learned,
+    before: Desired,
+}
+
+impl Node {
+    /// There is no tunnel process here, so devices stay without a configuration.
+    async fn plan(&self, desired: &Desired) -> Plan {
+        let observed = observe(&self.host).await.whole().unwrap();
+        let own_key = node_key().public().unwrap();
+        let planning = Planning { before: &self.before, learned: &self.learned, own_key: &own_key };
+        let mut plan = plan(desired, &observed, &planning);
+        plan.stages.retain(|(stage, _)| *stage != Stage::Tunnel);
+        plan
+    }
+
+    async fn goes_to(&mut self, body: Option<Body>) {
+        let desired = Desired::from_inputs(&World::of(body).inputs());
+        let steps: Vec<Step> = self.plan(&desired).await.steps().cloned().collect();
+        let applied = apply(&self.host, &steps).await;
+        let failed = applied.failed.map(|failed| format!("{}: {}: {}", failed.step, failed.error, failed.error.cause()));
+        assert_eq!(failed, None);
+        self.learned = learn(&observe(&self.host).await.firewall.unwrap());
+        assert_eq!(self.plan(&desired).await, Plan::default(), "the kernel is as desired");
+        self.before = desired;
+    }
+}
+
+fn way(bodies: impl FnOnce() -> Vec<Option<Body>> + Send + 'static) {
+    within(|| async {
+        let folder = tempfile::tempdir().unwrap();
+        let mut node =
+            Node { host: host(folder.path()).await, learned: Learned::default(), before: Desired::default() };
+        for body in bodies() {
+            node.goes_to(body).await;
+        }
+    });
+}
+
+#[test]
+fn a_node_seals_without_an_intent() {
+    way(|| vec![None]);
+}
+
+#[test]
+fn a_node_becomes_a_client_and_stops_being_one() {
+    way(|| vec![None, Some(client()), None, Some(client())]);
+}
+
+#[test]
+fn a_client_becomes_a_gateway_and_back() {
+    way(|| vec![Some(client()), Some(gateway(&["203.0.113.10"])), Some(client())]);
+}
+
+#[test]
+fn a_gateway_changes_how_it_translates() {
+    way(|| vec![Some(gateway(&[])), Some(gateway(&["203.0.113.10", "2001:db8:ffff::10"])), Some(gateway(&[]))]);
+}
