@@ -9,6 +9,7 @@
 //! | [`monitor`] | every packet that leaves a node, counted twice |
 //! | [`judge`] | which of them should not have left |
 //! | [`send`], [`probe`] | pods that send all the time, or ask once |
+//! | [`forge`] | packets that no honest program sends |
 //! | [`publisher`] | compiles and signs where there is no control plane |
 //! | [`harness`] | what tests use |
 //! | [`cli`] | the program `lab` |
@@ -18,6 +19,7 @@ pub mod cli;
 pub mod cni;
 pub mod command;
 pub mod error;
+pub mod forge;
 pub mod harness;
 pub mod judge;
 pub mod lab;

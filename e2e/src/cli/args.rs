@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 
+use crate::forge::ForgeVerb;
 use crate::lab::TrafficPolicy;
 use crate::probe::{ProbeArgs, ResolveArgs};
 use crate::send::SendArgs;
@@ -81,6 +82,9 @@ pub(crate) enum Verb {
     Probe(ProbeArgs),
     /// Ask a DNS server for a name from here.
     Resolve(ResolveArgs),
+    /// Send packets that no honest program sends from here: forged sources, frames, announcements.
+    #[command(subcommand)]
+    Forge(ForgeVerb),
     /// The lab's own long-lived processes.
     #[command(subcommand, hide = true)]
     Run(RunVerb),

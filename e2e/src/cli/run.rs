@@ -16,7 +16,7 @@ use crate::cli::print::Printer;
 use crate::error::{LabError, chain};
 use crate::judge::world_packets;
 use crate::lab::{Exec, Lab, TrafficPolicy, UpOptions, read_objects};
-use crate::{monitor, probe, publisher, send, world};
+use crate::{forge, monitor, probe, publisher, send, world};
 
 /// Runs the program: 0 is success, 1 a failure that was told; `exec` verbs answer their command's code.
 #[must_use]
@@ -60,6 +60,7 @@ fn run(args: &Args) -> Result<ExitCode, LabError> {
         Verb::Send(send) => done(send::run(send)),
         Verb::Probe(args) => done(probe::probe(args).map(|answer| println!("{answer}"))),
         Verb::Resolve(args) => done(probe::resolve(args).map(|answer| println!("{answer}"))),
+        Verb::Forge(verb) => done(forge::run(verb)),
         Verb::Run(verb) => done(serve(&args.dir, *verb)),
     }
 }
