@@ -1,0 +1,72 @@
+//! Calls that fail on request.
+
+use std::collections::BTreeMap;
+
+use crate::error::Cause;
+
+/// A kind of call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "each is the port's method of the same name")]
+pub enum Call {
+    ListLinks,
+    AddLink,
+    RemoveLink,
+    SetMtu,
+    SetState,
+    AddAddress,
+    RemoveAddress,
+    GetDevice,
+    SetDevice,
+    ListRoutes,
+    DefaultUplinks,
+    AddRoute,
+    RemoveRoute,
+    ListRules,
+    AddRule,
+    RemoveRule,
+    ListLocks,
+    AddLock,
+    RemoveLock,
+    ChangeFirewall,
+    ReadFirewall,
+    CutFlows,
+    OriginalDestination,
+    TunnelBackend,
+    ReadTunnel,
+    ConfigureTunnel,
+    RemovePeer,
+    DismissTunnel,
+}
+
+#[derive(Debug)]
+struct Fault {
+    /// Calls that succeed before.
+    before: usize,
+    /// Calls that fail then.
+    times: usize,
+    errno: i32,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Faults(BTreeMap<Call, Fault>);
+
+impl Faults {
+    pub(super) fn plan(&mut self, call: Call, nth: usize, times: usize, errno: i32) {
+        self.0.insert(call, Fault { before: nth.saturating_sub(1), times, errno });
+    }
+
+    /// Counts a call; an error if it is one that fails.
+    pub(super) fn meet(&mut self, call: Call) -> Result<(), Cause> {
+        let Some(fault) = self.0.get_mut(&call) else { return Ok(()) };
+        if fault.before > 0 {
+            fault.before -= 1;
+            return Ok(());
+        }
+        if fault.times == 0 {
+            self.0.remove(&call);
+            return Ok(());
+        }
+        fault.times -= 1;
+        Err(Cause::errno(fault.errno))
+    }
+}

@@ -1,0 +1,29 @@
+//! The two nft tables in memory.
+
+use postern_plan::observed::ObservedFirewall;
+use postern_plan::ruleset::Transaction;
+
+use super::{Call, FakeHost, nft};
+use crate::error::{Cause, HostError};
+use crate::ports::{Act, Firewall};
+
+impl Firewall for FakeHost {
+    async fn change_firewall(&self, transaction: &Transaction) -> Act<()> {
+        let mut state = self.state();
+        let failed = |source: Cause| HostError::ChangeFirewall { summary: transaction.summary().to_owned(), source };
+        state.faults.meet(Call::ChangeFirewall).map_err(failed)?;
+        // Whole or not at all: the batch works on copies.
+        let (mut firewall, mut declared) = (state.firewall.clone(), state.declared.clone());
+        nft::batch(&mut firewall, &mut declared, transaction.text()).map_err(failed)?;
+        state.firewall = firewall;
+        state.declared = declared;
+        Ok(())
+    }
+
+    async fn read_firewall(&self) -> Act<ObservedFirewall> {
+        let mut state = self.state();
+        let failed = |source| HostError::ReadFirewall { table: "inet postern", source };
+        state.faults.meet(Call::ReadFirewall).map_err(failed)?;
+        Ok(state.firewall.clone())
+    }
+}

@@ -1,0 +1,47 @@
+//! XFRM policies in memory.
+
+use std::collections::BTreeSet;
+
+use postern_plan::host::LockPolicy;
+
+use super::{Call, FakeHost, State};
+use crate::error::{Cause, HostError, errno};
+use crate::ports::{Act, Locks};
+
+/// What the kernel tells policies apart by.
+fn same(left: &LockPolicy, right: &LockPolicy) -> bool {
+    (left.source, left.destination, left.mark) == (right.source, right.destination, right.mark)
+}
+
+fn add(state: &mut State, policy: &LockPolicy) -> Result<(), Cause> {
+    state.faults.meet(Call::AddLock)?;
+    if state.locks.iter().any(|there| same(there, policy)) {
+        return Err(Cause::errno(errno::EEXIST));
+    }
+    state.locks.insert(policy.clone());
+    Ok(())
+}
+
+fn remove(state: &mut State, policy: &LockPolicy) -> Result<(), Cause> {
+    state.faults.meet(Call::RemoveLock)?;
+    let before = state.locks.len();
+    state.locks.retain(|there| !same(there, policy));
+    if state.locks.len() == before { Err(Cause::errno(errno::ENOENT)) } else { Ok(()) }
+}
+
+impl Locks for FakeHost {
+    async fn list_locks(&self) -> Act<BTreeSet<LockPolicy>> {
+        let mut state = self.state();
+        state.faults.meet(Call::ListLocks).map_err(|source| HostError::ListLocks { source })?;
+        Ok(state.locks.clone())
+    }
+
+    async fn add_lock(&self, policy: &LockPolicy) -> Act<()> {
+        add(&mut self.state(), policy).map_err(|source| HostError::AddLock { policy: Box::new(policy.clone()), source })
+    }
+
+    async fn remove_lock(&self, policy: &LockPolicy) -> Act<()> {
+        remove(&mut self.state(), policy)
+            .map_err(|source| HostError::RemoveLock { policy: Box::new(policy.clone()), source })
+    }
+}

@@ -1,0 +1,13 @@
+//! The contract on the fake.
+
+use postern_host::contract::Outcome;
+use postern_host::contract_tests;
+use postern_host::fake::FakeHost;
+
+fn on_the_fake<F: Future<Output = Outcome>>(case: impl FnOnce(FakeHost, FakeHost) -> F) {
+    let host = FakeHost::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(case(host.clone(), host)).unwrap();
+}
+
+contract_tests!(on_the_fake);
