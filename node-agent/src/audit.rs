@@ -59,7 +59,18 @@ impl<'a> Entry<'a> {
     /// A line about no scope.
     #[must_use]
     pub const fn of(time: Timestamp, kind: &'static str, event: &'a str, message: &'a str) -> Self {
-        Self { time, kind, scope: None, from: None, to: None, event, serial: None, digest: None, trace_id: None, message }
+        Self {
+            time,
+            kind,
+            scope: None,
+            from: None,
+            to: None,
+            event,
+            serial: None,
+            digest: None,
+            trace_id: None,
+            message,
+        }
     }
 }
 
@@ -80,14 +91,21 @@ impl Audit {
                 .create(true)
                 .append(true)
                 .open(path)
-                .map_err(|source| AuditError::Open { path: path.to_owned(), source })
+                .map_err(|source| AuditError::Open {
+                    path: path.to_owned(),
+                    source,
+                })
         };
-        Ok(Self { file: path.map(open).transpose()? })
+        Ok(Self {
+            file: path.map(open).transpose()?,
+        })
     }
 
     /// Writes a line.
     pub fn write(&mut self, entry: &Entry<'_>) {
-        let Ok(mut line) = serde_json::to_string(entry) else { return };
+        let Ok(mut line) = serde_json::to_string(entry) else {
+            return;
+        };
         tracing::info!(target: "postern::audit", "{line}");
         line.push('\n');
         if let Some(file) = &mut self.file

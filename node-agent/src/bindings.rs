@@ -25,10 +25,16 @@ impl BindingStore {
         let path = folder.join("bindings.json");
         let bindings = match files::read(&path)? {
             None => Bindings::default(),
-            Some(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|source| FileError::Content { path: path.clone(), source })?,
+            Some(bytes) => serde_json::from_slice(&bytes).map_err(|source| FileError::Content {
+                path: path.clone(),
+                source,
+            })?,
         };
-        Ok(Self { path, departed: DepartedFolder::beside(&run.join("agent.sock")), bindings })
+        Ok(Self {
+            path,
+            departed: DepartedFolder::beside(&run.join("agent.sock")),
+            bindings,
+        })
     }
 
     /// All bindings.
@@ -58,8 +64,13 @@ impl BindingStore {
     /// # Errors
     /// [`FileError::Write`]; nothing was removed.
     pub fn keep_only(&mut self, containers: &[String]) -> Result<(), FileError> {
-        let gone: Vec<String> =
-            self.bindings.by_container.keys().filter(|id| !containers.contains(id)).cloned().collect();
+        let gone: Vec<String> = self
+            .bindings
+            .by_container
+            .keys()
+            .filter(|id| !containers.contains(id))
+            .cloned()
+            .collect();
         self.change(|bindings| {
             for id in &gone {
                 bindings.remove(id);
@@ -86,16 +97,24 @@ impl BindingStore {
     /// # Errors
     /// [`FileError`] for the first marker that could not be worked off.
     pub fn work_off_departures(&mut self) -> Result<usize, FileError> {
-        let departed = self.departed.list().map_err(|source| self.unreadable(source))?;
+        let departed = self
+            .departed
+            .list()
+            .map_err(|source| self.unreadable(source))?;
         for attachment in &departed {
             self.remove(&attachment.container_id)?;
-            self.departed.forget(attachment).map_err(|source| self.unreadable(source))?;
+            self.departed
+                .forget(attachment)
+                .map_err(|source| self.unreadable(source))?;
         }
         Ok(departed.len())
     }
 
     fn unreadable(&self, source: std::io::Error) -> FileError {
-        FileError::Read { path: self.path.with_file_name("departed"), source }
+        FileError::Read {
+            path: self.path.with_file_name("departed"),
+            source,
+        }
     }
 
     /// Forgets bindings whose interface is gone: the node was rebooted, or the pod went without a DEL.
@@ -107,7 +126,11 @@ impl BindingStore {
             .bindings
             .by_container
             .iter()
-            .filter(|(_, binding)| !links.iter().any(|link| link == binding.host_interface.as_str()))
+            .filter(|(_, binding)| {
+                !links
+                    .iter()
+                    .any(|link| link == binding.host_interface.as_str())
+            })
             .map(|(id, _)| id.clone())
             .collect();
         self.change(|bindings| {

@@ -52,7 +52,11 @@ pub enum CleanupError {
 ///
 /// # Errors
 /// [`CleanupError`].
-pub async fn cleanup(host: &impl Host, state_dir: &Path, run_dir: &Path) -> Result<Vec<String>, CleanupError> {
+pub async fn cleanup(
+    host: &impl Host,
+    state_dir: &Path,
+    run_dir: &Path,
+) -> Result<Vec<String>, CleanupError> {
     let (ledger, _) = Ledger::open(state_dir).map_err(CleanupError::Ledger)?;
     if ledger.entries().release.is_none() {
         return Err(CleanupError::NotReleased);
@@ -73,7 +77,10 @@ pub async fn cleanup(host: &impl Host, state_dir: &Path, run_dir: &Path) -> Resu
     for step in steps {
         let applied = apply(host, std::slice::from_ref(&step)).await;
         if let Some(failed) = applied.failed {
-            return Err(CleanupError::Step { step: failed.step.to_string(), source: failed.error });
+            return Err(CleanupError::Step {
+                step: failed.step.to_string(),
+                source: failed.error,
+            });
         }
         done.push(step.to_string());
     }
@@ -84,10 +91,17 @@ pub async fn cleanup(host: &impl Host, state_dir: &Path, run_dir: &Path) -> Resu
 }
 
 fn remove(path: &Path) -> Result<Option<String>, CleanupError> {
-    let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    let removed = if path.is_dir() {
+        std::fs::remove_dir_all(path)
+    } else {
+        std::fs::remove_file(path)
+    };
     match removed {
         Ok(()) => Ok(Some(format!("remove {}", path.display()))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(CleanupError::File { path: path.to_owned(), source }),
+        Err(source) => Err(CleanupError::File {
+            path: path.to_owned(),
+            source,
+        }),
     }
 }

@@ -19,7 +19,10 @@ impl Clock {
     #[must_use]
     pub fn new(highest_seen: Option<Timestamp>) -> Self {
         let wall = Timestamp::now();
-        Self { anchor: highest_seen.map_or(wall, |seen| seen.max(wall)), boot_anchor: boot_time() }
+        Self {
+            anchor: highest_seen.map_or(wall, |seen| seen.max(wall)),
+            boot_anchor: boot_time(),
+        }
     }
 
     /// Now: never less than it was.
@@ -35,7 +38,9 @@ impl Clock {
 /// Time since boot, with sleep. A kernel without the clock does not exist any more; zero makes the clock stand still
 /// at its anchor, and the wall clock decides.
 fn boot_time() -> Duration {
-    clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default()
+    clock_gettime(ClockId::CLOCK_BOOTTIME)
+        .map(Duration::from)
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

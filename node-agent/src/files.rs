@@ -53,7 +53,10 @@ pub enum FileError {
 /// # Errors
 /// [`FileError::Folder`].
 pub fn private_folder(path: &Path) -> Result<(), FileError> {
-    let failed = |source| FileError::Folder { path: path.to_owned(), source };
+    let failed = |source| FileError::Folder {
+        path: path.to_owned(),
+        source,
+    };
     fs::create_dir_all(path).map_err(failed)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed)
 }
@@ -66,7 +69,10 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(FileError::Read { path: path.to_owned(), source }),
+        Err(source) => Err(FileError::Read {
+            path: path.to_owned(),
+            source,
+        }),
     }
 }
 
@@ -84,7 +90,10 @@ pub enum Readers {
 /// # Errors
 /// [`FileError::Write`].
 pub fn write(path: &Path, bytes: &[u8], readers: Readers) -> Result<(), FileError> {
-    write_io(path, bytes, readers).map_err(|source| FileError::Write { path: path.to_owned(), source })
+    write_io(path, bytes, readers).map_err(|source| FileError::Write {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn write_io(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
@@ -93,9 +102,12 @@ fn write_io(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
         Readers::Owner => 0o600,
         Readers::Everybody => 0o644,
     };
-    let mut file = tempfile::Builder::new().prefix(".postern-").tempfile_in(folder)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".postern-")
+        .tempfile_in(folder)?;
     file.write_all(bytes)?;
-    file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+    file.as_file()
+        .set_permissions(fs::Permissions::from_mode(mode))?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     fs::File::open(folder)?.sync_all()
@@ -105,8 +117,14 @@ fn write_io(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
 ///
 /// # Errors
 /// [`FileError::Content`] or [`FileError::Write`].
-pub fn write_json<T: serde::Serialize>(path: &Path, value: &T, readers: Readers) -> Result<(), FileError> {
-    let bytes = serde_json::to_vec_pretty(value)
-        .map_err(|source| FileError::Content { path: path.to_owned(), source })?;
+pub fn write_json<T: serde::Serialize>(
+    path: &Path,
+    value: &T,
+    readers: Readers,
+) -> Result<(), FileError> {
+    let bytes = serde_json::to_vec_pretty(value).map_err(|source| FileError::Content {
+        path: path.to_owned(),
+        source,
+    })?;
     write(path, &bytes, readers)
 }

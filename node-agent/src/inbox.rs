@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use postern_intent::body::NodeIdentity;
 use postern_intent::sign::Release;
 use postern_intent::verify::{
-    Accepted, Context, Refusal, Verified, parse_envelope, verify_intent, verify_key_set, verify_release,
+    Accepted, Context, Refusal, Verified, parse_envelope, verify_intent, verify_key_set,
+    verify_release,
 };
 use postern_intent::{Body, Envelope, KeySet};
 
@@ -50,7 +51,10 @@ impl Inbox {
     /// Looks into this folder.
     #[must_use]
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), seen: std::collections::BTreeMap::new() }
+        Self {
+            folder: folder.to_owned(),
+            seen: std::collections::BTreeMap::new(),
+        }
     }
 
     /// The folder.
@@ -66,7 +70,9 @@ impl Inbox {
     pub fn look(&mut self) -> Result<Vec<(Document, Vec<u8>)>, FileError> {
         let mut new = Vec::new();
         for document in Document::ALL {
-            let Some(bytes) = files::read(&self.folder.join(document.file()))? else { continue };
+            let Some(bytes) = files::read(&self.folder.join(document.file()))? else {
+                continue;
+            };
             if self.seen.get(&document) != Some(&bytes) {
                 self.seen.insert(document, bytes.clone());
                 new.push((document, bytes));
@@ -111,39 +117,71 @@ impl Verifier<'_> {
         let envelope = parse_envelope(bytes)?;
         match document {
             Document::Keys => {
-                if self.ledger.keys.as_ref().is_some_and(|pinned| self.is_pinned(&envelope, pinned)) {
+                if self
+                    .ledger
+                    .keys
+                    .as_ref()
+                    .is_some_and(|pinned| self.is_pinned(&envelope, pinned))
+                {
                     return Ok(Outcome::Unchanged);
                 }
-                Ok(Outcome::Keys(Box::new(verify_key_set(&envelope, self.keys)?.get().clone())))
+                Ok(Outcome::Keys(Box::new(
+                    verify_key_set(&envelope, self.keys)?.get().clone(),
+                )))
             }
             Document::Intent => {
                 let verified = verify_intent(&envelope, &self.context())?;
                 if let Some(release) = &self.ledger.release
                     && verified.get().serial <= release.serial
                 {
-                    return Err(Refusal::Replayed { found: verified.get().serial, last: release.serial });
+                    return Err(Refusal::Replayed {
+                        found: verified.get().serial,
+                        last: release.serial,
+                    });
                 }
                 Ok(Outcome::Intent(Box::new((verified, envelope))))
             }
             Document::Release => {
                 let verified = verify_release(&envelope, &self.context())?;
-                let known = self.ledger.release.as_ref().is_some_and(|r| r.serial >= verified.get().serial);
-                Ok(if known { Outcome::Unchanged } else { Outcome::Release(Box::new(verified)) })
+                let known = self
+                    .ledger
+                    .release
+                    .as_ref()
+                    .is_some_and(|r| r.serial >= verified.get().serial);
+                Ok(if known {
+                    Outcome::Unchanged
+                } else {
+                    Outcome::Release(Box::new(verified))
+                })
             }
         }
     }
 
     /// The file of the key set that is in force lies where it was: no news, and no replay.
-    fn is_pinned(&self, envelope: &Envelope, pinned: &postern_intent::keys::KeySetDocument) -> bool {
+    fn is_pinned(
+        &self,
+        envelope: &Envelope,
+        pinned: &postern_intent::keys::KeySetDocument,
+    ) -> bool {
         envelope
             .payload_bytes()
             .ok()
-            .and_then(|bytes| serde_json::from_slice::<postern_intent::keys::KeySetDocument>(&bytes).ok())
+            .and_then(|bytes| {
+                serde_json::from_slice::<postern_intent::keys::KeySetDocument>(&bytes).ok()
+            })
             .is_some_and(|document| &document == pinned)
     }
 
     fn context(&self) -> Context<'_> {
-        let last = self.ledger.digest.as_deref().map(|digest| Accepted { serial: self.ledger.serial, digest });
-        Context { node: self.node, keys: self.keys, now: self.now, last }
+        let last = self.ledger.digest.as_deref().map(|digest| Accepted {
+            serial: self.ledger.serial,
+            digest,
+        });
+        Context {
+            node: self.node,
+            keys: self.keys,
+            now: self.now,
+            last,
+        }
     }
 }

@@ -109,15 +109,31 @@ impl Ledger {
     pub fn open(folder: &Path) -> Result<(Self, Found), LedgerError> {
         let path = folder.join("ledger.json");
         let Some(bytes) = files::read(&path).map_err(LedgerError::File)? else {
-            return Ok((Self { path, entries: Entries::default() }, Found::Missing));
+            return Ok((
+                Self {
+                    path,
+                    entries: Entries::default(),
+                },
+                Found::Missing,
+            ));
         };
         if let Some(entries) = believe(&bytes) {
             return Ok((Self { path, entries }, Found::Whole));
         }
         let aside = folder.join("ledger.corrupt.json");
-        std::fs::rename(&path, &aside)
-            .map_err(|source| LedgerError::File(FileError::Write { path: aside.clone(), source }))?;
-        Ok((Self { path, entries: Entries::default() }, Found::Corrupt { aside }))
+        std::fs::rename(&path, &aside).map_err(|source| {
+            LedgerError::File(FileError::Write {
+                path: aside.clone(),
+                source,
+            })
+        })?;
+        Ok((
+            Self {
+                path,
+                entries: Entries::default(),
+            },
+            Found::Corrupt { aside },
+        ))
     }
 
     /// What it holds.
@@ -148,9 +164,15 @@ impl Ledger {
             return Ok(());
         }
         let text = serde_json::to_string(&entries).map_err(|source| {
-            LedgerError::File(FileError::Content { path: self.path.clone(), source })
+            LedgerError::File(FileError::Content {
+                path: self.path.clone(),
+                source,
+            })
         })?;
-        let page = Page { sha256: sum(&text), entries: text };
+        let page = Page {
+            sha256: sum(&text),
+            entries: text,
+        };
         files::write_json(&self.path, &page, Readers::Owner).map_err(LedgerError::File)?;
         self.entries = entries;
         Ok(())
@@ -158,12 +180,17 @@ impl Ledger {
 }
 
 fn sum(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(text.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 fn believe(bytes: &[u8]) -> Option<Entries> {
     let page: Page = serde_json::from_slice(bytes).ok()?;
-    (sum(&page.entries) == page.sha256).then(|| serde_json::from_str(&page.entries).ok()).flatten()
+    (sum(&page.entries) == page.sha256)
+        .then(|| serde_json::from_str(&page.entries).ok())
+        .flatten()
 }
 
 #[cfg(test)]
@@ -188,7 +215,11 @@ mod tests {
         let (mut ledger, _) = Ledger::open(folder.path()).unwrap();
         ledger.record(|entries| entries.serial = Serial(7)).unwrap();
         let good = std::fs::read(&path).unwrap();
-        let place = good.windows(8).position(|window| window == b"serial\\\"").unwrap() + 9;
+        let place = good
+            .windows(8)
+            .position(|window| window == b"serial\\\"")
+            .unwrap()
+            + 9;
         let mut bad = good.clone();
         bad[place] = b'8';
         assert_ne!(bad, good);

@@ -34,18 +34,50 @@ impl Metrics {
     pub fn registered() -> (Self, Arc<Registry>) {
         let metrics = Self::default();
         let mut registry = Registry::with_prefix("postern_agent");
-        registry.register("events", "Things that happened, by name", metrics.events.clone());
-        registry.register("refused_documents", "Documents refused, by reason", metrics.refusals.clone());
-        registry.register("failed_steps", "Steps that failed, by kind", metrics.steps_failed.clone());
-        registry.register("transitions", "Transitions of scopes, by state entered", metrics.transitions.clone());
-        registry.register("reconciles", "Runs, by why they ran", metrics.reconciles.clone());
-        registry.register("sealed", "1 when the guard was read back whole", metrics.sealed.clone());
-        registry.register("applied_serial", "Serial of the body in force", metrics.serial.clone());
+        registry.register(
+            "events",
+            "Things that happened, by name",
+            metrics.events.clone(),
+        );
+        registry.register(
+            "refused_documents",
+            "Documents refused, by reason",
+            metrics.refusals.clone(),
+        );
+        registry.register(
+            "failed_steps",
+            "Steps that failed, by kind",
+            metrics.steps_failed.clone(),
+        );
+        registry.register(
+            "transitions",
+            "Transitions of scopes, by state entered",
+            metrics.transitions.clone(),
+        );
+        registry.register(
+            "reconciles",
+            "Runs, by why they ran",
+            metrics.reconciles.clone(),
+        );
+        registry.register(
+            "sealed",
+            "1 when the guard was read back whole",
+            metrics.sealed.clone(),
+        );
+        registry.register(
+            "applied_serial",
+            "Serial of the body in force",
+            metrics.serial.clone(),
+        );
         (metrics, Arc::new(registry))
     }
 
     fn one_more(counters: &Counters, reason: &str) {
-        counters.get_or_create(&Word { reason: reason.to_owned() }).inc();
+        counters
+            .get_or_create(&Word {
+                reason: reason.to_owned(),
+            })
+            .inc();
     }
 
     /// Something happened.
@@ -75,7 +107,12 @@ impl Metrics {
 
     /// What the last run found.
     pub fn found(&self, seal: postern_plan::check::Seal, serial: Option<u64>) {
-        self.sealed.set(i64::from(seal == postern_plan::check::Seal::Sealed));
-        self.serial.set(serial.and_then(|serial| i64::try_from(serial).ok()).unwrap_or(0));
+        self.sealed
+            .set(i64::from(seal == postern_plan::check::Seal::Sealed));
+        self.serial.set(
+            serial
+                .and_then(|serial| i64::try_from(serial).ok())
+                .unwrap_or(0),
+        );
     }
 }

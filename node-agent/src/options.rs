@@ -191,10 +191,16 @@ pub enum Repair {
 }
 
 fn parse_mask(text: &str) -> Result<u32, String> {
-    let digits = text.strip_prefix("0x").map_or_else(|| text.parse(), |hex| u32::from_str_radix(hex, 16));
+    let digits = text
+        .strip_prefix("0x")
+        .map_or_else(|| text.parse(), |hex| u32::from_str_radix(hex, 16));
     let mask: u32 = digits.map_err(|error| error.to_string())?;
     let shifted = mask.checked_shr(mask.trailing_zeros()).unwrap_or(0);
-    if shifted == 0b111 { Ok(mask) } else { Err("the mask must be three bits side by side, such as 0x70".to_owned()) }
+    if shifted == 0b111 {
+        Ok(mask)
+    } else {
+        Err("the mask must be three bits side by side, such as 0x70".to_owned())
+    }
 }
 
 impl RunArgs {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use postern_crds::node_report::{
-    AppliedPods, Capabilities, ExitReport, Mismatch, Posture, PublicKeys, Refusal, ScopePods, ScopePolicy, ScopeReport,
-    ScopeState, TunnelKind,
+    AppliedPods, Capabilities, ExitReport, Mismatch, Posture, PublicKeys, Refusal, ScopePods,
+    ScopePolicy, ScopeReport, ScopeState, TunnelKind,
 };
 use postern_crds::{NodeReport, NodeReportSpec, NodeReportStatus};
 use postern_host::Host;
@@ -60,7 +60,12 @@ impl ReportWriter {
     /// Writes to this file.
     #[must_use]
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), last: NodeReportStatus::default(), written: None, pending: None }
+        Self {
+            path: path.to_owned(),
+            last: NodeReportStatus::default(),
+            written: None,
+            pending: None,
+        }
     }
 
     /// Takes a report: written now if something changed and the last one is old enough, else kept.
@@ -89,7 +94,10 @@ impl ReportWriter {
                 self.written = Some(Instant::now());
                 self.pending = None;
             }
-            Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "the report cannot be written"),
+            Err(error) => tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the report cannot be written"
+            ),
         }
     }
 
@@ -121,15 +129,21 @@ impl<H: Host> Agent<H> {
     /// Composes the report of the last run and hands it to the writer.
     pub fn write_report(&mut self) {
         let serial = self.body().map(|body| body.serial.0);
-        self.metrics.found(self.last.seal.unwrap_or(Seal::NotSealed), serial);
+        self.metrics
+            .found(self.last.seal.unwrap_or(Seal::NotSealed), serial);
         let mut status = self.status();
         status.conditions = self.report.conditions();
         for finding in self.findings() {
             postern_crds::conditions::set(&mut status.conditions, &finding, None, self.clock.now());
         }
         let report = NodeReport {
-            metadata: ObjectMeta { name: Some(self.node.name.to_string()), ..ObjectMeta::default() },
-            spec: NodeReportSpec { node_uid: self.node.uid.to_string() },
+            metadata: ObjectMeta {
+                name: Some(self.node.name.to_string()),
+                ..ObjectMeta::default()
+            },
+            spec: NodeReportSpec {
+                node_uid: self.node.uid.to_string(),
+            },
             status: Some(status),
         };
         self.report.take(report);
@@ -153,7 +167,14 @@ impl<H: Host> Agent<H> {
             trusted_key_ids: self.keys.ids().map(ToString::to_string).collect(),
             released: self.is_released() && self.last.failures.is_empty(),
             guarded_namespaces: applied
-                .map(|verified| verified.get().guarded_namespaces.iter().map(ToString::to_string).collect())
+                .map(|verified| {
+                    verified
+                        .get()
+                        .guarded_namespaces
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect()
+                })
                 .unwrap_or_default(),
             applied_pods: applied.map(applied_pods),
             scopes: self.scope_reports(),
@@ -162,13 +183,23 @@ impl<H: Host> Agent<H> {
             refusals: self.refusals.iter().map(refusal).collect(),
             counters: self.report_counters(),
             capabilities: Some(self.capabilities()),
-            public_keys: Some(PublicKeys { wireguard: Some(self.key.public.to_string()), credentials: None }),
+            public_keys: Some(PublicKeys {
+                wireguard: Some(self.key.public.to_string()),
+                credentials: None,
+            }),
         }
     }
 
     fn scope_reports(&self) -> Vec<ScopeReport> {
-        let scopes = self.body().map(|body| &body.firewall[..]).unwrap_or_default();
-        scopes.iter().filter_map(|scope| self.scope_report(scope)).take(128).collect()
+        let scopes = self
+            .body()
+            .map(|body| &body.firewall[..])
+            .unwrap_or_default();
+        scopes
+            .iter()
+            .filter_map(|scope| self.scope_report(scope))
+            .take(128)
+            .collect()
     }
 
     fn scope_report(&self, scope: &Scope) -> Option<ScopeReport> {
@@ -200,20 +231,28 @@ impl<H: Host> Agent<H> {
                 generation: scope.policy.generation,
             }),
             exit,
-            pods: Some(ScopePods { enforced, blocked, unenforceable: 0 }),
+            pods: Some(ScopePods {
+                enforced,
+                blocked,
+                unenforceable: 0,
+            }),
         })
     }
 
     fn exit_reports(&self) -> Vec<ExitReport> {
-        let (Some(body), Some(observed)) = (self.body(), &self.last.observed) else { return Vec::new() };
+        let (Some(body), Some(observed)) = (self.body(), &self.last.observed) else {
+            return Vec::new();
+        };
         let now = self.clock.now();
         body.routes
             .iter()
             .filter_map(|route| {
                 let device = used_interface(body, &route.exit)?;
                 let tunnel = observed.tunnels.get(device);
-                let handshake = tunnel.and_then(|t| t.peers.iter().filter_map(|peer| peer.last_handshake).max());
-                let fresh = handshake.is_some_and(|at| now.duration_since(at).as_secs() < HANDSHAKE_SECONDS);
+                let handshake = tunnel
+                    .and_then(|t| t.peers.iter().filter_map(|peer| peer.last_handshake).max());
+                let fresh = handshake
+                    .is_some_and(|at| now.duration_since(at).as_secs() < HANDSHAKE_SECONDS);
                 Some(ExitReport {
                     exit: route.exit.to_string(),
                     last_handshake: handshake.map(MicroTime),
@@ -224,25 +263,37 @@ impl<H: Host> Agent<H> {
     }
 
     fn mismatches(&self) -> Vec<Mismatch> {
-        let unread = self.last.failures.iter().map(|(stage, step, error)| Mismatch {
-            object: stage.word().to_owned(),
-            difference: postern_crds::node_report::Difference::Missing,
-            message: format!("{step}: {}", chain(error)),
-            at: None,
-        });
-        let found = self.last.checked.mismatches.iter().map(|mismatch| Mismatch {
-            object: mismatch.stage.word().to_owned(),
-            difference: postern_crds::node_report::Difference::Changed,
-            message: mismatch.step.to_string(),
-            at: None,
-        });
+        let unread = self
+            .last
+            .failures
+            .iter()
+            .map(|(stage, step, error)| Mismatch {
+                object: stage.word().to_owned(),
+                difference: postern_crds::node_report::Difference::Missing,
+                message: format!("{step}: {}", chain(error)),
+                at: None,
+            });
+        let found = self
+            .last
+            .checked
+            .mismatches
+            .iter()
+            .map(|mismatch| Mismatch {
+                object: mismatch.stage.word().to_owned(),
+                difference: postern_crds::node_report::Difference::Changed,
+                message: mismatch.step.to_string(),
+                at: None,
+            });
         unread.chain(found).take(MISMATCHES).collect()
     }
 
     fn report_counters(&self) -> BTreeMap<String, u64> {
         let mut counters = self.counters.clone();
         if let Some(observed) = &self.last.observed {
-            for table in [&observed.firewall.inet, &observed.firewall.bridge].into_iter().flatten() {
+            for table in [&observed.firewall.inet, &observed.firewall.bridge]
+                .into_iter()
+                .flatten()
+            {
                 for (name, packets) in &table.counters {
                     counters.insert(format!("packets_{name}"), *packets);
                 }
@@ -253,7 +304,10 @@ impl<H: Host> Agent<H> {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities {
-            kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
+            kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease")
+                .unwrap_or_default()
+                .trim()
+                .to_owned(),
             nftables: self.last.observed.is_some() || self.last.seal == Some(Seal::Sealed),
             tunnels: match self.facts.tunnel_backend {
                 None => TunnelKind::None,
@@ -268,15 +322,27 @@ impl<H: Host> Agent<H> {
 }
 
 fn applied_pods(verified: &Verified<postern_intent::Body>) -> AppliedPods {
-    let mut uids: Vec<&str> = verified.get().pods.iter().map(|pod| pod.uid.as_str()).collect();
+    let mut uids: Vec<&str> = verified
+        .get()
+        .pods
+        .iter()
+        .map(|pod| pod.uid.as_str())
+        .collect();
     uids.sort_unstable();
     let mut hash = Sha256::new();
     for uid in &uids {
         hash.update(uid.as_bytes());
         hash.update(b"\n");
     }
-    let digest = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    AppliedPods { count: u32::try_from(uids.len()).unwrap_or(u32::MAX), digest: Some(digest) }
+    let digest = hash
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    AppliedPods {
+        count: u32::try_from(uids.len()).unwrap_or(u32::MAX),
+        digest: Some(digest),
+    }
 }
 
 fn refusal(entry: &RefusalEntry) -> Refusal {
@@ -327,7 +393,9 @@ const fn scope_state(kind: StateKind) -> ScopeState {
 /// Why a scope is blocked, and `NotSealed` where the block does not hold.
 fn reason(state: &State) -> Option<String> {
     use postern_plan::machine::Cause;
-    let State::Blocked { cause, seal } = state else { return None };
+    let State::Blocked { cause, seal } = state else {
+        return None;
+    };
     if *seal == Seal::NotSealed {
         return Some("NotSealed".to_owned());
     }
@@ -341,15 +409,30 @@ fn reason(state: &State) -> Option<String> {
 #[must_use]
 pub fn table(status: &serde_json::Value) -> String {
     let mut out = String::new();
-    let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let text = |value: &serde_json::Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    };
     for key in ["appliedSerial", "verifiedAt", "released", "ledgerSerial"] {
         if let Some(value) = status.get(key) {
             out.push_str(&format!("{key:<14} {}\n", text(value)));
         }
     }
-    for scope in status.get("scopes").and_then(serde_json::Value::as_array).into_iter().flatten() {
+    for scope in status
+        .get("scopes")
+        .and_then(serde_json::Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         let word = |key: &str| scope.get(key).map(text).unwrap_or_default();
-        out.push_str(&format!("{:<40} {:<11} {:<11} {}\n", word("id"), word("state"), word("posture"), word("reason")));
+        out.push_str(&format!(
+            "{:<40} {:<11} {:<11} {}\n",
+            word("id"),
+            word("state"),
+            word("posture"),
+            word("reason")
+        ));
     }
     out
 }

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use postern_agent::agent::run::Wakers;
 use postern_agent::agent::state::{Agent, LastRun, LedgerState};
 use postern_agent::agent::{RunError, run as run_agent};
-use postern_agent::agent::run::Wakers;
 use postern_agent::audit::{Audit, AuditError};
 use postern_agent::bindings::BindingStore;
 use postern_agent::clock::Clock;
@@ -110,7 +110,10 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
         let health = health.clone();
         tokio::spawn(async move {
             if let Err(error) = postern_telemetry::serve(address, health, registry).await {
-                tracing::error!(error = &error as &dyn std::error::Error, "metrics and health are not served");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "metrics and health are not served"
+                );
             }
         });
     }
@@ -121,7 +124,10 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
     tokio::spawn(server::serve(listener, sender));
     let agent = Agent {
         host,
-        node: NodeIdentity { name: args.node_name.clone(), uid: args.node_uid.clone() },
+        node: NodeIdentity {
+            name: args.node_name.clone(),
+            uid: args.node_uid.clone(),
+        },
         settings: args.settings(),
         plugin: args.plugin,
         repair: args.repair,
@@ -153,7 +159,9 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
         health,
         check: Duration::from_secs(args.check_seconds),
     };
-    run_agent(agent, found, wakers).await.map_err(ProgramError::Run)
+    run_agent(agent, found, wakers)
+        .await
+        .map_err(ProgramError::Run)
 }
 
 /// A crowd of events as one: everything that waits is taken together.
@@ -172,12 +180,21 @@ fn trust(paths: &[std::path::PathBuf]) -> Result<KeySet, ProgramError> {
     for path in paths {
         texts.push(read_text(path)?);
     }
-    let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-    KeySet::installed(texts.iter().map(String::as_str))
-        .map_err(|source| ProgramError::TrustKey { path: names.join(", "), source })
+    let names: Vec<String> = paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    KeySet::installed(texts.iter().map(String::as_str)).map_err(|source| ProgramError::TrustKey {
+        path: names.join(", "),
+        source,
+    })
 }
 
 fn read_text(path: &Path) -> Result<String, ProgramError> {
-    std::fs::read_to_string(path)
-        .map_err(|source| ProgramError::File(FileError::Read { path: path.to_owned(), source }))
+    std::fs::read_to_string(path).map_err(|source| {
+        ProgramError::File(FileError::Read {
+            path: path.to_owned(),
+            source,
+        })
+    })
 }

@@ -22,7 +22,9 @@ pub(crate) fn status(args: &AskArgs) -> Result<ExitCode, ProgramError> {
 
 /// `release`.
 pub(crate) fn release(args: &ReleaseArgs) -> Result<ExitCode, ProgramError> {
-    let question = Question::Release { reason: args.reason.clone() };
+    let question = Question::Release {
+        reason: args.reason.clone(),
+    };
     let answer = ask(&args.ask.run_dir, &question).map_err(ProgramError::Ask)?;
     Ok(print(&answer, args.ask.output))
 }
@@ -35,7 +37,10 @@ pub(crate) fn claim(args: &AskArgs) -> Result<ExitCode, ProgramError> {
 
 /// `cleanup`.
 pub(crate) fn cleanup(args: &CleanupArgs) -> Result<ExitCode, ProgramError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ProgramError::Runtime)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(ProgramError::Runtime)?;
     let done = runtime.block_on(async {
         let host = LinuxHost::new(LinuxOptions {
             run_dir: args.run_dir.clone(),
@@ -44,7 +49,9 @@ pub(crate) fn cleanup(args: &CleanupArgs) -> Result<ExitCode, ProgramError> {
         })
         .await
         .map_err(ProgramError::Host)?;
-        clean(&host, &args.state_dir, &args.run_dir).await.map_err(ProgramError::Cleanup)
+        clean(&host, &args.state_dir, &args.run_dir)
+            .await
+            .map_err(ProgramError::Cleanup)
     })?;
     for line in done {
         println!("{line}");
@@ -60,16 +67,26 @@ pub(crate) fn preflight(args: &PreflightArgs) -> Result<ExitCode, ProgramError> 
 
 fn print(answer: &Answer, output: Output) -> ExitCode {
     match output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(answer).unwrap_or_default()),
+        Output::Json => println!(
+            "{}",
+            serde_json::to_string_pretty(answer).unwrap_or_default()
+        ),
         Output::Text if answer.ok => println!("done"),
         Output::Text => {
             let reason = answer.reason.as_deref().unwrap_or("Refused");
-            println!("{reason}: {}", answer.message.as_deref().unwrap_or_default());
+            println!(
+                "{reason}: {}",
+                answer.message.as_deref().unwrap_or_default()
+            );
         }
     }
     code(answer)
 }
 
 fn code(answer: &Answer) -> ExitCode {
-    if answer.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if answer.ok {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

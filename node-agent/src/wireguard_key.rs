@@ -39,7 +39,9 @@ pub struct NodeKey {
 
 impl std::fmt::Debug for NodeKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NodeKey").field("public", &self.public).finish_non_exhaustive()
+        f.debug_struct("NodeKey")
+            .field("public", &self.public)
+            .finish_non_exhaustive()
     }
 }
 
@@ -52,18 +54,24 @@ pub fn load_or_make(folder: &Path) -> Result<NodeKey, KeyFileError> {
     let private = match files::read(&path).map_err(KeyFileError::File)? {
         Some(text) => {
             let text = String::from_utf8(text).map_err(|_| KeyFileError::Content)?;
-            let bytes = STANDARD.decode(text.trim()).map_err(|_| KeyFileError::Content)?;
+            let bytes = STANDARD
+                .decode(text.trim())
+                .map_err(|_| KeyFileError::Content)?;
             bytes.try_into().map_err(|_| KeyFileError::Content)?
         }
         None => {
             let mut bytes = [0; 32];
             getrandom::fill(&mut bytes).map_err(KeyFileError::Random)?;
-            files::write(&path, STANDARD.encode(bytes).as_bytes(), Readers::Owner).map_err(KeyFileError::File)?;
+            files::write(&path, STANDARD.encode(bytes).as_bytes(), Readers::Owner)
+                .map_err(KeyFileError::File)?;
             bytes
         }
     };
     let public = PublicKey::from(&StaticSecret::from(private));
-    Ok(NodeKey { private, public: WgKey::from_bytes(public.to_bytes()).map_err(KeyFileError::Public)? })
+    Ok(NodeKey {
+        private,
+        public: WgKey::from_bytes(public.to_bytes()).map_err(KeyFileError::Public)?,
+    })
 }
 
 #[cfg(test)]
@@ -77,7 +85,10 @@ mod tests {
         let first = load_or_make(folder.path()).unwrap();
         let second = load_or_make(folder.path()).unwrap();
         assert_eq!(first.public, second.public);
-        let mode = std::fs::metadata(folder.path().join("wireguard.key")).unwrap().permissions().mode();
+        let mode = std::fs::metadata(folder.path().join("wireguard.key"))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 }

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::words::{
-    Address, ExitName, IfName, Mark, Namespace, NodeName, PodName, Prefix, ScopeId, Serial, TableId, Uid, WgKey,
+    Address, ExitName, IfName, Mark, Namespace, NodeName, PodName, Prefix, ScopeId, Serial,
+    TableId, Uid, WgKey,
 };
 
 /// The document that tells one node what to do. An unknown field or class refuses the whole body: a node that does
@@ -431,7 +432,10 @@ impl Body {
         let mut marks = BTreeSet::new();
         let mut tables = BTreeSet::new();
         for route in &self.routes {
-            if !Mark::EXITS.contains(&route.mark) || !marks.insert(route.mark) || !tables.insert(route.table) {
+            if !Mark::EXITS.contains(&route.mark)
+                || !marks.insert(route.mark)
+                || !tables.insert(route.table)
+            {
                 return Err(Inconsistency::Route(route.exit.clone()));
             }
         }
@@ -476,7 +480,9 @@ pub enum Inconsistency {
     #[error("a pod names the scope {0}, which the body does not have")]
     UnknownScope(ScopeId),
     /// Marks or tables are used twice, the mark is no exit's, or the tunnel is missing.
-    #[error("the route of exit {0} has no tunnel, a mark that is no exit's, or a mark or table of another one")]
+    #[error(
+        "the route of exit {0} has no tunnel, a mark that is no exit's, or a mark or table of another one"
+    )]
     Route(ExitName),
     /// Two pods have one address.
     #[error("two pods have the address {0}")]

@@ -78,7 +78,12 @@ pub enum PayloadError {
 /// The bytes that are signed: `DSSEv1 SP len(type) SP type SP len(payload) SP payload` (DSSE protocol, "PAE").
 #[must_use]
 pub fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
-    let mut out = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len()).into_bytes();
+    let mut out = format!(
+        "DSSEv1 {} {payload_type} {} ",
+        payload_type.len(),
+        payload.len()
+    )
+    .into_bytes();
     out.extend_from_slice(payload);
     out
 }
@@ -99,7 +104,10 @@ impl Envelope {
     /// [`PayloadError::Base64`].
     pub fn digest(&self) -> Result<String, PayloadError> {
         let payload = self.payload_bytes()?;
-        Ok(hex(&Sha256::digest(pre_authentication_encoding(&self.payload_type, &payload))))
+        Ok(hex(&Sha256::digest(pre_authentication_encoding(
+            &self.payload_type,
+            &payload,
+        ))))
     }
 }
 
@@ -107,7 +115,11 @@ impl Envelope {
 #[must_use]
 pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|nibble| char::from(DIGITS[usize::from(nibble)])).collect()
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|nibble| char::from(DIGITS[usize::from(nibble)]))
+        .collect()
 }
 
 /// Packs JSON with gzip, header time 0, so that the same bytes always give the same bytes.
@@ -115,7 +127,9 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 /// # Errors
 /// [`PayloadError::Gzip`]; writing to memory does not fail in practice.
 pub fn pack(json: &[u8]) -> Result<Vec<u8>, PayloadError> {
-    let mut encoder = GzBuilder::new().mtime(0).write(Vec::new(), Compression::default());
+    let mut encoder = GzBuilder::new()
+        .mtime(0)
+        .write(Vec::new(), Compression::default());
     encoder.write_all(json).map_err(PayloadError::Gzip)?;
     encoder.finish().map_err(PayloadError::Gzip)
 }
@@ -126,6 +140,13 @@ pub fn pack(json: &[u8]) -> Result<Vec<u8>, PayloadError> {
 /// [`PayloadError::Gzip`] or [`PayloadError::TooLarge`].
 pub fn unpack(packed: &[u8]) -> Result<Vec<u8>, PayloadError> {
     let mut out = Vec::new();
-    GzDecoder::new(packed).take(UNPACKED_LIMIT + 1).read_to_end(&mut out).map_err(PayloadError::Gzip)?;
-    if out.len() as u64 > UNPACKED_LIMIT { Err(PayloadError::TooLarge) } else { Ok(out) }
+    GzDecoder::new(packed)
+        .take(UNPACKED_LIMIT + 1)
+        .read_to_end(&mut out)
+        .map_err(PayloadError::Gzip)?;
+    if out.len() as u64 > UNPACKED_LIMIT {
+        Err(PayloadError::TooLarge)
+    } else {
+        Ok(out)
+    }
 }

@@ -93,9 +93,15 @@ impl KeySet {
         for text in &document.keys {
             let bytes = STANDARD.decode(text).map_err(|_| KeyError::Encoding)?;
             let bytes: [u8; 32] = bytes.try_into().map_err(|_| KeyError::Encoding)?;
-            insert(&mut keys, VerifyingKey::from_bytes(&bytes).map_err(|_| KeyError::Encoding)?)?;
+            insert(
+                &mut keys,
+                VerifyingKey::from_bytes(&bytes).map_err(|_| KeyError::Encoding)?,
+            )?;
         }
-        Ok(Self { version: document.version, keys })
+        Ok(Self {
+            version: document.version,
+            keys,
+        })
     }
 
     /// The document that carries these keys, for the ledger and for signing.
@@ -103,7 +109,11 @@ impl KeySet {
     pub fn document(&self) -> KeySetDocument {
         KeySetDocument {
             version: self.version,
-            keys: self.keys.values().map(|key| STANDARD.encode(key.as_bytes())).collect(),
+            keys: self
+                .keys
+                .values()
+                .map(|key| STANDARD.encode(key.as_bytes()))
+                .collect(),
         }
     }
 

@@ -24,6 +24,6 @@ pub use envelope::Envelope;
 pub use keys::{KeyId, KeySet};
 pub use verify::{Refusal, Verified};
 pub use words::{
-    Address, ExitName, IfName, Mark, Namespace, NodeName, NodeUid, PodName, Prefix, ScopeId, Serial, TableId, Uid,
-    WgKey,
+    Address, ExitName, IfName, Mark, Namespace, NodeName, NodeUid, PodName, Prefix, ScopeId,
+    Serial, TableId, Uid, WgKey,
 };

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::body::{Body, NodeIdentity};
-use crate::envelope::{Envelope, PayloadError, PayloadType, Signature, pack, pre_authentication_encoding};
+use crate::envelope::{
+    Envelope, PayloadError, PayloadType, Signature, pack, pre_authentication_encoding,
+};
 use crate::keys::{KeyId, KeySetDocument};
 use crate::words::Serial;
 
@@ -46,7 +48,11 @@ pub enum SignError {
 ///
 /// # Errors
 /// [`SignError::NoKey`].
-pub fn sign_bytes(kind: PayloadType, payload: &[u8], keys: &[SigningKey]) -> Result<Envelope, SignError> {
+pub fn sign_bytes(
+    kind: PayloadType,
+    payload: &[u8],
+    keys: &[SigningKey],
+) -> Result<Envelope, SignError> {
     if keys.is_empty() {
         return Err(SignError::NoKey);
     }
@@ -58,7 +64,11 @@ pub fn sign_bytes(kind: PayloadType, payload: &[u8], keys: &[SigningKey]) -> Res
             sig: STANDARD.encode(key.sign(&signed).to_bytes()),
         })
         .collect();
-    Ok(Envelope { payload_type: kind.media_type().to_owned(), payload: STANDARD.encode(payload), signatures })
+    Ok(Envelope {
+        payload_type: kind.media_type().to_owned(),
+        payload: STANDARD.encode(payload),
+        signatures,
+    })
 }
 
 /// Packs and signs a body.
@@ -67,7 +77,11 @@ pub fn sign_bytes(kind: PayloadType, payload: &[u8], keys: &[SigningKey]) -> Res
 /// [`SignError`].
 pub fn sign_intent(body: &Body, keys: &[SigningKey]) -> Result<Envelope, SignError> {
     let json = serde_json::to_vec(body).map_err(SignError::Json)?;
-    sign_bytes(PayloadType::Intent, &pack(&json).map_err(SignError::Pack)?, keys)
+    sign_bytes(
+        PayloadType::Intent,
+        &pack(&json).map_err(SignError::Pack)?,
+        keys,
+    )
 }
 
 /// Signs a release.
@@ -75,7 +89,11 @@ pub fn sign_intent(body: &Body, keys: &[SigningKey]) -> Result<Envelope, SignErr
 /// # Errors
 /// [`SignError`].
 pub fn sign_release(release: &Release, keys: &[SigningKey]) -> Result<Envelope, SignError> {
-    sign_bytes(PayloadType::Release, &serde_json::to_vec(release).map_err(SignError::Json)?, keys)
+    sign_bytes(
+        PayloadType::Release,
+        &serde_json::to_vec(release).map_err(SignError::Json)?,
+        keys,
+    )
 }
 
 /// Signs a key set. The signing keys must be current ones, not only new ones.
@@ -83,5 +101,9 @@ pub fn sign_release(release: &Release, keys: &[SigningKey]) -> Result<Envelope, 
 /// # Errors
 /// [`SignError`].
 pub fn sign_key_set(document: &KeySetDocument, keys: &[SigningKey]) -> Result<Envelope, SignError> {
-    sign_bytes(PayloadType::KeySet, &serde_json::to_vec(document).map_err(SignError::Json)?, keys)
+    sign_bytes(
+        PayloadType::KeySet,
+        &serde_json::to_vec(document).map_err(SignError::Json)?,
+        keys,
+    )
 }

@@ -198,7 +198,10 @@ pub fn parse_envelope(json: &[u8]) -> Result<Envelope, Refusal> {
 ///
 /// # Errors
 /// Every [`Refusal`] but those of key sets.
-pub fn verify_intent(envelope: &Envelope, context: &Context<'_>) -> Result<Verified<Body>, Refusal> {
+pub fn verify_intent(
+    envelope: &Envelope,
+    context: &Context<'_>,
+) -> Result<Verified<Body>, Refusal> {
     let packed = verify_signature(envelope, PayloadType::Intent, context.keys)?;
     let json = unpack(&packed).map_err(|error| match error {
         PayloadError::TooLarge => Refusal::TooLarge,
@@ -222,7 +225,10 @@ pub fn verify_intent(envelope: &Envelope, context: &Context<'_>) -> Result<Verif
 ///
 /// # Errors
 /// Every [`Refusal`] but those of key sets.
-pub fn verify_release(envelope: &Envelope, context: &Context<'_>) -> Result<Verified<Release>, Refusal> {
+pub fn verify_release(
+    envelope: &Envelope,
+    context: &Context<'_>,
+) -> Result<Verified<Release>, Refusal> {
     let json = verify_signature(envelope, PayloadType::Release, context.keys)?;
     let document: Release = parse(&json)?;
     let digest = envelope.digest().map_err(Refusal::Payload)?;
@@ -245,39 +251,65 @@ pub fn verify_key_set(envelope: &Envelope, pinned: &KeySet) -> Result<Verified<K
     let json = verify_signature(envelope, PayloadType::KeySet, pinned)?;
     let document: KeySetDocument = parse(&json)?;
     if document.version <= pinned.version() {
-        return Err(Refusal::KeySetVersion { found: document.version, pinned: pinned.version() });
+        return Err(Refusal::KeySetVersion {
+            found: document.version,
+            pinned: pinned.version(),
+        });
     }
     let keys = KeySet::from_document(&document).map_err(Refusal::KeySet)?;
     if keys.is_empty() {
         return Err(Refusal::EmptyKeySet);
     }
-    Ok(Verified { document: keys, digest: envelope.digest().map_err(Refusal::Payload)? })
+    Ok(Verified {
+        document: keys,
+        digest: envelope.digest().map_err(Refusal::Payload)?,
+    })
 }
 
 fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(json).map_err(Refusal::NotUnderstood)
 }
 
-fn verify_signature(envelope: &Envelope, kind: PayloadType, keys: &KeySet) -> Result<Vec<u8>, Refusal> {
+fn verify_signature(
+    envelope: &Envelope,
+    kind: PayloadType,
+    keys: &KeySet,
+) -> Result<Vec<u8>, Refusal> {
     if envelope.payload_type != kind.media_type() {
-        return Err(Refusal::PayloadType { found: envelope.payload_type.clone(), expected: kind.media_type() });
+        return Err(Refusal::PayloadType {
+            found: envelope.payload_type.clone(),
+            expected: kind.media_type(),
+        });
     }
     let payload = envelope.payload_bytes().map_err(Refusal::Payload)?;
     let signed = pre_authentication_encoding(&envelope.payload_type, &payload);
     let mut named_a_trusted_key = Trust::None;
     for signature in &envelope.signatures {
-        let Some(key) = keys.get(&signature.keyid) else { continue };
+        let Some(key) = keys.get(&signature.keyid) else {
+            continue;
+        };
         named_a_trusted_key = Trust::Named;
-        let Ok(bytes) = STANDARD.decode(&signature.sig) else { continue };
-        let Ok(bytes) = <[u8; 64]>::try_from(bytes) else { continue };
-        if key.verify_strict(&signed, &ed25519_dalek::Signature::from_bytes(&bytes)).is_ok() {
+        let Ok(bytes) = STANDARD.decode(&signature.sig) else {
+            continue;
+        };
+        let Ok(bytes) = <[u8; 64]>::try_from(bytes) else {
+            continue;
+        };
+        if key
+            .verify_strict(&signed, &ed25519_dalek::Signature::from_bytes(&bytes))
+            .is_ok()
+        {
             return Ok(payload);
         }
     }
     Err(match named_a_trusted_key {
         Trust::Named => Refusal::BadSignature,
         Trust::None => Refusal::UnknownKey {
-            found: envelope.signatures.iter().map(|signature| signature.keyid.to_string()).collect(),
+            found: envelope
+                .signatures
+                .iter()
+                .map(|signature| signature.keyid.to_string())
+                .collect(),
         },
     })
 }
@@ -305,14 +337,23 @@ impl Stamp<'_> {
             });
         }
         if self.node.uid != context.node.uid {
-            return Err(Refusal::WrongNodeUid { found: self.node.uid.to_string(), own: context.node.uid.to_string() });
+            return Err(Refusal::WrongNodeUid {
+                found: self.node.uid.to_string(),
+                own: context.node.uid.to_string(),
+            });
         }
         if self.issued_at.duration_since(context.now) > SKEW_ALLOWANCE {
-            return Err(Refusal::FromTheFuture { issued_at: self.issued_at, now: context.now });
+            return Err(Refusal::FromTheFuture {
+                issued_at: self.issued_at,
+                now: context.now,
+            });
         }
         if let Some(last) = &context.last {
             if self.serial < last.serial {
-                return Err(Refusal::Replayed { found: self.serial, last: last.serial });
+                return Err(Refusal::Replayed {
+                    found: self.serial,
+                    last: last.serial,
+                });
             }
             if self.serial == last.serial && self.digest != last.digest {
                 return Err(Refusal::Equivocation {
@@ -323,7 +364,10 @@ impl Stamp<'_> {
             }
         }
         if self.not_after <= context.now {
-            return Err(Refusal::Expired { not_after: self.not_after, now: context.now });
+            return Err(Refusal::Expired {
+                not_after: self.not_after,
+                now: context.now,
+            });
         }
         Ok(())
     }
@@ -348,6 +392,9 @@ impl From<&Refusal> for RefusalRecord {
             message.push_str(&cause.to_string());
             source = cause.source();
         }
-        Self { reason: refusal.reason(), message }
+        Self {
+            reason: refusal.reason(),
+            message,
+        }
     }
 }

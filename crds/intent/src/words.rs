@@ -150,7 +150,9 @@ name!(
 pub type NodeUid = Uid;
 
 /// The intent's own counter. It only grows, over deletion, reinstallation and restore.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Serial(pub u64);
 
@@ -190,7 +192,11 @@ impl Mark {
 impl TryFrom<u8> for Mark {
     type Error = WordError;
     fn try_from(value: u8) -> Result<Self, WordError> {
-        if (1..=7).contains(&value) { Ok(Self(value)) } else { Err(WordError::Mark(value)) }
+        if (1..=7).contains(&value) {
+            Ok(Self(value))
+        } else {
+            Err(WordError::Mark(value))
+        }
     }
 }
 
@@ -216,7 +222,11 @@ impl TableId {
 impl TryFrom<u32> for TableId {
     type Error = WordError;
     fn try_from(value: u32) -> Result<Self, WordError> {
-        if value == 0 || (253..=255).contains(&value) { Err(WordError::Table(value)) } else { Ok(Self(value)) }
+        if value == 0 || (253..=255).contains(&value) {
+            Err(WordError::Table(value))
+        } else {
+            Ok(Self(value))
+        }
     }
 }
 
@@ -266,11 +276,16 @@ impl From<IpNet> for Prefix {
 impl FromStr for Prefix {
     type Err = WordError;
     fn from_str(value: &str) -> Result<Self, WordError> {
-        let net: IpNet = value.parse().map_err(|_| WordError::Prefix(value.to_owned()))?;
+        let net: IpNet = value
+            .parse()
+            .map_err(|_| WordError::Prefix(value.to_owned()))?;
         if net.trunc() == net {
             Ok(Self(net))
         } else {
-            Err(WordError::HostBits { given: value.to_owned(), masked: net.trunc().to_string() })
+            Err(WordError::HostBits {
+                given: value.to_owned(),
+                masked: net.trunc().to_string(),
+            })
         }
     }
 }
@@ -309,12 +324,14 @@ const LOW_ORDER: [[u8; 32]; 7] = [
         one
     },
     [
-        0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a, 0xda, 0x09,
-        0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
+        0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4,
+        0x6a, 0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49,
+        0xb8, 0x00,
     ],
     [
-        0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b, 0x04, 0x44,
-        0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57,
+        0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef,
+        0x5b, 0x04, 0x44, 0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f,
+        0x11, 0x57,
     ],
     around_p(0xec),
     around_p(0xed),
@@ -336,7 +353,11 @@ impl WgKey {
     pub fn from_bytes(bytes: [u8; 32]) -> Result<Self, WordError> {
         let mut canonical = bytes;
         canonical[31] &= 0x7f;
-        if LOW_ORDER.contains(&canonical) { Err(WordError::WgKey(STANDARD.encode(bytes))) } else { Ok(Self(bytes)) }
+        if LOW_ORDER.contains(&canonical) {
+            Err(WordError::WgKey(STANDARD.encode(bytes)))
+        } else {
+            Ok(Self(bytes))
+        }
     }
 
     /// The 32 bytes of the key.

@@ -62,7 +62,11 @@ struct Served {
 ///
 /// # Errors
 /// [`ServeError`].
-pub async fn serve(address: SocketAddr, health: Health, registry: Arc<Registry>) -> Result<(), ServeError> {
+pub async fn serve(
+    address: SocketAddr,
+    health: Health,
+    registry: Arc<Registry>,
+) -> Result<(), ServeError> {
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
@@ -71,7 +75,9 @@ pub async fn serve(address: SocketAddr, health: Health, registry: Arc<Registry>)
     let listener = tokio::net::TcpListener::bind(address)
         .await
         .map_err(|source| ServeError::Bind { address, source })?;
-    axum::serve(listener, router).await.map_err(|source| ServeError::Listen { address, source })
+    axum::serve(listener, router)
+        .await
+        .map_err(|source| ServeError::Listen { address, source })
 }
 
 async fn readyz(State(served): State<Served>) -> impl IntoResponse {

@@ -47,7 +47,8 @@ impl Bindings {
             id == &binding.container_id || other.addresses.is_disjoint(&binding.addresses)
         });
         self.departed.remove(&binding.uid);
-        self.by_container.insert(binding.container_id.clone(), binding);
+        self.by_container
+            .insert(binding.container_id.clone(), binding);
     }
 
     /// Removes a sandbox's binding and remembers that its pod went.
@@ -60,7 +61,9 @@ impl Bindings {
     /// The sandbox that has this address now.
     #[must_use]
     pub fn owner(&self, address: &Address) -> Option<&Binding> {
-        self.by_container.values().find(|binding| binding.addresses.contains(address))
+        self.by_container
+            .values()
+            .find(|binding| binding.addresses.contains(address))
     }
 
     /// Forgets departed pods that the intent no longer lists.

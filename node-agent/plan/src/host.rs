@@ -23,7 +23,11 @@ impl Family {
     /// The family of an address.
     #[must_use]
     pub const fn of(address: &Address) -> Self {
-        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+        if address.is_ipv4() {
+            Self::V4
+        } else {
+            Self::V6
+        }
     }
 
     /// The family of a prefix.
@@ -141,9 +145,16 @@ impl TryFrom<String> for MacAddress {
     fn try_from(text: String) -> Result<Self, MacError> {
         let parts: Option<Vec<u8>> = text
             .split(':')
-            .map(|part| (part.len() == 2).then(|| u8::from_str_radix(part, 16).ok()).flatten())
+            .map(|part| {
+                (part.len() == 2)
+                    .then(|| u8::from_str_radix(part, 16).ok())
+                    .flatten()
+            })
             .collect();
-        parts.and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or(MacError(text))
+        parts
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(Self)
+            .ok_or(MacError(text))
     }
 }
 

@@ -88,7 +88,11 @@ pub fn plan(desired: &Desired, observed: &Observed, planning: &Planning<'_>) -> 
     let state = FirewallState::read(&observed.firewall, &desired.ruleset, planning.learned);
     let firewall = diff::firewall::change(&state, &desired.ruleset);
     let batch = |transaction: crate::ruleset::Transaction| {
-        if transaction.is_empty() { Vec::new() } else { vec![Step::Firewall(transaction)] }
+        if transaction.is_empty() {
+            Vec::new()
+        } else {
+            vec![Step::Firewall(transaction)]
+        }
     };
     let mut locks = diff::lock::additions(desired, observed);
     locks.extend(diff::lock::removals(desired, observed));
@@ -100,9 +104,17 @@ pub fn plan(desired: &Desired, observed: &Observed, planning: &Planning<'_>) -> 
         (Stage::Guard, batch(firewall.guard)),
         (Stage::Lock, locks),
         (Stage::Link, links),
-        (Stage::Tunnel, diff::tunnel::changes(desired, observed, planning.own_key)),
+        (
+            Stage::Tunnel,
+            diff::tunnel::changes(desired, observed, planning.own_key),
+        ),
         (Stage::Route, routes),
         (Stage::Release, batch(firewall.release)),
     ];
-    Plan { stages: stages.into_iter().filter(|(_, steps)| !steps.is_empty()).collect() }
+    Plan {
+        stages: stages
+            .into_iter()
+            .filter(|(_, steps)| !steps.is_empty())
+            .collect(),
+    }
 }

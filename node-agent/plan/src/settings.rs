@@ -81,15 +81,20 @@ impl Settings {
     /// A mark under our mask.
     #[must_use]
     pub const fn masked(&self, mark: Mark) -> MaskedMark {
-        MaskedMark { value: mark.under(self.mark_mask), mask: self.mark_mask }
+        MaskedMark {
+            value: mark.under(self.mark_mask),
+            mask: self.mark_mask,
+        }
     }
 
     /// Is the interface a pod link by the setting?
     #[must_use]
     pub fn is_pod_link(&self, name: &str) -> bool {
-        self.pod_links.iter().any(|pattern| match pattern.strip_suffix('*') {
-            Some(start) => name.starts_with(start),
-            None => pattern == name,
-        })
+        self.pod_links
+            .iter()
+            .any(|pattern| match pattern.strip_suffix('*') {
+                Some(start) => name.starts_with(start),
+                None => pattern == name,
+            })
     }
 }

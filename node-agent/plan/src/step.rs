@@ -72,12 +72,14 @@ impl Step {
             Self::AddLock(policy) => Some(Self::RemoveLock(policy.clone())),
             Self::RemoveLock(policy) => Some(Self::AddLock(policy.clone())),
             Self::AddLink(link) => Some(Self::RemoveLink(link.clone())),
-            Self::AddAddress { device, address } => {
-                Some(Self::RemoveAddress { device: device.clone(), address: *address })
-            }
-            Self::RemoveAddress { device, address } => {
-                Some(Self::AddAddress { device: device.clone(), address: *address })
-            }
+            Self::AddAddress { device, address } => Some(Self::RemoveAddress {
+                device: device.clone(),
+                address: *address,
+            }),
+            Self::RemoveAddress { device, address } => Some(Self::AddAddress {
+                device: device.clone(),
+                address: *address,
+            }),
             Self::AddRoute(route) => Some(Self::RemoveRoute(route.clone())),
             Self::RemoveRoute(route) => Some(Self::AddRoute(route.clone())),
             Self::AddRule(rule) => Some(Self::RemoveRule(rule.clone())),
@@ -118,19 +120,37 @@ impl fmt::Display for Step {
             Self::Firewall(transaction) => write!(f, "firewall: {}", transaction.summary()),
             Self::CutFlows(addresses) => {
                 write!(f, "cut flows of")?;
-                addresses.iter().try_for_each(|address| write!(f, " {address}"))
+                addresses
+                    .iter()
+                    .try_for_each(|address| write!(f, " {address}"))
             }
             Self::AddLock(policy) => write!(f, "add lock {policy:?}"),
             Self::RemoveLock(policy) => write!(f, "remove lock {policy:?}"),
-            Self::AddLink(link) => write!(f, "add link {} ({:?}, mtu {})", link.name, link.backend, link.mtu),
+            Self::AddLink(link) => write!(
+                f,
+                "add link {} ({:?}, mtu {})",
+                link.name, link.backend, link.mtu
+            ),
             Self::RemoveLink(link) => write!(f, "remove link {}", link.name),
-            Self::SetDevice(setting) => write!(f, "set {} = {}", setting.key.path(&setting.device), setting.value),
+            Self::SetDevice(setting) => write!(
+                f,
+                "set {} = {}",
+                setting.key.path(&setting.device),
+                setting.value
+            ),
             Self::SetMtu(link) => write!(f, "set mtu of {} to {}", link.name, link.mtu),
             Self::SetUp(name) => write!(f, "bring up {name}"),
             Self::AddAddress { device, address } => write!(f, "add address {address} to {device}"),
-            Self::RemoveAddress { device, address } => write!(f, "remove address {address} from {device}"),
+            Self::RemoveAddress { device, address } => {
+                write!(f, "remove address {address} from {device}")
+            }
             Self::ConfigureTunnel(config) => {
-                write!(f, "configure tunnel {} with {} peers", config.interface, config.peers.len())
+                write!(
+                    f,
+                    "configure tunnel {} with {} peers",
+                    config.interface,
+                    config.peers.len()
+                )
             }
             Self::RemovePeer { device, peer } => write!(f, "remove peer {peer} from {device}"),
             Self::AddRoute(route) => write!(f, "add route {route:?}"),

@@ -27,7 +27,11 @@ mod code {
 }
 
 fn refused(code: u32, reason: &str, message: impl Into<String>) -> Response {
-    Response::Refused(Refusal { code, reason: reason.to_owned(), message: message.into() })
+    Response::Refused(Refusal {
+        code,
+        reason: reason.to_owned(),
+        message: message.into(),
+    })
 }
 
 fn later(reason: &str, message: impl Into<String>) -> Response {
@@ -48,7 +52,11 @@ impl<H: Host> Agent<H> {
         if self.is_released() || self.last.seal == Some(Seal::Sealed) {
             Response::Done
         } else {
-            refused(code::NOT_AVAILABLE, "NotSealed", "the node's guard is not in place yet")
+            refused(
+                code::NOT_AVAILABLE,
+                "NotSealed",
+                "the node's guard is not in place yet",
+            )
         }
     }
 
@@ -65,22 +73,29 @@ impl<H: Host> Agent<H> {
         if self.is_released() || self.is_listed(&uid) || !self.is_guarded(&namespace) {
             drop(answer.send(Response::Done));
         } else {
-            self.waiting.push(Waiting { uid, until: Instant::now() + PATIENCE, answer });
+            self.waiting.push(Waiting {
+                uid,
+                until: Instant::now() + PATIENCE,
+                answer,
+            });
         }
     }
 
     fn is_listed(&self, uid: &Uid) -> bool {
-        self.body().is_some_and(|body| body.pods.iter().any(|pod| &pod.uid == uid))
+        self.body()
+            .is_some_and(|body| body.pods.iter().any(|pod| &pod.uid == uid))
     }
 
     /// Without a body every namespace counts as guarded.
     fn is_guarded(&self, namespace: &Namespace) -> bool {
-        self.body().is_none_or(|body| body.guarded_namespaces.contains(namespace))
+        self.body()
+            .is_none_or(|body| body.guarded_namespaces.contains(namespace))
     }
 
     /// The request in the words of the plan, with the layer-3 device behind the pod.
     async fn binding_of(&mut self, request: &Add) -> Result<Binding, Box<Response>> {
-        let invalid = |what: &str, message: String| Box::new(later("Invalid", format!("{what}: {message}")));
+        let invalid =
+            |what: &str, message: String| Box::new(later("Invalid", format!("{what}: {message}")));
         if let Err(error) = self.bindings.work_off_departures() {
             return Err(Box::new(later("NotDurable", error.to_string())));
         }
@@ -91,7 +106,9 @@ impl<H: Host> Agent<H> {
             return Err(Box::new(later("NoHostInterface", message)));
         };
         let link = links.iter().find(|link| link.name == host_interface);
-        let pod_link = link.and_then(|link| link.master.clone()).unwrap_or_else(|| host_interface.clone());
+        let pod_link = link
+            .and_then(|link| link.master.clone())
+            .unwrap_or_else(|| host_interface.clone());
         if !self.settings.is_pod_link(&pod_link) {
             let message = format!(
                 "the pod is behind {pod_link}, which the setting --pod-links ({}) does not match: add it there",
@@ -101,14 +118,27 @@ impl<H: Host> Agent<H> {
         }
         let mac = request.mac.clone().map(TryInto::try_into).transpose();
         Ok(Binding {
-            namespace: request.namespace.parse().map_err(|e| invalid("namespace", format!("{e}")))?,
-            name: request.name.parse().map_err(|e| invalid("name", format!("{e}")))?,
-            uid: request.uid.parse().map_err(|e| invalid("uid", format!("{e}")))?,
+            namespace: request
+                .namespace
+                .parse()
+                .map_err(|e| invalid("namespace", format!("{e}")))?,
+            name: request
+                .name
+                .parse()
+                .map_err(|e| invalid("name", format!("{e}")))?,
+            uid: request
+                .uid
+                .parse()
+                .map_err(|e| invalid("uid", format!("{e}")))?,
             container_id: request.container_id.clone(),
             addresses: request.addresses.iter().copied().collect::<BTreeSet<_>>(),
-            host_interface: host_interface.parse().map_err(|e| invalid("hostInterface", format!("{e}")))?,
+            host_interface: host_interface
+                .parse()
+                .map_err(|e| invalid("hostInterface", format!("{e}")))?,
             mac: mac.map_err(|e: postern_plan::host::MacError| invalid("mac", e.to_string()))?,
-            pod_link: pod_link.parse().map_err(|e| invalid("pod link", format!("{e}")))?,
+            pod_link: pod_link
+                .parse()
+                .map_err(|e| invalid("pod link", format!("{e}")))?,
         })
     }
 
@@ -121,7 +151,10 @@ impl<H: Host> Agent<H> {
         added.map_err(|error| Box::new(later("NotDurable", error.to_string())))?;
         if let Err(error) = self.apply_bindings().await {
             // A node that can have no guard at all holds nobody: only pods that nobody guards may start there.
-            if error.nature() == Nature::Unsupported && self.body().is_some() && !self.is_guarded(&namespace) {
+            if error.nature() == Nature::Unsupported
+                && self.body().is_some()
+                && !self.is_guarded(&namespace)
+            {
                 return Ok(());
             }
             return Err(Box::new(later("NotSealed", error.to_string())));
@@ -129,7 +162,10 @@ impl<H: Host> Agent<H> {
         if self.last.seal == Some(Seal::Sealed) {
             Ok(())
         } else {
-            Err(Box::new(later("NotSealed", "the node's guard is not in place yet")))
+            Err(Box::new(later(
+                "NotSealed",
+                "the node's guard is not in place yet",
+            )))
         }
     }
 
@@ -141,7 +177,10 @@ impl<H: Host> Agent<H> {
         if let Err(error) = self.apply_bindings().await {
             // The binding is gone from the file: the next run takes it out of the kernel, and ADD of the address does
             // too before it answers.
-            tracing::warn!(error = &error as &dyn std::error::Error, "a binding could not be taken out yet");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a binding could not be taken out yet"
+            );
         }
         Response::Done
     }
@@ -151,7 +190,11 @@ impl<H: Host> Agent<H> {
         if self.bindings.get().by_container.contains_key(container) {
             Response::Done
         } else {
-            refused(code::UNKNOWN_CONTAINER, "NotBound", "the agent has no binding of this sandbox")
+            refused(
+                code::UNKNOWN_CONTAINER,
+                "NotBound",
+                "the agent has no binding of this sandbox",
+            )
         }
     }
 
@@ -161,7 +204,10 @@ impl<H: Host> Agent<H> {
             return later("NotDurable", error.to_string());
         }
         if let Err(error) = self.apply_bindings().await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "bindings could not be taken out yet");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "bindings could not be taken out yet"
+            );
         }
         Response::Done
     }

@@ -2,9 +2,9 @@
 //! now, in one batch. When the kernel refuses it, somebody else was there, and a full run follows.
 
 use postern_host::{Host, HostError, apply};
+use postern_plan::check::Seal;
 use postern_plan::diff::firewall::{FirewallState, change};
 use postern_plan::diff::flow;
-use postern_plan::check::Seal;
 use postern_plan::{Desired, Step};
 
 use super::activation::Activation;
@@ -24,7 +24,10 @@ impl<H: Host> Agent<H> {
             return self.first_blocking_failure();
         }
         let desired = Desired::from_inputs(&self.inputs());
-        let changed = change(&FirewallState::from(&self.desired.ruleset), &desired.ruleset);
+        let changed = change(
+            &FirewallState::from(&self.desired.ruleset),
+            &desired.ruleset,
+        );
         let cuts = flow::cuts(&self.desired, &desired, self.body());
         let mut steps = Vec::new();
         if !changed.guard.is_empty() {
@@ -47,7 +50,12 @@ impl<H: Host> Agent<H> {
     }
 
     fn first_blocking_failure(&self) -> Result<(), HostError> {
-        match self.last.failures.iter().find(|(stage, _, _)| stage.blocks()) {
+        match self
+            .last
+            .failures
+            .iter()
+            .find(|(stage, _, _)| stage.blocks())
+        {
             Some((_, _, error)) => Err(error.clone()),
             None => Ok(()),
         }

@@ -27,7 +27,10 @@ impl<H: Host> Agent<H> {
         let documents = match self.inbox.look() {
             Ok(documents) => documents,
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the intent folder cannot be read");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the intent folder cannot be read"
+                );
                 return Taken::Nothing;
             }
         };
@@ -66,15 +69,29 @@ impl<H: Host> Agent<H> {
         });
         if let Err(error) = recorded {
             // Not durable means not in force: after a crash the node would obey an older document again.
-            tracing::error!(error = &error as &dyn std::error::Error, "an intent could not be written to the ledger");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "an intent could not be written to the ledger"
+            );
             self.count("ledger_failures");
             return Taken::Nothing;
         }
         self.pin_keys();
         tracing::info!(%serial, digest = verified.digest(), "intent accepted");
-        let listed = verified.get().pods.iter().map(|pod| pod.uid.clone()).collect();
-        if let Err(error) = self.bindings.change(|bindings| bindings.forget_departed(&listed)) {
-            tracing::warn!(error = &error as &dyn std::error::Error, "departed pods could not be forgotten");
+        let listed = verified
+            .get()
+            .pods
+            .iter()
+            .map(|pod| pod.uid.clone())
+            .collect();
+        if let Err(error) = self
+            .bindings
+            .change(|bindings| bindings.forget_departed(&listed))
+        {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "departed pods could not be forgotten"
+            );
         }
         self.verified = Some(verified);
         self.ledger_lost = LedgerState::Kept;
@@ -86,7 +103,10 @@ impl<H: Host> Agent<H> {
         if self.ledger.entries().keys.is_none() {
             let document = self.keys.document();
             if let Err(error) = self.ledger.record(|entries| entries.keys = Some(document)) {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the keys could not be pinned");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the keys could not be pinned"
+                );
             }
         }
     }
@@ -94,11 +114,19 @@ impl<H: Host> Agent<H> {
     fn accept_keys(&mut self, keys: KeySet) {
         let document = keys.document();
         if let Err(error) = self.ledger.record(|entries| entries.keys = Some(document)) {
-            tracing::error!(error = &error as &dyn std::error::Error, "a key set could not be written to the ledger");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "a key set could not be written to the ledger"
+            );
             return;
         }
         let message = format!("key set version {}", keys.version());
-        self.audit.write(&Entry::of(self.clock.now(), "keys", "KeysRotated", &message));
+        self.audit.write(&Entry::of(
+            self.clock.now(),
+            "keys",
+            "KeysRotated",
+            &message,
+        ));
         self.keys = keys;
     }
 
@@ -106,15 +134,27 @@ impl<H: Host> Agent<H> {
     fn refuse(&mut self, document: Document, bytes: &[u8], refusal: &Refusal) {
         let now = self.clock.now();
         let record = RefusalRecord::from(refusal);
-        let digest = postern_intent::verify::parse_envelope(bytes).ok().and_then(|e| e.digest().ok());
-        tracing::warn!(document = document.file(), reason = record.reason, "{}", record.message);
+        let digest = postern_intent::verify::parse_envelope(bytes)
+            .ok()
+            .and_then(|e| e.digest().ok());
+        tracing::warn!(
+            document = document.file(),
+            reason = record.reason,
+            "{}",
+            record.message
+        );
         self.audit.write(&Entry {
             digest: digest.as_deref(),
             ..Entry::of(now, "refusal", record.reason, &record.message)
         });
         self.metrics.refused(record.reason);
         self.count("refusals");
-        self.refusals.push_back(RefusalEntry { reason: record.reason, message: record.message, digest, at: now });
+        self.refusals.push_back(RefusalEntry {
+            reason: record.reason,
+            message: record.message,
+            digest,
+            at: now,
+        });
         while self.refusals.len() > REFUSALS_KEPT {
             self.refusals.pop_front();
         }

@@ -39,7 +39,9 @@ impl<H: Host> Agent<H> {
         self.refresh_facts(&observed).await;
         self.note_drift(activation, &observed);
         let desired = Desired::from_inputs(&self.inputs());
-        if self.repair == Repair::On || activation != Activation::Timer && activation != Activation::HostChanged {
+        if self.repair == Repair::On
+            || activation != Activation::Timer && activation != Activation::HostChanged
+        {
             self.carry_out(&desired, &observed).await;
         }
         self.desired = desired;
@@ -55,8 +57,13 @@ impl<H: Host> Agent<H> {
             return reading.whole().ok();
         }
         for part in &unread {
-            tracing::error!(error = part as &dyn std::error::Error, "a part of the host cannot be read");
-            self.last.failures.push((Stage::Guard, part.to_string(), part.source.clone()));
+            tracing::error!(
+                error = part as &dyn std::error::Error,
+                "a part of the host cannot be read"
+            );
+            self.last
+                .failures
+                .push((Stage::Guard, part.to_string(), part.source.clone()));
         }
         let desired = Desired::from_inputs(&self.inputs());
         let mut blind = Observed::default();
@@ -70,7 +77,9 @@ impl<H: Host> Agent<H> {
         for step in &locks {
             let applied = apply(&self.host, std::slice::from_ref(step)).await;
             if let Some(failed) = applied.failed {
-                self.last.failures.push((Stage::Guard, failed.step.to_string(), failed.error));
+                self.last
+                    .failures
+                    .push((Stage::Guard, failed.step.to_string(), failed.error));
             }
         }
         None
@@ -78,18 +87,33 @@ impl<H: Host> Agent<H> {
 
     /// Facts that the plan depends on.
     async fn refresh_facts(&mut self, observed: &Observed) {
-        let family = |digit: &char| if *digit == '4' { Family::V4 } else { Family::V6 };
-        self.facts.uplinks =
-            observed.default_uplinks.iter().map(|(digit, name)| (family(digit), name.clone())).collect();
+        let family = |digit: &char| {
+            if *digit == '4' {
+                Family::V4
+            } else {
+                Family::V6
+            }
+        };
+        self.facts.uplinks = observed
+            .default_uplinks
+            .iter()
+            .map(|(digit, name)| (family(digit), name.clone()))
+            .collect();
         self.facts.tunnel_backend = self.host.tunnel_backend().await.ok();
     }
 
     /// What differs from what this agent left behind was changed by somebody else.
     fn note_drift(&mut self, activation: Activation, observed: &Observed) {
-        if !matches!(activation, Activation::Timer | Activation::HostChanged) || self.last.seal.is_none() {
+        if !matches!(activation, Activation::Timer | Activation::HostChanged)
+            || self.last.seal.is_none()
+        {
             return;
         }
-        let planning = Planning { before: &self.desired, learned: &self.learned, own_key: &self.key.public };
+        let planning = Planning {
+            before: &self.desired,
+            learned: &self.learned,
+            own_key: &self.key.public,
+        };
         let found = check(&self.desired, observed, &planning);
         // A tunnel that does not answer is a dead process, not somebody's hand.
         let foreign: Vec<String> = found
@@ -106,12 +130,17 @@ impl<H: Host> Agent<H> {
             tracing::warn!("changed by somebody else: {message}");
             self.count("repairs");
         }
-        self.audit.write(&Entry::of(now, "repair", "Drift", &foreign.join("; ")));
+        self.audit
+            .write(&Entry::of(now, "repair", "Drift", &foreign.join("; ")));
     }
 
     /// Stage by stage. What blocks comes first, what opens comes last, and only if what blocks stands.
     async fn carry_out(&mut self, desired: &Desired, observed: &Observed) {
-        let planning = Planning { before: &self.desired, learned: &self.learned, own_key: &self.key.public };
+        let planning = Planning {
+            before: &self.desired,
+            learned: &self.learned,
+            own_key: &self.key.public,
+        };
         let cuts = flow::cuts(&self.desired, desired, self.body());
         let mut plan = plan(desired, observed, &planning);
         if !cuts.is_empty() {
@@ -131,7 +160,9 @@ impl<H: Host> Agent<H> {
                 if let Some(failed) = applied.failed {
                     blocks_stand &= !stage.blocks();
                     self.metrics.step_failed(failed.step.kind());
-                    self.last.failures.push((stage, failed.step.to_string(), failed.error));
+                    self.last
+                        .failures
+                        .push((stage, failed.step.to_string(), failed.error));
                 }
             }
         }
@@ -150,8 +181,11 @@ impl<H: Host> Agent<H> {
                 self.last.lock = Some(Seal::NotSealed);
             }
             Some(observed) => {
-                let planning =
-                    Planning { before: &self.desired, learned: &self.learned, own_key: &self.key.public };
+                let planning = Planning {
+                    before: &self.desired,
+                    learned: &self.learned,
+                    own_key: &self.key.public,
+                };
                 let checked = check(&self.desired, &observed, &planning);
                 self.last.seal = Some(checked.seal());
                 self.last.lock = Some(checked.lock());
@@ -176,28 +210,52 @@ impl<H: Host> Agent<H> {
             _ => return,
         };
         let now = self.clock.now();
-        let stale = self.ledger.entries().highest_time.is_none_or(|seen| now.duration_since(seen).as_secs() >= 60);
+        let stale = self
+            .ledger
+            .entries()
+            .highest_time
+            .is_none_or(|seen| now.duration_since(seen).as_secs() >= 60);
         if stale || self.ledger.entries().applied_digest != digest {
             let recorded = self.ledger.record(|entries| {
                 entries.applied_digest = digest;
                 entries.highest_time = Some(now);
             });
             if let Err(error) = recorded {
-                tracing::error!(error = &error as &dyn std::error::Error, "the ledger cannot be kept");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the ledger cannot be kept"
+                );
             }
         }
     }
 
     fn again(&self) -> Again {
-        let passing = self.last.failures.iter().any(|(_, _, error)| error.nature() == Nature::Transient);
-        let unserved = self.last.checked.mismatches.iter().any(|mismatch| mismatch.stage == Stage::Tunnel);
-        if passing || unserved { Again::Soon } else { Again::Later }
+        let passing = self
+            .last
+            .failures
+            .iter()
+            .any(|(_, _, error)| error.nature() == Nature::Transient);
+        let unserved = self
+            .last
+            .checked
+            .mismatches
+            .iter()
+            .any(|mismatch| mismatch.stage == Stage::Tunnel);
+        if passing || unserved {
+            Again::Soon
+        } else {
+            Again::Later
+        }
     }
 }
 
 /// Flows are cut right after the guard and the lock stand, and before anything opens.
 fn insert_flows(plan: &mut Plan, step: Step) {
-    let at = plan.stages.iter().position(|(stage, _)| *stage > Stage::Flow).unwrap_or(plan.stages.len());
+    let at = plan
+        .stages
+        .iter()
+        .position(|(stage, _)| *stage > Stage::Flow)
+        .unwrap_or(plan.stages.len());
     plan.stages.insert(at, (Stage::Flow, vec![step]));
 }
 
@@ -206,7 +264,9 @@ fn insert_flows(plan: &mut Plan, step: Step) {
 fn groups(stage: Stage, steps: Vec<Step>) -> Vec<Vec<Step>> {
     match stage {
         Stage::Guard | Stage::Flow | Stage::Release => vec![steps],
-        Stage::Lock | Stage::Tunnel | Stage::Route => steps.into_iter().map(|step| vec![step]).collect(),
+        Stage::Lock | Stage::Tunnel | Stage::Route => {
+            steps.into_iter().map(|step| vec![step]).collect()
+        }
         Stage::Link => {
             let mut by_device: BTreeMap<String, Vec<Step>> = BTreeMap::new();
             for step in steps {

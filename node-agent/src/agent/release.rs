@@ -26,7 +26,10 @@ impl<H: Host> Agent<H> {
         };
         let digest = release.digest().to_owned();
         if let Err(error) = self.record_release(record, Some(digest)) {
-            tracing::error!(error = &error as &dyn std::error::Error, "the release could not be written to the ledger");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the release could not be written to the ledger"
+            );
         }
     }
 
@@ -44,7 +47,11 @@ impl<H: Host> Agent<H> {
         self.record_release(record, None)
     }
 
-    fn record_release(&mut self, record: ReleaseRecord, digest: Option<String>) -> Result<(), LedgerError> {
+    fn record_release(
+        &mut self,
+        record: ReleaseRecord,
+        digest: Option<String>,
+    ) -> Result<(), LedgerError> {
         let now = self.clock.now();
         let serial: Serial = record.serial;
         let line = format!("{:?}: {}", record.by, record.reason);
@@ -56,7 +63,10 @@ impl<H: Host> Agent<H> {
             entries.release = Some(record);
             entries.highest_time = Some(now);
         })?;
-        self.audit.write(&Entry { serial: Some(serial.0), ..Entry::of(now, "release", "Released", &line) });
+        self.audit.write(&Entry {
+            serial: Some(serial.0),
+            ..Entry::of(now, "release", "Released", &line)
+        });
         let ids: Vec<_> = self.scopes.keys().cloned().collect();
         for id in ids {
             self.feed(&id, Event::ReleaseAccepted, now);
@@ -70,7 +80,8 @@ impl<H: Host> Agent<H> {
     /// [`LedgerError`].
     pub fn claim(&mut self) -> Result<(), LedgerError> {
         self.ledger.record(|entries| entries.release = None)?;
-        self.audit.write(&Entry::of(self.clock.now(), "release", "Claimed", ""));
+        self.audit
+            .write(&Entry::of(self.clock.now(), "release", "Claimed", ""));
         Ok(())
     }
 
@@ -79,7 +90,9 @@ impl<H: Host> Agent<H> {
         self.last.failures.clear();
         let nothing = Desired::default();
         let reading = observe(&self.host).await;
-        let Ok(observed) = reading.whole() else { return Again::Soon };
+        let Ok(observed) = reading.whole() else {
+            return Again::Soon;
+        };
         let mut steps = diff::route::removals(&nothing, &observed);
         steps.extend(diff::link::removals(&nothing, &observed));
         steps.extend(diff::lock::removals(&nothing, &observed));
@@ -90,7 +103,9 @@ impl<H: Host> Agent<H> {
         for step in steps {
             let applied = apply(&self.host, std::slice::from_ref(&step)).await;
             if let Some(failed) = applied.failed {
-                self.last.failures.push((Stage::Release, failed.step.to_string(), failed.error));
+                self.last
+                    .failures
+                    .push((Stage::Release, failed.step.to_string(), failed.error));
             }
         }
         let now = self.clock.now();
@@ -110,6 +125,10 @@ impl<H: Host> Agent<H> {
         self.last.checked = postern_plan::check::Checked::default();
         self.answer_waiting().await;
         self.write_report();
-        if self.last.failures.is_empty() { Again::Later } else { Again::Soon }
+        if self.last.failures.is_empty() {
+            Again::Later
+        } else {
+            Again::Soon
+        }
     }
 }

@@ -62,7 +62,11 @@ pub struct Wakers<S> {
 ///
 /// # Errors
 /// [`RunError`] before the first seal only; later failures are part of the report.
-pub async fn run<H, S>(mut agent: Agent<H>, found: Found, mut wakers: Wakers<S>) -> Result<(), RunError>
+pub async fn run<H, S>(
+    mut agent: Agent<H>,
+    found: Found,
+    mut wakers: Wakers<S>,
+) -> Result<(), RunError>
 where
     H: Host,
     S: Stream<Item = ()> + Unpin,
@@ -77,7 +81,11 @@ where
     let mut timer = Instant::now() + wakers.check;
     let mut soon: Option<Instant> = None;
     loop {
-        let next = [Some(timer), soon, agent.next_patience().map(Instant::from_std)];
+        let next = [
+            Some(timer),
+            soon,
+            agent.next_patience().map(Instant::from_std),
+        ];
         let wake = next.into_iter().flatten().min().unwrap_or(timer);
         let activation = tokio::select! {
             biased;
@@ -105,7 +113,11 @@ where
             agent.write_report();
             continue;
         }
-        let activation = if taken == Taken::New { Activation::IntentChanged } else { activation };
+        let activation = if taken == Taken::New {
+            Activation::IntentChanged
+        } else {
+            activation
+        };
         agent.metrics.reconciled(&activation.to_string());
         let again = agent.reconcile(activation).await;
         soon = (again == Again::Soon).then(|| Instant::now() + RETRY);
@@ -121,9 +133,15 @@ where
 
 /// Wakes when a file of the folder is replaced.
 fn watch(folder: &Path) -> Result<impl Stream<Item = ()> + Unpin + use<>, RunError> {
-    let failed = |source| RunError::Watch { path: folder.display().to_string(), source };
+    let failed = |source| RunError::Watch {
+        path: folder.display().to_string(),
+        source,
+    };
     let inotify = Inotify::init().map_err(failed)?;
-    inotify.watches().add(folder, WatchMask::CLOSE_WRITE | WatchMask::MOVED_TO).map_err(failed)?;
+    inotify
+        .watches()
+        .add(folder, WatchMask::CLOSE_WRITE | WatchMask::MOVED_TO)
+        .map_err(failed)?;
     let stream = inotify.into_event_stream(vec![0; 4096]).map_err(failed)?;
     Ok(Box::pin(stream.map(|_| ())))
 }
@@ -138,17 +156,29 @@ impl<H: Host> Agent<H> {
             Found::Corrupt { aside } => {
                 self.ledger_lost = LedgerState::Lost;
                 let message = format!("put aside as {}", aside.display());
-                self.audit.write(&Entry::of(now, "start", "LedgerLost", &message));
+                self.audit
+                    .write(&Entry::of(now, "start", "LedgerLost", &message));
             }
         }
-        self.audit.write(&Entry::of(now, "start", "Started", env!("CARGO_PKG_VERSION")));
+        self.audit.write(&Entry::of(
+            now,
+            "start",
+            "Started",
+            env!("CARGO_PKG_VERSION"),
+        ));
         if let Err(error) = self.bindings.work_off_departures() {
-            tracing::warn!(error = &error as &dyn std::error::Error, "departed pods could not be worked off");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "departed pods could not be worked off"
+            );
         }
         if let Ok(links) = self.host.list_links().await {
             let names: Vec<String> = links.into_iter().map(|link| link.name).collect();
             if let Err(error) = self.bindings.forget_missing(&names) {
-                tracing::warn!(error = &error as &dyn std::error::Error, "old bindings could not be forgotten");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "old bindings could not be forgotten"
+                );
             }
         }
         self.reconcile(Activation::Startup).await;
@@ -161,8 +191,15 @@ impl<H: Host> Agent<H> {
     /// The last verified body is in force again. It was verified when it was taken, and is verified again: a body that
     /// has run out meanwhile still says who is whose, and gets no lease.
     fn resume(&mut self, now: Timestamp) {
-        let Some(envelope) = self.ledger.entries().envelope.clone() else { return };
-        let mut context = postern_intent::verify::Context { node: &self.node, keys: &self.keys, now, last: None };
+        let Some(envelope) = self.ledger.entries().envelope.clone() else {
+            return;
+        };
+        let mut context = postern_intent::verify::Context {
+            node: &self.node,
+            keys: &self.keys,
+            now,
+            last: None,
+        };
         let verified = match verify_intent(&envelope, &context) {
             Err(postern_intent::Refusal::Expired { not_after, .. }) => {
                 context.now = not_after - jiff::SignedDuration::from_nanos(1);
@@ -173,7 +210,10 @@ impl<H: Host> Agent<H> {
         match verified {
             Ok(verified) => self.verified = Some(verified),
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "the ledger's intent cannot be believed");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the ledger's intent cannot be believed"
+                );
                 self.ledger_lost = LedgerState::Lost;
             }
         }
@@ -187,14 +227,19 @@ impl<H: Host> Agent<H> {
                     Request::Add(add) => self.cni_add(&add, answer).await,
                     Request::Check(check) => drop(answer.send(self.cni_check(&check.container_id))),
                     Request::Del(del) => drop(answer.send(self.cni_del(&del.container_id).await)),
-                    Request::Gc(gc) => drop(answer.send(self.cni_gc(&gc.valid_container_ids).await)),
+                    Request::Gc(gc) => {
+                        drop(answer.send(self.cni_gc(&gc.valid_container_ids).await))
+                    }
                     Request::Status => drop(answer.send(self.cni_status())),
                 }
                 None
             }
             Work::Ask(Question::Status, answer) => {
                 let status = serde_json::to_value(self.status()).ok();
-                drop(answer.send(Answer { status, ..Answer::done() }));
+                drop(answer.send(Answer {
+                    status,
+                    ..Answer::done()
+                }));
                 None
             }
             Work::Ask(Question::Release { reason }, answer) => {
@@ -219,9 +264,20 @@ impl<H: Host> Agent<H> {
     /// The transaction in hand is finished by now. The ledger is written, the kernel keeps everything.
     fn stop(&mut self) {
         let now = self.clock.now();
-        if let Err(error) = self.ledger.record(|entries| entries.highest_time = Some(now)) {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the ledger cannot be kept");
+        if let Err(error) = self
+            .ledger
+            .record(|entries| entries.highest_time = Some(now))
+        {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the ledger cannot be kept"
+            );
         }
-        self.audit.write(&Entry::of(now, "stop", "Stopped", "the kernel state stays in force"));
+        self.audit.write(&Entry::of(
+            now,
+            "stop",
+            "Stopped",
+            "the kernel state stays in force",
+        ));
     }
 }

@@ -21,9 +21,15 @@ use crate::audit::Entry;
 impl<H: Host> Agent<H> {
     /// Gives, renews or ends the kernel's lease. Only a sealed node with a valid body gets one.
     pub async fn keep_lease(&mut self) {
-        let Some(verified) = &self.verified else { return };
+        let Some(verified) = &self.verified else {
+            return;
+        };
         let digest = verified.digest().to_owned();
-        let left = verified.get().not_after.duration_since(self.clock.now()).as_secs();
+        let left = verified
+            .get()
+            .not_after
+            .duration_since(self.clock.now())
+            .as_secs();
         if self.last.seal != Some(Seal::Sealed) {
             return;
         }
@@ -35,7 +41,11 @@ impl<H: Host> Agent<H> {
             self.last.lease = None;
             return;
         }
-        let given = self.last.lease.as_ref().is_some_and(|(given, _)| given == &digest);
+        let given = self
+            .last
+            .lease
+            .as_ref()
+            .is_some_and(|(given, _)| given == &digest);
         if given && standing {
             return;
         }
@@ -50,27 +60,43 @@ impl<H: Host> Agent<H> {
         match applied.failed {
             None => true,
             Some(failed) => {
-                self.last.failures.push((Stage::Release, failed.step.to_string(), failed.error));
+                self.last
+                    .failures
+                    .push((Stage::Release, failed.step.to_string(), failed.error));
                 false
             }
         }
     }
 
     fn lease_stands(&self) -> bool {
-        let table = self.last.observed.as_ref().and_then(|observed| observed.firewall.inet.as_ref());
-        table.and_then(|table| table.sets.get(LEASE)).is_some_and(|elements| elements.len() == 2)
+        let table = self
+            .last
+            .observed
+            .as_ref()
+            .and_then(|observed| observed.firewall.inet.as_ref());
+        table
+            .and_then(|table| table.sets.get(LEASE))
+            .is_some_and(|elements| elements.len() == 2)
     }
 
     /// Every scope takes the events of the last run.
     pub fn advance_scopes(&mut self, now: Timestamp) {
-        let scopes: Vec<Scope> = self.body().map(|body| body.firewall.clone()).unwrap_or_default();
+        let scopes: Vec<Scope> = self
+            .body()
+            .map(|body| body.firewall.clone())
+            .unwrap_or_default();
         let named: BTreeSet<ScopeId> = scopes.iter().map(|scope| scope.id.clone()).collect();
         for scope in &scopes {
             for event in self.events(scope, now) {
                 self.feed(&scope.id, event, now);
             }
         }
-        let gone: Vec<ScopeId> = self.scopes.keys().filter(|id| !named.contains(*id)).cloned().collect();
+        let gone: Vec<ScopeId> = self
+            .scopes
+            .keys()
+            .filter(|id| !named.contains(*id))
+            .cloned()
+            .collect();
         for id in gone {
             self.feed(&id, Event::Dropped, now);
             if self.last.seal == Some(Seal::Sealed) {
@@ -102,7 +128,13 @@ impl<H: Host> Agent<H> {
         }
         self.facts.failed_open.remove(&scope.id);
         let waits = self.scopes.get(&scope.id).is_none_or(|track| {
-            matches!(track.state.kind(), StateKind::Unclaimed | StateKind::Blocked | StateKind::FailedOpen | StateKind::Releasing)
+            matches!(
+                track.state.kind(),
+                StateKind::Unclaimed
+                    | StateKind::Blocked
+                    | StateKind::FailedOpen
+                    | StateKind::Releasing
+            )
         });
         let mut events = Vec::new();
         if waits {
@@ -110,9 +142,18 @@ impl<H: Host> Agent<H> {
         }
         events.push(Event::SealVerified);
         let by_device = self.last.checked.by_device();
-        let concerns = by_device.contains_key(&device) && device.is_some() || by_device.contains_key(&None);
-        events.push(if concerns { Event::ApplyFailed } else { Event::Applied });
-        events.push(if concerns { Event::Mismatched } else { Event::Verified });
+        let concerns =
+            by_device.contains_key(&device) && device.is_some() || by_device.contains_key(&None);
+        events.push(if concerns {
+            Event::ApplyFailed
+        } else {
+            Event::Applied
+        });
+        events.push(if concerns {
+            Event::Mismatched
+        } else {
+            Event::Verified
+        });
         if self.last.lease.is_some() {
             events.push(Event::LeaseGiven);
         }
@@ -121,7 +162,10 @@ impl<H: Host> Agent<H> {
 
     fn device(&self, scope: &Scope) -> Option<IfName> {
         match &scope.way {
-            Way::Tunnel { exit } => self.body().and_then(|body| used_interface(body, exit)).cloned(),
+            Way::Tunnel { exit } => self
+                .body()
+                .and_then(|body| used_interface(body, exit))
+                .cloned(),
             Way::LocalExit { .. } | Way::NodeUplink | Way::Blocked { .. } => None,
         }
     }
@@ -177,7 +221,12 @@ impl<H: Host> Agent<H> {
             exit_lost_since: None,
         });
         let before = track.state;
-        let after = step(before, event, self.last.seal.unwrap_or(Seal::NotSealed), now);
+        let after = step(
+            before,
+            event,
+            self.last.seal.unwrap_or(Seal::NotSealed),
+            now,
+        );
         if after == before {
             return;
         }

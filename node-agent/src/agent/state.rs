@@ -144,7 +144,8 @@ impl<H: Host> Agent<H> {
 
     /// Has the body's validity run out?
     pub fn is_expired(&self) -> bool {
-        self.body().is_some_and(|body| body.not_after <= self.clock.now())
+        self.body()
+            .is_some_and(|body| body.not_after <= self.clock.now())
     }
 
     /// One more of something.

@@ -35,12 +35,19 @@ pub enum AskError {
 /// [`AskError`].
 pub fn ask(run_dir: &Path, question: &Question) -> Result<Answer, AskError> {
     let path = run_dir.join("agent.sock");
-    let mut stream = UnixStream::connect(&path).map_err(|source| AskError::Connect { path, source })?;
-    stream.set_read_timeout(Some(Duration::from_secs(30))).map_err(AskError::Broken)?;
+    let mut stream =
+        UnixStream::connect(&path).map_err(|source| AskError::Connect { path, source })?;
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .map_err(AskError::Broken)?;
     let mut line = serde_json::to_string(question).map_err(AskError::Answer)?;
     line.push('\n');
-    stream.write_all(line.as_bytes()).map_err(AskError::Broken)?;
+    stream
+        .write_all(line.as_bytes())
+        .map_err(AskError::Broken)?;
     let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer).map_err(AskError::Broken)?;
+    BufReader::new(stream)
+        .read_line(&mut answer)
+        .map_err(AskError::Broken)?;
     serde_json::from_str(&answer).map_err(AskError::Answer)
 }

@@ -38,12 +38,22 @@ impl Answer {
     /// It was done.
     #[must_use]
     pub const fn done() -> Self {
-        Self { ok: true, reason: None, message: None, status: None }
+        Self {
+            ok: true,
+            reason: None,
+            message: None,
+            status: None,
+        }
     }
 
     /// It was not done.
     #[must_use]
     pub fn refused(reason: &str, message: impl Into<String>) -> Self {
-        Self { ok: false, reason: Some(reason.to_owned()), message: Some(message.into()), status: None }
+        Self {
+            ok: false,
+            reason: Some(reason.to_owned()),
+            message: Some(message.into()),
+            status: None,
+        }
     }
 }

@@ -57,11 +57,17 @@ pub enum Work {
 pub fn bind(path: &Path) -> Result<UnixListener, SocketError> {
     match std::fs::remove_file(path) {
         Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            return Err(SocketError::Stale { path: path.to_owned(), source });
+            return Err(SocketError::Stale {
+                path: path.to_owned(),
+                source,
+            });
         }
         _ => {}
     }
-    let failed = |source| SocketError::Bind { path: path.to_owned(), source };
+    let failed = |source| SocketError::Bind {
+        path: path.to_owned(),
+        source,
+    };
     let listener = UnixListener::bind(path).map_err(failed)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(failed)?;
     Ok(listener)
@@ -101,7 +107,10 @@ async fn converse(stream: UnixStream, work: mpsc::Sender<Work>) -> std::io::Resu
 async fn respond(line: &str, root: bool, work: &mpsc::Sender<Work>) -> String {
     if let Ok(request) = serde_json::from_str::<cni::Request>(line) {
         if !root {
-            return text(&Answer::refused("NotPermitted", "the plugin must run as root"));
+            return text(&Answer::refused(
+                "NotPermitted",
+                "the plugin must run as root",
+            ));
         }
         let (send, receive) = oneshot::channel();
         if work.send(Work::Cni(request, send)).await.is_err() {
@@ -117,7 +126,10 @@ async fn respond(line: &str, root: bool, work: &mpsc::Sender<Work>) -> String {
         Err(error) => return text(&Answer::refused("NotUnderstood", error.to_string())),
     };
     if !root && !matches!(question, Question::Status) {
-        return text(&Answer::refused("NotPermitted", "only root may change what is in force"));
+        return text(&Answer::refused(
+            "NotPermitted",
+            "only root may change what is in force",
+        ));
     }
     let (send, receive) = oneshot::channel();
     let sent = work.send(Work::Ask(question, send)).await.is_ok();
@@ -128,6 +140,7 @@ async fn respond(line: &str, root: bool, work: &mpsc::Sender<Work>) -> String {
 }
 
 fn text<T: serde::Serialize>(value: &T) -> String {
-    serde_json::to_string(value)
-        .unwrap_or_else(|_| r#"{"ok":false,"reason":"Internal","message":"the answer cannot be written"}"#.to_owned())
+    serde_json::to_string(value).unwrap_or_else(|_| {
+        r#"{"ok":false,"reason":"Internal","message":"the answer cannot be written"}"#.to_owned()
+    })
 }

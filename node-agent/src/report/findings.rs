@@ -28,22 +28,39 @@ impl<H: Host> Agent<H> {
     fn accepted(&self) -> Finding {
         let kind = ConditionType::Accepted;
         if self.is_released() {
-            return Finding::yes(kind, Reason::Released, "the node is released; no intent up to that serial is applied");
+            return Finding::yes(
+                kind,
+                Reason::Released,
+                "the node is released; no intent up to that serial is applied",
+            );
         }
         if let Some(refusal) = self.refusals.back()
-            && self.verified.as_ref().is_none_or(|verified| refusal.at > verified.get().issued_at)
+            && self
+                .verified
+                .as_ref()
+                .is_none_or(|verified| refusal.at > verified.get().issued_at)
         {
             let reason = Reason::parse(refusal.reason).unwrap_or(Reason::Invalid);
-            return Finding::no(kind, reason, format!("the last document was refused: {}", refusal.message));
+            return Finding::no(
+                kind,
+                reason,
+                format!("the last document was refused: {}", refusal.message),
+            );
         }
         if self.ledger_lost == LedgerState::Lost {
             return Finding::no(kind, Reason::LedgerLost, Reason::LedgerLost.sentence());
         }
         match self.body() {
-            Some(body) if self.is_expired() => {
-                Finding::no(kind, Reason::Expired, format!("the intent ran out at {}", body.not_after))
-            }
-            Some(body) => Finding::yes(kind, Reason::Accepted, format!("serial {} is in force", body.serial)),
+            Some(body) if self.is_expired() => Finding::no(
+                kind,
+                Reason::Expired,
+                format!("the intent ran out at {}", body.not_after),
+            ),
+            Some(body) => Finding::yes(
+                kind,
+                Reason::Accepted,
+                format!("serial {} is in force", body.serial),
+            ),
             None => Finding::unknown(kind, Reason::NoIntent, Reason::NoIntent.sentence()),
         }
     }
@@ -55,26 +72,45 @@ impl<H: Host> Agent<H> {
                 Stage::Tunnel | Stage::Link => Reason::NoTunnel,
                 _ => Reason::TransactionFailed,
             };
-            return Finding::no(kind, reason, format!("{}: {step}: {}", stage.word(), chain(error)));
+            return Finding::no(
+                kind,
+                reason,
+                format!("{}: {step}: {}", stage.word(), chain(error)),
+            );
         }
         match self.last.seal {
             Some(Seal::Sealed) if self.last.checked.mismatches.is_empty() => {
                 Finding::yes(kind, Reason::Programmed, Reason::Programmed.sentence())
             }
-            None if self.is_released() => Finding::yes(kind, Reason::Released, Reason::Released.sentence()),
-            _ => Finding::no(kind, Reason::Converging, "the kernel does not carry everything yet"),
+            None if self.is_released() => {
+                Finding::yes(kind, Reason::Released, Reason::Released.sentence())
+            }
+            _ => Finding::no(
+                kind,
+                Reason::Converging,
+                "the kernel does not carry everything yet",
+            ),
         }
     }
 
     fn agrees(&self) -> Finding {
         let kind = ConditionType::Verified;
         match self.last.checked.mismatches.first() {
-            None if self.last.failures.is_empty() => Finding::yes(kind, Reason::Verified, Reason::Verified.sentence()),
-            None => Finding::no(kind, Reason::Mismatch, "a part of the host could not be read or changed"),
+            None if self.last.failures.is_empty() => {
+                Finding::yes(kind, Reason::Verified, Reason::Verified.sentence())
+            }
+            None => Finding::no(
+                kind,
+                Reason::Mismatch,
+                "a part of the host could not be read or changed",
+            ),
             Some(first) => Finding::no(
                 kind,
                 Reason::Mismatch,
-                format!("{first} (and {} more)", self.last.checked.mismatches.len() - 1),
+                format!(
+                    "{first} (and {} more)",
+                    self.last.checked.mismatches.len() - 1
+                ),
             ),
         }
     }
@@ -84,9 +120,15 @@ impl<H: Host> Agent<H> {
         if self.is_released() {
             return Finding::no(kind, Reason::Released, Reason::Released.sentence());
         }
-        let guard = self.last.failures.iter().find(|(stage, _, _)| *stage == Stage::Guard);
+        let guard = self
+            .last
+            .failures
+            .iter()
+            .find(|(stage, _, _)| *stage == Stage::Guard);
         match (self.last.seal, guard) {
-            (Some(Seal::Sealed), None) => Finding::yes(kind, Reason::Sealed, Reason::Sealed.sentence()),
+            (Some(Seal::Sealed), None) => {
+                Finding::yes(kind, Reason::Sealed, Reason::Sealed.sentence())
+            }
             (_, Some((_, step, error))) => {
                 Finding::no(kind, Reason::NoGuard, format!("{step}: {}", chain(error)))
             }
@@ -108,14 +150,26 @@ impl<H: Host> Agent<H> {
     fn second_lock(&self) -> Finding {
         let kind = ConditionType::SecondLock;
         if self.settings.second_lock == SecondLock::Off {
-            return Finding::no(kind, Reason::NoSecondLock, "the setting --second-lock is off");
+            return Finding::no(
+                kind,
+                Reason::NoSecondLock,
+                "the setting --second-lock is off",
+            );
         }
         match self.last.lock {
             Some(Seal::Sealed) if !self.desired.locks.is_empty() => {
                 Finding::yes(kind, Reason::Locked, Reason::Locked.sentence())
             }
-            Some(Seal::Sealed) => Finding::no(kind, Reason::RangesUnknown, "this node's pod ranges are not known"),
-            _ => Finding::no(kind, Reason::NoSecondLock, "the XFRM policies are not in place"),
+            Some(Seal::Sealed) => Finding::no(
+                kind,
+                Reason::RangesUnknown,
+                "this node's pod ranges are not known",
+            ),
+            _ => Finding::no(
+                kind,
+                Reason::NoSecondLock,
+                "the XFRM policies are not in place",
+            ),
         }
     }
 }

@@ -51,7 +51,12 @@ pub fn check(desired: &Desired, observed: &Observed, planning: &Planning<'_>) ->
     let mismatches = plan
         .stages
         .iter()
-        .flat_map(|(stage, steps)| steps.iter().map(|step| Mismatch { stage: *stage, step: step.clone() }))
+        .flat_map(|(stage, steps)| {
+            steps.iter().map(|step| Mismatch {
+                stage: *stage,
+                step: step.clone(),
+            })
+        })
         .collect();
     Checked { mismatches, plan }
 }
@@ -60,7 +65,11 @@ impl Checked {
     /// The guard holds when no mismatch stands in the firewall's tightening half.
     #[must_use]
     pub fn seal(&self) -> Seal {
-        if self.mismatches.iter().any(|mismatch| mismatch.stage == Stage::Guard) {
+        if self
+            .mismatches
+            .iter()
+            .any(|mismatch| mismatch.stage == Stage::Guard)
+        {
             Seal::NotSealed
         } else {
             Seal::Sealed
@@ -70,7 +79,11 @@ impl Checked {
     /// The second lock holds.
     #[must_use]
     pub fn lock(&self) -> Seal {
-        if self.mismatches.iter().any(|mismatch| mismatch.stage == Stage::Lock) {
+        if self
+            .mismatches
+            .iter()
+            .any(|mismatch| mismatch.stage == Stage::Lock)
+        {
             Seal::NotSealed
         } else {
             Seal::Sealed
@@ -82,7 +95,9 @@ impl Checked {
     pub fn by_device(&self) -> BTreeMap<Option<IfName>, Vec<&Mismatch>> {
         let mut out: BTreeMap<Option<IfName>, Vec<&Mismatch>> = BTreeMap::new();
         for mismatch in &self.mismatches {
-            out.entry(device(&mismatch.step)).or_default().push(mismatch);
+            out.entry(device(&mismatch.step))
+                .or_default()
+                .push(mismatch);
         }
         out
     }
@@ -91,12 +106,14 @@ impl Checked {
 fn device(step: &Step) -> Option<IfName> {
     use crate::host::RouteKind;
     match step {
-        Step::AddLink(link) | Step::RemoveLink(link) | Step::SetMtu(link) => Some(link.name.clone()),
+        Step::AddLink(link) | Step::RemoveLink(link) | Step::SetMtu(link) => {
+            Some(link.name.clone())
+        }
         Step::SetDevice(setting) => Some(setting.device.clone()),
         Step::SetUp(name) => Some(name.clone()),
-        Step::AddAddress { device, .. } | Step::RemoveAddress { device, .. } | Step::RemovePeer { device, .. } => {
-            Some(device.clone())
-        }
+        Step::AddAddress { device, .. }
+        | Step::RemoveAddress { device, .. }
+        | Step::RemovePeer { device, .. } => Some(device.clone()),
         Step::ConfigureTunnel(config) => Some(config.interface.clone()),
         Step::AddRoute(route) | Step::RemoveRoute(route) => match &route.kind {
             RouteKind::Device(name) => Some(name.clone()),

@@ -39,10 +39,15 @@ pub type Classes = BTreeMap<Address, Classified>;
 /// Classifies every address of bindings and intent. O(pods · log pods).
 #[must_use]
 pub fn classify(inputs: &Inputs<'_>) -> Classes {
-    let Some(body) = inputs.body else { return Classes::new() };
+    let Some(body) = inputs.body else {
+        return Classes::new();
+    };
     let by_uid: BTreeMap<&Uid, &Pod> = body.pods.iter().map(|pod| (&pod.uid, pod)).collect();
-    let by_name: BTreeMap<(&Namespace, &PodName), &Pod> =
-        body.pods.iter().map(|pod| ((&pod.namespace, &pod.name), pod)).collect();
+    let by_name: BTreeMap<(&Namespace, &PodName), &Pod> = body
+        .pods
+        .iter()
+        .map(|pod| ((&pod.namespace, &pod.name), pod))
+        .collect();
     let mut classes = Classes::new();
     let mut bound = BTreeSet::new();
     for binding in inputs.bindings.by_container.values() {
@@ -55,8 +60,16 @@ pub fn classify(inputs: &Inputs<'_>) -> Classes {
     }
     // Pods that started before the plugin was installed, or on a node without it: the intent's word for their
     // addresses, but never against a binding, and never for a pod whose DEL was seen.
-    for pod in body.pods.iter().filter(|pod| !inputs.bindings.departed.contains(&pod.uid)) {
-        for address in pod.addresses.iter().filter(|address| !bound.contains(*address)) {
+    for pod in body
+        .pods
+        .iter()
+        .filter(|pod| !inputs.bindings.departed.contains(&pod.uid))
+    {
+        for address in pod
+            .addresses
+            .iter()
+            .filter(|address| !bound.contains(*address))
+        {
             classes.insert(
                 *address,
                 Classified {

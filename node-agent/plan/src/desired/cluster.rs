@@ -41,9 +41,18 @@ impl ClusterView {
         let unknown = Cluster::default();
         let cluster = body.map_or(&unknown, |body| &body.cluster);
         let or = |theirs: &[Prefix], own: &[Prefix]| {
-            aggregate(if theirs.is_empty() { own.to_vec() } else { theirs.to_vec() })
+            aggregate(if theirs.is_empty() {
+                own.to_vec()
+            } else {
+                theirs.to_vec()
+            })
         };
-        let addresses: Vec<Prefix> = cluster.node_addresses.iter().copied().map(Prefix::host).collect();
+        let addresses: Vec<Prefix> = cluster
+            .node_addresses
+            .iter()
+            .copied()
+            .map(Prefix::host)
+            .collect();
         let nodes = or(&addresses, &settings.node_ranges);
         let inbound: BTreeSet<Address> = if cluster.inbound_addresses.is_empty() {
             settings.own_addresses.clone()
@@ -73,7 +82,10 @@ impl ClusterView {
     /// Pod ranges and node addresses of a family: inside, whatever the port.
     #[must_use]
     pub fn inside(&self, family: Family) -> Vec<Prefix> {
-        of_family(&aggregate([self.pods.clone(), self.nodes.clone()].concat()), family)
+        of_family(
+            &aggregate([self.pods.clone(), self.nodes.clone()].concat()),
+            family,
+        )
     }
 
     /// What no exit offers, API server endpoints apart.
@@ -95,11 +107,18 @@ impl ClusterView {
 
 /// The prefixes of one family.
 pub(super) fn of_family(prefixes: &[Prefix], family: Family) -> Vec<Prefix> {
-    prefixes.iter().copied().filter(|prefix| Family::of_prefix(prefix) == family).collect()
+    prefixes
+        .iter()
+        .copied()
+        .filter(|prefix| Family::of_prefix(prefix) == family)
+        .collect()
 }
 
 /// Disjoint prefixes: an interval set refuses overlapping ones (`Error: conflicting intervals specified`).
 pub(super) fn aggregate(prefixes: Vec<Prefix>) -> Vec<Prefix> {
     let nets: Vec<ipnet::IpNet> = prefixes.iter().map(Prefix::net).collect();
-    ipnet::IpNet::aggregate(&nets).into_iter().map(Prefix::from).collect()
+    ipnet::IpNet::aggregate(&nets)
+        .into_iter()
+        .map(Prefix::from)
+        .collect()
 }

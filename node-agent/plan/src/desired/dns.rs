@@ -56,13 +56,23 @@ pub fn is_redirected(standing: &Standing) -> bool {
 }
 
 pub(super) fn plan(inputs: &Inputs<'_>, cluster: &ClusterView, classes: &Classes) -> DnsPlan {
-    let Some(body) = inputs.body else { return DnsPlan::default() };
+    let Some(body) = inputs.body else {
+        return DnsPlan::default();
+    };
     let mut ranges: BTreeSet<postern_intent::Prefix> = BTreeSet::new();
-    for list in [&cluster.pods, &cluster.services, &cluster.nodes, &cluster.tunnels] {
+    for list in [
+        &cluster.pods,
+        &cluster.services,
+        &cluster.nodes,
+        &cluster.tunnels,
+    ] {
         ranges.extend(list.iter().copied());
     }
-    let by_scope: BTreeMap<&ScopeId, DnsEntry> =
-        body.firewall.iter().map(|scope| (&scope.id, entry(inputs, body, scope))).collect();
+    let by_scope: BTreeMap<&ScopeId, DnsEntry> = body
+        .firewall
+        .iter()
+        .map(|scope| (&scope.id, entry(inputs, body, scope)))
+        .collect();
     let entries = classes
         .iter()
         .filter_map(|(address, classified)| match &classified.standing {
@@ -80,7 +90,12 @@ pub(super) fn plan(inputs: &Inputs<'_>, cluster: &ClusterView, classes: &Classes
 }
 
 fn blocked() -> DnsEntry {
-    DnsEntry { scope: None, mode: DnsMode::Block, upstreams: Vec::new(), exit: None }
+    DnsEntry {
+        scope: None,
+        mode: DnsMode::Block,
+        upstreams: Vec::new(),
+        exit: None,
+    }
 }
 
 fn entry(inputs: &Inputs<'_>, body: &Body, scope: &Scope) -> DnsEntry {
@@ -88,7 +103,9 @@ fn entry(inputs: &Inputs<'_>, body: &Body, scope: &Scope) -> DnsEntry {
     DnsEntry {
         scope: Some(scope.id.clone()),
         mode: section.map_or(DnsMode::Block, |section| section.mode),
-        upstreams: section.map(|section| section.upstreams.clone()).unwrap_or_default(),
+        upstreams: section
+            .map(|section| section.upstreams.clone())
+            .unwrap_or_default(),
         exit: way(inputs, body, scope),
     }
 }
@@ -100,15 +117,31 @@ fn way(inputs: &Inputs<'_>, body: &Body, scope: &Scope) -> Option<DnsExit> {
             let device = used_interface(body, exit)?.clone();
             let sources = Family::BOTH
                 .into_iter()
-                .filter_map(|family| tunnel_address(body, &device, family).map(|address| (family, address)))
+                .filter_map(|family| {
+                    tunnel_address(body, &device, family).map(|address| (family, address))
+                })
                 .collect();
-            Some(DnsExit { exit: exit.clone(), mark: inputs.settings.masked(route.mark).value, device, sources })
+            Some(DnsExit {
+                exit: exit.clone(),
+                mark: inputs.settings.masked(route.mark).value,
+                device,
+                sources,
+            })
         }
         Way::LocalExit { exit } => {
             let served = body.nat.iter().find(|served| &served.exit == exit)?;
             let device = inputs.facts.uplink(served.uplink.as_ref())?;
-            let sources = served.egress.iter().map(|address| (Family::of(address), *address)).collect();
-            Some(DnsExit { exit: exit.clone(), mark: 0, device, sources })
+            let sources = served
+                .egress
+                .iter()
+                .map(|address| (Family::of(address), *address))
+                .collect();
+            Some(DnsExit {
+                exit: exit.clone(),
+                mark: 0,
+                device,
+                sources,
+            })
         }
         Way::NodeUplink | Way::Blocked { .. } => None,
     }

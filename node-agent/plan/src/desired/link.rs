@@ -23,11 +23,21 @@ const OFF: u8 = 0;
 
 pub(super) fn tunnels(inputs: &Inputs<'_>, backend: TunnelBackend) -> TunnelParts {
     let mut parts = TunnelParts::default();
-    let Some(body) = inputs.body else { return parts };
-    let filter = if inputs.facts.uplinks.is_empty() { OFF } else { LOOSE };
+    let Some(body) = inputs.body else {
+        return parts;
+    };
+    let filter = if inputs.facts.uplinks.is_empty() {
+        OFF
+    } else {
+        LOOSE
+    };
     for tunnel in &body.tunnels {
         let name = &tunnel.interface;
-        parts.links.insert(TunnelLink { name: name.clone(), mtu: u32::from(tunnel.mtu), backend });
+        parts.links.insert(TunnelLink {
+            name: name.clone(),
+            mtu: u32::from(tunnel.mtu),
+            backend,
+        });
         for (key, value) in [
             (DeviceKey::ReversePathFilter, filter),
             (DeviceKey::Forwarding4, 1),
@@ -38,9 +48,18 @@ pub(super) fn tunnels(inputs: &Inputs<'_>, backend: TunnelBackend) -> TunnelPart
             (DeviceKey::IgnoreRoutesWithLinkdown4, 1),
             (DeviceKey::IgnoreRoutesWithLinkdown6, 1),
         ] {
-            parts.devices.insert(DeviceSetting { device: name.clone(), key, value });
+            parts.devices.insert(DeviceSetting {
+                device: name.clone(),
+                key,
+                value,
+            });
         }
-        parts.addresses.extend(tunnel.addresses.iter().map(|address| (name.clone(), *address)));
+        parts.addresses.extend(
+            tunnel
+                .addresses
+                .iter()
+                .map(|address| (name.clone(), *address)),
+        );
     }
     parts
 }

@@ -12,7 +12,9 @@ use postern_intent::{Mark, Prefix};
 
 use super::{ClusterView, Inputs};
 use crate::host::{Family, LockAction, LockPolicy};
-use crate::settings::{LOCK_BLOCK_PRIORITY, LOCK_INSIDE_PRIORITY, LOCK_MARK_PRIORITY, SecondLock, Settings};
+use crate::settings::{
+    LOCK_BLOCK_PRIORITY, LOCK_INSIDE_PRIORITY, LOCK_MARK_PRIORITY, SecondLock, Settings,
+};
 
 pub(super) fn policies(inputs: &Inputs<'_>, cluster: &ClusterView) -> BTreeSet<LockPolicy> {
     let mut policies = BTreeSet::new();
@@ -22,7 +24,11 @@ pub(super) fn policies(inputs: &Inputs<'_>, cluster: &ClusterView) -> BTreeSet<L
     for source in &cluster.local {
         let family = Family::of_prefix(source);
         policies.insert(block(*source));
-        for pods in cluster.pods.iter().filter(|pods| Family::of_prefix(pods) == family) {
+        for pods in cluster
+            .pods
+            .iter()
+            .filter(|pods| Family::of_prefix(pods) == family)
+        {
             policies.insert(LockPolicy {
                 destination: *pods,
                 priority: LOCK_INSIDE_PRIORITY,
@@ -34,9 +40,11 @@ pub(super) fn policies(inputs: &Inputs<'_>, cluster: &ClusterView) -> BTreeSet<L
             policies.insert(marked(inputs.settings, *source, mark));
         }
     }
-    let serves = inputs
-        .body
-        .is_some_and(|body| body.tunnels.iter().any(|tunnel| tunnel.role == TunnelRole::Served));
+    let serves = inputs.body.is_some_and(|body| {
+        body.tunnels
+            .iter()
+            .any(|tunnel| tunnel.role == TunnelRole::Served)
+    });
     if serves {
         for source in &cluster.tunnels {
             policies.insert(block(*source));

@@ -61,7 +61,10 @@ impl Facts {
     /// The uplink of a served exit: as the body says, else the default route's interface.
     #[must_use]
     pub fn uplink(&self, named: Option<&IfName>) -> Option<IfName> {
-        named.or_else(|| self.uplinks.get(&Family::V4)).or_else(|| self.uplinks.get(&Family::V6)).cloned()
+        named
+            .or_else(|| self.uplinks.get(&Family::V4))
+            .or_else(|| self.uplinks.get(&Family::V6))
+            .cloned()
     }
 }
 
@@ -118,12 +121,22 @@ impl Desired {
 /// The device and mark of an exit that this node uses.
 #[must_use]
 pub fn used_interface<'a>(body: &'a Body, exit: &ExitName) -> Option<&'a IfName> {
-    body.routes.iter().find(|route| &route.exit == exit).map(|route| &route.interface)
+    body.routes
+        .iter()
+        .find(|route| &route.exit == exit)
+        .map(|route| &route.interface)
 }
 
 /// The tunnel addresses of a device, one a family.
 #[must_use]
 pub fn tunnel_address(body: &Body, interface: &IfName, family: Family) -> Option<Address> {
-    let tunnel = body.tunnels.iter().find(|tunnel| &tunnel.interface == interface)?;
-    tunnel.addresses.iter().map(IpNet::addr).find(|address| Family::of(address) == family)
+    let tunnel = body
+        .tunnels
+        .iter()
+        .find(|tunnel| &tunnel.interface == interface)?;
+    tunnel
+        .addresses
+        .iter()
+        .map(IpNet::addr)
+        .find(|address| Family::of(address) == family)
 }

@@ -21,7 +21,11 @@ pub(super) fn routes(inputs: &Inputs<'_>) -> BTreeSet<Route> {
             };
             if inputs.facts.tunnel_backend.is_some() {
                 let kind = RouteKind::Device(exit.interface.clone());
-                routes.insert(Route { metric: TUNNEL_METRIC, kind, ..base.clone() });
+                routes.insert(Route {
+                    metric: TUNNEL_METRIC,
+                    kind,
+                    ..base.clone()
+                });
             }
             routes.insert(base);
         }
@@ -30,14 +34,20 @@ pub(super) fn routes(inputs: &Inputs<'_>) -> BTreeSet<Route> {
 }
 
 pub(super) fn rules(inputs: &Inputs<'_>) -> BTreeSet<RoutingRule> {
-    let Some(body) = inputs.body else { return BTreeSet::new() };
+    let Some(body) = inputs.body else {
+        return BTreeSet::new();
+    };
     let mut rules = BTreeSet::new();
     for exit in &body.routes {
         let mark = inputs.settings.masked(exit.mark);
         for family in Family::BOTH {
             rules.insert(RoutingRule {
                 priority: MARK_RULE_PRIORITY,
-                selector: RuleSelector::Mark { family, value: mark.value, mask: mark.mask },
+                selector: RuleSelector::Mark {
+                    family,
+                    value: mark.value,
+                    mask: mark.mask,
+                },
                 table: exit.table.number(),
             });
         }
@@ -50,11 +60,14 @@ fn from_rules<'a>(
     body: &'a Body,
     exit: &'a postern_intent::body::ExitRoute,
 ) -> impl Iterator<Item = RoutingRule> + 'a {
-    body.tunnels.iter().filter(|tunnel| tunnel.interface == exit.interface).flat_map(|tunnel| {
-        tunnel.addresses.iter().map(|address| RoutingRule {
-            priority: FROM_RULE_PRIORITY,
-            selector: RuleSelector::From(address.addr()),
-            table: exit.table.number(),
+    body.tunnels
+        .iter()
+        .filter(|tunnel| tunnel.interface == exit.interface)
+        .flat_map(|tunnel| {
+            tunnel.addresses.iter().map(|address| RoutingRule {
+                priority: FROM_RULE_PRIORITY,
+                selector: RuleSelector::From(address.addr()),
+                table: exit.table.number(),
+            })
         })
-    })
 }

@@ -8,7 +8,9 @@ use super::Inputs;
 use crate::host::{TunnelConfig, TunnelPeer};
 
 pub(super) fn configs(inputs: &Inputs<'_>) -> BTreeMap<IfName, TunnelConfig> {
-    let (Some(body), Some(_)) = (inputs.body, inputs.facts.tunnel_backend) else { return BTreeMap::new() };
+    let (Some(body), Some(_)) = (inputs.body, inputs.facts.tunnel_backend) else {
+        return BTreeMap::new();
+    };
     body.tunnels
         .iter()
         .map(|tunnel| {

@@ -30,14 +30,35 @@ struct ChainState {
 impl From<&Table> for TableState {
     fn from(table: &Table) -> Self {
         let chains = table.chains.iter().map(|(name, chain)| {
-            let rules = chain.rules.iter().map(crate::ruleset::Rule::identity).collect();
-            (name.clone(), ChainState { base: chain.base, rules })
+            let rules = chain
+                .rules
+                .iter()
+                .map(crate::ruleset::Rule::identity)
+                .collect();
+            (
+                name.clone(),
+                ChainState {
+                    base: chain.base,
+                    rules,
+                },
+            )
         });
         let sets = table.sets.iter().map(|(name, set)| {
-            (name.clone(), if set.is_compared() { set.elements.clone() } else { BTreeSet::new() })
+            (
+                name.clone(),
+                if set.is_compared() {
+                    set.elements.clone()
+                } else {
+                    BTreeSet::new()
+                },
+            )
         });
         Self {
-            counters: table.counters.iter().map(|counter| counter.0.to_owned()).collect(),
+            counters: table
+                .counters
+                .iter()
+                .map(|counter| counter.0.to_owned())
+                .collect(),
             chains: chains.collect(),
             sets: sets.collect(),
         }
@@ -53,17 +74,36 @@ impl TableState {
             let rules = chain.rules.iter().map(|rule| match &rule.comment {
                 None => "foreign".to_owned(),
                 Some(id) => match learned.get(&format!("{name}/{id}")) {
-                    Some(expressions) if expressions != &rule.expressions => format!("changed {id}"),
+                    Some(expressions) if expressions != &rule.expressions => {
+                        format!("changed {id}")
+                    }
                     _ => id.clone(),
                 },
             });
-            (name.clone(), ChainState { base: chain.base, rules: rules.collect() })
+            (
+                name.clone(),
+                ChainState {
+                    base: chain.base,
+                    rules: rules.collect(),
+                },
+            )
         });
         let sets = table.sets.iter().map(|(name, elements)| {
             let compared = desired.sets.get(name).is_none_or(Set::is_compared);
-            (name.clone(), if compared { elements.clone() } else { BTreeSet::new() })
+            (
+                name.clone(),
+                if compared {
+                    elements.clone()
+                } else {
+                    BTreeSet::new()
+                },
+            )
         });
-        Self { counters: table.counters.keys().cloned().collect(), chains: chains.collect(), sets: sets.collect() }
+        Self {
+            counters: table.counters.keys().cloned().collect(),
+            chains: chains.collect(),
+            sets: sets.collect(),
+        }
     }
 }
 
@@ -75,7 +115,9 @@ pub fn learn(observed: &ObservedFirewall) -> Learned {
     chains
         .flat_map(|(name, chain)| {
             chain.rules.iter().filter_map(move |rule| {
-                rule.comment.as_ref().map(|id| (format!("{name}/{id}"), rule.expressions.clone()))
+                rule.comment
+                    .as_ref()
+                    .map(|id| (format!("{name}/{id}"), rule.expressions.clone()))
             })
         })
         .collect()
@@ -93,15 +135,23 @@ impl FirewallState {
     #[must_use]
     pub fn read(observed: &ObservedFirewall, desired: &Ruleset, learned: &Learned) -> Self {
         let state = |table: &Option<ObservedTable>, desired: &Table| {
-            table.as_ref().map(|table| TableState::read(table, desired, learned))
+            table
+                .as_ref()
+                .map(|table| TableState::read(table, desired, learned))
         };
-        Self { inet: state(&observed.inet, &desired.inet), bridge: state(&observed.bridge, &desired.bridge) }
+        Self {
+            inet: state(&observed.inet, &desired.inet),
+            bridge: state(&observed.bridge, &desired.bridge),
+        }
     }
 }
 
 impl From<&Ruleset> for FirewallState {
     fn from(ruleset: &Ruleset) -> Self {
-        Self { inet: Some((&ruleset.inet).into()), bridge: Some((&ruleset.bridge).into()) }
+        Self {
+            inet: Some((&ruleset.inet).into()),
+            bridge: Some((&ruleset.bridge).into()),
+        }
     }
 }
 
@@ -119,9 +169,15 @@ pub struct Change {
 pub fn change(current: &FirewallState, desired: &Ruleset) -> Change {
     let pairs = [
         (TableFamily::Inet, current.inet.as_ref(), &desired.inet),
-        (TableFamily::Bridge, current.bridge.as_ref(), &desired.bridge),
+        (
+            TableFamily::Bridge,
+            current.bridge.as_ref(),
+            &desired.bridge,
+        ),
     ];
-    let whole = pairs.iter().any(|(_, current, desired)| current.is_none_or(|c| !same_skeleton(c, desired)));
+    let whole = pairs
+        .iter()
+        .any(|(_, current, desired)| current.is_none_or(|c| !same_skeleton(c, desired)));
     if whole {
         let held = without_releases(desired);
         let guard = Transaction::replace(&held);
@@ -129,12 +185,20 @@ pub fn change(current: &FirewallState, desired: &Ruleset) -> Change {
         return Change { guard, release };
     }
     let held = without_releases_but(current, desired);
-    Change { guard: edit_all(current, &held), release: edit_all(&(&held).into(), desired) }
+    Change {
+        guard: edit_all(current, &held),
+        release: edit_all(&(&held).into(), desired),
+    }
 }
 
 /// Only whole batches can move a base chain; everything else can be edited.
 fn same_skeleton(current: &TableState, desired: &Table) -> bool {
-    desired.chains.iter().all(|(name, chain)| current.chains.get(name).is_none_or(|there| there.base == chain.base))
+    desired.chains.iter().all(|(name, chain)| {
+        current
+            .chains
+            .get(name)
+            .is_none_or(|there| there.base == chain.base)
+    })
 }
 
 fn edit_all(current: &FirewallState, desired: &Ruleset) -> Transaction {
@@ -164,7 +228,8 @@ fn without_releases_but(current: &FirewallState, desired: &Ruleset) -> Ruleset {
     let mut held = desired.clone();
     for (name, set) in &mut held.inet.sets {
         let there = current.inet.as_ref().and_then(|table| table.sets.get(name));
-        set.elements.retain(|element| !releases(element) || there.is_some_and(|set| set.contains(element)));
+        set.elements
+            .retain(|element| !releases(element) || there.is_some_and(|set| set.contains(element)));
     }
     held
 }
@@ -178,13 +243,25 @@ fn edit(family: TableFamily, current: &TableState, desired: &Table) -> Transacti
     }
     let mut lines = Lines::new(family);
     let mut counts = Counts::default();
-    for counter in desired.counters.iter().filter(|counter| !current.counters.contains(counter.0)) {
+    for counter in desired
+        .counters
+        .iter()
+        .filter(|counter| !current.counters.contains(counter.0))
+    {
         lines.counter("add", *counter);
     }
-    for (name, set) in desired.sets.iter().filter(|(name, _)| !current.sets.contains_key(*name)) {
+    for (name, set) in desired
+        .sets
+        .iter()
+        .filter(|(name, _)| !current.sets.contains_key(*name))
+    {
         lines.set(name, set);
     }
-    for (name, chain) in desired.chains.iter().filter(|(name, _)| !current.chains.contains_key(*name)) {
+    for (name, chain) in desired
+        .chains
+        .iter()
+        .filter(|(name, _)| !current.chains.contains_key(*name))
+    {
         lines.chain(name, chain.base);
     }
     for (name, chain) in &desired.chains {
@@ -213,11 +290,21 @@ struct Counts {
 
 impl std::fmt::Display for Counts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} chains, +{} -{} elements", self.chains, self.added, self.deleted)
+        write!(
+            f,
+            "{} chains, +{} -{} elements",
+            self.chains, self.added, self.deleted
+        )
     }
 }
 
-fn edit_set(lines: &mut Lines, counts: &mut Counts, name: &str, set: &Set, there: Option<&BTreeSet<Element>>) {
+fn edit_set(
+    lines: &mut Lines,
+    counts: &mut Counts,
+    name: &str,
+    set: &Set,
+    there: Option<&BTreeSet<Element>>,
+) {
     if !set.is_compared() {
         return;
     }
@@ -237,13 +324,20 @@ fn edit_set(lines: &mut Lines, counts: &mut Counts, name: &str, set: &Set, there
         lines.elements("add", name, set.elements.iter());
         return;
     }
-    let keys: Vec<Element> = gone.iter().map(|element| Element::key(element.key.clone())).collect();
+    let keys: Vec<Element> = gone
+        .iter()
+        .map(|element| Element::key(element.key.clone()))
+        .collect();
     lines.elements("delete", name, keys.iter());
     lines.elements("add", name, new.into_iter());
 }
 
 fn remove_gone(lines: &mut Lines, counts: &mut Counts, current: &TableState, desired: &Table) {
-    let chains: Vec<&String> = current.chains.keys().filter(|name| !desired.chains.contains_key(*name)).collect();
+    let chains: Vec<&String> = current
+        .chains
+        .keys()
+        .filter(|name| !desired.chains.contains_key(*name))
+        .collect();
     for name in &chains {
         counts.chains += 1;
         lines.chain_verb("flush", name);
@@ -251,12 +345,20 @@ fn remove_gone(lines: &mut Lines, counts: &mut Counts, current: &TableState, des
     for name in &chains {
         lines.chain_verb("delete", name);
     }
-    for name in current.sets.keys().filter(|name| !desired.sets.contains_key(*name)) {
+    for name in current
+        .sets
+        .keys()
+        .filter(|name| !desired.sets.contains_key(*name))
+    {
         // nft takes `delete set` for maps too.
         lines.delete_set(name, "set");
     }
     let known: BTreeSet<&str> = desired.counters.iter().map(|counter| counter.0).collect();
-    for name in current.counters.iter().filter(|name| !known.contains(name.as_str())) {
+    for name in current
+        .counters
+        .iter()
+        .filter(|name| !known.contains(name.as_str()))
+    {
         lines.delete_counter(name);
     }
 }

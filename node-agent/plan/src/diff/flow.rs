@@ -19,7 +19,9 @@ pub fn cuts(before: &Desired, after: &Desired, body: Option<&Body>) -> BTreeSet<
             cut.insert(*address);
         }
     }
-    let changed = |chain: &String| before.ruleset.inet.chains.get(chain) != after.ruleset.inet.chains.get(chain);
+    let changed = |chain: &String| {
+        before.ruleset.inet.chains.get(chain) != after.ruleset.inet.chains.get(chain)
+    };
     let keeps = |scope: &postern_intent::ScopeId| {
         body.and_then(|body| body.firewall.iter().find(|s| &s.id == scope))
             .is_some_and(|scope| scope.established_flows == EstablishedFlows::Keep)

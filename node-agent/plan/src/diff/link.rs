@@ -32,12 +32,22 @@ pub fn removals(desired: &Desired, observed: &Observed) -> Vec<Step> {
         .iter()
         .filter(|link| is_ours(&link.name))
         .filter(|link| {
-            !desired.links.iter().any(|wanted| wanted.name.as_str() == link.name && kind(wanted.backend) == link.kind)
+            !desired.links.iter().any(|wanted| {
+                wanted.name.as_str() == link.name && kind(wanted.backend) == link.kind
+            })
         })
         .filter_map(|link| {
             let name: IfName = link.name.parse().ok()?;
-            let backend = if link.kind == "wireguard" { TunnelBackend::Kernel } else { TunnelBackend::Userspace };
-            Some(Step::RemoveLink(TunnelLink { name, mtu: link.mtu, backend }))
+            let backend = if link.kind == "wireguard" {
+                TunnelBackend::Kernel
+            } else {
+                TunnelBackend::Userspace
+            };
+            Some(Step::RemoveLink(TunnelLink {
+                name,
+                mtu: link.mtu,
+                backend,
+            }))
         })
         .collect()
 }
@@ -53,8 +63,12 @@ pub fn additions(desired: &Desired, observed: &Observed) -> Vec<Step> {
             Some(link) if link.mtu != wanted.mtu => steps.push(Step::SetMtu(wanted.clone())),
             Some(_) => {}
         }
-        let settings = desired.devices.iter().filter(|setting| setting.device == wanted.name);
-        let missing = settings.filter(|setting| there.is_none() || !observed.devices.contains(*setting));
+        let settings = desired
+            .devices
+            .iter()
+            .filter(|setting| setting.device == wanted.name);
+        let missing =
+            settings.filter(|setting| there.is_none() || !observed.devices.contains(*setting));
         steps.extend(missing.cloned().map(Step::SetDevice));
         if there.is_none_or(|link| link.state == AdminState::Down) {
             steps.push(Step::SetUp(wanted.name.clone()));
@@ -65,18 +79,37 @@ pub fn additions(desired: &Desired, observed: &Observed) -> Vec<Step> {
 }
 
 fn find<'a>(observed: &'a Observed, wanted: &TunnelLink) -> Option<&'a ObservedLink> {
-    observed.links.iter().find(|link| link.name == wanted.name.as_str() && link.kind == kind(wanted.backend))
+    observed
+        .links
+        .iter()
+        .find(|link| link.name == wanted.name.as_str() && link.kind == kind(wanted.backend))
 }
 
 fn addresses(desired: &Desired, wanted: &TunnelLink, there: Option<&ObservedLink>) -> Vec<Step> {
-    let want: BTreeSet<IpNet> =
-        desired.addresses.iter().filter(|(device, _)| device == &wanted.name).map(|(_, address)| *address).collect();
+    let want: BTreeSet<IpNet> = desired
+        .addresses
+        .iter()
+        .filter(|(device, _)| device == &wanted.name)
+        .map(|(_, address)| *address)
+        .collect();
     let have: BTreeSet<IpNet> = there
-        .map(|link| link.addresses.iter().copied().filter(|address| !is_link_local(address)).collect())
+        .map(|link| {
+            link.addresses
+                .iter()
+                .copied()
+                .filter(|address| !is_link_local(address))
+                .collect()
+        })
         .unwrap_or_default();
     let device = || wanted.name.clone();
-    let gone = have.difference(&want).map(|address| Step::RemoveAddress { device: device(), address: *address });
-    let new = want.difference(&have).map(|address| Step::AddAddress { device: device(), address: *address });
+    let gone = have.difference(&want).map(|address| Step::RemoveAddress {
+        device: device(),
+        address: *address,
+    });
+    let new = want.difference(&have).map(|address| Step::AddAddress {
+        device: device(),
+        address: *address,
+    });
     gone.chain(new).collect()
 }
 

@@ -11,11 +11,23 @@ use crate::step::Step;
 /// before it refuses.
 #[must_use]
 pub fn additions(desired: &Desired, observed: &Observed) -> Vec<Step> {
-    let mut routes: Vec<_> = desired.routes.difference(&observed.routes).cloned().collect();
+    let mut routes: Vec<_> = desired
+        .routes
+        .difference(&observed.routes)
+        .cloned()
+        .collect();
     routes.sort_by_key(|route| std::cmp::Reverse(route.metric));
     let have: BTreeSet<&RoutingRule> = observed.rules.iter().collect();
-    let rules = desired.rules.iter().filter(|rule| !have.contains(rule)).cloned();
-    routes.into_iter().map(Step::AddRoute).chain(rules.map(Step::AddRule)).collect()
+    let rules = desired
+        .rules
+        .iter()
+        .filter(|rule| !have.contains(rule))
+        .cloned();
+    routes
+        .into_iter()
+        .map(Step::AddRoute)
+        .chain(rules.map(Step::AddRule))
+        .collect()
 }
 
 /// What goes: rules first, so that no rule leads to an emptied table. The kernel keeps a rule twice when it was added
@@ -23,8 +35,15 @@ pub fn additions(desired: &Desired, observed: &Observed) -> Vec<Step> {
 #[must_use]
 pub fn removals(desired: &Desired, observed: &Observed) -> Vec<Step> {
     let mut seen = BTreeSet::new();
-    let rules = observed.rules.iter().filter(|rule| !desired.rules.contains(rule) || !seen.insert(*rule));
+    let rules = observed
+        .rules
+        .iter()
+        .filter(|rule| !desired.rules.contains(rule) || !seen.insert(*rule));
     let rules: Vec<Step> = rules.cloned().map(Step::RemoveRule).collect();
-    let routes = observed.routes.difference(&desired.routes).cloned().map(Step::RemoveRoute);
+    let routes = observed
+        .routes
+        .difference(&desired.routes)
+        .cloned()
+        .map(Step::RemoveRoute);
     rules.into_iter().chain(routes).collect()
 }

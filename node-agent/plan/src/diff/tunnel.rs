@@ -14,7 +14,10 @@ pub fn changes(desired: &Desired, observed: &Observed, own_key: &WgKey) -> Vec<S
         .tunnels
         .values()
         .filter(|config| {
-            observed.tunnels.get(&config.interface).is_none_or(|tunnel| !fits(config, tunnel, own_key))
+            observed
+                .tunnels
+                .get(&config.interface)
+                .is_none_or(|tunnel| !fits(config, tunnel, own_key))
         })
         .cloned()
         .map(Step::ConfigureTunnel)
@@ -25,14 +28,21 @@ pub fn changes(desired: &Desired, observed: &Observed, own_key: &WgKey) -> Vec<S
 /// anything; a client's port is the kernel's choice.
 fn fits(config: &TunnelConfig, observed: &ObservedTunnel, own_key: &WgKey) -> bool {
     let same_peers = config.peers.len() == observed.peers.len()
-        && config.peers.iter().zip(&observed.peers).all(|(want, have)| {
-            want.public_key == have.peer.public_key
-                && want.allowed_ips == have.peer.allowed_ips
-                && want.keepalive_seconds.unwrap_or(0) == have.peer.keepalive_seconds.unwrap_or(0)
-                && (want.endpoint.is_none() || want.endpoint == have.peer.endpoint)
-        });
+        && config
+            .peers
+            .iter()
+            .zip(&observed.peers)
+            .all(|(want, have)| {
+                want.public_key == have.peer.public_key
+                    && want.allowed_ips == have.peer.allowed_ips
+                    && want.keepalive_seconds.unwrap_or(0)
+                        == have.peer.keepalive_seconds.unwrap_or(0)
+                    && (want.endpoint.is_none() || want.endpoint == have.peer.endpoint)
+            });
     same_peers
         && observed.public_key.as_ref() == Some(own_key)
         && observed.fwmark == config.fwmark
-        && config.listen_port.is_none_or(|port| port == observed.listen_port)
+        && config
+            .listen_port
+            .is_none_or(|port| port == observed.listen_port)
 }

@@ -43,7 +43,10 @@ pub enum Event {
 
 /// An event without what it carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "each is described at the event of the same name")]
+#[expect(
+    missing_docs,
+    reason = "each is described at the event of the same name"
+)]
 pub enum EventKind {
     Claimed,
     ClaimedBlocked,

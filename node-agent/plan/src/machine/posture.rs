@@ -24,8 +24,14 @@ impl Posture {
     pub const fn of(state: StateKind) -> Self {
         match state {
             StateKind::Unclaimed | StateKind::FailedOpen => Self::Open,
-            StateKind::Enforcing | StateKind::Degraded | StateKind::Opening | StateKind::Verifying => Self::TunnelOnly,
-            StateKind::Sealing | StateKind::Converging | StateKind::Blocked | StateKind::Releasing => Self::Sealed,
+            StateKind::Enforcing
+            | StateKind::Degraded
+            | StateKind::Opening
+            | StateKind::Verifying => Self::TunnelOnly,
+            StateKind::Sealing
+            | StateKind::Converging
+            | StateKind::Blocked
+            | StateKind::Releasing => Self::Sealed,
         }
     }
 }

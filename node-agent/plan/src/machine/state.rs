@@ -59,7 +59,10 @@ pub enum Cause {
 
 /// A state without what it carries: what the table is keyed by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "each is described at the state of the same name")]
+#[expect(
+    missing_docs,
+    reason = "each is described at the state of the same name"
+)]
 pub enum StateKind {
     Unclaimed,
     Sealing,
@@ -96,7 +99,11 @@ impl StateKind {
             Self::Converging => Some(SignedDuration::from_secs(15)),
             Self::Verifying | Self::Opening => Some(SignedDuration::from_secs(5)),
             Self::Releasing => Some(SignedDuration::from_secs(30)),
-            Self::Unclaimed | Self::Enforcing | Self::Degraded | Self::Blocked | Self::FailedOpen => None,
+            Self::Unclaimed
+            | Self::Enforcing
+            | Self::Degraded
+            | Self::Blocked
+            | Self::FailedOpen => None,
         }
     }
 

@@ -20,11 +20,32 @@ pub struct Row {
 use EventKind as E;
 use StateKind as S;
 
-const CLAIMED: &[S] =
-    &[S::Sealing, S::Converging, S::Verifying, S::Opening, S::Enforcing, S::Degraded, S::Blocked, S::FailedOpen];
-const SEALED: &[S] =
-    &[S::Converging, S::Verifying, S::Opening, S::Enforcing, S::Degraded, S::Blocked, S::FailedOpen];
-const WORKING: &[S] = &[S::Converging, S::Verifying, S::Opening, S::Enforcing, S::Degraded];
+const CLAIMED: &[S] = &[
+    S::Sealing,
+    S::Converging,
+    S::Verifying,
+    S::Opening,
+    S::Enforcing,
+    S::Degraded,
+    S::Blocked,
+    S::FailedOpen,
+];
+const SEALED: &[S] = &[
+    S::Converging,
+    S::Verifying,
+    S::Opening,
+    S::Enforcing,
+    S::Degraded,
+    S::Blocked,
+    S::FailedOpen,
+];
+const WORKING: &[S] = &[
+    S::Converging,
+    S::Verifying,
+    S::Opening,
+    S::Enforcing,
+    S::Degraded,
+];
 
 const fn row(from: &'static [S], on: E, to: S) -> Row {
     Row { from, on, to }
@@ -40,11 +61,19 @@ pub const TABLE: [Row; 21] = [
     row(CLAIMED, E::SealFailed, S::Blocked),
     row(&[S::Converging], E::Applied, S::Verifying),
     row(&[S::Converging], E::ApplyFailed, S::Blocked),
-    row(&[S::Verifying, S::Opening, S::Enforcing], E::ApplyFailed, S::Degraded),
+    row(
+        &[S::Verifying, S::Opening, S::Enforcing],
+        E::ApplyFailed,
+        S::Degraded,
+    ),
     row(&[S::Verifying], E::Verified, S::Opening),
     row(&[S::Opening], E::LeaseGiven, S::Enforcing),
     row(&[S::Degraded], E::Verified, S::Enforcing),
-    row(&[S::Verifying, S::Opening, S::Enforcing], E::Mismatched, S::Degraded),
+    row(
+        &[S::Verifying, S::Opening, S::Enforcing],
+        E::Mismatched,
+        S::Degraded,
+    ),
     row(WORKING, E::ExitLost, S::Blocked),
     row(CLAIMED, E::NoTunnel, S::Blocked),
     row(&[S::Blocked], E::OpenTimeElapsed, S::FailedOpen),
@@ -58,7 +87,9 @@ pub const TABLE: [Row; 21] = [
 /// The state after an event. `seal` says whether the guard was read back, for a block.
 #[must_use]
 pub fn step(state: State, event: Event, seal: Seal, now: Timestamp) -> State {
-    let row = TABLE.iter().find(|row| row.on == event.kind() && row.from.contains(&state.kind()));
+    let row = TABLE
+        .iter()
+        .find(|row| row.on == event.kind() && row.from.contains(&state.kind()));
     let Some(row) = row else { return state };
     match row.to {
         S::Unclaimed => State::Unclaimed,
@@ -69,8 +100,15 @@ pub fn step(state: State, event: Event, seal: Seal, now: Timestamp) -> State {
         S::Enforcing => State::Enforcing,
         S::Degraded => State::Degraded,
         S::Blocked => {
-            let seal = if event.kind() == E::SealFailed { Seal::NotSealed } else { seal };
-            State::Blocked { cause: event.cause(), seal }
+            let seal = if event.kind() == E::SealFailed {
+                Seal::NotSealed
+            } else {
+                seal
+            };
+            State::Blocked {
+                cause: event.cause(),
+                seal,
+            }
         }
         S::FailedOpen => State::FailedOpen { since: now },
         S::Releasing => State::Releasing,

@@ -104,13 +104,19 @@ impl Element {
     /// An element of a set.
     #[must_use]
     pub fn key(key: impl Into<Vec<Atom>>) -> Self {
-        Self { key: key.into(), data: None }
+        Self {
+            key: key.into(),
+            data: None,
+        }
     }
 
     /// An element of a map.
     #[must_use]
     pub fn entry(key: impl Into<Vec<Atom>>, data: Data) -> Self {
-        Self { key: key.into(), data: Some(data) }
+        Self {
+            key: key.into(),
+            data: Some(data),
+        }
     }
 }
 

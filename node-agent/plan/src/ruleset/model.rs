@@ -150,19 +150,30 @@ impl Set {
     /// An empty set.
     #[must_use]
     pub fn of(key: impl Into<Vec<KeyType>>) -> Self {
-        Self { key: key.into(), value: None, flag: None, elements: BTreeSet::new() }
+        Self {
+            key: key.into(),
+            value: None,
+            flag: None,
+            elements: BTreeSet::new(),
+        }
     }
 
     /// An empty set of intervals.
     #[must_use]
     pub fn intervals(key: KeyType) -> Self {
-        Self { flag: Some(SetFlag::Interval), ..Self::of([key]) }
+        Self {
+            flag: Some(SetFlag::Interval),
+            ..Self::of([key])
+        }
     }
 
     /// An empty map.
     #[must_use]
     pub fn map(key: impl Into<Vec<KeyType>>, value: ValueType) -> Self {
-        Self { value: Some(value), ..Self::of(key) }
+        Self {
+            value: Some(value),
+            ..Self::of(key)
+        }
     }
 
     /// The set with these elements.

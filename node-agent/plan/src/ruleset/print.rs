@@ -4,7 +4,9 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
-use super::model::{Base, BaseKind, Hook, KeyType, Ruleset, Set, SetFlag, TABLE, Table, TableFamily, ValueType};
+use super::model::{
+    Base, BaseKind, Hook, KeyType, Ruleset, Set, SetFlag, TABLE, Table, TableFamily, ValueType,
+};
 use super::rule::{Counter, Field, Match, Operand, Rule, Target};
 use crate::host::Family;
 
@@ -79,7 +81,11 @@ impl fmt::Display for Target {
             Self::RejectReset => f.write_str("reject with tcp reset"),
             Self::RejectProhibited => f.write_str("reject with icmpx admin-prohibited"),
             Self::SaddrMap(family, map) => write!(f, "{} saddr vmap @{map}", ip(*family)),
-            Self::SetMark(mark) => write!(f, "meta mark set meta mark & {:#010x} | {:#x}", !mark.mask, mark.value),
+            Self::SetMark(mark) => write!(
+                f,
+                "meta mark set meta mark & {:#010x} | {:#x}",
+                !mark.mask, mark.value
+            ),
             Self::ClearMark(mask) => write!(f, "meta mark set meta mark & {:#010x}", !mask),
             Self::Masquerade => f.write_str("masquerade"),
             Self::Snat(address) => write!(f, "snat {} to {address}", ip(Family::of(address))),
@@ -109,7 +115,10 @@ impl Rule {
     #[must_use]
     pub fn identity(&self) -> String {
         let digest = Sha256::digest(self.to_string().as_bytes());
-        digest[..6].iter().map(|byte| format!("{byte:02x}")).collect()
+        digest[..6]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 }
 
@@ -126,7 +135,10 @@ impl Base {
             Hook::Output => "output",
             Hook::Postrouting => "postrouting",
         };
-        format!("type {kind} hook {hook} priority {}; policy accept;", self.priority)
+        format!(
+            "type {kind} hook {hook} priority {}; policy accept;",
+            self.priority
+        )
     }
 }
 
@@ -135,8 +147,16 @@ impl Set {
     #[must_use]
     pub fn declaration(&self) -> String {
         let raw = self.key.contains(&KeyType::NeighbourTarget);
-        let parts: Vec<&str> = self.key.iter().map(|part| if raw { part.expression() } else { part.word() }).collect();
-        let mut out = format!("{} {}", if raw { "typeof" } else { "type" }, parts.join(" . "));
+        let parts: Vec<&str> = self
+            .key
+            .iter()
+            .map(|part| if raw { part.expression() } else { part.word() })
+            .collect();
+        let mut out = format!(
+            "{} {}",
+            if raw { "typeof" } else { "type" },
+            parts.join(" . ")
+        );
         if let Some(value) = self.value {
             out.push_str(match value {
                 ValueType::Verdict => " : verdict",
@@ -189,7 +209,10 @@ pub(crate) struct Lines {
 
 impl Lines {
     pub(crate) fn new(family: TableFamily) -> Self {
-        Self { prefix: format!("{} {TABLE}", family.word()), out: String::new() }
+        Self {
+            prefix: format!("{} {TABLE}", family.word()),
+            out: String::new(),
+        }
     }
 
     pub(crate) fn finish(self) -> String {
@@ -198,7 +221,8 @@ impl Lines {
 
     fn line(&mut self, verb: &str, noun: &str, rest: &str) {
         let space = if rest.is_empty() { "" } else { " " };
-        self.out.push_str(&format!("{verb} {noun} {}{space}{rest}\n", self.prefix));
+        self.out
+            .push_str(&format!("{verb} {noun} {}{space}{rest}\n", self.prefix));
     }
 
     pub(crate) fn table(&mut self, verb: &str) {
@@ -210,7 +234,11 @@ impl Lines {
     }
 
     pub(crate) fn set(&mut self, name: &str, set: &Set) {
-        self.line("add", set.noun(), &format!("{name} {{ {} }}", set.declaration()));
+        self.line(
+            "add",
+            set.noun(),
+            &format!("{name} {{ {} }}", set.declaration()),
+        );
     }
 
     pub(crate) fn delete_set(&mut self, name: &str, noun: &str) {
@@ -237,7 +265,11 @@ impl Lines {
     }
 
     pub(crate) fn rule(&mut self, chain: &str, rule: &Rule) {
-        self.line("add", "rule", &format!("{chain} {rule} comment \"{}\"", rule.identity()));
+        self.line(
+            "add",
+            "rule",
+            &format!("{chain} {rule} comment \"{}\"", rule.identity()),
+        );
     }
 
     /// One element a line: nft echoes the whole line of an error.
@@ -246,7 +278,12 @@ impl Lines {
     }
 
     /// Many elements in few lines, for whole tables.
-    pub(crate) fn elements<'a>(&mut self, verb: &str, set: &str, elements: impl Iterator<Item = &'a super::Element>) {
+    pub(crate) fn elements<'a>(
+        &mut self,
+        verb: &str,
+        set: &str,
+        elements: impl Iterator<Item = &'a super::Element>,
+    ) {
         let all: Vec<String> = elements.map(ToString::to_string).collect();
         for some in all.chunks(64) {
             self.element(verb, set, &some.join(", "));

@@ -143,7 +143,11 @@ impl Rule {
     /// A rule without matches.
     #[must_use]
     pub const fn to(target: Target) -> Self {
-        Self { matches: Vec::new(), counter: None, target }
+        Self {
+            matches: Vec::new(),
+            counter: None,
+            target,
+        }
     }
 
     /// With one more match.
@@ -177,25 +181,37 @@ impl Field {
     /// The field is in the named set.
     #[must_use]
     pub fn within(self, set: impl Into<String>) -> Match {
-        Match { fields: vec![self], operand: Operand::In(set.into()) }
+        Match {
+            fields: vec![self],
+            operand: Operand::In(set.into()),
+        }
     }
 
     /// The field is not in the named set.
     #[must_use]
     pub fn outside(self, set: impl Into<String>) -> Match {
-        Match { fields: vec![self], operand: Operand::NotIn(set.into()) }
+        Match {
+            fields: vec![self],
+            operand: Operand::NotIn(set.into()),
+        }
     }
 
     /// The field is this literal.
     #[must_use]
     pub fn is(self, literal: impl fmt::Display) -> Match {
-        Match { fields: vec![self], operand: Operand::Is(literal.to_string()) }
+        Match {
+            fields: vec![self],
+            operand: Operand::Is(literal.to_string()),
+        }
     }
 
     /// The field is not this literal.
     #[must_use]
     pub fn is_not(self, literal: impl fmt::Display) -> Match {
-        Match { fields: vec![self], operand: Operand::Not(literal.to_string()) }
+        Match {
+            fields: vec![self],
+            operand: Operand::Not(literal.to_string()),
+        }
     }
 
     /// An interface field is this name, or begins so where it ends in `*`.
@@ -220,19 +236,28 @@ impl Field {
 /// A concatenation of fields is in a named set.
 #[must_use]
 pub fn together(fields: impl Into<Vec<Field>>, set: impl Into<String>) -> Match {
-    Match { fields: fields.into(), operand: Operand::In(set.into()) }
+    Match {
+        fields: fields.into(),
+        operand: Operand::In(set.into()),
+    }
 }
 
 /// A concatenation of fields is not in a named set.
 #[must_use]
 pub fn apart(fields: impl Into<Vec<Field>>, set: impl Into<String>) -> Match {
-    Match { fields: fields.into(), operand: Operand::NotIn(set.into()) }
+    Match {
+        fields: fields.into(),
+        operand: Operand::NotIn(set.into()),
+    }
 }
 
 /// `tcp flags syn / syn,rst`.
 #[must_use]
 pub fn tcp_syn() -> Match {
-    Match { fields: vec![Field::TcpSyn], operand: Operand::Alone }
+    Match {
+        fields: vec![Field::TcpSyn],
+        operand: Operand::Alone,
+    }
 }
 
 /// An anonymous set of anything that prints.

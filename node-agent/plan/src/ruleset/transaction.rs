@@ -1,8 +1,8 @@
 //! One atomic change of the firewall.
 
+use super::Element;
 use super::model::{Ruleset, TableFamily};
 use super::print::Lines;
-use super::Element;
 
 /// Lines of nft's language that the kernel takes whole or not at all.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -25,7 +25,10 @@ impl Transaction {
             lines.whole(ruleset.table(family));
             text.push_str(&lines.finish());
         }
-        Self { text, summary: "replace both tables".to_owned() }
+        Self {
+            text,
+            summary: "replace both tables".to_owned(),
+        }
     }
 
     /// Both tables removed; for the end of a release only.
@@ -38,13 +41,19 @@ impl Transaction {
             lines.table("delete");
             text.push_str(&lines.finish());
         }
-        Self { text, summary: "remove both tables".to_owned() }
+        Self {
+            text,
+            summary: "remove both tables".to_owned(),
+        }
     }
 
     /// Lines that somebody else composed.
     #[must_use]
     pub fn of(text: String, summary: impl Into<String>) -> Self {
-        Self { text, summary: summary.into() }
+        Self {
+            text,
+            summary: summary.into(),
+        }
     }
 
     /// Renews the kernel's lease in both families: add, delete and add again in one batch, because delete alone fails
@@ -58,7 +67,10 @@ impl Transaction {
             lines.element("delete", super::super::desired::LEASE, family);
             lines.element("add", super::super::desired::LEASE, &element);
         }
-        Self { text: lines.finish(), summary: format!("lease for {seconds} s") }
+        Self {
+            text: lines.finish(),
+            summary: format!("lease for {seconds} s"),
+        }
     }
 
     /// Ends the kernel's lease at once.
@@ -66,18 +78,32 @@ impl Transaction {
     pub fn end_lease() -> Self {
         let mut lines = Lines::new(TableFamily::Inet);
         for family in ["ipv4", "ipv6"] {
-            lines.element("add", super::super::desired::LEASE, &format!("{family} timeout 1s"));
+            lines.element(
+                "add",
+                super::super::desired::LEASE,
+                &format!("{family} timeout 1s"),
+            );
             lines.element("delete", super::super::desired::LEASE, family);
         }
-        Self { text: lines.finish(), summary: "end the lease".to_owned() }
+        Self {
+            text: lines.finish(),
+            summary: "end the lease".to_owned(),
+        }
     }
 
     /// Elements of one set or map of the inet table, added or deleted.
     #[must_use]
-    pub fn elements<'a>(verb: &str, set: &str, elements: impl IntoIterator<Item = &'a Element>) -> Self {
+    pub fn elements<'a>(
+        verb: &str,
+        set: &str,
+        elements: impl IntoIterator<Item = &'a Element>,
+    ) -> Self {
         let mut lines = Lines::new(TableFamily::Inet);
         lines.elements(verb, set, elements.into_iter());
-        Self { text: lines.finish(), summary: format!("{verb} elements of {set}") }
+        Self {
+            text: lines.finish(),
+            summary: format!("{verb} elements of {set}"),
+        }
     }
 
     /// This batch followed by another one, as one batch.

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use crate::binding::{Binding, Bindings};
 use crate::host::{Family, MacAddress};
 use crate::ruleset::rule::{apart, goto};
-use crate::ruleset::{Atom, Chain, Element, Field, Hook, KeyType, Match, Operand, Rule, Set, Table, Target};
+use crate::ruleset::{
+    Atom, Chain, Element, Field, Hook, KeyType, Match, Operand, Rule, Set, Table, Target,
+};
 use postern_intent::Address;
 
 use super::Chains;
@@ -18,7 +20,11 @@ pub(super) fn table(bindings: &Bindings) -> Table {
     chains.filter("origin", Hook::Prerouting, -300, origin());
     chains.plain("bound", bound());
     let chains: BTreeMap<String, Chain> = chains.0;
-    Table { counters: BRIDGE_COUNTERS.into_iter().collect(), sets: sets(bindings), chains }
+    Table {
+        counters: BRIDGE_COUNTERS.into_iter().collect(),
+        sets: sets(bindings),
+        chains,
+    }
 }
 
 fn origin() -> Vec<Rule> {
@@ -31,7 +37,10 @@ fn origin() -> Vec<Rule> {
     rules.push(drop(BIND_ARP).when(Field::ArpSaddrIp.within("bound4")));
     rules.push(
         drop(BIND_ND)
-            .when(Match { fields: vec![Field::NeighbourTarget], operand: Operand::In("nd6".to_owned()) })
+            .when(Match {
+                fields: vec![Field::NeighbourTarget],
+                operand: Operand::In("nd6".to_owned()),
+            })
             .when(Field::Icmp6Type.is("nd-neighbor-advert")),
     );
     rules
@@ -43,18 +52,30 @@ fn bound() -> Vec<Rule> {
         // A VLAN tag, priority tag 0 too, or PPPoE would hide the packet from the matches below.
         drop(BIND).when(Field::EtherType.is("{ 0x8100, 0x88a8, 0x8864 }")),
         drop(BIND)
-            .when(apart([Field::Iif, Field::EtherSaddr, Field::Saddr(Family::V4)], "bind4"))
+            .when(apart(
+                [Field::Iif, Field::EtherSaddr, Field::Saddr(Family::V4)],
+                "bind4",
+            ))
             .when(Field::Saddr(Family::V4).is_not("0.0.0.0")),
         drop(BIND)
-            .when(apart([Field::Iif, Field::EtherSaddr, Field::Saddr(Family::V6)], "bind6"))
+            .when(apart(
+                [Field::Iif, Field::EtherSaddr, Field::Saddr(Family::V6)],
+                "bind6",
+            ))
             .when(Field::Saddr(Family::V6).is_not("{ ::, fe80::/10 }")),
         drop(BIND_ARP)
-            .when(apart([Field::Iif, Field::ArpSaddrEther, Field::ArpSaddrIp], "bind4"))
+            .when(apart(
+                [Field::Iif, Field::ArpSaddrEther, Field::ArpSaddrIp],
+                "bind4",
+            ))
             .when(Field::ArpSaddrIp.is_not("0.0.0.0")),
         drop(BIND_ND).when(Field::Icmp6Type.is("{ nd-router-advert, nd-redirect }")),
         // Link-local targets (the first ten bits are 1111111010) are the pod's own business.
         drop(BIND_ND)
-            .when(apart([Field::Iif, Field::EtherSaddr, Field::NeighbourTarget], "bindnd6"))
+            .when(apart(
+                [Field::Iif, Field::EtherSaddr, Field::NeighbourTarget],
+                "bindnd6",
+            ))
             .when(Field::NeighbourPrefix.is_not("0x3fa"))
             .when(Field::Icmp6Type.is("nd-neighbor-advert")),
     ]
@@ -65,10 +86,19 @@ fn sets(bindings: &Bindings) -> BTreeMap<String, Set> {
         ("ports".to_owned(), Set::of([KeyType::IfName])),
         ("bound4".to_owned(), Set::of([KeyType::Ipv4])),
         ("bound6".to_owned(), Set::of([KeyType::Ipv6])),
-        ("bind4".to_owned(), Set::of([KeyType::IfName, KeyType::Ether, KeyType::Ipv4])),
-        ("bind6".to_owned(), Set::of([KeyType::IfName, KeyType::Ether, KeyType::Ipv6])),
+        (
+            "bind4".to_owned(),
+            Set::of([KeyType::IfName, KeyType::Ether, KeyType::Ipv4]),
+        ),
+        (
+            "bind6".to_owned(),
+            Set::of([KeyType::IfName, KeyType::Ether, KeyType::Ipv6]),
+        ),
         ("nd6".to_owned(), Set::of([KeyType::NeighbourTarget])),
-        ("bindnd6".to_owned(), Set::of([KeyType::IfName, KeyType::Ether, KeyType::NeighbourTarget])),
+        (
+            "bindnd6".to_owned(),
+            Set::of([KeyType::IfName, KeyType::Ether, KeyType::NeighbourTarget]),
+        ),
     ]);
     for binding in bindings.by_container.values() {
         // Without a MAC address the link is no Ethernet link, and no bridge port.

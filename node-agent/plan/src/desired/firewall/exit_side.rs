@@ -17,7 +17,8 @@ pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
     let served = context.body().map(|body| &body.nat[..]).unwrap_or_default();
     let mut forward = clamp(context, "pst-s-", Field::Iif);
     for exit in served {
-        forward.push(Rule::to(goto(serve_chain(&exit.exit))).when(Field::Iif.named(&exit.interface)));
+        forward
+            .push(Rule::to(goto(serve_chain(&exit.exit))).when(Field::Iif.named(&exit.interface)));
         chains.plain(serve_chain(&exit.exit), serve(context, exit));
         chains.plain(offered_chain(&exit.exit), offered(exit));
     }
@@ -34,7 +35,9 @@ pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
 
 fn serve(context: &Context<'_>, exit: &ServedExit) -> Vec<Rule> {
     let drop = || Rule::to(Target::Drop).counted(EXIT_DROP);
-    let Some(uplink) = context.inputs.facts.uplink(exit.uplink.as_ref()) else { return vec![drop()] };
+    let Some(uplink) = context.inputs.facts.uplink(exit.uplink.as_ref()) else {
+        return vec![drop()];
+    };
     vec![
         drop().when(Field::Oif.not_named(uplink)),
         // NAT leaves them as they are: they would leave with the client's tunnel address.
@@ -59,7 +62,11 @@ fn offered(exit: &ServedExit) -> Vec<Rule> {
             Family::V6 => "ipv6",
         };
         let routes = super::super::cluster::aggregate(of_family(&exit.routes, family));
-        let sourced = exit.egress.is_empty() || exit.egress.iter().any(|address| Family::of(address) == family);
+        let sourced = exit.egress.is_empty()
+            || exit
+                .egress
+                .iter()
+                .any(|address| Family::of(address) == family);
         if routes.is_empty() || !sourced {
             rules.push(refuse().when(Field::NfProto.is(word)));
             continue;
@@ -82,9 +89,14 @@ fn limits(exit: &ServedExit, family: Family) -> Vec<Rule> {
         .routes
         .iter()
         .copied()
-        .filter(|route| special.iter().any(|range| range.net().contains(&route.net())))
+        .filter(|route| {
+            special
+                .iter()
+                .any(|range| range.net().contains(&route.net()))
+        })
         .collect();
-    let refuse = |set: &str| Rule::to(goto("refuse")).when(Field::Daddr(family).within(halved(set, family)));
+    let refuse =
+        |set: &str| Rule::to(goto("refuse")).when(Field::Daddr(family).within(halved(set, family)));
     let mut rules = Vec::new();
     rules.push(if named.is_empty() {
         refuse("special")

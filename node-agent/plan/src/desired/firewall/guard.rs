@@ -5,7 +5,9 @@ use crate::host::Family;
 use crate::ruleset::rule::{goto, jump, tcp_syn, together};
 use crate::ruleset::{Counter, Field, Hook, Rule, Target};
 
-use super::names::{BLOCKED, ENDPOINT, HOLD, INBOUND, INJECT, NO_LEASE, NO_SERVICE, SERVICE, TUNNEL_RAW, halved};
+use super::names::{
+    BLOCKED, ENDPOINT, HOLD, INBOUND, INJECT, NO_LEASE, NO_SERVICE, SERVICE, TUNNEL_RAW, halved,
+};
 use super::{Chains, Context, names};
 use crate::desired::LEASE;
 
@@ -19,12 +21,24 @@ pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
     chains.plain("inside", inside());
     chains.plain(
         "unclassified",
-        vec![Rule::to(jump("inside")), Rule::to(Target::Drop).counted(HOLD)],
+        vec![
+            Rule::to(jump("inside")),
+            Rule::to(Target::Drop).counted(HOLD),
+        ],
     );
-    chains.plain("replies", reply_rules(&Target::Accept, Some(INBOUND)).collect());
+    chains.plain(
+        "replies",
+        reply_rules(&Target::Accept, Some(INBOUND)).collect(),
+    );
     chains.plain("refuse", refuse());
-    chains.plain("refuse_lease", vec![Rule::to(goto("refuse")).counted(NO_LEASE)]);
-    chains.plain("blocked_class", vec![Rule::to(jump("inside")), Rule::to(goto("refuse"))]);
+    chains.plain(
+        "refuse_lease",
+        vec![Rule::to(goto("refuse")).counted(NO_LEASE)],
+    );
+    chains.plain(
+        "blocked_class",
+        vec![Rule::to(jump("inside")), Rule::to(goto("refuse"))],
+    );
     chains.plain("released", vec![Rule::to(Target::Accept)]);
     chains.filter("no_service", Hook::Input, -5, no_service(context));
     chains.plain(
@@ -44,7 +58,10 @@ fn guard() -> Vec<Rule> {
         .map(|family| {
             Rule::to(Target::Drop)
                 .counted(ENDPOINT)
-                .when(together([Field::Daddr(family), Field::UdpDport], halved("endpoint", family)))
+                .when(together(
+                    [Field::Daddr(family), Field::UdpDport],
+                    halved("endpoint", family),
+                ))
                 .when(Field::Iif.within("podlinks"))
         })
         .collect();
@@ -73,7 +90,10 @@ fn guard() -> Vec<Rule> {
 
 /// The segment size by number, both ways: `rt mtu` does not clamp the SYN-ACK direction.
 pub(super) fn clamp(context: &Context<'_>, start: &str, side: Field) -> Vec<Rule> {
-    let tunnels = context.body().map(|body| &body.tunnels[..]).unwrap_or_default();
+    let tunnels = context
+        .body()
+        .map(|body| &body.tunnels[..])
+        .unwrap_or_default();
     tunnels
         .iter()
         .filter(|tunnel| tunnel.interface.as_str().starts_with(start))
@@ -89,8 +109,12 @@ fn into_tunnel(context: &Context<'_>) -> Vec<Rule> {
     let mut rules = vec![
         // Replies of a connection that went straight to the pod would enter the tunnel with the raw pod source, and so
         // would what NAT leaves as it is.
-        Rule::to(Target::Drop).counted(TUNNEL_RAW).when(Field::CtState.is("{ invalid, untracked }")),
-        Rule::to(Target::Drop).counted(TUNNEL_RAW).when(Field::CtDirection.is("reply")),
+        Rule::to(Target::Drop)
+            .counted(TUNNEL_RAW)
+            .when(Field::CtState.is("{ invalid, untracked }")),
+        Rule::to(Target::Drop)
+            .counted(TUNNEL_RAW)
+            .when(Field::CtDirection.is("reply")),
     ];
     rules.extend(clamp(context, "pst-c-", Field::Oif));
     rules
@@ -110,7 +134,9 @@ fn from_tunnel(context: &Context<'_>) -> Vec<Rule> {
 pub(super) fn inside_rules(target: &Target) -> Vec<Rule> {
     let mut rules: Vec<Rule> = Family::BOTH
         .into_iter()
-        .map(|family| Rule::to(target.clone()).when(Field::Daddr(family).within(halved("inside", family))))
+        .map(|family| {
+            Rule::to(target.clone()).when(Field::Daddr(family).within(halved("inside", family)))
+        })
         .collect();
     rules.extend(Family::BOTH.into_iter().map(|family| {
         let fields = [Field::Daddr(family), Field::L4Proto, Field::Dport];
@@ -122,7 +148,10 @@ pub(super) fn inside_rules(target: &Target) -> Vec<Rule> {
 /// Replies of a connection that came in by one of this node's own service addresses.
 pub(super) fn reply_rules(target: &Target, counter: Option<Counter>) -> impl Iterator<Item = Rule> {
     Family::BOTH.into_iter().map(move |family| {
-        let rule = Rule { counter, ..Rule::to(target.clone()) };
+        let rule = Rule {
+            counter,
+            ..Rule::to(target.clone())
+        };
         rule.when(Field::CtOriginalDaddr(family).within(halved("inbound", family)))
             .when(Field::CtStatus.is("dnat"))
             .when(Field::CtDirection.is("reply"))
@@ -157,7 +186,9 @@ fn inside() -> Vec<Rule> {
 /// An answer that fails at once: an unreachable route gives UDP only a soft error.
 fn refuse() -> Vec<Rule> {
     vec![
-        Rule::to(Target::RejectReset).counted(BLOCKED).when(Field::L4Proto.is("tcp")),
+        Rule::to(Target::RejectReset)
+            .counted(BLOCKED)
+            .when(Field::L4Proto.is("tcp")),
         Rule::to(Target::RejectProhibited).counted(BLOCKED),
     ]
 }
@@ -184,7 +215,8 @@ fn no_service(context: &Context<'_>) -> Vec<Rule> {
     for set in ["egress_own", "tunaddr"] {
         for family in Family::BOTH {
             rules.push(
-                Rule::to(goto("no_service_drop")).when(Field::Daddr(family).within(halved(set, family))),
+                Rule::to(goto("no_service_drop"))
+                    .when(Field::Daddr(family).within(halved(set, family))),
             );
         }
     }
@@ -200,7 +232,10 @@ fn local_out(context: &Context<'_>) -> Vec<Rule> {
             Rule::to(Target::Drop)
                 .counted(ENDPOINT)
                 .when(Field::Mark(own.mask).is_not(format_args!("{:#x}", own.value)))
-                .when(together([Field::Daddr(family), Field::UdpDport], halved("endpoint", family)))
+                .when(together(
+                    [Field::Daddr(family), Field::UdpDport],
+                    halved("endpoint", family),
+                ))
         })
         .collect();
     rules.push(

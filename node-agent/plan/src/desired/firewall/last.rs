@@ -47,7 +47,10 @@ fn way(context: &Context<'_>, scope: &Scope) -> Vec<Rule> {
         facts.uplink(None)
     } else {
         match &scope.way {
-            Way::Tunnel { exit } => context.body().and_then(|body| used_interface(body, exit)).cloned(),
+            Way::Tunnel { exit } => context
+                .body()
+                .and_then(|body| used_interface(body, exit))
+                .cloned(),
             Way::LocalExit { exit } => {
                 served(context, exit).and_then(|served| facts.uplink(served.uplink.as_ref()))
             }
@@ -56,7 +59,10 @@ fn way(context: &Context<'_>, scope: &Scope) -> Vec<Rule> {
         }
     };
     match device {
-        Some(device) => vec![Rule::to(jump("last_replies")), drop.when(Field::Oif.not_named(device))],
+        Some(device) => vec![
+            Rule::to(jump("last_replies")),
+            drop.when(Field::Oif.not_named(device)),
+        ],
         None => vec![drop],
     }
 }

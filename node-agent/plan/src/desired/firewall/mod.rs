@@ -50,7 +50,17 @@ struct Chains(BTreeMap<String, Chain>);
 
 impl Chains {
     fn base(&mut self, name: &str, kind: BaseKind, hook: Hook, priority: i32, rules: Vec<Rule>) {
-        self.0.insert(name.to_owned(), Chain { base: Some(Base { kind, hook, priority }), rules });
+        self.0.insert(
+            name.to_owned(),
+            Chain {
+                base: Some(Base {
+                    kind,
+                    hook,
+                    priority,
+                }),
+                rules,
+            },
+        );
     }
 
     fn filter(&mut self, name: &str, hook: Hook, priority: i32, rules: Vec<Rule>) {
@@ -64,7 +74,11 @@ impl Chains {
 
 /// Both tables for these inputs.
 pub(super) fn ruleset(inputs: &Inputs<'_>, cluster: &ClusterView, classes: &Classes) -> Ruleset {
-    let context = Context { inputs, cluster, classes };
+    let context = Context {
+        inputs,
+        cluster,
+        classes,
+    };
     let mut chains = Chains::default();
     origin::chains(&context, &mut chains);
     steer::chains(&context, &mut chains);
@@ -76,7 +90,11 @@ pub(super) fn ruleset(inputs: &Inputs<'_>, cluster: &ClusterView, classes: &Clas
     let mut sets = sets::fixed(&context);
     sets.extend(sets::keyed(&context));
     Ruleset {
-        inet: Table { counters: names::COUNTERS.into_iter().collect(), sets, chains: chains.0 },
+        inet: Table {
+            counters: names::COUNTERS.into_iter().collect(),
+            sets,
+            chains: chains.0,
+        },
         bridge: binding::table(inputs.bindings),
     }
 }

@@ -50,8 +50,23 @@ pub const BIND_ND: Counter = Counter("bind_nd");
 
 /// Counters of the inet table.
 pub const COUNTERS: [Counter; 17] = [
-    HOLD, BLOCKED, SERVICE, NO_LEASE, ENDPOINT, INBOUND, SPOOF, SPOOF_IN, INJECT, TUNNEL_RAW, TUNNEL_SOURCE,
-    LOCAL_SOURCE, LAST, NO_SERVICE, DNS_FOREIGN, EXIT_OUT, EXIT_DROP,
+    HOLD,
+    BLOCKED,
+    SERVICE,
+    NO_LEASE,
+    ENDPOINT,
+    INBOUND,
+    SPOOF,
+    SPOOF_IN,
+    INJECT,
+    TUNNEL_RAW,
+    TUNNEL_SOURCE,
+    LOCAL_SOURCE,
+    LAST,
+    NO_SERVICE,
+    DNS_FOREIGN,
+    EXIT_OUT,
+    EXIT_DROP,
 ];
 
 /// Counters of the bridge table.
@@ -59,9 +74,15 @@ pub const BRIDGE_COUNTERS: [Counter; 3] = [BIND, BIND_ARP, BIND_ND];
 
 fn readable(prefix: &str, word: &str) -> String {
     let digest = Sha256::digest(word.as_bytes());
-    let plain: String =
-        word.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).take(40).collect();
-    let hash: String = digest[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+    let plain: String = word
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+        .take(40)
+        .collect();
+    let hash: String = digest[..4]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("{prefix}_{plain}_{hash}")
 }
 
@@ -110,7 +131,11 @@ pub fn serve_chain(exit: &ExitName) -> String {
 /// The set of local pods that leave by an exit that this node serves.
 #[must_use]
 pub fn local_exit_set(exit: &ExitName, family: Family) -> String {
-    format!("{}_{}", readable("local_exit", exit.as_str()), family.digit())
+    format!(
+        "{}_{}",
+        readable("local_exit", exit.as_str()),
+        family.digit()
+    )
 }
 
 /// A set or map with one half a family.

@@ -15,7 +15,10 @@ pub(super) fn chains(_context: &Context<'_>, chains: &mut Chains) {
         rules.push(
             Rule::to(Target::Drop)
                 .counted(INJECT)
-                .when(apart([Field::Iif, Field::Daddr(family)], halved("tun", family)))
+                .when(apart(
+                    [Field::Iif, Field::Daddr(family)],
+                    halved("tun", family),
+                ))
                 .when(Field::Daddr(family).within(halved("tunaddr", family)))
                 .when(Field::Iif.not_named("lo")),
         );
@@ -38,13 +41,21 @@ pub(super) fn chains(_context: &Context<'_>, chains: &mut Chains) {
 fn from_pod() -> Vec<Rule> {
     let mut rules: Vec<Rule> = Family::BOTH
         .into_iter()
-        .map(|family| Rule::to(Target::Accept).when(Field::Saddr(family).within(halved("local", family))))
+        .map(|family| {
+            Rule::to(Target::Accept).when(Field::Saddr(family).within(halved("local", family)))
+        })
         .collect();
     // Never forwarded by the kernel: duplicate address detection, link-local neighbours, a DHCP client's first packet.
     rules.push(Rule::to(Target::Accept).when(Field::Saddr(Family::V6).is("{ ::, fe80::/10 }")));
     rules.push(
-        Rule::to(Target::Accept).when(Field::UdpSport.is(68)).when(Field::Saddr(Family::V4).is("0.0.0.0")),
+        Rule::to(Target::Accept)
+            .when(Field::UdpSport.is(68))
+            .when(Field::Saddr(Family::V4).is("0.0.0.0")),
     );
-    rules.push(Rule::to(Target::Drop).counted(SPOOF).when(Field::NfProto.is("{ ipv4, ipv6 }")));
+    rules.push(
+        Rule::to(Target::Drop)
+            .counted(SPOOF)
+            .when(Field::NfProto.is("{ ipv4, ipv6 }")),
+    );
     rules
 }

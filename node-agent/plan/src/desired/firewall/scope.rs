@@ -27,7 +27,9 @@ pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
 
 fn policy(context: &Context<'_>, scope: &Scope) -> Vec<Rule> {
     let mut rules = vec![Rule::to(jump("inside"))];
-    if matches!(scope.way, Way::Blocked { .. }) && !context.inputs.facts.failed_open.contains(&scope.id) {
+    if matches!(scope.way, Way::Blocked { .. })
+        && !context.inputs.facts.failed_open.contains(&scope.id)
+    {
         rules.push(Rule::to(goto("refuse")));
         return rules;
     }
@@ -60,7 +62,11 @@ fn policy(context: &Context<'_>, scope: &Scope) -> Vec<Rule> {
 fn names_private_only(rule: &PolicyRule) -> bool {
     let private = [prefixes(&PRIVATE4), prefixes(&PRIVATE6)].concat();
     !rule.to.is_empty()
-        && rule.to.iter().all(|prefix| private.iter().any(|range| range.net().contains(&prefix.net())))
+        && rule.to.iter().all(|prefix| {
+            private
+                .iter()
+                .any(|range| range.net().contains(&prefix.net()))
+        })
 }
 
 /// Special-use destinations are refused, the scope's exceptions apart.
@@ -71,15 +77,19 @@ fn special_use(scope: &Scope) -> Vec<Rule> {
             let refuse = Rule::to(goto("refuse"));
             let exceptions = of_family(&scope.special_use_exceptions, family);
             let rule = refuse.when(Field::Daddr(family).within(halved("special", family)));
-            if exceptions.is_empty() { rule } else { rule.when(Field::Daddr(family).is_not(list(&exceptions))) }
+            if exceptions.is_empty() {
+                rule
+            } else {
+                rule.when(Field::Daddr(family).is_not(list(&exceptions)))
+            }
         })
         .collect()
 }
 
 fn refuse_within(set: &str) -> impl Iterator<Item = Rule> + '_ {
-    Family::BOTH
-        .into_iter()
-        .map(move |family| Rule::to(goto("refuse")).when(Field::Daddr(family).within(halved(set, family))))
+    Family::BOTH.into_iter().map(move |family| {
+        Rule::to(goto("refuse")).when(Field::Daddr(family).within(halved(set, family)))
+    })
 }
 
 /// One policy rule: a rule for each family of its destinations and each kind of its ports. The order of a policy's
@@ -115,18 +125,28 @@ fn services(rule: &PolicyRule) -> Vec<Vec<Match>> {
         return vec![Vec::new()];
     }
     let mut out = Vec::new();
-    for (protocol, field) in
-        [(Protocol::Tcp, Field::TcpDport), (Protocol::Udp, Field::UdpDport), (Protocol::Sctp, Field::SctpDport)]
-    {
-        let mut ranges: Vec<(u16, u16)> =
-            rule.ports.iter().filter(|port| port.protocol == protocol).map(|port| (port.from, port.to)).collect();
+    for (protocol, field) in [
+        (Protocol::Tcp, Field::TcpDport),
+        (Protocol::Udp, Field::UdpDport),
+        (Protocol::Sctp, Field::SctpDport),
+    ] {
+        let mut ranges: Vec<(u16, u16)> = rule
+            .ports
+            .iter()
+            .filter(|port| port.protocol == protocol)
+            .map(|port| (port.from, port.to))
+            .collect();
         ranges.sort_unstable();
         let ranges = joined(&ranges);
         if !ranges.is_empty() {
             out.push(vec![field.is(list(&ranges))]);
         }
     }
-    if rule.ports.iter().any(|port| port.protocol == Protocol::Icmp) {
+    if rule
+        .ports
+        .iter()
+        .any(|port| port.protocol == Protocol::Icmp)
+    {
         out.push(vec![Field::L4Proto.is("{ icmp, ipv6-icmp }")]);
     }
     out
@@ -141,7 +161,15 @@ fn joined(ranges: &[(u16, u16)]) -> Vec<String> {
             _ => out.push((from, to)),
         }
     }
-    out.into_iter().map(|(from, to)| if from == to { from.to_string() } else { format!("{from}-{to}") }).collect()
+    out.into_iter()
+        .map(|(from, to)| {
+            if from == to {
+                from.to_string()
+            } else {
+                format!("{from}-{to}")
+            }
+        })
+        .collect()
 }
 
 /// The one way out. What is not there lets nothing out: the device's name is compared, so that a missing device
@@ -153,12 +181,19 @@ fn way(context: &Context<'_>, scope: &Scope) -> Vec<Rule> {
     }
     match &scope.way {
         Way::Tunnel { exit } => match context.body().and_then(|body| used_interface(body, exit)) {
-            Some(device) => vec![refuse().when(Field::Oif.not_named(device)), Rule::to(Target::Accept)],
+            Some(device) => vec![
+                refuse().when(Field::Oif.not_named(device)),
+                Rule::to(Target::Accept),
+            ],
             None => vec![refuse()],
         },
         Way::LocalExit { exit } => {
-            let Some(served) = served(context, exit) else { return vec![refuse()] };
-            let Some(uplink) = context.inputs.facts.uplink(served.uplink.as_ref()) else { return vec![refuse()] };
+            let Some(served) = served(context, exit) else {
+                return vec![refuse()];
+            };
+            let Some(uplink) = context.inputs.facts.uplink(served.uplink.as_ref()) else {
+                return vec![refuse()];
+            };
             vec![
                 refuse().when(Field::Oif.not_named(uplink)),
                 refuse().when(Field::CtState.is("{ invalid, untracked }")),
@@ -174,14 +209,24 @@ fn way(context: &Context<'_>, scope: &Scope) -> Vec<Rule> {
 fn uplink_only(uplink: Option<&IfName>) -> Vec<Rule> {
     let refuse = Rule::to(goto("refuse"));
     match uplink {
-        Some(uplink) => vec![refuse.when(Field::Oif.not_named(uplink)), Rule::to(Target::Accept)],
+        Some(uplink) => vec![
+            refuse.when(Field::Oif.not_named(uplink)),
+            Rule::to(Target::Accept),
+        ],
         None => vec![refuse],
     }
 }
 
 /// The served exit of this name, if this node serves it.
-pub(super) fn served<'a>(context: &Context<'a>, exit: &postern_intent::ExitName) -> Option<&'a ServedExit> {
-    context.body()?.nat.iter().find(|served| &served.exit == exit)
+pub(super) fn served<'a>(
+    context: &Context<'a>,
+    exit: &postern_intent::ExitName,
+) -> Option<&'a ServedExit> {
+    context
+        .body()?
+        .nat
+        .iter()
+        .find(|served| &served.exit == exit)
 }
 
 /// Special-use destinations (RFC 6890 and cloud metadata services), IPv4.
@@ -195,10 +240,21 @@ pub(super) const SPECIAL4: [&str; 7] = [
     "255.255.255.255/32",
 ];
 /// The same for IPv6.
-pub(super) const SPECIAL6: [&str; 6] =
-    ["::/128", "::1/128", "::ffff:0:0/96", "fd00:ec2::254/128", "fe80::/10", "ff00::/8"];
+pub(super) const SPECIAL6: [&str; 6] = [
+    "::/128",
+    "::1/128",
+    "::ffff:0:0/96",
+    "fd00:ec2::254/128",
+    "fe80::/10",
+    "ff00::/8",
+];
 /// Private ranges (RFC 1918, RFC 6598).
-pub(super) const PRIVATE4: [&str; 4] = ["10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16"];
+pub(super) const PRIVATE4: [&str; 4] = [
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+];
 /// Unique local addresses (RFC 4193).
 pub(super) const PRIVATE6: [&str; 1] = ["fc00::/7"];
 
@@ -220,6 +276,9 @@ mod tests {
 
     #[test]
     fn overlapping_port_ranges_become_one() {
-        assert_eq!(joined(&[(80, 90), (85, 100), (101, 101), (443, 443)]), ["80-101", "443"]);
+        assert_eq!(
+            joined(&[(80, 90), (85, 100), (101, 101), (443, 443)]),
+            ["80-101", "443"]
+        );
     }
 }

@@ -30,9 +30,20 @@ const fn key(family: Family) -> KeyType {
 /// Facts of the cluster and the node.
 pub(super) fn fixed(context: &Context<'_>) -> Sets {
     let mut sets = Sets::new();
-    let links = context.inputs.settings.pod_links.iter().map(|name| Element::key([Atom::Name(name.clone())]));
-    sets.insert("podlinks".to_owned(), Set::intervals(KeyType::IfName).with(links));
-    let lease = Set { flag: Some(SetFlag::Timeout), ..Set::of([KeyType::Family]) };
+    let links = context
+        .inputs
+        .settings
+        .pod_links
+        .iter()
+        .map(|name| Element::key([Atom::Name(name.clone())]));
+    sets.insert(
+        "podlinks".to_owned(),
+        Set::intervals(KeyType::IfName).with(links),
+    );
+    let lease = Set {
+        flag: Some(SetFlag::Timeout),
+        ..Set::of([KeyType::Family])
+    };
     sets.insert(LEASE.to_owned(), lease);
     for family in Family::BOTH {
         let (special, private) = match family {
@@ -49,14 +60,31 @@ pub(super) fn fixed(context: &Context<'_>) -> Sets {
             ("special", special),
             ("private", private),
         ] {
-            let elements = ranges.into_iter().map(|prefix| Element::key([Atom::prefix(prefix)]));
-            sets.insert(halved(name, family), Set::intervals(key(family)).with(elements));
+            let elements = ranges
+                .into_iter()
+                .map(|prefix| Element::key([Atom::prefix(prefix)]));
+            sets.insert(
+                halved(name, family),
+                Set::intervals(key(family)).with(elements),
+            );
         }
-        let inbound = cluster.inbound.iter().filter(|address| Family::of(address) == family);
+        let inbound = cluster
+            .inbound
+            .iter()
+            .filter(|address| Family::of(address) == family);
         let inbound = inbound.map(|address| Element::key([Atom::Address(*address)]));
-        sets.insert(halved("inbound", family), Set::of([key(family)]).with(inbound));
-        sets.insert(halved("api", family), sockets(cluster.api_servers.iter(), family, Port::WithProtocol));
-        sets.insert(halved("endpoint", family), sockets(cluster.endpoints.iter(), family, Port::Alone));
+        sets.insert(
+            halved("inbound", family),
+            Set::of([key(family)]).with(inbound),
+        );
+        sets.insert(
+            halved("api", family),
+            sockets(cluster.api_servers.iter(), family, Port::WithProtocol),
+        );
+        sets.insert(
+            halved("endpoint", family),
+            sockets(cluster.endpoints.iter(), family, Port::Alone),
+        );
     }
     sets.extend(tunnel_sets(context.body()));
     sets
@@ -77,15 +105,19 @@ fn sockets<'a>(sockets: impl Iterator<Item = &'a SocketAddr>, family: Family, po
         Port::Alone => vec![key(family), KeyType::Port],
         Port::WithProtocol => vec![key(family), KeyType::Protocol, KeyType::Port],
     };
-    let elements = sockets.filter(|socket| Family::of(&socket.ip()) == family).map(|socket| {
-        let address = Atom::Address(socket.ip());
-        match port {
-            Port::Alone => Element::key([address, Atom::Port(socket.port())]),
-            Port::WithProtocol => {
-                Element::key([address, Atom::Protocol("tcp".to_owned()), Atom::Port(socket.port())])
+    let elements = sockets
+        .filter(|socket| Family::of(&socket.ip()) == family)
+        .map(|socket| {
+            let address = Atom::Address(socket.ip());
+            match port {
+                Port::Alone => Element::key([address, Atom::Port(socket.port())]),
+                Port::WithProtocol => Element::key([
+                    address,
+                    Atom::Protocol("tcp".to_owned()),
+                    Atom::Port(socket.port()),
+                ]),
             }
-        }
-    });
+        });
     Set::of(parts).with(elements)
 }
 
@@ -96,10 +128,19 @@ fn tunnel_sets(body: Option<&Body>) -> Sets {
         let mut alone = Set::of([key(family)]);
         let mut with_device = Set::of([KeyType::IfName, key(family)]);
         for tunnel in body.iter().flat_map(|body| &body.tunnels) {
-            for address in tunnel.addresses.iter().map(IpNet::addr).filter(|a| Family::of(a) == family) {
-                alone.elements.insert(Element::key([Atom::Address(address)]));
+            for address in tunnel
+                .addresses
+                .iter()
+                .map(IpNet::addr)
+                .filter(|a| Family::of(a) == family)
+            {
+                alone
+                    .elements
+                    .insert(Element::key([Atom::Address(address)]));
                 let device = Atom::Name(tunnel.interface.to_string());
-                with_device.elements.insert(Element::key([device, Atom::Address(address)]));
+                with_device
+                    .elements
+                    .insert(Element::key([device, Atom::Address(address)]));
             }
         }
         let mut egress = Set::of([key(family)]);
@@ -108,7 +149,9 @@ fn tunnel_sets(body: Option<&Body>) -> Sets {
             let shared = |address: &&Address| !body.cluster.node_addresses.contains(address);
             let addresses = body.nat.iter().flat_map(|exit| &exit.egress).filter(shared);
             let own = addresses.filter(|address| Family::of(address) == family);
-            egress.elements.extend(own.map(|address| Element::key([Atom::Address(*address)])));
+            egress
+                .elements
+                .extend(own.map(|address| Element::key([Atom::Address(*address)])));
         }
         sets.insert(halved("tunaddr", family), alone);
         sets.insert(halved("tun", family), with_device);
@@ -122,15 +165,22 @@ pub(super) fn keyed(context: &Context<'_>) -> Sets {
     let mut sets = Sets::new();
     for family in Family::BOTH {
         for name in ["from", "steer", "last"] {
-            sets.insert(halved(name, family), Set::map([key(family)], ValueType::Verdict));
+            sets.insert(
+                halved(name, family),
+                Set::map([key(family)], ValueType::Verdict),
+            );
         }
         sets.insert(halved("dns", family), Set::of([key(family)]));
         for exit in context.body().iter().flat_map(|body| &body.nat) {
             sets.insert(local_exit_set(&exit.exit, family), Set::of([key(family)]));
         }
     }
-    let ways: BTreeMap<&ScopeId, &Way> =
-        context.body().iter().flat_map(|body| &body.firewall).map(|scope| (&scope.id, &scope.way)).collect();
+    let ways: BTreeMap<&ScopeId, &Way> = context
+        .body()
+        .iter()
+        .flat_map(|body| &body.firewall)
+        .map(|scope| (&scope.id, &scope.way))
+        .collect();
     for (address, classified) in context.classes {
         let family = Family::of(address);
         for (name, data) in entries(context, &classified.standing, &ways) {
@@ -181,7 +231,9 @@ fn entries<'a>(
                 out.push((halved("steer"), Some(TO_MAIN.to_owned())));
             } else {
                 match ways.get(scope) {
-                    Some(Way::Tunnel { exit }) => out.push((halved("steer"), Some(mark_chain(exit)))),
+                    Some(Way::Tunnel { exit }) => {
+                        out.push((halved("steer"), Some(mark_chain(exit))))
+                    }
                     Some(Way::LocalExit { exit }) => {
                         out.push((halved("steer"), Some(TO_MAIN.to_owned())));
                         out.push((Keyed::LocalExit(exit), None));

@@ -28,10 +28,16 @@ pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
         rules.push(Rule::to(Target::SaddrMap(family, halved("steer", family))));
     }
     chains.filter("steer", Hook::Prerouting, -90, rules);
-    chains.plain(TO_MAIN, vec![Rule::to(Target::SetMark(settings.masked(Mark::MAIN)))]);
+    chains.plain(
+        TO_MAIN,
+        vec![Rule::to(Target::SetMark(settings.masked(Mark::MAIN)))],
+    );
     for route in context.body().iter().flat_map(|body| &body.routes) {
         // One chain an exit and not `mark set map`: a map cannot keep foreign bits.
-        chains.plain(mark_chain(&route.exit), vec![Rule::to(Target::SetMark(settings.masked(route.mark)))]);
+        chains.plain(
+            mark_chain(&route.exit),
+            vec![Rule::to(Target::SetMark(settings.masked(route.mark)))],
+        );
     }
     dns(context, chains);
 }

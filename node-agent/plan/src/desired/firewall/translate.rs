@@ -21,7 +21,9 @@ pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
     rules.extend(inside_rules(&Target::Accept));
     let mut source = from_tunnels();
     for exit in served {
-        let Some(uplink) = context.inputs.facts.uplink(exit.uplink.as_ref()) else { continue };
+        let Some(uplink) = context.inputs.facts.uplink(exit.uplink.as_ref()) else {
+            continue;
+        };
         for family in Family::BOTH {
             let target = snat(exit, family);
             let Some(target) = target else { continue };
@@ -60,7 +62,11 @@ fn snat(exit: &ServedExit, family: Family) -> Option<Target> {
     if exit.egress.is_empty() {
         return Some(Target::Masquerade);
     }
-    exit.egress.iter().copied().find(|address| Family::of(address) == family).map(Target::Snat)
+    exit.egress
+        .iter()
+        .copied()
+        .find(|address| Family::of(address) == family)
+        .map(Target::Snat)
 }
 
 /// Into a tunnel only with that tunnel's own address. A tunnel without an address of the family would get the node's
@@ -71,7 +77,10 @@ fn from_tunnels() -> Vec<Rule> {
         .map(|family| {
             Rule::to(Target::Drop)
                 .counted(TUNNEL_SOURCE)
-                .when(apart([Field::Oif, Field::Saddr(family)], halved("tun", family)))
+                .when(apart(
+                    [Field::Oif, Field::Saddr(family)],
+                    halved("tun", family),
+                ))
                 .when(Field::NfProto.is(word(family)))
                 .when(Field::Oif.named("pst-c-*"))
         })

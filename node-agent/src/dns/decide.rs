@@ -1,0 +1,207 @@
+//! Where a question goes. Pure: the table, the question and what is known of the node are
+//! arguments.
+
+use std::net::{IpAddr, SocketAddr};
+
+use hickory_proto::rr::RecordType;
+use postern_intent::body::DnsMode;
+use postern_plan::desired::dns::{DnsEntry, DnsExit, DnsPlan};
+use postern_plan::host::Family;
+
+use super::counters::Outcome;
+use super::node::Lease;
+use super::question::{Code, Question};
+use super::zones::is_cluster_name;
+
+/// The port of a resolver of the cluster.
+const DNS: u16 = 53;
+
+/// What becomes of a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// The cluster's resolvers are asked, by ordinary sockets.
+    Cluster(Vec<SocketAddr>),
+    /// These resolvers are asked, by sockets of the exit.
+    Exit { exit: DnsExit, resolvers: Vec<SocketAddr> },
+    /// It is answered here.
+    Here { code: Code, outcome: Outcome },
+}
+
+/// Decides, before it is known which address the pod asked: nobody needs that for most questions.
+pub(super) fn needs_asked_address(entry: &DnsEntry, question: &Question, plan: &DnsPlan) -> bool {
+    entry.upstreams.is_empty() && entry.mode == DnsMode::Forward && !is_clusters(question, plan)
+}
+
+/// Decides. `asked` is the address that the pod named, `fallback` the node's own setting.
+pub(super) fn decide(
+    question: &Question,
+    entry: &DnsEntry,
+    plan: &DnsPlan,
+    lease: Lease,
+    asked: Option<SocketAddr>,
+    fallback: &[SocketAddr],
+) -> Decision {
+    if matches!(question.kind, RecordType::AXFR | RecordType::IXFR) {
+        return here(Code::Refused, Outcome::NotForwarded);
+    }
+    if is_clusters(question, plan) {
+        return match plan.cluster_resolvers.as_slice() {
+            [] => here(Code::Failed, Outcome::NoResolver),
+            resolvers => Decision::Cluster(resolvers.iter().map(|address| (*address, DNS).into()).collect()),
+        };
+    }
+    match entry.mode {
+        DnsMode::Block => here(Code::Refused, Outcome::Blocked),
+        DnsMode::Forward => match resolvers(entry, plan, asked, fallback) {
+            resolvers if resolvers.is_empty() => here(Code::Refused, Outcome::NoResolver),
+            resolvers => outwards(entry, lease, &resolvers),
+        },
+    }
+}
+
+fn here(code: Code, outcome: Outcome) -> Decision {
+    Decision::Here { code, outcome }
+}
+
+fn is_clusters(question: &Question, plan: &DnsPlan) -> bool {
+    is_cluster_name(&question.name, &plan.cluster_domain, &plan.cluster_ranges)
+}
+
+/// The scope's resolvers, else the one that the pod asked, else the node's setting.
+fn resolvers(
+    entry: &DnsEntry,
+    plan: &DnsPlan,
+    asked: Option<SocketAddr>,
+    fallback: &[SocketAddr],
+) -> Vec<SocketAddr> {
+    if !entry.upstreams.is_empty() {
+        return entry.upstreams.clone();
+    }
+    match asked {
+        Some(asked) if is_outside(&asked.ip(), plan) => vec![asked],
+        _ => fallback.to_vec(),
+    }
+}
+
+/// A link-local address is a resolver on the node (169.254.20.10 of the node-local cache), not one
+/// in the world.
+fn is_outside(address: &IpAddr, plan: &DnsPlan) -> bool {
+    let is_near = match address {
+        IpAddr::V4(address) => address.is_link_local() || address.is_broadcast(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    let is_special = address.is_loopback() || address.is_unspecified() || address.is_multicast();
+    !is_near && !is_special && !plan.cluster_ranges.iter().any(|range| range.contains(address))
+}
+
+/// A resolver is asked only in a family in which the exit has an address of its own.
+fn outwards(entry: &DnsEntry, lease: Lease, resolvers: &[SocketAddr]) -> Decision {
+    let Some(exit) = &entry.exit else {
+        return here(Code::Failed, Outcome::NoExit);
+    };
+    if lease == Lease::RanOut {
+        return here(Code::Failed, Outcome::NoLease);
+    }
+    let usable = |resolver: &&SocketAddr| exit.sources.contains_key(&Family::of(&resolver.ip()));
+    let resolvers: Vec<_> = resolvers.iter().filter(usable).copied().collect();
+    if resolvers.is_empty() {
+        return here(Code::Failed, Outcome::NoExit);
+    }
+    Decision::Exit { exit: exit.clone(), resolvers }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn question(name: &[u8], kind: u8) -> Question {
+        let mut message = b"\0\0\x01\0\0\x01\0\0\0\0\0\0".to_vec();
+        message.extend_from_slice(name);
+        message.extend_from_slice(&[0, 0, kind, 0, 1]);
+        Question::read(&message).unwrap()
+    }
+
+    fn outside() -> Question {
+        question(b"\x07example\x03com", 1)
+    }
+
+    fn plan() -> DnsPlan {
+        DnsPlan {
+            entries: BTreeMap::new(),
+            cluster_domain: "cluster.local".to_owned(),
+            cluster_resolvers: vec!["10.96.0.10".parse().unwrap()],
+            cluster_ranges: vec!["10.96.0.0/12".parse().unwrap()],
+        }
+    }
+
+    fn exit() -> DnsExit {
+        DnsExit {
+            exit: "berlin".parse().unwrap(),
+            mark: 0x10,
+            device: "pst-c-berlin".parse().unwrap(),
+            sources: BTreeMap::from([(Family::V4, "198.18.0.2".parse().unwrap())]),
+        }
+    }
+
+    fn entry() -> DnsEntry {
+        DnsEntry {
+            scope: None,
+            mode: DnsMode::Forward,
+            upstreams: vec!["203.0.113.53:53".parse().unwrap()],
+            exit: Some(exit()),
+        }
+    }
+
+    fn decided(entry: &DnsEntry, asked: Option<&str>, fallback: &[&str]) -> Decision {
+        let fallback: Vec<_> = fallback.iter().map(|one| one.parse().unwrap()).collect();
+        decide(&outside(), entry, &plan(), Lease::Runs, asked.map(|one| one.parse().unwrap()), &fallback)
+    }
+
+    fn by_exit(resolver: &str) -> Decision {
+        Decision::Exit { exit: exit(), resolvers: vec![resolver.parse().unwrap()] }
+    }
+
+    #[test]
+    fn cluster_names_need_neither_mode_nor_exit_nor_lease() {
+        let name = question(b"\x03api\x07cluster\x05local", 1);
+        let blocked = DnsEntry { mode: DnsMode::Block, exit: None, ..entry() };
+        let decision = decide(&name, &blocked, &plan(), Lease::RanOut, None, &[]);
+        assert_eq!(decision, Decision::Cluster(vec!["10.96.0.10:53".parse().unwrap()]));
+    }
+
+    #[test]
+    fn names_outside_go_to_the_scopes_resolver_whatever_the_pod_asked() {
+        assert_eq!(decided(&entry(), Some("192.0.2.53:53"), &["192.0.2.54:53"]), by_exit("203.0.113.53:53"));
+    }
+
+    #[test]
+    fn without_resolvers_of_the_scope_the_one_that_was_asked_is_taken_if_it_is_outside() {
+        let open = DnsEntry { upstreams: Vec::new(), ..entry() };
+        assert_eq!(decided(&open, Some("192.0.2.53:53"), &["192.0.2.54:53"]), by_exit("192.0.2.53:53"));
+        for inside in ["10.96.0.10:53", "169.254.20.10:53", "127.0.0.53:53"] {
+            assert_eq!(decided(&open, Some(inside), &["192.0.2.54:53"]), by_exit("192.0.2.54:53"), "{inside}");
+            assert_eq!(decided(&open, Some(inside), &[]), here(Code::Refused, Outcome::NoResolver), "{inside}");
+        }
+    }
+
+    #[test]
+    fn no_exit_no_lease_and_no_family_fail() {
+        let lost = DnsEntry { exit: None, ..entry() };
+        assert_eq!(decided(&lost, None, &[]), here(Code::Failed, Outcome::NoExit));
+        let other_family = DnsEntry { upstreams: vec!["[2001:db8::53]:53".parse().unwrap()], ..entry() };
+        assert_eq!(decided(&other_family, None, &[]), here(Code::Failed, Outcome::NoExit));
+        let decision = decide(&outside(), &entry(), &plan(), Lease::RanOut, None, &[]);
+        assert_eq!(decision, here(Code::Failed, Outcome::NoLease));
+    }
+
+    #[test]
+    fn a_blocked_pod_and_a_zone_transfer_are_refused() {
+        let blocked = DnsEntry { mode: DnsMode::Block, ..entry() };
+        assert_eq!(decided(&blocked, None, &[]), here(Code::Refused, Outcome::Blocked));
+        let transfer = question(b"\x07cluster\x05local", 252);
+        let decision = decide(&transfer, &entry(), &plan(), Lease::Runs, None, &[]);
+        assert_eq!(decision, here(Code::Refused, Outcome::NotForwarded));
+    }
+}

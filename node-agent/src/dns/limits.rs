@@ -1,0 +1,83 @@
+//! How many things may go on at a time, for each client and for all of them.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A shared count with two ceilings.
+#[derive(Debug, Clone)]
+pub(super) struct Limits(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    per_client: usize,
+    total: usize,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    all: usize,
+    by_client: BTreeMap<IpAddr, usize>,
+}
+
+/// Leave to go on; given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Permit {
+    shared: Arc<Shared>,
+    client: IpAddr,
+}
+
+impl Limits {
+    pub(super) fn new(per_client: usize, total: usize) -> Self {
+        Self(Arc::new(Shared { per_client, total, held: Mutex::default() }))
+    }
+
+    /// One more for this client, if neither ceiling is reached.
+    pub(super) fn admit(&self, client: IpAddr) -> Option<Permit> {
+        let mut held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.all >= self.0.total {
+            return None;
+        }
+        let own = held.by_client.entry(client).or_default();
+        if *own >= self.0.per_client {
+            return None;
+        }
+        *own += 1;
+        held.all += 1;
+        Some(Permit { shared: Arc::clone(&self.0), client })
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut held = self.shared.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.all = held.all.saturating_sub(1);
+        if let Some(own) = held.by_client.get_mut(&self.client) {
+            *own = own.saturating_sub(1);
+            if *own == 0 {
+                held.by_client.remove(&self.client);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_client_cannot_take_what_is_for_all() {
+        let limits = Limits::new(2, 3);
+        let (a, b, c): (IpAddr, IpAddr, IpAddr) =
+            ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap(), "10.0.0.3".parse().unwrap());
+        let held: Vec<_> = [a, a].map(|client| limits.admit(client).unwrap()).into();
+        assert!(limits.admit(a).is_none());
+        let last = limits.admit(b).unwrap();
+        assert!(limits.admit(c).is_none());
+        drop(last);
+        assert!(limits.admit(c).is_some());
+        drop(held);
+        assert!(limits.admit(a).is_some());
+    }
+}

@@ -1,0 +1,40 @@
+//! The node's DNS forwarder.
+//!
+//! Port 53 of selected and blocked pods is redirected here, whatever resolver they name. Names of
+//! the cluster go to the cluster's resolver; all others go through the pod's exit, on sockets that
+//! carry the exit's mark, device and address, or get no answer. Messages pass as they are: only
+//! the question is read and only the id is changed.
+//!
+//! | module | for |
+//! |---|---|
+//! | [`forwarder`] | what the agent starts |
+//! | [`node`] | what the forwarder asks the node |
+//! | [`counters`] | how questions ended |
+//! | `decide` | where a question goes (pure) |
+//! | `question` | what is read of a message (pure) |
+//! | `zones` | which names are the cluster's (pure) |
+//! | `udp`, `tcp` | the pods' side |
+//! | `upstream`, `socket` | the resolvers' side |
+//! | `limits` | how many questions at a time |
+
+mod answer;
+pub mod counters;
+mod decide;
+mod error;
+pub mod forwarder;
+mod limits;
+pub mod node;
+mod question;
+mod socket;
+mod tcp;
+mod udp;
+mod upstream;
+mod zones;
+
+#[cfg(test)]
+mod tests;
+
+pub use counters::{Counters, Outcome};
+pub use error::BindError;
+pub use forwarder::{Forwarder, Options};
+pub use node::Node;

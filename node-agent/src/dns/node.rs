@@ -1,0 +1,29 @@
+//! What the forwarder asks the node it runs on.
+
+use std::future::Future;
+use std::net::SocketAddr;
+
+use postern_host::ports::Protocol;
+
+/// Facts that are true at the moment of a question and not in the table.
+pub trait Node: Send + Sync + 'static {
+    /// The address that the pod asked before it was redirected here; none when it is not known.
+    fn original_destination(
+        &self,
+        protocol: Protocol,
+        client: SocketAddr,
+        local: SocketAddr,
+    ) -> impl Future<Output = Option<SocketAddr>> + Send;
+
+    /// Does the lease of the node's intent still run? Without it nothing goes through an exit.
+    fn lease(&self) -> Lease;
+}
+
+/// Whether the node's intent is in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lease {
+    /// It is.
+    Runs,
+    /// It ran out, or there was none.
+    RanOut,
+}

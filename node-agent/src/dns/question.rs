@@ -1,0 +1,201 @@
+//! What is read of a DNS message: the header and its one question (RFC 1035, section 4.1).
+
+use hickory_proto::op::Query;
+use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::serialize::binary::{BinDecodable as _, BinDecoder};
+
+/// Bytes of a header.
+const HEADER: usize = 12;
+/// The bit that makes a message a response, in its third byte.
+const RESPONSE: u8 = 0x80;
+/// The four bits of the operation, in the third byte; 0 is a standard query.
+const OPERATION: u8 = 0x78;
+/// "Recursion desired", in the third byte.
+const RECURSION_DESIRED: u8 = 0x01;
+/// "Recursion available", in the fourth byte.
+const RECURSION_AVAILABLE: u8 = 0x80;
+
+/// Response codes that the forwarder gives by itself (RFC 1035, section 4.1.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Code {
+    Malformed = 1,
+    Failed = 2,
+    NotImplemented = 4,
+    Refused = 5,
+}
+
+/// Why a message is not forwarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// It is no query: whatever is answered could start a loop.
+    NoQuery,
+    /// It is a query that is answered with this code.
+    Answered(Code),
+}
+
+/// The one question of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Question {
+    pub(super) name: Name,
+    pub(super) kind: RecordType,
+    /// Where the question ends in the message.
+    end: usize,
+}
+
+impl Question {
+    /// Reads the question of a query.
+    pub(super) fn read(message: &[u8]) -> Result<Self, Unreadable> {
+        let (Some(header), Some(flags)) = (message.get(..HEADER), message.get(2)) else {
+            return Err(Unreadable::NoQuery);
+        };
+        if flags & RESPONSE != 0 {
+            return Err(Unreadable::NoQuery);
+        }
+        if flags & OPERATION != 0 {
+            return Err(Unreadable::Answered(Code::NotImplemented));
+        }
+        let malformed = Unreadable::Answered(Code::Malformed);
+        // One question, no answers and no authorities; additional records may carry EDNS and TSIG.
+        if header.get(4..10) != Some(&[0, 1, 0, 0, 0, 0]) {
+            return Err(malformed);
+        }
+        let mut decoder = BinDecoder::new(message);
+        decoder.read_slice(HEADER).map_err(|_| malformed)?;
+        let query = Query::read(&mut decoder).map_err(|_| malformed)?;
+        let question = Self { name: query.name().clone(), kind: query.query_type(), end: decoder.index() };
+        // A name that points elsewhere in the message could be read in another way by others.
+        if question.end == HEADER + encoded(&question.name) + 4 { Ok(question) } else { Err(malformed) }
+    }
+
+    /// Is this message the answer to the question, as it was sent in `query`?
+    ///
+    /// Id and question have to be the same; letters may differ in case. A resolver that could not
+    /// read the question may leave it out, with a code that says so.
+    pub(super) fn is_answered_by(&self, query: &[u8], message: &[u8]) -> bool {
+        let (Some(sent), Some(came)) = (query.get(..HEADER), message.get(..HEADER)) else {
+            return false;
+        };
+        let (id, flags, count) = (came.get(..2), came.get(2), came.get(4..6));
+        if id != sent.get(..2) || flags.is_none_or(|flags| flags & RESPONSE == 0) {
+            return false;
+        }
+        match count {
+            Some([0, 0]) => came.get(3).is_some_and(|flags| flags & 0x0f != 0),
+            Some([0, 1]) => match (query.get(HEADER..self.end), message.get(HEADER..self.end)) {
+                (Some(asked), Some(answered)) => asked.eq_ignore_ascii_case(answered),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// An answer without records to this question.
+    pub(super) fn answer(&self, query: &[u8], code: Code) -> Vec<u8> {
+        let mut message = bare_answer(query, code);
+        if let (Some(count), Some(question)) = (message.get_mut(5), query.get(HEADER..self.end)) {
+            *count = 1;
+            message.extend_from_slice(question);
+        }
+        message
+    }
+}
+
+/// Bytes of a name without compression: each label with its length, and the root.
+fn encoded(name: &Name) -> usize {
+    if name.is_root() { 1 } else { name.len() + 1 }
+}
+
+/// A header that answers a message whose question is not read.
+pub(super) fn bare_answer(query: &[u8], code: Code) -> Vec<u8> {
+    let mut message = vec![0; HEADER];
+    if let ([one, two, flags, more, ..], [id_one, id_two, asked, ..]) = (message.as_mut_slice(), query) {
+        (*one, *two) = (*id_one, *id_two);
+        *flags = RESPONSE | (asked & (OPERATION | RECURSION_DESIRED));
+        *more = RECURSION_AVAILABLE | code as u8;
+    }
+    message
+}
+
+/// The same message under another id.
+pub(super) fn with_id(message: &[u8], id: [u8; 2]) -> Vec<u8> {
+    let mut message = message.to_vec();
+    if let Some(bytes) = message.get_mut(..2) {
+        bytes.copy_from_slice(&id);
+    }
+    message
+}
+
+/// The id of a message, 0 for what is too short to have one.
+pub(super) fn id_of(message: &[u8]) -> [u8; 2] {
+    match message {
+        [one, two, ..] => [*one, *two],
+        _ => [0, 0],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUERY: &[u8] = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x07example\x03com\x00\x00\x01\x00\x01";
+
+    fn changed(at: usize, byte: u8) -> Vec<u8> {
+        let mut message = QUERY.to_vec();
+        message[at] = byte;
+        message
+    }
+
+    #[test]
+    fn reads_name_and_kind() {
+        let question = Question::read(QUERY).unwrap();
+        assert_eq!(question.name.to_ascii(), "example.com.");
+        assert_eq!(question.kind, RecordType::A);
+        let root = b"\x00\x01\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x01";
+        assert_eq!(Question::read(root).unwrap().name, Name::root());
+    }
+
+    #[test]
+    fn a_response_or_a_fragment_is_not_answered() {
+        for message in [changed(2, 0x81), QUERY[..11].to_vec(), Vec::new()] {
+            assert_eq!(Question::read(&message), Err(Unreadable::NoQuery));
+        }
+    }
+
+    #[test]
+    fn another_operation_or_number_of_questions_is_answered_with_its_code() {
+        let update = Question::read(&changed(2, 0x28));
+        assert_eq!(update, Err(Unreadable::Answered(Code::NotImplemented)));
+        for malformed in [changed(5, 2), changed(5, 0), changed(7, 1), QUERY[..20].to_vec(), changed(12, 0xc0)] {
+            assert_eq!(Question::read(&malformed), Err(Unreadable::Answered(Code::Malformed)));
+        }
+    }
+
+    #[test]
+    fn a_name_that_points_into_the_message_is_malformed() {
+        let pointing = b"\x00\x01\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\xc0\x04\x00\x01\x00\x01";
+        assert_eq!(Question::read(pointing), Err(Unreadable::Answered(Code::Malformed)));
+    }
+
+    #[test]
+    fn an_answer_has_the_id_and_the_question() {
+        let question = Question::read(QUERY).unwrap();
+        let answer = changed(2, 0x81);
+        assert!(question.is_answered_by(QUERY, &answer));
+        assert!(question.is_answered_by(QUERY, &answer.to_ascii_uppercase()));
+        assert!(!question.is_answered_by(QUERY, QUERY));
+        assert!(!question.is_answered_by(QUERY, &with_id(&answer, [9, 9])));
+        let mut other = answer.clone();
+        other[13] = b'X';
+        assert!(!question.is_answered_by(QUERY, &other));
+        assert!(!question.is_answered_by(QUERY, &answer[..20]));
+    }
+
+    #[test]
+    fn an_answer_of_our_own_repeats_id_question_and_wish_for_recursion() {
+        let question = Question::read(QUERY).unwrap();
+        let answer = question.answer(QUERY, Code::Refused);
+        assert_eq!(answer[..12], *b"\x12\x34\x81\x85\x00\x01\x00\x00\x00\x00\x00\x00");
+        assert_eq!(answer[12..], QUERY[12..]);
+        assert!(question.is_answered_by(QUERY, &answer));
+    }
+}

@@ -1,0 +1,7 @@
+//! Real clients, real sockets, a node of the test's own.
+
+mod cases;
+mod dig;
+mod namespace;
+mod resolver;
+mod world;

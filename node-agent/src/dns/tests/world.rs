@@ -1,0 +1,172 @@
+//! One node: three pods, an exit, an uplink that nothing may take, and resolvers on both sides.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+
+use postern_host::ports::Protocol;
+use postern_intent::body::DnsMode;
+use postern_plan::desired::dns::{DnsEntry, DnsExit, DnsPlan};
+use postern_plan::host::Family;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use super::super::node::{Lease, Node};
+use super::super::{Counters, Forwarder, Options};
+use super::namespace::{Host, run};
+use super::resolver::Resolver;
+
+const PORT: u16 = 5300;
+/// What the resolver in the world answers.
+pub(super) const WORLD: &str = "203.0.113.99";
+/// What the cluster's resolver answers.
+pub(super) const CLUSTER: &str = "10.96.0.99";
+
+/// The facts of the node, set by a test.
+#[derive(Clone)]
+pub(super) struct Facts {
+    pub(super) asked: Option<SocketAddr>,
+    pub(super) lease: Lease,
+}
+
+struct TestNode(Arc<Mutex<Facts>>);
+
+impl Node for TestNode {
+    async fn original_destination(&self, _: Protocol, _: SocketAddr, _: SocketAddr) -> Option<SocketAddr> {
+        self.0.lock().unwrap().asked
+    }
+
+    fn lease(&self) -> Lease {
+        self.0.lock().unwrap().lease
+    }
+}
+
+/// Everything a test looks at. The forwarder runs in this process, which is the node.
+pub(super) struct World {
+    /// Two pods that the table knows, and one that it does not.
+    pub(super) pods: [Host; 2],
+    pub(super) stranger: Host,
+    pub(super) outside: Resolver,
+    pub(super) cluster: Resolver,
+    pub(super) counters: Arc<Counters>,
+    table: watch::Sender<DnsPlan>,
+    facts: Arc<Mutex<Facts>>,
+    _world: Host,
+    _runtime: Runtime,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        for scope in ["all", "default"] {
+            // The exit's resolvers are not on the main table's way back.
+            std::fs::write(format!("/proc/sys/net/ipv4/conf/{scope}/rp_filter"), "0").unwrap();
+        }
+        run("ip link set lo up");
+        let pods = [add_pod(1), add_pod(2)];
+        let stranger = add_pod(3);
+        redirect();
+        let world = add_world();
+        let (outside, cluster) = (Resolver::default(), Resolver::default());
+        world.within(|| outside.serve(&["203.0.113.53", "203.0.113.54", "2001:db8::53"], WORLD.parse().unwrap()));
+        run("ip address add 10.96.0.10/32 dev lo");
+        cluster.serve(&["10.96.0.10"], CLUSTER.parse::<Ipv4Addr>().unwrap());
+        let facts = Arc::new(Mutex::new(Facts { asked: None, lease: Lease::Runs }));
+        let (table, reader) = watch::channel(plan(&entry()));
+        let (runtime, counters) = start(reader, &facts);
+        Self { pods, stranger, outside, cluster, counters, table, facts, _world: world, _runtime: runtime }
+    }
+
+    /// Gives both pods another entry.
+    pub(super) fn set(&self, entry: &DnsEntry) {
+        self.table.send_replace(plan(entry));
+    }
+
+    pub(super) fn set_facts(&self, facts: Facts) {
+        *self.facts.lock().unwrap() = facts;
+    }
+}
+
+fn start(table: watch::Receiver<DnsPlan>, facts: &Arc<Mutex<Facts>>) -> (Runtime, Arc<Counters>) {
+    let runtime = Runtime::new().unwrap();
+    let options = Options { port: PORT, upstreams: Vec::new() };
+    let _inside = runtime.enter();
+    let forwarder = Forwarder::bind(options, table, TestNode(Arc::clone(facts))).unwrap();
+    let counters = forwarder.counters();
+    runtime.spawn(forwarder.run());
+    drop(_inside);
+    (runtime, counters)
+}
+
+/// A scope with a working exit and a resolver in each family.
+pub(super) fn entry() -> DnsEntry {
+    let sources = BTreeMap::from([
+        (Family::V4, "198.18.0.2".parse().unwrap()),
+        (Family::V6, "fd00:18::2".parse().unwrap()),
+    ]);
+    DnsEntry {
+        scope: None,
+        mode: DnsMode::Forward,
+        upstreams: vec!["203.0.113.53:53".parse().unwrap()],
+        exit: Some(DnsExit {
+            exit: "berlin".parse().unwrap(),
+            mark: 0x10,
+            device: "pst-c-berlin".parse().unwrap(),
+            sources,
+        }),
+    }
+}
+
+fn plan(entry: &DnsEntry) -> DnsPlan {
+    let addresses = ["10.244.1.2", "fd00:244:1::2", "10.244.2.2", "fd00:244:2::2"];
+    DnsPlan {
+        entries: addresses.into_iter().map(|address| (address.parse().unwrap(), entry.clone())).collect(),
+        cluster_domain: "cluster.local".to_owned(),
+        cluster_resolvers: vec!["10.96.0.10".parse().unwrap()],
+        cluster_ranges: vec!["10.244.0.0/16".parse().unwrap(), "10.96.0.0/12".parse().unwrap()],
+    }
+}
+
+fn add_pod(number: u8) -> Host {
+    let pod = Host::start();
+    run(&format!("ip link add pod{number} type veth peer name eth0 netns {}", pod.pid()));
+    run(&format!("ip address add 10.244.{number}.1/24 dev pod{number}"));
+    run(&format!("ip address add fd00:244:{number}::1/64 dev pod{number} nodad"));
+    run(&format!("ip link set pod{number} up"));
+    pod.run(&format!("ip address add 10.244.{number}.2/24 dev eth0"));
+    pod.run(&format!("ip address add fd00:244:{number}::2/64 dev eth0 nodad"));
+    pod.run("ip link set eth0 up");
+    pod.run(&format!("ip route add default via 10.244.{number}.1"));
+    pod.run(&format!("ip -6 route add default via fd00:244:{number}::1"));
+    pod
+}
+
+/// As the agent does it: whatever resolver a pod names, the node answers.
+fn redirect() {
+    run("nft add table inet dns");
+    run("nft add chain inet dns pre { type nat hook prerouting priority -110 ; }");
+    run("nft add rule inet dns pre iifname pod* meta l4proto { tcp, udp } th dport 53 redirect to :5300");
+}
+
+/// The exit is reached by mark only; the main table's default is an uplink that would answer too.
+fn add_world() -> Host {
+    let world = Host::start();
+    for (link, v4, v6) in [("pst-c-berlin", "198.18.0", "fd00:18:"), ("uplink", "192.0.2", "fd00:2:")] {
+        run(&format!("ip link add {link} type veth peer name {link} netns {}", world.pid()));
+        run(&format!("ip address add {v4}.2/24 dev {link}"));
+        run(&format!("ip address add {v6}:2/64 dev {link} nodad"));
+        run(&format!("ip link set {link} up"));
+        world.run(&format!("ip address add {v4}.1/24 dev {link}"));
+        world.run(&format!("ip address add {v6}:1/64 dev {link} nodad"));
+        world.run(&format!("ip link set {link} up"));
+    }
+    for address in ["203.0.113.53/32", "203.0.113.54/32", "2001:db8::53/128"] {
+        world.run(&format!("ip address add {address} dev lo"));
+    }
+    run("ip route add default via 192.0.2.1");
+    run("ip -6 route add default via fd00:2::1");
+    run("ip route add default via 198.18.0.1 dev pst-c-berlin table 100");
+    run("ip -6 route add default via fd00:18::1 dev pst-c-berlin table 100");
+    run("ip rule add fwmark 0x10/0x70 lookup 100 priority 10010");
+    run("ip -6 rule add fwmark 0x10/0x70 lookup 100 priority 10010");
+    world
+}

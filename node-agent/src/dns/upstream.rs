@@ -1,0 +1,123 @@
+//! One question to one resolver after the other.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use postern_host::ports::Protocol;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::timeout;
+
+use super::error::ExchangeError;
+use super::question::{Question, id_of, with_id};
+use super::socket::{Way, connection, datagram};
+
+/// How long one resolver may take. Twice this is less than the 5 s after which clients give up
+/// (resolv.conf(5)), so that a pod hears that its exit fails.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Resolvers asked for one question; a single one is asked twice.
+const ATTEMPTS: usize = 2;
+
+/// Bytes of the longest message (RFC 1035, section 4.2.2).
+pub(super) const LONGEST: usize = 65_535;
+
+/// Asks until one answers. The answer carries the id of `query`.
+pub(super) async fn ask(
+    protocol: Protocol,
+    way: Way<'_>,
+    resolvers: &[SocketAddr],
+    question: &Question,
+    query: &[u8],
+) -> Option<Vec<u8>> {
+    for resolver in resolvers.iter().cycle().take(ATTEMPTS) {
+        let exchange = ask_one(protocol, way, *resolver, question, query);
+        let answered = match timeout(PATIENCE, exchange).await {
+            Ok(answered) => answered,
+            Err(_) => Err(ExchangeError::Silent { resolver: *resolver }),
+        };
+        match answered {
+            Ok(answer) => return Some(with_id(&answer, id_of(query))),
+            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "resolver gave no answer"),
+        }
+    }
+    None
+}
+
+/// Sends the query under an id of its own on a socket of its own: what another pod asks at the
+/// same time has neither, and nobody off the path can guess both.
+async fn ask_one(
+    protocol: Protocol,
+    way: Way<'_>,
+    resolver: SocketAddr,
+    question: &Question,
+    query: &[u8],
+) -> Result<Vec<u8>, ExchangeError> {
+    let open = |source| ExchangeError::Open { resolver, source };
+    let id = random_id().map_err(open)?;
+    let query = with_id(query, id);
+    match protocol {
+        Protocol::Udp => {
+            let socket = datagram(way, resolver).map_err(open)?;
+            let answer = by_datagram(&socket, question, &query).await;
+            answer.map_err(|source| ExchangeError::Talk { resolver, source })
+        }
+        Protocol::Tcp => {
+            let mut stream = connection(way, resolver).await.map_err(open)?;
+            let answer = by_connection(&mut stream, &query).await;
+            let answer = answer.map_err(|source| ExchangeError::Talk { resolver, source })?;
+            match answer {
+                Some(answer) if question.is_answered_by(&query, &answer) => Ok(answer),
+                _ => Err(ExchangeError::Foreign { resolver }),
+            }
+        }
+    }
+}
+
+fn random_id() -> io::Result<[u8; 2]> {
+    let mut id = [0; 2];
+    getrandom::fill(&mut id).map_err(io::Error::other)?;
+    Ok(id)
+}
+
+async fn by_datagram(socket: &tokio::net::UdpSocket, question: &Question, query: &[u8]) -> io::Result<Vec<u8>> {
+    socket.send(query).await?;
+    let mut buffer = vec![0; LONGEST];
+    loop {
+        let length = socket.recv(&mut buffer).await?;
+        // A datagram that is no answer may be a forged one: the true one may still come.
+        match buffer.get(..length) {
+            Some(message) if question.is_answered_by(query, message) => return Ok(message.to_vec()),
+            _ => {}
+        }
+    }
+}
+
+async fn by_connection<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    query: &[u8],
+) -> io::Result<Option<Vec<u8>>> {
+    write_message(stream, query).await?;
+    read_message(stream).await
+}
+
+/// A message on a connection: two bytes of length before it (RFC 1035, section 4.2.2).
+pub(super) async fn write_message<W: AsyncWrite + Unpin>(writer: &mut W, message: &[u8]) -> io::Result<()> {
+    let length = u16::try_from(message.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+    let mut framed = length.to_be_bytes().to_vec();
+    framed.extend_from_slice(message);
+    writer.write_all(&framed).await
+}
+
+/// The next message of a connection; none when it was closed between two messages.
+pub(super) async fn read_message<R: AsyncRead + Unpin>(reader: &mut R) -> io::Result<Option<Vec<u8>>> {
+    let mut length = [0; 2];
+    match reader.read_exact(&mut length).await {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(error),
+        Ok(_) => {}
+    }
+    let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
+    reader.read_exact(&mut message).await?;
+    Ok(Some(message))
+}
