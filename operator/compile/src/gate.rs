@@ -312,7 +312,7 @@ fn keep(contenders: &mut Contenders<'_>, stopped: &BTreeMap<Ground, BTreeSet<Uid
         .collect();
     for one in contenders.iter_mut() {
         if held.contains(&format!("{} {}", one.uid, one.generation)) {
-            one.former = Former::Kept;
+            one.former = Former::Held;
         }
     }
 }

@@ -33,7 +33,7 @@ fn policy(one: &Contender<'_>) -> RememberedPolicy {
     let accepted = one.policy.and_then(|policy| policy.terms.as_ref().ok().map(|terms| (policy, terms)));
     let selector = match (one.policy, one.former) {
         (Some(policy), Former::Forgotten) => Some(policy.selector.clone()),
-        (Some(policy), Former::Kept) => one.remembered.clone().or_else(|| Some(policy.selector.clone())),
+        (Some(policy), Former::Kept | Former::Held) => one.remembered.clone().or_else(|| Some(policy.selector.clone())),
         (None, _) => one.remembered.clone(),
     };
     RememberedPolicy {

@@ -32,8 +32,10 @@ pub(crate) struct Contender<'a> {
 pub(crate) enum Former {
     /// No: what it no longer selects goes.
     Forgotten,
-    /// Yes: it is refused, its release is held, or its namespace is going.
+    /// Yes: it is refused, or its namespace is going.
     Kept,
+    /// Yes, but only for pods that nothing else selects: their release waits for an approval.
+    Held,
 }
 
 impl Contender<'_> {
@@ -45,7 +47,7 @@ impl Contender<'_> {
         }
         let formerly = self.remembered.as_ref().map(|selector| selector.matches(labels));
         match self.former {
-            Former::Kept => under || formerly == Some(true),
+            Former::Kept | Former::Held => under || formerly == Some(true),
             // The policy asks as it asked before, so the pod's own labels are what changed: they never loosen. With
             // nothing remembered nobody can tell, and the pod stays too.
             Former::Forgotten => self.policy.is_some() && under && formerly != Some(true),
@@ -116,10 +118,12 @@ impl<'a> Contenders<'a> {
         self.by_namespace.values_mut().flatten()
     }
 
-    /// Drops policies that went and whose release nothing holds.
+    /// Drops policies that went and whose release nothing holds. Those that are held come last: they are there for
+    /// the pods that would be released, and for no others.
     pub(crate) fn let_go(&mut self) {
         for list in self.by_namespace.values_mut() {
-            list.retain(|one| one.policy.is_some() || one.former == Former::Kept);
+            list.retain(|one| one.policy.is_some() || one.former != Former::Forgotten);
+            list.sort_by_key(|one| one.policy.is_none() && one.former == Former::Held);
         }
         self.by_namespace.retain(|_, list| !list.is_empty());
     }

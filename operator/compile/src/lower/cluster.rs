@@ -18,7 +18,7 @@ use crate::snapshot::Node;
 pub(crate) struct Shared {
     /// Namespaces whose unlisted pods are held.
     pub(crate) guarded_namespaces: BTreeSet<Namespace>,
-    /// What no exit offers: everything of the cluster's.
+    /// What no exit offers: the cluster's ranges.
     pub(crate) never_offered: Vec<IpNet>,
     cluster: Cluster,
 }
@@ -77,10 +77,10 @@ fn endpoints(index: &Index<'_>, exits: &Exits<'_>, numbers: &Numbers) -> BTreeSe
         .collect()
 }
 
+/// Single addresses, of nodes and API servers, are left to the agent, which has them as sets: each IPv6 address taken
+/// out of `::/0` would leave 128 prefixes behind.
 fn never_offered(cluster: &Cluster) -> Vec<IpNet> {
     let ranges = cluster.pod_ranges.iter().chain(&cluster.service_ranges).chain(&cluster.tunnel_ranges);
-    let nodes = cluster.node_addresses.iter().copied();
-    let hosts = nodes.chain(cluster.api_servers.iter().map(SocketAddr::ip)).map(IpNet::from);
-    let all: Vec<IpNet> = ranges.map(Prefix::net).chain(hosts).collect();
+    let all: Vec<IpNet> = ranges.map(Prefix::net).collect();
     IpNet::aggregate(&all)
 }

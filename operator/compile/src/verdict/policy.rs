@@ -138,6 +138,7 @@ fn ready(seen: &Seen) -> Finding {
     let kind = ConditionType::Ready;
     match seen.blocked {
         Some(blocked) => Finding::no(kind, reason(blocked), format!("{} pods are blocked", seen.pods.blocked)),
+        None if seen.nodes.desired == 0 => Finding::yes(kind, Reason::Unused, Reason::Unused.sentence()),
         None if seen.nodes.desired == seen.nodes.programmed => {
             Finding::yes(kind, Reason::Ready, format!("{} pods", seen.pods.enforced))
         }

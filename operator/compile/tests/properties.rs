@@ -1,0 +1,408 @@
+//! What holds for every cluster, not only for those that somebody thought of.
+
+#![allow(unreachable_pub, reason = "the world is shared by test binaries, each of which is a crate of its own")]
+
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use postern_compile::snapshot::{Lifecycle, Snapshot};
+use postern_compile::{NodeOutcome, compile};
+use postern_intent::body::{Class, TunnelRole, Way};
+use postern_intent::{Body, NodeName, Uid};
+use proptest::prelude::*;
+use world::World;
+
+const NAMESPACES: [&str; 3] = ["red", "green", "blue"];
+const EXITS: [&str; 7] = ["e1", "e2", "e3", "e4", "e5", "e6", "a-very-long-exit-name"];
+const APPS: [&str; 3] = ["x", "y", "z"];
+
+/// One change of the cluster, by small numbers that stand for names.
+#[derive(Debug, Clone)]
+enum Change {
+    Exit { exit: usize, gateways: usize },
+    NoExit { exit: usize },
+    Policy { namespace: usize, name: usize, app: usize, exit: usize, priority: i32, accepted: Accepted },
+    NoPolicy { namespace: usize, name: usize },
+    Pod { namespace: usize, name: usize, node: usize, app: usize },
+    Relabel { namespace: usize, name: usize, app: usize },
+    NoPod { namespace: usize, name: usize },
+    Namespace { namespace: usize, denies: Denies, lifecycle: Lifecycle },
+    Node { node: usize, gateways: usize },
+    Key { node: usize, salt: u8 },
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Accepted {
+    Yes,
+    No,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Denies {
+    Yes,
+    No,
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let accepted = prop_oneof![4 => Just(Accepted::Yes), 1 => Just(Accepted::No)];
+    let denies = prop_oneof![2 => Just(Denies::No), 1 => Just(Denies::Yes)];
+    let lifecycle = prop_oneof![4 => Just(Lifecycle::Live), 1 => Just(Lifecycle::Deleting)];
+    prop_oneof![
+        2 => (0..7usize, 0..3usize).prop_map(|(exit, gateways)| Change::Exit { exit, gateways }),
+        1 => (0..7usize).prop_map(|exit| Change::NoExit { exit }),
+        6 => (0..3usize, 0..3usize, 0..4usize, 0..7usize, 0..3i32, accepted).prop_map(
+            |(namespace, name, app, exit, priority, accepted)| {
+                Change::Policy { namespace, name, app, exit, priority, accepted }
+            }
+        ),
+        2 => (0..3usize, 0..3usize).prop_map(|(namespace, name)| Change::NoPolicy { namespace, name }),
+        8 => (0..3usize, 0..5usize, 0..4usize, 0..3usize)
+            .prop_map(|(namespace, name, node, app)| Change::Pod { namespace, name, node, app }),
+        2 => (0..3usize, 0..5usize, 0..3usize)
+            .prop_map(|(namespace, name, app)| Change::Relabel { namespace, name, app }),
+        2 => (0..3usize, 0..5usize).prop_map(|(namespace, name)| Change::NoPod { namespace, name }),
+        1 => (0..3usize, denies, lifecycle)
+            .prop_map(|(namespace, denies, lifecycle)| Change::Namespace { namespace, denies, lifecycle }),
+        1 => (0..4usize, 0..3usize).prop_map(|(node, gateways)| Change::Node { node, gateways }),
+        1 => (0..4usize, 0..2u8).prop_map(|(node, salt)| Change::Key { node, salt }),
+    ]
+}
+
+/// Some changes before each of a few compiles.
+fn history() -> impl Strategy<Value = Vec<Vec<Change>>> {
+    prop::collection::vec(prop::collection::vec(change(), 0..8), 1..5)
+}
+
+/// A small cluster to start from: every node may be a gateway, every namespace exists.
+fn start() -> World {
+    let mut world = World::new();
+    for node in 0..4 {
+        make(&mut world, &Change::Node { node, gateways: node % 3 });
+    }
+    for namespace in 0..3 {
+        make(&mut world, &Change::Namespace { namespace, denies: Denies::No, lifecycle: Lifecycle::Live });
+    }
+    for exit in 0..3 {
+        make(&mut world, &Change::Exit { exit, gateways: exit });
+    }
+    for namespace in 0..3 {
+        for name in 0..4 {
+            make(&mut world, &Change::Pod { namespace, name, node: (namespace + name) % 4, app: name % 3 });
+        }
+    }
+    world
+}
+
+fn make(world: &mut World, change: &Change) {
+    match *change {
+        Change::Exit { exit, gateways } => {
+            let spec = serde_json::json!({"apiVersion": "postern.dev/v1alpha1", "kind": "ExitNode",
+                "metadata": {"name": EXITS[exit]},
+                "spec": {"gateway": {"nodeSelector": {"matchLabels": {"role": format!("gw-{gateways}")}}}}});
+            world.apply_exit(serde_json::from_value(spec).expect("an exit"));
+        }
+        Change::NoExit { exit } => drop(world.exits.remove(EXITS[exit])),
+        Change::Policy { namespace, name, app, exit, priority, accepted } => {
+            // The fourth "app" selects every pod.
+            let selector = APPS.get(app).map_or(serde_json::json!({}), |app| serde_json::json!({"matchLabels": {"app": app}}));
+            let mut spec = serde_json::json!({"apiVersion": "postern.dev/v1alpha1", "kind": "EgressPolicy",
+                "metadata": {"namespace": NAMESPACES[namespace], "name": format!("p{name}")},
+                "spec": {"podSelector": selector, "priority": priority, "defaultAction": "Allow",
+                    "route": {"type": "Exit", "exitNodes": [{"name": EXITS[exit]}]}}});
+            if matches!(accepted, Accepted::No) {
+                spec["spec"]["limits"] = serde_json::json!({"connections": 1});
+            }
+            world.apply_policy(serde_json::from_value(spec).expect("a policy"));
+        }
+        Change::NoPolicy { namespace, name } => {
+            world.policies.remove(&format!("{}/p{name}", NAMESPACES[namespace]));
+        }
+        Change::Pod { namespace, name, node, app } => pod(world, namespace, name, node, app),
+        Change::Relabel { namespace, name, app } => {
+            if let Some(pod) = world.pods.get_mut(&format!("{}/pod{name}", NAMESPACES[namespace])) {
+                pod.labels = BTreeMap::from([("app".to_owned(), APPS[app].to_owned())]);
+            }
+        }
+        Change::NoPod { namespace, name } => {
+            world.pods.remove(&format!("{}/pod{name}", NAMESPACES[namespace]));
+        }
+        Change::Namespace { namespace, denies, lifecycle } => {
+            let labels = match denies {
+                Denies::Yes => BTreeMap::from([("postern.dev/egress-default".to_owned(), "deny".to_owned())]),
+                Denies::No => BTreeMap::new(),
+            };
+            let name = NAMESPACES[namespace];
+            let found = postern_compile::snapshot::Namespace { name: name.parse().expect("a name"), labels, lifecycle };
+            world.namespaces.insert(name.to_owned(), found);
+        }
+        Change::Node { node, gateways } => world.add_node(postern_compile::snapshot::Node {
+            name: format!("node{node}").parse().expect("a name"),
+            uid: format!("uid-node{node}").parse().expect("a UID"),
+            labels: BTreeMap::from([("role".to_owned(), format!("gw-{gateways}"))]),
+            addresses: vec![format!("192.0.2.{}", node + 1).parse().expect("an address")],
+            pod_ranges: vec![format!("10.244.{node}.0/24").parse().expect("a prefix")],
+        }),
+        Change::Key { node, salt } => {
+            world.keys.insert(format!("node{node}"), World::key(&format!("node{node}{salt}")));
+        }
+    }
+}
+
+/// A pod on another node is another pod.
+fn pod(world: &mut World, namespace: usize, name: usize, node: usize, app: usize) {
+    let key = format!("{}/pod{name}", NAMESPACES[namespace]);
+    world.pods.insert(key.clone(), postern_compile::snapshot::Pod {
+        namespace: NAMESPACES[namespace].parse().expect("a namespace"),
+        name: format!("pod{name}").parse().expect("a name"),
+        uid: format!("uid-{namespace}-{name}-{node}").parse().expect("a UID"),
+        node: format!("node{node}").parse().expect("a node"),
+        labels: BTreeMap::from([("app".to_owned(), APPS[app].to_owned())]),
+        attachment: postern_compile::snapshot::Attachment::Own,
+        addresses: BTreeSet::from([format!("10.244.{node}.{}", 10 + namespace * 5 + name).parse().expect("an address")]),
+        lifecycle: Lifecycle::Live,
+    });
+}
+
+fn live(history: &[Vec<Change>], mut each: impl FnMut(&World, &Snapshot, &mut World)) {
+    let mut world = start();
+    world.compile();
+    for changes in history {
+        world.wait(jiff::SignedDuration::from_secs(7));
+        let before = world.clone();
+        for change in changes {
+            make(&mut world, change);
+        }
+        let snapshot = world.snapshot();
+        world.compile();
+        each(&before, &snapshot, &mut world);
+    }
+}
+
+fn classes(bodies: &BTreeMap<NodeName, Body>) -> BTreeMap<Uid, Class> {
+    bodies.values().flat_map(|body| &body.pods).map(|pod| (pod.uid.clone(), pod.class.clone())).collect()
+}
+
+fn reversed(snapshot: &Snapshot) -> Snapshot {
+    let mut other = snapshot.clone();
+    other.exits.reverse();
+    other.policies.reverse();
+    other.nodes.reverse();
+    other.pods.reverse();
+    other.namespaces.reverse();
+    other.reports.reverse();
+    other
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_order_of_the_input_never_matters(history in history(), turn in 0..20usize) {
+        live(&history, |_, snapshot, _| {
+            let mut turned = snapshot.clone();
+            let by = |length: usize| turn.checked_rem(length).unwrap_or(0);
+            let pods = by(turned.pods.len());
+            turned.pods.rotate_left(pods);
+            let policies = by(turned.policies.len());
+            turned.policies.rotate_left(policies);
+            assert_eq!(compile(snapshot), compile(&turned));
+            assert_eq!(compile(snapshot), compile(&reversed(snapshot)));
+        });
+    }
+
+    #[test]
+    fn the_same_input_gives_the_same_bytes(history in history()) {
+        live(&history, |_, snapshot, _| {
+            let bytes = |outcome: &NodeOutcome| match outcome {
+                NodeOutcome::Publish(body) => serde_json::to_vec(body).expect("JSON"),
+                NodeOutcome::Keep | NodeOutcome::Restored => Vec::new(),
+            };
+            let all = || -> Vec<Vec<u8>> { compile(snapshot).nodes.values().map(bytes).collect() };
+            assert_eq!(all(), all());
+        });
+    }
+
+    #[test]
+    fn a_second_compile_of_the_same_cluster_settles(history in history()) {
+        live(&history, |_, _, world| {
+            // The first may free numbers for the second to give, and a key may have to wait for its time.
+            for _ in 0..3 {
+                world.wait(jiff::SignedDuration::from_mins(5));
+                world.compile();
+            }
+            let last = world.compile();
+            assert!(last.nodes.values().all(|outcome| *outcome == NodeOutcome::Keep));
+        });
+    }
+
+    #[test]
+    fn no_mark_table_port_or_address_is_given_twice(history in history()) {
+        live(&history, |_, _, world| {
+            let mut clients = BTreeSet::new();
+            let mut ports = BTreeSet::new();
+            for (node, body) in &world.previous {
+                body.check().expect("a body that its node accepts");
+                let names: BTreeSet<_> = body.tunnels.iter().map(|tunnel| &tunnel.interface).collect();
+                assert_eq!(names.len(), body.tunnels.len(), "a device name twice on {node}");
+                for tunnel in &body.tunnels {
+                    for address in &tunnel.addresses {
+                        assert!(clients.insert(address.addr()), "{} twice", address.addr());
+                    }
+                    if tunnel.role == TunnelRole::Served {
+                        assert!(ports.insert(tunnel.listen_port), "a port twice");
+                    }
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn a_gateway_and_its_clients_speak_of_the_same_addresses_and_keys(history in history()) {
+        live(&history, |_, _, world| {
+            for (node, body) in &world.previous {
+                for used in body.tunnels.iter().filter(|tunnel| tunnel.role == TunnelRole::Used) {
+                    let gateway = &world.previous[&used.peers[0].node];
+                    let served = gateway.tunnels.iter().find(|tunnel| tunnel.exit == used.exit && tunnel.role == TunnelRole::Served);
+                    let served = served.expect("a served tunnel");
+                    assert_eq!(used.peers[0].endpoint.map(|endpoint| endpoint.port()), served.listen_port);
+                    let peer = served.peers.iter().find(|peer| peer.node == *node).expect("a peer");
+                    let own: BTreeSet<_> = used.addresses.iter().map(ipnet::IpNet::addr).collect();
+                    let allowed: BTreeSet<_> = peer.allowed_ips.iter().map(|prefix| prefix.net().addr()).collect();
+                    assert_eq!(own, allowed);
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn nothing_inside_a_cluster_range_is_offered_or_captured(history in history()) {
+        live(&history, |_, _, world| {
+            for body in world.previous.values() {
+                let cluster = &body.cluster;
+                let ranges: Vec<_> = cluster.pod_ranges.iter().chain(&cluster.service_ranges).map(|prefix| prefix.net()).collect();
+                let overlaps = |net: ipnet::IpNet| ranges.iter().any(|range| range.contains(&net) || net.contains(range));
+                assert!(!body.nat.iter().flat_map(|served| &served.routes).any(|route| overlaps(route.net())));
+                assert!(!body.tunnels.iter().flat_map(|tunnel| &tunnel.addresses).any(|net| overlaps(net.trunc())));
+            }
+        });
+    }
+
+    #[test]
+    fn guarded_namespaces_cover_every_policy_and_every_denial(history in history()) {
+        live(&history, |_, snapshot, world| {
+            for body in world.previous.values() {
+                for policy in &snapshot.policies {
+                    assert!(body.guarded_namespaces.contains(&policy.key.namespace));
+                }
+                for namespace in snapshot.namespaces.iter().filter(|namespace| namespace.denies()) {
+                    assert!(body.guarded_namespaces.contains(&namespace.name));
+                }
+                for pod in body.pods.iter().filter(|pod| matches!(pod.class, Class::Policy { .. })) {
+                    assert!(body.guarded_namespaces.contains(&pod.namespace));
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn a_pod_that_a_policy_selects_is_never_released(history in history()) {
+        live(&history, |_, snapshot, world| {
+            let classes = classes(&world.previous);
+            for pod in &snapshot.pods {
+                let selected = snapshot.policies.iter().any(|policy| {
+                    policy.key.namespace == pod.namespace && policy.selector.matches(&pod.labels)
+                });
+                if selected {
+                    assert_ne!(classes[&pod.uid], Class::Released);
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn nothing_loosens_without_a_cause_that_may(history in history()) {
+        live(&history, |before, snapshot, world| {
+            let (old, new) = (classes(&before.previous), classes(&world.previous));
+            let gone = |uid: &Uid| old.get(uid).is_some_and(|class| *class != Class::Released) && new.get(uid) == Some(&Class::Released);
+            for pod in snapshot.pods.iter().filter(|pod| gone(&pod.uid)) {
+                let namespace = &world.namespaces[pod.namespace.as_str()];
+                assert_eq!(namespace.lifecycle, Lifecycle::Live, "a namespace that is going loosened");
+                assert!(!namespace.denies(), "a denying namespace released");
+                let policies = |world: &World| -> BTreeMap<String, _> {
+                    let own = world.policies.iter().filter(|(key, _)| key.starts_with(&format!("{}/", pod.namespace)));
+                    own.map(|(key, policy)| (key.clone(), (policy.metadata.uid.clone(), policy.spec.clone()))).collect()
+                };
+                let denied = |world: &World| world.memory.deny.contains(&pod.namespace);
+                let ended = |world: &World| world.namespaces[pod.namespace.as_str()].lifecycle == Lifecycle::Deleting;
+                assert!(
+                    policies(before) != policies(world) || denied(before) != denied(world) || ended(before),
+                    "{} was released, and neither a policy nor the label changed", pod.name
+                );
+            }
+        });
+    }
+
+    #[test]
+    fn a_running_pods_own_labels_never_release_it(history in history(), pods in prop::collection::vec((0..3usize, 0..5usize, 0..3usize), 1..6)) {
+        live(&history, |_, _, world| {
+            let mut other = world.clone();
+            // Whatever still had to settle is settled first.
+            for _ in 0..3 {
+                other.wait(jiff::SignedDuration::from_mins(5));
+                other.compile();
+            }
+            let old = classes(&other.previous);
+            for (namespace, name, app) in &pods {
+                make(&mut other, &Change::Relabel { namespace: *namespace, name: *name, app: *app });
+            }
+            other.compile();
+            let new = classes(&other.previous);
+            for (uid, class) in old.iter().filter(|(_, class)| **class != Class::Released) {
+                assert!(new.get(uid) != Some(&Class::Released), "{uid} was {class:?} and released itself");
+            }
+        });
+    }
+
+    #[test]
+    fn a_pod_that_comes_to_a_client_node_changes_that_node_and_no_other(history in history(), app in 0..3usize) {
+        live(&history, |_, _, world| {
+            let mut other = world.clone();
+            for _ in 0..3 {
+                other.wait(jiff::SignedDuration::from_mins(5));
+                other.compile();
+            }
+            let scopes = |world: &World| world.previous[&"node1".parse::<NodeName>().expect("a name")].firewall.len();
+            let before = scopes(&other);
+            pod(&mut other, 0, 9, 1, app);
+            let compilation = other.compile();
+            let changed: Vec<_> = compilation.nodes.iter().filter(|(_, outcome)| **outcome != NodeOutcome::Keep).map(|(node, _)| node.as_str()).collect();
+            // A scope that is new on the node may make it a new client, which its gateway has to learn.
+            if scopes(&other) == before {
+                assert_eq!(changed, ["node1"]);
+            } else {
+                assert!(changed.len() <= 2 && changed.contains(&"node1"), "{changed:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_scope_without_both_keys_never_has_a_tunnel(history in history(), silent in 0..4usize) {
+        let mut world = start();
+        world.keys.remove(&format!("node{silent}"));
+        world.keys.iter_mut().for_each(|(name, key)| *key = World::key(name));
+        for change in history.iter().flatten().filter(|change| !matches!(change, Change::Key { .. } | Change::Node { .. })) {
+            make(&mut world, change);
+        }
+        world.compile();
+        let name: NodeName = format!("node{silent}").parse().expect("a name");
+        for (node, body) in &world.previous {
+            for tunnel in body.tunnels.iter().filter(|tunnel| tunnel.role == TunnelRole::Used) {
+                assert!(*node != name && tunnel.peers[0].node != name);
+            }
+            if *node == name {
+                assert!(!body.firewall.iter().any(|scope| matches!(scope.way, Way::Tunnel { .. })));
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! A small cluster for tests: objects change step by step, and each compile sees what the one before published.
+
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+pub mod shorthand;
+pub mod view;
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use postern_compile::gate::Approval;
+use postern_compile::snapshot::{Definitions, Memory, Namespace, Node, Pod, Report, Settings};
+use postern_compile::{Compilation, NodeOutcome, Snapshot, compile, intake};
+use postern_crds::{EgressPolicy, ExitNode};
+use postern_intent::{Body, NodeName, Serial, WgKey};
+
+/// What is in the cluster, and what was published and remembered.
+#[derive(Clone)]
+pub struct World {
+    pub now: Timestamp,
+    pub settings: Settings,
+    pub exits: BTreeMap<String, ExitNode>,
+    pub policies: BTreeMap<String, EgressPolicy>,
+    pub nodes: BTreeMap<String, Node>,
+    pub pods: BTreeMap<String, Pod>,
+    pub namespaces: BTreeMap<String, Namespace>,
+    pub keys: BTreeMap<String, WgKey>,
+    pub ledgers: BTreeMap<String, Serial>,
+    pub previous: BTreeMap<NodeName, Body>,
+    pub memory: Memory,
+    pub approvals: Vec<Approval>,
+    pub definitions: Definitions,
+    made: u32,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let mut settings = Settings::default();
+        settings.service_ranges = vec!["10.96.0.0/16".parse().expect("a prefix")];
+        Self {
+            now: "2026-11-23T04:00:00Z".parse().expect("a time"),
+            settings,
+            exits: BTreeMap::new(),
+            policies: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            namespaces: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            ledgers: BTreeMap::new(),
+            previous: BTreeMap::new(),
+            memory: Memory::default(),
+            approvals: Vec::new(),
+            definitions: Definitions::Serving,
+            made: 0,
+        }
+    }
+
+    /// A key of its own for every node.
+    pub fn key(name: &str) -> WgKey {
+        let mut bytes = [7; 32];
+        for (place, byte) in bytes.iter_mut().zip(name.bytes().rev()) {
+            *place = byte;
+        }
+        WgKey::from_bytes(bytes).expect("a usable key")
+    }
+
+    pub fn apply_exit(&mut self, mut exit: ExitNode) {
+        let name = exit.metadata.name.clone().expect("a name");
+        let old = self.exits.get(&name);
+        let changed = old.is_none_or(|old| old.spec != exit.spec);
+        let generation = old.and_then(|old| old.metadata.generation).unwrap_or(0) + i64::from(changed);
+        exit.metadata.generation = Some(generation);
+        self.exits.insert(name, exit);
+    }
+
+    pub fn apply_policy(&mut self, mut policy: EgressPolicy) {
+        let metadata = &policy.metadata;
+        let key = format!(
+            "{}/{}",
+            metadata.namespace.as_deref().expect("a namespace"),
+            metadata.name.as_deref().expect("a name")
+        );
+        let old = self.policies.get(&key);
+        let changed = old.is_none_or(|old| old.spec != policy.spec);
+        let generation = old.and_then(|old| old.metadata.generation).unwrap_or(0) + i64::from(changed);
+        let uid = old.and_then(|old| old.metadata.uid.clone()).unwrap_or_else(|| {
+            self.made += 1;
+            format!("policy-{}", self.made)
+        });
+        policy.metadata.generation = Some(generation);
+        policy.metadata.uid = Some(uid);
+        self.policies.insert(key, policy);
+    }
+
+    pub fn add_node(&mut self, node: Node) {
+        let name = node.name.to_string();
+        self.keys.entry(name.clone()).or_insert_with(|| Self::key(&name));
+        self.nodes.insert(name, node);
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        let ceiling = &self.settings.ceiling;
+        let reports = self.nodes.values().map(|node| {
+            let name = node.name.to_string();
+            Report {
+                node: node.name.clone(),
+                uid: node.uid.clone(),
+                key: self.keys.get(&name).copied(),
+                ledger_serial: self.ledgers.get(&name).copied(),
+                applied_serial: self.ledgers.get(&name).copied(),
+            }
+        });
+        Snapshot {
+            now: self.now,
+            settings: self.settings.clone(),
+            exits: self.exits.values().map(|exit| intake::exit(exit).expect("an exit")).collect(),
+            policies: self
+                .policies
+                .values()
+                .map(|policy| intake::policy(policy, ceiling).expect("a policy"))
+                .collect(),
+            nodes: self.nodes.values().cloned().collect(),
+            pods: self.pods.values().cloned().collect(),
+            namespaces: self.namespaces.values().cloned().collect(),
+            reports: reports.collect(),
+            previous: self.previous.clone(),
+            memory: self.memory.clone(),
+            approvals: self.approvals.clone(),
+            definitions: self.definitions,
+        }
+    }
+
+    /// Compiles, publishes, and lets every agent apply what is published.
+    pub fn compile(&mut self) -> Compilation {
+        let compilation = compile(&self.snapshot());
+        for (node, outcome) in &compilation.nodes {
+            if let NodeOutcome::Publish(body) = outcome {
+                body.check().expect("a body that its node accepts");
+                self.previous.insert(node.clone(), (**body).clone());
+                self.ledgers.insert(node.to_string(), body.serial);
+            }
+        }
+        self.memory = compilation.memory.clone();
+        compilation
+    }
+
+    pub fn wait(&mut self, duration: SignedDuration) {
+        self.now = self.now + duration;
+    }
+}

@@ -1,0 +1,210 @@
+//! How scenarios write what is not ours: nodes, pods and namespaces in a line each.
+
+use std::collections::BTreeMap;
+
+use postern_compile::snapshot::{Attachment, Labels, Lifecycle, Namespace, Node, Pod};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::World;
+
+/// One story.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Story {
+    /// What it is about.
+    pub story: String,
+    /// What happens, one compile each.
+    pub steps: Vec<Step>,
+}
+
+/// What happens before one compile.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Step {
+    /// In words.
+    pub says: String,
+    /// How much time passes before; default one minute.
+    pub after: Option<jiff::SignedDuration>,
+    /// Files with manifests, relative to the repository.
+    #[serde(default)]
+    pub include: Vec<String>,
+    /// `ExitNode`s and `EgressPolicy`s, as users write them.
+    #[serde(default)]
+    pub apply: Vec<Value>,
+    #[serde(default)]
+    pub nodes: BTreeMap<String, NodeLine>,
+    #[serde(default)]
+    pub namespaces: BTreeMap<String, NamespaceLine>,
+    /// Pods by `namespace/name`.
+    #[serde(default)]
+    pub pods: BTreeMap<String, PodLine>,
+    /// `Kind namespace/name` or `Kind name`.
+    #[serde(default)]
+    pub delete: Vec<String>,
+    /// Nodes that report no key.
+    #[serde(default)]
+    pub silent: Vec<String>,
+    /// Nodes whose ledger has seen this serial.
+    #[serde(default)]
+    pub ledgers: BTreeMap<String, u64>,
+    /// What a person approves of what was held in the step before, `*` for everything.
+    pub approve: Option<String>,
+    /// Loses everything that was published and remembered.
+    #[serde(default)]
+    pub lose: Option<Lost>,
+}
+
+/// What gets lost.
+#[derive(Clone, Copy, Deserialize)]
+pub enum Lost {
+    /// Published bodies and memory.
+    Everything,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NodeLine {
+    #[serde(default)]
+    pub labels: Labels,
+    pub addresses: Vec<postern_intent::Address>,
+    pub pod_ranges: Vec<postern_intent::Prefix>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NamespaceLine {
+    #[serde(default)]
+    pub labels: Labels,
+    #[serde(default)]
+    pub deleting: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PodLine {
+    pub node: String,
+    #[serde(default)]
+    pub labels: Labels,
+    #[serde(default)]
+    pub addresses: Vec<postern_intent::Address>,
+    #[serde(default)]
+    pub host_network: bool,
+    /// Default: made from the name. Another one is another pod.
+    pub uid: Option<String>,
+}
+
+impl Step {
+    /// Changes the world as the step says.
+    pub fn happen(self, world: &mut World, held: &[postern_compile::gate::Held]) {
+        world.wait(self.after.unwrap_or(jiff::SignedDuration::from_mins(1)));
+        for gone in &self.delete {
+            delete(world, gone);
+        }
+        for file in &self.include {
+            let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(file);
+            let text = std::fs::read_to_string(path).expect("an included file");
+            for document in serde_saphyr::from_multiple::<Value>(&text).expect("YAML") {
+                apply(world, document);
+            }
+        }
+        for document in self.apply {
+            apply(world, document);
+        }
+        for (name, line) in self.nodes {
+            world.add_node(line.node(&name));
+        }
+        for (name, line) in self.namespaces {
+            world.namespaces.insert(name.clone(), line.namespace(&name));
+        }
+        for (name, line) in self.pods {
+            world.pods.insert(name.clone(), line.pod(&name));
+        }
+        for node in world.nodes.keys() {
+            if self.silent.contains(node) {
+                world.keys.remove(node);
+            } else {
+                world.keys.entry(node.clone()).or_insert_with(|| World::key(node));
+            }
+        }
+        if self.lose.is_some() {
+            world.previous.clear();
+            world.memory = Default::default();
+        }
+        world.ledgers.extend(self.ledgers.into_iter().map(|(node, serial)| (node, postern_intent::Serial(serial))));
+        if let Some(wanted) = &self.approve {
+            let chosen = held.iter().filter(|held| wanted == "*" || held.subject.to_string() == *wanted);
+            world.approvals.extend(chosen.map(|held| postern_compile::gate::Approval {
+                subject: held.subject.clone(),
+                cause: held.cause,
+                digest: held.digest.clone(),
+            }));
+        }
+    }
+}
+
+fn apply(world: &mut World, document: Value) {
+    let kind = document.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
+    match kind.as_str() {
+        "ExitNode" => world.apply_exit(serde_json::from_value(document).expect("an ExitNode")),
+        "EgressPolicy" => world.apply_policy(serde_json::from_value(document).expect("an EgressPolicy")),
+        "Namespace" => {
+            let object = serde_json::from_value(document).expect("a Namespace");
+            let namespace = postern_compile::intake::namespace(&object).expect("a namespace");
+            world.namespaces.insert(namespace.name.to_string(), namespace);
+        }
+        other => panic!("a scenario cannot apply the kind {other:?}"),
+    }
+}
+
+fn delete(world: &mut World, gone: &str) {
+    let (kind, name) = gone.split_once(' ').expect("kind and name");
+    let found = match kind {
+        "ExitNode" => world.exits.remove(name).is_some(),
+        "EgressPolicy" => world.policies.remove(name).is_some(),
+        "Pod" => world.pods.remove(name).is_some(),
+        "Node" => world.nodes.remove(name).is_some(),
+        "Namespace" => world.namespaces.remove(name).is_some(),
+        other => panic!("a scenario cannot delete the kind {other:?}"),
+    };
+    assert!(found, "there is no {gone}");
+}
+
+impl NodeLine {
+    fn node(self, name: &str) -> Node {
+        Node {
+            name: name.parse().expect("a name"),
+            uid: format!("node-{name}").parse().expect("a UID"),
+            labels: self.labels,
+            addresses: self.addresses,
+            pod_ranges: self.pod_ranges,
+        }
+    }
+}
+
+impl NamespaceLine {
+    fn namespace(self, name: &str) -> Namespace {
+        Namespace {
+            name: name.parse().expect("a name"),
+            labels: self.labels,
+            lifecycle: if self.deleting { Lifecycle::Deleting } else { Lifecycle::Live },
+        }
+    }
+}
+
+impl PodLine {
+    fn pod(self, key: &str) -> Pod {
+        let (namespace, name) = key.split_once('/').expect("namespace/name");
+        let uid = self.uid.unwrap_or_else(|| format!("pod-{namespace}-{name}"));
+        Pod {
+            namespace: namespace.parse().expect("a namespace"),
+            name: name.parse().expect("a name"),
+            uid: uid.parse().expect("a UID"),
+            node: self.node.parse().expect("a node"),
+            labels: self.labels,
+            attachment: if self.host_network { Attachment::Host } else { Attachment::Own },
+            addresses: self.addresses.into_iter().collect(),
+            lifecycle: Lifecycle::Live,
+        }
+    }
+}

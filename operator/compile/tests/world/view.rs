@@ -1,0 +1,177 @@
+//! How a compilation is shown in a golden file: every section of every body that is published, in lines that can be
+//! read, and every verdict that is new.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use postern_compile::verdict::Verdict;
+use postern_compile::{Compilation, NodeOutcome};
+use postern_intent::Body;
+use postern_intent::body::{Class, ExitRoute, Pod, Rule, Scope, ServedExit, Tunnel, Way};
+use serde::Serialize;
+
+/// Lists of prefixes beyond this are shown by their ends.
+const LONG: usize = 6;
+
+/// Shows one step after another.
+#[derive(Default)]
+pub struct View {
+    known: BTreeMap<String, Vec<String>>,
+}
+
+/// One step and what came of it.
+#[derive(Serialize)]
+pub struct StepView {
+    step: String,
+    nodes: BTreeMap<String, NodeView>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    held: Vec<String>,
+    #[serde(rename = "new verdicts", skip_serializing_if = "BTreeMap::is_empty")]
+    verdicts: BTreeMap<String, Vec<String>>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum NodeView {
+    Nothing(&'static str),
+    Body(BodyView),
+}
+
+#[derive(Serialize)]
+struct BodyView {
+    serial: u64,
+    guarded: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tunnels: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    routes: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    nat: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    firewall: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    dns: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pods: Vec<String>,
+}
+
+impl View {
+    /// One step of a story and what came of it.
+    pub fn step(&mut self, says: &str, compilation: &Compilation) -> StepView {
+        let held = lines(&compilation.held, |held| format!("{}: {}, {} pods", held.subject, held.cause, held.pods));
+        let all: BTreeMap<String, Vec<String>> = compilation.verdicts.iter().map(verdict).collect();
+        let new = all.iter().filter(|(name, told)| self.known.get(*name) != Some(*told));
+        let verdicts = new.map(|(name, told)| (name.clone(), told.clone())).collect();
+        self.known = all;
+        let nodes = compilation.nodes.iter().map(|(node, outcome)| (node.to_string(), outcome_of(outcome)));
+        StepView { step: says.to_owned(), nodes: nodes.collect(), held, verdicts }
+    }
+}
+
+fn outcome_of(outcome: &NodeOutcome) -> NodeView {
+    match outcome {
+        NodeOutcome::Keep => NodeView::Nothing("kept, byte for byte"),
+        NodeOutcome::Restored => NodeView::Nothing("nothing published: Restored"),
+        NodeOutcome::Publish(body) => NodeView::Body(body_of(body)),
+    }
+}
+
+fn body_of(body: &Body) -> BodyView {
+    BodyView {
+        serial: body.serial.0,
+        guarded: lines(&body.guarded_namespaces, ToString::to_string),
+        tunnels: body.tunnels.iter().flat_map(tunnel).collect(),
+        routes: lines(&body.routes, route),
+        nat: lines(&body.nat, served),
+        firewall: body.firewall.iter().flat_map(scope).collect(),
+        dns: lines(&body.dns, |dns| format!("{}: {:?}, upstreams [{}]", dns.scope, dns.mode, joined(&dns.upstreams))),
+        pods: lines(&body.pods, pod),
+    }
+}
+
+fn route(route: &ExitRoute) -> String {
+    let ExitRoute { exit, mark, table, interface } = route;
+    format!("{exit}: mark {}, table {}, {interface}", mark.number(), table.number())
+}
+
+fn lines<'a, T: 'a>(items: impl IntoIterator<Item = &'a T>, show: impl Fn(&'a T) -> String) -> Vec<String> {
+    items.into_iter().map(show).collect()
+}
+
+fn joined<T: Display>(items: &[T]) -> String {
+    match items {
+        [first, .., last] if items.len() > LONG => format!("{} entries from {first} to {last}", items.len()),
+        _ => items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    }
+}
+
+fn tunnel(tunnel: &Tunnel) -> Vec<String> {
+    let Tunnel { exit, role, interface, listen_port, mtu, addresses, peers } = tunnel;
+    let port = listen_port.map(|port| format!(" port {port}")).unwrap_or_default();
+    let head = format!("{exit} {role:?} {interface}{port} mtu {mtu} [{}]", joined(addresses));
+    let peers = peers.iter().map(|peer| {
+        let endpoint = peer.endpoint.map(|endpoint| format!(" at {endpoint}")).unwrap_or_default();
+        let keepalive = peer.keepalive_seconds.map(|seconds| format!(" every {seconds} s")).unwrap_or_default();
+        let key: String = peer.public_key.to_string().chars().take(6).collect();
+        format!("  peer {}{endpoint}{keepalive} key {key}... allowed [{}]", peer.node, joined(&peer.allowed_ips))
+    });
+    std::iter::once(head).chain(peers).collect()
+}
+
+fn served(served: &ServedExit) -> String {
+    let ServedExit { exit, interface, uplink, egress, routes, lan } = served;
+    let uplink = uplink.as_ref().map_or("default route".to_owned(), ToString::to_string);
+    format!("{exit}: {interface} to {uplink}, egress [{}], LAN {lan:?}, routes [{}]", joined(egress), joined(routes))
+}
+
+fn scope(scope: &Scope) -> Vec<String> {
+    let way = match &scope.way {
+        Way::Tunnel { exit } => format!("Tunnel {exit}"),
+        Way::LocalExit { exit } => format!("LocalExit {exit}"),
+        Way::NodeUplink => "NodeUplink".to_owned(),
+        Way::Blocked { reason } => format!("Blocked {reason:?}"),
+    };
+    let head = format!(
+        "{}: {way}, generation {} of {}, {:?}, replies {:?}, LAN {:?}, special use [{}], flows {:?}",
+        scope.id,
+        scope.policy.generation,
+        scope.policy.uid,
+        scope.failure,
+        scope.replies,
+        scope.lan,
+        joined(&scope.special_use_exceptions),
+        scope.established_flows,
+    );
+    let rules = scope.rules.iter().map(rule);
+    let rest = format!("  else {:?}", scope.default_action);
+    std::iter::once(head).chain(rules).chain([rest]).collect()
+}
+
+fn rule(rule: &Rule) -> String {
+    let ports = rule.ports.iter().map(|ports| format!("{:?} {}-{}", ports.protocol, ports.from, ports.to));
+    let ports: Vec<String> = ports.collect();
+    format!("  {}: {:?} to [{}] ports [{}]", rule.name, rule.action, joined(&rule.to), joined(&ports))
+}
+
+fn pod(pod: &Pod) -> String {
+    let class = match &pod.class {
+        Class::Policy { scope } => scope.to_string(),
+        Class::Blocked { reason } => format!("Blocked {reason:?}"),
+        Class::Released => "Released".to_owned(),
+    };
+    let addresses: Vec<_> = pod.addresses.iter().collect();
+    format!("{}/{} {} [{}]: {class}", pod.namespace, pod.name, pod.uid, joined(&addresses))
+}
+
+fn verdict(verdict: &Verdict) -> (String, Vec<String>) {
+    let name = match &verdict.namespace {
+        Some(namespace) => format!("{} {namespace}/{}", verdict.kind, verdict.name),
+        None => format!("{} {}", verdict.kind, verdict.name),
+    };
+    let conditions = verdict.conditions.iter().map(|finding| {
+        format!("{}={} {}: {}", finding.kind, finding.state.as_str(), finding.reason, finding.message)
+    });
+    let mut told: Vec<String> = conditions.collect();
+    told.push(serde_json::to_string(&verdict.detail).expect("JSON").replace('"', ""));
+    (name, told)
+}
