@@ -3,6 +3,7 @@
 
 pub mod event;
 pub mod posture;
+pub mod print;
 pub mod state;
 pub mod table;
 

@@ -52,7 +52,7 @@ const fn row(from: &'static [S], on: E, to: S) -> Row {
 }
 
 /// The machine.
-pub const TABLE: [Row; 21] = [
+pub const TABLE: [Row; 20] = [
     row(&[S::Unclaimed, S::Releasing], E::Claimed, S::Sealing),
     row(&[S::Blocked], E::Claimed, S::Sealing),
     row(&[S::Unclaimed, S::Releasing], E::ClaimedBlocked, S::Blocked),
@@ -66,9 +66,8 @@ pub const TABLE: [Row; 21] = [
         E::ApplyFailed,
         S::Degraded,
     ),
-    row(&[S::Verifying], E::Verified, S::Opening),
+    row(&[S::Verifying, S::Degraded], E::Verified, S::Opening),
     row(&[S::Opening], E::LeaseGiven, S::Enforcing),
-    row(&[S::Degraded], E::Verified, S::Enforcing),
     row(
         &[S::Verifying, S::Opening, S::Enforcing],
         E::Mismatched,

@@ -1,8 +1,6 @@
 //! The ruleset as nft is told it, as golden files.
 
-mod fixture;
-
-use fixture::{World, client, gateway};
+use crate::fixture::{World, client, gateway};
 use postern_plan::Desired;
 
 #[test]

@@ -1,0 +1,128 @@
+//! What the plan is made from, and all of what comes out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+use postern_intent::{Address, Body, ExitName, IfName, ScopeId};
+
+use super::{Classes, DnsPlan};
+use super::{ClusterView, classify, dns, firewall, link, lock, route, tunnel};
+use crate::binding::Bindings;
+use crate::host::{
+    DeviceSetting, Family, LockPolicy, Route, RoutingRule, TunnelBackend, TunnelConfig, TunnelLink,
+};
+use crate::ruleset::Ruleset;
+use crate::settings::Settings;
+
+/// The kernel's lease: a set whose elements go by themselves.
+pub const LEASE: &str = "lease";
+
+/// What the plan is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// The node's own settings.
+    pub settings: &'a Settings,
+    /// The body in force; none before the first one, or when the ledger was lost.
+    pub body: Option<&'a Body>,
+    /// Who is behind which interface.
+    pub bindings: &'a Bindings,
+    /// What the host is like.
+    pub facts: &'a Facts,
+}
+
+/// Facts of the host that the plan depends on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// The interface of the default route, by family.
+    pub uplinks: BTreeMap<Family, IfName>,
+    /// How tunnels can be made; none: not at all.
+    pub tunnel_backend: Option<TunnelBackend>,
+    /// Scopes that the state machine has opened after their exit was lost.
+    pub failed_open: BTreeSet<ScopeId>,
+    /// Pod links whose packets bypass netfilter.
+    pub bypassed: BTreeSet<IfName>,
+}
+
+impl Facts {
+    /// The uplink of a served exit: as the body says, else the default route's interface.
+    #[must_use]
+    pub fn uplink(&self, named: Option<&IfName>) -> Option<IfName> {
+        named
+            .or_else(|| self.uplinks.get(&Family::V4))
+            .or_else(|| self.uplinks.get(&Family::V6))
+            .cloned()
+    }
+}
+
+/// What the host should look like.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Desired {
+    /// Tunnel devices.
+    pub links: BTreeSet<TunnelLink>,
+    /// Per-device switches of the tunnel devices.
+    pub devices: BTreeSet<DeviceSetting>,
+    /// Addresses of the tunnel devices.
+    pub addresses: BTreeSet<(IfName, IpNet)>,
+    /// Routes in our tables.
+    pub routes: BTreeSet<Route>,
+    /// Routing rules.
+    pub rules: BTreeSet<RoutingRule>,
+    /// XFRM policies.
+    pub locks: BTreeSet<LockPolicy>,
+    /// WireGuard configurations by device.
+    pub tunnels: BTreeMap<IfName, TunnelConfig>,
+    /// Both tables.
+    pub ruleset: Ruleset,
+    /// Who may ask which resolver.
+    pub dns: DnsPlan,
+    /// What each address may do.
+    pub classes: Classes,
+}
+
+impl Desired {
+    /// Computes all of it.
+    #[must_use]
+    pub fn from_inputs(inputs: &Inputs<'_>) -> Self {
+        let cluster = ClusterView::of(inputs.settings, inputs.body);
+        let classes = classify::classify(inputs);
+        let tunnels = match inputs.facts.tunnel_backend {
+            Some(backend) => link::tunnels(inputs, backend),
+            None => link::TunnelParts::default(),
+        };
+        Self {
+            routes: route::routes(inputs),
+            rules: route::rules(inputs),
+            locks: lock::policies(inputs, &cluster),
+            tunnels: tunnel::configs(inputs),
+            ruleset: firewall::ruleset(inputs, &cluster, &classes),
+            dns: dns::plan(inputs, &cluster, &classes),
+            links: tunnels.links,
+            devices: tunnels.devices,
+            addresses: tunnels.addresses,
+            classes,
+        }
+    }
+}
+
+/// The device and mark of an exit that this node uses.
+#[must_use]
+pub fn used_interface<'a>(body: &'a Body, exit: &ExitName) -> Option<&'a IfName> {
+    body.routes
+        .iter()
+        .find(|route| &route.exit == exit)
+        .map(|route| &route.interface)
+}
+
+/// The tunnel addresses of a device, one a family.
+#[must_use]
+pub fn tunnel_address(body: &Body, interface: &IfName, family: Family) -> Option<Address> {
+    let tunnel = body
+        .tunnels
+        .iter()
+        .find(|tunnel| &tunnel.interface == interface)?;
+    tunnel
+        .addresses
+        .iter()
+        .map(IpNet::addr)
+        .find(|address| Family::of(address) == family)
+}

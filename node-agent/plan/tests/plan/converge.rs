@@ -1,0 +1,169 @@
+//! From what is there to what should be there: what is planned, and what is not planned any more once it is done.
+
+use std::collections::BTreeSet;
+
+use postern_intent::body::{BlockedReason, Class};
+use postern_intent::{Address, WgKey};
+use postern_plan::diff::firewall::{FirewallState, change};
+use postern_plan::diff::flow;
+use postern_plan::order::{Planning, Stage, plan};
+use postern_plan::{Desired, Observed, Step};
+
+use crate::fixture::{World, client, gateway, pod, scope_id, word};
+
+fn key() -> WgKey {
+    WgKey::from_bytes([5; 32]).unwrap()
+}
+
+fn desired(world: &World) -> Desired {
+    Desired::from_inputs(&world.inputs())
+}
+
+fn stages(desired: &Desired, observed: &Observed) -> Vec<(Stage, Vec<Step>)> {
+    let before = Desired::default();
+    let planning = Planning {
+        before: &before,
+        learned: &std::collections::BTreeMap::new(),
+        own_key: &key(),
+    };
+    plan(desired, observed, &planning).stages
+}
+
+#[test]
+fn on_an_empty_host_the_guard_comes_first_and_what_releases_comes_last() {
+    let desired = desired(&World::of(Some(client())));
+    let order: Vec<Stage> = stages(&desired, &Observed::default())
+        .into_iter()
+        .map(|(stage, _)| stage)
+        .collect();
+    let mut sorted = order.clone();
+    sorted.sort();
+    assert_eq!(order, sorted);
+    assert_eq!(order.first(), Some(&Stage::Guard));
+    assert_eq!(order.last(), Some(&Stage::Release));
+}
+
+#[test]
+fn the_guard_that_is_written_first_releases_nobody() {
+    let desired = desired(&World::of(Some(client())));
+    let change = change(&FirewallState::default(), &desired.ruleset);
+    assert!(!change.guard.text().contains(": goto released"));
+    assert!(change.release.text().contains("10.244.1.3 : goto released"));
+}
+
+#[test]
+fn what_is_there_already_is_not_written_again() {
+    let desired = desired(&World::of(Some(client())));
+    let change = change(&FirewallState::from(&desired.ruleset), &desired.ruleset);
+    assert!(change.guard.is_empty(), "{}", change.guard.text());
+    assert!(change.release.is_empty(), "{}", change.release.text());
+}
+
+#[test]
+fn one_new_pod_is_a_handful_of_elements_and_no_chain() {
+    let before = desired(&World::of(Some(client())));
+    let mut body = client();
+    body.pods.push(pod(
+        "c",
+        Class::Policy { scope: scope_id() },
+        &["10.244.1.4"],
+    ));
+    let after = desired(&World::of(Some(body)));
+    let change = change(&FirewallState::from(&before.ruleset), &after.ruleset);
+    assert!(change.release.is_empty());
+    let lines: Vec<&str> = change.guard.text().lines().collect();
+    assert!(
+        lines
+            .iter()
+            .all(|line| line.starts_with("add element inet postern")),
+        "{lines:#?}"
+    );
+    assert_eq!(lines.len(), 4, "{lines:#?}");
+}
+
+#[test]
+fn a_pod_that_moves_from_released_to_a_policy_is_taken_out_and_put_in_by_one_batch() {
+    let before = desired(&World::of(Some(client())));
+    let mut body = client();
+    body.pods[1].class = Class::Policy { scope: scope_id() };
+    let after = desired(&World::of(Some(body)));
+    let change = change(&FirewallState::from(&before.ruleset), &after.ruleset);
+    let text = change.guard.text();
+    let gone = text.find("delete element inet postern from4 { 10.244.1.3 }");
+    let come = text.find("add element inet postern from4 { 10.244.1.3 : goto pol_");
+    assert!(gone.is_some() && come.is_some() && gone < come, "{text}");
+}
+
+#[test]
+fn flows_are_cut_of_every_pod_whose_class_came_went_or_changed_and_of_nobody_else() {
+    let before = desired(&World::of(Some(client())));
+    let mut body = client();
+    body.pods[1].class = Class::Blocked {
+        reason: BlockedReason::NoExit,
+    };
+    let after = desired(&World::of(Some(body.clone())));
+    let expected: BTreeSet<Address> = ["10.244.1.3", "fd00:10:244:1::3"].map(word).into();
+    assert_eq!(flow::cuts(&before, &after, Some(&body)), expected);
+}
+
+#[test]
+fn a_blocked_pod_gets_no_mark_so_that_the_lock_holds_it_too() {
+    let mut body = client();
+    body.pods[1].class = Class::Blocked {
+        reason: BlockedReason::NoExit,
+    };
+    let ruleset = desired(&World::of(Some(body))).ruleset;
+    let steered = |address: &str| {
+        ruleset.inet.sets["steer4"]
+            .elements
+            .iter()
+            .any(|element| element.to_string().starts_with(address))
+    };
+    assert!(steered("10.244.1.2"));
+    assert!(!steered("10.244.1.3"));
+}
+
+#[test]
+fn an_unreachable_default_stands_below_every_tunnel_route_and_comes_before_it() {
+    let desired = desired(&World::of(Some(client())));
+    let routes: Vec<String> = stages(&desired, &Observed::default())
+        .into_iter()
+        .filter(|(stage, _)| *stage == Stage::Route)
+        .flat_map(|(_, steps)| steps)
+        .filter(|step| matches!(step, Step::AddRoute(_)))
+        .map(|step| step.to_string())
+        .collect();
+    assert_eq!(routes.len(), 4);
+    assert!(
+        routes[..2].iter().all(|line| line.contains("Unreachable")),
+        "{routes:#?}"
+    );
+    assert!(
+        routes[2..].iter().all(|line| line.contains("pst-c-eu")),
+        "{routes:#?}"
+    );
+}
+
+#[test]
+fn a_gateway_holds_the_tunnel_ranges_with_the_lock_and_a_client_does_not() {
+    let held = |body| {
+        desired(&World::of(Some(body)))
+            .locks
+            .iter()
+            .any(|policy| policy.source.to_string() == "198.18.0.0/15")
+    };
+    assert!(held(gateway(&[])));
+    assert!(!held(client()));
+}
+
+#[test]
+fn an_exit_with_an_address_of_one_family_refuses_the_other_family() {
+    let text = desired(&World::of(Some(gateway(&["203.0.113.10"]))))
+        .ruleset
+        .to_string();
+    assert!(
+        text.lines()
+            .any(|line| line.contains("rule inet postern offered_eu_")
+                && line.contains("meta nfproto ipv6 goto refuse"))
+    );
+}

@@ -1,0 +1,94 @@
+//! What holds for every body.
+
+use postern_intent::body::{BlockedReason, Class, Way};
+use postern_plan::Desired;
+use postern_plan::diff::firewall::{FirewallState, change};
+use postern_plan::ruleset::{Data, Target};
+use proptest::prelude::*;
+
+use crate::fixture::{World, client, pod, scope, scope_id, word};
+
+fn class() -> impl Strategy<Value = Class> {
+    prop_oneof![
+        Just(Class::Released),
+        Just(Class::Policy { scope: scope_id() }),
+        Just(Class::Blocked {
+            reason: BlockedReason::NoExit
+        }),
+    ]
+}
+
+fn way() -> impl Strategy<Value = Way> {
+    prop_oneof![
+        Just(Way::Tunnel { exit: word("eu") }),
+        Just(Way::NodeUplink),
+        Just(Way::Blocked {
+            reason: BlockedReason::NoPeerKey
+        }),
+    ]
+}
+
+prop_compose! {
+    fn world()(classes in prop::collection::vec(class(), 0..12), way in way(), bound in any::<bool>()) -> World {
+        let mut body = client();
+        body.firewall = vec![scope(way)];
+        body.pods = classes
+            .into_iter()
+            .enumerate()
+            .map(|(n, class)| pod(&format!("p{n}"), class, &[&format!("10.244.1.{}", n + 10)]))
+            .collect();
+        let mut world = World::of(Some(body));
+        if !bound {
+            world.bindings = postern_plan::binding::Bindings::default();
+        }
+        world
+    }
+}
+
+proptest! {
+    /// The guard stands whatever the body says, and holds what it does not know.
+    #[test]
+    fn every_ruleset_ends_in_a_hold_by_pod_link(world in world()) {
+        let ruleset = Desired::from_inputs(&world.inputs()).ruleset;
+        let guard = &ruleset.inet.chains["guard"];
+        let last = guard.rules.last().map(ToString::to_string);
+        prop_assert_eq!(last.as_deref(), Some("iifname @podlinks goto unclassified"));
+        prop_assert!(guard.rules.iter().all(|rule| !rule.to_string().contains("ct state established")));
+    }
+
+    /// Only a pod that the body releases goes to the chain that accepts everything.
+    #[test]
+    fn nobody_is_released_whom_the_body_does_not_release(world in world()) {
+        let desired = Desired::from_inputs(&world.inputs());
+        let body = world.body.as_ref();
+        for element in &desired.ruleset.inet.sets["from4"].elements {
+            if element.data == Some(Data::Verdict(Target::Goto("released".to_owned()))) {
+                let address = element.key[0].to_string();
+                let released = body.is_some_and(|body| body.pods.iter().any(|pod| {
+                    pod.class == Class::Released && pod.addresses.iter().any(|own| own.to_string() == address)
+                }));
+                prop_assert!(released, "{} is released", address);
+            }
+        }
+    }
+
+    /// A change from any state to any other one leaves nothing to change.
+    #[test]
+    fn a_change_that_was_made_leaves_no_change(before in world(), after in world()) {
+        let before = Desired::from_inputs(&before.inputs());
+        let after = Desired::from_inputs(&after.inputs());
+        let made = change(&FirewallState::from(&before.ruleset), &after.ruleset);
+        let again = change(&FirewallState::from(&after.ruleset), &after.ruleset);
+        prop_assert!(again.guard.is_empty() && again.release.is_empty());
+        if before.ruleset != after.ruleset {
+            prop_assert!(!made.guard.is_empty() || !made.release.is_empty());
+        }
+    }
+
+    /// The same inputs give the same bytes.
+    #[test]
+    fn the_same_inputs_print_the_same_ruleset(world in world()) {
+        let first = Desired::from_inputs(&world.inputs()).ruleset.to_string();
+        prop_assert_eq!(first, Desired::from_inputs(&world.inputs()).ruleset.to_string());
+    }
+}
