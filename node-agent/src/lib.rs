@@ -18,7 +18,8 @@
 //! | [`agent`] | the loop: one activation, one reconcile, one status |
 //! | [`control`] | the socket on the node |
 //! | [`report`], [`audit`], [`metrics`] | what is told to whom |
-//! | [`resolver`] | what the DNS forwarder is told |
+//! | [`dns`] | the node's DNS forwarder |
+//! | [`resolver`] | what the forwarder is told, and what it asks the node |
 //! | [`cleanup`] | the node as it was before |
 
 pub mod agent;
@@ -27,6 +28,7 @@ pub mod bindings;
 pub mod cleanup;
 pub mod clock;
 pub mod control;
+pub mod dns;
 pub mod files;
 pub mod inbox;
 pub mod ledger;

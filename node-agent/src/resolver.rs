@@ -1,23 +1,45 @@
-//! What the DNS forwarder is told: the plan's table, replaced whole.
+//! What the DNS forwarder is told, and what it asks the node.
 
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use postern_host::Flows as _;
+use postern_host::ports::Protocol;
+use postern_linux::LinuxHost;
 use postern_plan::desired::DnsPlan;
 use tokio::sync::watch;
+
+use crate::dns::node::{Lease, Node};
+use crate::dns::{BindError, Forwarder, Options};
 
 /// The agent's end.
 #[derive(Debug)]
 pub struct DnsHandle {
     table: watch::Sender<DnsPlan>,
+    lease: watch::Sender<Option<Instant>>,
+}
+
+/// The forwarder's end.
+#[derive(Debug)]
+pub struct DnsTables {
+    table: watch::Receiver<DnsPlan>,
+    lease: watch::Receiver<Option<Instant>>,
 }
 
 impl DnsHandle {
-    /// An agent's end and a forwarder's end.
+    /// Both ends. Before the first word of the agent nobody is known and nothing has a lease.
     #[must_use]
-    pub fn pair() -> (Self, watch::Receiver<DnsPlan>) {
-        let (table, reader) = watch::channel(DnsPlan::default());
-        (Self { table }, reader)
+    pub fn pair() -> (Self, DnsTables) {
+        let (table, table_reader) = watch::channel(DnsPlan::default());
+        let (lease, lease_reader) = watch::channel(None);
+        let tables = DnsTables {
+            table: table_reader,
+            lease: lease_reader,
+        };
+        (Self { table, lease }, tables)
     }
 
-    /// Tells the forwarder, if anything changed.
+    /// Tells the forwarder who may ask what, if anything changed.
     pub fn update(&self, plan: &DnsPlan) {
         self.table.send_if_modified(|current| {
             let changed = current != plan;
@@ -27,7 +49,60 @@ impl DnsHandle {
             changed
         });
     }
+
+    /// Tells the forwarder until when the lease runs; none: it does not.
+    pub fn lease(&self, until: Option<Instant>) {
+        self.lease.send_replace(until);
+    }
 }
 
-/// Starts the forwarder of this node.
-pub fn start(_args: &crate::options::RunArgs, _table: watch::Receiver<DnsPlan>) {}
+/// The node as the forwarder asks it.
+struct KernelNode {
+    host: LinuxHost,
+    lease: watch::Receiver<Option<Instant>>,
+}
+
+impl Node for KernelNode {
+    async fn original_destination(
+        &self,
+        protocol: Protocol,
+        client: SocketAddr,
+        local: SocketAddr,
+    ) -> Option<SocketAddr> {
+        match self
+            .host
+            .original_destination(protocol, client, local)
+            .await
+        {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "a flow cannot be found"
+                );
+                None
+            }
+        }
+    }
+
+    fn lease(&self) -> Lease {
+        match *self.lease.borrow() {
+            Some(until) if until > Instant::now() => Lease::Runs,
+            _ => Lease::RanOut,
+        }
+    }
+}
+
+/// Starts the forwarder of this node in a task of its own.
+///
+/// # Errors
+/// [`BindError`] when its port is taken.
+pub fn start(options: Options, tables: DnsTables, host: LinuxHost) -> Result<(), BindError> {
+    let node = KernelNode {
+        host,
+        lease: tables.lease,
+    };
+    let forwarder = Forwarder::bind(options, tables.table, node)?;
+    tokio::spawn(forwarder.run());
+    Ok(())
+}

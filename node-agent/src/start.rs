@@ -96,13 +96,14 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
     let (ledger, found) = Ledger::open(&args.state_dir).map_err(ProgramError::Ledger)?;
     let keys = ledger.keys(&installed_keys).map_err(ProgramError::Ledger)?;
     let key = wireguard_key::load_or_make(&args.state_dir).map_err(ProgramError::Key)?;
-    let host = LinuxHost::new(LinuxOptions {
+    let options = LinuxOptions {
         run_dir: args.run_dir.clone(),
         private_key: PrivateKey::from_bytes(key.private),
         backend: BackendPreference::KernelFirst,
-    })
-    .await
-    .map_err(ProgramError::Host)?;
+    };
+    let host = LinuxHost::new(options.clone())
+        .await
+        .map_err(ProgramError::Host)?;
     let events = postern_linux::watch().map_err(ProgramError::Host)?;
     let (metrics, registry) = Metrics::registered();
     let health = Health::default();
@@ -118,7 +119,17 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
         });
     }
     let (dns, table) = DnsHandle::pair();
-    postern_agent::resolver::start(args, table);
+    let dns_host = LinuxHost::new(options).await.map_err(ProgramError::Host)?;
+    let dns_options = postern_agent::dns::Options {
+        port: args.dns_port,
+        upstreams: args.dns_upstreams.clone(),
+    };
+    let mut counters = std::collections::BTreeMap::new();
+    if let Err(error) = postern_agent::resolver::start(dns_options, table, dns_host) {
+        // Names do not resolve then, and nothing else changes: the guard must not wait for a port.
+        tracing::error!(error = &error as &dyn std::error::Error, "names are not served");
+        counters.insert("dns_unserved".to_owned(), 1);
+    }
     let listener = server::bind(&args.run_dir.join("agent.sock")).map_err(ProgramError::Socket)?;
     let (sender, work) = tokio::sync::mpsc::channel(64);
     tokio::spawn(server::serve(listener, sender));
@@ -145,7 +156,7 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
         last: LastRun::default(),
         scopes: std::collections::BTreeMap::new(),
         refusals: std::collections::VecDeque::new(),
-        counters: std::collections::BTreeMap::new(),
+        counters,
         waiting: Vec::new(),
         dns,
         audit: Audit::open(args.audit_log.as_deref()).map_err(ProgramError::Audit)?,

@@ -197,6 +197,8 @@ impl<H: Host> Agent<H> {
             }
         }
         self.keep_lease().await;
+        self.dns
+            .lease(self.last.lease.as_ref().map(|(_, until)| *until));
         self.advance_scopes(now);
         self.record_applied();
         self.answer_waiting().await;

@@ -8,7 +8,7 @@ use postern_plan::desired::dns::{DnsEntry, DnsPlan};
 use tokio::sync::watch;
 
 use super::counters::{Counters, Outcome};
-use super::decide::{Decision, decide, needs_asked_address};
+use super::decide::{Decision, Need, decide, need};
 use super::limits::{Limits, Permit};
 use super::node::Node;
 use super::question::{Code, Question, Unreadable, bare_answer};
@@ -44,7 +44,13 @@ impl<N: Node> Desk<N> {
         fallback: Vec<SocketAddr>,
         counters: Arc<Counters>,
     ) -> Self {
-        Self { table, node, fallback, counters, limits: Limits::new(PER_CLIENT, TOTAL) }
+        Self {
+            table,
+            node,
+            fallback,
+            counters,
+            limits: Limits::new(PER_CLIENT, TOTAL),
+        }
     }
 
     /// Does the table know the client? One that it does not know gets no answer at all.
@@ -80,14 +86,15 @@ impl<N: Node> Desk<N> {
             Ok(question) => question,
             Err(unreadable) => return self.refuse_unreadable(unreadable, message),
         };
-        // The entry and the rest of the table are of the same moment.
-        let (entry, plan) = self.look_up(asker.client)?;
-        let asked = if needs_asked_address(&entry, &question, &plan) {
-            self.node.original_destination(asker.protocol, asker.client, asker.local).await
-        } else {
-            None
+        let asked = match self.need(asker.client, &question)? {
+            Need::AskedAddress => {
+                self.node
+                    .original_destination(asker.protocol, asker.client, asker.local)
+                    .await
+            }
+            Need::Nothing => None,
         };
-        let decision = decide(&question, &entry, &plan, self.node.lease(), asked, &self.fallback);
+        let decision = self.decide(asker.client, &question, asked)?;
         let (answer, outcome) = carry_out(asker.protocol, &decision, &question, message).await;
         self.counters.count(outcome);
         Some(answer)
@@ -109,20 +116,38 @@ impl<N: Node> Desk<N> {
         }
     }
 
-    /// The client's entry, and the table without the entries.
-    fn look_up(&self, client: SocketAddr) -> Option<(DnsEntry, DnsPlan)> {
+    /// What has to be found out before it can be decided; none for an unknown client.
+    fn need(&self, client: SocketAddr, question: &Question) -> Option<Need> {
+        self.with_entry(client, |entry, plan| need(question, entry, plan))
+    }
+
+    /// Decides by the table of this moment, which may be another one than a moment ago.
+    fn decide(
+        &self,
+        client: SocketAddr,
+        question: &Question,
+        asked: Option<SocketAddr>,
+    ) -> Option<Decision> {
+        let lease = self.node.lease();
+        self.with_entry(client, |entry, plan| {
+            decide(question, entry, plan, lease, asked, &self.fallback)
+        })
+    }
+
+    fn with_entry<T>(
+        &self,
+        client: SocketAddr,
+        act: impl FnOnce(&DnsEntry, &DnsPlan) -> T,
+    ) -> Option<T> {
         let table = self.table.borrow();
-        let Some(entry) = table.entries.get(&client.ip()) else {
+        let found = table
+            .entries
+            .get(&client.ip())
+            .map(|entry| act(entry, &table));
+        if found.is_none() {
             self.counters.count(Outcome::UnknownClient);
-            return None;
-        };
-        let plan = DnsPlan {
-            entries: std::collections::BTreeMap::new(),
-            cluster_domain: table.cluster_domain.clone(),
-            cluster_resolvers: table.cluster_resolvers.clone(),
-            cluster_ranges: table.cluster_ranges.clone(),
-        };
-        Some((entry.clone(), plan))
+        }
+        found
     }
 }
 
@@ -134,12 +159,14 @@ async fn carry_out(
 ) -> (Vec<u8>, Outcome) {
     let (answer, outcome) = match decision {
         Decision::Here { code, outcome } => return (question.answer(message, *code), *outcome),
-        Decision::Cluster(resolvers) => {
-            (ask(protocol, Way::Plain, resolvers, question, message).await, Outcome::Cluster)
-        }
-        Decision::Exit { exit, resolvers } => {
-            (ask(protocol, Way::Exit(exit), resolvers, question, message).await, Outcome::Exit)
-        }
+        Decision::Cluster(resolvers) => (
+            ask(protocol, Way::Plain, resolvers, question, message).await,
+            Outcome::Cluster,
+        ),
+        Decision::Exit { exit, resolvers } => (
+            ask(protocol, Way::Exit(exit), resolvers, question, message).await,
+            Outcome::Exit,
+        ),
     };
     match answer {
         Some(answer) => (answer, outcome),

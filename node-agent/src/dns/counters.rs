@@ -79,13 +79,18 @@ impl Counters {
     /// How many questions ended so.
     #[must_use]
     pub fn get(&self, outcome: Outcome) -> u64 {
-        self.0.get(outcome as usize).map_or(0, |counter| counter.load(Ordering::Relaxed))
+        self.0
+            .get(outcome as usize)
+            .map_or(0, |counter| counter.load(Ordering::Relaxed))
     }
 
     /// All counters.
     #[must_use]
     pub fn snapshot(&self) -> BTreeMap<Outcome, u64> {
-        Outcome::ALL.into_iter().map(|outcome| (outcome, self.get(outcome))).collect()
+        Outcome::ALL
+            .into_iter()
+            .map(|outcome| (outcome, self.get(outcome)))
+            .collect()
     }
 }
 

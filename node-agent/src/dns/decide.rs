@@ -22,14 +22,31 @@ pub(super) enum Decision {
     /// The cluster's resolvers are asked, by ordinary sockets.
     Cluster(Vec<SocketAddr>),
     /// These resolvers are asked, by sockets of the exit.
-    Exit { exit: DnsExit, resolvers: Vec<SocketAddr> },
+    Exit {
+        exit: DnsExit,
+        resolvers: Vec<SocketAddr>,
+    },
     /// It is answered here.
     Here { code: Code, outcome: Outcome },
 }
 
-/// Decides, before it is known which address the pod asked: nobody needs that for most questions.
-pub(super) fn needs_asked_address(entry: &DnsEntry, question: &Question, plan: &DnsPlan) -> bool {
-    entry.upstreams.is_empty() && entry.mode == DnsMode::Forward && !is_clusters(question, plan)
+/// What has to be known of the node to decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Nothing: most questions are decided by the table.
+    Nothing,
+    /// The address that the pod asked.
+    AskedAddress,
+}
+
+/// What is needed for this question.
+pub(super) fn need(question: &Question, entry: &DnsEntry, plan: &DnsPlan) -> Need {
+    let by_address = entry.upstreams.is_empty() && entry.mode == DnsMode::Forward;
+    if by_address && !is_clusters(question, plan) {
+        Need::AskedAddress
+    } else {
+        Need::Nothing
+    }
 }
 
 /// Decides. `asked` is the address that the pod named, `fallback` the node's own setting.
@@ -47,7 +64,12 @@ pub(super) fn decide(
     if is_clusters(question, plan) {
         return match plan.cluster_resolvers.as_slice() {
             [] => here(Code::Failed, Outcome::NoResolver),
-            resolvers => Decision::Cluster(resolvers.iter().map(|address| (*address, DNS).into()).collect()),
+            resolvers => Decision::Cluster(
+                resolvers
+                    .iter()
+                    .map(|address| (*address, DNS).into())
+                    .collect(),
+            ),
         };
     }
     match entry.mode {
@@ -91,7 +113,12 @@ fn is_outside(address: &IpAddr, plan: &DnsPlan) -> bool {
         IpAddr::V6(address) => address.is_unicast_link_local(),
     };
     let is_special = address.is_loopback() || address.is_unspecified() || address.is_multicast();
-    !is_near && !is_special && !plan.cluster_ranges.iter().any(|range| range.contains(address))
+    !is_near
+        && !is_special
+        && !plan
+            .cluster_ranges
+            .iter()
+            .any(|range| range.contains(address))
 }
 
 /// A resolver is asked only in a family in which the exit has an address of its own.
@@ -107,7 +134,10 @@ fn outwards(entry: &DnsEntry, lease: Lease, resolvers: &[SocketAddr]) -> Decisio
     if resolvers.is_empty() {
         return here(Code::Failed, Outcome::NoExit);
     }
-    Decision::Exit { exit: exit.clone(), resolvers }
+    Decision::Exit {
+        exit: exit.clone(),
+        resolvers,
+    }
 }
 
 #[cfg(test)]
@@ -156,50 +186,102 @@ mod tests {
 
     fn decided(entry: &DnsEntry, asked: Option<&str>, fallback: &[&str]) -> Decision {
         let fallback: Vec<_> = fallback.iter().map(|one| one.parse().unwrap()).collect();
-        decide(&outside(), entry, &plan(), Lease::Runs, asked.map(|one| one.parse().unwrap()), &fallback)
+        decide(
+            &outside(),
+            entry,
+            &plan(),
+            Lease::Runs,
+            asked.map(|one| one.parse().unwrap()),
+            &fallback,
+        )
     }
 
     fn by_exit(resolver: &str) -> Decision {
-        Decision::Exit { exit: exit(), resolvers: vec![resolver.parse().unwrap()] }
+        Decision::Exit {
+            exit: exit(),
+            resolvers: vec![resolver.parse().unwrap()],
+        }
     }
 
     #[test]
     fn cluster_names_need_neither_mode_nor_exit_nor_lease() {
         let name = question(b"\x03api\x07cluster\x05local", 1);
-        let blocked = DnsEntry { mode: DnsMode::Block, exit: None, ..entry() };
+        let blocked = DnsEntry {
+            mode: DnsMode::Block,
+            exit: None,
+            ..entry()
+        };
         let decision = decide(&name, &blocked, &plan(), Lease::RanOut, None, &[]);
-        assert_eq!(decision, Decision::Cluster(vec!["10.96.0.10:53".parse().unwrap()]));
+        assert_eq!(
+            decision,
+            Decision::Cluster(vec!["10.96.0.10:53".parse().unwrap()])
+        );
     }
 
     #[test]
     fn names_outside_go_to_the_scopes_resolver_whatever_the_pod_asked() {
-        assert_eq!(decided(&entry(), Some("192.0.2.53:53"), &["192.0.2.54:53"]), by_exit("203.0.113.53:53"));
+        assert_eq!(
+            decided(&entry(), Some("192.0.2.53:53"), &["192.0.2.54:53"]),
+            by_exit("203.0.113.53:53")
+        );
     }
 
     #[test]
     fn without_resolvers_of_the_scope_the_one_that_was_asked_is_taken_if_it_is_outside() {
-        let open = DnsEntry { upstreams: Vec::new(), ..entry() };
-        assert_eq!(decided(&open, Some("192.0.2.53:53"), &["192.0.2.54:53"]), by_exit("192.0.2.53:53"));
+        let open = DnsEntry {
+            upstreams: Vec::new(),
+            ..entry()
+        };
+        assert_eq!(
+            decided(&open, Some("192.0.2.53:53"), &["192.0.2.54:53"]),
+            by_exit("192.0.2.53:53")
+        );
         for inside in ["10.96.0.10:53", "169.254.20.10:53", "127.0.0.53:53"] {
-            assert_eq!(decided(&open, Some(inside), &["192.0.2.54:53"]), by_exit("192.0.2.54:53"), "{inside}");
-            assert_eq!(decided(&open, Some(inside), &[]), here(Code::Refused, Outcome::NoResolver), "{inside}");
+            assert_eq!(
+                decided(&open, Some(inside), &["192.0.2.54:53"]),
+                by_exit("192.0.2.54:53"),
+                "{inside}"
+            );
+            assert_eq!(
+                decided(&open, Some(inside), &[]),
+                here(Code::Refused, Outcome::NoResolver),
+                "{inside}"
+            );
         }
     }
 
     #[test]
     fn no_exit_no_lease_and_no_family_fail() {
-        let lost = DnsEntry { exit: None, ..entry() };
-        assert_eq!(decided(&lost, None, &[]), here(Code::Failed, Outcome::NoExit));
-        let other_family = DnsEntry { upstreams: vec!["[2001:db8::53]:53".parse().unwrap()], ..entry() };
-        assert_eq!(decided(&other_family, None, &[]), here(Code::Failed, Outcome::NoExit));
+        let lost = DnsEntry {
+            exit: None,
+            ..entry()
+        };
+        assert_eq!(
+            decided(&lost, None, &[]),
+            here(Code::Failed, Outcome::NoExit)
+        );
+        let other_family = DnsEntry {
+            upstreams: vec!["[2001:db8::53]:53".parse().unwrap()],
+            ..entry()
+        };
+        assert_eq!(
+            decided(&other_family, None, &[]),
+            here(Code::Failed, Outcome::NoExit)
+        );
         let decision = decide(&outside(), &entry(), &plan(), Lease::RanOut, None, &[]);
         assert_eq!(decision, here(Code::Failed, Outcome::NoLease));
     }
 
     #[test]
     fn a_blocked_pod_and_a_zone_transfer_are_refused() {
-        let blocked = DnsEntry { mode: DnsMode::Block, ..entry() };
-        assert_eq!(decided(&blocked, None, &[]), here(Code::Refused, Outcome::Blocked));
+        let blocked = DnsEntry {
+            mode: DnsMode::Block,
+            ..entry()
+        };
+        assert_eq!(
+            decided(&blocked, None, &[]),
+            here(Code::Refused, Outcome::Blocked)
+        );
         let transfer = question(b"\x07cluster\x05local", 252);
         let decision = decide(&transfer, &entry(), &plan(), Lease::Runs, None, &[]);
         assert_eq!(decision, here(Code::Refused, Outcome::NotForwarded));

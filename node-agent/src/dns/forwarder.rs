@@ -38,7 +38,11 @@ impl<N: Node> Forwarder<N> {
     ///
     /// # Errors
     /// [`BindError`] when a socket cannot be opened.
-    pub fn bind(options: Options, table: watch::Receiver<DnsPlan>, node: N) -> Result<Self, BindError> {
+    pub fn bind(
+        options: Options,
+        table: watch::Receiver<DnsPlan>,
+        node: N,
+    ) -> Result<Self, BindError> {
         let mut datagrams = Vec::new();
         let mut connections = Vec::new();
         for address in addresses(options.port) {
@@ -50,8 +54,17 @@ impl<N: Node> Forwarder<N> {
             let listener = ConnectionListener::bind(address);
             connections.push(listener.map_err(|source| BindError::Tcp { address, source })?);
         }
-        let desk = Desk::new(table, node, options.upstreams, Arc::new(Counters::default()));
-        Ok(Self { desk: Arc::new(desk), datagrams, connections })
+        let desk = Desk::new(
+            table,
+            node,
+            options.upstreams,
+            Arc::new(Counters::default()),
+        );
+        Ok(Self {
+            desk: Arc::new(desk),
+            datagrams,
+            connections,
+        })
     }
 
     /// How questions ended; shared with the forwarder.
@@ -62,7 +75,11 @@ impl<N: Node> Forwarder<N> {
 
     /// Answers until it is dropped; then every question that is open ends with it.
     pub async fn run(self) {
-        let Self { desk, datagrams, connections } = self;
+        let Self {
+            desk,
+            datagrams,
+            connections,
+        } = self;
         let mut listeners = JoinSet::new();
         for listener in datagrams {
             listeners.spawn(listener.serve(Arc::clone(&desk)));
@@ -79,9 +96,15 @@ impl<N: Node> Forwarder<N> {
 }
 
 fn addresses(port: u16) -> [SocketAddr; 2] {
-    [(Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into()]
+    [
+        (Ipv4Addr::UNSPECIFIED, port).into(),
+        (Ipv6Addr::UNSPECIFIED, port).into(),
+    ]
 }
 
 fn has_no_ipv6(error: &io::Error) -> bool {
-    matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL))
+    matches!(
+        error.raw_os_error().map(Errno::from_raw),
+        Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL)
+    )
 }

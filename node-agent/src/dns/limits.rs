@@ -30,7 +30,11 @@ pub(super) struct Permit {
 
 impl Limits {
     pub(super) fn new(per_client: usize, total: usize) -> Self {
-        Self(Arc::new(Shared { per_client, total, held: Mutex::default() }))
+        Self(Arc::new(Shared {
+            per_client,
+            total,
+            held: Mutex::default(),
+        }))
     }
 
     /// One more for this client, if neither ceiling is reached.
@@ -45,13 +49,20 @@ impl Limits {
         }
         *own += 1;
         held.all += 1;
-        Some(Permit { shared: Arc::clone(&self.0), client })
+        Some(Permit {
+            shared: Arc::clone(&self.0),
+            client,
+        })
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut held = self.shared.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self
+            .shared
+            .held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         held.all = held.all.saturating_sub(1);
         if let Some(own) = held.by_client.get_mut(&self.client) {
             *own = own.saturating_sub(1);
@@ -69,8 +80,11 @@ mod tests {
     #[test]
     fn one_client_cannot_take_what_is_for_all() {
         let limits = Limits::new(2, 3);
-        let (a, b, c): (IpAddr, IpAddr, IpAddr) =
-            ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap(), "10.0.0.3".parse().unwrap());
+        let (a, b, c): (IpAddr, IpAddr, IpAddr) = (
+            "10.0.0.1".parse().unwrap(),
+            "10.0.0.2".parse().unwrap(),
+            "10.0.0.3".parse().unwrap(),
+        );
         let held: Vec<_> = [a, a].map(|client| limits.admit(client).unwrap()).into();
         assert!(limits.admit(a).is_none());
         let last = limits.admit(b).unwrap();

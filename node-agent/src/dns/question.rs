@@ -62,9 +62,17 @@ impl Question {
         let mut decoder = BinDecoder::new(message);
         decoder.read_slice(HEADER).map_err(|_| malformed)?;
         let query = Query::read(&mut decoder).map_err(|_| malformed)?;
-        let question = Self { name: query.name().clone(), kind: query.query_type(), end: decoder.index() };
+        let question = Self {
+            name: query.name().clone(),
+            kind: query.query_type(),
+            end: decoder.index(),
+        };
         // A name that points elsewhere in the message could be read in another way by others.
-        if question.end == HEADER + encoded(&question.name) + 4 { Ok(question) } else { Err(malformed) }
+        if question.end == HEADER + encoded(&question.name) + 4 {
+            Ok(question)
+        } else {
+            Err(malformed)
+        }
     }
 
     /// Is this message the answer to the question, as it was sent in `query`?
@@ -108,7 +116,9 @@ fn encoded(name: &Name) -> usize {
 /// A header that answers a message whose question is not read.
 pub(super) fn bare_answer(query: &[u8], code: Code) -> Vec<u8> {
     let mut message = vec![0; HEADER];
-    if let ([one, two, flags, more, ..], [id_one, id_two, asked, ..]) = (message.as_mut_slice(), query) {
+    if let ([one, two, flags, more, ..], [id_one, id_two, asked, ..]) =
+        (message.as_mut_slice(), query)
+    {
         (*one, *two) = (*id_one, *id_two);
         *flags = RESPONSE | (asked & (OPERATION | RECURSION_DESIRED));
         *more = RECURSION_AVAILABLE | code as u8;
@@ -137,7 +147,8 @@ pub(super) fn id_of(message: &[u8]) -> [u8; 2] {
 mod tests {
     use super::*;
 
-    const QUERY: &[u8] = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x07example\x03com\x00\x00\x01\x00\x01";
+    const QUERY: &[u8] =
+        b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x07example\x03com\x00\x00\x01\x00\x01";
 
     fn changed(at: usize, byte: u8) -> Vec<u8> {
         let mut message = QUERY.to_vec();
@@ -165,15 +176,28 @@ mod tests {
     fn another_operation_or_number_of_questions_is_answered_with_its_code() {
         let update = Question::read(&changed(2, 0x28));
         assert_eq!(update, Err(Unreadable::Answered(Code::NotImplemented)));
-        for malformed in [changed(5, 2), changed(5, 0), changed(7, 1), QUERY[..20].to_vec(), changed(12, 0xc0)] {
-            assert_eq!(Question::read(&malformed), Err(Unreadable::Answered(Code::Malformed)));
+        for malformed in [
+            changed(5, 2),
+            changed(5, 0),
+            changed(7, 1),
+            QUERY[..20].to_vec(),
+            changed(12, 0xc0),
+        ] {
+            assert_eq!(
+                Question::read(&malformed),
+                Err(Unreadable::Answered(Code::Malformed))
+            );
         }
     }
 
     #[test]
     fn a_name_that_points_into_the_message_is_malformed() {
-        let pointing = b"\x00\x01\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\xc0\x04\x00\x01\x00\x01";
-        assert_eq!(Question::read(pointing), Err(Unreadable::Answered(Code::Malformed)));
+        let pointing =
+            b"\x00\x01\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\xc0\x04\x00\x01\x00\x01";
+        assert_eq!(
+            Question::read(pointing),
+            Err(Unreadable::Answered(Code::Malformed))
+        );
     }
 
     #[test]
@@ -194,7 +218,10 @@ mod tests {
     fn an_answer_of_our_own_repeats_id_question_and_wish_for_recursion() {
         let question = Question::read(QUERY).unwrap();
         let answer = question.answer(QUERY, Code::Refused);
-        assert_eq!(answer[..12], *b"\x12\x34\x81\x85\x00\x01\x00\x00\x00\x00\x00\x00");
+        assert_eq!(
+            answer[..12],
+            *b"\x12\x34\x81\x85\x00\x01\x00\x00\x00\x00\x00\x00"
+        );
         assert_eq!(answer[12..], QUERY[12..]);
         assert!(question.is_answered_by(QUERY, &answer));
     }

@@ -26,7 +26,10 @@ pub(super) enum Way<'a> {
 /// choice.
 pub(super) fn datagram(way: Way<'_>, resolver: SocketAddr) -> io::Result<UdpSocket> {
     let (socket, source) = open(way, resolver, SockType::Datagram)?;
-    bind(socket.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(source, 0)))?;
+    bind(
+        socket.as_raw_fd(),
+        &SockaddrStorage::from(SocketAddr::new(source, 0)),
+    )?;
     connect(socket.as_raw_fd(), &SockaddrStorage::from(resolver))?;
     UdpSocket::from_std(socket.into())
 }
@@ -40,7 +43,11 @@ pub(super) async fn connection(way: Way<'_>, resolver: SocketAddr) -> io::Result
 }
 
 fn open(way: Way<'_>, resolver: SocketAddr, kind: SockType) -> io::Result<(OwnedFd, IpAddr)> {
-    let family = if resolver.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let family = if resolver.is_ipv4() {
+        AddressFamily::Inet
+    } else {
+        AddressFamily::Inet6
+    };
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let socket = socket(family, kind, flags, None)?;
     let source = match way {
@@ -50,7 +57,11 @@ fn open(way: Way<'_>, resolver: SocketAddr, kind: SockType) -> io::Result<(Owned
             if exit.mark != 0 {
                 setsockopt(&socket, sockopt::Mark, &exit.mark)?;
             }
-            setsockopt(&socket, sockopt::BindToDevice, &OsString::from(exit.device.as_str()))?;
+            setsockopt(
+                &socket,
+                sockopt::BindToDevice,
+                &OsString::from(exit.device.as_str()),
+            )?;
             let source = exit.sources.get(&Family::of(&resolver.ip()));
             *source.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?
         }

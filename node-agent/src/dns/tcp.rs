@@ -36,7 +36,11 @@ pub(super) struct ConnectionListener {
 
 impl ConnectionListener {
     pub(super) fn bind(address: SocketAddr) -> io::Result<Self> {
-        let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        let family = if address.is_ipv4() {
+            AddressFamily::Inet
+        } else {
+            AddressFamily::Inet6
+        };
         let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
         let socket = socket(family, SockType::Stream, flags, None)?;
         if address.is_ipv6() {
@@ -46,7 +50,10 @@ impl ConnectionListener {
         // Connections of the agent before this one wait a minute for their last packets.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        Ok(Self { listener: socket.listen(BACKLOG)?, limits: Limits::new(PER_CLIENT, TOTAL) })
+        Ok(Self {
+            listener: socket.listen(BACKLOG)?,
+            limits: Limits::new(PER_CLIENT, TOTAL),
+        })
     }
 
     /// Answers until it is dropped, each connection in a task of its own.
@@ -99,11 +106,19 @@ async fn converse<N: Node>(
     desk: &Desk<N>,
     _permit: Permit,
 ) -> io::Result<()> {
-    let asker = Asker { protocol: Protocol::Tcp, client, local: stream.local_addr()? };
+    let asker = Asker {
+        protocol: Protocol::Tcp,
+        client,
+        local: stream.local_addr()?,
+    };
     while let Ok(message) = timeout(IDLE, read_message(&mut stream)).await {
         let Some(message) = message? else { break };
-        let Some(_question) = desk.admit(client) else { break };
-        let Some(answer) = desk.answer(asker, &message).await else { break };
+        let Some(_question) = desk.admit(client) else {
+            break;
+        };
+        let Some(answer) = desk.answer(asker, &message).await else {
+            break;
+        };
         // A client that does not read holds its connection no longer than one that is idle.
         match timeout(IDLE, write_message(&mut stream, &answer)).await {
             Ok(written) => written?,

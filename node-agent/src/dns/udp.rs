@@ -4,20 +4,25 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::cmsg_space;
 use nix::libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrStorage, bind,
-    recvmsg, sendmsg, setsockopt, socket, sockopt,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
+    SockaddrStorage, bind, recvmsg, sendmsg, setsockopt, socket, sockopt,
 };
 use postern_host::ports::Protocol;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use super::answer::{Asker, Desk};
 use super::node::Node;
+
+/// After an error of the socket itself, for example no memory.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The longest query that is read; clients send 512 bytes, with EDNS options some more.
 const LONGEST_QUERY: usize = 4096;
@@ -45,7 +50,11 @@ pub(super) struct DatagramListener {
 
 impl DatagramListener {
     pub(super) fn bind(address: SocketAddr) -> io::Result<Self> {
-        let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        let family = if address.is_ipv4() {
+            AddressFamily::Inet
+        } else {
+            AddressFamily::Inet6
+        };
         let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
         let socket = socket(family, SockType::Datagram, flags, None)?;
         if address.is_ipv4() {
@@ -55,7 +64,9 @@ impl DatagramListener {
             setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
         }
         bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
-        Ok(Self { socket: UdpSocket::from_std(socket.into())? })
+        Ok(Self {
+            socket: UdpSocket::from_std(socket.into())?,
+        })
     }
 
     pub(super) fn local_address(&self) -> io::Result<SocketAddr> {
@@ -70,7 +81,10 @@ impl DatagramListener {
             tokio::select! {
                 received = listener.receive() => match received {
                     Ok(datagram) => listener.take(datagram, &desk, &mut questions),
-                    Err(error) => tracing::debug!(%error, "a datagram could not be received"),
+                    Err(error) => {
+                        tracing::debug!(%error, "a datagram could not be received");
+                        sleep(PAUSE).await;
+                    }
                 },
                 Some(ended) = questions.join_next() => if let Err(error) = ended {
                     tracing::error!(%error, "a question was not answered");
@@ -79,11 +93,18 @@ impl DatagramListener {
         }
     }
 
-    fn take<N: Node>(self: &Arc<Self>, datagram: Datagram, desk: &Arc<Desk<N>>, questions: &mut JoinSet<()>) {
+    fn take<N: Node>(
+        self: &Arc<Self>,
+        datagram: Datagram,
+        desk: &Arc<Desk<N>>,
+        questions: &mut JoinSet<()>,
+    ) {
         if !desk.knows(datagram.client) {
             return;
         }
-        let Some(permit) = desk.admit(datagram.client) else { return };
+        let Some(permit) = desk.admit(datagram.client) else {
+            return;
+        };
         let (listener, desk) = (Arc::clone(self), Arc::clone(desk));
         questions.spawn(async move {
             let answer = match datagram.length {
@@ -91,7 +112,11 @@ impl DatagramListener {
                 Length::Whole => {
                     let port = listener.local_address().map_or(0, |address| address.port());
                     let local = SocketAddr::new(datagram.local, port);
-                    let asker = Asker { protocol: Protocol::Udp, client: datagram.client, local };
+                    let asker = Asker {
+                        protocol: Protocol::Udp,
+                        client: datagram.client,
+                        local,
+                    };
                     desk.answer(asker, &datagram.message).await
                 }
             };
@@ -105,11 +130,17 @@ impl DatagramListener {
     }
 
     async fn receive(&self) -> io::Result<Datagram> {
-        self.socket.async_io(Interest::READABLE, || receive_from(&self.socket)).await
+        self.socket
+            .async_io(Interest::READABLE, || receive_from(&self.socket))
+            .await
     }
 
     async fn reply(&self, datagram: &Datagram, answer: &[u8]) -> io::Result<()> {
-        self.socket.async_io(Interest::WRITABLE, || send_from(&self.socket, datagram, answer)).await
+        self.socket
+            .async_io(Interest::WRITABLE, || {
+                send_from(&self.socket, datagram, answer)
+            })
+            .await
     }
 }
 
@@ -119,7 +150,8 @@ fn receive_from(socket: &UdpSocket) -> io::Result<Datagram> {
     let (client, local, interface, length, bytes) = {
         let mut slices = [IoSliceMut::new(&mut buffer)];
         let flags = MsgFlags::MSG_DONTWAIT;
-        let received = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut slices, Some(&mut control), flags)?;
+        let received =
+            recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut slices, Some(&mut control), flags)?;
         let (local, interface) = received
             .cmsgs()?
             .find_map(|message| destination(&message))
@@ -127,10 +159,22 @@ fn receive_from(socket: &UdpSocket) -> io::Result<Datagram> {
         let client = received.address.as_ref().and_then(address_of);
         let client = client.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
         let cut = received.flags.contains(MsgFlags::MSG_TRUNC);
-        (client, local, interface, if cut { Length::Cut } else { Length::Whole }, received.bytes)
+        (
+            client,
+            local,
+            interface,
+            if cut { Length::Cut } else { Length::Whole },
+            received.bytes,
+        )
     };
     buffer.truncate(bytes);
-    Ok(Datagram { client, local, interface, message: buffer, length })
+    Ok(Datagram {
+        client,
+        local,
+        interface,
+        message: buffer,
+        length,
+    })
 }
 
 fn destination(message: &ControlMessageOwned) -> Option<(IpAddr, u32)> {
@@ -142,7 +186,11 @@ fn destination(message: &ControlMessageOwned) -> Option<(IpAddr, u32)> {
         ControlMessageOwned::Ipv6PacketInfo(info) => {
             let address = Ipv6Addr::from(info.ipi6_addr.s6_addr);
             // Only a link-local address needs its interface.
-            let interface = if address.is_unicast_link_local() { info.ipi6_ifindex } else { 0 };
+            let interface = if address.is_unicast_link_local() {
+                info.ipi6_ifindex
+            } else {
+                0
+            };
             Some((address.into(), interface))
         }
         _ => None,
@@ -150,8 +198,14 @@ fn destination(message: &ControlMessageOwned) -> Option<(IpAddr, u32)> {
 }
 
 fn address_of(storage: &SockaddrStorage) -> Option<SocketAddr> {
-    let v4 = storage.as_sockaddr_in().map(|address| SocketAddr::V4((*address).into()));
-    v4.or_else(|| storage.as_sockaddr_in6().map(|address| SocketAddr::V6((*address).into())))
+    let v4 = storage
+        .as_sockaddr_in()
+        .map(|address| SocketAddr::V4((*address).into()));
+    v4.or_else(|| {
+        storage
+            .as_sockaddr_in6()
+            .map(|address| SocketAddr::V6((*address).into()))
+    })
 }
 
 fn send_from(socket: &UdpSocket, datagram: &Datagram, answer: &[u8]) -> io::Result<()> {
@@ -160,15 +214,32 @@ fn send_from(socket: &UdpSocket, datagram: &Datagram, answer: &[u8]) -> io::Resu
     let (v4, v6);
     let control = match datagram.local {
         IpAddr::V4(address) => {
-            let source = in_addr { s_addr: u32::from_ne_bytes(address.octets()) };
-            v4 = in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: source, ipi_addr: in_addr { s_addr: 0 } };
+            let source = in_addr {
+                s_addr: u32::from_ne_bytes(address.octets()),
+            };
+            v4 = in_pktinfo {
+                ipi_ifindex: 0,
+                ipi_spec_dst: source,
+                ipi_addr: in_addr { s_addr: 0 },
+            };
             ControlMessage::Ipv4PacketInfo(&v4)
         }
         IpAddr::V6(address) => {
-            v6 = in6_pktinfo { ipi6_addr: in6_addr { s6_addr: address.octets() }, ipi6_ifindex: datagram.interface };
+            v6 = in6_pktinfo {
+                ipi6_addr: in6_addr {
+                    s6_addr: address.octets(),
+                },
+                ipi6_ifindex: datagram.interface,
+            };
             ControlMessage::Ipv6PacketInfo(&v6)
         }
     };
-    sendmsg(socket.as_raw_fd(), &slices, &[control], MsgFlags::MSG_DONTWAIT, Some(&client))?;
+    sendmsg(
+        socket.as_raw_fd(),
+        &slices,
+        &[control],
+        MsgFlags::MSG_DONTWAIT,
+        Some(&client),
+    )?;
     Ok(())
 }

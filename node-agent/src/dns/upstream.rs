@@ -34,11 +34,16 @@ pub(super) async fn ask(
         let exchange = ask_one(protocol, way, *resolver, question, query);
         let answered = match timeout(PATIENCE, exchange).await {
             Ok(answered) => answered,
-            Err(_) => Err(ExchangeError::Silent { resolver: *resolver }),
+            Err(_) => Err(ExchangeError::Silent {
+                resolver: *resolver,
+            }),
         };
         match answered {
             Ok(answer) => return Some(with_id(&answer, id_of(query))),
-            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "resolver gave no answer"),
+            Err(error) => tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "resolver gave no answer"
+            ),
         }
     }
     None
@@ -54,7 +59,7 @@ async fn ask_one(
     query: &[u8],
 ) -> Result<Vec<u8>, ExchangeError> {
     let open = |source| ExchangeError::Open { resolver, source };
-    let id = random_id().map_err(open)?;
+    let id = id_of(query);
     let query = with_id(query, id);
     match protocol {
         Protocol::Udp => {
@@ -80,7 +85,11 @@ fn random_id() -> io::Result<[u8; 2]> {
     Ok(id)
 }
 
-async fn by_datagram(socket: &tokio::net::UdpSocket, question: &Question, query: &[u8]) -> io::Result<Vec<u8>> {
+async fn by_datagram(
+    socket: &tokio::net::UdpSocket,
+    question: &Question,
+    query: &[u8],
+) -> io::Result<Vec<u8>> {
     socket.send(query).await?;
     let mut buffer = vec![0; LONGEST];
     loop {
@@ -102,15 +111,21 @@ async fn by_connection<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// A message on a connection: two bytes of length before it (RFC 1035, section 4.2.2).
-pub(super) async fn write_message<W: AsyncWrite + Unpin>(writer: &mut W, message: &[u8]) -> io::Result<()> {
-    let length = u16::try_from(message.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+pub(super) async fn write_message<W: AsyncWrite + Unpin>(
+    writer: &mut W,
+    message: &[u8],
+) -> io::Result<()> {
+    let length =
+        u16::try_from(message.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
     let mut framed = length.to_be_bytes().to_vec();
     framed.extend_from_slice(message);
     writer.write_all(&framed).await
 }
 
 /// The next message of a connection; none when it was closed between two messages.
-pub(super) async fn read_message<R: AsyncRead + Unpin>(reader: &mut R) -> io::Result<Option<Vec<u8>>> {
+pub(super) async fn read_message<R: AsyncRead + Unpin>(
+    reader: &mut R,
+) -> io::Result<Option<Vec<u8>>> {
     let mut length = [0; 2];
     match reader.read_exact(&mut length).await {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),

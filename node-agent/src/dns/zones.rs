@@ -42,16 +42,29 @@ mod tests {
     use super::*;
 
     fn is_the_clusters(name: &str, domain: &str) -> bool {
-        let ranges = ["10.244.0.0/16".parse().unwrap(), "fd00:10:244::/56".parse().unwrap()];
+        let ranges = [
+            "10.244.0.0/16".parse().unwrap(),
+            "fd00:10:244::/56".parse().unwrap(),
+        ];
         is_cluster_name(&Name::from_ascii(name).unwrap(), domain, &ranges)
     }
 
     #[test]
     fn names_of_the_domain_are_the_clusters_in_any_case() {
-        for name in ["cluster.local.", "kubernetes.default.svc.cluster.local.", "A.Cluster.LOCAL."] {
+        for name in [
+            "cluster.local.",
+            "kubernetes.default.svc.cluster.local.",
+            "A.Cluster.LOCAL.",
+        ] {
             assert!(is_the_clusters(name, "cluster.local"), "{name}");
         }
-        for name in ["example.com.", "local.", "mycluster.local.", "cluster.local.example.com.", "."] {
+        for name in [
+            "example.com.",
+            "local.",
+            "mycluster.local.",
+            "cluster.local.example.com.",
+            ".",
+        ] {
             assert!(!is_the_clusters(name, "cluster.local"), "{name}");
         }
     }
@@ -73,7 +86,12 @@ mod tests {
         for name in inside {
             assert!(is_the_clusters(name, "cluster.local"), "{name}");
         }
-        for name in ["1.1.168.192.in-addr.arpa.", "10.in-addr.arpa.", "in-addr.arpa.", "x.10.in-addr.arpa."] {
+        for name in [
+            "1.1.168.192.in-addr.arpa.",
+            "10.in-addr.arpa.",
+            "in-addr.arpa.",
+            "x.10.in-addr.arpa.",
+        ] {
             assert!(!is_the_clusters(name, "cluster.local"), "{name}");
         }
     }

@@ -21,130 +21,211 @@ macro_rules! path {
 }
 
 /// Over IPv4 and IPv6, UDP and TCP, to whatever resolver.
-const WAYS: [&str; 4] =
-    ["@203.0.113.53 +notcp", "@203.0.113.53 +tcp", "@2001:db8::53 +notcp", "@2001:db8::53 +tcp"];
+const WAYS: [&str; 4] = [
+    "@203.0.113.53 +notcp",
+    "@203.0.113.53 +tcp",
+    "@2001:db8::53 +notcp",
+    "@2001:db8::53 +tcp",
+];
 
 #[test]
 fn cluster_names_are_answered_by_the_clusters_resolver() {
-    alone(path!("cluster_names_are_answered_by_the_clusters_resolver"), || {
-        let world = World::new();
-        for way in WAYS {
-            for name in ["api.default.svc.cluster.local", "-x 10.244.1.2"] {
-                let answer = dig(&world.pods[0], &format!("{way} {name}"));
-                assert_eq!(answer, Answer::of("NOERROR", &[CLUSTER]), "{way} {name}");
+    alone(
+        path!("cluster_names_are_answered_by_the_clusters_resolver"),
+        || {
+            let world = World::new();
+            for way in WAYS {
+                for name in ["api.default.svc.cluster.local", "-x 10.244.1.2"] {
+                    let answer = dig(&world.pods[0], &format!("{way} {name}"));
+                    assert_eq!(answer, Answer::of("NOERROR", &[CLUSTER]), "{way} {name}");
+                }
             }
-        }
-        assert_eq!(world.counters.get(Outcome::Cluster), 8);
-        assert_eq!(world.outside.asked(), []);
-    });
+            assert_eq!(world.counters.get(Outcome::Cluster), 8);
+            assert_eq!(world.outside.asked(), []);
+        },
+    );
 }
 
 #[test]
 fn names_outside_leave_by_the_exit_from_its_address() {
-    alone(path!("names_outside_leave_by_the_exit_from_its_address"), || {
-        let world = World::new();
-        for way in WAYS {
-            let answer = dig(&world.pods[0], &format!("{way} example.com A"));
-            assert_eq!(answer, Answer::of("NOERROR", &[WORLD]), "{way}");
-        }
-        let asked = world.outside.asked();
-        assert!(asked.iter().all(|asked| asked.from.ip().to_string() == "198.18.0.2"), "{asked:?}");
-        let protocols: Vec<_> = asked.iter().map(|asked| asked.protocol).collect();
-        assert_eq!(protocols, [Protocol::Udp, Protocol::Tcp, Protocol::Udp, Protocol::Tcp]);
-        assert_eq!(world.counters.get(Outcome::Exit), 4);
-        assert_eq!(world.cluster.asked(), []);
-    });
+    alone(
+        path!("names_outside_leave_by_the_exit_from_its_address"),
+        || {
+            let world = World::new();
+            for way in WAYS {
+                let answer = dig(&world.pods[0], &format!("{way} example.com A"));
+                assert_eq!(answer, Answer::of("NOERROR", &[WORLD]), "{way}");
+            }
+            let asked = world.outside.asked();
+            assert!(
+                asked
+                    .iter()
+                    .all(|asked| asked.from.ip().to_string() == "198.18.0.2"),
+                "{asked:?}"
+            );
+            let protocols: Vec<_> = asked.iter().map(|asked| asked.protocol).collect();
+            assert_eq!(
+                protocols,
+                [Protocol::Udp, Protocol::Tcp, Protocol::Udp, Protocol::Tcp]
+            );
+            assert_eq!(world.counters.get(Outcome::Exit), 4);
+            assert_eq!(world.cluster.asked(), []);
+        },
+    );
 }
 
 #[test]
 fn a_resolver_of_the_other_family_is_asked_from_the_exits_address_of_that_family() {
-    alone(path!("a_resolver_of_the_other_family_is_asked_from_the_exits_address_of_that_family"), || {
-        let world = World::new();
-        world.set(&DnsEntry { upstreams: vec!["[2001:db8::53]:53".parse().unwrap()], ..entry() });
-        for way in WAYS {
-            let answer = dig(&world.pods[0], &format!("{way} example.com A"));
-            assert_eq!(answer, Answer::of("NOERROR", &[WORLD]), "{way}");
-        }
-        let asked = world.outside.asked();
-        assert!(asked.iter().all(|asked| asked.from.ip().to_string() == "fd00:18::2"), "{asked:?}");
-    });
+    alone(
+        path!("a_resolver_of_the_other_family_is_asked_from_the_exits_address_of_that_family"),
+        || {
+            let world = World::new();
+            world.set(&DnsEntry {
+                upstreams: vec!["[2001:db8::53]:53".parse().unwrap()],
+                ..entry()
+            });
+            for way in WAYS {
+                let answer = dig(&world.pods[0], &format!("{way} example.com A"));
+                assert_eq!(answer, Answer::of("NOERROR", &[WORLD]), "{way}");
+            }
+            let asked = world.outside.asked();
+            assert!(
+                asked
+                    .iter()
+                    .all(|asked| asked.from.ip().to_string() == "fd00:18::2"),
+                "{asked:?}"
+            );
+        },
+    );
 }
 
 #[test]
 fn the_resolver_that_the_pod_named_is_asked_where_the_scope_names_none() {
-    alone(path!("the_resolver_that_the_pod_named_is_asked_where_the_scope_names_none"), || {
-        let world = World::new();
-        world.set(&DnsEntry { upstreams: Vec::new(), ..entry() });
-        let named: SocketAddr = "203.0.113.54:53".parse().unwrap();
-        world.set_facts(Facts { asked: Some(named), lease: Lease::Runs });
-        let answer = dig(&world.pods[0], "@203.0.113.54 example.com A");
-        assert_eq!(answer, Answer::of("NOERROR", &[WORLD]));
-        // An address of the cluster is no resolver in the world, and there is no other.
-        world.set_facts(Facts { asked: Some("10.96.0.10:53".parse().unwrap()), lease: Lease::Runs });
-        let refused = dig(&world.pods[0], "@10.96.0.10 example.com A");
-        assert_eq!(refused, Answer::of("REFUSED", &[]));
-        assert_eq!(world.counters.get(Outcome::NoResolver), 1);
-    });
+    alone(
+        path!("the_resolver_that_the_pod_named_is_asked_where_the_scope_names_none"),
+        || {
+            let world = World::new();
+            world.set(&DnsEntry {
+                upstreams: Vec::new(),
+                ..entry()
+            });
+            let named: SocketAddr = "203.0.113.54:53".parse().unwrap();
+            world.set_facts(Facts {
+                asked: Some(named),
+                lease: Lease::Runs,
+            });
+            let answer = dig(&world.pods[0], "@203.0.113.54 example.com A");
+            assert_eq!(answer, Answer::of("NOERROR", &[WORLD]));
+            // An address of the cluster is no resolver in the world, and there is no other.
+            world.set_facts(Facts {
+                asked: Some("10.96.0.10:53".parse().unwrap()),
+                lease: Lease::Runs,
+            });
+            let refused = dig(&world.pods[0], "@10.96.0.10 example.com A");
+            assert_eq!(refused, Answer::of("REFUSED", &[]));
+            assert_eq!(world.counters.get(Outcome::NoResolver), 1);
+        },
+    );
 }
 
 #[test]
 fn a_blocked_pod_gets_names_of_the_cluster_and_no_others() {
-    alone(path!("a_blocked_pod_gets_names_of_the_cluster_and_no_others"), || {
-        let world = World::new();
-        world.set(&DnsEntry { mode: DnsMode::Block, ..entry() });
-        for way in WAYS {
-            let refused = dig(&world.pods[0], &format!("{way} example.com A"));
-            assert_eq!(refused, Answer::of("REFUSED", &[]), "{way}");
-            let answer = dig(&world.pods[0], &format!("{way} api.cluster.local A"));
-            assert_eq!(answer, Answer::of("NOERROR", &[CLUSTER]), "{way}");
-        }
-        assert_eq!(world.outside.asked(), []);
-        assert_eq!(world.counters.get(Outcome::Blocked), 4);
-    });
+    alone(
+        path!("a_blocked_pod_gets_names_of_the_cluster_and_no_others"),
+        || {
+            let world = World::new();
+            world.set(&DnsEntry {
+                mode: DnsMode::Block,
+                ..entry()
+            });
+            for way in WAYS {
+                let refused = dig(&world.pods[0], &format!("{way} example.com A"));
+                assert_eq!(refused, Answer::of("REFUSED", &[]), "{way}");
+                let answer = dig(&world.pods[0], &format!("{way} api.cluster.local A"));
+                assert_eq!(answer, Answer::of("NOERROR", &[CLUSTER]), "{way}");
+            }
+            assert_eq!(world.outside.asked(), []);
+            assert_eq!(world.counters.get(Outcome::Blocked), 4);
+        },
+    );
 }
 
 #[test]
 fn without_exit_or_lease_names_outside_fail_and_nothing_leaves() {
-    alone(path!("without_exit_or_lease_names_outside_fail_and_nothing_leaves"), || {
-        let world = World::new();
-        world.set(&DnsEntry { exit: None, ..entry() });
-        for way in WAYS {
-            assert_eq!(dig(&world.pods[0], &format!("{way} example.com A")), Answer::of("SERVFAIL", &[]));
-        }
-        world.set(&entry());
-        world.set_facts(Facts { asked: None, lease: Lease::RanOut });
-        for way in WAYS {
-            assert_eq!(dig(&world.pods[0], &format!("{way} example.com A")), Answer::of("SERVFAIL", &[]));
-            let answer = dig(&world.pods[0], &format!("{way} api.cluster.local A"));
-            assert_eq!(answer, Answer::of("NOERROR", &[CLUSTER]), "{way}");
-        }
-        assert_eq!(world.outside.asked(), []);
-        assert_eq!((world.counters.get(Outcome::NoExit), world.counters.get(Outcome::NoLease)), (4, 4));
-    });
+    alone(
+        path!("without_exit_or_lease_names_outside_fail_and_nothing_leaves"),
+        || {
+            let world = World::new();
+            world.set(&DnsEntry {
+                exit: None,
+                ..entry()
+            });
+            for way in WAYS {
+                assert_eq!(
+                    dig(&world.pods[0], &format!("{way} example.com A")),
+                    Answer::of("SERVFAIL", &[])
+                );
+            }
+            world.set(&entry());
+            world.set_facts(Facts {
+                asked: None,
+                lease: Lease::RanOut,
+            });
+            for way in WAYS {
+                assert_eq!(
+                    dig(&world.pods[0], &format!("{way} example.com A")),
+                    Answer::of("SERVFAIL", &[])
+                );
+                let answer = dig(&world.pods[0], &format!("{way} api.cluster.local A"));
+                assert_eq!(answer, Answer::of("NOERROR", &[CLUSTER]), "{way}");
+            }
+            assert_eq!(world.outside.asked(), []);
+            assert_eq!(
+                (
+                    world.counters.get(Outcome::NoExit),
+                    world.counters.get(Outcome::NoLease)
+                ),
+                (4, 4)
+            );
+        },
+    );
 }
 
 #[test]
 fn when_the_exits_device_goes_names_fail_and_nothing_takes_the_uplink() {
-    alone(path!("when_the_exits_device_goes_names_fail_and_nothing_takes_the_uplink"), || {
-        let world = World::new();
-        // First the proof that the uplink would carry it.
-        let mut by_uplink = entry();
-        let exit = by_uplink.exit.as_mut().unwrap();
-        (exit.mark, exit.device) = (0, "uplink".parse().unwrap());
-        exit.sources.clear();
-        exit.sources.insert(postern_plan::host::Family::V4, "192.0.2.2".parse().unwrap());
-        world.set(&by_uplink);
-        assert_eq!(dig(&world.pods[0], "@203.0.113.53 example.com A"), Answer::of("NOERROR", &[WORLD]));
-        assert_eq!(world.outside.asked()[0].from.ip().to_string(), "192.0.2.2");
+    alone(
+        path!("when_the_exits_device_goes_names_fail_and_nothing_takes_the_uplink"),
+        || {
+            let world = World::new();
+            // First the proof that the uplink would carry it.
+            let mut by_uplink = entry();
+            let exit = by_uplink.exit.as_mut().unwrap();
+            (exit.mark, exit.device) = (0, "uplink".parse().unwrap());
+            exit.sources.clear();
+            exit.sources
+                .insert(postern_plan::host::Family::V4, "192.0.2.2".parse().unwrap());
+            world.set(&by_uplink);
+            assert_eq!(
+                dig(&world.pods[0], "@203.0.113.53 example.com A"),
+                Answer::of("NOERROR", &[WORLD])
+            );
+            assert_eq!(world.outside.asked()[0].from.ip().to_string(), "192.0.2.2");
 
-        world.set(&entry());
-        assert_eq!(dig(&world.pods[0], "@203.0.113.53 example.com A"), Answer::of("NOERROR", &[WORLD]));
-        run("ip link delete pst-c-berlin");
-        for way in WAYS {
-            assert_eq!(dig(&world.pods[0], &format!("{way} example.com A")), Answer::of("SERVFAIL", &[]));
-        }
-        assert_eq!(world.outside.asked().len(), 2);
-    });
+            world.set(&entry());
+            assert_eq!(
+                dig(&world.pods[0], "@203.0.113.53 example.com A"),
+                Answer::of("NOERROR", &[WORLD])
+            );
+            run("ip link delete pst-c-berlin");
+            for way in WAYS {
+                assert_eq!(
+                    dig(&world.pods[0], &format!("{way} example.com A")),
+                    Answer::of("SERVFAIL", &[])
+                );
+            }
+            assert_eq!(world.outside.asked().len(), 2);
+        },
+    );
 }
 
 #[test]
@@ -157,40 +238,63 @@ fn an_unknown_client_gets_nothing() {
                 assert_eq!(answer, Answer::nothing(), "{way} {name}");
             }
         }
-        assert_eq!((world.outside.asked(), world.cluster.asked()), (vec![], vec![]));
+        assert_eq!(
+            (world.outside.asked(), world.cluster.asked()),
+            (vec![], vec![])
+        );
         assert!(world.counters.get(Outcome::UnknownClient) >= 8);
     });
 }
 
 #[test]
 fn a_cut_answer_passes_as_it_is_and_tcp_brings_the_whole() {
-    alone(path!("a_cut_answer_passes_as_it_is_and_tcp_brings_the_whole"), || {
-        let world = World::new();
-        let cut = dig(&world.pods[0], "@203.0.113.53 big.example.com A");
-        assert_eq!(cut, Answer { truncated: true, ..Answer::of("NOERROR", &[WORLD]) });
-        let whole = dig(&world.pods[0], "@203.0.113.53 +tcp big.example.com A");
-        assert_eq!(whole, Answer::of("NOERROR", &[WORLD]));
-    });
+    alone(
+        path!("a_cut_answer_passes_as_it_is_and_tcp_brings_the_whole"),
+        || {
+            let world = World::new();
+            let cut = dig(&world.pods[0], "@203.0.113.53 big.example.com A");
+            assert_eq!(
+                cut,
+                Answer {
+                    truncated: true,
+                    ..Answer::of("NOERROR", &[WORLD])
+                }
+            );
+            let whole = dig(&world.pods[0], "@203.0.113.53 +tcp big.example.com A");
+            assert_eq!(whole, Answer::of("NOERROR", &[WORLD]));
+        },
+    );
 }
 
 #[test]
 fn a_forged_answer_with_another_id_is_passed_over() {
-    alone(path!("a_forged_answer_with_another_id_is_passed_over"), || {
-        let world = World::new();
-        let answer = dig(&world.pods[0], "@203.0.113.53 forged.example.com A");
-        assert_eq!(answer, Answer::of("NOERROR", &[WORLD]));
-    });
+    alone(
+        path!("a_forged_answer_with_another_id_is_passed_over"),
+        || {
+            let world = World::new();
+            let answer = dig(&world.pods[0], "@203.0.113.53 forged.example.com A");
+            assert_eq!(answer, Answer::of("NOERROR", &[WORLD]));
+        },
+    );
 }
 
 #[test]
 fn a_silent_resolver_is_followed_by_the_next_one_and_by_servfail_before_clients_give_up() {
     alone(
-        path!("a_silent_resolver_is_followed_by_the_next_one_and_by_servfail_before_clients_give_up"),
+        path!(
+            "a_silent_resolver_is_followed_by_the_next_one_and_by_servfail_before_clients_give_up"
+        ),
         || {
             let world = World::new();
             // Nobody has this address.
-            let (away, good) = ("203.0.113.55:53".parse().unwrap(), "203.0.113.54:53".parse().unwrap());
-            world.set(&DnsEntry { upstreams: vec![away, good], ..entry() });
+            let (away, good) = (
+                "203.0.113.55:53".parse().unwrap(),
+                "203.0.113.54:53".parse().unwrap(),
+            );
+            world.set(&DnsEntry {
+                upstreams: vec![away, good],
+                ..entry()
+            });
             let answer = dig(&world.pods[0], "@203.0.113.53 example.com A");
             assert_eq!(answer, Answer::of("NOERROR", &[WORLD]));
             let start = Instant::now();
@@ -204,31 +308,41 @@ fn a_silent_resolver_is_followed_by_the_next_one_and_by_servfail_before_clients_
 
 #[test]
 fn two_pods_with_the_same_id_each_get_their_own_answer() {
-    alone(path!("two_pods_with_the_same_id_each_get_their_own_answer"), || {
-        let world = World::new();
-        let ask = |name: &'static [u8]| {
-            let query = [b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0".as_slice(), name, b"\0\0\x01\0\x01"].concat();
-            let socket = UdpSocket::bind("0.0.0.0:4321").unwrap();
-            socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-            socket.send_to(&query, "203.0.113.53:53").unwrap();
-            let mut buffer = [0; 512];
-            let (length, from) = socket.recv_from(&mut buffer).unwrap();
-            assert_eq!(from.to_string(), "203.0.113.53:53");
-            assert_eq!(buffer[..2], *b"\x12\x34");
-            assert_eq!(buffer[12..12 + name.len()], *name);
-            length
-        };
-        let [first, second] = &world.pods;
-        std::thread::scope(|scope| {
-            scope.spawn(|| first.within(|| ask(b"\x05late1\x07example")));
-            scope.spawn(|| second.within(|| ask(b"\x05late2\x07example")));
-        });
-        let asked = world.outside.asked();
-        assert_eq!(asked.len(), 2);
-        assert_ne!(asked[0].from.port(), asked[1].from.port());
-        // Two random ids are the same once in 65 536 runs; then both are not the pods' own.
-        assert!(asked[0].id != asked[1].id || asked[0].id != *b"\x12\x34");
-    });
+    alone(
+        path!("two_pods_with_the_same_id_each_get_their_own_answer"),
+        || {
+            let world = World::new();
+            let ask = |name: &'static [u8]| {
+                let query = [
+                    b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0".as_slice(),
+                    name,
+                    b"\0\0\x01\0\x01",
+                ]
+                .concat();
+                let socket = UdpSocket::bind("0.0.0.0:4321").unwrap();
+                socket
+                    .set_read_timeout(Some(Duration::from_secs(5)))
+                    .unwrap();
+                socket.send_to(&query, "203.0.113.53:53").unwrap();
+                let mut buffer = [0; 512];
+                let (length, from) = socket.recv_from(&mut buffer).unwrap();
+                assert_eq!(from.to_string(), "203.0.113.53:53");
+                assert_eq!(buffer[..2], *b"\x12\x34");
+                assert_eq!(buffer[12..12 + name.len()], *name);
+                length
+            };
+            let [first, second] = &world.pods;
+            std::thread::scope(|scope| {
+                scope.spawn(|| first.within(|| ask(b"\x05late1\x07example")));
+                scope.spawn(|| second.within(|| ask(b"\x05late2\x07example")));
+            });
+            let asked = world.outside.asked();
+            assert_eq!(asked.len(), 2);
+            assert_ne!(asked[0].from.port(), asked[1].from.port());
+            // Two random ids are the same once in 65 536 runs; then both are not the pods' own.
+            assert!(asked[0].id != asked[1].id || asked[0].id != *b"\x12\x34");
+        },
+    );
 }
 
 #[test]
@@ -239,10 +353,15 @@ fn what_is_no_question_is_refused_or_dropped() {
             let message = message.to_vec();
             world.pods[0].within(move || {
                 let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-                socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+                socket
+                    .set_read_timeout(Some(Duration::from_millis(500)))
+                    .unwrap();
                 socket.send_to(&message, "203.0.113.53:53").unwrap();
                 let mut buffer = [0; 512];
-                socket.recv(&mut buffer).ok().map(|length| buffer[..length].to_vec())
+                socket
+                    .recv(&mut buffer)
+                    .ok()
+                    .map(|length| buffer[..length].to_vec())
             })
         };
         let two_questions = b"\x12\x34\x01\0\0\x02\0\0\0\0\0\0\x01a\0\0\x01\0\x01";
@@ -250,7 +369,10 @@ fn what_is_no_question_is_refused_or_dropped() {
         let mut oversized = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\x01\x01a\0\0\x01\0\x01".to_vec();
         oversized.resize(5000, 0);
         assert_eq!(exchange(&oversized).unwrap()[..4], *b"\x12\x34\x81\x81");
-        assert_eq!(exchange(b"\x12\x34\x81\0\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01"), None);
+        assert_eq!(
+            exchange(b"\x12\x34\x81\0\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01"),
+            None
+        );
         assert_eq!(exchange(b"\x12\x34"), None);
         assert_eq!(world.counters.get(Outcome::Malformed), 4);
         assert_eq!(world.outside.asked(), []);
@@ -259,19 +381,22 @@ fn what_is_no_question_is_refused_or_dropped() {
 
 #[test]
 fn more_questions_than_a_pod_may_have_open_are_dropped_and_others_are_served() {
-    alone(path!("more_questions_than_a_pod_may_have_open_are_dropped_and_others_are_served"), || {
-        let world = World::new();
-        world.pods[0].within(|| {
-            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-            for id in 0..400_u16 {
-                let [high, low] = id.to_be_bytes();
-                let head = [high, low, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-                let query = [&head, b"\x06silent\x07example\0\0\x01\0\x01".as_slice()].concat();
-                socket.send_to(&query, "203.0.113.53:53").unwrap();
-            }
-        });
-        let answer = dig(&world.pods[1], "@203.0.113.53 example.com A");
-        assert_eq!(answer, Answer::of("NOERROR", &[WORLD]));
-        assert!(world.counters.get(Outcome::Limited) > 0);
-    });
+    alone(
+        path!("more_questions_than_a_pod_may_have_open_are_dropped_and_others_are_served"),
+        || {
+            let world = World::new();
+            world.pods[0].within(|| {
+                let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+                for id in 0..400_u16 {
+                    let [high, low] = id.to_be_bytes();
+                    let head = [high, low, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+                    let query = [&head, b"\x06silent\x07example\0\0\x01\0\x01".as_slice()].concat();
+                    socket.send_to(&query, "203.0.113.53:53").unwrap();
+                }
+            });
+            let answer = dig(&world.pods[1], "@203.0.113.53 example.com A");
+            assert_eq!(answer, Answer::of("NOERROR", &[WORLD]));
+            assert!(world.counters.get(Outcome::Limited) > 0);
+        },
+    );
 }

@@ -18,11 +18,19 @@ pub(super) struct Answer {
 impl Answer {
     pub(super) fn of(status: &str, records: &[&str]) -> Self {
         let records = records.iter().map(ToString::to_string).collect();
-        Self { status: Some(status.to_owned()), records, truncated: false }
+        Self {
+            status: Some(status.to_owned()),
+            records,
+            truncated: false,
+        }
     }
 
     pub(super) fn nothing() -> Self {
-        Self { status: None, records: Vec::new(), truncated: false }
+        Self {
+            status: None,
+            records: Vec::new(),
+            truncated: false,
+        }
     }
 }
 
@@ -34,15 +42,27 @@ pub(super) fn dig(host: &Host, options: &str) -> Answer {
 
 /// Asks and waits for so many seconds.
 pub(super) fn dig_for(host: &Host, seconds: u8, options: &str) -> Answer {
-    let line = host.line(&format!("dig +tries=1 +timeout={seconds} +ignore {options}"));
+    let line = host.line(&format!(
+        "dig +tries=1 +timeout={seconds} +ignore {options}"
+    ));
     let mut words = line.split_whitespace();
-    let output = Command::new(words.next().unwrap()).args(words).output().unwrap();
+    let output = Command::new(words.next().unwrap())
+        .args(words)
+        .output()
+        .unwrap();
     read(&String::from_utf8_lossy(&output.stdout))
 }
 
 fn read(text: &str) -> Answer {
-    let status = text.split("status: ").nth(1).and_then(|rest| rest.split(',').next());
-    let flags = text.split(";; flags:").nth(1).and_then(|rest| rest.split(';').next()).unwrap_or_default();
+    let status = text
+        .split("status: ")
+        .nth(1)
+        .and_then(|rest| rest.split(',').next());
+    let flags = text
+        .split(";; flags:")
+        .nth(1)
+        .and_then(|rest| rest.split(';').next())
+        .unwrap_or_default();
     let records = text
         .lines()
         .filter(|line| !line.starts_with(';') && !line.is_empty())

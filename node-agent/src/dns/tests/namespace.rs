@@ -28,7 +28,10 @@ pub(super) fn alone(path: &str, test: impl FnOnce()) {
         .expect("unshare is needed for this test");
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}\n{errors}");
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}\n{errors}"
+    );
 }
 
 /// Polls until `done`; the message says what did not happen.
@@ -43,8 +46,15 @@ pub(super) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
 /// Runs a command line that has to succeed.
 pub(super) fn run(line: &str) {
     let mut words = line.split_whitespace();
-    let output = Command::new(words.next().unwrap()).args(words).output().unwrap();
-    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new(words.next().unwrap())
+        .args(words)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{line}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// A host of the test's: a network namespace held by a sleeping process.

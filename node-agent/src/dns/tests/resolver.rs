@@ -44,7 +44,10 @@ impl Resolver {
 
     fn note(&self, protocol: Protocol, from: SocketAddr, query: &[u8]) {
         let id = [query[0], query[1]];
-        self.asked.lock().unwrap().push(Asked { protocol, from, id });
+        self.asked
+            .lock()
+            .unwrap()
+            .push(Asked { protocol, from, id });
     }
 
     fn datagrams(&self, socket: &UdpSocket, address: Ipv4Addr) {
@@ -82,7 +85,9 @@ impl Resolver {
             self.note(Protocol::Tcp, from, &query);
             let message = answer(&query, address);
             let length = u16::try_from(message.len()).unwrap().to_be_bytes();
-            stream.write_all(&[&length, message.as_slice()].concat()).unwrap();
+            stream
+                .write_all(&[&length, message.as_slice()].concat())
+                .unwrap();
         }
     }
 }

@@ -32,7 +32,12 @@ pub(super) struct Facts {
 struct TestNode(Arc<Mutex<Facts>>);
 
 impl Node for TestNode {
-    async fn original_destination(&self, _: Protocol, _: SocketAddr, _: SocketAddr) -> Option<SocketAddr> {
+    async fn original_destination(
+        &self,
+        _: Protocol,
+        _: SocketAddr,
+        _: SocketAddr,
+    ) -> Option<SocketAddr> {
         self.0.lock().unwrap().asked
     }
 
@@ -67,13 +72,31 @@ impl World {
         redirect();
         let world = add_world();
         let (outside, cluster) = (Resolver::default(), Resolver::default());
-        world.within(|| outside.serve(&["203.0.113.53", "203.0.113.54", "2001:db8::53"], WORLD.parse().unwrap()));
+        world.within(|| {
+            outside.serve(
+                &["203.0.113.53", "203.0.113.54", "2001:db8::53"],
+                WORLD.parse().unwrap(),
+            )
+        });
         run("ip address add 10.96.0.10/32 dev lo");
         cluster.serve(&["10.96.0.10"], CLUSTER.parse::<Ipv4Addr>().unwrap());
-        let facts = Arc::new(Mutex::new(Facts { asked: None, lease: Lease::Runs }));
+        let facts = Arc::new(Mutex::new(Facts {
+            asked: None,
+            lease: Lease::Runs,
+        }));
         let (table, reader) = watch::channel(plan(&entry()));
         let (runtime, counters) = start(reader, &facts);
-        Self { pods, stranger, outside, cluster, counters, table, facts, _world: world, _runtime: runtime }
+        Self {
+            pods,
+            stranger,
+            outside,
+            cluster,
+            counters,
+            table,
+            facts,
+            _world: world,
+            _runtime: runtime,
+        }
     }
 
     /// Gives both pods another entry.
@@ -88,12 +111,15 @@ impl World {
 
 fn start(table: watch::Receiver<DnsPlan>, facts: &Arc<Mutex<Facts>>) -> (Runtime, Arc<Counters>) {
     let runtime = Runtime::new().unwrap();
-    let options = Options { port: PORT, upstreams: Vec::new() };
-    let _inside = runtime.enter();
+    let options = Options {
+        port: PORT,
+        upstreams: Vec::new(),
+    };
+    let inside = runtime.enter();
     let forwarder = Forwarder::bind(options, table, TestNode(Arc::clone(facts))).unwrap();
     let counters = forwarder.counters();
     runtime.spawn(forwarder.run());
-    drop(_inside);
+    drop(inside);
     (runtime, counters)
 }
 
@@ -119,21 +145,36 @@ pub(super) fn entry() -> DnsEntry {
 fn plan(entry: &DnsEntry) -> DnsPlan {
     let addresses = ["10.244.1.2", "fd00:244:1::2", "10.244.2.2", "fd00:244:2::2"];
     DnsPlan {
-        entries: addresses.into_iter().map(|address| (address.parse().unwrap(), entry.clone())).collect(),
+        entries: addresses
+            .into_iter()
+            .map(|address| (address.parse().unwrap(), entry.clone()))
+            .collect(),
         cluster_domain: "cluster.local".to_owned(),
         cluster_resolvers: vec!["10.96.0.10".parse().unwrap()],
-        cluster_ranges: vec!["10.244.0.0/16".parse().unwrap(), "10.96.0.0/12".parse().unwrap()],
+        cluster_ranges: vec![
+            "10.244.0.0/16".parse().unwrap(),
+            "10.96.0.0/12".parse().unwrap(),
+        ],
     }
 }
 
 fn add_pod(number: u8) -> Host {
     let pod = Host::start();
-    run(&format!("ip link add pod{number} type veth peer name eth0 netns {}", pod.pid()));
-    run(&format!("ip address add 10.244.{number}.1/24 dev pod{number}"));
-    run(&format!("ip address add fd00:244:{number}::1/64 dev pod{number} nodad"));
+    run(&format!(
+        "ip link add pod{number} type veth peer name eth0 netns {}",
+        pod.pid()
+    ));
+    run(&format!(
+        "ip address add 10.244.{number}.1/24 dev pod{number}"
+    ));
+    run(&format!(
+        "ip address add fd00:244:{number}::1/64 dev pod{number} nodad"
+    ));
     run(&format!("ip link set pod{number} up"));
     pod.run(&format!("ip address add 10.244.{number}.2/24 dev eth0"));
-    pod.run(&format!("ip address add fd00:244:{number}::2/64 dev eth0 nodad"));
+    pod.run(&format!(
+        "ip address add fd00:244:{number}::2/64 dev eth0 nodad"
+    ));
     pod.run("ip link set eth0 up");
     pod.run(&format!("ip route add default via 10.244.{number}.1"));
     pod.run(&format!("ip -6 route add default via fd00:244:{number}::1"));
@@ -144,14 +185,22 @@ fn add_pod(number: u8) -> Host {
 fn redirect() {
     run("nft add table inet dns");
     run("nft add chain inet dns pre { type nat hook prerouting priority -110 ; }");
-    run("nft add rule inet dns pre iifname pod* meta l4proto { tcp, udp } th dport 53 redirect to :5300");
+    run(
+        "nft add rule inet dns pre iifname pod* meta l4proto { tcp, udp } th dport 53 redirect to :5300",
+    );
 }
 
 /// The exit is reached by mark only; the main table's default is an uplink that would answer too.
 fn add_world() -> Host {
     let world = Host::start();
-    for (link, v4, v6) in [("pst-c-berlin", "198.18.0", "fd00:18:"), ("uplink", "192.0.2", "fd00:2:")] {
-        run(&format!("ip link add {link} type veth peer name {link} netns {}", world.pid()));
+    for (link, v4, v6) in [
+        ("pst-c-berlin", "198.18.0", "fd00:18:"),
+        ("uplink", "192.0.2", "fd00:2:"),
+    ] {
+        run(&format!(
+            "ip link add {link} type veth peer name {link} netns {}",
+            world.pid()
+        ));
         run(&format!("ip address add {v4}.2/24 dev {link}"));
         run(&format!("ip address add {v6}:2/64 dev {link} nodad"));
         run(&format!("ip link set {link} up"));
