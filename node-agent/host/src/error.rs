@@ -256,6 +256,9 @@ pub enum HostError {
     /// The tunnel process could not be told to stop.
     #[error("cannot dismiss tunnel {link}")]
     DismissTunnel { link: IfName, source: Cause },
+    /// What leads past netfilter could not be read.
+    #[error("cannot read what leads past netfilter")]
+    ReadPaths { source: Cause },
     /// The kernel cannot be watched.
     #[error("cannot watch {group}")]
     Watch { group: &'static str, source: Cause },
@@ -294,6 +297,7 @@ impl HostError {
             | Self::ConfigureTunnel { source, .. }
             | Self::RemovePeer { source, .. }
             | Self::DismissTunnel { source, .. }
+            | Self::ReadPaths { source }
             | Self::Watch { source, .. } => source,
         }
     }

@@ -16,6 +16,7 @@ use postern_plan::host::{
 use postern_plan::observed::ObservedFirewall;
 use postern_plan::ruleset::Transaction;
 
+use crate::bypass::Bypass;
 use crate::error::HostError;
 
 /// The result of an act on the host.
@@ -142,14 +143,21 @@ pub trait Tunnels {
     fn dismiss_tunnel(&self, device: &IfName) -> impl Future<Output = Act<()>> + Send;
 }
 
+/// Ways past netfilter. What takes one of them is seen by no rule of the guard.
+pub trait Paths {
+    /// Those of the links from which something may lead packets past netfilter, with the first thing that does; a link
+    /// that is not there has none.
+    fn bypasses(&self, links: &BTreeSet<IfName>) -> impl Future<Output = Act<BTreeMap<IfName, Bypass>>> + Send;
+}
+
 /// All of a host.
 pub trait Host:
-    Links + Addresses + Devices + Routes + Rules + Locks + Firewall + Flows + Tunnels + Send + Sync
+    Links + Addresses + Devices + Routes + Rules + Locks + Firewall + Flows + Tunnels + Paths + Send + Sync
 {
 }
 
 impl<H> Host for H where
-    H: Links + Addresses + Devices + Routes + Rules + Locks + Firewall + Flows + Tunnels + Send + Sync
+    H: Links + Addresses + Devices + Routes + Rules + Locks + Firewall + Flows + Tunnels + Paths + Send + Sync
 {
 }
 

@@ -10,12 +10,14 @@
 //! | `rtnl` | requests of the route family, by rtnetlink |
 //! | `link`, `address`, `device`, `route`, `rule` | devices and where packets go |
 //! | `lock` | XFRM policies |
+//! | `bypass` | ways past netfilter |
 //! | `firewall` | nft: the runner, and what its listings say |
 //! | `flow` | connection tracking |
 //! | `tunnel` | WireGuard devices |
 //! | [`watch`] | events: something changed, look again |
 
 mod address;
+mod bypass;
 mod device;
 mod firewall;
 mod flow;

@@ -81,6 +81,15 @@ fn observed(link: &LinkMessage, names: &BTreeMap<u32, String>, addresses: Vec<Ip
     out
 }
 
+/// `IFLA_INFO_KIND`; empty for a device without a kind.
+pub(crate) fn kind_of(link: &LinkMessage) -> String {
+    let infos = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => Some(infos.as_slice()),
+        _ => None,
+    });
+    infos.map(kind).unwrap_or_default()
+}
+
 fn kind(infos: &[LinkInfo]) -> String {
     infos
         .iter()

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use postern_plan::host::{AdminState, Carrier, DeviceKey, DeviceSetting, ObservedLink};
 
-use super::{DEVICE, Outcome, Outsider, device, refused, tunnel, tunnel_up};
+use super::{DEVICE, Outcome, Outsider, device, refused, tunnel_link, tunnel_up};
 use crate::error::{HostError, errno};
 use crate::ports::Host;
 
@@ -27,7 +27,7 @@ fn net6() -> IpNet {
 
 /// `ip link show`: a fresh device is `DOWN`, so that addresses and switches are there before its first packet.
 pub async fn a_new_tunnel_is_down_and_has_its_mtu(host: &impl Host, _: &impl Outsider) -> Outcome {
-    host.add_link(&tunnel()).await?;
+    host.add_link(&tunnel_link()).await?;
     let link = seen(host).await?;
     let facts = link.as_ref().map(|link| (link.kind.as_str(), link.mtu, link.state, link.master.clone()));
     assert_eq!(facts, Some(("tun", 1400, AdminState::Down, None)));
@@ -36,15 +36,15 @@ pub async fn a_new_tunnel_is_down_and_has_its_mtu(host: &impl Host, _: &impl Out
 
 /// `EEXIST`, although the TUN driver would attach to a device that is there.
 pub async fn a_link_cannot_be_added_twice(host: &impl Host, _: &impl Outsider) -> Outcome {
-    host.add_link(&tunnel()).await?;
-    refused(host.add_link(&tunnel()).await, errno::EEXIST, "a second device of one name");
+    host.add_link(&tunnel_link()).await?;
+    refused(host.add_link(&tunnel_link()).await, errno::EEXIST, "a second device of one name");
     Ok(())
 }
 
 /// `ENODEV`.
 pub async fn removing_a_link_that_is_not_there_is_refused(host: &impl Host, outsider: &impl Outsider) -> Outcome {
     refused(host.remove_link(&device(DEVICE)).await, errno::ENODEV, "no device");
-    host.add_link(&tunnel()).await?;
+    host.add_link(&tunnel_link()).await?;
     outsider.removes_link(DEVICE).await;
     refused(host.remove_link(&device(DEVICE)).await, errno::ENODEV, "no device any more");
     Ok(())

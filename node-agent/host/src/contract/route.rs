@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use postern_plan::host::{AdminState, Family, Route, RouteKind, RoutingRule, RuleSelector};
 use postern_plan::settings::{FROM_RULE_PRIORITY, MARK_RULE_PRIORITY, TUNNEL_METRIC, UNREACHABLE_METRIC};
 
-use super::{DEVICE, Outcome, Outsider, device, refused, tunnel, tunnel_up};
+use super::{DEVICE, Outcome, Outsider, device, refused, tunnel_link, tunnel_up};
 use crate::error::errno;
 use crate::ports::Host;
 
@@ -77,7 +77,7 @@ pub async fn removing_a_route_that_is_not_there_is_refused(host: &impl Host, _: 
 
 /// `ENETDOWN`: bring the link up before its routes are added.
 pub async fn a_route_into_a_link_that_is_down_is_refused(host: &impl Host, _: &impl Outsider) -> Outcome {
-    host.add_link(&tunnel()).await?;
+    host.add_link(&tunnel_link()).await?;
     for family in Family::BOTH {
         refused(host.add_route(&into_tunnel(family, TABLE)).await, errno::ENETDOWN, "the link is down");
     }

@@ -36,6 +36,7 @@ pub enum Call {
     ConfigureTunnel,
     RemovePeer,
     DismissTunnel,
+    Bypasses,
 }
 
 #[derive(Debug)]

@@ -3,7 +3,9 @@
 use postern_plan::observed::ObservedFirewall;
 use postern_plan::ruleset::Transaction;
 
-use super::{Call, FakeHost, nft};
+use super::fault::Call;
+use super::host::FakeHost;
+use super::nft;
 use crate::error::{Cause, HostError};
 use crate::ports::{Act, Firewall};
 

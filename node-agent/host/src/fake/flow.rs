@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 
 use postern_intent::Address;
 
-use super::{Call, FakeHost, touches};
+use super::fault::Call;
+use super::host::{FakeHost, touches};
 use crate::error::HostError;
 use crate::ports::{Act, Flows, Protocol};
 

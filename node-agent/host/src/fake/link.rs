@@ -6,7 +6,8 @@ use postern_plan::host::{
     AdminState, Carrier, DeviceKey, DeviceSetting, ObservedLink, RouteKind, TunnelBackend, TunnelLink,
 };
 
-use super::{Call, FakeHost, State};
+use super::fault::Call;
+use super::host::{FakeHost, State};
 use crate::error::{Cause, HostError, errno};
 use crate::ports::{Act, Addresses, Devices, Links};
 
@@ -72,6 +73,7 @@ impl State {
         self.links.retain(|link| link.name != name);
         self.drop_routes(name);
         self.switches.retain(|(device, _), _| device.as_str() != name);
+        self.bypasses.retain(|link, _| link.as_str() != name);
         self.links.len() < before
     }
 

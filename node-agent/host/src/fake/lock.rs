@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use postern_plan::host::LockPolicy;
 
-use super::{Call, FakeHost, State};
+use super::fault::Call;
+use super::host::{FakeHost, State};
 use crate::error::{Cause, HostError, errno};
 use crate::ports::{Act, Locks};
 

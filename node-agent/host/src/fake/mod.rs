@@ -20,118 +20,21 @@
 //!
 //! It does **not** know: packets and counters (they stay 0), time (a lease stays until [`FakeHost::expires_the_lease`]),
 //! what expressions mean (a rule is its text), overlapping intervals, which families and hooks an expression is allowed
-//! in, limits and permissions, prefix routes of addresses, link-local addresses, and any other thing that is not in the
-//! table above.
+//! in, ways past netfilter other than those that a test names ([`FakeHost::has_bypass`]), limits and permissions, prefix
+//! routes of addresses, link-local addresses, and any other thing that is not in the table above.
 
 mod fault;
 mod firewall;
 mod flow;
+mod host;
 mod link;
 mod lock;
 mod nft;
+mod path;
 mod route;
 mod tunnel;
 mod word;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use postern_intent::{Address, IfName};
-use postern_plan::host::{AdminState, DeviceKey, LockPolicy, ObservedLink, Route, RoutingRule};
-use postern_plan::observed::ObservedFirewall;
-
 pub use fault::Call;
 pub use flow::Flow;
-
-use crate::contract::Outsider;
-use fault::Faults;
-use tunnel::Served;
-
-/// A host in memory. A clone is the same host.
-#[derive(Debug, Clone, Default)]
-pub struct FakeHost {
-    state: Arc<Mutex<State>>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    links: Vec<ObservedLink>,
-    switches: BTreeMap<(IfName, DeviceKey), u8>,
-    routes: BTreeSet<Route>,
-    uplinks: BTreeMap<char, IfName>,
-    rules: Vec<RoutingRule>,
-    locks: BTreeSet<LockPolicy>,
-    firewall: ObservedFirewall,
-    declared: nft::Declarations,
-    flows: Vec<Flow>,
-    tunnels: Served,
-    faults: Faults,
-}
-
-impl FakeHost {
-    /// A host with `lo` only.
-    #[must_use]
-    pub fn new() -> Self {
-        let host = Self::default();
-        host.state().links.push(link::loopback());
-        host
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Adds a link of somebody else's, for example a pod's.
-    pub fn has_link(&self, link: ObservedLink) {
-        self.state().links.push(link);
-    }
-
-    /// Sets the interface of the default route of a family.
-    pub fn has_uplink(&self, family: char, name: IfName) {
-        self.state().uplinks.insert(family, name);
-    }
-
-    /// Adds an entry of connection tracking.
-    pub fn has_flow(&self, flow: Flow) {
-        self.state().flows.push(flow);
-    }
-
-    /// Entries of connection tracking that are left.
-    #[must_use]
-    pub fn flows(&self) -> Vec<Flow> {
-        self.state().flows.clone()
-    }
-
-    /// Lets time pass until no element with a timeout is left.
-    pub fn expires_the_lease(&self) {
-        let mut state = self.state();
-        let State { firewall, declared, .. } = &mut *state;
-        nft::expire(firewall, declared);
-    }
-
-    /// From the `nth` call on (1 is the next one), calls of a kind fail `times` times with an error number.
-    pub fn fails(&self, call: Call, nth: usize, times: usize, errno: i32) {
-        self.state().faults.plan(call, nth, times, errno);
-    }
-}
-
-impl Outsider for FakeHost {
-    async fn sets_state(&self, name: &str, wanted: AdminState) {
-        self.state().set_state(name, wanted);
-    }
-
-    async fn removes_link(&self, name: &str) {
-        self.state().remove_link(name);
-    }
-
-    async fn flushes_the_firewall(&self) {
-        let mut state = self.state();
-        state.firewall = ObservedFirewall::default();
-        state.declared = nft::Declarations::default();
-    }
-}
-
-/// Addresses in a flow's tuples that count for a cut.
-fn touches(flow: &Flow, addresses: &BTreeSet<Address>) -> bool {
-    flow.addresses().iter().any(|address| addresses.contains(address))
-}
+pub use host::FakeHost;

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern_intent::IfName;
 use postern_plan::host::{Route, RouteKind, RoutingRule};
 
-use super::{Call, FakeHost, State};
+use super::fault::Call;
+use super::host::{FakeHost, State};
 use crate::error::{Cause, HostError, errno};
 use crate::ports::{Act, Routes, Rules};
 

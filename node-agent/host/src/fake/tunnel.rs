@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern_intent::{IfName, WgKey};
 use postern_plan::host::{Carrier, ObservedPeer, ObservedTunnel, TunnelBackend, TunnelConfig, TunnelPeer};
 
-use super::{Call, FakeHost, State};
+use super::fault::Call;
+use super::host::{FakeHost, State};
 use crate::error::{Cause, HostError};
 use crate::ports::{Act, Tunnels};
 
@@ -92,6 +93,8 @@ fn configured(wanted: &TunnelPeer, there: &[ObservedPeer]) -> ObservedPeer {
 
 impl Tunnels for FakeHost {
     async fn tunnel_backend(&self) -> Act<TunnelBackend> {
+        let failed = |source| HostError::Open { socket: "/dev/net/tun", source };
+        self.state().faults.meet(Call::TunnelBackend).map_err(failed)?;
         Ok(TunnelBackend::Userspace)
     }
 

@@ -1,0 +1,68 @@
+//! What leads packets past netfilter.
+
+use std::fmt;
+
+/// Which packets of a link something looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Direction {
+    /// Those that come from the link, before netfilter.
+    Ingress,
+    /// Those that leave by the link, after netfilter: on a port of a bridge also those that came by another port.
+    Egress,
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        })
+    }
+}
+
+/// What leads packets of a link past netfilter.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Bypass {
+    /// An action `mirred ... redirect` of tc: packets go to another device.
+    Redirect {
+        /// Which packets.
+        direction: Direction,
+        /// The other device.
+        to: String,
+    },
+    /// An action `mirred ... mirror` of tc: copies of packets go to another device.
+    Mirror {
+        /// Which packets.
+        direction: Direction,
+        /// The other device.
+        to: String,
+    },
+    /// A BPF program of tc, which may do anything.
+    Program {
+        /// Which packets.
+        direction: Direction,
+        /// The program's name; empty where it has none.
+        name: String,
+    },
+    /// An XDP program, which may do anything.
+    Xdp,
+    /// A link of kind `netkit`: made to carry BPF programs, which netlink does not list.
+    Netkit,
+}
+
+impl fmt::Display for Bypass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Redirect { direction, to } => write!(f, "tc redirects its {direction} to {to}"),
+            Self::Mirror { direction, to } => write!(f, "tc mirrors its {direction} to {to}"),
+            Self::Program { direction, name } if name.is_empty() => {
+                write!(f, "a BPF program is at its tc {direction}")
+            }
+            Self::Program { direction, name } => {
+                write!(f, "the BPF program {name} is at its tc {direction}")
+            }
+            Self::Xdp => f.write_str("it has an XDP program"),
+            Self::Netkit => f.write_str("it is a netkit device, made for BPF programs"),
+        }
+    }
+}

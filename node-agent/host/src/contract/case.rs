@@ -1,0 +1,53 @@
+//! What every case is made of.
+
+use postern_intent::IfName;
+use postern_plan::host::{AdminState, TunnelBackend, TunnelLink};
+
+use crate::error::HostError;
+use crate::ports::Host;
+
+/// Somebody else on the same host.
+pub trait Outsider: Send + Sync {
+    /// Brings a link down or up.
+    fn sets_state(&self, link: &str, state: AdminState) -> impl Future<Output = ()> + Send;
+    /// Removes a link.
+    fn removes_link(&self, link: &str) -> impl Future<Output = ()> + Send;
+    /// `nft flush ruleset`.
+    fn flushes_the_firewall(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// What a case ends with; a broken rule panics with its sentence.
+pub type Outcome = Result<(), HostError>;
+
+/// The device of the cases.
+pub const DEVICE: &str = "pst-c-eu";
+
+/// A tunnel device.
+///
+/// # Panics
+/// Not: the name is one.
+#[must_use]
+pub fn device(name: &str) -> IfName {
+    match name.parse() {
+        Ok(name) => name,
+        Err(error) => unreachable!("{error}"),
+    }
+}
+
+pub(crate) fn tunnel_link() -> TunnelLink {
+    TunnelLink { name: device(DEVICE), mtu: 1400, backend: TunnelBackend::Userspace }
+}
+
+/// A device that is there and up.
+pub(crate) async fn tunnel_up(host: &impl Host) -> Outcome {
+    host.add_link(&tunnel_link()).await?;
+    host.set_state(&device(DEVICE), AdminState::Up).await
+}
+
+/// Did the host refuse, with this number?
+#[track_caller]
+pub(crate) fn refused<T: std::fmt::Debug>(outcome: Result<T, HostError>, errno: i32, rule: &str) {
+    let answer = outcome.as_ref().err().and_then(HostError::errno);
+    assert_eq!(answer, Some(errno), "{rule}: {outcome:?}");
+}
+

@@ -1,0 +1,154 @@
+//! Ways past netfilter are found on the kernel: each case in a network namespace of its own, as root.
+
+mod namespace;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use namespace::{host, run, within};
+use postern_host::bypass::{Bypass, Direction};
+use postern_host::ports::Paths;
+use postern_intent::IfName;
+
+fn tc(arguments: &str) {
+    run("tc", &arguments.split_whitespace().collect::<Vec<_>>());
+}
+
+fn ip(arguments: &str) {
+    run("ip", &arguments.split_whitespace().collect::<Vec<_>>());
+}
+
+/// Two pods' links on the host and an uplink.
+fn wired() {
+    for name in ["veth1", "veth2", "uplink"] {
+        ip(&format!("link add {name} type veth peer name {name}p"));
+        ip(&format!("link set {name} up"));
+    }
+}
+
+async fn bypasses(names: &[&str]) -> BTreeMap<String, Bypass> {
+    let folder = tempfile::tempdir().unwrap();
+    let links: BTreeSet<IfName> = names.iter().map(|name| name.parse().unwrap()).collect();
+    let found = host(folder.path()).await.bypasses(&links).await.unwrap();
+    found
+        .into_iter()
+        .map(|(name, bypass)| (name.to_string(), bypass))
+        .collect()
+}
+
+fn one(name: &str, bypass: Bypass) -> BTreeMap<String, Bypass> {
+    BTreeMap::from([(name.to_owned(), bypass)])
+}
+
+#[test]
+fn a_redirect_from_a_pods_link_to_the_uplink_is_found_and_its_neighbour_is_clean() {
+    within(|| async {
+        wired();
+        tc("qdisc add dev veth1 clsact");
+        tc(
+            "filter add dev veth1 ingress protocol ip u32 match u32 0 0 action mirred egress redirect dev uplink",
+        );
+        let redirect = Bypass::Redirect {
+            direction: Direction::Ingress,
+            to: "uplink".to_owned(),
+        };
+        assert_eq!(bypasses(&["veth1", "veth2"]).await, one("veth1", redirect));
+        assert_eq!(
+            bypasses(&["veth2"]).await,
+            BTreeMap::new(),
+            "only what was asked for is looked at"
+        );
+        tc("filter del dev veth1 ingress");
+        assert_eq!(
+            bypasses(&["veth1", "veth2"]).await,
+            BTreeMap::new(),
+            "it is gone"
+        );
+    });
+}
+
+#[test]
+fn a_redirect_of_a_later_chain_and_priority_at_egress_is_found() {
+    within(|| async {
+        wired();
+        tc("qdisc add dev veth1 clsact");
+        tc("filter add dev veth1 egress protocol ip pref 1 u32 match u32 0 0 classid 1:1");
+        tc(
+            "filter add dev veth1 egress protocol ip pref 9 chain 7 u32 match u32 0 0 action mirred egress redirect dev uplink",
+        );
+        let redirect = Bypass::Redirect {
+            direction: Direction::Egress,
+            to: "uplink".to_owned(),
+        };
+        assert_eq!(bypasses(&["veth1"]).await, one("veth1", redirect));
+    });
+}
+
+#[test]
+fn a_mirror_at_the_older_ingress_discipline_is_found_once_and_as_ingress() {
+    within(|| async {
+        wired();
+        tc("qdisc add dev veth1 ingress");
+        tc(
+            "filter add dev veth1 parent ffff: protocol ip u32 match u32 0 0 action mirred egress mirror dev uplink",
+        );
+        let mirror = Bypass::Mirror {
+            direction: Direction::Ingress,
+            to: "uplink".to_owned(),
+        };
+        assert_eq!(bypasses(&["veth1"]).await, one("veth1", mirror));
+    });
+}
+
+#[test]
+fn disciplines_without_a_redirect_are_no_bypass() {
+    within(|| async {
+        wired();
+        tc("qdisc add dev veth1 clsact");
+        tc("filter add dev veth1 ingress protocol ip u32 match u32 0 0 classid 1:1");
+        tc("qdisc add dev veth2 root pfifo");
+        assert_eq!(
+            bypasses(&["veth1", "veth2", "uplink"]).await,
+            BTreeMap::new()
+        );
+    });
+}
+
+#[test]
+fn a_bpf_program_is_found() {
+    within(|| async {
+        wired();
+        tc("qdisc add dev veth1 clsact");
+        // One instruction of classic BPF, `ret 0`, needs no compiler.
+        run(
+            "tc",
+            &[
+                "filter",
+                "add",
+                "dev",
+                "veth1",
+                "ingress",
+                "bpf",
+                "bytecode",
+                "1,6 0 0 0,",
+            ],
+        );
+        let program = Bypass::Program {
+            direction: Direction::Ingress,
+            name: String::new(),
+        };
+        assert_eq!(bypasses(&["veth1", "veth2"]).await, one("veth1", program));
+    });
+}
+
+#[test]
+fn a_redirect_to_an_ifb_is_shaping_and_no_bypass() {
+    within(|| async {
+        wired();
+        ip("link add shaper type ifb");
+        tc("qdisc add dev veth1 clsact");
+        tc(
+            "filter add dev veth1 ingress protocol ip u32 match u32 0 0 action mirred egress redirect dev shaper",
+        );
+        assert_eq!(bypasses(&["veth1"]).await, BTreeMap::new());
+    });
+}
