@@ -49,7 +49,7 @@ fn run(args: &Args) -> Result<ExitCode, LabError> {
         Verb::Node(verb) => node(&open()?, verb, &printer),
         Verb::Agent(verb) => done(process(&open()?, "agent", verb, Lab::start_agent)),
         Verb::Tunnel(verb) => done(process(&open()?, "tunnel", verb, Lab::start_tunnel)),
-        Verb::Publisher(PublisherVerb::Stop) => done(open()?.stop("publisher")),
+        Verb::Publisher(PublisherVerb::Stop) => done(open()?.kill("publisher")),
         Verb::Publisher(PublisherVerb::Start) => done(open()?.start_publisher()),
         Verb::World(WorldVerb::Packets { since }) => {
             done(printer.packets(&world_packets(&open()?, *since)?))

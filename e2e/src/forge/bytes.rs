@@ -12,7 +12,12 @@ const ICMP6: u8 = 58;
 
 /// The Internet checksum (RFC 1071).
 fn checksum(bytes: &[u8]) -> u16 {
-    let word = |pair: &[u8]| u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or_default()]));
+    let word = |pair: &[u8]| {
+        u32::from(u16::from_be_bytes([
+            pair[0],
+            pair.get(1).copied().unwrap_or_default(),
+        ]))
+    };
     let mut sum: u32 = bytes.chunks(2).map(word).sum();
     while sum >> 16 > 0 {
         sum = (sum & 0xffff) + (sum >> 16);
@@ -22,7 +27,9 @@ fn checksum(bytes: &[u8]) -> u16 {
 
 /// The sum over pseudo header and content (RFC 768, RFC 8200 section 8.1).
 fn transport_checksum(from: IpAddr, to: IpAddr, protocol: u8, content: &[u8]) -> u16 {
-    let length = u32::try_from(content.len()).unwrap_or_default().to_be_bytes();
+    let length = u32::try_from(content.len())
+        .unwrap_or_default()
+        .to_be_bytes();
     let mut bytes = [octets(from), octets(to)].concat();
     bytes.extend([&length[..], &[0, 0, 0, protocol], content].concat());
     checksum(&bytes)
@@ -49,8 +56,12 @@ fn packet(from: IpAddr, to: IpAddr, protocol: u8, hops: u8, content: &[u8]) -> V
 }
 
 fn packet4(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, hops: u8, content: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(20 + content.len()).unwrap_or_default().to_be_bytes();
-    let mut header = vec![0x45, 0, length[0], length[1], 0, 0, 0, 0, hops, protocol, 0, 0];
+    let length = u16::try_from(20 + content.len())
+        .unwrap_or_default()
+        .to_be_bytes();
+    let mut header = vec![
+        0x45, 0, length[0], length[1], 0, 0, 0, 0, hops, protocol, 0, 0,
+    ];
     header.extend([from.octets(), to.octets()].concat());
     let sum = checksum(&header);
     set(&mut header, 10, sum);
@@ -58,7 +69,9 @@ fn packet4(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, hops: u8, content: &[u8])
 }
 
 fn packet6(from: Ipv6Addr, to: Ipv6Addr, protocol: u8, hops: u8, content: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(content.len()).unwrap_or_default().to_be_bytes();
+    let length = u16::try_from(content.len())
+        .unwrap_or_default()
+        .to_be_bytes();
     let mut header = vec![0x60, 0, 0, 0, length[0], length[1], protocol, hops];
     header.extend([from.octets(), to.octets()].concat());
     [&header, content].concat()
@@ -67,7 +80,13 @@ fn packet6(from: Ipv6Addr, to: Ipv6Addr, protocol: u8, hops: u8, content: &[u8])
 /// A UDP datagram.
 pub(super) fn udp(from: SocketAddr, to: SocketAddr) -> Vec<u8> {
     let length = u16::try_from(8 + CONTENT.len()).unwrap_or_default();
-    let mut content = [from.port().to_be_bytes(), to.port().to_be_bytes(), length.to_be_bytes(), [0; 2]].concat();
+    let mut content = [
+        from.port().to_be_bytes(),
+        to.port().to_be_bytes(),
+        length.to_be_bytes(),
+        [0; 2],
+    ]
+    .concat();
     content.extend(CONTENT);
     // Zero would say that there is no checksum, which IPv6 does not allow.
     let sum = match transport_checksum(from.ip(), to.ip(), UDP, &content) {
@@ -89,7 +108,11 @@ pub(super) fn tcp(from: SocketAddr, to: SocketAddr, flags: u8) -> Vec<u8> {
 
 /// An ICMP error about a flow that nobody has.
 pub(super) fn stray_error(from: IpAddr, to: IpAddr) -> Vec<u8> {
-    let (protocol, kind) = if from.is_ipv4() { (ICMP, 3) } else { (ICMP6, 1) };
+    let (protocol, kind) = if from.is_ipv4() {
+        (ICMP, 3)
+    } else {
+        (ICMP6, 1)
+    };
     let mut content = vec![kind, 1, 0, 0, 0, 0, 0, 0];
     content.extend(udp(SocketAddr::new(to, 9), SocketAddr::new(from, 9)));
     let sum = match protocol {
@@ -119,23 +142,47 @@ pub(super) fn announcement(mac: [u8; 6], address: IpAddr) -> Vec<u8> {
         }
         IpAddr::V6(six) => {
             let everybody = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
-            let mut content = [&[136, 0, 0, 0, 0x20, 0, 0, 0][..], &six.octets(), &[2, 1], &mac].concat();
+            let mut content = [
+                &[136, 0, 0, 0, 0x20, 0, 0, 0][..],
+                &six.octets(),
+                &[2, 1],
+                &mac,
+            ]
+            .concat();
             let sum = transport_checksum(six.into(), everybody.into(), ICMP6, &content);
             set(&mut content, 2, sum);
-            frame(mac, [0x33, 0x33, 0, 0, 0, 1], None, 0x86dd, &packet6(six, everybody, ICMP6, 255, &content))
+            frame(
+                mac,
+                [0x33, 0x33, 0, 0, 0, 1],
+                None,
+                0x86dd,
+                &packet6(six, everybody, ICMP6, 255, &content),
+            )
         }
     }
 }
 
 /// An Ethernet frame, with a VLAN tag (IEEE 802.1Q; number 0 is a priority tag) or without.
-pub(super) fn frame(from: [u8; 6], to: [u8; 6], vlan: Option<u16>, kind: u16, content: &[u8]) -> Vec<u8> {
-    let tag = vlan.map(|number| [0x8100_u16.to_be_bytes(), number.to_be_bytes()].concat()).unwrap_or_default();
+pub(super) fn frame(
+    from: [u8; 6],
+    to: [u8; 6],
+    vlan: Option<u16>,
+    kind: u16,
+    content: &[u8],
+) -> Vec<u8> {
+    let tag = vlan
+        .map(|number| [0x8100_u16.to_be_bytes(), number.to_be_bytes()].concat())
+        .unwrap_or_default();
     [&to[..], &from, &tag, &kind.to_be_bytes(), content].concat()
 }
 
 /// The Ethernet type of an IP packet.
 pub(super) fn kind(packet: &[u8]) -> u16 {
-    if packet.first().is_some_and(|first| first >> 4 == 6) { 0x86dd } else { 0x0800 }
+    if packet.first().is_some_and(|first| first >> 4 == 6) {
+        0x86dd
+    } else {
+        0x0800
+    }
 }
 
 #[cfg(test)]
@@ -153,7 +200,11 @@ mod tests {
 
     #[test]
     fn an_ipv6_segment_sums_to_zero_with_its_pseudo_header() {
-        let six = tcp("[2001:db8::1]:5".parse().unwrap(), "[2001:db8::2]:7".parse().unwrap(), 0x3f);
+        let six = tcp(
+            "[2001:db8::1]:5".parse().unwrap(),
+            "[2001:db8::2]:7".parse().unwrap(),
+            0x3f,
+        );
         let pseudo = [&six[8..40], &[0, 0, 0, 20, 0, 0, 0, 6], &six[40..]].concat();
         assert_eq!(checksum(&pseudo), 0);
         assert_eq!(kind(&six), 0x86dd);

@@ -8,7 +8,8 @@ use clap::{Args, Subcommand};
 use jiff::SignedDuration;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{
-    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, sendto, socket,
+    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, sendto,
+    socket,
 };
 
 use crate::error::LabError;
@@ -103,15 +104,36 @@ pub fn run(verb: &ForgeVerb) -> Result<(), LabError> {
             let (from, to) = (six(ends.from)?, six(ends.to)?);
             routed(ends, &bytes::solicitation(from, to))
         }
-        ForgeVerb::Frame { ends, device, to_mac, from_mac, vlan } => {
+        ForgeVerb::Frame {
+            ends,
+            device,
+            to_mac,
+            from_mac,
+            vlan,
+        } => {
             let (link, own) = interface(device)?;
             let packet = bytes::udp(ends.from, ends.to);
-            let frame = bytes::frame(from_mac.unwrap_or(own), *to_mac, *vlan, bytes::kind(&packet), &packet);
+            let frame = bytes::frame(
+                from_mac.unwrap_or(own),
+                *to_mac,
+                *vlan,
+                bytes::kind(&packet),
+                &packet,
+            );
             framed(&link, &frame, &ends.times)
         }
-        ForgeVerb::Announce { address, device, from_mac, times } => {
+        ForgeVerb::Announce {
+            address,
+            device,
+            from_mac,
+            times,
+        } => {
             let (link, own) = interface(device)?;
-            framed(&link, &bytes::announcement(from_mac.unwrap_or(own), *address), times)
+            framed(
+                &link,
+                &bytes::announcement(from_mac.unwrap_or(own), *address),
+                times,
+            )
         }
     }
 }
@@ -119,19 +141,41 @@ pub fn run(verb: &ForgeVerb) -> Result<(), LabError> {
 fn routed(ends: &Ends, packet: &[u8]) -> Result<(), LabError> {
     if ends.from.is_ipv4() != ends.to.is_ipv4() {
         let why = "source and destination must be of one family".to_owned();
-        return Err(LabError::Invalid { what: "source", value: ends.from.to_string(), why });
+        return Err(LabError::Invalid {
+            what: "source",
+            value: ends.from.to_string(),
+            why,
+        });
     }
-    let family = if ends.to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-    let fd = socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Raw);
+    let family = if ends.to.is_ipv4() {
+        AddressFamily::Inet
+    } else {
+        AddressFamily::Inet6
+    };
+    let fd = socket(
+        family,
+        SockType::Raw,
+        SockFlag::SOCK_CLOEXEC,
+        SockProtocol::Raw,
+    );
     let fd = fd.map_err(LabError::system("open a raw socket"))?;
     let to = SockaddrStorage::from(SocketAddr::new(ends.to.ip(), 0));
-    repeat(&ends.times, || sendto(fd.as_raw_fd(), packet, &to, MsgFlags::empty()).map(drop))
+    repeat(&ends.times, || {
+        sendto(fd.as_raw_fd(), packet, &to, MsgFlags::empty()).map(drop)
+    })
 }
 
 fn framed(link: &LinkAddr, frame: &[u8], times: &Times) -> Result<(), LabError> {
-    let fd: OwnedFd = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)
-        .map_err(LabError::system("open a packet socket"))?;
-    repeat(times, || sendto(fd.as_raw_fd(), frame, link, MsgFlags::empty()).map(drop))
+    let fd: OwnedFd = socket(
+        AddressFamily::Packet,
+        SockType::Raw,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )
+    .map_err(LabError::system("open a packet socket"))?;
+    repeat(times, || {
+        sendto(fd.as_raw_fd(), frame, link, MsgFlags::empty()).map(drop)
+    })
 }
 
 fn repeat(times: &Times, mut send: impl FnMut() -> Result<(), nix::Error>) -> Result<(), LabError> {
@@ -145,11 +189,19 @@ fn repeat(times: &Times, mut send: impl FnMut() -> Result<(), nix::Error>) -> Re
 
 fn interface(name: &str) -> Result<(LinkAddr, [u8; 6]), LabError> {
     let all = getifaddrs().map_err(LabError::system("list the interfaces"))?;
-    let links = all.filter(|address| address.interface_name == name).filter_map(|address| address.address);
-    let link = links.filter_map(|address| address.as_link_addr().copied()).next();
+    let links = all
+        .filter(|address| address.interface_name == name)
+        .filter_map(|address| address.address);
+    let link = links
+        .filter_map(|address| address.as_link_addr().copied())
+        .next();
     let found = link.and_then(|link| Some((link, link.addr()?)));
     let why = || "there is no such Ethernet interface here".to_owned();
-    found.ok_or_else(|| LabError::Invalid { what: "device", value: name.to_owned(), why: why() })
+    found.ok_or_else(|| LabError::Invalid {
+        what: "device",
+        value: name.to_owned(),
+        why: why(),
+    })
 }
 
 fn six(address: SocketAddr) -> Result<Ipv6Addr, LabError> {
@@ -157,13 +209,22 @@ fn six(address: SocketAddr) -> Result<Ipv6Addr, LabError> {
         IpAddr::V6(six) => Ok(six),
         IpAddr::V4(four) => {
             let why = "neighbour discovery is IPv6's".to_owned();
-            Err(LabError::Invalid { what: "address", value: four.to_string(), why })
+            Err(LabError::Invalid {
+                what: "address",
+                value: four.to_string(),
+                why,
+            })
         }
     }
 }
 
 fn mac(text: &str) -> Result<[u8; 6], String> {
-    let bytes: Result<Vec<u8>, _> = text.split(':').map(|byte| u8::from_str_radix(byte, 16)).collect();
+    let bytes: Result<Vec<u8>, _> = text
+        .split(':')
+        .map(|byte| u8::from_str_radix(byte, 16))
+        .collect();
     let bytes = bytes.map_err(|error| error.to_string())?;
-    bytes.try_into().map_err(|_| "a MAC address has six bytes: 02:00:00:00:00:01".to_owned())
+    bytes
+        .try_into()
+        .map_err(|_| "a MAC address has six bytes: 02:00:00:00:00:01".to_owned())
 }

@@ -5,14 +5,14 @@ use postern_intent::body::{Cluster, ClusterDns, NodeIdentity};
 use postern_intent::{Body, Serial};
 
 use crate::error::LabError;
-use crate::harness::TestLab;
+use crate::lab::Lab;
 use crate::topology::{self, Node};
 
 /// A body for a node of the lab that guards nothing: tests fill in what they are about.
 ///
 /// # Errors
 /// `NoNode`; `Invalid` when a word of it is refused.
-pub fn blank_body(lab: &TestLab, node: &str, serial: Serial) -> Result<Body, LabError> {
+pub fn blank_body(lab: &Lab, node: &str, serial: Serial) -> Result<Body, LabError> {
     let own = lab.node(node)?;
     let now = Timestamp::now();
     Ok(Body {

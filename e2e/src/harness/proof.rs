@@ -1,15 +1,16 @@
 //! A leak case that proves itself: traffic flowed before, traffic flowed after, and nothing leaked between.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::LabError;
-use crate::harness::{Sender, TestLab, wait_until};
+use crate::harness::{Sender, wait_until};
 use crate::judge::Packets;
+use crate::lab::{Binaries, Lab};
 
 /// Traffic that should flow again does so within this time.
 const RESUME: Duration = Duration::from_secs(10);
@@ -24,6 +25,8 @@ pub enum After {
     Flows,
     /// Nothing of it leaves any more.
     Stops,
+    /// It leaves by anything: the pod was released.
+    Released,
 }
 
 /// What a leak case showed.
@@ -36,9 +39,9 @@ pub struct Proof {
     pub after: After,
     /// Packets and connections that the pod attempted during the case.
     pub attempted: u64,
-    /// Packets that arrived by the exit before the event.
+    /// Packets that arrived as they should before the event.
     pub arrived_before: u64,
-    /// Packets that arrived by the exit after it.
+    /// Packets that arrived after it: by the exit, or anyhow from a released pod.
     pub arrived_after: u64,
     /// Packets that the capture lost.
     pub dropped: u64,
@@ -54,15 +57,13 @@ impl Proof {
     /// Every sentence of a leak case that does not hold; none means the case is proved.
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
+        let came = self.arrived_after > 0;
         let claims = [
             (self.attempted > 0, "the pod attempted nothing"),
+            (self.arrived_before > 0, "nothing arrived before the event"),
             (
-                self.arrived_before > 0,
-                "nothing arrived by the exit before the event",
-            ),
-            (
-                self.after == After::Stops || self.arrived_after > 0,
-                "nothing arrived by the exit after the event",
+                came || self.after == After::Stops,
+                "nothing arrived after the event",
             ),
             (self.dropped == 0, "the capture lost packets"),
             (self.leaked == 0, "packets leaked"),
@@ -76,9 +77,9 @@ impl Proof {
     }
 }
 
-impl TestLab {
-    /// Runs a leak case: waits until the sender's packets arrive by its exit, lets the event happen, waits for what
-    /// should follow, counts, and writes the proof to `proof/CASE.json` of the target directory.
+impl Lab {
+    /// Runs a leak case: waits until the sender's packets arrive, lets the event happen, waits for what should follow,
+    /// counts, and writes the proof to `proof/CASE.json` of the target directory.
     ///
     /// Look at [`Proof::faults`]: this answers a proof also when the case failed.
     ///
@@ -95,10 +96,7 @@ impl TestLab {
         let first = self.await_arrival(sender, begin)?;
         event(self)?;
         let done = Timestamp::now();
-        let resumed = match after {
-            After::Flows => self.await_resumption(sender, done),
-            After::Stops => Ok(()),
-        };
+        let resumed = self.await_resumption(sender, after, done);
         // Whether it resumed shows in the counts; a case that did not is told with its numbers.
         drop(resumed);
         std::thread::sleep(WATCH);
@@ -108,7 +106,7 @@ impl TestLab {
             after,
             attempted: sender.attempted_since(begin),
             arrived_before: first,
-            arrived_after: arrived(&self.packets_since(done)?, sender),
+            arrived_after: arrived_after(&self.packets_since(done)?, sender, after),
             dropped: packets.dropped,
             leaked: packets.leaked,
             node_resets: packets.node_resets,
@@ -119,34 +117,41 @@ impl TestLab {
     }
 
     fn await_arrival(&self, sender: &Sender, begin: Timestamp) -> Result<u64, LabError> {
-        let what = format!("the arrival of packets of {} by its exit", sender.pod.key());
-        wait_until(RESUME * 3, &what, || {
-            let count = arrived(&self.packets_since(begin)?, sender);
+        let what = format!("the arrival of packets of {}", sender.pod.key());
+        wait_until(RESUME, &what, || {
+            let count = self.packets_since(begin)?.of(&sender.pod.uid).arrived;
             Ok((count > 0).then_some(count))
         })
     }
 
-    fn await_resumption(&self, sender: &Sender, done: Timestamp) -> Result<(), LabError> {
+    fn await_resumption(
+        &self,
+        sender: &Sender,
+        after: After,
+        done: Timestamp,
+    ) -> Result<(), LabError> {
+        if after == After::Stops {
+            return Ok(());
+        }
         wait_until(RESUME, "the return of traffic", || {
-            Ok((arrived(&self.packets_since(done)?, sender) > 0).then_some(()))
+            Ok((arrived_after(&self.packets_since(done)?, sender, after) > 0).then_some(()))
         })
     }
 }
 
-fn arrived(packets: &Packets, sender: &Sender) -> u64 {
-    packets
-        .pods
-        .iter()
-        .filter(|pod| pod.uid == sender.pod.uid)
-        .map(|pod| pod.arrived)
-        .sum()
+fn arrived_after(packets: &Packets, sender: &Sender, after: After) -> u64 {
+    let count = packets.of(&sender.pod.uid);
+    match after {
+        After::Released => count.arrived,
+        After::Flows | After::Stops => count.exited,
+    }
 }
 
 fn record(proof: &Proof, packets: &Packets) -> Result<(), LabError> {
-    let folder = std::env::var_os("POSTERN_PROOF_DIR").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/proof"),
-        PathBuf::from,
-    );
+    let folder = match std::env::var_os("POSTERN_PROOF_DIR") {
+        Some(folder) => PathBuf::from(folder),
+        None => Binaries::locate()?.path("../proof"),
+    };
     fs::create_dir_all(&folder).map_err(LabError::file("create", &folder))?;
     let path = folder.join(format!("{}.json", proof.case));
     let whole =

@@ -37,6 +37,18 @@ pub struct Packets {
     pub differences: Vec<Difference>,
 }
 
+impl Packets {
+    /// The counts of one pod; zeros for one that the lab does not know.
+    #[must_use]
+    pub fn of(&self, uid: &str) -> PodCount {
+        self.pods
+            .iter()
+            .find(|pod| pod.uid == uid)
+            .cloned()
+            .unwrap_or_default()
+    }
+}
+
 /// One source address at one node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -54,7 +66,7 @@ pub struct Source {
 }
 
 /// One pod's packets: those to its own world addresses, and those with its own address as source.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PodCount {
     /// `namespace/name`.
@@ -63,6 +75,8 @@ pub struct PodCount {
     pub uid: String,
     /// Packets that left as they should: by the exit in force, or anywhere while nothing selected the pod.
     pub arrived: u64,
+    /// Of these, packets that left by an exit that the intent in force names.
+    pub exited: u64,
     /// Packets that left elsewhere before the pod's namespace was guarded.
     pub before: u64,
 }
@@ -158,7 +172,7 @@ pub fn count<'a>(
     let owners = Owners::of(pods);
     let mut sources = BTreeMap::new();
     let mut leaks = BTreeMap::new();
-    let mut counts = vec![(0, 0); pods.len()];
+    let mut counts = vec![[0; 3]; pods.len()];
     let mut total = Packets::default();
     for (time, key) in packets.filter(|(time, _)| since.is_none_or(|since| *time >= since)) {
         total.captured += 1;
@@ -171,8 +185,9 @@ pub fn count<'a>(
                     continue;
                 };
                 match timeline.judge(&pods[index], time, &key.node, key.source) {
-                    Judgement::Right => counts[index].0 += 1,
-                    Judgement::Before => counts[index].1 += 1,
+                    Judgement::Free => counts[index][0] += 1,
+                    Judgement::Exit => counts[index][1] += 1,
+                    Judgement::Before => counts[index][2] += 1,
                     Judgement::Leak => {
                         Span::add(
                             &mut leaks,
@@ -204,11 +219,13 @@ fn source(((address, node), span): ((IpAddr, String), Span)) -> Source {
     }
 }
 
-fn pod_count((pod, (arrived, before)): (&PodRecord, (u64, u64))) -> PodCount {
+fn pod_count((pod, [free, exited, before]): (&PodRecord, [u64; 3])) -> PodCount {
+    let arrived = free + exited;
     PodCount {
         pod: pod.key(),
         uid: pod.uid.clone(),
         arrived,
+        exited,
         before,
     }
 }

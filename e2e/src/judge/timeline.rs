@@ -43,8 +43,10 @@ pub struct Timeline {
 /// What a moment says about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Judgement {
-    /// It left as it should.
-    Right,
+    /// It left by an exit that the intent in force names.
+    Exit,
+    /// It left somehow, as it may.
+    Free,
     /// The pod's namespace was not guarded yet, and would be later.
     Before,
     /// It should not have left there.
@@ -56,14 +58,13 @@ impl Epoch {
         self.guarded.contains(&pod.namespace)
     }
 
-    fn permits(&self, pod: &PodRecord, way: &(String, IpAddr)) -> bool {
-        if !self.guards(pod) {
-            return true;
-        }
+    /// What this epoch says about a packet of the pod.
+    fn says(&self, pod: &PodRecord, way: &(String, IpAddr)) -> Judgement {
         match self.pods.get(&pod.uid) {
-            Some(Allowed::Anything) => true,
-            Some(Allowed::Only(ways)) => ways.contains(way),
-            None => false,
+            _ if !self.guards(pod) => Judgement::Free,
+            Some(Allowed::Anything) => Judgement::Free,
+            Some(Allowed::Only(ways)) if ways.contains(way) => Judgement::Exit,
+            Some(Allowed::Only(_)) | None => Judgement::Leak,
         }
     }
 }
@@ -89,20 +90,23 @@ impl Timeline {
         let (past, future) = epochs.split_at(now);
         let way = (node.to_owned(), source);
         let coming = future.first().filter(|epoch| epoch.published <= time);
-        let right = |epoch: &Epoch| epoch.guards(pod) && epoch.permits(pod, &way);
+        let coming = coming.map(|next| next.says(pod, &way));
         match past.last() {
-            Some(current) if current.guards(pod) => {
-                let permitted = current.permits(pod, &way)
-                    || coming.is_some_and(|next| next.permits(pod, &way));
-                if permitted {
-                    Judgement::Right
-                } else {
-                    Judgement::Leak
-                }
-            }
-            _ if coming.is_some_and(right) => Judgement::Right,
-            _ if future.iter().any(|epoch| epoch.guards(pod)) => Judgement::Before,
-            _ => Judgement::Right,
+            Some(current) if current.guards(pod) => match (current.says(pod, &way), coming) {
+                (Judgement::Exit, _) | (_, Some(Judgement::Exit)) => Judgement::Exit,
+                (Judgement::Free, _) | (_, Some(Judgement::Free)) => Judgement::Free,
+                _ => Judgement::Leak,
+            },
+            // Not guarded yet: what already left as it should later, or always could, is no news.
+            _ if coming == Some(Judgement::Exit) => Judgement::Exit,
+            _ => match future
+                .iter()
+                .find(|epoch| epoch.guards(pod))
+                .map(|first| first.says(pod, &way))
+            {
+                Some(Judgement::Leak) => Judgement::Before,
+                _ => Judgement::Free,
+            },
         }
     }
 

@@ -91,7 +91,7 @@ fn what_leaves_before_the_first_verified_report_is_listed_as_before_and_afterwar
 }
 
 #[test]
-fn the_exit_is_right_from_the_moment_its_intent_is_published() {
+fn what_left_by_the_exit_before_the_report_has_arrived() {
     let timeline = timeline(vec![epoch(8, 10, by("gw-1", "192.168.10.13"))]);
     assert_eq!(
         one(9, &key("gw-1", "192.168.10.13", Kind::Plain), &timeline),

@@ -9,8 +9,14 @@ const FLOORS: [&[&str]; 6] = [
     &["postern-intent"],
     &["postern-crds", "postern-plan", "postern-telemetry"],
     &["postern-compile", "postern-host"],
-    &["postern-operator", "posternctl", "postern-linux"],
-    &["postern-agent", "postern-cni", "postern-tunnel"],
+    // The plugin's library has the words of the agent's socket, so it stands below the agent.
+    &[
+        "postern-operator",
+        "posternctl",
+        "postern-linux",
+        "postern-cni",
+    ],
+    &["postern-agent", "postern-tunnel"],
     &["postern-e2e", "postern-structure"],
 ];
 
