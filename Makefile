@@ -14,13 +14,16 @@ export PATH := $(TOOLS)/bin:$(TOOLS)/venv/bin:$(PATH):/usr/sbin:/sbin
 TEST_THREADS ?= 2
 
 CARGO ?= cargo
-PROGRAMS := -p postern-agent -p postern-tunnel -p postern-cni -p posternctl
+PROGRAMS := $(foreach p,lab postern-agent postern-tunnel postern-cni posternctl,--bin $(p)) \
+	-p postern-e2e -p postern-agent -p postern-tunnel -p postern-cni -p posternctl
+# Crates whose tests make namespaces and ask a kernel.
+KERNEL := postern-linux postern-tunnel
 
 .PHONY: help demo test lint unit netns vm cluster bench tools \
-	fmt clippy deny typos structure need-root
+	fmt clippy deny typos structure need-root netns-kernel netns-dns netns-lab
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: need-root ## the main job end to end in namespaces on this machine, with proof; KEEP=1 leaves it up (root)
 	@e2e/setup/tools.sh build lab
@@ -33,12 +36,21 @@ test: ## lint, unit and netns to their end, and one line that counts them (root)
 lint: fmt clippy deny typos structure ## layout, lints, licences, bans, spelling, structure
 
 unit: ## pure crates, fake host, golden scenarios, properties (needs nothing)
-	$(CARGO) test --workspace --exclude postern-e2e --no-fail-fast
+	$(CARGO) test --workspace $(addprefix --exclude ,postern-e2e $(KERNEL)) --no-fail-fast -- --skip dns::tests
 
-netns: need-root ## real nft, routes, WireGuard and DNS in namespaces: the lab's cases (root)
+netns: need-root netns-kernel netns-dns netns-lab ## real nft, routes, WireGuard and DNS in namespaces: the lab's cases (root)
+
+netns-kernel:
 	@e2e/setup/tools.sh lab
-	$(CARGO) build $(PROGRAMS) --bins
-	$(CARGO) test -p postern-e2e --no-fail-fast -- --test-threads=$(TEST_THREADS)
+	$(CARGO) test $(addprefix -p ,$(KERNEL)) --no-fail-fast -- --test-threads=$(TEST_THREADS)
+
+netns-dns:
+	$(CARGO) test -p postern-agent --lib --no-fail-fast -- --test-threads=$(TEST_THREADS) dns::tests
+
+# The programs are built once here, so that no lab waits for another one's build.
+netns-lab:
+	$(CARGO) build $(PROGRAMS)
+	POSTERN_LAB_NO_BUILD=1 $(CARGO) test -p postern-e2e --no-fail-fast -- --test-threads=$(TEST_THREADS)
 
 vm: ## kernel WireGuard, rfkill and radios in a small VM (not there yet: fails)
 	@echo 'make vm: not there yet. Kernel WireGuard is implemented and not proved; docs/security.md says what that means.' >&2

@@ -2,7 +2,7 @@
 # Installs what the make targets need, at pinned versions, and nothing that is there already.
 #   tools.sh build   a C compiler for the cryptography, jq for people
 #   tools.sh lint    cargo-deny and typos, into TOOLS (default: ~/.cache/postern/tools)
-#   tools.sh lab     what the lab runs on: nft, ip, conntrack, tcpdump, the CNI plugins
+#   tools.sh lab     what the lab runs on: nft, ip, conntrack, tcpdump, dig, the CNI plugins
 set -euo pipefail
 
 CARGO_DENY=0.20.2
@@ -71,7 +71,7 @@ install_typos() {
 
 install_lab() {
     packages nft:nftables ip:iproute2 conntrack:conntrack tcpdump:tcpdump ping:iputils-ping \
-        /usr/lib/cni/bridge:containernetworking-plugins jq:jq
+        dig:bind9-dnsutils unshare:util-linux /usr/lib/cni/bridge:containernetworking-plugins jq:jq
     say "the lab's programs are there"
 }
 
