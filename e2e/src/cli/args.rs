@@ -44,6 +44,8 @@ pub enum Output {
 pub(crate) enum Verb {
     /// Build the programs and bring up a cluster with a world behind it.
     Up(UpArgs),
+    /// Show the main job end to end: a lab, the samples, pods that send, what is killed meanwhile, and the proof.
+    Demo(DemoArgs),
     /// Write objects (exits, policies, namespaces, ...) into the lab's cluster.
     Apply(FileArgs),
     /// Remove objects from the lab's cluster.
@@ -116,9 +118,22 @@ pub(crate) struct UpArgs {
     /// How long the publisher waits before it writes an intent.
     #[arg(long, default_value = "0s")]
     pub(crate) intent_delay: SignedDuration,
+    /// A further argument of every agent, `--agent-argument=--repair=off`; may repeat.
+    #[arg(long, hide = true)]
+    pub(crate) agent_argument: Vec<String>,
     /// No Postern programs at all: a plain cluster.
     #[arg(long, hide = true)]
     pub(crate) bare: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DemoArgs {
+    /// Leave the lab up afterwards and print what to try.
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// The folder of the sample objects.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/samples"))]
+    pub(crate) samples: PathBuf,
 }
 
 #[derive(Debug, ClapArgs)]

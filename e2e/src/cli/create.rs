@@ -28,6 +28,7 @@ impl From<&UpArgs> for UpOptions {
             refresh: args.refresh,
             report_delay: args.report_delay,
             intent_delay: args.intent_delay,
+            agent_arguments: args.agent_argument.clone(),
         }
     }
 }

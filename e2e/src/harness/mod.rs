@@ -13,14 +13,20 @@
 //! ```
 
 mod body;
+mod listed;
 mod proof;
+mod scene;
 mod sender;
+mod series;
 mod test_lab;
 mod verbs;
 
 pub use body::blank_body;
+pub use listed::{RUNS, Run};
 pub use proof::{After, Proof};
+pub use scene::{exit, policy};
 pub use sender::{FLOWS, Sender};
+pub use series::{RunProof, Series, Shown, all_proofs};
 pub use test_lab::TestLab;
 pub use verbs::PATIENCE;
 

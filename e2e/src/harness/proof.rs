@@ -116,7 +116,7 @@ impl Lab {
         Ok(proof)
     }
 
-    fn await_arrival(&self, sender: &Sender, begin: Timestamp) -> Result<u64, LabError> {
+    pub(super) fn await_arrival(&self, sender: &Sender, begin: Timestamp) -> Result<u64, LabError> {
         let what = format!("the arrival of packets of {}", sender.pod.key());
         wait_until(RESUME, &what, || {
             let count = self.packets_since(begin)?.of(&sender.pod.uid).arrived;
@@ -124,7 +124,7 @@ impl Lab {
         })
     }
 
-    fn await_resumption(
+    pub(super) fn await_resumption(
         &self,
         sender: &Sender,
         after: After,
@@ -134,8 +134,18 @@ impl Lab {
             return Ok(());
         }
         wait_until(RESUME, "the return of traffic", || {
-            Ok((arrived_after(&self.packets_since(done)?, sender, after) > 0).then_some(()))
+            Ok((self.arrived_after(sender, after, done)? > 0).then_some(()))
         })
+    }
+
+    /// Packets that arrived after an event as the case wants them.
+    pub(super) fn arrived_after(
+        &self,
+        sender: &Sender,
+        after: After,
+        done: Timestamp,
+    ) -> Result<u64, LabError> {
+        Ok(arrived_after(&self.packets_since(done)?, sender, after))
     }
 }
 

@@ -41,6 +41,9 @@ pub struct UpOptions {
     pub report_delay: SignedDuration,
     /// How long the publisher waits before it writes an intent.
     pub intent_delay: SignedDuration,
+    /// Further arguments of every agent.
+    #[serde(default)]
+    pub agent_arguments: Vec<String>,
 }
 
 impl Default for UpOptions {
@@ -54,6 +57,7 @@ impl Default for UpOptions {
             refresh: SignedDuration::from_hours(1),
             report_delay: SignedDuration::ZERO,
             intent_delay: SignedDuration::ZERO,
+            agent_arguments: Vec::new(),
         }
     }
 }

@@ -13,6 +13,9 @@ use crate::netns::Namespace;
 use crate::process::{Start, first_process, tail};
 use crate::topology::{self, Node};
 
+/// Where an agent serves metrics and health, inside its node's namespace.
+pub const AGENT_METRICS: &str = "127.0.0.1:9465";
+
 /// How long a program may take to end after SIGTERM.
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
 
@@ -47,6 +50,15 @@ impl Lab {
             &self.node_namespace(&node.name),
             command,
         )
+    }
+
+    /// Arguments that a node's agent gets besides the lab's own, from its next start on.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn set_agent_arguments(&self, node: &str, arguments: &[&str]) -> Result<(), LabError> {
+        let path = self.node_dir(&self.node(node)?.name).join("agent.args");
+        self.write_atomically(&path, arguments.join("\n").as_bytes())
     }
 
     /// Starts the tunnel process of a node, unless it runs.
@@ -195,7 +207,7 @@ impl Lab {
             Plugin::Chained => "expected",
             Plugin::Absent => "none",
         };
-        let arguments: [(&str, OsString); 14] = [
+        let arguments: [(&str, OsString); 15] = [
             ("--intents", self.intents(&node.name).into()),
             ("--report", self.report(&node.name).into()),
             ("--node-name", node.name.clone().into()),
@@ -219,6 +231,7 @@ impl Lab {
             ("--own-addresses", own.into()),
             ("--cluster-dns", dns.into()),
             ("--audit-log", folder.join("audit.jsonl").into()),
+            ("--metrics-listen", AGENT_METRICS.into()),
         ];
         let mut command = vec![
             Binaries::locate()?.path("postern-agent").into(),
@@ -230,6 +243,9 @@ impl Lab {
                 .flat_map(|(flag, value)| [OsString::from(flag), value]),
         );
         command.push(format!("--plugin={plugin}").into());
+        let more = std::fs::read_to_string(folder.join("agent.args")).unwrap_or_default();
+        command.extend(more.lines().map(OsString::from));
+        command.extend(state.options.agent_arguments.iter().map(OsString::from));
         Ok(command)
     }
 }

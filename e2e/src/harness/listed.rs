@@ -1,0 +1,83 @@
+//! The events that have to be shown, by the run that shows them.
+
+/// A run and its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Its name: the folder of its `proof.json`.
+    pub name: &'static str,
+    /// Every event that it has to show.
+    pub events: &'static [&'static str],
+}
+
+/// Every run. A run that does not show one of its events fails, and so does the whole when a run is absent.
+pub const RUNS: &[Run] = &[
+    Run {
+        name: "processes",
+        events: &[
+            "policy applied while they send",
+            "tunnel process killed",
+            "tunnel process of the gateway killed",
+            "tunnel device deleted",
+            "agent killed and restarted",
+            "our tables deleted by somebody else",
+            "the whole ruleset flushed by somebody else",
+        ],
+    },
+    Run {
+        name: "owned-objects",
+        events: &[
+            "guard chain flushed",
+            "base chain deleted",
+            "guard rule deleted",
+            "foreign rule inserted",
+            "element of from4 removed",
+            "element of steer4 removed",
+            "element of last4 removed",
+            "element of lease removed",
+            "element of the bridge's bind4 removed",
+            "routing rule by mark removed",
+            "routing rule by source removed",
+            "route into the tunnel removed",
+            "unreachable route removed",
+            "XFRM policy removed",
+            "every XFRM policy flushed",
+            "tunnel address removed",
+            "device setting changed",
+            "device set down",
+            "tunnel peer removed",
+        ],
+    },
+    Run {
+        name: "exits",
+        events: &["policy moved to another exit", "exit deleted"],
+    },
+    Run {
+        name: "policies",
+        events: &[
+            "policy made stricter on established flows",
+            "service with endpoints in the world",
+        ],
+    },
+    Run {
+        name: "lease",
+        events: &[
+            "agent dead until the lease runs out",
+            "publisher away until the intents run out",
+        ],
+    },
+    Run {
+        name: "local-exit",
+        events: &[
+            "policy applied to a pod on its own active gateway",
+            "our tables deleted at the gateway",
+            "the whole ruleset flushed at the gateway",
+        ],
+    },
+];
+
+/// The events of a run; none for one that is not listed.
+#[must_use]
+pub(super) fn listed(run: &str) -> &'static [&'static str] {
+    let found = RUNS.iter().find(|other| other.name == run);
+    found.map(|run| run.events).unwrap_or_default()
+}
