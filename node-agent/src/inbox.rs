@@ -1,5 +1,6 @@
 //! Documents as they arrive in the node's folder, and what becomes of them. A refused document changes nothing.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -13,6 +14,7 @@ use postern_intent::{Body, Envelope, KeySet};
 
 use crate::files::{self, FileError};
 use crate::ledger::Entries;
+use crate::report::RefusalEntry;
 
 /// Which document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,7 +46,8 @@ impl Document {
 #[derive(Debug)]
 pub struct Inbox {
     folder: PathBuf,
-    seen: std::collections::BTreeMap<Document, Vec<u8>>,
+    seen: BTreeMap<Document, Vec<u8>>,
+    refused: BTreeMap<Document, RefusalEntry>,
 }
 
 impl Inbox {
@@ -53,7 +56,8 @@ impl Inbox {
     pub fn new(folder: &Path) -> Self {
         Self {
             folder: folder.to_owned(),
-            seen: std::collections::BTreeMap::new(),
+            seen: BTreeMap::new(),
+            refused: BTreeMap::new(),
         }
     }
 
@@ -71,6 +75,8 @@ impl Inbox {
         let mut new = Vec::new();
         for document in Document::ALL {
             let Some(bytes) = files::read(&self.folder.join(document.file()))? else {
+                self.seen.remove(&document);
+                self.refused.remove(&document);
                 continue;
             };
             if self.seen.get(&document) != Some(&bytes) {
@@ -79,6 +85,24 @@ impl Inbox {
             }
         }
         Ok(new)
+    }
+}
+
+impl Inbox {
+    /// What lies there was refused.
+    pub fn refuse(&mut self, document: Document, entry: RefusalEntry) {
+        self.refused.insert(document, entry);
+    }
+
+    /// What lies there is good.
+    pub fn approve(&mut self, document: Document) {
+        self.refused.remove(&document);
+    }
+
+    /// The last refusal of a document that still lies there.
+    #[must_use]
+    pub fn standing_refusal(&self) -> Option<&RefusalEntry> {
+        self.refused.values().max_by_key(|entry| entry.at)
     }
 }
 

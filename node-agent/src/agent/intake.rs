@@ -42,7 +42,11 @@ impl<H: Host> Agent<H> {
                 ledger: self.ledger.entries(),
                 now: self.clock.now(),
             };
-            match verifier.judge(document, &bytes) {
+            let judged = verifier.judge(document, &bytes);
+            if judged.is_ok() {
+                self.inbox.approve(document);
+            }
+            match judged {
                 Ok(Outcome::Unchanged) => {}
                 Ok(Outcome::Intent(accepted)) => taken = self.accept_intent(accepted.0, accepted.1),
                 Ok(Outcome::Keys(keys)) => self.accept_keys(*keys),
@@ -149,12 +153,14 @@ impl<H: Host> Agent<H> {
         });
         self.metrics.refused(record.reason);
         self.count("refusals");
-        self.refusals.push_back(RefusalEntry {
+        let entry = RefusalEntry {
             reason: record.reason,
             message: record.message,
             digest,
             at: now,
-        });
+        };
+        self.inbox.refuse(document, entry.clone());
+        self.refusals.push_back(entry);
         while self.refusals.len() > REFUSALS_KEPT {
             self.refusals.pop_front();
         }

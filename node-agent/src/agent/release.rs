@@ -90,7 +90,14 @@ impl<H: Host> Agent<H> {
         self.last.failures.clear();
         let nothing = Desired::default();
         let reading = observe(&self.host).await;
+        // Whatever cannot be read may still hold something of ours: the report must not say that the node is released.
+        for part in reading.unread() {
+            self.last
+                .failures
+                .push((Stage::Release, part.to_string(), part.source.clone()));
+        }
         let Ok(observed) = reading.whole() else {
+            self.write_report();
             return Again::Soon;
         };
         let mut steps = diff::route::removals(&nothing, &observed);

@@ -7,13 +7,13 @@ use jiff::Timestamp;
 use postern_host::{Host, apply};
 use postern_intent::body::{FailureMode, Scope, Way};
 use postern_intent::{IfName, ScopeId};
-use postern_plan::Step;
 use postern_plan::check::Seal;
 use postern_plan::desired::{LEASE, used_interface};
 use postern_plan::host::Carrier;
 use postern_plan::machine::{Event, State, StateKind, step};
 use postern_plan::order::Stage;
 use postern_plan::ruleset::Transaction;
+use postern_plan::{Observed, Step};
 
 use super::state::{Agent, Track};
 use crate::audit::Entry;
@@ -49,10 +49,27 @@ impl<H: Host> Agent<H> {
         if given && standing {
             return;
         }
+        if self.lease_was_taken(&digest) {
+            self.count("repairs");
+            let message = "the lease was removed before its time";
+            self.audit
+                .write(&Entry::of(self.clock.now(), "repair", "Drift", message));
+        }
         let left = u64::try_from(left).unwrap_or_default();
         if self.change_lease(Transaction::lease(left)).await {
             self.last.lease = Some((digest, Instant::now() + Duration::from_secs(left)));
         }
+    }
+
+    /// The kernel's element is gone although its time is not over.
+    fn lease_was_taken(&self, digest: &str) -> bool {
+        let gone = !self.lease_stands();
+        let until = self
+            .last
+            .lease
+            .as_ref()
+            .filter(|(given, _)| given == digest);
+        gone && until.is_some_and(|(_, until)| Instant::now() < *until)
     }
 
     async fn change_lease(&mut self, transaction: Transaction) -> bool {
@@ -102,62 +119,82 @@ impl<H: Host> Agent<H> {
             if self.last.seal == Some(Seal::Sealed) {
                 self.feed(&id, Event::ReleaseDone, now);
                 self.scopes.remove(&id);
-                self.facts.failed_open.remove(&id);
             }
         }
+        self.tell_overdue(now);
     }
 
-    /// What the last run means for a scope, in order.
-    fn events(&mut self, scope: &Scope, now: Timestamp) -> Vec<Event> {
-        let seal = self.last.seal.unwrap_or(Seal::NotSealed);
-        if seal == Seal::NotSealed {
-            return vec![Event::Claimed, Event::SealFailed];
-        }
-        if let Way::Blocked { reason } = &scope.way {
-            return vec![Event::ClaimedBlocked(*reason)];
-        }
+    /// Which scopes may use the node's uplink, by their state, the body and what a reading shows.
+    ///
+    /// It is asked before anything is written: an exit that came back, or a body that no longer allows it, closes the
+    /// uplink in the run that finds it so. The state follows when the run is over, and so never says more than the
+    /// kernel keeps.
+    pub fn may_be_open(&self, observed: &Observed) -> BTreeSet<ScopeId> {
         if self.is_expired() {
-            return vec![Event::Claimed, Event::SealVerified, Event::Expired];
+            return BTreeSet::new();
         }
-        let device = self.device(scope);
-        if let Some(obstacle) = self.obstacle(scope, device.as_ref()) {
-            return self.lost(scope, obstacle, now);
+        let scopes = self.body().map(|body| &body.firewall[..]);
+        scopes
+            .unwrap_or_default()
+            .iter()
+            .filter(|scope| matches!(scope.failure, FailureMode::Open { .. }))
+            .filter(|scope| self.state(&scope.id).kind() == StateKind::FailedOpen)
+            .filter(|scope| self.obstacle(scope, observed).is_some())
+            .map(|scope| scope.id.clone())
+            .collect()
+    }
+
+    fn state(&self, id: &ScopeId) -> State {
+        self.scopes
+            .get(id)
+            .map_or(State::Unclaimed, |track| track.state)
+    }
+
+    /// What the last run means for a scope, in order. A scope that is already where that leads gets no event: the
+    /// audit log would be full of it.
+    fn events(&mut self, scope: &Scope, now: Timestamp) -> Vec<Event> {
+        let hindrance = self.hindrance(scope);
+        if let Some(hindrance) = hindrance {
+            return self.hindered(scope, hindrance, now);
+        }
+        // The exit came back after this run's writing: the uplink is still open, and the next run closes it.
+        if self.facts.failed_open.contains(&scope.id) {
+            return Vec::new();
         }
         if let Some(track) = self.scopes.get_mut(&scope.id) {
             track.exit_lost_since = None;
         }
-        self.facts.failed_open.remove(&scope.id);
-        let waits = self.scopes.get(&scope.id).is_none_or(|track| {
-            matches!(
-                track.state.kind(),
-                StateKind::Unclaimed
-                    | StateKind::Blocked
-                    | StateKind::FailedOpen
-                    | StateKind::Releasing
-            )
-        });
-        let mut events = Vec::new();
-        if waits {
-            events.push(Event::Claimed);
-        }
-        events.push(Event::SealVerified);
         let by_device = self.last.checked.by_device();
+        let device = self.device(scope);
         let concerns =
             by_device.contains_key(&device) && device.is_some() || by_device.contains_key(&None);
-        events.push(if concerns {
-            Event::ApplyFailed
+        if concerns && self.is_blocked_for(scope, Event::ApplyFailed) {
+            return Vec::new();
+        }
+        let mut events = vec![Event::Claimed, Event::SealVerified];
+        events.extend(if concerns {
+            [Event::ApplyFailed, Event::Mismatched]
         } else {
-            Event::Applied
-        });
-        events.push(if concerns {
-            Event::Mismatched
-        } else {
-            Event::Verified
+            [Event::Applied, Event::Verified]
         });
         if self.last.lease.is_some() {
             events.push(Event::LeaseGiven);
         }
         events
+    }
+
+    /// What keeps a scope from its way out, the gravest first.
+    fn hindrance(&self, scope: &Scope) -> Option<Event> {
+        if self.last.seal.unwrap_or(Seal::NotSealed) == Seal::NotSealed {
+            return Some(Event::SealFailed);
+        }
+        if let Way::Blocked { reason } = &scope.way {
+            return Some(Event::ClaimedBlocked(*reason));
+        }
+        if self.is_expired() {
+            return Some(Event::Expired);
+        }
+        self.obstacle(scope, self.last.observed.as_ref()?)
     }
 
     fn device(&self, scope: &Scope) -> Option<IfName> {
@@ -170,47 +207,81 @@ impl<H: Host> Agent<H> {
         }
     }
 
-    /// What keeps a tunnel from carrying: no means to make one, no device, or nobody who serves it.
-    fn obstacle(&self, scope: &Scope, device: Option<&IfName>) -> Option<Event> {
+    /// What keeps a tunnel from carrying: nobody serves it, and maybe there are no means to make one. A tunnel that is
+    /// served carries, whatever else this node could not make today.
+    fn obstacle(&self, scope: &Scope, observed: &Observed) -> Option<Event> {
         if !matches!(scope.way, Way::Tunnel { .. }) {
             return None;
         }
-        if self.facts.tunnel_backend.is_none() {
-            return Some(Event::NoTunnel);
-        }
-        let observed = self.last.observed.as_ref()?;
-        let served = device.is_some_and(|device| {
-            observed.tunnels.contains_key(device)
+        let served = self.device(scope).is_some_and(|device| {
+            observed.tunnels.contains_key(&device)
                 && observed
                     .links
                     .iter()
                     .any(|link| link.name == device.as_str() && link.carrier == Carrier::Present)
         });
-        (!served).then_some(Event::ExitLost)
+        if served {
+            return None;
+        }
+        Some(match self.facts.tunnel_backend {
+            None => Event::NoTunnel,
+            Some(_) => Event::ExitLost,
+        })
     }
 
-    /// A lost exit: blocked, or open after the time that the signed body allows.
-    fn lost(&mut self, scope: &Scope, obstacle: Event, now: Timestamp) -> Vec<Event> {
-        let since = self
-            .scopes
-            .get_mut(&scope.id)
-            .map(|track| *track.exit_lost_since.get_or_insert(now));
-        let mut events = vec![];
-        let open = match (scope.failure, since) {
+    /// Blocked; or open, where the exit was lost for as long as the signed body allows to wait.
+    fn hindered(&mut self, scope: &Scope, hindrance: Event, now: Timestamp) -> Vec<Event> {
+        let lost = matches!(hindrance, Event::ExitLost | Event::NoTunnel);
+        let since = self.scopes.get_mut(&scope.id).and_then(|track| {
+            track.exit_lost_since = lost.then(|| track.exit_lost_since.unwrap_or(now));
+            track.exit_lost_since
+        });
+        let may_open = match (scope.failure, since) {
             (FailureMode::Open { after_seconds }, Some(since)) => {
                 now.duration_since(since).as_secs() >= i64::from(after_seconds)
             }
             _ => false,
         };
-        let state = self.scopes.get(&scope.id).map(|track| track.state.kind());
-        if state != Some(StateKind::Blocked) && state != Some(StateKind::FailedOpen) {
-            events.extend([Event::Claimed, Event::SealVerified, obstacle]);
+        let is_open = self.state(&scope.id).kind() == StateKind::FailedOpen;
+        let mut events = Vec::new();
+        if !(is_open && may_open || self.is_blocked_for(scope, hindrance)) {
+            events.extend(match hindrance {
+                Event::ClaimedBlocked(_) => vec![hindrance],
+                Event::SealFailed => vec![Event::Claimed, hindrance],
+                _ => vec![Event::Claimed, Event::SealVerified, hindrance],
+            });
         }
-        if open {
+        if may_open {
             events.push(Event::OpenTimeElapsed);
-            self.facts.failed_open.insert(scope.id.clone());
         }
         events
+    }
+
+    /// Is the scope blocked for this very reason already, and is what its block says of the guard still so?
+    fn is_blocked_for(&self, scope: &Scope, event: Event) -> bool {
+        let holds = self.last.seal.unwrap_or(Seal::NotSealed);
+        matches!(self.state(&scope.id), State::Blocked { cause, seal } if cause == event.cause() && seal == holds)
+    }
+
+    /// Says which scopes have been on their way for longer than they should be. Every run tries again from the start.
+    fn tell_overdue(&mut self, now: Timestamp) {
+        let mut overdue = Vec::new();
+        for (id, track) in &mut self.scopes {
+            let patience = track.state.kind().patience();
+            let waited = now.duration_since(track.told.unwrap_or(track.since));
+            if patience.is_some_and(|patience| waited >= patience) {
+                track.told = Some(now);
+                overdue.push((id.clone(), track.state.kind()));
+            }
+        }
+        for (id, state) in overdue {
+            tracing::warn!(scope = %id, state = state.word(), "overdue");
+            self.count("overdue");
+            self.audit.write(&Entry {
+                scope: Some(id.as_str()),
+                ..Entry::of(now, "overdue", state.word(), "")
+            });
+        }
     }
 
     /// One event, one transition, one line in the audit log.
@@ -219,6 +290,7 @@ impl<H: Host> Agent<H> {
             state: State::Unclaimed,
             since: now,
             exit_lost_since: None,
+            told: None,
         });
         let before = track.state;
         let after = step(
@@ -232,6 +304,7 @@ impl<H: Host> Agent<H> {
         }
         track.state = after;
         track.since = now;
+        track.told = None;
         let name = format!("{:?}", event.kind());
         tracing::info!(scope = %id, from = before.kind().word(), to = after.kind().word(), event = name, "transition");
         self.metrics.transition(after.kind().word());

@@ -100,6 +100,8 @@ pub struct Track {
     pub since: Timestamp,
     /// Since when its exit has been away, for policies that may fail open.
     pub exit_lost_since: Option<Timestamp>,
+    /// When it was last said that the scope is overdue in this state.
+    pub told: Option<Timestamp>,
 }
 
 /// What the last run found.

@@ -34,12 +34,7 @@ impl<H: Host> Agent<H> {
                 "the node is released; no intent up to that serial is applied",
             );
         }
-        if let Some(refusal) = self.refusals.back()
-            && self
-                .verified
-                .as_ref()
-                .is_none_or(|verified| refusal.at > verified.get().issued_at)
-        {
+        if let Some(refusal) = self.inbox.standing_refusal() {
             let reason = Reason::parse(refusal.reason).unwrap_or(Reason::Invalid);
             return Finding::no(
                 kind,
