@@ -28,6 +28,8 @@ mod findings;
 
 /// At most one report a second, and one at least every minute.
 const EVERY: Duration = Duration::from_secs(1);
+/// How the names of counters of packets begin.
+const PACKETS: &str = "packets_";
 const AT_LEAST_EVERY: Duration = Duration::from_secs(60);
 /// A handshake this old is none: WireGuard makes a new one every two minutes while traffic flows.
 const HANDSHAKE_SECONDS: i64 = 180;
@@ -74,6 +76,14 @@ impl ReportWriter {
         self.flush();
     }
 
+    /// When what is pending and different may be written.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        let status = self.pending.as_ref()?.status.as_ref()?;
+        let changed = without_times(status) != without_times(&self.last);
+        changed.then(|| self.written.map_or_else(Instant::now, |at| at + EVERY))
+    }
+
     /// Writes what is pending when its time has come.
     pub fn flush(&mut self) {
         let Some(report) = &self.pending else { return };
@@ -111,11 +121,12 @@ impl ReportWriter {
     }
 }
 
-/// Times and counters of packets move all the time: they are told with the next change, and are none themselves.
+/// Times and counters of packets move all the time: they are told with the next change, and are none themselves. What
+/// the agent counts itself, repairs among it, is a change.
 fn without_times(status: &NodeReportStatus) -> NodeReportStatus {
     let mut still = status.clone();
     still.verified_at = None;
-    still.counters = BTreeMap::new();
+    still.counters.retain(|name, _| !name.starts_with(PACKETS));
     for exit in &mut still.exits {
         exit.last_handshake = None;
     }
@@ -165,7 +176,9 @@ impl<H: Host> Agent<H> {
             ledger_serial: (entries.serial.0 > 0).then_some(entries.serial.0),
             key_set_version: Some(self.keys.version()),
             trusted_key_ids: self.keys.ids().map(ToString::to_string).collect(),
-            released: self.is_released() && self.last.failures.is_empty(),
+            released: self.is_released()
+                && self.last.seal.is_none()
+                && self.last.failures.is_empty(),
             guarded_namespaces: applied
                 .map(|verified| {
                     verified
@@ -212,9 +225,22 @@ impl<H: Host> Agent<H> {
             .filter(|classified| classified.standing == Standing::Scope(scope.id.clone()))
             .map(|classified| &classified.uid)
             .collect::<std::collections::BTreeSet<_>>();
-        let count = u32::try_from(pods.len()).unwrap_or(u32::MAX);
-        let enforced = matches!(kind, StateKind::Enforcing | StateKind::Degraded);
-        let (enforced, blocked) = if enforced { (count, 0) } else { (0, count) };
+        let number = |pods: usize| u32::try_from(pods).unwrap_or(u32::MAX);
+        let by_passing = self.bypassed_pods();
+        let passing = pods.iter().filter(|uid| by_passing.contains_key(**uid));
+        let passing = number(passing.count());
+        let count = number(pods.len()) - passing;
+        // What is open, and what could not be blocked, is never counted as blocked.
+        let pods = match track.state {
+            State::Enforcing | State::Degraded => (count, 0, 0),
+            State::FailedOpen { .. } => (0, 0, 0),
+            State::Blocked {
+                seal: Seal::NotSealed,
+                ..
+            } => (0, 0, count),
+            _ => (0, count, 0),
+        };
+        let (enforced, blocked, unenforceable) = pods;
         let exit = match &scope.way {
             Way::Tunnel { exit } | Way::LocalExit { exit } => Some(exit.to_string()),
             Way::NodeUplink | Way::Blocked { .. } => None,
@@ -234,7 +260,7 @@ impl<H: Host> Agent<H> {
             pods: Some(ScopePods {
                 enforced,
                 blocked,
-                unenforceable: 0,
+                unenforceable: unenforceable + passing,
             }),
         })
     }
@@ -289,13 +315,15 @@ impl<H: Host> Agent<H> {
 
     fn report_counters(&self) -> BTreeMap<String, u64> {
         let mut counters = self.counters.clone();
+        let bypassed = u64::try_from(self.bypassed_pods().len()).unwrap_or(u64::MAX);
+        counters.insert("bypassed_pods".to_owned(), bypassed);
         if let Some(observed) = &self.last.observed {
             for table in [&observed.firewall.inet, &observed.firewall.bridge]
                 .into_iter()
                 .flatten()
             {
                 for (name, packets) in &table.counters {
-                    counters.insert(format!("packets_{name}"), *packets);
+                    counters.insert(format!("{PACKETS}{name}"), *packets);
                 }
             }
         }
@@ -308,7 +336,7 @@ impl<H: Host> Agent<H> {
                 .unwrap_or_default()
                 .trim()
                 .to_owned(),
-            nftables: self.last.observed.is_some() || self.last.seal == Some(Seal::Sealed),
+            nftables: !self.has_no_guard(),
             tunnels: match self.facts.tunnel_backend {
                 None => TunnelKind::None,
                 Some(TunnelBackend::Kernel) => TunnelKind::Kernel,

@@ -5,6 +5,7 @@ use postern_host::{Host, HostError, apply};
 use postern_plan::check::Seal;
 use postern_plan::diff::firewall::{FirewallState, change};
 use postern_plan::diff::flow;
+use postern_plan::order::Stage;
 use postern_plan::{Desired, Step};
 
 use super::activation::Activation;
@@ -19,7 +20,10 @@ impl<H: Host> Agent<H> {
         if self.is_released() {
             return Ok(());
         }
-        if self.last.seal != Some(Seal::Sealed) || !self.last.failures.is_empty() {
+        // What the agent left behind is known only where the firewall took everything.
+        let known = |stage: Stage| matches!(stage, Stage::Guard | Stage::Flow | Stage::Release);
+        let unknown = self.last.failures.iter().any(|(stage, _, _)| known(*stage));
+        if self.last.seal != Some(Seal::Sealed) || unknown {
             self.reconcile(Activation::BindingChanged).await;
             return self.first_blocking_failure();
         }

@@ -41,8 +41,8 @@ pub enum RunError {
     },
 }
 
-/// After a step that may work in a moment.
-const RETRY: Duration = Duration::from_millis(250);
+/// After a step that may work in a moment; twice as long each time, up to the timer's pace.
+const RETRY: Duration = Duration::from_millis(100);
 /// Events of the kernel come in crowds: one run answers a crowd.
 const DEBOUNCE: Duration = Duration::from_millis(20);
 
@@ -73,18 +73,22 @@ where
 {
     let mut term = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
-    let mut folder = watch(agent.inbox.folder())?;
+    // The seal first: a folder that is not there yet is no reason to wait.
     agent.start(&found).await;
+    let mut folder = watch(agent.inbox.folder())?;
     if agent.last.seal == Some(postern_plan::check::Seal::Sealed) {
         wakers.health.ready();
     }
-    let mut timer = Instant::now() + wakers.check;
+    // Whatever came between the start and the watch is looked at once.
+    let mut timer = Instant::now();
     let mut soon: Option<Instant> = None;
+    let mut delay = RETRY;
     loop {
         let next = [
             Some(timer),
             soon,
             agent.next_patience().map(Instant::from_std),
+            agent.report.due().map(Instant::from_std),
         ];
         let wake = next.into_iter().flatten().min().unwrap_or(timer);
         let activation = tokio::select! {
@@ -120,7 +124,11 @@ where
         };
         agent.metrics.reconciled(&activation.to_string());
         let again = agent.reconcile(activation).await;
-        soon = (again == Again::Soon).then(|| Instant::now() + RETRY);
+        delay = match again {
+            Again::Soon => (delay * 2).min(wakers.check),
+            Again::Later => RETRY,
+        };
+        soon = (again == Again::Soon).then(|| Instant::now() + delay);
         timer = Instant::now() + wakers.check;
         if agent.last.seal == Some(postern_plan::check::Seal::Sealed) {
             wakers.health.ready();
@@ -137,6 +145,7 @@ fn watch(folder: &Path) -> Result<impl Stream<Item = ()> + Unpin + use<>, RunErr
         path: folder.display().to_string(),
         source,
     };
+    std::fs::create_dir_all(folder).map_err(failed)?;
     let inotify = Inotify::init().map_err(failed)?;
     inotify
         .watches()
