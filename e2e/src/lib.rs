@@ -12,12 +12,14 @@
 //! | [`forge`] | packets that no honest program sends |
 //! | [`publisher`] | compiles and signs where there is no control plane |
 //! | [`harness`] | what tests use |
+//! | [`demo`] | the main job end to end, as claims that were checked |
 //! | [`cli`] | the program `lab` |
 
 pub mod cgroup;
 pub mod cli;
 pub mod cni;
 pub mod command;
+pub mod demo;
 pub mod error;
 pub mod forge;
 pub mod harness;

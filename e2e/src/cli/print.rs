@@ -7,6 +7,7 @@ use comfy_table::presets::NOTHING;
 use serde::Serialize;
 
 use crate::cli::args::Output;
+use crate::demo::Claims;
 use crate::error::LabError;
 use crate::judge::Packets;
 use crate::lab::{Applied, NodeStatus, PodRecord, ProcessStatus, Status};
@@ -65,6 +66,17 @@ impl Printer {
 
     pub(crate) fn pods(&self, pods: &[PodRecord]) -> Result<(), LabError> {
         self.print(pods, || pod_table(pods))
+    }
+
+    pub(crate) fn claims(&self, claims: &Claims) -> Result<(), LabError> {
+        self.print(claims, || {
+            let mut table = table(&["CLAIM", "SHOULD BE", "WAS", ""]);
+            for claim in &claims.list {
+                let holds = if claim.holds { "ok" } else { "FAILED" };
+                table.add_row([&claim.what, &claim.should, &claim.was, holds]);
+            }
+            table.to_string()
+        })
     }
 
     pub(crate) fn packets(&self, packets: &Packets) -> Result<(), LabError> {

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cli::args::{
-    Args, FileArgs, NodeVerb, NodeportVerb, PodVerb, ProcessVerb, PublisherVerb, RunVerb,
+    Args, DemoArgs, FileArgs, NodeVerb, NodeportVerb, PodVerb, ProcessVerb, PublisherVerb, RunVerb,
     ServiceVerb, UpArgs, Verb, WorldVerb,
 };
 use crate::cli::create::{pod_name, pod_options, progress};
@@ -16,7 +16,7 @@ use crate::cli::print::Printer;
 use crate::error::{LabError, chain};
 use crate::judge::world_packets;
 use crate::lab::{Exec, Lab, TrafficPolicy, UpOptions, read_objects};
-use crate::{forge, monitor, probe, publisher, send, world};
+use crate::{demo, forge, monitor, probe, publisher, send, world};
 
 /// Runs the program: 0 is success, 1 a failure that was told; `exec` verbs answer their command's code.
 #[must_use]
@@ -37,6 +37,7 @@ fn run(args: &Args) -> Result<ExitCode, LabError> {
     let open = || Lab::open(&args.dir);
     match &args.verb {
         Verb::Up(up) => done(bring_up(&args.dir, up, &printer)),
+        Verb::Demo(demo) => play(&args.dir, demo, &printer),
         Verb::Apply(FileArgs { file }) => {
             done(printer.applied(&open()?.apply(read_objects(file)?)?))
         }
@@ -72,6 +73,49 @@ fn bring_up(dir: &Path, args: &UpArgs, printer: &Printer) -> Result<(), LabError
     });
     bar.finish_and_clear();
     printer.status(&lab?.status()?)
+}
+
+fn play(dir: &Path, args: &DemoArgs, printer: &Printer) -> Result<ExitCode, LabError> {
+    let bar = progress();
+    let mut told = |stage: &str| bar.set_message(stage.to_owned());
+    let lab = Lab::up(dir, &UpOptions::default(), &mut told)?;
+    let played = demo::run(&lab, &args.samples, &mut told);
+    bar.finish_and_clear();
+    if let Ok(claims) = &played {
+        printer.claims(claims)?;
+    }
+    if args.keep {
+        eprintln!("{}", to_try(dir));
+    } else {
+        lab.down()?;
+    }
+    Ok(if played?.hold() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn to_try(dir: &Path) -> String {
+    let lab = format!(
+        "cargo run -q -p postern-e2e --bin lab -- --dir {}",
+        dir.display()
+    );
+    let lines = [
+        "status",
+        "world packets",
+        "pod exec crawlers/crawler -- sh -c 'curl -s http://$WORLD/'",
+        "tunnel kill n1",
+        "tunnel start n1",
+        "agent kill n1",
+        "node exec n1 -- nft list table inet postern",
+        "down",
+    ];
+    lines
+        .iter()
+        .fold("The lab stays up. To try:".to_owned(), |text, line| {
+            format!("{text}\n  {lab} {line}")
+        })
 }
 
 fn pod(lab: &Lab, verb: &PodVerb, printer: &Printer) -> Result<ExitCode, LabError> {

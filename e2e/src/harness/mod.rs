@@ -13,6 +13,7 @@
 //! ```
 
 mod body;
+mod documents;
 mod listed;
 mod proof;
 mod scene;

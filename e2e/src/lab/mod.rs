@@ -16,6 +16,7 @@ pub use build::Binaries;
 pub use objects::{Applied, read_objects};
 pub use options::{Plugin, Programs, UpOptions};
 pub use pods::{Exec, PodOptions};
+pub use programs::AGENT_METRICS;
 pub use state::{Lab, LabState, PodRecord, Service, TrafficPolicy, wait_until};
 pub use status::{NodeStatus, ProcessStatus, Status};
 

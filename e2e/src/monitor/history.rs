@@ -135,6 +135,9 @@ impl Watcher {
                 append(&published_path(&self.lab), &published)?;
                 self.published.insert(node.clone(), published.digest);
             }
+            if let Some(release) = self.new_release(&node) {
+                append(&published_path(&self.lab), &release)?;
+            }
             if let Some(applied) = self.new_report(&node) {
                 append(&applied_path(&self.lab), &applied)?;
                 self.applied.insert(node, applied);
@@ -159,17 +162,52 @@ impl Watcher {
         })
     }
 
-    fn new_report(&self, node: &str) -> Option<Applied> {
+    /// A release is no intent, but from it on another rule is in force: it is told as the last intent, published again
+    /// when the node let go.
+    fn new_release(&self, node: &str) -> Option<Published> {
+        let status = self.report_status(node)?;
+        let known = self.applied.get(node)?;
+        let at = self.released_at(node)?;
+        let digest = release_name(at);
+        if !released(&status) || known.digest == digest {
+            return None;
+        }
+        let text = fs::read(self.lab.intents(node).join("intent.dsse.json")).ok()?;
+        Some(Published {
+            node: node.to_owned(),
+            at,
+            digest,
+            envelope: serde_json::from_slice(&text).ok()?,
+        })
+    }
+
+    /// When the node's audit log says that it was released: written after the ledger and before anything opens.
+    fn released_at(&self, node: &str) -> Option<Timestamp> {
+        let log = fs::read_to_string(self.lab.node_dir(node).join("audit.jsonl")).ok()?;
+        let lines = log
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let releases =
+            lines.filter(|line| line["kind"] == "release" && line["event"] == "Released");
+        releases.last()?["time"].as_str()?.parse().ok()
+    }
+
+    fn report_status(&self, node: &str) -> Option<Value> {
         let report: Value = serde_json::from_slice(&fs::read(self.lab.report(node)).ok()?).ok()?;
-        let status = report.get("status")?;
+        report.get("status").cloned()
+    }
+
+    fn new_report(&self, node: &str) -> Option<Applied> {
+        let status = &self.report_status(node)?;
         let applied = Applied {
             node: node.to_owned(),
-            digest: status.get("appliedDigest")?.as_str()?.to_owned(),
+            digest: match status.get("appliedDigest").and_then(Value::as_str) {
+                Some(digest) => digest.to_owned(),
+                None if released(status) => release_name(self.released_at(node)?),
+                None => return None,
+            },
             verified_at: status.get("verifiedAt")?.as_str()?.parse().ok()?,
-            released: status
-                .get("released")
-                .and_then(Value::as_bool)
-                .unwrap_or_default(),
+            released: released(status),
         };
         // Later verifications of the same intent say nothing new: the first one counts.
         let known = self.applied.get(node);
@@ -178,6 +216,14 @@ impl Watcher {
         });
         (!same).then_some(applied)
     }
+}
+
+fn released(status: &Value) -> bool {
+    status.get("released").and_then(Value::as_bool) == Some(true)
+}
+
+fn release_name(at: Timestamp) -> String {
+    format!("released at {at}")
 }
 
 fn append<T: Serialize>(path: &Path, value: &T) -> Result<(), LabError> {

@@ -1,0 +1,8 @@
+//! The demo: the main job end to end, told as claims that were checked.
+
+mod cast;
+mod claims;
+mod story;
+
+pub use claims::{Claim, Claims};
+pub use story::run;
