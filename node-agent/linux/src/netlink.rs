@@ -164,3 +164,14 @@ pub(crate) fn attributes(bytes: &[u8]) -> Vec<(u16, &[u8])> {
 pub(crate) fn attribute(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
     attributes(bytes).into_iter().find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
 }
+
+#[cfg(test)]
+pub(crate) mod testing {
+    /// Bytes from hex text.
+    pub(crate) fn bytes(hex: &str) -> Vec<u8> {
+        hex.trim().as_bytes()
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect()
+    }
+}

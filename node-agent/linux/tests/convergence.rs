@@ -1,8 +1,8 @@
 //! What the planner plans, the kernel takes, and then there is nothing left to plan: on every way between the bodies of
 //! the planner's own fixture.
 
-#[path = "../../plan/tests/fixture/mod.rs"]
-#[allow(unreachable_pub, reason = "it is the planner's")]
+#[path = "../../plan/tests/plan/fixture.rs"]
+#[allow(dead_code, reason = "it is the planner's")]
 mod fixture;
 mod namespace;
 

@@ -104,3 +104,41 @@ fn address(octets: &[u8]) -> Option<IpAddr> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::testing::bytes;
+
+    /// A dump, kernel 6.18, of what `conntrack -L` shows as `udp 17 29 src=127.0.0.1 dst=127.0.0.9 sport=4321
+    /// dport=53 [UNREPLIED] src=127.0.0.1 dst=127.0.0.1 sport=5300 dport=4321`: redirected by `udp dport 53
+    /// redirect to :5300`.
+    const REDIRECTED: &str = include_str!("../../tests/fixtures/conntrack-redirected-4.hex");
+    /// The same of `src=::1 dst=::1 sport=4321 dport=53 [UNREPLIED] src=::1 dst=::1 sport=5300 dport=4321`.
+    const REDIRECTED_V6: &str = include_str!("../../tests/fixtures/conntrack-redirected-6.hex");
+
+    #[test]
+    fn knows_where_a_redirected_packet_wanted_to_go() {
+        assert_eq!(original_destination(&bytes(REDIRECTED)), Some("127.0.0.9:53".parse().unwrap()));
+        assert_eq!(original_destination(&bytes(REDIRECTED_V6)), Some("[::1]:53".parse().unwrap()));
+    }
+
+    #[test]
+    fn an_entry_is_touched_by_an_address_of_either_direction_and_by_no_other() {
+        let touched = |address: &str| touches(&bytes(REDIRECTED), &[address.parse().unwrap()].into());
+        assert!(touched("127.0.0.1") && touched("127.0.0.9"));
+        assert!(!touched("127.0.0.2"));
+        assert!(touches(&bytes(REDIRECTED_V6), &["::1".parse().unwrap()].into()));
+    }
+
+    #[test]
+    fn a_deletion_names_the_entry_and_no_younger_one() {
+        let request = deletion(Family::V4, &bytes(REDIRECTED));
+        let body = &request[HEADER..];
+        let entry = bytes(REDIRECTED);
+        assert_eq!(attribute(body, ID), attribute(&entry[HEADER..], ID));
+        assert!(attribute(body, ID).is_some());
+        assert_eq!(attribute(body, TUPLE_ORIGINAL), attribute(&entry[HEADER..], TUPLE_ORIGINAL));
+        assert_eq!(attribute(body, TUPLE_REPLY), None);
+    }
+}

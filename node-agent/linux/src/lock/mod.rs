@@ -1,34 +1,6 @@
 //! XFRM policies: the lock that holds when somebody flushes nft.
 
+mod policy;
 mod wire;
 
-use std::collections::BTreeSet;
-
-use netlink_sys::protocols::NETLINK_XFRM;
-use postern_host::error::HostError;
-use postern_host::ports::{Act, Locks};
-use postern_plan::host::LockPolicy;
-
-use crate::host::LinuxHost;
-use crate::netlink;
-
-impl Locks for LinuxHost {
-    async fn list_locks(&self) -> Act<BTreeSet<LockPolicy>> {
-        let messages = netlink::dump(NETLINK_XFRM, wire::GET, &[])
-            .await
-            .map_err(|source| HostError::ListLocks { source })?;
-        Ok(messages.iter().filter_map(|message| wire::decode(&message.body)).collect())
-    }
-
-    async fn add_lock(&self, policy: &LockPolicy) -> Act<()> {
-        netlink::act(NETLINK_XFRM, wire::NEW, netlink::CREATE | netlink::EXCLUSIVE, &wire::policy(policy))
-            .await
-            .map_err(|source| HostError::AddLock { policy: Box::new(policy.clone()), source })
-    }
-
-    async fn remove_lock(&self, policy: &LockPolicy) -> Act<()> {
-        netlink::act(NETLINK_XFRM, wire::DELETE, 0, &wire::identity(policy))
-            .await
-            .map_err(|source| HostError::RemoveLock { policy: Box::new(policy.clone()), source })
-    }
-}
+pub(crate) use policy::foreign;

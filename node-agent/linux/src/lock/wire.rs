@@ -131,3 +131,64 @@ fn prefix(family: u16, octets: &[u8], length: u8) -> Option<Prefix> {
     };
     Some(Prefix::from(IpNet::new(address, length).ok()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::testing::bytes;
+
+    /// `strace -e trace=sendmsg -xx ip xfrm policy add src 10.244.1.0/24 dst 0.0.0.0/0 dir fwd priority
+    /// 2000 mark 0x60 mask 0x70`, iproute2 6.1.
+    const ADD: &str = include_str!("../../tests/fixtures/xfrm-add.hex");
+    /// The same of `ip xfrm policy delete src ::/0 dst fd00:10:244::/48 dir fwd`.
+    const DELETE_V6: &str = include_str!("../../tests/fixtures/xfrm-delete.hex");
+    /// A dump (`XFRM_MSG_GETPOLICY`), kernel 6.18, after `ip xfrm policy add src ::/0 dst ::/0 dir fwd
+    /// priority 2000 mark 0x60 mask 0x70`.
+    const MARKED: &str = include_str!("../../tests/fixtures/xfrm-marked.hex");
+    /// After `ip xfrm policy add src 10.0.0.0/8 dst 10.2.0.0/16 dir fwd priority 1000 tmpl src 1.2.3.4 dst
+    /// 4.3.2.1 proto esp mode tunnel`.
+    const IPSEC: &str = include_str!("../../tests/fixtures/xfrm-ipsec.hex");
+    /// After `ip xfrm policy add src 10.0.0.0/8 dst 10.1.0.0/16 proto tcp dir fwd priority 3000 action
+    /// block`.
+    const TCP_ONLY: &str = include_str!("../../tests/fixtures/xfrm-tcp.hex");
+
+    fn marked(source: &str, destination: &str) -> LockPolicy {
+        LockPolicy {
+            source: source.parse().unwrap(),
+            destination: destination.parse().unwrap(),
+            priority: LOCK_MARK_PRIORITY,
+            action: LockAction::Allow,
+            mark: Some(MaskedMark { value: 0x60, mask: 0x70 }),
+        }
+    }
+
+    #[test]
+    fn adds_byte_for_byte_what_ip_adds() {
+        assert_eq!(policy(&marked("10.244.1.0/24", "0.0.0.0/0")), bytes(ADD));
+    }
+
+    #[test]
+    fn deletes_byte_for_byte_what_ip_deletes() {
+        let unmarked = LockPolicy { mark: None, ..marked("::/0", "fd00:10:244::/48") };
+        assert_eq!(identity(&unmarked), bytes(DELETE_V6));
+    }
+
+    #[test]
+    fn reads_a_policy_with_a_mark() {
+        assert_eq!(decode(&bytes(MARKED)), Some(marked("::/0", "::/0")));
+    }
+
+    #[test]
+    fn leaves_ipsec_and_narrower_policies_to_their_owners() {
+        assert_eq!(decode(&bytes(IPSEC)), None);
+        assert_eq!(decode(&bytes(TCP_ONLY)), None);
+    }
+
+    #[test]
+    fn a_message_that_is_cut_short_is_no_policy() {
+        let whole = bytes(MARKED);
+        for length in [0, 40, PRIORITY, PRIORITY + 9] {
+            assert_eq!(decode(&whole[..length]), None);
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The port: each device by its backend.
+
+use postern_host::error::{Cause, HostError};
+use postern_host::ports::{Act, Tunnels};
+use postern_intent::{IfName, WgKey};
+use postern_plan::host::{ObservedTunnel, TunnelBackend, TunnelConfig};
+
+use super::{kernel, userspace};
+use crate::host::LinuxHost;
+use crate::link::without_tun;
+
+impl Tunnels for LinuxHost {
+    async fn tunnel_backend(&self) -> Act<TunnelBackend> {
+        match self.backend() {
+            TunnelBackend::Kernel => Ok(TunnelBackend::Kernel),
+            TunnelBackend::Userspace => match device_node().await {
+                Ok(()) => Ok(TunnelBackend::Userspace),
+                Err(source) => Err(HostError::Open {
+                    socket: "/dev/net/tun",
+                    source,
+                }),
+            },
+        }
+    }
+
+    async fn read_tunnel(&self, device: &IfName) -> Act<Option<ObservedTunnel>> {
+        let read = match self.backend() {
+            TunnelBackend::Userspace => userspace::read(self.run_dir(), device).await,
+            TunnelBackend::Kernel => kernel::read(device).await,
+        };
+        read.map_err(|source| HostError::ReadTunnel { link: device.clone(), source })
+    }
+
+    async fn configure_tunnel(&self, config: &TunnelConfig) -> Act<()> {
+        let key = self.key_of(&config.interface);
+        let configured = match self.backend() {
+            TunnelBackend::Userspace => userspace::configure(self.run_dir(), config, &key).await,
+            TunnelBackend::Kernel => kernel::configure(config, &key).await,
+        };
+        configured.map_err(|source| HostError::ConfigureTunnel { link: config.interface.clone(), source })
+    }
+
+    async fn remove_peer(&self, device: &IfName, peer: &WgKey) -> Act<()> {
+        let removed = match self.backend() {
+            TunnelBackend::Userspace => userspace::remove_peer(self.run_dir(), device, peer).await,
+            TunnelBackend::Kernel => kernel::remove_peer(device, peer).await,
+        };
+        removed.map_err(|source| HostError::RemovePeer { link: device.clone(), peer: *peer, source })
+    }
+
+    async fn dismiss_tunnel(&self, device: &IfName) -> Act<()> {
+        match self.backend() {
+            TunnelBackend::Userspace => userspace::dismiss(self.run_dir(), device)
+                .await
+                .map_err(|source| HostError::DismissTunnel { link: device.clone(), source }),
+            TunnelBackend::Kernel => Ok(()),
+        }
+    }
+}
+
+/// Can TUN devices be made? Opening the node attaches to nothing. A node that is there without a driver, or that a
+/// container may not open, is as good as none.
+async fn device_node() -> Result<(), Cause> {
+    let opened = tokio::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/net/tun")
+        .await;
+    opened.map(drop).map_err(without_tun)
+}
