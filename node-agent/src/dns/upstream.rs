@@ -59,7 +59,7 @@ async fn ask_one(
     query: &[u8],
 ) -> Result<Vec<u8>, ExchangeError> {
     let open = |source| ExchangeError::Open { resolver, source };
-    let id = id_of(query);
+    let id = random_id().map_err(open)?;
     let query = with_id(query, id);
     match protocol {
         Protocol::Udp => {

@@ -1,7 +1,8 @@
 //! Real clients, real sockets, a node of the test's own.
 
-mod cases;
+mod answers;
 mod dig;
 mod namespace;
+mod refusals;
 mod resolver;
 mod world;

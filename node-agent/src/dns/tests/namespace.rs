@@ -9,6 +9,14 @@ use nix::sched::{CloneFlags, setns};
 /// Set in the process that a test starts for itself.
 const INSIDE: &str = "POSTERN_DNS_TEST_INSIDE";
 
+/// The full name of a test in the module that says it, as the test program lists it.
+macro_rules! full_name {
+    ($name:literal) => {
+        concat!(module_path!(), "::", $name)
+    };
+}
+pub(super) use full_name;
+
 /// Runs a test in a process, a user namespace and a network namespace of its own, where it is root
 /// and its sockets meet nobody else's.
 ///

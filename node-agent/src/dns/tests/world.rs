@@ -22,6 +22,14 @@ pub(super) const WORLD: &str = "203.0.113.99";
 /// What the cluster's resolver answers.
 pub(super) const CLUSTER: &str = "10.96.0.99";
 
+/// Over IPv4 and IPv6, UDP and TCP, to whatever resolver.
+pub(super) const WAYS: [&str; 4] = [
+    "@203.0.113.53 +notcp",
+    "@203.0.113.53 +tcp",
+    "@2001:db8::53 +notcp",
+    "@2001:db8::53 +tcp",
+];
+
 /// The facts of the node, set by a test.
 #[derive(Clone)]
 pub(super) struct Facts {
@@ -69,7 +77,7 @@ impl World {
         run("ip link set lo up");
         let pods = [add_pod(1), add_pod(2)];
         let stranger = add_pod(3);
-        redirect();
+        add_rules();
         let world = add_world();
         let (outside, cluster) = (Resolver::default(), Resolver::default());
         world.within(|| {
@@ -170,6 +178,12 @@ fn add_pod(number: u8) -> Host {
     run(&format!(
         "ip address add fd00:244:{number}::1/64 dev pod{number} nodad"
     ));
+    run(&format!(
+        "ip address add 10.244.{number}.9/24 dev pod{number}"
+    ));
+    run(&format!(
+        "ip address add fd00:244:{number}::9/64 dev pod{number} nodad"
+    ));
     run(&format!("ip link set pod{number} up"));
     pod.run(&format!("ip address add 10.244.{number}.2/24 dev eth0"));
     pod.run(&format!(
@@ -182,12 +196,18 @@ fn add_pod(number: u8) -> Host {
 }
 
 /// As the agent does it: whatever resolver a pod names, the node answers.
-fn redirect() {
+fn add_rules() {
     run("nft add table inet dns");
     run("nft add chain inet dns pre { type nat hook prerouting priority -110 ; }");
     run(
         "nft add rule inet dns pre iifname pod* meta l4proto { tcp, udp } th dport 53 redirect to :5300",
     );
+    // As the guard does it: what is not marked does not leave by the exit's device. Without this an
+    // unmarked socket on that device would still find the resolver: Linux takes a destination that
+    // no route reaches for a neighbour on the device that the socket is bound to.
+    run("nft add chain inet dns out { type filter hook output priority 0 ; }");
+    let stop = "oifname pst-c-berlin th dport 53 meta mark and 0x70 != 0x10 drop";
+    run(&format!("nft add rule inet dns out {stop}"));
 }
 
 /// The exit is reached by mark only; the main table's default is an uplink that would answer too.
@@ -208,8 +228,12 @@ fn add_world() -> Host {
         world.run(&format!("ip address add {v6}:1/64 dev {link} nodad"));
         world.run(&format!("ip link set {link} up"));
     }
-    for address in ["203.0.113.53/32", "203.0.113.54/32", "2001:db8::53/128"] {
-        world.run(&format!("ip address add {address} dev lo"));
+    for address in [
+        "203.0.113.53/32",
+        "203.0.113.54/32",
+        "2001:db8::53/128 nodad",
+    ] {
+        world.run(&format!("ip address add dev lo {address}"));
     }
     run("ip route add default via 192.0.2.1");
     run("ip -6 route add default via fd00:2::1");
