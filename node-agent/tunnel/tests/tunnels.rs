@@ -236,26 +236,18 @@ fn the_mark_of_a_device_in_use_can_be_taken_away_and_given_back() {
 fn a_port_that_is_taken_is_answered_with_its_error_and_can_be_had_later() {
     let (left, _right) = pair();
     let near = End::start(&left, "pst-c-left", 1);
-    let mut squatter = left
-        .command("python3")
-        .args(["-c", "import socket,sys;s=socket.socket(socket.AF_INET6,socket.SOCK_DGRAM);s.bind(('::',51850));print(flush=True);sys.stdin.read()"])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    std::io::BufRead::read_line(
-        &mut std::io::BufReader::new(squatter.stdout.as_mut().unwrap()),
-        &mut line,
-    )
-    .unwrap();
+    let squatter = End::start(&left, "pst-c-other", 2);
+    let taken = format!(
+        "set=1\nprivate_key={}\nlisten_port={PORT}",
+        Keys::of(2).private
+    );
+    assert_eq!(squatter.set(&taken), "errno=0\n\n");
     let request = format!(
         "set=1\nprivate_key={}\nlisten_port={PORT}",
         Keys::of(1).private
     );
     assert_eq!(near.set(&request), "errno=98\n\n");
-    drop(squatter.stdin.take());
-    squatter.wait().unwrap();
+    drop(squatter);
     near.process.wait_until_served(near.tun);
     assert_eq!(near.set(&request), "errno=0\n\n");
 }
