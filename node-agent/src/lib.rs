@@ -20,6 +20,7 @@
 //! | [`report`], [`audit`], [`metrics`] | what is told to whom |
 //! | [`dns`] | the node's DNS forwarder |
 //! | [`resolver`] | what the forwarder is told, and what it asks the node |
+//! | [`preflight`] | what this node can and cannot do |
 //! | [`cleanup`] | the node as it was before |
 
 pub mod agent;
@@ -34,6 +35,7 @@ pub mod inbox;
 pub mod ledger;
 pub mod metrics;
 pub mod options;
+pub mod preflight;
 pub mod report;
 pub mod resolver;
 pub mod wireguard_key;

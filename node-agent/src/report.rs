@@ -28,9 +28,9 @@ mod findings;
 
 /// At most one report a second, and one at least every minute.
 const EVERY: Duration = Duration::from_secs(1);
+const AT_LEAST_EVERY: Duration = Duration::from_secs(60);
 /// How the names of counters of packets begin.
 const PACKETS: &str = "packets_";
-const AT_LEAST_EVERY: Duration = Duration::from_secs(60);
 /// A handshake this old is none: WireGuard makes a new one every two minutes while traffic flows.
 const HANDSHAKE_SECONDS: i64 = 180;
 /// Caps of the schema.

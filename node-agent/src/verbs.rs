@@ -6,7 +6,9 @@ use postern_agent::cleanup::cleanup as clean;
 use postern_agent::control::client::ask;
 use postern_agent::control::{Answer, Question};
 use postern_agent::options::{AskArgs, CleanupArgs, Output, PreflightArgs, ReleaseArgs};
+use postern_agent::preflight::{check, judge, look};
 use postern_linux::{BackendPreference, LinuxHost, LinuxOptions, PrivateKey};
+use postern_plan::settings::Settings;
 
 use crate::start::ProgramError;
 
@@ -61,8 +63,38 @@ pub(crate) fn cleanup(args: &CleanupArgs) -> Result<ExitCode, ProgramError> {
 
 /// `preflight`.
 pub(crate) fn preflight(args: &PreflightArgs) -> Result<ExitCode, ProgramError> {
-    let _ = args;
-    Ok(ExitCode::FAILURE)
+    let settings = Settings {
+        pod_links: args.pod_links.clone(),
+        mark_mask: args.mark_mask,
+        ..Settings::default()
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(ProgramError::Runtime)?;
+    let checks = runtime.block_on(async {
+        // Asking for the kernel's backend would try it out by making a device.
+        let host = LinuxHost::new(LinuxOptions {
+            run_dir: std::path::PathBuf::new(),
+            private_key: PrivateKey::from_bytes([0; 32]),
+            backend: BackendPreference::Userspace,
+        })
+        .await
+        .map_err(ProgramError::Host)?;
+        Ok(judge(&look(&host, &settings).await, &settings))
+    })?;
+    match args.output {
+        Output::Json => println!(
+            "{}",
+            serde_json::to_string_pretty(&checks).unwrap_or_default()
+        ),
+        Output::Text => print!("{}", check::table(&checks)),
+    }
+    Ok(if check::failed(&checks) {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn print(answer: &Answer, output: Output) -> ExitCode {

@@ -14,6 +14,7 @@
 //! | `firewall` | nft: the runner, and what its listings say |
 //! | `flow` | connection tracking |
 //! | `tunnel` | WireGuard devices |
+//! | [`survey`] | what others have on the node |
 //! | [`watch`] | events: something changed, look again |
 
 mod address;
@@ -28,6 +29,7 @@ mod netlink;
 mod route;
 mod rtnl;
 mod rule;
+pub mod survey;
 mod tunnel;
 pub mod watch;
 

@@ -162,7 +162,7 @@ async fn add_persistent_tun(rtnl: &Rtnl, name: &IfName) -> Result<(), Cause> {
 }
 
 /// No device node, or nothing behind it: `open("/dev/net/tun")` fails with one of these.
-fn without_tun(error: io::Error) -> Cause {
+pub(crate) fn without_tun(error: io::Error) -> Cause {
     const ENXIO: i32 = 6;
     match error.raw_os_error() {
         Some(errno::ENOENT | errno::ENODEV | ENXIO) => Cause::NoDevice { path: "/dev/net/tun" },

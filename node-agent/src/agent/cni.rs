@@ -49,7 +49,9 @@ pub struct Waiting {
 impl<H: Host> Agent<H> {
     /// May an ADD be answered at all?
     pub fn cni_status(&self) -> Response {
-        if self.is_released() || self.last.seal == Some(Seal::Sealed) {
+        // Where no guard is possible, pods that nobody guards still start: ADD refuses the others one by one.
+        let serves_some = self.has_no_guard() && self.body().is_some();
+        if self.is_released() || self.last.seal == Some(Seal::Sealed) || serves_some {
             Response::Done
         } else {
             refused(
@@ -66,6 +68,9 @@ impl<H: Host> Agent<H> {
             Ok(binding) => binding,
             Err(refusal) => return drop(answer.send(*refusal)),
         };
+        if let Err(refusal) = self.refuse_bypassed(&binding).await {
+            return drop(answer.send(*refusal));
+        }
         let (namespace, uid) = (binding.namespace.clone(), binding.uid.clone());
         if let Err(refusal) = self.bind(binding).await {
             return drop(answer.send(*refusal));
@@ -140,6 +145,21 @@ impl<H: Host> Agent<H> {
                 .parse()
                 .map_err(|e| invalid("pod link", format!("{e}")))?,
         })
+    }
+
+    /// A pod that is to be guarded does not start where the guard would not see it.
+    async fn refuse_bypassed(&self, binding: &Binding) -> Result<(), Box<Response>> {
+        if self.is_released() || !self.is_guarded(&binding.namespace) {
+            return Ok(());
+        }
+        let found = self.bypass_of(binding).await;
+        match found.map_err(|error| Box::new(later("HostUnreadable", error.to_string())))? {
+            None => Ok(()),
+            Some((link, bypass)) => {
+                let message = format!("the guard does not see the packets of {link}: {bypass}");
+                Err(Box::new(later("DataplaneBypassed", message)))
+            }
+        }
     }
 
     async fn bind(&mut self, binding: Binding) -> Result<(), Box<Response>> {

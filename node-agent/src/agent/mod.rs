@@ -7,15 +7,19 @@
 //! | [`run`] | the loop |
 //! | [`intake`] | documents |
 //! | [`reconcile`] | from what is known to what the kernel shows |
+//! | `blind` | what can be blocked where a part of the host cannot be read |
+//! | [`paths`] | pods whose packets pass by the guard |
 //! | [`fast`] | one pod's change, without reading everything |
 //! | [`scopes`] | the machine of each scope |
 //! | [`cni`] | what the plugin asks |
 //! | [`release`] | letting go |
 
 pub mod activation;
+mod blind;
 pub mod cni;
 pub mod fast;
 pub mod intake;
+pub mod paths;
 pub mod reconcile;
 pub mod release;
 pub mod run;

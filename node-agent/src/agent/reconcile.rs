@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use postern_host::{Host, Nature, Reading, apply, observe};
-use postern_plan::check::{Seal, check};
+use postern_plan::check::{Checked, Seal, check};
 use postern_plan::diff::firewall::{FirewallState, change, learn};
 use postern_plan::diff::flow;
 use postern_plan::host::Family;
@@ -31,62 +31,74 @@ impl<H: Host> Agent<H> {
             return self.hold_released().await;
         }
         self.last.failures.clear();
-        let reading = observe(&self.host).await;
+        let mut reading = observe(&self.host).await;
+        self.look_around(&mut reading).await;
         let observed = match self.settle(reading).await {
             Some(observed) => observed,
             None => return self.finish(None).await,
         };
-        self.refresh_facts(&observed).await;
+        self.refresh_facts(&observed);
         self.note_drift(activation, &observed);
         let desired = Desired::from_inputs(&self.inputs());
-        if self.repair == Repair::On
-            || activation != Activation::Timer && activation != Activation::HostChanged
-        {
-            self.carry_out(&desired, &observed).await;
+        let looks_only = self.looks_only(activation);
+        if !looks_only {
+            self.carry_out(&desired, &observed, activation).await;
         }
         self.desired = desired;
         let reading = observe(&self.host).await;
         let observed = self.settle(reading).await;
-        self.finish(observed).await
+        let again = self.finish(observed).await;
+        // A run that only looks asks for no other one: a retry would carry out what this one left alone.
+        if looks_only { Again::Later } else { again }
     }
 
-    /// The whole picture, or the guard alone where parts cannot be read: an unreadable firewall is written anew, whole.
+    /// With repair off, what somebody else did is seen and left.
+    fn looks_only(&self, activation: Activation) -> bool {
+        self.repair == Repair::Off
+            && matches!(activation, Activation::Timer | Activation::HostChanged)
+    }
+
+    /// With repair off, a new document or binding changes what it is about and nothing that somebody else took away.
+    fn leave_drift(&self, plan: Plan, desired: &Desired, observed: &Observed) -> Plan {
+        let planning = Planning {
+            before: &self.desired,
+            learned: &self.learned,
+            own_key: &self.key.public,
+        };
+        let drift = check(&self.desired, observed, &planning).plan;
+        let drift: Vec<&Step> = drift.steps().collect();
+        let own = change(
+            &FirewallState::from(&self.desired.ruleset),
+            &desired.ruleset,
+        );
+        let stages = plan.stages.into_iter().map(|(stage, steps)| {
+            let steps = match stage {
+                Stage::Guard => vec![Step::Firewall(own.guard.clone())],
+                Stage::Release => vec![Step::Firewall(own.release.clone())],
+                _ => steps
+                    .into_iter()
+                    .filter(|step| !drift.contains(&step))
+                    .collect(),
+            };
+            (stage, steps)
+        });
+        Plan {
+            stages: stages.collect(),
+        }
+    }
+
+    /// The whole picture; or what can be blocked without it, where parts cannot be read.
     async fn settle(&mut self, reading: Reading) -> Option<Observed> {
         let unread = reading.unread();
         if unread.is_empty() {
             return reading.whole().ok();
         }
-        for part in &unread {
-            tracing::error!(
-                error = part as &dyn std::error::Error,
-                "a part of the host cannot be read"
-            );
-            self.last
-                .failures
-                .push((Stage::Guard, part.to_string(), part.source.clone()));
-        }
-        let desired = Desired::from_inputs(&self.inputs());
-        let mut blind = Observed::default();
-        if let Ok(locks) = reading.locks {
-            blind.locks = locks;
-        }
-        // The lock does not need nft, and the guard does not need the lock: each is tried for itself.
-        let change = change(&FirewallState::default(), &desired.ruleset);
-        let mut locks = postern_plan::diff::lock::additions(&desired, &blind);
-        locks.insert(0, Step::Firewall(change.guard));
-        for step in &locks {
-            let applied = apply(&self.host, std::slice::from_ref(step)).await;
-            if let Some(failed) = applied.failed {
-                self.last
-                    .failures
-                    .push((Stage::Guard, failed.step.to_string(), failed.error));
-            }
-        }
+        self.work_blind(reading, &unread).await;
         None
     }
 
     /// Facts that the plan depends on.
-    async fn refresh_facts(&mut self, observed: &Observed) {
+    fn refresh_facts(&mut self, observed: &Observed) {
         let family = |digit: &char| {
             if *digit == '4' {
                 Family::V4
@@ -99,7 +111,7 @@ impl<H: Host> Agent<H> {
             .iter()
             .map(|(digit, name)| (family(digit), name.clone()))
             .collect();
-        self.facts.tunnel_backend = self.host.tunnel_backend().await.ok();
+        self.facts.failed_open = self.may_be_open(observed);
     }
 
     /// What differs from what this agent left behind was changed by somebody else.
@@ -135,7 +147,7 @@ impl<H: Host> Agent<H> {
     }
 
     /// Stage by stage. What blocks comes first, what opens comes last, and only if what blocks stands.
-    async fn carry_out(&mut self, desired: &Desired, observed: &Observed) {
+    async fn carry_out(&mut self, desired: &Desired, observed: &Observed, activation: Activation) {
         let planning = Planning {
             before: &self.desired,
             learned: &self.learned,
@@ -143,6 +155,14 @@ impl<H: Host> Agent<H> {
         };
         let cuts = flow::cuts(&self.desired, desired, self.body());
         let mut plan = plan(desired, observed, &planning);
+        if self.repair == Repair::Off
+            && matches!(
+                activation,
+                Activation::IntentChanged | Activation::BindingChanged
+            )
+        {
+            plan = self.leave_drift(plan, desired, observed);
+        }
         if !cuts.is_empty() {
             insert_flows(&mut plan, Step::CutFlows(cuts));
         }
@@ -178,7 +198,8 @@ impl<H: Host> Agent<H> {
         match observed {
             None => {
                 self.last.seal = Some(Seal::NotSealed);
-                self.last.lock = Some(Seal::NotSealed);
+                self.last.checked = Checked::default();
+                self.last.observed = None;
             }
             Some(observed) => {
                 let planning = Planning {
@@ -243,7 +264,13 @@ impl<H: Host> Agent<H> {
             .mismatches
             .iter()
             .any(|mismatch| mismatch.stage == Stage::Tunnel);
-        if passing || unserved {
+        // A scope has just failed open, or may not be open any more: the kernel hears of it in the next run.
+        let moved = self
+            .last
+            .observed
+            .as_ref()
+            .is_some_and(|observed| self.may_be_open(observed) != self.facts.failed_open);
+        if passing || unserved || moved {
             Again::Soon
         } else {
             Again::Later

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use jiff::Timestamp;
-use postern_host::{Host, HostError};
+use postern_host::{Bypass, Host, HostError};
 use postern_intent::body::NodeIdentity;
-use postern_intent::{Body, KeySet, ScopeId, Verified};
+use postern_intent::{Body, IfName, KeySet, ScopeId, Verified};
 use postern_plan::check::{Checked, Seal};
 use postern_plan::desired::{Facts, Inputs};
 use postern_plan::diff::firewall::Learned;
@@ -115,6 +115,10 @@ pub struct LastRun {
     pub seal: Option<Seal>,
     /// Is the second lock in place?
     pub lock: Option<Seal>,
+    /// What leads past the guard, by the link.
+    pub bypasses: BTreeMap<IfName, Bypass>,
+    /// Why this kernel can have no second lock, if it cannot.
+    pub no_lock: Option<HostError>,
     /// Steps that failed, by stage.
     pub failures: Vec<(postern_plan::order::Stage, String, HostError)>,
     /// When the kernel was last read back and agreed.

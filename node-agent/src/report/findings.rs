@@ -90,6 +90,9 @@ impl<H: Host> Agent<H> {
 
     fn agrees(&self) -> Finding {
         let kind = ConditionType::Verified;
+        if let Some(message) = self.passing_by() {
+            return Finding::no(kind, Reason::DataplaneBypassed, message);
+        }
         match self.last.checked.mismatches.first() {
             None if self.last.failures.is_empty() => {
                 Finding::yes(kind, Reason::Verified, Reason::Verified.sentence())
@@ -108,6 +111,19 @@ impl<H: Host> Agent<H> {
                 ),
             ),
         }
+    }
+
+    /// Pods whose packets the guard does not see, the first one by name.
+    fn passing_by(&self) -> Option<String> {
+        let pods = self.bypassed_pods();
+        let pod = pods.values().next()?;
+        let bypass = self.last.bypasses.get(&pod.link);
+        let bypass = bypass.map(ToString::to_string).unwrap_or_default();
+        let (namespace, name, link) = (&pod.namespace, &pod.name, &pod.link);
+        let others = pods.len() - 1;
+        Some(format!(
+            "the guard does not see {namespace}/{name} behind {link}: {bypass} (and {others} more pods)"
+        ))
     }
 
     fn fail_closed(&self) -> Finding {
@@ -145,11 +161,11 @@ impl<H: Host> Agent<H> {
     fn second_lock(&self) -> Finding {
         let kind = ConditionType::SecondLock;
         if self.settings.second_lock == SecondLock::Off {
-            return Finding::no(
-                kind,
-                Reason::NoSecondLock,
-                "the setting --second-lock is off",
-            );
+            let why = match &self.last.no_lock {
+                Some(error) => format!("this kernel has none: {}", chain(error)),
+                None => "the setting --second-lock is off".to_owned(),
+            };
+            return Finding::no(kind, Reason::NoSecondLock, why);
         }
         match self.last.lock {
             Some(Seal::Sealed) if !self.desired.locks.is_empty() => {

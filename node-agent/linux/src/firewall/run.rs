@@ -32,6 +32,18 @@ pub(super) async fn list(family: &str) -> Result<Option<Vec<u8>>, Cause> {
     Err(refusal(&output.stderr, ""))
 }
 
+/// The listing of everything, of every family, without the elements of sets.
+pub(crate) async fn list_everything() -> Result<Vec<u8>, Cause> {
+    let output = nft(&["-j", "-t", "list", "ruleset"], "").await?;
+    if output.status.success() { Ok(output.stdout) } else { Err(refusal(&output.stderr, "")) }
+}
+
+/// Asks whether a batch would be taken; nothing is changed.
+pub(crate) async fn rehearse(text: &str) -> Result<(), Cause> {
+    let output = nft(&["-c", "-f", "-"], text).await?;
+    if output.status.success() { Ok(()) } else { Err(refusal(&output.stderr, text)) }
+}
+
 async fn nft(arguments: &[&str], input: &str) -> Result<Output, Cause> {
     let mut child = Command::new("nft")
         .args(arguments)

@@ -1,0 +1,82 @@
+//! A check and what it found.
+
+use serde::Serialize;
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum Outcome {
+    /// As it should be.
+    Ok,
+    /// It works, with what is said.
+    Warning,
+    /// This node cannot do it, and something else does the same or goes without.
+    Unsupported,
+    /// Pods would leak or lose their network: to be mended before the agent is let onto this node.
+    Failed,
+}
+
+/// A check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Check {
+    /// What was looked at.
+    pub check: &'static str,
+    /// How it ended.
+    pub result: Outcome,
+    /// What was found.
+    pub found: String,
+    /// What to do about it; empty where there is nothing to do.
+    pub to_do: String,
+}
+
+impl Check {
+    /// As it should be.
+    #[must_use]
+    pub fn ok(check: &'static str, found: impl Into<String>) -> Self {
+        Self::of(check, Outcome::Ok, found, "")
+    }
+
+    /// Something else than well.
+    #[must_use]
+    pub fn of(
+        check: &'static str,
+        result: Outcome,
+        found: impl Into<String>,
+        to_do: impl Into<String>,
+    ) -> Self {
+        Self {
+            check,
+            result,
+            found: found.into(),
+            to_do: to_do.into(),
+        }
+    }
+}
+
+/// Did anything fail?
+#[must_use]
+pub fn failed(checks: &[Check]) -> bool {
+    checks.iter().any(|check| check.result == Outcome::Failed)
+}
+
+/// A table for eyes: a line a check, and below it what to do.
+#[must_use]
+pub fn table(checks: &[Check]) -> String {
+    let width = checks
+        .iter()
+        .map(|check| check.check.len())
+        .max()
+        .unwrap_or(0);
+    let mut out = String::new();
+    for check in checks {
+        let result = format!("{:?}", check.result);
+        out.push_str(&format!(
+            "{:<width$}  {result:<11}  {}\n",
+            check.check, check.found
+        ));
+        if !check.to_do.is_empty() {
+            out.push_str(&format!("{:<width$}  {:<11}  -> {}\n", "", "", check.to_do));
+        }
+    }
+    out
+}

@@ -1,0 +1,54 @@
+//! The reading. Everything acts in the network namespace of the calling thread.
+
+use std::path::Path;
+
+use postern_host::ports::{Links as _, Paths as _, Routes as _, Tunnels as _};
+use postern_linux::LinuxHost;
+use postern_plan::Desired;
+use postern_plan::binding::Bindings;
+use postern_plan::desired::{Facts, Inputs};
+use postern_plan::diff::firewall::{FirewallState, change};
+use postern_plan::settings::Settings;
+
+use super::node::{Files, Node};
+use super::paths::pods_are_behind;
+use super::ruleset::Foreign;
+
+/// What the agent would write first, without any intent.
+#[must_use]
+pub fn first_seal(settings: &Settings) -> Desired {
+    let (bindings, facts) = (Bindings::default(), Facts::default());
+    let inputs = Inputs {
+        settings,
+        body: None,
+        bindings: &bindings,
+        facts: &facts,
+    };
+    Desired::from_inputs(&inputs)
+}
+
+/// Reads the node.
+pub async fn look(host: &LinuxHost, settings: &Settings) -> Node {
+    let seal = first_seal(settings);
+    let guard = change(&FirewallState::default(), &seal.ruleset).guard;
+    let links = host.list_links().await;
+    let pods = links
+        .as_deref()
+        .map(|links| pods_are_behind(links, settings))
+        .unwrap_or_default();
+    Node {
+        rehearsal: host.rehearse(&guard).await,
+        ruleset: host.ruleset().await.map(|listing| Foreign::of(&listing)),
+        module_marks: host.module_marks().await,
+        bypasses: host.bypasses(&pods).await,
+        links,
+        rules: host.every_rule().await,
+        routes: host.list_routes().await,
+        uplinks: host.default_uplinks().await,
+        ipsec: host.ipsec().await,
+        flows: host.flow_tracking().await,
+        wireguard: host.knows_wireguard().await,
+        tun: host.tunnel_backend().await,
+        files: Files::below(Path::new("/proc")),
+    }
+}

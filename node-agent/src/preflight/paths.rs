@@ -1,0 +1,140 @@
+//! Do pods' packets come by the guard at all?
+
+use std::collections::BTreeSet;
+
+use postern_intent::IfName;
+use postern_plan::host::ObservedLink;
+use postern_plan::settings::Settings;
+
+use super::check::{Check, Outcome};
+use super::judge::{some, unread};
+use super::node::Node;
+
+pub(super) fn checks(node: &Node, settings: &Settings) -> Vec<Check> {
+    let mut out = vec![bypasses(node)];
+    match &node.links {
+        Err(error) => out.push(unread("pod links", error)),
+        Ok(links) => {
+            out.extend([
+                pod_links(links, settings),
+                shortcuts(node, links, settings),
+                routing_domains(links),
+            ]);
+        }
+    }
+    out.push(virtual_servers(node));
+    out
+}
+
+/// Links that the setting matches, and everything that is a port of one.
+pub(super) fn pods_are_behind(links: &[ObservedLink], settings: &Settings) -> BTreeSet<IfName> {
+    let is_pod_link = |name: &str| settings.is_pod_link(name);
+    links
+        .iter()
+        .filter(|link| is_pod_link(&link.name) || link.master.as_deref().is_some_and(is_pod_link))
+        .filter_map(|link| link.name.parse().ok())
+        .collect()
+}
+
+fn bypasses(node: &Node) -> Check {
+    const CHECK: &str = "dataplane bypass";
+    match &node.bypasses {
+        Err(error) => unread(CHECK, error),
+        Ok(found) if found.is_empty() => Check::ok(
+            CHECK,
+            "no tc redirect, BPF program or XDP at a pod link (programs attached as tcx are not seen)",
+        ),
+        Ok(found) => Check::of(
+            CHECK,
+            Outcome::Failed,
+            some(
+                found
+                    .iter()
+                    .map(|(link, bypass)| format!("{link}: {bypass}")),
+            ),
+            "DataplaneBypassed: the guard cannot see these pods; take the filter away, or let the CNI route by the \
+             host's stack",
+        ),
+    }
+}
+
+fn pod_links(links: &[ObservedLink], settings: &Settings) -> Check {
+    const CHECK: &str = "pod links";
+    let found = pods_are_behind(links, settings);
+    let pattern = settings.pod_links.join(", ");
+    if found.is_empty() {
+        return Check::of(
+            CHECK,
+            Outcome::Warning,
+            format!("no link matches {pattern}"),
+            "start a pod and look again; if there still is none, name its link with --pod-links",
+        );
+    }
+    Check::ok(CHECK, format!("{} links match {pattern}", found.len()))
+}
+
+/// A flowtable takes packets of known flows before the forward hook; `fwd` and `dup` at `netdev` ingress before any.
+fn shortcuts(node: &Node, links: &[ObservedLink], settings: &Settings) -> Check {
+    const CHECK: &str = "nft shortcuts";
+    let foreign = match &node.ruleset {
+        Ok(foreign) => foreign,
+        Err(error) => return unread(CHECK, error),
+    };
+    if foreign.shortcuts.is_empty() {
+        return Check::ok(CHECK, "no flowtable, and no forwarding at netdev ingress");
+    }
+    let pods = pods_are_behind(links, settings);
+    let concerns = |device: &String| {
+        pods.iter().any(|pod| pod.as_str() == device) || settings.is_pod_link(device)
+    };
+    let of_pods = foreign
+        .shortcuts
+        .iter()
+        .any(|shortcut| shortcut.devices.iter().any(concerns));
+    Check::of(
+        CHECK,
+        if of_pods {
+            Outcome::Failed
+        } else {
+            Outcome::Warning
+        },
+        some(
+            foreign
+                .shortcuts
+                .iter()
+                .map(|shortcut| shortcut.place.clone()),
+        ),
+        "take pod links out of flowtables and netdev chains: the guard does not see what they take",
+    )
+}
+
+fn routing_domains(links: &[ObservedLink]) -> Check {
+    const CHECK: &str = "VRF";
+    let found: Vec<String> = links
+        .iter()
+        .filter(|link| link.kind == "vrf")
+        .map(|link| link.name.clone())
+        .collect();
+    if found.is_empty() {
+        return Check::ok(CHECK, "none");
+    }
+    Check::of(
+        CHECK,
+        Outcome::Warning,
+        some(found),
+        "not proved with VRF: try it before you rely on it",
+    )
+}
+
+fn virtual_servers(node: &Node) -> Check {
+    const CHECK: &str = "IPVS";
+    if node.files.has("net/ip_vs") {
+        return Check::of(
+            CHECK,
+            Outcome::Warning,
+            "the kernel has IPVS loaded",
+            "not proved with kube-proxy in IPVS mode: use iptables or nftables mode",
+        );
+    }
+    Check::ok(CHECK, "not in use")
+}

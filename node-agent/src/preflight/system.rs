@@ -1,0 +1,178 @@
+//! What the kernel can do and how it is set.
+
+use postern_intent::IfName;
+use postern_plan::host::ObservedLink;
+use postern_plan::settings::Settings;
+
+use super::check::{Check, Outcome};
+use super::judge::unread;
+use super::node::{Files, Node};
+use super::paths::pods_are_behind;
+use crate::report::chain;
+
+pub(super) fn checks(node: &Node, settings: &Settings) -> Vec<Check> {
+    let links = node.links.as_deref().unwrap_or_default();
+    vec![
+        tunnels(node),
+        bridges(&node.files, links, settings),
+        forwarding4(&node.files),
+        forwarding6(&node.files),
+        reverse_path(&node.files),
+        marked_source(&node.files, links, settings),
+        uplink(node),
+    ]
+}
+
+fn tunnels(node: &Node) -> Check {
+    const CHECK: &str = "tunnels";
+    match (&node.wireguard, &node.tun) {
+        (Ok(true), _) => Check::ok(CHECK, "by the kernel's WireGuard"),
+        (_, Ok(_)) => Check::ok(
+            CHECK,
+            "by TUN devices and the tunnel process (no WireGuard in the kernel)",
+        ),
+        (_, Err(error)) => Check::of(
+            CHECK,
+            Outcome::Failed,
+            format!("no WireGuard in the kernel, and {}", chain(error)),
+            "NoTunnel: load wireguard or tun and let the agent open /dev/net/tun; its pods stay blocked without",
+        ),
+    }
+}
+
+/// With `bridge-nf-call-iptables` 0, what goes from pod to pod on one bridge passes no hook of the IP families: DNS to a
+/// resolver on the same bridge is not redirected, and services on it are not translated back.
+fn bridges(files: &Files, links: &[ObservedLink], settings: &Settings) -> Check {
+    const CHECK: &str = "br_netfilter";
+    let bridge = links
+        .iter()
+        .find(|link| link.kind == "bridge" && settings.is_pod_link(&link.name));
+    let off: Vec<&str> = [
+        "bridge/bridge-nf-call-iptables",
+        "bridge/bridge-nf-call-ip6tables",
+    ]
+    .into_iter()
+    .filter(|path| files.switch(path) != Some(1))
+    .collect();
+    let to_do = "modprobe br_netfilter, then sysctl -w net.bridge.bridge-nf-call-iptables=1 \
+                 net.bridge.bridge-nf-call-ip6tables=1";
+    match (off.is_empty(), bridge) {
+        (true, _) => Check::ok(CHECK, "bridged packets pass the guard"),
+        (false, Some(bridge)) => Check::of(
+            CHECK,
+            Outcome::Failed,
+            format!(
+                "pods are on the bridge {}, and {} is not 1",
+                bridge.name,
+                off.join(", ")
+            ),
+            to_do,
+        ),
+        (false, None) => {
+            let found = format!("{} is not 1; no pod link is a bridge now", off.join(", "));
+            Check::of(
+                CHECK,
+                Outcome::Warning,
+                found,
+                format!("if the CNI makes a bridge: {to_do}"),
+            )
+        }
+    }
+}
+
+fn forwarding4(files: &Files) -> Check {
+    const CHECK: &str = "IPv4 forwarding";
+    if files.switch("ipv4/ip_forward") == Some(1) {
+        return Check::ok(CHECK, "on");
+    }
+    Check::of(
+        CHECK,
+        Outcome::Failed,
+        "net.ipv4.ip_forward is not 1",
+        "sysctl -w net.ipv4.ip_forward=1",
+    )
+}
+
+fn forwarding6(files: &Files) -> Check {
+    const CHECK: &str = "IPv6 forwarding";
+    match files.switch("ipv6/conf/all/forwarding") {
+        Some(1) => Check::ok(CHECK, "on"),
+        None => Check::of(CHECK, Outcome::Unsupported, "the kernel has no IPv6", ""),
+        Some(_) => Check::of(
+            CHECK,
+            Outcome::Warning,
+            "net.ipv6.conf.all.forwarding is not 1: pods have no IPv6 beyond the node",
+            "sysctl -w net.ipv6.conf.all.forwarding=1, if pods have IPv6",
+        ),
+    }
+}
+
+/// The kernel takes the higher of `all` and the device's own, so that 1 here makes our 2 on tunnels 2 and our 0 1; and a
+/// pod's answer, which comes by a tunnel that the main table does not lead to, is dropped by 1.
+fn reverse_path(files: &Files) -> Check {
+    const CHECK: &str = "rp_filter";
+    match files.switch("ipv4/conf/all/rp_filter") {
+        Some(1) => Check::of(
+            CHECK,
+            Outcome::Failed,
+            "net.ipv4.conf.all.rp_filter is 1: IPv4 answers from tunnels would be dropped",
+            "sysctl -w net.ipv4.conf.all.rp_filter=0, or 2; devices keep their own",
+        ),
+        Some(value) => Check::ok(CHECK, format!("net.ipv4.conf.all.rp_filter is {value}")),
+        None => Check::of(
+            CHECK,
+            Outcome::Warning,
+            "net.ipv4.conf.all.rp_filter cannot be read",
+            "run as root",
+        ),
+    }
+}
+
+/// `src_valid_mark` makes the reverse path filter look up with the packet's mark: a strict bridge then drops what steering
+/// has marked. wg-quick sets it.
+fn marked_source(files: &Files, links: &[ObservedLink], settings: &Settings) -> Check {
+    const CHECK: &str = "src_valid_mark";
+    let on = |device: &str, key: &str| {
+        files
+            .switch(&format!("ipv4/conf/{device}/{key}"))
+            .unwrap_or(0)
+    };
+    let pods = pods_are_behind(links, settings);
+    let hit = |pod: &&IfName| {
+        let marked = on("all", CHECK) == 1 || on(pod.as_str(), CHECK) == 1;
+        marked && on("all", "rp_filter").max(on(pod.as_str(), "rp_filter")) == 1
+    };
+    match pods.iter().find(hit) {
+        Some(pod) => Check::of(
+            CHECK,
+            Outcome::Failed,
+            format!(
+                "src_valid_mark is 1 and {pod} has the strict rp_filter: marked packets of pods are dropped"
+            ),
+            format!(
+                "sysctl -w net.ipv4.conf.all.src_valid_mark=0, or net.ipv4.conf.{pod}.rp_filter=2"
+            ),
+        ),
+        None => Check::ok(CHECK, "does not meet a strict pod link"),
+    }
+}
+
+fn uplink(node: &Node) -> Check {
+    const CHECK: &str = "default route";
+    match &node.uplinks {
+        Err(error) => unread(CHECK, error),
+        Ok(uplinks) if uplinks.is_empty() => Check::of(
+            CHECK,
+            Outcome::Warning,
+            "the main table has none",
+            "a gateway needs one; on clients the tunnels' rp_filter is set to 0 instead of 2",
+        ),
+        Ok(uplinks) => {
+            let found: Vec<String> = uplinks
+                .iter()
+                .map(|(family, name)| format!("IPv{family} by {name}"))
+                .collect();
+            Check::ok(CHECK, found.join(", "))
+        }
+    }
+}
