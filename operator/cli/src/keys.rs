@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey as _, KeypairBytes};
+use ed25519_dalek::pkcs8::{
+    DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey as _, KeypairBytes,
+};
 use postern_intent::KeySet;
 use postern_intent::keys::KeyError;
 use thiserror::Error;
@@ -67,7 +69,10 @@ pub fn generate() -> Result<SigningKey, KeyFileError> {
 /// [`KeyFileError::Read`] or [`KeyFileError::Private`].
 pub fn read_signing_key(path: &Path) -> Result<SigningKey, KeyFileError> {
     let pem = read(path)?;
-    SigningKey::from_pkcs8_pem(&pem).map_err(|source| KeyFileError::Private { path: path.to_owned(), source })
+    SigningKey::from_pkcs8_pem(&pem).map_err(|source| KeyFileError::Private {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Reads trusted keys, one from each file.
@@ -79,11 +84,15 @@ pub fn read_trusted_keys(paths: &[PathBuf]) -> Result<KeySet, KeyFileError> {
     for path in paths {
         let pem = read(path)?;
         // Judged one by one, so that the error names the file.
-        KeySet::installed([pem.as_str()]).map_err(|source| KeyFileError::Public { path: path.clone(), source })?;
+        KeySet::installed([pem.as_str()]).map_err(|source| KeyFileError::Public {
+            path: path.clone(),
+            source,
+        })?;
         pems.push(pem);
     }
     let path = paths.first().cloned().unwrap_or_default();
-    KeySet::installed(pems.iter().map(String::as_str)).map_err(|source| KeyFileError::Public { path, source })
+    KeySet::installed(pems.iter().map(String::as_str))
+        .map_err(|source| KeyFileError::Public { path, source })
 }
 
 /// The keys that belong to signing keys.
@@ -92,7 +101,10 @@ pub fn read_trusted_keys(paths: &[PathBuf]) -> Result<KeySet, KeyFileError> {
 /// [`KeyFileError::EncodePublic`] or [`KeyFileError::Public`].
 pub fn trust_in(keys: &[SigningKey]) -> Result<KeySet, KeyFileError> {
     let pems = keys.iter().map(public_pem).collect::<Result<Vec<_>, _>>()?;
-    let public = |source| KeyFileError::Public { path: PathBuf::from("signing key"), source };
+    let public = |source| KeyFileError::Public {
+        path: PathBuf::from("signing key"),
+        source,
+    };
     KeySet::installed(pems.iter().map(String::as_str)).map_err(public)
 }
 
@@ -101,8 +113,13 @@ pub fn trust_in(keys: &[SigningKey]) -> Result<KeySet, KeyFileError> {
 /// # Errors
 /// [`KeyFileError::EncodePrivate`].
 pub fn private_pem(key: &SigningKey) -> Result<String, KeyFileError> {
-    let pair = KeypairBytes { secret_key: key.to_bytes(), public_key: None };
-    let pem = pair.to_pkcs8_pem(LineEnding::LF).map_err(KeyFileError::EncodePrivate)?;
+    let pair = KeypairBytes {
+        secret_key: key.to_bytes(),
+        public_key: None,
+    };
+    let pem = pair
+        .to_pkcs8_pem(LineEnding::LF)
+        .map_err(KeyFileError::EncodePrivate)?;
     Ok(pem.to_string())
 }
 
@@ -111,9 +128,14 @@ pub fn private_pem(key: &SigningKey) -> Result<String, KeyFileError> {
 /// # Errors
 /// [`KeyFileError::EncodePublic`].
 pub fn public_pem(key: &SigningKey) -> Result<String, KeyFileError> {
-    key.verifying_key().to_public_key_pem(LineEnding::LF).map_err(KeyFileError::EncodePublic)
+    key.verifying_key()
+        .to_public_key_pem(LineEnding::LF)
+        .map_err(KeyFileError::EncodePublic)
 }
 
 fn read(path: &Path) -> Result<String, KeyFileError> {
-    fs::read_to_string(path).map_err(|source| KeyFileError::Read { path: path.to_owned(), source })
+    fs::read_to_string(path).map_err(|source| KeyFileError::Read {
+        path: path.to_owned(),
+        source,
+    })
 }

@@ -57,13 +57,20 @@ pub(crate) struct Assignment<'a> {
 impl<'a> Assignment<'a> {
     /// Decides about every pod.
     pub(crate) fn new(index: &Index<'a>, contenders: &Contenders<'_>, gate: &Gate) -> Self {
-        let mut all = Self { by_node: BTreeMap::new(), counts: BTreeMap::new() };
+        let mut all = Self {
+            by_node: BTreeMap::new(),
+            counts: BTreeMap::new(),
+        };
         for pod in index.pods.values().flatten().copied() {
             let before = index.published.before(&pod.uid);
             let winner = all.count(contenders.of(&pod.namespace), pod, before);
             if pod.attachment == Attachment::Own {
                 let decision = decide(contenders, winner, gate, pod, before);
-                let assigned = Assigned { pod, decision, addresses: pod.addresses.clone() };
+                let assigned = Assigned {
+                    pod,
+                    decision,
+                    addresses: pod.addresses.clone(),
+                };
                 all.by_node.entry(&pod.node).or_default().push(assigned);
             }
         }
@@ -75,9 +82,17 @@ impl<'a> Assignment<'a> {
     }
 
     /// Finds the winner, and counts for it and for those that it overrides.
-    fn count(&mut self, contenders: &[Contender<'_>], pod: &Pod, before: Before<'_>) -> Option<Uid> {
+    fn count(
+        &mut self,
+        contenders: &[Contender<'_>],
+        pod: &Pod,
+        before: Before<'_>,
+    ) -> Option<Uid> {
         let mut winner = None;
-        for one in contenders.iter().filter(|one| one.selects(&pod.labels, before)) {
+        for one in contenders
+            .iter()
+            .filter(|one| one.selects(&pod.labels, before))
+        {
             let counts = self.counts.entry(one.uid.clone()).or_default();
             match (&winner, pod.attachment) {
                 (Some(_), _) => counts.overridden += 1,
@@ -85,7 +100,9 @@ impl<'a> Assignment<'a> {
                 (None, Attachment::Own) => counts.selected += 1,
             }
             if winner.is_none() {
-                let by_label = one.policy.is_some_and(|policy| policy.selector.matches(&pod.labels));
+                let by_label = one
+                    .policy
+                    .is_some_and(|policy| policy.selector.matches(&pod.labels));
                 counts.kept += u32::from(!by_label);
                 winner = Some(one.uid.clone());
             }
@@ -103,7 +120,11 @@ fn decide(
 ) -> Decision {
     if let Some(uid) = winner {
         let shadowed = contenders.is_shadowed(&pod.namespace, &uid);
-        return if shadowed { Decision::Blocked(BlockedReason::ReleaseHeld) } else { Decision::Policy(uid) };
+        return if shadowed {
+            Decision::Blocked(BlockedReason::ReleaseHeld)
+        } else {
+            Decision::Policy(uid)
+        };
     }
     if gate.deny.contains(&pod.namespace) {
         return Decision::Blocked(BlockedReason::NamespaceDeny);
@@ -128,14 +149,20 @@ fn settle_addresses(pods: &mut [Assigned<'_>], nodes: &BTreeSet<Address>) {
         let live: Vec<usize> = claims
             .iter()
             .copied()
-            .filter(|position| pods.get(*position).is_some_and(|one| one.pod.lifecycle == Lifecycle::Live))
+            .filter(|position| {
+                pods.get(*position)
+                    .is_some_and(|one| one.pod.lifecycle == Lifecycle::Live)
+            })
             .collect();
         let owner = match (claims.as_slice(), live.as_slice()) {
             _ if nodes.contains(&address) => None,
             ([only], _) | (_, [only]) => Some(*only),
             _ => None,
         };
-        for position in claims.into_iter().filter(|position| Some(*position) != owner) {
+        for position in claims
+            .into_iter()
+            .filter(|position| Some(*position) != owner)
+        {
             if let Some(assigned) = pods.get_mut(position) {
                 assigned.addresses.remove(&address);
             }

@@ -27,7 +27,9 @@ pub(crate) fn fit(body: &mut Body, budget: usize) -> BTreeSet<ScopeId> {
 }
 
 fn fits(body: &Body, budget: usize) -> bool {
-    let Ok(json) = serde_json::to_vec(body) else { return false };
+    let Ok(json) = serde_json::to_vec(body) else {
+        return false;
+    };
     let encoded = |bytes: usize| bytes.div_ceil(3) * 4 + AROUND;
     // Gzip adds at most a few bytes, so what fits unpacked need not be packed to know.
     encoded(json.len() + json.len() / 1000 + 64) <= budget
@@ -39,7 +41,9 @@ fn weight(scope: &Scope) -> usize {
 }
 
 fn empty(scope: &mut Scope) {
-    scope.way = Way::Blocked { reason: BlockedReason::TooLarge };
+    scope.way = Way::Blocked {
+        reason: BlockedReason::TooLarge,
+    };
     scope.rules.clear();
     scope.special_use_exceptions.clear();
     scope.default_action = Access::Deny;
@@ -56,6 +60,11 @@ fn drop_unused(body: &mut Body) {
         })
         .collect();
     body.routes.retain(|route| used.contains(&route.exit));
-    let carried: BTreeSet<_> = body.routes.iter().map(|route| route.interface.clone()).collect();
-    body.tunnels.retain(|tunnel| tunnel.listen_port.is_some() || carried.contains(&tunnel.interface));
+    let carried: BTreeSet<_> = body
+        .routes
+        .iter()
+        .map(|route| route.interface.clone())
+        .collect();
+    body.tunnels
+        .retain(|tunnel| tunnel.listen_port.is_some() || carried.contains(&tunnel.interface));
 }

@@ -80,13 +80,19 @@ pub fn compile(snapshot: &Snapshot) -> Compilation {
         clients: &clients,
     };
     let shared = Shared::new(&index, &contenders, &gate, &exits, &numbers);
-    let settled: BTreeMap<&NodeName, Settled> =
-        index.nodes.values().map(|node| (&node.name, settle(&context, &shared, &restored, node))).collect();
+    let settled: BTreeMap<&NodeName, Settled> = index
+        .nodes
+        .values()
+        .map(|node| (&node.name, settle(&context, &shared, &restored, node)))
+        .collect();
     Compilation {
         verdicts: verdicts(&context, &gate, &settled),
         memory: remember(&index, &contenders, &gate, &keys),
         retired: retired(&index),
-        nodes: settled.into_iter().map(|(name, settled)| (name.clone(), settled.outcome)).collect(),
+        nodes: settled
+            .into_iter()
+            .map(|(name, settled)| (name.clone(), settled.outcome))
+            .collect(),
         held: gate.held,
     }
 }
@@ -113,28 +119,51 @@ fn restored(index: &Index<'_>, gate: &mut Gate) -> BTreeSet<NodeName> {
     found
 }
 
-fn settle(context: &Context<'_>, shared: &Shared, restored: &BTreeSet<NodeName>, node: &Node) -> Settled {
+fn settle(
+    context: &Context<'_>,
+    shared: &Shared,
+    restored: &BTreeSet<NodeName>,
+    node: &Node,
+) -> Settled {
     let snapshot = context.index.snapshot;
     let mut body = NodePlan::new(context, node).body(context, shared);
     let too_large = budget::fit(&mut body, snapshot.settings.envelope_budget);
     let published = context.index.published.bodies.get(&node.name);
     if restored.contains(&node.name) {
-        return Settled { outcome: NodeOutcome::Restored, body, too_large };
+        return Settled {
+            outcome: NodeOutcome::Restored,
+            body,
+            too_large,
+        };
     }
     if let Some(published) = published
         && refresh::same_sections(&body, published)
         && !refresh::is_due(snapshot.now, &snapshot.settings, published)
     {
-        return Settled { outcome: NodeOutcome::Keep, body: published.clone(), too_large };
+        return Settled {
+            outcome: NodeOutcome::Keep,
+            body: published.clone(),
+            too_large,
+        };
     }
     let reported = serial::reported(snapshot.now, context.index.reports.get(&node.name).copied());
     let serial = serial::next(snapshot.now, published, reported);
     let body = refresh::stamp(body, serial, snapshot.now, &snapshot.settings);
-    Settled { outcome: NodeOutcome::Publish(Box::new(body.clone())), body, too_large }
+    Settled {
+        outcome: NodeOutcome::Publish(Box::new(body.clone())),
+        body,
+        too_large,
+    }
 }
 
 /// Numbers of a node that is gone are free again once its last intent has run out.
 fn retired(index: &Index<'_>) -> BTreeSet<NodeName> {
-    let gone = index.published.bodies.iter().filter(|(name, _)| !index.nodes.contains_key(name));
-    gone.filter(|(_, body)| body.not_after <= index.snapshot.now).map(|(name, _)| name.clone()).collect()
+    let gone = index
+        .published
+        .bodies
+        .iter()
+        .filter(|(name, _)| !index.nodes.contains_key(name));
+    gone.filter(|(_, body)| body.not_after <= index.snapshot.now)
+        .map(|(name, _)| name.clone())
+        .collect()
 }

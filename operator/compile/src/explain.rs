@@ -61,7 +61,12 @@ pub fn explain(
 ) -> Option<Explanation> {
     let index = Index::new(snapshot);
     let contenders = Contenders::new(&index);
-    let pod = index.pods.get(namespace)?.iter().copied().find(|pod| pod.name == *name)?;
+    let pod = index
+        .pods
+        .get(namespace)?
+        .iter()
+        .copied()
+        .find(|pod| pod.name == *name)?;
     let before = index.published.before(&pod.uid);
     let mut decided = false;
     let consider = |one: &Contender<'_>| {
@@ -72,14 +77,22 @@ pub fn explain(
             (false, _) => Outcome::NotSelected,
         };
         decided |= selects;
-        Considered { name: one.key.name.clone(), priority: one.priority, outcome }
+        Considered {
+            name: one.key.name.clone(),
+            priority: one.priority,
+            outcome,
+        }
     };
     let policies: Vec<Considered> = contenders.of(namespace).iter().map(consider).collect();
     let body = bodies.get(&pod.node);
-    let class = body.and_then(|body| body.pods.iter().find(|listed| listed.uid == pod.uid)).map(|pod| pod.class.clone());
+    let class = body
+        .and_then(|body| body.pods.iter().find(|listed| listed.uid == pod.uid))
+        .map(|pod| pod.class.clone());
     let way = class.as_ref().and_then(|class| way(body?, class));
     let summary = match pod.attachment {
-        Attachment::Host => "it uses the host network and cannot be told apart by address".to_owned(),
+        Attachment::Host => {
+            "it uses the host network and cannot be told apart by address".to_owned()
+        }
         Attachment::Own => sentence(class.as_ref(), way.as_ref()),
     };
     Some(Explanation {
@@ -102,14 +115,23 @@ fn way(body: &Body, class: &Class) -> Option<Way> {
 
 fn sentence(class: Option<&Class>, way: Option<&Way>) -> String {
     match (class, way) {
-        (None, _) => "its node's intent does not list it yet, so it is held if its namespace is guarded".to_owned(),
-        (Some(Class::Released), _) => "no policy selects it, so it leaves by its node's uplink".to_owned(),
+        (None, _) => {
+            "its node's intent does not list it yet, so it is held if its namespace is guarded"
+                .to_owned()
+        }
+        (Some(Class::Released), _) => {
+            "no policy selects it, so it leaves by its node's uplink".to_owned()
+        }
         (Some(Class::Blocked { reason }), _) | (_, Some(Way::Blocked { reason })) => {
             format!("nothing of it leaves the cluster: {reason:?}")
         }
         (_, Some(Way::Tunnel { exit })) => format!("it leaves by the tunnel to exit {exit}"),
-        (_, Some(Way::LocalExit { exit })) => format!("it is on the active gateway of exit {exit} and leaves there"),
+        (_, Some(Way::LocalExit { exit })) => {
+            format!("it is on the active gateway of exit {exit} and leaves there")
+        }
         (_, Some(Way::NodeUplink)) => "it leaves by its node's uplink, filtered".to_owned(),
-        (Some(Class::Policy { scope }), None) => format!("its scope {scope} is missing from the body"),
+        (Some(Class::Policy { scope }), None) => {
+            format!("its scope {scope} is missing from the body")
+        }
     }
 }

@@ -81,21 +81,40 @@ impl<'a> Index<'a> {
         }
         let mut policies: BTreeMap<&Namespace, BTreeMap<&str, &Policy>> = BTreeMap::new();
         for policy in &snapshot.policies {
-            policies.entry(&policy.key.namespace).or_default().insert(&policy.key.name, policy);
+            policies
+                .entry(&policy.key.namespace)
+                .or_default()
+                .insert(&policy.key.name, policy);
         }
-        let nodes: BTreeMap<_, _> = snapshot.nodes.iter().map(|node| (&node.name, node)).collect();
+        let nodes: BTreeMap<_, _> = snapshot
+            .nodes
+            .iter()
+            .map(|node| (&node.name, node))
+            .collect();
         let reports = snapshot
             .reports
             .iter()
-            .filter(|report| nodes.get(&report.node).is_some_and(|node| node.uid == report.uid))
+            .filter(|report| {
+                nodes
+                    .get(&report.node)
+                    .is_some_and(|node| node.uid == report.uid)
+            })
             .map(|report| (&report.node, report))
             .collect();
         Self {
             snapshot,
-            exits: snapshot.exits.iter().map(|exit| (&exit.name, exit)).collect(),
+            exits: snapshot
+                .exits
+                .iter()
+                .map(|exit| (&exit.name, exit))
+                .collect(),
             policies,
             nodes,
-            namespaces: snapshot.namespaces.iter().map(|namespace| (&namespace.name, namespace)).collect(),
+            namespaces: snapshot
+                .namespaces
+                .iter()
+                .map(|namespace| (&namespace.name, namespace))
+                .collect(),
             pods,
             reports,
             published: Published::new(&snapshot.previous),
@@ -104,17 +123,26 @@ impl<'a> Index<'a> {
 
     /// Is the namespace going, or gone while pods of it are still there? Then nothing in it loosens.
     pub(crate) fn is_ending(&self, namespace: &Namespace) -> bool {
-        self.namespaces.get(namespace).is_none_or(|found| found.lifecycle == Lifecycle::Deleting)
+        self.namespaces
+            .get(namespace)
+            .is_none_or(|found| found.lifecycle == Lifecycle::Deleting)
     }
 
     /// Nodes that have pods which can be told apart, with those pods.
     pub(crate) fn enforceable_pods(&self) -> impl Iterator<Item = &'a snapshot::Pod> {
-        self.pods.values().flatten().copied().filter(|pod| pod.attachment == Attachment::Own)
+        self.pods
+            .values()
+            .flatten()
+            .copied()
+            .filter(|pod| pod.attachment == Attachment::Own)
     }
 
     /// All addresses of all nodes.
     pub(crate) fn node_addresses(&self) -> BTreeSet<postern_intent::Address> {
-        self.nodes.values().flat_map(|node| node.addresses.iter().copied()).collect()
+        self.nodes
+            .values()
+            .flat_map(|node| node.addresses.iter().copied())
+            .collect()
     }
 }
 
@@ -125,22 +153,39 @@ impl<'a> Published<'a> {
         let mut rules: BTreeMap<&Uid, LastGood<'_>> = BTreeMap::new();
         for (node, body) in bodies {
             pods.extend(body.pods.iter().map(|pod| (&pod.uid, (node, pod))));
-            scopes.insert(node, body.firewall.iter().map(|scope| (&scope.id, scope)).collect());
-            let dns: BTreeMap<&ScopeId, &ScopeDns> = body.dns.iter().map(|dns| (&dns.scope, dns)).collect();
+            scopes.insert(
+                node,
+                body.firewall
+                    .iter()
+                    .map(|scope| (&scope.id, scope))
+                    .collect(),
+            );
+            let dns: BTreeMap<&ScopeId, &ScopeDns> =
+                body.dns.iter().map(|dns| (&dns.scope, dns)).collect();
             for scope in body.firewall.iter().filter(|scope| !never_good(scope)) {
-                let found = LastGood { scope, dns: dns.get(&scope.id).copied() };
+                let found = LastGood {
+                    scope,
+                    dns: dns.get(&scope.id).copied(),
+                };
                 let newest = rules.entry(&scope.policy.uid).or_insert(found);
                 if newest.scope.policy.generation < scope.policy.generation {
                     *newest = found;
                 }
             }
         }
-        Self { bodies, pods, scopes, rules }
+        Self {
+            bodies,
+            pods,
+            scopes,
+            rules,
+        }
     }
 
     /// What was published about a pod.
     pub(crate) fn before(&self, uid: &Uid) -> Before<'a> {
-        let Some((node, pod)) = self.pods.get(uid) else { return Before::Unknown };
+        let Some((node, pod)) = self.pods.get(uid) else {
+            return Before::Unknown;
+        };
         match &pod.class {
             Class::Released => Before::Released,
             Class::Blocked { .. } => Before::Blocked,
@@ -158,12 +203,18 @@ impl<'a> Published<'a> {
 
     /// Every policy that a published scope speaks of.
     pub(crate) fn policies(&self) -> impl Iterator<Item = &'a body::PolicyRef> {
-        self.scopes.values().flat_map(BTreeMap::values).map(|scope| &scope.policy)
+        self.scopes
+            .values()
+            .flat_map(BTreeMap::values)
+            .map(|scope| &scope.policy)
     }
 
     /// How many pods are under a policy or blocked, of those that are still there.
     pub(crate) fn enforced(&self) -> usize {
-        self.pods.values().filter(|(_, pod)| pod.class != Class::Released).count()
+        self.pods
+            .values()
+            .filter(|(_, pod)| pod.class != Class::Released)
+            .count()
     }
 }
 
@@ -173,7 +224,9 @@ fn never_good(scope: &Scope) -> bool {
     matches!(
         scope.way,
         Way::Blocked {
-            reason: BlockedReason::PolicyRefused | BlockedReason::NotImplemented | BlockedReason::TooLarge
+            reason: BlockedReason::PolicyRefused
+                | BlockedReason::NotImplemented
+                | BlockedReason::TooLarge
         }
     )
 }

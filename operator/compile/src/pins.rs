@@ -31,10 +31,17 @@ pub(crate) enum KeyRefusal {
 impl Keys {
     /// Pins what the reports say, as far as it may be.
     pub(crate) fn new(index: &Index<'_>) -> Self {
-        let mut keys = Self { pins: standing(index), refused: BTreeMap::new() };
-        let claims = index.reports.iter().filter_map(|(node, report)| report.key.map(|key| (*node, key)));
-        let changes: Vec<(&NodeName, WgKey)> =
-            claims.filter(|(node, key)| keys.get(node) != Some(*key)).collect();
+        let mut keys = Self {
+            pins: standing(index),
+            refused: BTreeMap::new(),
+        };
+        let claims = index
+            .reports
+            .iter()
+            .filter_map(|(node, report)| report.key.map(|key| (*node, key)));
+        let changes: Vec<(&NodeName, WgKey)> = claims
+            .filter(|(node, key)| keys.get(node) != Some(*key))
+            .collect();
         let mut claimed: BTreeMap<WgKey, usize> = BTreeMap::new();
         for (_, key) in &changes {
             *claimed.entry(*key).or_default() += 1;
@@ -43,15 +50,35 @@ impl Keys {
         for (name, key) in changes {
             // Two newcomers with one key: nobody can say whose it is, so it is neither's.
             let unique = claimed.get(&key) == Some(&1) && !taken.contains(&key);
-            keys.change(index, name, key, if unique { Ok(()) } else { Err(KeyRefusal::Taken) });
+            keys.change(
+                index,
+                name,
+                key,
+                if unique {
+                    Ok(())
+                } else {
+                    Err(KeyRefusal::Taken)
+                },
+            );
         }
         keys
     }
 
-    fn change(&mut self, index: &Index<'_>, name: &NodeName, key: WgKey, judged: Result<(), KeyRefusal>) {
+    fn change(
+        &mut self,
+        index: &Index<'_>,
+        name: &NodeName,
+        key: WgKey,
+        judged: Result<(), KeyRefusal>,
+    ) {
         let now = index.snapshot.now;
-        let Some(node) = index.nodes.get(name) else { return };
-        let soon = self.pins.get(name).is_some_and(|pin| now.duration_since(pin.since) < CHANGE_INTERVAL);
+        let Some(node) = index.nodes.get(name) else {
+            return;
+        };
+        let soon = self
+            .pins
+            .get(name)
+            .is_some_and(|pin| now.duration_since(pin.since) < CHANGE_INTERVAL);
         match judged {
             Err(refusal) => {
                 self.refused.insert(name.clone(), refusal);
@@ -60,7 +87,14 @@ impl Keys {
                 self.refused.insert(name.clone(), KeyRefusal::TooSoon);
             }
             Ok(()) => {
-                self.pins.insert(name.clone(), Pin { uid: node.uid.clone(), key, since: now });
+                self.pins.insert(
+                    name.clone(),
+                    Pin {
+                        uid: node.uid.clone(),
+                        key,
+                        since: now,
+                    },
+                );
             }
         }
     }
@@ -83,13 +117,21 @@ fn standing(index: &Index<'_>) -> BTreeMap<NodeName, Pin> {
     for body in index.published.bodies.values() {
         for peer in body.tunnels.iter().flat_map(|tunnel| &tunnel.peers) {
             if let Some(node) = same_node(index, &peer.node) {
-                let pin = Pin { uid: node.uid.clone(), key: peer.public_key, since: body.issued_at };
+                let pin = Pin {
+                    uid: node.uid.clone(),
+                    key: peer.public_key,
+                    since: body.issued_at,
+                };
                 pins.insert(peer.node.clone(), pin);
             }
         }
     }
     for (name, pin) in remembered {
-        if index.nodes.get(name).is_some_and(|node| node.uid == pin.uid) {
+        if index
+            .nodes
+            .get(name)
+            .is_some_and(|node| node.uid == pin.uid)
+        {
             pins.insert(name.clone(), pin.clone());
         }
     }

@@ -46,6 +46,8 @@ pub(crate) fn stamp(mut body: Body, serial: Serial, now: Timestamp, settings: &S
     body.serial = serial;
     body.issued_at = now;
     // A validity beyond what a time stamp can say is cut; jiff's range ends in the year 9999.
-    body.not_after = now.saturating_add(settings.validity).unwrap_or(Timestamp::MAX);
+    body.not_after = now
+        .saturating_add(settings.validity)
+        .unwrap_or(Timestamp::MAX);
     body
 }

@@ -42,10 +42,16 @@ impl Contender<'_> {
     /// Does it select the pod?
     pub(crate) fn selects(&self, labels: &Labels, before: Before<'_>) -> bool {
         let under = matches!(before, Before::Policy(scope) if scope.policy.uid == self.uid);
-        if self.policy.is_some_and(|policy| policy.selector.matches(labels)) {
+        if self
+            .policy
+            .is_some_and(|policy| policy.selector.matches(labels))
+        {
             return true;
         }
-        let formerly = self.remembered.as_ref().map(|selector| selector.matches(labels));
+        let formerly = self
+            .remembered
+            .as_ref()
+            .map(|selector| selector.matches(labels));
         match self.former {
             Former::Kept | Former::Held => under || formerly == Some(true),
             // The policy asks as it asked before, so the pod's own labels are what changed: they never loosen. With
@@ -76,17 +82,27 @@ impl<'a> Contenders<'a> {
         recall_from_bodies(index, &mut memory);
         let mut by_namespace: BTreeMap<Namespace, Vec<Contender<'a>>> = BTreeMap::new();
         for policy in index.policies.values().flat_map(BTreeMap::values) {
-            let remembered = memory.get_mut(&policy.key.namespace).and_then(|known| known.remove(&policy.uid));
-            let list = by_namespace.entry(policy.key.namespace.clone()).or_default();
+            let remembered = memory
+                .get_mut(&policy.key.namespace)
+                .and_then(|known| known.remove(&policy.uid));
+            let list = by_namespace
+                .entry(policy.key.namespace.clone())
+                .or_default();
             list.push(existing(policy, remembered));
         }
         for (namespace, gone) in memory {
             let list = by_namespace.entry(namespace.clone()).or_default();
-            list.extend(gone.into_iter().map(|(uid, remembered)| departed(namespace.clone(), uid, remembered)));
+            list.extend(
+                gone.into_iter()
+                    .map(|(uid, remembered)| departed(namespace.clone(), uid, remembered)),
+            );
         }
         for list in by_namespace.values_mut() {
             list.sort_by(|a, b| {
-                b.priority.cmp(&a.priority).then_with(|| a.key.name.cmp(&b.key.name)).then_with(|| a.uid.cmp(&b.uid))
+                b.priority
+                    .cmp(&a.priority)
+                    .then_with(|| a.key.name.cmp(&b.key.name))
+                    .then_with(|| a.uid.cmp(&b.uid))
             });
         }
         Self { by_namespace }
@@ -101,11 +117,15 @@ impl<'a> Contenders<'a> {
     /// one that went selects are blocked.
     pub(crate) fn is_shadowed(&self, namespace: &Namespace, uid: &Uid) -> bool {
         let list = self.of(namespace);
-        list.iter().filter(|one| one.uid == *uid && one.policy.is_none()).any(|gone| {
-            list.iter().any(|other| {
-                other.key == gone.key && other.uid != gone.uid && (other.policy.is_some() || other.uid < gone.uid)
+        list.iter()
+            .filter(|one| one.uid == *uid && one.policy.is_none())
+            .any(|gone| {
+                list.iter().any(|other| {
+                    other.key == gone.key
+                        && other.uid != gone.uid
+                        && (other.policy.is_some() || other.uid < gone.uid)
+                })
             })
-        })
     }
 
     /// All contenders.
@@ -135,7 +155,8 @@ impl<'a> Contenders<'a> {
 }
 
 fn existing<'a>(policy: &'a Policy, remembered: Option<RememberedPolicy>) -> Contender<'a> {
-    let (selector, exits) = remembered.map_or((None, Vec::new()), |known| (known.selector, known.exits));
+    let (selector, exits) =
+        remembered.map_or((None, Vec::new()), |known| (known.selector, known.exits));
     Contender {
         key: policy.key.clone(),
         uid: policy.uid.clone(),
@@ -145,13 +166,20 @@ fn existing<'a>(policy: &'a Policy, remembered: Option<RememberedPolicy>) -> Con
         remembered: selector,
         exits,
         // A refused update leaves what was selected under the last good rules.
-        former: if policy.terms.is_err() { Former::Kept } else { Former::Forgotten },
+        former: if policy.terms.is_err() {
+            Former::Kept
+        } else {
+            Former::Forgotten
+        },
     }
 }
 
 fn departed<'a>(namespace: Namespace, uid: Uid, remembered: RememberedPolicy) -> Contender<'a> {
     Contender {
-        key: PolicyKey { namespace, name: remembered.name },
+        key: PolicyKey {
+            namespace,
+            name: remembered.name,
+        },
         uid,
         generation: remembered.generation,
         priority: remembered.priority,
@@ -163,15 +191,20 @@ fn departed<'a>(namespace: Namespace, uid: Uid, remembered: RememberedPolicy) ->
 }
 
 /// A policy that only a published body speaks of is remembered without its selector: the memory was lost.
-fn recall_from_bodies(index: &Index<'_>, memory: &mut BTreeMap<Namespace, BTreeMap<Uid, RememberedPolicy>>) {
+fn recall_from_bodies(
+    index: &Index<'_>,
+    memory: &mut BTreeMap<Namespace, BTreeMap<Uid, RememberedPolicy>>,
+) {
     for policy in index.published.policies() {
         let known = memory.entry(policy.namespace.clone()).or_default();
-        known.entry(policy.uid.clone()).or_insert_with(|| RememberedPolicy {
-            name: policy.name.clone(),
-            generation: policy.generation,
-            priority: 0,
-            selector: None,
-            exits: Vec::new(),
-        });
+        known
+            .entry(policy.uid.clone())
+            .or_insert_with(|| RememberedPolicy {
+                name: policy.name.clone(),
+                generation: policy.generation,
+                priority: 0,
+                selector: None,
+                exits: Vec::new(),
+            });
     }
 }

@@ -11,7 +11,9 @@ const BELIEVED_AHEAD: SignedDuration = SignedDuration::from_hours(1);
 /// The serial that the node's ledger has seen, if it is believable.
 pub(crate) fn reported(now: Timestamp, report: Option<&Report>) -> Option<Serial> {
     let limit = milliseconds(now.saturating_add(BELIEVED_AHEAD).unwrap_or(now));
-    report.and_then(|report| report.ledger_serial).filter(|serial| serial.0 > 0 && serial.0 <= limit)
+    report
+        .and_then(|report| report.ledger_serial)
+        .filter(|serial| serial.0 > 0 && serial.0 <= limit)
 }
 
 /// The next serial: above what is published, above what the node has seen, and not below the time in Unix
@@ -25,7 +27,9 @@ pub(crate) fn next(now: Timestamp, published: Option<&Body>, reported: Option<Se
 /// Has the node seen a newer document than the published one? Then the cluster was restored from a backup, or what
 /// was published is lost.
 pub(crate) fn is_restored(node: &Node, published: Option<&Body>, reported: Option<Serial>) -> bool {
-    let published = published.filter(|body| body.node.uid == node.uid).map_or(Serial(0), |body| body.serial);
+    let published = published
+        .filter(|body| body.node.uid == node.uid)
+        .map_or(Serial(0), |body| body.serial);
     reported.is_some_and(|seen| seen > published)
 }
 
@@ -66,7 +70,10 @@ mod tests {
     #[test]
     fn a_reported_serial_of_more_than_an_hour_ahead_is_not_believed() {
         let now = Timestamp::from_millisecond(0).expect("a time");
-        assert_eq!(reported(now, Some(&report(3_600_000))), Some(Serial(3_600_000)));
+        assert_eq!(
+            reported(now, Some(&report(3_600_000))),
+            Some(Serial(3_600_000))
+        );
         assert_eq!(reported(now, Some(&report(3_600_001))), None);
     }
 }

@@ -12,7 +12,9 @@ impl Folder {
     /// The folder at this path.
     #[must_use]
     pub fn at(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        Self {
+            root: root.to_owned(),
+        }
     }
 
     /// Manifests, any number of YAML or JSON files in any depth.

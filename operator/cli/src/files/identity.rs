@@ -32,25 +32,45 @@ pub(super) struct Registrar<'a> {
 
 impl<'a> Registrar<'a> {
     pub(super) fn new(identities: &'a mut Identities, now: Timestamp) -> Self {
-        Self { identities, now, seen: BTreeSet::new() }
+        Self {
+            identities,
+            now,
+            seen: BTreeSet::new(),
+        }
     }
 
     /// Fills in a missing UID and a missing generation. The generation grows when the spec changes; an object that
     /// went and came back has another UID.
-    pub(super) fn identify<T: Serialize>(&mut self, kind: &str, metadata: &mut ObjectMeta, spec: &T) {
+    pub(super) fn identify<T: Serialize>(
+        &mut self,
+        kind: &str,
+        metadata: &mut ObjectMeta,
+        spec: &T,
+    ) {
         let name = metadata.name.as_deref().unwrap_or_default();
-        let key = format!("{kind} {}/{name}", metadata.namespace.as_deref().unwrap_or_default());
+        let key = format!(
+            "{kind} {}/{name}",
+            metadata.namespace.as_deref().unwrap_or_default()
+        );
         let digest = digest(&serde_json::to_string(spec).unwrap_or_default());
         let fresh = || Identity {
             uid: uuid(&format!("{key} {}", self.now)),
             generation: 1,
             spec: digest.clone(),
         };
-        let identity = self.identities.known.entry(key.clone()).or_insert_with(fresh);
+        let identity = self
+            .identities
+            .known
+            .entry(key.clone())
+            .or_insert_with(fresh);
         if let Some(given) = &metadata.uid
             && *given != identity.uid
         {
-            *identity = Identity { uid: given.clone(), generation: 1, spec: digest.clone() };
+            *identity = Identity {
+                uid: given.clone(),
+                generation: 1,
+                spec: digest.clone(),
+            };
         }
         if identity.spec != digest {
             identity.generation += 1;
@@ -63,20 +83,32 @@ impl<'a> Registrar<'a> {
 
     /// Forgets objects that are gone.
     pub(super) fn finish(self) {
-        let Self { identities, seen, .. } = self;
+        let Self {
+            identities, seen, ..
+        } = self;
         identities.known.retain(|key, _| seen.contains(key));
     }
 }
 
 fn digest(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(text.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// In the form of a UUID, version 8 (RFC 9562: made by the application's own rule).
 fn uuid(text: &str) -> String {
     let hex = digest(text);
     let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
-    format!("{}-{}-8{}-8{}-{}", part(0, 8), part(8, 12), part(12, 15), part(15, 18), part(18, 30))
+    format!(
+        "{}-{}-8{}-8{}-{}",
+        part(0, 8),
+        part(8, 12),
+        part(12, 15),
+        part(15, 18),
+        part(18, 30)
+    )
 }
 
 #[cfg(test)]
@@ -89,12 +121,20 @@ mod tests {
     fn run(identities: &mut Identities, second: i64, spec: Option<&str>) -> Option<(String, i64)> {
         let now = Timestamp::from_second(second).expect("a time");
         let mut registrar = Registrar::new(identities, now);
-        let mut metadata = ObjectMeta { name: Some("a".into()), ..ObjectMeta::default() };
+        let mut metadata = ObjectMeta {
+            name: Some("a".into()),
+            ..ObjectMeta::default()
+        };
         if let Some(spec) = spec {
             registrar.identify("EgressPolicy", &mut metadata, &spec);
         }
         registrar.finish();
-        spec.map(|_| (metadata.uid.expect("a UID"), metadata.generation.expect("a generation")))
+        spec.map(|_| {
+            (
+                metadata.uid.expect("a UID"),
+                metadata.generation.expect("a generation"),
+            )
+        })
     }
 
     #[test]

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use postern_compile::gate::Approval;
-use postern_compile::snapshot::{Definitions, Report, Settings, Snapshot};
 use postern_compile::intake;
+use postern_compile::snapshot::{Definitions, Report, Settings, Snapshot};
 use postern_crds::NodeReport;
 use postern_intent::{Body, NodeName};
 use serde::{Deserialize, Serialize};
@@ -66,16 +66,45 @@ impl Inputs {
             Some(folder) => read_reports(folder)?,
             None => Default::default(),
         };
-        let approvals = sources.approvals.as_deref().map(read_approvals).transpose()?.unwrap_or_default();
-        let pods = objects.pods.iter().map(intake::pod).collect::<Result<Vec<_>, _>>()?;
-        let policies = objects.policies.iter().map(|object| intake::policy(object, &settings.ceiling));
+        let approvals = sources
+            .approvals
+            .as_deref()
+            .map(read_approvals)
+            .transpose()?
+            .unwrap_or_default();
+        let pods = objects
+            .pods
+            .iter()
+            .map(intake::pod)
+            .collect::<Result<Vec<_>, _>>()?;
+        let policies = objects
+            .policies
+            .iter()
+            .map(|object| intake::policy(object, &settings.ceiling));
         let snapshot = Snapshot {
             now,
-            exits: objects.exits.iter().map(intake::exit).collect::<Result<_, _>>()?,
+            exits: objects
+                .exits
+                .iter()
+                .map(intake::exit)
+                .collect::<Result<_, _>>()?,
             policies: policies.collect::<Result<_, _>>()?,
-            nodes: objects.nodes.iter().map(intake::node).collect::<Result<_, _>>()?,
+            isolations: objects
+                .isolations
+                .iter()
+                .map(intake::isolation)
+                .collect::<Result<_, _>>()?,
+            nodes: objects
+                .nodes
+                .iter()
+                .map(intake::node)
+                .collect::<Result<_, _>>()?,
             pods: pods.into_iter().flatten().collect(),
-            namespaces: objects.namespaces.iter().map(intake::namespace).collect::<Result<_, _>>()?,
+            namespaces: objects
+                .namespaces
+                .iter()
+                .map(intake::namespace)
+                .collect::<Result<_, _>>()?,
             reports,
             previous,
             memory: state.memory.clone(),
@@ -83,26 +112,48 @@ impl Inputs {
             definitions: Definitions::Serving,
             settings,
         };
-        Ok(Self { snapshot, ignored_reports })
+        Ok(Self {
+            snapshot,
+            ignored_reports,
+        })
     }
 }
 
 /// Files need not say that a namespace exists. One that denied and whose file is gone is not made up again: nothing
 /// loosens by a missing file.
 fn add_namespaces(objects: &mut Objects, state: &State) {
-    let named: BTreeSet<String> =
-        objects.namespaces.iter().filter_map(|namespace| namespace.metadata.name.clone()).collect();
-    let denied: BTreeSet<&str> = state.memory.deny.iter().map(postern_intent::Namespace::as_str).collect();
-    let of_pods = objects.pods.iter().filter_map(|pod| pod.metadata.namespace.clone());
-    let of_policies = objects.policies.iter().filter_map(|policy| policy.metadata.namespace.clone());
+    let named: BTreeSet<String> = objects
+        .namespaces
+        .iter()
+        .filter_map(|namespace| namespace.metadata.name.clone())
+        .collect();
+    let denied: BTreeSet<&str> = state
+        .memory
+        .deny
+        .iter()
+        .map(postern_intent::Namespace::as_str)
+        .collect();
+    let of_pods = objects
+        .pods
+        .iter()
+        .filter_map(|pod| pod.metadata.namespace.clone());
+    let of_policies = objects
+        .policies
+        .iter()
+        .filter_map(|policy| policy.metadata.namespace.clone());
     let missing: BTreeSet<String> = of_pods
         .chain(of_policies)
         .filter(|name| !named.contains(name) && !denied.contains(name.as_str()))
         .collect();
-    objects.namespaces.extend(missing.into_iter().map(|name| v1::Namespace {
-        metadata: ObjectMeta { name: Some(name), ..ObjectMeta::default() },
-        ..v1::Namespace::default()
-    }));
+    objects
+        .namespaces
+        .extend(missing.into_iter().map(|name| v1::Namespace {
+            metadata: ObjectMeta {
+                name: Some(name),
+                ..ObjectMeta::default()
+            },
+            ..v1::Namespace::default()
+        }));
 }
 
 fn identify(objects: &mut Objects, state: &mut State, now: Timestamp) {
@@ -112,6 +163,13 @@ fn identify(objects: &mut Objects, state: &mut State, now: Timestamp) {
     }
     for policy in &mut objects.policies {
         registrar.identify("EgressPolicy", &mut policy.metadata, &policy.spec);
+    }
+    for isolation in &mut objects.isolations {
+        registrar.identify(
+            "InterfaceIsolation",
+            &mut isolation.metadata,
+            &isolation.spec,
+        );
     }
     for node in &mut objects.nodes {
         registrar.identify("Node", &mut node.metadata, &());
@@ -128,13 +186,24 @@ type Reports = (Vec<Report>, BTreeMap<PathBuf, String>);
 fn read_reports(folder: &Path) -> Result<Reports, FilesError> {
     let mut reports = Vec::new();
     let mut ignored = BTreeMap::new();
-    for path in entries(folder)?.into_iter().filter(|path| path.extension().is_some_and(|end| end == "json")) {
-        let Some(json) = read_optional(&path)? else { continue };
+    for path in entries(folder)?
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|end| end == "json"))
+    {
+        let Some(json) = read_optional(&path)? else {
+            continue;
+        };
         let parsed = serde_json::from_slice::<NodeReport>(&json)
             .map_err(|error| error.to_string())
             .and_then(|object| intake::report(&object).map_err(|error| error.to_string()));
         match parsed {
-            Ok(report) if path.file_stem().is_some_and(|stem| stem == report.node.as_str()) => reports.push(report),
+            Ok(report)
+                if path
+                    .file_stem()
+                    .is_some_and(|stem| stem == report.node.as_str()) =>
+            {
+                reports.push(report)
+            }
             Ok(report) => {
                 ignored.insert(path, format!("it speaks for node {}", report.node));
             }
@@ -151,12 +220,16 @@ fn read_reports(folder: &Path) -> Result<Reports, FilesError> {
 /// # Errors
 /// [`FilesError::Read`] or [`FilesError::Yaml`].
 pub fn read_approvals(path: &Path) -> Result<Vec<Approval>, FilesError> {
-    let Some(yaml) = read_optional(path)? else { return Ok(Vec::new()) };
+    let Some(yaml) = read_optional(path)? else {
+        return Ok(Vec::new());
+    };
     let text = String::from_utf8_lossy(&yaml);
     if text.trim().is_empty() {
         return Ok(Vec::new());
     }
-    let parsed: Approvals = serde_saphyr::from_str(&text)
-        .map_err(|source| FilesError::Yaml { path: path.to_owned(), source: Box::new(source) })?;
+    let parsed: Approvals = serde_saphyr::from_str(&text).map_err(|source| FilesError::Yaml {
+        path: path.to_owned(),
+        source: Box::new(source),
+    })?;
     Ok(parsed.approvals)
 }

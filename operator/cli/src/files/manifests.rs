@@ -55,10 +55,23 @@ impl Objects {
     }
 
     fn take(&mut self, document: Document, seen: &mut BTreeSet<String>) -> Result<(), FilesError> {
-        let text = |value: &Value, field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let (version, kind) = (text(&document.value, "apiVersion"), text(&document.value, "kind"));
+        let text = |value: &Value, field: &str| {
+            value
+                .get(field)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let (version, kind) = (
+            text(&document.value, "apiVersion"),
+            text(&document.value, "kind"),
+        );
         let metadata = document.value.get("metadata").cloned().unwrap_or_default();
-        let object = format!("{kind} {}/{}", text(&metadata, "namespace"), text(&metadata, "name"));
+        let object = format!(
+            "{kind} {}/{}",
+            text(&metadata, "namespace"),
+            text(&metadata, "name")
+        );
         let of = |expected: &str| version == expected;
         let own = postern_crds::names::API_VERSION;
         match kind.as_str() {
@@ -70,7 +83,14 @@ impl Objects {
             "Namespace" if of("v1") => self.namespaces.push(document.parse(&kind)?),
             _ => return Ok(()),
         }
-        if seen.insert(object.clone()) { Ok(()) } else { Err(FilesError::Duplicate { object, path: document.path }) }
+        if seen.insert(object.clone()) {
+            Ok(())
+        } else {
+            Err(FilesError::Duplicate {
+                object,
+                path: document.path,
+            })
+        }
     }
 }
 
@@ -102,19 +122,33 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, FilesError> {
 }
 
 fn documents(path: &Path) -> Result<Vec<Document>, FilesError> {
-    let text =
-        fs::read_to_string(path).map_err(|source| FilesError::Read { path: path.to_owned(), source })?;
-    let values = parse_yaml(&text).map_err(|source| FilesError::Yaml { path: path.to_owned(), source })?;
+    let text = fs::read_to_string(path).map_err(|source| FilesError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let values = parse_yaml(&text).map_err(|source| FilesError::Yaml {
+        path: path.to_owned(),
+        source,
+    })?;
     let mut documents = Vec::new();
     for (position, value) in values.into_iter().enumerate() {
         let position = position + 1;
         // `kubectl get -o yaml` puts many objects into one list.
-        let is_list = value.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
+        let is_list = value
+            .get("kind")
+            .and_then(Value::as_str)
+            .is_some_and(|kind| kind.ends_with("List"));
         match value.get("items").and_then(Value::as_array) {
-            Some(items) if is_list => documents.extend(
-                items.iter().map(|item| Document { path: path.to_owned(), position, value: item.clone() }),
-            ),
-            _ => documents.push(Document { path: path.to_owned(), position, value }),
+            Some(items) if is_list => documents.extend(items.iter().map(|item| Document {
+                path: path.to_owned(),
+                position,
+                value: item.clone(),
+            })),
+            _ => documents.push(Document {
+                path: path.to_owned(),
+                position,
+                value,
+            }),
         }
     }
     Ok(documents)

@@ -9,8 +9,8 @@ mod folder;
 mod identity;
 mod inputs;
 mod manifests;
-mod published;
 mod publish;
+mod published;
 mod state;
 mod write;
 

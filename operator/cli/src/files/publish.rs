@@ -55,7 +55,11 @@ pub struct PublishOutcome {
 ///
 /// # Errors
 /// [`FilesError`]; what agents read is then as it was, or new for some nodes and old for others.
-pub fn publish_once(dir: &Path, options: &PublishOptions, now: Timestamp) -> Result<PublishOutcome, FilesError> {
+pub fn publish_once(
+    dir: &Path,
+    options: &PublishOptions,
+    now: Timestamp,
+) -> Result<PublishOutcome, FilesError> {
     let folder = Folder::at(dir);
     let mut state = State::read(&folder.state())?;
     let copies = read_envelopes(&folder.copies(), &options.trusted)?;
@@ -66,11 +70,18 @@ pub fn publish_once(dir: &Path, options: &PublishOptions, now: Timestamp) -> Res
         reports: Some(folder.reports()),
         approvals: Some(folder.approvals()),
     };
-    let bodies: BTreeMap<NodeName, Body> =
-        published.iter().map(|(node, published)| (node.clone(), published.body.clone())).collect();
+    let bodies: BTreeMap<NodeName, Body> = published
+        .iter()
+        .map(|(node, published)| (node.clone(), published.body.clone()))
+        .collect();
     let inputs = Inputs::read(&sources, &mut state, bodies, options.settings.clone(), now)?;
     let compilation = compile(&inputs.snapshot);
-    let outcome = sign(&compilation, options, &mut published, inputs.ignored_reports)?;
+    let outcome = sign(
+        &compilation,
+        options,
+        &mut published,
+        inputs.ignored_reports,
+    )?;
     state.memory = compilation.memory;
     write(&folder, &published, &state, &outcome)?;
     for node in &compilation.retired {
@@ -99,7 +110,13 @@ fn sign(
             NodeOutcome::Keep => outcome.kept.push(node.clone()),
             NodeOutcome::Restored => outcome.restored.push(node.clone()),
             NodeOutcome::Publish(body) => {
-                published.insert(node.clone(), Published { bytes: signed(body, options)?, body: (**body).clone() });
+                published.insert(
+                    node.clone(),
+                    Published {
+                        bytes: signed(body, options)?,
+                        body: (**body).clone(),
+                    },
+                );
                 outcome.written.push(node.clone());
             }
         }
@@ -109,10 +126,14 @@ fn sign(
 
 fn signed(body: &Body, options: &PublishOptions) -> Result<Vec<u8>, FilesError> {
     let node = body.node.name.to_string();
-    let envelope =
-        sign_intent(body, &options.signing_keys).map_err(|source| FilesError::Sign { node: node.clone(), source })?;
-    let mut bytes = serde_json::to_vec(&envelope)
-        .map_err(|source| FilesError::Serialize { path: PathBuf::from(node), source })?;
+    let envelope = sign_intent(body, &options.signing_keys).map_err(|source| FilesError::Sign {
+        node: node.clone(),
+        source,
+    })?;
+    let mut bytes = serde_json::to_vec(&envelope).map_err(|source| FilesError::Serialize {
+        path: PathBuf::from(node),
+        source,
+    })?;
     bytes.push(b'\n');
     Ok(bytes)
 }
@@ -134,7 +155,10 @@ fn write(
             write_if_changed(&folder.intent(node.as_str()), &published.bytes)?;
         }
     }
-    write_json(&folder.verdicts(), &serde_json::json!({ "verdicts": outcome.verdicts, "held": outcome.held }))
+    write_json(
+        &folder.verdicts(),
+        &serde_json::json!({ "verdicts": outcome.verdicts, "held": outcome.held }),
+    )
 }
 
 /// The last intent of a node that is gone has run out: its numbers are free again.

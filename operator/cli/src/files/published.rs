@@ -24,15 +24,32 @@ pub struct Published {
 ///
 /// # Errors
 /// [`FilesError::Read`].
-pub fn read_envelopes(folder: &Path, keys: &KeySet) -> Result<BTreeMap<NodeName, Published>, FilesError> {
+pub fn read_envelopes(
+    folder: &Path,
+    keys: &KeySet,
+) -> Result<BTreeMap<NodeName, Published>, FilesError> {
     let mut found = BTreeMap::new();
     for path in entries(folder)? {
-        let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<NodeName>().ok());
-        let (Some(node), Some(bytes)) = (name, read_optional(&path.join("intent.dsse.json"))?) else { continue };
-        if let Some(body) = parse_envelope(&bytes).ok().and_then(|envelope| open_envelope(&envelope, keys))
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .and_then(|name| name.parse::<NodeName>().ok());
+        let (Some(node), Some(bytes)) = (name, read_optional(&path.join("intent.dsse.json"))?)
+        else {
+            continue;
+        };
+        if let Some(body) = parse_envelope(&bytes)
+            .ok()
+            .and_then(|envelope| open_envelope(&envelope, keys))
             && body.get().node.name == node
         {
-            found.insert(node, Published { body: body.get().clone(), bytes });
+            found.insert(
+                node,
+                Published {
+                    body: body.get().clone(),
+                    bytes,
+                },
+            );
         }
     }
     Ok(found)
@@ -43,7 +60,12 @@ pub fn read_envelopes(folder: &Path, keys: &KeySet) -> Result<BTreeMap<NodeName,
 pub fn open_envelope(envelope: &Envelope, keys: &KeySet) -> Option<Verified<Body>> {
     let json = unpack(&envelope.payload_bytes().ok()?).ok()?;
     let said: Body = serde_json::from_slice(&json).ok()?;
-    let context = Context { node: &said.node, keys, now: said.issued_at, last: None };
+    let context = Context {
+        node: &said.node,
+        keys,
+        now: said.issued_at,
+        last: None,
+    };
     verify_intent(envelope, &context).ok()
 }
 
@@ -54,7 +76,9 @@ pub(super) fn newest(
 ) -> BTreeMap<NodeName, Published> {
     let mut newest = copies;
     for (node, published) in shown {
-        let older = newest.get(&node).is_none_or(|copy| copy.body.serial < published.body.serial);
+        let older = newest
+            .get(&node)
+            .is_none_or(|copy| copy.body.serial < published.body.serial);
         if older {
             newest.insert(node, published);
         }

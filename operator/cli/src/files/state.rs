@@ -28,8 +28,10 @@ impl State {
     /// [`FilesError::Read`] or [`FilesError::Damaged`].
     pub fn read(path: &Path) -> Result<Self, FilesError> {
         match read_optional(path)? {
-            Some(json) => serde_json::from_slice(&json)
-                .map_err(|source| FilesError::Damaged { path: path.to_owned(), source }),
+            Some(json) => serde_json::from_slice(&json).map_err(|source| FilesError::Damaged {
+                path: path.to_owned(),
+                source,
+            }),
             None => Ok(Self::default()),
         }
     }

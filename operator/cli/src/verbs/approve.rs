@@ -35,14 +35,26 @@ struct Approvals {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Answer, VerbError> {
     let path = &arguments.verdicts;
-    let json = std::fs::read(path).map_err(|source| FilesError::Read { path: path.clone(), source })?;
-    let waiting: Waiting = serde_json::from_slice(&json)
-        .map_err(|source| VerbError::Document { path: path.clone(), source })?;
+    let json = std::fs::read(path).map_err(|source| FilesError::Read {
+        path: path.clone(),
+        source,
+    })?;
+    let waiting: Waiting = serde_json::from_slice(&json).map_err(|source| VerbError::Document {
+        path: path.clone(),
+        source,
+    })?;
     if arguments.subject.is_empty() {
-        return Ok(Answer { text: held_table(&waiting.held), end: End::Well });
+        return Ok(Answer {
+            text: held_table(&waiting.held),
+            end: End::Well,
+        });
     }
     let wanted = arguments.subject.join(" ");
-    let chosen: Vec<&Held> = waiting.held.iter().filter(|held| held.subject.to_string() == wanted).collect();
+    let chosen: Vec<&Held> = waiting
+        .held
+        .iter()
+        .filter(|held| held.subject.to_string() == wanted)
+        .collect();
     if chosen.is_empty() {
         return Err(VerbError::NothingHeld(wanted));
     }
@@ -57,7 +69,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Answer, VerbError> {
     let yaml = serde_saphyr::to_string(&Approvals { approvals }).map_err(VerbError::Approvals)?;
     write_atomically(&arguments.file, yaml.as_bytes())?;
     let pods: usize = chosen.iter().map(|held| held.pods).sum();
-    Ok(Answer { text: format!("approved: {wanted}, {pods} pods"), end: End::Well })
+    Ok(Answer {
+        text: format!("approved: {wanted}, {pods} pods"),
+        end: End::Well,
+    })
 }
 
 /// What waits, for people.
@@ -68,7 +83,16 @@ pub(super) fn held_table(held: &[Held]) -> String {
             Subject::Namespace(name) => ("namespace", name.to_string()),
             Subject::Node(name) => ("node", name.to_string()),
         };
-        vec![kind.to_owned(), name, held.cause.to_string(), held.pods.to_string(), held.since.to_string()]
+        vec![
+            kind.to_owned(),
+            name,
+            held.cause.to_string(),
+            held.pods.to_string(),
+            held.since.to_string(),
+        ]
     });
-    table(&["HELD", "NAME", "CAUSE", "PODS", "SINCE"], &rows.collect::<Vec<_>>())
+    table(
+        &["HELD", "NAME", "CAUSE", "PODS", "SINCE"],
+        &rows.collect::<Vec<_>>(),
+    )
 }

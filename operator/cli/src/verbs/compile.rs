@@ -6,7 +6,7 @@ use clap::Args;
 use postern_compile::gate::Held;
 use postern_compile::verdict::Verdict;
 use postern_compile::{NodeOutcome, compile};
-use postern_crds::conditions::State as Status;
+use postern_crds::conditions::{Reason, State as Status};
 use postern_intent::sign::sign_intent;
 use serde::Serialize;
 
@@ -49,7 +49,11 @@ struct NodeLine {
 pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbError> {
     let (inputs, mut state) = arguments.inputs.read()?;
     let compilation = compile(&inputs.snapshot);
-    let keys = arguments.key.iter().map(|path| read_signing_key(path)).collect::<Result<Vec<_>, _>>()?;
+    let keys = arguments
+        .key
+        .iter()
+        .map(|path| read_signing_key(path))
+        .collect::<Result<Vec<_>, _>>()?;
     let mut nodes = Vec::new();
     for (node, outcome) in &compilation.nodes {
         let (outcome, serial) = match outcome {
@@ -59,33 +63,51 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
                 if let Some(out) = &arguments.out {
                     let envelope = sign_intent(body, &keys).map_err(VerbError::Sign)?;
                     let path = out.join(node.as_str()).join("intent.dsse.json");
-                    let json = serde_json::to_vec(&envelope)
-                        .map_err(|source| VerbError::Document { path: path.clone(), source })?;
+                    let json =
+                        serde_json::to_vec(&envelope).map_err(|source| VerbError::Document {
+                            path: path.clone(),
+                            source,
+                        })?;
                     write_atomically(&path, &json)?;
                 }
                 ("Publish", Some(body.serial.0))
             }
         };
-        nodes.push(NodeLine { node: node.to_string(), outcome, serial });
+        nodes.push(NodeLine {
+            node: node.to_string(),
+            outcome,
+            serial,
+        });
     }
     if let Some(path) = &arguments.inputs.state {
         state.memory = compilation.memory;
         state.write(path)?;
     }
-    let result = Outcome { nodes, verdicts: compilation.verdicts, held: compilation.held };
-    Ok(Answer { end: result.end(), text: render(&result, format)? })
+    let result = Outcome {
+        nodes,
+        verdicts: compilation.verdicts,
+        held: compilation.held,
+    };
+    Ok(Answer {
+        end: result.end(),
+        text: render(&result, format)?,
+    })
 }
 
 impl Outcome {
     fn end(&self) -> End {
-        // Programmed is left out: offline there is nobody yet who could report it.
+        // Offline there is nobody yet who could report that it carries what is compiled just now.
         let refused = |verdict: &Verdict| {
             verdict.conditions.iter().any(|finding| {
-                finding.state == Status::False && finding.kind != postern_crds::conditions::ConditionType::Programmed
+                finding.state == Status::False && finding.reason != Reason::Converging
             })
         };
         let blocked = self.nodes.iter().any(|line| line.outcome == "Restored");
-        if self.held.is_empty() && !blocked && !self.verdicts.iter().any(refused) { End::Well } else { End::Findings }
+        if self.held.is_empty() && !blocked && !self.verdicts.iter().any(refused) {
+            End::Well
+        } else {
+            End::Findings
+        }
     }
 }
 
@@ -108,13 +130,22 @@ impl Shown for Outcome {
                 ]);
             }
         }
-        let mut text = table(&["KIND", "NAME", "CONDITION", "STATUS", "REASON", "MESSAGE"], &rows);
+        let mut text = table(
+            &["KIND", "NAME", "CONDITION", "STATUS", "REASON", "MESSAGE"],
+            &rows,
+        );
         let nodes = self.nodes.iter().map(|line| {
-            let serial = line.serial.map(|serial| serial.to_string()).unwrap_or_default();
+            let serial = line
+                .serial
+                .map(|serial| serial.to_string())
+                .unwrap_or_default();
             vec![line.node.clone(), line.outcome.to_owned(), serial]
         });
         text.push_str("\n\n");
-        text.push_str(&table(&["NODE", "INTENT", "SERIAL"], &nodes.collect::<Vec<_>>()));
+        text.push_str(&table(
+            &["NODE", "INTENT", "SERIAL"],
+            &nodes.collect::<Vec<_>>(),
+        ));
         if !self.held.is_empty() {
             text.push_str("\n\n");
             text.push_str(&super::approve::held_table(&self.held));

@@ -39,16 +39,27 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
         What::Pod(named) => {
             let (snapshot, compilation) = named.compile()?;
             let explanation = pod(&snapshot, &compilation, &named.name)?;
-            Ok(Answer { text: render(&explanation, format)?, end: End::Well })
+            Ok(Answer {
+                text: render(&explanation, format)?,
+                end: End::Well,
+            })
         }
         What::Policy(named) => {
             let (_, compilation) = named.compile()?;
             let found = compilation.verdicts.into_iter().find(|verdict| {
-                verdict.namespace.as_ref().is_some_and(|namespace| format!("{namespace}/{}", verdict.name) == named.name)
+                verdict
+                    .namespace
+                    .as_ref()
+                    .is_some_and(|namespace| format!("{namespace}/{}", verdict.name) == named.name)
             });
-            let found =
-                found.ok_or_else(|| VerbError::NotFound { kind: "EgressPolicy", name: named.name.clone() })?;
-            Ok(Answer { text: render(&found, format)?, end: End::Well })
+            let found = found.ok_or_else(|| VerbError::NotFound {
+                kind: "EgressPolicy",
+                name: named.name.clone(),
+            })?;
+            Ok(Answer {
+                text: render(&found, format)?,
+                end: End::Well,
+            })
         }
     }
 }
@@ -61,7 +72,11 @@ impl Named {
     }
 }
 
-fn pod(snapshot: &Snapshot, compilation: &Compilation, wanted: &str) -> Result<Explanation, VerbError> {
+fn pod(
+    snapshot: &Snapshot,
+    compilation: &Compilation,
+    wanted: &str,
+) -> Result<Explanation, VerbError> {
     let unusable = || VerbError::Name(wanted.to_owned());
     let (namespace, name) = wanted.split_once('/').ok_or_else(unusable)?;
     let namespace: Namespace = namespace.parse().map_err(|_| unusable())?;
@@ -72,17 +87,29 @@ fn pod(snapshot: &Snapshot, compilation: &Compilation, wanted: &str) -> Result<E
             bodies.insert(node.clone(), (**body).clone());
         }
     }
-    explain(snapshot, &bodies, &namespace, &name)
-        .ok_or_else(|| VerbError::NotFound { kind: "Pod", name: wanted.to_owned() })
+    explain(snapshot, &bodies, &namespace, &name).ok_or_else(|| VerbError::NotFound {
+        kind: "Pod",
+        name: wanted.to_owned(),
+    })
 }
 
 impl Shown for Explanation {
     fn table(&self) -> String {
         let rows = self.policies.iter().map(|considered| {
-            vec![considered.name.clone(), considered.priority.to_string(), format!("{:?}", considered.outcome)]
+            vec![
+                considered.name.clone(),
+                considered.priority.to_string(),
+                format!("{:?}", considered.outcome),
+            ]
         });
-        let policies = table(&["POLICY", "PRIORITY", "OUTCOME"], &rows.collect::<Vec<_>>());
-        format!("Pod {} on node {}: {}\n\n{policies}", self.pod, self.node, self.summary)
+        let policies = table(
+            &["POLICY", "PRIORITY", "OUTCOME"],
+            &rows.collect::<Vec<_>>(),
+        );
+        format!(
+            "Pod {} on node {}: {}\n\n{policies}",
+            self.pod, self.node, self.summary
+        )
     }
 }
 
@@ -96,6 +123,9 @@ impl Shown for Verdict {
                 finding.message.clone(),
             ]
         });
-        table(&["CONDITION", "STATUS", "REASON", "MESSAGE"], &rows.collect::<Vec<_>>())
+        table(
+            &["CONDITION", "STATUS", "REASON", "MESSAGE"],
+            &rows.collect::<Vec<_>>(),
+        )
     }
 }

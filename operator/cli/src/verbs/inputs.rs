@@ -96,12 +96,20 @@ impl SettingsArguments {
 impl InputArguments {
     /// Reads everything.
     pub(super) fn read(&self) -> Result<(Inputs, State), VerbError> {
-        let mut state = self.state.as_deref().map(State::read).transpose()?.unwrap_or_default();
+        let mut state = self
+            .state
+            .as_deref()
+            .map(State::read)
+            .transpose()?
+            .unwrap_or_default();
         let trusted = read_trusted_keys(&self.trust)?;
         let previous: BTreeMap<NodeName, Body> = match &self.previous {
             Some(folder) => {
                 let published = read_envelopes(folder, &trusted)?;
-                published.into_iter().map(|(node, published)| (node, published.body)).collect()
+                published
+                    .into_iter()
+                    .map(|(node, published)| (node, published.body))
+                    .collect()
             }
             None => BTreeMap::new(),
         };
@@ -111,7 +119,13 @@ impl InputArguments {
             approvals: self.approve.clone(),
         };
         let now = self.now.unwrap_or_else(Timestamp::now);
-        let inputs = Inputs::read(&sources, &mut state, previous, self.settings.settings(), now)?;
+        let inputs = Inputs::read(
+            &sources,
+            &mut state,
+            previous,
+            self.settings.settings(),
+            now,
+        )?;
         Ok((inputs, state))
     }
 }

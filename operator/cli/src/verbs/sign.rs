@@ -26,17 +26,30 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Answer, VerbError> {
     let path = &arguments.document;
-    let json = std::fs::read(path).map_err(|source| FilesError::Read { path: path.clone(), source })?;
-    let keys = arguments.key.iter().map(|path| read_signing_key(path)).collect::<Result<Vec<_>, _>>()?;
+    let json = std::fs::read(path).map_err(|source| FilesError::Read {
+        path: path.clone(),
+        source,
+    })?;
+    let keys = arguments
+        .key
+        .iter()
+        .map(|path| read_signing_key(path))
+        .collect::<Result<Vec<_>, _>>()?;
     let (kind, payload) = match arguments.kind {
-        Kind::Intent => {
-            (PayloadType::Intent, pack(&json).map_err(|error| VerbError::Sign(SignError::Pack(error)))?)
-        }
+        Kind::Intent => (
+            PayloadType::Intent,
+            pack(&json).map_err(|error| VerbError::Sign(SignError::Pack(error)))?,
+        ),
         Kind::Release => (PayloadType::Release, json),
         Kind::Keyset => (PayloadType::KeySet, json),
     };
     let envelope = sign_bytes(kind, &payload, &keys).map_err(VerbError::Sign)?;
-    let text = serde_json::to_string(&envelope)
-        .map_err(|source| VerbError::Document { path: path.clone(), source })?;
-    Ok(Answer { text, end: End::Well })
+    let text = serde_json::to_string(&envelope).map_err(|source| VerbError::Document {
+        path: path.clone(),
+        source,
+    })?;
+    Ok(Answer {
+        text,
+        end: End::Well,
+    })
 }

@@ -62,14 +62,32 @@ struct Verification {
 
 pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbError> {
     let keys = read_trusted_keys(&arguments.trust)?;
-    let json = fs::read(&arguments.envelope)
-        .map_err(|source| FilesError::Read { path: arguments.envelope.clone(), source })?;
-    let verification = match parse_envelope(&json).and_then(|envelope| verify(arguments, &envelope, &keys)) {
-        Ok(digest) => Verification { accepted: true, digest: Some(digest), refusal: None },
-        Err(refusal) => Verification { accepted: false, digest: None, refusal: Some((&refusal).into()) },
+    let json = fs::read(&arguments.envelope).map_err(|source| FilesError::Read {
+        path: arguments.envelope.clone(),
+        source,
+    })?;
+    let verification =
+        match parse_envelope(&json).and_then(|envelope| verify(arguments, &envelope, &keys)) {
+            Ok(digest) => Verification {
+                accepted: true,
+                digest: Some(digest),
+                refusal: None,
+            },
+            Err(refusal) => Verification {
+                accepted: false,
+                digest: None,
+                refusal: Some((&refusal).into()),
+            },
+        };
+    let end = if verification.accepted {
+        End::Well
+    } else {
+        End::Refused
     };
-    let end = if verification.accepted { End::Well } else { End::Refused };
-    Ok(Answer { text: render(&verification, format)?, end })
+    Ok(Answer {
+        text: render(&verification, format)?,
+        end,
+    })
 }
 
 fn verify(arguments: &Arguments, envelope: &Envelope, keys: &KeySet) -> Result<String, Refusal> {
@@ -78,9 +96,16 @@ fn verify(arguments: &Arguments, envelope: &Envelope, keys: &KeySet) -> Result<S
     }
     let node = addressee(arguments, envelope)?;
     let now = arguments.now.unwrap_or_else(Timestamp::now);
-    let context = Context { node: &node, keys, now, last: None };
+    let context = Context {
+        node: &node,
+        keys,
+        now,
+        last: None,
+    };
     match arguments.kind {
-        Kind::Intent => verify_intent(envelope, &context).map(|verified| verified.digest().to_owned()),
+        Kind::Intent => {
+            verify_intent(envelope, &context).map(|verified| verified.digest().to_owned())
+        }
         Kind::Release | Kind::Keyset => {
             verify_release(envelope, &context).map(|verified| verified.digest().to_owned())
         }
@@ -95,7 +120,9 @@ fn addressee(arguments: &Arguments, envelope: &Envelope) -> Result<NodeIdentity,
     }
     let bytes = envelope.payload_bytes().map_err(Refusal::Payload)?;
     let json = unpack(&bytes).unwrap_or(bytes);
-    let named = serde_json::from_slice::<Addressed>(&json).map_err(Refusal::NotUnderstood)?.node;
+    let named = serde_json::from_slice::<Addressed>(&json)
+        .map_err(Refusal::NotUnderstood)?
+        .node;
     Ok(NodeIdentity {
         name: arguments.node_name.clone().unwrap_or(named.name),
         uid: arguments.node_uid.clone().unwrap_or(named.uid),

@@ -69,7 +69,8 @@ fn number(
     let ports = index.snapshot.settings.tunnels.ports.clone();
     let port = keep_or_take(&mut mentioned.port, exit, ports).ok_or(Reason::NoPortLeft)?;
     let free = (0..networks.count()).filter(|network| is_free(index, &networks.of(*network)));
-    let network = keep_or_take(&mut mentioned.network, exit, free).ok_or(Reason::NoTunnelAddressLeft)?;
+    let network =
+        keep_or_take(&mut mentioned.network, exit, free).ok_or(Reason::NoTunnelAddressLeft)?;
     let stem = match mentioned.stem.get(exit) {
         Some(stem) => stem.clone(),
         None => names::stem(exit, &mentioned.stem.values().cloned().collect()),
@@ -77,7 +78,12 @@ fn number(
     let names = names::used(&stem).zip(names::served(&stem));
     mentioned.stem.insert(exit.clone(), stem);
     let (used, served) = names.ok_or(Reason::Invalid)?;
-    Ok(ExitNumbers { port, network, used, served })
+    Ok(ExitNumbers {
+        port,
+        network,
+        used,
+        served,
+    })
 }
 
 /// The number that is published for the exit, if it is still one of the candidates, else the first that nobody has.
@@ -91,7 +97,9 @@ fn keep_or_take<N: Copy + Ord>(
         return Some(own);
     }
     let taken: BTreeSet<N> = mentioned.values().copied().collect();
-    let fresh = candidates.into_iter().find(|candidate| !taken.contains(candidate))?;
+    let fresh = candidates
+        .into_iter()
+        .find(|candidate| !taken.contains(candidate))?;
     mentioned.insert(exit.clone(), fresh);
     Some(fresh)
 }
@@ -101,15 +109,26 @@ fn is_free(index: &Index<'_>, networks: &[IpNet]) -> bool {
     let settings = &index.snapshot.settings;
     let ranges = settings.pod_ranges.iter().chain(&settings.service_ranges);
     let ranges = ranges.chain(index.nodes.values().flat_map(|node| &node.pod_ranges));
-    let overlaps = |net: &IpNet| networks.iter().any(|own| own.contains(net) || net.contains(own));
+    let overlaps = |net: &IpNet| {
+        networks
+            .iter()
+            .any(|own| own.contains(net) || net.contains(own))
+    };
     let mut addresses = index.nodes.values().flat_map(|node| &node.addresses);
-    !ranges.map(postern_intent::Prefix::net).any(|net| overlaps(&net))
+    !ranges
+        .map(postern_intent::Prefix::net)
+        .any(|net| overlaps(&net))
         && !addresses.any(|address| networks.iter().any(|own| own.contains(address)))
 }
 
 fn mentioned(index: &Index<'_>, networks: &Networks) -> Mentioned {
     let mut found = Mentioned::default();
-    for tunnel in index.published.bodies.values().flat_map(|body| &body.tunnels) {
+    for tunnel in index
+        .published
+        .bodies
+        .values()
+        .flat_map(|body| &body.tunnels)
+    {
         let exit = &tunnel.exit;
         if let Some(port) = port(tunnel) {
             found.port.insert(exit.clone(), port);
@@ -128,6 +147,10 @@ fn mentioned(index: &Index<'_>, networks: &Networks) -> Mentioned {
 fn port(tunnel: &Tunnel) -> Option<u16> {
     match tunnel.role {
         TunnelRole::Served => tunnel.listen_port,
-        TunnelRole::Used => tunnel.peers.first().and_then(|peer| peer.endpoint).map(|endpoint| endpoint.port()),
+        TunnelRole::Used => tunnel
+            .peers
+            .first()
+            .and_then(|peer| peer.endpoint)
+            .map(|endpoint| endpoint.port()),
     }
 }

@@ -26,8 +26,10 @@ impl Hosts {
         for (exit, nodes) in clients {
             let known = published.get(exit).cloned().unwrap_or_default();
             let mut taken: BTreeSet<u32> = known.values().copied().collect();
-            let mut numbers: BTreeMap<NodeName, u32> =
-                nodes.iter().filter_map(|node| known.get(node).map(|host| (node.clone(), *host))).collect();
+            let mut numbers: BTreeMap<NodeName, u32> = nodes
+                .iter()
+                .filter_map(|node| known.get(node).map(|host| (node.clone(), *host)))
+                .collect();
             let mut free = GATEWAY_HOST + 1..=networks.last_host();
             for node in nodes.iter().filter(|node| !known.contains_key(node)) {
                 if let Some(host) = free.find(|host| !taken.contains(host)) {
@@ -42,12 +44,18 @@ impl Hosts {
 
     /// The host number of a client.
     pub(crate) fn get(&self, exit: &ExitName, node: &NodeName) -> Option<u32> {
-        self.by_exit.get(exit).and_then(|numbers| numbers.get(node)).copied()
+        self.by_exit
+            .get(exit)
+            .and_then(|numbers| numbers.get(node))
+            .copied()
     }
 }
 
 /// Every number that a client's own body or its gateway's body mentions.
-fn published(index: &Index<'_>, networks: &Networks) -> BTreeMap<ExitName, BTreeMap<NodeName, u32>> {
+fn published(
+    index: &Index<'_>,
+    networks: &Networks,
+) -> BTreeMap<ExitName, BTreeMap<NodeName, u32>> {
     let mut found: BTreeMap<ExitName, BTreeMap<NodeName, u32>> = BTreeMap::new();
     for (node, body) in index.published.bodies {
         for tunnel in &body.tunnels {
@@ -55,10 +63,19 @@ fn published(index: &Index<'_>, networks: &Networks) -> BTreeMap<ExitName, BTree
             let located = |net: &IpNet| networks.locate(net.addr()).map(|(_, host)| host);
             match tunnel.role {
                 TunnelRole::Used => {
-                    numbers.extend(tunnel.addresses.first().and_then(located).map(|host| (node.clone(), host)));
+                    numbers.extend(
+                        tunnel
+                            .addresses
+                            .first()
+                            .and_then(located)
+                            .map(|host| (node.clone(), host)),
+                    );
                 }
                 TunnelRole::Served => numbers.extend(tunnel.peers.iter().filter_map(|peer| {
-                    let host = peer.allowed_ips.first().and_then(|prefix| located(&prefix.net()))?;
+                    let host = peer
+                        .allowed_ips
+                        .first()
+                        .and_then(|prefix| located(&prefix.net()))?;
                     Some((peer.node.clone(), host))
                 })),
             }

@@ -15,11 +15,16 @@ pub(crate) struct Marks {
 impl Marks {
     /// Gives marks to the exits that a node uses. Who has one keeps it; the others follow by name.
     pub(crate) fn new(published: Option<&Body>, exits: &BTreeSet<ExitName>) -> Self {
-        let known: BTreeMap<&ExitName, Mark> =
-            published.iter().flat_map(|body| &body.routes).map(|route| (&route.exit, route.mark)).collect();
+        let known: BTreeMap<&ExitName, Mark> = published
+            .iter()
+            .flat_map(|body| &body.routes)
+            .map(|route| (&route.exit, route.mark))
+            .collect();
         let mut taken: BTreeSet<Mark> = known.values().copied().collect();
-        let mut by_exit: BTreeMap<ExitName, Mark> =
-            exits.iter().filter_map(|exit| known.get(exit).map(|mark| (exit.clone(), *mark))).collect();
+        let mut by_exit: BTreeMap<ExitName, Mark> = exits
+            .iter()
+            .filter_map(|exit| known.get(exit).map(|mark| (exit.clone(), *mark)))
+            .collect();
         for exit in exits.iter().filter(|exit| !known.contains_key(exit)) {
             if let Some(mark) = Mark::EXITS.into_iter().find(|mark| !taken.contains(mark)) {
                 taken.insert(mark);

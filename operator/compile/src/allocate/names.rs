@@ -20,7 +20,11 @@ pub(crate) fn stem(exit: &ExitName, taken: &BTreeSet<String>) -> String {
     if name.len() <= room && !name.contains('.') && !taken.contains(name) {
         return name.to_owned();
     }
-    let beginning: String = name.chars().filter(|c| *c != '.').take(room - SUFFIX - 1).collect();
+    let beginning: String = name
+        .chars()
+        .filter(|c| *c != '.')
+        .take(room - SUFFIX - 1)
+        .collect();
     (0u32..)
         .map(|attempt| {
             let hash = Sha256::digest(format!("{name}\n{attempt}").as_bytes());
@@ -54,7 +58,8 @@ mod tests {
 
     #[test]
     fn long_names_with_one_beginning_get_different_stems_that_fit() {
-        let [a, b] = ["frankfurt-1", "frankfurt-2"].map(|name| stem(&name.parse().expect("a name"), &BTreeSet::new()));
+        let [a, b] = ["frankfurt-1", "frankfurt-2"]
+            .map(|name| stem(&name.parse().expect("a name"), &BTreeSet::new()));
         assert_ne!(a, b);
         assert!(used(&a).is_some() && used(&b).is_some());
     }

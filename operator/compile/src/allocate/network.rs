@@ -28,17 +28,30 @@ struct Split {
 impl Networks {
     /// Splits the first range of each family.
     pub(crate) fn new(ranges: &[Prefix]) -> Self {
-        let first = |v4: bool| ranges.iter().find(|range| range.is_ipv4() == v4).map(Prefix::net);
-        let splits = [first(true), first(false)].into_iter().flatten().map(|range| {
-            let wanted = range.prefix_len().saturating_add(EXIT_BITS);
-            let length = match range {
-                // A /30 has two hosts: the gateway and one client.
-                IpNet::V4(_) => wanted.min(30),
-                IpNet::V6(_) => wanted.max(IPV6_LENGTH).min(126),
-            };
-            Split { range, length: length.max(range.prefix_len()) }
-        });
-        Self { ranges: splits.collect() }
+        let first = |v4: bool| {
+            ranges
+                .iter()
+                .find(|range| range.is_ipv4() == v4)
+                .map(Prefix::net)
+        };
+        let splits = [first(true), first(false)]
+            .into_iter()
+            .flatten()
+            .map(|range| {
+                let wanted = range.prefix_len().saturating_add(EXIT_BITS);
+                let length = match range {
+                    // A /30 has two hosts: the gateway and one client.
+                    IpNet::V4(_) => wanted.min(30),
+                    IpNet::V6(_) => wanted.clamp(IPV6_LENGTH, 126),
+                };
+                Split {
+                    range,
+                    length: length.max(range.prefix_len()),
+                }
+            });
+        Self {
+            ranges: splits.collect(),
+        }
     }
 
     /// How many exits have a network in every family.
@@ -59,17 +72,26 @@ impl Networks {
 
     /// The networks of an exit.
     pub(crate) fn of(&self, exit: u32) -> Vec<IpNet> {
-        self.ranges.iter().filter_map(|split| split.network(exit)).collect()
+        self.ranges
+            .iter()
+            .filter_map(|split| split.network(exit))
+            .collect()
     }
 
     /// The addresses of a host in the networks of an exit.
     pub(crate) fn hosts(&self, exit: u32, host: u32) -> Vec<Address> {
-        self.of(exit).into_iter().map(|network| offset(network.network(), u128::from(host))).collect()
+        self.of(exit)
+            .into_iter()
+            .map(|network| offset(network.network(), u128::from(host)))
+            .collect()
     }
 
     /// Which exit's network and which host an address is.
     pub(crate) fn locate(&self, address: Address) -> Option<(u32, u32)> {
-        let split = self.ranges.iter().find(|split| split.range.contains(&address))?;
+        let split = self
+            .ranges
+            .iter()
+            .find(|split| split.range.contains(&address))?;
         let distance = number(address) - number(split.range.network());
         let bits = u32::from(split.range.max_prefix_len() - split.length);
         let exit = u32::try_from(distance >> bits).ok()?;
@@ -101,7 +123,9 @@ fn offset(base: Address, by: u128) -> Address {
         IpAddr::V4(base) => {
             let sum = u128::from(base.to_bits()).wrapping_add(by);
             // The range's own length bounds the sum, so nothing is cut off.
-            IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(sum & u128::from(u32::MAX)).unwrap_or_default()))
+            IpAddr::V4(Ipv4Addr::from_bits(
+                u32::try_from(sum & u128::from(u32::MAX)).unwrap_or_default(),
+            ))
         }
         IpAddr::V6(base) => IpAddr::V6(Ipv6Addr::from_bits(base.to_bits().wrapping_add(by))),
     }
@@ -132,7 +156,10 @@ mod tests {
 
     #[test]
     fn an_address_outside_the_ranges_is_nobodys() {
-        assert_eq!(default().locate("10.0.0.1".parse().expect("an address")), None);
+        assert_eq!(
+            default().locate("10.0.0.1".parse().expect("an address")),
+            None
+        );
     }
 
     #[test]

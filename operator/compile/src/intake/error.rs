@@ -58,14 +58,22 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn missing(&self, field: &'static str) -> IntakeError {
-        IntakeError::Missing { kind: self.kind, name: self.shown(), field }
+        IntakeError::Missing {
+            kind: self.kind,
+            name: self.shown(),
+            field,
+        }
     }
 
     pub(super) fn parse<T>(&self, text: &str) -> Result<T, IntakeError>
     where
         T: std::str::FromStr<Err = WordError>,
     {
-        text.parse().map_err(|source| IntakeError::Word { kind: self.kind, name: self.shown(), source })
+        text.parse().map_err(|source| IntakeError::Word {
+            kind: self.kind,
+            name: self.shown(),
+            source,
+        })
     }
 
     fn field<T>(&self, value: Option<&String>, field: &'static str) -> Result<T, IntakeError>

@@ -21,9 +21,16 @@ pub fn exit(object: &ExitNode) -> Result<Exit, IntakeError> {
     let terms = if unknown.is_empty() {
         terms(&object.spec)
     } else {
-        Err(Refusal { reason: Reason::NotImplemented, message: honoured::message(&unknown) })
+        Err(Refusal {
+            reason: Reason::NotImplemented,
+            message: honoured::message(&unknown),
+        })
     };
-    Ok(Exit { name: reader.name()?, generation: object.metadata.generation.unwrap_or_default(), terms })
+    Ok(Exit {
+        name: reader.name()?,
+        generation: object.metadata.generation.unwrap_or_default(),
+        terms,
+    })
 }
 
 fn terms(spec: &ExitNodeSpec) -> Result<ExitTerms, Refusal> {
@@ -36,8 +43,16 @@ fn terms(spec: &ExitNodeSpec) -> Result<ExitTerms, Refusal> {
     Ok(ExitTerms {
         gateways: selector("spec.gateway.nodeSelector", &gateway.node_selector)?,
         uplink: uplink(gateway)?,
-        egress: gateway.egress_ips.iter().map(|text| address(text)).collect::<Result<_, _>>()?,
-        routes: spec.routes.iter().map(|text| prefix("spec.routes", text)).collect::<Result<_, _>>()?,
+        egress: gateway
+            .egress_ips
+            .iter()
+            .map(|text| address(text))
+            .collect::<Result<_, _>>()?,
+        routes: spec
+            .routes
+            .iter()
+            .map(|text| prefix("spec.routes", text))
+            .collect::<Result<_, _>>()?,
         lan: lan(spec.lan_access),
         mtu: mtu(spec.mtu)?,
         allowed: allowed(spec)?,
@@ -45,25 +60,34 @@ fn terms(spec: &ExitNodeSpec) -> Result<ExitTerms, Refusal> {
 }
 
 fn uplink(gateway: &Gateway) -> Result<Option<postern_intent::IfName>, Refusal> {
-    let parse = |name: &String| name.parse().map_err(|error| invalid(format!("spec.gateway.interface: {error}")));
+    let parse = |name: &String| {
+        name.parse()
+            .map_err(|error| invalid(format!("spec.gateway.interface: {error}")))
+    };
     gateway.interface.as_ref().map(parse).transpose()
 }
 
 fn mtu(mtu: Option<u32>) -> Result<Option<u16>, Refusal> {
     // The smallest MTU of IPv6 (RFC 8200, section 5).
     let checked = |mtu: u32| u16::try_from(mtu).ok().filter(|mtu| *mtu >= 1280);
-    mtu.map(|mtu| checked(mtu).ok_or_else(|| invalid(format!("spec.mtu: {mtu} is not in 1280..=65535")))).transpose()
+    mtu.map(|mtu| {
+        checked(mtu).ok_or_else(|| invalid(format!("spec.mtu: {mtu} is not in 1280..=65535")))
+    })
+    .transpose()
 }
 
 fn allowed(spec: &ExitNodeSpec) -> Result<AllowedNamespaces, Refusal> {
-    match (spec.allowed_namespaces.from, &spec.allowed_namespaces.selector) {
+    match (
+        spec.allowed_namespaces.from,
+        &spec.allowed_namespaces.selector,
+    ) {
         (FromNamespaces::All, _) => Ok(AllowedNamespaces::All),
         (FromNamespaces::Selector, Some(written)) => {
             selector("spec.allowedNamespaces.selector", written).map(AllowedNamespaces::Selector)
         }
-        (FromNamespaces::Selector, None) => {
-            Err(invalid("spec.allowedNamespaces: from Selector needs selector; write it, or from: All"))
-        }
+        (FromNamespaces::Selector, None) => Err(invalid(
+            "spec.allowedNamespaces: from Selector needs selector; write it, or from: All",
+        )),
     }
 }
 
@@ -75,11 +99,16 @@ fn selector(
 }
 
 fn address(text: &str) -> Result<Address, Refusal> {
-    text.parse().map_err(|_| invalid(format!("spec.gateway.egressIPs: {text:?} is not an IP address")))
+    text.parse().map_err(|_| {
+        invalid(format!(
+            "spec.gateway.egressIPs: {text:?} is not an IP address"
+        ))
+    })
 }
 
 pub(super) fn prefix(field: &str, text: &str) -> Result<Prefix, Refusal> {
-    text.parse().map_err(|error| invalid(format!("{field}: {error}")))
+    text.parse()
+        .map_err(|error| invalid(format!("{field}: {error}")))
 }
 
 pub(super) const fn lan(access: LanAccess) -> Access {

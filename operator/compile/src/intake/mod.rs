@@ -3,12 +3,14 @@
 
 mod error;
 mod exit;
+mod isolation;
 mod objects;
 mod policy;
 mod report;
 
 pub use error::IntakeError;
 pub use exit::exit;
+pub use isolation::isolation;
 pub use objects::{namespace, node, pod};
 pub use policy::policy;
 pub use report::report;
@@ -19,5 +21,8 @@ use crate::snapshot::Refusal;
 
 /// A refusal because a value cannot be used.
 fn invalid(message: impl Into<String>) -> Refusal {
-    Refusal { reason: Reason::Invalid, message: message.into() }
+    Refusal {
+        reason: Reason::Invalid,
+        message: message.into(),
+    }
 }

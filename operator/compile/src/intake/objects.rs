@@ -15,10 +15,19 @@ use crate::snapshot::{Attachment, Namespace, Node, Pod};
 pub fn node(object: &v1::Node) -> Result<Node, IntakeError> {
     let reader = Reader::new("Node", &object.metadata);
     let spec = object.spec.as_ref();
-    let many = spec.and_then(|spec| spec.pod_cidrs.clone()).unwrap_or_default();
+    let many = spec
+        .and_then(|spec| spec.pod_cidrs.clone())
+        .unwrap_or_default();
     let one = spec.and_then(|spec| spec.pod_cidr.clone());
-    let written = if many.is_empty() { one.into_iter().collect() } else { many };
-    let pod_ranges = written.iter().map(|text| reader.parse::<Prefix>(text)).collect::<Result<_, _>>()?;
+    let written = if many.is_empty() {
+        one.into_iter().collect()
+    } else {
+        many
+    };
+    let pod_ranges = written
+        .iter()
+        .map(|text| reader.parse::<Prefix>(text))
+        .collect::<Result<_, _>>()?;
     Ok(Node {
         name: reader.name()?,
         uid: reader.uid()?,
@@ -30,12 +39,20 @@ pub fn node(object: &v1::Node) -> Result<Node, IntakeError> {
 
 /// Internal addresses first, since other nodes reach a gateway by them; names are not addresses.
 fn node_addresses(object: &v1::Node) -> Vec<Address> {
-    let all = object.status.iter().flat_map(|status| status.addresses.iter().flatten());
+    let all = object
+        .status
+        .iter()
+        .flat_map(|status| status.addresses.iter().flatten());
     let of = |kind: &'static str| {
-        all.clone().filter(move |address| address.type_ == kind).filter_map(|address| address.address.parse().ok())
+        all.clone()
+            .filter(move |address| address.type_ == kind)
+            .filter_map(|address| address.address.parse().ok())
     };
     let mut seen = BTreeSet::new();
-    of("InternalIP").chain(of("ExternalIP")).filter(|address| seen.insert(*address)).collect()
+    of("InternalIP")
+        .chain(of("ExternalIP"))
+        .filter(|address| seen.insert(*address))
+        .collect()
 }
 
 /// Takes in a pod. None: it is bound to no node, or it has finished and its address may already be another pod's.
@@ -45,8 +62,14 @@ fn node_addresses(object: &v1::Node) -> Vec<Address> {
 pub fn pod(object: &v1::Pod) -> Result<Option<Pod>, IntakeError> {
     let reader = Reader::new("Pod", &object.metadata);
     let spec = object.spec.as_ref();
-    let phase = object.status.as_ref().and_then(|status| status.phase.as_deref());
-    let Some(node) = spec.and_then(|spec| spec.node_name.as_deref()).filter(|node| !node.is_empty()) else {
+    let phase = object
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
+    let Some(node) = spec
+        .and_then(|spec| spec.node_name.as_deref())
+        .filter(|node| !node.is_empty())
+    else {
         return Ok(None);
     };
     if matches!(phase, Some("Succeeded" | "Failed")) {
@@ -59,16 +82,28 @@ pub fn pod(object: &v1::Pod) -> Result<Option<Pod>, IntakeError> {
         uid: reader.uid()?,
         node: reader.parse(node)?,
         labels: reader.labels(),
-        attachment: if host { Attachment::Host } else { Attachment::Own },
+        attachment: if host {
+            Attachment::Host
+        } else {
+            Attachment::Own
+        },
         addresses: pod_addresses(object),
         lifecycle: reader.lifecycle(),
     }))
 }
 
 fn pod_addresses(object: &v1::Pod) -> BTreeSet<Address> {
-    let Some(status) = &object.status else { return BTreeSet::new() };
-    let many = status.pod_ips.iter().flatten().map(|entry| entry.ip.as_str());
-    many.chain(status.pod_ip.as_deref()).filter_map(|text| text.parse().ok()).collect()
+    let Some(status) = &object.status else {
+        return BTreeSet::new();
+    };
+    let many = status
+        .pod_ips
+        .iter()
+        .flatten()
+        .map(|entry| entry.ip.as_str());
+    many.chain(status.pod_ip.as_deref())
+        .filter_map(|text| text.parse().ok())
+        .collect()
 }
 
 /// Takes in a namespace.
@@ -77,5 +112,9 @@ fn pod_addresses(object: &v1::Pod) -> BTreeSet<Address> {
 /// [`IntakeError`] if it has no usable name.
 pub fn namespace(object: &v1::Namespace) -> Result<Namespace, IntakeError> {
     let reader = Reader::new("Namespace", &object.metadata);
-    Ok(Namespace { name: reader.name()?, labels: reader.labels(), lifecycle: reader.lifecycle() })
+    Ok(Namespace {
+        name: reader.name()?,
+        labels: reader.labels(),
+        lifecycle: reader.lifecycle(),
+    })
 }

@@ -12,7 +12,9 @@ use postern_intent::body::{Access, DnsMode, EstablishedFlows, PortRange, Protoco
 use super::error::{IntakeError, Reader};
 use super::exit::{lan, prefix};
 use super::invalid;
-use crate::snapshot::{Ceiling, DnsTerms, Permission, Policy, PolicyKey, PolicyTerms, Refusal, Selector};
+use crate::snapshot::{
+    Ceiling, DnsTerms, Permission, Policy, PolicyKey, PolicyTerms, Refusal, Selector,
+};
 
 /// The port of DNS (RFC 1035, section 4.2).
 const DNS_PORT: u16 = 53;
@@ -30,7 +32,10 @@ pub fn policy(object: &EgressPolicy, ceiling: &Ceiling) -> Result<Policy, Intake
         terms = Err(invalid(format!("spec.podSelector: {error}")));
     }
     Ok(Policy {
-        key: PolicyKey { namespace: reader.namespace()?, name: name.into() },
+        key: PolicyKey {
+            namespace: reader.namespace()?,
+            name: name.into(),
+        },
         uid: reader.uid()?,
         generation: object.metadata.generation.unwrap_or_default(),
         // Nobody can say whom a broken selector means, so it is taken to mean everybody.
@@ -43,15 +48,29 @@ pub fn policy(object: &EgressPolicy, ceiling: &Ceiling) -> Result<Policy, Intake
 fn terms(object: &EgressPolicy) -> Result<PolicyTerms, Refusal> {
     let unknown = honoured::not_implemented(object);
     if !unknown.is_empty() {
-        return Err(Refusal { reason: Reason::NotImplemented, message: honoured::message(&unknown) });
+        return Err(Refusal {
+            reason: Reason::NotImplemented,
+            message: honoured::message(&unknown),
+        });
     }
     let spec = &object.spec;
     if spec.route.exit_nodes.is_empty() {
-        return Err(invalid("spec.route.exitNodes: name 1 to 8 exits in order of preference"));
+        return Err(invalid(
+            "spec.route.exitNodes: name 1 to 8 exits in order of preference",
+        ));
     }
-    let rules = spec.rules.iter().enumerate().map(|(position, written)| rule(position, written));
+    let rules = spec
+        .rules
+        .iter()
+        .enumerate()
+        .map(|(position, written)| rule(position, written));
     Ok(PolicyTerms {
-        exits: spec.route.exit_nodes.iter().map(exit).collect::<Result<_, _>>()?,
+        exits: spec
+            .route
+            .exit_nodes
+            .iter()
+            .map(exit)
+            .collect::<Result<_, _>>()?,
         rules: rules.collect::<Result<_, _>>()?,
         default_action: action(spec.default_action),
         replies: match spec.inbound.replies {
@@ -73,24 +92,52 @@ fn terms(object: &EgressPolicy) -> Result<PolicyTerms, Refusal> {
     })
 }
 
-fn permitted(object: &EgressPolicy, terms: PolicyTerms, ceiling: &Ceiling) -> Result<PolicyTerms, Refusal> {
+fn permitted(
+    object: &EgressPolicy,
+    terms: PolicyTerms,
+    ceiling: &Ceiling,
+) -> Result<PolicyTerms, Refusal> {
     let asks = [
         ("spec.lanAccess", terms.lan == Access::Allow, ceiling.lan),
-        ("spec.specialUse.exceptions", !terms.special_use_exceptions.is_empty(), ceiling.special_use),
-        ("spec.dns.upstreams", !terms.dns.upstreams.is_empty(), ceiling.upstreams),
+        (
+            "spec.specialUse.exceptions",
+            !terms.special_use_exceptions.is_empty(),
+            ceiling.special_use,
+        ),
+        (
+            "spec.dns.upstreams",
+            !terms.dns.upstreams.is_empty(),
+            ceiling.upstreams,
+        ),
     ];
-    let not_permitted = |message: String| Err(Refusal { reason: Reason::NotPermitted, message });
-    if let Some((field, _, _)) = asks.iter().find(|(_, asked, may)| *asked && *may == Permission::Withheld) {
-        return not_permitted(format!("{field} is more than the administrator allows; leave it out"));
+    let not_permitted = |message: String| {
+        Err(Refusal {
+            reason: Reason::NotPermitted,
+            message,
+        })
+    };
+    if let Some((field, _, _)) = asks
+        .iter()
+        .find(|(_, asked, may)| *asked && *may == Permission::Withheld)
+    {
+        return not_permitted(format!(
+            "{field} is more than the administrator allows; leave it out"
+        ));
     }
     if object.spec.priority > ceiling.priority {
-        return not_permitted(format!("spec.priority is above the administrator's highest, {}", ceiling.priority));
+        return not_permitted(format!(
+            "spec.priority is above the administrator's highest, {}",
+            ceiling.priority
+        ));
     }
     Ok(terms)
 }
 
 fn exit(written: &crd::ExitRef) -> Result<ExitName, Refusal> {
-    written.name.parse().map_err(|error| invalid(format!("spec.route.exitNodes: {error}")))
+    written
+        .name
+        .parse()
+        .map_err(|error| invalid(format!("spec.route.exitNodes: {error}")))
 }
 
 const fn action(action: crd::Action) -> Access {
@@ -102,10 +149,19 @@ const fn action(action: crd::Action) -> Access {
 
 fn rule(position: usize, written: &crd::PolicyRule) -> Result<Rule, Refusal> {
     let field = format!("spec.rules[{position}]");
-    let to = written.to.iter().map(|destination| match &destination.cidr {
-        Some(cidr) => prefix(&format!("{field}.to"), cidr),
-        None => Err(invalid(format!("{field}.to: every entry needs cidr"))),
-    });
+    // The schema refuses it too; a manifest that never met an API server could open everything by saying nothing.
+    if written.to.is_empty() {
+        return Err(invalid(format!(
+            "{field}.to: name at least one destination; 0.0.0.0/0 and ::/0 mean every one"
+        )));
+    }
+    let to = written
+        .to
+        .iter()
+        .map(|destination| match &destination.cidr {
+            Some(cidr) => prefix(&format!("{field}.to"), cidr),
+            None => Err(invalid(format!("{field}.to: every entry needs cidr"))),
+        });
     Ok(Rule {
         name: written.name.clone().unwrap_or_else(|| position.to_string()),
         action: action(written.action),
@@ -140,8 +196,17 @@ fn dns(written: &crd::Dns) -> Result<DnsTerms, Refusal> {
         }
     };
     let upstream = |text: &String| {
-        let address = text.parse().map_err(|_| invalid(format!("spec.dns.upstreams: {text:?} is not an IP address")))?;
+        let address = text
+            .parse()
+            .map_err(|_| invalid(format!("spec.dns.upstreams: {text:?} is not an IP address")))?;
         Ok(SocketAddr::new(address, DNS_PORT))
     };
-    Ok(DnsTerms { mode, upstreams: written.upstreams.iter().map(upstream).collect::<Result<_, _>>()? })
+    Ok(DnsTerms {
+        mode,
+        upstreams: written
+            .upstreams
+            .iter()
+            .map(upstream)
+            .collect::<Result<_, _>>()?,
+    })
 }

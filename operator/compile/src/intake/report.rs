@@ -13,7 +13,9 @@ use crate::snapshot::Report;
 pub fn report(object: &NodeReport) -> Result<Report, IntakeError> {
     let reader = Reader::new("NodeReport", &object.metadata);
     let status = object.status.as_ref();
-    let key = status.and_then(|status| status.public_keys.as_ref()).and_then(|keys| keys.wireguard.as_ref());
+    let key = status
+        .and_then(|status| status.public_keys.as_ref())
+        .and_then(|keys| keys.wireguard.as_ref());
     Ok(Report {
         node: reader.name()?,
         uid: reader.parse(&object.spec.node_uid)?,

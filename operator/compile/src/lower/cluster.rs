@@ -47,7 +47,11 @@ impl Shared {
         };
         let mut guarded_namespaces = contenders.namespaces();
         guarded_namespaces.extend(gate.deny.iter().cloned());
-        Self { guarded_namespaces, never_offered: never_offered(&cluster), cluster }
+        Self {
+            guarded_namespaces,
+            never_offered: never_offered(&cluster),
+            cluster,
+        }
     }
 
     /// The cluster section of one node.
@@ -63,7 +67,10 @@ impl Shared {
 /// As few prefixes as say the same, sorted.
 fn merged<'a>(prefixes: impl Iterator<Item = &'a Prefix>) -> Vec<Prefix> {
     let nets: Vec<IpNet> = prefixes.map(Prefix::net).collect();
-    let mut merged: Vec<Prefix> = IpNet::aggregate(&nets).into_iter().map(Prefix::from).collect();
+    let mut merged: Vec<Prefix> = IpNet::aggregate(&nets)
+        .into_iter()
+        .map(Prefix::from)
+        .collect();
     merged.sort();
     merged
 }
@@ -73,14 +80,23 @@ fn endpoints(index: &Index<'_>, exits: &Exits<'_>, numbers: &Numbers) -> BTreeSe
     exits
         .all_active()
         .filter_map(|(exit, active)| Some((index.nodes.get(active.gateway)?, numbers.get(exit)?)))
-        .flat_map(|(gateway, numbers)| gateway.addresses.iter().map(|address| SocketAddr::new(*address, numbers.port)))
+        .flat_map(|(gateway, numbers)| {
+            gateway
+                .addresses
+                .iter()
+                .map(|address| SocketAddr::new(*address, numbers.port))
+        })
         .collect()
 }
 
 /// Single addresses, of nodes and API servers, are left to the agent, which has them as sets: each IPv6 address taken
 /// out of `::/0` would leave 128 prefixes behind.
 fn never_offered(cluster: &Cluster) -> Vec<IpNet> {
-    let ranges = cluster.pod_ranges.iter().chain(&cluster.service_ranges).chain(&cluster.tunnel_ranges);
+    let ranges = cluster
+        .pod_ranges
+        .iter()
+        .chain(&cluster.service_ranges)
+        .chain(&cluster.tunnel_ranges);
     let all: Vec<IpNet> = ranges.map(Prefix::net).collect();
     IpNet::aggregate(&all)
 }

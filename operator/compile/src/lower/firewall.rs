@@ -2,12 +2,16 @@
 
 use postern_intent::body::{Access, FailureMode, Scope, Way};
 
-use super::{Context, NodePlan};
 use super::node::ScopePlan;
+use super::{Context, NodePlan};
 
 /// The scopes of a node, by id.
 pub(crate) fn lower(context: &Context<'_>, plan: &NodePlan<'_>) -> Vec<Scope> {
-    let mut scopes: Vec<Scope> = plan.scopes.values().map(|scope| lower_scope(context, scope)).collect();
+    let mut scopes: Vec<Scope> = plan
+        .scopes
+        .values()
+        .map(|scope| lower_scope(context, scope))
+        .collect();
     scopes.sort_by(|a, b| a.id.cmp(&b.id));
     scopes
 }
@@ -30,9 +34,10 @@ fn lower_scope(context: &Context<'_>, scope: &ScopePlan<'_>) -> Scope {
 
 fn exit_lan(context: &Context<'_>, way: &Way) -> Access {
     match way {
-        Way::Tunnel { exit } | Way::LocalExit { exit } => {
-            context.exits.active(exit).map_or(Access::Deny, |active| active.offer.lan)
-        }
+        Way::Tunnel { exit } | Way::LocalExit { exit } => context
+            .exits
+            .active(exit)
+            .map_or(Access::Deny, |active| active.offer.lan),
         Way::NodeUplink | Way::Blocked { .. } => Access::Allow,
     }
 }

@@ -39,9 +39,14 @@ pub(crate) fn clients(
     for (node, pods) in &assignment.by_node {
         for uid in policies(pods) {
             if let Some(PlannedWay::Exit(exit)) = plans.get(uid).map(|plan| &plan.way)
-                && exits.active(exit).is_some_and(|active| active.gateway != *node)
+                && exits
+                    .active(exit)
+                    .is_some_and(|active| active.gateway != *node)
             {
-                found.entry(exit.clone()).or_default().insert((*node).clone());
+                found
+                    .entry(exit.clone())
+                    .or_default()
+                    .insert((*node).clone());
             }
         }
     }
@@ -59,11 +64,19 @@ fn policies<'a>(pods: &'a [Assigned<'_>]) -> BTreeSet<&'a Uid> {
 impl<'a> NodePlan<'a> {
     /// Decides the way of every scope of a node.
     pub(crate) fn new(context: &'a Context<'a>, node: &'a Node) -> Self {
-        let pods = context.assignment.by_node.get(&node.name).map_or(&[][..], Vec::as_slice);
-        let plans: Vec<(&Uid, &Plan<'_>)> =
-            policies(pods).into_iter().filter_map(|uid| context.plans.get(uid).map(|plan| (uid, plan))).collect();
-        let ways: Vec<(&Uid, &Plan<'_>, Way)> =
-            plans.into_iter().map(|(uid, plan)| (uid, plan, way(context, node, plan))).collect();
+        let pods = context
+            .assignment
+            .by_node
+            .get(&node.name)
+            .map_or(&[][..], Vec::as_slice);
+        let plans: Vec<(&Uid, &Plan<'_>)> = policies(pods)
+            .into_iter()
+            .filter_map(|uid| context.plans.get(uid).map(|plan| (uid, plan)))
+            .collect();
+        let ways: Vec<(&Uid, &Plan<'_>, Way)> = plans
+            .into_iter()
+            .map(|(uid, plan)| (uid, plan, way(context, node, plan)))
+            .collect();
         let used: BTreeSet<ExitName> = ways
             .iter()
             .filter_map(|(_, _, way)| match way {
@@ -77,21 +90,29 @@ impl<'a> NodePlan<'a> {
             .filter_map(|(uid, plan, way)| {
                 let id = scope_id(plan)?;
                 let way = match way {
-                    Way::Tunnel { exit } if marks.get(&exit).is_none() => {
-                        Way::Blocked { reason: BlockedReason::NoMarkLeft }
-                    }
+                    Way::Tunnel { exit } if marks.get(&exit).is_none() => Way::Blocked {
+                        reason: BlockedReason::NoMarkLeft,
+                    },
                     other => other,
                 };
                 Some((uid, ScopePlan { id, plan, way }))
             })
             .collect();
-        Self { node, pods, scopes, marks }
+        Self {
+            node,
+            pods,
+            scopes,
+            marks,
+        }
     }
 
     /// Puts the sections together. Serial and times are only stamped if the body is published.
     pub(crate) fn body(&self, context: &Context<'_>, shared: &Shared) -> Body {
         Body {
-            node: NodeIdentity { name: self.node.name.clone(), uid: self.node.uid.clone() },
+            node: NodeIdentity {
+                name: self.node.name.clone(),
+                uid: self.node.uid.clone(),
+            },
             serial: Serial(0),
             issued_at: Timestamp::UNIX_EPOCH,
             not_after: Timestamp::UNIX_EPOCH,
@@ -121,7 +142,11 @@ impl<'a> NodePlan<'a> {
 }
 
 fn same_node<'a>(index: &Index<'a>, node: &Node) -> Option<&'a Body> {
-    index.published.bodies.get(&node.name).filter(|body| body.node.uid == node.uid)
+    index
+        .published
+        .bodies
+        .get(&node.name)
+        .filter(|body| body.node.uid == node.uid)
 }
 
 /// `namespace/policy@exit`, without the exit where there is none.
@@ -130,7 +155,9 @@ fn scope_id(plan: &Plan<'_>) -> Option<ScopeId> {
         PlannedWay::Exit(exit) => exit.as_str(),
         PlannedWay::Blocked(_) => "",
     };
-    format!("{}/{}@{exit}", plan.policy.namespace, plan.policy.name).parse().ok()
+    format!("{}/{}@{exit}", plan.policy.namespace, plan.policy.name)
+        .parse()
+        .ok()
 }
 
 fn way(context: &Context<'_>, node: &Node, plan: &Plan<'_>) -> Way {
@@ -138,13 +165,27 @@ fn way(context: &Context<'_>, node: &Node, plan: &Plan<'_>) -> Way {
         PlannedWay::Exit(exit) => exit,
         PlannedWay::Blocked(reason) => return Way::Blocked { reason: *reason },
     };
-    let Some(active) = context.exits.active(exit) else { return Way::Blocked { reason: BlockedReason::NoExit } };
+    let Some(active) = context.exits.active(exit) else {
+        return Way::Blocked {
+            reason: BlockedReason::NoExit,
+        };
+    };
     if *active.gateway == node.name {
         return Way::LocalExit { exit: exit.clone() };
     }
     if context.hosts.get(exit, &node.name).is_none() {
-        return Way::Blocked { reason: BlockedReason::NoExit };
+        return Way::Blocked {
+            reason: BlockedReason::NoExit,
+        };
     }
-    let known = [&node.name, active.gateway].into_iter().all(|end| context.keys.get(end).is_some());
-    if known { Way::Tunnel { exit: exit.clone() } } else { Way::Blocked { reason: BlockedReason::NoPeerKey } }
+    let known = [&node.name, active.gateway]
+        .into_iter()
+        .all(|end| context.keys.get(end).is_some());
+    if known {
+        Way::Tunnel { exit: exit.clone() }
+    } else {
+        Way::Blocked {
+            reason: BlockedReason::NoPeerKey,
+        }
+    }
 }

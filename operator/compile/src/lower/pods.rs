@@ -8,7 +8,11 @@ use crate::assign::{Assigned, Decision};
 
 /// The pods of a node, by namespace and name.
 pub(crate) fn lower(plan: &NodePlan<'_>) -> Vec<Pod> {
-    let mut pods: Vec<Pod> = plan.pods.iter().map(|assigned| lower_pod(plan, assigned)).collect();
+    let mut pods: Vec<Pod> = plan
+        .pods
+        .iter()
+        .map(|assigned| lower_pod(plan, assigned))
+        .collect();
     pods.sort_by(|a, b| (&a.namespace, &a.name, &a.uid).cmp(&(&b.namespace, &b.name, &b.uid)));
     pods
 }
@@ -16,8 +20,12 @@ pub(crate) fn lower(plan: &NodePlan<'_>) -> Vec<Pod> {
 fn lower_pod(plan: &NodePlan<'_>, assigned: &Assigned<'_>) -> Pod {
     let class = match &assigned.decision {
         Decision::Policy(uid) => match plan.scopes.get(uid) {
-            Some(scope) => Class::Policy { scope: scope.id.clone() },
-            None => Class::Blocked { reason: BlockedReason::PolicyRefused },
+            Some(scope) => Class::Policy {
+                scope: scope.id.clone(),
+            },
+            None => Class::Blocked {
+                reason: BlockedReason::PolicyRefused,
+            },
         },
         Decision::Blocked(reason) => Class::Blocked { reason: *reason },
         Decision::Released => Class::Released,

@@ -16,8 +16,11 @@ pub(crate) fn without(wanted: &[Prefix], excluded: &[IpNet]) -> Vec<Prefix> {
 }
 
 fn cut(net: IpNet, excluded: &[IpNet], kept: &mut Vec<IpNet>) {
-    let touching: Vec<IpNet> =
-        excluded.iter().copied().filter(|other| net.contains(other) || other.contains(&net)).collect();
+    let touching: Vec<IpNet> = excluded
+        .iter()
+        .copied()
+        .filter(|other| net.contains(other) || other.contains(&net))
+        .collect();
     if touching.is_empty() {
         kept.push(net);
         return;
@@ -36,14 +39,26 @@ mod tests {
     use super::without;
 
     fn text(wanted: &[&str], excluded: &[&str]) -> Vec<String> {
-        let wanted: Vec<_> = wanted.iter().map(|net| net.parse().expect("a prefix")).collect();
-        let excluded: Vec<_> = excluded.iter().map(|net| net.parse().expect("a net")).collect();
-        without(&wanted, &excluded).iter().map(ToString::to_string).collect()
+        let wanted: Vec<_> = wanted
+            .iter()
+            .map(|net| net.parse().expect("a prefix"))
+            .collect();
+        let excluded: Vec<_> = excluded
+            .iter()
+            .map(|net| net.parse().expect("a net"))
+            .collect();
+        without(&wanted, &excluded)
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]
     fn what_overlaps_with_nothing_stays_whole() {
-        assert_eq!(text(&["198.51.100.0/24"], &["10.0.0.0/8", "fd00::/8"]), ["198.51.100.0/24"]);
+        assert_eq!(
+            text(&["198.51.100.0/24"], &["10.0.0.0/8", "fd00::/8"]),
+            ["198.51.100.0/24"]
+        );
     }
 
     #[test]

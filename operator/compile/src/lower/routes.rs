@@ -12,7 +12,12 @@ pub(crate) fn lower(context: &Context<'_>, plan: &NodePlan<'_>) -> Vec<ExitRoute
         .filter_map(|exit| {
             let mark = plan.marks.get(exit)?;
             let interface = context.numbers.get(exit)?.used.clone();
-            Some(ExitRoute { exit: exit.clone(), mark, table: table(mark)?, interface })
+            Some(ExitRoute {
+                exit: exit.clone(),
+                mark,
+                table: table(mark)?,
+                interface,
+            })
         })
         .collect()
 }

@@ -13,7 +13,10 @@ use crate::snapshot::Node;
 
 /// The tunnels of a node, by exit; used before served.
 pub(crate) fn lower(context: &Context<'_>, plan: &NodePlan<'_>) -> Vec<Tunnel> {
-    let used = plan.used_exits().into_iter().filter_map(|exit| used(context, plan.node, exit));
+    let used = plan
+        .used_exits()
+        .into_iter()
+        .filter_map(|exit| used(context, plan.node, exit));
     let served = context
         .exits
         .all_active()
@@ -35,7 +38,12 @@ fn used(context: &Context<'_>, node: &Node, exit: &ExitName) -> Option<Tunnel> {
         endpoint: Some(endpoint(gateway, node, numbers)?),
         // What the exit offers is the gateway's to enforce; here it would also refuse the ICMP errors of routers on
         // the way, and with them path MTU discovery.
-        allowed_ips: context.networks.of(numbers.network).iter().filter_map(default_route).collect(),
+        allowed_ips: context
+            .networks
+            .of(numbers.network)
+            .iter()
+            .filter_map(default_route)
+            .collect(),
         keepalive_seconds: Some(context.index.snapshot.settings.tunnels.keepalive_seconds),
     };
     Some(Tunnel {
@@ -45,7 +53,12 @@ fn used(context: &Context<'_>, node: &Node, exit: &ExitName) -> Option<Tunnel> {
         listen_port: None,
         mtu: active.offer.mtu,
         // Only the address itself: the network behind it would become a route of the main table.
-        addresses: context.networks.hosts(numbers.network, host).into_iter().map(IpNet::from).collect(),
+        addresses: context
+            .networks
+            .hosts(numbers.network, host)
+            .into_iter()
+            .map(IpNet::from)
+            .collect(),
         peers: vec![peer],
     })
 }
@@ -79,7 +92,11 @@ fn served(context: &Context<'_>, exit: &ExitName, active: &ActiveExit<'_>) -> Op
 fn gateway_addresses(networks: &Networks, network: u32) -> Vec<IpNet> {
     let lengths = networks.of(network).into_iter().map(|net| net.prefix_len());
     let hosts = networks.hosts(network, crate::allocate::GATEWAY_HOST);
-    hosts.into_iter().zip(lengths).filter_map(|(host, length)| IpNet::new(host, length).ok()).collect()
+    hosts
+        .into_iter()
+        .zip(lengths)
+        .filter_map(|(host, length)| IpNet::new(host, length).ok())
+        .collect()
 }
 
 fn default_route(family: &IpNet) -> Option<Prefix> {
@@ -92,7 +109,10 @@ fn default_route(family: &IpNet) -> Option<Prefix> {
 /// Where the client reaches the gateway: by IPv4 where both have it, else by the gateway's first address.
 fn endpoint(gateway: &Node, client: &Node, numbers: &ExitNumbers) -> Option<SocketAddr> {
     let v4 = client.addresses.iter().any(|address| address.is_ipv4());
-    let preferred = gateway.addresses.iter().find(|address| address.is_ipv4() == v4);
+    let preferred = gateway
+        .addresses
+        .iter()
+        .find(|address| address.is_ipv4() == v4);
     let address = preferred.or_else(|| gateway.addresses.first())?;
     Some(SocketAddr::new(*address, numbers.port))
 }

@@ -57,7 +57,13 @@ pub(crate) enum Users<'a> {
 impl<'a> Exits<'a> {
     /// Resolves every exit.
     pub(crate) fn new(index: &Index<'a>) -> Self {
-        Self { states: index.exits.iter().map(|(name, exit)| (*name, resolve(index, exit))).collect() }
+        Self {
+            states: index
+                .exits
+                .iter()
+                .map(|(name, exit)| (*name, resolve(index, exit)))
+                .collect(),
+        }
     }
 
     /// The state of an exit; none: there is no such exit.
@@ -104,11 +110,19 @@ fn by_terms<'a>(index: &Index<'a>, exit: &'a Exit, terms: &'a ExitTerms) -> Exit
         .map(|node| &node.name)
         .collect();
     let standing = published_gateway(index, &exit.name).map(|(node, _)| node);
-    let incumbent = eligible.iter().copied().find(|node| Some(*node) == standing);
-    let Some(gateway) = incumbent.or_else(|| eligible.first().copied()) else { return ExitState::NoGateway };
+    let incumbent = eligible
+        .iter()
+        .copied()
+        .find(|node| Some(*node) == standing);
+    let Some(gateway) = incumbent.or_else(|| eligible.first().copied()) else {
+        return ExitState::NoGateway;
+    };
     ExitState::Active(ActiveExit {
         gateway,
-        standbys: eligible.into_iter().filter(|node| *node != gateway).collect(),
+        standbys: eligible
+            .into_iter()
+            .filter(|node| *node != gateway)
+            .collect(),
         offer: Offer {
             uplink: terms.uplink.as_ref(),
             egress: &terms.egress,
@@ -124,7 +138,10 @@ fn by_terms<'a>(index: &Index<'a>, exit: &'a Exit, terms: &'a ExitTerms) -> Exit
 fn by_published<'a>(index: &Index<'a>, exit: &Exit) -> Option<ExitState<'a>> {
     let (gateway, served) = published_gateway(index, &exit.name)?;
     let body = index.published.bodies.get(gateway)?;
-    let tunnel = body.tunnels.iter().find(|one| one.exit == exit.name && one.role == TunnelRole::Served)?;
+    let tunnel = body
+        .tunnels
+        .iter()
+        .find(|one| one.exit == exit.name && one.role == TunnelRole::Served)?;
     Some(ExitState::Active(ActiveExit {
         gateway,
         standbys: Vec::new(),
@@ -140,9 +157,22 @@ fn by_published<'a>(index: &Index<'a>, exit: &Exit) -> Option<ExitState<'a>> {
 }
 
 /// The node whose published body serves the exit, if it is still the same node.
-fn published_gateway<'a>(index: &Index<'a>, exit: &ExitName) -> Option<(&'a NodeName, &'a ServedExit)> {
+fn published_gateway<'a>(
+    index: &Index<'a>,
+    exit: &ExitName,
+) -> Option<(&'a NodeName, &'a ServedExit)> {
     let bodies = index.published.bodies.iter();
     bodies
-        .filter(|(name, body)| index.nodes.get(name).is_some_and(|node| node.uid == body.node.uid))
-        .find_map(|(name, body)| body.nat.iter().find(|served| &served.exit == exit).map(|served| (name, served)))
+        .filter(|(name, body)| {
+            index
+                .nodes
+                .get(name)
+                .is_some_and(|node| node.uid == body.node.uid)
+        })
+        .find_map(|(name, body)| {
+            body.nat
+                .iter()
+                .find(|served| &served.exit == exit)
+                .map(|served| (name, served))
+        })
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use postern_crds::conditions::Reason;
-use postern_intent::body::{Access, BlockedReason, DnsMode, EstablishedFlows, PolicyRef, Replies, Rule};
+use postern_intent::body::{
+    Access, BlockedReason, DnsMode, EstablishedFlows, PolicyRef, Replies, Rule,
+};
 use postern_intent::{ExitName, Namespace, Prefix, Uid};
 
 use super::exit::{ExitState, Exits, Users};
@@ -64,8 +66,12 @@ pub(crate) enum RulesSource {
 impl<'a> Plans<'a> {
     /// Plans every contender.
     pub(crate) fn new(index: &Index<'a>, contenders: &Contenders<'a>, exits: &Exits<'a>) -> Self {
-        let plans = contenders.iter().map(|one| (one.uid.clone(), plan(index, exits, one)));
-        Self { by_uid: plans.collect() }
+        let plans = contenders
+            .iter()
+            .map(|one| (one.uid.clone(), plan(index, exits, one)));
+        Self {
+            by_uid: plans.collect(),
+        }
     }
 
     /// The plan of a policy.
@@ -91,18 +97,28 @@ fn plan<'a>(index: &Index<'a>, exits: &Exits<'a>, one: &Contender<'a>) -> Plan<'
         },
         (None, Some(last_good)) => Plan {
             policy: reference(last_good.scope.policy.generation),
-            way: first_exit(index, exits, &one.key.namespace, &standing_exits(one, last_good), Some(last_good)),
+            way: first_exit(
+                index,
+                exits,
+                &one.key.namespace,
+                &standing_exits(one, last_good),
+                Some(last_good),
+            ),
             rules: published(last_good),
         },
-        (None, None) => {
-            Plan { policy: reference(one.generation), way: PlannedWay::Blocked(refusal(one)), rules: NOTHING }
-        }
+        (None, None) => Plan {
+            policy: reference(one.generation),
+            way: PlannedWay::Blocked(refusal(one)),
+            rules: NOTHING,
+        },
     }
 }
 
 fn refusal(one: &Contender<'_>) -> BlockedReason {
     match one.policy.map(|policy| &policy.terms) {
-        Some(Err(refusal)) if refusal.reason == Reason::NotImplemented => BlockedReason::NotImplemented,
+        Some(Err(refusal)) if refusal.reason == Reason::NotImplemented => {
+            BlockedReason::NotImplemented
+        }
         Some(_) => BlockedReason::PolicyRefused,
         None => BlockedReason::ReleaseHeld,
     }
@@ -110,11 +126,20 @@ fn refusal(one: &Contender<'_>) -> BlockedReason {
 
 /// The exits of the accepted policy, else the one that the published scope names.
 fn standing_exits(one: &Contender<'_>, last_good: LastGood<'_>) -> Vec<ExitName> {
-    if one.exits.is_empty() { exit_of(last_good).into_iter().collect() } else { one.exits.clone() }
+    if one.exits.is_empty() {
+        exit_of(last_good).into_iter().collect()
+    } else {
+        one.exits.clone()
+    }
 }
 
 fn exit_of(last_good: LastGood<'_>) -> Option<ExitName> {
-    last_good.scope.id.as_str().rsplit_once('@').and_then(|(_, exit)| exit.parse().ok())
+    last_good
+        .scope
+        .id
+        .as_str()
+        .rsplit_once('@')
+        .and_then(|(_, exit)| exit.parse().ok())
 }
 
 /// The first exit of the list that may be used and has an active gateway.
@@ -140,7 +165,9 @@ fn first_exit(
             Some(ExitState::Refused(refusal)) if refusal.reason == Reason::NotImplemented => {
                 BlockedReason::NotImplemented
             }
-            Some(ExitState::Refused(_) | ExitState::NoGateway | ExitState::NoNumber(_)) | None => BlockedReason::NoExit,
+            Some(ExitState::Refused(_) | ExitState::NoGateway | ExitState::NoNumber(_)) | None => {
+                BlockedReason::NoExit
+            }
         };
         if why == BlockedReason::NoExit {
             why = reason;
@@ -149,12 +176,17 @@ fn first_exit(
     PlannedWay::Blocked(why)
 }
 
-pub(crate) fn may_use(index: &Index<'_>, allowed: &AllowedNamespaces, namespace: &Namespace) -> bool {
+pub(crate) fn may_use(
+    index: &Index<'_>,
+    allowed: &AllowedNamespaces,
+    namespace: &Namespace,
+) -> bool {
     match allowed {
         AllowedNamespaces::All => true,
-        AllowedNamespaces::Selector(selector) => {
-            index.namespaces.get(namespace).is_some_and(|found| selector.matches(&found.labels))
-        }
+        AllowedNamespaces::Selector(selector) => index
+            .namespaces
+            .get(namespace)
+            .is_some_and(|found| selector.matches(&found.labels)),
     }
 }
 
@@ -169,7 +201,11 @@ fn current<'a>(index: &Index<'a>, terms: &'a PolicyTerms) -> Rules<'a> {
         special_use_exceptions: &terms.special_use_exceptions,
         established_flows: terms.established_flows,
         dns_mode: terms.dns.mode,
-        dns_upstreams: if own.is_empty() { &index.snapshot.settings.dns_upstreams } else { own },
+        dns_upstreams: if own.is_empty() {
+            &index.snapshot.settings.dns_upstreams
+        } else {
+            own
+        },
     }
 }
 

@@ -3,6 +3,7 @@
 //! Nothing here knows a client or a Kubernetes type; [`crate::intake`] makes these values from objects.
 
 mod exit;
+mod isolation;
 mod memory;
 mod objects;
 mod policy;
@@ -16,6 +17,7 @@ use jiff::Timestamp;
 use postern_intent::{Body, NodeName};
 
 pub use exit::{AllowedNamespaces, Exit, ExitTerms};
+pub use isolation::Isolation;
 pub use memory::{HeldRecord, Memory, Pin, ReleaseRecord, RememberedPolicy};
 pub use objects::{Attachment, Labels, Lifecycle, Namespace, Node, Pod};
 pub use policy::{DnsTerms, Policy, PolicyKey, PolicyTerms, Refusal};
@@ -36,6 +38,8 @@ pub struct Snapshot {
     pub exits: Vec<Exit>,
     /// All policies.
     pub policies: Vec<Policy>,
+    /// All isolations.
+    pub isolations: Vec<Isolation>,
     /// All nodes.
     pub nodes: Vec<Node>,
     /// All pods that are bound to a node and have not finished.

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use postern_intent::{Address, Namespace as NamespaceName, NodeName, NodeUid, PodName, Prefix, Uid};
+use postern_intent::{
+    Address, Namespace as NamespaceName, NodeName, NodeUid, PodName, Prefix, Uid,
+};
 
 /// Labels of an object.
 pub type Labels = BTreeMap<String, String>;
@@ -78,7 +80,9 @@ impl Namespace {
     /// Does its label ask that pods without a policy have no way out?
     #[must_use]
     pub fn denies(&self) -> bool {
-        self.labels.get(postern_crds::names::EGRESS_DEFAULT_LABEL).map(String::as_str)
+        self.labels
+            .get(postern_crds::names::EGRESS_DEFAULT_LABEL)
+            .map(String::as_str)
             == Some(postern_crds::names::EGRESS_DENY)
     }
 }

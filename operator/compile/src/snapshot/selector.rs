@@ -18,7 +18,10 @@ impl Selector {
     /// The selector that selects everything.
     #[must_use]
     pub fn everything() -> Self {
-        Self { written: LabelSelector::default(), parsed: Parsed::default() }
+        Self {
+            written: LabelSelector::default(),
+            parsed: Parsed::default(),
+        }
     }
 
     /// Does it select an object with these labels?

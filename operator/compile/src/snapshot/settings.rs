@@ -83,7 +83,11 @@ pub struct Gate {
 
 impl Default for Gate {
     fn default() -> Self {
-        Self { pods: 10, percent: 5, window: SignedDuration::from_mins(10) }
+        Self {
+            pods: 10,
+            percent: 5,
+            window: SignedDuration::from_mins(10),
+        }
     }
 }
 
@@ -102,7 +106,10 @@ impl Default for TunnelSettings {
     fn default() -> Self {
         Self {
             // RFC 2544's benchmarking range, which no network routes, and a locally assigned prefix (RFC 4193).
-            ranges: ["198.18.0.0/15", "fd50:7374:726e:198::/64"].iter().filter_map(|net| net.parse().ok()).collect(),
+            ranges: ["198.18.0.0/15", "fd50:7374:726e:198::/64"]
+                .iter()
+                .filter_map(|net| net.parse().ok())
+                .collect(),
             ports: 51850..=51899,
             mtu: 1420,
             keepalive_seconds: 25,

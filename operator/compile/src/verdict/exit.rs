@@ -13,9 +13,17 @@ use crate::resolve::{ActiveExit, ExitState};
 use crate::snapshot::Exit;
 
 /// The verdict on one exit.
-pub(super) fn verdict(context: &Context<'_>, settled: &BTreeMap<&NodeName, Settled>, exit: &Exit) -> Verdict {
+pub(super) fn verdict(
+    context: &Context<'_>,
+    settled: &BTreeMap<&NodeName, Settled>,
+    exit: &Exit,
+) -> Verdict {
     let state = context.exits.get(&exit.name);
-    let conditions = vec![accepted(exit, state), resolved(state), ready(context, state)];
+    let conditions = vec![
+        accepted(exit, state),
+        resolved(state),
+        ready(context, state),
+    ];
     let gateways = match state {
         Some(ExitState::Active(active)) => gateways(context, exit, active),
         _ => Vec::new(),
@@ -26,16 +34,21 @@ pub(super) fn verdict(context: &Context<'_>, settled: &BTreeMap<&NodeName, Settl
         name: exit.name.to_string(),
         generation: Some(exit.generation),
         conditions,
-        detail: Detail::Exit { gateways, clients: clients(context, settled, exit) },
+        detail: Detail::Exit {
+            gateways,
+            clients: clients(context, settled, exit),
+        },
     }
 }
 
 fn accepted(exit: &Exit, state: Option<&ExitState<'_>>) -> Finding {
     let kind = ConditionType::Accepted;
     match (&exit.terms, state) {
-        (Err(refusal), Some(ExitState::Active(_))) => {
-            Finding::no(kind, refusal.reason, format!("{}; what was published stays in force", refusal.message))
-        }
+        (Err(refusal), Some(ExitState::Active(_))) => Finding::no(
+            kind,
+            refusal.reason,
+            format!("{}; what was published stays in force", refusal.message),
+        ),
         (Err(refusal), _) => Finding::no(kind, refusal.reason, refusal.message.clone()),
         (Ok(_), Some(ExitState::NoNumber(reason))) => Finding::no(kind, *reason, reason.sentence()),
         (Ok(_), _) => Finding::yes(kind, Reason::Accepted, Reason::Accepted.sentence()),
@@ -45,10 +58,16 @@ fn accepted(exit: &Exit, state: Option<&ExitState<'_>>) -> Finding {
 fn resolved(state: Option<&ExitState<'_>>) -> Finding {
     let kind = ConditionType::ResolvedRefs;
     match state {
-        Some(ExitState::Active(active)) => {
-            Finding::yes(kind, Reason::Resolved, format!("the active gateway is {}", active.gateway))
-        }
-        Some(ExitState::NoGateway) => Finding::no(kind, Reason::NoEligibleNode, Reason::NoEligibleNode.sentence()),
+        Some(ExitState::Active(active)) => Finding::yes(
+            kind,
+            Reason::Resolved,
+            format!("the active gateway is {}", active.gateway),
+        ),
+        Some(ExitState::NoGateway) => Finding::no(
+            kind,
+            Reason::NoEligibleNode,
+            Reason::NoEligibleNode.sentence(),
+        ),
         _ => Finding::unknown(kind, Reason::Pending, "the exit is not accepted"),
     }
 }
@@ -59,12 +78,30 @@ fn ready(context: &Context<'_>, state: Option<&ExitState<'_>>) -> Finding {
         return Finding::no(kind, Reason::NoExit, "there is no active gateway");
     };
     if context.keys.get(active.gateway).is_none() {
-        return Finding::no(kind, Reason::NoPeerKey, format!("{} has not reported its key", active.gateway));
+        return Finding::no(
+            kind,
+            Reason::NoPeerKey,
+            format!("{} has not reported its key", active.gateway),
+        );
     }
-    let families = [true, false].map(|v4| active.offer.egress.iter().any(|address| address.is_ipv4() == v4));
+    let families = [true, false].map(|v4| {
+        active
+            .offer
+            .egress
+            .iter()
+            .any(|address| address.is_ipv4() == v4)
+    });
     match families {
-        [true, false] => Finding::yes(kind, Reason::FamilyBlocked, "IPv6 is blocked: no egress IP of it is given"),
-        [false, true] => Finding::yes(kind, Reason::FamilyBlocked, "IPv4 is blocked: no egress IP of it is given"),
+        [true, false] => Finding::yes(
+            kind,
+            Reason::FamilyBlocked,
+            "IPv6 is blocked: no egress IP of it is given",
+        ),
+        [false, true] => Finding::yes(
+            kind,
+            Reason::FamilyBlocked,
+            "IPv4 is blocked: no egress IP of it is given",
+        ),
         _ => Finding::yes(kind, Reason::Ready, format!("leaves by {}", active.gateway)),
     }
 }
@@ -74,7 +111,11 @@ fn gateways(context: &Context<'_>, exit: &Exit, active: &ActiveExit<'_>) -> Vec<
         let address = node.addresses.first()?;
         Some(SocketAddr::new(*address, context.numbers.get(&exit.name)?.port).to_string())
     });
-    let first = GatewayLine { node: active.gateway.to_string(), role: GatewayRole::Active, endpoint };
+    let first = GatewayLine {
+        node: active.gateway.to_string(),
+        role: GatewayRole::Active,
+        endpoint,
+    };
     let standbys = active.standbys.iter().map(|node| GatewayLine {
         node: node.to_string(),
         role: GatewayRole::Standby,
@@ -83,7 +124,11 @@ fn gateways(context: &Context<'_>, exit: &Exit, active: &ActiveExit<'_>) -> Vec<
     std::iter::once(first).chain(standbys).collect()
 }
 
-fn clients(context: &Context<'_>, settled: &BTreeMap<&NodeName, Settled>, exit: &Exit) -> NodeCounts {
+fn clients(
+    context: &Context<'_>,
+    settled: &BTreeMap<&NodeName, Settled>,
+    exit: &Exit,
+) -> NodeCounts {
     let nodes = context.clients.get(&exit.name).into_iter().flatten();
     let mut counts = NodeCounts::default();
     for (node, settled) in nodes.filter_map(|node| settled.get_key_value(node)) {

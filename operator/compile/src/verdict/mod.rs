@@ -1,6 +1,7 @@
 //! What is said about each resource: conditions and counts, as values. Whoever calls writes them where they belong.
 
 mod exit;
+mod isolation;
 mod node;
 mod policy;
 
@@ -20,7 +21,7 @@ use crate::lower::Context;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Verdict {
-    /// `ExitNode`, `EgressPolicy` or `Node`.
+    /// `ExitNode`, `EgressPolicy`, `InterfaceIsolation` or `Node`.
     pub kind: &'static str,
     /// Its namespace, if its kind has one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,6 +56,8 @@ pub enum Detail {
         /// Its client nodes.
         clients: NodeCounts,
     },
+    /// Nothing is counted.
+    Nothing {},
     /// About a node.
     Node {
         /// Scopes that are blocked there.
@@ -94,17 +97,30 @@ pub enum GatewayRole {
     Standby,
 }
 
-/// Verdicts on every exit, policy and node, in this order and by name.
+/// Verdicts on every exit, policy, isolation and node, in this order and by name.
 pub(crate) fn verdicts(
     context: &Context<'_>,
     gate: &Gate,
     settled: &BTreeMap<&NodeName, Settled>,
 ) -> Vec<Verdict> {
-    let exits = context.index.exits.values().map(|exit| exit::verdict(context, settled, exit));
+    let exits = context
+        .index
+        .exits
+        .values()
+        .map(|exit| exit::verdict(context, settled, exit));
     let policies = context.index.policies.values().flat_map(BTreeMap::values);
     let policies = policies.map(|policy| policy::verdict(context, gate, settled, policy));
-    let nodes = settled.iter().map(|(node, settled)| node::verdict(context, node, settled));
-    exits.chain(policies).chain(nodes).collect()
+    let nodes = settled
+        .iter()
+        .map(|(node, settled)| node::verdict(context, node, settled));
+    let mut isolations: Vec<_> = context.index.snapshot.isolations.iter().collect();
+    isolations.sort_by_key(|one| &one.name);
+    let isolations = isolations.into_iter().map(isolation::verdict);
+    exits
+        .chain(policies)
+        .chain(isolations)
+        .chain(nodes)
+        .collect()
 }
 
 /// Has the node applied the body that is in force for it?

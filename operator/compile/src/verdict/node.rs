@@ -27,7 +27,10 @@ pub(super) fn verdict(context: &Context<'_>, node: &NodeName, settled: &Settled)
         namespace: None,
         name: node.to_string(),
         generation: None,
-        conditions: vec![accepted(context, node, settled), programmed(context, node, settled)],
+        conditions: vec![
+            accepted(context, node, settled),
+            programmed(context, node, settled),
+        ],
         detail: Detail::Node { blocked },
     }
 }
@@ -38,24 +41,40 @@ fn accepted(context: &Context<'_>, node: &NodeName, settled: &Settled) -> Findin
     if let Some(refusal) = context.keys.refused.get(node) {
         let message = match refusal {
             KeyRefusal::Taken => "it reports the WireGuard key of another node",
-            KeyRefusal::TooSoon => "its WireGuard key changed twice in five minutes; the old one stays for now",
+            KeyRefusal::TooSoon => {
+                "its WireGuard key changed twice in five minutes; the old one stays for now"
+            }
         };
         return Finding::no(kind, Reason::Conflict, message);
     }
     if !settled.too_large.is_empty() {
         let scopes: Vec<String> = settled.too_large.iter().map(ToString::to_string).collect();
-        return Finding::no(kind, Reason::TooLarge, format!("did not fit and are blocked: {}", scopes.join(", ")));
+        return Finding::no(
+            kind,
+            Reason::TooLarge,
+            format!("did not fit and are blocked: {}", scopes.join(", ")),
+        );
     }
-    Finding::yes(kind, Reason::Accepted, "everything that the node needs is in its intent")
+    Finding::yes(
+        kind,
+        Reason::Accepted,
+        "everything that the node needs is in its intent",
+    )
 }
 
 fn programmed(context: &Context<'_>, node: &NodeName, settled: &Settled) -> Finding {
     let kind = ConditionType::Programmed;
     match settled.outcome {
         NodeOutcome::Restored => Finding::no(kind, Reason::Restored, Reason::Restored.sentence()),
-        _ if is_programmed(context, settled, node) => {
-            Finding::yes(kind, Reason::Programmed, format!("serial {}", settled.body.serial))
-        }
-        _ => Finding::no(kind, Reason::Converging, format!("serial {} is not reported yet", settled.body.serial)),
+        _ if is_programmed(context, settled, node) => Finding::yes(
+            kind,
+            Reason::Programmed,
+            format!("serial {}", settled.body.serial),
+        ),
+        _ => Finding::no(
+            kind,
+            Reason::Converging,
+            format!("serial {} is not reported yet", settled.body.serial),
+        ),
     }
 }

@@ -42,30 +42,47 @@ pub(super) fn verdict(
         name: policy.key.name.clone(),
         generation: Some(policy.generation),
         conditions,
-        detail: Detail::Policy { pods: seen.pods, nodes: seen.nodes },
+        detail: Detail::Policy {
+            pods: seen.pods,
+            nodes: seen.nodes,
+        },
     }
 }
 
 fn look(context: &Context<'_>, settled: &BTreeMap<&NodeName, Settled>, policy: &Policy) -> Seen {
     let mut seen = Seen {
-        pods: context.assignment.counts.get(&policy.uid).cloned().unwrap_or_default(),
+        pods: context
+            .assignment
+            .counts
+            .get(&policy.uid)
+            .cloned()
+            .unwrap_or_default(),
         nodes: NodeCounts::default(),
         blocked: None,
     };
     for (node, settled) in settled {
         let own = |scope: &&Scope| scope.policy.uid == policy.uid;
-        let Some(scope) = settled.body.firewall.iter().find(own) else { continue };
+        let Some(scope) = settled.body.firewall.iter().find(own) else {
+            continue;
+        };
         seen.nodes.desired += 1;
         seen.nodes.programmed += u32::from(is_programmed(context, settled, node));
         let under = |class: &Class| matches!(class, Class::Policy { scope: id } if *id == scope.id);
-        let pods = settled.body.pods.iter().filter(|pod| under(&pod.class)).count();
+        let pods = settled
+            .body
+            .pods
+            .iter()
+            .filter(|pod| under(&pod.class))
+            .count();
         let pods = u32::try_from(pods).unwrap_or(u32::MAX);
         match &scope.way {
             Way::Blocked { reason } => {
                 seen.pods.blocked += pods;
                 seen.blocked = seen.blocked.or(Some(*reason));
             }
-            Way::Tunnel { .. } | Way::LocalExit { .. } | Way::NodeUplink => seen.pods.enforced += pods,
+            Way::Tunnel { .. } | Way::LocalExit { .. } | Way::NodeUplink => {
+                seen.pods.enforced += pods
+            }
         }
     }
     seen
@@ -73,9 +90,16 @@ fn look(context: &Context<'_>, settled: &BTreeMap<&NodeName, Settled>, policy: &
 
 fn accepted(context: &Context<'_>, policy: &Policy) -> Finding {
     match &policy.terms {
-        Ok(_) => Finding::yes(ConditionType::Accepted, Reason::Accepted, Reason::Accepted.sentence()),
+        Ok(_) => Finding::yes(
+            ConditionType::Accepted,
+            Reason::Accepted,
+            Reason::Accepted.sentence(),
+        ),
         Err(refusal) => {
-            let source = context.plans.get(&policy.uid).map(|plan| (plan.rules.source, plan.policy.generation));
+            let source = context
+                .plans
+                .get(&policy.uid)
+                .map(|plan| (plan.rules.source, plan.policy.generation));
             let effect = match source {
                 Some((RulesSource::LastGood, generation)) => {
                     format!("generation {generation} stays in force")
@@ -91,9 +115,12 @@ fn accepted(context: &Context<'_>, policy: &Policy) -> Finding {
 fn resolved(context: &Context<'_>, policy: &Policy) -> Finding {
     let kind = ConditionType::ResolvedRefs;
     match context.plans.get(&policy.uid).map(|plan| &plan.way) {
-        Some(PlannedWay::Exit(exit)) => Finding::yes(kind, Reason::Resolved, format!("leaves by exit {exit}")),
-        _ => unresolved(context, policy)
-            .unwrap_or_else(|| Finding::unknown(kind, Reason::Pending, "the policy is not accepted")),
+        Some(PlannedWay::Exit(exit)) => {
+            Finding::yes(kind, Reason::Resolved, format!("leaves by exit {exit}"))
+        }
+        _ => unresolved(context, policy).unwrap_or_else(|| {
+            Finding::unknown(kind, Reason::Pending, "the policy is not accepted")
+        }),
     }
 }
 
@@ -104,28 +131,46 @@ fn unresolved(context: &Context<'_>, policy: &Policy) -> Option<Finding> {
         .iter()
         .map(|name| match context.exits.get(name) {
             None => (Reason::RefNotFound, format!("there is no ExitNode {name}")),
-            Some(ExitState::NoGateway) => {
-                (Reason::NoEligibleNode, format!("no node matches the gateway selector of {name}"))
+            Some(ExitState::NoGateway) => (
+                Reason::NoEligibleNode,
+                format!("no node matches the gateway selector of {name}"),
+            ),
+            Some(ExitState::Refused(_)) => (
+                Reason::RefNotAccepted,
+                format!("ExitNode {name} is not accepted"),
+            ),
+            Some(ExitState::NoNumber(reason)) => {
+                (*reason, format!("{name}: {}", reason.sentence()))
             }
-            Some(ExitState::Refused(_)) => (Reason::RefNotAccepted, format!("ExitNode {name} is not accepted")),
-            Some(ExitState::NoNumber(reason)) => (*reason, format!("{name}: {}", reason.sentence())),
-            Some(ExitState::Active(_)) => {
-                (Reason::NamespaceNotAllowed, format!("{name} does not allow policies of this namespace"))
-            }
+            Some(ExitState::Active(_)) => (
+                Reason::NamespaceNotAllowed,
+                format!("{name} does not allow policies of this namespace"),
+            ),
         })
         .collect();
     let reason = problems.first().map(|(reason, _)| *reason)?;
     let message: Vec<String> = problems.into_iter().map(|(_, message)| message).collect();
-    Some(Finding::no(ConditionType::ResolvedRefs, reason, message.join("; ")))
+    Some(Finding::no(
+        ConditionType::ResolvedRefs,
+        reason,
+        message.join("; "),
+    ))
 }
 
 fn programmed(gate: &Gate, policy: &Policy, seen: &Seen) -> Finding {
     let kind = ConditionType::Programmed;
     let own = Subject::Policy(policy.key.to_string());
     if let Some(held) = gate.held.iter().find(|held| held.subject == own) {
-        return Finding::no(kind, Reason::ReleaseHeld, format!("{} would release {} pods", held.cause, held.pods));
+        return Finding::no(
+            kind,
+            Reason::ReleaseHeld,
+            format!("{} would release {} pods", held.cause, held.pods),
+        );
     }
-    let NodeCounts { desired, programmed } = seen.nodes;
+    let NodeCounts {
+        desired,
+        programmed,
+    } = seen.nodes;
     let message = format!("{programmed} of {desired} nodes");
     match (desired, desired == programmed) {
         (0, _) => Finding::yes(kind, Reason::Unused, Reason::Unused.sentence()),
@@ -137,8 +182,14 @@ fn programmed(gate: &Gate, policy: &Policy, seen: &Seen) -> Finding {
 fn ready(seen: &Seen) -> Finding {
     let kind = ConditionType::Ready;
     match seen.blocked {
-        Some(blocked) => Finding::no(kind, reason(blocked), format!("{} pods are blocked", seen.pods.blocked)),
-        None if seen.nodes.desired == 0 => Finding::yes(kind, Reason::Unused, Reason::Unused.sentence()),
+        Some(blocked) => Finding::no(
+            kind,
+            reason(blocked),
+            format!("{} pods are blocked", seen.pods.blocked),
+        ),
+        None if seen.nodes.desired == 0 => {
+            Finding::yes(kind, Reason::Unused, Reason::Unused.sentence())
+        }
         None if seen.nodes.desired == seen.nodes.programmed => {
             Finding::yes(kind, Reason::Ready, format!("{} pods", seen.pods.enforced))
         }
@@ -150,6 +201,10 @@ fn fully_enforced(pods: &PodCounts) -> Finding {
     let kind = ConditionType::FullyEnforced;
     match pods.unenforceable {
         0 => Finding::yes(kind, Reason::Enforced, Reason::Enforced.sentence()),
-        count => Finding::no(kind, Reason::HostNetwork, format!("{count} pods use the host network")),
+        count => Finding::no(
+            kind,
+            Reason::HostNetwork,
+            format!("{count} pods use the host network"),
+        ),
     }
 }

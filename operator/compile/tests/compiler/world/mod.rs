@@ -1,9 +1,7 @@
 //! A small cluster for tests: objects change step by step, and each compile sees what the one before published.
 
-#![allow(dead_code, reason = "each test binary uses its own part")]
-
-pub mod shorthand;
-pub mod view;
+pub(crate) mod shorthand;
+pub(crate) mod view;
 
 use std::collections::BTreeMap;
 
@@ -16,25 +14,26 @@ use postern_intent::{Body, NodeName, Serial, WgKey};
 
 /// What is in the cluster, and what was published and remembered.
 #[derive(Clone)]
-pub struct World {
-    pub now: Timestamp,
-    pub settings: Settings,
-    pub exits: BTreeMap<String, ExitNode>,
-    pub policies: BTreeMap<String, EgressPolicy>,
-    pub nodes: BTreeMap<String, Node>,
-    pub pods: BTreeMap<String, Pod>,
-    pub namespaces: BTreeMap<String, Namespace>,
-    pub keys: BTreeMap<String, WgKey>,
-    pub ledgers: BTreeMap<String, Serial>,
-    pub previous: BTreeMap<NodeName, Body>,
-    pub memory: Memory,
-    pub approvals: Vec<Approval>,
-    pub definitions: Definitions,
+pub(crate) struct World {
+    pub(crate) now: Timestamp,
+    pub(crate) settings: Settings,
+    pub(crate) exits: BTreeMap<String, ExitNode>,
+    pub(crate) policies: BTreeMap<String, EgressPolicy>,
+    pub(crate) nodes: BTreeMap<String, Node>,
+    pub(crate) isolations: Vec<postern_compile::snapshot::Isolation>,
+    pub(crate) pods: BTreeMap<String, Pod>,
+    pub(crate) namespaces: BTreeMap<String, Namespace>,
+    pub(crate) keys: BTreeMap<String, WgKey>,
+    pub(crate) ledgers: BTreeMap<String, Serial>,
+    pub(crate) previous: BTreeMap<NodeName, Body>,
+    pub(crate) memory: Memory,
+    pub(crate) approvals: Vec<Approval>,
+    pub(crate) definitions: Definitions,
     made: u32,
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut settings = Settings::default();
         settings.service_ranges = vec!["10.96.0.0/16".parse().expect("a prefix")];
         Self {
@@ -43,6 +42,7 @@ impl World {
             exits: BTreeMap::new(),
             policies: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            isolations: Vec::new(),
             pods: BTreeMap::new(),
             namespaces: BTreeMap::new(),
             keys: BTreeMap::new(),
@@ -56,7 +56,7 @@ impl World {
     }
 
     /// A key of its own for every node.
-    pub fn key(name: &str) -> WgKey {
+    pub(crate) fn key(name: &str) -> WgKey {
         let mut bytes = [7; 32];
         for (place, byte) in bytes.iter_mut().zip(name.bytes().rev()) {
             *place = byte;
@@ -64,16 +64,17 @@ impl World {
         WgKey::from_bytes(bytes).expect("a usable key")
     }
 
-    pub fn apply_exit(&mut self, mut exit: ExitNode) {
+    pub(crate) fn apply_exit(&mut self, mut exit: ExitNode) {
         let name = exit.metadata.name.clone().expect("a name");
         let old = self.exits.get(&name);
         let changed = old.is_none_or(|old| old.spec != exit.spec);
-        let generation = old.and_then(|old| old.metadata.generation).unwrap_or(0) + i64::from(changed);
+        let generation =
+            old.and_then(|old| old.metadata.generation).unwrap_or(0) + i64::from(changed);
         exit.metadata.generation = Some(generation);
         self.exits.insert(name, exit);
     }
 
-    pub fn apply_policy(&mut self, mut policy: EgressPolicy) {
+    pub(crate) fn apply_policy(&mut self, mut policy: EgressPolicy) {
         let metadata = &policy.metadata;
         let key = format!(
             "{}/{}",
@@ -82,23 +83,28 @@ impl World {
         );
         let old = self.policies.get(&key);
         let changed = old.is_none_or(|old| old.spec != policy.spec);
-        let generation = old.and_then(|old| old.metadata.generation).unwrap_or(0) + i64::from(changed);
-        let uid = old.and_then(|old| old.metadata.uid.clone()).unwrap_or_else(|| {
-            self.made += 1;
-            format!("policy-{}", self.made)
-        });
+        let generation =
+            old.and_then(|old| old.metadata.generation).unwrap_or(0) + i64::from(changed);
+        let uid = old
+            .and_then(|old| old.metadata.uid.clone())
+            .unwrap_or_else(|| {
+                self.made += 1;
+                format!("policy-{}", self.made)
+            });
         policy.metadata.generation = Some(generation);
         policy.metadata.uid = Some(uid);
         self.policies.insert(key, policy);
     }
 
-    pub fn add_node(&mut self, node: Node) {
+    pub(crate) fn add_node(&mut self, node: Node) {
         let name = node.name.to_string();
-        self.keys.entry(name.clone()).or_insert_with(|| Self::key(&name));
+        self.keys
+            .entry(name.clone())
+            .or_insert_with(|| Self::key(&name));
         self.nodes.insert(name, node);
     }
 
-    pub fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&self) -> Snapshot {
         let ceiling = &self.settings.ceiling;
         let reports = self.nodes.values().map(|node| {
             let name = node.name.to_string();
@@ -113,12 +119,17 @@ impl World {
         Snapshot {
             now: self.now,
             settings: self.settings.clone(),
-            exits: self.exits.values().map(|exit| intake::exit(exit).expect("an exit")).collect(),
+            exits: self
+                .exits
+                .values()
+                .map(|exit| intake::exit(exit).expect("an exit"))
+                .collect(),
             policies: self
                 .policies
                 .values()
                 .map(|policy| intake::policy(policy, ceiling).expect("a policy"))
                 .collect(),
+            isolations: self.isolations.clone(),
             nodes: self.nodes.values().cloned().collect(),
             pods: self.pods.values().cloned().collect(),
             namespaces: self.namespaces.values().cloned().collect(),
@@ -131,7 +142,7 @@ impl World {
     }
 
     /// Compiles, publishes, and lets every agent apply what is published.
-    pub fn compile(&mut self) -> Compilation {
+    pub(crate) fn compile(&mut self) -> Compilation {
         let compilation = compile(&self.snapshot());
         for (node, outcome) in &compilation.nodes {
             if let NodeOutcome::Publish(body) = outcome {
@@ -144,7 +155,7 @@ impl World {
         compilation
     }
 
-    pub fn wait(&mut self, duration: SignedDuration) {
+    pub(crate) fn wait(&mut self, duration: SignedDuration) {
         self.now = self.now + duration;
     }
 }

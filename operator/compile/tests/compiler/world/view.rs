@@ -15,13 +15,13 @@ const LONG: usize = 6;
 
 /// Shows one step after another.
 #[derive(Default)]
-pub struct View {
+pub(crate) struct View {
     known: BTreeMap<String, Vec<String>>,
 }
 
 /// One step and what came of it.
 #[derive(Serialize)]
-pub struct StepView {
+pub(crate) struct StepView {
     step: String,
     nodes: BTreeMap<String, NodeView>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -57,14 +57,28 @@ struct BodyView {
 
 impl View {
     /// One step of a story and what came of it.
-    pub fn step(&mut self, says: &str, compilation: &Compilation) -> StepView {
-        let held = lines(&compilation.held, |held| format!("{}: {}, {} pods", held.subject, held.cause, held.pods));
+    pub(crate) fn step(&mut self, says: &str, compilation: &Compilation) -> StepView {
+        let held = lines(&compilation.held, |held| {
+            format!("{}: {}, {} pods", held.subject, held.cause, held.pods)
+        });
         let all: BTreeMap<String, Vec<String>> = compilation.verdicts.iter().map(verdict).collect();
-        let new = all.iter().filter(|(name, told)| self.known.get(*name) != Some(*told));
-        let verdicts = new.map(|(name, told)| (name.clone(), told.clone())).collect();
+        let new = all
+            .iter()
+            .filter(|(name, told)| self.known.get(*name) != Some(*told));
+        let verdicts = new
+            .map(|(name, told)| (name.clone(), told.clone()))
+            .collect();
         self.known = all;
-        let nodes = compilation.nodes.iter().map(|(node, outcome)| (node.to_string(), outcome_of(outcome)));
-        StepView { step: says.to_owned(), nodes: nodes.collect(), held, verdicts }
+        let nodes = compilation
+            .nodes
+            .iter()
+            .map(|(node, outcome)| (node.to_string(), outcome_of(outcome)));
+        StepView {
+            step: says.to_owned(),
+            nodes: nodes.collect(),
+            held,
+            verdicts,
+        }
     }
 }
 
@@ -84,44 +98,105 @@ fn body_of(body: &Body) -> BodyView {
         routes: lines(&body.routes, route),
         nat: lines(&body.nat, served),
         firewall: body.firewall.iter().flat_map(scope).collect(),
-        dns: lines(&body.dns, |dns| format!("{}: {:?}, upstreams [{}]", dns.scope, dns.mode, joined(&dns.upstreams))),
+        dns: lines(&body.dns, |dns| {
+            format!(
+                "{}: {:?}, upstreams [{}]",
+                dns.scope,
+                dns.mode,
+                joined(&dns.upstreams)
+            )
+        }),
         pods: lines(&body.pods, pod),
     }
 }
 
 fn route(route: &ExitRoute) -> String {
-    let ExitRoute { exit, mark, table, interface } = route;
-    format!("{exit}: mark {}, table {}, {interface}", mark.number(), table.number())
+    let ExitRoute {
+        exit,
+        mark,
+        table,
+        interface,
+    } = route;
+    format!(
+        "{exit}: mark {}, table {}, {interface}",
+        mark.number(),
+        table.number()
+    )
 }
 
-fn lines<'a, T: 'a>(items: impl IntoIterator<Item = &'a T>, show: impl Fn(&'a T) -> String) -> Vec<String> {
+fn lines<'a, T: 'a>(
+    items: impl IntoIterator<Item = &'a T>,
+    show: impl Fn(&'a T) -> String,
+) -> Vec<String> {
     items.into_iter().map(show).collect()
 }
 
 fn joined<T: Display>(items: &[T]) -> String {
     match items {
-        [first, .., last] if items.len() > LONG => format!("{} entries from {first} to {last}", items.len()),
-        _ => items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        [first, .., last] if items.len() > LONG => {
+            format!("{} entries from {first} to {last}", items.len())
+        }
+        _ => items
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", "),
     }
 }
 
 fn tunnel(tunnel: &Tunnel) -> Vec<String> {
-    let Tunnel { exit, role, interface, listen_port, mtu, addresses, peers } = tunnel;
-    let port = listen_port.map(|port| format!(" port {port}")).unwrap_or_default();
-    let head = format!("{exit} {role:?} {interface}{port} mtu {mtu} [{}]", joined(addresses));
+    let Tunnel {
+        exit,
+        role,
+        interface,
+        listen_port,
+        mtu,
+        addresses,
+        peers,
+    } = tunnel;
+    let port = listen_port
+        .map(|port| format!(" port {port}"))
+        .unwrap_or_default();
+    let head = format!(
+        "{exit} {role:?} {interface}{port} mtu {mtu} [{}]",
+        joined(addresses)
+    );
     let peers = peers.iter().map(|peer| {
-        let endpoint = peer.endpoint.map(|endpoint| format!(" at {endpoint}")).unwrap_or_default();
-        let keepalive = peer.keepalive_seconds.map(|seconds| format!(" every {seconds} s")).unwrap_or_default();
+        let endpoint = peer
+            .endpoint
+            .map(|endpoint| format!(" at {endpoint}"))
+            .unwrap_or_default();
+        let keepalive = peer
+            .keepalive_seconds
+            .map(|seconds| format!(" every {seconds} s"))
+            .unwrap_or_default();
         let key: String = peer.public_key.to_string().chars().take(6).collect();
-        format!("  peer {}{endpoint}{keepalive} key {key}... allowed [{}]", peer.node, joined(&peer.allowed_ips))
+        format!(
+            "  peer {}{endpoint}{keepalive} key {key}... allowed [{}]",
+            peer.node,
+            joined(&peer.allowed_ips)
+        )
     });
     std::iter::once(head).chain(peers).collect()
 }
 
 fn served(served: &ServedExit) -> String {
-    let ServedExit { exit, interface, uplink, egress, routes, lan } = served;
-    let uplink = uplink.as_ref().map_or("default route".to_owned(), ToString::to_string);
-    format!("{exit}: {interface} to {uplink}, egress [{}], LAN {lan:?}, routes [{}]", joined(egress), joined(routes))
+    let ServedExit {
+        exit,
+        interface,
+        uplink,
+        egress,
+        routes,
+        lan,
+    } = served;
+    let uplink = uplink
+        .as_ref()
+        .map_or("default route".to_owned(), ToString::to_string);
+    format!(
+        "{exit}: {interface} to {uplink}, egress [{}], LAN {lan:?}, routes [{}]",
+        joined(egress),
+        joined(routes)
+    )
 }
 
 fn scope(scope: &Scope) -> Vec<String> {
@@ -148,9 +223,18 @@ fn scope(scope: &Scope) -> Vec<String> {
 }
 
 fn rule(rule: &Rule) -> String {
-    let ports = rule.ports.iter().map(|ports| format!("{:?} {}-{}", ports.protocol, ports.from, ports.to));
+    let ports = rule
+        .ports
+        .iter()
+        .map(|ports| format!("{:?} {}-{}", ports.protocol, ports.from, ports.to));
     let ports: Vec<String> = ports.collect();
-    format!("  {}: {:?} to [{}] ports [{}]", rule.name, rule.action, joined(&rule.to), joined(&ports))
+    format!(
+        "  {}: {:?} to [{}] ports [{}]",
+        rule.name,
+        rule.action,
+        joined(&rule.to),
+        joined(&ports)
+    )
 }
 
 fn pod(pod: &Pod) -> String {
@@ -160,7 +244,13 @@ fn pod(pod: &Pod) -> String {
         Class::Released => "Released".to_owned(),
     };
     let addresses: Vec<_> = pod.addresses.iter().collect();
-    format!("{}/{} {} [{}]: {class}", pod.namespace, pod.name, pod.uid, joined(&addresses))
+    format!(
+        "{}/{} {} [{}]: {class}",
+        pod.namespace,
+        pod.name,
+        pod.uid,
+        joined(&addresses)
+    )
 }
 
 fn verdict(verdict: &Verdict) -> (String, Vec<String>) {
@@ -169,9 +259,19 @@ fn verdict(verdict: &Verdict) -> (String, Vec<String>) {
         None => format!("{} {}", verdict.kind, verdict.name),
     };
     let conditions = verdict.conditions.iter().map(|finding| {
-        format!("{}={} {}: {}", finding.kind, finding.state.as_str(), finding.reason, finding.message)
+        format!(
+            "{}={} {}: {}",
+            finding.kind,
+            finding.state.as_str(),
+            finding.reason,
+            finding.message
+        )
     });
     let mut told: Vec<String> = conditions.collect();
-    told.push(serde_json::to_string(&verdict.detail).expect("JSON").replace('"', ""));
+    told.push(
+        serde_json::to_string(&verdict.detail)
+            .expect("JSON")
+            .replace('"', ""),
+    );
     (name, told)
 }

@@ -11,98 +11,100 @@ use super::World;
 /// One story.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Story {
+pub(crate) struct Story {
     /// What it is about.
-    pub story: String,
+    pub(crate) story: String,
     /// What happens, one compile each.
-    pub steps: Vec<Step>,
+    pub(crate) steps: Vec<Step>,
 }
 
 /// What happens before one compile.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Step {
+pub(crate) struct Step {
     /// In words.
-    pub says: String,
+    pub(crate) says: String,
     /// How much time passes before; default one minute.
-    pub after: Option<jiff::SignedDuration>,
+    pub(crate) after: Option<jiff::SignedDuration>,
     /// Files with manifests, relative to the repository.
     #[serde(default)]
-    pub include: Vec<String>,
+    pub(crate) include: Vec<String>,
     /// `ExitNode`s and `EgressPolicy`s, as users write them.
     #[serde(default)]
-    pub apply: Vec<Value>,
+    pub(crate) apply: Vec<Value>,
     #[serde(default)]
-    pub nodes: BTreeMap<String, NodeLine>,
+    pub(crate) nodes: BTreeMap<String, NodeLine>,
     #[serde(default)]
-    pub namespaces: BTreeMap<String, NamespaceLine>,
+    pub(crate) namespaces: BTreeMap<String, NamespaceLine>,
     /// Pods by `namespace/name`.
     #[serde(default)]
-    pub pods: BTreeMap<String, PodLine>,
+    pub(crate) pods: BTreeMap<String, PodLine>,
     /// `Kind namespace/name` or `Kind name`.
     #[serde(default)]
-    pub delete: Vec<String>,
+    pub(crate) delete: Vec<String>,
     /// Nodes that report no key.
     #[serde(default)]
-    pub silent: Vec<String>,
+    pub(crate) silent: Vec<String>,
     /// Nodes whose ledger has seen this serial.
     #[serde(default)]
-    pub ledgers: BTreeMap<String, u64>,
+    pub(crate) ledgers: BTreeMap<String, u64>,
     /// What a person approves of what was held in the step before, `*` for everything.
-    pub approve: Option<String>,
+    pub(crate) approve: Option<String>,
     /// Loses everything that was published and remembered.
     #[serde(default)]
-    pub lose: Option<Lost>,
+    pub(crate) lose: Option<Lost>,
 }
 
 /// What gets lost.
 #[derive(Clone, Copy, Deserialize)]
-pub enum Lost {
+pub(crate) enum Lost {
     /// Published bodies and memory.
     Everything,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct NodeLine {
+pub(crate) struct NodeLine {
     #[serde(default)]
-    pub labels: Labels,
-    pub addresses: Vec<postern_intent::Address>,
-    pub pod_ranges: Vec<postern_intent::Prefix>,
+    pub(crate) labels: Labels,
+    pub(crate) addresses: Vec<postern_intent::Address>,
+    pub(crate) pod_ranges: Vec<postern_intent::Prefix>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct NamespaceLine {
+pub(crate) struct NamespaceLine {
     #[serde(default)]
-    pub labels: Labels,
+    pub(crate) labels: Labels,
     #[serde(default)]
-    pub deleting: bool,
+    pub(crate) deleting: bool,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PodLine {
-    pub node: String,
+pub(crate) struct PodLine {
+    pub(crate) node: String,
     #[serde(default)]
-    pub labels: Labels,
+    pub(crate) labels: Labels,
     #[serde(default)]
-    pub addresses: Vec<postern_intent::Address>,
+    pub(crate) addresses: Vec<postern_intent::Address>,
     #[serde(default)]
-    pub host_network: bool,
+    pub(crate) host_network: bool,
     /// Default: made from the name. Another one is another pod.
-    pub uid: Option<String>,
+    pub(crate) uid: Option<String>,
 }
 
 impl Step {
     /// Changes the world as the step says.
-    pub fn happen(self, world: &mut World, held: &[postern_compile::gate::Held]) {
+    pub(crate) fn happen(self, world: &mut World, held: &[postern_compile::gate::Held]) {
         world.wait(self.after.unwrap_or(jiff::SignedDuration::from_mins(1)));
         for gone in &self.delete {
             delete(world, gone);
         }
         for file in &self.include {
-            let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(file);
+            let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("../..")
+                .join(file);
             let text = std::fs::read_to_string(path).expect("an included file");
             for document in serde_saphyr::from_multiple::<Value>(&text).expect("YAML") {
                 apply(world, document);
@@ -124,34 +126,59 @@ impl Step {
             if self.silent.contains(node) {
                 world.keys.remove(node);
             } else {
-                world.keys.entry(node.clone()).or_insert_with(|| World::key(node));
+                world
+                    .keys
+                    .entry(node.clone())
+                    .or_insert_with(|| World::key(node));
             }
         }
         if self.lose.is_some() {
             world.previous.clear();
             world.memory = Default::default();
         }
-        world.ledgers.extend(self.ledgers.into_iter().map(|(node, serial)| (node, postern_intent::Serial(serial))));
+        world.ledgers.extend(
+            self.ledgers
+                .into_iter()
+                .map(|(node, serial)| (node, postern_intent::Serial(serial))),
+        );
         if let Some(wanted) = &self.approve {
-            let chosen = held.iter().filter(|held| wanted == "*" || held.subject.to_string() == *wanted);
-            world.approvals.extend(chosen.map(|held| postern_compile::gate::Approval {
-                subject: held.subject.clone(),
-                cause: held.cause,
-                digest: held.digest.clone(),
-            }));
+            let chosen = held
+                .iter()
+                .filter(|held| wanted == "*" || held.subject.to_string() == *wanted);
+            world
+                .approvals
+                .extend(chosen.map(|held| postern_compile::gate::Approval {
+                    subject: held.subject.clone(),
+                    cause: held.cause,
+                    digest: held.digest.clone(),
+                }));
         }
     }
 }
 
 fn apply(world: &mut World, document: Value) {
-    let kind = document.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let kind = document
+        .get("kind")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
     match kind.as_str() {
         "ExitNode" => world.apply_exit(serde_json::from_value(document).expect("an ExitNode")),
-        "EgressPolicy" => world.apply_policy(serde_json::from_value(document).expect("an EgressPolicy")),
+        "EgressPolicy" => {
+            world.apply_policy(serde_json::from_value(document).expect("an EgressPolicy"))
+        }
+        "InterfaceIsolation" => {
+            let object = serde_json::from_value(document).expect("an InterfaceIsolation");
+            world
+                .isolations
+                .push(postern_compile::intake::isolation(&object).expect("an isolation"));
+        }
         "Namespace" => {
             let object = serde_json::from_value(document).expect("a Namespace");
             let namespace = postern_compile::intake::namespace(&object).expect("a namespace");
-            world.namespaces.insert(namespace.name.to_string(), namespace);
+            world
+                .namespaces
+                .insert(namespace.name.to_string(), namespace);
         }
         other => panic!("a scenario cannot apply the kind {other:?}"),
     }
@@ -187,7 +214,11 @@ impl NamespaceLine {
         Namespace {
             name: name.parse().expect("a name"),
             labels: self.labels,
-            lifecycle: if self.deleting { Lifecycle::Deleting } else { Lifecycle::Live },
+            lifecycle: if self.deleting {
+                Lifecycle::Deleting
+            } else {
+                Lifecycle::Live
+            },
         }
     }
 }
@@ -195,14 +226,20 @@ impl NamespaceLine {
 impl PodLine {
     fn pod(self, key: &str) -> Pod {
         let (namespace, name) = key.split_once('/').expect("namespace/name");
-        let uid = self.uid.unwrap_or_else(|| format!("pod-{namespace}-{name}"));
+        let uid = self
+            .uid
+            .unwrap_or_else(|| format!("pod-{namespace}-{name}"));
         Pod {
             namespace: namespace.parse().expect("a namespace"),
             name: name.parse().expect("a name"),
             uid: uid.parse().expect("a UID"),
             node: self.node.parse().expect("a node"),
             labels: self.labels,
-            attachment: if self.host_network { Attachment::Host } else { Attachment::Own },
+            attachment: if self.host_network {
+                Attachment::Host
+            } else {
+                Attachment::Own
+            },
             addresses: self.addresses.into_iter().collect(),
             lifecycle: Lifecycle::Live,
         }

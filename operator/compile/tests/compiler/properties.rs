@@ -1,168 +1,15 @@
 //! What holds for every cluster, not only for those that somebody thought of.
 
-#![allow(unreachable_pub, reason = "the world is shared by test binaries, each of which is a crate of its own")]
-
-mod world;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use postern_compile::snapshot::{Lifecycle, Snapshot};
 use postern_compile::{NodeOutcome, compile};
 use postern_intent::body::{Class, TunnelRole, Way};
 use postern_intent::{Body, NodeName, Uid};
-use proptest::prelude::*;
-use world::World;
+use proptest::prelude::{ProptestConfig, prop, proptest};
 
-const NAMESPACES: [&str; 3] = ["red", "green", "blue"];
-const EXITS: [&str; 7] = ["e1", "e2", "e3", "e4", "e5", "e6", "a-very-long-exit-name"];
-const APPS: [&str; 3] = ["x", "y", "z"];
-
-/// One change of the cluster, by small numbers that stand for names.
-#[derive(Debug, Clone)]
-enum Change {
-    Exit { exit: usize, gateways: usize },
-    NoExit { exit: usize },
-    Policy { namespace: usize, name: usize, app: usize, exit: usize, priority: i32, accepted: Accepted },
-    NoPolicy { namespace: usize, name: usize },
-    Pod { namespace: usize, name: usize, node: usize, app: usize },
-    Relabel { namespace: usize, name: usize, app: usize },
-    NoPod { namespace: usize, name: usize },
-    Namespace { namespace: usize, denies: Denies, lifecycle: Lifecycle },
-    Node { node: usize, gateways: usize },
-    Key { node: usize, salt: u8 },
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Accepted {
-    Yes,
-    No,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Denies {
-    Yes,
-    No,
-}
-
-fn change() -> impl Strategy<Value = Change> {
-    let accepted = prop_oneof![4 => Just(Accepted::Yes), 1 => Just(Accepted::No)];
-    let denies = prop_oneof![2 => Just(Denies::No), 1 => Just(Denies::Yes)];
-    let lifecycle = prop_oneof![4 => Just(Lifecycle::Live), 1 => Just(Lifecycle::Deleting)];
-    prop_oneof![
-        2 => (0..7usize, 0..3usize).prop_map(|(exit, gateways)| Change::Exit { exit, gateways }),
-        1 => (0..7usize).prop_map(|exit| Change::NoExit { exit }),
-        6 => (0..3usize, 0..3usize, 0..4usize, 0..7usize, 0..3i32, accepted).prop_map(
-            |(namespace, name, app, exit, priority, accepted)| {
-                Change::Policy { namespace, name, app, exit, priority, accepted }
-            }
-        ),
-        2 => (0..3usize, 0..3usize).prop_map(|(namespace, name)| Change::NoPolicy { namespace, name }),
-        8 => (0..3usize, 0..5usize, 0..4usize, 0..3usize)
-            .prop_map(|(namespace, name, node, app)| Change::Pod { namespace, name, node, app }),
-        2 => (0..3usize, 0..5usize, 0..3usize)
-            .prop_map(|(namespace, name, app)| Change::Relabel { namespace, name, app }),
-        2 => (0..3usize, 0..5usize).prop_map(|(namespace, name)| Change::NoPod { namespace, name }),
-        1 => (0..3usize, denies, lifecycle)
-            .prop_map(|(namespace, denies, lifecycle)| Change::Namespace { namespace, denies, lifecycle }),
-        1 => (0..4usize, 0..3usize).prop_map(|(node, gateways)| Change::Node { node, gateways }),
-        1 => (0..4usize, 0..2u8).prop_map(|(node, salt)| Change::Key { node, salt }),
-    ]
-}
-
-/// Some changes before each of a few compiles.
-fn history() -> impl Strategy<Value = Vec<Vec<Change>>> {
-    prop::collection::vec(prop::collection::vec(change(), 0..8), 1..5)
-}
-
-/// A small cluster to start from: every node may be a gateway, every namespace exists.
-fn start() -> World {
-    let mut world = World::new();
-    for node in 0..4 {
-        make(&mut world, &Change::Node { node, gateways: node % 3 });
-    }
-    for namespace in 0..3 {
-        make(&mut world, &Change::Namespace { namespace, denies: Denies::No, lifecycle: Lifecycle::Live });
-    }
-    for exit in 0..3 {
-        make(&mut world, &Change::Exit { exit, gateways: exit });
-    }
-    for namespace in 0..3 {
-        for name in 0..4 {
-            make(&mut world, &Change::Pod { namespace, name, node: (namespace + name) % 4, app: name % 3 });
-        }
-    }
-    world
-}
-
-fn make(world: &mut World, change: &Change) {
-    match *change {
-        Change::Exit { exit, gateways } => {
-            let spec = serde_json::json!({"apiVersion": "postern.dev/v1alpha1", "kind": "ExitNode",
-                "metadata": {"name": EXITS[exit]},
-                "spec": {"gateway": {"nodeSelector": {"matchLabels": {"role": format!("gw-{gateways}")}}}}});
-            world.apply_exit(serde_json::from_value(spec).expect("an exit"));
-        }
-        Change::NoExit { exit } => drop(world.exits.remove(EXITS[exit])),
-        Change::Policy { namespace, name, app, exit, priority, accepted } => {
-            // The fourth "app" selects every pod.
-            let selector = APPS.get(app).map_or(serde_json::json!({}), |app| serde_json::json!({"matchLabels": {"app": app}}));
-            let mut spec = serde_json::json!({"apiVersion": "postern.dev/v1alpha1", "kind": "EgressPolicy",
-                "metadata": {"namespace": NAMESPACES[namespace], "name": format!("p{name}")},
-                "spec": {"podSelector": selector, "priority": priority, "defaultAction": "Allow",
-                    "route": {"type": "Exit", "exitNodes": [{"name": EXITS[exit]}]}}});
-            if matches!(accepted, Accepted::No) {
-                spec["spec"]["limits"] = serde_json::json!({"connections": 1});
-            }
-            world.apply_policy(serde_json::from_value(spec).expect("a policy"));
-        }
-        Change::NoPolicy { namespace, name } => {
-            world.policies.remove(&format!("{}/p{name}", NAMESPACES[namespace]));
-        }
-        Change::Pod { namespace, name, node, app } => pod(world, namespace, name, node, app),
-        Change::Relabel { namespace, name, app } => {
-            if let Some(pod) = world.pods.get_mut(&format!("{}/pod{name}", NAMESPACES[namespace])) {
-                pod.labels = BTreeMap::from([("app".to_owned(), APPS[app].to_owned())]);
-            }
-        }
-        Change::NoPod { namespace, name } => {
-            world.pods.remove(&format!("{}/pod{name}", NAMESPACES[namespace]));
-        }
-        Change::Namespace { namespace, denies, lifecycle } => {
-            let labels = match denies {
-                Denies::Yes => BTreeMap::from([("postern.dev/egress-default".to_owned(), "deny".to_owned())]),
-                Denies::No => BTreeMap::new(),
-            };
-            let name = NAMESPACES[namespace];
-            let found = postern_compile::snapshot::Namespace { name: name.parse().expect("a name"), labels, lifecycle };
-            world.namespaces.insert(name.to_owned(), found);
-        }
-        Change::Node { node, gateways } => world.add_node(postern_compile::snapshot::Node {
-            name: format!("node{node}").parse().expect("a name"),
-            uid: format!("uid-node{node}").parse().expect("a UID"),
-            labels: BTreeMap::from([("role".to_owned(), format!("gw-{gateways}"))]),
-            addresses: vec![format!("192.0.2.{}", node + 1).parse().expect("an address")],
-            pod_ranges: vec![format!("10.244.{node}.0/24").parse().expect("a prefix")],
-        }),
-        Change::Key { node, salt } => {
-            world.keys.insert(format!("node{node}"), World::key(&format!("node{node}{salt}")));
-        }
-    }
-}
-
-/// A pod on another node is another pod.
-fn pod(world: &mut World, namespace: usize, name: usize, node: usize, app: usize) {
-    let key = format!("{}/pod{name}", NAMESPACES[namespace]);
-    world.pods.insert(key.clone(), postern_compile::snapshot::Pod {
-        namespace: NAMESPACES[namespace].parse().expect("a namespace"),
-        name: format!("pod{name}").parse().expect("a name"),
-        uid: format!("uid-{namespace}-{name}-{node}").parse().expect("a UID"),
-        node: format!("node{node}").parse().expect("a node"),
-        labels: BTreeMap::from([("app".to_owned(), APPS[app].to_owned())]),
-        attachment: postern_compile::snapshot::Attachment::Own,
-        addresses: BTreeSet::from([format!("10.244.{node}.{}", 10 + namespace * 5 + name).parse().expect("an address")]),
-        lifecycle: Lifecycle::Live,
-    });
-}
+use super::changes::{Change, history, make, pod, start};
+use super::world::World;
 
 fn live(history: &[Vec<Change>], mut each: impl FnMut(&World, &Snapshot, &mut World)) {
     let mut world = start();
@@ -180,7 +27,11 @@ fn live(history: &[Vec<Change>], mut each: impl FnMut(&World, &Snapshot, &mut Wo
 }
 
 fn classes(bodies: &BTreeMap<NodeName, Body>) -> BTreeMap<Uid, Class> {
-    bodies.values().flat_map(|body| &body.pods).map(|pod| (pod.uid.clone(), pod.class.clone())).collect()
+    bodies
+        .values()
+        .flat_map(|body| &body.pods)
+        .map(|pod| (pod.uid.clone(), pod.class.clone()))
+        .collect()
 }
 
 fn reversed(snapshot: &Snapshot) -> Snapshot {

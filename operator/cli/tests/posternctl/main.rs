@@ -1,0 +1,11 @@
+//! The publisher and the command line on real files.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed, also in a function that tests share"
+)]
+
+mod folder;
+mod publish;
+mod samples;
+mod verbs;

@@ -1,0 +1,217 @@
+//! The verbs as people and programs call them.
+
+use std::fs;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::folder::Lab;
+
+fn posternctl(lab: &Lab, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_posternctl"))
+        .args(arguments)
+        .current_dir(lab.path(""))
+        .output()
+        .expect("the program runs")
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn ends(output: &Output, code: i32) {
+    assert_eq!(output.status.code(), Some(code), "{}", text(output));
+}
+
+const NOW: &str = "2026-11-23T04:00:00Z";
+
+/// A lab whose nodes have reported, with keys and one compile into `out`.
+fn compiled() -> Lab {
+    let lab = Lab::new();
+    lab.report_keys();
+    ends(&posternctl(&lab, &["keygen", "keys"]), 0);
+    let compile = [
+        "compile",
+        "-f",
+        "manifests",
+        "--reports",
+        "reports",
+        "--key",
+        "keys/signing.pem",
+        "--out",
+        "out",
+        "--now",
+        NOW,
+        "--state",
+        "state.json",
+        "-o",
+        "json",
+    ];
+    let output = posternctl(&lab, &compile);
+    ends(&output, 0);
+    let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(said["nodes"].as_array().map(Vec::len), Some(2));
+    lab
+}
+
+fn verify(lab: &Lab, file: &str, more: &[&str]) -> Output {
+    let mut arguments = vec!["verify", file, "--trust", "keys/trust.pem", "--now", NOW];
+    arguments.extend(more);
+    posternctl(lab, &arguments)
+}
+
+#[test]
+fn a_compiled_envelope_verifies_and_a_changed_one_does_not() {
+    let lab = compiled();
+    let file = "out/worker/intent.dsse.json";
+    ends(
+        &verify(
+            &lab,
+            file,
+            &["--node-name", "worker", "--node-uid", "uid-worker"],
+        ),
+        0,
+    );
+    let other = verify(&lab, file, &["--node-name", "gw"]);
+    ends(&other, 4);
+    assert!(text(&other).contains("WrongNode"), "{}", text(&other));
+    let json = fs::read_to_string(lab.path(file)).expect("an envelope");
+    let mut envelope: Value = serde_json::from_str(&json).expect("JSON");
+    envelope["payload"] =
+        Value::String("AAAA".to_owned() + &envelope["payload"].as_str().expect("text")[4..]);
+    lab.write("changed.json", &envelope.to_string());
+    let changed = verify(
+        &lab,
+        "changed.json",
+        &[
+            "-o",
+            "json",
+            "--node-name",
+            "worker",
+            "--node-uid",
+            "uid-worker",
+        ],
+    );
+    ends(&changed, 4);
+}
+
+#[test]
+fn previous_envelopes_keep_what_did_not_change() {
+    let lab = compiled();
+    let again = posternctl(
+        &lab,
+        &[
+            "compile",
+            "-f",
+            "manifests",
+            "--reports",
+            "reports",
+            "--previous",
+            "out",
+            "--trust",
+            "keys/trust.pem",
+            "--now",
+            NOW,
+            "--state",
+            "state.json",
+            "-o",
+            "json",
+        ],
+    );
+    let said: Value = serde_json::from_slice(&again.stdout).expect("JSON");
+    let outcomes: Vec<_> = said["nodes"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|node| &node["outcome"])
+        .collect();
+    assert_eq!(outcomes, ["Keep", "Keep"]);
+}
+
+#[test]
+fn a_pod_and_a_policy_are_explained() {
+    let lab = compiled();
+    let inputs = ["-f", "manifests", "--reports", "reports", "--now", NOW];
+    let explain =
+        |what: [&str; 2]| posternctl(&lab, &[&["explain"], &what[..], &inputs[..]].concat());
+    let pod = explain(["pod", "crawlers/crawl-w"]);
+    ends(&pod, 0);
+    assert!(
+        text(&pod).contains("leaves by the tunnel to exit eu"),
+        "{}",
+        text(&pod)
+    );
+    let policy = explain(["policy", "crawlers/crawler"]);
+    ends(&policy, 0);
+    assert!(
+        text(&policy).contains("leaves by exit eu"),
+        "{}",
+        text(&policy)
+    );
+    ends(&explain(["pod", "crawlers/nobody"]), 1);
+}
+
+#[test]
+fn a_key_is_never_written_over() {
+    let lab = Lab::new();
+    ends(&posternctl(&lab, &["keygen", "keys"]), 0);
+    let before = fs::read(lab.path("keys/signing.pem")).expect("a key");
+    ends(&posternctl(&lab, &["keygen", "keys"]), 1);
+    assert_eq!(
+        fs::read(lab.path("keys/signing.pem")).expect("a key"),
+        before
+    );
+}
+
+#[test]
+fn a_signing_key_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let lab = Lab::new();
+    ends(&posternctl(&lab, &["keygen", "keys"]), 0);
+    let mode = fs::metadata(lab.path("keys/signing.pem"))
+        .expect("a key")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn what_waits_is_listed_and_approved_by_name() {
+    let lab = Lab::new();
+    lab.report_keys();
+    lab.report("worker", Some(crate::folder::KEYS[1].1), 1_795_000_000_000);
+    assert_eq!(lab.publish().restored.len(), 1);
+    let listed = posternctl(&lab, &["approve"]);
+    ends(&listed, 0);
+    assert!(text(&listed).contains("Restored"), "{}", text(&listed));
+    ends(&posternctl(&lab, &["approve", "node", "gw"]), 1);
+    ends(&posternctl(&lab, &["approve", "node", "worker"]), 0);
+    assert!(lab.publish().restored.is_empty());
+}
+
+#[test]
+fn a_document_is_signed_as_it_is() {
+    let lab = compiled();
+    lab.write("keys.json", r#"{"version":1,"keys":[]}"#);
+    let signed = posternctl(
+        &lab,
+        &[
+            "sign",
+            "keys.json",
+            "--kind",
+            "keyset",
+            "--key",
+            "keys/signing.pem",
+        ],
+    );
+    ends(&signed, 0);
+    lab.write("keys.dsse.json", &text(&signed));
+    let refused = verify(&lab, "keys.dsse.json", &["--kind", "keyset"]);
+    ends(&refused, 4);
+    assert!(text(&refused).contains("EmptyKeySet"), "{}", text(&refused));
+}
+
+#[test]
+fn wrong_usage_has_an_exit_code_of_its_own() {
+    ends(&posternctl(&Lab::new(), &["compile"]), 2);
+}

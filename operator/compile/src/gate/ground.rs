@@ -1,0 +1,103 @@
+//! Which pods a compile would let go, and on what ground.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use postern_intent::{Namespace, Uid};
+
+use super::words::{Cause, Ground, Subject};
+use crate::index::{Before, Index};
+use crate::select::{Contender, Contenders};
+use crate::snapshot::{Definitions, Pod};
+
+/// The pods that each ground would release.
+pub(super) fn releases(
+    index: &Index<'_>,
+    contenders: &Contenders<'_>,
+    lifted: &BTreeSet<&Namespace>,
+) -> BTreeMap<Ground, BTreeSet<Uid>> {
+    let mut found: BTreeMap<Ground, BTreeSet<Uid>> = BTreeMap::new();
+    let denying: BTreeSet<&Namespace> = denials_asked(index);
+    for pod in index.enforceable_pods() {
+        let before = index.published.before(&pod.uid);
+        let list = contenders.of(&pod.namespace);
+        let free = before.is_enforced()
+            && !denying.contains(&pod.namespace)
+            && !list.iter().any(|one| one.selects(&pod.labels, before));
+        if free && let Some(ground) = ground_of(index, contenders, lifted, pod, before) {
+            found.entry(ground).or_default().insert(pod.uid.clone());
+        }
+    }
+    // A definition that goes takes every policy with it, whether or not a pod is there to feel it now.
+    if index.snapshot.definitions == Definitions::Terminating {
+        for one in contenders.iter().filter(|one| one.policy.is_none()) {
+            found.entry(policy_ground(index, one)).or_default();
+        }
+    }
+    found
+}
+
+fn denials_asked<'a>(index: &Index<'a>) -> BTreeSet<&'a Namespace> {
+    let asked = index
+        .namespaces
+        .values()
+        .filter(|namespace| namespace.denies())
+        .map(|namespace| &namespace.name);
+    let remembered = index
+        .snapshot
+        .memory
+        .deny
+        .iter()
+        .filter(|name| index.is_ending(name));
+    asked.chain(remembered).collect()
+}
+
+/// What would let the pod go: the policy that it was under, else one that selected it, else the lifted label.
+fn ground_of(
+    index: &Index<'_>,
+    contenders: &Contenders<'_>,
+    lifted: &BTreeSet<&Namespace>,
+    pod: &Pod,
+    before: Before<'_>,
+) -> Option<Ground> {
+    let candidates = || {
+        contenders
+            .of(&pod.namespace)
+            .iter()
+            .filter(|one| one.narrowed())
+    };
+    let own = candidates()
+        .find(|one| matches!(before, Before::Policy(scope) if scope.policy.uid == one.uid));
+    let other = || {
+        candidates().find(|one| {
+            one.remembered
+                .as_ref()
+                .is_some_and(|selector| selector.matches(&pod.labels))
+        })
+    };
+    if let Some(policy) = own.or_else(other) {
+        return Some(policy_ground(index, policy));
+    }
+    lifted.get(&pod.namespace).map(|name| Ground {
+        subject: Subject::Namespace((*name).clone()),
+        cause: Cause::DenyLabelRemoved,
+        identity: String::new(),
+    })
+}
+
+fn policy_ground(index: &Index<'_>, one: &Contender<'_>) -> Ground {
+    let namesake = index
+        .policies
+        .get(&one.key.namespace)
+        .is_some_and(|found| found.contains_key(one.key.name.as_str()));
+    let cause = match (one.policy.is_some(), index.snapshot.definitions, namesake) {
+        (true, _, _) => Cause::SelectorChanged,
+        (false, Definitions::Terminating, _) => Cause::DefinitionTerminating,
+        (false, Definitions::Serving, true) => Cause::PolicyReplaced,
+        (false, Definitions::Serving, false) => Cause::PolicyDeleted,
+    };
+    Ground {
+        subject: Subject::Policy(one.key.to_string()),
+        cause,
+        identity: format!("{} {}", one.uid, one.generation),
+    }
+}

@@ -1,0 +1,10 @@
+//! The release gate: what would let pods go is told apart from what merely changes them, and too much at once waits
+//! for a person.
+
+mod ground;
+mod judge;
+mod words;
+
+pub(crate) use judge::{Gate, held};
+pub(crate) use words::Ground;
+pub use words::{Approval, Cause, Held, Subject};

@@ -1,0 +1,99 @@
+//! What a release is about, why it would happen, and a person's consent to it.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use postern_intent::{Namespace, NodeName};
+use serde::{Deserialize, Serialize};
+
+/// What a release is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Subject {
+    /// A policy: `namespace/name`.
+    Policy(String),
+    /// A namespace.
+    Namespace(Namespace),
+    /// A node.
+    Node(NodeName),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Policy(name) => write!(f, "policy {name}"),
+            Self::Namespace(name) => write!(f, "namespace {name}"),
+            Self::Node(name) => write!(f, "node {name}"),
+        }
+    }
+}
+
+/// Why something would loosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Cause {
+    /// A policy was deleted.
+    PolicyDeleted,
+    /// A policy of this name is there, but under another UID.
+    PolicyReplaced,
+    /// The policies' definition is being deleted, and the policy went with it.
+    DefinitionTerminating,
+    /// A policy no longer selects what it selected.
+    SelectorChanged,
+    /// A namespace lost its `deny` label.
+    DenyLabelRemoved,
+    /// A node has seen newer documents than the published ones.
+    Restored,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// A person's consent to one release. It is used once.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Approval {
+    /// What it is about.
+    pub subject: Subject,
+    /// Why it would loosen.
+    pub cause: Cause,
+    /// [`Held::digest`] of what it loosens.
+    pub digest: String,
+}
+
+/// Something that waits for an approval.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Held {
+    /// What it is about.
+    pub subject: Subject,
+    /// Why it would loosen.
+    pub cause: Cause,
+    /// SHA-256 in hex of what would loosen and since when it waits.
+    pub digest: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// How many pods it would release now.
+    pub pods: usize,
+}
+
+/// What a release hangs on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ground {
+    pub(crate) subject: Subject,
+    pub(crate) cause: Cause,
+    /// The policy's UID, the node's UID and serial, or nothing.
+    pub(crate) identity: String,
+}
+
+impl Cause {
+    /// A policy that went with its definition, or came back as another object, may have gone by accident.
+    pub(super) const fn always_held(self) -> bool {
+        matches!(
+            self,
+            Self::PolicyReplaced | Self::DefinitionTerminating | Self::Restored
+        )
+    }
+}

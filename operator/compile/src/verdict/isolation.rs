@@ -1,0 +1,23 @@
+//! Verdicts on isolations.
+
+use postern_crds::conditions::{ConditionType, Finding};
+
+use super::{Detail, Verdict};
+use crate::snapshot::Isolation;
+
+/// The verdict on one isolation.
+pub(super) fn verdict(isolation: &Isolation) -> Verdict {
+    let refusal = &isolation.refusal;
+    Verdict {
+        kind: "InterfaceIsolation",
+        namespace: None,
+        name: isolation.name.clone(),
+        generation: Some(isolation.generation),
+        conditions: vec![Finding::no(
+            ConditionType::Accepted,
+            refusal.reason,
+            refusal.message.clone(),
+        )],
+        detail: Detail::Nothing {},
+    }
+}

@@ -1,0 +1,318 @@
+//! What the stories do not tell: keys, budgets, and a definition that goes.
+
+use jiff::SignedDuration;
+use postern_compile::gate::Cause;
+use postern_compile::snapshot::Definitions;
+use postern_compile::{CHANGE_INTERVAL, NodeOutcome};
+use postern_intent::body::{BlockedReason, Class, Way};
+use postern_intent::{Body, WgKey};
+use serde_json::json;
+
+use super::changes::{Accepted, Change, Denies, make, start};
+use super::world::World;
+
+/// Namespace red leaves by e2, whose gateway is node1; its pods are on every node.
+fn world() -> World {
+    let mut world = start();
+    make(
+        &mut world,
+        &Change::Policy {
+            namespace: 0,
+            name: 0,
+            app: 3,
+            exit: 1,
+            priority: 0,
+            accepted: Accepted::Yes,
+        },
+    );
+    world.compile();
+    world
+}
+
+fn body<'a>(world: &'a World, node: &str) -> &'a Body {
+    &world.previous[&node.parse().expect("a name")]
+}
+
+fn key_of(world: &World, client: &str) -> Option<WgKey> {
+    let peers = body(world, "node1")
+        .tunnels
+        .iter()
+        .flat_map(|tunnel| &tunnel.peers);
+    peers
+        .filter(|peer| peer.node.as_str() == client)
+        .map(|peer| peer.public_key)
+        .next()
+}
+
+#[test]
+fn a_key_changes_once_in_five_minutes_and_then_again() {
+    let mut world = world();
+    let first = World::key("node0");
+    assert_eq!(key_of(&world, "node0"), Some(first));
+    world.keys.insert("node0".to_owned(), World::key("other"));
+    world.wait(CHANGE_INTERVAL - SignedDuration::from_secs(1));
+    world.compile();
+    assert_eq!(key_of(&world, "node0"), Some(first));
+    world.wait(SignedDuration::from_secs(1));
+    world.compile();
+    assert_eq!(key_of(&world, "node0"), Some(World::key("other")));
+}
+
+#[test]
+fn a_node_cannot_take_the_key_of_another_one() {
+    let mut world = world();
+    world.wait(CHANGE_INTERVAL);
+    world.keys.insert("node2".to_owned(), World::key("node0"));
+    let compilation = world.compile();
+    assert_eq!(key_of(&world, "node0"), Some(World::key("node0")));
+    assert_eq!(key_of(&world, "node2"), Some(World::key("node2")));
+    let verdict = compilation
+        .verdicts
+        .iter()
+        .find(|verdict| verdict.name == "node2")
+        .expect("a verdict");
+    assert!(
+        verdict
+            .conditions
+            .iter()
+            .any(|finding| finding.reason.as_str() == "Conflict")
+    );
+}
+
+#[test]
+fn two_newcomers_with_one_key_have_none() {
+    let mut world = start();
+    world.keys.insert("node2".to_owned(), World::key("node0"));
+    make(
+        &mut world,
+        &Change::Policy {
+            namespace: 0,
+            name: 0,
+            app: 3,
+            exit: 1,
+            priority: 0,
+            accepted: Accepted::Yes,
+        },
+    );
+    world.compile();
+    for node in ["node0", "node2"] {
+        assert_eq!(key_of(&world, node), None);
+        let blocked = Way::Blocked {
+            reason: BlockedReason::NoPeerKey,
+        };
+        assert!(
+            body(&world, node)
+                .firewall
+                .iter()
+                .all(|scope| scope.way == blocked)
+        );
+    }
+}
+
+#[test]
+fn pins_survive_a_lost_memory() {
+    let mut world = world();
+    world.memory = Default::default();
+    world.keys.insert("node0".to_owned(), World::key("other"));
+    world.wait(SignedDuration::from_secs(1));
+    world.compile();
+    assert_eq!(key_of(&world, "node0"), Some(World::key("node0")));
+}
+
+#[test]
+fn a_lost_memory_releases_nobody() {
+    let mut world = world();
+    world.memory = Default::default();
+    for pod in world.pods.values_mut() {
+        pod.labels.clear();
+    }
+    let selector = json!({"matchLabels": {"app": "nobody"}});
+    let mut policy = world.policies["red/p0"].clone();
+    policy.spec.pod_selector = serde_json::from_value(selector).expect("a selector");
+    world.apply_policy(policy);
+    world.compile();
+    let red = |body: &Body| {
+        body.pods
+            .iter()
+            .filter(|pod| pod.namespace.as_str() == "red")
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    let pods: Vec<_> = world.previous.values().flat_map(red).collect();
+    assert_eq!(pods.len(), 4);
+    assert!(pods.iter().all(|pod| pod.class != Class::Released));
+}
+
+#[test]
+fn a_policy_that_would_break_the_budget_is_blocked_and_the_others_are_not() {
+    let mut world = start();
+    for (namespace, rules) in [(0, 1), (1, 60)] {
+        make(
+            &mut world,
+            &Change::Policy {
+                namespace,
+                name: 0,
+                app: 3,
+                exit: 1,
+                priority: 0,
+                accepted: Accepted::Yes,
+            },
+        );
+        let key = if namespace == 0 { "red/p0" } else { "green/p0" };
+        let rule = |number: usize| json!({"action": "Allow", "to": [{"cidr": format!("198.51.{number}.0/24")}]});
+        let mut policy = world.policies[key].clone();
+        policy.spec.rules = (0..rules)
+            .map(|number| serde_json::from_value(rule(number)).expect("a rule"))
+            .collect();
+        world.apply_policy(policy);
+    }
+    world.compile();
+    let json = serde_json::to_vec(body(&world, "node0")).expect("JSON");
+    let packed = postern_intent::envelope::pack(&json).expect("memory").len();
+    // Base64 and what is around the payload; a few bytes less than everything needs.
+    world.settings.envelope_budget = packed.div_ceil(3) * 4 + 1024 - 64;
+    world.compile();
+    let ways: Vec<_> = body(&world, "node0")
+        .firewall
+        .iter()
+        .map(|scope| (scope.id.to_string(), scope.way.clone()))
+        .collect();
+    assert_eq!(
+        ways,
+        [
+            (
+                "green/p0@e2".to_owned(),
+                Way::Blocked {
+                    reason: BlockedReason::TooLarge
+                }
+            ),
+            (
+                "red/p0@e2".to_owned(),
+                Way::Tunnel {
+                    exit: "e2".parse().expect("a name")
+                }
+            ),
+        ]
+    );
+    body(&world, "node0")
+        .check()
+        .expect("a body that its node accepts");
+}
+
+#[test]
+fn policies_that_go_with_their_definition_go_on_selecting() {
+    let mut world = world();
+    world.definitions = Definitions::Terminating;
+    make(
+        &mut world,
+        &Change::NoPolicy {
+            namespace: 0,
+            name: 0,
+        },
+    );
+    let compilation = world.compile();
+    assert_eq!(
+        compilation
+            .held
+            .iter()
+            .map(|held| held.cause)
+            .collect::<Vec<_>>(),
+        [Cause::DefinitionTerminating]
+    );
+    assert!(
+        compilation
+            .nodes
+            .values()
+            .all(|outcome| *outcome == NodeOutcome::Keep)
+    );
+}
+
+#[test]
+fn an_approval_is_used_once() {
+    let mut world = world();
+    world.settings.gate.pods = 0;
+    let held = |world: &mut World| {
+        make(
+            world,
+            &Change::NoPolicy {
+                namespace: 0,
+                name: 0,
+            },
+        );
+        world.compile().held
+    };
+    let first = held(&mut world);
+    world
+        .approvals
+        .extend(first.iter().map(|held| postern_compile::gate::Approval {
+            subject: held.subject.clone(),
+            cause: held.cause,
+            digest: held.digest.clone(),
+        }));
+    assert!(world.compile().held.is_empty());
+    make(
+        &mut world,
+        &Change::Policy {
+            namespace: 0,
+            name: 0,
+            app: 3,
+            exit: 1,
+            priority: 0,
+            accepted: Accepted::Yes,
+        },
+    );
+    world.wait(SignedDuration::from_secs(1));
+    world.compile();
+    let second = held(&mut world);
+    assert_eq!(second.len(), 1);
+    assert_ne!(first[0].digest, second[0].digest);
+}
+
+#[test]
+fn a_namespace_that_is_going_keeps_its_pods_under_the_policy_that_went_first() {
+    let mut world = world();
+    make(
+        &mut world,
+        &Change::Namespace {
+            namespace: 0,
+            denies: Denies::No,
+            lifecycle: postern_compile::snapshot::Lifecycle::Deleting,
+        },
+    );
+    make(
+        &mut world,
+        &Change::NoPolicy {
+            namespace: 0,
+            name: 0,
+        },
+    );
+    let compilation = world.compile();
+    assert!(compilation.held.is_empty());
+    assert!(
+        compilation
+            .nodes
+            .values()
+            .all(|outcome| *outcome == NodeOutcome::Keep)
+    );
+}
+
+#[test]
+fn an_address_that_two_running_pods_have_is_neithers() {
+    let mut world = world();
+    let shared = "10.244.0.77".parse().expect("an address");
+    for pod in world
+        .pods
+        .values_mut()
+        .filter(|pod| pod.node.as_str() == "node0")
+    {
+        pod.addresses = [shared].into();
+    }
+    world.compile();
+    assert!(body(&world, "node0").pods.len() > 1);
+    assert!(
+        body(&world, "node0")
+            .pods
+            .iter()
+            .all(|pod| pod.addresses.is_empty())
+    );
+}

@@ -1,0 +1,13 @@
+//! The compiler as a whole: stories with their outcomes, and what holds for every cluster.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on has failed, also in a function that tests share; stories are files"
+)]
+
+mod changes;
+mod gates;
+mod properties;
+mod scenarios;
+mod world;
