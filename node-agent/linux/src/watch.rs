@@ -5,7 +5,7 @@ use std::io;
 
 use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE, NETLINK_XFRM};
 use netlink_sys::{AsyncSocket as _, AsyncSocketExt as _, TokioSocket};
-use postern_host::error::{HostError, errno};
+use postern_host::error::{Cause, HostError, Nature, errno};
 use tokio::sync::mpsc;
 
 use crate::netlink::parse;
@@ -15,6 +15,8 @@ use crate::netlink::parse;
 pub enum Change {
     /// A link came, went or changed. Look at the routes too: they go with it without an event.
     Link,
+    /// Somebody changed tc's disciplines or filters: look for ways past netfilter.
+    Path,
     /// An address came or went.
     Address,
     /// A route came or went.
@@ -29,8 +31,8 @@ pub enum Change {
     Resync,
 }
 
-/// `RTNLGRP_LINK`, the two of `IFADDR`, of `ROUTE` and of `RULE`.
-const ROUTE_GROUPS: [u32; 7] = [1, 5, 9, 7, 11, 8, 19];
+/// `RTNLGRP_LINK`, `RTNLGRP_TC`, the two of `IFADDR`, of `ROUTE` and of `RULE`.
+const ROUTE_GROUPS: [u32; 8] = [1, 4, 5, 9, 7, 11, 8, 19];
 /// `XFRMNLGRP_POLICY`.
 const XFRM_GROUPS: [u32; 1] = [4];
 /// `NFNLGRP_NFTABLES`.
@@ -50,8 +52,15 @@ pub fn watch() -> Result<mpsc::Receiver<Change>, HostError> {
         ("NETLINK_NETFILTER", NETLINK_NETFILTER, &NETFILTER_GROUPS, of_netfilter),
     ];
     for (group, protocol, groups, meaning) in families {
-        let socket = listen(protocol, groups).map_err(|error| HostError::Watch { group, source: error.into() })?;
-        tokio::spawn(pass_on(socket, meaning, sender.clone()));
+        let watched = listen(protocol, groups).map_err(Cause::from);
+        match watched {
+            Ok(socket) => drop(tokio::spawn(pass_on(socket, meaning, sender.clone()))),
+            // What a kernel does not have does not change.
+            Err(cause) if cause.nature() == Nature::Unsupported => {
+                tracing::warn!(error = &cause as &dyn std::error::Error, group, "not in this kernel");
+            }
+            Err(source) => return Err(HostError::Watch { group, source }),
+        }
     }
     Ok(receiver)
 }
@@ -98,6 +107,7 @@ fn of_datagram(datagram: &[u8], meaning: fn(u16) -> Option<Change>) -> Vec<Chang
 const fn of_route(kind: u16) -> Option<Change> {
     match kind {
         16 | 17 => Some(Change::Link),
+        36 | 37 | 44 | 45 => Some(Change::Path),
         20 | 21 => Some(Change::Address),
         24 | 25 => Some(Change::Route),
         32 | 33 => Some(Change::Rule),

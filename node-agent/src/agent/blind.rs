@@ -1,6 +1,8 @@
 //! What can be done where a part of the host cannot be read or changed: each block is tried for itself, because the
 //! lock does not need nft, and the guard does not need the lock.
 
+use std::collections::BTreeSet;
+
 use postern_host::{Host, Nature, Part, Reading, Unread, apply, is_own_link};
 use postern_plan::check::Seal;
 use postern_plan::diff;
@@ -22,7 +24,7 @@ const fn stage_of(part: Part) -> Stage {
 
 impl<H: Host> Agent<H> {
     /// What this node can do, whatever else of it can be read.
-    pub(super) async fn look_around(&mut self, reading: &mut Reading) {
+    pub(super) async fn look_around(&mut self, reading: &Reading) {
         match self.host.tunnel_backend().await {
             Ok(backend) => self.facts.tunnel_backend = Some(backend),
             Err(error) if error.nature() == Nature::Transient => {}
@@ -30,19 +32,22 @@ impl<H: Host> Agent<H> {
             Err(_) if has_tunnels(reading) && self.facts.tunnel_backend.is_some() => {}
             Err(_) => self.facts.tunnel_backend = None,
         }
-        if let Err(error) = &reading.locks
-            && error.nature() == Nature::Unsupported
-        {
-            // A kernel without XFRM has no policy, and can be given none: the guard stands alone.
-            self.settings.second_lock = SecondLock::Off;
-            self.last.no_lock = Some(error.clone());
-            reading.locks = Ok(std::collections::BTreeSet::new());
-        }
         if let Ok(links) = &reading.links
             && let Err(error) = self.look_at_paths(links).await
         {
             let what = "look for ways past the guard".to_owned();
             self.last.failures.push((Stage::Route, what, error));
+        }
+    }
+
+    /// A kernel without XFRM has no policy, and can be given none: the guard stands alone.
+    pub(super) fn go_without_lock(&mut self, reading: &mut Reading) {
+        if let Err(error) = &reading.locks
+            && error.nature() == Nature::Unsupported
+        {
+            self.settings.second_lock = SecondLock::Off;
+            self.last.no_lock = Some(error.clone());
+            reading.locks = Ok(BTreeSet::new());
         }
     }
 

@@ -31,8 +31,8 @@ impl<H: Host> Agent<H> {
             return self.hold_released().await;
         }
         self.last.failures.clear();
-        let mut reading = observe(&self.host).await;
-        self.look_around(&mut reading).await;
+        let reading = observe(&self.host).await;
+        self.look_around(&reading).await;
         let observed = match self.settle(reading).await {
             Some(observed) => observed,
             None => return self.finish(None).await,
@@ -73,7 +73,9 @@ impl<H: Host> Agent<H> {
         );
         let stages = plan.stages.into_iter().map(|(stage, steps)| {
             let steps = match stage {
+                Stage::Guard if own.guard.is_empty() => Vec::new(),
                 Stage::Guard => vec![Step::Firewall(own.guard.clone())],
+                Stage::Release if own.release.is_empty() => Vec::new(),
                 Stage::Release => vec![Step::Firewall(own.release.clone())],
                 _ => steps
                     .into_iter()
@@ -88,7 +90,8 @@ impl<H: Host> Agent<H> {
     }
 
     /// The whole picture; or what can be blocked without it, where parts cannot be read.
-    async fn settle(&mut self, reading: Reading) -> Option<Observed> {
+    async fn settle(&mut self, mut reading: Reading) -> Option<Observed> {
+        self.go_without_lock(&mut reading);
         let unread = reading.unread();
         if unread.is_empty() {
             return reading.whole().ok();
@@ -127,11 +130,12 @@ impl<H: Host> Agent<H> {
             own_key: &self.key.public,
         };
         let found = check(&self.desired, observed, &planning);
-        // A tunnel that does not answer is a dead process, not somebody's hand.
         let foreign: Vec<String> = found
             .mismatches
             .iter()
-            .filter(|mismatch| mismatch.stage != Stage::Tunnel)
+            .filter(|mismatch| {
+                mismatch.stage != Stage::Tunnel || self.was_configured(&mismatch.step, observed)
+            })
             .map(ToString::to_string)
             .collect();
         if foreign.is_empty() {
@@ -144,6 +148,16 @@ impl<H: Host> Agent<H> {
         }
         self.audit
             .write(&Entry::of(now, "repair", "Drift", &foreign.join("; ")));
+    }
+
+    /// A tunnel that has our key and is not as we left it was changed by somebody's hand; one that does not answer, or
+    /// answers without a key, is a process that died.
+    fn was_configured(&self, step: &Step, observed: &Observed) -> bool {
+        let Step::ConfigureTunnel(config) = step else {
+            return true;
+        };
+        let tunnel = observed.tunnels.get(&config.interface);
+        tunnel.is_some_and(|tunnel| tunnel.public_key.as_ref() == Some(&self.key.public))
     }
 
     /// Stage by stage. What blocks comes first, what opens comes last, and only if what blocks stands.

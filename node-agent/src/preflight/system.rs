@@ -17,7 +17,7 @@ pub(super) fn checks(node: &Node, settings: &Settings) -> Vec<Check> {
         bridges(&node.files, links, settings),
         forwarding4(&node.files),
         forwarding6(&node.files),
-        reverse_path(&node.files),
+        reverse_path(node),
         marked_source(&node.files, links, settings),
         uplink(node),
     ]
@@ -107,19 +107,31 @@ fn forwarding6(files: &Files) -> Check {
     }
 }
 
-/// The kernel takes the higher of `all` and the device's own, so that 1 here makes our 2 on tunnels 2 and our 0 1; and a
-/// pod's answer, which comes by a tunnel that the main table does not lead to, is dropped by 1.
-fn reverse_path(files: &Files) -> Check {
+/// The kernel takes the higher of `all` and the device's own. A pod's answer comes by a tunnel that the main table does
+/// not lead to: 1 drops it, 2 lets it in where there is a default route, and without one only 0 does. Tunnels get 2 or 0
+/// accordingly, and 1 for `all` turns that 0 into 1.
+fn reverse_path(node: &Node) -> Check {
     const CHECK: &str = "rp_filter";
-    match files.switch("ipv4/conf/all/rp_filter") {
-        Some(1) => Check::of(
+    const TO_DO: &str = "sysctl -w net.ipv4.conf.all.rp_filter=0; devices keep their own";
+    let has_uplink = node
+        .uplinks
+        .as_ref()
+        .is_ok_and(|uplinks| !uplinks.is_empty());
+    match (node.files.switch("ipv4/conf/all/rp_filter"), has_uplink) {
+        (Some(value @ 1..), false) => {
+            let found = format!(
+                "net.ipv4.conf.all.rp_filter is {value} and there is no default route: IPv4 answers from tunnels are dropped"
+            );
+            Check::of(CHECK, Outcome::Failed, found, TO_DO)
+        }
+        (Some(1), true) => Check::of(
             CHECK,
-            Outcome::Failed,
-            "net.ipv4.conf.all.rp_filter is 1: IPv4 answers from tunnels would be dropped",
-            "sysctl -w net.ipv4.conf.all.rp_filter=0, or 2; devices keep their own",
+            Outcome::Warning,
+            "net.ipv4.conf.all.rp_filter is 1, the higher of it and the device's counts: a tunnel whose own is not 2 is dead for IPv4",
+            TO_DO,
         ),
-        Some(value) => Check::ok(CHECK, format!("net.ipv4.conf.all.rp_filter is {value}")),
-        None => Check::of(
+        (Some(value), _) => Check::ok(CHECK, format!("net.ipv4.conf.all.rp_filter is {value}")),
+        (None, _) => Check::of(
             CHECK,
             Outcome::Warning,
             "net.ipv4.conf.all.rp_filter cannot be read",
