@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
@@ -106,42 +106,39 @@ impl Chain<'_> {
             .env("CNI_PATH", PLUGIN_FOLDER)
             .env("CNI_ARGS", &self.args);
         let output = command::output(&mut command, Some(&input.to_string()))?;
-        let said = String::from_utf8_lossy(&output.stdout);
-        let plugin = program
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        if output.status.success() {
-            let empty = said.trim().is_empty();
-            let parsed = if empty {
-                Ok(Value::Null)
-            } else {
-                serde_json::from_str(&said)
-            };
-            return parsed.map_err(LabError::json(format!("the answer of CNI plugin {plugin}")));
+        let plugin = program.file_name().unwrap_or_default().to_string_lossy();
+        if !output.status.success() {
+            return Err(refusal(&plugin, verb, &output));
         }
-        let answer: Value = serde_json::from_str(&said).unwrap_or(Value::Null);
-        let text = |name: &str| {
-            answer
-                .get(name)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let errors = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        let parts = [text("msg"), text("details"), errors]
-            .into_iter()
-            .filter(|part| !part.is_empty());
-        let code = answer
+        let said = String::from_utf8_lossy(&output.stdout);
+        if said.trim().is_empty() {
+            return Ok(Value::Null);
+        }
+        let what = format!("the answer of CNI plugin {plugin}");
+        serde_json::from_str(&said).map_err(LabError::json(what))
+    }
+}
+
+/// What a plugin says when it fails: an object with code, msg and details on its output.
+fn refusal(plugin: &str, verb: &'static str, output: &Output) -> LabError {
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    let text = |name: &str| {
+        answer
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let errors = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    let parts = [text("msg"), text("details"), errors];
+    let said: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    LabError::Cni {
+        plugin: plugin.to_owned(),
+        verb,
+        code: answer
             .get("code")
             .and_then(Value::as_u64)
-            .unwrap_or_default();
-        Err(LabError::Cni {
-            plugin,
-            verb,
-            code,
-            message: parts.collect::<Vec<_>>().join(": "),
-        })
+            .unwrap_or_default(),
+        message: said.join(": "),
     }
 }

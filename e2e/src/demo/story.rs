@@ -118,7 +118,12 @@ fn inside(lab: &Lab, cast: &Cast, claims: &mut Claims) -> Result<(), LabError> {
         crawler,
         (service.ip(), service.port()),
     )?;
-    let bridge = node.pods4().hosts().next().unwrap_or(node.ipv4()).to_string();
+    let bridge = node
+        .pods4()
+        .hosts()
+        .next()
+        .unwrap_or(node.ipv4())
+        .to_string();
     reach(
         "probe of a selected pod by its node, seen from",
         &bridge,

@@ -27,7 +27,7 @@ pub use listed::{RUNS, Run};
 pub use proof::{After, Proof};
 pub use scene::{exit, policy};
 pub use sender::{FLOWS, Sender};
-pub use series::{RunProof, Series, Shown, all_proofs};
+pub use series::{RunProof, Series, Shown, all_proofs, record_run};
 pub use test_lab::TestLab;
 pub use verbs::PATIENCE;
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::LabError;
 use crate::harness::{Sender, wait_until};
-use crate::judge::Packets;
+use crate::judge::{Packets, PodCount};
 use crate::lab::{Binaries, Lab};
 
 /// Traffic that should flow again does so within this time.
@@ -106,7 +106,7 @@ impl Lab {
             after,
             attempted: sender.attempted_since(begin),
             arrived_before: first,
-            arrived_after: arrived_after(&self.packets_since(done)?, sender, after),
+            arrived_after: self.arrived_after(sender, after, done)?,
             dropped: packets.dropped,
             leaked: packets.leaked,
             node_resets: packets.node_resets,
@@ -119,7 +119,7 @@ impl Lab {
     pub(super) fn await_arrival(&self, sender: &Sender, begin: Timestamp) -> Result<u64, LabError> {
         let what = format!("the arrival of packets of {}", sender.pod.key());
         wait_until(RESUME, &what, || {
-            let count = self.packets_since(begin)?.of(&sender.pod.uid).arrived;
+            let count = self.pod_since(sender, begin)?.arrived;
             Ok((count > 0).then_some(count))
         })
     }
@@ -145,12 +145,11 @@ impl Lab {
         after: After,
         done: Timestamp,
     ) -> Result<u64, LabError> {
-        Ok(arrived_after(&self.packets_since(done)?, sender, after))
+        Ok(arrived_after(&self.pod_since(sender, done)?, after))
     }
 }
 
-fn arrived_after(packets: &Packets, sender: &Sender, after: After) -> u64 {
-    let count = packets.of(&sender.pod.uid);
+fn arrived_after(count: &PodCount, after: After) -> u64 {
     match after {
         After::Released => count.arrived,
         After::Flows | After::Stops => count.exited,

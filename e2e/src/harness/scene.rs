@@ -35,13 +35,11 @@ impl Lab {
     /// When it does not come so far.
     pub fn selected_sender(&self, node: &str) -> Result<Sender, LabError> {
         self.apply_yaml(&(exit("eu", "gw-1", "") + &policy("eu", "")))?;
+        let pod = PodOptions::on(node).label("app", "crawler");
+        let sender = self.sender("crawlers/crawler", pod)?;
         self.await_state(node, "eu", "Enforcing", Timestamp::MIN)?;
-        let sender = self.sender(
-            "crawlers/crawler",
-            PodOptions::on(node).label("app", "crawler"),
-        )?;
         wait_until(PATIENCE, "packets by the exit", || {
-            Ok((self.packets()?.of(&sender.pod.uid).exited > 0).then_some(()))
+            Ok((self.pod_since(&sender, Timestamp::MIN)?.exited > 0).then_some(()))
         })?;
         Ok(sender)
     }

@@ -149,12 +149,20 @@ impl<'a> Series<'a> {
     }
 
     fn write(&self) -> Result<(), LabError> {
-        let path = path(&self.proof.run)?;
-        let folder = path.parent().unwrap_or(&path);
-        fs::create_dir_all(folder).map_err(LabError::file("create", folder))?;
-        let text = serde_json::to_string_pretty(&self.proof).map_err(LabError::json("a proof"))?;
-        fs::write(&path, text).map_err(LabError::file("write", path))
+        record_run(&self.proof.run, &self.proof)
     }
+}
+
+/// Writes the `proof.json` of a run that is no series of events.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn record_run<T: Serialize + ?Sized>(run: &str, proof: &T) -> Result<(), LabError> {
+    let path = path(run)?;
+    let folder = path.parent().unwrap_or(&path);
+    fs::create_dir_all(folder).map_err(LabError::file("create", folder))?;
+    let text = serde_json::to_string_pretty(proof).map_err(LabError::json("a proof"))?;
+    fs::write(&path, text).map_err(LabError::file("write", path))
 }
 
 fn path(run: &str) -> Result<PathBuf, LabError> {
@@ -196,7 +204,7 @@ impl Lab {
         wait_until(PATIENCE, &what, || {
             let since = Timestamp::now();
             std::thread::sleep(SILENCE);
-            let arrived = self.packets_since(since)?.of(&sender.pod.uid).arrived;
+            let arrived = self.pod_since(sender, since)?.arrived;
             Ok((arrived == 0).then_some(since))
         })
     }

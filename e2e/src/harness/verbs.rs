@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::error::LabError;
 use crate::harness::{Sender, wait_until};
-use crate::judge::{Packets, world_packets};
+use crate::judge::{Packets, PodCount, pod_since, world_packets};
 use crate::lab::{Binaries, Lab, PodOptions, PodRecord, read_json};
 
 /// Every wait ends after this time unless it says another one.
@@ -78,7 +78,7 @@ impl Lab {
             sender.pod.key()
         );
         let found = wait_until(PATIENCE, &what, || {
-            let exited = self.packets_since(begin)?.of(&sender.pod.uid).exited;
+            let exited = self.pod_since(sender, begin)?.exited;
             Ok((exited > 0).then_some(exited))
         });
         found.map_err(|error| self.with_detail(error, &sender.pod.node))
@@ -98,6 +98,14 @@ impl Lab {
     /// When a counter cannot be read.
     pub fn packets_since(&self, since: Timestamp) -> Result<Packets, LabError> {
         world_packets(self, Some(since))
+    }
+
+    /// What left of a sender since a time, by the capture alone: for questions that are asked again and again.
+    ///
+    /// # Errors
+    /// When the capture cannot be read.
+    pub fn pod_since(&self, sender: &Sender, since: Timestamp) -> Result<PodCount, LabError> {
+        pod_since(self, &sender.pod.uid, since)
     }
 
     /// The status of a node's last report, or nothing while there is none.

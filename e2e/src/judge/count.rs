@@ -161,20 +161,19 @@ impl<'a> Owners<'a> {
     }
 }
 
-/// Counts packets since a time (or from the start).
+/// Counts packets.
 #[must_use]
 pub fn count<'a>(
     packets: impl Iterator<Item = (Timestamp, &'a Key)>,
     pods: &[PodRecord],
     timeline: &Timeline,
-    since: Option<Timestamp>,
 ) -> Packets {
     let owners = Owners::of(pods);
     let mut sources = BTreeMap::new();
     let mut leaks = BTreeMap::new();
     let mut counts = vec![[0; 3]; pods.len()];
     let mut total = Packets::default();
-    for (time, key) in packets.filter(|(time, _)| since.is_none_or(|since| *time >= since)) {
+    for (time, key) in packets {
         total.captured += 1;
         Span::add(&mut sources, (key.source, key.node.clone()), time);
         match key.kind {

@@ -6,4 +6,4 @@ mod totals;
 
 pub use count::{Leak, Packets, PodCount, Source, count};
 pub use timeline::{Allowed, Epoch, Timeline};
-pub use totals::{Difference, compare, world_packets};
+pub use totals::{Difference, compare, pod_since, world_packets};

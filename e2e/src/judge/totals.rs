@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::LabError;
-use crate::judge::count::{Packets, count};
+use crate::judge::count::{Packets, PodCount, count};
 use crate::judge::timeline::Timeline;
 use crate::lab::Lab;
 use crate::monitor::{Recording, SetKey, read_applied, read_published, read_set};
@@ -43,16 +43,28 @@ pub fn world_packets(lab: &Lab, since: Option<Timestamp>) -> Result<Packets, Lab
     let before = totals(&Recording::of(lab)?);
     let set = read_set(lab)?;
     let recording = Recording::of(lab)?;
-    let nodes = lab.state()?.nodes;
-    let timeline = Timeline::of(&nodes, &read_published(lab)?, &read_applied(lab)?);
     let differences = compare(&before, &set, &totals(&recording));
-    let counted = count(recording.iter(), &lab.all_pods()?, &timeline, since);
+    let counted = counted(lab, &recording, since.unwrap_or(Timestamp::MIN))?;
     Ok(Packets {
         dropped: recording.dropped,
         agreed: differences.is_empty(),
         differences,
         ..counted
     })
+}
+
+/// What left of one pod since a time, by the capture alone: quick enough to be asked again and again.
+///
+/// # Errors
+/// When the capture cannot be read.
+pub fn pod_since(lab: &Lab, uid: &str, since: Timestamp) -> Result<PodCount, LabError> {
+    Ok(counted(lab, &Recording::of(lab)?, since)?.of(uid))
+}
+
+fn counted(lab: &Lab, recording: &Recording, since: Timestamp) -> Result<Packets, LabError> {
+    let nodes = lab.state()?.nodes;
+    let timeline = Timeline::of(&nodes, &read_published(lab)?, &read_applied(lab)?);
+    Ok(count(recording.since(since), &lab.all_pods()?, &timeline))
 }
 
 /// Every key for which the set does not lie between the two readings of the capture.

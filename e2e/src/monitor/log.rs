@@ -134,7 +134,15 @@ impl Recording {
 
     /// Every packet with its time and key, in the order of arrival.
     pub fn iter(&self) -> impl Iterator<Item = (Timestamp, &Key)> {
-        let timed = self.packets.iter().map(|(time, key)| {
+        self.since(Timestamp::MIN)
+    }
+
+    /// Every packet from a time on, in the order of arrival.
+    pub fn since(&self, since: Timestamp) -> impl Iterator<Item = (Timestamp, &Key)> {
+        // Before the range of 64 bits lies nothing that was captured.
+        let since = i64::try_from(since.as_nanosecond()).unwrap_or(i64::MIN);
+        let wanted = self.packets.iter().filter(move |(time, _)| *time >= since);
+        let timed = wanted.map(|(time, key)| {
             let time = Timestamp::from_nanosecond(i128::from(*time)).unwrap_or_default();
             Some((time, self.keys.get(usize::try_from(*key).ok()?)?))
         });
@@ -168,5 +176,7 @@ mod tests {
             .map(|(time, key)| (time.as_nanosecond(), key.node.as_str()))
             .collect();
         assert_eq!(seen, [(5, "n1"), (6, "n2")]);
+        let later = jiff::Timestamp::from_nanosecond(6).unwrap();
+        assert_eq!(recording.since(later).count(), 1);
     }
 }

@@ -23,6 +23,9 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// A run without any change: refreshes fall due by time alone.
 const TICK: Duration = Duration::from_secs(1);
 
+/// The file that an agent reads its intent from.
+const INTENT: &str = "intent.dsse.json";
+
 struct Publisher {
     lab: Lab,
     /// What the compiler takes for the lab's folder: the folder itself, or a view of it in which files arrive late.
@@ -58,69 +61,42 @@ pub fn run(lab: &Lab) -> Result<(), LabError> {
 
 impl Publisher {
     fn open(lab: &Lab, state: &LabState) -> Result<Self, LabError> {
-        let inotify = Inotify::init().map_err(LabError::file("watch", lab.dir()))?;
-        let events = WatchMask::MOVED_TO
-            | WatchMask::CLOSE_WRITE
-            | WatchMask::DELETE
-            | WatchMask::MOVED_FROM;
-        for folder in [lab.dir().join("manifests"), lab.dir().join("reports")] {
-            inotify
-                .watches()
-                .add(&folder, events)
-                .map_err(LabError::file("watch", folder))?;
-        }
-        let [report, intent] =
-            [state.options.report_delay, state.options.intent_delay].map(|delay| {
-                Duration::try_from(delay)
-                    .ok()
-                    .filter(|delay| !delay.is_zero())
-            });
-        let folder = if report.or(intent).is_some() {
-            lab.dir().join("late")
-        } else {
-            lab.dir().to_owned()
-        };
-        if folder != lab.dir() {
-            let late = [("reports", report), ("intents", intent)];
+        let changes = watch(lab)?;
+        let options = options(lab, state)?;
+        let delays = [state.options.report_delay, state.options.intent_delay];
+        let [report, intent] = delays.map(|delay| Duration::try_from(delay).ok());
+        let [report, intent] = [report, intent].map(|delay| delay.filter(|time| !time.is_zero()));
+        let mut folder = lab.dir().to_owned();
+        if report.or(intent).is_some() {
+            folder.push("late");
             view(
                 lab,
                 &folder,
-                late.map(|(name, delay)| (name, delay.is_some())),
+                [("reports", report.is_some()), ("intents", intent.is_some())],
             )?;
         }
-        let late = |delay: Duration, pair: &dyn Fn(&str) -> (PathBuf, PathBuf)| {
-            Delay::new(
-                lab.clone(),
-                delay,
-                state.nodes.iter().map(|node| pair(&node.name)).collect(),
+        let nodes: Vec<&str> = state.nodes.iter().map(|node| node.name.as_str()).collect();
+        let reports = nodes.iter().map(|node| {
+            (
+                lab.report(node),
+                folder.join("reports").join(format!("{node}.json")),
             )
-        };
-        let reports = report.map(|delay| {
-            late(delay, &|node| {
-                (
-                    lab.report(node),
-                    folder.join("reports").join(format!("{node}.json")),
-                )
-            })
         });
-        let intents = intent.map(|delay| {
-            let name = "intent.dsse.json";
-            late(delay, &|node| {
-                (
-                    folder.join("intents").join(node).join(name),
-                    lab.intents(node).join(name),
-                )
-            })
+        let reports = report.map(|delay| Delay::new(lab.clone(), delay, reports.collect()));
+        let intents = nodes.iter().map(|node| {
+            let from = folder.join("intents").join(node).join(INTENT);
+            (from, lab.intents(node).join(INTENT))
         });
-        let options = options(lab, state)?;
+        let intents = intent.map(|delay| Delay::new(lab.clone(), delay, intents.collect()));
+        let (lab, last_error) = (lab.clone(), String::new());
         Ok(Self {
-            lab: lab.clone(),
+            lab,
             folder,
             options,
-            changes: inotify,
+            changes,
             reports,
             intents,
-            last_error: String::new(),
+            last_error,
         })
     }
 
@@ -156,6 +132,17 @@ impl Publisher {
             }
         }
     }
+}
+
+fn watch(lab: &Lab) -> Result<Inotify, LabError> {
+    let inotify = Inotify::init().map_err(LabError::file("watch", lab.dir()))?;
+    let come = WatchMask::MOVED_TO | WatchMask::CLOSE_WRITE;
+    let events = come | WatchMask::DELETE | WatchMask::MOVED_FROM;
+    for folder in [lab.dir().join("manifests"), lab.dir().join("reports")] {
+        let added = inotify.watches().add(&folder, events);
+        added.map_err(LabError::file("watch", folder))?;
+    }
+    Ok(inotify)
 }
 
 fn tell(now: Timestamp, outcome: &PublishOutcome) {

@@ -66,7 +66,7 @@ fn key(node: &str, source: &str, kind: Kind) -> Key {
 }
 
 fn one(time: i64, key: &Key, timeline: &Timeline) -> (u64, u64, u64) {
-    let packets = count([(at(time), key)].into_iter(), &[pod()], timeline, None);
+    let packets = count([(at(time), key)].into_iter(), &[pod()], timeline);
     (
         packets.pods[0].arrived,
         packets.pods[0].before,
@@ -177,7 +177,6 @@ fn replies_and_the_nodes_own_resets_are_counted_apart() {
         [(at(11), &reply), (at(11), &reset)].into_iter(),
         &[pod()],
         &timeline,
-        None,
     );
     assert_eq!(
         (
@@ -187,22 +186,5 @@ fn replies_and_the_nodes_own_resets_are_counted_apart() {
             packets.captured
         ),
         (0, 1, 1, 2)
-    );
-}
-
-#[test]
-fn packets_before_the_asked_time_are_left_out() {
-    let by_node = key("n1", "192.168.10.11", Kind::Plain);
-    let packets = [(at(1), &by_node), (at(5), &by_node)];
-    let counted = count(
-        packets.into_iter(),
-        &[pod()],
-        &Timeline::default(),
-        Some(at(2)),
-    );
-    assert_eq!((counted.captured, counted.pods[0].arrived), (1, 1));
-    assert_eq!(
-        (counted.sources[0].first, counted.sources[0].last),
-        (at(5), at(5))
     );
 }
