@@ -122,7 +122,7 @@ fn nothing_leaks_when_a_policy_gets_stricter_and_by_a_service_with_endpoints_in_
     let stricter = "policy made stricter on established flows";
     let act = |lab: &Lab| {
         let before = Timestamp::now();
-        let rules = "rules: [{action: Deny, ports: [{protocol: UDP}]}]";
+        let rules = "rules: [{action: Deny, to: [{cidr: 0.0.0.0/0}, {cidr: '::/0'}], ports: [{protocol: UDP}]}]";
         lab.apply_yaml(&policy("eu", rules))?;
         lab.await_report("n1", "the new generation", |report| {
             report["scopes"][0]["policy"]["generation"] == 2
