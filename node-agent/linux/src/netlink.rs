@@ -73,7 +73,8 @@ async fn ask(protocol: isize, kind: u16, flags: u16, body: &[u8]) -> Result<Vec<
                 return Err(Cause::errno(errno::EINTR));
             }
             match message.kind {
-                DONE => return Ok(messages),
+                // A list that could not be made says so at its end.
+                DONE => return outcome(&message.body).map(|()| messages),
                 ERROR => return outcome(&message.body).map(|()| messages),
                 _ => messages.push(message),
             }
@@ -107,9 +108,9 @@ pub(crate) fn parse(datagram: &[u8]) -> Vec<(u16, Message)> {
 
 fn outcome(body: &[u8]) -> Result<(), Cause> {
     match u32_at(body, 0).map(u32::cast_signed) {
-        Some(0) => Ok(()),
+        Some(0..) => Ok(()),
         Some(number) => Err(io::Error::from_raw_os_error(number.wrapping_neg()).into()),
-        None => Err(Cause::Answer { what: "an error message without a number" }),
+        None => Err(Cause::Answer { what: "netlink gave no outcome" }),
     }
 }
 

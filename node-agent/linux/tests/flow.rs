@@ -10,7 +10,7 @@ use postern_host::{Flows as _, Protocol};
 use postern_linux::LinuxHost;
 
 /// Everything for port 53 goes to 5300, and conntrack is on.
-const REDIRECT: &str = "table inet t { chain p { type nat hook output priority -110; udp dport 53 redirect to :5300; } }";
+const REDIRECT: &str = "table inet t { chain p { type nat hook output priority -110; udp dport 53 redirect to :5300; }; }";
 
 /// A packet from a fresh socket to a resolver that is not there.
 fn question(from: &str, to: &str) -> SocketAddr {
@@ -72,7 +72,7 @@ fn cuts_flows_of_an_address_in_either_direction_and_leaves_others() {
 fn cuts_a_flow_by_an_address_that_only_its_replies_have() {
     redirected(async |host| {
         run("ip", &["addr", "add", "10.9.9.9/32", "dev", "lo"]);
-        run("nft", &["flush ruleset; table ip t { chain o { type nat hook output priority -110; udp dport 54 dnat to 10.9.9.9; } }"]);
+        run("nft", &["flush ruleset; table ip t { chain o { type nat hook output priority -110; udp dport 54 dnat to 10.9.9.9; }; }"]);
         question("127.0.0.1:0", "127.0.0.9:54");
         assert_eq!(host.cut_flows(&["10.9.9.9".parse().unwrap()].into()).await.unwrap(), 1);
     });

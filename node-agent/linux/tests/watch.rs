@@ -24,9 +24,9 @@ async fn told(events: &mut tokio::sync::mpsc::Receiver<Change>, wanted: Change) 
 fn tells_every_noun_that_changed() {
     within(|| async {
         let mut events = watch().unwrap();
-        run("ip", &["link", "add", "a", "type", "veth", "peer", "name", "b"]);
+        run("ip", &["link", "add", "v0", "type", "veth", "peer", "name", "v1"]);
         told(&mut events, Change::Link).await;
-        run("ip", &["addr", "add", "10.1.1.1/24", "dev", "a"]);
+        run("ip", &["addr", "add", "10.1.1.1/24", "dev", "v0"]);
         told(&mut events, Change::Address).await;
         run("ip", &["route", "add", "unreachable", "10.2.0.0/16"]);
         told(&mut events, Change::Route).await;
