@@ -417,6 +417,12 @@ fn a_flowtable_or_forwarding_at_ingress_of_a_pods_link_is_failed() {
         ..node(files.path())
     };
     says(&node, "nft shortcuts", Outcome::Failed);
+    let without_device = json!({"rule": {"family": "netdev", "table": "n", "chain": "i", "expr": [{"fwd": {"dev": "eth0"}}]}});
+    let node = Node {
+        ruleset: listing(&[without_device]),
+        ..crate::node(files.path())
+    };
+    says(&node, "nft shortcuts", Outcome::Failed);
 }
 
 #[test]

@@ -17,6 +17,9 @@ pub(super) fn checks(node: &Node, settings: &Settings) -> Vec<Check> {
     match &node.ruleset {
         Err(error) => out.push(Check {
             result: Outcome::Failed,
+            to_do:
+                "mend what the check of the guard says; marks and chains of others are not known"
+                    .to_owned(),
             ..unread("nft ruleset", error)
         }),
         Ok(foreign) => out.extend([owner(foreign), order(foreign, settings)]),
