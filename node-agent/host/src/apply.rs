@@ -46,7 +46,10 @@ pub async fn apply(host: &impl Host, steps: &[Step]) -> Applied {
             Err(error) => {
                 tracing::warn!(kind = step.kind(), %step, error = &error as &dyn std::error::Error, "step failed");
                 undo(host, step, &mut applied).await;
-                applied.failed = Some(Failed { step: step.clone(), error });
+                applied.failed = Some(Failed {
+                    step: step.clone(),
+                    error,
+                });
                 break;
             }
         }
@@ -55,13 +58,22 @@ pub async fn apply(host: &impl Host, steps: &[Step]) -> Applied {
 }
 
 async fn undo(host: &impl Host, failed: &Step, applied: &mut Applied) {
-    let Some(device) = device_of(failed) else { return };
+    let Some(device) = device_of(failed) else {
+        return;
+    };
     while applied.done.last().and_then(device_of) == Some(device) {
-        let Some(step) = applied.done.pop() else { return };
-        let Some(inverse) = step.inverse() else { continue };
+        let Some(step) = applied.done.pop() else {
+            return;
+        };
+        let Some(inverse) = step.inverse() else {
+            continue;
+        };
         match perform(host, &inverse).await {
             Ok(()) => applied.undone.push(inverse),
-            Err(error) => applied.stuck.push(Failed { step: inverse, error }),
+            Err(error) => applied.stuck.push(Failed {
+                step: inverse,
+                error,
+            }),
         }
     }
 }
@@ -105,7 +117,9 @@ async fn perform(host: &impl Host, step: &Step) -> Act<()> {
         Step::SetMtu(link) => host.set_mtu(&link.name, link.mtu).await,
         Step::SetUp(device) => host.set_state(device, AdminState::Up).await,
         Step::AddAddress { device, address } => host.add_address(device, *address).await,
-        Step::RemoveAddress { device, address } => gone(host.remove_address(device, *address).await),
+        Step::RemoveAddress { device, address } => {
+            gone(host.remove_address(device, *address).await)
+        }
         Step::ConfigureTunnel(config) => host.configure_tunnel(config).await,
         Step::RemovePeer { device, peer } => host.remove_peer(device, peer).await,
         Step::AddRoute(route) => host.add_route(route).await,
@@ -124,4 +138,9 @@ fn gone(outcome: Act<()>) -> Act<()> {
 }
 
 /// How the kernel says "there is none": of rules and policies, of routes, of links, of addresses.
-const AWAY: [i32; 4] = [errno::ENOENT, errno::ESRCH, errno::ENODEV, errno::EADDRNOTAVAIL];
+const AWAY: [i32; 4] = [
+    errno::ENOENT,
+    errno::ESRCH,
+    errno::ENODEV,
+    errno::EADDRNOTAVAIL,
+];

@@ -140,9 +140,12 @@ impl Cause {
 const fn nature_of(number: i32) -> Nature {
     match number {
         errno::EOPNOTSUPP | errno::EPROTONOSUPPORT | errno::EAFNOSUPPORT => Nature::Unsupported,
-        errno::EINTR | errno::EAGAIN | errno::EBUSY | errno::ENOMEM | errno::ENOBUFS | errno::ECONNREFUSED => {
-            Nature::Transient
-        }
+        errno::EINTR
+        | errno::EAGAIN
+        | errno::EBUSY
+        | errno::ENOMEM
+        | errno::ENOBUFS
+        | errno::ECONNREFUSED => Nature::Transient,
         _ => Nature::Refused,
     }
 }
@@ -150,9 +153,17 @@ const fn nature_of(number: i32) -> Nature {
 /// nft gives the kernel's error as text only (`Error: Could not process rule: Device or resource busy`).
 fn nft_nature(error: &str) -> Nature {
     let says = |texts: &[&str]| texts.iter().any(|text| error.contains(text));
-    if says(&["Operation not supported", "Protocol not supported", "Address family not supported"]) {
+    if says(&[
+        "Operation not supported",
+        "Protocol not supported",
+        "Address family not supported",
+    ]) {
         Nature::Unsupported
-    } else if says(&["Device or resource busy", "Resource temporarily unavailable", "Interrupted system call"]) {
+    } else if says(&[
+        "Device or resource busy",
+        "Resource temporarily unavailable",
+        "Interrupted system call",
+    ]) {
         Nature::Transient
     } else {
         Nature::Refused
@@ -170,7 +181,10 @@ impl From<io::Error> for Cause {
 
 /// An act on the host that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[expect(missing_docs, reason = "the fields are what the message names, and `source` is the cause everywhere")]
+#[expect(
+    missing_docs,
+    reason = "the fields are what the message names, and `source` is the cause everywhere"
+)]
 pub enum HostError {
     /// No way to talk to the kernel.
     #[error("cannot open {socket}")]
@@ -186,22 +200,38 @@ pub enum HostError {
     RemoveLink { link: IfName, source: Cause },
     /// An MTU could not be set.
     #[error("cannot set the MTU of {link} to {mtu}")]
-    SetMtu { link: IfName, mtu: u32, source: Cause },
+    SetMtu {
+        link: IfName,
+        mtu: u32,
+        source: Cause,
+    },
     /// A device could not be brought up or down.
     #[error("cannot change the state of {link}")]
     SetState { link: IfName, source: Cause },
     /// An address could not be added.
     #[error("cannot add address {address} to {link}")]
-    AddAddress { link: IfName, address: IpNet, source: Cause },
+    AddAddress {
+        link: IfName,
+        address: IpNet,
+        source: Cause,
+    },
     /// An address could not be removed.
     #[error("cannot remove address {address} from {link}")]
-    RemoveAddress { link: IfName, address: IpNet, source: Cause },
+    RemoveAddress {
+        link: IfName,
+        address: IpNet,
+        source: Cause,
+    },
     /// A switch could not be read.
     #[error("cannot read {path}")]
     GetDevice { path: String, source: Cause },
     /// A switch could not be set.
     #[error("cannot set {path} to {value}")]
-    SetDevice { path: String, value: u8, source: Cause },
+    SetDevice {
+        path: String,
+        value: u8,
+        source: Cause,
+    },
     /// Routes could not be listed.
     #[error("cannot list routes")]
     ListRoutes { source: Cause },
@@ -216,19 +246,31 @@ pub enum HostError {
     ListRules { source: Cause },
     /// A rule could not be added.
     #[error("cannot add the routing rule {} to table {}", .rule.priority, .rule.table)]
-    AddRule { rule: Box<RoutingRule>, source: Cause },
+    AddRule {
+        rule: Box<RoutingRule>,
+        source: Cause,
+    },
     /// A rule could not be removed.
     #[error("cannot remove the routing rule {} to table {}", .rule.priority, .rule.table)]
-    RemoveRule { rule: Box<RoutingRule>, source: Cause },
+    RemoveRule {
+        rule: Box<RoutingRule>,
+        source: Cause,
+    },
     /// Locks could not be listed.
     #[error("cannot list XFRM policies")]
     ListLocks { source: Cause },
     /// A lock could not be added.
     #[error("cannot add the XFRM policy {} -> {} at {}", .policy.source, .policy.destination, .policy.priority)]
-    AddLock { policy: Box<LockPolicy>, source: Cause },
+    AddLock {
+        policy: Box<LockPolicy>,
+        source: Cause,
+    },
     /// A lock could not be removed.
     #[error("cannot remove the XFRM policy {} -> {} at {}", .policy.source, .policy.destination, .policy.priority)]
-    RemoveLock { policy: Box<LockPolicy>, source: Cause },
+    RemoveLock {
+        policy: Box<LockPolicy>,
+        source: Cause,
+    },
     /// The firewall took nothing of a batch.
     #[error("cannot change the firewall ({summary})")]
     ChangeFirewall { summary: String, source: Cause },
@@ -243,7 +285,11 @@ pub enum HostError {
     CutFlow { source: Cause },
     /// An entry of connection tracking could not be asked for.
     #[error("cannot find the flow from {from} to {to}")]
-    FindFlow { from: SocketAddr, to: SocketAddr, source: Cause },
+    FindFlow {
+        from: SocketAddr,
+        to: SocketAddr,
+        source: Cause,
+    },
     /// A tunnel did not answer properly.
     #[error("cannot read tunnel {link}")]
     ReadTunnel { link: IfName, source: Cause },
@@ -252,7 +298,11 @@ pub enum HostError {
     ConfigureTunnel { link: IfName, source: Cause },
     /// A peer could not be removed.
     #[error("cannot remove peer {peer} from tunnel {link}")]
-    RemovePeer { link: IfName, peer: WgKey, source: Cause },
+    RemovePeer {
+        link: IfName,
+        peer: WgKey,
+        source: Cause,
+    },
     /// The tunnel process could not be told to stop.
     #[error("cannot dismiss tunnel {link}")]
     DismissTunnel { link: IfName, source: Cause },

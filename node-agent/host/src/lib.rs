@@ -24,5 +24,6 @@ pub use bypass::{Bypass, Direction};
 pub use error::{Cause, HostError, Nature, NftRefusal};
 pub use observe::{Part, Reading, Unread, observe};
 pub use ports::{
-    Addresses, Devices, Firewall, Flows, Host, Links, Locks, Paths, Protocol, Routes, Rules, Tunnels, is_own_link,
+    Addresses, Devices, Firewall, Flows, Host, Links, Locks, Paths, Protocol, Routes, Rules,
+    Tunnels, is_own_link,
 };

@@ -10,7 +10,9 @@ use std::fmt;
 
 use postern_intent::IfName;
 use postern_plan::Observed;
-use postern_plan::host::{DeviceKey, DeviceSetting, LockPolicy, ObservedLink, ObservedTunnel, Route, RoutingRule};
+use postern_plan::host::{
+    DeviceKey, DeviceSetting, LockPolicy, ObservedLink, ObservedTunnel, Route, RoutingRule,
+};
 use postern_plan::observed::ObservedFirewall;
 use thiserror::Error;
 
@@ -107,16 +109,36 @@ pub async fn observe(host: &impl Host) -> Reading {
             Err(error) => drop(silent.insert(name, error)),
         }
     }
-    Reading { firewall, locks, links, devices, routes, rules, uplinks, tunnels, silent }
+    Reading {
+        firewall,
+        locks,
+        links,
+        devices,
+        routes,
+        rules,
+        uplinks,
+        tunnels,
+        silent,
+    }
 }
 
 /// A switch that is not there (`ENOENT`: no IPv6 in this kernel, or the device went meanwhile) has no value; that is no
 /// error, and it compares unequal to every value that it should have.
-async fn read_devices(host: &impl Host, own: &[IfName]) -> Result<BTreeSet<DeviceSetting>, HostError> {
+async fn read_devices(
+    host: &impl Host,
+    own: &[IfName],
+) -> Result<BTreeSet<DeviceSetting>, HostError> {
     let mut out = BTreeSet::new();
     for device in own {
         for key in DeviceKey::ALL {
-            match host.get_device(&DeviceSetting { device: device.clone(), key, value: 0 }).await {
+            match host
+                .get_device(&DeviceSetting {
+                    device: device.clone(),
+                    key,
+                    value: 0,
+                })
+                .await
+            {
                 Ok(setting) => drop(out.insert(setting)),
                 Err(error) if error.errno() == Some(errno::ENOENT) => {}
                 Err(error) => return Err(error),
@@ -127,14 +149,28 @@ async fn read_devices(host: &impl Host, own: &[IfName]) -> Result<BTreeSet<Devic
 }
 
 fn own_links(links: &[ObservedLink]) -> Vec<IfName> {
-    links.iter().filter(|link| is_own_link(&link.name)).filter_map(|link| link.name.parse().ok()).collect()
+    links
+        .iter()
+        .filter(|link| is_own_link(&link.name))
+        .filter_map(|link| link.name.parse().ok())
+        .collect()
 }
 
 impl Reading {
     /// Parts that could not be read, with the reason.
     #[must_use]
     pub fn unread(&self) -> Vec<Unread> {
-        let Self { firewall, locks, links, devices, routes, rules, uplinks, tunnels: _, silent: _ } = self;
+        let Self {
+            firewall,
+            locks,
+            links,
+            devices,
+            routes,
+            rules,
+            uplinks,
+            tunnels: _,
+            silent: _,
+        } = self;
         [
             (Part::Firewall, firewall.as_ref().err()),
             (Part::Locks, locks.as_ref().err()),
@@ -145,7 +181,12 @@ impl Reading {
             (Part::Uplinks, uplinks.as_ref().err()),
         ]
         .into_iter()
-        .filter_map(|(part, error)| error.map(|source| Unread { part, source: source.clone() }))
+        .filter_map(|(part, error)| {
+            error.map(|source| Unread {
+                part,
+                source: source.clone(),
+            })
+        })
         .collect()
     }
 

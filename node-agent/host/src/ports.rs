@@ -10,8 +10,8 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 use postern_intent::{Address, IfName, WgKey};
 use postern_plan::host::{
-    AdminState, DeviceSetting, LockPolicy, ObservedLink, ObservedTunnel, Route, RoutingRule, TunnelBackend,
-    TunnelConfig, TunnelLink,
+    AdminState, DeviceSetting, LockPolicy, ObservedLink, ObservedTunnel, Route, RoutingRule,
+    TunnelBackend, TunnelConfig, TunnelLink,
 };
 use postern_plan::observed::ObservedFirewall;
 use postern_plan::ruleset::Transaction;
@@ -42,13 +42,20 @@ pub trait Addresses {
     /// Adds an address, without asking the neighbours whether it is taken.
     fn add_address(&self, device: &IfName, address: IpNet) -> impl Future<Output = Act<()>> + Send;
     /// Removes an address.
-    fn remove_address(&self, device: &IfName, address: IpNet) -> impl Future<Output = Act<()>> + Send;
+    fn remove_address(
+        &self,
+        device: &IfName,
+        address: IpNet,
+    ) -> impl Future<Output = Act<()>> + Send;
 }
 
 /// Per-device switches below `/proc/sys/net`.
 pub trait Devices {
     /// The switch's value; the given value is not looked at.
-    fn get_device(&self, setting: &DeviceSetting) -> impl Future<Output = Act<DeviceSetting>> + Send;
+    fn get_device(
+        &self,
+        setting: &DeviceSetting,
+    ) -> impl Future<Output = Act<DeviceSetting>> + Send;
     /// Sets the switch.
     fn set_device(&self, setting: &DeviceSetting) -> impl Future<Output = Act<()>> + Send;
 }
@@ -132,7 +139,10 @@ pub trait Tunnels {
     /// How devices are served here.
     fn tunnel_backend(&self) -> impl Future<Output = Act<TunnelBackend>> + Send;
     /// What the device answers; none when nobody serves it yet.
-    fn read_tunnel(&self, device: &IfName) -> impl Future<Output = Act<Option<ObservedTunnel>>> + Send;
+    fn read_tunnel(
+        &self,
+        device: &IfName,
+    ) -> impl Future<Output = Act<Option<ObservedTunnel>>> + Send;
     /// Sets the whole configuration. Peers that are not named go before any other change, so that nothing staged for
     /// them leaves by a new session. A userspace device is first announced to the tunnel process, and this fails with
     /// [`crate::Nature::Transient`] until it serves it.
@@ -147,17 +157,42 @@ pub trait Tunnels {
 pub trait Paths {
     /// Those of the links from which something may lead packets past netfilter, with the first thing that does; a link
     /// that is not there has none.
-    fn bypasses(&self, links: &BTreeSet<IfName>) -> impl Future<Output = Act<BTreeMap<IfName, Bypass>>> + Send;
+    fn bypasses(
+        &self,
+        links: &BTreeSet<IfName>,
+    ) -> impl Future<Output = Act<BTreeMap<IfName, Bypass>>> + Send;
 }
 
 /// All of a host.
 pub trait Host:
-    Links + Addresses + Devices + Routes + Rules + Locks + Firewall + Flows + Tunnels + Paths + Send + Sync
+    Links
+    + Addresses
+    + Devices
+    + Routes
+    + Rules
+    + Locks
+    + Firewall
+    + Flows
+    + Tunnels
+    + Paths
+    + Send
+    + Sync
 {
 }
 
 impl<H> Host for H where
-    H: Links + Addresses + Devices + Routes + Rules + Locks + Firewall + Flows + Tunnels + Paths + Send + Sync
+    H: Links
+        + Addresses
+        + Devices
+        + Routes
+        + Rules
+        + Locks
+        + Firewall
+        + Flows
+        + Tunnels
+        + Paths
+        + Send
+        + Sync
 {
 }
 

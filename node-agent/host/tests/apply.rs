@@ -1,10 +1,19 @@
 //! The interpreter of steps, and one reading of the host, on the fake.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed, also in a function that tests share"
+)]
+
 use std::collections::BTreeSet;
 
 use postern_host::error::errno;
 use postern_host::fake::{Call, FakeHost};
-use postern_host::{Firewall as _, Links as _, Locks as _, Part, Reading, Routes as _, apply, observe};
+use postern_host::{
+    Firewall as _, Links as _, Locks as _, Part, Reading, Routes as _, apply, observe,
+};
 use postern_plan::Step;
 use postern_plan::host::{
     Family, LockAction, LockPolicy, Route, RouteKind, TunnelBackend, TunnelConfig, TunnelLink,
@@ -12,11 +21,18 @@ use postern_plan::host::{
 use postern_plan::ruleset::{Ruleset, Transaction};
 
 fn run(test: impl Future<Output = ()>) {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(test);
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(test);
 }
 
 fn link() -> TunnelLink {
-    TunnelLink { name: "pst-c-eu".parse().unwrap(), mtu: 1400, backend: TunnelBackend::Userspace }
+    TunnelLink {
+        name: "pst-c-eu".parse().unwrap(),
+        mtu: 1400,
+        backend: TunnelBackend::Userspace,
+    }
 }
 
 fn lock() -> LockPolicy {
@@ -31,11 +47,19 @@ fn lock() -> LockPolicy {
 
 fn route() -> Route {
     let kind = RouteKind::Device(link().name);
-    Route { table: 5210, destination: Family::V4.everything(), metric: 100, kind }
+    Route {
+        table: 5210,
+        destination: Family::V4.everything(),
+        metric: 100,
+        kind,
+    }
 }
 
 fn address() -> Step {
-    Step::AddAddress { device: link().name, address: "198.18.0.11/32".parse().unwrap() }
+    Step::AddAddress {
+        device: link().name,
+        address: "198.18.0.11/32".parse().unwrap(),
+    }
 }
 
 fn guard() -> Step {
@@ -46,11 +70,20 @@ fn guard() -> Step {
 fn performs_steps_in_order() {
     run(async {
         let host = FakeHost::new();
-        let steps =
-            [guard(), Step::AddLock(lock()), Step::AddLink(link()), Step::SetUp(link().name), address(), Step::AddRoute(route())];
+        let steps = [
+            guard(),
+            Step::AddLock(lock()),
+            Step::AddLink(link()),
+            Step::SetUp(link().name),
+            address(),
+            Step::AddRoute(route()),
+        ];
         let applied = apply(&host, &steps).await;
         assert_eq!(applied.done, steps);
-        assert_eq!((applied.failed, applied.undone, applied.stuck), (None, vec![], vec![]));
+        assert_eq!(
+            (applied.failed, applied.undone, applied.stuck),
+            (None, vec![], vec![])
+        );
         assert_eq!(host.list_routes().await.unwrap(), BTreeSet::from([route()]));
     });
 }
@@ -60,12 +93,24 @@ fn takes_a_half_made_device_back_and_leaves_the_guard_and_the_lock() {
     run(async {
         let host = FakeHost::new();
         host.fails(Call::AddAddress, 1, 1, errno::ENOMEM);
-        let steps = [guard(), Step::AddLock(lock()), Step::AddLink(link()), Step::SetUp(link().name), address()];
+        let steps = [
+            guard(),
+            Step::AddLock(lock()),
+            Step::AddLink(link()),
+            Step::SetUp(link().name),
+            address(),
+        ];
         let applied = apply(&host, &steps).await;
         assert_eq!(applied.failed.map(|failed| failed.step), Some(address()));
         assert_eq!(applied.done, steps[..2]);
         assert_eq!(applied.undone, [Step::RemoveLink(link())]);
-        assert!(host.list_links().await.unwrap().iter().all(|link| link.name == "lo"));
+        assert!(
+            host.list_links()
+                .await
+                .unwrap()
+                .iter()
+                .all(|link| link.name == "lo")
+        );
         assert_eq!(host.list_locks().await.unwrap(), BTreeSet::from([lock()]));
         assert!(host.read_firewall().await.unwrap().inet.is_some());
     });
@@ -89,7 +134,15 @@ fn says_what_it_could_not_take_back() {
         let host = FakeHost::new();
         host.fails(Call::AddRoute, 1, 1, errno::ENOMEM);
         host.fails(Call::RemoveLink, 1, 1, errno::EBUSY);
-        let applied = apply(&host, &[Step::AddLink(link()), Step::SetUp(link().name), Step::AddRoute(route())]).await;
+        let applied = apply(
+            &host,
+            &[
+                Step::AddLink(link()),
+                Step::SetUp(link().name),
+                Step::AddRoute(route()),
+            ],
+        )
+        .await;
         assert_eq!(applied.undone, []);
         assert_eq!(applied.stuck.len(), 1);
         assert_eq!(applied.stuck[0].error.errno(), Some(errno::EBUSY));
@@ -100,9 +153,17 @@ fn says_what_it_could_not_take_back() {
 fn removing_what_went_with_its_link_is_done_already() {
     run(async {
         let host = FakeHost::new();
-        let made = [Step::AddLink(link()), Step::SetUp(link().name), Step::AddRoute(route())];
+        let made = [
+            Step::AddLink(link()),
+            Step::SetUp(link().name),
+            Step::AddRoute(route()),
+        ];
         assert_eq!(apply(&host, &made).await.failed, None);
-        let applied = apply(&host, &[Step::RemoveLink(link()), Step::RemoveRoute(route())]).await;
+        let applied = apply(
+            &host,
+            &[Step::RemoveLink(link()), Step::RemoveRoute(route())],
+        )
+        .await;
         assert_eq!(applied.failed, None);
         assert_eq!(host.list_routes().await.unwrap(), BTreeSet::new());
     });
@@ -114,7 +175,14 @@ fn a_part_that_cannot_be_read_is_named_and_hides_no_other_part() {
         let host = FakeHost::new();
         host.fails(Call::ListRoutes, 1, 1, errno::ENOBUFS);
         let reading: Reading = observe(&host).await;
-        assert_eq!(reading.unread().iter().map(|unread| unread.part).collect::<Vec<_>>(), [Part::Routes]);
+        assert_eq!(
+            reading
+                .unread()
+                .iter()
+                .map(|unread| unread.part)
+                .collect::<Vec<_>>(),
+            [Part::Routes]
+        );
         assert!(reading.firewall.is_ok() && reading.locks.is_ok());
         assert_eq!(reading.whole().unwrap_err().part, Part::Routes);
         assert!(observe(&host).await.whole().is_ok());
@@ -125,9 +193,22 @@ fn a_part_that_cannot_be_read_is_named_and_hides_no_other_part() {
 fn a_tunnel_that_does_not_answer_properly_is_silent_and_the_rest_is_read() {
     run(async {
         let host = FakeHost::new();
-        let config = TunnelConfig { interface: link().name, listen_port: None, fwmark: 0x70, peers: Vec::new() };
-        host.starts_the_tunnel_process("hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=".parse().unwrap());
-        let made = [Step::AddLink(link()), Step::SetUp(link().name), Step::ConfigureTunnel(config)];
+        let config = TunnelConfig {
+            interface: link().name,
+            listen_port: None,
+            fwmark: 0x70,
+            peers: Vec::new(),
+        };
+        host.starts_the_tunnel_process(
+            "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo="
+                .parse()
+                .unwrap(),
+        );
+        let made = [
+            Step::AddLink(link()),
+            Step::SetUp(link().name),
+            Step::ConfigureTunnel(config),
+        ];
         assert_eq!(apply(&host, &made).await.failed, None);
         host.fails(Call::ReadTunnel, 1, 1, errno::EINVAL);
         let reading = observe(&host).await;

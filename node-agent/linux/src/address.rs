@@ -13,21 +13,43 @@ use crate::rtnl::Rtnl;
 
 impl Addresses for LinuxHost {
     async fn add_address(&self, device: &IfName, address: IpNet) -> Act<()> {
-        let failed = |source| HostError::AddAddress { link: device.clone(), address, source };
-        let mut message = message(self.rtnl(), device, address).await.map_err(failed)?;
+        let failed = |source| HostError::AddAddress {
+            link: device.clone(),
+            address,
+            source,
+        };
+        let mut message = message(self.rtnl(), device, address)
+            .await
+            .map_err(failed)?;
         if let IpNet::V6(_) = address {
             // Without this the address is tentative for a second and nothing can be sent from it; on a tunnel there
             // is no neighbour who could object.
-            message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+            message
+                .attributes
+                .push(AddressAttribute::Flags(AddressFlags::Nodad));
         }
         let request = RouteNetlinkMessage::NewAddress(message);
-        self.rtnl().act(request, NLM_F_CREATE | NLM_F_EXCL).await.map(drop).map_err(failed)
+        self.rtnl()
+            .act(request, NLM_F_CREATE | NLM_F_EXCL)
+            .await
+            .map(drop)
+            .map_err(failed)
     }
 
     async fn remove_address(&self, device: &IfName, address: IpNet) -> Act<()> {
-        let failed = |source| HostError::RemoveAddress { link: device.clone(), address, source };
-        let message = message(self.rtnl(), device, address).await.map_err(failed)?;
-        self.rtnl().act(RouteNetlinkMessage::DelAddress(message), 0).await.map(drop).map_err(failed)
+        let failed = |source| HostError::RemoveAddress {
+            link: device.clone(),
+            address,
+            source,
+        };
+        let message = message(self.rtnl(), device, address)
+            .await
+            .map_err(failed)?;
+        self.rtnl()
+            .act(RouteNetlinkMessage::DelAddress(message), 0)
+            .await
+            .map(drop)
+            .map_err(failed)
     }
 }
 
@@ -39,7 +61,11 @@ async fn message(rtnl: &Rtnl, device: &IfName, address: IpNet) -> Result<Address
         IpNet::V4(_) => AddressFamily::Inet,
         IpNet::V6(_) => AddressFamily::Inet6,
     };
-    message.attributes.push(AddressAttribute::Local(address.addr()));
-    message.attributes.push(AddressAttribute::Address(address.addr()));
+    message
+        .attributes
+        .push(AddressAttribute::Local(address.addr()));
+    message
+        .attributes
+        .push(AddressAttribute::Address(address.addr()));
     Ok(message)
 }

@@ -12,21 +12,32 @@ use crate::host::LinuxHost;
 impl Devices for LinuxHost {
     async fn get_device(&self, setting: &DeviceSetting) -> Act<DeviceSetting> {
         let path = setting.key.path(&setting.device);
-        let value = read(&path).await.map_err(|source| HostError::GetDevice { path, source })?;
-        Ok(DeviceSetting { value, ..setting.clone() })
+        let value = read(&path)
+            .await
+            .map_err(|source| HostError::GetDevice { path, source })?;
+        Ok(DeviceSetting {
+            value,
+            ..setting.clone()
+        })
     }
 
     async fn set_device(&self, setting: &DeviceSetting) -> Act<()> {
         let path = setting.key.path(&setting.device);
         tokio::fs::write(below(&path), setting.value.to_string())
             .await
-            .map_err(|error| HostError::SetDevice { path, value: setting.value, source: error.into() })
+            .map_err(|error| HostError::SetDevice {
+                path,
+                value: setting.value,
+                source: error.into(),
+            })
     }
 }
 
 async fn read(path: &str) -> Result<u8, Cause> {
     let text = tokio::fs::read_to_string(below(path)).await?;
-    text.trim().parse().map_err(|_| Cause::Answer { what: "the switch is no small number" })
+    text.trim().parse().map_err(|_| Cause::Answer {
+        what: "the switch is no small number",
+    })
 }
 
 fn below(path: &str) -> PathBuf {

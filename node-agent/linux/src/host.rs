@@ -56,7 +56,10 @@ impl LinuxHost {
             BackendPreference::Userspace => TunnelBackend::Userspace,
             BackendPreference::KernelFirst => {
                 let found = has_wireguard(&rtnl).await;
-                match found.map_err(|source| HostError::Open { socket: "WireGuard", source })? {
+                match found.map_err(|source| HostError::Open {
+                    socket: "WireGuard",
+                    source,
+                })? {
                     true => TunnelBackend::Kernel,
                     false => TunnelBackend::Userspace,
                 }
@@ -73,11 +76,17 @@ impl LinuxHost {
 
     /// Gives a device a private key of its own, used from its next configuration on.
     pub fn use_key(&self, device: IfName, key: PrivateKey) {
-        self.device_keys.lock().unwrap_or_else(PoisonError::into_inner).insert(device, key);
+        self.device_keys
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(device, key);
     }
 
     pub(crate) fn key_of(&self, device: &IfName) -> PrivateKey {
-        let keys = self.device_keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let keys = self
+            .device_keys
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         keys.get(device).unwrap_or(&self.node_key).clone()
     }
 

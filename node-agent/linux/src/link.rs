@@ -11,51 +11,89 @@ use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, L
 use postern_host::error::{Cause, HostError, errno};
 use postern_host::ports::{Act, Links};
 use postern_intent::IfName;
-use postern_plan::host::{AdminState, Carrier, MacAddress, ObservedLink, TunnelBackend, TunnelLink};
+use postern_plan::host::{
+    AdminState, Carrier, MacAddress, ObservedLink, TunnelBackend, TunnelLink,
+};
 
 use crate::host::LinuxHost;
 use crate::rtnl::{Rtnl, name_of};
 
 impl Links for LinuxHost {
     async fn list_links(&self) -> Act<Vec<ObservedLink>> {
-        list(self.rtnl()).await.map_err(|source| HostError::ListLinks { source })
+        list(self.rtnl())
+            .await
+            .map_err(|source| HostError::ListLinks { source })
     }
 
     async fn add_link(&self, link: &TunnelLink) -> Act<()> {
-        add(self.rtnl(), link).await.map_err(|source| HostError::AddLink { link: link.name.clone(), source })
+        add(self.rtnl(), link)
+            .await
+            .map_err(|source| HostError::AddLink {
+                link: link.name.clone(),
+                source,
+            })
     }
 
     async fn remove_link(&self, name: &IfName) -> Act<()> {
-        remove(self.rtnl(), name.as_str()).await.map_err(|source| HostError::RemoveLink { link: name.clone(), source })
+        remove(self.rtnl(), name.as_str())
+            .await
+            .map_err(|source| HostError::RemoveLink {
+                link: name.clone(),
+                source,
+            })
     }
 
     async fn set_mtu(&self, name: &IfName, mtu: u32) -> Act<()> {
         set_mtu(self.rtnl(), name.as_str(), mtu)
             .await
-            .map_err(|source| HostError::SetMtu { link: name.clone(), mtu, source })
+            .map_err(|source| HostError::SetMtu {
+                link: name.clone(),
+                mtu,
+                source,
+            })
     }
 
     async fn set_state(&self, name: &IfName, state: AdminState) -> Act<()> {
         set_state(self.rtnl(), name.as_str(), state)
             .await
-            .map_err(|source| HostError::SetState { link: name.clone(), source })
+            .map_err(|source| HostError::SetState {
+                link: name.clone(),
+                source,
+            })
     }
 }
 
 async fn list(rtnl: &Rtnl) -> Result<Vec<ObservedLink>, Cause> {
     let links = rtnl.links().await?;
     let mut addresses = addresses(rtnl).await?;
-    let names: BTreeMap<u32, String> = links.iter().map(|link| (link.header.index, name_of(link))).collect();
+    let names: BTreeMap<u32, String> = links
+        .iter()
+        .map(|link| (link.header.index, name_of(link)))
+        .collect();
     let mut out: Vec<ObservedLink> = links
         .iter()
-        .map(|link| observed(link, &names, addresses.remove(&link.header.index).unwrap_or_default()))
+        .map(|link| {
+            observed(
+                link,
+                &names,
+                addresses.remove(&link.header.index).unwrap_or_default(),
+            )
+        })
         .collect();
     out.sort_by_key(|link| link.index);
     Ok(out)
 }
 
-fn observed(link: &LinkMessage, names: &BTreeMap<u32, String>, addresses: Vec<IpNet>) -> ObservedLink {
-    let state = if link.header.flags.contains(LinkFlags::Up) { AdminState::Up } else { AdminState::Down };
+fn observed(
+    link: &LinkMessage,
+    names: &BTreeMap<u32, String>,
+    addresses: Vec<IpNet>,
+) -> ObservedLink {
+    let state = if link.header.flags.contains(LinkFlags::Up) {
+        AdminState::Up
+    } else {
+        AdminState::Down
+    };
     let mut out = ObservedLink {
         index: link.header.index,
         name: name_of(link),
@@ -73,7 +111,9 @@ fn observed(link: &LinkMessage, names: &BTreeMap<u32, String>, addresses: Vec<Ip
             // Not `/sys/class/net`: that shows the namespace in which it was mounted, whatever the thread's is.
             LinkAttribute::Carrier(1) => out.carrier = Carrier::Present,
             LinkAttribute::Controller(index) => out.master = names.get(index).cloned(),
-            LinkAttribute::Address(bytes) => out.mac = <[u8; 6]>::try_from(bytes.as_slice()).ok().map(MacAddress),
+            LinkAttribute::Address(bytes) => {
+                out.mac = <[u8; 6]>::try_from(bytes.as_slice()).ok().map(MacAddress)
+            }
             LinkAttribute::LinkInfo(infos) => out.kind = kind(infos),
             _ => {}
         }
@@ -83,10 +123,13 @@ fn observed(link: &LinkMessage, names: &BTreeMap<u32, String>, addresses: Vec<Ip
 
 /// `IFLA_INFO_KIND`; empty for a device without a kind.
 pub(crate) fn kind_of(link: &LinkMessage) -> String {
-    let infos = link.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::LinkInfo(infos) => Some(infos.as_slice()),
-        _ => None,
-    });
+    let infos = link
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::LinkInfo(infos) => Some(infos.as_slice()),
+            _ => None,
+        });
     infos.map(kind).unwrap_or_default()
 }
 
@@ -102,8 +145,13 @@ fn kind(infos: &[LinkInfo]) -> String {
 
 async fn addresses(rtnl: &Rtnl) -> Result<BTreeMap<u32, Vec<IpNet>>, Cause> {
     let mut out: BTreeMap<u32, Vec<IpNet>> = BTreeMap::new();
-    for answer in rtnl.dump(RouteNetlinkMessage::GetAddress(AddressMessage::default())).await? {
-        let RouteNetlinkMessage::NewAddress(message) = answer else { continue };
+    for answer in rtnl
+        .dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))
+        .await?
+    {
+        let RouteNetlinkMessage::NewAddress(message) = answer else {
+            continue;
+        };
         // On a point-to-point device IFA_ADDRESS is the other end's and IFA_LOCAL is ours; IPv6 has IFA_ADDRESS only.
         let (mut local, mut address) = (None, None);
         for attribute in &message.attributes {
@@ -113,7 +161,10 @@ async fn addresses(rtnl: &Rtnl) -> Result<BTreeMap<u32, Vec<IpNet>>, Cause> {
                 _ => {}
             }
         }
-        if let Some(net) = local.or(address).and_then(|ip| IpNet::new(ip, message.header.prefix_len).ok()) {
+        if let Some(net) = local
+            .or(address)
+            .and_then(|ip| IpNet::new(ip, message.header.prefix_len).ok())
+        {
             out.entry(message.header.index).or_default().push(net);
         }
     }
@@ -136,9 +187,20 @@ async fn add(rtnl: &Rtnl, link: &TunnelLink) -> Result<(), Cause> {
 
 async fn add_wireguard(rtnl: &Rtnl, name: &str) -> Result<(), Cause> {
     let mut message = LinkMessage::default();
-    message.attributes.push(LinkAttribute::IfName(name.to_owned()));
-    message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Wireguard)]));
-    rtnl.act(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL).await.map(drop)
+    message
+        .attributes
+        .push(LinkAttribute::IfName(name.to_owned()));
+    message
+        .attributes
+        .push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(
+            InfoKind::Wireguard,
+        )]));
+    rtnl.act(
+        RouteNetlinkMessage::NewLink(message),
+        NLM_F_CREATE | NLM_F_EXCL,
+    )
+    .await
+    .map(drop)
 }
 
 /// Netlink refuses to make a TUN (`ip link add type tun`: `Error: Unknown device type` or `EOPNOTSUPP`), so it is made
@@ -146,18 +208,25 @@ async fn add_wireguard(rtnl: &Rtnl, name: &str) -> Result<(), Cause> {
 async fn add_persistent_tun(rtnl: &Rtnl, name: &IfName) -> Result<(), Cause> {
     match rtnl.index(name.as_str()).await {
         Ok(_) => return Err(Cause::errno(errno::EEXIST)),
-        Err(Cause::Errno { errno: errno::ENODEV }) => {}
+        Err(Cause::Errno {
+            errno: errno::ENODEV,
+        }) => {}
         Err(cause) => return Err(cause),
     }
     let name = name.clone();
     let made = tokio::task::spawn_blocking(move || -> io::Result<()> {
         // Not brought up: `enable` stands for IFF_UP, and an address must be there before the first packet is.
-        let device = tun_rs::DeviceBuilder::new().name(name.as_str()).enable(false).build_sync()?;
+        let device = tun_rs::DeviceBuilder::new()
+            .name(name.as_str())
+            .enable(false)
+            .build_sync()?;
         device.persist()
     });
     match made.await {
         Ok(outcome) => outcome.map_err(without_tun),
-        Err(_) => Err(Cause::Io { kind: io::ErrorKind::Other }),
+        Err(_) => Err(Cause::Io {
+            kind: io::ErrorKind::Other,
+        }),
     }
 }
 
@@ -165,7 +234,9 @@ async fn add_persistent_tun(rtnl: &Rtnl, name: &IfName) -> Result<(), Cause> {
 pub(crate) fn without_tun(error: io::Error) -> Cause {
     const ENXIO: i32 = 6;
     match error.raw_os_error() {
-        Some(errno::ENOENT | errno::ENODEV | ENXIO) => Cause::NoDevice { path: "/dev/net/tun" },
+        Some(errno::ENOENT | errno::ENODEV | ENXIO) => Cause::NoDevice {
+            path: "/dev/net/tun",
+        },
         _ => error.into(),
     }
 }
@@ -173,14 +244,18 @@ pub(crate) fn without_tun(error: io::Error) -> Cause {
 pub(crate) async fn remove(rtnl: &Rtnl, name: &str) -> Result<(), Cause> {
     let mut message = LinkMessage::default();
     message.header.index = rtnl.index(name).await?;
-    rtnl.act(RouteNetlinkMessage::DelLink(message), 0).await.map(drop)
+    rtnl.act(RouteNetlinkMessage::DelLink(message), 0)
+        .await
+        .map(drop)
 }
 
 async fn set_mtu(rtnl: &Rtnl, name: &str, mtu: u32) -> Result<(), Cause> {
     let mut message = LinkMessage::default();
     message.header.index = rtnl.index(name).await?;
     message.attributes.push(LinkAttribute::Mtu(mtu));
-    rtnl.act(RouteNetlinkMessage::SetLink(message), 0).await.map(drop)
+    rtnl.act(RouteNetlinkMessage::SetLink(message), 0)
+        .await
+        .map(drop)
 }
 
 async fn set_state(rtnl: &Rtnl, name: &str, state: AdminState) -> Result<(), Cause> {
@@ -191,7 +266,9 @@ async fn set_state(rtnl: &Rtnl, name: &str, state: AdminState) -> Result<(), Cau
         AdminState::Up => LinkFlags::Up,
         AdminState::Down => LinkFlags::empty(),
     };
-    rtnl.act(RouteNetlinkMessage::SetLink(message), 0).await.map(drop)
+    rtnl.act(RouteNetlinkMessage::SetLink(message), 0)
+        .await
+        .map(drop)
 }
 
 /// Can the kernel make WireGuard devices? Asked by making one under a name that no agent uses, and removing it.
@@ -199,9 +276,13 @@ pub(crate) async fn has_wireguard(rtnl: &Rtnl) -> Result<bool, Cause> {
     const PROBE: &str = "pst-probe";
     match add_wireguard(rtnl, PROBE).await {
         Ok(()) => remove(rtnl, PROBE).await.map(|()| true),
-        Err(Cause::Errno { errno: errno::EOPNOTSUPP }) => Ok(false),
+        Err(Cause::Errno {
+            errno: errno::EOPNOTSUPP,
+        }) => Ok(false),
         // A probe that was interrupted before it was removed.
-        Err(Cause::Errno { errno: errno::EEXIST }) => remove(rtnl, PROBE).await.map(|()| true),
+        Err(Cause::Errno {
+            errno: errno::EEXIST,
+        }) => remove(rtnl, PROBE).await.map(|()| true),
         Err(cause) => Err(cause),
     }
 }

@@ -37,7 +37,9 @@ pub(crate) struct Message {
 pub(crate) async fn dump(protocol: isize, kind: u16, body: &[u8]) -> Result<Vec<Message>, Cause> {
     for _ in 0..3 {
         match timed(ask(protocol, kind, REQUEST | DUMP, body)).await {
-            Err(Cause::Errno { errno: errno::EINTR }) => {}
+            Err(Cause::Errno {
+                errno: errno::EINTR,
+            }) => {}
             other => return other,
         }
     }
@@ -51,20 +53,26 @@ pub(crate) async fn get(protocol: isize, kind: u16, body: &[u8]) -> Result<Vec<M
 
 /// Changes something.
 pub(crate) async fn act(protocol: isize, kind: u16, flags: u16, body: &[u8]) -> Result<(), Cause> {
-    timed(ask(protocol, kind, REQUEST | ACK | flags, body)).await.map(drop)
+    timed(ask(protocol, kind, REQUEST | ACK | flags, body))
+        .await
+        .map(drop)
 }
 
 async fn timed<T>(answer: impl Future<Output = Result<T, Cause>>) -> Result<T, Cause> {
     match tokio::time::timeout(TIMEOUT, answer).await {
         Ok(answer) => answer,
-        Err(_) => Err(Cause::TimedOut { seconds: TIMEOUT.as_secs() }),
+        Err(_) => Err(Cause::TimedOut {
+            seconds: TIMEOUT.as_secs(),
+        }),
     }
 }
 
 async fn ask(protocol: isize, kind: u16, flags: u16, body: &[u8]) -> Result<Vec<Message>, Cause> {
     let mut socket = TokioSocket::new(protocol)?;
     socket.socket_mut().bind_auto()?;
-    socket.send_to(&request(kind, flags, body), &SocketAddr::new(0, 0)).await?;
+    socket
+        .send_to(&request(kind, flags, body), &SocketAddr::new(0, 0))
+        .await?;
     let mut messages = Vec::new();
     loop {
         let (datagram, _) = socket.recv_from_full().await?;
@@ -97,10 +105,20 @@ fn request(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
 pub(crate) fn parse(datagram: &[u8]) -> Vec<(u16, Message)> {
     let mut rest = datagram;
     let mut out = Vec::new();
-    while let (Some(length), Some(kind), Some(flags)) = (u32_at(rest, 0), u16_at(rest, 4), u16_at(rest, 6)) {
+    while let (Some(length), Some(kind), Some(flags)) =
+        (u32_at(rest, 0), u16_at(rest, 4), u16_at(rest, 6))
+    {
         let length = length as usize;
-        let Some(body) = rest.get(HEADER..length) else { break };
-        out.push((flags, Message { kind, body: body.to_vec() }));
+        let Some(body) = rest.get(HEADER..length) else {
+            break;
+        };
+        out.push((
+            flags,
+            Message {
+                kind,
+                body: body.to_vec(),
+            },
+        ));
         rest = rest.get(align(length)..).unwrap_or_default();
     }
     out
@@ -110,7 +128,9 @@ fn outcome(body: &[u8]) -> Result<(), Cause> {
     match u32_at(body, 0).map(u32::cast_signed) {
         Some(0..) => Ok(()),
         Some(number) => Err(io::Error::from_raw_os_error(number.wrapping_neg()).into()),
-        None => Err(Cause::Answer { what: "netlink gave no outcome" }),
+        None => Err(Cause::Answer {
+            what: "netlink gave no outcome",
+        }),
     }
 }
 
@@ -154,7 +174,9 @@ pub(crate) fn attributes(bytes: &[u8]) -> Vec<(u16, &[u8])> {
     let mut rest = bytes;
     let mut out = Vec::new();
     while let (Some(length), Some(kind)) = (u16_at(rest, 0), u16_at(rest, 2)) {
-        let Some(value) = rest.get(4..usize::from(length)) else { break };
+        let Some(value) = rest.get(4..usize::from(length)) else {
+            break;
+        };
         out.push((kind & TYPE, value));
         rest = rest.get(align(usize::from(length))..).unwrap_or_default();
     }
@@ -163,14 +185,18 @@ pub(crate) fn attributes(bytes: &[u8]) -> Vec<(u16, &[u8])> {
 
 /// The first attribute of a type.
 pub(crate) fn attribute(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
-    attributes(bytes).into_iter().find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
+    attributes(bytes)
+        .into_iter()
+        .find(|(kind, _)| *kind == wanted)
+        .map(|(_, value)| value)
 }
 
 #[cfg(test)]
 pub(crate) mod testing {
     /// Bytes from hex text.
     pub(crate) fn bytes(hex: &str) -> Vec<u8> {
-        hex.trim().as_bytes()
+        hex.trim()
+            .as_bytes()
             .chunks(2)
             .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
             .collect()

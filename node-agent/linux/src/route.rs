@@ -20,33 +20,58 @@ use crate::rtnl::Rtnl;
 
 impl Routes for LinuxHost {
     async fn list_routes(&self) -> Act<BTreeSet<Route>> {
-        list(self.rtnl()).await.map_err(|source| HostError::ListRoutes { source })
+        list(self.rtnl())
+            .await
+            .map_err(|source| HostError::ListRoutes { source })
     }
 
     async fn default_uplinks(&self) -> Act<BTreeMap<char, IfName>> {
-        uplinks(self.rtnl()).await.map_err(|source| HostError::ListRoutes { source })
+        uplinks(self.rtnl())
+            .await
+            .map_err(|source| HostError::ListRoutes { source })
     }
 
     async fn add_route(&self, route: &Route) -> Act<()> {
-        let failed = |source| HostError::AddRoute { route: Box::new(route.clone()), source };
+        let failed = |source| HostError::AddRoute {
+            route: Box::new(route.clone()),
+            source,
+        };
         let message = encode(self.rtnl(), route).await.map_err(failed)?;
         let request = RouteNetlinkMessage::NewRoute(message);
-        self.rtnl().act(request, NLM_F_CREATE | NLM_F_REPLACE).await.map(drop).map_err(failed)
+        self.rtnl()
+            .act(request, NLM_F_CREATE | NLM_F_REPLACE)
+            .await
+            .map(drop)
+            .map_err(failed)
     }
 
     async fn remove_route(&self, route: &Route) -> Act<()> {
-        let failed = |source| HostError::RemoveRoute { route: Box::new(route.clone()), source };
+        let failed = |source| HostError::RemoveRoute {
+            route: Box::new(route.clone()),
+            source,
+        };
         let message = encode(self.rtnl(), route).await.map_err(failed)?;
-        self.rtnl().act(RouteNetlinkMessage::DelRoute(message), 0).await.map(drop).map_err(failed)
+        self.rtnl()
+            .act(RouteNetlinkMessage::DelRoute(message), 0)
+            .await
+            .map(drop)
+            .map_err(failed)
     }
 }
 
 async fn list(rtnl: &Rtnl) -> Result<BTreeSet<Route>, Cause> {
     let names = rtnl.names().await?;
-    let ours = |message: &RouteMessage| message.header.protocol == RouteProtocol::Other(ROUTE_PROTOCOL);
+    let ours =
+        |message: &RouteMessage| message.header.protocol == RouteProtocol::Other(ROUTE_PROTOCOL);
     let mut out = BTreeSet::new();
     for family in Family::BOTH {
-        out.extend(dump(rtnl, family).await?.iter().filter(|m| ours(m)).filter_map(|m| decode(family, m, &names)));
+        out.extend(
+            dump(rtnl, family)
+                .await?
+                .iter()
+                .filter(|m| ours(m))
+                .filter_map(|m| decode(family, m, &names)),
+        );
     }
     Ok(out)
 }
@@ -79,15 +104,26 @@ struct Facts {
 }
 
 fn facts(message: &RouteMessage) -> Facts {
-    let mut facts = Facts { table: u32::from(message.header.table), destination: None, metric: 0, oif: None };
+    let mut facts = Facts {
+        table: u32::from(message.header.table),
+        destination: None,
+        metric: 0,
+        oif: None,
+    };
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Table(table) => facts.table = *table,
-            RouteAttribute::Destination(RouteAddress::Inet(address)) => facts.destination = Some((*address).into()),
-            RouteAttribute::Destination(RouteAddress::Inet6(address)) => facts.destination = Some((*address).into()),
+            RouteAttribute::Destination(RouteAddress::Inet(address)) => {
+                facts.destination = Some((*address).into())
+            }
+            RouteAttribute::Destination(RouteAddress::Inet6(address)) => {
+                facts.destination = Some((*address).into())
+            }
             RouteAttribute::Priority(metric) => facts.metric = *metric,
             RouteAttribute::Oif(index) => facts.oif = Some(*index),
-            RouteAttribute::MultiPath(hops) => facts.oif = hops.first().map(|hop| hop.interface_index),
+            RouteAttribute::MultiPath(hops) => {
+                facts.oif = hops.first().map(|hop| hop.interface_index)
+            }
             _ => {}
         }
     }
@@ -97,7 +133,9 @@ fn facts(message: &RouteMessage) -> Facts {
 fn decode(family: Family, message: &RouteMessage, names: &BTreeMap<u32, String>) -> Option<Route> {
     let facts = facts(message);
     let destination = match facts.destination {
-        Some(address) => Prefix::from(IpNet::new(address, message.header.destination_prefix_length).ok()?),
+        Some(address) => {
+            Prefix::from(IpNet::new(address, message.header.destination_prefix_length).ok()?)
+        }
         None => family.everything(),
     };
     let kind = match message.header.kind {
@@ -105,7 +143,12 @@ fn decode(family: Family, message: &RouteMessage, names: &BTreeMap<u32, String>)
         RouteType::Unreachable => RouteKind::Unreachable,
         _ => return None,
     };
-    Some(Route { table: facts.table, destination, metric: facts.metric, kind })
+    Some(Route {
+        table: facts.table,
+        destination,
+        metric: facts.metric,
+        kind,
+    })
 }
 
 async fn encode(rtnl: &Rtnl, route: &Route) -> Result<RouteMessage, Cause> {
@@ -116,13 +159,19 @@ async fn encode(rtnl: &Rtnl, route: &Route) -> Result<RouteMessage, Cause> {
     message.header.protocol = RouteProtocol::Other(ROUTE_PROTOCOL);
     message.header.table = RouteHeader::RT_TABLE_UNSPEC;
     message.attributes.push(RouteAttribute::Table(route.table));
-    message.attributes.push(RouteAttribute::Destination(net.addr().into()));
-    message.attributes.push(RouteAttribute::Priority(route.metric));
+    message
+        .attributes
+        .push(RouteAttribute::Destination(net.addr().into()));
+    message
+        .attributes
+        .push(RouteAttribute::Priority(route.metric));
     match &route.kind {
         RouteKind::Device(device) => {
             message.header.kind = RouteType::Unicast;
             message.header.scope = RouteScope::Link;
-            message.attributes.push(RouteAttribute::Oif(rtnl.index(device.as_str()).await?));
+            message
+                .attributes
+                .push(RouteAttribute::Oif(rtnl.index(device.as_str()).await?));
         }
         RouteKind::Unreachable => {
             message.header.kind = RouteType::Unreachable;
@@ -139,10 +188,17 @@ async fn uplinks(rtnl: &Rtnl) -> Result<BTreeMap<char, IfName>, Cause> {
         let best = dump(rtnl, family)
             .await?
             .iter()
-            .filter(|m| m.header.destination_prefix_length == 0 && m.header.kind == RouteType::Unicast)
+            .filter(|m| {
+                m.header.destination_prefix_length == 0 && m.header.kind == RouteType::Unicast
+            })
             .map(facts)
             .filter(|facts| facts.table == u32::from(RouteHeader::RT_TABLE_MAIN))
-            .filter_map(|facts| Some((facts.metric, names.get(&facts.oif?)?.parse::<IfName>().ok()?)))
+            .filter_map(|facts| {
+                Some((
+                    facts.metric,
+                    names.get(&facts.oif?)?.parse::<IfName>().ok()?,
+                ))
+            })
             .min_by_key(|(metric, _)| *metric);
         if let Some((_, name)) = best {
             out.insert(family.digit(), name);

@@ -16,19 +16,30 @@ use crate::rtnl::Rtnl;
 
 impl Rules for LinuxHost {
     async fn list_rules(&self) -> Act<Vec<RoutingRule>> {
-        list(self.rtnl()).await.map_err(|source| HostError::ListRules { source })
+        list(self.rtnl())
+            .await
+            .map_err(|source| HostError::ListRules { source })
     }
 
     async fn add_rule(&self, rule: &RoutingRule) -> Act<()> {
         // With `NLM_F_EXCL` the kernel compares by itself; with `NLM_F_REPLACE` it would add a second one.
         let request = RouteNetlinkMessage::NewRule(encode(rule));
         let added = self.rtnl().act(request, NLM_F_CREATE | NLM_F_EXCL).await;
-        added.map(drop).map_err(|source| HostError::AddRule { rule: Box::new(rule.clone()), source })
+        added.map(drop).map_err(|source| HostError::AddRule {
+            rule: Box::new(rule.clone()),
+            source,
+        })
     }
 
     async fn remove_rule(&self, rule: &RoutingRule) -> Act<()> {
-        let removed = self.rtnl().act(RouteNetlinkMessage::DelRule(encode(rule)), 0).await;
-        removed.map(drop).map_err(|source| HostError::RemoveRule { rule: Box::new(rule.clone()), source })
+        let removed = self
+            .rtnl()
+            .act(RouteNetlinkMessage::DelRule(encode(rule)), 0)
+            .await;
+        removed.map(drop).map_err(|source| HostError::RemoveRule {
+            rule: Box::new(rule.clone()),
+            source,
+        })
     }
 }
 
@@ -51,7 +62,9 @@ fn decode(family: Family, message: &RuleMessage) -> Option<RoutingRule> {
     let (mut value, mut mask, mut source) = (None, u32::MAX, None);
     for attribute in &message.attributes {
         match attribute {
-            RuleAttribute::Protocol(protocol) => ours = *protocol == RouteProtocol::Other(ROUTE_PROTOCOL),
+            RuleAttribute::Protocol(protocol) => {
+                ours = *protocol == RouteProtocol::Other(ROUTE_PROTOCOL)
+            }
             RuleAttribute::Priority(number) => priority = *number,
             RuleAttribute::Table(number) => table = *number,
             RuleAttribute::FwMark(mark) => value = Some(*mark),
@@ -61,11 +74,19 @@ fn decode(family: Family, message: &RuleMessage) -> Option<RoutingRule> {
         }
     }
     let selector = match (value, source) {
-        (Some(value), None) => RuleSelector::Mark { family, value, mask },
+        (Some(value), None) => RuleSelector::Mark {
+            family,
+            value,
+            mask,
+        },
         (None, Some(address)) => RuleSelector::From(address),
         _ => return None,
     };
-    (ours && message.header.action == RuleAction::ToTable).then_some(RoutingRule { priority, selector, table })
+    (ours && message.header.action == RuleAction::ToTable).then_some(RoutingRule {
+        priority,
+        selector,
+        table,
+    })
 }
 
 fn encode(rule: &RoutingRule) -> RuleMessage {
@@ -73,11 +94,21 @@ fn encode(rule: &RoutingRule) -> RuleMessage {
     message.header.family = address_family(rule.selector.family());
     message.header.action = RuleAction::ToTable;
     message.header.table = RouteHeader::RT_TABLE_UNSPEC;
-    message.attributes.push(RuleAttribute::Protocol(RouteProtocol::Other(ROUTE_PROTOCOL)));
-    message.attributes.push(RuleAttribute::Priority(rule.priority));
+    message
+        .attributes
+        .push(RuleAttribute::Protocol(RouteProtocol::Other(
+            ROUTE_PROTOCOL,
+        )));
+    message
+        .attributes
+        .push(RuleAttribute::Priority(rule.priority));
     message.attributes.push(RuleAttribute::Table(rule.table));
     match &rule.selector {
-        RuleSelector::Mark { family: _, value, mask } => {
+        RuleSelector::Mark {
+            family: _,
+            value,
+            mask,
+        } => {
             message.attributes.push(RuleAttribute::FwMark(*value));
             message.attributes.push(RuleAttribute::FwMask(*mask));
         }

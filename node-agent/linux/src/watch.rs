@@ -40,24 +40,59 @@ const NETFILTER_GROUPS: [u32; 1] = [7];
 /// Room for bursts; what does not fit is told as one [`Change::Resync`] of the socket's own.
 const ROOM: usize = 1024;
 
+/// A family of netlink that is listened to.
+struct Family {
+    name: &'static str,
+    protocol: isize,
+    groups: &'static [u32],
+    /// What a message of a type says.
+    meaning: fn(u16) -> Option<Change>,
+}
+
+const FAMILIES: [Family; 3] = [
+    Family {
+        name: "NETLINK_ROUTE",
+        protocol: NETLINK_ROUTE,
+        groups: &ROUTE_GROUPS,
+        meaning: of_route,
+    },
+    Family {
+        name: "NETLINK_XFRM",
+        protocol: NETLINK_XFRM,
+        groups: &XFRM_GROUPS,
+        meaning: of_xfrm,
+    },
+    Family {
+        name: "NETLINK_NETFILTER",
+        protocol: NETLINK_NETFILTER,
+        groups: &NETFILTER_GROUPS,
+        meaning: of_netfilter,
+    },
+];
+
 /// Watches the namespace of the calling thread until the receiver is dropped.
 ///
 /// # Errors
 /// [`HostError::Watch`] with the family that cannot be watched.
 pub fn watch() -> Result<mpsc::Receiver<Change>, HostError> {
     let (sender, receiver) = mpsc::channel(ROOM);
-    let families: [(&str, isize, &[u32], fn(u16) -> Option<Change>); 3] = [
-        ("NETLINK_ROUTE", NETLINK_ROUTE, &ROUTE_GROUPS, of_route),
-        ("NETLINK_XFRM", NETLINK_XFRM, &XFRM_GROUPS, of_xfrm),
-        ("NETLINK_NETFILTER", NETLINK_NETFILTER, &NETFILTER_GROUPS, of_netfilter),
-    ];
-    for (group, protocol, groups, meaning) in families {
+    for Family {
+        name: group,
+        protocol,
+        groups,
+        meaning,
+    } in FAMILIES
+    {
         let watched = listen(protocol, groups).map_err(Cause::from);
         match watched {
             Ok(socket) => drop(tokio::spawn(pass_on(socket, meaning, sender.clone()))),
             // What a kernel does not have does not change.
             Err(cause) if cause.nature() == Nature::Unsupported => {
-                tracing::warn!(error = &cause as &dyn std::error::Error, group, "not in this kernel");
+                tracing::warn!(
+                    error = &cause as &dyn std::error::Error,
+                    group,
+                    "not in this kernel"
+                );
             }
             Err(source) => return Err(HostError::Watch { group, source }),
         }
@@ -74,7 +109,11 @@ fn listen(protocol: isize, groups: &[u32]) -> io::Result<TokioSocket> {
     Ok(socket)
 }
 
-async fn pass_on(socket: TokioSocket, meaning: fn(u16) -> Option<Change>, sender: mpsc::Sender<Change>) {
+async fn pass_on(
+    socket: TokioSocket,
+    meaning: fn(u16) -> Option<Change>,
+    sender: mpsc::Sender<Change>,
+) {
     loop {
         let changes = tokio::select! {
             received = socket.recv_from_full() => match received {
@@ -98,7 +137,10 @@ async fn pass_on(socket: TokioSocket, meaning: fn(u16) -> Option<Change>, sender
 
 /// Changes of a datagram, each kind once.
 fn of_datagram(datagram: &[u8], meaning: fn(u16) -> Option<Change>) -> Vec<Change> {
-    let mut out: Vec<Change> = parse(datagram).iter().filter_map(|(_, message)| meaning(message.kind)).collect();
+    let mut out: Vec<Change> = parse(datagram)
+        .iter()
+        .filter_map(|(_, message)| meaning(message.kind))
+        .collect();
     out.sort_unstable();
     out.dedup();
     out

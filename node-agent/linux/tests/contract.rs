@@ -1,5 +1,12 @@
 //! The contract on the kernel: each case in a network namespace of its own, as root.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed, also in a function that tests share"
+)]
+
 mod namespace;
 
 use namespace::{host, run, within};
@@ -29,7 +36,9 @@ impl Outsider for Administrator {
     }
 }
 
-fn on_the_kernel<F: Future<Output = Outcome>>(case: impl FnOnce(LinuxHost, Administrator) -> F + Send + 'static) {
+fn on_the_kernel<F: Future<Output = Outcome>>(
+    case: impl FnOnce(LinuxHost, Administrator) -> F + Send + 'static,
+) {
     within(|| async {
         let folder = tempfile::tempdir().unwrap();
         let outcome = case(host(folder.path()).await, Administrator).await;

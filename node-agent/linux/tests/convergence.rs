@@ -1,6 +1,13 @@
 //! What the planner plans, the kernel takes, and then there is nothing left to plan: on every way between the bodies of
 //! the planner's own fixture.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed, also in a function that tests share"
+)]
+
 #[path = "../../plan/tests/plan/fixture.rs"]
 #[allow(dead_code, reason = "it is the planner's")]
 mod fixture;
@@ -27,7 +34,11 @@ impl Node {
     async fn plan(&self, desired: &Desired) -> Plan {
         let observed = observe(&self.host).await.whole().unwrap();
         let own_key = node_key().public().unwrap();
-        let planning = Planning { before: &self.before, learned: &self.learned, own_key: &own_key };
+        let planning = Planning {
+            before: &self.before,
+            learned: &self.learned,
+            own_key: &own_key,
+        };
         let mut plan = plan(desired, &observed, &planning);
         plan.stages.retain(|(stage, _)| *stage != Stage::Tunnel);
         plan
@@ -37,10 +48,21 @@ impl Node {
         let desired = Desired::from_inputs(&World::of(body).inputs());
         let steps: Vec<Step> = self.plan(&desired).await.steps().cloned().collect();
         let applied = apply(&self.host, &steps).await;
-        let failed = applied.failed.map(|failed| format!("{}: {}: {}", failed.step, failed.error, failed.error.cause()));
+        let failed = applied.failed.map(|failed| {
+            format!(
+                "{}: {}: {}",
+                failed.step,
+                failed.error,
+                failed.error.cause()
+            )
+        });
         assert_eq!(failed, None);
         self.learned = learn(&observe(&self.host).await.firewall.unwrap());
-        assert_eq!(self.plan(&desired).await, Plan::default(), "the kernel is as desired");
+        assert_eq!(
+            self.plan(&desired).await,
+            Plan::default(),
+            "the kernel is as desired"
+        );
         self.before = desired;
     }
 }
@@ -48,8 +70,11 @@ impl Node {
 fn way(bodies: impl FnOnce() -> Vec<Option<Body>> + Send + 'static) {
     within(|| async {
         let folder = tempfile::tempdir().unwrap();
-        let mut node =
-            Node { host: host(folder.path()).await, learned: Learned::default(), before: Desired::default() };
+        let mut node = Node {
+            host: host(folder.path()).await,
+            learned: Learned::default(),
+            before: Desired::default(),
+        };
         for body in bodies() {
             node.goes_to(body).await;
         }
@@ -68,10 +93,22 @@ fn a_node_becomes_a_client_and_stops_being_one() {
 
 #[test]
 fn a_client_becomes_a_gateway_and_back() {
-    way(|| vec![Some(client()), Some(gateway(&["203.0.113.10"])), Some(client())]);
+    way(|| {
+        vec![
+            Some(client()),
+            Some(gateway(&["203.0.113.10"])),
+            Some(client()),
+        ]
+    });
 }
 
 #[test]
 fn a_gateway_changes_how_it_translates() {
-    way(|| vec![Some(gateway(&[])), Some(gateway(&["203.0.113.10", "2001:db8:ffff::10"])), Some(gateway(&[]))]);
+    way(|| {
+        vec![
+            Some(gateway(&[])),
+            Some(gateway(&["203.0.113.10", "2001:db8:ffff::10"])),
+            Some(gateway(&[])),
+        ]
+    });
 }

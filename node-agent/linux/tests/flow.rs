@@ -1,5 +1,12 @@
 //! Connection tracking with packets that flow.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed, also in a function that tests share"
+)]
+
 mod namespace;
 
 use std::collections::BTreeSet;
@@ -31,11 +38,15 @@ fn redirected(test: impl AsyncFnOnce(LinuxHost) + Send + 'static) {
 #[test]
 fn finds_where_a_redirected_packet_wanted_to_go() {
     redirected(async |host| {
-        for (from, to, local) in
-            [("127.0.0.1:0", "127.0.0.9:53", "127.0.0.1:5300"), ("[::1]:0", "[::1]:53", "[::1]:5300")]
-        {
+        for (from, to, local) in [
+            ("127.0.0.1:0", "127.0.0.9:53", "127.0.0.1:5300"),
+            ("[::1]:0", "[::1]:53", "[::1]:5300"),
+        ] {
             let source = question(from, to);
-            let found = host.original_destination(Protocol::Udp, source, local.parse().unwrap()).await.unwrap();
+            let found = host
+                .original_destination(Protocol::Udp, source, local.parse().unwrap())
+                .await
+                .unwrap();
             assert_eq!(found, Some(to.parse().unwrap()));
         }
     });
@@ -45,9 +56,14 @@ fn finds_where_a_redirected_packet_wanted_to_go() {
 fn finds_it_for_a_dual_stack_socket_too() {
     redirected(async |host| {
         let source = question("127.0.0.1:0", "127.0.0.9:53");
-        let mapped: SocketAddr = format!("[::ffff:127.0.0.1]:{}", source.port()).parse().unwrap();
+        let mapped: SocketAddr = format!("[::ffff:127.0.0.1]:{}", source.port())
+            .parse()
+            .unwrap();
         let local = "[::ffff:127.0.0.1]:5300".parse().unwrap();
-        let found = host.original_destination(Protocol::Udp, mapped, local).await.unwrap();
+        let found = host
+            .original_destination(Protocol::Udp, mapped, local)
+            .await
+            .unwrap();
         assert_eq!(found, Some("127.0.0.9:53".parse().unwrap()));
     });
 }
@@ -72,8 +88,18 @@ fn cuts_flows_of_an_address_in_either_direction_and_leaves_others() {
 fn cuts_a_flow_by_an_address_that_only_its_replies_have() {
     redirected(async |host| {
         run("ip", &["addr", "add", "10.9.9.9/32", "dev", "lo"]);
-        run("nft", &["flush ruleset; table ip t { chain o { type nat hook output priority -110; udp dport 54 dnat to 10.9.9.9; }; }"]);
+        run(
+            "nft",
+            &[
+                "flush ruleset; table ip t { chain o { type nat hook output priority -110; udp dport 54 dnat to 10.9.9.9; }; }",
+            ],
+        );
         question("127.0.0.1:0", "127.0.0.9:54");
-        assert_eq!(host.cut_flows(&["10.9.9.9".parse().unwrap()].into()).await.unwrap(), 1);
+        assert_eq!(
+            host.cut_flows(&["10.9.9.9".parse().unwrap()].into())
+                .await
+                .unwrap(),
+            1
+        );
     });
 }

@@ -1,5 +1,12 @@
 //! The kernel says that something changed.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed, also in a function that tests share"
+)]
+
 mod namespace;
 
 use std::time::Duration;
@@ -24,17 +31,36 @@ async fn told(events: &mut tokio::sync::mpsc::Receiver<Change>, wanted: Change) 
 fn tells_every_noun_that_changed() {
     within(|| async {
         let mut events = watch().unwrap();
-        run("ip", &["link", "add", "v0", "type", "veth", "peer", "name", "v1"]);
+        run(
+            "ip",
+            &["link", "add", "v0", "type", "veth", "peer", "name", "v1"],
+        );
         told(&mut events, Change::Link).await;
         run("ip", &["addr", "add", "10.1.1.1/24", "dev", "v0"]);
         told(&mut events, Change::Address).await;
         run("ip", &["route", "add", "unreachable", "10.2.0.0/16"]);
         told(&mut events, Change::Route).await;
-        run("ip", &["-6", "rule", "add", "fwmark", "0x10/0x70", "table", "5210"]);
+        run(
+            "ip",
+            &["-6", "rule", "add", "fwmark", "0x10/0x70", "table", "5210"],
+        );
         told(&mut events, Change::Rule).await;
         run("nft", &["add", "table", "inet", "somebody"]);
         told(&mut events, Change::Firewall).await;
-        run("ip", &["xfrm", "policy", "add", "src", "10.0.0.0/8", "dst", "0.0.0.0/0", "dir", "fwd"]);
+        run(
+            "ip",
+            &[
+                "xfrm",
+                "policy",
+                "add",
+                "src",
+                "10.0.0.0/8",
+                "dst",
+                "0.0.0.0/0",
+                "dir",
+                "fwd",
+            ],
+        );
         told(&mut events, Change::Lock).await;
     });
 }

@@ -35,7 +35,11 @@ pub fn device(name: &str) -> IfName {
 }
 
 pub(crate) fn tunnel_link() -> TunnelLink {
-    TunnelLink { name: device(DEVICE), mtu: 1400, backend: TunnelBackend::Userspace }
+    TunnelLink {
+        name: device(DEVICE),
+        mtu: 1400,
+        backend: TunnelBackend::Userspace,
+    }
 }
 
 /// A device that is there and up.
@@ -46,8 +50,7 @@ pub(crate) async fn tunnel_up(host: &impl Host) -> Outcome {
 
 /// Did the host refuse, with this number?
 #[track_caller]
-pub(crate) fn refused<T: std::fmt::Debug>(outcome: Result<T, HostError>, errno: i32, rule: &str) {
+pub(crate) fn refused<T: std::fmt::Debug>(outcome: &Result<T, HostError>, errno: i32, rule: &str) {
     let answer = outcome.as_ref().err().and_then(HostError::errno);
     assert_eq!(answer, Some(errno), "{rule}: {outcome:?}");
 }
-

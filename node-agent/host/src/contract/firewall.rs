@@ -2,102 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use postern_plan::host::{Family, MacAddress};
+use postern_plan::host::Family;
 use postern_plan::observed::{ObservedFirewall, ObservedTable};
-use postern_plan::ruleset::rule::{goto, jump, together};
-use postern_plan::ruleset::{
-    Atom, Base, BaseKind, Chain, Counter, Data, Element, Field, Hook, KeyType, Rule, Ruleset, Set, SetFlag, Table,
-    Target, Transaction, ValueType,
-};
+use postern_plan::ruleset::{Atom, Element, Ruleset, Transaction};
 
+use super::sample::{pod, ruleset, to};
 use super::{Outcome, Outsider};
 use crate::error::{HostError, Nature};
 use crate::ports::Host;
 
-const POD: [u8; 4] = [10, 244, 1, 7];
-
-fn pod(last: u8) -> Atom {
-    Atom::v4([10, 244, 1, last].into())
-}
-
-fn to(chain: &str) -> Data {
-    Data::Verdict(Target::Goto(chain.to_owned()))
-}
-
-fn sets() -> BTreeMap<String, Set> {
-    let prefixes = ["10.244.0.0/16", "10.244.9.9/32", "192.0.2.0/24", "192.0.3.0/24"];
-    let prefixes = prefixes.iter().filter_map(|text| text.parse().ok()).map(Atom::prefix);
-    let range = Atom::Range([198, 51, 100, 4].into(), [198, 51, 100, 9].into());
-    let port = vec![Atom::v4([192, 0, 2, 1].into()), Atom::Protocol("tcp".to_owned()), Atom::Port(6443)];
-    let entries = [
-        Element::entry([pod(7)], to("pol_eu")),
-        Element::entry([pod(8)], Data::Verdict(Target::Accept)),
-        Element::entry([pod(9)], Data::Verdict(Target::Drop)),
-    ];
-    let names = ["cni0", "veth*"].map(|name| Element::key([Atom::Name(name.to_owned())]));
-    [
-        ("from4", Set::map([KeyType::Ipv4], ValueType::Verdict).with(entries)),
-        ("inside4", Set::intervals(KeyType::Ipv4).with(prefixes.skip(1).chain([range]).map(|atom| Element::key([atom])))),
-        ("api4", Set::of([KeyType::Ipv4, KeyType::Protocol, KeyType::Port]).with([Element::key(port)])),
-        ("podlinks", Set::intervals(KeyType::IfName).with(names)),
-        ("lease", Set { flag: Some(SetFlag::Timeout), ..Set::of([KeyType::Family]) }),
-        ("egress4", Set::map([KeyType::IfName], ValueType::Ipv4).with([Element::entry(
-            [Atom::Name("pst-s-eu".to_owned())],
-            Data::Address([203, 0, 113, 10].into()),
-        )])),
-    ]
-    .map(|(name, set)| (name.to_owned(), set))
-    .into()
-}
-
-fn inet() -> Table {
-    let guard = Base { kind: BaseKind::Filter, hook: Hook::Forward, priority: -5 };
-    let translate = Base { kind: BaseKind::Nat, hook: Hook::Postrouting, priority: 90 };
-    let guard_rules = vec![
-        Rule::to(Target::SaddrMap(Family::V4, "from4".to_owned())),
-        Rule::to(jump("pol_eu")).when(Field::Iif.within("podlinks")),
-        Rule::to(Target::Drop).when(Field::NfProto.outside("lease")).counted(Counter("hold")),
-        Rule::to(Target::Accept)
-            .when(together([Field::Daddr(Family::V4), Field::L4Proto, Field::Dport], "api4")),
-    ];
-    let chains = [
-        ("guard", Chain { base: Some(guard), rules: guard_rules }),
-        ("pol_eu", Chain { base: None, rules: vec![Rule::to(goto("refuse")).when(Field::Oif.not_named("pst-c-eu"))] }),
-        ("refuse", Chain { base: None, rules: vec![Rule::to(Target::RejectProhibited).counted(Counter("hold"))] }),
-        ("translate", Chain { base: Some(translate), rules: vec![Rule::to(Target::Masquerade).when(Field::Oif.named("pst-c-*"))] }),
-    ];
-    Table {
-        counters: BTreeSet::from([Counter("hold")]),
-        sets: sets(),
-        chains: chains.map(|(name, chain)| (name.to_owned(), chain)).into(),
-    }
-}
-
-fn bridge() -> Table {
-    let mac = MacAddress([0x0a, 0x58, 0x0a, 0xf4, 1, 7]);
-    let name = || Atom::Name("veth7".to_owned());
-    let target = Atom::Number(0xfd00_0010_0244_0001_0000_0000_0000_0007);
-    let bind4 = Set::of([KeyType::IfName, KeyType::Ether, KeyType::Ipv4])
-        .with([Element::key([name(), Atom::Mac(mac), Atom::v4(POD.into())])]);
-    let bind6 = Set::of([KeyType::IfName, KeyType::Ether, KeyType::NeighbourTarget])
-        .with([Element::key([name(), Atom::Mac(mac), target])]);
-    let base = Base { kind: BaseKind::Filter, hook: Hook::Prerouting, priority: -300 };
-    let rule = Rule::to(Target::Drop).when(Field::ArpSaddrIp.is("0.0.0.0"));
-    Table {
-        counters: BTreeSet::new(),
-        sets: [("bind4", bind4), ("bindnd6", bind6)].map(|(name, set)| (name.to_owned(), set)).into(),
-        chains: BTreeMap::from([("origin".to_owned(), Chain { base: Some(base), rules: vec![rule] })]),
-    }
-}
-
-/// A ruleset with every kind of set, of chain and of element.
-#[must_use]
-pub fn ruleset() -> Ruleset {
-    Ruleset { inet: inet(), bridge: bridge() }
-}
-
 async fn replace(host: &impl Host) -> Result<ObservedFirewall, HostError> {
-    host.change_firewall(&Transaction::replace(&ruleset())).await?;
+    host.change_firewall(&Transaction::replace(&ruleset()))
+        .await?;
     host.read_firewall().await
 }
 
@@ -110,14 +26,22 @@ async fn inet_of(host: &impl Host) -> Result<ObservedTable, HostError> {
 }
 
 #[track_caller]
-fn refused(outcome: Result<(), HostError>, rule: &str) {
-    assert_eq!(outcome.as_ref().err().map(HostError::nature), Some(Nature::Refused), "{rule}: {outcome:?}");
+fn refused(outcome: &Result<(), HostError>, rule: &str) {
+    assert_eq!(
+        outcome.as_ref().err().map(HostError::nature),
+        Some(Nature::Refused),
+        "{rule}: {outcome:?}"
+    );
 }
 
 /// Not as an empty table: a table that is there and empty guards nothing either, but somebody made it.
-pub async fn a_table_that_is_not_there_reads_as_none(host: &impl Host, _: &impl Outsider) -> Outcome {
+pub async fn a_table_that_is_not_there_reads_as_none(
+    host: &impl Host,
+    _: &impl Outsider,
+) -> Outcome {
     assert_eq!(host.read_firewall().await?, ObservedFirewall::default());
-    host.change_firewall(&Transaction::replace(&Ruleset::default())).await?;
+    host.change_firewall(&Transaction::replace(&Ruleset::default()))
+        .await?;
     let there = host.read_firewall().await?;
     assert_eq!(there.inet, Some(ObservedTable::default()));
     host.change_firewall(&Transaction::remove()).await?;
@@ -126,21 +50,43 @@ pub async fn a_table_that_is_not_there_reads_as_none(host: &impl Host, _: &impl 
 }
 
 /// Elements in normal form, chains with hook and priority, rules in order with their identity.
-pub async fn a_ruleset_reads_back_as_it_was_written(host: &impl Host, _: &impl Outsider) -> Outcome {
+pub async fn a_ruleset_reads_back_as_it_was_written(
+    host: &impl Host,
+    _: &impl Outsider,
+) -> Outcome {
     let seen = replace(host).await?;
     let wanted = ruleset();
     for (seen, wanted) in [(seen.inet, &wanted.inet), (seen.bridge, &wanted.bridge)] {
         let seen = seen.unwrap_or_default();
-        let sets: BTreeMap<_, _> = wanted.sets.iter().map(|(name, set)| (name.clone(), set.elements.clone())).collect();
+        let sets: BTreeMap<_, _> = wanted
+            .sets
+            .iter()
+            .map(|(name, set)| (name.clone(), set.elements.clone()))
+            .collect();
         assert_eq!(seen.sets, sets);
-        assert_eq!(seen.counters, wanted.counters.iter().map(|counter| (counter.0.to_owned(), 0)).collect());
+        assert_eq!(
+            seen.counters,
+            wanted
+                .counters
+                .iter()
+                .map(|counter| (counter.0.to_owned(), 0))
+                .collect()
+        );
         let names: Vec<_> = seen.chains.keys().collect();
         assert_eq!(names, wanted.chains.keys().collect::<Vec<_>>());
         for (name, chain) in &wanted.chains {
             let there = seen.chains.get(name);
             assert_eq!(there.and_then(|there| there.base), chain.base, "{name}");
-            let comments: Vec<_> = there.iter().flat_map(|there| &there.rules).map(|rule| &rule.comment).collect();
-            let identities: Vec<_> = chain.rules.iter().map(|rule| Some(rule.identity())).collect();
+            let comments: Vec<_> = there
+                .iter()
+                .flat_map(|there| &there.rules)
+                .map(|rule| &rule.comment)
+                .collect();
+            let identities: Vec<_> = chain
+                .rules
+                .iter()
+                .map(|rule| Some(rule.identity()))
+                .collect();
             assert_eq!(comments, identities.iter().collect::<Vec<_>>(), "{name}");
         }
     }
@@ -148,7 +94,10 @@ pub async fn a_ruleset_reads_back_as_it_was_written(host: &impl Host, _: &impl O
 }
 
 /// Expressions too, although they are another table's now.
-pub async fn replacing_a_ruleset_with_itself_changes_nothing(host: &impl Host, _: &impl Outsider) -> Outcome {
+pub async fn replacing_a_ruleset_with_itself_changes_nothing(
+    host: &impl Host,
+    _: &impl Outsider,
+) -> Outcome {
     let first = replace(host).await?;
     assert_eq!(replace(host).await?, first);
     Ok(())
@@ -158,19 +107,33 @@ pub async fn replacing_a_ruleset_with_itself_changes_nothing(host: &impl Host, _
 pub async fn a_batch_is_taken_whole_or_not_at_all(host: &impl Host, _: &impl Outsider) -> Outcome {
     let before = replace(host).await?;
     let half = batch("add chain inet postern new\nadd rule inet postern missing accept\n");
-    refused(host.change_firewall(&half).await, "a rule in a chain that is not there");
-    let half = batch("flush chain inet postern guard\ndelete element inet postern from4 { 10.244.1.99 }\n");
-    refused(host.change_firewall(&half).await, "an element that is not there");
+    refused(
+        &host.change_firewall(&half).await,
+        "a rule in a chain that is not there",
+    );
+    let half = batch(
+        "flush chain inet postern guard\ndelete element inet postern from4 { 10.244.1.99 }\n",
+    );
+    refused(
+        &host.change_firewall(&half).await,
+        "an element that is not there",
+    );
     assert_eq!(host.read_firewall().await?, before);
     Ok(())
 }
 
 /// Adding is idempotent for the same data only.
-pub async fn an_element_may_be_added_twice_but_not_with_other_data(host: &impl Host, _: &impl Outsider) -> Outcome {
+pub async fn an_element_may_be_added_twice_but_not_with_other_data(
+    host: &impl Host,
+    _: &impl Outsider,
+) -> Outcome {
     let before = replace(host).await?;
-    host.change_firewall(&batch("add element inet postern from4 { 10.244.1.7 : goto pol_eu }\n")).await?;
+    host.change_firewall(&batch(
+        "add element inet postern from4 { 10.244.1.7 : goto pol_eu }\n",
+    ))
+    .await?;
     let other = batch("add element inet postern from4 { 10.244.1.7 : goto refuse }\n");
-    refused(host.change_firewall(&other).await, "other data for a key");
+    refused(&host.change_firewall(&other).await, "other data for a key");
     assert_eq!(host.read_firewall().await?, before);
     Ok(())
 }
@@ -187,7 +150,10 @@ pub async fn deleting_what_is_missing_is_refused(host: &impl Host, _: &impl Outs
         "add element inet postern missing { 10.244.1.99 }",
         "add element inet postern from4 { 10.244.1.99 : goto missing }",
     ] {
-        refused(host.change_firewall(&batch(&format!("{line}\n"))).await, line);
+        refused(
+            &host.change_firewall(&batch(&format!("{line}\n"))).await,
+            line,
+        );
     }
     Ok(())
 }
@@ -203,7 +169,11 @@ pub async fn what_is_in_use_cannot_be_deleted(host: &impl Host, _: &impl Outside
         "delete counter inet postern hold",
     ] {
         let outcome = host.change_firewall(&batch(&format!("{line}\n"))).await;
-        assert_eq!(outcome.as_ref().err().map(HostError::nature), Some(Nature::Transient), "{line}: {outcome:?}");
+        assert_eq!(
+            outcome.as_ref().err().map(HostError::nature),
+            Some(Nature::Transient),
+            "{line}: {outcome:?}"
+        );
     }
     assert_eq!(host.read_firewall().await?, before);
     let freed = "flush chain inet postern guard\ndelete set inet postern from4\ndelete set inet postern podlinks\n";
@@ -213,26 +183,47 @@ pub async fn what_is_in_use_cannot_be_deleted(host: &impl Host, _: &impl Outside
 }
 
 /// A pod moves from one class to another one without a moment between.
-pub async fn a_key_changes_its_data_within_one_batch(host: &impl Host, _: &impl Outsider) -> Outcome {
+pub async fn a_key_changes_its_data_within_one_batch(
+    host: &impl Host,
+    _: &impl Outsider,
+) -> Outcome {
     replace(host).await?;
     let key = [Element::key([pod(7)])];
     let moved = [Element::entry([pod(7)], to("refuse"))];
-    let batch = Transaction::elements("delete", "from4", &key).then(&Transaction::elements("add", "from4", &moved));
+    let batch = Transaction::elements("delete", "from4", &key)
+        .then(&Transaction::elements("add", "from4", &moved));
     host.change_firewall(&batch).await?;
-    let elements = inet_of(host).await?.sets.remove("from4").unwrap_or_default();
-    assert!(elements.contains(&moved[0]) && elements.len() == 3, "{elements:?}");
+    let elements = inet_of(host)
+        .await?
+        .sets
+        .remove("from4")
+        .unwrap_or_default();
+    assert!(
+        elements.contains(&moved[0]) && elements.len() == 3,
+        "{elements:?}"
+    );
     Ok(())
 }
 
 /// A policy is rewritten in place; everything else keeps its counters.
-pub async fn a_chain_that_was_flushed_can_be_filled_again(host: &impl Host, _: &impl Outsider) -> Outcome {
+pub async fn a_chain_that_was_flushed_can_be_filled_again(
+    host: &impl Host,
+    _: &impl Outsider,
+) -> Outcome {
     let before = replace(host).await?.inet.unwrap_or_default();
     let text = "flush chain inet postern pol_eu\nadd rule inet postern pol_eu accept comment \"new\"\n\
         flush set inet postern inside4\nadd element inet postern inside4 { 10.0.0.0/8 }\n";
     host.change_firewall(&batch(text)).await?;
     let mut after = inet_of(host).await?;
-    let rules = after.chains.get("pol_eu").map(|chain| chain.rules.clone()).unwrap_or_default();
-    let comments: Vec<_> = rules.iter().filter_map(|rule| rule.comment.as_deref()).collect();
+    let rules = after
+        .chains
+        .get("pol_eu")
+        .map(|chain| chain.rules.clone())
+        .unwrap_or_default();
+    let comments: Vec<_> = rules
+        .iter()
+        .filter_map(|rule| rule.comment.as_deref())
+        .collect();
     assert_eq!(comments, ["new"]);
     assert_eq!(after.sets.remove("inside4").map(|set| set.len()), Some(1));
     assert_eq!(after.chains.get("guard"), before.chains.get("guard"));
@@ -240,22 +231,35 @@ pub async fn a_chain_that_was_flushed_can_be_filled_again(host: &impl Host, _: &
 }
 
 /// Add, delete, add: `delete` alone fails once the element is gone.
-pub async fn a_lease_is_renewed_whether_it_is_there_or_not(host: &impl Host, _: &impl Outsider) -> Outcome {
+pub async fn a_lease_is_renewed_whether_it_is_there_or_not(
+    host: &impl Host,
+    _: &impl Outsider,
+) -> Outcome {
     replace(host).await?;
-    let families = BTreeSet::from([Family::V4, Family::V6].map(|family| Element::key([Atom::Family(family)])));
+    let families =
+        BTreeSet::from([Family::V4, Family::V6].map(|family| Element::key([Atom::Family(family)])));
     for seconds in [60, 90] {
         host.change_firewall(&Transaction::lease(seconds)).await?;
-        assert_eq!(inet_of(host).await?.sets.remove("lease"), Some(families.clone()));
+        assert_eq!(
+            inet_of(host).await?.sets.remove("lease"),
+            Some(families.clone())
+        );
     }
     for _ in 0..2 {
         host.change_firewall(&Transaction::end_lease()).await?;
-        assert_eq!(inet_of(host).await?.sets.remove("lease"), Some(BTreeSet::new()));
+        assert_eq!(
+            inet_of(host).await?.sets.remove("lease"),
+            Some(BTreeSet::new())
+        );
     }
     Ok(())
 }
 
 /// What a reload of nftables.service does.
-pub async fn a_flush_by_somebody_else_leaves_no_table(host: &impl Host, outsider: &impl Outsider) -> Outcome {
+pub async fn a_flush_by_somebody_else_leaves_no_table(
+    host: &impl Host,
+    outsider: &impl Outsider,
+) -> Outcome {
     let before = replace(host).await?;
     outsider.flushes_the_firewall().await;
     assert_eq!(host.read_firewall().await?, ObservedFirewall::default());

@@ -14,10 +14,18 @@ pub async fn nothing_is_cut_where_nothing_flows(host: &impl Host, _: &impl Outsi
 }
 
 /// None, and no error: the forwarder then refuses the question.
-pub async fn an_unknown_flow_has_no_original_destination(host: &impl Host, _: &impl Outsider) -> Outcome {
+pub async fn an_unknown_flow_has_no_original_destination(
+    host: &impl Host,
+    _: &impl Outsider,
+) -> Outcome {
     for protocol in [Protocol::Udp, Protocol::Tcp] {
-        for (source, local) in [([10, 244, 1, 7].into(), [10, 244, 1, 1].into()), (ipv6(7), ipv6(1))] {
-            let found = host.original_destination(protocol, (source, 4321).into(), (local, 5300).into()).await?;
+        for (source, local) in [
+            ([10, 244, 1, 7].into(), [10, 244, 1, 1].into()),
+            (ipv6(7), ipv6(1)),
+        ] {
+            let found = host
+                .original_destination(protocol, (source, 4321).into(), (local, 5300).into())
+                .await?;
             assert_eq!(found, None);
         }
     }

@@ -15,7 +15,11 @@ use crate::ports::Host;
 fn pods(family: Family) -> Prefix {
     match family {
         Family::V4 => IpNet::new_assert([10, 244, 1, 0].into(), 24).into(),
-        Family::V6 => IpNet::new_assert(std::net::Ipv6Addr::new(0xfd00, 0x10, 0x244, 1, 0, 0, 0, 0).into(), 64).into(),
+        Family::V6 => IpNet::new_assert(
+            std::net::Ipv6Addr::new(0xfd00, 0x10, 0x244, 1, 0, 0, 0, 0).into(),
+            64,
+        )
+        .into(),
     }
 }
 
@@ -50,7 +54,14 @@ fn marked(family: Family, value: u32) -> LockPolicy {
 }
 
 fn all() -> BTreeSet<LockPolicy> {
-    let of = |family| [block(family), inside(family), marked(family, 0x10), marked(family, 0x60)];
+    let of = |family| {
+        [
+            block(family),
+            inside(family),
+            marked(family, 0x10),
+            marked(family, 0x60),
+        ]
+    };
     Family::BOTH.into_iter().flat_map(of).collect()
 }
 
@@ -73,38 +84,69 @@ pub async fn a_lock_reads_back(host: &impl Host, _: &impl Outsider) -> Outcome {
 }
 
 /// `EEXIST`: the kernel tells policies apart by selector and mark, not by priority.
-pub async fn a_lock_cannot_be_added_twice_at_whatever_priority(host: &impl Host, _: &impl Outsider) -> Outcome {
+pub async fn a_lock_cannot_be_added_twice_at_whatever_priority(
+    host: &impl Host,
+    _: &impl Outsider,
+) -> Outcome {
     add_all(host).await?;
     for policy in all() {
-        refused(host.add_lock(&policy).await, errno::EEXIST, "the same once more");
-        let other = LockPolicy { priority: LOCK_MARK_PRIORITY, ..policy };
-        refused(host.add_lock(&other).await, errno::EEXIST, "the same at another priority");
+        refused(
+            &host.add_lock(&policy).await,
+            errno::EEXIST,
+            "the same once more",
+        );
+        let other = LockPolicy {
+            priority: LOCK_MARK_PRIORITY,
+            ..policy
+        };
+        refused(
+            &host.add_lock(&other).await,
+            errno::EEXIST,
+            "the same at another priority",
+        );
     }
     assert_eq!(host.list_locks().await?, all());
     Ok(())
 }
 
 /// One policy for each mark, all with the same selector.
-pub async fn the_same_selector_with_another_mark_is_another_lock(host: &impl Host, _: &impl Outsider) -> Outcome {
+pub async fn the_same_selector_with_another_mark_is_another_lock(
+    host: &impl Host,
+    _: &impl Outsider,
+) -> Outcome {
     add_all(host).await?;
     host.remove_lock(&marked(Family::V4, 0x10)).await?;
     let left = host.list_locks().await?;
-    assert!(left.contains(&marked(Family::V4, 0x60)) && !left.contains(&marked(Family::V4, 0x10)), "{left:?}");
+    assert!(
+        left.contains(&marked(Family::V4, 0x60)) && !left.contains(&marked(Family::V4, 0x10)),
+        "{left:?}"
+    );
     Ok(())
 }
 
 /// `ENOENT`.
-pub async fn removing_a_lock_that_is_not_there_is_refused(host: &impl Host, _: &impl Outsider) -> Outcome {
+pub async fn removing_a_lock_that_is_not_there_is_refused(
+    host: &impl Host,
+    _: &impl Outsider,
+) -> Outcome {
     for policy in all() {
-        refused(host.remove_lock(&policy).await, errno::ENOENT, "no such policy");
+        refused(
+            &host.remove_lock(&policy).await,
+            errno::ENOENT,
+            "no such policy",
+        );
     }
     Ok(())
 }
 
 /// That is what it is for.
-pub async fn a_lock_holds_when_somebody_flushes_the_firewall(host: &impl Host, outsider: &impl Outsider) -> Outcome {
+pub async fn a_lock_holds_when_somebody_flushes_the_firewall(
+    host: &impl Host,
+    outsider: &impl Outsider,
+) -> Outcome {
     add_all(host).await?;
-    host.change_firewall(&Transaction::replace(&Ruleset::default())).await?;
+    host.change_firewall(&Transaction::replace(&Ruleset::default()))
+        .await?;
     outsider.flushes_the_firewall().await;
     assert_eq!(host.list_locks().await?, all());
     Ok(())

@@ -11,7 +11,9 @@ pub mod link;
 mod list;
 pub mod lock;
 pub mod route;
+mod sample;
 pub mod tunnel;
 
 pub use case::{DEVICE, Outcome, Outsider, device};
 pub(crate) use case::{refused, tunnel_link, tunnel_up};
+pub use sample::ruleset;

@@ -9,14 +9,21 @@ use crate::ports::Host;
 
 fn peer() -> Result<WgKey, HostError> {
     // The public key of RFC 7748, section 6.1, Alice.
-    "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=".parse().map_err(|_| HostError::ReadTunnel {
-        link: device(DEVICE),
-        source: Cause::Answer { what: "the key of the case" },
-    })
+    "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo="
+        .parse()
+        .map_err(|_| HostError::ReadTunnel {
+            link: device(DEVICE),
+            source: Cause::Answer {
+                what: "the key of the case",
+            },
+        })
 }
 
 /// None, whether or not the device is there.
-pub async fn a_tunnel_that_nobody_serves_does_not_answer(host: &impl Host, _: &impl Outsider) -> Outcome {
+pub async fn a_tunnel_that_nobody_serves_does_not_answer(
+    host: &impl Host,
+    _: &impl Outsider,
+) -> Outcome {
     assert_eq!(host.read_tunnel(&device(DEVICE)).await?, None);
     tunnel_up(host).await?;
     assert_eq!(host.read_tunnel(&device(DEVICE)).await?, None);
@@ -24,7 +31,10 @@ pub async fn a_tunnel_that_nobody_serves_does_not_answer(host: &impl Host, _: &i
 }
 
 /// The tunnel process may come back at any moment.
-pub async fn configuring_a_tunnel_that_nobody_serves_may_work_later(host: &impl Host, _: &impl Outsider) -> Outcome {
+pub async fn configuring_a_tunnel_that_nobody_serves_may_work_later(
+    host: &impl Host,
+    _: &impl Outsider,
+) -> Outcome {
     tunnel_up(host).await?;
     let peers = vec![TunnelPeer {
         public_key: peer()?,
@@ -32,9 +42,18 @@ pub async fn configuring_a_tunnel_that_nobody_serves_may_work_later(host: &impl 
         allowed_ips: Vec::new(),
         keepalive_seconds: None,
     }];
-    let config = TunnelConfig { interface: device(DEVICE), listen_port: None, fwmark: 0x70, peers };
+    let config = TunnelConfig {
+        interface: device(DEVICE),
+        listen_port: None,
+        fwmark: 0x70,
+        peers,
+    };
     let outcome = host.configure_tunnel(&config).await;
-    assert_eq!(outcome.as_ref().err().map(HostError::nature), Some(Nature::Transient), "{outcome:?}");
+    assert_eq!(
+        outcome.as_ref().err().map(HostError::nature),
+        Some(Nature::Transient),
+        "{outcome:?}"
+    );
     Ok(())
 }
 
@@ -47,6 +66,9 @@ pub async fn a_peer_of_a_tunnel_that_nobody_serves_is_removed_already(
 }
 
 /// Before a device is removed it is dismissed, served or not.
-pub async fn dismissing_a_tunnel_that_nobody_serves_is_no_error(host: &impl Host, _: &impl Outsider) -> Outcome {
+pub async fn dismissing_a_tunnel_that_nobody_serves_is_no_error(
+    host: &impl Host,
+    _: &impl Outsider,
+) -> Outcome {
     host.dismiss_tunnel(&device(DEVICE)).await
 }

@@ -53,12 +53,21 @@ pub(super) struct Faults(BTreeMap<Call, Fault>);
 
 impl Faults {
     pub(super) fn plan(&mut self, call: Call, nth: usize, times: usize, errno: i32) {
-        self.0.insert(call, Fault { before: nth.saturating_sub(1), times, errno });
+        self.0.insert(
+            call,
+            Fault {
+                before: nth.saturating_sub(1),
+                times,
+                errno,
+            },
+        );
     }
 
     /// Counts a call; an error if it is one that fails.
     pub(super) fn meet(&mut self, call: Call) -> Result<(), Cause> {
-        let Some(fault) = self.0.get_mut(&call) else { return Ok(()) };
+        let Some(fault) = self.0.get_mut(&call) else {
+            return Ok(());
+        };
         if fault.before > 0 {
             fault.before -= 1;
             return Ok(());

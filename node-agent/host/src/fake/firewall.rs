@@ -12,7 +12,10 @@ use crate::ports::{Act, Firewall};
 impl Firewall for FakeHost {
     async fn change_firewall(&self, transaction: &Transaction) -> Act<()> {
         let mut state = self.state();
-        let failed = |source: Cause| HostError::ChangeFirewall { summary: transaction.summary().to_owned(), source };
+        let failed = |source: Cause| HostError::ChangeFirewall {
+            summary: transaction.summary().to_owned(),
+            source,
+        };
         state.faults.meet(Call::ChangeFirewall).map_err(failed)?;
         // Whole or not at all: the batch works on copies.
         let (mut firewall, mut declared) = (state.firewall.clone(), state.declared.clone());
@@ -24,7 +27,10 @@ impl Firewall for FakeHost {
 
     async fn read_firewall(&self) -> Act<ObservedFirewall> {
         let mut state = self.state();
-        let failed = |source| HostError::ReadFirewall { table: "inet postern", source };
+        let failed = |source| HostError::ReadFirewall {
+            table: "inet postern",
+            source,
+        };
         state.faults.meet(Call::ReadFirewall).map_err(failed)?;
         Ok(state.firewall.clone())
     }

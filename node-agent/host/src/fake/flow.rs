@@ -23,14 +23,22 @@ pub struct Flow {
 
 impl Flow {
     pub(super) const fn addresses(&self) -> [Address; 4] {
-        [self.original.0.ip(), self.original.1.ip(), self.reply.0.ip(), self.reply.1.ip()]
+        [
+            self.original.0.ip(),
+            self.original.1.ip(),
+            self.reply.0.ip(),
+            self.reply.1.ip(),
+        ]
     }
 }
 
 impl Flows for FakeHost {
     async fn cut_flows(&self, addresses: &BTreeSet<Address>) -> Act<usize> {
         let mut state = self.state();
-        state.faults.meet(Call::CutFlows).map_err(|source| HostError::CutFlow { source })?;
+        state
+            .faults
+            .meet(Call::CutFlows)
+            .map_err(|source| HostError::CutFlow { source })?;
         let before = state.flows.len();
         state.flows.retain(|flow| !touches(flow, addresses));
         Ok(before - state.flows.len())
@@ -43,8 +51,14 @@ impl Flows for FakeHost {
         to: SocketAddr,
     ) -> Act<Option<SocketAddr>> {
         let mut state = self.state();
-        state.faults.meet(Call::OriginalDestination).map_err(|source| HostError::FindFlow { from, to, source })?;
-        let found = state.flows.iter().find(|flow| flow.protocol == protocol && flow.reply == (to, from));
+        state
+            .faults
+            .meet(Call::OriginalDestination)
+            .map_err(|source| HostError::FindFlow { from, to, source })?;
+        let found = state
+            .flows
+            .iter()
+            .find(|flow| flow.protocol == protocol && flow.reply == (to, from));
         Ok(found.map(|flow| flow.original.1))
     }
 }

@@ -73,7 +73,9 @@ impl FakeHost {
     /// Lets time pass until no element with a timeout is left.
     pub fn expires_the_lease(&self) {
         let mut state = self.state();
-        let State { firewall, declared, .. } = &mut *state;
+        let State {
+            firewall, declared, ..
+        } = &mut *state;
         nft::expire(firewall, declared);
     }
 
@@ -85,11 +87,12 @@ impl FakeHost {
 
 impl Outsider for FakeHost {
     async fn sets_state(&self, name: &str, wanted: AdminState) {
-        self.state().set_state(name, wanted);
+        // As with `ip link`, there is nobody to tell that there is no such link.
+        let _ = self.state().set_state(name, wanted);
     }
 
     async fn removes_link(&self, name: &str) {
-        self.state().remove_link(name);
+        let _ = self.state().remove_link(name);
     }
 
     async fn flushes_the_firewall(&self) {
@@ -101,5 +104,7 @@ impl Outsider for FakeHost {
 
 /// Addresses in a flow's tuples that count for a cut.
 pub(super) fn touches(flow: &Flow, addresses: &BTreeSet<Address>) -> bool {
-    flow.addresses().iter().any(|address| addresses.contains(address))
+    flow.addresses()
+        .iter()
+        .any(|address| addresses.contains(address))
 }

@@ -27,22 +27,34 @@ fn remove(state: &mut State, policy: &LockPolicy) -> Result<(), Cause> {
     state.faults.meet(Call::RemoveLock)?;
     let before = state.locks.len();
     state.locks.retain(|there| !same(there, policy));
-    if state.locks.len() == before { Err(Cause::errno(errno::ENOENT)) } else { Ok(()) }
+    if state.locks.len() == before {
+        Err(Cause::errno(errno::ENOENT))
+    } else {
+        Ok(())
+    }
 }
 
 impl Locks for FakeHost {
     async fn list_locks(&self) -> Act<BTreeSet<LockPolicy>> {
         let mut state = self.state();
-        state.faults.meet(Call::ListLocks).map_err(|source| HostError::ListLocks { source })?;
+        state
+            .faults
+            .meet(Call::ListLocks)
+            .map_err(|source| HostError::ListLocks { source })?;
         Ok(state.locks.clone())
     }
 
     async fn add_lock(&self, policy: &LockPolicy) -> Act<()> {
-        add(&mut self.state(), policy).map_err(|source| HostError::AddLock { policy: Box::new(policy.clone()), source })
+        add(&mut self.state(), policy).map_err(|source| HostError::AddLock {
+            policy: Box::new(policy.clone()),
+            source,
+        })
     }
 
     async fn remove_lock(&self, policy: &LockPolicy) -> Act<()> {
-        remove(&mut self.state(), policy)
-            .map_err(|source| HostError::RemoveLock { policy: Box::new(policy.clone()), source })
+        remove(&mut self.state(), policy).map_err(|source| HostError::RemoveLock {
+            policy: Box::new(policy.clone()),
+            source,
+        })
     }
 }

@@ -49,7 +49,10 @@ pub(super) fn batch(
 ) -> Result<(), Cause> {
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
         perform(firewall, declared, line.trim()).map_err(|no| {
-            Cause::Nft(Box::new(NftRefusal { error: no.text().to_owned(), line: Some(line.to_owned()) }))
+            Cause::Nft(Box::new(NftRefusal {
+                error: no.text().to_owned(),
+                line: Some(line.to_owned()),
+            }))
         })?;
     }
     Ok(())
@@ -66,7 +69,10 @@ pub(super) fn expire(firewall: &mut ObservedFirewall, declared: &Declarations) {
     }
 }
 
-fn table_of<'a>(firewall: &'a mut ObservedFirewall, family: &str) -> Result<&'a mut Option<ObservedTable>, No> {
+fn table_of<'a>(
+    firewall: &'a mut ObservedFirewall,
+    family: &str,
+) -> Result<&'a mut Option<ObservedTable>, No> {
     match family {
         "inet" => Ok(&mut firewall.inet),
         "bridge" => Ok(&mut firewall.bridge),
@@ -74,7 +80,11 @@ fn table_of<'a>(firewall: &'a mut ObservedFirewall, family: &str) -> Result<&'a 
     }
 }
 
-fn perform(firewall: &mut ObservedFirewall, declared: &mut Declarations, line: &str) -> Result<(), No> {
+fn perform(
+    firewall: &mut ObservedFirewall,
+    declared: &mut Declarations,
+    line: &str,
+) -> Result<(), No> {
     let mut words = line.splitn(5, ' ');
     let mut next = || words.next().ok_or(No::Syntax);
     let (verb, noun, family, _table) = (next()?, next()?, next()?, next()?);
@@ -94,8 +104,12 @@ fn perform(firewall: &mut ObservedFirewall, declared: &mut Declarations, line: &
             declared.insert(place, declaration(rest));
         }
         ("add", "rule") => add_rule(table, name, rest)?,
-        ("add", "element") => add_elements(table, declared.get(&place).ok_or(No::Entry)?, name, rest)?,
-        ("delete", "element") => delete_elements(table, declared.get(&place).ok_or(No::Entry)?, name, rest)?,
+        ("add", "element") => {
+            add_elements(table, declared.get(&place).ok_or(No::Entry)?, name, rest)?
+        }
+        ("delete", "element") => {
+            delete_elements(table, declared.get(&place).ok_or(No::Entry)?, name, rest)?
+        }
         ("flush", "chain") => table.chains.get_mut(name).ok_or(No::Entry)?.rules.clear(),
         ("flush", "set" | "map") => table.sets.get_mut(name).ok_or(No::Entry)?.clear(),
         ("delete", "chain") => delete_chain(table, name)?,
@@ -136,7 +150,11 @@ fn text_of(rule: &ObservedRule) -> &str {
 
 fn unused(table: &ObservedTable, mentions: impl Fn(&str) -> bool) -> Result<(), No> {
     let mut rules = table.chains.values().flat_map(|chain| &chain.rules);
-    if rules.any(|rule| mentions(text_of(rule))) { Err(No::Busy) } else { Ok(()) }
+    if rules.any(|rule| mentions(text_of(rule))) {
+        Err(No::Busy)
+    } else {
+        Ok(())
+    }
 }
 
 fn leads_to(rule: &str, chain: &str) -> bool {
@@ -160,16 +178,36 @@ fn delete_chain(table: &mut ObservedTable, name: &str) -> Result<(), No> {
 }
 
 fn add_chain(table: &mut ObservedTable, name: &str, rest: &str) -> Result<(), No> {
-    let base = if rest.is_empty() { None } else { Some(base(rest).ok_or(No::Syntax)?) };
-    let fresh = || ObservedChain { base, rules: Vec::new() };
+    let base = if rest.is_empty() {
+        None
+    } else {
+        Some(base(rest).ok_or(No::Syntax)?)
+    };
+    let fresh = || ObservedChain {
+        base,
+        rules: Vec::new(),
+    };
     let there = table.chains.entry(name.to_owned()).or_insert_with(fresh);
-    if there.base == base { Ok(()) } else { Err(No::Exists) }
+    if there.base == base {
+        Ok(())
+    } else {
+        Err(No::Exists)
+    }
 }
 
 /// `{ type filter hook forward priority -5; policy accept; }`.
 fn base(text: &str) -> Option<Base> {
-    let words: Vec<&str> = text.split([' ', ';']).filter(|word| !word.is_empty()).collect();
-    let after = |key: &str| words.iter().position(|word| *word == key).and_then(|at| words.get(at + 1)).copied();
+    let words: Vec<&str> = text
+        .split([' ', ';'])
+        .filter(|word| !word.is_empty())
+        .collect();
+    let after = |key: &str| {
+        words
+            .iter()
+            .position(|word| *word == key)
+            .and_then(|at| words.get(at + 1))
+            .copied()
+    };
     let kind = match after("type")? {
         "filter" => BaseKind::Filter,
         "nat" => BaseKind::Nat,
@@ -183,7 +221,11 @@ fn base(text: &str) -> Option<Base> {
         "postrouting" => Hook::Postrouting,
         _ => return None,
     };
-    Some(Base { kind, hook, priority: after("priority")?.parse().ok()? })
+    Some(Base {
+        kind,
+        hook,
+        priority: after("priority")?.parse().ok()?,
+    })
 }
 
 fn add_rule(table: &mut ObservedTable, chain: &str, rest: &str) -> Result<(), No> {
@@ -194,8 +236,15 @@ fn add_rule(table: &mut ObservedTable, chain: &str, rest: &str) -> Result<(), No
     let known = word::chains(text).all(|name| table.chains.contains_key(name))
         && word::sets(text).all(|name| table.sets.contains_key(name))
         && word::counters(text).all(|name| table.counters.contains_key(name));
-    let there = table.chains.get_mut(chain).filter(|_| known).ok_or(No::Entry)?;
-    there.rules.push(ObservedRule { comment, expressions: Value::String(text.to_owned()) });
+    let there = table
+        .chains
+        .get_mut(chain)
+        .filter(|_| known)
+        .ok_or(No::Entry)?;
+    there.rules.push(ObservedRule {
+        comment,
+        expressions: Value::String(text.to_owned()),
+    });
     Ok(())
 }
 
@@ -203,18 +252,41 @@ fn add_rule(table: &mut ObservedTable, chain: &str, rest: &str) -> Result<(), No
 fn declaration(text: &str) -> Declared {
     let inner = text.trim_matches(['{', '}', ' ']);
     let key = inner.split([';', ':']).next().unwrap_or_default();
-    let key = key.trim_start_matches("typeof ").trim_start_matches("type ").trim();
-    let types = key.split(" . ").map(|part| word::key_type(part.trim()).to_owned()).collect();
-    Declared { types, timeout: inner.contains("flags timeout") }
+    let key = key
+        .trim_start_matches("typeof ")
+        .trim_start_matches("type ")
+        .trim();
+    let types = key
+        .split(" . ")
+        .map(|part| word::key_type(part.trim()).to_owned())
+        .collect();
+    Declared {
+        types,
+        timeout: inner.contains("flags timeout"),
+    }
 }
 
 fn elements(declared: &Declared, text: &str) -> Result<Vec<Element>, No> {
-    let inner = text.trim().strip_prefix('{').and_then(|text| text.strip_suffix('}')).ok_or(No::Syntax)?;
-    let parts = inner.split(", ").map(str::trim).filter(|part| !part.is_empty());
-    parts.map(|part| word::element(&declared.types, part).ok_or(No::Syntax)).collect()
+    let inner = text
+        .trim()
+        .strip_prefix('{')
+        .and_then(|text| text.strip_suffix('}'))
+        .ok_or(No::Syntax)?;
+    let parts = inner
+        .split(", ")
+        .map(str::trim)
+        .filter(|part| !part.is_empty());
+    parts
+        .map(|part| word::element(&declared.types, part).ok_or(No::Syntax))
+        .collect()
 }
 
-fn add_elements(table: &mut ObservedTable, declared: &Declared, name: &str, text: &str) -> Result<(), No> {
+fn add_elements(
+    table: &mut ObservedTable,
+    declared: &Declared,
+    name: &str,
+    text: &str,
+) -> Result<(), No> {
     for element in elements(declared, text)? {
         if let Some(Data::Verdict(Target::Goto(chain) | Target::Jump(chain))) = &element.data
             && !table.chains.contains_key(chain)
@@ -222,7 +294,10 @@ fn add_elements(table: &mut ObservedTable, declared: &Declared, name: &str, text
             return Err(No::Entry);
         }
         let set = table.sets.get_mut(name).ok_or(No::Entry)?;
-        if set.iter().any(|there| there.key == element.key && there.data != element.data) {
+        if set
+            .iter()
+            .any(|there| there.key == element.key && there.data != element.data)
+        {
             return Err(No::Exists);
         }
         set.insert(element);
@@ -230,10 +305,22 @@ fn add_elements(table: &mut ObservedTable, declared: &Declared, name: &str, text
     Ok(())
 }
 
-fn delete_elements(table: &mut ObservedTable, declared: &Declared, name: &str, text: &str) -> Result<(), No> {
-    let keys: BTreeSet<_> = elements(declared, text)?.into_iter().map(|element| element.key).collect();
+fn delete_elements(
+    table: &mut ObservedTable,
+    declared: &Declared,
+    name: &str,
+    text: &str,
+) -> Result<(), No> {
+    let keys: BTreeSet<_> = elements(declared, text)?
+        .into_iter()
+        .map(|element| element.key)
+        .collect();
     let set = table.sets.get_mut(name).ok_or(No::Entry)?;
     let before = set.len();
     set.retain(|there| !keys.contains(&there.key));
-    if before - set.len() == keys.len() { Ok(()) } else { Err(No::Entry) }
+    if before - set.len() == keys.len() {
+        Ok(())
+    } else {
+        Err(No::Entry)
+    }
 }

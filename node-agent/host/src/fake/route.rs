@@ -28,29 +28,44 @@ fn remove(state: &mut State, route: &Route) -> Result<(), Cause> {
     if let RouteKind::Device(device) = &route.kind {
         state.is_up(device)?;
     }
-    if state.routes.remove(route) { Ok(()) } else { Err(Cause::errno(errno::ESRCH)) }
+    if state.routes.remove(route) {
+        Ok(())
+    } else {
+        Err(Cause::errno(errno::ESRCH))
+    }
 }
 
 impl Routes for FakeHost {
     async fn list_routes(&self) -> Act<BTreeSet<Route>> {
         let mut state = self.state();
-        state.faults.meet(Call::ListRoutes).map_err(|source| HostError::ListRoutes { source })?;
+        state
+            .faults
+            .meet(Call::ListRoutes)
+            .map_err(|source| HostError::ListRoutes { source })?;
         Ok(state.routes.clone())
     }
 
     async fn default_uplinks(&self) -> Act<BTreeMap<char, IfName>> {
         let mut state = self.state();
-        state.faults.meet(Call::DefaultUplinks).map_err(|source| HostError::ListRoutes { source })?;
+        state
+            .faults
+            .meet(Call::DefaultUplinks)
+            .map_err(|source| HostError::ListRoutes { source })?;
         Ok(state.uplinks.clone())
     }
 
     async fn add_route(&self, route: &Route) -> Act<()> {
-        add(&mut self.state(), route).map_err(|source| HostError::AddRoute { route: Box::new(route.clone()), source })
+        add(&mut self.state(), route).map_err(|source| HostError::AddRoute {
+            route: Box::new(route.clone()),
+            source,
+        })
     }
 
     async fn remove_route(&self, route: &Route) -> Act<()> {
-        remove(&mut self.state(), route)
-            .map_err(|source| HostError::RemoveRoute { route: Box::new(route.clone()), source })
+        remove(&mut self.state(), route).map_err(|source| HostError::RemoveRoute {
+            route: Box::new(route.clone()),
+            source,
+        })
     }
 }
 
@@ -60,7 +75,9 @@ fn add_rule(state: &mut State, rule: &RoutingRule) -> Result<(), Cause> {
         return Err(Cause::errno(errno::EEXIST));
     }
     state.rules.push(rule.clone());
-    state.rules.sort_by_key(|rule| (rule.selector.family(), rule.priority));
+    state
+        .rules
+        .sort_by_key(|rule| (rule.selector.family(), rule.priority));
     Ok(())
 }
 
@@ -78,17 +95,24 @@ fn remove_rule(state: &mut State, rule: &RoutingRule) -> Result<(), Cause> {
 impl Rules for FakeHost {
     async fn list_rules(&self) -> Act<Vec<RoutingRule>> {
         let mut state = self.state();
-        state.faults.meet(Call::ListRules).map_err(|source| HostError::ListRules { source })?;
+        state
+            .faults
+            .meet(Call::ListRules)
+            .map_err(|source| HostError::ListRules { source })?;
         Ok(state.rules.clone())
     }
 
     async fn add_rule(&self, rule: &RoutingRule) -> Act<()> {
-        add_rule(&mut self.state(), rule)
-            .map_err(|source| HostError::AddRule { rule: Box::new(rule.clone()), source })
+        add_rule(&mut self.state(), rule).map_err(|source| HostError::AddRule {
+            rule: Box::new(rule.clone()),
+            source,
+        })
     }
 
     async fn remove_rule(&self, rule: &RoutingRule) -> Act<()> {
-        remove_rule(&mut self.state(), rule)
-            .map_err(|source| HostError::RemoveRule { rule: Box::new(rule.clone()), source })
+        remove_rule(&mut self.state(), rule).map_err(|source| HostError::RemoveRule {
+            rule: Box::new(rule.clone()),
+            source,
+        })
     }
 }

@@ -16,7 +16,10 @@ pub(super) fn mentions_set(rule: &str, name: &str) -> bool {
 }
 
 fn following<'a>(rule: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
-    rule.split(' ').zip(rule.split(' ').skip(1)).filter(move |(word, _)| *word == key).map(|(_, next)| next)
+    rule.split(' ')
+        .zip(rule.split(' ').skip(1))
+        .filter(move |(word, _)| *word == key)
+        .map(|(_, next)| next)
 }
 
 /// Chains that the rule leads to.
@@ -26,7 +29,9 @@ pub(super) fn chains(rule: &str) -> impl Iterator<Item = &str> {
 
 /// Sets and maps that the rule looks into; `@th,64,128` is none.
 pub(super) fn sets(rule: &str) -> impl Iterator<Item = &str> {
-    rule.split(' ').filter_map(|word| word.strip_prefix('@')).filter(|name| !name.contains(','))
+    rule.split(' ')
+        .filter_map(|word| word.strip_prefix('@'))
+        .filter(|name| !name.contains(','))
 }
 
 /// Counters that the rule counts with.
@@ -51,7 +56,11 @@ pub(super) fn element(types: &[String], text: &str) -> Option<Element> {
     };
     let key = key.split_once(" timeout ").map_or(key, |(key, _)| key);
     let parts: Vec<&str> = key.split(" . ").collect();
-    let atoms = parts.iter().zip(types).map(|(part, kind)| atom(kind, part.trim())).collect::<Option<Vec<_>>>()?;
+    let atoms = parts
+        .iter()
+        .zip(types)
+        .map(|(part, kind)| atom(kind, part.trim()))
+        .collect::<Option<Vec<_>>>()?;
     (parts.len() == types.len()).then_some(Element { key: atoms, data })
 }
 
@@ -67,14 +76,19 @@ fn atom(kind: &str, text: &str) -> Option<Atom> {
             "ipv6" => Some(Atom::Family(Family::V6)),
             _ => None,
         },
-        "@th,64,128" => u128::from_str_radix(text.strip_prefix("0x")?, 16).ok().map(Atom::Number),
+        "@th,64,128" => u128::from_str_radix(text.strip_prefix("0x")?, 16)
+            .ok()
+            .map(Atom::Number),
         _ => None,
     }
 }
 
 fn address(text: &str) -> Option<Atom> {
     if text.contains('/') {
-        return text.parse::<IpNet>().ok().map(|net| Atom::prefix(Prefix::from(net)));
+        return text
+            .parse::<IpNet>()
+            .ok()
+            .map(|net| Atom::prefix(Prefix::from(net)));
     }
     match text.split_once('-') {
         Some((from, to)) => Some(Atom::Range(from.parse().ok()?, to.parse().ok()?)),

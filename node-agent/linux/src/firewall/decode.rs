@@ -11,15 +11,28 @@ use super::element;
 /// The table of a listing; none when it is dormant: it is there and judges nothing, which is as good as away.
 pub(super) fn table(listing: &[u8]) -> Result<Option<ObservedTable>, Cause> {
     let Ok(parsed) = serde_json::from_slice::<Value>(listing) else {
-        return if ends_at_flags(listing) { Ok(None) } else { Err(Cause::Answer { what: "nft's listing is no JSON" }) };
+        return if ends_at_flags(listing) {
+            Ok(None)
+        } else {
+            Err(Cause::Answer {
+                what: "nft's listing is no JSON",
+            })
+        };
     };
     let objects = parsed
         .get("nftables")
         .and_then(Value::as_array)
-        .ok_or(Cause::Answer { what: "nft's listing has no list of objects" })?;
+        .ok_or(Cause::Answer {
+            what: "nft's listing has no list of objects",
+        })?;
     let mut out = ObservedTable::default();
-    for (kind, body) in objects.iter().filter_map(|object| object.as_object()?.iter().next()) {
-        let Some(body) = body.as_object() else { continue };
+    for (kind, body) in objects
+        .iter()
+        .filter_map(|object| object.as_object()?.iter().next())
+    {
+        let Some(body) = body.as_object() else {
+            continue;
+        };
         match kind.as_str() {
             "table" if dormant(body) => return Ok(None),
             "chain" => add_chain(&mut out, body),
@@ -47,7 +60,10 @@ fn dormant(table: &Map<String, Value>) -> bool {
 }
 
 fn text(body: &Map<String, Value>, key: &str) -> String {
-    body.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+    body.get(key)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn add_chain(out: &mut ObservedTable, body: &Map<String, Value>) {
@@ -69,28 +85,48 @@ fn base(body: &Map<String, Value>) -> Option<Base> {
         _ => return None,
     };
     let priority = i32::try_from(body.get("prio")?.as_i64()?).ok()?;
-    Some(Base { kind, hook, priority })
+    Some(Base {
+        kind,
+        hook,
+        priority,
+    })
 }
 
 fn add_set(out: &mut ObservedTable, body: &Map<String, Value>) {
     let types = element::key_types(body.get("type"));
-    let elements = body.get("elem").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let is_map = body.contains_key("map");
-    let decoded = elements.iter().map(|value| element::element(&types, is_map, value)).collect();
+    let elements = body
+        .get("elem")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let decoded = elements
+        .iter()
+        .map(|value| element::element(&types, value))
+        .collect();
     out.sets.insert(text(body, "name"), decoded);
 }
 
 fn add_counter(out: &mut ObservedTable, body: &Map<String, Value>) {
-    let packets = body.get("packets").and_then(Value::as_u64).unwrap_or_default();
+    let packets = body
+        .get("packets")
+        .and_then(Value::as_u64)
+        .unwrap_or_default();
     out.counters.insert(text(body, "name"), packets);
 }
 
 fn add_rule(out: &mut ObservedTable, body: &Map<String, Value>) {
     let rule = ObservedRule {
-        comment: body.get("comment").and_then(Value::as_str).map(str::to_owned),
+        comment: body
+            .get("comment")
+            .and_then(Value::as_str)
+            .map(str::to_owned),
         expressions: without_counts(body.get("expr").unwrap_or(&Value::Null)),
     };
-    out.chains.entry(text(body, "chain")).or_default().rules.push(rule);
+    out.chains
+        .entry(text(body, "chain"))
+        .or_default()
+        .rules
+        .push(rule);
 }
 
 /// Expressions without what changes by itself: packets and bytes of an anonymous counter.

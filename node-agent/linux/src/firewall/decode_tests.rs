@@ -27,51 +27,88 @@ fn prefix(text: &str) -> Element {
 
 #[test]
 fn intervals_are_prefixes_ranges_and_addresses() {
-    let range = Element::key([Atom::Range("10.0.2.2".parse().unwrap(), "10.0.2.9".parse().unwrap())]);
-    let wanted = [prefix("10.0.0.0/24"), prefix("10.0.1.0/24"), prefix("10.0.2.1/32"), range];
+    let range = Element::key([Atom::Range(
+        "10.0.2.2".parse().unwrap(),
+        "10.0.2.9".parse().unwrap(),
+    )]);
+    let wanted = [
+        prefix("10.0.0.0/24"),
+        prefix("10.0.1.0/24"),
+        prefix("10.0.2.1/32"),
+        range,
+    ];
     assert_eq!(set(&read(INET), "inside4"), wanted.into());
-    assert_eq!(set(&read(INET), "inside6"), [prefix("fd00::/64"), prefix("fd00:0:0:1::/64")].into());
+    assert_eq!(
+        set(&read(INET), "inside6"),
+        [prefix("fd00::/64"), prefix("fd00:0:0:1::/64")].into()
+    );
 }
 
 #[test]
 fn wildcards_keep_their_star() {
-    let names = ["cali*", "cbr0", "cni0", "veth*"].map(|name| Element::key([Atom::Name(name.to_owned())]));
+    let names =
+        ["cali*", "cbr0", "cni0", "veth*"].map(|name| Element::key([Atom::Name(name.to_owned())]));
     assert_eq!(set(&read(INET), "podlinks"), names.into());
 }
 
 #[test]
 fn concatenations_have_one_atom_a_part() {
-    let port = [Atom::v4([10, 0, 0, 1].into()), Atom::Protocol("tcp".to_owned()), Atom::Port(6443)];
+    let port = [
+        Atom::v4([10, 0, 0, 1].into()),
+        Atom::Protocol("tcp".to_owned()),
+        Atom::Port(6443),
+    ];
     assert_eq!(set(&read(INET), "api4"), [Element::key(port)].into());
     let mac = Atom::Mac(MacAddress([0x0a, 0x58, 0x0a, 0xf4, 1, 2]));
-    let bound = [Atom::Name("veth1".to_owned()), mac, Atom::v4([10, 0, 0, 1].into())];
+    let bound = [
+        Atom::Name("veth1".to_owned()),
+        mac,
+        Atom::v4([10, 0, 0, 1].into()),
+    ];
     assert_eq!(set(&read(BRIDGE), "bind4"), [Element::key(bound)].into());
 }
 
 #[test]
 fn numbers_of_128_bits_are_exact_whether_nft_gives_a_number_or_text() {
-    let numbers = [1, 0xfd00_0000_0000_0000_0000_0000_0000_0001].map(|number| Element::key([Atom::Number(number)]));
+    let numbers = [1, 0xfd00_0000_0000_0000_0000_0000_0000_0001]
+        .map(|number| Element::key([Atom::Number(number)]));
     assert_eq!(set(&read(BRIDGE), "nd6"), numbers.into());
 }
 
 #[test]
 fn the_lease_is_its_family_however_long_it_lasts() {
-    assert_eq!(set(&read(INET), "lease"), [Element::key([Atom::Family(Family::V4)])].into());
+    assert_eq!(
+        set(&read(INET), "lease"),
+        [Element::key([Atom::Family(Family::V4)])].into()
+    );
 }
 
 #[test]
 fn maps_lead_to_verdicts_and_addresses() {
-    let entry = |last: u8, target| Element::entry([Atom::v4([10, 244, 1, last].into())], Data::Verdict(target));
-    let wanted = [entry(2, Target::Goto("to_eu".to_owned())), entry(3, Target::Accept), entry(4, Target::Drop)];
+    let entry = |last: u8, target| {
+        Element::entry([Atom::v4([10, 244, 1, last].into())], Data::Verdict(target))
+    };
+    let wanted = [
+        entry(2, Target::Goto("to_eu".to_owned())),
+        entry(3, Target::Accept),
+        entry(4, Target::Drop),
+    ];
     assert_eq!(set(&read(INET), "from4"), wanted.into());
     let address = Data::Address([203, 0, 113, 1].into());
-    assert_eq!(set(&read(INET), "le4"), [Element::entry([Atom::v4([10, 244, 1, 2].into())], address)].into());
+    assert_eq!(
+        set(&read(INET), "le4"),
+        [Element::entry([Atom::v4([10, 244, 1, 2].into())], address)].into()
+    );
 }
 
 #[test]
 fn base_chains_have_their_hook_and_others_have_none() {
     let table = read(INET);
-    let guard = Base { kind: BaseKind::Filter, hook: Hook::Forward, priority: -5 };
+    let guard = Base {
+        kind: BaseKind::Filter,
+        hook: Hook::Forward,
+        priority: -5,
+    };
     assert_eq!(table.chains.get("guard").unwrap().base, Some(guard));
     assert_eq!(table.chains.get("to_eu").unwrap().base, None);
 }
@@ -79,8 +116,14 @@ fn base_chains_have_their_hook_and_others_have_none() {
 #[test]
 fn rules_keep_their_order_and_their_comment() {
     let table = read(INET);
-    let comments: Vec<_> =
-        table.chains.get("guard").unwrap().rules.iter().map(|rule| rule.comment.clone().unwrap()).collect();
+    let comments: Vec<_> = table
+        .chains
+        .get("guard")
+        .unwrap()
+        .rules
+        .iter()
+        .map(|rule| rule.comment.clone().unwrap())
+        .collect();
     assert_eq!(comments, ["abc", "abd", "xx", "z", "z"]);
 }
 
@@ -88,7 +131,8 @@ fn rules_keep_their_order_and_their_comment() {
 fn expressions_compare_whatever_an_anonymous_counter_has_counted() {
     let rule = |packets: u64| {
         let counter = json!({"counter": {"packets": packets, "bytes": 8}});
-        let rule = json!({"rule": {"chain": "c", "handle": packets, "expr": [counter, {"accept": null}]}});
+        let rule =
+            json!({"rule": {"chain": "c", "handle": packets, "expr": [counter, {"accept": null}]}});
         read(json!({"nftables": [rule]}).to_string().as_bytes())
     };
     assert_eq!(rule(1), rule(7));
@@ -97,8 +141,12 @@ fn expressions_compare_whatever_an_anonymous_counter_has_counted() {
 /// `nft add counter inet postern hold '{ packets 5000000000 bytes 6000000000000 }'`.
 #[test]
 fn counters_are_64_bits_wide() {
-    let listing = json!({"nftables": [{"counter": {"name": "hold", "packets": 5_000_000_000_u64}}]});
-    assert_eq!(read(listing.to_string().as_bytes()).counters.get("hold"), Some(&5_000_000_000));
+    let listing =
+        json!({"nftables": [{"counter": {"name": "hold", "packets": 5_000_000_000_u64}}]});
+    assert_eq!(
+        read(listing.to_string().as_bytes()).counters.get("hold"),
+        Some(&5_000_000_000)
+    );
 }
 
 #[test]
@@ -117,7 +165,11 @@ fn a_listing_that_is_no_json_is_an_error_and_no_empty_table() {
 
 #[test]
 fn an_element_of_a_kind_that_is_not_ours_differs_from_everything_of_ours() {
-    let listing = json!({"nftables": [{"set": {"name": "x", "type": "mark", "elem": [{"new": 1}]}}]});
+    let listing =
+        json!({"nftables": [{"set": {"name": "x", "type": "mark", "elem": [{"new": 1}]}}]});
     let table = read(listing.to_string().as_bytes());
-    assert_eq!(set(&table, "x"), [Element::key([Atom::Name("{\"new\":1}".to_owned())])].into());
+    assert_eq!(
+        set(&table, "x"),
+        [Element::key([Atom::Name("{\"new\":1}".to_owned())])].into()
+    );
 }

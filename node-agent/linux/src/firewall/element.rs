@@ -10,16 +10,26 @@ use serde_json::Value;
 pub(super) fn key_types(value: Option<&Value>) -> Vec<String> {
     match value {
         Some(Value::String(word)) => vec![word.clone()],
-        Some(Value::Array(words)) => words.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        Some(Value::Array(words)) => words
+            .iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect(),
         _ => Vec::new(),
     }
 }
 
-/// One element. In a map it is a pair of key and data.
-pub(super) fn element(types: &[String], is_map: bool, value: &Value) -> Element {
+/// One element. A pair is a key and its data: it is only in maps that nft prints an element as an array.
+pub(super) fn element(types: &[String], value: &Value) -> Element {
     match value.as_array().map(Vec::as_slice) {
-        Some([left, right]) if is_map => Element { key: key(types, left), data: Some(data(right)) },
-        _ => Element { key: key(types, value), data: None },
+        Some([left, right]) => Element {
+            key: key(types, left),
+            data: Some(data(right)),
+        },
+        _ => Element {
+            key: key(types, value),
+            data: None,
+        },
     }
 }
 
@@ -32,8 +42,15 @@ fn key(types: &[String], value: &Value) -> Vec<Atom> {
         Some(parts) => parts.as_slice(),
         None => std::slice::from_ref(value),
     };
-    let kinds = types.iter().map(String::as_str).chain(std::iter::repeat(""));
-    parts.iter().zip(kinds).map(|(part, kind)| atom(kind, part).unwrap_or_else(|| unknown(part))).collect()
+    let kinds = types
+        .iter()
+        .map(String::as_str)
+        .chain(std::iter::repeat(""));
+    parts
+        .iter()
+        .zip(kinds)
+        .map(|(part, kind)| atom(kind, part).unwrap_or_else(|| unknown(part)))
+        .collect()
 }
 
 /// What has no normal form: no atom of ours is a name with this text.
@@ -45,7 +62,9 @@ fn atom(kind: &str, value: &Value) -> Option<Atom> {
     match kind {
         "ipv4_addr" | "ipv6_addr" => address_atom(value),
         "ifname" => Some(Atom::Name(value.as_str()?.to_owned())),
-        "ether_addr" => Some(Atom::Mac(MacAddress::try_from(value.as_str()?.to_owned()).ok()?)),
+        "ether_addr" => Some(Atom::Mac(
+            MacAddress::try_from(value.as_str()?.to_owned()).ok()?,
+        )),
         "inet_proto" => Some(Atom::Protocol(protocol(value)?)),
         "inet_service" => Some(Atom::Port(u16::try_from(value.as_u64()?).ok()?)),
         "nf_proto" => match value.as_str()? {
@@ -65,17 +84,25 @@ fn address_atom(value: &Value) -> Option<Atom> {
     if let Some(prefix) = value.get("prefix") {
         let address: Address = prefix.get("addr")?.as_str()?.parse().ok()?;
         let length = u8::try_from(prefix.get("len")?.as_u64()?).ok()?;
-        return Some(Atom::prefix(Prefix::from(IpNet::new(address, length).ok()?)));
+        return Some(Atom::prefix(Prefix::from(
+            IpNet::new(address, length).ok()?,
+        )));
     }
     match value.get("range")?.as_array()?.as_slice() {
-        [from, to] => Some(Atom::Range(from.as_str()?.parse().ok()?, to.as_str()?.parse().ok()?)),
+        [from, to] => Some(Atom::Range(
+            from.as_str()?.parse().ok()?,
+            to.as_str()?.parse().ok()?,
+        )),
         _ => None,
     }
 }
 
 /// A protocol by name where nft knows one, else its number.
 fn protocol(value: &Value) -> Option<String> {
-    value.as_str().map(str::to_owned).or_else(|| Some(value.as_u64()?.to_string()))
+    value
+        .as_str()
+        .map(str::to_owned)
+        .or_else(|| Some(value.as_u64()?.to_string()))
 }
 
 /// nft gives a number up to 64 bits as one and a longer one as text: `"0xfd000000000000000000000000000001"`.
@@ -96,7 +123,12 @@ fn data(value: &Value) -> Data {
 
 fn verdict(value: &Value) -> Option<Target> {
     let (word, inner) = value.as_object()?.iter().next()?;
-    let chain = || inner.get("target").and_then(Value::as_str).map(str::to_owned);
+    let chain = || {
+        inner
+            .get("target")
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
     match word.as_str() {
         "accept" => Some(Target::Accept),
         "drop" => Some(Target::Drop),

@@ -16,7 +16,11 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// Gives nft a batch.
 pub(super) async fn change(text: &str) -> Result<(), Cause> {
     let output = nft(&["-f", "-"], text).await?;
-    if output.status.success() { Ok(()) } else { Err(refusal(&output.stderr, text)) }
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(refusal(&output.stderr, text))
+    }
 }
 
 /// The listing of our table of a family; none when there is no such table.
@@ -35,13 +39,21 @@ pub(super) async fn list(family: &str) -> Result<Option<Vec<u8>>, Cause> {
 /// The listing of everything, of every family, without the elements of sets.
 pub(crate) async fn list_everything() -> Result<Vec<u8>, Cause> {
     let output = nft(&["-j", "-t", "list", "ruleset"], "").await?;
-    if output.status.success() { Ok(output.stdout) } else { Err(refusal(&output.stderr, "")) }
+    if output.status.success() {
+        Ok(output.stdout)
+    } else {
+        Err(refusal(&output.stderr, ""))
+    }
 }
 
 /// Asks whether a batch would be taken; nothing is changed.
 pub(crate) async fn rehearse(text: &str) -> Result<(), Cause> {
     let output = nft(&["-c", "-f", "-"], text).await?;
-    if output.status.success() { Ok(()) } else { Err(refusal(&output.stderr, text)) }
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(refusal(&output.stderr, text))
+    }
 }
 
 async fn nft(arguments: &[&str], input: &str) -> Result<Output, Cause> {
@@ -69,7 +81,9 @@ async fn nft(arguments: &[&str], input: &str) -> Result<Output, Cause> {
     };
     match tokio::time::timeout(TIMEOUT, talk).await {
         Ok(output) => Ok(output?),
-        Err(_) => Err(Cause::TimedOut { seconds: TIMEOUT.as_secs() }),
+        Err(_) => Err(Cause::TimedOut {
+            seconds: TIMEOUT.as_secs(),
+        }),
     }
 }
 
@@ -77,14 +91,26 @@ async fn nft(arguments: &[&str], input: &str) -> Result<Output, Cause> {
 /// No such file or directory`.
 fn refusal(stderr: &[u8], batch: &str) -> Cause {
     let text = String::from_utf8_lossy(stderr);
-    let first = text.lines().find(|line| line.contains("Error:")).or_else(|| text.lines().next()).unwrap_or_default();
+    let first = text
+        .lines()
+        .find(|line| line.contains("Error:"))
+        .or_else(|| text.lines().next())
+        .unwrap_or_default();
     let (place, error) = match first.split_once("Error: ") {
         Some((place, error)) => (place, error),
         None => ("", first),
     };
-    let number: Option<usize> = place.split(':').nth(1).and_then(|number| number.parse().ok());
-    let line = number.and_then(|number| batch.lines().nth(number.checked_sub(1)?)).map(str::to_owned);
-    Cause::Nft(Box::new(NftRefusal { error: error.to_owned(), line }))
+    let number: Option<usize> = place
+        .split(':')
+        .nth(1)
+        .and_then(|number| number.parse().ok());
+    let line = number
+        .and_then(|number| batch.lines().nth(number.checked_sub(1)?))
+        .map(str::to_owned);
+    Cause::Nft(Box::new(NftRefusal {
+        error: error.to_owned(),
+        line,
+    }))
 }
 
 #[cfg(test)]
@@ -96,8 +122,13 @@ mod tests {
     fn points_to_the_line_that_the_kernel_refused() {
         let stderr = b"/dev/stdin:2:23-26: Error: No such file or directory\nadd rule inet postern nope accept\n    ^^^^\n";
         let batch = "add table inet postern\nadd rule inet postern nope accept\n";
-        let Cause::Nft(refusal) = refusal(stderr, batch) else { panic!("another cause") };
+        let Cause::Nft(refusal) = refusal(stderr, batch) else {
+            panic!("another cause")
+        };
         assert_eq!(refusal.error, "No such file or directory");
-        assert_eq!(refusal.line.as_deref(), Some("add rule inet postern nope accept"));
+        assert_eq!(
+            refusal.line.as_deref(),
+            Some("add rule inet postern nope accept")
+        );
     }
 }

@@ -12,14 +12,23 @@ impl Firewall for LinuxHost {
     async fn change_firewall(&self, transaction: &Transaction) -> Act<()> {
         run::change(transaction.text())
             .await
-            .map_err(|source| HostError::ChangeFirewall { summary: transaction.summary().to_owned(), source })
+            .map_err(|source| HostError::ChangeFirewall {
+                summary: transaction.summary().to_owned(),
+                source,
+            })
     }
 
     async fn read_firewall(&self) -> Act<ObservedFirewall> {
         let (inet, bridge) = tokio::join!(table("inet"), table("bridge"));
         Ok(ObservedFirewall {
-            inet: inet.map_err(|source| HostError::ReadFirewall { table: "inet postern", source })?,
-            bridge: bridge.map_err(|source| HostError::ReadFirewall { table: "bridge postern", source })?,
+            inet: inet.map_err(|source| HostError::ReadFirewall {
+                table: "inet postern",
+                source,
+            })?,
+            bridge: bridge.map_err(|source| HostError::ReadFirewall {
+                table: "bridge postern",
+                source,
+            })?,
         })
     }
 }

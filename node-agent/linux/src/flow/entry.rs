@@ -17,7 +17,10 @@ impl Flows for LinuxHost {
     async fn cut_flows(&self, addresses: &BTreeSet<Address>) -> Act<usize> {
         let mut cut = 0;
         for family in Family::BOTH {
-            if addresses.iter().any(|address| Family::of(address) == family) {
+            if addresses
+                .iter()
+                .any(|address| Family::of(address) == family)
+            {
                 cut += cut_family(family, addresses).await?;
             }
         }
@@ -34,8 +37,12 @@ impl Flows for LinuxHost {
         // The answer's direction: from our socket to who sent the packet.
         let request = wire::by_reply(protocol.number(), to, from);
         match netlink::get(NETLINK_NETFILTER, wire::GET, &request).await {
-            Ok(messages) => Ok(messages.iter().find_map(|message| wire::original_destination(&message.body))),
-            Err(Cause::Errno { errno: errno::ENOENT }) => Ok(None),
+            Ok(messages) => Ok(messages
+                .iter()
+                .find_map(|message| wire::original_destination(&message.body))),
+            Err(Cause::Errno {
+                errno: errno::ENOENT,
+            }) => Ok(None),
             Err(source) => Err(HostError::FindFlow { from, to, source }),
         }
     }
@@ -51,11 +58,23 @@ async fn cut_family(family: Family, addresses: &BTreeSet<Address>) -> Act<usize>
         .await
         .map_err(|source| HostError::ListFlows { source })?;
     let mut cut = 0;
-    for entry in entries.iter().filter(|entry| wire::touches(&entry.body, addresses)) {
-        match netlink::act(NETLINK_NETFILTER, wire::DELETE, 0, &wire::deletion(family, &entry.body)).await {
+    for entry in entries
+        .iter()
+        .filter(|entry| wire::touches(&entry.body, addresses))
+    {
+        match netlink::act(
+            NETLINK_NETFILTER,
+            wire::DELETE,
+            0,
+            &wire::deletion(family, &entry.body),
+        )
+        .await
+        {
             Ok(()) => cut += 1,
             // It ended by itself meanwhile, or another one took its place; then it is in the next dump.
-            Err(Cause::Errno { errno: errno::ENOENT }) => {}
+            Err(Cause::Errno {
+                errno: errno::ENOENT,
+            }) => {}
             Err(source) => return Err(HostError::CutFlow { source }),
         }
     }

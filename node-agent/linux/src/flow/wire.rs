@@ -50,7 +50,11 @@ pub(super) fn by_reply(protocol: u8, source: SocketAddr, destination: SocketAddr
         nest(tuple, TUPLE_PROTOCOL, |inner| {
             put(inner, PROTOCOL_NUMBER, &[protocol]);
             put(inner, PROTOCOL_SOURCE_PORT, &source.port().to_be_bytes());
-            put(inner, PROTOCOL_DESTINATION_PORT, &destination.port().to_be_bytes());
+            put(
+                inner,
+                PROTOCOL_DESTINATION_PORT,
+                &destination.port().to_be_bytes(),
+            );
         });
     });
     out
@@ -94,7 +98,10 @@ pub(super) fn original_destination(entry: &[u8]) -> Option<SocketAddr> {
     let ip = attribute(tuple, TUPLE_IP)?;
     let to = attribute(ip, IP_V4_DESTINATION).or_else(|| attribute(ip, IP_V6_DESTINATION))?;
     let port = attribute(attribute(tuple, TUPLE_PROTOCOL)?, PROTOCOL_DESTINATION_PORT)?;
-    Some(SocketAddr::new(address(to)?, u16::from_be_bytes(port.try_into().ok()?)))
+    Some(SocketAddr::new(
+        address(to)?,
+        u16::from_be_bytes(port.try_into().ok()?),
+    ))
 }
 
 fn address(octets: &[u8]) -> Option<IpAddr> {
@@ -119,16 +126,26 @@ mod tests {
 
     #[test]
     fn knows_where_a_redirected_packet_wanted_to_go() {
-        assert_eq!(original_destination(&bytes(REDIRECTED)), Some("127.0.0.9:53".parse().unwrap()));
-        assert_eq!(original_destination(&bytes(REDIRECTED_V6)), Some("[::1]:53".parse().unwrap()));
+        assert_eq!(
+            original_destination(&bytes(REDIRECTED)),
+            Some("127.0.0.9:53".parse().unwrap())
+        );
+        assert_eq!(
+            original_destination(&bytes(REDIRECTED_V6)),
+            Some("[::1]:53".parse().unwrap())
+        );
     }
 
     #[test]
     fn an_entry_is_touched_by_an_address_of_either_direction_and_by_no_other() {
-        let touched = |address: &str| touches(&bytes(REDIRECTED), &[address.parse().unwrap()].into());
+        let touched =
+            |address: &str| touches(&bytes(REDIRECTED), &[address.parse().unwrap()].into());
         assert!(touched("127.0.0.1") && touched("127.0.0.9"));
         assert!(!touched("127.0.0.2"));
-        assert!(touches(&bytes(REDIRECTED_V6), &["::1".parse().unwrap()].into()));
+        assert!(touches(
+            &bytes(REDIRECTED_V6),
+            &["::1".parse().unwrap()].into()
+        ));
     }
 
     #[test]
@@ -138,7 +155,10 @@ mod tests {
         let entry = bytes(REDIRECTED);
         assert_eq!(attribute(body, ID), attribute(&entry[HEADER..], ID));
         assert!(attribute(body, ID).is_some());
-        assert_eq!(attribute(body, TUPLE_ORIGINAL), attribute(&entry[HEADER..], TUPLE_ORIGINAL));
+        assert_eq!(
+            attribute(body, TUPLE_ORIGINAL),
+            attribute(&entry[HEADER..], TUPLE_ORIGINAL)
+        );
         assert_eq!(attribute(body, TUPLE_REPLY), None);
     }
 }

@@ -16,24 +16,41 @@ impl Locks for LinuxHost {
         let messages = netlink::dump(NETLINK_XFRM, wire::GET, &[])
             .await
             .map_err(|source| HostError::ListLocks { source })?;
-        Ok(messages.iter().filter_map(|message| wire::decode(&message.body)).collect())
+        Ok(messages
+            .iter()
+            .filter_map(|message| wire::decode(&message.body))
+            .collect())
     }
 
     async fn add_lock(&self, policy: &LockPolicy) -> Act<()> {
-        netlink::act(NETLINK_XFRM, wire::NEW, netlink::CREATE | netlink::EXCLUSIVE, &wire::policy(policy))
-            .await
-            .map_err(|source| HostError::AddLock { policy: Box::new(policy.clone()), source })
+        netlink::act(
+            NETLINK_XFRM,
+            wire::NEW,
+            netlink::CREATE | netlink::EXCLUSIVE,
+            &wire::policy(policy),
+        )
+        .await
+        .map_err(|source| HostError::AddLock {
+            policy: Box::new(policy.clone()),
+            source,
+        })
     }
 
     async fn remove_lock(&self, policy: &LockPolicy) -> Act<()> {
         netlink::act(NETLINK_XFRM, wire::DELETE, 0, &wire::identity(policy))
             .await
-            .map_err(|source| HostError::RemoveLock { policy: Box::new(policy.clone()), source })
+            .map_err(|source| HostError::RemoveLock {
+                policy: Box::new(policy.clone()),
+                source,
+            })
     }
 }
 
 /// How many policies are not ours.
 pub(crate) async fn foreign() -> Result<usize, Cause> {
     let messages = netlink::dump(NETLINK_XFRM, wire::GET, &[]).await?;
-    Ok(messages.iter().filter(|message| wire::decode(&message.body).is_none()).count())
+    Ok(messages
+        .iter()
+        .filter(|message| wire::decode(&message.body).is_none())
+        .count())
 }

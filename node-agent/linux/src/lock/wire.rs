@@ -64,7 +64,11 @@ const fn action_number(action: LockAction) -> u8 {
 
 fn put_mark(out: &mut Vec<u8>, mark: Option<MaskedMark>) {
     if let Some(MaskedMark { value, mask }) = mark {
-        put(out, MARK, &[value.to_ne_bytes(), mask.to_ne_bytes()].concat());
+        put(
+            out,
+            MARK,
+            &[value.to_ne_bytes(), mask.to_ne_bytes()].concat(),
+        );
     }
 }
 
@@ -79,7 +83,10 @@ fn selector(policy: &LockPolicy) -> Vec<u8> {
         Family::V6 => AF_INET6,
     };
     out.extend(family.to_ne_bytes());
-    out.extend([policy.destination.net().prefix_len(), policy.source.net().prefix_len()]);
+    out.extend([
+        policy.destination.net().prefix_len(),
+        policy.source.net().prefix_len(),
+    ]);
     out.resize(SELECTOR, 0);
     out
 }
@@ -106,11 +113,20 @@ pub(super) fn decode(body: &[u8]) -> Option<LockPolicy> {
     };
     let rest = body.get(POLICY..).unwrap_or_default();
     let priority = u32_at(body, PRIORITY)?;
-    let ours = [LOCK_INSIDE_PRIORITY, LOCK_MARK_PRIORITY, LOCK_BLOCK_PRIORITY].contains(&priority);
+    let ours = [
+        LOCK_INSIDE_PRIORITY,
+        LOCK_MARK_PRIORITY,
+        LOCK_BLOCK_PRIORITY,
+    ]
+    .contains(&priority);
     if direction != FORWARD || !ours || attributes(rest).iter().any(|(kind, _)| *kind == TEMPLATE) {
         return None;
     }
-    let narrowed = body.get(32..40)?.iter().chain(body.get(44..SELECTOR)?).any(|byte| *byte != 0);
+    let narrowed = body
+        .get(32..40)?
+        .iter()
+        .chain(body.get(44..SELECTOR)?)
+        .any(|byte| *byte != 0);
     if narrowed {
         return None;
     }
@@ -118,9 +134,20 @@ pub(super) fn decode(body: &[u8]) -> Option<LockPolicy> {
     let destination = prefix(family, body.get(..16)?, *body.get(42)?)?;
     let source = prefix(family, body.get(16..32)?, *body.get(43)?)?;
     let mark = attribute(rest, MARK)
-        .and_then(|value| Some(MaskedMark { value: u32_at(value, 0)?, mask: u32_at(value, 4)? }))
+        .and_then(|value| {
+            Some(MaskedMark {
+                value: u32_at(value, 0)?,
+                mask: u32_at(value, 4)?,
+            })
+        })
         .filter(|mark| mark.mask != 0);
-    Some(LockPolicy { source, destination, priority, action, mark })
+    Some(LockPolicy {
+        source,
+        destination,
+        priority,
+        action,
+        mark,
+    })
 }
 
 fn prefix(family: u16, octets: &[u8], length: u8) -> Option<Prefix> {
@@ -158,7 +185,10 @@ mod tests {
             destination: destination.parse().unwrap(),
             priority: LOCK_MARK_PRIORITY,
             action: LockAction::Allow,
-            mark: Some(MaskedMark { value: 0x60, mask: 0x70 }),
+            mark: Some(MaskedMark {
+                value: 0x60,
+                mask: 0x70,
+            }),
         }
     }
 
@@ -169,7 +199,10 @@ mod tests {
 
     #[test]
     fn deletes_byte_for_byte_what_ip_deletes() {
-        let unmarked = LockPolicy { mark: None, ..marked("::/0", "fd00:10:244::/48") };
+        let unmarked = LockPolicy {
+            mark: None,
+            ..marked("::/0", "fd00:10:244::/48")
+        };
         assert_eq!(identity(&unmarked), bytes(DELETE_V6));
     }
 

@@ -28,21 +28,35 @@ pub(super) fn changes<'a>(
     config: &'a TunnelConfig,
     key: &'a PrivateKey,
 ) -> Vec<Change<'a>> {
-    let there: BTreeMap<WgKey, &ObservedPeer> =
-        observed.peers.iter().map(|seen| (seen.peer.public_key, seen)).collect();
+    let there: BTreeMap<WgKey, &ObservedPeer> = observed
+        .peers
+        .iter()
+        .map(|seen| (seen.peer.public_key, seen))
+        .collect();
     let named = |key: &WgKey| config.peers.iter().any(|peer| peer.public_key == *key);
-    let mut out: Vec<Change<'a>> =
-        there.keys().copied().filter(|key| !named(key)).map(Change::RemovePeer).collect();
+    let mut out: Vec<Change<'a>> = there
+        .keys()
+        .copied()
+        .filter(|key| !named(key))
+        .map(Change::RemovePeer)
+        .collect();
     if observed.public_key != key.public() {
         out.push(Change::Key(key));
     }
-    if let Some(port) = config.listen_port.filter(|port| *port != observed.listen_port) {
+    if let Some(port) = config
+        .listen_port
+        .filter(|port| *port != observed.listen_port)
+    {
         out.push(Change::Port(port));
     }
     if config.fwmark != observed.fwmark {
         out.push(Change::Mark(config.fwmark));
     }
-    let wrong = |peer: &&TunnelPeer| there.get(&peer.public_key).is_none_or(|seen| !is_right(&seen.peer, peer));
+    let wrong = |peer: &&TunnelPeer| {
+        there
+            .get(&peer.public_key)
+            .is_none_or(|seen| !is_right(&seen.peer, peer))
+    };
     out.extend(config.peers.iter().filter(wrong).map(Change::SetPeer));
     out
 }
@@ -78,7 +92,12 @@ mod tests {
     }
 
     fn observed(private: &PrivateKey, peers: &[TunnelPeer]) -> ObservedTunnel {
-        let seen = |peer: &TunnelPeer| ObservedPeer { peer: peer.clone(), last_handshake: None, received: 0, sent: 0 };
+        let seen = |peer: &TunnelPeer| ObservedPeer {
+            peer: peer.clone(),
+            last_handshake: None,
+            received: 0,
+            sent: 0,
+        };
         ObservedTunnel {
             interface: "pst-c-eu".parse().unwrap(),
             public_key: private.public(),
@@ -100,7 +119,14 @@ mod tests {
     #[test]
     fn changes_nothing_on_a_device_that_is_right() {
         let private = key(1);
-        assert!(changes(&observed(&private, &[peer(2)]), &config(&[peer(2)]), &private).is_empty());
+        assert!(
+            changes(
+                &observed(&private, &[peer(2)]),
+                &config(&[peer(2)]),
+                &private
+            )
+            .is_empty()
+        );
     }
 
     #[test]
@@ -108,15 +134,27 @@ mod tests {
         let private = key(1);
         let (device, wanted) = (observed(&private, &[peer(2)]), config(&[peer(3)]));
         let list = changes(&device, &wanted, &private);
-        assert!(matches!(list.as_slice(), [Change::RemovePeer(old), Change::SetPeer(new)]
-            if *old == peer(2).public_key && new.public_key == peer(3).public_key));
+        assert!(
+            matches!(list.as_slice(), [Change::RemovePeer(old), Change::SetPeer(new)]
+            if *old == peer(2).public_key && new.public_key == peer(3).public_key)
+        );
     }
 
     #[test]
     fn keeps_the_endpoint_from_which_the_other_end_came() {
         let private = key(1);
-        let roaming = TunnelPeer { endpoint: None, ..peer(2) };
-        assert!(changes(&observed(&private, &[peer(2)]), &config(&[roaming]), &private).is_empty());
+        let roaming = TunnelPeer {
+            endpoint: None,
+            ..peer(2)
+        };
+        assert!(
+            changes(
+                &observed(&private, &[peer(2)]),
+                &config(&[roaming]),
+                &private
+            )
+            .is_empty()
+        );
     }
 
     #[test]
@@ -125,6 +163,9 @@ mod tests {
         let mut device = observed(&private, &[]);
         device.public_key = None;
         let wanted = config(&[peer(2)]);
-        assert!(matches!(changes(&device, &wanted, &private).as_slice(), [Change::Key(_), Change::SetPeer(_)]));
+        assert!(matches!(
+            changes(&device, &wanted, &private).as_slice(),
+            [Change::Key(_), Change::SetPeer(_)]
+        ));
     }
 }

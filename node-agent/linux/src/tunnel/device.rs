@@ -28,7 +28,10 @@ impl Tunnels for LinuxHost {
             TunnelBackend::Userspace => userspace::read(self.run_dir(), device).await,
             TunnelBackend::Kernel => kernel::read(device).await,
         };
-        read.map_err(|source| HostError::ReadTunnel { link: device.clone(), source })
+        read.map_err(|source| HostError::ReadTunnel {
+            link: device.clone(),
+            source,
+        })
     }
 
     async fn configure_tunnel(&self, config: &TunnelConfig) -> Act<()> {
@@ -37,7 +40,10 @@ impl Tunnels for LinuxHost {
             TunnelBackend::Userspace => userspace::configure(self.run_dir(), config, &key).await,
             TunnelBackend::Kernel => kernel::configure(config, &key).await,
         };
-        configured.map_err(|source| HostError::ConfigureTunnel { link: config.interface.clone(), source })
+        configured.map_err(|source| HostError::ConfigureTunnel {
+            link: config.interface.clone(),
+            source,
+        })
     }
 
     async fn remove_peer(&self, device: &IfName, peer: &WgKey) -> Act<()> {
@@ -45,14 +51,23 @@ impl Tunnels for LinuxHost {
             TunnelBackend::Userspace => userspace::remove_peer(self.run_dir(), device, peer).await,
             TunnelBackend::Kernel => kernel::remove_peer(device, peer).await,
         };
-        removed.map_err(|source| HostError::RemovePeer { link: device.clone(), peer: *peer, source })
+        removed.map_err(|source| HostError::RemovePeer {
+            link: device.clone(),
+            peer: *peer,
+            source,
+        })
     }
 
     async fn dismiss_tunnel(&self, device: &IfName) -> Act<()> {
         match self.backend() {
-            TunnelBackend::Userspace => userspace::dismiss(self.run_dir(), device)
-                .await
-                .map_err(|source| HostError::DismissTunnel { link: device.clone(), source }),
+            TunnelBackend::Userspace => {
+                userspace::dismiss(self.run_dir(), device)
+                    .await
+                    .map_err(|source| HostError::DismissTunnel {
+                        link: device.clone(),
+                        source,
+                    })
+            }
             TunnelBackend::Kernel => Ok(()),
         }
     }

@@ -20,7 +20,10 @@ pub(super) fn set(changes: &[Change<'_>]) -> String {
     let mut out = "set=1\n".to_owned();
     for change in changes {
         match change {
-            Change::RemovePeer(key) => line(&mut out, &format!("public_key={}\nremove=true", hex(key.bytes()))),
+            Change::RemovePeer(key) => line(
+                &mut out,
+                &format!("public_key={}\nremove=true", hex(key.bytes())),
+            ),
             Change::Key(key) => line(&mut out, &format!("private_key={}", hex(&key.bytes()))),
             Change::Port(port) => line(&mut out, &format!("listen_port={port}")),
             Change::Mark(mark) => line(&mut out, &format!("fwmark={mark}")),
@@ -41,7 +44,13 @@ fn set_peer(out: &mut String, peer: &TunnelPeer) {
     if let Some(endpoint) = peer.endpoint {
         line(out, &format!("endpoint={endpoint}"));
     }
-    line(out, &format!("persistent_keepalive_interval={}", peer.keepalive_seconds.unwrap_or(0)));
+    line(
+        out,
+        &format!(
+            "persistent_keepalive_interval={}",
+            peer.keepalive_seconds.unwrap_or(0)
+        ),
+    );
     line(out, "replace_allowed_ips=true");
     for prefix in &peer.allowed_ips {
         line(out, &format!("allowed_ip={prefix}"));
@@ -49,25 +58,37 @@ fn set_peer(out: &mut String, peer: &TunnelPeer) {
 }
 
 fn hex(bytes: &[u8; 32]) -> String {
-    bytes.iter().fold(String::with_capacity(64), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(64), |mut out, byte| {
+            let _ = write!(out, "{byte:02x}");
+            out
+        })
 }
 
 fn key_bytes(text: &str) -> Option<[u8; 32]> {
-    let pairs = text.as_bytes().chunks(2).map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok());
+    let pairs = text
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok());
     pairs.collect::<Option<Vec<u8>>>()?.try_into().ok()
 }
 
 /// The process's verdict at the end of every answer.
 pub(super) fn outcome(answer: &str) -> Result<(), Cause> {
-    let number = answer.lines().rev().find_map(|line| line.strip_prefix("errno="));
+    let number = answer
+        .lines()
+        .rev()
+        .find_map(|line| line.strip_prefix("errno="));
     match number.map(str::parse::<i32>) {
         Some(Ok(0)) => Ok(()),
         // The protocol says positive numbers; wireguard-go sends negative ones.
-        Some(Ok(errno)) => Err(Cause::Errno { errno: errno.wrapping_abs() }),
-        _ => Err(Cause::Answer { what: "the tunnel process gave no errno" }),
+        Some(Ok(errno)) => Err(Cause::Errno {
+            errno: errno.wrapping_abs(),
+        }),
+        _ => Err(Cause::Answer {
+            what: "the tunnel process gave no errno",
+        }),
     }
 }
 
@@ -84,7 +105,10 @@ pub(super) fn parse(device: &IfName, answer: &str) -> Result<ObservedTunnel, Cau
     for (key, value) in answer.lines().filter_map(|line| line.split_once('=')) {
         match key {
             "public_key" => out.peers.push(new_peer(value)?),
-            "private_key" => out.public_key = key_bytes(value).and_then(|bytes| PrivateKey::from_bytes(bytes).public()),
+            "private_key" => {
+                out.public_key =
+                    key_bytes(value).and_then(|bytes| PrivateKey::from_bytes(bytes).public())
+            }
             "listen_port" => out.listen_port = number(value)?,
             "fwmark" => out.fwmark = number(value)?,
             _ => {
@@ -102,14 +126,23 @@ pub(super) fn parse(device: &IfName, answer: &str) -> Result<ObservedTunnel, Cau
 }
 
 fn number<T: std::str::FromStr>(value: &str) -> Result<T, Cause> {
-    value.parse().map_err(|_| Cause::Answer { what: "the tunnel process gave no number where one should be" })
+    value.parse().map_err(|_| Cause::Answer {
+        what: "the tunnel process gave no number where one should be",
+    })
 }
 
 fn new_peer(value: &str) -> Result<ObservedPeer, Cause> {
     let key = key_bytes(value).and_then(|bytes| WgKey::from_bytes(bytes).ok());
-    let public_key = key.ok_or(Cause::Answer { what: "the tunnel process gave no usable key" })?;
+    let public_key = key.ok_or(Cause::Answer {
+        what: "the tunnel process gave no usable key",
+    })?;
     Ok(ObservedPeer {
-        peer: TunnelPeer { public_key, endpoint: None, allowed_ips: Vec::new(), keepalive_seconds: None },
+        peer: TunnelPeer {
+            public_key,
+            endpoint: None,
+            allowed_ips: Vec::new(),
+            keepalive_seconds: None,
+        },
         last_handshake: None,
         received: 0,
         sent: 0,
@@ -119,18 +152,26 @@ fn new_peer(value: &str) -> Result<ObservedPeer, Cause> {
 fn peer_line(seen: &mut ObservedPeer, key: &str, value: &str) -> Result<(), Cause> {
     match key {
         "endpoint" => seen.peer.endpoint = value.parse().ok(),
-        "allowed_ip" => seen.peer.allowed_ips.extend(value.parse::<IpNet>().ok().map(Prefix::from)),
+        "allowed_ip" => seen
+            .peer
+            .allowed_ips
+            .extend(value.parse::<IpNet>().ok().map(Prefix::from)),
         "persistent_keepalive_interval" => {
             let seconds: u16 = number(value)?;
             seen.peer.keepalive_seconds = (seconds != 0).then_some(seconds);
         }
         "last_handshake_time_sec" => {
             let seconds: i64 = number(value)?;
-            seen.last_handshake = (seconds != 0).then(|| Timestamp::from_second(seconds).ok()).flatten();
+            seen.last_handshake = (seconds != 0)
+                .then(|| Timestamp::from_second(seconds).ok())
+                .flatten();
         }
         "last_handshake_time_nsec" => {
             let nanoseconds: i64 = number(value)?;
-            let exact = |at: Timestamp| at.checked_add(jiff::SignedDuration::from_nanos(nanoseconds)).ok();
+            let exact = |at: Timestamp| {
+                at.checked_add(jiff::SignedDuration::from_nanos(nanoseconds))
+                    .ok()
+            };
             seen.last_handshake = seen.last_handshake.and_then(exact);
         }
         "rx_bytes" => seen.received = number(value)?,
@@ -170,12 +211,22 @@ mod tests {
         let tunnel = parse(&device(), ANSWER).unwrap();
         assert_eq!(tunnel.listen_port, 12912);
         assert!(tunnel.public_key.is_some());
-        let seen = tunnel.peers.iter().find(|seen| seen.received == 2224).unwrap();
+        let seen = tunnel
+            .peers
+            .iter()
+            .find(|seen| seen.received == 2224)
+            .unwrap();
         assert_eq!(seen.sent, 38333);
         assert_eq!(seen.peer.keepalive_seconds, Some(111));
-        assert_eq!(seen.peer.endpoint, Some("182.122.22.19:3233".parse().unwrap()));
+        assert_eq!(
+            seen.peer.endpoint,
+            Some("182.122.22.19:3233".parse().unwrap())
+        );
         assert_eq!(seen.peer.allowed_ips, ["192.168.4.6/32".parse().unwrap()]);
-        assert_eq!(seen.last_handshake, Some("2017-11-28T16:53:20.000000005Z".parse().unwrap()));
+        assert_eq!(
+            seen.last_handshake,
+            Some("2017-11-28T16:53:20.000000005Z".parse().unwrap())
+        );
     }
 
     #[test]

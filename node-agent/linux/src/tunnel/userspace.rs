@@ -33,11 +33,18 @@ pub(super) async fn read(run_dir: &Path, device: &IfName) -> Result<Option<Obser
 }
 
 /// Asks for the device to be served, waits until it is, and makes it what it should be.
-pub(super) async fn configure(run_dir: &Path, config: &TunnelConfig, key: &PrivateKey) -> Result<(), Cause> {
+pub(super) async fn configure(
+    run_dir: &Path,
+    config: &TunnelConfig,
+    key: &PrivateKey,
+) -> Result<(), Cause> {
     request(run_dir, &config.interface).await?;
     let observed = served(run_dir, &config.interface).await?;
     let list = changes(&observed, config, key);
-    let removals = list.iter().take_while(|change| matches!(change, Change::RemovePeer(_))).count();
+    let removals = list
+        .iter()
+        .take_while(|change| matches!(change, Change::RemovePeer(_)))
+        .count();
     let (first, then) = list.split_at(removals);
     for part in [first, then].into_iter().filter(|part| !part.is_empty()) {
         uapi::outcome(&ask(run_dir, &config.interface, &uapi::set(part)).await?)?;
@@ -46,7 +53,11 @@ pub(super) async fn configure(run_dir: &Path, config: &TunnelConfig, key: &Priva
 }
 
 /// Removes a peer. Removing one that is not there is no error of the protocol.
-pub(super) async fn remove_peer(run_dir: &Path, device: &IfName, peer: &WgKey) -> Result<(), Cause> {
+pub(super) async fn remove_peer(
+    run_dir: &Path,
+    device: &IfName,
+    peer: &WgKey,
+) -> Result<(), Cause> {
     match ask(run_dir, device, &uapi::set(&[Change::RemovePeer(*peer)])).await {
         Ok(answer) => uapi::outcome(&answer),
         // A device that nobody serves has no peers and sends nothing.
@@ -64,7 +75,9 @@ pub(super) async fn dismiss(run_dir: &Path, device: &IfName) -> Result<(), Cause
     let deadline = Instant::now() + SERVED;
     while connect(run_dir, device).await.is_ok() {
         if Instant::now() > deadline {
-            return Err(Cause::TimedOut { seconds: SERVED.as_secs() });
+            return Err(Cause::TimedOut {
+                seconds: SERVED.as_secs(),
+            });
         }
         tokio::time::sleep(POLL).await;
     }
@@ -99,17 +112,21 @@ fn socket(run_dir: &Path, device: &IfName) -> PathBuf {
 }
 
 async fn connect(run_dir: &Path, device: &IfName) -> Result<UnixStream, Cause> {
-    UnixStream::connect(socket(run_dir, device)).await.map_err(|error| match error.raw_os_error() {
-        // No socket, or one that a killed process has left behind.
-        Some(errno::ENOENT | errno::ECONNREFUSED) => Cause::NotServed,
-        _ => error.into(),
-    })
+    UnixStream::connect(socket(run_dir, device))
+        .await
+        .map_err(|error| match error.raw_os_error() {
+            // No socket, or one that a killed process has left behind.
+            Some(errno::ENOENT | errno::ECONNREFUSED) => Cause::NotServed,
+            _ => error.into(),
+        })
 }
 
 async fn ask(run_dir: &Path, device: &IfName, text: &str) -> Result<String, Cause> {
     match tokio::time::timeout(ANSWER, talk(run_dir, device, text)).await {
         Ok(answer) => answer,
-        Err(_) => Err(Cause::TimedOut { seconds: ANSWER.as_secs() }),
+        Err(_) => Err(Cause::TimedOut {
+            seconds: ANSWER.as_secs(),
+        }),
     }
 }
 

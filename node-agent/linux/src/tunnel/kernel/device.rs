@@ -15,10 +15,15 @@ pub(in crate::tunnel) async fn read(device: &IfName) -> Result<Option<ObservedTu
     let family = family().await?;
     match netlink::dump(NETLINK_GENERIC, family, &wire::get(device)).await {
         Ok(messages) => {
-            let bodies: Vec<&[u8]> = messages.iter().map(|message| message.body.as_slice()).collect();
+            let bodies: Vec<&[u8]> = messages
+                .iter()
+                .map(|message| message.body.as_slice())
+                .collect();
             wire::device(device, &bodies).map(Some)
         }
-        Err(Cause::Errno { errno: errno::ENODEV }) => Ok(None),
+        Err(Cause::Errno {
+            errno: errno::ENODEV,
+        }) => Ok(None),
         Err(cause) => Err(cause),
     }
 }
@@ -28,7 +33,9 @@ pub(in crate::tunnel) async fn configure(
     config: &TunnelConfig,
     key: &PrivateKey,
 ) -> Result<(), Cause> {
-    let observed = read(&config.interface).await?.ok_or(Cause::errno(errno::ENODEV))?;
+    let observed = read(&config.interface)
+        .await?
+        .ok_or(Cause::errno(errno::ENODEV))?;
     change(&config.interface, &changes(&observed, config, key)).await
 }
 
@@ -53,9 +60,15 @@ async fn change(device: &IfName, list: &[Change<'_>]) -> Result<(), Cause> {
 async fn family() -> Result<u16, Cause> {
     let answer = netlink::get(NETLINK_GENERIC, wire::CONTROLLER, &wire::get_family()).await;
     let messages = match answer {
-        Err(Cause::Errno { errno: errno::ENOENT }) => return Err(Cause::errno(errno::EOPNOTSUPP)),
+        Err(Cause::Errno {
+            errno: errno::ENOENT,
+        }) => return Err(Cause::errno(errno::EOPNOTSUPP)),
         other => other?,
     };
-    let found = messages.iter().find_map(|message| wire::family_number(&message.body));
-    found.ok_or(Cause::Answer { what: "generic netlink gave no number for wireguard" })
+    let found = messages
+        .iter()
+        .find_map(|message| wire::family_number(&message.body));
+    found.ok_or(Cause::Answer {
+        what: "generic netlink gave no number for wireguard",
+    })
 }

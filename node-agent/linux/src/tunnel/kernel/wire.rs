@@ -105,7 +105,11 @@ fn set_peer(head: &[u8], peer: &TunnelPeer) -> Vec<Vec<u8>> {
         if let Some(endpoint) = peer.endpoint {
             put(out, PEER_ENDPOINT, &socket_address(endpoint));
         }
-        put(out, PEER_KEEPALIVE, &peer.keepalive_seconds.unwrap_or(0).to_ne_bytes());
+        put(
+            out,
+            PEER_KEEPALIVE,
+            &peer.keepalive_seconds.unwrap_or(0).to_ne_bytes(),
+        );
         put_prefixes(out, begin);
     });
     let more = parts.map(|part| {
@@ -140,12 +144,23 @@ fn put_prefix(out: &mut Vec<u8>, family: u16, octets: &[u8], length: u8) {
 fn socket_address(address: SocketAddr) -> Vec<u8> {
     let port = address.port().to_be_bytes();
     match address {
-        SocketAddr::V4(v4) => {
-            [&AF_INET.to_ne_bytes()[..], &port, &v4.ip().octets(), &[0; 8]].concat()
-        }
+        SocketAddr::V4(v4) => [
+            &AF_INET.to_ne_bytes()[..],
+            &port,
+            &v4.ip().octets(),
+            &[0; 8],
+        ]
+        .concat(),
         SocketAddr::V6(v6) => {
             let (flow, scope) = (v6.flowinfo().to_ne_bytes(), v6.scope_id().to_ne_bytes());
-            [&AF_INET6.to_ne_bytes()[..], &port, &flow, &v6.ip().octets(), &scope].concat()
+            [
+                &AF_INET6.to_ne_bytes()[..],
+                &port,
+                &flow,
+                &v6.ip().octets(),
+                &scope,
+            ]
+            .concat()
         }
     }
 }
@@ -160,12 +175,17 @@ pub(super) fn device(name: &IfName, messages: &[&[u8]]) -> Result<ObservedTunnel
         peers: Vec::new(),
     };
     let mut peers: BTreeMap<WgKey, ObservedPeer> = BTreeMap::new();
-    for (kind, value) in messages.iter().flat_map(|body| attributes(body.get(HEADER..).unwrap_or_default())) {
+    for (kind, value) in messages
+        .iter()
+        .flat_map(|body| attributes(body.get(HEADER..).unwrap_or_default()))
+    {
         match kind {
             DEVICE_PUBLIC_KEY => out.public_key = key(value),
             DEVICE_PORT => out.listen_port = u16_at(value, 0).unwrap_or_default(),
             DEVICE_MARK => out.fwmark = u32_at(value, 0).unwrap_or_default(),
-            DEVICE_PEERS => attributes(value).iter().try_for_each(|(_, body)| merge(&mut peers, body))?,
+            DEVICE_PEERS => attributes(value)
+                .iter()
+                .try_for_each(|(_, body)| merge(&mut peers, body))?,
             _ => {}
         }
     }
@@ -183,9 +203,16 @@ fn key(value: &[u8]) -> Option<WgKey> {
 fn merge(peers: &mut BTreeMap<WgKey, ObservedPeer>, body: &[u8]) -> Result<(), Cause> {
     let public_key = attribute(body, PEER_KEY)
         .and_then(key)
-        .ok_or(Cause::Answer { what: "a peer without a usable key" })?;
+        .ok_or(Cause::Answer {
+            what: "a peer without a usable key",
+        })?;
     let seen = peers.entry(public_key).or_insert_with(|| ObservedPeer {
-        peer: TunnelPeer { public_key, endpoint: None, allowed_ips: Vec::new(), keepalive_seconds: None },
+        peer: TunnelPeer {
+            public_key,
+            endpoint: None,
+            allowed_ips: Vec::new(),
+            keepalive_seconds: None,
+        },
         last_handshake: None,
         received: 0,
         sent: 0,
@@ -193,12 +220,16 @@ fn merge(peers: &mut BTreeMap<WgKey, ObservedPeer>, body: &[u8]) -> Result<(), C
     for (kind, value) in attributes(body) {
         match kind {
             PEER_ENDPOINT => seen.peer.endpoint = endpoint(value),
-            PEER_KEEPALIVE => seen.peer.keepalive_seconds = u16_at(value, 0).filter(|seconds| *seconds != 0),
+            PEER_KEEPALIVE => {
+                seen.peer.keepalive_seconds = u16_at(value, 0).filter(|seconds| *seconds != 0)
+            }
             PEER_HANDSHAKE => seen.last_handshake = handshake(value),
             PEER_RECEIVED => seen.received = u64_at(value, 0).unwrap_or_default(),
             PEER_SENT => seen.sent = u64_at(value, 0).unwrap_or_default(),
             PEER_PREFIXES => {
-                seen.peer.allowed_ips.extend(attributes(value).iter().filter_map(|(_, one)| prefix(one)));
+                seen.peer
+                    .allowed_ips
+                    .extend(attributes(value).iter().filter_map(|(_, one)| prefix(one)));
             }
             _ => {}
         }
@@ -212,17 +243,29 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
 
 /// `struct __kernel_timespec`; all zero before the first handshake.
 fn handshake(value: &[u8]) -> Option<Timestamp> {
-    let (seconds, nanoseconds) = (u64_at(value, 0)?.cast_signed(), u64_at(value, 8)?.cast_signed());
+    let (seconds, nanoseconds) = (
+        u64_at(value, 0)?.cast_signed(),
+        u64_at(value, 8)?.cast_signed(),
+    );
     if (seconds, nanoseconds) == (0, 0) {
         return None;
     }
-    Timestamp::from_second(seconds).ok()?.checked_add(SignedDuration::from_nanos(nanoseconds)).ok()
+    Timestamp::from_second(seconds)
+        .ok()?
+        .checked_add(SignedDuration::from_nanos(nanoseconds))
+        .ok()
 }
 
 fn endpoint(value: &[u8]) -> Option<SocketAddr> {
     let port = u16::from_be_bytes(value.get(2..4)?.try_into().ok()?);
     match u16_at(value, 0)? {
-        AF_INET => Some((Ipv4Addr::from(<[u8; 4]>::try_from(value.get(4..8)?).ok()?), port).into()),
+        AF_INET => Some(
+            (
+                Ipv4Addr::from(<[u8; 4]>::try_from(value.get(4..8)?).ok()?),
+                port,
+            )
+                .into(),
+        ),
         AF_INET6 => {
             let address = Ipv6Addr::from(<[u8; 16]>::try_from(value.get(8..24)?).ok()?);
             Some(SocketAddrV6::new(address, port, u32_at(value, 4)?, u32_at(value, 24)?).into())

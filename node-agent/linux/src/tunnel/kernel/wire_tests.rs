@@ -25,9 +25,22 @@ fn read(messages: &[Vec<u8>]) -> ObservedTunnel {
 
 #[test]
 fn a_peer_is_read_as_it_was_written() {
-    for wanted in [peer(0), peer(2), TunnelPeer { endpoint: Some("192.0.2.1:51850".parse().unwrap()), ..peer(1) }] {
+    for wanted in [
+        peer(0),
+        peer(2),
+        TunnelPeer {
+            endpoint: Some("192.0.2.1:51850".parse().unwrap()),
+            ..peer(1)
+        },
+    ] {
         let seen = read(&set(&name(), &Change::SetPeer(&wanted)));
-        assert_eq!(seen.peers.iter().map(|seen| seen.peer.clone()).collect::<Vec<_>>(), [wanted]);
+        assert_eq!(
+            seen.peers
+                .iter()
+                .map(|seen| seen.peer.clone())
+                .collect::<Vec<_>>(),
+            [wanted]
+        );
     }
 }
 
@@ -36,7 +49,11 @@ fn a_peer_with_many_prefixes_is_written_in_parts_and_read_as_one() {
     let wanted = peer(2500);
     let messages = set(&name(), &Change::SetPeer(&wanted));
     assert_eq!(messages.len(), 3);
-    assert!(messages.iter().all(|message| message.len() < usize::from(u16::MAX)));
+    assert!(
+        messages
+            .iter()
+            .all(|message| message.len() < usize::from(u16::MAX))
+    );
     let seen = read(&messages);
     assert_eq!(seen.peers.len(), 1);
     assert_eq!(seen.peers[0].peer.allowed_ips.len(), 2500);
@@ -44,7 +61,9 @@ fn a_peer_with_many_prefixes_is_written_in_parts_and_read_as_one() {
 
 #[test]
 fn a_device_has_its_port_and_mark() {
-    let messages = [Change::Port(51850), Change::Mark(0x70)].iter().flat_map(|change| set(&name(), change));
+    let messages = [Change::Port(51850), Change::Mark(0x70)]
+        .iter()
+        .flat_map(|change| set(&name(), change));
     let seen = read(&messages.collect::<Vec<_>>());
     assert_eq!((seen.listen_port, seen.fwmark), (51850, 0x70));
 }
@@ -52,7 +71,8 @@ fn a_device_has_its_port_and_mark() {
 /// `WG_CMD_SET_DEVICE` version 1, then `WGDEVICE_A_IFNAME` and `WGDEVICE_A_FWMARK` of `wireguard.h`.
 #[test]
 fn a_mark_is_written_byte_for_byte() {
-    let wanted = b"\x01\x01\x00\x00\x0d\x00\x02\x00pst-c-eu\x00\x00\x00\x00\x08\x00\x07\x00\x70\x00\x00\x00";
+    let wanted =
+        b"\x01\x01\x00\x00\x0d\x00\x02\x00pst-c-eu\x00\x00\x00\x00\x08\x00\x07\x00\x70\x00\x00\x00";
     assert_eq!(set(&name(), &Change::Mark(0x70)), [wanted.to_vec()]);
 }
 
@@ -61,5 +81,8 @@ fn no_handshake_yet_is_none() {
     assert_eq!(handshake(&[0; 16]), None);
     let mut value = 1_511_888_000_u64.to_ne_bytes().to_vec();
     value.extend(5_u64.to_ne_bytes());
-    assert_eq!(handshake(&value), Some("2017-11-28T16:53:20.000000005Z".parse().unwrap()));
+    assert_eq!(
+        handshake(&value),
+        Some("2017-11-28T16:53:20.000000005Z".parse().unwrap())
+    );
 }

@@ -1,0 +1,181 @@
+//! A ruleset with every kind of set, of chain and of element.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use postern_plan::host::{Family, MacAddress};
+use postern_plan::ruleset::rule::{goto, jump, together};
+use postern_plan::ruleset::{
+    Atom, Base, BaseKind, Chain, Counter, Data, Element, Field, Hook, KeyType, Rule, Ruleset, Set,
+    SetFlag, Table, Target, ValueType,
+};
+
+const POD: [u8; 4] = [10, 244, 1, 7];
+
+pub(super) fn pod(last: u8) -> Atom {
+    Atom::v4([10, 244, 1, last].into())
+}
+
+pub(super) fn to(chain: &str) -> Data {
+    Data::Verdict(Target::Goto(chain.to_owned()))
+}
+
+fn sets() -> BTreeMap<String, Set> {
+    let prefixes = [
+        "10.244.0.0/16",
+        "10.244.9.9/32",
+        "192.0.2.0/24",
+        "192.0.3.0/24",
+    ];
+    let prefixes = prefixes
+        .iter()
+        .filter_map(|text| text.parse().ok())
+        .map(Atom::prefix);
+    let range = Atom::Range([198, 51, 100, 4].into(), [198, 51, 100, 9].into());
+    let port = vec![
+        Atom::v4([192, 0, 2, 1].into()),
+        Atom::Protocol("tcp".to_owned()),
+        Atom::Port(6443),
+    ];
+    let entries = [
+        Element::entry([pod(7)], to("pol_eu")),
+        Element::entry([pod(8)], Data::Verdict(Target::Accept)),
+        Element::entry([pod(9)], Data::Verdict(Target::Drop)),
+    ];
+    let names = ["cni0", "veth*"].map(|name| Element::key([Atom::Name(name.to_owned())]));
+    [
+        (
+            "from4",
+            Set::map([KeyType::Ipv4], ValueType::Verdict).with(entries),
+        ),
+        (
+            "inside4",
+            Set::intervals(KeyType::Ipv4).with(
+                prefixes
+                    .skip(1)
+                    .chain([range])
+                    .map(|atom| Element::key([atom])),
+            ),
+        ),
+        (
+            "api4",
+            Set::of([KeyType::Ipv4, KeyType::Protocol, KeyType::Port]).with([Element::key(port)]),
+        ),
+        ("podlinks", Set::intervals(KeyType::IfName).with(names)),
+        (
+            "lease",
+            Set {
+                flag: Some(SetFlag::Timeout),
+                ..Set::of([KeyType::Family])
+            },
+        ),
+        (
+            "egress4",
+            Set::map([KeyType::IfName], ValueType::Ipv4).with([Element::entry(
+                [Atom::Name("pst-s-eu".to_owned())],
+                Data::Address([203, 0, 113, 10].into()),
+            )]),
+        ),
+    ]
+    .map(|(name, set)| (name.to_owned(), set))
+    .into()
+}
+
+fn inet() -> Table {
+    let guard = Base {
+        kind: BaseKind::Filter,
+        hook: Hook::Forward,
+        priority: -5,
+    };
+    let translate = Base {
+        kind: BaseKind::Nat,
+        hook: Hook::Postrouting,
+        priority: 90,
+    };
+    let guard_rules = vec![
+        Rule::to(Target::SaddrMap(Family::V4, "from4".to_owned())),
+        Rule::to(jump("pol_eu")).when(Field::Iif.within("podlinks")),
+        Rule::to(Target::Drop)
+            .when(Field::NfProto.outside("lease"))
+            .counted(Counter("hold")),
+        Rule::to(Target::Accept).when(together(
+            [Field::Daddr(Family::V4), Field::L4Proto, Field::Dport],
+            "api4",
+        )),
+    ];
+    let chains = [
+        (
+            "guard",
+            Chain {
+                base: Some(guard),
+                rules: guard_rules,
+            },
+        ),
+        (
+            "pol_eu",
+            Chain {
+                base: None,
+                rules: vec![Rule::to(goto("refuse")).when(Field::Oif.not_named("pst-c-eu"))],
+            },
+        ),
+        (
+            "refuse",
+            Chain {
+                base: None,
+                rules: vec![Rule::to(Target::RejectProhibited).counted(Counter("hold"))],
+            },
+        ),
+        (
+            "translate",
+            Chain {
+                base: Some(translate),
+                rules: vec![Rule::to(Target::Masquerade).when(Field::Oif.named("pst-c-*"))],
+            },
+        ),
+    ];
+    Table {
+        counters: BTreeSet::from([Counter("hold")]),
+        sets: sets(),
+        chains: chains.map(|(name, chain)| (name.to_owned(), chain)).into(),
+    }
+}
+
+fn bridge() -> Table {
+    let mac = MacAddress([0x0a, 0x58, 0x0a, 0xf4, 1, 7]);
+    let name = || Atom::Name("veth7".to_owned());
+    let target = Atom::Number(0xfd00_0010_0244_0001_0000_0000_0000_0007);
+    let bind4 = Set::of([KeyType::IfName, KeyType::Ether, KeyType::Ipv4]).with([Element::key([
+        name(),
+        Atom::Mac(mac),
+        Atom::v4(POD.into()),
+    ])]);
+    let bind6 = Set::of([KeyType::IfName, KeyType::Ether, KeyType::NeighbourTarget])
+        .with([Element::key([name(), Atom::Mac(mac), target])]);
+    let base = Base {
+        kind: BaseKind::Filter,
+        hook: Hook::Prerouting,
+        priority: -300,
+    };
+    let rule = Rule::to(Target::Drop).when(Field::ArpSaddrIp.is("0.0.0.0"));
+    Table {
+        counters: BTreeSet::new(),
+        sets: [("bind4", bind4), ("bindnd6", bind6)]
+            .map(|(name, set)| (name.to_owned(), set))
+            .into(),
+        chains: BTreeMap::from([(
+            "origin".to_owned(),
+            Chain {
+                base: Some(base),
+                rules: vec![rule],
+            },
+        )]),
+    }
+}
+
+/// A ruleset with every kind of set, of chain and of element.
+#[must_use]
+pub fn ruleset() -> Ruleset {
+    Ruleset {
+        inet: inet(),
+        bridge: bridge(),
+    }
+}
