@@ -1,7 +1,9 @@
 //! `run`: everything is put together here, and nothing is decided.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -27,6 +29,7 @@ use postern_intent::keys::KeyError;
 use postern_linux::{BackendPreference, LinuxHost, LinuxOptions, PrivateKey};
 use postern_plan::Desired;
 use postern_telemetry::{Health, LogError};
+use prometheus_client::registry::Registry;
 use thiserror::Error;
 
 /// Why the program ended with an error.
@@ -107,29 +110,8 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
     let events = postern_linux::watch().map_err(ProgramError::Host)?;
     let (metrics, registry) = Metrics::registered();
     let health = Health::default();
-    if let Some(address) = args.metrics_listen {
-        let health = health.clone();
-        tokio::spawn(async move {
-            if let Err(error) = postern_telemetry::serve(address, health, registry).await {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "metrics and health are not served"
-                );
-            }
-        });
-    }
-    let (dns, table) = DnsHandle::pair();
-    let dns_host = LinuxHost::new(options).await.map_err(ProgramError::Host)?;
-    let dns_options = postern_agent::dns::Options {
-        port: args.dns_port,
-        upstreams: args.dns_upstreams.clone(),
-    };
-    let mut counters = std::collections::BTreeMap::new();
-    if let Err(error) = postern_agent::resolver::start(dns_options, table, dns_host) {
-        // Names do not resolve then, and nothing else changes: the guard must not wait for a port.
-        tracing::error!(error = &error as &dyn std::error::Error, "names are not served");
-        counters.insert("dns_unserved".to_owned(), 1);
-    }
+    serve_metrics(args, health.clone(), registry);
+    let (dns, counters) = serve_names(args, options).await?;
     let listener = server::bind(&args.run_dir.join("agent.sock")).map_err(ProgramError::Socket)?;
     let (sender, work) = tokio::sync::mpsc::channel(64);
     tokio::spawn(server::serve(listener, sender));
@@ -154,7 +136,7 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
         desired: Desired::default(),
         learned: postern_plan::diff::firewall::Learned::default(),
         last: LastRun::default(),
-        scopes: std::collections::BTreeMap::new(),
+        scopes: BTreeMap::new(),
         refusals: std::collections::VecDeque::new(),
         counters,
         waiting: Vec::new(),
@@ -173,6 +155,44 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
     run_agent(agent, found, wakers)
         .await
         .map_err(ProgramError::Run)
+}
+
+/// Metrics and health in a task of their own, where an address was given. Without them the node is guarded all the same.
+fn serve_metrics(args: &RunArgs, health: Health, registry: Arc<Registry>) {
+    let Some(address) = args.metrics_listen else {
+        return;
+    };
+    tokio::spawn(async move {
+        if let Err(error) = postern_telemetry::serve(address, health, registry).await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "metrics and health are not served"
+            );
+        }
+    });
+}
+
+/// The DNS forwarder in tasks of its own. A port that is taken means that names do not resolve, and nothing else: the
+/// guard must not wait for it. The report then counts it.
+async fn serve_names(
+    args: &RunArgs,
+    options: LinuxOptions,
+) -> Result<(DnsHandle, BTreeMap<String, u64>), ProgramError> {
+    let (handle, tables) = DnsHandle::pair();
+    let host = LinuxHost::new(options).await.map_err(ProgramError::Host)?;
+    let options = postern_agent::dns::Options {
+        port: args.dns_port,
+        upstreams: args.dns_upstreams.clone(),
+    };
+    let mut counters = BTreeMap::new();
+    if let Err(error) = postern_agent::resolver::start(options, tables, host) {
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "names are not served"
+        );
+        counters.insert("dns_unserved".to_owned(), 1);
+    }
+    Ok((handle, counters))
 }
 
 /// A crowd of events as one: everything that waits is taken together.
