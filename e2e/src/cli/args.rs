@@ -46,6 +46,8 @@ pub(crate) enum Verb {
     Up(UpArgs),
     /// Show the main job end to end: a lab, the samples, pods that send, what is killed meanwhile, and the proof.
     Demo(DemoArgs),
+    /// Put together what the leak cases have shown, and fail if one of the listed events is absent or does not hold.
+    Proof,
     /// Write objects (exits, policies, namespaces, ...) into the lab's cluster.
     Apply(FileArgs),
     /// Remove objects from the lab's cluster.

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::cli::args::Output;
 use crate::demo::Claims;
 use crate::error::LabError;
+use crate::harness::Proofs;
 use crate::judge::Packets;
 use crate::lab::{Applied, NodeStatus, PodRecord, ProcessStatus, Status};
 
@@ -79,6 +80,10 @@ impl Printer {
         })
     }
 
+    pub(crate) fn proofs(&self, proofs: &Proofs) -> Result<(), LabError> {
+        self.print(proofs, || proof_text(proofs))
+    }
+
     pub(crate) fn packets(&self, packets: &Packets) -> Result<(), LabError> {
         self.print(packets, || packet_text(packets))
     }
@@ -130,6 +135,35 @@ fn pod_table(pods: &[PodRecord]) -> String {
         ]);
     }
     table.to_string()
+}
+
+fn proof_text(proofs: &Proofs) -> String {
+    let mut table = table(&[
+        "RUN",
+        "EVENT",
+        "ATTEMPTED",
+        "BEFORE",
+        "AFTER",
+        "LEAKED",
+        "RESETS",
+    ]);
+    for run in &proofs.runs {
+        for event in &run.events {
+            let proof = &event.proof;
+            let counts = [
+                proof.attempted,
+                proof.arrived_before,
+                proof.arrived_after,
+                proof.leaked,
+                proof.node_resets,
+            ];
+            let words = [run.run.clone(), proof.case.clone()];
+            let counts = counts.iter().map(ToString::to_string);
+            table.add_row(words.into_iter().chain(counts));
+        }
+    }
+    let faults = proofs.faults.join("\n");
+    format!("{table}\n\n{} faults\n{faults}", proofs.faults.len())
 }
 
 fn packet_text(packets: &Packets) -> String {

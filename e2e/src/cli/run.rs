@@ -14,6 +14,7 @@ use crate::cli::args::{
 use crate::cli::create::{pod_name, pod_options, progress};
 use crate::cli::print::Printer;
 use crate::error::{LabError, chain};
+use crate::harness::gather_proofs;
 use crate::judge::world_packets;
 use crate::lab::{Exec, Lab, TrafficPolicy, UpOptions, read_objects};
 use crate::{demo, forge, monitor, probe, publisher, send, world};
@@ -38,6 +39,7 @@ fn run(args: &Args) -> Result<ExitCode, LabError> {
     match &args.verb {
         Verb::Up(up) => done(bring_up(&args.dir, up, &printer)),
         Verb::Demo(demo) => play(&args.dir, demo, &printer),
+        Verb::Proof => proof(&printer),
         Verb::Apply(FileArgs { file }) => {
             done(printer.applied(&open()?.apply(read_objects(file)?)?))
         }
@@ -64,6 +66,16 @@ fn run(args: &Args) -> Result<ExitCode, LabError> {
         Verb::Forge(verb) => done(forge::run(verb)),
         Verb::Run(verb) => done(serve(&args.dir, *verb)),
     }
+}
+
+fn proof(printer: &Printer) -> Result<ExitCode, LabError> {
+    let proofs = gather_proofs()?;
+    printer.proofs(&proofs)?;
+    Ok(if proofs.faults.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn bring_up(dir: &Path, args: &UpArgs, printer: &Printer) -> Result<(), LabError> {

@@ -75,6 +75,14 @@ pub const RUNS: &[Run] = &[
     },
 ];
 
+/// Runs that show no series of events: what leaks when blocks are taken out.
+pub const ABLATIONS: [&str; 4] = [
+    "ablation-tunnel-killed",
+    "ablation-device-deleted",
+    "ablation-policy-changed",
+    "tables-and-lock",
+];
+
 /// The events of a run; none for one that is not listed.
 #[must_use]
 pub(super) fn listed(run: &str) -> &'static [&'static str] {

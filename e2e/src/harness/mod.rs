@@ -23,11 +23,11 @@ mod test_lab;
 mod verbs;
 
 pub use body::blank_body;
-pub use listed::{RUNS, Run};
+pub use listed::{ABLATIONS, RUNS, Run};
 pub use proof::{After, Proof};
 pub use scene::{exit, policy};
 pub use sender::{FLOWS, Sender};
-pub use series::{RunProof, Series, Shown, all_proofs, record_run};
+pub use series::{Proofs, RunProof, Series, Shown, gather_proofs, record_run};
 pub use test_lab::TestLab;
 pub use verbs::PATIENCE;
 

@@ -1,14 +1,16 @@
 //! Several events against one lab: each a leak case of its own, and all of them one `proof.json`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::error::LabError;
-use crate::harness::listed::{RUNS, listed};
+use crate::harness::listed::{ABLATIONS, RUNS, listed};
 use crate::harness::{After, PATIENCE, Proof, Sender, wait_until};
 use crate::judge::Leak;
 use crate::lab::{Binaries, Lab, read_json};
@@ -173,25 +175,46 @@ fn path(run: &str) -> Result<PathBuf, LabError> {
     Ok(folder.join(run).join("proof.json"))
 }
 
-/// The proofs of all listed runs and everything that does not hold, a run that was not finished too.
+/// All proofs that there should be.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Proofs {
+    /// Runs with their events.
+    pub runs: Vec<RunProof>,
+    /// What leaked when blocks were taken out, by run.
+    pub ablations: BTreeMap<String, Value>,
+    /// Everything that does not hold: absent runs and events too.
+    pub faults: Vec<String>,
+}
+
+/// Gathers the proofs of all listed runs and writes them as one `proof.json`.
 ///
 /// # Errors
-/// When the folder of proofs cannot be found.
-pub fn all_proofs() -> Result<(Vec<RunProof>, Vec<String>), LabError> {
-    let (mut proofs, mut faults) = (Vec::new(), Vec::new());
+/// When the folder of proofs cannot be found or written to.
+pub fn gather_proofs() -> Result<Proofs, LabError> {
+    let mut proofs = Proofs::default();
     for run in RUNS {
         let name = run.name;
         let Ok(proof) = read_json::<RunProof>(&path(name)?) else {
-            faults.push(format!("{name}: the run is absent"));
+            proofs.faults.push(format!("{name}: the run is absent"));
             continue;
         };
-        faults.extend(proof.faults.iter().map(|fault| format!("{name}: {fault}")));
+        let told = proof.faults.iter().map(|fault| format!("{name}: {fault}"));
+        proofs.faults.extend(told);
         let shown = |event: &&&str| proof.events.iter().any(|e| e.proof.case == **event);
         let absent = run.events.iter().filter(|event| !shown(event));
-        faults.extend(absent.map(|event| format!("{name}: {event}: the event is absent")));
-        proofs.push(proof);
+        let absent = absent.map(|event| format!("{name}: {event}: the event is absent"));
+        proofs.faults.extend(absent);
+        proofs.runs.push(proof);
     }
-    Ok((proofs, faults))
+    for name in ABLATIONS {
+        match read_json(&path(name)?) {
+            Ok(proof) => drop(proofs.ablations.insert(name.to_owned(), proof)),
+            Err(_) => proofs.faults.push(format!("{name}: the run is absent")),
+        }
+    }
+    record_run("", &proofs)?;
+    Ok(proofs)
 }
 
 impl Lab {
