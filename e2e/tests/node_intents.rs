@@ -27,7 +27,7 @@ fn lab_without_publisher() -> (TestLab, Sender) {
     })
     .unwrap();
     let sender = lab.selected_sender(NODE).unwrap();
-    lab.stop("publisher").unwrap();
+    lab.kill("publisher").unwrap();
     // The last report may have made the publisher write once more.
     let serial = lab.current_body(NODE).unwrap().serial.0;
     await_serial(&lab, serial);
@@ -48,7 +48,11 @@ fn condition<'a>(report: &'a Value, kind: &str) -> &'a Value {
 
 fn metric(lab: &Lab, reason: &str) -> u64 {
     let name = format!("postern_agent_refused_documents_total{{reason=\"{reason}\"}}");
-    lab.agent_metric(NODE, &name).unwrap()
+    // An agent that has just been started does not serve them yet.
+    wait_until(PATIENCE, "the agent's metrics", || {
+        Ok(lab.agent_metric(NODE, &name).ok())
+    })
+    .unwrap()
 }
 
 fn audited(lab: &Lab, reason: &str) -> usize {

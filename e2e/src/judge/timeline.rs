@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use postern_intent::Body;
 use postern_intent::body::{Class, Scope, TunnelRole, Way};
+use postern_intent::{Body, KeySet};
 
 use crate::lab::PodRecord;
 use crate::monitor::{Applied, Published};
@@ -89,8 +89,11 @@ impl Timeline {
         let now = epochs.partition_point(|epoch| epoch.verified <= time);
         let (past, future) = epochs.split_at(now);
         let way = (node.to_owned(), source);
-        let coming = future.first().filter(|epoch| epoch.published <= time);
-        let coming = coming.map(|next| next.says(pod, &way));
+        let coming = future.iter().filter(|epoch| epoch.published <= time);
+        let says: Vec<Judgement> = coming.map(|next| next.says(pod, &way)).collect();
+        let coming = [Judgement::Exit, Judgement::Free, Judgement::Leak]
+            .into_iter()
+            .find(|judgement| says.contains(judgement));
         match past.last() {
             Some(current) if current.guards(pod) => match (current.says(pod, &way), coming) {
                 (Judgement::Exit, _) | (_, Some(Judgement::Exit)) => Judgement::Exit,
@@ -112,8 +115,9 @@ impl Timeline {
 
     /// Puts together what was published and what was reported.
     #[must_use]
-    pub fn of(nodes: &[Node], published: &[Published], applied: &[Applied]) -> Self {
-        let bodies = applied_bodies(published, applied);
+    pub fn of(nodes: &[Node], keys: &KeySet, published: &[Published], applied: &[Applied]) -> Self {
+        let mut bodies = applied_bodies(published, applied);
+        bodies.extend(passed_over(nodes, keys, published, &bodies));
         let exits = Exits::of(nodes, &bodies);
         let mut timeline = Self::default();
         for (report, at, body) in &bodies {
@@ -139,22 +143,51 @@ impl Timeline {
                 .push(epoch);
         }
         for epochs in timeline.nodes.values_mut() {
-            epochs.sort_by_key(|epoch| epoch.verified);
+            epochs.sort_by_key(|epoch| (epoch.verified, epoch.published));
         }
         timeline
     }
 }
 
 /// Each report with the body that it names and the time when that was published.
-fn applied_bodies<'a>(
-    published: &[Published],
-    applied: &'a [Applied],
-) -> Vec<(&'a Applied, Timestamp, Body)> {
+fn applied_bodies(published: &[Published], applied: &[Applied]) -> Vec<(Applied, Timestamp, Body)> {
     let found = applied.iter().filter_map(|report| {
         let same =
             |intent: &&Published| intent.node == report.node && intent.digest == report.digest;
         let intent = published.iter().find(same)?;
-        Some((report, intent.at, intent.body()?))
+        Some((report.clone(), intent.at, intent.body()?))
+    });
+    found.collect()
+}
+
+/// Good intents that no report names, because the next one came within the second that reports are apart: they may have
+/// been in force until that next one was verified. A document that an agent must refuse is none of them.
+fn passed_over(
+    nodes: &[Node],
+    keys: &KeySet,
+    published: &[Published],
+    named: &[(Applied, Timestamp, Body)],
+) -> Vec<(Applied, Timestamp, Body)> {
+    let unnamed = published.iter().filter(|intent| {
+        named
+            .iter()
+            .all(|(report, ..)| report.digest != intent.digest)
+    });
+    let found = unnamed.filter_map(|intent| {
+        let node = nodes.iter().find(|node| node.name == intent.node)?;
+        let body = intent.verified(node, keys)?;
+        let own = named
+            .iter()
+            .filter(|(report, ..)| report.node == intent.node);
+        let next = own
+            .filter(|(_, at, later)| *at >= intent.at && later.serial > body.serial)
+            .min_by_key(|(report, ..)| report.verified_at)?;
+        let report = Applied {
+            digest: intent.digest.clone(),
+            released: false,
+            ..next.0.clone()
+        };
+        Some((report, intent.at, body))
     });
     found.collect()
 }
@@ -166,7 +199,7 @@ struct Exits<'a> {
 }
 
 impl<'a> Exits<'a> {
-    fn of(nodes: &'a [Node], bodies: &[(&Applied, Timestamp, Body)]) -> Self {
+    fn of(nodes: &'a [Node], bodies: &[(Applied, Timestamp, Body)]) -> Self {
         let mut egress: BTreeMap<(String, String), BTreeSet<IpAddr>> = BTreeMap::new();
         for (report, _, body) in bodies {
             for served in &body.nat {

@@ -63,7 +63,12 @@ pub fn pod_since(lab: &Lab, uid: &str, since: Timestamp) -> Result<PodCount, Lab
 
 fn counted(lab: &Lab, recording: &Recording, since: Timestamp) -> Result<Packets, LabError> {
     let nodes = lab.state()?.nodes;
-    let timeline = Timeline::of(&nodes, &read_published(lab)?, &read_applied(lab)?);
+    let timeline = Timeline::of(
+        &nodes,
+        &lab.trusted()?,
+        &read_published(lab)?,
+        &read_applied(lab)?,
+    );
     Ok(count(recording.since(since), &lab.all_pods()?, &timeline))
 }
 

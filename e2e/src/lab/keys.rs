@@ -9,6 +9,8 @@ use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{EncodePrivateKey, EncodePublicKey};
 
+use postern_intent::KeySet;
+
 use crate::error::LabError;
 use crate::lab::Lab;
 
@@ -23,6 +25,18 @@ impl Lab {
     #[must_use]
     pub fn trust_key(&self) -> PathBuf {
         self.dir.join("keys/trust.pem")
+    }
+
+    /// The keys that agents are installed with.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn trusted(&self) -> Result<KeySet, LabError> {
+        let path = self.trust_key();
+        let pem = fs::read_to_string(&path).map_err(LabError::file("read", path))?;
+        KeySet::installed([pem.as_str()]).map_err(|error| LabError::Key {
+            why: error.to_string(),
+        })
     }
 
     pub(crate) fn make_keys(&self) -> Result<(), LabError> {

@@ -8,14 +8,17 @@ use std::time::Duration;
 
 use inotify::{Inotify, WatchMask};
 use jiff::Timestamp;
+use postern_intent::body::NodeIdentity;
 use postern_intent::envelope::unpack;
-use postern_intent::{Body, Envelope};
+use postern_intent::verify::{Context, verify_intent};
+use postern_intent::{Body, Envelope, KeySet};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::LabError;
 use crate::lab::Lab;
+use crate::topology::Node;
 
 /// Time between two questions for events.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -54,6 +57,24 @@ impl Published {
     pub fn body(&self) -> Option<Body> {
         let envelope: Envelope = serde_json::from_value(self.envelope.clone()).ok()?;
         serde_json::from_slice(&unpack(&envelope.payload_bytes().ok()?).ok()?).ok()
+    }
+
+    /// The body, if the node had to accept it when it was issued.
+    #[must_use]
+    pub fn verified(&self, node: &Node, keys: &KeySet) -> Option<Body> {
+        let body = self.body()?;
+        let identity = NodeIdentity {
+            name: node.name.parse().ok()?,
+            uid: node.uid.parse().ok()?,
+        };
+        let context = Context {
+            node: &identity,
+            keys,
+            now: self.at,
+            last: None,
+        };
+        let envelope: Envelope = serde_json::from_value(self.envelope.clone()).ok()?;
+        verify_intent(&envelope, &context).ok().map(|_| body)
     }
 }
 

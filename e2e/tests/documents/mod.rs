@@ -18,22 +18,22 @@ use postern_intent::{Body, Envelope, Serial};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-pub const INTENT: &str = "intent.dsse.json";
-pub const RELEASE: &str = "release.dsse.json";
-pub const KEYS: &str = "keys.dsse.json";
-pub const FILES: [&str; 3] = [INTENT, RELEASE, KEYS];
+pub(crate) const INTENT: &str = "intent.dsse.json";
+pub(crate) const RELEASE: &str = "release.dsse.json";
+pub(crate) const KEYS: &str = "keys.dsse.json";
+pub(crate) const FILES: [&str; 3] = [INTENT, RELEASE, KEYS];
 
 /// A document that an agent must refuse.
 #[derive(Debug)]
-pub struct Bad {
-    pub name: &'static str,
-    pub file: &'static str,
-    pub reason: &'static str,
-    pub document: Value,
+pub(crate) struct Bad {
+    pub(crate) name: &'static str,
+    pub(crate) file: &'static str,
+    pub(crate) reason: &'static str,
+    pub(crate) document: Value,
 }
 
 impl Bad {
-    pub fn new(
+    pub(crate) fn new(
         name: &'static str,
         file: &'static str,
         reason: &'static str,
@@ -50,11 +50,11 @@ impl Bad {
 }
 
 /// A key that no agent was installed with.
-pub fn key(seed: u8) -> SigningKey {
+pub(crate) fn key(seed: u8) -> SigningKey {
     SigningKey::from_bytes(&[seed; 32])
 }
 
-pub fn key_set(version: u64, keys: &[&SigningKey]) -> KeySetDocument {
+pub(crate) fn key_set(version: u64, keys: &[&SigningKey]) -> KeySetDocument {
     let keys = keys.iter().map(|key| STANDARD.encode(key.verifying_key()));
     KeySetDocument {
         version,
@@ -63,7 +63,7 @@ pub fn key_set(version: u64, keys: &[&SigningKey]) -> KeySetDocument {
 }
 
 /// The same instructions, issued now, some serials later.
-pub fn next(body: &Body, later: u64) -> Body {
+pub(crate) fn next(body: &Body, later: u64) -> Body {
     let now = Timestamp::now();
     Body {
         serial: Serial(body.serial.0 + later),
@@ -73,7 +73,7 @@ pub fn next(body: &Body, later: u64) -> Body {
     }
 }
 
-pub fn release_of(body: &Body, later: u64, reason: &str) -> Release {
+pub(crate) fn release_of(body: &Body, later: u64, reason: &str) -> Release {
     let now = Timestamp::now();
     Release {
         node: body.node.clone(),
@@ -85,7 +85,7 @@ pub fn release_of(body: &Body, later: u64, reason: &str) -> Release {
 }
 
 /// Every bad document of the design, each with the reason that it must be refused for.
-pub fn bad_documents(body: &Body, good: &Envelope, trusted: &SigningKey) -> Vec<Bad> {
+pub(crate) fn bad_documents(body: &Body, good: &Envelope, trusted: &SigningKey) -> Vec<Bad> {
     let mut all = bad_envelopes(body, good, trusted);
     all.extend(bad_bodies(body, trusted));
     all.extend(bad_key_sets(trusted));
@@ -211,7 +211,7 @@ fn bad_key_sets(trusted: &SigningKey) -> Vec<Bad> {
 }
 
 /// Writes a stopped agent's ledger as it would have written it itself.
-pub fn write_ledger(lab: &Lab, node: &str, change: impl FnOnce(&mut Value)) {
+pub(crate) fn write_ledger(lab: &Lab, node: &str, change: impl FnOnce(&mut Value)) {
     let path = lab.node_dir(node).join("state/ledger.json");
     let page: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     let mut entries: Value = serde_json::from_str(page["entries"].as_str().unwrap()).unwrap();
