@@ -23,7 +23,8 @@ pub(super) fn releases(
         let free = before.is_enforced()
             && !denying.contains(&pod.namespace)
             && !list.iter().any(|one| one.selects(&pod.labels, before));
-        if free && let Some(ground) = ground_of(index, contenders, lifted, pod, before) {
+        if free {
+            let ground = ground_of(index, contenders, lifted, pod, before);
             found.entry(ground).or_default().insert(pod.uid.clone());
         }
     }
@@ -51,14 +52,15 @@ fn denials_asked<'a>(index: &Index<'a>) -> BTreeSet<&'a Namespace> {
     asked.chain(remembered).collect()
 }
 
-/// What would let the pod go: the policy that it was under, else one that selected it, else the lifted label.
+/// What would let the pod go: the policy that it was under, else one that selected it, else the lifted label, else
+/// the loss of what was remembered.
 fn ground_of(
     index: &Index<'_>,
     contenders: &Contenders<'_>,
     lifted: &BTreeSet<&Namespace>,
     pod: &Pod,
     before: Before<'_>,
-) -> Option<Ground> {
+) -> Ground {
     let candidates = || {
         contenders
             .of(&pod.namespace)
@@ -75,13 +77,18 @@ fn ground_of(
         })
     };
     if let Some(policy) = own.or_else(other) {
-        return Some(policy_ground(index, policy));
+        return policy_ground(index, policy);
     }
-    lifted.get(&pod.namespace).map(|name| Ground {
-        subject: Subject::Namespace((*name).clone()),
-        cause: Cause::DenyLabelRemoved,
+    let lifted = lifted.contains(&pod.namespace);
+    Ground {
+        subject: Subject::Namespace(pod.namespace.clone()),
+        cause: if lifted {
+            Cause::DenyLabelRemoved
+        } else {
+            Cause::Forgotten
+        },
         identity: String::new(),
-    })
+    }
 }
 
 fn policy_ground(index: &Index<'_>, one: &Contender<'_>) -> Ground {

@@ -41,6 +41,8 @@ pub enum Cause {
     SelectorChanged,
     /// A namespace lost its `deny` label.
     DenyLabelRemoved,
+    /// A pod is blocked, and what it was blocked for is not known any more.
+    Forgotten,
     /// A node has seen newer documents than the published ones.
     Restored,
 }
@@ -89,11 +91,12 @@ pub(crate) struct Ground {
 }
 
 impl Cause {
-    /// A policy that went with its definition, or came back as another object, may have gone by accident.
+    /// A policy that went with its definition, or came back as another object, may have gone by accident; where
+    /// something was lost, nobody can say what may go.
     pub(super) const fn always_held(self) -> bool {
         matches!(
             self,
-            Self::PolicyReplaced | Self::DefinitionTerminating | Self::Restored
+            Self::PolicyReplaced | Self::DefinitionTerminating | Self::Forgotten | Self::Restored
         )
     }
 }

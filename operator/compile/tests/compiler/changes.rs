@@ -266,7 +266,7 @@ fn make_node(world: &mut World, node: usize, gateways: usize) {
 pub(crate) fn pod(world: &mut World, namespace: usize, name: usize, node: usize, app: usize) {
     let key = format!("{}/pod{name}", NAMESPACES[namespace]);
     world.pods.insert(
-        key.clone(),
+        key,
         Pod {
             namespace: NAMESPACES[namespace].parse().expect("a namespace"),
             name: format!("pod{name}").parse().expect("a name"),

@@ -1,7 +1,7 @@
 //! What the stories do not tell: keys, budgets, and a definition that goes.
 
 use jiff::SignedDuration;
-use postern_compile::gate::Cause;
+use postern_compile::gate::{Approval, Cause, Held};
 use postern_compile::snapshot::Definitions;
 use postern_compile::{CHANGE_INTERVAL, NodeOutcome};
 use postern_intent::body::{BlockedReason, Class, Way};
@@ -242,13 +242,7 @@ fn an_approval_is_used_once() {
         world.compile().held
     };
     let first = held(&mut world);
-    world
-        .approvals
-        .extend(first.iter().map(|held| postern_compile::gate::Approval {
-            subject: held.subject.clone(),
-            cause: held.cause,
-            digest: held.digest.clone(),
-        }));
+    world.approvals.extend(first.iter().map(approval));
     assert!(world.compile().held.is_empty());
     make(
         &mut world,
@@ -315,4 +309,103 @@ fn an_address_that_two_running_pods_have_is_neithers() {
             .iter()
             .all(|pod| pod.addresses.is_empty())
     );
+}
+
+#[test]
+fn what_once_waits_is_not_released_by_time_or_by_a_wider_gate() {
+    let mut world = world();
+    world.settings.gate.pods = 3;
+    make(
+        &mut world,
+        &Change::NoPolicy {
+            namespace: 0,
+            name: 0,
+        },
+    );
+    assert_eq!(world.compile().held.len(), 1);
+    world.settings.gate.pods = 1000;
+    world.wait(SignedDuration::from_hours(1));
+    assert_eq!(world.compile().held.len(), 1);
+}
+
+#[test]
+fn releases_of_the_last_ten_minutes_count_together() {
+    let held_after = |pause: SignedDuration| {
+        let mut world = start();
+        world.settings.gate.pods = 4;
+        for namespace in [0, 1] {
+            make(
+                &mut world,
+                &Change::Policy {
+                    namespace,
+                    name: 0,
+                    app: 3,
+                    exit: 1,
+                    priority: 0,
+                    accepted: Accepted::Yes,
+                },
+            );
+        }
+        world.compile();
+        make(
+            &mut world,
+            &Change::NoPolicy {
+                namespace: 0,
+                name: 0,
+            },
+        );
+        assert!(world.compile().held.is_empty());
+        world.wait(pause);
+        make(
+            &mut world,
+            &Change::NoPolicy {
+                namespace: 1,
+                name: 0,
+            },
+        );
+        world.compile().held.len()
+    };
+    assert_eq!(held_after(SignedDuration::from_mins(9)), 1);
+    assert_eq!(held_after(SignedDuration::from_mins(10)), 0);
+}
+
+#[test]
+fn a_denial_that_is_forgotten_together_with_its_label_waits_for_a_person() {
+    let mut world = start();
+    let namespace = |denies| Change::Namespace {
+        namespace: 0,
+        denies,
+        lifecycle: postern_compile::snapshot::Lifecycle::Live,
+    };
+    make(&mut world, &namespace(Denies::Yes));
+    world.compile();
+    world.memory = Default::default();
+    make(&mut world, &namespace(Denies::No));
+    let compilation = world.compile();
+    assert_eq!(
+        compilation
+            .held
+            .iter()
+            .map(|held| held.cause)
+            .collect::<Vec<_>>(),
+        [Cause::Forgotten]
+    );
+    assert!(
+        compilation
+            .nodes
+            .values()
+            .all(|outcome| *outcome == NodeOutcome::Keep)
+    );
+    world
+        .approvals
+        .extend(compilation.held.iter().map(approval));
+    assert!(world.compile().held.is_empty());
+}
+
+fn approval(held: &Held) -> Approval {
+    Approval {
+        subject: held.subject.clone(),
+        cause: held.cause,
+        digest: held.digest.clone(),
+    }
 }

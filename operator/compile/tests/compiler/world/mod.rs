@@ -34,8 +34,10 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let mut settings = Settings::default();
-        settings.service_ranges = vec!["10.96.0.0/16".parse().expect("a prefix")];
+        let settings = Settings {
+            service_ranges: vec!["10.96.0.0/16".parse().expect("a prefix")],
+            ..Settings::default()
+        };
         Self {
             now: "2026-11-23T04:00:00Z".parse().expect("a time"),
             settings,
@@ -156,6 +158,6 @@ impl World {
     }
 
     pub(crate) fn wait(&mut self, duration: SignedDuration) {
-        self.now = self.now + duration;
+        self.now += duration;
     }
 }

@@ -1,0 +1,65 @@
+//! Verdicts on everything, and what several kinds of them ask.
+
+use std::collections::BTreeMap;
+
+use postern_crds::conditions::Reason;
+use postern_intent::NodeName;
+use postern_intent::body::BlockedReason;
+
+use super::{Verdict, exit, isolation, node, policy};
+use crate::compile::{NodeOutcome, Settled};
+use crate::gate::Gate;
+use crate::lower::Context;
+
+/// Verdicts on every exit, policy, isolation and node, in this order and by name.
+pub(crate) fn verdicts(
+    context: &Context<'_>,
+    gate: &Gate,
+    settled: &BTreeMap<&NodeName, Settled>,
+) -> Vec<Verdict> {
+    let exits = context
+        .index
+        .exits
+        .values()
+        .map(|exit| exit::verdict(context, settled, exit));
+    let policies = context.index.policies.values().flat_map(BTreeMap::values);
+    let policies = policies.map(|policy| policy::verdict(context, gate, settled, policy));
+    let nodes = settled
+        .iter()
+        .map(|(node, settled)| node::verdict(context, node, settled));
+    let mut isolations: Vec<_> = context.index.snapshot.isolations.iter().collect();
+    isolations.sort_by_key(|one| &one.name);
+    let isolations = isolations.into_iter().map(isolation::verdict);
+    exits
+        .chain(policies)
+        .chain(isolations)
+        .chain(nodes)
+        .collect()
+}
+
+/// Has the node applied the body that is in force for it?
+pub(super) fn is_programmed(context: &Context<'_>, settled: &Settled, node: &NodeName) -> bool {
+    matches!(settled.outcome, NodeOutcome::Keep)
+        && context
+            .index
+            .reports
+            .get(node)
+            .and_then(|report| report.applied_serial)
+            .is_some_and(|applied| applied >= settled.body.serial)
+}
+
+/// The reason of a condition for something that is blocked.
+pub(super) const fn reason(blocked: BlockedReason) -> Reason {
+    match blocked {
+        BlockedReason::NoExit => Reason::NoExit,
+        BlockedReason::NoPeerKey => Reason::NoPeerKey,
+        BlockedReason::NoMarkLeft => Reason::NoMarkLeft,
+        BlockedReason::PolicyRefused => Reason::PolicyRefused,
+        BlockedReason::NotImplemented => Reason::NotImplemented,
+        BlockedReason::RefNotResolved => Reason::RefNotResolved,
+        BlockedReason::NamespaceDeny => Reason::NamespaceDeny,
+        BlockedReason::ReleaseHeld => Reason::ReleaseHeld,
+        BlockedReason::TooLarge => Reason::TooLarge,
+        BlockedReason::NoTunnel => Reason::NoTunnel,
+    }
+}

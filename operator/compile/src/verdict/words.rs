@@ -1,0 +1,106 @@
+//! What is said about one resource, as values that print themselves.
+
+use std::collections::BTreeMap;
+
+use postern_crds::conditions::Finding;
+use postern_intent::body::BlockedReason;
+use serde::{Serialize, Serializer};
+
+use crate::assign::PodCounts;
+
+/// What is said about one resource.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verdict {
+    /// `ExitNode`, `EgressPolicy`, `InterfaceIsolation` or `Node`.
+    pub kind: &'static str,
+    /// Its namespace, if its kind has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// The generation that was looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
+    /// Conditions to set.
+    #[serde(serialize_with = "conditions")]
+    pub conditions: Vec<Finding>,
+    /// What is counted.
+    pub detail: Detail,
+}
+
+/// What is counted about a resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Detail {
+    /// About a policy.
+    Policy {
+        /// Its pods.
+        pods: PodCounts,
+        /// Its nodes.
+        nodes: NodeCounts,
+    },
+    /// About an exit.
+    Exit {
+        /// Its gateways, the active one first.
+        gateways: Vec<GatewayLine>,
+        /// Its client nodes.
+        clients: NodeCounts,
+    },
+    /// Nothing is counted.
+    Nothing {},
+    /// About a node.
+    Node {
+        /// Scopes that are blocked there.
+        blocked: BTreeMap<String, BlockedReason>,
+    },
+}
+
+/// Nodes that have to carry something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeCounts {
+    /// Nodes that have to.
+    pub desired: u32,
+    /// Nodes that do, as they report.
+    pub programmed: u32,
+}
+
+/// A gateway of an exit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayLine {
+    /// The node.
+    pub node: String,
+    /// Whether it is in use.
+    pub role: GatewayRole,
+    /// Where it listens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+}
+
+/// Is a gateway in use?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum GatewayRole {
+    /// Traffic leaves by it.
+    Active,
+    /// It could take over.
+    Standby,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    r#type: &'a str,
+    status: &'a str,
+    reason: &'a str,
+    message: &'a str,
+}
+
+fn conditions<S: Serializer>(findings: &[Finding], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(findings.iter().map(|finding| Line {
+        r#type: finding.kind.as_str(),
+        status: finding.state.as_str(),
+        reason: finding.reason.as_str(),
+        message: &finding.message,
+    }))
+}
