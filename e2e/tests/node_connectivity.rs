@@ -79,7 +79,44 @@ fn ask(lab: &TestLab, (_, asker, to, protocol): &Question) -> Result<Option<Stri
     Ok(output.status.success().then_some(text))
 }
 
-/// Services and node ports for each family, and every question about them and about pods.
+/// A service for each pod that nobody selects, whose addresses it answers, and node ports.
+fn serve(lab: &TestLab, cast: &Cast, family: usize) -> Vec<IpAddr> {
+    let at = |pod: &PodRecord| SocketAddr::new(pod.addresses[family], 7);
+    let services = [
+        ["10.96.0.10", "fd00:10:96::10"],
+        ["10.96.0.11", "fd00:10:96::11"],
+    ];
+    let services: Vec<IpAddr> = services.map(|pair| pair[family].parse().unwrap()).into();
+    for (service, pod) in services.iter().zip([&cast.near, &cast.far]) {
+        let (name, to) = (format!("{}-{family}", pod.name), at(pod));
+        lab.create_service(
+            &name,
+            Some(*service),
+            7,
+            (to.ip(), 7),
+            TrafficPolicy::Cluster,
+        )
+        .unwrap();
+    }
+    let ports = [
+        (30080, &cast.near, TrafficPolicy::Cluster),
+        (30081, &cast.selected, TrafficPolicy::Cluster),
+        (30082, &cast.selected, TrafficPolicy::Local),
+    ];
+    for (port, pod, policy) in ports {
+        lab.create_service(
+            &format!("port-{port}-{family}"),
+            None,
+            port,
+            (at(pod).ip(), 7),
+            policy,
+        )
+        .unwrap();
+    }
+    services
+}
+
+/// Every question about pods, and about services and node ports, which are made for it.
 fn questions(lab: &TestLab, cast: &Cast) -> Vec<Question> {
     let mut questions = Vec::new();
     let mut add = |what: &str, asker: Asker, to: SocketAddr| {
@@ -92,37 +129,7 @@ fn questions(lab: &TestLab, cast: &Cast) -> Vec<Question> {
         let at = |pod: &PodRecord| SocketAddr::new(pod.addresses[family], 7);
         let node =
             |name: &str, port| SocketAddr::new(lab.node(name).unwrap().addresses()[family], port);
-        let services = [
-            ["10.96.0.10", "fd00:10:96::10"],
-            ["10.96.0.11", "fd00:10:96::11"],
-        ];
-        let services: Vec<IpAddr> = services.map(|pair| pair[family].parse().unwrap()).into();
-        for (service, pod) in services.iter().zip([&cast.near, &cast.far]) {
-            let (name, to) = (format!("{}-{family}", pod.name), at(pod));
-            lab.create_service(
-                &name,
-                Some(*service),
-                7,
-                (to.ip(), 7),
-                TrafficPolicy::Cluster,
-            )
-            .unwrap();
-        }
-        let ports = [
-            (30080, &cast.near, TrafficPolicy::Cluster),
-            (30081, &cast.selected, TrafficPolicy::Cluster),
-            (30082, &cast.selected, TrafficPolicy::Local),
-        ];
-        for (port, pod, policy) in ports {
-            lab.create_service(
-                &format!("port-{port}-{family}"),
-                None,
-                port,
-                (at(pod).ip(), 7),
-                policy,
-            )
-            .unwrap();
-        }
+        let services = serve(lab, cast, family);
         for (asker, other) in [
             (Asker::Pod("crawlers/web"), &cast.near),
             (Asker::Pod("default/near"), &cast.selected),
