@@ -194,8 +194,8 @@ fn an_open_scope_leaves_by_the_uplink_only_while_its_exit_is_lost_for_longer_tha
     // The counter knows no policy that may fail open, so it calls a leak what this state lets out.
     let audit = lab.audit(NODE);
     let entered = |state: &str| {
-        let lines = audit.iter().filter(|line| line["to"] == state);
-        let last = lines.last().unwrap()["time"].as_str().unwrap();
+        let mut lines = audit.iter().filter(|line| line["to"] == state);
+        let last = lines.next_back().unwrap()["time"].as_str().unwrap();
         last.parse::<Timestamp>().unwrap()
     };
     let (opened, enforced) = (entered("FailedOpen"), entered("Enforcing"));

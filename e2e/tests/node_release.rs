@@ -11,12 +11,12 @@ mod documents;
 use std::collections::BTreeMap;
 use std::process::Output;
 
-use documents::{INTENT, RELEASE, next, release_of};
+use documents::{INTENT, RELEASE, next, release_of, write_ledger};
 use jiff::Timestamp;
 use postern_e2e::harness::{After, PATIENCE, Sender, TestLab, exit, policy, wait_until};
 use postern_e2e::lab::{Binaries, Exec, Lab, PodOptions, Programs, UpOptions};
 use postern_intent::sign::{sign_intent, sign_release};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const NODE: &str = "n1";
 
@@ -129,8 +129,8 @@ fn by_the_uplink(lab: &Lab, sender: &Sender) {
     .unwrap();
 }
 
-#[test]
-fn after_release_and_cleanup_the_node_is_as_it_was_and_nothing_foreign_was_touched() {
+/// A node that was pictured before Postern came, and on which a pod's packets leave by an exit now.
+fn enforcing_on_a_pictured_node() -> (TestLab, Sender, BTreeMap<&'static str, String>) {
     Binaries::locate()
         .unwrap()
         .build(Programs::Postern)
@@ -157,6 +157,26 @@ fn after_release_and_cleanup_the_node_is_as_it_was_and_nothing_foreign_was_touch
     lab.await_state(NODE, "eu", "Enforcing", Timestamp::MIN)
         .unwrap();
     assert!(lab.await_exit(&sender).unwrap() > 0);
+    lab.kill("publisher").unwrap();
+    (lab, sender, before)
+}
+
+fn is_as_before(lab: &Lab, before: &BTreeMap<&'static str, String>, done: &str) {
+    let after = picture(lab);
+    for (part, text) in before {
+        assert_eq!(
+            &after[part], text,
+            "{part} after cleanup, which said: {done}"
+        );
+    }
+    let left = std::fs::read_dir(lab.run_dir(NODE)).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn after_release_and_cleanup_the_node_is_as_it_was_and_nothing_foreign_was_touched() {
+    let (lab, sender, before) = enforcing_on_a_pictured_node();
     let held = picture(&lab);
     for part in ["ruleset", "rules", "routes", "policies", "links"] {
         assert_ne!(
@@ -164,7 +184,6 @@ fn after_release_and_cleanup_the_node_is_as_it_was_and_nothing_foreign_was_touch
             "{part}: something of ours is there"
         );
     }
-    lab.kill("publisher").unwrap();
     lab.stop("agent-n1").unwrap();
     let refused = cleanup(&lab).unwrap_err();
     assert!(refused.contains("not released"), "{refused}");
@@ -196,17 +215,24 @@ fn after_release_and_cleanup_the_node_is_as_it_was_and_nothing_foreign_was_touch
     lab.stop("agent-n1").unwrap();
     lab.stop("tunnel-n1").unwrap();
     let done = cleanup(&lab).unwrap();
-    let after = picture(&lab);
-    for (part, text) in &before {
-        assert_eq!(
-            &after[part], text,
-            "{part} after cleanup, which said: {done}"
-        );
-    }
+    is_as_before(&lab, &before, &done);
     cleanup(&lab).unwrap();
-    let left = std::fs::read_dir(lab.run_dir(NODE)).unwrap();
-    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
-    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn cleanup_takes_away_itself_what_a_released_agent_had_no_time_for() {
+    let (lab, _sender, before) = enforcing_on_a_pictured_node();
+    lab.kill("agent-n1").unwrap();
+    lab.kill("tunnel-n1").unwrap();
+    write_ledger(&lab, NODE, |entries| {
+        let serial = entries["serial"].clone();
+        let at = Timestamp::now().to_string();
+        entries["release"] =
+            json!({"serial": serial, "reason": "uninstall", "at": at, "by": "SignedRelease"});
+    });
+    let done = cleanup(&lab).unwrap();
+    is_as_before(&lab, &before, &done);
+    assert!(done.lines().count() > 10, "{done}");
 }
 
 #[test]

@@ -274,3 +274,6 @@ fn own(nodes: &[Node], name: &str) -> BTreeSet<IpAddr> {
         .flat_map(Node::addresses)
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

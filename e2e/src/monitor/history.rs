@@ -208,9 +208,9 @@ impl Watcher {
         let lines = log
             .lines()
             .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let releases =
+        let mut releases =
             lines.filter(|line| line["kind"] == "release" && line["event"] == "Released");
-        releases.last()?["time"].as_str()?.parse().ok()
+        releases.next_back()?["time"].as_str()?.parse().ok()
     }
 
     fn report_status(&self, node: &str) -> Option<Value> {
