@@ -27,8 +27,8 @@ fn unselected() -> PodOptions {
     PodOptions::on("n1")
 }
 
-fn lab_with(options: UpOptions) -> TestLab {
-    let lab = TestLab::up(&options).unwrap();
+fn lab_with(options: &UpOptions) -> TestLab {
+    let lab = TestLab::up(options).unwrap();
     lab.apply_yaml(&(exit("eu", "gw-1", "") + &policy("eu", "")))
         .unwrap();
     // The policy promises from the node's first report of it on, and from the first instruction for pods after that.
@@ -72,7 +72,7 @@ fn nothing_leaked(lab: &TestLab) {
 #[test]
 fn the_first_source_ever_seen_of_a_selected_pod_is_its_exit() {
     for (delay, pods) in ROUNDS {
-        let lab = lab_with(UpOptions {
+        let lab = lab_with(&UpOptions {
             intent_delay: delay,
             ..UpOptions::default()
         });
@@ -108,7 +108,7 @@ fn addresses(sender: &Sender) -> Vec<IpAddr> {
 
 #[test]
 fn a_pod_on_an_address_that_was_just_freed_inherits_nothing_either_way() {
-    let lab = lab_with(UpOptions::default());
+    let lab = lab_with(&UpOptions::default());
     let first = lab.sender("default/first", unselected()).unwrap();
     leaves(&lab, &first);
     lab.delete_pod("default/first").unwrap();
@@ -133,7 +133,7 @@ fn a_pod_on_an_address_that_was_just_freed_inherits_nothing_either_way() {
 
 #[test]
 fn while_the_agent_is_away_no_pod_starts_and_an_address_inherits_nothing_over_it() {
-    let lab = lab_with(UpOptions::default());
+    let lab = lab_with(&UpOptions::default());
     let first = lab.sender("default/first", unselected()).unwrap();
     leaves(&lab, &first);
     lab.kill("agent-n1").unwrap();
@@ -165,7 +165,7 @@ fn while_the_agent_is_away_no_pod_starts_and_an_address_inherits_nothing_over_it
 
 #[test]
 fn without_the_plugin_a_fresh_address_is_held_until_the_intent_lists_it() {
-    let lab = lab_with(UpOptions {
+    let lab = lab_with(&UpOptions {
         plugin: Plugin::Absent,
         ..UpOptions::default()
     });

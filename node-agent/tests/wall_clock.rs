@@ -1,5 +1,10 @@
 //! Clock, ledger and verifier together: what has run out stays so, whatever the wall clock says after a restart.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a test, also in its helpers, a value that is not there is a failure"
+)]
+
 use ed25519_dalek::SigningKey;
 use jiff::{SignedDuration, Timestamp};
 use postern_agent::clock::Clock;

@@ -30,7 +30,11 @@ fn expression(key: &str, operator: &str, values: &[&str]) -> Value {
 #[case::exists_not(expression("a", "Exists", &[]), &[("b", "")], false)]
 #[case::absent(expression("a", "DoesNotExist", &[]), &[("b", "")], true)]
 #[case::not_absent(expression("a", "DoesNotExist", &[]), &[("a", "")], false)]
-fn an_expression_selects_the_labels_that_it_describes(#[case] raw: Value, #[case] labels: &[(&str, &str)], #[case] expected: bool) {
+fn an_expression_selects_the_labels_that_it_describes(
+    #[case] raw: Value,
+    #[case] labels: &[(&str, &str)],
+    #[case] expected: bool,
+) {
     let labels: BTreeMap<String, String> = labels
         .iter()
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))

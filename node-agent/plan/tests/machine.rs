@@ -304,6 +304,10 @@ fn a_scope_waits_for_ever_only_where_it_may_rest() {
 }
 
 #[test]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the crate is pure; this test of its page is not"
+)]
 fn the_page_for_people_is_printed_from_the_table() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/state-machine.md");
     let page = std::fs::read_to_string(&path).unwrap();

@@ -130,9 +130,12 @@ impl<H: Host> Agent<H> {
             own_key: &self.key.public,
         };
         let found = check(&self.desired, observed, &planning);
+        // What was wrong at the end of the last run already is ours to make, and nobody's hand.
+        let known = &self.last.checked.mismatches;
         let foreign: Vec<String> = found
             .mismatches
             .iter()
+            .filter(|mismatch| !known.contains(mismatch))
             .filter(|mismatch| {
                 mismatch.stage != Stage::Tunnel || self.was_configured(&mismatch.step, observed)
             })

@@ -93,20 +93,32 @@ pub async fn serve(listener: UnixListener, work: mpsc::Sender<Work>) {
     }
 }
 
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Peer {
+    /// It may change what is in force.
+    Root,
+    /// It may read.
+    Other,
+}
+
 async fn converse(stream: UnixStream, work: mpsc::Sender<Work>) -> std::io::Result<()> {
-    let root = stream.peer_cred()?.uid() == 0;
+    let peer = match stream.peer_cred()?.uid() {
+        0 => Peer::Root,
+        _ => Peer::Other,
+    };
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     let mut reader = BufReader::new(read.take(REQUEST_LIMIT));
     tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await??;
-    let mut answer = respond(&line, root, &work).await;
+    let mut answer = respond(&line, peer, &work).await;
     answer.push('\n');
     write.write_all(answer.as_bytes()).await
 }
 
-async fn respond(line: &str, root: bool, work: &mpsc::Sender<Work>) -> String {
+async fn respond(line: &str, peer: Peer, work: &mpsc::Sender<Work>) -> String {
     if let Ok(request) = serde_json::from_str::<cni::Request>(line) {
-        if !root {
+        if peer != Peer::Root {
             return text(&Answer::refused(
                 "NotPermitted",
                 "the plugin must run as root",
@@ -125,7 +137,7 @@ async fn respond(line: &str, root: bool, work: &mpsc::Sender<Work>) -> String {
         Ok(question) => question,
         Err(error) => return text(&Answer::refused("NotUnderstood", error.to_string())),
     };
-    if !root && !matches!(question, Question::Status) {
+    if peer != Peer::Root && !matches!(question, Question::Status) {
         return text(&Answer::refused(
             "NotPermitted",
             "only root may change what is in force",

@@ -1,6 +1,13 @@
 //! What a node cannot do: no tunnel, no guard, a path past the guard. What can still be blocked is blocked, what cannot
 //! is never called so, and neighbours stay as they were.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in a test, also in its helpers, a value that is not there is a failure"
+)]
+
 #[path = "../../plan/tests/plan/fixture.rs"]
 #[allow(dead_code, reason = "it is the planner's")]
 mod fixture;

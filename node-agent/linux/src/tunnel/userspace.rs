@@ -18,7 +18,7 @@ use super::uapi;
 /// How long a process may take for an answer. One that hangs is killed by its own watchdog, never waited for.
 const ANSWER: Duration = Duration::from_secs(5);
 /// How long a process may take to serve a device that it is asked for.
-const SERVED: Duration = Duration::from_secs(2);
+const SERVED: Duration = Duration::from_millis(300);
 const POLL: Duration = Duration::from_millis(20);
 /// 6000 peers take 2 MB.
 const LONGEST: u64 = 64 * 1024 * 1024;

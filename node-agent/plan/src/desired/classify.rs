@@ -105,10 +105,10 @@ fn standing_of(
     }
     // The kubelet knows a static pod by the hash of its manifest (32 hex digits), the API server's mirror pod has a
     // UUID with dashes. Any other pod of the same name is another pod, and inherits nothing.
-    if !binding.uid.as_str().contains('-') {
-        if let Some(pod) = by_name.get(&(&binding.namespace, &binding.name)) {
-            return Some(standing(&pod.class));
-        }
+    if !binding.uid.as_str().contains('-')
+        && let Some(pod) = by_name.get(&(&binding.namespace, &binding.name))
+    {
+        return Some(standing(&pod.class));
     }
     (!body.guarded_namespaces.contains(&binding.namespace)).then_some(Standing::Released)
 }

@@ -41,7 +41,7 @@ impl ClusterView {
         let unknown = Cluster::default();
         let cluster = body.map_or(&unknown, |body| &body.cluster);
         let or = |theirs: &[Prefix], own: &[Prefix]| {
-            aggregate(if theirs.is_empty() {
+            aggregate(&if theirs.is_empty() {
                 own.to_vec()
             } else {
                 theirs.to_vec()
@@ -60,10 +60,10 @@ impl ClusterView {
             cluster.inbound_addresses.clone()
         };
         let other_nodes = aggregate(
-            addresses
+            &addresses
                 .into_iter()
                 .filter(|prefix| !inbound.contains(&prefix.net().addr()))
-                .collect(),
+                .collect::<Vec<_>>(),
         );
         Self {
             pods: or(&cluster.pod_ranges, &settings.pod_ranges),
@@ -73,7 +73,7 @@ impl ClusterView {
             other_nodes,
             inbound,
             api_servers: cluster.api_servers.clone(),
-            tunnels: aggregate(cluster.tunnel_ranges.clone()),
+            tunnels: aggregate(&cluster.tunnel_ranges),
             endpoints: cluster.tunnel_endpoints.clone(),
             dns: cluster.dns.clone(),
         }
@@ -82,17 +82,14 @@ impl ClusterView {
     /// Pod ranges and node addresses of a family: inside, whatever the port.
     #[must_use]
     pub fn inside(&self, family: Family) -> Vec<Prefix> {
-        of_family(
-            &aggregate([self.pods.clone(), self.nodes.clone()].concat()),
-            family,
-        )
+        of_family(&aggregate(&[&self.pods[..], &self.nodes].concat()), family)
     }
 
     /// What no exit offers, API server endpoints apart.
     #[must_use]
     pub fn never_offered(&self, family: Family) -> Vec<Prefix> {
         let all = [&self.pods[..], &self.services, &self.nodes, &self.tunnels].concat();
-        of_family(&aggregate(all), family)
+        of_family(&aggregate(&all), family)
     }
 
     /// Is the address the cluster's?
@@ -115,7 +112,7 @@ pub(super) fn of_family(prefixes: &[Prefix], family: Family) -> Vec<Prefix> {
 }
 
 /// Disjoint prefixes: an interval set refuses overlapping ones (`Error: conflicting intervals specified`).
-pub(super) fn aggregate(prefixes: Vec<Prefix>) -> Vec<Prefix> {
+pub(super) fn aggregate(prefixes: &[Prefix]) -> Vec<Prefix> {
     let nets: Vec<ipnet::IpNet> = prefixes.iter().map(Prefix::net).collect();
     ipnet::IpNet::aggregate(&nets)
         .into_iter()

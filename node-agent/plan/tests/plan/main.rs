@@ -1,5 +1,10 @@
 //! The planner, from inputs to steps.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a test, also in its helpers, a value that is not there is a failure"
+)]
+
 mod converge;
 mod fixture;
 mod properties;

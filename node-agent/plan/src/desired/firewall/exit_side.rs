@@ -15,7 +15,7 @@ use crate::desired::cluster::of_family;
 
 pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
     let served = context.body().map(|body| &body.nat[..]).unwrap_or_default();
-    let mut forward = clamp(context, "pst-s-", Field::Iif);
+    let mut forward = clamp(context, "pst-s-", &Field::Iif);
     for exit in served {
         forward
             .push(Rule::to(goto(serve_chain(&exit.exit))).when(Field::Iif.named(&exit.interface)));
@@ -24,7 +24,7 @@ pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
     }
     forward.push(Rule::to(Target::Drop).counted(EXIT_DROP));
     chains.plain("exit_forward", forward);
-    let mut back = clamp(context, "pst-s-", Field::Oif);
+    let mut back = clamp(context, "pst-s-", &Field::Oif);
     back.extend([
         Rule::to(Target::Accept).when(Field::CtDirection.is("reply")),
         Rule::to(Target::Accept).when(Field::CtState.is("related")),
@@ -61,7 +61,7 @@ fn offered(exit: &ServedExit) -> Vec<Rule> {
             Family::V4 => "ipv4",
             Family::V6 => "ipv6",
         };
-        let routes = super::super::cluster::aggregate(of_family(&exit.routes, family));
+        let routes = super::super::cluster::aggregate(&of_family(&exit.routes, family));
         let sourced = exit.egress.is_empty()
             || exit
                 .egress

@@ -89,7 +89,7 @@ fn guard() -> Vec<Rule> {
 }
 
 /// The segment size by number, both ways: `rt mtu` does not clamp the SYN-ACK direction.
-pub(super) fn clamp(context: &Context<'_>, start: &str, side: Field) -> Vec<Rule> {
+pub(super) fn clamp(context: &Context<'_>, start: &str, side: &Field) -> Vec<Rule> {
     let tunnels = context
         .body()
         .map(|body| &body.tunnels[..])
@@ -116,12 +116,12 @@ fn into_tunnel(context: &Context<'_>) -> Vec<Rule> {
             .counted(TUNNEL_RAW)
             .when(Field::CtDirection.is("reply")),
     ];
-    rules.extend(clamp(context, "pst-c-", Field::Oif));
+    rules.extend(clamp(context, "pst-c-", &Field::Oif));
     rules
 }
 
 fn from_tunnel(context: &Context<'_>) -> Vec<Rule> {
-    let mut rules = clamp(context, "pst-c-", Field::Iif);
+    let mut rules = clamp(context, "pst-c-", &Field::Iif);
     rules.extend([
         Rule::to(Target::Accept).when(Field::CtDirection.is("reply")),
         Rule::to(Target::Accept).when(Field::CtState.is("related")),

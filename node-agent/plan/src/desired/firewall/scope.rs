@@ -101,7 +101,7 @@ fn lower(rule: &PolicyRule, target: &Target) -> Vec<Rule> {
         Family::BOTH
             .into_iter()
             .filter_map(|family| {
-                let prefixes = super::super::cluster::aggregate(of_family(&rule.to, family));
+                let prefixes = super::super::cluster::aggregate(&of_family(&rule.to, family));
                 (!prefixes.is_empty()).then(|| Some(Field::Daddr(family).one_of(&prefixes)))
             })
             .collect()

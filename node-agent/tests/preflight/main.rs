@@ -1,5 +1,14 @@
 //! What preflight says of a node, from what was read of it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in a test, also in its helpers, a value that is not there is a failure"
+)]
+
+mod foreign;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -7,8 +16,8 @@ use postern_agent::preflight::node::{Files, Node};
 use postern_agent::preflight::ruleset::Foreign;
 use postern_agent::preflight::{Check, Outcome, check, judge};
 use postern_host::{Bypass, Cause, Direction, HostError};
-use postern_linux::survey::{Ipsec, MarkAct, ModuleMark, RuleSeen};
-use postern_plan::host::{AdminState, Carrier, Family, MaskedMark, ObservedLink, TunnelBackend};
+use postern_linux::survey::Ipsec;
+use postern_plan::host::{AdminState, Carrier, ObservedLink, TunnelBackend};
 use postern_plan::settings::Settings;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -243,227 +252,6 @@ fn without_a_bridge_of_pods_its_switch_is_a_warning() {
         "br_netfilter",
         Outcome::Warning,
     );
-}
-
-#[test]
-fn a_marked_source_lookup_is_a_conflict_with_a_strict_pod_link_only() {
-    let files = proc();
-    write(&files, "sys/net/ipv4/conf/all/src_valid_mark", "1");
-    assert!(!check::failed(&judge(
-        &node(files.path()),
-        &Settings::default()
-    )));
-    write(&files, "sys/net/ipv4/conf/cni0/rp_filter", "1");
-    says(&node(files.path()), "src_valid_mark", Outcome::Failed);
-}
-
-#[test]
-fn marks_of_others_are_judged_by_the_bits_that_they_touch() {
-    let mark = json!({"meta": {"key": "mark"}});
-    let set = |value: Value| json!([{"mangle": {"key": mark, "value": value}}]);
-    let cases = [
-        (set(json!({"|": [mark, 0x4000]})), Outcome::Ok),
-        (set(json!({"|": [mark, 0x10]})), Outcome::Failed),
-        (set(json!({"&": [mark, 0xffff_ff8f_u32]})), Outcome::Failed),
-        (set(json!({"&": [mark, 0xffff_bfff_u32]})), Outcome::Ok),
-        (
-            set(json!({"^": [{"&": [mark, 0xffff_f0ff_u32]}, 0x200]})),
-            Outcome::Ok,
-        ),
-        (set(json!(0x4000)), Outcome::Failed),
-        (set(json!({"ct": {"key": "mark"}})), Outcome::Failed),
-        (
-            json!([{"match": {"op": "==", "left": {"&": [mark, 0x4000]}, "right": 0x4000}}]),
-            Outcome::Ok,
-        ),
-        (
-            json!([{"match": {"op": "==", "left": {"&": [mark, 0x20]}, "right": 0x20}}]),
-            Outcome::Warning,
-        ),
-        (
-            json!([{"match": {"op": "==", "left": mark, "right": 1}}]),
-            Outcome::Warning,
-        ),
-        (
-            json!([{"vmap": {"key": {"&": [mark, 0xf0]}, "data": {"set": []}}}]),
-            Outcome::Warning,
-        ),
-    ];
-    for (expressions, expected) in cases {
-        let files = proc();
-        let node = Node {
-            ruleset: listing(&[rule(&expressions)]),
-            ..node(files.path())
-        };
-        let checks = judge(&node, &Settings::default());
-        let found = checks
-            .iter()
-            .find(|check| check.check == "marks in nft")
-            .unwrap();
-        assert_eq!(found.result, expected, "{expressions}");
-    }
-}
-
-#[test]
-fn our_own_tables_are_no_foreign_use_of_our_bits() {
-    let files = proc();
-    let ours = json!({"rule": {"family": "inet", "table": "postern", "chain": "steer", "expr": [
-        {"mangle": {"key": {"meta": {"key": "mark"}}, "value": {"|": [{"meta": {"key": "mark"}}, 0x10]}}}
-    ]}});
-    let table = json!({"table": {"family": "inet", "name": "postern", "handle": 1}});
-    let node = Node {
-        ruleset: listing(&[table, ours]),
-        ..node(files.path())
-    };
-    assert!(
-        judge(&node, &Settings::default())
-            .iter()
-            .all(|check| check.result == Outcome::Ok)
-    );
-}
-
-#[test]
-fn marks_in_modules_of_iptables_count_too() {
-    let files = proc();
-    let module = |act, bits| {
-        let mark = ModuleMark {
-            table: "mangle".to_owned(),
-            chain: "PREROUTING".to_owned(),
-            act,
-            bits,
-        };
-        Node {
-            module_marks: Ok(vec![mark]),
-            ..node(files.path())
-        }
-    };
-    says(
-        &module(MarkAct::Sets, 0x40),
-        "marks in nft",
-        Outcome::Failed,
-    );
-    says(
-        &module(MarkAct::Reads, 0x40),
-        "marks in nft",
-        Outcome::Warning,
-    );
-    assert!(!check::failed(&judge(
-        &module(MarkAct::Sets, 0xc000),
-        &Settings::default()
-    )));
-}
-
-#[test]
-fn chains_at_our_priorities_are_told() {
-    let files = proc();
-    let chain = |family: &str, hook: &str, priority: i32| {
-        let chain = json!({"chain": {"family": family, "table": "t", "name": "c", "hook": hook, "prio": priority}});
-        Node {
-            ruleset: listing(&[chain]),
-            ..node(files.path())
-        }
-    };
-    says(
-        &chain("inet", "forward", -5),
-        "nft priorities",
-        Outcome::Warning,
-    );
-    says(
-        &chain("ip", "postrouting", 90),
-        "nft priorities",
-        Outcome::Failed,
-    );
-    for other in [
-        chain("inet", "forward", 0),
-        chain("bridge", "forward", -5),
-        chain("ip", "input", 90),
-    ] {
-        assert!(
-            judge(&other, &Settings::default())
-                .iter()
-                .all(|check| check.result == Outcome::Ok)
-        );
-    }
-}
-
-#[test]
-fn a_table_of_our_name_that_a_process_owns_is_failed() {
-    let files = proc();
-    let table =
-        json!({"table": {"family": "inet", "name": "postern", "handle": 1, "flags": ["owner"]}});
-    let node = Node {
-        ruleset: listing(&[table]),
-        ..node(files.path())
-    };
-    says(&node, "nft table postern", Outcome::Failed);
-}
-
-#[test]
-fn a_flowtable_or_forwarding_at_ingress_of_a_pods_link_is_failed() {
-    let files = proc();
-    let table = |device: &str| {
-        let table = json!({"flowtable": {"family": "ip", "name": "f", "table": "t", "hook": "ingress", "prio": 0, "dev": device}});
-        Node {
-            ruleset: listing(&[table]),
-            ..node(files.path())
-        }
-    };
-    says(&table("veth1"), "nft shortcuts", Outcome::Failed);
-    says(&table("eth0"), "nft shortcuts", Outcome::Warning);
-    let chain = json!({"chain": {"family": "netdev", "table": "n", "name": "i", "hook": "ingress", "dev": "veth1", "prio": 0}});
-    let sends = json!({"rule": {"family": "netdev", "table": "n", "chain": "i", "expr": [{"fwd": {"dev": "eth0"}}]}});
-    let node = Node {
-        ruleset: listing(&[chain, sends]),
-        ..node(files.path())
-    };
-    says(&node, "nft shortcuts", Outcome::Failed);
-    let without_device = json!({"rule": {"family": "netdev", "table": "n", "chain": "i", "expr": [{"fwd": {"dev": "eth0"}}]}});
-    let node = Node {
-        ruleset: listing(&[without_device]),
-        ..crate::node(files.path())
-    };
-    says(&node, "nft shortcuts", Outcome::Failed);
-}
-
-#[test]
-fn routing_rules_of_others_are_judged_by_mask_number_and_priority() {
-    let files = proc();
-    let with = |priority, protocol, mark: Option<(u32, u32)>| {
-        let mark = mark.map(|(value, mask)| MaskedMark { value, mask });
-        let rule = RuleSeen {
-            family: Family::V4,
-            priority,
-            protocol,
-            mark,
-            table: 100,
-        };
-        Node {
-            rules: Ok(vec![rule]),
-            ..node(files.path())
-        }
-    };
-    says(
-        &with(100, 0, Some((0x10, 0xff))),
-        "marks in ip rule",
-        Outcome::Failed,
-    );
-    says(
-        &with(32764, 0, Some((0xca6c, u32::MAX))),
-        "marks in ip rule",
-        Outcome::Warning,
-    );
-    says(&with(77, 200, None), "routing rules", Outcome::Failed);
-    says(&with(10_010, 3, None), "routing rules", Outcome::Warning);
-    for other in [
-        with(9, 0, Some((0x200, 0xf00))),
-        with(10_010, 200, Some((0x10, 0x70))),
-    ] {
-        assert!(
-            judge(&other, &Settings::default())
-                .iter()
-                .all(|check| check.result == Outcome::Ok)
-        );
-    }
 }
 
 #[test]
