@@ -6,7 +6,7 @@ use postern_crds::conditions::Reason;
 use postern_intent::NodeName;
 use postern_intent::body::BlockedReason;
 
-use super::{Verdict, exit, isolation, node, policy};
+use super::{Verdict, exit, isolation, node, policy, seen};
 use crate::compile::{NodeOutcome, Settled};
 use crate::gate::Gate;
 use crate::lower::Context;
@@ -23,7 +23,11 @@ pub(crate) fn verdicts(
         .values()
         .map(|exit| exit::verdict(context, settled, exit));
     let policies = context.index.policies.values().flat_map(BTreeMap::values);
-    let policies = policies.map(|policy| policy::verdict(context, gate, settled, policy));
+    let mut seen = seen::look(context, settled);
+    let policies = policies.map(|policy| {
+        let seen = seen.remove(&policy.uid).unwrap_or_default();
+        policy::verdict(context, gate, seen, policy)
+    });
     let nodes = settled
         .iter()
         .map(|(node, settled)| node::verdict(context, node, settled));

@@ -5,6 +5,7 @@ mod exit;
 mod isolation;
 mod node;
 mod policy;
+mod seen;
 mod words;
 
 pub(crate) use all::verdicts;

@@ -1,34 +1,17 @@
 //! Verdicts on policies.
 
-use std::collections::BTreeMap;
-
 use postern_crds::conditions::{ConditionType, Finding, Reason};
-use postern_intent::NodeName;
-use postern_intent::body::{BlockedReason, Class, Scope, Way};
 
-use super::{Detail, NodeCounts, Verdict, is_programmed, reason};
+use super::seen::Seen;
+use super::{Detail, NodeCounts, Verdict, reason};
 use crate::assign::PodCounts;
-use crate::compile::Settled;
 use crate::gate::{Gate, Subject};
 use crate::lower::Context;
 use crate::resolve::{ExitState, PlannedWay, RulesSource};
 use crate::snapshot::Policy;
 
-/// What the settled bodies say of one policy.
-struct Seen {
-    pods: PodCounts,
-    nodes: NodeCounts,
-    blocked: Option<BlockedReason>,
-}
-
 /// The verdict on one policy.
-pub(super) fn verdict(
-    context: &Context<'_>,
-    gate: &Gate,
-    settled: &BTreeMap<&NodeName, Settled>,
-    policy: &Policy,
-) -> Verdict {
-    let seen = look(context, settled, policy);
+pub(super) fn verdict(context: &Context<'_>, gate: &Gate, seen: Seen, policy: &Policy) -> Verdict {
     let conditions = vec![
         accepted(context, policy),
         resolved(context, policy),
@@ -47,45 +30,6 @@ pub(super) fn verdict(
             nodes: seen.nodes,
         },
     }
-}
-
-fn look(context: &Context<'_>, settled: &BTreeMap<&NodeName, Settled>, policy: &Policy) -> Seen {
-    let mut seen = Seen {
-        pods: context
-            .assignment
-            .counts
-            .get(&policy.uid)
-            .cloned()
-            .unwrap_or_default(),
-        nodes: NodeCounts::default(),
-        blocked: None,
-    };
-    for (node, settled) in settled {
-        let own = |scope: &&Scope| scope.policy.uid == policy.uid;
-        let Some(scope) = settled.body.firewall.iter().find(own) else {
-            continue;
-        };
-        seen.nodes.desired += 1;
-        seen.nodes.programmed += u32::from(is_programmed(context, settled, node));
-        let under = |class: &Class| matches!(class, Class::Policy { scope: id } if *id == scope.id);
-        let pods = settled
-            .body
-            .pods
-            .iter()
-            .filter(|pod| under(&pod.class))
-            .count();
-        let pods = u32::try_from(pods).unwrap_or(u32::MAX);
-        match &scope.way {
-            Way::Blocked { reason } => {
-                seen.pods.blocked += pods;
-                seen.blocked = seen.blocked.or(Some(*reason));
-            }
-            Way::Tunnel { .. } | Way::LocalExit { .. } | Way::NodeUplink => {
-                seen.pods.enforced += pods
-            }
-        }
-    }
-    seen
 }
 
 fn accepted(context: &Context<'_>, policy: &Policy) -> Finding {
