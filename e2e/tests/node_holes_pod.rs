@@ -10,7 +10,7 @@ mod holes;
 
 use std::net::{IpAddr, SocketAddr};
 
-use holes::{NODE, Stage, WEB, ask, both, counted, lab_program, nobody, sent, serving};
+use holes::{NODE, Stage, WEB, ask, both, lab_program, nobody, probe, probed, sent, serving};
 use postern_e2e::harness::{PATIENCE, TestLab, wait_until};
 use postern_e2e::lab::{Binaries, Exec, PodOptions, PodRecord, TrafficPolicy};
 use serde_json::Value;
@@ -19,7 +19,7 @@ const BINDING: &str = "nft flush chain bridge postern origin";
 const LOCK: &str = "ip xfrm policy flush";
 
 /// Packets that left the selected pod's node for the world addresses that are the pod's own.
-fn by_the_node(worlds: [IpAddr; 2]) -> impl Fn(&TestLab) -> u64 {
+fn by_the_node(worlds: [IpAddr; 2]) -> impl Fn(&TestLab) -> [u64; 2] {
     move |lab| {
         sent(lab, |key| {
             key.node == NODE && worlds.contains(&key.destination)
@@ -202,20 +202,13 @@ fn hole_i_a_bridge_that_hides_dns_from_the_guard_is_named_by_preflight() {
     let mut stage = Stage::up("i", 2);
     let resolver = stage.lab.pod("kube-system/resolver").unwrap();
     let [four, six] = [stage.web.addresses[0], stage.web.addresses[1]];
+    let questions = [
+        format!("ip saddr {four} udp dport 53"),
+        format!("ip6 saddr {six} udp dport 53"),
+    ];
     let inside = stage.lab.namespace(&resolver.sandbox());
-    inside
-        .nft(&format!(
-            "table inet asked {{ counter web {{ }}; chain in {{ type filter hook input priority 0; \
-             ip saddr {four} udp dport 53 counter name web; ip6 saddr {six} udp dport 53 counter name web; }}; }}\n"
-        ))
-        .unwrap();
-    let list = ["nft", "list", "counter", "inet", "asked", "web"];
-    let meter = |lab: &TestLab| {
-        counted(
-            &lab.exec_ok(Exec::Pod("kube-system/resolver"), &list)
-                .unwrap(),
-        )
-    };
+    probe(&inside, "input priority 0", questions);
+    let meter = |lab: &TestLab| probed(lab, Exec::Pod("kube-system/resolver"));
     let act = |stage: &Stage| {
         for server in &resolver.addresses {
             let (program, server) = (lab_program(), server.to_string());

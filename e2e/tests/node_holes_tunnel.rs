@@ -11,8 +11,9 @@ mod holes;
 
 use std::net::IpAddr;
 
-use holes::{NODE, Stage, WEB, ask, both, counted, nobody, sent, serving};
-use postern_e2e::harness::{PATIENCE, TestLab, policy, wait_until};
+use holes::{NODE, Stage, WEB, ask, both, lab, nobody, probe, probed, sent, serving};
+use nix::sys::signal::Signal;
+use postern_e2e::harness::{PATIENCE, TestLab, exit, policy, wait_until};
 use postern_e2e::lab::{Exec, PodOptions};
 
 const GATEWAY: &str = "gw-1";
@@ -25,16 +26,16 @@ fn egress() -> [IpAddr; 2] {
 /// Counts what enters the tunnel towards the world with another source than the tunnel's.
 fn count_raw(stage: &Stage) {
     let [four, six] = [stage.tunnel()[0], stage.tunnel()[1]];
-    let table = format!(
-        "table inet probe {{ counter raw {{ }}; chain out {{ type filter hook postrouting priority 200; \
-         oifname \"pst-c-*\" ip daddr 203.0.112.0/20 ip saddr != {four} counter name raw; \
-         oifname \"pst-c-*\" ip6 daddr 2001:db8:aaaa::/48 ip6 saddr != {six} counter name raw; }}; }}\n"
-    );
-    stage.lab.node_namespace(NODE).nft(&table).unwrap();
+    let matches = [
+        format!("oifname \"pst-c-*\" ip daddr 203.0.112.0/20 ip saddr != {four}"),
+        format!("oifname \"pst-c-*\" ip6 daddr 2001:db8:aaaa::/48 ip6 saddr != {six}"),
+    ];
+    let node = stage.lab.node_namespace(NODE);
+    probe(&node, "postrouting priority 200", matches);
 }
 
-fn raw(lab: &TestLab) -> u64 {
-    counted(&lab.shell(NODE, "nft list counter inet probe raw").unwrap())
+fn raw(lab: &TestLab) -> [u64; 2] {
+    probed(lab, Exec::Node(NODE))
 }
 
 #[test]
@@ -62,19 +63,16 @@ fn hole_f_a_nodes_own_reset_for_a_cut_tunnel_flow_does_not_leave_by_the_uplink()
 fn hole_g_a_host_of_the_lan_does_not_inject_into_a_tunnel_flow() {
     let mut stage = Stage::up("g", 2);
     let tunnel = stage.tunnel();
+    let forged =
+        ["ipv4", "ipv6"].map(|family| format!("meta nfproto {family} udp sport 7 udp length 14"));
     let pod = stage.lab.namespace(&stage.web.sandbox());
-    pod.nft(
-        "table inet got { counter forged { }; chain in { type filter hook input priority 0; \
-         udp sport 7 udp length 14 counter name forged; }; }\n",
-    )
-    .unwrap();
+    probe(&pod, "input priority 0", forged);
     for (to, node) in tunnel.iter().zip(stage.addresses(NODE)) {
         let route = format!("ip route add {to} via {node}");
         let world = stage.lab.exec_ok(Exec::World, &["sh", "-c", &route]);
         world.unwrap();
     }
-    let list = ["nft", "list", "counter", "inet", "got", "forged"];
-    let meter = |lab: &TestLab| counted(&lab.exec_ok(WEB, &list).unwrap());
+    let meter = |lab: &TestLab| probed(lab, WEB);
     let act = |stage: &Stage| {
         for (world, to) in stage.worlds(7).into_iter().zip(both(&tunnel, 4700)) {
             let flow = ["--protocol", "udp", "--source-port", "4700"];
@@ -99,10 +97,61 @@ fn hole_l_a_tunnel_without_an_address_does_not_carry_the_nodes() {
     for (address, length) in stage.tunnel().iter().zip([32, 128]) {
         stage.shell(&format!("ip addr del {address}/{length} dev pst-c-eu"));
     }
+    // With the last IPv4 address of a device the kernel takes all its IPv4 routes (`ip route show table 5210`).
+    stage.shell("ip route add default dev pst-c-eu table 5210");
     stage.shut("the tunnel's addresses", &raw, &Stage::ask_world);
     stage.shell("nft flush chain inet postern source");
     let out = "the tunnel's addresses and the check after SNAT";
     stage.open(out, &raw, &Stage::ask_world);
+    stage.finish();
+}
+
+/// Stops the tunnel process and lets packets for the old exit wait in its device.
+fn hang(stage: &Stage) {
+    stage.lab.signal("tunnel-n1", Signal::SIGSTOP).unwrap();
+    let pod = both(&stage.web.addresses, 5000);
+    for (from, to) in pod.into_iter().zip(stage.worlds(7)) {
+        stage.forge(WEB, "udp", from, to, &["--count", "50"]);
+    }
+}
+
+#[test]
+fn hole_m_a_hung_tunnel_process_killed_at_a_move_delivers_nothing_by_the_old_exit() {
+    println!(
+        "allowed to be absent: packets that a kernel's own WireGuard staged for a dead peer (no such device here)"
+    );
+    let lab = lab(3, 2);
+    lab.apply_yaml(&exit("us", "gw-2", "")).unwrap();
+    let [old, new] = ["gw-1", "gw-2"].map(|name| lab.node(name).unwrap().addresses());
+    let mut stage = Stage::of("m", lab, "", old);
+    let worlds = stage.web.world;
+    let meter = |lab: &TestLab| {
+        sent(lab, |key| {
+            key.node == GATEWAY && worlds.contains(&key.destination)
+        })
+    };
+    stage.open("the kill: the process goes on", &meter, &|stage| {
+        hang(stage);
+        stage.lab.signal("tunnel-n1", Signal::SIGCONT).unwrap();
+    });
+    stage.await_source(WEB, stage.worlds(7), old);
+    stage.shut("nothing", &meter, &|stage| {
+        hang(stage);
+        stage.lab.apply_yaml(&policy("us", "")).unwrap();
+        wait_until(
+            PATIENCE,
+            "a pod that is not steered to the old exit",
+            || {
+                let steered = stage
+                    .shell("nft list map inet postern steer4; nft list map inet postern steer6");
+                Ok((!steered.contains("goto to_eu")).then_some(()))
+            },
+        )
+        .unwrap();
+        stage.lab.kill("tunnel-n1").unwrap();
+        stage.lab.start_tunnel(NODE).unwrap();
+        stage.await_source(WEB, stage.worlds(7), new);
+    });
     stage.finish();
 }
 

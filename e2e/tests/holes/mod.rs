@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use postern_e2e::harness::{PATIENCE, TestLab, exit, policy, record_run, wait_until};
 use postern_e2e::lab::{Binaries, Exec, PodOptions, PodRecord, TrafficPolicy, UpOptions};
 use postern_e2e::monitor::{SetKey, read_set};
+use postern_e2e::netns::Namespace;
 use postern_e2e::topology::world_address;
 use serde_json::{Value, json};
 
@@ -31,8 +32,8 @@ pub(crate) struct Stage {
     rows: Vec<Value>,
 }
 
-/// Answers how many packets have passed so far.
-type Meter<'a> = &'a dyn Fn(&TestLab) -> u64;
+/// Answers how many packets have passed so far, IPv4 first.
+pub(crate) type Meter<'a> = &'a dyn Fn(&TestLab) -> [u64; 2];
 
 impl Stage {
     /// The stage with so many nodes, once the pod's packets leave by the gateway in both families.
@@ -46,7 +47,10 @@ impl Stage {
     pub(crate) fn with_egress(hole: &'static str, egress: [&str; 2]) -> Self {
         let lab = lab(2, 1);
         let [four, six] = egress;
-        let line = format!("ip addr add {four}/24 dev eth0; ip addr add {six}/64 dev eth0 nodad");
+        // Deprecated, so that the node's own packets keep its own IPv6 address (RFC 6724, section 5, rule 3).
+        let line = format!(
+            "ip addr add {four}/24 dev eth0; ip addr add {six}/64 dev eth0 nodad preferred_lft 0"
+        );
         lab.shell("gw-1", &line).unwrap();
         let sources = egress.map(|address| address.parse().unwrap());
         Self::of(
@@ -195,22 +199,26 @@ impl Stage {
         let before = meter(&self.lab);
         act(self);
         self.settle();
-        let passed = meter(&self.lab) - before;
+        let passed = since(before, meter(&self.lab));
         self.row(out, passed);
-        assert_eq!(passed, 0, "hole {}, out: {out}", self.hole);
+        assert_eq!(passed, [0, 0], "hole {}, out: {out}", self.hole);
     }
 
-    /// With all of this taken out the act moves the meter.
+    /// With all of this taken out the act moves the meter, in both families.
     pub(crate) fn open(&mut self, out: &str, meter: Meter<'_>, act: &dyn Fn(&Self)) {
         let before = meter(&self.lab);
         act(self);
-        let passed = wait_until(PATIENCE, "packets through the open hole", || {
-            let passed = meter(&self.lab) - before;
-            Ok((passed > 0).then_some(passed))
-        });
-        let what = format!("hole {}, out: {out}", self.hole);
-        let passed = passed.map_err(|error| format!("{what}: {error}")).unwrap();
-        self.row(out, passed);
+        let passed = wait_until(
+            PATIENCE,
+            "packets of both families through the open hole",
+            || {
+                let passed = since(before, meter(&self.lab));
+                Ok((passed[0] > 0 && passed[1] > 0).then_some(passed))
+            },
+        );
+        let seen = since(before, meter(&self.lab));
+        assert!(passed.is_ok(), "hole {}, out: {out}: {seen:?}", self.hole);
+        self.row(out, seen);
     }
 
     /// Writes what was counted.
@@ -228,7 +236,7 @@ impl Stage {
         }
     }
 
-    fn row(&mut self, out: &str, passed: u64) {
+    fn row(&mut self, out: &str, passed: [u64; 2]) {
         let row = json!({"hole": self.hole, "out": out, "packets": passed});
         println!("{row}");
         self.rows.push(row);
@@ -282,19 +290,37 @@ pub(crate) fn nobody(offset: u32) -> [IpAddr; 2] {
     [four.into(), six.into()]
 }
 
-/// Packets on the LAN that fit.
-pub(crate) fn sent(lab: &TestLab, fits: impl Fn(&SetKey) -> bool) -> u64 {
-    let counts = read_set(lab).unwrap();
-    let fitting = counts.into_iter().filter(|(key, _)| fits(key));
-    fitting.map(|(_, packets)| packets).sum()
+fn since(before: [u64; 2], now: [u64; 2]) -> [u64; 2] {
+    [now[0] - before[0], now[1] - before[1]]
 }
 
-/// The number of packets of a named counter.
-pub(crate) fn counted(listing: &str) -> u64 {
-    let words: Vec<&str> = listing.split_whitespace().collect();
-    let numbers = words
-        .windows(2)
-        .filter(|pair| pair[0] == "packets")
-        .filter_map(|pair| pair[1].parse::<u64>().ok());
-    numbers.sum()
+/// Packets on the LAN that fit.
+pub(crate) fn sent(lab: &TestLab, fits: impl Fn(&SetKey) -> bool) -> [u64; 2] {
+    let mut sums = [0, 0];
+    for (key, packets) in read_set(lab).unwrap() {
+        if fits(&key) {
+            sums[usize::from(key.destination.is_ipv6())] += packets;
+        }
+    }
+    sums
+}
+
+/// The counters `four` and `six` of a table `inet probe` there.
+pub(crate) fn probed(lab: &TestLab, who: Exec<'_>) -> [u64; 2] {
+    ["four", "six"].map(|name| {
+        let list = ["nft", "list", "counter", "inet", "probe", name];
+        let listing = lab.exec_ok(who, &list).unwrap();
+        let (_, after) = listing.split_once("packets ").unwrap();
+        after.split_whitespace().next().unwrap().parse().unwrap()
+    })
+}
+
+/// Makes a table `inet probe` there that counts what matches in a hook, IPv4 and IPv6.
+pub(crate) fn probe(place: &Namespace, hook: &str, matches: [String; 2]) {
+    let [four, six] = matches;
+    let table = format!(
+        "table inet probe {{ counter four {{ }}; counter six {{ }}; chain seen {{ type filter hook {hook}; \
+         {four} counter name four; {six} counter name six; }}; }}\n"
+    );
+    place.nft(&table).unwrap();
 }
