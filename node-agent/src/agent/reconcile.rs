@@ -22,6 +22,8 @@ pub enum Again {
     Soon,
     /// At the next event or timer.
     Later,
+    /// As the run before asked for: this one changed nothing.
+    AsBefore,
 }
 
 impl<H: Host> Agent<H> {
@@ -48,8 +50,9 @@ impl<H: Host> Agent<H> {
         let reading = observe(&self.host).await;
         let observed = self.settle(reading).await;
         let again = self.finish(observed).await;
-        // A run that only looks asks for no other one: a retry would carry out what this one left alone.
-        if looks_only { Again::Later } else { again }
+        // A run that only looks asks for no other one, because a retry would carry out what this one left alone; and it
+        // ends no retry that an earlier run waits for, such as a tunnel process that is not there yet.
+        if looks_only { Again::AsBefore } else { again }
     }
 
     /// With repair off, what somebody else did is seen and left.

@@ -74,15 +74,15 @@ where
     let mut term = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
     // The seal first: a folder that is not there yet is no reason to wait.
-    agent.start(&found).await;
+    let started = agent.start(&found).await;
     let mut folder = watch(agent.inbox.folder())?;
     if agent.last.seal == Some(postern_plan::check::Seal::Sealed) {
         wakers.health.ready();
     }
     // Whatever came between the start and the watch is looked at once.
     let mut timer = Instant::now();
-    let mut soon: Option<Instant> = None;
     let mut delay = RETRY;
+    let mut soon = (started == Again::Soon).then(|| Instant::now() + delay);
     loop {
         let next = [
             Some(timer),
@@ -127,8 +127,11 @@ where
         delay = match again {
             Again::Soon => (delay * 2).min(wakers.check),
             Again::Later => RETRY,
+            Again::AsBefore => delay,
         };
-        soon = (again == Again::Soon).then(|| Instant::now() + delay);
+        if again != Again::AsBefore {
+            soon = (again == Again::Soon).then(|| Instant::now() + delay);
+        }
         timer = Instant::now() + wakers.check;
         if agent.last.seal == Some(postern_plan::check::Seal::Sealed) {
             wakers.health.ready();
@@ -157,7 +160,7 @@ fn watch(folder: &Path) -> Result<impl Stream<Item = ()> + Unpin + use<>, RunErr
 
 impl<H: Host> Agent<H> {
     /// The first seal comes from the ledger and the local settings, before anybody is asked.
-    async fn start(&mut self, found: &Found) {
+    async fn start(&mut self, found: &Found) -> Again {
         let now = self.clock.now();
         match found {
             Found::Whole => self.resume(now),
@@ -190,11 +193,12 @@ impl<H: Host> Agent<H> {
                 );
             }
         }
-        self.reconcile(Activation::Startup).await;
+        let mut again = self.reconcile(Activation::Startup).await;
         if self.take_documents() == Taken::New {
-            self.reconcile(Activation::IntentChanged).await;
+            again = self.reconcile(Activation::IntentChanged).await;
         }
         self.write_report();
+        again
     }
 
     /// The last verified body is in force again. It was verified when it was taken, and is verified again: a body that
