@@ -180,7 +180,10 @@ fn hole_h_neighbour_discovery_between_pods_passes_and_no_solicitation_leaves() {
         }
         stage.ask(WEB, to, "tcp").is_some()
     };
-    assert!(reached(&stage), "neighbours find each other");
+    wait_until(PATIENCE, "an answer of a neighbour", || {
+        Ok(reached(&stage).then_some(()))
+    })
+    .unwrap();
     let solicit = |stage: &Stage| {
         let (from, to) = (both(&stage.web.addresses, 0)[1], stage.worlds(0)[1]);
         stage.forge(WEB, "solicit", from, to, &[]);
