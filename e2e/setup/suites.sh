@@ -37,7 +37,8 @@ for suite in "$@"; do
     summary+=("$suite: $good passed, $bad failed, $((SECONDS - begun)) s")
 done
 
-printf '\n'
+printf '\nallow list:\n'
+sed -n '/^[a-z]/s/^/  /p' "$(dirname "${BASH_SOURCE[0]}")/../allow-list.txt"
 printf '%s\n' "${summary[@]}"
 printf '%s passed, %s failed\n' "$passed" "$failed"
 [[ $failed -eq 0 ]]
