@@ -109,8 +109,12 @@ async fn perform(host: &impl Host, step: &Step) -> Act<()> {
         Step::RemoveLock(policy) => gone(host.remove_lock(policy).await),
         Step::AddLink(link) => host.add_link(link).await,
         Step::RemoveLink(link) => {
-            // The tunnel process lets go of the device first: a TUN that is held open cannot be made anew.
-            host.dismiss_tunnel(&link.name).await?;
+            // The tunnel process lets go of the device first: a TUN that is held open cannot be made anew. One that hangs
+            // does not answer, and its device goes all the same, with everything that is queued in it.
+            if let Err(error) = host.dismiss_tunnel(&link.name).await {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(link = %link.name, error, "the tunnel process does not let go");
+            }
             gone(host.remove_link(&link.name).await)
         }
         Step::SetDevice(setting) => host.set_device(setting).await,

@@ -15,7 +15,7 @@ use super::change::{Change, changes};
 use super::key::PrivateKey;
 use super::uapi;
 
-/// How long a process may take for an answer. One that hangs is killed by its own watchdog, never waited for.
+/// How long a process may take for an answer. One that hangs is for its supervisor to kill, never waited for.
 const ANSWER: Duration = Duration::from_secs(5);
 /// How long a process may take to serve a device that it is asked for.
 const SERVED: Duration = Duration::from_millis(300);
