@@ -33,6 +33,22 @@ fn without_repair() -> UpOptions {
     }
 }
 
+/// Waits until the node has an intent in force that lists the pods' addresses: a later one would be carried out, and
+/// with it what was taken out by then.
+fn settled(lab: &Lab, pods: &[&PodRecord]) {
+    wait_until(PATIENCE, "an intent with every address", || {
+        let body = lab.current_body("n1")?;
+        let digest = lab.current_envelope("n1")?.digest().unwrap();
+        let applied = lab.report_status("n1").unwrap_or_default()["appliedDigest"] == digest;
+        let listed = |pod: &&PodRecord| {
+            let listed = body.pods.iter().find(|other| other.uid.as_str() == pod.uid);
+            listed.is_some_and(|other| pod.addresses.iter().all(|a| other.addresses.contains(a)))
+        };
+        Ok((applied && pods.iter().all(listed)).then_some(()))
+    })
+    .unwrap();
+}
+
 /// What left wrongly in at least one whole second of the sender's after now.
 fn leaked(lab: &Lab, sender: &Sender) -> u64 {
     let begin = Timestamp::now();
@@ -60,6 +76,7 @@ fn restore(lab: &Lab, sender: &Sender) {
         Ok((lab.packets_since(begin)?.of(&sender.pod.uid).exited > 0).then_some(()))
     })
     .unwrap();
+    settled(lab, &[&sender.pod]);
 }
 
 /// One event with nothing taken out but what is named; answers what leaked.
@@ -94,6 +111,7 @@ struct Event {
 fn ablate_all(run: &str, event: Event) {
     let lab = TestLab::up(&without_repair()).unwrap();
     let sender = lab.selected_sender("n1").unwrap();
+    settled(&lab, &[&sender.pod]);
     let outs = [&[GUARD][..], &[LOCK], &[ROUTES], &[GUARD, LOCK, ROUTES]];
     let entries = outs.map(|out| ablate(&lab, &sender, out, event));
     record_run(run, &entries).unwrap();
@@ -141,6 +159,7 @@ fn any_one_block_out_leaks_nothing_and_all_of_them_out_leak_when_the_policy_chan
 fn without_our_tables_the_second_lock_holds_alone_and_its_absence_is_said() {
     let lab = TestLab::up(&without_repair()).unwrap();
     let sender = lab.selected_sender("n1").unwrap();
+    settled(&lab, &[&sender.pod]);
     let event = Event {
         name: "our tables deleted",
         act: |lab| lab.shell("n1", TABLES).map(drop),
@@ -179,6 +198,7 @@ fn without_lines(text: &str, words: &[&str]) -> String {
 fn a_removed_guard_rule_and_a_wrong_priority_are_seen_by_the_counter() {
     let lab = TestLab::up(&without_repair()).unwrap();
     let sender = lab.selected_sender("n1").unwrap();
+    settled(&lab, &[&sender.pod]);
     let table = "inet postern";
     let right = lab
         .shell("n1", "nft -s list table inet postern 2>/dev/null")
@@ -208,6 +228,7 @@ fn a_removed_source_match_is_seen_by_the_counter() {
     let sender = lab.selected_sender("n1").unwrap();
     let released = lab.pod_on("default/released", &PodOptions::on("n1"));
     let released = released.unwrap();
+    settled(&lab, &[&sender.pod]);
     wait_until(PATIENCE, "a released pod", || {
         let map = lab.shell("n1", "nft list map inet postern from4")?;
         let released = format!("{} : goto released", released.addresses[0]);
