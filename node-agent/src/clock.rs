@@ -2,16 +2,21 @@
 //! out must not come back to life. So now is the highest of the wall clock, the highest time that the ledger has seen,
 //! and the time since the start on the boot-time clock, which counts sleep and cannot be set (`clock_gettime(2)`).
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use nix::time::{ClockId, clock_gettime};
 
-/// The agent's clock.
+/// The agent's clock. Copies share what was seen.
 #[derive(Debug, Clone)]
 pub struct Clock {
     anchor: Timestamp,
     boot_anchor: Duration,
+    /// The highest answer so far, in milliseconds since the epoch: a wall clock that is set forward and back again
+    /// turns nothing back.
+    highest: Arc<AtomicI64>,
 }
 
 impl Clock {
@@ -22,6 +27,7 @@ impl Clock {
         Self {
             anchor: highest_seen.map_or(wall, |seen| seen.max(wall)),
             boot_anchor: boot_time(),
+            highest: Arc::new(AtomicI64::new(i64::MIN)),
         }
     }
 
@@ -31,7 +37,13 @@ impl Clock {
         let elapsed = boot_time().saturating_sub(self.boot_anchor);
         let elapsed = SignedDuration::try_from(elapsed).unwrap_or(SignedDuration::ZERO);
         let counted = self.anchor.checked_add(elapsed).unwrap_or(self.anchor);
-        counted.max(Timestamp::now())
+        let now = counted.max(Timestamp::now());
+        let millis = now.as_millisecond();
+        let seen = self.highest.fetch_max(millis, Ordering::Relaxed);
+        if seen <= millis {
+            return now;
+        }
+        Timestamp::from_millisecond(seen).unwrap_or(now)
     }
 }
 

@@ -160,6 +160,8 @@ impl Ledger {
     pub fn record(&mut self, change: impl FnOnce(&mut Entries)) -> Result<(), LedgerError> {
         let mut entries = self.entries.clone();
         change(&mut entries);
+        // The highest time never falls, whoever writes what.
+        entries.highest_time = entries.highest_time.max(self.entries.highest_time);
         if entries == self.entries {
             return Ok(());
         }

@@ -55,6 +55,8 @@ pub struct ReportWriter {
     path: PathBuf,
     last: NodeReportStatus,
     written: Option<Instant>,
+    /// The last attempt: a disk that is full is not asked all the time.
+    tried: Option<Instant>,
     pending: Option<NodeReport>,
 }
 
@@ -66,6 +68,7 @@ impl ReportWriter {
             path: path.to_owned(),
             last: NodeReportStatus::default(),
             written: None,
+            tried: None,
             pending: None,
         }
     }
@@ -81,7 +84,10 @@ impl ReportWriter {
     pub fn due(&self) -> Option<Instant> {
         let status = self.pending.as_ref()?.status.as_ref()?;
         let changed = without_times(status) != without_times(&self.last);
-        changed.then(|| self.written.map_or_else(Instant::now, |at| at + EVERY))
+        changed.then(|| {
+            let last = self.written.max(self.tried);
+            last.map_or_else(Instant::now, |at| at + EVERY)
+        })
     }
 
     /// Writes what is pending when its time has come.
@@ -95,10 +101,12 @@ impl ReportWriter {
             Some(age) if changed => age >= EVERY,
             Some(age) => age >= AT_LEAST_EVERY,
         };
-        if !due {
+        if !due || self.tried.is_some_and(|at| at.elapsed() < EVERY) {
             return;
         }
-        match self.write(report) {
+        let outcome = self.write(report);
+        self.tried = Some(Instant::now());
+        match outcome {
             Ok(()) => {
                 self.last = status;
                 self.written = Some(Instant::now());

@@ -1,6 +1,6 @@
 //! `run`: everything is put together here, and nothing is decided.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -135,6 +135,7 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
         facts: postern_plan::desired::Facts::default(),
         desired: Desired::default(),
         learned: postern_plan::diff::firewall::Learned::default(),
+        owed_cuts: BTreeSet::new(),
         last: LastRun::default(),
         scopes: BTreeMap::new(),
         refusals: std::collections::VecDeque::new(),

@@ -25,7 +25,7 @@ pub struct Body {
     pub issued_at: Timestamp,
     /// When it stops being in force. RFC 3339.
     pub not_after: Timestamp,
-    /// The trace that led to this body (W3C trace id), where tracing is on.
+    /// The trace that led to this body (W3C trace id).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
     /// Namespaces with a policy in them or with the `deny` label: a pod of these that is not listed is held.
@@ -459,8 +459,12 @@ impl Body {
                 return Err(Inconsistency::WayWithoutExit(scope.id.clone()));
             }
         }
-        let used = |name: &IfName| self.tunnels.iter().any(|tunnel| &tunnel.interface == name);
-        if let Some(route) = self.routes.iter().find(|route| !used(&route.interface)) {
+        let fits = |tunnel: &Tunnel, route: &ExitRoute| {
+            (tunnel.role, &tunnel.exit, &tunnel.interface)
+                == (TunnelRole::Used, &route.exit, &route.interface)
+        };
+        let used = |route: &ExitRoute| self.tunnels.iter().any(|tunnel| fits(tunnel, route));
+        if let Some(route) = self.routes.iter().find(|route| !used(route)) {
             return Err(Inconsistency::Route(route.exit.clone()));
         }
         if self.not_after <= self.issued_at {

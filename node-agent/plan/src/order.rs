@@ -1,4 +1,4 @@
-//! Which steps come first: guard, lock, links, tunnels, routes; release last. Teardown of links and routes stands
+//! Which steps come first: guard, lock, flows, links, tunnels, routes; release last. Teardown of links and routes stands
 //! where nothing refers to them any more.
 
 use postern_intent::WgKey;
@@ -17,14 +17,14 @@ pub enum Stage {
     Guard,
     /// The lock that does not depend on it.
     Lock,
+    /// Flows whose class changed, as soon as no new entry can be made under the old rules.
+    Flow,
     /// Tunnel devices.
     Link,
     /// WireGuard configurations.
     Tunnel,
     /// Routes and rules.
     Route,
-    /// Flows whose class changed.
-    Flow,
     /// What opens.
     Release,
 }

@@ -9,6 +9,8 @@ pub enum Activation {
     Startup,
     /// A document came.
     IntentChanged,
+    /// Root asked on the socket.
+    Asked,
     /// A pod came or went.
     BindingChanged,
     /// The kernel said that something changed.
@@ -24,6 +26,7 @@ impl fmt::Display for Activation {
         f.write_str(match self {
             Self::Startup => "startup",
             Self::IntentChanged => "intent-changed",
+            Self::Asked => "asked",
             Self::BindingChanged => "binding-changed",
             Self::HostChanged => "host-changed",
             Self::Timer => "timer",

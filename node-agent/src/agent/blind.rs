@@ -93,6 +93,8 @@ impl<H: Host> Agent<H> {
             Ok(locks) if locks == desired.locks => Seal::Sealed,
             _ => Seal::NotSealed,
         });
+        let cuts = diff::flow::cuts(&self.desired, &desired, self.body());
+        self.owed_cuts.extend(cuts);
         self.desired = desired;
     }
 

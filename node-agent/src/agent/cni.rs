@@ -163,12 +163,12 @@ impl<H: Host> Agent<H> {
     }
 
     async fn bind(&mut self, binding: Binding) -> Result<(), Box<Response>> {
-        if self.is_released() {
-            return Ok(());
-        }
         let namespace = binding.namespace.clone();
         let added = self.bindings.add(binding);
         added.map_err(|error| Box::new(later("NotDurable", error.to_string())))?;
+        if self.is_released() {
+            return Ok(());
+        }
         if let Err(error) = self.apply_bindings().await {
             // A node that can have no guard at all holds nobody: only pods that nobody guards may start there.
             if error.nature() == Nature::Unsupported
@@ -235,10 +235,15 @@ impl<H: Host> Agent<H> {
     /// Answers ADDs whose pod is classified now, or whose patience is over: such a pod starts held.
     pub async fn answer_waiting(&mut self) {
         let now = Instant::now();
+        let sealed = self.is_released() || self.last.seal == Some(Seal::Sealed);
         let waiting = std::mem::take(&mut self.waiting);
         for one in waiting {
-            if self.is_listed(&one.uid) || self.is_released() || one.until <= now {
+            let over = self.is_listed(&one.uid) || self.is_released() || one.until <= now;
+            if over && sealed {
                 drop(one.answer.send(Response::Done));
+            } else if over {
+                let message = "the node's guard is not in place any more";
+                drop(one.answer.send(later("NotSealed", message)));
             } else {
                 self.waiting.push(one);
             }

@@ -78,6 +78,7 @@ impl<H: Host> Agent<H> {
                 "an intent could not be written to the ledger"
             );
             self.count("ledger_failures");
+            self.inbox.forget(Document::Intent);
             return Taken::Nothing;
         }
         self.pin_keys();

@@ -1,13 +1,16 @@
 //! From what is known to what the kernel shows. A run cannot fail: whatever goes wrong is part of what it found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use postern_host::{Host, Nature, Reading, apply, observe};
+use postern_intent::Address;
 use postern_plan::check::{Checked, Seal, check};
+use postern_plan::desired::names;
 use postern_plan::diff::firewall::{FirewallState, change, learn};
 use postern_plan::diff::flow;
 use postern_plan::host::Family;
 use postern_plan::order::{Plan, Planning, Stage, plan};
+use postern_plan::ruleset::{Atom, Element};
 use postern_plan::{Desired, Observed, Step};
 
 use super::activation::Activation;
@@ -173,8 +176,13 @@ impl<H: Host> Agent<H> {
             learned: &self.learned,
             own_key: &self.key.public,
         };
-        let cuts = flow::cuts(&self.desired, desired, self.body());
-        let mut plan = plan(desired, observed, &planning);
+        let mut cuts = flow::cuts(&self.desired, desired, self.body());
+        if activation == Activation::Startup {
+            cuts.retain(|address| !self.is_adopted(address, desired, observed));
+        }
+        self.owed_cuts.extend(cuts);
+        let unlearned = self.learned.is_empty().then(|| distrusted(observed));
+        let mut plan = plan(desired, unlearned.as_ref().unwrap_or(observed), &planning);
         if self.repair == Repair::Off
             && matches!(
                 activation,
@@ -183,10 +191,10 @@ impl<H: Host> Agent<H> {
         {
             plan = self.leave_drift(plan, desired, observed);
         }
-        if !cuts.is_empty() {
-            insert_flows(&mut plan, Step::CutFlows(cuts));
+        if !self.owed_cuts.is_empty() {
+            insert_flows(&mut plan, Step::CutFlows(self.owed_cuts.clone()));
         }
-        let wrote_firewall = plan.steps().any(|step| matches!(step, Step::Firewall(_)));
+        let mut wrote_firewall = false;
         let mut blocks_stand = true;
         for (stage, steps) in plan.stages {
             if stage == Stage::Release {
@@ -195,8 +203,19 @@ impl<H: Host> Agent<H> {
                     continue;
                 }
             }
+            if stage == Stage::Flow && !blocks_stand {
+                // Cut now, new entries would be made under the old rules: the cut is owed until the guard stands.
+                continue;
+            }
             for group in groups(stage, steps) {
                 let applied = apply(&self.host, &group).await;
+                wrote_firewall |= applied
+                    .done
+                    .iter()
+                    .any(|step| matches!(step, Step::Firewall(_)));
+                if stage == Stage::Flow && applied.failed.is_none() {
+                    self.owed_cuts.clear();
+                }
                 if let Some(failed) = applied.failed {
                     blocks_stand &= !stage.blocks();
                     self.metrics.step_failed(failed.step.kind());
@@ -210,6 +229,26 @@ impl<H: Host> Agent<H> {
         if wrote_firewall && let Ok(listed) = self.host.read_firewall().await {
             self.learned = learn(&listed);
         }
+    }
+
+    /// A flow goes on over a restart of the agent where the address has a durable binding and the kernel already says
+    /// of it what it should: no other pod can have come to it meanwhile, because ADD needs a live agent.
+    fn is_adopted(&self, address: &Address, desired: &Desired, observed: &Observed) -> bool {
+        let Some(table) = &observed.firewall.inet else {
+            return false;
+        };
+        let family = Family::of(address);
+        let own = |elements: &BTreeSet<Element>| {
+            let key = [Atom::Address(*address)];
+            elements.iter().find(|element| element.key == key).cloned()
+        };
+        let same = ["from", "steer", "last"].iter().all(|map| {
+            let map = names::halved(map, family);
+            let wanted = desired.ruleset.inet.sets.get(&map);
+            let there = table.sets.get(&map);
+            wanted.map(|set| own(&set.elements)) == there.map(own)
+        });
+        same && self.bindings.get().owner(address).is_some()
     }
 
     /// What the kernel shows now, what that means for each scope, the lease, and the report.
@@ -296,6 +335,23 @@ impl<H: Host> Agent<H> {
             Again::Later
         }
     }
+}
+
+/// What was read without anything to compare it with: a rule that carries our comment may say something else. Every
+/// chain is written once, in one batch that keeps sets, lease and counters, and read back.
+fn distrusted(observed: &Observed) -> Observed {
+    let mut observed = observed.clone();
+    let tables = [&mut observed.firewall.inet, &mut observed.firewall.bridge];
+    for chain in tables
+        .into_iter()
+        .flatten()
+        .flat_map(|table| table.chains.values_mut())
+    {
+        for rule in &mut chain.rules {
+            rule.comment = None;
+        }
+    }
+    observed
 }
 
 /// Flows are cut right after the guard and the lock stand, and before anything opens.

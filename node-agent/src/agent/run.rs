@@ -92,12 +92,11 @@ where
         ];
         let wake = next.into_iter().flatten().min().unwrap_or(timer);
         let activation = tokio::select! {
-            biased;
             _ = term.recv() => break,
             _ = interrupt.recv() => break,
             Some(work) = wakers.work.recv() => match agent.serve(work).await {
                 Some(activation) => activation,
-                None => { agent.report.flush(); continue }
+                None => { agent.report.flush(); agent.answer_waiting().await; continue }
             },
             Some(()) = folder.next() => Activation::IntentChanged,
             Some(()) = wakers.host.next() => {
@@ -261,7 +260,7 @@ impl<H: Host> Agent<H> {
                     Err(error) => Answer::refused("NotDurable", crate::report::chain(&error)),
                 };
                 drop(answer.send(reply));
-                Some(Activation::IntentChanged)
+                Some(Activation::Asked)
             }
             Work::Ask(Question::Claim, answer) => {
                 let reply = match self.claim() {
@@ -269,7 +268,7 @@ impl<H: Host> Agent<H> {
                     Err(error) => Answer::refused("NotDurable", crate::report::chain(&error)),
                 };
                 drop(answer.send(reply));
-                Some(Activation::IntentChanged)
+                Some(Activation::Asked)
             }
         }
     }

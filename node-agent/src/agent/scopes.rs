@@ -18,6 +18,9 @@ use postern_plan::{Observed, Step};
 use super::state::{Agent, Track};
 use crate::audit::Entry;
 
+/// How far the kernel's lease may be from the end of the body's validity before it is given anew.
+const AIM_SECONDS: u64 = 5;
+
 impl<H: Host> Agent<H> {
     /// Gives, renews or ends the kernel's lease. Only a sealed node with a valid body gets one.
     pub async fn keep_lease(&mut self) {
@@ -41,12 +44,13 @@ impl<H: Host> Agent<H> {
             self.last.lease = None;
             return;
         }
-        let given = self
-            .last
-            .lease
-            .as_ref()
-            .is_some_and(|(given, _)| given == &digest);
-        if given && standing {
+        let seconds = u64::try_from(left).unwrap_or_default();
+        // A clock that was put right, or a node that slept, moves the end: the kernel's lease is aimed at it again.
+        let aimed = self.last.lease.as_ref().is_some_and(|(given, until)| {
+            let runs = until.saturating_duration_since(Instant::now()).as_secs();
+            given == &digest && runs.abs_diff(seconds) <= AIM_SECONDS
+        });
+        if aimed && standing {
             return;
         }
         if self.lease_was_taken(&digest) {
@@ -55,10 +59,10 @@ impl<H: Host> Agent<H> {
             self.audit
                 .write(&Entry::of(self.clock.now(), "repair", "Drift", message));
         }
-        let left = u64::try_from(left).unwrap_or_default();
-        if self.change_lease(Transaction::lease(left)).await {
-            self.last.lease = Some((digest, Instant::now() + Duration::from_secs(left)));
-        }
+        self.last.lease = match self.change_lease(Transaction::lease(seconds)).await {
+            true => Some((digest, Instant::now() + Duration::from_secs(seconds))),
+            false => None,
+        };
     }
 
     /// The kernel's element is gone although its time is not over.
@@ -104,7 +108,7 @@ impl<H: Host> Agent<H> {
             .unwrap_or_default();
         let named: BTreeSet<ScopeId> = scopes.iter().map(|scope| scope.id.clone()).collect();
         for scope in &scopes {
-            for event in self.events(scope, now) {
+            for event in self.events(scope) {
                 self.feed(&scope.id, event, now);
             }
         }
@@ -152,10 +156,10 @@ impl<H: Host> Agent<H> {
 
     /// What the last run means for a scope, in order. A scope that is already where that leads gets no event: the
     /// audit log would be full of it.
-    fn events(&mut self, scope: &Scope, now: Timestamp) -> Vec<Event> {
+    fn events(&mut self, scope: &Scope) -> Vec<Event> {
         let hindrance = self.hindrance(scope);
         if let Some(hindrance) = hindrance {
-            return self.hindered(scope, hindrance, now);
+            return self.hindered(scope, hindrance);
         }
         // The exit came back after this run's writing: the uplink is still open, and the next run closes it.
         if self.facts.failed_open.contains(&scope.id) {
@@ -230,15 +234,17 @@ impl<H: Host> Agent<H> {
     }
 
     /// Blocked; or open, where the exit was lost for as long as the signed body allows to wait.
-    fn hindered(&mut self, scope: &Scope, hindrance: Event, now: Timestamp) -> Vec<Event> {
+    fn hindered(&mut self, scope: &Scope, hindrance: Event) -> Vec<Event> {
         let lost = matches!(hindrance, Event::ExitLost | Event::NoTunnel);
         let since = self.scopes.get_mut(&scope.id).and_then(|track| {
-            track.exit_lost_since = lost.then(|| track.exit_lost_since.unwrap_or(now));
+            // On a clock that cannot be set: a wall clock that is put right would open the uplink before its time.
+            track.exit_lost_since =
+                lost.then(|| track.exit_lost_since.unwrap_or_else(Instant::now));
             track.exit_lost_since
         });
         let may_open = match (scope.failure, since) {
             (FailureMode::Open { after_seconds }, Some(since)) => {
-                now.duration_since(since).as_secs() >= i64::from(after_seconds)
+                since.elapsed().as_secs() >= u64::from(after_seconds)
             }
             _ => false,
         };

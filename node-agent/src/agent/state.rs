@@ -1,12 +1,12 @@
 //! What the agent knows.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 use jiff::Timestamp;
 use postern_host::{Bypass, Host, HostError};
 use postern_intent::body::NodeIdentity;
-use postern_intent::{Body, IfName, KeySet, ScopeId, Verified};
+use postern_intent::{Address, Body, IfName, KeySet, ScopeId, Verified};
 use postern_plan::check::{Checked, Seal};
 use postern_plan::desired::{Facts, Inputs};
 use postern_plan::diff::firewall::Learned;
@@ -60,6 +60,8 @@ pub struct Agent<H> {
     pub desired: Desired,
     /// Rules as the kernel listed them right after they were written.
     pub learned: Learned,
+    /// Addresses whose flows have still to be cut: a cut that failed is owed until it succeeds.
+    pub owed_cuts: BTreeSet<Address>,
     /// What the last run found.
     pub last: LastRun,
     /// The machine of each scope.
@@ -99,7 +101,7 @@ pub struct Track {
     /// Since when.
     pub since: Timestamp,
     /// Since when its exit has been away, for policies that may fail open.
-    pub exit_lost_since: Option<Timestamp>,
+    pub exit_lost_since: Option<Instant>,
     /// When it was last said that the scope is overdue in this state.
     pub told: Option<Timestamp>,
 }

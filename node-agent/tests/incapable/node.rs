@@ -102,6 +102,7 @@ impl Node {
             facts: Facts::default(),
             desired: Desired::default(),
             learned: Learned::default(),
+            owed_cuts: std::collections::BTreeSet::new(),
             last: LastRun::default(),
             scopes: BTreeMap::new(),
             refusals: std::collections::VecDeque::new(),

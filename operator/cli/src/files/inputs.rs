@@ -182,6 +182,21 @@ fn identify(objects: &mut Objects, state: &mut State, now: Timestamp) {
 
 type Reports = (Vec<Report>, BTreeMap<PathBuf, String>);
 
+/// The largest report, in bytes: the schema's bounds keep a real one far below it.
+const REPORT_LIMIT: u64 = 256 * 1024;
+
+/// Why a node's file is not read at all: a folder, a pipe that would be waited for, or more than a report can be.
+fn unusual(path: &Path) -> Option<String> {
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_file() => Some("it is no regular file".to_owned()),
+        Ok(found) if found.len() > REPORT_LIMIT => {
+            Some(format!("it has more than {REPORT_LIMIT} bytes"))
+        }
+        Ok(_) => None,
+        Err(error) => Some(error.to_string()),
+    }
+}
+
 /// Reads `<node>.json` of every node. A file speaks for the node that it is named after and for no other.
 fn read_reports(folder: &Path) -> Result<Reports, FilesError> {
     let mut reports = Vec::new();
@@ -190,6 +205,10 @@ fn read_reports(folder: &Path) -> Result<Reports, FilesError> {
         .into_iter()
         .filter(|path| path.extension().is_some_and(|end| end == "json"))
     {
+        if let Some(why) = unusual(&path) {
+            ignored.insert(path, why);
+            continue;
+        }
         let Some(json) = read_optional(&path)? else {
             continue;
         };

@@ -81,7 +81,18 @@ impl Objects {
             "Node" if of("v1") => self.nodes.push(document.parse(&kind)?),
             "Pod" if of("v1") => self.pods.push(document.parse(&kind)?),
             "Namespace" if of("v1") => self.namespaces.push(document.parse(&kind)?),
+            // A typo in the version or the kind would make an object vanish, and what vanishes counts as deleted.
+            _ if version.starts_with(postern_crds::names::GROUP) => {
+                return Err(document.unknown(&version, &kind));
+            }
             _ => return Ok(()),
+        }
+        let uid = text(&metadata, "uid");
+        if !uid.is_empty() && !seen.insert(format!("{kind} with the uid {uid}")) {
+            return Err(FilesError::Duplicate {
+                object: format!("{kind} with the uid {uid}"),
+                path: document.path,
+            });
         }
         if seen.insert(object.clone()) {
             Ok(())
@@ -95,6 +106,17 @@ impl Objects {
 }
 
 impl Document {
+    fn unknown(&self, version: &str, kind: &str) -> FilesError {
+        let own = postern_crds::names::API_VERSION;
+        let message = format!("{version} {kind} is no kind of {own}");
+        FilesError::Document {
+            path: self.path.clone(),
+            document: self.position,
+            kind: kind.to_owned(),
+            source: serde::de::Error::custom(message),
+        }
+    }
+
     fn parse<T: DeserializeOwned>(&self, kind: &str) -> Result<T, FilesError> {
         serde_json::from_value(self.value.clone()).map_err(|source| FilesError::Document {
             path: self.path.clone(),
@@ -105,20 +127,28 @@ impl Document {
     }
 }
 
+/// Manifests below a path. A folder that is not there, or a link that leads nowhere, is an error: an empty answer would
+/// count every policy as deleted.
 fn files(path: &Path) -> Result<Vec<PathBuf>, FilesError> {
-    if path.is_file() {
+    let found = |path: &Path| {
+        fs::metadata(path).map_err(|source| FilesError::Read {
+            path: path.to_owned(),
+            source,
+        })
+    };
+    if found(path)?.is_file() {
         return Ok(vec![path.to_owned()]);
     }
-    let mut found = Vec::new();
+    let mut all = Vec::new();
     for entry in entries(path)? {
         let extension = entry.extension().and_then(|extension| extension.to_str());
-        if entry.is_dir() {
-            found.extend(files(&entry)?);
+        if found(&entry)?.is_dir() {
+            all.extend(files(&entry)?);
         } else if matches!(extension, Some("yaml" | "yml" | "json")) {
-            found.push(entry);
+            all.push(entry);
         }
     }
-    Ok(found)
+    Ok(all)
 }
 
 fn documents(path: &Path) -> Result<Vec<Document>, FilesError> {

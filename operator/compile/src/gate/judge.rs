@@ -122,10 +122,14 @@ pub(crate) fn held(index: &Index<'_>, ground: &Ground, pods: usize) -> Held {
     }
 }
 
-/// What once waited goes on waiting: time alone approves nothing.
+/// What once waited goes on waiting, also under another cause: time alone approves nothing, and neither does deleting
+/// what took the place of the policy that went.
 fn waits(index: &Index<'_>, ground: &Ground) -> bool {
     let mut records = index.snapshot.memory.held.iter();
-    records.any(|record| record.subject == ground.subject && record.cause == ground.cause)
+    records.any(|record| {
+        record.subject == ground.subject
+            && (record.cause == ground.cause || matches!(ground.subject, Subject::Policy(_)))
+    })
 }
 
 fn limit(index: &Index<'_>) -> usize {

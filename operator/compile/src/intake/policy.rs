@@ -166,22 +166,36 @@ fn rule(position: usize, written: &crd::PolicyRule) -> Result<Rule, Refusal> {
         name: written.name.clone().unwrap_or_else(|| position.to_string()),
         action: action(written.action),
         to: to.collect::<Result<_, _>>()?,
-        ports: written.ports.iter().map(ports).collect(),
+        ports: written
+            .ports
+            .iter()
+            .map(|written| ports(&field, written))
+            .collect::<Result<_, _>>()?,
     })
 }
 
-fn ports(written: &crd::PortRange) -> PortRange {
+/// The schema refuses these too; a manifest that never met an API server would open more than it says.
+fn ports(field: &str, written: &crd::PortRange) -> Result<PortRange, Refusal> {
     let protocol = match written.protocol {
         crd::Protocol::TCP => Protocol::Tcp,
         crd::Protocol::UDP => Protocol::Udp,
         crd::Protocol::SCTP => Protocol::Sctp,
         crd::Protocol::ICMP => Protocol::Icmp,
     };
-    let (from, to) = match written.port {
-        Some(port) => (port, written.end_port.unwrap_or(port)),
-        None => (0, u16::MAX),
+    let (from, to) = match (written.port, written.end_port) {
+        (Some(_), _) if protocol == Protocol::Icmp => {
+            return Err(invalid(format!("{field}.ports: ICMP has no ports")));
+        }
+        (Some(port), Some(end)) if end < port => {
+            return Err(invalid(format!("{field}.ports: endPort is below port")));
+        }
+        (None, Some(_)) => {
+            return Err(invalid(format!("{field}.ports: endPort needs port")));
+        }
+        (Some(port), end) => (port, end.unwrap_or(port)),
+        (None, None) => (0, u16::MAX),
     };
-    PortRange { protocol, from, to }
+    Ok(PortRange { protocol, from, to })
 }
 
 fn dns(written: &crd::Dns) -> Result<DnsTerms, Refusal> {
