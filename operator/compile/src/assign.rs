@@ -89,11 +89,23 @@ impl<'a> Assignment<'a> {
         before: Before<'_>,
     ) -> Option<Uid> {
         let mut winner = None;
+        // A pod that left a policy by changing its own labels stays with it. Only a policy that somebody changed since
+        // may take it: else a label would be a way to a laxer one.
+        let stays = contenders
+            .iter()
+            .find(|one| one.stays(&pod.labels, before))
+            .map(|one| &one.uid);
+        let may_win =
+            |one: &Contender<'_>| one.is_changed() || stays.is_none_or(|uid| *uid == one.uid);
         for one in contenders
             .iter()
             .filter(|one| one.selects(&pod.labels, before))
         {
             let counts = self.counts.entry(one.uid.clone()).or_default();
+            if winner.is_none() && !may_win(one) {
+                counts.overridden += 1;
+                continue;
+            }
             match (&winner, pod.attachment) {
                 (Some(_), _) => counts.overridden += 1,
                 (None, Attachment::Host) => counts.unenforceable += 1,

@@ -60,6 +60,22 @@ impl Contender<'_> {
         }
     }
 
+    /// Does it have the pod only because the pod changed its own labels?
+    pub(crate) fn stays(&self, labels: &Labels, before: Before<'_>) -> bool {
+        let by_label = self
+            .policy
+            .is_some_and(|policy| policy.selector.matches(labels));
+        self.former == Former::Forgotten && !by_label && self.selects(labels, before)
+    }
+
+    /// Does it ask for something else than it asked for last?
+    pub(crate) fn is_changed(&self) -> bool {
+        match (self.policy, &self.remembered) {
+            (Some(policy), Some(remembered)) => policy.selector != *remembered,
+            _ => true,
+        }
+    }
+
     /// Does it no longer select what it selected before?
     pub(crate) fn narrowed(&self) -> bool {
         match (self.policy, &self.remembered) {
