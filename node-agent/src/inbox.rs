@@ -99,6 +99,14 @@ impl Inbox {
         self.refused.insert(document, entry);
     }
 
+    /// Was this very document refused for this very reason before?
+    #[must_use]
+    pub fn is_refused(&self, document: Document, reason: &str, digest: Option<&str>) -> bool {
+        self.refused
+            .get(&document)
+            .is_some_and(|entry| entry.reason == reason && entry.digest.as_deref() == digest)
+    }
+
     /// What lies there is good.
     pub fn approve(&mut self, document: Document) {
         self.refused.remove(&document);

@@ -161,6 +161,12 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Could the same bytes be good a moment later: when the clock was put right, or when the key's document came?
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::FromTheFuture { .. } | Self::UnknownKey { .. })
+    }
+
     /// The reason as conditions, audit log and metrics name it.
     #[must_use]
     pub const fn reason(&self) -> &'static str {

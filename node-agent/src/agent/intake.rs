@@ -54,7 +54,12 @@ impl<H: Host> Agent<H> {
                     self.accept_release(&release);
                     taken = Taken::New;
                 }
-                Err(refusal) => self.refuse(document, &bytes, &refusal),
+                Err(refusal) => {
+                    if refusal.may_pass() {
+                        self.inbox.forget(document);
+                    }
+                    self.refuse(document, &bytes, &refusal);
+                }
             }
         }
         taken
@@ -142,6 +147,14 @@ impl<H: Host> Agent<H> {
         let digest = postern_intent::verify::parse_envelope(bytes)
             .ok()
             .and_then(|e| e.digest().ok());
+        if refusal.may_pass()
+            && self
+                .inbox
+                .is_refused(document, record.reason, digest.as_deref())
+        {
+            // It was told once; it is looked at again because it may be good by now.
+            return;
+        }
         tracing::warn!(
             document = document.file(),
             reason = record.reason,
