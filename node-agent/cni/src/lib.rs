@@ -4,6 +4,8 @@
 //! addresses behind which host interface, and fails ADD while no agent can hold the pod. It
 //! changes nothing itself: the previous result is printed byte for byte.
 //!
+//! [`install`] puts it on a node and takes it away again.
+//!
 //! The agent uses [`protocol`] for the conversation and [`departed`] for the pods that went while
 //! it was away.
 
@@ -12,6 +14,7 @@ mod configuration;
 pub mod departed;
 mod environment;
 mod error;
+pub mod install;
 mod previous;
 pub mod protocol;
 mod verb;
