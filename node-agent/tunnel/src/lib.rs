@@ -6,6 +6,7 @@
 //! no routes. A restarted agent finds the tunnel working; a restarted tunnel process finds the
 //! TUN, its addresses and its routes in place and waits to be configured again.
 
+mod alive;
 mod backoff;
 mod device;
 mod error;
@@ -18,6 +19,7 @@ mod supervisor;
 mod transport;
 mod tun;
 
+pub use alive::silent;
 pub use error::{FolderError, SessionError};
 pub use name::{NameError, TunnelName};
 pub use requests::RequestFolder;

@@ -1,9 +1,10 @@
 //! `postern-tunnel run --run-dir R`: serve the tunnels that the agent asks for until SIGTERM.
+//! `postern-tunnel alive --run-dir R`: whether whoever serves them still answers.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
-use postern_tunnel::{RunDir, run};
+use postern_tunnel::{RunDir, run, silent};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -23,11 +24,50 @@ enum Verb {
         #[arg(long, env = "POSTERN_RUN_DIR", default_value = "/run/postern")]
         run_dir: PathBuf,
     },
+    /// Ask every tunnel that is served for an answer; fails when one gives none. For the supervisor: a process that hangs
+    /// must be ended, and never be let go on.
+    Alive {
+        /// The folder shared with the agent.
+        #[arg(long, env = "POSTERN_RUN_DIR", default_value = "/run/postern")]
+        run_dir: PathBuf,
+        /// Milliseconds that an answer may take.
+        #[arg(long, default_value_t = 2000)]
+        patience_milliseconds: u64,
+    },
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Verb::Run { run_dir } = Arguments::parse().verb;
+    match Arguments::parse().verb {
+        Verb::Run { run_dir } => serve(&RunDir::new(run_dir)).await,
+        Verb::Alive {
+            run_dir,
+            patience_milliseconds,
+        } => {
+            let patience = Duration::from_millis(patience_milliseconds);
+            alive(&RunDir::new(run_dir), patience).await
+        }
+    }
+}
+
+/// What is said here is what the supervisor shows as the reason.
+async fn alive(dir: &RunDir, patience: Duration) -> ExitCode {
+    match silent(dir, patience).await {
+        Ok(names) if names.is_empty() => ExitCode::SUCCESS,
+        Ok(names) => {
+            let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+            eprintln!("postern-tunnel: no answer from {}", names.join(", "));
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            eprintln!("postern-tunnel: {error}: {}", cause.unwrap_or_default());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(dir: &RunDir) -> ExitCode {
     // Requests carry private keys; gotatun logs them at trace, so its own level is capped here
     // and cannot be raised by the environment.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
@@ -52,7 +92,7 @@ async fn main() -> ExitCode {
             _ = interrupt.recv() => {}
         }
     };
-    match run(&RunDir::new(run_dir), stop).await {
+    match run(dir, stop).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = %error, cause = ?std::error::Error::source(&error), "cannot serve tunnels");

@@ -262,3 +262,20 @@ fn namespaces_and_sockets_are_gone_after_a_test() {
     assert!(!Path::new(&format!("/proc/{holder}/ns/net")).exists());
     assert!(!folder.exists());
 }
+
+#[test]
+fn a_process_that_hangs_is_found_by_the_question_of_its_supervisor() {
+    let (left, right) = pair();
+    let (mut near, _far) = ends(&left, &right);
+    assert_both_families_pass(&left);
+    assert_eq!(near.process.asked_whether_alive(), Ok(()));
+    near.process.hang();
+    let said = near.process.asked_whether_alive();
+    assert_eq!(
+        said,
+        Err("postern-tunnel: no answer from pst-c-left\n".to_owned())
+    );
+    // What follows an end by the supervisor is a stale socket, which is no reason to end the successor.
+    near.process.kill();
+    assert_eq!(near.process.asked_whether_alive(), Ok(()));
+}

@@ -68,6 +68,25 @@ impl TunnelProcess {
         self.child.wait().unwrap().code()
     }
 
+    /// Asks as the supervisor does: what it says when a tunnel gives no answer.
+    pub(crate) fn asked_whether_alive(&self) -> Result<(), String> {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_postern-tunnel"))
+            .args(["alive", "--patience-milliseconds=500", "--run-dir"])
+            .arg(&self.run_dir)
+            .output()
+            .unwrap();
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    }
+
+    /// Makes it hang, as a debugger, a frozen cgroup or a lock does.
+    pub(crate) fn hang(&self) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    }
+
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
