@@ -58,6 +58,10 @@ pub struct Signature {
     pub sig: String,
 }
 
+/// The largest envelope that is read at all, in bytes. The compiler's budget is 700 KiB; the rest is room for
+/// signatures of a second key and for spaces.
+pub const ENVELOPE_LIMIT: u64 = 1024 * 1024;
+
 /// The largest JSON that a payload may unpack to, in bytes.
 pub const UNPACKED_LIMIT: u64 = 16 * 1024 * 1024;
 

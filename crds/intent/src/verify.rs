@@ -8,7 +8,9 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::body::{Body, Inconsistency, NodeIdentity};
-use crate::envelope::{Envelope, PayloadError, PayloadType, pre_authentication_encoding, unpack};
+use crate::envelope::{
+    ENVELOPE_LIMIT, Envelope, PayloadError, PayloadType, pre_authentication_encoding, unpack,
+};
 use crate::keys::{KeyError, KeySet, KeySetDocument};
 use crate::sign::Release;
 use crate::words::Serial;
@@ -65,6 +67,9 @@ pub enum Refusal {
     /// The file or field is no envelope.
     #[error("the envelope is not JSON of the expected form")]
     Malformed(#[source] serde_json::Error),
+    /// The file or field is larger than any envelope may be.
+    #[error("the envelope has more than {ENVELOPE_LIMIT} bytes")]
+    Oversized,
     /// The payload's media type is not the expected one.
     #[error("payload type {found:?}, expected {expected:?}")]
     PayloadType {
@@ -176,7 +181,7 @@ impl Refusal {
             Self::UnknownKey { .. } => "UnknownKey",
             Self::BadSignature => "BadSignature",
             Self::Payload(_) => "BadPayload",
-            Self::TooLarge => "TooLarge",
+            Self::Oversized | Self::TooLarge => "TooLarge",
             Self::NotUnderstood(_) => "NotUnderstood",
             Self::Inconsistent(_) => "Inconsistent",
             Self::WrongNode { .. } => "WrongNode",
@@ -195,8 +200,11 @@ impl Refusal {
 /// Parses an envelope.
 ///
 /// # Errors
-/// [`Refusal::Malformed`].
+/// [`Refusal::Oversized`], [`Refusal::Malformed`].
 pub fn parse_envelope(json: &[u8]) -> Result<Envelope, Refusal> {
+    if json.len() as u64 > ENVELOPE_LIMIT {
+        return Err(Refusal::Oversized);
+    }
     serde_json::from_slice(json).map_err(Refusal::Malformed)
 }
 

@@ -1,0 +1,126 @@
+//! What a reader of a parsed body may rely on beyond its types.
+
+use std::collections::BTreeSet;
+
+use super::document::Body;
+use super::exit::ExitRoute;
+use super::pod::Class;
+use super::scope::Way;
+use super::tunnel::{Tunnel, TunnelRole};
+use crate::words::{Address, ExitName, Mark, ScopeId, Uid};
+
+impl Body {
+    /// What a reader of a parsed body may rely on beyond its types.
+    ///
+    /// # Errors
+    /// The first broken rule, as [`Inconsistency`].
+    pub fn check(&self) -> Result<(), Inconsistency> {
+        let scopes: BTreeSet<&ScopeId> = self.firewall.iter().map(|scope| &scope.id).collect();
+        if scopes.len() != self.firewall.len() {
+            return Err(Inconsistency::DuplicateScope);
+        }
+        if let Some(dns) = self.dns.iter().find(|dns| !scopes.contains(&dns.scope)) {
+            return Err(Inconsistency::NamesWithoutScope(dns.scope.clone()));
+        }
+        self.check_pods(&scopes)?;
+        self.check_routes()?;
+        self.check_ways()
+    }
+
+    fn check_pods(&self, scopes: &BTreeSet<&ScopeId>) -> Result<(), Inconsistency> {
+        let mut uids = BTreeSet::new();
+        let mut owners = BTreeSet::new();
+        for pod in &self.pods {
+            if let Class::Policy { scope } = &pod.class
+                && !scopes.contains(scope)
+            {
+                return Err(Inconsistency::UnknownScope(scope.clone()));
+            }
+            // Which of two classes a binding of the UID would get would be a matter of chance.
+            if !uids.insert(&pod.uid) {
+                return Err(Inconsistency::DuplicatePod(pod.uid.clone()));
+            }
+            if let Some(address) = pod.addresses.iter().find(|one| !owners.insert(*one)) {
+                return Err(Inconsistency::SharedAddress(*address));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_routes(&self) -> Result<(), Inconsistency> {
+        let mut exits = BTreeSet::new();
+        let mut marks = BTreeSet::new();
+        let mut tables = BTreeSet::new();
+        for route in &self.routes {
+            if !exits.insert(&route.exit) {
+                return Err(Inconsistency::DuplicateRoute(route.exit.clone()));
+            }
+            if !Mark::EXITS.contains(&route.mark)
+                || !marks.insert(route.mark)
+                || !tables.insert(route.table)
+            {
+                return Err(Inconsistency::Route(route.exit.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_ways(&self) -> Result<(), Inconsistency> {
+        for scope in &self.firewall {
+            let known = match &scope.way {
+                Way::Tunnel { exit } => self.routes.iter().any(|route| &route.exit == exit),
+                Way::LocalExit { exit } => self.nat.iter().any(|served| &served.exit == exit),
+                Way::NodeUplink | Way::Blocked { .. } => true,
+            };
+            if !known {
+                return Err(Inconsistency::WayWithoutExit(scope.id.clone()));
+            }
+        }
+        let fits = |tunnel: &Tunnel, route: &ExitRoute| {
+            (tunnel.role, &tunnel.exit, &tunnel.interface)
+                == (TunnelRole::Used, &route.exit, &route.interface)
+        };
+        let used = |route: &ExitRoute| self.tunnels.iter().any(|tunnel| fits(tunnel, route));
+        if let Some(route) = self.routes.iter().find(|route| !used(route)) {
+            return Err(Inconsistency::Route(route.exit.clone()));
+        }
+        if self.not_after <= self.issued_at {
+            return Err(Inconsistency::Validity);
+        }
+        Ok(())
+    }
+}
+
+/// A body that parses but contradicts itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Inconsistency {
+    /// Two scopes have one id.
+    #[error("two scopes have the same id")]
+    DuplicateScope,
+    /// A pod's class names a scope that the firewall section does not have.
+    #[error("a pod names the scope {0}, which the body does not have")]
+    UnknownScope(ScopeId),
+    /// Two pods have one UID.
+    #[error("two pods have the UID {0}")]
+    DuplicatePod(Uid),
+    /// Names are told of a scope that the firewall section does not have.
+    #[error("the dns section names the scope {0}, which the body does not have")]
+    NamesWithoutScope(ScopeId),
+    /// An exit has two routes.
+    #[error("exit {0} has two routes")]
+    DuplicateRoute(ExitName),
+    /// Marks or tables are used twice, the mark is no exit's, or the tunnel is missing.
+    #[error(
+        "the route of exit {0} has no tunnel, a mark that is no exit's, or a mark or table of another one"
+    )]
+    Route(ExitName),
+    /// Two pods have one address.
+    #[error("two pods have the address {0}")]
+    SharedAddress(Address),
+    /// A scope's way names an exit that the body does not carry.
+    #[error("the way out of scope {0} names an exit that the body does not carry")]
+    WayWithoutExit(ScopeId),
+    /// It ends before it starts.
+    #[error("notAfter is not behind issuedAt")]
+    Validity,
+}

@@ -1,0 +1,43 @@
+//! What belongs to the cluster.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::words::{Address, Prefix};
+
+/// What belongs to the cluster. `inside` is made of pod ranges, node addresses and API server endpoints, never of
+/// service ranges: an untranslated service address leaves the node.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Cluster {
+    /// Pod ranges of the whole cluster, sorted.
+    pub pod_ranges: Vec<Prefix>,
+    /// Pod ranges of this node.
+    pub local_pod_ranges: Vec<Prefix>,
+    /// Service ranges.
+    pub service_ranges: Vec<Prefix>,
+    /// Addresses of every node, this one's too.
+    pub node_addresses: BTreeSet<Address>,
+    /// This node's own and load-balancer addresses: where translated inbound connections may have come in.
+    pub inbound_addresses: BTreeSet<Address>,
+    /// API server endpoints that may lie outside the ranges: inside with their port only.
+    pub api_servers: BTreeSet<SocketAddr>,
+    /// Where tunnel addresses are taken from.
+    pub tunnel_ranges: Vec<Prefix>,
+    /// Where gateways listen: not for pods.
+    pub tunnel_endpoints: BTreeSet<SocketAddr>,
+    /// The cluster's own names.
+    pub dns: ClusterDns,
+}
+
+/// The cluster's resolver.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClusterDns {
+    /// The cluster domain without a trailing dot, for example `cluster.local`. Empty: unknown.
+    pub domain: String,
+    /// The resolver's addresses, service addresses allowed.
+    pub addresses: Vec<Address>,
+}

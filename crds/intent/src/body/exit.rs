@@ -1,0 +1,47 @@
+//! Exits that the node uses, and those that it serves.
+
+use serde::{Deserialize, Serialize};
+
+use crate::words::{Address, ExitName, IfName, Mark, Prefix, TableId};
+
+/// A mark, its table and the used tunnel behind it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExitRoute {
+    /// Whose traffic.
+    pub exit: ExitName,
+    /// One of [`Mark::EXITS`], numbered per node.
+    pub mark: Mark,
+    /// The routing table of the exit on this node.
+    pub table: TableId,
+    /// The used tunnel.
+    pub interface: IfName,
+}
+
+/// An exit whose active gateway this node is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ServedExit {
+    /// The exit.
+    pub exit: ExitName,
+    /// The served tunnel.
+    pub interface: IfName,
+    /// Where it leaves; none: the interface of the default route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uplink: Option<IfName>,
+    /// Source addresses. Empty: masquerade. One family only: the other family is dropped.
+    pub egress: Vec<Address>,
+    /// What the exit offers.
+    pub routes: Vec<Prefix>,
+    /// May clients reach the exit's own LAN?
+    pub lan: Access,
+}
+
+/// Allowed or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Access {
+    /// It may pass.
+    Allow,
+    /// It is refused.
+    Deny,
+}

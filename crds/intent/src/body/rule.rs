@@ -1,0 +1,49 @@
+//! Rules of a policy.
+
+use serde::{Deserialize, Serialize};
+
+use super::exit::Access;
+use crate::words::Prefix;
+
+/// One rule of a policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rule {
+    /// The policy's name for it.
+    pub name: String,
+    /// What happens to what matches.
+    pub action: Access,
+    /// Destinations; empty: every destination.
+    pub to: Vec<Prefix>,
+    /// Ports; empty: every protocol and port.
+    pub ports: Vec<PortRange>,
+}
+
+/// A transport protocol that has ports, or ICMP of both families.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Protocol {
+    /// RFC 9293.
+    #[serde(rename = "TCP")]
+    Tcp,
+    /// RFC 768.
+    #[serde(rename = "UDP")]
+    Udp,
+    /// RFC 9260.
+    #[serde(rename = "SCTP")]
+    Sctp,
+    /// RFC 792 and RFC 4443; has no ports.
+    #[serde(rename = "ICMP")]
+    Icmp,
+}
+
+/// A protocol with its ports, both ends included. ICMP carries 0 to 65535.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PortRange {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// First port.
+    pub from: u16,
+    /// Last port.
+    pub to: u16,
+}

@@ -1,0 +1,56 @@
+//! WireGuard devices and their other ends.
+
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::words::{ExitName, IfName, NodeName, Prefix, WgKey};
+
+/// Which end of an exit's WireGuard network a device is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum TunnelRole {
+    /// `pst-c-*`: pods of this node leave by it.
+    Used,
+    /// `pst-s-*`: other nodes' traffic arrives by it.
+    Served,
+}
+
+/// One WireGuard device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Tunnel {
+    /// Whose network it is.
+    pub exit: ExitName,
+    /// Which end this is.
+    pub role: TunnelRole,
+    /// The device's name.
+    pub interface: IfName,
+    /// UDP port to listen on; none on a client, where the kernel chooses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen_port: Option<u16>,
+    /// MTU in bytes.
+    pub mtu: u16,
+    /// The device's own addresses with their prefix length.
+    pub addresses: Vec<IpNet>,
+    /// The other ends.
+    pub peers: Vec<Peer>,
+}
+
+/// The other end of a WireGuard session.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Peer {
+    /// The node at the other end.
+    pub node: NodeName,
+    /// Its key, pinned per node and UID by the compiler.
+    pub public_key: WgKey,
+    /// Where it listens; none on a gateway, which learns it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<SocketAddr>,
+    /// What may come from it, and what is sent to it.
+    pub allowed_ips: Vec<Prefix>,
+    /// Seconds between keepalives; none: no keepalives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keepalive_seconds: Option<u16>,
+}

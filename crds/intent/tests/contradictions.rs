@@ -1,0 +1,113 @@
+//! Bodies that parse and contradict themselves: each contradiction has a variant of its own, and the same body without
+//! it is good.
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a test, also in its helpers, a value that is not there is a failure"
+)]
+
+use postern_intent::Body;
+use postern_intent::body::Inconsistency;
+use postern_intent::verify::parse_envelope;
+use serde_json::{Value, json};
+
+/// One scope by one exit, with one pod.
+fn whole() -> Value {
+    let tunnel = |exit: &str| {
+        json!({
+            "exit": exit, "role": "Used", "interface": format!("pst-c-{exit}"), "mtu": 1420,
+            "addresses": ["198.18.0.2/32"], "peers": [],
+        })
+    };
+    json!({
+        "node": {"name": "n1", "uid": "uid-1"},
+        "serial": 7, "issuedAt": "2026-11-23T04:00:00Z", "notAfter": "2026-11-24T04:00:00Z",
+        "guardedNamespaces": ["crawlers"],
+        "cluster": {
+            "podRanges": [], "localPodRanges": [], "serviceRanges": [], "nodeAddresses": [], "inboundAddresses": [],
+            "apiServers": [], "tunnelRanges": [], "tunnelEndpoints": [], "dns": {"domain": "", "addresses": []},
+        },
+        "tunnels": [tunnel("eu"), tunnel("us")],
+        "routes": [route("eu", 1), route("us", 2)],
+        "nat": [],
+        "firewall": [{
+            "id": "crawlers/crawler@eu",
+            "policy": {"namespace": "crawlers", "name": "crawler", "uid": "policy-1", "generation": 1},
+            "way": {"type": "Tunnel", "exit": "eu"}, "failure": {"type": "Closed"}, "rules": [],
+            "defaultAction": "Allow", "replies": "Services", "lan": "Deny", "specialUseExceptions": [],
+            "establishedFlows": "Cut",
+        }],
+        "dns": [{"scope": "crawlers/crawler@eu", "mode": "Forward", "upstreams": []}],
+        "pods": [pod("a", "a-uid", "10.244.1.5")],
+    })
+}
+
+fn route(exit: &str, number: u32) -> Value {
+    json!({"exit": exit, "mark": number, "table": 5200 + number, "interface": format!("pst-c-{exit}")})
+}
+
+fn pod(name: &str, uid: &str, address: &str) -> Value {
+    json!({
+        "namespace": "crawlers", "name": name, "uid": uid, "addresses": [address],
+        "class": {"type": "Policy", "scope": "crawlers/crawler@eu"},
+    })
+}
+
+fn judged(change: impl FnOnce(&mut Value)) -> Result<(), Inconsistency> {
+    let mut body = whole();
+    change(&mut body);
+    serde_json::from_value::<Body>(body).unwrap().check()
+}
+
+#[test]
+fn a_body_without_a_contradiction_is_good() {
+    assert_eq!(judged(|_| {}), Ok(()));
+}
+
+#[test]
+fn a_uid_belongs_to_one_pod() {
+    let second = pod("b", "a-uid", "10.244.1.6");
+    let found = judged(|body| body["pods"].as_array_mut().unwrap().push(second));
+    let wanted = Inconsistency::DuplicatePod("a-uid".parse().unwrap());
+    assert_eq!(found, Err(wanted));
+}
+
+#[test]
+fn an_address_belongs_to_one_pod() {
+    let second = pod("b", "b-uid", "10.244.1.5");
+    let found = judged(|body| body["pods"].as_array_mut().unwrap().push(second));
+    let wanted = Inconsistency::SharedAddress("10.244.1.5".parse().unwrap());
+    assert_eq!(found, Err(wanted));
+}
+
+#[test]
+fn an_exit_has_one_route() {
+    let second = json!({"exit": "eu", "mark": 3, "table": 5203, "interface": "pst-c-eu"});
+    let found = judged(|body| body["routes"].as_array_mut().unwrap().push(second));
+    let wanted = Inconsistency::DuplicateRoute("eu".parse().unwrap());
+    assert_eq!(found, Err(wanted));
+}
+
+#[test]
+fn a_mark_leads_to_one_exit() {
+    let found = judged(|body| body["routes"][1]["mark"] = json!(1));
+    assert_eq!(found, Err(Inconsistency::Route("us".parse().unwrap())));
+}
+
+#[test]
+fn names_are_told_of_scopes_that_are_there() {
+    let found = judged(|body| body["dns"][0]["scope"] = json!("crawlers/other@eu"));
+    let wanted = Inconsistency::NamesWithoutScope("crawlers/other@eu".parse().unwrap());
+    assert_eq!(found, Err(wanted));
+}
+
+#[test]
+fn an_envelope_beyond_the_limit_is_not_parsed() {
+    let spaces = |count: usize| {
+        let mut file = br#"{"payloadType":"","payload":"","signatures":[]}"#.to_vec();
+        file.resize(count, b' ');
+        parse_envelope(&file).map_err(|refusal| (refusal.reason(), refusal.to_string()))
+    };
+    assert!(spaces(1024 * 1024).is_ok());
+    let wanted = "the envelope has more than 1048576 bytes".to_owned();
+    assert_eq!(spaces(1024 * 1024 + 1), Err(("TooLarge", wanted)));
+}
