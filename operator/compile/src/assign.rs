@@ -16,6 +16,8 @@ use crate::snapshot::{Attachment, Lifecycle, Pod};
 pub(crate) enum Decision {
     /// Under the policy of this UID.
     Policy(Uid),
+    /// Blocked, because only a refused update of the policy of this UID selects it.
+    Refused(Uid),
     /// Blocked without a policy.
     Blocked(BlockedReason),
     /// Let go.
@@ -36,9 +38,9 @@ pub(crate) struct Assigned<'a> {
 pub struct PodCounts {
     /// Pods that it selects and that no other policy of the namespace decides about.
     pub selected: u32,
-    /// Pods that leave by the exit and by nothing else.
+    /// Pods that leave by the exit and by nothing else, as their nodes report.
     pub enforced: u32,
-    /// Pods that are blocked.
+    /// Pods that are blocked, as their nodes report.
     pub blocked: u32,
     /// Pods that it selects and another policy decides about.
     pub overridden: u32,
@@ -63,9 +65,14 @@ impl<'a> Assignment<'a> {
         };
         for pod in index.pods.values().flatten().copied() {
             let before = index.published.before(&pod.uid);
-            let winner = all.count(contenders.of(&pod.namespace), pod, before);
+            let list = contenders.of(&pod.namespace);
+            let decision = match all.count(list, pod, before) {
+                Some(winner) => under(contenders, pod, winner),
+                None => all
+                    .claim(list, pod)
+                    .unwrap_or_else(|| without(list, gate, pod, before)),
+            };
             if pod.attachment == Attachment::Own {
-                let decision = decide(contenders, winner, gate, pod, before);
                 let assigned = Assigned {
                     pod,
                     decision,
@@ -112,34 +119,50 @@ impl<'a> Assignment<'a> {
                 (None, Attachment::Own) => counts.selected += 1,
             }
             if winner.is_none() {
-                let by_label = one
-                    .policy
-                    .is_some_and(|policy| policy.selector.matches(&pod.labels));
-                counts.kept += u32::from(!by_label);
+                counts.kept += u32::from(!one.asks_for(&pod.labels));
                 winner = Some(one.uid.clone());
             }
         }
         winner
     }
+
+    /// Blocks a pod that no policy in force selects, but a refused update.
+    fn claim(&mut self, contenders: &[Contender<'_>], pod: &Pod) -> Option<Decision> {
+        let one = contenders.iter().find(|one| one.claims(&pod.labels))?;
+        let counts = self.counts.entry(one.uid.clone()).or_default();
+        match pod.attachment {
+            Attachment::Host => counts.unenforceable += 1,
+            Attachment::Own => counts.selected += 1,
+        }
+        Some(if one.policy.is_some() {
+            Decision::Refused(one.uid.clone())
+        } else {
+            Decision::Blocked(BlockedReason::ReleaseHeld)
+        })
+    }
 }
 
-fn decide(
-    contenders: &Contenders<'_>,
-    winner: Option<Uid>,
-    gate: &Gate,
-    pod: &Pod,
-    before: Before<'_>,
-) -> Decision {
-    if let Some(uid) = winner {
-        let shadowed = contenders.is_shadowed(&pod.namespace, &uid);
-        return if shadowed {
-            Decision::Blocked(BlockedReason::ReleaseHeld)
-        } else {
-            Decision::Policy(uid)
-        };
+/// What becomes of a pod that a policy decides about.
+fn under(contenders: &Contenders<'_>, pod: &Pod, winner: Uid) -> Decision {
+    if contenders.is_shadowed(&pod.namespace, &winner) {
+        Decision::Blocked(BlockedReason::ReleaseHeld)
+    } else {
+        Decision::Policy(winner)
     }
+}
+
+/// What becomes of a pod that no policy decides about.
+fn without(contenders: &[Contender<'_>], gate: &Gate, pod: &Pod, before: Before<'_>) -> Decision {
     if gate.deny.contains(&pod.namespace) {
         return Decision::Blocked(BlockedReason::NamespaceDeny);
+    }
+    // It may be one of those that a policy selects of which nobody knows whom it selects; what was released is not.
+    let unknown = contenders.iter().find(|one| one.is_unknown());
+    if let Some(one) = unknown.filter(|_| !matches!(before, Before::Released)) {
+        return match one.policy {
+            Some(_) => Decision::Refused(one.uid.clone()),
+            None => Decision::Blocked(BlockedReason::ReleaseHeld),
+        };
     }
     // Whatever the reason may be that nothing selects it any more: who was enforced goes only through the gate.
     if before.is_enforced() && !gate.released.contains(&pod.uid) {

@@ -6,7 +6,7 @@ use postern_intent::{Body, NodeName, ScopeId};
 
 use crate::allocate::{Hosts, Networks, Numbers};
 use crate::assign::Assignment;
-use crate::gate::{Cause, Gate, Ground, Held, Subject, held};
+use crate::gate::{Gate, Held};
 use crate::index::Index;
 use crate::lower::{Context, NodePlan, Shared, clients};
 use crate::pins::Keys;
@@ -39,8 +39,9 @@ pub enum NodeOutcome {
     Keep,
     /// This body is signed and published.
     Publish(Box<Body>),
-    /// Nothing is published: the node has seen newer documents than we have, and whatever we said could be looser
-    /// than what it enforces. It keeps that until a person approves or it runs out.
+    /// Nothing is published: the node has seen newer documents than we have, or what we have of it cannot be read, and
+    /// whatever we said could be looser than what it enforces. It keeps that until a person approves or it runs out:
+    /// docs/adr/0012-restored-publishes-nothing.md.
     Restored,
 }
 
@@ -60,14 +61,13 @@ pub fn compile(snapshot: &Snapshot) -> Compilation {
     let keys = Keys::new(&index);
     let mut exits = Exits::new(&index);
     let mut contenders = Contenders::new(&index);
-    let mut gate = Gate::judge(&index, &mut contenders);
+    let gate = Gate::judge(&index, &mut contenders);
     let networks = Networks::new(&snapshot.settings.tunnels.ranges);
     let numbers = Numbers::new(&index, &networks, &mut exits);
     let plans = Plans::new(&index, &contenders, &exits);
     let assignment = Assignment::new(&index, &contenders, &gate);
     let clients = clients(&plans, &exits, &assignment);
     let hosts = Hosts::new(&index, &networks, &clients);
-    let restored = restored(&index, &mut gate);
     let context = Context {
         index: &index,
         exits: &exits,
@@ -83,7 +83,7 @@ pub fn compile(snapshot: &Snapshot) -> Compilation {
     let settled: BTreeMap<&NodeName, Settled> = index
         .nodes
         .values()
-        .map(|node| (&node.name, settle(&context, &shared, &restored, node)))
+        .map(|node| (&node.name, settle(&context, &shared, &gate.restored, node)))
         .collect();
     Compilation {
         verdicts: verdicts(&context, &gate, &settled),
@@ -95,28 +95,6 @@ pub fn compile(snapshot: &Snapshot) -> Compilation {
             .collect(),
         held: gate.held,
     }
-}
-
-/// Nodes that have seen newer documents and that no person has approved.
-fn restored(index: &Index<'_>, gate: &mut Gate) -> BTreeSet<NodeName> {
-    let now = index.snapshot.now;
-    let mut found = BTreeSet::new();
-    for node in index.nodes.values() {
-        let reported = serial::reported(now, index.reports.get(&node.name).copied());
-        if !serial::is_restored(node, index.published.bodies.get(&node.name), reported) {
-            continue;
-        }
-        let ground = Ground {
-            subject: Subject::Node(node.name.clone()),
-            cause: Cause::Restored,
-            identity: format!("{} {}", node.uid, reported.unwrap_or_default()),
-        };
-        if !gate.consent(index, &ground) {
-            gate.held.push(held(index, &ground, 0));
-            found.insert(node.name.clone());
-        }
-    }
-    found
 }
 
 fn settle(

@@ -47,6 +47,8 @@ pub enum Outcome {
     Decides,
     /// It selects the pod, but another one decides.
     Overridden,
+    /// It decides nothing, but a refused update of it selects the pod: nothing of it leaves.
+    Blocks,
     /// It does not select the pod.
     NotSelected,
 }
@@ -71,9 +73,11 @@ pub fn explain(
     let mut decided = false;
     let consider = |one: &Contender<'_>| {
         let selects = one.selects(&pod.labels, before);
+        let claims = one.claims(&pod.labels);
         let outcome = match (selects, decided) {
             (true, false) => Outcome::Decides,
             (true, true) => Outcome::Overridden,
+            (false, false) if claims => Outcome::Blocks,
             (false, _) => Outcome::NotSelected,
         };
         decided |= selects;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use postern_intent::body::{Class, Scope, ScopeDns};
-use postern_intent::{Body, ExitName, Namespace, NodeName, ScopeId, Uid, body};
+use postern_intent::{Address, Body, ExitName, Namespace, NodeName, ScopeId, Uid, body};
 
 use crate::snapshot::{self, Attachment, Exit, Lifecycle, Node, Policy, Report, Snapshot};
 
@@ -137,12 +137,28 @@ impl<'a> Index<'a> {
             .filter(|pod| pod.attachment == Attachment::Own)
     }
 
-    /// All addresses of all nodes.
-    pub(crate) fn node_addresses(&self) -> BTreeSet<postern_intent::Address> {
-        self.nodes
-            .values()
-            .flat_map(|node| node.addresses.iter().copied())
-            .collect()
+    /// The addresses of a node that count, the ones that other nodes reach first. Node objects are the kubelets': what
+    /// one claims outside of the node ranges, where there are any, would become inside for every pod of the cluster.
+    pub(crate) fn addresses(&self, node: &'a Node) -> impl Iterator<Item = Address> + Clone {
+        let addresses = node.addresses.iter().copied();
+        addresses.filter(|address| self.is_nodes(address))
+    }
+
+    /// The addresses that a node claims and that do not count.
+    pub(crate) fn strangers(&self, node: &'a Node) -> impl Iterator<Item = Address> {
+        let addresses = node.addresses.iter().copied();
+        addresses.filter(|address| !self.is_nodes(address))
+    }
+
+    fn is_nodes(&self, address: &Address) -> bool {
+        let ranges = &self.snapshot.settings.node_ranges;
+        ranges.is_empty() || ranges.iter().any(|range| range.net().contains(address))
+    }
+
+    /// All addresses of all nodes that count.
+    pub(crate) fn node_addresses(&self) -> BTreeSet<Address> {
+        let nodes = self.nodes.values().copied();
+        nodes.flat_map(|node| self.addresses(node)).collect()
     }
 }
 

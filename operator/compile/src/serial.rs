@@ -16,6 +16,12 @@ pub(crate) fn reported(now: Timestamp, report: Option<&Report>) -> Option<Serial
         .filter(|serial| serial.0 > 0 && serial.0 <= limit)
 }
 
+/// The serial that the node reports and that is not believed.
+pub(crate) fn unbelieved(now: Timestamp, report: Option<&Report>) -> Option<Serial> {
+    let said = report.and_then(|report| report.ledger_serial)?;
+    (said.0 > 0 && reported(now, report).is_none()).then_some(said)
+}
+
 /// The next serial: above what is published, above what the node has seen, and not below the time in Unix
 /// milliseconds, so that it grows over a reinstallation too.
 pub(crate) fn next(now: Timestamp, published: Option<&Body>, reported: Option<Serial>) -> Serial {

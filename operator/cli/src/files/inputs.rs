@@ -107,6 +107,8 @@ impl Inputs {
                 .collect::<Result<_, _>>()?,
             reports,
             previous,
+            unreadable: BTreeSet::new(),
+            services: Vec::new(),
             memory: state.memory.clone(),
             approvals,
             definitions: Definitions::Serving,

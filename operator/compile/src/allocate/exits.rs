@@ -114,11 +114,12 @@ fn is_free(index: &Index<'_>, networks: &[IpNet]) -> bool {
             .iter()
             .any(|own| own.contains(net) || net.contains(own))
     };
-    let mut addresses = index.nodes.values().flat_map(|node| &node.addresses);
+    let nodes = index.nodes.values().copied();
+    let mut addresses = nodes.flat_map(|node| index.addresses(node));
     !ranges
         .map(postern_intent::Prefix::net)
         .any(|net| overlaps(&net))
-        && !addresses.any(|address| networks.iter().any(|own| own.contains(address)))
+        && !addresses.any(|address| networks.iter().any(|own| own.contains(&address)))
 }
 
 fn mentioned(index: &Index<'_>, networks: &Networks) -> Mentioned {

@@ -2,27 +2,33 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use postern_intent::{Namespace, Uid};
+use postern_intent::{Namespace, NodeName, Uid};
 
 use super::words::{Cause, Ground, Subject};
 use crate::index::{Before, Index};
 use crate::select::{Contender, Contenders};
 use crate::snapshot::{Definitions, Pod};
 
-/// The pods that each ground would release.
+/// What would be released, by the ground for it.
+pub(super) type Releases = BTreeMap<Ground, BTreeSet<Uid>>;
+
+/// The pods that each ground would release, on the nodes that are asked for.
 pub(super) fn releases(
     index: &Index<'_>,
     contenders: &Contenders<'_>,
     lifted: &BTreeSet<&Namespace>,
-) -> BTreeMap<Ground, BTreeSet<Uid>> {
-    let mut found: BTreeMap<Ground, BTreeSet<Uid>> = BTreeMap::new();
+    on: impl Fn(&NodeName) -> bool,
+) -> Releases {
+    let mut found = Releases::new();
     let denying: BTreeSet<&Namespace> = denials_asked(index);
-    for pod in index.enforceable_pods() {
+    for pod in index.enforceable_pods().filter(|pod| on(&pod.node)) {
         let before = index.published.before(&pod.uid);
         let list = contenders.of(&pod.namespace);
         let free = before.is_enforced()
             && !denying.contains(&pod.namespace)
-            && !list.iter().any(|one| one.selects(&pod.labels, before));
+            && !list
+                .iter()
+                .any(|one| one.selects(&pod.labels, before) || one.claims(&pod.labels));
         if free {
             let ground = ground_of(index, contenders, lifted, pod, before);
             found.entry(ground).or_default().insert(pod.uid.clone());
@@ -52,8 +58,8 @@ fn denials_asked<'a>(index: &Index<'a>) -> BTreeSet<&'a Namespace> {
     asked.chain(remembered).collect()
 }
 
-/// What would let the pod go: the policy that it was under, else one that selected it, else the lifted label, else
-/// the loss of what was remembered.
+/// What would let the pod go: the policy that it was under, else one that selected it or may have, else the lifted
+/// label, else the loss of what was remembered.
 fn ground_of(
     index: &Index<'_>,
     contenders: &Contenders<'_>,
@@ -61,22 +67,14 @@ fn ground_of(
     pod: &Pod,
     before: Before<'_>,
 ) -> Ground {
-    let candidates = || {
-        contenders
-            .of(&pod.namespace)
-            .iter()
-            .filter(|one| one.narrowed())
+    let list = contenders.of(&pod.namespace);
+    let is_under = |one: &&Contender<'_>| {
+        one.narrowed() && matches!(before, Before::Policy(scope) if scope.policy.uid == one.uid)
     };
-    let own = candidates()
-        .find(|one| matches!(before, Before::Policy(scope) if scope.policy.uid == one.uid));
-    let other = || {
-        candidates().find(|one| {
-            one.remembered
-                .as_ref()
-                .is_some_and(|selector| selector.matches(&pod.labels))
-        })
-    };
-    if let Some(policy) = own.or_else(other) {
+    let own = list.iter().find(is_under);
+    let other = || list.iter().find(|one| one.had(&pod.labels));
+    let lost = || list.iter().find(|one| one.is_lost());
+    if let Some(policy) = own.or_else(other).or_else(lost) {
         return policy_ground(index, policy);
     }
     let lifted = lifted.contains(&pod.namespace);
@@ -100,6 +98,7 @@ fn policy_ground(index: &Index<'_>, one: &Contender<'_>) -> Ground {
         (true, _, _) => Cause::SelectorChanged,
         (false, Definitions::Terminating, _) => Cause::DefinitionTerminating,
         (false, Definitions::Serving, true) => Cause::PolicyReplaced,
+        (false, Definitions::Serving, false) if one.is_lost() => Cause::Forgotten,
         (false, Definitions::Serving, false) => Cause::PolicyDeleted,
     };
     Ground {

@@ -1,11 +1,12 @@
 //! The judgement: what may go now, what waits, and what therefore goes on selecting.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use postern_intent::{Namespace, Uid};
+use postern_intent::{Namespace, NodeName, Uid};
 use sha2::{Digest as _, Sha256};
 
-use super::ground::releases;
+use super::ground::{Releases, releases};
+use super::restored::restored;
 use super::words::{Ground, Held, Subject};
 use crate::index::Index;
 use crate::select::{Contenders, Former};
@@ -20,6 +21,10 @@ pub(crate) struct Gate {
     pub(crate) deny: BTreeSet<Namespace>,
     /// What waits.
     pub(crate) held: Vec<Held>,
+    /// What was held before and concerns nodes only that wait themselves.
+    resting: Vec<HeldRecord>,
+    /// Nodes that are ahead of what is published and that nobody has approved.
+    pub(crate) restored: BTreeSet<NodeName>,
     /// What was released lately, this compile's releases too.
     pub(crate) releases: Vec<ReleaseRecord>,
     /// Digests of approvals that were used, now or before.
@@ -36,7 +41,13 @@ impl Gate {
             releases: recent(index),
             ..Self::default()
         };
-        let candidates = releases(index, contenders, &lifted);
+        // Nodes first: what nothing is published for uses up neither an approval nor the window.
+        let waiting = restored(index, &mut gate);
+        let is_waiting = |node: &NodeName| waiting.contains_key(node);
+        let candidates = releases(index, contenders, &lifted, |node| !is_waiting(node));
+        let resting = resting(&candidates, || {
+            releases(index, contenders, &lifted, is_waiting)
+        });
         let (approved, open): (Vec<_>, Vec<_>) = candidates
             .into_iter()
             .partition(|(ground, _)| gate.consent(index, ground));
@@ -59,19 +70,23 @@ impl Gate {
         }
         gate.released
             .extend(approved.into_iter().chain(free).flat_map(|(_, pods)| pods));
-        let stopped: BTreeMap<Ground, BTreeSet<Uid>> = always.into_iter().chain(stopped).collect();
-        keep(contenders, &stopped);
-        gate.deny = denials(index, &lifted, &stopped);
-        gate.held = stopped
+        let stopped: Releases = always.into_iter().chain(stopped).collect();
+        let kept: BTreeSet<&Ground> = stopped.keys().chain(&resting).collect();
+        keep(contenders, &kept);
+        gate.deny = denials(index, &lifted, &kept);
+        let stopped = stopped
             .iter()
-            .map(|(ground, pods)| held(index, ground, pods.len()))
-            .collect();
+            .map(|(ground, pods)| held(index, ground, pods.len()));
+        gate.held = stopped.chain(waiting.values().cloned()).collect();
+        // With its time: an approval that was given for it stays good.
+        gate.resting = records(index, &resting);
+        gate.restored = waiting.into_keys().collect();
         contenders.let_go();
         gate
     }
 
     /// Did a person consent to it? The approval is used up.
-    pub(crate) fn consent(&mut self, index: &Index<'_>, ground: &Ground) -> bool {
+    pub(super) fn consent(&mut self, index: &Index<'_>, ground: &Ground) -> bool {
         let digest = held(index, ground, 0).digest;
         let consented = !self.used.contains(&digest)
             && index.snapshot.approvals.iter().any(|approval| {
@@ -87,19 +102,17 @@ impl Gate {
 
     /// What waits, as it is remembered.
     pub(crate) fn remember(&self) -> Vec<HeldRecord> {
-        self.held
-            .iter()
-            .map(|held| HeldRecord {
-                subject: held.subject.clone(),
-                cause: held.cause,
-                since: held.since,
-            })
-            .collect()
+        let held = self.held.iter().map(|held| HeldRecord {
+            subject: held.subject.clone(),
+            cause: held.cause,
+            since: held.since,
+        });
+        held.chain(self.resting.iter().cloned()).collect()
     }
 }
 
 /// How something waits: with the time of its first appearance in the digest, so that an approval fits one time only.
-pub(crate) fn held(index: &Index<'_>, ground: &Ground, pods: usize) -> Held {
+pub(super) fn held(index: &Index<'_>, ground: &Ground, pods: usize) -> Held {
     let known = &index.snapshot.memory.held;
     let since = known
         .iter()
@@ -174,6 +187,24 @@ fn keep_in_ending_namespaces(index: &Index<'_>, contenders: &mut Contenders<'_>)
     }
 }
 
+/// Grounds that concern waiting nodes only. They are judged when those nodes are; until then they are kept, so that
+/// nothing is forgotten that the judgement needs.
+fn resting(judged: &Releases, of_waiting: impl FnOnce() -> Releases) -> BTreeSet<Ground> {
+    let grounds = of_waiting().into_keys();
+    grounds
+        .filter(|ground| !judged.contains_key(ground))
+        .collect()
+}
+
+fn records(index: &Index<'_>, resting: &BTreeSet<Ground>) -> Vec<HeldRecord> {
+    let known = index.snapshot.memory.held.iter();
+    let of = |record: &&HeldRecord| {
+        let mut grounds = resting.iter();
+        grounds.any(|ground| ground.subject == record.subject && ground.cause == record.cause)
+    };
+    known.filter(of).cloned().collect()
+}
+
 /// Namespaces that denied and no longer ask for it.
 fn lifted_denials<'a>(index: &Index<'a>) -> BTreeSet<&'a Namespace> {
     let denied = index.snapshot.memory.deny.iter();
@@ -191,7 +222,7 @@ fn lifted_denials<'a>(index: &Index<'a>) -> BTreeSet<&'a Namespace> {
 fn denials(
     index: &Index<'_>,
     lifted: &BTreeSet<&Namespace>,
-    stopped: &BTreeMap<Ground, BTreeSet<Uid>>,
+    kept: &BTreeSet<&Ground>,
 ) -> BTreeSet<Namespace> {
     let asked = index
         .namespaces
@@ -202,7 +233,7 @@ fn denials(
         let populated = index.namespaces.contains_key(name) || index.pods.contains_key(name);
         populated && !lifted.contains(name)
     });
-    let kept = stopped.keys().filter_map(|ground| match &ground.subject {
+    let kept = kept.iter().filter_map(|ground| match &ground.subject {
         Subject::Namespace(name) => Some(name),
         Subject::Policy(_) | Subject::Node(_) => None,
     });
@@ -210,9 +241,9 @@ fn denials(
 }
 
 /// What is stopped goes on selecting what it selected.
-fn keep(contenders: &mut Contenders<'_>, stopped: &BTreeMap<Ground, BTreeSet<Uid>>) {
-    let held: BTreeSet<String> = stopped
-        .keys()
+fn keep(contenders: &mut Contenders<'_>, kept: &BTreeSet<&Ground>) {
+    let held: BTreeSet<String> = kept
+        .iter()
         .filter(|ground| matches!(ground.subject, Subject::Policy(_)))
         .map(|ground| ground.identity.clone())
         .collect();

@@ -3,8 +3,8 @@
 
 mod ground;
 mod judge;
+mod restored;
 mod words;
 
-pub(crate) use judge::{Gate, held};
-pub(crate) use words::Ground;
+pub(crate) use judge::Gate;
 pub use words::{Approval, Cause, Held, Subject};

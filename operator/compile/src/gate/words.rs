@@ -41,9 +41,10 @@ pub enum Cause {
     SelectorChanged,
     /// A namespace lost its `deny` label.
     DenyLabelRemoved,
-    /// A pod is blocked, and what it was blocked for is not known any more.
+    /// A pod is blocked, and what it was blocked for is not known any more; or a policy went, and whom it selected is
+    /// not known any more.
     Forgotten,
-    /// A node has seen newer documents than the published ones.
+    /// A node has seen newer documents than the published one, or the published one cannot be read.
     Restored,
 }
 

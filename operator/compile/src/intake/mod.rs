@@ -11,7 +11,7 @@ mod report;
 pub use error::IntakeError;
 pub use exit::exit;
 pub use isolation::isolation;
-pub use objects::{namespace, node, pod};
+pub use objects::{namespace, node, pod, service};
 pub use policy::policy;
 pub use report::report;
 

@@ -1,12 +1,12 @@
-//! Nodes, pods and namespaces.
+//! Nodes, pods, services and namespaces.
 
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1;
-use postern_intent::{Address, Prefix};
+use postern_intent::{Address, PodName, Prefix};
 
 use super::error::{IntakeError, Reader};
-use crate::snapshot::{Attachment, Namespace, Node, Pod};
+use crate::snapshot::{Attachment, Namespace, Node, Pod, Service};
 
 /// Takes in a node.
 ///
@@ -104,6 +104,38 @@ fn pod_addresses(object: &v1::Pod) -> BTreeSet<Address> {
     many.chain(status.pod_ip.as_deref())
         .filter_map(|text| text.parse().ok())
         .collect()
+}
+
+/// Takes in a service. None: the outside reaches it by no address of its own.
+///
+/// # Errors
+/// [`IntakeError`] if it has no usable name or namespace.
+pub fn service(object: &v1::Service) -> Result<Option<Service>, IntakeError> {
+    let reader = Reader::new("Service", &object.metadata);
+    let spec = object.spec.as_ref();
+    let kind = spec.and_then(|spec| spec.type_.as_deref());
+    let ingress = object
+        .status
+        .iter()
+        .filter(|_| kind == Some("LoadBalancer"))
+        .filter_map(|status| status.load_balancer.as_ref())
+        .flat_map(|balancer| balancer.ingress.iter().flatten())
+        .filter_map(|ingress| ingress.ip.as_deref());
+    let external = spec
+        .iter()
+        .flat_map(|spec| spec.external_ips.iter().flatten());
+    // A load balancer that is known by a name only translates to node addresses itself.
+    let addresses: BTreeSet<Address> = ingress
+        .chain(external.map(String::as_str))
+        .filter_map(|text| text.parse().ok())
+        .collect();
+    let name: PodName = reader.name()?;
+    let namespace = reader.namespace()?;
+    Ok((!addresses.is_empty()).then(|| Service {
+        namespace,
+        name: name.into(),
+        addresses,
+    }))
 }
 
 /// Takes in a namespace.

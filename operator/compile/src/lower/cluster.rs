@@ -34,12 +34,16 @@ impl Shared {
     ) -> Self {
         let settings = &index.snapshot.settings;
         let of_nodes = index.nodes.values().flat_map(|node| &node.pod_ranges);
+        let services = &index.snapshot.services;
+        let of_services = services
+            .iter()
+            .flat_map(|service| service.addresses.iter().copied());
         let cluster = Cluster {
             pod_ranges: merged(settings.pod_ranges.iter().chain(of_nodes)),
             local_pod_ranges: Vec::new(),
             service_ranges: merged(settings.service_ranges.iter()),
             node_addresses: index.node_addresses(),
-            inbound_addresses: BTreeSet::new(),
+            inbound_addresses: of_services.collect(),
             api_servers: settings.api_servers.clone(),
             tunnel_ranges: settings.tunnels.ranges.clone(),
             tunnel_endpoints: endpoints(index, exits, numbers),
@@ -54,13 +58,13 @@ impl Shared {
         }
     }
 
-    /// The cluster section of one node.
-    pub(crate) fn cluster_of(&self, node: &Node) -> Cluster {
-        Cluster {
-            local_pod_ranges: merged(node.pod_ranges.iter()),
-            inbound_addresses: node.addresses.iter().copied().collect(),
-            ..self.cluster.clone()
-        }
+    /// The cluster section of one node. A service's address is inbound on every node: which of them it is announced by
+    /// is nobody's to say here.
+    pub(crate) fn cluster_of<'a>(&self, index: &Index<'a>, node: &'a Node) -> Cluster {
+        let mut cluster = self.cluster.clone();
+        cluster.local_pod_ranges = merged(node.pod_ranges.iter());
+        cluster.inbound_addresses.extend(index.addresses(node));
+        cluster
     }
 }
 
@@ -81,10 +85,9 @@ fn endpoints(index: &Index<'_>, exits: &Exits<'_>, numbers: &Numbers) -> BTreeSe
         .all_active()
         .filter_map(|(exit, active)| Some((index.nodes.get(active.gateway)?, numbers.get(exit)?)))
         .flat_map(|(gateway, numbers)| {
-            gateway
-                .addresses
-                .iter()
-                .map(|address| SocketAddr::new(*address, numbers.port))
+            index
+                .addresses(gateway)
+                .map(|address| SocketAddr::new(address, numbers.port))
         })
         .collect()
 }

@@ -56,7 +56,7 @@ pub(crate) fn clients(
 fn policies<'a>(pods: &'a [Assigned<'_>]) -> BTreeSet<&'a Uid> {
     let of = |assigned: &'a Assigned<'_>| match &assigned.decision {
         Decision::Policy(uid) => Some(uid),
-        Decision::Blocked(_) | Decision::Released => None,
+        Decision::Refused(_) | Decision::Blocked(_) | Decision::Released => None,
     };
     pods.iter().filter_map(of).collect()
 }
@@ -118,7 +118,7 @@ impl<'a> NodePlan<'a> {
             not_after: Timestamp::UNIX_EPOCH,
             trace_id: None,
             guarded_namespaces: shared.guarded_namespaces.clone(),
-            cluster: shared.cluster_of(self.node),
+            cluster: shared.cluster_of(context.index, self.node),
             tunnels: tunnels::lower(context, self),
             routes: routes::lower(context, self),
             nat: nat::lower(context, self.node, shared),

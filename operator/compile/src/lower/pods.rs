@@ -27,6 +27,9 @@ fn lower_pod(plan: &NodePlan<'_>, assigned: &Assigned<'_>) -> Pod {
                 reason: BlockedReason::PolicyRefused,
             },
         },
+        Decision::Refused(_) => Class::Blocked {
+            reason: BlockedReason::PolicyRefused,
+        },
         Decision::Blocked(reason) => Class::Blocked { reason: *reason },
         Decision::Released => Class::Released,
     };

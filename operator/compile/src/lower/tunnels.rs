@@ -8,6 +8,7 @@ use postern_intent::{ExitName, Prefix};
 
 use super::{Context, NodePlan};
 use crate::allocate::{ExitNumbers, Networks};
+use crate::index::Index;
 use crate::resolve::ActiveExit;
 use crate::snapshot::Node;
 
@@ -35,7 +36,7 @@ fn used(context: &Context<'_>, node: &Node, exit: &ExitName) -> Option<Tunnel> {
     let peer = Peer {
         node: gateway.name.clone(),
         public_key: context.keys.get(&gateway.name)?,
-        endpoint: Some(endpoint(gateway, node, numbers)?),
+        endpoint: Some(endpoint(context.index, gateway, node, numbers)?),
         // What the exit offers is the gateway's to enforce; here it would also refuse the ICMP errors of routers on
         // the way, and with them path MTU discovery.
         allowed_ips: context
@@ -107,12 +108,15 @@ fn default_route(family: &IpNet) -> Option<Prefix> {
 }
 
 /// Where the client reaches the gateway: by IPv4 where both have it, else by the gateway's first address.
-fn endpoint(gateway: &Node, client: &Node, numbers: &ExitNumbers) -> Option<SocketAddr> {
-    let v4 = client.addresses.iter().any(|address| address.is_ipv4());
-    let preferred = gateway
-        .addresses
-        .iter()
-        .find(|address| address.is_ipv4() == v4);
-    let address = preferred.or_else(|| gateway.addresses.first())?;
-    Some(SocketAddr::new(*address, numbers.port))
+fn endpoint<'a>(
+    index: &Index<'a>,
+    gateway: &'a Node,
+    client: &'a Node,
+    numbers: &ExitNumbers,
+) -> Option<SocketAddr> {
+    let v4 = index.addresses(client).any(|address| address.is_ipv4());
+    let mut all = index.addresses(gateway);
+    let first = all.clone().next();
+    let address = all.find(|address| address.is_ipv4() == v4).or(first)?;
+    Some(SocketAddr::new(address, numbers.port))
 }

@@ -106,7 +106,9 @@ fn by_terms<'a>(index: &Index<'a>, exit: &'a Exit, terms: &'a ExitTerms) -> Exit
     let eligible: Vec<&NodeName> = index
         .nodes
         .values()
-        .filter(|node| terms.gateways.matches(&node.labels) && !node.addresses.is_empty())
+        .filter(|node| {
+            terms.gateways.matches(&node.labels) && index.addresses(node).next().is_some()
+        })
         .map(|node| &node.name)
         .collect();
     let standing = published_gateway(index, &exit.name).map(|(node, _)| node);

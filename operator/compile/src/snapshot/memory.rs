@@ -42,11 +42,18 @@ pub struct RememberedPolicy {
     pub name: String,
     /// `metadata.generation`.
     pub generation: i64,
-    /// Its priority.
+    /// Its priority when it was last accepted, else the one that it asks for.
     pub priority: i32,
     /// Its selector; none: not known, since only a published body speaks of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<Selector>,
+    /// Its selector when it was last accepted, where that is another one: the release of what it no longer selects is
+    /// held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<Selector>,
+    /// The selector of a refused update: pods that nothing else selects are blocked by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed: Option<Selector>,
     /// Its exits in order.
     pub exits: Vec<ExitName>,
 }

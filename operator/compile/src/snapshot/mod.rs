@@ -11,7 +11,7 @@ mod report;
 mod selector;
 mod settings;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use postern_intent::{Body, NodeName};
@@ -19,7 +19,7 @@ use postern_intent::{Body, NodeName};
 pub use exit::{AllowedNamespaces, Exit, ExitTerms};
 pub use isolation::Isolation;
 pub use memory::{HeldRecord, Memory, Pin, ReleaseRecord, RememberedPolicy};
-pub use objects::{Attachment, Labels, Lifecycle, Namespace, Node, Pod};
+pub use objects::{Attachment, Labels, Lifecycle, Namespace, Node, Pod, Service};
 pub use policy::{DnsTerms, Policy, PolicyKey, PolicyTerms, Refusal};
 pub use report::Report;
 pub use selector::Selector;
@@ -46,10 +46,15 @@ pub struct Snapshot {
     pub pods: Vec<Pod>,
     /// All namespaces.
     pub namespaces: Vec<Namespace>,
+    /// Services with addresses that the outside reaches.
+    pub services: Vec<Service>,
     /// What the nodes report, as far as it is read at all.
     pub reports: Vec<Report>,
     /// The published bodies, verified, by node.
     pub previous: BTreeMap<NodeName, Body>,
+    /// Nodes for which something is published that cannot be read or verified: what they enforce is not known, so they
+    /// count as restored.
+    pub unreadable: BTreeSet<NodeName>,
     /// What the last compile asked to remember.
     pub memory: Memory,
     /// What people approved.

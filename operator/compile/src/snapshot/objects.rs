@@ -65,6 +65,17 @@ pub struct Pod {
     pub lifecycle: Lifecycle,
 }
 
+/// A service, as far as the outside reaches it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// Its namespace.
+    pub namespace: NamespaceName,
+    /// Its name.
+    pub name: String,
+    /// Load-balancer and external addresses; connections to them are translated on every node.
+    pub addresses: BTreeSet<Address>,
+}
+
 /// A namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Namespace {

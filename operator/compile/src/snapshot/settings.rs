@@ -13,6 +13,8 @@ use postern_intent::body::ClusterDns;
 pub struct Settings {
     /// Pod ranges besides those that the nodes say.
     pub pod_ranges: Vec<Prefix>,
+    /// Where the nodes' addresses lie: what a node claims outside of them counts as nobody's. Empty: every claim counts.
+    pub node_ranges: Vec<Prefix>,
     /// Service ranges.
     pub service_ranges: Vec<Prefix>,
     /// API server endpoints.
@@ -121,6 +123,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             pod_ranges: Vec::new(),
+            node_ranges: Vec::new(),
             service_ranges: Vec::new(),
             api_servers: BTreeSet::new(),
             dns: ClusterDns::default(),

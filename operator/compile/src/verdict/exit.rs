@@ -108,8 +108,8 @@ fn ready(context: &Context<'_>, state: Option<&ExitState<'_>>) -> Finding {
 
 fn gateways(context: &Context<'_>, exit: &Exit, active: &ActiveExit<'_>) -> Vec<GatewayLine> {
     let endpoint = context.index.nodes.get(active.gateway).and_then(|node| {
-        let address = node.addresses.first()?;
-        Some(SocketAddr::new(*address, context.numbers.get(&exit.name)?.port).to_string())
+        let address = context.index.addresses(node).next()?;
+        Some(SocketAddr::new(address, context.numbers.get(&exit.name)?.port).to_string())
     });
     let first = GatewayLine {
         node: active.gateway.to_string(),

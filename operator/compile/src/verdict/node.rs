@@ -10,6 +10,7 @@ use super::{Detail, Verdict, is_programmed};
 use crate::compile::{NodeOutcome, Settled};
 use crate::lower::Context;
 use crate::pins::KeyRefusal;
+use crate::serial::unbelieved;
 
 /// The verdict on one node.
 pub(super) fn verdict(context: &Context<'_>, node: &NodeName, settled: &Settled) -> Verdict {
@@ -38,33 +39,78 @@ pub(super) fn verdict(context: &Context<'_>, node: &NodeName, settled: &Settled)
 /// Is what the node reports accepted, and is everything that it needs published?
 fn accepted(context: &Context<'_>, node: &NodeName, settled: &Settled) -> Finding {
     let kind = ConditionType::Accepted;
-    if let Some(refusal) = context.keys.refused.get(node) {
-        let message = match refusal {
-            KeyRefusal::Taken => "it reports the WireGuard key of another node",
-            KeyRefusal::TooSoon => {
-                "its WireGuard key changed twice in five minutes; the old one stays for now"
-            }
-        };
-        return Finding::no(kind, Reason::Conflict, message);
-    }
-    if !settled.too_large.is_empty() {
-        let scopes: Vec<String> = settled.too_large.iter().map(ToString::to_string).collect();
-        return Finding::no(
-            kind,
-            Reason::TooLarge,
-            format!("did not fit and are blocked: {}", scopes.join(", ")),
+    let problems: Vec<(Reason, String)> = [
+        key(context, node),
+        addresses(context, node),
+        serial(context, node),
+        size(settled),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let Some((reason, _)) = problems.first() else {
+        let message = "everything that the node needs is in its intent";
+        return Finding::yes(kind, Reason::Accepted, message);
+    };
+    let messages: Vec<&str> = problems
+        .iter()
+        .map(|(_, message)| message.as_str())
+        .collect();
+    Finding::no(kind, *reason, messages.join("; "))
+}
+
+type Problem = Option<(Reason, String)>;
+
+fn key(context: &Context<'_>, node: &NodeName) -> Problem {
+    let message = match context.keys.refused.get(node)? {
+        KeyRefusal::Taken => "it reports the WireGuard key of another node",
+        KeyRefusal::TooSoon => {
+            "its WireGuard key changed twice in five minutes; the old one stays for now"
+        }
+    };
+    Some((Reason::Conflict, message.to_owned()))
+}
+
+/// What a node claims outside of the node ranges counts as nobody's.
+fn addresses(context: &Context<'_>, node: &NodeName) -> Problem {
+    let node = context.index.nodes.get(node)?;
+    let outside = context.index.strangers(node);
+    let outside: Vec<String> = outside.map(|address| address.to_string()).collect();
+    (!outside.is_empty()).then(|| {
+        let message = format!(
+            "it claims {}, outside of the node ranges, which counts for nothing; widen the node ranges if it is right",
+            outside.join(", ")
         );
-    }
-    Finding::yes(
-        kind,
-        Reason::Accepted,
-        "everything that the node needs is in its intent",
-    )
+        (Reason::NotPermitted, message)
+    })
+}
+
+fn serial(context: &Context<'_>, node: &NodeName) -> Problem {
+    let index = context.index;
+    let said = unbelieved(index.snapshot.now, index.reports.get(node).copied())?;
+    let message = format!(
+        "it reports serial {said}, which lies more than an hour ahead and is not believed; look at its clock and ledger, it \
+         refuses what is below"
+    );
+    Some((Reason::Invalid, message))
+}
+
+fn size(settled: &Settled) -> Problem {
+    let scopes: Vec<String> = settled.too_large.iter().map(ToString::to_string).collect();
+    (!scopes.is_empty()).then(|| {
+        let message = format!("did not fit and are blocked: {}", scopes.join(", "));
+        (Reason::TooLarge, message)
+    })
 }
 
 fn programmed(context: &Context<'_>, node: &NodeName, settled: &Settled) -> Finding {
     let kind = ConditionType::Programmed;
     match settled.outcome {
+        NodeOutcome::Restored if context.index.snapshot.unreadable.contains(node) => Finding::no(
+            kind,
+            Reason::Restored,
+            "what is published for it cannot be read; it keeps what it has until that is put right or a person approves",
+        ),
         NodeOutcome::Restored => Finding::no(kind, Reason::Restored, Reason::Restored.sentence()),
         _ if is_programmed(context, settled, node) => Finding::yes(
             kind,

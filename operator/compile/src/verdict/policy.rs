@@ -11,7 +11,12 @@ use crate::resolve::{ExitState, PlannedWay, RulesSource};
 use crate::snapshot::Policy;
 
 /// The verdict on one policy.
-pub(super) fn verdict(context: &Context<'_>, gate: &Gate, seen: Seen, policy: &Policy) -> Verdict {
+pub(super) fn verdict(
+    context: &Context<'_>,
+    gate: &Gate,
+    seen: Seen<'_>,
+    policy: &Policy,
+) -> Verdict {
     let conditions = vec![
         accepted(context, policy),
         resolved(context, policy),
@@ -101,7 +106,7 @@ fn unresolved(context: &Context<'_>, policy: &Policy) -> Option<Finding> {
     ))
 }
 
-fn programmed(gate: &Gate, policy: &Policy, seen: &Seen) -> Finding {
+fn programmed(gate: &Gate, policy: &Policy, seen: &Seen<'_>) -> Finding {
     let kind = ConditionType::Programmed;
     let own = Subject::Policy(policy.key.to_string());
     if let Some(held) = gate.held.iter().find(|held| held.subject == own) {
@@ -116,6 +121,14 @@ fn programmed(gate: &Gate, policy: &Policy, seen: &Seen) -> Finding {
         programmed,
     } = seen.nodes;
     let message = format!("{programmed} of {desired} nodes");
+    if !seen.restored.is_empty() {
+        let nodes: Vec<String> = seen.restored.iter().map(ToString::to_string).collect();
+        let message = format!(
+            "{message}; told nothing until approved: {}",
+            nodes.join(", ")
+        );
+        return Finding::no(kind, Reason::Restored, message);
+    }
     match (desired, desired == programmed) {
         (0, _) => Finding::yes(kind, Reason::Unused, Reason::Unused.sentence()),
         (_, true) => Finding::yes(kind, Reason::Programmed, message),
@@ -123,13 +136,13 @@ fn programmed(gate: &Gate, policy: &Policy, seen: &Seen) -> Finding {
     }
 }
 
-fn ready(seen: &Seen) -> Finding {
+fn ready(seen: &Seen<'_>) -> Finding {
     let kind = ConditionType::Ready;
     match seen.blocked {
         Some(blocked) => Finding::no(
             kind,
             reason(blocked),
-            format!("{} pods are blocked", seen.pods.blocked),
+            format!("{} pods are to be blocked", seen.to_block),
         ),
         None if seen.nodes.desired == 0 => {
             Finding::yes(kind, Reason::Unused, Reason::Unused.sentence())
@@ -143,8 +156,20 @@ fn ready(seen: &Seen) -> Finding {
 
 fn fully_enforced(pods: &PodCounts) -> Finding {
     let kind = ConditionType::FullyEnforced;
+    let said = pods.enforced + pods.blocked;
     match pods.unenforceable {
-        0 => Finding::yes(kind, Reason::Enforced, Reason::Enforced.sentence()),
+        0 if said >= pods.selected => {
+            Finding::yes(kind, Reason::Enforced, Reason::Enforced.sentence())
+        }
+        // Nothing is claimed before a node has read it back.
+        0 => Finding::unknown(
+            kind,
+            Reason::Converging,
+            format!(
+                "{said} of {} pods are on nodes that report it",
+                pods.selected
+            ),
+        ),
         count => Finding::no(
             kind,
             Reason::HostNetwork,

@@ -8,6 +8,9 @@
 
 mod changes;
 mod gates;
+mod nodes;
 mod properties;
+mod refused;
+mod restored;
 mod scenarios;
 mod world;

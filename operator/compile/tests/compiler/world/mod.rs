@@ -3,11 +3,13 @@
 pub(crate) mod shorthand;
 pub(crate) mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use postern_compile::gate::Approval;
-use postern_compile::snapshot::{Definitions, Memory, Namespace, Node, Pod, Report, Settings};
+use postern_compile::snapshot::{
+    Definitions, Memory, Namespace, Node, Pod, Report, Service, Settings,
+};
 use postern_compile::{Compilation, NodeOutcome, Snapshot, compile, intake};
 use postern_crds::{EgressPolicy, ExitNode};
 use postern_intent::{Body, NodeName, Serial, WgKey};
@@ -28,7 +30,10 @@ pub(crate) struct World {
     pub(crate) previous: BTreeMap<NodeName, Body>,
     pub(crate) memory: Memory,
     pub(crate) approvals: Vec<Approval>,
+    pub(crate) services: Vec<Service>,
     pub(crate) definitions: Definitions,
+    /// Nodes whose published intent cannot be read.
+    pub(crate) unreadable: BTreeSet<NodeName>,
     made: u32,
 }
 
@@ -52,7 +57,9 @@ impl World {
             previous: BTreeMap::new(),
             memory: Memory::default(),
             approvals: Vec::new(),
+            services: Vec::new(),
             definitions: Definitions::Serving,
+            unreadable: BTreeSet::new(),
             made: 0,
         }
     }
@@ -135,8 +142,10 @@ impl World {
             nodes: self.nodes.values().cloned().collect(),
             pods: self.pods.values().cloned().collect(),
             namespaces: self.namespaces.values().cloned().collect(),
+            services: self.services.clone(),
             reports: reports.collect(),
             previous: self.previous.clone(),
+            unreadable: self.unreadable.clone(),
             memory: self.memory.clone(),
             approvals: self.approvals.clone(),
             definitions: self.definitions,

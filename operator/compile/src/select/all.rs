@@ -1,0 +1,114 @@
+//! The policies of every namespace, in the order of their rank.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use postern_intent::{Namespace, Uid};
+
+use super::contender::{Contender, Former};
+use crate::index::Index;
+use crate::snapshot::RememberedPolicy;
+
+/// The contenders of every namespace, the first that selects wins.
+pub(crate) struct Contenders<'a> {
+    by_namespace: BTreeMap<Namespace, Vec<Contender<'a>>>,
+}
+
+impl<'a> Contenders<'a> {
+    /// Gathers policies that exist and policies that are remembered.
+    pub(crate) fn new(index: &Index<'a>) -> Self {
+        let mut memory = index.snapshot.memory.policies.clone();
+        recall_from_bodies(index, &mut memory);
+        let mut by_namespace: BTreeMap<Namespace, Vec<Contender<'a>>> = BTreeMap::new();
+        for policy in index.policies.values().flat_map(BTreeMap::values) {
+            let remembered = memory
+                .get_mut(&policy.key.namespace)
+                .and_then(|known| known.remove(&policy.uid));
+            let list = by_namespace
+                .entry(policy.key.namespace.clone())
+                .or_default();
+            list.push(Contender::existing(index, policy, remembered));
+        }
+        for (namespace, gone) in memory {
+            let list = by_namespace.entry(namespace.clone()).or_default();
+            list.extend(
+                gone.into_iter()
+                    .map(|(uid, known)| Contender::departed(namespace.clone(), uid, known)),
+            );
+        }
+        for list in by_namespace.values_mut() {
+            list.sort_by(|a, b| {
+                b.rank
+                    .cmp(&a.rank)
+                    .then_with(|| a.key.name.cmp(&b.key.name))
+                    .then_with(|| a.uid.cmp(&b.uid))
+            });
+        }
+        Self { by_namespace }
+    }
+
+    /// The contenders of a namespace in the order of their rank.
+    pub(crate) fn of(&self, namespace: &Namespace) -> &[Contender<'a>] {
+        self.by_namespace.get(namespace).map_or(&[], Vec::as_slice)
+    }
+
+    /// Did the policy go while another one has its name? Two scopes cannot have one id, so the pods that only the
+    /// one that went selects are blocked.
+    pub(crate) fn is_shadowed(&self, namespace: &Namespace, uid: &Uid) -> bool {
+        let list = self.of(namespace);
+        list.iter()
+            .filter(|one| one.uid == *uid && one.policy.is_none())
+            .any(|gone| {
+                list.iter().any(|other| {
+                    other.key == gone.key
+                        && other.uid != gone.uid
+                        && (other.policy.is_some() || other.uid < gone.uid)
+                })
+            })
+    }
+
+    /// All contenders.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Contender<'a>> {
+        self.by_namespace.values().flatten()
+    }
+
+    /// All contenders, to decide whether what they selected last still counts.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Contender<'a>> {
+        self.by_namespace.values_mut().flatten()
+    }
+
+    /// Drops policies that went and whose release nothing holds. Those that are held come last: they are there for
+    /// the pods that would be released, and for no others.
+    pub(crate) fn let_go(&mut self) {
+        for list in self.by_namespace.values_mut() {
+            list.retain(|one| one.policy.is_some() || one.former != Former::Forgotten);
+            list.sort_by_key(|one| one.policy.is_none() && one.former == Former::Held);
+        }
+        self.by_namespace.retain(|_, list| !list.is_empty());
+    }
+
+    /// Namespaces with a policy in them.
+    pub(crate) fn namespaces(&self) -> BTreeSet<Namespace> {
+        self.by_namespace.keys().cloned().collect()
+    }
+}
+
+/// A policy that only a published body speaks of is remembered without its selector: the memory was lost.
+fn recall_from_bodies(
+    index: &Index<'_>,
+    memory: &mut BTreeMap<Namespace, BTreeMap<Uid, RememberedPolicy>>,
+) {
+    for policy in index.published.policies() {
+        let known = memory.entry(policy.namespace.clone()).or_default();
+        known
+            .entry(policy.uid.clone())
+            .or_insert_with(|| RememberedPolicy {
+                name: policy.name.clone(),
+                generation: policy.generation,
+                priority: 0,
+                selector: None,
+                accepted: None,
+                claimed: None,
+                exits: Vec::new(),
+            });
+    }
+}

@@ -1,0 +1,215 @@
+//! Refused updates, and what is known of policies when the memory is lost.
+
+use postern_compile::gate::{Approval, Cause, Held};
+use postern_compile::snapshot::{Lifecycle, Namespace};
+use postern_crds::EgressPolicy;
+use postern_intent::body::{BlockedReason, Class};
+use serde_json::json;
+
+use super::changes::{Accepted, Change, make, pod, start};
+use super::world::World;
+
+/// Every pod of the namespace.
+const ALL: usize = 3;
+
+fn policy(name: usize, app: usize, priority: i32, accepted: Accepted) -> Change {
+    Change::Policy {
+        namespace: 0,
+        name,
+        app,
+        exit: 1,
+        priority,
+        accepted,
+    }
+}
+
+/// A cluster with these policies in force.
+fn world(policies: &[(usize, usize, i32)]) -> World {
+    let mut world = start();
+    for (name, app, priority) in policies {
+        make(&mut world, &policy(*name, *app, *priority, Accepted::Yes));
+    }
+    world.compile();
+    world
+}
+
+fn compiled(world: &mut World, change: &Change) -> Vec<Held> {
+    make(world, change);
+    world.wait(jiff::SignedDuration::from_secs(1));
+    world.compile().held
+}
+
+/// What the pods of red are under: `pN`, `Released` or the reason why they are blocked.
+fn red(world: &World) -> Vec<String> {
+    let pods = world.previous.values().flat_map(|body| &body.pods);
+    let mut all: Vec<_> = pods
+        .filter(|pod| pod.namespace.as_str() == "red")
+        .map(|pod| {
+            let class = match &pod.class {
+                Class::Policy { scope } => scope.as_str()["red/".len()..][..2].to_owned(),
+                Class::Blocked { reason } => format!("{reason:?}"),
+                Class::Released => "Released".to_owned(),
+            };
+            (pod.name.to_string(), class)
+        })
+        .collect();
+    all.sort();
+    all.into_iter().map(|(_, class)| class).collect()
+}
+
+fn approval(held: &Held) -> Approval {
+    Approval {
+        subject: held.subject.clone(),
+        cause: held.cause,
+        digest: held.digest.clone(),
+    }
+}
+
+fn edit(world: &mut World, key: &str, change: impl FnOnce(&mut EgressPolicy)) {
+    let mut policy = world.policies[key].clone();
+    change(&mut policy);
+    world.apply_policy(policy);
+}
+
+#[test]
+fn a_refused_update_does_not_outrank_the_policy_in_force() {
+    let mut world = world(&[(0, ALL, 1), (1, ALL, 0)]);
+    compiled(&mut world, &policy(1, ALL, 2, Accepted::No));
+    assert_eq!(red(&world), ["p0"; 4]);
+}
+
+#[test]
+fn a_refused_update_does_not_step_behind_another_policy() {
+    let mut world = world(&[(0, ALL, 1), (1, ALL, 2)]);
+    for _ in 0..2 {
+        compiled(&mut world, &policy(1, ALL, 0, Accepted::No));
+        assert_eq!(red(&world), ["p1"; 4]);
+    }
+}
+
+#[test]
+fn a_refused_update_takes_no_pod_from_a_policy_in_force() {
+    // Pods 0 and 3 are x, pod 1 is y, pod 2 is z.
+    let mut world = world(&[(0, 1, 0), (1, 0, 5)]);
+    assert_eq!(red(&world), ["p1", "p0", "Released", "p1"]);
+    compiled(&mut world, &policy(1, ALL, 5, Accepted::No));
+    assert_eq!(red(&world), ["p1", "p0", "PolicyRefused", "p1"]);
+}
+
+#[test]
+fn pods_that_only_a_refused_update_selects_are_blocked_until_it_is_put_right() {
+    let mut world = world(&[(0, 0, 0)]);
+    compiled(&mut world, &policy(0, ALL, 0, Accepted::No));
+    let blocked = ["p0", "PolicyRefused", "PolicyRefused", "p0"];
+    assert_eq!(red(&world), blocked);
+    assert!(compiled(&mut world, &policy(0, 1, 0, Accepted::No)).is_empty());
+    assert_eq!(red(&world), ["p0", "PolicyRefused", "Released", "p0"]);
+    assert!(compiled(&mut world, &policy(0, 0, 0, Accepted::Yes)).is_empty());
+    assert_eq!(red(&world), ["p0", "Released", "Released", "p0"]);
+}
+
+#[test]
+fn what_a_refused_update_blocked_goes_with_the_gates_consent() {
+    let mut world = world(&[(0, 0, 0)]);
+    world.settings.gate.pods = 0;
+    compiled(&mut world, &policy(0, ALL, 0, Accepted::No));
+    let held = compiled(&mut world, &policy(0, 0, 0, Accepted::Yes));
+    let causes: Vec<_> = held.iter().map(|held| (held.cause, held.pods)).collect();
+    assert_eq!(causes, [(Cause::SelectorChanged, 2)]);
+    assert!(!red(&world).contains(&"Released".to_owned()));
+    world.approvals.extend(held.iter().map(approval));
+    world.compile();
+    assert_eq!(red(&world), ["p0", "Released", "Released", "p0"]);
+}
+
+#[test]
+fn a_policy_that_was_never_accepted_selects_and_ranks_as_it_asks_to() {
+    let mut world = world(&[(0, ALL, 1)]);
+    compiled(&mut world, &policy(1, 0, 2, Accepted::No));
+    assert_eq!(red(&world), ["p1", "p0", "p0", "p1"]);
+    let body = &world.previous[&"node0".parse().expect("a name")];
+    let scope = body
+        .firewall
+        .iter()
+        .find(|scope| scope.id.as_str().starts_with("red/p1@"));
+    assert!(format!("{:?}", scope.expect("a scope").way).contains("Blocked"));
+}
+
+#[test]
+fn new_pods_of_a_narrowed_selector_stay_selected_while_its_next_update_is_refused() {
+    let mut world = world(&[(0, ALL, 0)]);
+    world.settings.gate.pods = 0;
+    assert_eq!(
+        compiled(&mut world, &policy(0, 1, 0, Accepted::Yes)).len(),
+        1
+    );
+    compiled(&mut world, &policy(0, 2, 0, Accepted::No));
+    edit(&mut world, "red/p0", |policy| policy.spec.priority = 1);
+    pod(&mut world, 0, 4, 0, 1);
+    world.compile();
+    assert_eq!(red(&world), ["p0"; 5]);
+}
+
+#[test]
+fn a_refused_update_of_a_policy_that_nobody_remembers_loosens_nothing() {
+    let mut world = world(&[(0, ALL, 1), (1, ALL, 2)]);
+    world.memory = Default::default();
+    compiled(&mut world, &policy(1, 0, 0, Accepted::No));
+    assert_eq!(red(&world), ["p1"; 4]);
+    world.policies.remove("red/p0");
+    pod(&mut world, 0, 4, 0, 1);
+    world.settings.gate.pods = 100;
+    world.compile();
+    assert_eq!(red(&world)[4], "PolicyRefused");
+}
+
+#[test]
+fn a_policy_that_went_while_nobody_knows_whom_it_selected_denies_its_namespace() {
+    let mut world = world(&[(0, 0, 0)]);
+    assert_eq!(red(&world), ["p0", "Released", "Released", "p0"]);
+    world.memory = Default::default();
+    let held = compiled(
+        &mut world,
+        &Change::NoPolicy {
+            namespace: 0,
+            name: 0,
+        },
+    );
+    let causes: Vec<_> = held
+        .iter()
+        .map(|held| (held.subject.to_string(), held.cause))
+        .collect();
+    assert_eq!(causes, [("policy red/p0".to_owned(), Cause::Forgotten)]);
+    pod(&mut world, 0, 4, 0, 2);
+    let held = world.compile().held;
+    assert_eq!(held.len(), 1);
+    let new = format!("{:?}", BlockedReason::ReleaseHeld);
+    assert_eq!(red(&world), ["p0", "Released", "Released", "p0", &new]);
+    world.approvals.extend(held.iter().map(approval));
+    assert!(world.compile().held.is_empty());
+    assert_eq!(red(&world), ["Released"; 5]);
+}
+
+#[test]
+fn a_refused_update_in_a_namespace_that_is_going_lets_nobody_go() {
+    let mut world = world(&[(0, 0, 0)]);
+    compiled(&mut world, &policy(0, ALL, 0, Accepted::No));
+    let going = Namespace {
+        name: "red".parse().expect("a name"),
+        labels: Default::default(),
+        lifecycle: Lifecycle::Deleting,
+    };
+    world.namespaces.insert("red".to_owned(), going);
+    let gone = Change::NoPolicy {
+        namespace: 0,
+        name: 0,
+    };
+    compiled(&mut world, &gone);
+    world.compile();
+    let classes = red(&world);
+    assert!(
+        !classes.contains(&"Released".to_owned()),
+        "{classes:?} {}",
+        json!(world.memory)
+    );
+}
