@@ -1,7 +1,9 @@
 //! Per-device switches. `/proc/sys/net` shows the namespace of the thread that reads it, and the blocking threads of a
 //! runtime inherit the namespace of the thread that started them.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use postern_host::error::{Cause, HostError};
 use postern_host::ports::{Act, Devices};
@@ -40,6 +42,32 @@ async fn read(path: &str) -> Result<u8, Cause> {
     })
 }
 
+/// Names another place where the same tree is mounted. A container that is not privileged sees its own `/proc/sys`
+/// read-only (OCI runtime specification, `linux.readonlyPaths`), and no runtime mounts anything inside `/proc`.
+const ELSEWHERE: &str = "POSTERN_DEVICE_SWITCHES";
+
+static TREE: LazyLock<PathBuf> = LazyLock::new(|| tree(std::env::var_os(ELSEWHERE)));
+
+fn tree(elsewhere: Option<OsString>) -> PathBuf {
+    let named = elsewhere.filter(|path| !path.is_empty());
+    named.map_or_else(|| PathBuf::from("/proc/sys/net"), PathBuf::from)
+}
+
 fn below(path: &str) -> PathBuf {
-    PathBuf::from("/proc/sys/net").join(path)
+    TREE.join(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_switches_are_where_the_environment_says_and_else_where_the_kernel_shows_them() {
+        assert_eq!(tree(None), Path::new("/proc/sys/net"));
+        assert_eq!(tree(Some(OsString::new())), Path::new("/proc/sys/net"));
+        let elsewhere = OsString::from("/host/proc/sys/net");
+        assert_eq!(tree(Some(elsewhere)), Path::new("/host/proc/sys/net"));
+    }
 }
