@@ -113,6 +113,20 @@ fn write_io(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
     fs::File::open(folder)?.sync_all()
 }
 
+/// Removes a file; one that is not there is no error.
+///
+/// # Errors
+/// [`FileError::Write`].
+pub fn remove(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FileError::Write {
+            path: path.to_owned(),
+            source: error,
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Writes JSON.
 ///
 /// # Errors

@@ -17,6 +17,8 @@
 //! | [`bindings`] | who is behind which interface, durable |
 //! | [`agent`] | the loop: one activation, one reconcile, one status |
 //! | [`control`] | the socket on the node |
+//! | [`courier`] | documents from the API server, reports to it |
+//! | [`trust`] | keys given at installation |
 //! | [`report`], [`audit`], [`metrics`] | what is told to whom |
 //! | [`dns`] | the node's DNS forwarder |
 //! | [`resolver`] | what the forwarder is told, and what it asks the node |
@@ -29,6 +31,7 @@ pub mod bindings;
 pub mod cleanup;
 pub mod clock;
 pub mod control;
+pub mod courier;
 pub mod dns;
 pub mod files;
 pub mod inbox;
@@ -38,4 +41,5 @@ pub mod options;
 pub mod preflight;
 pub mod report;
 pub mod resolver;
+pub mod trust;
 pub mod wireguard_key;

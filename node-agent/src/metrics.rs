@@ -8,6 +8,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::courier::numbers::Numbers;
+
 /// One label.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Word {
@@ -26,6 +28,8 @@ pub struct Metrics {
     reconciles: Counters,
     sealed: Gauge,
     serial: Gauge,
+    other_keys: Gauge,
+    courier: Numbers,
 }
 
 impl Metrics {
@@ -69,6 +73,12 @@ impl Metrics {
             "Serial of the body in force",
             metrics.serial.clone(),
         );
+        registry.register(
+            "installed_keys_differ",
+            "1 when the keys given at installation are not the pinned ones, which alone count",
+            metrics.other_keys.clone(),
+        );
+        metrics.courier.register(&mut registry);
         (metrics, Arc::new(registry))
     }
 
@@ -103,6 +113,17 @@ impl Metrics {
     /// A run ran.
     pub fn reconciled(&self, why: &str) {
         Self::one_more(&self.reconciles, why);
+    }
+
+    /// The courier's part.
+    #[must_use]
+    pub fn courier(&self) -> Numbers {
+        self.courier.clone()
+    }
+
+    /// How many keys are installed and not pinned, or pinned and not installed.
+    pub fn key_differences(&self, keys: usize) {
+        self.other_keys.set(i64::from(keys > 0));
     }
 
     /// What the last run found.

@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use postern_intent::{Address, NodeName, Prefix, Uid};
 use postern_plan::settings::{DNS_PORT, MARK_MASK, SecondLock, Settings};
 
+use crate::courier::Way;
+
 /// The node agent of Postern.
 #[derive(Debug, Parser)]
 #[command(name = "postern-agent", version, about)]
@@ -110,21 +112,18 @@ pub enum Lock {
 /// Everything that `run` needs.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Folder of this node's documents.
-    #[arg(long)]
-    pub intents: PathBuf,
-    /// File that the NodeReport is written to.
-    #[arg(long)]
-    pub report: PathBuf,
+    /// Where documents come from and reports go.
+    #[command(flatten)]
+    pub source: Source,
     /// This node's name.
     #[arg(long)]
     pub node_name: NodeName,
-    /// This node object's UID.
-    #[arg(long)]
-    pub node_uid: Uid,
-    /// PEM of a public key that may sign; may be given more than once.
-    #[arg(long = "trust-key", required = true)]
-    pub trust_keys: Vec<PathBuf>,
+    /// This node object's UID; with --kubernetes the token says it.
+    #[arg(long, required_unless_present = "kubernetes")]
+    pub node_uid: Option<Uid>,
+    /// Who may sign, until the first good document pins it.
+    #[command(flatten)]
+    pub trust: Trust,
     /// Folder of ledger, bindings and keys.
     #[arg(long, default_value = "/var/lib/postern")]
     pub state_dir: PathBuf,
@@ -181,6 +180,35 @@ pub struct RunArgs {
     pub repair: Repair,
 }
 
+/// Where documents come from and reports go: the API server, or files.
+#[derive(Debug, Args)]
+pub struct Source {
+    /// Take documents from the API server and report to it.
+    #[arg(long, conflicts_with_all = ["intents", "report"])]
+    pub kubernetes: bool,
+    /// How the API server is reached; without it, by the pod's own environment and token.
+    #[arg(long, requires = "kubernetes", conflicts_with_all = ["intents", "report"])]
+    pub kubeconfig: Option<PathBuf>,
+    /// Folder of this node's documents.
+    #[arg(long, required_unless_present = "kubernetes")]
+    pub intents: Option<PathBuf>,
+    /// File that the NodeReport is written to.
+    #[arg(long, required_unless_present = "kubernetes")]
+    pub report: Option<PathBuf>,
+}
+
+/// Public keys given at installation. What the ledger has pinned counts more.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Trust {
+    /// PEM of a public key that may sign; may be given more than once.
+    #[arg(long = "trust-key")]
+    pub keys: Vec<PathBuf>,
+    /// Folder of such keys: every *.pem in it.
+    #[arg(long = "trust-dir")]
+    pub folder: Option<PathBuf>,
+}
+
 /// Whether drift is repaired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Repair {
@@ -204,6 +232,29 @@ fn parse_mask(text: &str) -> Result<u32, String> {
 }
 
 impl RunArgs {
+    /// The folder of documents; with --kubernetes the courier fills it.
+    #[must_use]
+    pub fn inbox(&self) -> PathBuf {
+        let ours = || self.run_dir.join("inbox");
+        self.source.intents.clone().unwrap_or_else(ours)
+    }
+
+    /// The file of the report; with --kubernetes the courier takes it away.
+    #[must_use]
+    pub fn report(&self) -> PathBuf {
+        let ours = || self.run_dir.join("report.json");
+        self.source.report.clone().unwrap_or_else(ours)
+    }
+
+    /// The way to the API server, if that is where documents come from.
+    #[must_use]
+    pub fn way(&self) -> Option<Way> {
+        let way = self.source.kubeconfig.clone();
+        self.source
+            .kubernetes
+            .then(|| way.map_or(Way::Pod, Way::Kubeconfig))
+    }
+
     /// The node's own settings.
     #[must_use]
     pub fn settings(&self) -> Settings {
@@ -221,5 +272,56 @@ impl RunArgs {
                 Lock::Off => SecondLock::Off,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(words: &str) -> Result<RunArgs, clap::Error> {
+        let words = ["postern-agent", "run", "--node-name=n1"]
+            .into_iter()
+            .chain(words.split_whitespace());
+        match Cli::try_parse_from(words)?.verb {
+            Verb::Run(args) => Ok(*args),
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn documents_come_from_the_api_server_or_from_files_and_never_from_both_or_neither() {
+        for good in [
+            "--intents=/i --report=/r --node-uid=u --trust-key=/k",
+            "--intents=/i --report=/r --node-uid=u --trust-dir=/t",
+            "--kubernetes --trust-dir=/t",
+            "--kubernetes --kubeconfig=/c --node-uid=u --trust-key=/k --trust-key=/l",
+        ] {
+            assert!(parsed(good).is_ok(), "{good}: {:?}", parsed(good).err());
+        }
+        for bad in [
+            "--node-uid=u --trust-key=/k",
+            "--intents=/i --node-uid=u --trust-key=/k",
+            "--report=/r --node-uid=u --trust-key=/k",
+            "--intents=/i --report=/r --trust-key=/k",
+            "--kubernetes --intents=/i --trust-key=/k",
+            "--kubernetes --report=/r --trust-key=/k",
+            "--kubernetes",
+            "--kubernetes --trust-key=/k --trust-dir=/t",
+            "--intents=/i --report=/r --node-uid=u --trust-key=/k --kubeconfig=/c",
+        ] {
+            assert!(parsed(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn with_the_api_server_inbox_and_report_are_in_the_run_folder() {
+        let args = parsed("--kubernetes --run-dir=/r --trust-dir=/t").unwrap();
+        assert_eq!(args.inbox(), PathBuf::from("/r/inbox"));
+        assert_eq!(args.report(), PathBuf::from("/r/report.json"));
+        assert_eq!(args.way(), Some(Way::Pod));
+        let words = "--intents=/i --report=/o --node-uid=u --trust-key=/k";
+        let args = parsed(words).unwrap();
+        assert_eq!((args.inbox(), args.way()), (PathBuf::from("/i"), None));
     }
 }

@@ -1,7 +1,6 @@
 //! `run`: everything is put together here, and nothing is decided.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +8,12 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use postern_agent::agent::run::Wakers;
 use postern_agent::agent::state::{Agent, LastRun, LedgerState};
-use postern_agent::agent::{RunError, run as run_agent};
+use postern_agent::agent::{News, RunError, run as run_agent};
 use postern_agent::audit::{Audit, AuditError};
 use postern_agent::bindings::BindingStore;
 use postern_agent::clock::Clock;
 use postern_agent::control::server::{self, SocketError};
+use postern_agent::courier::{self, Orders, identity};
 use postern_agent::files::{self, FileError};
 use postern_agent::inbox::Inbox;
 use postern_agent::ledger::{Ledger, LedgerError};
@@ -21,16 +21,18 @@ use postern_agent::metrics::Metrics;
 use postern_agent::options::RunArgs;
 use postern_agent::report::ReportWriter;
 use postern_agent::resolver::DnsHandle;
+use postern_agent::trust::{self, TrustError};
 use postern_agent::wireguard_key::{self, KeyFileError};
 use postern_host::HostError;
-use postern_intent::KeySet;
 use postern_intent::body::NodeIdentity;
-use postern_intent::keys::KeyError;
+use postern_intent::words::WordError;
+use postern_intent::{KeySet, Uid};
 use postern_linux::{BackendPreference, LinuxHost, LinuxOptions, PrivateKey};
 use postern_plan::Desired;
 use postern_telemetry::{Health, LogError};
 use prometheus_client::registry::Registry;
 use thiserror::Error;
+use tokio::sync::mpsc;
 
 /// Why the program ended with an error.
 #[derive(Debug, Error)]
@@ -39,12 +41,10 @@ pub(crate) enum ProgramError {
     Log(#[source] LogError),
     #[error("a file cannot be kept")]
     File(#[source] FileError),
-    #[error("the trust key in {path} cannot be used")]
-    TrustKey {
-        path: String,
-        #[source]
-        source: KeyError,
-    },
+    #[error("nobody is trusted to sign")]
+    Trust(#[source] TrustError),
+    #[error("this node has no UID")]
+    Node(#[source] WordError),
     #[error("the ledger cannot be used")]
     Ledger(#[source] LedgerError),
     #[error("the tunnel key cannot be used")]
@@ -95,8 +95,8 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
     for folder in [&args.state_dir, &args.run_dir] {
         files::private_folder(folder).map_err(ProgramError::File)?;
     }
-    let installed_keys = trust(&args.trust_keys)?;
     let (ledger, found) = Ledger::open(&args.state_dir).map_err(ProgramError::Ledger)?;
+    let installed_keys = installed(args, &ledger)?;
     let keys = ledger.keys(&installed_keys).map_err(ProgramError::Ledger)?;
     let key = wireguard_key::load_or_make(&args.state_dir).map_err(ProgramError::Key)?;
     let options = LinuxOptions {
@@ -113,13 +113,15 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
     serve_metrics(args, health.clone(), registry);
     let (dns, counters) = serve_names(args, options).await?;
     let listener = server::bind(&args.run_dir.join("agent.sock")).map_err(ProgramError::Socket)?;
-    let (sender, work) = tokio::sync::mpsc::channel(64);
+    let (sender, work) = mpsc::channel(64);
     tokio::spawn(server::serve(listener, sender));
+    let uid = node_uid(args).await.map_err(ProgramError::Node)?;
+    let news = fetch(args, &uid, &installed_keys, &metrics)?;
     let agent = Agent {
         host,
         node: NodeIdentity {
             name: args.node_name.clone(),
-            uid: args.node_uid.clone(),
+            uid,
         },
         settings: args.settings(),
         plugin: args.plugin,
@@ -129,12 +131,12 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
         installed_keys,
         keys,
         bindings: BindingStore::open(&args.state_dir, &args.run_dir).map_err(ProgramError::File)?,
-        inbox: Inbox::new(&args.intents),
+        inbox: Inbox::new(&args.inbox()),
         key,
         verified: None,
         facts: postern_plan::desired::Facts::default(),
         desired: Desired::default(),
-        learned: postern_plan::diff::firewall::Learned::default(),
+        learned: postern_plan::diff::learned::Learned::default(),
         owed_cuts: BTreeSet::new(),
         last: LastRun::default(),
         scopes: BTreeMap::new(),
@@ -143,13 +145,14 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
         waiting: Vec::new(),
         dns,
         audit: Audit::open(args.audit_log.as_deref()).map_err(ProgramError::Audit)?,
-        report: ReportWriter::new(&args.report),
+        report: ReportWriter::new(&args.report()),
         metrics,
         ledger_lost: LedgerState::Kept,
     };
     let wakers = Wakers {
         work,
         host: crowd(events),
+        news,
         health,
         check: Duration::from_secs(args.check_seconds),
     };
@@ -197,9 +200,7 @@ async fn serve_names(
 }
 
 /// A crowd of events as one: everything that waits is taken together.
-fn crowd(
-    events: tokio::sync::mpsc::Receiver<postern_linux::Change>,
-) -> impl futures::Stream<Item = ()> + Unpin {
+fn crowd(events: mpsc::Receiver<postern_linux::Change>) -> impl futures::Stream<Item = ()> + Unpin {
     Box::pin(futures::stream::unfold(events, |mut events| async move {
         let mut some = Vec::new();
         (events.recv_many(&mut some, 1024).await > 0).then_some(((), events))
@@ -207,26 +208,55 @@ fn crowd(
     .fuse()
 }
 
-fn trust(paths: &[std::path::PathBuf]) -> Result<KeySet, ProgramError> {
-    let mut texts = Vec::new();
-    for path in paths {
-        texts.push(read_text(path)?);
+/// The keys given at installation. Once the ledger has pinned some, keys that cannot be read are told and no more: the
+/// node is to be sealed and to go on.
+fn installed(args: &RunArgs, ledger: &Ledger) -> Result<KeySet, ProgramError> {
+    let found = match &args.trust.folder {
+        Some(folder) => trust::in_folder(folder),
+        None => trust::in_files(&args.trust.keys),
+    };
+    match found {
+        Err(error) if ledger.entries().keys.is_some() => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the keys given at installation cannot be used; the pinned ones are"
+            );
+            Ok(KeySet::default())
+        }
+        other => other.map_err(ProgramError::Trust),
     }
-    let names: Vec<String> = paths
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect();
-    KeySet::installed(texts.iter().map(String::as_str)).map_err(|source| ProgramError::TrustKey {
-        path: names.join(", "),
-        source,
-    })
 }
 
-fn read_text(path: &Path) -> Result<String, ProgramError> {
-    std::fs::read_to_string(path).map_err(|source| {
-        ProgramError::File(FileError::Read {
-            path: path.to_owned(),
-            source,
-        })
-    })
+/// Which Node object this is: the command line's word, or the token's.
+async fn node_uid(args: &RunArgs) -> Result<Uid, WordError> {
+    match (&args.node_uid, args.way()) {
+        (None, Some(way)) => identity::at_start(&way, &args.node_name, &args.state_dir).await,
+        (given, _) => given.clone().map_or_else(|| "".parse(), Ok),
+    }
+}
+
+/// Starts the courier where documents come from the API server. Nothing waits for it.
+fn fetch(
+    args: &RunArgs,
+    uid: &Uid,
+    installed: &KeySet,
+    metrics: &Metrics,
+) -> Result<mpsc::Receiver<News>, ProgramError> {
+    let (sender, news) = mpsc::channel(4);
+    if let Some(way) = args.way() {
+        files::private_folder(&args.inbox()).map_err(ProgramError::File)?;
+        let orders = Orders {
+            way,
+            node: args.node_name.clone(),
+            inbox: args.inbox(),
+            report: args.report(),
+            state_dir: args.state_dir.clone(),
+            uid: args.node_uid.is_none().then(|| uid.clone()),
+            trust_dir: args.trust.folder.clone(),
+            installed: installed.clone(),
+            numbers: metrics.courier(),
+        };
+        courier::start(orders, sender);
+    }
+    Ok(news)
 }

@@ -6,6 +6,7 @@
 //! | [`state`] | what the agent knows |
 //! | [`run`] | the loop |
 //! | [`intake`] | documents |
+//! | [`news`] | what files of the node say anew |
 //! | [`reconcile`] | from what is known to what the kernel shows |
 //! | `blind` | what can be blocked where a part of the host cannot be read |
 //! | [`paths`] | pods whose packets pass by the guard |
@@ -19,6 +20,7 @@ mod blind;
 pub mod cni;
 pub mod fast;
 pub mod intake;
+pub mod news;
 pub mod paths;
 pub mod reconcile;
 pub mod release;
@@ -27,5 +29,6 @@ pub mod scopes;
 pub mod state;
 
 pub use activation::Activation;
+pub use news::News;
 pub use run::{RunError, run};
 pub use state::Agent;

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::activation::Activation;
 use super::intake::Taken;
+use super::news::News;
 use super::reconcile::Again;
 use super::state::{Agent, LedgerState};
 use crate::audit::Entry;
@@ -52,6 +53,8 @@ pub struct Wakers<S> {
     pub work: mpsc::Receiver<Work>,
     /// Events of the kernel.
     pub host: S,
+    /// What files of the node say anew; nothing ever comes where nobody reads them again.
+    pub news: mpsc::Receiver<News>,
     /// What is told to probes.
     pub health: Health,
     /// Between two readings when nothing happens.
@@ -99,6 +102,10 @@ where
                 None => { agent.report.flush(); agent.answer_waiting().await; continue }
             },
             Some(()) = folder.next() => Activation::IntentChanged,
+            Some(news) = wakers.news.recv() => {
+                agent.take_news(news);
+                Activation::IntentChanged
+            }
             Some(()) = wakers.host.next() => {
                 tokio::time::sleep(DEBOUNCE).await;
                 Activation::HostChanged

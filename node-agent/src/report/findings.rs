@@ -16,13 +16,22 @@ impl<H: Host> Agent<H> {
     /// Every condition of the report.
     pub(super) fn findings(&self) -> [Finding; 6] {
         [
-            self.accepted(),
+            self.accepted_by_keys(),
             self.programmed(),
             self.agrees(),
             self.fail_closed(),
             self.source_binding(),
             self.second_lock(),
         ]
+    }
+
+    /// Whether documents are accepted, and whether the keys that decide it are those that lie installed.
+    fn accepted_by_keys(&self) -> Finding {
+        let mut accepted = self.accepted();
+        if let Some(difference) = self.other_keys() {
+            accepted.message = format!("{}; {difference}", accepted.message);
+        }
+        accepted
     }
 
     fn accepted(&self) -> Finding {

@@ -1,0 +1,69 @@
+//! What files of the node say anew while the agent runs: which node this is, and which keys were installed. Neither
+//! takes anything out of force.
+
+use std::collections::BTreeSet;
+
+use postern_host::Host;
+use postern_intent::{KeyId, KeySet, Uid};
+
+use super::state::Agent;
+use crate::audit::Entry;
+use crate::inbox::Document;
+
+/// News from files that somebody else replaces.
+#[derive(Debug)]
+pub enum News {
+    /// The UID of this node.
+    Node(Uid),
+    /// The keys given at installation, as they lie there now.
+    InstalledKeys(KeySet),
+}
+
+impl<H: Host> Agent<H> {
+    /// Takes news; documents are judged again, because their judgement depended on it.
+    pub fn take_news(&mut self, news: News) {
+        let now = self.clock.now();
+        match news {
+            News::Node(uid) => {
+                self.audit
+                    .write(&Entry::of(now, "node", "NodeKnown", uid.as_str()));
+                self.node.uid = uid;
+            }
+            News::InstalledKeys(keys) => {
+                let ids: Vec<&str> = keys.ids().map(|id| id.as_str()).collect();
+                self.audit
+                    .write(&Entry::of(now, "keys", "InstalledKeysSeen", &ids.join(" ")));
+                // Trust on first use: until something is pinned, what is installed counts, and no keys are none.
+                if self.ledger.entries().keys.is_none() && !keys.is_empty() {
+                    self.keys = keys.clone();
+                }
+                self.installed_keys = keys;
+            }
+        }
+        for document in Document::ALL {
+            self.inbox.forget(document);
+        }
+    }
+
+    /// How the keys given at installation differ from those in force, if they do. The ones in force were pinned with the
+    /// first good document or signed by one that was, so whoever edits the installed ones changes nothing but this.
+    #[must_use]
+    pub fn other_keys(&self) -> Option<String> {
+        let installed: BTreeSet<&KeyId> = self.installed_keys.ids().collect();
+        let trusted: BTreeSet<&KeyId> = self.keys.ids().collect();
+        let different = installed.symmetric_difference(&trusted).count();
+        self.metrics.key_differences(different);
+        (different > 0).then(|| {
+            let (installed, trusted) = (listed(&installed), listed(&trusted));
+            format!("the keys installed here are {installed}, and the pinned ones, which alone count, are {trusted}")
+        })
+    }
+}
+
+fn listed(ids: &BTreeSet<&KeyId>) -> String {
+    if ids.is_empty() {
+        return "none".to_owned();
+    }
+    let ids: Vec<&str> = ids.iter().map(|id| id.as_str()).collect();
+    ids.join(", ")
+}

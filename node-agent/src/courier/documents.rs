@@ -1,0 +1,175 @@
+//! Which files a NodeIntent becomes. Nothing is judged here, and nothing is left out because it looks wrong: whoever
+//! reads the inbox refuses it, with a reason that the report tells.
+
+use std::path::Path;
+
+use postern_intent::envelope::PayloadType;
+use serde_json::Value;
+
+use crate::files::{self, FileError, Readers};
+use crate::inbox::Document;
+
+/// What an object says, as files.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Delivery {
+    /// Files as they should be, keys first: a document may be signed by a key that comes with it.
+    pub files: Vec<(Document, Vec<u8>)>,
+    /// The document that another one has taken the place of: an object has an intent or a release.
+    pub replaced: Option<Document>,
+}
+
+/// Takes the envelopes out of an object. They are written as they are, field for field: the signature is over the
+/// payload's bytes, and those are base64 in a string.
+#[must_use]
+pub fn of(object: &Value) -> Delivery {
+    let mut delivery = Delivery::default();
+    if let Some(keys) = object.pointer("/spec/keySet/envelope") {
+        delivery.put(Document::Keys, keys);
+    }
+    if let Some(envelope) = object.pointer("/spec/envelope") {
+        let kind = envelope.get("payloadType").and_then(Value::as_str);
+        let is = |known: PayloadType| kind == Some(known.media_type());
+        let (document, other) = if is(PayloadType::Release) {
+            (Document::Release, Some(Document::Intent))
+        } else {
+            let known = is(PayloadType::Intent).then_some(Document::Release);
+            (Document::Intent, known)
+        };
+        delivery.put(document, envelope);
+        delivery.replaced = other;
+    }
+    delivery
+}
+
+impl Delivery {
+    fn put(&mut self, document: Document, envelope: &Value) {
+        self.files
+            .push((document, envelope.to_string().into_bytes()));
+    }
+
+    /// Puts the files into the inbox and says which ones were written. A file that is as it should be is not touched,
+    /// so that nobody looks at it again.
+    ///
+    /// # Errors
+    /// [`FileError`] for the first one that cannot be written; what was replaced is still there then.
+    pub fn deliver(&self, inbox: &Path) -> Result<Vec<Document>, FileError> {
+        let mut written = Vec::new();
+        for (document, bytes) in &self.files {
+            let path = inbox.join(document.file());
+            if files::read(&path)?.as_ref() != Some(bytes) {
+                files::write(&path, bytes, Readers::Owner)?;
+                written.push(*document);
+            }
+        }
+        if let Some(document) = self.replaced {
+            files::remove(&inbox.join(document.file()))?;
+        }
+        Ok(written)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn envelope(kind: PayloadType, payload: &str) -> Value {
+        json!({"payloadType": kind.media_type(), "payload": payload,
+            "signatures": [{"keyid": "k", "sig": "c2ln"}]})
+    }
+
+    fn object(envelope: &Value) -> Value {
+        json!({"spec": {"nodeUID": "u", "serial": 1, "envelope": envelope}})
+    }
+
+    fn names(delivery: &Delivery) -> Vec<Document> {
+        delivery
+            .files
+            .iter()
+            .map(|(document, _)| *document)
+            .collect()
+    }
+
+    #[test]
+    fn the_payload_type_says_which_file_it_is_and_which_one_goes() {
+        let intent = of(&object(&envelope(PayloadType::Intent, "aQ==")));
+        assert_eq!(names(&intent), [Document::Intent]);
+        assert_eq!(intent.replaced, Some(Document::Release));
+        let release = of(&object(&envelope(PayloadType::Release, "cg==")));
+        assert_eq!(names(&release), [Document::Release]);
+        assert_eq!(release.replaced, Some(Document::Intent));
+    }
+
+    #[test]
+    fn keys_come_before_what_they_sign() {
+        let mut both = object(&envelope(PayloadType::Intent, "aQ=="));
+        both["spec"]["keySet"] =
+            json!({"version": 1, "envelope": envelope(PayloadType::KeySet, "aw==")});
+        assert_eq!(names(&of(&both)), [Document::Keys, Document::Intent]);
+    }
+
+    #[test]
+    fn the_agent_reads_the_very_envelope_that_was_published() {
+        let published = envelope(PayloadType::Intent, "aW50ZW50");
+        let delivery = of(&object(&published));
+        let read = postern_intent::verify::parse_envelope(&delivery.files[0].1).unwrap();
+        assert_eq!(serde_json::to_value(read).unwrap(), published);
+    }
+
+    #[test]
+    fn what_looks_wrong_is_brought_all_the_same_and_replaces_nothing() {
+        for wrong in [
+            json!({"payloadType": "text/plain", "payload": "", "signatures": []}),
+            json!({"payload": 7}),
+            json!("text"),
+            Value::Null,
+        ] {
+            let delivery = of(&object(&wrong));
+            assert_eq!(names(&delivery), [Document::Intent], "{wrong}");
+            assert_eq!(delivery.replaced, None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_object_without_a_document_touches_nothing() {
+        for object in [
+            json!({}),
+            json!({"spec": {"serial": 0}}),
+            json!({"spec": 3}),
+        ] {
+            assert_eq!(of(&object), Delivery::default(), "{object}");
+        }
+    }
+
+    #[test]
+    fn a_document_that_did_not_change_is_not_written_again() {
+        let inbox = tempfile::tempdir().unwrap();
+        let path = inbox.path().join("intent.dsse.json");
+        let first = of(&object(&envelope(PayloadType::Intent, "aQ==")));
+        assert_eq!(first.deliver(inbox.path()).unwrap(), [Document::Intent]);
+        let written = std::fs::metadata(&path).unwrap().ino();
+        assert_eq!(first.deliver(inbox.path()).unwrap(), []);
+        assert_eq!(std::fs::metadata(&path).unwrap().ino(), written);
+        let second = of(&object(&envelope(PayloadType::Intent, "ag==")));
+        assert_eq!(second.deliver(inbox.path()).unwrap(), [Document::Intent]);
+    }
+
+    #[test]
+    fn a_release_takes_the_place_of_the_intent_and_the_other_way_round() {
+        let inbox = tempfile::tempdir().unwrap();
+        let there = |document: Document| inbox.path().join(document.file()).exists();
+        for (kind, comes, goes) in [
+            (PayloadType::Intent, Document::Intent, Document::Release),
+            (PayloadType::Release, Document::Release, Document::Intent),
+            (PayloadType::Intent, Document::Intent, Document::Release),
+        ] {
+            of(&object(&envelope(kind, "aQ==")))
+                .deliver(inbox.path())
+                .unwrap();
+            assert_eq!((there(comes), there(goes)), (true, false), "{kind:?}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Why the API server could not be asked, or did not do what it was asked for.
+
+use std::path::PathBuf;
+
+use kube::config::{InClusterError, KubeconfigError};
+use kube::runtime::watcher;
+use thiserror::Error;
+
+use super::token::TokenError;
+use crate::files::FileError;
+
+/// Why the API server could not be asked.
+#[derive(Debug, Error)]
+pub enum ApiError {
+    /// The kubeconfig cannot be used.
+    #[error("the kubeconfig {path} cannot be used")]
+    Kubeconfig {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<KubeconfigError>,
+    },
+    /// The kubeconfig wants a program started for its credentials.
+    #[error(
+        "the kubeconfig {path} starts a program for its credentials, and the agent starts none: write tokenFile"
+    )]
+    Program {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The pod has no environment or no token of a ServiceAccount.
+    #[error("this is no pod with a ServiceAccount's token; outside of a pod give --kubeconfig")]
+    Pod(#[source] InClusterError),
+    /// The credentials are in no file, so that nothing says which node they are for.
+    #[error("the credentials are not in a token file: give --node-uid")]
+    NoTokenFile,
+    /// The token file cannot be read.
+    #[error("the token cannot be read")]
+    TokenFile(#[source] FileError),
+    /// The token does not say which node this is.
+    #[error("the token does not say which node this is")]
+    Token(#[source] TokenError),
+    /// No client can be made: a certificate or a token that is none.
+    #[error("no client can be made")]
+    Client(#[source] Box<kube::Error>),
+    /// The API server answered, and refused.
+    #[error("the API server answers {code}: {message}")]
+    Refused {
+        /// The status code of HTTP.
+        code: u16,
+        /// Its own words.
+        message: String,
+    },
+    /// No answer, or none that is one of the API server.
+    #[error("the API server cannot be heard")]
+    Unheard(#[source] Box<kube::Error>),
+    /// The answer took too long.
+    #[error("the API server did not answer within {seconds} s")]
+    Late {
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// The watch could not go on.
+    #[error("the watch broke off")]
+    Watch(#[source] Box<watcher::Error>),
+    /// The NodeReport is for another node of this name, perhaps an older one.
+    #[error(
+        "the NodeReport is for the node with UID {found}, and this node has {own}: the operator makes a new one"
+    )]
+    OtherNode {
+        /// The report's.
+        found: String,
+        /// Ours.
+        own: String,
+    },
+    /// The agent's report cannot be read.
+    #[error("the report cannot be read")]
+    Report(#[source] FileError),
+    /// A document cannot be put into the inbox.
+    #[error("a document cannot be put into the inbox")]
+    Inbox(#[source] FileError),
+}
+
+impl ApiError {
+    /// One word, or the status code, for metrics and for telling a change.
+    #[must_use]
+    pub fn word(&self) -> String {
+        match self {
+            Self::Kubeconfig { .. } | Self::Program { .. } => "kubeconfig",
+            Self::Pod(_) => "pod",
+            Self::NoTokenFile | Self::TokenFile(_) | Self::Token(_) => "token",
+            Self::Client(_) => "client",
+            Self::Refused { code, .. } => return code.to_string(),
+            Self::Unheard(_) => "unheard",
+            Self::Late { .. } => "late",
+            Self::Watch(_) => "watch",
+            Self::OtherNode { .. } => "other_node",
+            Self::Report(_) | Self::Inbox(_) => "file",
+        }
+        .to_owned()
+    }
+
+    /// The API server's status code, where it answered.
+    #[must_use]
+    pub const fn code(&self) -> Option<u16> {
+        match self {
+            Self::Refused { code, .. } => Some(*code),
+            _ => None,
+        }
+    }
+
+    /// Was it the way to the API server, not its answer?
+    #[must_use]
+    pub const fn is_broken(&self) -> bool {
+        matches!(self, Self::Unheard(_) | Self::Late { .. })
+    }
+
+    /// An error of a watch. The resource version being too old (410) is part of every watch's life.
+    #[must_use]
+    pub fn of_watch(error: watcher::Error) -> Self {
+        match error {
+            watcher::Error::InitialListFailed(error)
+            | watcher::Error::WatchStartFailed(error)
+            | watcher::Error::WatchFailed(error) => error.into(),
+            watcher::Error::WatchError(status) => Self::Refused {
+                code: status.code,
+                message: status.message,
+            },
+            other @ watcher::Error::NoResourceVersion => Self::Watch(Box::new(other)),
+        }
+    }
+}
+
+impl From<kube::Error> for ApiError {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::Refused {
+                code: status.code,
+                message: status.message,
+            },
+            other => Self::Unheard(Box::new(other)),
+        }
+    }
+}

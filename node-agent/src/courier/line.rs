@@ -1,0 +1,116 @@
+//! One line to the API server: whether it is heard, told once a change and not once a try.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::error::ApiError;
+use super::numbers::Numbers;
+use super::pace::{Pace, Wait};
+use crate::report::chain;
+
+/// What ends a trouble.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndedBy {
+    /// A good answer to anything that was asked: a watch that stands says nothing more.
+    Answer,
+    /// Only the task itself: one request that works does not mean that the next one will.
+    Work,
+}
+
+/// A line, shared by its task and the client that sees every answer.
+#[derive(Debug)]
+pub struct Line {
+    name: &'static str,
+    ended_by: EndedBy,
+    numbers: Numbers,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    trouble: Option<Trouble>,
+    /// When the server wants to be asked again, by its last Retry-After.
+    not_before: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Trouble {
+    since: Instant,
+    told: BTreeSet<String>,
+}
+
+impl Line {
+    /// A line of which nothing is known.
+    #[must_use]
+    pub fn new(name: &'static str, ended_by: EndedBy, numbers: Numbers) -> Self {
+        Self {
+            name,
+            ended_by,
+            numbers,
+            state: Mutex::default(),
+        }
+    }
+
+    /// The courier's numbers.
+    #[must_use]
+    pub const fn numbers(&self) -> &Numbers {
+        &self.numbers
+    }
+
+    /// An answer came, whatever it says; with the seconds of its Retry-After.
+    pub fn answered(&self, status: u16, retry_after: Option<u64>) {
+        self.state().not_before =
+            retry_after.map(|seconds| Instant::now() + Duration::from_secs(seconds.min(3600)));
+        // Overload, a broken store and an unknown token are answers of something that does not serve us.
+        if status < 500 && status != 401 && status != 429 {
+            self.numbers.heard();
+        }
+        if (200..300).contains(&status) && self.ended_by == EndedBy::Answer {
+            self.works();
+        }
+    }
+
+    /// The line works; said once, with how long it did not.
+    pub fn works(&self) {
+        if let Some(trouble) = self.state().trouble.take() {
+            tracing::info!(
+                line = self.name,
+                away_seconds = trouble.since.elapsed().as_secs(),
+                "it works again"
+            );
+        }
+    }
+
+    /// An attempt failed; each reason is said once until the line works again.
+    pub fn failed(&self, error: &ApiError) {
+        let word = error.word();
+        self.numbers.failed(self.name, word.clone());
+        let mut state = self.state();
+        let trouble = state.trouble.get_or_insert_with(|| Trouble {
+            since: Instant::now(),
+            told: BTreeSet::new(),
+        });
+        if trouble.told.insert(word) {
+            tracing::warn!(
+                line = self.name,
+                away_seconds = trouble.since.elapsed().as_secs(),
+                last_contact = self.numbers.last_contact(),
+                "{}; what is in force stays",
+                chain(error)
+            );
+        }
+    }
+
+    /// Waits as long as is due after a failure.
+    pub(super) async fn pause(&self, pace: &mut Pace, wait: Wait) {
+        let asked = self.state().not_before.take();
+        let asked = asked.map(|at| at.saturating_duration_since(Instant::now()));
+        tokio::time::sleep(pace.after(wait, asked)).await;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // What a panicking task left behind is still what was last seen.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,99 @@
+//! Numbers of the courier: `postern_agent_api_*` and what it brought and took.
+
+use jiff::Timestamp;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Failure {
+    line: &'static str,
+    reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct File {
+    document: &'static str,
+}
+
+/// The courier's metrics.
+#[derive(Debug, Clone, Default)]
+pub struct Numbers {
+    last_contact: Gauge,
+    failures: Family<Failure, Counter>,
+    documents: Family<File, Counter>,
+    reports: Counter,
+    gone: Gauge,
+}
+
+impl Numbers {
+    /// Adds them to a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "api_last_contact_seconds",
+            "Unix time of the API server's last answer, 0 before the first",
+            self.last_contact.clone(),
+        );
+        registry.register(
+            "api_failures",
+            "Attempts that failed, by what was attempted and by status code or word",
+            self.failures.clone(),
+        );
+        registry.register(
+            "documents_delivered",
+            "Documents put into the inbox, by file",
+            self.documents.clone(),
+        );
+        registry.register(
+            "reports_applied",
+            "Reports that the API server took",
+            self.reports.clone(),
+        );
+        registry.register(
+            "intent_gone",
+            "1 while the API server has no NodeIntent for this node; nothing is taken back for that",
+            self.gone.clone(),
+        );
+    }
+
+    pub(super) fn heard(&self) {
+        self.last_contact.set(Timestamp::now().as_second());
+    }
+
+    pub(super) fn failed(&self, line: &'static str, reason: String) {
+        self.failures.get_or_create(&Failure { line, reason }).inc();
+    }
+
+    pub(super) fn delivered(&self, document: &'static str) {
+        self.documents.get_or_create(&File { document }).inc();
+    }
+
+    pub(super) fn applied(&self) {
+        self.reports.inc();
+    }
+
+    pub(super) fn gone(&self, intents: usize) {
+        self.gone.set(i64::from(intents == 0));
+    }
+
+    /// Unix time in seconds of the last answer, 0 before the first.
+    #[must_use]
+    pub fn last_contact(&self) -> i64 {
+        self.last_contact.get()
+    }
+
+    /// How many attempts failed in this way.
+    #[must_use]
+    pub fn failures(&self, line: &'static str, reason: &str) -> u64 {
+        let reason = reason.to_owned();
+        self.failures.get_or_create(&Failure { line, reason }).get()
+    }
+
+    /// Is the node without a NodeIntent?
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.gone.get() == 1
+    }
+}

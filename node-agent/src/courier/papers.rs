@@ -1,0 +1,86 @@
+//! What lies on the node and says who it is and whom it trusts: token and trust folder. Both are replaced by somebody
+//! else, so they are read again.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use postern_intent::{KeySet, NodeName, Uid};
+use tokio::sync::mpsc;
+
+use super::identity;
+use super::line::Line;
+use super::way::Way;
+use crate::agent::News;
+use crate::report::chain;
+use crate::trust;
+
+/// The kubelet replaces a projected file within about a minute of its cause: reading more often tells nothing sooner.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// The files, with what they said last.
+pub(super) struct Papers {
+    pub(super) way: Way,
+    pub(super) node: NodeName,
+    pub(super) state_dir: PathBuf,
+    /// The UID that the agent has; none when the command line gives it and the token is not asked.
+    pub(super) uid: Option<Uid>,
+    pub(super) trust_dir: Option<PathBuf>,
+    pub(super) installed: KeySet,
+    pub(super) news: mpsc::Sender<News>,
+}
+
+/// Reads them until the agent ends.
+pub(super) async fn run(mut papers: Papers, line: Line) {
+    let mut told = String::new();
+    while !papers.news.is_closed() {
+        papers.look_at_token(&line).await;
+        papers.look_at_trust(&mut told).await;
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+impl Papers {
+    async fn look_at_token(&mut self, line: &Line) {
+        let Some(known) = self.uid.clone() else {
+            return;
+        };
+        match identity::claimed(&self.way, &self.node).await {
+            Ok(uid) => {
+                line.works();
+                if uid != known {
+                    tracing::info!(%uid, %known, "the token says which node this is");
+                    identity::remember(&self.state_dir, &uid);
+                    self.uid = Some(uid.clone());
+                    self.tell(News::Node(uid)).await;
+                }
+            }
+            Err(error) => line.failed(&error),
+        }
+    }
+
+    /// A folder that cannot be used has no keys: that is told as a difference, and takes no key away.
+    async fn look_at_trust(&mut self, told: &mut String) {
+        let Some(folder) = &self.trust_dir else {
+            return;
+        };
+        let (keys, trouble) = match trust::in_folder(folder) {
+            Ok(keys) => (keys, String::new()),
+            Err(error) => (KeySet::default(), chain(&error)),
+        };
+        if trouble != *told {
+            if !trouble.is_empty() {
+                tracing::warn!("{trouble}; the keys in force stay");
+            }
+            *told = trouble;
+        }
+        if keys != self.installed {
+            self.installed = keys.clone();
+            self.tell(News::InstalledKeys(keys)).await;
+        }
+    }
+
+    async fn tell(&self, news: News) {
+        // Nobody listens any more only when the agent ends.
+        drop(self.news.send(news).await);
+    }
+}

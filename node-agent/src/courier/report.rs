@@ -1,0 +1,226 @@
+//! The report's way to the API server: the status of this node's NodeReport, by server-side apply. The operator makes
+//! the object; the agent writes its status and nothing else.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{self, BoxStream};
+use futures::{FutureExt as _, StreamExt as _};
+use inotify::{Inotify, WatchMask};
+use kube::api::{Patch, PatchParams};
+use kube::core::{ApiResource, DynamicObject};
+use kube::{Api, Client};
+use postern_crds::NodeReport;
+use postern_intent::NodeName;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::error::ApiError;
+use super::line::Line;
+use super::pace::{Pace, Wait};
+use super::way::{PATIENCE, Way};
+use crate::files::{self, FileError};
+
+/// Who owns the fields of the status (server-side apply).
+const FIELD_MANAGER: &str = "postern-agent";
+/// At most one report a second, and one at least every minute.
+const EVERY: Duration = Duration::from_secs(1);
+const AT_LEAST_EVERY: Duration = Duration::from_secs(60);
+
+/// The report and its line.
+pub(super) struct Reports {
+    pub(super) way: Way,
+    pub(super) node: NodeName,
+    pub(super) file: PathBuf,
+    pub(super) line: Arc<Line>,
+    /// Told when the way to the API server is found broken.
+    pub(super) broken: watch::Sender<u64>,
+}
+
+/// What was sent last, and when.
+#[derive(Default)]
+struct Sent {
+    bytes: Vec<u8>,
+    at: Option<Instant>,
+    tried: Option<Instant>,
+    /// The node UID of the report's object, once it was seen to be that of the file.
+    node: Option<String>,
+}
+
+/// Takes reports away until the agent ends.
+pub(super) async fn run(reports: Reports) {
+    let mut pace = Pace::default();
+    let mut sent = Sent::default();
+    let mut changes = changes(&reports.file);
+    loop {
+        let error = match reports.way.connect(&reports.line).await {
+            Ok(client) => {
+                reports
+                    .serve(client, &mut changes, &mut sent, &mut pace)
+                    .await
+            }
+            Err(error) => error,
+        };
+        reports.line.failed(&error);
+        reports.line.pause(&mut pace, Wait::Short).await;
+    }
+}
+
+impl Reports {
+    /// Applies reports until a new client is needed, because the token was refused.
+    async fn serve(
+        &self,
+        client: Client,
+        changes: &mut BoxStream<'static, ()>,
+        sent: &mut Sent,
+        pace: &mut Pace,
+    ) -> ApiError {
+        let kind = ApiResource::erase::<NodeReport>(&());
+        let api: Api<DynamicObject> = Api::all_with(client, &kind);
+        loop {
+            let outcome = match self.due(changes, sent).await {
+                Ok(bytes) => self.apply(&api, bytes, sent).await,
+                Err(error) => Err(ApiError::Report(error)),
+            };
+            let Err(error) = outcome else {
+                pace.reset();
+                self.line.works();
+                self.line.numbers().applied();
+                continue;
+            };
+            if error.code() == Some(401) {
+                return error;
+            }
+            self.line.failed(&error);
+            if error.is_broken() {
+                self.broken.send_modify(|times| *times += 1);
+            }
+            self.line.pause(pace, wait_after(&error)).await;
+        }
+    }
+
+    /// Waits until the file has something to say that is due.
+    async fn due(
+        &self,
+        changes: &mut BoxStream<'static, ()>,
+        sent: &Sent,
+    ) -> Result<Vec<u8>, FileError> {
+        loop {
+            // What changed while nobody waited is in the file anyway.
+            while changes.next().now_or_never().flatten().is_some() {}
+            let now = Instant::now();
+            let bytes = files::read(&self.file)?;
+            let due = match &bytes {
+                // The agent writes it after its first seal.
+                None => now + AT_LEAST_EVERY,
+                Some(bytes) if *bytes != sent.bytes => {
+                    sent.tried.map_or(now, |tried| tried + EVERY)
+                }
+                Some(_) => sent.at.map_or(now, |at| at + AT_LEAST_EVERY),
+            };
+            if let Some(bytes) = bytes.filter(|_| due <= now) {
+                return Ok(bytes);
+            }
+            tokio::select! {
+                () = sleep_until(due) => {}
+                Some(()) = changes.next() => {}
+            }
+        }
+    }
+
+    async fn apply(
+        &self,
+        api: &Api<DynamicObject>,
+        bytes: Vec<u8>,
+        sent: &mut Sent,
+    ) -> Result<(), ApiError> {
+        sent.tried = Some(Instant::now());
+        let report: Value = serde_json::from_slice(&bytes).map_err(|source| {
+            let path = self.file.clone();
+            ApiError::Report(FileError::Content { path, source })
+        })?;
+        let own = report["spec"]["nodeUID"].as_str().unwrap_or_default();
+        if sent.node.as_deref() != Some(own) {
+            self.is_ours(api, own).await?;
+            sent.node = Some(own.to_owned());
+        }
+        let applied = self.patch(api, &report["status"]).await;
+        if let Err(ApiError::Refused { code, .. }) = &applied
+            && *code != 429
+            && *code < 500
+        {
+            // Perhaps it is another object by now.
+            sent.node = None;
+        }
+        applied?;
+        sent.bytes = bytes;
+        sent.at = sent.tried;
+        Ok(())
+    }
+
+    /// A NodeReport of an older node of this name is not ours to write, whether or not anything refuses that.
+    async fn is_ours(&self, api: &Api<DynamicObject>, own: &str) -> Result<(), ApiError> {
+        let object = in_time(api.get(self.node.as_str())).await?;
+        let found = object.data["spec"]["nodeUID"].as_str().unwrap_or_default();
+        if found == own {
+            return Ok(());
+        }
+        Err(ApiError::OtherNode {
+            found: found.to_owned(),
+            own: own.to_owned(),
+        })
+    }
+
+    async fn patch(&self, api: &Api<DynamicObject>, status: &Value) -> Result<(), ApiError> {
+        let kind = ApiResource::erase::<NodeReport>(&());
+        let body = json!({
+            "apiVersion": kind.api_version,
+            "kind": kind.kind,
+            "metadata": {"name": self.node},
+            "status": status,
+        });
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let patch = Patch::Apply(&body);
+        in_time(api.patch_status(self.node.as_str(), &params, &patch)).await?;
+        Ok(())
+    }
+}
+
+async fn in_time<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
+    match timeout(PATIENCE, request).await {
+        Ok(answer) => answer.map_err(ApiError::from),
+        Err(_) => Err(ApiError::Late {
+            seconds: PATIENCE.as_secs(),
+        }),
+    }
+}
+
+/// What was refused will be refused again until somebody changes a right, a rule or the object.
+fn wait_after(error: &ApiError) -> Wait {
+    match error.code() {
+        Some(400 | 403 | 405 | 415 | 422) => Wait::Long,
+        _ => Wait::Short,
+    }
+}
+
+/// Wakes when a file beside the report is replaced. Without it the report is looked at every second.
+fn changes(file: &Path) -> BoxStream<'static, ()> {
+    match watch_folder(file.parent().unwrap_or(Path::new("."))) {
+        Ok(stream) => stream.map(|_| ()).boxed(),
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the report's folder cannot be watched"
+            );
+            stream::unfold((), |()| tokio::time::sleep(EVERY).map(|()| Some(((), ())))).boxed()
+        }
+    }
+}
+
+fn watch_folder(folder: &Path) -> std::io::Result<inotify::EventStream<Vec<u8>>> {
+    let inotify = Inotify::init()?;
+    inotify.watches().add(folder, WatchMask::MOVED_TO)?;
+    inotify.into_event_stream(vec![0; 4096])
+}

@@ -1,0 +1,127 @@
+//! A node's folders with a courier between them and the fake.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use postern_agent::agent::News;
+use postern_agent::courier::numbers::Numbers;
+use postern_agent::courier::{self, Orders, Way};
+use postern_agent::files::{self, Readers};
+use postern_intent::KeySet;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+use crate::fake::Fake;
+
+/// The longest wait for anything that is to happen.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Node {
+    pub(crate) folder: TempDir,
+    pub(crate) numbers: Numbers,
+    pub(crate) news: mpsc::Receiver<News>,
+}
+
+/// A token bound to node `n1`; its last part tells one from another.
+pub(crate) fn token(node_uid: &str, signature: &str) -> String {
+    let claims = json!({"kubernetes.io": {"node": {"name": "n1", "uid": node_uid}}});
+    format!(
+        "e30.{}.{signature}",
+        URL_SAFE_NO_PAD.encode(claims.to_string())
+    )
+}
+
+pub(crate) fn envelope(payload: &str) -> Value {
+    json!({"payloadType": "application/vnd.postern.dev.intent.v1+json+gzip", "payload": payload,
+        "signatures": [{"keyid": "k", "sig": "c2ln"}]})
+}
+
+pub(crate) fn spec(payload: &str) -> Value {
+    json!({"nodeUID": "u1", "serial": 1, "envelope": envelope(payload)})
+}
+
+impl Node {
+    /// Folders and files, without a courier.
+    pub(crate) fn prepared(fake: &Fake) -> (TempDir, Orders) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in ["inbox", "run", "state", "trust"] {
+            std::fs::create_dir(path(name)).unwrap();
+        }
+        std::fs::write(path("token"), token("u1", "a")).unwrap();
+        let kubeconfig = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "clusters": [{"name": "c", "cluster": {"server": format!("http://{}", fake.address)}}],
+            "users": [{"name": "u", "user": {"tokenFile": path("token")}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        });
+        std::fs::write(path("kubeconfig"), kubeconfig.to_string()).unwrap();
+        let orders = Orders {
+            way: Way::Kubeconfig(path("kubeconfig")),
+            node: "n1".parse().unwrap(),
+            inbox: path("inbox"),
+            report: path("run").join("report.json"),
+            state_dir: path("state"),
+            uid: Some("u1".parse().unwrap()),
+            trust_dir: None,
+            installed: KeySet::default(),
+            numbers: Numbers::default(),
+        };
+        (folder, orders)
+    }
+
+    pub(crate) fn started(fake: &Fake) -> Self {
+        let (folder, orders) = Self::prepared(fake);
+        Self::with(folder, orders)
+    }
+
+    pub(crate) fn with(folder: TempDir, orders: Orders) -> Self {
+        let (sender, news) = mpsc::channel(4);
+        let numbers = orders.numbers.clone();
+        courier::start(orders, sender);
+        Self {
+            folder,
+            numbers,
+            news,
+        }
+    }
+
+    pub(crate) fn document(&self, name: &str) -> PathBuf {
+        self.folder.path().join("inbox").join(name)
+    }
+
+    /// The payload of the intent that lies in the inbox.
+    pub(crate) fn intent(&self) -> Option<Value> {
+        let bytes = std::fs::read(self.document("intent.dsse.json")).ok()?;
+        let envelope: Value = serde_json::from_slice(&bytes).unwrap();
+        Some(envelope["payload"].clone())
+    }
+
+    pub(crate) async fn has_intent(&self, payload: &str) {
+        until(&format!("the intent {payload} is in the inbox"), || {
+            self.intent() == Some(json!(payload))
+        })
+        .await;
+    }
+
+    /// What the agent would write.
+    pub(crate) fn write_report(&self, version: &str) {
+        let report = json!({"apiVersion": "postern.dev/v1alpha1", "kind": "NodeReport",
+            "metadata": {"name": "n1"}, "spec": {"nodeUID": "u1"},
+            "status": {"agentVersion": version}});
+        let path = self.folder.path().join("run/report.json");
+        files::write_json(&path, &report, Readers::Everybody).unwrap();
+    }
+}
+
+/// Polls until it is so.
+pub(crate) async fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !so() {
+        assert!(start.elapsed() < DEADLINE, "never seen: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
