@@ -95,6 +95,21 @@ pub fn read_trusted_keys(paths: &[PathBuf]) -> Result<KeySet, KeyFileError> {
         .map_err(|source| KeyFileError::Public { path, source })
 }
 
+/// Reads trusted keys, one from each file, and adds those that belong to signing keys.
+///
+/// # Errors
+/// As [`read_trusted_keys`] and [`trust_in`].
+pub fn read_trust(paths: &[PathBuf], signing: &[SigningKey]) -> Result<KeySet, KeyFileError> {
+    // Judged one by one, so that the error names the file.
+    read_trusted_keys(paths)?;
+    let files = paths.iter().map(|path| read(path));
+    let own = signing.iter().map(public_pem);
+    let pems = files.chain(own).collect::<Result<Vec<_>, _>>()?;
+    let path = paths.first().cloned().unwrap_or_default();
+    KeySet::installed(pems.iter().map(String::as_str))
+        .map_err(|source| KeyFileError::Public { path, source })
+}
+
 /// The keys that belong to signing keys.
 ///
 /// # Errors

@@ -7,6 +7,8 @@ use postern_compile::intake::IntakeError;
 use postern_intent::sign::SignError;
 use thiserror::Error;
 
+use super::published::EnvelopeError;
+
 /// Why a run published nothing. What is published stays in force.
 #[derive(Debug, Error)]
 pub enum FilesError {
@@ -49,6 +51,39 @@ pub enum FilesError {
         /// Why.
         #[source]
         source: serde_json::Error,
+    },
+    /// A field that nobody knows.
+    #[error(
+        "document {document} of {path:?}: {kind} has no field `{field}`; correct its name or leave it out"
+    )]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+        /// Which of its documents, from 1.
+        document: usize,
+        /// The object's kind.
+        kind: String,
+        /// Where the field stands.
+        field: String,
+    },
+    /// Our own definitions have no JSON form.
+    #[error("the fields of the definitions cannot be listed")]
+    Definitions(#[source] serde_json::Error),
+    /// A published envelope does not count: without it nobody can say what would be loosened.
+    #[error(
+        "a published envelope does not count; put it back from a backup, or name the key that signed it with --trust, or \
+         move it away if it is lost for good: its node then waits for an approval"
+    )]
+    Envelope(#[source] EnvelopeError),
+    /// There are published envelopes and no state.
+    #[error(
+        "envelopes are published, but the state {path:?} is missing, which says whom policies select and what waits; put it \
+         back from a backup; if it is lost for good, write {{}} into it, and what nobody can tell any more waits for an \
+         approval"
+    )]
+    StateLost {
+        /// The file.
+        path: PathBuf,
     },
     /// Two documents are about one object.
     #[error("{object} stands twice in the manifests, the second time in {path:?}")]

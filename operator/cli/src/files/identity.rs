@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -23,24 +22,28 @@ struct Identity {
     spec: String,
 }
 
+/// By `kind namespace/name`: how many objects of a made UID were there before the one that is there now.
+pub(super) type Departed = BTreeMap<String, u64>;
+
 /// Gives identities to the objects of one run.
 pub(super) struct Registrar<'a> {
     identities: &'a mut Identities,
-    now: Timestamp,
+    departed: &'a mut Departed,
     seen: BTreeSet<String>,
 }
 
 impl<'a> Registrar<'a> {
-    pub(super) fn new(identities: &'a mut Identities, now: Timestamp) -> Self {
+    pub(super) const fn new(identities: &'a mut Identities, departed: &'a mut Departed) -> Self {
         Self {
             identities,
-            now,
+            departed,
             seen: BTreeSet::new(),
         }
     }
 
     /// Fills in a missing UID and a missing generation. The generation grows when the spec changes; an object that
-    /// went and came back has another UID.
+    /// went and came back has another UID. A made UID depends on nothing but the name and how often an object of that
+    /// name went: where the state is lost, objects are who they were.
     pub(super) fn identify<T: Serialize>(
         &mut self,
         kind: &str,
@@ -48,46 +51,73 @@ impl<'a> Registrar<'a> {
         spec: &T,
     ) {
         let name = metadata.name.as_deref().unwrap_or_default();
-        let key = format!(
-            "{kind} {}/{name}",
-            metadata.namespace.as_deref().unwrap_or_default()
-        );
+        let namespace = metadata.namespace.as_deref().unwrap_or_default();
+        let key = format!("{kind} {namespace}/{name}");
         let digest = digest(&serde_json::to_string(spec).unwrap_or_default());
-        let fresh = || Identity {
-            uid: uuid(&format!("{key} {}", self.now)),
-            generation: 1,
-            spec: digest.clone(),
+        let known = self.identities.known.remove(&key);
+        let identity = match (known, metadata.uid.clone()) {
+            (Some(known), None) => known.with(digest),
+            (Some(known), Some(given)) if known.uid == given => known.with(digest),
+            (known, Some(given)) => {
+                if let Some(known) = known {
+                    part(self.departed, &key, &known);
+                }
+                Identity::new(given, digest)
+            }
+            (None, None) => Identity::new(made(self.departed, &key), digest),
         };
-        let identity = self
-            .identities
-            .known
-            .entry(key.clone())
-            .or_insert_with(fresh);
-        if let Some(given) = &metadata.uid
-            && *given != identity.uid
-        {
-            *identity = Identity {
-                uid: given.clone(),
-                generation: 1,
-                spec: digest.clone(),
-            };
-        }
-        if identity.spec != digest {
-            identity.generation += 1;
-            identity.spec = digest;
-        }
         metadata.uid = Some(identity.uid.clone());
         metadata.generation.get_or_insert(identity.generation);
+        self.identities.known.insert(key.clone(), identity);
         self.seen.insert(key);
     }
 
     /// Forgets objects that are gone.
     pub(super) fn finish(self) {
         let Self {
-            identities, seen, ..
+            identities,
+            departed,
+            seen,
         } = self;
-        identities.known.retain(|key, _| seen.contains(key));
+        identities.known.retain(|key, identity| {
+            let stays = seen.contains(key);
+            if !stays {
+                part(departed, key, identity);
+            }
+            stays
+        });
     }
+}
+
+impl Identity {
+    const fn new(uid: String, spec: String) -> Self {
+        Self {
+            uid,
+            generation: 1,
+            spec,
+        }
+    }
+
+    fn with(mut self, spec: String) -> Self {
+        if self.spec != spec {
+            self.generation += 1;
+            self.spec = spec;
+        }
+        self
+    }
+}
+
+/// Counts an object that went. One whose UID was given is told apart by that.
+fn part(departed: &mut Departed, key: &str, identity: &Identity) {
+    if identity.uid == made(departed, key) {
+        *departed.entry(key.to_owned()).or_default() += 1;
+    }
+}
+
+/// The UID of an object that came without.
+fn made(departed: &Departed, key: &str) -> String {
+    let before = departed.get(key).copied().unwrap_or_default();
+    uuid(&format!("{key} {before}"))
 }
 
 fn digest(text: &str) -> String {
@@ -113,46 +143,59 @@ fn uuid(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-    use super::{Identities, Registrar};
+    use super::{Departed, Identities, Registrar};
 
-    fn run(identities: &mut Identities, second: i64, spec: Option<&str>) -> Option<(String, i64)> {
-        let now = Timestamp::from_second(second).expect("a time");
-        let mut registrar = Registrar::new(identities, now);
-        let mut metadata = ObjectMeta {
-            name: Some("a".into()),
-            ..ObjectMeta::default()
-        };
-        if let Some(spec) = spec {
-            registrar.identify("EgressPolicy", &mut metadata, &spec);
+    #[derive(Default)]
+    struct Runs {
+        identities: Identities,
+        departed: Departed,
+    }
+
+    impl Runs {
+        fn run(&mut self, spec: Option<&str>) -> Option<(String, i64)> {
+            let mut registrar = Registrar::new(&mut self.identities, &mut self.departed);
+            let mut metadata = ObjectMeta {
+                name: Some("a".into()),
+                ..ObjectMeta::default()
+            };
+            if let Some(spec) = spec {
+                registrar.identify("EgressPolicy", &mut metadata, &spec);
+            }
+            registrar.finish();
+            spec.map(|_| {
+                (
+                    metadata.uid.expect("a UID"),
+                    metadata.generation.expect("a generation"),
+                )
+            })
         }
-        registrar.finish();
-        spec.map(|_| {
-            (
-                metadata.uid.expect("a UID"),
-                metadata.generation.expect("a generation"),
-            )
-        })
     }
 
     #[test]
     fn the_generation_grows_with_the_spec_and_the_uid_stays() {
-        let mut identities = Identities::default();
-        let first = run(&mut identities, 1, Some("x")).expect("an identity");
-        let same = run(&mut identities, 2, Some("x")).expect("an identity");
-        let changed = run(&mut identities, 3, Some("y")).expect("an identity");
+        let mut runs = Runs::default();
+        let first = runs.run(Some("x")).expect("an identity");
+        let same = runs.run(Some("x")).expect("an identity");
+        let changed = runs.run(Some("y")).expect("an identity");
         assert_eq!(first, same);
         assert_eq!(changed, (first.0, 2));
     }
 
     #[test]
-    fn an_object_that_came_back_is_another_one() {
-        let mut identities = Identities::default();
-        let first = run(&mut identities, 1, Some("x"));
-        run(&mut identities, 2, None);
-        let second = run(&mut identities, 3, Some("x"));
-        assert_ne!(first, second);
+    fn an_object_that_came_back_is_another_one_each_time() {
+        let mut runs = Runs::default();
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..3 {
+            assert!(seen.insert(runs.run(Some("x")).expect("an identity").0));
+            runs.run(None);
+        }
+    }
+
+    #[test]
+    fn where_the_state_is_lost_an_object_is_who_it_was() {
+        let uid = || Runs::default().run(Some("x")).expect("an identity").0;
+        assert_eq!(uid(), uid());
     }
 }

@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use postern_compile::gate::Approval;
 use postern_compile::intake;
 use postern_compile::snapshot::{Definitions, Report, Settings, Snapshot};
 use postern_crds::NodeReport;
-use postern_intent::{Body, NodeName};
+use postern_crds::names::{EGRESS_DEFAULT_LABEL, EGRESS_DENY};
 use serde::{Deserialize, Serialize};
 
 use super::error::FilesError;
 use super::identity::Registrar;
+use super::known::{Known, nodes};
 use super::manifests::Objects;
 use super::state::State;
 use super::write::{entries, read_optional};
@@ -54,14 +55,13 @@ impl Inputs {
     /// [`FilesError`].
     pub fn read(
         sources: &Sources,
-        state: &mut State,
-        previous: BTreeMap<NodeName, Body>,
+        known: &mut Known,
         settings: Settings,
         now: Timestamp,
     ) -> Result<Self, FilesError> {
         let mut objects = Objects::read(&sources.manifests)?;
-        add_namespaces(&mut objects, state);
-        identify(&mut objects, state, now);
+        add_namespaces(&mut objects, &known.state);
+        identify(&mut objects, &mut known.state);
         let (reports, ignored_reports) = match &sources.reports {
             Some(folder) => read_reports(folder)?,
             None => Default::default(),
@@ -76,6 +76,11 @@ impl Inputs {
             .pods
             .iter()
             .map(intake::pod)
+            .collect::<Result<Vec<_>, _>>()?;
+        let services = objects
+            .services
+            .iter()
+            .map(intake::service)
             .collect::<Result<Vec<_>, _>>()?;
         let policies = objects
             .policies
@@ -106,10 +111,10 @@ impl Inputs {
                 .map(intake::namespace)
                 .collect::<Result<_, _>>()?,
             reports,
-            previous,
-            unreadable: BTreeSet::new(),
-            services: Vec::new(),
-            memory: state.memory.clone(),
+            services: services.into_iter().flatten().collect(),
+            previous: known.bodies(),
+            unreadable: nodes(&known.unreadable),
+            memory: known.state.memory.clone(),
             approvals,
             definitions: Definitions::Serving,
             settings,
@@ -121,8 +126,8 @@ impl Inputs {
     }
 }
 
-/// Files need not say that a namespace exists. One that denied and whose file is gone is not made up again: nothing
-/// loosens by a missing file.
+/// Files need not say that a namespace exists. One that denied and whose file is gone is taken for one that is going:
+/// nothing loosens by a missing file. A file without the label lifts the denial.
 fn add_namespaces(objects: &mut Objects, state: &State) {
     let named: BTreeSet<String> = objects
         .namespaces
@@ -145,21 +150,35 @@ fn add_namespaces(objects: &mut Objects, state: &State) {
         .filter_map(|policy| policy.metadata.namespace.clone());
     let missing: BTreeSet<String> = of_pods
         .chain(of_policies)
-        .filter(|name| !named.contains(name) && !denied.contains(name.as_str()))
+        .filter(|name| !denied.contains(name.as_str()))
         .collect();
+    let missing = missing.into_iter().map(|name| ObjectMeta {
+        name: Some(name),
+        ..ObjectMeta::default()
+    });
+    let denying = denied.iter().map(|name| ObjectMeta {
+        name: Some((*name).to_owned()),
+        labels: Some([(EGRESS_DEFAULT_LABEL.to_owned(), EGRESS_DENY.to_owned())].into()),
+        deletion_timestamp: Some(Time(Timestamp::UNIX_EPOCH)),
+        ..ObjectMeta::default()
+    });
+    let absent = |metadata: &ObjectMeta| {
+        metadata
+            .name
+            .as_ref()
+            .is_none_or(|name| !named.contains(name))
+    };
+    let added = missing.chain(denying).filter(absent);
     objects
         .namespaces
-        .extend(missing.into_iter().map(|name| v1::Namespace {
-            metadata: ObjectMeta {
-                name: Some(name),
-                ..ObjectMeta::default()
-            },
+        .extend(added.map(|metadata| v1::Namespace {
+            metadata,
             ..v1::Namespace::default()
         }));
 }
 
-fn identify(objects: &mut Objects, state: &mut State, now: Timestamp) {
-    let mut registrar = Registrar::new(&mut state.identities, now);
+fn identify(objects: &mut Objects, state: &mut State) {
+    let mut registrar = Registrar::new(&mut state.identities, &mut state.departed);
     for exit in &mut objects.exits {
         registrar.identify("ExitNode", &mut exit.metadata, &exit.spec);
     }

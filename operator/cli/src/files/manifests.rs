@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error::FilesError;
+use super::unknown::Fields;
 use super::write::entries;
 
 /// Everything that manifests hold, of the kinds that are looked at. Others, such as a Deployment beside a policy,
@@ -26,6 +27,8 @@ pub struct Objects {
     pub nodes: Vec<v1::Node>,
     /// Pods.
     pub pods: Vec<v1::Pod>,
+    /// Services.
+    pub services: Vec<v1::Service>,
     /// Namespaces.
     pub namespaces: Vec<v1::Namespace>,
 }
@@ -45,16 +48,21 @@ impl Objects {
     /// asked for.
     pub fn read(path: &Path) -> Result<Self, FilesError> {
         let mut objects = Self::default();
-        let mut seen = BTreeSet::new();
+        let (mut seen, fields) = (BTreeSet::new(), Fields::new()?);
         for file in files(path)? {
             for document in documents(&file)? {
-                objects.take(document, &mut seen)?;
+                objects.take(document, &fields, &mut seen)?;
             }
         }
         Ok(objects)
     }
 
-    fn take(&mut self, document: Document, seen: &mut BTreeSet<String>) -> Result<(), FilesError> {
+    fn take(
+        &mut self,
+        document: Document,
+        fields: &Fields,
+        seen: &mut BTreeSet<String>,
+    ) -> Result<(), FilesError> {
         let text = |value: &Value, field: &str| {
             value
                 .get(field)
@@ -80,6 +88,7 @@ impl Objects {
             "InterfaceIsolation" if of(own) => self.isolations.push(document.parse(&kind)?),
             "Node" if of("v1") => self.nodes.push(document.parse(&kind)?),
             "Pod" if of("v1") => self.pods.push(document.parse(&kind)?),
+            "Service" if of("v1") => self.services.push(document.parse(&kind)?),
             "Namespace" if of("v1") => self.namespaces.push(document.parse(&kind)?),
             // A typo in the version or the kind would make an object vanish, and what vanishes counts as deleted.
             _ if version.starts_with(postern_crds::names::GROUP) => {
@@ -87,6 +96,7 @@ impl Objects {
             }
             _ => return Ok(()),
         }
+        document.check(fields, &kind)?;
         let uid = text(&metadata, "uid");
         if !uid.is_empty() && !seen.insert(format!("{kind} with the uid {uid}")) {
             return Err(FilesError::Duplicate {
@@ -114,6 +124,18 @@ impl Document {
             document: self.position,
             kind: kind.to_owned(),
             source: serde::de::Error::custom(message),
+        }
+    }
+
+    fn check(&self, fields: &Fields, kind: &str) -> Result<(), FilesError> {
+        match fields.unknown(kind, &self.value) {
+            Some(field) => Err(FilesError::Unknown {
+                path: self.path.clone(),
+                document: self.position,
+                kind: kind.to_owned(),
+                field,
+            }),
+            None => Ok(()),
         }
     }
 

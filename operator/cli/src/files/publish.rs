@@ -16,9 +16,9 @@ use postern_intent::{Body, KeySet, NodeName};
 use super::error::FilesError;
 use super::folder::Folder;
 use super::inputs::{Inputs, Sources};
-use super::published::{Published, newest, read_envelopes};
-use super::state::State;
-use super::write::{write_atomically, write_if_changed, write_json};
+use super::known::Known;
+use super::published::Published;
+use super::write::{write_if_changed, write_json};
 
 /// What a run needs besides its folder.
 #[derive(Debug, Clone)]
@@ -44,6 +44,9 @@ pub struct PublishOutcome {
     pub verdicts: Vec<Verdict>,
     /// What waits for an approval.
     pub held: Vec<Held>,
+    /// Nodes whose published envelope does not count, copy and shown one alike, with the reason and what to do. They get
+    /// nothing until that is put right or a person approves.
+    pub unreadable: BTreeMap<NodeName, String>,
     /// Reports that were passed over, with the reason.
     pub ignored_reports: BTreeMap<PathBuf, String>,
 }
@@ -61,29 +64,18 @@ pub fn publish_once(
     now: Timestamp,
 ) -> Result<PublishOutcome, FilesError> {
     let folder = Folder::at(dir);
-    let mut state = State::read(&folder.state())?;
-    let copies = read_envelopes(&folder.copies(), &options.trusted)?;
-    let shown = read_envelopes(&folder.intents(), &options.trusted)?;
-    let mut published = newest(copies, shown);
+    let mut known = Known::of_folder(&folder, &options.trusted)?;
     let sources = Sources {
         manifests: folder.manifests(),
         reports: Some(folder.reports()),
         approvals: Some(folder.approvals()),
     };
-    let bodies: BTreeMap<NodeName, Body> = published
-        .iter()
-        .map(|(node, published)| (node.clone(), published.body.clone()))
-        .collect();
-    let inputs = Inputs::read(&sources, &mut state, bodies, options.settings.clone(), now)?;
+    let inputs = Inputs::read(&sources, &mut known, options.settings.clone(), now)?;
     let compilation = compile(&inputs.snapshot);
-    let outcome = sign(
-        &compilation,
-        options,
-        &mut published,
-        inputs.ignored_reports,
-    )?;
-    state.memory = compilation.memory;
-    write(&folder, &published, &state, &outcome)?;
+    let outcome = sign(&compilation, options, &mut known, inputs.ignored_reports)?;
+    known.begin(&folder.state())?;
+    known.state.memory = compilation.memory;
+    write(&folder, &known, &outcome)?;
     for node in &compilation.retired {
         retire(&folder, node)?;
     }
@@ -94,7 +86,7 @@ pub fn publish_once(
 fn sign(
     compilation: &Compilation,
     options: &PublishOptions,
-    published: &mut BTreeMap<NodeName, Published>,
+    known: &mut Known,
     ignored_reports: BTreeMap<PathBuf, String>,
 ) -> Result<PublishOutcome, FilesError> {
     let mut outcome = PublishOutcome {
@@ -103,6 +95,7 @@ fn sign(
         restored: Vec::new(),
         verdicts: compilation.verdicts.clone(),
         held: compilation.held.clone(),
+        unreadable: known.unreadable.clone(),
         ignored_reports,
     };
     for (node, decided) in &compilation.nodes {
@@ -110,7 +103,7 @@ fn sign(
             NodeOutcome::Keep => outcome.kept.push(node.clone()),
             NodeOutcome::Restored => outcome.restored.push(node.clone()),
             NodeOutcome::Publish(body) => {
-                published.insert(
+                known.published.insert(
                     node.clone(),
                     Published {
                         bytes: signed(body, options)?,
@@ -138,26 +131,26 @@ fn signed(body: &Body, options: &PublishOptions) -> Result<Vec<u8>, FilesError> 
     Ok(bytes)
 }
 
-fn write(
-    folder: &Folder,
-    published: &BTreeMap<NodeName, Published>,
-    state: &State,
-    outcome: &PublishOutcome,
-) -> Result<(), FilesError> {
-    for node in &outcome.written {
-        if let Some(published) = published.get(node) {
-            write_atomically(&folder.copy(node.as_str()), &published.bytes)?;
-        }
+fn write(folder: &Folder, known: &Known, outcome: &PublishOutcome) -> Result<(), FilesError> {
+    let nodes = outcome.written.iter().chain(&outcome.kept);
+    let standing: Vec<(&NodeName, &Published)> = nodes
+        .filter_map(|node| known.published.get_key_value(node))
+        .collect();
+    // What stays is written where it is missing or damaged.
+    for (node, published) in &standing {
+        write_if_changed(&folder.copy(node.as_str()), &published.bytes)?;
     }
-    state.write(&folder.state())?;
-    for node in outcome.written.iter().chain(&outcome.kept) {
-        if let Some(published) = published.get(node) {
-            write_if_changed(&folder.intent(node.as_str()), &published.bytes)?;
-        }
+    known.state.write(&folder.state())?;
+    for (node, published) in &standing {
+        write_if_changed(&folder.intent(node.as_str()), &published.bytes)?;
     }
     write_json(
         &folder.verdicts(),
-        &serde_json::json!({ "verdicts": outcome.verdicts, "held": outcome.held }),
+        &serde_json::json!({
+            "verdicts": outcome.verdicts,
+            "held": outcome.held,
+            "unreadable": outcome.unreadable,
+        }),
     )
 }
 

@@ -6,10 +6,10 @@ use postern_compile::snapshot::Memory;
 use serde::{Deserialize, Serialize};
 
 use super::error::FilesError;
-use super::identity::Identities;
+use super::identity::{Departed, Identities};
 use super::write::{read_optional, write_json};
 
-/// The content of `publisher/state.json`. A lost one loosens nothing.
+/// The content of `publisher/state.json`. Where it is lost, what only it knows waits for an approval.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct State {
@@ -19,21 +19,25 @@ pub struct State {
     /// UIDs and generations of objects that came without.
     #[serde(default)]
     pub identities: Identities,
+    /// How often an object of a name went whose UID was made here, so that one that comes back is another one.
+    #[serde(default)]
+    pub departed: Departed,
 }
 
 impl State {
-    /// Reads the state; an empty one if there is none.
+    /// Reads the state; none if there is none.
     ///
     /// # Errors
     /// [`FilesError::Read`] or [`FilesError::Damaged`].
-    pub fn read(path: &Path) -> Result<Self, FilesError> {
-        match read_optional(path)? {
-            Some(json) => serde_json::from_slice(&json).map_err(|source| FilesError::Damaged {
-                path: path.to_owned(),
-                source,
-            }),
-            None => Ok(Self::default()),
-        }
+    pub fn find(path: &Path) -> Result<Option<Self>, FilesError> {
+        let Some(json) = read_optional(path)? else {
+            return Ok(None);
+        };
+        let parsed = serde_json::from_slice(&json).map_err(|source| FilesError::Damaged {
+            path: path.to_owned(),
+            source,
+        });
+        parsed.map(Some)
     }
 
     /// Writes the state.

@@ -54,7 +54,7 @@ pub(super) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), Fil
 ///
 /// # Errors
 /// [`FilesError::Write`].
-pub(super) fn write_if_changed(path: &Path, content: &[u8]) -> Result<(), FilesError> {
+pub fn write_if_changed(path: &Path, content: &[u8]) -> Result<(), FilesError> {
     if fs::read(path).is_ok_and(|old| old == content) {
         Ok(())
     } else {

@@ -1,18 +1,20 @@
 //! `posternctl compile`: manifests and reports in, signed envelopes and verdicts out.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use ed25519_dalek::SigningKey;
 use postern_compile::gate::Held;
 use postern_compile::verdict::Verdict;
-use postern_compile::{NodeOutcome, compile};
+use postern_compile::{Compilation, NodeOutcome, compile};
 use postern_crds::conditions::{Reason, State as Status};
+use postern_intent::NodeName;
 use postern_intent::sign::sign_intent;
 use serde::Serialize;
 
 use super::inputs::InputArguments;
 use super::{Answer, End, VerbError};
-use crate::files::write_atomically;
+use crate::files::{ENVELOPE, Known, write_if_changed};
 use crate::keys::read_signing_key;
 use crate::output::{Format, Shown, render, table};
 
@@ -23,7 +25,7 @@ pub(super) struct Arguments {
     /// Signing keys (PEM, PKCS#8); without one nothing is written and only verdicts are given.
     #[arg(long, requires = "out")]
     key: Vec<PathBuf>,
-    /// Where envelopes are written: `<node>/intent.dsse.json`.
+    /// Where envelopes are written: `<node>/intent.dsse.json`. Those that stand there already count as published.
     #[arg(long, requires = "key")]
     out: Option<PathBuf>,
 }
@@ -47,44 +49,20 @@ struct NodeLine {
 }
 
 pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbError> {
-    let (inputs, mut state) = arguments.inputs.read()?;
-    let compilation = compile(&inputs.snapshot);
     let keys = arguments
         .key
         .iter()
         .map(|path| read_signing_key(path))
         .collect::<Result<Vec<_>, _>>()?;
-    let mut nodes = Vec::new();
-    for (node, outcome) in &compilation.nodes {
-        let (outcome, serial) = match outcome {
-            NodeOutcome::Keep => ("Keep", None),
-            NodeOutcome::Restored => ("Restored", None),
-            NodeOutcome::Publish(body) => {
-                if let Some(out) = &arguments.out {
-                    let envelope = sign_intent(body, &keys).map_err(VerbError::Sign)?;
-                    let path = out.join(node.as_str()).join("intent.dsse.json");
-                    let json =
-                        serde_json::to_vec(&envelope).map_err(|source| VerbError::Document {
-                            path: path.clone(),
-                            source,
-                        })?;
-                    write_atomically(&path, &json)?;
-                }
-                ("Publish", Some(body.serial.0))
-            }
-        };
-        nodes.push(NodeLine {
-            node: node.to_string(),
-            outcome,
-            serial,
-        });
-    }
-    if let Some(path) = &arguments.inputs.state {
-        state.memory = compilation.memory;
-        state.write(path)?;
+    let out = arguments.out.as_deref();
+    let (inputs, known) = arguments.inputs.read(out, &keys)?;
+    let compilation = compile(&inputs.snapshot);
+    // Without a folder for envelopes it is a trial, after which everything is as it was.
+    if let (Some(out), Some(state)) = (out, arguments.inputs.state(out)) {
+        write(out, &state, known, &compilation, &keys)?;
     }
     let result = Outcome {
-        nodes,
+        nodes: compilation.nodes.iter().map(line).collect(),
         verdicts: compilation.verdicts,
         held: compilation.held,
     };
@@ -92,6 +70,55 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
         end: result.end(),
         text: render(&result, format)?,
     })
+}
+
+fn line((node, outcome): (&NodeName, &NodeOutcome)) -> NodeLine {
+    let (outcome, serial) = match outcome {
+        NodeOutcome::Keep => ("Keep", None),
+        NodeOutcome::Restored => ("Restored", None),
+        NodeOutcome::Publish(body) => ("Publish", Some(body.serial.0)),
+    };
+    NodeLine {
+        node: node.to_string(),
+        outcome,
+        serial,
+    }
+}
+
+/// Writes every envelope that is new or stays, and then what the next compile has to know.
+fn write(
+    out: &Path,
+    state: &Path,
+    mut known: Known,
+    compilation: &Compilation,
+    keys: &[SigningKey],
+) -> Result<(), VerbError> {
+    let mut envelopes = Vec::new();
+    for (node, outcome) in &compilation.nodes {
+        let path = out.join(node.as_str()).join(ENVELOPE);
+        let bytes = match outcome {
+            NodeOutcome::Publish(body) => {
+                let envelope = sign_intent(body, keys).map_err(VerbError::Sign)?;
+                serde_json::to_vec(&envelope).map_err(|source| VerbError::Document {
+                    path: path.clone(),
+                    source,
+                })?
+            }
+            NodeOutcome::Keep => match known.published.get(node) {
+                Some(published) => published.bytes.clone(),
+                None => continue,
+            },
+            NodeOutcome::Restored => continue,
+        };
+        envelopes.push((path, bytes));
+    }
+    known.begin(state)?;
+    for (path, bytes) in envelopes {
+        write_if_changed(&path, &bytes)?;
+    }
+    known.state.memory = compilation.memory.clone();
+    known.state.write(state)?;
+    Ok(())
 }
 
 impl Outcome {

@@ -66,7 +66,7 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
 
 impl Named {
     fn compile(&self) -> Result<(Snapshot, Compilation), VerbError> {
-        let (inputs, _) = self.inputs.read()?;
+        let (inputs, _) = self.inputs.read(None, &[])?;
         let compilation = compile(&inputs.snapshot);
         Ok((inputs.snapshot, compilation))
     }

@@ -1,17 +1,17 @@
 //! Arguments that compile and explain share: what to read, and the cluster's settings.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use ed25519_dalek::SigningKey;
 use jiff::{SignedDuration, Timestamp};
 use postern_compile::snapshot::Settings;
-use postern_intent::{Address, Body, NodeName, Prefix};
+use postern_intent::{Address, Prefix};
 
 use super::VerbError;
-use crate::files::{Inputs, Sources, State, read_envelopes};
-use crate::keys::read_trusted_keys;
+use crate::files::{FilesError, Inputs, Known, Sources};
+use crate::keys::read_trust;
 
 /// What to read.
 #[derive(Debug, Args)]
@@ -22,18 +22,20 @@ pub(super) struct InputArguments {
     /// Node reports: a folder with one `<node>.json` for each node.
     #[arg(long)]
     reports: Option<PathBuf>,
-    /// Published envelopes: a folder with one `<node>/intent.dsse.json` for each node.
-    #[arg(long, requires = "trust")]
+    /// Published envelopes: a folder with one `<node>/intent.dsse.json` for each node. What stands in the folder that is
+    /// written to counts too.
+    #[arg(long)]
     previous: Option<PathBuf>,
-    /// Public keys (PEM) whose envelopes count as published.
+    /// Public keys (PEM) whose envelopes count as published, besides the keys that sign.
     #[arg(long)]
     trust: Vec<PathBuf>,
     /// Approvals: a YAML file that `posternctl approve` wrote.
     #[arg(long, value_name = "FILE")]
     approve: Option<PathBuf>,
-    /// What the last compile remembered, and where this one remembers: a JSON file.
+    /// What the last compile remembered, and where this one remembers if it writes envelopes: a JSON file; default:
+    /// `state.json` among the envelopes.
     #[arg(long)]
-    pub(super) state: Option<PathBuf>,
+    state: Option<PathBuf>,
     /// The time that counts as now (RFC 3339); default: the clock.
     #[arg(long)]
     now: Option<Timestamp>,
@@ -53,6 +55,9 @@ struct SettingsArguments {
     /// Pod ranges besides those of the nodes.
     #[arg(long, value_delimiter = ',')]
     pod_cidrs: Vec<Prefix>,
+    /// Where the nodes' addresses lie; what a node claims outside of them counts for nothing. Default: every claim counts.
+    #[arg(long, value_delimiter = ',')]
+    node_cidrs: Vec<Prefix>,
     /// Service ranges.
     #[arg(long, value_delimiter = ',')]
     service_cidrs: Vec<Prefix>,
@@ -77,6 +82,7 @@ impl SettingsArguments {
     fn settings(&self) -> Settings {
         let mut settings = Settings {
             pod_ranges: self.pod_cidrs.clone(),
+            node_ranges: self.node_cidrs.clone(),
             service_ranges: self.service_cidrs.clone(),
             api_servers: self.api_servers.iter().copied().collect(),
             dns_upstreams: self.dns_upstreams.clone(),
@@ -94,38 +100,37 @@ impl SettingsArguments {
 }
 
 impl InputArguments {
-    /// Reads everything.
-    pub(super) fn read(&self) -> Result<(Inputs, State), VerbError> {
-        let mut state = self
-            .state
-            .as_deref()
-            .map(State::read)
-            .transpose()?
-            .unwrap_or_default();
-        let trusted = read_trusted_keys(&self.trust)?;
-        let previous: BTreeMap<NodeName, Body> = match &self.previous {
-            Some(folder) => {
-                let published = read_envelopes(folder, &trusted)?;
-                published
-                    .into_iter()
-                    .map(|(node, published)| (node, published.body))
-                    .collect()
-            }
-            None => BTreeMap::new(),
-        };
+    /// Reads everything. `out` is the folder that is written to, `keys` are the ones that sign.
+    pub(super) fn read(
+        &self,
+        out: Option<&Path>,
+        keys: &[SigningKey],
+    ) -> Result<(Inputs, Known), VerbError> {
+        let trusted = read_trust(&self.trust, keys)?;
+        if let Some(previous) = &self.previous {
+            std::fs::read_dir(previous).map_err(|source| FilesError::Read {
+                path: previous.clone(),
+                source,
+            })?;
+        }
+        let folders: Vec<&Path> = self.previous.as_deref().into_iter().chain(out).collect();
+        let state = self.state(out);
+        let mut known = Known::of_folders(&folders, state.as_deref(), &trusted)?;
         let sources = Sources {
             manifests: self.manifests.clone(),
             reports: self.reports.clone(),
             approvals: self.approve.clone(),
         };
         let now = self.now.unwrap_or_else(Timestamp::now);
-        let inputs = Inputs::read(
-            &sources,
-            &mut state,
-            previous,
-            self.settings.settings(),
-            now,
-        )?;
-        Ok((inputs, state))
+        let inputs = Inputs::read(&sources, &mut known, self.settings.settings(), now)?;
+        Ok((inputs, known))
+    }
+
+    /// Where the state is.
+    pub(super) fn state(&self, out: Option<&Path>) -> Option<PathBuf> {
+        let beside = out.or(self.previous.as_deref());
+        self.state
+            .clone()
+            .or_else(|| beside.map(|folder| folder.join("state.json")))
     }
 }

@@ -5,6 +5,8 @@
     reason = "a test that cannot go on has failed, also in a function that tests share"
 )]
 
+mod again;
+mod damaged;
 mod folder;
 mod publish;
 mod samples;

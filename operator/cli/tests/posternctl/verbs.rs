@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::folder::Lab;
 
-fn posternctl(lab: &Lab, arguments: &[&str]) -> Output {
+pub(crate) fn posternctl(lab: &Lab, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_posternctl"))
         .args(arguments)
         .current_dir(lab.path(""))
@@ -15,15 +15,15 @@ fn posternctl(lab: &Lab, arguments: &[&str]) -> Output {
         .expect("the program runs")
 }
 
-fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-fn ends(output: &Output, code: i32) {
+pub(crate) fn ends(output: &Output, code: i32) {
     assert_eq!(output.status.code(), Some(code), "{}", text(output));
 }
 
-const NOW: &str = "2026-11-23T04:00:00Z";
+pub(crate) const NOW: &str = "2026-11-23T04:00:00Z";
 
 /// A lab whose nodes have reported, with keys and one compile into `out`.
 fn compiled() -> Lab {
