@@ -4,8 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use postern_host::{Host, HostError, Unread, apply, observe};
-use postern_plan::ruleset::Transaction;
-use postern_plan::{Desired, Step, diff};
+use postern_plan::order::teardown;
 use thiserror::Error;
 
 use crate::ledger::{Ledger, LedgerError};
@@ -65,16 +64,11 @@ pub async fn cleanup(
     if std::os::unix::net::UnixStream::connect(&socket).is_ok() {
         return Err(CleanupError::AgentRuns(socket));
     }
-    let observed = observe(host).await.whole().map_err(CleanupError::Unread)?;
-    let nothing = Desired::default();
-    let mut steps = diff::route::removals(&nothing, &observed);
-    steps.extend(diff::link::removals(&nothing, &observed));
-    steps.extend(diff::lock::removals(&nothing, &observed));
-    if observed.firewall.inet.is_some() || observed.firewall.bridge.is_some() {
-        steps.push(Step::Firewall(Transaction::remove()));
-    }
+    let mut reading = observe(host).await;
+    reading.go_without_locks();
+    let observed = reading.whole().map_err(CleanupError::Unread)?;
     let mut done = Vec::new();
-    for step in steps {
+    for step in teardown(&observed) {
         let applied = apply(host, std::slice::from_ref(&step)).await;
         if let Some(failed) = applied.failed {
             return Err(CleanupError::Step {

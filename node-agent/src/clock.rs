@@ -65,4 +65,18 @@ mod tests {
         let clock = Clock::new(Some(tomorrow));
         assert!(clock.now() >= tomorrow);
     }
+
+    #[test]
+    fn now_never_falls_below_what_it_was_when_the_wall_clock_is_set_forward_and_back() {
+        let clock = Clock::new(None);
+        // What the clock answered while the wall clock was an hour ahead: a test cannot set the machine's.
+        let ahead = Timestamp::now() + SignedDuration::from_hours(1);
+        clock
+            .highest
+            .store(ahead.as_millisecond(), Ordering::Relaxed);
+        let copy = clock.clone();
+        for clock in [clock, copy] {
+            assert!(clock.now().as_millisecond() >= ahead.as_millisecond());
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Files that survive a crash: written beside, flushed, renamed, and the folder flushed too.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -67,6 +67,27 @@ pub fn private_folder(path: &Path) -> Result<(), FileError> {
 /// [`FileError::Read`].
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(FileError::Read {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// The file's bytes, one more than the limit at most: whoever sees that many knows that there is more. None when it is
+/// not there.
+///
+/// # Errors
+/// [`FileError::Read`].
+pub fn read_at_most(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FileError> {
+    let start = |file: fs::File| {
+        let mut bytes = Vec::new();
+        file.take(limit + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    match fs::File::open(path).and_then(start) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(FileError::Read {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use postern_intent::body::NodeIdentity;
+use postern_intent::envelope::ENVELOPE_LIMIT;
 use postern_intent::sign::Release;
 use postern_intent::verify::{
     Accepted, Context, Refusal, Verified, parse_envelope, verify_intent, verify_key_set,
@@ -79,7 +80,8 @@ impl Inbox {
     pub fn look(&mut self) -> Result<Vec<(Document, Vec<u8>)>, FileError> {
         let mut new = Vec::new();
         for document in Document::ALL {
-            let Some(bytes) = files::read(&self.folder.join(document.file()))? else {
+            let path = self.folder.join(document.file());
+            let Some(bytes) = files::read_at_most(&path, ENVELOPE_LIMIT)? else {
                 self.seen.remove(&document);
                 self.refused.remove(&document);
                 continue;
@@ -179,6 +181,11 @@ impl Verifier<'_> {
                 Ok(Outcome::Intent(Box::new((verified, envelope))))
             }
             Document::Release => {
+                // The file of a release that was carried out may lie there long after an intent ended it.
+                let digest = envelope.digest().map_err(Refusal::Payload)?;
+                if self.ledger.release_digest.as_ref() == Some(&digest) {
+                    return Ok(Outcome::Unchanged);
+                }
                 let verified = verify_release(&envelope, &self.context())?;
                 let last = self.ledger.digest.as_deref();
                 let known = last == Some(verified.digest())

@@ -34,6 +34,9 @@ pub struct Entries {
     /// The digest of the body that the kernel carries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied_digest: Option<String>,
+    /// The digest of the last signed release that was carried out, whether it is in force or was ended since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release_digest: Option<String>,
     /// The release in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<ReleaseRecord>,
@@ -208,6 +211,22 @@ mod tests {
         let (again, found) = Ledger::open(folder.path()).unwrap();
         assert!(matches!(found, Found::Whole));
         assert_eq!(again.entries().serial, Serial(7));
+    }
+
+    #[test]
+    fn the_highest_time_never_falls_whoever_writes_what() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut ledger, _) = Ledger::open(folder.path()).unwrap();
+        let later: Timestamp = "2026-11-23T04:00:00Z".parse().unwrap();
+        let earlier: Timestamp = "2026-11-22T04:00:00Z".parse().unwrap();
+        for time in [Some(later), Some(earlier), None] {
+            ledger
+                .record(|entries| entries.highest_time = time)
+                .unwrap();
+            assert_eq!(ledger.entries().highest_time, Some(later));
+        }
+        let (again, _) = Ledger::open(folder.path()).unwrap();
+        assert_eq!(again.entries().highest_time, Some(later));
     }
 
     #[test]

@@ -7,32 +7,31 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use postern_crds::node_report::{
-    AppliedPods, Capabilities, ExitReport, Mismatch, Posture, PublicKeys, Refusal, ScopePods,
-    ScopePolicy, ScopeReport, ScopeState, TunnelKind,
+    AppliedPods, Capabilities, Mismatch, PublicKeys, Refusal, TunnelKind,
 };
 use postern_crds::{NodeReport, NodeReportSpec, NodeReportStatus};
 use postern_host::Host;
 use postern_intent::Verified;
-use postern_intent::body::{Scope, Way};
 use postern_plan::check::Seal;
-use postern_plan::desired::{Standing, used_interface};
-use postern_plan::host::TunnelBackend;
-use postern_plan::machine::{self, State, StateKind};
+use postern_plan::host::{Family, TunnelBackend};
 use sha2::{Digest as _, Sha256};
 
 use crate::agent::Agent;
 use crate::files::{self, FileError, Readers};
 use crate::options::Plugin;
 
+mod exits;
 mod findings;
+mod scopes;
+mod table;
+
+pub use table::table;
 
 /// At most one report a second, and one at least every minute.
 const EVERY: Duration = Duration::from_secs(1);
 const AT_LEAST_EVERY: Duration = Duration::from_secs(60);
 /// How the names of counters of packets begin.
 const PACKETS: &str = "packets_";
-/// A handshake this old is none: WireGuard makes a new one every two minutes while traffic flows.
-const HANDSHAKE_SECONDS: i64 = 180;
 /// Caps of the schema.
 const MISMATCHES: usize = 32;
 
@@ -211,91 +210,6 @@ impl<H: Host> Agent<H> {
         }
     }
 
-    fn scope_reports(&self) -> Vec<ScopeReport> {
-        let scopes = self
-            .body()
-            .map(|body| &body.firewall[..])
-            .unwrap_or_default();
-        scopes
-            .iter()
-            .filter_map(|scope| self.scope_report(scope))
-            .take(128)
-            .collect()
-    }
-
-    fn scope_report(&self, scope: &Scope) -> Option<ScopeReport> {
-        let track = self.scopes.get(&scope.id)?;
-        let kind = track.state.kind();
-        let pods = self
-            .desired
-            .classes
-            .values()
-            .filter(|classified| classified.standing == Standing::Scope(scope.id.clone()))
-            .map(|classified| &classified.uid)
-            .collect::<std::collections::BTreeSet<_>>();
-        let number = |pods: usize| u32::try_from(pods).unwrap_or(u32::MAX);
-        let by_passing = self.bypassed_pods();
-        let passing = pods.iter().filter(|uid| by_passing.contains_key(**uid));
-        let passing = number(passing.count());
-        let count = number(pods.len()) - passing;
-        // What is open, and what could not be blocked, is never counted as blocked.
-        let pods = match track.state {
-            State::Enforcing | State::Degraded => (count, 0, 0),
-            State::FailedOpen { .. } => (0, 0, 0),
-            State::Blocked {
-                seal: Seal::NotSealed,
-                ..
-            } => (0, 0, count),
-            _ => (0, count, 0),
-        };
-        let (enforced, blocked, unenforceable) = pods;
-        let exit = match &scope.way {
-            Way::Tunnel { exit } | Way::LocalExit { exit } => Some(exit.to_string()),
-            Way::NodeUplink | Way::Blocked { .. } => None,
-        };
-        Some(ScopeReport {
-            id: scope.id.to_string(),
-            posture: posture(kind),
-            state: scope_state(kind),
-            reason: reason(&track.state),
-            policy: Some(ScopePolicy {
-                namespace: scope.policy.namespace.to_string(),
-                name: scope.policy.name.clone(),
-                uid: scope.policy.uid.to_string(),
-                generation: scope.policy.generation,
-            }),
-            exit,
-            pods: Some(ScopePods {
-                enforced,
-                blocked,
-                unenforceable: unenforceable + passing,
-            }),
-        })
-    }
-
-    fn exit_reports(&self) -> Vec<ExitReport> {
-        let (Some(body), Some(observed)) = (self.body(), &self.last.observed) else {
-            return Vec::new();
-        };
-        let now = self.clock.now();
-        body.routes
-            .iter()
-            .filter_map(|route| {
-                let device = used_interface(body, &route.exit)?;
-                let tunnel = observed.tunnels.get(device);
-                let handshake = tunnel
-                    .and_then(|t| t.peers.iter().filter_map(|peer| peer.last_handshake).max());
-                let fresh = handshake
-                    .is_some_and(|at| now.duration_since(at).as_secs() < HANDSHAKE_SECONDS);
-                Some(ExitReport {
-                    exit: route.exit.to_string(),
-                    last_handshake: handshake.map(MicroTime),
-                    healthy: fresh,
-                })
-            })
-            .collect()
-    }
-
     fn mismatches(&self) -> Vec<Mismatch> {
         let unread = self
             .last
@@ -351,7 +265,7 @@ impl<H: Host> Agent<H> {
                 Some(TunnelBackend::Userspace) => TunnelKind::Userspace,
             },
             second_lock: self.last.lock == Some(Seal::Sealed) && !self.desired.locks.is_empty(),
-            ipv6: Path::new("/proc/sys/net/ipv6").exists(),
+            ipv6: !self.facts.absent.contains(&Family::V6),
             plugin: self.plugin == Plugin::Expected,
         }
     }
@@ -405,74 +319,4 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-fn posture(kind: StateKind) -> Posture {
-    match machine::Posture::of(kind) {
-        machine::Posture::Open => Posture::Open,
-        machine::Posture::Sealed => Posture::Sealed,
-        machine::Posture::TunnelOnly => Posture::TunnelOnly,
-    }
-}
-
-const fn scope_state(kind: StateKind) -> ScopeState {
-    match kind {
-        StateKind::Unclaimed => ScopeState::Unclaimed,
-        StateKind::Sealing => ScopeState::Sealing,
-        StateKind::Converging => ScopeState::Converging,
-        StateKind::Verifying => ScopeState::Verifying,
-        StateKind::Opening => ScopeState::Opening,
-        StateKind::Enforcing => ScopeState::Enforcing,
-        StateKind::Degraded => ScopeState::Degraded,
-        StateKind::Blocked => ScopeState::Blocked,
-        StateKind::FailedOpen => ScopeState::FailedOpen,
-        StateKind::Releasing => ScopeState::Releasing,
-    }
-}
-
-/// Why a scope is blocked, and `NotSealed` where the block does not hold.
-fn reason(state: &State) -> Option<String> {
-    use postern_plan::machine::Cause;
-    let State::Blocked { cause, seal } = state else {
-        return None;
-    };
-    if *seal == Seal::NotSealed {
-        return Some("NotSealed".to_owned());
-    }
-    Some(match cause {
-        Cause::Body(reason) => format!("{reason:?}"),
-        other => format!("{other:?}"),
-    })
-}
-
-/// The status as a table for eyes.
-#[must_use]
-pub fn table(status: &serde_json::Value) -> String {
-    let mut out = String::new();
-    let text = |value: &serde_json::Value| {
-        value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned)
-    };
-    for key in ["appliedSerial", "verifiedAt", "released", "ledgerSerial"] {
-        if let Some(value) = status.get(key) {
-            out.push_str(&format!("{key:<14} {}\n", text(value)));
-        }
-    }
-    for scope in status
-        .get("scopes")
-        .and_then(serde_json::Value::as_array)
-        .into_iter()
-        .flatten()
-    {
-        let word = |key: &str| scope.get(key).map(text).unwrap_or_default();
-        out.push_str(&format!(
-            "{:<40} {:<11} {:<11} {}\n",
-            word("id"),
-            word("state"),
-            word("posture"),
-            word("reason")
-        ));
-    }
-    out
 }

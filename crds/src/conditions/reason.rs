@@ -66,6 +66,8 @@ vocabulary! {
         Repaired: "Somebody changed or removed an owned object; it was put back.",
         NotSealed: "The guard is not in place yet.",
         NotConfirmed: "What had to answer after the change did not in time.",
+        FlowsNotCut: "The guard is in place, and flows that it no longer allows have still to be cut.",
+        Unbound: "Some pods are older than the plugin, so that nothing but the intent says which addresses are theirs.",
         LedgerLost: "The ledger is missing or corrupt; the node is sealed and waits for a fresh intent.",
         NoIntent: "No intent has reached the node yet.",
 

@@ -95,6 +95,7 @@ const fn device_of(step: &Step) -> Option<&IfName> {
         Step::Firewall(_)
         | Step::CutFlows(_)
         | Step::AddLock(_)
+        | Step::ReplaceLock(_)
         | Step::RemoveLock(_)
         | Step::AddRule(_)
         | Step::RemoveRule(_) => None,
@@ -106,6 +107,7 @@ async fn perform(host: &impl Host, step: &Step) -> Act<()> {
         Step::Firewall(transaction) => host.change_firewall(transaction).await,
         Step::CutFlows(addresses) => host.cut_flows(addresses).await.map(drop),
         Step::AddLock(policy) => host.add_lock(policy).await,
+        Step::ReplaceLock(policy) => host.replace_lock(policy).await,
         Step::RemoveLock(policy) => gone(host.remove_lock(policy).await),
         Step::AddLink(link) => host.add_link(link).await,
         Step::RemoveLink(link) => {

@@ -265,6 +265,12 @@ pub enum HostError {
         policy: Box<LockPolicy>,
         source: Cause,
     },
+    /// A lock could not be replaced.
+    #[error("cannot replace the XFRM policy {} -> {} by one at {}", .policy.source, .policy.destination, .policy.priority)]
+    ReplaceLock {
+        policy: Box<LockPolicy>,
+        source: Cause,
+    },
     /// A lock could not be removed.
     #[error("cannot remove the XFRM policy {} -> {} at {}", .policy.source, .policy.destination, .policy.priority)]
     RemoveLock {
@@ -337,6 +343,7 @@ impl HostError {
             | Self::RemoveRule { source, .. }
             | Self::ListLocks { source }
             | Self::AddLock { source, .. }
+            | Self::ReplaceLock { source, .. }
             | Self::RemoveLock { source, .. }
             | Self::ChangeFirewall { source, .. }
             | Self::ReadFirewall { source, .. }

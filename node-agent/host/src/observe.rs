@@ -16,7 +16,7 @@ use postern_plan::host::{
 use postern_plan::observed::ObservedFirewall;
 use thiserror::Error;
 
-use crate::error::{HostError, errno};
+use crate::error::{HostError, Nature, errno};
 use crate::ports::{Host, is_own_link};
 
 /// A part of a reading.
@@ -188,6 +188,16 @@ impl Reading {
             })
         })
         .collect()
+    }
+
+    /// A kernel without XFRM has no policy of ours: there is nothing that could not be read. Answers how it said so.
+    pub fn go_without_locks(&mut self) -> Option<HostError> {
+        let error = self.locks.as_ref().err()?.clone();
+        if error.nature() != Nature::Unsupported {
+            return None;
+        }
+        self.locks = Ok(BTreeSet::new());
+        Some(error)
     }
 
     /// The whole, for planning.

@@ -88,6 +88,8 @@ pub trait Locks {
     fn list_locks(&self) -> impl Future<Output = Act<BTreeSet<LockPolicy>>> + Send;
     /// Adds a policy. Refuses one with the selector and mark of one that is there, at whatever priority.
     fn add_lock(&self, policy: &LockPolicy) -> impl Future<Output = Act<()>> + Send;
+    /// Puts the policy in the place of the one with its selector and mark, at once: no packet is judged by neither.
+    fn replace_lock(&self, policy: &LockPolicy) -> impl Future<Output = Act<()>> + Send;
     /// Removes the policy with this selector and mark.
     fn remove_lock(&self, policy: &LockPolicy) -> impl Future<Output = Act<()>> + Send;
 }

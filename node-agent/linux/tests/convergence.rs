@@ -13,12 +13,14 @@
 mod fixture;
 mod namespace;
 
+use std::collections::BTreeSet;
+
 use fixture::{World, client, gateway};
 use namespace::{host, node_key, within};
 use postern_host::{apply, observe};
 use postern_intent::Body;
 use postern_linux::LinuxHost;
-use postern_plan::diff::firewall::{Learned, learn};
+use postern_plan::diff::learned::Learned;
 use postern_plan::order::{Plan, Planning, Stage, plan};
 use postern_plan::{Desired, Step};
 
@@ -57,7 +59,12 @@ impl Node {
             )
         });
         assert_eq!(failed, None);
-        self.learned = learn(&observe(&self.host).await.firewall.unwrap());
+        let filled = applied.done.iter().flat_map(|step| match step {
+            Step::Firewall(transaction) => transaction.fills(),
+            _ => BTreeSet::new(),
+        });
+        let listed = observe(&self.host).await.firewall.unwrap();
+        self.learned.learn(&filled.collect(), &listed);
         assert_eq!(
             self.plan(&desired).await,
             Plan::default(),

@@ -192,6 +192,21 @@ impl DeviceKey {
         Self::IgnoreRoutesWithLinkdown6,
     ];
 
+    /// Which family's switch it is: without the family in the kernel there is no such switch.
+    #[must_use]
+    pub const fn family(self) -> Family {
+        match self {
+            Self::ReversePathFilter | Self::Forwarding4 | Self::IgnoreRoutesWithLinkdown4 => {
+                Family::V4
+            }
+            Self::Forwarding6
+            | Self::AcceptRouterAdvertisements
+            | Self::DuplicateAddressDetection
+            | Self::AddressGeneration
+            | Self::IgnoreRoutesWithLinkdown6 => Family::V6,
+        }
+    }
+
     /// Path below `/proc/sys/net` for a device.
     #[must_use]
     pub fn path(self, device: &IfName) -> String {
@@ -311,6 +326,15 @@ pub struct LockPolicy {
     pub action: LockAction,
     /// The mark that a packet must carry for this policy to apply.
     pub mark: Option<MaskedMark>,
+}
+
+impl LockPolicy {
+    /// Is it the same policy to the kernel, whatever its priority and action? The kernel holds one policy for each
+    /// selector and mark (`xfrm_policy_insert` in `net/xfrm/xfrm_policy.c`).
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.source, self.destination, self.mark) == (other.source, other.destination, other.mark)
+    }
 }
 
 /// A WireGuard device's configuration. The private key stays with the adapter.

@@ -1,12 +1,17 @@
 //! Which steps come first: guard, lock, flows, links, tunnels, routes; release last. Teardown of links and routes stands
 //! where nothing refers to them any more.
 
-use postern_intent::WgKey;
+use std::collections::BTreeSet;
+
+use postern_intent::{Address, WgKey};
 
 use crate::desired::Desired;
 use crate::diff;
-use crate::diff::firewall::{FirewallState, Learned};
-use crate::observed::Observed;
+use crate::diff::firewall::FirewallState;
+use crate::diff::learned::Learned;
+use crate::host::LockPolicy;
+use crate::observed::{Observed, ObservedFirewall};
+use crate::ruleset::Transaction;
 use crate::step::Step;
 
 /// A stage of a plan. A failure in a stage that blocks keeps the release from happening; a failure in another stage
@@ -59,6 +64,27 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// These stages, without those that have no steps.
+    #[must_use]
+    pub fn of(stages: impl IntoIterator<Item = (Stage, Vec<Step>)>) -> Self {
+        let stages = stages.into_iter().filter(|(_, steps)| !steps.is_empty());
+        Self {
+            stages: stages.collect(),
+        }
+    }
+
+    /// Flows are cut right after the guard and the lock stand, and before anything opens.
+    #[must_use]
+    pub fn cutting(mut self, addresses: &BTreeSet<Address>) -> Self {
+        if !addresses.is_empty() {
+            let mut stages = self.stages.iter();
+            let at = stages.position(|(stage, _)| *stage > Stage::Flow);
+            let cut = (Stage::Flow, vec![Step::CutFlows(addresses.clone())]);
+            self.stages.insert(at.unwrap_or(self.stages.len()), cut);
+        }
+        self
+    }
+
     /// Nothing to do?
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -68,6 +94,50 @@ impl Plan {
     /// All steps in order.
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
         self.stages.iter().flat_map(|(_, steps)| steps)
+    }
+}
+
+/// What blocks, as far as it can be planned from a reading that is not whole: each block for itself, because the lock
+/// does not need nft, and the guard does not need the lock. Without a reading of the firewall the guard is written
+/// whole; without one of the locks, none is taken away.
+#[must_use]
+pub fn blocks(
+    desired: &Desired,
+    firewall: Option<&ObservedFirewall>,
+    locks: Option<&BTreeSet<LockPolicy>>,
+    learned: &Learned,
+) -> Plan {
+    let state = firewall.map(|there| FirewallState::read(there, &desired.ruleset, learned));
+    let guard = diff::firewall::change(&state.unwrap_or_default(), &desired.ruleset).guard;
+    let seen = Observed {
+        locks: locks.cloned().unwrap_or_default(),
+        ..Observed::default()
+    };
+    let mut steps = diff::lock::additions(desired, &seen);
+    if locks.is_some() {
+        steps.extend(diff::lock::removals(desired, &seen));
+    }
+    Plan::of([(Stage::Guard, batch(guard)), (Stage::Lock, steps)])
+}
+
+/// Everything of ours goes: routes and rules, devices, locks; the guard last.
+#[must_use]
+pub fn teardown(observed: &Observed) -> Vec<Step> {
+    let nothing = Desired::default();
+    let mut steps = diff::route::removals(&nothing, observed);
+    steps.extend(diff::link::removals(&nothing, observed));
+    steps.extend(diff::lock::removals(&nothing, observed));
+    if observed.firewall.inet.is_some() || observed.firewall.bridge.is_some() {
+        steps.push(Step::Firewall(Transaction::remove()));
+    }
+    steps
+}
+
+fn batch(transaction: Transaction) -> Vec<Step> {
+    if transaction.is_empty() {
+        Vec::new()
+    } else {
+        vec![Step::Firewall(transaction)]
     }
 }
 
@@ -87,20 +157,13 @@ pub struct Planning<'a> {
 pub fn plan(desired: &Desired, observed: &Observed, planning: &Planning<'_>) -> Plan {
     let state = FirewallState::read(&observed.firewall, &desired.ruleset, planning.learned);
     let firewall = diff::firewall::change(&state, &desired.ruleset);
-    let batch = |transaction: crate::ruleset::Transaction| {
-        if transaction.is_empty() {
-            Vec::new()
-        } else {
-            vec![Step::Firewall(transaction)]
-        }
-    };
     let mut locks = diff::lock::additions(desired, observed);
     locks.extend(diff::lock::removals(desired, observed));
     let mut links = diff::link::removals(desired, observed);
     links.extend(diff::link::additions(desired, observed));
     let mut routes = diff::route::removals(desired, observed);
     routes.extend(diff::route::additions(desired, observed));
-    let stages = [
+    Plan::of([
         (Stage::Guard, batch(firewall.guard)),
         (Stage::Lock, locks),
         (Stage::Link, links),
@@ -110,11 +173,5 @@ pub fn plan(desired: &Desired, observed: &Observed, planning: &Planning<'_>) -> 
         ),
         (Stage::Route, routes),
         (Stage::Release, batch(firewall.release)),
-    ];
-    Plan {
-        stages: stages
-            .into_iter()
-            .filter(|(_, steps)| !steps.is_empty())
-            .collect(),
-    }
+    ])
 }

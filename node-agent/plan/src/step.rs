@@ -19,6 +19,8 @@ pub enum Step {
     CutFlows(BTreeSet<Address>),
     /// An XFRM policy is added.
     AddLock(LockPolicy),
+    /// An XFRM policy takes the place of the one with its selector and mark.
+    ReplaceLock(LockPolicy),
     /// An XFRM policy goes.
     RemoveLock(LockPolicy),
     /// A tunnel device is made, down.
@@ -88,6 +90,7 @@ impl Step {
             // rest cannot be taken back without knowing what was there: the next observation decides.
             Self::Firewall(_)
             | Self::CutFlows(_)
+            | Self::ReplaceLock(_)
             | Self::RemoveLink(_)
             | Self::SetDevice(_)
             | Self::SetMtu(_)
@@ -103,7 +106,7 @@ impl Step {
         match self {
             Self::Firewall(_) => "firewall",
             Self::CutFlows(_) => "flow",
-            Self::AddLock(_) | Self::RemoveLock(_) => "lock",
+            Self::AddLock(_) | Self::ReplaceLock(_) | Self::RemoveLock(_) => "lock",
             Self::AddLink(_) | Self::RemoveLink(_) | Self::SetMtu(_) | Self::SetUp(_) => "link",
             Self::SetDevice(_) => "device",
             Self::AddAddress { .. } | Self::RemoveAddress { .. } => "address",
@@ -125,6 +128,7 @@ impl fmt::Display for Step {
                     .try_for_each(|address| write!(f, " {address}"))
             }
             Self::AddLock(policy) => write!(f, "add lock {policy:?}"),
+            Self::ReplaceLock(policy) => write!(f, "replace lock {policy:?}"),
             Self::RemoveLock(policy) => write!(f, "remove lock {policy:?}"),
             Self::AddLink(link) => write!(
                 f,

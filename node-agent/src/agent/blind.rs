@@ -1,16 +1,16 @@
 //! What can be done where a part of the host cannot be read or changed: each block is tried for itself, because the
 //! lock does not need nft, and the guard does not need the lock.
 
-use std::collections::BTreeSet;
-
-use postern_host::{Host, Nature, Part, Reading, Unread, apply, is_own_link};
+use postern_host::error::errno;
+use postern_host::{Host, Nature, Part, Reading, Unread, is_own_link};
+use postern_intent::IfName;
+use postern_plan::Desired;
 use postern_plan::check::Seal;
-use postern_plan::diff;
-use postern_plan::diff::firewall::{FirewallState, change};
-use postern_plan::order::Stage;
+use postern_plan::host::{DeviceKey, DeviceSetting, Family};
+use postern_plan::order::{Stage, blocks};
 use postern_plan::settings::SecondLock;
-use postern_plan::{Desired, Observed, Step};
 
+use super::activation::Activation;
 use super::state::Agent;
 
 const fn stage_of(part: Part) -> Stage {
@@ -25,6 +25,7 @@ const fn stage_of(part: Part) -> Stage {
 impl<H: Host> Agent<H> {
     /// What this node can do, whatever else of it can be read.
     pub(super) async fn look_around(&mut self, reading: &Reading) {
+        self.look_at_families().await;
         match self.host.tunnel_backend().await {
             Ok(backend) => self.facts.tunnel_backend = Some(backend),
             Err(error) if error.nature() == Nature::Transient => {}
@@ -40,19 +41,46 @@ impl<H: Host> Agent<H> {
         }
     }
 
+    /// `lo` is always there, and has a switch of each family that the kernel has.
+    async fn look_at_families(&mut self) {
+        let Ok(device) = "lo".parse::<IfName>() else {
+            return;
+        };
+        for (family, key) in [
+            (Family::V4, DeviceKey::Forwarding4),
+            (Family::V6, DeviceKey::Forwarding6),
+        ] {
+            let asked = DeviceSetting {
+                device: device.clone(),
+                key,
+                value: 0,
+            };
+            match self.host.get_device(&asked).await {
+                Ok(_) => drop(self.facts.absent.remove(&family)),
+                Err(error) if error.errno() == Some(errno::ENOENT) => {
+                    self.facts.absent.insert(family);
+                }
+                // Not known: what was known before is still held to be true.
+                Err(_) => {}
+            }
+        }
+    }
+
     /// A kernel without XFRM has no policy, and can be given none: the guard stands alone.
     pub(super) fn go_without_lock(&mut self, reading: &mut Reading) {
-        if let Err(error) = &reading.locks
-            && error.nature() == Nature::Unsupported
-        {
+        if let Some(error) = reading.go_without_locks() {
             self.settings.second_lock = SecondLock::Off;
-            self.last.no_lock = Some(error.clone());
-            reading.locks = Ok(BTreeSet::new());
+            self.last.no_lock = Some(error);
         }
     }
 
     /// Writes the guard and the lock without the whole picture, and says of the lock whether it stands.
-    pub(super) async fn work_blind(&mut self, reading: Reading, unread: &[Unread]) {
+    pub(super) async fn work_blind(
+        &mut self,
+        reading: &Reading,
+        unread: &[Unread],
+        activation: Activation,
+    ) {
         for part in unread {
             tracing::error!(
                 error = part as &dyn std::error::Error,
@@ -62,39 +90,21 @@ impl<H: Host> Agent<H> {
             self.last.failures.push(failure);
         }
         let desired = Desired::from_inputs(&self.inputs());
-        let state = match &reading.firewall {
-            Ok(firewall) => FirewallState::read(firewall, &desired.ruleset, &self.learned),
-            Err(_) => FirewallState::default(),
-        };
-        let guard = change(&state, &desired.ruleset).guard;
-        let mut steps = Vec::new();
-        if !guard.is_empty() {
-            steps.push((Stage::Guard, Step::Firewall(guard)));
-        }
-        let locks_are_known = reading.locks.is_ok();
-        let seen = Observed {
-            locks: reading.locks.unwrap_or_default(),
-            ..Observed::default()
-        };
-        let mut locks = diff::lock::additions(&desired, &seen);
-        if locks_are_known {
-            locks.extend(diff::lock::removals(&desired, &seen));
-        }
-        steps.extend(locks.into_iter().map(|step| (Stage::Lock, step)));
-        for (stage, step) in steps {
-            let applied = apply(&self.host, std::slice::from_ref(&step)).await;
-            if let Some(failed) = applied.failed {
-                let failure = (stage, failed.step.to_string(), failed.error);
-                self.last.failures.push(failure);
-            }
-        }
+        self.owe_cuts(&desired, None);
+        let firewall = reading.firewall.as_ref().ok();
+        let plan = blocks(
+            &desired,
+            firewall,
+            reading.locks.as_ref().ok(),
+            &self.learned,
+        );
+        let plan = plan.cutting(&self.owed_cuts);
+        self.execute(plan, &desired.dns, activation).await;
         let stands = self.host.list_locks().await;
         self.last.lock = Some(match stands {
             Ok(locks) if locks == desired.locks => Seal::Sealed,
             _ => Seal::NotSealed,
         });
-        let cuts = diff::flow::cuts(&self.desired, &desired, self.body());
-        self.owed_cuts.extend(cuts);
         self.desired = desired;
     }
 

@@ -1,14 +1,14 @@
 //! One pod's change, without reading everything: the difference between what the agent left behind and what it wants
 //! now, in one batch. When the kernel refuses it, somebody else was there, and a full run follows.
 
-use postern_host::{Host, HostError, apply};
+use postern_host::{Host, HostError};
 use postern_plan::check::Seal;
 use postern_plan::diff::firewall::{FirewallState, change};
-use postern_plan::diff::flow;
 use postern_plan::order::Stage;
 use postern_plan::{Desired, Step};
 
 use super::activation::Activation;
+use super::execute::Attempt;
 use super::state::Agent;
 
 impl<H: Host> Agent<H> {
@@ -32,24 +32,24 @@ impl<H: Host> Agent<H> {
             &FirewallState::from(&self.desired.ruleset),
             &desired.ruleset,
         );
-        let cuts = flow::cuts(&self.desired, &desired, self.body());
+        self.owe_cuts(&desired, None);
         let mut steps = Vec::new();
         if !changed.guard.is_empty() {
             steps.push(Step::Firewall(changed.guard));
         }
-        if !cuts.is_empty() {
-            steps.push(Step::CutFlows(cuts));
+        if !self.owed_cuts.is_empty() {
+            steps.push(Step::CutFlows(self.owed_cuts.clone()));
         }
         if !changed.release.is_empty() {
             steps.push(Step::Firewall(changed.release));
         }
         self.dns.update(&desired.dns);
-        let applied = apply(&self.host, &steps).await;
-        if applied.failed.is_none() {
+        let activation = Activation::BindingChanged;
+        if self.attempt(Stage::Guard, &steps, activation).await == Attempt::Done {
             self.desired = desired;
             return Ok(());
         }
-        self.reconcile(Activation::BindingChanged).await;
+        self.reconcile(activation).await;
         self.first_blocking_failure()
     }
 

@@ -8,6 +8,9 @@
 //! | [`intake`] | documents |
 //! | [`news`] | what files of the node say anew |
 //! | [`reconcile`] | from what is known to what the kernel shows |
+//! | `execute` | a plan is carried out, and what came of it |
+//! | [`backoff`] | steps that fail again and again |
+//! | [`heard`] | when the other end of a tunnel was last heard of |
 //! | `blind` | what can be blocked where a part of the host cannot be read |
 //! | [`paths`] | pods whose packets pass by the guard |
 //! | [`fast`] | one pod's change, without reading everything |
@@ -16,9 +19,12 @@
 //! | [`release`] | letting go |
 
 pub mod activation;
+pub mod backoff;
 mod blind;
 pub mod cni;
+mod execute;
 pub mod fast;
+pub mod heard;
 pub mod intake;
 pub mod news;
 pub mod paths;

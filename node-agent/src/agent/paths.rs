@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern_host::{Bypass, Host, HostError};
 use postern_intent::{Address, IfName, Namespace, PodName, Uid};
 use postern_plan::binding::Binding;
-use postern_plan::desired::Standing;
+use postern_plan::desired::{Classified, Standing};
 use postern_plan::host::ObservedLink;
 
 use super::state::Agent;
@@ -80,8 +80,18 @@ impl<H: Host> Agent<H> {
                 pods.insert(binding.uid.clone(), pod);
             }
         }
-        if let Some(link) = nobodys.first() {
-            pods.extend(self.unbound(link));
+        if let Some(&link) = nobodys.first() {
+            let guarded = self
+                .unbound()
+                .filter(|class| class.standing != Standing::Released);
+            pods.extend(guarded.map(|class| {
+                let pod = BypassedPod {
+                    namespace: class.namespace.clone(),
+                    name: class.name.clone(),
+                    link: link.clone(),
+                };
+                (class.uid.clone(), pod)
+            }));
         }
         pods
     }
@@ -95,7 +105,8 @@ impl<H: Host> Agent<H> {
             .all(|address| standing(address) == Some(&Standing::Released))
     }
 
-    fn unbound<'a>(&'a self, link: &'a IfName) -> impl Iterator<Item = (Uid, BypassedPod)> + 'a {
+    /// Classified addresses that no binding vouches for: of pods that are older than the plugin.
+    pub(crate) fn unbound(&self) -> impl Iterator<Item = &Classified> {
         let bound: BTreeSet<&Address> = self
             .bindings
             .get()
@@ -103,19 +114,9 @@ impl<H: Host> Agent<H> {
             .values()
             .flat_map(|binding| &binding.addresses)
             .collect();
-        self.desired
-            .classes
-            .iter()
-            .filter(move |(address, class)| {
-                !bound.contains(address) && class.standing != Standing::Released
-            })
-            .map(move |(_, class)| {
-                let pod = BypassedPod {
-                    namespace: class.namespace.clone(),
-                    name: class.name.clone(),
-                    link: link.clone(),
-                };
-                (class.uid.clone(), pod)
-            })
+        let classes = self.desired.classes.iter();
+        classes
+            .filter(move |(address, _)| !bound.contains(address))
+            .map(|(_, class)| class)
     }
 }

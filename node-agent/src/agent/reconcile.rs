@@ -1,16 +1,10 @@
 //! From what is known to what the kernel shows. A run cannot fail: whatever goes wrong is part of what it found.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use postern_host::{Host, Nature, Reading, apply, observe};
-use postern_intent::Address;
+use postern_host::{Host, Nature, Reading, observe};
 use postern_plan::check::{Checked, Seal, check};
-use postern_plan::desired::names;
-use postern_plan::diff::firewall::{FirewallState, change, learn};
-use postern_plan::diff::flow;
+use postern_plan::diff::firewall::{FirewallState, change};
 use postern_plan::host::Family;
 use postern_plan::order::{Plan, Planning, Stage, plan};
-use postern_plan::ruleset::{Atom, Element};
 use postern_plan::{Desired, Observed, Step};
 
 use super::activation::Activation;
@@ -33,25 +27,27 @@ impl<H: Host> Agent<H> {
     /// One run.
     pub async fn reconcile(&mut self, activation: Activation) -> Again {
         if self.is_released() {
-            return self.hold_released().await;
+            return self.hold_released(activation).await;
         }
         self.last.failures.clear();
         let reading = observe(&self.host).await;
         self.look_around(&reading).await;
-        let observed = match self.settle(reading).await {
+        let observed = match self.settle(reading, activation).await {
             Some(observed) => observed,
             None => return self.finish(None).await,
         };
         self.refresh_facts(&observed);
         self.note_drift(activation, &observed);
         let desired = Desired::from_inputs(&self.inputs());
+        let adopted = (activation == Activation::Startup).then_some(&observed);
+        self.owe_cuts(&desired, adopted);
         let looks_only = self.looks_only(activation);
         if !looks_only {
             self.carry_out(&desired, &observed, activation).await;
         }
         self.desired = desired;
         let reading = observe(&self.host).await;
-        let observed = self.settle(reading).await;
+        let observed = self.settle(reading, activation).await;
         let again = self.finish(observed).await;
         // A run that only looks asks for no other one, because a retry would carry out what this one left alone; and it
         // ends no retry that an earlier run waits for, such as a tunnel process that is not there yet.
@@ -96,13 +92,15 @@ impl<H: Host> Agent<H> {
     }
 
     /// The whole picture; or what can be blocked without it, where parts cannot be read.
-    async fn settle(&mut self, mut reading: Reading) -> Option<Observed> {
+    async fn settle(&mut self, mut reading: Reading, activation: Activation) -> Option<Observed> {
         self.go_without_lock(&mut reading);
         let unread = reading.unread();
         if unread.is_empty() {
-            return reading.whole().ok();
+            let observed = reading.whole().ok()?;
+            self.listen(&observed);
+            return Some(observed);
         }
-        self.work_blind(reading, &unread).await;
+        self.work_blind(&reading, &unread, activation).await;
         None
     }
 
@@ -169,20 +167,14 @@ impl<H: Host> Agent<H> {
         tunnel.is_some_and(|tunnel| tunnel.public_key.as_ref() == Some(&self.key.public))
     }
 
-    /// Stage by stage. What blocks comes first, what opens comes last, and only if what blocks stands.
+    /// The way from what is there to what should be there.
     async fn carry_out(&mut self, desired: &Desired, observed: &Observed, activation: Activation) {
         let planning = Planning {
             before: &self.desired,
             learned: &self.learned,
             own_key: &self.key.public,
         };
-        let mut cuts = flow::cuts(&self.desired, desired, self.body());
-        if activation == Activation::Startup {
-            cuts.retain(|address| !self.is_adopted(address, desired, observed));
-        }
-        self.owed_cuts.extend(cuts);
-        let unlearned = self.learned.is_empty().then(|| distrusted(observed));
-        let mut plan = plan(desired, unlearned.as_ref().unwrap_or(observed), &planning);
+        let mut plan = plan(desired, observed, &planning);
         if self.repair == Repair::Off
             && matches!(
                 activation,
@@ -191,64 +183,8 @@ impl<H: Host> Agent<H> {
         {
             plan = self.leave_drift(plan, desired, observed);
         }
-        if !self.owed_cuts.is_empty() {
-            insert_flows(&mut plan, Step::CutFlows(self.owed_cuts.clone()));
-        }
-        let mut wrote_firewall = false;
-        let mut blocks_stand = true;
-        for (stage, steps) in plan.stages {
-            if stage == Stage::Release {
-                self.dns.update(&desired.dns);
-                if !blocks_stand {
-                    continue;
-                }
-            }
-            if stage == Stage::Flow && !blocks_stand {
-                // Cut now, new entries would be made under the old rules: the cut is owed until the guard stands.
-                continue;
-            }
-            for group in groups(stage, steps) {
-                let applied = apply(&self.host, &group).await;
-                wrote_firewall |= applied
-                    .done
-                    .iter()
-                    .any(|step| matches!(step, Step::Firewall(_)));
-                if stage == Stage::Flow && applied.failed.is_none() {
-                    self.owed_cuts.clear();
-                }
-                if let Some(failed) = applied.failed {
-                    blocks_stand &= !stage.blocks();
-                    self.metrics.step_failed(failed.step.kind());
-                    self.last
-                        .failures
-                        .push((stage, failed.step.to_string(), failed.error));
-                }
-            }
-        }
-        self.dns.update(&desired.dns);
-        if wrote_firewall && let Ok(listed) = self.host.read_firewall().await {
-            self.learned = learn(&listed);
-        }
-    }
-
-    /// A flow goes on over a restart of the agent where the address has a durable binding and the kernel already says
-    /// of it what it should: no other pod can have come to it meanwhile, because ADD needs a live agent.
-    fn is_adopted(&self, address: &Address, desired: &Desired, observed: &Observed) -> bool {
-        let Some(table) = &observed.firewall.inet else {
-            return false;
-        };
-        let family = Family::of(address);
-        let own = |elements: &BTreeSet<Element>| {
-            let key = [Atom::Address(*address)];
-            elements.iter().find(|element| element.key == key).cloned()
-        };
-        let same = ["from", "steer", "last"].iter().all(|map| {
-            let map = names::halved(map, family);
-            let wanted = desired.ruleset.inet.sets.get(&map);
-            let there = table.sets.get(&map);
-            wanted.map(|set| own(&set.elements)) == there.map(own)
-        });
-        same && self.bindings.get().owner(address).is_some()
+        let plan = plan.cutting(&self.owed_cuts);
+        self.execute(plan, &desired.dns, activation).await;
     }
 
     /// What the kernel shows now, what that means for each scope, the lease, and the report.
@@ -334,60 +270,5 @@ impl<H: Host> Agent<H> {
         } else {
             Again::Later
         }
-    }
-}
-
-/// What was read without anything to compare it with: a rule that carries our comment may say something else. Every
-/// chain is written once, in one batch that keeps sets, lease and counters, and read back.
-fn distrusted(observed: &Observed) -> Observed {
-    let mut observed = observed.clone();
-    let tables = [&mut observed.firewall.inet, &mut observed.firewall.bridge];
-    for chain in tables
-        .into_iter()
-        .flatten()
-        .flat_map(|table| table.chains.values_mut())
-    {
-        for rule in &mut chain.rules {
-            rule.comment = None;
-        }
-    }
-    observed
-}
-
-/// Flows are cut right after the guard and the lock stand, and before anything opens.
-fn insert_flows(plan: &mut Plan, step: Step) {
-    let at = plan
-        .stages
-        .iter()
-        .position(|(stage, _)| *stage > Stage::Flow)
-        .unwrap_or(plan.stages.len());
-    plan.stages.insert(at, (Stage::Flow, vec![step]));
-}
-
-/// Steps that fail together. Every tunnel device is a group of its own, so that one that cannot be made keeps no
-/// other from being made; each lock, too.
-fn groups(stage: Stage, steps: Vec<Step>) -> Vec<Vec<Step>> {
-    match stage {
-        Stage::Guard | Stage::Flow | Stage::Release => vec![steps],
-        Stage::Lock | Stage::Tunnel | Stage::Route => {
-            steps.into_iter().map(|step| vec![step]).collect()
-        }
-        Stage::Link => {
-            let mut by_device: BTreeMap<String, Vec<Step>> = BTreeMap::new();
-            for step in steps {
-                by_device.entry(device(&step)).or_default().push(step);
-            }
-            by_device.into_values().collect()
-        }
-    }
-}
-
-fn device(step: &Step) -> String {
-    match step {
-        Step::AddLink(link) | Step::RemoveLink(link) | Step::SetMtu(link) => link.name.to_string(),
-        Step::SetDevice(setting) => setting.device.to_string(),
-        Step::SetUp(name) => name.to_string(),
-        Step::AddAddress { device, .. } | Step::RemoveAddress { device, .. } => device.to_string(),
-        other => other.kind().to_owned(),
     }
 }

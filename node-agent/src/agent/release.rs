@@ -1,15 +1,14 @@
 //! Letting go. Written to the ledger before anything opens; the guard goes last.
 
-use postern_host::{Host, apply, observe};
+use postern_host::{Host, observe};
 use postern_intent::Serial;
 use postern_intent::sign::Release;
 use postern_intent::verify::Verified;
-use postern_plan::diff;
+use postern_plan::Desired;
 use postern_plan::machine::Event;
-use postern_plan::order::Stage;
-use postern_plan::ruleset::Transaction;
-use postern_plan::{Desired, Step};
+use postern_plan::order::{Stage, teardown};
 
+use super::activation::Activation;
 use super::reconcile::Again;
 use super::state::Agent;
 use crate::audit::Entry;
@@ -58,6 +57,7 @@ impl<H: Host> Agent<H> {
         self.ledger.record(|entries| {
             entries.serial = entries.serial.max(serial);
             if digest.is_some() {
+                entries.release_digest.clone_from(&digest);
                 entries.digest = digest;
             }
             entries.release = Some(record);
@@ -86,10 +86,11 @@ impl<H: Host> Agent<H> {
     }
 
     /// Nothing of ours in the kernel: routes and rules, tunnels, locks; the guard last.
-    pub async fn hold_released(&mut self) -> Again {
+    pub async fn hold_released(&mut self, activation: Activation) -> Again {
         self.last.failures.clear();
         let nothing = Desired::default();
-        let reading = observe(&self.host).await;
+        let mut reading = observe(&self.host).await;
+        reading.go_without_locks();
         // Whatever cannot be read may still hold something of ours: the report must not say that the node is released.
         for part in reading.unread() {
             self.last
@@ -100,20 +101,10 @@ impl<H: Host> Agent<H> {
             self.write_report();
             return Again::Soon;
         };
-        let mut steps = diff::route::removals(&nothing, &observed);
-        steps.extend(diff::link::removals(&nothing, &observed));
-        steps.extend(diff::lock::removals(&nothing, &observed));
-        if observed.firewall.inet.is_some() || observed.firewall.bridge.is_some() {
-            steps.push(Step::Firewall(Transaction::remove()));
-        }
         self.dns.update(&nothing.dns);
-        for step in steps {
-            let applied = apply(&self.host, std::slice::from_ref(&step)).await;
-            if let Some(failed) = applied.failed {
-                self.last
-                    .failures
-                    .push((Stage::Release, failed.step.to_string(), failed.error));
-            }
+        self.owed_cuts.clear();
+        for step in teardown(&observed) {
+            self.attempt(Stage::Release, &[step], activation).await;
         }
         let now = self.clock.now();
         if self.last.failures.is_empty() {

@@ -166,7 +166,7 @@ fn watch(folder: &Path) -> Result<impl Stream<Item = ()> + Unpin + use<>, RunErr
 
 impl<H: Host> Agent<H> {
     /// The first seal comes from the ledger and the local settings, before anybody is asked.
-    async fn start(&mut self, found: &Found) -> Again {
+    pub async fn start(&mut self, found: &Found) -> Again {
         let now = self.clock.now();
         match found {
             Found::Whole => self.resume(now),

@@ -211,14 +211,15 @@ impl<H: Host> Agent<H> {
         }
     }
 
-    /// What keeps a tunnel from carrying: nobody serves it, and maybe there are no means to make one. A tunnel that is
-    /// served carries, whatever else this node could not make today.
+    /// What keeps a tunnel from carrying: nobody serves it, nobody answers at its other end, and maybe there are no means
+    /// to make one. A tunnel that is served carries, whatever else this node could not make today.
     fn obstacle(&self, scope: &Scope, observed: &Observed) -> Option<Event> {
         if !matches!(scope.way, Way::Tunnel { .. }) {
             return None;
         }
         let served = self.device(scope).is_some_and(|device| {
-            observed.tunnels.contains_key(&device)
+            !self.is_unanswered(&device)
+                && observed.tunnels.contains_key(&device)
                 && observed
                     .links
                     .iter()

@@ -9,12 +9,14 @@ use postern_intent::body::NodeIdentity;
 use postern_intent::{Address, Body, IfName, KeySet, ScopeId, Verified};
 use postern_plan::check::{Checked, Seal};
 use postern_plan::desired::{Facts, Inputs};
-use postern_plan::diff::firewall::Learned;
+use postern_plan::diff::learned::Learned;
 use postern_plan::machine::State;
 use postern_plan::settings::Settings;
 use postern_plan::{Desired, Observed};
 
+use super::backoff::HeldBack;
 use super::cni::Waiting;
+use super::heard::Heard;
 use crate::audit::Audit;
 use crate::bindings::BindingStore;
 use crate::clock::Clock;
@@ -125,6 +127,10 @@ pub struct LastRun {
     pub failures: Vec<(postern_plan::order::Stage, String, HostError)>,
     /// When the kernel was last read back and agreed.
     pub verified_at: Option<Timestamp>,
+    /// Steps that failed and wait.
+    pub held_back: HeldBack,
+    /// What was last heard by each tunnel that this node uses.
+    pub heard: BTreeMap<IfName, Heard>,
     /// The lease that was given: until when, and for which digest.
     pub lease: Option<(String, Instant)>,
 }

@@ -1,7 +1,10 @@
 //! Conditions of the report.
 
+use std::collections::BTreeMap;
+
 use postern_crds::conditions::{ConditionType, Finding, Reason};
 use postern_host::Host;
+use postern_intent::Uid;
 use postern_plan::check::Seal;
 use postern_plan::order::Stage;
 use postern_plan::settings::SecondLock;
@@ -71,6 +74,9 @@ impl<H: Host> Agent<H> {
 
     fn programmed(&self) -> Finding {
         let kind = ConditionType::Programmed;
+        if let Some(message) = self.owed() {
+            return Finding::no(kind, Reason::FlowsNotCut, message);
+        }
         if let Some((stage, step, error)) = self.last.failures.first() {
             let reason = match stage {
                 Stage::Tunnel | Stage::Link => Reason::NoTunnel,
@@ -95,6 +101,21 @@ impl<H: Host> Agent<H> {
                 "the kernel does not carry everything yet",
             ),
         }
+    }
+
+    /// Flows that go on by the class that their address had before, where the guard stands and only the cut is missing.
+    fn owed(&self) -> Option<String> {
+        let first = self.owed_cuts.first()?;
+        if self.is_released() || self.last.seal != Some(Seal::Sealed) {
+            return None;
+        }
+        let mut failures = self.last.failures.iter();
+        let failed = failures.find(|(stage, _, _)| *stage == Stage::Flow);
+        let why = failed.map_or_else(String::new, |(_, _, error)| format!(": {}", chain(error)));
+        let others = self.owed_cuts.len() - 1;
+        Some(format!(
+            "flows of {first} (and of {others} more addresses) are not cut yet{why}"
+        ))
     }
 
     fn agrees(&self) -> Finding {
@@ -161,9 +182,23 @@ impl<H: Host> Agent<H> {
         if self.plugin == Plugin::None {
             return Finding::no(kind, Reason::NoPlugin, Reason::NoPlugin.sentence());
         }
-        match self.last.seal {
-            Some(Seal::Sealed) => Finding::yes(kind, Reason::Bound, Reason::Bound.sentence()),
-            _ => Finding::no(kind, Reason::NotSealed, Reason::NotSealed.sentence()),
+        if self.last.seal != Some(Seal::Sealed) {
+            return Finding::no(kind, Reason::NotSealed, Reason::NotSealed.sentence());
+        }
+        let unbound: BTreeMap<&Uid, String> = self
+            .unbound()
+            .map(|pod| (&pod.uid, format!("{}/{}", pod.namespace, pod.name)))
+            .collect();
+        match unbound.values().next() {
+            None => Finding::yes(kind, Reason::Bound, Reason::Bound.sentence()),
+            Some(first) => Finding::no(
+                kind,
+                Reason::Unbound,
+                format!(
+                    "{first} (and {} more pods) have addresses by the intent's word only; restart them to bind them",
+                    unbound.len() - 1
+                ),
+            ),
         }
     }
 

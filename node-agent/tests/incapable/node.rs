@@ -1,5 +1,7 @@
 //! An agent on a host in memory, with documents as files.
 
+#![allow(dead_code, reason = "two test programs use a part each")]
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -12,8 +14,8 @@ use postern_agent::agent::{Activation, state::Track};
 use postern_agent::audit::Audit;
 use postern_agent::bindings::BindingStore;
 use postern_agent::clock::Clock;
-use postern_agent::inbox::Inbox;
-use postern_agent::ledger::Ledger;
+use postern_agent::inbox::{Document, Inbox};
+use postern_agent::ledger::{Found, Ledger};
 use postern_agent::metrics::Metrics;
 use postern_agent::options::{Plugin, Repair};
 use postern_agent::report::ReportWriter;
@@ -27,7 +29,7 @@ use postern_intent::sign::sign_intent;
 use postern_intent::{Body, KeySet, ScopeId};
 use postern_plan::Desired;
 use postern_plan::desired::Facts;
-use postern_plan::diff::firewall::Learned;
+use postern_plan::diff::learned::Learned;
 use postern_plan::host::{AdminState, Carrier, ObservedLink};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -38,6 +40,7 @@ pub(crate) struct Node {
     pub(crate) agent: Agent<FakeHost>,
     pub(crate) host: FakeHost,
     folder: TempDir,
+    found: Found,
     _names: DnsTables,
 }
 
@@ -68,23 +71,35 @@ fn host() -> FakeHost {
     host
 }
 
+/// Whom the node trusts.
+pub(crate) fn signer() -> SigningKey {
+    SigningKey::from_bytes(&[5; 32])
+}
+
 impl Node {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("intents")).unwrap();
+        Self::over(folder, host())
+    }
+
+    /// The agent dies and another one starts on what it left: files and the host.
+    pub(crate) fn restarts(self) -> Self {
+        Self::over(self.folder, self.host)
+    }
+
+    fn over(folder: TempDir, host: FakeHost) -> Self {
         let path = folder.path();
-        let signer = SigningKey::from_bytes(&[5; 32]);
-        let pem = signer
+        let pem = signer()
             .verifying_key()
             .to_public_key_pem(LineEnding::LF)
             .unwrap();
         let keys = KeySet::installed([pem.as_str()]).unwrap();
-        let (ledger, _) = Ledger::open(path).unwrap();
+        let (ledger, found) = Ledger::open(path).unwrap();
         let key = wireguard_key::load_or_make(path).unwrap();
-        let host = host();
         host.starts_the_tunnel_process(key.public);
         let (dns, names) = DnsHandle::pair();
         let intents = path.join("intents");
-        std::fs::create_dir(&intents).unwrap();
         let agent = Agent {
             host: host.clone(),
             node: crate::fixture::client().node,
@@ -118,17 +133,28 @@ impl Node {
             agent,
             host,
             folder,
+            found,
             _names: names,
         }
+    }
+
+    /// The first runs of an agent.
+    pub(crate) async fn starts(&mut self) {
+        self.agent.start(&self.found).await;
+    }
+
+    /// A file in the folder of documents.
+    pub(crate) fn puts(&self, document: Document, envelope: &impl serde::Serialize) {
+        let file = self.folder.path().join("intents").join(document.file());
+        std::fs::write(file, serde_json::to_vec(envelope).unwrap()).unwrap();
     }
 
     /// A body comes, signed, and a few runs follow.
     pub(crate) async fn takes(&mut self, mut body: Body) {
         body.issued_at = Timestamp::now();
         body.not_after = Timestamp::now() + SignedDuration::from_hours(1);
-        let envelope = sign_intent(&body, &[SigningKey::from_bytes(&[5; 32])]).unwrap();
-        let file = self.folder.path().join("intents/intent.dsse.json");
-        std::fs::write(file, serde_json::to_vec(&envelope).unwrap()).unwrap();
+        let envelope = sign_intent(&body, &[signer()]).unwrap();
+        self.puts(Document::Intent, &envelope);
         self.agent.take_documents();
         assert!(
             self.agent.verified.is_some(),
@@ -145,8 +171,19 @@ impl Node {
         }
     }
 
-    /// CNI ADD of a pod, without a wait for its class.
+    /// CNI ADD of a pod whose class is known or that nobody guards.
     pub(crate) async fn adds(&mut self, namespace: &str, name: &str, link: &str) -> Response {
+        let mut answer = self.asks(namespace, name, link).await;
+        answer.try_recv().expect("an answer at once")
+    }
+
+    /// CNI ADD of a pod, with whatever becomes of it.
+    pub(crate) async fn asks(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        link: &str,
+    ) -> oneshot::Receiver<Response> {
         let number = link.trim_start_matches("veth");
         let add = Add {
             container_id: format!("c-{name}"),
@@ -162,9 +199,9 @@ impl Node {
             host_interface: Some(link.to_owned()),
             mac: None,
         };
-        let (sender, mut answer) = oneshot::channel();
+        let (sender, answer) = oneshot::channel();
         self.agent.cni_add(&add, sender).await;
-        answer.try_recv().expect("an answer at once")
+        answer
     }
 
     pub(crate) fn track(&self) -> &Track {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern_plan::host::Family;
 use postern_plan::observed::{ObservedFirewall, ObservedTable};
-use postern_plan::ruleset::{Atom, Element, Ruleset, Transaction};
+use postern_plan::ruleset::{Atom, Element, Otherwise, Ruleset, Transaction};
 
 use super::sample::{pod, ruleset, to};
 use super::{Outcome, Outsider};
@@ -227,6 +227,36 @@ pub async fn a_chain_that_was_flushed_can_be_filled_again(
     assert_eq!(comments, ["new"]);
     assert_eq!(after.sets.remove("inside4").map(|set| set.len()), Some(1));
     assert_eq!(after.chains.get("guard"), before.chains.get("guard"));
+    Ok(())
+}
+
+/// Somebody gave the guard a policy of `drop`; declaring the chain once more takes it back and leaves its rules.
+pub async fn what_no_rule_judges_can_be_told_anew(host: &impl Host, _: &impl Outsider) -> Outcome {
+    let before = replace(host).await?;
+    for (otherwise, word) in [(Otherwise::Drop, "drop"), (Otherwise::Accept, "accept")] {
+        let line = format!(
+            "add chain inet postern guard {{ type filter hook forward priority -5; policy {word}; }}\n"
+        );
+        host.change_firewall(&batch(&line)).await?;
+        let guard = inet_of(host)
+            .await?
+            .chains
+            .remove("guard")
+            .unwrap_or_default();
+        assert_eq!(guard.base.map(|base| base.otherwise), Some(otherwise));
+    }
+    assert_eq!(host.read_firewall().await?, before);
+    let moved = batch(
+        "add chain inet postern guard { type filter hook forward priority -4; policy accept; }\n",
+    );
+    let moved = host.change_firewall(&moved).await;
+    let nature = moved.as_ref().err().map(HostError::nature);
+    assert_eq!(
+        nature,
+        Some(Nature::Unsupported),
+        "another place: {moved:?}"
+    );
+    assert_eq!(host.read_firewall().await?, before);
     Ok(())
 }
 

@@ -109,6 +109,27 @@ pub async fn a_lock_cannot_be_added_twice_at_whatever_priority(
     Ok(())
 }
 
+/// `XFRM_MSG_UPDPOLICY`: one policy for each selector and mark, before and after.
+pub async fn a_lock_is_replaced_by_another_priority_and_action(
+    host: &impl Host,
+    _: &impl Outsider,
+) -> Outcome {
+    add_all(host).await?;
+    let mut wanted = all();
+    for policy in all() {
+        let other = LockPolicy {
+            priority: LOCK_INSIDE_PRIORITY,
+            action: LockAction::Block,
+            ..policy.clone()
+        };
+        host.replace_lock(&other).await?;
+        wanted.remove(&policy);
+        wanted.insert(other);
+        assert_eq!(host.list_locks().await?, wanted);
+    }
+    Ok(())
+}
+
 /// One policy for each mark, all with the same selector.
 pub async fn the_same_selector_with_another_mark_is_another_lock(
     host: &impl Host,

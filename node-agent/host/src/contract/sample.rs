@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern_plan::host::{Family, MacAddress};
 use postern_plan::ruleset::rule::{goto, jump, together};
 use postern_plan::ruleset::{
-    Atom, Base, BaseKind, Chain, Counter, Data, Element, Field, Hook, KeyType, Rule, Ruleset, Set,
-    SetFlag, Table, Target, ValueType,
+    Atom, Base, BaseKind, Chain, Counter, Data, Element, Field, Hook, KeyType, Otherwise, Rule,
+    Ruleset, Set, SetFlag, Table, Target, ValueType,
 };
 
 const POD: [u8; 4] = [10, 244, 1, 7];
@@ -85,11 +85,13 @@ fn inet() -> Table {
         kind: BaseKind::Filter,
         hook: Hook::Forward,
         priority: -5,
+        otherwise: Otherwise::Accept,
     };
     let translate = Base {
         kind: BaseKind::Nat,
         hook: Hook::Postrouting,
         priority: 90,
+        otherwise: Otherwise::Accept,
     };
     let guard_rules = vec![
         Rule::to(Target::SaddrMap(Family::V4, "from4".to_owned())),
@@ -154,6 +156,7 @@ fn bridge() -> Table {
         kind: BaseKind::Filter,
         hook: Hook::Prerouting,
         priority: -300,
+        otherwise: Otherwise::Accept,
     };
     let rule = Rule::to(Target::Drop).when(Field::ArpSaddrIp.is("0.0.0.0"));
     Table {

@@ -26,6 +26,7 @@ pub enum Call {
     RemoveRule,
     ListLocks,
     AddLock,
+    ReplaceLock,
     RemoveLock,
     ChangeFirewall,
     ReadFirewall,
@@ -48,12 +49,16 @@ struct Fault {
     errno: i32,
 }
 
+/// Calls that fail, and every call that was made.
 #[derive(Debug, Default)]
-pub(super) struct Faults(BTreeMap<Call, Fault>);
+pub(super) struct Faults {
+    planned: BTreeMap<Call, Fault>,
+    pub(super) made: Vec<Call>,
+}
 
 impl Faults {
     pub(super) fn plan(&mut self, call: Call, nth: usize, times: usize, errno: i32) {
-        self.0.insert(
+        self.planned.insert(
             call,
             Fault {
                 before: nth.saturating_sub(1),
@@ -65,7 +70,8 @@ impl Faults {
 
     /// Counts a call; an error if it is one that fails.
     pub(super) fn meet(&mut self, call: Call) -> Result<(), Cause> {
-        let Some(fault) = self.0.get_mut(&call) else {
+        self.made.push(call);
+        let Some(fault) = self.planned.get_mut(&call) else {
             return Ok(());
         };
         if fault.before > 0 {
@@ -73,7 +79,7 @@ impl Faults {
             return Ok(());
         }
         if fault.times == 0 {
-            self.0.remove(&call);
+            self.planned.remove(&call);
             return Ok(());
         }
         fault.times -= 1;

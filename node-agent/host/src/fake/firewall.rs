@@ -17,6 +17,9 @@ impl Firewall for FakeHost {
             source,
         };
         state.faults.meet(Call::ChangeFirewall).map_err(failed)?;
+        if let Some(edit) = state.interference.0.take() {
+            edit(&mut state.firewall);
+        }
         // Whole or not at all: the batch works on copies.
         let (mut firewall, mut declared) = (state.firewall.clone(), state.declared.clone());
         nft::batch(&mut firewall, &mut declared, transaction.text()).map_err(failed)?;

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use postern_intent::{Address, IfName};
-use postern_plan::host::{AdminState, DeviceKey, LockPolicy, ObservedLink, Route, RoutingRule};
+use postern_plan::host::{
+    AdminState, DeviceKey, Family, LockPolicy, ObservedLink, Route, RoutingRule,
+};
 use postern_plan::observed::ObservedFirewall;
 
 use super::fault::{Call, Faults};
@@ -34,6 +36,21 @@ pub(super) struct State {
     pub(super) tunnels: Served,
     pub(super) bypasses: BTreeMap<IfName, Bypass>,
     pub(super) faults: Faults,
+    pub(super) interference: Interference,
+    /// Families that this kernel does not have.
+    pub(super) absent: BTreeSet<Family>,
+}
+
+/// What somebody else does to the firewall right before our next batch reaches the kernel.
+#[derive(Default)]
+pub(super) struct Interference(pub(super) Option<Box<dyn FnOnce(&mut ObservedFirewall) + Send>>);
+
+impl std::fmt::Debug for Interference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Interference")
+            .field(&self.0.is_some())
+            .finish()
+    }
 }
 
 impl FakeHost {
@@ -41,7 +58,11 @@ impl FakeHost {
     #[must_use]
     pub fn new() -> Self {
         let host = Self::default();
-        host.state().links.push(link::loopback());
+        {
+            let mut state = host.state();
+            state.links.push(link::loopback());
+            state.add_switches(&link::loopback_name());
+        }
         host
     }
 
@@ -77,6 +98,38 @@ impl FakeHost {
             firewall, declared, ..
         } = &mut *state;
         nft::expire(firewall, declared);
+    }
+
+    /// The kernel was booted without a family: none of its switches is there, and nothing of it is taken.
+    pub fn has_no(&self, family: Family) {
+        let mut state = self.state();
+        state.absent.insert(family);
+        state.switches.retain(|(_, key), _| key.family() != family);
+    }
+
+    /// Somebody else edits our tables.
+    pub fn edits_the_firewall(&self, edit: impl FnOnce(&mut ObservedFirewall)) {
+        edit(&mut self.state().firewall);
+    }
+
+    /// Somebody else edits our tables when our next batch is on its way already.
+    pub fn edits_the_firewall_before_the_next_batch(
+        &self,
+        edit: impl FnOnce(&mut ObservedFirewall) + Send + 'static,
+    ) {
+        self.state().interference = Interference(Some(Box::new(edit)));
+    }
+
+    /// Somebody else puts an XFRM policy in the place of the one with its selector and mark.
+    pub fn edits_a_lock(&self, policy: LockPolicy) {
+        let mut state = self.state();
+        state.locks.retain(|there| !there.is_same(&policy));
+        state.locks.insert(policy);
+    }
+
+    /// Every call since the last time that this was asked, in order.
+    pub fn takes_the_calls(&self) -> Vec<Call> {
+        std::mem::take(&mut self.state().faults.made)
     }
 
     /// From the `nth` call on (1 is the next one), calls of a kind fail `times` times with an error number.

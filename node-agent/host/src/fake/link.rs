@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use postern_intent::IfName;
 use postern_plan::host::{
-    AdminState, Carrier, DeviceKey, DeviceSetting, ObservedLink, RouteKind, TunnelBackend,
+    AdminState, Carrier, DeviceKey, DeviceSetting, Family, ObservedLink, RouteKind, TunnelBackend,
     TunnelLink,
 };
 
@@ -11,6 +11,11 @@ use super::fault::Call;
 use super::host::{FakeHost, State};
 use crate::error::{Cause, HostError, errno};
 use crate::ports::{Act, Addresses, Devices, Links};
+
+/// `lo`.
+pub(super) fn loopback_name() -> IfName {
+    crate::contract::device("lo")
+}
 
 pub(super) fn loopback() -> ObservedLink {
     ObservedLink {
@@ -71,9 +76,26 @@ impl State {
             mac: None,
             addresses: Vec::new(),
         });
-        self.switches
-            .extend(DeviceKey::ALL.map(|key| ((link.name.clone(), key), 0)));
+        self.add_switches(&link.name);
         Ok(())
+    }
+
+    /// Switches come with their device, those of the families that the kernel has.
+    pub(super) fn add_switches(&mut self, device: &IfName) {
+        let there = DeviceKey::ALL
+            .into_iter()
+            .filter(|key| !self.absent.contains(&key.family()));
+        self.switches
+            .extend(there.map(|key| ((device.clone(), key), 0)));
+    }
+
+    /// `EAFNOSUPPORT` for a family that the kernel does not have.
+    pub(super) fn is_spoken(&self, family: Family) -> Result<(), Cause> {
+        if self.absent.contains(&family) {
+            Err(Cause::errno(errno::EAFNOSUPPORT))
+        } else {
+            Ok(())
+        }
     }
 
     /// Removes a link with its routes and switches.
@@ -173,6 +195,7 @@ impl Links for FakeHost {
 
 fn add_address(state: &mut State, device: &IfName, address: IpNet) -> Result<(), Cause> {
     state.faults.meet(Call::AddAddress)?;
+    state.is_spoken(Family::of(&address.addr()))?;
     let link = state.link_mut(device.as_str())?;
     if link.addresses.contains(&address) {
         return Err(Cause::errno(errno::EEXIST));

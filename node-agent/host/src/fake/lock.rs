@@ -2,23 +2,26 @@
 
 use std::collections::BTreeSet;
 
-use postern_plan::host::LockPolicy;
+use postern_plan::host::{Family, LockPolicy};
 
 use super::fault::Call;
 use super::host::{FakeHost, State};
 use crate::error::{Cause, HostError, errno};
 use crate::ports::{Act, Locks};
 
-/// What the kernel tells policies apart by.
-fn same(left: &LockPolicy, right: &LockPolicy) -> bool {
-    (left.source, left.destination, left.mark) == (right.source, right.destination, right.mark)
-}
-
 fn add(state: &mut State, policy: &LockPolicy) -> Result<(), Cause> {
     state.faults.meet(Call::AddLock)?;
-    if state.locks.iter().any(|there| same(there, policy)) {
+    state.is_spoken(Family::of_prefix(&policy.source))?;
+    if state.locks.iter().any(|there| there.is_same(policy)) {
         return Err(Cause::errno(errno::EEXIST));
     }
+    state.locks.insert(policy.clone());
+    Ok(())
+}
+
+fn replace(state: &mut State, policy: &LockPolicy) -> Result<(), Cause> {
+    state.faults.meet(Call::ReplaceLock)?;
+    state.locks.retain(|there| !there.is_same(policy));
     state.locks.insert(policy.clone());
     Ok(())
 }
@@ -26,7 +29,7 @@ fn add(state: &mut State, policy: &LockPolicy) -> Result<(), Cause> {
 fn remove(state: &mut State, policy: &LockPolicy) -> Result<(), Cause> {
     state.faults.meet(Call::RemoveLock)?;
     let before = state.locks.len();
-    state.locks.retain(|there| !same(there, policy));
+    state.locks.retain(|there| !there.is_same(policy));
     if state.locks.len() == before {
         Err(Cause::errno(errno::ENOENT))
     } else {
@@ -46,6 +49,13 @@ impl Locks for FakeHost {
 
     async fn add_lock(&self, policy: &LockPolicy) -> Act<()> {
         add(&mut self.state(), policy).map_err(|source| HostError::AddLock {
+            policy: Box::new(policy.clone()),
+            source,
+        })
+    }
+
+    async fn replace_lock(&self, policy: &LockPolicy) -> Act<()> {
+        replace(&mut self.state(), policy).map_err(|source| HostError::ReplaceLock {
             policy: Box::new(policy.clone()),
             source,
         })

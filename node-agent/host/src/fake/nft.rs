@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use postern_plan::observed::{ObservedChain, ObservedFirewall, ObservedRule, ObservedTable};
-use postern_plan::ruleset::{Base, BaseKind, Data, Element, Hook, Target};
+use postern_plan::ruleset::{Base, BaseKind, Data, Element, Hook, Otherwise, Target};
 use serde_json::Value;
 
 use super::word;
@@ -27,6 +27,7 @@ enum No {
     Entry,
     Busy,
     Exists,
+    Moved,
     Syntax,
 }
 
@@ -36,6 +37,7 @@ impl No {
             Self::Entry => "Could not process rule: No such file or directory",
             Self::Busy => "Could not process rule: Device or resource busy",
             Self::Exists => "Could not process rule: File exists",
+            Self::Moved => "Could not process rule: Operation not supported",
             Self::Syntax => "syntax error",
         }
     }
@@ -188,11 +190,13 @@ fn add_chain(table: &mut ObservedTable, name: &str, rest: &str) -> Result<(), No
         rules: Vec::new(),
     };
     let there = table.chains.entry(name.to_owned()).or_insert_with(fresh);
-    if there.base == base {
-        Ok(())
-    } else {
-        Err(No::Exists)
+    match (&mut there.base, base) {
+        (there, wanted) if *there == wanted => {}
+        (Some(there), Some(wanted)) if there.stands_like(&wanted) => *there = wanted,
+        (Some(_), Some(_)) => return Err(No::Moved),
+        _ => return Err(No::Exists),
     }
+    Ok(())
 }
 
 /// `{ type filter hook forward priority -5; policy accept; }`.
@@ -225,6 +229,11 @@ fn base(text: &str) -> Option<Base> {
         kind,
         hook,
         priority: after("priority")?.parse().ok()?,
+        otherwise: match after("policy")? {
+            "accept" => Otherwise::Accept,
+            "drop" => Otherwise::Drop,
+            _ => return None,
+        },
     })
 }
 

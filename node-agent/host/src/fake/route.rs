@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use postern_intent::IfName;
-use postern_plan::host::{Route, RouteKind, RoutingRule};
+use postern_plan::host::{Family, Route, RouteKind, RoutingRule};
 
 use super::fault::Call;
 use super::host::{FakeHost, State};
@@ -12,6 +12,7 @@ use crate::ports::{Act, Routes, Rules};
 
 fn add(state: &mut State, route: &Route) -> Result<(), Cause> {
     state.faults.meet(Call::AddRoute)?;
+    state.is_spoken(Family::of_prefix(&route.destination))?;
     if let RouteKind::Device(device) = &route.kind
         && !state.is_up(device)?
     {
@@ -71,6 +72,7 @@ impl Routes for FakeHost {
 
 fn add_rule(state: &mut State, rule: &RoutingRule) -> Result<(), Cause> {
     state.faults.meet(Call::AddRule)?;
+    state.is_spoken(rule.selector.family())?;
     if state.rules.contains(rule) {
         return Err(Cause::errno(errno::EEXIST));
     }

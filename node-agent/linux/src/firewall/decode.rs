@@ -3,7 +3,7 @@
 
 use postern_host::error::Cause;
 use postern_plan::observed::{ObservedRule, ObservedTable};
-use postern_plan::ruleset::{Base, BaseKind, Hook};
+use postern_plan::ruleset::{Base, BaseKind, Hook, Otherwise};
 use serde_json::{Map, Value};
 
 use super::element;
@@ -85,10 +85,16 @@ fn base(body: &Map<String, Value>) -> Option<Base> {
         _ => return None,
     };
     let priority = i32::try_from(body.get("prio")?.as_i64()?).ok()?;
+    let otherwise = match body.get("policy")?.as_str()? {
+        "accept" => Otherwise::Accept,
+        "drop" => Otherwise::Drop,
+        _ => return None,
+    };
     Some(Base {
         kind,
         hook,
         priority,
+        otherwise,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use postern_plan::host::{Family, MacAddress};
-use postern_plan::ruleset::{Atom, Base, BaseKind, Data, Element, Hook, Target};
+use postern_plan::ruleset::{Atom, Base, BaseKind, Data, Element, Hook, Otherwise, Target};
 use serde_json::json;
 
 use super::*;
@@ -108,6 +108,7 @@ fn base_chains_have_their_hook_and_others_have_none() {
         kind: BaseKind::Filter,
         hook: Hook::Forward,
         priority: -5,
+        otherwise: Otherwise::Accept,
     };
     assert_eq!(table.chains.get("guard").unwrap().base, Some(guard));
     assert_eq!(table.chains.get("to_eu").unwrap().base, None);

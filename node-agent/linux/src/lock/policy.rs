@@ -36,6 +36,15 @@ impl Locks for LinuxHost {
         })
     }
 
+    async fn replace_lock(&self, policy: &LockPolicy) -> Act<()> {
+        netlink::act(NETLINK_XFRM, wire::UPDATE, 0, &wire::policy(policy))
+            .await
+            .map_err(|source| HostError::ReplaceLock {
+                policy: Box::new(policy.clone()),
+                source,
+            })
+    }
+
     async fn remove_lock(&self, policy: &LockPolicy) -> Act<()> {
         netlink::act(NETLINK_XFRM, wire::DELETE, 0, &wire::identity(policy))
             .await

@@ -13,6 +13,8 @@ use crate::netlink::{attribute, attributes, put, u16_at, u32_at};
 pub(super) const NEW: u16 = 0x13;
 /// `XFRM_MSG_DELPOLICY`.
 pub(super) const DELETE: u16 = 0x14;
+/// `XFRM_MSG_UPDPOLICY`: as [`NEW`], and takes the place of the one that is there.
+pub(super) const UPDATE: u16 = 0x19;
 /// `XFRM_MSG_GETPOLICY`.
 pub(super) const GET: u16 = 0x15;
 

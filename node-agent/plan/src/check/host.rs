@@ -121,6 +121,7 @@ fn device(step: &Step) -> Option<IfName> {
         Step::Firewall(_)
         | Step::CutFlows(_)
         | Step::AddLock(_)
+        | Step::ReplaceLock(_)
         | Step::RemoveLock(_)
         | Step::AddRule(_)
         | Step::RemoveRule(_) => None,

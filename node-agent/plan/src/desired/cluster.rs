@@ -20,8 +20,6 @@ pub struct ClusterView {
     pub services: Vec<Prefix>,
     /// Node addresses, this node's too.
     pub nodes: Vec<Prefix>,
-    /// Node addresses without this node's own.
-    pub other_nodes: Vec<Prefix>,
     /// Where translated inbound connections may have come in.
     pub inbound: BTreeSet<Address>,
     /// API server endpoints.
@@ -59,18 +57,11 @@ impl ClusterView {
         } else {
             cluster.inbound_addresses.clone()
         };
-        let other_nodes = aggregate(
-            &addresses
-                .into_iter()
-                .filter(|prefix| !inbound.contains(&prefix.net().addr()))
-                .collect::<Vec<_>>(),
-        );
         Self {
             pods: or(&cluster.pod_ranges, &settings.pod_ranges),
             local: or(&cluster.local_pod_ranges, &settings.local_pod_ranges),
             services: or(&cluster.service_ranges, &settings.service_ranges),
             nodes,
-            other_nodes,
             inbound,
             api_servers: cluster.api_servers.clone(),
             tunnels: aggregate(&cluster.tunnel_ranges),

@@ -12,7 +12,7 @@ mod route;
 mod tunnel;
 mod whole;
 
-pub use classify::{Classes, Standing};
+pub use classify::{Classes, Classified, Standing};
 pub use cluster::ClusterView;
 pub use dns::{DnsEntry, DnsPlan};
 pub use firewall::names;

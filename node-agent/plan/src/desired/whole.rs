@@ -41,6 +41,8 @@ pub struct Facts {
     pub failed_open: BTreeSet<ScopeId>,
     /// Pod links whose packets bypass netfilter.
     pub bypassed: BTreeSet<IfName>,
+    /// Families that this kernel does not have (`ipv6.disable=1`).
+    pub absent: BTreeSet<Family>,
 }
 
 impl Facts {
@@ -89,7 +91,7 @@ impl Desired {
             Some(backend) => link::tunnels(inputs, backend),
             None => link::TunnelParts::default(),
         };
-        Self {
+        let whole = Self {
             routes: route::routes(inputs),
             rules: route::rules(inputs),
             locks: lock::policies(inputs, &cluster),
@@ -100,7 +102,24 @@ impl Desired {
             devices: tunnels.devices,
             addresses: tunnels.addresses,
             classes,
-        }
+        };
+        whole.without(&inputs.facts.absent)
+    }
+
+    /// Nothing of these families, which the kernel would refuse for ever. The ruleset stays: nft judges packets of a
+    /// family that the kernel does not route, and both families are guarded always.
+    fn without(mut self, absent: &BTreeSet<Family>) -> Self {
+        let is_there = |family: Family| !absent.contains(&family);
+        self.devices
+            .retain(|setting| is_there(setting.key.family()));
+        self.addresses
+            .retain(|(_, address)| is_there(Family::of(&address.addr())));
+        self.routes
+            .retain(|route| is_there(Family::of_prefix(&route.destination)));
+        self.rules.retain(|rule| is_there(rule.selector.family()));
+        self.locks
+            .retain(|lock| is_there(Family::of_prefix(&lock.source)));
+        self
     }
 }
 

@@ -2,15 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
-
+use super::learned::Learned;
 use crate::observed::{ObservedFirewall, ObservedTable};
 use crate::ruleset::model::SetFlag;
 use crate::ruleset::print::Lines;
-use crate::ruleset::{Base, Data, Element, Ruleset, Set, Table, TableFamily, Target, Transaction};
-
-/// Expressions of our rules as the kernel listed them right after they were written, by the rule's identity.
-pub type Learned = BTreeMap<String, Value>;
+use crate::ruleset::{
+    Base, Chain, Data, Element, Ruleset, Set, Table, TableFamily, Target, Transaction,
+};
 
 /// A table in the form in which written and read tables compare.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -69,16 +67,17 @@ impl TableState {
     /// A table as it was read. A rule without a comment, or with expressions that are not the learned ones, gets an
     /// identity that no rule of ours has.
     #[must_use]
-    pub fn read(table: &ObservedTable, desired: &Table, learned: &Learned) -> Self {
+    pub fn read(
+        family: TableFamily,
+        table: &ObservedTable,
+        desired: &Table,
+        learned: &Learned,
+    ) -> Self {
         let chains = table.chains.iter().map(|(name, chain)| {
             let rules = chain.rules.iter().map(|rule| match &rule.comment {
                 None => "foreign".to_owned(),
-                Some(id) => match learned.get(&format!("{name}/{id}")) {
-                    Some(expressions) if expressions != &rule.expressions => {
-                        format!("changed {id}")
-                    }
-                    _ => id.clone(),
-                },
+                Some(id) if learned.knows(family, name, id, &rule.expressions) => id.clone(),
+                Some(id) => format!("not known as {id}"),
             });
             (
                 name.clone(),
@@ -107,22 +106,6 @@ impl TableState {
     }
 }
 
-/// Learns the expressions of rules that were just written and read back.
-#[must_use]
-pub fn learn(observed: &ObservedFirewall) -> Learned {
-    let tables = [&observed.inet, &observed.bridge];
-    let chains = tables.into_iter().flatten().flat_map(|table| &table.chains);
-    chains
-        .flat_map(|(name, chain)| {
-            chain.rules.iter().filter_map(move |rule| {
-                rule.comment
-                    .as_ref()
-                    .map(|id| (format!("{name}/{id}"), rule.expressions.clone()))
-            })
-        })
-        .collect()
-}
-
 /// Both tables in comparable form.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FirewallState {
@@ -134,14 +117,18 @@ impl FirewallState {
     /// As they were read.
     #[must_use]
     pub fn read(observed: &ObservedFirewall, desired: &Ruleset, learned: &Learned) -> Self {
-        let state = |table: &Option<ObservedTable>, desired: &Table| {
-            table
-                .as_ref()
-                .map(|table| TableState::read(table, desired, learned))
+        let state = |family, table: &Option<ObservedTable>| {
+            let table = table.as_ref()?;
+            Some(TableState::read(
+                family,
+                table,
+                desired.table(family),
+                learned,
+            ))
         };
         Self {
-            inet: state(&observed.inet, &desired.inet),
-            bridge: state(&observed.bridge, &desired.bridge),
+            inet: state(TableFamily::Inet, &observed.inet),
+            bridge: state(TableFamily::Bridge, &observed.bridge),
         }
     }
 }
@@ -194,10 +181,11 @@ pub fn change(current: &FirewallState, desired: &Ruleset) -> Change {
 /// Only whole batches can move a base chain; everything else can be edited.
 fn same_skeleton(current: &TableState, desired: &Table) -> bool {
     desired.chains.iter().all(|(name, chain)| {
-        current
-            .chains
-            .get(name)
-            .is_none_or(|there| there.base == chain.base)
+        let there = current.chains.get(name);
+        there.is_none_or(|there| match (&there.base, &chain.base) {
+            (Some(there), Some(wanted)) => there.stands_like(wanted),
+            (there, wanted) => there == wanted,
+        })
     })
 }
 
@@ -265,20 +253,41 @@ fn edit(family: TableFamily, current: &TableState, desired: &Table) -> Transacti
         lines.chain(name, chain.base);
     }
     for (name, chain) in &desired.chains {
-        if current.chains.get(name) == target.chains.get(name) {
-            continue;
-        }
-        counts.chains += 1;
-        lines.chain_verb("flush", name);
-        for rule in &chain.rules {
-            lines.rule(name, rule);
-        }
+        edit_chain(
+            &mut lines,
+            &mut counts,
+            (name, chain),
+            (current.chains.get(name), target.chains.get(name)),
+        );
     }
     for (name, set) in &desired.sets {
         edit_set(&mut lines, &mut counts, name, set, current.sets.get(name));
     }
     remove_gone(&mut lines, &mut counts, current, desired);
     Transaction::of(lines.finish(), counts.to_string())
+}
+
+/// What becomes of what no rule judges is changed in place: nft takes a declaration of a chain that is there.
+fn edit_chain(
+    lines: &mut Lines,
+    counts: &mut Counts,
+    (name, chain): (&String, &Chain),
+    (there, wanted): (Option<&ChainState>, Option<&ChainState>),
+) {
+    if there == wanted {
+        return;
+    }
+    counts.chains += 1;
+    if there.is_some_and(|there| there.base != chain.base) {
+        lines.chain(name, chain.base);
+    }
+    if there.map(|there| &there.rules) == wanted.map(|wanted| &wanted.rules) {
+        return;
+    }
+    lines.chain_verb("flush", name);
+    for rule in &chain.rules {
+        lines.rule(name, rule);
+    }
 }
 
 #[derive(Default)]

@@ -3,6 +3,7 @@
 
 pub mod firewall;
 pub mod flow;
+pub mod learned;
 pub mod link;
 pub mod lock;
 pub mod route;

@@ -72,7 +72,16 @@ pub enum Hook {
     Postrouting,
 }
 
-/// Kind, hook and priority of a base chain. Its policy is always `accept`: what we do not own, we do not judge.
+/// What becomes of a packet that no rule of a base chain judges: nft's `policy` of a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Otherwise {
+    /// It goes on. Every chain of ours says so: what we do not own, we do not judge.
+    Accept,
+    /// It is dropped: somebody changed the chain.
+    Drop,
+}
+
+/// Kind, hook and priority of a base chain, and what it does with what no rule judges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Base {
     /// What it does.
@@ -81,6 +90,16 @@ pub struct Base {
     pub hook: Hook,
     /// Lower comes first. At equal priority the chain that registered last comes first, so never equal to others'.
     pub priority: i32,
+    /// For what no rule judges. It can be changed in place; kind, hook and priority cannot.
+    pub otherwise: Otherwise,
+}
+
+impl Base {
+    /// Is it the same place, whatever becomes of what no rule judges?
+    #[must_use]
+    pub fn stands_like(&self, other: &Self) -> bool {
+        (self.kind, self.hook, self.priority) == (other.kind, other.hook, other.priority)
+    }
 }
 
 /// A chain.

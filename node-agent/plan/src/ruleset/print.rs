@@ -5,7 +5,8 @@ use std::fmt;
 use sha2::{Digest as _, Sha256};
 
 use super::model::{
-    Base, BaseKind, Hook, KeyType, Ruleset, Set, SetFlag, TABLE, Table, TableFamily, ValueType,
+    Base, BaseKind, Hook, KeyType, Otherwise, Ruleset, Set, SetFlag, TABLE, Table, TableFamily,
+    ValueType,
 };
 use super::rule::{Counter, Field, Match, Operand, Rule, Target};
 use crate::host::Family;
@@ -135,8 +136,12 @@ impl Base {
             Hook::Output => "output",
             Hook::Postrouting => "postrouting",
         };
+        let otherwise = match self.otherwise {
+            Otherwise::Accept => "accept",
+            Otherwise::Drop => "drop",
+        };
         format!(
-            "type {kind} hook {hook} priority {}; policy accept;",
+            "type {kind} hook {hook} priority {}; policy {otherwise};",
             self.priority
         )
     }

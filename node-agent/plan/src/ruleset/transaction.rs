@@ -1,5 +1,7 @@
 //! One atomic change of the firewall.
 
+use std::collections::BTreeSet;
+
 use super::Element;
 use super::model::{Ruleset, TableFamily};
 use super::print::Lines;
@@ -116,6 +118,22 @@ impl Transaction {
             self.summary = format!("{}; {}", self.summary, other.summary);
         }
         self
+    }
+
+    /// The chains that the batch fills with rules.
+    #[must_use]
+    pub fn fills(&self) -> BTreeSet<(TableFamily, String)> {
+        let families = [TableFamily::Inet, TableFamily::Bridge];
+        self.text
+            .lines()
+            .filter_map(|line| {
+                let rest = line.strip_prefix("add rule ")?;
+                let family = families
+                    .into_iter()
+                    .find(|family| rest.starts_with(family.word()))?;
+                Some((family, rest.split(' ').nth(2)?.to_owned()))
+            })
+            .collect()
     }
 
     /// Nothing to do?

@@ -6,6 +6,7 @@ use postern_intent::body::{BlockedReason, Class};
 use postern_intent::{Address, WgKey};
 use postern_plan::diff::firewall::{FirewallState, change};
 use postern_plan::diff::flow;
+use postern_plan::diff::learned::Learned;
 use postern_plan::order::{Planning, Stage, plan};
 use postern_plan::{Desired, Observed, Step};
 
@@ -23,7 +24,7 @@ fn stages(desired: &Desired, observed: &Observed) -> Vec<(Stage, Vec<Step>)> {
     let before = Desired::default();
     let planning = Planning {
         before: &before,
-        learned: &std::collections::BTreeMap::new(),
+        learned: &Learned::default(),
         own_key: &key(),
     };
     plan(desired, observed, &planning).stages

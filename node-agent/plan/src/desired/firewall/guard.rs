@@ -162,12 +162,14 @@ pub(super) fn reply_rules(target: &Target, counter: Option<Counter>) -> impl Ite
 fn inside() -> Vec<Rule> {
     let mut rules = Vec::new();
     for family in Family::BOTH {
-        // A NodePort of another node would be translated there and leave with that node's address.
+        // A NodePort of another node would be translated there and leave with that node's address. Node addresses may
+        // be whole ranges here: before the first body there are only the node's own settings.
         rules.push(
             Rule::to(goto("refuse"))
                 .when(Field::CtDirection.is("original"))
                 .when(Field::Dport.is("30000-32767"))
                 .when(Field::L4Proto.is("{ tcp, udp, sctp }"))
+                .when(Field::Daddr(family).outside(halved("inbound", family)))
                 .when(Field::Daddr(family).within(halved("nodes", family))),
         );
     }

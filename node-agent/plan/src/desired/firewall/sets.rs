@@ -55,7 +55,7 @@ pub(super) fn fixed(context: &Context<'_>) -> Sets {
             ("local", in_family(&cluster.local, family)),
             ("inside", cluster.inside(family)),
             ("service", in_family(&cluster.services, family)),
-            ("nodes", in_family(&cluster.other_nodes, family)),
+            ("nodes", in_family(&cluster.nodes, family)),
             ("cluster", cluster.never_offered(family)),
             ("special", special),
             ("private", private),

@@ -6,7 +6,7 @@ use postern_intent::body::Body;
 
 use super::{binding, exit_side, guard, last, names, origin, scope, sets, steer, translate};
 use crate::desired::{ClusterView, Inputs, classify::Classes};
-use crate::ruleset::{Base, BaseKind, Chain, Hook, Rule, Ruleset, Table};
+use crate::ruleset::{Base, BaseKind, Chain, Hook, Otherwise, Rule, Ruleset, Table};
 
 /// What every part of the firewall is made from.
 pub(super) struct Context<'a> {
@@ -41,6 +41,7 @@ impl Chains {
                     kind,
                     hook,
                     priority,
+                    otherwise: Otherwise::Accept,
                 }),
                 rules,
             },

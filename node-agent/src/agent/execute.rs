@@ -1,0 +1,143 @@
+//! A plan is carried out: stage by stage, what blocks first, what opens last, and only if what blocks stands. Every
+//! step of the agent goes this way, whoever planned it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use postern_host::{Host, apply};
+use postern_intent::Address;
+use postern_plan::desired::{DnsPlan, names};
+use postern_plan::diff::flow;
+use postern_plan::host::Family;
+use postern_plan::order::{Plan, Stage};
+use postern_plan::ruleset::{Atom, Element};
+use postern_plan::{Desired, Observed, Step};
+
+use super::activation::Activation;
+use super::state::Agent;
+
+/// What came of steps that fail together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// All of them were done.
+    Done,
+    /// One failed, or failed before and waits: it is among the failures of the run.
+    Failed,
+}
+
+impl<H: Host> Agent<H> {
+    /// Carries a plan out. A failure keeps its own group from going on, and what releases from being released when it
+    /// was in a stage that blocks.
+    pub(super) async fn execute(&mut self, plan: Plan, names: &DnsPlan, activation: Activation) {
+        let mut blocks_stand = true;
+        for (stage, steps) in plan.stages {
+            if stage == Stage::Release {
+                self.dns.update(names);
+            }
+            // Cut now, new entries would be made under the old rules: a cut is owed until the guard stands.
+            if !blocks_stand && matches!(stage, Stage::Flow | Stage::Release) {
+                continue;
+            }
+            for group in groups(stage, steps) {
+                let attempt = self.attempt(stage, &group, activation).await;
+                blocks_stand &= attempt == Attempt::Done || !stage.blocks();
+            }
+        }
+        self.dns.update(names);
+    }
+
+    /// Tries steps in order until one fails.
+    pub(super) async fn attempt(
+        &mut self,
+        stage: Stage,
+        group: &[Step],
+        activation: Activation,
+    ) -> Attempt {
+        if let Some(held) = self.last.held_back.holds(group, activation) {
+            let failure = (stage, held.step().to_string(), held.error.clone());
+            self.last.failures.push(failure);
+            return Attempt::Failed;
+        }
+        let applied = apply(&self.host, group).await;
+        self.last.held_back.done(&applied.done);
+        let mut filled = BTreeSet::new();
+        for step in &applied.done {
+            match step {
+                Step::Firewall(transaction) => filled.extend(transaction.fills()),
+                Step::CutFlows(cut) => self.owed_cuts.retain(|address| !cut.contains(address)),
+                _ => {}
+            }
+        }
+        // At once: the longer the time between, the more can somebody else have put there meanwhile.
+        if !filled.is_empty()
+            && let Ok(listed) = self.host.read_firewall().await
+        {
+            self.learned.learn(&filled, &listed);
+        }
+        let Some(failed) = applied.failed else {
+            return Attempt::Done;
+        };
+        self.metrics.step_failed(failed.step.kind());
+        self.last.held_back.failed(stage, &failed);
+        let failure = (stage, failed.step.to_string(), failed.error);
+        self.last.failures.push(failure);
+        Attempt::Failed
+    }
+
+    /// Notes whose flows have to be cut on the way from what the host was last made to look like. They are owed until
+    /// a cut succeeds. At a start the kernel may say of an address already what it should.
+    pub(super) fn owe_cuts(&mut self, desired: &Desired, adopted: Option<&Observed>) {
+        let mut cuts = flow::cuts(&self.desired, desired, self.body());
+        if let Some(observed) = adopted {
+            cuts.retain(|address| !self.is_adopted(address, desired, observed));
+        }
+        self.owed_cuts.extend(cuts);
+    }
+
+    /// A flow goes on over a restart of the agent where the address has a durable binding and the kernel already says
+    /// of it what it should: no other pod can have come to it meanwhile, because ADD needs a live agent.
+    fn is_adopted(&self, address: &Address, desired: &Desired, observed: &Observed) -> bool {
+        let Some(table) = &observed.firewall.inet else {
+            return false;
+        };
+        let family = Family::of(address);
+        let own = |elements: &BTreeSet<Element>| {
+            let key = [Atom::Address(*address)];
+            elements.iter().find(|element| element.key == key).cloned()
+        };
+        let same = ["from", "steer", "last"].iter().all(|map| {
+            let map = names::halved(map, family);
+            let wanted = desired.ruleset.inet.sets.get(&map);
+            let there = table.sets.get(&map);
+            wanted.map(|set| own(&set.elements)) == there.map(own)
+        });
+        same && self.bindings.get().owner(address).is_some()
+    }
+}
+
+/// Steps that fail together. Every tunnel device is a group of its own, so that one that cannot be made keeps no
+/// other from being made; each lock, too.
+fn groups(stage: Stage, steps: Vec<Step>) -> Vec<Vec<Step>> {
+    match stage {
+        Stage::Guard | Stage::Flow | Stage::Release => vec![steps],
+        Stage::Lock | Stage::Tunnel | Stage::Route => {
+            steps.into_iter().map(|step| vec![step]).collect()
+        }
+        Stage::Link => {
+            let mut by_device: BTreeMap<String, Vec<Step>> = BTreeMap::new();
+            for step in steps {
+                by_device.entry(device(&step)).or_default().push(step);
+            }
+            by_device.into_values().collect()
+        }
+    }
+}
+
+fn device(step: &Step) -> String {
+    match step {
+        Step::AddLink(link) | Step::RemoveLink(link) | Step::SetMtu(link) => link.name.to_string(),
+        Step::SetDevice(setting) => setting.device.to_string(),
+        Step::SetUp(name) => name.to_string(),
+        Step::AddAddress { device, .. } | Step::RemoveAddress { device, .. } => device.to_string(),
+        other => other.kind().to_owned(),
+    }
+}

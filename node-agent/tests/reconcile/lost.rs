@@ -1,0 +1,141 @@
+//! An exit whose other end does not answer any more.
+
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use postern_agent::agent::Activation;
+use postern_agent::clock::Clock;
+use postern_intent::body::FailureMode;
+use postern_intent::{Body, IfName};
+use postern_plan::check::Seal;
+use postern_plan::machine::{Cause, State};
+
+use crate::fixture::{client, word};
+use crate::next;
+use crate::node::Node;
+
+fn device() -> IfName {
+    word("pst-c-eu")
+}
+
+/// A handshake as the device tells it.
+fn hears(node: &Node, at: Timestamp) {
+    node.host.changes_peers(&device(), |peers| {
+        peers[0].last_handshake = Some(at);
+    });
+}
+
+fn sends(node: &Node, bytes: u64) {
+    node.host
+        .changes_peers(&device(), |peers| peers[0].sent += bytes);
+}
+
+/// Lets time pass for what was heard.
+fn passes(node: &mut Node, time: Duration) {
+    let heard = node
+        .agent
+        .last
+        .heard
+        .get_mut(&device())
+        .expect("it listens");
+    heard.since = heard.since.checked_sub(time).expect("a time");
+    if let Some((at, _)) = &mut heard.expired {
+        *at = at.checked_sub(time).expect("a time");
+    }
+}
+
+async fn hearing(body: Body) -> Node {
+    let mut node = Node::new();
+    node.takes(body).await;
+    hears(&node, Timestamp::now());
+    node.runs(Activation::Timer).await;
+    assert_eq!(node.track().state, State::Enforcing);
+    node
+}
+
+const LOST: State = State::Blocked {
+    cause: Cause::ExitLost,
+    seal: Seal::Sealed,
+};
+
+#[tokio::test]
+async fn an_exit_that_leaves_keepalives_unanswered_for_longer_than_a_session_lives_is_lost() {
+    let mut node = hearing(client()).await;
+    passes(&mut node, Duration::from_secs(179));
+    node.runs(Activation::Timer).await;
+    assert_eq!(node.track().state, State::Enforcing);
+    passes(&mut node, Duration::from_secs(2));
+    node.runs(Activation::Timer).await;
+    assert_eq!(node.track().state, State::Enforcing, "a keepalive is due");
+    passes(&mut node, Duration::from_secs(11));
+    node.runs(Activation::Timer).await;
+    assert_eq!(node.track().state, LOST);
+    assert_eq!(node.scope().reason.as_deref(), Some("ExitLost"));
+    assert!(!node.agent.status().exits[0].healthy);
+
+    hears(&node, Timestamp::now());
+    node.runs(Activation::Timer).await;
+    assert_eq!(node.track().state, State::Enforcing);
+    assert!(node.agent.status().exits[0].healthy);
+}
+
+#[tokio::test]
+async fn an_exit_that_never_answered_is_lost_too() {
+    let mut node = Node::new();
+    node.takes(client()).await;
+    for _ in 0..2 {
+        passes(&mut node, Duration::from_secs(181));
+        node.runs(Activation::Timer).await;
+    }
+    assert_eq!(node.track().state, LOST);
+}
+
+#[tokio::test]
+async fn an_idle_exit_may_be_silent_and_one_that_is_asked_may_not() {
+    let quiet = next(&client(), |body| {
+        body.tunnels[0].peers[0].keepalive_seconds = None;
+    });
+    let mut node = hearing(quiet).await;
+    for _ in 0..3 {
+        passes(&mut node, Duration::from_secs(1000));
+        node.runs(Activation::Timer).await;
+        assert_eq!(node.track().state, State::Enforcing);
+    }
+    sends(&node, 148);
+    passes(&mut node, Duration::from_secs(6));
+    node.runs(Activation::Timer).await;
+    assert_eq!(node.track().state, LOST);
+    node.runs(Activation::Timer).await;
+    assert_eq!(node.track().state, LOST, "until it is heard of");
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_is_set_loses_no_exit_and_opens_none_before_its_time() {
+    let open = next(&client(), |body| {
+        body.firewall[0].failure = FailureMode::Open {
+            after_seconds: 1800,
+        };
+    });
+    let mut node = hearing(open).await;
+    let ahead = Timestamp::now() + SignedDuration::from_mins(45);
+    node.agent.clock = Clock::new(Some(ahead));
+    node.runs(Activation::Timer).await;
+    assert_eq!(node.track().state, State::Enforcing);
+
+    node.host.kills_the_tunnel_process();
+    node.runs(Activation::Timer).await;
+    assert_eq!(node.track().state, LOST);
+    node.agent.clock = Clock::new(Some(ahead + SignedDuration::from_mins(10)));
+    node.runs(Activation::Timer).await;
+    assert_eq!(
+        node.track().state,
+        LOST,
+        "1800 s of nobody's clock have passed"
+    );
+
+    let id = crate::fixture::scope_id();
+    let track = node.agent.scopes.get_mut(&id).unwrap();
+    track.exit_lost_since = Instant::now().checked_sub(Duration::from_secs(1801));
+    node.runs(Activation::Timer).await;
+    assert!(matches!(node.track().state, State::FailedOpen { .. }));
+}

@@ -1,0 +1,44 @@
+//! What a run finds and does on a host in memory: what somebody else changed, what fails, what is lost, what goes on
+//! over a restart.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in a test, also in its helpers, a value that is not there is a failure"
+)]
+
+mod drift;
+mod failing;
+#[path = "../../plan/tests/plan/fixture.rs"]
+#[allow(dead_code, reason = "it is the planner's")]
+mod fixture;
+mod letting_go;
+mod lost;
+#[path = "../incapable/node.rs"]
+mod node;
+mod time;
+
+use postern_crds::node_report::NodeReportStatus;
+use postern_host::fake::Call;
+use postern_intent::{Body, Serial};
+
+const ALWAYS: usize = usize::MAX;
+
+/// The next body, with a change.
+fn next(body: &Body, change: impl FnOnce(&mut Body)) -> Body {
+    let mut next = body.clone();
+    next.serial = Serial(body.serial.0 + 1);
+    change(&mut next);
+    next
+}
+
+/// How often a call was made.
+fn count(calls: &[Call], call: Call) -> usize {
+    calls.iter().filter(|made| **made == call).count()
+}
+
+fn message(report: &NodeReportStatus, kind: &str) -> String {
+    let found = report.conditions.iter().find(|one| one.type_ == kind);
+    found.expect("the condition").message.clone()
+}
