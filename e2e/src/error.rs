@@ -10,7 +10,7 @@ pub enum LabError {
     #[error("the lab must run as root: it makes network namespaces, links and cgroups")]
     NotRoot,
     /// No lab lives in this directory.
-    #[error("there is no lab in {dir}; make one with `lab up --standalone --dir {dir}`")]
+    #[error("there is no lab in {dir}; make one with `lab up [--standalone] --dir {dir}`")]
     NoLab {
         /// The directory that was asked for.
         dir: PathBuf,
@@ -158,6 +158,61 @@ pub enum LabError {
     Residue {
         /// One line per thing.
         left: Vec<String>,
+    },
+    /// A verb that needs an API server, in a lab that has none.
+    #[error("{verb} needs an API server, and this lab was made with `lab up --standalone`")]
+    NeedsApiServer {
+        /// The verb.
+        verb: &'static str,
+    },
+    /// A verb of labs without an API server, in a lab that has one.
+    #[error("{verb} is for labs without an API server; this one was made without `--standalone`")]
+    NeedsStandalone {
+        /// The verb.
+        verb: &'static str,
+    },
+    /// The API server, or the proxy before it, answered with a failure.
+    #[error("the API server refused to {act} (status {code}): {message}")]
+    ApiRefused {
+        /// What was asked.
+        act: String,
+        /// The HTTP status.
+        code: u16,
+        /// The message of its answer.
+        message: String,
+    },
+    /// The control plane is built from Go modules, and there is no usable Go.
+    #[error(
+        "the control plane is built from Go modules, and {found}: install Go from go.dev/dl (from 1.21 on it fetches \
+         the version that is needed by itself; Debian's golang-go may be older, its backports are not), or name a \
+         folder with etcd, kube-apiserver, kube-controller-manager and kubectl in KUBEBUILDER_ASSETS; \
+         `lab up --standalone` needs neither"
+    )]
+    NoGo {
+        /// What was found instead.
+        found: String,
+    },
+    /// The Go compiler failed.
+    #[error("`go build` of the control plane failed ({status}):\n{said}")]
+    GoBuild {
+        /// Its exit status.
+        status: String,
+        /// The last lines of what it said.
+        said: String,
+    },
+    /// The sources of the control plane are not where this program was built.
+    #[error("there is no Go module in {folder}: set KUBEBUILDER_ASSETS, or build the lab again")]
+    NoGoModule {
+        /// Where they should be.
+        folder: PathBuf,
+    },
+    /// A program of the control plane is not in its folder.
+    #[error("there is no {name} in {folder}")]
+    NoControlProgram {
+        /// The program.
+        name: String,
+        /// The folder that was looked in.
+        folder: PathBuf,
     },
     /// The signing key could not be written in its file format.
     #[error("could not encode the signing key: {why}")]

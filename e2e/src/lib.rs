@@ -3,6 +3,7 @@
 //! | module | for |
 //! |---|---|
 //! | [`lab`] | what `lab up` makes, what the verbs change, what `lab down` takes away |
+//! | [`controlplane`] | a real API server in the lab, and what disturbs it |
 //! | [`topology`] | the addresses of a lab |
 //! | [`netns`], [`cgroup`], [`process`], [`command`], [`cni`] | the means: namespaces, control groups, programs, CNI plugins |
 //! | [`world`] | the outside: echo, HTTP and DNS that say who asked |
@@ -19,6 +20,7 @@ pub mod cgroup;
 pub mod cli;
 pub mod cni;
 pub mod command;
+pub mod controlplane;
 pub mod demo;
 pub mod error;
 pub mod forge;

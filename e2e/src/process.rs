@@ -136,6 +136,56 @@ impl Start<'_> {
     }
 }
 
+/// Starts a process of the lab that must see and make what its caller sees: it has a control group and no namespace of
+/// its own. It keeps running when the caller ends.
+///
+/// # Errors
+/// When the group or the log cannot be made, or the program fails at once.
+pub fn start_unconfined(
+    cgroup: &Cgroup,
+    command: &[OsString],
+    log: &Path,
+) -> Result<Process, LabError> {
+    cgroup.create()?;
+    let file = OpenOptions::new().create(true).append(true).open(log);
+    let file = file.map_err(LabError::file("open", log))?;
+    let errors = file.try_clone().map_err(LabError::file("open", log))?;
+    let mut shell = Command::new("sh");
+    shell.args(["-c", ENTER]).arg(cgroup.path()).args(command);
+    shell.stdin(Stdio::null()).stdout(file).stderr(errors);
+    let program = command
+        .first()
+        .map(|program| program.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let mut child = shell
+        .process_group(0)
+        .spawn()
+        .map_err(|source| LabError::Spawn {
+            program: program.clone(),
+            source,
+        })?;
+    let pid = child.id();
+    let start = Instant::now();
+    // The shell is in the group as soon as it has begun, and becomes the program.
+    let begun = loop {
+        if let Some(time) = start_time(pid).filter(|_| cgroup.populated()) {
+            break Some(time);
+        }
+        if start.elapsed() > START_DEADLINE || child.try_wait().is_ok_and(|end| end.is_some()) {
+            break None;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    std::thread::spawn(move || child.wait());
+    begun
+        .map(|start_time| Process { pid, start_time })
+        .ok_or_else(|| LabError::Command {
+            command: program,
+            status: "it ended at once".to_owned(),
+            stderr: tail(log, 5),
+        })
+}
+
 /// The process that is number 1 in its own PID namespace, once it exists.
 #[must_use]
 pub fn first_process(cgroup: &Cgroup) -> Option<Process> {

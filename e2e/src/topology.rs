@@ -17,6 +17,10 @@ pub const LAN4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(192, 168, 10, 0), 24
 /// The LAN's IPv6 prefix.
 pub const LAN6: Ipv6Net =
     Ipv6Net::new_assert(Ipv6Addr::new(0x2001, 0xdb8, 0x10, 0, 0, 0, 0, 0), 64);
+/// The control plane's address on the LAN, in a lab that has one.
+pub const CONTROL4: Ipv4Addr = Ipv4Addr::new(192, 168, 10, 2);
+/// The control plane's IPv6 address on the LAN.
+pub const CONTROL6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x10, 0, 0, 0, 0, 2);
 /// Addresses that the world answers on; each pod gets some that nobody else uses.
 pub const WORLD4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(203, 0, 112, 0), 20);
 /// The world's IPv6 addresses.
@@ -32,6 +36,8 @@ pub const SERVICES4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 
 /// All IPv6 addresses of services.
 pub const SERVICES6: Ipv6Net =
     Ipv6Net::new_assert(Ipv6Addr::new(0xfd00, 0x10, 0x96, 0, 0, 0, 0, 0), 112);
+/// The API server's service address: the first of the range, as the API server takes it.
+pub const KUBERNETES4: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 /// The cluster resolver's service address.
 pub const DNS4: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 53);
 /// The cluster resolver's IPv6 service address.

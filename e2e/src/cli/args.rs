@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 
+use crate::cli::plane::{ControlplaneVerb, PlaneVerb};
 use crate::forge::ForgeVerb;
 use crate::lab::TrafficPolicy;
 use crate::probe::{ProbeArgs, ResolveArgs};
@@ -42,7 +43,7 @@ pub enum Output {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Build the programs and bring up a cluster with a world behind it.
+    /// Build the programs and bring up a cluster with a world behind it: on a Kubernetes API server, or on files.
     Up(UpArgs),
     /// Show the main job end to end: a lab, the samples, pods that send, what is killed meanwhile, and the proof.
     Demo(DemoArgs),
@@ -89,6 +90,11 @@ pub(crate) enum Verb {
     /// Send packets that no honest program sends from here: forged sources, frames, announcements.
     #[command(subcommand)]
     Forge(ForgeVerb),
+    #[command(flatten)]
+    Plane(PlaneVerb),
+    /// The programs of the control plane.
+    #[command(subcommand)]
+    Controlplane(ControlplaneVerb),
     /// The lab's own long-lived processes.
     #[command(subcommand, hide = true)]
     Run(RunVerb),
@@ -97,7 +103,7 @@ pub(crate) enum Verb {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct UpArgs {
     /// Without a Kubernetes control plane: objects are files, a publisher compiles and signs.
-    #[arg(long, required = true)]
+    #[arg(long)]
     pub(crate) standalone: bool,
     /// Number of nodes, gateways included.
     #[arg(long, default_value_t = 3)]
@@ -308,6 +314,10 @@ pub(crate) enum RunVerb {
     Resolver,
     /// Compile and sign at every change.
     Publisher,
+    /// Make pods out of Pod objects, and take them down again.
+    Kubelet,
+    /// Lead connections from outside to the API server.
+    Forward,
 }
 
 fn label(text: &str) -> Result<(String, String), String> {

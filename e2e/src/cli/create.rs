@@ -7,11 +7,16 @@ use jiff::SignedDuration;
 
 use crate::cli::args::{PodCreateArgs, UpArgs};
 use crate::error::LabError;
-use crate::lab::{Plugin, PodOptions, Programs, UpOptions};
+use crate::lab::{Cluster, Plugin, PodOptions, Programs, UpOptions};
 
 impl From<&UpArgs> for UpOptions {
     fn from(args: &UpArgs) -> Self {
         Self {
+            cluster: if args.standalone {
+                Cluster::Standalone
+            } else {
+                Cluster::ApiServer
+            },
             nodes: args.nodes,
             gateways: args.gateways,
             plugin: if args.no_plugin {
@@ -19,7 +24,8 @@ impl From<&UpArgs> for UpOptions {
             } else {
                 Plugin::Chained
             },
-            programs: if args.bare {
+            // Nothing starts operators and agents on an API server yet, and a pod waits for its agent.
+            programs: if args.bare || !args.standalone {
                 Programs::Bare
             } else {
                 Programs::Postern
@@ -61,7 +67,7 @@ pub(crate) fn pod_options(args: &PodCreateArgs) -> Result<PodOptions, LabError> 
     })
 }
 
-fn positive(what: &'static str, value: SignedDuration) -> Result<Duration, LabError> {
+pub(crate) fn positive(what: &'static str, value: SignedDuration) -> Result<Duration, LabError> {
     let why = "it must not be negative".to_owned();
     Duration::try_from(value).map_err(|_| LabError::Invalid {
         what,

@@ -2,7 +2,9 @@
 
 mod args;
 mod create;
+mod plane;
 mod print;
+mod print_plane;
 mod run;
 
 pub(crate) use create::pod_name;

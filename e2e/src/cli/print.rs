@@ -22,7 +22,7 @@ impl Printer {
         Self { output }
     }
 
-    fn print<T: Serialize + ?Sized>(
+    pub(super) fn print<T: Serialize + ?Sized>(
         &self,
         value: &T,
         text: impl FnOnce() -> String,
@@ -89,7 +89,7 @@ impl Printer {
     }
 }
 
-fn table(header: &[&str]) -> Table {
+pub(super) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(header.to_vec());
     table

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use clap::Parser;
 
@@ -12,12 +12,13 @@ use crate::cli::args::{
     ServiceVerb, UpArgs, Verb, WorldVerb,
 };
 use crate::cli::create::{pod_name, pod_options, progress};
+use crate::cli::plane::{self, ControlplaneVerb};
 use crate::cli::print::Printer;
 use crate::error::{LabError, chain};
 use crate::harness::gather_proofs;
 use crate::judge::world_packets;
 use crate::lab::{Exec, Lab, TrafficPolicy, UpOptions, read_objects};
-use crate::{demo, forge, monitor, probe, publisher, send, world};
+use crate::{controlplane, demo, forge, monitor, probe, publisher, send, world};
 
 /// Runs the program: 0 is success, 1 a failure that was told; `exec` verbs answer their command's code.
 #[must_use]
@@ -52,8 +53,9 @@ fn run(args: &Args) -> Result<ExitCode, LabError> {
         Verb::Node(verb) => node(&open()?, verb, &printer),
         Verb::Agent(verb) => done(process(&open()?, "agent", verb, Lab::start_agent)),
         Verb::Tunnel(verb) => done(process(&open()?, "tunnel", verb, Lab::start_tunnel)),
-        Verb::Publisher(PublisherVerb::Stop) => done(open()?.kill("publisher")),
-        Verb::Publisher(PublisherVerb::Start) => done(open()?.start_publisher()),
+        Verb::Publisher(verb) => done(publish(&open()?, verb)),
+        Verb::Controlplane(ControlplaneVerb::Build) => done(plane::build(&printer)),
+        Verb::Plane(verb) => plane::run(&open()?, verb, &printer),
         Verb::World(WorldVerb::Packets { since }) => {
             done(printer.packets(&world_packets(&open()?, *since)?))
         }
@@ -168,6 +170,14 @@ fn process(
     }
 }
 
+fn publish(lab: &Lab, verb: &PublisherVerb) -> Result<(), LabError> {
+    lab.needs_standalone("publisher")?;
+    match verb {
+        PublisherVerb::Stop => lab.kill("publisher"),
+        PublisherVerb::Start => lab.start_publisher(),
+    }
+}
+
 fn service(lab: &Lab, verb: &ServiceVerb) -> Result<(), LabError> {
     match verb {
         ServiceVerb::Create {
@@ -203,7 +213,11 @@ fn nodeport(lab: &Lab, verb: &NodeportVerb) -> Result<(), LabError> {
 
 /// Runs a command with this program's own streams.
 fn exec(lab: &Lab, place: Exec<'_>, command: &[OsString]) -> Result<ExitCode, LabError> {
-    let mut command = lab.command(place, command)?;
+    pass_on(&mut lab.command(place, command)?)
+}
+
+/// Runs a command with this program's own streams, and answers its exit code.
+pub(super) fn pass_on(command: &mut Command) -> Result<ExitCode, LabError> {
     let program = command.get_program().to_string_lossy().into_owned();
     let status = command
         .status()
@@ -223,5 +237,7 @@ fn serve(dir: &Path, verb: RunVerb) -> Result<(), LabError> {
         RunVerb::Monitor => monitor::run(&lab),
         RunVerb::Resolver => world::resolver(&lab),
         RunVerb::Publisher => publisher::run(&lab),
+        RunVerb::Kubelet => controlplane::kubelet(&lab),
+        RunVerb::Forward => controlplane::forward(&lab),
     }
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::command;
 use crate::error::LabError;
-use crate::lab::Programs;
+use crate::lab::{Cluster, Programs, UpOptions};
 
 /// The folder that holds `lab` and the programs built beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,29 +49,29 @@ impl Binaries {
     ///
     /// # Errors
     /// With the compiler's message.
-    pub fn build(&self, programs: Programs) -> Result<(), LabError> {
+    pub fn build(&self, options: &UpOptions) -> Result<(), LabError> {
         let sources = Path::new(env!("CARGO_MANIFEST_DIR"));
         if std::env::var_os("POSTERN_LAB_NO_BUILD").is_some()
             || !sources.join("Cargo.toml").exists()
         {
-            return self.check(programs);
+            return self.check(options);
         }
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo
             .current_dir(sources)
             .args(["build", "--quiet", "-p", "postern-e2e", "--bin", "lab"]);
-        for package in postern(programs) {
+        for package in postern(options) {
             cargo.args(["-p", package, "--bin", package]);
         }
         if self.folder.ends_with("release") {
             cargo.arg("--release");
         }
         command::run(&mut cargo)?;
-        self.check(programs)
+        self.check(options)
     }
 
-    fn check(&self, programs: Programs) -> Result<(), LabError> {
-        for program in std::iter::once(&"lab").chain(postern(programs)) {
+    fn check(&self, options: &UpOptions) -> Result<(), LabError> {
+        for program in std::iter::once(&"lab").chain(postern(options)) {
             let path = self.path(program);
             path.metadata()
                 .map_err(LabError::file("find the program", path))?;
@@ -80,9 +80,16 @@ impl Binaries {
     }
 }
 
-fn postern(programs: Programs) -> &'static [&'static str] {
-    match programs {
-        Programs::Postern => &["postern-agent", "postern-tunnel", "postern-cni"],
-        Programs::Bare => &[],
+fn postern(options: &UpOptions) -> &'static [&'static str] {
+    const ALL: [&str; 4] = [
+        "postern-agent",
+        "postern-tunnel",
+        "postern-cni",
+        "postern-operator",
+    ];
+    match (options.programs, options.cluster) {
+        (Programs::Postern, Cluster::ApiServer) => &ALL,
+        (Programs::Postern, Cluster::Standalone) => &ALL[..3],
+        (Programs::Bare, _) => &[],
     }
 }

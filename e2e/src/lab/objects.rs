@@ -28,7 +28,7 @@ pub struct Applied {
     pub kind: String,
     /// `namespace/name`, or the name.
     pub name: String,
-    /// `created`, `configured`, `unchanged`, `deleted` or `absent`.
+    /// `created`, `configured`, `unchanged`, `deleted` or `absent`; `applied` by an API server, which does not say more.
     pub outcome: &'static str,
 }
 
@@ -79,22 +79,29 @@ pub(crate) fn parse_objects(text: &str, what: &str) -> Result<Vec<Value>, LabErr
 }
 
 impl Lab {
-    /// Writes objects into `manifests/`; each keeps its UID, and its generation grows when its spec changes.
+    /// Writes objects into `manifests/`; each keeps its UID, and its generation grows when its spec changes. With an API
+    /// server they are applied there, by `kubectl apply --server-side`.
     ///
     /// # Errors
-    /// When an object has no kind or name, or a file cannot be written.
+    /// When an object has no kind or name, or a file cannot be written; `Command` with the API server's message.
     pub fn apply(&self, objects: Vec<Value>) -> Result<Vec<Applied>, LabError> {
+        if self.on_api_server()? {
+            return self.kubectl_apply(&objects);
+        }
         objects
             .into_iter()
             .map(|object| self.apply_one(object))
             .collect()
     }
 
-    /// Removes objects from `manifests/`.
+    /// Removes objects from `manifests/`, or from the API server.
     ///
     /// # Errors
-    /// When an object has no kind or name, or a file cannot be removed.
+    /// When an object has no kind or name, or a file cannot be removed; `Command` with the API server's message.
     pub fn delete(&self, objects: &[Value]) -> Result<Vec<Applied>, LabError> {
+        if self.on_api_server()? {
+            return self.kubectl_delete(objects);
+        }
         objects
             .iter()
             .map(|object| self.delete_one(object))
@@ -111,6 +118,9 @@ impl Lab {
         namespace: &str,
         name: &str,
     ) -> Result<Option<Value>, LabError> {
+        if self.on_api_server()? {
+            return self.kubectl_get(kind, namespace, name);
+        }
         let path = self.manifest(kind, namespace, name);
         if !path.exists() {
             return Ok(None);
@@ -171,6 +181,9 @@ impl Lab {
 
     /// Makes the Namespace object of this name unless it is there.
     pub(crate) fn ensure_kube_namespace(&self, name: &str) -> Result<(), LabError> {
+        if self.on_api_server()? {
+            return self.ensure_api_namespace(name);
+        }
         if self.object("Namespace", "", name)?.is_none() {
             let labels = json!({"kubernetes.io/metadata.name": name});
             let metadata = json!({"name": name, "labels": labels});

@@ -12,6 +12,16 @@ pub enum Plugin {
     Absent,
 }
 
+/// Where the cluster's objects are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cluster {
+    /// In files; a publisher compiles and signs.
+    #[default]
+    Standalone,
+    /// In a Kubernetes API server of the lab's own.
+    ApiServer,
+}
+
 /// Which programs run in the lab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Programs {
@@ -25,6 +35,9 @@ pub enum Programs {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UpOptions {
+    /// Where the cluster's objects are.
+    #[serde(default)]
+    pub cluster: Cluster,
     /// How many nodes, gateways included: 1 to 100.
     pub nodes: u8,
     /// How many of them carry the gateway label.
@@ -49,6 +62,7 @@ pub struct UpOptions {
 impl Default for UpOptions {
     fn default() -> Self {
         Self {
+            cluster: Cluster::Standalone,
             nodes: 3,
             gateways: 1,
             plugin: Plugin::Chained,

@@ -91,11 +91,17 @@ impl Lab {
         name: &str,
         options: &PodOptions,
     ) -> Result<PodRecord, LabError> {
+        if self.on_api_server()? {
+            return self.create_api_pod(namespace, name, options);
+        }
         let node = self.node(&options.node)?;
-        let mut pod = self.new_pod(namespace, name, &node)?;
+        let key = format!("{namespace}/{name}");
+        if self.pod(&key).is_ok() {
+            return Err(LabError::PodExists { name: key });
+        }
+        let mut pod = self.register_pod(namespace, name, &uid()?, &node.name)?;
         self.ensure_kube_namespace(namespace)?;
         self.apply(vec![objects::pod_object(&pod, &options.labels, "Pending")])?;
-        self.save_pod(&pod)?;
         let made = self.make_pod(&mut pod, &node, options);
         if made.is_err() {
             self.remove_pod(&pod)?;
@@ -103,20 +109,23 @@ impl Lab {
         made.map(|()| pod)
     }
 
-    fn new_pod(&self, namespace: &str, name: &str, node: &Node) -> Result<PodRecord, LabError> {
-        let key = format!("{namespace}/{name}");
-        self.update(|state| {
-            if self.pod(&key).is_ok() {
-                return Err(LabError::PodExists { name: key });
-            }
+    /// Remembers a new pod, and gives it world addresses that nobody else has had.
+    pub(crate) fn register_pod(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+        node: &str,
+    ) -> Result<PodRecord, LabError> {
+        let pod = self.update(|state| {
             let (world, world6) = world_address(state.next_world);
             let (resolver, resolver6) = world_address(state.next_world + 1);
             state.next_world += 2;
             Ok(PodRecord {
                 namespace: namespace.to_owned(),
                 name: name.to_owned(),
-                uid: uid()?,
-                node: node.name.clone(),
+                uid: uid.to_owned(),
+                node: node.to_owned(),
                 addresses: Vec::new(),
                 world: [
                     world.into(),
@@ -127,7 +136,9 @@ impl Lab {
                 created: Timestamp::now(),
                 deleted: None,
             })
-        })
+        })?;
+        self.save_pod(&pod)?;
+        Ok(pod)
     }
 
     fn make_pod(
@@ -140,23 +151,30 @@ impl Lab {
         self.make_namespace(&sandbox)?;
         pod.addresses = self.add_until(pod, node, options)?;
         self.save_pod(pod)?;
-        let command = match options.command.is_empty() {
-            true => ["sleep", "infinity"].map(OsString::from).to_vec(),
-            false => options.command.clone(),
-        };
-        let cgroup = self.cgroup(&pod.sandbox())?;
-        let log = self.log(&pod.key().replace('/', "."));
-        Start {
-            namespace: &sandbox,
-            cgroup,
-            command,
-            env: pod.env(),
-            log,
-        }
-        .run()?;
+        self.start_pod_process(pod, &options.command)?;
         std::thread::sleep(options.status_delay);
         self.apply(vec![objects::pod_object(pod, &options.labels, "Running")])
             .map(drop)
+    }
+
+    /// Starts a pod's first process; it sleeps for ever when the command is empty.
+    pub(crate) fn start_pod_process(
+        &self,
+        pod: &PodRecord,
+        command: &[OsString],
+    ) -> Result<(), LabError> {
+        let command = match command.is_empty() {
+            true => ["sleep", "infinity"].map(OsString::from).to_vec(),
+            false => command.to_vec(),
+        };
+        let process = Start {
+            namespace: &self.namespace(&pod.sandbox()),
+            cgroup: self.cgroup(&pod.sandbox())?,
+            command,
+            env: pod.env(),
+            log: self.log(&pod.key().replace('/', ".")),
+        };
+        process.run().map(drop)
     }
 
     fn add_until(
@@ -182,7 +200,8 @@ impl Lab {
         }
     }
 
-    fn chain<'a>(
+    /// The CNI plugins of a pod, with what each is told.
+    pub(crate) fn chain<'a>(
         &self,
         pod: &PodRecord,
         node: &Node,
@@ -224,10 +243,20 @@ impl Lab {
     /// # Errors
     /// `NoPod`, or the step that failed.
     pub fn delete_pod(&self, key: &str) -> Result<(), LabError> {
+        if self.on_api_server()? {
+            return self.delete_api_pod(key);
+        }
         self.remove_pod(&self.pod(key)?)
     }
 
     fn remove_pod(&self, pod: &PodRecord) -> Result<(), LabError> {
+        self.end_pod(pod)?;
+        self.delete(&[objects::pod_object(pod, &[], "Succeeded")])?;
+        self.bury_pod(pod)
+    }
+
+    /// Ends a pod's processes, calls CNI DEL and frees its namespace.
+    pub(crate) fn end_pod(&self, pod: &PodRecord) -> Result<(), LabError> {
         self.cgroup(&pod.sandbox())?.destroy()?;
         let node = self.node(&pod.node)?;
         let namespace = self.node_namespace(&node.name);
@@ -239,8 +268,11 @@ impl Lab {
                 Ok(())
             })?;
         }
-        sandbox.delete()?;
-        self.delete(&[objects::pod_object(pod, &[], "Succeeded")])?;
+        sandbox.delete()
+    }
+
+    /// Remembers that a pod is gone.
+    pub(crate) fn bury_pod(&self, pod: &PodRecord) -> Result<(), LabError> {
         self.save_pod(&PodRecord {
             deleted: Some(Timestamp::now()),
             ..pod.clone()

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use nix::sys::signal::Signal;
 
 use crate::error::LabError;
-use crate::lab::{Binaries, Lab, Plugin, wait_until};
+use crate::lab::{Binaries, Cluster, Lab, Plugin, wait_until};
 use crate::netns::Namespace;
 use crate::process::{Start, first_process, tail};
 use crate::topology::{self, Node};
@@ -163,7 +163,8 @@ impl Lab {
         self.start(name, namespace, command)
     }
 
-    fn start(
+    /// Starts a program as a long-lived process of this name, unless one runs.
+    pub(crate) fn start(
         &self,
         name: &str,
         namespace: &Namespace,
@@ -190,6 +191,22 @@ impl Lab {
         })
     }
 
+    /// Where an agent's documents come from and its reports go, and whom it trusts.
+    fn source(&self, node: &Node, cluster: Cluster) -> Vec<(&'static str, OsString)> {
+        match cluster {
+            Cluster::Standalone => vec![
+                ("--intents", self.intents(&node.name).into()),
+                ("--report", self.report(&node.name).into()),
+                ("--node-uid", node.uid.clone().into()),
+                ("--trust-key", self.trust_key().into()),
+            ],
+            Cluster::ApiServer => vec![
+                ("--kubeconfig", self.agent_kubeconfig(&node.name).into()),
+                ("--trust-dir", self.trust_dir().into()),
+            ],
+        }
+    }
+
     fn agent_command(&self, node: &Node) -> Result<Vec<OsString>, LabError> {
         let state = self.state()?;
         let folder = self.node_dir(&node.name);
@@ -207,12 +224,8 @@ impl Lab {
             Plugin::Chained => "expected",
             Plugin::Absent => "none",
         };
-        let arguments: [(&str, OsString); 15] = [
-            ("--intents", self.intents(&node.name).into()),
-            ("--report", self.report(&node.name).into()),
+        let arguments: [(&str, OsString); 11] = [
             ("--node-name", node.name.clone().into()),
-            ("--node-uid", node.uid.clone().into()),
-            ("--trust-key", self.trust_key().into()),
             ("--state-dir", folder.join("state").into()),
             ("--run-dir", self.run_dir(&node.name).into()),
             (
@@ -240,8 +253,12 @@ impl Lab {
         command.extend(
             arguments
                 .into_iter()
+                .chain(self.source(node, state.options.cluster))
                 .flat_map(|(flag, value)| [OsString::from(flag), value]),
         );
+        if state.options.cluster == Cluster::ApiServer {
+            command.push("--kubernetes".into());
+        }
         command.push(format!("--plugin={plugin}").into());
         let more = std::fs::read_to_string(folder.join("agent.args")).unwrap_or_default();
         command.extend(more.lines().map(OsString::from));

@@ -11,10 +11,11 @@ use crate::topology::Node;
 const MASQUERADE_MARK: &str = "0x4000";
 
 impl Lab {
-    /// Makes a service (with a service address) or a node port (without one) and translates it on every node.
+    /// Makes a service (with a service address) or a node port (without one) and translates it on every node. With an
+    /// API server its objects are made too.
     ///
     /// # Errors
-    /// When families differ, the name is taken, or nft refuses.
+    /// When families differ, the name is taken, or nft or the API server refuses.
     pub fn create_service(
         &self,
         name: &str,
@@ -39,9 +40,25 @@ impl Lab {
             to_port: to.1,
             policy,
         };
+        if self.on_api_server()? {
+            self.create_service_objects(&service)?;
+        }
+        self.add_service(service)
+    }
+
+    /// Remembers a service and translates it on every node.
+    pub(crate) fn add_service(&self, service: Service) -> Result<(), LabError> {
         self.update(|state| {
-            if state.services.iter().any(|other| other.name == name) {
-                return Err(wrong("there is one of that name"));
+            if state
+                .services
+                .iter()
+                .any(|other| other.name == service.name)
+            {
+                return Err(LabError::Invalid {
+                    what: "service",
+                    value: service.name,
+                    why: "there is one of that name".to_owned(),
+                });
             }
             state.services.push(service);
             Ok(())
@@ -54,6 +71,9 @@ impl Lab {
     /// # Errors
     /// When there is none of that name, or nft refuses.
     pub fn delete_service(&self, name: &str) -> Result<(), LabError> {
+        if self.on_api_server()? {
+            self.delete_service_objects(name)?;
+        }
         self.update(|state| {
             let before = state.services.len();
             state.services.retain(|service| service.name != name);

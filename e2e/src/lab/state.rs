@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Cgroup;
 use crate::error::LabError;
-use crate::lab::UpOptions;
+use crate::lab::{Cluster, UpOptions};
 use crate::netns::Namespace;
 use crate::process::Process;
 use crate::topology::Node;
@@ -247,6 +247,42 @@ impl Lab {
     #[must_use]
     pub fn node_dir(&self, name: &str) -> PathBuf {
         self.dir.join("nodes").join(name)
+    }
+
+    /// The folder of the control plane, in a lab that has one.
+    #[must_use]
+    pub fn plane_dir(&self) -> PathBuf {
+        self.dir.join("cp")
+    }
+
+    /// Whether the lab's objects are in an API server.
+    ///
+    /// # Errors
+    /// When the lab's state cannot be read.
+    pub fn on_api_server(&self) -> Result<bool, LabError> {
+        Ok(self.state()?.options.cluster == Cluster::ApiServer)
+    }
+
+    /// Refuses what only an API server can do.
+    ///
+    /// # Errors
+    /// `NeedsApiServer` in a standalone lab.
+    pub fn needs_api_server(&self, verb: &'static str) -> Result<(), LabError> {
+        if self.on_api_server()? {
+            return Ok(());
+        }
+        Err(LabError::NeedsApiServer { verb })
+    }
+
+    /// Refuses what only a standalone lab can do.
+    ///
+    /// # Errors
+    /// `NeedsStandalone` in a lab with an API server.
+    pub fn needs_standalone(&self, verb: &'static str) -> Result<(), LabError> {
+        if self.on_api_server()? {
+            return Err(LabError::NeedsStandalone { verb });
+        }
+        Ok(())
     }
 
     /// The log of a long-lived process.

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::controlplane;
 use crate::error::LabError;
-use crate::lab::{Lab, PodRecord, Programs, Service, UpOptions, read_json};
+use crate::lab::{Cluster, Lab, PodRecord, Programs, Service, UpOptions, read_json};
 
 /// A lab at a glance.
 #[derive(Clone, Debug, Serialize)]
@@ -65,8 +66,12 @@ impl Lab {
     pub fn status(&self) -> Result<Status, LabError> {
         let state = self.state()?;
         let mut names = vec!["world", "monitor"];
-        if state.options.programs == Programs::Postern {
-            names.push("publisher");
+        match state.options.cluster {
+            Cluster::Standalone if state.options.programs == Programs::Postern => {
+                names.push("publisher");
+            }
+            Cluster::Standalone => {}
+            Cluster::ApiServer => names.extend(controlplane::PROCESSES),
         }
         Ok(Status {
             dir: self.dir.clone(),

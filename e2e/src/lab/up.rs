@@ -9,9 +9,11 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::cgroup::Cgroup;
+use crate::controlplane::{self, Tools};
 use crate::error::LabError;
 use crate::lab::{
-    Binaries, Lab, LabState, PodOptions, Programs, UpOptions, objects, uid, wait_until,
+    Binaries, Cluster, Lab, LabState, PodOptions, Programs, Service, TrafficPolicy, UpOptions,
+    objects, uid, wait_until,
 };
 use crate::monitor;
 use crate::netns::{self, Namespace};
@@ -41,8 +43,12 @@ impl Lab {
         }
         check(options)?;
         told("building the programs");
-        Binaries::locate()?.build(options.programs)?;
-        match lab.make(options, told) {
+        Binaries::locate()?.build(options)?;
+        let tools = match options.cluster {
+            Cluster::Standalone => None,
+            Cluster::ApiServer => Some(controlplane::prepare(told)?),
+        };
+        match lab.make(options, tools.as_ref(), told) {
             Ok(()) => Ok(lab),
             Err(error) => {
                 // The first error is the one to tell; what the clean-up may say on top of it would hide it.
@@ -52,26 +58,43 @@ impl Lab {
         }
     }
 
-    fn make(&self, options: &UpOptions, told: &mut dyn FnMut(&str)) -> Result<(), LabError> {
+    fn make(
+        &self,
+        options: &UpOptions,
+        tools: Option<&Tools>,
+        told: &mut dyn FnMut(&str),
+    ) -> Result<(), LabError> {
         told("making namespaces and links");
         let state = self.begin(options)?;
         self.make_namespaces(&state)?;
-        self.wire(&state.nodes)?;
+        self.wire(&state)?;
+        self.make_keys()?;
+        told("starting the world and its counters");
+        self.start_world()?;
+        match tools {
+            Some(tools) => self.start_on_api_server(tools, told)?,
+            None => self.start_standalone(&state, told)?,
+        }
+        told("starting the cluster's resolver");
+        self.start_resolver(&state.nodes[0])
+    }
+
+    fn start_standalone(
+        &self,
+        state: &LabState,
+        told: &mut dyn FnMut(&str),
+    ) -> Result<(), LabError> {
         for node in &state.nodes {
             self.apply(vec![objects::node_object(node)])?;
         }
         for namespace in ["default", "kube-system"] {
             self.ensure_kube_namespace(namespace)?;
         }
-        self.make_keys()?;
-        told("starting the world and its counters");
-        self.start_world()?;
-        if options.programs == Programs::Postern {
+        if state.options.programs == Programs::Postern {
             told("starting publisher, agents and tunnel processes");
             self.start_postern(&state.nodes)?;
         }
-        told("starting the cluster's resolver");
-        self.start_resolver(&state.nodes[0])
+        Ok(())
     }
 
     fn begin(&self, options: &UpOptions) -> Result<LabState, LabError> {
@@ -129,7 +152,7 @@ impl Lab {
 
     fn make_namespaces(&self, state: &LabState) -> Result<(), LabError> {
         netns::prepare(&self.dir.join("ns"), &self.dir.join("mnt"))?;
-        for name in ["lan", "world"] {
+        for name in ["lan"].iter().chain(uplinks(state)) {
             self.make_namespace(&self.namespace(name))?;
         }
         for node in &state.nodes {
@@ -150,7 +173,8 @@ impl Lab {
         namespace.ip("link set lo up\n")
     }
 
-    fn wire(&self, nodes: &[Node]) -> Result<(), LabError> {
+    fn wire(&self, state: &LabState) -> Result<(), LabError> {
+        let nodes = &state.nodes;
         let lan = self.namespace("lan");
         lan.sysctl(&[
             ("net/bridge/bridge-nf-call-iptables", "0"),
@@ -159,7 +183,8 @@ impl Lab {
         let mut lines = String::from(
             "link add br0 type bridge stp_state 0 mcast_snooping 0\nlink set br0 up\n",
         );
-        for name in std::iter::once("world").chain(nodes.iter().map(|node| node.name.as_str())) {
+        let own = uplinks(state).iter().copied();
+        for name in own.chain(nodes.iter().map(|node| node.name.as_str())) {
             let peer = self.namespace(name);
             let peer = peer.path().display();
             lines.push_str(&format!(
@@ -172,6 +197,9 @@ impl Lab {
             self.wire_node(node, nodes)?;
         }
         self.wire_world(nodes)?;
+        if state.options.cluster == Cluster::ApiServer {
+            self.wire_control(nodes)?;
+        }
         lan.nft(&monitor::counting_set())
     }
 
@@ -221,6 +249,23 @@ impl Lab {
         namespace.ip(&lines)
     }
 
+    /// The control plane is a machine on the LAN that reaches nodes and pods, and the world by its gateway.
+    fn wire_control(&self, nodes: &[Node]) -> Result<(), LabError> {
+        let namespace = self.namespace("cp");
+        namespace.sysctl(&[
+            ("net/ipv6/conf/eth0/accept_dad", "0"),
+            ("net/ipv6/conf/eth0/accept_ra", "0"),
+        ])?;
+        let (four, six) = (topology::CONTROL4, topology::CONTROL6);
+        let mut lines = format!(
+            "link set eth0 up\naddr add {four}/24 dev eth0\naddr add {six}/64 dev eth0 nodad\n"
+        );
+        lines.push_str(&format!("route add default via {}\n", topology::WORLD_LAN4));
+        lines.push_str(&format!("route add ::/0 via {}\n", topology::WORLD_LAN6));
+        lines.extend(nodes.iter().map(pod_routes));
+        namespace.ip(&lines)
+    }
+
     fn start_world(&self) -> Result<(), LabError> {
         self.start_own("world", &self.namespace("world"), &["run", "world"])?;
         self.start_own("monitor", &self.namespace("lan"), &["run", "monitor"])?;
@@ -259,13 +304,17 @@ impl Lab {
             ("kube-dns", topology::DNS4.into(), pod.addresses[0]),
             ("kube-dns6", topology::DNS6.into(), pod.addresses[1]),
         ] {
-            self.create_service(
-                name,
-                Some(service),
-                53,
-                (address, 53),
-                super::TrafficPolicy::Cluster,
-            )?;
+            self.add_service(Service {
+                name: name.to_owned(),
+                cluster_ip: Some(service),
+                port: 53,
+                to_address: address,
+                to_port: 53,
+                policy: TrafficPolicy::Cluster,
+            })?;
+        }
+        if self.on_api_server()? {
+            return self.create_resolver_service();
         }
         self.apply(vec![json!({
             "apiVersion": "v1", "kind": "Service",
@@ -276,6 +325,14 @@ impl Lab {
             },
         })])?;
         Ok(())
+    }
+}
+
+/// What is on the LAN besides the nodes.
+fn uplinks(state: &LabState) -> &'static [&'static str] {
+    match state.options.cluster {
+        Cluster::Standalone => &["world"],
+        Cluster::ApiServer => &["world", "cp"],
     }
 }
 
