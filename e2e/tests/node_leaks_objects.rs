@@ -21,7 +21,7 @@ ip address show pst-c-eu; cat /proc/sys/net/ipv4/conf/pst-c-eu/rp_filter
 } | tr -s ' ,\t' '\n' | sort"#;
 
 /// What somebody does to one kind of object. The pod's addresses are its node's second ones: the resolver came first.
-const REMOVALS: [(&str, &str); 18] = [
+const REMOVALS: [(&str, &str); 20] = [
     ("guard chain flushed", "nft flush chain inet postern guard"),
     ("base chain deleted", "nft delete chain inet postern last"),
     (
@@ -32,6 +32,10 @@ const REMOVALS: [(&str, &str); 18] = [
     (
         "foreign rule inserted",
         "nft insert rule inet postern guard accept",
+    ),
+    (
+        "policy of a chain changed to drop",
+        "nft add chain inet postern guard '{ type filter hook forward priority -5; policy drop; }'",
     ),
     (
         "element of from4 removed",
@@ -73,6 +77,10 @@ const REMOVALS: [(&str, &str); 18] = [
     (
         "XFRM policy removed",
         "ip xfrm policy delete src 10.244.1.0/24 dst 0.0.0.0/0 dir fwd",
+    ),
+    (
+        "XFRM policy turned into an allow",
+        "ip xfrm policy update src 10.244.1.0/24 dst 0.0.0.0/0 dir fwd priority 3000 action allow",
     ),
     ("every XFRM policy flushed", "ip xfrm policy flush"),
     (

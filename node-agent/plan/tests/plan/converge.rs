@@ -146,6 +146,29 @@ fn an_unreachable_default_stands_below_every_tunnel_route_and_comes_before_it() 
 }
 
 #[test]
+fn ports_of_other_nodes_are_refused_by_the_settings_before_the_first_body_and_own_ones_never() {
+    for body in [None, Some(client())] {
+        let known = body.is_some();
+        let ruleset = desired(&World::of(body)).ruleset;
+        let holds = |set: &str, text: &str| {
+            let elements = &ruleset.inet.sets[set].elements;
+            elements.iter().any(|element| element.to_string() == text)
+        };
+        assert!(holds("inbound4", "192.168.10.11"), "{known}");
+        let others = if known {
+            "192.168.10.21"
+        } else {
+            "192.168.10.0/24"
+        };
+        assert!(holds("nodes4", others), "{known}");
+        let rules = &ruleset.inet.chains["inside"].rules;
+        let refused = "ip daddr @nodes4 ip daddr != @inbound4 ";
+        let texts: Vec<String> = rules.iter().map(ToString::to_string).collect();
+        assert!(texts[0].starts_with(refused), "{texts:#?}");
+    }
+}
+
+#[test]
 fn a_gateway_holds_the_tunnel_ranges_with_the_lock_and_a_client_does_not() {
     let held = |body| {
         desired(&World::of(Some(body)))
