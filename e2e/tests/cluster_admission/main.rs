@@ -1,0 +1,22 @@
+//! What a real API server lets in: users' objects by schema and rules, programs by the admission policies and rights of
+//! `deploy/base`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "in a test, also in its helpers, a value that is not there is a failure"
+)]
+
+mod bounds;
+mod caller;
+mod cluster;
+mod definitions;
+mod host_network;
+mod intents;
+mod reports;
+mod rights;
+mod rules;
+#[path = "../../../crds/tests/api/samples.rs"]
+#[expect(dead_code, reason = "the definitions' own tests use all of it")]
+mod samples;
+mod taint;
