@@ -72,7 +72,7 @@ pub enum FilesError {
     /// A published envelope does not count: without it nobody can say what would be loosened.
     #[error(
         "a published envelope does not count; put it back from a backup, or name the key that signed it with --trust, or \
-         move it away if it is lost for good: its node then waits for an approval"
+         move it away if it is lost for good: a node whose report is there then waits for an approval"
     )]
     Envelope(#[source] EnvelopeError),
     /// There are published envelopes and no state.

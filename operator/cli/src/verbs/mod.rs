@@ -6,6 +6,7 @@ mod error;
 mod explain;
 mod inputs;
 mod keygen;
+mod plan;
 mod sign;
 mod verify;
 
@@ -62,6 +63,8 @@ pub struct Cli {
 enum Verb {
     /// Compile manifests and reports into signed intents, offline.
     Compile(compile::Arguments),
+    /// Show what a compile would change on the nodes: nft, routes, WireGuard, XFRM, DNS. Nothing is written.
+    Plan(plan::Arguments),
     /// Say why a pod leaves as it does, or what a policy does to which pods.
     Explain(explain::Arguments),
     /// Verify a signed document as a node would.
@@ -83,6 +86,7 @@ impl Cli {
     pub fn run(&self) -> Result<Answer, VerbError> {
         match &self.verb {
             Verb::Compile(arguments) => compile::run(arguments, self.output),
+            Verb::Plan(arguments) => plan::run(arguments, self.output),
             Verb::Explain(arguments) => explain::run(arguments, self.output),
             Verb::Verify(arguments) => verify::run(arguments, self.output),
             Verb::Keygen(arguments) => keygen::run(arguments),

@@ -8,6 +8,7 @@
 mod again;
 mod damaged;
 mod folder;
+mod plan;
 mod publish;
 mod samples;
 mod verbs;

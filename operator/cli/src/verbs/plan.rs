@@ -1,0 +1,143 @@
+//! `posternctl plan`: what a compile would change on the nodes, object by object.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use postern_compile::{NodeOutcome, compile};
+use postern_intent::NodeName;
+use serde::Serialize;
+
+use super::inputs::InputArguments;
+use super::{Answer, End, VerbError};
+use crate::output::{Format, Shown, render};
+use crate::plan::{Change, Difference, Objects, Section, difference, objects};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    inputs: InputArguments,
+    /// Only this node.
+    #[arg(long)]
+    node: Option<NodeName>,
+}
+
+/// What would change, by node.
+#[derive(Debug, Serialize)]
+struct Plan {
+    nodes: BTreeMap<NodeName, NodePlan>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct NodePlan {
+    outcome: Outcome,
+    /// The serial in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<u64>,
+    /// The serial that would be published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<u64>,
+    changes: BTreeMap<Section, Vec<Difference>>,
+}
+
+/// What would become of a node's intent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+enum Outcome {
+    /// It stays.
+    Keep,
+    /// A new one is published.
+    Publish,
+    /// Nothing is published until a person approves.
+    Restored,
+}
+
+pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbError> {
+    let (inputs, _) = arguments.inputs.read(None, &[])?;
+    let compilation = compile(&inputs.snapshot);
+    let wanted = |node: &NodeName| arguments.node.as_ref().is_none_or(|wanted| wanted == node);
+    let nodes: BTreeMap<NodeName, NodePlan> = compilation
+        .nodes
+        .iter()
+        .filter(|(node, _)| wanted(node))
+        .map(|(node, outcome)| {
+            let previous = inputs.snapshot.previous.get(node);
+            let old = previous.map(objects).unwrap_or_default();
+            let from = previous.map(|body| body.serial.0);
+            (node.clone(), NodePlan::new(outcome, from, &old))
+        })
+        .collect();
+    if let (Some(name), true) = (&arguments.node, nodes.is_empty()) {
+        return Err(VerbError::NotFound {
+            kind: "Node",
+            name: name.to_string(),
+        });
+    }
+    let waits = nodes.values().any(|plan| plan.outcome == Outcome::Restored);
+    let end = if waits || !compilation.held.is_empty() {
+        End::Findings
+    } else {
+        End::Well
+    };
+    Ok(Answer {
+        text: render(&Plan { nodes }, format)?,
+        end,
+    })
+}
+
+impl NodePlan {
+    fn new(outcome: &NodeOutcome, from: Option<u64>, old: &Objects) -> Self {
+        let (outcome, to, changes) = match outcome {
+            NodeOutcome::Keep => (Outcome::Keep, None, BTreeMap::new()),
+            NodeOutcome::Restored => (Outcome::Restored, None, BTreeMap::new()),
+            NodeOutcome::Publish(body) => {
+                let changes = difference(old, &objects(body));
+                (Outcome::Publish, Some(body.serial.0), changes)
+            }
+        };
+        Self {
+            outcome,
+            from,
+            to,
+            changes,
+        }
+    }
+
+    fn says(&self) -> String {
+        let serial = |serial: Option<u64>| serial.map_or("none".to_owned(), |one| one.to_string());
+        match self.outcome {
+            Outcome::Keep => "nothing changes".to_owned(),
+            Outcome::Restored => "gets nothing until a person approves".to_owned(),
+            Outcome::Publish => {
+                let serials = format!("serial {} -> {}", serial(self.from), serial(self.to));
+                if self.changes.is_empty() {
+                    format!("{serials}, the same objects")
+                } else {
+                    serials
+                }
+            }
+        }
+    }
+}
+
+impl Shown for Plan {
+    fn table(&self) -> String {
+        let mut lines = Vec::new();
+        for (node, plan) in &self.nodes {
+            lines.push(format!("Node {node}: {}", plan.says()));
+            for (section, differences) in &plan.changes {
+                lines.push(format!("  {section:?}"));
+                for one in differences {
+                    let word = match one.change {
+                        Change::Added => " (new)",
+                        Change::Removed => " (goes)",
+                        Change::Changed => "",
+                    };
+                    lines.push(format!("    {}{word}", one.object));
+                    lines.extend(one.removed.iter().map(|line| format!("    - {line}")));
+                    lines.extend(one.added.iter().map(|line| format!("    + {line}")));
+                }
+            }
+        }
+        lines.join("\n")
+    }
+}
