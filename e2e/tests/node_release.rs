@@ -133,7 +133,7 @@ fn by_the_uplink(lab: &Lab, sender: &Sender) {
 fn enforcing_on_a_pictured_node() -> (TestLab, Sender, BTreeMap<&'static str, String>) {
     Binaries::locate()
         .unwrap()
-        .build(Programs::Postern)
+        .build(&UpOptions::default())
         .unwrap();
     let lab = TestLab::up(&UpOptions {
         nodes: 2,
