@@ -25,7 +25,7 @@ impl From<&UpArgs> for UpOptions {
                 Plugin::Chained
             },
             // Nothing starts operators and agents on an API server yet, and a pod waits for its agent.
-            programs: if args.bare || !args.standalone {
+            programs: if args.bare {
                 Programs::Bare
             } else {
                 Programs::Postern

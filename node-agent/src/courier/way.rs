@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Response;
-use http::header::RETRY_AFTER;
+use http::header::{RETRY_AFTER, USER_AGENT};
+use http::{HeaderValue, Response};
 use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
@@ -42,6 +42,9 @@ impl Way {
         config.write_timeout = Some(PATIENCE);
         // The courier has a pace of its own, and says what fails.
         config.default_retry = false;
+        let ourselves =
+            HeaderValue::from_static(concat!("postern-agent/", env!("CARGO_PKG_VERSION")));
+        config.headers.push((USER_AGENT, ourselves));
         Ok(config)
     }
 

@@ -1,6 +1,6 @@
 //! Reports: what is applied, when, and to whose object.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -126,10 +126,14 @@ async fn a_token_that_was_replaced_is_read_again_when_the_old_one_is_refused() {
         until("it was refused", || node.numbers.failures(line, "401") > 0).await;
     }
     std::fs::write(node.folder.path().join("token"), &next).unwrap();
+    let replaced = Instant::now();
     until("it was applied", || {
         node.intent().is_some() && applied(&fake).contains(&"first".to_owned())
     })
     .await;
+    // The client looks at its file once in 50 s by itself.
+    let waited = replaced.elapsed();
+    assert!(waited < Duration::from_secs(30), "{waited:?}");
 }
 
 #[tokio::test]
