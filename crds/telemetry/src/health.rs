@@ -1,11 +1,10 @@
 //! `/metrics`, `/healthz` and `/readyz` on one address.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
@@ -15,17 +14,35 @@ use thiserror::Error;
 
 /// Is the program ready? Shared with whoever knows.
 #[derive(Debug, Clone, Default)]
-pub struct Health(Arc<AtomicBool>);
+pub struct Health(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+enum State {
+    Ready,
+    #[default]
+    NotReady,
+    /// With a reason for people.
+    Because(String),
+}
 
 impl Health {
     /// It is ready from now on.
     pub fn ready(&self) {
-        self.0.store(true, Ordering::Release);
+        *self.state() = State::Ready;
     }
 
     /// It is not ready any more.
     pub fn not_ready(&self) {
-        self.0.store(false, Ordering::Release);
+        *self.state() = State::NotReady;
+    }
+
+    /// It is not ready any more; `/readyz` says why.
+    pub fn not_ready_because(&self, why: &str) {
+        *self.state() = State::Because(why.to_owned());
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -80,15 +97,16 @@ pub async fn serve(
         .map_err(|source| ServeError::Listen { address, source })
 }
 
-async fn readyz(State(served): State<Served>) -> impl IntoResponse {
-    if served.health.0.load(Ordering::Acquire) {
-        (StatusCode::OK, "ok\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+async fn readyz(extract::State(served): extract::State<Served>) -> impl IntoResponse {
+    let refuse = |text| (StatusCode::SERVICE_UNAVAILABLE, text);
+    match &*served.health.state() {
+        State::Ready => (StatusCode::OK, "ok\n".to_owned()),
+        State::NotReady => refuse("not ready\n".to_owned()),
+        State::Because(why) => refuse(format!("not ready: {why}\n")),
     }
 }
 
-async fn metrics(State(served): State<Served>) -> impl IntoResponse {
+async fn metrics(extract::State(served): extract::State<Served>) -> impl IntoResponse {
     let mut text = String::new();
     match encode(&mut text, &served.registry) {
         Ok(()) => {

@@ -1,7 +1,13 @@
-//! Logs, metrics and health endpoints, shared by operator and agent.
+//! Logs, metrics, health endpoints and traces, shared by operator and agent.
+//!
+//! Traces need the feature `otlp`, which brings some sixty crates.
 
 mod health;
 mod logs;
+#[cfg(feature = "otlp")]
+mod traces;
 
 pub use health::{Health, ServeError, serve};
 pub use logs::{LogError, start_logs};
+#[cfg(feature = "otlp")]
+pub use traces::{TraceError, Traces, start_logs_and_traces, trace_id};

@@ -1,7 +1,10 @@
 //! Logs: one JSON object a line on standard error, levels by `POSTERN_LOG` (the syntax of `tracing`'s filters).
 
 use thiserror::Error;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer};
 
 /// Why there are no logs.
 #[derive(Debug, Error)]
@@ -11,26 +14,28 @@ pub enum LogError {
     Twice(#[source] tracing_subscriber::util::TryInitError),
 }
 
-/// What is logged unless `POSTERN_LOG` says something else. The Kubernetes client logs each attempt that fails, and the
-/// whole body of an answer that it cannot read; whoever asks it says what failed, once a change.
-const UNLESS_SAID: &str = "info,kube_client=off,kube_runtime=off";
-
 /// Starts the process log.
 ///
 /// # Errors
 /// [`LogError::Twice`].
 pub fn start_logs() -> Result<(), LogError> {
-    use tracing_subscriber::layer::SubscriberExt as _;
-    use tracing_subscriber::util::SubscriberInitExt as _;
-    let filter = EnvFilter::try_from_env("POSTERN_LOG");
-    let filter = filter.unwrap_or_else(|_| EnvFilter::new(UNLESS_SAID));
-    let lines = tracing_subscriber::fmt::layer()
-        .json()
-        .flatten_event(true)
-        .with_writer(std::io::stderr);
     tracing_subscriber::registry()
-        .with(filter)
-        .with(lines)
+        .with(filter())
+        .with(lines())
         .try_init()
         .map_err(LogError::Twice)
+}
+
+pub(crate) fn filter() -> EnvFilter {
+    EnvFilter::try_from_env("POSTERN_LOG").unwrap_or_else(|_| EnvFilter::new("info"))
+}
+
+pub(crate) fn lines<S>() -> impl Layer<S>
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+{
+    tracing_subscriber::fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_writer(std::io::stderr)
 }

@@ -1,0 +1,79 @@
+//! What is watched.
+
+use std::fmt;
+
+/// A kind that is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Exits.
+    ExitNode,
+    /// Policies.
+    EgressPolicy,
+    /// Isolations.
+    InterfaceIsolation,
+    /// What is published.
+    NodeIntent,
+    /// What nodes say.
+    NodeReport,
+    /// Nodes.
+    Node,
+    /// Pods.
+    Pod,
+    /// Namespaces.
+    Namespace,
+    /// Services.
+    Service,
+    /// Service ranges.
+    ServiceCidr,
+    /// The API server's endpoints.
+    EndpointSlice,
+    /// The definition of policies.
+    Definition,
+    /// The operator's own ConfigMaps.
+    ConfigMap,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 13] = [
+        Self::ExitNode,
+        Self::EgressPolicy,
+        Self::InterfaceIsolation,
+        Self::NodeIntent,
+        Self::NodeReport,
+        Self::Node,
+        Self::Pod,
+        Self::Namespace,
+        Self::Service,
+        Self::ServiceCidr,
+        Self::EndpointSlice,
+        Self::Definition,
+        Self::ConfigMap,
+    ];
+
+    /// The kind as it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ExitNode => "ExitNode",
+            Self::EgressPolicy => "EgressPolicy",
+            Self::InterfaceIsolation => "InterfaceIsolation",
+            Self::NodeIntent => "NodeIntent",
+            Self::NodeReport => "NodeReport",
+            Self::Node => "Node",
+            Self::Pod => "Pod",
+            Self::Namespace => "Namespace",
+            Self::Service => "Service",
+            Self::ServiceCidr => "ServiceCIDR",
+            Self::EndpointSlice => "EndpointSlice",
+            Self::Definition => "CustomResourceDefinition",
+            Self::ConfigMap => "ConfigMap",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,134 @@
+//! What is taken away from objects before they are kept: everything that nobody reads. A pod of some kilobytes
+//! becomes one of some hundred bytes, and a heartbeat changes nothing.
+
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Namespace, Node, NodeSpec, NodeStatus, Pod, PodSpec, PodStatus, Service, ServiceSpec,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use postern_crds::{NodeReport, NodeReportStatus};
+
+/// Only what names, selects and ends an object.
+fn metadata(metadata: &mut ObjectMeta) {
+    let full = std::mem::take(metadata);
+    *metadata = ObjectMeta {
+        name: full.name,
+        namespace: full.namespace,
+        uid: full.uid,
+        labels: full.labels,
+        deletion_timestamp: full.deletion_timestamp,
+        ..ObjectMeta::default()
+    };
+}
+
+/// Everything stays.
+pub(super) const fn keep<K>(_: &mut K) {}
+
+pub(super) fn pod(pod: &mut Pod) {
+    metadata(&mut pod.metadata);
+    pod.spec = pod.spec.take().map(|spec| PodSpec {
+        node_name: spec.node_name,
+        host_network: spec.host_network,
+        ..PodSpec::default()
+    });
+    pod.status = pod.status.take().map(|status| PodStatus {
+        phase: status.phase,
+        pod_ip: status.pod_ip,
+        pod_ips: status.pod_ips,
+        ..PodStatus::default()
+    });
+}
+
+pub(super) fn node(node: &mut Node) {
+    metadata(&mut node.metadata);
+    node.spec = node.spec.take().map(|spec| NodeSpec {
+        pod_cidr: spec.pod_cidr,
+        pod_cidrs: spec.pod_cidrs,
+        ..NodeSpec::default()
+    });
+    node.status = node.status.take().map(|status| NodeStatus {
+        addresses: status.addresses,
+        ..NodeStatus::default()
+    });
+}
+
+pub(super) fn namespace(namespace: &mut Namespace) {
+    metadata(&mut namespace.metadata);
+    namespace.spec = None;
+    namespace.status = None;
+}
+
+pub(super) fn service(service: &mut Service) {
+    metadata(&mut service.metadata);
+    service.metadata.labels = None;
+    service.spec = service.spec.take().map(|spec| ServiceSpec {
+        cluster_ip: spec.cluster_ip,
+        cluster_ips: spec.cluster_ips,
+        type_: spec.type_,
+        external_ips: spec.external_ips,
+        ..ServiceSpec::default()
+    });
+    if let Some(status) = &mut service.status {
+        status.conditions = None;
+    }
+}
+
+/// The compiler reads a fixed projection; rotation reads which keys are trusted. What a node counts wakes nobody.
+pub(super) fn report(report: &mut NodeReport) {
+    metadata(&mut report.metadata);
+    report.status = report.status.take().map(|status| NodeReportStatus {
+        applied_serial: status.applied_serial,
+        ledger_serial: status.ledger_serial,
+        key_set_version: status.key_set_version,
+        trusted_key_ids: status.trusted_key_ids,
+        public_keys: status.public_keys,
+        ..NodeReportStatus::default()
+    });
+}
+
+/// Names of the ConfigMaps that the operator reads.
+const OURS: [&str; 3] = [
+    crate::signer::TRUST,
+    crate::pipeline::MEMORY,
+    crate::pipeline::APPROVALS,
+];
+
+pub(super) fn config_map(map: &mut ConfigMap) {
+    let ours = map
+        .metadata
+        .name
+        .as_deref()
+        .is_some_and(|name| OURS.contains(&name));
+    if !ours {
+        metadata(&mut map.metadata);
+        map.data = None;
+        map.binary_data = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Pod;
+    use postern_compile::intake;
+    use serde_json::json;
+
+    #[test]
+    fn a_lean_pod_is_taken_in_as_the_full_one() {
+        let mut pod: Pod = serde_json::from_value(json!({
+            "metadata": {
+                "name": "a", "namespace": "b", "uid": "u", "resourceVersion": "9",
+                "labels": {"app": "x"}, "annotations": {"big": "one"},
+                "deletionTimestamp": "2026-01-01T00:00:00Z",
+            },
+            "spec": {"nodeName": "n1", "hostNetwork": true, "containers": [{"name": "c", "image": "i"}]},
+            "status": {
+                "phase": "Running", "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}],
+                "conditions": [{"type": "Ready", "status": "True"}],
+            },
+        }))
+        .expect("a pod");
+        let full = intake::pod(&pod).expect("a good pod");
+        super::pod(&mut pod);
+        assert_eq!(intake::pod(&pod).expect("a good pod"), full);
+        assert!(pod.metadata.annotations.is_none() && pod.metadata.resource_version.is_none());
+    }
+}

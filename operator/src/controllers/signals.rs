@@ -1,0 +1,149 @@
+//! What the watches tell the pipeline: that something changed, which stores are complete, who has spoken.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::kinds::Kind;
+
+/// How long the last failure of a watch makes its store doubtful. Failing watches try again at least every 37 s.
+const DOUBT: Duration = Duration::from_secs(45);
+
+/// How many failures in a row make a store doubtful: one cut connection does not.
+const PATIENCE: u32 = 3;
+
+/// How a watch is.
+#[derive(Debug, Clone, Copy, Default)]
+struct Watched {
+    synced: Option<Instant>,
+    failures: u32,
+    last_failure: Option<Instant>,
+}
+
+/// Who reported since this process began to watch, by node name. What a list shows may be what a restored store
+/// remembers; what is written while somebody watches is news.
+pub type Spoken = BTreeSet<String>;
+
+/// Shared by all watches and the pipeline.
+#[derive(Debug, Clone)]
+pub struct Signals {
+    changes: Arc<watch::Sender<u64>>,
+    watched: Arc<Mutex<BTreeMap<Kind, Watched>>>,
+    spoken: Arc<Mutex<Spoken>>,
+}
+
+impl Default for Signals {
+    fn default() -> Self {
+        Self {
+            changes: Arc::new(watch::channel(0).0),
+            watched: Arc::default(),
+            spoken: Arc::default(),
+        }
+    }
+}
+
+impl Signals {
+    /// Something may have changed.
+    pub fn changed(&self) {
+        self.changes
+            .send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Who wants to know of changes.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    pub(super) fn went_well(&self, kind: Kind) {
+        let mut watched = self.watched();
+        let entry = watched.entry(kind).or_default();
+        entry.failures = 0;
+        entry.last_failure = None;
+    }
+
+    pub(super) fn synced(&self, kind: Kind, now: Instant) {
+        self.went_well(kind);
+        self.watched().entry(kind).or_default().synced = Some(now);
+        self.changed();
+    }
+
+    pub(super) fn failed(&self, kind: Kind, now: Instant) {
+        let mut watched = self.watched();
+        let entry = watched.entry(kind).or_default();
+        entry.failures = entry.failures.saturating_add(1);
+        entry.last_failure = Some(now);
+    }
+
+    pub(super) fn spoke(&self, node: &str) {
+        let news = self.spoken_guard().insert(node.to_owned());
+        if news {
+            self.changed();
+        }
+    }
+
+    /// Who has spoken.
+    #[must_use]
+    pub fn spoken(&self) -> Spoken {
+        self.spoken_guard().clone()
+    }
+
+    /// Stores that are not complete, or whose watch keeps failing: nothing is decided without them.
+    #[must_use]
+    pub fn missing(&self, now: Instant) -> Vec<Kind> {
+        let watched = self.watched();
+        let complete = |kind: &Kind| {
+            watched.get(kind).is_some_and(|entry| {
+                let failing = entry.failures >= PATIENCE
+                    && entry
+                        .last_failure
+                        .is_some_and(|at| now.saturating_duration_since(at) < DOUBT);
+                entry.synced.is_some() && !failing
+            })
+        };
+        Kind::ALL
+            .into_iter()
+            .filter(|kind| !complete(kind))
+            .collect()
+    }
+
+    fn watched(&self) -> MutexGuard<'_, BTreeMap<Kind, Watched>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spoken_guard(&self) -> MutexGuard<'_, Spoken> {
+        self.spoken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::super::kinds::Kind;
+    use super::Signals;
+
+    #[test]
+    fn a_store_is_missing_until_its_first_list_and_while_its_watch_keeps_failing() {
+        let (signals, now) = (Signals::default(), Instant::now());
+        for kind in Kind::ALL {
+            assert!(signals.missing(now).contains(&kind));
+            signals.synced(kind, now);
+        }
+        assert!(signals.missing(now).is_empty());
+        signals.failed(Kind::Pod, now);
+        signals.failed(Kind::Pod, now);
+        assert!(
+            signals.missing(now).is_empty(),
+            "a cut connection is no loss"
+        );
+        signals.failed(Kind::Pod, now);
+        assert_eq!(signals.missing(now), [Kind::Pod]);
+        assert!(signals.missing(now + Duration::from_secs(45)).is_empty());
+        signals.failed(Kind::Pod, now);
+        signals.went_well(Kind::Pod);
+        assert!(signals.missing(now).is_empty());
+    }
+}

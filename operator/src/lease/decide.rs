@@ -1,0 +1,151 @@
+//! What to do about the lease. Pure: it is given what was seen and when, on a clock that only this process has, so
+//! that no two machines have to agree about the time.
+
+use std::time::Duration;
+
+/// The lease as it was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sight {
+    /// `metadata.resourceVersion`: it changes with every renewal.
+    pub version: String,
+    /// Who holds it; nobody: it was given back.
+    pub holder: Option<String>,
+    /// How long it holds without a renewal, as its holder wrote.
+    pub duration: Duration,
+    /// How often it has changed hands.
+    pub transitions: u64,
+    /// Since when this process has seen it in this version, on its own clock.
+    pub since: Duration,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// There is none: make it.
+    Create,
+    /// It is free, or its holder has not renewed it: take it, in exactly the version that was seen.
+    Take {
+        /// `leaseTransitions` to write.
+        transitions: u64,
+    },
+    /// It is ours: renew it, in exactly the version that was seen.
+    Renew,
+    /// It is somebody's: look again.
+    Wait,
+    /// The API server shows an older lease than it has shown before: its store was restored. Nothing that this
+    /// process remembers or has in its caches can be trusted.
+    WentBack,
+}
+
+/// Decides. `newest` is the highest resource version that this process has seen of the lease.
+#[must_use]
+pub fn decide(lease: Option<&Sight>, me: &str, newest: Option<u64>, now: Duration) -> Decision {
+    let Some(seen) = lease else {
+        return Decision::Create;
+    };
+    if went_back(&seen.version, newest) {
+        return Decision::WentBack;
+    }
+    let next = seen.transitions.saturating_add(1);
+    match seen.holder.as_deref() {
+        None | Some("") => Decision::Take { transitions: next },
+        Some(holder) if holder == me => Decision::Renew,
+        Some(_) if now.saturating_sub(seen.since) >= seen.duration => {
+            Decision::Take { transitions: next }
+        }
+        Some(_) => Decision::Wait,
+    }
+}
+
+/// Resource versions of one API server are numbers that only grow (KEP-5504). One that is no number says nothing.
+fn went_back(version: &str, newest: Option<u64>) -> bool {
+    let version: Option<u64> = version.parse().ok();
+    matches!((version, newest), (Some(version), Some(newest)) if version < newest)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Decision, Sight, decide};
+
+    const ME: &str = "me";
+
+    fn lease(holder: Option<&str>, since: u64) -> Sight {
+        Sight {
+            version: "100".to_owned(),
+            holder: holder.map(str::to_owned),
+            duration: Duration::from_secs(15),
+            transitions: 4,
+            since: Duration::from_secs(since),
+        }
+    }
+
+    fn decided(lease: Option<&Sight>, now: u64) -> Decision {
+        decide(lease, ME, Some(100), Duration::from_secs(now))
+    }
+
+    #[test]
+    fn each_sight_of_the_lease_has_one_answer() {
+        let table = [
+            ("nobody has made it", None, 0, Decision::Create),
+            (
+                "it was given back",
+                Some(lease(None, 50)),
+                50,
+                Decision::Take { transitions: 5 },
+            ),
+            (
+                "it was given back as an empty name",
+                Some(lease(Some(""), 50)),
+                50,
+                Decision::Take { transitions: 5 },
+            ),
+            ("it is ours", Some(lease(Some(ME), 0)), 9, Decision::Renew),
+            (
+                "it is ours and was not renewed for long",
+                Some(lease(Some(ME), 0)),
+                900,
+                Decision::Renew,
+            ),
+            (
+                "it is another's and was renewed lately",
+                Some(lease(Some("other"), 50)),
+                64,
+                Decision::Wait,
+            ),
+            (
+                "it is another's and was not renewed",
+                Some(lease(Some("other"), 50)),
+                65,
+                Decision::Take { transitions: 5 },
+            ),
+        ];
+        for (case, sight, now, expected) in table {
+            assert_eq!(decided(sight.as_ref(), now), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_lease_that_was_just_seen_for_the_first_time_is_not_taken() {
+        // What its time stamp says does not count: the clocks of two machines may differ.
+        assert_eq!(
+            decided(Some(&lease(Some("other"), 1000)), 1000),
+            Decision::Wait
+        );
+    }
+
+    #[test]
+    fn a_lease_that_is_older_than_one_seen_before_means_a_restored_store() {
+        let now = Duration::from_secs(60);
+        for holder in [None, Some(ME), Some("other")] {
+            let sight = lease(holder, 50);
+            assert_eq!(
+                decide(Some(&sight), ME, Some(101), now),
+                Decision::WentBack,
+                "{holder:?}"
+            );
+            assert_ne!(decide(Some(&sight), ME, None, now), Decision::WentBack);
+        }
+    }
+}

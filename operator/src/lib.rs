@@ -1,0 +1,27 @@
+//! The operator: watches the cluster, compiles, signs and publishes what each node is to do, and says what became of
+//! it. It decides and touches no host.
+//!
+//! One pipeline, one list of steps ([`pipeline`]): gather, fence, compile, remember, sign, publish, report.
+//!
+//! | module | for |
+//! |---|---|
+//! | [`options`] | the command line |
+//! | [`settings`] | the administrator's file |
+//! | [`api`] | the client, its counters, how long to wait after a failure |
+//! | [`controllers`] | the watches and the shared stores that they fill |
+//! | [`lease`] | who leads, until when, and how a stale leader is kept out |
+//! | [`signer`] | signing keys, the trust root |
+//! | [`pipeline`] | the steps |
+//! | [`metrics`] | what is counted |
+//! | [`program`] | how it is put together, and how it ends |
+
+pub mod api;
+pub mod controllers;
+pub mod error;
+pub mod lease;
+pub mod metrics;
+pub mod options;
+pub mod pipeline;
+pub mod program;
+pub mod settings;
+pub mod signer;

@@ -1,0 +1,72 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use jiff::SignedDuration;
+
+/// The operator of Postern.
+#[derive(Debug, Parser)]
+#[command(name = "postern-operator", version, about, long_about = None)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Lead or stand by: watch, compile, sign, publish, report.
+    Run(RunArguments),
+}
+
+/// How to run.
+#[derive(Debug, Clone, Args)]
+pub struct RunArguments {
+    /// How to reach the API server; default: the pod's own account.
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The namespace of the operator's own objects.
+    #[arg(long, env = "POSTERN_NAMESPACE")]
+    pub namespace: String,
+    /// The administrator's settings (YAML); read again when it changes.
+    #[arg(long, value_name = "FILE")]
+    pub settings: PathBuf,
+    /// This process's name on the lease, for example the pod's name.
+    #[arg(long, env = "POSTERN_IDENTITY")]
+    pub identity: String,
+    /// Where `/healthz`, `/readyz` and `/metrics` are served.
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+    /// Times of the lease.
+    #[command(flatten)]
+    pub lease: LeaseArguments,
+    /// Where traces are sent by OTLP over gRPC without TLS; none: no traces are made.
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub otlp_endpoint: Option<String>,
+}
+
+/// Times of the lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct LeaseArguments {
+    /// After what time without renewal others may take it.
+    #[arg(long, default_value = "15s", value_parser = duration)]
+    pub lease_duration: Duration,
+    /// After what time without renewal the leader stops writing and exits.
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    pub renew_deadline: Duration,
+    /// Time between two looks at the lease.
+    #[arg(long, default_value = "2s", value_parser = duration)]
+    pub retry_period: Duration,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: SignedDuration = text.parse().map_err(|error| format!("{error}"))?;
+    let positive = Duration::try_from(parsed)
+        .ok()
+        .filter(|time| !time.is_zero());
+    positive.ok_or_else(|| "write a time above zero, for example 15s".to_owned())
+}

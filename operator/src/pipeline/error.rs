@@ -1,0 +1,57 @@
+//! Why a run ended early.
+
+use thiserror::Error;
+
+use crate::api::{ApiError, Failure};
+use crate::signer::SignerError;
+
+/// Why a run ended early. What was published stays.
+#[derive(Debug, Error)]
+pub enum PipelineError {
+    /// The term ended.
+    #[error("this process does not lead any more")]
+    NotLeading,
+    /// The API server's store went back.
+    #[error("the API server's store went back: revision {found} after {newest}")]
+    WentBack {
+        /// What it shows.
+        found: u64,
+        /// What it has shown.
+        newest: u64,
+    },
+    /// There is nothing to sign with.
+    #[error("nothing can be signed")]
+    Signer(#[source] SignerError),
+    /// A request failed.
+    #[error("the API server did not do it")]
+    Api(#[source] ApiError),
+    /// The memory cannot be written as JSON.
+    #[error("the memory cannot be serialized")]
+    Serialize(#[source] serde_json::Error),
+    /// The memory cannot be packed.
+    #[error("the memory cannot be packed")]
+    Pack(#[source] std::io::Error),
+    /// A body cannot be signed.
+    #[error("the intent of node {node} cannot be signed")]
+    Sign {
+        /// The node.
+        node: String,
+        /// Why.
+        #[source]
+        source: postern_intent::sign::SignError,
+    },
+    /// A key ring cannot be made.
+    #[error("the keys cannot be used")]
+    Key(#[source] crate::signer::KeyError),
+    /// The compiler's thread ended early.
+    #[error("the compiler did not end")]
+    Compile(#[source] tokio::task::JoinError),
+}
+
+impl PipelineError {
+    /// Was what was read merely old? Then the next run sees more, and nothing is wrong.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        matches!(self, Self::Api(error) if matches!(error.failure(), Failure::Stale | Failure::Exists))
+    }
+}

@@ -1,0 +1,54 @@
+//! People's approvals: one YAML text for each entry of a ConfigMap. One that cannot be read approves nothing and
+//! stops no other. Pure.
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use postern_compile::gate::Approval;
+
+use super::taken::Problem;
+use crate::controllers::Kind;
+use crate::pipeline::APPROVALS;
+
+/// Reads the approvals.
+pub fn approvals(map: Option<&ConfigMap>, problems: &mut Vec<Problem>) -> Vec<Approval> {
+    let Some(map) = map else {
+        return Vec::new();
+    };
+    let mut approvals = Vec::new();
+    for (entry, text) in map.data.iter().flatten() {
+        match serde_saphyr::from_str(text) {
+            Ok(approval) => approvals.push(approval),
+            Err(error) => problems.push(Problem {
+                kind: Kind::ConfigMap,
+                namespace: map.metadata.namespace.clone(),
+                name: APPROVALS.to_owned(),
+                uid: map.metadata.uid.clone(),
+                what: format!("entry {entry} is no approval: {error}"),
+            }),
+        }
+    }
+    approvals
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    use super::approvals;
+
+    #[test]
+    fn an_approval_that_cannot_be_read_stops_no_other() {
+        let good = "subject: {policy: shop/p}\ncause: PolicyDeleted\ndigest: abc\n";
+        let map = ConfigMap {
+            data: Some(
+                [("a", good), ("b", "yes please")]
+                    .map(|(name, text)| (name.to_owned(), text.to_owned()))
+                    .into(),
+            ),
+            ..ConfigMap::default()
+        };
+        let mut problems = Vec::new();
+        assert_eq!(approvals(Some(&map), &mut problems).len(), 1);
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].what.contains("entry b"), "{problems:?}");
+    }
+}

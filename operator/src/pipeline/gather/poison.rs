@@ -1,0 +1,146 @@
+//! What an object means that cannot be read. Selection does not depend on acceptance: whom a policy selects is
+//! blocked, also when nothing else of it is understood; and nobody can say whom a broken selector means, so it is
+//! taken to mean everybody of its namespace. Pure.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use postern_compile::snapshot::{
+    Exit, Isolation, Labels, Lifecycle, Namespace, Policy, PolicyKey, Refusal, Selector,
+};
+use postern_crds::conditions::Reason;
+use postern_crds::names::{EGRESS_DEFAULT_LABEL, EGRESS_DENY};
+use serde_json::Value;
+
+use crate::controllers::Poison;
+
+fn refusal(poison: &Poison) -> Refusal {
+    Refusal {
+        reason: Reason::Invalid,
+        message: format!("the object cannot be read: {}", poison.problem),
+    }
+}
+
+fn generation(poison: &Poison) -> i64 {
+    poison.metadata.generation.unwrap_or_default()
+}
+
+pub(super) fn policy(poison: &Poison) -> Option<Policy> {
+    let spec = poison.raw.get("spec").unwrap_or(&Value::Null);
+    let selector = spec
+        .get("podSelector")
+        .cloned()
+        .and_then(|written| serde_json::from_value::<LabelSelector>(written).ok())
+        .and_then(|written| Selector::try_from(written).ok())
+        .unwrap_or_else(Selector::everything);
+    // A priority that cannot be read could be any: the highest lets no other policy decide about these pods.
+    let priority = match spec.get("priority") {
+        None => 0,
+        Some(written) => written
+            .as_i64()
+            .and_then(|number| i32::try_from(number).ok())
+            .unwrap_or(i32::MAX),
+    };
+    Some(Policy {
+        key: PolicyKey {
+            namespace: poison.metadata.namespace.as_deref()?.parse().ok()?,
+            name: poison.metadata.name.clone()?,
+        },
+        uid: poison.metadata.uid.as_deref()?.parse().ok()?,
+        generation: generation(poison),
+        selector,
+        priority,
+        terms: Err(refusal(poison)),
+    })
+}
+
+pub(super) fn exit(poison: &Poison) -> Option<Exit> {
+    Some(Exit {
+        name: poison.metadata.name.as_deref()?.parse().ok()?,
+        generation: generation(poison),
+        terms: Err(refusal(poison)),
+    })
+}
+
+pub(super) fn isolation(poison: &Poison) -> Option<Isolation> {
+    Some(Isolation {
+        name: poison.metadata.name.clone()?,
+        generation: generation(poison),
+        refusal: refusal(poison),
+    })
+}
+
+pub(super) fn namespace(poison: &Poison) -> Option<Namespace> {
+    let deny: Labels = [(EGRESS_DEFAULT_LABEL.to_owned(), EGRESS_DENY.to_owned())].into();
+    Some(Namespace {
+        name: poison.metadata.name.as_deref()?.parse().ok()?,
+        labels: deny,
+        lifecycle: match poison.metadata.deletion_timestamp {
+            Some(_) => Lifecycle::Deleting,
+            None => Lifecycle::Live,
+        },
+    })
+}
+
+/// A pod that cannot be read is not listed, and an agent holds what is not listed.
+pub(super) const fn nothing<T>(_: &Poison) -> Option<T> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+    use serde_json::{Value, json};
+
+    use super::{namespace, policy};
+    use crate::controllers::Poison;
+
+    fn poison(spec: Value) -> Poison {
+        Poison {
+            metadata: ObjectMeta {
+                name: Some("p".to_owned()),
+                namespace: Some("shop".to_owned()),
+                uid: Some("u1".to_owned()),
+                generation: Some(3),
+                ..ObjectMeta::default()
+            },
+            raw: json!({ "spec": spec }),
+            problem: "no".to_owned(),
+        }
+    }
+
+    fn labels(value: &str) -> postern_compile::snapshot::Labels {
+        [("app".to_owned(), value.to_owned())].into()
+    }
+
+    #[test]
+    fn whom_a_policy_selects_is_known_although_nothing_else_is() {
+        let written =
+            json!({"podSelector": {"matchLabels": {"app": "a"}}, "priority": 7, "route": 9});
+        let found = policy(&poison(written)).expect("a policy");
+        assert!(found.terms.is_err());
+        assert_eq!((found.generation, found.priority), (3, 7));
+        assert!(found.selector.matches(&labels("a")) && !found.selector.matches(&labels("b")));
+    }
+
+    #[test]
+    fn a_selector_that_cannot_be_read_means_everybody() {
+        for written in [
+            json!({}),
+            json!({"podSelector": 4}),
+            json!({"podSelector": {"matchExpressions": [{"key": "app", "operator": "Near"}]}}),
+        ] {
+            let found = policy(&poison(written)).expect("a policy");
+            assert!(found.selector.matches(&labels("anything")));
+        }
+    }
+
+    #[test]
+    fn a_priority_that_cannot_be_read_is_the_highest() {
+        let found = policy(&poison(json!({"priority": "much"}))).expect("a policy");
+        assert_eq!(found.priority, i32::MAX);
+    }
+
+    #[test]
+    fn a_namespace_that_cannot_be_read_denies() {
+        assert!(namespace(&poison(json!({}))).expect("a namespace").denies());
+    }
+}

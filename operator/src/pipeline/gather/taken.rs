@@ -1,0 +1,73 @@
+//! From a store to values: sorted, and with what cannot be read told apart.
+
+use kube::runtime::reflector::Store;
+use kube::{Resource, ResourceExt as _};
+use postern_compile::intake::IntakeError;
+
+use crate::controllers::{Kind, Poison, Tolerant};
+use crate::error::chain;
+
+/// An object that cannot be read, or a part of one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: Option<String>,
+    /// What is wrong, and what it means.
+    pub what: String,
+}
+
+/// How the objects of a kind are taken in.
+pub(super) struct Taking<K, T> {
+    /// The kind.
+    pub(super) kind: Kind,
+    /// What an object means.
+    pub(super) read: fn(&K) -> Result<T, IntakeError>,
+    /// What an object means that cannot be read; nothing: it is as if it were not there.
+    pub(super) rescue: fn(&Poison) -> Option<T>,
+}
+
+/// All objects of a store by namespace and name.
+pub(super) fn sorted<K>(store: &Store<K>) -> Vec<std::sync::Arc<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let mut objects = store.state();
+    objects.sort_by_cached_key(|object| (object.namespace(), object.name_any()));
+    objects
+}
+
+/// Takes in every object of a store.
+pub(super) fn take<K, T>(
+    store: &Store<Tolerant<K>>,
+    taking: &Taking<K, T>,
+    problems: &mut Vec<Problem>,
+) -> Vec<T>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let mut taken = Vec::with_capacity(store.len());
+    for object in sorted(store) {
+        let (value, problem) = match &*object {
+            Tolerant::Good(good) => match (taking.read)(good) {
+                Ok(value) => (Some(value), None),
+                Err(error) => (None, Some(chain(&error))),
+            },
+            Tolerant::Poison(poison) => ((taking.rescue)(poison), Some(poison.problem.clone())),
+        };
+        taken.extend(value);
+        problems.extend(problem.map(|what| Problem {
+            kind: taking.kind,
+            namespace: object.namespace(),
+            name: object.name_any(),
+            uid: object.uid(),
+            what,
+        }));
+    }
+    taken
+}

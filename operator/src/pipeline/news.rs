@@ -1,0 +1,144 @@
+//! The last step of a run: statuses, and Events about what has none.
+
+use std::collections::BTreeMap;
+
+use postern_compile::Compilation;
+use postern_compile::verdict::Verdict;
+use postern_crds::conditions::Reason;
+
+use super::gather::Problem;
+use super::intents::{Loss, Standing};
+use super::memory::{MEMORY, Recalled};
+use super::report::{Notice, Regarding, Said, Tone, of_held, of_nodes};
+use super::run::{Pipeline, Round};
+use crate::controllers::Kind;
+use crate::metrics::gauge;
+
+/// News by name and what it is.
+type News = BTreeMap<(String, String), Notice>;
+
+/// Says everything.
+pub(super) async fn report(
+    pipeline: &mut Pipeline,
+    round: &Round,
+    compilation: &Compilation,
+    verdicts: &[Verdict],
+) -> Said {
+    let Pipeline {
+        parts,
+        writer,
+        herald,
+        reporter,
+        ..
+    } = pipeline;
+    let said = reporter
+        .report(writer, herald, &parts.stores, verdicts)
+        .await;
+    let tampered = round
+        .standings
+        .values()
+        .filter(|standing| matches!(standing, Standing::Tampered { .. }))
+        .count();
+    parts.metrics.tampered.set(gauge(tampered));
+    reporter.tell(herald, "nodes", of_nodes(verdicts)).await;
+    reporter
+        .tell(herald, "held", of_held(&compilation.held))
+        .await;
+    reporter.tell(herald, "intents", of_intents(round)).await;
+    reporter
+        .tell(
+            herald,
+            "problems",
+            of_problems(&round.world.inputs.problems),
+        )
+        .await;
+    if round.recalled == Recalled::Damaged {
+        let note = "the memory cannot be read; what is held waits for a person";
+        let regarding = Regarding::core("ConfigMap", &parts.namespace, MEMORY);
+        let notice = warning(regarding, Reason::Malformed, "Recall", note.to_owned());
+        let news: News = [((MEMORY.to_owned(), String::new()), notice)].into();
+        reporter.tell(herald, "memory", news).await;
+    }
+    said
+}
+
+fn warning(regarding: Regarding, reason: Reason, action: &str, note: String) -> Notice {
+    Notice {
+        regarding,
+        tone: Tone::Warning,
+        reason: reason.to_string(),
+        action: action.to_owned(),
+        note,
+    }
+}
+
+/// Intents that somebody deleted or changed.
+fn of_intents(round: &Round) -> News {
+    let mut news = News::new();
+    for (node, standing) in &round.standings {
+        let (reason, note) = match standing {
+            Standing::Lost { why, .. } => match why {
+                Loss::Deleted => (
+                    Reason::Repaired,
+                    "it was deleted; the same bytes are published again".to_owned(),
+                ),
+                Loss::Older => (
+                    Reason::Replayed,
+                    "an older document stood there; the newer one is published again".to_owned(),
+                ),
+                Loss::Changed(why) => (
+                    *why,
+                    format!(
+                        "{} The same bytes as before are published again.",
+                        why.sentence()
+                    ),
+                ),
+            },
+            Standing::Tampered { why } => (
+                *why,
+                format!(
+                    "{} Nobody remembers what stood there; nothing is published for the node until a person approves.",
+                    why.sentence()
+                ),
+            ),
+            Standing::Current { .. } | Standing::Absent | Standing::Lagging => continue,
+        };
+        let regarding = Regarding::own("NodeIntent", None, node.as_str(), None);
+        news.insert(
+            (node.to_string(), reason.to_string()),
+            warning(regarding, reason, "Verify", note),
+        );
+    }
+    news
+}
+
+/// Objects that cannot be read.
+fn of_problems(problems: &[Problem]) -> News {
+    let mut news = News::new();
+    for problem in problems {
+        let (api_version, kind) = match problem.kind {
+            Kind::Node | Kind::Pod | Kind::Namespace | Kind::Service | Kind::ConfigMap => {
+                ("v1", problem.kind.as_str())
+            }
+            other => (postern_crds::names::API_VERSION, other.as_str()),
+        };
+        let regarding = Regarding {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+            namespace: problem.namespace.clone(),
+            name: problem.name.clone(),
+            uid: problem.uid.clone(),
+        };
+        let key = (
+            format!(
+                "{kind} {} {}",
+                problem.namespace.clone().unwrap_or_default(),
+                problem.name
+            ),
+            problem.what.clone(),
+        );
+        let note = format!("it cannot be read and counts as refused: {}", problem.what);
+        news.insert(key, warning(regarding, Reason::Invalid, "Read", note));
+    }
+    news
+}

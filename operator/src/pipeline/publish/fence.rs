@@ -1,0 +1,100 @@
+//! The fence, carried out: every published intent carries the epoch of this leader before it compiles.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::{FutureExt as _, StreamExt as _};
+use kube::api::{Patch, PatchParams};
+use kube::core::PartialObjectMeta;
+use kube::{Api, Resource as _, ResourceExt as _};
+use postern_crds::NodeIntent;
+use postern_crds::names::OPERATOR_FIELD_MANAGER;
+use postern_intent::NodeName;
+use serde_json::json;
+use tracing::info;
+
+use super::write::{AT_ONCE, Tally, Writer};
+use crate::api::{Act, ApiError, within};
+use crate::controllers::Tolerant;
+use crate::lease::{EPOCH_ANNOTATION, Look, Stamped, epoch_of, stamp};
+use crate::metrics::Written;
+use crate::pipeline::intents::Intents;
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fenced {
+    /// Every object carries the epoch.
+    All,
+    /// Stamps were written: the watch has to show them.
+    Stamping(Tally),
+    /// The lease has to be led under a higher epoch first.
+    TooLow(u64),
+}
+
+/// Looks, and stamps what is not stamped.
+pub async fn fence(
+    writer: &Writer,
+    objects: &[Arc<Tolerant<NodeIntent>>],
+    epoch: u64,
+    look: Look,
+    intents: &mut Intents,
+) -> Fenced {
+    let stamps = objects
+        .iter()
+        .map(|object| (object, epoch_of(object.meta().annotations.as_ref())));
+    let missing: Vec<Arc<Tolerant<NodeIntent>>> = match stamp(stamps, epoch, look) {
+        Stamped::All => return Fenced::All,
+        Stamped::Above(highest) => return Fenced::TooLow(highest),
+        Stamped::Missing(missing) => missing.into_iter().map(Arc::clone).collect(),
+    };
+    info!(epoch, objects = missing.len(), "stamping intents");
+    let mut tally = Tally::default();
+    let mut writes = futures::stream::iter(missing)
+        .map(|object| stamp_if_leading(writer, object, epoch).boxed())
+        .buffer_unordered(AT_ONCE);
+    while let Some(done) = writes.next().await {
+        let Some((name, answer)) = done else {
+            tally.late += 1;
+            continue;
+        };
+        writer.note(Written::Stamp, &answer);
+        tally.count(answer.as_ref().err().map(ApiError::failure));
+        if let (Ok(stamped), Ok(node)) = (answer, name.parse::<NodeName>()) {
+            intents.touched(&node, stamped.meta(), Instant::now());
+        }
+    }
+    Fenced::Stamping(tally)
+}
+
+type Answer = Result<PartialObjectMeta<NodeIntent>, ApiError>;
+
+async fn stamp_if_leading(
+    writer: &Writer,
+    object: Arc<Tolerant<NodeIntent>>,
+    epoch: u64,
+) -> Option<(String, Answer)> {
+    if !writer.may_write() {
+        return None;
+    }
+    let answer = stamp_one(writer, &object, epoch).await;
+    Some((object.name_any(), answer))
+}
+
+/// In exactly the version that was seen: an old leader that was faster makes this fail, and the next look sees it.
+async fn stamp_one(writer: &Writer, object: &Tolerant<NodeIntent>, epoch: u64) -> Answer {
+    let api: Api<NodeIntent> = Api::all(writer.client.clone());
+    let patch = json!({
+        "metadata": {
+            "resourceVersion": object.resource_version(),
+            "annotations": { EPOCH_ANNOTATION: epoch.to_string() },
+        },
+    });
+    let params = PatchParams {
+        field_manager: Some(OPERATOR_FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let name = object.name_any();
+    let patch = Patch::Merge(&patch);
+    let request = api.patch_metadata(&name, &params, &patch);
+    within(Act::Patch, format!("NodeIntent {name}"), request).await
+}

@@ -1,0 +1,210 @@
+//! Chores around the intents: each node has a report for its agent to fill, and what belonged to nodes that are gone
+//! for good goes too.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::{FutureExt as _, StreamExt as _};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Api;
+use kube::api::{DeleteParams, Preconditions};
+use postern_compile::snapshot::Node;
+use postern_crds::{NodeIntent, NodeReport, NodeReportSpec};
+use postern_intent::NodeName;
+
+use super::write::{AT_ONCE, Tally, Writer};
+use crate::api::{Act, ApiError, Failure, within};
+use crate::metrics::Written;
+
+/// An object as it is there: UID, version, and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct There {
+    /// Its UID.
+    pub uid: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+    /// The node's UID that stands in it.
+    pub node_uid: Option<String>,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Chores {
+    /// Reports to make, with the node's UID.
+    pub make: Vec<(String, String)>,
+    /// Reports of earlier nodes of the same name, or of nodes that are gone.
+    pub drop_reports: Vec<(String, There)>,
+    /// Intents of nodes that are gone and that have run out.
+    pub drop_intents: Vec<(String, There)>,
+}
+
+/// Finds out what is to be done. Pure.
+#[must_use]
+pub fn chores(
+    nodes: &[Node],
+    reports: &BTreeMap<String, There>,
+    intents: &BTreeMap<String, There>,
+    retired: &BTreeSet<NodeName>,
+) -> Chores {
+    let mut chores = Chores::default();
+    let mut there: BTreeSet<&str> = BTreeSet::new();
+    for node in nodes {
+        there.insert(node.name.as_str());
+        let own = reports.get(node.name.as_str());
+        match own {
+            Some(report) if report.node_uid.as_deref() == Some(node.uid.as_str()) => continue,
+            Some(report) => chores
+                .drop_reports
+                .push((node.name.to_string(), report.clone())),
+            None => {}
+        }
+        chores
+            .make
+            .push((node.name.to_string(), node.uid.to_string()));
+    }
+    for name in retired {
+        if let Some(intent) = intents.get(name.as_str()) {
+            chores.drop_intents.push((name.to_string(), intent.clone()));
+        }
+    }
+    for (name, report) in reports {
+        // As long as the intent of a node that is gone is kept, its report is.
+        let kept =
+            intents.contains_key(name) && !retired.iter().any(|retired| retired.as_str() == name);
+        if !there.contains(name.as_str()) && !kept {
+            chores.drop_reports.push((name.clone(), report.clone()));
+        }
+    }
+    chores
+}
+
+/// Does it.
+pub async fn do_chores(writer: &Writer, chores: Chores) -> Tally {
+    let mut tally = Tally::default();
+    let intents: Api<NodeIntent> = Api::all(writer.client.clone());
+    let reports: Api<NodeReport> = Api::all(writer.client.clone());
+    for (name, there) in chores.drop_intents {
+        let exactly = exactly(&there);
+        let request = intents.delete(&name, &exactly);
+        tally.add(drop_one(writer, format!("NodeIntent {name}"), request).await);
+    }
+    for (name, there) in chores.drop_reports {
+        let exactly = exactly(&there);
+        let request = reports.delete(&name, &exactly);
+        tally.add(drop_one(writer, format!("NodeReport {name}"), request).await);
+    }
+    let mut makes = futures::stream::iter(chores.make)
+        .map(|(name, uid)| make_one(writer, name, uid).boxed())
+        .buffer_unordered(AT_ONCE);
+    while let Some(one) = makes.next().await {
+        tally.add(one);
+    }
+    tally
+}
+
+fn exactly(there: &There) -> DeleteParams {
+    DeleteParams::default().preconditions(Preconditions {
+        uid: there.uid.clone(),
+        resource_version: None,
+    })
+}
+
+async fn drop_one<T>(
+    writer: &Writer,
+    what: String,
+    request: impl Future<Output = Result<T, kube::Error>> + Send,
+) -> Tally {
+    let mut tally = Tally::default();
+    if !writer.may_write() {
+        tally.late += 1;
+        return tally;
+    }
+    let answer = within(Act::Delete, what, request).await;
+    match answer.map(|_| ()).map_err(|error| error.failure()) {
+        Ok(()) | Err(Failure::Missing) => tally.count(None),
+        Err(failure) => tally.count(Some(failure)),
+    }
+    tally
+}
+
+async fn make_one(writer: &Writer, name: String, node_uid: String) -> Tally {
+    let mut tally = Tally::default();
+    if !writer.may_write() {
+        tally.late += 1;
+        return tally;
+    }
+    let report = NodeReport {
+        metadata: ObjectMeta {
+            name: Some(name.clone()),
+            ..ObjectMeta::default()
+        },
+        spec: NodeReportSpec { node_uid },
+        status: None,
+    };
+    let api: Api<NodeReport> = Api::all(writer.client.clone());
+    let params = Writer::params();
+    let request = api.create(&params, &report);
+    let answer = within(Act::Create, format!("NodeReport {name}"), request).await;
+    match &answer {
+        // The watch has not shown it yet.
+        Err(error) if error.failure() == Failure::Exists => return tally,
+        _ => writer.note(Written::Report, &answer),
+    }
+    tally.count(answer.as_ref().err().map(ApiError::failure));
+    tally
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use postern_compile::snapshot::Node;
+
+    use super::{There, chores};
+
+    fn node(name: &str, uid: &str) -> Node {
+        Node {
+            name: name.parse().expect("a name"),
+            uid: uid.parse().expect("a UID"),
+            labels: BTreeMap::new(),
+            addresses: Vec::new(),
+            pod_ranges: Vec::new(),
+        }
+    }
+
+    fn there(list: &[(&str, &str)]) -> BTreeMap<String, There> {
+        let one = |(name, uid): &(&str, &str)| {
+            let there = There {
+                uid: Some(format!("object-{name}")),
+                version: None,
+                node_uid: Some((*uid).to_owned()),
+            };
+            ((*name).to_owned(), there)
+        };
+        list.iter().map(one).collect()
+    }
+
+    fn names(list: &[(String, There)]) -> Vec<&str> {
+        list.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
+    #[test]
+    fn each_node_has_a_report_of_its_own_uid() {
+        let nodes = [node("a", "a1"), node("b", "b2"), node("c", "c1")];
+        let reports = there(&[("a", "a1"), ("b", "b1")]);
+        let found = chores(&nodes, &reports, &there(&[]), &[].into());
+        let made: Vec<&str> = found.make.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(made, ["b", "c"]);
+        assert_eq!(names(&found.drop_reports), ["b"]);
+    }
+
+    #[test]
+    fn what_belonged_to_a_node_stays_until_its_intent_has_run_out() {
+        let (reports, intents) = (there(&[("gone", "g1")]), there(&[("gone", "g1")]));
+        let kept = chores(&[], &reports, &intents, &[].into());
+        assert_eq!(kept, super::Chores::default());
+        let retired = ["gone".parse().expect("a name")].into();
+        let found = chores(&[], &reports, &intents, &retired);
+        assert_eq!(names(&found.drop_intents), ["gone"]);
+        assert_eq!(names(&found.drop_reports), ["gone"]);
+    }
+}

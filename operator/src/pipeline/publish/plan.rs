@@ -1,0 +1,203 @@
+//! Which intents are written and how. Pure.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource as _;
+use postern_crds::{NodeIntent, NodeIntentSpec};
+use postern_intent::{Body, NodeName};
+
+use crate::controllers::Tolerant;
+use crate::lease::EPOCH_ANNOTATION;
+use crate::metrics::Written;
+
+/// Why an intent is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It says something new, or is issued again.
+    New,
+    /// It had gone or was changed, and is put back as it was.
+    Republished,
+    /// It says the same, and the keys that nodes are to trust changed.
+    Keys,
+}
+
+impl Change {
+    /// The reason as it is logged.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Republished => "republished",
+            Self::Keys => "keys",
+        }
+    }
+
+    /// The reason as it is counted.
+    #[must_use]
+    pub const fn counted(self) -> Written {
+        match self {
+            Self::New | Self::Keys => Written::Intent,
+            Self::Republished => Written::Republished,
+        }
+    }
+}
+
+/// How an object is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// There is none.
+    Create,
+    /// In the place of exactly what was seen.
+    Replace,
+    /// What is there cannot be replaced: its serial, which never falls, is above ours.
+    Anew {
+        /// UID of what is there.
+        uid: Option<String>,
+        /// Its version.
+        version: Option<String>,
+    },
+}
+
+/// One write.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// The node.
+    pub node: NodeName,
+    /// What the envelope says.
+    pub body: Arc<Body>,
+    /// The object.
+    pub object: NodeIntent,
+    /// How it is written.
+    pub way: Way,
+    /// Why.
+    pub change: Change,
+}
+
+/// Plans one write in the place of what is shown.
+#[must_use]
+pub fn plan(
+    node: &NodeName,
+    spec: NodeIntentSpec,
+    body: Arc<Body>,
+    shown: Option<&Tolerant<NodeIntent>>,
+    epoch: u64,
+    change: Change,
+) -> Planned {
+    let way = way(&spec, shown);
+    let metadata = match (&way, shown) {
+        (Way::Replace, Some(object)) => object.meta().clone(),
+        _ => ObjectMeta::default(),
+    };
+    let mut annotations: BTreeMap<String, String> = metadata.annotations.unwrap_or_default();
+    annotations.insert(EPOCH_ANNOTATION.to_owned(), epoch.to_string());
+    let object = NodeIntent {
+        metadata: ObjectMeta {
+            name: Some(node.to_string()),
+            annotations: Some(annotations),
+            labels: metadata.labels,
+            resource_version: metadata.resource_version,
+            uid: metadata.uid,
+            finalizers: metadata.finalizers,
+            owner_references: metadata.owner_references,
+            ..ObjectMeta::default()
+        },
+        spec,
+    };
+    Planned {
+        node: node.clone(),
+        body,
+        object,
+        way,
+        change,
+    }
+}
+
+/// The definition's transition rules let a serial only grow, and everything else change only with it.
+fn way(spec: &NodeIntentSpec, shown: Option<&Tolerant<NodeIntent>>) -> Way {
+    let Some(object) = shown else {
+        return Way::Create;
+    };
+    let anew = || Way::Anew {
+        uid: object.meta().uid.clone(),
+        version: object.meta().resource_version.clone(),
+    };
+    match object.good() {
+        Some(there) if may_follow(spec, &there.spec) => Way::Replace,
+        Some(_) | None => anew(),
+    }
+}
+
+fn may_follow(new: &NodeIntentSpec, old: &NodeIntentSpec) -> bool {
+    let version = |spec: &NodeIntentSpec| spec.key_set.as_ref().map_or(0, |set| set.version);
+    let keys = version(new) >= version(old);
+    let grows = new.serial > old.serial;
+    let same_payload = new.serial == old.serial
+        && payload(new) == payload(old)
+        && new.node_uid == old.node_uid
+        && new.not_after == old.not_after;
+    keys && (grows || same_payload)
+}
+
+fn payload(spec: &NodeIntentSpec) -> Option<(&str, &str)> {
+    let envelope = spec.envelope.as_ref()?;
+    Some((&envelope.payload_type, &envelope.payload))
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+    use postern_crds::node_intent::Envelope;
+    use postern_crds::{NodeIntent, NodeIntentSpec};
+
+    use super::{Way, way};
+    use crate::controllers::{Poison, Tolerant};
+
+    fn spec(serial: u64, payload: &str) -> NodeIntentSpec {
+        NodeIntentSpec {
+            node_uid: "u1".to_owned(),
+            serial,
+            envelope: Some(Envelope {
+                payload: payload.to_owned(),
+                ..Envelope::default()
+            }),
+            ..NodeIntentSpec::default()
+        }
+    }
+
+    fn shown(spec: NodeIntentSpec) -> Tolerant<NodeIntent> {
+        Tolerant::Good(NodeIntent {
+            metadata: ObjectMeta {
+                uid: Some("o1".to_owned()),
+                resource_version: Some("7".to_owned()),
+                ..ObjectMeta::default()
+            },
+            spec,
+        })
+    }
+
+    #[test]
+    fn what_the_definition_would_refuse_is_made_anew() {
+        let anew = Way::Anew {
+            uid: Some("o1".to_owned()),
+            version: Some("7".to_owned()),
+        };
+        let ours = spec(5, "ours");
+        assert_eq!(way(&ours, None), Way::Create);
+        assert_eq!(way(&ours, Some(&shown(spec(4, "old")))), Way::Replace);
+        assert_eq!(way(&ours, Some(&shown(spec(5, "ours")))), Way::Replace);
+        assert_eq!(way(&ours, Some(&shown(spec(5, "theirs")))), anew);
+        assert_eq!(way(&ours, Some(&shown(spec(9, "theirs")))), anew);
+        let poison = Tolerant::Poison(Box::new(Poison {
+            metadata: ObjectMeta {
+                uid: Some("o1".to_owned()),
+                resource_version: Some("7".to_owned()),
+                ..ObjectMeta::default()
+            },
+            raw: serde_json::Value::Null,
+            problem: "no".to_owned(),
+        }));
+        assert_eq!(way(&ours, Some(&poison)), anew);
+    }
+}

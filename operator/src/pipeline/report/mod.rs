@@ -1,0 +1,13 @@
+//! The last step: what became of users' objects, in their statuses and in Events.
+
+mod events;
+mod limiter;
+mod notices;
+mod status;
+mod write;
+
+pub use events::{Herald, Notice, Regarding, Tone};
+pub use limiter::Limiter;
+pub use notices::{between, of_held, of_nodes};
+pub use status::{Desired, Key, StatusBody, desired, known};
+pub use write::{Reporter, Said};

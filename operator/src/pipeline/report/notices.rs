@@ -1,0 +1,167 @@
+//! Which transitions people are told of in an Event: few, and useful. Pure.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use postern_compile::gate::{Held, Subject};
+use postern_compile::verdict::Verdict;
+use postern_crds::conditions::{ConditionType, Reason, State, find};
+
+use super::events::{Notice, Regarding, Tone};
+
+/// What changed between two statuses of one object.
+#[must_use]
+pub fn between(regarding: &Regarding, before: &[Condition], after: &[Condition]) -> Vec<Notice> {
+    let told = [
+        ConditionType::Accepted,
+        ConditionType::ResolvedRefs,
+        ConditionType::Programmed,
+        ConditionType::Ready,
+        ConditionType::FullyEnforced,
+    ];
+    told.into_iter()
+        .filter_map(|kind| {
+            let now = find(after, kind)?;
+            let was = find(before, kind);
+            let same = was.is_some_and(|was| was.status == now.status && was.reason == now.reason);
+            (!same && is_told(kind, was, now)).then(|| Notice {
+                regarding: regarding.clone(),
+                tone: tone(now),
+                reason: now.reason.clone(),
+                action: kind.to_string(),
+                note: now.message.clone(),
+            })
+        })
+        .collect()
+}
+
+/// Good news is told of `Ready` alone, and bad news of everything; what is on its way is no news.
+fn is_told(kind: ConditionType, was: Option<&Condition>, now: &Condition) -> bool {
+    let passing = [
+        Reason::Converging.as_str(),
+        Reason::Pending.as_str(),
+        Reason::Unused.as_str(),
+    ];
+    if passing.contains(&now.reason.as_str()) {
+        return false;
+    }
+    match now.status.as_str() {
+        "True" => {
+            kind == ConditionType::Ready
+                || (kind == ConditionType::Accepted
+                    && was.is_some_and(|was| was.status == State::False.as_str()))
+        }
+        "False" => true,
+        _ => false,
+    }
+}
+
+fn tone(condition: &Condition) -> Tone {
+    if condition.status == State::True.as_str() {
+        Tone::Normal
+    } else {
+        Tone::Warning
+    }
+}
+
+/// What is bad about nodes, by node and condition, so that only what is new is told.
+#[must_use]
+pub fn of_nodes(verdicts: &[Verdict]) -> BTreeMap<(String, String), Notice> {
+    let mut notices = BTreeMap::new();
+    for verdict in verdicts.iter().filter(|verdict| verdict.kind == "Node") {
+        for finding in &verdict.conditions {
+            let passing = matches!(finding.reason, Reason::Converging | Reason::Pending);
+            if finding.state != State::False || passing {
+                continue;
+            }
+            let notice = Notice {
+                regarding: Regarding::node(&verdict.name),
+                tone: Tone::Warning,
+                reason: finding.reason.to_string(),
+                action: finding.kind.to_string(),
+                note: finding.message.clone(),
+            };
+            let key = (
+                verdict.name.clone(),
+                format!("{}/{}", finding.kind, finding.reason),
+            );
+            notices.insert(key, notice);
+        }
+    }
+    notices
+}
+
+/// What waits for an approval, by digest. Policies and nodes have their own condition; namespaces have none.
+#[must_use]
+pub fn of_held(held: &[Held]) -> BTreeMap<(String, String), Notice> {
+    let mut notices = BTreeMap::new();
+    for one in held {
+        let Subject::Namespace(name) = &one.subject else {
+            continue;
+        };
+        let notice = Notice {
+            regarding: Regarding::namespace(name.as_str()),
+            tone: Tone::Warning,
+            reason: Reason::ReleaseHeld.to_string(),
+            action: "Release".to_owned(),
+            note: format!("{} would release {} pods", one.cause, one.pods),
+        };
+        notices.insert((name.to_string(), one.digest.clone()), notice);
+    }
+    notices
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+    use k8s_openapi::jiff::Timestamp;
+
+    use super::super::events::Regarding;
+    use super::between;
+
+    fn condition(kind: &str, status: &str, reason: &str) -> Condition {
+        Condition {
+            type_: kind.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message: "words".to_owned(),
+            last_transition_time: Time(Timestamp::UNIX_EPOCH),
+            observed_generation: None,
+        }
+    }
+
+    fn told(before: &[Condition], after: &[Condition]) -> Vec<String> {
+        let notices = between(&Regarding::node("n1"), before, after);
+        notices.into_iter().map(|notice| notice.reason).collect()
+    }
+
+    #[test]
+    fn a_transition_is_told_once_and_a_change_of_words_never() {
+        let ready = [condition("Ready", "True", "Ready")];
+        assert_eq!(told(&[], &ready), ["Ready"]);
+        assert!(told(&ready, &ready).is_empty());
+        let mut reworded = ready.clone();
+        reworded[0].message = "other words".to_owned();
+        assert!(told(&ready, &reworded).is_empty());
+        let blocked = [condition("Ready", "False", "NoExit")];
+        assert_eq!(told(&ready, &blocked), ["NoExit"]);
+        assert_eq!(told(&blocked, &ready), ["Ready"]);
+    }
+
+    #[test]
+    fn what_is_on_its_way_is_no_news() {
+        let after = [
+            condition("Accepted", "True", "Accepted"),
+            condition("Programmed", "False", "Converging"),
+            condition("Ready", "Unknown", "Pending"),
+        ];
+        assert!(told(&[], &after).is_empty());
+    }
+
+    #[test]
+    fn an_object_that_was_refused_and_is_accepted_says_so() {
+        let before = [condition("Accepted", "False", "Invalid")];
+        let after = [condition("Accepted", "True", "Accepted")];
+        assert_eq!(told(&before, &after), ["Accepted"]);
+    }
+}

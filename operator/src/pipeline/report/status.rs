@@ -1,0 +1,287 @@
+//! From verdicts to statuses, and whether a status differs from what is there. Pure.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use postern_compile::verdict::{Detail, GatewayRole, Verdict};
+use postern_crds::conditions::{ConditionType, Finding, Reason, State, set};
+use postern_crds::egress_policy::{self, EgressPolicyStatus};
+use postern_crds::exit_node::{ClientCounts, ExitNodeStatus, GatewayStatus};
+use postern_crds::{InterfaceIsolationStatus, exit_node};
+use serde::Serialize;
+
+/// Which object.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// Its kind.
+    pub kind: &'static str,
+    /// Its namespace.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+}
+
+impl Key {
+    /// The object of a verdict.
+    #[must_use]
+    pub fn of(verdict: &Verdict) -> Self {
+        Self {
+            kind: verdict.kind,
+            namespace: verdict.namespace.clone(),
+            name: verdict.name.clone(),
+        }
+    }
+}
+
+/// A status of one of the users' kinds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum StatusBody {
+    /// Of a policy.
+    Policy(EgressPolicyStatus),
+    /// Of an exit.
+    Exit(ExitNodeStatus),
+    /// Of an isolation.
+    Isolation(InterfaceIsolationStatus),
+}
+
+impl StatusBody {
+    /// Its conditions.
+    #[must_use]
+    pub fn conditions(&self) -> &[Condition] {
+        match self {
+            Self::Policy(status) => &status.conditions,
+            Self::Exit(status) => &status.conditions,
+            Self::Isolation(status) => &status.conditions,
+        }
+    }
+}
+
+/// A status that an object should have.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Desired {
+    /// Which object.
+    pub key: Key,
+    /// Its status.
+    pub status: StatusBody,
+}
+
+/// Every condition that objects of a kind have from the first visit on.
+#[must_use]
+pub fn known(kind: &str) -> &'static [ConditionType] {
+    use ConditionType::{Accepted, FullyEnforced, Programmed, Ready, ResolvedRefs, RolledBack};
+    match kind {
+        "EgressPolicy" => &[Accepted, ResolvedRefs, Programmed, Ready, FullyEnforced],
+        "ExitNode" => &[Accepted, ResolvedRefs, Programmed, Ready],
+        "InterfaceIsolation" => &[Accepted, Programmed, Ready, RolledBack],
+        _ => &[],
+    }
+}
+
+/// The status that a verdict asks for, given the one that is there. None: objects of this kind have no status of ours.
+#[must_use]
+pub fn desired(
+    verdict: &Verdict,
+    healthy: &BTreeMap<String, State>,
+    there: Option<&StatusBody>,
+    now: Timestamp,
+) -> Option<Desired> {
+    let old = there.map(StatusBody::conditions).unwrap_or_default();
+    let conditions = conditions(verdict, old, now);
+    let status = match (verdict.kind, &verdict.detail) {
+        ("EgressPolicy", Detail::Policy { .. }) => policy(verdict, conditions),
+        ("ExitNode", Detail::Exit { .. }) => exit(verdict, conditions, healthy),
+        ("InterfaceIsolation", _) => {
+            let nodes = there.and_then(|status| match status {
+                StatusBody::Isolation(status) => status.nodes,
+                StatusBody::Policy(_) | StatusBody::Exit(_) => None,
+            });
+            StatusBody::Isolation(InterfaceIsolationStatus { conditions, nodes })
+        }
+        _ => return None,
+    };
+    Some(Desired {
+        key: Key::of(verdict),
+        status,
+    })
+}
+
+/// Every known condition, in a fixed order; one that nothing was found about is unknown.
+fn conditions(verdict: &Verdict, old: &[Condition], now: Timestamp) -> Vec<Condition> {
+    let kinds = known(verdict.kind);
+    let mut conditions: Vec<Condition> = kinds
+        .iter()
+        .filter_map(|kind| old.iter().find(|entry| entry.type_ == kind.as_str()))
+        .cloned()
+        .collect();
+    for kind in kinds {
+        let finding = verdict
+            .conditions
+            .iter()
+            .find(|finding| finding.kind == *kind)
+            .cloned()
+            .unwrap_or_else(|| not_found(verdict, *kind));
+        set(&mut conditions, &finding, verdict.generation, now);
+    }
+    let place = |entry: &Condition| kinds.iter().position(|kind| kind.as_str() == entry.type_);
+    conditions.sort_by_key(place);
+    conditions
+}
+
+fn not_found(verdict: &Verdict, kind: ConditionType) -> Finding {
+    if let (ConditionType::Programmed, Detail::Exit { clients, .. }) = (kind, &verdict.detail) {
+        let message = format!("{} of {} client nodes", clients.programmed, clients.desired);
+        return match (clients.desired, clients.desired == clients.programmed) {
+            (0, _) => Finding::yes(kind, Reason::Unused, Reason::Unused.sentence()),
+            (_, true) => Finding::yes(kind, Reason::Programmed, message),
+            (_, false) => Finding::no(kind, Reason::Converging, message),
+        };
+    }
+    let refused = verdict
+        .conditions
+        .iter()
+        .any(|finding| finding.kind == ConditionType::Accepted && finding.state == State::False);
+    let message = if refused {
+        "the object is not accepted"
+    } else {
+        Reason::Pending.sentence()
+    };
+    Finding::unknown(kind, Reason::Pending, message)
+}
+
+fn policy(verdict: &Verdict, conditions: Vec<Condition>) -> StatusBody {
+    let (pods, nodes) = match &verdict.detail {
+        Detail::Policy { pods, nodes } => (
+            Some(egress_policy::PodCounts {
+                selected: pods.selected,
+                enforced: pods.enforced,
+                blocked: pods.blocked,
+                overridden: pods.overridden,
+                unenforceable: pods.unenforceable,
+            }),
+            Some(egress_policy::NodeCounts {
+                desired: nodes.desired,
+                programmed: nodes.programmed,
+                stale: 0,
+            }),
+        ),
+        _ => (None, None),
+    };
+    StatusBody::Policy(EgressPolicyStatus {
+        conditions,
+        pods,
+        nodes,
+    })
+}
+
+fn exit(
+    verdict: &Verdict,
+    conditions: Vec<Condition>,
+    healthy: &BTreeMap<String, State>,
+) -> StatusBody {
+    let Detail::Exit { gateways, clients } = &verdict.detail else {
+        return StatusBody::Exit(ExitNodeStatus {
+            conditions,
+            ..ExitNodeStatus::default()
+        });
+    };
+    let gateways = gateways.iter().map(|line| GatewayStatus {
+        node: line.node.clone(),
+        role: match line.role {
+            GatewayRole::Active => exit_node::GatewayRole::Active,
+            GatewayRole::Standby => exit_node::GatewayRole::Standby,
+        },
+        endpoint: line.endpoint.clone(),
+        egress_ips: Vec::new(),
+        healthy: healthy.get(&line.node) == Some(&State::True),
+    });
+    StatusBody::Exit(ExitNodeStatus {
+        conditions,
+        gateways: gateways.collect(),
+        clients: Some(ClientCounts {
+            desired: clients.desired,
+            programmed: clients.programmed,
+            sealed: 0,
+        }),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use jiff::Timestamp;
+    use postern_compile::PodCounts;
+    use postern_compile::verdict::{Detail, NodeCounts, Verdict};
+    use postern_crds::conditions::{ConditionType, Finding, Reason};
+
+    use super::{StatusBody, desired};
+
+    fn verdict(finding: Finding, generation: i64) -> Verdict {
+        Verdict {
+            kind: "EgressPolicy",
+            namespace: Some("shop".to_owned()),
+            name: "p".to_owned(),
+            generation: Some(generation),
+            conditions: vec![finding],
+            detail: Detail::Policy {
+                pods: PodCounts::default(),
+                nodes: NodeCounts::default(),
+            },
+        }
+    }
+
+    fn status(verdict: &Verdict, there: Option<&StatusBody>, second: i64) -> StatusBody {
+        let now = Timestamp::from_second(second).expect("a time");
+        desired(verdict, &BTreeMap::new(), there, now)
+            .expect("a status")
+            .status
+    }
+
+    fn well() -> Finding {
+        Finding::yes(ConditionType::Ready, Reason::Ready, "well")
+    }
+
+    #[test]
+    fn every_known_condition_is_there_from_the_first_visit_on() {
+        let first = status(&verdict(well(), 1), None, 100);
+        let types: Vec<(&str, &str)> = first
+            .conditions()
+            .iter()
+            .map(|entry| (entry.type_.as_str(), entry.status.as_str()))
+            .collect();
+        let expected = [
+            ("Accepted", "Unknown"),
+            ("ResolvedRefs", "Unknown"),
+            ("Programmed", "Unknown"),
+            ("Ready", "True"),
+            ("FullyEnforced", "Unknown"),
+        ];
+        assert_eq!(types, expected);
+        let generations = first.conditions().iter().map(|one| one.observed_generation);
+        assert!(generations.into_iter().all(|one| one == Some(1)));
+    }
+
+    #[test]
+    fn the_same_verdict_asks_for_the_same_status_whenever_it_is_given() {
+        let first = status(&verdict(well(), 1), None, 100);
+        assert_eq!(status(&verdict(well(), 1), Some(&first), 200), first);
+    }
+
+    #[test]
+    fn a_transition_time_moves_with_the_status_and_with_nothing_else() {
+        let first = status(&verdict(well(), 1), None, 100);
+        let again = Finding::yes(ConditionType::Ready, Reason::Unused, "other words");
+        let second = status(&verdict(again, 2), Some(&first), 200);
+        let ready = |status: &StatusBody| status.conditions()[3].clone();
+        assert_eq!(
+            ready(&second).last_transition_time,
+            ready(&first).last_transition_time
+        );
+        assert_eq!(ready(&second).observed_generation, Some(2));
+        let ill = Finding::no(ConditionType::Ready, Reason::NoExit, "ill");
+        let third = status(&verdict(ill, 2), Some(&second), 300);
+        assert_eq!(ready(&third).last_transition_time.0.as_second(), 300);
+    }
+}

@@ -1,0 +1,255 @@
+//! How the program is put together, and how it ends: it stops writing, then it gives the lease back. Whoever loses the
+//! lease ends at once, and what starts it again starts it with empty hands.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use postern_telemetry::{Health, LogError, ServeError, TraceError};
+use prometheus_client::registry::Registry;
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tracing::{error, info, warn};
+
+use crate::api::{ConnectError, Requests, connect};
+use crate::controllers::{Signals, start};
+use crate::error::chain;
+use crate::lease::{Ended, Session, Standing, Term, keep, term};
+use crate::metrics::Metrics;
+use crate::options::RunArguments;
+use crate::pipeline::{Pipeline, PipelineError, PipelineParts, keep_running};
+use crate::settings::{SettingsError, follow, read};
+
+/// How long a run that is under way may go on after the signal to stop.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Why the program ends.
+#[derive(Debug, Error)]
+pub enum ProgramError {
+    /// No logs.
+    #[error("there are no logs")]
+    Log(#[source] LogError),
+    /// No traces.
+    #[error("there are no traces")]
+    Trace(#[source] TraceError),
+    /// No runtime.
+    #[error("the runtime does not start")]
+    Runtime(#[source] std::io::Error),
+    /// No settings.
+    #[error("there are no settings")]
+    Settings(#[source] SettingsError),
+    /// No client.
+    #[error("the API server cannot be reached")]
+    Connect(#[source] ConnectError),
+    /// The signal cannot be waited for.
+    #[error("signals cannot be waited for")]
+    Signal(#[source] std::io::Error),
+    /// The times of the lease contradict each other.
+    #[error("the lease's times do not fit: retry period < renew deadline < lease duration")]
+    LeaseTimes,
+    /// The lease was lost.
+    #[error("the lease was lost")]
+    Lost,
+    /// The API server's store was restored to an older state.
+    #[error("the API server's store went back to an older state")]
+    WentBack,
+    /// A part of the program ended that never ends.
+    #[error("a part of the program ended")]
+    Part,
+}
+
+/// Whether the program is ready, and if not, why.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness(Health);
+
+impl Readiness {
+    /// It is.
+    pub fn well(&self) {
+        self.0.ready();
+    }
+
+    /// It is not.
+    pub fn ill(&self, why: &str) {
+        self.0.not_ready_because(why);
+    }
+}
+
+/// Runs until it is told to stop.
+///
+/// # Errors
+/// [`ProgramError`].
+pub fn run(arguments: RunArguments) -> Result<(), ProgramError> {
+    // Before any TLS: with two providers in the tree the client could not choose.
+    let installed = rustls::crypto::ring::default_provider().install_default();
+    if installed.is_err() {
+        warn!("another TLS provider is installed");
+    }
+    let times = arguments.lease;
+    if times.retry_period >= times.renew_deadline || times.renew_deadline >= times.lease_duration {
+        return Err(ProgramError::LeaseTimes);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(ProgramError::Runtime)?;
+    let ended = runtime.block_on(async {
+        // The exporter of traces lives in the runtime.
+        let traces = match &arguments.otlp_endpoint {
+            Some(endpoint) => Some(
+                postern_telemetry::start_logs_and_traces("postern-operator", endpoint)
+                    .map_err(ProgramError::Trace)?,
+            ),
+            None => {
+                postern_telemetry::start_logs().map_err(ProgramError::Log)?;
+                None
+            }
+        };
+        let ended = serve(&arguments).await;
+        if let Some(traces) = traces {
+            traces.end().await;
+        }
+        ended
+    });
+    // A request that hangs must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
+}
+
+async fn serve(arguments: &RunArguments) -> Result<(), ProgramError> {
+    let settings = read(&arguments.settings).map_err(ProgramError::Settings)?;
+    let (known, settings) = watch::channel(Arc::new(settings));
+    let (requests, metrics) = (Requests::default(), Metrics::default());
+    let mut registry = Registry::default();
+    metrics.register(&mut registry, &requests);
+    let client = connect(arguments.kubeconfig.as_deref(), requests.clone())
+        .await
+        .map_err(ProgramError::Connect)?;
+    let readiness = Readiness::default();
+    readiness.ill("starting");
+    let mut tasks: JoinSet<()> = JoinSet::new();
+    listen(arguments, &readiness, registry, &mut tasks);
+    tasks.spawn(follow(arguments.settings.clone(), known));
+    let signals = Signals::default();
+    let (stores, watches) = start(&client, &arguments.namespace, &signals, &metrics);
+    for watch in watches {
+        tasks.spawn(watch);
+    }
+    let (writer, reader) = term();
+    tasks.spawn(show_standing(reader.clone(), metrics.clone()));
+    let session = session(arguments, &client, &requests);
+    info!(
+        name = session.name(),
+        namespace = arguments.namespace,
+        "started"
+    );
+    let parts = PipelineParts {
+        identity: session.name().to_owned(),
+        namespace: arguments.namespace.clone(),
+        client,
+        stores,
+        signals,
+        metrics,
+        term: reader,
+        settings,
+        requests,
+    };
+    let (stop_pipeline, stopped) = watch::channel(false);
+    let pipeline = tokio::spawn(keep_running(Pipeline::new(parts), readiness, stopped));
+    let (stop_lease, lease_stopped) = oneshot::channel();
+    let lease = tokio::spawn(keep(session, writer, arguments.lease, lease_stopped));
+    let parts = Parts {
+        pipeline,
+        lease,
+        tasks,
+    };
+    parts.until_the_end(&stop_pipeline, stop_lease).await
+}
+
+fn session(arguments: &RunArguments, client: &Client, requests: &Requests) -> Session {
+    Session::new(
+        client.clone(),
+        requests.clone(),
+        &arguments.namespace,
+        &arguments.identity,
+        arguments.lease,
+    )
+}
+
+fn listen(
+    arguments: &RunArguments,
+    readiness: &Readiness,
+    registry: Registry,
+    tasks: &mut JoinSet<()>,
+) {
+    let Some(address) = arguments.listen else {
+        return;
+    };
+    let health = readiness.0.clone();
+    tasks.spawn(async move {
+        let served: Result<(), ServeError> =
+            postern_telemetry::serve(address, health, Arc::new(registry)).await;
+        if let Err(problem) = served {
+            error!(error = chain(&problem), "health and metrics are not served");
+        }
+    });
+}
+
+/// Shows in a metric whether this process leads.
+async fn show_standing(term: Term, metrics: Metrics) {
+    loop {
+        let leads = matches!(term.standing(), Standing::Leading { .. });
+        metrics.leader.set(i64::from(leads));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// What runs at the same time.
+struct Parts {
+    pipeline: JoinHandle<Result<(), PipelineError>>,
+    lease: JoinHandle<Ended>,
+    tasks: JoinSet<()>,
+}
+
+impl Parts {
+    async fn until_the_end(
+        mut self,
+        stop_pipeline: &watch::Sender<bool>,
+        stop_lease: oneshot::Sender<()>,
+    ) -> Result<(), ProgramError> {
+        let mut terminated = signal(SignalKind::terminate()).map_err(ProgramError::Signal)?;
+        let mut interrupted = signal(SignalKind::interrupt()).map_err(ProgramError::Signal)?;
+        let ended = tokio::select! {
+            _ = terminated.recv() => None,
+            _ = interrupted.recv() => None,
+            ended = &mut self.lease => Some(match ended {
+                Ok(Ended::WentBack) => ProgramError::WentBack,
+                Ok(Ended::Lost | Ended::Released) | Err(_) => ProgramError::Lost,
+            }),
+            ended = &mut self.pipeline => Some(match ended {
+                Ok(Err(PipelineError::WentBack { .. })) => ProgramError::WentBack,
+                _ => ProgramError::Part,
+            }),
+            // Watches start again by themselves.
+            _ = self.tasks.join_next() => Some(ProgramError::Part),
+        };
+        if let Some(problem) = ended {
+            self.pipeline.abort();
+            error!(error = chain(&problem), "ending");
+            return Err(problem);
+        }
+        info!("stopping");
+        stop_pipeline.send_replace(true);
+        let run = tokio::time::timeout(GRACE, &mut self.pipeline).await;
+        if run.is_err() {
+            warn!("a run was cut off");
+            self.pipeline.abort();
+        }
+        // Only when nothing is written any more may another process take over.
+        if stop_lease.send(()).is_ok() {
+            let _ = tokio::time::timeout(GRACE, &mut self.lease).await;
+        }
+        Ok(())
+    }
+}

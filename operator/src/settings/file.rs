@@ -1,0 +1,270 @@
+//! The file: every field of [`Settings`] in camelCase, each with its default, unknown fields refused.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use jiff::SignedDuration;
+use postern_compile::snapshot::{Ceiling, Gate, Permission, Settings, TunnelSettings};
+use postern_intent::body::ClusterDns;
+use postern_intent::{Address, Prefix};
+use serde::Deserialize;
+use thiserror::Error;
+
+/// The cluster domain that nearly every cluster has; a cluster with another one says so in the file.
+const CLUSTER_DOMAIN: &str = "cluster.local";
+
+/// Why settings cannot be used.
+#[derive(Debug, Error)]
+pub enum SettingsError {
+    /// The file cannot be read.
+    #[error("settings file {path:?} cannot be read")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is not what settings look like.
+    #[error("the settings are not understood")]
+    Yaml(#[source] Box<serde_saphyr::Error>),
+    /// A value cannot be honoured.
+    #[error("settings: {field}: {problem}")]
+    Value {
+        /// The field.
+        field: &'static str,
+        /// What is wrong, and what to write instead.
+        problem: &'static str,
+    },
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Written {
+    pod_ranges: Vec<Prefix>,
+    node_ranges: Vec<Prefix>,
+    service_ranges: Vec<Prefix>,
+    api_servers: BTreeSet<SocketAddr>,
+    dns: WrittenDns,
+    dns_upstreams: Vec<SocketAddr>,
+    tunnels: WrittenTunnels,
+    validity: Option<SignedDuration>,
+    refresh: Option<SignedDuration>,
+    envelope_budget: Option<usize>,
+    ceiling: WrittenCeiling,
+    gate: WrittenGate,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct WrittenDns {
+    domain: Option<String>,
+    addresses: Vec<Address>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct WrittenTunnels {
+    ranges: Option<Vec<Prefix>>,
+    ports: Option<WrittenPorts>,
+    mtu: Option<u16>,
+    keepalive_seconds: Option<u16>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WrittenPorts {
+    start: u16,
+    end: u16,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct WrittenCeiling {
+    lan: Option<WrittenPermission>,
+    special_use: Option<WrittenPermission>,
+    upstreams: Option<WrittenPermission>,
+    priority: Option<i32>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+enum WrittenPermission {
+    Granted,
+    Withheld,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct WrittenGate {
+    pods: Option<usize>,
+    percent: Option<usize>,
+    window: Option<SignedDuration>,
+}
+
+/// Reads a settings file.
+///
+/// # Errors
+/// [`SettingsError`].
+pub fn read(path: &Path) -> Result<Settings, SettingsError> {
+    let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    parse(&text)
+}
+
+/// Parses settings; an empty text means the defaults.
+///
+/// # Errors
+/// [`SettingsError::Yaml`] or [`SettingsError::Value`].
+pub fn parse(text: &str) -> Result<Settings, SettingsError> {
+    let nothing = text
+        .lines()
+        .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
+    let written: Written = if nothing {
+        Written::default()
+    } else {
+        serde_saphyr::from_str(text).map_err(|source| SettingsError::Yaml(Box::new(source)))?
+    };
+    let settings = settings(written);
+    check(&settings)?;
+    Ok(settings)
+}
+
+fn settings(written: Written) -> Settings {
+    // Taken apart by name: a field of the compiler's settings that this file does not know would not compile.
+    let default = Settings::default();
+    Settings {
+        pod_ranges: written.pod_ranges,
+        node_ranges: written.node_ranges,
+        service_ranges: written.service_ranges,
+        api_servers: written.api_servers,
+        dns: ClusterDns {
+            domain: written
+                .dns
+                .domain
+                .unwrap_or_else(|| CLUSTER_DOMAIN.to_owned()),
+            addresses: written.dns.addresses,
+        },
+        dns_upstreams: written.dns_upstreams,
+        tunnels: tunnels(written.tunnels, default.tunnels),
+        validity: written.validity.unwrap_or(default.validity),
+        refresh: written.refresh.unwrap_or(default.refresh),
+        envelope_budget: written.envelope_budget.unwrap_or(default.envelope_budget),
+        ceiling: ceiling(&written.ceiling, default.ceiling),
+        gate: Gate {
+            pods: written.gate.pods.unwrap_or(default.gate.pods),
+            percent: written.gate.percent.unwrap_or(default.gate.percent),
+            window: written.gate.window.unwrap_or(default.gate.window),
+        },
+    }
+}
+
+fn tunnels(written: WrittenTunnels, default: TunnelSettings) -> TunnelSettings {
+    TunnelSettings {
+        ranges: written.ranges.unwrap_or(default.ranges),
+        ports: written
+            .ports
+            .map_or(default.ports, |ports| ports.start..=ports.end),
+        mtu: written.mtu.unwrap_or(default.mtu),
+        keepalive_seconds: written
+            .keepalive_seconds
+            .unwrap_or(default.keepalive_seconds),
+    }
+}
+
+fn ceiling(written: &WrittenCeiling, default: Ceiling) -> Ceiling {
+    let permission = |written: Option<WrittenPermission>, default| match written {
+        Some(WrittenPermission::Granted) => Permission::Granted,
+        Some(WrittenPermission::Withheld) => Permission::Withheld,
+        None => default,
+    };
+    Ceiling {
+        lan: permission(written.lan, default.lan),
+        special_use: permission(written.special_use, default.special_use),
+        upstreams: permission(written.upstreams, default.upstreams),
+        priority: written.priority.unwrap_or(default.priority),
+    }
+}
+
+fn check(settings: &Settings) -> Result<(), SettingsError> {
+    let refuse = |field, problem| Err(SettingsError::Value { field, problem });
+    if settings.validity <= SignedDuration::ZERO {
+        return refuse("validity", "write a time above zero, for example 24h");
+    }
+    if settings.refresh <= SignedDuration::ZERO || settings.refresh >= settings.validity {
+        return refuse(
+            "refresh",
+            "write a time above zero and below validity, for example 1h",
+        );
+    }
+    if settings.tunnels.ports.is_empty() {
+        return refuse("tunnels.ports", "start must not be above end");
+    }
+    if settings.envelope_budget > postern_crds::node_intent::PAYLOAD_LIMIT {
+        return refuse(
+            "envelopeBudget",
+            "the API server takes no payload above 716800 bytes",
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use postern_compile::snapshot::Settings;
+
+    use super::parse;
+
+    #[test]
+    fn an_empty_file_means_the_defaults_and_the_usual_domain() {
+        let mut expected = Settings::default();
+        expected.dns.domain = "cluster.local".to_owned();
+        for text in ["", "# nothing\n", "{}"] {
+            assert_eq!(parse(text).expect("settings"), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn every_field_can_be_written() {
+        let text = "
+podRanges: [10.1.0.0/16]
+nodeRanges: [192.0.2.0/24]
+serviceRanges: [10.96.0.0/12]
+apiServers: ['192.0.2.1:6443']
+dns: {domain: example.org, addresses: [10.96.0.10]}
+dnsUpstreams: ['192.0.2.53:53']
+tunnels: {ranges: [198.18.0.0/16], ports: {start: 1, end: 2}, mtu: 1400, keepaliveSeconds: 5}
+validity: 2h
+refresh: 10m
+envelopeBudget: 1000
+ceiling: {lan: Withheld, specialUse: Withheld, upstreams: Withheld, priority: 7}
+gate: {pods: 1, percent: 2, window: 3m}
+";
+        let read = parse(text).expect("settings");
+        let default = Settings::default();
+        assert_ne!(read.tunnels, default.tunnels);
+        assert_ne!(read.ceiling, default.ceiling);
+        assert_ne!(read.gate, default.gate);
+        assert_eq!((read.pod_ranges.len(), read.node_ranges.len()), (1, 1));
+        assert_eq!(read.tunnels.ports, 1..=2);
+        assert_eq!(
+            (read.validity.as_secs(), read.refresh.as_secs()),
+            (7200, 600)
+        );
+        assert_eq!(read.api_servers.len() + read.dns_upstreams.len(), 2);
+        assert_eq!((read.envelope_budget, read.gate.pods), (1000, 1));
+    }
+
+    #[test]
+    fn an_unknown_field_is_refused() {
+        assert!(parse("validty: 2h").is_err());
+        assert!(parse("tunnels: {port: 3}").is_err());
+    }
+
+    #[test]
+    fn a_refresh_that_comes_after_the_end_is_refused() {
+        assert!(parse("validity: 1h\nrefresh: 1h").is_err());
+    }
+}
