@@ -99,6 +99,10 @@ fn inet() -> Table {
         Rule::to(Target::Drop)
             .when(Field::NfProto.outside("lease"))
             .counted(Counter("hold")),
+        // The kernel lists an anonymous set in another order each time that the rule is written.
+        Rule::to(Target::Accept).when(Field::Icmp6Type.is(
+            "{ nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert }",
+        )),
         Rule::to(Target::Accept).when(together(
             [Field::Daddr(Family::V4), Field::L4Proto, Field::Dport],
             "api4",

@@ -126,7 +126,7 @@ fn add_rule(out: &mut ObservedTable, body: &Map<String, Value>) {
             .get("comment")
             .and_then(Value::as_str)
             .map(str::to_owned),
-        expressions: without_counts(body.get("expr").unwrap_or(&Value::Null)),
+        expressions: still(body.get("expr").unwrap_or(&Value::Null)),
     };
     out.chains
         .entry(text(body, "chain"))
@@ -135,15 +135,21 @@ fn add_rule(out: &mut ObservedTable, body: &Map<String, Value>) {
         .push(rule);
 }
 
-/// Expressions without what changes by itself: packets and bytes of an anonymous counter.
-fn without_counts(value: &Value) -> Value {
+/// Expressions without what changes by itself: packets and bytes of an anonymous counter, and the order in which the
+/// kernel lists an anonymous set, which is another one each time that the rule is written.
+fn still(value: &Value) -> Value {
     match value {
-        Value::Array(items) => items.iter().map(without_counts).collect(),
+        Value::Array(items) => items.iter().map(still).collect(),
         Value::Object(fields) => fields
             .iter()
             .map(|(key, inner)| match (key.as_str(), inner) {
                 ("counter", Value::Object(_)) => (key.clone(), Value::Null),
-                _ => (key.clone(), without_counts(inner)),
+                ("set", Value::Array(items)) => {
+                    let mut items: Vec<Value> = items.iter().map(still).collect();
+                    items.sort_by_key(Value::to_string);
+                    (key.clone(), items.into())
+                }
+                _ => (key.clone(), still(inner)),
             })
             .collect::<Map<_, _>>()
             .into(),

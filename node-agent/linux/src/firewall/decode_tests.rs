@@ -139,6 +139,19 @@ fn expressions_compare_whatever_an_anonymous_counter_has_counted() {
     assert_eq!(rule(1), rule(7));
 }
 
+#[test]
+fn expressions_compare_in_whatever_order_an_anonymous_set_is_listed() {
+    let rule = |types: [&str; 2]| {
+        let field = json!({"payload": {"protocol": "icmpv6", "field": "type"}});
+        let matched = json!({"match": {"op": "==", "left": field, "right": {"set": types}}});
+        let rule = json!({"rule": {"chain": "c", "handle": 1, "expr": [matched]}});
+        read(json!({"nftables": [rule]}).to_string().as_bytes())
+    };
+    let one = rule(["nd-router-solicit", "nd-router-advert"]);
+    assert_eq!(one, rule(["nd-router-advert", "nd-router-solicit"]));
+    assert_ne!(one, rule(["nd-router-advert", "echo-request"]));
+}
+
 /// `nft add counter inet postern hold '{ packets 5000000000 bytes 6000000000000 }'`.
 #[test]
 fn counters_are_64_bits_wide() {
