@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern_compile::snapshot::{Lifecycle, Snapshot};
 use postern_compile::{NodeOutcome, compile};
-use postern_intent::body::{Class, TunnelRole, Way};
+use postern_intent::body::{BlockedReason, Class, TunnelRole, Way};
 use postern_intent::{Body, NodeName, Uid};
 use proptest::prelude::{ProptestConfig, prop, proptest};
 
-use super::changes::{Change, history, make, pod, start};
+use super::changes::{Accepted, Change, history, make, pod, start};
 use super::world::World;
 
 fn live(history: &[Vec<Change>], mut each: impl FnMut(&World, &Snapshot, &mut World)) {
@@ -211,6 +211,37 @@ proptest! {
             let new = classes(&other.previous);
             for (uid, class) in old.iter().filter(|(_, class)| **class != Class::Released) {
                 assert!(new.get(uid) != Some(&Class::Released), "{uid} was {class:?} and released itself");
+            }
+        });
+    }
+
+    #[test]
+    fn a_refused_update_moves_no_pod_and_blocks_only_pods_that_were_free(history in history(), update in (0..3usize, 0..3usize, 0..4usize, 0..3i32)) {
+        live(&history, |_, _, world| {
+            let mut other = world.clone();
+            for _ in 0..3 {
+                other.wait(jiff::SignedDuration::from_mins(5));
+                other.compile();
+            }
+            let (namespace, name, app, priority) = update;
+            // Only a policy that is in force has something to lose.
+            let in_force = other.snapshot().policies.iter().any(|policy| {
+                policy.key.to_string() == format!("{}/p{name}", ["red", "green", "blue"][namespace]) && policy.terms.is_ok()
+            });
+            if !in_force {
+                return;
+            }
+            let old = classes(&other.previous);
+            let mut refused = other.clone();
+            make(&mut refused, &Change::Policy { namespace, name, app, exit: 0, priority, accepted: Accepted::No });
+            for _ in 0..2 {
+                refused.wait(jiff::SignedDuration::from_secs(1));
+                refused.compile();
+                for (uid, class) in classes(&refused.previous) {
+                    let before = &old[&uid];
+                    let freed = *before == Class::Released && class == Class::Blocked { reason: BlockedReason::PolicyRefused };
+                    assert!(freed || class == *before, "{uid} was {before:?} and is {class:?}");
+                }
             }
         });
     }
