@@ -182,7 +182,11 @@ impl Bound {
         match self.keyword {
             "enum" => (json!("Neither"), "Unsupported value"),
             "format" => (json!("tomorrow"), "must be of type date-time"),
-            "pattern" => (json!("\u{1}"), "should match"),
+            "pattern" => {
+                // As long as it has to be: a shorter one is refused for that alone.
+                let length = self.schema["minLength"].as_i64().unwrap_or(1);
+                (json!("\u{1}".repeat(many(length))), "should match")
+            }
             "minLength" => (json!("a".repeat(many(self.number() - 1))), "chars long"),
             "maxLength" => (json!("a".repeat(many(self.number() + 1))), "Too long"),
             "minimum" => (json!(self.number() - 1), "greater than or equal to"),

@@ -22,6 +22,32 @@ pub(crate) struct Cluster {
     turn: Mutex<()>,
 }
 
+const BINDINGS: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings";
+
+/// A binding that is away; it comes back also where the case fails.
+pub(crate) struct Unbound<'a> {
+    cluster: &'a Cluster,
+    binding: Value,
+}
+
+impl Unbound<'_> {
+    /// Puts it back and waits until it is in force: `refusal` is the answer to what it refuses.
+    pub(crate) fn back<T>(self, mut refusal: impl FnMut() -> Result<T, String>) {
+        let cluster = self.cluster;
+        drop(self);
+        cluster.eventually("the binding is in force again", || {
+            refusal().is_err_and(|message| message.contains("ValidatingAdmissionPolicy"))
+        });
+    }
+}
+
+impl Drop for Unbound<'_> {
+    fn drop(&mut self) {
+        let back = self.cluster.create(BINDINGS, &self.binding);
+        assert!(std::thread::panicking() || back.is_ok(), "{back:?}");
+    }
+}
+
 static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
 
 /// The control plane that another case has up, or a new one. The last case that lets go of it takes it down.
@@ -83,6 +109,11 @@ impl Cluster {
         Api::of(&self.lab).get(path).unwrap()
     }
 
+    /// Whether objects of this collection can be asked for; while it comes to be, the API server says 404 and 429.
+    pub(crate) fn serves(&self, collection: &str) -> bool {
+        matches!(Api::of(&self.lab).get(collection), Ok(Some(_)))
+    }
+
     /// Creates as the administrator.
     pub(crate) fn create(&self, collection: &str, object: &Value) -> Result<Value, String> {
         said(Api::of(&self.lab).create(collection, object))
@@ -108,16 +139,17 @@ impl Cluster {
         wait_until(PATIENCE, what, || Ok(done().then_some(()))).unwrap();
     }
 
-    /// Runs a case while a policy's binding is away: whatever it binds is not bound then.
-    pub(crate) fn without_binding(&self, policy: &str, case: impl FnOnce()) {
-        let collection = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings";
-        let path = format!("{collection}/{policy}");
+    /// Takes a policy's binding away until the value goes: whatever it binds is not bound then.
+    pub(crate) fn without_binding(&self, policy: &str) -> Unbound<'_> {
+        let path = format!("{BINDINGS}/{policy}");
         let mut binding = self.get(&path).unwrap();
         self.delete(&path).unwrap();
-        case();
         let metadata = binding["metadata"].as_object_mut().unwrap();
         metadata.retain(|name, _| matches!(name.as_str(), "name" | "labels" | "annotations"));
-        self.create(collection, &binding).unwrap();
+        Unbound {
+            cluster: self,
+            binding,
+        }
     }
 
     /// Whether a service account of our namespace may do this, by the authorizer's own word.

@@ -24,6 +24,7 @@ pub(crate) struct Rule {
 pub(crate) struct Definition(Value);
 
 const SCHEMA: &str = "/spec/versions/0/schema/openAPIV3Schema";
+const RULES: &str = "x-kubernetes-validations";
 
 /// Keywords that bound a value.
 pub(crate) const BOUNDS: [&str; 11] = [
@@ -62,12 +63,12 @@ impl Definition {
     pub(crate) fn rules(&self) -> Vec<Rule> {
         let mut found = Vec::new();
         each(self.schema(), "", "", &mut |at, pointer, schema| {
-            let list = schema["x-kubernetes-validations"].as_array();
+            let list = schema[RULES].as_array();
             for (index, rule) in list.into_iter().flatten().enumerate() {
                 found.push(Rule {
                     at: at.trim_start_matches('.').to_owned(),
                     message: rule["message"].as_str().unwrap().to_owned(),
-                    list: format!("{pointer}/x-kubernetes-validations"),
+                    list: format!("{pointer}/{RULES}"),
                     index,
                 });
             }
@@ -104,9 +105,11 @@ impl Definition {
         self
     }
 
-    /// Neither rules nor bounds: rules whose cost nothing bounds would be refused.
+    /// A spec with neither rules nor bounds: rules whose cost nothing bounds would be refused.
     pub(crate) fn boundless(mut self) -> Self {
-        strip(self.0.pointer_mut(SCHEMA).unwrap());
+        let schema = self.0.pointer_mut(SCHEMA).unwrap();
+        schema.as_object_mut().unwrap().remove(RULES);
+        strip(&mut schema["properties"]["spec"]);
         self
     }
 
@@ -120,7 +123,7 @@ impl Definition {
     pub(crate) fn await_served(&self, cluster: &Cluster, group: &str) {
         let collection = self.collection(group);
         cluster.eventually(&format!("{collection} is served"), || {
-            cluster.get(&collection).is_some()
+            cluster.serves(&collection)
         });
     }
 }
@@ -156,7 +159,9 @@ fn strip(schema: &mut Value) {
     let Some(map) = schema.as_object_mut() else {
         return;
     };
-    map.remove("x-kubernetes-validations");
+    map.remove(RULES);
+    // Of a set with few possible members no long one can be made.
+    map.remove("x-kubernetes-list-type");
     map.retain(|name, _| !BOUNDS.contains(&name.as_str()));
     for name in ["items", "additionalProperties"] {
         map.get_mut(name).into_iter().for_each(strip);

@@ -37,11 +37,11 @@ fn nobody_but_the_operator_writes_an_intent() {
     operator.put(&path, &changed).unwrap();
     assert_eq!(cluster.get(&path).unwrap()["spec"]["serial"], 8);
 
-    cluster.without_binding("postern-node-intents", || {
-        cluster.eventually("without the binding anybody writes", || {
-            cluster.create(INTENTS, &intent("foreign")).is_ok()
-        });
+    let unbound = cluster.without_binding("postern-node-intents");
+    cluster.eventually("without the binding anybody writes", || {
+        cluster.create(INTENTS, &intent("foreign")).is_ok()
     });
+    unbound.back(|| cluster.tried(INTENTS, &intent("another")));
     cluster.delete(&format!("{INTENTS}/foreign")).unwrap();
     cluster.delete(&path).unwrap();
     assert_eq!(cluster.get(&path), None);

@@ -3,25 +3,36 @@
 use serde_json::{Value, json};
 
 use crate::caller::{Caller, assert_refused};
-use crate::cluster::{Cluster, cluster};
+use crate::cluster::{Cluster, NAMESPACE, cluster};
 
 const POLICY: &str = "postern-node-reports";
 const REPORTS: &str = "/apis/postern.dev/v1alpha1/nodereports";
 const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
 const BINDINGS: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
 
-/// Makes a node, and the report that the operator would make for it.
-fn join(cluster: &Cluster, name: &str) {
-    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}});
-    let stored = cluster.create("/api/v1/nodes", &node).unwrap();
-    let uid = stored["metadata"]["uid"].as_str().unwrap();
-    cluster.create(REPORTS, &report(name, uid)).unwrap();
+/// A node, and the report that the operator would make for it. Both go with the value.
+struct Joined<'a> {
+    cluster: &'a Cluster,
+    name: &'static str,
 }
 
-/// Takes both away.
-fn leave(cluster: &Cluster, name: &str) {
-    cluster.delete(&format!("{REPORTS}/{name}")).unwrap();
-    cluster.delete(&format!("/api/v1/nodes/{name}")).unwrap();
+impl<'a> Joined<'a> {
+    fn as_node(cluster: &'a Cluster, name: &'static str) -> Self {
+        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}});
+        let stored = cluster.create("/api/v1/nodes", &node).unwrap();
+        let uid = stored["metadata"]["uid"].as_str().unwrap();
+        cluster.create(REPORTS, &report(name, uid)).unwrap();
+        Self { cluster, name }
+    }
+}
+
+impl Drop for Joined<'_> {
+    fn drop(&mut self) {
+        for path in [REPORTS, "/api/v1/nodes"] {
+            let gone = self.cluster.delete(&format!("{path}/{}", self.name));
+            assert!(std::thread::panicking() || gone.is_ok(), "{gone:?}");
+        }
+    }
 }
 
 fn report(name: &str, uid: &str) -> Value {
@@ -56,51 +67,58 @@ fn post_status(agent: &Caller<'_>, name: &str) -> Result<String, String> {
     agent.kubectl(&[way, who].concat(), &status)
 }
 
-/// Somebody gives the agents every right on reports; the policy is all that is left then.
-fn widened(cluster: &Cluster, case: impl FnOnce()) {
-    let name = "test-widened";
-    let all = [
-        "get",
-        "list",
-        "create",
-        "update",
-        "patch",
-        "delete",
-        "deletecollection",
-    ];
-    let role = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
-        "metadata": {"name": name},
-        "rules": [{
-            "apiGroups": ["postern.dev"], "resources": ["nodereports", "nodereports/status"], "verbs": all,
-        }],
-    });
-    let binding = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
-        "metadata": {"name": name},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
-        "subjects": [{"kind": "ServiceAccount", "name": "postern-agent", "namespace": "postern-system"}],
-    });
-    cluster.create(ROLES, &role).unwrap();
-    cluster.create(BINDINGS, &binding).unwrap();
-    let attributes = json!({"group": "postern.dev", "resource": "nodereports", "verb": "delete"});
-    cluster.eventually("the rights are widened", || {
-        cluster.may("postern-agent", &attributes)
-    });
-    case();
-    cluster.delete(&format!("{BINDINGS}/{name}")).unwrap();
-    cluster.delete(&format!("{ROLES}/{name}")).unwrap();
-    cluster.eventually("the rights are as before", || {
-        !cluster.may("postern-agent", &attributes)
-    });
+/// Somebody gives the agents every right on reports; the policy is all that is left then. The value takes it back.
+struct Widened<'a>(&'a Cluster);
+
+const WIDENED: &str = "test-widened";
+
+impl<'a> Widened<'a> {
+    fn for_agents(cluster: &'a Cluster) -> Self {
+        let role = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+            "metadata": {"name": WIDENED},
+            "rules": [{
+                "apiGroups": ["postern.dev"], "resources": ["nodereports", "nodereports/status"],
+                "verbs": ["get", "list", "create", "update", "patch", "delete", "deletecollection"],
+            }],
+        });
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+            "metadata": {"name": WIDENED},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": WIDENED},
+            "subjects": [{"kind": "ServiceAccount", "name": "postern-agent", "namespace": NAMESPACE}],
+        });
+        cluster.create(ROLES, &role).unwrap();
+        let widened = Self(cluster);
+        cluster.create(BINDINGS, &binding).unwrap();
+        cluster.eventually("the rights are widened", || widened.may_delete());
+        widened
+    }
+
+    fn may_delete(&self) -> bool {
+        let attributes =
+            json!({"group": "postern.dev", "resource": "nodereports", "verb": "delete"});
+        self.0.may("postern-agent", &attributes)
+    }
+}
+
+impl Drop for Widened<'_> {
+    fn drop(&mut self) {
+        for path in [BINDINGS, ROLES] {
+            let gone = self.0.delete(&format!("{path}/{WIDENED}"));
+            assert!(std::thread::panicking() || gone.is_ok(), "{gone:?}");
+        }
+        self.0
+            .eventually("the rights are as before", || !self.may_delete());
+    }
 }
 
 #[test]
 fn an_agent_posts_the_report_of_its_own_node_and_of_no_other() {
     let cluster = cluster();
     let _turn = cluster.turn();
-    join(&cluster, "alpha");
-    join(&cluster, "beta");
+    let _alpha = Joined::as_node(&cluster, "alpha");
+    let _beta = Joined::as_node(&cluster, "beta");
     let agent = Caller::agent_of(&cluster, "alpha");
 
     post_status(&agent, "alpha").unwrap();
@@ -111,20 +129,18 @@ fn an_agent_posts_the_report_of_its_own_node_and_of_no_other() {
     );
     assert_eq!(stored(&cluster, "beta")["status"], Value::Null);
 
-    cluster.without_binding(POLICY, || {
-        cluster.eventually("without the binding the other report is open", || {
-            post_status(&agent, "beta").is_ok()
-        });
+    let unbound = cluster.without_binding(POLICY);
+    cluster.eventually("without the binding the other report is open", || {
+        post_status(&agent, "beta").is_ok()
     });
-    leave(&cluster, "alpha");
-    leave(&cluster, "beta");
+    unbound.back(|| post_status(&agent, "beta"));
 }
 
 #[test]
 fn by_its_rights_alone_an_agent_makes_changes_and_deletes_no_report() {
     let cluster = cluster();
     let _turn = cluster.turn();
-    join(&cluster, "alpha");
+    let _alpha = Joined::as_node(&cluster, "alpha");
     let agent = Caller::agent_of(&cluster, "alpha");
     let own = stored(&cluster, "alpha");
     let path = format!("{REPORTS}/alpha");
@@ -139,77 +155,77 @@ fn by_its_rights_alone_an_agent_makes_changes_and_deletes_no_report() {
     );
     assert_refused(&agent.delete(&path), "cannot delete resource");
     assert_refused(&agent.delete(REPORTS), "cannot deletecollection resource");
-    leave(&cluster, "alpha");
 }
 
 #[test]
 fn a_role_that_somebody_widens_opens_nothing() {
     let cluster = cluster();
     let _turn = cluster.turn();
-    join(&cluster, "alpha");
-    join(&cluster, "beta");
+    let _alpha = Joined::as_node(&cluster, "alpha");
+    let _beta = Joined::as_node(&cluster, "beta");
     let agent = Caller::agent_of(&cluster, "alpha");
     let unbound = Caller::unbound(&cluster, "postern-agent");
     let (own, other) = (format!("{REPORTS}/alpha"), format!("{REPORTS}/beta"));
-    widened(&cluster, || {
-        let made = "the operator makes and deletes NodeReports";
-        assert_refused(&agent.delete(&own), made);
-        assert_refused(&agent.delete(&other), "this token is of node alpha");
-        assert_refused(
-            &agent.delete(REPORTS),
-            "admission policy 'postern-node-reports'",
-        );
-        let another = report("omega", "1");
-        assert_refused(
-            &agent.post(REPORTS, &another),
-            "this token is of node alpha",
-        );
+    let _widened = Widened::for_agents(&cluster);
+    let made = "the operator makes and deletes NodeReports";
+    let another_node = "this token is of node alpha";
+    assert_refused(&agent.delete(&own), made);
+    assert_refused(&agent.delete(&other), another_node);
+    assert_refused(
+        &agent.delete(REPORTS),
+        "ValidatingAdmissionPolicy 'postern-node-reports'",
+    );
+    assert_refused(&agent.post(REPORTS, &report("omega", "1")), another_node);
 
-        let mut changed = stored(&cluster, "alpha");
-        changed["metadata"]["labels"] = json!({"team": "a"});
-        assert_refused(
-            &agent.put(&own, &changed),
-            "spec and metadata of a NodeReport are the operator's",
-        );
-        let other_status = format!("{other}/status");
-        let beta = stored(&cluster, "beta");
-        assert_refused(
-            &agent.put(&other_status, &beta),
-            "this token is of node alpha",
-        );
-        agent
-            .put(&format!("{own}/status"), &stored(&cluster, "alpha"))
-            .unwrap();
+    let mut changed = stored(&cluster, "alpha");
+    changed["metadata"]["labels"] = json!({"team": "a"});
+    assert_refused(
+        &agent.put(&own, &changed),
+        "spec and metadata of a NodeReport are the operator's",
+    );
+    let status = |path: &str| format!("{path}/status");
+    let beta = stored(&cluster, "beta");
+    assert_refused(&agent.put(&status(&other), &beta), another_node);
+    agent
+        .put(&status(&own), &stored(&cluster, "alpha"))
+        .unwrap();
 
-        assert_refused(&post_status(&unbound, "alpha"), "is bound to no node");
-        assert_refused(&unbound.delete(&own), "is bound to no node");
-    });
-    // What would be its own report again, made by itself.
+    assert_refused(&post_status(&unbound, "alpha"), "is bound to no node");
+    assert_refused(&unbound.delete(&own), "is bound to no node");
+}
+
+#[test]
+fn an_agent_with_every_right_does_not_make_its_own_report_again() {
+    let cluster = cluster();
+    let _turn = cluster.turn();
+    let _alpha = Joined::as_node(&cluster, "alpha");
+    let agent = Caller::agent_of(&cluster, "alpha");
     let uid = stored(&cluster, "alpha")["spec"]["nodeUID"].clone();
-    cluster.delete(&own).unwrap();
-    widened(&cluster, || {
-        let again = report("alpha", uid.as_str().unwrap());
-        let made = "the operator makes and deletes NodeReports";
-        assert_refused(&agent.post(REPORTS, &again), made);
-        cluster.without_binding(POLICY, || {
-            cluster.eventually("without the binding an agent makes a report", || {
-                agent.post(REPORTS, &again).is_ok()
-            });
-        });
+    let again = report("alpha", uid.as_str().unwrap());
+    cluster.delete(&format!("{REPORTS}/alpha")).unwrap();
+    let _widened = Widened::for_agents(&cluster);
+
+    assert_refused(
+        &agent.post(REPORTS, &again),
+        "the operator makes and deletes NodeReports",
+    );
+    let unbound = cluster.without_binding(POLICY);
+    cluster.eventually("without the binding an agent makes a report", || {
+        agent.post(REPORTS, &again).is_ok()
     });
-    leave(&cluster, "alpha");
-    leave(&cluster, "beta");
+    let elsewhere = format!("{REPORTS}?dryRun=All");
+    unbound.back(|| agent.post(&elsewhere, &report("omega", "1")));
 }
 
 #[test]
 fn a_token_of_an_older_node_of_the_same_name_writes_nothing() {
     let cluster = cluster();
     let _turn = cluster.turn();
-    join(&cluster, "gamma");
+    let first = Joined::as_node(&cluster, "gamma");
     let older = Caller::agent_of(&cluster, "gamma");
     post_status(&older, "gamma").unwrap();
-    leave(&cluster, "gamma");
-    join(&cluster, "gamma");
+    drop(first);
+    let _second = Joined::as_node(&cluster, "gamma");
 
     assert_refused(
         &post_status(&older, "gamma"),
@@ -217,5 +233,4 @@ fn a_token_of_an_older_node_of_the_same_name_writes_nothing() {
     );
     let newer = Caller::agent_of(&cluster, "gamma");
     post_status(&newer, "gamma").unwrap();
-    leave(&cluster, "gamma");
 }

@@ -32,13 +32,12 @@ fn the_operator_takes_the_startup_taint_from_a_node_and_does_nothing_else_to_it(
     });
     cluster.create("/api/v1/nodes", &node).unwrap();
     let operator = Caller::unbound(&cluster, "postern-operator");
-    let patch = |patch: Value| {
+    let patch_with = |more: &[&str], patch: Value| {
         let text = patch.to_string();
-        operator.kubectl(
-            &["patch", "node", "joining", "--type=merge", "--patch", &text],
-            &Value::Null,
-        )
+        let arguments = ["patch", "node", "joining", "--type=merge", "--patch", &text];
+        operator.kubectl(&[&arguments, more].concat(), &Value::Null)
     };
+    let patch = |patch: Value| patch_with(&[], patch);
     let refused = [
         (
             json!({"spec": {"taints": [sealed]}}),
@@ -72,11 +71,13 @@ fn the_operator_takes_the_startup_taint_from_a_node_and_does_nothing_else_to_it(
     patch(json!({"spec": {"taints": [other]}})).unwrap();
     assert_eq!(taints(&cluster), ["example.com/broken"]);
 
-    cluster.without_binding("postern-startup-taint", || {
-        cluster.eventually("without the binding another taint goes too", || {
-            patch(json!({"spec": {"taints": null}})).is_ok()
-        });
+    let unbound = cluster.without_binding("postern-startup-taint");
+    cluster.eventually("without the binding another taint goes too", || {
+        patch(json!({"spec": {"taints": null}})).is_ok()
     });
+    // A patch that changes nothing is looked at by nobody, so this one must never be stored.
+    let other_label = json!({"metadata": {"labels": {"team": "c"}}});
+    unbound.back(|| patch_with(&["--dry-run=server"], other_label.clone()));
     assert!(taints(&cluster).is_empty());
     cluster.delete(NODE).unwrap();
 }
