@@ -42,6 +42,7 @@ impl<H: Host> Agent<H> {
         let adopted = (activation == Activation::Startup).then_some(&observed);
         self.owe_cuts(&desired, adopted);
         let looks_only = self.looks_only(activation);
+        let was_whole = self.is_whole(&desired, &observed);
         if !looks_only {
             self.carry_out(&desired, &observed, activation).await;
         }
@@ -49,9 +50,26 @@ impl<H: Host> Agent<H> {
         let reading = observe(&self.host).await;
         let observed = self.settle(reading, activation).await;
         let again = self.finish(observed).await;
+        // What is wrong at the end of a run is ours to make, and nobody's hand; but where nothing was wrong at its
+        // beginning and nothing was done, somebody's hand was between the two readings.
+        self.last.known = if was_whole {
+            Vec::new()
+        } else {
+            self.last.checked.mismatches.clone()
+        };
         // A run that only looks asks for no other one, because a retry would carry out what this one left alone; and it
         // ends no retry that an earlier run waits for, such as a tunnel process that is not there yet.
         if looks_only { Again::AsBefore } else { again }
+    }
+
+    /// Is there nothing to do?
+    fn is_whole(&self, desired: &Desired, observed: &Observed) -> bool {
+        let planning = Planning {
+            before: &self.desired,
+            learned: &self.learned,
+            own_key: &self.key.public,
+        };
+        plan(desired, observed, &planning).is_empty()
     }
 
     /// With repair off, what somebody else did is seen and left.
@@ -134,8 +152,7 @@ impl<H: Host> Agent<H> {
             own_key: &self.key.public,
         };
         let found = check(&self.desired, observed, &planning);
-        // What was wrong at the end of the last run already is ours to make, and nobody's hand.
-        let known = &self.last.checked.mismatches;
+        let known = &self.last.known;
         let foreign: Vec<String> = found
             .mismatches
             .iter()

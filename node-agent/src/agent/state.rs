@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use postern_host::{Bypass, Host, HostError};
 use postern_intent::body::NodeIdentity;
 use postern_intent::{Address, Body, IfName, KeySet, ScopeId, Verified};
-use postern_plan::check::{Checked, Seal};
+use postern_plan::check::{Checked, Mismatch, Seal};
 use postern_plan::desired::{Facts, Inputs};
 use postern_plan::diff::learned::Learned;
 use postern_plan::machine::State;
@@ -115,6 +115,8 @@ pub struct LastRun {
     pub observed: Option<Observed>,
     /// Against what it should be.
     pub checked: Checked,
+    /// What this agent itself left so: a later run that finds it is not surprised.
+    pub known: Vec<Mismatch>,
     /// Is the guard in place?
     pub seal: Option<Seal>,
     /// Is the second lock in place?

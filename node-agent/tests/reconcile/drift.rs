@@ -141,3 +141,18 @@ async fn a_lock_that_somebody_gives_another_priority_or_action_is_replaced_in_on
         assert_eq!(count(&calls, Call::RemoveLock), 0, "never without a block");
     }
 }
+
+#[tokio::test]
+async fn what_somebody_does_between_two_readings_of_a_quiet_run_is_counted_by_the_next_one() {
+    let mut node = Node::new();
+    node.takes(client()).await;
+    assert_eq!(node.agent.counters.get("repairs"), None);
+    // The first reading of the run agrees, the second one does not.
+    node.host
+        .edits_the_firewall_after_the_next_reading(exchange);
+    node.agent.reconcile(Activation::Timer).await;
+    assert_eq!(node.agent.last.seal, Some(Seal::NotSealed));
+    node.runs(Activation::HostChanged).await;
+    assert!(held(&node).await);
+    assert_eq!(node.agent.counters.get("repairs"), Some(&1));
+}

@@ -35,6 +35,10 @@ impl Firewall for FakeHost {
             source,
         };
         state.faults.meet(Call::ReadFirewall).map_err(failed)?;
-        Ok(state.firewall.clone())
+        let seen = state.firewall.clone();
+        if let Some(edit) = state.interference_after_a_reading.0.take() {
+            edit(&mut state.firewall);
+        }
+        Ok(seen)
     }
 }

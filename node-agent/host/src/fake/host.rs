@@ -37,13 +37,16 @@ pub(super) struct State {
     pub(super) bypasses: BTreeMap<IfName, Bypass>,
     pub(super) faults: Faults,
     pub(super) interference: Interference,
+    pub(super) interference_after_a_reading: Interference,
     /// Families that this kernel does not have.
     pub(super) absent: BTreeSet<Family>,
 }
 
-/// What somebody else does to the firewall right before our next batch reaches the kernel.
+type Edit = Box<dyn FnOnce(&mut ObservedFirewall) + Send>;
+
+/// What somebody else does to the firewall between two acts of ours.
 #[derive(Default)]
-pub(super) struct Interference(pub(super) Option<Box<dyn FnOnce(&mut ObservedFirewall) + Send>>);
+pub(super) struct Interference(pub(super) Option<Edit>);
 
 impl std::fmt::Debug for Interference {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -118,6 +121,14 @@ impl FakeHost {
         edit: impl FnOnce(&mut ObservedFirewall) + Send + 'static,
     ) {
         self.state().interference = Interference(Some(Box::new(edit)));
+    }
+
+    /// Somebody else edits our tables right after they were read once more.
+    pub fn edits_the_firewall_after_the_next_reading(
+        &self,
+        edit: impl FnOnce(&mut ObservedFirewall) + Send + 'static,
+    ) {
+        self.state().interference_after_a_reading = Interference(Some(Box::new(edit)));
     }
 
     /// Somebody else puts an XFRM policy in the place of the one with its selector and mark.
