@@ -244,7 +244,10 @@ func TestAWatchStreamsAtOnceAndIsCutByAddressAlone(t *testing.T) {
 	if said := s.tell("POST", "/watches/cut", `{"addresses":["127.0.0.1"]}`); said != `200 {"cut":1}` {
 		t.Error(said)
 	}
-	for lines.Scan() {
+	for deadline := time.Now().Add(10 * time.Second); lines.Scan(); {
+		if time.Now().After(deadline) {
+			t.Fatal("events still come, want the stream broken")
+		}
 	}
 	if lines.Err() == nil {
 		t.Error("the stream ended in good order, want it broken")

@@ -51,4 +51,3 @@ pub use tools::{KUBERNETES_VERSION, Tools};
 
 pub(crate) use forward::forward;
 pub(crate) use kubelet::kubelet;
-pub(crate) use start::PROCESSES;

@@ -19,7 +19,7 @@ use crate::topology;
 pub(super) const READY_DEADLINE: Duration = Duration::from_secs(120);
 
 /// The processes of the control plane, by the names of their logs and control groups.
-pub(crate) const PROCESSES: [&str; 6] = [
+const PROCESSES: [&str; 6] = [
     "etcd",
     "kube-apiserver",
     "kube-controller-manager",
@@ -42,6 +42,13 @@ const CONTROLLERS: &str =
     "*,-node-ipam-controller,-node-lifecycle-controller,-taint-eviction-controller";
 
 impl Lab {
+    /// The names of the processes of this lab's control plane: ready programs may lack the controllers.
+    pub(crate) fn plane_processes(&self) -> Result<Vec<&'static str>, LabError> {
+        let controllers = Tools::of(self)?.has("kube-controller-manager");
+        let there = |name: &&str| controllers || *name != "kube-controller-manager";
+        Ok(PROCESSES.into_iter().filter(there).collect())
+    }
+
     /// Makes keys, kubeconfigs and the store, and starts everything up to an API server that is ready.
     pub(super) fn start_plane(
         &self,

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::controlplane;
+use crate::controlplane::{OPERATORS, operator_name};
 use crate::error::LabError;
 use crate::lab::{Cluster, Lab, PodRecord, Programs, Service, UpOptions, read_json};
 
@@ -71,8 +71,15 @@ impl Lab {
                 names.push("publisher");
             }
             Cluster::Standalone => {}
-            Cluster::ApiServer => names.extend(controlplane::PROCESSES),
+            Cluster::ApiServer => names.extend(self.plane_processes()?),
         }
+        let operators: Vec<String> = match (state.options.cluster, state.options.programs) {
+            (Cluster::ApiServer, Programs::Postern) => (1..=OPERATORS)
+                .map(operator_name)
+                .collect::<Result<_, _>>()?,
+            _ => Vec::new(),
+        };
+        names.extend(operators.iter().map(String::as_str));
         Ok(Status {
             dir: self.dir.clone(),
             created: state.created,
