@@ -1,4 +1,6 @@
 //! The kustomize base on a real API server, and what must never stand in it.
+//!
+//! `cargo test -p postern-e2e --features cluster --test cluster_manifests`, as root; the first run builds Kubernetes.
 
 #![allow(
     clippy::unwrap_used,
@@ -35,15 +37,14 @@ fn rendered() -> Vec<Value> {
     objects(&command::run(&mut kubectl).unwrap())
 }
 
-fn bare() -> TestLab {
-    let options = UpOptions {
+fn options(programs: Programs) -> UpOptions {
+    UpOptions {
         cluster: Cluster::ApiServer,
-        programs: Programs::Bare,
+        programs,
         nodes: 1,
         gateways: 1,
         ..UpOptions::default()
-    };
-    TestLab::up(&options).unwrap()
+    }
 }
 
 fn kubectl(lab: &TestLab, arguments: &[&str]) -> String {
@@ -95,7 +96,7 @@ fn versions(lab: &TestLab) -> BTreeMap<String, Value> {
 
 #[test]
 fn every_object_passes_a_server_side_dry_run_and_a_second_apply_changes_nothing() {
-    let lab = bare();
+    let lab = TestLab::up(&options(Programs::Bare)).unwrap();
     // A dry run makes nothing, not even the namespace that the others are in.
     let namespace = base().join("namespace.yaml").display().to_string();
     lab.kubectl_ok(&["apply", "-f", &namespace]).unwrap();
@@ -166,6 +167,38 @@ fn assert_pods_are_admitted(lab: &TestLab) {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{workload}: {said}");
         assert_eq!(said, "", "{workload}");
+    }
+}
+
+#[test]
+fn with_these_rights_the_line_works_and_a_sealed_node_loses_its_startup_taint_alone() {
+    let lab = TestLab::up(&options(Programs::Postern)).unwrap();
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/samples");
+    for taint in [
+        "postern.dev/not-sealed=:NoExecute",
+        "example.com/broken=:NoSchedule",
+    ] {
+        lab.kubectl_ok(&["taint", "node", "gw-1", taint]).unwrap();
+    }
+    lab.kubectl_ok(&["apply", "-f", &samples.display().to_string()])
+        .unwrap();
+    wait_until(PATIENCE, "a node without its startup taint", || {
+        let way = "jsonpath={.spec.taints[*].key}";
+        let keys = lab.kubectl_ok(&["get", "node", "gw-1", "-o", way])?;
+        Ok((keys == "example.com/broken").then_some(()))
+    })
+    .unwrap();
+    let ready = ["wait", "exit/eu", "--for=condition=Ready", "--timeout=60s"];
+    lab.kubectl_ok(&ready).unwrap();
+    // The operator has then written a status, an Event, intents and reports, and every refusal is in its log.
+    for program in ["operator-1", "operator-2", "agent-gw-1"] {
+        let log = lab.dir().join(format!("log/{program}.log"));
+        let log = std::fs::read_to_string(log).unwrap();
+        let refused: Vec<&str> = log
+            .lines()
+            .filter(|line| line.contains("orbidden"))
+            .collect();
+        assert_eq!(refused, [""; 0], "{program}");
     }
 }
 
@@ -287,6 +320,7 @@ fn only_the_agent_and_the_operator_have_a_token() {
 #[test]
 fn each_program_knows_the_arguments_of_its_manifest() {
     let programs = Binaries::locate().unwrap();
+    programs.build(&options(Programs::Postern)).unwrap();
     for (workload, pod) in pod_templates() {
         for container in containers(&pod) {
             let probe = &container["livenessProbe"]["exec"]["command"];

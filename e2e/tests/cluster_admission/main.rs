@@ -1,5 +1,7 @@
 //! What a real API server lets in: users' objects by schema and rules, programs by the admission policies and rights of
 //! `deploy/base`.
+//!
+//! `cargo test -p postern-e2e --features cluster --test cluster_admission`, as root; the first run builds Kubernetes.
 
 #![allow(
     clippy::unwrap_used,
