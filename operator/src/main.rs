@@ -9,7 +9,7 @@ use postern_operator::program;
 
 fn main() -> ExitCode {
     let Verb::Run(arguments) = Cli::parse().verb;
-    match program::run(arguments) {
+    match program::run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("postern-operator: {}", chain(&error));

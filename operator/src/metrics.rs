@@ -32,6 +32,8 @@ pub enum Written {
     Report,
     /// A status of a user's object.
     Status,
+    /// A taint that goes.
+    Taint,
     /// The memory.
     Memory,
     /// The stamp of a new leader.

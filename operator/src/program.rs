@@ -80,7 +80,7 @@ impl Readiness {
 ///
 /// # Errors
 /// [`ProgramError`].
-pub fn run(arguments: RunArguments) -> Result<(), ProgramError> {
+pub fn run(arguments: &RunArguments) -> Result<(), ProgramError> {
     // Before any TLS: with two providers in the tree the client could not choose.
     let installed = rustls::crypto::ring::default_provider().install_default();
     if installed.is_err() {
@@ -106,7 +106,7 @@ pub fn run(arguments: RunArguments) -> Result<(), ProgramError> {
                 None
             }
         };
-        let ended = serve(&arguments).await;
+        let ended = serve(arguments).await;
         if let Some(traces) = traces {
             traces.end().await;
         }

@@ -4,7 +4,8 @@
 use k8s_openapi::api::core::v1::{
     ConfigMap, Namespace, Node, NodeSpec, NodeStatus, Pod, PodSpec, PodStatus, Service, ServiceSpec,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
+use k8s_openapi::jiff::Timestamp;
 use postern_crds::{NodeReport, NodeReportStatus};
 
 /// Only what names, selects and ends an object.
@@ -43,6 +44,7 @@ pub(super) fn node(node: &mut Node) {
     node.spec = node.spec.take().map(|spec| NodeSpec {
         pod_cidr: spec.pod_cidr,
         pod_cidrs: spec.pod_cidrs,
+        taints: spec.taints,
         ..NodeSpec::default()
     });
     node.status = node.status.take().map(|status| NodeStatus {
@@ -81,8 +83,20 @@ pub(super) fn report(report: &mut NodeReport) {
         key_set_version: status.key_set_version,
         trusted_key_ids: status.trusted_key_ids,
         public_keys: status.public_keys,
+        conditions: status.conditions.into_iter().map(bare).collect(),
         ..NodeReportStatus::default()
     });
+}
+
+/// A condition without words and times.
+fn bare(condition: Condition) -> Condition {
+    Condition {
+        reason: String::new(),
+        message: String::new(),
+        observed_generation: None,
+        last_transition_time: Time(Timestamp::UNIX_EPOCH),
+        ..condition
+    }
 }
 
 /// Names of the ConfigMaps that the operator reads.

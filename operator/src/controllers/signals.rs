@@ -66,7 +66,11 @@ impl Signals {
 
     pub(super) fn synced(&self, kind: Kind, now: Instant) {
         self.went_well(kind);
-        self.watched().entry(kind).or_default().synced = Some(now);
+        self.watched()
+            .entry(kind)
+            .or_default()
+            .synced
+            .get_or_insert(now);
         self.changed();
     }
 
@@ -88,6 +92,13 @@ impl Signals {
     #[must_use]
     pub fn spoken(&self) -> Spoken {
         self.spoken_guard().clone()
+    }
+
+    /// How long a kind has been watched since its first list.
+    #[must_use]
+    pub fn watching(&self, kind: Kind, now: Instant) -> Duration {
+        let synced = self.watched().get(&kind).and_then(|entry| entry.synced);
+        synced.map_or(Duration::ZERO, |at| now.saturating_duration_since(at))
     }
 
     /// Stores that are not complete, or whose watch keeps failing: nothing is decided without them.

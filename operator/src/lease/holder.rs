@@ -23,6 +23,9 @@ pub enum LeaseError {
     /// The request failed.
     #[error("the lease cannot be kept")]
     Api(#[source] ApiError),
+    /// There was no answer before the end of the term.
+    #[error("the lease was not renewed before the end of the term")]
+    Late,
     /// What the API server shows is older than what it has shown.
     #[error("the API server's store went back: resource version {found} after {newest}")]
     WentBack {

@@ -70,7 +70,7 @@ async fn bounded(
         None => turn.await,
         Some(until) => match tokio::time::timeout_at(until.into(), turn).await {
             Ok(turn) => turn,
-            Err(_) => Ok(Turn::Others),
+            Err(_) => Err(LeaseError::Late),
         },
     }
 }

@@ -21,6 +21,16 @@ pub struct Kept {
     /// What the envelope says.
     pub body: Arc<Body>,
     owned: Owned,
+    author: Author,
+}
+
+/// Who published an intent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Author {
+    /// This process: no store remembers anything newer.
+    Ourselves,
+    /// An earlier leader, as far as the store remembers.
+    Earlier,
 }
 
 /// How the published intent of a node stands.
@@ -84,7 +94,13 @@ impl Intents {
     ) {
         let version = metadata.resource_version.clone().unwrap_or_default();
         let owned = Owned::new(version, now);
-        self.kept.insert(node, Kept { spec, body, owned });
+        let kept = Kept {
+            spec,
+            body,
+            owned,
+            author: Author::Ourselves,
+        };
+        self.kept.insert(node, kept);
     }
 
     /// This process touched the object of an intent, and nothing of its content.
@@ -98,6 +114,14 @@ impl Intents {
     pub fn forget(&mut self, node: &NodeName) {
         self.kept.remove(node);
         self.opened.remove(node);
+    }
+
+    /// Did this process itself publish what is in force for the node?
+    #[must_use]
+    pub fn is_ours(&self, node: &NodeName) -> bool {
+        self.kept
+            .get(node)
+            .is_some_and(|kept| kept.author == Author::Ourselves)
     }
 
     /// Nodes for which something was published by this process.
@@ -159,6 +183,7 @@ impl Intents {
                 spec: object.spec.clone(),
                 body: Arc::clone(body),
                 owned,
+                author: Author::Earlier,
             };
             self.kept.insert(node.clone(), kept);
         }

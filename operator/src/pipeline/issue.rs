@@ -9,12 +9,14 @@ use postern_compile::{Compilation, NodeOutcome};
 use postern_crds::NodeIntentSpec;
 use postern_crds::node_intent::KeySet as ShownKeySet;
 use postern_intent::{Body, NodeName};
+use serde_json::Value;
 use tracing::info_span;
 
 use super::error::PipelineError;
 use super::intents::Standing;
 use super::publish::{
     Change, Chores, Planned, There, announce, chores as find_chores, plan, resigned, spec,
+    without_taint,
 };
 use super::run::{Pipeline, Round};
 use crate::controllers::{Stores, Tolerant};
@@ -190,12 +192,38 @@ pub(super) fn chores(stores: &Stores, round: &Round, compilation: &Compilation) 
     });
     let (reports, intents): (BTreeMap<_, _>, BTreeMap<_, _>) =
         (reports.collect(), intents.collect());
-    find_chores(
-        &round.world.inputs.nodes,
-        &reports,
-        &intents,
-        &compilation.retired,
-    )
+    Chores {
+        untaint: untaint(stores, round),
+        ..find_chores(
+            &round.world.inputs.nodes,
+            &reports,
+            &intents,
+            &compilation.retired,
+        )
+    }
+}
+
+/// Joining nodes whose report says that the guard is in place. A report that is older than this process may be what a
+/// restored store remembers, and the node may have been made anew.
+fn untaint(stores: &Stores, round: &Round) -> Vec<(String, Value)> {
+    let nodes = stores.nodes.state();
+    let tainted = nodes.iter().filter_map(|object| object.good());
+    tainted
+        .filter_map(|node| {
+            let name: NodeName = node.name_any().parse().ok()?;
+            let own = round.world.inputs.reports.iter().any(|report| {
+                report.node == name && Some(report.uid.as_str()) == node.metadata.uid.as_deref()
+            });
+            let sealed = own
+                && round.world.inputs.sealed.contains(&name)
+                && !round.world.awaited.contains(&name);
+            let taints = node.spec.as_ref()?.taints.as_deref()?;
+            sealed
+                .then(|| without_taint(taints))
+                .flatten()
+                .map(|change| (name.to_string(), change))
+        })
+        .collect()
 }
 
 fn there<K: Resource>(object: &Tolerant<K>, node_uid: Option<String>) -> (String, There) {

@@ -31,6 +31,7 @@ pub(super) async fn remember(
 ) -> Result<Kept, PipelineError> {
     let next = Remembered {
         memory: compilation.memory.clone(),
+        held: compilation.held.clone(),
         // While there is none, the one that went is remembered: the next one is another one.
         definition: round
             .world

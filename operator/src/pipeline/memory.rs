@@ -9,6 +9,7 @@ use flate2::{Compression, GzBuilder};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use postern_compile::gate::Held;
 use postern_compile::snapshot::Memory;
 
 use super::error::PipelineError;
@@ -19,6 +20,9 @@ use crate::lease::EPOCH_ANNOTATION;
 pub const MEMORY: &str = "postern-memory";
 
 const ENTRY: &str = "memory.json.gz";
+
+/// What waits for an approval, to be read by people.
+const HELD: &str = "held.json";
 
 /// UID of the policies' definition at the last compile: under another one, policies went with the old definition.
 const DEFINITION_ANNOTATION: &str = "postern.dev/definition-uid";
@@ -33,6 +37,8 @@ pub struct Remembered {
     pub memory: Memory,
     /// UID of the definition of policies, as far as one was seen.
     pub definition: Option<String>,
+    /// What waits for an approval, for people and `posternctl approve`.
+    pub held: Vec<Held>,
 }
 
 /// The memory as this process holds it.
@@ -124,6 +130,8 @@ fn unpack(map: &ConfigMap) -> Option<Remembered> {
     let annotations = map.metadata.annotations.as_ref();
     Some(Remembered {
         memory: serde_json::from_slice(&json).ok()?,
+        // It is shown and never read back: every compile finds it anew.
+        held: Vec::new(),
         definition: annotations.and_then(|all| all.get(DEFINITION_ANNOTATION).cloned()),
     })
 }
@@ -134,6 +142,7 @@ fn pack(
     epoch: u64,
 ) -> Result<ConfigMap, PipelineError> {
     let json = serde_json::to_vec(&next.memory).map_err(PipelineError::Serialize)?;
+    let held = serde_json::to_string_pretty(&next.held).map_err(PipelineError::Serialize)?;
     let mut encoder = GzBuilder::new()
         .mtime(0)
         .write(Vec::new(), Compression::default());
@@ -151,6 +160,7 @@ fn pack(
             annotations: Some(annotations),
             ..ObjectMeta::default()
         },
+        data: Some([(HELD.to_owned(), held)].into()),
         binary_data: Some([(ENTRY.to_owned(), ByteString(packed))].into()),
         ..ConfigMap::default()
     })

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use postern_compile::snapshot::Snapshot;
@@ -92,14 +92,32 @@ pub(super) fn snapshot(
     }
 }
 
+/// How long reports are waited for: agents that live report once a minute, and on every change.
+const PATIENCE: Duration = Duration::from_secs(150);
+
+/// What is known of who has spoken.
+pub(super) struct Heard<'a> {
+    /// Who has since this process began to watch.
+    pub(super) spoken: &'a Spoken,
+    /// How long it has watched.
+    pub(super) watching: Duration,
+    /// Whose intents this process published itself.
+    pub(super) ours: &'a dyn Fn(&NodeName) -> bool,
+}
+
 /// Nodes that have spoken before and not since this process began to watch. A list may show what a restored store
-/// remembers: nothing new is published for such a node until its agent has said what it has seen.
+/// remembers: nothing new is published for such a node until its agent has said what it has seen. A node that was well
+/// and is silent is away and waited for; one that was ill and is silent may need what is to be published.
 pub(super) fn awaited(
     inputs: &Inputs,
     standings: &BTreeMap<NodeName, Standing>,
     remembered: &Remembered,
-    spoken: &Spoken,
+    heard: &Heard<'_>,
 ) -> BTreeSet<NodeName> {
+    let silent = |node: &NodeName| {
+        let late = heard.watching >= PATIENCE && !inputs.verified.contains(node);
+        !heard.spoken.contains(node.as_str()) && !(heard.ours)(node) && !late
+    };
     let known = |node: &postern_compile::snapshot::Node| {
         let pinned = remembered
             .memory
@@ -120,7 +138,7 @@ pub(super) fn awaited(
     inputs
         .nodes
         .iter()
-        .filter(|node| !spoken.contains(node.name.as_str()))
+        .filter(|node| silent(&node.name))
         .filter(|node| known(node))
         .map(|node| node.name.clone())
         .collect()

@@ -21,10 +21,10 @@ use super::memory::{Mind, Recalled, Remembered};
 use super::outcome::{Outcome, Why};
 use super::publish::{Fenced, Tally, Writer, do_chores, fence, keep_trust};
 use super::report::{Herald, Reporter};
-use super::round::{Last, World, awaited, marks, restored, snapshot, unclaimed};
+use super::round::{Heard, Last, World, awaited, marks, restored, snapshot, unclaimed};
 use super::{issue, keeping, news};
 use crate::api::Requests;
-use crate::controllers::{Signals, Stores};
+use crate::controllers::{Kind, Signals, Stores};
 use crate::lease::{Look, Term};
 use crate::metrics::{Metrics, Step, gauge};
 use crate::signer::{Signer, Signing, trust_data};
@@ -189,12 +189,13 @@ impl Pipeline {
             inputs.definition = last.world.inputs.definition.clone();
             inputs.namespaces = last.world.inputs.namespaces.clone();
         }
-        let awaited = awaited(
-            &inputs,
-            &standings,
-            &remembered,
-            &self.parts.signals.spoken(),
-        );
+        let spoken = self.parts.signals.spoken();
+        let heard = Heard {
+            spoken: &spoken,
+            watching: self.parts.signals.watching(Kind::NodeReport, now),
+            ours: &|node| self.intents.is_ours(node),
+        };
+        let awaited = awaited(&inputs, &standings, &remembered, &heard);
         let keys = signing.ring.public().keys().chain(&signing.retiring);
         let world = World {
             published: marks(&standings),

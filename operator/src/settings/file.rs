@@ -152,7 +152,7 @@ fn settings(written: Written) -> Settings {
         validity: written.validity.unwrap_or(default.validity),
         refresh: written.refresh.unwrap_or(default.refresh),
         envelope_budget: written.envelope_budget.unwrap_or(default.envelope_budget),
-        ceiling: ceiling(&written.ceiling, default.ceiling),
+        ceiling: ceiling(&written.ceiling, &default.ceiling),
         gate: Gate {
             pods: written.gate.pods.unwrap_or(default.gate.pods),
             percent: written.gate.percent.unwrap_or(default.gate.percent),
@@ -174,7 +174,7 @@ fn tunnels(written: WrittenTunnels, default: TunnelSettings) -> TunnelSettings {
     }
 }
 
-fn ceiling(written: &WrittenCeiling, default: Ceiling) -> Ceiling {
+fn ceiling(written: &WrittenCeiling, default: &Ceiling) -> Ceiling {
     let permission = |written: Option<WrittenPermission>, default| match written {
         Some(WrittenPermission::Granted) => Permission::Granted,
         Some(WrittenPermission::Withheld) => Permission::Withheld,

@@ -1,5 +1,6 @@
 //! Everything that a compile depends on but the time, the published bodies and the memory.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -10,7 +11,8 @@ use postern_compile::intake;
 use postern_compile::snapshot::{
     Exit, Isolation, Namespace, Node, Pod, Policy, Report, Service, Settings,
 };
-use postern_intent::KeyId;
+use postern_crds::conditions::{ConditionType, is_true};
+use postern_intent::{KeyId, NodeName};
 
 use super::approvals::approvals;
 use super::definition::Definition;
@@ -46,6 +48,10 @@ pub struct Inputs {
     pub reports: Vec<Report>,
     /// Which keys the nodes trust.
     pub trust: Vec<NodeTrust>,
+    /// Nodes whose kernel was read back and agreed, as they last reported.
+    pub verified: BTreeSet<NodeName>,
+    /// Nodes whose guard is in place, as they last reported.
+    pub sealed: BTreeSet<NodeName>,
     /// What people approved.
     pub approvals: Vec<Approval>,
     /// The definition of policies.
@@ -76,6 +82,8 @@ pub fn gather(stores: &Stores, settings: &Settings, namespace: &str) -> Inputs {
         services: services(stores, &mut problems),
         reports: reports(stores, &mut problems),
         trust: trust(stores),
+        verified: holding(stores, ConditionType::Verified),
+        sealed: holding(stores, ConditionType::FailClosed),
         approvals,
         definition,
         settings,
@@ -221,6 +229,20 @@ fn trust(stores: &Stores) -> Vec<NodeTrust> {
         });
     }
     trust
+}
+
+/// Nodes whose report says that a condition holds.
+fn holding(stores: &Stores, kind: ConditionType) -> BTreeSet<NodeName> {
+    let reports = stores.reports.state();
+    reports
+        .iter()
+        .filter_map(|object| object.good())
+        .filter(|report| {
+            let conditions = report.status.as_ref().map(|status| &status.conditions);
+            conditions.is_some_and(|conditions| is_true(conditions, kind))
+        })
+        .filter_map(|report| report.name_any().parse().ok())
+        .collect()
 }
 
 fn key_id(text: &str) -> Option<KeyId> {

@@ -93,7 +93,7 @@ mod tests {
     use super::{namespace, policy};
     use crate::controllers::Poison;
 
-    fn poison(spec: Value) -> Poison {
+    fn poison(spec: &Value) -> Poison {
         Poison {
             metadata: ObjectMeta {
                 name: Some("p".to_owned()),
@@ -115,7 +115,7 @@ mod tests {
     fn whom_a_policy_selects_is_known_although_nothing_else_is() {
         let written =
             json!({"podSelector": {"matchLabels": {"app": "a"}}, "priority": 7, "route": 9});
-        let found = policy(&poison(written)).expect("a policy");
+        let found = policy(&poison(&written)).expect("a policy");
         assert!(found.terms.is_err());
         assert_eq!((found.generation, found.priority), (3, 7));
         assert!(found.selector.matches(&labels("a")) && !found.selector.matches(&labels("b")));
@@ -128,19 +128,23 @@ mod tests {
             json!({"podSelector": 4}),
             json!({"podSelector": {"matchExpressions": [{"key": "app", "operator": "Near"}]}}),
         ] {
-            let found = policy(&poison(written)).expect("a policy");
+            let found = policy(&poison(&written)).expect("a policy");
             assert!(found.selector.matches(&labels("anything")));
         }
     }
 
     #[test]
     fn a_priority_that_cannot_be_read_is_the_highest() {
-        let found = policy(&poison(json!({"priority": "much"}))).expect("a policy");
+        let found = policy(&poison(&json!({"priority": "much"}))).expect("a policy");
         assert_eq!(found.priority, i32::MAX);
     }
 
     #[test]
     fn a_namespace_that_cannot_be_read_denies() {
-        assert!(namespace(&poison(json!({}))).expect("a namespace").denies());
+        assert!(
+            namespace(&poison(&json!({})))
+                .expect("a namespace")
+                .denies()
+        );
     }
 }

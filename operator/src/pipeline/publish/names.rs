@@ -10,7 +10,9 @@ use kube::api::{DeleteParams, Preconditions};
 use postern_compile::snapshot::Node;
 use postern_crds::{NodeIntent, NodeReport, NodeReportSpec};
 use postern_intent::NodeName;
+use serde_json::Value;
 
+use super::taint::untaint;
 use super::write::{AT_ONCE, Tally, Writer};
 use crate::api::{Act, ApiError, Failure, within};
 use crate::metrics::Written;
@@ -35,6 +37,8 @@ pub struct Chores {
     pub drop_reports: Vec<(String, There)>,
     /// Intents of nodes that are gone and that have run out.
     pub drop_intents: Vec<(String, There)>,
+    /// Joining nodes that are sealed, with the change that says so.
+    pub untaint: Vec<(String, Value)>,
 }
 
 /// Finds out what is to be done. Pure.
@@ -91,6 +95,9 @@ pub async fn do_chores(writer: &Writer, chores: Chores) -> Tally {
         let exactly = exactly(&there);
         let request = reports.delete(&name, &exactly);
         tally.add(drop_one(writer, format!("NodeReport {name}"), request).await);
+    }
+    for (name, change) in chores.untaint {
+        tally.add(untaint(writer, &name, change).await);
     }
     let mut makes = futures::stream::iter(chores.make)
         .map(|(name, uid)| make_one(writer, name, uid).boxed())

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use postern_compile::gate::{Held, Subject};
+use postern_compile::gate::{Cause, Held, Subject};
 use postern_compile::verdict::Verdict;
 use postern_crds::conditions::{ConditionType, Reason, State, find};
 
@@ -70,7 +70,11 @@ pub fn of_nodes(verdicts: &[Verdict]) -> BTreeMap<(String, String), Notice> {
     let mut notices = BTreeMap::new();
     for verdict in verdicts.iter().filter(|verdict| verdict.kind == "Node") {
         for finding in &verdict.conditions {
-            let passing = matches!(finding.reason, Reason::Converging | Reason::Pending);
+            // What waits for a person is told with what a person needs for it.
+            let passing = matches!(
+                finding.reason,
+                Reason::Converging | Reason::Pending | Reason::Restored
+            );
             if finding.state != State::False || passing {
                 continue;
             }
@@ -91,24 +95,39 @@ pub fn of_nodes(verdicts: &[Verdict]) -> BTreeMap<(String, String), Notice> {
     notices
 }
 
-/// What waits for an approval, by digest. Policies and nodes have their own condition; namespaces have none.
+/// What waits for an approval, with what a person needs to approve it.
 #[must_use]
 pub fn of_held(held: &[Held]) -> BTreeMap<(String, String), Notice> {
     let mut notices = BTreeMap::new();
     for one in held {
-        let Subject::Namespace(name) = &one.subject else {
-            continue;
+        let (regarding, reason) = match &one.subject {
+            Subject::Namespace(name) => (Regarding::namespace(name.as_str()), Reason::ReleaseHeld),
+            Subject::Node(name) => (Regarding::node(name.as_str()), Reason::Restored),
+            Subject::Policy(name) => (of_policy(name), Reason::ReleaseHeld),
+        };
+        let effect = match one.cause {
+            Cause::Restored => "nothing is published for it".to_owned(),
+            _ => format!("{} pods would be released", one.pods),
         };
         let notice = Notice {
-            regarding: Regarding::namespace(name.as_str()),
+            regarding,
             tone: Tone::Warning,
-            reason: Reason::ReleaseHeld.to_string(),
-            action: "Release".to_owned(),
-            note: format!("{} would release {} pods", one.cause, one.pods),
+            reason: reason.to_string(),
+            action: "Approve".to_owned(),
+            note: format!(
+                "{}: {effect} until somebody approves digest {}",
+                one.cause, one.digest
+            ),
         };
-        notices.insert((name.to_string(), one.digest.clone()), notice);
+        notices.insert((one.subject.to_string(), one.digest.clone()), notice);
     }
     notices
+}
+
+/// A policy that is gone is still what its Event is about.
+fn of_policy(name: &str) -> Regarding {
+    let (namespace, name) = name.split_once('/').unwrap_or(("default", name));
+    Regarding::own("EgressPolicy", Some(namespace.to_owned()), name, None)
 }
 
 #[cfg(test)]

@@ -1,0 +1,79 @@
+//! A joining node is tainted until its guard is in place. The taint goes when its report says so, and nothing else of
+//! the node is touched.
+
+use k8s_openapi::api::core::v1::{Node, Taint};
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use postern_crds::names::{NOT_SEALED_TAINT, OPERATOR_FIELD_MANAGER};
+use serde_json::{Value, json};
+use tracing::info;
+
+use super::write::{Tally, Writer};
+use crate::api::{Act, ApiError, within};
+use crate::metrics::Written;
+
+/// The change that takes the taint away, if it is there: in exactly these taints, else it fails. Pure.
+#[must_use]
+pub fn without_taint(taints: &[Taint]) -> Option<Value> {
+    let kept: Vec<&Taint> = taints
+        .iter()
+        .filter(|taint| taint.key != NOT_SEALED_TAINT)
+        .collect();
+    (kept.len() < taints.len()).then(|| {
+        json!([
+            { "op": "test", "path": "/spec/taints", "value": taints },
+            { "op": "replace", "path": "/spec/taints", "value": kept },
+        ])
+    })
+}
+
+/// Takes it away.
+pub async fn untaint(writer: &Writer, node: &str, change: Value) -> Tally {
+    let mut tally = Tally::default();
+    if !writer.may_write() {
+        tally.late += 1;
+        return tally;
+    }
+    let Ok(patch) = serde_json::from_value(change) else {
+        return tally;
+    };
+    let api: Api<Node> = Api::all(writer.client.clone());
+    let params = PatchParams {
+        field_manager: Some(OPERATOR_FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let patch = Patch::<Node>::Json(patch);
+    let request = api.patch_metadata(node, &params, &patch);
+    let answer = within(Act::Patch, format!("the taint of Node {node}"), request).await;
+    writer.note(Written::Taint, &answer);
+    if answer.is_ok() {
+        info!(node, "the guard is in place: the taint is gone");
+    }
+    tally.count(answer.as_ref().err().map(ApiError::failure));
+    tally
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Taint;
+    use postern_crds::names::NOT_SEALED_TAINT;
+
+    use super::without_taint;
+
+    fn taint(key: &str) -> Taint {
+        Taint {
+            key: key.to_owned(),
+            effect: "NoExecute".to_owned(),
+            ..Taint::default()
+        }
+    }
+
+    #[test]
+    fn only_the_taint_of_a_joining_node_goes() {
+        let change = without_taint(&[taint("other"), taint(NOT_SEALED_TAINT)]).expect("a change");
+        assert_eq!(change[0]["op"], "test");
+        assert_eq!(change[1]["value"].as_array().map(Vec::len), Some(1));
+        assert_eq!(change[1]["value"][0]["key"], "other");
+        assert!(without_taint(&[taint("other")]).is_none());
+    }
+}
