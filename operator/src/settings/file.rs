@@ -259,7 +259,7 @@ gate: {pods: 1, percent: 2, window: 3m}
 
     #[test]
     fn an_unknown_field_is_refused() {
-        assert!(parse("validty: 2h").is_err());
+        assert!(parse("expiry: 2h").is_err());
         assert!(parse("tunnels: {port: 3}").is_err());
     }
 

@@ -45,12 +45,23 @@ const NEVER: [(&str, &[&str]); 4] = [
 /// the family before anybody lists them there.
 const KERNEL: [&str; 4] = ["rtnetlink", "nftables", "wireguard-control", "netlink-"];
 
+/// Who may speak to an API server: the operator, the agent's courier, the command line, and the proof. Whoever else
+/// reaches the client could decide or enforce by what it reads there, past the signed document.
+const CLIENTS: [&str; 4] = [
+    "postern-operator",
+    "postern-agent",
+    "posternctl",
+    "postern-e2e",
+];
+const CLIENT: &str = "kube-client";
+
 pub(super) fn check(workspace: &Workspace) -> Vec<Finding> {
     let mut findings = Vec::new();
     for package in &workspace.packages {
         findings.extend(check_floor(package));
         findings.extend(check_never(package));
         findings.extend(check_kernel(package));
+        findings.extend(check_client(package));
     }
     findings
 }
@@ -83,6 +94,14 @@ fn check_never(package: &Package) -> Vec<Finding> {
         .filter(|banned| package.reaches.contains(**banned))
         .map(|banned| Finding::fail(RULE, &package.name, 0, format!("must never reach {banned}")))
         .collect()
+}
+
+fn check_client(package: &Package) -> Option<Finding> {
+    let allowed = CLIENTS.contains(&package.name.as_str());
+    (!allowed && package.reaches.contains(CLIENT)).then(|| {
+        let message = format!("reaches {CLIENT}: only {} do", CLIENTS.join(", "));
+        Finding::fail(RULE, &package.name, 0, message)
+    })
 }
 
 fn check_kernel(package: &Package) -> Vec<Finding> {
@@ -146,6 +165,13 @@ mod tests {
             kind: DependencyKind::Normal,
         });
         assert!(broken_by(offender));
+    }
+
+    #[test]
+    fn only_those_who_speak_to_an_api_server_reach_its_client() {
+        assert!(broken_by(package("postern-tunnel", &["kube-client"])));
+        assert!(broken_by(package("postern-compile", &["kube-client"])));
+        assert!(!broken_by(package("postern-agent", &["kube-client"])));
     }
 
     #[test]
