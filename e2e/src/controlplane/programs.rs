@@ -77,14 +77,28 @@ impl Lab {
         let waited = wait_until(TRUST_DEADLINE, "the operator's first key", || {
             Ok(self.mount_trust()?.then_some(()))
         });
-        waited.map_err(|error| match error {
+        let there = waited.map_err(|error| match error {
             LabError::Timeout { what, seconds, .. } => LabError::Timeout {
                 what,
                 seconds,
                 detail: format!("; an operator's log: {}", self.log_tail("operator-1", 3)),
             },
             other => other,
-        })
+        });
+        there?;
+        self.remember_first_key()
+    }
+
+    /// The judge verifies by the key that the agents were installed with: here the operator made it, not the lab.
+    fn remember_first_key(&self) -> Result<(), LabError> {
+        let folder = self.trust_dir();
+        let mut entries = fs::read_dir(&folder).map_err(LabError::file("list", &folder))?;
+        let Some(first) = entries.next() else {
+            return Ok(());
+        };
+        let path = first.map_err(LabError::file("list", &folder))?.path();
+        let text = fs::read(&path).map_err(LabError::file("read", &path))?;
+        self.write_atomically(&self.trust_key(), &text)
     }
 
     /// Brings the agents' folder up to what the ConfigMap of public keys says now, as a kubelet does within a minute, and
@@ -138,12 +152,20 @@ impl Lab {
         let bound = BoundPod { name: &name, uid };
         let token = token(self, NAMESPACE, "postern-agent", Some(bound))?;
         self.give_account(&self.agent_kubeconfig(&node.name), "postern-agent", &token)?;
-        // Whoever looks for what the agent says finds it where a lab without an API server has it.
-        let (written, wanted) = (
-            self.run_dir(&node.name).join("report.json"),
-            self.report(&node.name),
-        );
-        symlink(written, &wanted).map_err(LabError::file("link", wanted))
+        self.link_agent_files(&node.name)
+    }
+
+    /// The judge, and whoever else looks for what an agent is told and says, finds it where a lab without an API server
+    /// has it: the agent's inbox is the node's folder of intents, and its report is named among the others.
+    fn link_agent_files(&self, node: &str) -> Result<(), LabError> {
+        let run = self.run_dir(node);
+        for (there, here) in [
+            (self.intents(node), run.join("inbox")),
+            (run.join("report.json"), self.report(node)),
+        ] {
+            symlink(there, &here).map_err(LabError::file("link", here))?;
+        }
+        Ok(())
     }
 
     /// Writes a kubeconfig that names a token file beside it, as the files in a pod are apart.

@@ -129,7 +129,9 @@ impl Watcher {
     pub(crate) fn run(mut self) -> Result<(), LabError> {
         let mut inotify = Inotify::init().map_err(LabError::file("watch", self.lab.dir()))?;
         let mut folders = vec![self.lab.dir().join("reports")];
-        folders.extend(self.nodes.iter().map(|node| self.lab.intents(node)));
+        // With an API server an agent writes its report into its run folder.
+        let own = |node: &String| [self.lab.intents(node), self.lab.run_dir(node)];
+        folders.extend(self.nodes.iter().flat_map(own));
         for folder in &folders {
             let events = WatchMask::MOVED_TO | WatchMask::CLOSE_WRITE;
             inotify

@@ -1,0 +1,278 @@
+//! The whole line on a real API server: from `kubectl apply` to conditions that the kernel's reading makes true, and what
+//! holds while any part of the line is away.
+//!
+//! `cargo test -p postern-e2e --features cluster --test cluster_line`, as root; the first run builds Kubernetes.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a test, also in its helpers, a value that is not there is a failure"
+)]
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use postern_e2e::LabError;
+use postern_e2e::harness::{
+    After, FLOWS, PATIENCE, Sender, Series, TestLab, exit, policy, wait_until,
+};
+use postern_e2e::lab::{Cluster, Lab, PodOptions, UpOptions};
+use serde_json::Value;
+
+/// What takes longer than anything that is waited for inside one machine: a Lease that runs out, a pod that is held.
+const LONG: Duration = Duration::from_secs(90);
+
+fn cluster() -> TestLab {
+    let options = UpOptions {
+        cluster: Cluster::ApiServer,
+        nodes: 2,
+        gateways: 1,
+        ..UpOptions::default()
+    };
+    let lab = TestLab::up(&options).unwrap();
+    let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: crawlers}\n";
+    lab.apply_yaml(namespace).unwrap();
+    lab
+}
+
+fn get(lab: &Lab, arguments: &[&str]) -> Result<Value, LabError> {
+    let arguments = [&["get", "-o", "json"], arguments].concat();
+    let said = lab.kubectl_ok(&arguments)?;
+    serde_json::from_str(&said).map_err(LabError::json("kubectl's answer"))
+}
+
+fn crawler(lab: &Lab) -> Result<Value, LabError> {
+    get(lab, &["egp", "crawler", "-n", "crawlers"])
+}
+
+fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
+    let conditions = object["status"]["conditions"].as_array()?;
+    conditions
+        .iter()
+        .find(|condition| condition["type"] == kind)
+}
+
+/// Waits until a condition of the generation that is there now is true.
+fn await_true(
+    lab: &Lab,
+    arguments: &[&str],
+    kind: &str,
+    deadline: Duration,
+) -> Result<Value, LabError> {
+    wait_until(deadline, &format!("{kind}=True of {arguments:?}"), || {
+        let object = get(lab, arguments)?;
+        let is = condition(&object, kind).is_some_and(|condition| {
+            condition["status"] == "True"
+                && condition["observedGeneration"] == object["metadata"]["generation"]
+        });
+        Ok(is.then_some(object))
+    })
+}
+
+/// How many pods the policy's status calls enforced.
+fn await_enforced(lab: &Lab, pods: u64, deadline: Duration) -> Result<(), LabError> {
+    wait_until(
+        deadline,
+        &format!("{pods} enforced pods in the policy"),
+        || {
+            let object = crawler(lab)?;
+            Ok((object["status"]["pods"]["enforced"] == pods).then_some(()))
+        },
+    )
+}
+
+fn serial(lab: &Lab, node: &str) -> u64 {
+    let report = lab.report_status(node).unwrap_or_default();
+    report["appliedSerial"].as_u64().unwrap_or_default()
+}
+
+fn another(lab: &Lab, name: &str) -> Result<Sender, LabError> {
+    let pod = PodOptions::on("n1").label("app", "crawler");
+    lab.sender(&format!("crawlers/{name}"), pod)
+}
+
+#[test]
+fn what_is_applied_is_programmed_and_the_users_objects_say_so() {
+    let lab = cluster();
+    lab.selected_sender("n1").unwrap();
+    let policy = ["egp", "crawler", "-n", "crawlers"];
+    for kind in [
+        "Accepted",
+        "ResolvedRefs",
+        "Programmed",
+        "Ready",
+        "FullyEnforced",
+    ] {
+        await_true(&lab, &policy, kind, PATIENCE).unwrap();
+    }
+    await_true(&lab, &["exit", "eu"], "Ready", PATIENCE).unwrap();
+    await_enforced(&lab, 1, PATIENCE).unwrap();
+    let columns = lab.kubectl_ok(&["get", "egp", "-n", "crawlers"]).unwrap();
+    assert!(
+        columns.contains("eu") && columns.contains("Ready"),
+        "{columns}"
+    );
+    for node in ["n1", "gw-1"] {
+        let report = get(&lab, &["nodereport", node]).unwrap();
+        assert_eq!(report["spec"]["nodeUID"], lab.node(node).unwrap().uid);
+        assert_eq!(condition(&report, "FailClosed").unwrap()["status"], "True");
+    }
+}
+
+#[test]
+fn nothing_leaks_while_api_server_store_and_operators_are_away() {
+    let lab = cluster();
+    let sender = lab.selected_sender("n1").unwrap();
+    let mut series = Series::begin(&lab, "line-away").unwrap();
+    let mut prove = |case: &str, act: &dyn Fn(&Lab) -> Result<(), LabError>| {
+        series.prove(case, &sender, After::Flows, act).unwrap();
+    };
+    prove("API server away, an agent restarted meanwhile", &|lab| {
+        lab.stop_api_server()?;
+        lab.kill("agent-n1")?;
+        lab.start_agent("n1")?;
+        let since = Timestamp::now();
+        lab.await_state("n1", "eu", "Enforcing", since)?;
+        sender.await_answers(&FLOWS, since, PATIENCE)?;
+        lab.restart_api_server()
+    });
+    prove("store away", &|lab| {
+        lab.stop_etcd()?;
+        sender.await_answers(&FLOWS, Timestamp::now(), PATIENCE)?;
+        lab.restart_etcd()
+    });
+    prove("watches of the node cut", &|lab| {
+        lab.cut_watches("n1").map(drop)
+    });
+    prove("leading operator killed", &|lab| {
+        let before = serial(lab, "n1");
+        lab.kill(&leader(lab)?)?;
+        another(lab, "after-the-leader")?;
+        await_enforced(lab, 2, LONG)?;
+        assert!(serial(lab, "n1") > before);
+        for number in 1..=2 {
+            lab.start_operator(number)?;
+        }
+        Ok(())
+    });
+    assert_eq!(series.finish().unwrap(), Vec::<String>::new());
+}
+
+/// The operator that holds the Lease.
+fn leader(lab: &Lab) -> Result<String, LabError> {
+    let lease = get(lab, &["lease", "postern-operator", "-n", "postern-system"])?;
+    let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
+    Ok(holder.split('_').next().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn a_pod_made_while_no_operator_is_there_is_held_and_then_steered() {
+    let lab = cluster();
+    lab.selected_sender("n1").unwrap();
+    for operator in ["operator-1", "operator-2"] {
+        lab.kill(operator).unwrap();
+    }
+    let begin = Timestamp::now();
+    let held = another(&lab, "held").unwrap();
+    wait_until(PATIENCE, "attempts of the held pod", || {
+        Ok((held.attempted_since(begin) > 100).then_some(()))
+    })
+    .unwrap();
+    assert_eq!(lab.pod_since(&held, begin).unwrap().arrived, 0);
+    for number in 1..=2 {
+        lab.start_operator(number).unwrap();
+    }
+    wait_until(LONG, "packets of the held pod by the exit", || {
+        Ok((lab.pod_since(&held, begin)?.exited > 0).then_some(()))
+    })
+    .unwrap();
+    assert_eq!(lab.packets().unwrap().leaked, 0);
+}
+
+#[test]
+fn a_deleted_intent_takes_nothing_out_of_force_and_comes_back() {
+    let lab = cluster();
+    let sender = lab.selected_sender("n1").unwrap();
+    let before = get(&lab, &["nodeintent", "n1"]).unwrap();
+    for operator in ["operator-1", "operator-2"] {
+        lab.kill(operator).unwrap();
+    }
+    lab.kubectl_ok(&["delete", "nodeintents", "--all"]).unwrap();
+    wait_until(PATIENCE, "the agent's word that its intent is gone", || {
+        let gone = lab.agent_metric("n1", "postern_agent_intent_gone")?;
+        Ok((gone == 1).then_some(()))
+    })
+    .unwrap();
+    let since = Timestamp::now();
+    sender.await_answers(&FLOWS, since, PATIENCE).unwrap();
+    assert_eq!(serial(&lab, "n1"), before["spec"]["serial"]);
+    assert_eq!(lab.packets().unwrap().leaked, 0);
+}
+
+#[test]
+fn keys_that_somebody_edits_open_nothing_and_the_agents_say_what_they_saw() {
+    let lab = cluster();
+    let sender = lab.selected_sender("n1").unwrap();
+    let foreign = "MCowBQYDK2VwAyEA6sL4gwZXWNaZYuwA0oYr7PrvS9hkBgWR3blt2JPrflY=";
+    let pem = format!("-----BEGIN PUBLIC KEY-----\n{foreign}\n-----END PUBLIC KEY-----\n");
+    for operator in ["operator-1", "operator-2"] {
+        lab.kill(operator).unwrap();
+    }
+    let map = ["configmap", "postern-trust", "-n", "postern-system"];
+    lab.kubectl_ok(&[&["delete"], &map[..]].concat()).unwrap();
+    let literal = format!("--from-literal=foreign.pem={pem}");
+    lab.kubectl_ok(&[&["create"], &map[..], &[literal.as_str()]].concat())
+        .unwrap();
+    lab.mount_trust().unwrap();
+    let keys = lab.report_status("n1").unwrap()["trustedKeyIds"].clone();
+    let told = |report: &Value| {
+        let report = serde_json::json!({ "status": report });
+        let accepted = condition(&report, "Accepted").cloned().unwrap_or_default();
+        let message = accepted["message"].as_str().unwrap_or_default();
+        accepted["status"] == "True" && message.contains("which alone count")
+    };
+    let what = "the other keys in the report";
+    let report = lab.await_report("n1", what, told).unwrap();
+    assert_eq!(report["trustedKeyIds"], keys);
+    // A restart takes the keys of the ledger, not those of the folder.
+    lab.kill("agent-n1").unwrap();
+    lab.start_agent("n1").unwrap();
+    let since = Timestamp::now();
+    lab.await_state("n1", "eu", "Enforcing", since).unwrap();
+    let report = lab.await_report("n1", what, told).unwrap();
+    assert_eq!(report["trustedKeyIds"], keys);
+    sender.await_answers(&FLOWS, since, PATIENCE).unwrap();
+    assert_eq!(lab.packets().unwrap().leaked, 0);
+}
+
+#[test]
+fn at_rest_an_agent_asks_once_a_minute_and_no_more() {
+    let lab = cluster();
+    lab.apply_yaml(&(exit("eu", "gw-1", "") + &policy("eu", "")))
+        .unwrap();
+    await_true(&lab, &["exit", "eu"], "Ready", PATIENCE).unwrap();
+    let asked = |agent: &str| -> Result<u64, LabError> {
+        let counts = lab.requests()?.requests;
+        let ours = counts
+            .iter()
+            .filter(|count| count.user_agent.starts_with(agent));
+        Ok(ours.map(|count| count.requests).sum())
+    };
+    // Whatever the start brings along is over when nobody has asked anything for ten seconds.
+    let mut last = (asked("postern-agent").unwrap(), Instant::now());
+    wait_until(LONG, "ten quiet seconds", || {
+        let now = asked("postern-agent")?;
+        if now != last.0 {
+            last = (now, Instant::now());
+        }
+        Ok((last.1.elapsed() > Duration::from_secs(10)).then_some(()))
+    })
+    .unwrap();
+    lab.reset_requests().unwrap();
+    let minutes = 2;
+    std::thread::sleep(Duration::from_secs(60 * minutes));
+    // One report a minute and node; a watch that ends is begun anew.
+    let least = 2 * (minutes - 1);
+    let most = 2 * (minutes + 1) + 2;
+    let asked = asked("postern-agent").unwrap();
+    assert!((least..=most).contains(&asked), "{asked}");
+}
