@@ -48,9 +48,10 @@ impl Lab {
         let deadline = options.timeout + options.status_delay + REPORT_DEADLINE;
         let waited = self.await_running(&api, &path, &uid, deadline);
         if waited.is_err() {
-            let only = json!({"preconditions": {"uid": uid}});
-            api.delete(&path, &only)?;
-            self.await_gone(&api, &path, &uid)?;
+            // Why it did not start is what to tell; what the clean-up may say on top of it would hide it.
+            let _ = api
+                .delete(&path, &json!({"preconditions": {"uid": uid}}))
+                .and_then(|_| self.await_gone(&api, &path, &uid));
         }
         waited
     }
