@@ -39,6 +39,8 @@ vocabulary! {
         Overridden: "Another policy of the namespace decides about all of the selected pods.",
         Conflict: "Another object of higher rank claims the same.",
 
+        SigningKeyLost: "The signing key is gone or cannot be used while nodes trust it; it is put back from a backup and never made anew.",
+
         // Why nothing leaves.
         NoExit: "No exit of the policy works now; its pods are blocked.",
         ExitLost: "The exit does not answer; the next one is tried, and nothing leaves meanwhile.",

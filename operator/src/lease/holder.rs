@@ -15,7 +15,7 @@ use crate::api::{Act, ApiError, Failure, Requests, within};
 use crate::options::LeaseArguments;
 
 /// Name of the Lease.
-const LEASE: &str = "postern-operator";
+pub(crate) const LEASE: &str = "postern-operator";
 
 /// Why the lease could not be looked at or written.
 #[derive(Debug, Error)]

@@ -8,6 +8,7 @@ mod term;
 
 pub use decide::{Decision, Sight, decide};
 pub use fence::{EPOCH_ANNOTATION, Look, Stamped, epoch_of, stamp};
+pub(crate) use holder::LEASE;
 pub use holder::{LeaseError, Session, Turn};
 pub use keep::{Ended, keep};
 pub use term::{Standing, Term, TermWriter, term};

@@ -6,13 +6,18 @@ use postern_compile::Compilation;
 use postern_compile::verdict::Verdict;
 use postern_crds::conditions::Reason;
 
+use super::error::PipelineError;
 use super::gather::Problem;
 use super::intents::{Loss, Standing};
 use super::memory::{MEMORY, Recalled};
+use super::outcome::Outcome;
 use super::report::{Notice, Regarding, Said, Tone, of_held, of_nodes};
 use super::run::{Pipeline, Round};
 use crate::controllers::Kind;
+use crate::error::chain;
+use crate::lease::LEASE;
 use crate::metrics::gauge;
+use crate::signer::{SignerError, TRUST};
 
 /// News by name and what it is.
 type News = BTreeMap<(String, String), Notice>;
@@ -60,6 +65,43 @@ pub(super) async fn report(
         reporter.tell(herald, "memory", news).await;
     }
     said
+}
+
+/// Says that nothing can be signed, as long as that lasts.
+pub(super) async fn of_end(pipeline: &mut Pipeline, ran: &Result<Outcome, PipelineError>) {
+    let lost = match ran {
+        Err(PipelineError::Signer(problem)) if !matches!(problem, SignerError::Api(_)) => {
+            Some(chain(problem))
+        }
+        Err(_) | Ok(Outcome::Idle(_)) => return,
+        Ok(_) => None,
+    };
+    let regarding = Regarding {
+        api_version: "coordination.k8s.io/v1".to_owned(),
+        kind: "Lease".to_owned(),
+        namespace: Some(pipeline.parts.namespace.clone()),
+        name: LEASE.to_owned(),
+        uid: None,
+    };
+    let news: News = lost
+        .map(|note| {
+            let notice = warning(regarding, Reason::SigningKeyLost, "Sign", note);
+            ((LEASE.to_owned(), String::new()), notice)
+        })
+        .into_iter()
+        .collect();
+    let Pipeline {
+        herald, reporter, ..
+    } = pipeline;
+    reporter.tell(herald, "signer", news).await;
+}
+
+/// Says that somebody had changed the trust root.
+pub(super) async fn of_trust(pipeline: &Pipeline) {
+    let regarding = Regarding::core("ConfigMap", &pipeline.parts.namespace, TRUST);
+    let note = "it said something else than the signing keys and is put right";
+    let notice = warning(regarding, Reason::Repaired, "Trust", note.to_owned());
+    pipeline.herald.tell(&notice).await;
 }
 
 fn warning(regarding: Regarding, reason: Reason, action: &str, note: String) -> Notice {

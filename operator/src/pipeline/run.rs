@@ -19,7 +19,7 @@ use super::gather::{Inputs, confirm, gather, is_doubtful, sizes};
 use super::intents::{Intents, Standing};
 use super::memory::{Mind, Recalled, Remembered};
 use super::outcome::{Outcome, Why};
-use super::publish::{Fenced, Tally, Writer, do_chores, fence, keep_trust};
+use super::publish::{Fenced, Tally, Trusted, Writer, do_chores, fence, keep_trust};
 use super::report::{Herald, Reporter};
 use super::round::{Heard, Last, World, awaited, marks, restored, snapshot, unclaimed};
 use super::{issue, keeping, news};
@@ -381,10 +381,13 @@ impl Pipeline {
         let namespace = &self.parts.namespace;
         let shown = super::gather::config_map(&self.parts.stores, namespace, crate::signer::TRUST);
         let data = trust_data(round.signing.ring.public());
-        keep_trust(&self.writer, namespace, shown.as_ref(), data)
+        let kept = keep_trust(&self.writer, namespace, shown.as_ref(), data)
             .await
-            .map(|_| ())
-            .map_err(PipelineError::Api)
+            .map_err(PipelineError::Api)?;
+        if kept == Trusted::Mended {
+            news::of_trust(self).await;
+        }
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@ use tokio::sync::watch;
 use tracing::{Instrument as _, error, info, info_span, warn};
 
 use super::error::PipelineError;
+use super::news;
 use super::outcome::{Outcome, Why};
 use super::run::Pipeline;
 use crate::api::{Pace, Wait, luck};
@@ -46,6 +47,7 @@ pub async fn keep_running(
         if let Err(PipelineError::WentBack { .. }) = &ran {
             return ran.map(|_| ());
         }
+        news::of_end(&mut pipeline, &ran).await;
         let rest = judge(&mut pipeline, ran, &readiness, &mut pace);
         let rest = match pipeline.parts.requests.wait(Instant::now()) {
             Wait::For(asked) => rest.at_least(asked),

@@ -12,6 +12,7 @@ use postern_compile::verdict::Verdict;
 use postern_crds::conditions::{ConditionType, State};
 use postern_crds::names::{API_VERSION, OPERATOR_FIELD_MANAGER};
 use postern_crds::{EgressPolicy, ExitNode, InterfaceIsolation};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use tracing::warn;
 
@@ -212,26 +213,37 @@ fn healthy(verdicts: &[Verdict]) -> BTreeMap<String, State> {
 
 fn there(stores: &Stores, key: &Key) -> Option<There> {
     match key.kind {
-        "EgressPolicy" => shown(&stores.policies, key, |object: &EgressPolicy| {
-            object.status.clone().map(StatusBody::Policy)
-        }),
-        "ExitNode" => shown(&stores.exits, key, |object: &ExitNode| {
-            object.status.clone().map(StatusBody::Exit)
-        }),
-        "InterfaceIsolation" => shown(&stores.isolations, key, |object: &InterfaceIsolation| {
-            object.status.clone().map(StatusBody::Isolation)
-        }),
+        "EgressPolicy" => shown(
+            &stores.policies,
+            key,
+            |object: &EgressPolicy| object.status.clone(),
+            StatusBody::Policy,
+        ),
+        "ExitNode" => shown(
+            &stores.exits,
+            key,
+            |object: &ExitNode| object.status.clone(),
+            StatusBody::Exit,
+        ),
+        "InterfaceIsolation" => shown(
+            &stores.isolations,
+            key,
+            |object: &InterfaceIsolation| object.status.clone(),
+            StatusBody::Isolation,
+        ),
         _ => None,
     }
 }
 
-fn shown<K>(
+fn shown<K, S>(
     store: &Store<Tolerant<K>>,
     key: &Key,
-    status: fn(&K) -> Option<StatusBody>,
+    status: fn(&K) -> Option<S>,
+    body: fn(S) -> StatusBody,
 ) -> Option<There>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
+    S: DeserializeOwned,
 {
     let mut reference = ObjectRef::new(&key.name);
     if let Some(namespace) = &key.namespace {
@@ -242,7 +254,15 @@ where
         uid: object.uid(),
         version: object.resource_version(),
         generation: Some(object.meta().generation.unwrap_or_default()),
-        status: object.good().and_then(status),
+        // An object that cannot be read has a status of ours all the same: else it would be written for ever.
+        status: match &*object {
+            Tolerant::Good(good) => status(good),
+            Tolerant::Poison(poison) => poison
+                .raw
+                .get("status")
+                .and_then(|raw| S::deserialize(raw).ok()),
+        }
+        .map(body),
     })
 }
 
