@@ -136,6 +136,9 @@ pub(crate) struct UpArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct DemoArgs {
+    /// Without an API server: objects are files, and a publisher compiles and signs. Needs no Go.
+    #[arg(long)]
+    pub(crate) standalone: bool,
     /// Leave the lab up afterwards and print what to try.
     #[arg(long)]
     pub(crate) keep: bool,

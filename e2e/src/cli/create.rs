@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use jiff::SignedDuration;
 
 use crate::cli::args::{PodCreateArgs, UpArgs};
@@ -24,7 +23,6 @@ impl From<&UpArgs> for UpOptions {
             } else {
                 Plugin::Chained
             },
-            // Nothing starts operators and agents on an API server yet, and a pod waits for its agent.
             programs: if args.bare {
                 Programs::Bare
             } else {
@@ -74,14 +72,4 @@ pub(crate) fn positive(what: &'static str, value: SignedDuration) -> Result<Dura
         value: value.to_string(),
         why,
     })
-}
-
-/// A line that says what goes on, on the terminal alone.
-pub(crate) fn progress() -> ProgressBar {
-    let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(Duration::from_millis(120));
-    bar
 }

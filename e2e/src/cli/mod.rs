@@ -5,6 +5,7 @@ mod create;
 mod plane;
 mod print;
 mod print_plane;
+mod progress;
 mod run;
 
 pub(crate) use create::pod_name;

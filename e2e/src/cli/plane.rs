@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use clap::{Args as ClapArgs, Subcommand};
 use jiff::SignedDuration;
-use nix::sys::signal::Signal;
 
-use crate::cli::create::{positive, progress};
+use crate::cli::create::positive;
 use crate::cli::print::Printer;
+use crate::cli::progress::Progress;
 use crate::cli::run::pass_on;
 use crate::controlplane::{self, Bump, Fault, OPERATORS, operator_name};
 use crate::error::LabError;
@@ -61,7 +61,7 @@ pub(crate) enum OperatorVerb {
         /// Which one, from 1; all without it.
         number: Option<u8>,
     },
-    /// Let one hang: it does nothing and its connections stay (SIGSTOP).
+    /// Let one hang: it does nothing and its connections stay.
     Pause {
         /// Which one, from 1.
         number: u8,
@@ -151,9 +151,9 @@ pub(crate) enum ControlplaneVerb {
 
 /// Builds or finds the programs of the control plane.
 pub(crate) fn build(printer: &Printer) -> Result<(), LabError> {
-    let bar = progress();
-    let tools = controlplane::prepare(&mut |stage| bar.set_message(stage.to_owned()));
-    bar.finish_and_clear();
+    let mut progress = Progress::begin();
+    let tools = controlplane::prepare(&mut |stage| progress.tell(stage));
+    progress.end();
     printer.tools(&tools?)
 }
 
@@ -194,12 +194,8 @@ fn operator(lab: &Lab, verb: &OperatorVerb) -> Result<(), LabError> {
         OperatorVerb::Kill { number } => each(number, &|_, name| lab.kill(name)),
         OperatorVerb::Stop { number } => each(number, &|_, name| lab.stop(name)),
         OperatorVerb::Start { number } => each(number, &|number, _| lab.start_operator(number)),
-        OperatorVerb::Pause { number } => {
-            each(Some(number), &|_, name| lab.signal(name, Signal::SIGSTOP))
-        }
-        OperatorVerb::Resume { number } => {
-            each(Some(number), &|_, name| lab.signal(name, Signal::SIGCONT))
-        }
+        OperatorVerb::Pause { number } => lab.pause_operator(number),
+        OperatorVerb::Resume { number } => lab.resume_operator(number),
     }
 }
 

@@ -11,13 +11,14 @@ use crate::cli::args::{
     Args, DemoArgs, FileArgs, NodeVerb, NodeportVerb, PodVerb, ProcessVerb, PublisherVerb, RunVerb,
     ServiceVerb, UpArgs, Verb, WorldVerb,
 };
-use crate::cli::create::{pod_name, pod_options, progress};
+use crate::cli::create::{pod_name, pod_options};
 use crate::cli::plane::{self, ControlplaneVerb};
 use crate::cli::print::Printer;
+use crate::cli::progress::Progress;
 use crate::error::{LabError, chain};
 use crate::harness::gather_proofs;
 use crate::judge::world_packets;
-use crate::lab::{Exec, Lab, TrafficPolicy, UpOptions, read_objects};
+use crate::lab::{Cluster, Exec, Lab, TrafficPolicy, UpOptions, read_objects};
 use crate::{controlplane, demo, forge, monitor, probe, publisher, send, world};
 
 /// Runs the program: 0 is success, 1 a failure that was told; `exec` verbs answer their command's code.
@@ -81,25 +82,33 @@ fn proof(printer: &Printer) -> Result<ExitCode, LabError> {
 }
 
 fn bring_up(dir: &Path, args: &UpArgs, printer: &Printer) -> Result<(), LabError> {
-    let bar = progress();
+    let mut progress = Progress::begin();
     let lab = Lab::up(dir, &UpOptions::from(args), &mut |stage| {
-        bar.set_message(stage.to_owned())
+        progress.tell(stage)
     });
-    bar.finish_and_clear();
+    progress.end();
     printer.status(&lab?.status()?)
 }
 
 fn play(dir: &Path, args: &DemoArgs, printer: &Printer) -> Result<ExitCode, LabError> {
-    let bar = progress();
-    let mut told = |stage: &str| bar.set_message(stage.to_owned());
-    let lab = Lab::up(dir, &UpOptions::default(), &mut told)?;
+    let mut progress = Progress::begin();
+    let mut told = |stage: &str| progress.tell(stage);
+    let options = UpOptions {
+        cluster: if args.standalone {
+            Cluster::Standalone
+        } else {
+            Cluster::ApiServer
+        },
+        ..UpOptions::default()
+    };
+    let lab = Lab::up(dir, &options, &mut told)?;
     let played = demo::run(&lab, &args.samples, &mut told);
-    bar.finish_and_clear();
+    progress.end();
     if let Ok(claims) = &played {
         printer.claims(claims)?;
     }
     if args.keep {
-        eprintln!("{}", to_try(dir));
+        eprintln!("{}", to_try(dir, options.cluster));
     } else {
         lab.down()?;
     }
@@ -110,13 +119,18 @@ fn play(dir: &Path, args: &DemoArgs, printer: &Printer) -> Result<ExitCode, LabE
     })
 }
 
-fn to_try(dir: &Path) -> String {
+fn to_try(dir: &Path, cluster: Cluster) -> String {
     let lab = format!(
         "cargo run -q -p postern-e2e --bin lab -- --dir {}",
         dir.display()
     );
+    let objects = match cluster {
+        Cluster::ApiServer => "kubectl -- get egp,exit,nodereports -A",
+        Cluster::Standalone => "publisher stop",
+    };
     let lines = [
         "status",
+        objects,
         "world packets",
         "pod exec crawlers/crawler -- sh -c 'curl -s http://$WORLD/'",
         "tunnel kill n1",

@@ -2,6 +2,7 @@
 
 mod cast;
 mod claims;
+mod conditions;
 mod story;
 
 pub use claims::{Claim, Claims};

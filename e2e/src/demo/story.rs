@@ -10,9 +10,10 @@ use serde_json::Value;
 
 use crate::demo::cast::{Cast, NODE_PORT, SERVICE, probe, resolve};
 use crate::demo::claims::Claims;
+use crate::demo::conditions;
 use crate::error::LabError;
 use crate::harness::{After, FLOWS, Sender, wait_until};
-use crate::lab::{Exec, Lab, read_objects};
+use crate::lab::{Cluster, Exec, Lab, read_objects};
 use crate::topology::{DNS4, Node, WORLD_LAN4};
 
 /// Time in which a question about connectivity may still be asked again.
@@ -28,7 +29,14 @@ const SCENE: Duration = Duration::from_secs(3);
 pub fn run(lab: &Lab, samples: &Path, told: &mut dyn FnMut(&str)) -> Result<Claims, LabError> {
     let mut claims = Claims::default();
     told("applying the samples");
-    lab.apply(read_objects(samples)?)?;
+    let cluster = lab.state()?.options.cluster;
+    match cluster {
+        Cluster::Standalone => drop(lab.apply(read_objects(samples)?)?),
+        Cluster::ApiServer => {
+            let samples = samples.display().to_string();
+            lab.kubectl_ok(&["apply", "-f", &samples])?;
+        }
+    }
     for node in ["n1", "gw-1"] {
         lab.await_report(node, "a report that the samples are in force", |status| {
             let guarded = status.get("guardedNamespaces").and_then(Value::as_array);
@@ -46,6 +54,11 @@ pub fn run(lab: &Lab, samples: &Path, told: &mut dyn FnMut(&str)) -> Result<Clai
     told("asking around inside the cluster");
     inside(lab, &cast, &mut claims)?;
     events(lab, &cast, &mut claims, told)?;
+    if cluster == Cluster::ApiServer {
+        told("asking the API server what it says of all this");
+        conditions::said(lab, &mut claims)?;
+        conditions::away(lab, &cast, &mut claims, told)?;
+    }
     whole_run(lab, &cast, &mut claims)?;
     Ok(claims)
 }
