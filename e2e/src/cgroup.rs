@@ -69,6 +69,27 @@ impl Cgroup {
         text.lines().filter_map(|line| line.parse().ok()).collect()
     }
 
+    /// Lets everything in the group stand still, with its memory and its connections, until it is thawed or killed.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn freeze(&self) -> Result<(), LabError> {
+        self.write("cgroup.freeze", "1")
+    }
+
+    /// Lets a frozen group go on.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn thaw(&self) -> Result<(), LabError> {
+        self.write("cgroup.freeze", "0")
+    }
+
+    fn write(&self, file: &str, text: &str) -> Result<(), LabError> {
+        let path = self.path.join(file);
+        fs::write(&path, text).map_err(LabError::file("write", path))
+    }
+
     /// Kills everything in the group, waits until it is gone and removes the group and those below it.
     ///
     /// # Errors
@@ -77,8 +98,7 @@ impl Cgroup {
         if !self.path.exists() {
             return Ok(());
         }
-        let kill = self.path.join("cgroup.kill");
-        fs::write(&kill, "1").map_err(LabError::file("write", kill))?;
+        self.write("cgroup.kill", "1")?;
         let start = Instant::now();
         while self.populated() {
             if start.elapsed() > KILL_DEADLINE {

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use postern_e2e::LabError;
+use postern_e2e::controlplane::{OPERATORS, operator_name};
 use postern_e2e::harness::{
     After, FLOWS, PATIENCE, Sender, Series, TestLab, exit, policy, wait_until,
 };
@@ -80,6 +81,12 @@ fn await_enforced(lab: &Lab, pods: u64, deadline: Duration) -> Result<(), LabErr
     )
 }
 
+fn without_operators(lab: &Lab) {
+    for number in 1..=OPERATORS {
+        lab.kill(&operator_name(number).unwrap()).unwrap();
+    }
+}
+
 fn serial(lab: &Lab, node: &str) -> u64 {
     let report = lab.report_status(node).unwrap_or_default();
     report["appliedSerial"].as_u64().unwrap_or_default()
@@ -144,33 +151,49 @@ fn nothing_leaks_while_api_server_store_and_operators_are_away() {
         lab.cut_watches("n1").map(drop)
     });
     prove("leading operator killed", &|lab| {
-        let before = serial(lab, "n1");
-        lab.kill(&leader(lab)?)?;
+        let (before, number) = (serial(lab, "n1"), leader(lab)?);
+        lab.kill(&operator_name(number)?)?;
         another(lab, "after-the-leader")?;
         await_enforced(lab, 2, LONG)?;
         assert!(serial(lab, "n1") > before);
-        for number in 1..=2 {
-            lab.start_operator(number)?;
-        }
+        lab.start_operator(number)
+    });
+    let hung = "leading operator hung over its lease and resumed";
+    prove(hung, &|lab| {
+        let (before, number) = (serial(lab, "n1"), leader(lab)?);
+        lab.pause_operator(number)?;
+        another(lab, "while-it-hangs")?;
+        await_enforced(lab, 3, LONG)?;
+        let published = get(lab, &["nodeintent", "n1"])?;
+        lab.resume_operator(number)?;
+        another(lab, "when-both-are-there")?;
+        await_enforced(lab, 4, LONG)?;
+        let latest = get(lab, &["nodeintent", "n1"])?;
+        let serial = |intent: &Value| intent["spec"]["serial"].as_u64();
+        assert!(serial(&latest) > serial(&published) && serial(&published) > Some(before));
         Ok(())
     });
     assert_eq!(series.finish().unwrap(), Vec::<String>::new());
 }
 
-/// The operator that holds the Lease.
-fn leader(lab: &Lab) -> Result<String, LabError> {
-    let lease = get(lab, &["lease", "postern-operator", "-n", "postern-system"])?;
-    let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
-    Ok(holder.split('_').next().unwrap_or_default().to_owned())
+/// The number of the operator that holds the Lease.
+fn leader(lab: &Lab) -> Result<u8, LabError> {
+    wait_until(LONG, "a holder of the Lease", || {
+        let lease = get(lab, &["lease", "postern-operator", "-n", "postern-system"])?;
+        let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
+        let mut numbers = 1..=OPERATORS;
+        Ok(numbers.find(|number| {
+            let name = operator_name(*number).unwrap_or_default();
+            holder.starts_with(&format!("{name}_"))
+        }))
+    })
 }
 
 #[test]
 fn a_pod_made_while_no_operator_is_there_is_held_and_then_steered() {
     let lab = cluster();
     lab.selected_sender("n1").unwrap();
-    for operator in ["operator-1", "operator-2"] {
-        lab.kill(operator).unwrap();
-    }
+    without_operators(&lab);
     let begin = Timestamp::now();
     let held = another(&lab, "held").unwrap();
     wait_until(PATIENCE, "attempts of the held pod", || {
@@ -178,7 +201,7 @@ fn a_pod_made_while_no_operator_is_there_is_held_and_then_steered() {
     })
     .unwrap();
     assert_eq!(lab.pod_since(&held, begin).unwrap().arrived, 0);
-    for number in 1..=2 {
+    for number in 1..=OPERATORS {
         lab.start_operator(number).unwrap();
     }
     wait_until(LONG, "packets of the held pod by the exit", || {
@@ -193,9 +216,7 @@ fn a_deleted_intent_takes_nothing_out_of_force_and_comes_back() {
     let lab = cluster();
     let sender = lab.selected_sender("n1").unwrap();
     let before = get(&lab, &["nodeintent", "n1"]).unwrap();
-    for operator in ["operator-1", "operator-2"] {
-        lab.kill(operator).unwrap();
-    }
+    without_operators(&lab);
     lab.kubectl_ok(&["delete", "nodeintents", "--all"]).unwrap();
     wait_until(PATIENCE, "the agent's word that its intent is gone", || {
         let gone = lab.agent_metric("n1", "postern_agent_intent_gone")?;
@@ -214,9 +235,7 @@ fn keys_that_somebody_edits_open_nothing_and_the_agents_say_what_they_saw() {
     let sender = lab.selected_sender("n1").unwrap();
     let foreign = "MCowBQYDK2VwAyEA6sL4gwZXWNaZYuwA0oYr7PrvS9hkBgWR3blt2JPrflY=";
     let pem = format!("-----BEGIN PUBLIC KEY-----\n{foreign}\n-----END PUBLIC KEY-----\n");
-    for operator in ["operator-1", "operator-2"] {
-        lab.kill(operator).unwrap();
-    }
+    without_operators(&lab);
     let map = ["configmap", "postern-trust", "-n", "postern-system"];
     lab.kubectl_ok(&[&["delete"], &map[..]].concat()).unwrap();
     let literal = format!("--from-literal=foreign.pem={pem}");

@@ -18,6 +18,11 @@ pub const OPERATORS: u8 = 2;
 /// Where the first operator serves health and metrics, on the loopback of its namespace; the next one a port higher.
 const FIRST_PORT: u16 = 9851;
 
+/// Starts the program again when it ends by itself, as a kubelet does: an operator that loses its Lease ends. A kill
+/// takes the whole control group, and a request to end is passed on.
+const AGAIN: &str = "trap 'kill -TERM $child; wait $child; exit 0' TERM; \
+                     while :; do \"$@\" & child=$!; wait $child; sleep 1; done";
+
 impl Lab {
     /// Writes what the operators are told, and starts both.
     pub(super) fn start_operators(&self, state: &LabState) -> Result<(), LabError> {
@@ -40,10 +45,9 @@ impl Lab {
         self.needs_api_server("operator")?;
         let name = operator_name(number)?;
         let listen = format!("127.0.0.1:{}", FIRST_PORT + u16::from(number) - 1);
-        let mut command: Vec<OsString> = vec![
-            Binaries::locate()?.path("postern-operator").into(),
-            "run".into(),
-        ];
+        let mut command: Vec<OsString> = ["sh", "-c", AGAIN, "operator"].map(OsString::from).into();
+        command.push(Binaries::locate()?.path("postern-operator").into());
+        command.push("run".into());
         let arguments: [(&str, OsString); 5] = [
             ("--kubeconfig", self.operator_kubeconfig(number).into()),
             ("--namespace", NAMESPACE.into()),
@@ -55,6 +59,22 @@ impl Lab {
             command.extend([flag.into(), value]);
         }
         self.start(&name, &self.namespace("cp"), command)
+    }
+
+    /// Lets an operator hang, with its memory and its connections, until [`Lab::resume_operator`].
+    ///
+    /// # Errors
+    /// `Invalid` for a number that no operator has, or when it does not run.
+    pub fn pause_operator(&self, number: u8) -> Result<(), LabError> {
+        self.cgroup(&operator_name(number)?)?.freeze()
+    }
+
+    /// Lets an operator that hangs go on.
+    ///
+    /// # Errors
+    /// `Invalid` for a number that no operator has, or when it does not run.
+    pub fn resume_operator(&self, number: u8) -> Result<(), LabError> {
+        self.cgroup(&operator_name(number)?)?.thaw()
     }
 
     /// The file of the operators' settings, as the ConfigMap's mount in their pods.

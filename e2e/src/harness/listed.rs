@@ -77,6 +77,18 @@ pub const RUNS: &[Run] = &[
     },
 ];
 
+/// Runs on a real API server, which have a suite of their own.
+pub const CLUSTER_RUNS: &[Run] = &[Run {
+    name: "line-away",
+    events: &[
+        "API server away, an agent restarted meanwhile",
+        "store away",
+        "watches of the node cut",
+        "leading operator killed",
+        "leading operator hung over its lease and resumed",
+    ],
+}];
+
 /// Runs that show no series of events: what leaks when blocks are taken out.
 pub const ABLATIONS: [&str; 4] = [
     "ablation-tunnel-killed",
@@ -88,6 +100,7 @@ pub const ABLATIONS: [&str; 4] = [
 /// The events of a run; none for one that is not listed.
 #[must_use]
 pub(super) fn listed(run: &str) -> &'static [&'static str] {
-    let found = RUNS.iter().find(|other| other.name == run);
+    let mut runs = RUNS.iter().chain(CLUSTER_RUNS);
+    let found = runs.find(|other| other.name == run);
     found.map(|run| run.events).unwrap_or_default()
 }
