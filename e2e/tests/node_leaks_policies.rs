@@ -179,11 +179,11 @@ fn nothing_leaks_when_nobody_renews_the_lease() {
     let dead = "agent dead until the lease runs out";
     series.prove(dead, &sender, After::Flows, act).unwrap();
     let act = |lab: &Lab| {
-        lab.kill("publisher")?;
+        lab.kill_publishers()?;
         let silent = lab.await_silence(&sender)?;
         lab.await_attempts(&sender, silent)?;
         inside(lab)?;
-        lab.start_publisher()
+        lab.start_publishers()
     };
     let away = "publisher away until the intents run out";
     series.prove(away, &sender, After::Flows, act).unwrap();

@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::LabError;
-use crate::harness::listed::{ABLATIONS, RUNS, listed};
+use crate::harness::listed::{ABLATIONS, CLUSTER_RUNS, RUNS, listed};
+use crate::harness::test_lab::place;
 use crate::harness::{After, PATIENCE, Proof, Sender, wait_until};
 use crate::judge::Leak;
-use crate::lab::{Binaries, Lab, read_json};
+use crate::lab::{Binaries, Cluster, Lab, read_json};
 
 /// Nothing came by for so long: traffic has stopped. A sender tries 1200 times a second.
 const SILENCE: Duration = Duration::from_millis(600);
@@ -172,7 +173,11 @@ fn path(run: &str) -> Result<PathBuf, LabError> {
         Some(folder) => PathBuf::from(folder),
         None => Binaries::locate()?.path("../proof"),
     };
-    Ok(folder.join(run).join("proof.json"))
+    let place = match place()? {
+        Cluster::Standalone => folder,
+        Cluster::ApiServer => folder.join("api-server"),
+    };
+    Ok(place.join(run).join("proof.json"))
 }
 
 /// All proofs that there should be.
@@ -187,13 +192,18 @@ pub struct Proofs {
     pub faults: Vec<String>,
 }
 
-/// Gathers the proofs of all listed runs and writes them as one `proof.json`.
+/// Gathers the proofs of all listed runs and writes them as one `proof.json`. On an API server the same events are to be
+/// shown and further ones; what leaks with blocks taken out does not depend on who publishes.
 ///
 /// # Errors
 /// When the folder of proofs cannot be found or written to.
 pub fn gather_proofs() -> Result<Proofs, LabError> {
     let mut proofs = Proofs::default();
-    for run in RUNS {
+    let (further, ablations) = match place()? {
+        Cluster::Standalone => (&[][..], &ABLATIONS[..]),
+        Cluster::ApiServer => (CLUSTER_RUNS, &[][..]),
+    };
+    for run in RUNS.iter().chain(further) {
         let name = run.name;
         let Ok(proof) = read_json::<RunProof>(&path(name)?) else {
             proofs.faults.push(format!("{name}: the run is absent"));
@@ -207,9 +217,9 @@ pub fn gather_proofs() -> Result<Proofs, LabError> {
         proofs.faults.extend(absent);
         proofs.runs.push(proof);
     }
-    for name in ABLATIONS {
+    for name in ablations {
         match read_json(&path(name)?) {
-            Ok(proof) => drop(proofs.ablations.insert(name.to_owned(), proof)),
+            Ok(proof) => drop(proofs.ablations.insert((*name).to_owned(), proof)),
             Err(_) => proofs.faults.push(format!("{name}: the run is absent")),
         }
     }

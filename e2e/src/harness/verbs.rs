@@ -9,10 +9,11 @@ use postern_intent::Body;
 use postern_intent::sign::sign_intent;
 use serde_json::Value;
 
+use crate::controlplane::{OPERATORS, operator_name};
 use crate::error::LabError;
 use crate::harness::{Sender, wait_until};
 use crate::judge::{Packets, PodCount, pod_since, world_packets};
-use crate::lab::{Binaries, Lab, PodOptions, PodRecord, read_json};
+use crate::lab::{Binaries, Cluster, Lab, PodOptions, PodRecord, read_json};
 
 /// Every wait ends after this time unless it says another one.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -129,6 +130,32 @@ impl Lab {
             Ok(self.report_status(node).filter(&says))
         });
         found.map_err(|error| self.with_detail(error, node))
+    }
+
+    /// Kills whoever compiles and publishes: the publisher, or both operators.
+    ///
+    /// # Errors
+    /// When something does not go.
+    pub fn kill_publishers(&self) -> Result<(), LabError> {
+        match self.state()?.options.cluster {
+            Cluster::Standalone => self.kill("publisher"),
+            Cluster::ApiServer => {
+                (1..=OPERATORS).try_for_each(|number| self.kill(&operator_name(number)?))
+            }
+        }
+    }
+
+    /// Starts whoever compiles and publishes again.
+    ///
+    /// # Errors
+    /// When something does not start.
+    pub fn start_publishers(&self) -> Result<(), LabError> {
+        match self.state()?.options.cluster {
+            Cluster::Standalone => self.start_publisher(),
+            Cluster::ApiServer => {
+                (1..=OPERATORS).try_for_each(|number| self.start_operator(number))
+            }
+        }
     }
 
     /// Signs a body with the lab's key and puts it in its node's folder, in the publisher's place: stop that first.
