@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use kube::core::{ApiResource, DynamicObject};
@@ -11,15 +12,23 @@ use kube::{Api, Client};
 use postern_crds::NodeIntent;
 use postern_intent::NodeName;
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use super::documents;
 use super::error::ApiError;
 use super::line::Line;
 use super::pace::{Pace, Wait};
-use super::way::Way;
+use super::way::{PATIENCE, Way};
+use crate::files::FileError;
 
 /// The server ends a watch after this many seconds, and a watch that is silent for a little longer is dead.
 const WATCH_SECONDS: u32 = 240;
+
+/// A watch that has not failed for so long stands: the API server has answered it.
+const STANDING: Duration = PATIENCE.saturating_add(Duration::from_secs(1));
+
+/// A list is this old at most: whatever a watch may miss, it is not missed for longer.
+const OLD: Duration = Duration::from_secs(600);
 
 /// The watch, and what it saw.
 pub(super) struct Intents {
@@ -48,8 +57,9 @@ pub(super) async fn run(mut intents: Intents) {
 }
 
 impl Intents {
-    /// Follows the watch until a new client is needed: the token was refused, a document could not be put down, or the
-    /// way is broken.
+    /// Follows a list and its watch until something fails, the way is found broken or the list is old. Whatever ended it,
+    /// a new list comes next, and not the old watch's version: after the store was set back to an older state that version
+    /// lies in the future, and a watch from there would stay silent.
     async fn follow(
         &mut self,
         client: Client,
@@ -63,35 +73,58 @@ impl Intents {
             .fields(&format!("metadata.name={}", self.node))
             .timeout(WATCH_SECONDS);
         let mut events = pin!(watcher(api, config));
+        let (mut standing, mut old) = (pin!(sleep(STANDING)), pin!(sleep(OLD)));
+        let mut stands = Watch::Begins;
         self.broken.mark_unchanged();
         loop {
             let event = tokio::select! {
                 event = events.next() => event,
-                changed = self.broken.changed() => {
-                    // The other side goes away only when the agent ends, and then the event alone is waited for.
-                    if changed.is_err() { events.next().await } else { return Ok(()) }
+                // The other side goes away only when the agent ends.
+                Ok(()) = self.broken.changed() => return Ok(()),
+                () = &mut old => return Ok(()),
+                () = &mut standing, if stands == Watch::Begins => {
+                    stands = Watch::Stands;
+                    self.line.works();
+                    pace.reset();
+                    continue;
                 }
             };
             match event.transpose().map_err(ApiError::of_watch) {
                 Ok(Some(event)) => {
-                    if desk.take(event).map_err(ApiError::Inbox)? {
+                    if desk.take(event).map_err(ApiError::Inbox)? == Seen::Change {
+                        self.line.works();
                         pace.reset();
                     }
                 }
                 Ok(None) => return Ok(()),
-                // The version is too old to go on from it: the watcher lists again by itself.
+                // The version is too old to go on from: part of every watch's life, and no trouble.
                 Err(error) if error.code() == Some(410) => {
                     self.line.numbers().failed("intents", error.word());
                     self.line.pause(pace, Wait::Short).await;
+                    return Ok(());
                 }
-                Err(error) if error.code() == Some(401) => return Err(error),
-                Err(error) => {
-                    self.line.failed(&error);
-                    self.line.pause(pace, Wait::Short).await;
-                }
+                Err(error) => return Err(error),
             }
         }
     }
+}
+
+/// How far a watch is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Watch {
+    /// It may still fail at once.
+    Begins,
+    /// It has stood for a while.
+    Stands,
+}
+
+/// What an event of the watch is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// A part of the list.
+    List,
+    /// News, so that the watch works.
+    Change,
 }
 
 /// What is made of the watch's events.
@@ -116,24 +149,26 @@ impl Desk {
         }
     }
 
-    /// Takes an event, and says whether it shows that the API server serves us.
-    fn take(&mut self, event: Event<DynamicObject>) -> Result<bool, crate::files::FileError> {
+    /// Takes an event.
+    fn take(&mut self, event: Event<DynamicObject>) -> Result<Seen, FileError> {
         match event {
-            Event::Init => {
-                self.listed = 0;
-                return Ok(false);
-            }
+            Event::Init => self.listed = 0,
             Event::InitApply(object) => self.listed += self.put(&object)?,
             Event::InitDone => self.tell(self.listed),
             Event::Apply(object) => {
-                let there = self.put(&object)?;
-                self.tell(there);
+                if self.put(&object)? > 0 {
+                    self.tell(1);
+                }
+                return Ok(Seen::Change);
             }
-            Event::Delete(object) if self.is_ours(&object) => self.tell(0),
-            Event::Delete(_) => {}
+            Event::Delete(object) => {
+                if self.is_ours(&object) {
+                    self.tell(0);
+                }
+                return Ok(Seen::Change);
+            }
         }
-        self.line.works();
-        Ok(true)
+        Ok(Seen::List)
     }
 
     fn is_ours(&self, object: &DynamicObject) -> bool {
@@ -141,7 +176,7 @@ impl Desk {
     }
 
     /// Puts down what a NodeIntent of ours says; the number of them that this was.
-    fn put(&self, object: &DynamicObject) -> Result<usize, crate::files::FileError> {
+    fn put(&self, object: &DynamicObject) -> Result<usize, FileError> {
         if !self.is_ours(object) {
             return Ok(0);
         }

@@ -9,20 +9,10 @@ use super::numbers::Numbers;
 use super::pace::{Pace, Wait};
 use crate::report::chain;
 
-/// What ends a trouble.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EndedBy {
-    /// A good answer to anything that was asked: a watch that stands says nothing more.
-    Answer,
-    /// Only the task itself: one request that works does not mean that the next one will.
-    Work,
-}
-
 /// A line, shared by its task and the client that sees every answer.
 #[derive(Debug)]
 pub struct Line {
     name: &'static str,
-    ended_by: EndedBy,
     numbers: Numbers,
     state: Mutex<State>,
 }
@@ -43,10 +33,9 @@ struct Trouble {
 impl Line {
     /// A line of which nothing is known.
     #[must_use]
-    pub fn new(name: &'static str, ended_by: EndedBy, numbers: Numbers) -> Self {
+    pub fn new(name: &'static str, numbers: Numbers) -> Self {
         Self {
             name,
-            ended_by,
             numbers,
             state: Mutex::default(),
         }
@@ -66,12 +55,10 @@ impl Line {
         if status < 500 && status != 401 && status != 429 {
             self.numbers.heard();
         }
-        if (200..300).contains(&status) && self.ended_by == EndedBy::Answer {
-            self.works();
-        }
     }
 
-    /// The line works; said once, with how long it did not.
+    /// The line works; said once, with how long it did not. Its task says so, and not an answer: one request that works
+    /// does not mean that the next one will.
     pub fn works(&self) {
         if let Some(trouble) = self.state().trouble.take() {
             tracing::info!(

@@ -7,7 +7,7 @@ use postern_intent::{KeySet, NodeName, Uid};
 use tokio::sync::{mpsc, watch};
 
 use super::intent::{self, Intents};
-use super::line::{EndedBy, Line};
+use super::line::Line;
 use super::numbers::Numbers;
 use super::papers::{self, Papers};
 use super::report::{self, Reports};
@@ -41,23 +41,23 @@ pub struct Orders {
 pub fn start(orders: Orders, news: mpsc::Sender<News>) {
     // Two providers in one program make the TLS library stop the process: whoever came first has chosen the same one.
     drop(rustls::crypto::ring::default_provider().install_default());
-    let line = |name, ended_by| Line::new(name, ended_by, orders.numbers.clone());
+    let line = |name| Line::new(name, orders.numbers.clone());
     let (breaks, broken) = watch::channel(0);
     tokio::spawn(intent::run(Intents {
         way: orders.way.clone(),
         node: orders.node.clone(),
         inbox: orders.inbox,
-        line: Arc::new(line("intents", EndedBy::Answer)),
+        line: Arc::new(line("intents")),
         broken,
     }));
     tokio::spawn(report::run(Reports {
         way: orders.way.clone(),
         node: orders.node.clone(),
         file: orders.report,
-        line: Arc::new(line("reports", EndedBy::Work)),
+        line: Arc::new(line("reports")),
         broken: breaks,
     }));
-    let token = line("token", EndedBy::Work);
+    let token = line("token");
     tokio::spawn(papers::run(
         Papers {
             way: orders.way,

@@ -118,6 +118,12 @@ impl Fake {
         );
     }
 
+    /// The store as it was at an older version.
+    pub(crate) fn set_back(&self, name: &str, version: u64, spec: &Value) {
+        self.world.lock().unwrap().version = version - 1;
+        self.change_intent(name, spec);
+    }
+
     pub(crate) fn delete_intent(&self) {
         let gone = self.world.lock().unwrap().intent.take();
         self.event("DELETED", &gone.unwrap());
