@@ -29,6 +29,9 @@ use crate::pipeline::publish::{Tally, Writer};
 /// At most one status in this time for each object.
 const PERIOD: Duration = Duration::from_secs(1);
 
+/// At most so many statuses in one run: a thousand new policies must not keep a pod's intent waiting.
+const IN_ONE_RUN: usize = 128;
+
 /// How many statuses are under way at once.
 const AT_ONCE: usize = 8;
 
@@ -135,6 +138,9 @@ impl Reporter {
             };
             if there.status.as_ref() == Some(&desired.status) || self.is_on_its_way(&key, &there) {
                 continue;
+            }
+            if writes.len() >= IN_ONE_RUN {
+                return (writes, Some(Duration::ZERO));
             }
             match self.limiter.admit(&key, now) {
                 Ok(()) => writes.push(write(desired, there)),
