@@ -1,5 +1,6 @@
 //! The objects of the lab's cluster: one YAML file each in `manifests/`, with the metadata that an API server would add.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -86,6 +87,7 @@ impl Lab {
     /// When an object has no kind or name, or a file cannot be written; `Command` with the API server's message.
     pub fn apply(&self, objects: Vec<Value>) -> Result<Vec<Applied>, LabError> {
         if self.on_api_server()? {
+            self.ensure_namespaces_of(&objects)?;
             return self.kubectl_apply(&objects);
         }
         objects
@@ -177,6 +179,26 @@ impl Lab {
         self.dir
             .join("manifests")
             .join(format!("{}.{scope}{name}.yaml", kind.to_lowercase()))
+    }
+
+    /// Files need not say that a namespace exists, wherever they are applied to.
+    fn ensure_namespaces_of(&self, objects: &[Value]) -> Result<(), LabError> {
+        let text = |object: &Value, path: &str| {
+            let value = object.pointer(path).and_then(Value::as_str);
+            value.map(str::to_owned)
+        };
+        let said: BTreeSet<String> = objects
+            .iter()
+            .filter(|object| object["kind"] == "Namespace")
+            .filter_map(|object| text(object, "/metadata/name"))
+            .collect();
+        let needed: BTreeSet<String> = objects
+            .iter()
+            .filter_map(|object| text(object, "/metadata/namespace"))
+            .collect();
+        needed
+            .difference(&said)
+            .try_for_each(|name| self.ensure_api_namespace(name))
     }
 
     /// Makes the Namespace object of this name unless it is there.
