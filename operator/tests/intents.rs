@@ -1,0 +1,178 @@
+//! How what is published stands, whatever somebody did to it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on ends"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use ed25519_dalek::SigningKey;
+use ed25519_dalek::pkcs8::EncodePrivateKey as _;
+use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use postern_compile::snapshot::{Definitions, Memory, Node, Settings, Snapshot};
+use postern_compile::{NodeOutcome, compile};
+use postern_crds::conditions::Reason;
+use postern_crds::{NodeIntent, NodeIntentSpec};
+use postern_intent::{Body, NodeName};
+use postern_operator::controllers::Tolerant;
+use postern_operator::pipeline::intents::{Intents, Loss, Standing};
+use postern_operator::pipeline::publish::spec;
+use postern_operator::signer::KeyRing;
+
+fn ring(seed: u8) -> KeyRing {
+    let key = SigningKey::from_bytes(&[seed; 32]);
+    let pem = key.to_pkcs8_pem(LineEnding::LF).unwrap().to_string();
+    KeyRing::read([("key.pem", pem.as_bytes())]).unwrap()
+}
+
+fn node() -> NodeName {
+    "n1".parse().unwrap()
+}
+
+/// A body of the compiler's own, for a cluster of one node at a time in seconds.
+fn body(second: i64) -> Body {
+    let snapshot = Snapshot {
+        now: Timestamp::from_second(second).unwrap(),
+        settings: Settings::default(),
+        exits: Vec::new(),
+        policies: Vec::new(),
+        isolations: Vec::new(),
+        nodes: vec![Node {
+            name: node(),
+            uid: "u1".parse().unwrap(),
+            labels: BTreeMap::new(),
+            addresses: Vec::new(),
+            pod_ranges: Vec::new(),
+        }],
+        pods: Vec::new(),
+        namespaces: Vec::new(),
+        services: Vec::new(),
+        reports: Vec::new(),
+        previous: BTreeMap::new(),
+        unreadable: BTreeSet::new(),
+        memory: Memory::default(),
+        approvals: Vec::new(),
+        definitions: Definitions::Serving,
+    };
+    match compile(&snapshot).nodes.remove(&node()) {
+        Some(NodeOutcome::Publish(body)) => *body,
+        other => panic!("a body, not {other:?}"),
+    }
+}
+
+fn signed(second: i64, seed: u8) -> NodeIntentSpec {
+    spec(&body(second), &ring(seed), None).unwrap()
+}
+
+fn metadata(version: &str) -> ObjectMeta {
+    ObjectMeta {
+        name: Some("n1".to_owned()),
+        resource_version: Some(version.to_owned()),
+        ..ObjectMeta::default()
+    }
+}
+
+fn shown(version: &str, spec: NodeIntentSpec) -> Tolerant<NodeIntent> {
+    Tolerant::Good(NodeIntent {
+        metadata: metadata(version),
+        spec,
+    })
+}
+
+fn look(intents: &mut Intents, object: Option<&Tolerant<NodeIntent>>) -> Standing {
+    intents.standing(&node(), object, ring(1).trust(), Instant::now())
+}
+
+/// A process that has published the body of second 2000 as version 10, and has seen it.
+fn published() -> Intents {
+    let mut intents = Intents::default();
+    let now = Instant::now();
+    let body = Arc::new(body(2000));
+    intents.wrote(node(), signed(2000, 1), body, &metadata("10"), now);
+    let standing = look(&mut intents, Some(&shown("10", signed(2000, 1))));
+    assert!(matches!(standing, Standing::Current { .. }), "{standing:?}");
+    intents
+}
+
+fn loss(object: Option<&Tolerant<NodeIntent>>) -> Loss {
+    match look(&mut published(), object) {
+        Standing::Lost { kept, why } => {
+            assert_eq!(kept.spec, signed(2000, 1), "the same bytes");
+            why
+        }
+        other => panic!("lost, not {other:?}"),
+    }
+}
+
+#[test]
+fn what_was_deleted_is_put_back_as_it_was() {
+    assert_eq!(loss(None), Loss::Deleted);
+}
+
+#[test]
+fn what_an_untrusted_key_signed_is_no_intent_and_what_was_published_is_put_back() {
+    let forged = shown("11", signed(3000, 2));
+    assert_eq!(loss(Some(&forged)), Loss::Changed(Reason::UnknownKey));
+}
+
+#[test]
+fn printed_copies_that_say_something_else_than_the_envelope_are_a_change() {
+    let mut spec = signed(2000, 1);
+    spec.serial += 1;
+    assert_eq!(
+        loss(Some(&shown("11", spec))),
+        Loss::Changed(Reason::Inconsistent)
+    );
+}
+
+#[test]
+fn an_older_document_in_the_place_of_the_newer_one_is_not_gone_back_to() {
+    let older = shown("11", signed(1000, 1));
+    assert_eq!(loss(Some(&older)), Loss::Older);
+}
+
+#[test]
+fn a_newer_document_of_a_trusted_key_is_what_counts() {
+    let newer = shown("11", signed(3000, 1));
+    let standing = look(&mut published(), Some(&newer));
+    let Standing::Current { body: found, .. } = standing else {
+        panic!("current, not {standing:?}");
+    };
+    assert_eq!(found.serial, body(3000).serial);
+}
+
+#[test]
+fn a_write_that_the_watch_has_not_shown_yet_is_waited_for() {
+    let mut intents = published();
+    let body = Arc::new(body(3000));
+    let now = Instant::now();
+    intents.wrote(node(), signed(3000, 1), body, &metadata("12"), now);
+    let before = shown("10", signed(2000, 1));
+    assert!(matches!(
+        look(&mut intents, Some(&before)),
+        Standing::Lagging
+    ));
+}
+
+#[test]
+fn a_process_that_knows_nothing_calls_a_forged_intent_tampered_and_never_absent() {
+    let forged = shown("11", signed(3000, 2));
+    let mut intents = Intents::default();
+    let standing = look(&mut intents, Some(&forged));
+    assert!(
+        matches!(
+            standing,
+            Standing::Tampered {
+                why: Reason::UnknownKey
+            }
+        ),
+        "{standing:?}"
+    );
+    assert!(matches!(look(&mut intents, None), Standing::Absent));
+}
