@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use postern_e2e::LabError;
-use postern_e2e::controlplane::{OPERATORS, operator_name};
+use postern_e2e::controlplane::{Bump, OPERATORS, operator_name};
 use postern_e2e::harness::{
     After, FLOWS, PATIENCE, Sender, Series, TestLab, exit, policy, wait_until,
 };
@@ -260,6 +260,34 @@ fn keys_that_somebody_edits_open_nothing_and_the_agents_say_what_they_saw() {
     let report = lab.await_report("n1", what, told).unwrap();
     assert_eq!(report["trustedKeyIds"], keys);
     sender.await_answers(&FLOWS, since, PATIENCE).unwrap();
+    assert_eq!(lab.packets().unwrap().leaked, 0);
+}
+
+#[test]
+fn a_store_set_back_to_before_a_policy_opens_nothing() {
+    let lab = cluster();
+    let sender = another(&lab, "crawler").unwrap();
+    let before = lab.dir().join("before.db");
+    lab.snapshot_etcd(&before).unwrap();
+    let objects = exit("eu", "gw-1", "") + &policy("eu", "");
+    lab.apply_yaml(&objects).unwrap();
+    lab.await_state("n1", "eu", "Enforcing", Timestamp::MIN)
+        .unwrap();
+    await_enforced(&lab, 1, LONG).unwrap();
+    let enforced = Timestamp::now();
+    lab.restore_etcd(&before, Bump::Keep).unwrap();
+    // The agent saw the older intent, and refused it.
+    let what = "the refusal of the older intent";
+    lab.await_report_for(LONG, "n1", what, |report| {
+        let refusals = report["refusals"].as_array().into_iter().flatten();
+        let mut reasons = refusals.map(|refusal| &refusal["reason"]);
+        reasons.any(|reason| reason == "Replayed")
+    })
+    .unwrap();
+    let since = Timestamp::now();
+    sender.await_answers(&FLOWS, since, PATIENCE).unwrap();
+    let count = lab.pod_since(&sender, enforced).unwrap();
+    assert_eq!(count.arrived, count.exited, "everything went by the exit");
     assert_eq!(lab.packets().unwrap().leaked, 0);
 }
 

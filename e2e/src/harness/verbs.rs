@@ -126,7 +126,21 @@ impl Lab {
         what: &str,
         says: impl Fn(&Value) -> bool,
     ) -> Result<Value, LabError> {
-        let found = wait_until(PATIENCE, what, || {
+        self.await_report_for(PATIENCE, node, what, says)
+    }
+
+    /// [`Lab::await_report`] with a deadline of its own.
+    ///
+    /// # Errors
+    /// `Timeout`.
+    pub fn await_report_for(
+        &self,
+        deadline: Duration,
+        node: &str,
+        what: &str,
+        says: impl Fn(&Value) -> bool,
+    ) -> Result<Value, LabError> {
+        let found = wait_until(deadline, what, || {
             Ok(self.report_status(node).filter(&says))
         });
         found.map_err(|error| self.with_detail(error, node))
