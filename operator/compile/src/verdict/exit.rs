@@ -74,8 +74,13 @@ fn resolved(state: Option<&ExitState<'_>>) -> Finding {
 
 fn ready(context: &Context<'_>, state: Option<&ExitState<'_>>) -> Finding {
     let kind = ConditionType::Ready;
-    let Some(ExitState::Active(active)) = state else {
-        return Finding::no(kind, Reason::NoExit, "there is no active gateway");
+    let active = match state {
+        Some(ExitState::Active(active)) => active,
+        Some(ExitState::NoGateway) => {
+            let reason = Reason::NoEligibleNode;
+            return Finding::no(kind, reason, reason.sentence());
+        }
+        _ => return Finding::no(kind, Reason::NoExit, "there is no active gateway"),
     };
     if context.keys.get(active.gateway).is_none() {
         return Finding::no(

@@ -130,7 +130,7 @@ fn programmed(gate: &Gate, policy: &Policy, seen: &Seen<'_>) -> Finding {
         return Finding::no(kind, Reason::Restored, message);
     }
     match (desired, desired == programmed) {
-        (0, _) => Finding::yes(kind, Reason::Unused, Reason::Unused.sentence()),
+        (0, _) => idle(kind, &seen.pods),
         (_, true) => Finding::yes(kind, Reason::Programmed, message),
         (_, false) => Finding::no(kind, Reason::Converging, message),
     }
@@ -144,13 +144,29 @@ fn ready(seen: &Seen<'_>) -> Finding {
             reason(blocked),
             format!("{} pods are to be blocked", seen.to_block),
         ),
-        None if seen.nodes.desired == 0 => {
-            Finding::yes(kind, Reason::Unused, Reason::Unused.sentence())
-        }
+        None if seen.nodes.desired == 0 => idle(kind, &seen.pods),
         None if seen.nodes.desired == seen.nodes.programmed => {
             Finding::yes(kind, Reason::Ready, format!("{} pods", seen.pods.enforced))
         }
         None => Finding::no(kind, Reason::Converging, Reason::Converging.sentence()),
+    }
+}
+
+/// There is nothing to do for it. Where that is because of others or of the pods themselves, it says so: a policy that
+/// selects pods must not be called unused.
+fn idle(kind: ConditionType, pods: &PodCounts) -> Finding {
+    match (pods.unenforceable, pods.overridden) {
+        (0, 0) => Finding::yes(kind, Reason::Unused, Reason::Unused.sentence()),
+        (0, count) => Finding::yes(
+            kind,
+            Reason::Overridden,
+            format!("another policy decides about its pods, {count} in all"),
+        ),
+        (count, _) => Finding::yes(
+            kind,
+            Reason::HostNetwork,
+            format!("nothing to do for pods of the host network, {count} in all"),
+        ),
     }
 }
 
