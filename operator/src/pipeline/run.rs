@@ -22,16 +22,13 @@ use super::outcome::{Outcome, Why};
 use super::publish::{Fenced, Tally, Trusted, Writer, do_chores, fence, keep_trust};
 use super::report::{Herald, Reporter};
 use super::round::{Heard, Last, World, awaited, marks, restored, snapshot, unclaimed};
+use super::wake::period;
 use super::{issue, keeping, news};
 use crate::api::Requests;
 use crate::controllers::{Kind, Signals, Stores};
 use crate::lease::{Look, Term};
 use crate::metrics::{Metrics, Step, gauge};
 use crate::signer::{Signer, Signing, trust_data};
-
-/// After what time a compile is made although nothing changed: validity, refresh and the windows of the release gate
-/// pass without an event.
-const PERIOD: Duration = Duration::from_secs(60);
 
 /// What a pipeline is made of.
 pub struct PipelineParts {
@@ -306,7 +303,7 @@ impl Pipeline {
     ) -> Result<(Arc<Compilation>, Fresh), PipelineError> {
         if let Some(last) = &self.last
             && last.world == round.world
-            && last.at.elapsed() < PERIOD
+            && last.at.elapsed() < period(round.world.inputs.settings.refresh)
         {
             return Ok((Arc::clone(&last.compilation), Fresh::No));
         }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::SignedDuration;
 use tokio::sync::watch;
 use tracing::{Instrument as _, error, info, info_span, warn};
 
@@ -20,8 +21,18 @@ const QUIET: Duration = Duration::from_millis(100);
 /// How long the first change waits at most: an object that changes all the time must not starve the others.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// How often it runs although nothing changed. Such a run writes nothing unless a time has come.
+/// How often it runs at least although nothing changed: validity, refresh and the windows of the release gate pass without
+/// an event. Such a run writes nothing unless a time has come.
 const PERIOD: Duration = Duration::from_secs(60);
+
+/// How often it runs at most for the time's sake alone.
+const SHORTEST_PERIOD: Duration = Duration::from_millis(250);
+
+/// How often it runs although nothing changed: an intent that is refreshed every few seconds runs out within a minute.
+pub(super) fn period(refresh: SignedDuration) -> Duration {
+    let refresh = Duration::try_from(refresh).unwrap_or_default();
+    (refresh / 4).clamp(SHORTEST_PERIOD, PERIOD)
+}
 
 /// How soon a run follows one that had read something old, if no watch shows anything before.
 const SOON: Duration = Duration::from_millis(500);
@@ -117,7 +128,8 @@ fn judge(
             metrics.ran(RunResult::Done);
             metrics.last_success.set(jiff::Timestamp::now().as_second());
             readiness.well();
-            waiting(wait.unwrap_or(PERIOD).min(PERIOD))
+            let period = period(pipeline.parts.settings.borrow().refresh);
+            waiting(wait.unwrap_or(period).min(period))
         }
         Ok(Outcome::Idle(why)) => {
             idle(&why, readiness);
@@ -179,5 +191,21 @@ fn later(pace: &mut Pace) -> Rest {
         longest: wait,
         shortest: wait,
         standby: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::SignedDuration;
+
+    use super::{PERIOD, SHORTEST_PERIOD, period};
+
+    #[test]
+    fn a_refresh_that_is_due_is_seen_long_before_the_intent_runs_out() {
+        assert_eq!(period(SignedDuration::from_hours(1)), PERIOD);
+        assert_eq!(period(SignedDuration::from_secs(4)), Duration::from_secs(1));
+        assert_eq!(period(SignedDuration::ZERO), SHORTEST_PERIOD);
     }
 }
