@@ -212,10 +212,18 @@ fn a_pod_made_while_no_operator_is_there_is_held_and_then_steered() {
 }
 
 #[test]
-fn a_deleted_intent_takes_nothing_out_of_force_and_comes_back() {
+fn a_deleted_intent_comes_back_as_it_was_and_its_absence_takes_nothing_out_of_force() {
     let lab = cluster();
     let sender = lab.selected_sender("n1").unwrap();
+    await_enforced(&lab, 1, PATIENCE).unwrap();
     let before = get(&lab, &["nodeintent", "n1"]).unwrap();
+    lab.kubectl_ok(&["delete", "nodeintent", "n1"]).unwrap();
+    let again = wait_until(PATIENCE, "the intent's return", || {
+        Ok(get(&lab, &["nodeintent", "n1"]).ok())
+    })
+    .unwrap();
+    assert_ne!(again["metadata"]["uid"], before["metadata"]["uid"]);
+    assert_eq!(again["spec"], before["spec"], "byte for byte");
     without_operators(&lab);
     lab.kubectl_ok(&["delete", "nodeintents", "--all"]).unwrap();
     wait_until(PATIENCE, "the agent's word that its intent is gone", || {
