@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::FutureExt as _;
 use jiff::Timestamp;
@@ -21,7 +21,7 @@ use super::memory::{Mind, Recalled, Remembered};
 use super::outcome::{Outcome, Why};
 use super::publish::{Fenced, Tally, Trusted, Writer, do_chores, fence, keep_trust};
 use super::report::{Herald, Reporter};
-use super::round::{Heard, Last, World, awaited, marks, restored, snapshot, unclaimed};
+use super::round::{Heard, Last, World, awaited, marks, restored, snapshot, unclaimed, usable};
 use super::wake::period;
 use super::{issue, keeping, news};
 use crate::api::Requests;
@@ -193,6 +193,7 @@ impl Pipeline {
             ours: &|node| self.intents.is_ours(node),
         };
         let awaited = awaited(&inputs, &standings, &remembered, &heard);
+        inputs.approvals = usable(inputs.approvals, &awaited);
         let keys = signing.ring.public().keys().chain(&signing.retiring);
         let world = World {
             published: marks(&standings),
