@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use postern_compile::gate::{Approval, Subject};
 use postern_compile::snapshot::Snapshot;
 use postern_compile::verdict::Verdict;
 use postern_compile::{Compilation, NodeOutcome};
@@ -144,6 +145,17 @@ pub(super) fn awaited(
         .collect()
 }
 
+/// Approvals that can have an effect now. One is used once: what it lets be published for a node would be used up and
+/// not published while that node is told nothing.
+pub(super) fn usable(approvals: Vec<Approval>, awaited: &BTreeSet<NodeName>) -> Vec<Approval> {
+    let waits = |approval: &Approval| match &approval.subject {
+        Subject::Node(node) => awaited.contains(node),
+        Subject::Policy(_) | Subject::Namespace(_) => false,
+    };
+    let usable = approvals.into_iter().filter(|approval| !waits(approval));
+    usable.collect()
+}
+
 /// Verdicts while ranges are unknown: nothing is claimed.
 pub(super) fn unclaimed(verdicts: &[Verdict], unknown: &[Unknown]) -> Vec<Verdict> {
     let sentences: Vec<&str> = unknown.iter().map(|range| range.sentence()).collect();
@@ -169,4 +181,24 @@ pub(super) fn restored(compilation: &Compilation) -> usize {
         .values()
         .filter(|outcome| matches!(outcome, NodeOutcome::Restored))
         .count()
+}
+
+#[cfg(test)]
+mod tests {
+    use postern_compile::gate::{Approval, Cause, Subject};
+
+    use super::usable;
+
+    #[test]
+    fn an_approval_of_a_node_that_is_told_nothing_yet_is_not_used_up() {
+        let approval = |node: &str| Approval {
+            subject: Subject::Node(node.parse().expect("a name")),
+            cause: Cause::Restored,
+            digest: "d".to_owned(),
+        };
+        let all = vec![approval("away"), approval("here")];
+        let awaited = ["away".parse().expect("a name")].into();
+        assert_eq!(usable(all.clone(), &awaited), [approval("here")]);
+        assert_eq!(usable(all.clone(), &[].into()), all);
+    }
 }
