@@ -24,6 +24,10 @@ pub const EXIT_LABEL: &str = "postern.dev/exit";
 /// Taint (`NoExecute`) that a joining node carries until its report says `FailClosed`.
 pub const NOT_SEALED_TAINT: &str = "postern.dev/not-sealed";
 
+/// Annotation of a NodeIntent: the term of the operator under which it was last written. A new one asks the node's agent to
+/// say at once what it has seen.
+pub const EPOCH_ANNOTATION: &str = "postern.dev/epoch";
+
 /// Field manager of what the operator writes.
 pub const OPERATOR_FIELD_MANAGER: &str = "postern-operator";
 

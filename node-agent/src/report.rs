@@ -57,6 +57,8 @@ pub struct ReportWriter {
     /// The last attempt: a disk that is full is not asked all the time.
     tried: Option<Instant>,
     pending: Option<NodeReport>,
+    /// Somebody waits for a report, though nothing may have changed.
+    asked: bool,
 }
 
 impl ReportWriter {
@@ -69,7 +71,13 @@ impl ReportWriter {
             written: None,
             tried: None,
             pending: None,
+            asked: false,
         }
+    }
+
+    /// The next report is written whether or not something changed.
+    pub(crate) fn ask(&mut self) {
+        self.asked = true;
     }
 
     /// Takes a report: written now if something changed and the last one is old enough, else kept.
@@ -82,7 +90,7 @@ impl ReportWriter {
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
         let status = self.pending.as_ref()?.status.as_ref()?;
-        let changed = without_times(status) != without_times(&self.last);
+        let changed = self.asked || without_times(status) != without_times(&self.last);
         changed.then(|| {
             let last = self.written.max(self.tried);
             last.map_or_else(Instant::now, |at| at + EVERY)
@@ -94,7 +102,7 @@ impl ReportWriter {
         let Some(report) = &self.pending else { return };
         let status = report.status.clone().unwrap_or_default();
         let age = self.written.map(|at| at.elapsed());
-        let changed = without_times(&status) != without_times(&self.last);
+        let changed = self.asked || without_times(&status) != without_times(&self.last);
         let due = match age {
             None => true,
             Some(age) if changed => age >= EVERY,
@@ -110,6 +118,7 @@ impl ReportWriter {
                 self.last = status;
                 self.written = Some(Instant::now());
                 self.pending = None;
+                self.asked = false;
             }
             Err(error) => tracing::error!(
                 error = &error as &dyn std::error::Error,

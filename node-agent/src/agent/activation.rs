@@ -9,7 +9,7 @@ pub enum Activation {
     Startup,
     /// A document came.
     IntentChanged,
-    /// Root asked on the socket.
+    /// Root asked on the socket, or the operator by a new term.
     Asked,
     /// A pod came or went.
     BindingChanged,

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use postern_host::Host;
 use postern_intent::{KeyId, KeySet, Uid};
 
+use super::activation::Activation;
 use super::state::Agent;
 use crate::audit::Entry;
 use crate::inbox::Document;
@@ -17,13 +18,19 @@ pub enum News {
     Node(Uid),
     /// The keys given at installation, as they lie there now.
     InstalledKeys(KeySet),
+    /// A new term of the operator: it publishes nothing for this node before the node has said what it has seen.
+    Asked,
 }
 
 impl<H: Host> Agent<H> {
-    /// Takes news; documents are judged again, because their judgement depended on it.
-    pub fn take_news(&mut self, news: News) {
+    /// Takes news, and says what to do about them; documents are judged again where their judgement depended on it.
+    pub fn take_news(&mut self, news: News) -> Activation {
         let now = self.clock.now();
         match news {
+            News::Asked => {
+                self.report.ask();
+                return Activation::Asked;
+            }
             News::Node(uid) => {
                 self.audit
                     .write(&Entry::of(now, "node", "NodeKnown", uid.as_str()));
@@ -43,6 +50,7 @@ impl<H: Host> Agent<H> {
         for document in Document::ALL {
             self.inbox.forget(document);
         }
+        Activation::IntentChanged
     }
 
     /// How the keys given at installation differ from those in force, if they do. The ones in force were pinned with the

@@ -102,10 +102,7 @@ where
                 None => { agent.report.flush(); agent.answer_waiting().await; continue }
             },
             Some(()) = folder.next() => Activation::IntentChanged,
-            Some(news) = wakers.news.recv() => {
-                agent.take_news(news);
-                Activation::IntentChanged
-            }
+            Some(news) = wakers.news.recv() => agent.take_news(news),
             Some(()) = wakers.host.next() => {
                 tokio::time::sleep(DEBOUNCE).await;
                 Activation::HostChanged

@@ -8,10 +8,11 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use kube::core::{ApiResource, DynamicObject};
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt as _};
 use postern_crds::NodeIntent;
+use postern_crds::names::EPOCH_ANNOTATION;
 use postern_intent::NodeName;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use super::documents;
@@ -19,6 +20,7 @@ use super::error::ApiError;
 use super::line::Line;
 use super::pace::{Pace, Wait};
 use super::way::{PATIENCE, Way};
+use crate::agent::News;
 use crate::files::FileError;
 
 /// The server ends a watch after this many seconds, and a watch that is silent for a little longer is dead.
@@ -36,6 +38,8 @@ pub(super) struct Intents {
     pub(super) node: NodeName,
     pub(super) inbox: PathBuf,
     pub(super) line: Arc<Line>,
+    /// Told when a new term of the operator begins.
+    pub(super) news: mpsc::Sender<News>,
     /// Changes when somebody else found the way to the API server broken: a watch would not notice for minutes.
     pub(super) broken: watch::Receiver<u64>,
 }
@@ -136,6 +140,9 @@ struct Desk {
     listed: usize,
     /// NodeIntents of ours when that was last told.
     told: Option<usize>,
+    /// The term of the operator that the agent was last told of.
+    epoch: Option<String>,
+    news: mpsc::Sender<News>,
 }
 
 impl Desk {
@@ -146,6 +153,8 @@ impl Desk {
             line: Arc::clone(&intents.line),
             listed: 0,
             told: None,
+            epoch: None,
+            news: intents.news.clone(),
         }
     }
 
@@ -176,7 +185,7 @@ impl Desk {
     }
 
     /// Puts down what a NodeIntent of ours says; the number of them that this was.
-    fn put(&self, object: &DynamicObject) -> Result<usize, FileError> {
+    fn put(&mut self, object: &DynamicObject) -> Result<usize, FileError> {
         if !self.is_ours(object) {
             return Ok(0);
         }
@@ -184,7 +193,20 @@ impl Desk {
             tracing::info!(document = document.file(), "a document was delivered");
             self.line.numbers().delivered(document.file());
         }
+        self.note_epoch(object);
         Ok(1)
+    }
+
+    /// A new leader waits for this node's word before it publishes anything for it.
+    fn note_epoch(&mut self, object: &DynamicObject) {
+        let epoch = object.annotations().get(EPOCH_ANNOTATION);
+        if epoch.is_none() || epoch == self.epoch.as_ref() {
+            return;
+        }
+        // Not told, because the agent is busy: the next look at the object tells it, and a report comes every minute anyway.
+        if self.news.try_send(News::Asked).is_ok() {
+            self.epoch = epoch.cloned();
+        }
     }
 
     /// A NodeIntent that went takes nothing with it: what was delivered and verified stays in force.

@@ -48,6 +48,7 @@ pub fn start(orders: Orders, news: mpsc::Sender<News>) {
         node: orders.node.clone(),
         inbox: orders.inbox,
         line: Arc::new(line("intents")),
+        news: news.clone(),
         broken,
     }));
     tokio::spawn(report::run(Reports {

@@ -118,6 +118,20 @@ impl Fake {
         );
     }
 
+    /// Stamps the object with a term of the operator, and nothing else.
+    pub(crate) fn stamp_intent(&self, epoch: &str) {
+        let stamped = {
+            let mut world = self.world.lock().unwrap();
+            world.version += 1;
+            let version = world.version.to_string();
+            let object = world.intent.as_mut().unwrap();
+            object["metadata"]["resourceVersion"] = json!(version);
+            object["metadata"]["annotations"] = json!({"postern.dev/epoch": epoch});
+            object.clone()
+        };
+        self.event("MODIFIED", &stamped);
+    }
+
     /// The store as it was at an older version.
     pub(crate) fn set_back(&self, name: &str, version: u64, spec: &Value) {
         self.world.lock().unwrap().version = version - 1;

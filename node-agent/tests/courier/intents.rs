@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use postern_agent::agent::News;
 use serde_json::json;
 
 use crate::fake::{Fake, Fault, Verb};
@@ -247,4 +248,32 @@ async fn a_kubeconfig_that_starts_a_program_is_refused() {
     .await;
     assert!(!marker.exists(), "the program ran");
     assert!(fake.requests(Verb::List).is_empty());
+}
+
+#[tokio::test]
+async fn a_new_term_of_the_operator_asks_for_a_word_once() {
+    let fake = Fake::started().await;
+    fake.change_intent("n1", &spec("first"));
+    let mut node = Node::started(&fake);
+    node.has_intent("first").await;
+    until("a watch stands", || !fake.requests(Verb::Watch).is_empty()).await;
+    fake.stamp_intent("7");
+    // The token is looked at too, and says nothing new here.
+    let mut asked = 0;
+    until("the agent is asked", || {
+        if let Ok(News::Asked) = node.news.try_recv() {
+            asked += 1;
+        }
+        asked > 0
+    })
+    .await;
+    fake.stamp_intent("7");
+    fake.put_intent("n1", &spec("second"));
+    node.has_intent("second").await;
+    assert!(!matches!(node.news.try_recv(), Ok(News::Asked)));
+    fake.stamp_intent("8");
+    until("the agent is asked again", || {
+        matches!(node.news.try_recv(), Ok(News::Asked))
+    })
+    .await;
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 /// The annotation with the epoch under which an object was last written.
-pub const EPOCH_ANNOTATION: &str = "postern.dev/epoch";
+pub use postern_crds::names::EPOCH_ANNOTATION;
 
 /// What is to be done before a compile.
 #[derive(Debug, Clone, PartialEq, Eq)]
