@@ -68,11 +68,14 @@ async fn what_blocks_is_tried_again_within_a_second_of_events_and_no_oftener_tha
         .await
         .unwrap();
     node.host.takes_the_calls();
+    let begun = std::time::Instant::now();
     for _ in 0..20 {
         node.agent.reconcile(Activation::HostChanged).await;
     }
+    let seconds = begun.elapsed().as_secs() as usize;
     let tried = count(&node.host.takes_the_calls(), Call::AddLock);
-    assert!((1..=5).contains(&tried), "{tried}");
+    // Pauses double from 100 ms and stay at a second, so that a busy machine only sees more of them.
+    assert!((1..=6 + seconds).contains(&tried), "{tried} in {seconds} s");
 }
 
 fn flow() -> Flow {
