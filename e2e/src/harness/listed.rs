@@ -78,16 +78,55 @@ pub const RUNS: &[Run] = &[
 ];
 
 /// Runs on a real API server, which have a suite of their own.
-pub const CLUSTER_RUNS: &[Run] = &[Run {
-    name: "line-away",
-    events: &[
-        "API server away, an agent restarted meanwhile",
-        "store away",
-        "watches of the node cut",
-        "leading operator killed",
-        "leading operator hung over its lease and resumed",
-    ],
-}];
+pub const CLUSTER_RUNS: &[Run] = &[
+    Run {
+        name: "line-away",
+        events: &[
+            "API server away, an agent restarted meanwhile",
+            "store away",
+            "watches of the node cut",
+            "leading operator killed",
+            "leading operator hung over its lease and resumed",
+        ],
+    },
+    Run {
+        name: "store-set-back",
+        events: &[
+            "store set back to before the policy",
+            "policy applied again, nodes approved",
+            "store set back with later revisions",
+        ],
+    },
+    Run {
+        name: "intents-gone",
+        events: &[
+            "intents deleted while the leader lives",
+            "intents deleted while no operator is there",
+            "nodes approved after their intents went",
+            "definition of policies deleted and applied again",
+            "all definitions deleted and applied again with the policies",
+        ],
+    },
+    Run {
+        name: "keys",
+        events: &[
+            "key rotated while an agent is away",
+            "agent back: the old key goes",
+            "operator reinstalled, signing key lost",
+        ],
+    },
+    Run {
+        name: "leaders",
+        events: &[
+            "a leader that hung is back beside the next one, twice",
+            "half of all answers are 409",
+            "half of all answers are 410",
+            "half of all answers are 429",
+            "half of all answers are 500",
+            "watches three seconds late, and cut",
+        ],
+    },
+];
 
 /// Runs that show no series of events: what leaks when blocks are taken out.
 pub const ABLATIONS: [&str; 4] = [
