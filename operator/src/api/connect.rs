@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http::HeaderValue;
+use http::header::USER_AGENT;
 use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
@@ -12,6 +14,10 @@ use super::counted::{Counted, Requests};
 
 /// How long a connection may take to come up.
 const CONNECT: Duration = Duration::from_secs(5);
+
+/// Who asks, in the API server's audit log and in its counts.
+const OURSELVES: HeaderValue =
+    HeaderValue::from_static(concat!("postern-operator/", env!("CARGO_PKG_VERSION")));
 
 /// Why there is no client.
 #[derive(Debug, Error)]
@@ -48,6 +54,7 @@ pub async fn connect(
     };
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT);
+    config.headers.push((USER_AGENT, OURSELVES));
     let builder = ClientBuilder::try_from(config).map_err(ConnectError::Client)?;
     Ok(builder.with_layer(&Counted::layer(requests)).build())
 }
