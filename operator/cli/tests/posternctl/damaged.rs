@@ -169,10 +169,10 @@ fn a_field_that_nobody_knows_is_refused_by_its_path() {
     let cases = [
         (policy("").replace("Deny,", "Deny, rulez: [],"), "spec.rulez"),
         (
-            policy("").replace("{name: eu}", "{name: eu, wieght: 3}"),
-            "spec.route.exitNodes[0].wieght",
+            policy("").replace("{name: eu}", "{name: eu, heaviness: 3}"),
+            "spec.route.exitNodes[0].heaviness",
         ),
-        (policy(", lables: {a: b}"), "metadata.lables"),
+        (policy(", tags: {a: b}"), "metadata.tags"),
         (
             "apiVersion: v1\nkind: Namespace\nmetadata: {name: safe}\nlabels: {postern.dev/egress-default: deny}\n".to_owned(),
             "labels",
