@@ -183,7 +183,14 @@ fn nothing_leaks_when_nobody_renews_the_lease() {
         let silent = lab.await_silence(&sender)?;
         lab.await_attempts(&sender, silent)?;
         inside(lab)?;
-        lab.start_publishers()
+        let said = |status: &serde_json::Value| status["appliedSerial"].as_u64();
+        let before = lab.report_status("n1").as_ref().and_then(said);
+        lab.start_publishers()?;
+        // Operators that were killed hold their Lease for a while yet; the event is over when somebody publishes.
+        lab.await_report("n1", "an intent published since", |status| {
+            said(status) > before
+        })
+        .map(drop)
     };
     let away = "publisher away until the intents run out";
     series.prove(away, &sender, After::Flows, act).unwrap();
