@@ -78,17 +78,20 @@ pub const RUNS: &[Run] = &[
 ];
 
 /// Runs on a real API server, which have a suite of their own.
-pub const CLUSTER_RUNS: &[Run] = &[
-    Run {
-        name: "line-away",
-        events: &[
-            "API server away, an agent restarted meanwhile",
-            "store away",
-            "watches of the node cut",
-            "leading operator killed",
-            "leading operator hung over its lease and resumed",
-        ],
-    },
+pub const CLUSTER_RUNS: &[Run] = &[Run {
+    name: "line-away",
+    events: &[
+        "API server away, an agent restarted meanwhile",
+        "store away",
+        "watches of the node cut",
+        "leading operator killed",
+        "leading operator hung over its lease and resumed",
+    ],
+}];
+
+/// Runs on a real API server that disturb it for minutes: `make controlplane-long`. Where they were not run they are not
+/// asked for.
+pub const LONG_RUNS: &[Run] = &[
     Run {
         name: "store-set-back",
         events: &[
@@ -139,7 +142,7 @@ pub const ABLATIONS: [&str; 4] = [
 /// The events of a run; none for one that is not listed.
 #[must_use]
 pub(super) fn listed(run: &str) -> &'static [&'static str] {
-    let mut runs = RUNS.iter().chain(CLUSTER_RUNS);
+    let mut runs = RUNS.iter().chain(CLUSTER_RUNS).chain(LONG_RUNS);
     let found = runs.find(|other| other.name == run);
     found.map(|run| run.events).unwrap_or_default()
 }

@@ -23,7 +23,7 @@ mod test_lab;
 mod verbs;
 
 pub use body::blank_body;
-pub use listed::{ABLATIONS, CLUSTER_RUNS, RUNS, Run};
+pub use listed::{ABLATIONS, CLUSTER_RUNS, LONG_RUNS, RUNS, Run};
 pub use proof::{After, Proof};
 pub use scene::{exit, policy};
 pub use sender::{FLOWS, Sender};

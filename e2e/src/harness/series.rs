@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::LabError;
-use crate::harness::listed::{ABLATIONS, CLUSTER_RUNS, RUNS, listed};
+use crate::harness::listed::{ABLATIONS, CLUSTER_RUNS, LONG_RUNS, RUNS, Run, listed};
 use crate::harness::test_lab::place;
 use crate::harness::{After, PATIENCE, Proof, Sender, wait_until};
 use crate::judge::Leak;
@@ -200,8 +200,8 @@ pub struct Proofs {
 pub fn gather_proofs() -> Result<Proofs, LabError> {
     let mut proofs = Proofs::default();
     let (further, ablations) = match place()? {
-        Cluster::Standalone => (&[][..], &ABLATIONS[..]),
-        Cluster::ApiServer => (CLUSTER_RUNS, &[][..]),
+        Cluster::Standalone => (Vec::new(), &ABLATIONS[..]),
+        Cluster::ApiServer => (on_api_server()?, &[][..]),
     };
     for run in RUNS.iter().chain(further) {
         let name = run.name;
@@ -225,6 +225,17 @@ pub fn gather_proofs() -> Result<Proofs, LabError> {
     }
     record_run("", &proofs)?;
     Ok(proofs)
+}
+
+/// The further runs of the API server that are to be shown.
+fn on_api_server() -> Result<Vec<&'static Run>, LabError> {
+    let mut runs: Vec<&Run> = CLUSTER_RUNS.iter().collect();
+    for run in LONG_RUNS {
+        if path(run.name)?.exists() {
+            runs.push(run);
+        }
+    }
+    Ok(runs)
 }
 
 impl Lab {
