@@ -54,22 +54,30 @@ impl TestLab {
         if place()? == Cluster::ApiServer {
             options.cluster = Cluster::ApiServer;
         }
+        Self::exactly(&options)
+    }
+
+    /// A lab with these options and no others, wherever other cases run.
+    ///
+    /// # Errors
+    /// As [`Lab::up`].
+    pub fn exactly(options: &UpOptions) -> Result<Self, LabError> {
         let parent = Path::new("/tmp");
         let folder = tempfile::Builder::new().prefix("plab-").tempdir_in(parent);
         let folder = folder.map_err(LabError::file("create a folder in", parent))?;
-        let lab = Lab::up(folder.path(), &options, &mut |_| {})?;
+        let lab = Lab::up(folder.path(), options, &mut |_| {})?;
         Ok(Self {
             lab,
             folder: Some(folder),
         })
     }
 
-    /// A lab without any of Postern's programs.
+    /// A lab without any of Postern's programs and without an API server.
     ///
     /// # Errors
     /// As [`Lab::up`].
     pub fn bare() -> Result<Self, LabError> {
-        Self::up(&UpOptions {
+        Self::exactly(&UpOptions {
             programs: Programs::Bare,
             ..UpOptions::default()
         })
