@@ -1,0 +1,46 @@
+//! What ends on a real API server while pods send: the API server itself, for a minute.
+//!
+//! `cargo test -p postern-e2e --features cluster --test cluster_ends`, as root; the first run builds Kubernetes.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a test, also in its helpers, a value that is not there is a failure"
+)]
+
+mod plane;
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use postern_e2e::harness::{After, FLOWS, PATIENCE, wait_until};
+use postern_e2e::lab::PodOptions;
+
+use crate::plane::{LONG, cluster};
+
+/// How long the API server is away.
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_minute_without_an_api_server_changes_nothing_and_what_came_meanwhile_is_taken_up() {
+    let lab = cluster();
+    let sender = lab.selected_sender("n1").unwrap();
+    let away = |lab: &postern_e2e::lab::Lab| {
+        lab.stop_api_server()?;
+        let begun = Instant::now();
+        wait_until(LONG, "a minute without an API server", || {
+            sender.await_answers(&FLOWS, Timestamp::now(), PATIENCE)?;
+            Ok((begun.elapsed() >= MINUTE).then_some(()))
+        })?;
+        lab.restart_api_server()
+    };
+    let case = "API server away for a minute";
+    let proof = lab.prove(case, &sender, After::Flows, away).unwrap();
+    assert_eq!(proof.faults(), Vec::<String>::new(), "{proof:?}");
+    let pod = PodOptions::on("n1").label("app", "crawler");
+    let late = lab.sender("crawlers/late", pod).unwrap();
+    wait_until(LONG, "packets of a new pod by the exit", || {
+        Ok((lab.pod_since(&late, Timestamp::MIN)?.exited > 0).then_some(()))
+    })
+    .unwrap();
+    assert_eq!(lab.packets().unwrap().leaked, 0);
+}
