@@ -8,48 +8,24 @@
     reason = "in a test, also in its helpers, a value that is not there is a failure"
 )]
 
+mod plane;
+
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use postern_e2e::LabError;
 use postern_e2e::controlplane::{Bump, OPERATORS, operator_name};
-use postern_e2e::harness::{
-    After, FLOWS, PATIENCE, Sender, Series, TestLab, exit, policy, wait_until,
-};
-use postern_e2e::lab::{Cluster, Lab, PodOptions, UpOptions};
+use postern_e2e::harness::{After, FLOWS, PATIENCE, Sender, Series, exit, policy, wait_until};
+use postern_e2e::lab::{Lab, PodOptions};
 use serde_json::Value;
+
+use crate::plane::{applied, cluster, condition, get};
 
 /// What takes longer than anything that is waited for inside one machine: a Lease that runs out, a pod that is held.
 const LONG: Duration = Duration::from_secs(90);
 
-fn cluster() -> TestLab {
-    let options = UpOptions {
-        cluster: Cluster::ApiServer,
-        nodes: 2,
-        gateways: 1,
-        ..UpOptions::default()
-    };
-    let lab = TestLab::up(&options).unwrap();
-    let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: crawlers}\n";
-    lab.apply_yaml(namespace).unwrap();
-    lab
-}
-
-fn get(lab: &Lab, arguments: &[&str]) -> Result<Value, LabError> {
-    let arguments = [&["get", "-o", "json"], arguments].concat();
-    let said = lab.kubectl_ok(&arguments)?;
-    serde_json::from_str(&said).map_err(LabError::json("kubectl's answer"))
-}
-
 fn crawler(lab: &Lab) -> Result<Value, LabError> {
     get(lab, &["egp", "crawler", "-n", "crawlers"])
-}
-
-fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
-    let conditions = object["status"]["conditions"].as_array()?;
-    conditions
-        .iter()
-        .find(|condition| condition["type"] == kind)
 }
 
 /// Waits until a condition of the generation that is there now is true.
@@ -85,11 +61,6 @@ fn without_operators(lab: &Lab) {
     for number in 1..=OPERATORS {
         lab.kill(&operator_name(number).unwrap()).unwrap();
     }
-}
-
-fn serial(lab: &Lab, node: &str) -> u64 {
-    let report = lab.report_status(node).unwrap_or_default();
-    report["appliedSerial"].as_u64().unwrap_or_default()
 }
 
 fn another(lab: &Lab, name: &str) -> Result<Sender, LabError> {
@@ -151,16 +122,16 @@ fn nothing_leaks_while_api_server_store_and_operators_are_away() {
         lab.cut_watches("n1").map(drop)
     });
     prove("leading operator killed", &|lab| {
-        let (before, number) = (serial(lab, "n1"), leader(lab)?);
+        let (before, number) = (applied(lab, "n1"), leader(lab)?);
         lab.kill(&operator_name(number)?)?;
         another(lab, "after-the-leader")?;
         await_enforced(lab, 2, LONG)?;
-        assert!(serial(lab, "n1") > before);
+        assert!(applied(lab, "n1") > before);
         lab.start_operator(number)
     });
     let hung = "leading operator hung over its lease and resumed";
     prove(hung, &|lab| {
-        let (before, number) = (serial(lab, "n1"), leader(lab)?);
+        let (before, number) = (applied(lab, "n1"), leader(lab)?);
         lab.pause_operator(number)?;
         another(lab, "while-it-hangs")?;
         await_enforced(lab, 3, LONG)?;
@@ -233,7 +204,7 @@ fn a_deleted_intent_comes_back_as_it_was_and_its_absence_takes_nothing_out_of_fo
     .unwrap();
     let since = Timestamp::now();
     sender.await_answers(&FLOWS, since, PATIENCE).unwrap();
-    assert_eq!(serial(&lab, "n1"), before["spec"]["serial"]);
+    assert_eq!(applied(&lab, "n1"), before["spec"]["serial"]);
     assert_eq!(lab.packets().unwrap().leaked, 0);
 }
 

@@ -8,16 +8,19 @@
     reason = "in a test, also in its helpers, a value that is not there is a failure"
 )]
 
+mod plane;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use postern_crds::conditions::Reason;
-use postern_e2e::LabError;
 use postern_e2e::controlplane::Api;
 use postern_e2e::harness::{FLOWS, PATIENCE, Sender, TestLab, exit, policy, wait_until};
 use postern_e2e::lab::{Cluster, Lab, PodOptions, UpOptions};
 use serde_json::{Value, json};
+
+use crate::plane::{condition, get};
 
 /// Attempts of a pod after which its silence is worth something: three seconds of all its flows.
 const ATTEMPTS: u64 = 1000;
@@ -34,15 +37,9 @@ fn cluster() -> TestLab {
     TestLab::up(&options).unwrap()
 }
 
-fn get(lab: &Lab, arguments: &[&str]) -> Result<Value, LabError> {
-    let said = lab.kubectl_ok(&[&["get", "-o", "json"], arguments].concat())?;
-    serde_json::from_str(&said).map_err(LabError::json("kubectl's answer"))
-}
-
 /// A condition of an object, if it is about the generation that is there now.
-fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
-    let mut all = object["status"]["conditions"].as_array()?.iter();
-    let found = all.find(|condition| condition["type"] == kind)?;
+fn current<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
+    let found = condition(object, kind)?;
     (found["observedGeneration"] == object["metadata"]["generation"]).then_some(found)
 }
 
@@ -50,7 +47,7 @@ fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
 type Told = (&'static str, &'static str, &'static str, &'static str);
 
 fn says(object: &Value, (kind, status, reason, words): Told) -> bool {
-    condition(object, kind).is_some_and(|condition| {
+    current(object, kind).is_some_and(|condition| {
         let message = condition["message"].as_str().unwrap_or_default();
         condition["status"] == status && condition["reason"] == reason && message.contains(words)
     })

@@ -1,4 +1,4 @@
-//! What the cases about published intents on a real API server ask: objects, the operators' own words, and approvals.
+//! What cases on a real API server ask: objects, their conditions, the operators' own words, and approvals.
 
 #![allow(
     clippy::unwrap_used,
@@ -52,6 +52,14 @@ pub(crate) fn get(lab: &Lab, arguments: &[&str]) -> Result<Value, LabError> {
     let arguments = [&["get", "-o", "json"], arguments].concat();
     let said = lab.kubectl_ok(&arguments)?;
     serde_json::from_str(&said).map_err(LabError::json("kubectl's answer"))
+}
+
+/// A condition of an object's status.
+pub(crate) fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
+    let conditions = object["status"]["conditions"].as_array()?;
+    conditions
+        .iter()
+        .find(|condition| condition["type"] == kind)
 }
 
 /// The specs of the published intents, by [`NODES`]; none where one is not there.

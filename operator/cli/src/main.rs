@@ -1,10 +1,10 @@
 //! `posternctl`.
 
-use std::error::Error;
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use posternctl::output::chain;
 use posternctl::verbs::Cli;
 
 fn main() -> ExitCode {
@@ -19,16 +19,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// An error and its causes, outermost first.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -28,6 +28,19 @@ pub enum OutputError {
     Yaml(#[source] serde_saphyr::SerializeError),
 }
 
+/// An error with its causes, outermost first.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
 /// Something that can be printed in every format.
 pub trait Shown: Serialize {
     /// For people.

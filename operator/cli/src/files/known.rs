@@ -1,7 +1,6 @@
 //! What earlier runs left: the state and the published envelopes, each an input without which nothing is compiled.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error;
 use std::path::Path;
 
 use postern_intent::{Body, KeySet, NodeName};
@@ -10,6 +9,7 @@ use super::error::FilesError;
 use super::folder::Folder;
 use super::published::{Envelopes, Published, read_envelopes};
 use super::state::State;
+use crate::output::chain;
 
 /// What is known from earlier runs.
 #[derive(Debug, Default)]
@@ -147,18 +147,6 @@ fn newest(
         }
     }
     newest
-}
-
-/// An error with its causes, outermost first.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// The nodes of a list with reasons.
