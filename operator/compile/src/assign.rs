@@ -70,7 +70,7 @@ impl<'a> Assignment<'a> {
                 Some(winner) => under(contenders, pod, winner),
                 None => all
                     .claim(list, pod)
-                    .unwrap_or_else(|| without(list, gate, pod, before)),
+                    .unwrap_or_else(|| all.without(list, gate, pod, before)),
             };
             if pod.attachment == Attachment::Own {
                 let assigned = Assigned {
@@ -129,16 +129,44 @@ impl<'a> Assignment<'a> {
     /// Blocks a pod that no policy in force selects, but a refused update.
     fn claim(&mut self, contenders: &[Contender<'_>], pod: &Pod) -> Option<Decision> {
         let one = contenders.iter().find(|one| one.claims(&pod.labels))?;
+        Some(self.refused(one, pod))
+    }
+
+    /// What becomes of a pod that no policy decides about.
+    fn without(
+        &mut self,
+        contenders: &[Contender<'_>],
+        gate: &Gate,
+        pod: &Pod,
+        before: Before<'_>,
+    ) -> Decision {
+        if gate.deny.contains(&pod.namespace) {
+            return Decision::Blocked(BlockedReason::NamespaceDeny);
+        }
+        // It may be one of those that a policy selects of which nobody knows whom it selects; what was released is not.
+        let unknown = contenders.iter().find(|one| one.is_unknown());
+        if let Some(one) = unknown.filter(|_| !matches!(before, Before::Released)) {
+            return self.refused(one, pod);
+        }
+        // Whatever the reason may be that nothing selects it any more: who was enforced goes only through the gate.
+        if before.is_enforced() && !gate.released.contains(&pod.uid) {
+            return Decision::Blocked(BlockedReason::ReleaseHeld);
+        }
+        Decision::Released
+    }
+
+    /// Counts a pod that is blocked for a policy that does not decide about it, and says why.
+    fn refused(&mut self, one: &Contender<'_>, pod: &Pod) -> Decision {
         let counts = self.counts.entry(one.uid.clone()).or_default();
         match pod.attachment {
             Attachment::Host => counts.unenforceable += 1,
             Attachment::Own => counts.selected += 1,
         }
-        Some(if one.policy.is_some() {
+        if one.policy.is_some() {
             Decision::Refused(one.uid.clone())
         } else {
             Decision::Blocked(BlockedReason::ReleaseHeld)
-        })
+        }
     }
 }
 
@@ -149,26 +177,6 @@ fn under(contenders: &Contenders<'_>, pod: &Pod, winner: Uid) -> Decision {
     } else {
         Decision::Policy(winner)
     }
-}
-
-/// What becomes of a pod that no policy decides about.
-fn without(contenders: &[Contender<'_>], gate: &Gate, pod: &Pod, before: Before<'_>) -> Decision {
-    if gate.deny.contains(&pod.namespace) {
-        return Decision::Blocked(BlockedReason::NamespaceDeny);
-    }
-    // It may be one of those that a policy selects of which nobody knows whom it selects; what was released is not.
-    let unknown = contenders.iter().find(|one| one.is_unknown());
-    if let Some(one) = unknown.filter(|_| !matches!(before, Before::Released)) {
-        return match one.policy {
-            Some(_) => Decision::Refused(one.uid.clone()),
-            None => Decision::Blocked(BlockedReason::ReleaseHeld),
-        };
-    }
-    // Whatever the reason may be that nothing selects it any more: who was enforced goes only through the gate.
-    if before.is_enforced() && !gate.released.contains(&pod.uid) {
-        return Decision::Blocked(BlockedReason::ReleaseHeld);
-    }
-    Decision::Released
 }
 
 /// An address that two pods of a node have belongs to the one that is not being deleted, else to neither; an

@@ -1,29 +1,74 @@
-//! The size of an envelope. What would break the budget is blocked, largest scope first; the others stay as they are.
+//! The size of an envelope. What would break the budget goes without, largest first: a scope is blocked, or the
+//! addresses of Services are left out. The others stay as they are.
 
 use std::collections::BTreeSet;
 
 use postern_intent::body::{Access, BlockedReason, Scope, Way};
 use postern_intent::envelope::pack;
-use postern_intent::{Body, ScopeId};
+use postern_intent::{Address, Body, ScopeId};
+use serde::Serialize;
 
 /// Bytes of an envelope around its payload: media type, key id and signature, twice during a rotation.
 const AROUND: usize = 1024;
 
-/// Blocks the largest scopes until the body fits. Returns those that were blocked.
-pub(crate) fn fit(body: &mut Body, budget: usize) -> BTreeSet<ScopeId> {
-    let mut blocked = BTreeSet::new();
+/// What did not fit.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Shed {
+    /// Scopes that are blocked for it.
+    pub(crate) scopes: BTreeSet<ScopeId>,
+    /// How many addresses of Services were left out: who comes in by one of them gets no answer.
+    pub(crate) addresses: usize,
+    /// Whether the body is too large all the same.
+    pub(crate) rest: Rest,
+}
+
+/// What is left once everything that can go is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Rest {
+    /// It fits.
+    #[default]
+    Fits,
+    /// It does not.
+    TooLarge,
+}
+
+/// Takes out the largest parts until the body fits.
+pub(crate) fn fit(body: &mut Body, budget: usize) -> Shed {
+    let mut shed = Shed::default();
     while !fits(body, budget) {
-        let largest = body
+        let scopes = body
             .firewall
             .iter_mut()
-            .filter(|scope| !blocked.contains(&scope.id))
-            .max_by_key(|scope| (weight(scope), std::cmp::Reverse(scope.id.clone())));
-        let Some(scope) = largest else { break };
-        blocked.insert(scope.id.clone());
-        empty(scope);
+            .filter(|scope| !shed.scopes.contains(&scope.id));
+        let largest =
+            scopes.max_by_key(|scope| (weight(&scope.rules), std::cmp::Reverse(scope.id.clone())));
+        let of_scope = largest.as_ref().map(|scope| weight(&scope.rules));
+        let of_services: BTreeSet<Address> = body
+            .cluster
+            .inbound_addresses
+            .difference(&body.cluster.node_addresses)
+            .copied()
+            .collect();
+        match largest {
+            _ if !of_services.is_empty() && Some(weight(&of_services)) >= of_scope => {
+                shed.addresses = of_services.len();
+                let nodes = &body.cluster.node_addresses;
+                body.cluster
+                    .inbound_addresses
+                    .retain(|address| nodes.contains(address));
+            }
+            Some(scope) => {
+                shed.scopes.insert(scope.id.clone());
+                empty(scope);
+            }
+            None => {
+                shed.rest = Rest::TooLarge;
+                break;
+            }
+        }
     }
     drop_unused(body);
-    blocked
+    shed
 }
 
 fn fits(body: &Body, budget: usize) -> bool {
@@ -36,8 +81,8 @@ fn fits(body: &Body, budget: usize) -> bool {
         || pack(&json).is_ok_and(|packed| encoded(packed.len()) <= budget)
 }
 
-fn weight(scope: &Scope) -> usize {
-    serde_json::to_vec(&scope.rules).map_or(usize::MAX, |json| json.len())
+fn weight(part: &impl Serialize) -> usize {
+    serde_json::to_vec(part).map_or(usize::MAX, |json| json.len())
 }
 
 fn empty(scope: &mut Scope) {

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use postern_intent::{Body, NodeName, ScopeId};
+use postern_intent::{Body, NodeName};
 
 use crate::allocate::{Hosts, Networks, Numbers};
 use crate::assign::Assignment;
+use crate::budget::Shed;
 use crate::gate::{Gate, Held};
 use crate::index::Index;
 use crate::lower::{Context, NodePlan, Shared, clients};
@@ -43,6 +44,9 @@ pub enum NodeOutcome {
     /// whatever we said could be looser than what it enforces. It keeps that until a person approves or it runs out:
     /// docs/adr/0012-restored-publishes-nothing.md.
     Restored,
+    /// Nothing new is published before the node has said what it has seen: [`Snapshot::awaited`]. What is published for it
+    /// stays.
+    Awaited,
 }
 
 /// A node's outcome with what the verdicts need to know about it.
@@ -50,8 +54,8 @@ pub(crate) struct Settled {
     pub(crate) outcome: NodeOutcome,
     /// The body that is in force once the outcome is carried out.
     pub(crate) body: Body,
-    /// Scopes that did not fit.
-    pub(crate) too_large: BTreeSet<ScopeId>,
+    /// What did not fit.
+    pub(crate) shed: Shed,
 }
 
 /// Compiles a snapshot. The same snapshot always gives the same compilation.
@@ -105,13 +109,13 @@ fn settle(
 ) -> Settled {
     let snapshot = context.index.snapshot;
     let mut body = NodePlan::new(context, node).body(context, shared);
-    let too_large = budget::fit(&mut body, snapshot.settings.envelope_budget);
+    let shed = budget::fit(&mut body, snapshot.settings.envelope_budget);
     let published = context.index.published.bodies.get(&node.name);
     if restored.contains(&node.name) {
         return Settled {
             outcome: NodeOutcome::Restored,
             body,
-            too_large,
+            shed,
         };
     }
     if let Some(published) = published
@@ -121,7 +125,14 @@ fn settle(
         return Settled {
             outcome: NodeOutcome::Keep,
             body: published.clone(),
-            too_large,
+            shed,
+        };
+    }
+    if snapshot.awaited.contains(&node.name) {
+        return Settled {
+            outcome: NodeOutcome::Awaited,
+            body: published.cloned().unwrap_or(body),
+            shed,
         };
     }
     let reported = serial::reported(snapshot.now, context.index.reports.get(&node.name).copied());
@@ -130,7 +141,7 @@ fn settle(
     Settled {
         outcome: NodeOutcome::Publish(Box::new(body.clone())),
         body,
-        too_large,
+        shed,
     }
 }
 

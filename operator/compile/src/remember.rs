@@ -24,15 +24,31 @@ pub(crate) fn remember(
             .or_default()
             .insert(one.uid.clone(), one.remember());
     }
+    // What lets pods go counts as it was until that is published: a write that fails would leave pods that nobody can
+    // say any more why they may go.
+    for (namespace, known) in &index.snapshot.memory.policies {
+        let parting = known.iter().filter(|(uid, _)| gate.parting.contains(*uid));
+        let parting = parting.map(|(uid, known)| (uid.clone(), known.clone()));
+        for (uid, known) in parting {
+            policies
+                .entry(namespace.clone())
+                .or_default()
+                .insert(uid, known);
+        }
+    }
     // A namespace that is gone takes its label with it.
     let exists =
         |name: &&Namespace| index.namespaces.contains_key(name) || index.pods.contains_key(name);
     Memory {
         policies,
-        deny: gate.deny.iter().filter(exists).cloned().collect(),
+        deny: gate
+            .deny
+            .union(&gate.lifting)
+            .filter(exists)
+            .cloned()
+            .collect(),
         pins: keys.remember(),
         releases: gate.releases.clone(),
         held: gate.remember(),
-        used_approvals: gate.used.clone(),
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use postern_compile::gate::{Approval, Subject};
 use postern_compile::snapshot::Snapshot;
 use postern_compile::verdict::Verdict;
 use postern_compile::{Compilation, NodeOutcome};
@@ -52,9 +51,8 @@ pub(super) fn marks(standings: &BTreeMap<NodeName, Standing>) -> BTreeMap<NodeNa
 
 /// Everything for the compiler.
 pub(super) fn snapshot(
-    inputs: &Inputs,
+    world: &World,
     standings: &BTreeMap<NodeName, Standing>,
-    remembered: &Remembered,
     now: Timestamp,
 ) -> Snapshot {
     let mut previous: BTreeMap<NodeName, Body> = BTreeMap::new();
@@ -73,7 +71,8 @@ pub(super) fn snapshot(
             Standing::Absent | Standing::Lagging => {}
         }
     }
-    let inputs = inputs.clone();
+    let inputs = world.inputs.clone();
+    let remembered = &world.remembered;
     Snapshot {
         now,
         definitions: definitions(&inputs.definition, remembered.definition.as_deref()),
@@ -88,6 +87,7 @@ pub(super) fn snapshot(
         reports: inputs.reports,
         previous,
         unreadable,
+        awaited: world.awaited.clone(),
         memory: remembered.memory.clone(),
         approvals: inputs.approvals,
     }
@@ -145,17 +145,6 @@ pub(super) fn awaited(
         .collect()
 }
 
-/// Approvals that can have an effect now. One is used once: what it lets be published for a node would be used up and
-/// not published while that node is told nothing.
-pub(super) fn usable(approvals: Vec<Approval>, awaited: &BTreeSet<NodeName>) -> Vec<Approval> {
-    let waits = |approval: &Approval| match &approval.subject {
-        Subject::Node(node) => awaited.contains(node),
-        Subject::Policy(_) | Subject::Namespace(_) => false,
-    };
-    let usable = approvals.into_iter().filter(|approval| !waits(approval));
-    usable.collect()
-}
-
 /// Verdicts while ranges are unknown: nothing is claimed.
 pub(super) fn unclaimed(verdicts: &[Verdict], unknown: &[Unknown]) -> Vec<Verdict> {
     let sentences: Vec<&str> = unknown.iter().map(|range| range.sentence()).collect();
@@ -181,24 +170,4 @@ pub(super) fn restored(compilation: &Compilation) -> usize {
         .values()
         .filter(|outcome| matches!(outcome, NodeOutcome::Restored))
         .count()
-}
-
-#[cfg(test)]
-mod tests {
-    use postern_compile::gate::{Approval, Cause, Subject};
-
-    use super::usable;
-
-    #[test]
-    fn an_approval_of_a_node_that_is_told_nothing_yet_is_not_used_up() {
-        let approval = |node: &str| Approval {
-            subject: Subject::Node(node.parse().expect("a name")),
-            cause: Cause::Restored,
-            digest: "d".to_owned(),
-        };
-        let all = vec![approval("away"), approval("here")];
-        let awaited = ["away".parse().expect("a name")].into();
-        assert_eq!(usable(all.clone(), &awaited), [approval("here")]);
-        assert_eq!(usable(all.clone(), &[].into()), all);
-    }
 }

@@ -21,7 +21,7 @@ use super::memory::{Mind, Recalled, Remembered};
 use super::outcome::{Outcome, Why};
 use super::publish::{Fenced, Tally, Trusted, Writer, do_chores, fence, keep_trust};
 use super::report::{Herald, Reporter};
-use super::round::{Heard, Last, World, awaited, marks, restored, snapshot, unclaimed, usable};
+use super::round::{Heard, Last, World, awaited, marks, restored, snapshot, unclaimed};
 use super::wake::period;
 use super::{issue, keeping, news};
 use crate::api::Requests;
@@ -36,8 +36,8 @@ pub struct PipelineParts {
     pub client: Client,
     /// The operator's namespace.
     pub namespace: String,
-    /// This process's name.
-    pub identity: String,
+    /// Tells people.
+    pub herald: Herald,
     /// The stores.
     pub stores: Stores,
     /// What the watches tell.
@@ -85,7 +85,7 @@ impl Pipeline {
                 term: parts.term.clone(),
                 metrics: parts.metrics.clone(),
             },
-            herald: Herald::new(client.clone(), &parts.identity, parts.metrics.clone()),
+            herald: parts.herald.clone(),
             reporter: Reporter::default(),
             signer: Signer::new(&client, &parts.namespace),
             intents: Intents::default(),
@@ -127,7 +127,12 @@ impl Pipeline {
         if unknown.is_empty() {
             let publishing = info_span!("publish", epoch);
             let written = self.publish(&round, &compilation, fresh);
-            tally.add(written.instrument(publishing).boxed().await?);
+            let written = written.instrument(publishing).boxed().await;
+            // What was not written has to be compiled again with what will be read then.
+            if written.as_ref().map_or(true, Tally::is_incomplete) {
+                self.last = None;
+            }
+            tally.add(written?);
         }
         let verdicts = if unknown.is_empty() {
             compilation.verdicts.clone()
@@ -193,7 +198,6 @@ impl Pipeline {
             ours: &|node| self.intents.is_ours(node),
         };
         let awaited = awaited(&inputs, &standings, &remembered, &heard);
-        inputs.approvals = usable(inputs.approvals, &awaited);
         let keys = signing.ring.public().keys().chain(&signing.retiring);
         let world = World {
             published: marks(&standings),
@@ -310,12 +314,7 @@ impl Pipeline {
         }
         let started = Instant::now();
         let world = &round.world;
-        let snapshot = snapshot(
-            &world.inputs,
-            &round.standings,
-            &world.remembered,
-            Timestamp::now(),
-        );
+        let snapshot = snapshot(world, &round.standings, Timestamp::now());
         let span = info_span!("compile", nodes = snapshot.nodes.len());
         let work = tokio::task::spawn_blocking(move || compile(&snapshot));
         let compilation = work
@@ -349,7 +348,12 @@ impl Pipeline {
         self.keep_trust(round).await?;
         let remembered = match keeping::remember(self, round, compilation).await? {
             keeping::Kept::Remembered(remembered) => remembered,
-            keeping::Kept::Wait => return Ok(Tally::default()),
+            keeping::Kept::Wait => {
+                return Ok(Tally {
+                    stale: 1,
+                    ..Tally::default()
+                });
+            }
         };
         let mut tally = Tally::default();
         if fresh == Fresh::Yes {
@@ -366,10 +370,7 @@ impl Pipeline {
         }
         tally.add(do_chores(&self.writer, chores).await);
         self.parts.metrics.took(Step::Publish, started.elapsed());
-        // What was not written has to be compiled again with what will be read then.
-        if tally.is_incomplete() {
-            self.last = None;
-        } else if let Some(last) = &mut self.last {
+        if let Some(last) = &mut self.last {
             last.world.remembered = remembered;
         }
         Ok(tally)
@@ -379,11 +380,9 @@ impl Pipeline {
         let namespace = &self.parts.namespace;
         let shown = super::gather::config_map(&self.parts.stores, namespace, crate::signer::TRUST);
         let data = trust_data(round.signing.ring.public());
-        let kept = keep_trust(&self.writer, namespace, shown.as_ref(), data)
-            .await
-            .map_err(PipelineError::Api)?;
+        let kept = keep_trust(&self.writer, namespace, shown.as_ref(), data).await?;
         if kept == Trusted::Mended {
-            news::of_trust(self).await;
+            news::of_trust(self);
         }
         Ok(())
     }

@@ -63,7 +63,7 @@ impl Inputs {
         add_namespaces(&mut objects, &known.state);
         identify(&mut objects, &mut known.state);
         let (reports, ignored_reports) = match &sources.reports {
-            Some(folder) => read_reports(folder)?,
+            Some(folder) => read_reports(folder, now)?,
             None => Default::default(),
         };
         let approvals = sources
@@ -114,6 +114,7 @@ impl Inputs {
             services: services.into_iter().flatten().collect(),
             previous: known.bodies(),
             unreadable: nodes(&known.unreadable),
+            awaited: BTreeSet::new(),
             memory: known.state.memory.clone(),
             approvals,
             definitions: Definitions::Serving,
@@ -219,7 +220,7 @@ fn unusual(path: &Path) -> Option<String> {
 }
 
 /// Reads `<node>.json` of every node. A file speaks for the node that it is named after and for no other.
-fn read_reports(folder: &Path) -> Result<Reports, FilesError> {
+fn read_reports(folder: &Path, now: Timestamp) -> Result<Reports, FilesError> {
     let mut reports = Vec::new();
     let mut ignored = BTreeMap::new();
     for path in entries(folder)?
@@ -235,7 +236,7 @@ fn read_reports(folder: &Path) -> Result<Reports, FilesError> {
         };
         let parsed = serde_json::from_slice::<NodeReport>(&json)
             .map_err(|error| error.to_string())
-            .and_then(|object| intake::report(&object).map_err(|error| error.to_string()));
+            .and_then(|object| intake::report(&object, now).map_err(|error| error.to_string()));
         match parsed {
             Ok(report)
                 if path

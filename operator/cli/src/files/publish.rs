@@ -100,7 +100,7 @@ fn sign(
     };
     for (node, decided) in &compilation.nodes {
         match decided {
-            NodeOutcome::Keep => outcome.kept.push(node.clone()),
+            NodeOutcome::Keep | NodeOutcome::Awaited => outcome.kept.push(node.clone()),
             NodeOutcome::Restored => outcome.restored.push(node.clone()),
             NodeOutcome::Publish(body) => {
                 known.published.insert(

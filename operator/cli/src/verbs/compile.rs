@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::inputs::InputArguments;
 use super::{Answer, End, VerbError};
+use crate::approval::held_table;
 use crate::files::{ENVELOPE, Known, write_if_changed};
 use crate::keys::read_signing_key;
 use crate::output::{Format, Shown, render, table};
@@ -76,6 +77,7 @@ fn line((node, outcome): (&NodeName, &NodeOutcome)) -> NodeLine {
     let (outcome, serial) = match outcome {
         NodeOutcome::Keep => ("Keep", None),
         NodeOutcome::Restored => ("Restored", None),
+        NodeOutcome::Awaited => ("Awaited", None),
         NodeOutcome::Publish(body) => ("Publish", Some(body.serial.0)),
     };
     NodeLine {
@@ -108,7 +110,7 @@ fn write(
                 Some(published) => published.bytes.clone(),
                 None => continue,
             },
-            NodeOutcome::Restored => continue,
+            NodeOutcome::Restored | NodeOutcome::Awaited => continue,
         };
         envelopes.push((path, bytes));
     }
@@ -175,7 +177,7 @@ impl Shown for Outcome {
         ));
         if !self.held.is_empty() {
             text.push_str("\n\n");
-            text.push_str(&super::approve::held_table(&self.held));
+            text.push_str(&held_table(&self.held));
         }
         text
     }

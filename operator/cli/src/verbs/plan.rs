@@ -87,7 +87,7 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
 impl NodePlan {
     fn new(outcome: &NodeOutcome, from: Option<u64>, old: &Objects) -> Self {
         let (outcome, to, changes) = match outcome {
-            NodeOutcome::Keep => (Outcome::Keep, None, BTreeMap::new()),
+            NodeOutcome::Keep | NodeOutcome::Awaited => (Outcome::Keep, None, BTreeMap::new()),
             NodeOutcome::Restored => (Outcome::Restored, None, BTreeMap::new()),
             NodeOutcome::Publish(body) => {
                 let changes = difference(old, &objects(body));

@@ -77,14 +77,18 @@ fn ground_of(
     if let Some(policy) = own.or_else(other).or_else(lost) {
         return policy_ground(index, policy);
     }
-    let lifted = lifted.contains(&pod.namespace);
+    // A denial that is kept because it was forgotten is known again; what it waits for stays the same.
+    let subject = Subject::Namespace(pod.namespace.clone());
+    let mut records = index.snapshot.memory.held.iter();
+    let forgotten =
+        records.any(|record| record.subject == subject && record.cause == Cause::Forgotten);
     Ground {
-        subject: Subject::Namespace(pod.namespace.clone()),
-        cause: if lifted {
+        cause: if lifted.contains(&pod.namespace) && !forgotten {
             Cause::DenyLabelRemoved
         } else {
             Cause::Forgotten
         },
+        subject,
         identity: String::new(),
     }
 }
@@ -104,6 +108,11 @@ fn policy_ground(index: &Index<'_>, one: &Contender<'_>) -> Ground {
     Ground {
         subject: Subject::Policy(one.key.to_string()),
         cause,
-        identity: format!("{} {}", one.uid, one.generation),
+        identity: policy_identity(one),
     }
+}
+
+/// What distinguishes a policy's release from one of the same policy in another generation.
+pub(super) fn policy_identity(one: &Contender<'_>) -> String {
+    format!("{} {}", one.uid, one.generation)
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use postern_intent::{Namespace, NodeName, Uid};
 use sha2::{Digest as _, Sha256};
 
-use super::ground::{Releases, releases};
+use super::ground::{Releases, policy_identity, releases};
 use super::restored::restored;
-use super::words::{Ground, Held, Subject};
+use super::words::{Cause, Ground, Held, Subject};
 use crate::index::Index;
 use crate::select::{Contenders, Former};
 use crate::snapshot::{HeldRecord, Lifecycle, ReleaseRecord};
@@ -21,14 +21,17 @@ pub(crate) struct Gate {
     pub(crate) deny: BTreeSet<Namespace>,
     /// What waits.
     pub(crate) held: Vec<Held>,
-    /// What was held before and concerns nodes only that wait themselves.
-    resting: Vec<HeldRecord>,
+    /// What was held before and is not to be forgotten yet: it concerns nodes only that wait themselves, or a person
+    /// consented to it and it is not published yet.
+    standing: Vec<HeldRecord>,
+    /// Policies some of whose pods go with this compile. Their records stay until the bodies that say so are published.
+    pub(crate) parting: BTreeSet<Uid>,
+    /// Namespaces that denied some of the pods that go with this compile, in the same way.
+    pub(crate) lifting: BTreeSet<Namespace>,
     /// Nodes that are ahead of what is published and that nobody has approved.
     pub(crate) restored: BTreeSet<NodeName>,
     /// What was released lately, this compile's releases too.
     pub(crate) releases: Vec<ReleaseRecord>,
-    /// Digests of approvals that were used, now or before.
-    pub(crate) used: BTreeSet<String>,
 }
 
 impl Gate {
@@ -37,12 +40,11 @@ impl Gate {
         keep_in_ending_namespaces(index, contenders);
         let lifted = lifted_denials(index);
         let mut gate = Self {
-            used: still_listed(index),
             releases: recent(index),
             ..Self::default()
         };
-        // Nodes first: what nothing is published for uses up neither an approval nor the window.
-        let waiting = restored(index, &mut gate);
+        // Nodes first: what nothing is published for uses up nothing of the window.
+        let (waiting, consented) = restored(index);
         let is_waiting = |node: &NodeName| waiting.contains_key(node);
         let candidates = releases(index, contenders, &lifted, |node| !is_waiting(node));
         let resting = resting(&candidates, || {
@@ -50,26 +52,15 @@ impl Gate {
         });
         let (approved, open): (Vec<_>, Vec<_>) = candidates
             .into_iter()
-            .partition(|(ground, _)| gate.consent(index, ground));
+            .partition(|(ground, _)| is_approved(index, ground));
         let (always, counted): (Vec<_>, Vec<_>) = open
             .into_iter()
             .partition(|(ground, _)| ground.cause.always_held() || waits(index, ground));
-        let wanted: usize = counted.iter().map(|(_, pods)| pods.len()).sum();
-        let lately: usize = gate.releases.iter().map(|record| record.pods).sum();
-        let fits = lately + wanted <= limit(index);
-        let (free, stopped) = if fits {
-            (counted, Vec::new())
-        } else {
-            (Vec::new(), counted)
-        };
-        if wanted > 0 && fits {
-            gate.releases.push(ReleaseRecord {
-                at: index.snapshot.now,
-                pods: wanted,
-            });
-        }
-        gate.released
-            .extend(approved.into_iter().chain(free).flat_map(|(_, pods)| pods));
+        let (free, stopped) = gate.within_the_window(index, counted);
+        // With its time: the approval stays good until what it lets go is published.
+        let consented = consented.into_iter();
+        let consented: BTreeSet<Ground> = consented.chain(grounds(&approved)).collect();
+        gate.part(contenders, approved.into_iter().chain(free));
         let stopped: Releases = always.into_iter().chain(stopped).collect();
         let kept: BTreeSet<&Ground> = stopped.keys().chain(&resting).collect();
         keep(contenders, &kept);
@@ -78,26 +69,56 @@ impl Gate {
             .iter()
             .map(|(ground, pods)| held(index, ground, pods.len()));
         gate.held = stopped.chain(waiting.values().cloned()).collect();
-        // With its time: an approval that was given for it stays good.
-        gate.resting = records(index, &resting);
+        gate.standing = records(index, &resting.union(&consented).collect());
         gate.restored = waiting.into_keys().collect();
         contenders.let_go();
         gate
     }
 
-    /// Did a person consent to it? The approval is used up.
-    pub(super) fn consent(&mut self, index: &Index<'_>, ground: &Ground) -> bool {
-        let digest = held(index, ground, 0).digest;
-        let consented = !self.used.contains(&digest)
-            && index.snapshot.approvals.iter().any(|approval| {
-                approval.subject == ground.subject
-                    && approval.cause == ground.cause
-                    && approval.digest == digest
-            });
-        if consented {
-            self.used.insert(digest);
+    /// What may go without anybody's consent, and what may not: all of it or nothing. A pod that is let go again,
+    /// because what said so was not published, counts once.
+    fn within_the_window(&mut self, index: &Index<'_>, counted: Listed) -> (Listed, Listed) {
+        let lately: BTreeSet<&Uid> = self
+            .releases
+            .iter()
+            .flat_map(|record| &record.pods)
+            .collect();
+        let wanted = counted.iter().flat_map(|(_, pods)| pods);
+        let pods: BTreeSet<Uid> = wanted
+            .filter(|pod| !lately.contains(pod))
+            .cloned()
+            .collect();
+        if lately.len() + pods.len() > limit(index) {
+            return (Vec::new(), counted);
         }
-        consented
+        if !pods.is_empty() {
+            let at = index.snapshot.now;
+            self.releases.push(ReleaseRecord { at, pods });
+        }
+        (counted, Vec::new())
+    }
+
+    /// Lets pods go.
+    fn part(
+        &mut self,
+        contenders: &Contenders<'_>,
+        going: impl Iterator<Item = (Ground, BTreeSet<Uid>)>,
+    ) {
+        let mut policies = BTreeSet::new();
+        for (ground, pods) in going.filter(|(_, pods)| !pods.is_empty()) {
+            self.released.extend(pods);
+            match (ground.subject, ground.cause) {
+                (Subject::Policy(_), _) => {
+                    policies.insert(ground.identity);
+                }
+                (Subject::Namespace(name), Cause::DenyLabelRemoved) => {
+                    self.lifting.insert(name);
+                }
+                // What was forgotten stays forgotten.
+                (Subject::Namespace(_) | Subject::Node(_), _) => {}
+            }
+        }
+        self.parting = named(contenders, &policies).collect();
     }
 
     /// What waits, as it is remembered.
@@ -107,8 +128,25 @@ impl Gate {
             cause: held.cause,
             since: held.since,
         });
-        held.chain(self.resting.iter().cloned()).collect()
+        held.chain(self.standing.iter().cloned()).collect()
     }
+}
+
+type Listed = Vec<(Ground, BTreeSet<Uid>)>;
+
+fn grounds(listed: &Listed) -> impl Iterator<Item = Ground> {
+    listed.iter().map(|(ground, _)| ground.clone())
+}
+
+/// Did a person consent to it?
+pub(super) fn is_approved(index: &Index<'_>, ground: &Ground) -> bool {
+    let digest = held(index, ground, 0).digest;
+    let mut approvals = index.snapshot.approvals.iter();
+    approvals.any(|approval| {
+        approval.subject == ground.subject
+            && approval.cause == ground.cause
+            && approval.digest == digest
+    })
 }
 
 /// How something waits: with the time of its first appearance in the digest, so that an approval fits one time only.
@@ -139,10 +177,7 @@ pub(super) fn held(index: &Index<'_>, ground: &Ground, pods: usize) -> Held {
 /// what took the place of the policy that went.
 fn waits(index: &Index<'_>, ground: &Ground) -> bool {
     let mut records = index.snapshot.memory.held.iter();
-    records.any(|record| {
-        record.subject == ground.subject
-            && (record.cause == ground.cause || matches!(ground.subject, Subject::Policy(_)))
-    })
+    records.any(|record| record.subject == ground.subject)
 }
 
 fn limit(index: &Index<'_>) -> usize {
@@ -156,24 +191,6 @@ fn recent(index: &Index<'_>) -> Vec<ReleaseRecord> {
     let records = index.snapshot.memory.releases.iter();
     records
         .filter(|record| now.duration_since(record.at) < window)
-        .cloned()
-        .collect()
-}
-
-/// A used approval is remembered for as long as somebody still lists it.
-fn still_listed(index: &Index<'_>) -> BTreeSet<String> {
-    let listed: BTreeSet<&String> = index
-        .snapshot
-        .approvals
-        .iter()
-        .map(|approval| &approval.digest)
-        .collect();
-    index
-        .snapshot
-        .memory
-        .used_approvals
-        .iter()
-        .filter(|digest| listed.contains(digest))
         .cloned()
         .collect()
 }
@@ -196,10 +213,10 @@ fn resting(judged: &Releases, of_waiting: impl FnOnce() -> Releases) -> BTreeSet
         .collect()
 }
 
-fn records(index: &Index<'_>, resting: &BTreeSet<Ground>) -> Vec<HeldRecord> {
+fn records(index: &Index<'_>, standing: &BTreeSet<&Ground>) -> Vec<HeldRecord> {
     let known = index.snapshot.memory.held.iter();
     let of = |record: &&HeldRecord| {
-        let mut grounds = resting.iter();
+        let mut grounds = standing.iter();
         grounds.any(|ground| ground.subject == record.subject && ground.cause == record.cause)
     };
     known.filter(of).cloned().collect()
@@ -242,14 +259,23 @@ fn denials(
 
 /// What is stopped goes on selecting what it selected.
 fn keep(contenders: &mut Contenders<'_>, kept: &BTreeSet<&Ground>) {
-    let held: BTreeSet<String> = kept
+    let held = kept
         .iter()
-        .filter(|ground| matches!(ground.subject, Subject::Policy(_)))
-        .map(|ground| ground.identity.clone())
-        .collect();
-    for one in contenders.iter_mut() {
-        if held.contains(&format!("{} {}", one.uid, one.generation)) {
-            one.former = Former::Held;
-        }
+        .filter(|ground| matches!(ground.subject, Subject::Policy(_)));
+    let held: BTreeSet<String> = held.map(|ground| ground.identity.clone()).collect();
+    let held: BTreeSet<Uid> = named(contenders, &held).collect();
+    for one in contenders.iter_mut().filter(|one| held.contains(&one.uid)) {
+        one.former = Former::Held;
     }
+}
+
+/// The policies of these identities.
+fn named<'a>(
+    contenders: &'a Contenders<'_>,
+    identities: &'a BTreeSet<String>,
+) -> impl Iterator<Item = Uid> + 'a {
+    let these = contenders
+        .iter()
+        .filter(|one| identities.contains(&policy_identity(one)));
+    these.map(|one| one.uid.clone())
 }

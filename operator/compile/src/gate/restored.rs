@@ -1,23 +1,24 @@
 //! Nodes that are ahead of what is published, as after a restore from a backup.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use postern_intent::NodeName;
 
-use super::judge::{Gate, held};
+use super::judge::{held, is_approved};
 use super::words::{Cause, Ground, Held, Subject};
 use crate::index::Index;
 use crate::serial;
+use crate::snapshot::Node;
 
-/// Nodes that have seen a newer document than the published one, or whose published one cannot be read, and that no
-/// person has approved; with what is said about each.
-pub(super) fn restored(index: &Index<'_>, gate: &mut Gate) -> BTreeMap<NodeName, Held> {
+/// Nodes that have seen a newer document than the published one, or whose published one cannot be read: those that no
+/// person has approved, with what is said about each, and the grounds of those that somebody has.
+pub(super) fn restored(index: &Index<'_>) -> (BTreeMap<NodeName, Held>, BTreeSet<Ground>) {
     let snapshot = index.snapshot;
-    let mut found = BTreeMap::new();
+    let (mut waiting, mut consented) = (BTreeMap::new(), BTreeSet::new());
     for node in index.nodes.values() {
         let reported = serial::reported(snapshot.now, index.reports.get(&node.name).copied());
         let ahead = serial::is_restored(node, index.published.bodies.get(&node.name), reported);
-        if !ahead && !snapshot.unreadable.contains(&node.name) {
+        if !ahead && !snapshot.unreadable.contains(&node.name) && !is_silent(index, node) {
             continue;
         }
         let ground = Ground {
@@ -25,9 +26,22 @@ pub(super) fn restored(index: &Index<'_>, gate: &mut Gate) -> BTreeMap<NodeName,
             cause: Cause::Restored,
             identity: format!("{} {}", node.uid, reported.unwrap_or_default()),
         };
-        if !gate.consent(index, &ground) {
-            found.insert(node.name.clone(), held(index, &ground, 0));
+        if is_approved(index, &ground) {
+            consented.insert(ground);
+        } else {
+            waiting.insert(node.name.clone(), held(index, &ground, 0));
         }
     }
-    found
+    (waiting, consented)
+}
+
+/// Does it wait already, while nothing says any more what it has seen? A report that is deleted, or that cannot be read,
+/// ends no wait.
+fn is_silent(index: &Index<'_>, node: &Node) -> bool {
+    let mut records = index.snapshot.memory.held.iter();
+    let waits = records.any(|record| {
+        record.cause == Cause::Restored && record.subject == Subject::Node(node.name.clone())
+    });
+    let report = index.reports.get(&node.name);
+    waits && report.is_none_or(|report| report.ledger_serial.is_none())
 }

@@ -54,7 +54,8 @@ impl fmt::Display for Cause {
     }
 }
 
-/// A person's consent to one release. It is used once.
+/// A person's consent to one release. It is good until what it lets go is published: what waits later waits since
+/// another time, and has another digest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Approval {

@@ -35,15 +35,19 @@ impl Shared {
         let settings = &index.snapshot.settings;
         let of_nodes = index.nodes.values().flat_map(|node| &node.pod_ranges);
         let services = &index.snapshot.services;
+        // A node's address is inbound on that node alone, whatever a Service claims: elsewhere it would let a pod reach
+        // that node's NodePorts, and leave from there.
+        let nodes = index.node_addresses();
         let of_services = services
             .iter()
-            .flat_map(|service| service.addresses.iter().copied());
+            .flat_map(|service| service.addresses.iter().copied())
+            .filter(|address| !nodes.contains(address));
         let cluster = Cluster {
             pod_ranges: merged(settings.pod_ranges.iter().chain(of_nodes)),
             local_pod_ranges: Vec::new(),
             service_ranges: merged(settings.service_ranges.iter()),
-            node_addresses: index.node_addresses(),
             inbound_addresses: of_services.collect(),
+            node_addresses: nodes,
             api_servers: settings.api_servers.clone(),
             tunnel_ranges: settings.tunnels.ranges.clone(),
             tunnel_endpoints: endpoints(index, exits, numbers),

@@ -26,12 +26,9 @@ pub struct Memory {
     /// What was released lately.
     #[serde(default)]
     pub releases: Vec<ReleaseRecord>,
-    /// What waits for an approval.
+    /// What waits for an approval, or has one and is not published yet.
     #[serde(default)]
     pub held: Vec<HeldRecord>,
-    /// Digests of approvals that were used.
-    #[serde(default)]
-    pub used_approvals: BTreeSet<String>,
 }
 
 /// A policy as it was last accepted.
@@ -76,8 +73,8 @@ pub struct Pin {
 pub struct ReleaseRecord {
     /// When.
     pub at: Timestamp,
-    /// How many.
-    pub pods: usize,
+    /// Which.
+    pub pods: BTreeSet<Uid>,
 }
 
 /// Since when something waits.

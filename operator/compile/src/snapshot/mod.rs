@@ -21,7 +21,7 @@ pub use isolation::Isolation;
 pub use memory::{HeldRecord, Memory, Pin, ReleaseRecord, RememberedPolicy};
 pub use objects::{Attachment, Labels, Lifecycle, Namespace, Node, Pod, Service};
 pub use policy::{DnsTerms, Policy, PolicyKey, PolicyTerms, Refusal};
-pub use report::Report;
+pub use report::{COUNTS_FOR, Freshness, Guard, Report};
 pub use selector::Selector;
 pub use settings::{Ceiling, Gate, Permission, Settings, TunnelSettings};
 
@@ -55,6 +55,9 @@ pub struct Snapshot {
     /// Nodes for which something is published that cannot be read or verified: what they enforce is not known, so they
     /// count as restored.
     pub unreadable: BTreeSet<NodeName>,
+    /// Nodes that have spoken before and not since somebody began to listen: what is known of them may be what a restored
+    /// store remembers, so nothing new is published for them yet.
+    pub awaited: BTreeSet<NodeName>,
     /// What the last compile asked to remember.
     pub memory: Memory,
     /// What people approved.

@@ -1,6 +1,12 @@
 //! The only parts of a node's report that are read: what a node says is untrusted input.
 
+use jiff::{SignedDuration, Timestamp};
+use postern_intent::verify::SKEW_ALLOWANCE;
 use postern_intent::{NodeName, NodeUid, Serial, WgKey};
+
+/// How long it counts that a kernel was read back: an agent that lives reads it and reports at least once a minute, so
+/// that three reports were missed.
+pub const COUNTS_FOR: SignedDuration = SignedDuration::from_mins(3);
 
 /// What one node says of itself, as far as it is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,4 +21,72 @@ pub struct Report {
     pub ledger_serial: Option<Serial>,
     /// The serial that it has applied and read back.
     pub applied_serial: Option<Serial>,
+    /// Whether what it says of its kernel still counts.
+    pub freshness: Freshness,
+    /// Whether its guard is in place (`FailClosed`).
+    pub guard: Guard,
+}
+
+/// Whether what a node says of its kernel counts now. Not the time itself: two looks at a report differ only where
+/// something follows from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Freshness {
+    /// It never said that its kernel agreed.
+    #[default]
+    Unsaid,
+    /// It was read back and agreed within [`COUNTS_FOR`].
+    Fresh,
+    /// That was longer ago: the agent is away, or what it reads does not agree any more.
+    Old,
+    /// The time that it gives lies ahead by more than clocks may differ, so that nobody can tell how old it is.
+    Ahead,
+}
+
+impl Freshness {
+    /// Of a kernel that was last read back and agreed at that time.
+    #[must_use]
+    pub fn of(verified_at: Option<Timestamp>, now: Timestamp) -> Self {
+        let Some(age) = verified_at.map(|at| now.duration_since(at)) else {
+            return Self::Unsaid;
+        };
+        if age > COUNTS_FOR {
+            Self::Old
+        } else if age < -SKEW_ALLOWANCE {
+            Self::Ahead
+        } else {
+            Self::Fresh
+        }
+    }
+}
+
+/// What a node says of its guard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Guard {
+    /// It is in place and was read back: what is not allowed is dropped.
+    Sealed,
+    /// It is not, or nothing was said.
+    #[default]
+    NotSealed,
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::{SignedDuration, Timestamp};
+
+    use super::{COUNTS_FOR, Freshness};
+
+    #[test]
+    fn a_reading_counts_for_three_minutes_and_one_from_the_future_does_not() {
+        let now = Timestamp::from_second(1_700_000_000).expect("a time");
+        let read = |ago: SignedDuration| Freshness::of(Some(now - ago), now);
+        assert_eq!(read(SignedDuration::ZERO), Freshness::Fresh);
+        assert_eq!(read(COUNTS_FOR), Freshness::Fresh);
+        assert_eq!(
+            read(COUNTS_FOR + SignedDuration::from_millis(1)),
+            Freshness::Old
+        );
+        assert_eq!(read(SignedDuration::from_secs(-60)), Freshness::Fresh);
+        assert_eq!(read(SignedDuration::from_secs(-61)), Freshness::Ahead);
+        assert_eq!(Freshness::of(None, now), Freshness::Unsaid);
+    }
 }

@@ -6,15 +6,22 @@ use postern_crds::conditions::{ConditionType, Finding, Reason};
 use postern_intent::NodeName;
 use postern_intent::body::{BlockedReason, Way};
 
-use super::{Detail, Verdict, is_programmed};
+use super::{Detail, Progress, Verdict};
+use crate::budget::Rest;
 use crate::compile::{NodeOutcome, Settled};
 use crate::lower::Context;
 use crate::pins::KeyRefusal;
 use crate::serial::unbelieved;
+use crate::snapshot::Freshness;
 
 /// The verdict on one node.
-pub(super) fn verdict(context: &Context<'_>, node: &NodeName, settled: &Settled) -> Verdict {
-    let blocked: BTreeMap<String, BlockedReason> = settled
+pub(super) fn verdict(
+    context: &Context<'_>,
+    settled: &BTreeMap<&NodeName, Settled>,
+    node: &NodeName,
+    of_node: &Settled,
+) -> Verdict {
+    let blocked: BTreeMap<String, BlockedReason> = of_node
         .body
         .firewall
         .iter()
@@ -29,8 +36,8 @@ pub(super) fn verdict(context: &Context<'_>, node: &NodeName, settled: &Settled)
         name: node.to_string(),
         generation: None,
         conditions: vec![
-            accepted(context, node, settled),
-            programmed(context, node, settled),
+            accepted(context, node, of_node),
+            programmed(context, Progress::of(context, settled, node), node, of_node),
         ],
         detail: Detail::Node { blocked },
     }
@@ -96,14 +103,27 @@ fn serial(context: &Context<'_>, node: &NodeName) -> Problem {
 }
 
 fn size(settled: &Settled) -> Problem {
-    let scopes: Vec<String> = settled.too_large.iter().map(ToString::to_string).collect();
-    (!scopes.is_empty()).then(|| {
-        let message = format!("did not fit and are blocked: {}", scopes.join(", "));
-        (Reason::TooLarge, message)
-    })
+    let shed = &settled.shed;
+    let scopes: Vec<String> = shed.scopes.iter().map(ToString::to_string).collect();
+    let scopes =
+        (!scopes.is_empty()).then(|| format!("did not fit and are blocked: {}", scopes.join(", ")));
+    let addresses = (shed.addresses > 0).then(|| {
+        let count = shed.addresses;
+        format!("did not fit: {count} addresses of Services, so who comes in by one of them gets no answer")
+    });
+    let rest = matches!(shed.rest, Rest::TooLarge).then(|| {
+        "the intent is too large without them too; spread its pods over more nodes".to_owned()
+    });
+    let messages: Vec<String> = [scopes, addresses, rest].into_iter().flatten().collect();
+    (!messages.is_empty()).then(|| (Reason::TooLarge, messages.join("; ")))
 }
 
-fn programmed(context: &Context<'_>, node: &NodeName, settled: &Settled) -> Finding {
+fn programmed(
+    context: &Context<'_>,
+    progress: Progress,
+    node: &NodeName,
+    settled: &Settled,
+) -> Finding {
     let kind = ConditionType::Programmed;
     match settled.outcome {
         NodeOutcome::Restored if context.index.snapshot.unreadable.contains(node) => Finding::no(
@@ -112,15 +132,36 @@ fn programmed(context: &Context<'_>, node: &NodeName, settled: &Settled) -> Find
             "what is published for it cannot be read; it keeps what it has until that is put right or a person approves",
         ),
         NodeOutcome::Restored => Finding::no(kind, Reason::Restored, Reason::Restored.sentence()),
-        _ if is_programmed(context, settled, node) => Finding::yes(
+        NodeOutcome::Awaited => Finding::unknown(
             kind,
-            Reason::Programmed,
-            format!("serial {}", settled.body.serial),
+            Reason::Pending,
+            "there is something new for it, which is published once its agent has said what it has seen",
         ),
-        _ => Finding::no(
-            kind,
-            Reason::Converging,
-            format!("serial {} is not reported yet", settled.body.serial),
-        ),
+        _ => match progress {
+            Progress::Programmed => Finding::yes(
+                kind,
+                Reason::Programmed,
+                format!("serial {}", settled.body.serial),
+            ),
+            Progress::Converging => Finding::no(
+                kind,
+                Reason::Converging,
+                format!("serial {} is not reported yet", settled.body.serial),
+            ),
+            Progress::Stale => Finding::unknown(kind, Reason::Stale, silence(context, node)),
+        },
+    }
+}
+
+/// Why the node's word no longer counts.
+fn silence(context: &Context<'_>, node: &NodeName) -> &'static str {
+    match context.index.reports.get(node).map(|one| one.freshness) {
+        Some(Freshness::Ahead) => {
+            "it says that its kernel was read back more than a minute from now; look at its clock"
+        }
+        _ => {
+            "its kernel was last read back, and agreed, more than three minutes ago; its agent is away, or its report \
+             says what is wrong"
+        }
     }
 }

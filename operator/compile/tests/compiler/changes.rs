@@ -204,6 +204,32 @@ pub(crate) fn make(world: &mut World, change: &Change) {
     }
 }
 
+/// Pods of namespace red leave by e2, whose gateway is node1; there is one on every node.
+pub(crate) fn with_a_policy() -> World {
+    let mut world = start();
+    make(&mut world, &red_policy(3));
+    world.compile();
+    world
+}
+
+/// The policy of namespace red, which selects pods by one of the apps, or by the fourth all of them.
+pub(crate) fn red_policy(app: usize) -> Change {
+    Change::Policy {
+        namespace: 0,
+        name: 0,
+        app,
+        exit: 1,
+        priority: 0,
+        accepted: Accepted::Yes,
+    }
+}
+
+/// The policy of namespace red goes.
+pub(crate) const NO_RED_POLICY: Change = Change::NoPolicy {
+    namespace: 0,
+    name: 0,
+};
+
 fn make_exit(world: &mut World, exit: usize, gateways: usize) {
     let object = json!({"apiVersion": "postern.dev/v1alpha1", "kind": "ExitNode",
         "metadata": {"name": EXITS[exit]},

@@ -1,33 +1,17 @@
 //! What the stories do not tell: keys, budgets, and a definition that goes.
 
 use jiff::SignedDuration;
-use postern_compile::gate::{Approval, Cause, Held};
+use postern_compile::gate::Cause;
 use postern_compile::snapshot::Definitions;
 use postern_compile::{CHANGE_INTERVAL, NodeOutcome};
 use postern_intent::body::{BlockedReason, Class, Way};
 use postern_intent::{Body, WgKey};
 use serde_json::json;
 
-use super::changes::{Accepted, Change, Denies, make, start};
+use super::changes::{
+    Accepted, Change, Denies, NO_RED_POLICY, make, red_policy, start, with_a_policy,
+};
 use super::world::World;
-
-/// Namespace red leaves by e2, whose gateway is node1; its pods are on every node.
-fn world() -> World {
-    let mut world = start();
-    make(
-        &mut world,
-        &Change::Policy {
-            namespace: 0,
-            name: 0,
-            app: 3,
-            exit: 1,
-            priority: 0,
-            accepted: Accepted::Yes,
-        },
-    );
-    world.compile();
-    world
-}
 
 fn body<'a>(world: &'a World, node: &str) -> &'a Body {
     &world.previous[&node.parse().expect("a name")]
@@ -46,7 +30,7 @@ fn key_of(world: &World, client: &str) -> Option<WgKey> {
 
 #[test]
 fn a_key_changes_once_in_five_minutes_and_then_again() {
-    let mut world = world();
+    let mut world = with_a_policy();
     let first = World::key("node0");
     assert_eq!(key_of(&world, "node0"), Some(first));
     world.keys.insert("node0".to_owned(), World::key("other"));
@@ -60,7 +44,7 @@ fn a_key_changes_once_in_five_minutes_and_then_again() {
 
 #[test]
 fn a_node_cannot_take_the_key_of_another_one() {
-    let mut world = world();
+    let mut world = with_a_policy();
     world.wait(CHANGE_INTERVAL);
     world.keys.insert("node2".to_owned(), World::key("node0"));
     let compilation = world.compile();
@@ -83,17 +67,7 @@ fn a_node_cannot_take_the_key_of_another_one() {
 fn two_newcomers_with_one_key_have_none() {
     let mut world = start();
     world.keys.insert("node2".to_owned(), World::key("node0"));
-    make(
-        &mut world,
-        &Change::Policy {
-            namespace: 0,
-            name: 0,
-            app: 3,
-            exit: 1,
-            priority: 0,
-            accepted: Accepted::Yes,
-        },
-    );
+    make(&mut world, &red_policy(3));
     world.compile();
     for node in ["node0", "node2"] {
         assert_eq!(key_of(&world, node), None);
@@ -111,7 +85,7 @@ fn two_newcomers_with_one_key_have_none() {
 
 #[test]
 fn pins_survive_a_lost_memory() {
-    let mut world = world();
+    let mut world = with_a_policy();
     world.memory = Default::default();
     world.keys.insert("node0".to_owned(), World::key("other"));
     world.wait(SignedDuration::from_secs(1));
@@ -121,7 +95,7 @@ fn pins_survive_a_lost_memory() {
 
 #[test]
 fn a_lost_memory_releases_nobody() {
-    let mut world = world();
+    let mut world = with_a_policy();
     world.memory = Default::default();
     for pod in world.pods.values_mut() {
         pod.labels.clear();
@@ -201,15 +175,9 @@ fn a_policy_that_would_break_the_budget_is_blocked_and_the_others_are_not() {
 
 #[test]
 fn policies_that_go_with_their_definition_go_on_selecting() {
-    let mut world = world();
+    let mut world = with_a_policy();
     world.definitions = Definitions::Terminating;
-    make(
-        &mut world,
-        &Change::NoPolicy {
-            namespace: 0,
-            name: 0,
-        },
-    );
+    make(&mut world, &NO_RED_POLICY);
     let compilation = world.compile();
     assert_eq!(
         compilation
@@ -229,32 +197,16 @@ fn policies_that_go_with_their_definition_go_on_selecting() {
 
 #[test]
 fn an_approval_is_used_once() {
-    let mut world = world();
+    let mut world = with_a_policy();
     world.settings.gate.pods = 0;
     let held = |world: &mut World| {
-        make(
-            world,
-            &Change::NoPolicy {
-                namespace: 0,
-                name: 0,
-            },
-        );
+        make(world, &NO_RED_POLICY);
         world.compile().held
     };
     let first = held(&mut world);
-    world.approvals.extend(first.iter().map(approval));
+    world.approve(first.iter());
     assert!(world.compile().held.is_empty());
-    make(
-        &mut world,
-        &Change::Policy {
-            namespace: 0,
-            name: 0,
-            app: 3,
-            exit: 1,
-            priority: 0,
-            accepted: Accepted::Yes,
-        },
-    );
+    make(&mut world, &red_policy(3));
     world.wait(SignedDuration::from_secs(1));
     world.compile();
     let second = held(&mut world);
@@ -264,7 +216,7 @@ fn an_approval_is_used_once() {
 
 #[test]
 fn a_namespace_that_is_going_keeps_its_pods_under_the_policy_that_went_first() {
-    let mut world = world();
+    let mut world = with_a_policy();
     make(
         &mut world,
         &Change::Namespace {
@@ -273,13 +225,7 @@ fn a_namespace_that_is_going_keeps_its_pods_under_the_policy_that_went_first() {
             lifecycle: postern_compile::snapshot::Lifecycle::Deleting,
         },
     );
-    make(
-        &mut world,
-        &Change::NoPolicy {
-            namespace: 0,
-            name: 0,
-        },
-    );
+    make(&mut world, &NO_RED_POLICY);
     let compilation = world.compile();
     assert!(compilation.held.is_empty());
     assert!(
@@ -292,7 +238,7 @@ fn a_namespace_that_is_going_keeps_its_pods_under_the_policy_that_went_first() {
 
 #[test]
 fn an_address_that_two_running_pods_have_is_neithers() {
-    let mut world = world();
+    let mut world = with_a_policy();
     let shared = "10.244.0.77".parse().expect("an address");
     for pod in world
         .pods
@@ -313,15 +259,9 @@ fn an_address_that_two_running_pods_have_is_neithers() {
 
 #[test]
 fn what_once_waits_is_not_released_by_time_or_by_a_wider_gate() {
-    let mut world = world();
+    let mut world = with_a_policy();
     world.settings.gate.pods = 3;
-    make(
-        &mut world,
-        &Change::NoPolicy {
-            namespace: 0,
-            name: 0,
-        },
-    );
+    make(&mut world, &NO_RED_POLICY);
     assert_eq!(world.compile().held.len(), 1);
     world.settings.gate.pods = 1000;
     world.wait(SignedDuration::from_hours(1));
@@ -347,13 +287,7 @@ fn releases_of_the_last_ten_minutes_count_together() {
             );
         }
         world.compile();
-        make(
-            &mut world,
-            &Change::NoPolicy {
-                namespace: 0,
-                name: 0,
-            },
-        );
+        make(&mut world, &NO_RED_POLICY);
         assert!(world.compile().held.is_empty());
         world.wait(pause);
         make(
@@ -396,16 +330,9 @@ fn a_denial_that_is_forgotten_together_with_its_label_waits_for_a_person() {
             .values()
             .all(|outcome| *outcome == NodeOutcome::Keep)
     );
-    world
-        .approvals
-        .extend(compilation.held.iter().map(approval));
+    world.wait(SignedDuration::from_mins(1));
+    assert_eq!(world.compile().held, compilation.held, "it goes on waiting");
+    world.approve(compilation.held.iter());
     assert!(world.compile().held.is_empty());
-}
-
-fn approval(held: &Held) -> Approval {
-    Approval {
-        subject: held.subject.clone(),
-        cause: held.cause,
-        digest: held.digest.clone(),
-    }
+    assert_eq!(world.released("red"), 4);
 }

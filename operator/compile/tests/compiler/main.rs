@@ -13,4 +13,5 @@ mod properties;
 mod refused;
 mod restored;
 mod scenarios;
+mod unpublished;
 mod world;

@@ -4,28 +4,15 @@ use postern_compile::Compilation;
 use postern_compile::intake;
 use postern_compile::snapshot::Service;
 use postern_compile::verdict::{Detail, Verdict};
-use postern_intent::body::TunnelRole;
+use postern_intent::body::{TunnelRole, Way};
 use postern_intent::{Address, Body, Serial};
 use serde_json::json;
 
-use super::changes::{Accepted, Change, make, start};
+use super::changes::{make, red_policy, start};
 use super::world::World;
 
 fn address(text: &str) -> Address {
     text.parse().expect("an address")
-}
-
-/// Namespace red leaves by e2, whose gateway is node1.
-fn with_policy(world: &mut World) {
-    let policy = Change::Policy {
-        namespace: 0,
-        name: 0,
-        app: 3,
-        exit: 1,
-        priority: 0,
-        accepted: Accepted::Yes,
-    };
-    make(world, &policy);
 }
 
 fn claim(world: &mut World, node: &str, addresses: &[&str]) {
@@ -61,7 +48,7 @@ fn an_address_outside_the_node_ranges_is_nobodys_and_is_named() {
     world.settings.node_ranges = vec!["192.0.2.0/24".parse().expect("a prefix")];
     // First, so that it would be the endpoint too.
     claim(&mut world, "node1", &["203.0.113.9", "192.0.2.2"]);
-    with_policy(&mut world);
+    make(&mut world, &red_policy(3));
     let compilation = world.compile();
     let outside = address("203.0.113.9");
     for body in world.previous.values() {
@@ -90,7 +77,7 @@ fn a_node_without_an_address_in_the_node_ranges_is_no_gateway() {
     let mut world = start();
     world.settings.node_ranges = vec!["192.0.2.0/24".parse().expect("a prefix")];
     claim(&mut world, "node1", &["203.0.113.9"]);
-    with_policy(&mut world);
+    make(&mut world, &red_policy(3));
     let compilation = world.compile();
     let resolved = said(verdict(&compilation, "ExitNode", "e2"), "ResolvedRefs");
     assert!(resolved.starts_with("False NoEligibleNode"), "{resolved}");
@@ -99,7 +86,7 @@ fn a_node_without_an_address_in_the_node_ranges_is_no_gateway() {
 #[test]
 fn a_pod_keeps_an_address_that_a_node_claims_outside_of_the_node_ranges() {
     let mut world = start();
-    with_policy(&mut world);
+    make(&mut world, &red_policy(3));
     let own = address("10.244.0.10");
     claim(&mut world, "node3", &["192.0.2.4", "10.244.0.10"]);
     let has_it = |world: &World| {
@@ -134,7 +121,7 @@ fn a_serial_that_is_not_believed_is_told() {
 #[test]
 fn pods_count_as_enforced_when_their_nodes_report_it_and_not_before() {
     let mut world = start();
-    with_policy(&mut world);
+    make(&mut world, &red_policy(3));
     let enforced = |compilation: &Compilation| {
         let verdict = verdict(compilation, "EgressPolicy", "p0");
         let Detail::Policy { pods, .. } = &verdict.detail else {
@@ -194,4 +181,61 @@ fn what_a_service_has_from_the_outside_is_inbound_on_every_node() {
     }
     let named: Vec<&Service> = world.services.iter().collect();
     assert_eq!((named.len(), named[0].name.as_str()), (1, "web"));
+}
+
+#[test]
+fn a_node_is_inbound_on_itself_alone_whatever_a_service_claims() {
+    let service = json!({"metadata": {"namespace": "red", "name": "web"},
+        "spec": {"type": "LoadBalancer", "externalIPs": ["192.0.2.2", "198.51.100.8"]}});
+    let service = serde_json::from_value(service).expect("a Service");
+    let mut world = start();
+    world.services = Vec::from_iter(intake::service(&service).expect("a service"));
+    world.compile();
+    let inbound = |node| &body(&world, node).cluster.inbound_addresses;
+    let balanced = address("198.51.100.8");
+    assert_eq!(*inbound("node0"), [address("192.0.2.1"), balanced].into());
+    assert_eq!(*inbound("node1"), [address("192.0.2.2"), balanced].into());
+}
+
+#[test]
+fn addresses_of_services_that_do_not_fit_go_before_a_smaller_policy() {
+    let mut world = start();
+    make(&mut world, &red_policy(3));
+    let addresses: Vec<String> = (0..20_000)
+        .map(|number| format!("198.{}.{}.{}", 18 + number % 2, number / 250, number % 250))
+        .collect();
+    let service = json!({"metadata": {"namespace": "green", "name": "greedy"},
+        "spec": {"externalIPs": addresses}});
+    let service = serde_json::from_value(service).expect("a Service");
+    world.services = Vec::from_iter(intake::service(&service).expect("a service"));
+    world.settings.envelope_budget = 16 * 1024;
+    let compilation = world.compile();
+    let node = body(&world, "node0");
+    assert!(
+        matches!(node.firewall[0].way, Way::Tunnel { .. }),
+        "{:?}",
+        node.firewall[0].way
+    );
+    assert_eq!(
+        node.cluster.inbound_addresses,
+        [address("192.0.2.1")].into()
+    );
+    let accepted = said(verdict(&compilation, "Node", "node0"), "Accepted");
+    assert!(
+        accepted.starts_with("False TooLarge: did not fit: 20000 addresses"),
+        "{accepted}"
+    );
+}
+
+#[test]
+fn an_intent_that_is_too_large_without_everything_says_so() {
+    let mut world = start();
+    make(&mut world, &red_policy(3));
+    world.settings.envelope_budget = 1024;
+    let compilation = world.compile();
+    let accepted = said(verdict(&compilation, "Node", "node0"), "Accepted");
+    assert!(
+        accepted.contains("red/p0@e2") && accepted.contains("too large without"),
+        "{accepted}"
+    );
 }

@@ -67,7 +67,7 @@ proptest! {
         live(&history, |_, snapshot, _| {
             let bytes = |outcome: &NodeOutcome| match outcome {
                 NodeOutcome::Publish(body) => serde_json::to_vec(body).expect("JSON"),
-                NodeOutcome::Keep | NodeOutcome::Restored => Vec::new(),
+                NodeOutcome::Keep | NodeOutcome::Restored | NodeOutcome::Awaited => Vec::new(),
             };
             let all = || -> Vec<Vec<u8>> { compile(snapshot).nodes.values().map(bytes).collect() };
             assert_eq!(all(), all());

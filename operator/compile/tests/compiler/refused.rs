@@ -1,7 +1,8 @@
 //! Refused updates, and what is known of policies when the memory is lost.
 
-use postern_compile::gate::{Approval, Cause, Held};
+use postern_compile::gate::{Cause, Held};
 use postern_compile::snapshot::{Lifecycle, Namespace};
+use postern_compile::verdict::Detail;
 use postern_crds::EgressPolicy;
 use postern_intent::body::{BlockedReason, Class};
 use serde_json::json;
@@ -57,14 +58,6 @@ fn red(world: &World) -> Vec<String> {
     all.into_iter().map(|(_, class)| class).collect()
 }
 
-fn approval(held: &Held) -> Approval {
-    Approval {
-        subject: held.subject.clone(),
-        cause: held.cause,
-        digest: held.digest.clone(),
-    }
-}
-
 fn edit(world: &mut World, key: &str, change: impl FnOnce(&mut EgressPolicy)) {
     let mut policy = world.policies[key].clone();
     change(&mut policy);
@@ -117,7 +110,7 @@ fn what_a_refused_update_blocked_goes_with_the_gates_consent() {
     let causes: Vec<_> = held.iter().map(|held| (held.cause, held.pods)).collect();
     assert_eq!(causes, [(Cause::SelectorChanged, 2)]);
     assert!(!red(&world).contains(&"Released".to_owned()));
-    world.approvals.extend(held.iter().map(approval));
+    world.approve(held.iter());
     world.compile();
     assert_eq!(red(&world), ["p0", "Released", "Released", "p0"]);
 }
@@ -185,7 +178,7 @@ fn a_policy_that_went_while_nobody_knows_whom_it_selected_denies_its_namespace()
     assert_eq!(held.len(), 1);
     let new = format!("{:?}", BlockedReason::ReleaseHeld);
     assert_eq!(red(&world), ["p0", "Released", "Released", "p0", &new]);
-    world.approvals.extend(held.iter().map(approval));
+    world.approve(held.iter());
     assert!(world.compile().held.is_empty());
     assert_eq!(red(&world), ["Released"; 5]);
 }
@@ -212,4 +205,26 @@ fn a_refused_update_in_a_namespace_that_is_going_lets_nobody_go() {
         "{classes:?} {}",
         json!(world.memory)
     );
+}
+
+#[test]
+fn pods_that_nobody_knows_to_be_a_refused_policys_count_as_selected() {
+    let mut world = world(&[(0, 1, 0)]);
+    world.memory = Default::default();
+    make(&mut world, &policy(0, 1, 0, Accepted::No));
+    // It is new, so it may be one of those that the policy selected.
+    pod(&mut world, 0, 4, 0, 2);
+    let compilation = world.compile();
+    let verdict = compilation
+        .verdicts
+        .iter()
+        .find(|one| one.kind == "EgressPolicy");
+    let Some(Detail::Policy { pods, .. }) = verdict.map(|one| &one.detail) else {
+        panic!("a policy's verdict");
+    };
+    assert_eq!(
+        red(&world),
+        ["Released", "p0", "Released", "Released", "PolicyRefused"]
+    );
+    assert_eq!(pods.selected, 2, "{pods:?}");
 }

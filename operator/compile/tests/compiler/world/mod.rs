@@ -6,12 +6,13 @@ pub(crate) mod view;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use postern_compile::gate::Approval;
+use postern_compile::gate::{Approval, Held};
 use postern_compile::snapshot::{
-    Definitions, Memory, Namespace, Node, Pod, Report, Service, Settings,
+    Definitions, Freshness, Guard, Memory, Namespace, Node, Pod, Report, Service, Settings,
 };
 use postern_compile::{Compilation, NodeOutcome, Snapshot, compile, intake};
 use postern_crds::{EgressPolicy, ExitNode};
+use postern_intent::body::Class;
 use postern_intent::{Body, NodeName, Serial, WgKey};
 
 /// What is in the cluster, and what was published and remembered.
@@ -32,8 +33,14 @@ pub(crate) struct World {
     pub(crate) approvals: Vec<Approval>,
     pub(crate) services: Vec<Service>,
     pub(crate) definitions: Definitions,
+    /// Nodes whose agents are away, and when each last read its kernel back.
+    pub(crate) away: BTreeMap<String, Timestamp>,
+    /// Nodes whose guard is not in place.
+    pub(crate) unsealed: BTreeSet<String>,
     /// Nodes whose published intent cannot be read.
     pub(crate) unreadable: BTreeSet<NodeName>,
+    /// Nodes that have not spoken yet.
+    pub(crate) awaited: BTreeSet<NodeName>,
     made: u32,
 }
 
@@ -59,7 +66,10 @@ impl World {
             approvals: Vec::new(),
             services: Vec::new(),
             definitions: Definitions::Serving,
+            away: BTreeMap::new(),
+            unsealed: BTreeSet::new(),
             unreadable: BTreeSet::new(),
+            awaited: BTreeSet::new(),
             made: 0,
         }
     }
@@ -123,6 +133,15 @@ impl World {
                 key: self.keys.get(&name).copied(),
                 ledger_serial: self.ledgers.get(&name).copied(),
                 applied_serial: self.ledgers.get(&name).copied(),
+                freshness: Freshness::of(
+                    Some(self.away.get(&name).copied().unwrap_or(self.now)),
+                    self.now,
+                ),
+                guard: if self.unsealed.contains(&name) {
+                    Guard::NotSealed
+                } else {
+                    Guard::Sealed
+                },
             }
         });
         Snapshot {
@@ -146,24 +165,69 @@ impl World {
             reports: reports.collect(),
             previous: self.previous.clone(),
             unreadable: self.unreadable.clone(),
+            awaited: self.awaited.clone(),
             memory: self.memory.clone(),
             approvals: self.approvals.clone(),
             definitions: self.definitions,
         }
     }
 
-    /// Compiles, publishes, and lets every agent apply what is published.
+    /// Compiles, publishes, and lets every agent that is there apply what is published.
     pub(crate) fn compile(&mut self) -> Compilation {
+        self.compile_for(|_| true)
+    }
+
+    /// The same while only these nodes' intents can be written.
+    pub(crate) fn compile_for(&mut self, is_written: impl Fn(&NodeName) -> bool) -> Compilation {
         let compilation = compile(&self.snapshot());
-        for (node, outcome) in &compilation.nodes {
+        for (node, outcome) in compilation
+            .nodes
+            .iter()
+            .filter(|(node, _)| is_written(node))
+        {
             if let NodeOutcome::Publish(body) = outcome {
                 body.check().expect("a body that its node accepts");
                 self.previous.insert(node.clone(), (**body).clone());
-                self.ledgers.insert(node.to_string(), body.serial);
+                if !self.away.contains_key(node.as_str()) {
+                    self.ledgers.insert(node.to_string(), body.serial);
+                }
             }
         }
         self.memory = compilation.memory.clone();
         compilation
+    }
+
+    /// A person approves what waits.
+    pub(crate) fn approve<'a>(&mut self, held: impl Iterator<Item = &'a Held>) {
+        self.approvals.extend(held.map(|held| Approval {
+            subject: held.subject.clone(),
+            cause: held.cause,
+            digest: held.digest.clone(),
+        }));
+    }
+
+    /// Pods of a namespace that are published as released.
+    pub(crate) fn released(&self, namespace: &str) -> usize {
+        let pods = self.previous.values().flat_map(|body| &body.pods);
+        pods.filter(|pod| pod.namespace.as_str() == namespace && pod.class == Class::Released)
+            .count()
+    }
+
+    /// These agents are away from now on, or still, and no others: one that is back takes up what came meanwhile.
+    pub(crate) fn leave(&mut self, nodes: &[String]) {
+        let back: Vec<String> = self.away.keys().cloned().collect();
+        for node in back.into_iter().filter(|node| !nodes.contains(node)) {
+            self.away.remove(&node);
+            if let Some(body) = self
+                .previous
+                .get(&node.parse::<NodeName>().expect("a name"))
+            {
+                self.ledgers.insert(node, body.serial);
+            }
+        }
+        for node in nodes {
+            self.away.entry(node.clone()).or_insert(self.now);
+        }
     }
 
     pub(crate) fn wait(&mut self, duration: SignedDuration) {

@@ -45,6 +45,12 @@ pub(crate) struct Step {
     /// Nodes that report no key.
     #[serde(default)]
     pub(crate) silent: Vec<String>,
+    /// Nodes whose agents go before the time passes, or stay away.
+    #[serde(default)]
+    pub(crate) away: Vec<String>,
+    /// Nodes whose guard is not in place.
+    #[serde(default)]
+    pub(crate) unsealed: Vec<String>,
     /// Nodes whose ledger has seen this serial.
     #[serde(default)]
     pub(crate) ledgers: BTreeMap<String, u64>,
@@ -97,6 +103,8 @@ pub(crate) struct PodLine {
 impl Step {
     /// Changes the world as the step says.
     pub(crate) fn happen(self, world: &mut World, held: &[postern_compile::gate::Held]) {
+        world.leave(&self.away);
+        world.unsealed = self.unsealed.into_iter().collect();
         world.wait(self.after.unwrap_or(jiff::SignedDuration::from_mins(1)));
         for gone in &self.delete {
             delete(world, gone);

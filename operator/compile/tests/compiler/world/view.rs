@@ -86,6 +86,7 @@ fn outcome_of(outcome: &NodeOutcome) -> NodeView {
     match outcome {
         NodeOutcome::Keep => NodeView::Nothing("kept, byte for byte"),
         NodeOutcome::Restored => NodeView::Nothing("nothing published: Restored"),
+        NodeOutcome::Awaited => NodeView::Nothing("nothing published: awaited"),
         NodeOutcome::Publish(body) => NodeView::Body(body_of(body)),
     }
 }
