@@ -1,4 +1,4 @@
-//! Names that several programs must spell alike: group, labels, taint, field managers.
+//! Names that several programs must spell alike: group, labels, taint, field managers, the operator's objects.
 
 /// API group of every kind of this crate.
 pub const GROUP: &str = "postern.dev";
@@ -33,3 +33,18 @@ pub const OPERATOR_FIELD_MANAGER: &str = "postern-operator";
 
 /// Field manager of the status that a node's agent writes into its own report.
 pub const AGENT_FIELD_MANAGER: &str = "postern-agent";
+
+/// Field manager of what people write with `posternctl`.
+pub const CTL_FIELD_MANAGER: &str = "posternctl";
+
+/// Namespace of operator and agents, unless somebody installed them elsewhere.
+pub const SYSTEM_NAMESPACE: &str = "postern-system";
+
+/// ConfigMap in which the operator remembers what one compile asks the next to know.
+pub const MEMORY_CONFIG_MAP: &str = "postern-memory";
+
+/// Entry of [`MEMORY_CONFIG_MAP`]: what waits for an approval, as JSON.
+pub const HELD_ENTRY: &str = "held.json";
+
+/// ConfigMap of people's approvals, one in YAML for each entry.
+pub const APPROVALS_CONFIG_MAP: &str = "postern-approvals";

@@ -2,14 +2,20 @@
 //!
 //! | module | for |
 //! |---|---|
+//! | [`approval`] | words of giving a consent, wherever approvals are kept |
+//! | [`cluster`] | a cluster, as a person with a kubeconfig reaches it |
 //! | [`files`] | a folder with manifests and reports in, signed envelopes out |
 //! | [`keys`] | signing keys and trusted keys as PEM files |
 //! | [`plan`] | what a body would change on its node |
+//! | [`standing`] | how things stand in a cluster, by what its objects say |
 //! | [`verbs`] | one file for each verb |
 //! | [`output`] | tables for people, JSON and YAML for programs |
 
+pub mod approval;
+pub mod cluster;
 pub mod files;
 pub mod keys;
 pub mod output;
 pub mod plan;
+pub mod standing;
 pub mod verbs;

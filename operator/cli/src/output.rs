@@ -28,14 +28,17 @@ pub enum OutputError {
     Yaml(#[source] serde_saphyr::SerializeError),
 }
 
-/// An error with its causes, outermost first.
+/// An error with its causes, outermost first. Some libraries' errors end with their cause's words: nothing is told twice.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
+        let told = cause.to_string();
+        if !text.ends_with(&told) {
+            text.push_str(": ");
+            text.push_str(&told);
+        }
         source = cause.source();
     }
     text

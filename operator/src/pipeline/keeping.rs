@@ -7,9 +7,10 @@ use kube::Api;
 use postern_compile::Compilation;
 use postern_compile::snapshot::{Labels, Lifecycle, Namespace};
 
+use super::MEMORY;
 use super::error::PipelineError;
 use super::gather::config_map;
-use super::memory::{Keeping, MEMORY, Remembered};
+use super::memory::{Keeping, Remembered};
 use super::publish::Writer;
 use super::run::{Pipeline, Round};
 use crate::api::{Act, within};

@@ -11,18 +11,13 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use postern_compile::gate::Held;
 use postern_compile::snapshot::Memory;
+use postern_crds::names::{HELD_ENTRY, MEMORY_CONFIG_MAP};
 
 use super::error::PipelineError;
 use super::owned::{Owned, Shows};
 use crate::lease::EPOCH_ANNOTATION;
 
-/// Name of the ConfigMap.
-pub const MEMORY: &str = "postern-memory";
-
 const ENTRY: &str = "memory.json.gz";
-
-/// What waits for an approval, to be read by people.
-const HELD: &str = "held.json";
 
 /// UID of the policies' definition at the last compile: under another one, policies went with the old definition.
 const DEFINITION_ANNOTATION: &str = "postern.dev/definition-uid";
@@ -155,12 +150,12 @@ fn pack(
     }
     Ok(ConfigMap {
         metadata: ObjectMeta {
-            name: Some(MEMORY.to_owned()),
+            name: Some(MEMORY_CONFIG_MAP.to_owned()),
             resource_version: shown.and_then(|map| map.metadata.resource_version.clone()),
             annotations: Some(annotations),
             ..ObjectMeta::default()
         },
-        data: Some([(HELD.to_owned(), held)].into()),
+        data: Some([(HELD_ENTRY.to_owned(), held)].into()),
         binary_data: Some([(ENTRY.to_owned(), ByteString(packed))].into()),
         ..ConfigMap::default()
     })

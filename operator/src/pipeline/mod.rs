@@ -26,10 +26,8 @@ mod run;
 mod wake;
 
 pub use error::PipelineError;
-pub use memory::MEMORY;
 pub use outcome::{Outcome, Why};
 pub use run::{Pipeline, PipelineParts};
 pub use wake::keep_running;
 
-/// Name of the ConfigMap with people's approvals.
-pub const APPROVALS: &str = "postern-approvals";
+pub use postern_crds::names::{APPROVALS_CONFIG_MAP as APPROVALS, MEMORY_CONFIG_MAP as MEMORY};

@@ -6,10 +6,11 @@ use postern_compile::Compilation;
 use postern_compile::verdict::Verdict;
 use postern_crds::conditions::Reason;
 
+use super::MEMORY;
 use super::error::PipelineError;
 use super::gather::Problem;
 use super::intents::{Loss, Standing};
-use super::memory::{MEMORY, Recalled};
+use super::memory::Recalled;
 use super::outcome::Outcome;
 use super::report::{Notice, Regarding, Said, Tone, of_held, of_nodes};
 use super::run::{Pipeline, Round};

@@ -126,7 +126,7 @@ fn either(
     }
     for (node, text) in &mut bad {
         text.push_str(&format!(
-            "put one of them back from a backup, or let it have a new one: posternctl approve node {node}"
+            "put one of them back from a backup, or let it have a new one: posternctl approve node {node} --verdicts FILE"
         ));
     }
     (good, bad)

@@ -1,98 +1,164 @@
 //! `posternctl approve`: consent to a release that waits.
 
-use std::path::PathBuf;
-
-use clap::Args;
+use clap::{Args, ValueEnum};
 use postern_compile::gate::{Approval, Held, Subject};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::source::{ClusterArguments, FileArguments, Source};
 use super::{Answer, End, VerbError};
-use crate::files::{FilesError, read_approvals, write_atomically};
-use crate::output::table;
+use crate::approval::{Effect, Entered, held_table};
+use crate::output::{Format, Shown, render};
+
+/// The two ways of writing it. Whoever mixes them is shown both.
+const USAGE: &str = "posternctl approve [KIND NAME] [--dry-run] [--kubeconfig FILE] [--context NAME] [--namespace NAME]\n       \
+                     posternctl approve [KIND NAME] [--dry-run] --verdicts FILE [--file FILE]";
 
 #[derive(Debug, Args)]
+#[command(override_usage = USAGE)]
 pub(super) struct Arguments {
-    /// What to approve: `policy NAMESPACE/NAME`, `namespace NAME` or `node NAME`; without it, what waits is listed.
-    #[arg(num_args = 0..=2, value_names = ["KIND", "NAME"])]
-    subject: Vec<String>,
-    /// The verdicts of the last run, where it stands what waits.
-    #[arg(long, default_value = "verdicts.json")]
-    verdicts: PathBuf,
-    /// The approvals, to which this one is added.
-    #[arg(long, default_value = "approvals.yaml")]
-    file: PathBuf,
+    /// What to approve; without it, what waits is listed.
+    #[arg(value_enum, requires = "name")]
+    kind: Option<Kind>,
+    /// Its name; a policy's is NAMESPACE/NAME.
+    name: Option<String>,
+    /// Judge everything, and write nothing.
+    #[arg(long, requires = "kind")]
+    dry_run: bool,
+    #[command(flatten)]
+    cluster: ClusterArguments,
+    #[command(flatten)]
+    files: FileArguments,
 }
 
-#[derive(Debug, Deserialize)]
+/// What a release can be about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// A policy that changed or went.
+    Policy,
+    /// A namespace that denied.
+    Namespace,
+    /// A node that the cluster is behind of, as after a restore.
+    Node,
+}
+
+/// What waits.
+#[derive(Serialize)]
 struct Waiting {
     held: Vec<Held>,
 }
 
-#[derive(Debug, Serialize)]
-struct Approvals {
-    approvals: Vec<Approval>,
+/// What was approved.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Approved {
+    approved: Vec<Held>,
+    /// Those that somebody had approved before; nothing was changed about them.
+    already: Vec<Held>,
+    dry_run: bool,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<Answer, VerbError> {
-    let path = &arguments.verdicts;
-    let json = std::fs::read(path).map_err(|source| FilesError::Read {
-        path: path.clone(),
-        source,
-    })?;
-    let waiting: Waiting = serde_json::from_slice(&json).map_err(|source| VerbError::Document {
-        path: path.clone(),
-        source,
-    })?;
-    if arguments.subject.is_empty() {
-        return Ok(Answer {
-            text: held_table(&waiting.held),
-            end: End::Well,
-        });
-    }
-    let wanted = arguments.subject.join(" ");
-    let chosen: Vec<&Held> = waiting
-        .held
-        .iter()
-        .filter(|held| held.subject.to_string() == wanted)
-        .collect();
-    if chosen.is_empty() {
-        return Err(VerbError::NothingHeld(wanted));
-    }
-    let mut approvals = read_approvals(&arguments.file)?;
-    approvals.extend(chosen.iter().map(|held| Approval {
-        subject: held.subject.clone(),
-        cause: held.cause,
-        digest: held.digest.clone(),
-    }));
-    approvals.sort();
-    approvals.dedup();
-    let yaml = serde_saphyr::to_string(&Approvals { approvals }).map_err(VerbError::Approvals)?;
-    write_atomically(&arguments.file, yaml.as_bytes())?;
-    let pods: usize = chosen.iter().map(|held| held.pods).sum();
+pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbError> {
+    let source = Source::find(&arguments.files, &arguments.cluster)?;
+    let held = source.held()?;
+    let text = match (arguments.kind, &arguments.name) {
+        (Some(kind), Some(name)) => {
+            let chosen = chosen(held, kind, name)?;
+            render(&approve(&source, chosen, arguments.effect())?, format)?
+        }
+        _ => render(&Waiting { held }, format)?,
+    };
     Ok(Answer {
-        text: format!("approved: {wanted}, {pods} pods"),
+        text,
         end: End::Well,
     })
 }
 
-/// What waits, for people.
-pub(super) fn held_table(held: &[Held]) -> String {
-    let rows = held.iter().map(|held| {
-        let (kind, name) = match &held.subject {
-            Subject::Policy(name) => ("policy", name.clone()),
-            Subject::Namespace(name) => ("namespace", name.to_string()),
-            Subject::Node(name) => ("node", name.to_string()),
+impl Arguments {
+    fn effect(&self) -> Effect {
+        if self.dry_run {
+            Effect::Trial
+        } else {
+            Effect::Written
+        }
+    }
+}
+
+/// What waits about a subject: there may be several causes.
+fn chosen(held: Vec<Held>, kind: Kind, name: &str) -> Result<Vec<Held>, VerbError> {
+    let is_meant = |subject: &Subject| match (kind, subject) {
+        (Kind::Policy, Subject::Policy(found)) => found == name,
+        (Kind::Namespace, Subject::Namespace(found)) => found.as_str() == name,
+        (Kind::Node, Subject::Node(found)) => found.as_str() == name,
+        _ => false,
+    };
+    let (chosen, others): (Vec<_>, Vec<_>) =
+        held.into_iter().partition(|held| is_meant(&held.subject));
+    if chosen.is_empty() {
+        let others: Vec<String> = others.iter().map(|held| held.subject.to_string()).collect();
+        return Err(VerbError::NothingHeld {
+            wanted: format!("{} {name}", kind.word()),
+            others: if others.is_empty() {
+                "nothing".to_owned()
+            } else {
+                others.join(", ")
+            },
+        });
+    }
+    Ok(chosen)
+}
+
+impl Kind {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Policy => "policy",
+            Self::Namespace => "namespace",
+            Self::Node => "node",
+        }
+    }
+}
+
+fn approve(source: &Source, chosen: Vec<Held>, effect: Effect) -> Result<Approved, VerbError> {
+    let approvals: Vec<Approval> = chosen.iter().map(Approval::of).collect();
+    let entered = source.approve(&approvals, effect)?;
+    let (new, already): (Vec<_>, Vec<_>) = chosen
+        .into_iter()
+        .zip(entered)
+        .partition(|(_, entered)| *entered == Entered::New);
+    let held = |all: Vec<(Held, Entered)>| all.into_iter().map(|(held, _)| held).collect();
+    Ok(Approved {
+        approved: held(new),
+        already: held(already),
+        dry_run: effect == Effect::Trial,
+    })
+}
+
+impl Shown for Waiting {
+    fn table(&self) -> String {
+        held_table(&self.held)
+    }
+}
+
+impl Shown for Approved {
+    fn table(&self) -> String {
+        let act = if self.dry_run {
+            "would be approved"
+        } else {
+            "approved"
         };
-        vec![
-            kind.to_owned(),
-            name,
-            held.cause.to_string(),
-            held.pods.to_string(),
-            held.since.to_string(),
-        ]
-    });
-    table(
-        &["HELD", "NAME", "CAUSE", "PODS", "SINCE"],
-        &rows.collect::<Vec<_>>(),
-    )
+        let line = |act: &str, held: &Held| {
+            let Held {
+                subject,
+                cause,
+                pods,
+                ..
+            } = held;
+            format!("{act}: {subject} ({cause}), {pods} pods")
+        };
+        let new = self.approved.iter().map(|held| line(act, held));
+        let already = self.already.iter().map(|held| {
+            let line = line("approved before", held);
+            format!("{line}; nothing was changed")
+        });
+        new.chain(already).collect::<Vec<_>>().join("\n")
+    }
 }

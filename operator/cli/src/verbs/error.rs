@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::cluster::ClusterError;
 use crate::files::FilesError;
 use crate::keys::KeyFileError;
 use crate::output::OutputError;
@@ -43,15 +44,29 @@ pub enum VerbError {
         /// Its name.
         name: String,
     },
+    /// The cluster did not do what was asked for.
+    #[error("the cluster cannot be worked with")]
+    Cluster(#[source] ClusterError),
     /// Nothing waits for an approval by that name.
-    #[error("nothing about {0} waits for an approval")]
-    NothingHeld(String),
+    #[error("nothing about {wanted} waits for an approval; what waits: {others}")]
+    NothingHeld {
+        /// What was to be approved.
+        wanted: String,
+        /// What does wait.
+        others: String,
+    },
     /// The name is not `namespace/name`.
     #[error("{0:?} is not namespace/name")]
     Name(String),
     /// Approvals cannot be written.
     #[error("the approvals cannot be written as YAML")]
     Approvals(#[source] serde_saphyr::SerializeError),
+}
+
+impl From<ClusterError> for VerbError {
+    fn from(error: ClusterError) -> Self {
+        Self::Cluster(error)
+    }
 }
 
 impl From<FilesError> for VerbError {

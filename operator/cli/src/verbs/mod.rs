@@ -8,6 +8,8 @@ mod inputs;
 mod keygen;
 mod plan;
 mod sign;
+mod source;
+mod status;
 mod verify;
 
 use std::process::ExitCode;
@@ -31,7 +33,7 @@ pub struct Answer {
 pub enum End {
     /// 0: done, and everything is as asked for.
     Well,
-    /// 3: done, but something is refused, blocked or waits for an approval.
+    /// 3: done, but something is refused, blocked, not in force yet or waits for an approval.
     Findings,
     /// 4: the document was refused.
     Refused,
@@ -48,7 +50,7 @@ impl From<End> for ExitCode {
 }
 
 /// The command line of Postern. Exit codes: 0 done; 1 it could not be done; 2 wrong usage; 3 done, but something is
-/// refused, blocked or waits for an approval; 4 a document was refused.
+/// refused, blocked, not in force yet or waits for an approval; 4 a document was refused.
 #[derive(Debug, Parser)]
 #[command(name = "posternctl", version, about, long_about = None)]
 pub struct Cli {
@@ -71,7 +73,9 @@ enum Verb {
     Verify(verify::Arguments),
     /// Make a signing key and the trust file that belongs to it.
     Keygen(keygen::Arguments),
-    /// Approve a release that waits.
+    /// Say how policies, exits and nodes of a cluster stand, and what waits for an approval.
+    Status(status::Arguments),
+    /// Approve a release that waits, on a cluster or in files; without a name: list what waits.
     Approve(approve::Arguments),
     /// Sign a document as it is. For tests: nothing is checked.
     #[command(hide = true)]
@@ -90,7 +94,8 @@ impl Cli {
             Verb::Explain(arguments) => explain::run(arguments, self.output),
             Verb::Verify(arguments) => verify::run(arguments, self.output),
             Verb::Keygen(arguments) => keygen::run(arguments),
-            Verb::Approve(arguments) => approve::run(arguments),
+            Verb::Status(arguments) => status::run(arguments, self.output),
+            Verb::Approve(arguments) => approve::run(arguments, self.output),
             Verb::Sign(arguments) => sign::run(arguments),
         }
     }

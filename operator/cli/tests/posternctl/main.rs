@@ -11,4 +11,5 @@ mod folder;
 mod plan;
 mod publish;
 mod samples;
+mod standing;
 mod verbs;

@@ -175,18 +175,93 @@ fn a_signing_key_is_its_owners_alone() {
     assert_eq!(mode & 0o777, 0o600);
 }
 
+/// `approve` in the publisher's files.
+fn approve(lab: &Lab, arguments: &[&str]) -> Output {
+    let files = ["--verdicts", "verdicts.json"];
+    posternctl(lab, &[&["approve"], arguments, &files].concat())
+}
+
 #[test]
 fn what_waits_is_listed_and_approved_by_name() {
     let lab = Lab::new();
     lab.report_keys();
     lab.report("worker", Some(crate::folder::KEYS[1].1), 1_795_000_000_000);
     assert_eq!(lab.publish().restored.len(), 1);
-    let listed = posternctl(&lab, &["approve"]);
+    let listed = approve(&lab, &[]);
     ends(&listed, 0);
     assert!(text(&listed).contains("Restored"), "{}", text(&listed));
-    ends(&posternctl(&lab, &["approve", "node", "gw"]), 1);
-    ends(&posternctl(&lab, &["approve", "node", "worker"]), 0);
+    let listed = approve(&lab, &["-o", "json"]);
+    let said: Value = serde_json::from_slice(&listed.stdout).expect("JSON");
+    assert_eq!(said["held"][0]["subject"]["node"], "worker");
+    let unknown = approve(&lab, &["node", "gw"]);
+    ends(&unknown, 1);
+    assert!(
+        text(&unknown).contains("what waits: node worker"),
+        "{}",
+        text(&unknown)
+    );
+    let tried = approve(&lab, &["node", "worker", "--dry-run"]);
+    ends(&tried, 0);
+    assert!(
+        text(&tried).contains("would be approved"),
+        "{}",
+        text(&tried)
+    );
+    assert!(!lab.path("approvals.yaml").exists());
+    ends(&approve(&lab, &["node", "worker"]), 0);
+    let before = fs::read(lab.path("approvals.yaml")).expect("approvals");
+    let again = approve(&lab, &["node", "worker"]);
+    assert!(
+        text(&again).contains("nothing was changed"),
+        "{}",
+        text(&again)
+    );
+    assert_eq!(
+        fs::read(lab.path("approvals.yaml")).expect("approvals"),
+        before
+    );
     assert!(lab.publish().restored.is_empty());
+}
+
+#[test]
+fn files_and_a_cluster_are_not_mixed_and_both_ways_of_writing_it_are_shown() {
+    let lab = Lab::new();
+    let mixed = approve(&lab, &["node", "worker", "--context", "lab"]);
+    ends(&mixed, 2);
+    for way in ["--verdicts FILE [--file FILE]", "[--kubeconfig FILE]"] {
+        assert!(text(&mixed).contains(way), "{}", text(&mixed));
+    }
+    ends(&posternctl(&lab, &["approve", "node"]), 2);
+    ends(&posternctl(&lab, &["approve", "pod", "a/b"]), 2);
+}
+
+#[test]
+fn without_a_cluster_it_is_said_how_one_is_named() {
+    let lab = Lab::new();
+    let asked = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_posternctl"))
+            .args(arguments)
+            .env_clear()
+            .env("HOME", lab.path("nobody"))
+            .output()
+            .expect("the program runs")
+    };
+    let nobody = asked(&["status"]);
+    ends(&nobody, 1);
+    assert!(
+        text(&nobody).contains("--kubeconfig FILE"),
+        "{}",
+        text(&nobody)
+    );
+    lab.write("kubeconfig", "apiVersion: v1\nkind: Config\n");
+    let file = lab.path("kubeconfig").display().to_string();
+    let unknown = asked(&["approve", "--kubeconfig", &file, "--context", "there"]);
+    ends(&unknown, 1);
+    assert!(
+        text(&unknown).contains("context \"there\" cannot be used"),
+        "{}",
+        text(&unknown)
+    );
 }
 
 #[test]

@@ -1,8 +1,7 @@
-//! People's approvals: one YAML text for each entry of a ConfigMap. One that cannot be read approves nothing and
-//! stops no other. Pure.
+//! People's approvals, and which entries of their ConfigMap are none. Pure.
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use postern_compile::gate::Approval;
+use postern_compile::gate::{Approval, read_entries};
 
 use super::taken::Problem;
 use crate::controllers::Kind;
@@ -14,8 +13,8 @@ pub fn approvals(map: Option<&ConfigMap>, problems: &mut Vec<Problem>) -> Vec<Ap
         return Vec::new();
     };
     let mut approvals = Vec::new();
-    for (entry, text) in map.data.iter().flatten() {
-        match serde_saphyr::from_str(text) {
+    for (entry, approval) in map.data.iter().flat_map(read_entries) {
+        match approval {
             Ok(approval) => approvals.push(approval),
             Err(error) => problems.push(Problem {
                 kind: Kind::ConfigMap,

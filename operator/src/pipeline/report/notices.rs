@@ -115,8 +115,8 @@ pub fn of_held(held: &[Held]) -> BTreeMap<(String, String), Notice> {
             reason: reason.to_string(),
             action: "Approve".to_owned(),
             note: format!(
-                "{}: {effect} until somebody approves digest {}",
-                one.cause, one.digest
+                "{}: {effect} until somebody approves digest {}: posternctl approve {}",
+                one.cause, one.digest, one.subject
             ),
         };
         notices.insert((one.subject.to_string(), one.digest.clone()), notice);

@@ -1,0 +1,153 @@
+//! What can go wrong with a cluster, and what to do about it.
+
+use std::path::PathBuf;
+
+use kube::config::KubeconfigError;
+use kube::core::Status;
+use postern_crds::names::{APPROVALS_CONFIG_MAP, HELD_ENTRY, MEMORY_CONFIG_MAP};
+use thiserror::Error;
+
+use super::ask::{Act, LONGEST};
+
+/// Why the cluster did not do what was asked for.
+#[derive(Debug, Error)]
+pub enum ClusterError {
+    /// Nothing can wait for an answer.
+    #[error("the system gives no way to wait for an answer")]
+    Runtime(#[source] std::io::Error),
+    /// The kubeconfig that was named cannot be used.
+    #[error("kubeconfig {path:?} cannot be used")]
+    Kubeconfig {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: KubeconfigError,
+    },
+    /// The context that was named cannot be used.
+    #[error(
+        "context {context:?} cannot be used; `kubectl config get-contexts` lists those that there are"
+    )]
+    Context {
+        /// Its name.
+        context: String,
+        /// Why.
+        #[source]
+        source: KubeconfigError,
+    },
+    /// Nothing was named and nothing was found.
+    #[error("no cluster is known: write --kubeconfig FILE, or set KUBECONFIG")]
+    NoKubeconfig(#[source] KubeconfigError),
+    /// No client can be made of it.
+    #[error("what the kubeconfig says makes no client")]
+    Client(#[source] Box<kube::Error>),
+    /// The API server does not know who asks.
+    #[error(
+        "the API server does not take the kubeconfig's credentials: get new ones, or use another --context"
+    )]
+    Unauthorized(#[source] Box<Status>),
+    /// The right is missing.
+    #[error(
+        "the right to {act} is missing; who administers the cluster can bind the roles `postern-approver`, which have it"
+    )]
+    Forbidden {
+        /// The right.
+        act: Act,
+        /// In the API server's words.
+        #[source]
+        source: Box<Status>,
+    },
+    /// There is no such namespace.
+    #[error(
+        "there is no namespace {namespace}: Postern is not installed in this cluster, or --namespace has to name another one"
+    )]
+    NotInstalled {
+        /// The namespace.
+        namespace: String,
+    },
+    /// The API server does not know one of our kinds.
+    #[error(
+        "the API server knows no {resource}: Postern is not installed in this cluster, or its definitions were deleted"
+    )]
+    NotDefined {
+        /// The resource with its group.
+        resource: String,
+    },
+    /// The operator has left no memory.
+    #[error(
+        "namespace {namespace} has no ConfigMap {MEMORY_CONFIG_MAP} with an entry {HELD_ENTRY}: no operator has decided \
+         anything there yet; look at `kubectl -n {namespace} get pods`, or name another --namespace"
+    )]
+    NothingDecided {
+        /// The namespace.
+        namespace: String,
+    },
+    /// What waits cannot be read.
+    #[error(
+        "entry {HELD_ENTRY} of ConfigMap {MEMORY_CONFIG_MAP} is not understood; is this program as new as the operator?"
+    )]
+    Held(#[source] serde_json::Error),
+    /// There was no answer in time.
+    #[error(
+        "the API server was asked to {act} and did not answer within {LONGEST:?}; try again, nothing is done twice"
+    )]
+    Late {
+        /// The request.
+        act: Act,
+    },
+    /// The way to the API server failed.
+    #[error("the API server could not be asked to {act}")]
+    Way {
+        /// The request.
+        act: Act,
+        /// Why.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The API server refused for another reason.
+    #[error("the API server refused to {act}")]
+    Refused {
+        /// The request.
+        act: Act,
+        /// In its words.
+        #[source]
+        source: Box<Status>,
+    },
+    /// Others were always faster.
+    #[error(
+        "ConfigMap {APPROVALS_CONFIG_MAP} was changed by somebody else in each of {attempts} attempts; nothing was approved, \
+         try again"
+    )]
+    Overtaken {
+        /// How often it was tried.
+        attempts: usize,
+    },
+    /// Approvals cannot be written.
+    #[error("the approval cannot be written as YAML")]
+    Yaml(#[source] serde_saphyr::SerializeError),
+}
+
+impl ClusterError {
+    /// What the failure of a request means.
+    pub(super) fn of(act: Act, error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(source) => match source.code {
+                401 => Self::Unauthorized(source),
+                403 => Self::Forbidden { act, source },
+                _ => Self::Refused { act, source },
+            },
+            other => Self::Way {
+                act,
+                source: Box::new(other),
+            },
+        }
+    }
+
+    /// The code of an answer that is neither success nor a missing right.
+    pub(super) fn code(&self) -> Option<u16> {
+        match self {
+            Self::Refused { source, .. } => Some(source.code),
+            _ => None,
+        }
+    }
+}

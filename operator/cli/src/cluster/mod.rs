@@ -1,0 +1,22 @@
+//! The cluster, as a person with a kubeconfig reaches it.
+//!
+//! | module | for |
+//! |---|---|
+//! | `connect` | which cluster, as whom, and one thread that waits for its answers |
+//! | `ask` | one request with its deadline, and what its failure means |
+//! | `read` | what waits, and the objects that tell how things stand |
+//! | `approve` | adding approvals to what others approved |
+//!
+//! Outside of this module nothing waits: every function here returns when it has the answer.
+
+mod approve;
+mod ask;
+mod connect;
+mod error;
+mod read;
+
+pub use approve::{Merged, merge};
+pub use ask::Act;
+pub use connect::{Access, Cluster};
+pub use error::ClusterError;
+pub use read::{Objects, Readable, Unreadable};

@@ -1,0 +1,78 @@
+//! What a list of conditions comes down to.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use postern_crds::conditions::{ConditionType, Reason, State, find, is_current};
+use serde::Serialize;
+
+use crate::cluster::Unreadable;
+
+/// Why something is not as it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// For programs.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+}
+
+impl Finding {
+    pub(super) fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            message: message.into(),
+        }
+    }
+
+    /// An object that this program does not understand: nobody knows how it stands.
+    pub(super) fn unreadable(object: &Unreadable) -> Self {
+        let message = format!("the object cannot be read: {}", object.why);
+        Self::new(Reason::Invalid, message)
+    }
+}
+
+/// Reasons that say only that something else is not over yet: another one explains more.
+const PASSING: [Reason; 2] = [Reason::Pending, Reason::Converging];
+
+/// Conditions of one object, of which only those count that are about its present generation. A report has no
+/// generations.
+pub(super) struct Conditions<'a> {
+    pub(super) all: &'a [Condition],
+    pub(super) generation: Option<i64>,
+}
+
+impl<'a> Conditions<'a> {
+    fn get(&self, kind: ConditionType) -> Option<&'a Condition> {
+        find(self.all, kind).filter(|condition| {
+            let generation = self.generation;
+            generation.is_none_or(|generation| is_current(condition, generation))
+        })
+    }
+
+    /// The status of a condition; `Unknown` where nobody has said anything about this generation.
+    pub(super) fn status(&self, kind: ConditionType) -> String {
+        self.get(kind).map_or_else(
+            || State::Unknown.as_str().to_owned(),
+            |found| found.status.clone(),
+        )
+    }
+
+    /// Why not all of these hold: the first one that explains, else the first one.
+    pub(super) fn finding(&self, kinds: &[ConditionType]) -> Option<Finding> {
+        let not_so = |kind: &ConditionType| match self.get(*kind) {
+            Some(found) if found.status == State::True.as_str() => None,
+            Some(found) => Some(Finding {
+                reason: found.reason.clone(),
+                message: found.message.clone(),
+            }),
+            None => Some(Finding::new(
+                Reason::Pending,
+                format!("nobody has said anything about {kind} of this generation yet"),
+            )),
+        };
+        let findings: Vec<Finding> = kinds.iter().filter_map(not_so).collect();
+        let passing =
+            |finding: &&Finding| !PASSING.iter().any(|one| one.as_str() == finding.reason);
+        let explains = findings.iter().find(passing);
+        explains.or_else(|| findings.first()).cloned()
+    }
+}

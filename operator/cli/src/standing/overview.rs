@@ -1,0 +1,85 @@
+//! Everything on one page.
+
+use jiff::Timestamp;
+use postern_compile::gate::Held;
+use serde::Serialize;
+
+use super::conditions::Finding;
+use super::exits::ExitLine;
+use super::nodes::NodeLine;
+use super::policies::PolicyLine;
+use crate::approval::held_table;
+use crate::cluster::Objects;
+use crate::output::{Shown, table};
+
+/// How things stand in a cluster.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Standing {
+    /// Policies, by namespace and name.
+    pub policies: Vec<PolicyLine>,
+    /// Exits, by name.
+    pub exits: Vec<ExitLine>,
+    /// Nodes, by name.
+    pub nodes: Vec<NodeLine>,
+    /// What waits for an approval.
+    pub held: Vec<Held>,
+}
+
+impl Standing {
+    /// What the objects say, at this time.
+    #[must_use]
+    pub fn of(objects: &Objects, now: Timestamp) -> Self {
+        let mut policies: Vec<PolicyLine> = objects.policies.iter().map(PolicyLine::of).collect();
+        policies.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        let mut exits: Vec<ExitLine> = objects.exits.iter().map(ExitLine::of).collect();
+        exits.sort_by(|a, b| a.name.cmp(&b.name));
+        Self {
+            policies,
+            exits,
+            nodes: NodeLine::all(objects, now),
+            held: objects.held.clone(),
+        }
+    }
+
+    /// Everything that is not as it was asked for, besides what waits.
+    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
+        let policies = self.policies.iter().map(|line| line.finding.as_ref());
+        let exits = self.exits.iter().map(|line| line.finding.as_ref());
+        let nodes = self.nodes.iter().map(|line| line.finding.as_ref());
+        policies.chain(exits).chain(nodes).flatten()
+    }
+}
+
+/// A finding in the last column: a reason, and a sentence.
+pub(super) fn message(finding: Option<&Finding>) -> String {
+    finding.map_or_else(String::new, |finding| {
+        format!("{}: {}", finding.reason, finding.message)
+    })
+}
+
+fn section(header: &[&str], rows: Vec<Vec<String>>, none: &str) -> String {
+    if rows.is_empty() {
+        none.to_owned()
+    } else {
+        table(header, &rows)
+    }
+}
+
+impl Shown for Standing {
+    fn table(&self) -> String {
+        let policies = self.policies.iter().map(PolicyLine::row).collect();
+        let exits = self.exits.iter().map(ExitLine::row).collect();
+        let nodes = self.nodes.iter().map(NodeLine::row).collect();
+        [
+            section(&PolicyLine::HEADER, policies, "there is no policy"),
+            section(&ExitLine::HEADER, exits, "there is no exit"),
+            section(
+                &NodeLine::HEADER,
+                nodes,
+                "no node has reported, and nothing is published",
+            ),
+            held_table(&self.held),
+        ]
+        .join("\n\n")
+    }
+}

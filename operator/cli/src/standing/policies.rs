@@ -1,0 +1,105 @@
+//! Policies: which pods leave where, and whether they do.
+
+use postern_crds::EgressPolicy;
+use postern_crds::conditions::ConditionType;
+use postern_crds::egress_policy::PodCounts;
+use serde::Serialize;
+
+use super::conditions::{Conditions, Finding};
+use crate::cluster::Readable;
+
+/// One policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyLine {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The exits that it names, the preferred one first; none where pods are to leave by the node's uplink.
+    pub exits: Vec<String>,
+    /// Its pods.
+    pub pods: PodCounts,
+    /// Whether every node concerned carries this generation: `True`, `False` or `Unknown`.
+    pub programmed: String,
+    /// Whether it does what it promises: `True`, `False` or `Unknown`.
+    pub ready: String,
+    /// Why not everything is as asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finding: Option<Finding>,
+}
+
+const CONDITIONS: [ConditionType; 5] = [
+    ConditionType::Accepted,
+    ConditionType::ResolvedRefs,
+    ConditionType::Programmed,
+    ConditionType::Ready,
+    ConditionType::FullyEnforced,
+];
+
+impl PolicyLine {
+    pub(super) const HEADER: [&'static str; 9] = [
+        "NAMESPACE",
+        "POLICY",
+        "EXIT",
+        "PODS",
+        "ENFORCED",
+        "BLOCKED",
+        "PROGRAMMED",
+        "READY",
+        "MESSAGE",
+    ];
+
+    /// What a policy says of itself.
+    pub(super) fn of(policy: &Readable<EgressPolicy>) -> Self {
+        let policy = match policy {
+            Ok(policy) => policy,
+            Err(object) => return Self::unreadable(object),
+        };
+        let status = policy.status.clone().unwrap_or_default();
+        let conditions = Conditions {
+            all: &status.conditions,
+            generation: policy.metadata.generation,
+        };
+        let exits = policy.spec.route.exit_nodes.iter();
+        Self {
+            namespace: policy.metadata.namespace.clone().unwrap_or_default(),
+            name: policy.metadata.name.clone().unwrap_or_default(),
+            exits: exits.map(|exit| exit.name.clone()).collect(),
+            pods: status.pods.unwrap_or_default(),
+            programmed: conditions.status(ConditionType::Programmed),
+            ready: conditions.status(ConditionType::Ready),
+            finding: conditions.finding(&CONDITIONS),
+        }
+    }
+
+    fn unreadable(object: &crate::cluster::Unreadable) -> Self {
+        let nobody = Conditions {
+            all: &[],
+            generation: None,
+        };
+        Self {
+            namespace: object.namespace.clone().unwrap_or_default(),
+            name: object.name.clone(),
+            exits: Vec::new(),
+            pods: PodCounts::default(),
+            programmed: nobody.status(ConditionType::Programmed),
+            ready: nobody.status(ConditionType::Ready),
+            finding: Some(Finding::unreadable(object)),
+        }
+    }
+
+    pub(super) fn row(&self) -> Vec<String> {
+        vec![
+            self.namespace.clone(),
+            self.name.clone(),
+            self.exits.join(","),
+            self.pods.selected.to_string(),
+            self.pods.enforced.to_string(),
+            self.pods.blocked.to_string(),
+            self.programmed.clone(),
+            self.ready.clone(),
+            super::overview::message(self.finding.as_ref()),
+        ]
+    }
+}

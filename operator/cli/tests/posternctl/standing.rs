@@ -1,0 +1,206 @@
+//! How things stand in a cluster, by objects as an API server has them.
+
+use jiff::Timestamp;
+use posternctl::cluster::{Objects, Readable, Unreadable};
+use posternctl::output::Shown as _;
+use posternctl::standing::Standing;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+fn now() -> Timestamp {
+    "2026-11-23T04:00:00Z".parse().expect("a time")
+}
+
+fn object<K: DeserializeOwned>(value: Value) -> Readable<K> {
+    Ok(serde_json::from_value(value).expect("an object"))
+}
+
+/// Conditions of generation 2, which all hold but those that are given.
+fn conditions(kinds: &[&str], but: &[(&str, &str, &str)]) -> Value {
+    let one = |kind: &&str| {
+        let but = but.iter().find(|(found, _, _)| found == kind);
+        let (status, reason) = but.map_or(("True", "Accepted"), |(_, status, reason)| {
+            (*status, *reason)
+        });
+        json!({
+            "type": kind, "status": status, "reason": reason, "message": format!("about {kind}"),
+            "observedGeneration": 2, "lastTransitionTime": "2026-11-23T03:00:00Z",
+        })
+    };
+    kinds.iter().map(one).collect()
+}
+
+fn policy(name: &str, generation: i64, but: &[(&str, &str, &str)]) -> Value {
+    let kinds = [
+        "Accepted",
+        "ResolvedRefs",
+        "Programmed",
+        "Ready",
+        "FullyEnforced",
+    ];
+    json!({
+        "apiVersion": "postern.dev/v1alpha1", "kind": "EgressPolicy",
+        "metadata": {"namespace": "shop", "name": name, "generation": generation},
+        "spec": {
+            "podSelector": {}, "defaultAction": "Allow",
+            "route": {"type": "Exit", "exitNodes": [{"name": "eu"}]},
+        },
+        "status": {"conditions": conditions(&kinds, but), "pods": {"selected": 3, "enforced": 3}},
+    })
+}
+
+fn exit() -> Value {
+    json!({
+        "apiVersion": "postern.dev/v1alpha1", "kind": "ExitNode",
+        "metadata": {"name": "eu", "generation": 2},
+        "spec": {"gateway": {"nodeSelector": {}}},
+        "status": {
+            "conditions": conditions(&["Accepted", "ResolvedRefs", "Programmed", "Ready"], &[]),
+            "gateways": [{"node": "gw", "role": "Active"}, {"node": "other", "role": "Standby"}],
+        },
+    })
+}
+
+fn intent(serial: u64) -> Value {
+    json!({
+        "apiVersion": "postern.dev/v1alpha1", "kind": "NodeIntent",
+        "metadata": {"name": "gw"}, "spec": {"nodeUID": "u", "serial": serial},
+    })
+}
+
+fn report(serial: u64, verified: &str, but: &[(&str, &str, &str)]) -> Value {
+    let kinds = ["Accepted", "Programmed", "Verified", "FailClosed"];
+    json!({
+        "apiVersion": "postern.dev/v1alpha1", "kind": "NodeReport",
+        "metadata": {"name": "gw"}, "spec": {"nodeUID": "u"},
+        "status": {
+            "conditions": conditions(&kinds, but),
+            "appliedSerial": serial, "verifiedAt": verified,
+        },
+    })
+}
+
+const LATELY: &str = "2026-11-23T03:59:30.000000Z";
+
+fn good() -> Objects {
+    Objects {
+        policies: vec![object(policy("crawler", 2, &[]))],
+        exits: vec![object(exit())],
+        intents: vec![object(intent(9))],
+        reports: vec![object(report(9, LATELY, &[]))],
+        held: Vec::new(),
+    }
+}
+
+fn reasons(objects: &Objects) -> Vec<String> {
+    let standing = Standing::of(objects, now());
+    standing
+        .findings()
+        .map(|finding| finding.reason.clone())
+        .collect()
+}
+
+#[test]
+fn where_everything_is_as_asked_for_nothing_is_found() {
+    let objects = good();
+    assert_eq!(reasons(&objects), [""; 0]);
+    let standing = Standing::of(&objects, now());
+    let table = standing.table();
+    for words in ["shop", "crawler", "eu", "gw", "30s"] {
+        assert!(table.contains(words), "{table}");
+    }
+    assert!(table.ends_with("nothing waits for an approval"), "{table}");
+    let said = serde_json::to_value(&standing).expect("JSON");
+    assert_eq!(said["policies"][0]["programmed"], "True");
+    assert_eq!(said["exits"][0]["active"], "gw");
+    assert_eq!(said["nodes"][0]["publishedSerial"], 9);
+    assert_eq!(said["nodes"][0]["reportAgeSeconds"], 30);
+}
+
+#[test]
+fn a_policy_tells_the_reason_that_explains_the_others() {
+    let missing = [
+        ("ResolvedRefs", "False", "RefNotFound"),
+        ("Programmed", "False", "Converging"),
+        ("Ready", "False", "RefNotResolved"),
+    ];
+    let held = [
+        ("Programmed", "False", "Converging"),
+        ("Ready", "False", "NoPeerKey"),
+    ];
+    let on_its_way = [("Programmed", "False", "Converging")];
+    for (but, reason) in [
+        (&missing[..], "RefNotFound"),
+        (&held, "NoPeerKey"),
+        (&on_its_way, "Converging"),
+    ] {
+        let mut objects = good();
+        objects.policies = vec![object(policy("crawler", 2, but))];
+        assert_eq!(reasons(&objects), [reason]);
+    }
+}
+
+#[test]
+fn what_was_said_of_an_older_generation_counts_for_nothing() {
+    let mut objects = good();
+    objects.policies = vec![object(policy("crawler", 3, &[]))];
+    assert_eq!(reasons(&objects), ["Pending"]);
+    let said = serde_json::to_value(Standing::of(&objects, now())).expect("JSON");
+    assert_eq!(said["policies"][0]["ready"], "Unknown");
+}
+
+#[test]
+fn an_object_that_cannot_be_read_is_told_and_hides_no_other() {
+    let mut objects = good();
+    objects.policies.push(Err(Unreadable {
+        namespace: Some("shop".to_owned()),
+        name: "poison".to_owned(),
+        why: "no such action".to_owned(),
+    }));
+    assert_eq!(reasons(&objects), ["Invalid"]);
+    let table = Standing::of(&objects, now()).table();
+    assert!(
+        table.contains("no such action") && table.contains("crawler"),
+        "{table}"
+    );
+}
+
+#[test]
+fn a_node_tells_what_is_the_matter_with_it() {
+    let open = [("FailClosed", "False", "NoGuard")];
+    let cases = [
+        (report(9, "2026-11-23T03:50:00.000000Z", &[]), "Stale"),
+        (report(9, "2026-11-23T04:05:00.000000Z", &[]), "Stale"),
+        (report(8, LATELY, &[]), "Converging"),
+        (report(9, LATELY, &open), "NoGuard"),
+    ];
+    for (report, reason) in cases {
+        let mut objects = good();
+        objects.reports = vec![object(report)];
+        assert_eq!(reasons(&objects), [reason]);
+    }
+    let mut silent = good();
+    silent.reports.clear();
+    assert_eq!(reasons(&silent), ["Pending"]);
+    let mut untold = good();
+    untold.intents.clear();
+    assert_eq!(reasons(&untold), ["NoIntent"]);
+}
+
+#[test]
+fn a_node_that_waits_for_an_approval_says_what_to_type() {
+    let mut objects = good();
+    objects.intents.clear();
+    objects.held = serde_json::from_value(json!([{
+        "subject": {"node": "gw"}, "cause": "Restored", "digest": "0123456789abcdef",
+        "since": "2026-11-23T03:58:00Z", "pods": 0,
+    }]))
+    .expect("what is held");
+    assert_eq!(reasons(&objects), ["Restored"]);
+    let table = Standing::of(&objects, now()).table();
+    assert!(table.contains("posternctl approve node gw"), "{table}");
+    assert!(
+        table.contains("0123456789ab\n") || table.ends_with("0123456789ab"),
+        "{table}"
+    );
+}
