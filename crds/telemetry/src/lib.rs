@@ -5,9 +5,13 @@
 mod health;
 mod logs;
 #[cfg(feature = "otlp")]
+mod origin;
+#[cfg(feature = "otlp")]
 mod traces;
 
 pub use health::{Health, ServeError, serve};
 pub use logs::{LogError, start_logs};
+#[cfg(feature = "otlp")]
+pub use origin::{Late, Origin};
 #[cfg(feature = "otlp")]
 pub use traces::{TraceError, Traces, start_logs_and_traces, trace_id};

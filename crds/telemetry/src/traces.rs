@@ -3,17 +3,18 @@
 
 use std::time::Duration;
 
-use opentelemetry::trace::{TraceContextExt as _, TracerProvider as _};
+use opentelemetry::global;
+use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use thiserror::Error;
-use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::logs::{LogError, filter, lines};
+use crate::origin::Origin;
 
 /// How long the last spans may take to leave when the program ends.
 const LAST: Duration = Duration::from_secs(2);
@@ -77,14 +78,13 @@ pub fn start_logs_and_traces(service: &'static str, endpoint: &str) -> Result<Tr
         .with(lines().with_filter(filter()))
         .try_init()
         .map_err(|error| TraceError::Log(LogError::Twice(error)))?;
+    // For spans that are made after the fact.
+    global::set_tracer_provider(provider.clone());
     Ok(Traces(provider))
 }
 
 /// The W3C trace id of the span that runs now: 32 hex digits; none while no traces are made.
 #[must_use]
 pub fn trace_id() -> Option<String> {
-    let context = tracing::Span::current().context();
-    let span = context.span();
-    let found = span.span_context();
-    found.is_valid().then(|| found.trace_id().to_string())
+    Origin::here().map(|origin| origin.trace_id())
 }

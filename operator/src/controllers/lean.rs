@@ -8,6 +8,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time
 use k8s_openapi::jiff::Timestamp;
 use postern_crds::{NodeReport, NodeReportStatus};
 
+use super::tolerant::Tolerant;
+
 /// Only what names, selects and ends an object.
 fn metadata(metadata: &mut ObjectMeta) {
     let full = std::mem::take(metadata);
@@ -74,11 +76,14 @@ pub(super) fn service(service: &mut Service) {
     }
 }
 
-/// The compiler reads a fixed projection; rotation reads which keys are trusted. What a node counts wakes nobody.
+/// The compiler reads a fixed projection, rotation which keys are trusted, and a trace's end when what was applied. What a
+/// node counts wakes nobody.
 pub(super) fn report(report: &mut NodeReport) {
     metadata(&mut report.metadata);
     report.status = report.status.take().map(|status| NodeReportStatus {
         applied_serial: status.applied_serial,
+        applied_digest: status.applied_digest,
+        verified_at: status.verified_at,
         ledger_serial: status.ledger_serial,
         key_set_version: status.key_set_version,
         trusted_key_ids: status.trusted_key_ids,
@@ -86,6 +91,21 @@ pub(super) fn report(report: &mut NodeReport) {
         conditions: status.conditions.into_iter().map(bare).collect(),
         ..NodeReportStatus::default()
     });
+}
+
+/// Are two reports the same but for the time of the last reading? That one moves all the time.
+pub(super) fn same_report(a: &Tolerant<NodeReport>, b: &Tolerant<NodeReport>) -> bool {
+    fn timeless(report: &NodeReport) -> NodeReport {
+        let mut report = report.clone();
+        if let Some(status) = &mut report.status {
+            status.verified_at = None;
+        }
+        report
+    }
+    match (a.good(), b.good()) {
+        (Some(a), Some(b)) => timeless(a) == timeless(b),
+        _ => a == b,
+    }
 }
 
 /// A condition without words and times.
@@ -123,7 +143,35 @@ pub(super) fn config_map(map: &mut ConfigMap) {
 mod tests {
     use k8s_openapi::api::core::v1::Pod;
     use postern_compile::intake;
-    use serde_json::json;
+    use postern_crds::NodeReport;
+    use serde_json::{Value, json};
+
+    use crate::controllers::Tolerant;
+
+    fn report(status: Value) -> Tolerant<NodeReport> {
+        let mut report: NodeReport = serde_json::from_value(json!({
+            "apiVersion": "postern.dev/v1alpha1", "kind": "NodeReport",
+            "metadata": {"name": "n1", "resourceVersion": "9"},
+            "spec": {"nodeUID": "u"}, "status": status,
+        }))
+        .expect("a report");
+        super::report(&mut report);
+        Tolerant::Good(report)
+    }
+
+    #[test]
+    fn a_report_that_only_read_back_again_wakes_nobody_and_one_that_applied_something_does() {
+        let first = json!({"appliedSerial": 1, "appliedDigest": "a", "verifiedAt": "2026-01-01T00:00:00.000000Z"});
+        let mut again = first.clone();
+        again["verifiedAt"] = "2026-01-01T00:01:00.000000Z".into();
+        again["counters"] = json!({"packets_held": 7});
+        let mut other = again.clone();
+        other["appliedDigest"] = "b".into();
+        let (first, again, other) = (report(first), report(again), report(other));
+        assert_ne!(first, again, "the newer time is kept");
+        assert!(super::same_report(&first, &again));
+        assert!(!super::same_report(&again, &other));
+    }
 
     #[test]
     fn a_lean_pod_is_taken_in_as_the_full_one() {

@@ -143,7 +143,7 @@ pub fn start(
             Wiring {
                 kind: Kind::NodeReport,
                 lean: lean::report,
-                same: PartialEq::eq,
+                same: lean::same_report,
                 seen: note_report,
             },
         ),

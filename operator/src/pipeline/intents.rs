@@ -9,7 +9,9 @@ use postern_crds::conditions::Reason;
 use postern_crds::{NodeIntent, NodeIntentSpec};
 use postern_intent::verify::{Context, Refusal, verify_intent};
 use postern_intent::{Body, Envelope, KeySet, NodeName, envelope};
+use postern_telemetry::Origin;
 
+use super::arrivals::Arrivals;
 use super::owned::{Owned, Shows};
 use crate::controllers::Tolerant;
 
@@ -80,6 +82,8 @@ pub struct Intents {
     kept: BTreeMap<NodeName, Kept>,
     /// Verifying is the expensive part: each version is opened once for each set of keys.
     opened: BTreeMap<NodeName, (String, Vec<String>, Opened)>,
+    /// What this process published in a trace and no report calls applied yet.
+    pub arrivals: Arrivals<Origin>,
 }
 
 impl Intents {
@@ -114,6 +118,7 @@ impl Intents {
     pub fn forget(&mut self, node: &NodeName) {
         self.kept.remove(node);
         self.opened.remove(node);
+        self.arrivals.forget(node);
     }
 
     /// Did this process itself publish what is in force for the node?

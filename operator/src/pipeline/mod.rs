@@ -9,7 +9,9 @@
 //! | sign | [`publish`] | no: pure |
 //! | publish | [`publish`] | yes |
 //! | say what became of it | [`report`] | yes |
+//! | end the traces of what arrived | [`arrivals`] | no |
 
+pub mod arrivals;
 mod error;
 pub mod gather;
 pub mod intents;

@@ -1,4 +1,4 @@
-//! The last step of a run: statuses, and Events about what has none.
+//! The last step of a run: statuses, Events about what has none, and the ends of traces.
 
 use std::collections::BTreeMap;
 
@@ -35,8 +35,10 @@ pub(super) async fn report(
         writer,
         herald,
         reporter,
+        intents,
         ..
     } = pipeline;
+    intents.arrivals.end_traces(&parts.stores.reports);
     let said = reporter
         .report(writer, herald, &parts.stores, verdicts)
         .await;

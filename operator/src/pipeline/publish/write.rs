@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use futures::{FutureExt as _, StreamExt as _};
+use jiff::Timestamp;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::{Api, Client};
 use postern_crds::NodeIntent;
@@ -95,7 +96,7 @@ impl Writer {
             .map(|one| self.write_if_leading(one).boxed())
             .buffer_unordered(AT_ONCE);
         while let Some(done) = writes.next().await {
-            let Some((one, answer)) = done else {
+            let Some((one, sent, answer)) = done else {
                 tally.late += 1;
                 continue;
             };
@@ -104,6 +105,7 @@ impl Writer {
                 Ok(object) => {
                     self.metrics.wrote(one.change.counted());
                     info!(node = %one.node, serial = one.body.serial.0, why = one.change.as_str(), "published");
+                    intents.arrivals.published(&one, sent);
                     intents.wrote(
                         one.node,
                         object.spec,
@@ -123,15 +125,17 @@ impl Writer {
         tally
     }
 
+    /// What was written, when that was begun, and what came of it.
     async fn write_if_leading(
         &self,
         one: Planned,
-    ) -> Option<(Planned, Result<NodeIntent, ApiError>)> {
+    ) -> Option<(Planned, Timestamp, Result<NodeIntent, ApiError>)> {
         if !self.may_write() {
             return None;
         }
+        let sent = Timestamp::now();
         let answer = self.write(&one).await;
-        Some((one, answer))
+        Some((one, sent, answer))
     }
 
     async fn write(&self, one: &Planned) -> Result<NodeIntent, ApiError> {
