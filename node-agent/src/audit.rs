@@ -1,10 +1,12 @@
-//! The state transition audit log: one JSON line for every transition, refusal and release.
+//! The state transition audit log: one JSON line for every transition, refusal and release, and for every body that is
+//! accepted and applied. A line that concerns a body names it by serial, digest and the trace that led to it.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use postern_intent::{Body, Verified};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -28,7 +30,7 @@ pub enum AuditError {
 pub struct Entry<'a> {
     /// When.
     pub time: Timestamp,
-    /// What kind of line: `transition`, `refusal`, `release`, `repair`, `keys`, `start`, `stop`.
+    /// What kind of line: `intent`, `transition`, `overdue`, `refusal`, `release`, `repair`, `keys`, `node`, `start`, `stop`.
     pub kind: &'static str,
     /// The scope, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,7 +58,7 @@ pub struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// A line about no scope.
+    /// A line about no scope and no body.
     #[must_use]
     pub const fn of(time: Timestamp, kind: &'static str, event: &'a str, message: &'a str) -> Self {
         Self {
@@ -70,6 +72,17 @@ impl<'a> Entry<'a> {
             digest: None,
             trace_id: None,
             message,
+        }
+    }
+
+    /// The same line about a body, if there is one.
+    #[must_use]
+    pub fn about(self, body: Option<&'a Verified<Body>>) -> Self {
+        Self {
+            serial: body.map(|body| body.get().serial.0),
+            digest: body.map(Verified::digest),
+            trace_id: body.and_then(|body| body.get().trace_id.as_deref()),
+            ..self
         }
     }
 }

@@ -103,6 +103,8 @@ impl<H: Host> Agent<H> {
                 "departed pods could not be forgotten"
             );
         }
+        let line = Entry::of(now, "intent", "Accepted", "");
+        self.audit.write(&line.about(Some(&verified)));
         self.verified = Some(verified);
         self.ledger_lost = LedgerState::Kept;
         Taken::New

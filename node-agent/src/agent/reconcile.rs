@@ -170,8 +170,9 @@ impl<H: Host> Agent<H> {
             tracing::warn!("changed by somebody else: {message}");
             self.count("repairs");
         }
-        self.audit
-            .write(&Entry::of(now, "repair", "Drift", &foreign.join("; ")));
+        let foreign = foreign.join("; ");
+        let line = Entry::of(now, "repair", "Drift", &foreign);
+        self.audit.write(&line.about(self.verified.as_ref()));
     }
 
     /// A tunnel that has our key and is not as we left it was changed by somebody's hand; one that does not answer, or
@@ -250,17 +251,25 @@ impl<H: Host> Agent<H> {
             .entries()
             .highest_time
             .is_none_or(|seen| now.duration_since(seen).as_secs() >= 60);
-        if stale || self.ledger.entries().applied_digest != digest {
-            let recorded = self.ledger.record(|entries| {
-                entries.applied_digest = digest;
-                entries.highest_time = Some(now);
-            });
-            if let Err(error) = recorded {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "the ledger cannot be kept"
-                );
+        let is_new = self.ledger.entries().applied_digest != digest;
+        if !stale && !is_new {
+            return;
+        }
+        let recorded = self.ledger.record(|entries| {
+            entries.applied_digest = digest;
+            entries.highest_time = Some(now);
+        });
+        match recorded {
+            Err(error) => tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the ledger cannot be kept"
+            ),
+            // By the ledger, so that a restart on the same body is no news.
+            Ok(()) if is_new => {
+                let line = Entry::of(now, "intent", "Applied", "");
+                self.audit.write(&line.about(self.verified.as_ref()));
             }
+            Ok(()) => {}
         }
     }
 

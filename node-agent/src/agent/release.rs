@@ -80,8 +80,8 @@ impl<H: Host> Agent<H> {
     /// [`LedgerError`].
     pub fn claim(&mut self) -> Result<(), LedgerError> {
         self.ledger.record(|entries| entries.release = None)?;
-        self.audit
-            .write(&Entry::of(self.clock.now(), "release", "Claimed", ""));
+        let line = Entry::of(self.clock.now(), "release", "Claimed", "");
+        self.audit.write(&line.about(self.verified.as_ref()));
         Ok(())
     }
 

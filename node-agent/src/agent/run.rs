@@ -175,12 +175,8 @@ impl<H: Host> Agent<H> {
                     .write(&Entry::of(now, "start", "LedgerLost", &message));
             }
         }
-        self.audit.write(&Entry::of(
-            now,
-            "start",
-            "Started",
-            env!("CARGO_PKG_VERSION"),
-        ));
+        let line = Entry::of(now, "start", "Started", env!("CARGO_PKG_VERSION"));
+        self.audit.write(&line.about(self.verified.as_ref()));
         if let Err(error) = self.bindings.work_off_departures() {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
@@ -289,11 +285,7 @@ impl<H: Host> Agent<H> {
                 "the ledger cannot be kept"
             );
         }
-        self.audit.write(&Entry::of(
-            now,
-            "stop",
-            "Stopped",
-            "the kernel state stays in force",
-        ));
+        let line = Entry::of(now, "stop", "Stopped", "the kernel state stays in force");
+        self.audit.write(&line.about(self.verified.as_ref()));
     }
 }

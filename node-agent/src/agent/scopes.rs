@@ -56,8 +56,8 @@ impl<H: Host> Agent<H> {
         if self.lease_was_taken(&digest) {
             self.count("repairs");
             let message = "the lease was removed before its time";
-            self.audit
-                .write(&Entry::of(self.clock.now(), "repair", "Drift", message));
+            let line = Entry::of(self.clock.now(), "repair", "Drift", message);
+            self.audit.write(&line.about(self.verified.as_ref()));
         }
         self.last.lease = match self.change_lease(Transaction::lease(seconds)).await {
             true => Some((digest, Instant::now() + Duration::from_secs(seconds))),
@@ -286,7 +286,7 @@ impl<H: Host> Agent<H> {
             self.count("overdue");
             self.audit.write(&Entry {
                 scope: Some(id.as_str()),
-                ..Entry::of(now, "overdue", state.word(), "")
+                ..Entry::of(now, "overdue", state.word(), "").about(self.verified.as_ref())
             });
         }
     }
@@ -315,15 +315,11 @@ impl<H: Host> Agent<H> {
         let name = format!("{:?}", event.kind());
         tracing::info!(scope = %id, from = before.kind().word(), to = after.kind().word(), event = name, "transition");
         self.metrics.transition(after.kind().word());
-        let body = self.verified.as_ref();
         self.audit.write(&Entry {
             scope: Some(id.as_str()),
             from: Some(before.kind().word().to_owned()),
             to: Some(after.kind().word().to_owned()),
-            serial: body.map(|body| body.get().serial.0),
-            digest: body.map(postern_intent::Verified::digest),
-            trace_id: body.and_then(|body| body.get().trace_id.as_deref()),
-            ..Entry::of(now, "transition", &name, "")
+            ..Entry::of(now, "transition", &name, "").about(self.verified.as_ref())
         });
     }
 }

@@ -8,6 +8,7 @@
     reason = "in a test, also in its helpers, a value that is not there is a failure"
 )]
 
+mod audit;
 mod drift;
 mod failing;
 #[path = "../../plan/tests/plan/fixture.rs"]
