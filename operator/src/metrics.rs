@@ -91,6 +91,8 @@ pub struct Metrics {
     runs: Family<RunLabels, Counter>,
     steps: Durations,
     written: Family<WrittenLabels, Counter>,
+    /// Events that nobody will read.
+    pub events_lost: Counter,
     watch_failures: Family<WatchLabels, Counter>,
     objects: Family<KindLabels, Gauge>,
     poison: Family<KindLabels, Gauge>,
@@ -122,6 +124,7 @@ impl Default for Metrics {
             runs: Family::default(),
             steps: Family::new_with_constructor(seconds),
             written: Family::default(),
+            events_lost: Counter::default(),
             watch_failures: Family::default(),
             objects: Family::default(),
             poison: Family::default(),
@@ -151,6 +154,11 @@ impl Metrics {
             "writes",
             "Objects written to the API server",
             self.written.clone(),
+        );
+        own.register(
+            "events_lost",
+            "Events that were not written",
+            self.events_lost.clone(),
         );
         own.register(
             "api_requests",

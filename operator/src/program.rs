@@ -19,11 +19,16 @@ use crate::error::chain;
 use crate::lease::{Ended, Session, Standing, Term, keep, term};
 use crate::metrics::Metrics;
 use crate::options::RunArguments;
+use crate::pipeline::publish::Writer;
+use crate::pipeline::report::herald;
 use crate::pipeline::{Pipeline, PipelineError, PipelineParts, keep_running};
 use crate::settings::{SettingsError, follow, read};
 
 /// How long a run that is under way may go on after the signal to stop.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How long Events that wait may take then.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why the program ends.
 #[derive(Debug, Error)]
@@ -144,8 +149,16 @@ async fn serve(arguments: &RunArguments) -> Result<(), ProgramError> {
         namespace = arguments.namespace,
         "started"
     );
+    let (herald, telling) = herald(
+        Writer {
+            client: client.clone(),
+            term: reader.clone(),
+            metrics: metrics.clone(),
+        },
+        session.name(),
+    );
     let parts = PipelineParts {
-        identity: session.name().to_owned(),
+        herald,
         namespace: arguments.namespace.clone(),
         client,
         stores,
@@ -157,10 +170,12 @@ async fn serve(arguments: &RunArguments) -> Result<(), ProgramError> {
     };
     let (stop_pipeline, stopped) = watch::channel(false);
     let pipeline = tokio::spawn(keep_running(Pipeline::new(parts), readiness, stopped));
+    let telling = tokio::spawn(telling.keep_telling());
     let (stop_lease, lease_stopped) = oneshot::channel();
     let lease = tokio::spawn(keep(session, writer, arguments.lease, lease_stopped));
     let parts = Parts {
         pipeline,
+        telling,
         lease,
         tasks,
     };
@@ -208,6 +223,8 @@ async fn show_standing(term: Term, metrics: Metrics) {
 /// What runs at the same time.
 struct Parts {
     pipeline: JoinHandle<Result<(), PipelineError>>,
+    /// Ends by itself after the pipeline.
+    telling: JoinHandle<()>,
     lease: JoinHandle<Ended>,
     tasks: JoinSet<()>,
 }
@@ -236,6 +253,7 @@ impl Parts {
         };
         if let Some(problem) = ended {
             self.pipeline.abort();
+            self.telling.abort();
             error!(error = chain(&problem), "ending");
             return Err(problem);
         }
@@ -245,6 +263,13 @@ impl Parts {
         if run.is_err() {
             warn!("a run was cut off");
             self.pipeline.abort();
+        }
+        // What the last run told; Events are not worth more.
+        if tokio::time::timeout(LAST_WORDS, &mut self.telling)
+            .await
+            .is_err()
+        {
+            self.telling.abort();
         }
         // Only when nothing is written any more may another process take over.
         if stop_lease.send(()).is_ok() {

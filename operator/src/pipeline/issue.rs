@@ -1,5 +1,6 @@
 //! From a compilation to the writes that follow from it.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -8,7 +9,8 @@ use kube::{Resource, ResourceExt as _};
 use postern_compile::{Compilation, NodeOutcome};
 use postern_crds::NodeIntentSpec;
 use postern_crds::node_intent::KeySet as ShownKeySet;
-use postern_intent::{Body, NodeName};
+use postern_intent::verify::verify_key_set;
+use postern_intent::{Body, KeySet, NodeName};
 use serde_json::Value;
 use tracing::info_span;
 
@@ -27,14 +29,6 @@ struct Keys {
     ring: Arc<KeyRing>,
     /// The key set that stands in every intent from now on.
     shown: Option<ShownKeySet>,
-    /// Whether it is new, so that intents which say nothing new are written too.
-    news: News,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum News {
-    Yes,
-    No,
 }
 
 /// Plans every write of intents.
@@ -49,8 +43,7 @@ pub(super) fn plan_all(
     for (node, outcome) in &compilation.nodes {
         let standing = round.standings.get(node);
         let one = match outcome {
-            NodeOutcome::Restored => None,
-            NodeOutcome::Publish(_) if round.world.awaited.contains(node) => None,
+            NodeOutcome::Restored | NodeOutcome::Awaited => None,
             NodeOutcome::Publish(body) => Some(new(node, body, &keys)?),
             NodeOutcome::Keep => kept(node, standing, &keys)?,
         };
@@ -84,7 +77,8 @@ fn new(node: &NodeName, body: &Body, keys: &Keys) -> Result<One, PipelineError> 
     Ok((signed, Arc::new(body), Change::New))
 }
 
-/// What stays is written only where it is lost, or where the keys changed.
+/// What stays is written only where it is lost, or where it does not carry the key set yet, whenever that was made: the
+/// write that was to bring it may have failed.
 fn kept(
     node: &NodeName,
     standing: Option<&Standing>,
@@ -96,13 +90,17 @@ fn kept(
             Arc::clone(&kept.body),
             Change::Republished,
         ))),
-        Some(Standing::Current { body, spec }) if keys.news == News::Yes => {
+        Some(Standing::Current { body, spec }) if lacks(spec, keys) => {
             let signed = resigned(spec, &keys.ring, keys.shown.clone())
                 .map_err(|source| refuse(node, source))?;
             Ok(signed.map(|spec| (spec, Arc::clone(body), Change::Keys)))
         }
         _ => Ok(None),
     }
+}
+
+fn lacks(spec: &NodeIntentSpec, keys: &Keys) -> bool {
+    keys.shown.is_some() && spec.key_set != keys.shown
 }
 
 fn refuse(node: &NodeName, source: postern_intent::sign::SignError) -> PipelineError {
@@ -116,7 +114,10 @@ fn keys(pipeline: &Pipeline, round: &Round) -> Result<Keys, PipelineError> {
     let there = newest_key_set(round);
     let ring = &round.signing.ring;
     let secret = ring.public().keys().cloned().collect();
-    let announced = there.as_ref().map(announced).unwrap_or_default();
+    let announced = there
+        .as_ref()
+        .map(|(_, announced)| announced.clone())
+        .unwrap_or_default();
     let trust = &round.world.inputs.trust;
     let Rotation {
         announce: next,
@@ -133,7 +134,7 @@ fn keys(pipeline: &Pipeline, round: &Round) -> Result<Keys, PipelineError> {
             node: "every node".to_owned(),
             source,
         })?),
-        None => there,
+        None => there.map(|(shown, _)| shown),
     };
     pipeline
         .parts
@@ -147,12 +148,12 @@ fn keys(pipeline: &Pipeline, round: &Round) -> Result<Keys, PipelineError> {
             Arc::new(kept)
         },
         shown,
-        news: if next.is_some() { News::Yes } else { News::No },
     })
 }
 
-/// The newest key set that stands in an intent of ours.
-fn newest_key_set(round: &Round) -> Option<ShownKeySet> {
+/// The newest key set that stands in an intent of ours and that a key of ours signed: the intent's own signature does
+/// not cover it.
+fn newest_key_set(round: &Round) -> Option<(ShownKeySet, Announced)> {
     let sets = round
         .standings
         .values()
@@ -161,21 +162,21 @@ fn newest_key_set(round: &Round) -> Option<ShownKeySet> {
             Standing::Lost { kept, .. } => kept.spec.key_set.as_ref(),
             Standing::Absent | Standing::Lagging | Standing::Tampered { .. } => None,
         });
-    sets.max_by_key(|set| set.version).cloned()
+    let mut sets: Vec<&ShownKeySet> = sets.collect();
+    sets.sort_by_key(|set| Reverse(set.version));
+    sets.dedup();
+    sets.into_iter()
+        .find_map(|set| Some((set.clone(), announced(set, round.signing.ring.trust())?)))
 }
 
-fn announced(set: &ShownKeySet) -> Announced {
-    let document = super::intents::from_shown(&set.envelope)
-        .and_then(|envelope| envelope.payload_bytes().ok())
-        .and_then(|json| serde_json::from_slice(&json).ok());
-    let keys = document
-        .and_then(|document| postern_intent::KeySet::from_document(&document).ok())
-        .map(|keys| keys.ids().cloned().collect())
-        .unwrap_or_default();
-    Announced {
+fn announced(set: &ShownKeySet, trust: &KeySet) -> Option<Announced> {
+    let envelope = super::intents::from_shown(&set.envelope)?;
+    let verified = verify_key_set(&envelope, trust).ok()?;
+    let keys = verified.get();
+    (keys.version() == set.version).then(|| Announced {
         version: set.version,
-        keys,
-    }
+        keys: keys.ids().cloned().collect(),
+    })
 }
 
 /// What is to be done beside the intents.
@@ -233,4 +234,95 @@ fn there<K: Resource>(object: &Tolerant<K>, node_uid: Option<String>) -> (String
         node_uid,
     };
     (object.name_any(), there)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ed25519_dalek::SigningKey;
+    use ed25519_dalek::pkcs8::EncodePrivateKey as _;
+    use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
+    use postern_intent::body::Cluster;
+    use postern_intent::{Body, NodeName};
+
+    use super::{Keys, ShownKeySet, announced, kept};
+    use crate::pipeline::intents::Standing;
+    use crate::pipeline::publish::{Change, announce, spec};
+    use crate::signer::{Announced, KeyRing};
+
+    fn ring(seed: u8) -> KeyRing {
+        let key = SigningKey::from_bytes(&[seed; 32]);
+        let pem = key.to_pkcs8_pem(LineEnding::LF).expect("a PEM");
+        KeyRing::read([("key.pem", pem.as_bytes())]).expect("a ring")
+    }
+
+    fn set(version: u64, ring: &KeyRing) -> ShownKeySet {
+        let keys = ring.public().keys().cloned().collect();
+        announce(&Announced { version, keys }, ring).expect("a key set")
+    }
+
+    fn name() -> NodeName {
+        "n1".parse().expect("a name")
+    }
+
+    fn body() -> Body {
+        let document = serde_json::json!({
+            "node": { "name": "n1", "uid": "u1" },
+            "serial": 5,
+            "issuedAt": "2026-01-01T00:00:00Z",
+            "notAfter": "2026-01-02T00:00:00Z",
+            "guardedNamespaces": [],
+            "cluster": Cluster::default(),
+            "tunnels": [],
+            "routes": [],
+            "nat": [],
+            "firewall": [],
+            "dns": [],
+            "pods": [],
+        });
+        serde_json::from_value(document).expect("a body")
+    }
+
+    /// The key set that an intent which says nothing new is written with, if it is written at all.
+    fn written(has: Option<ShownKeySet>, shown: Option<ShownKeySet>) -> Option<ShownKeySet> {
+        let (ring, body) = (Arc::new(ring(1)), body());
+        let standing = Standing::Current {
+            spec: Box::new(spec(&body, &ring, has).expect("a spec")),
+            body: Arc::new(body),
+        };
+        let keys = Keys { ring, shown };
+        let found = kept(&name(), Some(&standing), &keys).expect("a signature");
+        found.map(|(spec, _, change)| {
+            assert_eq!(change, Change::Keys);
+            spec.key_set.expect("a key set")
+        })
+    }
+
+    #[test]
+    fn an_intent_that_missed_the_key_set_gets_it_in_whichever_run_finds_that_out() {
+        let ring = ring(1);
+        let (old, new) = (set(1, &ring), set(2, &ring));
+        assert_eq!(written(None, Some(new.clone())), Some(new.clone()));
+        assert_eq!(written(Some(old), Some(new.clone())), Some(new.clone()));
+        assert_eq!(written(Some(new.clone()), Some(new)), None);
+    }
+
+    #[test]
+    fn no_intent_is_written_for_keys_while_none_were_announced() {
+        assert_eq!(written(None, None), None);
+        assert_eq!(written(Some(set(1, &ring(1))), None), None);
+    }
+
+    #[test]
+    fn a_key_set_that_no_key_of_ours_signed_is_not_spread() {
+        let ours = ring(1);
+        assert!(announced(&set(2, &ours), ours.trust()).is_some());
+        assert_eq!(announced(&set(9, &ring(7)), ours.trust()), None);
+        let raised = ShownKeySet {
+            version: 9,
+            ..set(2, &ours)
+        };
+        assert_eq!(announced(&raised, ours.trust()), None);
+    }
 }

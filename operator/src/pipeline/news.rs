@@ -48,30 +48,23 @@ pub(super) async fn report(
         .filter(|standing| matches!(standing, Standing::Tampered { .. }))
         .count();
     parts.metrics.tampered.set(gauge(tampered));
-    reporter.tell(herald, "nodes", of_nodes(verdicts)).await;
-    reporter
-        .tell(herald, "held", of_held(&compilation.held))
-        .await;
-    reporter.tell(herald, "intents", of_intents(round)).await;
-    reporter
-        .tell(
-            herald,
-            "problems",
-            of_problems(&round.world.inputs.problems),
-        )
-        .await;
+    reporter.tell(herald, "nodes", of_nodes(verdicts));
+    reporter.tell(herald, "held", of_held(&compilation.held));
+    reporter.tell(herald, "intents", of_intents(round));
+    let problems = of_problems(&round.world.inputs.problems);
+    reporter.tell(herald, "problems", problems);
     if round.recalled == Recalled::Damaged {
         let note = "the memory cannot be read; what is held waits for a person";
         let regarding = Regarding::core("ConfigMap", &parts.namespace, MEMORY);
         let notice = warning(regarding, Reason::Malformed, "Recall", note.to_owned());
         let news: News = [((MEMORY.to_owned(), String::new()), notice)].into();
-        reporter.tell(herald, "memory", news).await;
+        reporter.tell(herald, "memory", news);
     }
     said
 }
 
 /// Says that nothing can be signed, as long as that lasts.
-pub(super) async fn of_end(pipeline: &mut Pipeline, ran: &Result<Outcome, PipelineError>) {
+pub(super) fn of_end(pipeline: &mut Pipeline, ran: &Result<Outcome, PipelineError>) {
     let lost = match ran {
         Err(PipelineError::Signer(problem)) if !matches!(problem, SignerError::Api(_)) => {
             Some(chain(problem))
@@ -96,15 +89,15 @@ pub(super) async fn of_end(pipeline: &mut Pipeline, ran: &Result<Outcome, Pipeli
     let Pipeline {
         herald, reporter, ..
     } = pipeline;
-    reporter.tell(herald, "signer", news).await;
+    reporter.tell(herald, "signer", news);
 }
 
 /// Says that somebody had changed the trust root.
-pub(super) async fn of_trust(pipeline: &Pipeline) {
+pub(super) fn of_trust(pipeline: &Pipeline) {
     let regarding = Regarding::core("ConfigMap", &pipeline.parts.namespace, TRUST);
     let note = "it said something else than the signing keys and is put right";
     let notice = warning(regarding, Reason::Repaired, "Trust", note.to_owned());
-    pipeline.herald.tell(&notice).await;
+    pipeline.herald.tell(notice);
 }
 
 fn warning(regarding: Regarding, reason: Reason, action: &str, note: String) -> Notice {

@@ -58,7 +58,7 @@ pub async fn keep_running(
         if let Err(PipelineError::WentBack { .. }) = &ran {
             return ran.map(|_| ());
         }
-        news::of_end(&mut pipeline, &ran).await;
+        news::of_end(&mut pipeline, &ran);
         let rest = judge(&mut pipeline, ran, &readiness, &mut pace);
         let rest = match pipeline.parts.requests.wait(Instant::now()) {
             Wait::For(asked) => rest.at_least(asked),

@@ -12,7 +12,7 @@ use postern_compile::snapshot::{
     Exit, Isolation, Namespace, Node, Pod, Policy, Report, Service, Settings,
 };
 use postern_crds::conditions::{ConditionType, is_true};
-use postern_intent::{KeyId, NodeName};
+use postern_intent::NodeName;
 
 use super::approvals::approvals;
 use super::definition::Definition;
@@ -21,6 +21,7 @@ use super::ranges::{Unknown, found, join};
 use super::taken::{Problem, Taking, sorted, take};
 use crate::controllers::{Kind, Stores, Tolerant};
 use crate::pipeline::APPROVALS;
+use super::trust::trust;
 use crate::signer::NodeTrust;
 
 /// What the stores say, in a fixed order, so that two looks can be compared.
@@ -211,26 +212,6 @@ fn reports(stores: &Stores, problems: &mut Vec<Problem>) -> Vec<Report> {
     take(&stores.reports, &taking, problems)
 }
 
-/// Which keys nodes trust; a node that has not reported has not said.
-fn trust(stores: &Stores) -> Vec<NodeTrust> {
-    let mut trust = Vec::new();
-    for object in sorted(&stores.reports) {
-        let Some(report) = object.good() else {
-            continue;
-        };
-        let (Ok(node), Some(status)) = (report.name_any().parse(), &report.status) else {
-            continue;
-        };
-        let ids = status.trusted_key_ids.iter();
-        trust.push(NodeTrust {
-            node,
-            version: status.key_set_version.unwrap_or_default(),
-            keys: ids.filter_map(|id| key_id(id)).collect(),
-        });
-    }
-    trust
-}
-
 /// Nodes whose report says that a condition holds.
 fn holding(stores: &Stores, kind: ConditionType) -> BTreeSet<NodeName> {
     let reports = stores.reports.state();
@@ -243,10 +224,6 @@ fn holding(stores: &Stores, kind: ConditionType) -> BTreeSet<NodeName> {
         })
         .filter_map(|report| report.name_any().parse().ok())
         .collect()
-}
-
-fn key_id(text: &str) -> Option<KeyId> {
-    serde_json::from_value(serde_json::Value::String(text.to_owned())).ok()
 }
 
 /// The store of a kind with its size and the number of objects that cannot be read.

@@ -7,6 +7,7 @@ mod inputs;
 mod poison;
 mod ranges;
 mod taken;
+mod trust;
 
 pub use approvals::approvals;
 pub use confirm::{Live, confirm, is_doubtful};

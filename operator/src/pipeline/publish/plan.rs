@@ -131,7 +131,7 @@ fn way(spec: &NodeIntentSpec, shown: Option<&Tolerant<NodeIntent>>) -> Way {
 
 fn may_follow(new: &NodeIntentSpec, old: &NodeIntentSpec) -> bool {
     let version = |spec: &NodeIntentSpec| spec.key_set.as_ref().map_or(0, |set| set.version);
-    let keys = version(new) >= version(old);
+    let keys = version(new) > version(old) || new.key_set == old.key_set;
     let grows = new.serial > old.serial;
     let same_payload = new.serial == old.serial
         && payload(new) == payload(old)
@@ -148,7 +148,7 @@ fn payload(spec: &NodeIntentSpec) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-    use postern_crds::node_intent::Envelope;
+    use postern_crds::node_intent::{Envelope, KeySet};
     use postern_crds::{NodeIntent, NodeIntentSpec};
 
     use super::{Way, way};
@@ -189,6 +189,22 @@ mod tests {
         assert_eq!(way(&ours, Some(&shown(spec(5, "ours")))), Way::Replace);
         assert_eq!(way(&ours, Some(&shown(spec(5, "theirs")))), anew);
         assert_eq!(way(&ours, Some(&shown(spec(9, "theirs")))), anew);
+        let with_keys = |version, payload: &str| NodeIntentSpec {
+            key_set: Some(KeySet {
+                version,
+                envelope: Envelope {
+                    payload: payload.to_owned(),
+                    ..Envelope::default()
+                },
+            }),
+            ..spec(5, "ours")
+        };
+        let ours_with_keys = with_keys(2, "ours");
+        let way_over = |old| way(&ours_with_keys, Some(&shown(old)));
+        assert_eq!(way_over(with_keys(1, "old")), Way::Replace);
+        assert_eq!(way_over(with_keys(2, "ours")), Way::Replace);
+        assert_eq!(way_over(with_keys(2, "theirs")), anew);
+        assert_eq!(way_over(with_keys(3, "theirs")), anew);
         let poison = Tolerant::Poison(Box::new(Poison {
             metadata: ObjectMeta {
                 uid: Some("o1".to_owned()),

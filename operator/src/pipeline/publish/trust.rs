@@ -8,7 +8,8 @@ use kube::Api;
 use tracing::{info, warn};
 
 use super::write::Writer;
-use crate::api::{Act, ApiError, Failure, within};
+use crate::api::{Act, Failure, within};
+use crate::pipeline::PipelineError;
 use crate::signer::TRUST;
 
 /// What came of it.
@@ -25,15 +26,18 @@ pub enum Trusted {
 /// Makes it, or puts it right.
 ///
 /// # Errors
-/// [`ApiError`].
+/// [`PipelineError::NotLeading`]: nothing was sent. [`PipelineError::Api`]: it was not done.
 pub async fn keep_trust(
     writer: &Writer,
     namespace: &str,
     shown: Option<&ConfigMap>,
     data: BTreeMap<String, String>,
-) -> Result<Trusted, ApiError> {
+) -> Result<Trusted, PipelineError> {
     if shown.is_some_and(|map| map.data.as_ref() == Some(&data) && map.binary_data.is_none()) {
         return Ok(Trusted::Same);
+    }
+    if !writer.may_write() {
+        return Err(PipelineError::NotLeading);
     }
     let map = ConfigMap {
         metadata: ObjectMeta {
@@ -51,7 +55,9 @@ pub async fn keep_trust(
     if shown.is_some() {
         warn!("ConfigMap {TRUST} says something else than the keys and is put right");
         let request = api.replace(TRUST, &params, &map);
-        within(Act::Replace, what, request).await?;
+        within(Act::Replace, what, request)
+            .await
+            .map_err(PipelineError::Api)?;
         return Ok(Trusted::Mended);
     }
     match within(Act::Create, what, api.create(&params, &map)).await {
@@ -61,6 +67,6 @@ pub async fn keep_trust(
         }
         // The watch has not shown it yet.
         Err(error) if error.failure() == Failure::Exists => Ok(Trusted::Same),
-        Err(error) => Err(error),
+        Err(error) => Err(PipelineError::Api(error)),
     }
 }

@@ -134,15 +134,16 @@ impl Writer {
             return None;
         }
         let sent = Timestamp::now();
-        let answer = self.write(&one).await;
+        let answer = self.write(&one).await?;
         Some((one, sent, answer))
     }
 
-    async fn write(&self, one: &Planned) -> Result<NodeIntent, ApiError> {
+    /// Nothing: the term was over before the last request.
+    async fn write(&self, one: &Planned) -> Option<Result<NodeIntent, ApiError>> {
         let api: Api<NodeIntent> = Api::all(self.client.clone());
         let what = format!("NodeIntent {}", one.node);
         let params = Self::params();
-        match &one.way {
+        let answer = match &one.way {
             Way::Create => within(Act::Create, what, api.create(&params, &one.object)).await,
             Way::Replace => {
                 let request = api.replace(one.node.as_str(), &params, &one.object);
@@ -155,10 +156,17 @@ impl Writer {
                 };
                 let delete = DeleteParams::default().preconditions(exactly);
                 let request = api.delete(one.node.as_str(), &delete);
-                within(Act::Delete, what.clone(), request).await?;
+                if let Err(error) = within(Act::Delete, what.clone(), request).await {
+                    return Some(Err(error));
+                }
+                // What is made has no version that a new leader could have made old.
+                if !self.may_write() {
+                    return None;
+                }
                 within(Act::Create, what, api.create(&params, &one.object)).await
             }
-        }
+        };
+        Some(answer)
     }
 
     /// Counts what was written, and logs what was not.

@@ -1,21 +1,9 @@
-//! Events (`events.k8s.io`), aggregated: the same news of the same object within six minutes is a count, not another
-//! Event.
+//! News for people, as an Event (`events.k8s.io`) tells it. Pure.
 
-use std::time::Duration;
-
-use k8s_openapi::api::core::v1::ObjectReference;
-use kube::Client;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use postern_crds::names::{API_VERSION, OPERATOR_FIELD_MANAGER};
-use tracing::debug;
-
-use crate::metrics::{Metrics, Written};
-
-/// How long an Event may take: it is not worth more.
-const PATIENCE: Duration = Duration::from_secs(5);
+use postern_crds::names::API_VERSION;
 
 /// Is it good or bad news?
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tone {
     /// For the record.
     Normal,
@@ -24,7 +12,7 @@ pub enum Tone {
 }
 
 /// What an Event is about.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Regarding {
     /// Its API version.
     pub api_version: String,
@@ -89,7 +77,7 @@ impl Regarding {
 }
 
 /// News.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Notice {
     /// What it is about.
     pub regarding: Regarding,
@@ -101,55 +89,4 @@ pub struct Notice {
     pub action: String,
     /// A sentence.
     pub note: String,
-}
-
-/// Tells people.
-#[derive(Clone)]
-pub struct Herald {
-    recorder: Recorder,
-    metrics: Metrics,
-}
-
-impl Herald {
-    /// As this process.
-    #[must_use]
-    pub fn new(client: Client, instance: &str, metrics: Metrics) -> Self {
-        let reporter = Reporter {
-            controller: format!("postern.dev/{OPERATOR_FIELD_MANAGER}"),
-            instance: Some(instance.to_owned()),
-        };
-        Self {
-            recorder: Recorder::new(client, reporter),
-            metrics,
-        }
-    }
-
-    /// Tells. An Event that cannot be written is lost: conditions and metrics say the same.
-    pub async fn tell(&self, notice: &Notice) {
-        let event = Event {
-            type_: match notice.tone {
-                Tone::Normal => EventType::Normal,
-                Tone::Warning => EventType::Warning,
-            },
-            reason: notice.reason.clone(),
-            note: Some(notice.note.chars().take(1024).collect()),
-            action: notice.action.clone(),
-            secondary: None,
-        };
-        let about = &notice.regarding;
-        let reference = ObjectReference {
-            api_version: Some(about.api_version.clone()),
-            kind: Some(about.kind.clone()),
-            namespace: about.namespace.clone(),
-            name: Some(about.name.clone()),
-            uid: about.uid.clone(),
-            ..ObjectReference::default()
-        };
-        let told = tokio::time::timeout(PATIENCE, self.recorder.publish(&event, &reference)).await;
-        match told {
-            Ok(Ok(())) => self.metrics.wrote(Written::Event),
-            Ok(Err(error)) => debug!(%error, reason = notice.reason, "the Event was not written"),
-            Err(_) => debug!(reason = notice.reason, "the Event took too long"),
-        }
-    }
 }

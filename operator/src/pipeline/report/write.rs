@@ -1,6 +1,6 @@
 //! Statuses and Events, written where they differ from what is there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use futures::{FutureExt as _, StreamExt as _};
@@ -16,7 +16,8 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tracing::warn;
 
-use super::events::{Herald, Notice, Regarding};
+use super::events::{Notice, Regarding};
+use super::herald::Herald;
 use super::limiter::Limiter;
 use super::notices::between;
 use super::status::{Desired, Key, StatusBody, desired};
@@ -55,16 +56,16 @@ struct There {
 /// Writes statuses and Events; one for the whole process.
 pub struct Reporter {
     limiter: Limiter<Key>,
-    told: BTreeMap<(&'static str, String, String), ()>,
-    /// Versions that were written and that the watch may not have shown yet.
-    written: BTreeMap<Key, (Option<String>, StatusBody)>,
+    told: BTreeSet<(&'static str, String, String)>,
+    /// Versions that were answered; the watch may not have shown the answer yet.
+    written: BTreeMap<Key, Option<String>>,
 }
 
 impl Default for Reporter {
     fn default() -> Self {
         Self {
             limiter: Limiter::new(PERIOD),
-            told: BTreeMap::new(),
+            told: BTreeSet::new(),
             written: BTreeMap::new(),
         }
     }
@@ -103,9 +104,7 @@ impl Reporter {
             match answer {
                 Ok(()) => {
                     writer.metrics.wrote(Written::Status);
-                    let shown = write.there.version;
-                    let Desired { key, status } = write.desired;
-                    self.written.insert(key, (shown, status));
+                    self.written.insert(write.desired.key, write.there.version);
                 }
                 Err(error) => warn!(error = chain(&error), "the status was not written"),
             }
@@ -153,7 +152,7 @@ impl Reporter {
     /// Was this version answered already? Then the watch has to show the answer first.
     fn is_on_its_way(&mut self, key: &Key, there: &There) -> bool {
         match self.written.get(key) {
-            Some((version, _)) if *version == there.version => true,
+            Some(version) if *version == there.version => true,
             Some(_) => {
                 self.written.remove(key);
                 false
@@ -163,7 +162,7 @@ impl Reporter {
     }
 
     /// Tells what is new of a kind of news, and forgets what is over.
-    pub async fn tell(
+    pub fn tell(
         &mut self,
         herald: &Herald,
         about: &'static str,
@@ -172,10 +171,10 @@ impl Reporter {
         let over = |(kind, name, what): &(&'static str, String, String)| {
             *kind == about && !notices.contains_key(&(name.clone(), what.clone()))
         };
-        self.told.retain(|key, ()| !over(key));
+        self.told.retain(|key| !over(key));
         for ((name, what), notice) in notices {
-            if self.told.insert((about, name, what), ()).is_none() {
-                herald.tell(&notice).await;
+            if self.told.insert((about, name, what)) {
+                herald.tell(notice);
             }
         }
     }
@@ -275,15 +274,15 @@ where
 async fn apply_if_leading(
     writer: &Writer,
     herald: &Herald,
-    write: Write,
+    mut write: Write,
 ) -> Option<(Write, Result<(), ApiError>)> {
     if !writer.may_write() {
         return None;
     }
     let answer = apply(writer, &write).await;
     if answer.is_ok() {
-        for notice in &write.notices {
-            herald.tell(notice).await;
+        for notice in write.notices.drain(..) {
+            herald.tell(notice);
         }
     }
     Some((write, answer))

@@ -1,0 +1,109 @@
+//! Events (`events.k8s.io`) are told beside the runs: a queue and one task that writes. An API server that does not take
+//! Events keeps no intent waiting.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::events::v1::Event;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, ResourceExt as _};
+use serde_json::json;
+use tokio::sync::mpsc;
+use tracing::debug;
+
+use super::events::Notice;
+use super::series::Series;
+use crate::error::chain;
+use crate::metrics::{Metrics, Written};
+use crate::pipeline::publish::Writer;
+
+/// How long an Event may take: it is not worth more.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How much news may wait. A thousand policies at once fit; what comes while the API server takes no Events does not,
+/// and conditions and metrics say the same.
+pub const QUEUE: usize = 1024;
+
+/// Tells people; clones share one queue.
+#[derive(Debug, Clone)]
+pub struct Herald {
+    queue: mpsc::Sender<Notice>,
+    metrics: Metrics,
+}
+
+/// Writes what is told, one after the other, until every [`Herald`] is gone.
+pub struct Telling {
+    queue: mpsc::Receiver<Notice>,
+    writer: Writer,
+    series: Series,
+}
+
+/// A pair, as this process.
+#[must_use]
+pub fn herald(writer: Writer, instance: &str) -> (Herald, Telling) {
+    let (sender, queue) = mpsc::channel(QUEUE);
+    let herald = Herald {
+        queue: sender,
+        metrics: writer.metrics.clone(),
+    };
+    let telling = Telling {
+        queue,
+        writer,
+        series: Series::new(instance.to_owned()),
+    };
+    (herald, telling)
+}
+
+impl Herald {
+    /// Tells, without waiting. Where the queue is full, the news is lost and counted.
+    pub fn tell(&self, notice: Notice) {
+        if let Err(error) = self.queue.try_send(notice) {
+            self.metrics.events_lost.inc();
+            debug!(%error, "an Event is lost");
+        }
+    }
+}
+
+impl Telling {
+    /// Goes on until every [`Herald`] is gone and the queue is empty.
+    pub async fn keep_telling(mut self) {
+        while let Some(notice) = self.queue.recv().await {
+            self.write(&notice).await;
+        }
+    }
+
+    /// Writes one. What cannot be written, or not any more as the leader, is lost and counted.
+    async fn write(&mut self, notice: &Notice) {
+        if !self.writer.may_write() {
+            self.lose(notice, "this process does not lead");
+            return;
+        }
+        let event = self.series.next(notice, Timestamp::now());
+        match tokio::time::timeout(PATIENCE, self.send(&event)).await {
+            Ok(Ok(())) => self.writer.metrics.wrote(Written::Event),
+            Ok(Err(error)) => self.lose(notice, &chain(&error)),
+            Err(_) => self.lose(notice, "it took too long"),
+        }
+    }
+
+    async fn send(&self, event: &Event) -> Result<(), kube::Error> {
+        let namespace = event.metadata.namespace.as_deref().unwrap_or("default");
+        let api: Api<Event> = Api::namespaced(self.writer.client.clone(), namespace);
+        let sent = match &event.series {
+            None => api.create(&Writer::params(), event).await,
+            Some(series) => {
+                let patch = json!({ "series": series });
+                let patch = Patch::Merge(&patch);
+                api.patch(&event.name_any(), &PatchParams::default(), &patch)
+                    .await
+            }
+        };
+        sent.map(|_| ())
+    }
+
+    fn lose(&mut self, notice: &Notice, why: &str) {
+        self.series.forget(notice);
+        self.writer.metrics.events_lost.inc();
+        debug!(reason = notice.reason, why, "an Event is lost");
+    }
+}

@@ -1,0 +1,111 @@
+//! Events are told beside the runs.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on ends"
+)]
+
+mod api;
+
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use postern_operator::metrics::Metrics;
+use postern_operator::pipeline::report::{Herald, Notice, QUEUE, Regarding, Telling, Tone, herald};
+use serde_json::Value;
+
+fn news(digest: &str) -> Notice {
+    Notice {
+        regarding: Regarding::node("n1"),
+        tone: Tone::Warning,
+        reason: "Restored".to_owned(),
+        action: "Approve".to_owned(),
+        note: format!("approve digest {digest}"),
+    }
+}
+
+/// Everything that is told is written, or lost.
+async fn all(herald: Herald, telling: Telling) {
+    drop(herald);
+    telling.keep_telling().await;
+}
+
+fn lost(metrics: &Metrics) -> u64 {
+    metrics.events_lost.get()
+}
+
+#[tokio::test]
+async fn a_second_hold_is_an_event_of_its_own_and_the_same_news_a_count() {
+    let (client, log) = api::server(api::echo);
+    let (writer, _leading) = api::writer(client);
+    let metrics = writer.metrics.clone();
+    let (herald, telling) = herald(writer, "operator-0");
+    for digest in ["aaa", "bbb", "bbb"] {
+        herald.tell(news(digest));
+    }
+    all(herald, telling).await;
+    let log = log.lock().unwrap();
+    let methods: Vec<&Method> = log.iter().map(|asked| &asked.method).collect();
+    assert_eq!(methods, [&Method::POST, &Method::POST, &Method::PATCH]);
+    let second: Value = serde_json::from_str(&log[1].body).unwrap();
+    assert_eq!(second["note"], "approve digest bbb");
+    let name = second["metadata"]["name"].as_str().unwrap();
+    assert!(log[2].path.ends_with(name), "{:?}", log[2]);
+    let count: Value = serde_json::from_str(&log[2].body).unwrap();
+    assert_eq!(count["series"]["count"], 2);
+    assert_eq!(lost(&metrics), 0);
+}
+
+#[tokio::test]
+async fn who_tells_never_waits_for_an_api_server_that_takes_no_events() {
+    let (client, log) = api::server(|_| None);
+    let (writer, _leading) = api::writer(client);
+    let metrics = writer.metrics.clone();
+    let (herald, telling) = herald(writer, "operator-0");
+    let telling = tokio::spawn(telling.keep_telling());
+    herald.tell(news("first"));
+    let under_way = async {
+        while log.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let begun = tokio::time::timeout(Duration::from_secs(10), under_way).await;
+    begun.expect("the first Event is under way, and never ends");
+    for number in 0..QUEUE + 5 {
+        herald.tell(news(&number.to_string()));
+    }
+    assert_eq!(lost(&metrics), 5);
+    assert_eq!(log.lock().unwrap().len(), 1);
+    telling.abort();
+}
+
+#[tokio::test]
+async fn an_event_that_was_refused_is_lost_and_the_next_one_is_written_anew() {
+    let (client, log) = api::server(|_| Some((StatusCode::FORBIDDEN, "{}".to_owned())));
+    let (writer, _leading) = api::writer(client);
+    let metrics = writer.metrics.clone();
+    let (herald, telling) = herald(writer, "operator-0");
+    for _ in 0..2 {
+        herald.tell(news("aaa"));
+    }
+    all(herald, telling).await;
+    let log = log.lock().unwrap();
+    assert!(
+        log.iter().all(|asked| asked.method == Method::POST),
+        "{log:?}"
+    );
+    assert_eq!((log.len(), lost(&metrics)), (2, 2));
+}
+
+#[tokio::test]
+async fn who_does_not_lead_tells_nothing() {
+    let (client, log) = api::server(api::echo);
+    let (writer, leading) = api::writer(client);
+    let metrics = writer.metrics.clone();
+    let (herald, telling) = herald(writer, "operator-0");
+    herald.tell(news("aaa"));
+    leading.end();
+    all(herald, telling).await;
+    assert_eq!((log.lock().unwrap().len(), lost(&metrics)), (0, 1));
+}
