@@ -56,6 +56,7 @@ fn body(second: i64) -> Body {
         reports: Vec::new(),
         previous: BTreeMap::new(),
         unreadable: BTreeSet::new(),
+        awaited: BTreeSet::new(),
         memory: Memory::default(),
         approvals: Vec::new(),
         definitions: Definitions::Serving,

@@ -32,11 +32,11 @@ pub struct PodCounts {
     #[serde(default)]
     pub selected: u32,
 
-    /// Those that leave by the exit and by nothing else.
+    /// Those that leave by the exit and by nothing else, on nodes that are programmed.
     #[serde(default)]
     pub enforced: u32,
 
-    /// Those that have no way out now.
+    /// Those that have no way out now, on nodes that are programmed.
     #[serde(default)]
     pub blocked: u32,
 
@@ -57,11 +57,11 @@ pub struct NodeCounts {
     #[serde(default)]
     pub desired: u32,
 
-    /// Those whose kernel was read back and carries this generation.
+    /// Those that reported within three minutes that their kernel was read back and carries this generation.
     #[serde(default)]
     pub programmed: u32,
 
-    /// Those whose last report is too old to count.
+    /// Those of which nobody knows: what they last reported, more than three minutes ago, no longer counts.
     #[serde(default)]
     pub stale: u32,
 }

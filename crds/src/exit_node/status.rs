@@ -42,12 +42,13 @@ pub struct GatewayStatus {
     #[schemars(schema_with = "crate::schema::text::endpoint")]
     pub endpoint: Option<String>,
 
-    /// Source addresses that are in force on this node.
+    /// Source addresses that are in force on this node, as it reports. Absent while it does not, and where traffic
+    /// takes the address of the uplink.
     #[serde(default, rename = "egressIPs", skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::schema::address::reported_ips")]
     pub egress_ips: Vec<String>,
 
-    /// Whether the node could carry the traffic now.
+    /// Whether the node carries what is in force for it, as it reported within three minutes.
     #[serde(default)]
     pub healthy: bool,
 }
@@ -72,11 +73,12 @@ pub struct ClientCounts {
     #[serde(default)]
     pub desired: u32,
 
-    /// Those of them whose kernel was read back and does so.
+    /// Those of them that reported within three minutes that their kernel was read back and does so.
     #[serde(default)]
     pub programmed: u32,
 
-    /// Those of them that let nothing out.
+    /// Those of them that reported within three minutes that their guard is in place: their pods leave as they may or
+    /// not at all.
     #[serde(default)]
     pub sealed: u32,
 }

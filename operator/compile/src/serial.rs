@@ -49,7 +49,7 @@ mod tests {
     use postern_intent::Serial;
 
     use super::{next, reported};
-    use crate::snapshot::Report;
+    use crate::snapshot::{Freshness, Guard, Report};
 
     fn report(serial: u64) -> Report {
         Report {
@@ -58,6 +58,8 @@ mod tests {
             key: None,
             ledger_serial: Some(Serial(serial)),
             applied_serial: None,
+            freshness: Freshness::Fresh,
+            guard: Guard::Sealed,
         }
     }
 

@@ -199,8 +199,15 @@ mod tests {
     use std::time::Duration;
 
     use jiff::SignedDuration;
+    use postern_compile::snapshot::COUNTS_FOR;
 
     use super::{PERIOD, SHORTEST_PERIOD, period};
+
+    #[test]
+    fn a_report_that_no_longer_counts_is_seen_within_four_minutes_as_documented() {
+        let counts = Duration::try_from(COUNTS_FOR).expect("a duration");
+        assert!(counts + period(SignedDuration::from_hours(24)) <= Duration::from_secs(240));
+    }
 
     #[test]
     fn a_refresh_that_is_due_is_seen_long_before_the_intent_runs_out() {

@@ -1,26 +1,92 @@
 //! Reports: only what is read at all. A node may say what it likes about everything else.
 
+use jiff::Timestamp;
 use postern_crds::NodeReport;
+use postern_crds::conditions::{ConditionType, is_true};
 use postern_intent::Serial;
 
 use super::error::{IntakeError, Reader};
-use crate::snapshot::Report;
+use crate::snapshot::{Freshness, Guard, Report};
 
-/// Takes in a report. A key that cannot be used counts as no key.
+/// Takes in a report as it counts now. A key that cannot be used counts as no key.
 ///
 /// # Errors
 /// [`IntakeError`] if it has no usable name or node UID.
-pub fn report(object: &NodeReport) -> Result<Report, IntakeError> {
+pub fn report(object: &NodeReport, now: Timestamp) -> Result<Report, IntakeError> {
     let reader = Reader::new("NodeReport", &object.metadata);
     let status = object.status.as_ref();
     let key = status
         .and_then(|status| status.public_keys.as_ref())
         .and_then(|keys| keys.wireguard.as_ref());
+    let verified_at = status.and_then(|status| status.verified_at.as_ref());
+    let sealed =
+        status.is_some_and(|status| is_true(&status.conditions, ConditionType::FailClosed));
     Ok(Report {
         node: reader.name()?,
         uid: reader.parse(&object.spec.node_uid)?,
         key: key.and_then(|text| text.parse().ok()),
         ledger_serial: status.and_then(|status| status.ledger_serial).map(Serial),
         applied_serial: status.and_then(|status| status.applied_serial).map(Serial),
+        freshness: Freshness::of(verified_at.map(|at| at.0), now),
+        guard: if sealed {
+            Guard::Sealed
+        } else {
+            Guard::NotSealed
+        },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use postern_crds::NodeReport;
+    use serde_json::json;
+
+    use super::report;
+    use crate::snapshot::{Freshness, Guard};
+
+    fn reported(verified_at: &str, fail_closed: &str) -> NodeReport {
+        let object = json!({
+            "apiVersion": "postern.dev/v1alpha1", "kind": "NodeReport",
+            "metadata": {"name": "n1"},
+            "spec": {"nodeUID": "u1"},
+            "status": {
+                "verifiedAt": verified_at,
+                "conditions": [{
+                    "type": "FailClosed", "status": fail_closed, "reason": "Sealed", "message": "it is",
+                    "lastTransitionTime": "2026-11-23T04:00:00Z",
+                }],
+            },
+        });
+        serde_json::from_value(object).expect("a report")
+    }
+
+    #[test]
+    fn the_same_report_ages_by_time_alone_and_only_once() {
+        let object = reported("2026-11-23T04:00:00.000000Z", "True");
+        let at = |time: &str| {
+            let now: Timestamp = time.parse().expect("a time");
+            report(&object, now).expect("a report")
+        };
+        let fresh = at("2026-11-23T04:00:30Z");
+        assert_eq!(fresh.freshness, Freshness::Fresh);
+        // What nothing follows from makes no difference, or every report would be a change of the world.
+        assert_eq!(fresh, at("2026-11-23T04:02:59Z"));
+        let old = at("2026-11-23T04:03:01Z");
+        assert_eq!(old.freshness, Freshness::Old);
+        assert_eq!(old, at("2026-11-24T04:00:00Z"));
+    }
+
+    #[test]
+    fn a_guard_is_sealed_where_the_report_says_so_and_nowhere_else() {
+        let guard = |said: &str| {
+            let object = reported("2026-11-23T04:00:00.000000Z", said);
+            report(&object, Timestamp::UNIX_EPOCH)
+                .expect("a report")
+                .guard
+        };
+        assert_eq!(guard("True"), Guard::Sealed);
+        assert_eq!(guard("False"), Guard::NotSealed);
+        assert_eq!(guard("Unknown"), Guard::NotSealed);
+    }
 }

@@ -7,7 +7,7 @@ use postern_intent::NodeName;
 use postern_intent::body::BlockedReason;
 
 use super::{Verdict, exit, isolation, node, policy, seen};
-use crate::compile::{NodeOutcome, Settled};
+use crate::compile::Settled;
 use crate::gate::Gate;
 use crate::lower::Context;
 
@@ -26,11 +26,11 @@ pub(crate) fn verdicts(
     let mut seen = seen::look(context, settled);
     let policies = policies.map(|policy| {
         let seen = seen.remove(&policy.uid).unwrap_or_default();
-        policy::verdict(context, gate, seen, policy)
+        policy::verdict(context, gate, settled, seen, policy)
     });
     let nodes = settled
         .iter()
-        .map(|(node, settled)| node::verdict(context, node, settled));
+        .map(|(node, of_node)| node::verdict(context, settled, node, of_node));
     let mut isolations: Vec<_> = context.index.snapshot.isolations.iter().collect();
     isolations.sort_by_key(|one| &one.name);
     let isolations = isolations.into_iter().map(isolation::verdict);
@@ -39,17 +39,6 @@ pub(crate) fn verdicts(
         .chain(isolations)
         .chain(nodes)
         .collect()
-}
-
-/// Has the node applied the body that is in force for it?
-pub(super) fn is_programmed(context: &Context<'_>, settled: &Settled, node: &NodeName) -> bool {
-    matches!(settled.outcome, NodeOutcome::Keep)
-        && context
-            .index
-            .reports
-            .get(node)
-            .and_then(|report| report.applied_serial)
-            .is_some_and(|applied| applied >= settled.body.serial)
 }
 
 /// The reason of a condition for something that is blocked.

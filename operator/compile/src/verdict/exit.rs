@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 use postern_crds::conditions::{ConditionType, Finding, Reason};
 use postern_intent::NodeName;
 
-use super::{Detail, GatewayLine, GatewayRole, NodeCounts, Verdict, is_programmed};
+use super::{ClientCounts, Concerned, Detail, GatewayLine, GatewayRole, Progress, Verdict, silent};
 use crate::compile::Settled;
 use crate::lower::Context;
 use crate::resolve::{ActiveExit, ExitState};
-use crate::snapshot::Exit;
+use crate::snapshot::{Exit, Freshness, Guard, Report};
 
 /// The verdict on one exit.
 pub(super) fn verdict(
@@ -19,15 +19,22 @@ pub(super) fn verdict(
     exit: &Exit,
 ) -> Verdict {
     let state = context.exits.get(&exit.name);
+    let active = match state {
+        Some(ExitState::Active(active)) => Some(active),
+        _ => None,
+    };
+    let gateway = active.map(|active| Gateway {
+        name: active.gateway,
+        progress: Progress::of(context, settled, active.gateway),
+    });
+    let (clients, sealed) = clients(context, settled, exit);
     let conditions = vec![
         accepted(exit, state),
         resolved(state),
-        ready(context, state),
+        programmed(gateway, &clients),
+        ready(context, gateway, state),
     ];
-    let gateways = match state {
-        Some(ExitState::Active(active)) => gateways(context, exit, active),
-        _ => Vec::new(),
-    };
+    let gateways = active.map(|active| gateways(context, settled, exit, active));
     Verdict {
         kind: "ExitNode",
         namespace: None,
@@ -35,8 +42,11 @@ pub(super) fn verdict(
         generation: Some(exit.generation),
         conditions,
         detail: Detail::Exit {
-            gateways,
-            clients: clients(context, settled, exit),
+            gateways: gateways.unwrap_or_default(),
+            clients: ClientCounts {
+                nodes: clients.counts,
+                sealed,
+            },
         },
     }
 }
@@ -72,11 +82,52 @@ fn resolved(state: Option<&ExitState<'_>>) -> Finding {
     }
 }
 
-fn ready(context: &Context<'_>, state: Option<&ExitState<'_>>) -> Finding {
+/// The active gateway and how far it is.
+#[derive(Clone, Copy)]
+struct Gateway<'a> {
+    name: &'a NodeName,
+    progress: Progress,
+}
+
+impl Gateway<'_> {
+    /// What it does not do.
+    fn lack(&self) -> Option<String> {
+        let name = self.name;
+        match self.progress {
+            Progress::Programmed => None,
+            Progress::Converging => Some(format!("the gateway {name} does not carry it yet")),
+            Progress::Stale => Some(format!("{}; it is the gateway", silent(name))),
+        }
+    }
+}
+
+/// Do its client nodes and its gateway carry it?
+fn programmed(gateway: Option<Gateway<'_>>, clients: &Concerned<'_>) -> Finding {
+    let kind = ConditionType::Programmed;
+    let counted = clients.sentence("client nodes");
+    let lack = gateway.and_then(|gateway| gateway.lack());
+    let message: Vec<String> = std::iter::once(counted).chain(lack).collect();
+    let message = message.join("; ");
+    let gateway = gateway.map_or(Progress::Programmed, |gateway| gateway.progress);
+    match clients.progress().and(gateway) {
+        Progress::Programmed if clients.counts.desired == 0 => {
+            Finding::yes(kind, Reason::Unused, Reason::Unused.sentence())
+        }
+        Progress::Programmed => Finding::yes(kind, Reason::Programmed, message),
+        Progress::Converging => Finding::no(kind, Reason::Converging, message),
+        Progress::Stale => Finding::unknown(kind, Reason::Stale, message),
+    }
+}
+
+fn ready(
+    context: &Context<'_>,
+    gateway: Option<Gateway<'_>>,
+    state: Option<&ExitState<'_>>,
+) -> Finding {
     let kind = ConditionType::Ready;
-    let active = match state {
-        Some(ExitState::Active(active)) => active,
-        Some(ExitState::NoGateway) => {
+    let (active, gateway) = match (state, gateway) {
+        (Some(ExitState::Active(active)), Some(gateway)) => (active, gateway),
+        (Some(ExitState::NoGateway), _) => {
             let reason = Reason::NoEligibleNode;
             return Finding::no(kind, reason, reason.sentence());
         }
@@ -89,56 +140,88 @@ fn ready(context: &Context<'_>, state: Option<&ExitState<'_>>) -> Finding {
             format!("{} has not reported its key", active.gateway),
         );
     }
-    let families = [true, false].map(|v4| {
-        active
-            .offer
-            .egress
-            .iter()
-            .any(|address| address.is_ipv4() == v4)
-    });
-    match families {
-        [true, false] => Finding::yes(
-            kind,
-            Reason::FamilyBlocked,
-            "IPv6 is blocked: no egress IP of it is given",
-        ),
-        [false, true] => Finding::yes(
-            kind,
-            Reason::FamilyBlocked,
-            "IPv4 is blocked: no egress IP of it is given",
-        ),
-        _ => Finding::yes(kind, Reason::Ready, format!("leaves by {}", active.gateway)),
+    let lack = gateway.lack().unwrap_or_default();
+    match gateway.progress {
+        Progress::Programmed => {
+            let (reason, from) = sources(active);
+            Finding::yes(kind, reason, format!("leaves by {} {from}", gateway.name))
+        }
+        Progress::Converging => Finding::no(kind, Reason::Converging, lack),
+        Progress::Stale => Finding::unknown(kind, Reason::Stale, lack),
     }
 }
 
-fn gateways(context: &Context<'_>, exit: &Exit, active: &ActiveExit<'_>) -> Vec<GatewayLine> {
+/// From which addresses traffic leaves, and whether a family is blocked for want of one.
+pub(super) fn sources(active: &ActiveExit<'_>) -> (Reason, String) {
+    let egress = active.offer.egress;
+    let addresses: Vec<String> = egress.iter().map(ToString::to_string).collect();
+    let from = format!("from {}", addresses.join(" and "));
+    let has = |v4| egress.iter().any(|address| address.is_ipv4() == v4);
+    let blocked = match (has(true), has(false)) {
+        (true, true) => return (Reason::Ready, from),
+        (false, false) => {
+            return (
+                Reason::Ready,
+                format!("from {}'s own address", active.gateway),
+            );
+        }
+        (true, false) => "IPv6",
+        (false, true) => "IPv4",
+    };
+    let message = format!("{from}; {blocked} is blocked: no egress IP of it is given");
+    (Reason::FamilyBlocked, message)
+}
+
+fn gateways(
+    context: &Context<'_>,
+    settled: &BTreeMap<&NodeName, Settled>,
+    exit: &Exit,
+    active: &ActiveExit<'_>,
+) -> Vec<GatewayLine> {
     let endpoint = context.index.nodes.get(active.gateway).and_then(|node| {
         let address = context.index.addresses(node).next()?;
         Some(SocketAddr::new(address, context.numbers.get(&exit.name)?.port).to_string())
     });
+    let healthy = |node| Progress::of(context, settled, node) == Progress::Programmed;
+    // What was asked for is in force where the body that says it was read back.
+    let egress = settled
+        .get(active.gateway)
+        .filter(|_| healthy(active.gateway))
+        .and_then(|settled| settled.body.nat.iter().find(|one| one.exit == exit.name))
+        .map(|served| served.egress.clone());
     let first = GatewayLine {
         node: active.gateway.to_string(),
         role: GatewayRole::Active,
         endpoint,
+        egress: egress.unwrap_or_default(),
+        healthy: healthy(active.gateway),
     };
     let standbys = active.standbys.iter().map(|node| GatewayLine {
         node: node.to_string(),
         role: GatewayRole::Standby,
         endpoint: None,
+        egress: Vec::new(),
+        healthy: healthy(node),
     });
     std::iter::once(first).chain(standbys).collect()
 }
 
-fn clients(
-    context: &Context<'_>,
+/// Its client nodes, and those of them whose guard is in place.
+fn clients<'a>(
+    context: &Context<'a>,
     settled: &BTreeMap<&NodeName, Settled>,
     exit: &Exit,
-) -> NodeCounts {
+) -> (Concerned<'a>, u32) {
     let nodes = context.clients.get(&exit.name).into_iter().flatten();
-    let mut counts = NodeCounts::default();
-    for (node, settled) in nodes.filter_map(|node| settled.get_key_value(node)) {
-        counts.desired += 1;
-        counts.programmed += u32::from(is_programmed(context, settled, node));
+    let mut clients = Concerned::default();
+    let mut sealed = 0;
+    for node in nodes.filter(|node| settled.contains_key(node)) {
+        clients.add(node, Progress::of(context, settled, node));
+        let report = context.index.reports.get(node);
+        let is_sealed = |report: &&Report| {
+            report.freshness == Freshness::Fresh && report.guard == Guard::Sealed
+        };
+        sealed += u32::from(report.copied().filter(is_sealed).is_some());
     }
-    counts
+    (clients, sealed)
 }

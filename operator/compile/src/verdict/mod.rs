@@ -5,9 +5,11 @@ mod exit;
 mod isolation;
 mod node;
 mod policy;
+mod progress;
 mod seen;
 mod words;
 
+use all::reason;
 pub(crate) use all::verdicts;
-use all::{is_programmed, reason};
-pub use words::{Detail, GatewayLine, GatewayRole, NodeCounts, Verdict};
+use progress::{Concerned, Progress, silent};
+pub use words::{ClientCounts, Detail, GatewayLine, GatewayRole, NodeCounts, Verdict};

@@ -12,7 +12,7 @@ use crate::compile::{NodeOutcome, Settled};
 use crate::lower::Context;
 use crate::pins::KeyRefusal;
 use crate::serial::unbelieved;
-use crate::snapshot::Freshness;
+use crate::snapshot::{Freshness, Guard};
 
 /// The verdict on one node.
 pub(super) fn verdict(
@@ -143,6 +143,9 @@ fn programmed(
                 Reason::Programmed,
                 format!("serial {}", settled.body.serial),
             ),
+            Progress::Converging if says_unsealed(context, node) => {
+                Finding::no(kind, Reason::NotSealed, Reason::NotSealed.sentence())
+            }
             Progress::Converging => Finding::no(
                 kind,
                 Reason::Converging,
@@ -151,6 +154,12 @@ fn programmed(
             Progress::Stale => Finding::unknown(kind, Reason::Stale, silence(context, node)),
         },
     }
+}
+
+/// Does it say, and may it be believed, that its guard is not in place?
+fn says_unsealed(context: &Context<'_>, node: &NodeName) -> bool {
+    let report = context.index.reports.get(node);
+    report.is_some_and(|one| one.freshness == Freshness::Fresh && one.guard == Guard::NotSealed)
 }
 
 /// Why the node's word no longer counts.

@@ -1,10 +1,14 @@
 //! Verdicts on policies.
 
+use std::collections::BTreeMap;
+
 use postern_crds::conditions::{ConditionType, Finding, Reason};
+use postern_intent::NodeName;
 
 use super::seen::Seen;
-use super::{Detail, NodeCounts, Verdict, reason};
+use super::{Concerned, Detail, Progress, Verdict, exit, reason, silent};
 use crate::assign::PodCounts;
+use crate::compile::Settled;
 use crate::gate::{Gate, Subject};
 use crate::lower::Context;
 use crate::resolve::{ExitState, PlannedWay, RulesSource};
@@ -14,6 +18,7 @@ use crate::snapshot::Policy;
 pub(super) fn verdict(
     context: &Context<'_>,
     gate: &Gate,
+    settled: &BTreeMap<&NodeName, Settled>,
     seen: Seen<'_>,
     policy: &Policy,
 ) -> Verdict {
@@ -21,8 +26,8 @@ pub(super) fn verdict(
         accepted(context, policy),
         resolved(context, policy),
         programmed(gate, policy, &seen),
-        ready(&seen),
-        fully_enforced(&seen.pods),
+        ready(context, settled, policy, &seen),
+        fully_enforced(&seen.pods, &seen.nodes),
     ];
     Verdict {
         kind: "EgressPolicy",
@@ -32,7 +37,7 @@ pub(super) fn verdict(
         conditions,
         detail: Detail::Policy {
             pods: seen.pods,
-            nodes: seen.nodes,
+            nodes: seen.nodes.counts,
         },
     }
 }
@@ -116,11 +121,7 @@ fn programmed(gate: &Gate, policy: &Policy, seen: &Seen<'_>) -> Finding {
             format!("{} would release {} pods", held.cause, held.pods),
         );
     }
-    let NodeCounts {
-        desired,
-        programmed,
-    } = seen.nodes;
-    let message = format!("{programmed} of {desired} nodes");
+    let message = seen.nodes.sentence("nodes");
     if !seen.restored.is_empty() {
         let nodes: Vec<String> = seen.restored.iter().map(ToString::to_string).collect();
         let message = format!(
@@ -129,26 +130,79 @@ fn programmed(gate: &Gate, policy: &Policy, seen: &Seen<'_>) -> Finding {
         );
         return Finding::no(kind, Reason::Restored, message);
     }
-    match (desired, desired == programmed) {
-        (0, _) => idle(kind, &seen.pods),
-        (_, true) => Finding::yes(kind, Reason::Programmed, message),
-        (_, false) => Finding::no(kind, Reason::Converging, message),
+    if seen.nodes.counts.desired == 0 {
+        return idle(kind, &seen.pods);
+    }
+    match seen.nodes.progress() {
+        Progress::Programmed => Finding::yes(kind, Reason::Programmed, message),
+        Progress::Converging => Finding::no(kind, Reason::Converging, message),
+        Progress::Stale => Finding::unknown(kind, Reason::Stale, message),
     }
 }
 
-fn ready(seen: &Seen<'_>) -> Finding {
+fn ready(
+    context: &Context<'_>,
+    settled: &BTreeMap<&NodeName, Settled>,
+    policy: &Policy,
+    seen: &Seen<'_>,
+) -> Finding {
     let kind = ConditionType::Ready;
-    match seen.blocked {
-        Some(blocked) => Finding::no(
+    if let Some(blocked) = seen.blocked {
+        return Finding::no(
             kind,
             reason(blocked),
             format!("{} pods are to be blocked", seen.to_block),
-        ),
-        None if seen.nodes.desired == 0 => idle(kind, &seen.pods),
-        None if seen.nodes.desired == seen.nodes.programmed => {
-            Finding::yes(kind, Reason::Ready, format!("{} pods", seen.pods.enforced))
+        );
+    }
+    if seen.nodes.counts.desired == 0 {
+        return idle(kind, &seen.pods);
+    }
+    match seen.nodes.progress() {
+        Progress::Programmed => leaving(context, settled, policy, seen.pods.enforced),
+        Progress::Converging => {
+            Finding::no(kind, Reason::Converging, Reason::Converging.sentence())
         }
-        None => Finding::no(kind, Reason::Converging, Reason::Converging.sentence()),
+        Progress::Stale => {
+            let silence = seen.nodes.silence();
+            let message = silence.unwrap_or_else(|| Reason::Stale.sentence().to_owned());
+            Finding::unknown(kind, Reason::Stale, message)
+        }
+    }
+}
+
+/// The nodes of its pods carry it: by which exit and from which addresses the pods leave, unless nothing is known of the
+/// gateway. One that takes a new client up goes on with the others, so that it need not carry its newest body.
+fn leaving(
+    context: &Context<'_>,
+    settled: &BTreeMap<&NodeName, Settled>,
+    policy: &Policy,
+    pods: u32,
+) -> Finding {
+    let kind = ConditionType::Ready;
+    let pods = match pods {
+        1 => "1 pod leaves".to_owned(),
+        more => format!("{more} pods leave"),
+    };
+    let way = context.plans.get(&policy.uid).map(|plan| &plan.way);
+    let Some(PlannedWay::Exit(name)) = way else {
+        return Finding::yes(kind, Reason::Ready, pods);
+    };
+    let Some(ExitState::Active(active)) = context.exits.get(name) else {
+        return Finding::yes(kind, Reason::Ready, format!("{pods} by exit {name}"));
+    };
+    let gateway = active.gateway;
+    let carries = Progress::of(context, settled, gateway);
+    let report = context.index.reports.get(gateway);
+    let carries_any = report.is_some_and(|report| report.applied_serial.is_some());
+    if carries == Progress::Stale {
+        let message = format!("{}; it is the gateway of exit {name}", silent(gateway));
+        Finding::unknown(kind, Reason::Stale, message)
+    } else if carries_any {
+        let (_, from) = exit::sources(active);
+        Finding::yes(kind, Reason::Ready, format!("{pods} by exit {name} {from}"))
+    } else {
+        let message = format!("{gateway}, the gateway of exit {name}, carries nothing yet");
+        Finding::no(kind, Reason::Converging, message)
     }
 }
 
@@ -170,12 +224,16 @@ fn idle(kind: ConditionType, pods: &PodCounts) -> Finding {
     }
 }
 
-fn fully_enforced(pods: &PodCounts) -> Finding {
+fn fully_enforced(pods: &PodCounts, nodes: &Concerned<'_>) -> Finding {
     let kind = ConditionType::FullyEnforced;
     let said = pods.enforced + pods.blocked;
     match pods.unenforceable {
         0 if said >= pods.selected => {
             Finding::yes(kind, Reason::Enforced, Reason::Enforced.sentence())
+        }
+        // What a node said long ago is not claimed now.
+        0 if nodes.counts.stale > 0 => {
+            Finding::unknown(kind, Reason::Stale, nodes.silence().unwrap_or_default())
         }
         // Nothing is claimed before a node has read it back.
         0 => Finding::unknown(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use postern_intent::body::{BlockedReason, Class, Way};
 use postern_intent::{NodeName, ScopeId, Uid};
 
-use super::{NodeCounts, is_programmed};
+use super::{Concerned, Progress};
 use crate::assign::{Decision, PodCounts};
 use crate::compile::{NodeOutcome, Settled};
 use crate::lower::Context;
@@ -15,7 +15,7 @@ use crate::lower::Context;
 pub(super) struct Seen<'a> {
     /// Enforced and blocked are pods of nodes that report it, never of nodes that were only told to.
     pub(super) pods: PodCounts,
-    pub(super) nodes: NodeCounts,
+    pub(super) nodes: Concerned<'a>,
     /// Why it is blocked, on the first node where it is.
     pub(super) blocked: Option<BlockedReason>,
     /// Pods that are to be blocked, on nodes that do not report it yet too.
@@ -50,17 +50,17 @@ pub(super) fn look<'a>(
             )
         })
         .collect();
-    for (node, settled) in settled {
-        let programmed = u32::from(is_programmed(context, settled, node));
-        for (uid, share) in shares(context, settled, node) {
+    for (node, of_node) in settled {
+        let progress = Progress::of(context, settled, node);
+        let programmed = u32::from(progress == Progress::Programmed);
+        for (uid, share) in shares(context, of_node, node) {
             let of_policy = seen.entry(uid.clone()).or_default();
-            of_policy.nodes.desired += 1;
-            of_policy.nodes.programmed += programmed;
+            of_policy.nodes.add(node, progress);
             of_policy.pods.enforced += share.enforced * programmed;
             of_policy.pods.blocked += share.blocked * programmed;
             of_policy.to_block += share.blocked;
             of_policy.blocked = of_policy.blocked.or(share.reason);
-            if settled.outcome == NodeOutcome::Restored {
+            if of_node.outcome == NodeOutcome::Restored {
                 of_policy.restored.push(node);
             }
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use postern_crds::conditions::Finding;
+use postern_intent::Address;
 use postern_intent::body::BlockedReason;
 use serde::{Serialize, Serializer};
 
@@ -45,7 +46,7 @@ pub enum Detail {
         /// Its gateways, the active one first.
         gateways: Vec<GatewayLine>,
         /// Its client nodes.
-        clients: NodeCounts,
+        clients: ClientCounts,
     },
     /// Nothing is counted.
     Nothing {},
@@ -64,6 +65,19 @@ pub struct NodeCounts {
     pub desired: u32,
     /// Nodes that do, as they report.
     pub programmed: u32,
+    /// Nodes of which nobody knows: what they last reported no longer counts.
+    pub stale: u32,
+}
+
+/// Client nodes of an exit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientCounts {
+    /// How far they are.
+    #[serde(flatten)]
+    pub nodes: NodeCounts,
+    /// Those whose guard is in place, as they report.
+    pub sealed: u32,
 }
 
 /// A gateway of an exit.
@@ -77,6 +91,12 @@ pub struct GatewayLine {
     /// Where it listens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
+    /// Source addresses that are in force there, as it reports; empty while it does not, and where traffic takes the
+    /// address of the uplink.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub egress: Vec<Address>,
+    /// Whether it carries what is in force for it, as it reports.
+    pub healthy: bool,
 }
 
 /// Is a gateway in use?

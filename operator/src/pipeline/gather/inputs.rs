@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -11,6 +12,7 @@ use postern_compile::intake;
 use postern_compile::snapshot::{
     Exit, Isolation, Namespace, Node, Pod, Policy, Report, Service, Settings,
 };
+use postern_crds::NodeReport;
 use postern_crds::conditions::{ConditionType, is_true};
 use postern_intent::NodeName;
 
@@ -81,7 +83,7 @@ pub fn gather(stores: &Stores, settings: &Settings, namespace: &str) -> Inputs {
         pods: pods(stores, &mut problems),
         namespaces: namespaces(stores, &mut problems),
         services: services(stores, &mut problems),
-        reports: reports(stores, &mut problems),
+        reports: reports(stores, Timestamp::now(), &mut problems),
         trust: trust(stores),
         verified: holding(stores, ConditionType::Verified),
         sealed: holding(stores, ConditionType::FailClosed),
@@ -203,10 +205,11 @@ fn services(stores: &Stores, problems: &mut Vec<Problem>) -> Vec<Service> {
     services.into_iter().flatten().collect()
 }
 
-fn reports(stores: &Stores, problems: &mut Vec<Problem>) -> Vec<Report> {
+/// What the nodes report, as it counts now.
+fn reports(stores: &Stores, now: Timestamp, problems: &mut Vec<Problem>) -> Vec<Report> {
     let taking = Taking {
         kind: Kind::NodeReport,
-        read: intake::report,
+        read: |object: &NodeReport| intake::report(object, now),
         rescue: poison::nothing,
     };
     take(&stores.reports, &taking, problems)

@@ -23,11 +23,11 @@ pub struct Problem {
 }
 
 /// How the objects of a kind are taken in.
-pub(super) struct Taking<K, T> {
+pub(super) struct Taking<R, T> {
     /// The kind.
     pub(super) kind: Kind,
     /// What an object means.
-    pub(super) read: fn(&K) -> Result<T, IntakeError>,
+    pub(super) read: R,
     /// What an object means that cannot be read; nothing: it is as if it were not there.
     pub(super) rescue: fn(&Poison) -> Option<T>,
 }
@@ -43,13 +43,14 @@ where
 }
 
 /// Takes in every object of a store.
-pub(super) fn take<K, T>(
+pub(super) fn take<K, T, R>(
     store: &Store<Tolerant<K>>,
-    taking: &Taking<K, T>,
+    taking: &Taking<R, T>,
     problems: &mut Vec<Problem>,
 ) -> Vec<T>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
+    R: Fn(&K) -> Result<T, IntakeError>,
 {
     let mut taken = Vec::with_capacity(store.len());
     for object in sorted(store) {

@@ -52,7 +52,8 @@ fn is_told(kind: ConditionType, was: Option<&Condition>, now: &Condition) -> boo
                     && was.is_some_and(|was| was.status == State::False.as_str()))
         }
         "False" => true,
-        _ => false,
+        // Nothing is known yet, which is no news; or not any more, which is.
+        _ => kind == ConditionType::Ready && now.reason == Reason::Stale.as_str(),
     }
 }
 
@@ -75,7 +76,8 @@ pub fn of_nodes(verdicts: &[Verdict]) -> BTreeMap<(String, String), Notice> {
                 finding.reason,
                 Reason::Converging | Reason::Pending | Reason::Restored
             );
-            if finding.state != State::False || passing {
+            let is_bad = finding.state == State::False || finding.reason == Reason::Stale;
+            if !is_bad || passing {
                 continue;
             }
             let notice = Notice {
@@ -175,6 +177,15 @@ mod tests {
             condition("Ready", "Unknown", "Pending"),
         ];
         assert!(told(&[], &after).is_empty());
+    }
+
+    #[test]
+    fn that_a_node_is_not_heard_any_more_is_news_and_that_it_was_not_heard_yet_is_none() {
+        let ready = [condition("Ready", "True", "Ready")];
+        let stale = [condition("Ready", "Unknown", "Stale")];
+        assert_eq!(told(&ready, &stale), ["Stale"]);
+        assert!(told(&stale, &stale).is_empty());
+        assert_eq!(told(&stale, &ready), ["Ready"]);
     }
 
     #[test]

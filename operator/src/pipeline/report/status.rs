@@ -1,7 +1,5 @@
 //! From verdicts to statuses, and whether a status differs from what is there. Pure.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use postern_compile::verdict::{Detail, GatewayRole, Verdict};
@@ -81,17 +79,12 @@ pub fn known(kind: &str) -> &'static [ConditionType] {
 
 /// The status that a verdict asks for, given the one that is there. None: objects of this kind have no status of ours.
 #[must_use]
-pub fn desired(
-    verdict: &Verdict,
-    healthy: &BTreeMap<String, State>,
-    there: Option<&StatusBody>,
-    now: Timestamp,
-) -> Option<Desired> {
+pub fn desired(verdict: &Verdict, there: Option<&StatusBody>, now: Timestamp) -> Option<Desired> {
     let old = there.map(StatusBody::conditions).unwrap_or_default();
     let conditions = conditions(verdict, old, now);
     let status = match (verdict.kind, &verdict.detail) {
         ("EgressPolicy", Detail::Policy { .. }) => policy(verdict, conditions),
-        ("ExitNode", Detail::Exit { .. }) => exit(verdict, conditions, healthy),
+        ("ExitNode", Detail::Exit { .. }) => exit(verdict, conditions),
         ("InterfaceIsolation", _) => {
             let nodes = there.and_then(|status| match status {
                 StatusBody::Isolation(status) => status.nodes,
@@ -130,14 +123,6 @@ fn conditions(verdict: &Verdict, old: &[Condition], now: Timestamp) -> Vec<Condi
 }
 
 fn not_found(verdict: &Verdict, kind: ConditionType) -> Finding {
-    if let (ConditionType::Programmed, Detail::Exit { clients, .. }) = (kind, &verdict.detail) {
-        let message = format!("{} of {} client nodes", clients.programmed, clients.desired);
-        return match (clients.desired, clients.desired == clients.programmed) {
-            (0, _) => Finding::yes(kind, Reason::Unused, Reason::Unused.sentence()),
-            (_, true) => Finding::yes(kind, Reason::Programmed, message),
-            (_, false) => Finding::no(kind, Reason::Converging, message),
-        };
-    }
     let refused = verdict
         .conditions
         .iter()
@@ -163,7 +148,7 @@ fn policy(verdict: &Verdict, conditions: Vec<Condition>) -> StatusBody {
             Some(egress_policy::NodeCounts {
                 desired: nodes.desired,
                 programmed: nodes.programmed,
-                stale: 0,
+                stale: nodes.stale,
             }),
         ),
         _ => (None, None),
@@ -175,11 +160,7 @@ fn policy(verdict: &Verdict, conditions: Vec<Condition>) -> StatusBody {
     })
 }
 
-fn exit(
-    verdict: &Verdict,
-    conditions: Vec<Condition>,
-    healthy: &BTreeMap<String, State>,
-) -> StatusBody {
+fn exit(verdict: &Verdict, conditions: Vec<Condition>) -> StatusBody {
     let Detail::Exit { gateways, clients } = &verdict.detail else {
         return StatusBody::Exit(ExitNodeStatus {
             conditions,
@@ -193,28 +174,29 @@ fn exit(
             GatewayRole::Standby => exit_node::GatewayRole::Standby,
         },
         endpoint: line.endpoint.clone(),
-        egress_ips: Vec::new(),
-        healthy: healthy.get(&line.node) == Some(&State::True),
+        egress_ips: line.egress.iter().map(ToString::to_string).collect(),
+        healthy: line.healthy,
     });
     StatusBody::Exit(ExitNodeStatus {
         conditions,
         gateways: gateways.collect(),
         clients: Some(ClientCounts {
-            desired: clients.desired,
-            programmed: clients.programmed,
-            sealed: 0,
+            desired: clients.nodes.desired,
+            programmed: clients.nodes.programmed,
+            sealed: clients.sealed,
         }),
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use jiff::Timestamp;
     use postern_compile::PodCounts;
-    use postern_compile::verdict::{Detail, NodeCounts, Verdict};
+    use postern_compile::verdict::{
+        ClientCounts, Detail, GatewayLine, GatewayRole, NodeCounts, Verdict,
+    };
     use postern_crds::conditions::{ConditionType, Finding, Reason};
+    use serde_json::json;
 
     use super::{StatusBody, desired};
 
@@ -234,9 +216,7 @@ mod tests {
 
     fn status(verdict: &Verdict, there: Option<&StatusBody>, second: i64) -> StatusBody {
         let now = Timestamp::from_second(second).expect("a time");
-        desired(verdict, &BTreeMap::new(), there, now)
-            .expect("a status")
-            .status
+        desired(verdict, there, now).expect("a status").status
     }
 
     fn well() -> Finding {
@@ -261,6 +241,64 @@ mod tests {
         assert_eq!(types, expected);
         let generations = first.conditions().iter().map(|one| one.observed_generation);
         assert!(generations.into_iter().all(|one| one == Some(1)));
+    }
+
+    /// Three nodes, of which one carries it and of one nobody knows.
+    const NODES: NodeCounts = NodeCounts {
+        desired: 3,
+        programmed: 1,
+        stale: 1,
+    };
+
+    #[test]
+    fn nodes_that_are_heard_no_more_are_counted_in_the_policy() {
+        let verdict = Verdict {
+            detail: Detail::Policy {
+                pods: PodCounts::default(),
+                nodes: NODES,
+            },
+            ..verdict(well(), 1)
+        };
+        let shown = serde_json::to_value(status(&verdict, None, 100)).expect("JSON");
+        let expected = json!({"desired": 3, "programmed": 1, "stale": 1});
+        assert_eq!(shown["nodes"], expected);
+    }
+
+    #[test]
+    fn an_exit_shows_its_sealed_clients_and_what_its_gateways_carry() {
+        let gateway = |node: &str, role, egress: &[&str]| GatewayLine {
+            node: node.to_owned(),
+            role,
+            endpoint: None,
+            egress: egress
+                .iter()
+                .map(|address| address.parse().expect("an address"))
+                .collect(),
+            healthy: role == GatewayRole::Active,
+        };
+        let verdict = Verdict {
+            kind: "ExitNode",
+            namespace: None,
+            detail: Detail::Exit {
+                gateways: vec![
+                    gateway("a", GatewayRole::Active, &["203.0.113.10", "2001:db8::10"]),
+                    gateway("b", GatewayRole::Standby, &[]),
+                ],
+                clients: ClientCounts {
+                    nodes: NODES,
+                    sealed: 2,
+                },
+            },
+            ..verdict(well(), 1)
+        };
+        let shown = serde_json::to_value(status(&verdict, None, 100)).expect("JSON");
+        let clients = json!({"desired": 3, "programmed": 1, "sealed": 2});
+        assert_eq!(shown["clients"], clients);
+        let gateways = json!([
+            {"node": "a", "role": "Active", "egressIPs": ["203.0.113.10", "2001:db8::10"], "healthy": true},
+            {"node": "b", "role": "Standby", "healthy": false},
+        ]);
+        assert_eq!(shown["gateways"], gateways);
     }
 
     #[test]

@@ -9,7 +9,6 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Resource, ResourceExt as _};
 use postern_compile::verdict::Verdict;
-use postern_crds::conditions::{ConditionType, State};
 use postern_crds::names::{API_VERSION, OPERATOR_FIELD_MANAGER};
 use postern_crds::{EgressPolicy, ExitNode, InterfaceIsolation};
 use serde::de::DeserializeOwned;
@@ -119,7 +118,6 @@ impl Reporter {
     ) -> (Vec<Write>, Option<Duration>) {
         let (now, clock) = (Instant::now(), Timestamp::now());
         self.limiter.forget(now);
-        let healthy = healthy(verdicts);
         let mut writes = Vec::new();
         let mut wait: Option<Duration> = None;
         for verdict in verdicts {
@@ -132,7 +130,7 @@ impl Reporter {
             if there.generation != verdict.generation {
                 continue;
             }
-            let Some(desired) = desired(verdict, &healthy, there.status.as_ref(), clock) else {
+            let Some(desired) = desired(verdict, there.status.as_ref(), clock) else {
                 continue;
             };
             if there.status.as_ref() == Some(&desired.status) || self.is_on_its_way(&key, &there) {
@@ -199,21 +197,6 @@ fn write(desired: Desired, there: There) -> Write {
         there,
         notices,
     }
-}
-
-/// Which nodes carry what they should.
-fn healthy(verdicts: &[Verdict]) -> BTreeMap<String, State> {
-    verdicts
-        .iter()
-        .filter(|verdict| verdict.kind == "Node")
-        .filter_map(|verdict| {
-            let programmed = verdict
-                .conditions
-                .iter()
-                .find(|finding| finding.kind == ConditionType::Programmed)?;
-            Some((verdict.name.clone(), programmed.state))
-        })
-        .collect()
 }
 
 fn there(stores: &Stores, key: &Key) -> Option<There> {

@@ -1,0 +1,121 @@
+//! How far nodes are with what is in force for them, as they report.
+
+use std::collections::BTreeMap;
+
+use postern_intent::NodeName;
+
+use super::NodeCounts;
+use crate::compile::{NodeOutcome, Settled};
+use crate::lower::Context;
+use crate::snapshot::{Freshness, Guard};
+
+/// How far a node is, or several are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// It carries the body that is in force for it behind a guard, both read back not long ago.
+    Programmed,
+    /// It does not yet.
+    Converging,
+    /// What it last said no longer counts, so that nobody knows.
+    Stale,
+}
+
+impl Progress {
+    /// Of one node.
+    pub(super) fn of(
+        context: &Context<'_>,
+        settled: &BTreeMap<&NodeName, Settled>,
+        node: &NodeName,
+    ) -> Self {
+        let report = context.index.reports.get(node);
+        let (Some(report), Some(settled)) = (report, settled.get(node)) else {
+            return Self::Converging;
+        };
+        let carries = settled.outcome == NodeOutcome::Keep
+            && report.guard == Guard::Sealed
+            && report
+                .applied_serial
+                .is_some_and(|applied| applied >= settled.body.serial);
+        match (report.freshness, carries) {
+            (Freshness::Old | Freshness::Ahead, _) => Self::Stale,
+            (Freshness::Fresh, true) => Self::Programmed,
+            (Freshness::Fresh, false) | (Freshness::Unsaid, _) => Self::Converging,
+        }
+    }
+
+    /// Of two together: what is known not to be there decides before what nobody knows.
+    pub(super) const fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Converging, _) | (_, Self::Converging) => Self::Converging,
+            (Self::Stale, _) | (_, Self::Stale) => Self::Stale,
+            (Self::Programmed, Self::Programmed) => Self::Programmed,
+        }
+    }
+}
+
+/// Nodes that something concerns, by how far they are.
+#[derive(Clone, Default)]
+pub(super) struct Concerned<'a> {
+    pub(super) counts: NodeCounts,
+    /// The first one, by name, whose word no longer counts.
+    silent: Option<&'a NodeName>,
+}
+
+impl<'a> Concerned<'a> {
+    /// One more, in the order of the names.
+    pub(super) fn add(&mut self, node: &'a NodeName, progress: Progress) {
+        self.counts.desired += 1;
+        match progress {
+            Progress::Programmed => self.counts.programmed += 1,
+            Progress::Stale => {
+                self.counts.stale += 1;
+                self.silent = self.silent.or(Some(node));
+            }
+            Progress::Converging => {}
+        }
+    }
+
+    /// How far they are together, as in [`Progress::and`].
+    pub(super) fn progress(&self) -> Progress {
+        let NodeCounts {
+            desired,
+            programmed,
+            stale,
+        } = self.counts;
+        if programmed == desired {
+            Progress::Programmed
+        } else if programmed + stale == desired {
+            Progress::Stale
+        } else {
+            Progress::Converging
+        }
+    }
+
+    /// Whose word no longer counts, as a sentence.
+    pub(super) fn silence(&self) -> Option<String> {
+        let first = self.silent?;
+        Some(match self.counts.stale - 1 {
+            0 => silent(first),
+            more => format!("what {first} and {more} more nodes last reported no longer counts"),
+        })
+    }
+
+    /// How many of these carry it.
+    pub(super) fn sentence(&self, these: &str) -> String {
+        let NodeCounts {
+            desired,
+            programmed,
+            ..
+        } = self.counts;
+        let counted = format!("{programmed} of {desired} {these}");
+        match self.silence() {
+            Some(silence) => format!("{counted}; {silence}"),
+            None => counted,
+        }
+    }
+}
+
+/// That the word of a node no longer counts.
+pub(super) fn silent(node: &NodeName) -> String {
+    format!("what {node} last reported no longer counts")
+}
