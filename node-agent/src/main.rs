@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use postern_agent::options::{Cli, Verb};
+use postern_telemetry::chain;
 
 mod start;
 mod verbs;
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("postern-agent: {}", error.chain());
+            eprintln!("postern-agent: {}", chain(&error));
             ExitCode::FAILURE
         }
     }

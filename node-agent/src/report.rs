@@ -14,6 +14,7 @@ use postern_host::Host;
 use postern_intent::Verified;
 use postern_plan::check::Seal;
 use postern_plan::host::{Family, TunnelBackend};
+use postern_telemetry::chain;
 use sha2::{Digest as _, Sha256};
 
 use crate::agent::Agent;
@@ -28,8 +29,8 @@ mod table;
 pub use table::table;
 
 /// At most one report a second, and one at least every minute.
-const EVERY: Duration = Duration::from_secs(1);
-const AT_LEAST_EVERY: Duration = Duration::from_secs(60);
+pub(crate) const EVERY: Duration = Duration::from_secs(1);
+pub(crate) const AT_LEAST_EVERY: Duration = Duration::from_secs(60);
 /// How the names of counters of packets begin.
 const PACKETS: &str = "packets_";
 /// Caps of the schema.
@@ -86,15 +87,16 @@ impl ReportWriter {
         self.flush();
     }
 
-    /// When what is pending and different may be written.
+    /// When what is pending is to be written: soon if it is different, else when its minute is over.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
         let status = self.pending.as_ref()?.status.as_ref()?;
-        let changed = self.asked || without_times(status) != without_times(&self.last);
-        changed.then(|| {
-            let last = self.written.max(self.tried);
-            last.map_or_else(Instant::now, |at| at + EVERY)
-        })
+        let apart = match self.asked || without_times(status) != without_times(&self.last) {
+            true => EVERY,
+            false => AT_LEAST_EVERY,
+        };
+        let last = self.written.max(self.tried);
+        Some(last.map_or_else(Instant::now, |at| at + apart))
     }
 
     /// Writes what is pending when its time has come.
@@ -248,6 +250,8 @@ impl<H: Host> Agent<H> {
         let mut counters = self.counters.clone();
         let bypassed = u64::try_from(self.bypassed_pods().len()).unwrap_or(u64::MAX);
         counters.insert("bypassed_pods".to_owned(), bypassed);
+        let unlisted = u64::try_from(self.unlisted().len()).unwrap_or(u64::MAX);
+        counters.insert("unlisted_pods".to_owned(), unlisted);
         if let Some(observed) = &self.last.observed {
             for table in [&observed.firewall.inet, &observed.firewall.bridge]
                 .into_iter()
@@ -314,18 +318,34 @@ fn refusal(entry: &RefusalEntry) -> Refusal {
     }
 }
 
-/// An error with its causes, once.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let said = cause.to_string();
-        // Some libraries say their cause in their own words too.
-        if !text.ends_with(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(version: &str) -> NodeReport {
+        let status = NodeReportStatus {
+            agent_version: version.to_owned(),
+            ..NodeReportStatus::default()
+        };
+        NodeReport {
+            metadata: ObjectMeta::default(),
+            spec: NodeReportSpec {
+                node_uid: "u1".to_owned(),
+            },
+            status: Some(status),
         }
-        source = cause.source();
     }
-    text
+
+    #[test]
+    fn a_report_without_news_is_due_when_its_minute_is_over_and_one_with_news_in_a_second() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = ReportWriter::new(&folder.path().join("report.json"));
+        writer.take(report("first"));
+        assert_eq!(writer.due(), None, "it is written");
+        let written = writer.written.unwrap().max(writer.tried.unwrap());
+        writer.take(report("first"));
+        assert_eq!(writer.due(), Some(written + AT_LEAST_EVERY));
+        writer.take(report("second"));
+        assert_eq!(writer.due(), Some(written + EVERY));
+    }
 }

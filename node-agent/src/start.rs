@@ -65,20 +65,6 @@ pub(crate) enum ProgramError {
     Cleanup(#[source] postern_agent::cleanup::CleanupError),
 }
 
-impl ProgramError {
-    /// The error with its causes, once.
-    pub(crate) fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = std::error::Error::source(self);
-        while let Some(cause) = source {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
-            source = cause.source();
-        }
-        text
-    }
-}
-
 /// Runs the agent until a signal comes.
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, ProgramError> {
     postern_telemetry::start_logs().map_err(ProgramError::Log)?;

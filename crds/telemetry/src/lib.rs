@@ -2,6 +2,7 @@
 //!
 //! Traces need the feature `otlp`, which brings some sixty crates.
 
+mod chain;
 mod health;
 mod logs;
 #[cfg(feature = "otlp")]
@@ -9,6 +10,7 @@ mod origin;
 #[cfg(feature = "otlp")]
 mod traces;
 
+pub use chain::chain;
 pub use health::{Health, ServeError, serve};
 pub use logs::{LogError, start_logs};
 #[cfg(feature = "otlp")]

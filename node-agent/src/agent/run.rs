@@ -23,7 +23,7 @@ use crate::audit::Entry;
 use crate::control::server::Work;
 use crate::control::{Answer, Question};
 use crate::ledger::Found;
-use postern_telemetry::Health;
+use postern_telemetry::{Health, chain};
 
 /// Why the loop ended.
 #[derive(Debug, Error)]
@@ -46,6 +46,9 @@ pub enum RunError {
 const RETRY: Duration = Duration::from_millis(100);
 /// Events of the kernel come in crowds: one run answers a crowd.
 const DEBOUNCE: Duration = Duration::from_millis(20);
+
+/// A run that has been due for so long waits for no pod any more.
+const OVERDUE: Duration = Duration::from_secs(3);
 
 /// What wakes the loop, apart from timers.
 pub struct Wakers<S> {
@@ -94,10 +97,13 @@ where
             agent.report.due().map(Instant::from_std),
         ];
         let wake = next.into_iter().flatten().min().unwrap_or(timer);
+        // Signals come first, then pods that start; events of the host come in crowds and can wait.
+        let overdue = timer + OVERDUE <= Instant::now();
         let activation = tokio::select! {
+            biased;
             _ = term.recv() => break,
             _ = interrupt.recv() => break,
-            Some(work) = wakers.work.recv() => match agent.serve(work).await {
+            Some(work) = wakers.work.recv(), if !overdue => match agent.serve(work).await {
                 Some(activation) => activation,
                 None => { agent.report.flush(); agent.answer_waiting().await; continue }
             },
@@ -234,6 +240,13 @@ impl<H: Host> Agent<H> {
     /// One request on the socket; says whether a full run is due.
     async fn serve(&mut self, work: Work) -> Option<Activation> {
         match work {
+            Work::Cni(Request::Add(add), answer) if answer.is_closed() => {
+                // Its runtime was told that the agent is busy, and asks again or takes the sandbox away. A binding made now
+                // would be nobody's.
+                let pod = format!("{}/{}", add.namespace, add.name);
+                tracing::info!(pod, "an ADD is left that nobody waits for any more");
+                None
+            }
             Work::Cni(request, answer) => {
                 match request {
                     Request::Add(add) => self.cni_add(&add, answer).await,
@@ -257,7 +270,7 @@ impl<H: Host> Agent<H> {
             Work::Ask(Question::Release { reason }, answer) => {
                 let reply = match self.release_by_root(&reason) {
                     Ok(()) => Answer::done(),
-                    Err(error) => Answer::refused("NotDurable", crate::report::chain(&error)),
+                    Err(error) => Answer::refused("NotDurable", chain(&error)),
                 };
                 drop(answer.send(reply));
                 Some(Activation::Asked)
@@ -265,7 +278,7 @@ impl<H: Host> Agent<H> {
             Work::Ask(Question::Claim, answer) => {
                 let reply = match self.claim() {
                     Ok(()) => Answer::done(),
-                    Err(error) => Answer::refused("NotDurable", crate::report::chain(&error)),
+                    Err(error) => Answer::refused("NotDurable", chain(&error)),
                 };
                 drop(answer.send(reply));
                 Some(Activation::Asked)

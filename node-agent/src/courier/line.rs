@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use postern_telemetry::chain;
+
 use super::error::ApiError;
 use super::numbers::Numbers;
 use super::pace::{Pace, Wait};
-use crate::report::chain;
 
 /// A line, shared by its task and the client that sees every answer.
 #[derive(Debug)]

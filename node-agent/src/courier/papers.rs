@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use postern_intent::{KeySet, NodeName, Uid};
+use postern_telemetry::chain;
 use tokio::sync::mpsc;
 
 use super::identity;
 use super::line::Line;
 use super::way::Way;
 use crate::agent::News;
-use crate::report::chain;
 use crate::trust;
 
 /// The kubelet replaces a projected file within about a minute of its cause: reading more often tells nothing sooner.

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use postern_plan::ruleset::{Base, BaseKind, Hook};
 use postern_plan::settings::Settings;
+use postern_telemetry::chain;
 
 use super::check::{Check, Outcome};
 use super::judge::{some, unread};
 use super::look::first_seal;
 use super::node::Node;
 use super::ruleset::Foreign;
-use crate::report::chain;
 
 pub(super) fn checks(node: &Node, settings: &Settings) -> Vec<Check> {
     let mut out = vec![rehearsal(node)];

@@ -2,11 +2,11 @@
 
 use postern_host::{HostError, Nature};
 use postern_plan::settings::Settings;
+use postern_telemetry::chain;
 
 use super::check::{Check, Outcome};
 use super::node::Node;
 use super::{firewall, marks, paths, system};
-use crate::report::chain;
 
 /// Every check.
 #[must_use]

@@ -3,12 +3,12 @@
 use postern_intent::IfName;
 use postern_plan::host::ObservedLink;
 use postern_plan::settings::Settings;
+use postern_telemetry::chain;
 
 use super::check::{Check, Outcome};
 use super::judge::unread;
 use super::node::{Files, Node};
 use super::paths::pods_are_behind;
-use crate::report::chain;
 
 pub(super) fn checks(node: &Node, settings: &Settings) -> Vec<Check> {
     let links = node.links.as_deref().unwrap_or_default();

@@ -9,11 +9,10 @@ use postern_plan::check::Seal;
 use postern_plan::order::Stage;
 use postern_plan::settings::SecondLock;
 
+use postern_telemetry::chain;
 use crate::agent::Agent;
 use crate::agent::state::LedgerState;
 use crate::options::Plugin;
-
-use super::chain;
 
 impl<H: Host> Agent<H> {
     /// Every condition of the report.
