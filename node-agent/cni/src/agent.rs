@@ -6,16 +6,12 @@ use std::{
     path::Path,
     sync::mpsc,
     thread,
-    time::Duration,
 };
 
 use crate::{
     CniError,
-    protocol::{Request, Response},
+    protocol::{PATIENCE, Request, Response},
 };
-
-/// The agent waits at most 2 s for a pod's class; the kubelet gives up after minutes.
-const TIMEOUT: Duration = Duration::from_secs(5);
 
 const LONGEST_ANSWER: u64 = 64 * 1024;
 
@@ -36,7 +32,7 @@ pub(crate) fn ask(socket: &Path, request: &Request) -> Result<Response, CniError
         let _ = sender.send(exchange(&path, &line));
     });
     let answer = receiver
-        .recv_timeout(TIMEOUT)
+        .recv_timeout(PATIENCE)
         .map_err(|_| away(io::ErrorKind::TimedOut.into()))?
         .map_err(away)?;
     serde_json::from_str(&answer).map_err(|source| CniError::Answer { source })

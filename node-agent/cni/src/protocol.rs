@@ -1,9 +1,13 @@
 //! What plugin and agent say to each other: one JSON request line, one JSON response line, one
 //! exchange a connection.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
+
+/// How long the plugin waits for its answer. The agent waits at most 2 s for a pod's class; the kubelet gives up after
+/// minutes.
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A request, told apart by its `verb`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

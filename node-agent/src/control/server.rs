@@ -17,6 +17,10 @@ use super::protocol::{Answer, Question};
 const REQUEST_LIMIT: u64 = 64 * 1024;
 /// How long a client may take to ask.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// When the plugin hears that the agent is busy: before it takes the agent for away.
+const BUSY_AFTER: Duration = cni::PATIENCE.saturating_sub(Duration::from_secs(1));
+/// Error code of the CNI specification, "Error": the runtime is to try again later.
+const TRY_AGAIN_LATER: u32 = 11;
 
 /// Why the socket cannot be served.
 #[derive(Debug, Error)]
@@ -118,20 +122,7 @@ async fn converse(stream: UnixStream, work: mpsc::Sender<Work>) -> std::io::Resu
 
 async fn respond(line: &str, peer: Peer, work: &mpsc::Sender<Work>) -> String {
     if let Ok(request) = serde_json::from_str::<cni::Request>(line) {
-        if peer != Peer::Root {
-            return text(&Answer::refused(
-                "NotPermitted",
-                "the plugin must run as root",
-            ));
-        }
-        let (send, receive) = oneshot::channel();
-        if work.send(Work::Cni(request, send)).await.is_err() {
-            return text(&Answer::refused("Stopping", "the agent is stopping"));
-        }
-        return match receive.await {
-            Ok(response) => text(&response),
-            Err(_) => text(&Answer::refused("Stopping", "the agent is stopping")),
-        };
+        return text(&serve_plugin(request, peer, work).await);
     }
     let question: Question = match serde_json::from_str(line) {
         Ok(question) => question,
@@ -151,8 +142,87 @@ async fn respond(line: &str, peer: Peer, work: &mpsc::Sender<Work>) -> String {
     }
 }
 
+/// A request of the plugin. Once the agent is found busy, the way back is closed, by which the agent sees that nobody waits
+/// for the answer any more.
+async fn serve_plugin(
+    request: cni::Request,
+    peer: Peer,
+    work: &mpsc::Sender<Work>,
+) -> cni::Response {
+    if peer != Peer::Root {
+        return later("NotPermitted", "the plugin must run as root");
+    }
+    let (send, receive) = oneshot::channel();
+    let asked = async {
+        work.send(Work::Cni(request, send)).await.ok()?;
+        receive.await.ok()
+    };
+    match tokio::time::timeout(BUSY_AFTER, asked).await {
+        Ok(Some(response)) => response,
+        Ok(None) => later("Stopping", "the agent is stopping"),
+        Err(_) => later(
+            "Busy",
+            "the agent is at work in the kernel and has not come to this yet: try again",
+        ),
+    }
+}
+
+fn later(reason: &str, message: &str) -> cni::Response {
+    cni::Response::Refused(cni::Refusal {
+        code: TRY_AGAIN_LATER,
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+    })
+}
+
 fn text<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_else(|_| {
         r#"{"ok":false,"reason":"Internal","message":"the answer cannot be written"}"#.to_owned()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const DEL: &str = r#"{"verb": "cni-del", "containerId": "c1", "ifname": "eth0"}"#;
+
+    async fn reason(line: &str, peer: Peer, work: &mpsc::Sender<Work>) -> String {
+        let answer = respond(line, peer, work).await;
+        match serde_json::from_str(&answer).unwrap() {
+            cni::Response::Refused(refusal) => {
+                assert_eq!(refusal.code, TRY_AGAIN_LATER);
+                refusal.reason
+            }
+            cni::Response::Done => panic!("{answer}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_plugin_hears_that_the_agent_is_busy_before_it_takes_it_for_away() {
+        let (work, mut queue) = mpsc::channel(1);
+        // The first one waits for its answer, the second one for its place in the queue.
+        for _ in 0..2 {
+            let begun = Instant::now();
+            assert_eq!(reason(DEL, Peer::Root, &work).await, "Busy");
+            assert!(begun.elapsed() < cni::PATIENCE - Duration::from_millis(500));
+        }
+        match queue.try_recv() {
+            Ok(Work::Cni(_, answer)) => assert!(answer.is_closed(), "nobody waits any more"),
+            other => panic!("{other:?}"),
+        }
+        assert!(queue.try_recv().is_err(), "the second one was not taken");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_of_the_socket_itself_has_the_plugins_form() {
+        let (work, queue) = mpsc::channel(1);
+        assert_eq!(reason(DEL, Peer::Other, &work).await, "NotPermitted");
+        drop(queue);
+        assert_eq!(reason(DEL, Peer::Root, &work).await, "Stopping");
+    }
 }

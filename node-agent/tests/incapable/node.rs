@@ -3,14 +3,17 @@
 #![allow(dead_code, reason = "two test programs use a part each")]
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::EncodePublicKey as _;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
+use futures::Stream;
 use jiff::{SignedDuration, Timestamp};
+use postern_agent::agent::run::Wakers;
 use postern_agent::agent::state::{Agent, LastRun, LedgerState};
-use postern_agent::agent::{Activation, state::Track};
+use postern_agent::agent::{Activation, run, state::Track};
 use postern_agent::audit::Audit;
 use postern_agent::bindings::BindingStore;
 use postern_agent::clock::Clock;
@@ -69,6 +72,25 @@ fn host() -> FakeHost {
     host.has_uplink('4', word("eth0"));
     host.has_uplink('6', word("eth0"));
     host
+}
+
+/// What the plugin asks for a pod behind a link.
+pub(crate) fn add(namespace: &str, name: &str, link: &str) -> Add {
+    let number = link.trim_start_matches("veth");
+    Add {
+        container_id: format!("c-{name}"),
+        ifname: "eth0".to_owned(),
+        netns: "/run/netns/x".to_owned(),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        uid: format!("{name}-uid"),
+        addresses: vec![word(&format!(
+            "10.244.1.{}",
+            number.parse::<u8>().unwrap() + 1
+        ))],
+        host_interface: Some(link.to_owned()),
+        mac: None,
+    }
 }
 
 /// Whom the node trusts.
@@ -138,6 +160,14 @@ impl Node {
         }
     }
 
+    /// The agent's loop, which ends on a signal only.
+    pub(crate) async fn goes_on<S>(self, wakers: Wakers<S>)
+    where
+        S: Stream<Item = ()> + Unpin,
+    {
+        run(self.agent, self.found, wakers).await.unwrap();
+    }
+
     /// The first runs of an agent.
     pub(crate) async fn starts(&mut self) {
         self.agent.start(&self.found).await;
@@ -147,6 +177,11 @@ impl Node {
     pub(crate) fn puts(&self, document: Document, envelope: &impl serde::Serialize) {
         let file = self.folder.path().join("intents").join(document.file());
         std::fs::write(file, serde_json::to_vec(envelope).unwrap()).unwrap();
+    }
+
+    /// A file of the agent's state.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     /// A body comes, signed, and a few runs follow.
@@ -184,22 +219,8 @@ impl Node {
         name: &str,
         link: &str,
     ) -> oneshot::Receiver<Response> {
-        let number = link.trim_start_matches("veth");
-        let add = Add {
-            container_id: format!("c-{name}"),
-            ifname: "eth0".to_owned(),
-            netns: "/run/netns/x".to_owned(),
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-            uid: format!("{name}-uid"),
-            addresses: vec![word(&format!(
-                "10.244.1.{}",
-                number.parse::<u8>().unwrap() + 1
-            ))],
-            host_interface: Some(link.to_owned()),
-            mac: None,
-        };
         let (sender, answer) = oneshot::channel();
+        let add = add(namespace, name, link);
         self.agent.cni_add(&add, sender).await;
         answer
     }

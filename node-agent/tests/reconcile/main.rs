@@ -20,6 +20,7 @@ mod lost;
 mod node;
 mod time;
 
+mod turns;
 use postern_crds::node_report::NodeReportStatus;
 use postern_host::fake::Call;
 use postern_intent::{Body, Serial};

@@ -1,0 +1,122 @@
+//! Whose turn it is in the agent's loop.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use futures::future::join_all;
+use futures::{Stream, stream};
+use postern_agent::agent::run::Wakers;
+use postern_agent::control::server::Work;
+use postern_cni::protocol::{Attachment, Check, Request, Response};
+use postern_telemetry::Health;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::fixture::client;
+use crate::node::{Node, add};
+
+/// So long that no timer of a case wakes the loop.
+const CHECK: Duration = Duration::from_secs(3600);
+
+fn wakers<S>(work: mpsc::Receiver<Work>, host: S) -> Wakers<S> {
+    Wakers {
+        work,
+        host,
+        news: mpsc::channel(1).1,
+        health: Health::default(),
+        check: CHECK,
+    }
+}
+
+/// Puts a request in the queue.
+fn put(queue: &mpsc::Sender<Work>, request: Request) -> oneshot::Receiver<Response> {
+    let (send, receive) = oneshot::channel();
+    queue.try_send(Work::Cni(request, send)).unwrap();
+    receive
+}
+
+/// A host that always has something to tell, and does so when it is listened to.
+fn crowd(mut heard: impl FnMut() + Unpin) -> impl Stream<Item = ()> + Unpin {
+    stream::poll_fn(move |_| {
+        heard();
+        Poll::Ready(Some(()))
+    })
+}
+
+#[tokio::test]
+async fn a_pod_that_starts_goes_before_every_event_of_the_host() {
+    let mut node = Node::new();
+    node.takes(client()).await;
+    let (queue, work) = mpsc::channel(32);
+    let answers: Vec<_> = (0..32).map(|_| put(&queue, Request::Status)).collect();
+    let turns = AtomicUsize::new(0);
+    let host = crowd(|| {
+        turns.fetch_add(1, Ordering::Relaxed);
+    });
+    tokio::select! {
+        biased;
+        answers = join_all(answers) => assert!(answers.iter().all(Result::is_ok)),
+        () = node.goes_on(wakers(work, host)) => panic!("the loop ended"),
+    }
+    // The loop goes on to its next wait before it is looked at here again.
+    let listened = turns.load(Ordering::Relaxed);
+    assert!(listened <= 1, "{listened}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_has_been_due_for_seconds_waits_for_no_pod() {
+    let mut node = Node::new();
+    node.takes(client()).await;
+    let (queue, work) = mpsc::channel(2000);
+    let answers: Vec<_> = (0..2000).map(|_| put(&queue, Request::Status)).collect();
+    let waiting = OnceLock::new();
+    let host = crowd(|| {
+        waiting.get_or_init(|| queue.max_capacity() - queue.capacity());
+    });
+    tokio::select! {
+        biased;
+        () = async {
+            // The loop gives way to other tasks now and then, in the midst of its work.
+            while waiting.get().is_none() {
+                tokio::time::advance(Duration::from_secs(1)).await;
+            }
+        } => {}
+        () = node.goes_on(wakers(work, host)) => panic!("the loop ended"),
+    }
+    assert!(waiting.get() > Some(&0), "all work came first");
+    drop(answers);
+}
+
+#[tokio::test]
+async fn nothing_is_made_for_an_add_whose_asker_has_gone_and_a_del_takes_away_all_the_same() {
+    let mut node = Node::new();
+    node.takes(client()).await;
+    assert_eq!(node.adds("crawlers", "b", "veth2").await, Response::Done);
+    let (queue, work) = mpsc::channel(8);
+    let id = |name: &str| format!("c-{name}");
+    let gone = |request| drop(put(&queue, request));
+    gone(Request::Add(add("crawlers", "a", "veth1")));
+    gone(Request::Del(Attachment {
+        container_id: id("b"),
+        ifname: "eth0".to_owned(),
+    }));
+    let checks = ["a", "b"].map(|name| {
+        let check = Check {
+            container_id: id(name),
+            ifname: "eth0".to_owned(),
+            addresses: Vec::new(),
+        };
+        put(&queue, Request::Check(check))
+    });
+    tokio::select! {
+        biased;
+        answers = join_all(checks) => for answer in answers {
+            match answer.unwrap() {
+                Response::Refused(refusal) => assert_eq!(refusal.reason, "NotBound"),
+                Response::Done => panic!("it is bound"),
+            }
+        },
+        () = node.goes_on(wakers(work, stream::pending())) => panic!("the loop ended"),
+    }
+}
