@@ -79,6 +79,7 @@ impl Inbox {
     /// [`FileError::Read`].
     pub fn look(&mut self) -> Result<Vec<(Document, Vec<u8>)>, FileError> {
         let mut new = Vec::new();
+        // Nothing is seen before all is: whoever gets an error gets no document, and is to get each of them later.
         for document in Document::ALL {
             let path = self.folder.join(document.file());
             let Some(bytes) = files::read_at_most(&path, ENVELOPE_LIMIT)? else {
@@ -87,10 +88,10 @@ impl Inbox {
                 continue;
             };
             if self.seen.get(&document) != Some(&bytes) {
-                self.seen.insert(document, bytes.clone());
                 new.push((document, bytes));
             }
         }
+        self.seen.extend(new.iter().cloned());
         Ok(new)
     }
 }
@@ -229,5 +230,24 @@ impl Verifier<'_> {
             now: self.now,
             last,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_beside_one_that_cannot_be_read_is_given_once_everything_can_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |document: Document| folder.path().join(document.file());
+        let mut inbox = Inbox::new(folder.path());
+        std::fs::write(path(Document::Keys), "keys").unwrap();
+        std::fs::create_dir(path(Document::Intent)).unwrap();
+        assert!(inbox.look().is_err(), "a folder is no file");
+        std::fs::remove_dir(path(Document::Intent)).unwrap();
+        let keys = (Document::Keys, b"keys".to_vec());
+        assert_eq!(inbox.look().unwrap(), [keys]);
+        assert_eq!(inbox.look().unwrap(), []);
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use kube::config::{InClusterError, KubeconfigError};
-use kube::runtime::watcher;
+use kube::core::Status;
 use thiserror::Error;
 
 use super::token::TokenError;
@@ -61,9 +61,9 @@ pub enum ApiError {
         /// How long was waited.
         seconds: u64,
     },
-    /// The watch could not go on.
-    #[error("the watch broke off")]
-    Watch(#[source] Box<watcher::Error>),
+    /// A watch goes on from a list's version, and this list has none.
+    #[error("the API server gave a list without a resource version")]
+    NoVersion,
     /// The NodeReport is for another node of this name, perhaps an older one.
     #[error(
         "the NodeReport is for the node with UID {found}, and this node has {own}: the operator makes a new one"
@@ -94,7 +94,7 @@ impl ApiError {
             Self::Refused { code, .. } => return code.to_string(),
             Self::Unheard(_) => "unheard",
             Self::Late { .. } => "late",
-            Self::Watch(_) => "watch",
+            Self::NoVersion => "no_version",
             Self::OtherNode { .. } => "other_node",
             Self::Report(_) | Self::Inbox(_) => "file",
         }
@@ -115,19 +115,13 @@ impl ApiError {
     pub const fn is_broken(&self) -> bool {
         matches!(self, Self::Unheard(_) | Self::Late { .. })
     }
+}
 
-    /// An error of a watch. The resource version being too old (410) is part of every watch's life.
-    #[must_use]
-    pub fn of_watch(error: watcher::Error) -> Self {
-        match error {
-            watcher::Error::InitialListFailed(error)
-            | watcher::Error::WatchStartFailed(error)
-            | watcher::Error::WatchFailed(error) => error.into(),
-            watcher::Error::WatchError(status) => Self::Refused {
-                code: status.code,
-                message: status.message,
-            },
-            other @ watcher::Error::NoResourceVersion => Self::Watch(Box::new(other)),
+impl From<Status> for ApiError {
+    fn from(status: Status) -> Self {
+        Self::Refused {
+            code: status.code,
+            message: status.message,
         }
     }
 }
@@ -135,10 +129,7 @@ impl ApiError {
 impl From<kube::Error> for ApiError {
     fn from(error: kube::Error) -> Self {
         match error {
-            kube::Error::Api(status) => Self::Refused {
-                code: status.code,
-                message: status.message,
-            },
+            kube::Error::Api(status) => Self::from(*status),
             other => Self::Unheard(Box::new(other)),
         }
     }

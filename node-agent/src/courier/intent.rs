@@ -1,13 +1,13 @@
 //! The watch of this node's own NodeIntent. RBAC cannot say "own": the selector and a look at the name do.
 
 use std::path::PathBuf;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use kube::core::{ApiResource, DynamicObject};
-use kube::runtime::watcher::{self, Event, watcher};
+use futures::{Stream, StreamExt as _};
+use kube::api::{ListParams, WatchParams};
+use kube::core::{ApiResource, DynamicObject, WatchEvent};
 use kube::{Api, Client, ResourceExt as _};
 use postern_crds::NodeIntent;
 use postern_crds::names::EPOCH_ANNOTATION;
@@ -19,18 +19,18 @@ use super::documents;
 use super::error::ApiError;
 use super::line::Line;
 use super::pace::{Pace, Wait};
-use super::way::{PATIENCE, Way};
+use super::way::{Way, in_time};
 use crate::agent::News;
 use crate::files::FileError;
 
-/// The server ends a watch after this many seconds, and a watch that is silent for a little longer is dead.
+/// The server ends a watch after this many seconds.
 const WATCH_SECONDS: u32 = 240;
 
-/// A watch that has not failed for so long stands: the API server has answered it.
-const STANDING: Duration = PATIENCE.saturating_add(Duration::from_secs(1));
+/// A watch that has not ended by then hangs on a connection that nobody answers by.
+const DEAD: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
 
-/// A list is this old at most: whatever a watch may miss, it is not missed for longer.
-const OLD: Duration = Duration::from_secs(600);
+/// A watch that goes on for so long works. Whatever ends sooner is begun anew more slowly each time.
+const STANDING: Duration = Duration::from_secs(10);
 
 /// The watch, and what it saw.
 pub(super) struct Intents {
@@ -61,9 +61,10 @@ pub(super) async fn run(mut intents: Intents) {
 }
 
 impl Intents {
-    /// Follows a list and its watch until something fails, the way is found broken or the list is old. Whatever ended it,
-    /// a new list comes next, and not the old watch's version: after the store was set back to an older state that version
-    /// lies in the future, and a watch from there would stay silent.
+    /// Reads a list and follows it by a watch, until the watch ends, something fails or the way is found broken. Whatever
+    /// ended it, a new list comes next, and never a watch from the old one's version: after the store was set back to an
+    /// older state that version lies in the future, and a watch from there would stay silent. That is why the client's own
+    /// watcher is not used, which goes on from its last version when a watch ends in peace.
     async fn follow(
         &mut self,
         client: Client,
@@ -73,19 +74,37 @@ impl Intents {
         // An untyped object: a NodeIntent that does not fit its type must not end the watch.
         let kind = ApiResource::erase::<NodeIntent>(&());
         let api: Api<DynamicObject> = Api::all_with(client, &kind);
-        let config = watcher::Config::default()
-            .fields(&format!("metadata.name={}", self.node))
-            .timeout(WATCH_SECONDS);
-        let mut events = pin!(watcher(api, config));
-        let (mut standing, mut old) = (pin!(sleep(STANDING)), pin!(sleep(OLD)));
-        let mut stands = Watch::Begins;
+        let own = format!("metadata.name={}", self.node);
         self.broken.mark_unchanged();
+        let list = in_time(api.list(&ListParams::default().fields(&own))).await?;
+        desk.read(&list.items).map_err(ApiError::Inbox)?;
+        let version = list.metadata.resource_version.unwrap_or_default();
+        if version.is_empty() {
+            return Err(ApiError::NoVersion);
+        }
+        let watch = WatchParams::default().fields(&own).timeout(WATCH_SECONDS);
+        let events = in_time(api.watch(&watch, &version)).await?;
+        self.read(pin!(events), desk, pace).await?;
+        // All nodes' watches end together when an API server does: they do not come back all at once.
+        self.line.pause(pace, Wait::Short).await;
+        Ok(())
+    }
+
+    /// Takes events until there are no more.
+    async fn read(
+        &mut self,
+        mut events: Pin<&mut impl Stream<Item = kube::Result<WatchEvent<DynamicObject>>>>,
+        desk: &mut Desk,
+        pace: &mut Pace,
+    ) -> Result<(), ApiError> {
+        let (mut standing, mut dead) = (pin!(sleep(STANDING)), pin!(sleep(DEAD)));
+        let mut stands = Watch::Begins;
         loop {
             let event = tokio::select! {
                 event = events.next() => event,
                 // The other side goes away only when the agent ends.
                 Ok(()) = self.broken.changed() => return Ok(()),
-                () = &mut old => return Ok(()),
+                () = &mut dead => return Ok(()),
                 () = &mut standing, if stands == Watch::Begins => {
                     stands = Watch::Stands;
                     self.line.works();
@@ -93,21 +112,21 @@ impl Intents {
                     continue;
                 }
             };
-            match event.transpose().map_err(ApiError::of_watch) {
-                Ok(Some(event)) => {
-                    if desk.take(event).map_err(ApiError::Inbox)? == Seen::Change {
+            match event.transpose()? {
+                None => return Ok(()),
+                // The version is too old to go on from: part of every watch's life, and no trouble.
+                Some(WatchEvent::Error(status)) if status.code == 410 => {
+                    let error = ApiError::from(*status);
+                    self.line.numbers().failed("intents", error.word());
+                    return Ok(());
+                }
+                Some(WatchEvent::Error(status)) => return Err(ApiError::from(*status)),
+                Some(event) => {
+                    if desk.take(&event).map_err(ApiError::Inbox)? == Seen::Change {
                         self.line.works();
                         pace.reset();
                     }
                 }
-                Ok(None) => return Ok(()),
-                // The version is too old to go on from: part of every watch's life, and no trouble.
-                Err(error) if error.code() == Some(410) => {
-                    self.line.numbers().failed("intents", error.word());
-                    self.line.pause(pace, Wait::Short).await;
-                    return Ok(());
-                }
-                Err(error) => return Err(error),
             }
         }
     }
@@ -125,8 +144,8 @@ enum Watch {
 /// What an event of the watch is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Seen {
-    /// A part of the list.
-    List,
+    /// Nothing about a NodeIntent.
+    Nothing,
     /// News, so that the watch works.
     Change,
 }
@@ -136,8 +155,6 @@ struct Desk {
     node: String,
     inbox: PathBuf,
     line: Arc<Line>,
-    /// NodeIntents of ours in the list that is being read.
-    listed: usize,
     /// NodeIntents of ours when that was last told.
     told: Option<usize>,
     /// The term of the operator that the agent was last told of.
@@ -151,33 +168,38 @@ impl Desk {
             node: intents.node.to_string(),
             inbox: intents.inbox.clone(),
             line: Arc::clone(&intents.line),
-            listed: 0,
             told: None,
             epoch: None,
             news: intents.news.clone(),
         }
     }
 
+    /// Takes a list.
+    fn read(&mut self, listed: &[DynamicObject]) -> Result<(), FileError> {
+        let mut there = 0;
+        for object in listed {
+            there += self.put(object)?;
+        }
+        self.tell(there);
+        Ok(())
+    }
+
     /// Takes an event.
-    fn take(&mut self, event: Event<DynamicObject>) -> Result<Seen, FileError> {
+    fn take(&mut self, event: &WatchEvent<DynamicObject>) -> Result<Seen, FileError> {
         match event {
-            Event::Init => self.listed = 0,
-            Event::InitApply(object) => self.listed += self.put(&object)?,
-            Event::InitDone => self.tell(self.listed),
-            Event::Apply(object) => {
-                if self.put(&object)? > 0 {
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                if self.put(object)? > 0 {
                     self.tell(1);
                 }
-                return Ok(Seen::Change);
             }
-            Event::Delete(object) => {
-                if self.is_ours(&object) {
+            WatchEvent::Deleted(object) => {
+                if self.is_ours(object) {
                     self.tell(0);
                 }
-                return Ok(Seen::Change);
             }
+            WatchEvent::Bookmark(_) | WatchEvent::Error(_) => return Ok(Seen::Nothing),
         }
-        Ok(Seen::List)
+        Ok(Seen::Change)
     }
 
     fn is_ours(&self, object: &DynamicObject) -> bool {

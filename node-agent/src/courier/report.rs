@@ -15,19 +15,20 @@ use postern_crds::NodeReport;
 use postern_intent::NodeName;
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use super::error::ApiError;
 use super::line::Line;
 use super::pace::{Pace, Wait};
-use super::way::{PATIENCE, Way};
+use super::way::{Way, in_time};
 use crate::files::{self, FileError};
+use crate::report::{AT_LEAST_EVERY, EVERY};
 
 /// Who owns the fields of the status (server-side apply).
 const FIELD_MANAGER: &str = "postern-agent";
-/// At most one report a second, and one at least every minute.
-const EVERY: Duration = Duration::from_secs(1);
-const AT_LEAST_EVERY: Duration = Duration::from_secs(60);
+/// The agent writes its report at least every minute, and that is sent. Only what stays away for longer is made up for by
+/// the last report once more.
+const AGAIN: Duration = AT_LEAST_EVERY.saturating_add(Duration::from_secs(15));
 
 /// The report and its line.
 pub(super) struct Reports {
@@ -114,11 +115,11 @@ impl Reports {
             let bytes = files::read(&self.file)?;
             let due = match &bytes {
                 // The agent writes it after its first seal.
-                None => now + AT_LEAST_EVERY,
+                None => now + AGAIN,
                 Some(bytes) if *bytes != sent.bytes => {
                     sent.tried.map_or(now, |tried| tried + EVERY)
                 }
-                Some(_) => sent.at.map_or(now, |at| at + AT_LEAST_EVERY),
+                Some(_) => sent.at.map_or(now, |at| at + AGAIN),
             };
             if let Some(bytes) = bytes.filter(|_| due <= now) {
                 return Ok(bytes);
@@ -188,15 +189,6 @@ impl Reports {
     }
 }
 
-async fn in_time<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
-    match timeout(PATIENCE, request).await {
-        Ok(answer) => answer.map_err(ApiError::from),
-        Err(_) => Err(ApiError::Late {
-            seconds: PATIENCE.as_secs(),
-        }),
-    }
-}
-
 /// What was refused will be refused again until somebody changes a right, a rule or the object.
 fn wait_after(error: &ApiError) -> Wait {
     match error.code() {
@@ -223,4 +215,44 @@ fn watch_folder(folder: &Path) -> std::io::Result<inotify::EventStream<Vec<u8>>>
     let inotify = Inotify::init()?;
     inotify.watches().add(folder, WatchMask::MOVED_TO)?;
     inotify.into_event_stream(vec![0; 4096])
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::courier::numbers::Numbers;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_report_is_sent_again_only_when_the_agents_own_rhythm_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("report.json");
+        std::fs::write(&file, "first").unwrap();
+        let reports = Reports {
+            way: Way::Pod,
+            node: "n1".parse().unwrap(),
+            file: file.clone(),
+            line: Arc::new(Line::new("reports", Numbers::default())),
+            broken: watch::channel(0).0,
+        };
+        let now = Some(Instant::now());
+        let sent = Sent {
+            bytes: b"first".to_vec(),
+            at: now,
+            tried: now,
+            node: None,
+        };
+        let mut quiet = stream::pending().boxed();
+        // The agent's minute ends with the run that is going on then.
+        let minute = AT_LEAST_EVERY + Duration::from_secs(10);
+        let early = timeout(minute, reports.due(&mut quiet, &sent)).await;
+        assert!(early.is_err(), "{early:?}");
+        let net = timeout(minute, reports.due(&mut quiet, &sent)).await;
+        assert_eq!(net.unwrap().unwrap(), b"first");
+
+        std::fs::write(&file, "second").unwrap();
+        let next = timeout(EVERY, reports.due(&mut quiet, &sent)).await;
+        assert_eq!(next.unwrap().unwrap(), b"second");
+    }
 }

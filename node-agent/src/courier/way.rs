@@ -9,6 +9,7 @@ use http::{HeaderValue, Response};
 use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use tokio::time::timeout;
 use tower::timeout::TimeoutLayer;
 use tower::util::MapResponseLayer;
 
@@ -18,6 +19,21 @@ use crate::files::{self, FileError};
 
 /// An API server that does not answer for this long is away. A watch answers at once with its headers.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An answer, or the word that none came in time.
+///
+/// # Errors
+/// [`ApiError::Late`], and what the client says.
+pub(super) async fn in_time<T>(
+    request: impl Future<Output = kube::Result<T>>,
+) -> Result<T, ApiError> {
+    match timeout(PATIENCE, request).await {
+        Ok(answer) => answer.map_err(ApiError::from),
+        Err(_) => Err(ApiError::Late {
+            seconds: PATIENCE.as_secs(),
+        }),
+    }
+}
 
 /// Where the API server is, and who says so.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -77,6 +77,27 @@ async fn a_store_that_was_set_back_is_listed_anew_and_not_watched_from_the_futur
 }
 
 #[tokio::test]
+async fn a_watch_that_ends_in_peace_is_followed_by_a_list_and_not_by_a_watch_from_the_future() {
+    let fake = Fake::started().await;
+    for _ in 0..100 {
+        fake.change_intent("n1", &spec("first"));
+    }
+    let node = Node::started(&fake);
+    node.has_intent("first").await;
+    until("a watch stands", || !fake.requests(Verb::Watch).is_empty()).await;
+    fake.set_back("n1", 7, &spec("older"));
+    fake.cut();
+    node.has_intent("older").await;
+    until("a watch stands again", || {
+        fake.requests(Verb::Watch).len() > 1
+    })
+    .await;
+    let from = fake.requests(Verb::Watch).pop().unwrap().query;
+    assert!(from.ends_with("resourceVersion=7"), "{from}");
+    assert_eq!(node.numbers.failures("intents", "410"), 0);
+}
+
+#[tokio::test]
 async fn a_server_that_asks_for_time_gets_it() {
     let fake = Fake::started().await;
     fake.fail(Verb::List, [Fault::RetryAfter(429, 3)]);
