@@ -195,7 +195,7 @@ fn a_deleted_intent_comes_back_as_it_was_and_its_absence_takes_nothing_out_of_fo
     .unwrap();
     assert_ne!(again["metadata"]["uid"], before["metadata"]["uid"]);
     assert_eq!(again["spec"], before["spec"], "byte for byte");
-    lab.kill_publishers().unwrap();
+    without_operators(&lab);
     lab.kubectl_ok(&["delete", "nodeintents", "--all"]).unwrap();
     wait_until(PATIENCE, "the agent's word that its intent is gone", || {
         let gone = lab.agent_metric("n1", "postern_agent_intent_gone")?;
@@ -243,7 +243,7 @@ fn keys_that_somebody_edits_open_nothing_and_the_agents_say_what_they_saw() {
 }
 
 #[test]
-fn an_older_intent_of_a_store_that_was_set_back_is_refused_as_replayed() {
+fn a_store_set_back_to_before_a_policy_opens_nothing() {
     let lab = cluster();
     let sender = another(&lab, "crawler").unwrap();
     let before = lab.dir().join("before.db");
