@@ -15,7 +15,7 @@ use std::time::Duration;
 use postern_e2e::command;
 use postern_e2e::controlplane::prepare;
 use postern_e2e::harness::{TestLab, wait_until};
-use postern_e2e::lab::{Binaries, Cluster, Programs, UpOptions};
+use postern_e2e::lab::{Binaries, Programs, UpOptions};
 use serde_json::{Value, json};
 
 /// How long controllers may take to have looked at what was applied.
@@ -35,16 +35,6 @@ fn rendered() -> Vec<Value> {
     let mut kubectl = std::process::Command::new(program);
     kubectl.arg("kustomize").arg(base());
     objects(&command::run(&mut kubectl).unwrap())
-}
-
-fn options(programs: Programs) -> UpOptions {
-    UpOptions {
-        cluster: Cluster::ApiServer,
-        programs,
-        nodes: 1,
-        gateways: 1,
-        ..UpOptions::default()
-    }
 }
 
 fn kubectl(lab: &TestLab, arguments: &[&str]) -> String {
@@ -96,7 +86,7 @@ fn versions(lab: &TestLab) -> BTreeMap<String, Value> {
 
 #[test]
 fn every_object_passes_a_server_side_dry_run_and_a_second_apply_changes_nothing() {
-    let lab = TestLab::up(&options(Programs::Bare)).unwrap();
+    let lab = TestLab::up(&UpOptions::on_api_server(1, Programs::Bare)).unwrap();
     // A dry run makes nothing, not even the namespace that the others are in.
     let namespace = base().join("namespace.yaml").display().to_string();
     lab.kubectl_ok(&["apply", "-f", &namespace]).unwrap();
@@ -172,7 +162,7 @@ fn assert_pods_are_admitted(lab: &TestLab) {
 
 #[test]
 fn with_these_rights_the_line_works_and_a_sealed_node_loses_its_startup_taint_alone() {
-    let lab = TestLab::up(&options(Programs::Postern)).unwrap();
+    let lab = TestLab::up(&UpOptions::on_api_server(1, Programs::Postern)).unwrap();
     let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/samples");
     for taint in [
         "postern.dev/not-sealed=:NoExecute",
@@ -273,7 +263,7 @@ fn no_container_has_more_than_it_declares() {
     }
     let expected = json!({
         "DaemonSet postern-agent agent": ["NET_ADMIN"],
-        "DaemonSet postern-agent install-plugin": null,
+        "DaemonSet postern-agent plugin": null,
         "DaemonSet postern-tunnel tunnel": ["NET_ADMIN"],
         "Deployment postern-operator operator": null,
     });
@@ -320,7 +310,8 @@ fn only_the_agent_and_the_operator_have_a_token() {
 #[test]
 fn each_program_knows_the_arguments_of_its_manifest() {
     let programs = Binaries::locate().unwrap();
-    programs.build(&options(Programs::Postern)).unwrap();
+    let options = UpOptions::on_api_server(1, Programs::Postern);
+    programs.build(&options).unwrap();
     for (workload, pod) in pod_templates() {
         for container in containers(&pod) {
             let probe = &container["livenessProbe"]["exec"]["command"];

@@ -8,9 +8,7 @@ use std::{
 };
 
 use postern_cni::{
-    CniError, Environment, ErrorReport, Outcome, SpecVersion,
-    install::{Command, Done, InstallError},
-    run,
+    CniError, Environment, ErrorReport, Outcome, SpecVersion, install::Command, run,
 };
 
 fn main() -> ExitCode {
@@ -22,35 +20,16 @@ fn main() -> ExitCode {
     }
 }
 
-/// A person or the init container of the agent's DaemonSet calls.
+/// A person calls, or the container beside the agent.
 fn obey(arguments: &[String]) -> ExitCode {
     let command = Command::parse(arguments);
     match command.and_then(|command| command.run(&mut |text| eprintln!("postern-cni: {text}"))) {
-        Ok(done) => {
-            for one in done {
-                match one {
-                    Done::Changed(path) => eprintln!("postern-cni: {} changed", path.display()),
-                    Done::Unchanged(path) => eprintln!("postern-cni: {} is right", path.display()),
-                }
-            }
-            ExitCode::SUCCESS
-        }
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("postern-cni: {}", chain(&error));
+            eprintln!("postern-cni: {}", error.chain());
             ExitCode::FAILURE
         }
     }
-}
-
-fn chain(error: &InstallError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 fn serve_runtime() -> ExitCode {

@@ -1,17 +1,22 @@
-//! The program as the init container and an administrator call it.
+//! The program as the container beside the agent and an administrator call it.
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "clippy sees tests only in test functions, not in what they call"
 )]
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Lines},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio},
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::Value;
 
 const LIST: &str = r#"{"cniVersion": "1.0.0", "name": "cluster", "plugins": [{"type": "bridge"}, {"type": "portmap"}]}"#;
@@ -42,6 +47,12 @@ impl Node {
     }
 
     fn install(&self) -> Command {
+        let mut command = self.keep();
+        command.arg("--once");
+        command
+    }
+
+    fn keep(&self) -> Command {
         let mut command = program();
         command.arg("install");
         command.arg(format!("--program-folder={}", self.programs().display()));
@@ -87,6 +98,98 @@ fn names(folder: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// The program as it runs beside the agent.
+struct Keeper {
+    child: Child,
+    said: Lines<BufReader<ChildStderr>>,
+}
+
+impl Keeper {
+    fn beside(node: &Node) -> Self {
+        let mut child = node.keep().spawn().unwrap();
+        let said = BufReader::new(child.stderr.take().unwrap()).lines();
+        Self { child, said }
+    }
+
+    /// Reads what it says up to a line with this in it.
+    fn says(&mut self, text: &str) {
+        let mut before = Vec::new();
+        for line in self.said.by_ref() {
+            let line = line.unwrap();
+            if line.contains(text) {
+                return;
+            }
+            before.push(line);
+        }
+        panic!("it never said {text:?} but {before:#?}");
+    }
+
+    fn ends_on(mut self, signal: Signal) -> ExitStatus {
+        let id = Pid::from_raw(self.child.id().try_into().unwrap());
+        kill(id, signal).unwrap();
+        self.child.wait().unwrap()
+    }
+}
+
+/// A test that fails leaves none behind.
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+const OURS: [&str; 3] = ["bridge", "portmap", "postern-cni"];
+
+#[test]
+fn beside_the_agent_it_puts_back_what_others_take_away_and_leaves_it_when_it_is_ended() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let node = Node::new();
+        let used = node.list("10-cluster.conflist", LIST);
+        let mut keeper = Keeper::beside(&node);
+        keeper.says("10-cluster.conflist changed");
+        assert_eq!(types(&used), OURS);
+
+        node.list("10-cluster.conflist", LIST);
+        keeper.says("10-cluster.conflist changed");
+        assert_eq!(types(&used), OURS);
+
+        let first = node.list("05-new.conflist", LIST);
+        keeper.says("05-new.conflist changed");
+        assert_eq!(types(&first), OURS);
+
+        let program = node.programs().join("postern-cni");
+        fs::remove_file(&program).unwrap();
+        keeper.says("bin/postern-cni changed");
+        assert!(program.is_file());
+
+        assert!(keeper.ends_on(signal).success());
+        assert_eq!(types(&first), OURS);
+        assert!(program.is_file());
+    }
+}
+
+#[test]
+fn beside_the_agent_what_is_wrong_is_told_and_waited_for() {
+    let node = Node::new();
+    let foreign = node.list(
+        "05-single.conf",
+        r#"{"cniVersion": "1.0.0", "type": "bridge"}"#,
+    );
+    let used = node.list("10-cluster.conflist", &LIST[..40]);
+    fs::remove_dir(node.programs()).unwrap();
+    let mut keeper = Keeper::beside(&node);
+    keeper.says("cannot write");
+    fs::create_dir(node.programs()).unwrap();
+    keeper.says("make a .conflist of it");
+    fs::remove_file(foreign).unwrap();
+    keeper.says("to be readable");
+    fs::write(&used, LIST).unwrap();
+    keeper.says("10-cluster.conflist changed");
+    assert_eq!(types(&used), OURS);
+    assert!(keeper.ends_on(Signal::SIGTERM).success());
 }
 
 #[test]
@@ -155,10 +258,31 @@ fn the_way_back_takes_our_entry_from_every_list_and_leaves_the_program() {
 }
 
 #[test]
+fn a_list_that_cannot_be_edited_keeps_the_entry_in_no_other() {
+    let node = Node::new();
+    let used = node.list("10-cluster.conflist", LIST);
+    node.install().output().unwrap();
+    for name in ["00-broken.conflist", "05-broken.conflist"] {
+        node.list(name, "{\"cniVer");
+    }
+    let output = node.remove().output().unwrap();
+    assert!(!output.status.success());
+    for says in [
+        "00-broken.conflist: it is no JSON",
+        "05-broken.conflist: it is no JSON",
+    ] {
+        assert!(said(&output).contains(says), "{}", said(&output));
+    }
+    assert_eq!(types(&used), ["bridge", "portmap"]);
+}
+
+#[test]
 fn it_waits_for_a_list_that_is_not_there_and_for_one_that_is_half_written() {
     let node = Node::new();
     let mut child = node.install().spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let program = lines.next().unwrap().unwrap();
+    assert!(program.contains("bin/postern-cni changed"), "{program}");
     let first = lines.next().unwrap().unwrap();
     assert!(
         first.contains("waiting for a network configuration"),

@@ -1,6 +1,6 @@
 //! What can go wrong while installing.
 
-use std::{io, path::PathBuf};
+use std::{error::Error, io, path::PathBuf};
 
 use crate::version::UnsupportedVersion;
 
@@ -116,4 +116,26 @@ pub enum InstallError {
         #[source]
         source: ListError,
     },
+    /// The word to end cannot be waited for.
+    #[error("cannot wait for signals")]
+    Signals {
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl InstallError {
+    /// The error with its causes, outermost first.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = self.source();
+        while let Some(cause) = source {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        text
+    }
 }

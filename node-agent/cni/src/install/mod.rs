@@ -2,11 +2,16 @@
 //!
 //! Everything is put in place by a rename, so that a runtime that reads at any moment sees the old file or the new one.
 //! The program comes first and its entry second: an entry without a program fails every pod.
+//! Beside the agent it goes on looking: what brings the cluster's configuration writes it anew whenever it likes.
 
 mod command;
 mod error;
+mod keep;
 mod list;
+mod node;
 mod place;
+mod signals;
 
-pub use command::{Command, Done};
+pub use command::Command;
 pub use error::{ArgumentError, InstallError, ListError};
+pub use node::Node;

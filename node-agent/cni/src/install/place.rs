@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, Write as _},
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -61,6 +61,27 @@ pub(super) fn mode(path: &Path) -> Result<u32, InstallError> {
         source,
     })?;
     Ok(found.permissions().mode() & 0o777)
+}
+
+/// What changes about a file when somebody writes, replaces or forbids it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    inode: u64,
+    size: u64,
+    mode: u32,
+    /// Seconds and nanoseconds of the last change of the file or of its mode (`ctime`), which nobody can set back.
+    changed: (i64, i64),
+}
+
+/// The file's stamp; none where there is no file that can be looked at.
+pub(super) fn stamp(path: &Path) -> Option<Stamp> {
+    let found = fs::metadata(path).ok()?;
+    Some(Stamp {
+        inode: found.ino(),
+        size: found.size(),
+        mode: found.mode(),
+        changed: (found.ctime(), found.ctime_nsec()),
+    })
 }
 
 fn write_io(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
