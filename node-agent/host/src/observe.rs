@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use futures::future::join_all;
 use postern_intent::IfName;
 use postern_plan::Observed;
 use postern_plan::host::{
@@ -17,7 +18,7 @@ use postern_plan::observed::ObservedFirewall;
 use thiserror::Error;
 
 use crate::error::{HostError, Nature, errno};
-use crate::ports::{Host, is_own_link};
+use crate::ports::{Act, Host, Tunnels, is_own_link};
 
 /// A part of a reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,8 +103,8 @@ pub async fn observe(host: &impl Host) -> Reading {
     };
     let mut tunnels = BTreeMap::new();
     let mut silent = BTreeMap::new();
-    for name in own {
-        match host.read_tunnel(&name).await {
+    for (name, answer) in read_tunnels(host, own).await {
+        match answer {
             Ok(Some(tunnel)) => drop(tunnels.insert(name, tunnel)),
             Ok(None) => {}
             Err(error) => drop(silent.insert(name, error)),
@@ -120,6 +121,18 @@ pub async fn observe(host: &impl Host) -> Reading {
         tunnels,
         silent,
     }
+}
+
+/// Every device is asked at once: a process that hangs costs its time once, however many devices it serves.
+async fn read_tunnels(
+    host: &impl Tunnels,
+    own: Vec<IfName>,
+) -> Vec<(IfName, Act<Option<ObservedTunnel>>)> {
+    let ask = |name: IfName| async move {
+        let answer = host.read_tunnel(&name).await;
+        (name, answer)
+    };
+    join_all(own.into_iter().map(ask)).await
 }
 
 /// A switch that is not there (`ENOENT`: no IPv6 in this kernel, or the device went meanwhile) has no value; that is no
@@ -216,5 +229,65 @@ impl Reading {
             default_uplinks: self.uplinks.map_err(named(Part::Uplinks))?,
             tunnels: self.tunnels,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use postern_intent::WgKey;
+    use postern_plan::host::{TunnelBackend, TunnelConfig};
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+    use crate::error::Cause;
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    /// A tunnel process that takes requests and answers none.
+    struct Hangs;
+
+    impl Tunnels for Hangs {
+        async fn tunnel_backend(&self) -> Act<TunnelBackend> {
+            Ok(TunnelBackend::Userspace)
+        }
+
+        async fn read_tunnel(&self, device: &IfName) -> Act<Option<ObservedTunnel>> {
+            sleep(PATIENCE).await;
+            Err(HostError::ReadTunnel {
+                link: device.clone(),
+                source: Cause::TimedOut {
+                    seconds: PATIENCE.as_secs(),
+                },
+            })
+        }
+
+        async fn configure_tunnel(&self, _: &TunnelConfig) -> Act<()> {
+            Ok(())
+        }
+
+        async fn remove_peer(&self, _: &IfName, _: &WgKey) -> Act<()> {
+            Ok(())
+        }
+
+        async fn dismiss_tunnel(&self, _: &IfName) -> Act<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tunnel_process_that_hangs_costs_its_time_once_for_all_its_devices() {
+        let devices = ["pst-c-eu", "pst-c-us", "pst-s-eu"];
+        let own = devices.map(|name| name.parse().unwrap()).to_vec();
+        let begun = Instant::now();
+        let answers = read_tunnels(&Hangs, own).await;
+        assert_eq!(begun.elapsed(), PATIENCE);
+        let silent: Vec<&str> = answers
+            .iter()
+            .filter(|(_, answer)| answer.is_err())
+            .map(|(name, _)| name.as_str())
+            .collect();
+        assert_eq!(silent, devices);
     }
 }
