@@ -22,7 +22,7 @@ CASES := POSTERN_LAB_NO_BUILD=1 POSTERN_LAB_CLUSTER=api-server $(CARGO) test -p 
 KERNEL := postern-linux postern-tunnel
 
 .PHONY: help demo test lint unit netns controlplane controlplane-long vm cluster bench tools \
-	fmt clippy deny typos structure need-root netns-kernel netns-dns netns-lab
+	fmt clippy deny typos structure need-root netns-kernel netns-dns netns-lab controlplane-programs
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,18 +60,23 @@ netns-lab:
 	POSTERN_LAB_NO_BUILD=1 $(CARGO) test -p postern-e2e --no-fail-fast -- --test-threads=$(TEST_THREADS)
 	$(CARGO) run --quiet -p postern-e2e --bin lab -- proof
 
-# Kubernetes is built first, once for each version, so that no case waits for it. The leak cases run on the API server too.
-controlplane: need-root ## operators and agents on a real API server, built once from Go modules (root, Go)
+# Kubernetes is built once for each version, and the programs once here, so that no case waits for them.
+controlplane-programs:
 	@e2e/setup/tools.sh lab
 	$(CARGO) build $(PROGRAMS)
 	$(CARGO) run --quiet -p postern-e2e --bin lab -- controlplane build
-	cd e2e/controlplane && unformatted=$$(gofmt -l .) && [[ -z $$unformatted ]] && go test ./front
+
+# The leak cases run on the API server too.
+controlplane: need-root controlplane-programs ## operators and agents on a real API server, built once from Go modules (root, Go)
+	@cd e2e/controlplane && unformatted=$$(gofmt -l .) && [[ -z $$unformatted ]] || \
+		{ echo "not formatted by gofmt, in e2e/controlplane: $${unformatted:-gofmt failed}" >&2; exit 1; }
+	cd e2e/controlplane && go test ./front
 	rm -rf $(or $(CARGO_TARGET_DIR),target)/proof/api-server
 	$(CASES) $(foreach c,admission controlplane line manifests told,--test cluster_$(c)) --test 'node_leaks*' \
 		--no-fail-fast -- --test-threads=$(TEST_THREADS)
 	POSTERN_LAB_CLUSTER=api-server $(CARGO) run --quiet -p postern-e2e --bin lab -- proof
 
-controlplane-long: need-root ## a store set back, leaders that hang, a thousand policies: minutes each (after controlplane; root, Go)
+controlplane-long: need-root controlplane-programs ## a store set back, leaders that hang, a thousand policies: minutes each (root, Go)
 	$(CASES) $(foreach c,crowd ends leaders restored,--test cluster_$(c)) --no-fail-fast -- --test-threads=1
 	POSTERN_LAB_CLUSTER=api-server $(CARGO) run --quiet -p postern-e2e --bin lab -- proof
 

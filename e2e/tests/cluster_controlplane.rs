@@ -7,6 +7,8 @@
     reason = "in a test, also in its helpers, a value that is not there is a failure"
 )]
 
+mod plane;
+
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -18,26 +20,15 @@ use postern_e2e::controlplane::{
 };
 use postern_e2e::error::chain;
 use postern_e2e::harness::{TestLab, wait_until};
-use postern_e2e::lab::{Cluster, Exec, PodOptions, Programs, TrafficPolicy, UpOptions};
+use postern_e2e::lab::{Exec, PodOptions, Programs, TrafficPolicy, UpOptions};
 use serde_json::{Value, json};
+
+use crate::plane::get;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
 fn cluster() -> TestLab {
-    let options = UpOptions {
-        cluster: Cluster::ApiServer,
-        programs: Programs::Bare,
-        nodes: 2,
-        gateways: 1,
-        ..UpOptions::default()
-    };
-    TestLab::up(&options).unwrap()
-}
-
-/// What kubectl prints as JSON.
-fn get(lab: &TestLab, arguments: &[&str]) -> Value {
-    let arguments = [&["get", "-o", "json"], arguments].concat();
-    serde_json::from_str(&lab.kubectl_ok(&arguments).unwrap()).unwrap()
+    TestLab::up(&UpOptions::on_api_server(2, Programs::Bare)).unwrap()
 }
 
 /// What kubectl complains about when it fails.
@@ -60,7 +51,7 @@ fn watcher(lab: &TestLab, node: &str) -> Child {
 #[test]
 fn nodes_and_definitions_are_there_and_a_bad_policy_is_refused_with_its_message() {
     let lab = cluster();
-    let nodes = get(&lab, &["nodes", "n1", "gw-1"]);
+    let nodes = get(&lab, &["nodes", "n1", "gw-1"]).unwrap();
     for (object, node) in nodes["items"]
         .as_array()
         .unwrap()
@@ -84,7 +75,7 @@ fn nodes_and_definitions_are_there_and_a_bad_policy_is_refused_with_its_message(
         "gw-1"
     );
     for name in ["exitnodes", "egresspolicies", "nodeintents", "nodereports"] {
-        let definition = get(&lab, &["crd", &format!("{name}.postern.dev")]);
+        let definition = get(&lab, &["crd", &format!("{name}.postern.dev")]).unwrap();
         let conditions = definition["status"]["conditions"].as_array().unwrap();
         let holds = |condition: &&Value| condition["type"] == "Established";
         let established = conditions.iter().find(holds).unwrap();
@@ -254,7 +245,7 @@ fn services_are_objects_and_the_address_of_the_api_server_leads_to_it_from_a_pod
     assert_eq!(web["spec"]["clusterIP"], "10.96.0.10");
     assert_eq!(six["spec"]["ipFamilies"], json!(["IPv6"]));
     assert_eq!(six["spec"]["ports"][1]["nodePort"], 30080);
-    let slice = get(&lab, &["endpointslice", "web"]);
+    let slice = get(&lab, &["endpointslice", "web"]).unwrap();
     assert_eq!(
         slice["endpoints"][0]["addresses"],
         json!([pod.addresses[0]])

@@ -13,9 +13,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use postern_e2e::harness::{After, FLOWS, PATIENCE, wait_until};
-use postern_e2e::lab::PodOptions;
 
-use crate::plane::{LONG, cluster};
+use crate::plane::{LONG, another, cluster};
 
 /// How long the API server is away.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -36,8 +35,7 @@ fn a_minute_without_an_api_server_changes_nothing_and_what_came_meanwhile_is_tak
     let case = "API server away for a minute";
     let proof = lab.prove(case, &sender, After::Flows, away).unwrap();
     assert_eq!(proof.faults(), Vec::<String>::new(), "{proof:?}");
-    let pod = PodOptions::on("n1").label("app", "crawler");
-    let late = lab.sender("crawlers/late", pod).unwrap();
+    let late = another(&lab, "late").unwrap();
     wait_until(LONG, "packets of a new pod by the exit", || {
         Ok((lab.pod_since(&late, Timestamp::MIN)?.exited > 0).then_some(()))
     })

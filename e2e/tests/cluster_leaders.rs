@@ -15,15 +15,18 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use plane::{LONG, NODES, SYSTEM, await_generation, body, change, cluster, get};
+use plane::{LONG, NODES, await_generation, body, change, cluster, get, leader};
 use postern_e2e::LabError;
-use postern_e2e::controlplane::{Fault, OPERATORS, operator_name};
+use postern_e2e::controlplane::{Fault, RequestCount, operator_name};
 use postern_e2e::harness::{After, PATIENCE, Series, wait_until};
 use postern_e2e::lab::Lab;
 use serde_json::Value;
 
 /// How long a fault lasts.
 const DISTURBED: Duration = Duration::from_secs(20);
+
+/// Longer than an answer of the API server takes.
+const STILL: Duration = Duration::from_millis(500);
 
 /// Every version of every intent, as the API server shows them to one who watches from the beginning.
 struct Versions {
@@ -117,33 +120,127 @@ impl Drop for Versions {
     }
 }
 
-/// The number of the operator that holds the Lease.
-fn leader(lab: &Lab) -> Result<u8, LabError> {
-    wait_until(LONG, "a holder of the Lease", || {
-        let lease = get(lab, &["lease", "postern-operator", "-n", SYSTEM])?;
-        let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
-        Ok((1..=OPERATORS).find(|number| {
-            let name = operator_name(*number).unwrap();
-            holder.starts_with(&format!("{name}_"))
-        }))
-    })
+/// How the operators call themselves.
+const OPERATOR: &str = "postern-operator";
+
+/// What the operators have asked since the last reset.
+fn of_operators(lab: &Lab) -> Result<Vec<RequestCount>, LabError> {
+    let mut rows = lab.requests()?.requests;
+    rows.retain(|row| row.user_agent.starts_with(OPERATOR));
+    Ok(rows)
 }
 
-/// The leader hangs right after a change, the other one takes over and publishes twice, and then both are there.
-fn hang_and_resume(lab: &Lab, round: u32) -> Result<(), LabError> {
+/// What the operators have tried to write since the last reset.
+fn writes_of_operators(lab: &Lab) -> Result<Vec<RequestCount>, LabError> {
+    let mut rows = of_operators(lab)?;
+    rows.retain(|row| !matches!(row.verb.as_str(), "get" | "list" | "watch"));
+    Ok(rows)
+}
+
+/// Cuts the watches of everybody, and answers how many of them were the operators'.
+fn cut_all(lab: &Lab) -> Result<u64, LabError> {
+    for node in NODES {
+        lab.cut_watches(node)?;
+    }
+    lab.cut_watches_of(OPERATOR)
+}
+
+/// What the leader of meanwhile does when the one that hung is back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// It works, and has something to publish.
+    Works,
+    /// It hangs too, for less than its lease: whatever is asked then, the one that is back has asked.
+    Hangs,
+}
+
+/// The leader hangs right after a change, the other one takes over and publishes, and then both are there.
+fn hang_and_resume(lab: &Lab, round: u32, next: Next) -> Result<(), LabError> {
     let number = leader(lab)?;
     change(lab, round * 10 + 1)?;
     lab.pause_operator(number)?;
-    wait_until(LONG, "another leader", || {
-        Ok((leader(lab)? != number).then_some(()))
+    let other = wait_until(LONG, "another leader", || {
+        let now = leader(lab)?;
+        Ok((now != number).then_some(now))
     })?;
     let generation = change(lab, round * 10 + 2)?;
     await_generation(lab, "n1", generation)?;
-    let generation = change(lab, round * 10 + 3)?;
-    lab.resume_operator(number)?;
+    let log = Log::from_here(lab, number);
+    let generation = match next {
+        Next::Works => {
+            let generation = change(lab, round * 10 + 3)?;
+            lab.resume_operator(number)?;
+            generation
+        }
+        Next::Hangs => {
+            lab.pause_operator(other)?;
+            await_still(lab)?;
+            let generation = change(lab, round * 10 + 3)?;
+            lab.reset_requests()?;
+            lab.resume_operator(number)?;
+            generation
+        }
+    };
+    let words = log.await_end()?;
+    if next == Next::Hangs {
+        let writes = writes_of_operators(lab)?;
+        lab.resume_operator(other)?;
+        let done = writes.iter().flat_map(|row| &row.codes);
+        let done: u64 = done
+            .filter(|(code, _)| **code < 300)
+            .map(|(_, count)| count)
+            .sum();
+        assert_eq!(done, 0, "the leader of before wrote: {writes:?}, {words:?}");
+    }
+    let published = words.iter().any(|word| word == "published");
+    assert!(!published, "the leader of before published: {words:?}");
     await_generation(lab, "n1", generation)?;
     let generation = change(lab, round * 10 + 4)?;
     await_generation(lab, "n1", generation)
+}
+
+/// Waits until nothing that the operators have sent is still to be answered.
+fn await_still(lab: &Lab) -> Result<(), LabError> {
+    wait_until(PATIENCE, "the answers to operators that hang", || {
+        let before = writes_of_operators(lab)?;
+        std::thread::sleep(STILL);
+        Ok((writes_of_operators(lab)? == before).then_some(()))
+    })
+}
+
+/// What an operator writes to its log from some moment on.
+struct Log {
+    path: PathBuf,
+    from: usize,
+}
+
+impl Log {
+    fn from_here(lab: &Lab, number: u8) -> Self {
+        let name = operator_name(number).unwrap();
+        let path = lab.dir().join("log").join(format!("{name}.log"));
+        let from = std::fs::read(&path).unwrap().len();
+        Self { path, from }
+    }
+
+    /// Waits until the process has lost its lease and ended, and answers its last words in order.
+    fn await_end(&self) -> Result<Vec<String>, LabError> {
+        wait_until(PATIENCE, "the end of a leader whose lease is lost", || {
+            let text = std::fs::read(&self.path).unwrap();
+            let text = String::from_utf8_lossy(&text[self.from..]).into_owned();
+            let lines = text
+                .lines()
+                .filter_map(|line| serde_json::from_str(line).ok());
+            let words = lines.filter_map(|line: Value| line["message"].as_str().map(str::to_owned));
+            let mut words: Vec<String> = words.collect();
+            let end = words.iter().position(|word| word == "ending");
+            let lost = words.iter().position(|word| word == "not leading any more");
+            let Some((lost, end)) = lost.zip(end) else {
+                return Ok(None);
+            };
+            words.truncate(end);
+            Ok((lost < end).then_some(words))
+        })
+    }
 }
 
 /// Changes the policy while half of all answers are this one, and then wants the last change in force.
@@ -165,16 +262,31 @@ fn disturb(lab: &Lab, code: u16) -> Result<(), LabError> {
         last = change(lab, u32::from(code) * 10 + changes)?;
         // Only an API server that ends watches lets a fault of lists and watches be met.
         if code == 410 {
-            NODES
-                .iter()
-                .try_for_each(|node| lab.cut_watches(node).map(drop))?;
+            cut_all(lab)?;
         }
         std::thread::sleep(DISTURBED / 8);
     }
-    let met: u64 = lab.requests()?.requests.iter().map(|row| row.faults).sum();
+    let met = of_operators(lab)?;
     lab.clear_fault()?;
-    assert!(met > 0, "nobody met {code}");
+    let faults: u64 = met.iter().map(|row| row.faults).sum();
+    assert!(faults > 0, "no operator met {code}: {met:?}");
     await_generation(lab, "n1", last)
+}
+
+/// Changes the policy while each event comes late and each watch is cut again and again.
+fn slow_watches(lab: &Lab) -> Result<(), LabError> {
+    lab.reset_requests()?;
+    lab.delay_watches(Duration::from_secs(3))?;
+    let (mut last, mut cut) = (0, 0);
+    for round in 0..4 {
+        last = change(lab, 9000 + round)?;
+        cut += cut_all(lab)?;
+    }
+    await_generation(lab, "n1", last)?;
+    let met = of_operators(lab)?;
+    let late: u64 = met.iter().map(|row| row.delayed).sum();
+    assert!(cut > 0 && late > 0, "{cut} watches cut, {late} events late");
+    lab.delay_watches(Duration::ZERO)
 }
 
 #[test]
@@ -190,8 +302,8 @@ fn two_leaders_and_a_bad_api_server_publish_nothing_stale() {
     prove(
         "a leader that hung is back beside the next one, twice",
         &|lab| {
-            hang_and_resume(lab, 1)?;
-            hang_and_resume(lab, 2)
+            hang_and_resume(lab, 1, Next::Works)?;
+            hang_and_resume(lab, 2, Next::Hangs)
         },
     );
     for code in [409, 410, 429, 500] {
@@ -199,18 +311,7 @@ fn two_leaders_and_a_bad_api_server_publish_nothing_stale() {
             disturb(lab, code)
         });
     }
-    prove("watches three seconds late, and cut", &|lab| {
-        lab.delay_watches(Duration::from_secs(3))?;
-        let mut last = 0;
-        for round in 0..4 {
-            last = change(lab, 9000 + round)?;
-            NODES
-                .iter()
-                .try_for_each(|node| lab.cut_watches(node).map(drop))?;
-        }
-        await_generation(lab, "n1", last)?;
-        lab.delay_watches(Duration::ZERO)
-    });
+    prove("watches three seconds late, and cut", &slow_watches);
     let last = get(&lab, &["egp", "crawler", "-n", "crawlers"]).unwrap();
     wait_until(PATIENCE, "the newest generation among the versions", || {
         let versions = versions.so_far();

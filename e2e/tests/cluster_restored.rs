@@ -17,8 +17,8 @@ use ed25519_dalek::pkcs8::EncodePrivateKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use jiff::Timestamp;
 use plane::{
-    LONG, NODES, SYSTEM, applied, approve, ask, await_generation, await_held, body, change,
-    cluster, events, gauge, get, held, objects, published,
+    LONG, NODES, SYSTEM, another, approve, ask, await_generation, await_held, body, change,
+    cluster, condition, events, gauge, get, held, objects, published, serials,
 };
 use postern_e2e::LabError;
 use postern_e2e::controlplane::{Bump, OPERATORS};
@@ -29,11 +29,6 @@ use serde_json::{Value, json};
 
 fn nodes() -> [Value; 2] {
     NODES.map(|node| json!({"node": node}))
-}
-
-fn crawler(lab: &Lab, name: &str) -> Result<Sender, LabError> {
-    let pod = PodOptions::on("n1").label("app", "crawler");
-    lab.sender(&format!("crawlers/{name}"), pod)
 }
 
 /// Waits until a pod has tried for a while, and answers how many of its packets got out.
@@ -53,17 +48,17 @@ fn await_restored(lab: &Lab) -> Result<Vec<Value>, LabError> {
         let all = held
             .iter()
             .all(|one| told.iter().any(|note| note.contains(&digest(one))));
-        Ok((all && gauge(lab, "nodes_restored") == 2).then_some(()))
+        Ok((all && gauge(lab, "nodes_restored") == Some(2)).then_some(()))
     })?;
     Ok(held)
 }
 
 /// Approves both nodes and waits until they carry something newer than they ever had.
 fn approve_nodes(lab: &Lab, held: &[Value]) -> Result<(), LabError> {
-    let before = NODES.map(|node| applied(lab, node));
+    let before = serials(lab)?;
     approve(lab, held)?;
     wait_until(LONG, "newer serials at both nodes", || {
-        let now = NODES.map(|node| applied(lab, node));
+        let now = serials(lab)?;
         Ok((now[0] > before[0] && now[1] > before[1]).then_some(()))
     })
 }
@@ -73,7 +68,7 @@ fn a_store_set_back_to_before_a_policy_opens_nothing() {
     let lab = cluster();
     let file = lab.dir().join("before.db");
     // The pod is older than the snapshot: a kubelet would end one that the store has never heard of.
-    let sender = crawler(&lab, "crawler").unwrap();
+    let sender = another(&lab, "crawler").unwrap();
     lab.snapshot_etcd(&file).unwrap();
     lab.apply_yaml(&objects(0)).unwrap();
     lab.await_exit(&sender).unwrap();
@@ -86,7 +81,7 @@ fn a_store_set_back_to_before_a_policy_opens_nothing() {
     });
     prove("policy applied again, nodes approved", &|lab| {
         lab.apply_yaml(&objects(0))?;
-        let late = crawler(lab, "late")?;
+        let late = another(lab, "late")?;
         assert_eq!(got_out(lab, &late)?, 0);
         approve_nodes(lab, &held(lab)?)?;
         lab.await_exit(&late)?;
@@ -102,11 +97,11 @@ fn a_store_set_back_to_before_a_policy_opens_nothing() {
 }
 
 fn set_back(lab: &Lab, file: &Path, bump: Bump) -> Result<(), LabError> {
-    let before = NODES.map(|node| applied(lab, node));
+    let before = serials(lab)?;
     lab.restore_etcd(file, bump)?;
     assert_eq!(lab.object("EgressPolicy", "crawlers", "crawler")?, None);
     await_restored(lab)?;
-    assert_eq!(NODES.map(|node| applied(lab, node)), before);
+    assert_eq!(serials(lab)?, before);
     Ok(())
 }
 
@@ -156,23 +151,28 @@ fn intents_and_definitions_that_go_open_nothing() {
         lab.kubectl_ok(&["delete", "crd", "egresspolicies.postern.dev"])?;
         let policies =
             ["crawler", "other"].map(|name| json!({"policy": format!("crawlers/{name}")}));
-        await_definition_held(lab, &policies)?;
+        await_held(lab, "DefinitionTerminating", &policies)?;
         apply_definitions(lab)?;
-        await_definition_held(lab, &policies)?;
+        witness(lab)?;
+        // Under the new definition the same release waits, as that of a policy that is not there.
+        let held = held(lab)?;
+        let subjects: Vec<&Value> = held.iter().map(|one| &one["subject"]).collect();
+        assert_eq!(subjects, policies.each_ref(), "{held:?}");
         assert!(!events(lab, "ReleaseHeld")?.is_empty());
         lab.apply_yaml(&(objects(0) + &other()))?;
-        await_held(lab, "none", &[]).map(drop)
+        await_held(lab, "none", &[])?;
+        lab.delete_yaml(WITNESS)
     });
     prove(
         "all definitions deleted and applied again with the policies",
         &|lab| {
-            let before = applied(lab, "n1");
+            let [before, _] = serials(lab)?;
             lab.kubectl_ok(&["delete", "-k", DEFINITIONS])?;
             apply_definitions(lab)?;
             lab.apply_yaml(&(objects(0) + &other()))?;
             // The key of a gateway is in its report, which went too: its agent says it again within a minute.
             wait_until(LONG, "a policy that is ready, by newer intents", || {
-                let newer = published(lab)?.is_some() && applied(lab, "n1") > before;
+                let newer = published(lab)?.is_some() && serials(lab)?[0] > before;
                 Ok((newer && is_ready(lab)?).then_some(()))
             })
         },
@@ -182,9 +182,26 @@ fn intents_and_definitions_that_go_open_nothing() {
 
 fn is_ready(lab: &Lab) -> Result<bool, LabError> {
     let policy = get(lab, &["egp", "crawler", "-n", "crawlers"])?;
-    let conditions = policy["status"]["conditions"].as_array().cloned();
-    let ready = |one: &Value| one["type"] == "Ready" && one["status"] == "True";
-    Ok(conditions.unwrap_or_default().iter().any(ready))
+    let ready = condition(&policy, "Ready");
+    Ok(ready.is_some_and(|ready| ready["status"] == "True"))
+}
+
+/// A policy of another namespace, which selects nobody.
+const WITNESS: &str = "apiVersion: v1\nkind: Namespace\nmetadata: {name: witness}\n---\n\
+     apiVersion: postern.dev/v1alpha1\nkind: EgressPolicy\nmetadata: {namespace: witness, name: witness}\nspec:\n  \
+     podSelector: {}\n  route: {type: Exit, exitNodes: [{name: eu}]}\n  defaultAction: Allow\n";
+
+/// Waits until an operator has read policies again and kept what it made of them: it says of a new one that it is
+/// accepted, and says so after it has kept everything else.
+fn witness(lab: &Lab) -> Result<(), LabError> {
+    lab.apply_yaml(WITNESS)?;
+    wait_until(LONG, "an operator that reads policies again", || {
+        let policy = get(lab, &["egp", "witness", "-n", "witness"])?;
+        let accepted = condition(&policy, "Accepted");
+        Ok(accepted
+            .is_some_and(|accepted| accepted["status"] == "True")
+            .then_some(()))
+    })
 }
 
 const DEFINITIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds");
@@ -193,11 +210,6 @@ fn apply_definitions(lab: &Lab) -> Result<(), LabError> {
     lab.kubectl_ok(&["apply", "--server-side", "-k", DEFINITIONS])?;
     lab.kubectl_ok(&["wait", "--for=condition=Established", "crd", "--all"])
         .map(drop)
-}
-
-/// Waits until what waits is about these policies, all of which went with their definition.
-fn await_definition_held(lab: &Lab, policies: &[Value]) -> Result<(), LabError> {
-    await_held(lab, "DefinitionTerminating", policies).map(drop)
 }
 
 /// A second exit of the same gateway with a policy of its own: it needs numbers that nobody else has.
@@ -239,7 +251,7 @@ fn a_key_goes_when_all_trust_the_next_and_a_lost_secret_is_no_reason_for_a_new_o
         lab.kill("agent-gw-1")?;
         retire(lab, &old, &new)?;
         wait_until(LONG, "a node that trusts both keys", || {
-            let there = trusted(lab, "n1") == both && gauge(lab, "key_rotation_waiting_nodes") == 1;
+            let there = trusted(lab, "n1") == both && gauge(lab, WAITING) == Some(1);
             Ok(there.then_some(()))
         })?;
         // What is published from now on is still signed by the old key: the node that is away trusts no other.
@@ -254,7 +266,7 @@ fn a_key_goes_when_all_trust_the_next_and_a_lost_secret_is_no_reason_for_a_new_o
         let only = vec![id.clone()];
         wait_until(LONG, "nodes that trust the new key alone", || {
             let there = NODES.iter().all(|node| trusted(lab, node) == only);
-            Ok((there && gauge(lab, "key_rotation_waiting_nodes") == 0).then_some(()))
+            Ok((there && gauge(lab, WAITING) == Some(0)).then_some(()))
         })?;
         let generation = change(lab, 2)?;
         await_generation(lab, "n1", generation)?;
@@ -267,6 +279,9 @@ fn a_key_goes_when_all_trust_the_next_and_a_lost_secret_is_no_reason_for_a_new_o
     );
     assert_eq!(series.finish().unwrap(), Vec::<String>::new());
 }
+
+/// How many nodes a key that is to go waits for.
+const WAITING: &str = "key_rotation_waiting_nodes";
 
 fn sorted(ids: &[&str]) -> Vec<String> {
     let mut ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
@@ -328,7 +343,7 @@ fn reinstalled_without_key(lab: &Lab) -> Result<(), LabError> {
     ]))?;
     lab.kubectl_ok(&of(&["delete", "lease", "postern-operator"]))?;
     lab.start_publishers()?;
-    let late = crawler(lab, "late")?;
+    let late = another(lab, "late")?;
     wait_until(LONG, "an operator that says what it misses", || {
         let says = |number| {
             let ready = ask(lab, number, "/readyz").unwrap_or_default();
@@ -337,7 +352,7 @@ fn reinstalled_without_key(lab: &Lab) -> Result<(), LabError> {
         let told = (1..=OPERATORS).any(says) && !events(lab, "SigningKeyLost")?.is_empty();
         Ok(told.then_some(()))
     })?;
-    assert_eq!(gauge(lab, "signing_key_present"), 0);
+    assert_eq!(gauge(lab, "signing_key_present"), Some(0));
     assert_eq!(got_out(lab, &late)?, 0);
     let secret = of(&["secret", "postern-signing-key", "--ignore-not-found"]);
     assert_eq!(

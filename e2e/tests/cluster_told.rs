@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use postern_crds::conditions::Reason;
 use postern_e2e::controlplane::Api;
 use postern_e2e::harness::{FLOWS, PATIENCE, Sender, TestLab, exit, policy, wait_until};
-use postern_e2e::lab::{Cluster, Lab, PodOptions, UpOptions};
+use postern_e2e::lab::{Lab, PodOptions, Programs, UpOptions};
 use serde_json::{Value, json};
 
 use crate::plane::{condition, get};
@@ -29,12 +29,7 @@ const ATTEMPTS: u64 = 1000;
 const CONTROLLER: &str = "postern.dev/postern-operator";
 
 fn cluster() -> TestLab {
-    let options = UpOptions {
-        cluster: Cluster::ApiServer,
-        gateways: 1,
-        ..UpOptions::default()
-    };
-    TestLab::up(&options).unwrap()
+    TestLab::up(&UpOptions::on_api_server(3, Programs::Postern)).unwrap()
 }
 
 /// A condition of an object, if it is about the generation that is there now.

@@ -14,7 +14,8 @@ import (
 //	PUT    /fault        a Fault
 //	DELETE /fault        none any more
 //	GET    /watches      the watches that are open
-//	POST   /watches/cut  {"addresses": [...]}: end theirs; answers {"cut": N}
+//	POST   /watches/cut  {"addresses": [...], "userAgent": "..."}: end those from these addresses, and of clients whose
+//	                     user agent begins so; one of the two may be left out; answers {"cut": N}
 //	PUT    /watches/delay {"milliseconds": N}: hold each event of every watch back so long
 //	POST   /listen       {"open": true|false}: whether clients can connect
 func (f *Front) controls() http.Handler {
@@ -51,12 +52,15 @@ func (f *Front) setFault(w http.ResponseWriter, r *http.Request) {
 }
 
 func (f *Front) cutWatches(w http.ResponseWriter, r *http.Request) {
-	var wanted struct {
-		Addresses []string `json:"addresses"`
+	var wanted whose
+	if !read(w, r, &wanted) {
+		return
 	}
-	if read(w, r, &wanted) {
-		answer(w, map[string]int{"cut": f.watches.cutAll(wanted.Addresses)})
+	if wanted.isEverybody() {
+		http.Error(w, "name addresses, a user agent, or both", http.StatusBadRequest)
+		return
 	}
+	answer(w, map[string]int{"cut": f.watches.cutAll(wanted)})
 }
 
 func (f *Front) delayWatches(w http.ResponseWriter, r *http.Request) {

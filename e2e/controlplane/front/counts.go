@@ -22,6 +22,8 @@ type Count struct {
 	Open     int64 `json:"open"`
 	// Faults were answered by front.
 	Faults int64 `json:"faults"`
+	// Delayed are the pieces of watches' answers that were held back before they were handed on.
+	Delayed int64 `json:"delayed"`
 	// Codes has the number of answers by HTTP status. A request whose connection broke before has none.
 	Codes map[int]int64 `json:"codes"`
 	// RequestBytes and ResponseBytes are those of the bodies, as they were sent.

@@ -184,7 +184,7 @@ func TestAnswersAreCountedByAgentVerbAndResourceWithTheirBytes(t *testing.T) {
 	s.until("the requests are over", func() bool { return s.counts().Requests[0].Open == 0 })
 	got, _ := json.Marshal(s.counts().Requests)
 	want := `[{"userAgent":"postern-operator/0.1.0","verb":"create","resource":"pods","requests":3,"open":0,"faults":0,` +
-		`"codes":{"200":3},"requestBytes":15,"responseBytes":12}]`
+		`"delayed":0,"codes":{"200":3},"requestBytes":15,"responseBytes":12}]`
 	if string(got) != want {
 		t.Errorf("%s, want %s", got, want)
 	}
@@ -223,7 +223,7 @@ func TestAFaultAnswersInTheApiServersWords(t *testing.T) {
 	}
 }
 
-func TestAWatchStreamsAtOnceAndIsCutByAddressAlone(t *testing.T) {
+func TestAWatchStreamsAtOnceAndIsCutByAddress(t *testing.T) {
 	s := start(t, events)
 	response, err := s.client.Get(s.url + "/api/v1/pods?watch=true")
 	if err != nil {
@@ -255,6 +255,39 @@ func TestAWatchStreamsAtOnceAndIsCutByAddressAlone(t *testing.T) {
 	s.until("the watch is forgotten", func() bool { return s.tell("GET", "/watches", "") == "200 []" })
 }
 
+func TestAWatchIsCutByTheBeginningOfItsUserAgent(t *testing.T) {
+	s := start(t, events)
+	watch := func(agent string) *bufio.Scanner {
+		request, _ := http.NewRequest("GET", s.url+"/api/v1/pods?watch=true", nil)
+		request.Header.Set("User-Agent", agent)
+		response, err := s.client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bufio.NewScanner(response.Body)
+	}
+	operator, agent := watch("postern-operator/0.1.0"), watch("postern-agent/0.1.0")
+	if said := s.tell("POST", "/watches/cut", `{}`); !strings.HasPrefix(said, "400") {
+		t.Error(said)
+	}
+	if said := s.tell("POST", "/watches/cut", `{"addresses":["192.0.2.1"],"userAgent":"postern"}`); said != `200 {"cut":0}` {
+		t.Error(said)
+	}
+	if said := s.tell("POST", "/watches/cut", `{"userAgent":"postern-operator"}`); said != `200 {"cut":1}` {
+		t.Error(said)
+	}
+	for deadline := time.Now().Add(10 * time.Second); operator.Scan(); {
+		if time.Now().After(deadline) {
+			t.Fatal("events still come, want the stream broken")
+		}
+	}
+	for range 3 {
+		if !agent.Scan() {
+			t.Fatal("the other client's watch was broken too")
+		}
+	}
+}
+
 func TestADelayHoldsEventsBackAndLosesNone(t *testing.T) {
 	s := start(t, events)
 	s.tell("PUT", "/watches/delay", `{"milliseconds":150}`)
@@ -272,6 +305,9 @@ func TestADelayHoldsEventsBackAndLosesNone(t *testing.T) {
 	}
 	if took := time.Since(begun); took < 150*time.Millisecond {
 		t.Errorf("after %s already", took)
+	}
+	if row := s.counts().Requests[0]; row.Delayed < 2 {
+		t.Errorf("two events came late: %+v", row)
 	}
 }
 

@@ -32,7 +32,7 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		address, _, _ := net.SplitHostPort(r.RemoteAddr)
 		watch := Watch{Address: address, Agent: agent, Resource: asked.resource, Since: time.Now().UTC(), cut: cancel}
 		defer f.watches.begin(watch)()
-		r, w = r.WithContext(ctx), slowWriter{w, &f.watches, ctx.Done()}
+		r, w = r.WithContext(ctx), slowWriter{w, &f.watches, ctx.Done(), func() { row(func(c *Count) { c.Delayed++ }) }}
 	}
 	f.proxy.ServeHTTP(w, r)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,14 +50,27 @@ func (w *watches) begin(watch Watch) func() {
 	}
 }
 
-// cutAll ends the watches of these addresses in the middle of their streams, as a broken connection does, and answers
-// how many there were.
-func (w *watches) cutAll(addresses []string) int {
+// whose says which watches are meant: those from these addresses, of clients whose user agent begins so. What is empty
+// says nothing.
+type whose struct {
+	Addresses []string `json:"addresses"`
+	Agent     string   `json:"userAgent"`
+}
+
+func (o whose) isEverybody() bool { return len(o.Addresses) == 0 && o.Agent == "" }
+
+func (o whose) includes(watch Watch) bool {
+	return (len(o.Addresses) == 0 || slices.Contains(o.Addresses, watch.Address)) && strings.HasPrefix(watch.Agent, o.Agent)
+}
+
+// cutAll ends these watches in the middle of their streams, as a broken connection does, and answers how many there
+// were.
+func (w *watches) cutAll(theirs whose) int {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
 	count := 0
 	for _, watch := range w.open {
-		if slices.Contains(addresses, watch.Address) {
+		if theirs.includes(watch) {
 			watch.cut()
 			count++
 		}
@@ -81,12 +95,15 @@ type slowWriter struct {
 	http.ResponseWriter
 	watches *watches
 	done    <-chan struct{}
+	// delayed is called for each piece that was held back.
+	delayed func()
 }
 
 func (s slowWriter) Write(data []byte) (int, error) {
 	if delay := time.Duration(s.watches.delay.Load()); delay > 0 {
 		select {
 		case <-time.After(delay):
+			s.delayed()
 		case <-s.done:
 		}
 	}

@@ -37,8 +37,8 @@ impl Printer {
     pub(crate) fn requests(&self, counts: &RequestCounts) -> Result<(), LabError> {
         self.print(counts, || {
             let mut table = table(&[
-                "CLIENT", "VERB", "RESOURCE", "REQUESTS", "OPEN", "FAULTS", "CODES", "SENT",
-                "RECEIVED",
+                "CLIENT", "VERB", "RESOURCE", "REQUESTS", "OPEN", "FAULTS", "DELAYED", "CODES",
+                "SENT", "RECEIVED",
             ]);
             for row in &counts.requests {
                 let codes = row
@@ -51,7 +51,8 @@ impl Printer {
                     row.verb.clone(),
                     row.resource.clone(),
                 ];
-                let before = [row.requests, row.open, row.faults].map(|count| count.to_string());
+                let before = [row.requests, row.open, row.faults, row.delayed];
+                let before = before.map(|count| count.to_string());
                 let after = [row.request_bytes, row.response_bytes].map(|count| count.to_string());
                 table.add_row(words.into_iter().chain(before).chain([codes]).chain(after));
             }

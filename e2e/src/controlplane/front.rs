@@ -56,6 +56,8 @@ pub struct RequestCount {
     pub open: u64,
     /// Those that front answered itself.
     pub faults: u64,
+    /// Pieces of watches' answers that were held back before they were handed on.
+    pub delayed: u64,
     /// Answers by HTTP status.
     pub codes: BTreeMap<u16, u64>,
     /// Bytes of the requests' bodies, as sent.
@@ -129,8 +131,26 @@ impl Lab {
     /// `NoNode`, and as [`Lab::clear_fault`].
     pub fn cut_watches(&self, node: &str) -> Result<u64, LabError> {
         let addresses = self.node(node)?.addresses();
-        let answer = self.tell_front("POST", "/watches/cut", &json!({ "addresses": addresses }))?;
-        Ok(answer.get("cut").and_then(Value::as_u64).unwrap_or(0))
+        self.cut(&json!({ "addresses": addresses }))
+    }
+
+    /// Breaks the watches of every client whose user agent begins so, wherever it runs; answers how many there were.
+    ///
+    /// # Errors
+    /// `ApiRefused` for an empty word, and as [`Lab::clear_fault`].
+    pub fn cut_watches_of(&self, user_agent: &str) -> Result<u64, LabError> {
+        self.cut(&json!({ "userAgent": user_agent }))
+    }
+
+    fn cut(&self, whose: &Value) -> Result<u64, LabError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            cut: u64,
+        }
+        let answer = self.tell_front("POST", "/watches/cut", whose)?;
+        let answer: Answer =
+            serde_json::from_value(answer).map_err(LabError::json("front's answer"))?;
+        Ok(answer.cut)
     }
 
     /// Holds each event of every watch back so long; zero ends that.

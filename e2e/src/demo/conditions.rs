@@ -6,7 +6,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::controlplane::{OPERATORS, operator_name};
 use crate::demo::cast::Cast;
 use crate::demo::claims::Claims;
 use crate::error::LabError;
@@ -69,9 +68,7 @@ pub(super) fn away(
     let case = "API server and both operators away, the agent started anew";
     told(case);
     let proof = lab.prove(case, &cast.crawler, After::Flows, |lab| {
-        for number in 1..=OPERATORS {
-            lab.kill(&operator_name(number)?)?;
-        }
+        lab.kill_publishers()?;
         lab.stop_api_server()?;
         lab.kill("agent-n1")?;
         lab.start_agent("n1")?;
@@ -85,8 +82,5 @@ pub(super) fn away(
     );
     claims.equal(format!("{case}: leaked"), 0, proof.leaked);
     lab.restart_api_server()?;
-    for number in 1..=OPERATORS {
-        lab.start_operator(number)?;
-    }
-    Ok(())
+    lab.start_publishers()
 }

@@ -19,9 +19,6 @@ use crate::topology::{DNS4, Node, WORLD_LAN4};
 /// Time in which a question about connectivity may still be asked again.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long the flows of the undisturbed scene are watched.
-const SCENE: Duration = Duration::from_secs(3);
-
 /// Plays the demo on a lab that is up: `samples` is the folder of the sample objects; `told` hears each scene.
 ///
 /// # Errors
@@ -88,7 +85,8 @@ fn undisturbed(lab: &Lab, cast: &Cast, claims: &mut Claims) -> Result<(), LabErr
             sources(sender, since),
         );
     }
-    std::thread::sleep(SCENE);
+    // Its silence is worth something after a whole second in which it tried.
+    lab.await_attempts(&cast.locked, Timestamp::now())?;
     claims.some(
         "a pod in a namespace without a way out: attempted",
         cast.locked.attempted_since(since),

@@ -15,9 +15,6 @@ use crate::lab::{Binaries, Lab};
 /// Traffic that should flow again does so within this time.
 const RESUME: Duration = Duration::from_secs(10);
 
-/// How long a case goes on watching once its event is over.
-const WATCH: Duration = Duration::from_secs(2);
-
 /// What should become of the sender's traffic after the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum After {
@@ -79,7 +76,8 @@ impl Proof {
 
 impl Lab {
     /// Runs a leak case: waits until the sender's packets arrive, lets the event happen, waits for what should follow,
-    /// counts, and writes the proof to `proof/CASE.json` of the target directory.
+    /// goes on for a whole second in which the sender tries, counts, and writes the proof to `proof/CASE.json` of the
+    /// target directory.
     ///
     /// Look at [`Proof::faults`]: this answers a proof also when the case failed.
     ///
@@ -99,7 +97,7 @@ impl Lab {
         let resumed = self.await_resumption(sender, after, done);
         // Whether it resumed shows in the counts; a case that did not is told with its numbers.
         drop(resumed);
-        std::thread::sleep(WATCH);
+        self.await_attempts(sender, Timestamp::now())?;
         let packets = self.packets()?;
         let proof = Proof {
             case: case.to_owned(),

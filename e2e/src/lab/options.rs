@@ -59,6 +59,20 @@ pub struct UpOptions {
     pub agent_arguments: Vec<String>,
 }
 
+impl UpOptions {
+    /// So many nodes, one of them a gateway, on an API server of the lab's own.
+    #[must_use]
+    pub fn on_api_server(nodes: u8, programs: Programs) -> Self {
+        Self {
+            cluster: Cluster::ApiServer,
+            nodes,
+            gateways: 1,
+            programs,
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for UpOptions {
     fn default() -> Self {
         Self {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use postern_e2e::LabError;
 use postern_e2e::controlplane::{Api, PatchKind};
 use postern_e2e::harness::{TestLab, wait_until};
-use postern_e2e::lab::{Cluster as Where, Programs, UpOptions};
+use postern_e2e::lab::{Programs, UpOptions};
 use serde_json::{Value, json};
 
 /// Informers and authorizers of the API server follow what was written; this is how long they may take.
@@ -63,14 +63,7 @@ pub(crate) fn cluster() -> Arc<Cluster> {
 
 impl Cluster {
     fn up() -> Self {
-        let options = UpOptions {
-            cluster: Where::ApiServer,
-            programs: Programs::Bare,
-            nodes: 1,
-            gateways: 1,
-            ..UpOptions::default()
-        };
-        let lab = TestLab::up(&options).unwrap();
+        let lab = TestLab::up(&UpOptions::on_api_server(1, Programs::Bare)).unwrap();
         lab.kubectl_ok(&["apply", "-k", &base().display().to_string()])
             .unwrap();
         let cluster = Self {

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::caller::assert_refused;
 use crate::cluster::{Cluster, cluster};
+use crate::plane::await_account;
 
 const SAYS: &str =
     "has the label postern.dev/egress-default=deny, and a pod on the host network cannot be held";
@@ -26,10 +27,7 @@ fn namespace(cluster: &Cluster, name: &str, default: &str) {
     cluster
         .apply(&format!("/api/v1/namespaces/{name}"), &object)
         .unwrap();
-    let account = format!("/api/v1/namespaces/{name}/serviceaccounts/default");
-    cluster.eventually("the namespace has its account", || {
-        cluster.get(&account).is_some()
-    });
+    await_account(cluster.lab(), name).unwrap();
 }
 
 #[test]

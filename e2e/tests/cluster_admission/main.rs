@@ -15,6 +15,8 @@ mod cluster;
 mod definitions;
 mod host_network;
 mod intents;
+#[path = "../plane/mod.rs"]
+mod plane;
 mod reports;
 mod rights;
 mod rules;
