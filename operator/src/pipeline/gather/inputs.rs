@@ -21,9 +21,9 @@ use super::definition::Definition;
 use super::poison;
 use super::ranges::{Unknown, found, join};
 use super::taken::{Problem, Taking, sorted, take};
+use super::trust::trust;
 use crate::controllers::{Kind, Stores, Tolerant};
 use crate::pipeline::APPROVALS;
-use super::trust::trust;
 use crate::signer::NodeTrust;
 
 /// What the stores say, in a fixed order, so that two looks can be compared.
@@ -84,7 +84,7 @@ pub fn gather(stores: &Stores, settings: &Settings, namespace: &str) -> Inputs {
         namespaces: namespaces(stores, &mut problems),
         services: services(stores, &mut problems),
         reports: reports(stores, Timestamp::now(), &mut problems),
-        trust: trust(stores),
+        trust: trust(&sorted(&stores.nodes), &sorted(&stores.reports)),
         verified: holding(stores, ConditionType::Verified),
         sealed: holding(stores, ConditionType::FailClosed),
         approvals,
