@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::command;
 use crate::controlplane::{Tools, kubeconfigs};
 use crate::error::LabError;
-use crate::lab::{Applied, Lab};
+use crate::lab::{Applied, Binaries, Lab};
 
 /// How long `kubectl delete` waits for finalizers.
 const DELETE_TIMEOUT: &str = "--timeout=60s";
@@ -40,6 +40,19 @@ impl Lab {
     /// As [`Lab::kubectl`], and `Command` with what it says when it fails.
     pub fn kubectl_ok(&self, arguments: &[&str]) -> Result<String, LabError> {
         command::run(&mut self.kubectl(arguments)?)
+    }
+
+    /// A `posternctl` in the namespace of the control plane, with the administrator's kubeconfig in its environment.
+    ///
+    /// # Errors
+    /// `NeedsApiServer`, or when this program cannot be found.
+    pub fn posternctl(&self, arguments: &[&str]) -> Result<Command, LabError> {
+        self.needs_api_server("posternctl")?;
+        let program = Binaries::locate()?.path("posternctl");
+        let mut command = self.namespace("cp").command(program);
+        command.args(arguments);
+        command.env("KUBECONFIG", kubeconfigs(self).inside);
+        Ok(command)
     }
 
     /// Applies objects as a user does, by server-side apply.

@@ -81,11 +81,12 @@ impl Binaries {
 }
 
 fn postern(options: &UpOptions) -> &'static [&'static str] {
-    const ALL: [&str; 4] = [
+    const ALL: [&str; 5] = [
         "postern-agent",
         "postern-tunnel",
         "postern-cni",
         "postern-operator",
+        "posternctl",
     ];
     match (options.programs, options.cluster) {
         (Programs::Postern, Cluster::ApiServer) => &ALL,

@@ -11,10 +11,10 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use postern_e2e::LabError;
-use postern_e2e::controlplane::{Api, OPERATORS, operator_name};
+use postern_e2e::controlplane::{Api, OPERATORS, kubeconfigs, operator_name};
 use postern_e2e::harness::{Sender, TestLab, exit, policy, wait_until};
 use postern_e2e::lab::{Lab, PodOptions, Programs, UpOptions};
+use postern_e2e::{LabError, command};
 use postern_intent::envelope::unpack;
 use postern_intent::{Body, Envelope};
 use serde_json::Value;
@@ -227,18 +227,16 @@ pub(crate) fn await_held(
 
 /// Approves what waits, as a person does who read the Event.
 pub(crate) fn approve(lab: &Lab, held: &[Value]) -> Result<(), LabError> {
-    let entries = held.iter().enumerate().map(|(number, one)| {
-        let approval = serde_json::json!({
-            "subject": one["subject"], "cause": one["cause"], "digest": one["digest"],
-        });
-        (format!("approval-{number}"), approval.to_string().into())
-    });
-    let data: serde_json::Map<String, Value> = entries.collect();
-    let map = serde_json::json!({
-        "apiVersion": "v1", "kind": "ConfigMap", "data": data,
-        "metadata": {"name": "postern-approvals", "namespace": SYSTEM},
-    });
-    lab.apply_yaml(&map.to_string())
+    let kubeconfig = kubeconfigs(lab).inside.display().to_string();
+    for one in held {
+        let subject = one["subject"].as_object().into_iter().flatten();
+        for (kind, name) in subject {
+            let what = ["approve", kind, name.as_str().unwrap_or_default()];
+            let arguments = [&what[..], &["--kubeconfig", &kubeconfig]].concat();
+            command::run(&mut lab.posternctl(&arguments)?)?;
+        }
+    }
+    Ok(())
 }
 
 /// Waits until a node's agent has applied the policy `crawlers/crawler` in this generation, or a later one.
