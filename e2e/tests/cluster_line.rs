@@ -76,6 +76,8 @@ fn what_is_applied_is_programmed_and_the_users_objects_say_so() {
         "{columns}"
     );
     for node in ["n1", "gw-1"] {
+        // Nobody collects traces here, so that none are made and no document names one.
+        assert_eq!(lab.current_body(node).unwrap().trace_id, None);
         let report = get(&lab, &["nodereport", node]).unwrap();
         assert_eq!(report["spec"]["nodeUID"], lab.node(node).unwrap().uid);
         assert_eq!(condition(&report, "FailClosed").unwrap()["status"], "True");

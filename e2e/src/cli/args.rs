@@ -126,6 +126,9 @@ pub(crate) struct UpArgs {
     /// How long the publisher waits before it writes an intent.
     #[arg(long, default_value = "0s")]
     pub(crate) intent_delay: SignedDuration,
+    /// Let the operators make traces, and write each span as a line of JSON into DIR/cp/spans.jsonl.
+    #[arg(long, conflicts_with = "standalone")]
+    pub(crate) collector: bool,
     /// A further argument of every agent, `--agent-argument=--repair=off`; may repeat.
     #[arg(long, hide = true)]
     pub(crate) agent_argument: Vec<String>,

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use crate::cli::args::{PodCreateArgs, UpArgs};
 use crate::error::LabError;
-use crate::lab::{Cluster, Plugin, PodOptions, Programs, UpOptions};
+use crate::lab::{Cluster, Collector, Plugin, PodOptions, Programs, UpOptions};
 
 impl From<&UpArgs> for UpOptions {
     fn from(args: &UpArgs) -> Self {
@@ -32,6 +32,11 @@ impl From<&UpArgs> for UpOptions {
             refresh: args.refresh,
             report_delay: args.report_delay,
             intent_delay: args.intent_delay,
+            collector: if args.collector {
+                Collector::There
+            } else {
+                Collector::Absent
+            },
             agent_arguments: args.agent_argument.clone(),
         }
     }

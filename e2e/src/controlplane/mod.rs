@@ -18,10 +18,12 @@
 //! | `objects`, `services`, `pods` | nodes, namespaces, services and pods as objects |
 //! | `kubelet` | the process that makes pods out of Pod objects and takes them down again |
 //! | `programs`, `operators` | what the manifests install, and the programs as their pods would run them |
+//! | `collector` | where the operators' traces go, in a lab that was made with one |
 //! | `join` | the places where `up` and the verbs turn here |
 
 mod api;
 mod build;
+mod collector;
 mod forward;
 mod front;
 mod http;
@@ -49,5 +51,6 @@ pub use stop::Bump;
 pub use token::{BoundPod, token};
 pub use tools::{KUBERNETES_VERSION, Tools};
 
+pub(crate) use collector::COLLECTOR;
 pub(crate) use forward::forward;
 pub(crate) use kubelet::kubelet;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use jiff::SignedDuration;
 use serde_json::json;
 
+use crate::controlplane::collector::traced;
 use crate::controlplane::programs::NAMESPACE;
 use crate::controlplane::token;
 use crate::error::LabError;
@@ -45,7 +46,8 @@ impl Lab {
         self.needs_api_server("operator")?;
         let name = operator_name(number)?;
         let listen = format!("127.0.0.1:{}", FIRST_PORT + u16::from(number) - 1);
-        let mut command: Vec<OsString> = ["sh", "-c", AGAIN, "operator"].map(OsString::from).into();
+        let mut command = traced(self.state()?.options.collector);
+        command.extend(["sh", "-c", AGAIN, "operator"].map(OsString::from));
         command.push(Binaries::locate()?.path("postern-operator").into());
         command.push("run".into());
         let arguments: [(&str, OsString); 5] = [

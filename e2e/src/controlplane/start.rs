@@ -8,9 +8,9 @@ use std::time::Duration;
 use crate::command;
 use crate::controlplane::forward::Ports;
 use crate::controlplane::kubeconfig::{PORT, server, write, write_secret};
-use crate::controlplane::{Api, Tools, kubeconfigs};
+use crate::controlplane::{Api, COLLECTOR, Tools, kubeconfigs};
 use crate::error::LabError;
-use crate::lab::{Lab, read_json, uid, wait_until};
+use crate::lab::{Collector, Lab, read_json, uid, wait_until};
 use crate::netns::Namespace;
 use crate::process;
 use crate::topology;
@@ -46,7 +46,12 @@ impl Lab {
     pub(crate) fn plane_processes(&self) -> Result<Vec<&'static str>, LabError> {
         let controllers = Tools::of(self)?.has("kube-controller-manager");
         let there = |name: &&str| controllers || *name != "kube-controller-manager";
-        Ok(PROCESSES.into_iter().filter(there).collect())
+        let collector = match self.state()?.options.collector {
+            Collector::There => Some(COLLECTOR),
+            Collector::Absent => None,
+        };
+        let names = PROCESSES.into_iter().filter(there);
+        Ok(names.chain(collector).collect())
     }
 
     /// Makes keys, kubeconfigs and the store, and starts everything up to an API server that is ready.

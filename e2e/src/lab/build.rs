@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::command;
+use crate::controlplane::COLLECTOR;
 use crate::error::LabError;
-use crate::lab::{Cluster, Programs, UpOptions};
+use crate::lab::{Cluster, Collector, Programs, UpOptions};
 
 /// The folder that holds `lab` and the programs built beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +61,9 @@ impl Binaries {
         cargo
             .current_dir(sources)
             .args(["build", "--quiet", "-p", "postern-e2e", "--bin", "lab"]);
+        if options.collector == Collector::There {
+            cargo.args(["--features", "postern-e2e/cluster", "--bin", COLLECTOR]);
+        }
         for package in postern(options) {
             cargo.args(["-p", package, "--bin", package]);
         }
@@ -71,7 +75,9 @@ impl Binaries {
     }
 
     fn check(&self, options: &UpOptions) -> Result<(), LabError> {
-        for program in std::iter::once(&"lab").chain(postern(options)) {
+        let collector = (options.collector == Collector::There).then_some(&COLLECTOR);
+        let own = std::iter::once(&"lab").chain(collector);
+        for program in own.chain(postern(options)) {
             let path = self.path(program);
             path.metadata()
                 .map_err(LabError::file("find the program", path))?;

@@ -14,7 +14,7 @@ mod up;
 
 pub use build::Binaries;
 pub use objects::{Applied, read_objects};
-pub use options::{Cluster, Plugin, Programs, UpOptions};
+pub use options::{Cluster, Collector, Plugin, Programs, UpOptions};
 pub use pods::{Exec, PodOptions};
 pub use programs::AGENT_METRICS;
 pub use state::{Lab, LabState, PodRecord, Service, TrafficPolicy, wait_until};

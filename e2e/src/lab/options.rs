@@ -22,6 +22,16 @@ pub enum Cluster {
     ApiServer,
 }
 
+/// Whether the operators make traces, and somebody collects them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Collector {
+    /// Nobody does, and no traces are made.
+    #[default]
+    Absent,
+    /// A collector runs beside the operators and writes each span down.
+    There,
+}
+
 /// Which programs run in the lab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Programs {
@@ -54,6 +64,9 @@ pub struct UpOptions {
     pub report_delay: SignedDuration,
     /// How long the publisher waits before it writes an intent.
     pub intent_delay: SignedDuration,
+    /// Whether traces are made and collected.
+    #[serde(default)]
+    pub collector: Collector,
     /// Further arguments of every agent.
     #[serde(default)]
     pub agent_arguments: Vec<String>,
@@ -85,6 +98,7 @@ impl Default for UpOptions {
             refresh: SignedDuration::from_hours(1),
             report_delay: SignedDuration::ZERO,
             intent_delay: SignedDuration::ZERO,
+            collector: Collector::Absent,
             agent_arguments: Vec::new(),
         }
     }

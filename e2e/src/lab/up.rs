@@ -12,8 +12,8 @@ use crate::cgroup::Cgroup;
 use crate::controlplane::{self, Tools};
 use crate::error::LabError;
 use crate::lab::{
-    Binaries, Cluster, Lab, LabState, PodOptions, Programs, Service, TrafficPolicy, UpOptions,
-    objects, uid, wait_until,
+    Binaries, Cluster, Collector, Lab, LabState, PodOptions, Programs, Service, TrafficPolicy,
+    UpOptions, objects, uid, wait_until,
 };
 use crate::monitor;
 use crate::netns::{self, Namespace};
@@ -354,6 +354,13 @@ fn check(options: &UpOptions) -> Result<(), LabError> {
             what: "number of nodes",
             value,
             why,
+        });
+    }
+    if options.collector == Collector::There && options.cluster == Cluster::Standalone {
+        return Err(LabError::Invalid {
+            what: "collector",
+            value: "standalone".to_owned(),
+            why: "the operators make traces, and the publisher makes none".to_owned(),
         });
     }
     Ok(())
