@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use postern_e2e::LabError;
-use postern_e2e::controlplane::{Bump, operator_name};
+use postern_e2e::controlplane::{Bump, Fault, operator_name};
 use postern_e2e::harness::{After, FLOWS, PATIENCE, Series, exit, policy, wait_until};
 use postern_e2e::lab::Lab;
 use serde_json::Value;
@@ -243,6 +243,31 @@ fn an_older_intent_of_a_store_that_was_set_back_is_refused_as_replayed() {
     sender.await_answers(&FLOWS, since, PATIENCE).unwrap();
     let count = lab.pod_since(&sender, enforced).unwrap();
     assert_eq!(count.arrived, count.exited, "everything went by the exit");
+    assert_eq!(lab.packets().unwrap().leaked, 0);
+}
+
+#[test]
+fn what_could_not_be_remembered_is_published_as_soon_as_it_can_be() {
+    let lab = cluster();
+    let refused = Fault {
+        code: 409,
+        rate: 1.0,
+        user_agent: Some("postern-operator".to_owned()),
+        verb: Some("update".to_owned()),
+        resource: Some("configmaps".to_owned()),
+    };
+    lab.set_fault(&refused).unwrap();
+    lab.apply_yaml(&(exit("eu", "gw-1", "") + &policy("eu", "")))
+        .unwrap();
+    wait_until(PATIENCE, "writes of the memory that are refused", || {
+        let counts = lab.requests()?.requests;
+        let met: u64 = counts.iter().map(|count| count.faults).sum();
+        Ok((met >= 2).then_some(()))
+    })
+    .unwrap();
+    lab.clear_fault().unwrap();
+    // Without another change, the next run for the time's sake alone would be a minute away.
+    await_true(&lab, &["exit", "eu"], "Ready", Duration::from_secs(20)).unwrap();
     assert_eq!(lab.packets().unwrap().leaked, 0);
 }
 

@@ -83,16 +83,16 @@ fn columns(lab: &Lab, object: &[&str]) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Whether a row has these cells.
+/// Waits until a row has these cells: what was true may be said again after the next intent, which a pod's address is
+/// enough for.
 fn row(lab: &Lab, object: &[&str], cells: &[(&str, &str)]) {
-    let columns = columns(lab, object);
-    for (name, cell) in cells {
-        assert_eq!(
-            columns.get(*name).map(String::as_str),
-            Some(*cell),
-            "{name} of {columns:?}"
-        );
-    }
+    let mut last = BTreeMap::new();
+    let waited = wait_until(PATIENCE, "what the columns tell", || {
+        last = columns(lab, object);
+        let is = |(name, cell): &(&str, &str)| last.get(*name).is_some_and(|found| found == cell);
+        Ok(cells.iter().all(is).then_some(()))
+    });
+    assert!(waited.is_ok(), "{cells:?} of {last:?}");
 }
 
 /// Our Events about an object, as kind and reason.
