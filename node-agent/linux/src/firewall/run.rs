@@ -10,12 +10,15 @@ use postern_plan::ruleset::model::TABLE;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-/// A whole replace of 10 000 policies takes 13 s.
-const TIMEOUT: Duration = Duration::from_secs(60);
+/// How long nft may take for a batch: a whole replace of 10 000 policies takes 13 s.
+const BATCH: Duration = Duration::from_secs(60);
+/// How long it may take for a listing: that of 10 000 policies takes about 4 s. Until it is over nothing is answered and
+/// nothing repaired.
+const LISTING: Duration = Duration::from_secs(20);
 
 /// Gives nft a batch.
 pub(super) async fn change(text: &str) -> Result<(), Cause> {
-    let output = nft(&["-f", "-"], text).await?;
+    let output = nft(&["-f", "-"], text, BATCH).await?;
     if output.status.success() {
         Ok(())
     } else {
@@ -25,7 +28,7 @@ pub(super) async fn change(text: &str) -> Result<(), Cause> {
 
 /// The listing of our table of a family; none when there is no such table.
 pub(super) async fn list(family: &str) -> Result<Option<Vec<u8>>, Cause> {
-    let output = nft(&["-j", "list", "table", family, TABLE], "").await?;
+    let output = nft(&["-j", "list", "table", family, TABLE], "", LISTING).await?;
     if output.status.success() {
         return Ok(Some(output.stdout));
     }
@@ -38,7 +41,7 @@ pub(super) async fn list(family: &str) -> Result<Option<Vec<u8>>, Cause> {
 
 /// The listing of everything, of every family, without the elements of sets.
 pub(crate) async fn list_everything() -> Result<Vec<u8>, Cause> {
-    let output = nft(&["-j", "-t", "list", "ruleset"], "").await?;
+    let output = nft(&["-j", "-t", "list", "ruleset"], "", LISTING).await?;
     if output.status.success() {
         Ok(output.stdout)
     } else {
@@ -48,7 +51,7 @@ pub(crate) async fn list_everything() -> Result<Vec<u8>, Cause> {
 
 /// Asks whether a batch would be taken; nothing is changed.
 pub(crate) async fn rehearse(text: &str) -> Result<(), Cause> {
-    let output = nft(&["-c", "-f", "-"], text).await?;
+    let output = nft(&["-c", "-f", "-"], text, BATCH).await?;
     if output.status.success() {
         Ok(())
     } else {
@@ -56,10 +59,14 @@ pub(crate) async fn rehearse(text: &str) -> Result<(), Cause> {
     }
 }
 
-async fn nft(arguments: &[&str], input: &str) -> Result<Output, Cause> {
-    let mut child = Command::new("nft")
-        .args(arguments)
-        .env("LC_ALL", "C")
+async fn nft(arguments: &[&str], input: &str, limit: Duration) -> Result<Output, Cause> {
+    let mut command = Command::new("nft");
+    command.args(arguments).env("LC_ALL", "C");
+    talk(&mut command, input, limit).await
+}
+
+async fn talk(command: &mut Command, input: &str, limit: Duration) -> Result<Output, Cause> {
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -70,7 +77,7 @@ async fn nft(arguments: &[&str], input: &str) -> Result<Output, Cause> {
             _ => error.into(),
         })?;
     let stdin = child.stdin.take();
-    let talk = async {
+    let conversation = async {
         let fed = async {
             // nft may end before it has read everything; what it says about that is in its error output.
             if let Some(mut stdin) = stdin {
@@ -79,10 +86,10 @@ async fn nft(arguments: &[&str], input: &str) -> Result<Output, Cause> {
         };
         tokio::join!(fed, child.wait_with_output()).1
     };
-    match tokio::time::timeout(TIMEOUT, talk).await {
+    match tokio::time::timeout(limit, conversation).await {
         Ok(output) => Ok(output?),
         Err(_) => Err(Cause::TimedOut {
-            seconds: TIMEOUT.as_secs(),
+            seconds: limit.as_secs(),
         }),
     }
 }
@@ -116,6 +123,13 @@ fn refusal(stderr: &[u8], batch: &str) -> Cause {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_program_that_does_not_end_is_given_up_at_its_own_limit() {
+        let mut sleep = Command::new("sleep");
+        let outcome = talk(sleep.arg("60"), "", Duration::from_secs(1)).await;
+        assert_eq!(outcome, Err(Cause::TimedOut { seconds: 1 }));
+    }
 
     /// `printf 'add table inet postern\nadd rule inet postern nope accept\n' | nft -f -`, nft 1.0.6.
     #[test]
