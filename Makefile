@@ -72,7 +72,7 @@ controlplane: need-root controlplane-programs ## operators and agents on a real 
 		{ echo "not formatted by gofmt, in e2e/controlplane: $${unformatted:-gofmt failed}" >&2; exit 1; }
 	cd e2e/controlplane && go test ./front
 	rm -rf $(or $(CARGO_TARGET_DIR),target)/proof/api-server
-	$(CASES) $(foreach c,admission controlplane ctl line manifests told traces,--test cluster_$(c)) --test 'node_leaks*' \
+	$(CASES) $(foreach c,admission controlplane ctl line manifests namespace told traces,--test cluster_$(c)) --test 'node_leaks*' \
 		--no-fail-fast -- --test-threads=$(TEST_THREADS)
 	POSTERN_LAB_CLUSTER=api-server $(CARGO) run --quiet -p postern-e2e --bin lab -- proof
 

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use postern_cni::departed::DepartedFolder;
-use postern_plan::binding::{Binding, Bindings};
+use postern_plan::binding::Bindings;
 
 use crate::files::{self, FileError, Readers};
 
@@ -43,14 +43,6 @@ impl BindingStore {
         &self.bindings
     }
 
-    /// Adds a binding, durable before this returns.
-    ///
-    /// # Errors
-    /// [`FileError::Write`]; nothing was added.
-    pub fn add(&mut self, binding: Binding) -> Result<(), FileError> {
-        self.change(|bindings| bindings.add(binding))
-    }
-
     /// Removes a sandbox's binding.
     ///
     /// # Errors
@@ -78,7 +70,7 @@ impl BindingStore {
         })
     }
 
-    /// Any other change.
+    /// A change, durable before this returns.
     ///
     /// # Errors
     /// [`FileError::Write`]; nothing was changed.

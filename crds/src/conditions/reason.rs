@@ -90,5 +90,6 @@ vocabulary! {
         KeySetVersion: "The key set's version is not above the one in force.",
         BadKeySet: "The key set holds something that is no key.",
         EmptyKeySet: "The key set holds no key.",
+        NotDurable: "The document is good, and what has to outlive a crash before it is in force cannot be written; it is tried again.",
     }
 }

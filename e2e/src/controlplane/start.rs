@@ -242,7 +242,10 @@ impl Lab {
 
     /// Starts the process that makes pods, unless it runs. It makes namespaces that others must see and processes that
     /// must outlive it, so it has neither a mount nor a PID namespace of its own.
-    pub(super) fn start_kubelet(&self) -> Result<(), LabError> {
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_kubelet(&self) -> Result<(), LabError> {
         let cgroup = self.cgroup("kubelet")?;
         if cgroup.populated() {
             return Ok(());

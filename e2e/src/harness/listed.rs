@@ -78,16 +78,25 @@ pub const RUNS: &[Run] = &[
 ];
 
 /// Runs on a real API server, which have a suite of their own.
-pub const CLUSTER_RUNS: &[Run] = &[Run {
-    name: "line-away",
-    events: &[
-        "API server away, an agent restarted meanwhile",
-        "store away",
-        "watches of the node cut",
-        "leading operator killed",
-        "leading operator hung over its lease and resumed",
-    ],
-}];
+pub const CLUSTER_RUNS: &[Run] = &[
+    Run {
+        name: "line-away",
+        events: &[
+            "API server away, an agent restarted meanwhile",
+            "store away",
+            "watches of the node cut",
+            "leading operator killed",
+            "leading operator hung over its lease and resumed",
+        ],
+    },
+    Run {
+        name: "namespace-gone",
+        events: &[
+            "namespace deleted while no kubelet is there",
+            "its pods deleted by force while they send",
+        ],
+    },
+];
 
 /// Runs on a real API server that disturb it for minutes: `make controlplane-long`. Where they were not run they are not
 /// asked for.

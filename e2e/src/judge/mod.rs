@@ -5,5 +5,5 @@ mod timeline;
 mod totals;
 
 pub use count::{Leak, Packets, PodCount, Source, count};
-pub use timeline::{Allowed, Epoch, Timeline};
+pub use timeline::{Allowed, Epoch, Guard, Timeline};
 pub use totals::{Difference, compare, pod_since, world_packets};

@@ -27,10 +27,21 @@ pub struct Epoch {
     pub published: Timestamp,
     /// When the node's report first said that it is verified.
     pub verified: Timestamp,
+    /// Whether the node was guarded at all, or released as a whole.
+    pub node: Guard,
     /// The namespaces that it guards.
     pub guarded: BTreeSet<String>,
     /// Where the listed pods may leave, by UID. A pod of a guarded namespace that is not listed is held.
     pub pods: BTreeMap<String, Allowed>,
+}
+
+/// Is somebody guarded?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// Yes.
+    Held,
+    /// No, or nobody has said so yet.
+    Free,
 }
 
 /// The epochs of each node in the order of their verification.
@@ -58,13 +69,24 @@ impl Epoch {
         self.guarded.contains(&pod.namespace)
     }
 
-    /// What this epoch says about a packet of the pod.
-    fn says(&self, pod: &PodRecord, way: &(String, IpAddr)) -> Judgement {
+    /// Whether the pod is guarded from this epoch on. Only a signed word ends a guard: that a pod is not listed, in a
+    /// namespace that nobody guards, is none.
+    fn guard_after(&self, pod: &PodRecord, before: Guard) -> Guard {
         match self.pods.get(&pod.uid) {
-            _ if !self.guards(pod) => Judgement::Free,
-            Some(Allowed::Anything) => Judgement::Free,
-            Some(Allowed::Only(ways)) if ways.contains(way) => Judgement::Exit,
-            Some(Allowed::Only(_)) | None => Judgement::Leak,
+            _ if self.node == Guard::Free => Guard::Free,
+            Some(Allowed::Anything) => Guard::Free,
+            Some(Allowed::Only(_)) => Guard::Held,
+            None if self.guards(pod) => Guard::Held,
+            None => before,
+        }
+    }
+
+    /// What this epoch says about a packet of the pod, that was guarded before or not.
+    fn says(&self, pod: &PodRecord, way: &(String, IpAddr), before: Guard) -> Judgement {
+        match (self.guard_after(pod, before), self.pods.get(&pod.uid)) {
+            (Guard::Free, _) => Judgement::Free,
+            (Guard::Held, Some(Allowed::Only(ways))) if ways.contains(way) => Judgement::Exit,
+            (Guard::Held, _) => Judgement::Leak,
         }
     }
 }
@@ -89,23 +111,32 @@ impl Timeline {
         let now = epochs.partition_point(|epoch| epoch.verified <= time);
         let (past, future) = epochs.split_at(now);
         let way = (node.to_owned(), source);
+        let after = |guard, epoch: &Epoch| epoch.guard_after(pod, guard);
+        let (current, earlier) = match past.split_last() {
+            Some((current, earlier)) => (Some(current), earlier),
+            None => (None, past),
+        };
+        let before = earlier.iter().fold(Guard::Free, after);
+        let guard = past.iter().fold(Guard::Free, after);
         let coming = future.iter().filter(|epoch| epoch.published <= time);
-        let says: Vec<Judgement> = coming.map(|next| next.says(pod, &way)).collect();
+        let says: Vec<Judgement> = coming.map(|next| next.says(pod, &way, guard)).collect();
         let coming = [Judgement::Exit, Judgement::Free, Judgement::Leak]
             .into_iter()
             .find(|judgement| says.contains(judgement));
-        match past.last() {
-            Some(current) if current.guards(pod) => match (current.says(pod, &way), coming) {
-                (Judgement::Exit, _) | (_, Some(Judgement::Exit)) => Judgement::Exit,
-                (Judgement::Free, _) | (_, Some(Judgement::Free)) => Judgement::Free,
-                _ => Judgement::Leak,
-            },
+        match current {
+            Some(current) if current.guards(pod) || guard == Guard::Held => {
+                match (current.says(pod, &way, before), coming) {
+                    (Judgement::Exit, _) | (_, Some(Judgement::Exit)) => Judgement::Exit,
+                    (Judgement::Free, _) | (_, Some(Judgement::Free)) => Judgement::Free,
+                    _ => Judgement::Leak,
+                }
+            }
             // Not guarded yet: what already left as it should later, or always could, is no news.
             _ if coming == Some(Judgement::Exit) => Judgement::Exit,
             _ => match future
                 .iter()
                 .find(|epoch| epoch.guards(pod))
-                .map(|first| first.says(pod, &way))
+                .map(|first| first.says(pod, &way, guard))
             {
                 Some(Judgement::Leak) => Judgement::Before,
                 _ => Judgement::Free,
@@ -129,6 +160,11 @@ impl Timeline {
             let epoch = Epoch {
                 published: *at,
                 verified: report.verified_at,
+                node: if report.released {
+                    Guard::Free
+                } else {
+                    Guard::Held
+                },
                 guarded: if report.released {
                     BTreeSet::new()
                 } else {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use postern_cni::protocol::{Add, Refusal, Response};
 use postern_host::{Host, Nature};
-use postern_intent::{Namespace, Uid};
+use postern_intent::{Namespace, Uid, Verified};
 use postern_plan::binding::Binding;
 use postern_plan::check::Seal;
 use tokio::sync::oneshot;
@@ -164,7 +164,14 @@ impl<H: Host> Agent<H> {
 
     async fn bind(&mut self, binding: Binding) -> Result<(), Box<Response>> {
         let namespace = binding.namespace.clone();
-        let added = self.bindings.add(binding);
+        let body = self.verified.as_ref().map(Verified::get);
+        let added = self.bindings.change(|bindings| {
+            bindings.add(binding);
+            if let Some(body) = body {
+                bindings.guard(body);
+                bindings.let_go(body);
+            }
+        });
         added.map_err(|error| Box::new(later("NotDurable", error.to_string())))?;
         if self.is_released() {
             return Ok(());

@@ -1,11 +1,17 @@
 //! Documents: verified, written to the ledger, then in force. A refused one changes nothing.
 
+use std::collections::BTreeSet;
+
+use postern_crds::conditions::Reason;
 use postern_host::Host;
 use postern_intent::verify::{Refusal, RefusalRecord, Verified};
 use postern_intent::{Body, Envelope, KeySet};
+use postern_plan::binding::Listing;
+use postern_telemetry::chain;
 
 use super::state::{Agent, LedgerState};
 use crate::audit::Entry;
+use crate::files::FileError;
 use crate::inbox::{Document, Outcome, Verifier};
 use crate::report::RefusalEntry;
 
@@ -43,7 +49,11 @@ impl<H: Host> Agent<H> {
                 now: self.clock.now(),
             };
             let judged = verifier.judge(document, &bytes);
-            if judged.is_ok() {
+            // An intent is good once it is in force.
+            if judged
+                .as_ref()
+                .is_ok_and(|outcome| !matches!(outcome, Outcome::Intent(_)))
+            {
                 self.inbox.approve(document);
             }
             match judged {
@@ -69,45 +79,83 @@ impl<H: Host> Agent<H> {
         let now = self.clock.now();
         let serial = verified.get().serial;
         let digest = verified.digest().to_owned();
+        if let Err(error) = self.remember_guarded(verified.get()) {
+            return self.not_durable(digest, "who is guarded", &error);
+        }
+        // By the ledger, so that a restart on the same body is no news.
+        let is_new = self.ledger.entries().digest.as_ref() != Some(&digest);
         let recorded = self.ledger.record(|entries| {
             entries.envelope = Some(envelope);
             entries.serial = serial;
-            entries.digest = Some(digest);
+            entries.digest = Some(digest.clone());
             entries.highest_time = Some(now);
             entries.release = None;
         });
         if let Err(error) = recorded {
             // Not durable means not in force: after a crash the node would obey an older document again.
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "an intent could not be written to the ledger"
-            );
             self.count("ledger_failures");
-            self.inbox.forget(Document::Intent);
-            return Taken::Nothing;
+            return self.not_durable(digest, "the intent", &error);
         }
+        self.inbox.approve(Document::Intent);
         self.pin_keys();
         tracing::info!(%serial, digest = verified.digest(), "intent accepted");
-        let listed = verified
-            .get()
-            .pods
-            .iter()
-            .map(|pod| pod.uid.clone())
-            .collect();
-        if let Err(error) = self
-            .bindings
-            .change(|bindings| bindings.forget_departed(&listed))
-        {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "departed pods could not be forgotten"
-            );
+        if is_new {
+            let line = Entry::of(now, "intent", "Accepted", "");
+            self.audit.write(&line.about(Some(&verified)));
         }
-        let line = Entry::of(now, "intent", "Accepted", "");
-        self.audit.write(&line.about(Some(&verified)));
         self.verified = Some(verified);
+        self.let_go_of_listed();
         self.ledger_lost = LedgerState::Kept;
         Taken::New
+    }
+
+    /// Before a body comes into force: whom it guards, and whom the one before guarded, so that a pod that it does not
+    /// list is not taken for one that nobody ever guarded. Nobody is let go before the body that says so is in force.
+    fn remember_guarded(&mut self, coming: &Body) -> Result<(), FileError> {
+        let in_force = self.verified.as_ref().map(Verified::get);
+        self.bindings.change(|bindings| {
+            if let Some(body) = in_force {
+                bindings.guard(body);
+                bindings.let_go(body);
+            }
+            bindings.guard(coming);
+        })
+    }
+
+    /// Whom the body in force lists as released, and who went. If this is not durable now it is with the next body.
+    fn let_go_of_listed(&mut self) {
+        let Some(body) = self.verified.as_ref().map(Verified::get) else {
+            return;
+        };
+        let listed: BTreeSet<_> = body.pods.iter().map(|pod| pod.uid.clone()).collect();
+        let changed = self.bindings.change(|bindings| {
+            bindings.let_go(body);
+            bindings.forget_departed(&listed);
+        });
+        if let Err(error) = changed {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "pods that were let go or departed could not be forgotten"
+            );
+        }
+        for pod in self.bindings.get().unlisted(&Listing::of(body)) {
+            tracing::warn!(
+                namespace = %pod.namespace, name = %pod.name,
+                "a pod that was guarded is listed no more; it is held until an intent releases it or it goes"
+            );
+        }
+    }
+
+    /// A good intent that is not taken because what must outlive a crash cannot be written. It is looked at again.
+    fn not_durable(&mut self, digest: String, what: &str, error: &dyn std::error::Error) -> Taken {
+        let reason = Reason::NotDurable.as_str();
+        let document = Document::Intent;
+        if !self.inbox.is_refused(document, reason, Some(&digest)) {
+            let message = format!("{what} cannot be written: {}", chain(error));
+            self.tell_refusal(document, reason, message, Some(digest));
+        }
+        self.inbox.forget(document);
+        Taken::Nothing
     }
 
     /// Trust on first use: from the first good document on, the keys are the ledger's.
@@ -142,9 +190,8 @@ impl<H: Host> Agent<H> {
         self.keys = keys;
     }
 
-    /// Tells report, audit log and metric why; what was in force stays in force.
+    /// Refuses a document; what was in force stays in force.
     fn refuse(&mut self, document: Document, bytes: &[u8], refusal: &Refusal) {
-        let now = self.clock.now();
         let record = RefusalRecord::from(refusal);
         let digest = postern_intent::verify::parse_envelope(bytes)
             .ok()
@@ -157,21 +204,28 @@ impl<H: Host> Agent<H> {
             // It was told once; it is looked at again because it may be good by now.
             return;
         }
-        tracing::warn!(
-            document = document.file(),
-            reason = record.reason,
-            "{}",
-            record.message
-        );
+        self.tell_refusal(document, record.reason, record.message, digest);
+    }
+
+    /// Tells report, audit log and metric why.
+    fn tell_refusal(
+        &mut self,
+        document: Document,
+        reason: &'static str,
+        message: String,
+        digest: Option<String>,
+    ) {
+        let now = self.clock.now();
+        tracing::warn!(document = document.file(), reason, "{message}");
         self.audit.write(&Entry {
             digest: digest.as_deref(),
-            ..Entry::of(now, "refusal", record.reason, &record.message)
+            ..Entry::of(now, "refusal", reason, &message)
         });
-        self.metrics.refused(record.reason);
+        self.metrics.refused(reason);
         self.count("refusals");
         let entry = RefusalEntry {
-            reason: record.reason,
-            message: record.message,
+            reason,
+            message,
             digest,
             at: now,
         };

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use postern_crds::conditions::{ConditionType, Finding, Reason};
 use postern_host::Host;
 use postern_intent::Uid;
+use postern_plan::binding::Listing;
 use postern_plan::check::Seal;
 use postern_plan::order::Stage;
 use postern_plan::settings::SecondLock;
-
 use postern_telemetry::chain;
+
 use crate::agent::Agent;
 use crate::agent::state::LedgerState;
 use crate::options::Plugin;
@@ -166,14 +167,35 @@ impl<H: Host> Agent<H> {
             .iter()
             .find(|(stage, _, _)| *stage == Stage::Guard);
         match (self.last.seal, guard) {
-            (Some(Seal::Sealed), None) => {
-                Finding::yes(kind, Reason::Sealed, Reason::Sealed.sentence())
-            }
+            (Some(Seal::Sealed), None) => Finding::yes(kind, Reason::Sealed, self.sealed()),
             (_, Some((_, step, error))) => {
                 Finding::no(kind, Reason::NoGuard, format!("{step}: {}", chain(error)))
             }
             _ => Finding::no(kind, Reason::NotSealed, Reason::NotSealed.sentence()),
         }
+    }
+
+    /// What the guard holds, with the pods that no body speaks of any more.
+    fn sealed(&self) -> String {
+        let sentence = Reason::Sealed.sentence();
+        match self.unlisted().split_first() {
+            None => sentence.to_owned(),
+            Some((first, others)) => format!(
+                "{sentence} {first} (and {} more pods) was guarded and is listed no more: it is held until an intent releases it or it goes.",
+                others.len()
+            ),
+        }
+    }
+
+    /// Pods that nothing holds but that they were guarded, by namespace and name.
+    pub(super) fn unlisted(&self) -> Vec<String> {
+        let Some(body) = self.body().filter(|_| !self.is_released()) else {
+            return Vec::new();
+        };
+        let listing = Listing::of(body);
+        let pods = self.bindings.get().unlisted(&listing);
+        pods.map(|pod| format!("{}/{}", pod.namespace, pod.name))
+            .collect()
     }
 
     fn source_binding(&self) -> Finding {

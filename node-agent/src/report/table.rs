@@ -14,6 +14,13 @@ pub fn table(status: &serde_json::Value) -> String {
             out.push_str(&format!("{key:<14} {}\n", text(value)));
         }
     }
+    let unlisted = status.pointer("/counters/unlisted_pods");
+    if let Some(pods) = unlisted.filter(|pods| pods.as_u64() != Some(0)) {
+        out.push_str(&format!(
+            "{:<14} {pods} guarded before, listed no more\n",
+            "heldPods"
+        ));
+    }
     for scope in status
         .get("scopes")
         .and_then(serde_json::Value::as_array)

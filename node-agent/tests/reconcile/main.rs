@@ -14,13 +14,14 @@ mod failing;
 #[path = "../../plan/tests/plan/fixture.rs"]
 #[allow(dead_code, reason = "it is the planner's")]
 mod fixture;
+mod guarded;
 mod letting_go;
 mod lost;
 #[path = "../incapable/node.rs"]
 mod node;
 mod time;
-
 mod turns;
+
 use postern_crds::node_report::NodeReportStatus;
 use postern_host::fake::Call;
 use postern_intent::{Body, Serial};

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::{Packets, count};
-use crate::judge::{Allowed, Epoch, Timeline};
+use crate::judge::{Allowed, Epoch, Guard, Timeline};
 use crate::lab::PodRecord;
 use crate::monitor::{Key, Kind};
 
@@ -37,6 +37,7 @@ fn epoch(published: i64, verified: i64, allowed: Option<Allowed>) -> Epoch {
     Epoch {
         published: at(published),
         verified: at(verified),
+        node: Guard::Held,
         guarded: ["shop".to_owned()].into(),
         pods: allowed
             .map(|allowed| ("u1".to_owned(), allowed))
@@ -187,4 +188,51 @@ fn replies_and_the_nodes_own_resets_are_counted_apart() {
         ),
         (0, 1, 1, 2)
     );
+}
+
+/// An epoch that neither lists the pod nor guards its namespace.
+fn silent(published: i64, verified: i64) -> Epoch {
+    Epoch {
+        guarded: [].into(),
+        ..epoch(published, verified, None)
+    }
+}
+
+#[test]
+fn a_pod_that_was_guarded_leaks_while_nobody_lists_it_until_it_is_listed_as_released() {
+    let exit = || by("gw-1", "192.168.10.13");
+    let by_node = key("n1", "192.168.10.11", Kind::Plain);
+    let gone = timeline(vec![
+        epoch(1, 2, exit()),
+        silent(10, 12),
+        silent(20, 22),
+        epoch(30, 32, Some(Allowed::Anything)),
+        silent(40, 42),
+    ]);
+    for time in [11, 12, 25] {
+        assert_eq!(one(time, &by_node, &gone), LEAKED, "{time}");
+    }
+    let by_exit = key("gw-1", "192.168.10.13", Kind::Plain);
+    assert_eq!(one(11, &by_exit, &gone), ARRIVED, "both are right");
+    assert_eq!(one(12, &by_exit, &gone), LEAKED, "it is held");
+    for time in [31, 32, 45] {
+        assert_eq!(one(time, &by_node, &gone), ARRIVED, "{time}");
+    }
+    let never = timeline(vec![silent(1, 2), silent(10, 12)]);
+    assert_eq!(one(13, &by_node, &never), ARRIVED);
+    let held = timeline(vec![epoch(1, 2, None), silent(10, 12)]);
+    assert_eq!(one(13, &by_node, &held), LEAKED, "held, then not listed");
+}
+
+#[test]
+fn a_node_that_is_released_ends_every_guard() {
+    let released = Epoch {
+        node: Guard::Free,
+        guarded: [].into(),
+        ..epoch(10, 12, by("gw-1", "192.168.10.13"))
+    };
+    let timeline = timeline(vec![epoch(1, 2, by("gw-1", "192.168.10.13")), released]);
+    let by_node = key("n1", "192.168.10.11", Kind::Plain);
+    assert_eq!(one(11, &by_node, &timeline), ARRIVED);
+    assert_eq!(one(13, &by_node, &timeline), ARRIVED);
 }

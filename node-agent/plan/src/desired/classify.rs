@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use postern_intent::body::{BlockedReason, Body, Class, Pod};
+use postern_intent::body::{BlockedReason, Class};
 use postern_intent::{Address, Namespace, PodName, ScopeId, Uid};
 
 use super::Inputs;
-use crate::binding::Binding;
+use crate::binding::{Binding, Bindings, Listing};
 
 /// What an address may do. An address without a standing is held.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,17 +42,12 @@ pub fn classify(inputs: &Inputs<'_>) -> Classes {
     let Some(body) = inputs.body else {
         return Classes::new();
     };
-    let by_uid: BTreeMap<&Uid, &Pod> = body.pods.iter().map(|pod| (&pod.uid, pod)).collect();
-    let by_name: BTreeMap<(&Namespace, &PodName), &Pod> = body
-        .pods
-        .iter()
-        .map(|pod| ((&pod.namespace, &pod.name), pod))
-        .collect();
+    let listing = Listing::of(body);
     let mut classes = Classes::new();
     let mut bound = BTreeSet::new();
     for binding in inputs.bindings.by_container.values() {
         bound.extend(binding.addresses.iter().copied());
-        if let Some(standing) = standing_of(binding, body, &by_uid, &by_name) {
+        if let Some(standing) = standing_of(binding, inputs.bindings, &listing) {
             for address in &binding.addresses {
                 classes.insert(*address, classified(binding, standing.clone()));
             }
@@ -93,24 +88,14 @@ fn classified(binding: &Binding, standing: Standing) -> Classified {
     }
 }
 
-/// A bound pod: by UID, a static pod by its name, a pod of a namespace that is not guarded is released.
-fn standing_of(
-    binding: &Binding,
-    body: &Body,
-    by_uid: &BTreeMap<&Uid, &Pod>,
-    by_name: &BTreeMap<(&Namespace, &PodName), &Pod>,
-) -> Option<Standing> {
-    if let Some(pod) = by_uid.get(&binding.uid) {
-        return Some(standing(&pod.class));
+/// A bound pod: as it is listed. One that is not listed is released where nobody guards its namespace, unless it was
+/// guarded before: only a signed release ends that, and being absent from a list is none.
+fn standing_of(binding: &Binding, bindings: &Bindings, listing: &Listing<'_>) -> Option<Standing> {
+    match listing.class(binding) {
+        Some(class) => Some(standing(class)),
+        None if listing.guards(binding) || bindings.guarded.contains(&binding.uid) => None,
+        None => Some(Standing::Released),
     }
-    // The kubelet knows a static pod by the hash of its manifest (32 hex digits), the API server's mirror pod has a
-    // UUID with dashes. Any other pod of the same name is another pod, and inherits nothing.
-    if !binding.uid.as_str().contains('-')
-        && let Some(pod) = by_name.get(&(&binding.namespace, &binding.name))
-    {
-        return Some(standing(&pod.class));
-    }
-    (!body.guarded_namespaces.contains(&binding.namespace)).then_some(Standing::Released)
 }
 
 fn standing(class: &Class) -> Standing {

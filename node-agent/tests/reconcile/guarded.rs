@@ -1,0 +1,178 @@
+//! Being absent from a list releases nobody: who was guarded is remembered, durably and before another body is in force.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use postern_agent::agent::Activation;
+use postern_agent::agent::intake::Taken;
+use postern_agent::inbox::Document;
+use postern_cni::protocol::Response;
+use postern_crds::node_report::NodeReportStatus;
+use postern_intent::body::Class;
+use postern_intent::sign::sign_intent;
+use postern_intent::{Address, Body};
+use postern_plan::desired::Standing;
+
+use crate::fixture::{client, pod, scope_id, word};
+use crate::node::{Node, signer};
+use crate::{message, next};
+
+/// The bound pod `crawlers/a`, guarded by the body in force.
+async fn guarded() -> (Node, Body) {
+    let mut node = Node::new();
+    let body = client();
+    node.takes(body.clone()).await;
+    assert_eq!(node.adds("crawlers", "a", "veth1").await, Response::Done);
+    let scope = Standing::Scope(scope_id());
+    assert_eq!(standing(&mut node).await, Some(scope));
+    (node, body)
+}
+
+/// The Pod object and its namespace are gone.
+fn silent(body: &Body) -> Body {
+    next(body, |body| {
+        body.guarded_namespaces.clear();
+        body.pods.clear();
+    })
+}
+
+fn releasing(body: &Body) -> Body {
+    next(body, |body| {
+        body.pods = vec![pod("a", Class::Released, &[])];
+    })
+}
+
+async fn standing(node: &mut Node) -> Option<Standing> {
+    node.runs(Activation::Timer).await;
+    let address = word::<Address>("10.244.1.2");
+    let classes = &node.agent.desired.classes;
+    classes.get(&address).map(|class| class.standing.clone())
+}
+
+/// Puts a body into the folder and lets the agent look.
+fn offers(node: &mut Node, mut body: Body) -> Taken {
+    body.issued_at = Timestamp::now();
+    body.not_after = Timestamp::now() + SignedDuration::from_hours(1);
+    let envelope = sign_intent(&body, &[signer()]).unwrap();
+    node.puts(Document::Intent, &envelope);
+    node.agent.take_documents()
+}
+
+/// Nobody can write this file while a folder has its name. Answers what it held.
+fn blocks(node: &Node, file: &str) -> Vec<u8> {
+    let path = node.file(file);
+    let held = fs::read(&path).unwrap_or_default();
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join("full"), "").unwrap();
+    held
+}
+
+fn unblocks(node: &Node, file: &str, held: &[u8]) {
+    fs::remove_dir_all(node.file(file)).unwrap();
+    fs::write(node.file(file), held).unwrap();
+}
+
+/// The report that counts so many pods that are held and listed no more. Reports are a second apart.
+fn told(node: &mut Node, pods: u64) -> NodeReportStatus {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let report = node.reports("FailClosed", "True", "Sealed");
+        if report.counters.get("unlisted_pods") == Some(&pods) {
+            return report;
+        }
+        assert!(Instant::now() < deadline, "{:?}", report.counters);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn refused(node: &Node) -> Vec<&'static str> {
+    let refusals = node.agent.refusals.iter();
+    refusals.map(|refusal| refusal.reason).collect()
+}
+
+#[tokio::test]
+async fn a_pod_whose_object_and_namespace_go_is_held_over_a_restart_and_told_until_it_is_released()
+{
+    let (mut node, body) = guarded().await;
+    let body = silent(&body);
+    node.takes(body.clone()).await;
+    assert_eq!(standing(&mut node).await, None);
+    let report = told(&mut node, 1);
+    let said = message(&report, "FailClosed");
+    assert!(said.contains("crawlers/a (and 0 more pods)"), "{said}");
+    let table = postern_agent::report::table(&serde_json::to_value(&report).unwrap());
+    assert!(table.contains("heldPods       1 "), "{table}");
+
+    let mut node = node.restarts();
+    node.starts().await;
+    assert_eq!(standing(&mut node).await, None);
+    let body = releasing(&body);
+    node.takes(body.clone()).await;
+    assert_eq!(standing(&mut node).await, Some(Standing::Released));
+    told(&mut node, 0);
+    node.takes(silent(&body)).await;
+    assert_eq!(standing(&mut node).await, Some(Standing::Released));
+}
+
+#[tokio::test]
+async fn a_guard_outlives_the_ledger_from_the_answer_to_add_on() {
+    let (node, body) = guarded().await;
+    for file in ["ledger.json", "intents/intent.dsse.json"] {
+        fs::remove_file(node.file(file)).unwrap();
+    }
+    let mut node = node.restarts();
+    node.starts().await;
+    assert!(node.agent.verified.is_none());
+    node.takes(silent(&body)).await;
+    assert_eq!(standing(&mut node).await, None);
+}
+
+#[tokio::test]
+async fn an_intent_is_not_in_force_before_it_is_durable_whom_it_guards() {
+    let mut node = Node::new();
+    let open = silent(&client());
+    node.takes(open.clone()).await;
+    assert_eq!(node.adds("crawlers", "a", "veth1").await, Response::Done);
+    assert_eq!(standing(&mut node).await, Some(Standing::Released));
+
+    let held = blocks(&node, "bindings.json");
+    let guarding = Body {
+        serial: next(&open, |_| {}).serial,
+        ..client()
+    };
+    assert_eq!(offers(&mut node, guarding.clone()), Taken::Nothing);
+    assert_eq!(
+        node.agent.take_documents(),
+        Taken::Nothing,
+        "looked at again"
+    );
+    assert_eq!(refused(&node), ["NotDurable"], "and told once");
+    let serial = |node: &Node| node.agent.ledger.entries().serial;
+    assert_eq!(serial(&node), open.serial);
+    assert_eq!(standing(&mut node).await, Some(Standing::Released));
+    node.reports("Accepted", "False", "NotDurable");
+
+    unblocks(&node, "bindings.json", &held);
+    assert_eq!(node.agent.take_documents(), Taken::New);
+    assert_eq!(serial(&node), guarding.serial);
+    let scope = Standing::Scope(scope_id());
+    assert_eq!(standing(&mut node).await, Some(scope));
+    node.reports("Accepted", "True", "Accepted");
+}
+
+#[tokio::test]
+async fn nobody_is_let_go_by_an_intent_that_is_not_durable() {
+    let (mut node, body) = guarded().await;
+    let body = silent(&body);
+    node.takes(body.clone()).await;
+    let held = blocks(&node, "ledger.json");
+    assert_eq!(offers(&mut node, releasing(&body)), Taken::Nothing);
+    assert_eq!(refused(&node), ["NotDurable"]);
+    assert_eq!(standing(&mut node).await, None);
+
+    unblocks(&node, "ledger.json", &held);
+    assert_eq!(node.agent.take_documents(), Taken::New);
+    assert_eq!(standing(&mut node).await, Some(Standing::Released));
+}
