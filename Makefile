@@ -77,7 +77,7 @@ controlplane: need-root controlplane-programs ## operators and agents on a real 
 	POSTERN_LAB_CLUSTER=api-server $(CARGO) run --quiet -p postern-e2e --bin lab -- proof
 
 controlplane-long: need-root controlplane-programs ## a store set back, leaders that hang, a thousand policies: minutes each (root, Go)
-	$(CASES) $(foreach c,crowd ends leaders restored,--test cluster_$(c)) --no-fail-fast -- --test-threads=1
+	$(CASES) $(foreach c,crowd ends leaders restored stale,--test cluster_$(c)) --no-fail-fast -- --test-threads=1
 	POSTERN_LAB_CLUSTER=api-server $(CARGO) run --quiet -p postern-e2e --bin lab -- proof
 
 vm: ## kernel WireGuard, rfkill and radios in a small VM (not there yet: fails)
