@@ -148,7 +148,7 @@ mod tests {
 
     use crate::controllers::Tolerant;
 
-    fn report(status: Value) -> Tolerant<NodeReport> {
+    fn report(status: &Value) -> Tolerant<NodeReport> {
         let mut report: NodeReport = serde_json::from_value(json!({
             "apiVersion": "postern.dev/v1alpha1", "kind": "NodeReport",
             "metadata": {"name": "n1", "resourceVersion": "9"},
@@ -167,7 +167,7 @@ mod tests {
         again["counters"] = json!({"packets_held": 7});
         let mut other = again.clone();
         other["appliedDigest"] = "b".into();
-        let (first, again, other) = (report(first), report(again), report(other));
+        let (first, again, other) = (report(&first), report(&again), report(&other));
         assert_ne!(first, again, "the newer time is kept");
         assert!(super::same_report(&first, &again));
         assert!(!super::same_report(&again, &other));

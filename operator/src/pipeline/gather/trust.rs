@@ -38,7 +38,11 @@ pub(super) fn trust(
             Some(status) => NodeTrust {
                 node: name.clone(),
                 version: status.key_set_version.unwrap_or_default(),
-                keys: status.trusted_key_ids.iter().filter_map(key_id).collect(),
+                keys: status
+                    .trusted_key_ids
+                    .iter()
+                    .filter_map(|id| key_id(id))
+                    .collect(),
             },
             None => unknown(name.clone()),
         };
@@ -55,8 +59,8 @@ fn unknown(node: NodeName) -> NodeTrust {
     }
 }
 
-fn key_id(text: &String) -> Option<KeyId> {
-    serde_json::from_value(serde_json::Value::String(text.clone())).ok()
+fn key_id(text: &str) -> Option<KeyId> {
+    serde_json::from_value(serde_json::Value::String(text.to_owned())).ok()
 }
 
 #[cfg(test)]
