@@ -235,8 +235,11 @@ mod tests {
         }
     }
 
+    /// Method and path of each request, with its body.
+    type Asked = Arc<Mutex<Vec<(String, Value)>>>;
+
     /// A cluster that answers with these codes and bodies, one after the other, and what it was asked.
-    fn answering(answers: Vec<(u16, Value)>) -> (Seat, Arc<Mutex<Vec<(String, Value)>>>) {
+    fn answering(answers: Vec<(u16, Value)>) -> (Seat, Asked) {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
         let said = asked.clone();

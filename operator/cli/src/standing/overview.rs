@@ -57,25 +57,25 @@ pub(super) fn message(finding: Option<&Finding>) -> String {
     })
 }
 
-fn section(header: &[&str], rows: Vec<Vec<String>>, none: &str) -> String {
+fn section(header: &[&str], rows: &[Vec<String>], none: &str) -> String {
     if rows.is_empty() {
         none.to_owned()
     } else {
-        table(header, &rows)
+        table(header, rows)
     }
 }
 
 impl Shown for Standing {
     fn table(&self) -> String {
-        let policies = self.policies.iter().map(PolicyLine::row).collect();
-        let exits = self.exits.iter().map(ExitLine::row).collect();
-        let nodes = self.nodes.iter().map(NodeLine::row).collect();
+        let policies: Vec<_> = self.policies.iter().map(PolicyLine::row).collect();
+        let exits: Vec<_> = self.exits.iter().map(ExitLine::row).collect();
+        let nodes: Vec<_> = self.nodes.iter().map(NodeLine::row).collect();
         [
-            section(&PolicyLine::HEADER, policies, "there is no policy"),
-            section(&ExitLine::HEADER, exits, "there is no exit"),
+            section(&PolicyLine::HEADER, &policies, "there is no policy"),
+            section(&ExitLine::HEADER, &exits, "there is no exit"),
             section(
                 &NodeLine::HEADER,
-                nodes,
+                &nodes,
                 "no node has reported, and nothing is published",
             ),
             held_table(&self.held),
