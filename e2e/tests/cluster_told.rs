@@ -158,7 +158,12 @@ const WELL: [Told; 5] = [
     ("Accepted", "True", "Accepted", "understood"),
     ("ResolvedRefs", "True", "Resolved", "leaves by exit eu"),
     ("Programmed", "True", "Programmed", "1 of 1 nodes"),
-    ("Ready", "True", "Ready", "1 pod leaves by exit eu from gw-1's own"),
+    (
+        "Ready",
+        "True",
+        "Ready",
+        "1 pod leaves by exit eu from gw-1's own",
+    ),
     ("FullyEnforced", "True", "Enforced", "Every selected pod"),
 ];
 
@@ -418,7 +423,12 @@ fn of_two_policies_on_one_pod_the_winner_decides_and_pods_out_of_reach_are_count
     // One pod that can be enforced and one that cannot.
     host_pod(&lab, "on-host", "crawler");
     let partly = [
-        ("Ready", "True", "Ready", "1 pod leaves by exit eu from gw-1's own"),
+        (
+            "Ready",
+            "True",
+            "Ready",
+            "1 pod leaves by exit eu from gw-1's own",
+        ),
         (
             "FullyEnforced",
             "False",
