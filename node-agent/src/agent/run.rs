@@ -6,12 +6,12 @@ use std::time::Duration;
 use futures::{Stream, StreamExt as _};
 use inotify::{Inotify, WatchMask};
 use jiff::Timestamp;
-use postern_cni::protocol::Request;
+use postern_cni::protocol::{Request, Response};
 use postern_host::Host;
 use postern_intent::verify::verify_intent;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::activation::Activation;
@@ -240,23 +240,8 @@ impl<H: Host> Agent<H> {
     /// One request on the socket; says whether a full run is due.
     async fn serve(&mut self, work: Work) -> Option<Activation> {
         match work {
-            Work::Cni(Request::Add(add), answer) if answer.is_closed() => {
-                // Its runtime was told that the agent is busy, and asks again or takes the sandbox away. A binding made now
-                // would be nobody's.
-                let pod = format!("{}/{}", add.namespace, add.name);
-                tracing::info!(pod, "an ADD is left that nobody waits for any more");
-                None
-            }
             Work::Cni(request, answer) => {
-                match request {
-                    Request::Add(add) => self.cni_add(&add, answer).await,
-                    Request::Check(check) => drop(answer.send(self.cni_check(&check.container_id))),
-                    Request::Del(del) => drop(answer.send(self.cni_del(&del.container_id).await)),
-                    Request::Gc(gc) => {
-                        drop(answer.send(self.cni_gc(&gc.valid_container_ids).await))
-                    }
-                    Request::Status => drop(answer.send(self.cni_status())),
-                }
+                self.serve_plugin(request, answer).await;
                 None
             }
             Work::Ask(Question::Status, answer) => {
@@ -284,6 +269,25 @@ impl<H: Host> Agent<H> {
                 Some(Activation::Asked)
             }
         }
+    }
+
+    /// A request of the plugin.
+    async fn serve_plugin(&mut self, request: Request, answer: oneshot::Sender<Response>) {
+        let response = match request {
+            Request::Add(add) if answer.is_closed() => {
+                // Its runtime was told that the agent is busy, and asks again or takes the sandbox away. A binding made now
+                // would be nobody's.
+                let pod = format!("{}/{}", add.namespace, add.name);
+                return tracing::info!(pod, "an ADD is left that nobody waits for any more");
+            }
+            Request::Add(add) => return self.cni_add(&add, answer).await,
+            Request::Check(check) => self.cni_check(&check.container_id),
+            Request::Del(del) => self.cni_del(&del.container_id).await,
+            Request::Gc(gc) => self.cni_gc(&gc.valid_container_ids).await,
+            Request::Status => self.cni_status(),
+        };
+        // Who does not wait for it any more has lost nothing: what was asked is done.
+        drop(answer.send(response));
     }
 
     /// The transaction in hand is finished by now. The ledger is written, the kernel keeps everything.

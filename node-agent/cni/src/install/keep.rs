@@ -67,7 +67,7 @@ impl Told {
         let text = match outcome {
             Ok(Attempt::Done(done @ Done::Changed(_))) => {
                 tell(&done.to_string());
-                self.0 = done.as_it_is_now().to_string();
+                self.0 = done.settled().to_string();
                 return;
             }
             Ok(Attempt::Done(done)) => done.to_string(),

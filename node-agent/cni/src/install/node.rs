@@ -32,7 +32,7 @@ pub(super) enum Done {
 
 impl Done {
     /// What the next look finds, if nobody changes anything meanwhile.
-    pub(super) fn as_it_is_now(self) -> Self {
+    pub(super) fn settled(self) -> Self {
         match self {
             Self::Changed(path) | Self::Unchanged(path) => Self::Unchanged(path),
         }
