@@ -154,7 +154,7 @@ fn intents_and_definitions_that_go_open_nothing() {
         await_held(lab, "DefinitionTerminating", &policies)?;
         apply_definitions(lab)?;
         witness(lab)?;
-        // Under the new definition the same release waits, as that of a policy that is not there.
+        // Under the new definition the same release waits.
         let held = held(lab)?;
         let subjects: Vec<&Value> = held.iter().map(|one| &one["subject"]).collect();
         assert_eq!(subjects, policies.each_ref(), "{held:?}");

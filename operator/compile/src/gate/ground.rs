@@ -79,9 +79,7 @@ fn ground_of(
     }
     // A denial that is kept because it was forgotten is known again; what it waits for stays the same.
     let subject = Subject::Namespace(pod.namespace.clone());
-    let mut records = index.snapshot.memory.held.iter();
-    let forgotten =
-        records.any(|record| record.subject == subject && record.cause == Cause::Forgotten);
+    let forgotten = waits_for(index, &subject, Cause::Forgotten);
     Ground {
         cause: if lifted.contains(&pod.namespace) && !forgotten {
             Cause::DenyLabelRemoved
@@ -98,18 +96,29 @@ fn policy_ground(index: &Index<'_>, one: &Contender<'_>) -> Ground {
         .policies
         .get(&one.key.namespace)
         .is_some_and(|found| found.contains_key(one.key.name.as_str()));
+    let subject = Subject::Policy(one.key.to_string());
+    // A definition that is applied again changes nothing about how the policy went: what a person approved meanwhile
+    // still fits.
+    let went_with_it = waits_for(index, &subject, Cause::DefinitionTerminating);
     let cause = match (one.policy.is_some(), index.snapshot.definitions, namesake) {
         (true, _, _) => Cause::SelectorChanged,
         (false, Definitions::Terminating, _) => Cause::DefinitionTerminating,
+        (false, Definitions::Serving, _) if went_with_it => Cause::DefinitionTerminating,
         (false, Definitions::Serving, true) => Cause::PolicyReplaced,
         (false, Definitions::Serving, false) if one.is_lost() => Cause::Forgotten,
         (false, Definitions::Serving, false) => Cause::PolicyDeleted,
     };
     Ground {
-        subject: Subject::Policy(one.key.to_string()),
+        subject,
         cause,
         identity: policy_identity(one),
     }
+}
+
+/// Does the subject wait on this ground already?
+fn waits_for(index: &Index<'_>, subject: &Subject, cause: Cause) -> bool {
+    let mut records = index.snapshot.memory.held.iter();
+    records.any(|record| record.subject == *subject && record.cause == cause)
 }
 
 /// What distinguishes a policy's release from one of the same policy in another generation.

@@ -193,6 +193,13 @@ fn policies_that_go_with_their_definition_go_on_selecting() {
             .values()
             .all(|outcome| *outcome == NodeOutcome::Keep)
     );
+    world.definitions = Definitions::Serving;
+    world.wait(SignedDuration::from_mins(1));
+    let served = world.compile().held;
+    assert_eq!(served, compilation.held, "the same release waits");
+    world.approve(compilation.held.iter());
+    assert!(world.compile().held.is_empty());
+    assert_eq!(world.released("red"), 4);
 }
 
 #[test]
