@@ -82,7 +82,10 @@ fn missing(lab: &Lab, body: &Body) -> Vec<String> {
     let audit = lab.audit(NODE);
     for event in ["Accepted", "Applied"] {
         let told = audit.iter().any(|line| {
-            line["event"] == event && line["serial"] == serial && line["traceId"] == **trace
+            line["kind"] == "intent"
+                && line["event"] == event
+                && line["serial"] == serial
+                && line["traceId"] == **trace
         });
         if !told {
             missing.push(format!(
