@@ -75,27 +75,32 @@ impl Gate {
         gate
     }
 
-    /// What may go without anybody's consent, and what may not: all of it or nothing. A pod that is let go again,
-    /// because what said so was not published, counts once.
+    /// What may go without anybody's consent, and what may not: all that is new of it or nothing. A pod counts once in
+    /// a window: what is let go again, because what said so was not published, goes on going although the limit shrinks
+    /// with what others of it were published.
     fn within_the_window(&mut self, index: &Index<'_>, counted: Listed) -> (Listed, Listed) {
         let lately: BTreeSet<&Uid> = self
             .releases
             .iter()
             .flat_map(|record| &record.pods)
             .collect();
-        let wanted = counted.iter().flat_map(|(_, pods)| pods);
+        let (mut going, new): (Listed, Listed) = counted
+            .into_iter()
+            .partition(|(_, pods)| pods.iter().all(|pod| lately.contains(pod)));
+        let wanted = new.iter().flat_map(|(_, pods)| pods);
         let pods: BTreeSet<Uid> = wanted
             .filter(|pod| !lately.contains(pod))
             .cloned()
             .collect();
         if lately.len() + pods.len() > limit(index) {
-            return (Vec::new(), counted);
+            return (going, new);
         }
         if !pods.is_empty() {
             let at = index.snapshot.now;
             self.releases.push(ReleaseRecord { at, pods });
         }
-        (counted, Vec::new())
+        going.extend(new);
+        (going, Vec::new())
     }
 
     /// Lets pods go.

@@ -36,11 +36,15 @@ pub(super) fn restored(index: &Index<'_>) -> (BTreeMap<NodeName, Held>, BTreeSet
 }
 
 /// Does it wait already, while nothing says any more what it has seen? A report that is deleted, or that cannot be read,
-/// ends no wait.
+/// ends no wait. A body that was published since then does: nothing is published for a node that waits.
 fn is_silent(index: &Index<'_>, node: &Node) -> bool {
+    let published = index.published.bodies.get(&node.name);
+    let published = published.filter(|body| body.node.uid == node.uid);
     let mut records = index.snapshot.memory.held.iter();
     let waits = records.any(|record| {
-        record.cause == Cause::Restored && record.subject == Subject::Node(node.name.clone())
+        record.cause == Cause::Restored
+            && record.subject == Subject::Node(node.name.clone())
+            && published.is_none_or(|body| body.issued_at <= record.since)
     });
     let report = index.reports.get(&node.name);
     waits && report.is_none_or(|report| report.ledger_serial.is_none())

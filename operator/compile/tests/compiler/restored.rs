@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use postern_compile::gate::{Held, Subject};
 use postern_compile::{Compilation, NodeOutcome};
-use postern_intent::Serial;
+use postern_intent::{NodeName, Serial};
+use rstest::rstest;
 
 use super::changes::{NO_RED_POLICY, make, with_a_policy};
 use super::world::World;
@@ -85,10 +86,15 @@ fn a_restored_node_says_so_on_the_policies_whose_pods_it_has() {
     );
 }
 
-#[test]
-fn a_node_whose_published_intent_cannot_be_read_gets_nothing_until_a_person_approves() {
+#[rstest]
+#[case::an_agent_that_says_again_what_it_has_seen(&[])]
+#[case::an_agent_that_stays_silent(&["node2".to_owned()])]
+fn a_node_whose_published_intent_cannot_be_read_gets_nothing_until_a_person_approves(
+    #[case] away: &[String],
+) {
     let mut world = with_a_policy();
-    let node = "node2".parse().expect("a name");
+    world.leave(away);
+    let node: NodeName = "node2".parse().expect("a name");
     world.previous.remove(&node);
     // It says nothing of its ledger, so that the serial alone would not tell.
     world.ledgers.remove("node2");
@@ -99,13 +105,14 @@ fn a_node_whose_published_intent_cannot_be_read_gets_nothing_until_a_person_appr
         assert_ne!(outcome(&compilation, other), &NodeOutcome::Restored);
     }
     world.approve(compilation.held.iter().filter(is_node));
+    world.wait(SignedDuration::from_secs(1));
     let approved = world.compile();
     assert!(matches!(
         outcome(&approved, "node2"),
         NodeOutcome::Publish(_)
     ));
     world.unreadable.clear();
-    world.compile();
+    assert!(world.compile().memory.held.is_empty());
     world.wait(SignedDuration::from_secs(1));
     world.unreadable = BTreeSet::from([node]);
     assert_eq!(
@@ -119,6 +126,7 @@ fn a_node_whose_published_intent_cannot_be_read_gets_nothing_until_a_person_appr
 fn a_node_that_waits_for_a_person_goes_on_waiting_when_its_report_goes() {
     let mut world = with_a_policy();
     run_ahead(&mut world, &["node2"]);
+    world.wait(SignedDuration::from_secs(1));
     assert_eq!(world.compile().held.len(), 1);
     world.ledgers.remove("node2");
     let silent = world.compile();

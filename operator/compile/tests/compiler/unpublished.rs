@@ -122,6 +122,20 @@ fn what_is_let_go_again_counts_once(#[case] loosening: Loosening) {
 }
 
 #[test]
+fn what_goes_node_by_node_goes_on_going_while_the_limit_shrinks() {
+    let mut world = Loosening::PolicyDeleted.world();
+    // Four pods are enforced, and all of them may go at once.
+    (world.settings.gate.pods, world.settings.gate.percent) = (0, 100);
+    for written in 1..=4 {
+        world.wait(SignedDuration::from_secs(7));
+        let compilation =
+            world.compile_for(|node| node.as_str() < format!("node{written}").as_str());
+        assert!(compilation.held.is_empty(), "{:?}", compilation.held);
+        assert_eq!(world.released("red"), written);
+    }
+}
+
+#[test]
 fn an_approval_that_is_withdrawn_before_it_has_an_effect_approves_nothing() {
     let mut world = Loosening::PolicyDeleted.world();
     world.settings.gate.pods = 0;
