@@ -62,9 +62,7 @@ fn make_again(lab: &Lab) {
 fn resumes(lab: &Lab) {
     let begin = Timestamp::now();
     let again = another(lab, "again").unwrap();
-    again
-        .await_answers(&FLOWS, Timestamp::now(), LONG)
-        .unwrap();
+    again.await_answers(&FLOWS, Timestamp::now(), LONG).unwrap();
     let count = lab.pod_since(&again, begin).unwrap();
     assert!(
         count.exited > 0 && count.arrived == count.exited,
