@@ -277,21 +277,25 @@ fn at_rest_an_agent_asks_once_a_minute_and_no_more() {
     lab.apply_yaml(&(exit("eu", "gw-1", "") + &policy("eu", "")))
         .unwrap();
     await_true(&lab, &["exit", "eu"], "Ready", PATIENCE).unwrap();
-    let asked = |agent: &str| -> Result<u64, LabError> {
+    let asked = |verb: &str| -> Result<u64, LabError> {
         let counts = lab.requests()?.requests;
         let ours = counts
             .iter()
-            .filter(|count| count.user_agent.starts_with(agent) && count.verb == "patch");
+            .filter(|count| count.user_agent.starts_with("postern-agent") && count.verb == verb);
         Ok(ours.map(|count| count.requests).sum())
     };
     // Whatever the start brings along is over then.
-    await_quiet(LONG, || asked("postern-agent")).unwrap();
+    await_quiet(LONG, || asked("patch")).unwrap();
     lab.reset_requests().unwrap();
     let minutes = 2;
     std::thread::sleep(Duration::from_secs(60 * minutes));
     // One report a minute and node.
     let agents = 2;
     let (least, most) = (agents * (minutes - 1), agents * (minutes + 1));
-    let asked = asked("postern-agent").unwrap();
-    assert!((least..=most).contains(&asked), "{asked}");
+    let reports = asked("patch").unwrap();
+    assert!((least..=most).contains(&reports), "{reports}");
+    // A watch lasts four minutes, and a list comes before each.
+    for verb in ["list", "watch"] {
+        assert!(asked(verb).unwrap() <= agents, "{verb}s");
+    }
 }

@@ -71,12 +71,10 @@ impl<'a> Listing<'a> {
     /// The class of a bound pod: by its UID, a static pod's by its name. None: the body does not list it.
     #[must_use]
     pub fn class(&self, binding: &Binding) -> Option<&'a Class> {
-        // The kubelet knows a static pod by the hash of its manifest (32 hex digits), the API server's mirror pod has a
-        // UUID with dashes. Any other pod of the same name is another pod, and inherits nothing.
+        // Any other pod of the same name is another pod, and inherits nothing.
         let by_name = || {
-            let is_static = !binding.uid.as_str().contains('-');
             let name = (&binding.namespace, &binding.name);
-            self.by_name.get(&name).filter(|_| is_static)
+            self.by_name.get(&name).filter(|_| is_static(&binding.uid))
         };
         let pod = self.by_uid.get(&binding.uid).or_else(by_name)?;
         Some(&pod.class)
@@ -148,11 +146,18 @@ impl Bindings {
     }
 
     /// Forgets pods that went and that the intent no longer lists: that they departed, and that they were guarded. Until
-    /// then a pod whose sandbox is made anew is guarded as it was.
+    /// then a pod whose sandbox is made anew is guarded as it was. A static pod comes back under the same UID without the
+    /// API server, and no intent lists it by that: its guard stays, one hash for each manifest that was ever guarded.
     pub fn forget_departed(&mut self, listed: &BTreeSet<Uid>) {
         self.departed.retain(|uid| listed.contains(uid));
         let bound: BTreeSet<&Uid> = self.by_container.values().map(|one| &one.uid).collect();
         self.guarded
-            .retain(|uid| listed.contains(uid) || bound.contains(uid));
+            .retain(|uid| is_static(uid) || listed.contains(uid) || bound.contains(uid));
     }
+}
+
+/// The kubelet knows a static pod by the hash of its manifest (32 hex digits); the API server's pods, mirror pods too, have
+/// UUIDs with dashes.
+fn is_static(uid: &Uid) -> bool {
+    !uid.as_str().contains('-')
 }

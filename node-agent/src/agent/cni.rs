@@ -75,7 +75,7 @@ impl<H: Host> Agent<H> {
         if let Err(refusal) = self.bind(binding).await {
             return drop(answer.send(*refusal));
         }
-        if self.is_released() || self.is_listed(&uid) || !self.is_guarded(&namespace) {
+        if self.is_released() || self.is_listed(&uid) || !self.is_guarded(&namespace, &uid) {
             drop(answer.send(Response::Done));
         } else {
             self.waiting.push(Waiting {
@@ -91,10 +91,12 @@ impl<H: Host> Agent<H> {
             .is_some_and(|body| body.pods.iter().any(|pod| &pod.uid == uid))
     }
 
-    /// Without a body every namespace counts as guarded.
-    fn is_guarded(&self, namespace: &Namespace) -> bool {
-        self.body()
-            .is_none_or(|body| body.guarded_namespaces.contains(namespace))
+    /// Is the pod held unless a body says otherwise? Without a body everybody is, and who was guarded once still is.
+    fn is_guarded(&self, namespace: &Namespace, uid: &Uid) -> bool {
+        self.bindings.get().guarded.contains(uid)
+            || self
+                .body()
+                .is_none_or(|body| body.guarded_namespaces.contains(namespace))
     }
 
     /// The request in the words of the plan, with the layer-3 device behind the pod.
@@ -149,7 +151,7 @@ impl<H: Host> Agent<H> {
 
     /// A pod that is to be guarded does not start where the guard would not see it.
     async fn refuse_bypassed(&self, binding: &Binding) -> Result<(), Box<Response>> {
-        if self.is_released() || !self.is_guarded(&binding.namespace) {
+        if self.is_released() || !self.is_guarded(&binding.namespace, &binding.uid) {
             return Ok(());
         }
         let found = self.bypass_of(binding).await;
@@ -163,7 +165,7 @@ impl<H: Host> Agent<H> {
     }
 
     async fn bind(&mut self, binding: Binding) -> Result<(), Box<Response>> {
-        let namespace = binding.namespace.clone();
+        let (namespace, uid) = (binding.namespace.clone(), binding.uid.clone());
         let body = self.verified.as_ref().map(Verified::get);
         let added = self.bindings.change(|bindings| {
             bindings.add(binding);
@@ -180,7 +182,7 @@ impl<H: Host> Agent<H> {
             // A node that can have no guard at all holds nobody: only pods that nobody guards may start there.
             if error.nature() == Nature::Unsupported
                 && self.body().is_some()
-                && !self.is_guarded(&namespace)
+                && !self.is_guarded(&namespace, &uid)
             {
                 return Ok(());
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use postern_crds::conditions::Reason;
 use postern_host::Host;
 use postern_intent::verify::{Refusal, RefusalRecord, Verified};
-use postern_intent::{Body, Envelope, KeySet};
+use postern_intent::{Body, Envelope, KeySet, Uid};
 use postern_plan::binding::Listing;
 use postern_telemetry::chain;
 
@@ -13,6 +13,7 @@ use super::state::{Agent, LedgerState};
 use crate::audit::Entry;
 use crate::files::FileError;
 use crate::inbox::{Document, Outcome, Verifier};
+use crate::ledger::LedgerError;
 use crate::report::RefusalEntry;
 
 /// Did a look change what is in force?
@@ -49,21 +50,25 @@ impl<H: Host> Agent<H> {
                 now: self.clock.now(),
             };
             let judged = verifier.judge(document, &bytes);
-            // An intent is good once it is in force.
-            if judged
-                .as_ref()
-                .is_ok_and(|outcome| !matches!(outcome, Outcome::Intent(_)))
-            {
-                self.inbox.approve(document);
-            }
+            // What is new is good once it is in force.
             match judged {
-                Ok(Outcome::Unchanged) => {}
+                Ok(Outcome::Unchanged) => self.inbox.approve(document),
                 Ok(Outcome::Intent(accepted)) => taken = self.accept_intent(accepted.0, accepted.1),
-                Ok(Outcome::Keys(keys)) => self.accept_keys(*keys),
-                Ok(Outcome::Release(release)) => {
-                    self.accept_release(&release);
-                    taken = Taken::New;
-                }
+                Ok(Outcome::Keys(keys)) => match self.accept_keys(*keys) {
+                    Ok(()) => self.inbox.approve(document),
+                    Err(error) => {
+                        self.not_durable(document, digest_of(&bytes), "the key set", &error)
+                    }
+                },
+                Ok(Outcome::Release(release)) => match self.accept_release(&release) {
+                    Ok(()) => {
+                        self.inbox.approve(document);
+                        taken = Taken::New;
+                    }
+                    Err(error) => {
+                        self.not_durable(document, digest_of(&bytes), "the release", &error)
+                    }
+                },
                 Err(refusal) => {
                     if refusal.may_pass() {
                         self.inbox.forget(document);
@@ -79,8 +84,10 @@ impl<H: Host> Agent<H> {
         let now = self.clock.now();
         let serial = verified.get().serial;
         let digest = verified.digest().to_owned();
+        let before = self.bindings.get().guarded.clone();
         if let Err(error) = self.remember_guarded(verified.get()) {
-            return self.not_durable(digest, "who is guarded", &error);
+            self.not_durable(Document::Intent, Some(digest), "who is guarded", &error);
+            return Taken::Nothing;
         }
         // By the ledger, so that a restart on the same body is no news.
         let is_new = self.ledger.entries().digest.as_ref() != Some(&digest);
@@ -94,7 +101,9 @@ impl<H: Host> Agent<H> {
         if let Err(error) = recorded {
             // Not durable means not in force: after a crash the node would obey an older document again.
             self.count("ledger_failures");
-            return self.not_durable(digest, "the intent", &error);
+            self.forget_guarded_since(&before);
+            self.not_durable(Document::Intent, Some(digest), "the intent", &error);
+            return Taken::Nothing;
         }
         self.inbox.approve(Document::Intent);
         self.pin_keys();
@@ -122,6 +131,19 @@ impl<H: Host> Agent<H> {
         })
     }
 
+    /// The body that was coming is not in force after all, so that it guards nobody. A crash before this holds more.
+    fn forget_guarded_since(&mut self, before: &BTreeSet<Uid>) {
+        let changed = self
+            .bindings
+            .change(|bindings| bindings.guarded.retain(|uid| before.contains(uid)));
+        if let Err(error) = changed {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "pods of an intent that is not in force stay guarded"
+            );
+        }
+    }
+
     /// Whom the body in force lists as released, and who went. If this is not durable now it is with the next body.
     fn let_go_of_listed(&mut self) {
         let Some(body) = self.verified.as_ref().map(Verified::get) else {
@@ -146,16 +168,20 @@ impl<H: Host> Agent<H> {
         }
     }
 
-    /// A good intent that is not taken because what must outlive a crash cannot be written. It is looked at again.
-    fn not_durable(&mut self, digest: String, what: &str, error: &dyn std::error::Error) -> Taken {
+    /// A good document that is not taken because what must outlive a crash cannot be written. It is looked at again.
+    fn not_durable(
+        &mut self,
+        document: Document,
+        digest: Option<String>,
+        what: &str,
+        error: &dyn std::error::Error,
+    ) {
         let reason = Reason::NotDurable.as_str();
-        let document = Document::Intent;
-        if !self.inbox.is_refused(document, reason, Some(&digest)) {
+        if !self.inbox.is_refused(document, reason, digest.as_deref()) {
             let message = format!("{what} cannot be written: {}", chain(error));
-            self.tell_refusal(document, reason, message, Some(digest));
+            self.tell_refusal(document, reason, message, digest);
         }
         self.inbox.forget(document);
-        Taken::Nothing
     }
 
     /// Trust on first use: from the first good document on, the keys are the ledger's.
@@ -171,15 +197,10 @@ impl<H: Host> Agent<H> {
         }
     }
 
-    fn accept_keys(&mut self, keys: KeySet) {
+    fn accept_keys(&mut self, keys: KeySet) -> Result<(), LedgerError> {
         let document = keys.document();
-        if let Err(error) = self.ledger.record(|entries| entries.keys = Some(document)) {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "a key set could not be written to the ledger"
-            );
-            return;
-        }
+        self.ledger
+            .record(|entries| entries.keys = Some(document))?;
         let message = format!("key set version {}", keys.version());
         self.audit.write(&Entry::of(
             self.clock.now(),
@@ -188,14 +209,13 @@ impl<H: Host> Agent<H> {
             &message,
         ));
         self.keys = keys;
+        Ok(())
     }
 
     /// Refuses a document; what was in force stays in force.
     fn refuse(&mut self, document: Document, bytes: &[u8], refusal: &Refusal) {
         let record = RefusalRecord::from(refusal);
-        let digest = postern_intent::verify::parse_envelope(bytes)
-            .ok()
-            .and_then(|e| e.digest().ok());
+        let digest = digest_of(bytes);
         if refusal.may_pass()
             && self
                 .inbox
@@ -235,4 +255,10 @@ impl<H: Host> Agent<H> {
             self.refusals.pop_front();
         }
     }
+}
+
+/// The digest of a document's payload, if it has one.
+fn digest_of(bytes: &[u8]) -> Option<String> {
+    let envelope = postern_intent::verify::parse_envelope(bytes).ok()?;
+    envelope.digest().ok()
 }

@@ -16,7 +16,10 @@ use crate::ledger::{LedgerError, ReleaseRecord, ReleasedBy};
 
 impl<H: Host> Agent<H> {
     /// A signed release.
-    pub fn accept_release(&mut self, release: &Verified<Release>) {
+    ///
+    /// # Errors
+    /// [`LedgerError`]: nothing was opened.
+    pub fn accept_release(&mut self, release: &Verified<Release>) -> Result<(), LedgerError> {
         let record = ReleaseRecord {
             serial: release.get().serial,
             reason: release.get().reason.clone(),
@@ -24,12 +27,7 @@ impl<H: Host> Agent<H> {
             by: ReleasedBy::SignedRelease,
         };
         let digest = release.digest().to_owned();
-        if let Err(error) = self.record_release(record, Some(digest)) {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "the release could not be written to the ledger"
-            );
-        }
+        self.record_release(record, Some(digest))
     }
 
     /// Root on the socket releases the node.

@@ -97,17 +97,18 @@ where
             agent.report.due().map(Instant::from_std),
         ];
         let wake = next.into_iter().flatten().min().unwrap_or(timer);
-        // Signals come first, then pods that start; events of the host come in crowds and can wait.
+        // Signals come first, then documents, which pods that start wait for, then those pods; events of the host come
+        // in crowds and can wait.
         let overdue = timer + OVERDUE <= Instant::now();
         let activation = tokio::select! {
             biased;
             _ = term.recv() => break,
             _ = interrupt.recv() => break,
+            Some(()) = folder.next() => Activation::IntentChanged,
             Some(work) = wakers.work.recv(), if !overdue => match agent.serve(work).await {
                 Some(activation) => activation,
                 None => { agent.report.flush(); agent.answer_waiting().await; continue }
             },
-            Some(()) = folder.next() => Activation::IntentChanged,
             Some(news) = wakers.news.recv() => agent.take_news(news),
             Some(()) = wakers.host.next() => {
                 tokio::time::sleep(DEBOUNCE).await;

@@ -243,3 +243,22 @@ async fn a_guarded_pod_does_not_start_past_the_guard_and_its_neighbours_do() {
         (11, "HostUnreadable")
     );
 }
+
+#[tokio::test]
+async fn a_pod_that_was_guarded_once_does_not_start_past_the_guard_although_nobody_lists_it() {
+    let mut node = Node::new();
+    let body = body();
+    node.takes(body.clone()).await;
+    assert_eq!(node.adds("crawlers", "a", "veth1").await, Response::Done);
+    let mut silent = body;
+    silent.serial.0 += 1;
+    silent.guarded_namespaces.clear();
+    silent.pods.clear();
+    node.takes(silent).await;
+    // Its sandbox is made anew, behind a link that the guard does not see.
+    node.host.has_bypass(word("veth1"), redirect());
+    assert_eq!(
+        refusal(&node.adds("crawlers", "a", "veth1").await),
+        (11, "DataplaneBypassed")
+    );
+}

@@ -176,3 +176,27 @@ async fn nobody_is_let_go_by_an_intent_that_is_not_durable() {
     assert_eq!(node.agent.take_documents(), Taken::New);
     assert_eq!(standing(&mut node).await, Some(Standing::Released));
 }
+
+#[tokio::test]
+async fn an_intent_that_the_ledger_cannot_keep_guards_nobody() {
+    let mut node = Node::new();
+    let open = silent(&client());
+    node.takes(open.clone()).await;
+    assert_eq!(node.adds("crawlers", "a", "veth1").await, Response::Done);
+    let guarding = Body {
+        serial: next(&open, |_| {}).serial,
+        ..client()
+    };
+    let held = blocks(&node, "ledger.json");
+    assert_eq!(offers(&mut node, guarding), Taken::Nothing);
+    assert_eq!(refused(&node), ["NotDurable"]);
+    assert_eq!(
+        standing(&mut node).await,
+        Some(Standing::Released),
+        "the one before stays"
+    );
+    unblocks(&node, "ledger.json", &held);
+    assert_eq!(node.agent.take_documents(), Taken::New);
+    let scope = Standing::Scope(scope_id());
+    assert_eq!(standing(&mut node).await, Some(scope));
+}

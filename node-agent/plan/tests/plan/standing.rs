@@ -187,6 +187,12 @@ fn a_guarded_static_pod_is_held_by_its_own_uid_and_let_go_by_its_name() {
     takes(&mut world, listed(Class::Policy { scope: scope_id() }));
     takes(&mut world, silent());
     assert_eq!(standing(&world, "10.244.1.8"), None);
+    // A reboot: its sandbox went, and is made anew without the API server.
+    let mut again = world.bindings.remove(&format!("c-{hash}")).unwrap();
+    world.bindings.forget_departed(&[].into());
+    again.container_id = format!("c-{hash}-2");
+    world.bindings.add(again);
+    assert_eq!(standing(&world, "10.244.1.8"), None);
     takes(&mut world, listed(Class::Released));
     takes(&mut world, silent());
     assert_eq!(standing(&world, "10.244.1.8"), Some(Standing::Released));
