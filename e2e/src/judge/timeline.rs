@@ -69,11 +69,11 @@ impl Epoch {
         self.guarded.contains(&pod.namespace)
     }
 
-    /// Whether the pod is guarded from this epoch on. Only a signed word ends a guard: that a pod is not listed, in a
-    /// namespace that nobody guards, is none.
+    /// Whether the pod is guarded from this epoch on. Only a signed word about the pod ends a guard: that it is not listed,
+    /// in a namespace that nobody guards, is none, and neither is the release of its node, which ends with the next intent.
     fn guard_after(&self, pod: &PodRecord, before: Guard) -> Guard {
         match self.pods.get(&pod.uid) {
-            _ if self.node == Guard::Free => Guard::Free,
+            _ if self.node == Guard::Free => before,
             Some(Allowed::Anything) => Guard::Free,
             Some(Allowed::Only(_)) => Guard::Held,
             None if self.guards(pod) => Guard::Held,
@@ -83,6 +83,9 @@ impl Epoch {
 
     /// What this epoch says about a packet of the pod, that was guarded before or not.
     fn says(&self, pod: &PodRecord, way: &(String, IpAddr), before: Guard) -> Judgement {
+        if self.node == Guard::Free {
+            return Judgement::Free;
+        }
         match (self.guard_after(pod, before), self.pods.get(&pod.uid)) {
             (Guard::Free, _) => Judgement::Free,
             (Guard::Held, Some(Allowed::Only(ways))) if ways.contains(way) => Judgement::Exit,

@@ -225,14 +225,20 @@ fn a_pod_that_was_guarded_leaks_while_nobody_lists_it_until_it_is_listed_as_rele
 }
 
 #[test]
-fn a_node_that_is_released_ends_every_guard() {
+fn a_node_that_is_released_lets_everything_go_and_ends_no_guard() {
     let released = Epoch {
         node: Guard::Free,
         guarded: [].into(),
         ..epoch(10, 12, by("gw-1", "192.168.10.13"))
     };
-    let timeline = timeline(vec![epoch(1, 2, by("gw-1", "192.168.10.13")), released]);
+    let timeline = timeline(vec![
+        epoch(1, 2, by("gw-1", "192.168.10.13")),
+        released,
+        silent(20, 22),
+    ]);
     let by_node = key("n1", "192.168.10.11", Kind::Plain);
     assert_eq!(one(11, &by_node, &timeline), ARRIVED);
     assert_eq!(one(13, &by_node, &timeline), ARRIVED);
+    let listed_no_more = one(25, &by_node, &timeline);
+    assert_eq!(listed_no_more, LEAKED, "the next intent does not list it");
 }
