@@ -5,14 +5,19 @@
 use std::io::BufReader;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::controlplane::http::{self, Request};
+use crate::controlplane::http::{self, Answer, Request};
 use crate::error::LabError;
 use crate::lab::Lab;
 
 const JSON: &str = "application/json";
+
+/// How long an API server that has no time is asked again, and how often.
+const PATIENCE: Duration = Duration::from_secs(15);
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// How a patch is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +138,7 @@ impl Api {
             content_type,
             body: text.as_bytes(),
         };
-        let answer = http::exchange(&self.socket, &request)?;
+        let answer = self.patiently(&request)?;
         let act = || format!("{} {}", method.to_lowercase(), path);
         if (200..300).contains(&answer.code) {
             let what = format!("the API server's answer to {}", act());
@@ -144,6 +149,19 @@ impl Api {
             code: answer.code,
             message: message(&answer.body),
         })
+    }
+
+    /// Asks again for as long as the API server says 429, as its clients do: after a definition changes it says so until
+    /// its store of that kind is there again.
+    fn patiently(&self, request: &Request<'_>) -> Result<Answer, LabError> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let answer = http::exchange(&self.socket, request)?;
+            if answer.code != 429 || Instant::now() >= end {
+                return Ok(answer);
+            }
+            std::thread::sleep(PAUSE);
+        }
     }
 }
 
