@@ -40,5 +40,5 @@ fn a_minute_without_an_api_server_changes_nothing_and_what_came_meanwhile_is_tak
         Ok((lab.pod_since(&late, Timestamp::MIN)?.exited > 0).then_some(()))
     })
     .unwrap();
-    assert_eq!(lab.packets().unwrap().leaked, 0);
+    assert_eq!(lab.packets().unwrap().faults(), Vec::<String>::new());
 }

@@ -97,5 +97,5 @@ fn an_agent_that_is_gone_is_told_within_four_minutes_and_what_it_said_counts_no_
 
     lab.start_agent("n1").unwrap();
     await_said(&lab, LONG, "Ready", well);
-    assert_eq!(lab.packets().unwrap().leaked, 0);
+    assert_eq!(lab.packets().unwrap().faults(), Vec::<String>::new());
 }

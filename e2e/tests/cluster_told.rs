@@ -232,7 +232,7 @@ fn a_change_is_programmed_under_its_own_generation_and_columns_and_events_tell_t
     sender
         .await_answers(&["tcp4", "tcp6", "udp4", "udp6"], since, PATIENCE)
         .unwrap();
-    assert_eq!(lab.packets().unwrap().leaked, 0);
+    assert_eq!(lab.packets().unwrap().faults(), Vec::<String>::new());
 }
 
 /// A policy for pods of its own, by this exit; `further` is YAML of its spec.
@@ -357,7 +357,7 @@ fn what_cannot_be_done_says_which_condition_why_and_what_instead_and_its_pods_ar
         .sender("crawlers/free", PodOptions::on("n1").label("app", "free"))
         .unwrap();
     assert!(left(&lab, &free, Timestamp::now()) > 0);
-    assert_eq!(lab.packets().unwrap().leaked, 0);
+    assert_eq!(lab.packets().unwrap().faults(), Vec::<String>::new());
 }
 
 /// A pod of the host network that the policy of its name selects.
@@ -467,5 +467,5 @@ fn of_two_policies_on_one_pod_the_winner_decides_and_pods_out_of_reach_are_count
         &[("SELECTED", "0"), ("REASON", "HostNetwork")],
     );
     sender.await_answers(&FLOWS[2..], told, PATIENCE).unwrap();
-    assert_eq!(lab.packets().unwrap().leaked, 0);
+    assert_eq!(lab.packets().unwrap().faults(), Vec::<String>::new());
 }

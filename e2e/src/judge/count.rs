@@ -38,6 +38,27 @@ pub struct Packets {
 }
 
 impl Packets {
+    /// Why these counts do not prove that nothing leaked; none: they do.
+    #[must_use]
+    pub fn faults(&self) -> Vec<String> {
+        let claims = [
+            (
+                self.dropped == 0,
+                format!("the capture lost {} packets", self.dropped),
+            ),
+            (
+                self.leaked == 0,
+                format!("packets leaked: {:?}", self.leaks),
+            ),
+            (
+                self.agreed,
+                format!("the two counters do not agree: {:?}", self.differences),
+            ),
+        ];
+        let faults = claims.into_iter().filter(|(holds, _)| !holds);
+        faults.map(|(_, fault)| fault).collect()
+    }
+
     /// The counts of one pod; zeros for one that the lab does not know.
     #[must_use]
     pub fn of(&self, uid: &str) -> PodCount {
