@@ -18,11 +18,13 @@ PROGRAMS := $(foreach p,lab postern-operator postern-agent postern-tunnel poster
 	-p postern-e2e -p postern-operator -p postern-agent -p postern-tunnel -p postern-cni -p posternctl
 # Cases on a real API server.
 CASES := POSTERN_LAB_NO_BUILD=1 POSTERN_LAB_CLUSTER=api-server $(CARGO) test -p postern-e2e --features cluster
+# Modules of those cases that take minutes each.
+LONG_CASES := crowd:: ends:: leaders:: restored:: stale::
 # Crates whose tests make namespaces and ask a kernel.
 KERNEL := postern-linux postern-tunnel
 
-.PHONY: help demo test lint unit netns controlplane controlplane-long vm cluster bench tools \
-	fmt clippy deny typos structure need-root netns-kernel netns-dns netns-lab controlplane-programs
+.PHONY: help demo test lint unit netns controlplane controlplane-go controlplane-cases controlplane-leaks controlplane-long vm cluster bench tools \
+	fmt clippy deny typos structure lint-tools need-root netns-kernel netns-dns netns-lab controlplane-programs
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,7 +33,8 @@ demo: need-root ## the main job end to end on a real API server, with proof; KEE
 	@e2e/setup/tools.sh build lab
 	@$(CARGO) run --quiet -p postern-e2e --bin lab -- demo $(if $(KEEP),--keep) $(if $(STANDALONE),--standalone)
 
-test: ## lint, unit, netns and controlplane to their end, and one line that counts them (root, Go)
+test: need-root ## installs what is missing, then lint, unit, netns and controlplane to their end, and one line that counts them (root, Go)
+	@e2e/setup/tools.sh build lint lab
 	@echo 'not there yet and so not run: vm, cluster, bench; not run for the time they take: controlplane-long'
 	@MAKE='$(MAKE)' e2e/setup/suites.sh lint unit netns controlplane
 
@@ -66,18 +69,24 @@ controlplane-programs:
 	$(CARGO) build $(PROGRAMS)
 	$(CARGO) run --quiet -p postern-e2e --bin lab -- controlplane build
 
-# The leak cases run on the API server too.
-controlplane: need-root controlplane-programs ## operators and agents on a real API server, built once from Go modules (root, Go)
+controlplane: controlplane-go controlplane-cases controlplane-leaks ## operators and agents on a real API server, built once from Go modules (root, Go)
+
+controlplane-go:
 	@cd e2e/controlplane && unformatted=$$(gofmt -l .) && [[ -z $$unformatted ]] || \
 		{ echo "not formatted by gofmt, in e2e/controlplane: $${unformatted:-gofmt failed}" >&2; exit 1; }
 	cd e2e/controlplane && go test ./front
+
+controlplane-cases: need-root controlplane-programs
+	$(CASES) --test cluster -- $(addprefix --skip ,$(LONG_CASES)) --test-threads=$(TEST_THREADS)
+
+# The leak cases run on the API server too.
+controlplane-leaks: need-root controlplane-programs
 	rm -rf $(or $(CARGO_TARGET_DIR),target)/proof/api-server
-	$(CASES) $(foreach c,admission controlplane ctl line manifests namespace told traces,--test cluster_$(c)) --test 'node_leaks*' \
-		--no-fail-fast -- --test-threads=$(TEST_THREADS)
+	$(CASES) --test node -- leaks:: leaks_objects:: leaks_policies:: --test-threads=$(TEST_THREADS)
 	POSTERN_LAB_CLUSTER=api-server $(CARGO) run --quiet -p postern-e2e --bin lab -- proof
 
 controlplane-long: need-root controlplane-programs ## a store set back, leaders that hang, a thousand policies: minutes each (root, Go)
-	$(CASES) $(foreach c,crowd ends leaders restored stale,--test cluster_$(c)) --no-fail-fast -- --test-threads=1
+	$(CASES) --test cluster -- $(LONG_CASES) --test-threads=1
 	POSTERN_LAB_CLUSTER=api-server $(CARGO) run --quiet -p postern-e2e --bin lab -- proof
 
 vm: ## kernel WireGuard, rfkill and radios in a small VM (not there yet: fails)
@@ -95,6 +104,9 @@ bench: ## the numbers, as ratios against a baseline in the same run (not there y
 tools: ## installs pinned tools and packages that are missing
 	@e2e/setup/tools.sh build lint lab
 
+lint-tools:
+	@e2e/setup/tools.sh lint
+
 fmt:
 	$(CARGO) fmt --all --check
 
@@ -102,10 +114,10 @@ clippy:
 	$(CARGO) clippy --quiet --workspace --all-targets --features postern-e2e/cluster -- -D warnings
 
 # Not every wrapper has its edge at every time; one that is not used refuses nothing.
-deny:
+deny: lint-tools
 	$(CARGO) deny --log-level warn check --hide-inclusion-graph -A unused-wrapper licenses bans sources
 
-typos:
+typos: lint-tools
 	typos
 
 structure:

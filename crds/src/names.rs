@@ -40,8 +40,18 @@ pub const CTL_FIELD_MANAGER: &str = "posternctl";
 /// Namespace of operator and agents, unless somebody installed them elsewhere.
 pub const SYSTEM_NAMESPACE: &str = "postern-system";
 
-/// ConfigMap in which the operator remembers what one compile asks the next to know.
+/// ConfigMap in which the operator remembers what one compile asks the next to know, policies apart.
 pub const MEMORY_CONFIG_MAP: &str = "postern-memory";
+
+/// How many ConfigMaps hold remembered policies. Their names stand in the operator's role, so that it may change no other
+/// ConfigMap: another number would need another role.
+pub const MEMORY_POLICY_PAGES: u8 = 16;
+
+/// A ConfigMap of remembered policies, with a number below [`MEMORY_POLICY_PAGES`].
+#[must_use]
+pub fn memory_policy_page(number: u8) -> String {
+    format!("{MEMORY_CONFIG_MAP}-policies-{number:x}")
+}
 
 /// Entry of [`MEMORY_CONFIG_MAP`]: what waits for an approval, as JSON.
 pub const HELD_ENTRY: &str = "held.json";

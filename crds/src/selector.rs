@@ -38,6 +38,12 @@ pub enum SelectorError {
         /// The operator.
         operator: String,
     },
+    /// No object can have a label with such a key.
+    #[error("a label's key has 317 characters at most, and this one has {length}")]
+    KeyTooLong {
+        /// Its length in bytes.
+        length: usize,
+    },
     /// `Exists` and `DoesNotExist` take no values.
     #[error("operator {operator} for label {key:?} takes no values")]
     UnexpectedValues {
@@ -48,12 +54,21 @@ pub enum SelectorError {
     },
 }
 
+/// The longest key of a label: a prefix of 253 characters, a slash and a name of 63.
+const KEY_LIMIT: usize = 317;
+
 impl Selector {
     /// Parses a label selector. An empty one matches everything, as everywhere in Kubernetes.
     ///
     /// # Errors
     /// [`SelectorError`] when an expression is not valid; it must then match nothing that loosens.
     pub fn parse(raw: &LabelSelector) -> Result<Self, SelectorError> {
+        let labels = raw.match_labels.iter().flatten().map(|(key, _)| key);
+        let expressions = raw.match_expressions.iter().flatten();
+        let mut keys = labels.chain(expressions.map(|expression| &expression.key));
+        if let Some(key) = keys.find(|key| key.len() > KEY_LIMIT) {
+            return Err(SelectorError::KeyTooLong { length: key.len() });
+        }
         let mut requirements: Vec<Requirement> = raw
             .match_labels
             .iter()

@@ -40,6 +40,10 @@ pub struct Entries {
     /// The release in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<ReleaseRecord>,
+    /// Written at the first start on a node that shows no sign of an earlier one, and ended by the first intent: no intent
+    /// was ever in force here. A ledger that was lost and begun anew does not say so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unclaimed: bool,
 }
 
 /// A release that was accepted: no intent up to this serial is applied again.

@@ -148,9 +148,6 @@ pub struct RunArgs {
     /// Interface names, or patterns with a trailing `*`, behind which pods are.
     #[arg(long, value_delimiter = ',', default_values = postern_plan::settings::POD_LINKS)]
     pub pod_links: Vec<String>,
-    /// Resolvers of the cluster, until an intent says so.
-    #[arg(long, value_delimiter = ',')]
-    pub cluster_dns: Vec<Address>,
     /// Resolvers asked through the exit where neither policy nor question names one.
     #[arg(long, value_delimiter = ',')]
     pub dns_upstreams: Vec<SocketAddr>,

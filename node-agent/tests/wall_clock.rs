@@ -26,10 +26,7 @@ fn body(serial: u64, issued_at: Timestamp, not_after: Timestamp) -> Body {
         "node": {"name": "n1", "uid": "11111111-1111-4111-8111-111111111111"},
         "serial": serial, "issuedAt": issued_at, "notAfter": not_after,
         "guardedNamespaces": [],
-        "cluster": {
-            "podRanges": [], "localPodRanges": [], "serviceRanges": [], "nodeAddresses": [], "inboundAddresses": [],
-            "apiServers": [], "tunnelRanges": [], "tunnelEndpoints": [], "dns": {"domain": "", "addresses": []},
-        },
+        "cluster": postern_intent::body::Cluster::default(),
         "tunnels": [], "routes": [], "nat": [], "firewall": [], "dns": [], "pods": [],
     }))
     .unwrap()

@@ -110,6 +110,8 @@ pub struct Metrics {
     pub keys_waiting: Gauge,
     /// What waits for an approval.
     pub held: Gauge,
+    /// Pages of the memory that the API server refuses.
+    pub unwritten_pages: Gauge,
     /// When the pipeline last ended well, in seconds since 1970.
     pub last_success: Gauge,
 }
@@ -135,6 +137,7 @@ impl Default for Metrics {
             tampered: Gauge::default(),
             keys_waiting: Gauge::default(),
             held: Gauge::default(),
+            unwritten_pages: Gauge::default(),
             last_success: Gauge::default(),
         }
     }
@@ -207,6 +210,11 @@ impl Metrics {
                 "releases_held",
                 "Releases that wait for an approval",
                 &self.held,
+            ),
+            (
+                "memory_unwritten_pages",
+                "Pages of the memory that the API server refuses",
+                &self.unwritten_pages,
             ),
             (
                 "last_success_timestamp_seconds",

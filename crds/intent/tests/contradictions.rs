@@ -22,10 +22,7 @@ fn whole() -> Value {
         "node": {"name": "n1", "uid": "uid-1"},
         "serial": 7, "issuedAt": "2026-11-23T04:00:00Z", "notAfter": "2026-11-24T04:00:00Z",
         "guardedNamespaces": ["crawlers"],
-        "cluster": {
-            "podRanges": [], "localPodRanges": [], "serviceRanges": [], "nodeAddresses": [], "inboundAddresses": [],
-            "apiServers": [], "tunnelRanges": [], "tunnelEndpoints": [], "dns": {"domain": "", "addresses": []},
-        },
+        "cluster": postern_intent::body::Cluster::default(),
         "tunnels": [tunnel("eu"), tunnel("us")],
         "routes": [route("eu", 1), route("us", 2)],
         "nat": [],

@@ -46,6 +46,12 @@ pub fn label_selector(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
         "x-kubernetes-map-type": "atomic",
+        // A schema bounds a map's values and not its keys, and a pattern on a key of unbounded length would cost more than
+        // a rule may. 317 is a prefix of 253 characters, the slash and a name of 63.
+        "x-kubernetes-validations": [{
+            "rule": "!has(self.matchLabels) || self.matchLabels.all(key, size(key) <= 317)",
+            "message": "a label's key has 317 characters at most"
+        }],
         "properties": {
             "matchLabels": {
                 "type": "object",

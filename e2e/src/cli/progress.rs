@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Outside a terminal a stage that goes on counting is told once in this time.
-const PACE: Duration = Duration::from_secs(10);
+/// Outside a terminal a stage that goes on counting gets a line once in this time: a build of ten minutes gets twenty
+/// lines in a log.
+const PACE: Duration = Duration::from_secs(30);
 
 /// Tells stages until it goes.
 pub(crate) struct Progress {

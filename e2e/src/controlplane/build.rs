@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -81,8 +81,10 @@ fn kept(module: &Path, part: Part, told: &mut dyn FnMut(&str)) -> Result<PathBuf
     fs::create_dir_all(&cache).map_err(LabError::file("create", &cache))?;
     let lock = cache.join(format!("{name}.lock"));
     let file = File::create(&lock).map_err(LabError::file("create", &lock))?;
-    told("waiting for another build of the control plane");
-    file.lock().map_err(LabError::file("lock", &lock))?;
+    if file.try_lock().is_err() {
+        told("waiting for another build of the control plane");
+        file.lock().map_err(LabError::file("lock", &lock))?;
+    }
     if folder.exists() {
         return Ok(folder);
     }
@@ -167,7 +169,7 @@ fn go_minor(said: &str) -> Option<u32> {
     digits.into_iter().next()?.parse().ok()
 }
 
-/// Runs the compiler and tells what it is at, also where nobody looks at a progress line.
+/// Runs the compiler and reports after each of its lines; the caller decides what it prints of them.
 fn compile(go: &mut Command, part: Part, told: &mut dyn FnMut(&str)) -> Result<(), LabError> {
     let what = match part {
         Part::Upstream => {
@@ -197,7 +199,7 @@ fn compile(go: &mut Command, part: Part, told: &mut dyn FnMut(&str)) -> Result<(
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            progress.tell(told);
+            told(&progress.message());
         }
     }
     let status = child.wait().map_err(spawn)?;
@@ -227,29 +229,16 @@ fn listen(stderr: ChildStderr) -> Receiver<String> {
 /// What a build has come to.
 struct Progress {
     what: &'static str,
-    begun: Instant,
     packages: usize,
     at: String,
-    /// Whether lines have to be printed because no terminal shows a progress line.
-    printed: Option<Instant>,
 }
 
 impl Progress {
-    /// Time between two printed lines.
-    const PAUSE: Duration = Duration::from_secs(15);
-
     fn new(what: &'static str) -> Self {
-        let begun = Instant::now();
-        let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-        if !terminal {
-            eprintln!("lab: {what}");
-        }
         Self {
             what,
-            begun,
             packages: 0,
             at: "the list of packages".to_owned(),
-            printed: (!terminal).then_some(begun),
         }
     }
 
@@ -261,16 +250,9 @@ impl Progress {
         self.at = line.to_owned();
     }
 
-    fn tell(&mut self, told: &mut dyn FnMut(&str)) {
+    fn message(&self) -> String {
         let (packages, at) = (self.packages, &self.at);
-        told(&format!("{}: {packages} packages, at {at}", self.what));
-        if let Some(printed) = &mut self.printed
-            && printed.elapsed() > Self::PAUSE
-        {
-            *printed = Instant::now();
-            let seconds = self.begun.elapsed().as_secs();
-            eprintln!("lab: {seconds:4} s, {packages} packages, at {at}");
-        }
+        format!("{}: {packages} packages, at {at}", self.what)
     }
 }
 

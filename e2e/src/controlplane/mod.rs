@@ -47,6 +47,7 @@ pub use front::{Fault, OpenWatch, RequestCount, RequestCounts};
 pub use join::start_programs_on_cluster;
 pub use kubeconfig::{Endpoint, Kubeconfigs, endpoint, kubeconfigs, write_kubeconfig};
 pub use operators::{OPERATORS, operator_name};
+pub(crate) use services::service_object;
 pub use stop::Bump;
 pub use token::{BoundPod, token};
 pub use tools::{KUBERNETES_VERSION, Tools};

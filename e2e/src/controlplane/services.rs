@@ -74,7 +74,7 @@ fn ports(of: impl Fn(Value) -> Value) -> Vec<Value> {
         .collect()
 }
 
-fn service_object(service: &Service) -> Value {
+pub(crate) fn service_object(service: &Service) -> Value {
     let mut spec = json!({
         "ipFamilies": [family(service)],
         "ports": ports(|mut port| {

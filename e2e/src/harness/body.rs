@@ -1,7 +1,9 @@
 //! Bodies that a test signs itself.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
-use postern_intent::body::{Cluster, ClusterDns, NodeIdentity};
+use postern_intent::body::{Cluster, ClusterDns, DEFAULT_NODE_PORTS, NodeIdentity};
 use postern_intent::{Body, Serial};
 
 use crate::error::LabError;
@@ -24,7 +26,7 @@ pub fn blank_body(lab: &Lab, node: &str, serial: Serial) -> Result<Body, LabErro
         issued_at: now,
         not_after: now + SignedDuration::from_hours(24),
         trace_id: None,
-        guarded_namespaces: std::collections::BTreeSet::new(),
+        guarded_namespaces: BTreeSet::new(),
         cluster: cluster(&own, &lab.state()?.nodes)?,
         tunnels: Vec::new(),
         routes: Vec::new(),
@@ -49,9 +51,11 @@ fn cluster(own: &Node, nodes: &[Node]) -> Result<Cluster, LabError> {
         service_ranges: words(topology::pair(topology::SERVICES4, topology::SERVICES6))?,
         node_addresses: nodes.iter().flat_map(Node::addresses).collect(),
         inbound_addresses: own.addresses().into(),
-        api_servers: std::collections::BTreeSet::new(),
+        node_ports: vec![DEFAULT_NODE_PORTS],
+        node_services: BTreeSet::new(),
+        api_servers: BTreeSet::new(),
         tunnel_ranges: Vec::new(),
-        tunnel_endpoints: std::collections::BTreeSet::new(),
+        tunnel_endpoints: BTreeSet::new(),
         dns: ClusterDns {
             domain: "cluster.local".to_owned(),
             addresses: vec![topology::DNS4.into(), topology::DNS6.into()],

@@ -4,14 +4,13 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use nix::sys::signal::Signal;
 
 use crate::error::LabError;
 use crate::lab::{Binaries, Cluster, Lab, Plugin, wait_until};
 use crate::netns::Namespace;
 use crate::process::{Start, first_process, tail};
-use crate::topology::{self, Node};
+use crate::topology::Node;
 
 /// Where an agent serves metrics and health, inside its node's namespace.
 pub const AGENT_METRICS: &str = "127.0.0.1:9465";
@@ -210,39 +209,15 @@ impl Lab {
     fn agent_command(&self, node: &Node) -> Result<Vec<OsString>, LabError> {
         let state = self.state()?;
         let folder = self.node_dir(&node.name);
-        let nodes = state
-            .nodes
-            .iter()
-            .flat_map(Node::addresses)
-            .map(IpNet::from);
-        let own = node
-            .addresses()
-            .map(|address| address.to_string())
-            .join(",");
-        let dns = format!("{},{}", topology::DNS4, topology::DNS6);
         let plugin = match state.options.plugin {
             Plugin::Chained => "expected",
             Plugin::Absent => "none",
         };
-        let arguments: [(&str, OsString); 11] = [
+        // No ranges and no addresses: a DaemonSet cannot pass a node's own.
+        let arguments: [(&str, OsString); 5] = [
             ("--node-name", node.name.clone().into()),
             ("--state-dir", folder.join("state").into()),
             ("--run-dir", self.run_dir(&node.name).into()),
-            (
-                "--pod-cidrs",
-                list(topology::pair(topology::PODS4, topology::PODS6)).into(),
-            ),
-            (
-                "--local-pod-cidrs",
-                list(topology::pair(node.pods4(), node.pods6())).into(),
-            ),
-            (
-                "--service-cidrs",
-                list(topology::pair(topology::SERVICES4, topology::SERVICES6)).into(),
-            ),
-            ("--node-cidrs", list(nodes).into()),
-            ("--own-addresses", own.into()),
-            ("--cluster-dns", dns.into()),
             ("--audit-log", folder.join("audit.jsonl").into()),
             ("--metrics-listen", AGENT_METRICS.into()),
         ];
@@ -265,12 +240,4 @@ impl Lab {
         command.extend(state.options.agent_arguments.iter().map(OsString::from));
         Ok(command)
     }
-}
-
-fn list(ranges: impl IntoIterator<Item = IpNet>) -> String {
-    ranges
-        .into_iter()
-        .map(|range| range.to_string())
-        .collect::<Vec<_>>()
-        .join(",")
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
+use crate::controlplane::service_object;
 use crate::error::LabError;
 use crate::lab::{Lab, LabState, Service, TrafficPolicy};
 use crate::topology::Node;
@@ -42,6 +43,8 @@ impl Lab {
         };
         if self.on_api_server()? {
             self.create_service_objects(&service)?;
+        } else {
+            self.apply(vec![service_object(&service)])?;
         }
         self.add_service(service)
     }
@@ -73,6 +76,8 @@ impl Lab {
     pub fn delete_service(&self, name: &str) -> Result<(), LabError> {
         if self.on_api_server()? {
             self.delete_service_objects(name)?;
+        } else if let Some(service) = self.service(name)? {
+            self.delete(&[service_object(&service)])?;
         }
         self.update(|state| {
             let before = state.services.len();
@@ -88,6 +93,11 @@ impl Lab {
             })
         })?;
         self.translate_services()
+    }
+
+    fn service(&self, name: &str) -> Result<Option<Service>, LabError> {
+        let services = self.state()?.services;
+        Ok(services.into_iter().find(|service| service.name == name))
     }
 
     /// Writes the translation of all services to all nodes, as kube-proxy does at every change; also after somebody has

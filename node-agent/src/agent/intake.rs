@@ -7,6 +7,7 @@ use postern_host::Host;
 use postern_intent::verify::{Refusal, RefusalRecord, Verified};
 use postern_intent::{Body, Envelope, KeySet, Uid};
 use postern_plan::binding::Listing;
+use postern_plan::desired::NodeClaim;
 use postern_telemetry::chain;
 
 use super::state::{Agent, LedgerState};
@@ -97,6 +98,7 @@ impl<H: Host> Agent<H> {
             entries.digest = Some(digest.clone());
             entries.highest_time = Some(now);
             entries.release = None;
+            entries.unclaimed = false;
         });
         if let Err(error) = recorded {
             // Not durable means not in force: after a crash the node would obey an older document again.
@@ -113,6 +115,7 @@ impl<H: Host> Agent<H> {
             self.audit.write(&line.about(Some(&verified)));
         }
         self.verified = Some(verified);
+        self.facts.claim = NodeClaim::Claimed;
         self.let_go_of_listed();
         self.ledger_lost = LedgerState::Kept;
         Taken::New

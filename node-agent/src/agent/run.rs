@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use postern_cni::protocol::{Request, Response};
 use postern_host::Host;
 use postern_intent::verify::verify_intent;
+use postern_plan::desired::NodeClaim;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -174,6 +175,7 @@ impl<H: Host> Agent<H> {
         let now = self.clock.now();
         match found {
             Found::Whole => self.resume(now),
+            Found::Missing if self.is_new_node().await => self.record_unclaimed(),
             Found::Missing => {}
             Found::Corrupt { aside } => {
                 self.ledger_lost = LedgerState::Lost;
@@ -181,6 +183,9 @@ impl<H: Host> Agent<H> {
                 self.audit
                     .write(&Entry::of(now, "start", "LedgerLost", &message));
             }
+        }
+        if self.ledger.entries().unclaimed {
+            self.facts.claim = NodeClaim::Unclaimed;
         }
         let line = Entry::of(now, "start", "Started", env!("CARGO_PKG_VERSION"));
         self.audit.write(&line.about(self.verified.as_ref()));
@@ -205,6 +210,26 @@ impl<H: Host> Agent<H> {
         }
         self.write_report();
         again
+    }
+
+    /// Without a ledger, is there no other sign of an earlier intent: a table of ours in the kernel, or a pod that an
+    /// intent guarded? What cannot be read counts as a sign.
+    async fn is_new_node(&self) -> bool {
+        let firewall = self.host.read_firewall().await;
+        let no_table =
+            firewall.is_ok_and(|firewall| firewall.inet.is_none() && firewall.bridge.is_none());
+        no_table && self.bindings.get().guarded.is_empty()
+    }
+
+    fn record_unclaimed(&mut self) {
+        if let Err(error) = self.ledger.record(|entries| entries.unclaimed = true) {
+            // Pods without a binding are held from now on, although nobody selected them: the next start could not tell
+            // this node from one that lost its ledger.
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the agent cannot write the ledger of a new node"
+            );
+        }
     }
 
     /// The last verified body is in force again. It was verified when it was taken, and is verified again: a body that

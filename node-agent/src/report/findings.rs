@@ -7,6 +7,7 @@ use postern_host::Host;
 use postern_intent::Uid;
 use postern_plan::binding::Listing;
 use postern_plan::check::Seal;
+use postern_plan::desired::{LocalRanges, NodeClaim};
 use postern_plan::order::Stage;
 use postern_plan::settings::SecondLock;
 use postern_telemetry::chain;
@@ -167,6 +168,13 @@ impl<H: Host> Agent<H> {
             .iter()
             .find(|(stage, _, _)| *stage == Stage::Guard);
         match (self.last.seal, guard) {
+            (Some(Seal::Sealed), None) if self.inputs().claim() == NodeClaim::Unclaimed => {
+                Finding::no(
+                    kind,
+                    Reason::NoIntent,
+                    "no intent was ever in force on this node: pods that are older than the plugin are not held",
+                )
+            }
             (Some(Seal::Sealed), None) => Finding::yes(kind, Reason::Sealed, self.sealed()),
             (_, Some((_, step, error))) => {
                 Finding::no(kind, Reason::NoGuard, format!("{step}: {}", chain(error)))
@@ -233,19 +241,35 @@ impl<H: Host> Agent<H> {
             return Finding::no(kind, Reason::NoSecondLock, why);
         }
         match self.last.lock {
-            Some(Seal::Sealed) if !self.desired.locks.is_empty() => {
-                Finding::yes(kind, Reason::Locked, Reason::Locked.sentence())
-            }
-            Some(Seal::Sealed) => Finding::no(
-                kind,
-                Reason::RangesUnknown,
-                "this node's pod ranges are not known",
-            ),
+            Some(Seal::Sealed) => match self.unlocked_sources() {
+                Some(message) => Finding::no(kind, Reason::RangesUnknown, message),
+                None => Finding::yes(kind, Reason::Locked, Reason::Locked.sentence()),
+            },
             _ => Finding::no(
                 kind,
                 Reason::NoSecondLock,
                 "the XFRM policies are not in place",
             ),
         }
+    }
+
+    /// Which sources the lock does not know, because the node's pod ranges are not known or not the CNI's.
+    fn unlocked_sources(&self) -> Option<String> {
+        const REMEDY: &str = "the lock and the check of sources know the addresses of bound and listed pods only; give the agent this node's ranges with --local-pod-cidrs, or none";
+        let ranges = &self.desired.local_ranges;
+        let contradicted = ranges.values().find_map(|known| match known {
+            LocalRanges::Contradicted(address) => Some(address),
+            _ => None,
+        });
+        if let Some(address) = contradicted {
+            return Some(format!(
+                "a pod of this node has the address {address}, which is in none of the node's pod ranges: {REMEDY}"
+            ));
+        }
+        let unproven = |known: &LocalRanges| *known != LocalRanges::Trusted;
+        ranges
+            .values()
+            .all(unproven)
+            .then(|| format!("this node's pod ranges are not known: {REMEDY}"))
     }
 }

@@ -9,6 +9,7 @@
 )]
 
 mod audit;
+mod claim;
 mod drift;
 mod failing;
 #[path = "../../plan/tests/plan/fixture.rs"]

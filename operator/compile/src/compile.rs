@@ -16,7 +16,7 @@ use crate::resolve::{Exits, Plans};
 use crate::select::Contenders;
 use crate::snapshot::{Memory, Node, Snapshot};
 use crate::verdict::{Verdict, verdicts};
-use crate::{budget, refresh, serial};
+use crate::{budget, memory_budget, refresh, serial};
 
 /// What a compile says.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,6 +61,8 @@ pub(crate) struct Settled {
 /// Compiles a snapshot. The same snapshot always gives the same compilation.
 #[must_use]
 pub fn compile(snapshot: &Snapshot) -> Compilation {
+    let bounded = memory_budget::bounded(snapshot);
+    let snapshot = bounded.as_ref().unwrap_or(snapshot);
     let index = Index::new(snapshot);
     let keys = Keys::new(&index);
     let mut exits = Exits::new(&index);

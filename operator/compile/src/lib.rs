@@ -13,7 +13,7 @@
 //!
 //! Inside: `index` (sorted lookups), `pins` (WireGuard keys), `select` and `assign` (pod to policy), `resolve`
 //! (names to what they stand for), `allocate` (numbers), `lower` (one file for each section of the body), `budget`,
-//! `serial`, `refresh`, `remember`.
+//! `memory_budget` (what a namespace may have remembered), `serial`, `refresh`, `remember`.
 
 mod allocate;
 mod assign;
@@ -24,6 +24,7 @@ pub mod gate;
 mod index;
 pub mod intake;
 mod lower;
+mod memory_budget;
 mod pins;
 mod refresh;
 mod remember;
@@ -35,5 +36,6 @@ pub mod verdict;
 
 pub use assign::PodCounts;
 pub use compile::{Compilation, NodeOutcome, compile};
+pub use memory_budget::NAMESPACE_BUDGET;
 pub use pins::CHANGE_INTERVAL;
 pub use snapshot::Snapshot;

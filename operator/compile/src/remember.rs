@@ -19,10 +19,19 @@ pub(crate) fn remember(
 ) -> Memory {
     let mut policies: BTreeMap<Namespace, BTreeMap<Uid, RememberedPolicy>> = BTreeMap::new();
     for one in contenders.iter() {
-        policies
-            .entry(one.key.namespace.clone())
-            .or_default()
-            .insert(one.uid.clone(), one.remember());
+        let known = index.snapshot.memory.policies.get(&one.key.namespace);
+        let remembered = if one.is_over_budget() {
+            // What is too large to be remembered leaves what is remembered as it was.
+            known.and_then(|known| known.get(&one.uid)).cloned()
+        } else {
+            Some(one.remember())
+        };
+        if let Some(remembered) = remembered {
+            policies
+                .entry(one.key.namespace.clone())
+                .or_default()
+                .insert(one.uid.clone(), remembered);
+        }
     }
     // What lets pods go counts as it was until that is published: a write that fails would leave pods that nobody can
     // say any more why they may go.

@@ -2,7 +2,8 @@
 //! becomes one of some hundred bytes, and a heartbeat changes nothing.
 
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Namespace, Node, NodeSpec, NodeStatus, Pod, PodSpec, PodStatus, Service, ServiceSpec,
+    ConfigMap, Namespace, Node, NodeSpec, NodeStatus, Pod, PodSpec, PodStatus, Service,
+    ServicePort, ServiceSpec,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
@@ -69,6 +70,16 @@ pub(super) fn service(service: &mut Service) {
         cluster_ips: spec.cluster_ips,
         type_: spec.type_,
         external_ips: spec.external_ips,
+        ports: spec.ports.map(|ports| {
+            let ports = ports.into_iter();
+            ports
+                .map(|port| ServicePort {
+                    port: port.port,
+                    node_port: port.node_port,
+                    ..ServicePort::default()
+                })
+                .collect()
+        }),
         ..ServiceSpec::default()
     });
     if let Some(status) = &mut service.status {
@@ -119,19 +130,16 @@ fn bare(condition: Condition) -> Condition {
     }
 }
 
-/// Names of the ConfigMaps that the operator reads.
-const OURS: [&str; 3] = [
-    crate::signer::TRUST,
-    crate::pipeline::MEMORY,
-    crate::pipeline::APPROVALS,
-];
+/// ConfigMaps that the operator reads.
+fn is_ours(name: &str) -> bool {
+    // The pages of the memory begin with its name.
+    name == crate::signer::TRUST
+        || name == crate::pipeline::APPROVALS
+        || name.starts_with(crate::pipeline::MEMORY)
+}
 
 pub(super) fn config_map(map: &mut ConfigMap) {
-    let ours = map
-        .metadata
-        .name
-        .as_deref()
-        .is_some_and(|name| OURS.contains(&name));
+    let ours = map.metadata.name.as_deref().is_some_and(is_ours);
     if !ours {
         metadata(&mut map.metadata);
         map.data = None;

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::memory::PageError;
 use crate::api::{ApiError, Failure};
 use crate::signer::SignerError;
 
@@ -25,12 +26,12 @@ pub enum PipelineError {
     /// A request failed.
     #[error("the API server did not do it")]
     Api(#[source] ApiError),
-    /// The memory cannot be written as JSON.
-    #[error("the memory cannot be serialized")]
-    Serialize(#[source] serde_json::Error),
-    /// The memory cannot be packed.
-    #[error("the memory cannot be packed")]
-    Pack(#[source] std::io::Error),
+    /// The memory cannot be used.
+    #[error("the operator cannot use its memory")]
+    Page(#[source] PageError),
+    /// The memory cannot be written: without it nothing may be published.
+    #[error("the operator cannot write its memory")]
+    Memory(#[source] ApiError),
     /// A body cannot be signed.
     #[error("the intent of node {node} cannot be signed")]
     Sign {
@@ -52,6 +53,6 @@ impl PipelineError {
     /// Was what was read merely old? Then the next run sees more, and nothing is wrong.
     #[must_use]
     pub fn is_stale(&self) -> bool {
-        matches!(self, Self::Api(error) if matches!(error.failure(), Failure::Stale | Failure::Exists))
+        matches!(self, Self::Api(error) | Self::Memory(error) if matches!(error.failure(), Failure::Stale | Failure::Exists))
     }
 }

@@ -16,7 +16,6 @@ mod error;
 pub mod gather;
 pub mod intents;
 mod issue;
-mod keeping;
 pub mod memory;
 mod news;
 mod outcome;

@@ -10,7 +10,7 @@ use super::MEMORY;
 use super::error::PipelineError;
 use super::gather::Problem;
 use super::intents::{Loss, Standing};
-use super::memory::Recalled;
+use super::memory::{Loaded, UnwrittenPage};
 use super::outcome::Outcome;
 use super::report::{Notice, Regarding, Said, Tone, of_held, of_nodes};
 use super::run::{Pipeline, Round};
@@ -36,6 +36,7 @@ pub(super) async fn report(
         herald,
         reporter,
         intents,
+        memory,
         ..
     } = pipeline;
     intents.arrivals.end_traces(&parts.stores.reports);
@@ -53,7 +54,9 @@ pub(super) async fn report(
     reporter.tell(herald, "intents", of_intents(round));
     let problems = of_problems(&round.world.inputs.problems);
     reporter.tell(herald, "problems", problems);
-    if round.recalled == Recalled::Damaged {
+    let unwritten = of_unwritten(&parts.namespace, &memory.unwritten());
+    reporter.tell(herald, "unwritten", unwritten);
+    if round.loaded == Loaded::Damaged {
         let note = "the memory cannot be read; what is held waits for a person";
         let regarding = Regarding::core("ConfigMap", &parts.namespace, MEMORY);
         let notice = warning(regarding, Reason::Malformed, "Recall", note.to_owned());
@@ -61,6 +64,31 @@ pub(super) async fn report(
         reporter.tell(herald, "memory", news);
     }
     said
+}
+
+/// Pages of the memory that the API server refuses.
+fn of_unwritten(namespace: &str, pages: &[UnwrittenPage]) -> News {
+    let mut news = News::new();
+    for page in pages {
+        let name = page.page.config_map();
+        let regarding = Regarding::core("ConfigMap", namespace, &name);
+        let first: Vec<&str> = page
+            .namespaces
+            .iter()
+            .take(3)
+            .map(|one| one.as_str())
+            .collect();
+        let note = format!(
+            "the API server refuses it ({}). Policies of these namespaces stay enforced; after a change of the leading \
+             operator a person approves what they would release: {} and {} more",
+            page.why,
+            first.join(", "),
+            page.namespaces.len() - first.len()
+        );
+        let notice = warning(regarding, Reason::NotDurable, "Remember", note);
+        news.insert((name, String::new()), notice);
+    }
+    news
 }
 
 /// Says that nothing can be signed, as long as that lasts.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use postern_compile::snapshot::Snapshot;
+use postern_compile::snapshot::{Labels, Lifecycle, Namespace, Snapshot};
 use postern_compile::verdict::Verdict;
 use postern_compile::{Compilation, NodeOutcome};
 use postern_crds::conditions::{ConditionType, Finding, Reason};
@@ -13,7 +13,7 @@ use postern_intent::{Body, NodeName};
 
 use super::gather::{Inputs, Unknown, definitions};
 use super::intents::Standing;
-use super::memory::Remembered;
+use super::memory::MemoryContents;
 use crate::controllers::Spoken;
 
 /// What distinguishes one state of the world from another: if nothing of it changed, nothing new can follow.
@@ -22,7 +22,7 @@ pub(super) struct World {
     pub(super) inputs: Inputs,
     pub(super) published: BTreeMap<NodeName, String>,
     pub(super) awaited: BTreeSet<NodeName>,
-    pub(super) remembered: Remembered,
+    pub(super) remembered: MemoryContents,
     pub(super) epoch: u64,
     pub(super) keys: Vec<String>,
 }
@@ -112,7 +112,7 @@ pub(super) struct Heard<'a> {
 pub(super) fn awaited(
     inputs: &Inputs,
     standings: &BTreeMap<NodeName, Standing>,
-    remembered: &Remembered,
+    remembered: &MemoryContents,
     heard: &Heard<'_>,
 ) -> BTreeSet<NodeName> {
     let silent = |node: &NodeName| {
@@ -161,6 +161,16 @@ pub(super) fn unclaimed(verdicts: &[Verdict], unknown: &[Unknown]) -> Vec<Verdic
         }
     }
     verdicts
+}
+
+/// What of namespaces can loosen something.
+pub(super) fn labels(
+    namespaces: &[Namespace],
+) -> Vec<(&postern_intent::Namespace, &Labels, Lifecycle)> {
+    namespaces
+        .iter()
+        .map(|found| (&found.name, &found.labels, found.lifecycle))
+        .collect()
 }
 
 /// How many nodes are told nothing until a person approves.

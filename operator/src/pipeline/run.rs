@@ -17,13 +17,13 @@ use tracing::{Instrument as _, info, info_span, warn};
 use super::error::PipelineError;
 use super::gather::{Inputs, confirm, gather, is_doubtful, sizes};
 use super::intents::{Intents, Standing};
-use super::memory::{Mind, Recalled, Remembered};
+use super::memory::{Loaded, MemoryContents, MemoryStore, PageName, Saved, save};
 use super::outcome::{Outcome, Why};
 use super::publish::{Fenced, Tally, Trusted, Writer, do_chores, fence, keep_trust};
 use super::report::{Herald, Reporter};
-use super::round::{Heard, Last, World, awaited, marks, restored, snapshot, unclaimed};
+use super::round::{Heard, Last, World, awaited, labels, marks, restored, snapshot, unclaimed};
 use super::wake::period;
-use super::{issue, keeping, news};
+use super::{issue, news};
 use crate::api::Requests;
 use crate::controllers::{Kind, Signals, Stores};
 use crate::lease::{Look, Term};
@@ -60,7 +60,7 @@ pub struct Pipeline {
     pub(super) reporter: Reporter,
     signer: Signer,
     pub(super) intents: Intents,
-    pub(super) mind: Mind,
+    pub(super) memory: MemoryStore,
     fenced: Option<u64>,
     last: Option<Last>,
 }
@@ -71,7 +71,7 @@ pub(super) struct Round {
     pub(super) signing: Signing,
     pub(super) world: World,
     pub(super) standings: BTreeMap<NodeName, Standing>,
-    pub(super) recalled: Recalled,
+    pub(super) loaded: Loaded,
 }
 
 impl Pipeline {
@@ -89,7 +89,7 @@ impl Pipeline {
             reporter: Reporter::default(),
             signer: Signer::new(&client, &parts.namespace),
             intents: Intents::default(),
-            mind: Mind::default(),
+            memory: MemoryStore::default(),
             fenced: None,
             last: None,
             parts,
@@ -180,8 +180,11 @@ impl Pipeline {
         {
             return Ok(Err(Why::Lagging));
         }
-        let map = super::gather::config_map(&stores, &self.parts.namespace, super::MEMORY);
-        let (remembered, recalled) = self.mind.recall(map.as_ref(), epoch);
+        let namespace = &self.parts.namespace;
+        let shown =
+            |page: PageName| super::gather::config_map(&stores, namespace, &page.config_map());
+        let loaded = self.memory.load(shown, epoch, now);
+        let (remembered, loaded) = loaded.map_err(PipelineError::Page)?;
         if is_doubtful(&inputs, &remembered.memory) && self.is_new_doubt(&inputs, &remembered) {
             self.ask(&mut inputs).await?;
         } else if let Some(last) = &self.last
@@ -212,7 +215,7 @@ impl Pipeline {
             signing,
             world,
             standings,
-            recalled,
+            loaded,
         }))
     }
 
@@ -274,13 +277,12 @@ impl Pipeline {
     }
 
     /// Is there something gone that was still there, or not yet asked about, at the last compile?
-    fn is_new_doubt(&self, inputs: &Inputs, remembered: &Remembered) -> bool {
+    fn is_new_doubt(&self, inputs: &Inputs, remembered: &MemoryContents) -> bool {
         self.last.as_ref().is_none_or(|last| {
             last.world.remembered != *remembered
                 || last.world.inputs.policies != inputs.policies
                 || last.world.epoch != self.fenced.unwrap_or_default()
-                || keeping::labels(&last.world.inputs.namespaces)
-                    != keeping::labels(&inputs.namespaces)
+                || labels(&last.world.inputs.namespaces) != labels(&inputs.namespaces)
         })
     }
 
@@ -346,9 +348,9 @@ impl Pipeline {
     ) -> Result<Tally, PipelineError> {
         let started = Instant::now();
         self.keep_trust(round).await?;
-        let remembered = match keeping::remember(self, round, compilation).await? {
-            keeping::Kept::Remembered(remembered) => remembered,
-            keeping::Kept::Wait => {
+        let remembered = match save(self, round, compilation).await? {
+            Saved::Remembered(remembered) => remembered,
+            Saved::Wait => {
                 return Ok(Tally {
                     stale: 1,
                     ..Tally::default()

@@ -176,7 +176,7 @@ fn idle(why: &Why, readiness: &Readiness) {
 fn say(problem: &PipelineError, readiness: &Readiness) {
     let text = chain(problem);
     match problem {
-        PipelineError::Signer(_) => {
+        PipelineError::Signer(_) | PipelineError::Page(_) | PipelineError::Memory(_) => {
             error!(error = text, "nothing is published");
             readiness.ill(&text);
         }

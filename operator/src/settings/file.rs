@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::SignedDuration;
 use postern_compile::snapshot::{Ceiling, Gate, Permission, Settings, TunnelSettings};
-use postern_intent::body::ClusterDns;
+use postern_intent::body::{ClusterDns, PortSpan};
 use postern_intent::{Address, Prefix};
 use serde::Deserialize;
 use thiserror::Error;
@@ -45,6 +45,7 @@ struct Written {
     pod_ranges: Vec<Prefix>,
     node_ranges: Vec<Prefix>,
     service_ranges: Vec<Prefix>,
+    node_ports: Option<WrittenPorts>,
     api_servers: BTreeSet<SocketAddr>,
     dns: WrittenDns,
     dns_upstreams: Vec<SocketAddr>,
@@ -139,6 +140,12 @@ fn settings(written: Written) -> Settings {
         pod_ranges: written.pod_ranges,
         node_ranges: written.node_ranges,
         service_ranges: written.service_ranges,
+        node_ports: written
+            .node_ports
+            .map_or(default.node_ports, |ports| PortSpan {
+                from: ports.start,
+                to: ports.end,
+            }),
         api_servers: written.api_servers,
         dns: ClusterDns {
             domain: written
@@ -197,6 +204,12 @@ fn check(settings: &Settings) -> Result<(), SettingsError> {
         return refuse(
             "refresh",
             "write a time above zero and below validity, for example 1h",
+        );
+    }
+    if settings.node_ports.from == 0 || settings.node_ports.from > settings.node_ports.to {
+        return refuse(
+            "nodePorts",
+            "write the API server's --service-node-port-range, for example start: 30000, end: 32767",
         );
     }
     if settings.tunnels.ports.is_empty() {

@@ -1,6 +1,7 @@
 //! What belongs to the cluster.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,11 @@ pub struct Cluster {
     pub node_addresses: BTreeSet<Address>,
     /// This node's own and load-balancer addresses: where translated inbound connections may have come in.
     pub inbound_addresses: BTreeSet<Address>,
+    /// Ports at which a node may translate a connection to an endpoint anywhere (NodePorts): sorted and disjoint.
+    pub node_ports: Vec<PortSpan>,
+    /// External and load-balancer addresses that are a node's, each with a port of its Service: other nodes translate them
+    /// as they translate a NodePort.
+    pub node_services: BTreeSet<SocketAddr>,
     /// API server endpoints that may lie outside the ranges: inside with their port only.
     pub api_servers: BTreeSet<SocketAddr>,
     /// Where tunnel addresses are taken from.
@@ -30,6 +36,32 @@ pub struct Cluster {
     pub tunnel_endpoints: BTreeSet<SocketAddr>,
     /// The cluster's own names.
     pub dns: ClusterDns,
+}
+
+/// Ports of any protocol, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PortSpan {
+    /// The lowest port.
+    pub from: u16,
+    /// The highest port.
+    pub to: u16,
+}
+
+/// `--service-node-port-range` of an API server that was not told otherwise.
+pub const DEFAULT_NODE_PORTS: PortSpan = PortSpan {
+    from: 30_000,
+    to: 32_767,
+};
+
+impl fmt::Display for PortSpan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.from == self.to {
+            self.from.fmt(f)
+        } else {
+            write!(f, "{}-{}", self.from, self.to)
+        }
+    }
 }
 
 /// The cluster's resolver.

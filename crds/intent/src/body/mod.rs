@@ -25,7 +25,7 @@ mod scope;
 mod tunnel;
 
 pub use check::Inconsistency;
-pub use cluster::{Cluster, ClusterDns};
+pub use cluster::{Cluster, ClusterDns, DEFAULT_NODE_PORTS, PortSpan};
 pub use dns::{DnsMode, ScopeDns};
 pub use document::{Body, NodeIdentity};
 pub use exit::{Access, ExitRoute, ServedExit};

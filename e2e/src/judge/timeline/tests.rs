@@ -21,10 +21,7 @@ fn published(serial: i64, key: &SigningKey) -> Published {
         "node": {"name": "n1", "uid": UID}, "serial": serial,
         "issuedAt": issued, "notAfter": issued + SignedDuration::from_hours(1),
         "guardedNamespaces": ["shop"],
-        "cluster": {
-            "podRanges": [], "localPodRanges": [], "serviceRanges": [], "nodeAddresses": [], "inboundAddresses": [],
-            "apiServers": [], "tunnelRanges": [], "tunnelEndpoints": [], "dns": {"domain": "", "addresses": []},
-        },
+        "cluster": postern_intent::body::Cluster::default(),
         "tunnels": [], "routes": [], "nat": [], "firewall": [], "dns": [], "pods": [],
     }))
     .unwrap();

@@ -13,7 +13,7 @@ mod tunnel;
 mod whole;
 
 pub use classify::{Classes, Classified, Standing};
-pub use cluster::ClusterView;
+pub use cluster::{ClusterView, LocalRanges};
 pub use dns::{DnsEntry, DnsPlan};
 pub use firewall::names;
-pub use whole::{Desired, Facts, Inputs, LEASE, tunnel_address, used_interface};
+pub use whole::{Desired, Facts, Inputs, LEASE, NodeClaim, tunnel_address, used_interface};

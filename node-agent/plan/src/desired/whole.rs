@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use postern_intent::{Address, Body, ExitName, IfName, ScopeId};
 
 use super::{Classes, DnsPlan};
-use super::{ClusterView, classify, dns, firewall, link, lock, route, tunnel};
+use super::{ClusterView, LocalRanges, classify, dns, firewall, link, lock, route, tunnel};
 use crate::binding::Bindings;
 use crate::host::{
     DeviceSetting, Family, LockPolicy, Route, RoutingRule, TunnelBackend, TunnelConfig, TunnelLink,
@@ -30,9 +30,34 @@ pub struct Inputs<'a> {
     pub facts: &'a Facts,
 }
 
+impl Inputs<'_> {
+    /// Whether a body is, or was once, in force here.
+    #[must_use]
+    pub fn claim(&self) -> NodeClaim {
+        if self.body.is_some() {
+            NodeClaim::Claimed
+        } else {
+            self.facts.claim
+        }
+    }
+}
+
+/// Whether an intent was ever in force on this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NodeClaim {
+    /// One was, or it is not known that none was: what is not classified is held.
+    #[default]
+    Claimed,
+    /// None ever was. Pods without a binding ran before Postern was installed, so that no policy can have selected them:
+    /// they are left alone. Pods with a binding started since, and are held until an intent says what they are.
+    Unclaimed,
+}
+
 /// Facts of the host that the plan depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
+    /// Whether an intent was ever in force here; a body in force counts more.
+    pub claim: NodeClaim,
     /// The interface of the default route, by family.
     pub uplinks: BTreeMap<Family, IfName>,
     /// How tunnels can be made; none: not at all.
@@ -79,14 +104,16 @@ pub struct Desired {
     pub dns: DnsPlan,
     /// What each address may do.
     pub classes: Classes,
+    /// What is known of this node's pod ranges, by family.
+    pub local_ranges: BTreeMap<Family, LocalRanges>,
 }
 
 impl Desired {
     /// Computes all of it.
     #[must_use]
     pub fn from_inputs(inputs: &Inputs<'_>) -> Self {
-        let cluster = ClusterView::of(inputs.settings, inputs.body);
         let classes = classify::classify(inputs);
+        let cluster = ClusterView::new(inputs, &classes);
         let tunnels = match inputs.facts.tunnel_backend {
             Some(backend) => link::tunnels(inputs, backend),
             None => link::TunnelParts::default(),
@@ -98,6 +125,7 @@ impl Desired {
             tunnels: tunnel::configs(inputs),
             ruleset: firewall::ruleset(inputs, &cluster, &classes),
             dns: dns::plan(inputs, &cluster, &classes),
+            local_ranges: cluster.local_ranges,
             links: tunnels.links,
             devices: tunnels.devices,
             addresses: tunnels.addresses,

@@ -162,7 +162,7 @@ fn ports_of_other_nodes_are_refused_by_the_settings_before_the_first_body_and_ow
         };
         assert!(holds("nodes4", others), "{known}");
         let rules = &ruleset.inet.chains["inside"].rules;
-        let refused = "ip daddr @nodes4 ip daddr != @inbound4 ";
+        let refused = "ip daddr @nodes4 th dport { 30000-32767 } ip daddr != @inbound4 ";
         let texts: Vec<String> = rules.iter().map(ToString::to_string).collect();
         assert!(texts[0].starts_with(refused), "{texts:#?}");
     }

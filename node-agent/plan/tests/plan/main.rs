@@ -8,5 +8,6 @@
 mod converge;
 mod fixture;
 mod properties;
+mod ranges;
 mod ruleset;
 mod standing;

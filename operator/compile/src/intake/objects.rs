@@ -131,10 +131,19 @@ pub fn service(object: &v1::Service) -> Result<Option<Service>, IntakeError> {
         .collect();
     let name: PodName = reader.name()?;
     let namespace = reader.namespace()?;
-    Ok((!addresses.is_empty()).then(|| Service {
+    let written = spec
+        .iter()
+        .flat_map(|spec| spec.ports.iter().flatten())
+        .map(|port| (u16::try_from(port.port), port.node_port.map(u16::try_from)));
+    let (ports, node_ports): (Vec<_>, Vec<_>) = written.unzip();
+    let node_ports: BTreeSet<u16> = node_ports.into_iter().flatten().flatten().collect();
+    let is_reached = !addresses.is_empty() || !node_ports.is_empty();
+    Ok(is_reached.then(|| Service {
         namespace,
         name: name.into(),
         addresses,
+        ports: ports.into_iter().flatten().collect(),
+        node_ports,
     }))
 }
 

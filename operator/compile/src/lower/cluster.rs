@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
-use postern_intent::body::Cluster;
-use postern_intent::{Namespace, Prefix};
+use postern_intent::body::{Cluster, PortSpan};
+use postern_intent::{Address, Namespace, Prefix};
 
 use crate::allocate::Numbers;
 use crate::gate::Gate;
 use crate::index::Index;
 use crate::resolve::Exits;
 use crate::select::Contenders;
-use crate::snapshot::Node;
+use crate::snapshot::{Node, Service};
 
 /// What every body says alike.
 pub(crate) struct Shared {
@@ -47,11 +47,13 @@ impl Shared {
             local_pod_ranges: Vec::new(),
             service_ranges: merged(settings.service_ranges.iter()),
             inbound_addresses: of_services.collect(),
-            node_addresses: nodes,
+            node_ports: node_ports(settings.node_ports, services),
+            node_services: node_services(services, &nodes),
             api_servers: settings.api_servers.clone(),
             tunnel_ranges: settings.tunnels.ranges.clone(),
             tunnel_endpoints: endpoints(index, exits, numbers),
             dns: settings.dns.clone(),
+            node_addresses: nodes,
         };
         let mut guarded_namespaces = contenders.namespaces();
         guarded_namespaces.extend(gate.deny.iter().cloned());
@@ -81,6 +83,41 @@ fn merged<'a>(prefixes: impl Iterator<Item = &'a Prefix>) -> Vec<Prefix> {
         .collect();
     merged.sort();
     merged
+}
+
+/// The range of the settings, and every NodePort that lies outside of it. O(services · log services).
+fn node_ports(range: PortSpan, services: &[Service]) -> Vec<PortSpan> {
+    let of_services = services.iter().flat_map(|service| &service.node_ports);
+    let single: BTreeSet<u16> = of_services.copied().collect();
+    let single = single.into_iter().map(|port| PortSpan {
+        from: port,
+        to: port,
+    });
+    let mut spans: Vec<PortSpan> = single.chain([range]).collect();
+    spans.sort_unstable();
+    let mut joined: Vec<PortSpan> = Vec::new();
+    for span in spans {
+        match joined.last_mut() {
+            Some(last) if span.from <= last.to.saturating_add(1) => last.to = last.to.max(span.to),
+            _ => joined.push(span),
+        }
+    }
+    joined
+}
+
+/// Every node translates an external address, whoever owns it. Where the owner is another node, a packet that this
+/// node did not translate in time would be translated there, as a NodePort is.
+fn node_services(services: &[Service], nodes: &BTreeSet<Address>) -> BTreeSet<SocketAddr> {
+    services
+        .iter()
+        .flat_map(|service| {
+            let claimed = service.addresses.intersection(nodes);
+            claimed.flat_map(|address| {
+                let ports = service.ports.iter();
+                ports.map(|port| SocketAddr::new(*address, *port))
+            })
+        })
+        .collect()
 }
 
 /// Where every active gateway listens, on each of its addresses.

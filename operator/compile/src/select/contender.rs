@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use postern_crds::conditions::Reason;
 use postern_intent::{ExitName, Namespace, Uid};
 
 use crate::index::{Before, Index};
@@ -207,6 +208,12 @@ impl<'a> Contender<'a> {
     /// Did it go while nobody knows how it selected?
     pub(crate) const fn is_lost(&self) -> bool {
         self.policy.is_none() && self.remembered.is_none()
+    }
+
+    /// Was it refused because its selector would not fit into what is remembered?
+    pub(crate) fn is_over_budget(&self) -> bool {
+        let refusal = self.policy.and_then(|policy| policy.terms.as_ref().err());
+        refusal.is_some_and(|refusal| refusal.reason == Reason::TooLarge)
     }
 
     /// What the next compile has to know. What is kept goes on counting as it was; what is accepted counts as it is.

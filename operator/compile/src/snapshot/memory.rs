@@ -11,8 +11,11 @@ use super::selector::Selector;
 use crate::gate::{Cause, Subject};
 
 /// Everything that is remembered.
+///
+/// Unknown fields are ignored: an operator that is rolled back reads what the newer one wrote, as long as the format of the
+/// pages did not change.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Memory {
     /// Policies as they selected last: to tell a policy's change from a pod's own, and to keep what is held.
     #[serde(default)]
@@ -33,7 +36,7 @@ pub struct Memory {
 
 /// A policy as it was last accepted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct RememberedPolicy {
     /// Its name.
     pub name: String,
@@ -57,7 +60,7 @@ pub struct RememberedPolicy {
 
 /// A node's key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Pin {
     /// The node's UID.
     pub uid: NodeUid,
@@ -69,7 +72,7 @@ pub struct Pin {
 
 /// Pods that were let go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct ReleaseRecord {
     /// When.
     pub at: Timestamp,
@@ -79,7 +82,7 @@ pub struct ReleaseRecord {
 
 /// Since when something waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct HeldRecord {
     /// What it is about.
     pub subject: Subject,

@@ -74,6 +74,10 @@ pub struct Service {
     pub name: String,
     /// Load-balancer and external addresses; connections to them are translated on every node.
     pub addresses: BTreeSet<Address>,
+    /// Its ports at those addresses.
+    pub ports: BTreeSet<u16>,
+    /// Ports at which every node translates connections to it.
+    pub node_ports: BTreeSet<u16>,
 }
 
 /// A namespace.

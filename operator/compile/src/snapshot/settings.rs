@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use jiff::SignedDuration;
 use postern_intent::Prefix;
-use postern_intent::body::ClusterDns;
+use postern_intent::body::{ClusterDns, DEFAULT_NODE_PORTS, PortSpan};
 
 /// Everything that is the same for the whole cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Settings {
     pub node_ranges: Vec<Prefix>,
     /// Service ranges.
     pub service_ranges: Vec<Prefix>,
+    /// The API server's `--service-node-port-range`. NodePorts outside of it are refused once their Service is known.
+    pub node_ports: PortSpan,
     /// API server endpoints.
     pub api_servers: BTreeSet<SocketAddr>,
     /// The cluster's own names.
@@ -125,6 +127,7 @@ impl Default for Settings {
             pod_ranges: Vec::new(),
             node_ranges: Vec::new(),
             service_ranges: Vec::new(),
+            node_ports: DEFAULT_NODE_PORTS,
             api_servers: BTreeSet::new(),
             dns: ClusterDns::default(),
             dns_upstreams: Vec::new(),

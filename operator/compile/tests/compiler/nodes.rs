@@ -4,7 +4,7 @@ use postern_compile::Compilation;
 use postern_compile::intake;
 use postern_compile::snapshot::Service;
 use postern_compile::verdict::{Detail, Verdict};
-use postern_intent::body::{TunnelRole, Way};
+use postern_intent::body::{PortSpan, TunnelRole, Way};
 use postern_intent::{Address, Body, Serial};
 use serde_json::json;
 
@@ -195,6 +195,51 @@ fn a_node_is_inbound_on_itself_alone_whatever_a_service_claims() {
     let balanced = address("198.51.100.8");
     assert_eq!(*inbound("node0"), [address("192.0.2.1"), balanced].into());
     assert_eq!(*inbound("node1"), [address("192.0.2.2"), balanced].into());
+}
+
+#[test]
+fn every_node_port_is_refused_whatever_range_the_api_server_has() {
+    let service = |name: &str, spec: serde_json::Value| {
+        let object = json!({"metadata": {"namespace": "red", "name": name}, "spec": spec});
+        let object = serde_json::from_value(object).expect("a Service");
+        intake::service(&object).expect("a service")
+    };
+    let mut world = start();
+    world.compile();
+    let span = |from, to| PortSpan { from, to };
+    let ports = |world: &World| body(world, "node0").cluster.node_ports.clone();
+    assert_eq!(ports(&world), [span(30_000, 32_767)]);
+    let of_node = |port| json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": port}]});
+    let inside = service("inside", of_node(30_080));
+    let outside = [20_080, 20_081, 32_768].map(|port| service("outside", of_node(port)));
+    world.services = inside
+        .into_iter()
+        .chain(outside.into_iter().flatten())
+        .collect();
+    world.compile();
+    assert_eq!(
+        ports(&world),
+        [span(20_080, 20_081), span(30_000, 32_768)],
+        "as few spans as say the same"
+    );
+    assert_eq!(service("inner", json!({"ports": [{"port": 80}]})), None);
+}
+
+#[test]
+fn an_external_address_that_is_a_nodes_is_refused_with_its_ports() {
+    let service = json!({"metadata": {"namespace": "red", "name": "web"},
+        "spec": {"externalIPs": ["192.0.2.2", "198.51.100.8"], "ports": [{"port": 20_080}]}});
+    let service = serde_json::from_value(service).expect("a Service");
+    let mut world = start();
+    world.services = Vec::from_iter(intake::service(&service).expect("a service"));
+    world.compile();
+    for node in ["node0", "node1"] {
+        let sockets = &body(&world, node).cluster.node_services;
+        assert_eq!(
+            *sockets,
+            ["192.0.2.2:20080".parse().expect("a socket")].into()
+        );
+    }
 }
 
 #[test]

@@ -2,23 +2,23 @@
 //! packet of every flow.
 
 use crate::host::Family;
-use crate::ruleset::rule::{goto, jump, tcp_syn, together};
+use crate::ruleset::rule::{goto, jump, list, tcp_syn, together};
 use crate::ruleset::{Counter, Field, Hook, Rule, Target};
 
 use super::names::{
     BLOCKED, ENDPOINT, HOLD, INBOUND, INJECT, NO_LEASE, NO_SERVICE, SERVICE, TUNNEL_RAW, halved,
 };
 use super::{Chains, Context, names};
-use crate::desired::LEASE;
+use crate::desired::{LEASE, NodeClaim};
 
 /// Bytes of IP and TCP header that the segment size does not count: 60 holds for IPv6, and is safe for IPv4.
 const HEADERS: u16 = 60;
 
 pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
-    chains.filter("guard", Hook::Forward, -5, guard());
+    chains.filter("guard", Hook::Forward, -5, guard(context));
     chains.plain("into_tunnel", into_tunnel(context));
     chains.plain("from_tunnel", from_tunnel(context));
-    chains.plain("inside", inside());
+    chains.plain("inside", inside(context));
     chains.plain(
         "unclassified",
         vec![
@@ -52,7 +52,7 @@ pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
     chains.filter("local_out", Hook::Output, -5, local_out(context));
 }
 
-fn guard() -> Vec<Rule> {
+fn guard(context: &Context<'_>) -> Vec<Rule> {
     let mut rules: Vec<Rule> = Family::BOTH
         .into_iter()
         .map(|family| {
@@ -84,7 +84,14 @@ fn guard() -> Vec<Rule> {
         rules.push(Rule::to(Target::SaddrMap(family, halved("from", family))));
     }
     // By pod link and not by pod range, which would drop replies of remote pods on a node that serves a NodePort.
-    rules.push(Rule::to(goto("unclassified")).when(Field::Iif.within("podlinks")));
+    let held = Rule::to(goto("unclassified"));
+    match context.inputs.claim() {
+        NodeClaim::Claimed => rules.push(held.when(Field::Iif.within("podlinks"))),
+        NodeClaim::Unclaimed => rules.extend(Family::BOTH.into_iter().map(|family| {
+            let bound = Field::Saddr(family).within(halved("local", family));
+            held.clone().when(bound).when(Field::Iif.within("podlinks"))
+        })),
+    }
     rules
 }
 
@@ -159,19 +166,24 @@ pub(super) fn reply_rules(target: &Target, counter: Option<Counter>) -> impl Ite
 }
 
 /// Jumped to; comes back when the destination is not inside.
-fn inside() -> Vec<Rule> {
+fn inside(context: &Context<'_>) -> Vec<Rule> {
     let mut rules = Vec::new();
     for family in Family::BOTH {
-        // A NodePort of another node would be translated there and leave with that node's address. Node addresses may
-        // be whole ranges here: before the first body there are only the node's own settings.
-        rules.push(
+        // A NodePort of another node would be translated there and leave with that node's address, and so would a
+        // Service's external address that is that node's. Of any protocol that has ports: a Service may use a port with
+        // one protocol today and with another one tomorrow. Node addresses may be ranges here, because before the first
+        // body there are only the node's own settings.
+        let refused = || {
             Rule::to(goto("refuse"))
                 .when(Field::CtDirection.is("original"))
-                .when(Field::Dport.is("30000-32767"))
                 .when(Field::L4Proto.is("{ tcp, udp, sctp }"))
                 .when(Field::Daddr(family).outside(halved("inbound", family)))
-                .when(Field::Daddr(family).within(halved("nodes", family))),
-        );
+        };
+        let ports = list(&context.cluster.node_ports);
+        let is_node = Field::Daddr(family).within(halved("nodes", family));
+        rules.push(refused().when(Field::Dport.is(ports)).when(is_node));
+        let sockets = [Field::Daddr(family), Field::Dport];
+        rules.push(refused().when(together(sockets, halved("node_service", family))));
     }
     rules.extend(inside_rules(&Target::Accept));
     for family in Family::BOTH {

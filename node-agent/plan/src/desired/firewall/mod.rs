@@ -25,5 +25,6 @@ mod steer;
 mod translate;
 mod whole;
 
+pub(super) use scope::private_ranges;
 pub(super) use whole::ruleset;
 use whole::{Chains, Context};

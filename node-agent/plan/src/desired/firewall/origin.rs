@@ -7,7 +7,7 @@ use crate::ruleset::{Field, Hook, Rule, Target};
 use super::names::{INJECT, SPOOF, SPOOF_IN, halved};
 use super::{Chains, Context};
 
-pub(super) fn chains(_context: &Context<'_>, chains: &mut Chains) {
+pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
     let mut rules = Vec::new();
     for family in Family::BOTH {
         // Linux answers for an address on every interface (the weak host model): without this rule an outsider on the
@@ -35,27 +35,35 @@ pub(super) fn chains(_context: &Context<'_>, chains: &mut Chains) {
         );
     }
     chains.filter("origin", Hook::Prerouting, -310, rules);
-    chains.plain("from_pod", from_pod());
+    chains.plain("from_pod", from_pod(context));
 }
 
-fn from_pod() -> Vec<Rule> {
-    let mut rules: Vec<Rule> = Family::BOTH
-        .into_iter()
-        .map(|family| {
-            Rule::to(Target::Accept).when(Field::Saddr(family).within(halved("local", family)))
-        })
-        .collect();
-    // Never forwarded by the kernel: duplicate address detection, link-local neighbours, a DHCP client's first packet.
-    rules.push(Rule::to(Target::Accept).when(Field::Saddr(Family::V6).is("{ ::, fe80::/10 }")));
-    rules.push(
+/// A source that a pod link may not send with is dropped. What falls through is judged by its class.
+fn from_pod(context: &Context<'_>) -> Vec<Rule> {
+    let mut rules = vec![
+        // Never forwarded by the kernel: duplicate address detection, link-local neighbours, a DHCP client's first packet.
+        Rule::to(Target::Accept).when(Field::Saddr(Family::V6).is("{ ::, fe80::/10 }")),
         Rule::to(Target::Accept)
             .when(Field::UdpSport.is(68))
             .when(Field::Saddr(Family::V4).is("0.0.0.0")),
-    );
-    rules.push(
-        Rule::to(Target::Drop)
-            .counted(SPOOF)
-            .when(Field::NfProto.is("{ ipv4, ipv6 }")),
-    );
+    ];
+    let spoof = || Rule::to(Target::Drop).counted(SPOOF);
+    for family in Family::BOTH {
+        // A routed pod link (one veth a pod, no bridge) has one pod behind it. The bridge family never sees its frames.
+        rules.push(
+            spoof()
+                .when(apart(
+                    [Field::Iif, Field::Saddr(family)],
+                    halved("routed", family),
+                ))
+                .when(Field::Iif.within("routed_links")),
+        );
+    }
+    let claim = context.inputs.claim();
+    for family in Family::BOTH {
+        if context.cluster.refuses_sources_outside(family, claim) {
+            rules.push(spoof().when(Field::Saddr(family).outside(halved("local", family))));
+        }
+    }
     rules
 }

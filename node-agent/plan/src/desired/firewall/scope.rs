@@ -258,6 +258,14 @@ pub(super) const PRIVATE4: [&str; 4] = [
 /// Unique local addresses (RFC 4193).
 pub(super) const PRIVATE6: [&str; 1] = ["fc00::/7"];
 
+/// The private ranges of a family.
+pub(in crate::desired) fn private_ranges(family: Family) -> Vec<Prefix> {
+    match family {
+        Family::V4 => prefixes(&PRIVATE4),
+        Family::V6 => prefixes(&PRIVATE6),
+    }
+}
+
 /// Parses a list of the constants above; a test proves that all of them parse.
 pub(super) fn prefixes(texts: &[&str]) -> Vec<Prefix> {
     texts.iter().filter_map(|text| text.parse().ok()).collect()

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use postern_intent::body::{Body, Way};
 use postern_intent::{Address, Prefix, ScopeId};
 
+use crate::binding::Binding;
 use crate::desired::dns::is_redirected;
 use crate::desired::{LEASE, Standing};
 use crate::host::Family;
@@ -40,6 +41,12 @@ pub(super) fn fixed(context: &Context<'_>) -> Sets {
         "podlinks".to_owned(),
         Set::intervals(KeyType::IfName).with(links),
     );
+    let routed_links = routed_bindings(context)
+        .map(|binding| Element::key([Atom::Name(binding.pod_link.to_string())]));
+    sets.insert(
+        "routed_links".to_owned(),
+        Set::of([KeyType::IfName]).with(routed_links),
+    );
     let lease = Set {
         flag: Some(SetFlag::Timeout),
         ..Set::of([KeyType::Family])
@@ -55,7 +62,7 @@ pub(super) fn fixed(context: &Context<'_>) -> Sets {
             ("local", in_family(&cluster.local, family)),
             ("inside", cluster.inside(family)),
             ("service", in_family(&cluster.services, family)),
-            ("nodes", in_family(&cluster.nodes, family)),
+            ("nodes", cluster.other_nodes(family)),
             ("cluster", cluster.never_offered(family)),
             ("special", special),
             ("private", private),
@@ -68,6 +75,7 @@ pub(super) fn fixed(context: &Context<'_>) -> Sets {
                 Set::intervals(key(family)).with(elements),
             );
         }
+        sets.insert(halved("routed", family), routed(context, family));
         let inbound = cluster
             .inbound
             .iter()
@@ -82,12 +90,38 @@ pub(super) fn fixed(context: &Context<'_>) -> Sets {
             sockets(cluster.api_servers.iter(), family, Port::WithProtocol),
         );
         sets.insert(
+            halved("node_service", family),
+            sockets(cluster.node_services.iter(), family, Port::Alone),
+        );
+        sets.insert(
             halved("endpoint", family),
             sockets(cluster.endpoints.iter(), family, Port::Alone),
         );
     }
     sets.extend(tunnel_sets(context.body()));
     sets
+}
+
+/// Bindings whose pod link is the pod's own, and no bridge that other pods share.
+fn routed_bindings<'a>(context: &Context<'a>) -> impl Iterator<Item = &'a Binding> {
+    let bindings = context.inputs.bindings.by_container.values();
+    bindings.filter(|binding| binding.pod_link == binding.host_interface)
+}
+
+/// Which source belongs to which routed pod link.
+fn routed(context: &Context<'_>, family: Family) -> Set {
+    let elements = routed_bindings(context).flat_map(|binding| {
+        let addresses = binding.addresses.iter();
+        addresses
+            .filter(move |address| Family::of(address) == family)
+            .map(|address| {
+                Element::key([
+                    Atom::Name(binding.pod_link.to_string()),
+                    Atom::Address(*address),
+                ])
+            })
+    });
+    Set::of([KeyType::IfName, key(family)]).with(elements)
 }
 
 fn in_family(ranges: &[Prefix], family: Family) -> Vec<Prefix> {

@@ -1,0 +1,18 @@
+//! What a real API server lets in: users' objects by schema and rules, programs by the admission policies and rights of
+//! `deploy/base`.
+//!
+//! `cargo test -p postern-e2e --features cluster --test cluster admission::`, as root; the first run builds Kubernetes.
+
+mod bounds;
+mod caller;
+mod cluster;
+mod definitions;
+mod host_network;
+mod intents;
+mod reports;
+mod rights;
+mod rules;
+#[path = "../../../../crds/tests/api/samples.rs"]
+#[expect(dead_code, reason = "the definitions' own tests use all of it")]
+mod samples;
+mod taint;

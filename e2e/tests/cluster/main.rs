@@ -1,0 +1,27 @@
+//! Cases on a real API server: operators, agents, and what they say of objects.
+//!
+//! `cargo test -p postern-e2e --features cluster --test cluster MODULE::`, as root, runs the cases of one module; the first run
+//! builds Kubernetes.
+
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in a test, also in its helpers, a value that is not there is a failure; cases use parts of the helpers"
+)]
+
+mod admission;
+mod controlplane;
+mod crowd;
+mod ctl;
+mod ends;
+mod leaders;
+mod line;
+mod manifests;
+mod namespace;
+mod plane;
+mod restored;
+mod stale;
+mod told;
+mod traces;

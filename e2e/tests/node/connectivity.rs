@@ -1,0 +1,318 @@
+//! What a policy changes, and what it does not: the same questions are asked before it and under it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use postern_e2e::LabError;
+use postern_e2e::harness::{FLOWS, PATIENCE, Sender, TestLab, exit, policy, wait_until};
+use postern_e2e::lab::{Binaries, Exec, PodOptions, PodRecord, TrafficPolicy, UpOptions};
+
+/// A question: who asks whom, and how.
+type Question = (String, Asker, SocketAddr, &'static str);
+
+#[derive(Clone, Copy, Debug)]
+enum Asker {
+    Pod(&'static str),
+    Node(&'static str),
+    World,
+}
+
+impl Asker {
+    fn place(self) -> Exec<'static> {
+        match self {
+            Self::Pod(name) => Exec::Pod(name),
+            Self::Node(name) => Exec::Node(name),
+            Self::World => Exec::World,
+        }
+    }
+}
+
+/// A selected pod, one that nobody selects beside it, and one on another node; all of them answer on port 7.
+struct Cast {
+    selected: PodRecord,
+    near: PodRecord,
+    far: PodRecord,
+}
+
+impl Cast {
+    fn start(lab: &TestLab) -> Self {
+        let serve = |name: &str, options: PodOptions| {
+            let program = Binaries::locate().unwrap().lab();
+            let dir = lab.dir().as_os_str();
+            let command = [
+                program.as_os_str(),
+                "--dir".as_ref(),
+                dir,
+                "run".as_ref(),
+                "world".as_ref(),
+            ];
+            lab.pod_on(name, &options.command(command)).unwrap()
+        };
+        let selected = PodOptions::on("n1").label("app", "crawler");
+        Self {
+            selected: serve("crawlers/web", selected),
+            near: serve("default/near", PodOptions::on("n1")),
+            far: serve("default/far", PodOptions::on("n2")),
+        }
+    }
+}
+
+fn ask(lab: &TestLab, (_, asker, to, protocol): &Question) -> Result<Option<String>, LabError> {
+    let program = Binaries::locate()?.lab().display().to_string();
+    let to = to.to_string();
+    let args = [
+        program.as_str(),
+        "probe",
+        to.as_str(),
+        "--protocol",
+        protocol,
+    ];
+    let output = lab.exec(asker.place(), &args)?;
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    Ok(output.status.success().then_some(text))
+}
+
+/// A service for each pod that nobody selects, whose addresses it answers, and node ports.
+fn serve(lab: &TestLab, cast: &Cast, family: usize) -> Vec<IpAddr> {
+    let at = |pod: &PodRecord| SocketAddr::new(pod.addresses[family], 7);
+    let services = [
+        ["10.96.0.10", "fd00:10:96::10"],
+        ["10.96.0.11", "fd00:10:96::11"],
+    ];
+    let services: Vec<IpAddr> = services.map(|pair| pair[family].parse().unwrap()).into();
+    for (service, pod) in services.iter().zip([&cast.near, &cast.far]) {
+        let (name, to) = (format!("{}-{family}", pod.name), at(pod));
+        lab.create_service(
+            &name,
+            Some(*service),
+            7,
+            (to.ip(), 7),
+            TrafficPolicy::Cluster,
+        )
+        .unwrap();
+    }
+    let ports = [
+        (30080, &cast.near, TrafficPolicy::Cluster),
+        (30081, &cast.selected, TrafficPolicy::Cluster),
+        (30082, &cast.selected, TrafficPolicy::Local),
+    ];
+    for (port, pod, policy) in ports {
+        lab.create_service(
+            &format!("port-{port}-{family}"),
+            None,
+            port,
+            (at(pod).ip(), 7),
+            policy,
+        )
+        .unwrap();
+    }
+    services
+}
+
+/// Every question about pods, and about services and node ports, which are made for it.
+fn questions(lab: &TestLab, cast: &Cast) -> Vec<Question> {
+    let mut questions = Vec::new();
+    let mut add = |what: &str, asker: Asker, to: SocketAddr| {
+        for protocol in ["tcp", "udp"] {
+            let name = format!("{what}: {asker:?} {to} {protocol}");
+            questions.push((name, asker, to, protocol));
+        }
+    };
+    for family in [0, 1] {
+        let at = |pod: &PodRecord| SocketAddr::new(pod.addresses[family], 7);
+        let node =
+            |name: &str, port| SocketAddr::new(lab.node(name).unwrap().addresses()[family], port);
+        let services = serve(lab, cast, family);
+        for (asker, other) in [
+            (Asker::Pod("crawlers/web"), &cast.near),
+            (Asker::Pod("default/near"), &cast.selected),
+        ] {
+            add("pod to pod on its node", asker, at(other));
+            add("pod to pod on another node", asker, at(&cast.far));
+            for service in &services {
+                add("pod to service", asker, SocketAddr::new(*service, 7));
+            }
+        }
+        add(
+            "pod from another node",
+            Asker::Pod("default/far"),
+            at(&cast.selected),
+        );
+        for (asker, pod) in [
+            ("n1", &cast.selected),
+            ("n1", &cast.near),
+            ("n2", &cast.selected),
+        ] {
+            add("probe from a node", Asker::Node(asker), at(pod));
+        }
+        add(
+            "node port of an unselected pod",
+            Asker::World,
+            node("n1", 30080),
+        );
+        add(
+            "node port of a selected pod",
+            Asker::World,
+            node("n1", 30081),
+        );
+        add(
+            "its node port by another node",
+            Asker::World,
+            node("n2", 30081),
+        );
+        add(
+            "its node port with the client's address",
+            Asker::World,
+            node("n1", 30082),
+        );
+        add(
+            "unselected pod to the world",
+            Asker::Pod("default/near"),
+            SocketAddr::new(cast.near.world[family], 7),
+        );
+    }
+    questions
+}
+
+fn sources(sender: &Sender, after: Timestamp) -> BTreeSet<IpAddr> {
+    let sums = sender.since(after + Duration::from_secs(1));
+    sums.into_values().flat_map(|tally| tally.sources).collect()
+}
+
+#[test]
+fn a_policy_changes_the_way_out_of_its_pods_and_nothing_else() {
+    let lab = TestLab::up(&UpOptions::default()).unwrap();
+    let cast = Cast::start(&lab);
+    let questions = questions(&lab, &cast);
+    let mut before = BTreeMap::new();
+    for question in &questions {
+        let answer = wait_until(PATIENCE, &question.0, || ask(&lab, question)).unwrap();
+        before.insert(&question.0, answer);
+    }
+    let selected = PodOptions::on("n1").label("app", "crawler");
+    let selected = lab.sender("crawlers/crawler", selected).unwrap();
+    let free = lab.sender("default/free", PodOptions::on("n1")).unwrap();
+    lab.apply_yaml(&(exit("eu", "gw-1", "") + &policy("eu", "")))
+        .unwrap();
+    lab.await_state("n1", "eu", "Enforcing", Timestamp::MIN)
+        .unwrap();
+
+    let applied = Timestamp::now();
+    for (sender, node) in [(&selected, "gw-1"), (&free, "n1")] {
+        sender.await_answers(&FLOWS, applied, PATIENCE).unwrap();
+        let node = lab.node(node).unwrap().addresses();
+        assert_eq!(
+            sources(sender, applied),
+            node.into(),
+            "{}",
+            sender.pod.key()
+        );
+    }
+    for question in &questions {
+        let (mut last, wanted) = (None, &before[&question.0]);
+        let same = wait_until(PATIENCE / 3, &question.0, || {
+            last = ask(&lab, question)?;
+            Ok((last.as_ref() == Some(wanted)).then_some(()))
+        });
+        assert!(
+            same.is_ok(),
+            "{}: {wanted} before, {last:?} now",
+            question.0
+        );
+    }
+    for (to, source) in cast
+        .selected
+        .world
+        .iter()
+        .zip(lab.node("gw-1").unwrap().addresses())
+    {
+        for protocol in ["tcp", "udp"] {
+            let question = (
+                String::new(),
+                Asker::Pod("crawlers/web"),
+                SocketAddr::new(*to, 7),
+                protocol,
+            );
+            let seen = wait_until(PATIENCE, "an answer from the world", || {
+                ask(&lab, &question)
+            });
+            assert_eq!(seen.unwrap(), source.to_string(), "{to} {protocol}");
+        }
+    }
+    let packets = lab.packets().unwrap();
+    assert!(
+        packets.replies > 0,
+        "replies to the world's connections are counted apart"
+    );
+    assert_eq!(
+        (packets.leaked, packets.dropped, packets.agreed),
+        (0, 0, true),
+        "{:?}",
+        packets.leaks
+    );
+}
+
+#[test]
+fn names_of_a_selected_pod_resolve_through_the_exit_and_cluster_names_inside() {
+    let lab = TestLab::up(&UpOptions {
+        nodes: 2,
+        ..UpOptions::default()
+    })
+    .unwrap();
+    let sender = lab.selected_sender("n1").unwrap();
+    let service: IpAddr = "10.96.0.10".parse().unwrap();
+    let to = (sender.pod.addresses[0], 7);
+    lab.create_service("web", Some(service), 7, to, TrafficPolicy::Cluster)
+        .unwrap();
+    let program = Binaries::locate().unwrap().lab().display().to_string();
+    let gateway = lab.node("gw-1").unwrap();
+    let resolver = sender.pod.world[2].to_string();
+    for (server, name, wanted) in [
+        (
+            resolver.as_str(),
+            "whoami.world.test",
+            gateway.ipv4().to_string(),
+        ),
+        (
+            resolver.as_str(),
+            "web.default.svc.cluster.local",
+            service.to_string(),
+        ),
+        (
+            "10.96.0.53",
+            "web.default.svc.cluster.local",
+            service.to_string(),
+        ),
+        (
+            // The cluster's resolver is nobody outside, and nobody outside was named.
+            "10.96.0.53",
+            "whoami.world.test",
+            "REFUSED".to_owned(),
+        ),
+    ] {
+        for protocol in ["udp", "tcp"] {
+            let args = [
+                &program,
+                "resolve",
+                "--server",
+                server,
+                "--protocol",
+                protocol,
+                name,
+            ];
+            let mut last = String::new();
+            let found = wait_until(PATIENCE / 3, name, || {
+                let output = lab.exec(Exec::Pod("crawlers/crawler"), &args)?;
+                last = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+                Ok((last == wanted).then_some(()))
+            });
+            assert!(
+                found.is_ok(),
+                "{name} of {server} by {protocol}: {last:?}, not {wanted}"
+            );
+        }
+    }
+    assert_eq!(lab.packets().unwrap().leaked, 0);
+}

@@ -1,0 +1,329 @@
+//! The holes by which a pod, or somebody on the LAN in a pod's name, could go past the exit. Each is shut on a whole node
+//! and with any block but the last one taken out, and open with all of them out: so the zero is the blocks' doing.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::holes::{
+    NODE, Stage, WEB, ask, both, lab_program, nobody, probe, probed, sent, serving,
+};
+use postern_e2e::harness::{PATIENCE, TestLab, wait_until};
+use postern_e2e::lab::{Binaries, Exec, PodOptions, PodRecord, TrafficPolicy};
+use serde_json::Value;
+
+const BINDING: &str = "nft flush chain bridge postern origin";
+const LOCK: &str = "ip xfrm policy flush";
+
+/// Packets that left the selected pod's node for the world addresses that are the pod's own.
+fn by_the_node(worlds: [IpAddr; 2]) -> impl Fn(&TestLab) -> [u64; 2] {
+    move |lab| {
+        sent(lab, |key| {
+            key.node == NODE && worlds.contains(&key.destination)
+        })
+    }
+}
+
+fn own_worlds(pod: &PodRecord) -> [IpAddr; 2] {
+    [pod.world[0], pod.world[1]]
+}
+
+/// Five packets in each family.
+fn forge_each(stage: &Stage, from: [SocketAddr; 2], to: [SocketAddr; 2]) {
+    for (from, to) in from.into_iter().zip(to) {
+        stage.forge_udp(WEB, from, to);
+    }
+}
+
+#[test]
+fn hole_a_without_our_tables_the_lock_holds_what_is_selected() {
+    let mut stage = Stage::up("a", 2);
+    let meter = by_the_node(own_worlds(&stage.web));
+    stage.shut("nothing", &meter, &Stage::ask_world);
+    stage.kill_agent();
+    stage.shell("nft 'delete table inet postern; delete table bridge postern'");
+    stage.shut("our tables", &meter, &Stage::ask_world);
+    stage.shell("nft flush ruleset");
+    stage.lab.restore_masquerade(NODE).unwrap();
+    stage.lab.translate_services().unwrap();
+    stage.shut("the whole ruleset", &meter, &Stage::ask_world);
+    stage.shell(LOCK);
+    stage.open("our tables and the lock", &meter, &Stage::ask_world);
+    stage.finish();
+}
+
+#[test]
+fn hole_b_a_selected_pod_with_a_released_pods_source_is_dropped() {
+    let mut stage = Stage::up("b", 2);
+    let released = serving(&stage.lab, "default/near", PodOptions::on(NODE));
+    let meter = by_the_node(own_worlds(&stage.web));
+    let act = |stage: &Stage| {
+        forge_each(stage, both(&released.addresses, 4000), stage.worlds(7));
+    };
+    stage.shut("nothing", &meter, &act);
+    stage.kill_agent();
+    stage.shell(BINDING);
+    stage.open("binding", &meter, &act);
+    stage.finish();
+}
+
+#[test]
+fn hole_c_a_pod_with_a_source_of_the_world_or_of_a_node_is_dropped() {
+    let mut stage = Stage::up("c", 2);
+    let meter = by_the_node(own_worlds(&stage.web));
+    let act = |stage: &Stage| {
+        for from in [nobody(250), stage.addresses(NODE)] {
+            forge_each(stage, both(&from, 5000), stage.worlds(7));
+        }
+    };
+    stage.shut("nothing", &meter, &act);
+    stage.kill_agent();
+    stage.shell(BINDING);
+    stage.shut("binding", &meter, &act);
+    stage.shell("nft flush chain inet postern from_pod");
+    stage.shut("binding and origin", &meter, &act);
+    stage.take_out("guard", "goto unclassified");
+    stage.open("binding, origin and hold by pod link", &meter, &act);
+    stage.finish();
+}
+
+#[test]
+fn hole_d_a_pod_does_not_make_itself_a_reply_entry_with_a_forged_client() {
+    let mut stage = Stage::up("d", 2);
+    let meter = by_the_node(own_worlds(&stage.web));
+    stage.node_port(30091, both(&stage.web.addresses, 7), TrafficPolicy::Local);
+    let act = |stage: &Stage| {
+        let clients = stage.worlds(7700);
+        forge_each(stage, clients, both(&stage.addresses(NODE), 30091));
+        forge_each(stage, both(&stage.web.addresses, 7), clients);
+    };
+    stage.shut("nothing", &meter, &act);
+    stage.kill_agent();
+    stage.shell(BINDING);
+    stage.shut("binding", &meter, &act);
+    stage.shell("nft flush chain inet postern from_pod");
+    stage.open("binding and origin", &meter, &act);
+    stage.finish();
+}
+
+#[test]
+fn hole_e_a_dead_pods_reply_entry_does_not_serve_the_pod_on_its_address() {
+    let mut stage = Stage::up("e", 2);
+    let dead = serving(&stage.lab, "default/dead", PodOptions::on(NODE));
+    stage.node_port(30091, both(&dead.addresses, 7), TrafficPolicy::Local);
+    // The entry would end by itself after 30 s, and a zero would show nothing.
+    let patient = [
+        ("net/netfilter/nf_conntrack_udp_timeout", "600"),
+        ("net/netfilter/nf_conntrack_udp_timeout_stream", "600"),
+    ];
+    stage.lab.node_namespace(NODE).sysctl(&patient).unwrap();
+    let clients = both(&nobody(34), 7700);
+    let nodes = both(&stage.addresses(NODE), 30091);
+    for (from, to) in clients.into_iter().zip(nodes) {
+        stage.forge_udp(Exec::World, from, to);
+    }
+    let entries = |stage: &Stage| {
+        let list = "for f in ipv4 ipv6; do conntrack -L -f $f -p udp --orig-port-dst 30091 2>/dev/null; done; true";
+        stage.shell(list).lines().count()
+    };
+    wait_until(PATIENCE, "an entry for each family", || {
+        Ok((entries(&stage) == 2).then_some(()))
+    })
+    .unwrap();
+    stage.lab.delete_pod("default/dead").unwrap();
+    let reuse = PodOptions {
+        addresses: dead.addresses.clone(),
+        ..PodOptions::on(NODE)
+    };
+    let heir = serving(&stage.lab, "crawlers/heir", reuse);
+    assert_eq!(heir.addresses, dead.addresses);
+    assert_eq!(entries(&stage), 0, "the entries are cut in both directions");
+    let (heirs, meter) = (both(&heir.addresses, 7), by_the_node(nobody(34)));
+    let act = |stage: &Stage| {
+        for (from, to) in heirs.into_iter().zip(clients) {
+            stage.forge_udp(Exec::Pod("crawlers/heir"), from, to);
+        }
+    };
+    stage.shut("nothing", &meter, &act);
+    stage.kill_agent();
+    for ((client, node), pod) in clients.into_iter().zip(nodes).zip(heirs) {
+        let (client, node) = (client.ip(), node.ip());
+        let own = format!(
+            "conntrack -D -p udp -s {} -d {client} 2>/dev/null; true",
+            pod.ip()
+        );
+        stage.shell(&own);
+        // Only `--dst-nat`, and nothing about the reply: with both the kernel has nothing to translate and does not
+        // set the status `dnat` (`conntrack -L --dst-nat`).
+        stage.shell(&format!(
+            "conntrack -I -p udp -t 600 -s {client} -d {node} --sport 7700 --dport 30091 --dst-nat {pod}"
+        ));
+    }
+    stage.open("the cut: the dead pod's entries put back", &meter, &act);
+    stage.finish();
+}
+
+#[test]
+fn hole_h_neighbour_discovery_between_pods_passes_and_no_solicitation_leaves() {
+    let mut stage = Stage::up("h", 2);
+    let near = serving(&stage.lab, "default/near", PodOptions::on(NODE));
+    let to = SocketAddr::new(near.addresses[1], 7);
+    let reached = |stage: &Stage| {
+        for pod in [WEB, Exec::Pod("default/near")] {
+            stage
+                .lab
+                .exec_ok(pod, &["ip", "-6", "neigh", "flush", "dev", "eth0"])
+                .unwrap();
+        }
+        stage.ask(WEB, to, "tcp").is_some()
+    };
+    wait_until(PATIENCE, "an answer of a neighbour", || {
+        Ok(reached(&stage).then_some(()))
+    })
+    .unwrap();
+    let solicit = |stage: &Stage| {
+        let (from, to) = (both(&stage.web.addresses, 0)[1], stage.worlds(0)[1]);
+        stage.forge(WEB, "solicit", from, to, &[]);
+    };
+    let meter = by_the_node(own_worlds(&stage.web));
+    stage.shut("nothing", &meter, &solicit);
+    stage.kill_agent();
+    stage.take_out("guard", "hoplimit 255");
+    stage.take_out("guard", "ff02::/16");
+    assert!(
+        !reached(&stage),
+        "without the exception IPv6 between pods is dead"
+    );
+    stage.finish();
+}
+
+#[test]
+fn hole_i_a_bridge_that_hides_dns_from_the_guard_is_named_by_preflight() {
+    let mut stage = Stage::up("i", 2);
+    let resolver = stage.lab.pod("kube-system/resolver").unwrap();
+    let [four, six] = [stage.web.addresses[0], stage.web.addresses[1]];
+    let questions = [
+        format!("ip saddr {four} udp dport 53"),
+        format!("ip6 saddr {six} udp dport 53"),
+    ];
+    let inside = stage.lab.namespace(&resolver.sandbox());
+    probe(&inside, "input priority 0", questions);
+    let meter = |lab: &TestLab| probed(lab, Exec::Pod("kube-system/resolver"));
+    let act = |stage: &Stage| {
+        for server in &resolver.addresses {
+            let (program, server) = (lab_program(), server.to_string());
+            let args = [
+                &program,
+                "resolve",
+                "--server",
+                &server,
+                "whoami.world.test",
+            ];
+            stage.lab.exec(WEB, &args).unwrap();
+        }
+    };
+    stage.shut("nothing", &meter, &act);
+    assert_eq!(bridge_check(&stage)["result"], "Ok");
+    let off = [
+        ("net/bridge/bridge-nf-call-iptables", "0"),
+        ("net/bridge/bridge-nf-call-ip6tables", "0"),
+    ];
+    stage.lab.node_namespace(NODE).sysctl(&off).unwrap();
+    stage.open("br_netfilter", &meter, &act);
+    assert_eq!(bridge_check(&stage)["result"], "Failed");
+    stage.finish();
+}
+
+/// What `preflight` says of the bridge.
+fn bridge_check(stage: &Stage) -> Value {
+    let program = Binaries::locate().unwrap().path("postern-agent");
+    let args = [program.to_str().unwrap(), "preflight", "-o", "json"];
+    let output = stage.lab.exec(Exec::Node(NODE), &args).unwrap();
+    let checks: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let mut checks = checks.into_iter();
+    checks
+        .find(|check| check["check"] == "br_netfilter")
+        .unwrap()
+}
+
+#[test]
+fn hole_j_another_nodes_port_with_an_endpoint_in_the_world_is_refused() {
+    let mut stage = Stage::up("j", 3);
+    stage.node_port(30021, stage.worlds(7), TrafficPolicy::Cluster);
+    // Outside of the range that an API server has unless it is told another one.
+    stage.node_port(20021, stage.worlds(7), TrafficPolicy::Cluster);
+    stage.await_node_port(20021);
+    let worlds = own_worlds(&stage.web);
+    let meter = |lab: &TestLab| {
+        sent(lab, |key| {
+            key.node == "n2" && worlds.contains(&key.destination)
+        })
+    };
+    let act = |stage: &Stage| {
+        for port in [30021, 20021] {
+            for to in both(&stage.addresses("n2"), port) {
+                let _ = stage.ask(WEB, to, "udp");
+                let _ = stage.ask(WEB, to, "tcp");
+            }
+        }
+    };
+    stage.shut("nothing", &meter, &act);
+    stage.kill_agent();
+    stage.take_out("inside", "30000-32767");
+    stage.open("the rule about ports of other nodes", &meter, &act);
+    stage.finish();
+}
+
+#[test]
+fn hole_k_a_service_address_that_nobody_translated_does_not_leave_the_node() {
+    let mut stage = Stage::up("k", 2);
+    let services: [IpAddr; 2] = ["10.96.0.98", "fd00:10:96::98"].map(|text| text.parse().unwrap());
+    let meter = |lab: &TestLab| sent(lab, |key| services.contains(&key.destination));
+    let act = |stage: &Stage| {
+        for to in both(&services, 80) {
+            let _ = ask(&stage.lab, WEB, to, &["--protocol", "udp"]);
+            let _ = ask(&stage.lab, WEB, to, &["--protocol", "tcp"]);
+        }
+    };
+    stage.shut("nothing", &meter, &act);
+    stage.kill_agent();
+    stage.shell(
+        "nft 'add element inet postern inside4 { 10.96.0.0/16 }; add element inet postern inside6 { fd00:10:96::/112 }'",
+    );
+    stage.open("what is inside counts service addresses in", &meter, &act);
+    stage.finish();
+}
+
+#[test]
+fn hole_o_a_host_of_the_lan_with_a_pods_source_does_not_get_the_pods_exit() {
+    let mut stage = Stage::up("o", 2);
+    let mac = stage
+        .shell("cat /sys/class/net/eth0/address")
+        .trim()
+        .to_owned();
+    let worlds = own_worlds(&stage.web);
+    let meter = |lab: &TestLab| sent(lab, |key| worlds.contains(&key.destination));
+    let act = |stage: &Stage| {
+        for (from, to) in both(&stage.web.addresses, 5000)
+            .into_iter()
+            .zip(stage.worlds(7))
+        {
+            stage.forge(
+                Exec::World,
+                "frame",
+                from,
+                to,
+                &["--device", "eth0", "--to-mac", &mac],
+            );
+        }
+    };
+    stage.shut("nothing", &meter, &act);
+    stage.kill_agent();
+    stage.take_out("origin", "\"spoof_in\"");
+    stage.shut("the source rule", &meter, &act);
+    stage.take_out("steer", "@podlinks accept");
+    stage.open(
+        "the source rule and steering of pod links alone",
+        &meter,
+        &act,
+    );
+    stage.finish();
+}

@@ -1,0 +1,148 @@
+//! What a node cannot do: it is named, what can still be blocked is blocked, and neighbours stay guarded.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use postern_e2e::harness::{PATIENCE, Sender, TestLab, wait_until};
+use postern_e2e::lab::{Exec, PodOptions, UpOptions};
+use serde_json::Value;
+
+/// One condition of a report.
+fn condition(report: &Value, kind: &str) -> (String, String) {
+    let found = report["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|condition| condition["type"] == kind)
+        .cloned()
+        .unwrap_or_default();
+    let word = |key: &str| found[key].as_str().unwrap_or_default().to_owned();
+    (word("status"), word("reason"))
+}
+
+/// Checks of `postern-agent preflight` on a node that did not pass.
+fn preflight(lab: &TestLab, node: &str) -> String {
+    let program = postern_e2e::lab::Binaries::locate()
+        .unwrap()
+        .path("postern-agent");
+    let program = program.to_str().unwrap();
+    let output = lab
+        .exec(Exec::Node(node), &[program, "preflight", "-o", "json"])
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn silent(lab: &TestLab, sender: &Sender) {
+    let from = lab.await_silence(sender).unwrap();
+    lab.await_attempts(sender, from).unwrap();
+    let count = lab.pod_since(sender, from).unwrap();
+    assert_eq!(
+        count.arrived,
+        0,
+        "packets of {} after {from}",
+        sender.pod.key()
+    );
+}
+
+#[test]
+fn without_a_tun_device_the_scope_is_blocked_and_says_so() {
+    let lab = TestLab::up(&UpOptions::default()).unwrap();
+    let sender = lab.selected_sender("n1").unwrap();
+    lab.stop("agent-n1").unwrap();
+    lab.kill("tunnel-n1").unwrap();
+    lab.shell(
+        "n1",
+        "ip link delete pst-c-eu; mount -t tmpfs none /dev/net",
+    )
+    .unwrap();
+    lab.start_agent("n1").unwrap();
+    let report = lab
+        .await_report("n1", "no tunnel possible", |report| {
+            report["capabilities"]["tunnels"] == "None"
+                && report["scopes"][0]["state"] == "Blocked"
+                && report["scopes"][0]["reason"] == "NoTunnel"
+        })
+        .unwrap();
+    assert_eq!(condition(&report, "FailClosed").0, "True");
+    silent(&lab, &sender);
+    assert!(preflight(&lab, "n1").contains("tun"));
+    let packets = lab.packets().unwrap();
+    assert_eq!(packets.leaked, 0, "{:?}", packets.leaks);
+}
+
+#[test]
+fn without_nft_the_lock_holds_what_it_can_and_no_guarded_pod_starts() {
+    let lab = TestLab::up(&UpOptions::default()).unwrap();
+    let sender = lab.selected_sender("n1").unwrap();
+    lab.stop("agent-n1").unwrap();
+    // The tables go and nft with them: only what does not need nft is left.
+    lab.shell(
+        "n1",
+        "nft flush ruleset; mount --bind /dev/null \"$(readlink -f \"$(command -v nft)\")\"",
+    )
+    .unwrap();
+    lab.start_agent("n1").unwrap();
+    let report = lab
+        .await_report("n1", "no guard possible", |report| {
+            condition(report, "FailClosed").0 == "False"
+        })
+        .unwrap();
+    assert_eq!(condition(&report, "FailClosed").1, "NoGuard");
+    assert_eq!(condition(&report, "SecondLock").0, "True");
+    silent(&lab, &sender);
+    let guarded = PodOptions {
+        timeout: Duration::from_secs(3),
+        ..PodOptions::on("n1").label("app", "crawler")
+    };
+    assert!(
+        lab.sender("crawlers/late", guarded).is_err(),
+        "a guarded pod started on a node without a guard"
+    );
+    let packets = lab.packets().unwrap();
+    assert_eq!(packets.leaked, 0, "{:?}", packets.leaks);
+}
+
+#[test]
+fn a_pod_whose_path_bypasses_the_guard_is_named_and_its_neighbour_stays_guarded() {
+    let lab = TestLab::up(&UpOptions::default()).unwrap();
+    let neighbour = lab.selected_sender("n1").unwrap();
+    let options = PodOptions::on("n1").label("app", "crawler");
+    let bypassed = lab.sender("crawlers/bypassed", options).unwrap();
+    let link = lab
+        .shell(
+            "n1",
+            &format!(
+                "cat {} | jq -r '.byContainer[] | select(.name == \"bypassed\") | .hostInterface'",
+                lab.node_dir("n1").join("state/bindings.json").display()
+            ),
+        )
+        .unwrap();
+    let link = link.trim();
+    lab.shell(
+        "n1",
+        &format!(
+            "tc qdisc add dev {link} clsact && tc filter add dev {link} ingress protocol all u32 match u32 0 0 \
+             action mirred egress redirect dev eth0"
+        ),
+    )
+    .unwrap();
+    let begun = Timestamp::now();
+    let report = lab
+        .await_report("n1", "the bypass in the report", |report| {
+            condition(report, "Verified").1 == "DataplaneBypassed"
+        })
+        .unwrap();
+    let pods = &report["scopes"][0]["pods"];
+    assert_eq!(pods["unenforceable"], 1, "{pods}");
+    assert_eq!(pods["blocked"], 0, "never reported as blocked: {pods}");
+    assert!(preflight(&lab, "n1").contains(link));
+    wait_until(PATIENCE, "packets of the neighbour by its exit", || {
+        Ok((lab.pod_since(&neighbour, begun)?.exited > 0).then_some(()))
+    })
+    .unwrap();
+    let leaks = lab.packets().unwrap().leaks;
+    assert!(
+        leaks.iter().all(|leak| leak.pod == bypassed.pod.key()),
+        "{leaks:?}"
+    );
+}

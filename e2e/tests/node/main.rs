@@ -1,0 +1,30 @@
+//! Cases on nodes: agents on real kernels, with packets counted on the outside.
+//!
+//! `cargo test -p postern-e2e --test node MODULE::`, as root, runs the cases of one module.
+
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in a test, also in its helpers, a value that is not there is a failure; cases use parts of the helpers"
+)]
+
+mod ablation;
+mod connectivity;
+mod counter;
+mod documents;
+mod guarded;
+mod holes;
+mod holes_pod;
+mod holes_tunnel;
+mod incapable;
+mod intents;
+mod lab;
+mod leaks;
+mod leaks_objects;
+mod leaks_policies;
+mod machine;
+mod pod_start;
+mod release;
+mod unselected;

@@ -1,0 +1,108 @@
+//! What is remembered of a namespace is bounded: a namespace that would need more is told so, and takes nothing from the
+//! others.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use postern_crds::conditions::Reason;
+use postern_intent::{Namespace, Uid};
+
+use crate::snapshot::{Policy, Refusal, RememberedPolicy, Selector, Snapshot};
+
+/// Bytes of JSON for the policies of one namespace: some 1500 policies of ordinary size. One page of the memory holds three
+/// namespaces that use all of it.
+pub const NAMESPACE_BUDGET: usize = 256 * 1024;
+
+/// Bytes around the selectors of a policy: UID, name, numbers and up to eight exits.
+const AROUND: usize = 160;
+
+/// Policies that go past their namespace's budget, with the refusal that they get. The ones that ask for
+/// nothing new come first, then updates, then new ones, each by name, so that nobody loses what was accepted. O(policies · log policies).
+fn over(snapshot: &Snapshot) -> BTreeMap<Uid, Refusal> {
+    let mut by_namespace: BTreeMap<&Namespace, Vec<&Policy>> = BTreeMap::new();
+    for policy in &snapshot.policies {
+        let list = by_namespace.entry(&policy.key.namespace).or_default();
+        list.push(policy);
+    }
+    let mut refused = BTreeMap::new();
+    for (namespace, mut policies) in by_namespace {
+        let known = snapshot.memory.policies.get(namespace);
+        let remembered = |uid: &Uid| known.and_then(|known| known.get(uid));
+        let is_same = |policy: &Policy| {
+            let known = remembered(&policy.uid);
+            known.is_some_and(|known| known.selector.as_ref() == Some(&policy.selector))
+        };
+        policies.sort_by_key(|policy| {
+            let is_new = remembered(&policy.uid).is_none();
+            (!is_same(policy), is_new, &policy.key.name)
+        });
+        let living: BTreeSet<&Uid> = policies.iter().map(|policy| &policy.uid).collect();
+        let departed = known.into_iter().flatten();
+        let departed = departed.filter(|(uid, _)| !living.contains(uid));
+        let mut used: usize = departed.map(|(_, known)| remembered_size(known)).sum();
+        for policy in policies {
+            let before = remembered(&policy.uid);
+            // While an update waits, the selector before it is remembered beside the new one.
+            let kept = before.map_or(0, remembered_size);
+            let asked = if is_same(policy) {
+                0
+            } else {
+                AROUND + selector_size(&policy.selector)
+            };
+            if used + kept + asked > NAMESPACE_BUDGET && asked > 0 {
+                refused.insert(policy.uid.clone(), refusal(asked));
+                used += kept;
+            } else {
+                used += kept + asked;
+            }
+        }
+    }
+    refused
+}
+
+fn refusal(asked: usize) -> Refusal {
+    Refusal {
+        reason: Reason::TooLarge,
+        message: format!(
+            "spec.podSelector needs {asked} bytes of the {NAMESPACE_BUDGET} that the selectors of a namespace's policies may \
+             have together; select by fewer or shorter labels, or delete policies of the namespace"
+        ),
+    }
+}
+
+fn remembered_size(known: &RememberedPolicy) -> usize {
+    let selectors = [&known.selector, &known.accepted, &known.claimed];
+    AROUND
+        + selectors
+            .into_iter()
+            .flatten()
+            .map(selector_size)
+            .sum::<usize>()
+}
+
+/// Bytes of a selector's JSON, a little more than they are.
+fn selector_size(selector: &Selector) -> usize {
+    let written = selector.written();
+    let labels = written.match_labels.iter().flatten();
+    let labels = labels.map(|(key, value)| key.len() + value.len() + 8);
+    let expressions = written.match_expressions.iter().flatten();
+    let expressions = expressions.map(|expression| {
+        let values = expression.values.iter().flatten();
+        expression.key.len() + 48 + values.map(|value| value.len() + 3).sum::<usize>()
+    });
+    48 + labels.chain(expressions).sum::<usize>()
+}
+
+/// The snapshot with those policies refused; none: every namespace is within its budget.
+pub(crate) fn bounded(snapshot: &Snapshot) -> Option<Snapshot> {
+    let mut refused = over(snapshot);
+    if refused.is_empty() {
+        return None;
+    }
+    let mut bounded = snapshot.clone();
+    for policy in &mut bounded.policies {
+        if let Some(refusal) = refused.remove(&policy.uid) {
+            policy.terms = Err(refusal);
+        }
+    }
+    Some(bounded)
+}

@@ -1,0 +1,111 @@
+//! What is remembered of a namespace is bounded, and a namespace that asks for more takes nothing from the others.
+
+use postern_compile::NAMESPACE_BUDGET;
+use postern_compile::verdict::Verdict;
+use postern_crds::EgressPolicy;
+use postern_intent::body::{BlockedReason, Class};
+use serde_json::json;
+
+use super::changes::{make, red_policy, start};
+use super::world::World;
+
+/// A policy of namespace red whose selector takes some 40 kB: all that the schema lets through.
+fn large(name: &str, generation: i64, first: &str) -> EgressPolicy {
+    let expressions: Vec<_> = (0..16)
+        .map(|number| {
+            let values: Vec<String> = (0..32)
+                .map(|value| format!("{first}{number:02}{value:02}{}", "v".repeat(58)))
+                .collect();
+            json!({"key": "app", "operator": "NotIn", "values": values})
+        })
+        .collect();
+    let policy = json!({
+        "apiVersion": "postern.dev/v1alpha1", "kind": "EgressPolicy",
+        "metadata": {
+            "namespace": "red", "name": name, "uid": format!("uid-{name}"), "generation": generation,
+        },
+        "spec": {
+            "podSelector": {"matchExpressions": expressions},
+            "route": {"type": "Exit", "exitNodes": [{"name": "e1"}]},
+            "defaultAction": "Allow",
+        },
+    });
+    serde_json::from_value(policy).expect("a policy")
+}
+
+fn accepted(verdicts: &[Verdict], name: &str) -> String {
+    let mut found = verdicts.iter().filter(|one| one.kind == "EgressPolicy");
+    let found = found.find(|one| one.name == name).expect("a verdict");
+    let mut all = found.conditions.iter();
+    let accepted = all.find(|one| one.kind.as_str() == "Accepted");
+    accepted.expect("a condition").reason.to_string()
+}
+
+fn remembered(world: &World) -> usize {
+    serde_json::to_vec(&world.memory).expect("JSON").len()
+}
+
+#[test]
+fn policies_past_the_budget_of_their_namespace_are_refused_and_block_and_the_others_stay() {
+    let mut world = start();
+    make(&mut world, &red_policy(3));
+    world.compile();
+    let before = world.previous.clone();
+    for number in 0..100 {
+        let name = format!("z{number:02}");
+        world.policies.insert(name.clone(), large(&name, 1, "a"));
+    }
+    let compilation = world.compile();
+    assert!(remembered(&world) < NAMESPACE_BUDGET + 64 * 1024);
+    assert_eq!(accepted(&compilation.verdicts, "z00"), "Accepted");
+    assert_eq!(accepted(&compilation.verdicts, "z99"), "TooLarge");
+    for (name, policy) in &world.policies {
+        if policy.metadata.namespace.as_deref() != Some("red") {
+            let reason = accepted(&compilation.verdicts, name);
+            assert_ne!(reason, "TooLarge", "{name}");
+        }
+    }
+    // The policy that was there keeps its pods.
+    for (node, body) in &before {
+        for pod in &body.pods {
+            if let Class::Policy { .. } = &pod.class {
+                let now = world.previous[node]
+                    .pods
+                    .iter()
+                    .find(|one| one.uid == pod.uid);
+                assert!(!matches!(
+                    now.map(|pod| &pod.class),
+                    Some(
+                        Class::Released
+                            | Class::Blocked {
+                                reason: BlockedReason::PolicyRefused
+                            }
+                    )
+                ));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_update_that_does_not_fit_leaves_what_is_remembered_as_it_was() {
+    let mut world = start();
+    for number in 0..7 {
+        let name = format!("z{number:02}");
+        world.policies.insert(name.clone(), large(&name, 1, "a"));
+    }
+    world.compile();
+    let before = world.memory.policies.clone();
+    world
+        .policies
+        .insert("z00".to_owned(), large("z00", 2, "b"));
+    let compilation = world.compile();
+    assert_eq!(accepted(&compilation.verdicts, "z00"), "TooLarge");
+    assert_eq!(world.memory.policies, before);
+    world.policies.remove("z06");
+    world.policies.remove("z05");
+    world.compile();
+    world.wait(jiff::SignedDuration::from_hours(1));
+    let compilation = world.compile();
+    assert_eq!(accepted(&compilation.verdicts, "z00"), "Accepted");
+}
