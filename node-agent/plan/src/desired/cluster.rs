@@ -93,12 +93,16 @@ impl ClusterView {
             .chain(classes.keys().copied())
             .collect();
         let named = or(&cluster.local_pod_ranges, &settings.local_pod_ranges);
-        let from_settings = cluster.local_pod_ranges.is_empty();
+        let by = if cluster.local_pod_ranges.is_empty() {
+            NamedBy::Setting
+        } else {
+            NamedBy::NodeObject
+        };
         let local_ranges: BTreeMap<Family, LocalRanges> = Family::BOTH
             .into_iter()
             .map(|family| {
                 let named = of_family(&named, family);
-                (family, judge(&named, from_settings, &own, family))
+                (family, judge(&named, by, &own, family))
             })
             .collect();
         // Before the first intent pods without a binding are not Postern's: no range makes their addresses so.
@@ -184,9 +188,16 @@ impl ClusterView {
     }
 }
 
+/// Who names the node's pod ranges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NamedBy {
+    Setting,
+    NodeObject,
+}
+
 fn judge(
     named: &[Prefix],
-    from_settings: bool,
+    by: NamedBy,
     own: &BTreeSet<Address>,
     family: Family,
 ) -> LocalRanges {
@@ -194,7 +205,7 @@ fn judge(
         return LocalRanges::Unknown;
     }
     let mut own = own.iter().filter(|address| Family::of(address) == family);
-    let mut proven = from_settings;
+    let mut proven = by == NamedBy::Setting;
     let contradiction = own.find(|address| {
         let is_inside = named.iter().any(|range| range.contains(address));
         proven |= is_inside;
