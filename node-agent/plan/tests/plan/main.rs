@@ -7,6 +7,7 @@
 
 mod converge;
 mod fixture;
+mod packets;
 mod properties;
 mod ranges;
 mod ruleset;
