@@ -10,8 +10,8 @@
 mod namespace;
 
 use namespace::{host, run, within};
-use postern_host::contract::{Outcome, Outsider};
-use postern_host::contract_tests;
+use postern_host_testing::contract::{Outcome, Outsider};
+use postern_host_testing::contract_tests;
 use postern_linux::LinuxHost;
 use postern_plan::host::AdminState;
 

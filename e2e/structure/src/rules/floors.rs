@@ -6,19 +6,24 @@ const RULE: &str = "floors";
 
 /// The floors, lowest first. A crate may reach crates of lower floors only.
 const FLOORS: [&[&str]; 6] = [
-    &["postern-intent"],
-    &["postern-crds", "postern-plan", "postern-telemetry"],
+    &["postern-intent", "postern-telemetry"],
+    &["postern-crds", "postern-plan"],
     &["postern-compile", "postern-host"],
-    // The plugin's library has the words of the agent's socket, so it stands below the agent.
+    // The plugin's library has the types of the agent's socket, so it is below the agent.
     &[
         "postern-operator",
         "posternctl",
         "postern-linux",
+        "postern-host-testing",
+        "postern-tunnel",
         "postern-cni",
     ],
-    &["postern-agent", "postern-tunnel"],
+    &["postern-agent"],
     &["postern-e2e", "postern-structure"],
 ];
+
+/// Crates for tests: no program reaches them. Development dependencies are not in the tree that this rule reads.
+const FOR_TESTS: [&str; 1] = ["postern-host-testing"];
 
 /// What the floors alone would allow.
 const NEVER: [(&str, &[&str]); 4] = [
@@ -60,6 +65,7 @@ pub(super) fn check(workspace: &Workspace) -> Vec<Finding> {
     for package in &workspace.packages {
         findings.extend(check_floor(package));
         findings.extend(check_never(package));
+        findings.extend(check_for_tests(package));
         findings.extend(check_kernel(package));
         findings.extend(check_client(package));
     }
@@ -93,6 +99,17 @@ fn check_never(package: &Package) -> Vec<Finding> {
         .flat_map(|(_, banned)| banned.iter())
         .filter(|banned| package.reaches.contains(**banned))
         .map(|banned| Finding::fail(RULE, &package.name, 0, format!("must never reach {banned}")))
+        .collect()
+}
+
+fn check_for_tests(package: &Package) -> Vec<Finding> {
+    FOR_TESTS
+        .iter()
+        .filter(|crate_for_tests| package.reaches.contains(**crate_for_tests))
+        .map(|crate_for_tests| {
+            let message = format!("reaches {crate_for_tests}: make it a development dependency");
+            Finding::fail(RULE, &package.name, 0, message)
+        })
         .collect()
 }
 
@@ -154,6 +171,15 @@ mod tests {
         assert!(broken_by(package("postern-operator", &["postern-plan"])));
         assert!(broken_by(package("postern-agent", &["postern-compile"])));
         assert!(!broken_by(package("posternctl", &["postern-plan"])));
+    }
+
+    #[test]
+    fn a_program_that_reaches_the_fake_host_is_refused() {
+        assert!(broken_by(package(
+            "postern-agent",
+            &["postern-host-testing"]
+        )));
+        assert!(!broken_by(package("postern-agent", &["postern-host"])));
     }
 
     #[test]

@@ -6,8 +6,9 @@
 )]
 
 mod converge;
-mod fixture;
 mod properties;
 mod ranges;
 mod ruleset;
 mod standing;
+
+use postern_host_testing::fixture;

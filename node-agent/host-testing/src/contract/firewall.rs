@@ -8,8 +8,8 @@ use postern_plan::ruleset::{Atom, Element, Otherwise, Ruleset, Transaction};
 
 use super::sample::{pod, ruleset, to};
 use super::{Outcome, Outsider};
-use crate::error::{HostError, Nature};
-use crate::ports::Host;
+use postern_host::error::{HostError, Nature};
+use postern_host::ports::Host;
 
 async fn replace(host: &impl Host) -> Result<ObservedFirewall, HostError> {
     host.change_firewall(&Transaction::replace(&ruleset()))

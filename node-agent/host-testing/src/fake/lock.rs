@@ -6,8 +6,8 @@ use postern_plan::host::{Family, LockPolicy};
 
 use super::fault::Call;
 use super::host::{FakeHost, State};
-use crate::error::{Cause, HostError, errno};
-use crate::ports::{Act, Locks};
+use postern_host::error::{Cause, HostError, errno};
+use postern_host::ports::{Act, Locks};
 
 fn add(state: &mut State, policy: &LockPolicy) -> Result<(), Cause> {
     state.faults.meet(Call::AddLock)?;

@@ -8,7 +8,7 @@ use postern_plan::ruleset::{Base, BaseKind, Data, Element, Hook, Otherwise, Targ
 use serde_json::Value;
 
 use super::word;
-use crate::error::{Cause, NftRefusal};
+use postern_host::error::{Cause, NftRefusal};
 
 /// How sets were declared, by family and name: listings do not say it, elements need it.
 pub(super) type Declarations = BTreeMap<(String, String), Declared>;

@@ -7,9 +7,9 @@
     reason = "a test that cannot go on has failed, also in a function that tests share"
 )]
 
-use postern_host::contract::Outcome;
-use postern_host::contract_tests;
-use postern_host::fake::FakeHost;
+use postern_host_testing::contract::Outcome;
+use postern_host_testing::contract_tests;
+use postern_host_testing::fake::FakeHost;
 
 fn on_the_fake<F: Future<Output = Outcome>>(case: impl FnOnce(FakeHost, FakeHost) -> F) {
     let host = FakeHost::new();

@@ -13,8 +13,8 @@ use super::fault::{Call, Faults};
 use super::flow::Flow;
 use super::tunnel::Served;
 use super::{link, nft};
-use crate::bypass::Bypass;
 use crate::contract::Outsider;
+use postern_host::bypass::Bypass;
 
 /// A host in memory. A clone is the same host.
 #[derive(Debug, Clone, Default)]

@@ -1,7 +1,5 @@
 //! An agent on a host in memory, with documents as files.
 
-#![allow(dead_code, reason = "two test programs use a part each")]
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -27,7 +25,7 @@ use postern_agent::wireguard_key;
 use postern_cni::protocol::{Add, Response};
 use postern_crds::NodeReport;
 use postern_crds::node_report::{NodeReportStatus, ScopeReport};
-use postern_host::fake::FakeHost;
+use postern_host_testing::fake::FakeHost;
 use postern_intent::sign::sign_intent;
 use postern_intent::{Body, KeySet, ScopeId};
 use postern_plan::Desired;

@@ -7,8 +7,8 @@ use postern_intent::Address;
 
 use super::fault::Call;
 use super::host::{FakeHost, touches};
-use crate::error::HostError;
-use crate::ports::{Act, Flows, Protocol};
+use postern_host::error::HostError;
+use postern_host::ports::{Act, Flows, Protocol};
 
 /// An entry of connection tracking: both directions, as `conntrack -L` prints them.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use postern_plan::host::{
 
 use super::fault::Call;
 use super::host::{FakeHost, State};
-use crate::error::{Cause, HostError};
-use crate::ports::{Act, Tunnels};
+use postern_host::error::{Cause, HostError};
+use postern_host::ports::{Act, Tunnels};
 
 /// The tunnel process, if there is one, and what it was asked to serve.
 #[derive(Debug, Default)]

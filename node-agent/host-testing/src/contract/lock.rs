@@ -9,8 +9,8 @@ use postern_plan::ruleset::{Ruleset, Transaction};
 use postern_plan::settings::{LOCK_BLOCK_PRIORITY, LOCK_INSIDE_PRIORITY, LOCK_MARK_PRIORITY};
 
 use super::{Outcome, Outsider, refused};
-use crate::error::errno;
-use crate::ports::Host;
+use postern_host::error::errno;
+use postern_host::ports::Host;
 
 fn pods(family: Family) -> Prefix {
     match family {

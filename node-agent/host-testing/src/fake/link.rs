@@ -9,8 +9,8 @@ use postern_plan::host::{
 
 use super::fault::Call;
 use super::host::{FakeHost, State};
-use crate::error::{Cause, HostError, errno};
-use crate::ports::{Act, Addresses, Devices, Links};
+use postern_host::error::{Cause, HostError, errno};
+use postern_host::ports::{Act, Addresses, Devices, Links};
 
 /// `lo`.
 pub(super) fn loopback_name() -> IfName {

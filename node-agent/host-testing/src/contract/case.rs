@@ -3,8 +3,8 @@
 use postern_intent::IfName;
 use postern_plan::host::{AdminState, TunnelBackend, TunnelLink};
 
-use crate::error::HostError;
-use crate::ports::Host;
+use postern_host::error::HostError;
+use postern_host::ports::Host;
 
 /// Somebody else on the same host.
 pub trait Outsider: Send + Sync {

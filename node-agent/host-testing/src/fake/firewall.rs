@@ -6,8 +6,8 @@ use postern_plan::ruleset::Transaction;
 use super::fault::Call;
 use super::host::FakeHost;
 use super::nft;
-use crate::error::{Cause, HostError};
-use crate::ports::{Act, Firewall};
+use postern_host::error::{Cause, HostError};
+use postern_host::ports::{Act, Firewall};
 
 impl Firewall for FakeHost {
     async fn change_firewall(&self, transaction: &Transaction) -> Act<()> {

@@ -8,8 +8,8 @@ use postern_plan::settings::{
 };
 
 use super::{DEVICE, Outcome, Outsider, device, refused, tunnel_link, tunnel_up};
-use crate::error::errno;
-use crate::ports::Host;
+use postern_host::error::errno;
+use postern_host::ports::Host;
 
 /// Above 255, where the header's own number no longer fits.
 const TABLE: u32 = 51_820;

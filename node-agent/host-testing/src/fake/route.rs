@@ -7,8 +7,8 @@ use postern_plan::host::{Family, Route, RouteKind, RoutingRule};
 
 use super::fault::Call;
 use super::host::{FakeHost, State};
-use crate::error::{Cause, HostError, errno};
-use crate::ports::{Act, Routes, Rules};
+use postern_host::error::{Cause, HostError, errno};
+use postern_host::ports::{Act, Routes, Rules};
 
 fn add(state: &mut State, route: &Route) -> Result<(), Cause> {
     state.faults.meet(Call::AddRoute)?;

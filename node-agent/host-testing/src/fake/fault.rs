@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::Cause;
+use postern_host::error::Cause;
 
 /// A kind of call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Outcome, Outsider};
-use crate::ports::{Host, Protocol};
+use postern_host::ports::{Host, Protocol};
 
 /// An empty table is no error, in either family.
 pub async fn nothing_is_cut_where_nothing_flows(host: &impl Host, _: &impl Outsider) -> Outcome {

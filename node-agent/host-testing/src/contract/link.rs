@@ -4,8 +4,8 @@ use ipnet::IpNet;
 use postern_plan::host::{AdminState, Carrier, DeviceKey, DeviceSetting, ObservedLink};
 
 use super::{DEVICE, Outcome, Outsider, device, refused, tunnel_link, tunnel_up};
-use crate::error::{HostError, errno};
-use crate::ports::Host;
+use postern_host::error::{HostError, errno};
+use postern_host::ports::Host;
 
 async fn seen(host: &impl Host) -> Result<Option<ObservedLink>, HostError> {
     Ok(host

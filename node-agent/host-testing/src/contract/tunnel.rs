@@ -4,8 +4,8 @@ use postern_intent::WgKey;
 use postern_plan::host::{TunnelConfig, TunnelPeer};
 
 use super::{DEVICE, Outcome, Outsider, device, tunnel_up};
-use crate::error::{Cause, HostError, Nature};
-use crate::ports::Host;
+use postern_host::error::{Cause, HostError, Nature};
+use postern_host::ports::Host;
 
 fn peer() -> Result<WgKey, HostError> {
     // The public key of RFC 7748, section 6.1, Alice.

@@ -6,9 +6,9 @@ use postern_intent::IfName;
 
 use super::fault::Call;
 use super::host::{FakeHost, State};
-use crate::bypass::Bypass;
-use crate::error::HostError;
-use crate::ports::{Act, Paths};
+use postern_host::bypass::Bypass;
+use postern_host::error::HostError;
+use postern_host::ports::{Act, Paths};
 
 impl FakeHost {
     /// Somebody leads a link's packets past netfilter.

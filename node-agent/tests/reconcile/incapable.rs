@@ -1,32 +1,20 @@
 //! What a node cannot do: no tunnel, no guard, a path past the guard. What can still be blocked is blocked, what cannot
 //! is never called so, and neighbours stay as they were.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "in a test, also in its helpers, a value that is not there is a failure"
-)]
-
-#[path = "../../plan/tests/plan/fixture.rs"]
-#[allow(dead_code, reason = "it is the planner's")]
-mod fixture;
-mod node;
-
-use fixture::{client, word};
-use node::Node;
 use postern_agent::agent::Activation;
 use postern_cni::protocol::Response;
-use postern_crds::node_report::{NodeReportStatus, ScopePods, ScopeState, TunnelKind};
+use postern_crds::node_report::{ScopePods, ScopeState, TunnelKind};
 use postern_host::error::errno;
-use postern_host::fake::Call;
 use postern_host::ports::{Links as _, Locks as _};
 use postern_host::{Bypass, Direction};
+use postern_host_testing::fake::Call;
 use postern_intent::Body;
 use postern_plan::check::Seal;
 use postern_plan::machine::{Cause, State};
 
-const ALWAYS: usize = usize::MAX;
+use crate::fixture::{client, word};
+use crate::node::Node;
+use crate::{ALWAYS, message};
 
 /// The selected pod `a` and the released pod `b` of the planner's cluster.
 fn body() -> Body {
@@ -46,11 +34,6 @@ fn refusal(response: &Response) -> (u32, &str) {
         Response::Refused(refusal) => (refusal.code, refusal.reason.as_str()),
         Response::Done => panic!("the pod would start"),
     }
-}
-
-fn message(report: &NodeReportStatus, kind: &str) -> String {
-    let found = report.conditions.iter().find(|one| one.type_ == kind);
-    found.unwrap().message.clone()
 }
 
 fn redirect() -> Bypass {
