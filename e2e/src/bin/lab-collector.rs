@@ -17,7 +17,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Given;
 use opentelemetry_proto::tonic::trace::v1::Span;
-use postern_e2e::error::chain;
+use postern_e2e::lab::error::chain;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 use tonic::{Request, Response, Status};

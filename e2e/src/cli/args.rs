@@ -8,10 +8,10 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cli::plane::{ControlplaneVerb, PlaneVerb};
-use crate::forge::ForgeVerb;
 use crate::lab::TrafficPolicy;
-use crate::probe::{ProbeArgs, ResolveArgs};
-use crate::send::SendArgs;
+use crate::lab::traffic::forge::ForgeVerb;
+use crate::lab::traffic::probe::{ProbeArgs, ResolveArgs};
+use crate::lab::traffic::send::SendArgs;
 
 /// A laboratory for Postern: nodes, pods and an outside world as network namespaces on this machine.
 #[derive(Debug, Parser)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use crate::cli::args::{PodCreateArgs, UpArgs};
-use crate::error::LabError;
+use crate::lab::LabError;
 use crate::lab::{Cluster, Collector, Plugin, PodOptions, Programs, UpOptions};
 
 impl From<&UpArgs> for UpOptions {

@@ -12,9 +12,9 @@ use crate::cli::create::positive;
 use crate::cli::print::Printer;
 use crate::cli::progress::Progress;
 use crate::cli::run::pass_on;
-use crate::controlplane::{self, Bump, Fault, OPERATORS, operator_name};
-use crate::error::LabError;
+use crate::cluster::{self, Bump, Fault, OPERATORS, operator_name};
 use crate::lab::Lab;
+use crate::lab::LabError;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PlaneVerb {
@@ -152,7 +152,7 @@ pub(crate) enum ControlplaneVerb {
 /// Builds or finds the programs of the control plane.
 pub(crate) fn build(printer: &Printer) -> Result<(), LabError> {
     let mut progress = Progress::begin();
-    let tools = controlplane::prepare(&mut |stage| progress.tell(stage));
+    let tools = cluster::prepare(&mut |stage| progress.tell(stage));
     progress.end();
     printer.tools(&tools?)
 }
@@ -163,7 +163,7 @@ pub(crate) fn run(lab: &Lab, verb: &PlaneVerb, printer: &Printer) -> Result<Exit
     match verb {
         PlaneVerb::Kubeconfig { raw: true } => print_kubeconfig(lab)?,
         PlaneVerb::Kubeconfig { raw: false } => {
-            printer.kubeconfigs(&controlplane::kubeconfigs(lab))?;
+            printer.kubeconfigs(&cluster::kubeconfigs(lab))?;
         }
         PlaneVerb::Kubectl { arguments } => return pass_on(&mut lab.kubectl(arguments)?),
         PlaneVerb::Operator(verb) => operator(lab, verb)?,
@@ -175,7 +175,7 @@ pub(crate) fn run(lab: &Lab, verb: &PlaneVerb, printer: &Printer) -> Result<Exit
 }
 
 fn print_kubeconfig(lab: &Lab) -> Result<(), LabError> {
-    let path = controlplane::kubeconfigs(lab).outside;
+    let path = cluster::kubeconfigs(lab).outside;
     let text = std::fs::read_to_string(&path).map_err(LabError::file("read", &path))?;
     print!("{text}");
     Ok(())

@@ -7,11 +7,11 @@ use comfy_table::presets::NOTHING;
 use serde::Serialize;
 
 use crate::cli::args::Output;
-use crate::demo::Claims;
-use crate::error::LabError;
-use crate::harness::Proofs;
-use crate::judge::Packets;
+use crate::lab::LabError;
 use crate::lab::{Applied, NodeStatus, PodRecord, ProcessStatus, Status};
+use crate::proof::demo::Claims;
+use crate::proof::harness::Proofs;
+use crate::proof::judge::Packets;
 
 pub(crate) struct Printer {
     output: Output,

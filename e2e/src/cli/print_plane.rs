@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use crate::cli::print::{Printer, table};
-use crate::controlplane::{Kubeconfigs, OpenWatch, RequestCounts, Tools};
-use crate::error::LabError;
+use crate::cluster::{Kubeconfigs, OpenWatch, RequestCounts, Tools};
+use crate::lab::LabError;
 
 impl Printer {
     pub(crate) fn tools(&self, tools: &Tools) -> Result<(), LabError> {

@@ -15,11 +15,14 @@ use crate::cli::create::{pod_name, pod_options};
 use crate::cli::plane::{self, ControlplaneVerb};
 use crate::cli::print::Printer;
 use crate::cli::progress::Progress;
-use crate::error::{LabError, chain};
-use crate::harness::gather_proofs;
-use crate::judge::world_packets;
+use crate::cluster;
+use crate::lab::error::{LabError, chain};
+use crate::lab::publisher;
+use crate::lab::traffic::{forge, probe, send, world};
 use crate::lab::{Cluster, Exec, Lab, TrafficPolicy, UpOptions, read_objects};
-use crate::{controlplane, demo, forge, monitor, probe, publisher, send, world};
+use crate::proof::harness::gather_proofs;
+use crate::proof::judge::world_packets;
+use crate::proof::{demo, monitor};
 
 /// Runs the program: 0 is success, 1 a failure that was told; `exec` verbs answer their command's code.
 #[must_use]
@@ -251,7 +254,7 @@ fn serve(dir: &Path, verb: RunVerb) -> Result<(), LabError> {
         RunVerb::Monitor => monitor::run(&lab),
         RunVerb::Resolver => world::resolver(&lab),
         RunVerb::Publisher => publisher::run(&lab),
-        RunVerb::Kubelet => controlplane::kubelet(&lab),
-        RunVerb::Forward => controlplane::forward(&lab),
+        RunVerb::Kubelet => cluster::kubelet(&lab),
+        RunVerb::Forward => cluster::forward(&lab),
     }
 }

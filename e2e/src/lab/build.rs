@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::command;
-use crate::controlplane::COLLECTOR;
-use crate::error::LabError;
+use crate::cluster::COLLECTOR;
+use crate::lab::LabError;
+use crate::lab::sandbox::command;
 use crate::lab::{Cluster, Collector, Programs, UpOptions};
 
 /// The folder that holds `lab` and the programs built beside it.

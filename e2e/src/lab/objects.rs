@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::error::LabError;
+use crate::lab::LabError;
+use crate::lab::topology::{GATEWAY_LABEL, Node};
 use crate::lab::{Lab, PodRecord, uid};
-use crate::topology::{GATEWAY_LABEL, Node};
 
 /// Kinds without a namespace; every other object without one goes to `default`, as kubectl does it.
 const CLUSTER_SCOPED: [&str; 5] = [

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::cni::{self, Chain};
-use crate::command;
-use crate::error::LabError;
+use crate::lab::LabError;
+use crate::lab::sandbox::cni::{self, Chain};
+use crate::lab::sandbox::command;
+use crate::lab::sandbox::process::Start;
+use crate::lab::topology::{Node, world_address};
 use crate::lab::{Binaries, Lab, Plugin, PodRecord, Programs, objects, uid};
-use crate::process::Start;
-use crate::topology::{Node, world_address};
 
 /// A kubelet's pause between two attempts; a real one backs off from one second.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
@@ -205,7 +205,7 @@ impl Lab {
         &self,
         pod: &PodRecord,
         node: &Node,
-        namespace: &'a crate::netns::Namespace,
+        namespace: &'a crate::lab::sandbox::netns::Namespace,
         wanted: &[IpAddr],
     ) -> Result<Chain<'a>, LabError> {
         let data = self.node_dir(&node.name).join("ipam");

@@ -3,10 +3,10 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use crate::controlplane::service_object;
-use crate::error::LabError;
+use crate::cluster::service_object;
+use crate::lab::LabError;
+use crate::lab::topology::Node;
 use crate::lab::{Lab, LabState, Service, TrafficPolicy};
-use crate::topology::Node;
 
 /// kube-proxy's masquerade mark.
 const MASQUERADE_MARK: &str = "0x4000";

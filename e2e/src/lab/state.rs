@@ -9,12 +9,12 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::cgroup::Cgroup;
-use crate::error::LabError;
+use crate::lab::LabError;
+use crate::lab::sandbox::cgroup::Cgroup;
+use crate::lab::sandbox::netns::Namespace;
+use crate::lab::sandbox::process::Process;
+use crate::lab::topology::Node;
 use crate::lab::{Cluster, UpOptions};
-use crate::netns::Namespace;
-use crate::process::Process;
-use crate::topology::Node;
 
 /// Longest path of a lab's folder: the deepest socket inside it adds some 45 bytes, and `sun_path` holds 108.
 const DIR_LIMIT: usize = 60;

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::controlplane::{OPERATORS, operator_name};
-use crate::error::LabError;
+use crate::cluster::{OPERATORS, operator_name};
+use crate::lab::LabError;
 use crate::lab::{Cluster, Lab, PodRecord, Programs, Service, UpOptions, read_json};
 
 /// A lab at a glance.

@@ -8,16 +8,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::cgroup::Cgroup;
-use crate::controlplane::{self, Tools};
-use crate::error::LabError;
+use crate::cluster::{self, Tools};
+use crate::lab::LabError;
+use crate::lab::sandbox::cgroup::Cgroup;
+use crate::lab::sandbox::netns::{self, Namespace};
+use crate::lab::topology::{self, FIRST_OWN, Node};
 use crate::lab::{
     Binaries, Cluster, Collector, Lab, LabState, PodOptions, Programs, Service, TrafficPolicy,
     UpOptions, objects, uid, wait_until,
 };
-use crate::monitor;
-use crate::netns::{self, Namespace};
-use crate::topology::{self, FIRST_OWN, Node};
+use crate::proof::monitor;
 
 /// How long the lab's own helpers may take to be ready.
 const READY_DEADLINE: Duration = Duration::from_secs(20);
@@ -46,7 +46,7 @@ impl Lab {
         Binaries::locate()?.build(options)?;
         let tools = match options.cluster {
             Cluster::Standalone => None,
-            Cluster::ApiServer => Some(controlplane::prepare(told)?),
+            Cluster::ApiServer => Some(cluster::prepare(told)?),
         };
         match lab.make(options, tools.as_ref(), told) {
             Ok(()) => Ok(lab),

@@ -7,13 +7,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use postern_e2e::LabError;
-use postern_e2e::cgroup::Cgroup;
-use postern_e2e::controlplane::{
+use postern_e2e::cluster::{
     self, Api, BoundPod, Bump, Fault, Tools, endpoint, kubeconfigs, write_kubeconfig,
 };
-use postern_e2e::error::chain;
-use postern_e2e::harness::{TestLab, wait_until};
+use postern_e2e::lab::error::chain;
+use postern_e2e::lab::sandbox::cgroup::Cgroup;
 use postern_e2e::lab::{Exec, PodOptions, Programs, TrafficPolicy, UpOptions};
+use postern_e2e::proof::harness::{TestLab, wait_until};
 use serde_json::{Value, json};
 
 use crate::plane::get;
@@ -179,7 +179,7 @@ fn a_pod_of_the_host_network_has_its_nodes_addresses_and_a_token_that_names_the_
         name: "agent",
         uid: pod["metadata"]["uid"].as_str().unwrap(),
     };
-    let token = controlplane::token(&lab, "default", "default", Some(bound)).unwrap();
+    let token = cluster::token(&lab, "default", "default", Some(bound)).unwrap();
     let path = lab.dir().join("agent.kubeconfig");
     write_kubeconfig(&lab, &path, "agent", &token).unwrap();
     // Asked from the node itself, by the way that agents go.
@@ -209,7 +209,7 @@ fn a_pod_of_the_host_network_has_its_nodes_addresses_and_a_token_that_names_the_
         uid: "another",
         ..bound
     };
-    assert!(controlplane::token(&lab, "default", "default", Some(wrong)).is_err());
+    assert!(cluster::token(&lab, "default", "default", Some(wrong)).is_err());
 }
 
 #[test]
@@ -285,7 +285,7 @@ fn a_fault_is_answered_to_clients_and_counted_and_the_lab_itself_never_meets_it(
         .unwrap();
     let counts = lab.requests().unwrap();
     let row = |verb: &str, resource: &str| {
-        let fits = |row: &&controlplane::RequestCount| row.verb == verb && row.resource == resource;
+        let fits = |row: &&cluster::RequestCount| row.verb == verb && row.resource == resource;
         counts.requests.iter().find(fits).unwrap().clone()
     };
     let (lists, creates) = (row("list", "pods"), row("create", "namespaces"));

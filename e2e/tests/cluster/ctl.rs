@@ -4,10 +4,10 @@
 
 use std::process::Output;
 
-use postern_e2e::command;
-use postern_e2e::controlplane::{token, write_kubeconfig};
-use postern_e2e::harness::wait_until;
+use postern_e2e::cluster::{token, write_kubeconfig};
 use postern_e2e::lab::Lab;
+use postern_e2e::lab::sandbox::command;
+use postern_e2e::proof::harness::wait_until;
 use serde_json::{Value, json};
 
 use crate::plane::{LONG, SYSTEM, await_held, cluster, events, get, held};

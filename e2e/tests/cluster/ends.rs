@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use postern_e2e::harness::{After, FLOWS, PATIENCE, wait_until};
+use postern_e2e::proof::harness::{After, FLOWS, PATIENCE, wait_until};
 
 use crate::plane::{LONG, another, cluster};
 

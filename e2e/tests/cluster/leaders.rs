@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use crate::plane::{LONG, NODES, await_generation, body, change, cluster, get, leader};
 use postern_e2e::LabError;
-use postern_e2e::controlplane::{Fault, RequestCount, operator_name};
-use postern_e2e::harness::{After, PATIENCE, Series, wait_until};
+use postern_e2e::cluster::{Fault, RequestCount, operator_name};
 use postern_e2e::lab::Lab;
+use postern_e2e::proof::harness::{After, PATIENCE, Series, wait_until};
 use serde_json::Value;
 
 /// How long a fault lasts.

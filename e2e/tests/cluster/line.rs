@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use postern_e2e::LabError;
-use postern_e2e::controlplane::{Bump, Fault, operator_name};
-use postern_e2e::harness::{After, FLOWS, PATIENCE, Series, exit, policy, wait_until};
+use postern_e2e::cluster::{Bump, Fault, operator_name};
 use postern_e2e::lab::Lab;
+use postern_e2e::proof::harness::{After, FLOWS, PATIENCE, Series, exit, policy, wait_until};
 use serde_json::Value;
 
 use crate::plane::{LONG, another, applied, await_quiet, cluster, condition, get, leader, serials};

@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use postern_e2e::command;
-use postern_e2e::controlplane::prepare;
-use postern_e2e::harness::{TestLab, wait_until};
+use postern_e2e::cluster::prepare;
+use postern_e2e::lab::sandbox::command;
 use postern_e2e::lab::{Binaries, Programs, UpOptions};
+use postern_e2e::proof::harness::{TestLab, wait_until};
 use serde_json::{Value, json};
 
 /// How long controllers may take to have looked at what was applied.

@@ -5,9 +5,9 @@
 
 use jiff::Timestamp;
 use postern_e2e::LabError;
-use postern_e2e::controlplane::Api;
-use postern_e2e::harness::{After, FLOWS, Sender, Series, policy, wait_until};
+use postern_e2e::cluster::Api;
 use postern_e2e::lab::Lab;
+use postern_e2e::proof::harness::{After, FLOWS, Sender, Series, policy, wait_until};
 use serde_json::{Value, json};
 
 use crate::plane::{LONG, another, await_account, cluster, get};

@@ -5,10 +5,11 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use postern_e2e::controlplane::{Api, OPERATORS, kubeconfigs, operator_name};
-use postern_e2e::harness::{Sender, TestLab, exit, policy, wait_until};
+use postern_e2e::LabError;
+use postern_e2e::cluster::{Api, OPERATORS, kubeconfigs, operator_name};
+use postern_e2e::lab::sandbox::command;
 use postern_e2e::lab::{Lab, PodOptions, Programs, UpOptions};
-use postern_e2e::{LabError, command};
+use postern_e2e::proof::harness::{Sender, TestLab, exit, policy, wait_until};
 use postern_intent::envelope::unpack;
 use postern_intent::{Body, Envelope};
 use serde_json::Value;

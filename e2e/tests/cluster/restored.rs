@@ -14,9 +14,9 @@ use ed25519_dalek::pkcs8::EncodePrivateKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use jiff::Timestamp;
 use postern_e2e::LabError;
-use postern_e2e::controlplane::{Bump, OPERATORS};
-use postern_e2e::harness::{After, PATIENCE, Sender, Series, exit, wait_until};
+use postern_e2e::cluster::{Bump, OPERATORS};
 use postern_e2e::lab::{Lab, PodOptions};
+use postern_e2e::proof::harness::{After, PATIENCE, Sender, Series, exit, wait_until};
 use postern_intent::KeyId;
 use serde_json::{Value, json};
 

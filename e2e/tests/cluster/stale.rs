@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use postern_e2e::LabError;
-use postern_e2e::harness::{PATIENCE, wait_until};
 use postern_e2e::lab::Lab;
+use postern_e2e::proof::harness::{PATIENCE, wait_until};
 use serde_json::{Value, json};
 
 use crate::plane::{LONG, cluster, condition, get};

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use postern_crds::conditions::Reason;
-use postern_e2e::controlplane::Api;
-use postern_e2e::harness::{FLOWS, PATIENCE, Sender, TestLab, exit, policy, wait_until};
+use postern_e2e::cluster::Api;
 use postern_e2e::lab::{Lab, PodOptions, Programs, UpOptions};
+use postern_e2e::proof::harness::{FLOWS, PATIENCE, Sender, TestLab, exit, policy, wait_until};
 use serde_json::{Value, json};
 
 use crate::plane::{condition, get};

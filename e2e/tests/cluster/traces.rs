@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use postern_e2e::LabError;
-use postern_e2e::harness::{TestLab, wait_until};
 use postern_e2e::lab::{Cluster, Collector, Lab, UpOptions};
+use postern_e2e::proof::harness::{TestLab, wait_until};
 use postern_intent::Body;
 use serde_json::Value;
 

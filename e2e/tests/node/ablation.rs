@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use jiff::Timestamp;
 use postern_e2e::LabError;
-use postern_e2e::harness::{PATIENCE, Sender, TestLab, exit, record_run, wait_until};
 use postern_e2e::lab::{Binaries, Exec, Lab, PodOptions, PodRecord, UpOptions};
+use postern_e2e::proof::harness::{PATIENCE, Sender, TestLab, exit, record_run, wait_until};
 use serde_json::{Value, json};
 
 /// Takes out the guard by source address, at forward and before SNAT; steering stays.

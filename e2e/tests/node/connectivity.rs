@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use postern_e2e::LabError;
-use postern_e2e::harness::{FLOWS, PATIENCE, Sender, TestLab, exit, policy, wait_until};
 use postern_e2e::lab::{Binaries, Exec, PodOptions, PodRecord, TrafficPolicy, UpOptions};
+use postern_e2e::proof::harness::{FLOWS, PATIENCE, Sender, TestLab, exit, policy, wait_until};
 
 /// A question: who asks whom, and how.
 type Question = (String, Asker, SocketAddr, &'static str);

@@ -2,8 +2,8 @@
 //! as on a node whose kubelet is dead, leaves by nothing until a signed intent releases it.
 
 use jiff::Timestamp;
-use postern_e2e::harness::{PATIENCE, Sender, TestLab, policy, wait_until};
 use postern_e2e::lab::{Lab, PodOptions, UpOptions};
+use postern_e2e::proof::harness::{PATIENCE, Sender, TestLab, policy, wait_until};
 use serde_json::{Value, json};
 
 const NODE: &str = "n1";

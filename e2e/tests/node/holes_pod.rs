@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use crate::holes::{
     NODE, Stage, WEB, ask, both, lab_program, nobody, probe, probed, sent, serving,
 };
-use postern_e2e::harness::{PATIENCE, TestLab, wait_until};
 use postern_e2e::lab::{Binaries, Exec, PodOptions, PodRecord, TrafficPolicy};
+use postern_e2e::proof::harness::{PATIENCE, TestLab, wait_until};
 use serde_json::Value;
 
 const BINDING: &str = "nft flush chain bridge postern origin";

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 
 use crate::holes::{NODE, Stage, WEB, ask, both, lab, nobody, probe, probed, sent, serving};
 use nix::sys::signal::Signal;
-use postern_e2e::harness::{PATIENCE, TestLab, exit, policy, wait_until};
 use postern_e2e::lab::{Exec, PodOptions};
+use postern_e2e::proof::harness::{PATIENCE, TestLab, exit, policy, wait_until};
 
 const GATEWAY: &str = "gw-1";
 const EGRESS: [&str; 2] = ["192.168.10.200", "2001:db8:10::200"];

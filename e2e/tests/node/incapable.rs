@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use postern_e2e::harness::{PATIENCE, Sender, TestLab, wait_until};
 use postern_e2e::lab::{Exec, PodOptions, UpOptions};
+use postern_e2e::proof::harness::{PATIENCE, Sender, TestLab, wait_until};
 use serde_json::Value;
 
 /// One condition of a report.

@@ -3,8 +3,8 @@
 
 use crate::documents::{Bad, FILES, INTENT, KEYS, bad_documents, key, key_set, next, write_ledger};
 use jiff::{SignedDuration, Timestamp};
-use postern_e2e::harness::{After, Sender, TestLab, wait_until};
 use postern_e2e::lab::{Lab, UpOptions};
+use postern_e2e::proof::harness::{After, Sender, TestLab, wait_until};
 use postern_intent::keys::KeyId;
 use postern_intent::sign::{sign_intent, sign_key_set};
 use serde_json::Value;

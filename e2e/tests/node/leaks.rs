@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use postern_e2e::LabError;
-use postern_e2e::harness::{After, FLOWS, PATIENCE, Sender, Series, TestLab, exit, policy};
 use postern_e2e::lab::{Lab, PodOptions, UpOptions};
+use postern_e2e::proof::harness::{After, FLOWS, PATIENCE, Sender, Series, TestLab, exit, policy};
 
 /// Kills a program, waits until nothing comes through any more, and starts it again.
 fn outage(

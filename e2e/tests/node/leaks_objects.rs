@@ -5,8 +5,8 @@ use std::os::unix::net::UnixStream;
 
 use jiff::Timestamp;
 use postern_e2e::LabError;
-use postern_e2e::harness::{After, FLOWS, PATIENCE, Series, TestLab, wait_until};
 use postern_e2e::lab::{Lab, UpOptions};
+use postern_e2e::proof::harness::{After, FLOWS, PATIENCE, Series, TestLab, wait_until};
 
 /// Everything that the agent owns on a node, as sorted words: the order in which nft lists a hash changes.
 const OWNED: &str = r#"{

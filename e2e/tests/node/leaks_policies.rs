@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use postern_e2e::LabError;
-use postern_e2e::harness::{
+use postern_e2e::lab::{Binaries, Exec, Lab, PodOptions, TrafficPolicy, UpOptions};
+use postern_e2e::proof::harness::{
     After, FLOWS, PATIENCE, Sender, Series, TestLab, exit, policy, wait_until,
 };
-use postern_e2e::lab::{Binaries, Exec, Lab, PodOptions, TrafficPolicy, UpOptions};
 
 /// Seconds of a sender that began after this time and answered: which sources the world saw in them.
 fn sources(sender: &Sender, after: Timestamp) -> BTreeSet<IpAddr> {

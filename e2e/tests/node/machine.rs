@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::documents::next;
 use jiff::{SignedDuration, Timestamp};
-use postern_e2e::harness::{PATIENCE, Sender, TestLab, wait_until};
 use postern_e2e::lab::{Lab, UpOptions};
+use postern_e2e::proof::harness::{PATIENCE, Sender, TestLab, wait_until};
 use postern_intent::Body;
 use postern_intent::body::{BlockedReason, FailureMode, Way};
 use serde_json::Value;

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use postern_e2e::harness::{PATIENCE, Sender, TestLab, exit, policy, wait_until};
 use postern_e2e::lab::{Plugin, PodOptions, UpOptions};
+use postern_e2e::proof::harness::{PATIENCE, Sender, TestLab, exit, policy, wait_until};
 
 /// Selected and unselected pods for each delay of the intent: 50 of each over all delays.
 const ROUNDS: [(SignedDuration, usize); 3] = [

@@ -6,8 +6,8 @@ use std::process::Output;
 
 use crate::documents::{INTENT, RELEASE, next, release_of, write_ledger};
 use jiff::Timestamp;
-use postern_e2e::harness::{After, PATIENCE, Sender, TestLab, exit, policy, wait_until};
 use postern_e2e::lab::{Binaries, Exec, Lab, PodOptions, Programs, UpOptions};
+use postern_e2e::proof::harness::{After, PATIENCE, Sender, TestLab, exit, policy, wait_until};
 use postern_intent::sign::{sign_intent, sign_release};
 use serde_json::{Value, json};
 

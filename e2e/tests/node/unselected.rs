@@ -4,8 +4,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use jiff::Timestamp;
-use postern_e2e::harness::{PATIENCE, TestLab, exit, policy, wait_until};
 use postern_e2e::lab::{Exec, PodOptions, PodRecord, TrafficPolicy, UpOptions};
+use postern_e2e::proof::harness::{PATIENCE, TestLab, exit, policy, wait_until};
 use serde_json::{Value, json};
 
 use crate::holes::{ask, serving};

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use postern_e2e::command;
-use postern_e2e::controlplane::{BoundPod, token, write_kubeconfig};
+use postern_e2e::cluster::{BoundPod, token, write_kubeconfig};
+use postern_e2e::lab::sandbox::command;
 use serde_json::{Value, json};
 
 use crate::admission::cluster::{Cluster, NAMESPACE};

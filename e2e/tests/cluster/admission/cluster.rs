@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use postern_e2e::LabError;
-use postern_e2e::controlplane::{Api, PatchKind};
-use postern_e2e::harness::{TestLab, wait_until};
+use postern_e2e::cluster::{Api, PatchKind};
 use postern_e2e::lab::{Programs, UpOptions};
+use postern_e2e::proof::harness::{TestLab, wait_until};
 use serde_json::{Value, json};
 
 /// Informers and authorizers of the API server follow what was written; this is how long they may take.

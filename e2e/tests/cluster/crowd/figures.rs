@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use postern_e2e::controlplane::OPERATORS;
-use postern_e2e::harness::record_run;
+use postern_e2e::cluster::OPERATORS;
 use postern_e2e::lab::Lab;
+use postern_e2e::proof::harness::record_run;
 use serde_json::{Value, json};
 
 use crate::crowd::{ALL_PODS, ALL_POLICIES};

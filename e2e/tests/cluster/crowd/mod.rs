@@ -8,9 +8,9 @@ mod figures;
 use std::time::{Duration, Instant};
 
 use postern_e2e::LabError;
-use postern_e2e::controlplane::{Api, PatchKind};
-use postern_e2e::harness::{PATIENCE, TestLab, exit, wait_until};
+use postern_e2e::cluster::{Api, PatchKind};
 use postern_e2e::lab::{Lab, Programs, UpOptions};
+use postern_e2e::proof::harness::{PATIENCE, TestLab, exit, wait_until};
 use serde_json::{Value, json};
 
 use crate::crowd::figures::{asked, judge, price, rest, work, writes};

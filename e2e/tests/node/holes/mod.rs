@@ -3,11 +3,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use postern_e2e::harness::{PATIENCE, TestLab, exit, policy, record_run, wait_until};
+use postern_e2e::lab::sandbox::netns::Namespace;
+use postern_e2e::lab::topology::world_address;
 use postern_e2e::lab::{Binaries, Exec, PodOptions, PodRecord, TrafficPolicy, UpOptions};
-use postern_e2e::monitor::{SetKey, read_set};
-use postern_e2e::netns::Namespace;
-use postern_e2e::topology::world_address;
+use postern_e2e::proof::harness::{PATIENCE, TestLab, exit, policy, record_run, wait_until};
+use postern_e2e::proof::monitor::{SetKey, read_set};
 use serde_json::{Value, json};
 
 /// The selected pod.
