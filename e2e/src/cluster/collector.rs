@@ -8,10 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::lab::LabError;
-use crate::lab::{Binaries, Collector, Lab, wait_until};
-
-/// The process and the program.
-pub(crate) const COLLECTOR: &str = "lab-collector";
+use crate::lab::{Binaries, COLLECTOR, Collector, Lab, wait_until};
 
 /// Where it listens, on the loopback of the control plane's namespace: OTLP's own port.
 const ADDRESS: &str = "127.0.0.1:4317";

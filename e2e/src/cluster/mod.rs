@@ -52,6 +52,5 @@ pub use stop::Bump;
 pub use token::{BoundPod, token};
 pub use tools::{KUBERNETES_VERSION, Tools};
 
-pub(crate) use collector::COLLECTOR;
 pub(crate) use forward::forward;
 pub(crate) use kubelet::kubelet;

@@ -58,7 +58,7 @@ impl Lab {
 
     /// Deletes a pod, and waits until the kubelet has taken it down and its object is gone.
     pub(crate) fn delete_api_pod(&self, key: &str) -> Result<(), LabError> {
-        let (namespace, name) = crate::cli::pod_name(key)?;
+        let (namespace, name) = crate::lab::pod_name(key)?;
         let api = Api::of(self);
         let path = format!("{}/{name}", pods_path(&namespace));
         let none = || LabError::NoPod {

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use crate::cluster::forward::Ports;
 use crate::cluster::kubeconfig::{PORT, server, write, write_secret};
-use crate::cluster::{Api, COLLECTOR, Tools, kubeconfigs};
+use crate::cluster::{Api, Tools, kubeconfigs};
 use crate::lab::LabError;
 use crate::lab::sandbox::command;
 use crate::lab::sandbox::netns::Namespace;
 use crate::lab::sandbox::process;
 use crate::lab::topology;
-use crate::lab::{Collector, Lab, read_json, uid, wait_until};
+use crate::lab::{COLLECTOR, Collector, Lab, read_json, uid, wait_until};
 
 /// How long the API server may take until it is ready: three seconds on an idle machine.
 pub(super) const READY_DEADLINE: Duration = Duration::from_secs(120);

@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::cluster::COLLECTOR;
 use crate::lab::LabError;
 use crate::lab::sandbox::command;
 use crate::lab::{Cluster, Collector, Programs, UpOptions};
+
+/// The program that collects the traces of the operators; its process has the same name.
+pub(crate) const COLLECTOR: &str = "lab-collector";
 
 /// The folder that holds `lab` and the programs built beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -34,6 +34,8 @@ pub use programs::AGENT_METRICS;
 pub use state::{Lab, LabState, PodRecord, Service, TrafficPolicy, wait_until};
 pub use status::{NodeStatus, ProcessStatus, Status};
 
+pub(crate) use build::COLLECTOR;
 pub(crate) use objects::{node_object, parse_objects};
+pub(crate) use pods::pod_name;
 pub(crate) use services::service_names;
 pub(crate) use state::{read_json, uid};

@@ -20,6 +20,23 @@ use crate::lab::{Binaries, Lab, Plugin, PodRecord, Programs, objects, uid};
 /// A kubelet's pause between two attempts; a real one backs off from one second.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
+/// The namespace and the name of a pod that is written `NAMESPACE/NAME`.
+pub(crate) fn pod_name(text: &str) -> Result<(String, String), LabError> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
+            Ok((namespace.to_owned(), name.to_owned()))
+        }
+        _ => {
+            let why = "write it as NAMESPACE/NAME".to_owned();
+            Err(LabError::Invalid {
+                what: "pod",
+                value: text.to_owned(),
+                why,
+            })
+        }
+    }
+}
+
 /// What a pod is made of.
 #[derive(Clone, Debug)]
 pub struct PodOptions {

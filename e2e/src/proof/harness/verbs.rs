@@ -42,7 +42,7 @@ impl Lab {
     /// # Errors
     /// As [`Lab::create_pod`].
     pub fn pod_on(&self, key: &str, options: &PodOptions) -> Result<PodRecord, LabError> {
-        let (namespace, name) = crate::cli::pod_name(key)?;
+        let (namespace, name) = crate::lab::pod_name(key)?;
         self.create_pod(&namespace, &name, options)
     }
 

@@ -10,7 +10,7 @@ use postern_e2e::lab::Lab;
 use postern_e2e::proof::harness::record_run;
 use serde_json::{Value, json};
 
-use crate::crowd::{ALL_PODS, ALL_POLICIES};
+use crate::crowd::sizes::{ALL_PODS, ALL_POLICIES};
 use crate::plane::{operator_port, page};
 
 /// The port of etcd, on the loopback of the control plane's machine.

@@ -5,6 +5,8 @@
 //! figures are printed, and kept in the run's `proof.json`.
 
 mod figures;
+mod sizes;
+
 use std::time::{Duration, Instant};
 
 use postern_e2e::LabError;
@@ -14,15 +16,8 @@ use postern_e2e::proof::harness::{PATIENCE, TestLab, exit, wait_until};
 use serde_json::{Value, json};
 
 use crate::crowd::figures::{asked, judge, price, rest, work, writes};
+use crate::crowd::sizes::{ALL_POLICIES, NAMESPACES, PODS, POLICIES};
 use crate::plane::{await_account, await_quiet, condition};
-
-const NAMESPACES: usize = 10;
-/// Policies of one namespace; of each five that select the same pod the last has the highest priority.
-const POLICIES: usize = 100;
-/// Pods of one namespace, each with a label of its own.
-const PODS: usize = 20;
-const ALL_POLICIES: usize = NAMESPACES * POLICIES;
-const ALL_PODS: usize = NAMESPACES * PODS;
 
 /// The object that nobody can read: it has the highest priority for a pod, which nobody else may take from it.
 const POISON: (usize, usize) = (NAMESPACES - 1, POLICIES - 1);

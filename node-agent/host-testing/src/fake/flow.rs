@@ -6,31 +6,9 @@ use std::net::SocketAddr;
 use postern_intent::Address;
 
 use super::fault::Call;
-use super::host::{FakeHost, touches};
+use super::host::FakeHost;
 use postern_host::error::HostError;
 use postern_host::ports::{Act, Flows, Protocol};
-
-/// An entry of connection tracking: both directions, as `conntrack -L` prints them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Flow {
-    /// The protocol.
-    pub protocol: Protocol,
-    /// From where to where the first packet went.
-    pub original: (SocketAddr, SocketAddr),
-    /// From where to where replies go.
-    pub reply: (SocketAddr, SocketAddr),
-}
-
-impl Flow {
-    pub(super) const fn addresses(&self) -> [Address; 4] {
-        [
-            self.original.0.ip(),
-            self.original.1.ip(),
-            self.reply.0.ip(),
-            self.reply.1.ip(),
-        ]
-    }
-}
 
 impl Flows for FakeHost {
     async fn cut_flows(&self, addresses: &BTreeSet<Address>) -> Act<usize> {
@@ -40,7 +18,7 @@ impl Flows for FakeHost {
             .meet(Call::CutFlows)
             .map_err(|source| HostError::CutFlow { source })?;
         let before = state.flows.len();
-        state.flows.retain(|flow| !touches(flow, addresses));
+        state.flows.retain(|flow| !flow.touches(addresses));
         Ok(before - state.flows.len())
     }
 

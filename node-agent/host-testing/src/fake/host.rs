@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use postern_intent::{Address, IfName};
+use postern_intent::IfName;
 use postern_plan::host::{
     AdminState, DeviceKey, Family, LockPolicy, ObservedLink, Route, RoutingRule,
 };
 use postern_plan::observed::ObservedFirewall;
 
 use super::fault::{Call, Faults};
-use super::flow::Flow;
-use super::tunnel::Served;
-use super::{link, nft};
+use super::flow_entry::Flow;
+use super::loopback::{loopback, loopback_name};
+use super::nft;
+use super::served::Served;
 use crate::contract::Outsider;
 use postern_host::bypass::Bypass;
 
@@ -63,8 +64,8 @@ impl FakeHost {
         let host = Self::default();
         {
             let mut state = host.state();
-            state.links.push(link::loopback());
-            state.add_switches(&link::loopback_name());
+            state.links.push(loopback());
+            state.add_switches(&loopback_name());
         }
         host
     }
@@ -164,11 +165,4 @@ impl Outsider for FakeHost {
         state.firewall = ObservedFirewall::default();
         state.declared = nft::Declarations::default();
     }
-}
-
-/// Addresses in a flow's tuples that count for a cut.
-pub(super) fn touches(flow: &Flow, addresses: &BTreeSet<Address>) -> bool {
-    flow.addresses()
-        .iter()
-        .any(|address| addresses.contains(address))
 }

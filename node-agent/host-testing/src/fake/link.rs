@@ -12,25 +12,6 @@ use super::host::{FakeHost, State};
 use postern_host::error::{Cause, HostError, errno};
 use postern_host::ports::{Act, Addresses, Devices, Links};
 
-/// `lo`.
-pub(super) fn loopback_name() -> IfName {
-    crate::contract::device("lo")
-}
-
-pub(super) fn loopback() -> ObservedLink {
-    ObservedLink {
-        index: 1,
-        name: "lo".to_owned(),
-        kind: String::new(),
-        mtu: 65_536,
-        state: AdminState::Down,
-        carrier: Carrier::Absent,
-        master: None,
-        mac: None,
-        addresses: Vec::new(),
-    }
-}
-
 const fn kind(backend: TunnelBackend) -> &'static str {
     match backend {
         TunnelBackend::Kernel => "wireguard",

@@ -26,15 +26,18 @@
 mod fault;
 mod firewall;
 mod flow;
+mod flow_entry;
 mod host;
 mod link;
 mod lock;
+mod loopback;
 mod nft;
 mod path;
 mod route;
+mod served;
 mod tunnel;
 mod word;
 
 pub use fault::Call;
-pub use flow::Flow;
+pub use flow_entry::Flow;
 pub use host::FakeHost;

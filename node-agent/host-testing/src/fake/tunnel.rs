@@ -1,7 +1,5 @@
 //! WireGuard devices in memory: served while a test lets the tunnel process run.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use postern_intent::{IfName, WgKey};
 use postern_plan::host::{
     Carrier, ObservedPeer, ObservedTunnel, TunnelBackend, TunnelConfig, TunnelPeer,
@@ -11,23 +9,6 @@ use super::fault::Call;
 use super::host::{FakeHost, State};
 use postern_host::error::{Cause, HostError};
 use postern_host::ports::{Act, Tunnels};
-
-/// The tunnel process, if there is one, and what it was asked to serve.
-#[derive(Debug, Default)]
-pub(super) struct Served {
-    /// The node's key, while the process runs.
-    process: Option<WgKey>,
-    /// Devices that were asked for and not dismissed; they outlive the process.
-    requested: BTreeSet<IfName>,
-    /// Devices that the process serves.
-    devices: BTreeMap<IfName, ObservedTunnel>,
-}
-
-impl Served {
-    pub(super) fn serves(&self, device: &IfName) -> bool {
-        self.devices.contains_key(device)
-    }
-}
 
 fn fresh(device: &IfName) -> ObservedTunnel {
     ObservedTunnel {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use crate::lab::traffic::send::Tally;
-use crate::lab::traffic::send::run::Flow;
+use crate::lab::traffic::send::flow::Flow;
 
 /// A connection that is not made within this time is tried anew, with a new source port.
 const CONNECT: Duration = Duration::from_millis(200);

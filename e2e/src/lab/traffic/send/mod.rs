@@ -2,6 +2,7 @@
 
 mod counts;
 mod echo;
+mod flow;
 mod ping;
 mod run;
 

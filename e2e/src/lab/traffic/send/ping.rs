@@ -8,7 +8,7 @@ use nix::sys::socket::{
     send, socket,
 };
 
-use crate::lab::traffic::send::run::Flow;
+use crate::lab::traffic::send::flow::Flow;
 
 /// Echo requests, and the replies that belong to them.
 pub(crate) fn echo_requests(to: IpAddr, flow: &Flow) {

@@ -13,6 +13,7 @@ use clap::{Args, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::lab::LabError;
+use crate::lab::traffic::send::flow::Flow;
 use crate::lab::traffic::send::{Line, Tally, echo, ping};
 
 /// What to send, and where to.
@@ -49,37 +50,6 @@ pub enum Protocol {
     Icmp,
 }
 
-/// One protocol towards one address.
-pub(crate) struct Flow {
-    number: u16,
-    every: Duration,
-    tally: Arc<Mutex<Tally>>,
-}
-
-impl Flow {
-    /// Waits until the next packet is due.
-    pub(crate) fn pace(&self) {
-        std::thread::sleep(self.every);
-    }
-
-    /// A number of its own among the flows of this process.
-    pub(crate) fn number(&self) -> u16 {
-        self.number
-    }
-
-    /// Changes the tally of the current second.
-    pub(crate) fn tally(&self, change: impl FnOnce(&mut Tally)) {
-        change(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    /// The value, or nothing and a count of the failure.
-    pub(crate) fn noted<T>(&self, result: std::io::Result<T>) -> Option<T> {
-        result
-            .map_err(|error| self.tally(|tally| tally.failed(&error)))
-            .ok()
-    }
-}
-
 /// Sends until the duration is over or for ever, and writes one JSON line a second.
 ///
 /// # Errors
@@ -92,11 +62,7 @@ pub fn run(args: &SendArgs) -> Result<(), LabError> {
         for protocol in protocols(args) {
             let tally = Arc::new(Mutex::new(Tally::default()));
             let number = u16::try_from(tallies.len()).unwrap_or_default();
-            let flow = Flow {
-                number,
-                every,
-                tally: tally.clone(),
-            };
+            let flow = Flow::new(number, every, tally.clone());
             tallies.insert(name(protocol, address), tally);
             threads.push(start(protocol, SocketAddr::new(address, args.port), flow));
         }

@@ -13,7 +13,7 @@ use hickory_proto::rr::{RData, Record, RecordType};
 use crate::lab::LabError;
 use crate::lab::topology::world_address;
 use crate::lab::traffic::world::Datagrams;
-use crate::lab::traffic::world::serve::listener;
+use crate::lab::traffic::world::listener::listener;
 
 /// Time to live of every answer, in seconds: short, so that a test sees a change.
 const TTL: u32 = 5;

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use crate::lab::LabError;
 use crate::lab::traffic::world::Datagrams;
-use crate::lab::traffic::world::serve::listener;
+use crate::lab::traffic::world::listener::listener;
 
 pub(crate) fn serve_udp(address: SocketAddr) -> Result<JoinHandle<()>, LabError> {
     let mut socket = Datagrams::bind(address)?;

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::lab::LabError;
-use crate::lab::traffic::world::serve::listener;
+use crate::lab::traffic::world::listener::listener;
 
 /// A client that says nothing for so long is let go.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -4,6 +4,7 @@ mod datagram;
 mod dns;
 mod echo;
 mod http;
+mod listener;
 mod serve;
 
 pub use dns::{Zone, answer};
