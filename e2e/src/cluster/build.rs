@@ -39,7 +39,6 @@ const LINES_TOLD: usize = 20;
 enum Part {
     /// The upstream programs, as one file with a link per name.
     Upstream,
-    /// Our proxy.
     Front,
 }
 

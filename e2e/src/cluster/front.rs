@@ -70,11 +70,8 @@ pub struct RequestCount {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OpenWatch {
-    /// The client's address.
     pub address: String,
-    /// The client's name.
     pub user_agent: String,
-    /// What it watches.
     pub resource: String,
     /// When it was opened.
     pub since: Timestamp,
@@ -198,7 +195,6 @@ impl Lab {
 /// Whether clients can connect to front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Listen {
-    /// They can.
     Open,
     /// Connections are refused, as those to a machine without an API server.
     Closed,

@@ -13,11 +13,9 @@ use crate::lab::LabError;
 /// How long an answer may take. A watch has no such bound.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// What is asked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Request<'a> {
     pub(super) method: &'a str,
-    /// Path and query.
     pub(super) path: &'a str,
     pub(super) content_type: &'a str,
     pub(super) body: &'a [u8],

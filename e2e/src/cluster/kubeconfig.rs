@@ -25,7 +25,6 @@ pub struct Endpoint {
     pub authority: PathBuf,
 }
 
-/// The administrator's files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Kubeconfigs {

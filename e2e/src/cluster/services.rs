@@ -24,7 +24,6 @@ impl Lab {
             .map(drop)
     }
 
-    /// Removes them.
     pub(crate) fn delete_service_objects(&self, name: &str) -> Result<(), LabError> {
         let api = Api::of(self);
         for path in [

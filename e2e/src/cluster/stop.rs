@@ -116,7 +116,6 @@ impl Lab {
         self.restart_api_server()
     }
 
-    /// The store's folder.
     pub(super) fn etcd_dir(&self) -> PathBuf {
         self.plane_dir().join("etcd")
     }

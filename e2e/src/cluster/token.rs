@@ -14,7 +14,6 @@ const SECONDS: u64 = 24 * 3600;
 pub struct BoundPod<'a> {
     /// Its name, in the service account's namespace.
     pub name: &'a str,
-    /// Its UID.
     pub uid: &'a str,
 }
 

@@ -62,7 +62,6 @@ pub enum LabError {
     /// A program could not be started.
     #[error("could not start {program}")]
     Spawn {
-        /// The program.
         program: String,
         /// What the kernel said.
         #[source]
@@ -71,9 +70,7 @@ pub enum LabError {
     /// A program ended with a failure.
     #[error("`{command}` failed ({status}): {stderr}")]
     Command {
-        /// The command line.
         command: String,
-        /// Its exit status.
         status: String,
         /// What it wrote to its error stream.
         stderr: String,
@@ -83,7 +80,6 @@ pub enum LabError {
     File {
         /// What was tried: `read`, `write`, ...
         act: &'static str,
-        /// The path.
         path: PathBuf,
         /// What the kernel said.
         #[source]
@@ -110,7 +106,6 @@ pub enum LabError {
     /// An object could not be written as YAML.
     #[error("could not write {what} as YAML")]
     YamlWrite {
-        /// The object.
         what: String,
         /// What the writer said.
         #[source]
@@ -119,7 +114,6 @@ pub enum LabError {
     /// A system call on a namespace, a socket or a process failed.
     #[error("could not {act}")]
     System {
-        /// What was tried.
         act: String,
         /// What the kernel said.
         #[source]
@@ -134,13 +128,11 @@ pub enum LabError {
     /// A CNI plugin refused.
     #[error("CNI plugin {plugin} refused {verb} with code {code}: {message}")]
     Cni {
-        /// The plugin's name.
         plugin: String,
         /// ADD or DEL.
         verb: &'static str,
         /// The plugin's error code (11: try again later).
         code: u64,
-        /// The plugin's message.
         message: String,
     },
     /// Something did not happen in time.
@@ -148,7 +140,6 @@ pub enum LabError {
     Timeout {
         /// What was waited for.
         what: String,
-        /// How long.
         seconds: f64,
         /// What was seen last, or empty.
         detail: String,
@@ -161,22 +152,14 @@ pub enum LabError {
     },
     /// A verb that needs an API server, in a lab that has none.
     #[error("{verb} needs an API server, and this lab was made with `lab up --standalone`")]
-    NeedsApiServer {
-        /// The verb.
-        verb: &'static str,
-    },
+    NeedsApiServer { verb: &'static str },
     /// A verb of labs without an API server, in a lab that has one.
     #[error("{verb} is for labs without an API server; this one was made without `--standalone`")]
-    NeedsStandalone {
-        /// The verb.
-        verb: &'static str,
-    },
+    NeedsStandalone { verb: &'static str },
     /// The API server, or the proxy before it, answered with a failure.
     #[error("the API server refused to {act} (status {code}): {message}")]
     ApiRefused {
-        /// What was asked.
         act: String,
-        /// The HTTP status.
         code: u16,
         /// The message of its answer.
         message: String,
@@ -195,7 +178,6 @@ pub enum LabError {
     /// The Go compiler failed.
     #[error("`go build` of the control plane failed ({status}):\n{said}")]
     GoBuild {
-        /// Its exit status.
         status: String,
         /// The last lines of what it said.
         said: String,
@@ -209,7 +191,6 @@ pub enum LabError {
     /// A program of the control plane is not in its folder.
     #[error("there is no {name} in {folder}")]
     NoControlProgram {
-        /// The program.
         name: String,
         /// The folder that was looked in.
         folder: PathBuf,

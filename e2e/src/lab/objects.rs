@@ -25,7 +25,6 @@ const CLUSTER_SCOPED: [&str; 5] = [
 /// What became of one object of `apply` or `delete`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Applied {
-    /// Its kind.
     pub kind: String,
     /// `namespace/name`, or the name.
     pub name: String,

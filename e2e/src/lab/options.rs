@@ -54,7 +54,6 @@ pub struct UpOptions {
     pub gateways: u8,
     /// Whether the CNI plugin is there.
     pub plugin: Plugin,
-    /// Which programs run.
     pub programs: Programs,
     /// How long an intent is valid.
     pub validity: SignedDuration,

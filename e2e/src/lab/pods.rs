@@ -42,7 +42,6 @@ pub(crate) fn pod_name(text: &str) -> Result<(String, String), LabError> {
 pub struct PodOptions {
     /// The node it is bound to.
     pub node: String,
-    /// Its labels.
     pub labels: Vec<(String, String)>,
     /// Time between the start of its process and its addresses in the Pod's status.
     pub status_delay: Duration,

@@ -31,7 +31,6 @@ pub struct Lab {
 pub struct LabState {
     /// Random name: the lab's control group is `postern-lab-ID`.
     pub id: String,
-    /// When `up` began.
     pub created: Timestamp,
     /// What `up` was asked for.
     pub options: UpOptions,
@@ -61,9 +60,7 @@ pub struct Service {
     pub cluster_ip: Option<IpAddr>,
     /// The port that clients use: of the service address, or of every node.
     pub port: u16,
-    /// The endpoint's address.
     pub to_address: IpAddr,
-    /// The endpoint's port.
     pub to_port: u16,
     /// Whether node ports masquerade.
     pub policy: TrafficPolicy,
@@ -85,7 +82,6 @@ pub enum TrafficPolicy {
 pub struct PodRecord {
     /// Kubernetes namespace.
     pub namespace: String,
-    /// Name inside it.
     pub name: String,
     /// UID; also the name of its network namespace and its container.
     pub uid: String,
@@ -156,13 +152,11 @@ impl Lab {
         Ok(Self { dir })
     }
 
-    /// The lab's folder.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// The document's path.
     #[must_use]
     pub fn document(&self) -> PathBuf {
         self.dir.join("lab.json")

@@ -92,7 +92,6 @@ impl Node {
         )
     }
 
-    /// Both addresses.
     #[must_use]
     pub fn addresses(&self) -> [IpAddr; 2] {
         [self.ipv4().into(), self.ipv6().into()]

@@ -27,7 +27,6 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// A broken rule.
     pub fn fail(
         rule: &'static str,
         place: impl Into<String>,

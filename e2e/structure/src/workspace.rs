@@ -9,7 +9,6 @@ use crate::RustFile;
 pub struct TextFile {
     /// Path relative to the workspace's root, with `/`.
     pub path: String,
-    /// Its content.
     pub text: String,
 }
 
@@ -38,7 +37,6 @@ pub struct Dependency {
 /// One package of the workspace.
 #[derive(Debug, Clone, Default)]
 pub struct Package {
-    /// Its name.
     pub name: String,
     /// Its folder, relative to the workspace's root.
     pub folder: String,
@@ -62,7 +60,6 @@ pub struct Workspace {
     pub rust: Vec<RustFile>,
     /// Files that did not parse: path and the parser's message.
     pub unparsed: Vec<(String, String)>,
-    /// The packages.
     pub packages: Vec<Package>,
 }
 

@@ -21,7 +21,6 @@ pub(crate) const LONG: Duration = Duration::from_secs(150);
 /// The nodes of [`cluster`].
 pub(crate) const NODES: [&str; 2] = ["n1", "gw-1"];
 
-/// The operator's namespace.
 pub(crate) const SYSTEM: &str = "postern-system";
 
 /// A lab with one node, one gateway and the namespace of the crawlers.

@@ -11,9 +11,7 @@ use crate::ports::{Act, Host};
 /// A step that failed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failed {
-    /// The step.
     pub step: Step,
-    /// Why.
     pub error: HostError,
 }
 

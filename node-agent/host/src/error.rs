@@ -78,16 +78,10 @@ pub enum Cause {
     },
     /// An input or output error without a number.
     #[error("{kind}")]
-    Io {
-        /// What kind.
-        kind: io::ErrorKind,
-    },
+    Io { kind: io::ErrorKind },
     /// A program is not installed.
     #[error("the program {program} is not installed")]
-    NoProgram {
-        /// Its name.
-        program: &'static str,
-    },
+    NoProgram { program: &'static str },
     /// No answer in time.
     #[error("no answer within {seconds} s")]
     TimedOut {
@@ -105,10 +99,7 @@ pub enum Cause {
     },
     /// A device node is not there.
     #[error("there is no {path}")]
-    NoDevice {
-        /// Its path.
-        path: &'static str,
-    },
+    NoDevice { path: &'static str },
     /// Nobody serves the device yet.
     #[error("nobody serves the device")]
     NotServed,
@@ -118,7 +109,6 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// An error number.
     #[must_use]
     pub const fn errno(errno: i32) -> Self {
         Self::Errno { errno }
@@ -321,7 +311,6 @@ pub enum HostError {
 }
 
 impl HostError {
-    /// What was answered.
     #[must_use]
     pub const fn cause(&self) -> &Cause {
         match self {

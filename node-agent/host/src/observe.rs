@@ -23,17 +23,12 @@ use crate::ports::{Act, Host, Tunnels, is_own_link};
 /// A part of a reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
-    /// Our tables.
     Firewall,
-    /// XFRM policies.
     Locks,
-    /// Network devices.
     Links,
     /// Switches of our devices.
     Devices,
-    /// Routes.
     Routes,
-    /// Routing rules.
     Rules,
     /// The interfaces of the default routes.
     Uplinks,
@@ -57,24 +52,19 @@ impl fmt::Display for Part {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the host's {part} could not be read")]
 pub struct Unread {
-    /// Which part.
     pub part: Part,
-    /// Why.
     pub source: HostError,
 }
 
 /// One reading, part by part.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
-    /// Our tables.
     pub firewall: Result<ObservedFirewall, HostError>,
     /// XFRM policies of ours.
     pub locks: Result<BTreeSet<LockPolicy>, HostError>,
-    /// Every link.
     pub links: Result<Vec<ObservedLink>, HostError>,
     /// Every switch of our devices.
     pub devices: Result<BTreeSet<DeviceSetting>, HostError>,
-    /// Routes of ours.
     pub routes: Result<BTreeSet<Route>, HostError>,
     /// Routing rules of ours.
     pub rules: Result<Vec<RoutingRule>, HostError>,

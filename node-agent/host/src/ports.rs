@@ -22,7 +22,6 @@ use crate::error::HostError;
 /// The result of an act on the host.
 pub type Act<T> = Result<T, HostError>;
 
-/// Network devices.
 pub trait Links {
     /// Every link of the namespace, ours and others', with their addresses, by index.
     fn list_links(&self) -> impl Future<Output = Act<Vec<ObservedLink>>> + Send;
@@ -37,11 +36,9 @@ pub trait Links {
     fn set_state(&self, name: &IfName, state: AdminState) -> impl Future<Output = Act<()>> + Send;
 }
 
-/// Addresses of devices.
 pub trait Addresses {
     /// Adds an address, without asking the neighbours whether it is taken.
     fn add_address(&self, device: &IfName, address: IpNet) -> impl Future<Output = Act<()>> + Send;
-    /// Removes an address.
     fn remove_address(
         &self,
         device: &IfName,
@@ -56,7 +53,6 @@ pub trait Devices {
         &self,
         setting: &DeviceSetting,
     ) -> impl Future<Output = Act<DeviceSetting>> + Send;
-    /// Sets the switch.
     fn set_device(&self, setting: &DeviceSetting) -> impl Future<Output = Act<()>> + Send;
 }
 
@@ -84,7 +80,6 @@ pub trait Rules {
 
 /// XFRM policies of direction `fwd` with one of our priorities and without a template.
 pub trait Locks {
-    /// Policies of ours.
     fn list_locks(&self) -> impl Future<Output = Act<BTreeSet<LockPolicy>>> + Send;
     /// Adds a policy. Refuses one with the selector and mark of one that is there, at whatever priority.
     fn add_lock(&self, policy: &LockPolicy) -> impl Future<Output = Act<()>> + Send;
@@ -105,9 +100,7 @@ pub trait Firewall {
 /// A transport protocol with ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
-    /// Transmission Control Protocol.
     Tcp,
-    /// User Datagram Protocol.
     Udp,
 }
 
@@ -122,7 +115,6 @@ impl Protocol {
     }
 }
 
-/// Connection tracking.
 pub trait Flows {
     /// Deletes every entry, of both families, that has one of the addresses as source or destination in either
     /// direction; says how many there were.
@@ -136,7 +128,6 @@ pub trait Flows {
     ) -> impl Future<Output = Act<Option<SocketAddr>>> + Send;
 }
 
-/// WireGuard devices.
 pub trait Tunnels {
     /// How devices are served here.
     fn tunnel_backend(&self) -> impl Future<Output = Act<TunnelBackend>> + Send;

@@ -35,7 +35,6 @@ impl Cgroup {
         Ok(group)
     }
 
-    /// The group's folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path

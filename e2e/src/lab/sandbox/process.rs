@@ -28,7 +28,6 @@ pub struct Start<'a> {
     pub namespace: &'a Namespace,
     /// The control group, made if needed.
     pub cgroup: Cgroup,
-    /// Program and arguments.
     pub command: Vec<OsString>,
     /// Variables added to the environment.
     pub env: Vec<(String, String)>,

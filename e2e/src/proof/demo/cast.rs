@@ -12,7 +12,6 @@ pub(crate) const SERVICE: &str = "10.96.0.10:80";
 /// The node port in front of the selected pod that serves.
 pub(crate) const NODE_PORT: u16 = 30080;
 
-/// Everybody who plays.
 #[derive(Debug)]
 pub(crate) struct Cast {
     /// Selected, on a client node.

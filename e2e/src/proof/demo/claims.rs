@@ -8,13 +8,10 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Claim {
-    /// The sentence.
     pub what: String,
     /// What should be seen.
     pub should: String,
-    /// What was seen.
     pub was: String,
-    /// Whether it holds.
     pub holds: bool,
 }
 
@@ -22,7 +19,6 @@ pub struct Claim {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Claims {
-    /// The list.
     pub list: Vec<Claim>,
 }
 

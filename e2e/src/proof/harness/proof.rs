@@ -30,7 +30,6 @@ pub enum After {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Proof {
-    /// The case.
     pub case: String,
     /// What should happen after the event.
     pub after: After,

@@ -17,7 +17,6 @@ pub const FLOWS: [&str; 6] = ["icmp4", "icmp6", "tcp4", "tcp6", "udp4", "udp6"];
 /// A pod that sends all the time, and what it says of that.
 #[derive(Clone, Debug)]
 pub struct Sender {
-    /// The pod.
     pub pod: PodRecord,
     out: PathBuf,
 }

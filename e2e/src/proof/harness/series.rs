@@ -23,7 +23,6 @@ const SILENCE: Duration = Duration::from_millis(600);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Shown {
-    /// Counts.
     #[serde(flatten)]
     pub proof: Proof,
     /// What left by anything but the exit since the event before.
@@ -36,7 +35,6 @@ pub struct Shown {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunProof {
-    /// The run.
     pub run: String,
     /// Its events in order.
     pub events: Vec<Shown>,

@@ -19,13 +19,11 @@ pub struct Packets {
     pub captured: u64,
     /// Packets that the kernel dropped before the monitor saw them: with any, the rest proves nothing.
     pub dropped: u64,
-    /// Sources, by node.
     pub sources: Vec<Source>,
     /// Pods, with what arrived of them.
     pub pods: Vec<PodCount>,
     /// What left by something else than the exit in force.
     pub leaks: Vec<Leak>,
-    /// Packets in `leaks`.
     pub leaked: u64,
     /// Resets and unreachable messages that nodes sent on their own behalf.
     pub node_resets: u64,
@@ -74,11 +72,9 @@ impl Packets {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Source {
-    /// The address.
     pub address: IpAddr,
     /// The node that sent it.
     pub node: String,
-    /// Packets.
     pub packets: u64,
     /// Time of the first.
     pub first: Timestamp,
@@ -114,7 +110,6 @@ pub struct Leak {
     pub node: String,
     /// `tcp`, `udp`, `icmp`, `icmpv6` or a number.
     pub protocol: String,
-    /// Packets.
     pub packets: u64,
     /// Time of the first.
     pub first: Timestamp,
@@ -182,7 +177,6 @@ impl<'a> Owners<'a> {
     }
 }
 
-/// Counts packets.
 #[must_use]
 pub fn count<'a>(
     packets: impl Iterator<Item = (Timestamp, &'a Key)>,

@@ -11,13 +11,9 @@ use crate::proof::monitor::SetKey;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Difference {
-    /// The node.
     pub node: String,
-    /// Source address.
     pub source: IpAddr,
-    /// Destination address.
     pub destination: IpAddr,
-    /// IP protocol number.
     pub protocol: u8,
     /// Packets that the capture had seen before the set was read.
     pub captured_before: u64,

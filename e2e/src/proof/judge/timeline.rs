@@ -35,10 +35,8 @@ pub struct Epoch {
     pub pods: BTreeMap<String, Allowed>,
 }
 
-/// Is somebody guarded?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guard {
-    /// Yes.
     Held,
     /// No, or nobody has said so yet.
     Free,

@@ -30,7 +30,6 @@ pub(crate) struct Packet {
 /// What sets a packet apart from ordinary traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Note {
-    /// Nothing.
     None,
     /// TCP with the reset flag, or ICMP "destination unreachable", that no router has passed on: its hop count is the
     /// one that Linux starts with. A pod's own reset has gone through its node and lost one hop.

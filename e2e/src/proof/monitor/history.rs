@@ -27,13 +27,11 @@ const PAUSE: Duration = Duration::from_millis(5);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Published {
-    /// The node.
     pub node: String,
     /// When it was seen there.
     pub at: Timestamp,
     /// Its digest, as reports name it.
     pub digest: String,
-    /// The envelope.
     pub envelope: Value,
 }
 
@@ -41,7 +39,6 @@ pub struct Published {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Applied {
-    /// The node.
     pub node: String,
     /// `status.appliedDigest`.
     pub digest: String,

@@ -20,17 +20,12 @@ const RECORD: usize = 12;
 pub struct Key {
     /// The node whose port on the LAN it came in by.
     pub node: String,
-    /// Source address.
     pub source: IpAddr,
-    /// Destination address.
     pub destination: IpAddr,
-    /// IP protocol number.
     pub protocol: u8,
-    /// What it is.
     pub kind: Kind,
 }
 
-/// Writes a capture.
 pub(crate) struct Writer {
     keys: BTreeMap<Key, u32>,
     key_file: File,

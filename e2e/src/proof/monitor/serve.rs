@@ -22,9 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Synced {
-    /// Packets on disk.
     pub packets: u64,
-    /// Packets lost.
     pub dropped: u64,
 }
 

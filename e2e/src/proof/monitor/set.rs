@@ -18,11 +18,8 @@ const SIZE: usize = 262_144;
 pub struct SetKey {
     /// The node's port on the LAN.
     pub node: String,
-    /// Source address.
     pub source: IpAddr,
-    /// Destination address.
     pub destination: IpAddr,
-    /// IP protocol number.
     pub protocol: u8,
 }
 

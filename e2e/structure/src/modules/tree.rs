@@ -14,7 +14,6 @@ const MOST_HOPS: usize = 32;
 pub(crate) struct Module<'a> {
     /// The file that the module is written in.
     pub(crate) file: &'a str,
-    /// Its items.
     pub(crate) content: &'a [syn::Item],
     names: Names,
     parent: usize,

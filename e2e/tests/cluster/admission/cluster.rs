@@ -164,7 +164,6 @@ impl Cluster {
     }
 }
 
-/// The kustomize base.
 pub(crate) fn base() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/base")
 }

@@ -10,7 +10,6 @@ use postern_e2e::proof::harness::{PATIENCE, TestLab, exit, policy, record_run, w
 use postern_e2e::proof::monitor::{SetKey, read_set};
 use serde_json::{Value, json};
 
-/// The selected pod.
 pub(crate) const WEB: Exec<'static> = Exec::Pod("crawlers/web");
 /// The node of the selected pod.
 pub(crate) const NODE: &str = "n1";
@@ -281,7 +280,6 @@ pub(crate) fn serving(lab: &TestLab, name: &str, options: PodOptions) -> PodReco
     lab.pod_on(name, &options).unwrap()
 }
 
-/// The lab's program.
 pub(crate) fn lab_program() -> String {
     Binaries::locate().unwrap().lab().display().to_string()
 }

@@ -10,7 +10,6 @@ use postern_host::ports::Host;
 pub trait Outsider: Send + Sync {
     /// Brings a link down or up.
     fn sets_state(&self, link: &str, state: AdminState) -> impl Future<Output = ()> + Send;
-    /// Removes a link.
     fn removes_link(&self, link: &str) -> impl Future<Output = ()> + Send;
     /// `nft flush ruleset`.
     fn flushes_the_firewall(&self) -> impl Future<Output = ()> + Send;

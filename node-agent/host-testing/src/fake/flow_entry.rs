@@ -9,7 +9,6 @@ use postern_intent::Address;
 /// An entry of connection tracking: both directions, as `conntrack -L` prints them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flow {
-    /// The protocol.
     pub protocol: Protocol,
     /// From where to where the first packet went.
     pub original: (SocketAddr, SocketAddr),

@@ -13,7 +13,6 @@ use postern_host::error::{Cause, NftRefusal};
 /// How sets were declared, by family and name: listings do not say it, elements need it.
 pub(super) type Declarations = BTreeMap<(String, String), Declared>;
 
-/// A set's declaration.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Declared {
     /// Types of the key's parts.

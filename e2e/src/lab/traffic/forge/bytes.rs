@@ -77,7 +77,6 @@ fn packet6(from: Ipv6Addr, to: Ipv6Addr, protocol: u8, hops: u8, content: &[u8])
     [&header, content].concat()
 }
 
-/// A UDP datagram.
 pub(super) fn udp(from: SocketAddr, to: SocketAddr) -> Vec<u8> {
     let length = u16::try_from(8 + CONTENT.len()).unwrap_or_default();
     let mut content = [

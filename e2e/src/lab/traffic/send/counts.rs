@@ -23,11 +23,9 @@ pub struct Line {
 pub struct Tally {
     /// Attempts: connections, pieces of a stream, datagrams, echo requests.
     pub sent: u64,
-    /// Answers.
     pub received: u64,
     /// The source addresses that the world says it saw (not for ICMP, whose answers say nothing).
     pub sources: BTreeSet<IpAddr>,
-    /// Failures by name.
     pub errors: BTreeMap<String, u64>,
 }
 
