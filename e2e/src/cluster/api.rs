@@ -16,7 +16,7 @@ use crate::lab::LabError;
 const JSON: &str = "application/json";
 
 /// How long an API server that has no time is asked again, and how often.
-const PATIENCE: Duration = Duration::from_secs(15);
+const STORE_DEADLINE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// How a patch is meant.
@@ -138,7 +138,7 @@ impl Api {
             content_type,
             body: text.as_bytes(),
         };
-        let answer = self.patiently(&request)?;
+        let answer = self.ask_until_the_store_is_ready(&request)?;
         let act = || format!("{} {}", method.to_lowercase(), path);
         if (200..300).contains(&answer.code) {
             let what = format!("the API server's answer to {}", act());
@@ -153,8 +153,8 @@ impl Api {
 
     /// Asks again for as long as the API server says 429, as its clients do: after a definition changes it says so until
     /// its store of that kind is there again.
-    fn patiently(&self, request: &Request<'_>) -> Result<Answer, LabError> {
-        let end = Instant::now() + PATIENCE;
+    fn ask_until_the_store_is_ready(&self, request: &Request<'_>) -> Result<Answer, LabError> {
+        let end = Instant::now() + STORE_DEADLINE;
         loop {
             let answer = http::exchange(&self.socket, request)?;
             if answer.code != 429 || Instant::now() >= end {

@@ -53,18 +53,18 @@ pub fn go_module() -> PathBuf {
 ///
 /// # Errors
 /// `NoControlProgram` when the named folder lacks one; `NoGo`, `NoGoModule`, or `GoBuild` with the compiler's message.
-pub fn prepare(told: &mut dyn FnMut(&str)) -> Result<Tools, LabError> {
+pub fn prepare(on_stage: &mut dyn FnMut(&str)) -> Result<Tools, LabError> {
     let module = go_module();
     let folder = match ready_folder()? {
         Some(folder) => folder,
-        None => kept(&module, Part::Upstream, told)?,
+        None => kept(&module, Part::Upstream, on_stage)?,
     };
-    let front = kept(&module, Part::Front, told)?.join("front");
+    let front = kept(&module, Part::Front, on_stage)?.join("front");
     Ok(Tools { folder, front })
 }
 
 /// The folder that holds this part, built if it is not there. Two labs that need it at once build it once.
-fn kept(module: &Path, part: Part, told: &mut dyn FnMut(&str)) -> Result<PathBuf, LabError> {
+fn kept(module: &Path, part: Part, on_stage: &mut dyn FnMut(&str)) -> Result<PathBuf, LabError> {
     let digest = digest(module, part)?;
     let name = match part {
         Part::Upstream => {
@@ -81,7 +81,7 @@ fn kept(module: &Path, part: Part, told: &mut dyn FnMut(&str)) -> Result<PathBuf
     let lock = cache.join(format!("{name}.lock"));
     let file = File::create(&lock).map_err(LabError::file("create", &lock))?;
     if file.try_lock().is_err() {
-        told("waiting for another build of the control plane");
+        on_stage("waiting for another build of the control plane");
         file.lock().map_err(LabError::file("lock", &lock))?;
     }
     if folder.exists() {
@@ -89,7 +89,7 @@ fn kept(module: &Path, part: Part, told: &mut dyn FnMut(&str)) -> Result<PathBuf
     }
     let draft = tempfile::Builder::new().prefix("draft-").tempdir_in(&cache);
     let draft = draft.map_err(LabError::file("create a folder in", &cache))?;
-    build(module, part, draft.path(), told)?;
+    build(module, part, draft.path(), on_stage)?;
     let built = draft.keep();
     fs::rename(&built, &folder).map_err(LabError::file("move into place", &folder))?;
     // Nobody waits for it any more, and whoever comes now finds the folder.
@@ -101,7 +101,7 @@ fn build(
     module: &Path,
     part: Part,
     folder: &Path,
-    told: &mut dyn FnMut(&str),
+    on_stage: &mut dyn FnMut(&str),
 ) -> Result<(), LabError> {
     check_go()?;
     let [major, minor] =
@@ -132,7 +132,7 @@ fn build(
     if std::env::var_os("GOTOOLCHAIN").is_none() {
         go.env("GOTOOLCHAIN", "auto");
     }
-    compile(&mut go, part, told)?;
+    compile(&mut go, part, on_stage)?;
     if part == Part::Upstream {
         for name in NAMES {
             let path = folder.join(name);
@@ -169,14 +169,14 @@ fn go_minor(said: &str) -> Option<u32> {
 }
 
 /// Runs the compiler and reports after each of its lines; the caller decides what it prints of them.
-fn compile(go: &mut Command, part: Part, told: &mut dyn FnMut(&str)) -> Result<(), LabError> {
+fn compile(go: &mut Command, part: Part, on_stage: &mut dyn FnMut(&str)) -> Result<(), LabError> {
     let what = match part {
         Part::Upstream => {
             "building Kubernetes and etcd from Go modules (once; some 10 minutes on two cores)"
         }
         Part::Front => "building the proxy before the API server",
     };
-    told(what);
+    on_stage(what);
     let spawn = |source| LabError::Spawn {
         program: "go".to_owned(),
         source,
@@ -198,7 +198,7 @@ fn compile(go: &mut Command, part: Part, told: &mut dyn FnMut(&str)) -> Result<(
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            told(&progress.message());
+            on_stage(&progress.message());
         }
     }
     let status = child.wait().map_err(spawn)?;

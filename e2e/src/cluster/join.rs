@@ -12,10 +12,10 @@ impl Lab {
     pub(crate) fn start_on_api_server(
         &self,
         tools: &Tools,
-        told: &mut dyn FnMut(&str),
+        on_stage: &mut dyn FnMut(&str),
     ) -> Result<(), LabError> {
-        self.start_plane(tools, told)?;
-        told("applying the definitions and registering the nodes");
+        self.start_plane(tools, on_stage)?;
+        on_stage("applying the definitions and registering the nodes");
         self.apply_definitions()?;
         self.create_nodes(&self.state()?.nodes)?;
         self.create_api_endpoint()?;
@@ -33,7 +33,7 @@ impl Lab {
         self.start_kubelet()?;
         let state = self.state()?;
         if state.options.programs == Programs::Postern {
-            told("starting operators, agents and tunnel processes");
+            on_stage("starting operators, agents and tunnel processes");
             start_programs_on_cluster(self, &state)?;
         }
         Ok(())

@@ -58,9 +58,9 @@ impl Lab {
     pub(super) fn start_plane(
         &self,
         tools: &Tools,
-        told: &mut dyn FnMut(&str),
+        on_stage: &mut dyn FnMut(&str),
     ) -> Result<(), LabError> {
-        told("starting etcd and the API server");
+        on_stage("starting etcd and the API server");
         self.make_plane_files(tools)?;
         self.start_etcd()?;
         self.start_front(tools)?;

@@ -32,7 +32,7 @@ impl Lab {
     pub fn up(
         dir: &Path,
         options: &UpOptions,
-        told: &mut dyn FnMut(&str),
+        on_stage: &mut dyn FnMut(&str),
     ) -> Result<Self, LabError> {
         if !nix::unistd::geteuid().is_root() {
             return Err(LabError::NotRoot);
@@ -42,13 +42,13 @@ impl Lab {
             return Err(LabError::LabExists { dir: lab.dir });
         }
         check(options)?;
-        told("building the programs");
+        on_stage("building the programs");
         Binaries::locate()?.build(options)?;
         let tools = match options.cluster {
             Cluster::Standalone => None,
-            Cluster::ApiServer => Some(cluster::prepare(told)?),
+            Cluster::ApiServer => Some(cluster::prepare(on_stage)?),
         };
-        match lab.make(options, tools.as_ref(), told) {
+        match lab.make(options, tools.as_ref(), on_stage) {
             Ok(()) => Ok(lab),
             Err(error) => {
                 // The first error is the one to tell; what the clean-up may say on top of it would hide it.
@@ -62,27 +62,27 @@ impl Lab {
         &self,
         options: &UpOptions,
         tools: Option<&Tools>,
-        told: &mut dyn FnMut(&str),
+        on_stage: &mut dyn FnMut(&str),
     ) -> Result<(), LabError> {
-        told("making namespaces and links");
+        on_stage("making namespaces and links");
         let state = self.begin(options)?;
         self.make_namespaces(&state)?;
         self.wire(&state)?;
         self.make_keys()?;
-        told("starting the world and its counters");
+        on_stage("starting the world and its counters");
         self.start_world()?;
         match tools {
-            Some(tools) => self.start_on_api_server(tools, told)?,
-            None => self.start_standalone(&state, told)?,
+            Some(tools) => self.start_on_api_server(tools, on_stage)?,
+            None => self.start_standalone(&state, on_stage)?,
         }
-        told("starting the cluster's resolver");
+        on_stage("starting the cluster's resolver");
         self.start_resolver(&state.nodes[0])
     }
 
     fn start_standalone(
         &self,
         state: &LabState,
-        told: &mut dyn FnMut(&str),
+        on_stage: &mut dyn FnMut(&str),
     ) -> Result<(), LabError> {
         for node in &state.nodes {
             self.apply(vec![objects::node_object(node)])?;
@@ -91,7 +91,7 @@ impl Lab {
             self.ensure_kube_namespace(namespace)?;
         }
         if state.options.programs == Programs::Postern {
-            told("starting publisher, agents and tunnel processes");
+            on_stage("starting publisher, agents and tunnel processes");
             self.start_postern(&state.nodes)?;
         }
         Ok(())

@@ -13,7 +13,7 @@ use postern_e2e::proof::harness::{TestLab, wait_until};
 use serde_json::{Value, json};
 
 /// How long controllers may take to have looked at what was applied.
-const PATIENCE: Duration = Duration::from_secs(60);
+const CONTROLLER_DEADLINE: Duration = Duration::from_secs(60);
 
 fn base() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/base")
@@ -107,7 +107,7 @@ fn every_object_passes_a_server_side_dry_run_and_a_second_apply_changes_nothing(
 /// Definitions, namespaces and policies get a status from controllers; after that they stand still.
 fn settled(lab: &TestLab) -> BTreeMap<String, Value> {
     let mut last = BTreeMap::new();
-    wait_until(PATIENCE, "objects that stand still", || {
+    wait_until(CONTROLLER_DEADLINE, "objects that stand still", || {
         let now = versions(lab);
         let same = now == last;
         last = now.clone();
@@ -119,20 +119,24 @@ fn settled(lab: &TestLab) -> BTreeMap<String, Value> {
 
 /// The API server has typed every expression of the policies against the schemas, and has nothing to say.
 fn assert_type_checks(lab: &TestLab) {
-    wait_until(PATIENCE, "policies that were type-checked", || {
-        let text = lab.kubectl_ok(&["get", "validatingadmissionpolicies", "-o", "json"])?;
-        let list: Value = serde_json::from_str(&text).unwrap();
-        let policies = list["items"].as_array().unwrap();
-        let checked = |policy: &&Value| policy["status"]["typeChecking"].is_object();
-        if policies.is_empty() || !policies.iter().all(|policy| checked(&policy)) {
-            return Ok(None);
-        }
-        for policy in policies {
-            let warnings = &policy["status"]["typeChecking"]["expressionWarnings"];
-            assert_eq!(warnings, &Value::Null, "{}", name(policy));
-        }
-        Ok(Some(()))
-    })
+    wait_until(
+        CONTROLLER_DEADLINE,
+        "policies that were type-checked",
+        || {
+            let text = lab.kubectl_ok(&["get", "validatingadmissionpolicies", "-o", "json"])?;
+            let list: Value = serde_json::from_str(&text).unwrap();
+            let policies = list["items"].as_array().unwrap();
+            let checked = |policy: &&Value| policy["status"]["typeChecking"].is_object();
+            if policies.is_empty() || !policies.iter().all(|policy| checked(&policy)) {
+                return Ok(None);
+            }
+            for policy in policies {
+                let warnings = &policy["status"]["typeChecking"]["expressionWarnings"];
+                assert_eq!(warnings, &Value::Null, "{}", name(policy));
+            }
+            Ok(Some(()))
+        },
+    )
     .unwrap();
 }
 
@@ -166,11 +170,15 @@ fn with_these_rights_the_line_works_and_a_sealed_node_loses_its_startup_taint_al
     }
     lab.kubectl_ok(&["apply", "-f", &samples.display().to_string()])
         .unwrap();
-    wait_until(PATIENCE, "a node without its startup taint", || {
-        let way = "jsonpath={.spec.taints[*].key}";
-        let keys = lab.kubectl_ok(&["get", "node", "gw-1", "-o", way])?;
-        Ok((keys == "example.com/broken").then_some(()))
-    })
+    wait_until(
+        CONTROLLER_DEADLINE,
+        "a node without its startup taint",
+        || {
+            let way = "jsonpath={.spec.taints[*].key}";
+            let keys = lab.kubectl_ok(&["get", "node", "gw-1", "-o", way])?;
+            Ok((keys == "example.com/broken").then_some(()))
+        },
+    )
     .unwrap();
     let ready = ["wait", "exit/eu", "--for=condition=Ready", "--timeout=60s"];
     lab.kubectl_ok(&ready).unwrap();

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use postern_e2e::LabError;
 use postern_e2e::cluster::{Bump, OPERATORS};
 use postern_e2e::lab::{Lab, PodOptions};
-use postern_e2e::proof::harness::{After, PATIENCE, Sender, Series, exit, wait_until};
+use postern_e2e::proof::harness::{After, Sender, Series, WAIT_DEADLINE, exit, wait_until};
 use postern_intent::KeyId;
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ fn nodes() -> [Value; 2] {
 
 /// Waits until a pod has tried for a while, and answers how many of its packets got out.
 fn got_out(lab: &Lab, sender: &Sender) -> Result<u64, LabError> {
-    wait_until(PATIENCE, "attempts of a held pod", || {
+    wait_until(WAIT_DEADLINE, "attempts of a held pod", || {
         Ok((sender.attempted_since(Timestamp::MIN) > 1000).then_some(()))
     })?;
     Ok(lab.pod_since(sender, Timestamp::MIN)?.arrived)
@@ -35,7 +35,7 @@ fn got_out(lab: &Lab, sender: &Sender) -> Result<u64, LabError> {
 /// Every node is told nothing, and a person finds out why: in a ConfigMap, an Event with the digest and a metric.
 fn await_restored(lab: &Lab) -> Result<Vec<Value>, LabError> {
     let held = await_held(lab, "Restored", &nodes())?;
-    wait_until(PATIENCE, "Events and the metric of the nodes", || {
+    wait_until(WAIT_DEADLINE, "Events and the metric of the nodes", || {
         let told = events(lab, "Restored")?;
         let digest = |one: &Value| one["digest"].as_str().unwrap_or_default().to_owned();
         let all = held
@@ -110,7 +110,7 @@ fn intents_and_definitions_that_go_open_nothing() {
         let before = published(lab)?;
         assert!(before.is_some());
         lab.kubectl_ok(&["delete", "nodeintents", "--all"])?;
-        let after = wait_until(PATIENCE, "the intents", || published(lab))?;
+        let after = wait_until(WAIT_DEADLINE, "the intents", || published(lab))?;
         assert_eq!(Some(after), before);
         Ok(())
     });

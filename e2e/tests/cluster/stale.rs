@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use postern_e2e::LabError;
 use postern_e2e::lab::Lab;
-use postern_e2e::proof::harness::{PATIENCE, wait_until};
+use postern_e2e::proof::harness::{WAIT_DEADLINE, wait_until};
 use serde_json::{Value, json};
 
 use crate::plane::{LONG, cluster, condition, get};
@@ -52,7 +52,7 @@ fn an_agent_that_is_gone_is_told_within_four_minutes_and_what_it_said_counts_no_
     let lab = cluster();
     let sender = lab.selected_sender("n1").unwrap();
     let well = ("True", "Ready", [1, 1, 0], 1);
-    let object = await_said(&lab, PATIENCE, "Ready", well);
+    let object = await_said(&lab, WAIT_DEADLINE, "Ready", well);
     let ready = condition(&object, "Ready").unwrap();
     let story = "1 pod leaves by exit eu from gw-1's own address";
     assert_eq!(ready["message"], story, "{object:#}");
@@ -66,7 +66,7 @@ fn an_agent_that_is_gone_is_told_within_four_minutes_and_what_it_said_counts_no_
     for kind in ["Programmed", "Ready", "FullyEnforced"] {
         await_said(&lab, SILENCE, kind, stale);
     }
-    wait_until(PATIENCE, "the exit's word", || {
+    wait_until(WAIT_DEADLINE, "the exit's word", || {
         let exit = get(&lab, &["exit", "eu"])?;
         let clients = json!({"desired": 1, "programmed": 0, "sealed": 0});
         let unknown = condition(&exit, "Programmed").is_some_and(|one| one["status"] == "Unknown");
@@ -82,7 +82,7 @@ fn an_agent_that_is_gone_is_told_within_four_minutes_and_what_it_said_counts_no_
     let before = versions().unwrap();
     let begun = Instant::now();
     wait_until(LONG, "another look of the operator", || {
-        sender.await_answers(&["tcp4", "tcp6"], Timestamp::now(), PATIENCE)?;
+        sender.await_answers(&["tcp4", "tcp6"], Timestamp::now(), WAIT_DEADLINE)?;
         Ok((begun.elapsed() >= A_LOOK).then_some(()))
     })
     .unwrap();

@@ -10,7 +10,9 @@ use jiff::Timestamp;
 use postern_crds::conditions::Reason;
 use postern_e2e::cluster::Api;
 use postern_e2e::lab::{Lab, PodOptions, Programs, UpOptions};
-use postern_e2e::proof::harness::{FLOWS, PATIENCE, Sender, TestLab, exit, policy, wait_until};
+use postern_e2e::proof::harness::{
+    FLOWS, Sender, TestLab, WAIT_DEADLINE, exit, policy, wait_until,
+};
 use serde_json::{Value, json};
 
 use crate::plane::{condition, get};
@@ -44,7 +46,7 @@ fn says(object: &Value, (kind, status, reason, words): Told) -> bool {
 /// Waits until an object of the users says all of this about the generation that is there now.
 fn await_told(lab: &Lab, object: &[&str], told: &[Told]) -> Value {
     let mut last = Value::Null;
-    let waited = wait_until(PATIENCE, "what it has to say", || {
+    let waited = wait_until(WAIT_DEADLINE, "what it has to say", || {
         last = get(lab, object)?;
         let all = told.iter().all(|told| says(&last, *told));
         Ok(all.then_some(()))
@@ -80,7 +82,7 @@ fn columns(lab: &Lab, object: &[&str]) -> BTreeMap<String, String> {
 /// enough for.
 fn row(lab: &Lab, object: &[&str], cells: &[(&str, &str)]) {
     let mut last = BTreeMap::new();
-    let waited = wait_until(PATIENCE, "what the columns tell", || {
+    let waited = wait_until(WAIT_DEADLINE, "what the columns tell", || {
         last = columns(lab, object);
         let is = |(name, cell): &(&str, &str)| last.get(*name).is_some_and(|found| found == cell);
         Ok(cells.iter().all(is).then_some(()))
@@ -112,7 +114,7 @@ fn events(lab: &Lab, kind: &str, name: &str) -> Vec<(String, String)> {
 
 fn await_event(lab: &Lab, kind: &str, name: &str, told: (&str, &str)) {
     let wanted = (told.0.to_owned(), told.1.to_owned());
-    let waited = wait_until(PATIENCE, "an Event", || {
+    let waited = wait_until(WAIT_DEADLINE, "an Event", || {
         Ok(events(lab, kind, name).contains(&wanted).then_some(()))
     });
     assert!(
@@ -125,7 +127,7 @@ fn await_event(lab: &Lab, kind: &str, name: &str, told: (&str, &str)) {
 /// Waits until a pod has tried for seconds, and answers what of it left.
 fn left(lab: &Lab, sender: &Sender, since: Timestamp) -> u64 {
     wait_until(
-        PATIENCE,
+        WAIT_DEADLINE,
         &format!("attempts of {}", sender.pod.key()),
         || Ok((sender.attempted_since(since) > ATTEMPTS).then_some(())),
     )
@@ -137,7 +139,7 @@ fn left(lab: &Lab, sender: &Sender, since: Timestamp) -> u64 {
 /// Answers of a pod's ICMP and of its TCP in seconds that began after a time and in which it tried.
 fn icmp_and_tcp(sender: &Sender, since: Timestamp) -> (u64, u64) {
     let begun = since + Duration::from_secs(2);
-    wait_until(PATIENCE, "whole seconds of attempts", || {
+    wait_until(WAIT_DEADLINE, "whole seconds of attempts", || {
         Ok((sender.attempted_since(begun) > ATTEMPTS).then_some(()))
     })
     .unwrap();
@@ -223,7 +225,7 @@ fn a_change_is_programmed_under_its_own_generation_and_columns_and_events_tell_t
     await_told(&lab, &egp("crawler"), &WELL);
     let since = Timestamp::now();
     sender
-        .await_answers(&["tcp4", "tcp6", "udp4", "udp6"], since, PATIENCE)
+        .await_answers(&["tcp4", "tcp6", "udp4", "udp6"], since, WAIT_DEADLINE)
         .unwrap();
     assert_eq!(lab.packets().unwrap().faults(), Vec::<String>::new());
 }
@@ -310,7 +312,7 @@ fn what_cannot_be_done_says_which_condition_why_and_what_instead_and_its_pods_ar
                 ("Ready", "False", blocked, "1 pods are to be blocked"),
             ],
         );
-        wait_until(PATIENCE, "one blocked pod", || {
+        wait_until(WAIT_DEADLINE, "one blocked pod", || {
             let object = get(&lab, &egp(name))?;
             Ok((object["status"]["pods"]["blocked"] == 1).then_some(()))
         })
@@ -370,7 +372,7 @@ fn host_pod(lab: &Lab, name: &str, app: &str) {
 
 fn await_pods(lab: &Lab, name: &str, counts: &[(&str, u64)]) {
     let mut last = Value::Null;
-    let waited = wait_until(PATIENCE, "counts of pods", || {
+    let waited = wait_until(WAIT_DEADLINE, "counts of pods", || {
         last = get(lab, &egp(name))?["status"]["pods"].clone();
         let all = counts.iter().all(|(count, number)| last[*count] == *number);
         Ok(all.then_some(()))
@@ -459,6 +461,8 @@ fn of_two_policies_on_one_pod_the_winner_decides_and_pods_out_of_reach_are_count
         &egp("alone"),
         &[("SELECTED", "0"), ("REASON", "HostNetwork")],
     );
-    sender.await_answers(&FLOWS[2..], told, PATIENCE).unwrap();
+    sender
+        .await_answers(&FLOWS[2..], told, WAIT_DEADLINE)
+        .unwrap();
     assert_eq!(lab.packets().unwrap().faults(), Vec::<String>::new());
 }

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use postern_e2e::lab::{Lab, PodOptions, UpOptions};
-use postern_e2e::proof::harness::{PATIENCE, Sender, TestLab, policy, wait_until};
+use postern_e2e::proof::harness::{Sender, TestLab, WAIT_DEADLINE, policy, wait_until};
 use serde_json::{Value, json};
 
 const NODE: &str = "n1";
@@ -32,7 +32,7 @@ fn attempts(senders: &[&Sender]) {
     let since = Timestamp::now();
     for sender in senders {
         let what = format!("attempts of {}", sender.pod.key());
-        wait_until(PATIENCE, &what, || {
+        wait_until(WAIT_DEADLINE, &what, || {
             Ok((sender.attempted_since(since) > ATTEMPTS).then_some(()))
         })
         .unwrap();
@@ -70,7 +70,7 @@ fn a_pod_whose_object_policy_and_namespace_go_while_it_sends_is_held_until_it_is
     lab.delete(std::slice::from_ref(&object)).unwrap();
     lab.apply(vec![over]).unwrap();
     let what = "the end of the pods in the intent";
-    wait_until(PATIENCE, what, || {
+    wait_until(WAIT_DEADLINE, what, || {
         let body = lab.current_body(NODE)?;
         let mut listed = body.pods.iter();
         Ok((!listed.any(|pod| pod.namespace.as_str() == "crawlers")).then_some(()))
@@ -91,7 +91,7 @@ fn a_pod_whose_object_policy_and_namespace_go_while_it_sends_is_held_until_it_is
 
     // Listed again, in a namespace that nobody guards: the signed word that it may leave.
     lab.apply(vec![object]).unwrap();
-    wait_until(PATIENCE, "packets of the released pod", || {
+    wait_until(WAIT_DEADLINE, "packets of the released pod", || {
         Ok((lab.pod_since(&gone, since)?.arrived > 0).then_some(()))
     })
     .unwrap();

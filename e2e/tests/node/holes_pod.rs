@@ -7,7 +7,7 @@ use crate::holes::{
     NODE, Stage, WEB, ask, both, lab_program, nobody, probe, probed, sent, serving,
 };
 use postern_e2e::lab::{Binaries, Exec, PodOptions, PodRecord, TrafficPolicy};
-use postern_e2e::proof::harness::{PATIENCE, TestLab, wait_until};
+use postern_e2e::proof::harness::{TestLab, WAIT_DEADLINE, wait_until};
 use serde_json::Value;
 
 const BINDING: &str = "nft flush chain bridge postern origin";
@@ -124,7 +124,7 @@ fn hole_e_a_dead_pods_reply_entry_does_not_serve_the_pod_on_its_address() {
         let list = "for f in ipv4 ipv6; do conntrack -L -f $f -p udp --orig-port-dst 30091 2>/dev/null; done; true";
         stage.shell(list).lines().count()
     };
-    wait_until(PATIENCE, "an entry for each family", || {
+    wait_until(WAIT_DEADLINE, "an entry for each family", || {
         Ok((entries(&stage) == 2).then_some(()))
     })
     .unwrap();
@@ -175,7 +175,7 @@ fn hole_h_neighbour_discovery_between_pods_passes_and_no_solicitation_leaves() {
         }
         stage.ask(WEB, to, "tcp").is_some()
     };
-    wait_until(PATIENCE, "an answer of a neighbour", || {
+    wait_until(WAIT_DEADLINE, "an answer of a neighbour", || {
         Ok(reached(&stage).then_some(()))
     })
     .unwrap();

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use jiff::Timestamp;
 use postern_e2e::LabError;
 use postern_e2e::lab::{Lab, UpOptions};
-use postern_e2e::proof::harness::{After, FLOWS, PATIENCE, Series, TestLab, wait_until};
+use postern_e2e::proof::harness::{After, FLOWS, Series, TestLab, WAIT_DEADLINE, wait_until};
 
 /// Everything that the agent owns on a node, as sorted words: the order in which nft lists a hash changes.
 const OWNED: &str = r#"{
@@ -97,7 +97,7 @@ fn repaired(
 ) -> Result<(), LabError> {
     let (before, counted) = (owned(lab)?, lab.repairs("n1"));
     act(lab)?;
-    wait_until(PATIENCE, "the repair of what was removed", || {
+    wait_until(WAIT_DEADLINE, "the repair of what was removed", || {
         // A part that is away cannot be listed.
         Ok((owned(lab).ok().as_ref() == Some(&before)).then_some(()))
     })?;
@@ -157,6 +157,6 @@ fn what_somebody_else_removes_is_repaired_and_counted_and_nothing_leaks_meanwhil
         .prove("tunnel peer removed", &sender, After::Flows, act)
         .unwrap();
     let last = Timestamp::now();
-    sender.await_answers(&FLOWS, last, PATIENCE).unwrap();
+    sender.await_answers(&FLOWS, last, WAIT_DEADLINE).unwrap();
     assert_eq!(series.finish().unwrap(), Vec::<String>::new());
 }

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use postern_e2e::LabError;
 use postern_e2e::lab::{Binaries, Exec, Lab, PodOptions, TrafficPolicy, UpOptions};
 use postern_e2e::proof::harness::{
-    After, FLOWS, PATIENCE, Sender, Series, TestLab, exit, policy, wait_until,
+    After, FLOWS, Sender, Series, TestLab, WAIT_DEADLINE, exit, policy, wait_until,
 };
 
 /// Seconds of a sender that began after this time and answered: which sources the world saw in them.
@@ -65,7 +65,7 @@ fn nothing_leaks_when_a_policy_moves_to_another_exit_and_when_its_exit_goes() {
     let moved = "policy moved to another exit";
     series.prove(moved, &sender, After::Flows, act).unwrap();
     let after = Timestamp::now();
-    sender.await_answers(&FLOWS, after, PATIENCE).unwrap();
+    sender.await_answers(&FLOWS, after, WAIT_DEADLINE).unwrap();
     assert_eq!(sources(&sender, after), addresses(&lab, "gw-2"));
 
     let us = exit("us", "gw-2", "");
@@ -127,7 +127,7 @@ fn nothing_leaks_when_a_policy_gets_stricter_and_by_a_service_with_endpoints_in_
     series.prove(stricter, &sender, After::Flows, act).unwrap();
     let after = Timestamp::now();
     let flows = ["icmp4", "icmp6", "tcp4", "tcp6"];
-    sender.await_answers(&flows, after, PATIENCE).unwrap();
+    sender.await_answers(&flows, after, WAIT_DEADLINE).unwrap();
     let sums = sender.since(after + Duration::from_secs(1));
     for flow in ["udp4", "udp6"] {
         assert!(
@@ -160,12 +160,12 @@ fn nothing_leaks_when_nobody_renews_the_lease() {
         }
         Ok(())
     };
-    wait_until(PATIENCE, "listening pods", || Ok(inside(&lab).ok())).unwrap();
+    wait_until(WAIT_DEADLINE, "listening pods", || Ok(inside(&lab).ok())).unwrap();
     let mut series = Series::begin(&lab, "lease").unwrap();
     let act = |lab: &Lab| {
         lab.kill("agent-n1")?;
         let killed = Timestamp::now();
-        sender.await_answers(&FLOWS, killed, PATIENCE)?;
+        sender.await_answers(&FLOWS, killed, WAIT_DEADLINE)?;
         let silent = lab.await_silence(&sender)?;
         lab.await_attempts(&sender, silent)?;
         inside(lab)?;
@@ -217,7 +217,7 @@ fn a_pod_on_its_own_active_gateway_leaves_by_the_exits_address_and_by_nothing_el
     let applied = "policy applied to a pod on its own active gateway";
     series.prove(applied, &sender, After::Flows, act).unwrap();
     let after = Timestamp::now();
-    sender.await_answers(&FLOWS, after, PATIENCE).unwrap();
+    sender.await_answers(&FLOWS, after, WAIT_DEADLINE).unwrap();
     let egress: BTreeSet<IpAddr> = egress.map(|a| a.parse().unwrap()).into();
     assert_eq!(sources(&sender, after), egress);
     for (event, line) in [

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use jiff::Timestamp;
 use postern_e2e::lab::{Exec, PodOptions, PodRecord, TrafficPolicy, UpOptions};
-use postern_e2e::proof::harness::{PATIENCE, TestLab, exit, policy, wait_until};
+use postern_e2e::proof::harness::{TestLab, WAIT_DEADLINE, exit, policy, wait_until};
 use serde_json::{Value, json};
 
 use crate::holes::{ask, serving};
@@ -137,7 +137,7 @@ fn nodes_without_pod_ranges_and_with_ranges_that_the_cni_does_not_use_cut_nobody
         }
         neighbours.assert_untouched(&lab, says);
         let since = Timestamp::now();
-        wait_until(PATIENCE, "packets by the exit", || {
+        wait_until(WAIT_DEADLINE, "packets by the exit", || {
             Ok((lab.pod_since(&selected, since)?.exited > 0).then_some(()))
         })
         .unwrap();

@@ -233,7 +233,7 @@ mod tests {
     use super::*;
     use crate::error::Cause;
 
-    const PATIENCE: Duration = Duration::from_secs(5);
+    const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 
     /// A tunnel process that takes requests and answers none.
     struct Hangs;
@@ -244,11 +244,11 @@ mod tests {
         }
 
         async fn read_tunnel(&self, device: &IfName) -> Act<Option<ObservedTunnel>> {
-            sleep(PATIENCE).await;
+            sleep(ANSWER_DEADLINE).await;
             Err(HostError::ReadTunnel {
                 link: device.clone(),
                 source: Cause::TimedOut {
-                    seconds: PATIENCE.as_secs(),
+                    seconds: ANSWER_DEADLINE.as_secs(),
                 },
             })
         }
@@ -272,7 +272,7 @@ mod tests {
         let own = devices.map(|name| name.parse().unwrap()).to_vec();
         let begun = Instant::now();
         let answers = read_tunnels(&Hangs, own).await;
-        assert_eq!(begun.elapsed(), PATIENCE);
+        assert_eq!(begun.elapsed(), ANSWER_DEADLINE);
         let silent: Vec<&str> = answers
             .iter()
             .filter(|(_, answer)| answer.is_err())

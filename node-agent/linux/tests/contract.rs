@@ -10,7 +10,7 @@
 mod namespace;
 
 use namespace::{host, run, within};
-use postern_host_testing::contract::{Outcome, Outsider};
+use postern_host_testing::contract::{OtherProgram, Outcome};
 use postern_host_testing::contract_tests;
 use postern_linux::LinuxHost;
 use postern_plan::host::AdminState;
@@ -18,7 +18,7 @@ use postern_plan::host::AdminState;
 /// Somebody with the usual tools.
 struct Administrator;
 
-impl Outsider for Administrator {
+impl OtherProgram for Administrator {
     async fn sets_state(&self, link: &str, state: AdminState) {
         let word = match state {
             AdminState::Up => "up",

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use postern_agent::agent::Activation;
 use postern_host::error::errno;
 use postern_host::ports::Protocol;
-use postern_host_testing::contract::Outsider as _;
+use postern_host_testing::contract::OtherProgram as _;
 use postern_host_testing::fake::{Call, Flow};
 use postern_intent::body::{BlockedReason, Class};
 use postern_plan::host::Family;

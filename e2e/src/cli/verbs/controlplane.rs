@@ -21,7 +21,7 @@ pub(crate) fn run(verb: &ControlplaneVerb, printer: &Printer) -> Result<(), LabE
 
 fn build(printer: &Printer) -> Result<(), LabError> {
     let mut progress = Progress::begin();
-    let tools = cluster::prepare(&mut |stage| progress.tell(stage));
+    let tools = cluster::prepare(&mut |stage| progress.show(stage));
     progress.end();
     let tools = tools?;
     printer.print(&tools, || tools.folder.display().to_string())

@@ -29,7 +29,7 @@ pub(crate) fn run(
     printer: &Printer,
 ) -> Result<ExitCode, LabError> {
     let mut progress = Progress::begin();
-    let mut told = |stage: &str| progress.tell(stage);
+    let mut on_stage = |stage: &str| progress.show(stage);
     let options = UpOptions {
         cluster: if arguments.standalone {
             Cluster::Standalone
@@ -38,8 +38,8 @@ pub(crate) fn run(
         },
         ..UpOptions::default()
     };
-    let lab = Lab::up(dir, &options, &mut told)?;
-    let played = demo::run(&lab, &arguments.samples, &mut told);
+    let lab = Lab::up(dir, &options, &mut on_stage)?;
+    let played = demo::run(&lab, &arguments.samples, &mut on_stage);
     progress.end();
     if let Ok(claims) = &played {
         print_claims(claims, printer)?;

@@ -84,7 +84,7 @@ impl From<&UpArguments> for UpOptions {
 pub(crate) fn run(dir: &Path, arguments: &UpArguments, printer: &Printer) -> Result<(), LabError> {
     let mut progress = Progress::begin();
     let options = UpOptions::from(arguments);
-    let lab = Lab::up(dir, &options, &mut |stage| progress.tell(stage));
+    let lab = Lab::up(dir, &options, &mut |stage| progress.show(stage));
     progress.end();
     status::run(&lab?, printer)
 }

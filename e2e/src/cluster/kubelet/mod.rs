@@ -6,8 +6,8 @@
 //! as a program of this machine. One that ends by itself is not started again, and its pod's status does not change. A
 //! pod of the host network is reported as running and no more.
 
-mod ending;
-mod life;
+mod end_signal;
+mod lifecycle;
 mod run;
 mod status;
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::cluster::Api;
-use crate::cluster::kubelet::ending::Ending;
-use crate::cluster::kubelet::life::{Life, remove_object};
+use crate::cluster::kubelet::end_signal::EndSignal;
+use crate::cluster::kubelet::lifecycle::{PodLifecycle, remove_object};
 use crate::cluster::pods::text;
 use crate::lab::Lab;
 use crate::lab::error::{LabError, chain};
@@ -28,14 +28,14 @@ pub(crate) fn kubelet(lab: &Lab) -> Result<(), LabError> {
         pods: BTreeMap::new(),
         taken: BTreeSet::new(),
     };
-    let mut told = String::new();
+    let mut reported = String::new();
     loop {
         // Every watch ends some day; only what has not been told yet is worth a line.
         if let Err(error) = kubelet.follow() {
             let text = chain(&error);
-            if text != told {
+            if text != reported {
                 eprintln!("{text}");
-                told = text;
+                reported = text;
             }
         }
         thread::sleep(PAUSE);
@@ -46,7 +46,7 @@ struct Kubelet {
     lab: Lab,
     api: Api,
     /// The pods that have been taken on and whose objects are there, by UID.
-    pods: BTreeMap<String, Ending>,
+    pods: BTreeMap<String, EndSignal>,
     /// Every pod that this process has ever taken on: each has a thread that takes it down.
     taken: BTreeSet<String>,
 }
@@ -62,9 +62,9 @@ impl Kubelet {
             self.observe(pod)?;
         }
         // What was deleted while nobody looked.
-        self.pods.retain(|uid, ending| {
+        self.pods.retain(|uid, end_signal| {
             if !there.contains(uid) {
-                ending.say();
+                end_signal.send();
             }
             there.contains(uid)
         });
@@ -80,8 +80,8 @@ impl Kubelet {
             match text(&event, "/type") {
                 "ADDED" | "MODIFIED" => self.observe(object)?,
                 "DELETED" => {
-                    if let Some(ending) = self.pods.remove(text(object, "/metadata/uid")) {
-                        ending.say();
+                    if let Some(end_signal) = self.pods.remove(text(object, "/metadata/uid")) {
+                        end_signal.send();
                     }
                 }
                 // An error ends the watch; the next list says what is there.
@@ -101,8 +101,8 @@ impl Kubelet {
         };
         if pod.pointer("/metadata/deletionTimestamp").is_some() {
             return match self.pods.get(uid) {
-                Some(ending) => {
-                    ending.say();
+                Some(end_signal) => {
+                    end_signal.send();
                     Ok(())
                 }
                 None => self.end_unknown(pod),
@@ -112,16 +112,16 @@ impl Kubelet {
         if over || self.pods.contains_key(uid) {
             return Ok(());
         }
-        let ending = Ending::default();
-        self.pods.insert(uid.to_owned(), ending.clone());
+        let end_signal = EndSignal::default();
+        self.pods.insert(uid.to_owned(), end_signal.clone());
         self.taken.insert(uid.to_owned());
-        let life = Life::of(&self.lab, node, pod, ending);
+        let lifecycle = PodLifecycle::of(&self.lab, node, pod, end_signal);
         let on_host = pod.pointer("/spec/hostNetwork") == Some(&Value::Bool(true));
         thread::spawn(move || {
             if on_host {
-                life.live_on_host();
+                lifecycle.live_on_host();
             } else {
-                life.live();
+                lifecycle.live();
             }
         });
         Ok(())

@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use crate::lab::Lab;
 use crate::lab::LabError;
-use crate::proof::demo::cast::Cast;
 use crate::proof::demo::claims::Claims;
+use crate::proof::demo::pods::DemoPods;
 use crate::proof::harness::{After, FLOWS, wait_until};
 
 /// Longer than anything that is waited for: nodes report at once, and the users' objects follow within seconds.
-const PATIENCE: Duration = Duration::from_secs(30);
+const READY_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The objects of the samples with the condition that sums each of them up.
 const OBJECTS: [(&str, &[&str]); 2] = [
@@ -28,7 +28,7 @@ const OBJECTS: [(&str, &[&str]); 2] = [
 pub(super) fn said(lab: &Lab, claims: &mut Claims) -> Result<(), LabError> {
     for (name, object) in OBJECTS {
         let mut last = String::new();
-        let waited = wait_until(PATIENCE, "an object that is ready", || {
+        let waited = wait_until(READY_DEADLINE, "an object that is ready", || {
             last = ready(lab, object)?;
             Ok((last == "True").then_some(()))
         });
@@ -61,19 +61,19 @@ fn ready(lab: &Lab, object: &[&str]) -> Result<String, LabError> {
 /// API server and operators go, and an agent has to start without them.
 pub(super) fn away(
     lab: &Lab,
-    cast: &Cast,
+    pods: &DemoPods,
     claims: &mut Claims,
-    told: &mut dyn FnMut(&str),
+    on_stage: &mut dyn FnMut(&str),
 ) -> Result<(), LabError> {
     let case = "API server and both operators away, the agent started anew";
-    told(case);
-    let proof = lab.prove(case, &cast.crawler, After::Flows, |lab| {
+    on_stage(case);
+    let proof = lab.prove(case, &pods.crawler, After::Flows, |lab| {
         lab.kill_publishers()?;
         lab.stop_api_server()?;
         lab.kill("agent-n1")?;
         lab.start_agent("n1")?;
-        cast.crawler
-            .await_answers(&FLOWS, Timestamp::now(), PATIENCE)
+        pods.crawler
+            .await_answers(&FLOWS, Timestamp::now(), READY_DEADLINE)
     })?;
     claims.some(format!("{case}: attempted"), proof.attempted);
     claims.some(

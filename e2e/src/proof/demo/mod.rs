@@ -1,9 +1,9 @@
 //! The demo: the main job end to end, told as claims that were checked.
 
-mod cast;
 mod claims;
 mod conditions;
-mod story;
+mod pods;
+mod scenario;
 
 pub use claims::{Claim, Claims};
-pub use story::run;
+pub use scenario::run;

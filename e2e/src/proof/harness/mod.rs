@@ -15,8 +15,8 @@
 mod body;
 mod documents;
 mod listed;
+mod objects;
 mod proof;
-mod scene;
 mod sender;
 mod series;
 mod test_lab;
@@ -24,11 +24,11 @@ mod verbs;
 
 pub use body::blank_body;
 pub use listed::{ABLATIONS, CLUSTER_RUNS, LONG_RUNS, RUNS, Run};
+pub use objects::{exit, policy};
 pub use proof::{After, Proof};
-pub use scene::{exit, policy};
 pub use sender::{FLOWS, Sender};
 pub use series::{Proofs, RunProof, Series, Shown, gather_proofs, record_run};
 pub use test_lab::TestLab;
-pub use verbs::PATIENCE;
+pub use verbs::WAIT_DEADLINE;
 
 pub use crate::lab::wait_until;

@@ -13,7 +13,7 @@ use crate::lab::LabError;
 use crate::lab::{Binaries, Cluster, Lab, read_json};
 use crate::proof::harness::listed::{ABLATIONS, CLUSTER_RUNS, LONG_RUNS, RUNS, Run, listed};
 use crate::proof::harness::test_lab::place;
-use crate::proof::harness::{After, PATIENCE, Proof, Sender, wait_until};
+use crate::proof::harness::{After, Proof, Sender, WAIT_DEADLINE, wait_until};
 use crate::proof::judge::Leak;
 
 /// Nothing came by for so long: traffic has stopped. A sender tries 1200 times a second.
@@ -141,8 +141,8 @@ impl<'a> Series<'a> {
             if !listed.contains(&case.as_str()) {
                 faults.push(format!("{case}: the event is not in the list"));
             }
-            let told = event.faults.iter();
-            faults.extend(told.map(|fault| format!("{case}: {fault}: {event:?}")));
+            let faults_of_run = event.faults.iter();
+            faults.extend(faults_of_run.map(|fault| format!("{case}: {fault}: {event:?}")));
         }
         self.proof.faults = faults;
         self.write()?;
@@ -207,8 +207,8 @@ pub fn gather_proofs() -> Result<Proofs, LabError> {
             proofs.faults.push(format!("{name}: the run is absent"));
             continue;
         };
-        let told = proof.faults.iter().map(|fault| format!("{name}: {fault}"));
-        proofs.faults.extend(told);
+        let faults_of_run = proof.faults.iter().map(|fault| format!("{name}: {fault}"));
+        proofs.faults.extend(faults_of_run);
         let shown = |event: &&&str| proof.events.iter().any(|e| e.proof.case == **event);
         let absent = run.events.iter().filter(|event| !shown(event));
         let absent = absent.map(|event| format!("{name}: {event}: the event is absent"));
@@ -243,7 +243,7 @@ impl Lab {
     /// `Timeout`, with what still arrived.
     pub fn await_silence(&self, sender: &Sender) -> Result<Timestamp, LabError> {
         let what = format!("the end of the arrivals of {}", sender.pod.key());
-        wait_until(PATIENCE, &what, || {
+        wait_until(WAIT_DEADLINE, &what, || {
             let since = Timestamp::now();
             std::thread::sleep(SILENCE);
             let arrived = self.pod_since(sender, since)?.arrived;
@@ -258,7 +258,7 @@ impl Lab {
     pub fn await_attempts(&self, sender: &Sender, time: Timestamp) -> Result<(), LabError> {
         let what = format!("a second of attempts of {}", sender.pod.key());
         let begun = time + Duration::from_secs(1);
-        wait_until(PATIENCE, &what, || {
+        wait_until(WAIT_DEADLINE, &what, || {
             Ok((sender.attempted_since(begun) > 0).then_some(()))
         })
     }

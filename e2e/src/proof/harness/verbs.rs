@@ -16,7 +16,7 @@ use crate::proof::harness::{Sender, wait_until};
 use crate::proof::judge::{Packets, PodCount, pod_since, world_packets};
 
 /// Every wait ends after this time unless it says another one.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const WAIT_DEADLINE: Duration = Duration::from_secs(30);
 
 impl Lab {
     /// Applies objects written as YAML.
@@ -78,7 +78,7 @@ impl Lab {
             "the departure of packets of {} by the exit",
             sender.pod.key()
         );
-        let found = wait_until(PATIENCE, &what, || {
+        let found = wait_until(WAIT_DEADLINE, &what, || {
             let exited = self.pod_since(sender, begin)?.exited;
             Ok((exited > 0).then_some(exited))
         });
@@ -126,7 +126,7 @@ impl Lab {
         what: &str,
         says: impl Fn(&Value) -> bool,
     ) -> Result<Value, LabError> {
-        self.await_report_for(PATIENCE, node, what, says)
+        self.await_report_for(WAIT_DEADLINE, node, what, says)
     }
 
     /// [`Lab::await_report`] with a deadline of its own.

@@ -16,7 +16,7 @@ use crate::proof::monitor::history::Watcher;
 use crate::proof::monitor::log::{Recording, Writer};
 
 /// A monitor that does not answer within this time is lost.
-const PATIENCE: Duration = Duration::from_secs(20);
+const SYNC_DEADLINE: Duration = Duration::from_secs(20);
 
 /// The state of the capture at a moment: every packet that entered the LAN before the question is on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,7 +113,7 @@ pub fn synchronise(lab: &Lab) -> Result<Synced, LabError> {
     let path = socket(lab);
     let stream = UnixStream::connect(&path).map_err(LabError::file("connect to", &path))?;
     stream
-        .set_read_timeout(Some(PATIENCE))
+        .set_read_timeout(Some(SYNC_DEADLINE))
         .map_err(LabError::file("read", &path))?;
     let mut line = String::new();
     BufReader::new(stream)

@@ -11,7 +11,7 @@ use postern_e2e::proof::harness::{TestLab, wait_until};
 use serde_json::{Value, json};
 
 /// Informers and authorizers of the API server follow what was written; this is how long they may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const INFORMER_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Where the operator's objects are.
 pub(crate) const NAMESPACE: &str = "postern-system";
@@ -129,7 +129,7 @@ impl Cluster {
     }
 
     pub(crate) fn eventually(&self, what: &str, mut done: impl FnMut() -> bool) {
-        wait_until(PATIENCE, what, || Ok(done().then_some(()))).unwrap();
+        wait_until(INFORMER_DEADLINE, what, || Ok(done().then_some(()))).unwrap();
     }
 
     /// Takes a policy's binding away until the value goes: whatever it binds is not bound then.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use postern_e2e::LabError;
 use postern_e2e::cluster::{Api, PatchKind};
 use postern_e2e::lab::{Lab, Programs, UpOptions};
-use postern_e2e::proof::harness::{PATIENCE, TestLab, exit, wait_until};
+use postern_e2e::proof::harness::{TestLab, WAIT_DEADLINE, exit, wait_until};
 use serde_json::{Value, json};
 
 use crate::crowd::figures::{asked, judge, price, rest, work, writes};
@@ -98,7 +98,7 @@ fn await_poison(lab: &Lab, admitted: Admitted) {
     std::fs::write(&file, policy(0, POLICIES, "Perhaps")).unwrap();
     let file = file.display().to_string();
     let arguments = ["create", "--dry-run=server", "-f", &file];
-    wait_until(PATIENCE, "the definition in force", || {
+    wait_until(WAIT_DEADLINE, "the definition in force", || {
         let let_in = lab.kubectl_ok(&arguments).is_ok();
         Ok((let_in == (admitted == Admitted::Yes)).then_some(()))
     })

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use postern_e2e::lab::sandbox::netns::Namespace;
 use postern_e2e::lab::topology::world_address;
 use postern_e2e::lab::{Binaries, Exec, PodOptions, PodRecord, TrafficPolicy, UpOptions};
-use postern_e2e::proof::harness::{PATIENCE, TestLab, exit, policy, record_run, wait_until};
+use postern_e2e::proof::harness::{TestLab, WAIT_DEADLINE, exit, policy, record_run, wait_until};
 use postern_e2e::proof::monitor::{SetKey, read_set};
 use serde_json::{Value, json};
 
@@ -85,7 +85,7 @@ impl Stage {
         sources: [IpAddr; 2],
     ) {
         for (to, source) in worlds.into_iter().zip(sources) {
-            wait_until(PATIENCE, &format!("an answer to {source}"), || {
+            wait_until(WAIT_DEADLINE, &format!("an answer to {source}"), || {
                 Ok((self.ask(who, to, "tcp") == Some(source.to_string())).then_some(()))
             })
             .unwrap();
@@ -116,7 +116,7 @@ impl Stage {
 
     /// Waits until the selected pod's node knows of a NodePort and has told so.
     pub(crate) fn await_node_port(&self, port: u16) {
-        let digest = wait_until(PATIENCE, "a body that names the NodePort", || {
+        let digest = wait_until(WAIT_DEADLINE, "a body that names the NodePort", || {
             let body = self.lab.current_body(NODE)?;
             let spans = &body.cluster.node_ports;
             let knows = spans
@@ -220,7 +220,7 @@ impl Stage {
         let before = meter(&self.lab);
         act(self);
         let passed = wait_until(
-            PATIENCE,
+            WAIT_DEADLINE,
             "packets of both families through the open hole",
             || {
                 let passed = since(before, meter(&self.lab));
@@ -240,7 +240,7 @@ impl Stage {
     fn settle(&self) {
         for address in &self.far.addresses {
             let to = SocketAddr::new(*address, 7);
-            wait_until(PATIENCE, "an answer of a pod on another node", || {
+            wait_until(WAIT_DEADLINE, "an answer of a pod on another node", || {
                 Ok(self.ask(WEB, to, "udp").map(drop))
             })
             .unwrap();

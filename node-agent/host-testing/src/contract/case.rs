@@ -1,4 +1,4 @@
-//! What every case is made of.
+//! Types and devices that the cases share.
 
 use postern_intent::IfName;
 use postern_plan::host::{AdminState, TunnelBackend, TunnelLink};
@@ -6,8 +6,8 @@ use postern_plan::host::{AdminState, TunnelBackend, TunnelLink};
 use postern_host::error::HostError;
 use postern_host::ports::Host;
 
-/// Somebody else on the same host.
-pub trait Outsider: Send + Sync {
+/// Another program on the same host, for example `ip` in the hands of an administrator.
+pub trait OtherProgram: Send + Sync {
     /// Brings a link down or up.
     fn sets_state(&self, link: &str, state: AdminState) -> impl Future<Output = ()> + Send;
     fn removes_link(&self, link: &str) -> impl Future<Output = ()> + Send;
@@ -21,10 +21,7 @@ pub type Outcome = Result<(), HostError>;
 /// The device of the cases.
 pub const DEVICE: &str = "pst-c-eu";
 
-/// A tunnel device.
-///
-/// # Panics
-/// Not: the name is one.
+/// The name of a tunnel device.
 #[must_use]
 pub fn device(name: &str) -> IfName {
     match name.parse() {

@@ -7,7 +7,7 @@ use postern_plan::observed::{ObservedFirewall, ObservedTable};
 use postern_plan::ruleset::{Atom, Element, Otherwise, Ruleset, Transaction};
 
 use super::sample::{pod, ruleset, to};
-use super::{Outcome, Outsider};
+use super::{OtherProgram, Outcome};
 use postern_host::error::{HostError, Nature};
 use postern_host::ports::Host;
 
@@ -37,7 +37,7 @@ fn refused(outcome: &Result<(), HostError>, rule: &str) {
 /// Not as an empty table: a table that is there and empty guards nothing either, but somebody made it.
 pub async fn a_table_that_is_not_there_reads_as_none(
     host: &impl Host,
-    _: &impl Outsider,
+    _: &impl OtherProgram,
 ) -> Outcome {
     assert_eq!(host.read_firewall().await?, ObservedFirewall::default());
     host.change_firewall(&Transaction::replace(&Ruleset::default()))
@@ -52,7 +52,7 @@ pub async fn a_table_that_is_not_there_reads_as_none(
 /// Elements in normal form, chains with hook and priority, rules in order with their identity.
 pub async fn a_ruleset_reads_back_as_it_was_written(
     host: &impl Host,
-    _: &impl Outsider,
+    _: &impl OtherProgram,
 ) -> Outcome {
     let seen = replace(host).await?;
     let wanted = ruleset();
@@ -96,7 +96,7 @@ pub async fn a_ruleset_reads_back_as_it_was_written(
 /// Expressions too, although they are another table's now.
 pub async fn replacing_a_ruleset_with_itself_changes_nothing(
     host: &impl Host,
-    _: &impl Outsider,
+    _: &impl OtherProgram,
 ) -> Outcome {
     let first = replace(host).await?;
     assert_eq!(replace(host).await?, first);
@@ -104,7 +104,10 @@ pub async fn replacing_a_ruleset_with_itself_changes_nothing(
 }
 
 /// The first line is good, the second is not.
-pub async fn a_batch_is_taken_whole_or_not_at_all(host: &impl Host, _: &impl Outsider) -> Outcome {
+pub async fn a_batch_is_taken_whole_or_not_at_all(
+    host: &impl Host,
+    _: &impl OtherProgram,
+) -> Outcome {
     let before = replace(host).await?;
     let half = batch("add chain inet postern new\nadd rule inet postern missing accept\n");
     refused(
@@ -125,7 +128,7 @@ pub async fn a_batch_is_taken_whole_or_not_at_all(host: &impl Host, _: &impl Out
 /// Adding is idempotent for the same data only.
 pub async fn an_element_may_be_added_twice_but_not_with_other_data(
     host: &impl Host,
-    _: &impl Outsider,
+    _: &impl OtherProgram,
 ) -> Outcome {
     let before = replace(host).await?;
     host.change_firewall(&batch(
@@ -139,7 +142,10 @@ pub async fn an_element_may_be_added_twice_but_not_with_other_data(
 }
 
 /// Elements, chains, sets and counters.
-pub async fn deleting_what_is_missing_is_refused(host: &impl Host, _: &impl Outsider) -> Outcome {
+pub async fn deleting_what_is_missing_is_refused(
+    host: &impl Host,
+    _: &impl OtherProgram,
+) -> Outcome {
     replace(host).await?;
     for line in [
         "delete element inet postern from4 { 10.244.1.99 }",
@@ -159,7 +165,7 @@ pub async fn deleting_what_is_missing_is_refused(host: &impl Host, _: &impl Outs
 }
 
 /// `EBUSY`: a chain that a rule or an element leads to, a set or a counter that a rule uses.
-pub async fn what_is_in_use_cannot_be_deleted(host: &impl Host, _: &impl Outsider) -> Outcome {
+pub async fn what_is_in_use_cannot_be_deleted(host: &impl Host, _: &impl OtherProgram) -> Outcome {
     let before = replace(host).await?;
     for line in [
         "delete chain inet postern refuse",
@@ -185,7 +191,7 @@ pub async fn what_is_in_use_cannot_be_deleted(host: &impl Host, _: &impl Outside
 /// A pod moves from one class to another one without a moment between.
 pub async fn a_key_changes_its_data_within_one_batch(
     host: &impl Host,
-    _: &impl Outsider,
+    _: &impl OtherProgram,
 ) -> Outcome {
     replace(host).await?;
     let key = [Element::key([pod(7)])];
@@ -208,7 +214,7 @@ pub async fn a_key_changes_its_data_within_one_batch(
 /// A policy is rewritten in place; everything else keeps its counters.
 pub async fn a_chain_that_was_flushed_can_be_filled_again(
     host: &impl Host,
-    _: &impl Outsider,
+    _: &impl OtherProgram,
 ) -> Outcome {
     let before = replace(host).await?.inet.unwrap_or_default();
     let text = "flush chain inet postern pol_eu\nadd rule inet postern pol_eu accept comment \"new\"\n\
@@ -231,7 +237,10 @@ pub async fn a_chain_that_was_flushed_can_be_filled_again(
 }
 
 /// Somebody gave the guard a policy of `drop`; declaring the chain once more takes it back and leaves its rules.
-pub async fn what_no_rule_judges_can_be_told_anew(host: &impl Host, _: &impl Outsider) -> Outcome {
+pub async fn what_no_rule_judges_can_be_told_anew(
+    host: &impl Host,
+    _: &impl OtherProgram,
+) -> Outcome {
     let before = replace(host).await?;
     for (otherwise, word) in [(Otherwise::Drop, "drop"), (Otherwise::Accept, "accept")] {
         let line = format!(
@@ -263,7 +272,7 @@ pub async fn what_no_rule_judges_can_be_told_anew(host: &impl Host, _: &impl Out
 /// Add, delete, add: `delete` alone fails once the element is gone.
 pub async fn a_lease_is_renewed_whether_it_is_there_or_not(
     host: &impl Host,
-    _: &impl Outsider,
+    _: &impl OtherProgram,
 ) -> Outcome {
     replace(host).await?;
     let families =
@@ -288,10 +297,10 @@ pub async fn a_lease_is_renewed_whether_it_is_there_or_not(
 /// What a reload of nftables.service does.
 pub async fn a_flush_by_somebody_else_leaves_no_table(
     host: &impl Host,
-    outsider: &impl Outsider,
+    other_program: &impl OtherProgram,
 ) -> Outcome {
     let before = replace(host).await?;
-    outsider.flushes_the_firewall().await;
+    other_program.flushes_the_firewall().await;
     assert_eq!(host.read_firewall().await?, ObservedFirewall::default());
     assert_eq!(replace(host).await?, before);
     Ok(())

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::{Outcome, Outsider};
+use super::{OtherProgram, Outcome};
 use postern_host::ports::{Host, Protocol};
 
 /// An empty table is no error, in either family.
-pub async fn nothing_is_cut_where_nothing_flows(host: &impl Host, _: &impl Outsider) -> Outcome {
+pub async fn nothing_is_cut_where_nothing_flows(
+    host: &impl Host,
+    _: &impl OtherProgram,
+) -> Outcome {
     let addresses = BTreeSet::from([[10, 244, 1, 7].into(), std::net::Ipv6Addr::LOCALHOST.into()]);
     assert_eq!(host.cut_flows(&addresses).await?, 0);
     assert_eq!(host.cut_flows(&BTreeSet::new()).await?, 0);
@@ -16,7 +19,7 @@ pub async fn nothing_is_cut_where_nothing_flows(host: &impl Host, _: &impl Outsi
 /// None, and no error: the forwarder then refuses the question.
 pub async fn an_unknown_flow_has_no_original_destination(
     host: &impl Host,
-    _: &impl Outsider,
+    _: &impl OtherProgram,
 ) -> Outcome {
     for protocol in [Protocol::Udp, Protocol::Tcp] {
         for (source, local) in [

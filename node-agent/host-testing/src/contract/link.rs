@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use postern_plan::host::{AdminState, Carrier, DeviceKey, DeviceSetting, ObservedLink};
 
-use super::{DEVICE, Outcome, Outsider, device, refused, tunnel_link, tunnel_up};
+use super::{DEVICE, OtherProgram, Outcome, device, refused, tunnel_link, tunnel_up};
 use postern_host::error::{HostError, errno};
 use postern_host::ports::Host;
 
@@ -35,7 +35,10 @@ fn net6() -> IpNet {
 }
 
 /// `ip link show`: a fresh device is `DOWN`, so that addresses and switches are there before its first packet.
-pub async fn a_new_tunnel_is_down_and_has_its_mtu(host: &impl Host, _: &impl Outsider) -> Outcome {
+pub async fn a_new_tunnel_is_down_and_has_its_mtu(
+    host: &impl Host,
+    _: &impl OtherProgram,
+) -> Outcome {
     host.add_link(&tunnel_link()).await?;
     let link = seen(host).await?;
     let facts = link.as_ref().map(|link| {
@@ -51,7 +54,7 @@ pub async fn a_new_tunnel_is_down_and_has_its_mtu(host: &impl Host, _: &impl Out
 }
 
 /// `EEXIST`, although the TUN driver would attach to a device that is there.
-pub async fn a_link_cannot_be_added_twice(host: &impl Host, _: &impl Outsider) -> Outcome {
+pub async fn a_link_cannot_be_added_twice(host: &impl Host, _: &impl OtherProgram) -> Outcome {
     host.add_link(&tunnel_link()).await?;
     refused(
         &host.add_link(&tunnel_link()).await,
@@ -64,7 +67,7 @@ pub async fn a_link_cannot_be_added_twice(host: &impl Host, _: &impl Outsider) -
 /// `ENODEV`.
 pub async fn removing_a_link_that_is_not_there_is_refused(
     host: &impl Host,
-    outsider: &impl Outsider,
+    other_program: &impl OtherProgram,
 ) -> Outcome {
     refused(
         &host.remove_link(&device(DEVICE)).await,
@@ -72,7 +75,7 @@ pub async fn removing_a_link_that_is_not_there_is_refused(
         "no device",
     );
     host.add_link(&tunnel_link()).await?;
-    outsider.removes_link(DEVICE).await;
+    other_program.removes_link(DEVICE).await;
     refused(
         &host.remove_link(&device(DEVICE)).await,
         errno::ENODEV,
@@ -84,7 +87,7 @@ pub async fn removing_a_link_that_is_not_there_is_refused(
 /// A TUN has a carrier while a process holds it open: `ip link` shows `NO-CARRIER` otherwise.
 pub async fn a_tunnel_that_nobody_serves_has_no_carrier(
     host: &impl Host,
-    _: &impl Outsider,
+    _: &impl OtherProgram,
 ) -> Outcome {
     tunnel_up(host).await?;
     let facts = seen(host).await?.map(|link| (link.state, link.carrier));
@@ -93,7 +96,7 @@ pub async fn a_tunnel_that_nobody_serves_has_no_carrier(
 }
 
 /// No need to make the device anew.
-pub async fn a_mtu_changes_in_place(host: &impl Host, _: &impl Outsider) -> Outcome {
+pub async fn a_mtu_changes_in_place(host: &impl Host, _: &impl OtherProgram) -> Outcome {
     tunnel_up(host).await?;
     let before = seen(host).await?.map(|link| link.index);
     host.set_mtu(&device(DEVICE), 1280).await?;
@@ -103,7 +106,7 @@ pub async fn a_mtu_changes_in_place(host: &impl Host, _: &impl Outsider) -> Outc
 }
 
 /// `EEXIST`.
-pub async fn an_address_cannot_be_added_twice(host: &impl Host, _: &impl Outsider) -> Outcome {
+pub async fn an_address_cannot_be_added_twice(host: &impl Host, _: &impl OtherProgram) -> Outcome {
     tunnel_up(host).await?;
     for address in [net([198, 18, 0, 5], 32), net6()] {
         host.add_address(&device(DEVICE), address).await?;
@@ -120,7 +123,7 @@ pub async fn an_address_cannot_be_added_twice(host: &impl Host, _: &impl Outside
 /// `EADDRNOTAVAIL`.
 pub async fn removing_an_address_that_is_not_there_is_refused(
     host: &impl Host,
-    _: &impl Outsider,
+    _: &impl OtherProgram,
 ) -> Outcome {
     tunnel_up(host).await?;
     for address in [net([198, 18, 0, 5], 32), net6()] {
@@ -139,20 +142,20 @@ pub async fn removing_an_address_that_is_not_there_is_refused(
 /// `ip link set DEV down; ip addr show DEV`: IPv6 addresses go unless `keep_addr_on_down` is set.
 pub async fn a_link_that_goes_down_keeps_its_ipv4_and_loses_its_ipv6_addresses(
     host: &impl Host,
-    outsider: &impl Outsider,
+    other_program: &impl OtherProgram,
 ) -> Outcome {
     tunnel_up(host).await?;
     host.add_address(&device(DEVICE), net([198, 18, 0, 5], 32))
         .await?;
     host.add_address(&device(DEVICE), net6()).await?;
-    outsider.sets_state(DEVICE, AdminState::Down).await;
-    outsider.sets_state(DEVICE, AdminState::Up).await;
+    other_program.sets_state(DEVICE, AdminState::Down).await;
+    other_program.sets_state(DEVICE, AdminState::Up).await;
     assert_eq!(addresses(host).await?, [net([198, 18, 0, 5], 32)]);
     Ok(())
 }
 
 /// Every switch that we set, with both values that we use.
-pub async fn a_switch_reads_back_as_it_was_set(host: &impl Host, _: &impl Outsider) -> Outcome {
+pub async fn a_switch_reads_back_as_it_was_set(host: &impl Host, _: &impl OtherProgram) -> Outcome {
     tunnel_up(host).await?;
     for key in DeviceKey::ALL {
         for value in [1, 0] {
@@ -171,7 +174,7 @@ pub async fn a_switch_reads_back_as_it_was_set(host: &impl Host, _: &impl Outsid
 /// `ENOENT`: `/proc/sys/net` has no folder for it.
 pub async fn a_switch_of_a_missing_device_is_missing(
     host: &impl Host,
-    _: &impl Outsider,
+    _: &impl OtherProgram,
 ) -> Outcome {
     let setting = DeviceSetting {
         device: device(DEVICE),

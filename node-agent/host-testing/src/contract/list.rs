@@ -1,7 +1,7 @@
 //! The list of cases.
 
 /// One `#[test]` for each case, run by a function of the shape
-/// `fn runs<F>(case: impl FnOnce(Host, Outsider) -> F) where F: Future<Output = Outcome>`.
+/// `fn runs<F>(case: impl FnOnce(Host, OtherProgram) -> F) where F: Future<Output = Outcome>`.
 #[macro_export]
 macro_rules! contract_tests {
     ($runs:path) => {
@@ -56,7 +56,7 @@ macro_rules! contract_tests {
         $(
             #[test]
             fn $case() {
-                $runs(|host, outsider| async move { $crate::contract::$noun::$case(&host, &outsider).await });
+                $runs(|host, other_program| async move { $crate::contract::$noun::$case(&host, &other_program).await });
             }
         )+
     };

@@ -8,7 +8,7 @@ use postern_plan::host::{Family, LockAction, LockPolicy, MaskedMark};
 use postern_plan::ruleset::{Ruleset, Transaction};
 use postern_plan::settings::{LOCK_BLOCK_PRIORITY, LOCK_INSIDE_PRIORITY, LOCK_MARK_PRIORITY};
 
-use super::{Outcome, Outsider, refused};
+use super::{OtherProgram, Outcome, refused};
 use postern_host::error::errno;
 use postern_host::ports::Host;
 
@@ -73,7 +73,7 @@ async fn add_all(host: &impl Host) -> Outcome {
 }
 
 /// `ip xfrm policy`.
-pub async fn a_lock_reads_back(host: &impl Host, _: &impl Outsider) -> Outcome {
+pub async fn a_lock_reads_back(host: &impl Host, _: &impl OtherProgram) -> Outcome {
     add_all(host).await?;
     assert_eq!(host.list_locks().await?, all());
     for policy in all() {
@@ -86,7 +86,7 @@ pub async fn a_lock_reads_back(host: &impl Host, _: &impl Outsider) -> Outcome {
 /// `EEXIST`: the kernel tells policies apart by selector and mark, not by priority.
 pub async fn a_lock_cannot_be_added_twice_at_whatever_priority(
     host: &impl Host,
-    _: &impl Outsider,
+    _: &impl OtherProgram,
 ) -> Outcome {
     add_all(host).await?;
     for policy in all() {
@@ -112,7 +112,7 @@ pub async fn a_lock_cannot_be_added_twice_at_whatever_priority(
 /// `XFRM_MSG_UPDPOLICY`: one policy for each selector and mark, before and after.
 pub async fn a_lock_is_replaced_by_another_priority_and_action(
     host: &impl Host,
-    _: &impl Outsider,
+    _: &impl OtherProgram,
 ) -> Outcome {
     add_all(host).await?;
     let mut wanted = all();
@@ -133,7 +133,7 @@ pub async fn a_lock_is_replaced_by_another_priority_and_action(
 /// One policy for each mark, all with the same selector.
 pub async fn the_same_selector_with_another_mark_is_another_lock(
     host: &impl Host,
-    _: &impl Outsider,
+    _: &impl OtherProgram,
 ) -> Outcome {
     add_all(host).await?;
     host.remove_lock(&marked(Family::V4, 0x10)).await?;
@@ -148,7 +148,7 @@ pub async fn the_same_selector_with_another_mark_is_another_lock(
 /// `ENOENT`.
 pub async fn removing_a_lock_that_is_not_there_is_refused(
     host: &impl Host,
-    _: &impl Outsider,
+    _: &impl OtherProgram,
 ) -> Outcome {
     for policy in all() {
         refused(
@@ -163,12 +163,12 @@ pub async fn removing_a_lock_that_is_not_there_is_refused(
 /// That is what it is for.
 pub async fn a_lock_holds_when_somebody_flushes_the_firewall(
     host: &impl Host,
-    outsider: &impl Outsider,
+    other_program: &impl OtherProgram,
 ) -> Outcome {
     add_all(host).await?;
     host.change_firewall(&Transaction::replace(&Ruleset::default()))
         .await?;
-    outsider.flushes_the_firewall().await;
+    other_program.flushes_the_firewall().await;
     assert_eq!(host.list_locks().await?, all());
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The rules that every host keeps, as cases that run on any of them: on the fake here, on the kernel from
 //! `postern-linux` and from the end-to-end suite. A rule of the fake that no case proves is a guess.
 //!
-//! A case gets a host of its own, empty but for `lo`, and an [`Outsider`], who does what administrators and other
+//! A case gets a host of its own, empty but for `lo`, and an [`OtherProgram`], who does what administrators and other
 //! programs do. [`contract_tests`](crate::contract_tests) makes one test of each case.
 
 mod case;
@@ -14,6 +14,6 @@ pub mod route;
 mod sample;
 pub mod tunnel;
 
-pub use case::{DEVICE, Outcome, Outsider, device};
+pub use case::{DEVICE, OtherProgram, Outcome, device};
 pub(crate) use case::{refused, tunnel_link, tunnel_up};
 pub use sample::ruleset;

@@ -7,7 +7,7 @@ use postern_plan::settings::{
     FROM_RULE_PRIORITY, MARK_RULE_PRIORITY, TUNNEL_METRIC, UNREACHABLE_METRIC,
 };
 
-use super::{DEVICE, Outcome, Outsider, device, refused, tunnel_link, tunnel_up};
+use super::{DEVICE, OtherProgram, Outcome, device, refused, tunnel_link, tunnel_up};
 use postern_host::error::errno;
 use postern_host::ports::Host;
 
@@ -52,7 +52,7 @@ async fn add_all(host: &impl Host) -> Outcome {
 /// `ip route show table 51820`, `ip -6 route show table 51820`.
 pub async fn a_route_reads_back_with_its_table_and_metric(
     host: &impl Host,
-    _: &impl Outsider,
+    _: &impl OtherProgram,
 ) -> Outcome {
     add_all(host).await?;
     assert_eq!(host.list_routes().await?, all());
@@ -60,7 +60,7 @@ pub async fn a_route_reads_back_with_its_table_and_metric(
 }
 
 /// `ip route replace`.
-pub async fn adding_a_route_twice_replaces_it(host: &impl Host, _: &impl Outsider) -> Outcome {
+pub async fn adding_a_route_twice_replaces_it(host: &impl Host, _: &impl OtherProgram) -> Outcome {
     add_all(host).await?;
     for route in all() {
         host.add_route(&route).await?;
@@ -84,7 +84,7 @@ pub async fn adding_a_route_twice_replaces_it(host: &impl Host, _: &impl Outside
 /// The tunnel route with the unreachable default below it.
 pub async fn routes_of_two_metrics_stand_side_by_side(
     host: &impl Host,
-    _: &impl Outsider,
+    _: &impl OtherProgram,
 ) -> Outcome {
     add_all(host).await?;
     for family in Family::BOTH {
@@ -100,7 +100,7 @@ pub async fn routes_of_two_metrics_stand_side_by_side(
 /// `ESRCH`.
 pub async fn removing_a_route_that_is_not_there_is_refused(
     host: &impl Host,
-    _: &impl Outsider,
+    _: &impl OtherProgram,
 ) -> Outcome {
     for family in Family::BOTH {
         refused(
@@ -115,7 +115,7 @@ pub async fn removing_a_route_that_is_not_there_is_refused(
 /// `ENETDOWN`: bring the link up before its routes are added.
 pub async fn a_route_into_a_link_that_is_down_is_refused(
     host: &impl Host,
-    _: &impl Outsider,
+    _: &impl OtherProgram,
 ) -> Outcome {
     host.add_link(&tunnel_link()).await?;
     for family in Family::BOTH {
@@ -131,16 +131,16 @@ pub async fn a_route_into_a_link_that_is_down_is_refused(
 /// `ip monitor route` shows nothing for IPv4 when it happens, and up does not bring them back.
 pub async fn a_link_that_goes_down_loses_its_routes_of_every_table(
     host: &impl Host,
-    outsider: &impl Outsider,
+    other_program: &impl OtherProgram,
 ) -> Outcome {
     add_all(host).await?;
     for family in Family::BOTH {
         host.add_route(&into_tunnel(family, 100)).await?;
     }
-    outsider.sets_state(DEVICE, AdminState::Down).await;
+    other_program.sets_state(DEVICE, AdminState::Down).await;
     let left: BTreeSet<Route> = Family::BOTH.into_iter().map(unreachable_default).collect();
     assert_eq!(host.list_routes().await?, left);
-    outsider.sets_state(DEVICE, AdminState::Up).await;
+    other_program.sets_state(DEVICE, AdminState::Up).await;
     assert_eq!(host.list_routes().await?, left, "up brings nothing back");
     Ok(())
 }
@@ -148,10 +148,10 @@ pub async fn a_link_that_goes_down_loses_its_routes_of_every_table(
 /// The same for a device that is deleted.
 pub async fn a_link_that_is_removed_loses_its_routes(
     host: &impl Host,
-    outsider: &impl Outsider,
+    other_program: &impl OtherProgram,
 ) -> Outcome {
     add_all(host).await?;
-    outsider.removes_link(DEVICE).await;
+    other_program.removes_link(DEVICE).await;
     assert_eq!(
         host.list_routes().await?,
         Family::BOTH.into_iter().map(unreachable_default).collect()
@@ -192,7 +192,7 @@ fn rules() -> Vec<RoutingRule> {
 }
 
 /// `ip rule`, `ip -6 rule`; the kernel's own rules are not listed.
-pub async fn a_rule_reads_back(host: &impl Host, _: &impl Outsider) -> Outcome {
+pub async fn a_rule_reads_back(host: &impl Host, _: &impl OtherProgram) -> Outcome {
     for rule in rules() {
         host.add_rule(&rule).await?;
     }
@@ -201,7 +201,7 @@ pub async fn a_rule_reads_back(host: &impl Host, _: &impl Outsider) -> Outcome {
 }
 
 /// `EEXIST`; with `NLM_F_REPLACE` there would be two of them.
-pub async fn a_rule_cannot_be_added_twice(host: &impl Host, _: &impl Outsider) -> Outcome {
+pub async fn a_rule_cannot_be_added_twice(host: &impl Host, _: &impl OtherProgram) -> Outcome {
     for rule in rules() {
         host.add_rule(&rule).await?;
         refused(&host.add_rule(&rule).await, errno::EEXIST, "a second time");
@@ -213,7 +213,7 @@ pub async fn a_rule_cannot_be_added_twice(host: &impl Host, _: &impl Outsider) -
 /// `ENOENT`.
 pub async fn removing_a_rule_that_is_not_there_is_refused(
     host: &impl Host,
-    _: &impl Outsider,
+    _: &impl OtherProgram,
 ) -> Outcome {
     for rule in rules() {
         refused(

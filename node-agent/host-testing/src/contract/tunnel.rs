@@ -3,7 +3,7 @@
 use postern_intent::WgKey;
 use postern_plan::host::{TunnelConfig, TunnelPeer};
 
-use super::{DEVICE, Outcome, Outsider, device, tunnel_up};
+use super::{DEVICE, OtherProgram, Outcome, device, tunnel_up};
 use postern_host::error::{Cause, HostError, Nature};
 use postern_host::ports::Host;
 
@@ -22,7 +22,7 @@ fn peer() -> Result<WgKey, HostError> {
 /// None, whether or not the device is there.
 pub async fn a_tunnel_that_nobody_serves_does_not_answer(
     host: &impl Host,
-    _: &impl Outsider,
+    _: &impl OtherProgram,
 ) -> Outcome {
     assert_eq!(host.read_tunnel(&device(DEVICE)).await?, None);
     tunnel_up(host).await?;
@@ -33,7 +33,7 @@ pub async fn a_tunnel_that_nobody_serves_does_not_answer(
 /// The tunnel process may come back at any moment.
 pub async fn configuring_a_tunnel_that_nobody_serves_may_work_later(
     host: &impl Host,
-    _: &impl Outsider,
+    _: &impl OtherProgram,
 ) -> Outcome {
     tunnel_up(host).await?;
     let peers = vec![TunnelPeer {
@@ -60,7 +60,7 @@ pub async fn configuring_a_tunnel_that_nobody_serves_may_work_later(
 /// What nobody serves sends nothing.
 pub async fn a_peer_of_a_tunnel_that_nobody_serves_is_removed_already(
     host: &impl Host,
-    _: &impl Outsider,
+    _: &impl OtherProgram,
 ) -> Outcome {
     host.remove_peer(&device(DEVICE), &peer()?).await
 }
@@ -68,7 +68,7 @@ pub async fn a_peer_of_a_tunnel_that_nobody_serves_is_removed_already(
 /// Before a device is removed it is dismissed, served or not.
 pub async fn dismissing_a_tunnel_that_nobody_serves_is_no_error(
     host: &impl Host,
-    _: &impl Outsider,
+    _: &impl OtherProgram,
 ) -> Outcome {
     host.dismiss_tunnel(&device(DEVICE)).await
 }

@@ -17,7 +17,7 @@ impl Firewall for FakeHost {
             source,
         };
         state.faults.meet(Call::ChangeFirewall).map_err(failed)?;
-        if let Some(edit) = state.interference.0.take() {
+        if let Some(edit) = state.foreign_edit.0.take() {
             edit(&mut state.firewall);
         }
         // Whole or not at all: the batch works on copies.
@@ -36,7 +36,7 @@ impl Firewall for FakeHost {
         };
         state.faults.meet(Call::ReadFirewall).map_err(failed)?;
         let seen = state.firewall.clone();
-        if let Some(edit) = state.interference_after_a_reading.0.take() {
+        if let Some(edit) = state.foreign_edit_after_a_reading.0.take() {
             edit(&mut state.firewall);
         }
         Ok(seen)

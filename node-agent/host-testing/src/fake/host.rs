@@ -13,8 +13,8 @@ use super::fault::{Call, Faults};
 use super::flow_entry::Flow;
 use super::loopback::{loopback, loopback_name};
 use super::nft;
-use super::served::Served;
-use crate::contract::Outsider;
+use super::tunnel_process::TunnelProcess;
+use crate::contract::OtherProgram;
 use postern_host::bypass::Bypass;
 
 /// A host in memory. A clone is the same host.
@@ -34,11 +34,11 @@ pub(super) struct State {
     pub(super) firewall: ObservedFirewall,
     pub(super) declared: nft::Declarations,
     pub(super) flows: Vec<Flow>,
-    pub(super) tunnels: Served,
+    pub(super) tunnels: TunnelProcess,
     pub(super) bypasses: BTreeMap<IfName, Bypass>,
     pub(super) faults: Faults,
-    pub(super) interference: Interference,
-    pub(super) interference_after_a_reading: Interference,
+    pub(super) foreign_edit: ForeignEdit,
+    pub(super) foreign_edit_after_a_reading: ForeignEdit,
     /// Families that this kernel does not have.
     pub(super) absent: BTreeSet<Family>,
 }
@@ -47,11 +47,11 @@ type Edit = Box<dyn FnOnce(&mut ObservedFirewall) + Send>;
 
 /// What somebody else does to the firewall between two acts of ours.
 #[derive(Default)]
-pub(super) struct Interference(pub(super) Option<Edit>);
+pub(super) struct ForeignEdit(pub(super) Option<Edit>);
 
-impl std::fmt::Debug for Interference {
+impl std::fmt::Debug for ForeignEdit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Interference")
+        f.debug_tuple("ForeignEdit")
             .field(&self.0.is_some())
             .finish()
     }
@@ -121,7 +121,7 @@ impl FakeHost {
         &self,
         edit: impl FnOnce(&mut ObservedFirewall) + Send + 'static,
     ) {
-        self.state().interference = Interference(Some(Box::new(edit)));
+        self.state().foreign_edit = ForeignEdit(Some(Box::new(edit)));
     }
 
     /// Somebody else edits our tables right after they were read once more.
@@ -129,7 +129,7 @@ impl FakeHost {
         &self,
         edit: impl FnOnce(&mut ObservedFirewall) + Send + 'static,
     ) {
-        self.state().interference_after_a_reading = Interference(Some(Box::new(edit)));
+        self.state().foreign_edit_after_a_reading = ForeignEdit(Some(Box::new(edit)));
     }
 
     /// Somebody else puts an XFRM policy in the place of the one with its selector and mark.
@@ -150,7 +150,7 @@ impl FakeHost {
     }
 }
 
-impl Outsider for FakeHost {
+impl OtherProgram for FakeHost {
     async fn sets_state(&self, name: &str, wanted: AdminState) {
         // As with `ip link`, there is nobody to tell that there is no such link.
         let _ = self.state().set_state(name, wanted);

@@ -34,8 +34,8 @@ mod loopback;
 mod nft;
 mod path;
 mod route;
-mod served;
 mod tunnel;
+mod tunnel_process;
 mod word;
 
 pub use fault::Call;

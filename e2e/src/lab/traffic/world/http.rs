@@ -9,7 +9,7 @@ use crate::lab::LabError;
 use crate::lab::traffic::world::listener::listener;
 
 /// A client that says nothing for so long is let go.
-const PATIENCE: Duration = Duration::from_secs(10);
+const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 
 pub(crate) fn serve(address: SocketAddr) -> Result<JoinHandle<()>, LabError> {
     let listener = listener(address)?;
@@ -21,7 +21,7 @@ pub(crate) fn serve(address: SocketAddr) -> Result<JoinHandle<()>, LabError> {
 }
 
 fn respond(mut stream: TcpStream) -> Option<()> {
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    stream.set_read_timeout(Some(REQUEST_DEADLINE)).ok()?;
     let from = stream.peer_addr().ok()?.ip();
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut line = String::new();

@@ -1,13 +1,13 @@
-//! What the tunnel process serves.
+//! The tunnel process of the fake host, and the devices that it serves.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use postern_intent::{IfName, WgKey};
 use postern_plan::host::ObservedTunnel;
 
-/// The tunnel process, if there is one, and what it was asked to serve.
+/// The state of the tunnel process. The process may not run.
 #[derive(Debug, Default)]
-pub(super) struct Served {
+pub(super) struct TunnelProcess {
     /// The node's key, while the process runs.
     pub(super) process: Option<WgKey>,
     /// Devices that were asked for and not dismissed; they outlive the process.
@@ -16,7 +16,7 @@ pub(super) struct Served {
     pub(super) devices: BTreeMap<IfName, ObservedTunnel>,
 }
 
-impl Served {
+impl TunnelProcess {
     pub(super) fn serves(&self, device: &IfName) -> bool {
         self.devices.contains_key(device)
     }

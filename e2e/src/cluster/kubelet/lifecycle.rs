@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::cluster::kubelet::ending::Ending;
+use crate::cluster::kubelet::end_signal::EndSignal;
 use crate::cluster::kubelet::status::{Stage, status};
 use crate::cluster::pods::{ADDRESSES, STATUS_DELAY, pods_path, text};
 use crate::cluster::{Api, PatchKind};
@@ -18,7 +18,7 @@ use crate::lab::{Lab, PodRecord};
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
 /// A pod and what its object asks for.
-pub(super) struct Life {
+pub(super) struct PodLifecycle {
     lab: Lab,
     api: Api,
     node: Node,
@@ -28,12 +28,12 @@ pub(super) struct Life {
     command: Vec<OsString>,
     status_delay: Duration,
     addresses: Vec<IpAddr>,
-    ending: Ending,
+    end_signal: EndSignal,
 }
 
-impl Life {
+impl PodLifecycle {
     /// What this object asks for on this node.
-    pub(super) fn of(lab: &Lab, node: &Node, object: &Value, ending: Ending) -> Self {
+    pub(super) fn of(lab: &Lab, node: &Node, object: &Value, end_signal: EndSignal) -> Self {
         let annotations = object.pointer("/metadata/annotations");
         let annotation = |name: &str| {
             annotations
@@ -60,11 +60,11 @@ impl Life {
             command: command.chain(strings("/spec/containers/0/args")).collect(),
             status_delay: Duration::from_millis(delay),
             addresses: wanted.filter_map(|address| address.parse().ok()).collect(),
-            ending,
+            end_signal,
         }
     }
 
-    /// Lives the life of a pod with a network of its own.
+    /// Runs a pod with a network of its own until its object is removed.
     pub(super) fn live(self) {
         match self.begin() {
             Ok(()) => {}
@@ -74,23 +74,23 @@ impl Life {
                 self.report(&Stage::Waiting(chain(&error)));
             }
         }
-        self.ending.wait();
+        self.end_signal.wait();
         while let Err(error) = self.end() {
             eprintln!("{}/{}: {}", self.namespace, self.name, chain(&error));
             std::thread::sleep(RETRY_PAUSE);
         }
     }
 
-    /// Lives the life of a pod of the host network: it is its node's address, and nothing of it runs here.
+    /// Reports a pod of the host network, with the address of its node. Nothing of it runs here.
     pub(super) fn live_on_host(self) {
         self.report(&Stage::Running(self.node.addresses().to_vec()));
-        self.ending.wait();
+        self.end_signal.wait();
         while self.remove_object().is_err() {
             std::thread::sleep(RETRY_PAUSE);
         }
     }
 
-    /// Up to the addresses in the status, or to the pod's ending.
+    /// Up to the addresses in the status, or to the end of the pod.
     fn begin(&self) -> Result<(), LabError> {
         let known = self.record()?;
         let mut pod = match known {
@@ -107,7 +107,7 @@ impl Life {
                 return Ok(());
             }
             self.lab.start_pod_process(&pod, &self.command)?;
-            if self.ending.wait_for(self.status_delay) {
+            if self.end_signal.wait_for(self.status_delay) {
                 return Ok(());
             }
         }
@@ -115,7 +115,7 @@ impl Life {
         Ok(())
     }
 
-    /// Makes the pod's namespace and calls CNI ADD until it succeeds; answers whether it did before the pod's ending.
+    /// Makes the pod's namespace and calls CNI ADD until it succeeds; answers whether it did before the end of the pod.
     fn connect(&self, pod: &mut PodRecord) -> Result<bool, LabError> {
         let sandbox = self.lab.namespace(&pod.sandbox());
         if !sandbox.path().exists() {
@@ -125,7 +125,7 @@ impl Life {
         let plugins = self
             .lab
             .chain(pod, &self.node, &node_namespace, &self.addresses)?;
-        let mut told = String::new();
+        let mut reported = String::new();
         loop {
             match plugins.add() {
                 Ok(addresses) => {
@@ -135,16 +135,16 @@ impl Life {
                 }
                 Err(error) => {
                     let why = chain(&error);
-                    if why != told {
+                    if why != reported {
                         self.report(&Stage::Waiting(why.clone()));
-                        told = why;
+                        reported = why;
                     }
                 }
             }
             // A kubelet tears the sandbox's network down before it tries again. What that fails on is told by the next
             // attempt or by the pod's end.
             let _ = plugins.del();
-            if self.ending.wait_for(RETRY_PAUSE) {
+            if self.end_signal.wait_for(RETRY_PAUSE) {
                 return Ok(false);
             }
         }
@@ -175,12 +175,12 @@ impl Life {
         // The API server refuses the patch of a namesake.
         patch["metadata"] = json!({"uid": self.uid});
         let path = format!("{}/{}/status", pods_path(&self.namespace), self.name);
-        let mut told = String::new();
+        let mut reported = String::new();
         while let Err(error) = self.api.patch(&path, PatchKind::Strategic, &patch) {
             let why = chain(&error);
-            if why != told {
+            if why != reported {
                 eprintln!("{path}: {why}");
-                told = why;
+                reported = why;
             }
             // Refused is refused: the pod is gone, or another one has its name.
             let refused = matches!(
@@ -190,7 +190,7 @@ impl Life {
                     ..
                 }
             );
-            if refused || self.ending.wait_for(RETRY_PAUSE) {
+            if refused || self.end_signal.wait_for(RETRY_PAUSE) {
                 return;
             }
         }

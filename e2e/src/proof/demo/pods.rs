@@ -13,7 +13,7 @@ pub(crate) const SERVICE: &str = "10.96.0.10:80";
 pub(crate) const NODE_PORT: u16 = 30080;
 
 #[derive(Debug)]
-pub(crate) struct Cast {
+pub(crate) struct DemoPods {
     /// Selected, on a client node.
     pub(crate) crawler: Sender,
     /// Selected, on the exit's own gateway.
@@ -28,12 +28,12 @@ pub(crate) struct Cast {
     pub(crate) far: PodRecord,
 }
 
-impl Cast {
-    /// Starts everybody; the samples are in force by then.
+impl DemoPods {
+    /// Starts the pods and their services. The samples must be in force.
     pub(crate) fn start(lab: &Lab) -> Result<Self, LabError> {
         let crawler = |node: &str| PodOptions::on(node).label("app", "crawler");
         let serving = |options: PodOptions| Ok::<_, LabError>(options.command(serve(lab)?));
-        let cast = Self {
+        let pods = Self {
             server: lab.pod_on("crawlers/server", &serving(crawler("n1"))?)?,
             far: lab.pod_on("default/far", &serving(PodOptions::on("n2"))?)?,
             crawler: lab.sender("crawlers/crawler", crawler("n1"))?,
@@ -50,10 +50,10 @@ impl Cast {
                     why: why.to_string(),
                 })?;
         let policy = TrafficPolicy::Cluster;
-        let (far, server) = (cast.far.addresses[0], cast.server.addresses[0]);
+        let (far, server) = (pods.far.addresses[0], pods.server.addresses[0]);
         lab.create_service("far", Some(service.ip()), service.port(), (far, 7), policy)?;
         lab.create_service("server", None, NODE_PORT, (server, 7), TrafficPolicy::Local)?;
-        Ok(cast)
+        Ok(pods)
     }
 }
 

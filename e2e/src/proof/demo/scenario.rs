@@ -1,4 +1,4 @@
-//! The demo's course.
+//! The steps of the demo.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -11,21 +11,21 @@ use serde_json::Value;
 use crate::lab::LabError;
 use crate::lab::topology::{DNS4, Node, WORLD_LAN4};
 use crate::lab::{Cluster, Exec, Lab, read_objects};
-use crate::proof::demo::cast::{Cast, NODE_PORT, SERVICE, probe, resolve};
 use crate::proof::demo::claims::Claims;
 use crate::proof::demo::conditions;
+use crate::proof::demo::pods::{DemoPods, NODE_PORT, SERVICE, probe, resolve};
 use crate::proof::harness::{After, FLOWS, Sender, wait_until};
 
 /// Time in which a question about connectivity may still be asked again.
-const PATIENCE: Duration = Duration::from_secs(10);
+const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Plays the demo on a lab that is up: `samples` is the folder of the sample objects; `told` hears each scene.
+/// Runs the demo on a lab that is up. `samples` is the folder of the sample objects; each stage is passed to `on_stage`.
 ///
 /// # Errors
 /// The first act that failed; a claim that does not hold is no error.
-pub fn run(lab: &Lab, samples: &Path, told: &mut dyn FnMut(&str)) -> Result<Claims, LabError> {
+pub fn run(lab: &Lab, samples: &Path, on_stage: &mut dyn FnMut(&str)) -> Result<Claims, LabError> {
     let mut claims = Claims::default();
-    told("applying the samples");
+    on_stage("applying the samples");
     let cluster = lab.state()?.options.cluster;
     match cluster {
         Cluster::Standalone => drop(lab.apply(read_objects(samples)?)?),
@@ -42,38 +42,38 @@ pub fn run(lab: &Lab, samples: &Path, told: &mut dyn FnMut(&str)) -> Result<Clai
             })
         })?;
     }
-    told("starting pods that send all the time");
-    let cast = Cast::start(lab)?;
-    lab.await_exit(&cast.crawler)?;
-    lab.await_exit(&cast.local)?;
-    told("watching who leaves where");
-    undisturbed(lab, &cast, &mut claims)?;
-    told("asking around inside the cluster");
-    inside(lab, &cast, &mut claims)?;
-    events(lab, &cast, &mut claims, told)?;
+    on_stage("starting pods that send all the time");
+    let pods = DemoPods::start(lab)?;
+    lab.await_exit(&pods.crawler)?;
+    lab.await_exit(&pods.local)?;
+    on_stage("watching who leaves where");
+    undisturbed(lab, &pods, &mut claims)?;
+    on_stage("asking around inside the cluster");
+    inside(lab, &pods, &mut claims)?;
+    events(lab, &pods, &mut claims, on_stage)?;
     if cluster == Cluster::ApiServer {
-        told("asking the API server what it says of all this");
+        on_stage("asking the API server what it says of all this");
         conditions::said(lab, &mut claims)?;
-        conditions::away(lab, &cast, &mut claims, told)?;
+        conditions::away(lab, &pods, &mut claims, on_stage)?;
     }
-    whole_run(lab, &cast, &mut claims)?;
+    whole_run(lab, &pods, &mut claims)?;
     Ok(claims)
 }
 
-fn undisturbed(lab: &Lab, cast: &Cast, claims: &mut Claims) -> Result<(), LabError> {
+fn undisturbed(lab: &Lab, pods: &DemoPods, claims: &mut Claims) -> Result<(), LabError> {
     let since = Timestamp::now();
     let (gateway, client) = (lab.node("gw-1")?, lab.node("n1")?);
-    let scenes = [
-        ("a selected pod", &cast.crawler, &gateway),
+    let senders = [
+        ("a selected pod", &pods.crawler, &gateway),
         (
             "a selected pod on the gateway itself",
-            &cast.local,
+            &pods.local,
             &gateway,
         ),
-        ("an unselected pod on the same node", &cast.plain, &client),
+        ("an unselected pod on the same node", &pods.plain, &client),
     ];
-    for (who, sender, source) in scenes {
-        sender.await_answers(&FLOWS, since, PATIENCE)?;
+    for (who, sender, source) in senders {
+        sender.await_answers(&FLOWS, since, ANSWER_DEADLINE)?;
         claims.equal(
             format!("{who}: TCP, UDP, ICMP, IPv4 and IPv6 answered"),
             6,
@@ -86,23 +86,23 @@ fn undisturbed(lab: &Lab, cast: &Cast, claims: &mut Claims) -> Result<(), LabErr
         );
     }
     // Its silence is worth something after a whole second in which it tried.
-    lab.await_attempts(&cast.locked, Timestamp::now())?;
+    lab.await_attempts(&pods.locked, Timestamp::now())?;
     claims.some(
         "a pod in a namespace without a way out: attempted",
-        cast.locked.attempted_since(since),
+        pods.locked.attempted_since(since),
     );
     claims.equal(
         "the same: flows answered",
         0,
-        flows(&cast.locked, Timestamp::MIN),
+        flows(&pods.locked, Timestamp::MIN),
     );
     Ok(())
 }
 
-fn inside(lab: &Lab, cast: &Cast, claims: &mut Claims) -> Result<(), LabError> {
+fn inside(lab: &Lab, pods: &DemoPods, claims: &mut Claims) -> Result<(), LabError> {
     let crawler = Exec::Pod("crawlers/crawler");
     let node = lab.node("n1")?;
-    let own = cast.crawler.pod.addresses[0].to_string();
+    let own = pods.crawler.pod.addresses[0].to_string();
     let n1 = node.ipv4().to_string();
     let mut reach = |what: &str, should: &str, from: Exec<'_>, to: (IpAddr, u16)| {
         let was = settled(should, || probe(lab, from, to))?;
@@ -113,14 +113,14 @@ fn inside(lab: &Lab, cast: &Cast, claims: &mut Claims) -> Result<(), LabError> {
         "selected pod to a pod on its node, seen from",
         &own,
         crawler,
-        (cast.server.addresses[0], 7),
+        (pods.server.addresses[0], 7),
     )?;
     // The bridge plugin masquerades what leaves its node's pod range, towards other pods too.
     reach(
         "selected pod to a pod on another node, seen from",
         &n1,
         crawler,
-        (cast.far.addresses[0], 7),
+        (pods.far.addresses[0], 7),
     )?;
     let service: std::net::SocketAddr = SERVICE.parse().unwrap_or_else(|_| (node.ipv4(), 0).into());
     reach(
@@ -139,7 +139,7 @@ fn inside(lab: &Lab, cast: &Cast, claims: &mut Claims) -> Result<(), LabError> {
         "probe of a selected pod by its node, seen from",
         &bridge,
         Exec::Node("n1"),
-        (cast.server.addresses[0], 7),
+        (pods.server.addresses[0], 7),
     )?;
     let world = WORLD_LAN4.to_string();
     reach(
@@ -149,7 +149,7 @@ fn inside(lab: &Lab, cast: &Cast, claims: &mut Claims) -> Result<(), LabError> {
         (node.ipv4().into(), NODE_PORT),
     )?;
     let exit = lab.node("gw-1")?.ipv4().to_string();
-    let resolver = cast.crawler.pod.world[2];
+    let resolver = pods.crawler.pod.world[2];
     let was = settled(&exit, || {
         resolve(lab, "crawlers/crawler", resolver, "whoami.world.test")
     })?;
@@ -164,13 +164,13 @@ fn inside(lab: &Lab, cast: &Cast, claims: &mut Claims) -> Result<(), LabError> {
 
 fn events(
     lab: &Lab,
-    cast: &Cast,
+    pods: &DemoPods,
     claims: &mut Claims,
-    told: &mut dyn FnMut(&str),
+    on_stage: &mut dyn FnMut(&str),
 ) -> Result<(), LabError> {
     let mut play = |case: &str, after: After, event: &dyn Fn(&Lab) -> Result<(), LabError>| {
-        told(case);
-        let proof = lab.prove(case, &cast.crawler, after, event)?;
+        on_stage(case);
+        let proof = lab.prove(case, &pods.crawler, after, event)?;
         claims.some(format!("{case}: attempted"), proof.attempted);
         match after {
             After::Stops => {}
@@ -186,7 +186,7 @@ fn events(
         lab.kill("tunnel-n1")
     })?;
     lab.start_tunnel("n1")?;
-    lab.await_exit(&cast.crawler)?;
+    lab.await_exit(&pods.crawler)?;
     play("agent killed", After::Flows, &|lab| lab.kill("agent-n1"))?;
     play("agent started again", After::Flows, &|lab| {
         lab.start_agent("n1")
@@ -215,13 +215,13 @@ fn events(
     lab.translate_services()
 }
 
-fn whole_run(lab: &Lab, cast: &Cast, claims: &mut Claims) -> Result<(), LabError> {
+fn whole_run(lab: &Lab, pods: &DemoPods, claims: &mut Claims) -> Result<(), LabError> {
     let since = Timestamp::now();
-    cast.plain.await_answers(&FLOWS, since, PATIENCE)?;
+    pods.plain.await_answers(&FLOWS, since, ANSWER_DEADLINE)?;
     claims.equal(
         "the unselected pod still sends as before: flows answered",
         6,
-        flows(&cast.plain, since),
+        flows(&pods.plain, since),
     );
     let packets = lab.packets()?;
     claims.some("whole run: packets captured", packets.captured);
@@ -237,12 +237,12 @@ fn whole_run(lab: &Lab, cast: &Cast, claims: &mut Claims) -> Result<(), LabError
     );
     claims.some(
         "whole run: packets of the selected pod by its exit",
-        packets.of(&cast.crawler.pod.uid).exited,
+        packets.of(&pods.crawler.pod.uid).exited,
     );
     claims.equal(
         "whole run: packets of the locked pod",
         0,
-        packets.of(&cast.locked.pod.uid).arrived,
+        packets.of(&pods.locked.pod.uid).arrived,
     );
     claims.equal("whole run: leaked", 0, packets.leaked);
     Ok(())
@@ -254,7 +254,7 @@ fn settled(
     mut ask: impl FnMut() -> Result<String, LabError>,
 ) -> Result<String, LabError> {
     let mut last = String::new();
-    let waited = wait_until(PATIENCE, "the expected answer", || {
+    let waited = wait_until(ANSWER_DEADLINE, "the expected answer", || {
         last = ask()?;
         Ok((last == should).then_some(()))
     });

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::lab::LabError;
 use crate::lab::{Exec, Lab, PodOptions};
-use crate::proof::harness::{PATIENCE, Sender, wait_until};
+use crate::proof::harness::{Sender, WAIT_DEADLINE, wait_until};
 
 /// An exit of the gateways with this label value; `further` are lines of its gateway, such as `egressIPs: [A, B]`.
 #[must_use]
@@ -38,7 +38,7 @@ impl Lab {
         let pod = PodOptions::on(node).label("app", "crawler");
         let sender = self.sender("crawlers/crawler", pod)?;
         self.await_state(node, "eu", "Enforcing", Timestamp::MIN)?;
-        wait_until(PATIENCE, "packets by the exit", || {
+        wait_until(WAIT_DEADLINE, "packets by the exit", || {
             Ok((self.pod_since(&sender, Timestamp::MIN)?.exited > 0).then_some(()))
         })?;
         Ok(sender)
