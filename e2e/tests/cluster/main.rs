@@ -12,6 +12,7 @@
 )]
 
 mod admission;
+mod conditions;
 mod controlplane;
 mod crowd;
 mod ctl;
@@ -23,5 +24,4 @@ mod namespace;
 mod plane;
 mod restored;
 mod stale;
-mod told;
 mod traces;
