@@ -1,4 +1,4 @@
-//! The lab's collector of traces: OTLP over gRPC without TLS comes in, one JSON line for each span goes into a file.
+//! The lab's collector of traces: reads OTLP over gRPC without TLS, and writes one JSON line for each span into a file.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;

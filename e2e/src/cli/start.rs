@@ -77,7 +77,7 @@ enum Verb {
     Nodeport(nodeport::NodeportVerb),
     /// Send all the time, as a pod's command: TCP, UDP and ICMP to $WORLD and $WORLD6.
     Send(SendArgs),
-    /// Ask somebody once from here (in a pod: `pod exec`), and print the source address that was seen.
+    /// Ask a server once from here (in a pod: `pod exec`), and print the source address that it saw.
     Probe(ProbeArgs),
     /// Ask a DNS server for a name from here.
     Resolve(ResolveArgs),

@@ -90,7 +90,7 @@ impl Api {
         }
     }
 
-    /// Whether the API server says that it is ready.
+    /// Whether the API server reports that it is ready.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let request = Request {
@@ -151,8 +151,8 @@ impl Api {
         })
     }
 
-    /// Asks again for as long as the API server says 429, as its clients do: after a definition changes it says so until
-    /// its store of that kind is there again.
+    /// Asks again for as long as the API server says 429, as its clients do: after a definition changes it says so
+    /// until its store of that kind is there again.
     fn ask_until_the_store_is_ready(&self, request: &Request<'_>) -> Result<Answer, LabError> {
         let end = Instant::now() + STORE_DEADLINE;
         loop {
@@ -165,7 +165,7 @@ impl Api {
     }
 }
 
-/// The message of a `Status`, or the text of whoever answered instead.
+/// The message of a `Status`, or the text of the answer when it is no `Status`.
 fn message(body: &[u8]) -> String {
     let status: Option<Value> = serde_json::from_slice(body).ok();
     let message = status

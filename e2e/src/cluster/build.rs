@@ -14,7 +14,7 @@ use crate::cluster::tools::{ETCD_VERSION, KUBERNETES_VERSION, Tools, cache, read
 use crate::lab::LabError;
 use crate::lab::sandbox::command;
 
-/// The names under which the one program lies in its folder.
+/// The names of the one program in its folder.
 const NAMES: [&str; 7] = [
     "etcd",
     "etcdctl",
@@ -25,7 +25,7 @@ const NAMES: [&str; 7] = [
     "kubectl",
 ];
 
-/// Where the linker writes the version of servers and of clients; they say v0.0.0 otherwise.
+/// Where the linker writes the version of servers and of clients; without it they are v0.0.0.
 const VERSION_PACKAGES: [&str; 2] = [
     "k8s.io/component-base/version",
     "k8s.io/client-go/pkg/version",
@@ -48,8 +48,8 @@ pub fn go_module() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("controlplane")
 }
 
-/// Finds the programs of the control plane: in the folder that `KUBEBUILDER_ASSETS` names, else in the cache, where they
-/// are built first if this version of the module is not there. `told` hears what goes on.
+/// Finds the programs of the control plane: in the folder that `KUBEBUILDER_ASSETS` names, else in the cache, where
+/// they are built first if this version of the module is not there. Each stage is passed to `on_stage`.
 ///
 /// # Errors
 /// `NoControlProgram` when the named folder lacks one; `NoGo`, `NoGoModule`, or `GoBuild` with the compiler's message.
@@ -256,7 +256,7 @@ impl Progress {
 }
 
 /// What a part is made from, as 12 hexadecimal digits: its Go sources, `go.mod` and `go.sum`. The upstream programs are
-/// made from the module's own folder alone, so that a change of the proxy does not build them anew.
+/// made from the module's own folder alone, so that a change of the proxy does not build them again.
 fn digest(module: &Path, part: Part) -> Result<String, LabError> {
     let mut sources = sources(module)?;
     if part == Part::Front {

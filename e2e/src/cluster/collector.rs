@@ -1,4 +1,4 @@
-//! The collector of the operators' traces: a program of the lab's own, beside the operators as it may stand in a cluster.
+//! The collector of the operators' traces: a program of the lab, in the namespace of the control plane.
 
 use std::ffi::OsString;
 use std::net::TcpStream;
@@ -16,7 +16,7 @@ const ADDRESS: &str = "127.0.0.1:4317";
 /// How long it may take to listen.
 const READY_DEADLINE: Duration = Duration::from_secs(20);
 
-/// The variable by which a program that makes traces is told where to send them, as OpenTelemetry names it.
+/// The environment variable with the address to which a program sends its traces, as OpenTelemetry names it.
 const VARIABLE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
 impl Lab {

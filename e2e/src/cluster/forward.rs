@@ -17,7 +17,7 @@ use crate::lab::Lab;
 use crate::lab::LabError;
 use crate::lab::topology;
 
-/// The ports of the forwarder, on 127.0.0.1 of whoever called `up`.
+/// The ports of the forwarder, on 127.0.0.1 in the namespace of the program that called `up`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Ports {
     /// To the API server itself.

@@ -104,7 +104,7 @@ impl Lab {
         serde_json::from_value(counts).map_err(LabError::json("front's counts"))
     }
 
-    /// Counts anew from now on.
+    /// Sets the counts to 0.
     ///
     /// # Errors
     /// As [`Lab::clear_fault`].

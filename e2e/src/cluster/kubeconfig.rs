@@ -1,4 +1,4 @@
-//! Where the API server is, and the files that tell others.
+//! Addresses of the API server, and the kubeconfig files with them.
 
 use std::fs;
 use std::net::{SocketAddr, SocketAddrV4};
@@ -44,7 +44,7 @@ pub fn endpoint(lab: &Lab) -> Endpoint {
 }
 
 /// The administrator's kubeconfig files. Each has the context `lab`, which leads to the API server directly, and the
-/// context `front`, which goes the way of operators and agents.
+/// context `front`, which leads through the proxy, as operators and agents connect.
 #[must_use]
 pub fn kubeconfigs(lab: &Lab) -> Kubeconfigs {
     Kubeconfigs {

@@ -16,7 +16,7 @@ const DELETE_TIMEOUT: &str = "--timeout=60s";
 
 impl Lab {
     /// A kubectl with the administrator's kubeconfig, in the namespace of the control plane. Its current context leads
-    /// to the API server directly; `--context front` goes the way of operators and agents.
+    /// to the API server directly; `--context front` leads through the proxy, as operators and agents connect.
     ///
     /// # Errors
     /// `NeedsApiServer`, or when there is no kubectl.
@@ -37,7 +37,7 @@ impl Lab {
     /// Runs kubectl to its end and answers what it printed.
     ///
     /// # Errors
-    /// As [`Lab::kubectl`], and `Command` with what it says when it fails.
+    /// As [`Lab::kubectl`], and `Command` with its error output when it fails.
     pub fn kubectl_ok(&self, arguments: &[&str]) -> Result<String, LabError> {
         command::run(&mut self.kubectl(arguments)?)
     }

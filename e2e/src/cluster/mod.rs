@@ -1,4 +1,4 @@
-//! A real API server in the lab: etcd, kube-apiserver, kube-controller-manager and what stands around them.
+//! A real API server in the lab: etcd, kube-apiserver, kube-controller-manager, and the programs around them.
 //!
 //! ```text
 //!  agents, operators ──► front (LAN address :6443) ──► kube-apiserver (loopback of `cp`) ──► etcd

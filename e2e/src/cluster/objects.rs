@@ -109,7 +109,7 @@ impl Lab {
     }
 }
 
-/// What a kubelet says of a healthy node.
+/// The conditions that a kubelet reports for a healthy node.
 fn ready_status(node: &Node, addresses: &Value) -> Value {
     let mut addresses = addresses.clone();
     if let Some(list) = addresses.as_array_mut() {

@@ -25,7 +25,7 @@ const AGAIN: &str = "trap 'kill -TERM $child; wait $child; exit 0' TERM; \
                      while :; do \"$@\" & child=$!; wait $child; sleep 1; done";
 
 impl Lab {
-    /// Writes what the operators are told, and starts both.
+    /// Writes the configuration of the operators, and starts both.
     pub(super) fn start_operators(&self, state: &LabState) -> Result<(), LabError> {
         let settings = settings(state).to_string();
         self.write_atomically(&self.operator_settings(), settings.as_bytes())?;

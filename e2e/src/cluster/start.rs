@@ -265,7 +265,7 @@ impl Lab {
         })
     }
 
-    /// Waits until the API server says that it is ready.
+    /// Waits until the API server reports that it is ready.
     pub(super) fn await_ready(&self) -> Result<(), LabError> {
         let api = Api::of(self);
         let what = "a ready API server";

@@ -72,7 +72,7 @@ impl Lab {
     /// Writes etcd's content to a file, with etcd's own program.
     ///
     /// # Errors
-    /// `NeedsApiServer`, or `Command` with what etcdctl says.
+    /// `NeedsApiServer`, or `Command` with the error output of etcdctl.
     pub fn snapshot_etcd(&self, file: &Path) -> Result<(), LabError> {
         self.needs_api_server("etcd snapshot")?;
         let file = std::path::absolute(file).map_err(LabError::file("resolve", file))?;
@@ -86,7 +86,8 @@ impl Lab {
     /// they remember what came later.
     ///
     /// # Errors
-    /// `NeedsApiServer`, `Command` with what etcdutl says, or `Timeout`. A file that is no snapshot changes nothing.
+    /// `NeedsApiServer`, `Command` with the error output of etcdutl, or `Timeout`. A file that is no snapshot changes
+    /// nothing.
     pub fn restore_etcd(&self, file: &Path, bump: Bump) -> Result<(), LabError> {
         self.needs_api_server("etcd restore")?;
         let file = std::path::absolute(file).map_err(LabError::file("resolve", file))?;

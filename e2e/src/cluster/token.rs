@@ -9,7 +9,7 @@ use crate::lab::LabError;
 /// How long a token is valid, in seconds: longer than any lab lives. The API server's least is 600.
 const SECONDS: u64 = 24 * 3600;
 
-/// The pod that a token is bound to. The token dies with it, and says which node it is bound to.
+/// The pod that a token is bound to. The token ends with the pod, and names its node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BoundPod<'a> {
     /// Its name, in the service account's namespace.

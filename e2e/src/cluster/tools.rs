@@ -12,7 +12,7 @@ pub const KUBERNETES_VERSION: &str = "1.37.2";
 /// The etcd release that the Go module pins.
 pub(super) const ETCD_VERSION: &str = "3.7.0";
 
-/// The variable by which envtest, too, is told of ready programs.
+/// The environment variable with the folder of built programs, which envtest reads too.
 pub(super) const ASSETS: &str = "KUBEBUILDER_ASSETS";
 
 /// Programs without which there is no control plane.

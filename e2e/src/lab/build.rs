@@ -17,7 +17,7 @@ pub struct Binaries {
 }
 
 impl Binaries {
-    /// Beside the running program; a test's binary lies one folder deeper (`target/debug/deps`).
+    /// Beside the running program; a test's binary is one folder deeper (`target/debug/deps`).
     ///
     /// # Errors
     /// When the running program cannot be found.

@@ -1,4 +1,4 @@
-//! `down`: everything goes, and then somebody looks.
+//! `down`: removes everything, and then checks that nothing is left.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -52,7 +52,7 @@ pub enum LabError {
     /// An argument that cannot be meant.
     #[error("{what} {value:?} is not usable: {why}")]
     Invalid {
-        /// What the value stands for.
+        /// What the value is.
         what: &'static str,
         /// The value as given.
         value: String,
@@ -63,7 +63,7 @@ pub enum LabError {
     #[error("could not start {program}")]
     Spawn {
         program: String,
-        /// What the kernel said.
+        /// The error of the kernel.
         #[source]
         source: io::Error,
     },
@@ -81,7 +81,7 @@ pub enum LabError {
         /// What was tried: `read`, `write`, ...
         act: &'static str,
         path: PathBuf,
-        /// What the kernel said.
+        /// The error of the kernel.
         #[source]
         source: io::Error,
     },
@@ -90,7 +90,7 @@ pub enum LabError {
     Json {
         /// Where the document came from.
         what: String,
-        /// What the parser said.
+        /// The error of the parser.
         #[source]
         source: serde_json::Error,
     },
@@ -99,7 +99,7 @@ pub enum LabError {
     YamlRead {
         /// Where the document came from.
         what: String,
-        /// What the parser said.
+        /// The error of the parser.
         #[source]
         source: Box<serde_saphyr::Error>,
     },
@@ -107,7 +107,7 @@ pub enum LabError {
     #[error("could not write {what} as YAML")]
     YamlWrite {
         what: String,
-        /// What the writer said.
+        /// The error of the writer.
         #[source]
         source: Box<serde_saphyr::SerializeError>,
     },
@@ -115,7 +115,7 @@ pub enum LabError {
     #[error("could not {act}")]
     System {
         act: String,
-        /// What the kernel said.
+        /// The error of the kernel.
         #[source]
         source: nix::Error,
     },
@@ -179,7 +179,7 @@ pub enum LabError {
     #[error("`go build` of the control plane failed ({status}):\n{said}")]
     GoBuild {
         status: String,
-        /// The last lines of what it said.
+        /// The last lines of its log.
         said: String,
     },
     /// The sources of the control plane are not where this program was built.
@@ -198,7 +198,7 @@ pub enum LabError {
     /// The signing key could not be written in its file format.
     #[error("could not encode the signing key: {why}")]
     Key {
-        /// What the encoder said.
+        /// The error of the encoder.
         why: String,
     },
 }

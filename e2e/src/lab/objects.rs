@@ -1,4 +1,5 @@
-//! The objects of the lab's cluster: one YAML file each in `manifests/`, with the metadata that an API server would add.
+//! The objects of the lab's cluster: one YAML file each in `manifests/`, with the metadata that an API server would
+//! add.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +14,7 @@ use crate::lab::LabError;
 use crate::lab::topology::{GATEWAY_LABEL, Node};
 use crate::lab::{Lab, PodRecord, uid};
 
-/// Kinds without a namespace; every other object without one goes to `default`, as kubectl does it.
+/// Kinds without a namespace; every other object without one is in `default`, as with kubectl.
 const CLUSTER_SCOPED: [&str; 5] = [
     "Namespace",
     "Node",
@@ -28,7 +29,8 @@ pub struct Applied {
     pub kind: String,
     /// `namespace/name`, or the name.
     pub name: String,
-    /// `created`, `configured`, `unchanged`, `deleted` or `absent`; `applied` by an API server, which does not say more.
+    /// `created`, `configured`, `unchanged`, `deleted` or `absent`; `applied` on an API server, which does not report
+    /// more.
     pub outcome: &'static str,
 }
 
@@ -79,8 +81,8 @@ pub(crate) fn parse_objects(text: &str, what: &str) -> Result<Vec<Value>, LabErr
 }
 
 impl Lab {
-    /// Writes objects into `manifests/`; each keeps its UID, and its generation grows when its spec changes. With an API
-    /// server they are applied there, by `kubectl apply --server-side`.
+    /// Writes objects into `manifests/`; each keeps its UID, and its generation grows when its spec changes. With an
+    /// API server they are applied there, by `kubectl apply --server-side`.
     ///
     /// # Errors
     /// When an object has no kind or name, or a file cannot be written; `Command` with the API server's message.
@@ -180,13 +182,13 @@ impl Lab {
             .join(format!("{}.{scope}{name}.yaml", kind.to_lowercase()))
     }
 
-    /// Files need not say that a namespace exists, wherever they are applied to.
+    /// Creates the namespaces of these objects, which files need not contain.
     fn ensure_namespaces_of(&self, objects: &[Value]) -> Result<(), LabError> {
         let text = |object: &Value, path: &str| {
             let value = object.pointer(path).and_then(Value::as_str);
             value.map(str::to_owned)
         };
-        let said: BTreeSet<String> = objects
+        let given: BTreeSet<String> = objects
             .iter()
             .filter(|object| object["kind"] == "Namespace")
             .filter_map(|object| text(object, "/metadata/name"))
@@ -196,7 +198,7 @@ impl Lab {
             .filter_map(|object| text(object, "/metadata/namespace"))
             .collect();
         needed
-            .difference(&said)
+            .difference(&given)
             .try_for_each(|name| self.ensure_api_namespace(name))
     }
 

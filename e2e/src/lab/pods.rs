@@ -125,7 +125,7 @@ impl Lab {
         made.map(|()| pod)
     }
 
-    /// Remembers a new pod, and gives it world addresses that nobody else has had.
+    /// Remembers a new pod, and gives it world addresses that no other pod has had.
     pub(crate) fn register_pod(
         &self,
         namespace: &str,
@@ -216,7 +216,7 @@ impl Lab {
         }
     }
 
-    /// The CNI plugins of a pod, with what each is told.
+    /// The CNI plugins of a pod, with the configuration of each.
     pub(crate) fn chain<'a>(
         &self,
         pod: &PodRecord,

@@ -162,7 +162,7 @@ impl Lab {
         self.dir.join("lab.json")
     }
 
-    /// The document as it stands.
+    /// The current document.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -170,7 +170,7 @@ impl Lab {
         read_json(&self.document())
     }
 
-    /// Changes the document, while nobody else does.
+    /// Changes the document under a lock.
     ///
     /// # Errors
     /// When it cannot be read, locked or written, and whatever the change answers.

@@ -21,7 +21,7 @@ pub const LAN6: Ipv6Net =
 pub const CONTROL4: Ipv4Addr = Ipv4Addr::new(192, 168, 10, 2);
 /// The control plane's IPv6 address on the LAN.
 pub const CONTROL6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x10, 0, 0, 0, 0, 2);
-/// Addresses that the world answers on; each pod gets some that nobody else uses.
+/// Addresses that the world answers on; each pod gets some that no other pod uses.
 pub const WORLD4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(203, 0, 112, 0), 20);
 /// The world's IPv6 addresses.
 pub const WORLD6: Ipv6Net =
@@ -44,7 +44,7 @@ pub const DNS4: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 53);
 pub const DNS6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x10, 0x96, 0, 0, 0, 0, 0x53);
 /// The label that names a gateway: its value is the node's name.
 pub const GATEWAY_LABEL: &str = "postern.dev/exit";
-/// World addresses below this offset belong to nobody: tests use them for destinations that are no pod's own.
+/// World addresses below this offset are given to no pod: tests use them for destinations that are no pod's own.
 pub const FIRST_OWN: u32 = 256;
 
 /// One node of the lab.
@@ -121,7 +121,7 @@ pub fn world_address(offset: u32) -> (Ipv4Addr, Ipv6Addr) {
 
 /// Whether a destination is the cluster's own as the outside sees it: nodes and pods, and what never leaves a link.
 ///
-/// Service addresses are not: one that nobody translated leaves the node like any other, so it counts as outside.
+/// Service addresses are not: one that is not translated leaves the node like any other, so it counts as outside.
 #[must_use]
 pub fn inside(destination: IpAddr) -> bool {
     match destination {

@@ -25,7 +25,7 @@ const READY_DEADLINE: Duration = Duration::from_secs(20);
 impl Lab {
     /// Builds a lab in this folder. Whatever fails, nothing half-made stays: what was made is taken down again.
     ///
-    /// `told` hears one line per stage, for progress.
+    /// Each stage is passed to `on_stage` as one line.
     ///
     /// # Errors
     /// `NotRoot`, `LabExists`, or the first step that failed.
@@ -98,40 +98,9 @@ impl Lab {
     }
 
     fn begin(&self, options: &UpOptions) -> Result<LabState, LabError> {
-        for folder in [
-            "manifests",
-            "intents",
-            "reports",
-            "keys",
-            "pods",
-            "log",
-            "nodes",
-            "run",
-            "tmp",
-            "history",
-        ] {
-            let path = self.dir.join(folder);
-            fs::create_dir_all(&path).map_err(LabError::file("create", path))?;
-        }
         let id: String = uid()?.chars().take(8).collect();
-        let names = topology::node_names(options.nodes, options.gateways);
-        let nodes = (1..).zip(names).map(|(number, (name, gateway))| {
-            Ok(Node {
-                name,
-                number,
-                gateway,
-                uid: uid()?,
-            })
-        });
-        let nodes: Vec<Node> = nodes.collect::<Result<_, LabError>>()?;
-        for node in &nodes {
-            for path in [
-                self.intents(&node.name),
-                self.node_dir(&node.name).join("run"),
-            ] {
-                fs::create_dir_all(&path).map_err(LabError::file("create", path))?;
-            }
-        }
+        let nodes = new_nodes(options)?;
+        self.make_folders(&nodes)?;
         let cgroup = Cgroup::create_top(&format!("postern-lab-{id}"))?
             .path()
             .to_owned();
@@ -148,6 +117,33 @@ impl Lab {
         };
         self.write(&state)?;
         Ok(state)
+    }
+
+    fn make_folders(&self, nodes: &[Node]) -> Result<(), LabError> {
+        for folder in [
+            "manifests",
+            "intents",
+            "reports",
+            "keys",
+            "pods",
+            "log",
+            "nodes",
+            "run",
+            "tmp",
+            "history",
+        ] {
+            let path = self.dir.join(folder);
+            fs::create_dir_all(&path).map_err(LabError::file("create", path))?;
+        }
+        for node in nodes {
+            for path in [
+                self.intents(&node.name),
+                self.node_dir(&node.name).join("run"),
+            ] {
+                fs::create_dir_all(&path).map_err(LabError::file("create", path))?;
+            }
+        }
+        Ok(())
     }
 
     fn make_namespaces(&self, state: &LabState) -> Result<(), LabError> {
@@ -326,6 +322,19 @@ impl Lab {
         })])?;
         Ok(())
     }
+}
+
+fn new_nodes(options: &UpOptions) -> Result<Vec<Node>, LabError> {
+    let names = topology::node_names(options.nodes, options.gateways);
+    let nodes = (1..).zip(names).map(|(number, (name, gateway))| {
+        Ok(Node {
+            name,
+            number,
+            gateway,
+            uid: uid()?,
+        })
+    });
+    nodes.collect()
 }
 
 /// What is on the LAN besides the nodes.

@@ -1,4 +1,4 @@
-//! What a rule says about one place.
+//! What a rule has found at one place.
 
 /// Whether a finding stops the build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

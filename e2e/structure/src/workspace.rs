@@ -12,7 +12,7 @@ pub struct TextFile {
     pub text: String,
 }
 
-/// The section that a dependency stands in.
+/// The section of a dependency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DependencyKind {
     /// `[dependencies]`.
@@ -30,7 +30,7 @@ pub struct Dependency {
     pub package: String,
     /// The name that the code uses, with `_`.
     pub import: String,
-    /// The section that it stands in.
+    /// The section of the manifest.
     pub kind: DependencyKind,
 }
 

@@ -23,7 +23,7 @@ pub mod errno {
     pub const EAGAIN: i32 = 11;
     /// No memory for it now.
     pub const ENOMEM: i32 = 12;
-    /// Somebody holds it.
+    /// The object is in use.
     pub const EBUSY: i32 = 16;
     /// It is there already.
     pub const EEXIST: i32 = 17;
@@ -43,7 +43,7 @@ pub mod errno {
     pub const ENETDOWN: i32 = 100;
     /// No buffer for it: events were lost.
     pub const ENOBUFS: i32 = 105;
-    /// Nobody listens.
+    /// No process listens.
     pub const ECONNREFUSED: i32 = 111;
 }
 
@@ -54,14 +54,14 @@ pub enum Nature {
     Unsupported,
     /// It may work in a moment.
     Transient,
-    /// The host said no to this very request.
+    /// The host refused this request.
     Refused,
 }
 
-/// What nft said about a batch.
+/// The answer of nft to a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NftRefusal {
-    /// Its first line that says `Error`.
+    /// Its first line with `Error`.
     pub error: String,
     /// The line of the batch that it points to, if it points to one.
     pub line: Option<String>,
@@ -100,7 +100,7 @@ pub enum Cause {
     /// A device node is not there.
     #[error("there is no {path}")]
     NoDevice { path: &'static str },
-    /// Nobody serves the device yet.
+    /// No process serves the device yet.
     #[error("nobody serves the device")]
     NotServed,
     /// There is no key for the device.

@@ -73,11 +73,11 @@ pub struct Reading {
     /// Our devices that answer, by name.
     pub tunnels: BTreeMap<IfName, ObservedTunnel>,
     /// Our devices that exist and are served, but did not answer properly: their entry in `tunnels` is missing, as
-    /// for a device that nobody serves, and here is why.
+    /// for a device that no process serves; this is the error.
     pub silent: BTreeMap<IfName, HostError>,
 }
 
-/// Reads everything that we own. The firewall comes first: it is what the rest stands on.
+/// Reads everything that we own. The firewall comes first: the rest depends on it.
 pub async fn observe(host: &impl Host) -> Reading {
     let firewall = host.read_firewall().await;
     let locks = host.list_locks().await;
@@ -125,8 +125,8 @@ async fn read_tunnels(
     join_all(own.into_iter().map(ask)).await
 }
 
-/// A switch that is not there (`ENOENT`: no IPv6 in this kernel, or the device went meanwhile) has no value; that is no
-/// error, and it compares unequal to every value that it should have.
+/// A switch that is not there (`ENOENT`: no IPv6 in this kernel, or the device was removed meanwhile) has no value;
+/// that is no error, and it compares unequal to every value that it should have.
 async fn read_devices(
     host: &impl Host,
     own: &[IfName],
@@ -193,7 +193,8 @@ impl Reading {
         .collect()
     }
 
-    /// A kernel without XFRM has no policy of ours: there is nothing that could not be read. Answers how it said so.
+    /// A kernel without XFRM has no policy of ours: there is nothing that could not be read. Returns the error of such
+    /// a kernel.
     pub fn go_without_locks(&mut self) -> Option<HostError> {
         let error = self.locks.as_ref().err()?.clone();
         if error.nature() != Nature::Unsupported {

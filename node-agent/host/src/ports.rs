@@ -1,8 +1,8 @@
 //! What can be asked of a host, noun by noun. Each port is a few methods; nothing here decides anything.
 //!
 //! Every method acts in the network namespace that the host was made for. Every method that adds refuses what is
-//! already there (`EEXIST`) and every method that removes refuses what is missing, unless it says otherwise: a caller
-//! that is surprised has read an old state and should read again.
+//! already there (`EEXIST`) and every method that removes refuses what is missing, unless its documentation differs: a
+//! caller that is surprised has read an old state and should read again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -117,7 +117,7 @@ impl Protocol {
 
 pub trait Flows {
     /// Deletes every entry, of both families, that has one of the addresses as source or destination in either
-    /// direction; says how many there were.
+    /// direction; returns how many there were.
     fn cut_flows(&self, addresses: &BTreeSet<Address>) -> impl Future<Output = Act<usize>> + Send;
     /// Where a redirected packet wanted to go: `source` is who sent it, `local` the socket that it came to.
     fn original_destination(
@@ -131,7 +131,7 @@ pub trait Flows {
 pub trait Tunnels {
     /// How devices are served here.
     fn tunnel_backend(&self) -> impl Future<Output = Act<TunnelBackend>> + Send;
-    /// What the device answers; none when nobody serves it yet.
+    /// What the device answers; none when no process serves it yet.
     fn read_tunnel(
         &self,
         device: &IfName,

@@ -16,7 +16,7 @@ pub(crate) enum ApiserverVerb {
     Fault(FaultArguments),
     /// Print what clients have asked, by user agent, verb and resource.
     Requests {
-        /// Count anew afterwards.
+        /// Set the counts to 0 afterwards.
         #[arg(long)]
         reset: bool,
     },

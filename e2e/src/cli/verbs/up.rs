@@ -27,7 +27,7 @@ pub(crate) struct UpArguments {
     /// How long an intent is valid.
     #[arg(long, default_value = "24h")]
     validity: SignedDuration,
-    /// How long an unchanged intent is kept before it is signed anew.
+    /// How long an unchanged intent is kept before it is signed again.
     #[arg(long, default_value = "1h")]
     refresh: SignedDuration,
     /// How long the publisher waits before it looks at a new report.

@@ -4,12 +4,13 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use comfy_table::Table;
 use jiff::Timestamp;
 
 use crate::cli::foreground::execute;
 use crate::cli::output::{Printer, table};
 use crate::lab::{Exec, Lab, LabError};
-use crate::proof::judge::{Packets, world_packets};
+use crate::proof::judge::{Leak, Packets, PodCount, Source, world_packets};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum WorldVerb {
@@ -39,59 +40,69 @@ pub(crate) fn run(lab: &Lab, verb: &WorldVerb, printer: &Printer) -> Result<Exit
 }
 
 fn packet_text(packets: &Packets) -> String {
-    let mut sources = table(&["SOURCE", "NODE", "PACKETS", "FIRST", "LAST"]);
-    for source in &packets.sources {
-        let times = [source.first.to_string(), source.last.to_string()];
-        let count = source.packets.to_string();
-        sources.add_row([
-            &source.address.to_string(),
-            &source.node,
-            &count,
-            &times[0],
-            &times[1],
-        ]);
-    }
-    let mut pods = table(&["POD", "ARRIVED", "BEFORE"]);
-    for pod in &packets.pods {
-        pods.add_row([
-            pod.pod.clone(),
-            pod.arrived.to_string(),
-            pod.before.to_string(),
-        ]);
-    }
-    let mut leaks = table(&[
-        "LEAK OF", "SOURCE", "NODE", "PROTOCOL", "PACKETS", "FIRST", "LAST",
-    ]);
-    for leak in &packets.leaks {
-        let (source, count) = (leak.source.to_string(), leak.packets.to_string());
-        let times = [leak.first.to_string(), leak.last.to_string()];
-        leaks.add_row([
-            &leak.pod,
-            &source,
-            &leak.node,
-            &leak.protocol,
-            &count,
-            &times[0],
-            &times[1],
-        ]);
-    }
     let agreed = if packets.agreed {
         "agree"
     } else {
         "DO NOT AGREE"
     };
+    let leaks = if packets.leaks.is_empty() {
+        String::new()
+    } else {
+        format!("\n\n{}", leak_table(&packets.leaks))
+    };
     format!(
-        "captured {}, dropped {}, the two counters {agreed}\n\n{sources}\n\n{pods}\n\nleaked {}, node resets {}, replies to \
-         inbound connections {}{}",
+        "captured {}, dropped {}, the two counters {agreed}\n\n{}\n\n{}\n\nleaked {}, node resets {}, replies to \
+         inbound connections {}{leaks}",
         packets.captured,
         packets.dropped,
+        source_table(&packets.sources),
+        pod_table(&packets.pods),
         packets.leaked,
         packets.node_resets,
         packets.replies,
-        if packets.leaks.is_empty() {
-            String::new()
-        } else {
-            format!("\n\n{leaks}")
-        }
     )
+}
+
+fn source_table(sources: &[Source]) -> Table {
+    let mut table = table(&["SOURCE", "NODE", "PACKETS", "FIRST", "LAST"]);
+    for source in sources {
+        table.add_row([
+            source.address.to_string(),
+            source.node.clone(),
+            source.packets.to_string(),
+            source.first.to_string(),
+            source.last.to_string(),
+        ]);
+    }
+    table
+}
+
+fn pod_table(pods: &[PodCount]) -> Table {
+    let mut table = table(&["POD", "ARRIVED", "BEFORE"]);
+    for pod in pods {
+        table.add_row([
+            pod.pod.clone(),
+            pod.arrived.to_string(),
+            pod.before.to_string(),
+        ]);
+    }
+    table
+}
+
+fn leak_table(leaks: &[Leak]) -> Table {
+    let mut table = table(&[
+        "LEAK OF", "SOURCE", "NODE", "PROTOCOL", "PACKETS", "FIRST", "LAST",
+    ]);
+    for leak in leaks {
+        table.add_row([
+            leak.pod.clone(),
+            leak.source.to_string(),
+            leak.node.clone(),
+            leak.protocol.clone(),
+            leak.packets.to_string(),
+            leak.first.to_string(),
+            leak.last.to_string(),
+        ]);
+    }
+    table
 }

@@ -12,7 +12,7 @@ use crate::lab::topology::Node;
 pub(super) enum Stage {
     /// The kubelet has taken it on.
     Admitted,
-    /// Something keeps it from starting; the kubelet goes on trying.
+    /// Something keeps it from starting; the kubelet tries again.
     Waiting(String),
     /// Its process runs, and these are its addresses.
     Running(Vec<IpAddr>),

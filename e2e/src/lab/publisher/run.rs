@@ -40,7 +40,7 @@ struct Publisher {
 /// Publishes at every change of manifests, reports and approvals, and when a refresh is due, until it is killed.
 ///
 /// # Errors
-/// When the folder cannot be watched or the key cannot be read; a run that fails is told and tried again.
+/// When the folder cannot be watched or the key cannot be read; a run that fails is logged and tried again.
 pub fn run(lab: &Lab) -> Result<(), LabError> {
     let state = lab.state()?;
     let mut publisher = Publisher::open(lab, &state)?;

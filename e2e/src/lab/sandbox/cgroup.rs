@@ -1,7 +1,7 @@
 //! Control groups (version 2), as the means to end every process of something at once.
 //!
 //! <https://docs.kernel.org/admin-guide/cgroup-v2.html>: `cgroup.kill` kills the whole subtree, forks included, and
-//! `cgroup.events` says whether anything is left in it. A killed container ends in just this way.
+//! `cgroup.events` shows whether anything is left in it. A killed container ends in the same way.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -68,7 +68,7 @@ impl Cgroup {
         text.lines().filter_map(|line| line.parse().ok()).collect()
     }
 
-    /// Lets everything in the group stand still, with its memory and its connections, until it is thawed or killed.
+    /// Freezes every process of the group, with its memory and its connections, until it is thawed or killed.
     ///
     /// # Errors
     /// When the kernel refuses.

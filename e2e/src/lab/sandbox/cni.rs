@@ -119,7 +119,7 @@ impl Chain<'_> {
     }
 }
 
-/// What a plugin says when it fails: an object with code, msg and details on its output.
+/// The error that a plugin prints: an object with code, msg and details.
 fn refusal(plugin: &str, verb: &'static str, output: &Output) -> LabError {
     let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
     let text = |name: &str| {

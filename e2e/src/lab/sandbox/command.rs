@@ -1,4 +1,4 @@
-//! Running other programs and keeping what they said.
+//! Running other programs and keeping their output.
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
@@ -34,7 +34,7 @@ pub fn run_with_input(command: &mut Command, input: &str) -> Result<String, LabE
     checked(command, &output)
 }
 
-/// Runs the command to its end and answers everything it said, success or not.
+/// Runs the command to its end and returns its output, whether it succeeded or not.
 ///
 /// # Errors
 /// `Spawn` when it cannot be started or its pipes break.

@@ -39,7 +39,7 @@ pub struct Start<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Process {
-    /// Number in the PID namespace of whoever uses the lab.
+    /// Number in the PID namespace in which the lab was made.
     pub pid: u32,
     /// Clock ticks since boot at its start: field 22 of `/proc/PID/stat`, see proc_pid_stat(5).
     pub start_time: u64,

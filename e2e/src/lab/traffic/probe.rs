@@ -12,7 +12,7 @@ use jiff::SignedDuration;
 
 use crate::lab::LabError;
 
-/// A question to port 7 of somebody.
+/// A question to port 7 of a server.
 #[derive(Clone, Debug, Args)]
 pub struct ProbeArgs {
     /// Whom to ask, ADDRESS:PORT (`[ADDRESS]:PORT` for IPv6).
@@ -59,7 +59,7 @@ pub enum Transport {
 /// Asks once and answers the source address that the other side saw.
 ///
 /// # Errors
-/// `File` with what the kernel said: refused, timed out, unreachable.
+/// `File` with the error of the kernel: refused, timed out, unreachable.
 pub fn probe(args: &ProbeArgs) -> Result<String, LabError> {
     let failed = LabError::file("reach", args.to.to_string());
     let answer = exchange(args, b"x\n", Framing::None).map_err(failed)?;
@@ -74,7 +74,7 @@ pub fn probe(args: &ProbeArgs) -> Result<String, LabError> {
 /// Asks for a name and answers one line per record, or the response code when it is an error.
 ///
 /// # Errors
-/// `File` with what the kernel said, `Invalid` when name, type or answer are not DNS.
+/// `File` with the error of the kernel, `Invalid` when name, type or answer are not DNS.
 pub fn resolve(args: &ResolveArgs) -> Result<String, LabError> {
     let invalid =
         |what: &'static str, value: &str, why: &dyn std::fmt::Display| LabError::Invalid {
@@ -113,7 +113,7 @@ pub fn resolve(args: &ResolveArgs) -> Result<String, LabError> {
         .join("\n"))
 }
 
-/// How messages are told apart on a stream.
+/// How messages on a stream are separated.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Framing {
     None,

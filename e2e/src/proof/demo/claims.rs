@@ -1,4 +1,4 @@
-//! What the demo says, what it should see, and what it saw.
+//! The claims of the demo: what it should see, and what it saw.
 
 use std::fmt::Display;
 

@@ -1,4 +1,4 @@
-//! The demo: the main job end to end, told as claims that were checked.
+//! The demo: the main job end to end, as claims that were checked.
 
 mod claims;
 mod conditions;

@@ -69,7 +69,7 @@ fn serve(lab: &Lab) -> Result<Vec<std::ffi::OsString>, LabError> {
     ])
 }
 
-/// One question from somewhere to an echo server: the source that was seen, or what went wrong.
+/// One question to an echo server from a namespace: the source that the server saw, or the error.
 pub(crate) fn probe(lab: &Lab, from: Exec<'_>, to: (IpAddr, u16)) -> Result<String, LabError> {
     ask(lab, from, &["probe", &SocketAddr::from(to).to_string()])
 }

@@ -19,7 +19,8 @@ use crate::proof::harness::{After, FLOWS, Sender, wait_until};
 /// Time in which a question about connectivity may still be asked again.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Runs the demo on a lab that is up. `samples` is the folder of the sample objects; each stage is passed to `on_stage`.
+/// Runs the demo on a lab that is up. `samples` is the folder of the sample objects; each stage is passed to
+/// `on_stage`.
 ///
 /// # Errors
 /// The first act that failed; a claim that does not hold is no error.
@@ -148,6 +149,10 @@ fn inside(lab: &Lab, pods: &DemoPods, claims: &mut Claims) -> Result<(), LabErro
         Exec::World,
         (node.ipv4().into(), NODE_PORT),
     )?;
+    names(lab, pods, claims)
+}
+
+fn names(lab: &Lab, pods: &DemoPods, claims: &mut Claims) -> Result<(), LabError> {
     let exit = lab.node("gw-1")?.ipv4().to_string();
     let resolver = pods.crawler.pod.world[2];
     let was = settled(&exit, || {
@@ -191,25 +196,15 @@ fn events(
     play("agent started again", After::Flows, &|lab| {
         lab.start_agent("n1")
     })?;
-    play(
-        "our nft table deleted by somebody else",
-        After::Flows,
-        &|lab| {
-            lab.exec_ok(
-                Exec::Node("n1"),
-                &["nft", "delete", "table", "inet", "postern"],
-            )
-            .map(drop)
-        },
-    )?;
-    play(
-        "the whole nft ruleset flushed by somebody else",
-        After::Flows,
-        &|lab| {
-            lab.exec_ok(Exec::Node("n1"), &["nft", "flush", "ruleset"])
-                .map(drop)
-        },
-    )?;
+    let nft = |command: &'static [&'static str]| {
+        move |lab: &Lab| lab.exec_ok(Exec::Node("n1"), command).map(drop)
+    };
+    let delete = nft(&["nft", "delete", "table", "inet", "postern"]);
+    let case = "our nft table deleted by somebody else";
+    play(case, After::Flows, &delete)?;
+    let flush = nft(&["nft", "flush", "ruleset"]);
+    let case = "the whole nft ruleset flushed by somebody else";
+    play(case, After::Flows, &flush)?;
     // What else was in that ruleset was not ours: its owners put it back.
     lab.restore_masquerade("n1")?;
     lab.translate_services()
@@ -248,7 +243,7 @@ fn whole_run(lab: &Lab, pods: &DemoPods, claims: &mut Claims) -> Result<(), LabE
     Ok(())
 }
 
-/// Asks until the answer is as it should be, or for as long as patience lasts: then the last answer stands.
+/// Asks until the answer is the expected one, at most for the deadline, and returns the last answer.
 fn settled(
     should: &str,
     mut ask: impl FnMut() -> Result<String, LabError>,

@@ -1,4 +1,4 @@
-//! Signed documents as a test makes them, and what an agent says of them: report, audit log, metrics.
+//! Signed documents that a test makes, and what an agent reports about them: report, audit log, metrics.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -27,7 +27,7 @@ impl Lab {
         })
     }
 
-    /// The intent that lies in a node's folder.
+    /// The intent in the folder of a node.
     ///
     /// # Errors
     /// When there is none that can be read.
@@ -37,7 +37,7 @@ impl Lab {
         serde_json::from_slice(&bytes).map_err(LabError::json("an envelope"))
     }
 
-    /// The body of the intent that lies in a node's folder.
+    /// The body of the intent in the folder of a node.
     ///
     /// # Errors
     /// When there is none that can be read.
@@ -85,7 +85,7 @@ impl Lab {
             .collect()
     }
 
-    /// The states that the scopes of a node went through, in order: from, event, to.
+    /// The states of the scopes of a node, in order: from, event, to.
     #[must_use]
     pub fn transitions(&self, node: &str) -> Vec<[String; 3]> {
         let word = |line: &Value, name: &str| line[name].as_str().unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! What tests use: a lab of their own that goes when they end, senders, waiting, and proofs.
+//! What tests use: a lab for each test that is removed at its end, senders, waiting, and proofs.
 //!
 //! ```no_run
 //! use postern_e2e::proof::harness::{After, TestLab};

@@ -14,7 +14,7 @@ use crate::proof::harness::wait_until;
 /// The flows of a sender: three protocols in two families.
 pub const FLOWS: [&str; 6] = ["icmp4", "icmp6", "tcp4", "tcp6", "udp4", "udp6"];
 
-/// A pod that sends all the time, and what it says of that.
+/// A pod that sends all the time, and the counts that it writes.
 #[derive(Clone, Debug)]
 pub struct Sender {
     pub pod: PodRecord,

@@ -31,7 +31,7 @@ pub struct Shown {
     pub faults: Vec<String>,
 }
 
-/// What a run showed, as its `proof.json` says it.
+/// The content of a run's `proof.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunProof {
@@ -51,7 +51,7 @@ pub struct Series<'a> {
 }
 
 impl<'a> Series<'a> {
-    /// Begins a run of the list; an older proof of it goes.
+    /// Begins a run of the list, and removes an older proof of it.
     ///
     /// # Errors
     /// When the older proof cannot be removed.
@@ -190,8 +190,8 @@ pub struct Proofs {
     pub faults: Vec<String>,
 }
 
-/// Gathers the proofs of all listed runs and writes them as one `proof.json`. On an API server the same events are to be
-/// shown and further ones; what leaks with blocks taken out does not depend on who publishes.
+/// Gathers the proofs of all listed runs and writes them as one `proof.json`. On an API server the same events are to
+/// be shown and further ones; what leaks with blocks taken out does not depend on who publishes.
 ///
 /// # Errors
 /// When the folder of proofs cannot be found or written to.
@@ -251,7 +251,7 @@ impl Lab {
         })
     }
 
-    /// Waits until a sender has told of a whole second after a time in which it tried.
+    /// Waits until a sender has written the counts of a whole second after a time.
     ///
     /// # Errors
     /// `Timeout`.

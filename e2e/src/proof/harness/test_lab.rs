@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::lab::error::{LabError, chain};
 use crate::lab::{Cluster, Lab, Programs, UpOptions};
 
-/// Says where the cases run: on an API server if it is `api-server`.
+/// The environment variable that selects the kind of lab: an API server if it is `api-server`.
 const PLACE: &str = "POSTERN_LAB_CLUSTER";
 
 /// Where cases run that run anywhere.
@@ -27,8 +27,8 @@ pub(super) fn place() -> Result<Cluster, LabError> {
     }
 }
 
-/// A lab in a folder of its own. It is taken down when the value goes, and a lab that leaves something behind fails its
-/// test. With `POSTERN_LAB_KEEP=1` a lab whose test failed stays, and the line to step inside is printed.
+/// A lab in a folder of its own. It is taken down when the value is dropped, and a lab that leaves something behind
+/// fails its test. With `POSTERN_LAB_KEEP=1` a lab whose test failed stays, and the line to step inside is printed.
 #[derive(Debug)]
 pub struct TestLab {
     lab: Lab,
@@ -44,8 +44,8 @@ impl Deref for TestLab {
 }
 
 impl TestLab {
-    /// A lab with these options; with `POSTERN_LAB_CLUSTER=api-server` it has an API server even where they ask for none,
-    /// so that one case shows both.
+    /// A lab with these options; with `POSTERN_LAB_CLUSTER=api-server` it has an API server even where they ask for
+    /// none, so that one case shows both.
     ///
     /// # Errors
     /// As [`Lab::up`].

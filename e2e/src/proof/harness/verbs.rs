@@ -15,7 +15,7 @@ use crate::lab::{Binaries, Cluster, Lab, PodOptions, PodRecord, read_json};
 use crate::proof::harness::{Sender, wait_until};
 use crate::proof::judge::{Packets, PodCount, pod_since, world_packets};
 
-/// Every wait ends after this time unless it says another one.
+/// The time after which a wait fails, unless its call has another one.
 pub const WAIT_DEADLINE: Duration = Duration::from_secs(30);
 
 impl Lab {
@@ -116,7 +116,7 @@ impl Lab {
         report.and_then(|report| report.get("status").cloned())
     }
 
-    /// Waits until a node's report says something; the error shows the last report.
+    /// Waits until a node's report fulfils a condition; the error contains the last report.
     ///
     /// # Errors
     /// `Timeout`.
@@ -146,7 +146,7 @@ impl Lab {
         found.map_err(|error| self.with_detail(error, node))
     }
 
-    /// Kills whoever compiles and publishes: the publisher, or both operators.
+    /// Kills the publisher, or both operators in a lab with an API server.
     ///
     /// # Errors
     /// When something does not go.
@@ -159,7 +159,7 @@ impl Lab {
         }
     }
 
-    /// Starts whoever compiles and publishes again.
+    /// Starts the publisher, or both operators, again.
     ///
     /// # Errors
     /// When something does not start.

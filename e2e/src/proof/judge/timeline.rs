@@ -25,7 +25,7 @@ pub enum Allowed {
 pub struct Epoch {
     /// When the intent was published.
     pub published: Timestamp,
-    /// When the node's report first said that it is verified.
+    /// When the node's report first showed that it is verified.
     pub verified: Timestamp,
     /// Whether the node was guarded at all, or released as a whole.
     pub node: Guard,
@@ -37,8 +37,9 @@ pub struct Epoch {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guard {
+    /// It is guarded.
     Held,
-    /// No, or nobody has said so yet.
+    /// It is not guarded, or no document has named it yet.
     Free,
 }
 
@@ -49,7 +50,7 @@ pub struct Timeline {
     pub nodes: BTreeMap<String, Vec<Epoch>>,
 }
 
-/// What a moment says about a packet.
+/// How a packet of a moment is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Judgement {
     /// It left by an exit that the intent in force names.
@@ -67,8 +68,9 @@ impl Epoch {
         self.guarded.contains(&pod.namespace)
     }
 
-    /// Whether the pod is guarded from this epoch on. Only a signed word about the pod ends a guard: that it is not listed,
-    /// in a namespace that nobody guards, is none, and neither is the release of its node, which ends with the next intent.
+    /// Whether the pod is guarded from this epoch on. Only a signed word about the pod ends a guard: that it is not
+    /// listed, in a namespace that is not guarded, is none, and neither is the release of its node, which ends with the
+    /// next intent.
     fn guard_after(&self, pod: &PodRecord, before: Guard) -> Guard {
         match self.pods.get(&pod.uid) {
             _ if self.node == Guard::Free => before,
@@ -79,7 +81,7 @@ impl Epoch {
         }
     }
 
-    /// What this epoch says about a packet of the pod, that was guarded before or not.
+    /// How this epoch judges a packet of the pod, which was guarded before or not.
     fn says(&self, pod: &PodRecord, way: &(String, IpAddr), before: Guard) -> Judgement {
         if self.node == Guard::Free {
             return Judgement::Free;
@@ -95,8 +97,8 @@ impl Epoch {
 impl Timeline {
     /// Judges one packet of a pod that left a node with a source at a time.
     ///
-    /// Until the report of a new intent, both the old and the new one are right, since nobody outside can tell which of
-    /// them the kernel had. An intent that no report ever names (a forged one, say) is never right.
+    /// Until the report of a new intent, both the old and the new one are right, since one cannot see from outside
+    /// which of them the kernel had. An intent that no report ever names (for example a forged one) is never right.
     pub(crate) fn judge(
         &self,
         pod: &PodRecord,

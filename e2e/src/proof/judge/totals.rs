@@ -11,9 +11,9 @@ use crate::proof::judge::difference::compare;
 use crate::proof::judge::timeline::Timeline;
 use crate::proof::monitor::{Recording, SetKey, read_applied, read_published, read_set};
 
-/// What the world saw since a time, and whether both counters say so.
+/// What the world saw since a time, and whether both counters agree.
 ///
-/// Traffic goes on while they are read. So the capture is read before and after the set: for every key, the set must
+/// Traffic continues while they are read. So the capture is read before and after the set: for every key, the set must
 /// lie between the two, and where nothing was sent meanwhile all three are equal.
 ///
 /// # Errors

@@ -24,7 +24,7 @@ use crate::proof::monitor::log::{Key, Writer};
 /// Room for packets that wait to be read: half a second of 400 000 packets.
 const BUFFER: usize = 256 << 20;
 
-/// How many packets are read before somebody who waits is answered.
+/// How many packets are read before a waiting client is answered.
 const BURST: usize = 512;
 
 /// The name of the world's port.

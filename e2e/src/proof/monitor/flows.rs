@@ -24,8 +24,8 @@ type Tuple = (u8, IpAddr, u16, IpAddr, u16);
 
 /// The connections that the world has opened, and those that came from nodes.
 ///
-/// A tuple belongs to whoever used it first. So a pod that forges a world client towards a node port does not turn its
-/// own packets into replies: the world has never sent the first packet of that connection.
+/// A tuple belongs to the side that used it first. So a pod that forges a world client towards a node port does not
+/// turn its own packets into replies: the world has never sent the first packet of that connection.
 #[derive(Debug, Default)]
 pub(crate) struct Flows {
     nodes: BTreeMap<String, BTreeSet<IpAddr>>,

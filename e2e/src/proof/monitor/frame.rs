@@ -17,7 +17,7 @@ const ICMP6: u8 = 58;
 /// `net.ipv4.ip_default_ttl` and the default IPv6 hop limit.
 const FIRST_HOPS: u8 = 64;
 
-/// What a frame says about itself.
+/// The headers of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Packet {
     pub(crate) source: IpAddr,

@@ -1,4 +1,5 @@
-//! What was published and what nodes reported, as it happened: the judge needs the past, and files show only the present.
+//! What was published and what nodes reported, as it happened: the judge needs the past, and files show only the
+//! present.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -35,7 +36,7 @@ pub struct Published {
     pub envelope: Value,
 }
 
-/// A report that said which intent is in force.
+/// A report with the intent that is in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Applied {
@@ -182,8 +183,8 @@ impl Watcher {
         })
     }
 
-    /// A release is no intent, but from it on another rule is in force: it is told as the last intent, published again
-    /// when the node let go.
+    /// A release is no intent, but from it on another rule is in force: it is recorded as the last intent, published
+    /// again when the node let go.
     fn new_release(&self, node: &str) -> Option<Published> {
         let status = self.report_status(node)?;
         let known = self.applied.get(node)?;
@@ -201,7 +202,7 @@ impl Watcher {
         })
     }
 
-    /// When the node's audit log says that it was released: written after the ledger and before anything opens.
+    /// The time of the release in the node's audit log: written after the ledger and before anything opens.
     fn released_at(&self, node: &str) -> Option<Timestamp> {
         let log = fs::read_to_string(self.lab.node_dir(node).join("audit.jsonl")).ok()?;
         let lines = log

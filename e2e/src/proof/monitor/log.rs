@@ -14,7 +14,7 @@ use crate::proof::monitor::Kind;
 
 const RECORD: usize = 12;
 
-/// What packets are told apart by.
+/// The key by which packets are counted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Key {

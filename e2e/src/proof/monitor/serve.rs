@@ -123,7 +123,7 @@ pub fn synchronise(lab: &Lab) -> Result<Synced, LabError> {
 }
 
 impl Recording {
-    /// The capture of a lab as it stands now.
+    /// The current capture of a lab.
     ///
     /// # Errors
     /// When the monitor does not answer or its files cannot be read.

@@ -13,7 +13,7 @@ use crate::lab::topology::{LAN4, LAN6, PODS4, PODS6, WORLD_LAN4, WORLD_LAN6};
 /// Elements that one set can hold; `update` does nothing in a full set, so a full one is an error.
 const SIZE: usize = 262_144;
 
-/// What the set tells packets apart by.
+/// The key of the counting set.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SetKey {
     /// The node's port on the LAN.
@@ -48,7 +48,7 @@ pub fn counting_set() -> String {
     )
 }
 
-/// The counts as they stand.
+/// The current counts.
 ///
 /// # Errors
 /// When nft cannot be asked, its answer is not understood, or a set is full.

@@ -18,7 +18,7 @@ pub(super) fn check(workspace: &Workspace) -> Vec<Finding> {
     findings
 }
 
-/// Every decision is in the index, has its own number and says where it stands.
+/// Every decision is in the index, has its own number and a status.
 fn check_decisions(workspace: &Workspace) -> Vec<Finding> {
     let index = workspace.text(INDEX).unwrap_or_default();
     let linked: Vec<String> = index

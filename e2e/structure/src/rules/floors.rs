@@ -46,12 +46,12 @@ const NEVER: [(&str, &[&str]); 4] = [
 ];
 
 /// Crates that talk to the kernel, or start of their names: direct edges to them belong to
-/// `postern-linux`. cargo-deny says the same of the direct edges; this also covers new members of
-/// the family before anybody lists them there.
+/// `postern-linux`. cargo-deny checks the direct edges too; this also covers new members of
+/// the family before they are listed there.
 const KERNEL: [&str; 4] = ["rtnetlink", "nftables", "wireguard-control", "netlink-"];
 
-/// Who may speak to an API server: the operator, the agent's courier, the command line, and the proof. Whoever else
-/// reaches the client could decide or enforce by what it reads there, past the signed document.
+/// Crates that may reach the client of an API server. Another crate that reaches it could decide or enforce by what it
+/// reads there, past the signed document.
 const CLIENTS: [&str; 4] = [
     "postern-operator",
     "postern-agent",

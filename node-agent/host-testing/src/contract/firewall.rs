@@ -34,7 +34,7 @@ fn refused(outcome: &Result<(), HostError>, rule: &str) {
     );
 }
 
-/// Not as an empty table: a table that is there and empty guards nothing either, but somebody made it.
+/// Not as an empty table: a table that is there and empty guards nothing either, but it was made.
 pub async fn a_table_that_is_not_there_reads_as_none(
     host: &impl Host,
     _: &impl OtherProgram,
@@ -236,7 +236,7 @@ pub async fn a_chain_that_was_flushed_can_be_filled_again(
     Ok(())
 }
 
-/// Somebody gave the guard a policy of `drop`; declaring the chain once more takes it back and leaves its rules.
+/// Another program gave the guard a policy of `drop`; declaring the chain once more takes it back and leaves its rules.
 pub async fn what_no_rule_judges_can_be_told_anew(
     host: &impl Host,
     _: &impl OtherProgram,

@@ -95,7 +95,7 @@ pub async fn a_tunnel_that_nobody_serves_has_no_carrier(
     Ok(())
 }
 
-/// No need to make the device anew.
+/// The device need not be made again.
 pub async fn a_mtu_changes_in_place(host: &impl Host, _: &impl OtherProgram) -> Outcome {
     tunnel_up(host).await?;
     let before = seen(host).await?.map(|link| link.index);

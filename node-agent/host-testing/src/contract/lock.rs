@@ -83,7 +83,7 @@ pub async fn a_lock_reads_back(host: &impl Host, _: &impl OtherProgram) -> Outco
     Ok(())
 }
 
-/// `EEXIST`: the kernel tells policies apart by selector and mark, not by priority.
+/// `EEXIST`: the kernel identifies policies by selector and mark, not by priority.
 pub async fn a_lock_cannot_be_added_twice_at_whatever_priority(
     host: &impl Host,
     _: &impl OtherProgram,

@@ -57,7 +57,7 @@ pub async fn configuring_a_tunnel_that_nobody_serves_may_work_later(
     Ok(())
 }
 
-/// What nobody serves sends nothing.
+/// A tunnel that is not served sends nothing.
 pub async fn a_peer_of_a_tunnel_that_nobody_serves_is_removed_already(
     host: &impl Host,
     _: &impl OtherProgram,

@@ -10,9 +10,9 @@ use postern_intent::Address;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flow {
     pub protocol: Protocol,
-    /// From where to where the first packet went.
+    /// Source and destination of the first packet.
     pub original: (SocketAddr, SocketAddr),
-    /// From where to where replies go.
+    /// Source and destination of replies.
     pub reply: (SocketAddr, SocketAddr),
 }
 

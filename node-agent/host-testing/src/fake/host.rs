@@ -45,7 +45,7 @@ pub(super) struct State {
 
 type Edit = Box<dyn FnOnce(&mut ObservedFirewall) + Send>;
 
-/// What somebody else does to the firewall between two acts of ours.
+/// A change of the firewall by another program between two acts of ours.
 #[derive(Default)]
 pub(super) struct ForeignEdit(pub(super) Option<Edit>);
 
@@ -74,7 +74,7 @@ impl FakeHost {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a link of somebody else's, for example a pod's.
+    /// Adds a link that is not ours, for example a pod's.
     pub fn has_link(&self, link: ObservedLink) {
         self.state().links.push(link);
     }
@@ -111,12 +111,12 @@ impl FakeHost {
         state.switches.retain(|(_, key), _| key.family() != family);
     }
 
-    /// Somebody else edits our tables.
+    /// Another program edits our tables.
     pub fn edits_the_firewall(&self, edit: impl FnOnce(&mut ObservedFirewall)) {
         edit(&mut self.state().firewall);
     }
 
-    /// Somebody else edits our tables when our next batch is on its way already.
+    /// Another program edits our tables right before our next batch reaches the kernel.
     pub fn edits_the_firewall_before_the_next_batch(
         &self,
         edit: impl FnOnce(&mut ObservedFirewall) + Send + 'static,
@@ -124,7 +124,7 @@ impl FakeHost {
         self.state().foreign_edit = ForeignEdit(Some(Box::new(edit)));
     }
 
-    /// Somebody else edits our tables right after they were read once more.
+    /// Another program edits our tables right after the next reading.
     pub fn edits_the_firewall_after_the_next_reading(
         &self,
         edit: impl FnOnce(&mut ObservedFirewall) + Send + 'static,
@@ -132,7 +132,7 @@ impl FakeHost {
         self.state().foreign_edit_after_a_reading = ForeignEdit(Some(Box::new(edit)));
     }
 
-    /// Somebody else puts an XFRM policy in the place of the one with its selector and mark.
+    /// Another program puts an XFRM policy in the place of the one with its selector and mark.
     pub fn edits_a_lock(&self, policy: LockPolicy) {
         let mut state = self.state();
         state.locks.retain(|there| !there.is_same(&policy));

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::word;
 use postern_host::error::{Cause, NftRefusal};
 
-/// How sets were declared, by family and name: listings do not say it, elements need it.
+/// How sets were declared, by family and name: listings do not contain it, elements need it.
 pub(super) type Declarations = BTreeMap<(String, String), Declared>;
 
 #[derive(Debug, Clone, Default)]

@@ -1,4 +1,4 @@
-//! Ways past netfilter in memory: they are what a test says, and go with their link.
+//! Ways past netfilter in memory. A test adds them, and they end with their link.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,12 +11,12 @@ use postern_host::error::HostError;
 use postern_host::ports::{Act, Paths};
 
 impl FakeHost {
-    /// Somebody leads a link's packets past netfilter.
+    /// Another program leads a link's packets past netfilter.
     pub fn has_bypass(&self, link: IfName, bypass: Bypass) {
         self.state().bypasses.insert(link, bypass);
     }
 
-    /// Nobody does any more.
+    /// No program leads them past netfilter any more.
     pub fn has_no_bypass(&self, link: &IfName) {
         self.state().bypasses.remove(link);
     }

@@ -105,7 +105,7 @@ pub(super) fn tcp(from: SocketAddr, to: SocketAddr, flags: u8) -> Vec<u8> {
     packet(from.ip(), to.ip(), TCP, 64, &content)
 }
 
-/// An ICMP error about a flow that nobody has.
+/// An ICMP error about a flow that does not exist.
 pub(super) fn stray_error(from: IpAddr, to: IpAddr) -> Vec<u8> {
     let (protocol, kind) = if from.is_ipv4() {
         (ICMP, 3)

@@ -29,7 +29,7 @@ pub enum ForgeVerb {
         #[arg(long, default_value_t = 2)]
         flags: u8,
     },
-    /// An ICMP or ICMPv6 error about a flow that nobody has.
+    /// An ICMP or ICMPv6 error about a flow that does not exist.
     Error(Ends),
     /// A neighbour solicitation with hop limit 255 to a unicast address.
     Solicit(Ends),

@@ -24,7 +24,7 @@ pub struct Tally {
     /// Attempts: connections, pieces of a stream, datagrams, echo requests.
     pub sent: u64,
     pub received: u64,
-    /// The source addresses that the world says it saw (not for ICMP, whose answers say nothing).
+    /// The source addresses that the world saw, from its answers (ICMP answers contain none).
     pub sources: BTreeSet<IpAddr>,
     pub errors: BTreeMap<String, u64>,
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::lab::traffic::send::Tally;
 use crate::lab::traffic::send::flow::Flow;
 
-/// A connection that is not made within this time is tried anew, with a new source port.
+/// A connection that is not made within this time is tried again, with a new source port.
 const CONNECT: Duration = Duration::from_millis(200);
 
 /// A connection is closed after this time and another one opened, so that both old and new ones are always tried.
@@ -16,7 +16,7 @@ const LIFETIME: Duration = Duration::from_secs(2);
 /// A connection that has had no answer for so long is given up.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// Datagrams from one socket, so that a flow that conntrack knows goes on.
+/// Datagrams from one socket, so that a flow that conntrack knows continues.
 pub(crate) fn datagrams(to: SocketAddr, flow: &Flow) {
     let mut buffer = [0; 512];
     let mut socket = None;
@@ -87,7 +87,7 @@ fn converse(mut stream: TcpStream, flow: &Flow) -> std::io::Result<()> {
 }
 
 /// Reads what is still to come before the socket is closed: closing it with unread bytes sends a reset, and a sender
-/// that resets by itself would hide the resets that somebody else causes.
+/// that resets by itself would hide the resets that others cause.
 fn close(stream: &mut TcpStream, flow: &Flow) -> std::io::Result<()> {
     let mut buffer = [0; 4096];
     stream.shutdown(Shutdown::Write)?;

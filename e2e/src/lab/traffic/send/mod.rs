@@ -1,4 +1,4 @@
-//! A pod that sends all the time, and says every second what became of it.
+//! The program of a pod that sends all the time, and writes every second what was sent and answered.
 
 mod counts;
 mod echo;

@@ -1,7 +1,7 @@
 //! UDP that answers from the address it was asked at.
 //!
 //! A socket bound to all addresses would answer from the one that routing prefers; IP_PKTINFO (ip(7)) and its IPv6 twin
-//! (RFC 3542) tell which address was asked and set the one to answer from.
+//! (RFC 3542) give the address that was asked, and set the one to answer from.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};

@@ -1,4 +1,4 @@
-//! Port 7: every datagram and every piece of a stream is answered with `ADDRESS PORT\n` of whoever sent it.
+//! Port 7: every datagram and every piece of a stream is answered with `ADDRESS PORT\n` of its sender.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

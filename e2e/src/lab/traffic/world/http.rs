@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::lab::LabError;
 use crate::lab::traffic::world::listener::listener;
 
-/// A client that says nothing for so long is let go.
+/// A connection on which no request arrives within this time is closed.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 
 pub(crate) fn serve(address: SocketAddr) -> Result<JoinHandle<()>, LabError> {

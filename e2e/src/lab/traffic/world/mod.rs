@@ -1,4 +1,5 @@
-//! The outside world: one process that answers on every world address, IPv4 and IPv6, and says who it was asked by.
+//! The outside world: one process that answers on every world address, IPv4 and IPv6, with the source address of the
+//! question.
 
 mod datagram;
 mod dns;

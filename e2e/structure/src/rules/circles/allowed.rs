@@ -1,4 +1,4 @@
-//! Circles that nobody has broken yet. The rule prints each of them, and fails when one of them is gone.
+//! Circles that are not broken yet. The rule prints each of them, and fails when one of them is gone.
 
 /// A known circle: files of one folder, or some of them.
 pub(super) struct Allowed {

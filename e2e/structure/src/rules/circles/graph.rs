@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::Workspace;
 use crate::modules::{Module, ModuleTree, UsedPath, used_paths};
 
-/// The imports of a target's files: who, of whom, and the first line that says so.
+/// The imports of a target's files: importing file, imported file, first line of the import.
 pub(super) type Imports<'a> = BTreeMap<&'a str, BTreeMap<&'a str, usize>>;
 
 /// Reads the imports between the files of the target with this root.
