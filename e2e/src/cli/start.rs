@@ -158,3 +158,15 @@ impl Args {
         Ok(ExitCode::SUCCESS)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Args;
+
+    #[test]
+    fn the_arguments_of_each_verb_fit_together() {
+        Args::command().debug_assert();
+    }
+}
