@@ -63,9 +63,6 @@ impl Api {
     }
 
     /// Patches the object, or its status, at this path.
-    ///
-    /// # Errors
-    /// As [`Api::create`].
     pub fn patch(&self, path: &str, kind: PatchKind, patch: &Value) -> Result<Value, LabError> {
         match kind {
             PatchKind::Apply => {
@@ -80,9 +77,6 @@ impl Api {
     }
 
     /// Deletes the object at this path with these `DeleteOptions`; answers nothing when there is none.
-    ///
-    /// # Errors
-    /// As [`Api::create`].
     pub fn delete(&self, path: &str, options: &Value) -> Result<Option<Value>, LabError> {
         match self.ask("DELETE", path, JSON, options) {
             Err(LabError::ApiRefused { code: 404, .. }) => Ok(None),

@@ -96,27 +96,18 @@ impl Lab {
     }
 
     /// What clients have asked; the lab's own questions are not among it.
-    ///
-    /// # Errors
-    /// As [`Lab::clear_fault`].
     pub fn requests(&self) -> Result<RequestCounts, LabError> {
         let counts = self.tell_front("GET", "/requests", &Value::Null)?;
         serde_json::from_value(counts).map_err(LabError::json("front's counts"))
     }
 
     /// Sets the counts to 0.
-    ///
-    /// # Errors
-    /// As [`Lab::clear_fault`].
     pub fn reset_requests(&self) -> Result<(), LabError> {
         self.tell_front("DELETE", "/requests", &Value::Null)
             .map(drop)
     }
 
     /// The watches that clients have open.
-    ///
-    /// # Errors
-    /// As [`Lab::clear_fault`].
     pub fn watches(&self) -> Result<Vec<OpenWatch>, LabError> {
         let watches = self.tell_front("GET", "/watches", &Value::Null)?;
         serde_json::from_value(watches).map_err(LabError::json("front's watches"))
@@ -151,9 +142,6 @@ impl Lab {
     }
 
     /// Holds each event of every watch back so long; zero ends that.
-    ///
-    /// # Errors
-    /// As [`Lab::clear_fault`].
     pub fn delay_watches(&self, delay: Duration) -> Result<(), LabError> {
         let milliseconds = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         let body = json!({ "milliseconds": milliseconds });

@@ -130,7 +130,7 @@ fn writes_of_operators(lab: &Lab) -> Result<Vec<RequestCount>, LabError> {
     Ok(rows)
 }
 
-/// Cuts the watches of everybody, and answers how many of them were the operators'.
+/// Cuts the watches of all clients, and returns how many of them were the operators'.
 fn cut_all(lab: &Lab) -> Result<u64, LabError> {
     for node in NODES {
         lab.cut_watches(node)?;
@@ -271,7 +271,8 @@ fn disturb(lab: &Lab, code: u16) -> Result<(), LabError> {
     await_generation(lab, "n1", last)
 }
 
-/// Changes the policy while each event comes late and each watch is cut again and again, and once more when nobody cuts.
+/// Changes the policy while each event comes late and each watch is cut again and again, and once more when none is
+/// cut.
 fn slow_watches(lab: &Lab) -> Result<(), LabError> {
     lab.reset_requests()?;
     lab.delay_watches(Duration::from_secs(3))?;
@@ -281,7 +282,7 @@ fn slow_watches(lab: &Lab) -> Result<(), LabError> {
         cut += cut_all(lab)?;
     }
     assert!(cut > 0, "the operators watched nothing");
-    // A watch that is cut in time brings nothing late: what it would have told is listed anew.
+    // A watch that is cut in time brings nothing late: its events are in the next list.
     let last = change(lab, 9004)?;
     await_generation(lab, "n1", last)?;
     wait_until(LONG, "an event that came late to an operator", || {

@@ -1,5 +1,5 @@
-//! The whole line on a real API server: from `kubectl apply` to conditions that the kernel's reading makes true, and what
-//! holds while any part of the line is away.
+//! The whole line on a real API server: from `kubectl apply` to conditions that the kernel's reading makes true, and
+//! what holds while any part of the line is away.
 //!
 //! `cargo test -p postern-e2e --features cluster --test cluster line::`, as root; the first run builds Kubernetes.
 
@@ -69,7 +69,7 @@ fn what_is_applied_is_programmed_and_the_users_objects_say_so() {
         "{columns}"
     );
     for node in ["n1", "gw-1"] {
-        // Nobody collects traces here, so that none are made and no document names one.
+        // This lab has no collector of traces, so none are made and no document names one.
         assert_eq!(lab.current_body(node).unwrap().trace_id, None);
         let report = get(&lab, &["nodereport", node]).unwrap();
         assert_eq!(report["spec"]["nodeUID"], lab.node(node).unwrap().uid);

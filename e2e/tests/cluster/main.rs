@@ -1,7 +1,7 @@
-//! Cases on a real API server: operators, agents, and what they say of objects.
+//! Cases on a real API server: operators, agents, and the status that they give to objects.
 //!
-//! `cargo test -p postern-e2e --features cluster --test cluster MODULE::`, as root, runs the cases of one module; the first run
-//! builds Kubernetes.
+//! `cargo test -p postern-e2e --features cluster --test cluster MODULE::`, as root, runs the cases of one module; the
+//! first run builds Kubernetes.
 
 #![allow(
     dead_code,

@@ -1,4 +1,4 @@
-//! The kustomize base on a real API server, and what must never stand in it.
+//! The kustomize base on a real API server, and what it must never contain.
 //!
 //! `cargo test -p postern-e2e --features cluster --test cluster manifests::`, as root; the first run builds Kubernetes.
 
@@ -91,8 +91,8 @@ fn every_object_passes_a_server_side_dry_run_and_a_second_apply_changes_nothing(
     assert_type_checks(&lab);
     let before = settled(&lab);
     let second = kubectl(&lab, &["apply"]);
-    // kubectl sends the selector of a disruption budget every time, because its patch replaces and never merges it; what
-    // is stored stays the same.
+    // kubectl sends the selector of a disruption budget every time, because its patch replaces and never merges it;
+    // what is stored stays the same.
     let changed: Vec<&str> = second
         .lines()
         .filter(|line| !line.ends_with(" unchanged"))
@@ -104,7 +104,7 @@ fn every_object_passes_a_server_side_dry_run_and_a_second_apply_changes_nothing(
     assert_pods_are_admitted(&lab);
 }
 
-/// Definitions, namespaces and policies get a status from controllers; after that they stand still.
+/// Definitions, namespaces and policies get a status from controllers; after that they do not change.
 fn settled(lab: &TestLab) -> BTreeMap<String, Value> {
     let mut last = BTreeMap::new();
     wait_until(CONTROLLER_DEADLINE, "objects that stand still", || {
@@ -117,7 +117,7 @@ fn settled(lab: &TestLab) -> BTreeMap<String, Value> {
     .unwrap()
 }
 
-/// The API server has typed every expression of the policies against the schemas, and has nothing to say.
+/// The API server has typed every expression of the policies against the schemas, and has no warning.
 fn assert_type_checks(lab: &TestLab) {
     wait_until(
         CONTROLLER_DEADLINE,
@@ -140,7 +140,7 @@ fn assert_type_checks(lab: &TestLab) {
     .unwrap();
 }
 
-/// Admission takes each pod as it stands in its template: Pod Security, priority classes, service accounts.
+/// Admission takes each pod as its template describes it: Pod Security, priority classes, service accounts.
 fn assert_pods_are_admitted(lab: &TestLab) {
     for (workload, template) in pod_templates() {
         let mut pod = template;
@@ -329,7 +329,7 @@ fn each_program_knows_the_arguments_of_its_manifest() {
 }
 
 fn assert_known(programs: &Binaries, workload: &str, line: &[&str]) {
-    // The plugin reads its arguments itself and says what it does not know; its own cases have that.
+    // The plugin reads its arguments itself and refuses unknown ones; its own cases check that.
     if line[0] == "postern-cni" {
         return;
     }

@@ -1,4 +1,4 @@
-//! What the users' objects say on a real API server about a node whose agent is gone.
+//! The status of the users' objects on a real API server when the agent of a node is gone.
 //!
 //! `cargo test -p postern-e2e --features cluster --test cluster stale::`, as root; the first run builds Kubernetes.
 
@@ -18,7 +18,8 @@ const SILENCE: Duration = Duration::from_secs(270);
 /// The operator looks once a minute although nothing changed.
 const A_LOOK: Duration = Duration::from_secs(65);
 
-/// What the policy says of itself: status and reason of a condition, nodes (desired, programmed, stale), enforced pods.
+/// The expected status of the policy: a condition's status and reason, nodes (desired, programmed, stale), enforced
+/// pods.
 fn said(object: &Value, kind: &str) -> (String, String, [u64; 3], u64) {
     let found = condition(object, kind).cloned().unwrap_or_default();
     let word = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
@@ -28,7 +29,7 @@ fn said(object: &Value, kind: &str) -> (String, String, [u64; 3], u64) {
     (word("status"), word("reason"), counts, enforced)
 }
 
-/// Waits until a condition of the policy says this with these counts, and answers the policy.
+/// Waits until a condition and the counts of the policy are these, and returns the policy.
 fn await_said(
     lab: &Lab,
     deadline: Duration,
@@ -73,7 +74,7 @@ fn an_agent_that_is_gone_is_told_within_four_minutes_and_what_it_said_counts_no_
         Ok((exit["status"]["clients"] == clients && unknown).then_some(()))
     })
     .unwrap();
-    // Time alone writes nothing more, and the kernel goes on as it was told.
+    // Time alone writes nothing more, and the kernel keeps its rules.
     let versions = || -> Result<[Value; 2], LabError> {
         let policy = get(&lab, &["egp", "crawler", "-n", "crawlers"])?;
         let exit = get(&lab, &["exit", "eu"])?;

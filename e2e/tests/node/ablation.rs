@@ -19,7 +19,7 @@ const ROUTES: &str = "for f in -4 -6; do ip $f route delete unreachable default 
 
 const TABLES: &str = "nft 'delete table inet postern; delete table bridge postern'";
 
-/// Agents that see what is taken out, say so, and leave it.
+/// Agents that report what is taken out, and do not repair it.
 fn without_repair() -> UpOptions {
     UpOptions {
         nodes: 2,
@@ -58,7 +58,7 @@ fn leaked(lab: &Lab, sender: &Sender) -> u64 {
     packets.leaked
 }
 
-/// Starts whatever is dead, lets the agent begin anew, which puts everything back, and waits for the exit.
+/// Starts dead processes, restarts the agent, which puts everything back, and waits for the exit.
 fn restore(lab: &Lab, sender: &Sender) {
     lab.apply_yaml(&exit("eu", "gw-1", "")).unwrap();
     lab.start_tunnel("n1").unwrap();

@@ -31,7 +31,7 @@ impl Asker {
     }
 }
 
-/// A selected pod, one that nobody selects beside it, and one on another node; all of them answer on port 7.
+/// A selected pod, an unselected one beside it, and one on another node; all of them answer on port 7.
 struct Cast {
     selected: PodRecord,
     near: PodRecord,
@@ -76,7 +76,7 @@ fn ask(lab: &TestLab, (_, asker, to, protocol): &Question) -> Result<Option<Stri
     Ok(output.status.success().then_some(text))
 }
 
-/// A service for each pod that nobody selects, whose addresses it answers, and node ports.
+/// A service for each unselected pod, whose addresses it answers, and node ports.
 fn serve(lab: &TestLab, cast: &Cast, family: usize) -> Vec<IpAddr> {
     let at = |pod: &PodRecord| SocketAddr::new(pod.addresses[family], 7);
     let services = [
@@ -290,7 +290,7 @@ fn names_of_a_selected_pod_resolve_through_the_exit_and_cluster_names_inside() {
             service.to_string(),
         ),
         (
-            // The cluster's resolver is nobody outside, and nobody outside was named.
+            // The cluster's resolver is not outside, and no address outside was named.
             "10.96.0.53",
             "whoami.world.test",
             "REFUSED".to_owned(),

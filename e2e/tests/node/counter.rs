@@ -13,7 +13,7 @@ use serde_json::json;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Says that a node blocks a pod, while nobody blocks it: an intent is published and a report calls it verified.
+/// Pretends that a node blocks a pod: an intent is published and a report calls it verified.
 fn pretend_to_block(lab: &TestLab, sender: &Sender) {
     let pod = &sender.pod;
     let mut body = blank_body(lab, &pod.node, Serial(1)).unwrap();

@@ -1,5 +1,5 @@
-//! The holes by which a pod, or somebody on the LAN in a pod's name, could go past the exit. Each is shut on a whole node
-//! and with any block but the last one taken out, and open with all of them out: so the zero is the blocks' doing.
+//! The holes by which a pod, or a host of the LAN with a pod's address, could bypass the exit. Each is shut on a whole
+//! node and with any block but the last one taken out, and open with all of them out: so the zero is the blocks' doing.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -232,7 +232,7 @@ fn hole_i_a_bridge_that_hides_dns_from_the_guard_is_named_by_preflight() {
     stage.finish();
 }
 
-/// What `preflight` says of the bridge.
+/// The answer of `preflight` about the bridge.
 fn bridge_check(stage: &Stage) -> Value {
     let program = Binaries::locate().unwrap().path("postern-agent");
     let args = [program.to_str().unwrap(), "preflight", "-o", "json"];
@@ -248,7 +248,7 @@ fn bridge_check(stage: &Stage) -> Value {
 fn hole_j_another_nodes_port_with_an_endpoint_in_the_world_is_refused() {
     let mut stage = Stage::up("j", 3);
     stage.node_port(30021, stage.worlds(7), TrafficPolicy::Cluster);
-    // Outside of the range that an API server has unless it is told another one.
+    // Outside of the default range of an API server.
     stage.node_port(20021, stage.worlds(7), TrafficPolicy::Cluster);
     stage.await_node_port(20021);
     let worlds = own_worlds(&stage.web);

@@ -56,7 +56,7 @@ fn audited(lab: &Lab, reason: &str) -> usize {
         .count()
 }
 
-/// Publishes one bad document, waits until the agent says why it refused it, and takes it away again.
+/// Publishes one bad document, waits until the agent reports why it refused it, and removes it.
 fn refuse(lab: &Lab, bad: &Bad, serial: u64) {
     let (name, reason) = (bad.name, bad.reason);
     let (counted, written) = (metric(lab, reason), audited(lab, reason));

@@ -53,8 +53,8 @@ fn nothing_leaks_when_programs_die_and_devices_and_rulesets_go() {
     });
     prove("tunnel process of the gateway killed", &|lab| {
         outage(lab, &sender, "tunnel-gw-1", |lab| lab.start_tunnel("gw-1"))?;
-        // The client's session goes on for 15 s without an answer before it asks for a new one (WireGuard's
-        // KEEPALIVE_TIMEOUT and REKEY_TIMEOUT): nobody tells it that the gateway has forgotten the old one.
+        // The client's session continues for 15 s without an answer before it asks for a new one (WireGuard's
+        // KEEPALIVE_TIMEOUT and REKEY_TIMEOUT): it does not learn that the gateway has no session any more.
         sender.await_answers(&FLOWS, Timestamp::now(), WAIT_DEADLINE)
     });
     prove("tunnel device deleted", &|lab| {

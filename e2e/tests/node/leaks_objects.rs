@@ -1,4 +1,4 @@
-//! Somebody else removes what the agent owns, object by object: repaired, counted, and nothing leaks meanwhile.
+//! Another program removes what the agent owns, object by object: repaired, counted, and nothing leaks meanwhile.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -15,7 +15,8 @@ ip rule; ip -6 rule; ip route show table 5210; ip -6 route show table 5210; ip x
 ip address show pst-c-eu; cat /proc/sys/net/ipv4/conf/pst-c-eu/rp_filter
 } | tr -s ' ,\t' '\n' | sort"#;
 
-/// What somebody does to one kind of object. The pod's addresses are its node's second ones: the resolver came first.
+/// A command of another program on one kind of object. The pod's addresses are its node's second ones: the resolver
+/// came first.
 const REMOVALS: [(&str, &str); 20] = [
     ("guard chain flushed", "nft flush chain inet postern guard"),
     ("base chain deleted", "nft delete chain inet postern last"),
@@ -89,7 +90,7 @@ const REMOVALS: [(&str, &str); 20] = [
     ("device set down", "ip link set pst-c-eu down"),
 ];
 
-/// Lets somebody act, and waits until everything is as it was and the report has counted the repair.
+/// Runs such a command, and waits until everything is as it was and the report has counted the repair.
 fn repaired(
     lab: &Lab,
     owned: &dyn Fn(&Lab) -> Result<String, LabError>,

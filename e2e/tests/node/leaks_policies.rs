@@ -21,7 +21,7 @@ fn addresses(lab: &Lab, node: &str) -> BTreeSet<IpAddr> {
     lab.node(node).unwrap().addresses().into()
 }
 
-/// Asks port 7 of somebody from a pod and answers which source was seen.
+/// Asks port 7 of an address from a pod, and returns the source that was seen.
 fn probe(lab: &Lab, pod: &str, to: &str, protocol: &str) -> Result<String, LabError> {
     let program = Binaries::locate()?.lab().display().to_string();
     let args = [program.as_str(), "probe", to, "--protocol", protocol];
@@ -181,7 +181,7 @@ fn nothing_leaks_when_nobody_renews_the_lease() {
         let said = |status: &serde_json::Value| status["appliedSerial"].as_u64();
         let before = lab.report_status("n1").as_ref().and_then(said);
         lab.start_publishers()?;
-        // Operators that were killed hold their Lease for a while yet; the event is over when somebody publishes.
+        // Operators that were killed hold their Lease for a while yet; the event is over when one publishes.
         lab.await_report("n1", "an intent published since", |status| {
             said(status) > before
         })

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 const NODE: &str = "n1";
 
-/// A lab whose publisher has stopped, with a pod whose scope is `Enforcing`, and the body that says so.
+/// A lab whose publisher has stopped, with a pod whose scope is `Enforcing`, and its body.
 fn enforcing() -> (TestLab, Sender, Body) {
     let lab = TestLab::up(&UpOptions {
         nodes: 2,

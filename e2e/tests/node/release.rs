@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 const NODE: &str = "n1";
 
-/// What belongs to somebody else, of each kind that Postern has too.
+/// Objects that are not ours, of each kind that Postern has too.
 const FOREIGN: &str = "
 nft add table inet foreign
 nft add set inet foreign names '{ type ipv4_addr; elements = { 192.0.2.9 }; }'

@@ -1,5 +1,5 @@
-//! Whom nobody selected loses nothing: pods that ran before Postern came, nodes whose pod ranges nobody knows, nodes whose
-//! ledger is gone.
+//! Pods that no policy selects lose nothing: pods that ran before Postern came, nodes whose pod ranges are not known,
+//! nodes whose ledger is gone.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,7 +13,7 @@ use crate::holes::{ask, serving};
 const NODE: &str = "n1";
 const SERVICE: &str = "10.96.0.44";
 
-/// Pods that nobody selects, on a client node and on the gateway, and a Service of the cluster.
+/// Unselected pods, on a client node and on the gateway, and a Service of the cluster.
 struct Neighbours {
     free: PodRecord,
     near: PodRecord,
@@ -33,7 +33,8 @@ impl Neighbours {
         Self { free, near, far }
     }
 
-    /// What an unselected pod asks and what the other side sees: each other pod, the Service, the world in both families.
+    /// What an unselected pod asks and what the other side sees: each other pod, the Service, the world in both
+    /// families.
     fn answers(&self, lab: &TestLab) -> Vec<(String, Option<String>)> {
         let who = Exec::Pod("default/free");
         let inside = [&self.near, &self.far]

@@ -15,7 +15,7 @@ use postern_host_testing::contract_tests;
 use postern_linux::LinuxHost;
 use postern_plan::host::AdminState;
 
-/// Somebody with the usual tools.
+/// An administrator with `ip` and `nft`.
 struct Administrator;
 
 impl OtherProgram for Administrator {

@@ -26,9 +26,6 @@ pub fn run(command: &mut Command) -> Result<String, LabError> {
 }
 
 /// Runs the command with this text on its standard input.
-///
-/// # Errors
-/// As [`run`].
 pub fn run_with_input(command: &mut Command, input: &str) -> Result<String, LabError> {
     let output = output(command, Some(input))?;
     checked(command, &output)

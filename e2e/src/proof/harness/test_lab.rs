@@ -46,9 +46,6 @@ impl Deref for TestLab {
 impl TestLab {
     /// A lab with these options; with `POSTERN_LAB_CLUSTER=api-server` it has an API server even where they ask for
     /// none, so that one case shows both.
-    ///
-    /// # Errors
-    /// As [`Lab::up`].
     pub fn up(options: &UpOptions) -> Result<Self, LabError> {
         let mut options = options.clone();
         if place()? == Cluster::ApiServer {
@@ -58,9 +55,6 @@ impl TestLab {
     }
 
     /// A lab with these options and no others, wherever other cases run.
-    ///
-    /// # Errors
-    /// As [`Lab::up`].
     pub fn exactly(options: &UpOptions) -> Result<Self, LabError> {
         let parent = Path::new("/tmp");
         let folder = tempfile::Builder::new().prefix("plab-").tempdir_in(parent);
@@ -73,9 +67,6 @@ impl TestLab {
     }
 
     /// A lab without any of Postern's programs and without an API server.
-    ///
-    /// # Errors
-    /// As [`Lab::up`].
     pub fn bare() -> Result<Self, LabError> {
         Self::exactly(&UpOptions {
             programs: Programs::Bare,

@@ -20,36 +20,24 @@ pub const WAIT_DEADLINE: Duration = Duration::from_secs(30);
 
 impl Lab {
     /// Applies objects written as YAML.
-    ///
-    /// # Errors
-    /// As [`Lab::apply`].
     pub fn apply_yaml(&self, text: &str) -> Result<(), LabError> {
         self.apply(crate::lab::parse_objects(text, "the test's YAML")?)
             .map(drop)
     }
 
     /// Deletes objects written as YAML.
-    ///
-    /// # Errors
-    /// As [`Lab::delete`].
     pub fn delete_yaml(&self, text: &str) -> Result<(), LabError> {
         self.delete(&crate::lab::parse_objects(text, "the test's YAML")?)
             .map(drop)
     }
 
     /// A pod, `namespace/name`.
-    ///
-    /// # Errors
-    /// As [`Lab::create_pod`].
     pub fn pod_on(&self, key: &str, options: &PodOptions) -> Result<PodRecord, LabError> {
         let (namespace, name) = crate::lab::pod_name(key)?;
         self.create_pod(&namespace, &name, options)
     }
 
     /// A pod that sends TCP, UDP and ICMP in both families every 5 ms from its first instruction.
-    ///
-    /// # Errors
-    /// As [`Lab::create_pod`].
     pub fn sender(&self, key: &str, options: PodOptions) -> Result<Sender, LabError> {
         let program = Binaries::locate()?.lab();
         let out = self

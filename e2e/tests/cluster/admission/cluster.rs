@@ -102,7 +102,7 @@ impl Cluster {
         Api::of(&self.lab).get(path).unwrap()
     }
 
-    /// Whether objects of this collection can be asked for; while it comes to be, the API server says 404 and 429.
+    /// Whether objects of this collection can be asked for; until then the API server answers 404 and 429.
     pub(crate) fn serves(&self, collection: &str) -> bool {
         matches!(Api::of(&self.lab).get(collection), Ok(Some(_)))
     }
@@ -132,7 +132,7 @@ impl Cluster {
         wait_until(INFORMER_DEADLINE, what, || Ok(done().then_some(()))).unwrap();
     }
 
-    /// Takes a policy's binding away until the value goes: whatever it binds is not bound then.
+    /// Removes a policy's binding until the value is dropped.
     pub(crate) fn without_binding(&self, policy: &str) -> Unbound<'_> {
         let path = format!("{BINDINGS}/{policy}");
         let mut binding = self.get(&path).unwrap();

@@ -47,7 +47,7 @@ fn a_change_is_programmed_under_its_own_generation_and_columns_and_events_tell_t
     let (icmp, tcp) = icmp_and_tcp(&sender, programmed);
     assert!(icmp == 0 && tcp > 0, "{icmp} {tcp}");
 
-    // The exit goes and comes back: both transitions are told.
+    // The exit is deleted and made again: both transitions have Events.
     let eu = exit("eu", "gw-1", "");
     lab.delete_yaml(&eu).unwrap();
     let lost = [

@@ -9,7 +9,7 @@ use crate::conditions::reading::{
 };
 use crate::plane::get;
 
-/// Policies that cannot be done as written: name, exit, what more is written, and what they have to say.
+/// Policies that cannot be enforced as written: name, exit, further fields, expected condition, reason of the Event.
 const REFUSED: [(&str, &str, &str, Expected, &str); 4] = [
     (
         "missing",
@@ -119,7 +119,7 @@ fn what_cannot_be_done_says_which_condition_why_and_what_instead_and_its_pods_ar
         &[("READY", "False"), ("REASON", "NoEligibleNode")],
     );
     await_event(&lab, "ExitNode", "ghost", ("Warning", "NoEligibleNode"));
-    // Whoever nobody selects leaves: the others' silence is their policies' work.
+    // A pod that no policy selects can leave, so the policies block the others.
     let free = lab
         .sender("crawlers/free", PodOptions::on("n1").label("app", "free"))
         .unwrap();

@@ -183,7 +183,7 @@ fn the_kubeconfig_leads_in_from_outside_and_down_leaves_nothing() {
     for (name, process) in &state.processes {
         assert!(!process.alive() || process.is_zombie(), "{name} lives");
     }
-    // The folder is the test's own: it goes with an empty lab in it.
+    // The folder belongs to the test: it is removed with an empty lab in it.
     std::mem::forget(lab);
 }
 

@@ -15,7 +15,7 @@ pub(crate) const WEB: Exec<'static> = Exec::Pod("crawlers/web");
 pub(crate) const NODE: &str = "n1";
 const FAR: &str = "default/far";
 
-/// A lab with a pod on `n1` that `crawlers/crawler` sends out by `eu`, and one on `gw-1` that nobody selects; both
+/// A lab with a pod on `n1` that `crawlers/crawler` sends out by `eu`, and an unselected one on `gw-1`; both
 /// answer on port 7.
 pub(crate) struct Stage {
     pub(crate) lab: TestLab,
@@ -114,7 +114,7 @@ impl Stage {
         all
     }
 
-    /// Waits until the selected pod's node knows of a NodePort and has told so.
+    /// Waits until the report of the selected pod's node covers a NodePort.
     pub(crate) fn await_node_port(&self, port: u16) {
         let digest = wait_until(WAIT_DEADLINE, "a body that names the NodePort", || {
             let body = self.lab.current_body(NODE)?;
@@ -183,7 +183,7 @@ impl Stage {
         self.lab.shell(NODE, line).unwrap()
     }
 
-    /// Nobody repairs from here on; what is in the kernel stays.
+    /// Stops all repair; what is in the kernel stays.
     pub(crate) fn kill_agent(&self) {
         self.lab.kill(&format!("agent-{NODE}")).unwrap();
     }
@@ -205,7 +205,7 @@ impl Stage {
     }
 
     /// With this taken out, or with everything in place, the act moves the meter by nothing. A question to a pod on
-    /// another node goes the same way afterwards: its answer says that what was sent before it has been judged.
+    /// another node goes the same way afterwards: after its answer, all earlier packets have been judged.
     pub(crate) fn shut(&mut self, out: &str, meter: Meter<'_>, act: &dyn Fn(&Self)) {
         let before = meter(&self.lab);
         act(self);
