@@ -5,9 +5,11 @@
 //! | [`fake`] | a host in memory; its documentation says how far to believe it |
 //! | [`contract`] | the rules that every host keeps, as cases that run on the fake and on Linux |
 //! | [`fixture`] | a small cluster as input for the planner: bodies, settings, bindings |
+//! | [`generate`] | random bodies and packets, which a seed repeats |
 
 #![allow(missing_docs, reason = "the crate is for this workspace's tests")]
 
 pub mod contract;
 pub mod fake;
 pub mod fixture;
+pub mod generate;

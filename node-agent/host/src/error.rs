@@ -171,10 +171,6 @@ impl From<io::Error> for Cause {
 
 /// An act on the host that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[expect(
-    missing_docs,
-    reason = "the fields are what the message names, and `source` is the cause everywhere"
-)]
 pub enum HostError {
     /// No way to talk to the kernel.
     #[error("cannot open {socket}")]

@@ -20,6 +20,7 @@ pub mod binding;
 pub mod check;
 pub mod desired;
 pub mod diff;
+pub mod evaluate;
 pub mod host;
 pub mod machine;
 pub mod observed;

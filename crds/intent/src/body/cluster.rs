@@ -48,6 +48,25 @@ pub struct PortSpan {
     pub to: u16,
 }
 
+impl PortSpan {
+    /// As few spans as say the same, sorted and disjoint. O(n · log n).
+    #[must_use]
+    pub fn joined(spans: impl IntoIterator<Item = Self>) -> Vec<Self> {
+        let mut spans: Vec<Self> = spans.into_iter().collect();
+        spans.sort_unstable();
+        let mut joined: Vec<Self> = Vec::new();
+        for span in spans {
+            match joined.last_mut() {
+                Some(last) if span.from <= last.to.saturating_add(1) => {
+                    last.to = last.to.max(span.to);
+                }
+                _ => joined.push(span),
+            }
+        }
+        joined
+    }
+}
+
 /// `--service-node-port-range` of an API server that was not told otherwise.
 pub const DEFAULT_NODE_PORTS: PortSpan = PortSpan {
     from: 30_000,
@@ -72,4 +91,26 @@ pub struct ClusterDns {
     pub domain: String,
     /// The resolver's addresses, service addresses allowed.
     pub addresses: Vec<Address>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PortSpan;
+
+    #[test]
+    fn spans_that_overlap_or_touch_become_one() {
+        let span = |(from, to)| PortSpan { from, to };
+        let spans = [
+            (443, 443),
+            (85, 100),
+            (80, 90),
+            (101, 101),
+            (60_000, 65_535),
+        ]
+        .map(span);
+        assert_eq!(
+            PortSpan::joined(spans),
+            [(80, 101), (443, 443), (60_000, 65_535)].map(span)
+        );
+    }
 }

@@ -6,7 +6,6 @@ use postern_host::error::Cause;
 
 /// A kind of call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "each is the port's method of the same name")]
 pub enum Call {
     ListLinks,
     AddLink,

@@ -166,7 +166,12 @@ pub fn change(current: &FirewallState, desired: &Ruleset) -> Change {
         .iter()
         .any(|(_, current, desired)| current.is_none_or(|c| !same_skeleton(c, desired)));
     if whole {
-        let held = without_releases(desired);
+        let held = match &current.inet {
+            // Without a table nobody is held, so that a release opens nothing; without the releases everybody whom no
+            // policy selects would lose their traffic until the last batch.
+            None => desired.clone(),
+            Some(_) => without_releases_but(current, desired),
+        };
         let guard = Transaction::replace(&held);
         let release = edit_all(&(&held).into(), desired);
         return Change { guard, release };
@@ -205,10 +210,6 @@ fn edit_all(current: &FirewallState, desired: &Ruleset) -> Transaction {
 /// Does the element let a pod go wherever the node would let it?
 fn releases(element: &Element) -> bool {
     matches!(&element.data, Some(Data::Verdict(Target::Goto(chain))) if chain == "released" || chain == "last_released")
-}
-
-fn without_releases(desired: &Ruleset) -> Ruleset {
-    without_releases_but(&FirewallState::default(), desired)
 }
 
 /// The desired ruleset without releases, those apart that are in force already.

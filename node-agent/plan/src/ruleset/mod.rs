@@ -4,6 +4,7 @@
 //! hold, [`print`] turns all of it into nft's language, [`transaction`] is one atomic change.
 
 pub mod element;
+pub mod literal;
 pub mod model;
 pub mod print;
 pub mod rule;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use postern_intent::{Address, Prefix};
 
+use super::literal::{Literal, Value};
 use crate::host::{Family, MaskedMark};
 
 /// A named counter: why something was dropped or let through.
@@ -76,10 +77,10 @@ pub enum Operand {
     In(String),
     /// Not in a named set.
     NotIn(String),
-    /// A literal: a word, a quoted name, or `{ a, b }`.
-    Is(String),
-    /// Not this literal.
-    Not(String),
+    /// A value, or one of several.
+    Is(Literal),
+    /// Not this value, or none of several.
+    Not(Literal),
     /// The field has no operand.
     Alone,
 }
@@ -198,38 +199,38 @@ impl Field {
 
     /// The field is this literal.
     #[must_use]
-    pub fn is(self, literal: impl fmt::Display) -> Match {
+    pub fn is(self, literal: impl Into<Literal>) -> Match {
         Match {
             fields: vec![self],
-            operand: Operand::Is(literal.to_string()),
+            operand: Operand::Is(literal.into()),
         }
     }
 
     /// The field is not this literal.
     #[must_use]
-    pub fn is_not(self, literal: impl fmt::Display) -> Match {
+    pub fn is_not(self, literal: impl Into<Literal>) -> Match {
         Match {
             fields: vec![self],
-            operand: Operand::Not(literal.to_string()),
+            operand: Operand::Not(literal.into()),
         }
     }
 
     /// An interface field is this name, or begins so where it ends in `*`.
     #[must_use]
     pub fn named(self, name: impl fmt::Display) -> Match {
-        self.is(format_args!("\"{name}\""))
+        self.is(Value::Name(name.to_string()))
     }
 
     /// An interface field is not this name.
     #[must_use]
     pub fn not_named(self, name: impl fmt::Display) -> Match {
-        self.is_not(format_args!("\"{name}\""))
+        self.is_not(Value::Name(name.to_string()))
     }
 
     /// The field is one of these prefixes.
     #[must_use]
     pub fn one_of(self, prefixes: &[Prefix]) -> Match {
-        self.is(list(prefixes))
+        self.is(prefixes)
     }
 }
 
@@ -258,17 +259,4 @@ pub fn tcp_syn() -> Match {
         fields: vec![Field::TcpSyn],
         operand: Operand::Alone,
     }
-}
-
-/// An anonymous set of anything that prints.
-#[must_use]
-pub fn list<T: fmt::Display>(items: &[T]) -> String {
-    let items: Vec<String> = items.iter().map(ToString::to_string).collect();
-    format!("{{ {} }}", items.join(", "))
-}
-
-/// An address as a literal.
-#[must_use]
-pub fn literal(address: &Address) -> String {
-    address.to_string()
 }

@@ -31,7 +31,7 @@ fn stages(desired: &Desired, observed: &Observed) -> Vec<(Stage, Vec<Step>)> {
 }
 
 #[test]
-fn on_an_empty_host_the_guard_comes_first_and_what_releases_comes_last() {
+fn the_guard_comes_first_and_stages_follow_in_their_order() {
     let desired = desired(&World::of(Some(client())));
     let order: Vec<Stage> = stages(&desired, &Observed::default())
         .into_iter()
@@ -41,15 +41,33 @@ fn on_an_empty_host_the_guard_comes_first_and_what_releases_comes_last() {
     sorted.sort();
     assert_eq!(order, sorted);
     assert_eq!(order.first(), Some(&Stage::Guard));
-    assert_eq!(order.last(), Some(&Stage::Release));
 }
 
 #[test]
-fn the_guard_that_is_written_first_releases_nobody() {
+fn without_a_table_the_first_batch_has_the_releases_because_nobody_is_held_before_it() {
     let desired = desired(&World::of(Some(client())));
     let change = change(&FirewallState::default(), &desired.ruleset);
-    assert!(!change.guard.text().contains(": goto released"));
-    assert!(change.release.text().contains("10.244.1.3 : goto released"));
+    assert!(change.guard.text().contains("10.244.1.3 : goto released"));
+    assert!(change.release.is_empty());
+}
+
+#[test]
+fn a_table_that_is_replaced_keeps_the_releases_that_were_in_force_and_gets_the_others_last() {
+    let before = desired(&World::of(Some(client())));
+    let mut moved = before.ruleset.clone();
+    for chain in moved.inet.chains.values_mut() {
+        if let Some(base) = &mut chain.base {
+            base.priority -= 1;
+        }
+    }
+    let mut body = client();
+    body.pods.push(pod("c", Class::Released, &["10.244.1.4"]));
+    let after = desired(&World::of(Some(body)));
+    let change = change(&FirewallState::from(&moved), &after.ruleset);
+    assert!(change.guard.text().starts_with("add table inet postern"));
+    assert!(change.guard.text().contains("10.244.1.3 : goto released"));
+    assert!(!change.guard.text().contains("10.244.1.4 : goto released"));
+    assert!(change.release.text().contains("10.244.1.4 : goto released"));
 }
 
 #[test]

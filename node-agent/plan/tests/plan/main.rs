@@ -6,6 +6,7 @@
 )]
 
 mod converge;
+mod packets;
 mod properties;
 mod ranges;
 mod ruleset;

@@ -88,21 +88,11 @@ fn merged<'a>(prefixes: impl Iterator<Item = &'a Prefix>) -> Vec<Prefix> {
 /// The range of the settings, and every NodePort that lies outside of it. O(services · log services).
 fn node_ports(range: PortSpan, services: &[Service]) -> Vec<PortSpan> {
     let of_services = services.iter().flat_map(|service| &service.node_ports);
-    let single: BTreeSet<u16> = of_services.copied().collect();
-    let single = single.into_iter().map(|port| PortSpan {
-        from: port,
-        to: port,
+    let single = of_services.map(|port| PortSpan {
+        from: *port,
+        to: *port,
     });
-    let mut spans: Vec<PortSpan> = single.chain([range]).collect();
-    spans.sort_unstable();
-    let mut joined: Vec<PortSpan> = Vec::new();
-    for span in spans {
-        match joined.last_mut() {
-            Some(last) if span.from <= last.to.saturating_add(1) => last.to = last.to.max(span.to),
-            _ => joined.push(span),
-        }
-    }
-    joined
+    PortSpan::joined(single.chain([range]))
 }
 
 /// Every node translates an external address, whoever owns it. Where the owner is another node, a packet that this

@@ -49,6 +49,9 @@ fn origin() -> Vec<Rule> {
 fn bound() -> Vec<Rule> {
     let drop = |counter| Rule::to(Target::Drop).counted(counter);
     vec![
+        // The bridge learns from every frame, ARP probes, DHCP and foreign ethertypes too: a neighbour's MAC address on
+        // this port would draw the neighbour's frames here.
+        drop(BIND).when(apart([Field::Iif, Field::EtherSaddr], "port_mac")),
         // A VLAN tag, priority tag 0 too, or PPPoE would hide the packet from the matches below.
         drop(BIND).when(Field::EtherType.is("{ 0x8100, 0x88a8, 0x8864 }")),
         drop(BIND)
@@ -84,6 +87,10 @@ fn bound() -> Vec<Rule> {
 fn sets(bindings: &Bindings) -> BTreeMap<String, Set> {
     let mut sets = BTreeMap::from([
         ("ports".to_owned(), Set::of([KeyType::IfName])),
+        (
+            "port_mac".to_owned(),
+            Set::of([KeyType::IfName, KeyType::Ether]),
+        ),
         ("bound4".to_owned(), Set::of([KeyType::Ipv4])),
         ("bound6".to_owned(), Set::of([KeyType::Ipv6])),
         (
@@ -115,7 +122,10 @@ fn sets(bindings: &Bindings) -> BTreeMap<String, Set> {
 
 fn elements(binding: &Binding, mac: MacAddress) -> Vec<(&'static str, Element)> {
     let port = || Atom::Name(binding.host_interface.to_string());
-    let mut out = vec![("ports", Element::key([port()]))];
+    let mut out = vec![
+        ("ports", Element::key([port()])),
+        ("port_mac", Element::key([port(), Atom::Mac(mac)])),
+    ];
     for address in &binding.addresses {
         let own = Atom::Address(*address);
         match address {

@@ -4,12 +4,12 @@ use postern_intent::Prefix;
 use postern_intent::body::{Access, ServedExit};
 
 use crate::host::Family;
-use crate::ruleset::rule::{goto, jump, list, together};
+use crate::ruleset::rule::{goto, jump, together};
 use crate::ruleset::{Field, Rule, Target};
 
 use super::guard::clamp;
 use super::names::{EXIT_DROP, EXIT_OUT, halved, offered_chain, serve_chain};
-use super::scope::{PRIVATE4, PRIVATE6, SPECIAL4, SPECIAL6, prefixes};
+use super::scope::special_ranges;
 use super::{Chains, Context};
 use crate::desired::cluster::of_family;
 
@@ -26,6 +26,10 @@ pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
     chains.plain("exit_forward", forward);
     let mut back = clamp(context, "pst-s-", &Field::Oif);
     back.extend([
+        // What answers a client comes from the uplink: no pod of this node does.
+        Rule::to(Target::Drop)
+            .counted(EXIT_DROP)
+            .when(Field::Iif.within("podlinks")),
         Rule::to(Target::Accept).when(Field::CtDirection.is("reply")),
         Rule::to(Target::Accept).when(Field::CtState.is("related")),
         Rule::to(Target::Drop).counted(EXIT_DROP),
@@ -57,10 +61,6 @@ fn offered(exit: &ServedExit) -> Vec<Rule> {
         rules.push(refuse().when(together(fields, halved("api", family))));
     }
     for family in Family::BOTH {
-        let word = match family {
-            Family::V4 => "ipv4",
-            Family::V6 => "ipv6",
-        };
         let routes = super::super::cluster::aggregate(&of_family(&exit.routes, family));
         let sourced = exit.egress.is_empty()
             || exit
@@ -68,12 +68,12 @@ fn offered(exit: &ServedExit) -> Vec<Rule> {
                 .iter()
                 .any(|address| Family::of(address) == family);
         if routes.is_empty() || !sourced {
-            rules.push(refuse().when(Field::NfProto.is(word)));
+            rules.push(refuse().when(Field::NfProto.is(family)));
             continue;
         }
         rules.extend(limits(exit, family));
         if !routes.contains(&family.everything()) {
-            rules.push(refuse().when(Field::Daddr(family).is_not(list(&routes))));
+            rules.push(refuse().when(Field::Daddr(family).is_not(&routes[..])));
         }
     }
     rules
@@ -81,10 +81,7 @@ fn offered(exit: &ServedExit) -> Vec<Rule> {
 
 /// Special-use ranges are offered only where the exit names a route inside one; private ranges with `lanAccess`.
 fn limits(exit: &ServedExit, family: Family) -> Vec<Rule> {
-    let (special, private) = match family {
-        Family::V4 => (prefixes(&SPECIAL4), prefixes(&PRIVATE4)),
-        Family::V6 => (prefixes(&SPECIAL6), prefixes(&PRIVATE6)),
-    };
+    let special = special_ranges(family);
     let named: Vec<Prefix> = exit
         .routes
         .iter()
@@ -101,9 +98,9 @@ fn limits(exit: &ServedExit, family: Family) -> Vec<Rule> {
     rules.push(if named.is_empty() {
         refuse("special")
     } else {
-        refuse("special").when(Field::Daddr(family).is_not(list(&named)))
+        refuse("special").when(Field::Daddr(family).is_not(&named[..]))
     });
-    if exit.lan == Access::Deny && !private.is_empty() {
+    if exit.lan == Access::Deny {
         rules.push(refuse("private"));
     }
     rules

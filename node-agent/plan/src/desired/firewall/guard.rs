@@ -2,11 +2,13 @@
 //! packet of every flow.
 
 use crate::host::Family;
-use crate::ruleset::rule::{goto, jump, list, tcp_syn, together};
-use crate::ruleset::{Counter, Field, Hook, Rule, Target};
+use crate::ruleset::literal::Value;
+use crate::ruleset::rule::{goto, jump, tcp_syn, together};
+use crate::ruleset::{Counter, Field, Hook, Match, Rule, Target};
 
 use super::names::{
-    BLOCKED, ENDPOINT, HOLD, INBOUND, INJECT, NO_LEASE, NO_SERVICE, SERVICE, TUNNEL_RAW, halved,
+    BLOCKED, ENCAPSULATED, ENDPOINT, HOLD, INBOUND, INJECT, NO_LEASE, NO_SERVICE, SERVICE,
+    TUNNEL_RAW, halved,
 };
 use super::{Chains, Context, names};
 use crate::desired::{LEASE, NodeClaim};
@@ -58,6 +60,7 @@ fn guard(context: &Context<'_>) -> Vec<Rule> {
         .map(|family| {
             Rule::to(Target::Drop)
                 .counted(ENDPOINT)
+                .when(Field::Saddr(family).outside(halved("released", family)))
                 .when(together(
                     [Field::Daddr(family), Field::UdpDport],
                     halved("endpoint", family),
@@ -137,7 +140,8 @@ fn from_tunnel(context: &Context<'_>) -> Vec<Rule> {
     rules
 }
 
-/// Pod ranges, node addresses, API servers with their port: what is the cluster's, after DNAT.
+/// Pod ranges, node addresses, API servers with their port, and replies to API servers from any port: what is the
+/// cluster's, after DNAT. An API server that is no Node calls webhooks and aggregated APIs from an ephemeral port.
 pub(super) fn inside_rules(target: &Target) -> Vec<Rule> {
     let mut rules: Vec<Rule> = Family::BOTH
         .into_iter()
@@ -148,6 +152,11 @@ pub(super) fn inside_rules(target: &Target) -> Vec<Rule> {
     rules.extend(Family::BOTH.into_iter().map(|family| {
         let fields = [Field::Daddr(family), Field::L4Proto, Field::Dport];
         Rule::to(target.clone()).when(together(fields, halved("api", family)))
+    }));
+    rules.extend(Family::BOTH.into_iter().map(|family| {
+        Rule::to(target.clone())
+            .when(Field::CtDirection.is("reply"))
+            .when(Field::Daddr(family).within(halved("api_host", family)))
     }));
     rules
 }
@@ -165,6 +174,36 @@ pub(super) fn reply_rules(target: &Target, counter: Option<Counter>) -> impl Ite
     })
 }
 
+/// Carriers of other packets. Another node's kernel takes them apart and sends what is inside with its own address.
+///
+/// UDP: VXLAN (RFC 7348: 4789, and Linux's 8472), Geneve (RFC 8926), the generic UDP encapsulation's 6080 and 4754
+/// (RFC 8086). Protocols: IPv4 in IP (RFC 2003), IPv6 in IP (RFC 4213), GRE (RFC 2784), ESP and AH (RFC 4303, 4302).
+fn carriers() -> [Match; 2] {
+    [
+        Field::UdpDport.is("{ 4754, 4789, 6080, 6081, 8472 }"),
+        Field::L4Proto.is("{ 4, 41, 47, 50, 51 }"),
+    ]
+}
+
+/// This node's own overlay takes packets apart too: they meet the input hook, not the forward hook.
+fn encapsulated_to_this_node(context: &Context<'_>) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for family in Family::BOTH {
+        for carrier in carriers() {
+            let mut rule = Rule::to(Target::Drop)
+                .counted(ENCAPSULATED)
+                .when(carrier)
+                .when(Field::Saddr(family).outside(halved("released", family)))
+                .when(Field::Iif.within("podlinks"));
+            if context.inputs.claim() == NodeClaim::Unclaimed {
+                rule = rule.when(Field::Saddr(family).within(halved("local", family)));
+            }
+            rules.push(rule);
+        }
+    }
+    rules
+}
+
 /// Jumped to; comes back when the destination is not inside.
 fn inside(context: &Context<'_>) -> Vec<Rule> {
     let mut rules = Vec::new();
@@ -179,11 +218,16 @@ fn inside(context: &Context<'_>) -> Vec<Rule> {
                 .when(Field::L4Proto.is("{ tcp, udp, sctp }"))
                 .when(Field::Daddr(family).outside(halved("inbound", family)))
         };
-        let ports = list(&context.cluster.node_ports);
+        let ports = &context.cluster.node_ports[..];
         let is_node = Field::Daddr(family).within(halved("nodes", family));
         rules.push(refused().when(Field::Dport.is(ports)).when(is_node));
         let sockets = [Field::Daddr(family), Field::Dport];
         rules.push(refused().when(together(sockets, halved("node_service", family))));
+        let is_node = || Field::Daddr(family).within(halved("nodes", family));
+        let encapsulated = Rule::to(goto("refuse")).counted(ENCAPSULATED);
+        for carrier in carriers() {
+            rules.push(encapsulated.clone().when(carrier).when(is_node()));
+        }
     }
     rules.extend(inside_rules(&Target::Accept));
     for family in Family::BOTH {
@@ -217,7 +261,8 @@ pub(super) fn lease_rule() -> Rule {
 /// the world a tunnel address.
 fn no_service(context: &Context<'_>) -> Vec<Rule> {
     let port = context.inputs.settings.dns_port;
-    let mut rules = vec![
+    let mut rules = encapsulated_to_this_node(context);
+    rules.extend([
         Rule::to(Target::Drop)
             .counted(names::DNS_FOREIGN)
             .when(Field::Iif.outside("podlinks"))
@@ -225,7 +270,7 @@ fn no_service(context: &Context<'_>) -> Vec<Rule> {
             .when(Field::Dport.is(port))
             .when(Field::L4Proto.is("{ tcp, udp }")),
         Rule::to(Target::Accept).when(Field::L4Proto.is_not("{ tcp, udp }")),
-    ];
+    ]);
     for set in ["egress_own", "tunaddr"] {
         for family in Family::BOTH {
             rules.push(
@@ -245,7 +290,7 @@ fn local_out(context: &Context<'_>) -> Vec<Rule> {
         .map(|family| {
             Rule::to(Target::Drop)
                 .counted(ENDPOINT)
-                .when(Field::Mark(own.mask).is_not(format_args!("{:#x}", own.value)))
+                .when(Field::Mark(own.mask).is_not(Value::Hex(own.value.into())))
                 .when(together(
                     [Field::Daddr(family), Field::UdpDport],
                     halved("endpoint", family),

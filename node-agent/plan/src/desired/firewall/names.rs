@@ -17,6 +17,8 @@ pub const SERVICE: Counter = Counter("service");
 pub const NO_LEASE: Counter = Counter("no_lease");
 /// Not for pods: a tunnel's endpoint.
 pub const ENDPOINT: Counter = Counter("endpoint");
+/// A packet to a node that carries another packet.
+pub const ENCAPSULATED: Counter = Counter("encapsulated");
 /// Replies of inbound connections that went back.
 pub const INBOUND: Counter = Counter("inbound");
 /// A pod link sent with a source that is no pod's.
@@ -49,12 +51,13 @@ pub const BIND_ARP: Counter = Counter("bind_arp");
 pub const BIND_ND: Counter = Counter("bind_nd");
 
 /// Counters of the inet table.
-pub const COUNTERS: [Counter; 17] = [
+pub const COUNTERS: [Counter; 18] = [
     HOLD,
     BLOCKED,
     SERVICE,
     NO_LEASE,
     ENDPOINT,
+    ENCAPSULATED,
     INBOUND,
     SPOOF,
     SPOOF_IN,

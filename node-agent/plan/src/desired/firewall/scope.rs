@@ -1,11 +1,16 @@
 //! One chain a scope, the same order in each: inside, lease, replies, special use, LAN, rules, the one way out.
 
-use postern_intent::body::{Access, Protocol, Replies, Rule as PolicyRule, Scope, ServedExit, Way};
+use std::net::Ipv6Addr;
+
+use ipnet::{IpNet, Ipv6Net};
+use postern_intent::body::{
+    Access, PortSpan, Protocol, Replies, Rule as PolicyRule, Scope, ServedExit, Way,
+};
 use postern_intent::{IfName, Prefix};
 
 use crate::desired::used_interface;
 use crate::host::Family;
-use crate::ruleset::rule::{goto, jump, list};
+use crate::ruleset::rule::{goto, jump};
 use crate::ruleset::{Field, Match, Rule, Target};
 
 use super::guard::lease_rule;
@@ -43,12 +48,15 @@ fn policy(context: &Context<'_>, scope: &Scope) -> Vec<Rule> {
         Access::Allow => way_chain(&scope.id),
     });
     for rule in &scope.rules {
-        let target = match rule.action {
-            Access::Allow if names_private_only(rule) => goto(way_chain(&scope.id)),
-            Access::Allow => out.clone(),
-            Access::Deny => goto("refuse"),
-        };
-        rules.extend(lower(rule, &target));
+        match rule.action {
+            Access::Allow => {
+                let (private, public) = by_privacy(rule);
+                let private = private.iter();
+                rules.extend(private.flat_map(|rule| lower(rule, &goto(way_chain(&scope.id)))));
+                rules.extend(public.iter().flat_map(|rule| lower(rule, &out)));
+            }
+            Access::Deny => rules.extend(lower(rule, &goto("refuse"))),
+        }
     }
     rules.push(Rule::to(match scope.default_action {
         Access::Allow => out,
@@ -57,16 +65,26 @@ fn policy(context: &Context<'_>, scope: &Scope) -> Vec<Rule> {
     rules
 }
 
-/// A rule that names nothing but private ranges is the policy's half of the agreement about the exit's LAN; the exit's
-/// half is judged at the gateway.
-fn names_private_only(rule: &PolicyRule) -> bool {
-    let private = [prefixes(&PRIVATE4), prefixes(&PRIVATE6)].concat();
-    !rule.to.is_empty()
-        && rule.to.iter().all(|prefix| {
-            private
-                .iter()
-                .any(|range| range.net().contains(&prefix.net()))
-        })
+/// A private range that a rule names is the policy's half of the agreement about the exit's LAN, for that range and no
+/// other one; the exit's half is judged at the gateway. None: the rule names nothing of the kind.
+fn by_privacy(rule: &PolicyRule) -> (Option<PolicyRule>, Option<PolicyRule>) {
+    let ranges = Family::BOTH.map(lan_ranges).concat();
+    let is_private = |prefix: &&Prefix| {
+        ranges
+            .iter()
+            .any(|range| range.net().contains(&prefix.net()))
+    };
+    let (private, public): (Vec<&Prefix>, Vec<&Prefix>) = rule.to.iter().partition(is_private);
+    let with = |to: Vec<&Prefix>| PolicyRule {
+        to: to.into_iter().copied().collect(),
+        ..rule.clone()
+    };
+    // A rule without destinations names every one.
+    let is_public = !public.is_empty() || rule.to.is_empty();
+    (
+        (!private.is_empty()).then(|| with(private)),
+        is_public.then(|| with(public)),
+    )
 }
 
 /// Special-use destinations are refused, the scope's exceptions apart.
@@ -80,7 +98,7 @@ fn special_use(scope: &Scope) -> Vec<Rule> {
             if exceptions.is_empty() {
                 rule
             } else {
-                rule.when(Field::Daddr(family).is_not(list(&exceptions)))
+                rule.when(Field::Daddr(family).is_not(&exceptions[..]))
             }
         })
         .collect()
@@ -130,16 +148,14 @@ fn services(rule: &PolicyRule) -> Vec<Vec<Match>> {
         (Protocol::Udp, Field::UdpDport),
         (Protocol::Sctp, Field::SctpDport),
     ] {
-        let mut ranges: Vec<(u16, u16)> = rule
-            .ports
-            .iter()
-            .filter(|port| port.protocol == protocol)
-            .map(|port| (port.from, port.to))
-            .collect();
-        ranges.sort_unstable();
-        let ranges = joined(&ranges);
+        let ports = rule.ports.iter().filter(|port| port.protocol == protocol);
+        // An anonymous set refuses overlapping ranges.
+        let ranges = PortSpan::joined(ports.map(|port| PortSpan {
+            from: port.from,
+            to: port.to,
+        }));
         if !ranges.is_empty() {
-            out.push(vec![field.is(list(&ranges))]);
+            out.push(vec![field.is(&ranges[..])]);
         }
     }
     if rule
@@ -150,26 +166,6 @@ fn services(rule: &PolicyRule) -> Vec<Vec<Match>> {
         out.push(vec![Field::L4Proto.is("{ icmp, ipv6-icmp }")]);
     }
     out
-}
-
-/// Sorted ranges without overlap, as text: an anonymous set refuses overlapping ranges.
-fn joined(ranges: &[(u16, u16)]) -> Vec<String> {
-    let mut out: Vec<(u16, u16)> = Vec::new();
-    for &(from, to) in ranges {
-        match out.last_mut() {
-            Some(last) if u32::from(from) <= u32::from(last.1) + 1 => last.1 = last.1.max(to),
-            _ => out.push((from, to)),
-        }
-    }
-    out.into_iter()
-        .map(|(from, to)| {
-            if from == to {
-                from.to_string()
-            } else {
-                format!("{from}-{to}")
-            }
-        })
-        .collect()
 }
 
 /// The one way out. What is not there lets nothing out: the device's name is compared, so that a missing device
@@ -239,14 +235,23 @@ pub(super) const SPECIAL4: [&str; 7] = [
     "224.0.0.0/4",
     "255.255.255.255/32",
 ];
-/// The same for IPv6.
-pub(super) const SPECIAL6: [&str; 6] = [
+/// The same for IPv6, without the destinations that embed an IPv4 address ([`embedding`]). Two prefixes whose embedded
+/// addresses no prefix can name are refused whole: Teredo (RFC 4380), which inverts them, and the prefix for local NAT64
+/// (RFC 8215), where their place depends on the network.
+pub(super) const SPECIAL6: [&str; 8] = [
+    "2001::/32",
+    "64:ff9b:1::/48",
     "::/128",
     "::1/128",
     "::ffff:0:0/96",
     "fd00:ec2::254/128",
     "fe80::/10",
     "ff00::/8",
+];
+/// Prefixes that hold an IPv4 address from this bit on: NAT64 (RFC 6052) and 6to4 (RFC 3056).
+const EMBEDDINGS: [(Ipv6Addr, u8); 2] = [
+    (Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96),
+    (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16),
 ];
 /// Private ranges (RFC 1918, RFC 6598).
 pub(super) const PRIVATE4: [&str; 4] = [
@@ -266,6 +271,39 @@ pub(in crate::desired) fn private_ranges(family: Family) -> Vec<Prefix> {
     }
 }
 
+/// The IPv6 destinations that stand for these IPv4 ones where the exit's network translates or tunnels.
+fn embedding(four: &[Prefix]) -> Vec<Prefix> {
+    let nets = four.iter().filter_map(|prefix| match prefix.net() {
+        IpNet::V4(net) => Some(net),
+        IpNet::V6(_) => None,
+    });
+    let embedded = nets.flat_map(|net| {
+        EMBEDDINGS.into_iter().filter_map(move |(start, at)| {
+            let address = u128::from(u32::from(net.network())) << (96 - at);
+            let address = Ipv6Addr::from(u128::from(start) | address);
+            let net = Ipv6Net::new(address, at + net.prefix_len()).ok()?;
+            Some(Prefix::from(IpNet::V6(net)))
+        })
+    });
+    embedded.collect()
+}
+
+/// The special-use ranges of a family.
+pub(super) fn special_ranges(family: Family) -> Vec<Prefix> {
+    match family {
+        Family::V4 => prefixes(&SPECIAL4),
+        Family::V6 => [prefixes(&SPECIAL6), embedding(&prefixes(&SPECIAL4))].concat(),
+    }
+}
+
+/// The private ranges of a family as destinations of an exit.
+pub(super) fn lan_ranges(family: Family) -> Vec<Prefix> {
+    match family {
+        Family::V4 => prefixes(&PRIVATE4),
+        Family::V6 => [prefixes(&PRIVATE6), embedding(&prefixes(&PRIVATE4))].concat(),
+    }
+}
+
 /// Parses a list of the constants above; a test proves that all of them parse.
 pub(super) fn prefixes(texts: &[&str]) -> Vec<Prefix> {
     texts.iter().filter_map(|text| text.parse().ok()).collect()
@@ -280,13 +318,5 @@ mod tests {
         for list in [&SPECIAL4[..], &SPECIAL6, &PRIVATE4, &PRIVATE6] {
             assert_eq!(prefixes(list).len(), list.len(), "{list:?}");
         }
-    }
-
-    #[test]
-    fn overlapping_port_ranges_become_one() {
-        assert_eq!(
-            joined(&[(80, 90), (85, 100), (101, 101), (443, 443)]),
-            ["80-101", "443"]
-        );
     }
 }

@@ -16,7 +16,7 @@ use crate::ruleset::{Atom, Data, Element, KeyType, Set, SetFlag, ValueType};
 
 use super::Context;
 use super::names::{halved, last_chain, local_exit_set, mark_chain, scope_chain};
-use super::scope::{PRIVATE4, PRIVATE6, SPECIAL4, SPECIAL6, prefixes};
+use super::scope::{lan_ranges, special_ranges};
 use super::steer::TO_MAIN;
 
 type Sets = BTreeMap<String, Set>;
@@ -53,10 +53,6 @@ pub(super) fn fixed(context: &Context<'_>) -> Sets {
     };
     sets.insert(LEASE.to_owned(), lease);
     for family in Family::BOTH {
-        let (special, private) = match family {
-            Family::V4 => (prefixes(&SPECIAL4), prefixes(&PRIVATE4)),
-            Family::V6 => (prefixes(&SPECIAL6), prefixes(&PRIVATE6)),
-        };
         let cluster = context.cluster;
         for (name, ranges) in [
             ("local", in_family(&cluster.local, family)),
@@ -64,8 +60,8 @@ pub(super) fn fixed(context: &Context<'_>) -> Sets {
             ("service", in_family(&cluster.services, family)),
             ("nodes", cluster.other_nodes(family)),
             ("cluster", cluster.never_offered(family)),
-            ("special", special),
-            ("private", private),
+            ("special", special_ranges(family)),
+            ("private", lan_ranges(family)),
         ] {
             let elements = ranges
                 .into_iter()
@@ -88,6 +84,18 @@ pub(super) fn fixed(context: &Context<'_>) -> Sets {
         sets.insert(
             halved("api", family),
             sockets(cluster.api_servers.iter(), family, Port::WithProtocol),
+        );
+        let hosts = cluster.api_servers.iter().map(SocketAddr::ip);
+        let hosts = hosts.filter(|address| Family::of(address) == family);
+        sets.insert(
+            halved("api_host", family),
+            Set::of([key(family)]).with(hosts.map(|host| Element::key([Atom::Address(host)]))),
+        );
+        let resolvers = cluster.dns.addresses.iter();
+        let resolvers = resolvers.filter(|address| Family::of(address) == family);
+        sets.insert(
+            halved("resolver", family),
+            Set::of([key(family)]).with(resolvers.map(|one| Element::key([Atom::Address(*one)]))),
         );
         sets.insert(
             halved("node_service", family),
@@ -204,7 +212,9 @@ pub(super) fn keyed(context: &Context<'_>) -> Sets {
                 Set::map([key(family)], ValueType::Verdict),
             );
         }
-        sets.insert(halved("dns", family), Set::of([key(family)]));
+        for name in ["dns", "released"] {
+            sets.insert(halved(name, family), Set::of([key(family)]));
+        }
         for exit in context.body().iter().flat_map(|body| &body.nat) {
             sets.insert(local_exit_set(&exit.exit, family), Set::of([key(family)]));
         }
@@ -251,6 +261,7 @@ fn entries<'a>(
     match standing {
         Standing::Released => {
             out.push((halved("from"), Some("released".to_owned())));
+            out.push((halved("released"), None));
             out.push((halved("last"), Some("last_released".to_owned())));
             out.push((halved("steer"), Some(TO_MAIN.to_owned())));
         }

@@ -44,14 +44,22 @@ pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
 
 fn dns(context: &Context<'_>, chains: &mut Chains) {
     let port = context.inputs.settings.dns_port;
-    let rules = Family::BOTH
-        .into_iter()
-        .map(|family| {
-            Rule::to(Target::Redirect(port))
+    let mut rules = Vec::new();
+    for family in Family::BOTH {
+        let question = |target| {
+            Rule::to(target)
                 .when(Field::Dport.is(53))
                 .when(Field::L4Proto.is("{ tcp, udp }"))
                 .when(Field::Saddr(family).within(halved("dns", family)))
-        })
-        .collect();
+        };
+        // A DNS server behind a Service of the cluster is a server like any other: what it is asked stays inside. The
+        // cluster's own resolver is not, because it asks the world by its own node.
+        rules.push(
+            question(Target::Accept)
+                .when(Field::Daddr(family).outside(halved("resolver", family)))
+                .when(Field::Daddr(family).within(halved("service", family))),
+        );
+        rules.push(question(Target::Redirect(port)));
+    }
     chains.base("dns", BaseKind::Nat, Hook::Prerouting, -110, rules);
 }

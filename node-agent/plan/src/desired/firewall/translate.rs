@@ -5,7 +5,7 @@ use postern_intent::Prefix;
 use postern_intent::body::ServedExit;
 
 use crate::host::Family;
-use crate::ruleset::rule::{apart, list};
+use crate::ruleset::rule::apart;
 use crate::ruleset::{BaseKind, Field, Hook, Rule, Target};
 
 use super::guard::inside_rules;
@@ -34,7 +34,7 @@ pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
             );
             rules.push(
                 Rule::to(target)
-                    .when(Field::NfProto.is(word(family)))
+                    .when(Field::NfProto.is(family))
                     .when(Field::Oif.named(&uplink))
                     .when(Field::Iif.named(&exit.interface)),
             );
@@ -47,13 +47,6 @@ pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
     }
     chains.base("translate", BaseKind::Nat, Hook::Postrouting, 90, rules);
     chains.filter("source", Hook::Postrouting, 110, source);
-}
-
-const fn word(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "ipv4",
-        Family::V6 => "ipv6",
-    }
 }
 
 /// The exit's address of the family; masquerade where it has no address at all; nothing where it has one of the other
@@ -81,7 +74,7 @@ fn from_tunnels() -> Vec<Rule> {
                     [Field::Oif, Field::Saddr(family)],
                     halved("tun", family),
                 ))
-                .when(Field::NfProto.is(word(family)))
+                .when(Field::NfProto.is(family))
                 .when(Field::Oif.named("pst-c-*"))
         })
         .collect()
@@ -100,7 +93,7 @@ fn from_served(context: &Context<'_>, exit: &ServedExit) -> Vec<Rule> {
                     if ranges.is_empty() {
                         return None;
                     }
-                    drop().when(Field::Saddr(family).is(list(&ranges)))
+                    drop().when(Field::Saddr(family).is(&ranges[..]))
                 }
             };
             Some(rule.when(Field::Iif.named(&exit.interface)))

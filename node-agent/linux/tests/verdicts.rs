@@ -1,0 +1,393 @@
+//! The evaluator against netfilter: the same packets, through the same ruleset, in a kernel. What the evaluator lets leave
+//! leaves by that interface, and nothing else does.
+//!
+//! The interfaces are TUN devices of one namespace: what is written to the pods' one is what a pod sends, and what can be
+//! read from the others has left. Every run tries other packets; `POSTERN_SEED=N` runs a failed one again.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed, also in a function that tests share"
+)]
+
+mod namespace;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use namespace::{run, within};
+use postern_host_testing::generate::{BLOCKED, Dice, RELEASED, SELECTED, Scene, UNLISTED, packet};
+use postern_plan::evaluate::{Conntrack, CtDirection, CtState, End, Evaluator, Packet, Transport};
+use postern_plan::host::Family;
+use postern_plan::ruleset::Transaction;
+use tun_rs::{AsyncDevice, DeviceBuilder};
+
+const SCENES: usize = 40;
+const PACKETS_OF_A_SCENE: usize = 200;
+const OUT: [&str; 3] = ["eth0", "pst-c-eu", "wlan0"];
+const OWN: [&str; 6] = [
+    "10.244.1.1",
+    "192.168.10.11",
+    "198.18.0.11",
+    "fd00:10:244:1::1",
+    "2001:db8:10::11",
+    "fd64::11",
+];
+
+const PODS: [&str; 2] = ["10.244.1.0/24", "fd00:10:244:1::/64"];
+
+/// The interfaces of a node, as the programs behind them.
+struct Node {
+    pods: AsyncDevice,
+    out: BTreeMap<&'static str, AsyncDevice>,
+}
+
+fn device(name: &str) -> AsyncDevice {
+    DeviceBuilder::new().name(name).build_async().unwrap()
+}
+
+impl Node {
+    fn new() -> Self {
+        let node = Self {
+            pods: device("cni0"),
+            out: OUT.map(|name| (name, device(name))).into(),
+        };
+        for (name, four, six) in [
+            ("cni0", OWN[0], OWN[3]),
+            ("eth0", OWN[1], OWN[4]),
+            ("pst-c-eu", OWN[2], OWN[5]),
+        ] {
+            run(
+                "ip",
+                &["address", "add", &format!("{four}/32"), "dev", name],
+            );
+            let six = format!("{six}/128");
+            run("ip", &["address", "add", &six, "dev", name, "nodad"]);
+        }
+        for name in ["lo", "cni0", "eth0", "pst-c-eu", "wlan0"] {
+            run("ip", &["link", "set", name, "up"]);
+        }
+        // Refusals go back to the pod that sent.
+        for pods in PODS {
+            run("ip", &["route", "add", pods, "dev", "cni0"]);
+        }
+        for (path, value) in [
+            ("ipv4/ip_forward", "1"),
+            ("ipv6/conf/all/forwarding", "1"),
+            ("ipv4/conf/all/rp_filter", "0"),
+            ("ipv4/conf/cni0/rp_filter", "0"),
+        ] {
+            std::fs::write(format!("/proc/sys/net/{path}"), value).unwrap();
+        }
+        node
+    }
+
+    fn route_everything_to(&self, device: &str) {
+        for family in ["-4", "-6"] {
+            run(
+                "ip",
+                &[family, "route", "replace", "default", "dev", device],
+            );
+        }
+    }
+
+    /// What left, by the packet's number.
+    async fn read_all(&self, left: &mut BTreeMap<u32, &'static str>) {
+        let mut buffer = [0; 2048];
+        for (name, device) in &self.out {
+            while let Ok(Ok(length)) = tokio::time::timeout(QUIET, device.recv(&mut buffer)).await {
+                if let Some(number) = number(&buffer[..length]) {
+                    left.insert(number, name);
+                }
+            }
+        }
+        while tokio::time::timeout(QUIET, self.pods.recv(&mut buffer))
+            .await
+            .is_ok()
+        {}
+    }
+}
+
+/// A device from which nothing came for so long has nothing more to give: what was written has gone through the kernel by
+/// the time that the write returned.
+const QUIET: Duration = Duration::from_millis(20);
+
+/// The last four bytes of what the test sends; nothing of what the kernel itself sends ends like them.
+const MARKER: [u8; 4] = *b"pst!";
+
+fn number(bytes: &[u8]) -> Option<u32> {
+    let (rest, marker) = bytes.split_last_chunk::<4>()?;
+    let (_, number) = rest.split_last_chunk::<4>()?;
+    (*marker == MARKER).then(|| u32::from_be_bytes(*number))
+}
+
+/// The Internet checksum (RFC 1071).
+fn checksum(parts: &[&[u8]]) -> u16 {
+    let mut sum = 0_u32;
+    for part in parts {
+        for pair in part.chunks(2) {
+            let low = pair.get(1).copied().unwrap_or(0);
+            sum += u32::from(u16::from_be_bytes([pair[0], low]));
+        }
+    }
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !u16::try_from(sum).unwrap()
+}
+
+/// Source and destination, length and protocol (RFC 9293, 3.1; RFC 8200, 8.1).
+fn pseudo_header(packet: &Packet, length: usize) -> Vec<u8> {
+    let mut out = addresses(packet);
+    let length = u16::try_from(length).unwrap();
+    match packet.family() {
+        Family::V4 => out.extend([&[0, packet.protocol()][..], &length.to_be_bytes()].concat()),
+        Family::V6 => {
+            out.extend(u32::from(length).to_be_bytes());
+            out.extend([0, 0, 0, packet.protocol()]);
+        }
+    }
+    out
+}
+
+fn addresses(packet: &Packet) -> Vec<u8> {
+    [packet.source, packet.destination]
+        .into_iter()
+        .flat_map(|address| match address {
+            IpAddr::V4(four) => four.octets().to_vec(),
+            IpAddr::V6(six) => six.octets().to_vec(),
+        })
+        .collect()
+}
+
+/// The transport's bytes, with its checksum: conntrack calls a packet with a wrong one invalid.
+fn transport(packet: &Packet, number: u32) -> Vec<u8> {
+    let payload = [&number.to_be_bytes()[..], &MARKER].concat();
+    let sport = |sport: u16| {
+        if sport == 68 {
+            68
+        } else {
+            1024 + (number % 60_000) as u16
+        }
+    };
+    let (mut bytes, at) = match packet.transport {
+        Transport::Tcp {
+            sport: from,
+            dport,
+            syn,
+        } => {
+            let flags: u8 = if syn { 0x02 } else { 0x10 };
+            let head = [&sport(from).to_be_bytes()[..], &dport.to_be_bytes()].concat();
+            let rest = [0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0];
+            ([&head[..], &rest, &payload].concat(), 16)
+        }
+        Transport::Udp { sport: from, dport } => {
+            let length = u16::try_from(8 + payload.len()).unwrap();
+            let ports = [sport(from), dport, length, 0].map(u16::to_be_bytes);
+            ([&ports.concat()[..], &payload].concat(), 6)
+        }
+        Transport::Icmp(_) => {
+            let kind = match packet.family() {
+                Family::V4 => 8,
+                Family::V6 => 128,
+            };
+            let id = (number as u16).to_be_bytes();
+            ([&[kind, 0, 0, 0][..], &id, &[0, 1], &payload].concat(), 2)
+        }
+        // Conntrack looks into GRE (RFC 2784): version 0, IPv4 inside.
+        Transport::Other(47) => return [&[0, 0, 8, 0][..], &payload].concat(),
+        Transport::Sctp { .. } | Transport::Other(_) => return payload,
+    };
+    let pseudo = match (packet.transport, packet.family()) {
+        (Transport::Icmp(_), Family::V4) => Vec::new(),
+        _ => pseudo_header(packet, bytes.len()),
+    };
+    let sum = checksum(&[&pseudo, &bytes]);
+    bytes[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+    bytes
+}
+
+fn bytes(packet: &Packet, number: u32) -> Vec<u8> {
+    let transport = transport(packet, number);
+    let head = match packet.family() {
+        Family::V4 => {
+            let length = u16::try_from(20 + transport.len()).unwrap().to_be_bytes();
+            let mut head = vec![0x45, 0, length[0], length[1], 0, 0, 0x40, 0, 64];
+            head.extend([packet.protocol(), 0, 0]);
+            head.extend(addresses(packet));
+            let sum = checksum(&[&head]).to_be_bytes();
+            head[10..12].copy_from_slice(&sum);
+            head
+        }
+        Family::V6 => {
+            let length = u16::try_from(transport.len()).unwrap().to_be_bytes();
+            let mut head = vec![0x60, 0, 0, 0, length[0], length[1], packet.protocol(), 64];
+            head.extend(addresses(packet));
+            head
+        }
+    };
+    [head, transport].concat()
+}
+
+/// Does the kernel forward such a packet at all, whatever netfilter says? It has no route for martians (RFC 1812, 5.3.7),
+/// multicast and its own addresses, and a raw SCTP packet or a neighbour's message means nothing to it.
+fn is_forwarded(packet: &Packet) -> bool {
+    let is_own = OWN.iter().any(|own| own.parse() == Ok(packet.destination));
+    let is_neighbour = PODS.iter().any(|range| {
+        let range: postern_intent::Prefix = range.parse().unwrap();
+        range.contains(&packet.destination)
+    });
+    let is_sent = !matches!(
+        packet.transport,
+        Transport::Sctp { .. } | Transport::Icmp("nd-neighbor-solicit")
+    );
+    let is_routed = match packet.destination {
+        IpAddr::V4(four) => {
+            let [first, ..] = four.octets();
+            first != 0 && first != 127 && first < 224 && four.octets()[..2] != [169, 254]
+        }
+        IpAddr::V6(six) => {
+            let first = six.segments()[0];
+            !six.is_multicast()
+                && first & 0xffc0 != 0xfe80
+                && !six.is_loopback()
+                && !six.is_unspecified()
+        }
+    };
+    is_routed && is_sent && !is_own && !is_neighbour
+}
+
+fn nft(text: &str) {
+    let mut child = Command::new("nft")
+        .args(["-f", "-"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+}
+
+/// Packets of some source ports are kept out of conntrack, as NodeLocal DNSCache does it.
+const NOTRACK: &str = "add table inet untracked
+add chain inet untracked pre { type filter hook prerouting priority -300; }
+add rule inet untracked pre udp dport 8443 notrack
+add rule inet untracked pre tcp dport 8443 notrack
+";
+
+fn conntrack_of(packet: &mut Packet) {
+    let state =
+        if packet.dport() == Some(8443) && !matches!(packet.transport, Transport::Sctp { .. }) {
+            CtState::Untracked
+        } else {
+            CtState::New
+        };
+    packet.conntrack = Conntrack {
+        state,
+        direction: CtDirection::Original,
+        dnat: false,
+        original_source: packet.source,
+        original_destination: packet.destination,
+    };
+}
+
+fn evaluator(scene: &Scene) -> Evaluator<'_> {
+    let mut evaluator = Evaluator::new(&scene.desired.ruleset);
+    evaluator.leases = scene.leases.iter().copied().collect();
+    for (interface, own) in [("eth0", 1), ("pst-c-eu", 2), ("eth0", 4), ("pst-c-eu", 5)] {
+        let address: IpAddr = OWN[own].parse().unwrap();
+        let key = (interface.to_owned(), Family::of(&address));
+        evaluator.addresses.insert(key, address);
+    }
+    evaluator
+}
+
+/// Sends a scene's packets and compares. Answers how many left.
+async fn compare(node: &Node, dice: &mut Dice, first: u32, seed: u64) -> usize {
+    let mut scene = Scene::new(dice);
+    if scene.leases.len() < 2 {
+        scene.leases.clear();
+    }
+    nft(&scene.desired.ruleset.to_string());
+    if !scene.leases.is_empty() {
+        nft(Transaction::lease(60).text());
+    }
+    let device = OUT[dice.below(OUT.len())];
+    node.route_everything_to(device);
+    // A protocol without ports has one flow for each pair of addresses: the scene before would answer for it.
+    run("conntrack", &["-F"]);
+    let sources = [SELECTED, RELEASED, BLOCKED, UNLISTED].concat();
+    let mut sent = BTreeMap::new();
+    // Without ports two pods that are translated to one address cannot be told apart, and the kernel drops the second one.
+    let mut portless = BTreeSet::new();
+    let mut left = BTreeMap::new();
+    for number in first.. {
+        if sent.len() == PACKETS_OF_A_SCENE {
+            break;
+        }
+        let mut packet = packet(dice, &sources);
+        packet.oif = device.to_owned();
+        packet.hop_limit = 63;
+        packet.mark = 0;
+        conntrack_of(&mut packet);
+        let key = (packet.protocol(), packet.destination);
+        let is_distinct = !matches!(packet.transport, Transport::Other(_)) || portless.insert(key);
+        if is_forwarded(&packet) && is_distinct {
+            node.pods.send(&bytes(&packet, number)).await.unwrap();
+            sent.insert(number, packet);
+        }
+    }
+    node.read_all(&mut left).await;
+    let evaluator = evaluator(&scene);
+    for (number, packet) in &sent {
+        let passage = evaluator.forwarded(packet);
+        let expected = match &passage.end {
+            End::Left { oif, .. } => Some(oif.as_str()),
+            _ => None,
+        };
+        assert_eq!(
+            left.get(number).copied(),
+            expected,
+            "POSTERN_SEED={seed} {packet:?} {:#?}",
+            passage.traces
+        );
+    }
+    left.len()
+}
+
+#[test]
+fn the_kernel_does_with_eight_thousand_packets_what_the_evaluator_says() {
+    let given = std::env::var("POSTERN_SEED").ok();
+    let seed = given.and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
+        let now = std::time::SystemTime::now();
+        let since = now.duration_since(std::time::UNIX_EPOCH).unwrap();
+        u64::from(since.subsec_nanos())
+    });
+    println!("POSTERN_SEED={seed}");
+    within(move || async move {
+        let node = Node::new();
+        nft(NOTRACK);
+        let mut dice = Dice::new(seed);
+        let mut left = 0;
+        for scene in 0..SCENES {
+            let first = u32::try_from(scene * 100_000).unwrap();
+            left += compare(&node, &mut dice, first, seed).await;
+        }
+        // Both ends of the judgement were tried.
+        assert!(
+            (SCENES * PACKETS_OF_A_SCENE / 10..SCENES * PACKETS_OF_A_SCENE).contains(&left),
+            "{left}"
+        );
+    });
+}

@@ -1,0 +1,368 @@
+//! One hook: its base chains in the order of their priority, jumps and verdicts.
+
+use std::collections::BTreeMap;
+
+use super::matching::{FieldValue, Leases, Subject, find, holds};
+use super::packet::{CtDirection, CtState, Frame, Packet};
+use crate::host::Family;
+use crate::ruleset::{
+    Base, BaseKind, Chain, Counter, Data, Hook, Otherwise, Rule, Ruleset, Table, Target,
+};
+use postern_intent::Address;
+
+/// What becomes of a packet at a hook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It goes on.
+    Passes,
+    /// It is gone, silently.
+    Dropped,
+    /// It is gone, and the sender is told.
+    Rejected,
+}
+
+/// A rule that decided or changed something, by where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trace {
+    /// The chain.
+    pub chain: String,
+    /// The rule, from 0; none: the chain's policy.
+    pub rule: Option<usize>,
+    /// The rule in nft's language.
+    pub text: String,
+}
+
+/// What a hook does with a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// What becomes of it.
+    pub fate: Fate,
+    /// Counters that counted it, in order.
+    pub counters: Vec<Counter>,
+    /// Rules that decided or changed something, in order.
+    pub traces: Vec<Trace>,
+    /// Where its source is translated to.
+    pub source: Option<Source>,
+    /// The local port that it is redirected to.
+    pub redirected: Option<u16>,
+}
+
+/// What the source becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The address of the outgoing interface.
+    OfInterface,
+    /// This address.
+    Address(Address),
+}
+
+/// The deepest jump that nft allows (`NFT_JUMP_STACK_SIZE`).
+const DEEPEST: usize = 16;
+
+/// A node as the evaluator knows it.
+#[derive(Debug, Clone)]
+pub struct Evaluator<'a> {
+    /// The ruleset.
+    pub ruleset: &'a Ruleset,
+    /// Families whose lease the kernel holds.
+    pub leases: Leases,
+    /// Addresses of outgoing interfaces, which a masquerade takes.
+    pub addresses: BTreeMap<(String, Family), Address>,
+}
+
+impl<'a> Evaluator<'a> {
+    /// A node with this ruleset and both leases.
+    #[must_use]
+    pub fn new(ruleset: &'a Ruleset) -> Self {
+        Self {
+            ruleset,
+            leases: Family::BOTH.into_iter().collect(),
+            addresses: BTreeMap::new(),
+        }
+    }
+
+    /// Runs a packet through the chains of the inet table at a hook. Its mark and its source change as the rules say.
+    #[must_use]
+    pub fn hook(&self, hook: Hook, packet: &mut Packet) -> Outcome {
+        let table = &self.ruleset.inet;
+        let mut outcome = Outcome::new();
+        for Based { name, chain, base } in bases(table, hook) {
+            if hook == Hook::Postrouting && base.priority > SOURCE_NAT {
+                restore_source(packet);
+            }
+            if base.kind == BaseKind::Nat && !meets_nat(packet) {
+                continue;
+            }
+            let mut walk = Walk {
+                table,
+                leases: &self.leases,
+                subject: &mut *packet,
+                outcome: &mut outcome,
+            };
+            let fate = match walk.chain(name, chain, 0) {
+                Verdict::End(fate) => fate,
+                Verdict::Return => outcome.otherwise(name, base.otherwise),
+            };
+            if fate != Fate::Passes {
+                outcome.fate = fate;
+                break;
+            }
+            if base.kind == BaseKind::Nat {
+                self.translate(packet, outcome.source);
+            }
+        }
+        outcome
+    }
+
+    /// Runs a frame through the chains of the bridge table.
+    #[must_use]
+    pub fn frame(&self, frame: &mut Frame) -> Outcome {
+        let table = &self.ruleset.bridge;
+        let mut outcome = Outcome::new();
+        for Based { name, chain, base } in bases(table, Hook::Prerouting) {
+            let mut walk = Walk {
+                table,
+                leases: &self.leases,
+                subject: &mut *frame,
+                outcome: &mut outcome,
+            };
+            outcome.fate = match walk.chain(name, chain, 0) {
+                Verdict::End(fate) => fate,
+                Verdict::Return => outcome.otherwise(name, base.otherwise),
+            };
+            if outcome.fate != Fate::Passes {
+                break;
+            }
+        }
+        outcome
+    }
+
+    /// Chains after the translation see the new source.
+    fn translate(&self, packet: &mut Packet, source: Option<Source>) {
+        let address = match source {
+            Some(Source::Address(address)) => Some(address),
+            Some(Source::OfInterface) => {
+                let key = (packet.oif.clone(), packet.family());
+                self.addresses.get(&key).copied()
+            }
+            None => None,
+        };
+        if let Some(address) = address {
+            packet.source = address;
+        }
+    }
+}
+
+impl Outcome {
+    const fn new() -> Self {
+        Self {
+            fate: Fate::Passes,
+            counters: Vec::new(),
+            traces: Vec::new(),
+            source: None,
+            redirected: None,
+        }
+    }
+
+    /// The policy of a base chain that no rule ended.
+    fn otherwise(&mut self, chain: &str, otherwise: Otherwise) -> Fate {
+        if otherwise == Otherwise::Accept {
+            return Fate::Passes;
+        }
+        self.traces.push(Trace {
+            chain: chain.to_owned(),
+            rule: None,
+            text: "policy drop".to_owned(),
+        });
+        Fate::Dropped
+    }
+}
+
+/// NAT chains see a flow's first packet only; later ones are translated as that one was.
+const fn meets_nat(packet: &Packet) -> bool {
+    matches!(packet.conntrack.state, CtState::New | CtState::Related)
+        && matches!(packet.conntrack.direction, CtDirection::Original)
+}
+
+/// `NF_IP_PRI_NAT_SRC`: all source NAT happens here, whatever priority its chain has; priorities only order NAT chains
+/// among themselves.
+const SOURCE_NAT: i32 = 100;
+
+/// An answer of a flow whose destination was translated leaves with the address that the flow was opened to.
+fn restore_source(packet: &mut Packet) {
+    let conntrack = &packet.conntrack;
+    if packet.is_tracked() && conntrack.dnat && conntrack.direction == CtDirection::Reply {
+        packet.source = conntrack.original_destination;
+    }
+}
+
+struct Based<'a> {
+    name: &'a String,
+    chain: &'a Chain,
+    base: Base,
+}
+
+/// The base chains of a hook in the order of their priority.
+fn bases(table: &Table, hook: Hook) -> Vec<Based<'_>> {
+    let chains = table.chains.iter();
+    let mut bases: Vec<Based<'_>> = chains
+        .filter_map(|(name, chain)| {
+            let base = chain.base?;
+            (base.hook == hook).then_some(Based { name, chain, base })
+        })
+        .collect();
+    bases.sort_by_key(|based| (based.base.priority, based.name));
+    bases
+}
+
+enum Verdict {
+    /// The base chain ends.
+    End(Fate),
+    /// Back to the caller.
+    Return,
+}
+
+/// A walk through the chains of one base chain.
+struct Walk<'a, S> {
+    table: &'a Table,
+    leases: &'a Leases,
+    subject: &'a mut S,
+    outcome: &'a mut Outcome,
+}
+
+/// A packet or a frame.
+trait Judged {
+    fn subject(&self) -> Subject<'_>;
+    fn source(&self) -> Option<Address>;
+    fn set_mark(&mut self, mask: u32, value: u32);
+}
+
+impl Judged for Packet {
+    fn subject(&self) -> Subject<'_> {
+        Subject::Packet(self)
+    }
+
+    fn source(&self) -> Option<Address> {
+        Some(self.source)
+    }
+
+    fn set_mark(&mut self, mask: u32, value: u32) {
+        self.mark = self.mark & !mask | value;
+    }
+}
+
+/// The bridge table has neither marks nor maps.
+impl Judged for Frame {
+    fn subject(&self) -> Subject<'_> {
+        Subject::Frame(self)
+    }
+
+    fn source(&self) -> Option<Address> {
+        None
+    }
+
+    fn set_mark(&mut self, _mask: u32, _value: u32) {}
+}
+
+impl<S: Judged> Walk<'_, S> {
+    fn chain(&mut self, name: &str, chain: &Chain, depth: usize) -> Verdict {
+        for (index, rule) in chain.rules.iter().enumerate() {
+            if !holds(
+                self.table,
+                self.leases,
+                &rule.matches,
+                self.subject.subject(),
+            ) {
+                continue;
+            }
+            // nft counts what reaches the counter, and a verdict map that has no entry lets the rule end there.
+            if let Some(counter) = rule.counter {
+                self.outcome.counters.push(counter);
+            }
+            let Some(target) = self.resolved(&rule.target) else {
+                continue;
+            };
+            if let Some(verdict) = self.rule(name, index, rule, &target, depth) {
+                return verdict;
+            }
+        }
+        Verdict::Return
+    }
+
+    /// What a rule leads to; a verdict map has been asked.
+    fn resolved(&self, target: &Target) -> Option<Target> {
+        let Target::SaddrMap(family, map) = target else {
+            return Some(target.clone());
+        };
+        let source = self.subject.source()?;
+        if Family::of(&source) != *family {
+            return None;
+        }
+        let set = self.table.sets.get(map)?;
+        let element = find(set, &[FieldValue::Address(source)])?;
+        match &element.data {
+            Some(Data::Verdict(target)) => Some(target.clone()),
+            _ => None,
+        }
+    }
+
+    /// None: the next rule follows.
+    fn rule(
+        &mut self,
+        name: &str,
+        index: usize,
+        rule: &Rule,
+        target: &Target,
+        depth: usize,
+    ) -> Option<Verdict> {
+        let decides = !matches!(target, Target::Jump(_) | Target::Continue);
+        if decides {
+            self.outcome.traces.push(Trace {
+                chain: name.to_owned(),
+                rule: Some(index),
+                text: rule.to_string(),
+            });
+        }
+        match target {
+            Target::Accept => Some(Verdict::End(Fate::Passes)),
+            Target::Drop => Some(Verdict::End(Fate::Dropped)),
+            Target::RejectReset | Target::RejectProhibited => Some(Verdict::End(Fate::Rejected)),
+            Target::Return => Some(Verdict::Return),
+            Target::Goto(to) => Some(self.enter(to, depth)),
+            Target::Jump(to) => match self.enter(to, depth) {
+                Verdict::Return => None,
+                end @ Verdict::End(_) => Some(end),
+            },
+            Target::SetMark(mark) => {
+                self.subject.set_mark(mark.mask, mark.value);
+                None
+            }
+            Target::ClearMark(mask) => {
+                self.subject.set_mark(*mask, 0);
+                None
+            }
+            Target::Masquerade => {
+                self.outcome.source = Some(Source::OfInterface);
+                Some(Verdict::End(Fate::Passes))
+            }
+            Target::Snat(address) => {
+                self.outcome.source = Some(Source::Address(*address));
+                Some(Verdict::End(Fate::Passes))
+            }
+            Target::Redirect(port) => {
+                self.outcome.redirected = Some(*port);
+                Some(Verdict::End(Fate::Passes))
+            }
+            Target::Mss(_) | Target::Continue | Target::SaddrMap(..) => None,
+        }
+    }
+
+    /// A chain that is not there, or a jump that is too deep, would make nft refuse the ruleset: nothing passes.
+    fn enter(&mut self, to: &str, depth: usize) -> Verdict {
+        let table = self.table;
+        match table.chains.get(to) {
+            Some(chain) if depth < DEEPEST => self.chain(to, chain, depth + 1),
+            _ => Verdict::End(Fate::Dropped),
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Does a rule's match hold for a packet or a frame?
+
+use std::collections::BTreeSet;
+
+use postern_intent::Address;
+
+use super::packet::{CtDirection, CtState, Frame, Packet, Payload, Transport};
+use crate::desired::LEASE;
+use crate::host::{Family, MacAddress};
+use crate::ruleset::literal::{Literal, Value};
+use crate::ruleset::{Atom, Element, Field, Match, Operand, Set, SetFlag, Table};
+
+/// What a field of a packet is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum FieldValue<'a> {
+    Address(Address),
+    Mac(MacAddress),
+    Name(&'a str),
+    Number(u64),
+    /// A number that nft also knows by a word: a protocol.
+    Protocol(u8),
+    Family(Family),
+    Word(&'static str),
+    /// 128 bits.
+    Wide(u128),
+}
+
+/// What is judged.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Subject<'a> {
+    Packet(&'a Packet),
+    Frame(&'a Frame),
+}
+
+/// Families whose lease the kernel holds: the elements of the set `lease`, which go by themselves.
+pub type Leases = BTreeSet<Family>;
+
+/// All matches of a rule hold.
+pub(super) fn holds(table: &Table, leases: &Leases, matches: &[Match], of: Subject<'_>) -> bool {
+    matches
+        .iter()
+        .all(|one| match_holds(table, leases, one, of))
+}
+
+fn match_holds(table: &Table, leases: &Leases, one: &Match, of: Subject<'_>) -> bool {
+    if matches!(one.operand, Operand::Alone) {
+        return matches!(
+            of,
+            Subject::Packet(Packet {
+                transport: Transport::Tcp { syn: true, .. },
+                ..
+            })
+        );
+    }
+    let values: Option<Vec<FieldValue<'_>>> =
+        one.fields.iter().map(|field| value(field, of)).collect();
+    let Some(values) = values else {
+        return false;
+    };
+    let within = |name: &String| {
+        if name == LEASE {
+            return matches!(&values[..], [FieldValue::Family(family)] if leases.contains(family));
+        }
+        let set = table.sets.get(name);
+        set.is_some_and(|set| find(set, &values).is_some())
+    };
+    match &one.operand {
+        Operand::In(set) => within(set),
+        Operand::NotIn(set) => !within(set),
+        Operand::Is(literal) => is_any(literal, &values),
+        Operand::Not(literal) => !is_any(literal, &values),
+        Operand::Alone => false,
+    }
+}
+
+fn value<'a>(field: &Field, of: Subject<'a>) -> Option<FieldValue<'a>> {
+    match of {
+        Subject::Packet(packet) => packet_value(field, packet),
+        Subject::Frame(frame) => frame_value(field, frame),
+    }
+}
+
+fn packet_value<'a>(field: &Field, packet: &'a Packet) -> Option<FieldValue<'a>> {
+    let address = |family: Family, address: Address| {
+        (packet.family() == family).then_some(FieldValue::Address(address))
+    };
+    let tracked = || packet.is_tracked().then_some(&packet.conntrack);
+    match field {
+        Field::Iif => Some(FieldValue::Name(&packet.iif)),
+        Field::Oif => Some(FieldValue::Name(&packet.oif)),
+        Field::Saddr(family) => address(*family, packet.source),
+        Field::Daddr(family) => address(*family, packet.destination),
+        Field::L4Proto => Some(FieldValue::Protocol(packet.protocol())),
+        Field::Dport => packet.dport().map(number),
+        Field::NfProto => Some(FieldValue::Family(packet.family())),
+        Field::Mark(mask) => Some(FieldValue::Number(u64::from(packet.mark & mask))),
+        Field::CtState => Some(FieldValue::Word(match packet.conntrack.state {
+            CtState::New => "new",
+            CtState::Established => "established",
+            CtState::Related => "related",
+            CtState::Invalid => "invalid",
+            CtState::Untracked => "untracked",
+        })),
+        Field::CtDirection => tracked().map(|conntrack| {
+            FieldValue::Word(match conntrack.direction {
+                CtDirection::Original => "original",
+                CtDirection::Reply => "reply",
+            })
+        }),
+        Field::CtStatus => {
+            tracked().map(|conntrack| FieldValue::Word(if conntrack.dnat { "dnat" } else { "" }))
+        }
+        Field::CtOriginalSaddr(family) => {
+            tracked().and_then(|conntrack| address(*family, conntrack.original_source))
+        }
+        Field::CtOriginalDaddr(family) => {
+            tracked().and_then(|conntrack| address(*family, conntrack.original_destination))
+        }
+        Field::HopLimit => {
+            (packet.family() == Family::V6).then(|| FieldValue::Number(packet.hop_limit.into()))
+        }
+        Field::FibSaddrType => Some(FieldValue::Word(if packet.source_is_local {
+            "local"
+        } else {
+            "unicast"
+        })),
+        Field::UdpDport
+        | Field::TcpDport
+        | Field::SctpDport
+        | Field::UdpSport
+        | Field::Icmp6Type => transport_value(field, packet),
+        Field::EtherSaddr
+        | Field::EtherType
+        | Field::ArpSaddrEther
+        | Field::ArpSaddrIp
+        | Field::NeighbourTarget
+        | Field::NeighbourPrefix
+        | Field::TcpSyn => None,
+    }
+}
+
+fn transport_value<'a>(field: &Field, packet: &Packet) -> Option<FieldValue<'a>> {
+    match (field, packet.transport) {
+        (Field::UdpDport, Transport::Udp { dport, .. })
+        | (Field::TcpDport, Transport::Tcp { dport, .. })
+        | (Field::SctpDport, Transport::Sctp { dport }) => Some(number(dport)),
+        (Field::UdpSport, Transport::Udp { sport, .. }) => Some(number(sport)),
+        (Field::Icmp6Type, Transport::Icmp(kind)) if packet.family() == Family::V6 => {
+            Some(FieldValue::Word(kind))
+        }
+        _ => None,
+    }
+}
+
+const fn number(port: u16) -> FieldValue<'static> {
+    FieldValue::Number(port as u64)
+}
+
+fn frame_value<'a>(field: &Field, frame: &'a Frame) -> Option<FieldValue<'a>> {
+    match (field, &frame.payload) {
+        (Field::Iif, _) => Some(FieldValue::Name(&frame.port)),
+        (Field::EtherSaddr, _) => Some(FieldValue::Mac(frame.source)),
+        (Field::EtherType, _) => Some(FieldValue::Number(frame.ethertype.into())),
+        (Field::ArpSaddrEther, Payload::Arp { mac, .. }) => Some(FieldValue::Mac(*mac)),
+        (Field::ArpSaddrIp, Payload::Arp { address, .. }) => Some(FieldValue::Address(*address)),
+        (Field::Saddr(Family::V6), Payload::Neighbour { source, .. }) => {
+            Some(FieldValue::Address(*source))
+        }
+        (Field::Icmp6Type, Payload::Neighbour { kind, .. }) => Some(FieldValue::Word(kind)),
+        (Field::NeighbourTarget, Payload::Neighbour { target, .. }) => {
+            Some(FieldValue::Wide(bits(*target)?))
+        }
+        (Field::NeighbourPrefix, Payload::Neighbour { target, .. }) => {
+            let first_ten = bits(*target)? >> 118;
+            u64::try_from(first_ten).ok().map(FieldValue::Number)
+        }
+        (field, Payload::Ip(packet)) => packet_value(field, packet),
+        _ => None,
+    }
+}
+
+fn bits(address: Address) -> Option<u128> {
+    match address {
+        Address::V6(address) => Some(address.into()),
+        Address::V4(_) => None,
+    }
+}
+
+fn is_any(literal: &Literal, values: &[FieldValue<'_>]) -> bool {
+    let [value] = values else {
+        return false;
+    };
+    literal.values().iter().any(|one| is(one, value))
+}
+
+fn is(literal: &Value, value: &FieldValue<'_>) -> bool {
+    match (literal, value) {
+        (Value::Address(wanted), FieldValue::Address(address)) => wanted == address,
+        (Value::Prefix(prefix), FieldValue::Address(address)) => prefix.contains(address),
+        (Value::Ports(span), FieldValue::Number(number)) => {
+            (u64::from(span.from)..=u64::from(span.to)).contains(number)
+        }
+        (Value::Number(wanted) | Value::Hex(wanted), FieldValue::Number(number)) => {
+            wanted == number
+        }
+        (Value::Number(wanted), FieldValue::Protocol(number)) => *wanted == u64::from(*number),
+        (Value::Word(word), FieldValue::Protocol(number)) => protocol(word) == Some(*number),
+        (Value::Word(word), FieldValue::Word(found)) => word == found,
+        (Value::Word(word), FieldValue::Family(family)) => {
+            *word == Literal::from(*family).to_string()
+        }
+        (Value::Name(pattern), FieldValue::Name(name)) => name_matches(pattern, name),
+        _ => false,
+    }
+}
+
+/// Protocols by the names that nft has for them.
+fn protocol(word: &str) -> Option<u8> {
+    match word {
+        "icmp" => Some(1),
+        "tcp" => Some(6),
+        "udp" => Some(17),
+        "ipv6-icmp" => Some(58),
+        "sctp" => Some(132),
+        _ => None,
+    }
+}
+
+fn name_matches(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => pattern == name,
+    }
+}
+
+/// The element of a set that a key falls into. O(log n), and O(n) in a set of intervals, which are small.
+pub(super) fn find<'a>(set: &'a Set, key: &[FieldValue<'_>]) -> Option<&'a Element> {
+    if set.flag == Some(SetFlag::Interval) {
+        return set.elements.iter().find(|element| {
+            element.key.len() == key.len()
+                && element
+                    .key
+                    .iter()
+                    .zip(key)
+                    .all(|(atom, value)| atom_is(atom, value))
+        });
+    }
+    let atoms: Vec<Atom> = key.iter().map(atom).collect::<Option<_>>()?;
+    let first = set.elements.range(Element::key(atoms.clone())..).next()?;
+    (first.key == atoms).then_some(first)
+}
+
+fn atom(value: &FieldValue<'_>) -> Option<Atom> {
+    match value {
+        FieldValue::Address(address) => Some(Atom::Address(*address)),
+        FieldValue::Mac(mac) => Some(Atom::Mac(*mac)),
+        FieldValue::Name(name) => Some(Atom::Name((*name).to_owned())),
+        FieldValue::Number(number) => u16::try_from(*number).ok().map(Atom::Port),
+        FieldValue::Protocol(number) => {
+            let names = ["icmp", "tcp", "udp", "ipv6-icmp", "sctp"];
+            let name = names
+                .into_iter()
+                .find(|name| protocol(name) == Some(*number));
+            name.map(|name| Atom::Protocol(name.to_owned()))
+        }
+        FieldValue::Family(family) => Some(Atom::Family(*family)),
+        FieldValue::Wide(number) => Some(Atom::Number(*number)),
+        FieldValue::Word(_) => None,
+    }
+}
+
+fn atom_is(atom: &Atom, value: &FieldValue<'_>) -> bool {
+    match (atom, value) {
+        (Atom::Address(wanted), FieldValue::Address(address)) => wanted == address,
+        (Atom::Prefix(prefix), FieldValue::Address(address)) => prefix.contains(address),
+        (Atom::Range(from, to), FieldValue::Address(address)) => (from..=to).contains(&address),
+        (Atom::Name(pattern), FieldValue::Name(name)) => name_matches(pattern, name),
+        (Atom::Port(wanted), FieldValue::Number(number)) => u64::from(*wanted) == *number,
+        _ => false,
+    }
+}

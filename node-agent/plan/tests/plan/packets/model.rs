@@ -1,0 +1,188 @@
+//! What a policy means, as slowly and plainly as it can be said. Nothing here knows of nft.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use postern_intent::Address;
+use postern_intent::body::{Access, Body, Protocol, Replies, Rule, Scope, ServedExit};
+use postern_plan::evaluate::{CtDirection, CtState, Packet, Transport};
+
+const SPECIAL: [&str; 15] = [
+    "0.0.0.0/8",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "224.0.0.0/4",
+    "255.255.255.255/32",
+    "100.100.100.200/32",
+    "168.63.129.16/32",
+    "::/128",
+    "::1/128",
+    "fe80::/10",
+    "ff00::/8",
+    "fd00:ec2::254/128",
+    "::ffff:0:0/96",
+    "2001::/32",
+    "64:ff9b:1::/48",
+];
+const PRIVATE: [&str; 5] = [
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "fc00::/7",
+];
+
+fn within(address: Address, ranges: &[&str]) -> bool {
+    ranges
+        .iter()
+        .any(|range| range.parse::<IpNet>().unwrap().contains(&address))
+}
+
+/// The IPv4 address that an IPv6 one stands for, by NAT64 (RFC 6052) or 6to4 (RFC 3056).
+fn embedded(address: Address) -> Option<Address> {
+    let IpAddr::V6(six) = address else {
+        return None;
+    };
+    let [a, b, c, ..] = six.segments();
+    let join = |high: u16, low: u16| IpAddr::V4((u32::from(high) << 16 | u32::from(low)).into());
+    if within(address, &["64:ff9b::/96"]) {
+        let [.., high, low] = six.segments();
+        return Some(join(high, low));
+    }
+    (a == 0x2002).then(|| join(b, c))
+}
+
+pub(crate) fn is_special(address: Address) -> bool {
+    within(address, &SPECIAL) || embedded(address).is_some_and(|four| within(four, &SPECIAL))
+}
+
+pub(crate) fn is_private(address: Address) -> bool {
+    within(address, &PRIVATE) || embedded(address).is_some_and(|four| within(four, &PRIVATE))
+}
+
+/// Is the whole range private?
+fn is_private_range(range: IpNet) -> bool {
+    is_private(range.network()) && is_private(range.broadcast()) && range.prefix_len() >= 7
+}
+
+fn protocol(packet: &Packet) -> Option<Protocol> {
+    match packet.transport {
+        Transport::Tcp { .. } => Some(Protocol::Tcp),
+        Transport::Udp { .. } => Some(Protocol::Udp),
+        Transport::Sctp { .. } => Some(Protocol::Sctp),
+        Transport::Icmp(_) => Some(Protocol::Icmp),
+        Transport::Other(_) => None,
+    }
+}
+
+fn names_port(rule: &Rule, packet: &Packet) -> bool {
+    rule.ports.is_empty()
+        || rule.ports.iter().any(|range| {
+            let in_range = packet
+                .dport()
+                .is_none_or(|port| (range.from..=range.to).contains(&port));
+            protocol(packet) == Some(range.protocol) && in_range
+        })
+}
+
+/// May the packet go to its exit, by the policy alone? First match wins.
+pub(crate) fn policy_allows(scope: &Scope, packet: &Packet) -> bool {
+    let to = packet.destination;
+    let excepted = scope
+        .special_use_exceptions
+        .iter()
+        .any(|range| range.contains(&to));
+    if is_special(to) && !excepted {
+        return false;
+    }
+    let lan = !is_private(to) || scope.lan == Access::Allow;
+    for rule in &scope.rules {
+        let names: Vec<_> = rule.to.iter().filter(|range| range.contains(&to)).collect();
+        if (!names.is_empty() || rule.to.is_empty()) && names_port(rule, packet) {
+            let names_private = names.iter().any(|range| is_private_range(range.net()));
+            return rule.action == Access::Allow && (lan || names_private);
+        }
+    }
+    scope.default_action == Access::Allow && lan
+}
+
+/// Does the exit offer the destination?
+pub(crate) fn exit_offers(body: &Body, exit: &ServedExit, packet: &Packet) -> bool {
+    let to = packet.destination;
+    if is_clusters(body, to) || is_api(body, packet) {
+        return false;
+    }
+    let named = exit.routes.iter().any(|route| {
+        let whole = [route.net().network(), route.net().broadcast()];
+        route.contains(&to)
+            && whole.iter().all(|end| is_special(*end))
+            && route.net().prefix_len() > 0
+    });
+    exit.routes.iter().any(|route| route.contains(&to))
+        && (exit.egress.is_empty() || exit.egress.iter().any(|one| one.is_ipv4() == to.is_ipv4()))
+        && (!is_special(to) || named)
+        && (!is_private(to) || exit.lan == Access::Allow)
+}
+
+fn is_api(body: &Body, packet: &Packet) -> bool {
+    matches!(packet.transport, Transport::Tcp { dport, .. }
+        if body.cluster.api_servers.iter().any(|api| api.ip() == packet.destination && api.port() == dport))
+}
+
+/// Pod, service, node and tunnel ranges.
+pub(crate) fn is_clusters(body: &Body, address: Address) -> bool {
+    let cluster = &body.cluster;
+    let ranges = [
+        &cluster.pod_ranges,
+        &cluster.service_ranges,
+        &cluster.tunnel_ranges,
+    ];
+    ranges
+        .into_iter()
+        .flatten()
+        .any(|range| range.contains(&address))
+        || cluster.node_addresses.contains(&address)
+}
+
+/// Is it traffic inside the cluster, by its destination after translation?
+pub(crate) fn is_inside(body: &Body, packet: &Packet) -> bool {
+    let cluster = &body.cluster;
+    let to = packet.destination;
+    let is_reply = tracked(packet) && packet.conntrack.direction == CtDirection::Reply;
+    cluster.pod_ranges.iter().any(|range| range.contains(&to))
+        || cluster.node_addresses.contains(&to)
+        || is_api(body, packet)
+        || is_reply && cluster.api_servers.iter().any(|api| api.ip() == to)
+}
+
+pub(crate) const fn tracked(packet: &Packet) -> bool {
+    !matches!(
+        packet.conntrack.state,
+        CtState::Invalid | CtState::Untracked
+    )
+}
+
+/// Is it the answer to somebody who came in by one of the node's own or load-balancer addresses?
+pub(crate) fn is_service_reply(body: &Body, packet: &Packet) -> bool {
+    let conntrack = &packet.conntrack;
+    tracked(packet)
+        && conntrack.direction == CtDirection::Reply
+        && conntrack.dnat
+        && body
+            .cluster
+            .inbound_addresses
+            .contains(&conntrack.original_destination)
+}
+
+/// The same where the policy allows it.
+pub(crate) fn is_allowed_reply(body: &Body, scope: &Scope, packet: &Packet) -> bool {
+    scope.replies == Replies::Services && is_service_reply(body, packet)
+}
+
+/// Neighbour discovery and link-local multicast, which the kernel never forwards from one network to another.
+pub(crate) fn stays_on_the_link(packet: &Packet) -> bool {
+    let discovery = matches!(packet.transport, Transport::Icmp("nd-neighbor-solicit"))
+        && packet.destination.is_ipv6()
+        && packet.hop_limit == 255;
+    discovery || within(packet.destination, &["ff02::/16"])
+}

@@ -1,0 +1,177 @@
+//! Ten bugs, each put into a ruleset: a property that does not see one of them proves less than it says.
+
+use postern_plan::desired::names::{scope_chain, way_chain};
+use postern_plan::host::Family;
+use postern_plan::ruleset::rule::goto;
+use postern_plan::ruleset::{Field, Match, Operand, Rule, Ruleset, Target};
+
+use super::properties::{nothing_leaves_but_by_the_exit, the_policy_means_what_it_says};
+use super::{Dice, Scene};
+use crate::fixture::scope_id;
+use postern_host_testing::generate::{BLOCKED, SELECTED, UNLISTED, packet};
+
+/// How many packets a bug may survive.
+const PATIENCE: usize = 200_000;
+
+fn policy(ruleset: &mut Ruleset) -> &mut Vec<Rule> {
+    let chain = ruleset.inet.chains.get_mut(&scope_chain(&scope_id()));
+    &mut chain.unwrap().rules
+}
+
+fn fields_of(rule: &Rule) -> impl Iterator<Item = &Field> {
+    rule.matches.iter().flat_map(|one| &one.fields)
+}
+
+fn default_action_swapped(ruleset: &mut Ruleset) {
+    let last = policy(ruleset).last_mut().unwrap();
+    last.target = match &last.target {
+        Target::Goto(chain) if chain == "refuse" => goto(way_chain(&scope_id())),
+        _ => goto("refuse"),
+    };
+}
+
+/// The rules of the policy itself stand between the special-use rules and the default action.
+fn rules_of_the_policy(rules: &[Rule]) -> std::ops::Range<usize> {
+    let is_special = |rule: &Rule| {
+        rule.matches
+            .iter()
+            .any(|one| matches!(&one.operand, Operand::In(set) if set.starts_with("special")))
+    };
+    let after = rules
+        .iter()
+        .rposition(is_special)
+        .map_or(0, |index| index + 1);
+    after..rules.len() - 1
+}
+
+fn rule_order_reversed(ruleset: &mut Ruleset) {
+    let rules = policy(ruleset);
+    let range = rules_of_the_policy(rules);
+    rules[range].reverse();
+}
+
+fn udp_lowered_as_tcp(ruleset: &mut Ruleset) {
+    for rule in policy(ruleset) {
+        for one in &mut rule.matches {
+            for field in &mut one.fields {
+                if *field == Field::UdpDport {
+                    *field = Field::TcpDport;
+                }
+            }
+        }
+    }
+}
+
+fn exceptions_ignored(ruleset: &mut Ruleset) {
+    for rule in policy(ruleset) {
+        rule.matches
+            .retain(|one| !matches!(one.operand, Operand::Not(_)));
+    }
+}
+
+fn lan_inverted(ruleset: &mut Ruleset) {
+    let way = way_chain(&scope_id());
+    let public = postern_plan::desired::names::public_chain(&scope_id());
+    let has_public = ruleset.inet.chains.contains_key(&public);
+    for rule in policy(ruleset) {
+        if let Target::Goto(chain) = &mut rule.target {
+            if *chain == public {
+                chain.clone_from(&way);
+            } else if *chain == way && has_public {
+                chain.clone_from(&public);
+            }
+        }
+    }
+}
+
+fn special_use_dropped(ruleset: &mut Ruleset) {
+    policy(ruleset).retain(|rule| {
+        !rule
+            .matches
+            .iter()
+            .any(|one| matches!(&one.operand, Operand::In(set) if set.starts_with("special")))
+    });
+}
+
+fn lease_rule_missing(ruleset: &mut Ruleset) {
+    policy(ruleset).retain(|rule| rule.target != goto("refuse_lease"));
+}
+
+fn release_rule_first(ruleset: &mut Ruleset) {
+    policy(ruleset).insert(0, Rule::to(goto("released")));
+}
+
+fn wrong_family(ruleset: &mut Ruleset) {
+    for rule in policy(ruleset) {
+        let is_special = fields_of(rule).any(|field| *field == Field::Daddr(Family::V6));
+        if is_special {
+            for one in &mut rule.matches {
+                swap_family(one);
+            }
+        }
+    }
+}
+
+fn swap_family(one: &mut Match) {
+    for field in &mut one.fields {
+        if *field == Field::Daddr(Family::V6) {
+            *field = Field::Daddr(Family::V4);
+        }
+    }
+}
+
+fn wrong_interface(ruleset: &mut Ruleset) {
+    let way = way_chain(&scope_id());
+    let rules = &mut ruleset.inet.chains.get_mut(&way).unwrap().rules;
+    for rule in rules {
+        rule.matches.retain(|one| one.fields != [Field::Oif]);
+    }
+}
+
+/// Does any property see the bug within some packets?
+fn is_seen(bug: fn(&mut Ruleset)) -> bool {
+    let mut dice = Dice::new(7);
+    let mut tried = 0;
+    while tried < PATIENCE {
+        let scene = Scene::new(&mut dice);
+        let mut ruleset = scene.desired.ruleset.clone();
+        bug(&mut ruleset);
+        for _ in 0..400 {
+            tried += 1;
+            let packet = packet(&mut dice, &[SELECTED, BLOCKED, UNLISTED].concat());
+            let selected = SELECTED.contains(&packet.source.to_string().as_str());
+            let seen = nothing_leaves_but_by_the_exit(&scene, &ruleset, &packet).is_err()
+                || selected && the_policy_means_what_it_says(&scene, &ruleset, &packet).is_err();
+            if seen {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+#[test]
+fn each_of_ten_bugs_in_the_ruleset_is_seen_by_a_property() {
+    let bugs: [(&str, fn(&mut Ruleset)); 10] = [
+        ("default action swapped", default_action_swapped),
+        ("rule order reversed", rule_order_reversed),
+        ("UDP lowered as TCP", udp_lowered_as_tcp),
+        ("exceptions ignored", exceptions_ignored),
+        ("LAN inverted", lan_inverted),
+        ("special use dropped", special_use_dropped),
+        ("lease rule missing", lease_rule_missing),
+        ("release rule first", release_rule_first),
+        ("wrong family", wrong_family),
+        ("wrong interface", wrong_interface),
+    ];
+    let unseen: Vec<&str> = bugs
+        .into_iter()
+        .filter(|(_, bug)| !is_seen(*bug))
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(unseen, [""; 0]);
+    assert!(
+        !is_seen(|_| {}),
+        "a ruleset without a bug is taken for one with a bug"
+    );
+}
