@@ -54,7 +54,12 @@ pub struct PodCounts {
 pub(crate) struct Assignment<'a> {
     pub(crate) by_node: BTreeMap<&'a NodeName, Vec<Assigned<'a>>>,
     pub(crate) counts: BTreeMap<Uid, PodCounts>,
+    /// Policies that select some of the same pods, on both sides.
+    rivals: BTreeMap<Uid, BTreeSet<String>>,
 }
+
+/// How many rivals a message names.
+const RIVALS_NAMED: usize = 3;
 
 impl<'a> Assignment<'a> {
     /// Decides about every pod.
@@ -62,6 +67,7 @@ impl<'a> Assignment<'a> {
         let mut all = Self {
             by_node: BTreeMap::new(),
             counts: BTreeMap::new(),
+            rivals: BTreeMap::new(),
         };
         for pod in index.pods.values().flatten().copied() {
             let before = index.published.before(&pod.uid);
@@ -88,6 +94,26 @@ impl<'a> Assignment<'a> {
         all
     }
 
+    /// The names of policies that select some of the pods that this one selects; empty: there are none.
+    pub(crate) fn rivals(&self, uid: &Uid) -> String {
+        let all = self.rivals.get(uid).into_iter().flatten();
+        let names: Vec<&str> = all.map(String::as_str).collect();
+        let first = names[..names.len().min(RIVALS_NAMED)].join(", ");
+        match names.len().saturating_sub(RIVALS_NAMED) {
+            0 => first,
+            more => format!("{first} and {more} more"),
+        }
+    }
+
+    fn note_rivals(&mut self, winner: &Contender<'_>, losers: &[&Contender<'_>]) {
+        for loser in losers {
+            for (one, other) in [(winner, *loser), (*loser, winner)] {
+                let names = self.rivals.entry(one.uid.clone()).or_default();
+                names.insert(other.key.name.clone());
+            }
+        }
+    }
+
     /// Finds the winner, and counts for it and for those that it overrides.
     fn count(
         &mut self,
@@ -95,35 +121,36 @@ impl<'a> Assignment<'a> {
         pod: &Pod,
         before: Before<'_>,
     ) -> Option<Uid> {
-        let mut winner = None;
+        let mut winner: Option<&Contender<'_>> = None;
+        let mut losers = Vec::new();
         // A pod that left a policy by changing its own labels stays with it. Only a policy that somebody changed since
-        // may take it: else a label would be a way to a laxer one.
-        let stays = contenders
-            .iter()
-            .find(|one| one.stays(&pod.labels, before))
-            .map(|one| &one.uid);
-        let may_win =
-            |one: &Contender<'_>| one.is_changed() || stays.is_none_or(|uid| *uid == one.uid);
+        // may take it, or one of higher rank: else a label would be a way to a laxer one, and quarantine by label would
+        // quarantine nobody.
+        let stays = contenders.iter().find(|one| one.stays(&pod.labels, before));
+        let may_win = |one: &Contender<'_>| {
+            one.is_changed()
+                || stays.is_none_or(|stays| stays.uid == one.uid || one.rank > stays.rank)
+        };
         for one in contenders
             .iter()
             .filter(|one| one.selects(&pod.labels, before))
         {
             let counts = self.counts.entry(one.uid.clone()).or_default();
-            if winner.is_none() && !may_win(one) {
+            if winner.is_some() || !may_win(one) {
                 counts.overridden += 1;
+                losers.push(one);
                 continue;
             }
-            match (&winner, pod.attachment) {
-                (Some(_), _) => counts.overridden += 1,
-                (None, Attachment::Host) => counts.unenforceable += 1,
-                (None, Attachment::Own) => counts.selected += 1,
+            match pod.attachment {
+                Attachment::Host => counts.unenforceable += 1,
+                Attachment::Own => counts.selected += 1,
             }
-            if winner.is_none() {
-                counts.kept += u32::from(!one.asks_for(&pod.labels));
-                winner = Some(one.uid.clone());
-            }
+            counts.kept += u32::from(!one.asks_for(&pod.labels));
+            winner = Some(one);
         }
-        winner
+        let winner = winner?;
+        self.note_rivals(winner, &losers);
+        Some(winner.uid.clone())
     }
 
     /// Blocks a pod that no policy in force selects, but a refused update.

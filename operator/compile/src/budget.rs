@@ -1,7 +1,8 @@
-//! The size of an envelope. What would break the budget goes without, largest first: a scope is blocked, or the
-//! addresses of Services are left out. The others stay as they are.
+//! The size of an envelope. What would break the budget goes without: a scope is blocked, or the addresses of Services are
+//! left out. What came or changed since the published body goes first, and of that the largest: a tenant's new policy takes
+//! nothing from the policies of others that fitted before it came.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use postern_intent::body::{Access, BlockedReason, Scope, Way};
 use postern_intent::envelope::pack;
@@ -32,16 +33,24 @@ pub(crate) enum Rest {
     TooLarge,
 }
 
-/// Takes out the largest parts until the body fits.
-pub(crate) fn fit(body: &mut Body, budget: usize) -> Shed {
+/// Takes out parts until the body fits. O(scopes² · log scopes) where nothing fits, O(scopes) where all of it does.
+pub(crate) fn fit(body: &mut Body, published: Option<&Body>, budget: usize) -> Shed {
+    let known: BTreeMap<ScopeId, Scope> = published
+        .iter()
+        .flat_map(|body| &body.firewall)
+        .map(|scope| (scope.id.clone(), scope.clone()))
+        .collect();
+    let is_new = |scope: &Scope| known.get(&scope.id) != Some(scope);
     let mut shed = Shed::default();
     while !fits(body, budget) {
         let scopes = body
             .firewall
             .iter_mut()
             .filter(|scope| !shed.scopes.contains(&scope.id));
-        let largest =
-            scopes.max_by_key(|scope| (weight(&scope.rules), std::cmp::Reverse(scope.id.clone())));
+        let largest = scopes.max_by_key(|scope| {
+            let id = std::cmp::Reverse(scope.id.clone());
+            (is_new(scope), weight(&scope.rules), id)
+        });
         let of_scope = largest.as_ref().map(|scope| weight(&scope.rules));
         let of_services: BTreeSet<Address> = body
             .cluster

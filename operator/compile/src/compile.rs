@@ -9,7 +9,7 @@ use crate::assign::Assignment;
 use crate::budget::Shed;
 use crate::gate::{Gate, Held};
 use crate::index::Index;
-use crate::lower::{Context, NodePlan, Shared, clients};
+use crate::lower::{Context, NodePlan, Shared, clients, peers};
 use crate::pins::Keys;
 use crate::remember::remember;
 use crate::resolve::{Exits, Plans};
@@ -73,7 +73,8 @@ pub fn compile(snapshot: &Snapshot) -> Compilation {
     let plans = Plans::new(&index, &contenders, &exits);
     let assignment = Assignment::new(&index, &contenders, &gate);
     let clients = clients(&plans, &exits, &assignment);
-    let hosts = Hosts::new(&index, &networks, &clients);
+    let peers = peers(&index, &exits, &clients);
+    let hosts = Hosts::new(&index, &networks, &peers);
     let context = Context {
         index: &index,
         exits: &exits,
@@ -84,6 +85,7 @@ pub fn compile(snapshot: &Snapshot) -> Compilation {
         numbers: &numbers,
         hosts: &hosts,
         clients: &clients,
+        peers: &peers,
     };
     let shared = Shared::new(&index, &contenders, &gate, &exits, &numbers);
     let settled: BTreeMap<&NodeName, Settled> = index
@@ -111,8 +113,8 @@ fn settle(
 ) -> Settled {
     let snapshot = context.index.snapshot;
     let mut body = NodePlan::new(context, node).body(context, shared);
-    let shed = budget::fit(&mut body, snapshot.settings.envelope_budget);
     let published = context.index.published.bodies.get(&node.name);
+    let shed = budget::fit(&mut body, published, snapshot.settings.envelope_budget);
     if restored.contains(&node.name) {
         return Settled {
             outcome: NodeOutcome::Restored,

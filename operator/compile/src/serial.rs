@@ -60,6 +60,8 @@ mod tests {
             applied_serial: None,
             freshness: Freshness::Fresh,
             guard: Guard::Sealed,
+            scopes: std::collections::BTreeMap::new(),
+            unbound: None,
         }
     }
 

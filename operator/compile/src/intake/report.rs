@@ -1,12 +1,15 @@
 //! Reports: only what is read at all. A node may say what it likes about everything else.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
-use postern_crds::NodeReport;
-use postern_crds::conditions::{ConditionType, is_true};
-use postern_intent::Serial;
+use postern_crds::conditions::{ConditionType, Reason, is_true};
+use postern_crds::node_report::ScopeState;
+use postern_crds::{NodeReport, NodeReportStatus};
+use postern_intent::{Serial, Uid};
 
 use super::error::{IntakeError, Reader};
-use crate::snapshot::{Freshness, Guard, Report};
+use crate::snapshot::{Freshness, Guard, Report, ReportedScope};
 
 /// Takes in a report as it counts now. A key that cannot be used counts as no key.
 ///
@@ -33,7 +36,36 @@ pub fn report(object: &NodeReport, now: Timestamp) -> Result<Report, IntakeError
         } else {
             Guard::NotSealed
         },
+        scopes: status.map(scopes).unwrap_or_default(),
+        unbound: status.and_then(unbound),
     })
+}
+
+fn scopes(status: &NodeReportStatus) -> BTreeMap<Uid, ReportedScope> {
+    let scopes = status.scopes.iter().filter_map(|scope| {
+        let uid = scope.policy.as_ref()?.uid.parse().ok()?;
+        let reason = scope.reason.as_deref().and_then(Reason::parse);
+        let blocked =
+            (scope.state == ScopeState::Blocked).then(|| reason.unwrap_or(Reason::NoExit));
+        let unenforceable = scope.pods.map_or(0, |pods| pods.unenforceable);
+        Some((
+            uid,
+            ReportedScope {
+                blocked,
+                unenforceable,
+            },
+        ))
+    });
+    scopes.collect()
+}
+
+/// Only what says that nobody binds sources: while the guard is being put in place nothing is known of them.
+fn unbound(status: &NodeReportStatus) -> Option<Reason> {
+    let mut conditions = status.conditions.iter();
+    let found = conditions.find(|one| one.type_ == ConditionType::SourceBinding.as_str())?;
+    let reason = Reason::parse(&found.reason)?;
+    let is_unbound = matches!(reason, Reason::NoPlugin | Reason::Unbound);
+    (found.status == "False" && is_unbound).then_some(reason)
 }
 
 #[cfg(test)]

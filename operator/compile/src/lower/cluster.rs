@@ -18,8 +18,6 @@ use crate::snapshot::{Node, Service};
 pub(crate) struct Shared {
     /// Namespaces whose unlisted pods are held.
     pub(crate) guarded_namespaces: BTreeSet<Namespace>,
-    /// What no exit offers: the cluster's ranges.
-    pub(crate) never_offered: Vec<IpNet>,
     cluster: Cluster,
 }
 
@@ -59,7 +57,6 @@ impl Shared {
         guarded_namespaces.extend(gate.deny.iter().cloned());
         Self {
             guarded_namespaces,
-            never_offered: never_offered(&cluster),
             cluster,
         }
     }
@@ -121,16 +118,4 @@ fn endpoints(index: &Index<'_>, exits: &Exits<'_>, numbers: &Numbers) -> BTreeSe
                 .map(|address| SocketAddr::new(address, numbers.port))
         })
         .collect()
-}
-
-/// Single addresses, of nodes and API servers, are left to the agent, which has them as sets: each IPv6 address taken
-/// out of `::/0` would leave 128 prefixes behind.
-fn never_offered(cluster: &Cluster) -> Vec<IpNet> {
-    let ranges = cluster
-        .pod_ranges
-        .iter()
-        .chain(&cluster.service_ranges)
-        .chain(&cluster.tunnel_ranges);
-    let all: Vec<IpNet> = ranges.map(Prefix::net).collect();
-    IpNet::aggregate(&all)
 }

@@ -6,7 +6,6 @@ mod firewall;
 mod nat;
 mod node;
 mod pods;
-mod ranges;
 mod routes;
 mod tunnels;
 
@@ -21,7 +20,7 @@ use crate::pins::Keys;
 use crate::resolve::{Exits, Plans};
 
 pub(crate) use cluster::Shared;
-pub(crate) use node::{NodePlan, clients};
+pub(crate) use node::{NodePlan, clients, peers};
 
 /// Everything that a body is made of.
 pub(crate) struct Context<'a> {
@@ -33,5 +32,8 @@ pub(crate) struct Context<'a> {
     pub(crate) networks: &'a Networks,
     pub(crate) numbers: &'a Numbers,
     pub(crate) hosts: &'a Hosts,
+    /// Nodes with a pod that leaves by the exit.
     pub(crate) clients: &'a BTreeMap<ExitName, BTreeSet<NodeName>>,
+    /// These, and nodes that were clients before.
+    pub(crate) peers: &'a BTreeMap<ExitName, BTreeSet<NodeName>>,
 }

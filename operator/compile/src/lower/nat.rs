@@ -2,11 +2,11 @@
 
 use postern_intent::body::ServedExit;
 
-use super::{Context, Shared, ranges};
+use super::Context;
 use crate::snapshot::Node;
 
 /// The exits whose active gateway the node is, by name.
-pub(crate) fn lower(context: &Context<'_>, node: &Node, shared: &Shared) -> Vec<ServedExit> {
+pub(crate) fn lower(context: &Context<'_>, node: &Node) -> Vec<ServedExit> {
     context
         .exits
         .all_active()
@@ -17,7 +17,9 @@ pub(crate) fn lower(context: &Context<'_>, node: &Node, shared: &Shared) -> Vec<
                 interface: context.numbers.get(exit)?.served.clone(),
                 uplink: active.offer.uplink.cloned(),
                 egress: active.offer.egress.to_vec(),
-                routes: ranges::without(active.offer.routes, &shared.never_offered),
+                // As they are written: the agent refuses the cluster's ranges by a set of its own. Taking them out here would
+                // leave some 200 prefixes, which absorb a route that somebody names inside one of them.
+                routes: active.offer.routes.to_vec(),
                 lan: active.offer.lan,
             })
         })

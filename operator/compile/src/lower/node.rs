@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use postern_intent::body::{BlockedReason, NodeIdentity, Way};
+use postern_intent::body::{BlockedReason, NodeIdentity, TunnelRole, Way};
 use postern_intent::{Body, ExitName, NodeName, ScopeId, Serial, Uid};
 
 use super::{Context, Shared, dns, firewall, nat, pods, routes, tunnels};
@@ -51,6 +51,33 @@ pub(crate) fn clients(
         }
     }
     found
+}
+
+/// The nodes that each gateway knows: the clients, and those that were clients once and still exist. A peer that outlives
+/// its last pod keeps its session: a pod that comes back at once under the same name would otherwise wait until the client
+/// notices that the gateway's new peer has none (WireGuard's 10 s and 5 s).
+pub(crate) fn peers(
+    index: &Index<'_>,
+    exits: &Exits<'_>,
+    clients: &BTreeMap<ExitName, BTreeSet<NodeName>>,
+) -> BTreeMap<ExitName, BTreeSet<NodeName>> {
+    let mut peers = clients.clone();
+    for (exit, active) in exits.all_active() {
+        let body = index.published.bodies.get(active.gateway);
+        let served = body.iter().flat_map(|body| &body.tunnels);
+        let served =
+            served.filter(|tunnel| tunnel.role == TunnelRole::Served && &tunnel.exit == exit);
+        let former = served
+            .flat_map(|tunnel| &tunnel.peers)
+            .map(|peer| &peer.node);
+        let former =
+            former.filter(|node| index.nodes.contains_key(*node) && *node != active.gateway);
+        peers
+            .entry(exit.clone())
+            .or_default()
+            .extend(former.cloned());
+    }
+    peers
 }
 
 fn policies<'a>(pods: &'a [Assigned<'_>]) -> BTreeSet<&'a Uid> {
@@ -121,7 +148,7 @@ impl<'a> NodePlan<'a> {
             cluster: shared.cluster_of(context.index, self.node),
             tunnels: tunnels::lower(context, self),
             routes: routes::lower(context, self),
-            nat: nat::lower(context, self.node, shared),
+            nat: nat::lower(context, self.node),
             firewall: firewall::lower(context, self),
             dns: dns::lower(self),
             pods: pods::lower(self),

@@ -66,8 +66,8 @@ fn used(context: &Context<'_>, node: &Node, exit: &ExitName) -> Option<Tunnel> {
 
 fn served(context: &Context<'_>, exit: &ExitName, active: &ActiveExit<'_>) -> Option<Tunnel> {
     let numbers = context.numbers.get(exit)?;
-    let clients = context.clients.get(exit).into_iter().flatten();
-    let peers = clients.filter_map(|client| {
+    let nodes = context.peers.get(exit).into_iter().flatten();
+    let peers = nodes.filter_map(|client| {
         let host = context.hosts.get(exit, client)?;
         let addresses = context.networks.hosts(numbers.network, host);
         Some(Peer {

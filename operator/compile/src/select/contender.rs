@@ -19,7 +19,7 @@ pub(crate) struct Contender<'a> {
     /// Its priority in force.
     pub(crate) priority: i32,
     /// What it is ranked by: its priority, or above every other where a refused update hides it.
-    pub(super) rank: i64,
+    pub(crate) rank: i64,
     /// The policy, if it exists.
     pub(crate) policy: Option<&'a Policy>,
     /// How it selects now; none: it went, or its update is refused and nobody knows how it selected before.

@@ -93,11 +93,12 @@ pub struct Namespace {
 
 impl Namespace {
     /// Does its label ask that pods without a policy have no way out?
+    ///
+    /// Whatever the label's value is: admission refuses every other one, and whoever wrote `Deny` or `true` before it was
+    /// installed did not mean that everything may leave.
     #[must_use]
     pub fn denies(&self) -> bool {
         self.labels
-            .get(postern_crds::names::EGRESS_DEFAULT_LABEL)
-            .map(String::as_str)
-            == Some(postern_crds::names::EGRESS_DENY)
+            .contains_key(postern_crds::names::EGRESS_DEFAULT_LABEL)
     }
 }

@@ -1,8 +1,11 @@
 //! The only parts of a node's report that are read: what a node says is untrusted input.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
+use postern_crds::conditions::Reason;
 use postern_intent::verify::SKEW_ALLOWANCE;
-use postern_intent::{NodeName, NodeUid, Serial, WgKey};
+use postern_intent::{NodeName, NodeUid, Serial, Uid, WgKey};
 
 /// How long it counts that a kernel was read back: an agent that lives reads it and reports at least once a minute, so
 /// that three reports were missed.
@@ -25,6 +28,19 @@ pub struct Report {
     pub freshness: Freshness,
     /// Whether its guard is in place (`FailClosed`).
     pub guard: Guard,
+    /// What it says of the scopes of each policy. It may only lower what a status claims.
+    pub scopes: BTreeMap<Uid, ReportedScope>,
+    /// Why the sources of its pods are not bound, if they are not (`SourceBinding`).
+    pub unbound: Option<Reason>,
+}
+
+/// What a node says of one policy's scope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportedScope {
+    /// Why its pods are blocked, if the node blocks them by itself.
+    pub blocked: Option<Reason>,
+    /// Pods whose path bypasses the guard.
+    pub unenforceable: u32,
 }
 
 /// Whether what a node says of its kernel counts now. Not the time itself: two looks at a report differ only where

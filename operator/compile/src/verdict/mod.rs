@@ -11,5 +11,5 @@ mod words;
 
 use all::reason;
 pub(crate) use all::verdicts;
-use progress::{Concerned, Progress, silent};
+use progress::{Concerned, Progress, named, silent};
 pub use words::{ClientCounts, Detail, GatewayLine, GatewayRole, NodeCounts, Verdict};

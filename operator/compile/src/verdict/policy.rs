@@ -6,7 +6,7 @@ use postern_crds::conditions::{ConditionType, Finding, Reason};
 use postern_intent::NodeName;
 
 use super::seen::Seen;
-use super::{Concerned, Detail, Progress, Verdict, exit, reason, silent};
+use super::{Detail, Progress, Verdict, exit, named, silent};
 use crate::assign::PodCounts;
 use crate::compile::Settled;
 use crate::gate::{Gate, Subject};
@@ -25,9 +25,9 @@ pub(super) fn verdict(
     let conditions = vec![
         accepted(context, policy),
         resolved(context, policy),
-        programmed(gate, policy, &seen),
+        programmed(context, gate, policy, &seen),
         ready(context, settled, policy, &seen),
-        fully_enforced(&seen.pods, &seen.nodes),
+        fully_enforced(context, policy, &seen),
     ];
     Verdict {
         kind: "EgressPolicy",
@@ -111,7 +111,21 @@ fn unresolved(context: &Context<'_>, policy: &Policy) -> Option<Finding> {
     ))
 }
 
-fn programmed(gate: &Gate, policy: &Policy, seen: &Seen<'_>) -> Finding {
+/// A generation that is not accepted while an earlier one stays in force: no condition may say of the new one that it is
+/// programmed or ready.
+fn not_in_force(context: &Context<'_>, policy: &Policy) -> Option<(Reason, String)> {
+    let refusal = policy.terms.as_ref().err()?;
+    let plan = context.plans.get(&policy.uid)?;
+    (plan.rules.source == RulesSource::LastGood).then(|| {
+        let message = format!(
+            "generation {} is not accepted, and generation {} stays in force",
+            policy.generation, plan.policy.generation
+        );
+        (refusal.reason, message)
+    })
+}
+
+fn programmed(context: &Context<'_>, gate: &Gate, policy: &Policy, seen: &Seen<'_>) -> Finding {
     let kind = ConditionType::Programmed;
     let own = Subject::Policy(policy.key.to_string());
     if let Some(held) = gate.held.iter().find(|held| held.subject == own) {
@@ -122,6 +136,9 @@ fn programmed(gate: &Gate, policy: &Policy, seen: &Seen<'_>) -> Finding {
         );
     }
     let message = seen.nodes.sentence("nodes");
+    if let Some(refused) = not_in_force(context, policy) {
+        return Finding::no(kind, refused.0, format!("{}; {message}", refused.1));
+    }
     if !seen.restored.is_empty() {
         let nodes: Vec<String> = seen.restored.iter().map(ToString::to_string).collect();
         let message = format!(
@@ -147,12 +164,23 @@ fn ready(
     seen: &Seen<'_>,
 ) -> Finding {
     let kind = ConditionType::Ready;
+    if seen.bypassed > 0 {
+        return Finding::no(kind, Reason::DataplaneBypassed, bypass(seen));
+    }
     if let Some(blocked) = seen.blocked {
-        return Finding::no(
-            kind,
-            reason(blocked),
-            format!("{} pods are to be blocked", seen.to_block),
-        );
+        let message = format!("{} pods are to be blocked", seen.to_block);
+        let message = if seen.blocking.is_empty() {
+            message
+        } else {
+            format!(
+                "{message}; nodes that block them: {}",
+                named(&seen.blocking)
+            )
+        };
+        return Finding::no(kind, blocked, message);
+    }
+    if let Some((reason, message)) = not_in_force(context, policy) {
+        return Finding::no(kind, reason, message);
     }
     if seen.nodes.counts.desired == 0 {
         return idle(kind, &seen.pods);
@@ -206,12 +234,20 @@ fn leaving(
     }
 }
 
+fn bypass(seen: &Seen<'_>) -> String {
+    format!(
+        "the guard does not see the packets of {} pods, on {}; see the node's report",
+        seen.bypassed,
+        named(&seen.bypassing)
+    )
+}
+
 /// There is nothing to do for it. Where that is because of others or of the pods themselves, it says so: a policy that
 /// selects pods must not be called unused.
 fn idle(kind: ConditionType, pods: &PodCounts) -> Finding {
     match (pods.unenforceable, pods.overridden) {
         (0, 0) => Finding::yes(kind, Reason::Unused, Reason::Unused.sentence()),
-        (0, count) => Finding::yes(
+        (0, count) => Finding::no(
             kind,
             Reason::Overridden,
             format!("another policy decides about its pods, {count} in all"),
@@ -224,16 +260,44 @@ fn idle(kind: ConditionType, pods: &PodCounts) -> Finding {
     }
 }
 
-fn fully_enforced(pods: &PodCounts, nodes: &Concerned<'_>) -> Finding {
+fn fully_enforced(context: &Context<'_>, policy: &Policy, seen: &Seen<'_>) -> Finding {
     let kind = ConditionType::FullyEnforced;
+    let pods = &seen.pods;
     let said = pods.enforced + pods.blocked;
+    let rivals = context.assignment.rivals(&policy.uid);
+    if seen.bypassed > 0 {
+        return Finding::no(kind, Reason::DataplaneBypassed, bypass(seen));
+    }
+    if pods.overridden > 0 {
+        let message = format!(
+            "{} pods that it selects are decided by {rivals}",
+            pods.overridden
+        );
+        return Finding::no(kind, Reason::Overridden, message);
+    }
     match pods.unenforceable {
-        0 if said >= pods.selected => {
-            Finding::yes(kind, Reason::Enforced, Reason::Enforced.sentence())
-        }
+        0 if said >= pods.selected => match seen.unbound {
+            Some(reason) => Finding::no(
+                kind,
+                reason,
+                format!("sources are not bound on {}", named(&seen.unbinding)),
+            ),
+            None if rivals.is_empty() => {
+                Finding::yes(kind, Reason::Enforced, Reason::Enforced.sentence())
+            }
+            None => Finding::yes(
+                kind,
+                Reason::Enforced,
+                format!(
+                    "{} It decides about pods that {rivals} selects too.",
+                    Reason::Enforced.sentence()
+                ),
+            ),
+        },
         // What a node said long ago is not claimed now.
-        0 if nodes.counts.stale > 0 => {
-            Finding::unknown(kind, Reason::Stale, nodes.silence().unwrap_or_default())
+        0 if seen.nodes.counts.stale > 0 => {
+            let silence = seen.nodes.silence().unwrap_or_default();
+            Finding::unknown(kind, Reason::Stale, silence)
         }
         // Nothing is claimed before a node has read it back.
         0 => Finding::unknown(

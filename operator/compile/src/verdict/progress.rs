@@ -59,6 +59,8 @@ pub(super) struct Concerned<'a> {
     pub(super) counts: NodeCounts,
     /// The first one, by name, whose word no longer counts.
     silent: Option<&'a NodeName>,
+    /// Those that do not carry it yet, by name.
+    behind: Vec<&'a NodeName>,
 }
 
 impl<'a> Concerned<'a> {
@@ -71,7 +73,7 @@ impl<'a> Concerned<'a> {
                 self.counts.stale += 1;
                 self.silent = self.silent.or(Some(node));
             }
-            Progress::Converging => {}
+            Progress::Converging => self.behind.push(node),
         }
     }
 
@@ -107,11 +109,25 @@ impl<'a> Concerned<'a> {
             programmed,
             ..
         } = self.counts;
-        let counted = format!("{programmed} of {desired} {these}");
-        match self.silence() {
-            Some(silence) => format!("{counted}; {silence}"),
-            None => counted,
+        let mut parts = vec![format!("{programmed} of {desired} {these}")];
+        if !self.behind.is_empty() {
+            parts.push(format!("behind: {}", named(&self.behind)));
         }
+        parts.extend(self.silence());
+        parts.join("; ")
+    }
+}
+
+/// How many nodes a message names: a condition is for people, and has 32 KiB at most.
+const NAMED: usize = 3;
+
+/// The first nodes by name, and how many more there are.
+pub(super) fn named(nodes: &[&NodeName]) -> String {
+    let first: Vec<&str> = nodes.iter().take(NAMED).map(|node| node.as_str()).collect();
+    let first = first.join(", ");
+    match nodes.len().saturating_sub(NAMED) {
+        0 => first,
+        more => format!("{first} and {more} more"),
     }
 }
 

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use postern_intent::body::{BlockedReason, Class, Way};
+use postern_crds::conditions::Reason;
+use postern_intent::body::{Class, Way};
 use postern_intent::{NodeName, ScopeId, Uid};
 
-use super::{Concerned, Progress};
+use super::{Concerned, Progress, reason as reason_of};
 use crate::assign::{Decision, PodCounts};
 use crate::compile::{NodeOutcome, Settled};
 use crate::lower::Context;
+use crate::snapshot::Report;
 
 /// What is known of one policy.
 #[derive(Clone, Default)]
@@ -17,9 +19,17 @@ pub(super) struct Seen<'a> {
     pub(super) pods: PodCounts,
     pub(super) nodes: Concerned<'a>,
     /// Why it is blocked, on the first node where it is.
-    pub(super) blocked: Option<BlockedReason>,
+    pub(super) blocked: Option<Reason>,
     /// Pods that are to be blocked, on nodes that do not report it yet too.
     pub(super) to_block: u32,
+    /// Nodes that block pods of it by themselves, such as one that can make no tunnel.
+    pub(super) blocking: Vec<&'a NodeName>,
+    /// Nodes on which pods of it pass the guard by, and how many pods.
+    pub(super) bypassing: Vec<&'a NodeName>,
+    pub(super) bypassed: u32,
+    /// Nodes that bind no sources of its pods, and why the first one does not.
+    pub(super) unbinding: Vec<&'a NodeName>,
+    pub(super) unbound: Option<Reason>,
     /// Nodes that are told nothing until a person approves.
     pub(super) restored: Vec<&'a NodeName>,
 }
@@ -29,7 +39,48 @@ pub(super) struct Seen<'a> {
 struct Share {
     enforced: u32,
     blocked: u32,
-    reason: Option<BlockedReason>,
+    reason: Option<Reason>,
+}
+
+impl<'a> Seen<'a> {
+    /// A node's share as the node itself reports it: what it blocks by itself, and whom its guard does not see. A report can
+    /// lower what is claimed of its own node, and raise nothing.
+    fn lowered(
+        &mut self,
+        node: &'a NodeName,
+        uid: &Uid,
+        share: Share,
+        report: Option<&Report>,
+    ) -> Share {
+        let mut share = share;
+        let Some(report) = report else {
+            return share;
+        };
+        if let Some(reason) = report.unbound
+            && share.enforced > 0
+        {
+            self.unbound = self.unbound.or(Some(reason));
+            self.unbinding.push(node);
+        }
+        let Some(said) = report.scopes.get(uid) else {
+            return share;
+        };
+        let bypassed = said.unenforceable.min(share.enforced);
+        if bypassed > 0 {
+            share.enforced -= bypassed;
+            self.bypassed += bypassed;
+            self.pods.unenforceable += bypassed;
+            self.bypassing.push(node);
+        }
+        if let Some(reason) = said.blocked
+            && share.enforced > 0
+        {
+            share.blocked += std::mem::take(&mut share.enforced);
+            share.reason = share.reason.or(Some(reason));
+            self.blocking.push(node);
+        }
+        share
+    }
 }
 
 /// Looks at every body once.
@@ -53,9 +104,11 @@ pub(super) fn look<'a>(
     for (node, of_node) in settled {
         let progress = Progress::of(context, settled, node);
         let programmed = u32::from(progress == Progress::Programmed);
+        let report = context.index.reports.get(*node).copied();
         for (uid, share) in shares(context, of_node, node) {
             let of_policy = seen.entry(uid.clone()).or_default();
             of_policy.nodes.add(node, progress);
+            let share = of_policy.lowered(node, uid, share, report);
             of_policy.pods.enforced += share.enforced * programmed;
             of_policy.pods.blocked += share.blocked * programmed;
             of_policy.to_block += share.blocked;
@@ -81,7 +134,7 @@ fn shares<'a>(
         match &scope.way {
             Way::Blocked { reason } => {
                 share.blocked += count;
-                share.reason = Some(*reason);
+                share.reason = Some(reason_of(*reason));
             }
             Way::Tunnel { .. } | Way::LocalExit { .. } | Way::NodeUplink => share.enforced += count,
         }
@@ -91,7 +144,7 @@ fn shares<'a>(
         if let Decision::Refused(uid) = &pod.decision {
             let share = shares.entry(uid).or_default();
             share.blocked += 1;
-            share.reason = share.reason.or(Some(BlockedReason::PolicyRefused));
+            share.reason = share.reason.or(Some(Reason::PolicyRefused));
         }
     }
     shares

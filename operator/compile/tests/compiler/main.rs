@@ -12,6 +12,7 @@ mod memory;
 mod nodes;
 mod properties;
 mod refused;
+mod reported;
 mod restored;
 mod scenarios;
 mod unpublished;

@@ -185,6 +185,42 @@ fn a_pod_that_nobody_selects_loses_no_packet() {
     holds_for_every_packet(a_released_pod_is_left_alone, &RELEASED);
 }
 
+/// What a gateway forwards for its clients is what the exit offers, and leaves by the uplink.
+#[test]
+fn a_gateway_forwards_for_its_clients_what_the_exit_offers_and_nothing_else() {
+    let seed = seed();
+    println!("POSTERN_SEED={seed}");
+    let mut dice = Dice::new(seed);
+    let (mut judged, mut left) = (0, 0);
+    while judged < 60_000 {
+        let scene = Scene::new(&mut dice);
+        let body = scene.body();
+        let Some(served) = body.nat.first() else {
+            continue;
+        };
+        let evaluator = evaluator(&scene, &scene.desired.ruleset);
+        for _ in 0..500 {
+            let mut packet = packet(&mut dice, &["198.18.0.11", "fd64::11"]);
+            packet.iif = "pst-s-eu".to_owned();
+            let is_first = packet.conntrack.state == CtState::New
+                && packet.conntrack.direction == CtDirection::Original;
+            if !is_first || stays_on_the_link(&packet) || packet.oif.starts_with("pst-") {
+                continue;
+            }
+            let wanted = packet.oif == "eth0" && exit_offers(body, served, &packet);
+            let passage = evaluator.forwarded(&packet);
+            assert_eq!(
+                passage.left(),
+                wanted,
+                "POSTERN_SEED={seed} {packet:?} {passage:#?}"
+            );
+            judged += 1;
+            left += usize::from(wanted);
+        }
+    }
+    assert!(left > judged / 50, "{left} of {judged}");
+}
+
 /// A service's answer leaves a node whatever else the policy says, unless the policy refuses replies.
 #[test]
 fn an_answer_to_somebody_who_came_in_by_a_service_leaves_where_the_policy_lets_it() {

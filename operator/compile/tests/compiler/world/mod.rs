@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use postern_compile::gate::{Approval, Held};
 use postern_compile::snapshot::{
-    Definitions, Freshness, Guard, Memory, Namespace, Node, Pod, Report, Service, Settings,
+    Definitions, Freshness, Guard, Memory, Namespace, Node, Pod, Report, ReportedScope, Service,
+    Settings,
 };
 use postern_compile::{Compilation, NodeOutcome, Snapshot, compile, intake};
+use postern_crds::conditions::Reason;
 use postern_crds::{EgressPolicy, ExitNode};
 use postern_intent::body::Class;
-use postern_intent::{Body, NodeName, Serial, WgKey};
+use postern_intent::{Body, NodeName, Serial, Uid, WgKey};
 
 /// What is in the cluster, and what was published and remembered.
 #[derive(Clone)]
@@ -41,6 +43,10 @@ pub(crate) struct World {
     pub(crate) unreadable: BTreeSet<NodeName>,
     /// Nodes that have not spoken yet.
     pub(crate) awaited: BTreeSet<NodeName>,
+    /// What nodes say of the scopes of policies, by the policy's UID.
+    pub(crate) scopes: BTreeMap<String, BTreeMap<Uid, ReportedScope>>,
+    /// Nodes that bind no sources, and why.
+    pub(crate) unbound: BTreeMap<String, Reason>,
     made: u32,
 }
 
@@ -70,6 +76,8 @@ impl World {
             unsealed: BTreeSet::new(),
             unreadable: BTreeSet::new(),
             awaited: BTreeSet::new(),
+            scopes: BTreeMap::new(),
+            unbound: BTreeMap::new(),
             made: 0,
         }
     }
@@ -142,6 +150,8 @@ impl World {
                 } else {
                     Guard::Sealed
                 },
+                scopes: self.scopes.get(&name).cloned().unwrap_or_default(),
+                unbound: self.unbound.get(&name).copied(),
             }
         });
         Snapshot {
