@@ -1,4 +1,4 @@
-//! The lab's collector of traces: OTLP over gRPC without TLS comes in, one JSON line for each span goes into a file.
+//! The lab's collector of traces: reads OTLP over gRPC without TLS, and writes one JSON line for each span into a file.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -17,7 +17,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Given;
 use opentelemetry_proto::tonic::trace::v1::Span;
-use postern_e2e::error::chain;
+use postern_e2e::lab::error::chain;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 use tonic::{Request, Response, Status};

@@ -1,14 +1,12 @@
-//! The program `lab`: arguments, what each verb does, and how answers are printed.
+//! The program `lab`: arguments, one file for each verb, and how answers are printed.
 
-mod args;
-mod create;
-mod plane;
-mod print;
-mod print_plane;
+mod foreground;
+mod output;
 mod progress;
-mod run;
+mod start;
+mod tables;
+mod values;
+mod verbs;
 
-pub(crate) use create::pod_name;
-
-pub use args::Args;
-pub use run::main;
+pub use output::Output;
+pub use start::{Args, main};

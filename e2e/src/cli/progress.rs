@@ -1,19 +1,19 @@
-//! What is going on, for people: a line that moves on a terminal, and lines one below the other anywhere else.
+//! The progress of a long verb: one line that changes on a terminal, and a line for each stage elsewhere.
 
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Outside a terminal a stage that goes on counting gets a line once in this time: a build of ten minutes gets twenty
-/// lines in a log.
-const PACE: Duration = Duration::from_secs(30);
+/// Outside a terminal, a stage that changes its numbers is printed again after this time. A build of ten minutes gets
+/// twenty lines in a log.
+const REPEAT_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Tells stages until it goes.
+/// Shows the current stage until it is dropped or ended.
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     begun: Instant,
-    told: Option<(String, Instant)>,
+    last: Option<(String, Instant)>,
 }
 
 impl Progress {
@@ -30,24 +30,24 @@ impl Progress {
         Self {
             bar,
             begun: Instant::now(),
-            told: None,
+            last: None,
         }
     }
 
-    /// A stage begins, or has news: what stands before a colon is the stage.
-    pub(crate) fn tell(&mut self, message: &str) {
+    /// Shows a stage, or new numbers of it: the text before the colon is the name of the stage.
+    pub(crate) fn show(&mut self, message: &str) {
         if let Some(bar) = &self.bar {
             bar.set_message(message.to_owned());
             return;
         }
         let stage = message.split(':').next().unwrap_or(message);
-        if is_due(self.told.as_ref(), stage, Instant::now()) {
+        if is_due(self.last.as_ref(), stage, Instant::now()) {
             eprintln!("lab: {message} ({} s)", self.begun.elapsed().as_secs());
-            self.told = Some((stage.to_owned(), Instant::now()));
+            self.last = Some((stage.to_owned(), Instant::now()));
         }
     }
 
-    /// Ends: what follows stands where the line was.
+    /// Removes the line, so that the next output takes its place.
     pub(crate) fn end(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -55,24 +55,30 @@ impl Progress {
     }
 }
 
-/// Is a message about this stage due? A new stage always is.
-fn is_due(told: Option<&(String, Instant)>, stage: &str, now: Instant) -> bool {
-    told.is_none_or(|(last, at)| last != stage || now.saturating_duration_since(*at) >= PACE)
+/// Whether a message about this stage is printed. A new stage always is.
+fn is_due(last: Option<&(String, Instant)>, stage: &str, now: Instant) -> bool {
+    last.is_none_or(|(shown, at)| {
+        shown != stage || now.saturating_duration_since(*at) >= REPEAT_INTERVAL
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
 
-    use super::{PACE, is_due};
+    use super::{REPEAT_INTERVAL, is_due};
 
     #[test]
-    fn a_new_stage_is_told_at_once_and_the_same_one_now_and_then() {
+    fn a_new_stage_is_shown_at_once_and_the_same_one_at_intervals() {
         let now = Instant::now();
-        let told = ("building Kubernetes".to_owned(), now);
+        let last = ("building Kubernetes".to_owned(), now);
         assert!(is_due(None, "building Kubernetes", now));
-        assert!(!is_due(Some(&told), "building Kubernetes", now));
-        assert!(is_due(Some(&told), "starting etcd", now));
-        assert!(is_due(Some(&told), "building Kubernetes", now + PACE));
+        assert!(!is_due(Some(&last), "building Kubernetes", now));
+        assert!(is_due(Some(&last), "starting etcd", now));
+        assert!(is_due(
+            Some(&last),
+            "building Kubernetes",
+            now + REPEAT_INTERVAL
+        ));
     }
 }

@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::command;
-use crate::controlplane::COLLECTOR;
-use crate::error::LabError;
+use crate::lab::LabError;
+use crate::lab::sandbox::command;
 use crate::lab::{Cluster, Collector, Programs, UpOptions};
+
+/// The program that collects the traces of the operators; its process has the same name.
+pub(crate) const COLLECTOR: &str = "lab-collector";
 
 /// The folder that holds `lab` and the programs built beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +17,7 @@ pub struct Binaries {
 }
 
 impl Binaries {
-    /// Beside the running program; a test's binary lies one folder deeper (`target/debug/deps`).
+    /// Beside the running program; a test's binary is one folder deeper (`target/debug/deps`).
     ///
     /// # Errors
     /// When the running program cannot be found.

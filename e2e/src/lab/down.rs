@@ -1,4 +1,4 @@
-//! `down`: everything goes, and then somebody looks.
+//! `down`: removes everything, and then checks that nothing is left.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::cgroup::Cgroup;
-use crate::command;
-use crate::error::LabError;
+use crate::lab::LabError;
+use crate::lab::sandbox::cgroup::Cgroup;
+use crate::lab::sandbox::command;
+use crate::lab::sandbox::process::{Process, start_time};
 use crate::lab::{Lab, LabState};
-use crate::process::{Process, start_time};
 
 /// The kernel frees a namespace some milliseconds after its last process; a killed one takes longer on a busy machine.
 const RESIDUE_DEADLINE: Duration = Duration::from_secs(10);

@@ -11,8 +11,8 @@ use ed25519_dalek::pkcs8::{EncodePrivateKey, EncodePublicKey};
 
 use postern_intent::KeySet;
 
-use crate::error::LabError;
 use crate::lab::Lab;
+use crate::lab::LabError;
 
 impl Lab {
     /// The private key, PKCS#8 PEM (RFC 8410).

@@ -1,18 +1,32 @@
-//! The lab itself: what `up` makes, what the verbs change, what `down` takes away.
+//! A cluster of namespaces: what `up` makes, what the verbs change, what `down` removes.
+//!
+//! | module | for |
+//! |---|---|
+//! | [`topology`] | the addresses of a lab |
+//! | [`sandbox`] | namespaces, control groups, processes, CNI plugins |
+//! | [`traffic`] | the outside world, and programs that send packets to it |
+//! | [`publisher`] | compiles and signs intents in a lab without an API server |
+//! | [`error`] | what can go wrong |
 
 mod build;
 mod down;
+pub mod error;
 mod keys;
 mod objects;
 mod options;
 mod pods;
 mod programs;
+pub mod publisher;
+pub mod sandbox;
 mod services;
 mod state;
 mod status;
+pub mod topology;
+pub mod traffic;
 mod up;
 
 pub use build::Binaries;
+pub use error::LabError;
 pub use objects::{Applied, read_objects};
 pub use options::{Cluster, Collector, Plugin, Programs, UpOptions};
 pub use pods::{Exec, PodOptions};
@@ -20,6 +34,8 @@ pub use programs::AGENT_METRICS;
 pub use state::{Lab, LabState, PodRecord, Service, TrafficPolicy, wait_until};
 pub use status::{NodeStatus, ProcessStatus, Status};
 
+pub(crate) use build::COLLECTOR;
 pub(crate) use objects::{node_object, parse_objects};
+pub(crate) use pods::pod_name;
 pub(crate) use services::service_names;
 pub(crate) use state::{read_json, uid};

@@ -1,4 +1,5 @@
-//! The objects of the lab's cluster: one YAML file each in `manifests/`, with the metadata that an API server would add.
+//! The objects of the lab's cluster: one YAML file each in `manifests/`, with the metadata that an API server would
+//! add.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,11 +10,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::error::LabError;
+use crate::lab::LabError;
+use crate::lab::topology::{GATEWAY_LABEL, Node};
 use crate::lab::{Lab, PodRecord, uid};
-use crate::topology::{GATEWAY_LABEL, Node};
 
-/// Kinds without a namespace; every other object without one goes to `default`, as kubectl does it.
+/// Kinds without a namespace; every other object without one is in `default`, as with kubectl.
 const CLUSTER_SCOPED: [&str; 5] = [
     "Namespace",
     "Node",
@@ -25,11 +26,11 @@ const CLUSTER_SCOPED: [&str; 5] = [
 /// What became of one object of `apply` or `delete`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Applied {
-    /// Its kind.
     pub kind: String,
     /// `namespace/name`, or the name.
     pub name: String,
-    /// `created`, `configured`, `unchanged`, `deleted` or `absent`; `applied` by an API server, which does not say more.
+    /// `created`, `configured`, `unchanged`, `deleted` or `absent`; `applied` on an API server, which does not report
+    /// more.
     pub outcome: &'static str,
 }
 
@@ -80,8 +81,8 @@ pub(crate) fn parse_objects(text: &str, what: &str) -> Result<Vec<Value>, LabErr
 }
 
 impl Lab {
-    /// Writes objects into `manifests/`; each keeps its UID, and its generation grows when its spec changes. With an API
-    /// server they are applied there, by `kubectl apply --server-side`.
+    /// Writes objects into `manifests/`; each keeps its UID, and its generation grows when its spec changes. With an
+    /// API server they are applied there, by `kubectl apply --server-side`.
     ///
     /// # Errors
     /// When an object has no kind or name, or a file cannot be written; `Command` with the API server's message.
@@ -181,13 +182,13 @@ impl Lab {
             .join(format!("{}.{scope}{name}.yaml", kind.to_lowercase()))
     }
 
-    /// Files need not say that a namespace exists, wherever they are applied to.
+    /// Creates the namespaces of these objects, which files need not contain.
     fn ensure_namespaces_of(&self, objects: &[Value]) -> Result<(), LabError> {
         let text = |object: &Value, path: &str| {
             let value = object.pointer(path).and_then(Value::as_str);
             value.map(str::to_owned)
         };
-        let said: BTreeSet<String> = objects
+        let given: BTreeSet<String> = objects
             .iter()
             .filter(|object| object["kind"] == "Namespace")
             .filter_map(|object| text(object, "/metadata/name"))
@@ -197,7 +198,7 @@ impl Lab {
             .filter_map(|object| text(object, "/metadata/namespace"))
             .collect();
         needed
-            .difference(&said)
+            .difference(&given)
             .try_for_each(|name| self.ensure_api_namespace(name))
     }
 

@@ -22,10 +22,10 @@ pub enum Cluster {
     ApiServer,
 }
 
-/// Whether the operators make traces, and somebody collects them.
+/// Whether the operators make traces, and a collector receives them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Collector {
-    /// Nobody does, and no traces are made.
+    /// No traces are made.
     #[default]
     Absent,
     /// A collector runs beside the operators and writes each span down.
@@ -54,11 +54,10 @@ pub struct UpOptions {
     pub gateways: u8,
     /// Whether the CNI plugin is there.
     pub plugin: Plugin,
-    /// Which programs run.
     pub programs: Programs,
     /// How long an intent is valid.
     pub validity: SignedDuration,
-    /// How long an unchanged intent is kept before it is signed anew.
+    /// How long an unchanged intent is kept before it is signed again.
     pub refresh: SignedDuration,
     /// How long the publisher waits before it looks at a new report.
     pub report_delay: SignedDuration,

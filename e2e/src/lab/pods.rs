@@ -10,22 +10,38 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::cni::{self, Chain};
-use crate::command;
-use crate::error::LabError;
+use crate::lab::LabError;
+use crate::lab::sandbox::cni::{self, Chain};
+use crate::lab::sandbox::command;
+use crate::lab::sandbox::process::Start;
+use crate::lab::topology::{Node, world_address};
 use crate::lab::{Binaries, Lab, Plugin, PodRecord, Programs, objects, uid};
-use crate::process::Start;
-use crate::topology::{Node, world_address};
 
 /// A kubelet's pause between two attempts; a real one backs off from one second.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
+
+/// The namespace and the name of a pod that is written `NAMESPACE/NAME`.
+pub(crate) fn pod_name(text: &str) -> Result<(String, String), LabError> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
+            Ok((namespace.to_owned(), name.to_owned()))
+        }
+        _ => {
+            let why = "write it as NAMESPACE/NAME".to_owned();
+            Err(LabError::Invalid {
+                what: "pod",
+                value: text.to_owned(),
+                why,
+            })
+        }
+    }
+}
 
 /// What a pod is made of.
 #[derive(Clone, Debug)]
 pub struct PodOptions {
     /// The node it is bound to.
     pub node: String,
-    /// Its labels.
     pub labels: Vec<(String, String)>,
     /// Time between the start of its process and its addresses in the Pod's status.
     pub status_delay: Duration,
@@ -109,7 +125,7 @@ impl Lab {
         made.map(|()| pod)
     }
 
-    /// Remembers a new pod, and gives it world addresses that nobody else has had.
+    /// Remembers a new pod, and gives it world addresses that no other pod has had.
     pub(crate) fn register_pod(
         &self,
         namespace: &str,
@@ -200,12 +216,12 @@ impl Lab {
         }
     }
 
-    /// The CNI plugins of a pod, with what each is told.
+    /// The CNI plugins of a pod, with the configuration of each.
     pub(crate) fn chain<'a>(
         &self,
         pod: &PodRecord,
         node: &Node,
-        namespace: &'a crate::netns::Namespace,
+        namespace: &'a crate::lab::sandbox::netns::Namespace,
         wanted: &[IpAddr],
     ) -> Result<Chain<'a>, LabError> {
         let data = self.node_dir(&node.name).join("ipam");

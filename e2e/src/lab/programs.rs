@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::error::LabError;
+use crate::lab::LabError;
+use crate::lab::sandbox::netns::Namespace;
+use crate::lab::sandbox::process::{Start, first_process, tail};
+use crate::lab::topology::Node;
 use crate::lab::{Binaries, Cluster, Lab, Plugin, wait_until};
-use crate::netns::Namespace;
-use crate::process::{Start, first_process, tail};
-use crate::topology::Node;
 
 /// Where an agent serves metrics and health, inside its node's namespace.
 pub const AGENT_METRICS: &str = "127.0.0.1:9465";

@@ -3,10 +3,10 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use crate::controlplane::service_object;
-use crate::error::LabError;
+use crate::cluster::service_object;
+use crate::lab::LabError;
+use crate::lab::topology::Node;
 use crate::lab::{Lab, LabState, Service, TrafficPolicy};
-use crate::topology::Node;
 
 /// kube-proxy's masquerade mark.
 const MASQUERADE_MARK: &str = "0x4000";
@@ -100,7 +100,7 @@ impl Lab {
         Ok(services.into_iter().find(|service| service.name == name))
     }
 
-    /// Writes the translation of all services to all nodes, as kube-proxy does at every change; also after somebody has
+    /// Writes the translation of all services to all nodes, as kube-proxy does at every change; also after a test has
     /// flushed a node's ruleset.
     ///
     /// # Errors
@@ -114,7 +114,7 @@ impl Lab {
         Ok(())
     }
 
-    /// Puts back the masquerade rule that the CNI's `ipMasq` made on a node, after somebody has flushed its ruleset: a
+    /// Puts back the masquerade rule that the CNI's `ipMasq` made on a node, after its ruleset was flushed: a
     /// released pod could not reach the world without it.
     ///
     /// # Errors

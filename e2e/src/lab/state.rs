@@ -9,12 +9,12 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::cgroup::Cgroup;
-use crate::error::LabError;
+use crate::lab::LabError;
+use crate::lab::sandbox::cgroup::Cgroup;
+use crate::lab::sandbox::netns::Namespace;
+use crate::lab::sandbox::process::Process;
+use crate::lab::topology::Node;
 use crate::lab::{Cluster, UpOptions};
-use crate::netns::Namespace;
-use crate::process::Process;
-use crate::topology::Node;
 
 /// Longest path of a lab's folder: the deepest socket inside it adds some 45 bytes, and `sun_path` holds 108.
 const DIR_LIMIT: usize = 60;
@@ -31,7 +31,6 @@ pub struct Lab {
 pub struct LabState {
     /// Random name: the lab's control group is `postern-lab-ID`.
     pub id: String,
-    /// When `up` began.
     pub created: Timestamp,
     /// What `up` was asked for.
     pub options: UpOptions,
@@ -61,9 +60,7 @@ pub struct Service {
     pub cluster_ip: Option<IpAddr>,
     /// The port that clients use: of the service address, or of every node.
     pub port: u16,
-    /// The endpoint's address.
     pub to_address: IpAddr,
-    /// The endpoint's port.
     pub to_port: u16,
     /// Whether node ports masquerade.
     pub policy: TrafficPolicy,
@@ -85,7 +82,6 @@ pub enum TrafficPolicy {
 pub struct PodRecord {
     /// Kubernetes namespace.
     pub namespace: String,
-    /// Name inside it.
     pub name: String,
     /// UID; also the name of its network namespace and its container.
     pub uid: String,
@@ -156,19 +152,17 @@ impl Lab {
         Ok(Self { dir })
     }
 
-    /// The lab's folder.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// The document's path.
     #[must_use]
     pub fn document(&self) -> PathBuf {
         self.dir.join("lab.json")
     }
 
-    /// The document as it stands.
+    /// The current document.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -176,7 +170,7 @@ impl Lab {
         read_json(&self.document())
     }
 
-    /// Changes the document, while nobody else does.
+    /// Changes the document under a lock.
     ///
     /// # Errors
     /// When it cannot be read, locked or written, and whatever the change answers.

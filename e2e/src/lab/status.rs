@@ -7,25 +7,21 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::controlplane::{OPERATORS, operator_name};
-use crate::error::LabError;
+use crate::cluster::{OPERATORS, operator_name};
+use crate::lab::LabError;
 use crate::lab::{Cluster, Lab, PodRecord, Programs, Service, UpOptions, read_json};
 
 /// A lab at a glance.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
-    /// Its folder.
     pub dir: PathBuf,
-    /// When `up` began.
     pub created: Timestamp,
     /// What `up` was asked for.
     pub options: UpOptions,
     /// The lab's processes that belong to no node.
     pub processes: Vec<ProcessStatus>,
-    /// Its nodes.
     pub nodes: Vec<NodeStatus>,
-    /// The running pods.
     pub pods: Vec<PodRecord>,
     /// Services and node ports.
     pub services: Vec<Service>,
@@ -35,9 +31,7 @@ pub struct Status {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProcessStatus {
-    /// Its name.
     pub name: String,
-    /// Whether it runs.
     pub running: bool,
 }
 
@@ -45,7 +39,6 @@ pub struct ProcessStatus {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeStatus {
-    /// Its name.
     pub name: String,
     /// Whether it carries the gateway label.
     pub gateway: bool,

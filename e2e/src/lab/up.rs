@@ -8,16 +8,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::cgroup::Cgroup;
-use crate::controlplane::{self, Tools};
-use crate::error::LabError;
+use crate::cluster::{self, Tools};
+use crate::lab::LabError;
+use crate::lab::sandbox::cgroup::Cgroup;
+use crate::lab::sandbox::netns::{self, Namespace};
+use crate::lab::topology::{self, FIRST_OWN, Node};
 use crate::lab::{
     Binaries, Cluster, Collector, Lab, LabState, PodOptions, Programs, Service, TrafficPolicy,
     UpOptions, objects, uid, wait_until,
 };
-use crate::monitor;
-use crate::netns::{self, Namespace};
-use crate::topology::{self, FIRST_OWN, Node};
+use crate::proof::monitor;
 
 /// How long the lab's own helpers may take to be ready.
 const READY_DEADLINE: Duration = Duration::from_secs(20);
@@ -25,14 +25,14 @@ const READY_DEADLINE: Duration = Duration::from_secs(20);
 impl Lab {
     /// Builds a lab in this folder. Whatever fails, nothing half-made stays: what was made is taken down again.
     ///
-    /// `told` hears one line per stage, for progress.
+    /// Each stage is passed to `on_stage` as one line.
     ///
     /// # Errors
     /// `NotRoot`, `LabExists`, or the first step that failed.
     pub fn up(
         dir: &Path,
         options: &UpOptions,
-        told: &mut dyn FnMut(&str),
+        on_stage: &mut dyn FnMut(&str),
     ) -> Result<Self, LabError> {
         if !nix::unistd::geteuid().is_root() {
             return Err(LabError::NotRoot);
@@ -42,13 +42,13 @@ impl Lab {
             return Err(LabError::LabExists { dir: lab.dir });
         }
         check(options)?;
-        told("building the programs");
+        on_stage("building the programs");
         Binaries::locate()?.build(options)?;
         let tools = match options.cluster {
             Cluster::Standalone => None,
-            Cluster::ApiServer => Some(controlplane::prepare(told)?),
+            Cluster::ApiServer => Some(cluster::prepare(on_stage)?),
         };
-        match lab.make(options, tools.as_ref(), told) {
+        match lab.make(options, tools.as_ref(), on_stage) {
             Ok(()) => Ok(lab),
             Err(error) => {
                 // The first error is the one to tell; what the clean-up may say on top of it would hide it.
@@ -62,27 +62,27 @@ impl Lab {
         &self,
         options: &UpOptions,
         tools: Option<&Tools>,
-        told: &mut dyn FnMut(&str),
+        on_stage: &mut dyn FnMut(&str),
     ) -> Result<(), LabError> {
-        told("making namespaces and links");
+        on_stage("making namespaces and links");
         let state = self.begin(options)?;
         self.make_namespaces(&state)?;
         self.wire(&state)?;
         self.make_keys()?;
-        told("starting the world and its counters");
+        on_stage("starting the world and its counters");
         self.start_world()?;
         match tools {
-            Some(tools) => self.start_on_api_server(tools, told)?,
-            None => self.start_standalone(&state, told)?,
+            Some(tools) => self.start_on_api_server(tools, on_stage)?,
+            None => self.start_standalone(&state, on_stage)?,
         }
-        told("starting the cluster's resolver");
+        on_stage("starting the cluster's resolver");
         self.start_resolver(&state.nodes[0])
     }
 
     fn start_standalone(
         &self,
         state: &LabState,
-        told: &mut dyn FnMut(&str),
+        on_stage: &mut dyn FnMut(&str),
     ) -> Result<(), LabError> {
         for node in &state.nodes {
             self.apply(vec![objects::node_object(node)])?;
@@ -91,47 +91,16 @@ impl Lab {
             self.ensure_kube_namespace(namespace)?;
         }
         if state.options.programs == Programs::Postern {
-            told("starting publisher, agents and tunnel processes");
+            on_stage("starting publisher, agents and tunnel processes");
             self.start_postern(&state.nodes)?;
         }
         Ok(())
     }
 
     fn begin(&self, options: &UpOptions) -> Result<LabState, LabError> {
-        for folder in [
-            "manifests",
-            "intents",
-            "reports",
-            "keys",
-            "pods",
-            "log",
-            "nodes",
-            "run",
-            "tmp",
-            "history",
-        ] {
-            let path = self.dir.join(folder);
-            fs::create_dir_all(&path).map_err(LabError::file("create", path))?;
-        }
         let id: String = uid()?.chars().take(8).collect();
-        let names = topology::node_names(options.nodes, options.gateways);
-        let nodes = (1..).zip(names).map(|(number, (name, gateway))| {
-            Ok(Node {
-                name,
-                number,
-                gateway,
-                uid: uid()?,
-            })
-        });
-        let nodes: Vec<Node> = nodes.collect::<Result<_, LabError>>()?;
-        for node in &nodes {
-            for path in [
-                self.intents(&node.name),
-                self.node_dir(&node.name).join("run"),
-            ] {
-                fs::create_dir_all(&path).map_err(LabError::file("create", path))?;
-            }
-        }
+        let nodes = new_nodes(options)?;
+        self.make_folders(&nodes)?;
         let cgroup = Cgroup::create_top(&format!("postern-lab-{id}"))?
             .path()
             .to_owned();
@@ -148,6 +117,33 @@ impl Lab {
         };
         self.write(&state)?;
         Ok(state)
+    }
+
+    fn make_folders(&self, nodes: &[Node]) -> Result<(), LabError> {
+        for folder in [
+            "manifests",
+            "intents",
+            "reports",
+            "keys",
+            "pods",
+            "log",
+            "nodes",
+            "run",
+            "tmp",
+            "history",
+        ] {
+            let path = self.dir.join(folder);
+            fs::create_dir_all(&path).map_err(LabError::file("create", path))?;
+        }
+        for node in nodes {
+            for path in [
+                self.intents(&node.name),
+                self.node_dir(&node.name).join("run"),
+            ] {
+                fs::create_dir_all(&path).map_err(LabError::file("create", path))?;
+            }
+        }
+        Ok(())
     }
 
     fn make_namespaces(&self, state: &LabState) -> Result<(), LabError> {
@@ -326,6 +322,19 @@ impl Lab {
         })])?;
         Ok(())
     }
+}
+
+fn new_nodes(options: &UpOptions) -> Result<Vec<Node>, LabError> {
+    let names = topology::node_names(options.nodes, options.gateways);
+    let nodes = (1..).zip(names).map(|(number, (name, gateway))| {
+        Ok(Node {
+            name,
+            number,
+            gateway,
+            uid: uid()?,
+        })
+    });
+    nodes.collect()
 }
 
 /// What is on the LAN besides the nodes.

@@ -8,16 +8,13 @@ pub enum LintError {
     /// A program that lists files or packages could not be started.
     #[error("`{program}` could not be started")]
     Start {
-        /// The command line.
         program: String,
-        /// The cause.
         #[source]
         source: std::io::Error,
     },
     /// A program that lists files or packages ended with an error.
     #[error("`{program}` failed: {stderr}")]
     Failed {
-        /// The command line.
         program: String,
         /// What it wrote to its standard error.
         stderr: String,
@@ -25,23 +22,17 @@ pub enum LintError {
     /// A listed file could not be read.
     #[error("{path} could not be read", path = path.display())]
     Read {
-        /// The file.
         path: PathBuf,
-        /// The cause.
         #[source]
         source: std::io::Error,
     },
     /// `cargo metadata` printed something that is not JSON.
     #[error("the output of cargo metadata is not JSON")]
     Metadata {
-        /// The cause.
         #[source]
         source: serde_json::Error,
     },
     /// `cargo metadata` left out a field that every version prints.
     #[error("the output of cargo metadata has no `{field}`")]
-    MetadataField {
-        /// The missing field.
-        field: &'static str,
-    },
+    MetadataField { field: &'static str },
 }

@@ -1,10 +1,12 @@
-//! What a rule says about one place.
+//! What a rule has found at one place.
 
 /// Whether a finding stops the build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// The rule is broken.
     Fail,
+    /// The rule is broken at a place that the rule's own list allows: always printed, no failure.
+    Allowed,
     /// A soft budget is exceeded: worth a look, no failure.
     Note,
 }
@@ -25,7 +27,6 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// A broken rule.
     pub fn fail(
         rule: &'static str,
         place: impl Into<String>,
@@ -38,6 +39,19 @@ impl Finding {
             place: place.into(),
             line,
             message: message.into(),
+        }
+    }
+
+    /// A broken rule that the rule's list allows.
+    pub fn allowed(
+        rule: &'static str,
+        place: impl Into<String>,
+        line: usize,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            severity: Severity::Allowed,
+            ..Self::fail(rule, place, line, message)
         }
     }
 

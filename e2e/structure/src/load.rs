@@ -26,7 +26,7 @@ pub fn load() -> Result<Workspace, LintError> {
     Ok(Workspace::new(read_files(&root)?, packages))
 }
 
-/// Lists committed and new files; what git ignores is nobody's business.
+/// Lists committed and new files; what git ignores is not checked.
 fn read_files(root: &Path) -> Result<Vec<TextFile>, LintError> {
     let shown = root.display().to_string();
     let listing = run(&[

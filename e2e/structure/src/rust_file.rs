@@ -10,7 +10,6 @@ use syn::spanned::Spanned;
 pub struct RustFile {
     /// Path relative to the workspace's root, with `/`.
     pub path: String,
-    /// Its syntax tree.
     pub syntax: syn::File,
 }
 

@@ -9,11 +9,10 @@ use crate::RustFile;
 pub struct TextFile {
     /// Path relative to the workspace's root, with `/`.
     pub path: String,
-    /// Its content.
     pub text: String,
 }
 
-/// The section that a dependency stands in.
+/// The section of a dependency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DependencyKind {
     /// `[dependencies]`.
@@ -31,14 +30,13 @@ pub struct Dependency {
     pub package: String,
     /// The name that the code uses, with `_`.
     pub import: String,
-    /// The section that it stands in.
+    /// The section of the manifest.
     pub kind: DependencyKind,
 }
 
 /// One package of the workspace.
 #[derive(Debug, Clone, Default)]
 pub struct Package {
-    /// Its name.
     pub name: String,
     /// Its folder, relative to the workspace's root.
     pub folder: String,
@@ -62,7 +60,6 @@ pub struct Workspace {
     pub rust: Vec<RustFile>,
     /// Files that did not parse: path and the parser's message.
     pub unparsed: Vec<(String, String)>,
-    /// The packages.
     pub packages: Vec<Package>,
 }
 

@@ -4,10 +4,10 @@
 
 use std::process::Output;
 
-use postern_e2e::command;
-use postern_e2e::controlplane::{token, write_kubeconfig};
-use postern_e2e::harness::wait_until;
+use postern_e2e::cluster::{token, write_kubeconfig};
 use postern_e2e::lab::Lab;
+use postern_e2e::lab::sandbox::command;
+use postern_e2e::proof::harness::wait_until;
 use serde_json::{Value, json};
 
 use crate::plane::{LONG, SYSTEM, await_held, cluster, events, get, held};
@@ -27,7 +27,7 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-/// What it says when it ends with this code.
+/// Its output when it ends with this code.
 fn says(lab: &Lab, arguments: &[&str], code: i32) -> String {
     let output = posternctl(lab, arguments);
     assert_eq!(output.status.code(), Some(code), "{}", text(&output));
@@ -111,7 +111,7 @@ fn refuses_who_may_not(lab: &Lab) {
     assert_eq!(approvals(lab), Value::Null);
 }
 
-/// A kubeconfig of somebody who has the roles for it and nothing else.
+/// A kubeconfig of an account that has the roles for it and nothing else.
 fn approver(lab: &Lab) -> String {
     let account = "system:serviceaccount:crawlers:approver";
     let create: [&[&str]; 3] = [

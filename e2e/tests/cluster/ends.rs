@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use postern_e2e::harness::{After, FLOWS, PATIENCE, wait_until};
+use postern_e2e::proof::harness::{After, FLOWS, WAIT_DEADLINE, wait_until};
 
 use crate::plane::{LONG, another, cluster};
 
@@ -20,7 +20,7 @@ fn a_minute_without_an_api_server_changes_nothing_and_what_came_meanwhile_is_tak
         lab.stop_api_server()?;
         let begun = Instant::now();
         wait_until(LONG, "a minute without an API server", || {
-            sender.await_answers(&FLOWS, Timestamp::now(), PATIENCE)?;
+            sender.await_answers(&FLOWS, Timestamp::now(), WAIT_DEADLINE)?;
             Ok((begun.elapsed() >= MINUTE).then_some(()))
         })?;
         lab.restart_api_server()

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use crate::plane::{LONG, NODES, await_generation, body, change, cluster, get, leader};
 use postern_e2e::LabError;
-use postern_e2e::controlplane::{Fault, RequestCount, operator_name};
-use postern_e2e::harness::{After, PATIENCE, Series, wait_until};
+use postern_e2e::cluster::{Fault, RequestCount, operator_name};
 use postern_e2e::lab::Lab;
+use postern_e2e::proof::harness::{After, Series, WAIT_DEADLINE, wait_until};
 use serde_json::Value;
 
 /// How long a fault lasts.
@@ -130,7 +130,7 @@ fn writes_of_operators(lab: &Lab) -> Result<Vec<RequestCount>, LabError> {
     Ok(rows)
 }
 
-/// Cuts the watches of everybody, and answers how many of them were the operators'.
+/// Cuts the watches of all clients, and returns how many of them were the operators'.
 fn cut_all(lab: &Lab) -> Result<u64, LabError> {
     for node in NODES {
         lab.cut_watches(node)?;
@@ -194,7 +194,7 @@ fn hang_and_resume(lab: &Lab, round: u32, next: Next) -> Result<(), LabError> {
 
 /// Waits until nothing that the operators have sent is still to be answered.
 fn await_still(lab: &Lab) -> Result<(), LabError> {
-    wait_until(PATIENCE, "the answers to operators that hang", || {
+    wait_until(WAIT_DEADLINE, "the answers to operators that hang", || {
         let before = writes_of_operators(lab)?;
         std::thread::sleep(STILL);
         Ok((writes_of_operators(lab)? == before).then_some(()))
@@ -217,22 +217,27 @@ impl Log {
 
     /// Waits until the process has lost its lease and ended, and answers its last words in order.
     fn await_end(&self) -> Result<Vec<String>, LabError> {
-        wait_until(PATIENCE, "the end of a leader whose lease is lost", || {
-            let text = std::fs::read(&self.path).unwrap();
-            let text = String::from_utf8_lossy(&text[self.from..]).into_owned();
-            let lines = text
-                .lines()
-                .filter_map(|line| serde_json::from_str(line).ok());
-            let words = lines.filter_map(|line: Value| line["message"].as_str().map(str::to_owned));
-            let mut words: Vec<String> = words.collect();
-            let end = words.iter().position(|word| word == "ending");
-            let lost = words.iter().position(|word| word == "not leading any more");
-            let Some((lost, end)) = lost.zip(end) else {
-                return Ok(None);
-            };
-            words.truncate(end);
-            Ok((lost < end).then_some(words))
-        })
+        wait_until(
+            WAIT_DEADLINE,
+            "the end of a leader whose lease is lost",
+            || {
+                let text = std::fs::read(&self.path).unwrap();
+                let text = String::from_utf8_lossy(&text[self.from..]).into_owned();
+                let lines = text
+                    .lines()
+                    .filter_map(|line| serde_json::from_str(line).ok());
+                let words =
+                    lines.filter_map(|line: Value| line["message"].as_str().map(str::to_owned));
+                let mut words: Vec<String> = words.collect();
+                let end = words.iter().position(|word| word == "ending");
+                let lost = words.iter().position(|word| word == "not leading any more");
+                let Some((lost, end)) = lost.zip(end) else {
+                    return Ok(None);
+                };
+                words.truncate(end);
+                Ok((lost < end).then_some(words))
+            },
+        )
     }
 }
 
@@ -266,7 +271,8 @@ fn disturb(lab: &Lab, code: u16) -> Result<(), LabError> {
     await_generation(lab, "n1", last)
 }
 
-/// Changes the policy while each event comes late and each watch is cut again and again, and once more when nobody cuts.
+/// Changes the policy while each event comes late and each watch is cut again and again, and once more when none is
+/// cut.
 fn slow_watches(lab: &Lab) -> Result<(), LabError> {
     lab.reset_requests()?;
     lab.delay_watches(Duration::from_secs(3))?;
@@ -276,7 +282,7 @@ fn slow_watches(lab: &Lab) -> Result<(), LabError> {
         cut += cut_all(lab)?;
     }
     assert!(cut > 0, "the operators watched nothing");
-    // A watch that is cut in time brings nothing late: what it would have told is listed anew.
+    // A watch that is cut in time brings nothing late: its events are in the next list.
     let last = change(lab, 9004)?;
     await_generation(lab, "n1", last)?;
     wait_until(LONG, "an event that came late to an operator", || {
@@ -310,11 +316,15 @@ fn two_leaders_and_a_bad_api_server_publish_nothing_stale() {
     }
     prove("watches three seconds late, and cut", &slow_watches);
     let last = get(&lab, &["egp", "crawler", "-n", "crawlers"]).unwrap();
-    wait_until(PATIENCE, "the newest generation among the versions", || {
-        let versions = versions.so_far();
-        let newest = versions.iter().map(|one| one.generation).max();
-        Ok((newest == last["metadata"]["generation"].as_i64()).then_some(()))
-    })
+    wait_until(
+        WAIT_DEADLINE,
+        "the newest generation among the versions",
+        || {
+            let versions = versions.so_far();
+            let newest = versions.iter().map(|one| one.generation).max();
+            Ok((newest == last["metadata"]["generation"].as_i64()).then_some(()))
+        },
+    )
     .unwrap();
     let epochs: BTreeSet<u64> = versions.so_far().iter().map(|one| one.epoch).collect();
     assert!(epochs.len() >= 3, "{epochs:?}");

@@ -1,5 +1,5 @@
-//! The whole line on a real API server: from `kubectl apply` to conditions that the kernel's reading makes true, and what
-//! holds while any part of the line is away.
+//! The whole line on a real API server: from `kubectl apply` to conditions that the kernel's reading makes true, and
+//! what holds while any part of the line is away.
 //!
 //! `cargo test -p postern-e2e --features cluster --test cluster line::`, as root; the first run builds Kubernetes.
 
@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use postern_e2e::LabError;
-use postern_e2e::controlplane::{Bump, Fault, operator_name};
-use postern_e2e::harness::{After, FLOWS, PATIENCE, Series, exit, policy, wait_until};
+use postern_e2e::cluster::{Bump, Fault, operator_name};
 use postern_e2e::lab::Lab;
+use postern_e2e::proof::harness::{After, FLOWS, Series, WAIT_DEADLINE, exit, policy, wait_until};
 use serde_json::Value;
 
 use crate::plane::{LONG, another, applied, await_quiet, cluster, condition, get, leader, serials};
@@ -59,17 +59,17 @@ fn what_is_applied_is_programmed_and_the_users_objects_say_so() {
         "Ready",
         "FullyEnforced",
     ] {
-        await_true(&lab, &policy, kind, PATIENCE).unwrap();
+        await_true(&lab, &policy, kind, WAIT_DEADLINE).unwrap();
     }
-    await_true(&lab, &["exit", "eu"], "Ready", PATIENCE).unwrap();
-    await_enforced(&lab, 1, PATIENCE).unwrap();
+    await_true(&lab, &["exit", "eu"], "Ready", WAIT_DEADLINE).unwrap();
+    await_enforced(&lab, 1, WAIT_DEADLINE).unwrap();
     let columns = lab.kubectl_ok(&["get", "egp", "-n", "crawlers"]).unwrap();
     assert!(
         columns.contains("eu") && columns.contains("Ready"),
         "{columns}"
     );
     for node in ["n1", "gw-1"] {
-        // Nobody collects traces here, so that none are made and no document names one.
+        // This lab has no collector of traces, so none are made and no document names one.
         assert_eq!(lab.current_body(node).unwrap().trace_id, None);
         let report = get(&lab, &["nodereport", node]).unwrap();
         assert_eq!(report["spec"]["nodeUID"], lab.node(node).unwrap().uid);
@@ -91,17 +91,17 @@ fn nothing_leaks_while_api_server_store_and_operators_are_away() {
         lab.start_agent("n1")?;
         let since = Timestamp::now();
         lab.await_state("n1", "eu", "Enforcing", since)?;
-        sender.await_answers(&FLOWS, since, PATIENCE)?;
+        sender.await_answers(&FLOWS, since, WAIT_DEADLINE)?;
         lab.restart_api_server()
     });
     prove("store away", &|lab| {
         lab.stop_etcd()?;
-        sender.await_answers(&FLOWS, Timestamp::now(), PATIENCE)?;
+        sender.await_answers(&FLOWS, Timestamp::now(), WAIT_DEADLINE)?;
         lab.restart_etcd()
     });
     prove("watches of the node cut", &|lab| {
         // Between two watches an agent has none for a moment.
-        wait_until(PATIENCE, "a watch of the node to cut", || {
+        wait_until(WAIT_DEADLINE, "a watch of the node to cut", || {
             Ok((lab.cut_watches("n1")? > 0).then_some(()))
         })
     });
@@ -138,7 +138,7 @@ fn a_pod_made_while_no_operator_is_there_is_held_and_then_steered() {
     lab.kill_publishers().unwrap();
     let begin = Timestamp::now();
     let held = another(&lab, "held").unwrap();
-    wait_until(PATIENCE, "attempts of the held pod", || {
+    wait_until(WAIT_DEADLINE, "attempts of the held pod", || {
         Ok((held.attempted_since(begin) > 100).then_some(()))
     })
     .unwrap();
@@ -155,10 +155,10 @@ fn a_pod_made_while_no_operator_is_there_is_held_and_then_steered() {
 fn a_deleted_intent_comes_back_as_it_was_and_its_absence_takes_nothing_out_of_force() {
     let lab = cluster();
     let sender = lab.selected_sender("n1").unwrap();
-    await_enforced(&lab, 1, PATIENCE).unwrap();
+    await_enforced(&lab, 1, WAIT_DEADLINE).unwrap();
     let before = get(&lab, &["nodeintent", "n1"]).unwrap();
     lab.kubectl_ok(&["delete", "nodeintent", "n1"]).unwrap();
-    let again = wait_until(PATIENCE, "the intent's return", || {
+    let again = wait_until(WAIT_DEADLINE, "the intent's return", || {
         Ok(get(&lab, &["nodeintent", "n1"]).ok())
     })
     .unwrap();
@@ -166,13 +166,17 @@ fn a_deleted_intent_comes_back_as_it_was_and_its_absence_takes_nothing_out_of_fo
     assert_eq!(again["spec"], before["spec"], "byte for byte");
     lab.kill_publishers().unwrap();
     lab.kubectl_ok(&["delete", "nodeintents", "--all"]).unwrap();
-    wait_until(PATIENCE, "the agent's word that its intent is gone", || {
-        let gone = lab.agent_metric("n1", "postern_agent_intent_gone")?;
-        Ok((gone == 1).then_some(()))
-    })
+    wait_until(
+        WAIT_DEADLINE,
+        "the agent's word that its intent is gone",
+        || {
+            let gone = lab.agent_metric("n1", "postern_agent_intent_gone")?;
+            Ok((gone == 1).then_some(()))
+        },
+    )
     .unwrap();
     let since = Timestamp::now();
-    sender.await_answers(&FLOWS, since, PATIENCE).unwrap();
+    sender.await_answers(&FLOWS, since, WAIT_DEADLINE).unwrap();
     assert_eq!(applied(&lab, "n1"), before["spec"]["serial"].as_u64());
     assert_eq!(lab.packets().unwrap().faults(), Vec::<String>::new());
 }
@@ -207,7 +211,7 @@ fn keys_that_somebody_edits_open_nothing_and_the_agents_say_what_they_saw() {
     lab.await_state("n1", "eu", "Enforcing", since).unwrap();
     let report = lab.await_report("n1", what, told).unwrap();
     assert_eq!(report["trustedKeyIds"], keys);
-    sender.await_answers(&FLOWS, since, PATIENCE).unwrap();
+    sender.await_answers(&FLOWS, since, WAIT_DEADLINE).unwrap();
     assert_eq!(lab.packets().unwrap().faults(), Vec::<String>::new());
 }
 
@@ -233,7 +237,7 @@ fn an_older_intent_of_a_store_that_was_set_back_is_refused_as_replayed() {
     })
     .unwrap();
     let since = Timestamp::now();
-    sender.await_answers(&FLOWS, since, PATIENCE).unwrap();
+    sender.await_answers(&FLOWS, since, WAIT_DEADLINE).unwrap();
     let count = lab.pod_since(&sender, enforced).unwrap();
     assert_eq!(count.arrived, count.exited, "everything went by the exit");
     assert_eq!(lab.packets().unwrap().faults(), Vec::<String>::new());
@@ -252,11 +256,15 @@ fn what_could_not_be_remembered_is_published_as_soon_as_it_can_be() {
     lab.set_fault(&refused).unwrap();
     lab.apply_yaml(&(exit("eu", "gw-1", "") + &policy("eu", "")))
         .unwrap();
-    wait_until(PATIENCE, "writes of the memory that are refused", || {
-        let counts = lab.requests()?.requests;
-        let met: u64 = counts.iter().map(|count| count.faults).sum();
-        Ok((met >= 2).then_some(()))
-    })
+    wait_until(
+        WAIT_DEADLINE,
+        "writes of the memory that are refused",
+        || {
+            let counts = lab.requests()?.requests;
+            let met: u64 = counts.iter().map(|count| count.faults).sum();
+            Ok((met >= 2).then_some(()))
+        },
+    )
     .unwrap();
     lab.clear_fault().unwrap();
     // Without another change, the next run for the time's sake alone would be a minute away.
@@ -268,7 +276,7 @@ fn at_rest_an_agent_asks_once_a_minute_and_no_more() {
     let lab = cluster();
     lab.apply_yaml(&(exit("eu", "gw-1", "") + &policy("eu", "")))
         .unwrap();
-    await_true(&lab, &["exit", "eu"], "Ready", PATIENCE).unwrap();
+    await_true(&lab, &["exit", "eu"], "Ready", WAIT_DEADLINE).unwrap();
     let asked = |verb: &str| -> Result<u64, LabError> {
         let counts = lab.requests()?.requests;
         let ours = counts

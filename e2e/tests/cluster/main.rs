@@ -1,7 +1,7 @@
-//! Cases on a real API server: operators, agents, and what they say of objects.
+//! Cases on a real API server: operators, agents, and the status that they give to objects.
 //!
-//! `cargo test -p postern-e2e --features cluster --test cluster MODULE::`, as root, runs the cases of one module; the first run
-//! builds Kubernetes.
+//! `cargo test -p postern-e2e --features cluster --test cluster MODULE::`, as root, runs the cases of one module; the
+//! first run builds Kubernetes.
 
 #![allow(
     dead_code,
@@ -12,6 +12,7 @@
 )]
 
 mod admission;
+mod conditions;
 mod controlplane;
 mod crowd;
 mod ctl;
@@ -23,5 +24,4 @@ mod namespace;
 mod plane;
 mod restored;
 mod stale;
-mod told;
 mod traces;

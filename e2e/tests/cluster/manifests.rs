@@ -1,4 +1,4 @@
-//! The kustomize base on a real API server, and what must never stand in it.
+//! The kustomize base on a real API server, and what it must never contain.
 //!
 //! `cargo test -p postern-e2e --features cluster --test cluster manifests::`, as root; the first run builds Kubernetes.
 
@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use postern_e2e::command;
-use postern_e2e::controlplane::prepare;
-use postern_e2e::harness::{TestLab, wait_until};
+use postern_e2e::cluster::prepare;
+use postern_e2e::lab::sandbox::command;
 use postern_e2e::lab::{Binaries, Programs, UpOptions};
+use postern_e2e::proof::harness::{TestLab, wait_until};
 use serde_json::{Value, json};
 
 /// How long controllers may take to have looked at what was applied.
-const PATIENCE: Duration = Duration::from_secs(60);
+const CONTROLLER_DEADLINE: Duration = Duration::from_secs(60);
 
 fn base() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/base")
@@ -91,8 +91,8 @@ fn every_object_passes_a_server_side_dry_run_and_a_second_apply_changes_nothing(
     assert_type_checks(&lab);
     let before = settled(&lab);
     let second = kubectl(&lab, &["apply"]);
-    // kubectl sends the selector of a disruption budget every time, because its patch replaces and never merges it; what
-    // is stored stays the same.
+    // kubectl sends the selector of a disruption budget every time, because its patch replaces and never merges it;
+    // what is stored stays the same.
     let changed: Vec<&str> = second
         .lines()
         .filter(|line| !line.ends_with(" unchanged"))
@@ -104,10 +104,10 @@ fn every_object_passes_a_server_side_dry_run_and_a_second_apply_changes_nothing(
     assert_pods_are_admitted(&lab);
 }
 
-/// Definitions, namespaces and policies get a status from controllers; after that they stand still.
+/// Definitions, namespaces and policies get a status from controllers; after that they do not change.
 fn settled(lab: &TestLab) -> BTreeMap<String, Value> {
     let mut last = BTreeMap::new();
-    wait_until(PATIENCE, "objects that stand still", || {
+    wait_until(CONTROLLER_DEADLINE, "objects that stand still", || {
         let now = versions(lab);
         let same = now == last;
         last = now.clone();
@@ -117,26 +117,30 @@ fn settled(lab: &TestLab) -> BTreeMap<String, Value> {
     .unwrap()
 }
 
-/// The API server has typed every expression of the policies against the schemas, and has nothing to say.
+/// The API server has typed every expression of the policies against the schemas, and has no warning.
 fn assert_type_checks(lab: &TestLab) {
-    wait_until(PATIENCE, "policies that were type-checked", || {
-        let text = lab.kubectl_ok(&["get", "validatingadmissionpolicies", "-o", "json"])?;
-        let list: Value = serde_json::from_str(&text).unwrap();
-        let policies = list["items"].as_array().unwrap();
-        let checked = |policy: &&Value| policy["status"]["typeChecking"].is_object();
-        if policies.is_empty() || !policies.iter().all(|policy| checked(&policy)) {
-            return Ok(None);
-        }
-        for policy in policies {
-            let warnings = &policy["status"]["typeChecking"]["expressionWarnings"];
-            assert_eq!(warnings, &Value::Null, "{}", name(policy));
-        }
-        Ok(Some(()))
-    })
+    wait_until(
+        CONTROLLER_DEADLINE,
+        "policies that were type-checked",
+        || {
+            let text = lab.kubectl_ok(&["get", "validatingadmissionpolicies", "-o", "json"])?;
+            let list: Value = serde_json::from_str(&text).unwrap();
+            let policies = list["items"].as_array().unwrap();
+            let checked = |policy: &&Value| policy["status"]["typeChecking"].is_object();
+            if policies.is_empty() || !policies.iter().all(|policy| checked(&policy)) {
+                return Ok(None);
+            }
+            for policy in policies {
+                let warnings = &policy["status"]["typeChecking"]["expressionWarnings"];
+                assert_eq!(warnings, &Value::Null, "{}", name(policy));
+            }
+            Ok(Some(()))
+        },
+    )
     .unwrap();
 }
 
-/// Admission takes each pod as it stands in its template: Pod Security, priority classes, service accounts.
+/// Admission takes each pod as its template describes it: Pod Security, priority classes, service accounts.
 fn assert_pods_are_admitted(lab: &TestLab) {
     for (workload, template) in pod_templates() {
         let mut pod = template;
@@ -166,11 +170,15 @@ fn with_these_rights_the_line_works_and_a_sealed_node_loses_its_startup_taint_al
     }
     lab.kubectl_ok(&["apply", "-f", &samples.display().to_string()])
         .unwrap();
-    wait_until(PATIENCE, "a node without its startup taint", || {
-        let way = "jsonpath={.spec.taints[*].key}";
-        let keys = lab.kubectl_ok(&["get", "node", "gw-1", "-o", way])?;
-        Ok((keys == "example.com/broken").then_some(()))
-    })
+    wait_until(
+        CONTROLLER_DEADLINE,
+        "a node without its startup taint",
+        || {
+            let way = "jsonpath={.spec.taints[*].key}";
+            let keys = lab.kubectl_ok(&["get", "node", "gw-1", "-o", way])?;
+            Ok((keys == "example.com/broken").then_some(()))
+        },
+    )
     .unwrap();
     let ready = ["wait", "exit/eu", "--for=condition=Ready", "--timeout=60s"];
     lab.kubectl_ok(&ready).unwrap();
@@ -321,7 +329,7 @@ fn each_program_knows_the_arguments_of_its_manifest() {
 }
 
 fn assert_known(programs: &Binaries, workload: &str, line: &[&str]) {
-    // The plugin reads its arguments itself and says what it does not know; its own cases have that.
+    // The plugin reads its arguments itself and refuses unknown ones; its own cases check that.
     if line[0] == "postern-cni" {
         return;
     }

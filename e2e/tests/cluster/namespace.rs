@@ -1,13 +1,13 @@
-//! A namespace that is deleted while its pods send, on a real API server: in order, with a kubelet that ends the pods; and
-//! by force, with pods that outlive their objects, their policy and their namespace.
+//! A namespace that is deleted while its pods send, on a real API server: in order, with a kubelet that ends the pods;
+//! and by force, with pods that outlive their objects, their policy and their namespace.
 //!
 //! `cargo test -p postern-e2e --features cluster --test cluster namespace::`, as root; the first run builds Kubernetes.
 
 use jiff::Timestamp;
 use postern_e2e::LabError;
-use postern_e2e::controlplane::Api;
-use postern_e2e::harness::{After, FLOWS, Sender, Series, policy, wait_until};
+use postern_e2e::cluster::Api;
 use postern_e2e::lab::Lab;
+use postern_e2e::proof::harness::{After, FLOWS, Sender, Series, policy, wait_until};
 use serde_json::{Value, json};
 
 use crate::plane::{LONG, another, await_account, cluster, get};
@@ -118,7 +118,7 @@ fn a_pod_that_outlives_its_object_and_its_namespace_is_held_and_a_new_one_is_ste
     make_again(&lab);
     attempts(&sender).unwrap();
     assert_eq!(lab.pod_since(&sender, since).unwrap().arrived, 0);
-    // A kubelet that is back ends what it finds and nobody asks for.
+    // A kubelet that is back ends pods that have no object.
     lab.start_kubelet().unwrap();
     resumes(&lab);
     assert_eq!(lab.pod_since(&sender, since).unwrap().arrived, 0);

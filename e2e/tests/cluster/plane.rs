@@ -5,10 +5,11 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use postern_e2e::controlplane::{Api, OPERATORS, kubeconfigs, operator_name};
-use postern_e2e::harness::{Sender, TestLab, exit, policy, wait_until};
+use postern_e2e::LabError;
+use postern_e2e::cluster::{Api, OPERATORS, kubeconfigs, operator_name};
+use postern_e2e::lab::sandbox::command;
 use postern_e2e::lab::{Lab, PodOptions, Programs, UpOptions};
-use postern_e2e::{LabError, command};
+use postern_e2e::proof::harness::{Sender, TestLab, exit, policy, wait_until};
 use postern_intent::envelope::unpack;
 use postern_intent::{Body, Envelope};
 use serde_json::Value;
@@ -20,7 +21,6 @@ pub(crate) const LONG: Duration = Duration::from_secs(150);
 /// The nodes of [`cluster`].
 pub(crate) const NODES: [&str; 2] = ["n1", "gw-1"];
 
-/// The operator's namespace.
 pub(crate) const SYSTEM: &str = "postern-system";
 
 /// A lab with one node, one gateway and the namespace of the crawlers.
@@ -61,7 +61,7 @@ pub(crate) fn leader(lab: &Lab) -> Result<u8, LabError> {
     })
 }
 
-/// Waits until what somebody has asked so far has not changed for ten seconds.
+/// Waits until the number of requests of a client has not changed for ten seconds.
 pub(crate) fn await_quiet<T: PartialEq>(
     deadline: Duration,
     mut asked: impl FnMut() -> Result<T, LabError>,
@@ -102,7 +102,7 @@ pub(crate) fn published(lab: &Lab) -> Result<Option<Vec<Value>>, LabError> {
     Ok(NODES.iter().map(|node| spec(node)).collect())
 }
 
-/// What an intent's envelope says.
+/// The content of an intent's envelope.
 pub(crate) fn body(spec: &Value) -> Option<Body> {
     let envelope: Envelope = serde_json::from_value(spec["envelope"].clone()).ok()?;
     let json = unpack(&envelope.payload_bytes().ok()?).ok()?;
@@ -153,7 +153,7 @@ pub(crate) fn page(lab: &Lab, port: u16, path: &str) -> Result<String, LabError>
     })
 }
 
-/// A gauge of the operators: the highest that one of them shows; none where nobody shows it.
+/// A gauge of the operators: the highest value of any; none when no operator has it.
 pub(crate) fn gauge(lab: &Lab, name: &str) -> Option<i64> {
     let line = format!("postern_operator_{name} ");
     let of = |number| {
@@ -172,7 +172,7 @@ pub(crate) fn events(lab: &Lab, reason: &str) -> Result<Vec<String>, LabError> {
     Ok(told.map(|event| event["note"].to_string()).collect())
 }
 
-/// What waits for an approval, as the operator tells people. That it tells nothing is an error.
+/// What waits for an approval, from the ConfigMap of the operator. It is an error when there is no ConfigMap.
 pub(crate) fn held(lab: &Lab) -> Result<Vec<Value>, LabError> {
     held_so_far(lab)?.ok_or_else(|| LabError::Invalid {
         what: "memory",

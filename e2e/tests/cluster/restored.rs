@@ -1,4 +1,4 @@
-//! A cluster that forgot something: its store is older than its nodes, intents or definitions went, the key is gone.
+//! A cluster that lost data: its store is older than its nodes, intents or definitions are deleted, the key is gone.
 //! Nothing of that opens anything; what may loosen waits for a person.
 //!
 //! `cargo test -p postern-e2e --features cluster --test cluster restored::`, as root; the first run builds Kubernetes.
@@ -14,9 +14,9 @@ use ed25519_dalek::pkcs8::EncodePrivateKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use jiff::Timestamp;
 use postern_e2e::LabError;
-use postern_e2e::controlplane::{Bump, OPERATORS};
-use postern_e2e::harness::{After, PATIENCE, Sender, Series, exit, wait_until};
+use postern_e2e::cluster::{Bump, OPERATORS};
 use postern_e2e::lab::{Lab, PodOptions};
+use postern_e2e::proof::harness::{After, Sender, Series, WAIT_DEADLINE, exit, wait_until};
 use postern_intent::KeyId;
 use serde_json::{Value, json};
 
@@ -26,16 +26,16 @@ fn nodes() -> [Value; 2] {
 
 /// Waits until a pod has tried for a while, and answers how many of its packets got out.
 fn got_out(lab: &Lab, sender: &Sender) -> Result<u64, LabError> {
-    wait_until(PATIENCE, "attempts of a held pod", || {
+    wait_until(WAIT_DEADLINE, "attempts of a held pod", || {
         Ok((sender.attempted_since(Timestamp::MIN) > 1000).then_some(()))
     })?;
     Ok(lab.pod_since(sender, Timestamp::MIN)?.arrived)
 }
 
-/// Every node is told nothing, and a person finds out why: in a ConfigMap, an Event with the digest and a metric.
+/// No node gets a new intent, and a person finds the reason: in a ConfigMap, an Event with the digest and a metric.
 fn await_restored(lab: &Lab) -> Result<Vec<Value>, LabError> {
     let held = await_held(lab, "Restored", &nodes())?;
-    wait_until(PATIENCE, "Events and the metric of the nodes", || {
+    wait_until(WAIT_DEADLINE, "Events and the metric of the nodes", || {
         let told = events(lab, "Restored")?;
         let digest = |one: &Value| one["digest"].as_str().unwrap_or_default().to_owned();
         let all = held
@@ -110,7 +110,7 @@ fn intents_and_definitions_that_go_open_nothing() {
         let before = published(lab)?;
         assert!(before.is_some());
         lab.kubectl_ok(&["delete", "nodeintents", "--all"])?;
-        let after = wait_until(PATIENCE, "the intents", || published(lab))?;
+        let after = wait_until(WAIT_DEADLINE, "the intents", || published(lab))?;
         assert_eq!(Some(after), before);
         Ok(())
     });
@@ -163,7 +163,7 @@ fn intents_and_definitions_that_go_open_nothing() {
             lab.kubectl_ok(&["delete", "-k", DEFINITIONS])?;
             apply_definitions(lab)?;
             lab.apply_yaml(&(objects(0) + &other()))?;
-            // The key of a gateway is in its report, which went too: its agent says it again within a minute.
+            // The key of a gateway is in its report, which was deleted too: its agent writes it again within a minute.
             wait_until(LONG, "a policy that is ready, by newer intents", || {
                 let newer = published(lab)?.is_some() && serials(lab)?[0] > before;
                 Ok((newer && is_ready(lab)?).then_some(()))
@@ -179,7 +179,7 @@ fn is_ready(lab: &Lab) -> Result<bool, LabError> {
     Ok(ready.is_some_and(|ready| ready["status"] == "True"))
 }
 
-/// A policy of another namespace, which selects nobody.
+/// A policy of another namespace, which selects no pod.
 const WITNESS: &str = "apiVersion: v1\nkind: Namespace\nmetadata: {name: witness}\n---\n\
      apiVersion: postern.dev/v1alpha1\nkind: EgressPolicy\nmetadata: {namespace: witness, name: witness}\nspec:\n  \
      podSelector: {}\n  route: {type: Exit, exitNodes: [{name: eu}]}\n  defaultAction: Allow\n";
@@ -205,7 +205,7 @@ fn apply_definitions(lab: &Lab) -> Result<(), LabError> {
         .map(drop)
 }
 
-/// A second exit of the same gateway with a policy of its own: it needs numbers that nobody else has.
+/// A second exit of the same gateway with a policy of its own: it needs numbers that no other exit has.
 fn other() -> String {
     exit("us", "gw-1", "")
         + "apiVersion: postern.dev/v1alpha1\nkind: EgressPolicy\nmetadata: {namespace: crawlers, name: other}\nspec:\n  \
@@ -213,7 +213,7 @@ fn other() -> String {
            defaultAction: Allow\n---\n"
 }
 
-/// What was published is gone and nobody remembers it: no number is given to anything new until a person approves.
+/// What was published is gone and not in memory: no number is given to anything new until a person approves.
 fn intents_deleted_without_operators(lab: &Lab) -> Result<(), LabError> {
     lab.kill_publishers()?;
     lab.kubectl_ok(&["delete", "nodeintents", "--all"])?;
@@ -282,7 +282,7 @@ fn sorted(ids: &[&str]) -> Vec<String> {
     ids
 }
 
-/// The ids of the keys that a node trusts, as its last report says.
+/// The ids of the keys that a node trusts, from its last report.
 fn trusted(lab: &Lab, node: &str) -> Vec<String> {
     let report = lab.report_status(node).unwrap_or_default();
     let ids = report["trustedKeyIds"]

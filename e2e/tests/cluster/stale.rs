@@ -1,4 +1,4 @@
-//! What the users' objects say on a real API server about a node whose agent is gone.
+//! The status of the users' objects on a real API server when the agent of a node is gone.
 //!
 //! `cargo test -p postern-e2e --features cluster --test cluster stale::`, as root; the first run builds Kubernetes.
 
@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use postern_e2e::LabError;
-use postern_e2e::harness::{PATIENCE, wait_until};
 use postern_e2e::lab::Lab;
+use postern_e2e::proof::harness::{WAIT_DEADLINE, wait_until};
 use serde_json::{Value, json};
 
 use crate::plane::{LONG, cluster, condition, get};
@@ -18,7 +18,8 @@ const SILENCE: Duration = Duration::from_secs(270);
 /// The operator looks once a minute although nothing changed.
 const A_LOOK: Duration = Duration::from_secs(65);
 
-/// What the policy says of itself: status and reason of a condition, nodes (desired, programmed, stale), enforced pods.
+/// The expected status of the policy: a condition's status and reason, nodes (desired, programmed, stale), enforced
+/// pods.
 fn said(object: &Value, kind: &str) -> (String, String, [u64; 3], u64) {
     let found = condition(object, kind).cloned().unwrap_or_default();
     let word = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
@@ -28,7 +29,7 @@ fn said(object: &Value, kind: &str) -> (String, String, [u64; 3], u64) {
     (word("status"), word("reason"), counts, enforced)
 }
 
-/// Waits until a condition of the policy says this with these counts, and answers the policy.
+/// Waits until a condition and the counts of the policy are these, and returns the policy.
 fn await_said(
     lab: &Lab,
     deadline: Duration,
@@ -52,7 +53,7 @@ fn an_agent_that_is_gone_is_told_within_four_minutes_and_what_it_said_counts_no_
     let lab = cluster();
     let sender = lab.selected_sender("n1").unwrap();
     let well = ("True", "Ready", [1, 1, 0], 1);
-    let object = await_said(&lab, PATIENCE, "Ready", well);
+    let object = await_said(&lab, WAIT_DEADLINE, "Ready", well);
     let ready = condition(&object, "Ready").unwrap();
     let story = "1 pod leaves by exit eu from gw-1's own address";
     assert_eq!(ready["message"], story, "{object:#}");
@@ -66,14 +67,14 @@ fn an_agent_that_is_gone_is_told_within_four_minutes_and_what_it_said_counts_no_
     for kind in ["Programmed", "Ready", "FullyEnforced"] {
         await_said(&lab, SILENCE, kind, stale);
     }
-    wait_until(PATIENCE, "the exit's word", || {
+    wait_until(WAIT_DEADLINE, "the exit's word", || {
         let exit = get(&lab, &["exit", "eu"])?;
         let clients = json!({"desired": 1, "programmed": 0, "sealed": 0});
         let unknown = condition(&exit, "Programmed").is_some_and(|one| one["status"] == "Unknown");
         Ok((exit["status"]["clients"] == clients && unknown).then_some(()))
     })
     .unwrap();
-    // Time alone writes nothing more, and the kernel goes on as it was told.
+    // Time alone writes nothing more, and the kernel keeps its rules.
     let versions = || -> Result<[Value; 2], LabError> {
         let policy = get(&lab, &["egp", "crawler", "-n", "crawlers"])?;
         let exit = get(&lab, &["exit", "eu"])?;
@@ -82,7 +83,7 @@ fn an_agent_that_is_gone_is_told_within_four_minutes_and_what_it_said_counts_no_
     let before = versions().unwrap();
     let begun = Instant::now();
     wait_until(LONG, "another look of the operator", || {
-        sender.await_answers(&["tcp4", "tcp6"], Timestamp::now(), PATIENCE)?;
+        sender.await_answers(&["tcp4", "tcp6"], Timestamp::now(), WAIT_DEADLINE)?;
         Ok((begun.elapsed() >= A_LOOK).then_some(()))
     })
     .unwrap();

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use postern_e2e::LabError;
-use postern_e2e::harness::{TestLab, wait_until};
 use postern_e2e::lab::{Cluster, Collector, Lab, UpOptions};
+use postern_e2e::proof::harness::{TestLab, wait_until};
 use postern_intent::Body;
 use serde_json::Value;
 
@@ -65,7 +65,7 @@ fn is_elsewhere(span: &Value) -> bool {
     word(span, "name") == "apply" && span["attributes"]["node"] != NODE
 }
 
-/// What is missing of the trace of a body: nothing, once everybody has told of it.
+/// The missing spans of the trace of a body.
 fn missing(lab: &Lab, body: &Body) -> Vec<String> {
     let Some(trace) = &body.trace_id else {
         return vec!["a trace in the body".to_owned()];
@@ -101,7 +101,7 @@ fn missing(lab: &Lab, body: &Body) -> Vec<String> {
     missing
 }
 
-/// Waits until the body in force at the node is told of everywhere, and answers it with its span `apply`.
+/// Waits until the trace of the body in force at the node is whole, and returns the body with its span `apply`.
 fn await_told(lab: &Lab) -> (Body, Value) {
     let mut last = Vec::new();
     let waited = wait_until(LONG, "the trace of the body in force", || {
@@ -120,7 +120,7 @@ fn await_told(lab: &Lab) -> (Body, Value) {
     (body, apply.unwrap().clone())
 }
 
-/// Waits until the policy's status says that it is programmed.
+/// Waits until the policy is `Programmed`.
 fn await_programmed(lab: &Lab) -> Result<(), LabError> {
     wait_until(LONG, "Programmed of the policy", || {
         let policy = get(lab, &["egp", "crawler", "-n", "crawlers"])?;
@@ -131,7 +131,7 @@ fn await_programmed(lab: &Lab) -> Result<(), LabError> {
     })
 }
 
-/// Spans `apply` by node and serial that were told more than once.
+/// Spans `apply` by node and serial that were sent more than once.
 fn told_twice(lab: &Lab) -> Vec<String> {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for span in lab

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use jiff::Timestamp;
 use postern_e2e::LabError;
-use postern_e2e::harness::{PATIENCE, Sender, TestLab, exit, record_run, wait_until};
 use postern_e2e::lab::{Binaries, Exec, Lab, PodOptions, PodRecord, UpOptions};
+use postern_e2e::proof::harness::{Sender, TestLab, WAIT_DEADLINE, exit, record_run, wait_until};
 use serde_json::{Value, json};
 
 /// Takes out the guard by source address, at forward and before SNAT; steering stays.
@@ -19,7 +19,7 @@ const ROUTES: &str = "for f in -4 -6; do ip $f route delete unreachable default 
 
 const TABLES: &str = "nft 'delete table inet postern; delete table bridge postern'";
 
-/// Agents that see what is taken out, say so, and leave it.
+/// Agents that report what is taken out, and do not repair it.
 fn without_repair() -> UpOptions {
     UpOptions {
         nodes: 2,
@@ -31,7 +31,7 @@ fn without_repair() -> UpOptions {
 /// Waits until the node has an intent in force that lists the pods' addresses: a later one would be carried out, and
 /// with it what was taken out by then.
 fn settled(lab: &Lab, pods: &[&PodRecord]) {
-    wait_until(PATIENCE, "an intent with every address", || {
+    wait_until(WAIT_DEADLINE, "an intent with every address", || {
         let body = lab.current_body("n1")?;
         let digest = lab.current_envelope("n1")?.digest().unwrap();
         let applied = lab.report_status("n1").unwrap_or_default()["appliedDigest"] == digest;
@@ -58,7 +58,7 @@ fn leaked(lab: &Lab, sender: &Sender) -> u64 {
     packets.leaked
 }
 
-/// Starts whatever is dead, lets the agent begin anew, which puts everything back, and waits for the exit.
+/// Starts dead processes, restarts the agent, which puts everything back, and waits for the exit.
 fn restore(lab: &Lab, sender: &Sender) {
     lab.apply_yaml(&exit("eu", "gw-1", "")).unwrap();
     lab.start_tunnel("n1").unwrap();
@@ -67,7 +67,7 @@ fn restore(lab: &Lab, sender: &Sender) {
     lab.start_agent("n1").unwrap();
     lab.await_state("n1", "eu", "Enforcing", begin).unwrap();
     let begin = Timestamp::now();
-    wait_until(PATIENCE, "packets by the exit", || {
+    wait_until(WAIT_DEADLINE, "packets by the exit", || {
         Ok((lab.packets_since(begin)?.of(&sender.pod.uid).exited > 0).then_some(()))
     })
     .unwrap();
@@ -83,7 +83,7 @@ fn ablate(lab: &Lab, sender: &Sender, out: &[&str], event: Event) -> Value {
     (event.act)(lab).unwrap();
     let mut sum = leaked(lab, sender);
     if out.len() > 1 && sum == 0 {
-        let found = wait_until(PATIENCE, "a leak", || {
+        let found = wait_until(WAIT_DEADLINE, "a leak", || {
             let leaked = lab.packets_since(begin)?.leaked;
             Ok((leaked > 0).then_some(leaked))
         });
@@ -141,7 +141,7 @@ fn any_one_block_out_leaks_nothing_and_all_of_them_out_leak_when_the_policy_chan
         name: "policy changed",
         act: |lab| {
             lab.delete_yaml(&exit("eu", "gw-1", ""))?;
-            wait_until(PATIENCE, "a pod that is steered no more", || {
+            wait_until(WAIT_DEADLINE, "a pod that is steered no more", || {
                 let steered = lab.shell("n1", "nft list map inet postern steer4")?;
                 Ok((!steered.contains("10.244.1.3")).then_some(()))
             })
@@ -224,7 +224,7 @@ fn a_removed_source_match_is_seen_by_the_counter() {
     let released = lab.pod_on("default/released", &PodOptions::on("n1"));
     let released = released.unwrap();
     settled(&lab, &[&sender.pod]);
-    wait_until(PATIENCE, "a released pod", || {
+    wait_until(WAIT_DEADLINE, "a released pod", || {
         let map = lab.shell("n1", "nft list map inet postern from4")?;
         let released = format!("{} : goto released", released.addresses[0]);
         Ok(map.contains(&released).then_some(()))

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use postern_e2e::LabError;
-use postern_e2e::harness::{FLOWS, PATIENCE, Sender, TestLab, exit, policy, wait_until};
 use postern_e2e::lab::{Binaries, Exec, PodOptions, PodRecord, TrafficPolicy, UpOptions};
+use postern_e2e::proof::harness::{
+    FLOWS, Sender, TestLab, WAIT_DEADLINE, exit, policy, wait_until,
+};
 
 /// A question: who asks whom, and how.
 type Question = (String, Asker, SocketAddr, &'static str);
@@ -29,7 +31,7 @@ impl Asker {
     }
 }
 
-/// A selected pod, one that nobody selects beside it, and one on another node; all of them answer on port 7.
+/// A selected pod, an unselected one beside it, and one on another node; all of them answer on port 7.
 struct Cast {
     selected: PodRecord,
     near: PodRecord,
@@ -74,7 +76,7 @@ fn ask(lab: &TestLab, (_, asker, to, protocol): &Question) -> Result<Option<Stri
     Ok(output.status.success().then_some(text))
 }
 
-/// A service for each pod that nobody selects, whose addresses it answers, and node ports.
+/// A service for each unselected pod, whose addresses it answers, and node ports.
 fn serve(lab: &TestLab, cast: &Cast, family: usize) -> Vec<IpAddr> {
     let at = |pod: &PodRecord| SocketAddr::new(pod.addresses[family], 7);
     let services = [
@@ -188,7 +190,7 @@ fn a_policy_changes_the_way_out_of_its_pods_and_nothing_else() {
     let questions = questions(&lab, &cast);
     let mut before = BTreeMap::new();
     for question in &questions {
-        let answer = wait_until(PATIENCE, &question.0, || ask(&lab, question)).unwrap();
+        let answer = wait_until(WAIT_DEADLINE, &question.0, || ask(&lab, question)).unwrap();
         before.insert(&question.0, answer);
     }
     let selected = PodOptions::on("n1").label("app", "crawler");
@@ -201,7 +203,9 @@ fn a_policy_changes_the_way_out_of_its_pods_and_nothing_else() {
 
     let applied = Timestamp::now();
     for (sender, node) in [(&selected, "gw-1"), (&free, "n1")] {
-        sender.await_answers(&FLOWS, applied, PATIENCE).unwrap();
+        sender
+            .await_answers(&FLOWS, applied, WAIT_DEADLINE)
+            .unwrap();
         let node = lab.node(node).unwrap().addresses();
         assert_eq!(
             sources(sender, applied),
@@ -212,7 +216,7 @@ fn a_policy_changes_the_way_out_of_its_pods_and_nothing_else() {
     }
     for question in &questions {
         let (mut last, wanted) = (None, &before[&question.0]);
-        let same = wait_until(PATIENCE / 3, &question.0, || {
+        let same = wait_until(WAIT_DEADLINE / 3, &question.0, || {
             last = ask(&lab, question)?;
             Ok((last.as_ref() == Some(wanted)).then_some(()))
         });
@@ -235,7 +239,7 @@ fn a_policy_changes_the_way_out_of_its_pods_and_nothing_else() {
                 SocketAddr::new(*to, 7),
                 protocol,
             );
-            let seen = wait_until(PATIENCE, "an answer from the world", || {
+            let seen = wait_until(WAIT_DEADLINE, "an answer from the world", || {
                 ask(&lab, &question)
             });
             assert_eq!(seen.unwrap(), source.to_string(), "{to} {protocol}");
@@ -286,7 +290,7 @@ fn names_of_a_selected_pod_resolve_through_the_exit_and_cluster_names_inside() {
             service.to_string(),
         ),
         (
-            // The cluster's resolver is nobody outside, and nobody outside was named.
+            // The cluster's resolver is not outside, and no address outside was named.
             "10.96.0.53",
             "whoami.world.test",
             "REFUSED".to_owned(),
@@ -303,7 +307,7 @@ fn names_of_a_selected_pod_resolve_through_the_exit_and_cluster_names_inside() {
                 name,
             ];
             let mut last = String::new();
-            let found = wait_until(PATIENCE / 3, name, || {
+            let found = wait_until(WAIT_DEADLINE / 3, name, || {
                 let output = lab.exec(Exec::Pod("crawlers/crawler"), &args)?;
                 last = String::from_utf8_lossy(&output.stdout).trim().to_owned();
                 Ok((last == wanted).then_some(()))

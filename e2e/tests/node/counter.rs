@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use postern_e2e::harness::{FLOWS, Sender, TestLab, blank_body, wait_until};
 use postern_e2e::lab::PodOptions;
-use postern_e2e::monitor::SetKey;
+use postern_e2e::proof::harness::{FLOWS, Sender, TestLab, blank_body, wait_until};
+use postern_e2e::proof::monitor::SetKey;
 use postern_intent::Serial;
 use postern_intent::body::{BlockedReason, Class, Pod};
 use serde_json::json;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Says that a node blocks a pod, while nobody blocks it: an intent is published and a report calls it verified.
+/// Pretends that a node blocks a pod: an intent is published and a report calls it verified.
 fn pretend_to_block(lab: &TestLab, sender: &Sender) {
     let pod = &sender.pod;
     let mut body = blank_body(lab, &pod.node, Serial(1)).unwrap();
@@ -117,7 +117,7 @@ fn a_packet_that_only_one_counter_saw_makes_them_disagree() {
         (1, 0),
         "{difference:?}"
     );
-    let set = postern_e2e::monitor::read_set(&lab).unwrap();
+    let set = postern_e2e::proof::monitor::read_set(&lab).unwrap();
     assert!(
         set.keys()
             .any(|key: &SetKey| key.source.to_string() == "10.244.1.9")

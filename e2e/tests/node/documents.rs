@@ -213,7 +213,7 @@ pub(crate) fn write_ledger(lab: &Lab, node: &str, change: impl FnOnce(&mut Value
     change(&mut entries);
     let text = entries.to_string();
     let mut program = std::process::Command::new("sha256sum");
-    let sum = postern_e2e::command::run_with_input(&mut program, &text).unwrap();
+    let sum = postern_e2e::lab::sandbox::command::run_with_input(&mut program, &text).unwrap();
     let sum = sum.split_whitespace().next().unwrap();
     let page = json!({"sha256": sum, "entries": text});
     std::fs::write(&path, page.to_string()).unwrap();

@@ -1,9 +1,9 @@
-//! A guard outlives the objects that asked for it: a pod whose object, policy and namespace are gone while it still sends,
-//! as on a node whose kubelet is dead, leaves by nothing until a signed intent releases it.
+//! A guard outlives the objects that asked for it: a pod whose object, policy and namespace are gone while it still
+//! sends, as on a node whose kubelet is dead, leaves by nothing until a signed intent releases it.
 
 use jiff::Timestamp;
-use postern_e2e::harness::{PATIENCE, Sender, TestLab, policy, wait_until};
 use postern_e2e::lab::{Lab, PodOptions, UpOptions};
+use postern_e2e::proof::harness::{Sender, TestLab, WAIT_DEADLINE, policy, wait_until};
 use serde_json::{Value, json};
 
 const NODE: &str = "n1";
@@ -32,7 +32,7 @@ fn attempts(senders: &[&Sender]) {
     let since = Timestamp::now();
     for sender in senders {
         let what = format!("attempts of {}", sender.pod.key());
-        wait_until(PATIENCE, &what, || {
+        wait_until(WAIT_DEADLINE, &what, || {
             Ok((sender.attempted_since(since) > ATTEMPTS).then_some(()))
         })
         .unwrap();
@@ -62,15 +62,15 @@ fn a_pod_whose_object_policy_and_namespace_go_while_it_sends_is_held_until_it_is
     lab.await_exit(&failed).unwrap();
     let senders = [&gone, &failed];
 
-    // No CNI DEL: whoever would ask for it is dead. The one object is deleted by force, the other one is set to `Failed`
-    // as the collector of lost pods does it.
+    // No CNI DEL: the kubelet, which would ask for it, is dead. The one object is deleted by force, the other one is
+    // set to `Failed` as the collector of lost pods does it.
     let object = stored(&lab, &gone);
     let mut over = stored(&lab, &failed);
     over["status"]["phase"] = json!("Failed");
     lab.delete(std::slice::from_ref(&object)).unwrap();
     lab.apply(vec![over]).unwrap();
     let what = "the end of the pods in the intent";
-    wait_until(PATIENCE, what, || {
+    wait_until(WAIT_DEADLINE, what, || {
         let body = lab.current_body(NODE)?;
         let mut listed = body.pods.iter();
         Ok((!listed.any(|pod| pod.namespace.as_str() == "crawlers")).then_some(()))
@@ -89,9 +89,9 @@ fn a_pod_whose_object_policy_and_namespace_go_while_it_sends_is_held_until_it_is
     await_silent_body(&lab, 2);
     nothing_left(&lab, &senders, since);
 
-    // Listed again, in a namespace that nobody guards: the signed word that it may leave.
+    // Listed again, in a namespace that is not guarded: a signed document lets it leave.
     lab.apply(vec![object]).unwrap();
-    wait_until(PATIENCE, "packets of the released pod", || {
+    wait_until(WAIT_DEADLINE, "packets of the released pod", || {
         Ok((lab.pod_since(&gone, since)?.arrived > 0).then_some(()))
     })
     .unwrap();

@@ -1,13 +1,13 @@
-//! The holes by which a pod, or somebody on the LAN in a pod's name, could go past the exit. Each is shut on a whole node
-//! and with any block but the last one taken out, and open with all of them out: so the zero is the blocks' doing.
+//! The holes by which a pod, or a host of the LAN with a pod's address, could bypass the exit. Each is shut on a whole
+//! node and with any block but the last one taken out, and open with all of them out: so the zero is the blocks' doing.
 
 use std::net::{IpAddr, SocketAddr};
 
 use crate::holes::{
     NODE, Stage, WEB, ask, both, lab_program, nobody, probe, probed, sent, serving,
 };
-use postern_e2e::harness::{PATIENCE, TestLab, wait_until};
 use postern_e2e::lab::{Binaries, Exec, PodOptions, PodRecord, TrafficPolicy};
+use postern_e2e::proof::harness::{TestLab, WAIT_DEADLINE, wait_until};
 use serde_json::Value;
 
 const BINDING: &str = "nft flush chain bridge postern origin";
@@ -124,7 +124,7 @@ fn hole_e_a_dead_pods_reply_entry_does_not_serve_the_pod_on_its_address() {
         let list = "for f in ipv4 ipv6; do conntrack -L -f $f -p udp --orig-port-dst 30091 2>/dev/null; done; true";
         stage.shell(list).lines().count()
     };
-    wait_until(PATIENCE, "an entry for each family", || {
+    wait_until(WAIT_DEADLINE, "an entry for each family", || {
         Ok((entries(&stage) == 2).then_some(()))
     })
     .unwrap();
@@ -175,7 +175,7 @@ fn hole_h_neighbour_discovery_between_pods_passes_and_no_solicitation_leaves() {
         }
         stage.ask(WEB, to, "tcp").is_some()
     };
-    wait_until(PATIENCE, "an answer of a neighbour", || {
+    wait_until(WAIT_DEADLINE, "an answer of a neighbour", || {
         Ok(reached(&stage).then_some(()))
     })
     .unwrap();
@@ -232,7 +232,7 @@ fn hole_i_a_bridge_that_hides_dns_from_the_guard_is_named_by_preflight() {
     stage.finish();
 }
 
-/// What `preflight` says of the bridge.
+/// The answer of `preflight` about the bridge.
 fn bridge_check(stage: &Stage) -> Value {
     let program = Binaries::locate().unwrap().path("postern-agent");
     let args = [program.to_str().unwrap(), "preflight", "-o", "json"];
@@ -248,7 +248,7 @@ fn bridge_check(stage: &Stage) -> Value {
 fn hole_j_another_nodes_port_with_an_endpoint_in_the_world_is_refused() {
     let mut stage = Stage::up("j", 3);
     stage.node_port(30021, stage.worlds(7), TrafficPolicy::Cluster);
-    // Outside of the range that an API server has unless it is told another one.
+    // Outside of the default range of an API server.
     stage.node_port(20021, stage.worlds(7), TrafficPolicy::Cluster);
     stage.await_node_port(20021);
     let worlds = own_worlds(&stage.web);

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 
 use crate::holes::{NODE, Stage, WEB, ask, both, lab, nobody, probe, probed, sent, serving};
 use nix::sys::signal::Signal;
-use postern_e2e::harness::{PATIENCE, TestLab, exit, policy, wait_until};
 use postern_e2e::lab::{Exec, PodOptions};
+use postern_e2e::proof::harness::{TestLab, WAIT_DEADLINE, exit, policy, wait_until};
 
 const GATEWAY: &str = "gw-1";
 const EGRESS: [&str; 2] = ["192.168.10.200", "2001:db8:10::200"];
@@ -69,7 +69,7 @@ fn hole_g_a_host_of_the_lan_does_not_inject_into_a_tunnel_flow() {
     let act = |stage: &Stage| {
         for (world, to) in stage.worlds(7).into_iter().zip(both(&tunnel, 4700)) {
             let flow = ["--protocol", "udp", "--source-port", "4700"];
-            wait_until(PATIENCE, "an answer in the flow", || {
+            wait_until(WAIT_DEADLINE, "an answer in the flow", || {
                 Ok(ask(&stage.lab, WEB, world, &flow))
             })
             .unwrap();
@@ -115,7 +115,7 @@ fn move_away(stage: &Stage) {
     stage.lab.apply_yaml(&policy("us", "")).unwrap();
     let maps = "nft list map inet postern steer4; nft list map inet postern steer6";
     wait_until(
-        PATIENCE,
+        WAIT_DEADLINE,
         "a pod that is not steered to the old exit",
         || {
             let steered = stage.shell(maps);
@@ -221,7 +221,7 @@ fn hole_p_a_gateways_pod_that_was_released_does_not_keep_the_nodes_address() {
     let late = policy("eu", "").replace("namespace: crawlers", "namespace: late");
     stage.lab.apply_yaml(&late).unwrap();
     stage.await_source(Exec::Pod("late/old"), worlds, egress());
-    wait_until(PATIENCE, "the cut of the old entries", || {
+    wait_until(WAIT_DEADLINE, "the cut of the old entries", || {
         Ok((entries(&stage) == 0).then_some(()))
     })
     .unwrap();

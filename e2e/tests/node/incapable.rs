@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use postern_e2e::harness::{PATIENCE, Sender, TestLab, wait_until};
 use postern_e2e::lab::{Exec, PodOptions, UpOptions};
+use postern_e2e::proof::harness::{Sender, TestLab, WAIT_DEADLINE, wait_until};
 use serde_json::Value;
 
 /// One condition of a report.
@@ -136,9 +136,11 @@ fn a_pod_whose_path_bypasses_the_guard_is_named_and_its_neighbour_stays_guarded(
     assert_eq!(pods["unenforceable"], 1, "{pods}");
     assert_eq!(pods["blocked"], 0, "never reported as blocked: {pods}");
     assert!(preflight(&lab, "n1").contains(link));
-    wait_until(PATIENCE, "packets of the neighbour by its exit", || {
-        Ok((lab.pod_since(&neighbour, begun)?.exited > 0).then_some(()))
-    })
+    wait_until(
+        WAIT_DEADLINE,
+        "packets of the neighbour by its exit",
+        || Ok((lab.pod_since(&neighbour, begun)?.exited > 0).then_some(())),
+    )
     .unwrap();
     let leaks = lab.packets().unwrap().leaks;
     assert!(

@@ -3,14 +3,14 @@
 
 use crate::documents::{Bad, FILES, INTENT, KEYS, bad_documents, key, key_set, next, write_ledger};
 use jiff::{SignedDuration, Timestamp};
-use postern_e2e::harness::{After, Sender, TestLab, wait_until};
 use postern_e2e::lab::{Lab, UpOptions};
+use postern_e2e::proof::harness::{After, Sender, TestLab, wait_until};
 use postern_intent::keys::KeyId;
 use postern_intent::sign::{sign_intent, sign_key_set};
 use serde_json::Value;
 
 const NODE: &str = "n1";
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+const AGENT_DEADLINE: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// A lab whose publisher has stopped, with a pod that sends by the exit.
 fn lab_without_publisher() -> (TestLab, Sender) {
@@ -42,7 +42,7 @@ fn condition<'a>(report: &'a Value, kind: &str) -> &'a Value {
 fn metric(lab: &Lab, reason: &str) -> u64 {
     let name = format!("postern_agent_refused_documents_total{{reason=\"{reason}\"}}");
     // An agent that has just been started does not serve them yet.
-    wait_until(PATIENCE, "the agent's metrics", || {
+    wait_until(AGENT_DEADLINE, "the agent's metrics", || {
         Ok(lab.agent_metric(NODE, &name).ok())
     })
     .unwrap()
@@ -56,7 +56,7 @@ fn audited(lab: &Lab, reason: &str) -> usize {
         .count()
 }
 
-/// Publishes one bad document, waits until the agent says why it refused it, and takes it away again.
+/// Publishes one bad document, waits until the agent reports why it refused it, and removes it.
 fn refuse(lab: &Lab, bad: &Bad, serial: u64) {
     let (name, reason) = (bad.name, bad.reason);
     let (counted, written) = (metric(lab, reason), audited(lab, reason));
@@ -101,7 +101,7 @@ fn every_bad_document_is_refused_with_its_own_reason_and_the_last_good_one_stays
             let begin = Timestamp::now();
             refuse(lab, bad, body.serial.0);
             let what = format!("{}: packets by the exit after it", bad.name);
-            wait_until(PATIENCE, &what, || {
+            wait_until(AGENT_DEADLINE, &what, || {
                 let exited = lab.packets_since(begin)?.of(&sender.pod.uid).exited;
                 Ok((exited > 0).then_some(()))
             })?;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use postern_e2e::harness::{TestLab, wait_until};
 use postern_e2e::lab::{Exec, Lab, PodOptions, Programs, TrafficPolicy, UpOptions};
+use postern_e2e::proof::harness::{TestLab, wait_until};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 

@@ -2,8 +2,10 @@
 
 use jiff::Timestamp;
 use postern_e2e::LabError;
-use postern_e2e::harness::{After, FLOWS, PATIENCE, Sender, Series, TestLab, exit, policy};
 use postern_e2e::lab::{Lab, PodOptions, UpOptions};
+use postern_e2e::proof::harness::{
+    After, FLOWS, Sender, Series, TestLab, WAIT_DEADLINE, exit, policy,
+};
 
 /// Kills a program, waits until nothing comes through any more, and starts it again.
 fn outage(
@@ -43,15 +45,17 @@ fn nothing_leaks_when_programs_die_and_devices_and_rulesets_go() {
             .map(drop)
     });
     let applied = Timestamp::now();
-    sender.await_answers(&FLOWS, applied, PATIENCE).unwrap();
+    sender
+        .await_answers(&FLOWS, applied, WAIT_DEADLINE)
+        .unwrap();
     prove("tunnel process killed", &|lab| {
         outage(lab, &sender, "tunnel-n1", |lab| lab.start_tunnel("n1"))
     });
     prove("tunnel process of the gateway killed", &|lab| {
         outage(lab, &sender, "tunnel-gw-1", |lab| lab.start_tunnel("gw-1"))?;
-        // The client's session goes on for 15 s without an answer before it asks for a new one (WireGuard's
-        // KEEPALIVE_TIMEOUT and REKEY_TIMEOUT): nobody tells it that the gateway has forgotten the old one.
-        sender.await_answers(&FLOWS, Timestamp::now(), PATIENCE)
+        // The client's session continues for 15 s without an answer before it asks for a new one (WireGuard's
+        // KEEPALIVE_TIMEOUT and REKEY_TIMEOUT): it does not learn that the gateway has no session any more.
+        sender.await_answers(&FLOWS, Timestamp::now(), WAIT_DEADLINE)
     });
     prove("tunnel device deleted", &|lab| {
         repaired(lab, "n1", "ip link delete pst-c-eu")
@@ -59,7 +63,7 @@ fn nothing_leaks_when_programs_die_and_devices_and_rulesets_go() {
     prove("agent killed and restarted", &|lab| {
         lab.kill("agent-n1")?;
         let killed = Timestamp::now();
-        sender.await_answers(&FLOWS, killed, PATIENCE)?;
+        sender.await_answers(&FLOWS, killed, WAIT_DEADLINE)?;
         lab.start_agent("n1")?;
         let started = Timestamp::now();
         lab.await_state("n1", "eu", "Enforcing", started).map(drop)
@@ -78,6 +82,6 @@ fn nothing_leaks_when_programs_die_and_devices_and_rulesets_go() {
     lab.restore_masquerade("n1").unwrap();
     lab.translate_services().unwrap();
     let last = Timestamp::now();
-    sender.await_answers(&FLOWS, last, PATIENCE).unwrap();
+    sender.await_answers(&FLOWS, last, WAIT_DEADLINE).unwrap();
     assert_eq!(series.finish().unwrap(), Vec::<String>::new());
 }

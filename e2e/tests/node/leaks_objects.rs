@@ -1,12 +1,12 @@
-//! Somebody else removes what the agent owns, object by object: repaired, counted, and nothing leaks meanwhile.
+//! Another program removes what the agent owns, object by object: repaired, counted, and nothing leaks meanwhile.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
 use jiff::Timestamp;
 use postern_e2e::LabError;
-use postern_e2e::harness::{After, FLOWS, PATIENCE, Series, TestLab, wait_until};
 use postern_e2e::lab::{Lab, UpOptions};
+use postern_e2e::proof::harness::{After, FLOWS, Series, TestLab, WAIT_DEADLINE, wait_until};
 
 /// Everything that the agent owns on a node, as sorted words: the order in which nft lists a hash changes.
 const OWNED: &str = r#"{
@@ -15,7 +15,8 @@ ip rule; ip -6 rule; ip route show table 5210; ip -6 route show table 5210; ip x
 ip address show pst-c-eu; cat /proc/sys/net/ipv4/conf/pst-c-eu/rp_filter
 } | tr -s ' ,\t' '\n' | sort"#;
 
-/// What somebody does to one kind of object. The pod's addresses are its node's second ones: the resolver came first.
+/// A command of another program on one kind of object. The pod's addresses are its node's second ones: the resolver
+/// came first.
 const REMOVALS: [(&str, &str); 20] = [
     ("guard chain flushed", "nft flush chain inet postern guard"),
     ("base chain deleted", "nft delete chain inet postern last"),
@@ -89,7 +90,7 @@ const REMOVALS: [(&str, &str); 20] = [
     ("device set down", "ip link set pst-c-eu down"),
 ];
 
-/// Lets somebody act, and waits until everything is as it was and the report has counted the repair.
+/// Runs such a command, and waits until everything is as it was and the report has counted the repair.
 fn repaired(
     lab: &Lab,
     owned: &dyn Fn(&Lab) -> Result<String, LabError>,
@@ -97,7 +98,7 @@ fn repaired(
 ) -> Result<(), LabError> {
     let (before, counted) = (owned(lab)?, lab.repairs("n1"));
     act(lab)?;
-    wait_until(PATIENCE, "the repair of what was removed", || {
+    wait_until(WAIT_DEADLINE, "the repair of what was removed", || {
         // A part that is away cannot be listed.
         Ok((owned(lab).ok().as_ref() == Some(&before)).then_some(()))
     })?;
@@ -157,6 +158,6 @@ fn what_somebody_else_removes_is_repaired_and_counted_and_nothing_leaks_meanwhil
         .prove("tunnel peer removed", &sender, After::Flows, act)
         .unwrap();
     let last = Timestamp::now();
-    sender.await_answers(&FLOWS, last, PATIENCE).unwrap();
+    sender.await_answers(&FLOWS, last, WAIT_DEADLINE).unwrap();
     assert_eq!(series.finish().unwrap(), Vec::<String>::new());
 }

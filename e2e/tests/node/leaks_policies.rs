@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use postern_e2e::LabError;
-use postern_e2e::harness::{
-    After, FLOWS, PATIENCE, Sender, Series, TestLab, exit, policy, wait_until,
-};
 use postern_e2e::lab::{Binaries, Exec, Lab, PodOptions, TrafficPolicy, UpOptions};
+use postern_e2e::proof::harness::{
+    After, FLOWS, Sender, Series, TestLab, WAIT_DEADLINE, exit, policy, wait_until,
+};
 
 /// Seconds of a sender that began after this time and answered: which sources the world saw in them.
 fn sources(sender: &Sender, after: Timestamp) -> BTreeSet<IpAddr> {
@@ -21,7 +21,7 @@ fn addresses(lab: &Lab, node: &str) -> BTreeSet<IpAddr> {
     lab.node(node).unwrap().addresses().into()
 }
 
-/// Asks port 7 of somebody from a pod and answers which source was seen.
+/// Asks port 7 of an address from a pod, and returns the source that was seen.
 fn probe(lab: &Lab, pod: &str, to: &str, protocol: &str) -> Result<String, LabError> {
     let program = Binaries::locate()?.lab().display().to_string();
     let args = [program.as_str(), "probe", to, "--protocol", protocol];
@@ -65,7 +65,7 @@ fn nothing_leaks_when_a_policy_moves_to_another_exit_and_when_its_exit_goes() {
     let moved = "policy moved to another exit";
     series.prove(moved, &sender, After::Flows, act).unwrap();
     let after = Timestamp::now();
-    sender.await_answers(&FLOWS, after, PATIENCE).unwrap();
+    sender.await_answers(&FLOWS, after, WAIT_DEADLINE).unwrap();
     assert_eq!(sources(&sender, after), addresses(&lab, "gw-2"));
 
     let us = exit("us", "gw-2", "");
@@ -127,7 +127,7 @@ fn nothing_leaks_when_a_policy_gets_stricter_and_by_a_service_with_endpoints_in_
     series.prove(stricter, &sender, After::Flows, act).unwrap();
     let after = Timestamp::now();
     let flows = ["icmp4", "icmp6", "tcp4", "tcp6"];
-    sender.await_answers(&flows, after, PATIENCE).unwrap();
+    sender.await_answers(&flows, after, WAIT_DEADLINE).unwrap();
     let sums = sender.since(after + Duration::from_secs(1));
     for flow in ["udp4", "udp6"] {
         assert!(
@@ -160,12 +160,12 @@ fn nothing_leaks_when_nobody_renews_the_lease() {
         }
         Ok(())
     };
-    wait_until(PATIENCE, "listening pods", || Ok(inside(&lab).ok())).unwrap();
+    wait_until(WAIT_DEADLINE, "listening pods", || Ok(inside(&lab).ok())).unwrap();
     let mut series = Series::begin(&lab, "lease").unwrap();
     let act = |lab: &Lab| {
         lab.kill("agent-n1")?;
         let killed = Timestamp::now();
-        sender.await_answers(&FLOWS, killed, PATIENCE)?;
+        sender.await_answers(&FLOWS, killed, WAIT_DEADLINE)?;
         let silent = lab.await_silence(&sender)?;
         lab.await_attempts(&sender, silent)?;
         inside(lab)?;
@@ -181,7 +181,7 @@ fn nothing_leaks_when_nobody_renews_the_lease() {
         let said = |status: &serde_json::Value| status["appliedSerial"].as_u64();
         let before = lab.report_status("n1").as_ref().and_then(said);
         lab.start_publishers()?;
-        // Operators that were killed hold their Lease for a while yet; the event is over when somebody publishes.
+        // Operators that were killed hold their Lease for a while yet; the event is over when one publishes.
         lab.await_report("n1", "an intent published since", |status| {
             said(status) > before
         })
@@ -217,7 +217,7 @@ fn a_pod_on_its_own_active_gateway_leaves_by_the_exits_address_and_by_nothing_el
     let applied = "policy applied to a pod on its own active gateway";
     series.prove(applied, &sender, After::Flows, act).unwrap();
     let after = Timestamp::now();
-    sender.await_answers(&FLOWS, after, PATIENCE).unwrap();
+    sender.await_answers(&FLOWS, after, WAIT_DEADLINE).unwrap();
     let egress: BTreeSet<IpAddr> = egress.map(|a| a.parse().unwrap()).into();
     assert_eq!(sources(&sender, after), egress);
     for (event, line) in [

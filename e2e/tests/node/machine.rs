@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use crate::documents::next;
 use jiff::{SignedDuration, Timestamp};
-use postern_e2e::harness::{PATIENCE, Sender, TestLab, wait_until};
 use postern_e2e::lab::{Lab, UpOptions};
+use postern_e2e::proof::harness::{Sender, TestLab, WAIT_DEADLINE, wait_until};
 use postern_intent::Body;
 use postern_intent::body::{BlockedReason, FailureMode, Way};
 use serde_json::Value;
 
 const NODE: &str = "n1";
 
-/// A lab whose publisher has stopped, with a pod whose scope is `Enforcing`, and the body that says so.
+/// A lab whose publisher has stopped, with a pod whose scope is `Enforcing`, and its body.
 fn enforcing() -> (TestLab, Sender, Body) {
     let lab = TestLab::up(&UpOptions {
         nodes: 2,
@@ -100,7 +100,7 @@ fn a_scope_is_enforced_step_by_step_degraded_by_a_lost_address_and_mended_at_a_r
     );
     lab.shell(NODE, &line).unwrap();
     let degraded = in_state(&lab, "Degraded", "");
-    let exited = wait_until(PATIENCE, "packets by the exit while degraded", || {
+    let exited = wait_until(WAIT_DEADLINE, "packets by the exit while degraded", || {
         let exited = lab.packets_since(degraded)?.of(&sender.pod.uid).exited;
         Ok((exited > 0).then_some(exited))
     });
@@ -176,7 +176,7 @@ fn an_open_scope_leaves_by_the_uplink_only_while_its_exit_is_lost_for_longer_tha
     let killed = Timestamp::now();
     lab.kill("tunnel-n1").unwrap();
     in_state(&lab, "FailedOpen", "");
-    let uplink = wait_until(PATIENCE, "packets by the node's uplink", || {
+    let uplink = wait_until(WAIT_DEADLINE, "packets by the node's uplink", || {
         let leaks = lab.packets_since(killed)?.leaks;
         Ok((!leaks.is_empty()).then_some(leaks))
     });
@@ -230,7 +230,7 @@ fn a_released_scope_goes_through_releasing_and_only_then_leaves_by_the_uplink() 
     let last = &seen[seen.len() - 2..];
     assert_eq!(last[0], ["Enforcing", "ReleaseAccepted", "Releasing"]);
     assert_eq!(last[1], ["Releasing", "ReleaseDone", "Unclaimed"]);
-    let arrived = wait_until(PATIENCE, "packets by the node's uplink", || {
+    let arrived = wait_until(WAIT_DEADLINE, "packets by the node's uplink", || {
         let count = lab.packets_since(released)?.of(&sender.pod.uid);
         Ok((count.arrived > count.exited).then_some(count))
     });

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use postern_e2e::harness::{PATIENCE, Sender, TestLab, exit, policy, wait_until};
 use postern_e2e::lab::{Plugin, PodOptions, UpOptions};
+use postern_e2e::proof::harness::{Sender, TestLab, WAIT_DEADLINE, exit, policy, wait_until};
 
 /// Selected and unselected pods for each delay of the intent: 50 of each over all delays.
 const ROUNDS: [(SignedDuration, usize); 3] = [
@@ -39,7 +39,7 @@ fn lab_with(options: &UpOptions) -> TestLab {
 /// Waits until packets of the pod have left by an exit.
 fn leaves_by_the_exit(lab: &TestLab, sender: &Sender) {
     let what = format!("packets of {} by its exit", sender.pod.key());
-    wait_until(PATIENCE, &what, || {
+    wait_until(WAIT_DEADLINE, &what, || {
         let count = lab.pod_since(sender, Timestamp::MIN)?;
         Ok((count.exited > 0).then_some(()))
     })
@@ -49,7 +49,7 @@ fn leaves_by_the_exit(lab: &TestLab, sender: &Sender) {
 /// Waits until packets of the pod have arrived at all.
 fn leaves(lab: &TestLab, sender: &Sender) {
     let what = format!("packets of {}", sender.pod.key());
-    wait_until(PATIENCE, &what, || {
+    wait_until(WAIT_DEADLINE, &what, || {
         let count = lab.pod_since(sender, Timestamp::MIN)?;
         Ok((count.arrived > 0).then_some(()))
     })
@@ -185,7 +185,7 @@ fn without_the_plugin_a_fresh_address_is_held_until_the_intent_lists_it() {
     // Reuse inherits nothing once the report shows the serial without the old pod.
     lab.delete_pod("default/plain").unwrap();
     let gone = plain.pod.addresses[0].to_string();
-    wait_until(PATIENCE, "the ruleset without the old pod", || {
+    wait_until(WAIT_DEADLINE, "the ruleset without the old pod", || {
         let listed = lab.shell("n1", "nft list map inet postern from4")?;
         Ok((!listed.contains(&gone)).then_some(()))
     })

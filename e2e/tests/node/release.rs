@@ -6,14 +6,16 @@ use std::process::Output;
 
 use crate::documents::{INTENT, RELEASE, next, release_of, write_ledger};
 use jiff::Timestamp;
-use postern_e2e::harness::{After, PATIENCE, Sender, TestLab, exit, policy, wait_until};
 use postern_e2e::lab::{Binaries, Exec, Lab, PodOptions, Programs, UpOptions};
+use postern_e2e::proof::harness::{
+    After, Sender, TestLab, WAIT_DEADLINE, exit, policy, wait_until,
+};
 use postern_intent::sign::{sign_intent, sign_release};
 use serde_json::{Value, json};
 
 const NODE: &str = "n1";
 
-/// What belongs to somebody else, of each kind that Postern has too.
+/// Objects that are not ours, of each kind that Postern has too.
 const FOREIGN: &str = "
 nft add table inet foreign
 nft add set inet foreign names '{ type ipv4_addr; elements = { 192.0.2.9 }; }'
@@ -115,7 +117,7 @@ fn await_serial(lab: &Lab, serial: u64) {
 
 fn by_the_uplink(lab: &Lab, sender: &Sender) {
     let since = Timestamp::now();
-    wait_until(PATIENCE, "packets by the node's uplink", || {
+    wait_until(WAIT_DEADLINE, "packets by the node's uplink", || {
         let count = lab.packets_since(since)?.of(&sender.pod.uid);
         Ok((count.arrived > count.exited).then_some(()))
     })
@@ -262,14 +264,14 @@ fn root_releases_a_node_in_writing_and_only_a_later_intent_or_root_ends_it() {
     await_released(&lab, again);
     // The same instructions under the same serial do not count, however they arrive.
     let metric = "postern_agent_refused_documents_total{reason=\"Replayed\"}";
-    let counted = wait_until(PATIENCE, "the agent's metrics", || {
+    let counted = wait_until(WAIT_DEADLINE, "the agent's metrics", || {
         Ok(lab.agent_metric(NODE, metric).ok())
     })
     .unwrap();
     let envelope = serde_json::to_string_pretty(&lab.current_envelope(NODE).unwrap()).unwrap();
     let path = lab.intents(NODE).join(INTENT);
     lab.write_atomically(&path, envelope.as_bytes()).unwrap();
-    wait_until(PATIENCE, "the refusal of the old intent", || {
+    wait_until(WAIT_DEADLINE, "the refusal of the old intent", || {
         Ok((lab.agent_metric(NODE, metric)? > counted).then_some(()))
     })
     .unwrap();

@@ -1,11 +1,11 @@
-//! Whom nobody selected loses nothing: pods that ran before Postern came, nodes whose pod ranges nobody knows, nodes whose
-//! ledger is gone.
+//! Pods that no policy selects lose nothing: pods that ran before Postern came, nodes whose pod ranges are not known,
+//! nodes whose ledger is gone.
 
 use std::net::{IpAddr, SocketAddr};
 
 use jiff::Timestamp;
-use postern_e2e::harness::{PATIENCE, TestLab, exit, policy, wait_until};
 use postern_e2e::lab::{Exec, PodOptions, PodRecord, TrafficPolicy, UpOptions};
+use postern_e2e::proof::harness::{TestLab, WAIT_DEADLINE, exit, policy, wait_until};
 use serde_json::{Value, json};
 
 use crate::holes::{ask, serving};
@@ -13,7 +13,7 @@ use crate::holes::{ask, serving};
 const NODE: &str = "n1";
 const SERVICE: &str = "10.96.0.44";
 
-/// Pods that nobody selects, on a client node and on the gateway, and a Service of the cluster.
+/// Unselected pods, on a client node and on the gateway, and a Service of the cluster.
 struct Neighbours {
     free: PodRecord,
     near: PodRecord,
@@ -33,7 +33,8 @@ impl Neighbours {
         Self { free, near, far }
     }
 
-    /// What an unselected pod asks and what the other side sees: each other pod, the Service, the world in both families.
+    /// What an unselected pod asks and what the other side sees: each other pod, the Service, the world in both
+    /// families.
     fn answers(&self, lab: &TestLab) -> Vec<(String, Option<String>)> {
         let who = Exec::Pod("default/free");
         let inside = [&self.near, &self.far]
@@ -137,7 +138,7 @@ fn nodes_without_pod_ranges_and_with_ranges_that_the_cni_does_not_use_cut_nobody
         }
         neighbours.assert_untouched(&lab, says);
         let since = Timestamp::now();
-        wait_until(PATIENCE, "packets by the exit", || {
+        wait_until(WAIT_DEADLINE, "packets by the exit", || {
             Ok((lab.pod_since(&selected, since)?.exited > 0).then_some(()))
         })
         .unwrap();

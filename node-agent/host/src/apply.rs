@@ -11,16 +11,14 @@ use crate::ports::{Act, Host};
 /// A step that failed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failed {
-    /// The step.
     pub step: Step,
-    /// Why.
     pub error: HostError,
 }
 
 /// What came of a list of steps.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Applied {
-    /// Steps that were done and stand, in order.
+    /// Steps that were done and not undone, in order.
     pub done: Vec<Step>,
     /// The step that failed, if one did: nothing after it was tried.
     pub failed: Option<Failed>,
@@ -111,8 +109,8 @@ async fn perform(host: &impl Host, step: &Step) -> Act<()> {
         Step::RemoveLock(policy) => gone(host.remove_lock(policy).await),
         Step::AddLink(link) => host.add_link(link).await,
         Step::RemoveLink(link) => {
-            // The tunnel process lets go of the device first: a TUN that is held open cannot be made anew. One that hangs
-            // does not answer, and its device goes all the same, with everything that is queued in it.
+            // The tunnel process lets go of the device first: a TUN that is held open cannot be made anew. One that
+            // hangs does not answer, and its device goes all the same, with everything that is queued in it.
             if let Err(error) = host.dismiss_tunnel(&link.name).await {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(link = %link.name, error, "the tunnel process does not let go");
@@ -143,7 +141,8 @@ fn gone(outcome: Act<()>) -> Act<()> {
     }
 }
 
-/// How the kernel says "there is none": of rules and policies, of routes, of links, of addresses.
+/// The error numbers by which the kernel reports "there is none": of rules and policies, of routes, of links, of
+/// addresses.
 const AWAY: [i32; 4] = [
     errno::ENOENT,
     errno::ESRCH,

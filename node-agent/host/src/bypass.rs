@@ -24,22 +24,11 @@ impl fmt::Display for Direction {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Bypass {
     /// An action `mirred ... redirect` of tc: packets go to another device.
-    Redirect {
-        /// Which packets.
-        direction: Direction,
-        /// The other device.
-        to: String,
-    },
+    Redirect { direction: Direction, to: String },
     /// An action `mirred ... mirror` of tc: copies of packets go to another device.
-    Mirror {
-        /// Which packets.
-        direction: Direction,
-        /// The other device.
-        to: String,
-    },
+    Mirror { direction: Direction, to: String },
     /// A BPF program of tc, which may do anything.
     Program {
-        /// Which packets.
         direction: Direction,
         /// The program's name; empty where it has none.
         name: String,

@@ -23,7 +23,7 @@ pub mod errno {
     pub const EAGAIN: i32 = 11;
     /// No memory for it now.
     pub const ENOMEM: i32 = 12;
-    /// Somebody holds it.
+    /// The object is in use.
     pub const EBUSY: i32 = 16;
     /// It is there already.
     pub const EEXIST: i32 = 17;
@@ -43,7 +43,7 @@ pub mod errno {
     pub const ENETDOWN: i32 = 100;
     /// No buffer for it: events were lost.
     pub const ENOBUFS: i32 = 105;
-    /// Nobody listens.
+    /// No process listens.
     pub const ECONNREFUSED: i32 = 111;
 }
 
@@ -54,14 +54,14 @@ pub enum Nature {
     Unsupported,
     /// It may work in a moment.
     Transient,
-    /// The host said no to this very request.
+    /// The host refused this request.
     Refused,
 }
 
-/// What nft said about a batch.
+/// The answer of nft to a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NftRefusal {
-    /// Its first line that says `Error`.
+    /// Its first line with `Error`.
     pub error: String,
     /// The line of the batch that it points to, if it points to one.
     pub line: Option<String>,
@@ -78,16 +78,10 @@ pub enum Cause {
     },
     /// An input or output error without a number.
     #[error("{kind}")]
-    Io {
-        /// What kind.
-        kind: io::ErrorKind,
-    },
+    Io { kind: io::ErrorKind },
     /// A program is not installed.
     #[error("the program {program} is not installed")]
-    NoProgram {
-        /// Its name.
-        program: &'static str,
-    },
+    NoProgram { program: &'static str },
     /// No answer in time.
     #[error("no answer within {seconds} s")]
     TimedOut {
@@ -105,11 +99,8 @@ pub enum Cause {
     },
     /// A device node is not there.
     #[error("there is no {path}")]
-    NoDevice {
-        /// Its path.
-        path: &'static str,
-    },
-    /// Nobody serves the device yet.
+    NoDevice { path: &'static str },
+    /// No process serves the device yet.
     #[error("nobody serves the device")]
     NotServed,
     /// There is no key for the device.
@@ -118,7 +109,6 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// An error number.
     #[must_use]
     pub const fn errno(errno: i32) -> Self {
         Self::Errno { errno }
@@ -181,10 +171,6 @@ impl From<io::Error> for Cause {
 
 /// An act on the host that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[expect(
-    missing_docs,
-    reason = "the fields are what the message names, and `source` is the cause everywhere"
-)]
 pub enum HostError {
     /// No way to talk to the kernel.
     #[error("cannot open {socket}")]
@@ -321,7 +307,6 @@ pub enum HostError {
 }
 
 impl HostError {
-    /// What was answered.
     #[must_use]
     pub const fn cause(&self) -> &Cause {
         match self {

@@ -23,17 +23,12 @@ use crate::ports::{Act, Host, Tunnels, is_own_link};
 /// A part of a reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
-    /// Our tables.
     Firewall,
-    /// XFRM policies.
     Locks,
-    /// Network devices.
     Links,
     /// Switches of our devices.
     Devices,
-    /// Routes.
     Routes,
-    /// Routing rules.
     Rules,
     /// The interfaces of the default routes.
     Uplinks,
@@ -57,24 +52,19 @@ impl fmt::Display for Part {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the host's {part} could not be read")]
 pub struct Unread {
-    /// Which part.
     pub part: Part,
-    /// Why.
     pub source: HostError,
 }
 
 /// One reading, part by part.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
-    /// Our tables.
     pub firewall: Result<ObservedFirewall, HostError>,
     /// XFRM policies of ours.
     pub locks: Result<BTreeSet<LockPolicy>, HostError>,
-    /// Every link.
     pub links: Result<Vec<ObservedLink>, HostError>,
     /// Every switch of our devices.
     pub devices: Result<BTreeSet<DeviceSetting>, HostError>,
-    /// Routes of ours.
     pub routes: Result<BTreeSet<Route>, HostError>,
     /// Routing rules of ours.
     pub rules: Result<Vec<RoutingRule>, HostError>,
@@ -83,11 +73,11 @@ pub struct Reading {
     /// Our devices that answer, by name.
     pub tunnels: BTreeMap<IfName, ObservedTunnel>,
     /// Our devices that exist and are served, but did not answer properly: their entry in `tunnels` is missing, as
-    /// for a device that nobody serves, and here is why.
+    /// for a device that no process serves; this is the error.
     pub silent: BTreeMap<IfName, HostError>,
 }
 
-/// Reads everything that we own. The firewall comes first: it is what the rest stands on.
+/// Reads everything that we own. The firewall comes first: the rest depends on it.
 pub async fn observe(host: &impl Host) -> Reading {
     let firewall = host.read_firewall().await;
     let locks = host.list_locks().await;
@@ -135,8 +125,8 @@ async fn read_tunnels(
     join_all(own.into_iter().map(ask)).await
 }
 
-/// A switch that is not there (`ENOENT`: no IPv6 in this kernel, or the device went meanwhile) has no value; that is no
-/// error, and it compares unequal to every value that it should have.
+/// A switch that is not there (`ENOENT`: no IPv6 in this kernel, or the device was removed meanwhile) has no value;
+/// that is no error, and it compares unequal to every value that it should have.
 async fn read_devices(
     host: &impl Host,
     own: &[IfName],
@@ -203,7 +193,8 @@ impl Reading {
         .collect()
     }
 
-    /// A kernel without XFRM has no policy of ours: there is nothing that could not be read. Answers how it said so.
+    /// A kernel without XFRM has no policy of ours: there is nothing that could not be read. Returns the error of such
+    /// a kernel.
     pub fn go_without_locks(&mut self) -> Option<HostError> {
         let error = self.locks.as_ref().err()?.clone();
         if error.nature() != Nature::Unsupported {
@@ -243,7 +234,7 @@ mod tests {
     use super::*;
     use crate::error::Cause;
 
-    const PATIENCE: Duration = Duration::from_secs(5);
+    const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 
     /// A tunnel process that takes requests and answers none.
     struct Hangs;
@@ -254,11 +245,11 @@ mod tests {
         }
 
         async fn read_tunnel(&self, device: &IfName) -> Act<Option<ObservedTunnel>> {
-            sleep(PATIENCE).await;
+            sleep(ANSWER_DEADLINE).await;
             Err(HostError::ReadTunnel {
                 link: device.clone(),
                 source: Cause::TimedOut {
-                    seconds: PATIENCE.as_secs(),
+                    seconds: ANSWER_DEADLINE.as_secs(),
                 },
             })
         }
@@ -282,7 +273,7 @@ mod tests {
         let own = devices.map(|name| name.parse().unwrap()).to_vec();
         let begun = Instant::now();
         let answers = read_tunnels(&Hangs, own).await;
-        assert_eq!(begun.elapsed(), PATIENCE);
+        assert_eq!(begun.elapsed(), ANSWER_DEADLINE);
         let silent: Vec<&str> = answers
             .iter()
             .filter(|(_, answer)| answer.is_err())

@@ -1,8 +1,8 @@
 //! What can be asked of a host, noun by noun. Each port is a few methods; nothing here decides anything.
 //!
 //! Every method acts in the network namespace that the host was made for. Every method that adds refuses what is
-//! already there (`EEXIST`) and every method that removes refuses what is missing, unless it says otherwise: a caller
-//! that is surprised has read an old state and should read again.
+//! already there (`EEXIST`) and every method that removes refuses what is missing, unless its documentation differs: a
+//! caller that is surprised has read an old state and should read again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -22,7 +22,6 @@ use crate::error::HostError;
 /// The result of an act on the host.
 pub type Act<T> = Result<T, HostError>;
 
-/// Network devices.
 pub trait Links {
     /// Every link of the namespace, ours and others', with their addresses, by index.
     fn list_links(&self) -> impl Future<Output = Act<Vec<ObservedLink>>> + Send;
@@ -37,11 +36,9 @@ pub trait Links {
     fn set_state(&self, name: &IfName, state: AdminState) -> impl Future<Output = Act<()>> + Send;
 }
 
-/// Addresses of devices.
 pub trait Addresses {
     /// Adds an address, without asking the neighbours whether it is taken.
     fn add_address(&self, device: &IfName, address: IpNet) -> impl Future<Output = Act<()>> + Send;
-    /// Removes an address.
     fn remove_address(
         &self,
         device: &IfName,
@@ -56,7 +53,6 @@ pub trait Devices {
         &self,
         setting: &DeviceSetting,
     ) -> impl Future<Output = Act<DeviceSetting>> + Send;
-    /// Sets the switch.
     fn set_device(&self, setting: &DeviceSetting) -> impl Future<Output = Act<()>> + Send;
 }
 
@@ -84,7 +80,6 @@ pub trait Rules {
 
 /// XFRM policies of direction `fwd` with one of our priorities and without a template.
 pub trait Locks {
-    /// Policies of ours.
     fn list_locks(&self) -> impl Future<Output = Act<BTreeSet<LockPolicy>>> + Send;
     /// Adds a policy. Refuses one with the selector and mark of one that is there, at whatever priority.
     fn add_lock(&self, policy: &LockPolicy) -> impl Future<Output = Act<()>> + Send;
@@ -105,9 +100,7 @@ pub trait Firewall {
 /// A transport protocol with ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
-    /// Transmission Control Protocol.
     Tcp,
-    /// User Datagram Protocol.
     Udp,
 }
 
@@ -122,10 +115,9 @@ impl Protocol {
     }
 }
 
-/// Connection tracking.
 pub trait Flows {
     /// Deletes every entry, of both families, that has one of the addresses as source or destination in either
-    /// direction; says how many there were.
+    /// direction; returns how many there were.
     fn cut_flows(&self, addresses: &BTreeSet<Address>) -> impl Future<Output = Act<usize>> + Send;
     /// Where a redirected packet wanted to go: `source` is who sent it, `local` the socket that it came to.
     fn original_destination(
@@ -136,11 +128,10 @@ pub trait Flows {
     ) -> impl Future<Output = Act<Option<SocketAddr>>> + Send;
 }
 
-/// WireGuard devices.
 pub trait Tunnels {
     /// How devices are served here.
     fn tunnel_backend(&self) -> impl Future<Output = Act<TunnelBackend>> + Send;
-    /// What the device answers; none when nobody serves it yet.
+    /// What the device answers; none when no process serves it yet.
     fn read_tunnel(
         &self,
         device: &IfName,

@@ -10,10 +10,10 @@
 use std::collections::BTreeSet;
 
 use postern_host::error::errno;
-use postern_host::fake::{Call, FakeHost};
 use postern_host::{
     Firewall as _, Links as _, Locks as _, Part, Reading, Routes as _, apply, observe,
 };
+use postern_host_testing::fake::{Call, FakeHost};
 use postern_plan::Step;
 use postern_plan::host::{
     Family, LockAction, LockPolicy, Route, RouteKind, TunnelBackend, TunnelConfig, TunnelLink,

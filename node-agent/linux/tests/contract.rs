@@ -10,15 +10,15 @@
 mod namespace;
 
 use namespace::{host, run, within};
-use postern_host::contract::{Outcome, Outsider};
-use postern_host::contract_tests;
+use postern_host_testing::contract::{OtherProgram, Outcome};
+use postern_host_testing::contract_tests;
 use postern_linux::LinuxHost;
 use postern_plan::host::AdminState;
 
-/// Somebody with the usual tools.
+/// An administrator with `ip` and `nft`.
 struct Administrator;
 
-impl Outsider for Administrator {
+impl OtherProgram for Administrator {
     async fn sets_state(&self, link: &str, state: AdminState) {
         let word = match state {
             AdminState::Up => "up",

@@ -8,16 +8,13 @@
     reason = "a test that cannot go on has failed, also in a function that tests share"
 )]
 
-#[path = "../../plan/tests/plan/fixture.rs"]
-#[allow(dead_code, reason = "it is the planner's")]
-mod fixture;
 mod namespace;
 
 use std::collections::BTreeSet;
 
-use fixture::{World, client, gateway};
 use namespace::{host, node_key, within};
 use postern_host::{apply, observe};
+use postern_host_testing::fixture::{World, client, gateway};
 use postern_intent::Body;
 use postern_linux::LinuxHost;
 use postern_plan::diff::learned::Learned;

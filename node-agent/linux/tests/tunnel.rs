@@ -59,8 +59,8 @@ fn link(backend: TunnelBackend) -> TunnelLink {
     }
 }
 
-/// `ip link add type wireguard` says the same as the host found out, and a kernel device is what it was configured to
-/// be, as `wg` shows it.
+/// `ip link add type wireguard` works exactly when the host found WireGuard, and a kernel device is what it was
+/// configured to be, as `wg` shows it.
 #[test]
 fn the_kernel_serves_devices_where_it_can_and_is_not_asked_where_it_cannot() {
     within(|| async {
@@ -124,7 +124,7 @@ async fn kernel_device(host: &LinuxHost) {
     assert_eq!(host.read_tunnel(&device).await.unwrap().unwrap().peers, []);
 }
 
-/// A process that answers one request after another with what a test says, and hands over what it was asked.
+/// A process that answers each request with a text of the test, and passes the request on to the test.
 fn process(run_dir: &Path, answers: Vec<&'static str>) -> tokio::task::JoinHandle<Vec<String>> {
     std::fs::create_dir_all(run_dir.join("wireguard")).unwrap();
     let listener = UnixListener::bind(run_dir.join("wireguard/pst-c-eu.sock")).unwrap();

@@ -11,12 +11,6 @@
     reason = "a test that cannot go on has failed, also in a function that tests share"
 )]
 
-#[path = "../../plan/tests/plan/fixture.rs"]
-#[allow(dead_code, reason = "it is the planner's")]
-mod fixture;
-#[path = "../../plan/tests/plan/packets/generate.rs"]
-#[allow(dead_code, reason = "it is the planner's")]
-mod generate;
 mod namespace;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,8 +19,8 @@ use std::net::IpAddr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use generate::{BLOCKED, Dice, RELEASED, SELECTED, Scene, UNLISTED, packet};
 use namespace::{run, within};
+use postern_host_testing::generate::{BLOCKED, Dice, RELEASED, SELECTED, Scene, UNLISTED, packet};
 use postern_plan::evaluate::{Conntrack, CtDirection, CtState, End, Evaluator, Packet, Transport};
 use postern_plan::host::Family;
 use postern_plan::ruleset::Transaction;

@@ -1,4 +1,4 @@
-//! The kernel says that something changed.
+//! Notifications of the kernel about changes.
 
 #![allow(
     clippy::unwrap_used,

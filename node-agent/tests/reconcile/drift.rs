@@ -1,8 +1,8 @@
 //! What somebody else changes under our names is seen, whenever it happens, and mended.
 
 use postern_agent::agent::Activation;
-use postern_host::fake::Call;
 use postern_host::ports::{Firewall as _, Locks as _};
+use postern_host_testing::fake::Call;
 use postern_intent::body::Access;
 use postern_plan::check::Seal;
 use postern_plan::host::{LockAction, LockPolicy};

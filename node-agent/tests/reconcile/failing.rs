@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 
 use postern_agent::agent::Activation;
-use postern_host::contract::Outsider as _;
 use postern_host::error::errno;
-use postern_host::fake::{Call, Flow};
 use postern_host::ports::Protocol;
+use postern_host_testing::contract::OtherProgram as _;
+use postern_host_testing::fake::{Call, Flow};
 use postern_intent::body::{BlockedReason, Class};
 use postern_plan::host::Family;
 use postern_plan::machine::State;

@@ -12,19 +12,17 @@ mod audit;
 mod claim;
 mod drift;
 mod failing;
-#[path = "../../plan/tests/plan/fixture.rs"]
-#[allow(dead_code, reason = "it is the planner's")]
-mod fixture;
 mod guarded;
+mod incapable;
 mod letting_go;
 mod lost;
-#[path = "../incapable/node.rs"]
 mod node;
 mod time;
 mod turns;
 
 use postern_crds::node_report::NodeReportStatus;
-use postern_host::fake::Call;
+use postern_host_testing::fake::Call;
+use postern_host_testing::fixture;
 use postern_intent::{Body, Serial};
 
 const ALWAYS: usize = usize::MAX;

@@ -7,7 +7,7 @@ use postern_agent::agent::Activation;
 use postern_agent::clock::Clock;
 use postern_cni::protocol::Response;
 use postern_host::error::errno;
-use postern_host::fake::Call;
+use postern_host_testing::fake::Call;
 use postern_intent::body::Class;
 
 use crate::fixture::{client, pod, scope_id};

@@ -1,21 +1,20 @@
 //! Every rule over one workspace.
 
 use super::{
-    booleans, comments, documents, errors, files, floors, functions, layout, links, machine, maps,
-    names, orphans, purity, tables, tests, unused,
+    circles, comments, documents, errors, files, floors, layout, links, machine, maps, names,
+    orphans, purity, tables, tests, unused,
 };
 use crate::{Finding, Workspace};
 
 /// Runs every rule; broken rules first, then exceeded soft budgets, each by rule and place.
 pub fn check_all(workspace: &Workspace) -> Vec<Finding> {
     let rules = [
-        booleans::check,
+        circles::check,
         comments::check,
         documents::check,
         errors::check,
         files::check,
         floors::check,
-        functions::check,
         layout::check,
         links::check,
         machine::check,

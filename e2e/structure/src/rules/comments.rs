@@ -1,4 +1,4 @@
-//! A comment gives a reason. What is to be done stands in an issue, what was done in git.
+//! A comment gives a reason. Work to do is in an issue, work done is in git.
 
 use crate::{Finding, Workspace};
 

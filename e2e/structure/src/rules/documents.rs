@@ -7,14 +7,10 @@ const RULE: &str = "documents";
 const INDEX: &str = "docs/adr/README.md";
 const ARCHITECTURE: &str = "docs/architecture.md";
 /// Tools that an invariant may name beside files of the workspace.
-const TOOLS: [&str; 6] = [
-    "rustc",
-    "clippy",
-    "cargo-deny",
-    "typos",
-    "rustfmt",
-    "structure/",
-];
+const TOOLS: [&str; 5] = ["rustc", "clippy", "cargo-deny", "typos", "rustfmt"];
+/// How an invariant names a rule of this lint, and the folder that has the rules.
+const OWN_RULE: &str = "structure/";
+const OWN_RULES: &str = "e2e/structure/src/rules";
 
 pub(super) fn check(workspace: &Workspace) -> Vec<Finding> {
     let mut findings = check_decisions(workspace);
@@ -22,7 +18,7 @@ pub(super) fn check(workspace: &Workspace) -> Vec<Finding> {
     findings
 }
 
-/// Every decision is in the index, has its own number and says where it stands.
+/// Every decision is in the index, has its own number and a status.
 fn check_decisions(workspace: &Workspace) -> Vec<Finding> {
     let index = workspace.text(INDEX).unwrap_or_default();
     let linked: Vec<String> = index
@@ -111,6 +107,10 @@ fn is_enforcer(workspace: &Workspace, name: &str) -> bool {
     if TOOLS.iter().any(|tool| name.starts_with(tool)) {
         return true;
     }
+    if let Some(rule) = name.strip_prefix(OWN_RULE) {
+        return workspace.exists(&format!("{OWN_RULES}/{rule}.rs"))
+            || workspace.exists(&format!("{OWN_RULES}/{rule}"));
+    }
     match name.split_once("::") {
         Some((path, test)) => workspace
             .text(path)
@@ -167,6 +167,19 @@ mod tests {
             check(&workspace(&files)).len()
         };
         assert_eq!((with("fn it_leaks() {}"), with("fn it_holds() {}")), (1, 0));
+    }
+
+    #[test]
+    fn an_invariant_that_names_a_missing_rule_of_this_lint_is_refused() {
+        let text = GOOD.replace("clippy", "structure/floors");
+        let with = |path: &str| {
+            let files = [("docs/architecture.md", text.as_str()), (path, "")];
+            check(&workspace(&files)).len()
+        };
+        let rules = "e2e/structure/src/rules";
+        assert_eq!(with(&format!("{rules}/names.rs")), 1);
+        assert_eq!(with(&format!("{rules}/floors.rs")), 0);
+        assert_eq!(with(&format!("{rules}/floors/mod.rs")), 0);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Whoever handles an error can tell the acts apart, and a printed chain says each thing once.
+//! An error has a variant for each act that failed, and its printed chain contains each fact once.
 
 use quote::ToTokens;
 use syn::visit::Visit;

@@ -6,19 +6,24 @@ const RULE: &str = "floors";
 
 /// The floors, lowest first. A crate may reach crates of lower floors only.
 const FLOORS: [&[&str]; 6] = [
-    &["postern-intent"],
-    &["postern-crds", "postern-plan", "postern-telemetry"],
+    &["postern-intent", "postern-telemetry"],
+    &["postern-crds", "postern-plan"],
     &["postern-compile", "postern-host"],
-    // The plugin's library has the words of the agent's socket, so it stands below the agent.
+    // The plugin's library has the types of the agent's socket, so it is below the agent.
     &[
         "postern-operator",
         "posternctl",
         "postern-linux",
+        "postern-host-testing",
+        "postern-tunnel",
         "postern-cni",
     ],
-    &["postern-agent", "postern-tunnel"],
+    &["postern-agent"],
     &["postern-e2e", "postern-structure"],
 ];
+
+/// Crates for tests: no program reaches them. Development dependencies are not in the tree that this rule reads.
+const FOR_TESTS: [&str; 1] = ["postern-host-testing"];
 
 /// What the floors alone would allow.
 const NEVER: [(&str, &[&str]); 4] = [
@@ -41,12 +46,12 @@ const NEVER: [(&str, &[&str]); 4] = [
 ];
 
 /// Crates that talk to the kernel, or start of their names: direct edges to them belong to
-/// `postern-linux`. cargo-deny says the same of the direct edges; this also covers new members of
-/// the family before anybody lists them there.
+/// `postern-linux`. cargo-deny checks the direct edges too; this also covers new members of
+/// the family before they are listed there.
 const KERNEL: [&str; 4] = ["rtnetlink", "nftables", "wireguard-control", "netlink-"];
 
-/// Who may speak to an API server: the operator, the agent's courier, the command line, and the proof. Whoever else
-/// reaches the client could decide or enforce by what it reads there, past the signed document.
+/// Crates that may reach the client of an API server. Another crate that reaches it could decide or enforce by what it
+/// reads there, past the signed document.
 const CLIENTS: [&str; 4] = [
     "postern-operator",
     "postern-agent",
@@ -60,6 +65,7 @@ pub(super) fn check(workspace: &Workspace) -> Vec<Finding> {
     for package in &workspace.packages {
         findings.extend(check_floor(package));
         findings.extend(check_never(package));
+        findings.extend(check_for_tests(package));
         findings.extend(check_kernel(package));
         findings.extend(check_client(package));
     }
@@ -93,6 +99,17 @@ fn check_never(package: &Package) -> Vec<Finding> {
         .flat_map(|(_, banned)| banned.iter())
         .filter(|banned| package.reaches.contains(**banned))
         .map(|banned| Finding::fail(RULE, &package.name, 0, format!("must never reach {banned}")))
+        .collect()
+}
+
+fn check_for_tests(package: &Package) -> Vec<Finding> {
+    FOR_TESTS
+        .iter()
+        .filter(|crate_for_tests| package.reaches.contains(**crate_for_tests))
+        .map(|crate_for_tests| {
+            let message = format!("reaches {crate_for_tests}: make it a development dependency");
+            Finding::fail(RULE, &package.name, 0, message)
+        })
         .collect()
 }
 
@@ -154,6 +171,15 @@ mod tests {
         assert!(broken_by(package("postern-operator", &["postern-plan"])));
         assert!(broken_by(package("postern-agent", &["postern-compile"])));
         assert!(!broken_by(package("posternctl", &["postern-plan"])));
+    }
+
+    #[test]
+    fn a_program_that_reaches_the_fake_host_is_refused() {
+        assert!(broken_by(package(
+            "postern-agent",
+            &["postern-host-testing"]
+        )));
+        assert!(!broken_by(package("postern-agent", &["postern-host"])));
     }
 
     #[test]

@@ -4,8 +4,8 @@ use crate::{Finding, Workspace};
 
 const RULE: &str = "machine";
 
-/// Hosts that documents and manifests may point to; anything else is somebody's own machine, a
-/// mirror, or a page that nobody reviewed.
+/// Hosts that documents and manifests may point to; anything else is a private machine, a
+/// mirror, or a page that was not reviewed.
 const HOSTS: [&str; 17] = [
     "github.com",
     "crates.io",

@@ -1,13 +1,12 @@
 //! The rules, one module each.
 
 mod all;
-mod booleans;
+mod circles;
 mod comments;
 mod documents;
 mod errors;
 mod files;
 mod floors;
-mod functions;
 mod layout;
 mod links;
 mod machine;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use syn::visit::Visit;
 
+use crate::module_files::{ChildFiles, child_files, folder_of, join};
 use crate::{Finding, RustFile, Workspace};
 
 const RULE: &str = "orphans";
@@ -56,14 +57,7 @@ fn follow(workspace: &Workspace, path: &str, folder: &str, reached: &mut BTreeSe
     }
 }
 
-/// A module that a file names.
-struct Child {
-    candidates: Vec<String>,
-    /// Where the child's own children live; none: beside the child.
-    folder: Option<String>,
-}
-
-fn children(file: &RustFile, folder: &str) -> Vec<Child> {
+fn children(file: &RustFile, folder: &str) -> Vec<ChildFiles> {
     let mut finder = Finder {
         beside: folder_of(&file.path),
         folders: vec![folder.to_owned()],
@@ -76,7 +70,7 @@ fn children(file: &RustFile, folder: &str) -> Vec<Child> {
 struct Finder {
     beside: String,
     folders: Vec<String>,
-    children: Vec<Child>,
+    children: Vec<ChildFiles>,
 }
 
 impl<'ast> Visit<'ast> for Finder {
@@ -90,63 +84,19 @@ impl<'ast> Visit<'ast> for Finder {
             self.folders.pop();
             return;
         }
-        self.children.push(match path_attribute(module) {
-            Some(path) => Child {
-                candidates: vec![join(&self.beside, &path)],
-                folder: None,
-            },
-            None => Child {
-                candidates: vec![format!("{here}/{name}.rs"), format!("{here}/{name}/mod.rs")],
-                folder: Some(format!("{here}/{name}")),
-            },
-        });
+        self.children.push(child_files(module, &self.beside, &here));
     }
 
     fn visit_macro(&mut self, call: &'ast syn::Macro) {
         if call.path.is_ident("include")
             && let Ok(path) = call.parse_body::<syn::LitStr>()
         {
-            self.children.push(Child {
+            self.children.push(ChildFiles {
                 candidates: vec![join(&self.beside, &path.value())],
                 folder: None,
             });
         }
     }
-}
-
-fn path_attribute(module: &syn::ItemMod) -> Option<String> {
-    module.attrs.iter().find_map(|attribute| {
-        let syn::Meta::NameValue(pair) = &attribute.meta else {
-            return None;
-        };
-        let syn::Expr::Lit(literal) = &pair.value else {
-            return None;
-        };
-        match &literal.lit {
-            syn::Lit::Str(path) if pair.path.is_ident("path") => Some(path.value()),
-            _ => None,
-        }
-    })
-}
-
-fn folder_of(path: &str) -> String {
-    path.rsplit_once('/')
-        .map_or(String::new(), |(folder, _)| folder.to_owned())
-}
-
-/// Joins and resolves `..`, since the paths are compared as text.
-fn join(folder: &str, path: &str) -> String {
-    let mut parts: Vec<&str> = folder.split('/').collect();
-    for part in path.split('/') {
-        match part {
-            "." | "" => {}
-            ".." => {
-                parts.pop();
-            }
-            name => parts.push(name),
-        }
-    }
-    parts.join("/")
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ fn check_tree(package: &Package) -> Vec<Finding> {
         .collect()
 }
 
-/// Clippy says nothing about a ban that is not there, so its presence is checked here.
+/// Clippy does not report a missing ban, so its presence is checked here.
 fn check_bans(workspace: &Workspace, package: &Package) -> Vec<Finding> {
     let path = format!("{}/clippy.toml", package.folder);
     let text = workspace.text(&path).unwrap_or_default();

@@ -6,7 +6,7 @@ use crate::admission::cluster::cluster;
 use crate::admission::definitions::{self, BOUNDS, USERS_KINDS, each};
 use crate::admission::samples;
 
-/// A bound where it stands, and what the API server says of a value that breaks it.
+/// A bound with its place, and the message of the API server for a value that breaks it.
 struct Bound {
     kind: &'static str,
     /// As in `.spec.rules[].to[].cidr`; for `required` the missing field itself.
@@ -138,7 +138,7 @@ fn reach<'a>(object: &'a mut Value, schema: &Value, steps: &[Step]) -> (&'a mut 
 }
 
 impl Bound {
-    /// An object that breaks this bound, where it does, and what the API server says.
+    /// An object that breaks this bound, the place, and the message of the API server.
     fn broken(&self, schema: &Value) -> (Value, String, &'static str) {
         let mut object = self.nearest();
         let mut steps = steps(&self.at);

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use postern_e2e::command;
-use postern_e2e::controlplane::{BoundPod, token, write_kubeconfig};
+use postern_e2e::cluster::{BoundPod, token, write_kubeconfig};
+use postern_e2e::lab::sandbox::command;
 use serde_json::{Value, json};
 
 use crate::admission::cluster::{Cluster, NAMESPACE};
 
-/// Whoever holds a token.
+/// A client with a token.
 pub(crate) struct Caller<'a> {
     cluster: &'a Cluster,
     kubeconfig: PathBuf,
@@ -51,7 +51,7 @@ impl<'a> Caller<'a> {
         }
     }
 
-    /// kubectl with this token; what it says when it fails.
+    /// Runs kubectl with this token; returns its error output when it fails.
     pub(crate) fn kubectl(&self, arguments: &[&str], input: &Value) -> Result<String, String> {
         let mut command = self.cluster.lab().kubectl(arguments).unwrap();
         command.env("KUBECONFIG", &self.kubeconfig);
@@ -77,7 +77,7 @@ impl<'a> Caller<'a> {
     }
 }
 
-/// The answer is a refusal that says this.
+/// Checks that the answer is a refusal with this text.
 pub(crate) fn assert_refused(answer: &Result<impl std::fmt::Debug, String>, says: &str) {
     match answer {
         Err(message) => assert!(message.contains(says), "{message} does not say {says:?}"),

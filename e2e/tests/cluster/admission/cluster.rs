@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use postern_e2e::LabError;
-use postern_e2e::controlplane::{Api, PatchKind};
-use postern_e2e::harness::{TestLab, wait_until};
+use postern_e2e::cluster::{Api, PatchKind};
 use postern_e2e::lab::{Programs, UpOptions};
+use postern_e2e::proof::harness::{TestLab, wait_until};
 use serde_json::{Value, json};
 
 /// Informers and authorizers of the API server follow what was written; this is how long they may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const INFORMER_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Where the operator's objects are.
 pub(crate) const NAMESPACE: &str = "postern-system";
@@ -102,7 +102,7 @@ impl Cluster {
         Api::of(&self.lab).get(path).unwrap()
     }
 
-    /// Whether objects of this collection can be asked for; while it comes to be, the API server says 404 and 429.
+    /// Whether objects of this collection can be asked for; until then the API server answers 404 and 429.
     pub(crate) fn serves(&self, collection: &str) -> bool {
         matches!(Api::of(&self.lab).get(collection), Ok(Some(_)))
     }
@@ -129,10 +129,10 @@ impl Cluster {
     }
 
     pub(crate) fn eventually(&self, what: &str, mut done: impl FnMut() -> bool) {
-        wait_until(PATIENCE, what, || Ok(done().then_some(()))).unwrap();
+        wait_until(INFORMER_DEADLINE, what, || Ok(done().then_some(()))).unwrap();
     }
 
-    /// Takes a policy's binding away until the value goes: whatever it binds is not bound then.
+    /// Removes a policy's binding until the value is dropped.
     pub(crate) fn without_binding(&self, policy: &str) -> Unbound<'_> {
         let path = format!("{BINDINGS}/{policy}");
         let mut binding = self.get(&path).unwrap();
@@ -164,7 +164,6 @@ impl Cluster {
     }
 }
 
-/// The kustomize base.
 pub(crate) fn base() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/base")
 }

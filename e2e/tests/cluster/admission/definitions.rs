@@ -10,7 +10,7 @@ use crate::admission::cluster::Cluster;
 /// Kinds that users write.
 pub(crate) const USERS_KINDS: [&str; 3] = ["EgressPolicy", "ExitNode", "InterfaceIsolation"];
 
-/// A CEL rule where it stands.
+/// A CEL rule with its place.
 pub(crate) struct Rule {
     /// As in `spec.rules[].to[]`.
     pub(crate) at: String,
@@ -128,7 +128,7 @@ impl Definition {
     }
 }
 
-/// Calls `look` with every schema: where it stands in an object, where in the definition, and itself.
+/// Calls `look` with every schema: its place in an object, its place in the definition, and the schema.
 pub(crate) fn each(
     schema: &Value,
     at: &str,

@@ -1,4 +1,4 @@
-//! NodeIntents: generated, so nobody but the operator writes one, and whoever may delete one can.
+//! NodeIntents: generated, so only the operator writes one, and every account with the right to delete one can.
 
 use serde_json::{Value, json};
 

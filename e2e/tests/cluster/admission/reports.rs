@@ -67,7 +67,7 @@ fn post_status(agent: &Caller<'_>, name: &str) -> Result<String, String> {
     agent.kubectl(&[way, who].concat(), &status)
 }
 
-/// Somebody gives the agents every right on reports; the policy is all that is left then. The value takes it back.
+/// Gives the agents every right on reports, so that only the policy refuses. Dropping the value takes the right back.
 struct Widened<'a>(&'a Cluster);
 
 const WIDENED: &str = "test-widened";

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::admission::caller::Caller;
 use crate::admission::cluster::{Cluster, NAMESPACE, cluster};
 
-/// Verbs that the authorizer knows, whatever a resource says that it offers.
+/// Verbs that the authorizer knows, also those that a resource does not offer.
 const VERBS: [&str; 14] = [
     "approve",
     "attest",

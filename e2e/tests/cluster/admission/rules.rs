@@ -97,7 +97,8 @@ impl Cluster {
             .lab()
             .kubectl(["replace", "--raw", &way, "-f", "-"])
             .unwrap();
-        let output = postern_e2e::command::output(&mut command, Some(&input)).unwrap();
+        let output =
+            postern_e2e::lab::sandbox::command::output(&mut command, Some(&input)).unwrap();
         if output.status.success() {
             Ok(serde_json::from_slice(&output.stdout).unwrap())
         } else {

@@ -75,7 +75,7 @@ fn the_operator_takes_the_startup_taint_from_a_node_and_does_nothing_else_to_it(
     cluster.eventually("without the binding another taint goes too", || {
         patch(json!({"spec": {"taints": null}})).is_ok()
     });
-    // A patch that changes nothing is looked at by nobody, so this one must never be stored.
+    // A patch that changes nothing is not checked, so this one must never be stored.
     let other_label = json!({"metadata": {"labels": {"team": "c"}}});
     unbound.back(|| patch_with(&["--dry-run=server"], other_label.clone()));
     assert!(taints(&cluster).is_empty());

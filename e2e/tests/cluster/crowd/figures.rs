@@ -1,16 +1,16 @@
-//! What was asked, written and compiled, counted where it arrives: at the proxy before the API server, in etcd and in the
-//! operators.
+//! What was asked, written and compiled, counted where it arrives: at the proxy before the API server, in etcd and in
+//! the operators.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use postern_e2e::controlplane::OPERATORS;
-use postern_e2e::harness::record_run;
+use postern_e2e::cluster::OPERATORS;
 use postern_e2e::lab::Lab;
+use postern_e2e::proof::harness::record_run;
 use serde_json::{Value, json};
 
-use crate::crowd::{ALL_PODS, ALL_POLICIES};
+use crate::crowd::sizes::{ALL_PODS, ALL_POLICIES};
 use crate::plane::{operator_port, page};
 
 /// The port of etcd, on the loopback of the control plane's machine.
@@ -30,7 +30,7 @@ fn number(pages: &[String], name: &str) -> f64 {
 const COMPILES: &str = "postern_operator_pipeline_step_duration_seconds_count{step=\"Compile\"}";
 const RUNS: &str = "postern_operator_pipeline_runs_total";
 
-/// What somebody has asked of the API server.
+/// The requests of one client to the API server.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Asked {
     /// Requests but for those that keep the Lease.
@@ -138,11 +138,11 @@ pub(super) fn work(lab: &Lab) -> Work {
     }
 }
 
-/// What it took until the crowd was told everything.
+/// The price until every object has its status.
 pub(super) fn price(lab: &Lab, before: &Work) -> Vec<Figure> {
     let [operator, agent] = ["postern-operator", "postern-agent"].map(|who| asked(lab, who));
     let after = work(lab);
-    // Else somebody else was counted: each policy has a status by now.
+    // With less, another client was counted: each policy has a status by now.
     assert!(
         operator.writes > count_of(ALL_POLICIES) && agent.writes > 0,
         "{operator:?} {agent:?}"

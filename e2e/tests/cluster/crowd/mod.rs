@@ -1,30 +1,25 @@
-//! A thousand policies in one `kubectl apply`, two hundred pods at once and one object that nobody can read among them:
-//! everything converges, for a bounded price, and at rest nobody works.
+//! A thousand policies in one `kubectl apply`, two hundred pods at once, and one object among them that cannot be read:
+//! everything converges, for a bounded price, and nothing is written at rest.
 //!
 //! `cargo test -p postern-e2e --features cluster --test cluster crowd::`, as root; the first run builds Kubernetes. The
 //! figures are printed, and kept in the run's `proof.json`.
 
 mod figures;
+mod sizes;
+
 use std::time::{Duration, Instant};
 
 use postern_e2e::LabError;
-use postern_e2e::controlplane::{Api, PatchKind};
-use postern_e2e::harness::{PATIENCE, TestLab, exit, wait_until};
+use postern_e2e::cluster::{Api, PatchKind};
 use postern_e2e::lab::{Lab, Programs, UpOptions};
+use postern_e2e::proof::harness::{TestLab, WAIT_DEADLINE, exit, wait_until};
 use serde_json::{Value, json};
 
 use crate::crowd::figures::{asked, judge, price, rest, work, writes};
+use crate::crowd::sizes::{ALL_POLICIES, NAMESPACES, PODS, POLICIES};
 use crate::plane::{await_account, await_quiet, condition};
 
-const NAMESPACES: usize = 10;
-/// Policies of one namespace; of each five that select the same pod the last has the highest priority.
-const POLICIES: usize = 100;
-/// Pods of one namespace, each with a label of its own.
-const PODS: usize = 20;
-const ALL_POLICIES: usize = NAMESPACES * POLICIES;
-const ALL_PODS: usize = NAMESPACES * PODS;
-
-/// The object that nobody can read: it has the highest priority for a pod, which nobody else may take from it.
+/// The object that cannot be read. It has the highest priority for a pod, which no other policy may take over.
 const POISON: (usize, usize) = (NAMESPACES - 1, POLICIES - 1);
 
 /// How long all of it may take on a machine that does other work too.
@@ -97,13 +92,13 @@ enum Admitted {
     No,
 }
 
-/// Waits until an object that nobody can read would be let in, or would not.
+/// Waits until the API server would let in an object that cannot be read, or would refuse it.
 fn await_poison(lab: &Lab, admitted: Admitted) {
     let file = lab.dir().join("poison.yaml");
     std::fs::write(&file, policy(0, POLICIES, "Perhaps")).unwrap();
     let file = file.display().to_string();
     let arguments = ["create", "--dry-run=server", "-f", &file];
-    wait_until(PATIENCE, "the definition in force", || {
+    wait_until(WAIT_DEADLINE, "the definition in force", || {
         let let_in = lab.kubectl_ok(&arguments).is_ok();
         Ok((let_in == (admitted == Admitted::Yes)).then_some(()))
     })
@@ -148,7 +143,7 @@ fn create_pods(lab: &Lab) {
     });
 }
 
-/// What of the crowd does not say yet what it has to say.
+/// The objects without the expected status.
 fn unconverged(lab: &Lab) -> Result<Vec<String>, LabError> {
     let list = Api::of(lab)
         .get(&format!("{POLICY_PATH}?resourceVersion=0"))?
@@ -175,7 +170,7 @@ fn unconverged(lab: &Lab) -> Result<Vec<String>, LabError> {
     Ok(not_yet)
 }
 
-/// What a policy has to say: of five that select a pod, one decides; and the one that cannot be read blocks.
+/// The expected status of a policy: of five that select a pod, one decides; the one that cannot be read blocks.
 fn objection(policy: &Value) -> Option<String> {
     let name = policy["metadata"]["name"].as_str()?;
     let space = policy["metadata"]["namespace"].as_str()?;

@@ -3,20 +3,19 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use postern_e2e::harness::{PATIENCE, TestLab, exit, policy, record_run, wait_until};
+use postern_e2e::lab::sandbox::netns::Namespace;
+use postern_e2e::lab::topology::world_address;
 use postern_e2e::lab::{Binaries, Exec, PodOptions, PodRecord, TrafficPolicy, UpOptions};
-use postern_e2e::monitor::{SetKey, read_set};
-use postern_e2e::netns::Namespace;
-use postern_e2e::topology::world_address;
+use postern_e2e::proof::harness::{TestLab, WAIT_DEADLINE, exit, policy, record_run, wait_until};
+use postern_e2e::proof::monitor::{SetKey, read_set};
 use serde_json::{Value, json};
 
-/// The selected pod.
 pub(crate) const WEB: Exec<'static> = Exec::Pod("crawlers/web");
 /// The node of the selected pod.
 pub(crate) const NODE: &str = "n1";
 const FAR: &str = "default/far";
 
-/// A lab with a pod on `n1` that `crawlers/crawler` sends out by `eu`, and one on `gw-1` that nobody selects; both
+/// A lab with a pod on `n1` that `crawlers/crawler` sends out by `eu`, and an unselected one on `gw-1`; both
 /// answer on port 7.
 pub(crate) struct Stage {
     pub(crate) lab: TestLab,
@@ -86,7 +85,7 @@ impl Stage {
         sources: [IpAddr; 2],
     ) {
         for (to, source) in worlds.into_iter().zip(sources) {
-            wait_until(PATIENCE, &format!("an answer to {source}"), || {
+            wait_until(WAIT_DEADLINE, &format!("an answer to {source}"), || {
                 Ok((self.ask(who, to, "tcp") == Some(source.to_string())).then_some(()))
             })
             .unwrap();
@@ -115,9 +114,9 @@ impl Stage {
         all
     }
 
-    /// Waits until the selected pod's node knows of a NodePort and has told so.
+    /// Waits until the report of the selected pod's node covers a NodePort.
     pub(crate) fn await_node_port(&self, port: u16) {
-        let digest = wait_until(PATIENCE, "a body that names the NodePort", || {
+        let digest = wait_until(WAIT_DEADLINE, "a body that names the NodePort", || {
             let body = self.lab.current_body(NODE)?;
             let spans = &body.cluster.node_ports;
             let knows = spans
@@ -184,7 +183,7 @@ impl Stage {
         self.lab.shell(NODE, line).unwrap()
     }
 
-    /// Nobody repairs from here on; what is in the kernel stays.
+    /// Stops all repair; what is in the kernel stays.
     pub(crate) fn kill_agent(&self) {
         self.lab.kill(&format!("agent-{NODE}")).unwrap();
     }
@@ -206,7 +205,7 @@ impl Stage {
     }
 
     /// With this taken out, or with everything in place, the act moves the meter by nothing. A question to a pod on
-    /// another node goes the same way afterwards: its answer says that what was sent before it has been judged.
+    /// another node goes the same way afterwards: after its answer, all earlier packets have been judged.
     pub(crate) fn shut(&mut self, out: &str, meter: Meter<'_>, act: &dyn Fn(&Self)) {
         let before = meter(&self.lab);
         act(self);
@@ -221,7 +220,7 @@ impl Stage {
         let before = meter(&self.lab);
         act(self);
         let passed = wait_until(
-            PATIENCE,
+            WAIT_DEADLINE,
             "packets of both families through the open hole",
             || {
                 let passed = since(before, meter(&self.lab));
@@ -241,7 +240,7 @@ impl Stage {
     fn settle(&self) {
         for address in &self.far.addresses {
             let to = SocketAddr::new(*address, 7);
-            wait_until(PATIENCE, "an answer of a pod on another node", || {
+            wait_until(WAIT_DEADLINE, "an answer of a pod on another node", || {
                 Ok(self.ask(WEB, to, "udp").map(drop))
             })
             .unwrap();
@@ -281,7 +280,6 @@ pub(crate) fn serving(lab: &TestLab, name: &str, options: PodOptions) -> PodReco
     lab.pod_on(name, &options).unwrap()
 }
 
-/// The lab's program.
 pub(crate) fn lab_program() -> String {
     Binaries::locate().unwrap().lab().display().to_string()
 }

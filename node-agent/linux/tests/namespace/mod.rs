@@ -34,7 +34,7 @@ pub(crate) async fn host(run_dir: &Path) -> LinuxHost {
     LinuxHost::new(options).await.unwrap()
 }
 
-/// Runs a test in a thread with a network namespace of its own, which goes with the thread.
+/// Runs a test in a thread with a network namespace of its own, which ends with the thread.
 pub(crate) fn within<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
     let thread = std::thread::spawn(|| {
         unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace of one's own needs root");

@@ -6,9 +6,10 @@
 )]
 
 mod converge;
-mod fixture;
 mod packets;
 mod properties;
 mod ranges;
 mod ruleset;
 mod standing;
+
+use postern_host_testing::fixture;

@@ -2,9 +2,8 @@
 //!
 //! Every run tries other worlds and packets. A failure names the seed; `POSTERN_SEED=N` runs it again.
 
-mod generate;
 mod model;
 mod properties;
 mod seeded;
 
-pub(crate) use generate::{Dice, Scene};
+pub(crate) use postern_host_testing::generate::{Dice, Scene};

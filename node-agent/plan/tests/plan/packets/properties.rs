@@ -5,13 +5,13 @@ use postern_plan::evaluate::{CtDirection, CtState, End, Evaluator, Packet};
 use postern_plan::host::Family;
 use postern_plan::ruleset::Ruleset;
 
-use super::generate::{BLOCKED, RELEASED, SELECTED, UNLISTED, packet};
 use super::model::{
     exit_offers, is_allowed_reply, is_clusters, is_inside, is_service_reply, policy_allows,
     stays_on_the_link,
 };
 use super::{Dice, Scene};
 use crate::fixture::word;
+use postern_host_testing::generate::{BLOCKED, RELEASED, SELECTED, UNLISTED, packet};
 
 /// Packets that each property judges in one run, in all worlds together.
 const PACKETS: usize = 340_000;

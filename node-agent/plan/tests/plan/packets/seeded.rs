@@ -5,10 +5,10 @@ use postern_plan::host::Family;
 use postern_plan::ruleset::rule::goto;
 use postern_plan::ruleset::{Field, Match, Operand, Rule, Ruleset, Target};
 
-use super::generate::{BLOCKED, SELECTED, UNLISTED, packet};
 use super::properties::{nothing_leaves_but_by_the_exit, the_policy_means_what_it_says};
 use super::{Dice, Scene};
 use crate::fixture::scope_id;
+use postern_host_testing::generate::{BLOCKED, SELECTED, UNLISTED, packet};
 
 /// How many packets a bug may survive.
 const PATIENCE: usize = 200_000;

@@ -1,0 +1,108 @@
+//! `lab world`: what left the nodes, and commands in the world's namespace.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use comfy_table::Table;
+use jiff::Timestamp;
+
+use crate::cli::foreground::execute;
+use crate::cli::output::{Printer, table};
+use crate::lab::{Exec, Lab, LabError};
+use crate::proof::judge::{Leak, Packets, PodCount, Source, world_packets};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WorldVerb {
+    /// What left the nodes, from where, for whom, and what of it should not have.
+    Packets {
+        /// Count only from this time on (RFC 3339).
+        #[arg(long)]
+        since: Option<Timestamp>,
+    },
+    /// Run a command in the world; its exit code is this program's.
+    Exec {
+        /// The command.
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
+}
+
+pub(crate) fn run(lab: &Lab, verb: &WorldVerb, printer: &Printer) -> Result<ExitCode, LabError> {
+    match verb {
+        WorldVerb::Packets { since } => {
+            let packets = world_packets(lab, *since)?;
+            printer.print(&packets, || packet_text(&packets))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        WorldVerb::Exec { command } => execute(lab, Exec::World, command),
+    }
+}
+
+fn packet_text(packets: &Packets) -> String {
+    let agreed = if packets.agreed {
+        "agree"
+    } else {
+        "DO NOT AGREE"
+    };
+    let leaks = if packets.leaks.is_empty() {
+        String::new()
+    } else {
+        format!("\n\n{}", leak_table(&packets.leaks))
+    };
+    format!(
+        "captured {}, dropped {}, the two counters {agreed}\n\n{}\n\n{}\n\nleaked {}, node resets {}, replies to \
+         inbound connections {}{leaks}",
+        packets.captured,
+        packets.dropped,
+        source_table(&packets.sources),
+        pod_table(&packets.pods),
+        packets.leaked,
+        packets.node_resets,
+        packets.replies,
+    )
+}
+
+fn source_table(sources: &[Source]) -> Table {
+    let mut table = table(&["SOURCE", "NODE", "PACKETS", "FIRST", "LAST"]);
+    for source in sources {
+        table.add_row([
+            source.address.to_string(),
+            source.node.clone(),
+            source.packets.to_string(),
+            source.first.to_string(),
+            source.last.to_string(),
+        ]);
+    }
+    table
+}
+
+fn pod_table(pods: &[PodCount]) -> Table {
+    let mut table = table(&["POD", "ARRIVED", "BEFORE"]);
+    for pod in pods {
+        table.add_row([
+            pod.pod.clone(),
+            pod.arrived.to_string(),
+            pod.before.to_string(),
+        ]);
+    }
+    table
+}
+
+fn leak_table(leaks: &[Leak]) -> Table {
+    let mut table = table(&[
+        "LEAK OF", "SOURCE", "NODE", "PROTOCOL", "PACKETS", "FIRST", "LAST",
+    ]);
+    for leak in leaks {
+        table.add_row([
+            leak.pod.clone(),
+            leak.source.to_string(),
+            leak.node.clone(),
+            leak.protocol.clone(),
+            leak.packets.to_string(),
+            leak.first.to_string(),
+            leak.last.to_string(),
+        ]);
+    }
+    table
+}

@@ -1,9 +1,0 @@
-//! From packets to a verdict: which of them left by something else than the exit in force.
-
-mod count;
-mod timeline;
-mod totals;
-
-pub use count::{Leak, Packets, PodCount, Source, count};
-pub use timeline::{Allowed, Epoch, Guard, Timeline};
-pub use totals::{Difference, compare, pod_since, world_packets};

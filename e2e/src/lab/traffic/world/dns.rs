@@ -1,0 +1,223 @@
+//! Port 53: the authority for `world.test` in the world, and for the cluster's domain in the resolver pod.
+//!
+//! Answers repeat the question with the letters as they were asked, and carry the asked name as owner.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::thread::JoinHandle;
+
+use hickory_proto::op::{Message, OpCode, Query, ResponseCode};
+use hickory_proto::rr::rdata::{A, AAAA, TXT};
+use hickory_proto::rr::{RData, Record, RecordType};
+
+use crate::lab::LabError;
+use crate::lab::topology::world_address;
+use crate::lab::traffic::world::Datagrams;
+use crate::lab::traffic::world::listener::listener;
+
+/// Time to live of every answer, in seconds: short, so that a test sees a change.
+const TTL: u32 = 5;
+
+/// What a server knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Zone {
+    /// `world.test`: `whoami` is the address that asked, `a-203-0-113-7` is that address, any other name is the address
+    /// that was asked (so that a pod which asks its own RESOLVER gets an address of its own).
+    World,
+    /// The cluster's domain with these names; everything else is refused, since nothing is forwarded.
+    Cluster(Vec<(String, IpAddr)>),
+}
+
+type Source = Box<dyn Fn() -> Zone + Send + Sync>;
+
+pub(crate) fn serve_udp(address: SocketAddr, zone: Source) -> Result<JoinHandle<()>, LabError> {
+    let mut socket = Datagrams::bind(address)?;
+    Ok(std::thread::spawn(move || {
+        loop {
+            // An ICMP error of an earlier answer comes up here; the next datagram is not concerned.
+            let _ =
+                socket.answer(|asked| answer(&zone(), asked.content, asked.from.ip(), asked.to));
+        }
+    }))
+}
+
+pub(crate) fn serve_tcp(address: SocketAddr, zone: Source) -> Result<JoinHandle<()>, LabError> {
+    let listener = listener(address)?;
+    let zone: std::sync::Arc<Source> = zone.into();
+    Ok(std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let zone = zone.clone();
+            std::thread::spawn(move || converse(stream, &zone));
+        }
+    }))
+}
+
+/// Messages on a stream carry their length in two bytes (RFC 1035 section 4.2.2).
+fn converse(mut stream: TcpStream, zone: &Source) -> Option<()> {
+    let (from, to) = (
+        stream.peer_addr().ok()?.ip(),
+        stream.local_addr().ok()?.ip(),
+    );
+    let mut length = [0; 2];
+    loop {
+        stream.read_exact(&mut length).ok()?;
+        let mut query = vec![0; usize::from(u16::from_be_bytes(length))];
+        stream.read_exact(&mut query).ok()?;
+        let answer = answer(&zone(), &query, from, to)?;
+        let mut framed = u16::try_from(answer.len()).ok()?.to_be_bytes().to_vec();
+        framed.extend(answer);
+        stream.write_all(&framed).ok()?;
+    }
+}
+
+/// The answer to one query that came from one address and was sent to another; nothing for what is no query.
+#[must_use]
+pub fn answer(zone: &Zone, query: &[u8], from: IpAddr, to: IpAddr) -> Option<Vec<u8>> {
+    let query = Message::from_vec(query).ok()?;
+    let question = query.queries.first()?.clone();
+    let mut response = Message::response(query.metadata.id, OpCode::Query);
+    response.metadata.recursion_desired = query.metadata.recursion_desired;
+    response.metadata.authoritative = true;
+    match records(zone, &question, from, to) {
+        Ok(records) => {
+            for data in records {
+                response.add_answer(Record::from_rdata(question.name.clone(), TTL, data));
+            }
+        }
+        Err(code) => response.metadata.response_code = code,
+    }
+    response.add_query(question);
+    response.to_vec().ok()
+}
+
+fn records(
+    zone: &Zone,
+    question: &Query,
+    from: IpAddr,
+    to: IpAddr,
+) -> Result<Vec<RData>, ResponseCode> {
+    let name = question.name.to_ascii().to_lowercase();
+    let name = name.trim_end_matches('.');
+    let addresses = match zone {
+        Zone::World => world_name(name, from, to)?,
+        Zone::Cluster(names) => cluster_name(name, names)?,
+    };
+    let wanted = |address: &IpAddr| match (question.query_type, address) {
+        (RecordType::A, IpAddr::V4(four)) => Some(RData::A(A(*four))),
+        (RecordType::AAAA, IpAddr::V6(six)) => Some(RData::AAAA(AAAA(*six))),
+        (RecordType::TXT, address) => Some(RData::TXT(TXT::new(vec![address.to_string()]))),
+        _ => None,
+    };
+    Ok(addresses.iter().filter_map(wanted).collect())
+}
+
+fn world_name(name: &str, from: IpAddr, to: IpAddr) -> Result<Vec<IpAddr>, ResponseCode> {
+    let Some(host) = name.strip_suffix("world.test") else {
+        return Err(ResponseCode::Refused);
+    };
+    let host = host.trim_end_matches('.');
+    if host == "absent" || host.ends_with(".absent") {
+        return Err(ResponseCode::NXDomain);
+    }
+    if host == "whoami" {
+        return Ok(vec![from]);
+    }
+    if let Some(literal) = host.strip_prefix("a-") {
+        let address = literal
+            .replace('-', ".")
+            .parse()
+            .map_err(|_| ResponseCode::NXDomain)?;
+        return Ok(vec![IpAddr::V4(address)]);
+    }
+    let (four, six) = world_address(0);
+    Ok(match to {
+        IpAddr::V4(asked) => vec![asked.into(), six.into()],
+        IpAddr::V6(asked) => vec![four.into(), asked.into()],
+    })
+}
+
+fn cluster_name(name: &str, names: &[(String, IpAddr)]) -> Result<Vec<IpAddr>, ResponseCode> {
+    if name != "cluster.local" && !name.ends_with(".cluster.local") {
+        return Err(ResponseCode::Refused);
+    }
+    let found: Vec<IpAddr> = names
+        .iter()
+        .filter(|(known, _)| known == name)
+        .map(|(_, address)| *address)
+        .collect();
+    if found.is_empty() {
+        Err(ResponseCode::NXDomain)
+    } else {
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_proto::op::{Message, Query, ResponseCode};
+    use hickory_proto::rr::{Name, RecordType};
+
+    use super::{Zone, answer};
+
+    fn ask(zone: &Zone, name: &str, kind: RecordType) -> Message {
+        let mut query = Message::query();
+        query.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
+        let (from, to) = (
+            "192.168.10.11".parse().unwrap(),
+            "203.0.113.9".parse().unwrap(),
+        );
+        Message::from_vec(&answer(zone, &query.to_vec().unwrap(), from, to).unwrap()).unwrap()
+    }
+
+    fn text(message: &Message) -> Vec<String> {
+        message
+            .answers
+            .iter()
+            .map(|record| record.data.to_string())
+            .collect()
+    }
+
+    #[test]
+    fn whoami_is_the_address_that_asked_and_any_other_name_the_one_that_was_asked() {
+        assert_eq!(
+            text(&ask(&Zone::World, "whoami.world.test.", RecordType::A)),
+            ["192.168.10.11"]
+        );
+        assert_eq!(
+            text(&ask(&Zone::World, "echo.world.test.", RecordType::A)),
+            ["203.0.113.9"]
+        );
+        assert_eq!(
+            text(&ask(&Zone::World, "echo.world.test.", RecordType::AAAA)),
+            ["2001:db8:aaaa::"]
+        );
+        assert_eq!(
+            text(&ask(&Zone::World, "a-10-0-0-1.world.test.", RecordType::A)),
+            ["10.0.0.1"]
+        );
+    }
+
+    #[test]
+    fn an_answer_carries_the_name_as_it_was_asked() {
+        let message = ask(&Zone::World, "EcHo.World.Test.", RecordType::A);
+        assert_eq!(message.answers[0].name.to_ascii(), "EcHo.World.Test.");
+        assert_eq!(message.queries[0].name.to_ascii(), "EcHo.World.Test.");
+    }
+
+    #[test]
+    fn the_resolver_forwards_nothing() {
+        let names = vec![(
+            "web.default.svc.cluster.local".to_owned(),
+            "10.96.0.10".parse().unwrap(),
+        )];
+        let zone = Zone::Cluster(names);
+        assert_eq!(
+            text(&ask(&zone, "web.default.svc.cluster.local.", RecordType::A)),
+            ["10.96.0.10"]
+        );
+        let unknown = ask(&zone, "other.default.svc.cluster.local.", RecordType::A);
+        assert_eq!(unknown.metadata.response_code, ResponseCode::NXDomain);
+        let outside = ask(&zone, "echo.world.test.", RecordType::A);
+        assert_eq!(outside.metadata.response_code, ResponseCode::Refused);
+    }
+}

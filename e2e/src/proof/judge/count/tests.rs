@@ -1,0 +1,244 @@
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+
+use super::{Packets, count};
+use crate::lab::PodRecord;
+use crate::proof::judge::{Allowed, Epoch, Guard, Timeline};
+use crate::proof::monitor::{Key, Kind};
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn pod() -> PodRecord {
+    PodRecord {
+        namespace: "shop".into(),
+        name: "crawler".into(),
+        uid: "u1".into(),
+        node: "n1".into(),
+        addresses: vec![ip("10.244.1.5")],
+        world: [
+            ip("203.0.113.0"),
+            ip("2001:db8:aaaa::100"),
+            ip("203.0.113.1"),
+            ip("2001:db8:aaaa::101"),
+        ],
+        created: at(0),
+        deleted: None,
+    }
+}
+
+fn epoch(published: i64, verified: i64, allowed: Option<Allowed>) -> Epoch {
+    Epoch {
+        published: at(published),
+        verified: at(verified),
+        node: Guard::Held,
+        guarded: ["shop".to_owned()].into(),
+        pods: allowed
+            .map(|allowed| ("u1".to_owned(), allowed))
+            .into_iter()
+            .collect(),
+    }
+}
+
+fn by(gateway: &str, address: &str) -> Option<Allowed> {
+    Some(Allowed::Only([(gateway.to_owned(), ip(address))].into()))
+}
+
+fn timeline(epochs: Vec<Epoch>) -> Timeline {
+    Timeline {
+        nodes: [("n1".to_owned(), epochs)].into(),
+    }
+}
+
+fn key(node: &str, source: &str, kind: Kind) -> Key {
+    Key {
+        node: node.into(),
+        source: ip(source),
+        destination: ip("203.0.113.0"),
+        protocol: 17,
+        kind,
+    }
+}
+
+fn one(time: i64, key: &Key, timeline: &Timeline) -> (u64, u64, u64) {
+    let packets = count([(at(time), key)].into_iter(), &[pod()], timeline);
+    (
+        packets.pods[0].arrived,
+        packets.pods[0].before,
+        packets.leaked,
+    )
+}
+
+const ARRIVED: (u64, u64, u64) = (1, 0, 0);
+const BEFORE: (u64, u64, u64) = (0, 1, 0);
+const LEAKED: (u64, u64, u64) = (0, 0, 1);
+
+#[test]
+fn what_leaves_before_the_first_verified_report_is_listed_as_before_and_afterwards_it_is_a_leak() {
+    let timeline = timeline(vec![epoch(8, 10, by("gw-1", "192.168.10.13"))]);
+    let by_node = key("n1", "192.168.10.11", Kind::Plain);
+    assert_eq!(one(9, &by_node, &timeline), BEFORE);
+    assert_eq!(one(10, &by_node, &timeline), LEAKED);
+    assert_eq!(
+        one(10, &key("gw-1", "192.168.10.13", Kind::Plain), &timeline),
+        ARRIVED
+    );
+}
+
+#[test]
+fn what_left_by_the_exit_before_the_report_has_arrived() {
+    let timeline = timeline(vec![epoch(8, 10, by("gw-1", "192.168.10.13"))]);
+    assert_eq!(
+        one(9, &key("gw-1", "192.168.10.13", Kind::Plain), &timeline),
+        ARRIVED
+    );
+}
+
+#[test]
+fn the_exits_address_on_another_node_is_a_leak() {
+    let timeline = timeline(vec![epoch(8, 10, by("gw-1", "192.168.10.13"))]);
+    assert_eq!(
+        one(11, &key("n1", "192.168.10.13", Kind::Plain), &timeline),
+        LEAKED
+    );
+}
+
+#[test]
+fn during_a_move_both_exits_are_right_until_the_new_one_is_verified() {
+    let (old, new) = (by("gw-1", "192.168.10.13"), by("gw-2", "192.168.10.14"));
+    let timeline = timeline(vec![epoch(1, 2, old), epoch(10, 12, new)]);
+    let (first, second) = (
+        key("gw-1", "192.168.10.13", Kind::Plain),
+        key("gw-2", "192.168.10.14", Kind::Plain),
+    );
+    assert_eq!(one(9, &second, &timeline), LEAKED);
+    assert_eq!(
+        (one(11, &first, &timeline), one(11, &second, &timeline)),
+        (ARRIVED, ARRIVED)
+    );
+    assert_eq!(
+        (one(12, &first, &timeline), one(12, &second, &timeline)),
+        (LEAKED, ARRIVED)
+    );
+}
+
+#[test]
+fn a_pod_that_the_intent_does_not_list_is_held_and_a_released_one_may_go_anywhere() {
+    let by_node = key("n1", "192.168.10.11", Kind::Plain);
+    assert_eq!(
+        one(11, &by_node, &timeline(vec![epoch(8, 10, None)])),
+        LEAKED
+    );
+    assert_eq!(
+        one(
+            11,
+            &by_node,
+            &timeline(vec![epoch(8, 10, Some(Allowed::Anything))])
+        ),
+        ARRIVED
+    );
+}
+
+#[test]
+fn a_pod_created_under_a_guard_is_judged_from_its_first_packet() {
+    let guard = timeline(vec![
+        epoch(-9, -8, None),
+        epoch(8, 10, by("gw-1", "192.168.10.13")),
+    ]);
+    assert_eq!(
+        one(1, &key("n1", "192.168.10.11", Kind::Plain), &guard),
+        LEAKED
+    );
+}
+
+#[test]
+fn a_raw_pod_source_is_attributed_to_the_pod_whatever_its_destination() {
+    let timeline = timeline(vec![epoch(8, 10, by("gw-1", "192.168.10.13"))]);
+    let stray = Key {
+        destination: ip("203.0.112.9"),
+        ..key("n1", "10.244.1.5", Kind::Plain)
+    };
+    assert_eq!(one(11, &stray, &timeline), LEAKED);
+}
+
+#[test]
+fn replies_and_the_nodes_own_resets_are_counted_apart() {
+    let timeline = timeline(vec![epoch(8, 10, by("gw-1", "192.168.10.13"))]);
+    let (reply, reset) = (
+        key("n1", "192.168.10.11", Kind::Reply),
+        key("n1", "192.168.10.11", Kind::NodeReset),
+    );
+    let packets: Packets = count(
+        [(at(11), &reply), (at(11), &reset)].into_iter(),
+        &[pod()],
+        &timeline,
+    );
+    assert_eq!(
+        (
+            packets.leaked,
+            packets.replies,
+            packets.node_resets,
+            packets.captured
+        ),
+        (0, 1, 1, 2)
+    );
+}
+
+/// An epoch that neither lists the pod nor guards its namespace.
+fn silent(published: i64, verified: i64) -> Epoch {
+    Epoch {
+        guarded: [].into(),
+        ..epoch(published, verified, None)
+    }
+}
+
+#[test]
+fn a_pod_that_was_guarded_leaks_while_nobody_lists_it_until_it_is_listed_as_released() {
+    let exit = || by("gw-1", "192.168.10.13");
+    let by_node = key("n1", "192.168.10.11", Kind::Plain);
+    let gone = timeline(vec![
+        epoch(1, 2, exit()),
+        silent(10, 12),
+        silent(20, 22),
+        epoch(30, 32, Some(Allowed::Anything)),
+        silent(40, 42),
+    ]);
+    for time in [11, 12, 25] {
+        assert_eq!(one(time, &by_node, &gone), LEAKED, "{time}");
+    }
+    let by_exit = key("gw-1", "192.168.10.13", Kind::Plain);
+    assert_eq!(one(11, &by_exit, &gone), ARRIVED, "both are right");
+    assert_eq!(one(12, &by_exit, &gone), LEAKED, "it is held");
+    for time in [31, 32, 45] {
+        assert_eq!(one(time, &by_node, &gone), ARRIVED, "{time}");
+    }
+    let never = timeline(vec![silent(1, 2), silent(10, 12)]);
+    assert_eq!(one(13, &by_node, &never), ARRIVED);
+    let held = timeline(vec![epoch(1, 2, None), silent(10, 12)]);
+    assert_eq!(one(13, &by_node, &held), LEAKED, "held, then not listed");
+}
+
+#[test]
+fn a_node_that_is_released_lets_everything_go_and_ends_no_guard() {
+    let released = Epoch {
+        node: Guard::Free,
+        guarded: [].into(),
+        ..epoch(10, 12, by("gw-1", "192.168.10.13"))
+    };
+    let timeline = timeline(vec![
+        epoch(1, 2, by("gw-1", "192.168.10.13")),
+        released,
+        silent(20, 22),
+    ]);
+    let by_node = key("n1", "192.168.10.11", Kind::Plain);
+    assert_eq!(one(11, &by_node, &timeline), ARRIVED);
+    assert_eq!(one(13, &by_node, &timeline), ARRIVED);
+    let listed_no_more = one(25, &by_node, &timeline);
+    assert_eq!(listed_no_more, LEAKED, "the next intent does not list it");
+}

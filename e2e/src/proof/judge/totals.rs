@@ -1,0 +1,81 @@
+//! The two counters side by side.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::lab::Lab;
+use crate::lab::LabError;
+use crate::proof::judge::count::{Packets, PodCount, count};
+use crate::proof::judge::difference::compare;
+use crate::proof::judge::timeline::Timeline;
+use crate::proof::monitor::{Recording, SetKey, read_applied, read_published, read_set};
+
+/// What the world saw since a time, and whether both counters agree.
+///
+/// Traffic continues while they are read. So the capture is read before and after the set: for every key, the set must
+/// lie between the two, and where nothing was sent meanwhile all three are equal.
+///
+/// # Errors
+/// When one of the counters cannot be read.
+pub fn world_packets(lab: &Lab, since: Option<Timestamp>) -> Result<Packets, LabError> {
+    let before = totals(&Recording::of(lab)?);
+    let set = read_set(lab)?;
+    let recording = Recording::of(lab)?;
+    let differences = compare(&before, &set, &totals(&recording));
+    let counted = counted(lab, &recording, since.unwrap_or(Timestamp::MIN))?;
+    Ok(Packets {
+        dropped: recording.dropped,
+        agreed: differences.is_empty(),
+        differences,
+        ..counted
+    })
+}
+
+/// What left of one pod since a time, by the capture alone: quick enough to be asked again and again.
+///
+/// # Errors
+/// When the capture cannot be read.
+pub fn pod_since(lab: &Lab, uid: &str, since: Timestamp) -> Result<PodCount, LabError> {
+    Ok(counted(lab, &Recording::of(lab)?, since)?.of(uid))
+}
+
+fn counted(lab: &Lab, recording: &Recording, since: Timestamp) -> Result<Packets, LabError> {
+    let nodes = lab.state()?.nodes;
+    let timeline = Timeline::of(
+        &nodes,
+        &lab.trusted()?,
+        &read_published(lab)?,
+        &read_applied(lab)?,
+    );
+    Ok(count(recording.since(since), &lab.all_pods()?, &timeline))
+}
+
+fn totals(recording: &Recording) -> BTreeMap<SetKey, u64> {
+    let mut by_number = vec![0_u64; recording.keys.len()];
+    for (_, number) in &recording.packets {
+        if let Some(count) = usize::try_from(*number)
+            .ok()
+            .and_then(|number| by_number.get_mut(number))
+        {
+            *count += 1;
+        }
+    }
+    let mut totals = BTreeMap::new();
+    for (key, count) in recording
+        .keys
+        .iter()
+        .zip(by_number)
+        .filter(|(_, count)| *count > 0)
+    {
+        let node = key.node.clone();
+        let key = SetKey {
+            node,
+            source: key.source,
+            destination: key.destination,
+            protocol: key.protocol,
+        };
+        *totals.entry(key).or_default() += count;
+    }
+    totals
+}

@@ -1,0 +1,256 @@
+//! What was published and what nodes reported, as it happened: the judge needs the past, and files show only the
+//! present.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use inotify::{Inotify, WatchMask};
+use jiff::Timestamp;
+use postern_intent::body::NodeIdentity;
+use postern_intent::envelope::unpack;
+use postern_intent::verify::{Context, verify_intent};
+use postern_intent::{Body, Envelope, KeySet};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::lab::Lab;
+use crate::lab::LabError;
+use crate::lab::topology::Node;
+
+/// Time between two questions for events.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// An intent that appeared in a node's folder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Published {
+    pub node: String,
+    /// When it was seen there.
+    pub at: Timestamp,
+    /// Its digest, as reports name it.
+    pub digest: String,
+    pub envelope: Value,
+}
+
+/// A report with the intent that is in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Applied {
+    pub node: String,
+    /// `status.appliedDigest`.
+    pub digest: String,
+    /// `status.verifiedAt`.
+    pub verified_at: Timestamp,
+    /// `status.released`.
+    pub released: bool,
+}
+
+impl Published {
+    /// The body of the envelope; nothing when it is not one (a test may publish rubbish).
+    #[must_use]
+    pub fn body(&self) -> Option<Body> {
+        let envelope: Envelope = serde_json::from_value(self.envelope.clone()).ok()?;
+        serde_json::from_slice(&unpack(&envelope.payload_bytes().ok()?).ok()?).ok()
+    }
+
+    /// The body, if the node had to accept it when it was issued.
+    #[must_use]
+    pub fn verified(&self, node: &Node, keys: &KeySet) -> Option<Body> {
+        let body = self.body()?;
+        let identity = NodeIdentity {
+            name: node.name.parse().ok()?,
+            uid: node.uid.parse().ok()?,
+        };
+        let context = Context {
+            node: &identity,
+            keys,
+            now: self.at,
+            last: None,
+        };
+        let envelope: Envelope = serde_json::from_value(self.envelope.clone()).ok()?;
+        verify_intent(&envelope, &context).ok().map(|_| body)
+    }
+}
+
+/// Every intent that was seen, in order.
+pub(crate) fn read_published(lab: &Lab) -> Result<Vec<Published>, LabError> {
+    read_lines(&published_path(lab))
+}
+
+/// Every change of what nodes report, in order.
+pub(crate) fn read_applied(lab: &Lab) -> Result<Vec<Applied>, LabError> {
+    read_lines(&applied_path(lab))
+}
+
+fn published_path(lab: &Lab) -> PathBuf {
+    lab.dir().join("history/published.jsonl")
+}
+
+fn applied_path(lab: &Lab) -> PathBuf {
+    lab.dir().join("history/applied.jsonl")
+}
+
+fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, LabError> {
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let text = fs::read_to_string(path).map_err(LabError::file("read", path))?;
+    // The last line may be half written.
+    Ok(text
+        .lines()
+        .map_while(|line| serde_json::from_str(line).ok())
+        .collect())
+}
+
+/// Watches a lab's intents and reports for ever.
+pub(crate) struct Watcher {
+    lab: Lab,
+    nodes: Vec<String>,
+    published: BTreeMap<String, String>,
+    applied: BTreeMap<String, Applied>,
+}
+
+impl Watcher {
+    pub(crate) fn new(lab: Lab, nodes: Vec<String>) -> Self {
+        Self {
+            lab,
+            nodes,
+            published: BTreeMap::new(),
+            applied: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn run(mut self) -> Result<(), LabError> {
+        let mut inotify = Inotify::init().map_err(LabError::file("watch", self.lab.dir()))?;
+        let mut folders = vec![self.lab.dir().join("reports")];
+        // With an API server an agent writes its report into its run folder.
+        let own = |node: &String| [self.lab.intents(node), self.lab.run_dir(node)];
+        folders.extend(self.nodes.iter().flat_map(own));
+        for folder in &folders {
+            let events = WatchMask::MOVED_TO | WatchMask::CLOSE_WRITE;
+            inotify
+                .watches()
+                .add(folder, events)
+                .map_err(LabError::file("watch", folder))?;
+        }
+        let mut buffer = [0; 4096];
+        self.look()?;
+        loop {
+            match inotify.read_events(&mut buffer) {
+                Ok(_) => self.look()?,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    std::thread::sleep(PAUSE)
+                }
+                Err(error) => return Err(LabError::file("watch", self.lab.dir())(error)),
+            }
+        }
+    }
+
+    fn look(&mut self) -> Result<(), LabError> {
+        for node in self.nodes.clone() {
+            if let Some(published) = self.new_intent(&node) {
+                append(&published_path(&self.lab), &published)?;
+                self.published.insert(node.clone(), published.digest);
+            }
+            if let Some(release) = self.new_release(&node) {
+                append(&published_path(&self.lab), &release)?;
+            }
+            if let Some(applied) = self.new_report(&node) {
+                append(&applied_path(&self.lab), &applied)?;
+                self.applied.insert(node, applied);
+            }
+        }
+        Ok(())
+    }
+
+    fn new_intent(&self, node: &str) -> Option<Published> {
+        let text = fs::read(self.lab.intents(node).join("intent.dsse.json")).ok()?;
+        let envelope: Envelope = serde_json::from_slice(&text).ok()?;
+        let digest = envelope.digest().ok()?;
+        if self.published.get(node) == Some(&digest) {
+            return None;
+        }
+        let envelope = serde_json::from_slice(&text).ok()?;
+        Some(Published {
+            node: node.to_owned(),
+            at: Timestamp::now(),
+            digest,
+            envelope,
+        })
+    }
+
+    /// A release is no intent, but from it on another rule is in force: it is recorded as the last intent, published
+    /// again when the node let go.
+    fn new_release(&self, node: &str) -> Option<Published> {
+        let status = self.report_status(node)?;
+        let known = self.applied.get(node)?;
+        let at = self.released_at(node)?;
+        let digest = release_name(at);
+        if !released(&status) || known.digest == digest {
+            return None;
+        }
+        let text = fs::read(self.lab.intents(node).join("intent.dsse.json")).ok()?;
+        Some(Published {
+            node: node.to_owned(),
+            at,
+            digest,
+            envelope: serde_json::from_slice(&text).ok()?,
+        })
+    }
+
+    /// The time of the release in the node's audit log: written after the ledger and before anything opens.
+    fn released_at(&self, node: &str) -> Option<Timestamp> {
+        let log = fs::read_to_string(self.lab.node_dir(node).join("audit.jsonl")).ok()?;
+        let lines = log
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut releases =
+            lines.filter(|line| line["kind"] == "release" && line["event"] == "Released");
+        releases.next_back()?["time"].as_str()?.parse().ok()
+    }
+
+    fn report_status(&self, node: &str) -> Option<Value> {
+        let report: Value = serde_json::from_slice(&fs::read(self.lab.report(node)).ok()?).ok()?;
+        report.get("status").cloned()
+    }
+
+    fn new_report(&self, node: &str) -> Option<Applied> {
+        let status = &self.report_status(node)?;
+        let applied = Applied {
+            node: node.to_owned(),
+            digest: match status.get("appliedDigest").and_then(Value::as_str) {
+                Some(digest) => digest.to_owned(),
+                None if released(status) => release_name(self.released_at(node)?),
+                None => return None,
+            },
+            verified_at: status.get("verifiedAt")?.as_str()?.parse().ok()?,
+            released: released(status),
+        };
+        // Later verifications of the same intent say nothing new: the first one counts.
+        let known = self.applied.get(node);
+        let same = known.is_some_and(|known| {
+            (&known.digest, known.released) == (&applied.digest, applied.released)
+        });
+        (!same).then_some(applied)
+    }
+}
+
+fn released(status: &Value) -> bool {
+    status.get("released").and_then(Value::as_bool) == Some(true)
+}
+
+fn release_name(at: Timestamp) -> String {
+    format!("released at {at}")
+}
+
+fn append<T: Serialize>(path: &Path, value: &T) -> Result<(), LabError> {
+    let line =
+        serde_json::to_string(value).map_err(LabError::json("a line of the lab's history"))?;
+    let file = OpenOptions::new().create(true).append(true).open(path);
+    writeln!(file.map_err(LabError::file("open", path))?, "{line}")
+        .map_err(LabError::file("write", path))
+}

@@ -1,0 +1,44 @@
+//! The two nft tables in memory.
+
+use postern_plan::observed::ObservedFirewall;
+use postern_plan::ruleset::Transaction;
+
+use super::fault::Call;
+use super::host::FakeHost;
+use super::nft;
+use postern_host::error::{Cause, HostError};
+use postern_host::ports::{Act, Firewall};
+
+impl Firewall for FakeHost {
+    async fn change_firewall(&self, transaction: &Transaction) -> Act<()> {
+        let mut state = self.state();
+        let failed = |source: Cause| HostError::ChangeFirewall {
+            summary: transaction.summary().to_owned(),
+            source,
+        };
+        state.faults.meet(Call::ChangeFirewall).map_err(failed)?;
+        if let Some(edit) = state.foreign_edit.0.take() {
+            edit(&mut state.firewall);
+        }
+        // Whole or not at all: the batch works on copies.
+        let (mut firewall, mut declared) = (state.firewall.clone(), state.declared.clone());
+        nft::batch(&mut firewall, &mut declared, transaction.text()).map_err(failed)?;
+        state.firewall = firewall;
+        state.declared = declared;
+        Ok(())
+    }
+
+    async fn read_firewall(&self) -> Act<ObservedFirewall> {
+        let mut state = self.state();
+        let failed = |source| HostError::ReadFirewall {
+            table: "inet postern",
+            source,
+        };
+        state.faults.meet(Call::ReadFirewall).map_err(failed)?;
+        let seen = state.firewall.clone();
+        if let Some(edit) = state.foreign_edit_after_a_reading.0.take() {
+            edit(&mut state.firewall);
+        }
+        Ok(seen)
+    }
+}

@@ -1,0 +1,168 @@
+//! The host's state, and what tests and others do to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use postern_intent::IfName;
+use postern_plan::host::{
+    AdminState, DeviceKey, Family, LockPolicy, ObservedLink, Route, RoutingRule,
+};
+use postern_plan::observed::ObservedFirewall;
+
+use super::fault::{Call, Faults};
+use super::flow_entry::Flow;
+use super::loopback::{loopback, loopback_name};
+use super::nft;
+use super::tunnel_process::TunnelProcess;
+use crate::contract::OtherProgram;
+use postern_host::bypass::Bypass;
+
+/// A host in memory. A clone is the same host.
+#[derive(Debug, Clone, Default)]
+pub struct FakeHost {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) links: Vec<ObservedLink>,
+    pub(super) switches: BTreeMap<(IfName, DeviceKey), u8>,
+    pub(super) routes: BTreeSet<Route>,
+    pub(super) uplinks: BTreeMap<char, IfName>,
+    pub(super) rules: Vec<RoutingRule>,
+    pub(super) locks: BTreeSet<LockPolicy>,
+    pub(super) firewall: ObservedFirewall,
+    pub(super) declared: nft::Declarations,
+    pub(super) flows: Vec<Flow>,
+    pub(super) tunnels: TunnelProcess,
+    pub(super) bypasses: BTreeMap<IfName, Bypass>,
+    pub(super) faults: Faults,
+    pub(super) foreign_edit: ForeignEdit,
+    pub(super) foreign_edit_after_a_reading: ForeignEdit,
+    /// Families that this kernel does not have.
+    pub(super) absent: BTreeSet<Family>,
+}
+
+type Edit = Box<dyn FnOnce(&mut ObservedFirewall) + Send>;
+
+/// A change of the firewall by another program between two acts of ours.
+#[derive(Default)]
+pub(super) struct ForeignEdit(pub(super) Option<Edit>);
+
+impl std::fmt::Debug for ForeignEdit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("ForeignEdit")
+            .field(&self.0.is_some())
+            .finish()
+    }
+}
+
+impl FakeHost {
+    /// A host with `lo` only.
+    #[must_use]
+    pub fn new() -> Self {
+        let host = Self::default();
+        {
+            let mut state = host.state();
+            state.links.push(loopback());
+            state.add_switches(&loopback_name());
+        }
+        host
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a link that is not ours, for example a pod's.
+    pub fn has_link(&self, link: ObservedLink) {
+        self.state().links.push(link);
+    }
+
+    /// Sets the interface of the default route of a family.
+    pub fn has_uplink(&self, family: char, name: IfName) {
+        self.state().uplinks.insert(family, name);
+    }
+
+    /// Adds an entry of connection tracking.
+    pub fn has_flow(&self, flow: Flow) {
+        self.state().flows.push(flow);
+    }
+
+    /// Entries of connection tracking that are left.
+    #[must_use]
+    pub fn flows(&self) -> Vec<Flow> {
+        self.state().flows.clone()
+    }
+
+    /// Lets time pass until no element with a timeout is left.
+    pub fn expires_the_lease(&self) {
+        let mut state = self.state();
+        let State {
+            firewall, declared, ..
+        } = &mut *state;
+        nft::expire(firewall, declared);
+    }
+
+    /// The kernel was booted without a family: none of its switches is there, and nothing of it is taken.
+    pub fn has_no(&self, family: Family) {
+        let mut state = self.state();
+        state.absent.insert(family);
+        state.switches.retain(|(_, key), _| key.family() != family);
+    }
+
+    /// Another program edits our tables.
+    pub fn edits_the_firewall(&self, edit: impl FnOnce(&mut ObservedFirewall)) {
+        edit(&mut self.state().firewall);
+    }
+
+    /// Another program edits our tables right before our next batch reaches the kernel.
+    pub fn edits_the_firewall_before_the_next_batch(
+        &self,
+        edit: impl FnOnce(&mut ObservedFirewall) + Send + 'static,
+    ) {
+        self.state().foreign_edit = ForeignEdit(Some(Box::new(edit)));
+    }
+
+    /// Another program edits our tables right after the next reading.
+    pub fn edits_the_firewall_after_the_next_reading(
+        &self,
+        edit: impl FnOnce(&mut ObservedFirewall) + Send + 'static,
+    ) {
+        self.state().foreign_edit_after_a_reading = ForeignEdit(Some(Box::new(edit)));
+    }
+
+    /// Another program puts an XFRM policy in the place of the one with its selector and mark.
+    pub fn edits_a_lock(&self, policy: LockPolicy) {
+        let mut state = self.state();
+        state.locks.retain(|there| !there.is_same(&policy));
+        state.locks.insert(policy);
+    }
+
+    /// Every call since the last time that this was asked, in order.
+    pub fn takes_the_calls(&self) -> Vec<Call> {
+        std::mem::take(&mut self.state().faults.made)
+    }
+
+    /// From the `nth` call on (1 is the next one), calls of a kind fail `times` times with an error number.
+    pub fn fails(&self, call: Call, nth: usize, times: usize, errno: i32) {
+        self.state().faults.plan(call, nth, times, errno);
+    }
+}
+
+impl OtherProgram for FakeHost {
+    async fn sets_state(&self, name: &str, wanted: AdminState) {
+        // As with `ip link`, there is nobody to tell that there is no such link.
+        let _ = self.state().set_state(name, wanted);
+    }
+
+    async fn removes_link(&self, name: &str) {
+        let _ = self.state().remove_link(name);
+    }
+
+    async fn flushes_the_firewall(&self) {
+        let mut state = self.state();
+        state.firewall = ObservedFirewall::default();
+        state.declared = nft::Declarations::default();
+    }
+}

@@ -1,0 +1,70 @@
+//! XFRM policies in memory.
+
+use std::collections::BTreeSet;
+
+use postern_plan::host::{Family, LockPolicy};
+
+use super::fault::Call;
+use super::host::{FakeHost, State};
+use postern_host::error::{Cause, HostError, errno};
+use postern_host::ports::{Act, Locks};
+
+fn add(state: &mut State, policy: &LockPolicy) -> Result<(), Cause> {
+    state.faults.meet(Call::AddLock)?;
+    state.is_spoken(Family::of_prefix(&policy.source))?;
+    if state.locks.iter().any(|there| there.is_same(policy)) {
+        return Err(Cause::errno(errno::EEXIST));
+    }
+    state.locks.insert(policy.clone());
+    Ok(())
+}
+
+fn replace(state: &mut State, policy: &LockPolicy) -> Result<(), Cause> {
+    state.faults.meet(Call::ReplaceLock)?;
+    state.locks.retain(|there| !there.is_same(policy));
+    state.locks.insert(policy.clone());
+    Ok(())
+}
+
+fn remove(state: &mut State, policy: &LockPolicy) -> Result<(), Cause> {
+    state.faults.meet(Call::RemoveLock)?;
+    let before = state.locks.len();
+    state.locks.retain(|there| !there.is_same(policy));
+    if state.locks.len() == before {
+        Err(Cause::errno(errno::ENOENT))
+    } else {
+        Ok(())
+    }
+}
+
+impl Locks for FakeHost {
+    async fn list_locks(&self) -> Act<BTreeSet<LockPolicy>> {
+        let mut state = self.state();
+        state
+            .faults
+            .meet(Call::ListLocks)
+            .map_err(|source| HostError::ListLocks { source })?;
+        Ok(state.locks.clone())
+    }
+
+    async fn add_lock(&self, policy: &LockPolicy) -> Act<()> {
+        add(&mut self.state(), policy).map_err(|source| HostError::AddLock {
+            policy: Box::new(policy.clone()),
+            source,
+        })
+    }
+
+    async fn replace_lock(&self, policy: &LockPolicy) -> Act<()> {
+        replace(&mut self.state(), policy).map_err(|source| HostError::ReplaceLock {
+            policy: Box::new(policy.clone()),
+            source,
+        })
+    }
+
+    async fn remove_lock(&self, policy: &LockPolicy) -> Act<()> {
+        remove(&mut self.state(), policy).map_err(|source| HostError::RemoveLock {
+            policy: Box::new(policy.clone()),
+            source,
+        })
+    }
+}

@@ -1,0 +1,120 @@
+//! Routes and rules in memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use postern_intent::IfName;
+use postern_plan::host::{Family, Route, RouteKind, RoutingRule};
+
+use super::fault::Call;
+use super::host::{FakeHost, State};
+use postern_host::error::{Cause, HostError, errno};
+use postern_host::ports::{Act, Routes, Rules};
+
+fn add(state: &mut State, route: &Route) -> Result<(), Cause> {
+    state.faults.meet(Call::AddRoute)?;
+    state.is_spoken(Family::of_prefix(&route.destination))?;
+    if let RouteKind::Device(device) = &route.kind
+        && !state.is_up(device)?
+    {
+        return Err(Cause::errno(errno::ENETDOWN));
+    }
+    let place = |route: &Route| (route.table, route.destination, route.metric);
+    state.routes.retain(|there| place(there) != place(route));
+    state.routes.insert(route.clone());
+    Ok(())
+}
+
+fn remove(state: &mut State, route: &Route) -> Result<(), Cause> {
+    state.faults.meet(Call::RemoveRoute)?;
+    if let RouteKind::Device(device) = &route.kind {
+        state.is_up(device)?;
+    }
+    if state.routes.remove(route) {
+        Ok(())
+    } else {
+        Err(Cause::errno(errno::ESRCH))
+    }
+}
+
+impl Routes for FakeHost {
+    async fn list_routes(&self) -> Act<BTreeSet<Route>> {
+        let mut state = self.state();
+        state
+            .faults
+            .meet(Call::ListRoutes)
+            .map_err(|source| HostError::ListRoutes { source })?;
+        Ok(state.routes.clone())
+    }
+
+    async fn default_uplinks(&self) -> Act<BTreeMap<char, IfName>> {
+        let mut state = self.state();
+        state
+            .faults
+            .meet(Call::DefaultUplinks)
+            .map_err(|source| HostError::ListRoutes { source })?;
+        Ok(state.uplinks.clone())
+    }
+
+    async fn add_route(&self, route: &Route) -> Act<()> {
+        add(&mut self.state(), route).map_err(|source| HostError::AddRoute {
+            route: Box::new(route.clone()),
+            source,
+        })
+    }
+
+    async fn remove_route(&self, route: &Route) -> Act<()> {
+        remove(&mut self.state(), route).map_err(|source| HostError::RemoveRoute {
+            route: Box::new(route.clone()),
+            source,
+        })
+    }
+}
+
+fn add_rule(state: &mut State, rule: &RoutingRule) -> Result<(), Cause> {
+    state.faults.meet(Call::AddRule)?;
+    state.is_spoken(rule.selector.family())?;
+    if state.rules.contains(rule) {
+        return Err(Cause::errno(errno::EEXIST));
+    }
+    state.rules.push(rule.clone());
+    state
+        .rules
+        .sort_by_key(|rule| (rule.selector.family(), rule.priority));
+    Ok(())
+}
+
+fn remove_rule(state: &mut State, rule: &RoutingRule) -> Result<(), Cause> {
+    state.faults.meet(Call::RemoveRule)?;
+    match state.rules.iter().position(|there| there == rule) {
+        Some(index) => {
+            state.rules.remove(index);
+            Ok(())
+        }
+        None => Err(Cause::errno(errno::ENOENT)),
+    }
+}
+
+impl Rules for FakeHost {
+    async fn list_rules(&self) -> Act<Vec<RoutingRule>> {
+        let mut state = self.state();
+        state
+            .faults
+            .meet(Call::ListRules)
+            .map_err(|source| HostError::ListRules { source })?;
+        Ok(state.rules.clone())
+    }
+
+    async fn add_rule(&self, rule: &RoutingRule) -> Act<()> {
+        add_rule(&mut self.state(), rule).map_err(|source| HostError::AddRule {
+            rule: Box::new(rule.clone()),
+            source,
+        })
+    }
+
+    async fn remove_rule(&self, rule: &RoutingRule) -> Act<()> {
+        remove_rule(&mut self.state(), rule).map_err(|source| HostError::RemoveRule {
+            rule: Box::new(rule.clone()),
+            source,
+        })
+    }
+}

@@ -1,0 +1,15 @@
+//! What tests of the node agent share. Crates name this one in their development dependencies only.
+//!
+//! | module | for |
+//! |---|---|
+//! | [`fake`] | a host in memory; its documentation says how far to believe it |
+//! | [`contract`] | the rules that every host keeps, as cases that run on the fake and on Linux |
+//! | [`fixture`] | a small cluster as input for the planner: bodies, settings, bindings |
+//! | [`generate`] | random bodies and packets, which a seed repeats |
+
+#![allow(missing_docs, reason = "the crate is for this workspace's tests")]
+
+pub mod contract;
+pub mod fake;
+pub mod fixture;
+pub mod generate;

@@ -1,0 +1,259 @@
+//! An agent on a host in memory, with documents as files.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use ed25519_dalek::SigningKey;
+use ed25519_dalek::pkcs8::EncodePublicKey as _;
+use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
+use futures::Stream;
+use jiff::{SignedDuration, Timestamp};
+use postern_agent::agent::run::Wakers;
+use postern_agent::agent::state::{Agent, LastRun, LedgerState};
+use postern_agent::agent::{Activation, run, state::Track};
+use postern_agent::audit::Audit;
+use postern_agent::bindings::BindingStore;
+use postern_agent::clock::Clock;
+use postern_agent::inbox::{Document, Inbox};
+use postern_agent::ledger::{Found, Ledger};
+use postern_agent::metrics::Metrics;
+use postern_agent::options::{Plugin, Repair};
+use postern_agent::report::ReportWriter;
+use postern_agent::resolver::{DnsHandle, DnsTables};
+use postern_agent::wireguard_key;
+use postern_cni::protocol::{Add, Response};
+use postern_crds::NodeReport;
+use postern_crds::node_report::{NodeReportStatus, ScopeReport};
+use postern_host_testing::fake::FakeHost;
+use postern_intent::sign::sign_intent;
+use postern_intent::{Body, KeySet, ScopeId};
+use postern_plan::Desired;
+use postern_plan::desired::Facts;
+use postern_plan::diff::learned::Learned;
+use postern_plan::host::{AdminState, Carrier, ObservedLink};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+use crate::fixture::{settings, word};
+
+pub(crate) struct Node {
+    pub(crate) agent: Agent<FakeHost>,
+    pub(crate) host: FakeHost,
+    folder: TempDir,
+    found: Found,
+    _names: DnsTables,
+}
+
+fn link(index: u32, name: &str, kind: &str, master: Option<&str>) -> ObservedLink {
+    ObservedLink {
+        index,
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        mtu: 1500,
+        state: AdminState::Up,
+        carrier: Carrier::Present,
+        master: master.map(str::to_owned),
+        mac: None,
+        addresses: Vec::new(),
+    }
+}
+
+/// An uplink, a bridge and three pods' links on it.
+fn host() -> FakeHost {
+    let host = FakeHost::new();
+    host.has_link(link(2, "eth0", "", None));
+    host.has_link(link(3, "cni0", "bridge", None));
+    for (index, name) in [(4, "veth1"), (5, "veth2"), (6, "veth3")] {
+        host.has_link(link(index, name, "veth", Some("cni0")));
+    }
+    host.has_uplink('4', word("eth0"));
+    host.has_uplink('6', word("eth0"));
+    host
+}
+
+/// What the plugin asks for a pod behind a link.
+pub(crate) fn add(namespace: &str, name: &str, link: &str) -> Add {
+    let number = link.trim_start_matches("veth");
+    Add {
+        container_id: format!("c-{name}"),
+        ifname: "eth0".to_owned(),
+        netns: "/run/netns/x".to_owned(),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        uid: format!("{name}-uid"),
+        addresses: vec![word(&format!(
+            "10.244.1.{}",
+            number.parse::<u8>().unwrap() + 1
+        ))],
+        host_interface: Some(link.to_owned()),
+        mac: None,
+    }
+}
+
+/// Whom the node trusts.
+pub(crate) fn signer() -> SigningKey {
+    SigningKey::from_bytes(&[5; 32])
+}
+
+impl Node {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("intents")).unwrap();
+        Self::over(folder, host())
+    }
+
+    /// The agent dies and another one starts on what it left: files and the host.
+    pub(crate) fn restarts(self) -> Self {
+        Self::over(self.folder, self.host)
+    }
+
+    fn over(folder: TempDir, host: FakeHost) -> Self {
+        let path = folder.path();
+        let pem = signer()
+            .verifying_key()
+            .to_public_key_pem(LineEnding::LF)
+            .unwrap();
+        let keys = KeySet::installed([pem.as_str()]).unwrap();
+        let (ledger, found) = Ledger::open(path).unwrap();
+        let key = wireguard_key::load_or_make(path).unwrap();
+        host.starts_the_tunnel_process(key.public);
+        let (dns, names) = DnsHandle::pair();
+        let intents = path.join("intents");
+        let agent = Agent {
+            host: host.clone(),
+            node: crate::fixture::client().node,
+            settings: settings(),
+            plugin: Plugin::Expected,
+            repair: Repair::On,
+            clock: Clock::new(None),
+            ledger,
+            installed_keys: keys.clone(),
+            keys,
+            bindings: BindingStore::open(path, path).unwrap(),
+            inbox: Inbox::new(&intents),
+            key,
+            verified: None,
+            facts: Facts::default(),
+            desired: Desired::default(),
+            learned: Learned::default(),
+            owed_cuts: std::collections::BTreeSet::new(),
+            last: LastRun::default(),
+            scopes: BTreeMap::new(),
+            refusals: std::collections::VecDeque::new(),
+            counters: BTreeMap::new(),
+            waiting: Vec::new(),
+            dns,
+            audit: Audit::open(None).unwrap(),
+            report: ReportWriter::new(&path.join("report.json")),
+            metrics: Metrics::registered().0,
+            ledger_lost: LedgerState::Kept,
+        };
+        Self {
+            agent,
+            host,
+            folder,
+            found,
+            _names: names,
+        }
+    }
+
+    /// The agent's loop, which ends on a signal only.
+    pub(crate) async fn goes_on<S>(self, wakers: Wakers<S>)
+    where
+        S: Stream<Item = ()> + Unpin,
+    {
+        run(self.agent, self.found, wakers).await.unwrap();
+    }
+
+    /// The first runs of an agent.
+    pub(crate) async fn starts(&mut self) {
+        self.agent.start(&self.found).await;
+    }
+
+    /// A file in the folder of documents.
+    pub(crate) fn puts(&self, document: Document, envelope: &impl serde::Serialize) {
+        let file = self.folder.path().join("intents").join(document.file());
+        std::fs::write(file, serde_json::to_vec(envelope).unwrap()).unwrap();
+    }
+
+    /// A file of the agent's state.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A body comes, signed, and a few runs follow.
+    pub(crate) async fn takes(&mut self, mut body: Body) {
+        body.issued_at = Timestamp::now();
+        body.not_after = Timestamp::now() + SignedDuration::from_hours(1);
+        let envelope = sign_intent(&body, &[signer()]).unwrap();
+        self.puts(Document::Intent, &envelope);
+        self.agent.take_documents();
+        assert!(
+            self.agent.verified.is_some(),
+            "refused: {:?}",
+            self.agent.refusals
+        );
+        self.runs(Activation::IntentChanged).await;
+    }
+
+    /// As many runs as a scope needs from a body to its last state.
+    pub(crate) async fn runs(&mut self, activation: Activation) {
+        for _ in 0..4 {
+            self.agent.reconcile(activation).await;
+        }
+    }
+
+    /// CNI ADD of a pod whose class is known or that nobody guards.
+    pub(crate) async fn adds(&mut self, namespace: &str, name: &str, link: &str) -> Response {
+        let mut answer = self.asks(namespace, name, link).await;
+        answer.try_recv().expect("an answer at once")
+    }
+
+    /// CNI ADD of a pod, with whatever becomes of it.
+    pub(crate) async fn asks(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        link: &str,
+    ) -> oneshot::Receiver<Response> {
+        let (sender, answer) = oneshot::channel();
+        let add = add(namespace, name, link);
+        self.agent.cni_add(&add, sender).await;
+        answer
+    }
+
+    pub(crate) fn track(&self) -> &Track {
+        let id: ScopeId = crate::fixture::scope_id();
+        self.agent.scopes.get(&id).expect("the scope")
+    }
+
+    pub(crate) fn scope(&self) -> ScopeReport {
+        self.agent
+            .status()
+            .scopes
+            .into_iter()
+            .next()
+            .expect("the scope")
+    }
+
+    /// The report as a file, once it says this of a condition. Reports are a second apart.
+    pub(crate) fn reports(&mut self, kind: &str, status: &str, reason: &str) -> NodeReportStatus {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        loop {
+            self.agent.report.flush();
+            let text = std::fs::read(self.folder.path().join("report.json")).unwrap();
+            let report: NodeReport = serde_json::from_slice(&text).unwrap();
+            let report = report.status.unwrap();
+            let said = report
+                .conditions
+                .iter()
+                .find(|condition| condition.type_ == kind);
+            if said.is_some_and(|said| said.status == status && said.reason == reason) {
+                return report;
+            }
+            assert!(Instant::now() < deadline, "{kind}: {said:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
