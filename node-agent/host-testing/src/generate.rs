@@ -17,6 +17,17 @@ use postern_plan::host::Family;
 
 use crate::fixture::{World, client, gateway, pod, word};
 
+/// The seed of this run: the one that `POSTERN_SEED` names, else another one in every run. It is printed, so that a failed
+/// run can be tried again.
+pub fn seed() -> u64 {
+    let given = std::env::var("POSTERN_SEED").ok();
+    let seed = given
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or_else(|| u64::from(jiff::Timestamp::now().subsec_nanosecond().unsigned_abs()));
+    println!("POSTERN_SEED={seed}");
+    seed
+}
+
 /// A generator of numbers (SplitMix64, Steele et al. 2014), so that a seed is all that a failure needs.
 #[derive(Debug, Clone)]
 pub struct Dice(u64);

@@ -20,7 +20,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use namespace::{run, within};
-use postern_host_testing::generate::{BLOCKED, Dice, RELEASED, SELECTED, Scene, UNLISTED, packet};
+use postern_host_testing::generate::{
+    BLOCKED, Dice, RELEASED, SELECTED, Scene, UNLISTED, packet, seed,
+};
 use postern_plan::evaluate::{Conntrack, CtDirection, CtState, End, Evaluator, Packet, Transport};
 use postern_plan::host::Family;
 use postern_plan::ruleset::Transaction;
@@ -368,13 +370,7 @@ async fn compare(node: &Node, dice: &mut Dice, first: u32, seed: u64) -> usize {
 
 #[test]
 fn the_kernel_does_with_eight_thousand_packets_what_the_evaluator_says() {
-    let given = std::env::var("POSTERN_SEED").ok();
-    let seed = given.and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
-        let now = std::time::SystemTime::now();
-        let since = now.duration_since(std::time::UNIX_EPOCH).unwrap();
-        u64::from(since.subsec_nanos())
-    });
-    println!("POSTERN_SEED={seed}");
+    let seed = seed();
     within(move || async move {
         let node = Node::new();
         nft(NOTRACK);

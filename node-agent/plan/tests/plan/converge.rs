@@ -54,7 +54,7 @@ fn without_a_table_the_first_batch_has_the_releases_because_nobody_is_held_befor
 #[test]
 fn a_table_that_is_replaced_keeps_the_releases_that_were_in_force_and_gets_the_others_last() {
     let before = desired(&World::of(Some(client())));
-    let mut moved = before.ruleset.clone();
+    let mut moved = before.ruleset;
     for chain in moved.inet.chains.values_mut() {
         if let Some(base) = &mut chain.base {
             base.priority -= 1;

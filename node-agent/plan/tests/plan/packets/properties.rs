@@ -11,7 +11,7 @@ use super::model::{
 };
 use super::{Dice, Scene};
 use crate::fixture::word;
-use postern_host_testing::generate::{BLOCKED, RELEASED, SELECTED, UNLISTED, packet};
+use postern_host_testing::generate::{BLOCKED, RELEASED, SELECTED, UNLISTED, packet, seed};
 
 /// Packets that each property judges in one run, in all worlds together.
 const PACKETS: usize = 340_000;
@@ -138,18 +138,8 @@ pub(super) fn a_released_pod_is_left_alone(
 
 type Property = fn(&Scene, &Ruleset, &Packet) -> Judgement;
 
-fn seed() -> u64 {
-    let given = std::env::var("POSTERN_SEED").ok();
-    given.and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
-        let now = std::time::SystemTime::now();
-        let since = now.duration_since(std::time::UNIX_EPOCH).unwrap();
-        since.subsec_nanos().into()
-    })
-}
-
 fn holds_for_every_packet(property: Property, sources: &[&str]) {
     let seed = seed();
-    println!("POSTERN_SEED={seed}");
     let mut dice = Dice::new(seed);
     let mut sampled = 0;
     for _ in 0..PACKETS / PACKETS_OF_A_WORLD {
@@ -189,7 +179,6 @@ fn a_pod_that_nobody_selects_loses_no_packet() {
 #[test]
 fn a_gateway_forwards_for_its_clients_what_the_exit_offers_and_nothing_else() {
     let seed = seed();
-    println!("POSTERN_SEED={seed}");
     let mut dice = Dice::new(seed);
     let (mut judged, mut left) = (0, 0);
     while judged < 60_000 {

@@ -128,8 +128,10 @@ fn wrong_interface(ruleset: &mut Ruleset) {
     }
 }
 
+type Bug = fn(&mut Ruleset);
+
 /// Does any property see the bug within some packets?
-fn is_seen(bug: fn(&mut Ruleset)) -> bool {
+fn is_seen(bug: Bug) -> bool {
     let mut dice = Dice::new(7);
     let mut tried = 0;
     while tried < PATIENCE {
@@ -152,7 +154,7 @@ fn is_seen(bug: fn(&mut Ruleset)) -> bool {
 
 #[test]
 fn each_of_ten_bugs_in_the_ruleset_is_seen_by_a_property() {
-    let bugs: [(&str, fn(&mut Ruleset)); 10] = [
+    let bugs: [(&str, Bug); 10] = [
         ("default action swapped", default_action_swapped),
         ("rule order reversed", rule_order_reversed),
         ("UDP lowered as TCP", udp_lowered_as_tcp),
