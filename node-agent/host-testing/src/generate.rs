@@ -21,9 +21,11 @@ use crate::fixture::{World, client, gateway, pod, word};
 /// run can be tried again.
 pub fn seed() -> u64 {
     let given = std::env::var("POSTERN_SEED").ok();
-    let seed = given
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or_else(|| u64::from(jiff::Timestamp::now().subsec_nanosecond().unsigned_abs()));
+    let seed = given.and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
+        let now = std::time::SystemTime::now();
+        let since = now.duration_since(std::time::UNIX_EPOCH).unwrap();
+        since.subsec_nanos().into()
+    });
     println!("POSTERN_SEED={seed}");
     seed
 }
