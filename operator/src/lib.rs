@@ -8,7 +8,7 @@
 //! | [`options`] | the command line |
 //! | [`settings`] | the administrator's file |
 //! | [`api`] | the client, its counters, how long to wait after a failure |
-//! | [`controllers`] | the watches and the shared stores that they fill |
+//! | [`watches`] | the watches and the shared stores that they fill |
 //! | [`lease`] | who leads, until when, and how a stale leader is kept out |
 //! | [`signer`] | signing keys, the trust root |
 //! | [`pipeline`] | the steps |
@@ -16,7 +16,7 @@
 //! | [`program`] | how it is put together, and how it ends |
 
 pub mod api;
-pub mod controllers;
+
 pub mod error;
 pub mod lease;
 pub mod metrics;
@@ -25,3 +25,4 @@ pub mod pipeline;
 pub mod program;
 pub mod settings;
 pub mod signer;
+pub mod watches;

@@ -8,7 +8,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::api::Requests;
-use crate::controllers::Kind;
+use crate::watches::Kind;
 
 /// How a run of the pipeline ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -277,7 +277,7 @@ mod tests {
 
     use super::{Metrics, RunResult, Step, Written};
     use crate::api::Requests;
-    use crate::controllers::Kind;
+    use crate::watches::Kind;
 
     const DOCUMENT: &str = include_str!("../../docs/operator-metrics.md");
 

@@ -14,15 +14,15 @@ use tokio::task::{JoinHandle, JoinSet};
 use tracing::{error, info, warn};
 
 use crate::api::{ConnectError, Requests, connect};
-use crate::controllers::{Signals, start};
 use crate::error::chain;
-use crate::lease::{Ended, Session, Standing, Term, keep, term};
+use crate::lease::{Ended, LeaseState, Session, Term, keep, term};
 use crate::metrics::Metrics;
 use crate::options::RunArguments;
 use crate::pipeline::publish::Writer;
-use crate::pipeline::report::herald;
+use crate::pipeline::report::event_queue;
 use crate::pipeline::{Pipeline, PipelineError, PipelineParts, keep_running};
 use crate::settings::{SettingsError, follow, read};
+use crate::watches::{Signals, start};
 
 /// How long a run that is under way may go on after the signal to stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -71,12 +71,12 @@ pub struct Readiness(Health);
 
 impl Readiness {
     /// It is.
-    pub fn well(&self) {
+    pub fn ready(&self) {
         self.0.ready();
     }
 
     /// It is not.
-    pub fn ill(&self, why: &str) {
+    pub fn not_ready(&self, why: &str) {
         self.0.not_ready_because(why);
     }
 }
@@ -132,7 +132,7 @@ async fn serve(arguments: &RunArguments) -> Result<(), ProgramError> {
         .await
         .map_err(ProgramError::Connect)?;
     let readiness = Readiness::default();
-    readiness.ill("starting");
+    readiness.not_ready("starting");
     let mut tasks: JoinSet<()> = JoinSet::new();
     listen(arguments, &readiness, registry, &mut tasks);
     tasks.spawn(follow(arguments.settings.clone(), known));
@@ -142,14 +142,14 @@ async fn serve(arguments: &RunArguments) -> Result<(), ProgramError> {
         tasks.spawn(watch);
     }
     let (writer, reader) = term();
-    tasks.spawn(show_standing(reader.clone(), metrics.clone()));
+    tasks.spawn(show_lease_state(reader.clone(), metrics.clone()));
     let session = session(arguments, &client, &requests);
     info!(
         name = session.name(),
         namespace = arguments.namespace,
         "started"
     );
-    let (herald, telling) = herald(
+    let (events, event_writer) = event_queue(
         Writer {
             client: client.clone(),
             term: reader.clone(),
@@ -158,7 +158,7 @@ async fn serve(arguments: &RunArguments) -> Result<(), ProgramError> {
         session.name(),
     );
     let parts = PipelineParts {
-        herald,
+        events,
         namespace: arguments.namespace.clone(),
         client,
         stores,
@@ -170,12 +170,12 @@ async fn serve(arguments: &RunArguments) -> Result<(), ProgramError> {
     };
     let (stop_pipeline, stopped) = watch::channel(false);
     let pipeline = tokio::spawn(keep_running(Pipeline::new(parts), readiness, stopped));
-    let telling = tokio::spawn(telling.keep_telling());
+    let event_writer = tokio::spawn(event_writer.write_events());
     let (stop_lease, lease_stopped) = oneshot::channel();
     let lease = tokio::spawn(keep(session, writer, arguments.lease, lease_stopped));
     let parts = Parts {
         pipeline,
-        telling,
+        event_writer,
         lease,
         tasks,
     };
@@ -212,9 +212,9 @@ fn listen(
 }
 
 /// Shows in a metric whether this process leads.
-async fn show_standing(term: Term, metrics: Metrics) {
+async fn show_lease_state(term: Term, metrics: Metrics) {
     loop {
-        let leads = matches!(term.standing(), Standing::Leading { .. });
+        let leads = matches!(term.state(), LeaseState::Leading { .. });
         metrics.leader.set(i64::from(leads));
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
@@ -224,7 +224,7 @@ async fn show_standing(term: Term, metrics: Metrics) {
 struct Parts {
     pipeline: JoinHandle<Result<(), PipelineError>>,
     /// Ends by itself after the pipeline.
-    telling: JoinHandle<()>,
+    event_writer: JoinHandle<()>,
     lease: JoinHandle<Ended>,
     tasks: JoinSet<()>,
 }
@@ -253,7 +253,7 @@ impl Parts {
         };
         if let Some(problem) = ended {
             self.pipeline.abort();
-            self.telling.abort();
+            self.event_writer.abort();
             error!(error = chain(&problem), "ending");
             return Err(problem);
         }
@@ -265,11 +265,11 @@ impl Parts {
             self.pipeline.abort();
         }
         // What the last run told; Events are not worth more.
-        if tokio::time::timeout(LAST_WORDS, &mut self.telling)
+        if tokio::time::timeout(LAST_WORDS, &mut self.event_writer)
             .await
             .is_err()
         {
-            self.telling.abort();
+            self.event_writer.abort();
         }
         // Only when nothing is written any more may another process take over.
         if stop_lease.send(()).is_ok() {

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use postern_operator::metrics::Metrics;
-use postern_operator::pipeline::report::{Herald, Notice, QUEUE, Regarding, Telling, Tone, herald};
+use postern_operator::pipeline::report::{
+    EventQueue, EventWriter, Notice, QUEUE, Regarding, Tone, event_queue,
+};
 use serde_json::Value;
 
 fn news(digest: &str) -> Notice {
@@ -26,9 +28,9 @@ fn news(digest: &str) -> Notice {
 }
 
 /// Everything that is told is written, or lost.
-async fn all(herald: Herald, telling: Telling) {
-    drop(herald);
-    telling.keep_telling().await;
+async fn all(events: EventQueue, event_writer: EventWriter) {
+    drop(events);
+    event_writer.write_events().await;
 }
 
 fn lost(metrics: &Metrics) -> u64 {
@@ -40,11 +42,11 @@ async fn a_second_hold_is_an_event_of_its_own_and_the_same_news_a_count() {
     let (client, log) = api::server(api::echo);
     let (writer, _leading) = api::writer(client);
     let metrics = writer.metrics.clone();
-    let (herald, telling) = herald(writer, "operator-0");
+    let (events, event_writer) = event_queue(writer, "operator-0");
     for digest in ["aaa", "bbb", "bbb"] {
-        herald.tell(news(digest));
+        events.push(news(digest));
     }
-    all(herald, telling).await;
+    all(events, event_writer).await;
     let log = log.lock().unwrap();
     let methods: Vec<&Method> = log.iter().map(|asked| &asked.method).collect();
     assert_eq!(methods, [&Method::POST, &Method::POST, &Method::PATCH]);
@@ -62,9 +64,9 @@ async fn who_tells_never_waits_for_an_api_server_that_takes_no_events() {
     let (client, log) = api::server(|_| None);
     let (writer, _leading) = api::writer(client);
     let metrics = writer.metrics.clone();
-    let (herald, telling) = herald(writer, "operator-0");
-    let telling = tokio::spawn(telling.keep_telling());
-    herald.tell(news("first"));
+    let (events, event_writer) = event_queue(writer, "operator-0");
+    let event_writer = tokio::spawn(event_writer.write_events());
+    events.push(news("first"));
     let under_way = async {
         while log.lock().unwrap().is_empty() {
             tokio::task::yield_now().await;
@@ -73,11 +75,11 @@ async fn who_tells_never_waits_for_an_api_server_that_takes_no_events() {
     let begun = tokio::time::timeout(Duration::from_secs(10), under_way).await;
     begun.expect("the first Event is under way, and never ends");
     for number in 0..QUEUE + 5 {
-        herald.tell(news(&number.to_string()));
+        events.push(news(&number.to_string()));
     }
     assert_eq!(lost(&metrics), 5);
     assert_eq!(log.lock().unwrap().len(), 1);
-    telling.abort();
+    event_writer.abort();
 }
 
 #[tokio::test]
@@ -85,11 +87,11 @@ async fn an_event_that_was_refused_is_lost_and_the_next_one_is_written_anew() {
     let (client, log) = api::server(|_| Some((StatusCode::FORBIDDEN, "{}".to_owned())));
     let (writer, _leading) = api::writer(client);
     let metrics = writer.metrics.clone();
-    let (herald, telling) = herald(writer, "operator-0");
+    let (events, event_writer) = event_queue(writer, "operator-0");
     for _ in 0..2 {
-        herald.tell(news("aaa"));
+        events.push(news("aaa"));
     }
-    all(herald, telling).await;
+    all(events, event_writer).await;
     let log = log.lock().unwrap();
     assert!(
         log.iter().all(|asked| asked.method == Method::POST),
@@ -103,9 +105,9 @@ async fn who_does_not_lead_tells_nothing() {
     let (client, log) = api::server(api::echo);
     let (writer, leading) = api::writer(client);
     let metrics = writer.metrics.clone();
-    let (herald, telling) = herald(writer, "operator-0");
-    herald.tell(news("aaa"));
+    let (events, event_writer) = event_queue(writer, "operator-0");
+    events.push(news("aaa"));
     leading.end();
-    all(herald, telling).await;
+    all(events, event_writer).await;
     assert_eq!((log.lock().unwrap().len(), lost(&metrics)), (0, 1));
 }

@@ -19,7 +19,9 @@ use postern_intent::{Body, NodeName};
 use postern_operator::metrics::Metrics;
 use postern_operator::pipeline::PipelineError;
 use postern_operator::pipeline::intents::Intents;
-use postern_operator::pipeline::publish::{Change, Planned, Trusted, Way, Writer, keep_trust};
+use postern_operator::pipeline::publish::{
+    Change, Planned, Trusted, WriteMethod, Writer, keep_trust,
+};
 
 fn trust() -> BTreeMap<String, String> {
     [("a.pem".to_owned(), "a key".to_owned())].into()
@@ -87,7 +89,7 @@ fn anew() -> Planned {
         node: node(),
         body: Arc::new(body()),
         object: NodeIntent::new("n1", NodeIntentSpec::default()),
-        way: Way::Anew {
+        way: WriteMethod::Anew {
             uid: Some("o1".to_owned()),
             version: Some("7".to_owned()),
         },

@@ -8,4 +8,4 @@ mod pace;
 pub use connect::{ConnectError, connect};
 pub use counted::{Counted, Requests, Wait};
 pub use failure::{Act, ApiError, Failure, within};
-pub use pace::{Pace, luck};
+pub use pace::{Pace, random_number};

@@ -1,4 +1,4 @@
-//! How long to wait after a failure: longer each time, not all at the same moment. Pure: luck is given.
+//! How long to wait after a failure: longer each time, not all at the same moment. Pure: random_number is given.
 
 use std::time::Duration;
 
@@ -22,19 +22,19 @@ impl Pace {
     }
 
     /// It went well: the next failure waits for the first time again.
-    pub const fn well(&mut self) {
+    pub const fn succeeded(&mut self) {
         self.failures = 0;
     }
 
-    /// It failed: how long to wait. `luck` is any number; a quarter of the wait hangs on it.
-    pub fn failed(&mut self, luck: u32) -> Duration {
+    /// It failed: how long to wait. `random_number` is any number; a quarter of the wait hangs on it.
+    pub fn failed(&mut self, random_number: u32) -> Duration {
         let doubled = self
             .first
             .saturating_mul(2_u32.saturating_pow(self.failures));
         self.failures = self.failures.saturating_add(1);
         let wait = doubled.min(self.longest);
         // Between three and five quarters, so that two who failed together do not come back together.
-        let part = wait / 512 * (luck % 256);
+        let part = wait / 512 * (random_number % 256);
         (wait - wait / 4 + part).min(self.longest + self.longest / 4)
     }
 
@@ -47,7 +47,7 @@ impl Pace {
 
 /// A number that nobody foresees, for [`Pace::failed`] and the lease's jitter; 0 where the system gives none.
 #[must_use]
-pub fn luck() -> u32 {
+pub fn random_number() -> u32 {
     let mut bytes = [0; 4];
     getrandom::fill(&mut bytes).map_or(0, |()| u32::from_le_bytes(bytes))
 }
@@ -63,15 +63,15 @@ mod tests {
         let mut pace = Pace::new(Duration::from_millis(512), Duration::from_secs(8));
         let waits: Vec<u128> = (0..6).map(|_| pace.failed(128).as_millis()).collect();
         assert_eq!(waits, [512, 1024, 2048, 4096, 8000, 8000]);
-        pace.well();
+        pace.succeeded();
         assert_eq!(pace.failed(128).as_millis(), 512);
     }
 
     #[test]
     fn luck_moves_a_wait_by_a_quarter() {
-        let wait = |luck| {
+        let wait = |random_number| {
             Pace::new(Duration::from_millis(512), Duration::from_secs(8))
-                .failed(luck)
+                .failed(random_number)
                 .as_millis()
         };
         assert_eq!((wait(0), wait(255)), (384, 639));

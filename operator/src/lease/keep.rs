@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use super::holder::{LeaseError, Session, Turn};
 use super::term::TermWriter;
-use crate::api::luck;
+use crate::api::random_number;
 use crate::error::chain;
 use crate::options::LeaseArguments;
 
@@ -77,7 +77,7 @@ async fn bounded(
 
 /// Up to a fifth longer than asked for, so that standbys do not come together; never past the end of the term.
 fn pause(times: LeaseArguments, until: Option<Instant>) -> Duration {
-    let period = times.retry_period + times.retry_period / 5 * (luck() % 64) / 64;
+    let period = times.retry_period + times.retry_period / 5 * (random_number() % 64) / 64;
     until.map_or(period, |until| {
         period.min(until.saturating_duration_since(Instant::now()))
     })

@@ -11,4 +11,4 @@ pub use fence::{EPOCH_ANNOTATION, Look, Stamped, epoch_of, stamp};
 pub(crate) use holder::LEASE;
 pub use holder::{LeaseError, Session, Turn};
 pub use keep::{Ended, keep};
-pub use term::{Standing, Term, TermWriter, term};
+pub use term::{LeaseState, Term, TermWriter, term};

@@ -13,7 +13,7 @@ use postern_telemetry::{Late, Origin};
 
 use super::intents::from_shown;
 use super::publish::{Change, Planned};
-use crate::controllers::Tolerant;
+use crate::watches::Tolerant;
 
 /// A body that was published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,7 +170,7 @@ mod tests {
     use postern_intent::NodeName;
 
     use super::{Arrivals, Clock, Issued};
-    use crate::controllers::Tolerant;
+    use crate::watches::Tolerant;
 
     fn node(name: &str) -> NodeName {
         name.parse().expect("a name")

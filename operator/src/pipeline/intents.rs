@@ -13,7 +13,7 @@ use postern_telemetry::Origin;
 
 use super::arrivals::Arrivals;
 use super::owned::{Owned, Shows};
-use crate::controllers::Tolerant;
+use crate::watches::Tolerant;
 
 /// What this process published, or verified as published.
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ enum Author {
 
 /// How the published intent of a node stands.
 #[derive(Debug, Clone)]
-pub enum Standing {
+pub enum IntentState {
     /// It is there and verifies.
     Current {
         /// What it says.
@@ -135,13 +135,13 @@ impl Intents {
     }
 
     /// How the intent of a node stands.
-    pub fn standing(
+    pub fn state(
         &mut self,
         node: &NodeName,
         shown: Option<&Tolerant<NodeIntent>>,
         keys: &KeySet,
         now: Instant,
-    ) -> Standing {
+    ) -> IntentState {
         let version = shown.and_then(|object| metadata(object).resource_version.clone());
         let shows = self
             .kept
@@ -150,18 +150,18 @@ impl Intents {
         let opened = shown.map(|object| self.open(node, object, keys));
         let kept = self.kept.get(node);
         match (opened, shows, kept) {
-            (_, Some(Shows::Older), _) => Standing::Lagging,
-            (None, _, None) => Standing::Absent,
+            (_, Some(Shows::Older), _) => IntentState::Lagging,
+            (None, _, None) => IntentState::Absent,
             (None, _, Some(kept)) => lost(kept, Loss::Deleted),
             (Some(Ok(body)), _, Some(kept)) if body.serial < kept.body.serial => {
                 lost(kept, Loss::Older)
             }
             (Some(Ok(body)), _, _) => {
                 let spec = self.adopt(node, shown, &body, now);
-                Standing::Current { body, spec }
+                IntentState::Current { body, spec }
             }
             (Some(Err(why)), _, Some(kept)) => lost(kept, Loss::Changed(why)),
-            (Some(Err(why)), _, None) => Standing::Tampered { why },
+            (Some(Err(why)), _, None) => IntentState::Tampered { why },
         }
     }
 
@@ -217,8 +217,8 @@ impl Intents {
     }
 }
 
-fn lost(kept: &Kept, why: Loss) -> Standing {
-    Standing::Lost {
+fn lost(kept: &Kept, why: Loss) -> IntentState {
+    IntentState::Lost {
         kept: Box::new(kept.clone()),
         why,
     }

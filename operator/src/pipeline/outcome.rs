@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::publish::Tally;
-use crate::controllers::Kind;
+use crate::watches::Kind;
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Nothing was decided, and why.
-    Idle(Why),
+    Idle(IdleReason),
     /// Everything is written; statuses that had to wait may be written after this time.
     Done(Option<Duration>),
     /// What was read was old: another run follows at once.
@@ -20,7 +20,7 @@ pub enum Outcome {
 
 /// Why nothing was decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Why {
+pub enum IdleReason {
     /// Another process leads.
     Standby,
     /// These stores are not complete.

@@ -2,37 +2,24 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::SignedDuration;
 use tokio::sync::watch;
 use tracing::{Instrument as _, error, info, info_span, warn};
 
 use super::error::PipelineError;
-use super::news;
-use super::outcome::{Outcome, Why};
+use super::outcome::{IdleReason, Outcome};
+use super::period::{PERIOD, period};
 use super::run::Pipeline;
-use crate::api::{Pace, Wait, luck};
+use crate::api::{Pace, Wait, random_number};
 use crate::error::chain;
 use crate::metrics::RunResult;
 use crate::program::Readiness;
+use crate::signer::SignerError;
 
 /// How long it is quiet before a run: a `kubectl apply` of a thousand objects is one run, or a few.
 const QUIET: Duration = Duration::from_millis(100);
 
 /// How long the first change waits at most: an object that changes all the time must not starve the others.
 const LONGEST: Duration = Duration::from_secs(1);
-
-/// How often it runs at least although nothing changed: validity, refresh and the windows of the release gate pass without
-/// an event. Such a run writes nothing unless a time has come.
-const PERIOD: Duration = Duration::from_secs(60);
-
-/// How often it runs at most for the time's sake alone.
-const SHORTEST_PERIOD: Duration = Duration::from_millis(250);
-
-/// How often it runs although nothing changed: an intent that is refreshed every few seconds runs out within a minute.
-pub(super) fn period(refresh: SignedDuration) -> Duration {
-    let refresh = Duration::try_from(refresh).unwrap_or_default();
-    (refresh / 4).clamp(SHORTEST_PERIOD, PERIOD)
-}
 
 /// How soon a run follows one that had read something old, if no watch shows anything before.
 const SOON: Duration = Duration::from_millis(500);
@@ -58,7 +45,7 @@ pub async fn keep_running(
         if let Err(PipelineError::WentBack { .. }) = &ran {
             return ran.map(|_| ());
         }
-        news::of_end(&mut pipeline, &ran);
+        announce_key(&mut pipeline, &ran);
         let rest = judge(&mut pipeline, ran, &readiness, &mut pace);
         let rest = match pipeline.parts.requests.wait(Instant::now()) {
             Wait::For(asked) => rest.at_least(asked),
@@ -71,6 +58,18 @@ pub async fn keep_running(
             () = term.begun(), if rest.standby => {}
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
         }
+    }
+}
+
+/// Announces that nothing can be signed, as long as that lasts. An API server that does not answer says nothing about the
+/// key.
+fn announce_key(pipeline: &mut Pipeline, ran: &Result<Outcome, PipelineError>) {
+    match ran {
+        Err(PipelineError::Signer(problem)) if !matches!(problem, SignerError::Api(_)) => {
+            pipeline.announce_lost_key(Some(problem));
+        }
+        Err(_) | Ok(Outcome::Idle(_)) => {}
+        Ok(_) => pipeline.announce_lost_key(None),
     }
 }
 
@@ -124,20 +123,23 @@ fn judge(
     };
     match ran {
         Ok(Outcome::Done(wait)) => {
-            pace.well();
+            pace.succeeded();
             metrics.ran(RunResult::Done);
             metrics.last_success.set(jiff::Timestamp::now().as_second());
-            readiness.well();
+            readiness.ready();
             let period = period(pipeline.parts.settings.borrow().refresh);
             waiting(wait.unwrap_or(period).min(period))
         }
         Ok(Outcome::Idle(why)) => {
             idle(&why, readiness);
             Rest {
-                standby: why == Why::Standby,
+                standby: why == IdleReason::Standby,
                 ..waiting(match why {
-                    Why::Standby => PERIOD,
-                    Why::Missing(_) | Why::TooLow | Why::Lagging | Why::Stamping(_) => SOON,
+                    IdleReason::Standby => PERIOD,
+                    IdleReason::Missing(_)
+                    | IdleReason::TooLow
+                    | IdleReason::Lagging
+                    | IdleReason::Stamping(_) => SOON,
                 })
             }
         }
@@ -162,14 +164,14 @@ fn judge(
     }
 }
 
-fn idle(why: &Why, readiness: &Readiness) {
+fn idle(why: &IdleReason, readiness: &Readiness) {
     match why {
-        Why::Standby => readiness.well(),
-        Why::Missing(kinds) => {
+        IdleReason::Standby => readiness.ready(),
+        IdleReason::Missing(kinds) => {
             let names: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
-            readiness.ill(&format!("stores are not complete: {}", names.join(", ")));
+            readiness.not_ready(&format!("stores are not complete: {}", names.join(", ")));
         }
-        Why::Stamping(_) | Why::TooLow | Why::Lagging => {}
+        IdleReason::Stamping(_) | IdleReason::TooLow | IdleReason::Lagging => {}
     }
 }
 
@@ -178,7 +180,7 @@ fn say(problem: &PipelineError, readiness: &Readiness) {
     match problem {
         PipelineError::Signer(_) | PipelineError::Page(_) | PipelineError::Memory(_) => {
             error!(error = text, "nothing is published");
-            readiness.ill(&text);
+            readiness.not_ready(&text);
         }
         _ => warn!(error = text, "the run ended early"),
     }
@@ -186,33 +188,10 @@ fn say(problem: &PipelineError, readiness: &Readiness) {
 
 /// After a failure nothing wakes it before its time: the API server is to be spared.
 fn later(pace: &mut Pace) -> Rest {
-    let wait = pace.failed(luck());
+    let wait = pace.failed(random_number());
     Rest {
         longest: wait,
         shortest: wait,
         standby: false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use jiff::SignedDuration;
-    use postern_compile::snapshot::COUNTS_FOR;
-
-    use super::{PERIOD, SHORTEST_PERIOD, period};
-
-    #[test]
-    fn a_report_that_no_longer_counts_is_seen_within_four_minutes_as_documented() {
-        let counts = Duration::try_from(COUNTS_FOR).expect("a duration");
-        assert!(counts + period(SignedDuration::from_hours(24)) <= Duration::from_secs(240));
-    }
-
-    #[test]
-    fn a_refresh_that_is_due_is_seen_long_before_the_intent_runs_out() {
-        assert_eq!(period(SignedDuration::from_hours(1)), PERIOD);
-        assert_eq!(period(SignedDuration::from_secs(4)), Duration::from_secs(1));
-        assert_eq!(period(SignedDuration::ZERO), SHORTEST_PERIOD);
     }
 }

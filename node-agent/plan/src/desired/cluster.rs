@@ -195,12 +195,7 @@ enum NamedBy {
     NodeObject,
 }
 
-fn judge(
-    named: &[Prefix],
-    by: NamedBy,
-    own: &BTreeSet<Address>,
-    family: Family,
-) -> LocalRanges {
+fn judge(named: &[Prefix], by: NamedBy, own: &BTreeSet<Address>, family: Family) -> LocalRanges {
     if named.is_empty() {
         return LocalRanges::Unknown;
     }

@@ -4,8 +4,8 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use postern_compile::gate::{Approval, read_entries};
 
 use super::taken::Problem;
-use crate::controllers::Kind;
-use crate::pipeline::APPROVALS;
+use crate::watches::Kind;
+use postern_crds::names::APPROVALS_CONFIG_MAP;
 
 /// Reads the approvals.
 pub fn approvals(map: Option<&ConfigMap>, problems: &mut Vec<Problem>) -> Vec<Approval> {
@@ -19,7 +19,7 @@ pub fn approvals(map: Option<&ConfigMap>, problems: &mut Vec<Problem>) -> Vec<Ap
             Err(error) => problems.push(Problem {
                 kind: Kind::ConfigMap,
                 namespace: map.metadata.namespace.clone(),
-                name: APPROVALS.to_owned(),
+                name: APPROVALS_CONFIG_MAP.to_owned(),
                 uid: map.metadata.uid.clone(),
                 what: format!("entry {entry} is no approval: {error}"),
             }),

@@ -9,11 +9,13 @@ use kube::api::ListParams;
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client};
 use postern_compile::intake;
-use postern_compile::snapshot::{Memory, Namespace};
+use postern_compile::snapshot::{Labels, Lifecycle, Memory, Namespace};
 
 use super::definition::Definition;
 use super::inputs::Inputs;
 use crate::api::{Act, ApiError, Failure, within};
+use crate::pipeline::memory::MemoryContents;
+use crate::pipeline::round::World;
 
 /// What the API server says when it is asked, not what a watch has shown.
 #[derive(Debug, Clone)]
@@ -28,7 +30,7 @@ pub struct Live {
 
 /// Is something gone, so that a release could follow: a policy that was remembered, or a namespace's `deny`?
 #[must_use]
-pub fn is_doubtful(inputs: &Inputs, memory: &Memory) -> bool {
+pub(super) fn is_doubtful(inputs: &Inputs, memory: &Memory) -> bool {
     let there: BTreeMap<_, _> = inputs
         .policies
         .iter()
@@ -48,13 +50,26 @@ pub fn is_doubtful(inputs: &Inputs, memory: &Memory) -> bool {
     gone || memory.deny.iter().any(|name| !denying(name))
 }
 
-/// Asks.
+/// Is something gone that was still there, or not yet asked about, at the last compile?
+pub(in crate::pipeline) fn is_new_doubt(
+    last: &World,
+    inputs: &Inputs,
+    remembered: &MemoryContents,
+    epoch: u64,
+) -> bool {
+    last.remembered != *remembered
+        || last.inputs.policies != inputs.policies
+        || last.epoch != epoch
+        || labels(&last.inputs.namespaces) != labels(&inputs.namespaces)
+}
+
+/// Asks the API server.
 ///
 /// # Errors
 /// [`ApiError`].
 pub async fn confirm(client: &Client) -> Result<Live, ApiError> {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let name = crate::controllers::DEFINITION;
+    let name = crate::watches::DEFINITION;
     let found = within(
         Act::Get,
         "the definition of policies",
@@ -71,10 +86,12 @@ pub async fn confirm(client: &Client) -> Result<Live, ApiError> {
     let request = api.list_metadata(&everything);
     let listed = within(Act::List, "Namespaces", request).await?;
     let revision = listed.metadata.resource_version.as_deref();
+    let mut namespaces: Vec<Namespace> = listed.items.into_iter().filter_map(namespace).collect();
+    namespaces.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(Live {
         definition,
         revision: revision.and_then(|text| text.parse().ok()),
-        namespaces: listed.items.into_iter().filter_map(namespace).collect(),
+        namespaces,
     })
 }
 
@@ -84,4 +101,12 @@ fn namespace(found: PartialObjectMeta<v1::Namespace>) -> Option<Namespace> {
         ..v1::Namespace::default()
     })
     .ok()
+}
+
+/// What of namespaces can loosen something.
+fn labels(namespaces: &[Namespace]) -> Vec<(&postern_intent::Namespace, &Labels, Lifecycle)> {
+    namespaces
+        .iter()
+        .map(|found| (&found.name, &found.labels, found.lifecycle))
+        .collect()
 }

@@ -14,6 +14,7 @@ use postern_compile::snapshot::{
 };
 use postern_crds::NodeReport;
 use postern_crds::conditions::{ConditionType, is_true};
+use postern_crds::names::APPROVALS_CONFIG_MAP;
 use postern_intent::NodeName;
 
 use super::approvals::approvals;
@@ -22,9 +23,8 @@ use super::poison;
 use super::ranges::{Unknown, found, join};
 use super::taken::{Problem, Taking, sorted, take};
 use super::trust::trust;
-use crate::controllers::{Kind, Stores, Tolerant};
-use crate::pipeline::APPROVALS;
 use crate::signer::NodeTrust;
+use crate::watches::{Kind, Stores, Tolerant};
 
 /// What the stores say, in a fixed order, so that two looks can be compared.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,12 +65,12 @@ pub struct Inputs {
 
 /// Looks at the stores.
 #[must_use]
-pub fn gather(stores: &Stores, settings: &Settings, namespace: &str) -> Inputs {
+pub(super) fn gather(stores: &Stores, settings: &Settings, namespace: &str) -> Inputs {
     let mut problems = Vec::new();
     let nodes = nodes(stores, &mut problems);
     let (settings, unknown) = join_ranges(stores, settings, &nodes);
     let approvals = approvals(
-        config_map(stores, namespace, APPROVALS).as_ref(),
+        config_map(stores, namespace, APPROVALS_CONFIG_MAP).as_ref(),
         &mut problems,
     );
     let definition = sorted_definition(stores);

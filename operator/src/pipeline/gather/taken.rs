@@ -4,8 +4,8 @@ use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt as _};
 use postern_compile::intake::IntakeError;
 
-use crate::controllers::{Kind, Poison, Tolerant};
 use crate::error::chain;
+use crate::watches::{Kind, Poison, Tolerant};
 
 /// An object that cannot be read, or a part of one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

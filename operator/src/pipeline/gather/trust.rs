@@ -8,8 +8,8 @@ use kube::ResourceExt as _;
 use postern_crds::NodeReport;
 use postern_intent::{KeyId, NodeName};
 
-use crate::controllers::Tolerant;
 use crate::signer::NodeTrust;
+use crate::watches::Tolerant;
 
 /// Every node, and every node that is gone while its report is kept. One without a status under its own UID trusts
 /// nothing that is known: it may be away, and what it was never told would lock it out.
@@ -75,8 +75,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::trust;
-    use crate::controllers::Tolerant;
     use crate::signer::{Announced, rotate};
+    use crate::watches::Tolerant;
 
     fn id(seed: u8) -> KeyId {
         KeyId::of(&SigningKey::from_bytes(&[seed; 32]).verifying_key())

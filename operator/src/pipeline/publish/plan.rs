@@ -8,9 +8,9 @@ use kube::Resource as _;
 use postern_crds::{NodeIntent, NodeIntentSpec};
 use postern_intent::{Body, NodeName};
 
-use crate::controllers::Tolerant;
 use crate::lease::EPOCH_ANNOTATION;
 use crate::metrics::Written;
+use crate::watches::Tolerant;
 
 /// Why an intent is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Change {
 
 /// How an object is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Way {
+pub enum WriteMethod {
     /// There is none.
     Create,
     /// In the place of exactly what was seen.
@@ -70,7 +70,7 @@ pub struct Planned {
     /// The object.
     pub object: NodeIntent,
     /// How it is written.
-    pub way: Way,
+    pub way: WriteMethod,
     /// Why.
     pub change: Change,
 }
@@ -87,7 +87,7 @@ pub fn plan(
 ) -> Planned {
     let way = way(&spec, shown);
     let metadata = match (&way, shown) {
-        (Way::Replace, Some(object)) => object.meta().clone(),
+        (WriteMethod::Replace, Some(object)) => object.meta().clone(),
         _ => ObjectMeta::default(),
     };
     let mut annotations: BTreeMap<String, String> = metadata.annotations.unwrap_or_default();
@@ -115,16 +115,16 @@ pub fn plan(
 }
 
 /// The definition's transition rules let a serial only grow, and everything else change only with it.
-fn way(spec: &NodeIntentSpec, shown: Option<&Tolerant<NodeIntent>>) -> Way {
+fn way(spec: &NodeIntentSpec, shown: Option<&Tolerant<NodeIntent>>) -> WriteMethod {
     let Some(object) = shown else {
-        return Way::Create;
+        return WriteMethod::Create;
     };
-    let anew = || Way::Anew {
+    let anew = || WriteMethod::Anew {
         uid: object.meta().uid.clone(),
         version: object.meta().resource_version.clone(),
     };
     match object.good() {
-        Some(there) if may_follow(spec, &there.spec) => Way::Replace,
+        Some(there) if may_follow(spec, &there.spec) => WriteMethod::Replace,
         Some(_) | None => anew(),
     }
 }
@@ -151,8 +151,8 @@ mod tests {
     use postern_crds::node_intent::{Envelope, KeySet};
     use postern_crds::{NodeIntent, NodeIntentSpec};
 
-    use super::{Way, way};
-    use crate::controllers::{Poison, Tolerant};
+    use super::{WriteMethod, way};
+    use crate::watches::{Poison, Tolerant};
 
     fn spec(serial: u64, payload: &str) -> NodeIntentSpec {
         NodeIntentSpec {
@@ -179,14 +179,20 @@ mod tests {
 
     #[test]
     fn what_the_definition_would_refuse_is_made_anew() {
-        let anew = Way::Anew {
+        let anew = WriteMethod::Anew {
             uid: Some("o1".to_owned()),
             version: Some("7".to_owned()),
         };
         let ours = spec(5, "ours");
-        assert_eq!(way(&ours, None), Way::Create);
-        assert_eq!(way(&ours, Some(&shown(spec(4, "old")))), Way::Replace);
-        assert_eq!(way(&ours, Some(&shown(spec(5, "ours")))), Way::Replace);
+        assert_eq!(way(&ours, None), WriteMethod::Create);
+        assert_eq!(
+            way(&ours, Some(&shown(spec(4, "old")))),
+            WriteMethod::Replace
+        );
+        assert_eq!(
+            way(&ours, Some(&shown(spec(5, "ours")))),
+            WriteMethod::Replace
+        );
         assert_eq!(way(&ours, Some(&shown(spec(5, "theirs")))), anew);
         assert_eq!(way(&ours, Some(&shown(spec(9, "theirs")))), anew);
         let with_keys = |version, payload: &str| NodeIntentSpec {
@@ -201,8 +207,8 @@ mod tests {
         };
         let ours_with_keys = with_keys(2, "ours");
         let way_over = |old| way(&ours_with_keys, Some(&shown(old)));
-        assert_eq!(way_over(with_keys(1, "old")), Way::Replace);
-        assert_eq!(way_over(with_keys(2, "ours")), Way::Replace);
+        assert_eq!(way_over(with_keys(1, "old")), WriteMethod::Replace);
+        assert_eq!(way_over(with_keys(2, "ours")), WriteMethod::Replace);
         assert_eq!(way_over(with_keys(2, "theirs")), anew);
         assert_eq!(way_over(with_keys(3, "theirs")), anew);
         let poison = Tolerant::Poison(Box::new(Poison {

@@ -10,7 +10,7 @@ use postern_crds::NodeIntent;
 use postern_crds::names::OPERATOR_FIELD_MANAGER;
 use tracing::{error, info, warn};
 
-use super::plan::{Planned, Way};
+use super::plan::{Planned, WriteMethod};
 use crate::api::{Act, ApiError, Failure, within};
 use crate::error::chain;
 use crate::lease::Term;
@@ -144,12 +144,14 @@ impl Writer {
         let what = format!("NodeIntent {}", one.node);
         let params = Self::params();
         let answer = match &one.way {
-            Way::Create => within(Act::Create, what, api.create(&params, &one.object)).await,
-            Way::Replace => {
+            WriteMethod::Create => {
+                within(Act::Create, what, api.create(&params, &one.object)).await
+            }
+            WriteMethod::Replace => {
                 let request = api.replace(one.node.as_str(), &params, &one.object);
                 within(Act::Replace, what, request).await
             }
-            Way::Anew { uid, version } => {
+            WriteMethod::Anew { uid, version } => {
                 let exactly = Preconditions {
                     uid: uid.clone(),
                     resource_version: version.clone(),
@@ -170,7 +172,7 @@ impl Writer {
     }
 
     /// Counts what was written, and logs what was not.
-    pub(super) fn note<T>(&self, written: Written, answer: &Result<T, ApiError>) {
+    pub(crate) fn note<T>(&self, written: Written, answer: &Result<T, ApiError>) {
         match answer {
             Ok(_) => self.metrics.wrote(written),
             Err(error) => warn!(error = chain(error), "not written"),

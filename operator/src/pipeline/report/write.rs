@@ -16,15 +16,15 @@ use serde_json::json;
 use tracing::warn;
 
 use super::events::{Notice, Regarding};
-use super::herald::Herald;
 use super::limiter::Limiter;
 use super::notices::between;
+use super::queue::EventQueue;
 use super::status::{Desired, Key, StatusBody, desired};
 use crate::api::{Act, ApiError, within};
-use crate::controllers::{Stores, Tolerant};
 use crate::error::chain;
 use crate::metrics::Written;
 use crate::pipeline::publish::{Tally, Writer};
+use crate::watches::{Stores, Tolerant};
 
 /// At most one status in this time for each object.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -55,7 +55,7 @@ struct There {
 /// Writes statuses and Events; one for the whole process.
 pub struct Reporter {
     limiter: Limiter<Key>,
-    told: BTreeSet<(&'static str, String, String)>,
+    announced: BTreeSet<(&'static str, String, String)>,
     /// Versions that were answered; the watch may not have shown the answer yet.
     written: BTreeMap<Key, Option<String>>,
 }
@@ -64,7 +64,7 @@ impl Default for Reporter {
     fn default() -> Self {
         Self {
             limiter: Limiter::new(PERIOD),
-            told: BTreeSet::new(),
+            announced: BTreeSet::new(),
             written: BTreeMap::new(),
         }
     }
@@ -81,7 +81,7 @@ impl Reporter {
     pub async fn report(
         &mut self,
         writer: &Writer,
-        herald: &Herald,
+        events: &EventQueue,
         stores: &Stores,
         verdicts: &[Verdict],
     ) -> Said {
@@ -91,7 +91,7 @@ impl Reporter {
             wait,
         };
         let mut answers = futures::stream::iter(writes)
-            .map(|write| apply_if_leading(writer, herald, write).boxed())
+            .map(|write| apply_if_leading(writer, events, write).boxed())
             .buffer_unordered(AT_ONCE);
         while let Some(done) = answers.next().await {
             let Some((write, answer)) = done else {
@@ -159,20 +159,20 @@ impl Reporter {
         }
     }
 
-    /// Tells what is new of a kind of news, and forgets what is over.
-    pub fn tell(
+    /// Announces what is new of a list of notices, and forgets what is over.
+    pub fn announce(
         &mut self,
-        herald: &Herald,
+        events: &EventQueue,
         about: &'static str,
         notices: BTreeMap<(String, String), Notice>,
     ) {
         let over = |(kind, name, what): &(&'static str, String, String)| {
             *kind == about && !notices.contains_key(&(name.clone(), what.clone()))
         };
-        self.told.retain(|key| !over(key));
+        self.announced.retain(|key| !over(key));
         for ((name, what), notice) in notices {
-            if self.told.insert((about, name, what)) {
-                herald.tell(notice);
+            if self.announced.insert((about, name, what)) {
+                events.push(notice);
             }
         }
     }
@@ -256,7 +256,7 @@ where
 
 async fn apply_if_leading(
     writer: &Writer,
-    herald: &Herald,
+    events: &EventQueue,
     mut write: Write,
 ) -> Option<(Write, Result<(), ApiError>)> {
     if !writer.may_write() {
@@ -265,7 +265,7 @@ async fn apply_if_leading(
     let answer = apply(writer, &write).await;
     if answer.is_ok() {
         for notice in write.notices.drain(..) {
-            herald.tell(notice);
+            events.push(notice);
         }
     }
     Some((write, answer))

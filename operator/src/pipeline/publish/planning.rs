@@ -1,28 +1,31 @@
-//! From a compilation to the writes that follow from it.
+//! Which intents are written, from a compilation and what is published. Pure.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kube::runtime::reflector::ObjectRef;
-use kube::{Resource, ResourceExt as _};
 use postern_compile::{Compilation, NodeOutcome};
 use postern_crds::NodeIntentSpec;
 use postern_crds::node_intent::KeySet as ShownKeySet;
 use postern_intent::verify::verify_key_set;
 use postern_intent::{Body, KeySet, NodeName};
-use serde_json::Value;
 use tracing::info_span;
 
-use super::error::PipelineError;
-use super::intents::Standing;
-use super::publish::{
-    Change, Chores, Planned, There, announce, chores as find_chores, plan, resigned, spec,
-    without_taint,
-};
-use super::run::{Pipeline, Round};
-use crate::controllers::{Stores, Tolerant};
+use super::plan::{Change, Planned, plan};
+use super::sign::{announce, resigned, spec};
+use crate::metrics::{Metrics, gauge};
+use crate::pipeline::error::PipelineError;
+use crate::pipeline::intents::{IntentState, from_shown};
+use crate::pipeline::round::Round;
 use crate::signer::{Announced, KeyRing, Rotation, rotate};
+use crate::watches::Stores;
+
+/// What the writes are planned from.
+pub(super) struct Planning<'a> {
+    pub(super) stores: &'a Stores,
+    pub(super) metrics: &'a Metrics,
+    pub(super) round: &'a Round,
+}
 
 /// What keys mean for the writes of this run.
 struct Keys {
@@ -33,15 +36,15 @@ struct Keys {
 
 /// Plans every write of intents.
 pub(super) fn plan_all(
-    pipeline: &mut Pipeline,
-    round: &Round,
+    planning: &Planning<'_>,
     compilation: &Compilation,
 ) -> Result<Vec<Planned>, PipelineError> {
     let _span = info_span!("sign").entered();
-    let keys = keys(pipeline, round)?;
+    let round = planning.round;
+    let keys = keys(round, planning.metrics)?;
     let mut planned = Vec::new();
     for (node, outcome) in &compilation.nodes {
-        let standing = round.standings.get(node);
+        let standing = round.intent_states.get(node);
         let one = match outcome {
             NodeOutcome::Restored | NodeOutcome::Awaited => None,
             NodeOutcome::Publish(body) => Some(new(node, body, &keys)?),
@@ -50,11 +53,7 @@ pub(super) fn plan_all(
         let Some((spec, body, change)) = one else {
             continue;
         };
-        let shown = pipeline
-            .parts
-            .stores
-            .intents
-            .get(&ObjectRef::new(node.as_str()));
+        let shown = planning.stores.intents.get(&ObjectRef::new(node.as_str()));
         planned.push(plan(
             node,
             spec,
@@ -81,16 +80,16 @@ fn new(node: &NodeName, body: &Body, keys: &Keys) -> Result<One, PipelineError> 
 /// write that was to bring it may have failed.
 fn kept(
     node: &NodeName,
-    standing: Option<&Standing>,
+    standing: Option<&IntentState>,
     keys: &Keys,
 ) -> Result<Option<One>, PipelineError> {
     match standing {
-        Some(Standing::Lost { kept, .. }) => Ok(Some((
+        Some(IntentState::Lost { kept, .. }) => Ok(Some((
             kept.spec.clone(),
             Arc::clone(&kept.body),
             Change::Republished,
         ))),
-        Some(Standing::Current { body, spec }) if lacks(spec, keys) => {
+        Some(IntentState::Current { body, spec }) if lacks(spec, keys) => {
             let signed = resigned(spec, &keys.ring, keys.shown.clone())
                 .map_err(|source| refuse(node, source))?;
             Ok(signed.map(|spec| (spec, Arc::clone(body), Change::Keys)))
@@ -110,7 +109,7 @@ fn refuse(node: &NodeName, source: postern_intent::sign::SignError) -> PipelineE
     }
 }
 
-fn keys(pipeline: &Pipeline, round: &Round) -> Result<Keys, PipelineError> {
+fn keys(round: &Round, metrics: &Metrics) -> Result<Keys, PipelineError> {
     let there = newest_key_set(round);
     let ring = &round.signing.ring;
     let secret = ring.public().keys().cloned().collect();
@@ -136,11 +135,7 @@ fn keys(pipeline: &Pipeline, round: &Round) -> Result<Keys, PipelineError> {
         })?),
         None => there.map(|(shown, _)| shown),
     };
-    pipeline
-        .parts
-        .metrics
-        .keys_waiting
-        .set(crate::metrics::gauge(waiting.len()));
+    metrics.keys_waiting.set(gauge(waiting.len()));
     Ok(Keys {
         ring: if dropped.is_empty() {
             Arc::clone(ring)
@@ -155,12 +150,12 @@ fn keys(pipeline: &Pipeline, round: &Round) -> Result<Keys, PipelineError> {
 /// not cover it.
 fn newest_key_set(round: &Round) -> Option<(ShownKeySet, Announced)> {
     let sets = round
-        .standings
+        .intent_states
         .values()
         .filter_map(|standing| match standing {
-            Standing::Current { spec, .. } => spec.key_set.as_ref(),
-            Standing::Lost { kept, .. } => kept.spec.key_set.as_ref(),
-            Standing::Absent | Standing::Lagging | Standing::Tampered { .. } => None,
+            IntentState::Current { spec, .. } => spec.key_set.as_ref(),
+            IntentState::Lost { kept, .. } => kept.spec.key_set.as_ref(),
+            IntentState::Absent | IntentState::Lagging | IntentState::Tampered { .. } => None,
         });
     let mut sets: Vec<&ShownKeySet> = sets.collect();
     sets.sort_by_key(|set| Reverse(set.version));
@@ -170,70 +165,13 @@ fn newest_key_set(round: &Round) -> Option<(ShownKeySet, Announced)> {
 }
 
 fn announced(set: &ShownKeySet, trust: &KeySet) -> Option<Announced> {
-    let envelope = super::intents::from_shown(&set.envelope)?;
+    let envelope = from_shown(&set.envelope)?;
     let verified = verify_key_set(&envelope, trust).ok()?;
     let keys = verified.get();
     (keys.version() == set.version).then(|| Announced {
         version: set.version,
         keys: keys.ids().cloned().collect(),
     })
-}
-
-/// What is to be done beside the intents.
-pub(super) fn chores(stores: &Stores, round: &Round, compilation: &Compilation) -> Chores {
-    let reports = stores.reports.state();
-    let reports = reports.iter().map(|object| {
-        let node_uid = object.good().map(|report| report.spec.node_uid.clone());
-        there(&**object, node_uid)
-    });
-    let intents = stores.intents.state();
-    let intents = intents.iter().map(|object| {
-        let node_uid = object.good().map(|intent| intent.spec.node_uid.clone());
-        there(&**object, node_uid)
-    });
-    let (reports, intents): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        (reports.collect(), intents.collect());
-    Chores {
-        untaint: untaint(stores, round),
-        ..find_chores(
-            &round.world.inputs.nodes,
-            &reports,
-            &intents,
-            &compilation.retired,
-        )
-    }
-}
-
-/// Joining nodes whose report says that the guard is in place. A report that is older than this process may be what a
-/// restored store remembers, and the node may have been made anew.
-fn untaint(stores: &Stores, round: &Round) -> Vec<(String, Value)> {
-    let nodes = stores.nodes.state();
-    let tainted = nodes.iter().filter_map(|object| object.good());
-    tainted
-        .filter_map(|node| {
-            let name: NodeName = node.name_any().parse().ok()?;
-            let own = round.world.inputs.reports.iter().any(|report| {
-                report.node == name && Some(report.uid.as_str()) == node.metadata.uid.as_deref()
-            });
-            let sealed = own
-                && round.world.inputs.sealed.contains(&name)
-                && !round.world.awaited.contains(&name);
-            let taints = node.spec.as_ref()?.taints.as_deref()?;
-            sealed
-                .then(|| without_taint(taints))
-                .flatten()
-                .map(|change| (name.to_string(), change))
-        })
-        .collect()
-}
-
-fn there<K: Resource>(object: &Tolerant<K>, node_uid: Option<String>) -> (String, There) {
-    let there = There {
-        uid: object.uid(),
-        version: object.resource_version(),
-        node_uid,
-    };
-    (object.name_any(), there)
 }
 
 #[cfg(test)]
@@ -246,9 +184,8 @@ mod tests {
     use postern_intent::body::Cluster;
     use postern_intent::{Body, NodeName};
 
-    use super::{Keys, ShownKeySet, announced, kept};
-    use crate::pipeline::intents::Standing;
-    use crate::pipeline::publish::{Change, announce, spec};
+    use super::{Change, Keys, ShownKeySet, announce, announced, kept, spec};
+    use crate::pipeline::intents::IntentState;
     use crate::signer::{Announced, KeyRing};
 
     fn ring(seed: u8) -> KeyRing {
@@ -287,7 +224,7 @@ mod tests {
     /// The key set that an intent which says nothing new is written with, if it is written at all.
     fn written(has: Option<ShownKeySet>, shown: Option<ShownKeySet>) -> Option<ShownKeySet> {
         let (ring, body) = (Arc::new(ring(1)), body());
-        let standing = Standing::Current {
+        let standing = IntentState::Current {
             spec: Box::new(spec(&body, &ring, has).expect("a spec")),
             body: Arc::new(body),
         };

@@ -5,17 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Api;
 use kube::api::{DeleteParams, Preconditions};
+use kube::{Api, Resource, ResourceExt as _};
+use postern_compile::Compilation;
 use postern_compile::snapshot::Node;
 use postern_crds::{NodeIntent, NodeReport, NodeReportSpec};
 use postern_intent::NodeName;
 use serde_json::Value;
 
-use super::taint::untaint;
+use super::taint::{untaint, without_taint};
 use super::write::{AT_ONCE, Tally, Writer};
 use crate::api::{Act, ApiError, Failure, within};
 use crate::metrics::Written;
+use crate::pipeline::round::Round;
+use crate::watches::{Stores, Tolerant};
 
 /// An object as it is there: UID, version, and whose it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +84,64 @@ pub fn chores(
     chores
 }
 
-/// Does it.
+/// The chores of a run.
+pub(super) fn chores_of(stores: &Stores, round: &Round, compilation: &Compilation) -> Chores {
+    let reports = stores.reports.state();
+    let reports = reports.iter().map(|object| {
+        let node_uid = object.good().map(|report| report.spec.node_uid.clone());
+        there(&**object, node_uid)
+    });
+    let intents = stores.intents.state();
+    let intents = intents.iter().map(|object| {
+        let node_uid = object.good().map(|intent| intent.spec.node_uid.clone());
+        there(&**object, node_uid)
+    });
+    let (reports, intents): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        (reports.collect(), intents.collect());
+    Chores {
+        untaint: taints_to_remove(stores, round),
+        ..chores(
+            &round.world.inputs.nodes,
+            &reports,
+            &intents,
+            &compilation.retired,
+        )
+    }
+}
+
+/// Joining nodes whose report says that the guard is in place. A report that is older than this process may be what a
+/// restored store remembers, and the node may have been made anew.
+fn taints_to_remove(stores: &Stores, round: &Round) -> Vec<(String, Value)> {
+    let nodes = stores.nodes.state();
+    let tainted = nodes.iter().filter_map(|object| object.good());
+    tainted
+        .filter_map(|node| {
+            let name: NodeName = node.name_any().parse().ok()?;
+            let own = round.world.inputs.reports.iter().any(|report| {
+                report.node == name && Some(report.uid.as_str()) == node.metadata.uid.as_deref()
+            });
+            let sealed = own
+                && round.world.inputs.sealed.contains(&name)
+                && !round.world.awaited.contains(&name);
+            let taints = node.spec.as_ref()?.taints.as_deref()?;
+            sealed
+                .then(|| without_taint(taints))
+                .flatten()
+                .map(|change| (name.to_string(), change))
+        })
+        .collect()
+}
+
+fn there<K: Resource>(object: &Tolerant<K>, node_uid: Option<String>) -> (String, There) {
+    let there = There {
+        uid: object.uid(),
+        version: object.resource_version(),
+        node_uid,
+    };
+    (object.name_any(), there)
+}
+
+/// Does the chores.
 pub async fn do_chores(writer: &Writer, chores: Chores) -> Tally {
     let mut tally = Tally::default();
     let intents: Api<NodeIntent> = Api::all(writer.client.clone());

@@ -9,7 +9,7 @@ mod tolerant;
 mod watch;
 
 pub use kinds::Kind;
-pub use signals::{Signals, Spoken};
+pub use signals::{ReportedNodes, Signals};
 pub(crate) use stores::DEFINITION;
 pub use stores::{Stores, start};
 pub use tolerant::{Poison, Tolerant};

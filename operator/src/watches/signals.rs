@@ -1,4 +1,4 @@
-//! What the watches tell the pipeline: that something changed, which stores are complete, who has spoken.
+//! What the watches tell the pipeline: that something changed, which stores are complete, who has reported_nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,14 +24,14 @@ struct Watched {
 
 /// Who reported since this process began to watch, by node name. What a list shows may be what a restored store
 /// remembers; what is written while somebody watches is news.
-pub type Spoken = BTreeSet<String>;
+pub type ReportedNodes = BTreeSet<String>;
 
 /// Shared by all watches and the pipeline.
 #[derive(Debug, Clone)]
 pub struct Signals {
     changes: Arc<watch::Sender<u64>>,
     watched: Arc<Mutex<BTreeMap<Kind, Watched>>>,
-    spoken: Arc<Mutex<Spoken>>,
+    reported_nodes: Arc<Mutex<ReportedNodes>>,
 }
 
 impl Default for Signals {
@@ -39,7 +39,7 @@ impl Default for Signals {
         Self {
             changes: Arc::new(watch::channel(0).0),
             watched: Arc::default(),
-            spoken: Arc::default(),
+            reported_nodes: Arc::default(),
         }
     }
 }
@@ -57,7 +57,7 @@ impl Signals {
         self.changes.subscribe()
     }
 
-    pub(super) fn went_well(&self, kind: Kind) {
+    pub(super) fn succeeded(&self, kind: Kind) {
         let mut watched = self.watched();
         let entry = watched.entry(kind).or_default();
         entry.failures = 0;
@@ -65,7 +65,7 @@ impl Signals {
     }
 
     pub(super) fn synced(&self, kind: Kind, now: Instant) {
-        self.went_well(kind);
+        self.succeeded(kind);
         self.watched()
             .entry(kind)
             .or_default()
@@ -81,17 +81,17 @@ impl Signals {
         entry.last_failure = Some(now);
     }
 
-    pub(super) fn spoke(&self, node: &str) {
-        let news = self.spoken_guard().insert(node.to_owned());
+    pub(super) fn report_arrived(&self, node: &str) {
+        let news = self.reported_guard().insert(node.to_owned());
         if news {
             self.changed();
         }
     }
 
-    /// Who has spoken.
+    /// Who has reported_nodes.
     #[must_use]
-    pub fn spoken(&self) -> Spoken {
-        self.spoken_guard().clone()
+    pub fn reported_nodes(&self) -> ReportedNodes {
+        self.reported_guard().clone()
     }
 
     /// How long a kind has been watched since its first list.
@@ -124,8 +124,10 @@ impl Signals {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn spoken_guard(&self) -> MutexGuard<'_, Spoken> {
-        self.spoken.lock().unwrap_or_else(PoisonError::into_inner)
+    fn reported_guard(&self) -> MutexGuard<'_, ReportedNodes> {
+        self.reported_nodes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -154,7 +156,7 @@ mod tests {
         assert_eq!(signals.missing(now), [Kind::Pod]);
         assert!(signals.missing(now + Duration::from_secs(45)).is_empty());
         signals.failed(Kind::Pod, now);
-        signals.went_well(Kind::Pod);
+        signals.succeeded(Kind::Pod);
         assert!(signals.missing(now).is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! Events (`events.k8s.io`) are told beside the runs: a queue and one task that writes. An API server that does not take
+//! Events (`events.k8s.io`) are written beside the runs: a queue and one task that writes. An API server that does not take
 //! Events keeps no intent waiting.
 
 use std::time::Duration;
@@ -20,19 +20,19 @@ use crate::pipeline::publish::Writer;
 /// How long an Event may take: it is not worth more.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How much news may wait. A thousand policies at once fit; what comes while the API server takes no Events does not,
+/// How many notices may wait. A thousand policies at once fit; what comes while the API server takes no Events does not,
 /// and conditions and metrics say the same.
 pub const QUEUE: usize = 1024;
 
-/// Tells people; clones share one queue.
+/// Takes notices for people; clones share one queue.
 #[derive(Debug, Clone)]
-pub struct Herald {
+pub struct EventQueue {
     queue: mpsc::Sender<Notice>,
     metrics: Metrics,
 }
 
-/// Writes what is told, one after the other, until every [`Herald`] is gone.
-pub struct Telling {
+/// Writes the notices as Events, one after the other, until every [`EventQueue`] is gone.
+pub struct EventWriter {
     queue: mpsc::Receiver<Notice>,
     writer: Writer,
     series: Series,
@@ -40,23 +40,23 @@ pub struct Telling {
 
 /// A pair, as this process.
 #[must_use]
-pub fn herald(writer: Writer, instance: &str) -> (Herald, Telling) {
+pub fn event_queue(writer: Writer, instance: &str) -> (EventQueue, EventWriter) {
     let (sender, queue) = mpsc::channel(QUEUE);
-    let herald = Herald {
+    let events = EventQueue {
         queue: sender,
         metrics: writer.metrics.clone(),
     };
-    let telling = Telling {
+    let event_writer = EventWriter {
         queue,
         writer,
         series: Series::new(instance.to_owned()),
     };
-    (herald, telling)
+    (events, event_writer)
 }
 
-impl Herald {
-    /// Tells, without waiting. Where the queue is full, the news is lost and counted.
-    pub fn tell(&self, notice: Notice) {
+impl EventQueue {
+    /// Takes a notice, without waiting. Where the queue is full, the notice is lost and counted.
+    pub fn push(&self, notice: Notice) {
         if let Err(error) = self.queue.try_send(notice) {
             self.metrics.events_lost.inc();
             debug!(%error, "an Event is lost");
@@ -64,9 +64,9 @@ impl Herald {
     }
 }
 
-impl Telling {
-    /// Goes on until every [`Herald`] is gone and the queue is empty.
-    pub async fn keep_telling(mut self) {
+impl EventWriter {
+    /// Goes on until every [`EventQueue`] is gone and the queue is empty.
+    pub async fn write_events(mut self) {
         while let Some(notice) = self.queue.recv().await {
             self.write(&notice).await;
         }

@@ -50,15 +50,15 @@ where
                 Ok(event) => {
                     // `Init` says only that a list is about to be asked for.
                     if !matches!(event, Event::Init) {
-                        signals.went_well(wiring.kind);
+                        signals.succeeded(wiring.kind);
                     }
                     let event = take_in(event, &wiring, &signals);
-                    let news = is_news(&event, &shown, wiring.same);
+                    let news = store_change(&event, &shown, wiring.same);
                     writer.apply_watcher_event(&event);
                     match (&event, news) {
                         (Event::InitDone, _) => signals.synced(wiring.kind, Instant::now()),
-                        (_, News::Some) => signals.changed(),
-                        (_, News::None) => {}
+                        (_, StoreChange::Some) => signals.changed(),
+                        (_, StoreChange::None) => {}
                     }
                 }
                 Err(error) => failed(&error, wiring.kind, &signals, &metrics),
@@ -68,7 +68,7 @@ where
     (reader, task)
 }
 
-enum News {
+enum StoreChange {
     Some,
     None,
 }
@@ -90,11 +90,11 @@ where
     })
 }
 
-fn is_news<K>(
+fn store_change<K>(
     event: &Event<Tolerant<K>>,
     shown: &Store<Tolerant<K>>,
     same: fn(&Tolerant<K>, &Tolerant<K>) -> bool,
-) -> News
+) -> StoreChange
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
@@ -102,14 +102,14 @@ where
         Event::Apply(object) => {
             let before = shown.get(&ObjectRef::from_obj(object));
             if before.is_some_and(|before| same(&before, object)) {
-                News::None
+                StoreChange::None
             } else {
-                News::Some
+                StoreChange::Some
             }
         }
-        Event::Delete(_) => News::Some,
+        Event::Delete(_) => StoreChange::Some,
         // A list replaces the store as a whole, when it is complete.
-        Event::Init | Event::InitApply(_) | Event::InitDone => News::None,
+        Event::Init | Event::InitApply(_) | Event::InitDone => StoreChange::None,
     }
 }
 

@@ -1,4 +1,5 @@
-//! The fence, carried out: every published intent carries the epoch of this leader before it compiles.
+//! The step that keeps stale leaders out, before anything is read: every published intent carries the epoch of this leader
+//! before it compiles.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,18 +12,62 @@ use postern_crds::NodeIntent;
 use postern_crds::names::OPERATOR_FIELD_MANAGER;
 use postern_intent::NodeName;
 use serde_json::json;
-use tracing::info;
+use tracing::{info, warn};
 
-use super::write::{AT_ONCE, Tally, Writer};
+use super::intents::Intents;
+use super::outcome::IdleReason;
+use super::publish::{AT_ONCE, Tally, Writer};
 use crate::api::{Act, ApiError, within};
-use crate::controllers::Tolerant;
-use crate::lease::{EPOCH_ANNOTATION, Look, Stamped, epoch_of, stamp};
+use crate::lease::{EPOCH_ANNOTATION, Look, Stamped, Term, epoch_of, stamp};
 use crate::metrics::Written;
-use crate::pipeline::intents::Intents;
+use crate::watches::Tolerant;
 
-/// What came of it.
+/// Stamps intents. It remembers the epoch under which it has looked at the stamps before.
+#[derive(Debug, Default)]
+pub(super) struct FenceStep {
+    fenced: Option<u64>,
+}
+
+impl FenceStep {
+    /// Stamps what does not carry the epoch. A reason: the next run has to look again before anything is decided.
+    pub(super) async fn run(
+        &mut self,
+        writer: &Writer,
+        objects: &[Arc<Tolerant<NodeIntent>>],
+        epoch: u64,
+        intents: &mut Intents,
+        term: &Term,
+    ) -> Option<IdleReason> {
+        let look = if self.fenced == Some(epoch) {
+            Look::Again
+        } else {
+            Look::First
+        };
+        match fence(writer, objects, epoch, look, intents).await {
+            Fenced::All => {
+                self.fenced = Some(epoch);
+                None
+            }
+            Fenced::Stamping(tally) => {
+                // From here on a stamp of this epoch is this leader's own.
+                self.fenced = Some(epoch);
+                Some(IdleReason::Stamping(tally))
+            }
+            Fenced::TooLow(highest) => {
+                warn!(
+                    epoch,
+                    highest, "the intents carry a higher epoch, and this leader goes above it"
+                );
+                term.go_above(highest);
+                Some(IdleReason::TooLow)
+            }
+        }
+    }
+}
+
+/// How the stamps stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fenced {
+enum Fenced {
     /// Every object carries the epoch.
     All,
     /// Stamps were written: the watch has to show them.
@@ -32,7 +77,7 @@ pub enum Fenced {
 }
 
 /// Looks, and stamps what is not stamped.
-pub async fn fence(
+async fn fence(
     writer: &Writer,
     objects: &[Arc<Tolerant<NodeIntent>>],
     epoch: u64,
@@ -47,7 +92,11 @@ pub async fn fence(
         Stamped::Above(highest) => return Fenced::TooLow(highest),
         Stamped::Missing(missing) => missing.into_iter().map(Arc::clone).collect(),
     };
-    info!(epoch, objects = missing.len(), "stamping intents");
+    info!(
+        epoch,
+        objects = missing.len(),
+        "the leader stamps intents with its epoch"
+    );
     let mut tally = Tally::default();
     let mut writes = futures::stream::iter(missing)
         .map(|object| stamp_if_leading(writer, object, epoch).boxed())

@@ -134,8 +134,8 @@ fn bare(condition: Condition) -> Condition {
 fn is_ours(name: &str) -> bool {
     // The pages of the memory begin with its name.
     name == crate::signer::TRUST
-        || name == crate::pipeline::APPROVALS
-        || name.starts_with(crate::pipeline::MEMORY)
+        || name == postern_crds::names::APPROVALS_CONFIG_MAP
+        || name.starts_with(postern_crds::names::MEMORY_CONFIG_MAP)
 }
 
 pub(super) fn config_map(map: &mut ConfigMap) {
@@ -154,7 +154,7 @@ mod tests {
     use postern_crds::NodeReport;
     use serde_json::{Value, json};
 
-    use crate::controllers::Tolerant;
+    use crate::watches::Tolerant;
 
     fn report(status: &Value) -> Tolerant<NodeReport> {
         let mut report: NodeReport = serde_json::from_value(json!({

@@ -178,9 +178,9 @@ pub fn start(
     (stores, starter.tasks)
 }
 
-/// A node has spoken when its report has a status; the operator itself makes reports without one.
+/// A node has reported_nodes when its report has a status; the operator itself makes reports without one.
 fn note_report(signals: &Signals, report: &NodeReport) {
     if let (Some(name), Some(_)) = (&report.metadata.name, &report.status) {
-        signals.spoke(name);
+        signals.report_arrived(name);
     }
 }
