@@ -1,7 +1,7 @@
 //! The operator: watches the cluster, compiles, signs and publishes what each node is to do, and says what became of
 //! it. It decides and touches no host.
 //!
-//! One pipeline, one list of steps ([`pipeline`]): gather, fence, compile, remember, sign, publish, report.
+//! One pipeline, one list of steps ([`pipeline`]): fence, gather, compile, remember, sign, publish, report.
 //!
 //! | module | for |
 //! |---|---|
@@ -13,11 +13,13 @@
 //! | [`signer`] | signing keys, the trust root |
 //! | [`pipeline`] | the steps |
 //! | [`metrics`] | what is counted |
+//! | [`health`] | whether the operator is ready, and whether its pipeline goes on |
 //! | [`program`] | how it is put together, and how it ends |
 
 pub mod api;
 
 pub mod error;
+pub mod health;
 pub mod lease;
 pub mod metrics;
 pub mod options;

@@ -74,8 +74,10 @@ pub enum Step {
     Sign,
     /// Writing intents.
     Publish,
-    /// Writing statuses and Events.
+    /// Handing on what became of a run.
     Report,
+    /// Writing statuses, beside the runs.
+    Status,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -112,6 +114,10 @@ pub struct Metrics {
     pub held: Gauge,
     /// Pages of the memory that the API server refuses.
     pub unwritten_pages: Gauge,
+    /// How many seconds the API server's clock is ahead of the own one.
+    pub clock_difference: Gauge,
+    /// Objects whose last write failed.
+    pub backing_off: Gauge,
     /// When the pipeline last ended well, in seconds since 1970.
     pub last_success: Gauge,
 }
@@ -138,6 +144,8 @@ impl Default for Metrics {
             keys_waiting: Gauge::default(),
             held: Gauge::default(),
             unwritten_pages: Gauge::default(),
+            clock_difference: Gauge::default(),
+            backing_off: Gauge::default(),
             last_success: Gauge::default(),
         }
     }
@@ -179,7 +187,14 @@ impl Metrics {
             "Objects that cannot be read and count as refused",
             self.poison.clone(),
         );
-        let gauges = [
+        for (name, help, gauge) in self.gauges() {
+            own.register(name, help, gauge.clone());
+        }
+    }
+
+    /// Name, help and value of each gauge without a label.
+    const fn gauges(&self) -> [(&'static str, &'static str, &Gauge); 11] {
+        [
             ("leader", "1 while this process leads", &self.leader),
             (
                 "signing_key_present",
@@ -217,14 +232,21 @@ impl Metrics {
                 &self.unwritten_pages,
             ),
             (
+                "clock_difference_seconds",
+                "How many seconds the API server's clock is ahead of the operator's",
+                &self.clock_difference,
+            ),
+            (
+                "writes_backing_off",
+                "Objects whose last write failed and that are tried again later",
+                &self.backing_off,
+            ),
+            (
                 "last_success_timestamp_seconds",
                 "When the pipeline last ended well, in seconds since 1970",
                 &self.last_success,
             ),
-        ];
-        for (name, help, gauge) in gauges {
-            own.register(name, help, gauge.clone());
-        }
+        ]
     }
 
     /// A run ended.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
-use postern_telemetry::{Health, LogError, ServeError, TraceError};
+use postern_telemetry::{LogError, ServeError, TraceError};
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,13 +13,14 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{error, info, warn};
 
-use crate::api::{ConnectError, Requests, connect};
+use crate::api::{ConnectError, NewestRevision, Requests, connect};
 use crate::error::chain;
+use crate::health::Readiness;
 use crate::lease::{Ended, LeaseState, Session, Term, keep, term};
 use crate::metrics::Metrics;
 use crate::options::RunArguments;
 use crate::pipeline::publish::Writer;
-use crate::pipeline::report::event_queue;
+use crate::pipeline::report::{event_queue, status_writer};
 use crate::pipeline::{Pipeline, PipelineError, PipelineParts, keep_running};
 use crate::settings::{SettingsError, follow, read};
 use crate::watches::{Signals, start};
@@ -63,22 +64,6 @@ pub enum ProgramError {
     /// A part of the program ended that never ends.
     #[error("a part of the program ended")]
     Part,
-}
-
-/// Whether the program is ready, and if not, why.
-#[derive(Debug, Clone, Default)]
-pub struct Readiness(Health);
-
-impl Readiness {
-    /// It is.
-    pub fn ready(&self) {
-        self.0.ready();
-    }
-
-    /// It is not.
-    pub fn not_ready(&self, why: &str) {
-        self.0.not_ready_because(why);
-    }
 }
 
 /// Runs until it is told to stop.
@@ -132,7 +117,7 @@ async fn serve(arguments: &RunArguments) -> Result<(), ProgramError> {
         .await
         .map_err(ProgramError::Connect)?;
     let readiness = Readiness::default();
-    readiness.not_ready("starting");
+    readiness.show(["the operator starts"]);
     let mut tasks: JoinSet<()> = JoinSet::new();
     listen(arguments, &readiness, registry, &mut tasks);
     tasks.spawn(follow(arguments.settings.clone(), known));
@@ -141,51 +126,49 @@ async fn serve(arguments: &RunArguments) -> Result<(), ProgramError> {
     for watch in watches {
         tasks.spawn(watch);
     }
-    let (writer, reader) = term();
+    let (term_writer, reader) = term();
     tasks.spawn(show_lease_state(reader.clone(), metrics.clone()));
-    let session = session(arguments, &client, &requests);
+    let lease_revision = NewestRevision::default();
+    let session = session(arguments, &client, &lease_revision);
     info!(
         name = session.name(),
         namespace = arguments.namespace,
         "started"
     );
-    let (events, event_writer) = event_queue(
-        Writer {
-            client: client.clone(),
-            term: reader.clone(),
-            metrics: metrics.clone(),
-        },
-        session.name(),
-    );
+    let writer = Writer::new(client, reader, metrics);
+    let (events, event_writer) = event_queue(writer.clone(), session.name());
+    let (verdicts, status_writer) = status_writer(writer.clone(), events.clone(), stores.clone());
     let parts = PipelineParts {
-        events,
+        writer,
         namespace: arguments.namespace.clone(),
-        client,
+        events,
+        verdicts,
         stores,
         signals,
-        metrics,
-        term: reader,
         settings,
+        lease_revision,
         requests,
     };
     let (stop_pipeline, stopped) = watch::channel(false);
     let pipeline = tokio::spawn(keep_running(Pipeline::new(parts), readiness, stopped));
     let event_writer = tokio::spawn(event_writer.write_events());
+    let status_writer = tokio::spawn(status_writer.write_statuses());
     let (stop_lease, lease_stopped) = oneshot::channel();
-    let lease = tokio::spawn(keep(session, writer, arguments.lease, lease_stopped));
+    let lease = tokio::spawn(keep(session, term_writer, arguments.lease, lease_stopped));
     let parts = Parts {
         pipeline,
         event_writer,
+        status_writer,
         lease,
         tasks,
     };
     parts.until_the_end(&stop_pipeline, stop_lease).await
 }
 
-fn session(arguments: &RunArguments, client: &Client, requests: &Requests) -> Session {
+fn session(arguments: &RunArguments, client: &Client, revision: &NewestRevision) -> Session {
     Session::new(
         client.clone(),
-        requests.clone(),
+        revision.clone(),
         &arguments.namespace,
         &arguments.identity,
         arguments.lease,
@@ -201,7 +184,7 @@ fn listen(
     let Some(address) = arguments.listen else {
         return;
     };
-    let health = readiness.0.clone();
+    let health = readiness.health();
     tasks.spawn(async move {
         let served: Result<(), ServeError> =
             postern_telemetry::serve(address, health, Arc::new(registry)).await;
@@ -225,6 +208,8 @@ struct Parts {
     pipeline: JoinHandle<Result<(), PipelineError>>,
     /// Ends by itself after the pipeline.
     event_writer: JoinHandle<()>,
+    /// Ends by itself after the pipeline.
+    status_writer: JoinHandle<()>,
     lease: JoinHandle<Ended>,
     tasks: JoinSet<()>,
 }
@@ -254,6 +239,7 @@ impl Parts {
         if let Some(problem) = ended {
             self.pipeline.abort();
             self.event_writer.abort();
+            self.status_writer.abort();
             error!(error = chain(&problem), "ending");
             return Err(problem);
         }
@@ -264,7 +250,9 @@ impl Parts {
             warn!("a run was cut off");
             self.pipeline.abort();
         }
-        // What the last run told; Events are not worth more.
+        // What is not written of statuses is what the next leader compiles first.
+        self.status_writer.abort();
+        // What the last run announced; Events are not worth more.
         if tokio::time::timeout(LAST_WORDS, &mut self.event_writer)
             .await
             .is_err()

@@ -1,12 +1,14 @@
 //! Every request is counted by verb and code, and what the API server asks for in `Retry-After` is kept.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use http::{Request, Response};
+use http::header::{DATE, RETRY_AFTER};
+use http::{HeaderMap, Request, Response};
+use jiff::fmt::rfc2822;
+use jiff::{SignedDuration, Timestamp};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -29,7 +31,7 @@ pub struct RequestLabels {
 pub struct Requests {
     total: Family<RequestLabels, Counter>,
     wait: Arc<Mutex<Option<Instant>>>,
-    newest: Arc<AtomicU64>,
+    clock: Arc<Mutex<Option<SignedDuration>>>,
 }
 
 /// How long the server wants to be left alone.
@@ -58,19 +60,22 @@ impl Requests {
         }
     }
 
-    /// The newest revision of the store that an answer has shown; none: no answer has shown one.
+    /// How far the API server's clock is ahead of the own one, by its last answer; none: no answer had a `Date`.
     #[must_use]
-    pub fn newest(&self) -> Option<u64> {
-        match self.newest.load(Ordering::Acquire) {
-            0 => None,
-            newest => Some(newest),
-        }
+    pub fn clock_difference(&self) -> Option<SignedDuration> {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An answer has shown this resource version. One that is no number says nothing.
-    pub fn saw(&self, version: Option<&str>) {
-        if let Some(version) = version.and_then(|text| text.parse().ok()) {
-            self.newest.fetch_max(version, Ordering::AcqRel);
+    /// An answer came with these headers.
+    fn answered(&self, headers: &HeaderMap, now: Timestamp) {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        if let Some(seconds) = text(RETRY_AFTER).and_then(|text| text.parse().ok()) {
+            self.ask_to_wait(seconds);
+        }
+        // RFC 9110, section 5.6.7: an HTTP date is one of RFC 5322.
+        if let Some(date) = text(DATE).and_then(|text| rfc2822::parse(text).ok()) {
+            let difference = date.timestamp().duration_since(now);
+            *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = Some(difference);
         }
     }
 
@@ -141,13 +146,7 @@ where
             match &answer {
                 Ok(response) => {
                     requests.count(&verb, response.status().as_str());
-                    let header = response.headers().get(http::header::RETRY_AFTER);
-                    let seconds = header
-                        .and_then(|value| value.to_str().ok())
-                        .and_then(|text| text.parse().ok());
-                    if let Some(seconds) = seconds {
-                        requests.ask_to_wait(seconds);
-                    }
+                    requests.answered(response.headers(), Timestamp::now());
                 }
                 Err(_) => requests.count(&verb, "<error>"),
             }
@@ -159,6 +158,9 @@ where
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, Instant};
+
+    use http::header::{DATE, HeaderMap, HeaderValue};
+    use jiff::{SignedDuration, Timestamp};
 
     use super::{LONGEST, Requests, Wait};
 
@@ -176,5 +178,18 @@ mod tests {
         );
         let later = Instant::now() + LONGEST + Duration::from_secs(1);
         assert_eq!(requests.wait(later), Wait::Nothing);
+    }
+
+    #[test]
+    fn the_date_of_an_answer_says_how_far_the_clocks_differ() {
+        let requests = Requests::default();
+        assert_eq!(requests.clock_difference(), None);
+        let mut headers = HeaderMap::new();
+        let date = HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT");
+        headers.insert(DATE, date);
+        let now: Timestamp = "1994-11-07T14:49:37Z".parse().expect("a time");
+        requests.answered(&headers, now);
+        let behind = SignedDuration::from_hours(-30);
+        assert_eq!(requests.clock_difference(), Some(behind));
     }
 }

@@ -11,7 +11,7 @@ use postern_crds::names::OPERATOR_FIELD_MANAGER;
 use thiserror::Error;
 
 use super::decide::{Decision, Sight, decide};
-use crate::api::{Act, ApiError, Failure, Requests, within};
+use crate::api::{Act, ApiError, Failure, NewestRevision, within};
 use crate::options::LeaseArguments;
 
 /// Name of the Lease.
@@ -58,16 +58,15 @@ pub struct Session {
     times: LeaseArguments,
     start: Instant,
     seen: Option<(Sight, Lease)>,
-    newest: Option<u64>,
-    requests: Requests,
+    revision: NewestRevision,
 }
 
 impl Session {
-    /// Begins. `identity` is made unique for this process: one that comes back under its old name is another one.
+    /// Begins. `revision` is the lease's newest. `identity` is made unique for this process: one that comes back under its old name is another one.
     #[must_use]
     pub fn new(
         client: Client,
-        requests: Requests,
+        revision: NewestRevision,
         namespace: &str,
         identity: &str,
         times: LeaseArguments,
@@ -83,8 +82,7 @@ impl Session {
             times,
             start: Instant::now(),
             seen: None,
-            newest: None,
-            requests,
+            revision,
         }
     }
 
@@ -113,7 +111,7 @@ impl Session {
         let lease = read.map_err(LeaseError::Api)?;
         self.look(lease);
         let sight = self.seen.as_ref().map(|(sight, _)| sight);
-        let newest = self.newest;
+        let newest = self.revision.get();
         match decide(sight, &self.name, newest, self.start.elapsed()) {
             Decision::Wait => Ok(Turn::Others),
             Decision::WentBack => Err(LeaseError::WentBack {
@@ -221,9 +219,7 @@ impl Session {
             version: version.clone(),
             since,
         };
-        self.newest = self.newest.max(version.parse().ok());
-        // The lease is written all the time, so its version follows the store's revision.
-        self.requests.saw(Some(&version));
+        self.revision.saw(Some(&version));
         self.seen = Some((sight, lease));
     }
 }

@@ -13,18 +13,20 @@ pub enum PipelineError {
     #[error("this process does not lead any more")]
     NotLeading,
     /// The API server's store went back.
-    #[error("the API server's store went back: revision {found} after {newest}")]
+    #[error("the API server's store went back: {resource} have revision {found} after {newest}")]
     WentBack {
+        /// Whose revisions.
+        resource: &'static str,
         /// What it shows.
         found: u64,
         /// What it has shown.
         newest: u64,
     },
     /// There is nothing to sign with.
-    #[error("nothing can be signed")]
+    #[error("the operator cannot sign")]
     Signer(#[source] SignerError),
     /// A request failed.
-    #[error("the API server did not do it")]
+    #[error("the pipeline's request to the API server failed")]
     Api(#[source] ApiError),
     /// The memory cannot be used.
     #[error("the operator cannot use its memory")]
@@ -42,10 +44,10 @@ pub enum PipelineError {
         source: postern_intent::sign::SignError,
     },
     /// A key ring cannot be made.
-    #[error("the keys cannot be used")]
+    #[error("the operator cannot use its keys")]
     Key(#[source] crate::signer::KeyError),
     /// The compiler's thread ended early.
-    #[error("the compiler did not end")]
+    #[error("the compiler's thread ended early")]
     Compile(#[source] tokio::task::JoinError),
 }
 

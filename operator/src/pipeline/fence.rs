@@ -15,9 +15,10 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use super::intents::Intents;
+use super::object_key::ObjectKey;
 use super::outcome::IdleReason;
-use super::publish::{AT_ONCE, Tally, Writer};
-use crate::api::{Act, ApiError, within};
+use super::publish::{AT_ONCE, Attempt, Tally, Writer};
+use crate::api::Act;
 use crate::lease::{EPOCH_ANNOTATION, Look, Stamped, Term, epoch_of, stamp};
 use crate::metrics::Written;
 use crate::watches::Tolerant;
@@ -99,38 +100,34 @@ async fn fence(
     );
     let mut tally = Tally::default();
     let mut writes = futures::stream::iter(missing)
-        .map(|object| stamp_if_leading(writer, object, epoch).boxed())
+        .map(|object| stamp_named(writer, object, epoch).boxed())
         .buffer_unordered(AT_ONCE);
-    while let Some(done) = writes.next().await {
-        let Some((name, answer)) = done else {
-            tally.late += 1;
+    while let Some((name, attempt)) = writes.next().await {
+        tally.add(attempt.tally());
+        let Attempt::Written(stamped) = attempt else {
             continue;
         };
-        writer.note(Written::Stamp, &answer);
-        tally.count(answer.as_ref().err().map(ApiError::failure));
-        if let (Ok(stamped), Ok(node)) = (answer, name.parse::<NodeName>()) {
+        writer.metrics.wrote(Written::Stamp);
+        if let Ok(node) = name.parse::<NodeName>() {
             intents.touched(&node, stamped.meta(), Instant::now());
         }
     }
     Fenced::Stamping(tally)
 }
 
-type Answer = Result<PartialObjectMeta<NodeIntent>, ApiError>;
+type Stamp = Attempt<PartialObjectMeta<NodeIntent>>;
 
-async fn stamp_if_leading(
+async fn stamp_named(
     writer: &Writer,
     object: Arc<Tolerant<NodeIntent>>,
     epoch: u64,
-) -> Option<(String, Answer)> {
-    if !writer.may_write() {
-        return None;
-    }
-    let answer = stamp_one(writer, &object, epoch).await;
-    Some((object.name_any(), answer))
+) -> (String, Stamp) {
+    let stamp = stamp_one(writer, &object, epoch).await;
+    (object.name_any(), stamp)
 }
 
 /// In exactly the version that was seen: an old leader that was faster makes this fail, and the next look sees it.
-async fn stamp_one(writer: &Writer, object: &Tolerant<NodeIntent>, epoch: u64) -> Answer {
+async fn stamp_one(writer: &Writer, object: &Tolerant<NodeIntent>, epoch: u64) -> Stamp {
     let api: Api<NodeIntent> = Api::all(writer.client.clone());
     let patch = json!({
         "metadata": {
@@ -145,5 +142,6 @@ async fn stamp_one(writer: &Writer, object: &Tolerant<NodeIntent>, epoch: u64) -
     let name = object.name_any();
     let patch = Patch::Merge(&patch);
     let request = api.patch_metadata(&name, &params, &patch);
-    within(Act::Patch, format!("NodeIntent {name}"), request).await
+    let key = ObjectKey::cluster("NodeIntent", &name);
+    writer.attempt(&key, Act::Patch, request).await
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::publish::Tally;
+use super::publish::{Tallies, Tally};
 use crate::watches::Kind;
 
 /// How a run ended.
@@ -10,12 +10,17 @@ use crate::watches::Kind;
 pub enum Outcome {
     /// Nothing was decided, and why.
     Idle(IdleReason),
-    /// Everything is written; statuses that had to wait may be written after this time.
-    Done(Option<Duration>),
+    /// Everything is written.
+    Done,
     /// What was read was old: another run follows at once.
     Again,
-    /// Some writes did not pass: another run follows after a while.
-    Later,
+    /// Some writes failed, and everything else is written. Each of these objects is tried again at its own time.
+    Partly {
+        /// Intents among them.
+        intents: usize,
+        /// After what time the next object is tried again.
+        retry: Option<Duration>,
+    },
 }
 
 /// Why nothing was decided.
@@ -36,13 +41,17 @@ pub enum IdleReason {
 impl Outcome {
     /// From what was counted.
     #[must_use]
-    pub const fn of(tally: Tally, wait: Option<Duration>) -> Self {
-        if tally.passing > 0 || tally.refused > 0 {
-            Self::Later
-        } else if tally.stale > 0 || tally.late > 0 {
+    pub const fn of(tallies: Tallies, retry: Option<Duration>) -> Self {
+        let sum = tallies.sum();
+        if sum.stale > 0 || sum.late > 0 {
             Self::Again
+        } else if sum.failed() > 0 {
+            Self::Partly {
+                intents: tallies.intents.failed(),
+                retry,
+            }
         } else {
-            Self::Done(wait)
+            Self::Done
         }
     }
 }

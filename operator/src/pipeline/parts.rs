@@ -2,34 +2,32 @@
 
 use std::sync::Arc;
 
-use kube::Client;
 use postern_compile::snapshot::Settings;
 use tokio::sync::watch;
 
-use super::report::EventQueue;
-use crate::api::Requests;
-use crate::lease::Term;
-use crate::metrics::Metrics;
+use super::publish::Writer;
+use super::report::{EventQueue, VerdictSender};
+use crate::api::{NewestRevision, Requests};
 use crate::watches::{Signals, Stores};
 
 /// What a pipeline is made of.
 pub struct PipelineParts {
-    /// Reaches the API server.
-    pub client: Client,
+    /// Writes as the leader.
+    pub writer: Writer,
     /// The operator's namespace.
     pub namespace: String,
     /// Takes notices for people.
     pub events: EventQueue,
+    /// Takes verdicts for the task that writes statuses.
+    pub verdicts: VerdictSender,
     /// What the watches show.
     pub stores: Stores,
     /// Which watches are complete, and that something changed.
     pub signals: Signals,
-    /// What is counted.
-    pub metrics: Metrics,
-    /// Whether this process leads.
-    pub term: Term,
     /// The administrator's settings, as they are now.
     pub settings: watch::Receiver<Arc<Settings>>,
+    /// The newest revision of the lease.
+    pub lease_revision: NewestRevision,
     /// How long the API server wants to be left alone.
     pub requests: Requests,
 }

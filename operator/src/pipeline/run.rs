@@ -14,8 +14,8 @@ use super::intents::Intents;
 use super::memory::MemoryStore;
 use super::outcome::{IdleReason, Outcome};
 use super::parts::PipelineParts;
-use super::publish::{PublishStep, Tally, Writer};
-use super::report::{ReportStep, Reporter, Said, unclaimed};
+use super::publish::{PublishStep, Tallies};
+use super::report::{Announcer, ReportStep};
 use super::round::Round;
 use crate::metrics::Step;
 use crate::signer::{Signer, SignerError, Signing};
@@ -23,11 +23,10 @@ use crate::signer::{Signer, SignerError, Signing};
 /// The pipeline: what it is made of and what it knows from its last run.
 pub struct Pipeline {
     pub(super) parts: PipelineParts,
-    writer: Writer,
     signer: Signer,
     fence: FenceStep,
     compile: CompileStep,
-    reporter: Reporter,
+    announcer: Announcer,
     intents: Intents,
     memory: MemoryStore,
 }
@@ -36,17 +35,11 @@ impl Pipeline {
     /// Puts it together.
     #[must_use]
     pub fn new(parts: PipelineParts) -> Self {
-        let client = parts.client.clone();
         Self {
-            signer: Signer::new(&client, &parts.namespace),
-            writer: Writer {
-                client,
-                term: parts.term.clone(),
-                metrics: parts.metrics.clone(),
-            },
+            signer: Signer::new(&parts.writer.client, &parts.namespace),
             fence: FenceStep::default(),
             compile: CompileStep::default(),
-            reporter: Reporter::default(),
+            announcer: Announcer::default(),
             intents: Intents::default(),
             memory: MemoryStore::default(),
             parts,
@@ -60,7 +53,7 @@ impl Pipeline {
     pub async fn run(&mut self) -> Result<Outcome, PipelineError> {
         let started = Instant::now();
         // 1. Only the leader decides, and only with complete stores.
-        let Some(epoch) = self.parts.term.epoch(started) else {
+        let Some(epoch) = self.parts.writer.term.epoch(started) else {
             return Ok(Outcome::Idle(IdleReason::Standby));
         };
         let missing = self.parts.signals.missing(started);
@@ -79,25 +72,25 @@ impl Pipeline {
             Err(reason) => return Ok(Outcome::Idle(reason)),
         };
         // 5. Compile.
-        let compiled = self.compile.run(&round, &self.parts.metrics).await?;
+        let compiled = self.compile.run(&round, &self.parts.writer.metrics).await?;
         // 6. Publish: remember, sign, write.
-        let mut tally = self.publish(&round, &compiled).await?;
+        let published = self.publish(&round, &compiled).await?;
         // 7. Report what became of it.
-        let said = self.report(&round, &compiled).await;
-        tally.add(said.tally);
-        Ok(Outcome::of(tally, said.wait))
+        self.report(&round, &compiled);
+        let retry = self.parts.writer.next_retry(Instant::now());
+        Ok(Outcome::of(published, retry))
     }
 
     async fn read_keys(&mut self, now: Instant) -> Result<Signing, PipelineError> {
         let answer = self.signer.signing(now).await;
         let there = i64::from(answer.is_ok());
-        self.parts.metrics.signing_key.set(there);
+        self.parts.writer.metrics.signing_key.set(there);
         answer.map_err(PipelineError::Signer)
     }
 
     async fn stamp_intents(&mut self, epoch: u64) -> Option<IdleReason> {
         let objects = self.parts.stores.intents.state();
-        let (writer, term) = (&self.writer, &self.parts.term);
+        let (writer, term) = (&self.parts.writer, &self.parts.writer.term);
         let stamping = self
             .fence
             .run(writer, &objects, epoch, &mut self.intents, term);
@@ -112,17 +105,21 @@ impl Pipeline {
         let started = Instant::now();
         let settings = Arc::clone(&self.parts.settings.borrow());
         let step = GatherStep {
-            client: &self.parts.client,
+            client: &self.parts.writer.client,
             namespace: &self.parts.namespace,
             stores: &self.parts.stores,
             signals: &self.parts.signals,
+            lease_revision: &self.parts.lease_revision,
             settings: &settings,
-            metrics: &self.parts.metrics,
+            metrics: &self.parts.writer.metrics,
             last: self.compile.last_world(),
         };
         let gathering = step.run(epoch, signing, &mut self.intents, &mut self.memory);
         let gathered = gathering.instrument(info_span!("gather")).boxed().await;
-        self.parts.metrics.took(Step::Gather, started.elapsed());
+        self.parts
+            .writer
+            .metrics
+            .took(Step::Gather, started.elapsed());
         gathered
     }
 
@@ -131,12 +128,12 @@ impl Pipeline {
         &mut self,
         round: &Round,
         compiled: &Compiled,
-    ) -> Result<Tally, PipelineError> {
+    ) -> Result<Tallies, PipelineError> {
         if !round.world.inputs.unknown.is_empty() {
-            return Ok(Tally::default());
+            return Ok(Tallies::default());
         }
         let mut step = PublishStep {
-            writer: &self.writer,
+            writer: &self.parts.writer,
             namespace: &self.parts.namespace,
             stores: &self.parts.stores,
             events: &self.parts.events,
@@ -148,7 +145,7 @@ impl Pipeline {
         let published = publishing.instrument(span).boxed().await;
         if published
             .as_ref()
-            .map_or(true, |published| published.tally.is_incomplete())
+            .map_or(true, |published| published.tallies.intents.is_incomplete())
         {
             self.compile.left_unwritten();
         }
@@ -156,36 +153,41 @@ impl Pipeline {
         if let Some(remembered) = published.remembered {
             self.compile.saved(remembered);
         }
-        Ok(published.tally)
+        Ok(published.tallies)
     }
 
-    async fn report(&mut self, round: &Round, compiled: &Compiled) -> Said {
+    fn report(&mut self, round: &Round, compiled: &Compiled) {
         let started = Instant::now();
-        let verdicts = unclaimed(&compiled.compilation.verdicts, &round.world.inputs.unknown);
-        let mut step = ReportStep {
-            writer: &self.writer,
-            namespace: &self.parts.namespace,
-            stores: &self.parts.stores,
-            events: &self.parts.events,
-            reporter: &mut self.reporter,
-            memory: &self.memory,
-        };
-        let reporting = step.run(round, &compiled.compilation, &verdicts, &mut self.intents);
-        let said = reporting.instrument(info_span!("report")).boxed().await;
-        self.parts.metrics.took(Step::Report, started.elapsed());
-        said
+        let _span = info_span!("report").entered();
+        let Self {
+            parts,
+            announcer,
+            memory,
+            intents,
+            ..
+        } = self;
+        report_step(parts, announcer, memory).run(round, &compiled.compilation, intents);
+        parts.writer.metrics.took(Step::Report, started.elapsed());
     }
 
     /// Announces that the signing key is lost, or that it is there again.
     pub(super) fn announce_lost_key(&mut self, problem: Option<&SignerError>) {
-        ReportStep {
-            writer: &self.writer,
-            namespace: &self.parts.namespace,
-            stores: &self.parts.stores,
-            events: &self.parts.events,
-            reporter: &mut self.reporter,
-            memory: &self.memory,
-        }
-        .announce_lost_key(problem);
+        report_step(&self.parts, &mut self.announcer, &self.memory).announce_lost_key(problem);
+    }
+}
+
+fn report_step<'a>(
+    parts: &'a PipelineParts,
+    announcer: &'a mut Announcer,
+    memory: &'a MemoryStore,
+) -> ReportStep<'a> {
+    ReportStep {
+        metrics: &parts.writer.metrics,
+        namespace: &parts.namespace,
+        stores: &parts.stores,
+        events: &parts.events,
+        verdicts: &parts.verdicts,
+        announcer,
+        memory,
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tracing::{Instrument as _, error, info, info_span, warn};
+use tracing::{Instrument as _, error, info, info_span};
 
 use super::error::PipelineError;
 use super::outcome::{IdleReason, Outcome};
@@ -11,8 +11,8 @@ use super::period::{PERIOD, period};
 use super::run::Pipeline;
 use crate::api::{Pace, Wait, random_number};
 use crate::error::chain;
+use crate::health::{PublishHealth, Readiness, clock_problem};
 use crate::metrics::RunResult;
-use crate::program::Readiness;
 use crate::signer::SignerError;
 
 /// How long it is quiet before a run: a `kubectl apply` of a thousand objects is one run, or a few.
@@ -35,9 +35,11 @@ pub async fn keep_running(
 ) -> Result<(), PipelineError> {
     let mut changes = pipeline.parts.signals.subscribe();
     let mut settings = pipeline.parts.settings.clone();
-    let mut term = pipeline.parts.term.clone();
+    let mut term = pipeline.parts.writer.term.clone();
     let mut pace = Pace::new(Duration::from_millis(500), Duration::from_secs(30));
+    let mut publishing = PublishHealth::default();
     loop {
+        readiness.pipeline_goes_on();
         changes.mark_unchanged();
         settings.mark_unchanged();
         let span = info_span!("run");
@@ -46,7 +48,13 @@ pub async fn keep_running(
             return ran.map(|_| ());
         }
         announce_key(&mut pipeline, &ran);
-        let rest = judge(&mut pipeline, ran, &readiness, &mut pace);
+        publishing.observe(&ran, Instant::now());
+        let clock = show_clock(&pipeline);
+        readiness.show(publishing.problem().into_iter().chain(clock.as_deref()));
+        readiness.pipeline_goes_on();
+        count(&pipeline, &ran);
+        let period = period(pipeline.parts.settings.borrow().refresh);
+        let rest = rest_after(&ran, period, &mut pace, random_number());
         let rest = match pipeline.parts.requests.wait(Instant::now()) {
             Wait::For(asked) => rest.at_least(asked),
             Wait::Nothing => rest,
@@ -109,89 +117,94 @@ async fn changed(changes: &mut watch::Receiver<u64>, rest: Rest) {
     }
 }
 
-fn judge(
-    pipeline: &mut Pipeline,
-    ran: Result<Outcome, PipelineError>,
-    readiness: &Readiness,
+/// Counts how a run ended, and logs what ended it early.
+fn count(pipeline: &Pipeline, ran: &Result<Outcome, PipelineError>) {
+    let metrics = &pipeline.parts.writer.metrics;
+    match ran {
+        Ok(Outcome::Done) => {
+            metrics.ran(RunResult::Done);
+            metrics.last_success.set(jiff::Timestamp::now().as_second());
+        }
+        Ok(Outcome::Again) => metrics.ran(RunResult::Again),
+        Ok(Outcome::Partly { .. }) => metrics.ran(RunResult::Failed),
+        Ok(Outcome::Idle(_)) => {}
+        Err(problem) if problem.is_stale() => {
+            metrics.ran(RunResult::Again);
+            info!(error = chain(problem), "the run read something old");
+        }
+        Err(problem) => {
+            metrics.ran(RunResult::Failed);
+            error!(error = chain(problem), "the run ended early");
+        }
+    }
+}
+
+/// Shows in a metric by how much the clocks differ, and says so if that is too much.
+fn show_clock(pipeline: &Pipeline) -> Option<String> {
+    let difference = pipeline.parts.requests.clock_difference();
+    let metrics = &pipeline.parts.writer.metrics;
+    let seconds = difference.map_or(0, |by| by.as_secs());
+    metrics.clock_difference.set(seconds);
+    clock_problem(difference)
+}
+
+/// How long to wait after a run. Only a failure of the whole run makes changes wait: what failed for one object waits by
+/// itself, and everything else goes on as ever. Pure.
+fn rest_after(
+    ran: &Result<Outcome, PipelineError>,
+    period: Duration,
     pace: &mut Pace,
+    random: u32,
 ) -> Rest {
-    let metrics = pipeline.parts.metrics.clone();
     let waiting = |longest| Rest {
         longest,
         shortest: Duration::ZERO,
         standby: false,
     };
     match ran {
-        Ok(Outcome::Done(wait)) => {
+        Ok(Outcome::Done) => {
             pace.succeeded();
-            metrics.ran(RunResult::Done);
-            metrics.last_success.set(jiff::Timestamp::now().as_second());
-            readiness.ready();
-            let period = period(pipeline.parts.settings.borrow().refresh);
-            waiting(wait.unwrap_or(period).min(period))
+            waiting(period)
         }
-        Ok(Outcome::Idle(why)) => {
-            idle(&why, readiness);
+        Ok(Outcome::Partly { retry, .. }) => {
+            pace.succeeded();
+            waiting(retry.unwrap_or(SOON).min(period))
+        }
+        Ok(Outcome::Idle(IdleReason::Standby)) => Rest {
+            standby: true,
+            ..waiting(PERIOD)
+        },
+        Ok(Outcome::Again | Outcome::Idle(_)) => waiting(SOON),
+        Err(problem) if problem.is_stale() => waiting(SOON),
+        // The API server is to be spared: nothing wakes the pipeline before its time.
+        Err(_) => {
+            let wait = pace.failed(random);
             Rest {
-                standby: why == IdleReason::Standby,
-                ..waiting(match why {
-                    IdleReason::Standby => PERIOD,
-                    IdleReason::Missing(_)
-                    | IdleReason::TooLow
-                    | IdleReason::Lagging
-                    | IdleReason::Stamping(_) => SOON,
-                })
+                longest: wait,
+                shortest: wait,
+                standby: false,
             }
         }
-        Ok(Outcome::Again) => {
-            metrics.ran(RunResult::Again);
-            waiting(SOON)
-        }
-        Ok(Outcome::Later) => {
-            metrics.ran(RunResult::Failed);
-            later(pace)
-        }
-        Err(problem) if problem.is_stale() => {
-            metrics.ran(RunResult::Again);
-            info!(error = chain(&problem), "what was read is old");
-            waiting(SOON)
-        }
-        Err(problem) => {
-            metrics.ran(RunResult::Failed);
-            say(&problem, readiness);
-            later(pace)
-        }
     }
 }
 
-fn idle(why: &IdleReason, readiness: &Readiness) {
-    match why {
-        IdleReason::Standby => readiness.ready(),
-        IdleReason::Missing(kinds) => {
-            let names: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
-            readiness.not_ready(&format!("stores are not complete: {}", names.join(", ")));
-        }
-        IdleReason::Stamping(_) | IdleReason::TooLow | IdleReason::Lagging => {}
-    }
-}
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
 
-fn say(problem: &PipelineError, readiness: &Readiness) {
-    let text = chain(problem);
-    match problem {
-        PipelineError::Signer(_) | PipelineError::Page(_) | PipelineError::Memory(_) => {
-            error!(error = text, "nothing is published");
-            readiness.not_ready(&text);
-        }
-        _ => warn!(error = text, "the run ended early"),
-    }
-}
+    use super::{Outcome, PERIOD, Pace, PipelineError, rest_after};
 
-/// After a failure nothing wakes it before its time: the API server is to be spared.
-fn later(pace: &mut Pace) -> Rest {
-    let wait = pace.failed(random_number());
-    Rest {
-        longest: wait,
-        shortest: wait,
-        standby: false,
+    #[test]
+    fn after_a_write_that_failed_a_change_wakes_the_pipeline_at_once() {
+        let mut pace = Pace::new(Duration::from_secs(1), Duration::from_secs(30));
+        let retry = Some(Duration::from_secs(20));
+        let refused = Ok(Outcome::Partly { intents: 0, retry });
+        for _ in 0..10 {
+            let rest = rest_after(&refused, PERIOD, &mut pace, 0);
+            assert_eq!(rest.shortest, Duration::ZERO, "changes wait");
+            assert_eq!(rest.longest, Duration::from_secs(20), "its own time");
+        }
+        let failed = Err(PipelineError::NotLeading);
+        assert!(rest_after(&failed, PERIOD, &mut pace, 0).shortest > Duration::ZERO);
     }
 }

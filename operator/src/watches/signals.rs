@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::kinds::Kind;
+use crate::api::NewestRevision;
 
 /// How long the last failure of a watch makes its store doubtful. Failing watches try again at least every 37 s.
 const DOUBT: Duration = Duration::from_secs(45);
@@ -15,11 +16,12 @@ const DOUBT: Duration = Duration::from_secs(45);
 const PATIENCE: u32 = 3;
 
 /// How a watch is.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Watched {
     synced: Option<Instant>,
     failures: u32,
     last_failure: Option<Instant>,
+    newest: NewestRevision,
 }
 
 /// Who reported since this process began to watch, by node name. What a list shows may be what a restored store
@@ -74,6 +76,14 @@ impl Signals {
         self.changed();
     }
 
+    /// The API server does not serve the kind. Of a kind that a cluster need not have there are no objects; of every other
+    /// one nothing is known until it is served.
+    pub(super) fn not_served(&self, kind: Kind, now: Instant) {
+        if kind.is_optional() {
+            self.synced(kind, now);
+        }
+    }
+
     pub(super) fn failed(&self, kind: Kind, now: Instant) {
         let mut watched = self.watched();
         let entry = watched.entry(kind).or_default();
@@ -92,6 +102,19 @@ impl Signals {
     #[must_use]
     pub fn reported_nodes(&self) -> ReportedNodes {
         self.reported_guard().clone()
+    }
+
+    /// An object or a list of the kind had this version.
+    pub fn saw(&self, kind: Kind, version: Option<&str>) {
+        self.watched().entry(kind).or_default().newest.saw(version);
+    }
+
+    /// The newest version of the kind that was seen.
+    #[must_use]
+    pub fn newest(&self, kind: Kind) -> Option<u64> {
+        self.watched()
+            .get(&kind)
+            .and_then(|entry| entry.newest.get())
     }
 
     /// How long a kind has been watched since its first list.
@@ -116,7 +139,7 @@ impl Signals {
         };
         Kind::ALL
             .into_iter()
-            .filter(|kind| !complete(kind))
+            .filter(|kind| kind.decides() && !complete(kind))
             .collect()
     }
 
@@ -141,7 +164,7 @@ mod tests {
     #[test]
     fn a_store_is_missing_until_its_first_list_and_while_its_watch_keeps_failing() {
         let (signals, now) = (Signals::default(), Instant::now());
-        for kind in Kind::ALL {
+        for kind in Kind::ALL.into_iter().filter(|kind| kind.decides()) {
             assert!(signals.missing(now).contains(&kind));
             signals.synced(kind, now);
         }
@@ -158,5 +181,29 @@ mod tests {
         signals.failed(Kind::Pod, now);
         signals.succeeded(Kind::Pod);
         assert!(signals.missing(now).is_empty());
+    }
+
+    #[test]
+    fn a_kind_that_decides_nothing_stops_nothing_whatever_its_watch_does() {
+        let (signals, now) = (Signals::default(), Instant::now());
+        for kind in Kind::ALL {
+            if kind != Kind::InterfaceIsolation {
+                signals.synced(kind, now);
+            }
+        }
+        assert!(signals.missing(now).is_empty(), "it was never listed");
+        for _ in 0..10 {
+            signals.failed(Kind::InterfaceIsolation, now);
+        }
+        assert!(signals.missing(now).is_empty(), "its watch fails");
+    }
+
+    #[test]
+    fn a_kind_that_a_cluster_need_not_serve_is_complete_where_it_is_not_served() {
+        let (signals, now) = (Signals::default(), Instant::now());
+        signals.not_served(Kind::ServiceCidr, now);
+        assert!(!signals.missing(now).contains(&Kind::ServiceCidr));
+        signals.not_served(Kind::EgressPolicy, now);
+        assert!(signals.missing(now).contains(&Kind::EgressPolicy));
     }
 }

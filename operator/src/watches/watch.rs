@@ -85,6 +85,7 @@ where
         (wiring.seen)(signals, object);
     }
     event.modify(|object| {
+        signals.saw(wiring.kind, object.meta().resource_version.as_deref());
         object.meta_mut().managed_fields = None;
         object.modify(wiring.lean);
     })
@@ -127,7 +128,10 @@ fn failed(error: &watcher::Error, kind: Kind, signals: &Signals, metrics: &Metri
         Some(410) => debug!(%kind, "the watch starts again with a list"),
         // The definition of the kind is gone, and its objects went before it: what the store shows is true, and whether
         // that may loosen anything is the release gate's question.
-        Some(404) => warn!(%kind, "the kind is not served"),
+        Some(404) => {
+            signals.not_served(kind, Instant::now());
+            warn!(%kind, "the API server does not serve the kind");
+        }
         _ => {
             signals.failed(kind, Instant::now());
             warn!(%kind, code, error = chain(error), "the watch failed and is tried again");

@@ -12,7 +12,7 @@ mod taken;
 mod trust;
 
 pub use approvals::approvals;
-pub use confirm::{Live, confirm};
+pub use confirm::{KnownRevisions, Live, confirm};
 pub use definition::{Definition, definitions};
 pub use inputs::Inputs;
 pub(crate) use inputs::config_map;

@@ -9,8 +9,9 @@ use postern_compile::snapshot::Settings;
 use postern_intent::{KeySet, NodeName};
 
 use super::awaited::{ReportsSeen, awaited};
-use super::confirm::{confirm, is_doubtful, is_new_doubt};
+use super::confirm::{KnownRevisions, confirm, is_doubtful, is_new_doubt};
 use super::inputs::{Inputs, config_map, gather, sizes};
+use crate::api::NewestRevision;
 use crate::metrics::Metrics;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::intents::{IntentState, Intents};
@@ -27,6 +28,7 @@ pub(in crate::pipeline) struct GatherStep<'a> {
     pub(in crate::pipeline) namespace: &'a str,
     pub(in crate::pipeline) stores: &'a Stores,
     pub(in crate::pipeline) signals: &'a Signals,
+    pub(in crate::pipeline) lease_revision: &'a NewestRevision,
     pub(in crate::pipeline) settings: &'a Settings,
     pub(in crate::pipeline) metrics: &'a Metrics,
     /// The world of the last compile: a doubt that it settled is not asked about again.
@@ -118,7 +120,13 @@ impl GatherStep<'_> {
                 inputs.namespaces = last.inputs.namespaces.clone();
             }
             _ => {
-                let live = confirm(self.client).await.map_err(PipelineError::Api)?;
+                // Before it is asked: a lease that is renewed meanwhile makes no answer old.
+                let known = KnownRevisions {
+                    lease: self.lease_revision.get(),
+                    namespaces: self.signals.newest(Kind::Namespace),
+                };
+                let live = confirm(self.client, self.namespace, known).await?;
+                self.signals.saw(Kind::Namespace, live.revision.as_deref());
                 inputs.definition = live.definition;
                 inputs.namespaces = live.namespaces;
             }

@@ -2,6 +2,7 @@
 //! for good goes too.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -11,12 +12,15 @@ use postern_compile::Compilation;
 use postern_compile::snapshot::Node;
 use postern_crds::{NodeIntent, NodeReport, NodeReportSpec};
 use postern_intent::NodeName;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::taint::{untaint, without_taint};
-use super::write::{AT_ONCE, Tally, Writer};
-use crate::api::{Act, ApiError, Failure, within};
+use super::tally::Tally;
+use super::writer::{AT_ONCE, Attempt, Writer};
+use crate::api::{Act, Failure};
 use crate::metrics::Written;
+use crate::pipeline::object_key::ObjectKey;
 use crate::pipeline::round::Round;
 use crate::watches::{Stores, Tolerant};
 
@@ -147,20 +151,18 @@ pub async fn do_chores(writer: &Writer, chores: Chores) -> Tally {
     let intents: Api<NodeIntent> = Api::all(writer.client.clone());
     let reports: Api<NodeReport> = Api::all(writer.client.clone());
     for (name, there) in chores.drop_intents {
-        let exactly = exactly(&there);
-        let request = intents.delete(&name, &exactly);
-        tally.add(drop_one(writer, format!("NodeIntent {name}"), request).await);
+        let key = ObjectKey::cluster("NodeIntent", &name);
+        tally.add(delete_exactly(writer, &intents, &key, &there).await);
     }
     for (name, there) in chores.drop_reports {
-        let exactly = exactly(&there);
-        let request = reports.delete(&name, &exactly);
-        tally.add(drop_one(writer, format!("NodeReport {name}"), request).await);
+        let key = ObjectKey::cluster("NodeReport", &name);
+        tally.add(delete_exactly(writer, &reports, &key, &there).await);
     }
     for (name, change) in chores.untaint {
         tally.add(untaint(writer, &name, change).await);
     }
     let mut makes = futures::stream::iter(chores.make)
-        .map(|(name, uid)| make_one(writer, name, uid).boxed())
+        .map(|(name, uid)| make_report(writer, name, uid).boxed())
         .buffer_unordered(AT_ONCE);
     while let Some(one) = makes.next().await {
         tally.add(one);
@@ -168,37 +170,26 @@ pub async fn do_chores(writer: &Writer, chores: Chores) -> Tally {
     tally
 }
 
-fn exactly(there: &There) -> DeleteParams {
-    DeleteParams::default().preconditions(Preconditions {
+/// Deletes an object in exactly the life that was seen; one that is gone already is deleted.
+async fn delete_exactly<K>(writer: &Writer, api: &Api<K>, key: &ObjectKey, there: &There) -> Tally
+where
+    K: Clone + DeserializeOwned + fmt::Debug,
+{
+    let exactly = DeleteParams::default().preconditions(Preconditions {
         uid: there.uid.clone(),
         resource_version: None,
-    })
+    });
+    let request = api.delete(&key.name, &exactly);
+    match writer.attempt(key, Act::Delete, request).await {
+        Attempt::Failed(error) if error.failure() == Failure::Missing => Tally {
+            written: 1,
+            ..Tally::default()
+        },
+        attempt => attempt.tally(),
+    }
 }
 
-async fn drop_one<T>(
-    writer: &Writer,
-    what: String,
-    request: impl Future<Output = Result<T, kube::Error>> + Send,
-) -> Tally {
-    let mut tally = Tally::default();
-    if !writer.may_write() {
-        tally.late += 1;
-        return tally;
-    }
-    let answer = within(Act::Delete, what, request).await;
-    match answer.map(|_| ()).map_err(|error| error.failure()) {
-        Ok(()) | Err(Failure::Missing) => tally.count(None),
-        Err(failure) => tally.count(Some(failure)),
-    }
-    tally
-}
-
-async fn make_one(writer: &Writer, name: String, node_uid: String) -> Tally {
-    let mut tally = Tally::default();
-    if !writer.may_write() {
-        tally.late += 1;
-        return tally;
-    }
+async fn make_report(writer: &Writer, name: String, node_uid: String) -> Tally {
     let report = NodeReport {
         metadata: ObjectMeta {
             name: Some(name.clone()),
@@ -210,14 +201,17 @@ async fn make_one(writer: &Writer, name: String, node_uid: String) -> Tally {
     let api: Api<NodeReport> = Api::all(writer.client.clone());
     let params = Writer::params();
     let request = api.create(&params, &report);
-    let answer = within(Act::Create, format!("NodeReport {name}"), request).await;
-    match &answer {
+    let key = ObjectKey::cluster("NodeReport", &name);
+    match writer.attempt(&key, Act::Create, request).await {
         // The watch has not shown it yet.
-        Err(error) if error.failure() == Failure::Exists => return tally,
-        _ => writer.note(Written::Report, &answer),
+        Attempt::Failed(error) if error.failure() == Failure::Exists => Tally::default(),
+        attempt => {
+            if matches!(attempt, Attempt::Written(_)) {
+                writer.metrics.wrote(Written::Report);
+            }
+            attempt.tally()
+        }
     }
-    tally.count(answer.as_ref().err().map(ApiError::failure));
-    tally
 }
 
 #[cfg(test)]

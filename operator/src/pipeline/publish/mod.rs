@@ -4,24 +4,29 @@
 //! |---|---|---|
 //! | [`step`] | the order of the writes | yes |
 //! | [`planning`], [`plan`], [`sign`] | which intents are written, and how | no: pure |
-//! | [`write`] | writes as the leader | yes |
+//! | [`writer`] | the write of one object: only as the leader, each with its own back-off | yes |
+//! | [`intents`] | the writes of intents | yes |
 //! | [`chores`] | reports to make, what belonged to nodes that are gone, taints | yes |
 //! | [`trust`] | the trust root that agents mount | yes |
 
 mod chores;
+mod intents;
 mod plan;
 mod planning;
 mod sign;
 mod step;
 mod taint;
+mod tally;
 mod trust;
-mod write;
+mod writer;
 
 pub use chores::{Chores, There, chores, do_chores};
+pub use intents::publish_intents;
 pub use plan::{Change, Planned, WriteMethod, plan};
 pub use sign::{KeySetToShow, resigned, spec};
 pub(super) use step::PublishStep;
 pub use taint::{untaint, without_taint};
+pub use tally::{Tallies, Tally};
 pub use trust::{Trusted, keep_trust};
-pub(crate) use write::AT_ONCE;
-pub use write::{Tally, Writer};
+pub(crate) use writer::AT_ONCE;
+pub use writer::{Attempt, Writer};

@@ -70,7 +70,7 @@ pub struct Planned {
     /// The object.
     pub object: NodeIntent,
     /// How it is written.
-    pub way: WriteMethod,
+    pub method: WriteMethod,
     /// Why.
     pub change: Change,
 }
@@ -85,8 +85,8 @@ pub fn plan(
     epoch: u64,
     change: Change,
 ) -> Planned {
-    let way = way(&spec, shown);
-    let metadata = match (&way, shown) {
+    let method = method_of(&spec, shown);
+    let metadata = match (&method, shown) {
         (WriteMethod::Replace, Some(object)) => object.meta().clone(),
         _ => ObjectMeta::default(),
     };
@@ -109,13 +109,13 @@ pub fn plan(
         node: node.clone(),
         body,
         object,
-        way,
+        method,
         change,
     }
 }
 
 /// The definition's transition rules let a serial only grow, and everything else change only with it.
-fn way(spec: &NodeIntentSpec, shown: Option<&Tolerant<NodeIntent>>) -> WriteMethod {
+fn method_of(spec: &NodeIntentSpec, shown: Option<&Tolerant<NodeIntent>>) -> WriteMethod {
     let Some(object) = shown else {
         return WriteMethod::Create;
     };
@@ -151,7 +151,7 @@ mod tests {
     use postern_crds::node_intent::{Envelope, KeySet};
     use postern_crds::{NodeIntent, NodeIntentSpec};
 
-    use super::{WriteMethod, way};
+    use super::{WriteMethod, method_of};
     use crate::watches::{Poison, Tolerant};
 
     fn spec(serial: u64, payload: &str) -> NodeIntentSpec {
@@ -184,17 +184,17 @@ mod tests {
             version: Some("7".to_owned()),
         };
         let ours = spec(5, "ours");
-        assert_eq!(way(&ours, None), WriteMethod::Create);
+        assert_eq!(method_of(&ours, None), WriteMethod::Create);
         assert_eq!(
-            way(&ours, Some(&shown(spec(4, "old")))),
+            method_of(&ours, Some(&shown(spec(4, "old")))),
             WriteMethod::Replace
         );
         assert_eq!(
-            way(&ours, Some(&shown(spec(5, "ours")))),
+            method_of(&ours, Some(&shown(spec(5, "ours")))),
             WriteMethod::Replace
         );
-        assert_eq!(way(&ours, Some(&shown(spec(5, "theirs")))), anew);
-        assert_eq!(way(&ours, Some(&shown(spec(9, "theirs")))), anew);
+        assert_eq!(method_of(&ours, Some(&shown(spec(5, "theirs")))), anew);
+        assert_eq!(method_of(&ours, Some(&shown(spec(9, "theirs")))), anew);
         let with_keys = |version, payload: &str| NodeIntentSpec {
             key_set: Some(KeySet {
                 version,
@@ -206,11 +206,11 @@ mod tests {
             ..spec(5, "ours")
         };
         let ours_with_keys = with_keys(2, "ours");
-        let way_over = |old| way(&ours_with_keys, Some(&shown(old)));
-        assert_eq!(way_over(with_keys(1, "old")), WriteMethod::Replace);
-        assert_eq!(way_over(with_keys(2, "ours")), WriteMethod::Replace);
-        assert_eq!(way_over(with_keys(2, "theirs")), anew);
-        assert_eq!(way_over(with_keys(3, "theirs")), anew);
+        let method_over = |old| method_of(&ours_with_keys, Some(&shown(old)));
+        assert_eq!(method_over(with_keys(1, "old")), WriteMethod::Replace);
+        assert_eq!(method_over(with_keys(2, "ours")), WriteMethod::Replace);
+        assert_eq!(method_over(with_keys(2, "theirs")), anew);
+        assert_eq!(method_over(with_keys(3, "theirs")), anew);
         let poison = Tolerant::Poison(Box::new(Poison {
             metadata: ObjectMeta {
                 uid: Some("o1".to_owned()),
@@ -220,6 +220,6 @@ mod tests {
             raw: serde_json::Value::Null,
             problem: "no".to_owned(),
         }));
-        assert_eq!(way(&ours, Some(&poison)), anew);
+        assert_eq!(method_of(&ours, Some(&poison)), anew);
     }
 }

@@ -6,9 +6,11 @@ use postern_compile::Compilation;
 use tracing::info;
 
 use super::chores::{chores_of, do_chores};
+use super::intents::publish_intents;
 use super::planning::{Planning, plan_all};
+use super::tally::{Tallies, Tally};
 use super::trust::{Trusted, keep_trust};
-use super::write::{Tally, Writer};
+use super::writer::{Attempt, Writer};
 use crate::metrics::Step;
 use crate::pipeline::compile::{Compiled, Fresh};
 use crate::pipeline::error::PipelineError;
@@ -32,7 +34,7 @@ pub(in crate::pipeline) struct PublishStep<'a> {
 
 /// What came of it.
 pub(in crate::pipeline) struct Published {
-    pub(in crate::pipeline) tally: Tally,
+    pub(in crate::pipeline) tallies: Tallies,
     /// What the memory says now; none: the watch has not shown its last write yet, and nothing was published.
     pub(in crate::pipeline) remembered: Option<MemoryContents>,
 }
@@ -45,42 +47,42 @@ impl PublishStep<'_> {
         compiled: &Compiled,
     ) -> Result<Published, PipelineError> {
         let (started, compilation) = (Instant::now(), &*compiled.compilation);
-        self.keep_trust(round).await?;
+        let mut tallies = Tallies {
+            intents: Tally::default(),
+            others: self.keep_trust(round).await,
+        };
         // Before the intents: a crash in between loses no record of what was let go.
         let Saved::Remembered(remembered) = self.save_memory(round, compilation).await? else {
-            let tally = Tally {
-                stale: 1,
-                ..Tally::default()
-            };
+            // The next run compiles again: nothing of this compilation is published.
+            tallies.intents.stale += 1;
             return Ok(Published {
-                tally,
+                tallies,
                 remembered: None,
             });
         };
-        let mut tally = Tally::default();
         if compiled.fresh == Fresh::Yes {
-            tally.add(self.write_intents(round, compilation).await?);
+            tallies.intents = self.write_intents(round, compilation).await?;
         }
         let chores = chores_of(self.stores, round, compilation);
         for node in &compilation.retired {
             self.intents.forget(node);
         }
-        tally.add(do_chores(self.writer, chores).await);
+        tallies.others.add(do_chores(self.writer, chores).await);
         self.writer.metrics.took(Step::Publish, started.elapsed());
         Ok(Published {
-            tally,
+            tallies,
             remembered: Some(remembered),
         })
     }
 
-    async fn keep_trust(&self, round: &Round) -> Result<(), PipelineError> {
+    async fn keep_trust(&self, round: &Round) -> Tally {
         let shown = config_map(self.stores, self.namespace, TRUST);
         let data = trust_data(round.signing.ring.public());
-        let kept = keep_trust(self.writer, self.namespace, shown.as_ref(), data).await?;
-        if kept == Trusted::Mended {
+        let kept = keep_trust(self.writer, self.namespace, shown.as_ref(), data).await;
+        if matches!(kept, Trusted::Mended(Attempt::Written(_))) {
             self.events.push(trust_repaired(self.namespace));
         }
-        Ok(())
+        kept.tally()
     }
 
     async fn save_memory(
@@ -125,6 +127,6 @@ impl PublishStep<'_> {
         if !planned.is_empty() {
             info!(intents = planned.len(), "the leader publishes intents");
         }
-        Ok(self.writer.publish(planned, self.intents).await)
+        Ok(publish_intents(self.writer, planned, self.intents).await)
     }
 }

@@ -1,6 +1,8 @@
-//! Statuses and Events, written where they differ from what is there.
+//! The writes of statuses, beside the runs: a policy's intent never waits for a status. A status is written where it
+//! differs from what is there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{FutureExt as _, StreamExt as _};
@@ -13,35 +15,71 @@ use postern_crds::names::{API_VERSION, OPERATOR_FIELD_MANAGER};
 use postern_crds::{EgressPolicy, ExitNode, InterfaceIsolation};
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use tracing::warn;
+use tokio::sync::watch;
+use tracing::{Instrument as _, info_span};
 
 use super::events::{Notice, Regarding};
 use super::limiter::Limiter;
 use super::notices::between;
 use super::queue::EventQueue;
-use super::status::{Desired, Key, StatusBody, desired};
-use crate::api::{Act, ApiError, within};
-use crate::error::chain;
-use crate::metrics::Written;
-use crate::pipeline::publish::{Tally, Writer};
+use super::status::{Desired, StatusBody, desired};
+use crate::api::Act;
+use crate::metrics::{Step, Written};
+use crate::pipeline::object_key::ObjectKey;
+use crate::pipeline::publish::{Attempt, Tally, Writer};
 use crate::watches::{Stores, Tolerant};
 
 /// At most one status in this time for each object.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// At most so many statuses in one run: a thousand new policies must not keep a pod's intent waiting.
-const IN_ONE_RUN: usize = 128;
+/// How many statuses are written before the newest verdicts are looked at again.
+const BATCH: usize = 128;
 
 /// How many statuses are under way at once.
 const AT_ONCE: usize = 8;
 
-/// What came of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Said {
-    /// Writes.
-    pub tally: Tally,
-    /// When the next status that had to wait may be written.
-    pub wait: Option<Duration>,
+/// How soon a status follows that was written in a version which was old.
+const SOON: Duration = Duration::from_millis(500);
+
+/// The verdicts of the last run, for the task that writes statuses.
+#[derive(Debug, Clone)]
+pub struct VerdictSender(watch::Sender<Arc<Vec<Verdict>>>);
+
+impl VerdictSender {
+    /// Hands verdicts on, without waiting. Those of an earlier run that are not written yet are not written any more.
+    pub fn send(&self, verdicts: Vec<Verdict>) {
+        self.0.send_replace(Arc::new(verdicts));
+    }
+}
+
+/// Writes statuses until every [`VerdictSender`] is gone.
+pub struct StatusWriter {
+    writer: Writer,
+    events: EventQueue,
+    stores: Stores,
+    verdicts: watch::Receiver<Arc<Vec<Verdict>>>,
+    limiter: Limiter<ObjectKey>,
+    /// Versions that were answered; the watch may not have shown the answer yet.
+    written: BTreeMap<ObjectKey, Option<String>>,
+}
+
+/// A pair.
+#[must_use]
+pub fn status_writer(
+    writer: Writer,
+    events: EventQueue,
+    stores: Stores,
+) -> (VerdictSender, StatusWriter) {
+    let (sender, verdicts) = watch::channel(Arc::default());
+    let statuses = StatusWriter {
+        writer,
+        events,
+        stores,
+        verdicts,
+        limiter: Limiter::new(PERIOD),
+        written: BTreeMap::new(),
+    };
+    (VerdictSender(sender), statuses)
 }
 
 /// An object as the watch shows it.
@@ -52,77 +90,64 @@ struct There {
     status: Option<StatusBody>,
 }
 
-/// Writes statuses and Events; one for the whole process.
-pub struct Reporter {
-    limiter: Limiter<Key>,
-    announced: BTreeSet<(&'static str, String, String)>,
-    /// Versions that were answered; the watch may not have shown the answer yet.
-    written: BTreeMap<Key, Option<String>>,
-}
-
-impl Default for Reporter {
-    fn default() -> Self {
-        Self {
-            limiter: Limiter::new(PERIOD),
-            announced: BTreeSet::new(),
-            written: BTreeMap::new(),
-        }
-    }
-}
-
 struct Write {
     desired: Desired,
     there: There,
     notices: Vec<Notice>,
 }
 
-impl Reporter {
-    /// Writes every status that differs, and tells what changed.
-    pub async fn report(
-        &mut self,
-        writer: &Writer,
-        events: &EventQueue,
-        stores: &Stores,
-        verdicts: &[Verdict],
-    ) -> Said {
-        let (writes, wait) = self.differences(stores, verdicts);
-        let mut said = Said {
-            tally: Tally::default(),
-            wait,
-        };
-        let mut answers = futures::stream::iter(writes)
-            .map(|write| apply_if_leading(writer, events, write).boxed())
-            .buffer_unordered(AT_ONCE);
-        while let Some(done) = answers.next().await {
-            let Some((write, answer)) = done else {
-                said.tally.late += 1;
-                continue;
-            };
-            said.tally
-                .count(answer.as_ref().err().map(ApiError::failure));
-            match answer {
-                Ok(()) => {
-                    writer.metrics.wrote(Written::Status);
-                    self.written.insert(write.desired.key, write.there.version);
+impl StatusWriter {
+    /// Goes on until every [`VerdictSender`] is gone.
+    pub async fn write_statuses(mut self) {
+        loop {
+            let verdicts = Arc::clone(&self.verdicts.borrow_and_update());
+            let wait = self
+                .write_batch(&verdicts)
+                .instrument(info_span!("statuses"))
+                .await;
+            let waiting = async {
+                match wait {
+                    Some(wait) => tokio::time::sleep(wait).await,
+                    None => std::future::pending().await,
                 }
-                Err(error) => warn!(error = chain(&error), "the status was not written"),
+            };
+            tokio::select! {
+                changed = self.verdicts.changed() => if changed.is_err() { return },
+                () = waiting => {}
             }
         }
-        said
     }
 
-    fn differences(
-        &mut self,
-        stores: &Stores,
-        verdicts: &[Verdict],
-    ) -> (Vec<Write>, Option<Duration>) {
+    /// Writes statuses that differ. After what time there is more to write; none: nothing waits.
+    async fn write_batch(&mut self, verdicts: &[Verdict]) -> Option<Duration> {
+        let started = Instant::now();
+        let (writes, wait) = self.differences(verdicts);
+        let mut tally = Tally::default();
+        let (writer, events) = (&self.writer, &self.events);
+        let mut answers = futures::stream::iter(writes)
+            .map(|write| apply_and_announce(writer, events, write).boxed())
+            .buffer_unordered(AT_ONCE);
+        while let Some((write, attempt)) = answers.next().await {
+            tally.add(attempt.tally());
+            if matches!(attempt, Attempt::Written(())) {
+                self.writer.metrics.wrote(Written::Status);
+                self.written.insert(write.desired.key, write.there.version);
+            }
+        }
+        self.writer.metrics.took(Step::Status, started.elapsed());
+        let stale = (tally.stale > 0).then_some(SOON);
+        let retry = self.writer.next_retry(Instant::now());
+        [wait, stale, retry].into_iter().flatten().min()
+    }
+
+    fn differences(&mut self, verdicts: &[Verdict]) -> (Vec<Write>, Option<Duration>) {
         let (now, clock) = (Instant::now(), Timestamp::now());
         self.limiter.forget(now);
         let mut writes = Vec::new();
         let mut wait: Option<Duration> = None;
         for verdict in verdicts {
-            let key = Key::of(verdict);
-            let Some(there) = there(stores, &key) else {
+            let key = ObjectKey::of(verdict);
+            let Some(there) = there(&self.stores, &key) else {
                 self.written.remove(&key);
                 continue;
             };
@@ -136,7 +161,10 @@ impl Reporter {
             if there.status.as_ref() == Some(&desired.status) || self.is_on_its_way(&key, &there) {
                 continue;
             }
-            if writes.len() >= IN_ONE_RUN {
+            if !self.writer.is_due(&key, now) {
+                continue;
+            }
+            if writes.len() >= BATCH {
                 return (writes, Some(Duration::ZERO));
             }
             match self.limiter.admit(&key, now) {
@@ -148,7 +176,7 @@ impl Reporter {
     }
 
     /// Was this version answered already? Then the watch has to show the answer first.
-    fn is_on_its_way(&mut self, key: &Key, there: &There) -> bool {
+    fn is_on_its_way(&mut self, key: &ObjectKey, there: &There) -> bool {
         match self.written.get(key) {
             Some(version) if *version == there.version => true,
             Some(_) => {
@@ -156,24 +184,6 @@ impl Reporter {
                 false
             }
             None => false,
-        }
-    }
-
-    /// Announces what is new of a list of notices, and forgets what is over.
-    pub fn announce(
-        &mut self,
-        events: &EventQueue,
-        about: &'static str,
-        notices: BTreeMap<(String, String), Notice>,
-    ) {
-        let over = |(kind, name, what): &(&'static str, String, String)| {
-            *kind == about && !notices.contains_key(&(name.clone(), what.clone()))
-        };
-        self.announced.retain(|key| !over(key));
-        for ((name, what), notice) in notices {
-            if self.announced.insert((about, name, what)) {
-                events.push(notice);
-            }
         }
     }
 }
@@ -199,7 +209,7 @@ fn write(desired: Desired, there: There) -> Write {
     }
 }
 
-fn there(stores: &Stores, key: &Key) -> Option<There> {
+fn there(stores: &Stores, key: &ObjectKey) -> Option<There> {
     match key.kind {
         "EgressPolicy" => shown(
             &stores.policies,
@@ -225,7 +235,7 @@ fn there(stores: &Stores, key: &Key) -> Option<There> {
 
 fn shown<K, S>(
     store: &Store<Tolerant<K>>,
-    key: &Key,
+    key: &ObjectKey,
     status: fn(&K) -> Option<S>,
     body: fn(S) -> StatusBody,
 ) -> Option<There>
@@ -254,25 +264,39 @@ where
     })
 }
 
-async fn apply_if_leading(
+async fn apply_and_announce(
     writer: &Writer,
     events: &EventQueue,
     mut write: Write,
-) -> Option<(Write, Result<(), ApiError>)> {
-    if !writer.may_write() {
-        return None;
-    }
-    let answer = apply(writer, &write).await;
-    if answer.is_ok() {
+) -> (Write, Attempt<()>) {
+    let attempt = apply(writer, &write).await;
+    if matches!(attempt, Attempt::Written(())) {
         for notice in write.notices.drain(..) {
             events.push(notice);
         }
     }
-    Some((write, answer))
+    (write, attempt)
+}
+
+async fn apply(writer: &Writer, write: &Write) -> Attempt<()> {
+    let key = &write.desired.key;
+    let client = writer.client.clone();
+    match (key.kind, &key.namespace) {
+        ("EgressPolicy", Some(namespace)) => {
+            let api: Api<EgressPolicy> = Api::namespaced(client, namespace);
+            apply_status(writer, &api, write).await
+        }
+        ("ExitNode", _) => apply_status(writer, &Api::<ExitNode>::all(client), write).await,
+        // `desired` gives a status for these three kinds alone.
+        _ => apply_status(writer, &Api::<InterfaceIsolation>::all(client), write).await,
+    }
 }
 
 /// Server-side apply of the whole status, in exactly the version that was looked at.
-async fn apply(writer: &Writer, write: &Write) -> Result<(), ApiError> {
+async fn apply_status<K>(writer: &Writer, api: &Api<K>, write: &Write) -> Attempt<()>
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug,
+{
     let Desired { key, status } = &write.desired;
     let patch = json!({
         "apiVersion": API_VERSION,
@@ -281,25 +305,9 @@ async fn apply(writer: &Writer, write: &Write) -> Result<(), ApiError> {
         "status": status,
     });
     let params = PatchParams::apply(OPERATOR_FIELD_MANAGER).force();
-    let what = format!("the status of {} {}", key.kind, key.name);
     let patch = Patch::Apply(&patch);
-    let client = writer.client.clone();
-    match (key.kind, &key.namespace) {
-        ("EgressPolicy", Some(namespace)) => {
-            let api: Api<EgressPolicy> = Api::namespaced(client, namespace);
-            let request = api.patch_status(&key.name, &params, &patch);
-            within(Act::Patch, what, request).await.map(|_| ())
-        }
-        ("ExitNode", _) => {
-            let api: Api<ExitNode> = Api::all(client);
-            let request = api.patch_status(&key.name, &params, &patch);
-            within(Act::Patch, what, request).await.map(|_| ())
-        }
-        ("InterfaceIsolation", _) => {
-            let api: Api<InterfaceIsolation> = Api::all(client);
-            let request = api.patch_status(&key.name, &params, &patch);
-            within(Act::Patch, what, request).await.map(|_| ())
-        }
-        _ => Ok(()),
-    }
+    let request = api.patch_status(&key.name, &params, &patch);
+    writer
+        .attempt(key, Act::Patch, request.map(|answer| answer.map(|_| ())))
+        .await
 }

@@ -17,6 +17,8 @@ pub(crate) struct Asked {
     pub(crate) method: Method,
     /// Its path.
     pub(crate) path: String,
+    /// Its parameters.
+    pub(crate) query: String,
     /// Its body.
     pub(crate) body: String,
 }
@@ -39,6 +41,7 @@ pub(crate) fn server(answer: impl Fn(&Asked) -> Answer + Clone + Send + 'static)
             let asked = Asked {
                 method: parts.method,
                 path: parts.uri.path().to_owned(),
+                query: parts.uri.query().unwrap_or_default().to_owned(),
                 body: String::from_utf8_lossy(&bytes).into_owned(),
             };
             seen.lock().unwrap().push(asked.clone());
@@ -69,10 +72,5 @@ pub(crate) fn lasting() -> (TermWriter, Term) {
 /// Writes in a term that lasts until it is ended.
 pub(crate) fn writer(client: Client) -> (Writer, TermWriter) {
     let (leading, term) = lasting();
-    let writer = Writer {
-        client,
-        term,
-        metrics: Metrics::default(),
-    };
-    (writer, leading)
+    (Writer::new(client, term, Metrics::default()), leading)
 }

@@ -1,12 +1,4 @@
 //! Events are told beside the runs.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that cannot go on ends"
-)]
-
-mod api;
 
 use std::time::Duration;
 
@@ -16,6 +8,8 @@ use postern_operator::pipeline::report::{
     EventQueue, EventWriter, Notice, QUEUE, Regarding, Tone, event_queue,
 };
 use serde_json::Value;
+
+use crate::server;
 
 fn news(digest: &str) -> Notice {
     Notice {
@@ -39,8 +33,8 @@ fn lost(metrics: &Metrics) -> u64 {
 
 #[tokio::test]
 async fn a_second_hold_is_an_event_of_its_own_and_the_same_news_a_count() {
-    let (client, log) = api::server(api::echo);
-    let (writer, _leading) = api::writer(client);
+    let (client, log) = server::server(server::echo);
+    let (writer, _leading) = server::writer(client);
     let metrics = writer.metrics.clone();
     let (events, event_writer) = event_queue(writer, "operator-0");
     for digest in ["aaa", "bbb", "bbb"] {
@@ -61,8 +55,8 @@ async fn a_second_hold_is_an_event_of_its_own_and_the_same_news_a_count() {
 
 #[tokio::test]
 async fn who_tells_never_waits_for_an_api_server_that_takes_no_events() {
-    let (client, log) = api::server(|_| None);
-    let (writer, _leading) = api::writer(client);
+    let (client, log) = server::server(|_| None);
+    let (writer, _leading) = server::writer(client);
     let metrics = writer.metrics.clone();
     let (events, event_writer) = event_queue(writer, "operator-0");
     let event_writer = tokio::spawn(event_writer.write_events());
@@ -84,8 +78,8 @@ async fn who_tells_never_waits_for_an_api_server_that_takes_no_events() {
 
 #[tokio::test]
 async fn an_event_that_was_refused_is_lost_and_the_next_one_is_written_anew() {
-    let (client, log) = api::server(|_| Some((StatusCode::FORBIDDEN, "{}".to_owned())));
-    let (writer, _leading) = api::writer(client);
+    let (client, log) = server::server(|_| Some((StatusCode::FORBIDDEN, "{}".to_owned())));
+    let (writer, _leading) = server::writer(client);
     let metrics = writer.metrics.clone();
     let (events, event_writer) = event_queue(writer, "operator-0");
     for _ in 0..2 {
@@ -102,8 +96,8 @@ async fn an_event_that_was_refused_is_lost_and_the_next_one_is_written_anew() {
 
 #[tokio::test]
 async fn who_does_not_lead_tells_nothing() {
-    let (client, log) = api::server(api::echo);
-    let (writer, leading) = api::writer(client);
+    let (client, log) = server::server(server::echo);
+    let (writer, leading) = server::writer(client);
     let metrics = writer.metrics.clone();
     let (events, event_writer) = event_queue(writer, "operator-0");
     events.push(news("aaa"));
