@@ -19,7 +19,7 @@ use crate::server::{self, Answer, Asked, Log};
 
 const NAMESPACE: &str = "postern-system";
 
-/// A pipeline that leads, on a cluster that has these nodes and nothing else.
+/// A pipeline that leads, on a cluster that has some nodes and a policy.
 struct Operator {
     pipeline: Pipeline,
     signals: Signals,
@@ -28,10 +28,22 @@ struct Operator {
     _settings: watch::Sender<Arc<Settings>>,
 }
 
-/// Answers as an API server does whose only objects are nodes, unless `special` answers.
-fn answer(asked: &Asked, nodes: &[&str], special: fn(&Asked) -> Answer) -> Answer {
-    if let Some(answer) = special(asked) {
-        return Some(answer);
+/// What is special about the API server of a case.
+enum Script {
+    /// Nothing: it answers as ever.
+    Usual,
+    /// It refuses with this code and reason.
+    Says(StatusCode, &'static str),
+    /// It never answers.
+    Silent,
+}
+
+/// Answers as an API server does that has nodes and a policy, unless `special` answers.
+fn answer(asked: &Asked, nodes: &[&str], special: fn(&Asked) -> Script) -> Answer {
+    match special(asked) {
+        Script::Usual => {}
+        Script::Says(code, reason) => return Some(refusal(code, reason)),
+        Script::Silent => return None,
     }
     if asked.method != Method::GET {
         return written(asked);
@@ -50,10 +62,16 @@ fn answer(asked: &Asked, nodes: &[&str], special: fn(&Asked) -> Answer) -> Answe
             "status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.1"}]},
         })
     };
-    let items: Vec<Value> = if asked.path == "/api/v1/nodes" {
-        nodes.iter().map(node).collect()
-    } else {
-        Vec::new()
+    let policy = json!({
+        "metadata": {
+            "name": "p", "namespace": "shop", "uid": "uid-p", "generation": 1, "resourceVersion": "6",
+        },
+        "spec": {"route": "not one that can be read"},
+    });
+    let items: Vec<Value> = match asked.path.as_str() {
+        "/api/v1/nodes" => nodes.iter().map(node).collect(),
+        "/apis/postern.dev/v1alpha1/egresspolicies" => vec![policy],
+        _ => Vec::new(),
     };
     let list = json!({
         "apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "10"}, "items": items,
@@ -76,7 +94,7 @@ fn refusal(code: StatusCode, reason: &str) -> (StatusCode, String) {
     (code, status.to_string())
 }
 
-fn operator(nodes: &'static [&'static str], special: fn(&Asked) -> Answer) -> Operator {
+fn operator(nodes: &'static [&'static str], special: fn(&Asked) -> Script) -> Operator {
     let (client, log) = server::server(move |asked| answer(asked, nodes, special));
     let (writer, leading) = server::writer(client.clone());
     let signals = Signals::default();
@@ -138,6 +156,11 @@ impl Operator {
         self.pipeline.run().await.unwrap()
     }
 
+    fn was_asked(&self, path: &str) -> bool {
+        let log = self.log.lock().unwrap();
+        log.iter().any(|asked| asked.path.ends_with(path))
+    }
+
     /// How many objects of a resource were sent to be made.
     fn made(&self, resource: &str) -> usize {
         let log = self.log.lock().unwrap();
@@ -146,13 +169,15 @@ impl Operator {
     }
 }
 
-fn refuses_reports(asked: &Asked) -> Answer {
-    let is_report = asked.method == Method::POST && asked.path.ends_with("/nodereports");
-    is_report.then(|| refusal(StatusCode::FORBIDDEN, "Forbidden"))
+fn refuses_reports(asked: &Asked) -> Script {
+    if asked.method == Method::POST && asked.path.ends_with("/nodereports") {
+        return Script::Says(StatusCode::FORBIDDEN, "Forbidden");
+    }
+    Script::Usual
 }
 
 #[tokio::test]
-async fn an_object_that_is_refused_is_left_alone_and_every_other_one_is_written() {
+async fn an_object_that_is_refused_keeps_no_intent_waiting() {
     let mut operator = operator(&["n1", "n2"], refuses_reports);
     let outcome = operator.first_run().await;
     assert!(
@@ -167,14 +192,14 @@ async fn an_object_that_is_refused_is_left_alone_and_every_other_one_is_written(
     );
     assert_eq!(operator.made("/nodeintents"), 2, "intents of both nodes");
     assert_eq!(operator.made("/nodereports"), 2, "each was tried once");
-    operator.pipeline.run().await.unwrap();
-    assert_eq!(operator.made("/nodereports"), 2, "they are left alone");
 }
 
-fn refuses_one_intent(asked: &Asked) -> Answer {
+fn refuses_one_intent(asked: &Asked) -> Script {
     let is_intent = asked.method == Method::POST && asked.path.ends_with("/nodeintents");
-    (is_intent && asked.body.contains("\"name\":\"n1\""))
-        .then(|| refusal(StatusCode::UNPROCESSABLE_ENTITY, "Invalid"))
+    if is_intent && asked.body.contains("\"name\":\"n1\"") {
+        return Script::Says(StatusCode::UNPROCESSABLE_ENTITY, "Invalid");
+    }
+    Script::Usual
 }
 
 #[tokio::test]
@@ -189,11 +214,11 @@ async fn an_intent_that_is_refused_keeps_no_other_node_waiting() {
     assert_eq!(operator.made("/nodereports"), 2, "the chores are done too");
 }
 
-fn has_no_service_cidr(asked: &Asked) -> Answer {
-    asked
-        .path
-        .ends_with("/servicecidrs")
-        .then(|| refusal(StatusCode::NOT_FOUND, "NotFound"))
+fn has_no_service_cidr(asked: &Asked) -> Script {
+    if asked.path.ends_with("/servicecidrs") {
+        return Script::Says(StatusCode::NOT_FOUND, "NotFound");
+    }
+    Script::Usual
 }
 
 #[tokio::test]
@@ -203,11 +228,11 @@ async fn a_cluster_before_kubernetes_1_33_is_served_with_the_ranges_of_the_setti
     assert_eq!(operator.made("/nodeintents"), 1);
 }
 
-fn has_no_isolations(asked: &Asked) -> Answer {
-    asked
-        .path
-        .ends_with("/interfaceisolations")
-        .then(|| refusal(StatusCode::FORBIDDEN, "Forbidden"))
+fn has_no_isolations(asked: &Asked) -> Script {
+    if asked.path.ends_with("/interfaceisolations") {
+        return Script::Says(StatusCode::FORBIDDEN, "Forbidden");
+    }
+    Script::Usual
 }
 
 #[tokio::test]
@@ -215,4 +240,26 @@ async fn a_watch_of_a_kind_that_decides_nothing_may_fail_for_ever() {
     let mut operator = operator(&["n1"], has_no_isolations);
     assert_eq!(operator.first_run().await, Outcome::Done);
     assert_eq!(operator.made("/nodeintents"), 1);
+}
+
+fn never_takes_a_status(asked: &Asked) -> Script {
+    if asked.path.ends_with("/status") {
+        return Script::Silent;
+    }
+    Script::Usual
+}
+
+#[tokio::test]
+async fn no_intent_waits_for_a_status() {
+    let mut operator = operator(&["n1"], never_takes_a_status);
+    let run = tokio::time::timeout(Duration::from_secs(5), operator.first_run());
+    assert_eq!(run.await.expect("the run waits for nothing"), Outcome::Done);
+    assert_eq!(operator.made("/nodeintents"), 1);
+    let asked = async {
+        while !operator.was_asked("/egresspolicies/p/status") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let asked = tokio::time::timeout(Duration::from_secs(5), asked).await;
+    asked.expect("the status is written beside the run");
 }

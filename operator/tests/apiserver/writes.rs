@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::{Method, StatusCode};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -11,7 +12,8 @@ use postern_intent::{Body, NodeName};
 use postern_operator::metrics::Metrics;
 use postern_operator::pipeline::intents::Intents;
 use postern_operator::pipeline::publish::{
-    Attempt, Change, Planned, Trusted, WriteMethod, Writer, keep_trust, publish_intents,
+    Attempt, Change, Chores, Planned, Trusted, WriteMethod, Writer, do_chores, keep_trust,
+    publish_intents,
 };
 
 use crate::server;
@@ -127,4 +129,28 @@ async fn an_intent_is_not_made_when_the_term_ended_while_the_old_one_was_deleted
     let tally = publish_intents(&writer, vec![anew()], &mut Intents::default()).await;
     assert_eq!(methods(&log), [Method::DELETE]);
     assert_eq!((tally.written, tally.late), (0, 1));
+}
+
+#[tokio::test]
+async fn an_object_that_is_refused_is_left_alone_for_a_while() {
+    let (client, log) = server::server(|asked| {
+        let status = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","code":403}"#;
+        if asked.body.contains("refused") {
+            Some((StatusCode::FORBIDDEN, status.to_owned()))
+        } else {
+            server::echo(asked)
+        }
+    });
+    let (writer, _leading) = server::writer(client);
+    let make = |name: &str| Chores {
+        make: vec![(name.to_owned(), "u1".to_owned())],
+        ..Chores::default()
+    };
+    assert_eq!(do_chores(&writer, make("refused")).await.refused, 1);
+    assert_eq!(do_chores(&writer, make("refused")).await.backing_off, 1);
+    assert_eq!(methods(&log).len(), 1, "it is not sent again");
+    assert_eq!(do_chores(&writer, make("other")).await.written, 1);
+    let retry = writer.next_retry(Instant::now());
+    assert!(retry.is_some(), "it is tried again");
+    assert_eq!(writer.metrics.backing_off.get(), 1);
 }
