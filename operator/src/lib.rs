@@ -7,7 +7,6 @@
 //! |---|---|
 //! | [`options`] | the command line |
 //! | [`settings`] | the administrator's file |
-//! | [`api`] | the client, its counters, how long to wait after a failure |
 //! | [`watches`] | the watches and the shared stores that they fill |
 //! | [`lease`] | who leads, until when, and how a stale leader is kept out |
 //! | [`signer`] | signing keys, the trust root |
@@ -15,8 +14,6 @@
 //! | [`metrics`] | what is counted |
 //! | [`health`] | whether the operator is ready, and whether its pipeline goes on |
 //! | [`program`] | how it is put together, and how it ends |
-
-pub mod api;
 
 pub mod error;
 pub mod health;

@@ -1,5 +1,6 @@
 //! What is counted. `docs/operator-metrics.md` lists the names; a test compares the two.
 
+use postern_apiserver::Requests;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -7,7 +8,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::api::Requests;
 use crate::watches::Kind;
 
 /// How a run of the pipeline ended.
@@ -298,8 +298,8 @@ mod tests {
     use prometheus_client::registry::Registry;
 
     use super::{Metrics, RunResult, Step, Written};
-    use crate::api::Requests;
     use crate::watches::Kind;
+    use postern_apiserver::Requests;
 
     const DOCUMENT: &str = include_str!("../../docs/operator-metrics.md");
 

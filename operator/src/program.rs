@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
+use postern_apiserver::{ConnectError, Endpoint, NewestRevision, Requests, client, config};
 use postern_telemetry::{LogError, ServeError, TraceError};
 use prometheus_client::registry::Registry;
 use thiserror::Error;
@@ -13,7 +14,6 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{error, info, warn};
 
-use crate::api::{ConnectError, NewestRevision, Requests, connect};
 use crate::error::chain;
 use crate::health::Readiness;
 use crate::lease::{Ended, LeaseState, Session, Term, keep, term};
@@ -113,7 +113,7 @@ async fn serve(arguments: &RunArguments) -> Result<(), ProgramError> {
     let (requests, metrics) = (Requests::default(), Metrics::default());
     let mut registry = Registry::default();
     metrics.register(&mut registry, &requests);
-    let client = connect(arguments.kubeconfig.as_deref(), requests.clone())
+    let client = connect(arguments, &requests)
         .await
         .map_err(ProgramError::Connect)?;
     let readiness = Readiness::default();
@@ -163,6 +163,15 @@ async fn serve(arguments: &RunArguments) -> Result<(), ProgramError> {
         tasks,
     };
     parts.until_the_end(&stop_pipeline, stop_lease).await
+}
+
+/// Who asks, in the API server's audit log and in its counts.
+const USER_AGENT: &str = concat!("postern-operator/", env!("CARGO_PKG_VERSION"));
+
+async fn connect(arguments: &RunArguments, requests: &Requests) -> Result<Client, ConnectError> {
+    let endpoint = Endpoint::of_program(arguments.kubeconfig.clone());
+    let config = config(&endpoint, USER_AGENT).await?;
+    client(config, requests.clone())
 }
 
 fn session(arguments: &RunArguments, client: &Client, revision: &NewestRevision) -> Session {

@@ -7,11 +7,11 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::PostParams;
 use kube::{Api, Client};
+use postern_apiserver::{ApiError, ApiVerb, Failure, NewestRevision, within};
 use postern_crds::names::OPERATOR_FIELD_MANAGER;
 use thiserror::Error;
 
 use super::decide::{Decision, Sight, decide};
-use crate::api::{Act, ApiError, Failure, NewestRevision, within};
 use crate::options::LeaseArguments;
 
 /// Name of the Lease.
@@ -107,7 +107,7 @@ impl Session {
             }
         }
         let sent = Instant::now();
-        let read = within(Act::Get, what(), self.api.get_opt(LEASE)).await;
+        let read = within(ApiVerb::Get, what(), self.api.get_opt(LEASE)).await;
         let lease = read.map_err(LeaseError::Api)?;
         self.look(lease);
         let sight = self.seen.as_ref().map(|(sight, _)| sight);
@@ -142,7 +142,7 @@ impl Session {
         }
         let params = params();
         let request = self.api.replace(LEASE, &params, &lease);
-        let answer = within(Act::Replace, what(), request).await;
+        let answer = within(ApiVerb::Replace, what(), request).await;
         answer.map(|_| ()).map_err(LeaseError::Api)
     }
 
@@ -173,10 +173,10 @@ impl Session {
         let params = params();
         let answer = if old.is_some() {
             let request = self.api.replace(LEASE, &params, &lease);
-            within(Act::Replace, what(), request).await
+            within(ApiVerb::Replace, what(), request).await
         } else {
             let request = self.api.create(&params, &lease);
-            within(Act::Create, what(), request).await
+            within(ApiVerb::Create, what(), request).await
         };
         match answer {
             Ok(lease) => {

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use postern_apiserver::random_number;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::holder::{LeaseError, Session, Turn};
 use super::term::TermWriter;
-use crate::api::random_number;
 use crate::error::chain;
 use crate::options::LeaseArguments;
 

@@ -1,9 +1,9 @@
 //! Why a run ended early.
 
+use postern_apiserver::{ApiError, Failure};
 use thiserror::Error;
 
 use super::memory::PageError;
-use crate::api::{ApiError, Failure};
 use crate::signer::SignerError;
 
 /// Why a run ended early. What was published stays.

@@ -8,6 +8,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use kube::api::{Patch, PatchParams};
 use kube::core::PartialObjectMeta;
 use kube::{Api, Resource as _, ResourceExt as _};
+use postern_apiserver::ApiVerb;
 use postern_crds::NodeIntent;
 use postern_crds::names::OPERATOR_FIELD_MANAGER;
 use postern_intent::NodeName;
@@ -18,7 +19,6 @@ use super::intents::Intents;
 use super::object_key::ObjectKey;
 use super::outcome::IdleReason;
 use super::publish::{AT_ONCE, Attempt, Tally, Writer};
-use crate::api::Act;
 use crate::lease::{EPOCH_ANNOTATION, Look, Stamped, Term, epoch_of, stamp};
 use crate::metrics::Written;
 use crate::watches::Tolerant;
@@ -143,5 +143,5 @@ async fn stamp_one(writer: &Writer, object: &Tolerant<NodeIntent>, epoch: u64) -
     let patch = Patch::Merge(&patch);
     let request = api.patch_metadata(&name, &params, &patch);
     let key = ObjectKey::cluster("NodeIntent", &name);
-    writer.attempt(&key, Act::Patch, request).await
+    writer.attempt(&key, ApiVerb::Patch, request).await
 }

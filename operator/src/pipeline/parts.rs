@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use postern_apiserver::{NewestRevision, Requests};
 use postern_compile::snapshot::Settings;
 use tokio::sync::watch;
 
 use super::publish::Writer;
 use super::report::{EventQueue, VerdictSender};
-use crate::api::{NewestRevision, Requests};
 use crate::watches::{Signals, Stores};
 
 /// What a pipeline is made of.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use postern_apiserver::{Pace, Wait, random_number};
 use tokio::sync::watch;
 use tracing::{Instrument as _, error, info, info_span};
 
@@ -9,7 +10,6 @@ use super::error::PipelineError;
 use super::outcome::{IdleReason, Outcome};
 use super::period::{PERIOD, period};
 use super::run::Pipeline;
-use crate::api::{Pace, Wait, random_number};
 use crate::error::chain;
 use crate::health::{PublishHealth, Readiness, clock_problem};
 use crate::metrics::RunResult;

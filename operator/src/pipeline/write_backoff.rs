@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use postern_apiserver::Pace;
+
 use super::object_key::ObjectKey;
-use crate::api::Pace;
 
 /// The first wait after a failure.
 const FIRST: Duration = Duration::from_millis(500);

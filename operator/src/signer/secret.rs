@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client};
+use postern_apiserver::{ApiError, ApiVerb, Failure, within};
 use postern_crds::NodeIntent;
 use postern_crds::names::OPERATOR_FIELD_MANAGER;
 use postern_intent::KeyId;
@@ -16,7 +17,6 @@ use thiserror::Error;
 use tracing::{info, warn};
 
 use super::keys::{KeyError, KeyRing, generate};
-use crate::api::{Act, ApiError, Failure, within};
 use crate::error::chain;
 
 /// Name of the Secret with the signing keys.
@@ -103,7 +103,7 @@ impl Signer {
 
     async fn read(&self) -> Result<Signing, SignerError> {
         let request = self.secrets.get_opt(SECRET);
-        let found = within(Act::Get, what(), request).await;
+        let found = within(ApiVerb::Get, what(), request).await;
         let secret = match found.map_err(SignerError::Api)? {
             Some(secret) => secret,
             None => self.make().await?,
@@ -137,7 +137,7 @@ impl Signer {
     async fn make(&self) -> Result<Secret, SignerError> {
         let one = ListParams::default().limit(1);
         let request = self.intents.list_metadata(&one);
-        let published = within(Act::List, "NodeIntents", request)
+        let published = within(ApiVerb::List, "NodeIntents", request)
             .await
             .map_err(SignerError::Api)?;
         if !published.items.is_empty() {
@@ -157,7 +157,7 @@ impl Signer {
             ..PostParams::default()
         };
         let request = self.secrets.create(&params, &secret);
-        match within(Act::Create, what(), request).await {
+        match within(ApiVerb::Create, what(), request).await {
             Ok(made) => {
                 info!("made the signing key");
                 Ok(made)
@@ -165,7 +165,7 @@ impl Signer {
             // Somebody was faster: theirs counts.
             Err(error) if error.failure() == Failure::Exists => {
                 let request = self.secrets.get(SECRET);
-                within(Act::Get, what(), request)
+                within(ApiVerb::Get, what(), request)
                     .await
                     .map_err(SignerError::Api)
             }

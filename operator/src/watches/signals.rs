@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use postern_apiserver::NewestRevision;
 use tokio::sync::watch;
 
 use super::kinds::Kind;
-use crate::api::NewestRevision;
 
 /// How long the last failure of a watch makes its store doubtful. Failing watches try again at least every 37 s.
 const DOUBT: Duration = Duration::from_secs(45);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use kube::Client;
+use postern_apiserver::{NewestRevision, Requests};
 use postern_compile::snapshot::Settings;
-use postern_operator::api::{NewestRevision, Requests};
 use postern_operator::lease::TermWriter;
 use postern_operator::pipeline::publish::Writer;
 use postern_operator::pipeline::report::{event_queue, status_writer};

@@ -7,7 +7,12 @@ const RULE: &str = "floors";
 /// The floors, lowest first. A crate may reach crates of lower floors only.
 const FLOORS: [&[&str]; 6] = [
     &["postern-intent"],
-    &["postern-crds", "postern-plan", "postern-telemetry"],
+    &[
+        "postern-crds",
+        "postern-apiserver",
+        "postern-plan",
+        "postern-telemetry",
+    ],
     &["postern-compile", "postern-host"],
     // The plugin's library has the words of the agent's socket, so it stands below the agent.
     &[
@@ -45,9 +50,10 @@ const NEVER: [(&str, &[&str]); 4] = [
 /// the family before anybody lists them there.
 const KERNEL: [&str; 4] = ["rtnetlink", "nftables", "wireguard-control", "netlink-"];
 
-/// Who may speak to an API server: the operator, the agent's courier, the command line, and the proof. Whoever else
+/// Who may speak to an API server: the crate with the client, the operator, the agent's courier, the command line, and the proof. Whoever else
 /// reaches the client could decide or enforce by what it reads there, past the signed document.
-const CLIENTS: [&str; 4] = [
+const CLIENTS: [&str; 5] = [
+    "postern-apiserver",
     "postern-operator",
     "postern-agent",
     "posternctl",

@@ -9,12 +9,12 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::ListParams;
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client};
+use postern_apiserver::{ApiError, ApiVerb, Failure, within};
 use postern_compile::intake;
 use postern_compile::snapshot::{Labels, Lifecycle, Memory, Namespace};
 
 use super::definition::Definition;
 use super::inputs::Inputs;
-use crate::api::{Act, ApiError, Failure, within};
 use crate::lease::LEASE;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::memory::MemoryContents;
@@ -87,7 +87,7 @@ pub async fn confirm(
 ) -> Result<Live, PipelineError> {
     let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
     let request = leases.get_metadata_opt(LEASE);
-    let lease = within(Act::Get, "the operator's lease", request).await;
+    let lease = within(ApiVerb::Get, "the operator's lease", request).await;
     let lease = lease.map_err(PipelineError::Api)?;
     let lease = lease.and_then(|lease| lease.metadata.resource_version);
     refuse_older("leases", lease.as_deref(), known.lease)?;
@@ -95,7 +95,7 @@ pub async fn confirm(
     let api: Api<v1::Namespace> = Api::all(client.clone());
     let everything = ListParams::default();
     let request = api.list_metadata(&everything);
-    let listed = within(Act::List, "Namespaces", request).await;
+    let listed = within(ApiVerb::List, "Namespaces", request).await;
     let listed = listed.map_err(PipelineError::Api)?;
     let revision = listed.metadata.resource_version;
     refuse_older("namespaces", revision.as_deref(), known.namespaces)?;
@@ -129,7 +129,7 @@ fn refuse_older(
 async fn ask_definition(client: &Client) -> Result<Definition, ApiError> {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     let request = definitions.get_metadata(DEFINITION);
-    match within(Act::Get, "the definition of policies", request).await {
+    match within(ApiVerb::Get, "the definition of policies", request).await {
         Ok(found) => Ok(Definition::of(Some(&found.metadata))),
         Err(error) if error.failure() == Failure::Missing => Ok(Definition::of(None)),
         Err(error) => Err(error),

@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use kube::runtime::reflector::ObjectRef;
 use kube::{Client, ResourceExt as _};
+use postern_apiserver::NewestRevision;
 use postern_compile::snapshot::Settings;
 use postern_intent::{KeySet, NodeName};
 
 use super::awaited::{ReportsSeen, awaited};
 use super::confirm::{KnownRevisions, confirm, is_doubtful, is_new_doubt};
 use super::inputs::{Inputs, config_map, gather, sizes};
-use crate::api::NewestRevision;
 use crate::metrics::Metrics;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::intents::{IntentState, Intents};

@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
+use postern_apiserver::{ApiError, ApiVerb, Failure, within};
 
 use super::contents::{MemoryContents, PageName};
 use super::store::{MemoryStore, PageWrites};
-use crate::api::{Act, ApiError, Failure, within};
 use crate::error::chain;
 use crate::metrics::{Written, gauge};
 use crate::pipeline::error::PipelineError;
@@ -81,9 +81,9 @@ impl MemoryWrite<'_> {
         let name = page.config_map();
         let (params, what) = (Writer::params(), format!("ConfigMap {name}"));
         if map.metadata.resource_version.is_some() {
-            within(Act::Replace, what, api.replace(&name, &params, map)).await
+            within(ApiVerb::Replace, what, api.replace(&name, &params, map)).await
         } else {
-            within(Act::Create, what, api.create(&params, map)).await
+            within(ApiVerb::Create, what, api.create(&params, map)).await
         }
     }
 }

@@ -8,6 +8,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Preconditions};
 use kube::{Api, Resource, ResourceExt as _};
+use postern_apiserver::{ApiVerb, Failure};
 use postern_compile::Compilation;
 use postern_compile::snapshot::Node;
 use postern_crds::{NodeIntent, NodeReport, NodeReportSpec};
@@ -18,7 +19,6 @@ use serde_json::Value;
 use super::taint::{untaint, without_taint};
 use super::tally::Tally;
 use super::writer::{AT_ONCE, Attempt, Writer};
-use crate::api::{Act, Failure};
 use crate::metrics::Written;
 use crate::pipeline::object_key::ObjectKey;
 use crate::pipeline::round::Round;
@@ -180,7 +180,7 @@ where
         resource_version: None,
     });
     let request = api.delete(&key.name, &exactly);
-    match writer.attempt(key, Act::Delete, request).await {
+    match writer.attempt(key, ApiVerb::Delete, request).await {
         Attempt::Failed(error) if error.failure() == Failure::Missing => Tally {
             written: 1,
             ..Tally::default()
@@ -202,7 +202,7 @@ async fn make_report(writer: &Writer, name: String, node_uid: String) -> Tally {
     let params = Writer::params();
     let request = api.create(&params, &report);
     let key = ObjectKey::cluster("NodeReport", &name);
-    match writer.attempt(&key, Act::Create, request).await {
+    match writer.attempt(&key, ApiVerb::Create, request).await {
         // The watch has not shown it yet.
         Attempt::Failed(error) if error.failure() == Failure::Exists => Tally::default(),
         attempt => {

@@ -6,13 +6,13 @@ use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 use kube::Api;
 use kube::api::{DeleteParams, Preconditions};
+use postern_apiserver::ApiVerb;
 use postern_crds::NodeIntent;
 use tracing::info;
 
 use super::plan::{Planned, WriteMethod};
 use super::tally::Tally;
 use super::writer::{AT_ONCE, Attempt, Writer};
-use crate::api::Act;
 use crate::pipeline::intents::Intents;
 use crate::pipeline::object_key::ObjectKey;
 
@@ -59,11 +59,11 @@ async fn write(writer: &Writer, one: &Planned) -> Attempt<NodeIntent> {
     match &one.method {
         WriteMethod::Create => {
             let request = api.create(&params, &one.object);
-            writer.attempt(&key, Act::Create, request).await
+            writer.attempt(&key, ApiVerb::Create, request).await
         }
         WriteMethod::Replace => {
             let request = api.replace(one.node.as_str(), &params, &one.object);
-            writer.attempt(&key, Act::Replace, request).await
+            writer.attempt(&key, ApiVerb::Replace, request).await
         }
         WriteMethod::Anew { uid, version } => {
             let exactly = Preconditions {
@@ -72,11 +72,11 @@ async fn write(writer: &Writer, one: &Planned) -> Attempt<NodeIntent> {
             };
             let delete = DeleteParams::default().preconditions(exactly);
             let request = api.delete(one.node.as_str(), &delete);
-            match writer.attempt(&key, Act::Delete, request).await {
+            match writer.attempt(&key, ApiVerb::Delete, request).await {
                 // What is made has no version that a new leader could have made old, so the term is asked about again.
                 Attempt::Written(_) => {
                     let request = api.create(&params, &one.object);
-                    writer.attempt(&key, Act::Create, request).await
+                    writer.attempt(&key, ApiVerb::Create, request).await
                 }
                 Attempt::Failed(error) => Attempt::Failed(error),
                 Attempt::NotLeading => Attempt::NotLeading,

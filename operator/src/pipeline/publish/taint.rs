@@ -4,13 +4,13 @@
 use k8s_openapi::api::core::v1::{Node, Taint};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
+use postern_apiserver::ApiVerb;
 use postern_crds::names::{NOT_SEALED_TAINT, OPERATOR_FIELD_MANAGER};
 use serde_json::{Value, json};
 use tracing::{error, info};
 
 use super::tally::Tally;
 use super::writer::{Attempt, Writer};
-use crate::api::Act;
 use crate::metrics::Written;
 use crate::pipeline::object_key::ObjectKey;
 
@@ -44,7 +44,7 @@ pub async fn untaint(writer: &Writer, node: &str, change: Value) -> Tally {
     let patch = Patch::<Node>::Json(patch);
     let request = api.patch_metadata(node, &params, &patch);
     let key = ObjectKey::cluster("Node", node);
-    let attempt = writer.attempt(&key, Act::Patch, request).await;
+    let attempt = writer.attempt(&key, ApiVerb::Patch, request).await;
     if matches!(attempt, Attempt::Written(_)) {
         writer.metrics.wrote(Written::Taint);
         info!(node, "the guard is in place: the taint is gone");

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
+use postern_apiserver::{ApiVerb, Failure};
 use tracing::{info, warn};
 
 use super::tally::Tally;
 use super::writer::{Attempt, Writer};
-use crate::api::{Act, Failure};
 use crate::pipeline::object_key::ObjectKey;
 use crate::signer::TRUST;
 
@@ -70,14 +70,14 @@ pub async fn keep_trust(
     let params = Writer::params();
     if shown.is_some() {
         let request = api.replace(TRUST, &params, &map);
-        let attempt = writer.attempt(&key, Act::Replace, request).await;
+        let attempt = writer.attempt(&key, ApiVerb::Replace, request).await;
         if matches!(attempt, Attempt::Written(_)) {
             warn!("ConfigMap {TRUST} said something else than the signing keys and is put right");
         }
         return Trusted::Mended(attempt);
     }
     let request = api.create(&params, &map);
-    let attempt = writer.attempt(&key, Act::Create, request).await;
+    let attempt = writer.attempt(&key, ApiVerb::Create, request).await;
     if matches!(attempt, Attempt::Written(_)) {
         info!("the operator made ConfigMap {TRUST}");
     }

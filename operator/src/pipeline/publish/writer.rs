@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use kube::Client;
 use kube::api::PostParams;
+use postern_apiserver::{ApiError, ApiVerb, Failure, random_number, within};
 use postern_crds::names::OPERATOR_FIELD_MANAGER;
 use tracing::{error, warn};
 
 use super::tally::Tally;
-use crate::api::{Act, ApiError, Failure, random_number, within};
 use crate::error::chain;
 use crate::lease::Term;
 use crate::metrics::{Metrics, gauge};
@@ -94,7 +94,7 @@ impl Writer {
     pub async fn attempt<T>(
         &self,
         key: &ObjectKey,
-        act: Act,
+        act: ApiVerb,
         request: impl Future<Output = Result<T, kube::Error>> + Send,
     ) -> Attempt<T> {
         if !self.may_write() {

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Resource, ResourceExt as _};
+use postern_apiserver::ApiVerb;
 use postern_compile::verdict::Verdict;
 use postern_crds::names::{API_VERSION, OPERATOR_FIELD_MANAGER};
 use postern_crds::{EgressPolicy, ExitNode, InterfaceIsolation};
@@ -23,7 +24,6 @@ use super::limiter::Limiter;
 use super::notices::between;
 use super::queue::EventQueue;
 use super::status::{Desired, StatusBody, desired};
-use crate::api::Act;
 use crate::metrics::{Step, Written};
 use crate::pipeline::object_key::ObjectKey;
 use crate::pipeline::publish::{Attempt, Tally, Writer};
@@ -308,6 +308,10 @@ where
     let patch = Patch::Apply(&patch);
     let request = api.patch_status(&key.name, &params, &patch);
     writer
-        .attempt(key, Act::Patch, request.map(|answer| answer.map(|_| ())))
+        .attempt(
+            key,
+            ApiVerb::Patch,
+            request.map(|answer| answer.map(|_| ())),
+        )
         .await
 }

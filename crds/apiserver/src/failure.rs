@@ -1,15 +1,12 @@
 //! What went wrong with a request, and what that means for the one who asked.
 
-use std::time::Duration;
-
 use thiserror::Error;
 
-/// The longest time that any single request may take.
-const LONGEST: Duration = Duration::from_secs(10);
+use crate::deadline::{DEADLINE, NoAnswer, in_time};
 
-/// A request of the operator.
+/// What a request does to an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Act {
+pub enum ApiVerb {
     /// Read one object.
     Get,
     /// Read many.
@@ -24,8 +21,8 @@ pub enum Act {
     Delete,
 }
 
-impl Act {
-    /// The act as a label.
+impl ApiVerb {
+    /// The verb as a label.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -43,10 +40,10 @@ impl Act {
 #[derive(Debug, Error)]
 pub enum ApiError {
     /// The API server, or the way to it, said no.
-    #[error("{} of {what} failed", .act.as_str())]
+    #[error("{} of {what} failed", .verb.as_str())]
     Request {
-        /// The act.
-        act: Act,
+        /// The verb.
+        verb: ApiVerb,
         /// Kind and name.
         what: String,
         /// Why.
@@ -54,10 +51,10 @@ pub enum ApiError {
         source: Box<kube::Error>,
     },
     /// There was no answer in time.
-    #[error("{} of {what} was not answered in {LONGEST:?}", .act.as_str())]
+    #[error("{} of {what} was not answered in {DEADLINE:?}", .verb.as_str())]
     Late {
-        /// The act.
-        act: Act,
+        /// The verb.
+        verb: ApiVerb,
         /// Kind and name.
         what: String,
     },
@@ -82,14 +79,14 @@ impl ApiError {
     /// What it means.
     #[must_use]
     pub fn failure(&self) -> Failure {
-        let Self::Request { act, source, .. } = self else {
+        let Self::Request { verb, source, .. } = self else {
             return Failure::Passing;
         };
         let kube::Error::Api(status) = source.as_ref() else {
             return Failure::Passing;
         };
-        match (status.code, act) {
-            (409, Act::Create) if status.reason == "AlreadyExists" => Failure::Exists,
+        match (status.code, verb) {
+            (409, ApiVerb::Create) if status.reason == "AlreadyExists" => Failure::Exists,
             (409 | 412, _) => Failure::Stale,
             (404, _) => Failure::Missing,
             (429 | 500..=599, _) => Failure::Passing,
@@ -103,51 +100,46 @@ impl ApiError {
 /// # Errors
 /// [`ApiError`].
 pub async fn within<T>(
-    act: Act,
+    verb: ApiVerb,
     what: impl Into<String> + Send,
     request: impl Future<Output = Result<T, kube::Error>> + Send,
 ) -> Result<T, ApiError> {
     let what = what.into();
-    match tokio::time::timeout(LONGEST, request).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(source)) => Err(ApiError::Request {
-            act,
-            what,
-            source: Box::new(source),
-        }),
-        Err(_) => Err(ApiError::Late { act, what }),
-    }
+    in_time(request).await.map_err(|problem| match problem {
+        NoAnswer::Failed(source) => ApiError::Request { verb, what, source },
+        NoAnswer::Late => ApiError::Late { verb, what },
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use kube::core::Status;
 
-    use super::{Act, ApiError, Failure};
+    use super::{ApiError, ApiVerb, Failure};
 
-    fn failure(act: Act, code: u16, reason: &str) -> Failure {
+    fn failure(verb: ApiVerb, code: u16, reason: &str) -> Failure {
         let status = Status::failure("no", reason).with_code(code);
         let source = Box::new(kube::Error::Api(status.boxed()));
         let what = "it".to_owned();
-        ApiError::Request { act, what, source }.failure()
+        ApiError::Request { verb, what, source }.failure()
     }
 
     #[test]
     fn each_code_means_one_thing() {
         let table = [
-            (Act::Create, 409, "AlreadyExists", Failure::Exists),
-            (Act::Create, 409, "Conflict", Failure::Stale),
-            (Act::Replace, 409, "Conflict", Failure::Stale),
-            (Act::Delete, 412, "", Failure::Stale),
-            (Act::Patch, 404, "NotFound", Failure::Missing),
-            (Act::Get, 429, "TooManyRequests", Failure::Passing),
-            (Act::Get, 500, "InternalError", Failure::Passing),
-            (Act::Replace, 504, "Timeout", Failure::Passing),
-            (Act::Replace, 422, "Invalid", Failure::Refused),
-            (Act::Patch, 403, "Forbidden", Failure::Refused),
+            (ApiVerb::Create, 409, "AlreadyExists", Failure::Exists),
+            (ApiVerb::Create, 409, "Conflict", Failure::Stale),
+            (ApiVerb::Replace, 409, "Conflict", Failure::Stale),
+            (ApiVerb::Delete, 412, "", Failure::Stale),
+            (ApiVerb::Patch, 404, "NotFound", Failure::Missing),
+            (ApiVerb::Get, 429, "TooManyRequests", Failure::Passing),
+            (ApiVerb::Get, 500, "InternalError", Failure::Passing),
+            (ApiVerb::Replace, 504, "Timeout", Failure::Passing),
+            (ApiVerb::Replace, 422, "Invalid", Failure::Refused),
+            (ApiVerb::Patch, 403, "Forbidden", Failure::Refused),
         ];
-        for (act, code, reason, expected) in table {
-            assert_eq!(failure(act, code, reason), expected, "{act:?} {code}");
+        for (verb, code, reason, expected) in table {
+            assert_eq!(failure(verb, code, reason), expected, "{verb:?} {code}");
         }
     }
 }

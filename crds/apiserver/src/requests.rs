@@ -14,7 +14,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use tower::{Layer, Service};
 
-/// The longest wait that a server may ask for: an absurd header must not stop the operator.
+/// The longest wait that a server may ask for: an absurd header must not stop a program.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// What a request was.
@@ -85,7 +85,8 @@ impl Requests {
         *until = Instant::now().checked_add(wait).max(*until);
     }
 
-    pub(crate) fn count(&self, verb: &str, code: &str) {
+    /// A request was answered with this code, or with no answer.
+    pub fn count(&self, verb: &str, code: &str) {
         let labels = RequestLabels {
             verb: verb.to_owned(),
             code: code.to_owned(),
