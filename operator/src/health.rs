@@ -48,7 +48,6 @@ impl Default for PublishHealth {
 }
 
 impl PublishHealth {
-    /// A run ended.
     pub fn observe(&mut self, ran: &Result<Outcome, PipelineError>, now: Instant) {
         let health = health_of(ran);
         if health == RunHealth::Works {
@@ -120,7 +119,6 @@ pub fn clock_problem(difference: Option<SignedDuration>) -> Option<String> {
 pub struct Readiness(Health);
 
 impl Readiness {
-    /// What is served.
     #[must_use]
     pub fn health(&self) -> Health {
         self.0.clone()
@@ -150,7 +148,7 @@ mod tests {
 
     use super::{PublishHealth, clock_problem};
     use crate::pipeline::{IdleReason, Outcome, PipelineError};
-    use crate::watches::Kind;
+    use crate::watches::WatchedKind;
 
     const fn refused(intents: usize) -> Result<Outcome, PipelineError> {
         let retry = None;
@@ -185,7 +183,7 @@ mod tests {
     #[test]
     fn a_store_that_is_not_complete_is_named_at_once() {
         let (mut health, start) = (PublishHealth::default(), Instant::now());
-        let missing = IdleReason::Missing(vec![Kind::Pod]);
+        let missing = IdleReason::Missing(vec![WatchedKind::Pod]);
         health.observe(&Ok(Outcome::Idle(missing)), start);
         assert_eq!(health.problem(), Some("stores are not complete: Pod"));
     }

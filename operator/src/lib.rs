@@ -15,6 +15,11 @@
 //! | [`health`] | whether the operator is ready, and whether its pipeline goes on |
 //! | [`program`] | how it is put together, and how it ends |
 
+#![allow(
+    missing_docs,
+    reason = "a program and no library for others: a comment is where a name does not say it"
+)]
+
 pub mod error;
 pub mod health;
 pub mod lease;

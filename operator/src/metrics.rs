@@ -8,7 +8,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::watches::Kind;
+use crate::watches::WatchedKind;
 
 /// How a run of the pipeline ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -17,14 +17,12 @@ pub enum RunResult {
     Done,
     /// What was read was old, or is not complete yet: another run follows.
     Again,
-    /// It failed.
     Failed,
 }
 
 /// What was written to the API server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum Written {
-    /// A new envelope.
     Intent,
     /// An envelope that had gone, byte for byte.
     Republished,
@@ -34,11 +32,9 @@ pub enum Written {
     Status,
     /// A taint that goes.
     Taint,
-    /// The memory.
     Memory,
     /// The stamp of a new leader.
     Stamp,
-    /// An Event.
     Event,
 }
 
@@ -66,13 +62,9 @@ struct KindLabels {
 /// A step of the pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum Step {
-    /// Reading the stores.
     Gather,
-    /// Compiling.
     Compile,
-    /// Signing.
     Sign,
-    /// Writing intents.
     Publish,
     /// Handing on what became of a run.
     Report,
@@ -249,7 +241,6 @@ impl Metrics {
         ]
     }
 
-    /// A run ended.
     pub fn ran(&self, result: RunResult) {
         self.runs.get_or_create(&RunLabels { result }).inc();
     }
@@ -261,13 +252,11 @@ impl Metrics {
             .observe(time.as_secs_f64());
     }
 
-    /// Something was written.
     pub fn wrote(&self, object: Written) {
         self.written.get_or_create(&WrittenLabels { object }).inc();
     }
 
-    /// A watch failed.
-    pub fn watch_failed(&self, kind: Kind, code: Option<u16>) {
+    pub fn watch_failed(&self, kind: WatchedKind, code: Option<u16>) {
         let labels = WatchLabels {
             kind: kind.as_str(),
             code: code.map_or_else(|| "none".to_owned(), |code| code.to_string()),
@@ -276,7 +265,7 @@ impl Metrics {
     }
 
     /// How many objects a store has, and how many of them cannot be read.
-    pub fn counted(&self, kind: Kind, objects: usize, poison: usize) {
+    pub fn counted(&self, kind: WatchedKind, objects: usize, poison: usize) {
         let labels = KindLabels {
             kind: kind.as_str(),
         };
@@ -298,7 +287,7 @@ mod tests {
     use prometheus_client::registry::Registry;
 
     use super::{Metrics, RunResult, Step, Written};
-    use crate::watches::Kind;
+    use crate::watches::WatchedKind;
     use postern_apiserver::Requests;
 
     const DOCUMENT: &str = include_str!("../../docs/operator-metrics.md");
@@ -312,8 +301,8 @@ mod tests {
         metrics.ran(RunResult::Done);
         metrics.took(Step::Gather, std::time::Duration::ZERO);
         metrics.wrote(Written::Intent);
-        metrics.watch_failed(Kind::Pod, None);
-        metrics.counted(Kind::Pod, 1, 0);
+        metrics.watch_failed(WatchedKind::Pod, None);
+        metrics.counted(WatchedKind::Pod, 1, 0);
         requests.count("GET", "200");
         let mut text = String::new();
         encode(&mut text, &registry).expect("text");

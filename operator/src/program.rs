@@ -16,14 +16,14 @@ use tracing::{error, info, warn};
 
 use crate::error::chain;
 use crate::health::Readiness;
-use crate::lease::{Ended, LeaseState, Session, Term, keep, term};
+use crate::lease::{LeaseEnd, LeaseSession, LeaseState, LeaseTerm, keep, term};
 use crate::metrics::Metrics;
 use crate::options::RunArguments;
 use crate::pipeline::publish::Writer;
 use crate::pipeline::report::{event_queue, status_writer};
 use crate::pipeline::{Pipeline, PipelineError, PipelineParts, keep_running};
 use crate::settings::{SettingsError, follow, read};
-use crate::watches::{Signals, start};
+use crate::watches::{WatchSignals, start};
 
 /// How long a run that is under way may go on after the signal to stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -34,19 +34,14 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Why the program ends.
 #[derive(Debug, Error)]
 pub enum ProgramError {
-    /// No logs.
     #[error("there are no logs")]
     Log(#[source] LogError),
-    /// No traces.
     #[error("there are no traces")]
     Trace(#[source] TraceError),
-    /// No runtime.
     #[error("the runtime does not start")]
     Runtime(#[source] std::io::Error),
-    /// No settings.
     #[error("there are no settings")]
     Settings(#[source] SettingsError),
-    /// No client.
     #[error("the API server cannot be reached")]
     Connect(#[source] ConnectError),
     /// The signal cannot be waited for.
@@ -121,7 +116,7 @@ async fn serve(arguments: &RunArguments) -> Result<(), ProgramError> {
     let mut tasks: JoinSet<()> = JoinSet::new();
     listen(arguments, &readiness, registry, &mut tasks);
     tasks.spawn(follow(arguments.settings.clone(), known));
-    let signals = Signals::default();
+    let signals = WatchSignals::default();
     let (stores, watches) = start(&client, &arguments.namespace, &signals, &metrics);
     for watch in watches {
         tasks.spawn(watch);
@@ -133,7 +128,7 @@ async fn serve(arguments: &RunArguments) -> Result<(), ProgramError> {
     info!(
         name = session.name(),
         namespace = arguments.namespace,
-        "started"
+        "the operator started"
     );
     let writer = Writer::new(client, reader, metrics);
     let (events, event_writer) = event_queue(writer.clone(), session.name());
@@ -174,8 +169,8 @@ async fn connect(arguments: &RunArguments, requests: &Requests) -> Result<Client
     client(config, requests.clone())
 }
 
-fn session(arguments: &RunArguments, client: &Client, revision: &NewestRevision) -> Session {
-    Session::new(
+fn session(arguments: &RunArguments, client: &Client, revision: &NewestRevision) -> LeaseSession {
+    LeaseSession::new(
         client.clone(),
         revision.clone(),
         &arguments.namespace,
@@ -198,13 +193,16 @@ fn listen(
         let served: Result<(), ServeError> =
             postern_telemetry::serve(address, health, Arc::new(registry)).await;
         if let Err(problem) = served {
-            error!(error = chain(&problem), "health and metrics are not served");
+            error!(
+                error = chain(&problem),
+                "the operator serves neither health nor metrics"
+            );
         }
     });
 }
 
 /// Shows in a metric whether this process leads.
-async fn show_lease_state(term: Term, metrics: Metrics) {
+async fn show_lease_state(term: LeaseTerm, metrics: Metrics) {
     loop {
         let leads = matches!(term.state(), LeaseState::Leading { .. });
         metrics.leader.set(i64::from(leads));
@@ -219,7 +217,7 @@ struct Parts {
     event_writer: JoinHandle<()>,
     /// Ends by itself after the pipeline.
     status_writer: JoinHandle<()>,
-    lease: JoinHandle<Ended>,
+    lease: JoinHandle<LeaseEnd>,
     tasks: JoinSet<()>,
 }
 
@@ -235,8 +233,8 @@ impl Parts {
             _ = terminated.recv() => None,
             _ = interrupted.recv() => None,
             ended = &mut self.lease => Some(match ended {
-                Ok(Ended::WentBack) => ProgramError::WentBack,
-                Ok(Ended::Lost | Ended::Released) | Err(_) => ProgramError::Lost,
+                Ok(LeaseEnd::WentBack) => ProgramError::WentBack,
+                Ok(LeaseEnd::Lost | LeaseEnd::Released) | Err(_) => ProgramError::Lost,
             }),
             ended = &mut self.pipeline => Some(match ended {
                 Ok(Err(PipelineError::WentBack { .. })) => ProgramError::WentBack,
@@ -252,11 +250,11 @@ impl Parts {
             error!(error = chain(&problem), "ending");
             return Err(problem);
         }
-        info!("stopping");
+        info!("the operator stops");
         stop_pipeline.send_replace(true);
         let run = tokio::time::timeout(GRACE, &mut self.pipeline).await;
         if run.is_err() {
-            warn!("a run was cut off");
+            warn!("the last run of the pipeline was cut off");
             self.pipeline.abort();
         }
         // What is not written of statuses is what the next leader compiles first.

@@ -20,7 +20,7 @@ use postern_compile::{NodeOutcome, compile};
 use postern_crds::conditions::Reason;
 use postern_crds::{NodeIntent, NodeIntentSpec};
 use postern_intent::{Body, NodeName};
-use postern_operator::pipeline::intents::{IntentState, Intents, Loss};
+use postern_operator::pipeline::intents::{IntentLoss, IntentState, Intents};
 use postern_operator::pipeline::publish::spec;
 use postern_operator::signer::KeyRing;
 use postern_operator::watches::Tolerant;
@@ -104,7 +104,7 @@ fn published() -> Intents {
     intents
 }
 
-fn loss(object: Option<&Tolerant<NodeIntent>>) -> Loss {
+fn loss(object: Option<&Tolerant<NodeIntent>>) -> IntentLoss {
     match look(&mut published(), object) {
         IntentState::Lost { kept, why } => {
             assert_eq!(kept.spec, signed(2000, 1), "the same bytes");
@@ -116,13 +116,13 @@ fn loss(object: Option<&Tolerant<NodeIntent>>) -> Loss {
 
 #[test]
 fn what_was_deleted_is_put_back_as_it_was() {
-    assert_eq!(loss(None), Loss::Deleted);
+    assert_eq!(loss(None), IntentLoss::Deleted);
 }
 
 #[test]
 fn what_an_untrusted_key_signed_is_no_intent_and_what_was_published_is_put_back() {
     let forged = shown("11", signed(3000, 2));
-    assert_eq!(loss(Some(&forged)), Loss::Changed(Reason::UnknownKey));
+    assert_eq!(loss(Some(&forged)), IntentLoss::Changed(Reason::UnknownKey));
 }
 
 #[test]
@@ -131,14 +131,14 @@ fn printed_copies_that_say_something_else_than_the_envelope_are_a_change() {
     spec.serial += 1;
     assert_eq!(
         loss(Some(&shown("11", spec))),
-        Loss::Changed(Reason::Inconsistent)
+        IntentLoss::Changed(Reason::Inconsistent)
     );
 }
 
 #[test]
 fn an_older_document_in_the_place_of_the_newer_one_is_not_gone_back_to() {
     let older = shown("11", signed(1000, 1));
-    assert_eq!(loss(Some(&older)), Loss::Older);
+    assert_eq!(loss(Some(&older)), IntentLoss::Older);
 }
 
 #[test]

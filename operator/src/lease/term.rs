@@ -11,7 +11,6 @@ use tokio::sync::watch;
 pub enum LeaseState {
     /// It waits for the lease.
     Standby,
-    /// It leads.
     Leading {
         /// Which term this is: grows with every change of hands.
         epoch: u64,
@@ -20,14 +19,12 @@ pub enum LeaseState {
     },
 }
 
-/// Reads the state.
 #[derive(Debug, Clone)]
-pub struct Term {
+pub struct LeaseTerm {
     state: watch::Receiver<LeaseState>,
     floor: Arc<AtomicU64>,
 }
 
-/// Writes it.
 #[derive(Debug, Clone)]
 pub struct TermWriter {
     state: Arc<watch::Sender<LeaseState>>,
@@ -36,7 +33,7 @@ pub struct TermWriter {
 
 /// A pair that begins as standby.
 #[must_use]
-pub fn term() -> (TermWriter, Term) {
+pub fn term() -> (TermWriter, LeaseTerm) {
     let (sender, receiver) = watch::channel(LeaseState::Standby);
     let floor = Arc::new(AtomicU64::new(0));
     let writer = TermWriter {
@@ -44,7 +41,7 @@ pub fn term() -> (TermWriter, Term) {
         floor: Arc::clone(&floor),
     };
     let state = receiver;
-    (writer, Term { state, floor })
+    (writer, LeaseTerm { state, floor })
 }
 
 impl TermWriter {
@@ -55,7 +52,6 @@ impl TermWriter {
             .send_replace(LeaseState::Leading { epoch, until });
     }
 
-    /// It is over.
     pub fn end(&self) {
         self.state.send_replace(LeaseState::Standby);
     }
@@ -67,7 +63,7 @@ impl TermWriter {
     }
 }
 
-impl Term {
+impl LeaseTerm {
     /// The epoch, if this process may write at `now`. Asked before each write: a process that was stopped for a while
     /// finds out here, and what it had already sent is refused by the API server, since a new leader has touched
     /// every object that a node reads before it compiles ([`super::stamp`]).
@@ -79,7 +75,6 @@ impl Term {
         }
     }
 
-    /// The state.
     #[must_use]
     pub fn state(&self) -> LeaseState {
         *self.state.borrow()

@@ -115,7 +115,6 @@ impl CompileStep {
     }
 }
 
-/// The compiler's input.
 fn snapshot(
     world: &World,
     intent_states: &BTreeMap<NodeName, IntentState>,

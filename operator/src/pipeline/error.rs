@@ -9,15 +9,12 @@ use crate::signer::SignerError;
 /// Why a run ended early. What was published stays.
 #[derive(Debug, Error)]
 pub enum PipelineError {
-    /// The term ended.
     #[error("this process does not lead any more")]
     NotLeading,
     /// The API server's store went back.
     #[error("the API server's store went back: {resource} have revision {found} after {newest}")]
     WentBack {
-        /// Whose revisions.
         resource: &'static str,
-        /// What it shows.
         found: u64,
         /// What it has shown.
         newest: u64,
@@ -25,7 +22,6 @@ pub enum PipelineError {
     /// There is nothing to sign with.
     #[error("the operator cannot sign")]
     Signer(#[source] SignerError),
-    /// A request failed.
     #[error("the pipeline's request to the API server failed")]
     Api(#[source] ApiError),
     /// The memory cannot be used.
@@ -37,9 +33,7 @@ pub enum PipelineError {
     /// A body cannot be signed.
     #[error("the intent of node {node} cannot be signed")]
     Sign {
-        /// The node.
         node: String,
-        /// Why.
         #[source]
         source: postern_intent::sign::SignError,
     },

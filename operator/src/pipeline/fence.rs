@@ -19,7 +19,7 @@ use super::intents::Intents;
 use super::object_key::ObjectKey;
 use super::outcome::IdleReason;
 use super::publish::{AT_ONCE, Attempt, Tally, Writer};
-use crate::lease::{EPOCH_ANNOTATION, Look, Stamped, Term, epoch_of, stamp};
+use crate::lease::{EPOCH_ANNOTATION, LeaseTerm, StampLook, StampState, epoch_of, stamp};
 use crate::metrics::Written;
 use crate::watches::Tolerant;
 
@@ -37,12 +37,12 @@ impl FenceStep {
         objects: &[Arc<Tolerant<NodeIntent>>],
         epoch: u64,
         intents: &mut Intents,
-        term: &Term,
+        term: &LeaseTerm,
     ) -> Option<IdleReason> {
         let look = if self.fenced == Some(epoch) {
-            Look::Again
+            StampLook::Again
         } else {
-            Look::First
+            StampLook::First
         };
         match fence(writer, objects, epoch, look, intents).await {
             Fenced::All => {
@@ -82,16 +82,16 @@ async fn fence(
     writer: &Writer,
     objects: &[Arc<Tolerant<NodeIntent>>],
     epoch: u64,
-    look: Look,
+    look: StampLook,
     intents: &mut Intents,
 ) -> Fenced {
     let stamps = objects
         .iter()
         .map(|object| (object, epoch_of(object.meta().annotations.as_ref())));
     let missing: Vec<Arc<Tolerant<NodeIntent>>> = match stamp(stamps, epoch, look) {
-        Stamped::All => return Fenced::All,
-        Stamped::Above(highest) => return Fenced::TooLow(highest),
-        Stamped::Missing(missing) => missing.into_iter().map(Arc::clone).collect(),
+        StampState::All => return Fenced::All,
+        StampState::Above(highest) => return Fenced::TooLow(highest),
+        StampState::Missing(missing) => missing.into_iter().map(Arc::clone).collect(),
     };
     info!(
         epoch,

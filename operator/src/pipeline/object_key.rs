@@ -7,11 +7,9 @@ use postern_compile::verdict::Verdict;
 /// An object by kind, namespace and name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ObjectKey {
-    /// Its kind.
     pub kind: &'static str,
     /// Its namespace; none: its kind is in no namespace.
     pub namespace: Option<String>,
-    /// Its name.
     pub name: String,
 }
 

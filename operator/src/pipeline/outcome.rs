@@ -3,20 +3,18 @@
 use std::time::Duration;
 
 use super::publish::{Tallies, Tally};
-use crate::watches::Kind;
+use crate::watches::WatchedKind;
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Nothing was decided, and why.
     Idle(IdleReason),
-    /// Everything is written.
     Done,
     /// What was read was old: another run follows at once.
     Again,
     /// Some writes failed, and everything else is written. Each of these objects is tried again at its own time.
     Partly {
-        /// Intents among them.
         intents: usize,
         /// After what time the next object is tried again.
         retry: Option<Duration>,
@@ -26,10 +24,9 @@ pub enum Outcome {
 /// Why nothing was decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IdleReason {
-    /// Another process leads.
     Standby,
     /// These stores are not complete.
-    Missing(Vec<Kind>),
+    Missing(Vec<WatchedKind>),
     /// The intents are being stamped.
     Stamping(Tally),
     /// The lease has to be led under a higher epoch.

@@ -8,22 +8,21 @@ use tokio::sync::watch;
 
 use super::publish::Writer;
 use super::report::{EventQueue, VerdictSender};
-use crate::watches::{Signals, Stores};
+use crate::watches::{WatchSignals, WatchedStores};
 
 /// What a pipeline is made of.
 pub struct PipelineParts {
     /// Writes as the leader.
     pub writer: Writer,
-    /// The operator's namespace.
     pub namespace: String,
     /// Takes notices for people.
     pub events: EventQueue,
     /// Takes verdicts for the task that writes statuses.
     pub verdicts: VerdictSender,
     /// What the watches show.
-    pub stores: Stores,
+    pub stores: WatchedStores,
     /// Which watches are complete, and that something changed.
-    pub signals: Signals,
+    pub signals: WatchSignals,
     /// The administrator's settings, as they are now.
     pub settings: watch::Receiver<Arc<Settings>>,
     /// The newest revision of the lease.

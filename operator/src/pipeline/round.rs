@@ -6,16 +6,16 @@ use postern_intent::NodeName;
 
 use super::gather::Inputs;
 use super::intents::IntentState;
-use super::memory::{Loaded, MemoryContents};
-use crate::signer::Signing;
+use super::memory::{LoadedMemory, MemoryContents};
+use crate::signer::SigningKeys;
 
 /// What a run has gathered.
 pub(super) struct Round {
     pub(super) epoch: u64,
-    pub(super) signing: Signing,
+    pub(super) signing: SigningKeys,
     pub(super) world: World,
     pub(super) intent_states: BTreeMap<NodeName, IntentState>,
-    pub(super) loaded: Loaded,
+    pub(super) loaded: LoadedMemory,
 }
 
 /// What distinguishes one state of the world from another: if nothing of it changed, nothing new can follow.

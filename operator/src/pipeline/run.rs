@@ -18,7 +18,7 @@ use super::publish::{PublishStep, Tallies};
 use super::report::{Announcer, ReportStep};
 use super::round::Round;
 use crate::metrics::Step;
-use crate::signer::{Signer, SignerError, Signing};
+use crate::signer::{Signer, SignerError, SigningKeys};
 
 /// The pipeline: what it is made of and what it knows from its last run.
 pub struct Pipeline {
@@ -32,7 +32,6 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Puts it together.
     #[must_use]
     pub fn new(parts: PipelineParts) -> Self {
         Self {
@@ -81,7 +80,7 @@ impl Pipeline {
         Ok(Outcome::of(published, retry))
     }
 
-    async fn read_keys(&mut self, now: Instant) -> Result<Signing, PipelineError> {
+    async fn read_keys(&mut self, now: Instant) -> Result<SigningKeys, PipelineError> {
         let answer = self.signer.signing(now).await;
         let there = i64::from(answer.is_ok());
         self.parts.writer.metrics.signing_key.set(there);
@@ -100,7 +99,7 @@ impl Pipeline {
     async fn gather(
         &mut self,
         epoch: u64,
-        signing: Signing,
+        signing: SigningKeys,
     ) -> Result<Result<Round, IdleReason>, PipelineError> {
         let started = Instant::now();
         let settings = Arc::clone(&self.parts.settings.borrow());

@@ -45,10 +45,8 @@ pub enum SignerError {
     Key(#[source] KeyError),
 }
 
-/// What signs.
 #[derive(Debug, Clone)]
-pub struct Signing {
-    /// The keys.
+pub struct SigningKeys {
     pub ring: Arc<KeyRing>,
     /// Those of them that are to go.
     pub retiring: BTreeSet<KeyId>,
@@ -58,7 +56,7 @@ pub struct Signing {
 pub struct Signer {
     secrets: Api<Secret>,
     intents: Api<NodeIntent>,
-    known: Option<(Signing, Instant)>,
+    known: Option<(SigningKeys, Instant)>,
 }
 
 impl Signer {
@@ -76,7 +74,7 @@ impl Signer {
     ///
     /// # Errors
     /// [`SignerError`].
-    pub async fn signing(&mut self, now: Instant) -> Result<Signing, SignerError> {
+    pub async fn signing(&mut self, now: Instant) -> Result<SigningKeys, SignerError> {
         if let Some((signing, at)) = &self.known
             && now.saturating_duration_since(*at) < PERIOD
         {
@@ -101,7 +99,7 @@ impl Signer {
         }
     }
 
-    async fn read(&self) -> Result<Signing, SignerError> {
+    async fn read(&self) -> Result<SigningKeys, SignerError> {
         let request = self.secrets.get_opt(SECRET);
         let found = within(ApiVerb::Get, what(), request).await;
         let secret = match found.map_err(SignerError::Api)? {
@@ -127,7 +125,7 @@ impl Signer {
             .filter(|id| named.contains(id.as_str()))
             .cloned()
             .collect();
-        Ok(Signing {
+        Ok(SigningKeys {
             ring: Arc::new(ring),
             retiring,
         })
@@ -159,7 +157,7 @@ impl Signer {
         let request = self.secrets.create(&params, &secret);
         match within(ApiVerb::Create, what(), request).await {
             Ok(made) => {
-                info!("made the signing key");
+                info!("the operator made the signing key");
                 Ok(made)
             }
             // Somebody was faster: theirs counts.

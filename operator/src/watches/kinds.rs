@@ -4,26 +4,16 @@ use std::fmt;
 
 /// A kind that is watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// Exits.
+pub enum WatchedKind {
     ExitNode,
-    /// Policies.
     EgressPolicy,
-    /// Isolations.
     InterfaceIsolation,
-    /// What is published.
     NodeIntent,
-    /// What nodes say.
     NodeReport,
-    /// Nodes.
     Node,
-    /// Pods.
     Pod,
-    /// Namespaces.
     Namespace,
-    /// Services.
     Service,
-    /// Service ranges.
     ServiceCidr,
     /// The API server's endpoints.
     EndpointSlice,
@@ -33,8 +23,7 @@ pub enum Kind {
     ConfigMap,
 }
 
-impl Kind {
-    /// Every kind.
+impl WatchedKind {
     pub const ALL: [Self; 13] = [
         Self::ExitNode,
         Self::EgressPolicy,
@@ -85,7 +74,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for WatchedKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

@@ -24,7 +24,6 @@ fn metadata(metadata: &mut ObjectMeta) {
     };
 }
 
-/// Everything stays.
 pub(super) const fn keep<K>(_: &mut K) {}
 
 pub(super) fn pod(pod: &mut Pod) {

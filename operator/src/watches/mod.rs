@@ -8,8 +8,8 @@ mod stores;
 mod tolerant;
 mod watch;
 
-pub use kinds::Kind;
-pub use signals::{ReportedNodes, Signals};
+pub use kinds::WatchedKind;
+pub use signals::{ReportedNodes, WatchSignals};
 pub(crate) use stores::DEFINITION;
-pub use stores::{Stores, start};
+pub use stores::{WatchedStores, start};
 pub use tolerant::{Poison, Tolerant};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use postern_apiserver::NewestRevision;
 use tokio::sync::watch;
 
-use super::kinds::Kind;
+use super::kinds::WatchedKind;
 
 /// How long the last failure of a watch makes its store doubtful. Failing watches try again at least every 37 s.
 const DOUBT: Duration = Duration::from_secs(45);
@@ -30,13 +30,13 @@ pub type ReportedNodes = BTreeSet<String>;
 
 /// Shared by all watches and the pipeline.
 #[derive(Debug, Clone)]
-pub struct Signals {
+pub struct WatchSignals {
     changes: Arc<watch::Sender<u64>>,
-    watched: Arc<Mutex<BTreeMap<Kind, Watched>>>,
+    watched: Arc<Mutex<BTreeMap<WatchedKind, Watched>>>,
     reported_nodes: Arc<Mutex<ReportedNodes>>,
 }
 
-impl Default for Signals {
+impl Default for WatchSignals {
     fn default() -> Self {
         Self {
             changes: Arc::new(watch::channel(0).0),
@@ -46,7 +46,7 @@ impl Default for Signals {
     }
 }
 
-impl Signals {
+impl WatchSignals {
     /// Something may have changed.
     pub fn changed(&self) {
         self.changes
@@ -59,14 +59,14 @@ impl Signals {
         self.changes.subscribe()
     }
 
-    pub(super) fn succeeded(&self, kind: Kind) {
+    pub(super) fn succeeded(&self, kind: WatchedKind) {
         let mut watched = self.watched();
         let entry = watched.entry(kind).or_default();
         entry.failures = 0;
         entry.last_failure = None;
     }
 
-    pub(super) fn synced(&self, kind: Kind, now: Instant) {
+    pub(super) fn synced(&self, kind: WatchedKind, now: Instant) {
         self.succeeded(kind);
         self.watched()
             .entry(kind)
@@ -78,13 +78,13 @@ impl Signals {
 
     /// The API server does not serve the kind. Of a kind that a cluster need not have there are no objects; of every other
     /// one nothing is known until it is served.
-    pub(super) fn not_served(&self, kind: Kind, now: Instant) {
+    pub(super) fn not_served(&self, kind: WatchedKind, now: Instant) {
         if kind.is_optional() {
             self.synced(kind, now);
         }
     }
 
-    pub(super) fn failed(&self, kind: Kind, now: Instant) {
+    pub(super) fn failed(&self, kind: WatchedKind, now: Instant) {
         let mut watched = self.watched();
         let entry = watched.entry(kind).or_default();
         entry.failures = entry.failures.saturating_add(1);
@@ -98,20 +98,19 @@ impl Signals {
         }
     }
 
-    /// Who has reported_nodes.
     #[must_use]
     pub fn reported_nodes(&self) -> ReportedNodes {
         self.reported_guard().clone()
     }
 
     /// An object or a list of the kind had this version.
-    pub fn saw(&self, kind: Kind, version: Option<&str>) {
+    pub fn saw(&self, kind: WatchedKind, version: Option<&str>) {
         self.watched().entry(kind).or_default().newest.saw(version);
     }
 
     /// The newest version of the kind that was seen.
     #[must_use]
-    pub fn newest(&self, kind: Kind) -> Option<u64> {
+    pub fn newest(&self, kind: WatchedKind) -> Option<u64> {
         self.watched()
             .get(&kind)
             .and_then(|entry| entry.newest.get())
@@ -119,16 +118,16 @@ impl Signals {
 
     /// How long a kind has been watched since its first list.
     #[must_use]
-    pub fn watching(&self, kind: Kind, now: Instant) -> Duration {
+    pub fn watching(&self, kind: WatchedKind, now: Instant) -> Duration {
         let synced = self.watched().get(&kind).and_then(|entry| entry.synced);
         synced.map_or(Duration::ZERO, |at| now.saturating_duration_since(at))
     }
 
     /// Stores that are not complete, or whose watch keeps failing: nothing is decided without them.
     #[must_use]
-    pub fn missing(&self, now: Instant) -> Vec<Kind> {
+    pub fn missing(&self, now: Instant) -> Vec<WatchedKind> {
         let watched = self.watched();
-        let complete = |kind: &Kind| {
+        let complete = |kind: &WatchedKind| {
             watched.get(kind).is_some_and(|entry| {
                 let failing = entry.failures >= PATIENCE
                     && entry
@@ -137,13 +136,13 @@ impl Signals {
                 entry.synced.is_some() && !failing
             })
         };
-        Kind::ALL
+        WatchedKind::ALL
             .into_iter()
             .filter(|kind| kind.decides() && !complete(kind))
             .collect()
     }
 
-    fn watched(&self) -> MutexGuard<'_, BTreeMap<Kind, Watched>> {
+    fn watched(&self) -> MutexGuard<'_, BTreeMap<WatchedKind, Watched>> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -158,52 +157,52 @@ impl Signals {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::super::kinds::Kind;
-    use super::Signals;
+    use super::super::kinds::WatchedKind;
+    use super::WatchSignals;
 
     #[test]
     fn a_store_is_missing_until_its_first_list_and_while_its_watch_keeps_failing() {
-        let (signals, now) = (Signals::default(), Instant::now());
-        for kind in Kind::ALL.into_iter().filter(|kind| kind.decides()) {
+        let (signals, now) = (WatchSignals::default(), Instant::now());
+        for kind in WatchedKind::ALL.into_iter().filter(|kind| kind.decides()) {
             assert!(signals.missing(now).contains(&kind));
             signals.synced(kind, now);
         }
         assert!(signals.missing(now).is_empty());
-        signals.failed(Kind::Pod, now);
-        signals.failed(Kind::Pod, now);
+        signals.failed(WatchedKind::Pod, now);
+        signals.failed(WatchedKind::Pod, now);
         assert!(
             signals.missing(now).is_empty(),
             "a cut connection is no loss"
         );
-        signals.failed(Kind::Pod, now);
-        assert_eq!(signals.missing(now), [Kind::Pod]);
+        signals.failed(WatchedKind::Pod, now);
+        assert_eq!(signals.missing(now), [WatchedKind::Pod]);
         assert!(signals.missing(now + Duration::from_secs(45)).is_empty());
-        signals.failed(Kind::Pod, now);
-        signals.succeeded(Kind::Pod);
+        signals.failed(WatchedKind::Pod, now);
+        signals.succeeded(WatchedKind::Pod);
         assert!(signals.missing(now).is_empty());
     }
 
     #[test]
     fn a_kind_that_decides_nothing_stops_nothing_whatever_its_watch_does() {
-        let (signals, now) = (Signals::default(), Instant::now());
-        for kind in Kind::ALL {
-            if kind != Kind::InterfaceIsolation {
+        let (signals, now) = (WatchSignals::default(), Instant::now());
+        for kind in WatchedKind::ALL {
+            if kind != WatchedKind::InterfaceIsolation {
                 signals.synced(kind, now);
             }
         }
         assert!(signals.missing(now).is_empty(), "it was never listed");
         for _ in 0..10 {
-            signals.failed(Kind::InterfaceIsolation, now);
+            signals.failed(WatchedKind::InterfaceIsolation, now);
         }
         assert!(signals.missing(now).is_empty(), "its watch fails");
     }
 
     #[test]
     fn a_kind_that_a_cluster_need_not_serve_is_complete_where_it_is_not_served() {
-        let (signals, now) = (Signals::default(), Instant::now());
-        signals.not_served(Kind::ServiceCidr, now);
-        assert!(!signals.missing(now).contains(&Kind::ServiceCidr));
-        signals.not_served(Kind::EgressPolicy, now);
-        assert!(signals.missing(now).contains(&Kind::EgressPolicy));
+        let (signals, now) = (WatchSignals::default(), Instant::now());
+        signals.not_served(WatchedKind::ServiceCidr, now);
+        assert!(!signals.missing(now).contains(&WatchedKind::ServiceCidr));
+        signals.not_served(WatchedKind::EgressPolicy, now);
+        assert!(signals.missing(now).contains(&WatchedKind::EgressPolicy));
     }
 }

@@ -12,9 +12,9 @@ use kube::runtime::watcher::Config;
 use kube::{Api, Client, Resource as _};
 use postern_crds::{EgressPolicy, ExitNode, InterfaceIsolation, NodeIntent, NodeReport};
 
-use super::kinds::Kind;
+use super::kinds::WatchedKind;
 use super::lean;
-use super::signals::Signals;
+use super::signals::WatchSignals;
 use super::tolerant::Tolerant;
 use super::watch::{Wiring, watch};
 use crate::metrics::Metrics;
@@ -24,26 +24,16 @@ pub(crate) const DEFINITION: &str = "egresspolicies.postern.dev";
 
 /// What the API server shows, as far as the operator reads it.
 #[derive(Clone)]
-pub struct Stores {
-    /// Exits.
+pub struct WatchedStores {
     pub exits: Store<Tolerant<ExitNode>>,
-    /// Policies.
     pub policies: Store<Tolerant<EgressPolicy>>,
-    /// Isolations.
     pub isolations: Store<Tolerant<InterfaceIsolation>>,
-    /// What is published.
     pub intents: Store<Tolerant<NodeIntent>>,
-    /// What nodes say.
     pub reports: Store<Tolerant<NodeReport>>,
-    /// Nodes.
     pub nodes: Store<Tolerant<Node>>,
-    /// Pods.
     pub pods: Store<Tolerant<Pod>>,
-    /// Namespaces.
     pub namespaces: Store<Tolerant<Namespace>>,
-    /// Services.
     pub services: Store<Tolerant<Service>>,
-    /// Service ranges.
     pub service_cidrs: Store<Tolerant<ServiceCIDR>>,
     /// The API server's endpoints.
     pub endpoints: Store<Tolerant<EndpointSlice>>,
@@ -55,7 +45,7 @@ pub struct Stores {
 
 struct Starter {
     client: Client,
-    signals: Signals,
+    signals: WatchSignals,
     metrics: Metrics,
     tasks: Vec<BoxFuture<'static, ()>>,
 }
@@ -65,7 +55,7 @@ impl Starter {
         &mut self,
         api: Api<Tolerant<K>>,
         config: Config,
-        kind: Kind,
+        kind: WatchedKind,
         lean: fn(&mut K),
     ) -> Store<Tolerant<K>>
     where
@@ -118,9 +108,9 @@ impl Starter {
 pub fn start(
     client: &Client,
     namespace: &str,
-    signals: &Signals,
+    signals: &WatchSignals,
     metrics: &Metrics,
-) -> (Stores, Vec<BoxFuture<'static, ()>>) {
+) -> (WatchedStores, Vec<BoxFuture<'static, ()>>) {
     let mut starter = Starter {
         client: client.clone(),
         signals: signals.clone(),
@@ -132,37 +122,47 @@ pub fn start(
     let own_endpoints = Config::default().labels("kubernetes.io/service-name=kubernetes");
     // Only its metadata, since a definition is large and only its end is of interest.
     let definition = Config::default().fields(&format!("metadata.name={DEFINITION}"));
-    let stores = Stores {
-        exits: starter.watch(starter.all(), all(), Kind::ExitNode, lean::keep),
-        policies: starter.watch(starter.all(), all(), Kind::EgressPolicy, lean::keep),
-        isolations: starter.watch(starter.all(), all(), Kind::InterfaceIsolation, lean::keep),
-        intents: starter.watch(starter.all(), all(), Kind::NodeIntent, lean::keep),
+    let stores = WatchedStores {
+        exits: starter.watch(starter.all(), all(), WatchedKind::ExitNode, lean::keep),
+        policies: starter.watch(starter.all(), all(), WatchedKind::EgressPolicy, lean::keep),
+        isolations: starter.watch(
+            starter.all(),
+            all(),
+            WatchedKind::InterfaceIsolation,
+            lean::keep,
+        ),
+        intents: starter.watch(starter.all(), all(), WatchedKind::NodeIntent, lean::keep),
         reports: starter.wire(
             starter.all(),
             all(),
             Wiring {
-                kind: Kind::NodeReport,
+                kind: WatchedKind::NodeReport,
                 lean: lean::report,
                 same: lean::same_report,
                 seen: note_report,
             },
         ),
-        nodes: starter.watch(starter.all(), all(), Kind::Node, lean::node),
-        pods: starter.watch(starter.all(), all(), Kind::Pod, lean::pod),
-        namespaces: starter.watch(starter.all(), all(), Kind::Namespace, lean::namespace),
-        services: starter.watch(starter.all(), all(), Kind::Service, lean::service),
-        service_cidrs: starter.watch(starter.all(), all(), Kind::ServiceCidr, lean::keep),
+        nodes: starter.watch(starter.all(), all(), WatchedKind::Node, lean::node),
+        pods: starter.watch(starter.all(), all(), WatchedKind::Pod, lean::pod),
+        namespaces: starter.watch(
+            starter.all(),
+            all(),
+            WatchedKind::Namespace,
+            lean::namespace,
+        ),
+        services: starter.watch(starter.all(), all(), WatchedKind::Service, lean::service),
+        service_cidrs: starter.watch(starter.all(), all(), WatchedKind::ServiceCidr, lean::keep),
         endpoints: starter.watch(
             Api::namespaced(client.clone(), "default"),
             own_endpoints,
-            Kind::EndpointSlice,
+            WatchedKind::EndpointSlice,
             lean::keep,
         ),
         definitions: starter.wire(
             starter.all(),
             definition,
             Wiring {
-                kind: Kind::Definition,
+                kind: WatchedKind::Definition,
                 lean: lean::keep,
                 same: |a, b| a.meta() == b.meta(),
                 seen: |_, _| {},
@@ -171,7 +171,7 @@ pub fn start(
         config_maps: starter.watch(
             Api::namespaced(client.clone(), namespace),
             all(),
-            Kind::ConfigMap,
+            WatchedKind::ConfigMap,
             lean::config_map,
         ),
     };
@@ -179,7 +179,7 @@ pub fn start(
 }
 
 /// A node has reported_nodes when its report has a status; the operator itself makes reports without one.
-fn note_report(signals: &Signals, report: &NodeReport) {
+fn note_report(signals: &WatchSignals, report: &NodeReport) {
     if let (Some(name), Some(_)) = (&report.metadata.name, &report.status) {
         signals.report_arrived(name);
     }

@@ -13,7 +13,6 @@ use serde_json::Value;
 pub enum Tolerant<K> {
     /// It can be read.
     Good(K),
-    /// It cannot.
     Poison(Box<Poison>),
 }
 
@@ -24,7 +23,6 @@ pub struct Poison {
     pub metadata: ObjectMeta,
     /// Everything, for those who look for one field.
     pub raw: Value,
-    /// What is wrong.
     pub problem: String,
 }
 

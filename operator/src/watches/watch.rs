@@ -10,22 +10,21 @@ use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tracing::{debug, warn};
 
-use super::kinds::Kind;
-use super::signals::Signals;
+use super::kinds::WatchedKind;
+use super::signals::WatchSignals;
 use super::tolerant::Tolerant;
 use crate::error::chain;
 use crate::metrics::Metrics;
 
 /// What is done with each object of a kind.
 pub(super) struct Wiring<K> {
-    /// The kind.
-    pub(super) kind: Kind,
+    pub(super) kind: WatchedKind,
     /// Takes away what nobody reads. What stays the same after that wakes nobody.
     pub(super) lean: fn(&mut K),
     /// Are two of them the same to whoever reads them?
     pub(super) same: fn(&Tolerant<K>, &Tolerant<K>) -> bool,
     /// Told of every object that changes while it is watched, before anything is taken away.
-    pub(super) seen: fn(&Signals, &K),
+    pub(super) seen: fn(&WatchSignals, &K),
 }
 
 /// A store and the task that fills it; it never ends.
@@ -33,7 +32,7 @@ pub(super) fn watch<K>(
     api: Api<Tolerant<K>>,
     config: Config,
     wiring: Wiring<K>,
-    signals: Signals,
+    signals: WatchSignals,
     metrics: Metrics,
 ) -> (Store<Tolerant<K>>, impl Future<Output = ()> + Send)
 where
@@ -76,7 +75,7 @@ enum StoreChange {
 fn take_in<K>(
     event: Event<Tolerant<K>>,
     wiring: &Wiring<K>,
-    signals: &Signals,
+    signals: &WatchSignals,
 ) -> Event<Tolerant<K>>
 where
     K: Resource,
@@ -114,7 +113,7 @@ where
     }
 }
 
-fn failed(error: &watcher::Error, kind: Kind, signals: &Signals, metrics: &Metrics) {
+fn failed(error: &watcher::Error, kind: WatchedKind, signals: &WatchSignals, metrics: &Metrics) {
     let code = match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status))

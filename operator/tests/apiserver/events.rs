@@ -5,16 +5,16 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use postern_operator::metrics::Metrics;
 use postern_operator::pipeline::report::{
-    EventQueue, EventWriter, Notice, QUEUE, Regarding, Tone, event_queue,
+    EventNotice, EventQueue, EventTone, EventWriter, QUEUE, Regarding, event_queue,
 };
 use serde_json::Value;
 
 use crate::server;
 
-fn news(digest: &str) -> Notice {
-    Notice {
+fn news(digest: &str) -> EventNotice {
+    EventNotice {
         regarding: Regarding::node("n1"),
-        tone: Tone::Warning,
+        tone: EventTone::Warning,
         reason: "Restored".to_owned(),
         action: "Approve".to_owned(),
         note: format!("approve digest {digest}"),

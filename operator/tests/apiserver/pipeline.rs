@@ -11,7 +11,7 @@ use postern_operator::lease::TermWriter;
 use postern_operator::pipeline::publish::Writer;
 use postern_operator::pipeline::report::{event_queue, status_writer};
 use postern_operator::pipeline::{Outcome, Pipeline, PipelineParts};
-use postern_operator::watches::{Signals, start};
+use postern_operator::watches::{WatchSignals, start};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -22,7 +22,7 @@ const NAMESPACE: &str = "postern-system";
 /// A pipeline that leads, on a cluster that has some nodes and a policy.
 struct Operator {
     pipeline: Pipeline,
-    signals: Signals,
+    signals: WatchSignals,
     log: Log,
     _leading: TermWriter,
     _settings: watch::Sender<Arc<Settings>>,
@@ -97,7 +97,7 @@ fn refusal(code: StatusCode, reason: &str) -> (StatusCode, String) {
 fn operator(nodes: &'static [&'static str], special: fn(&Asked) -> Script) -> Operator {
     let (client, log) = server::server(move |asked| answer(asked, nodes, special));
     let (writer, leading) = server::writer(client.clone());
-    let signals = Signals::default();
+    let signals = WatchSignals::default();
     let (pipeline, settings) = pipeline(&client, writer, &signals);
     Operator {
         pipeline,
@@ -111,7 +111,7 @@ fn operator(nodes: &'static [&'static str], special: fn(&Asked) -> Script) -> Op
 fn pipeline(
     client: &Client,
     writer: Writer,
-    signals: &Signals,
+    signals: &WatchSignals,
 ) -> (Pipeline, watch::Sender<Arc<Settings>>) {
     let (stores, watches) = start(client, NAMESPACE, signals, &writer.metrics);
     for watch in watches {

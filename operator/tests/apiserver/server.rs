@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use http::{Method, Request, Response, StatusCode};
 use kube::Client;
 use kube::client::Body;
-use postern_operator::lease::{Term, TermWriter, term};
+use postern_operator::lease::{LeaseTerm, TermWriter, term};
 use postern_operator::metrics::Metrics;
 use postern_operator::pipeline::publish::Writer;
 
@@ -63,7 +63,7 @@ pub(crate) fn echo(asked: &Asked) -> Answer {
 }
 
 /// A term that lasts until it is ended.
-pub(crate) fn lasting() -> (TermWriter, Term) {
+pub(crate) fn lasting() -> (TermWriter, LeaseTerm) {
     let (leading, reader) = term();
     leading.lead(1, Instant::now(), Duration::from_secs(600));
     (leading, reader)

@@ -12,8 +12,8 @@ use postern_intent::{Body, NodeName};
 use postern_operator::metrics::Metrics;
 use postern_operator::pipeline::intents::Intents;
 use postern_operator::pipeline::publish::{
-    Attempt, Change, Chores, Planned, Trusted, WriteMethod, Writer, do_chores, keep_trust,
-    publish_intents,
+    Attempt, Chores, IntentChange, PlannedWrite, Trusted, WriteMethod, Writer, do_chores,
+    keep_trust, publish_intents,
 };
 
 use crate::server;
@@ -82,8 +82,8 @@ fn body() -> Body {
 }
 
 /// An intent in the place of one that cannot be replaced.
-fn anew() -> Planned {
-    Planned {
+fn anew() -> PlannedWrite {
+    PlannedWrite {
         node: node(),
         body: Arc::new(body()),
         object: NodeIntent::new("n1", NodeIntentSpec::default()),
@@ -91,7 +91,7 @@ fn anew() -> Planned {
             uid: Some("o1".to_owned()),
             version: Some("7".to_owned()),
         },
-        change: Change::Republished,
+        change: IntentChange::Republished,
     }
 }
 

@@ -24,9 +24,7 @@ use crate::watches::DEFINITION;
 /// What the API server says when it is asked, not what a watch has shown.
 #[derive(Debug, Clone)]
 pub struct Live {
-    /// The definition.
     pub definition: Definition,
-    /// All namespaces.
     pub namespaces: Vec<Namespace>,
     /// The version of the list of namespaces.
     pub revision: Option<String>,

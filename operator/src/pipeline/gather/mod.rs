@@ -18,4 +18,4 @@ pub use inputs::Inputs;
 pub(crate) use inputs::config_map;
 pub use ranges::{Found, Pods, Unknown, found, join};
 pub(super) use step::GatherStep;
-pub use taken::Problem;
+pub use taken::ReadProblem;

@@ -18,16 +18,15 @@ use crate::pipeline::intents::{IntentState, Intents};
 use crate::pipeline::memory::{MemoryContents, MemoryStore, PageName};
 use crate::pipeline::outcome::IdleReason;
 use crate::pipeline::round::{Round, World, marks};
-use crate::signer::Signing;
-use crate::watches::{Kind, Signals, Stores};
+use crate::signer::SigningKeys;
+use crate::watches::{WatchSignals, WatchedKind, WatchedStores};
 
-/// What is read.
 pub(in crate::pipeline) struct GatherStep<'a> {
     /// Asked only to be sure that what is gone is gone.
     pub(in crate::pipeline) client: &'a Client,
     pub(in crate::pipeline) namespace: &'a str,
-    pub(in crate::pipeline) stores: &'a Stores,
-    pub(in crate::pipeline) signals: &'a Signals,
+    pub(in crate::pipeline) stores: &'a WatchedStores,
+    pub(in crate::pipeline) signals: &'a WatchSignals,
     pub(in crate::pipeline) lease_revision: &'a NewestRevision,
     pub(in crate::pipeline) settings: &'a Settings,
     pub(in crate::pipeline) metrics: &'a Metrics,
@@ -40,7 +39,7 @@ impl GatherStep<'_> {
     pub(in crate::pipeline) async fn run(
         &self,
         epoch: u64,
-        signing: Signing,
+        signing: SigningKeys,
         intents: &mut Intents,
         memory: &mut MemoryStore,
     ) -> Result<Result<Round, IdleReason>, PipelineError> {
@@ -123,10 +122,11 @@ impl GatherStep<'_> {
                 // Before it is asked: a lease that is renewed meanwhile makes no answer old.
                 let known = KnownRevisions {
                     lease: self.lease_revision.get(),
-                    namespaces: self.signals.newest(Kind::Namespace),
+                    namespaces: self.signals.newest(WatchedKind::Namespace),
                 };
                 let live = confirm(self.client, self.namespace, known).await?;
-                self.signals.saw(Kind::Namespace, live.revision.as_deref());
+                self.signals
+                    .saw(WatchedKind::Namespace, live.revision.as_deref());
                 inputs.definition = live.definition;
                 inputs.namespaces = live.namespaces;
             }
@@ -145,7 +145,7 @@ impl GatherStep<'_> {
         let reported = self.signals.reported_nodes();
         let reports_seen = ReportsSeen {
             reported: &reported,
-            watching: self.signals.watching(Kind::NodeReport, now),
+            watching: self.signals.watching(WatchedKind::NodeReport, now),
             ours: &|node| intents.is_ours(node),
         };
         awaited(inputs, intent_states, remembered, &reports_seen)

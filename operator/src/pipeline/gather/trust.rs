@@ -75,7 +75,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::trust;
-    use crate::signer::{Announced, rotate};
+    use crate::signer::{AnnouncedKeys, rotate};
     use crate::watches::Tolerant;
 
     fn id(seed: u8) -> KeyId {
@@ -112,7 +112,7 @@ mod tests {
     fn waiting(nodes: Vec<Value>, reports: Vec<Value>) -> Vec<String> {
         let (nodes, reports) = (read::<Node>(nodes), read::<NodeReport>(reports));
         let both: BTreeSet<KeyId> = [id(1), id(2)].into();
-        let announced = Announced {
+        let announced = AnnouncedKeys {
             version: 3,
             keys: both.clone(),
         };

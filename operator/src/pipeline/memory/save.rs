@@ -14,10 +14,10 @@ use crate::metrics::{Written, gauge};
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::gather::config_map;
 use crate::pipeline::publish::Writer;
-use crate::watches::Stores;
+use crate::watches::WatchedStores;
 
 /// Whether the memory says what is to be remembered.
-pub(in crate::pipeline) enum Saved {
+pub(in crate::pipeline) enum SavedMemory {
     /// Everything that the API server takes is written, or was already.
     Remembered(MemoryContents),
     /// The watch has not shown the last write yet.
@@ -28,7 +28,7 @@ pub(in crate::pipeline) enum Saved {
 pub(in crate::pipeline) struct MemoryWrite<'a> {
     pub(in crate::pipeline) writer: &'a Writer,
     pub(in crate::pipeline) namespace: &'a str,
-    pub(in crate::pipeline) stores: &'a Stores,
+    pub(in crate::pipeline) stores: &'a WatchedStores,
     pub(in crate::pipeline) epoch: u64,
 }
 
@@ -40,14 +40,14 @@ impl MemoryWrite<'_> {
         &self,
         memory: &mut MemoryStore,
         next: MemoryContents,
-    ) -> Result<Saved, PipelineError> {
+    ) -> Result<SavedMemory, PipelineError> {
         let shown = |page: PageName| config_map(self.stores, self.namespace, &page.config_map());
         let now = Instant::now();
         let writes = memory
             .writes(&next, shown, self.epoch, now)
             .map_err(PipelineError::Page)?;
         let PageWrites::These(writes) = writes else {
-            return Ok(Saved::Wait);
+            return Ok(SavedMemory::Wait);
         };
         let mut parts = next.split();
         for (page, map) in writes {
@@ -73,7 +73,7 @@ impl MemoryWrite<'_> {
         let unwritten = memory.unwritten().len();
         self.writer.metrics.unwritten_pages.set(gauge(unwritten));
         memory.keep(next.clone(), self.epoch);
-        Ok(Saved::Remembered(next))
+        Ok(SavedMemory::Remembered(next))
     }
 
     async fn write(&self, page: PageName, map: &ConfigMap) -> Result<ConfigMap, ApiError> {

@@ -22,14 +22,12 @@ use super::writer::{AT_ONCE, Attempt, Writer};
 use crate::metrics::Written;
 use crate::pipeline::object_key::ObjectKey;
 use crate::pipeline::round::Round;
-use crate::watches::{Stores, Tolerant};
+use crate::watches::{Tolerant, WatchedStores};
 
 /// An object as it is there: UID, version, and whose it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct There {
-    /// Its UID.
     pub uid: Option<String>,
-    /// Its version.
     pub version: Option<String>,
     /// The node's UID that stands in it.
     pub node_uid: Option<String>,
@@ -89,7 +87,11 @@ pub fn chores(
 }
 
 /// The chores of a run.
-pub(super) fn chores_of(stores: &Stores, round: &Round, compilation: &Compilation) -> Chores {
+pub(super) fn chores_of(
+    stores: &WatchedStores,
+    round: &Round,
+    compilation: &Compilation,
+) -> Chores {
     let reports = stores.reports.state();
     let reports = reports.iter().map(|object| {
         let node_uid = object.good().map(|report| report.spec.node_uid.clone());
@@ -115,7 +117,7 @@ pub(super) fn chores_of(stores: &Stores, round: &Round, compilation: &Compilatio
 
 /// Joining nodes whose report says that the guard is in place. A report that is older than this process may be what a
 /// restored store remembers, and the node may have been made anew.
-fn taints_to_remove(stores: &Stores, round: &Round) -> Vec<(String, Value)> {
+fn taints_to_remove(stores: &WatchedStores, round: &Round) -> Vec<(String, Value)> {
     let nodes = stores.nodes.state();
     let tainted = nodes.iter().filter_map(|object| object.good());
     tainted
@@ -145,7 +147,6 @@ fn there<K: Resource>(object: &Tolerant<K>, node_uid: Option<String>) -> (String
     (object.name_any(), there)
 }
 
-/// Does the chores.
 pub async fn do_chores(writer: &Writer, chores: Chores) -> Tally {
     let mut tally = Tally::default();
     let intents: Api<NodeIntent> = Api::all(writer.client.clone());

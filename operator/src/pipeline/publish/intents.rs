@@ -10,7 +10,7 @@ use postern_apiserver::ApiVerb;
 use postern_crds::NodeIntent;
 use tracing::info;
 
-use super::plan::{Planned, WriteMethod};
+use super::plan::{PlannedWrite, WriteMethod};
 use super::tally::Tally;
 use super::writer::{AT_ONCE, Attempt, Writer};
 use crate::pipeline::intents::Intents;
@@ -19,7 +19,7 @@ use crate::pipeline::object_key::ObjectKey;
 /// Writes intents and remembers what was written.
 pub async fn publish_intents(
     writer: &Writer,
-    planned: Vec<Planned>,
+    planned: Vec<PlannedWrite>,
     intents: &mut Intents,
 ) -> Tally {
     let mut tally = Tally::default();
@@ -46,13 +46,16 @@ pub async fn publish_intents(
 }
 
 /// What was to be written, when that was begun, and what came of it.
-async fn write_timed(writer: &Writer, one: Planned) -> (Planned, Timestamp, Attempt<NodeIntent>) {
+async fn write_timed(
+    writer: &Writer,
+    one: PlannedWrite,
+) -> (PlannedWrite, Timestamp, Attempt<NodeIntent>) {
     let sent = Timestamp::now();
     let attempt = write(writer, &one).await;
     (one, sent, attempt)
 }
 
-async fn write(writer: &Writer, one: &Planned) -> Attempt<NodeIntent> {
+async fn write(writer: &Writer, one: &PlannedWrite) -> Attempt<NodeIntent> {
     let api: Api<NodeIntent> = Api::all(writer.client.clone());
     let key = ObjectKey::cluster("NodeIntent", one.node.as_str());
     let params = Writer::params();

@@ -14,7 +14,7 @@ use crate::watches::Tolerant;
 
 /// Why an intent is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub enum IntentChange {
     /// It says something new, or is issued again.
     New,
     /// It had gone or was changed, and is put back as it was.
@@ -23,7 +23,7 @@ pub enum Change {
     Keys,
 }
 
-impl Change {
+impl IntentChange {
     /// The reason as it is logged.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -47,7 +47,6 @@ impl Change {
 /// How an object is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WriteMethod {
-    /// There is none.
     Create,
     /// In the place of exactly what was seen.
     Replace,
@@ -55,24 +54,19 @@ pub enum WriteMethod {
     Anew {
         /// UID of what is there.
         uid: Option<String>,
-        /// Its version.
         version: Option<String>,
     },
 }
 
-/// One write.
 #[derive(Debug, Clone)]
-pub struct Planned {
-    /// The node.
+pub struct PlannedWrite {
     pub node: NodeName,
     /// What the envelope says.
     pub body: Arc<Body>,
-    /// The object.
     pub object: NodeIntent,
     /// How it is written.
     pub method: WriteMethod,
-    /// Why.
-    pub change: Change,
+    pub change: IntentChange,
 }
 
 /// Plans one write in the place of what is shown.
@@ -83,8 +77,8 @@ pub fn plan(
     body: Arc<Body>,
     shown: Option<&Tolerant<NodeIntent>>,
     epoch: u64,
-    change: Change,
-) -> Planned {
+    change: IntentChange,
+) -> PlannedWrite {
     let method = method_of(&spec, shown);
     let metadata = match (&method, shown) {
         (WriteMethod::Replace, Some(object)) => object.meta().clone(),
@@ -105,7 +99,7 @@ pub fn plan(
         },
         spec,
     };
-    Planned {
+    PlannedWrite {
         node: node.clone(),
         body,
         object,

@@ -11,18 +11,18 @@ use postern_intent::verify::verify_key_set;
 use postern_intent::{Body, KeySet, NodeName};
 use tracing::info_span;
 
-use super::plan::{Change, Planned, plan};
+use super::plan::{IntentChange, PlannedWrite, plan};
 use super::sign::{announce, resigned, spec};
 use crate::metrics::{Metrics, gauge};
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::intents::{IntentState, from_shown};
 use crate::pipeline::round::Round;
-use crate::signer::{Announced, KeyRing, Rotation, rotate};
-use crate::watches::Stores;
+use crate::signer::{AnnouncedKeys, KeyRing, Rotation, rotate};
+use crate::watches::WatchedStores;
 
 /// What the writes are planned from.
 pub(super) struct Planning<'a> {
-    pub(super) stores: &'a Stores,
+    pub(super) stores: &'a WatchedStores,
     pub(super) metrics: &'a Metrics,
     pub(super) round: &'a Round,
 }
@@ -38,7 +38,7 @@ struct Keys {
 pub(super) fn plan_all(
     planning: &Planning<'_>,
     compilation: &Compilation,
-) -> Result<Vec<Planned>, PipelineError> {
+) -> Result<Vec<PlannedWrite>, PipelineError> {
     let _span = info_span!("sign").entered();
     let round = planning.round;
     let keys = keys(round, planning.metrics)?;
@@ -66,14 +66,14 @@ pub(super) fn plan_all(
     Ok(planned)
 }
 
-type One = (NodeIntentSpec, Arc<Body>, Change);
+type One = (NodeIntentSpec, Arc<Body>, IntentChange);
 
 fn new(node: &NodeName, body: &Body, keys: &Keys) -> Result<One, PipelineError> {
     let mut body = body.clone();
     body.trace_id = postern_telemetry::trace_id();
     let signed =
         spec(&body, &keys.ring, keys.shown.clone()).map_err(|source| refuse(node, source))?;
-    Ok((signed, Arc::new(body), Change::New))
+    Ok((signed, Arc::new(body), IntentChange::New))
 }
 
 /// What stays is written only where it is lost, or where it does not carry the key set yet, whenever that was made: the
@@ -87,12 +87,12 @@ fn kept(
         Some(IntentState::Lost { kept, .. }) => Ok(Some((
             kept.spec.clone(),
             Arc::clone(&kept.body),
-            Change::Republished,
+            IntentChange::Republished,
         ))),
         Some(IntentState::Current { body, spec }) if lacks(spec, keys) => {
             let signed = resigned(spec, &keys.ring, keys.shown.clone())
                 .map_err(|source| refuse(node, source))?;
-            Ok(signed.map(|spec| (spec, Arc::clone(body), Change::Keys)))
+            Ok(signed.map(|spec| (spec, Arc::clone(body), IntentChange::Keys)))
         }
         _ => Ok(None),
     }
@@ -148,7 +148,7 @@ fn keys(round: &Round, metrics: &Metrics) -> Result<Keys, PipelineError> {
 
 /// The newest key set that stands in an intent of ours and that a key of ours signed: the intent's own signature does
 /// not cover it.
-fn newest_key_set(round: &Round) -> Option<(ShownKeySet, Announced)> {
+fn newest_key_set(round: &Round) -> Option<(ShownKeySet, AnnouncedKeys)> {
     let sets = round
         .intent_states
         .values()
@@ -164,11 +164,11 @@ fn newest_key_set(round: &Round) -> Option<(ShownKeySet, Announced)> {
         .find_map(|set| Some((set.clone(), announced(set, round.signing.ring.trust())?)))
 }
 
-fn announced(set: &ShownKeySet, trust: &KeySet) -> Option<Announced> {
+fn announced(set: &ShownKeySet, trust: &KeySet) -> Option<AnnouncedKeys> {
     let envelope = from_shown(&set.envelope)?;
     let verified = verify_key_set(&envelope, trust).ok()?;
     let keys = verified.get();
-    (keys.version() == set.version).then(|| Announced {
+    (keys.version() == set.version).then(|| AnnouncedKeys {
         version: set.version,
         keys: keys.ids().cloned().collect(),
     })
@@ -184,9 +184,9 @@ mod tests {
     use postern_intent::body::Cluster;
     use postern_intent::{Body, NodeName};
 
-    use super::{Change, Keys, ShownKeySet, announce, announced, kept, spec};
+    use super::{IntentChange, Keys, ShownKeySet, announce, announced, kept, spec};
     use crate::pipeline::intents::IntentState;
-    use crate::signer::{Announced, KeyRing};
+    use crate::signer::{AnnouncedKeys, KeyRing};
 
     fn ring(seed: u8) -> KeyRing {
         let key = SigningKey::from_bytes(&[seed; 32]);
@@ -196,7 +196,7 @@ mod tests {
 
     fn set(version: u64, ring: &KeyRing) -> ShownKeySet {
         let keys = ring.public().keys().cloned().collect();
-        announce(&Announced { version, keys }, ring).expect("a key set")
+        announce(&AnnouncedKeys { version, keys }, ring).expect("a key set")
     }
 
     fn name() -> NodeName {
@@ -231,7 +231,7 @@ mod tests {
         let keys = Keys { ring, shown };
         let found = kept(&name(), Some(&standing), &keys).expect("a signature");
         found.map(|(spec, _, change)| {
-            assert_eq!(change, Change::Keys);
+            assert_eq!(change, IntentChange::Keys);
             spec.key_set.expect("a key set")
         })
     }

@@ -16,17 +16,17 @@ use crate::pipeline::compile::{Compiled, Fresh};
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::gather::config_map;
 use crate::pipeline::intents::Intents;
-use crate::pipeline::memory::{MemoryContents, MemoryStore, MemoryWrite, Saved};
+use crate::pipeline::memory::{MemoryContents, MemoryStore, MemoryWrite, SavedMemory};
 use crate::pipeline::report::{EventQueue, trust_repaired};
 use crate::pipeline::round::Round;
 use crate::signer::{TRUST, trust_data};
-use crate::watches::Stores;
+use crate::watches::WatchedStores;
 
 /// What the step writes with, and what it remembers of what it wrote.
 pub(in crate::pipeline) struct PublishStep<'a> {
     pub(in crate::pipeline) writer: &'a Writer,
     pub(in crate::pipeline) namespace: &'a str,
-    pub(in crate::pipeline) stores: &'a Stores,
+    pub(in crate::pipeline) stores: &'a WatchedStores,
     pub(in crate::pipeline) events: &'a EventQueue,
     pub(in crate::pipeline) intents: &'a mut Intents,
     pub(in crate::pipeline) memory: &'a mut MemoryStore,
@@ -40,7 +40,6 @@ pub(in crate::pipeline) struct Published {
 }
 
 impl PublishStep<'_> {
-    /// Writes.
     pub(in crate::pipeline) async fn run(
         &mut self,
         round: &Round,
@@ -52,7 +51,8 @@ impl PublishStep<'_> {
             others: self.keep_trust(round).await,
         };
         // Before the intents: a crash in between loses no record of what was let go.
-        let Saved::Remembered(remembered) = self.save_memory(round, compilation).await? else {
+        let SavedMemory::Remembered(remembered) = self.save_memory(round, compilation).await?
+        else {
             // The next run compiles again: nothing of this compilation is published.
             tallies.intents.stale += 1;
             return Ok(Published {
@@ -89,7 +89,7 @@ impl PublishStep<'_> {
         &mut self,
         round: &Round,
         compilation: &Compilation,
-    ) -> Result<Saved, PipelineError> {
+    ) -> Result<SavedMemory, PipelineError> {
         let world = &round.world;
         let next = MemoryContents {
             memory: compilation.memory.clone(),

@@ -30,7 +30,6 @@ impl Tally {
         self.passing + self.refused + self.backing_off
     }
 
-    /// Adds another one.
     pub const fn add(&mut self, other: Self) {
         self.written += other.written;
         self.stale += other.stale;
@@ -44,14 +43,12 @@ impl Tally {
 /// What came of the writes of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tallies {
-    /// Intents.
     pub intents: Tally,
     /// The trust root, the memory, reports to make and to delete, taints.
     pub others: Tally,
 }
 
 impl Tallies {
-    /// All of them.
     #[must_use]
     pub const fn sum(self) -> Tally {
         let mut sum = self.intents;

@@ -11,7 +11,7 @@ use tracing::{error, warn};
 
 use super::tally::Tally;
 use crate::error::chain;
-use crate::lease::Term;
+use crate::lease::LeaseTerm;
 use crate::metrics::{Metrics, gauge};
 use crate::pipeline::object_key::ObjectKey;
 use crate::pipeline::write_backoff::WriteBackoff;
@@ -25,8 +25,7 @@ pub struct Writer {
     /// Reaches the API server.
     pub client: Client,
     /// Whether this process leads.
-    pub term: Term,
-    /// What is counted.
+    pub term: LeaseTerm,
     pub metrics: Metrics,
     backoff: Arc<Mutex<WriteBackoff>>,
 }
@@ -64,9 +63,8 @@ impl<T> Attempt<T> {
 }
 
 impl Writer {
-    /// Of one process.
     #[must_use]
-    pub fn new(client: Client, term: Term, metrics: Metrics) -> Self {
+    pub fn new(client: Client, term: LeaseTerm, metrics: Metrics) -> Self {
         Self {
             client,
             term,

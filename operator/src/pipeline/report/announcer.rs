@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::events::Notice;
+use super::events::EventNotice;
 use super::queue::EventQueue;
 
 /// What was announced and still holds, by list, by the object's name and by what the notice is about.
@@ -17,7 +17,7 @@ impl Announcer {
         &mut self,
         events: &EventQueue,
         list: &'static str,
-        notices: BTreeMap<(String, String), Notice>,
+        notices: BTreeMap<(String, String), EventNotice>,
     ) {
         let over = |(of, name, what): &(&'static str, String, String)| {
             *of == list && !notices.contains_key(&(name.clone(), what.clone()))

@@ -21,11 +21,11 @@ mod unclaimed;
 mod warnings;
 
 pub(super) use announcer::Announcer;
-pub use events::{Notice, Regarding, Tone};
+pub use events::{EventNotice, EventTone, Regarding};
 pub use limiter::Limiter;
 pub use notices::{between, of_held, of_nodes};
 pub use queue::{EventQueue, EventWriter, QUEUE, event_queue};
-pub use status::{Desired, StatusBody, desired, known};
+pub use status::{DesiredStatus, StatusBody, desired, known};
 pub use statuses::{StatusWriter, VerdictSender, status_writer};
 pub(super) use step::ReportStep;
 pub(super) use warnings::trust_repaired;

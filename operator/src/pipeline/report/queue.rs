@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tracing::debug;
 
-use super::events::Notice;
+use super::events::EventNotice;
 use super::series::Series;
 use crate::error::chain;
 use crate::metrics::{Metrics, Written};
@@ -27,13 +27,13 @@ pub const QUEUE: usize = 1024;
 /// Takes notices for people; clones share one queue.
 #[derive(Debug, Clone)]
 pub struct EventQueue {
-    queue: mpsc::Sender<Notice>,
+    queue: mpsc::Sender<EventNotice>,
     metrics: Metrics,
 }
 
 /// Writes the notices as Events, one after the other, until every [`EventQueue`] is gone.
 pub struct EventWriter {
-    queue: mpsc::Receiver<Notice>,
+    queue: mpsc::Receiver<EventNotice>,
     writer: Writer,
     series: Series,
 }
@@ -56,7 +56,7 @@ pub fn event_queue(writer: Writer, instance: &str) -> (EventQueue, EventWriter) 
 
 impl EventQueue {
     /// Takes a notice, without waiting. Where the queue is full, the notice is lost and counted.
-    pub fn push(&self, notice: Notice) {
+    pub fn push(&self, notice: EventNotice) {
         if let Err(error) = self.queue.try_send(notice) {
             self.metrics.events_lost.inc();
             debug!(%error, "an Event is lost");
@@ -73,7 +73,7 @@ impl EventWriter {
     }
 
     /// Writes one. What cannot be written, or not any more as the leader, is lost and counted.
-    async fn write(&mut self, notice: &Notice) {
+    async fn write(&mut self, notice: &EventNotice) {
         if !self.writer.may_write() {
             self.lose(notice, "this process does not lead");
             return;
@@ -101,7 +101,7 @@ impl EventWriter {
         sent.map(|_| ())
     }
 
-    fn lose(&mut self, notice: &Notice, why: &str) {
+    fn lose(&mut self, notice: &EventNotice, why: &str) {
         self.series.forget(notice);
         self.writer.metrics.events_lost.inc();
         debug!(reason = notice.reason, why, "an Event is lost");

@@ -15,16 +15,12 @@ use crate::pipeline::object_key::ObjectKey;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum StatusBody {
-    /// Of a policy.
     Policy(EgressPolicyStatus),
-    /// Of an exit.
     Exit(ExitNodeStatus),
-    /// Of an isolation.
     Isolation(InterfaceIsolationStatus),
 }
 
 impl StatusBody {
-    /// Its conditions.
     #[must_use]
     pub fn conditions(&self) -> &[Condition] {
         match self {
@@ -37,10 +33,8 @@ impl StatusBody {
 
 /// A status that an object should have.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Desired {
-    /// Which object.
+pub struct DesiredStatus {
     pub key: ObjectKey,
-    /// Its status.
     pub status: StatusBody,
 }
 
@@ -62,7 +56,11 @@ pub fn known(kind: &str) -> &'static [ConditionType] {
 
 /// The status that a verdict asks for, given the one that is there. None: objects of this kind have no status of ours.
 #[must_use]
-pub fn desired(verdict: &Verdict, there: Option<&StatusBody>, now: Timestamp) -> Option<Desired> {
+pub fn desired(
+    verdict: &Verdict,
+    there: Option<&StatusBody>,
+    now: Timestamp,
+) -> Option<DesiredStatus> {
     let old = there.map(StatusBody::conditions).unwrap_or_default();
     let conditions = conditions(verdict, old, now);
     let status = match (verdict.kind, &verdict.detail) {
@@ -77,7 +75,7 @@ pub fn desired(verdict: &Verdict, there: Option<&StatusBody>, now: Timestamp) ->
         }
         _ => return None,
     };
-    Some(Desired {
+    Some(DesiredStatus {
         key: ObjectKey::of(verdict),
         status,
     })

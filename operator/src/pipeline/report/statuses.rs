@@ -19,15 +19,15 @@ use serde_json::json;
 use tokio::sync::watch;
 use tracing::{Instrument as _, info_span};
 
-use super::events::{Notice, Regarding};
+use super::events::{EventNotice, Regarding};
 use super::limiter::Limiter;
 use super::notices::between;
 use super::queue::EventQueue;
-use super::status::{Desired, StatusBody, desired};
+use super::status::{DesiredStatus, StatusBody, desired};
 use crate::metrics::{Step, Written};
 use crate::pipeline::object_key::ObjectKey;
 use crate::pipeline::publish::{Attempt, Tally, Writer};
-use crate::watches::{Stores, Tolerant};
+use crate::watches::{Tolerant, WatchedStores};
 
 /// At most one status in this time for each object.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -56,19 +56,18 @@ impl VerdictSender {
 pub struct StatusWriter {
     writer: Writer,
     events: EventQueue,
-    stores: Stores,
+    stores: WatchedStores,
     verdicts: watch::Receiver<Arc<Vec<Verdict>>>,
     limiter: Limiter<ObjectKey>,
     /// Versions that were answered; the watch may not have shown the answer yet.
     written: BTreeMap<ObjectKey, Option<String>>,
 }
 
-/// A pair.
 #[must_use]
 pub fn status_writer(
     writer: Writer,
     events: EventQueue,
-    stores: Stores,
+    stores: WatchedStores,
 ) -> (VerdictSender, StatusWriter) {
     let (sender, verdicts) = watch::channel(Arc::default());
     let statuses = StatusWriter {
@@ -91,9 +90,9 @@ struct There {
 }
 
 struct Write {
-    desired: Desired,
+    desired: DesiredStatus,
     there: There,
-    notices: Vec<Notice>,
+    notices: Vec<EventNotice>,
 }
 
 impl StatusWriter {
@@ -188,7 +187,7 @@ impl StatusWriter {
     }
 }
 
-fn write(desired: Desired, there: There) -> Write {
+fn write(desired: DesiredStatus, there: There) -> Write {
     let key = &desired.key;
     let regarding = Regarding::own(
         key.kind,
@@ -209,7 +208,7 @@ fn write(desired: Desired, there: There) -> Write {
     }
 }
 
-fn there(stores: &Stores, key: &ObjectKey) -> Option<There> {
+fn there(stores: &WatchedStores, key: &ObjectKey) -> Option<There> {
     match key.kind {
         "EgressPolicy" => shown(
             &stores.policies,
@@ -297,7 +296,7 @@ async fn apply_status<K>(writer: &Writer, api: &Api<K>, write: &Write) -> Attemp
 where
     K: Clone + DeserializeOwned + std::fmt::Debug,
 {
-    let Desired { key, status } = &write.desired;
+    let DesiredStatus { key, status } = &write.desired;
     let patch = json!({
         "apiVersion": API_VERSION,
         "kind": key.kind,

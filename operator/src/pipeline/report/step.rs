@@ -14,13 +14,13 @@ use crate::pipeline::intents::{IntentState, Intents};
 use crate::pipeline::memory::MemoryStore;
 use crate::pipeline::round::Round;
 use crate::signer::SignerError;
-use crate::watches::Stores;
+use crate::watches::WatchedStores;
 
 /// What is reported with, and what was reported before.
 pub(in crate::pipeline) struct ReportStep<'a> {
     pub(in crate::pipeline) metrics: &'a Metrics,
     pub(in crate::pipeline) namespace: &'a str,
-    pub(in crate::pipeline) stores: &'a Stores,
+    pub(in crate::pipeline) stores: &'a WatchedStores,
     pub(in crate::pipeline) events: &'a EventQueue,
     pub(in crate::pipeline) verdicts: &'a VerdictSender,
     pub(in crate::pipeline) announcer: &'a mut Announcer,

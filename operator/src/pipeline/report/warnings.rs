@@ -6,17 +6,17 @@ use postern_crds::conditions::Reason;
 use postern_crds::names::MEMORY_CONFIG_MAP;
 use postern_intent::NodeName;
 
-use super::events::{Notice, Regarding, Tone};
+use super::events::{EventNotice, EventTone, Regarding};
 use crate::error::chain;
 use crate::lease::LEASE;
-use crate::pipeline::gather::Problem;
-use crate::pipeline::intents::{IntentState, Loss};
-use crate::pipeline::memory::{Loaded, UnwrittenPage};
+use crate::pipeline::gather::ReadProblem;
+use crate::pipeline::intents::{IntentLoss, IntentState};
+use crate::pipeline::memory::{LoadedMemory, UnwrittenPage};
 use crate::signer::{SignerError, TRUST};
-use crate::watches::Kind;
+use crate::watches::WatchedKind;
 
 /// Notices by the object's name and what the notice is about.
-pub(super) type NamedNotices = BTreeMap<(String, String), Notice>;
+pub(super) type NamedNotices = BTreeMap<(String, String), EventNotice>;
 
 /// Pages of the memory that the API server refuses.
 pub(super) fn of_unwritten(namespace: &str, pages: &[UnwrittenPage]) -> NamedNotices {
@@ -44,8 +44,8 @@ pub(super) fn of_unwritten(namespace: &str, pages: &[UnwrittenPage]) -> NamedNot
 }
 
 /// A memory that cannot be read.
-pub(super) fn of_damaged_memory(namespace: &str, loaded: Loaded) -> NamedNotices {
-    if loaded != Loaded::Damaged {
+pub(super) fn of_damaged_memory(namespace: &str, loaded: LoadedMemory) -> NamedNotices {
+    if loaded != LoadedMemory::Damaged {
         return NamedNotices::new();
     }
     let note = "the memory cannot be read; what is held waits for a person";
@@ -71,16 +71,16 @@ pub(super) fn of_lost_key(namespace: &str, problem: Option<&SignerError>) -> Nam
 }
 
 /// The trust root was changed by somebody else, or with the keys.
-pub(in crate::pipeline) fn trust_repaired(namespace: &str) -> Notice {
+pub(in crate::pipeline) fn trust_repaired(namespace: &str) -> EventNotice {
     let regarding = Regarding::core("ConfigMap", namespace, TRUST);
     let note = "it said something else than the signing keys and is put right";
     warning(regarding, Reason::Repaired, "Trust", note.to_owned())
 }
 
-fn warning(regarding: Regarding, reason: Reason, action: &str, note: String) -> Notice {
-    Notice {
+fn warning(regarding: Regarding, reason: Reason, action: &str, note: String) -> EventNotice {
+    EventNotice {
         regarding,
-        tone: Tone::Warning,
+        tone: EventTone::Warning,
         reason: reason.to_string(),
         action: action.to_owned(),
         note,
@@ -93,15 +93,15 @@ pub(super) fn of_intents(intent_states: &BTreeMap<NodeName, IntentState>) -> Nam
     for (node, standing) in intent_states {
         let (reason, note) = match standing {
             IntentState::Lost { why, .. } => match why {
-                Loss::Deleted => (
+                IntentLoss::Deleted => (
                     Reason::Repaired,
                     "it was deleted; the same bytes are published again".to_owned(),
                 ),
-                Loss::Older => (
+                IntentLoss::Older => (
                     Reason::Replayed,
                     "an older document stood there; the newer one is published again".to_owned(),
                 ),
-                Loss::Changed(why) => (
+                IntentLoss::Changed(why) => (
                     *why,
                     format!(
                         "{} The same bytes as before are published again.",
@@ -128,13 +128,15 @@ pub(super) fn of_intents(intent_states: &BTreeMap<NodeName, IntentState>) -> Nam
 }
 
 /// Objects that cannot be read.
-pub(super) fn of_problems(problems: &[Problem]) -> NamedNotices {
+pub(super) fn of_problems(problems: &[ReadProblem]) -> NamedNotices {
     let mut notices = NamedNotices::new();
     for problem in problems {
         let (api_version, kind) = match problem.kind {
-            Kind::Node | Kind::Pod | Kind::Namespace | Kind::Service | Kind::ConfigMap => {
-                ("v1", problem.kind.as_str())
-            }
+            WatchedKind::Node
+            | WatchedKind::Pod
+            | WatchedKind::Namespace
+            | WatchedKind::Service
+            | WatchedKind::ConfigMap => ("v1", problem.kind.as_str()),
             other => (postern_crds::names::API_VERSION, other.as_str()),
         };
         let regarding = Regarding {
