@@ -1,23 +1,27 @@
 //! The operator: watches the cluster, compiles, signs and publishes what each node is to do, and says what became of
 //! it. It decides and touches no host.
 //!
-//! One pipeline, one list of steps ([`pipeline`]): gather, fence, compile, remember, sign, publish, report.
+//! One pipeline, one list of steps ([`pipeline`]): fence, gather, compile, remember, sign, publish, report.
 //!
 //! | module | for |
 //! |---|---|
 //! | [`options`] | the command line |
 //! | [`settings`] | the administrator's file |
-//! | [`api`] | the client, its counters, how long to wait after a failure |
-//! | [`controllers`] | the watches and the shared stores that they fill |
+//! | [`watches`] | the watches and the shared stores that they fill |
 //! | [`lease`] | who leads, until when, and how a stale leader is kept out |
 //! | [`signer`] | signing keys, the trust root |
 //! | [`pipeline`] | the steps |
 //! | [`metrics`] | what is counted |
+//! | [`health`] | whether the operator is ready, and whether its pipeline goes on |
 //! | [`program`] | how it is put together, and how it ends |
 
-pub mod api;
-pub mod controllers;
+#![allow(
+    missing_docs,
+    reason = "a program and no library for others: a comment is where a name does not say it"
+)]
+
 pub mod error;
+pub mod health;
 pub mod lease;
 pub mod metrics;
 pub mod options;
@@ -25,3 +29,4 @@ pub mod pipeline;
 pub mod program;
 pub mod settings;
 pub mod signer;
+pub mod watches;

@@ -1,5 +1,6 @@
 //! What is counted. `docs/operator-metrics.md` lists the names; a test compares the two.
 
+use postern_apiserver::Requests;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -7,8 +8,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::api::Requests;
-use crate::controllers::Kind;
+use crate::watches::WatchedKind;
 
 /// How a run of the pipeline ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -17,14 +17,12 @@ pub enum RunResult {
     Done,
     /// What was read was old, or is not complete yet: another run follows.
     Again,
-    /// It failed.
     Failed,
 }
 
 /// What was written to the API server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum Written {
-    /// A new envelope.
     Intent,
     /// An envelope that had gone, byte for byte.
     Republished,
@@ -34,11 +32,9 @@ pub enum Written {
     Status,
     /// A taint that goes.
     Taint,
-    /// The memory.
     Memory,
     /// The stamp of a new leader.
     Stamp,
-    /// An Event.
     Event,
 }
 
@@ -66,16 +62,14 @@ struct KindLabels {
 /// A step of the pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum Step {
-    /// Reading the stores.
     Gather,
-    /// Compiling.
     Compile,
-    /// Signing.
     Sign,
-    /// Writing intents.
     Publish,
-    /// Writing statuses and Events.
+    /// Handing on what became of a run.
     Report,
+    /// Writing statuses, beside the runs.
+    Status,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -112,6 +106,10 @@ pub struct Metrics {
     pub held: Gauge,
     /// Pages of the memory that the API server refuses.
     pub unwritten_pages: Gauge,
+    /// How many seconds the API server's clock is ahead of the own one.
+    pub clock_difference: Gauge,
+    /// Objects whose last write failed.
+    pub backing_off: Gauge,
     /// When the pipeline last ended well, in seconds since 1970.
     pub last_success: Gauge,
 }
@@ -138,6 +136,8 @@ impl Default for Metrics {
             keys_waiting: Gauge::default(),
             held: Gauge::default(),
             unwritten_pages: Gauge::default(),
+            clock_difference: Gauge::default(),
+            backing_off: Gauge::default(),
             last_success: Gauge::default(),
         }
     }
@@ -179,7 +179,14 @@ impl Metrics {
             "Objects that cannot be read and count as refused",
             self.poison.clone(),
         );
-        let gauges = [
+        for (name, help, gauge) in self.gauges() {
+            own.register(name, help, gauge.clone());
+        }
+    }
+
+    /// Name, help and value of each gauge without a label.
+    const fn gauges(&self) -> [(&'static str, &'static str, &Gauge); 11] {
+        [
             ("leader", "1 while this process leads", &self.leader),
             (
                 "signing_key_present",
@@ -217,17 +224,23 @@ impl Metrics {
                 &self.unwritten_pages,
             ),
             (
+                "clock_difference_seconds",
+                "How many seconds the API server's clock is ahead of the operator's",
+                &self.clock_difference,
+            ),
+            (
+                "writes_backing_off",
+                "Objects whose last write failed and that are tried again later",
+                &self.backing_off,
+            ),
+            (
                 "last_success_timestamp_seconds",
                 "When the pipeline last ended well, in seconds since 1970",
                 &self.last_success,
             ),
-        ];
-        for (name, help, gauge) in gauges {
-            own.register(name, help, gauge.clone());
-        }
+        ]
     }
 
-    /// A run ended.
     pub fn ran(&self, result: RunResult) {
         self.runs.get_or_create(&RunLabels { result }).inc();
     }
@@ -239,13 +252,11 @@ impl Metrics {
             .observe(time.as_secs_f64());
     }
 
-    /// Something was written.
     pub fn wrote(&self, object: Written) {
         self.written.get_or_create(&WrittenLabels { object }).inc();
     }
 
-    /// A watch failed.
-    pub fn watch_failed(&self, kind: Kind, code: Option<u16>) {
+    pub fn watch_failed(&self, kind: WatchedKind, code: Option<u16>) {
         let labels = WatchLabels {
             kind: kind.as_str(),
             code: code.map_or_else(|| "none".to_owned(), |code| code.to_string()),
@@ -254,7 +265,7 @@ impl Metrics {
     }
 
     /// How many objects a store has, and how many of them cannot be read.
-    pub fn counted(&self, kind: Kind, objects: usize, poison: usize) {
+    pub fn counted(&self, kind: WatchedKind, objects: usize, poison: usize) {
         let labels = KindLabels {
             kind: kind.as_str(),
         };
@@ -276,8 +287,8 @@ mod tests {
     use prometheus_client::registry::Registry;
 
     use super::{Metrics, RunResult, Step, Written};
-    use crate::api::Requests;
-    use crate::controllers::Kind;
+    use crate::watches::WatchedKind;
+    use postern_apiserver::Requests;
 
     const DOCUMENT: &str = include_str!("../../docs/operator-metrics.md");
 
@@ -290,8 +301,8 @@ mod tests {
         metrics.ran(RunResult::Done);
         metrics.took(Step::Gather, std::time::Duration::ZERO);
         metrics.wrote(Written::Intent);
-        metrics.watch_failed(Kind::Pod, None);
-        metrics.counted(Kind::Pod, 1, 0);
+        metrics.watch_failed(WatchedKind::Pod, None);
+        metrics.counted(WatchedKind::Pod, 1, 0);
         requests.count("GET", "200");
         let mut text = String::new();
         encode(&mut text, &registry).expect("text");

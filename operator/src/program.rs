@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
-use postern_telemetry::{Health, LogError, ServeError, TraceError};
+use postern_apiserver::{ConnectError, Endpoint, NewestRevision, Requests, client, config};
+use postern_telemetry::{LogError, ServeError, TraceError};
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,16 +14,16 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{error, info, warn};
 
-use crate::api::{ConnectError, Requests, connect};
-use crate::controllers::{Signals, start};
 use crate::error::chain;
-use crate::lease::{Ended, Session, Standing, Term, keep, term};
+use crate::health::Readiness;
+use crate::lease::{LeaseEnd, LeaseSession, LeaseState, LeaseTerm, keep, term};
 use crate::metrics::Metrics;
 use crate::options::RunArguments;
 use crate::pipeline::publish::Writer;
-use crate::pipeline::report::herald;
+use crate::pipeline::report::{event_queue, status_writer};
 use crate::pipeline::{Pipeline, PipelineError, PipelineParts, keep_running};
 use crate::settings::{SettingsError, follow, read};
+use crate::watches::{WatchSignals, start};
 
 /// How long a run that is under way may go on after the signal to stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -33,19 +34,14 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Why the program ends.
 #[derive(Debug, Error)]
 pub enum ProgramError {
-    /// No logs.
     #[error("there are no logs")]
     Log(#[source] LogError),
-    /// No traces.
     #[error("there are no traces")]
     Trace(#[source] TraceError),
-    /// No runtime.
     #[error("the runtime does not start")]
     Runtime(#[source] std::io::Error),
-    /// No settings.
     #[error("there are no settings")]
     Settings(#[source] SettingsError),
-    /// No client.
     #[error("the API server cannot be reached")]
     Connect(#[source] ConnectError),
     /// The signal cannot be waited for.
@@ -63,22 +59,6 @@ pub enum ProgramError {
     /// A part of the program ended that never ends.
     #[error("a part of the program ended")]
     Part,
-}
-
-/// Whether the program is ready, and if not, why.
-#[derive(Debug, Clone, Default)]
-pub struct Readiness(Health);
-
-impl Readiness {
-    /// It is.
-    pub fn well(&self) {
-        self.0.ready();
-    }
-
-    /// It is not.
-    pub fn ill(&self, why: &str) {
-        self.0.not_ready_because(why);
-    }
 }
 
 /// Runs until it is told to stop.
@@ -128,64 +108,71 @@ async fn serve(arguments: &RunArguments) -> Result<(), ProgramError> {
     let (requests, metrics) = (Requests::default(), Metrics::default());
     let mut registry = Registry::default();
     metrics.register(&mut registry, &requests);
-    let client = connect(arguments.kubeconfig.as_deref(), requests.clone())
+    let client = connect(arguments, &requests)
         .await
         .map_err(ProgramError::Connect)?;
     let readiness = Readiness::default();
-    readiness.ill("starting");
+    readiness.show(["the operator starts"]);
     let mut tasks: JoinSet<()> = JoinSet::new();
     listen(arguments, &readiness, registry, &mut tasks);
     tasks.spawn(follow(arguments.settings.clone(), known));
-    let signals = Signals::default();
+    let signals = WatchSignals::default();
     let (stores, watches) = start(&client, &arguments.namespace, &signals, &metrics);
     for watch in watches {
         tasks.spawn(watch);
     }
-    let (writer, reader) = term();
-    tasks.spawn(show_standing(reader.clone(), metrics.clone()));
-    let session = session(arguments, &client, &requests);
+    let (term_writer, reader) = term();
+    tasks.spawn(show_lease_state(reader.clone(), metrics.clone()));
+    let lease_revision = NewestRevision::default();
+    let session = session(arguments, &client, &lease_revision);
     info!(
         name = session.name(),
         namespace = arguments.namespace,
-        "started"
+        "the operator started"
     );
-    let (herald, telling) = herald(
-        Writer {
-            client: client.clone(),
-            term: reader.clone(),
-            metrics: metrics.clone(),
-        },
-        session.name(),
-    );
+    let writer = Writer::new(client, reader, metrics);
+    let (events, event_writer) = event_queue(writer.clone(), session.name());
+    let (verdicts, status_writer) = status_writer(writer.clone(), events.clone(), stores.clone());
     let parts = PipelineParts {
-        herald,
+        writer,
         namespace: arguments.namespace.clone(),
-        client,
+        events,
+        verdicts,
         stores,
         signals,
-        metrics,
-        term: reader,
         settings,
+        lease_revision,
         requests,
     };
     let (stop_pipeline, stopped) = watch::channel(false);
     let pipeline = tokio::spawn(keep_running(Pipeline::new(parts), readiness, stopped));
-    let telling = tokio::spawn(telling.keep_telling());
+    let event_writer = tokio::spawn(event_writer.write_events());
+    let status_writer = tokio::spawn(status_writer.write_statuses());
     let (stop_lease, lease_stopped) = oneshot::channel();
-    let lease = tokio::spawn(keep(session, writer, arguments.lease, lease_stopped));
+    let lease = tokio::spawn(keep(session, term_writer, arguments.lease, lease_stopped));
     let parts = Parts {
         pipeline,
-        telling,
+        event_writer,
+        status_writer,
         lease,
         tasks,
     };
     parts.until_the_end(&stop_pipeline, stop_lease).await
 }
 
-fn session(arguments: &RunArguments, client: &Client, requests: &Requests) -> Session {
-    Session::new(
+/// Who asks, in the API server's audit log and in its counts.
+const USER_AGENT: &str = concat!("postern-operator/", env!("CARGO_PKG_VERSION"));
+
+async fn connect(arguments: &RunArguments, requests: &Requests) -> Result<Client, ConnectError> {
+    let endpoint = Endpoint::of_program(arguments.kubeconfig.clone());
+    let config = config(&endpoint, USER_AGENT).await?;
+    client(config, requests.clone())
+}
+
+fn session(arguments: &RunArguments, client: &Client, revision: &NewestRevision) -> LeaseSession {
+    LeaseSession::new(
         client.clone(),
-        requests.clone(),
+        revision.clone(),
         &arguments.namespace,
         &arguments.identity,
         arguments.lease,
@@ -201,20 +188,23 @@ fn listen(
     let Some(address) = arguments.listen else {
         return;
     };
-    let health = readiness.0.clone();
+    let health = readiness.health();
     tasks.spawn(async move {
         let served: Result<(), ServeError> =
             postern_telemetry::serve(address, health, Arc::new(registry)).await;
         if let Err(problem) = served {
-            error!(error = chain(&problem), "health and metrics are not served");
+            error!(
+                error = chain(&problem),
+                "the operator serves neither health nor metrics"
+            );
         }
     });
 }
 
 /// Shows in a metric whether this process leads.
-async fn show_standing(term: Term, metrics: Metrics) {
+async fn show_lease_state(term: LeaseTerm, metrics: Metrics) {
     loop {
-        let leads = matches!(term.standing(), Standing::Leading { .. });
+        let leads = matches!(term.state(), LeaseState::Leading { .. });
         metrics.leader.set(i64::from(leads));
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
@@ -224,8 +214,10 @@ async fn show_standing(term: Term, metrics: Metrics) {
 struct Parts {
     pipeline: JoinHandle<Result<(), PipelineError>>,
     /// Ends by itself after the pipeline.
-    telling: JoinHandle<()>,
-    lease: JoinHandle<Ended>,
+    event_writer: JoinHandle<()>,
+    /// Ends by itself after the pipeline.
+    status_writer: JoinHandle<()>,
+    lease: JoinHandle<LeaseEnd>,
     tasks: JoinSet<()>,
 }
 
@@ -241,8 +233,8 @@ impl Parts {
             _ = terminated.recv() => None,
             _ = interrupted.recv() => None,
             ended = &mut self.lease => Some(match ended {
-                Ok(Ended::WentBack) => ProgramError::WentBack,
-                Ok(Ended::Lost | Ended::Released) | Err(_) => ProgramError::Lost,
+                Ok(LeaseEnd::WentBack) => ProgramError::WentBack,
+                Ok(LeaseEnd::Lost | LeaseEnd::Released) | Err(_) => ProgramError::Lost,
             }),
             ended = &mut self.pipeline => Some(match ended {
                 Ok(Err(PipelineError::WentBack { .. })) => ProgramError::WentBack,
@@ -253,23 +245,26 @@ impl Parts {
         };
         if let Some(problem) = ended {
             self.pipeline.abort();
-            self.telling.abort();
+            self.event_writer.abort();
+            self.status_writer.abort();
             error!(error = chain(&problem), "ending");
             return Err(problem);
         }
-        info!("stopping");
+        info!("the operator stops");
         stop_pipeline.send_replace(true);
         let run = tokio::time::timeout(GRACE, &mut self.pipeline).await;
         if run.is_err() {
-            warn!("a run was cut off");
+            warn!("the last run of the pipeline was cut off");
             self.pipeline.abort();
         }
-        // What the last run told; Events are not worth more.
-        if tokio::time::timeout(LAST_WORDS, &mut self.telling)
+        // What is not written of statuses is what the next leader compiles first.
+        self.status_writer.abort();
+        // What the last run announced; Events are not worth more.
+        if tokio::time::timeout(LAST_WORDS, &mut self.event_writer)
             .await
             .is_err()
         {
-            self.telling.abort();
+            self.event_writer.abort();
         }
         // Only when nothing is written any more may another process take over.
         if stop_lease.send(()).is_ok() {

@@ -20,10 +20,10 @@ use postern_compile::{NodeOutcome, compile};
 use postern_crds::conditions::Reason;
 use postern_crds::{NodeIntent, NodeIntentSpec};
 use postern_intent::{Body, NodeName};
-use postern_operator::controllers::Tolerant;
-use postern_operator::pipeline::intents::{Intents, Loss, Standing};
+use postern_operator::pipeline::intents::{IntentLoss, IntentState, Intents};
 use postern_operator::pipeline::publish::spec;
 use postern_operator::signer::KeyRing;
+use postern_operator::watches::Tolerant;
 
 fn ring(seed: u8) -> KeyRing {
     let key = SigningKey::from_bytes(&[seed; 32]);
@@ -86,8 +86,8 @@ fn shown(version: &str, spec: NodeIntentSpec) -> Tolerant<NodeIntent> {
     })
 }
 
-fn look(intents: &mut Intents, object: Option<&Tolerant<NodeIntent>>) -> Standing {
-    intents.standing(&node(), object, ring(1).trust(), Instant::now())
+fn look(intents: &mut Intents, object: Option<&Tolerant<NodeIntent>>) -> IntentState {
+    intents.state(&node(), object, ring(1).trust(), Instant::now())
 }
 
 /// A process that has published the body of second 2000 as version 10, and has seen it.
@@ -97,13 +97,16 @@ fn published() -> Intents {
     let body = Arc::new(body(2000));
     intents.wrote(node(), signed(2000, 1), body, &metadata("10"), now);
     let standing = look(&mut intents, Some(&shown("10", signed(2000, 1))));
-    assert!(matches!(standing, Standing::Current { .. }), "{standing:?}");
+    assert!(
+        matches!(standing, IntentState::Current { .. }),
+        "{standing:?}"
+    );
     intents
 }
 
-fn loss(object: Option<&Tolerant<NodeIntent>>) -> Loss {
+fn loss(object: Option<&Tolerant<NodeIntent>>) -> IntentLoss {
     match look(&mut published(), object) {
-        Standing::Lost { kept, why } => {
+        IntentState::Lost { kept, why } => {
             assert_eq!(kept.spec, signed(2000, 1), "the same bytes");
             why
         }
@@ -113,13 +116,13 @@ fn loss(object: Option<&Tolerant<NodeIntent>>) -> Loss {
 
 #[test]
 fn what_was_deleted_is_put_back_as_it_was() {
-    assert_eq!(loss(None), Loss::Deleted);
+    assert_eq!(loss(None), IntentLoss::Deleted);
 }
 
 #[test]
 fn what_an_untrusted_key_signed_is_no_intent_and_what_was_published_is_put_back() {
     let forged = shown("11", signed(3000, 2));
-    assert_eq!(loss(Some(&forged)), Loss::Changed(Reason::UnknownKey));
+    assert_eq!(loss(Some(&forged)), IntentLoss::Changed(Reason::UnknownKey));
 }
 
 #[test]
@@ -128,21 +131,21 @@ fn printed_copies_that_say_something_else_than_the_envelope_are_a_change() {
     spec.serial += 1;
     assert_eq!(
         loss(Some(&shown("11", spec))),
-        Loss::Changed(Reason::Inconsistent)
+        IntentLoss::Changed(Reason::Inconsistent)
     );
 }
 
 #[test]
 fn an_older_document_in_the_place_of_the_newer_one_is_not_gone_back_to() {
     let older = shown("11", signed(1000, 1));
-    assert_eq!(loss(Some(&older)), Loss::Older);
+    assert_eq!(loss(Some(&older)), IntentLoss::Older);
 }
 
 #[test]
 fn a_newer_document_of_a_trusted_key_is_what_counts() {
     let newer = shown("11", signed(3000, 1));
     let standing = look(&mut published(), Some(&newer));
-    let Standing::Current { body: found, .. } = standing else {
+    let IntentState::Current { body: found, .. } = standing else {
         panic!("current, not {standing:?}");
     };
     assert_eq!(found.serial, body(3000).serial);
@@ -157,7 +160,7 @@ fn a_write_that_the_watch_has_not_shown_yet_is_waited_for() {
     let before = shown("10", signed(2000, 1));
     assert!(matches!(
         look(&mut intents, Some(&before)),
-        Standing::Lagging
+        IntentState::Lagging
     ));
 }
 
@@ -169,11 +172,11 @@ fn a_process_that_knows_nothing_calls_a_forged_intent_tampered_and_never_absent(
     assert!(
         matches!(
             standing,
-            Standing::Tampered {
+            IntentState::Tampered {
                 why: Reason::UnknownKey
             }
         ),
         "{standing:?}"
     );
-    assert!(matches!(look(&mut intents, None), Standing::Absent));
+    assert!(matches!(look(&mut intents, None), IntentState::Absent));
 }

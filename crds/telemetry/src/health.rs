@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract;
@@ -12,9 +13,13 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 
-/// Is the program ready? Shared with whoever knows.
+/// Whether the program lives and is ready. Shared with whoever knows.
 #[derive(Debug, Clone, Default)]
-pub struct Health(Arc<Mutex<State>>);
+pub struct Health {
+    state: Arc<Mutex<State>>,
+    /// Until when the program counts as alive; none: it never said, and counts as alive for ever.
+    alive_until: Arc<Mutex<Option<Instant>>>,
+}
 
 #[derive(Debug, Default)]
 enum State {
@@ -41,8 +46,25 @@ impl Health {
         *self.state() = State::Because(why.to_owned());
     }
 
+    /// The program's main loop goes on: `/healthz` says so for this time, and not longer unless the loop says it again.
+    pub fn alive_for(&self, time: Duration) {
+        let until = Instant::now().checked_add(time);
+        *self
+            .alive_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = until;
+    }
+
+    fn is_alive(&self, now: Instant) -> bool {
+        let until = *self
+            .alive_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        until.is_none_or(|until| now < until)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -85,7 +107,7 @@ pub async fn serve(
     registry: Arc<Registry>,
 ) -> Result<(), ServeError> {
     let router = Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(Served { health, registry });
@@ -95,6 +117,15 @@ pub async fn serve(
     axum::serve(listener, router)
         .await
         .map_err(|source| ServeError::Listen { address, source })
+}
+
+async fn healthz(extract::State(served): extract::State<Served>) -> impl IntoResponse {
+    if served.health.is_alive(Instant::now()) {
+        (StatusCode::OK, "ok\n")
+    } else {
+        let hangs = "the main loop has not gone on for too long\n";
+        (StatusCode::SERVICE_UNAVAILABLE, hangs)
+    }
 }
 
 async fn readyz(extract::State(served): extract::State<Served>) -> impl IntoResponse {
@@ -114,5 +145,23 @@ async fn metrics(extract::State(served): extract::State<Served>) -> impl IntoRes
             (StatusCode::OK, [(header::CONTENT_TYPE, kind)], text).into_response()
         }
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::Health;
+
+    #[test]
+    fn a_loop_that_hangs_is_not_alive_and_one_that_never_promised_is() {
+        let (health, start) = (Health::default(), Instant::now());
+        assert!(health.is_alive(start + Duration::from_secs(3600)));
+        health.alive_for(Duration::from_secs(60));
+        assert!(health.is_alive(start + Duration::from_secs(59)));
+        assert!(!health.is_alive(start + Duration::from_secs(62)));
+        health.alive_for(Duration::from_secs(120));
+        assert!(health.is_alive(start + Duration::from_secs(62)));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// The lease as it was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sight {
+pub struct SeenLease {
     /// `metadata.resourceVersion`: it changes with every renewal.
     pub version: String,
     /// Who holds it; nobody: it was given back.
@@ -18,16 +18,12 @@ pub struct Sight {
     pub since: Duration,
 }
 
-/// What to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decision {
+pub enum LeaseDecision {
     /// There is none: make it.
     Create,
     /// It is free, or its holder has not renewed it: take it, in exactly the version that was seen.
-    Take {
-        /// `leaseTransitions` to write.
-        transitions: u64,
-    },
+    Take { transitions: u64 },
     /// It is ours: renew it, in exactly the version that was seen.
     Renew,
     /// It is somebody's: look again.
@@ -39,21 +35,26 @@ pub enum Decision {
 
 /// Decides. `newest` is the highest resource version that this process has seen of the lease.
 #[must_use]
-pub fn decide(lease: Option<&Sight>, me: &str, newest: Option<u64>, now: Duration) -> Decision {
+pub fn decide(
+    lease: Option<&SeenLease>,
+    me: &str,
+    newest: Option<u64>,
+    now: Duration,
+) -> LeaseDecision {
     let Some(seen) = lease else {
-        return Decision::Create;
+        return LeaseDecision::Create;
     };
     if went_back(&seen.version, newest) {
-        return Decision::WentBack;
+        return LeaseDecision::WentBack;
     }
     let next = seen.transitions.saturating_add(1);
     match seen.holder.as_deref() {
-        None | Some("") => Decision::Take { transitions: next },
-        Some(holder) if holder == me => Decision::Renew,
+        None | Some("") => LeaseDecision::Take { transitions: next },
+        Some(holder) if holder == me => LeaseDecision::Renew,
         Some(_) if now.saturating_sub(seen.since) >= seen.duration => {
-            Decision::Take { transitions: next }
+            LeaseDecision::Take { transitions: next }
         }
-        Some(_) => Decision::Wait,
+        Some(_) => LeaseDecision::Wait,
     }
 }
 
@@ -67,12 +68,12 @@ fn went_back(version: &str, newest: Option<u64>) -> bool {
 mod tests {
     use std::time::Duration;
 
-    use super::{Decision, Sight, decide};
+    use super::{LeaseDecision, SeenLease, decide};
 
     const ME: &str = "me";
 
-    fn lease(holder: Option<&str>, since: u64) -> Sight {
-        Sight {
+    fn lease(holder: Option<&str>, since: u64) -> SeenLease {
+        SeenLease {
             version: "100".to_owned(),
             holder: holder.map(str::to_owned),
             duration: Duration::from_secs(15),
@@ -81,44 +82,49 @@ mod tests {
         }
     }
 
-    fn decided(lease: Option<&Sight>, now: u64) -> Decision {
+    fn decided(lease: Option<&SeenLease>, now: u64) -> LeaseDecision {
         decide(lease, ME, Some(100), Duration::from_secs(now))
     }
 
     #[test]
     fn each_sight_of_the_lease_has_one_answer() {
         let table = [
-            ("nobody has made it", None, 0, Decision::Create),
+            ("nobody has made it", None, 0, LeaseDecision::Create),
             (
                 "it was given back",
                 Some(lease(None, 50)),
                 50,
-                Decision::Take { transitions: 5 },
+                LeaseDecision::Take { transitions: 5 },
             ),
             (
                 "it was given back as an empty name",
                 Some(lease(Some(""), 50)),
                 50,
-                Decision::Take { transitions: 5 },
+                LeaseDecision::Take { transitions: 5 },
             ),
-            ("it is ours", Some(lease(Some(ME), 0)), 9, Decision::Renew),
+            (
+                "it is ours",
+                Some(lease(Some(ME), 0)),
+                9,
+                LeaseDecision::Renew,
+            ),
             (
                 "it is ours and was not renewed for long",
                 Some(lease(Some(ME), 0)),
                 900,
-                Decision::Renew,
+                LeaseDecision::Renew,
             ),
             (
                 "it is another's and was renewed lately",
                 Some(lease(Some("other"), 50)),
                 64,
-                Decision::Wait,
+                LeaseDecision::Wait,
             ),
             (
                 "it is another's and was not renewed",
                 Some(lease(Some("other"), 50)),
                 65,
-                Decision::Take { transitions: 5 },
+                LeaseDecision::Take { transitions: 5 },
             ),
         ];
         for (case, sight, now, expected) in table {
@@ -131,7 +137,7 @@ mod tests {
         // What its time stamp says does not count: the clocks of two machines may differ.
         assert_eq!(
             decided(Some(&lease(Some("other"), 1000)), 1000),
-            Decision::Wait
+            LeaseDecision::Wait
         );
     }
 
@@ -142,10 +148,10 @@ mod tests {
             let sight = lease(holder, 50);
             assert_eq!(
                 decide(Some(&sight), ME, Some(101), now),
-                Decision::WentBack,
+                LeaseDecision::WentBack,
                 "{holder:?}"
             );
-            assert_ne!(decide(Some(&sight), ME, None, now), Decision::WentBack);
+            assert_ne!(decide(Some(&sight), ME, None, now), LeaseDecision::WentBack);
         }
     }
 }

@@ -8,7 +8,7 @@ pub use postern_crds::names::EPOCH_ANNOTATION;
 
 /// What is to be done before a compile.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stamped<K> {
+pub enum StampState<K> {
     /// Every object carries the epoch.
     All,
     /// These do not: they are stamped, and nothing is compiled until the watch has shown it.
@@ -19,7 +19,7 @@ pub enum Stamped<K> {
 
 /// Whether this leader has looked at the stamps before in this epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
+pub enum StampLook {
     /// It has not: a stamp with its own epoch is somebody else's.
     First,
     /// It has: a stamp with its own epoch is its own.
@@ -36,7 +36,11 @@ pub fn epoch_of(annotations: Option<&BTreeMap<String, String>>) -> u64 {
 }
 
 /// Looks at the stamps of all objects.
-pub fn stamp<K>(objects: impl IntoIterator<Item = (K, u64)>, epoch: u64, look: Look) -> Stamped<K> {
+pub fn stamp<K>(
+    objects: impl IntoIterator<Item = (K, u64)>,
+    epoch: u64,
+    look: StampLook,
+) -> StampState<K> {
     let mut missing = Vec::new();
     let mut highest = 0;
     for (key, found) in objects {
@@ -46,44 +50,44 @@ pub fn stamp<K>(objects: impl IntoIterator<Item = (K, u64)>, epoch: u64, look: L
         }
     }
     let taken = match look {
-        Look::First => highest >= epoch,
-        Look::Again => highest > epoch,
+        StampLook::First => highest >= epoch,
+        StampLook::Again => highest > epoch,
     };
     match (taken, missing.is_empty()) {
-        (true, _) => Stamped::Above(highest),
-        (false, true) => Stamped::All,
-        (false, false) => Stamped::Missing(missing),
+        (true, _) => StampState::Above(highest),
+        (false, true) => StampState::All,
+        (false, false) => StampState::Missing(missing),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{EPOCH_ANNOTATION, Look, Stamped, epoch_of, stamp};
+    use super::{EPOCH_ANNOTATION, StampLook, StampState, epoch_of, stamp};
 
-    fn stamped(epochs: &[u64], epoch: u64, look: Look) -> Stamped<usize> {
+    fn stamped(epochs: &[u64], epoch: u64, look: StampLook) -> StampState<usize> {
         stamp(epochs.iter().copied().enumerate(), epoch, look)
     }
 
     #[test]
     fn older_stamps_and_missing_ones_are_stamped_over() {
         assert_eq!(
-            stamped(&[0, 4, 5], 6, Look::First),
-            Stamped::Missing(vec![0, 1, 2])
+            stamped(&[0, 4, 5], 6, StampLook::First),
+            StampState::Missing(vec![0, 1, 2])
         );
         assert_eq!(
-            stamped(&[6, 4, 6], 6, Look::Again),
-            Stamped::Missing(vec![1])
+            stamped(&[6, 4, 6], 6, StampLook::Again),
+            StampState::Missing(vec![1])
         );
-        assert_eq!(stamped(&[6, 6], 6, Look::Again), Stamped::All);
-        assert_eq!(stamped(&[], 6, Look::First), Stamped::All);
+        assert_eq!(stamped(&[6, 6], 6, StampLook::Again), StampState::All);
+        assert_eq!(stamped(&[], 6, StampLook::First), StampState::All);
     }
 
     #[test]
     fn a_stamp_of_the_same_epoch_is_somebody_elses_at_the_first_look() {
         // The lease was deleted and counts from the start again: writing the same stamp would change no version.
-        assert_eq!(stamped(&[1, 1], 1, Look::First), Stamped::Above(1));
-        assert_eq!(stamped(&[9, 1], 2, Look::First), Stamped::Above(9));
-        assert_eq!(stamped(&[9, 1], 2, Look::Again), Stamped::Above(9));
+        assert_eq!(stamped(&[1, 1], 1, StampLook::First), StampState::Above(1));
+        assert_eq!(stamped(&[9, 1], 2, StampLook::First), StampState::Above(9));
+        assert_eq!(stamped(&[9, 1], 2, StampLook::Again), StampState::Above(9));
     }
 
     #[test]

@@ -7,11 +7,11 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::PostParams;
 use kube::{Api, Client};
+use postern_apiserver::{ApiError, ApiVerb, Failure, NewestRevision, within};
 use postern_crds::names::OPERATOR_FIELD_MANAGER;
 use thiserror::Error;
 
-use super::decide::{Decision, Sight, decide};
-use crate::api::{Act, ApiError, Failure, Requests, within};
+use super::decide::{LeaseDecision, SeenLease, decide};
 use crate::options::LeaseArguments;
 
 /// Name of the Lease.
@@ -20,7 +20,6 @@ pub(crate) const LEASE: &str = "postern-operator";
 /// Why the lease could not be looked at or written.
 #[derive(Debug, Error)]
 pub enum LeaseError {
-    /// The request failed.
     #[error("the lease cannot be kept")]
     Api(#[source] ApiError),
     /// There was no answer before the end of the term.
@@ -29,7 +28,6 @@ pub enum LeaseError {
     /// What the API server shows is older than what it has shown.
     #[error("the API server's store went back: resource version {found} after {newest}")]
     WentBack {
-        /// What it shows.
         found: String,
         /// What it has shown.
         newest: u64,
@@ -38,7 +36,7 @@ pub enum LeaseError {
 
 /// What came of one look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
+pub enum LeaseTurn {
     /// It is ours, by a request that was sent at that time.
     Ours {
         /// Which term it is.
@@ -46,28 +44,26 @@ pub enum Turn {
         /// When the request was sent.
         sent: Instant,
     },
-    /// It is not.
     Others,
 }
 
 /// One process's dealings with the lease.
 #[derive(Debug)]
-pub struct Session {
+pub struct LeaseSession {
     api: Api<Lease>,
     name: String,
     times: LeaseArguments,
     start: Instant,
-    seen: Option<(Sight, Lease)>,
-    newest: Option<u64>,
-    requests: Requests,
+    seen: Option<(SeenLease, Lease)>,
+    revision: NewestRevision,
 }
 
-impl Session {
-    /// Begins. `identity` is made unique for this process: one that comes back under its old name is another one.
+impl LeaseSession {
+    /// Begins. `revision` is the lease's newest. `identity` is made unique for this process: one that comes back under its old name is another one.
     #[must_use]
     pub fn new(
         client: Client,
-        requests: Requests,
+        revision: NewestRevision,
         namespace: &str,
         identity: &str,
         times: LeaseArguments,
@@ -83,8 +79,7 @@ impl Session {
             times,
             start: Instant::now(),
             seen: None,
-            newest: None,
-            requests,
+            revision,
         }
     }
 
@@ -99,30 +94,32 @@ impl Session {
     ///
     /// # Errors
     /// [`LeaseError`].
-    pub async fn turn(&mut self, floor: u64) -> Result<Turn, LeaseError> {
+    pub async fn turn(&mut self, floor: u64) -> Result<LeaseTurn, LeaseError> {
         let sent = Instant::now();
         // What we wrote last is what is there, unless somebody changed it: then the write is refused and we look.
         if let Some(transitions) = self.ours() {
             let renewed = self.write(transitions.max(floor), sent).await?;
-            if renewed != Turn::Others {
+            if renewed != LeaseTurn::Others {
                 return Ok(renewed);
             }
         }
         let sent = Instant::now();
-        let read = within(Act::Get, what(), self.api.get_opt(LEASE)).await;
+        let read = within(ApiVerb::Get, what(), self.api.get_opt(LEASE)).await;
         let lease = read.map_err(LeaseError::Api)?;
         self.look(lease);
         let sight = self.seen.as_ref().map(|(sight, _)| sight);
-        let newest = self.newest;
+        let newest = self.revision.get();
         match decide(sight, &self.name, newest, self.start.elapsed()) {
-            Decision::Wait => Ok(Turn::Others),
-            Decision::WentBack => Err(LeaseError::WentBack {
+            LeaseDecision::Wait => Ok(LeaseTurn::Others),
+            LeaseDecision::WentBack => Err(LeaseError::WentBack {
                 found: sight.map(|seen| seen.version.clone()).unwrap_or_default(),
                 newest: newest.unwrap_or_default(),
             }),
-            Decision::Create => self.write(floor.saturating_add(1), sent).await,
-            Decision::Take { transitions } => self.write(transitions.max(floor + 1), sent).await,
-            Decision::Renew => {
+            LeaseDecision::Create => self.write(floor.saturating_add(1), sent).await,
+            LeaseDecision::Take { transitions } => {
+                self.write(transitions.max(floor + 1), sent).await
+            }
+            LeaseDecision::Renew => {
                 let transitions = sight.map_or(0, |seen| seen.transitions);
                 self.write(transitions.max(floor), sent).await
             }
@@ -144,7 +141,7 @@ impl Session {
         }
         let params = params();
         let request = self.api.replace(LEASE, &params, &lease);
-        let answer = within(Act::Replace, what(), request).await;
+        let answer = within(ApiVerb::Replace, what(), request).await;
         answer.map(|_| ()).map_err(LeaseError::Api)
     }
 
@@ -153,7 +150,7 @@ impl Session {
         (sight.holder.as_deref() == Some(&self.name)).then_some(sight.transitions)
     }
 
-    async fn write(&mut self, transitions: u64, sent: Instant) -> Result<Turn, LeaseError> {
+    async fn write(&mut self, transitions: u64, sent: Instant) -> Result<LeaseTurn, LeaseError> {
         let now = MicroTime(Timestamp::now());
         let old = self.seen.as_ref().map(|(_, lease)| lease);
         let spec = old.and_then(|lease| lease.spec.as_ref());
@@ -175,22 +172,22 @@ impl Session {
         let params = params();
         let answer = if old.is_some() {
             let request = self.api.replace(LEASE, &params, &lease);
-            within(Act::Replace, what(), request).await
+            within(ApiVerb::Replace, what(), request).await
         } else {
             let request = self.api.create(&params, &lease);
-            within(Act::Create, what(), request).await
+            within(ApiVerb::Create, what(), request).await
         };
         match answer {
             Ok(lease) => {
                 self.look(Some(lease));
-                Ok(Turn::Ours {
+                Ok(LeaseTurn::Ours {
                     epoch: transitions,
                     sent,
                 })
             }
             // Somebody was faster.
             Err(error) if matches!(error.failure(), Failure::Stale | Failure::Exists) => {
-                Ok(Turn::Others)
+                Ok(LeaseTurn::Others)
             }
             Err(error) => Err(LeaseError::Api(error)),
         }
@@ -209,7 +206,7 @@ impl Session {
         };
         let spec = lease.spec.as_ref();
         let seconds = spec.and_then(|spec| spec.lease_duration_seconds);
-        let sight = Sight {
+        let sight = SeenLease {
             holder: spec.and_then(|spec| spec.holder_identity.clone()),
             duration: seconds
                 .and_then(|seconds| u64::try_from(seconds).ok())
@@ -221,9 +218,7 @@ impl Session {
             version: version.clone(),
             since,
         };
-        self.newest = self.newest.max(version.parse().ok());
-        // The lease is written all the time, so its version follows the store's revision.
-        self.requests.saw(Some(&version));
+        self.revision.saw(Some(&version));
         self.seen = Some((sight, lease));
     }
 }

@@ -6,9 +6,9 @@ mod holder;
 mod keep;
 mod term;
 
-pub use decide::{Decision, Sight, decide};
-pub use fence::{EPOCH_ANNOTATION, Look, Stamped, epoch_of, stamp};
+pub use decide::{LeaseDecision, SeenLease, decide};
+pub use fence::{EPOCH_ANNOTATION, StampLook, StampState, epoch_of, stamp};
 pub(crate) use holder::LEASE;
-pub use holder::{LeaseError, Session, Turn};
-pub use keep::{Ended, keep};
-pub use term::{Standing, Term, TermWriter, term};
+pub use holder::{LeaseError, LeaseSession, LeaseTurn};
+pub use keep::{LeaseEnd, keep};
+pub use term::{LeaseState, LeaseTerm, TermWriter, term};

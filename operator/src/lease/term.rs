@@ -8,10 +8,9 @@ use tokio::sync::watch;
 
 /// What this process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum LeaseState {
     /// It waits for the lease.
     Standby,
-    /// It leads.
     Leading {
         /// Which term this is: grows with every change of hands.
         epoch: u64,
@@ -20,44 +19,41 @@ pub enum Standing {
     },
 }
 
-/// Reads the standing.
 #[derive(Debug, Clone)]
-pub struct Term {
-    standing: watch::Receiver<Standing>,
+pub struct LeaseTerm {
+    state: watch::Receiver<LeaseState>,
     floor: Arc<AtomicU64>,
 }
 
-/// Writes it.
 #[derive(Debug, Clone)]
 pub struct TermWriter {
-    standing: Arc<watch::Sender<Standing>>,
+    state: Arc<watch::Sender<LeaseState>>,
     floor: Arc<AtomicU64>,
 }
 
 /// A pair that begins as standby.
 #[must_use]
-pub fn term() -> (TermWriter, Term) {
-    let (sender, receiver) = watch::channel(Standing::Standby);
+pub fn term() -> (TermWriter, LeaseTerm) {
+    let (sender, receiver) = watch::channel(LeaseState::Standby);
     let floor = Arc::new(AtomicU64::new(0));
     let writer = TermWriter {
-        standing: Arc::new(sender),
+        state: Arc::new(sender),
         floor: Arc::clone(&floor),
     };
-    let standing = receiver;
-    (writer, Term { standing, floor })
+    let state = receiver;
+    (writer, LeaseTerm { state, floor })
 }
 
 impl TermWriter {
     /// The lease was taken or renewed by a request that was sent at `sent`.
     pub fn lead(&self, epoch: u64, sent: Instant, renew_deadline: Duration) {
         let until = sent + renew_deadline;
-        self.standing
-            .send_replace(Standing::Leading { epoch, until });
+        self.state
+            .send_replace(LeaseState::Leading { epoch, until });
     }
 
-    /// It is over.
     pub fn end(&self) {
-        self.standing.send_replace(Standing::Standby);
+        self.state.send_replace(LeaseState::Standby);
     }
 
     /// The lowest epoch that may be led under.
@@ -67,22 +63,21 @@ impl TermWriter {
     }
 }
 
-impl Term {
+impl LeaseTerm {
     /// The epoch, if this process may write at `now`. Asked before each write: a process that was stopped for a while
     /// finds out here, and what it had already sent is refused by the API server, since a new leader has touched
     /// every object that a node reads before it compiles ([`super::stamp`]).
     #[must_use]
     pub fn epoch(&self, now: Instant) -> Option<u64> {
-        match *self.standing.borrow() {
-            Standing::Leading { epoch, until } if now < until => Some(epoch),
-            Standing::Leading { .. } | Standing::Standby => None,
+        match *self.state.borrow() {
+            LeaseState::Leading { epoch, until } if now < until => Some(epoch),
+            LeaseState::Leading { .. } | LeaseState::Standby => None,
         }
     }
 
-    /// The standing.
     #[must_use]
-    pub fn standing(&self) -> Standing {
-        *self.standing.borrow()
+    pub fn state(&self) -> LeaseState {
+        *self.state.borrow()
     }
 
     /// Objects carry this epoch already, or a higher one: the next renewal goes above it. The lease counts from the
@@ -94,9 +89,9 @@ impl Term {
 
     /// Waits until this process begins to lead.
     pub async fn begun(&mut self) {
-        let leads = |standing: &Standing| matches!(standing, Standing::Leading { .. });
+        let leads = |state: &LeaseState| matches!(state, LeaseState::Leading { .. });
         // An error means that nobody renews any more, which ends the process by itself.
-        if self.standing.wait_for(leads).await.is_err() {
+        if self.state.wait_for(leads).await.is_err() {
             std::future::pending::<()>().await;
         }
     }

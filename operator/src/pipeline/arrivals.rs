@@ -12,15 +12,13 @@ use postern_intent::NodeName;
 use postern_telemetry::{Late, Origin};
 
 use super::intents::from_shown;
-use super::publish::{Change, Planned};
-use crate::controllers::Tolerant;
+use super::publish::{IntentChange, PlannedWrite};
+use crate::watches::Tolerant;
 
 /// A body that was published.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Issued {
-    /// Its serial.
+pub struct IssuedBody {
     pub serial: u64,
-    /// Its digest.
     pub digest: String,
     /// When its write was sent.
     pub at: Timestamp,
@@ -30,26 +28,24 @@ pub struct Issued {
 /// trace twice. A body that another one replaces before its node reported it is forgotten. `T` is what a body's trace goes
 /// on from.
 #[derive(Debug)]
-pub struct Arrivals<T>(BTreeMap<NodeName, (Issued, T)>);
+pub struct Arrivals<T>(BTreeMap<NodeName, (IssuedBody, T)>);
 
 /// A body that is in a node's kernel.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Arrival<T> {
-    /// The node.
     pub node: NodeName,
-    /// The body.
-    pub issued: Issued,
+    pub issued: IssuedBody,
     /// What its trace goes on from.
     pub origin: T,
     /// When it was there.
     pub at: Timestamp,
     /// Which time that is.
-    pub clock: Clock,
+    pub clock: ArrivalClock,
 }
 
 /// Whose time the end of an arrival is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Clock {
+pub enum ArrivalClock {
     /// The node's: when it last read its kernel back, as its report says.
     VerifiedAt,
     /// The leader's: when it saw the report, which gives no time, or one before the publishing or after now. Clocks differ,
@@ -57,7 +53,7 @@ pub enum Clock {
     Seen,
 }
 
-impl Clock {
+impl ArrivalClock {
     const fn as_str(self) -> &'static str {
         match self {
             Self::VerifiedAt => "verifiedAt",
@@ -74,7 +70,7 @@ impl<T> Default for Arrivals<T> {
 
 impl<T> Arrivals<T> {
     /// A new body was published, in the place of an earlier one.
-    pub fn begin(&mut self, node: NodeName, issued: Issued, origin: T) {
+    pub fn begin(&mut self, node: NodeName, issued: IssuedBody, origin: T) {
         self.0.insert(node, (issued, origin));
     }
 
@@ -89,12 +85,13 @@ impl<T> Arrivals<T> {
         now: Timestamp,
         report: impl Fn(&NodeName) -> Option<Arc<Tolerant<NodeReport>>>,
     ) -> Vec<Arrival<T>> {
-        let ended = |(node, (issued, _)): (&NodeName, &(Issued, T))| {
+        let ended = |(node, (issued, _)): (&NodeName, &(IssuedBody, T))| {
             let found = report(node)?;
             let status = found.good()?.status.as_ref()?;
             Some((node.clone(), end(issued, status, now)?))
         };
-        let ended: Vec<(NodeName, (Timestamp, Clock))> = self.0.iter().filter_map(ended).collect();
+        let ended: Vec<(NodeName, (Timestamp, ArrivalClock))> =
+            self.0.iter().filter_map(ended).collect();
         let arrived = ended.into_iter().filter_map(|(node, (at, clock))| {
             let (issued, origin) = self.0.remove(&node)?;
             Some(Arrival {
@@ -110,7 +107,11 @@ impl<T> Arrivals<T> {
 }
 
 /// When a body was in the kernel, if the report says that it is and that reading back agreed.
-fn end(issued: &Issued, status: &NodeReportStatus, now: Timestamp) -> Option<(Timestamp, Clock)> {
+fn end(
+    issued: &IssuedBody,
+    status: &NodeReportStatus,
+    now: Timestamp,
+) -> Option<(Timestamp, ArrivalClock)> {
     let applied = status.applied_serial == Some(issued.serial)
         && status.applied_digest.as_deref() == Some(issued.digest.as_str());
     if !applied || !is_true(&status.conditions, ConditionType::Verified) {
@@ -118,15 +119,15 @@ fn end(issued: &Issued, status: &NodeReportStatus, now: Timestamp) -> Option<(Ti
     }
     let told = status.verified_at.as_ref().map(|time| time.0);
     let told = told.filter(|at| (issued.at..=now).contains(at));
-    Some(told.map_or((now.max(issued.at), Clock::Seen), |at| {
-        (at, Clock::VerifiedAt)
+    Some(told.map_or((now.max(issued.at), ArrivalClock::Seen), |at| {
+        (at, ArrivalClock::VerifiedAt)
     }))
 }
 
 impl Arrivals<Origin> {
     /// A write went well. Nothing is remembered of what only put back what was there, and nothing while no traces are made.
-    pub fn published(&mut self, one: &Planned, at: Timestamp) {
-        if one.change != Change::New {
+    pub fn published(&mut self, one: &PlannedWrite, at: Timestamp) {
+        if one.change != IntentChange::New {
             return;
         }
         let Some(origin) = Origin::here() else {
@@ -135,7 +136,7 @@ impl Arrivals<Origin> {
         let envelope = one.object.spec.envelope.as_ref().and_then(from_shown);
         if let Some(digest) = envelope.and_then(|envelope| envelope.digest().ok()) {
             let serial = one.body.serial.0;
-            let issued = Issued { serial, digest, at };
+            let issued = IssuedBody { serial, digest, at };
             self.begin(one.node.clone(), issued, origin);
         }
     }
@@ -169,8 +170,8 @@ mod tests {
     use postern_crds::{NodeReport, NodeReportStatus};
     use postern_intent::NodeName;
 
-    use super::{Arrivals, Clock, Issued};
-    use crate::controllers::Tolerant;
+    use super::{ArrivalClock, Arrivals, IssuedBody};
+    use crate::watches::Tolerant;
 
     fn node(name: &str) -> NodeName {
         name.parse().expect("a name")
@@ -181,8 +182,8 @@ mod tests {
     }
 
     /// Published at second 100.
-    fn issued(serial: u64) -> Issued {
-        Issued {
+    fn issued(serial: u64) -> IssuedBody {
+        IssuedBody {
             serial,
             digest: format!("digest-{serial}"),
             at: second(100),
@@ -212,7 +213,7 @@ mod tests {
     fn look(
         arrivals: &mut Arrivals<&'static str>,
         status: &NodeReportStatus,
-    ) -> Vec<(String, u64, i64, Clock)> {
+    ) -> Vec<(String, u64, i64, ArrivalClock)> {
         let report = Arc::new(Tolerant::Good(NodeReport {
             status: Some(status.clone()),
             ..NodeReport::default()
@@ -233,10 +234,10 @@ mod tests {
         arrivals.begin(node("n2"), issued(8), "publish");
         assert_eq!(look(&mut arrivals, &NodeReportStatus::default()), []);
         assert_eq!(look(&mut arrivals, &applied(6, 130)), [], "an older one");
-        let here = ("n1".to_owned(), 7, 130, Clock::VerifiedAt);
+        let here = ("n1".to_owned(), 7, 130, ArrivalClock::VerifiedAt);
         assert_eq!(look(&mut arrivals, &applied(7, 130)), [here]);
         assert_eq!(look(&mut arrivals, &applied(7, 190)), [], "a second report");
-        let other = ("n2".to_owned(), 8, 190, Clock::VerifiedAt);
+        let other = ("n2".to_owned(), 8, 190, ArrivalClock::VerifiedAt);
         assert_eq!(look(&mut arrivals, &applied(8, 190)), [other]);
     }
 
@@ -257,7 +258,7 @@ mod tests {
     fn a_time_that_cannot_be_is_replaced_by_the_time_of_the_look() {
         let seen = |status: &NodeReportStatus| {
             let found = look(&mut awaited("n1", 7), status);
-            assert_eq!(found, [("n1".to_owned(), 7, 200, Clock::Seen)]);
+            assert_eq!(found, [("n1".to_owned(), 7, 200, ArrivalClock::Seen)]);
         };
         seen(&applied(7, 99));
         seen(&applied(7, 201));

@@ -1,30 +1,28 @@
 //! Why a run ended early.
 
+use postern_apiserver::{ApiError, Failure};
 use thiserror::Error;
 
 use super::memory::PageError;
-use crate::api::{ApiError, Failure};
 use crate::signer::SignerError;
 
 /// Why a run ended early. What was published stays.
 #[derive(Debug, Error)]
 pub enum PipelineError {
-    /// The term ended.
     #[error("this process does not lead any more")]
     NotLeading,
     /// The API server's store went back.
-    #[error("the API server's store went back: revision {found} after {newest}")]
+    #[error("the API server's store went back: {resource} have revision {found} after {newest}")]
     WentBack {
-        /// What it shows.
+        resource: &'static str,
         found: u64,
         /// What it has shown.
         newest: u64,
     },
     /// There is nothing to sign with.
-    #[error("nothing can be signed")]
+    #[error("the operator cannot sign")]
     Signer(#[source] SignerError),
-    /// A request failed.
-    #[error("the API server did not do it")]
+    #[error("the pipeline's request to the API server failed")]
     Api(#[source] ApiError),
     /// The memory cannot be used.
     #[error("the operator cannot use its memory")]
@@ -35,17 +33,15 @@ pub enum PipelineError {
     /// A body cannot be signed.
     #[error("the intent of node {node} cannot be signed")]
     Sign {
-        /// The node.
         node: String,
-        /// Why.
         #[source]
         source: postern_intent::sign::SignError,
     },
     /// A key ring cannot be made.
-    #[error("the keys cannot be used")]
+    #[error("the operator cannot use its keys")]
     Key(#[source] crate::signer::KeyError),
     /// The compiler's thread ended early.
-    #[error("the compiler did not end")]
+    #[error("the compiler's thread ended early")]
     Compile(#[source] tokio::task::JoinError),
 }
 

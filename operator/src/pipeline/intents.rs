@@ -12,17 +12,17 @@ use postern_intent::{Body, Envelope, KeySet, NodeName, envelope};
 use postern_telemetry::Origin;
 
 use super::arrivals::Arrivals;
-use super::owned::{Owned, Shows};
-use crate::controllers::Tolerant;
+use super::owned::{OwnWrite, ShownVersion};
+use crate::watches::Tolerant;
 
 /// What this process published, or verified as published.
 #[derive(Debug, Clone)]
-pub struct Kept {
+pub struct KnownIntent {
     /// The object's spec, byte for byte.
     pub spec: NodeIntentSpec,
     /// What the envelope says.
     pub body: Arc<Body>,
-    owned: Owned,
+    owned: OwnWrite,
     author: Author,
 }
 
@@ -37,12 +37,10 @@ enum Author {
 
 /// How the published intent of a node stands.
 #[derive(Debug, Clone)]
-pub enum Standing {
+pub enum IntentState {
     /// It is there and verifies.
     Current {
-        /// What it says.
         body: Arc<Body>,
-        /// The object's spec.
         spec: Box<NodeIntentSpec>,
     },
     /// Nothing was ever published.
@@ -51,10 +49,8 @@ pub enum Standing {
     Lagging,
     /// It is gone, or was changed, while the one who published it lives: the same bytes are published again.
     Lost {
-        /// What was published.
-        kept: Box<Kept>,
-        /// Why.
-        why: Loss,
+        kept: Box<KnownIntent>,
+        why: IntentLoss,
     },
     /// There is something that does not verify, and nobody remembers what was there.
     Tampered {
@@ -65,10 +61,8 @@ pub enum Standing {
 
 /// Why an intent has to be published again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Loss {
-    /// Somebody deleted it.
+pub enum IntentLoss {
     Deleted,
-    /// Somebody changed it.
     Changed(Reason),
     /// Somebody put an older one in its place.
     Older,
@@ -79,7 +73,7 @@ type Opened = Result<Arc<Body>, Reason>;
 /// What is known of all published intents; one for the whole process.
 #[derive(Debug, Default)]
 pub struct Intents {
-    kept: BTreeMap<NodeName, Kept>,
+    kept: BTreeMap<NodeName, KnownIntent>,
     /// Verifying is the expensive part: each version is opened once for each set of keys.
     opened: BTreeMap<NodeName, (String, Vec<String>, Opened)>,
     /// What this process published in a trace and no report calls applied yet.
@@ -97,8 +91,8 @@ impl Intents {
         now: Instant,
     ) {
         let version = metadata.resource_version.clone().unwrap_or_default();
-        let owned = Owned::new(version, now);
-        let kept = Kept {
+        let owned = OwnWrite::new(version, now);
+        let kept = KnownIntent {
             spec,
             body,
             owned,
@@ -110,7 +104,7 @@ impl Intents {
     /// This process touched the object of an intent, and nothing of its content.
     pub fn touched(&mut self, node: &NodeName, metadata: &ObjectMeta, now: Instant) {
         if let (Some(kept), Some(version)) = (self.kept.get_mut(node), &metadata.resource_version) {
-            kept.owned = Owned::new(version.clone(), now);
+            kept.owned = OwnWrite::new(version.clone(), now);
         }
     }
 
@@ -135,13 +129,13 @@ impl Intents {
     }
 
     /// How the intent of a node stands.
-    pub fn standing(
+    pub fn state(
         &mut self,
         node: &NodeName,
         shown: Option<&Tolerant<NodeIntent>>,
         keys: &KeySet,
         now: Instant,
-    ) -> Standing {
+    ) -> IntentState {
         let version = shown.and_then(|object| metadata(object).resource_version.clone());
         let shows = self
             .kept
@@ -150,18 +144,18 @@ impl Intents {
         let opened = shown.map(|object| self.open(node, object, keys));
         let kept = self.kept.get(node);
         match (opened, shows, kept) {
-            (_, Some(Shows::Older), _) => Standing::Lagging,
-            (None, _, None) => Standing::Absent,
-            (None, _, Some(kept)) => lost(kept, Loss::Deleted),
+            (_, Some(ShownVersion::Older), _) => IntentState::Lagging,
+            (None, _, None) => IntentState::Absent,
+            (None, _, Some(kept)) => lost(kept, IntentLoss::Deleted),
             (Some(Ok(body)), _, Some(kept)) if body.serial < kept.body.serial => {
-                lost(kept, Loss::Older)
+                lost(kept, IntentLoss::Older)
             }
             (Some(Ok(body)), _, _) => {
                 let spec = self.adopt(node, shown, &body, now);
-                Standing::Current { body, spec }
+                IntentState::Current { body, spec }
             }
-            (Some(Err(why)), _, Some(kept)) => lost(kept, Loss::Changed(why)),
-            (Some(Err(why)), _, None) => Standing::Tampered { why },
+            (Some(Err(why)), _, Some(kept)) => lost(kept, IntentLoss::Changed(why)),
+            (Some(Err(why)), _, None) => IntentState::Tampered { why },
         }
     }
 
@@ -182,9 +176,9 @@ impl Intents {
             .is_some_and(|kept| kept.spec == object.spec);
         if !same {
             let version = object.metadata.resource_version.clone().unwrap_or_default();
-            let mut owned = Owned::new(version.clone(), now);
+            let mut owned = OwnWrite::new(version.clone(), now);
             owned.look(Some(&version), now);
-            let kept = Kept {
+            let kept = KnownIntent {
                 spec: object.spec.clone(),
                 body: Arc::clone(body),
                 owned,
@@ -217,8 +211,8 @@ impl Intents {
     }
 }
 
-fn lost(kept: &Kept, why: Loss) -> Standing {
-    Standing::Lost {
+fn lost(kept: &KnownIntent, why: IntentLoss) -> IntentState {
+    IntentState::Lost {
         kept: Box::new(kept.clone()),
         why,
     }

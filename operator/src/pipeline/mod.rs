@@ -2,33 +2,40 @@
 //!
 //! | step | module | needs a client |
 //! |---|---|---|
-//! | look at the stores | [`gather`] | only to be sure that what is gone is gone |
-//! | keep stale leaders out | [`publish`] | yes |
-//! | compile | `postern_compile` | no: pure |
+//! | keep stale leaders out | [`fence`] | yes |
+//! | read the stores, what is published, and the memory | [`gather`] | only to be sure that what is gone is gone |
+//! | compile | [`compile`] | no: pure |
 //! | remember | [`memory`] | yes |
 //! | sign | [`publish`] | no: pure |
 //! | publish | [`publish`] | yes |
-//! | say what became of it | [`report`] | yes |
+//! | report what became of it | [`report`] | yes |
 //! | end the traces of what arrived | [`arrivals`] | no |
+//!
+//! [`run`] is the list, [`wake`] decides when it runs, [`round`] has what the steps hand on.
 
 pub mod arrivals;
+mod compile;
 mod error;
+mod fence;
 pub mod gather;
 pub mod intents;
-mod issue;
 pub mod memory;
-mod news;
+mod object_key;
 mod outcome;
 mod owned;
+mod parts;
+mod period;
 pub mod publish;
 pub mod report;
 mod round;
 mod run;
 mod wake;
+mod write_backoff;
 
 pub use error::PipelineError;
-pub use outcome::{Outcome, Why};
-pub use run::{Pipeline, PipelineParts};
+pub use object_key::ObjectKey;
+pub use outcome::{IdleReason, Outcome};
+pub use parts::PipelineParts;
+pub use run::Pipeline;
 pub use wake::keep_running;
-
-pub use postern_crds::names::{APPROVALS_CONFIG_MAP as APPROVALS, MEMORY_CONFIG_MAP as MEMORY};
+pub use write_backoff::WriteBackoff;

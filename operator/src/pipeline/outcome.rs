@@ -2,29 +2,31 @@
 
 use std::time::Duration;
 
-use super::publish::Tally;
-use crate::controllers::Kind;
+use super::publish::{Tallies, Tally};
+use crate::watches::WatchedKind;
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Nothing was decided, and why.
-    Idle(Why),
-    /// Everything is written; statuses that had to wait may be written after this time.
-    Done(Option<Duration>),
+    Idle(IdleReason),
+    Done,
     /// What was read was old: another run follows at once.
     Again,
-    /// Some writes did not pass: another run follows after a while.
-    Later,
+    /// Some writes failed, and everything else is written. Each of these objects is tried again at its own time.
+    Partly {
+        intents: usize,
+        /// After what time the next object is tried again.
+        retry: Option<Duration>,
+    },
 }
 
 /// Why nothing was decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Why {
-    /// Another process leads.
+pub enum IdleReason {
     Standby,
     /// These stores are not complete.
-    Missing(Vec<Kind>),
+    Missing(Vec<WatchedKind>),
     /// The intents are being stamped.
     Stamping(Tally),
     /// The lease has to be led under a higher epoch.
@@ -36,13 +38,17 @@ pub enum Why {
 impl Outcome {
     /// From what was counted.
     #[must_use]
-    pub const fn of(tally: Tally, wait: Option<Duration>) -> Self {
-        if tally.passing > 0 || tally.refused > 0 {
-            Self::Later
-        } else if tally.stale > 0 || tally.late > 0 {
+    pub const fn of(tallies: Tallies, retry: Option<Duration>) -> Self {
+        let sum = tallies.sum();
+        if sum.stale > 0 || sum.late > 0 {
             Self::Again
+        } else if sum.failed() > 0 {
+            Self::Partly {
+                intents: tallies.intents.failed(),
+                retry,
+            }
         } else {
-            Self::Done(wait)
+            Self::Done
         }
     }
 }

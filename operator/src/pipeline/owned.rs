@@ -8,7 +8,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A version that this process wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Owned {
+pub(super) struct OwnWrite {
     version: String,
     at: Instant,
     shown: bool,
@@ -16,7 +16,7 @@ pub(super) struct Owned {
 
 /// How what the watch shows compares with what was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shows {
+pub(super) enum ShownVersion {
     /// The watch has not come so far: wait for it.
     Older,
     /// It shows exactly what was written.
@@ -27,8 +27,7 @@ pub(super) enum Shows {
     Nothing,
 }
 
-impl Owned {
-    /// Written now.
+impl OwnWrite {
     #[must_use]
     pub(super) const fn new(version: String, at: Instant) -> Self {
         Self {
@@ -39,19 +38,19 @@ impl Owned {
     }
 
     /// Compares with the version that the watch shows; none: it shows no object.
-    pub(super) fn look(&mut self, shown: Option<&str>, now: Instant) -> Shows {
+    pub(super) fn look(&mut self, shown: Option<&str>, now: Instant) -> ShownVersion {
         let late = now.saturating_duration_since(self.at) >= PATIENCE;
         match shown {
-            None if self.shown || late => Shows::Nothing,
-            None => Shows::Older,
+            None if self.shown || late => ShownVersion::Nothing,
+            None => ShownVersion::Older,
             Some(version) if version == self.version => {
                 self.shown = true;
-                Shows::Same
+                ShownVersion::Same
             }
             // Resource versions of one API server are numbers that only grow (KEP-5504).
             Some(version) => match (version.parse::<u64>(), self.version.parse::<u64>()) {
-                (Ok(shown), Ok(own)) if shown < own && !late => Shows::Older,
-                _ => Shows::Newer,
+                (Ok(shown), Ok(own)) if shown < own && !late => ShownVersion::Older,
+                _ => ShownVersion::Newer,
             },
         }
     }
@@ -61,17 +60,17 @@ impl Owned {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{Owned, Shows};
+    use super::{OwnWrite, ShownVersion};
 
     #[test]
     fn a_write_is_waited_for_and_then_missed() {
         let now = Instant::now();
-        let mut owned = Owned::new("10".to_owned(), now);
-        assert_eq!(owned.look(None, now), Shows::Older);
-        assert_eq!(owned.look(Some("9"), now), Shows::Older);
-        assert_eq!(owned.look(Some("10"), now), Shows::Same);
-        assert_eq!(owned.look(Some("11"), now), Shows::Newer);
-        assert_eq!(owned.look(None, now), Shows::Nothing);
+        let mut owned = OwnWrite::new("10".to_owned(), now);
+        assert_eq!(owned.look(None, now), ShownVersion::Older);
+        assert_eq!(owned.look(Some("9"), now), ShownVersion::Older);
+        assert_eq!(owned.look(Some("10"), now), ShownVersion::Same);
+        assert_eq!(owned.look(Some("11"), now), ShownVersion::Newer);
+        assert_eq!(owned.look(None, now), ShownVersion::Nothing);
     }
 
     #[test]
@@ -79,12 +78,12 @@ mod tests {
         let now = Instant::now();
         let late = now + Duration::from_secs(30);
         assert_eq!(
-            Owned::new("10".to_owned(), now).look(None, late),
-            Shows::Nothing
+            OwnWrite::new("10".to_owned(), now).look(None, late),
+            ShownVersion::Nothing
         );
         assert_eq!(
-            Owned::new("10".to_owned(), now).look(Some("9"), late),
-            Shows::Newer
+            OwnWrite::new("10".to_owned(), now).look(Some("9"), late),
+            ShownVersion::Newer
         );
     }
 }

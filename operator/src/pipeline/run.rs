@@ -1,97 +1,46 @@
 //! One run: the list of steps.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures::FutureExt as _;
-use jiff::Timestamp;
-use kube::runtime::reflector::ObjectRef;
-use kube::{Client, ResourceExt as _};
-use postern_compile::snapshot::Settings;
-use postern_compile::{Compilation, compile};
-use postern_intent::NodeName;
-use tokio::sync::watch;
-use tracing::{Instrument as _, info, info_span, warn};
+use tracing::{Instrument as _, info_span};
 
+use super::compile::{CompileStep, Compiled};
 use super::error::PipelineError;
-use super::gather::{Inputs, confirm, gather, is_doubtful, sizes};
-use super::intents::{Intents, Standing};
-use super::memory::{Loaded, MemoryContents, MemoryStore, PageName, Saved, save};
-use super::outcome::{Outcome, Why};
-use super::publish::{Fenced, Tally, Trusted, Writer, do_chores, fence, keep_trust};
-use super::report::{Herald, Reporter};
-use super::round::{Heard, Last, World, awaited, labels, marks, restored, snapshot, unclaimed};
-use super::wake::period;
-use super::{issue, news};
-use crate::api::Requests;
-use crate::controllers::{Kind, Signals, Stores};
-use crate::lease::{Look, Term};
-use crate::metrics::{Metrics, Step, gauge};
-use crate::signer::{Signer, Signing, trust_data};
-
-/// What a pipeline is made of.
-pub struct PipelineParts {
-    /// The client.
-    pub client: Client,
-    /// The operator's namespace.
-    pub namespace: String,
-    /// Tells people.
-    pub herald: Herald,
-    /// The stores.
-    pub stores: Stores,
-    /// What the watches tell.
-    pub signals: Signals,
-    /// What is counted.
-    pub metrics: Metrics,
-    /// Whether this process leads.
-    pub term: Term,
-    /// The settings.
-    pub settings: watch::Receiver<Arc<Settings>>,
-    /// What is known of the API server's patience, and its newest revision.
-    pub requests: Requests,
-}
+use super::fence::FenceStep;
+use super::gather::GatherStep;
+use super::intents::Intents;
+use super::memory::MemoryStore;
+use super::outcome::{IdleReason, Outcome};
+use super::parts::PipelineParts;
+use super::publish::{PublishStep, Tallies};
+use super::report::{Announcer, ReportStep};
+use super::round::Round;
+use crate::metrics::Step;
+use crate::signer::{Signer, SignerError, SigningKeys};
 
 /// The pipeline: what it is made of and what it knows from its last run.
 pub struct Pipeline {
     pub(super) parts: PipelineParts,
-    pub(super) writer: Writer,
-    pub(super) herald: Herald,
-    pub(super) reporter: Reporter,
     signer: Signer,
-    pub(super) intents: Intents,
-    pub(super) memory: MemoryStore,
-    fenced: Option<u64>,
-    last: Option<Last>,
-}
-
-/// What a run has gathered.
-pub(super) struct Round {
-    pub(super) epoch: u64,
-    pub(super) signing: Signing,
-    pub(super) world: World,
-    pub(super) standings: BTreeMap<NodeName, Standing>,
-    pub(super) loaded: Loaded,
+    fence: FenceStep,
+    compile: CompileStep,
+    announcer: Announcer,
+    intents: Intents,
+    memory: MemoryStore,
 }
 
 impl Pipeline {
-    /// Puts it together.
     #[must_use]
     pub fn new(parts: PipelineParts) -> Self {
-        let client = parts.client.clone();
         Self {
-            writer: Writer {
-                client: client.clone(),
-                term: parts.term.clone(),
-                metrics: parts.metrics.clone(),
-            },
-            herald: parts.herald.clone(),
-            reporter: Reporter::default(),
-            signer: Signer::new(&client, &parts.namespace),
+            signer: Signer::new(&parts.writer.client, &parts.namespace),
+            fence: FenceStep::default(),
+            compile: CompileStep::default(),
+            announcer: Announcer::default(),
             intents: Intents::default(),
             memory: MemoryStore::default(),
-            fenced: None,
-            last: None,
             parts,
         }
     }
@@ -102,297 +51,142 @@ impl Pipeline {
     /// [`PipelineError`]: the run ended early; what was published stays.
     pub async fn run(&mut self) -> Result<Outcome, PipelineError> {
         let started = Instant::now();
-        let Some(epoch) = self.parts.term.epoch(started) else {
-            return Ok(Outcome::Idle(Why::Standby));
+        // 1. Only the leader decides, and only with complete stores.
+        let Some(epoch) = self.parts.writer.term.epoch(started) else {
+            return Ok(Outcome::Idle(IdleReason::Standby));
         };
         let missing = self.parts.signals.missing(started);
         if !missing.is_empty() {
-            return Ok(Outcome::Idle(Why::Missing(missing)));
+            return Ok(Outcome::Idle(IdleReason::Missing(missing)));
         }
-        let signing = self.signing(started).await?;
-        let gathering = info_span!("gather");
-        let gathered = self
-            .gather(epoch, signing)
-            .instrument(gathering)
-            .boxed()
-            .await?;
-        self.parts.metrics.took(Step::Gather, started.elapsed());
-        let round = match gathered {
+        // 2. The keys: without one nothing can be published, so nothing is decided.
+        let signing = self.read_keys(started).await?;
+        // 3. The fence, before anything is read: what a stale leader writes after it is refused.
+        if let Some(reason) = self.stamp_intents(epoch).await {
+            return Ok(Outcome::Idle(reason));
+        }
+        // 4. Gather.
+        let round = match self.gather(epoch, signing).await? {
             Ok(round) => round,
-            Err(why) => return Ok(Outcome::Idle(why)),
+            Err(reason) => return Ok(Outcome::Idle(reason)),
         };
-        let (compilation, fresh) = self.compiled(&round).await?;
-        let mut tally = Tally::default();
-        let unknown = &round.world.inputs.unknown;
-        if unknown.is_empty() {
-            let publishing = info_span!("publish", epoch);
-            let written = self.publish(&round, &compilation, fresh);
-            let written = written.instrument(publishing).boxed().await;
-            // What was not written has to be compiled again with what will be read then.
-            if written.as_ref().map_or(true, Tally::is_incomplete) {
-                self.last = None;
-            }
-            tally.add(written?);
-        }
-        let verdicts = if unknown.is_empty() {
-            compilation.verdicts.clone()
-        } else {
-            unclaimed(&compilation.verdicts, unknown)
-        };
-        let reporting = Instant::now();
-        let span = info_span!("report");
-        let said = news::report(self, &round, &compilation, &verdicts)
-            .instrument(span)
-            .boxed()
-            .await;
-        self.parts.metrics.took(Step::Report, reporting.elapsed());
-        tally.add(said.tally);
-        Ok(Outcome::of(tally, said.wait))
+        // 5. Compile.
+        let compiled = self.compile.run(&round, &self.parts.writer.metrics).await?;
+        // 6. Publish: remember, sign, write.
+        let published = self.publish(&round, &compiled).await?;
+        // 7. Report what became of it.
+        self.report(&round, &compiled);
+        let retry = self.parts.writer.next_retry(Instant::now());
+        Ok(Outcome::of(published, retry))
     }
 
-    async fn signing(&mut self, now: Instant) -> Result<Signing, PipelineError> {
+    async fn read_keys(&mut self, now: Instant) -> Result<SigningKeys, PipelineError> {
         let answer = self.signer.signing(now).await;
         let there = i64::from(answer.is_ok());
-        self.parts.metrics.signing_key.set(there);
+        self.parts.writer.metrics.signing_key.set(there);
         answer.map_err(PipelineError::Signer)
     }
 
-    /// Looks at the stores, and makes sure of what they say.
+    async fn stamp_intents(&mut self, epoch: u64) -> Option<IdleReason> {
+        let objects = self.parts.stores.intents.state();
+        let (writer, term) = (&self.parts.writer, &self.parts.writer.term);
+        let stamping = self
+            .fence
+            .run(writer, &objects, epoch, &mut self.intents, term);
+        stamping.instrument(info_span!("fence", epoch)).await
+    }
+
     async fn gather(
         &mut self,
         epoch: u64,
-        signing: Signing,
-    ) -> Result<Result<Round, Why>, PipelineError> {
-        let now = Instant::now();
-        let stores = self.parts.stores.clone();
-        let settings = Arc::clone(&self.parts.settings.borrow());
-        let mut inputs = gather(&stores, &settings, &self.parts.namespace);
-        for (kind, objects, poison) in sizes(&stores) {
-            self.parts.metrics.counted(kind, objects, poison);
-        }
-        if let Some(why) = self.fence(epoch).await {
-            return Ok(Err(why));
-        }
-        let standings = self.standings(&inputs, &signing, now);
-        if standings
-            .values()
-            .any(|standing| matches!(standing, Standing::Lagging))
-        {
-            return Ok(Err(Why::Lagging));
-        }
-        let namespace = &self.parts.namespace;
-        let shown =
-            |page: PageName| super::gather::config_map(&stores, namespace, &page.config_map());
-        let loaded = self.memory.load(shown, epoch, now);
-        let (remembered, loaded) = loaded.map_err(PipelineError::Page)?;
-        if is_doubtful(&inputs, &remembered.memory) && self.is_new_doubt(&inputs, &remembered) {
-            self.ask(&mut inputs).await?;
-        } else if let Some(last) = &self.last
-            && is_doubtful(&inputs, &remembered.memory)
-        {
-            // Asked before, about the same: the answer stands.
-            inputs.definition = last.world.inputs.definition.clone();
-            inputs.namespaces = last.world.inputs.namespaces.clone();
-        }
-        let spoken = self.parts.signals.spoken();
-        let heard = Heard {
-            spoken: &spoken,
-            watching: self.parts.signals.watching(Kind::NodeReport, now),
-            ours: &|node| self.intents.is_ours(node),
-        };
-        let awaited = awaited(&inputs, &standings, &remembered, &heard);
-        let keys = signing.ring.public().keys().chain(&signing.retiring);
-        let world = World {
-            published: marks(&standings),
-            keys: keys.map(ToString::to_string).collect(),
-            inputs,
-            awaited,
-            remembered,
-            epoch,
-        };
-        Ok(Ok(Round {
-            epoch,
-            signing,
-            world,
-            standings,
-            loaded,
-        }))
-    }
-
-    async fn fence(&mut self, epoch: u64) -> Option<Why> {
-        let look = if self.fenced == Some(epoch) {
-            Look::Again
-        } else {
-            Look::First
-        };
-        let objects = self.parts.stores.intents.state();
-        match fence(&self.writer, &objects, epoch, look, &mut self.intents).await {
-            Fenced::All => {
-                self.fenced = Some(epoch);
-                None
-            }
-            Fenced::Stamping(tally) => {
-                // From here on a stamp of this epoch is this leader's own.
-                self.fenced = Some(epoch);
-                Some(Why::Stamping(tally))
-            }
-            Fenced::TooLow(highest) => {
-                warn!(
-                    epoch,
-                    highest, "intents carry a higher epoch: going above it"
-                );
-                self.parts.term.go_above(highest);
-                Some(Why::TooLow)
-            }
-        }
-    }
-
-    fn standings(
-        &mut self,
-        inputs: &Inputs,
-        signing: &Signing,
-        now: Instant,
-    ) -> BTreeMap<NodeName, Standing> {
-        let store = &self.parts.stores.intents;
-        let shown = store
-            .state()
-            .into_iter()
-            .filter_map(|object| object.name_any().parse::<NodeName>().ok());
-        let nodes = inputs.nodes.iter().map(|node| node.name.clone());
-        let mut names: Vec<NodeName> = shown
-            .chain(nodes)
-            .chain(self.intents.nodes().cloned())
-            .collect();
-        names.sort();
-        names.dedup();
-        names
-            .into_iter()
-            .map(|node| {
-                let object = store.get(&ObjectRef::new(node.as_str()));
-                let trust = signing.ring.trust();
-                let standing = self.intents.standing(&node, object.as_deref(), trust, now);
-                (node, standing)
-            })
-            .collect()
-    }
-
-    /// Is there something gone that was still there, or not yet asked about, at the last compile?
-    fn is_new_doubt(&self, inputs: &Inputs, remembered: &MemoryContents) -> bool {
-        self.last.as_ref().is_none_or(|last| {
-            last.world.remembered != *remembered
-                || last.world.inputs.policies != inputs.policies
-                || last.world.epoch != self.fenced.unwrap_or_default()
-                || labels(&last.world.inputs.namespaces) != labels(&inputs.namespaces)
-        })
-    }
-
-    async fn ask(&self, inputs: &mut Inputs) -> Result<(), PipelineError> {
-        let live = confirm(&self.parts.client)
-            .await
-            .map_err(PipelineError::Api)?;
-        let newest = self.parts.requests.newest();
-        if let (Some(found), Some(newest)) = (live.revision, newest)
-            && found < newest
-        {
-            return Err(PipelineError::WentBack { found, newest });
-        }
-        inputs.definition = live.definition;
-        let mut namespaces = live.namespaces;
-        namespaces.sort_by(|a, b| a.name.cmp(&b.name));
-        inputs.namespaces = namespaces;
-        Ok(())
-    }
-
-    /// The compilation of what was gathered; the last one, if nothing changed.
-    async fn compiled(
-        &mut self,
-        round: &Round,
-    ) -> Result<(Arc<Compilation>, Fresh), PipelineError> {
-        if let Some(last) = &self.last
-            && last.world == round.world
-            && last.at.elapsed() < period(round.world.inputs.settings.refresh)
-        {
-            return Ok((Arc::clone(&last.compilation), Fresh::No));
-        }
+        signing: SigningKeys,
+    ) -> Result<Result<Round, IdleReason>, PipelineError> {
         let started = Instant::now();
-        let world = &round.world;
-        let snapshot = snapshot(world, &round.standings, Timestamp::now());
-        let span = info_span!("compile", nodes = snapshot.nodes.len());
-        let work = tokio::task::spawn_blocking(move || compile(&snapshot));
-        let compilation = work
-            .instrument(span)
-            .await
-            .map_err(PipelineError::Compile)?;
-        self.parts.metrics.took(Step::Compile, started.elapsed());
+        let settings = Arc::clone(&self.parts.settings.borrow());
+        let step = GatherStep {
+            client: &self.parts.writer.client,
+            namespace: &self.parts.namespace,
+            stores: &self.parts.stores,
+            signals: &self.parts.signals,
+            lease_revision: &self.parts.lease_revision,
+            settings: &settings,
+            metrics: &self.parts.writer.metrics,
+            last: self.compile.last_world(),
+        };
+        let gathering = step.run(epoch, signing, &mut self.intents, &mut self.memory);
+        let gathered = gathering.instrument(info_span!("gather")).boxed().await;
         self.parts
+            .writer
             .metrics
-            .restored
-            .set(gauge(restored(&compilation)));
-        self.parts.metrics.held.set(gauge(compilation.held.len()));
-        self.parts.metrics.awaited.set(gauge(world.awaited.len()));
-        let compilation = Arc::new(compilation);
-        self.last = Some(Last {
-            world: world.clone(),
-            at: Instant::now(),
-            compilation: Arc::clone(&compilation),
-        });
-        Ok((compilation, Fresh::Yes))
+            .took(Step::Gather, started.elapsed());
+        gathered
     }
 
-    /// Remembers, signs, publishes, and does the chores.
+    /// Nothing is published while ranges of the cluster are unknown: nobody could tell inside from outside.
     async fn publish(
         &mut self,
         round: &Round,
-        compilation: &Compilation,
-        fresh: Fresh,
-    ) -> Result<Tally, PipelineError> {
-        let started = Instant::now();
-        self.keep_trust(round).await?;
-        let remembered = match save(self, round, compilation).await? {
-            Saved::Remembered(remembered) => remembered,
-            Saved::Wait => {
-                return Ok(Tally {
-                    stale: 1,
-                    ..Tally::default()
-                });
-            }
+        compiled: &Compiled,
+    ) -> Result<Tallies, PipelineError> {
+        if !round.world.inputs.unknown.is_empty() {
+            return Ok(Tallies::default());
+        }
+        let mut step = PublishStep {
+            writer: &self.parts.writer,
+            namespace: &self.parts.namespace,
+            stores: &self.parts.stores,
+            events: &self.parts.events,
+            intents: &mut self.intents,
+            memory: &mut self.memory,
         };
-        let mut tally = Tally::default();
-        if fresh == Fresh::Yes {
-            let planned = issue::plan_all(self, round, compilation)?;
-            self.parts.metrics.took(Step::Sign, started.elapsed());
-            if !planned.is_empty() {
-                info!(intents = planned.len(), "publishing");
-            }
-            tally.add(self.writer.publish(planned, &mut self.intents).await);
+        let publishing = step.run(round, compiled);
+        let span = info_span!("publish", epoch = round.epoch);
+        let published = publishing.instrument(span).boxed().await;
+        if published
+            .as_ref()
+            .map_or(true, |published| published.tallies.intents.is_incomplete())
+        {
+            self.compile.left_unwritten();
         }
-        let chores = issue::chores(&self.parts.stores, round, compilation);
-        for node in &compilation.retired {
-            self.intents.forget(node);
+        let published = published?;
+        if let Some(remembered) = published.remembered {
+            self.compile.saved(remembered);
         }
-        tally.add(do_chores(&self.writer, chores).await);
-        self.parts.metrics.took(Step::Publish, started.elapsed());
-        if let Some(last) = &mut self.last {
-            last.world.remembered = remembered;
-        }
-        Ok(tally)
+        Ok(published.tallies)
     }
 
-    async fn keep_trust(&self, round: &Round) -> Result<(), PipelineError> {
-        let namespace = &self.parts.namespace;
-        let shown = super::gather::config_map(&self.parts.stores, namespace, crate::signer::TRUST);
-        let data = trust_data(round.signing.ring.public());
-        let kept = keep_trust(&self.writer, namespace, shown.as_ref(), data).await?;
-        if kept == Trusted::Mended {
-            news::of_trust(self);
-        }
-        Ok(())
+    fn report(&mut self, round: &Round, compiled: &Compiled) {
+        let started = Instant::now();
+        let _span = info_span!("report").entered();
+        let Self {
+            parts,
+            announcer,
+            memory,
+            intents,
+            ..
+        } = self;
+        report_step(parts, announcer, memory).run(round, &compiled.compilation, intents);
+        parts.writer.metrics.took(Step::Report, started.elapsed());
+    }
+
+    /// Announces that the signing key is lost, or that it is there again.
+    pub(super) fn announce_lost_key(&mut self, problem: Option<&SignerError>) {
+        report_step(&self.parts, &mut self.announcer, &self.memory).announce_lost_key(problem);
     }
 }
 
-/// Was it compiled just now?
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fresh {
-    Yes,
-    No,
+fn report_step<'a>(
+    parts: &'a PipelineParts,
+    announcer: &'a mut Announcer,
+    memory: &'a MemoryStore,
+) -> ReportStep<'a> {
+    ReportStep {
+        metrics: &parts.writer.metrics,
+        namespace: &parts.namespace,
+        stores: &parts.stores,
+        events: &parts.events,
+        verdicts: &parts.verdicts,
+        announcer,
+        memory,
+    }
 }

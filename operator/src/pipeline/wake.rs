@@ -2,37 +2,24 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::SignedDuration;
+use postern_apiserver::{Pace, Wait, random_number};
 use tokio::sync::watch;
-use tracing::{Instrument as _, error, info, info_span, warn};
+use tracing::{Instrument as _, error, info, info_span};
 
 use super::error::PipelineError;
-use super::news;
-use super::outcome::{Outcome, Why};
+use super::outcome::{IdleReason, Outcome};
+use super::period::{PERIOD, period};
 use super::run::Pipeline;
-use crate::api::{Pace, Wait, luck};
 use crate::error::chain;
+use crate::health::{PublishHealth, Readiness, clock_problem};
 use crate::metrics::RunResult;
-use crate::program::Readiness;
+use crate::signer::SignerError;
 
 /// How long it is quiet before a run: a `kubectl apply` of a thousand objects is one run, or a few.
 const QUIET: Duration = Duration::from_millis(100);
 
 /// How long the first change waits at most: an object that changes all the time must not starve the others.
 const LONGEST: Duration = Duration::from_secs(1);
-
-/// How often it runs at least although nothing changed: validity, refresh and the windows of the release gate pass without
-/// an event. Such a run writes nothing unless a time has come.
-const PERIOD: Duration = Duration::from_secs(60);
-
-/// How often it runs at most for the time's sake alone.
-const SHORTEST_PERIOD: Duration = Duration::from_millis(250);
-
-/// How often it runs although nothing changed: an intent that is refreshed every few seconds runs out within a minute.
-pub(super) fn period(refresh: SignedDuration) -> Duration {
-    let refresh = Duration::try_from(refresh).unwrap_or_default();
-    (refresh / 4).clamp(SHORTEST_PERIOD, PERIOD)
-}
 
 /// How soon a run follows one that had read something old, if no watch shows anything before.
 const SOON: Duration = Duration::from_millis(500);
@@ -48,9 +35,11 @@ pub async fn keep_running(
 ) -> Result<(), PipelineError> {
     let mut changes = pipeline.parts.signals.subscribe();
     let mut settings = pipeline.parts.settings.clone();
-    let mut term = pipeline.parts.term.clone();
+    let mut term = pipeline.parts.writer.term.clone();
     let mut pace = Pace::new(Duration::from_millis(500), Duration::from_secs(30));
+    let mut publishing = PublishHealth::default();
     loop {
+        readiness.pipeline_goes_on();
         changes.mark_unchanged();
         settings.mark_unchanged();
         let span = info_span!("run");
@@ -58,8 +47,14 @@ pub async fn keep_running(
         if let Err(PipelineError::WentBack { .. }) = &ran {
             return ran.map(|_| ());
         }
-        news::of_end(&mut pipeline, &ran);
-        let rest = judge(&mut pipeline, ran, &readiness, &mut pace);
+        announce_key(&mut pipeline, &ran);
+        publishing.observe(&ran, Instant::now());
+        let clock = show_clock(&pipeline);
+        readiness.show(publishing.problem().into_iter().chain(clock.as_deref()));
+        readiness.pipeline_goes_on();
+        count(&pipeline, &ran);
+        let period = period(pipeline.parts.settings.borrow().refresh);
+        let rest = rest_after(&ran, period, &mut pace, random_number());
         let rest = match pipeline.parts.requests.wait(Instant::now()) {
             Wait::For(asked) => rest.at_least(asked),
             Wait::Nothing => rest,
@@ -71,6 +66,18 @@ pub async fn keep_running(
             () = term.begun(), if rest.standby => {}
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
         }
+    }
+}
+
+/// Announces that nothing can be signed, as long as that lasts. An API server that does not answer says nothing about the
+/// key.
+fn announce_key(pipeline: &mut Pipeline, ran: &Result<Outcome, PipelineError>) {
+    match ran {
+        Err(PipelineError::Signer(problem)) if !matches!(problem, SignerError::Api(_)) => {
+            pipeline.announce_lost_key(Some(problem));
+        }
+        Err(_) | Ok(Outcome::Idle(_)) => {}
+        Ok(_) => pipeline.announce_lost_key(None),
     }
 }
 
@@ -110,87 +117,74 @@ async fn changed(changes: &mut watch::Receiver<u64>, rest: Rest) {
     }
 }
 
-fn judge(
-    pipeline: &mut Pipeline,
-    ran: Result<Outcome, PipelineError>,
-    readiness: &Readiness,
+/// Counts how a run ended, and logs what ended it early.
+fn count(pipeline: &Pipeline, ran: &Result<Outcome, PipelineError>) {
+    let metrics = &pipeline.parts.writer.metrics;
+    match ran {
+        Ok(Outcome::Done) => {
+            metrics.ran(RunResult::Done);
+            metrics.last_success.set(jiff::Timestamp::now().as_second());
+        }
+        Ok(Outcome::Again) => metrics.ran(RunResult::Again),
+        Ok(Outcome::Partly { .. }) => metrics.ran(RunResult::Failed),
+        Ok(Outcome::Idle(_)) => {}
+        Err(problem) if problem.is_stale() => {
+            metrics.ran(RunResult::Again);
+            info!(error = chain(problem), "the run read something old");
+        }
+        Err(problem) => {
+            metrics.ran(RunResult::Failed);
+            error!(error = chain(problem), "the run ended early");
+        }
+    }
+}
+
+/// Shows in a metric by how much the clocks differ, and says so if that is too much.
+fn show_clock(pipeline: &Pipeline) -> Option<String> {
+    let difference = pipeline.parts.requests.clock_difference();
+    let metrics = &pipeline.parts.writer.metrics;
+    let seconds = difference.map_or(0, |by| by.as_secs());
+    metrics.clock_difference.set(seconds);
+    clock_problem(difference)
+}
+
+/// How long to wait after a run. Only a failure of the whole run makes changes wait: what failed for one object waits by
+/// itself, and everything else goes on as ever. Pure.
+fn rest_after(
+    ran: &Result<Outcome, PipelineError>,
+    period: Duration,
     pace: &mut Pace,
+    random: u32,
 ) -> Rest {
-    let metrics = pipeline.parts.metrics.clone();
     let waiting = |longest| Rest {
         longest,
         shortest: Duration::ZERO,
         standby: false,
     };
     match ran {
-        Ok(Outcome::Done(wait)) => {
-            pace.well();
-            metrics.ran(RunResult::Done);
-            metrics.last_success.set(jiff::Timestamp::now().as_second());
-            readiness.well();
-            let period = period(pipeline.parts.settings.borrow().refresh);
-            waiting(wait.unwrap_or(period).min(period))
+        Ok(Outcome::Done) => {
+            pace.succeeded();
+            waiting(period)
         }
-        Ok(Outcome::Idle(why)) => {
-            idle(&why, readiness);
+        Ok(Outcome::Partly { retry, .. }) => {
+            pace.succeeded();
+            waiting(retry.unwrap_or(SOON).min(period))
+        }
+        Ok(Outcome::Idle(IdleReason::Standby)) => Rest {
+            standby: true,
+            ..waiting(PERIOD)
+        },
+        Ok(Outcome::Again | Outcome::Idle(_)) => waiting(SOON),
+        Err(problem) if problem.is_stale() => waiting(SOON),
+        // The API server is to be spared: nothing wakes the pipeline before its time.
+        Err(_) => {
+            let wait = pace.failed(random);
             Rest {
-                standby: why == Why::Standby,
-                ..waiting(match why {
-                    Why::Standby => PERIOD,
-                    Why::Missing(_) | Why::TooLow | Why::Lagging | Why::Stamping(_) => SOON,
-                })
+                longest: wait,
+                shortest: wait,
+                standby: false,
             }
         }
-        Ok(Outcome::Again) => {
-            metrics.ran(RunResult::Again);
-            waiting(SOON)
-        }
-        Ok(Outcome::Later) => {
-            metrics.ran(RunResult::Failed);
-            later(pace)
-        }
-        Err(problem) if problem.is_stale() => {
-            metrics.ran(RunResult::Again);
-            info!(error = chain(&problem), "what was read is old");
-            waiting(SOON)
-        }
-        Err(problem) => {
-            metrics.ran(RunResult::Failed);
-            say(&problem, readiness);
-            later(pace)
-        }
-    }
-}
-
-fn idle(why: &Why, readiness: &Readiness) {
-    match why {
-        Why::Standby => readiness.well(),
-        Why::Missing(kinds) => {
-            let names: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
-            readiness.ill(&format!("stores are not complete: {}", names.join(", ")));
-        }
-        Why::Stamping(_) | Why::TooLow | Why::Lagging => {}
-    }
-}
-
-fn say(problem: &PipelineError, readiness: &Readiness) {
-    let text = chain(problem);
-    match problem {
-        PipelineError::Signer(_) | PipelineError::Page(_) | PipelineError::Memory(_) => {
-            error!(error = text, "nothing is published");
-            readiness.ill(&text);
-        }
-        _ => warn!(error = text, "the run ended early"),
-    }
-}
-
-/// After a failure nothing wakes it before its time: the API server is to be spared.
-fn later(pace: &mut Pace) -> Rest {
-    let wait = pace.failed(luck());
-    Rest {
-        longest: wait,
-        shortest: wait,
-        standby: false,
     }
 }
 
@@ -198,21 +192,19 @@ fn later(pace: &mut Pace) -> Rest {
 mod tests {
     use std::time::Duration;
 
-    use jiff::SignedDuration;
-    use postern_compile::snapshot::COUNTS_FOR;
-
-    use super::{PERIOD, SHORTEST_PERIOD, period};
+    use super::{Outcome, PERIOD, Pace, PipelineError, rest_after};
 
     #[test]
-    fn a_report_that_no_longer_counts_is_seen_within_four_minutes_as_documented() {
-        let counts = Duration::try_from(COUNTS_FOR).expect("a duration");
-        assert!(counts + period(SignedDuration::from_hours(24)) <= Duration::from_secs(240));
-    }
-
-    #[test]
-    fn a_refresh_that_is_due_is_seen_long_before_the_intent_runs_out() {
-        assert_eq!(period(SignedDuration::from_hours(1)), PERIOD);
-        assert_eq!(period(SignedDuration::from_secs(4)), Duration::from_secs(1));
-        assert_eq!(period(SignedDuration::ZERO), SHORTEST_PERIOD);
+    fn after_a_write_that_failed_a_change_wakes_the_pipeline_at_once() {
+        let mut pace = Pace::new(Duration::from_secs(1), Duration::from_secs(30));
+        let retry = Some(Duration::from_secs(20));
+        let refused = Ok(Outcome::Partly { intents: 0, retry });
+        for _ in 0..10 {
+            let rest = rest_after(&refused, PERIOD, &mut pace, 0);
+            assert_eq!(rest.shortest, Duration::ZERO, "changes wait");
+            assert_eq!(rest.longest, Duration::from_secs(20), "its own time");
+        }
+        let failed = Err(PipelineError::NotLeading);
+        assert!(rest_after(&failed, PERIOD, &mut pace, 0).shortest > Duration::ZERO);
     }
 }

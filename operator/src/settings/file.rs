@@ -20,9 +20,7 @@ pub enum SettingsError {
     /// The file cannot be read.
     #[error("settings file {path:?} cannot be read")]
     Read {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: std::io::Error,
     },
@@ -32,7 +30,6 @@ pub enum SettingsError {
     /// A value cannot be honoured.
     #[error("settings: {field}: {problem}")]
     Value {
-        /// The field.
         field: &'static str,
         /// What is wrong, and what to write instead.
         problem: &'static str,

@@ -27,11 +27,11 @@ pub async fn follow(path: PathBuf, known: watch::Sender<Arc<Settings>>) {
         }
         match parse(&text) {
             Ok(settings) => {
-                info!(path = %path.display(), "settings changed");
+                info!(path = %path.display(), "the settings changed");
                 known.send_replace(Arc::new(settings));
             }
             Err(problem) => {
-                error!(path = %path.display(), error = chain(&problem), "settings stay as they were");
+                error!(path = %path.display(), error = chain(&problem), "the settings cannot be read, and those of before stay");
             }
         }
         last = Some(text);

@@ -16,18 +16,14 @@ pub enum KeyError {
     /// An entry is no private key.
     #[error("entry {entry:?} is not the PEM of an Ed25519 private key")]
     Private {
-        /// The entry.
         entry: String,
-        /// Why.
         #[source]
         source: ed25519_dalek::pkcs8::Error,
     },
     /// An entry is no text.
     #[error("entry {entry:?} is not text")]
     Text {
-        /// The entry.
         entry: String,
-        /// Why.
         #[source]
         source: std::str::Utf8Error,
     },
@@ -103,7 +99,6 @@ impl KeyRing {
         })
     }
 
-    /// Keys that sign.
     #[must_use]
     pub fn signing(&self) -> &[SigningKey] {
         &self.signing

@@ -6,6 +6,6 @@ mod secret;
 mod trust;
 
 pub use keys::{KeyError, KeyRing};
-pub use rotation::{Announced, NodeTrust, Rotation, rotate};
-pub use secret::{SECRET, Signer, SignerError, Signing};
+pub use rotation::{AnnouncedKeys, NodeTrust, Rotation, rotate};
+pub use secret::{SECRET, Signer, SignerError, SigningKeys};
 pub use trust::{TRUST, trust_data};

@@ -10,7 +10,6 @@ use postern_intent::{KeyId, NodeName};
 /// Which keys a node trusts, as it reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeTrust {
-    /// The node.
     pub node: NodeName,
     /// The version of its key set; 0: the keys of the installation.
     pub version: u64,
@@ -20,10 +19,9 @@ pub struct NodeTrust {
 
 /// The key set that is published.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Announced {
+pub struct AnnouncedKeys {
     /// Its version; 0: none was ever needed.
     pub version: u64,
-    /// Its keys.
     pub keys: BTreeSet<KeyId>,
 }
 
@@ -31,7 +29,7 @@ pub struct Announced {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rotation {
     /// A new key set to publish; none: what is published stays.
-    pub announce: Option<Announced>,
+    pub announce: Option<AnnouncedKeys>,
     /// Keys that sign no more.
     pub dropped: BTreeSet<KeyId>,
     /// Nodes that a retiring key waits for.
@@ -43,7 +41,7 @@ pub struct Rotation {
 pub fn rotate(
     secret: &BTreeSet<KeyId>,
     retiring: &BTreeSet<KeyId>,
-    announced: &Announced,
+    announced: &AnnouncedKeys,
     nodes: &[NodeTrust],
 ) -> Rotation {
     let staying: BTreeSet<KeyId> = secret.difference(retiring).cloned().collect();
@@ -74,7 +72,7 @@ pub fn rotate(
         .map(|node| node.version)
         .fold(announced.version, u64::max);
     Rotation {
-        announce: (!stands).then(|| Announced {
+        announce: (!stands).then(|| AnnouncedKeys {
             version: highest.saturating_add(1),
             keys: target.clone(),
         }),
@@ -90,7 +88,7 @@ mod tests {
     use ed25519_dalek::SigningKey;
     use postern_intent::KeyId;
 
-    use super::{Announced, NodeTrust, rotate};
+    use super::{AnnouncedKeys, NodeTrust, rotate};
 
     fn id(seed: u8) -> KeyId {
         KeyId::of(&SigningKey::from_bytes(&[seed; 32]).verifying_key())
@@ -108,8 +106,8 @@ mod tests {
         }
     }
 
-    fn announced(version: u64, seeds: &[u8]) -> Announced {
-        Announced {
+    fn announced(version: u64, seeds: &[u8]) -> AnnouncedKeys {
+        AnnouncedKeys {
             version,
             keys: ids(seeds),
         }

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client};
+use postern_apiserver::{ApiError, ApiVerb, Failure, within};
 use postern_crds::NodeIntent;
 use postern_crds::names::OPERATOR_FIELD_MANAGER;
 use postern_intent::KeyId;
@@ -16,7 +17,6 @@ use thiserror::Error;
 use tracing::{info, warn};
 
 use super::keys::{KeyError, KeyRing, generate};
-use crate::api::{Act, ApiError, Failure, within};
 use crate::error::chain;
 
 /// Name of the Secret with the signing keys.
@@ -45,10 +45,8 @@ pub enum SignerError {
     Key(#[source] KeyError),
 }
 
-/// What signs.
 #[derive(Debug, Clone)]
-pub struct Signing {
-    /// The keys.
+pub struct SigningKeys {
     pub ring: Arc<KeyRing>,
     /// Those of them that are to go.
     pub retiring: BTreeSet<KeyId>,
@@ -58,7 +56,7 @@ pub struct Signing {
 pub struct Signer {
     secrets: Api<Secret>,
     intents: Api<NodeIntent>,
-    known: Option<(Signing, Instant)>,
+    known: Option<(SigningKeys, Instant)>,
 }
 
 impl Signer {
@@ -76,7 +74,7 @@ impl Signer {
     ///
     /// # Errors
     /// [`SignerError`].
-    pub async fn signing(&mut self, now: Instant) -> Result<Signing, SignerError> {
+    pub async fn signing(&mut self, now: Instant) -> Result<SigningKeys, SignerError> {
         if let Some((signing, at)) = &self.known
             && now.saturating_duration_since(*at) < PERIOD
         {
@@ -101,9 +99,9 @@ impl Signer {
         }
     }
 
-    async fn read(&self) -> Result<Signing, SignerError> {
+    async fn read(&self) -> Result<SigningKeys, SignerError> {
         let request = self.secrets.get_opt(SECRET);
-        let found = within(Act::Get, what(), request).await;
+        let found = within(ApiVerb::Get, what(), request).await;
         let secret = match found.map_err(SignerError::Api)? {
             Some(secret) => secret,
             None => self.make().await?,
@@ -127,7 +125,7 @@ impl Signer {
             .filter(|id| named.contains(id.as_str()))
             .cloned()
             .collect();
-        Ok(Signing {
+        Ok(SigningKeys {
             ring: Arc::new(ring),
             retiring,
         })
@@ -137,7 +135,7 @@ impl Signer {
     async fn make(&self) -> Result<Secret, SignerError> {
         let one = ListParams::default().limit(1);
         let request = self.intents.list_metadata(&one);
-        let published = within(Act::List, "NodeIntents", request)
+        let published = within(ApiVerb::List, "NodeIntents", request)
             .await
             .map_err(SignerError::Api)?;
         if !published.items.is_empty() {
@@ -157,15 +155,15 @@ impl Signer {
             ..PostParams::default()
         };
         let request = self.secrets.create(&params, &secret);
-        match within(Act::Create, what(), request).await {
+        match within(ApiVerb::Create, what(), request).await {
             Ok(made) => {
-                info!("made the signing key");
+                info!("the operator made the signing key");
                 Ok(made)
             }
             // Somebody was faster: theirs counts.
             Err(error) if error.failure() == Failure::Exists => {
                 let request = self.secrets.get(SECRET);
-                within(Act::Get, what(), request)
+                within(ApiVerb::Get, what(), request)
                     .await
                     .map_err(SignerError::Api)
             }

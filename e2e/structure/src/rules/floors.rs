@@ -8,7 +8,7 @@ const RULE: &str = "floors";
 const FLOORS: [&[&str]; 6] = [
     &["postern-intent", "postern-telemetry"],
     &["postern-crds", "postern-plan"],
-    &["postern-compile", "postern-host"],
+    &["postern-apiserver", "postern-compile", "postern-host"],
     // The plugin's library has the types of the agent's socket, so it is below the agent.
     &[
         "postern-operator",
@@ -52,7 +52,8 @@ const KERNEL: [&str; 4] = ["rtnetlink", "nftables", "wireguard-control", "netlin
 
 /// Crates that may reach the client of an API server. Another crate that reaches it could decide or enforce by what it
 /// reads there, past the signed document.
-const CLIENTS: [&str; 4] = [
+const CLIENTS: [&str; 5] = [
+    "postern-apiserver",
     "postern-operator",
     "postern-agent",
     "posternctl",

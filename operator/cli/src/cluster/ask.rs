@@ -1,12 +1,10 @@
-//! One request of the API server: what it is, how long it may take, and what its failure means.
+//! One request to the API server in the words of RBAC, and what its failure means for the person who asked.
 
 use std::fmt;
-use std::time::Duration;
+
+use postern_apiserver::in_time;
 
 use super::error::ClusterError;
-
-/// How long one answer may take. Somebody sits and waits for it.
-pub(super) const LONGEST: Duration = Duration::from_secs(10);
 
 /// A request in the words of RBAC, which are also those of the right that it needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,9 +50,7 @@ pub(super) async fn ask<T>(
     act: Act,
     request: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, ClusterError> {
-    match tokio::time::timeout(LONGEST, request).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(ClusterError::of(act, error)),
-        Err(_) => Err(ClusterError::Late { act }),
-    }
+    in_time(request)
+        .await
+        .map_err(|problem| ClusterError::of(act, problem))
 }

@@ -1,13 +1,11 @@
 //! What can go wrong with a cluster, and what to do about it.
 
-use std::path::PathBuf;
-
-use kube::config::KubeconfigError;
 use kube::core::Status;
+use postern_apiserver::{ConnectError, DEADLINE, NoAnswer};
 use postern_crds::names::{APPROVALS_CONFIG_MAP, HELD_ENTRY, MEMORY_CONFIG_MAP};
 use thiserror::Error;
 
-use super::ask::{Act, LONGEST};
+use super::ask::Act;
 
 /// Why the cluster did not do what was asked for.
 #[derive(Debug, Error)]
@@ -15,32 +13,9 @@ pub enum ClusterError {
     /// Nothing can wait for an answer.
     #[error("the system gives no way to wait for an answer")]
     Runtime(#[source] std::io::Error),
-    /// The kubeconfig that was named cannot be used.
-    #[error("kubeconfig {path:?} cannot be used")]
-    Kubeconfig {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: KubeconfigError,
-    },
-    /// The context that was named cannot be used.
-    #[error(
-        "context {context:?} cannot be used; `kubectl config get-contexts` lists those that there are"
-    )]
-    Context {
-        /// Its name.
-        context: String,
-        /// Why.
-        #[source]
-        source: KubeconfigError,
-    },
-    /// Nothing was named and nothing was found.
-    #[error("no cluster is known: write --kubeconfig FILE, or set KUBECONFIG")]
-    NoKubeconfig(#[source] KubeconfigError),
-    /// No client can be made of it.
-    #[error("what the kubeconfig says makes no client")]
-    Client(#[source] Box<kube::Error>),
+    /// There is no client.
+    #[error(transparent)]
+    Connect(ConnectError),
     /// The API server does not know who asks.
     #[error(
         "the API server does not take the kubeconfig's credentials: get new ones, or use another --context"
@@ -89,15 +64,15 @@ pub enum ClusterError {
     Held(#[source] serde_json::Error),
     /// There was no answer in time.
     #[error(
-        "the API server was asked to {act} and did not answer within {LONGEST:?}; try again, nothing is done twice"
+        "the API server was asked to {act} and did not answer within {DEADLINE:?}; try again, nothing is done twice"
     )]
     Late {
         /// The request.
         act: Act,
     },
-    /// The way to the API server failed.
+    /// The API server could not be reached.
     #[error("the API server could not be asked to {act}")]
-    Way {
+    Unreachable {
         /// The request.
         act: Act,
         /// Why.
@@ -128,15 +103,19 @@ pub enum ClusterError {
 }
 
 impl ClusterError {
-    /// What the failure of a request means.
-    pub(super) fn of(act: Act, error: kube::Error) -> Self {
+    /// What a request without an answer means.
+    pub(super) fn of(act: Act, problem: NoAnswer) -> Self {
+        let error = match problem {
+            NoAnswer::Late => return Self::Late { act },
+            NoAnswer::Failed(error) => *error,
+        };
         match error {
             kube::Error::Api(source) => match source.code {
                 401 => Self::Unauthorized(source),
                 403 => Self::Forbidden { act, source },
                 _ => Self::Refused { act, source },
             },
-            other => Self::Way {
+            other => Self::Unreachable {
                 act,
                 source: Box::new(other),
             },

@@ -3,12 +3,11 @@
 use k8s_openapi::api::core::v1::ConfigMap;
 use postern_compile::gate::{Approval, read_entries};
 
-use super::taken::Problem;
-use crate::controllers::Kind;
-use crate::pipeline::APPROVALS;
+use super::taken::ReadProblem;
+use crate::watches::WatchedKind;
+use postern_crds::names::APPROVALS_CONFIG_MAP;
 
-/// Reads the approvals.
-pub fn approvals(map: Option<&ConfigMap>, problems: &mut Vec<Problem>) -> Vec<Approval> {
+pub fn approvals(map: Option<&ConfigMap>, problems: &mut Vec<ReadProblem>) -> Vec<Approval> {
     let Some(map) = map else {
         return Vec::new();
     };
@@ -16,10 +15,10 @@ pub fn approvals(map: Option<&ConfigMap>, problems: &mut Vec<Problem>) -> Vec<Ap
     for (entry, approval) in map.data.iter().flat_map(read_entries) {
         match approval {
             Ok(approval) => approvals.push(approval),
-            Err(error) => problems.push(Problem {
-                kind: Kind::ConfigMap,
+            Err(error) => problems.push(ReadProblem {
+                kind: WatchedKind::ConfigMap,
                 namespace: map.metadata.namespace.clone(),
-                name: APPROVALS.to_owned(),
+                name: APPROVALS_CONFIG_MAP.to_owned(),
                 uid: map.metadata.uid.clone(),
                 what: format!("entry {entry} is no approval: {error}"),
             }),

@@ -3,32 +3,36 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::ListParams;
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client};
+use postern_apiserver::{ApiError, ApiVerb, Failure, within};
 use postern_compile::intake;
-use postern_compile::snapshot::{Memory, Namespace};
+use postern_compile::snapshot::{Labels, Lifecycle, Memory, Namespace};
 
 use super::definition::Definition;
 use super::inputs::Inputs;
-use crate::api::{Act, ApiError, Failure, within};
+use crate::lease::LEASE;
+use crate::pipeline::error::PipelineError;
+use crate::pipeline::memory::MemoryContents;
+use crate::pipeline::round::World;
+use crate::watches::DEFINITION;
 
 /// What the API server says when it is asked, not what a watch has shown.
 #[derive(Debug, Clone)]
 pub struct Live {
-    /// The definition.
     pub definition: Definition,
-    /// All namespaces.
     pub namespaces: Vec<Namespace>,
-    /// The store's revision, as far as it is a number.
-    pub revision: Option<u64>,
+    /// The version of the list of namespaces.
+    pub revision: Option<String>,
 }
 
 /// Is something gone, so that a release could follow: a policy that was remembered, or a namespace's `deny`?
 #[must_use]
-pub fn is_doubtful(inputs: &Inputs, memory: &Memory) -> bool {
+pub(super) fn is_doubtful(inputs: &Inputs, memory: &Memory) -> bool {
     let there: BTreeMap<_, _> = inputs
         .policies
         .iter()
@@ -48,40 +52,100 @@ pub fn is_doubtful(inputs: &Inputs, memory: &Memory) -> bool {
     gone || memory.deny.iter().any(|name| !denying(name))
 }
 
-/// Asks.
+/// Is something gone that was still there, or not yet asked about, at the last compile?
+pub(in crate::pipeline) fn is_new_doubt(
+    last: &World,
+    inputs: &Inputs,
+    remembered: &MemoryContents,
+    epoch: u64,
+) -> bool {
+    last.remembered != *remembered
+        || last.inputs.policies != inputs.policies
+        || last.epoch != epoch
+        || labels(&last.inputs.namespaces) != labels(&inputs.namespaces)
+}
+
+/// The newest revisions of what is asked about, as they were before it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KnownRevisions {
+    /// Of the operator's lease, which is written every few seconds: a store that went back shows an older one.
+    pub lease: Option<u64>,
+    /// Of the namespaces, for a cluster whose leases are in another store.
+    pub namespaces: Option<u64>,
+}
+
+/// Asks the API server.
 ///
 /// # Errors
-/// [`ApiError`].
-pub async fn confirm(client: &Client) -> Result<Live, ApiError> {
-    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let name = crate::controllers::DEFINITION;
-    let found = within(
-        Act::Get,
-        "the definition of policies",
-        definitions.get_metadata(name),
-    )
-    .await;
-    let definition = match found {
-        Ok(found) => Definition::of(Some(&found.metadata)),
-        Err(error) if error.failure() == Failure::Missing => Definition::of(None),
-        Err(error) => return Err(error),
-    };
+/// [`PipelineError::WentBack`]: what it shows is older than what it has shown. [`PipelineError::Api`].
+pub async fn confirm(
+    client: &Client,
+    namespace: &str,
+    known: KnownRevisions,
+) -> Result<Live, PipelineError> {
+    let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
+    let request = leases.get_metadata_opt(LEASE);
+    let lease = within(ApiVerb::Get, "the operator's lease", request).await;
+    let lease = lease.map_err(PipelineError::Api)?;
+    let lease = lease.and_then(|lease| lease.metadata.resource_version);
+    refuse_older("leases", lease.as_deref(), known.lease)?;
+    let definition = ask_definition(client).await.map_err(PipelineError::Api)?;
     let api: Api<v1::Namespace> = Api::all(client.clone());
     let everything = ListParams::default();
     let request = api.list_metadata(&everything);
-    let listed = within(Act::List, "Namespaces", request).await?;
-    let revision = listed.metadata.resource_version.as_deref();
+    let listed = within(ApiVerb::List, "Namespaces", request).await;
+    let listed = listed.map_err(PipelineError::Api)?;
+    let revision = listed.metadata.resource_version;
+    refuse_older("namespaces", revision.as_deref(), known.namespaces)?;
+    let mut namespaces: Vec<Namespace> =
+        listed.items.into_iter().filter_map(namespace_of).collect();
+    namespaces.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(Live {
         definition,
-        revision: revision.and_then(|text| text.parse().ok()),
-        namespaces: listed.items.into_iter().filter_map(namespace).collect(),
+        revision,
+        namespaces,
     })
 }
 
-fn namespace(found: PartialObjectMeta<v1::Namespace>) -> Option<Namespace> {
+/// Only versions of one resource are compared. One that is no number says nothing.
+fn refuse_older(
+    resource: &'static str,
+    found: Option<&str>,
+    newest: Option<u64>,
+) -> Result<(), PipelineError> {
+    let found = found.and_then(|text| text.parse::<u64>().ok());
+    match (found, newest) {
+        (Some(found), Some(newest)) if found < newest => Err(PipelineError::WentBack {
+            resource,
+            found,
+            newest,
+        }),
+        _ => Ok(()),
+    }
+}
+
+async fn ask_definition(client: &Client) -> Result<Definition, ApiError> {
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let request = definitions.get_metadata(DEFINITION);
+    match within(ApiVerb::Get, "the definition of policies", request).await {
+        Ok(found) => Ok(Definition::of(Some(&found.metadata))),
+        Err(error) if error.failure() == Failure::Missing => Ok(Definition::of(None)),
+        Err(error) => Err(error),
+    }
+}
+
+fn namespace_of(found: PartialObjectMeta<v1::Namespace>) -> Option<Namespace> {
     intake::namespace(&v1::Namespace {
         metadata: found.metadata,
         ..v1::Namespace::default()
     })
     .ok()
+}
+
+/// What of namespaces can loosen something.
+fn labels(namespaces: &[Namespace]) -> Vec<(&postern_intent::Namespace, &Labels, Lifecycle)> {
+    namespaces
+        .iter()
+        .map(|found| (&found.name, &found.labels, found.lifecycle))
+        .collect()
 }

@@ -13,7 +13,6 @@ pub struct Definition {
 }
 
 impl Definition {
-    /// From its metadata.
     #[must_use]
     pub fn of(metadata: Option<&ObjectMeta>) -> Self {
         let Some(metadata) = metadata else {

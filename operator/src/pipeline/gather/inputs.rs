@@ -14,17 +14,17 @@ use postern_compile::snapshot::{
 };
 use postern_crds::NodeReport;
 use postern_crds::conditions::{ConditionType, is_true};
+use postern_crds::names::APPROVALS_CONFIG_MAP;
 use postern_intent::NodeName;
 
 use super::approvals::approvals;
 use super::definition::Definition;
 use super::poison;
 use super::ranges::{Unknown, found, join};
-use super::taken::{Problem, Taking, sorted, take};
+use super::taken::{ReadProblem, Taking, sorted, take};
 use super::trust::trust;
-use crate::controllers::{Kind, Stores, Tolerant};
-use crate::pipeline::APPROVALS;
 use crate::signer::NodeTrust;
+use crate::watches::{Tolerant, WatchedKind, WatchedStores};
 
 /// What the stores say, in a fixed order, so that two looks can be compared.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,17 +33,12 @@ pub struct Inputs {
     pub settings: Settings,
     /// Ranges that nobody knows.
     pub unknown: Vec<Unknown>,
-    /// All exits.
     pub exits: Vec<Exit>,
-    /// All policies.
     pub policies: Vec<Policy>,
-    /// All isolations.
     pub isolations: Vec<Isolation>,
-    /// All nodes.
     pub nodes: Vec<Node>,
     /// All pods that are bound.
     pub pods: Vec<Pod>,
-    /// All namespaces.
     pub namespaces: Vec<Namespace>,
     /// Services that the outside reaches.
     pub services: Vec<Service>,
@@ -55,22 +50,21 @@ pub struct Inputs {
     pub verified: BTreeSet<NodeName>,
     /// Nodes whose guard is in place, as they last reported.
     pub sealed: BTreeSet<NodeName>,
-    /// What people approved.
     pub approvals: Vec<Approval>,
     /// The definition of policies.
     pub definition: Definition,
     /// What cannot be read.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<ReadProblem>,
 }
 
 /// Looks at the stores.
 #[must_use]
-pub fn gather(stores: &Stores, settings: &Settings, namespace: &str) -> Inputs {
+pub(super) fn gather(stores: &WatchedStores, settings: &Settings, namespace: &str) -> Inputs {
     let mut problems = Vec::new();
     let nodes = nodes(stores, &mut problems);
     let (settings, unknown) = join_ranges(stores, settings, &nodes);
     let approvals = approvals(
-        config_map(stores, namespace, APPROVALS).as_ref(),
+        config_map(stores, namespace, APPROVALS_CONFIG_MAP).as_ref(),
         &mut problems,
     );
     let definition = sorted_definition(stores);
@@ -96,13 +90,13 @@ pub fn gather(stores: &Stores, settings: &Settings, namespace: &str) -> Inputs {
 
 /// A ConfigMap of the operator's namespace.
 #[must_use]
-pub(crate) fn config_map(stores: &Stores, namespace: &str, name: &str) -> Option<ConfigMap> {
+pub(crate) fn config_map(stores: &WatchedStores, namespace: &str, name: &str) -> Option<ConfigMap> {
     let key = ObjectRef::new(name).within(namespace);
     let found: Arc<Tolerant<ConfigMap>> = stores.config_maps.get(&key)?;
     found.good().cloned()
 }
 
-fn sorted_definition(stores: &Stores) -> Definition {
+fn sorted_definition(stores: &WatchedStores) -> Definition {
     Definition::of(
         stores
             .definitions
@@ -112,7 +106,11 @@ fn sorted_definition(stores: &Stores) -> Definition {
     )
 }
 
-fn join_ranges(stores: &Stores, settings: &Settings, nodes: &[Node]) -> (Settings, Vec<Unknown>) {
+fn join_ranges(
+    stores: &WatchedStores,
+    settings: &Settings,
+    nodes: &[Node],
+) -> (Settings, Vec<Unknown>) {
     fn good<K>(objects: &[Arc<Tolerant<K>>]) -> impl Iterator<Item = &K> {
         objects.iter().filter_map(|object| object.good())
     }
@@ -123,16 +121,20 @@ fn join_ranges(stores: &Stores, settings: &Settings, nodes: &[Node]) -> (Setting
     join(settings, &found)
 }
 
-fn exits(stores: &Stores, problems: &mut Vec<Problem>) -> Vec<Exit> {
+fn exits(stores: &WatchedStores, problems: &mut Vec<ReadProblem>) -> Vec<Exit> {
     let taking = Taking {
-        kind: Kind::ExitNode,
+        kind: WatchedKind::ExitNode,
         read: intake::exit,
         rescue: poison::exit,
     };
     take(&stores.exits, &taking, problems)
 }
 
-fn policies(stores: &Stores, settings: &Settings, problems: &mut Vec<Problem>) -> Vec<Policy> {
+fn policies(
+    stores: &WatchedStores,
+    settings: &Settings,
+    problems: &mut Vec<ReadProblem>,
+) -> Vec<Policy> {
     let mut taken = Vec::with_capacity(stores.policies.len());
     for object in sorted(&stores.policies) {
         let found = match &*object {
@@ -146,8 +148,8 @@ fn policies(stores: &Stores, settings: &Settings, problems: &mut Vec<Problem>) -
         };
         match found {
             Ok(policy) => taken.push(policy),
-            Err(what) => problems.push(Problem {
-                kind: Kind::EgressPolicy,
+            Err(what) => problems.push(ReadProblem {
+                kind: WatchedKind::EgressPolicy,
                 namespace: object.namespace(),
                 name: object.name_any(),
                 uid: object.uid(),
@@ -158,27 +160,27 @@ fn policies(stores: &Stores, settings: &Settings, problems: &mut Vec<Problem>) -
     taken
 }
 
-fn isolations(stores: &Stores, problems: &mut Vec<Problem>) -> Vec<Isolation> {
+fn isolations(stores: &WatchedStores, problems: &mut Vec<ReadProblem>) -> Vec<Isolation> {
     let taking = Taking {
-        kind: Kind::InterfaceIsolation,
+        kind: WatchedKind::InterfaceIsolation,
         read: intake::isolation,
         rescue: poison::isolation,
     };
     take(&stores.isolations, &taking, problems)
 }
 
-fn nodes(stores: &Stores, problems: &mut Vec<Problem>) -> Vec<Node> {
+fn nodes(stores: &WatchedStores, problems: &mut Vec<ReadProblem>) -> Vec<Node> {
     let taking = Taking {
-        kind: Kind::Node,
+        kind: WatchedKind::Node,
         read: intake::node,
         rescue: poison::nothing,
     };
     take(&stores.nodes, &taking, problems)
 }
 
-fn pods(stores: &Stores, problems: &mut Vec<Problem>) -> Vec<Pod> {
+fn pods(stores: &WatchedStores, problems: &mut Vec<ReadProblem>) -> Vec<Pod> {
     let taking = Taking {
-        kind: Kind::Pod,
+        kind: WatchedKind::Pod,
         read: intake::pod,
         rescue: poison::nothing,
     };
@@ -186,18 +188,18 @@ fn pods(stores: &Stores, problems: &mut Vec<Problem>) -> Vec<Pod> {
     pods.into_iter().flatten().collect()
 }
 
-fn namespaces(stores: &Stores, problems: &mut Vec<Problem>) -> Vec<Namespace> {
+fn namespaces(stores: &WatchedStores, problems: &mut Vec<ReadProblem>) -> Vec<Namespace> {
     let taking = Taking {
-        kind: Kind::Namespace,
+        kind: WatchedKind::Namespace,
         read: intake::namespace,
         rescue: poison::namespace,
     };
     take(&stores.namespaces, &taking, problems)
 }
 
-fn services(stores: &Stores, problems: &mut Vec<Problem>) -> Vec<Service> {
+fn services(stores: &WatchedStores, problems: &mut Vec<ReadProblem>) -> Vec<Service> {
     let taking = Taking {
-        kind: Kind::Service,
+        kind: WatchedKind::Service,
         read: intake::service,
         rescue: poison::nothing,
     };
@@ -206,9 +208,9 @@ fn services(stores: &Stores, problems: &mut Vec<Problem>) -> Vec<Service> {
 }
 
 /// What the nodes report, as it counts now.
-fn reports(stores: &Stores, now: Timestamp, problems: &mut Vec<Problem>) -> Vec<Report> {
+fn reports(stores: &WatchedStores, now: Timestamp, problems: &mut Vec<ReadProblem>) -> Vec<Report> {
     let taking = Taking {
-        kind: Kind::NodeReport,
+        kind: WatchedKind::NodeReport,
         read: |object: &NodeReport| intake::report(object, now),
         rescue: poison::nothing,
     };
@@ -216,7 +218,7 @@ fn reports(stores: &Stores, now: Timestamp, problems: &mut Vec<Problem>) -> Vec<
 }
 
 /// Nodes whose report says that a condition holds.
-fn holding(stores: &Stores, kind: ConditionType) -> BTreeSet<NodeName> {
+fn holding(stores: &WatchedStores, kind: ConditionType) -> BTreeSet<NodeName> {
     let reports = stores.reports.state();
     reports
         .iter()
@@ -230,8 +232,8 @@ fn holding(stores: &Stores, kind: ConditionType) -> BTreeSet<NodeName> {
 }
 
 /// The store of a kind with its size and the number of objects that cannot be read.
-pub(crate) fn sizes(stores: &Stores) -> Vec<(Kind, usize, usize)> {
-    fn size<K>(kind: Kind, store: &Store<Tolerant<K>>) -> (Kind, usize, usize)
+pub(crate) fn sizes(stores: &WatchedStores) -> Vec<(WatchedKind, usize, usize)> {
+    fn size<K>(kind: WatchedKind, store: &Store<Tolerant<K>>) -> (WatchedKind, usize, usize)
     where
         K: kube::Resource<DynamicType = ()> + Clone + 'static,
     {
@@ -243,13 +245,13 @@ pub(crate) fn sizes(stores: &Stores) -> Vec<(Kind, usize, usize)> {
         (kind, objects.len(), poison)
     }
     vec![
-        size(Kind::ExitNode, &stores.exits),
-        size(Kind::EgressPolicy, &stores.policies),
-        size(Kind::InterfaceIsolation, &stores.isolations),
-        size(Kind::NodeIntent, &stores.intents),
-        size(Kind::NodeReport, &stores.reports),
-        size(Kind::Node, &stores.nodes),
-        size(Kind::Pod, &stores.pods),
-        size(Kind::Namespace, &stores.namespaces),
+        size(WatchedKind::ExitNode, &stores.exits),
+        size(WatchedKind::EgressPolicy, &stores.policies),
+        size(WatchedKind::InterfaceIsolation, &stores.isolations),
+        size(WatchedKind::NodeIntent, &stores.intents),
+        size(WatchedKind::NodeReport, &stores.reports),
+        size(WatchedKind::Node, &stores.nodes),
+        size(WatchedKind::Pod, &stores.pods),
+        size(WatchedKind::Namespace, &stores.namespaces),
     ]
 }

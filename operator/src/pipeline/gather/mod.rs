@@ -1,18 +1,21 @@
-//! The first step: everything that a compile depends on, as plain values in a fixed order.
+//! The step that reads everything that a compile depends on, as plain values in a fixed order. It writes nothing.
 
 mod approvals;
+mod awaited;
 mod confirm;
 mod definition;
 mod inputs;
 mod poison;
 mod ranges;
+mod step;
 mod taken;
 mod trust;
 
 pub use approvals::approvals;
-pub use confirm::{Live, confirm, is_doubtful};
+pub use confirm::{KnownRevisions, Live, confirm};
 pub use definition::{Definition, definitions};
-pub use inputs::{Inputs, gather};
-pub(crate) use inputs::{config_map, sizes};
+pub use inputs::Inputs;
+pub(crate) use inputs::config_map;
 pub use ranges::{Found, Pods, Unknown, found, join};
-pub use taken::Problem;
+pub(super) use step::GatherStep;
+pub use taken::ReadProblem;

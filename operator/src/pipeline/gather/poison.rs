@@ -10,7 +10,7 @@ use postern_crds::conditions::Reason;
 use postern_crds::names::{EGRESS_DEFAULT_LABEL, EGRESS_DENY};
 use serde_json::Value;
 
-use crate::controllers::Poison;
+use crate::watches::Poison;
 
 fn refusal(poison: &Poison) -> Refusal {
     Refusal {
@@ -91,7 +91,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::{namespace, policy};
-    use crate::controllers::Poison;
+    use crate::watches::Poison;
 
     fn poison(spec: &Value) -> Poison {
         Poison {

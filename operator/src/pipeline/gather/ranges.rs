@@ -25,7 +25,6 @@ pub struct Found {
 /// Do nodes say where their pods' addresses come from?
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Pods {
-    /// None does.
     #[default]
     Unsaid,
     /// At least one does; the compiler gathers them.
@@ -35,11 +34,8 @@ pub enum Pods {
 /// A range without which nothing can be told inside from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Unknown {
-    /// Pod ranges.
     Pods,
-    /// Service ranges.
     Services,
-    /// API server endpoints.
     ApiServers,
 }
 
@@ -57,7 +53,6 @@ impl Unknown {
     }
 }
 
-/// Ranges from objects.
 #[must_use]
 pub fn found<'a>(
     nodes: &[Node],

@@ -4,19 +4,15 @@ use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt as _};
 use postern_compile::intake::IntakeError;
 
-use crate::controllers::{Kind, Poison, Tolerant};
 use crate::error::chain;
+use crate::watches::{Poison, Tolerant, WatchedKind};
 
 /// An object that cannot be read, or a part of one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Problem {
-    /// Its kind.
-    pub kind: Kind,
-    /// Its namespace.
+pub struct ReadProblem {
+    pub kind: WatchedKind,
     pub namespace: Option<String>,
-    /// Its name.
     pub name: String,
-    /// Its UID.
     pub uid: Option<String>,
     /// What is wrong, and what it means.
     pub what: String,
@@ -24,8 +20,7 @@ pub struct Problem {
 
 /// How the objects of a kind are taken in.
 pub(super) struct Taking<R, T> {
-    /// The kind.
-    pub(super) kind: Kind,
+    pub(super) kind: WatchedKind,
     /// What an object means.
     pub(super) read: R,
     /// What an object means that cannot be read; nothing: it is as if it were not there.
@@ -46,7 +41,7 @@ where
 pub(super) fn take<K, T, R>(
     store: &Store<Tolerant<K>>,
     taking: &Taking<R, T>,
-    problems: &mut Vec<Problem>,
+    problems: &mut Vec<ReadProblem>,
 ) -> Vec<T>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
@@ -62,7 +57,7 @@ where
             Tolerant::Poison(poison) => ((taking.rescue)(poison), Some(poison.problem.clone())),
         };
         taken.extend(value);
-        problems.extend(problem.map(|what| Problem {
+        problems.extend(problem.map(|what| ReadProblem {
             kind: taking.kind,
             namespace: object.namespace(),
             name: object.name_any(),

@@ -8,8 +8,8 @@ use kube::ResourceExt as _;
 use postern_crds::NodeReport;
 use postern_intent::{KeyId, NodeName};
 
-use crate::controllers::Tolerant;
 use crate::signer::NodeTrust;
+use crate::watches::Tolerant;
 
 /// Every node, and every node that is gone while its report is kept. One without a status under its own UID trusts
 /// nothing that is known: it may be away, and what it was never told would lock it out.
@@ -75,8 +75,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::trust;
-    use crate::controllers::Tolerant;
-    use crate::signer::{Announced, rotate};
+    use crate::signer::{AnnouncedKeys, rotate};
+    use crate::watches::Tolerant;
 
     fn id(seed: u8) -> KeyId {
         KeyId::of(&SigningKey::from_bytes(&[seed; 32]).verifying_key())
@@ -112,7 +112,7 @@ mod tests {
     fn waiting(nodes: Vec<Value>, reports: Vec<Value>) -> Vec<String> {
         let (nodes, reports) = (read::<Node>(nodes), read::<NodeReport>(reports));
         let both: BTreeSet<KeyId> = [id(1), id(2)].into();
-        let announced = Announced {
+        let announced = AnnouncedKeys {
             version: 3,
             keys: both.clone(),
         };

@@ -8,10 +8,8 @@ use postern_crds::names::{MEMORY_CONFIG_MAP, MEMORY_POLICY_PAGES, memory_policy_
 use postern_intent::Namespace;
 use sha2::{Digest as _, Sha256};
 
-/// What is remembered.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct MemoryContents {
-    /// For the compiler.
     pub memory: Memory,
     /// UID of the policies' definition at the last compile: under another one, policies went with the old definition.
     pub definition: Option<String>,
@@ -29,7 +27,6 @@ pub enum PageName {
 }
 
 impl PageName {
-    /// Every page.
     pub fn every() -> impl Iterator<Item = Self> {
         let policies = (0..MEMORY_POLICY_PAGES).map(Self::Policies);
         std::iter::once(Self::Core).chain(policies)
@@ -43,7 +40,6 @@ impl PageName {
         Self::Policies(digest[0] % MEMORY_POLICY_PAGES)
     }
 
-    /// The ConfigMap's name.
     #[must_use]
     pub fn config_map(self) -> String {
         match self {

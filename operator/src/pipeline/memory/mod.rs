@@ -17,5 +17,5 @@ mod store;
 
 pub use contents::{MemoryContents, PageName};
 pub use page::PageError;
-pub(super) use save::{Saved, save};
-pub use store::{Loaded, MemoryStore, UnwrittenPage};
+pub(super) use save::{MemoryWrite, SavedMemory};
+pub use store::{LoadedMemory, MemoryStore, UnwrittenPage};

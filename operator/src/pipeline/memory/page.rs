@@ -36,7 +36,6 @@ pub enum PageError {
     /// It is not what this program writes.
     #[error("ConfigMap {name} cannot be read")]
     Damaged {
-        /// The ConfigMap.
         name: String,
         /// Why; none: an entry is missing.
         #[source]
@@ -46,27 +45,18 @@ pub enum PageError {
     #[error(
         "ConfigMap {name} has format {format} and this operator reads up to {FORMAT}: install the newer operator again"
     )]
-    Newer {
-        /// The ConfigMap.
-        name: String,
-        /// Its format.
-        format: u32,
-    },
+    Newer { name: String, format: u32 },
     /// It cannot be written as JSON.
     #[error("ConfigMap {name} cannot be serialized")]
     Serialize {
-        /// The ConfigMap.
         name: String,
-        /// Why.
         #[source]
         source: serde_json::Error,
     },
     /// It cannot be packed.
     #[error("ConfigMap {name} cannot be packed")]
     Pack {
-        /// The ConfigMap.
         name: String,
-        /// Why.
         #[source]
         source: std::io::Error,
     },

@@ -9,7 +9,7 @@ use postern_intent::Namespace;
 
 use super::contents::{MemoryContents, PageName};
 use super::page::{PageError, pack, unpack};
-use crate::pipeline::owned::{Owned, Shows};
+use crate::pipeline::owned::{OwnWrite, ShownVersion};
 
 /// How long a page that the API server refused is left alone while it would say the same: it refuses the same again.
 const REFUSED_PAUSE: Duration = Duration::from_secs(30);
@@ -28,7 +28,7 @@ pub struct MemoryStore {
 #[derive(Debug)]
 struct StoredPage {
     part: MemoryContents,
-    owned: Owned,
+    owned: OwnWrite,
     /// The epoch of the write; none: it was read.
     epoch: Option<u64>,
 }
@@ -43,7 +43,6 @@ struct RefusedPage {
 /// A page that the API server refuses: what it would say of these namespaces is not durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnwrittenPage {
-    /// The page.
     pub page: PageName,
     /// The namespaces whose policies it holds.
     pub namespaces: Vec<Namespace>,
@@ -51,12 +50,9 @@ pub struct UnwrittenPage {
     pub why: String,
 }
 
-/// What loading found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Loaded {
-    /// It is known.
+pub enum LoadedMemory {
     Known,
-    /// There is none.
     Empty,
     /// A page of it cannot be read; it is replaced.
     Damaged,
@@ -82,16 +78,16 @@ impl MemoryStore {
         shown: impl Fn(PageName) -> Option<ConfigMap>,
         epoch: u64,
         now: Instant,
-    ) -> Result<(MemoryContents, Loaded), PageError> {
+    ) -> Result<(MemoryContents, LoadedMemory), PageError> {
         if let (Some(contents), Some(known)) = (&self.contents, self.epoch)
             && known == epoch
         {
-            return Ok((contents.clone(), Loaded::Known));
+            return Ok((contents.clone(), LoadedMemory::Known));
         }
         self.pages.clear();
         self.refused.clear();
         let mut contents = MemoryContents::default();
-        let mut loaded = Loaded::Empty;
+        let mut loaded = LoadedMemory::Empty;
         for page in PageName::every() {
             let Some(map) = shown(page) else {
                 continue;
@@ -100,17 +96,17 @@ impl MemoryStore {
                 Ok(part) => part,
                 Err(newer @ PageError::Newer { .. }) => return Err(newer),
                 Err(_) => {
-                    loaded = Loaded::Damaged;
+                    loaded = LoadedMemory::Damaged;
                     continue;
                 }
             };
-            if loaded == Loaded::Empty {
-                loaded = Loaded::Known;
+            if loaded == LoadedMemory::Empty {
+                loaded = LoadedMemory::Known;
             }
             let version = map.metadata.resource_version.unwrap_or_default();
             let stored = StoredPage {
                 part: part.clone(),
-                owned: Owned::new(version, now),
+                owned: OwnWrite::new(version, now),
                 epoch: None,
             };
             self.pages.insert(page, stored);
@@ -150,8 +146,8 @@ impl MemoryStore {
                 stored.part == part && (page != PageName::Core || stored.epoch == Some(epoch))
             });
             match stored.map(|stored| stored.owned.look(version, now)) {
-                Some(Shows::Older) => return Ok(PageWrites::Wait),
-                Some(Shows::Same) if same => continue,
+                Some(ShownVersion::Older) => return Ok(PageWrites::Wait),
+                Some(ShownVersion::Same) if same => continue,
                 _ if self.is_refused(page, &part, now) => continue,
                 _ => writes.push((page, pack(page, &part, map.as_ref(), epoch)?)),
             }
@@ -178,7 +174,7 @@ impl MemoryStore {
         self.refused.remove(&page);
         let stored = StoredPage {
             part,
-            owned: Owned::new(version, now),
+            owned: OwnWrite::new(version, now),
             epoch: Some(epoch),
         };
         self.pages.insert(page, stored);
@@ -219,7 +215,7 @@ mod tests {
     use k8s_openapi::api::core::v1::ConfigMap;
     use postern_compile::snapshot::RememberedPolicy;
 
-    use super::{Loaded, MemoryContents, MemoryStore, PageName, PageWrites};
+    use super::{LoadedMemory, MemoryContents, MemoryStore, PageName, PageWrites};
 
     const EPOCH: u64 = 3;
 
@@ -305,7 +301,7 @@ mod tests {
         let (found, loaded) = MemoryStore::default()
             .load(cluster.shown(), EPOCH + 1, now)
             .expect("a memory");
-        assert_eq!((found, loaded), (next, Loaded::Known));
+        assert_eq!((found, loaded), (next, LoadedMemory::Known));
     }
 
     #[test]
@@ -385,10 +381,10 @@ mod tests {
         let (found, loaded) = MemoryStore::default()
             .load(cluster.shown(), EPOCH, now)
             .expect("a memory");
-        assert_eq!((found, loaded), (contents(&["b"]), Loaded::Damaged));
+        assert_eq!((found, loaded), (contents(&["b"]), LoadedMemory::Damaged));
         let nothing = |_| None;
         let empty = MemoryStore::default().load(nothing, 1, now);
-        assert_eq!(empty.expect("no memory").1, Loaded::Empty);
+        assert_eq!(empty.expect("no memory").1, LoadedMemory::Empty);
     }
 
     #[test]
@@ -411,8 +407,8 @@ mod tests {
         cluster.saves(&mut store, &next, &[], now);
         let nothing = |_| None;
         let known = store.load(nothing, EPOCH, now).expect("known");
-        assert_eq!(known, (next, Loaded::Known));
+        assert_eq!(known, (next, LoadedMemory::Known));
         let other_term = store.load(nothing, EPOCH + 1, now).expect("nothing");
-        assert_eq!(other_term.1, Loaded::Empty);
+        assert_eq!(other_term.1, LoadedMemory::Empty);
     }
 }

@@ -1,18 +1,32 @@
-//! The steps that write what nodes read: stamps, the memory, intents, reports to fill, the trust root.
+//! The step that writes what nodes read: the trust root, the memory, the intents, and the chores around them.
+//!
+//! | module | for | needs a client |
+//! |---|---|---|
+//! | [`step`] | the order of the writes | yes |
+//! | [`planning`], [`plan`], [`sign`] | which intents are written, and how | no: pure |
+//! | [`writer`] | the write of one object: only as the leader, each with its own back-off | yes |
+//! | [`intents`] | the writes of intents | yes |
+//! | [`chores`] | reports to make, what belonged to nodes that are gone, taints | yes |
+//! | [`trust`] | the trust root that agents mount | yes |
 
-mod fence;
-mod names;
+mod chores;
+mod intents;
 mod plan;
+mod planning;
 mod sign;
+mod step;
 mod taint;
+mod tally;
 mod trust;
-mod write;
+mod writer;
 
-pub use fence::{Fenced, fence};
-pub use names::{Chores, There, chores, do_chores};
-pub use plan::{Change, Planned, Way, plan};
-pub(crate) use sign::announce;
+pub use chores::{Chores, There, chores, do_chores};
+pub use intents::publish_intents;
+pub use plan::{IntentChange, PlannedWrite, WriteMethod, plan};
 pub use sign::{KeySetToShow, resigned, spec};
+pub(super) use step::PublishStep;
 pub use taint::{untaint, without_taint};
+pub use tally::{Tallies, Tally};
 pub use trust::{Trusted, keep_trust};
-pub use write::{Tally, Writer};
+pub(crate) use writer::AT_ONCE;
+pub use writer::{Attempt, Writer};

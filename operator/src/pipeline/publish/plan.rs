@@ -8,13 +8,13 @@ use kube::Resource as _;
 use postern_crds::{NodeIntent, NodeIntentSpec};
 use postern_intent::{Body, NodeName};
 
-use crate::controllers::Tolerant;
 use crate::lease::EPOCH_ANNOTATION;
 use crate::metrics::Written;
+use crate::watches::Tolerant;
 
 /// Why an intent is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub enum IntentChange {
     /// It says something new, or is issued again.
     New,
     /// It had gone or was changed, and is put back as it was.
@@ -23,7 +23,7 @@ pub enum Change {
     Keys,
 }
 
-impl Change {
+impl IntentChange {
     /// The reason as it is logged.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -46,8 +46,7 @@ impl Change {
 
 /// How an object is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Way {
-    /// There is none.
+pub enum WriteMethod {
     Create,
     /// In the place of exactly what was seen.
     Replace,
@@ -55,24 +54,19 @@ pub enum Way {
     Anew {
         /// UID of what is there.
         uid: Option<String>,
-        /// Its version.
         version: Option<String>,
     },
 }
 
-/// One write.
 #[derive(Debug, Clone)]
-pub struct Planned {
-    /// The node.
+pub struct PlannedWrite {
     pub node: NodeName,
     /// What the envelope says.
     pub body: Arc<Body>,
-    /// The object.
     pub object: NodeIntent,
     /// How it is written.
-    pub way: Way,
-    /// Why.
-    pub change: Change,
+    pub method: WriteMethod,
+    pub change: IntentChange,
 }
 
 /// Plans one write in the place of what is shown.
@@ -83,11 +77,11 @@ pub fn plan(
     body: Arc<Body>,
     shown: Option<&Tolerant<NodeIntent>>,
     epoch: u64,
-    change: Change,
-) -> Planned {
-    let way = way(&spec, shown);
-    let metadata = match (&way, shown) {
-        (Way::Replace, Some(object)) => object.meta().clone(),
+    change: IntentChange,
+) -> PlannedWrite {
+    let method = method_of(&spec, shown);
+    let metadata = match (&method, shown) {
+        (WriteMethod::Replace, Some(object)) => object.meta().clone(),
         _ => ObjectMeta::default(),
     };
     let mut annotations: BTreeMap<String, String> = metadata.annotations.unwrap_or_default();
@@ -105,26 +99,26 @@ pub fn plan(
         },
         spec,
     };
-    Planned {
+    PlannedWrite {
         node: node.clone(),
         body,
         object,
-        way,
+        method,
         change,
     }
 }
 
 /// The definition's transition rules let a serial only grow, and everything else change only with it.
-fn way(spec: &NodeIntentSpec, shown: Option<&Tolerant<NodeIntent>>) -> Way {
+fn method_of(spec: &NodeIntentSpec, shown: Option<&Tolerant<NodeIntent>>) -> WriteMethod {
     let Some(object) = shown else {
-        return Way::Create;
+        return WriteMethod::Create;
     };
-    let anew = || Way::Anew {
+    let anew = || WriteMethod::Anew {
         uid: object.meta().uid.clone(),
         version: object.meta().resource_version.clone(),
     };
     match object.good() {
-        Some(there) if may_follow(spec, &there.spec) => Way::Replace,
+        Some(there) if may_follow(spec, &there.spec) => WriteMethod::Replace,
         Some(_) | None => anew(),
     }
 }
@@ -151,8 +145,8 @@ mod tests {
     use postern_crds::node_intent::{Envelope, KeySet};
     use postern_crds::{NodeIntent, NodeIntentSpec};
 
-    use super::{Way, way};
-    use crate::controllers::{Poison, Tolerant};
+    use super::{WriteMethod, method_of};
+    use crate::watches::{Poison, Tolerant};
 
     fn spec(serial: u64, payload: &str) -> NodeIntentSpec {
         NodeIntentSpec {
@@ -179,16 +173,22 @@ mod tests {
 
     #[test]
     fn what_the_definition_would_refuse_is_made_anew() {
-        let anew = Way::Anew {
+        let anew = WriteMethod::Anew {
             uid: Some("o1".to_owned()),
             version: Some("7".to_owned()),
         };
         let ours = spec(5, "ours");
-        assert_eq!(way(&ours, None), Way::Create);
-        assert_eq!(way(&ours, Some(&shown(spec(4, "old")))), Way::Replace);
-        assert_eq!(way(&ours, Some(&shown(spec(5, "ours")))), Way::Replace);
-        assert_eq!(way(&ours, Some(&shown(spec(5, "theirs")))), anew);
-        assert_eq!(way(&ours, Some(&shown(spec(9, "theirs")))), anew);
+        assert_eq!(method_of(&ours, None), WriteMethod::Create);
+        assert_eq!(
+            method_of(&ours, Some(&shown(spec(4, "old")))),
+            WriteMethod::Replace
+        );
+        assert_eq!(
+            method_of(&ours, Some(&shown(spec(5, "ours")))),
+            WriteMethod::Replace
+        );
+        assert_eq!(method_of(&ours, Some(&shown(spec(5, "theirs")))), anew);
+        assert_eq!(method_of(&ours, Some(&shown(spec(9, "theirs")))), anew);
         let with_keys = |version, payload: &str| NodeIntentSpec {
             key_set: Some(KeySet {
                 version,
@@ -200,11 +200,11 @@ mod tests {
             ..spec(5, "ours")
         };
         let ours_with_keys = with_keys(2, "ours");
-        let way_over = |old| way(&ours_with_keys, Some(&shown(old)));
-        assert_eq!(way_over(with_keys(1, "old")), Way::Replace);
-        assert_eq!(way_over(with_keys(2, "ours")), Way::Replace);
-        assert_eq!(way_over(with_keys(2, "theirs")), anew);
-        assert_eq!(way_over(with_keys(3, "theirs")), anew);
+        let method_over = |old| method_of(&ours_with_keys, Some(&shown(old)));
+        assert_eq!(method_over(with_keys(1, "old")), WriteMethod::Replace);
+        assert_eq!(method_over(with_keys(2, "ours")), WriteMethod::Replace);
+        assert_eq!(method_over(with_keys(2, "theirs")), anew);
+        assert_eq!(method_over(with_keys(3, "theirs")), anew);
         let poison = Tolerant::Poison(Box::new(Poison {
             metadata: ObjectMeta {
                 uid: Some("o1".to_owned()),
@@ -214,6 +214,6 @@ mod tests {
             raw: serde_json::Value::Null,
             problem: "no".to_owned(),
         }));
-        assert_eq!(way(&ours, Some(&poison)), anew);
+        assert_eq!(method_of(&ours, Some(&poison)), anew);
     }
 }

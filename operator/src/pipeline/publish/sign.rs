@@ -10,7 +10,7 @@ use postern_intent::sign::{SignError, sign_bytes, sign_intent, sign_key_set};
 use postern_intent::{Body, KeySet};
 
 use crate::pipeline::intents::{from_shown, to_shown};
-use crate::signer::{Announced, KeyRing};
+use crate::signer::{AnnouncedKeys, KeyRing};
 
 /// The key set that stands beside an envelope.
 pub type KeySetToShow = Option<ShownKeySet>;
@@ -61,7 +61,7 @@ pub fn resigned(
 ///
 /// # Errors
 /// [`SignError`].
-pub(crate) fn announce(set: &Announced, ring: &KeyRing) -> Result<ShownKeySet, SignError> {
+pub(crate) fn announce(set: &AnnouncedKeys, ring: &KeyRing) -> Result<ShownKeySet, SignError> {
     let pems = ring
         .public()
         .iter()

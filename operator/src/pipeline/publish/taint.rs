@@ -4,13 +4,15 @@
 use k8s_openapi::api::core::v1::{Node, Taint};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
+use postern_apiserver::ApiVerb;
 use postern_crds::names::{NOT_SEALED_TAINT, OPERATOR_FIELD_MANAGER};
 use serde_json::{Value, json};
-use tracing::info;
+use tracing::{error, info};
 
-use super::write::{Tally, Writer};
-use crate::api::{Act, ApiError, within};
+use super::tally::Tally;
+use super::writer::{Attempt, Writer};
 use crate::metrics::Written;
+use crate::pipeline::object_key::ObjectKey;
 
 /// The change that takes the taint away, if it is there: in exactly these taints, else it fails. Pure.
 #[must_use]
@@ -27,30 +29,27 @@ pub fn without_taint(taints: &[Taint]) -> Option<Value> {
     })
 }
 
-/// Takes it away.
+/// Takes the taint away.
 pub async fn untaint(writer: &Writer, node: &str, change: Value) -> Tally {
-    let mut tally = Tally::default();
-    if !writer.may_write() {
-        tally.late += 1;
-        return tally;
-    }
-    let Ok(patch) = serde_json::from_value(change) else {
-        return tally;
-    };
     let api: Api<Node> = Api::all(writer.client.clone());
     let params = PatchParams {
         field_manager: Some(OPERATOR_FIELD_MANAGER.to_owned()),
         ..PatchParams::default()
     };
+    // The change is made by `without_taint` alone, and is a JSON patch by construction.
+    let Ok(patch) = serde_json::from_value(change) else {
+        error!(node, "the change of the taints is no JSON patch");
+        return Tally::default();
+    };
     let patch = Patch::<Node>::Json(patch);
     let request = api.patch_metadata(node, &params, &patch);
-    let answer = within(Act::Patch, format!("the taint of Node {node}"), request).await;
-    writer.note(Written::Taint, &answer);
-    if answer.is_ok() {
+    let key = ObjectKey::cluster("Node", node);
+    let attempt = writer.attempt(&key, ApiVerb::Patch, request).await;
+    if matches!(attempt, Attempt::Written(_)) {
+        writer.metrics.wrote(Written::Taint);
         info!(node, "the guard is in place: the taint is gone");
     }
-    tally.count(answer.as_ref().err().map(ApiError::failure));
-    tally
+    attempt.tally()
 }
 
 #[cfg(test)]

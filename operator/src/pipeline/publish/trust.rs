@@ -5,39 +5,50 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
+use postern_apiserver::{ApiVerb, Failure};
 use tracing::{info, warn};
 
-use super::write::Writer;
-use crate::api::{Act, Failure, within};
-use crate::pipeline::PipelineError;
+use super::tally::Tally;
+use super::writer::{Attempt, Writer};
+use crate::pipeline::object_key::ObjectKey;
 use crate::signer::TRUST;
 
-/// What came of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How the trust root stands after a look.
+#[derive(Debug)]
 pub enum Trusted {
     /// It says what it should.
     Same,
-    /// It was not there and is made.
-    Made,
-    /// Somebody had changed it, or the keys had changed; it is put right.
-    Mended,
+    /// It was not there.
+    Made(Attempt<ConfigMap>),
+    /// Somebody had changed it, or the keys had changed.
+    Mended(Attempt<ConfigMap>),
 }
 
-/// Makes it, or puts it right.
-///
-/// # Errors
-/// [`PipelineError::NotLeading`]: nothing was sent. [`PipelineError::Api`]: it was not done.
+impl Trusted {
+    /// The write as it is counted.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        match self {
+            Self::Same => Tally::default(),
+            // The watch has not shown it yet.
+            Self::Made(Attempt::Failed(error)) if error.failure() == Failure::Exists => {
+                Tally::default()
+            }
+            Self::Made(attempt) | Self::Mended(attempt) => attempt.tally(),
+        }
+    }
+}
+
+/// Makes the trust root, or puts it right. An intent does not wait for it: a node that trusts no key of ours yet refuses
+/// what these keys signed and keeps what is in force.
 pub async fn keep_trust(
     writer: &Writer,
     namespace: &str,
     shown: Option<&ConfigMap>,
     data: BTreeMap<String, String>,
-) -> Result<Trusted, PipelineError> {
+) -> Trusted {
     if shown.is_some_and(|map| map.data.as_ref() == Some(&data) && map.binary_data.is_none()) {
-        return Ok(Trusted::Same);
-    }
-    if !writer.may_write() {
-        return Err(PipelineError::NotLeading);
+        return Trusted::Same;
     }
     let map = ConfigMap {
         metadata: ObjectMeta {
@@ -51,22 +62,24 @@ pub async fn keep_trust(
         ..ConfigMap::default()
     };
     let api: Api<ConfigMap> = Api::namespaced(writer.client.clone(), namespace);
-    let (params, what) = (Writer::params(), format!("ConfigMap {TRUST}"));
+    let key = ObjectKey {
+        kind: "ConfigMap",
+        namespace: Some(namespace.to_owned()),
+        name: TRUST.to_owned(),
+    };
+    let params = Writer::params();
     if shown.is_some() {
-        warn!("ConfigMap {TRUST} says something else than the keys and is put right");
         let request = api.replace(TRUST, &params, &map);
-        within(Act::Replace, what, request)
-            .await
-            .map_err(PipelineError::Api)?;
-        return Ok(Trusted::Mended);
-    }
-    match within(Act::Create, what, api.create(&params, &map)).await {
-        Ok(_) => {
-            info!("made ConfigMap {TRUST}");
-            Ok(Trusted::Made)
+        let attempt = writer.attempt(&key, ApiVerb::Replace, request).await;
+        if matches!(attempt, Attempt::Written(_)) {
+            warn!("ConfigMap {TRUST} said something else than the signing keys and is put right");
         }
-        // The watch has not shown it yet.
-        Err(error) if error.failure() == Failure::Exists => Ok(Trusted::Same),
-        Err(error) => Err(PipelineError::Api(error)),
+        return Trusted::Mended(attempt);
     }
+    let request = api.create(&params, &map);
+    let attempt = writer.attempt(&key, ApiVerb::Create, request).await;
+    if matches!(attempt, Attempt::Written(_)) {
+        info!("the operator made ConfigMap {TRUST}");
+    }
+    Trusted::Made(attempt)
 }

@@ -4,25 +4,18 @@ use postern_crds::names::API_VERSION;
 
 /// Is it good or bad news?
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Tone {
-    /// For the record.
+pub enum EventTone {
     Normal,
-    /// Somebody should look.
     Warning,
 }
 
 /// What an Event is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Regarding {
-    /// Its API version.
     pub api_version: String,
-    /// Its kind.
     pub kind: String,
-    /// Its namespace.
     pub namespace: Option<String>,
-    /// Its name.
     pub name: String,
-    /// Its UID.
     pub uid: Option<String>,
 }
 
@@ -39,7 +32,6 @@ impl Regarding {
         }
     }
 
-    /// A node.
     #[must_use]
     pub fn node(name: &str) -> Self {
         Self {
@@ -52,7 +44,6 @@ impl Regarding {
         }
     }
 
-    /// A namespace.
     #[must_use]
     pub fn namespace(name: &str) -> Self {
         Self {
@@ -76,17 +67,14 @@ impl Regarding {
     }
 }
 
-/// News.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Notice {
+pub struct EventNotice {
     /// What it is about.
     pub regarding: Regarding,
-    /// Good or bad.
-    pub tone: Tone,
+    pub tone: EventTone,
     /// One word, of the conditions' vocabulary.
     pub reason: String,
     /// What was being done or looked at.
     pub action: String,
-    /// A sentence.
     pub note: String,
 }

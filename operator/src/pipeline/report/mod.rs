@@ -1,16 +1,31 @@
 //! The last step: what became of users' objects, in their statuses and in Events.
+//!
+//! | module | for | needs a client |
+//! |---|---|---|
+//! | [`step`] | what is reported, in order | no |
+//! | [`status`], [`unclaimed`] | from verdicts to statuses | no: pure |
+//! | [`statuses`], [`limiter`] | the writes of statuses, beside the runs | yes |
+//! | [`notices`], [`warnings`], [`events`], [`series`], [`announcer`] | which Events there are | no: pure |
+//! | [`queue`] | the writes of Events, beside the runs | yes |
 
+mod announcer;
 mod events;
-mod herald;
 mod limiter;
 mod notices;
+mod queue;
 mod series;
 mod status;
-mod write;
+mod statuses;
+mod step;
+mod unclaimed;
+mod warnings;
 
-pub use events::{Notice, Regarding, Tone};
-pub use herald::{Herald, QUEUE, Telling, herald};
+pub(super) use announcer::Announcer;
+pub use events::{EventNotice, EventTone, Regarding};
 pub use limiter::Limiter;
 pub use notices::{between, of_held, of_nodes};
-pub use status::{Desired, Key, StatusBody, desired, known};
-pub use write::{Reporter, Said};
+pub use queue::{EventQueue, EventWriter, QUEUE, event_queue};
+pub use status::{DesiredStatus, StatusBody, desired, known};
+pub use statuses::{StatusWriter, VerdictSender, status_writer};
+pub(super) use step::ReportStep;
+pub(super) use warnings::trust_repaired;

@@ -7,11 +7,15 @@ use postern_compile::gate::{Cause, Held, Subject};
 use postern_compile::verdict::Verdict;
 use postern_crds::conditions::{ConditionType, Reason, State, find};
 
-use super::events::{Notice, Regarding, Tone};
+use super::events::{EventNotice, EventTone, Regarding};
 
 /// What changed between two statuses of one object.
 #[must_use]
-pub fn between(regarding: &Regarding, before: &[Condition], after: &[Condition]) -> Vec<Notice> {
+pub fn between(
+    regarding: &Regarding,
+    before: &[Condition],
+    after: &[Condition],
+) -> Vec<EventNotice> {
     let told = [
         ConditionType::Accepted,
         ConditionType::ResolvedRefs,
@@ -24,7 +28,7 @@ pub fn between(regarding: &Regarding, before: &[Condition], after: &[Condition])
             let now = find(after, kind)?;
             let was = find(before, kind);
             let same = was.is_some_and(|was| was.status == now.status && was.reason == now.reason);
-            (!same && is_told(kind, was, now)).then(|| Notice {
+            (!same && is_told(kind, was, now)).then(|| EventNotice {
                 regarding: regarding.clone(),
                 tone: tone(now),
                 reason: now.reason.clone(),
@@ -57,17 +61,17 @@ fn is_told(kind: ConditionType, was: Option<&Condition>, now: &Condition) -> boo
     }
 }
 
-fn tone(condition: &Condition) -> Tone {
+fn tone(condition: &Condition) -> EventTone {
     if condition.status == State::True.as_str() {
-        Tone::Normal
+        EventTone::Normal
     } else {
-        Tone::Warning
+        EventTone::Warning
     }
 }
 
 /// What is bad about nodes, by node and condition, so that only what is new is told.
 #[must_use]
-pub fn of_nodes(verdicts: &[Verdict]) -> BTreeMap<(String, String), Notice> {
+pub fn of_nodes(verdicts: &[Verdict]) -> BTreeMap<(String, String), EventNotice> {
     let mut notices = BTreeMap::new();
     for verdict in verdicts.iter().filter(|verdict| verdict.kind == "Node") {
         for finding in &verdict.conditions {
@@ -80,9 +84,9 @@ pub fn of_nodes(verdicts: &[Verdict]) -> BTreeMap<(String, String), Notice> {
             if !is_bad || passing {
                 continue;
             }
-            let notice = Notice {
+            let notice = EventNotice {
                 regarding: Regarding::node(&verdict.name),
-                tone: Tone::Warning,
+                tone: EventTone::Warning,
                 reason: finding.reason.to_string(),
                 action: finding.kind.to_string(),
                 note: finding.message.clone(),
@@ -99,7 +103,7 @@ pub fn of_nodes(verdicts: &[Verdict]) -> BTreeMap<(String, String), Notice> {
 
 /// What waits for an approval, with what a person needs to approve it.
 #[must_use]
-pub fn of_held(held: &[Held]) -> BTreeMap<(String, String), Notice> {
+pub fn of_held(held: &[Held]) -> BTreeMap<(String, String), EventNotice> {
     let mut notices = BTreeMap::new();
     for one in held {
         let (regarding, reason) = match &one.subject {
@@ -111,9 +115,9 @@ pub fn of_held(held: &[Held]) -> BTreeMap<(String, String), Notice> {
             Cause::Restored => "nothing is published for it".to_owned(),
             _ => format!("{} pods would be released", one.pods),
         };
-        let notice = Notice {
+        let notice = EventNotice {
             regarding,
-            tone: Tone::Warning,
+            tone: EventTone::Warning,
             reason: reason.to_string(),
             action: "Approve".to_owned(),
             note: format!(

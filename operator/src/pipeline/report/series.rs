@@ -13,7 +13,7 @@ use k8s_openapi::api::events::v1::{Event, EventSeries};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use postern_crds::names::OPERATOR_FIELD_MANAGER;
 
-use super::events::{Notice, Regarding, Tone};
+use super::events::{EventNotice, EventTone, Regarding};
 
 /// How long the same news is counted in the same Event, as other writers of Events do.
 const WINDOW: SignedDuration = SignedDuration::from_mins(6);
@@ -28,11 +28,10 @@ const NAME_LIMIT: usize = 200;
 #[derive(Debug)]
 pub(super) struct Series {
     instance: String,
-    told: BTreeMap<Notice, (Timestamp, Event)>,
+    told: BTreeMap<EventNotice, (Timestamp, Event)>,
 }
 
 impl Series {
-    /// Of one process.
     pub(super) const fn new(instance: String) -> Self {
         Self {
             instance,
@@ -41,7 +40,7 @@ impl Series {
     }
 
     /// The Event that tells the news now. One with a series is there already, and only its series is to be written.
-    pub(super) fn next(&mut self, notice: &Notice, now: Timestamp) -> Event {
+    pub(super) fn next(&mut self, notice: &EventNotice, now: Timestamp) -> Event {
         self.told
             .retain(|_, (last, _)| now.duration_since(*last) < WINDOW);
         let event = match self.told.get(notice) {
@@ -59,12 +58,12 @@ impl Series {
     }
 
     /// It was not written: the next one begins anew.
-    pub(super) fn forget(&mut self, notice: &Notice) {
+    pub(super) fn forget(&mut self, notice: &EventNotice) {
         self.told.remove(notice);
     }
 }
 
-fn event(notice: &Notice, instance: &str, now: Timestamp) -> Event {
+fn event(notice: &EventNotice, instance: &str, now: Timestamp) -> Event {
     let about = &notice.regarding;
     let namespace = about.namespace.as_deref().unwrap_or("default");
     let name = upto(&about.name, NAME_LIMIT).trim_end_matches(['-', '.']);
@@ -77,8 +76,8 @@ fn event(notice: &Notice, instance: &str, now: Timestamp) -> Event {
         event_time: Some(MicroTime(now)),
         type_: Some(
             match notice.tone {
-                Tone::Normal => "Normal",
-                Tone::Warning => "Warning",
+                EventTone::Normal => "Normal",
+                EventTone::Warning => "Warning",
             }
             .to_owned(),
         ),
@@ -112,12 +111,12 @@ mod tests {
     use jiff::{SignedDuration, Timestamp};
 
     use super::{NOTE_LIMIT, Series};
-    use crate::pipeline::report::{Notice, Regarding, Tone};
+    use crate::pipeline::report::{EventNotice, EventTone, Regarding};
 
-    fn held(digest: &str) -> Notice {
-        Notice {
+    fn held(digest: &str) -> EventNotice {
+        EventNotice {
             regarding: Regarding::node("n1"),
-            tone: Tone::Warning,
+            tone: EventTone::Warning,
             reason: "Restored".to_owned(),
             action: "Approve".to_owned(),
             note: format!("approve digest {digest}"),
@@ -164,7 +163,7 @@ mod tests {
 
     #[test]
     fn names_and_notes_are_cut_to_what_an_event_may_hold() {
-        let notice = Notice {
+        let notice = EventNotice {
             regarding: Regarding::node(&"n".repeat(253)),
             note: "é".repeat(NOTE_LIMIT),
             ..held("aaa")

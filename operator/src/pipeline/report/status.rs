@@ -2,50 +2,25 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use postern_compile::verdict::{Detail, GatewayRole, Verdict};
+use postern_compile::verdict::{Detail, GatewayLine, GatewayRole, Verdict};
 use postern_crds::conditions::{ConditionType, Finding, Reason, State, set};
 use postern_crds::egress_policy::{self, EgressPolicyStatus};
 use postern_crds::exit_node::{ClientCounts, ExitNodeStatus, GatewayStatus};
 use postern_crds::{InterfaceIsolationStatus, exit_node};
 use serde::Serialize;
 
-/// Which object.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key {
-    /// Its kind.
-    pub kind: &'static str,
-    /// Its namespace.
-    pub namespace: Option<String>,
-    /// Its name.
-    pub name: String,
-}
-
-impl Key {
-    /// The object of a verdict.
-    #[must_use]
-    pub fn of(verdict: &Verdict) -> Self {
-        Self {
-            kind: verdict.kind,
-            namespace: verdict.namespace.clone(),
-            name: verdict.name.clone(),
-        }
-    }
-}
+use crate::pipeline::object_key::ObjectKey;
 
 /// A status of one of the users' kinds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum StatusBody {
-    /// Of a policy.
     Policy(EgressPolicyStatus),
-    /// Of an exit.
     Exit(ExitNodeStatus),
-    /// Of an isolation.
     Isolation(InterfaceIsolationStatus),
 }
 
 impl StatusBody {
-    /// Its conditions.
     #[must_use]
     pub fn conditions(&self) -> &[Condition] {
         match self {
@@ -58,12 +33,14 @@ impl StatusBody {
 
 /// A status that an object should have.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Desired {
-    /// Which object.
-    pub key: Key,
-    /// Its status.
+pub struct DesiredStatus {
+    pub key: ObjectKey,
     pub status: StatusBody,
 }
+
+/// How many gateways a status lists: the definition's `maxItems`. A longer list would be refused, and with it the whole
+/// status.
+const GATEWAYS_LISTED: usize = 64;
 
 /// Every condition that objects of a kind have from the first visit on.
 #[must_use]
@@ -79,7 +56,11 @@ pub fn known(kind: &str) -> &'static [ConditionType] {
 
 /// The status that a verdict asks for, given the one that is there. None: objects of this kind have no status of ours.
 #[must_use]
-pub fn desired(verdict: &Verdict, there: Option<&StatusBody>, now: Timestamp) -> Option<Desired> {
+pub fn desired(
+    verdict: &Verdict,
+    there: Option<&StatusBody>,
+    now: Timestamp,
+) -> Option<DesiredStatus> {
     let old = there.map(StatusBody::conditions).unwrap_or_default();
     let conditions = conditions(verdict, old, now);
     let status = match (verdict.kind, &verdict.detail) {
@@ -94,8 +75,8 @@ pub fn desired(verdict: &Verdict, there: Option<&StatusBody>, now: Timestamp) ->
         }
         _ => return None,
     };
-    Some(Desired {
-        key: Key::of(verdict),
+    Some(DesiredStatus {
+        key: ObjectKey::of(verdict),
         status,
     })
 }
@@ -115,11 +96,28 @@ fn conditions(verdict: &Verdict, old: &[Condition], now: Timestamp) -> Vec<Condi
             .find(|finding| finding.kind == *kind)
             .cloned()
             .unwrap_or_else(|| not_found(verdict, *kind));
+        let finding = with_count(verdict, finding);
         set(&mut conditions, &finding, verdict.generation, now);
     }
     let place = |entry: &Condition| kinds.iter().position(|kind| kind.as_str() == entry.type_);
     conditions.sort_by_key(place);
     conditions
+}
+
+/// The finding that says which nodes carry an exit says too how many of them the status does not list.
+fn with_count(verdict: &Verdict, finding: Finding) -> Finding {
+    let Detail::Exit { gateways, .. } = &verdict.detail else {
+        return finding;
+    };
+    let left_out = gateways.len().saturating_sub(GATEWAYS_LISTED);
+    if left_out == 0 || finding.kind != ConditionType::Programmed {
+        return finding;
+    }
+    let message = format!(
+        "{}; {left_out} more gateways are not listed",
+        finding.message
+    );
+    Finding { message, ..finding }
 }
 
 fn not_found(verdict: &Verdict, kind: ConditionType) -> Finding {
@@ -167,16 +165,22 @@ fn exit(verdict: &Verdict, conditions: Vec<Condition>) -> StatusBody {
             ..ExitNodeStatus::default()
         });
     };
-    let gateways = gateways.iter().map(|line| GatewayStatus {
-        node: line.node.clone(),
-        role: match line.role {
-            GatewayRole::Active => exit_node::GatewayRole::Active,
-            GatewayRole::Standby => exit_node::GatewayRole::Standby,
-        },
-        endpoint: line.endpoint.clone(),
-        egress_ips: line.egress.iter().map(ToString::to_string).collect(),
-        healthy: line.healthy,
-    });
+    // A gateway that traffic leaves by is never left out.
+    let mut listed: Vec<&GatewayLine> = gateways.iter().collect();
+    listed.sort_by_key(|line| line.role != GatewayRole::Active);
+    let gateways = listed
+        .into_iter()
+        .take(GATEWAYS_LISTED)
+        .map(|line| GatewayStatus {
+            node: line.node.clone(),
+            role: match line.role {
+                GatewayRole::Active => exit_node::GatewayRole::Active,
+                GatewayRole::Standby => exit_node::GatewayRole::Standby,
+            },
+            endpoint: line.endpoint.clone(),
+            egress_ips: line.egress.iter().map(ToString::to_string).collect(),
+            healthy: line.healthy,
+        });
     StatusBody::Exit(ExitNodeStatus {
         conditions,
         gateways: gateways.collect(),
@@ -321,5 +325,49 @@ mod tests {
         let ill = Finding::no(ConditionType::Ready, Reason::NoExit, "ill");
         let third = status(&verdict(ill, 2), Some(&second), 300);
         assert_eq!(ready(&third).last_transition_time.0.as_second(), 300);
+    }
+
+    #[test]
+    fn an_exit_on_more_nodes_than_a_status_lists_names_the_active_one_and_counts_the_others() {
+        let line = |number: usize| GatewayLine {
+            node: format!("n{number}"),
+            role: if number == 69 {
+                GatewayRole::Active
+            } else {
+                GatewayRole::Standby
+            },
+            endpoint: None,
+            egress: Vec::new(),
+            healthy: true,
+        };
+        let finding = Finding::yes(ConditionType::Programmed, Reason::Programmed, "on 3 nodes");
+        let verdict = Verdict {
+            kind: "ExitNode",
+            namespace: None,
+            detail: Detail::Exit {
+                gateways: (0..70).map(line).collect(),
+                clients: ClientCounts::default(),
+            },
+            ..verdict(finding, 1)
+        };
+        let Some(StatusBody::Exit(status)) =
+            desired(&verdict, None, Timestamp::UNIX_EPOCH).map(|desired| desired.status)
+        else {
+            panic!("a status of an exit");
+        };
+        assert_eq!(status.gateways.len(), 64, "the definition takes no more");
+        assert_eq!(
+            status.gateways[0].node, "n69",
+            "the active one is listed first"
+        );
+        let messages: Vec<&str> = status
+            .conditions
+            .iter()
+            .map(|condition| condition.message.as_str())
+            .collect();
+        assert!(
+            messages.contains(&"on 3 nodes; 6 more gateways are not listed"),
+            "{messages:?}"
+        );
     }
 }

@@ -1,0 +1,153 @@
+//! The step that reads: the stores, what is published, the memory. It writes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use kube::runtime::reflector::ObjectRef;
+use kube::{Client, ResourceExt as _};
+use postern_apiserver::NewestRevision;
+use postern_compile::snapshot::Settings;
+use postern_intent::{KeySet, NodeName};
+
+use super::awaited::{ReportsSeen, awaited};
+use super::confirm::{KnownRevisions, confirm, is_doubtful, is_new_doubt};
+use super::inputs::{Inputs, config_map, gather, sizes};
+use crate::metrics::Metrics;
+use crate::pipeline::error::PipelineError;
+use crate::pipeline::intents::{IntentState, Intents};
+use crate::pipeline::memory::{MemoryContents, MemoryStore, PageName};
+use crate::pipeline::outcome::IdleReason;
+use crate::pipeline::round::{Round, World, marks};
+use crate::signer::SigningKeys;
+use crate::watches::{WatchSignals, WatchedKind, WatchedStores};
+
+pub(in crate::pipeline) struct GatherStep<'a> {
+    /// Asked only to be sure that what is gone is gone.
+    pub(in crate::pipeline) client: &'a Client,
+    pub(in crate::pipeline) namespace: &'a str,
+    pub(in crate::pipeline) stores: &'a WatchedStores,
+    pub(in crate::pipeline) signals: &'a WatchSignals,
+    pub(in crate::pipeline) lease_revision: &'a NewestRevision,
+    pub(in crate::pipeline) settings: &'a Settings,
+    pub(in crate::pipeline) metrics: &'a Metrics,
+    /// The world of the last compile: a doubt that it settled is not asked about again.
+    pub(in crate::pipeline) last: Option<&'a World>,
+}
+
+impl GatherStep<'_> {
+    /// Reads. `intents` and `memory` remember what they opened, so that nothing is verified or unpacked twice.
+    pub(in crate::pipeline) async fn run(
+        &self,
+        epoch: u64,
+        signing: SigningKeys,
+        intents: &mut Intents,
+        memory: &mut MemoryStore,
+    ) -> Result<Result<Round, IdleReason>, PipelineError> {
+        let now = Instant::now();
+        let mut inputs = gather(self.stores, self.settings, self.namespace);
+        for (kind, objects, poison) in sizes(self.stores) {
+            self.metrics.counted(kind, objects, poison);
+        }
+        let intent_states = self.intent_states(intents, &inputs, signing.ring.trust(), now);
+        let is_lagging = |state: &IntentState| matches!(state, IntentState::Lagging);
+        if intent_states.values().any(is_lagging) {
+            return Ok(Err(IdleReason::Lagging));
+        }
+        let shown = |page: PageName| config_map(self.stores, self.namespace, &page.config_map());
+        let (remembered, loaded) = memory
+            .load(shown, epoch, now)
+            .map_err(PipelineError::Page)?;
+        self.settle_doubts(&mut inputs, &remembered, epoch).await?;
+        let awaited = self.awaited(&inputs, &intent_states, &remembered, intents, now);
+        let keys = signing.ring.public().keys().chain(&signing.retiring);
+        let world = World {
+            published: marks(&intent_states),
+            keys: keys.map(ToString::to_string).collect(),
+            inputs,
+            awaited,
+            remembered,
+            epoch,
+        };
+        Ok(Ok(Round {
+            epoch,
+            signing,
+            world,
+            intent_states,
+            loaded,
+        }))
+    }
+
+    /// The state of the intent of every node that there is, that has an intent, or for which this process published one.
+    fn intent_states(
+        &self,
+        intents: &mut Intents,
+        inputs: &Inputs,
+        trust: &KeySet,
+        now: Instant,
+    ) -> BTreeMap<NodeName, IntentState> {
+        let store = &self.stores.intents;
+        let shown = store.state();
+        let shown = shown
+            .iter()
+            .filter_map(|object| object.name_any().parse::<NodeName>().ok());
+        let nodes = inputs.nodes.iter().map(|node| node.name.clone());
+        let names: BTreeSet<NodeName> =
+            shown.chain(nodes).chain(intents.nodes().cloned()).collect();
+        names
+            .into_iter()
+            .map(|node| {
+                let object = store.get(&ObjectRef::new(node.as_str()));
+                let state = intents.state(&node, object.as_deref(), trust, now);
+                (node, state)
+            })
+            .collect()
+    }
+
+    /// Where something is gone, the API server is asked once; its answer stands until something changes.
+    async fn settle_doubts(
+        &self,
+        inputs: &mut Inputs,
+        remembered: &MemoryContents,
+        epoch: u64,
+    ) -> Result<(), PipelineError> {
+        if !is_doubtful(inputs, &remembered.memory) {
+            return Ok(());
+        }
+        match self.last {
+            Some(last) if !is_new_doubt(last, inputs, remembered, epoch) => {
+                inputs.definition = last.inputs.definition.clone();
+                inputs.namespaces = last.inputs.namespaces.clone();
+            }
+            _ => {
+                // Before it is asked: a lease that is renewed meanwhile makes no answer old.
+                let known = KnownRevisions {
+                    lease: self.lease_revision.get(),
+                    namespaces: self.signals.newest(WatchedKind::Namespace),
+                };
+                let live = confirm(self.client, self.namespace, known).await?;
+                self.signals
+                    .saw(WatchedKind::Namespace, live.revision.as_deref());
+                inputs.definition = live.definition;
+                inputs.namespaces = live.namespaces;
+            }
+        }
+        Ok(())
+    }
+
+    fn awaited(
+        &self,
+        inputs: &Inputs,
+        intent_states: &BTreeMap<NodeName, IntentState>,
+        remembered: &MemoryContents,
+        intents: &Intents,
+        now: Instant,
+    ) -> BTreeSet<NodeName> {
+        let reported = self.signals.reported_nodes();
+        let reports_seen = ReportsSeen {
+            reported: &reported,
+            watching: self.signals.watching(WatchedKind::NodeReport, now),
+            ours: &|node| intents.is_ours(node),
+        };
+        awaited(inputs, intent_states, remembered, &reports_seen)
+    }
+}

@@ -1,0 +1,90 @@
+//! The writes of intents: a few at a time, each only while this process leads, none of them twice.
+
+use std::time::Instant;
+
+use futures::{FutureExt as _, StreamExt as _};
+use jiff::Timestamp;
+use kube::Api;
+use kube::api::{DeleteParams, Preconditions};
+use postern_apiserver::ApiVerb;
+use postern_crds::NodeIntent;
+use tracing::info;
+
+use super::plan::{PlannedWrite, WriteMethod};
+use super::tally::Tally;
+use super::writer::{AT_ONCE, Attempt, Writer};
+use crate::pipeline::intents::Intents;
+use crate::pipeline::object_key::ObjectKey;
+
+/// Writes intents and remembers what was written.
+pub async fn publish_intents(
+    writer: &Writer,
+    planned: Vec<PlannedWrite>,
+    intents: &mut Intents,
+) -> Tally {
+    let mut tally = Tally::default();
+    let mut writes = futures::stream::iter(planned)
+        .map(|one| write_timed(writer, one).boxed())
+        .buffer_unordered(AT_ONCE);
+    while let Some((one, sent, attempt)) = writes.next().await {
+        tally.add(attempt.tally());
+        let Attempt::Written(object) = attempt else {
+            continue;
+        };
+        writer.metrics.wrote(one.change.counted());
+        info!(node = %one.node, serial = one.body.serial.0, why = one.change.as_str(), "published");
+        intents.arrivals.published(&one, sent);
+        intents.wrote(
+            one.node,
+            object.spec,
+            one.body,
+            &object.metadata,
+            Instant::now(),
+        );
+    }
+    tally
+}
+
+/// What was to be written, when that was begun, and what came of it.
+async fn write_timed(
+    writer: &Writer,
+    one: PlannedWrite,
+) -> (PlannedWrite, Timestamp, Attempt<NodeIntent>) {
+    let sent = Timestamp::now();
+    let attempt = write(writer, &one).await;
+    (one, sent, attempt)
+}
+
+async fn write(writer: &Writer, one: &PlannedWrite) -> Attempt<NodeIntent> {
+    let api: Api<NodeIntent> = Api::all(writer.client.clone());
+    let key = ObjectKey::cluster("NodeIntent", one.node.as_str());
+    let params = Writer::params();
+    match &one.method {
+        WriteMethod::Create => {
+            let request = api.create(&params, &one.object);
+            writer.attempt(&key, ApiVerb::Create, request).await
+        }
+        WriteMethod::Replace => {
+            let request = api.replace(one.node.as_str(), &params, &one.object);
+            writer.attempt(&key, ApiVerb::Replace, request).await
+        }
+        WriteMethod::Anew { uid, version } => {
+            let exactly = Preconditions {
+                uid: uid.clone(),
+                resource_version: version.clone(),
+            };
+            let delete = DeleteParams::default().preconditions(exactly);
+            let request = api.delete(one.node.as_str(), &delete);
+            match writer.attempt(&key, ApiVerb::Delete, request).await {
+                // What is made has no version that a new leader could have made old, so the term is asked about again.
+                Attempt::Written(_) => {
+                    let request = api.create(&params, &one.object);
+                    writer.attempt(&key, ApiVerb::Create, request).await
+                }
+                Attempt::Failed(error) => Attempt::Failed(error),
+                Attempt::NotLeading => Attempt::NotLeading,
+                Attempt::BackingOff => Attempt::BackingOff,
+            }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The last step of a run: it hands verdicts to the task that writes statuses, announces what has no status, and ends
+//! traces. It waits for nothing.
+
+use postern_compile::Compilation;
+
+use super::announcer::Announcer;
+use super::notices::{of_held, of_nodes};
+use super::queue::EventQueue;
+use super::statuses::VerdictSender;
+use super::unclaimed::unclaimed;
+use super::warnings::{of_damaged_memory, of_intents, of_lost_key, of_problems, of_unwritten};
+use crate::metrics::{Metrics, gauge};
+use crate::pipeline::intents::{IntentState, Intents};
+use crate::pipeline::memory::MemoryStore;
+use crate::pipeline::round::Round;
+use crate::signer::SignerError;
+use crate::watches::WatchedStores;
+
+/// What is reported with, and what was reported before.
+pub(in crate::pipeline) struct ReportStep<'a> {
+    pub(in crate::pipeline) metrics: &'a Metrics,
+    pub(in crate::pipeline) namespace: &'a str,
+    pub(in crate::pipeline) stores: &'a WatchedStores,
+    pub(in crate::pipeline) events: &'a EventQueue,
+    pub(in crate::pipeline) verdicts: &'a VerdictSender,
+    pub(in crate::pipeline) announcer: &'a mut Announcer,
+    pub(in crate::pipeline) memory: &'a MemoryStore,
+}
+
+impl ReportStep<'_> {
+    /// Reports what became of a run.
+    pub(in crate::pipeline) fn run(
+        &mut self,
+        round: &Round,
+        compilation: &Compilation,
+        intents: &mut Intents,
+    ) {
+        intents.arrivals.end_traces(&self.stores.reports);
+        let verdicts = unclaimed(&compilation.verdicts, &round.world.inputs.unknown);
+        let states = &round.intent_states;
+        let tampered = states
+            .values()
+            .filter(|state| matches!(state, IntentState::Tampered { .. }));
+        self.metrics.tampered.set(gauge(tampered.count()));
+        let lists = [
+            ("nodes", of_nodes(&verdicts)),
+            ("held", of_held(&compilation.held)),
+            ("intents", of_intents(states)),
+            ("problems", of_problems(&round.world.inputs.problems)),
+            (
+                "unwritten",
+                of_unwritten(self.namespace, &self.memory.unwritten()),
+            ),
+            ("memory", of_damaged_memory(self.namespace, round.loaded)),
+        ];
+        for (about, notices) in lists {
+            self.announcer.announce(self.events, about, notices);
+        }
+        self.verdicts.send(verdicts);
+    }
+
+    /// Announces that nothing can be signed, once as long as that lasts; none: it can.
+    pub(in crate::pipeline) fn announce_lost_key(&mut self, problem: Option<&SignerError>) {
+        let notices = of_lost_key(self.namespace, problem);
+        self.announcer.announce(self.events, "signer", notices);
+    }
+}

@@ -1,0 +1,161 @@
+//! Events about objects that have no status of the operator: intents, the memory, keys, what cannot be read. Pure.
+
+use std::collections::BTreeMap;
+
+use postern_crds::conditions::Reason;
+use postern_crds::names::MEMORY_CONFIG_MAP;
+use postern_intent::NodeName;
+
+use super::events::{EventNotice, EventTone, Regarding};
+use crate::error::chain;
+use crate::lease::LEASE;
+use crate::pipeline::gather::ReadProblem;
+use crate::pipeline::intents::{IntentLoss, IntentState};
+use crate::pipeline::memory::{LoadedMemory, UnwrittenPage};
+use crate::signer::{SignerError, TRUST};
+use crate::watches::WatchedKind;
+
+/// Notices by the object's name and what the notice is about.
+pub(super) type NamedNotices = BTreeMap<(String, String), EventNotice>;
+
+/// Pages of the memory that the API server refuses.
+pub(super) fn of_unwritten(namespace: &str, pages: &[UnwrittenPage]) -> NamedNotices {
+    let mut notices = NamedNotices::new();
+    for page in pages {
+        let name = page.page.config_map();
+        let regarding = Regarding::core("ConfigMap", namespace, &name);
+        let first: Vec<&str> = page
+            .namespaces
+            .iter()
+            .take(3)
+            .map(|one| one.as_str())
+            .collect();
+        let note = format!(
+            "the API server refuses it ({}). Policies of these namespaces stay enforced; after a change of the leading \
+             operator a person approves what they would release: {} and {} more",
+            page.why,
+            first.join(", "),
+            page.namespaces.len() - first.len()
+        );
+        let notice = warning(regarding, Reason::NotDurable, "Remember", note);
+        notices.insert((name, String::new()), notice);
+    }
+    notices
+}
+
+/// A memory that cannot be read.
+pub(super) fn of_damaged_memory(namespace: &str, loaded: LoadedMemory) -> NamedNotices {
+    if loaded != LoadedMemory::Damaged {
+        return NamedNotices::new();
+    }
+    let note = "the memory cannot be read; what is held waits for a person";
+    let regarding = Regarding::core("ConfigMap", namespace, MEMORY_CONFIG_MAP);
+    let notice = warning(regarding, Reason::Malformed, "Recall", note.to_owned());
+    [((MEMORY_CONFIG_MAP.to_owned(), String::new()), notice)].into()
+}
+
+/// A signing key that is lost; regarding the lease, which the leader has for certain.
+pub(super) fn of_lost_key(namespace: &str, problem: Option<&SignerError>) -> NamedNotices {
+    let Some(problem) = problem else {
+        return NamedNotices::new();
+    };
+    let regarding = Regarding {
+        api_version: "coordination.k8s.io/v1".to_owned(),
+        kind: "Lease".to_owned(),
+        namespace: Some(namespace.to_owned()),
+        name: LEASE.to_owned(),
+        uid: None,
+    };
+    let notice = warning(regarding, Reason::SigningKeyLost, "Sign", chain(problem));
+    [((LEASE.to_owned(), String::new()), notice)].into()
+}
+
+/// The trust root was changed by somebody else, or with the keys.
+pub(in crate::pipeline) fn trust_repaired(namespace: &str) -> EventNotice {
+    let regarding = Regarding::core("ConfigMap", namespace, TRUST);
+    let note = "it said something else than the signing keys and is put right";
+    warning(regarding, Reason::Repaired, "Trust", note.to_owned())
+}
+
+fn warning(regarding: Regarding, reason: Reason, action: &str, note: String) -> EventNotice {
+    EventNotice {
+        regarding,
+        tone: EventTone::Warning,
+        reason: reason.to_string(),
+        action: action.to_owned(),
+        note,
+    }
+}
+
+/// Intents that somebody deleted or changed.
+pub(super) fn of_intents(intent_states: &BTreeMap<NodeName, IntentState>) -> NamedNotices {
+    let mut notices = NamedNotices::new();
+    for (node, standing) in intent_states {
+        let (reason, note) = match standing {
+            IntentState::Lost { why, .. } => match why {
+                IntentLoss::Deleted => (
+                    Reason::Repaired,
+                    "it was deleted; the same bytes are published again".to_owned(),
+                ),
+                IntentLoss::Older => (
+                    Reason::Replayed,
+                    "an older document stood there; the newer one is published again".to_owned(),
+                ),
+                IntentLoss::Changed(why) => (
+                    *why,
+                    format!(
+                        "{} The same bytes as before are published again.",
+                        why.sentence()
+                    ),
+                ),
+            },
+            IntentState::Tampered { why } => (
+                *why,
+                format!(
+                    "{} Nobody remembers what stood there; nothing is published for the node until a person approves.",
+                    why.sentence()
+                ),
+            ),
+            IntentState::Current { .. } | IntentState::Absent | IntentState::Lagging => continue,
+        };
+        let regarding = Regarding::own("NodeIntent", None, node.as_str(), None);
+        notices.insert(
+            (node.to_string(), reason.to_string()),
+            warning(regarding, reason, "Verify", note),
+        );
+    }
+    notices
+}
+
+/// Objects that cannot be read.
+pub(super) fn of_problems(problems: &[ReadProblem]) -> NamedNotices {
+    let mut notices = NamedNotices::new();
+    for problem in problems {
+        let (api_version, kind) = match problem.kind {
+            WatchedKind::Node
+            | WatchedKind::Pod
+            | WatchedKind::Namespace
+            | WatchedKind::Service
+            | WatchedKind::ConfigMap => ("v1", problem.kind.as_str()),
+            other => (postern_crds::names::API_VERSION, other.as_str()),
+        };
+        let regarding = Regarding {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+            namespace: problem.namespace.clone(),
+            name: problem.name.clone(),
+            uid: problem.uid.clone(),
+        };
+        let key = (
+            format!(
+                "{kind} {} {}",
+                problem.namespace.clone().unwrap_or_default(),
+                problem.name
+            ),
+            problem.what.clone(),
+        );
+        let note = format!("it cannot be read and counts as refused: {}", problem.what);
+        notices.insert(key, warning(regarding, Reason::Invalid, "Read", note));
+    }
+    notices
+}

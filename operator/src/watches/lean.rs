@@ -1,0 +1,220 @@
+//! What is taken away from objects before they are kept: everything that nobody reads. A pod of some kilobytes
+//! becomes one of some hundred bytes, and a heartbeat changes nothing.
+
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Namespace, Node, NodeSpec, NodeStatus, Pod, PodSpec, PodStatus, Service,
+    ServicePort, ServiceSpec,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
+use k8s_openapi::jiff::Timestamp;
+use postern_crds::node_report::{ScopePods, ScopeReport};
+use postern_crds::{NodeReport, NodeReportStatus};
+
+use super::tolerant::Tolerant;
+
+/// Only what names, selects and ends an object.
+fn metadata(metadata: &mut ObjectMeta) {
+    let full = std::mem::take(metadata);
+    *metadata = ObjectMeta {
+        name: full.name,
+        namespace: full.namespace,
+        uid: full.uid,
+        labels: full.labels,
+        deletion_timestamp: full.deletion_timestamp,
+        ..ObjectMeta::default()
+    };
+}
+
+pub(super) const fn keep<K>(_: &mut K) {}
+
+pub(super) fn pod(pod: &mut Pod) {
+    metadata(&mut pod.metadata);
+    pod.spec = pod.spec.take().map(|spec| PodSpec {
+        node_name: spec.node_name,
+        host_network: spec.host_network,
+        ..PodSpec::default()
+    });
+    pod.status = pod.status.take().map(|status| PodStatus {
+        phase: status.phase,
+        pod_ip: status.pod_ip,
+        pod_ips: status.pod_ips,
+        ..PodStatus::default()
+    });
+}
+
+pub(super) fn node(node: &mut Node) {
+    metadata(&mut node.metadata);
+    node.spec = node.spec.take().map(|spec| NodeSpec {
+        pod_cidr: spec.pod_cidr,
+        pod_cidrs: spec.pod_cidrs,
+        taints: spec.taints,
+        ..NodeSpec::default()
+    });
+    node.status = node.status.take().map(|status| NodeStatus {
+        addresses: status.addresses,
+        ..NodeStatus::default()
+    });
+}
+
+pub(super) fn namespace(namespace: &mut Namespace) {
+    metadata(&mut namespace.metadata);
+    namespace.spec = None;
+    namespace.status = None;
+}
+
+pub(super) fn service(service: &mut Service) {
+    metadata(&mut service.metadata);
+    service.metadata.labels = None;
+    service.spec = service.spec.take().map(|spec| ServiceSpec {
+        cluster_ip: spec.cluster_ip,
+        cluster_ips: spec.cluster_ips,
+        type_: spec.type_,
+        external_ips: spec.external_ips,
+        ports: spec.ports.map(|ports| {
+            let ports = ports.into_iter();
+            ports
+                .map(|port| ServicePort {
+                    port: port.port,
+                    node_port: port.node_port,
+                    ..ServicePort::default()
+                })
+                .collect()
+        }),
+        ..ServiceSpec::default()
+    });
+    if let Some(status) = &mut service.status {
+        status.conditions = None;
+    }
+}
+
+/// The compiler reads a fixed projection, rotation which keys are trusted, and a trace's end when what was applied. What a
+/// node counts wakes nobody.
+pub(super) fn report(report: &mut NodeReport) {
+    metadata(&mut report.metadata);
+    report.status = report.status.take().map(|status| NodeReportStatus {
+        applied_serial: status.applied_serial,
+        applied_digest: status.applied_digest,
+        verified_at: status.verified_at,
+        ledger_serial: status.ledger_serial,
+        key_set_version: status.key_set_version,
+        trusted_key_ids: status.trusted_key_ids,
+        public_keys: status.public_keys,
+        conditions: status.conditions.into_iter().map(bare).collect(),
+        scopes: status.scopes.into_iter().map(scope).collect(),
+        ..NodeReportStatus::default()
+    });
+}
+
+/// What a report can lower of a policy's status: pods that its node blocks by itself or whose packets its guard does not see.
+fn scope(scope: ScopeReport) -> ScopeReport {
+    let unenforceable = scope.pods.map_or(0, |pods| pods.unenforceable);
+    ScopeReport {
+        id: scope.id,
+        policy: scope.policy,
+        state: scope.state,
+        reason: scope.reason,
+        pods: Some(ScopePods {
+            unenforceable,
+            ..ScopePods::default()
+        }),
+        ..ScopeReport::default()
+    }
+}
+
+/// Are two reports the same but for the time of the last reading? That one moves all the time.
+pub(super) fn same_report(a: &Tolerant<NodeReport>, b: &Tolerant<NodeReport>) -> bool {
+    fn timeless(report: &NodeReport) -> NodeReport {
+        let mut report = report.clone();
+        if let Some(status) = &mut report.status {
+            status.verified_at = None;
+        }
+        report
+    }
+    match (a.good(), b.good()) {
+        (Some(a), Some(b)) => timeless(a) == timeless(b),
+        _ => a == b,
+    }
+}
+
+/// A condition without its message and times.
+fn bare(condition: Condition) -> Condition {
+    Condition {
+        message: String::new(),
+        observed_generation: None,
+        last_transition_time: Time(Timestamp::UNIX_EPOCH),
+        ..condition
+    }
+}
+
+/// ConfigMaps that the operator reads.
+fn is_ours(name: &str) -> bool {
+    // The pages of the memory begin with its name.
+    name == crate::signer::TRUST
+        || name == postern_crds::names::APPROVALS_CONFIG_MAP
+        || name.starts_with(postern_crds::names::MEMORY_CONFIG_MAP)
+}
+
+pub(super) fn config_map(map: &mut ConfigMap) {
+    let ours = map.metadata.name.as_deref().is_some_and(is_ours);
+    if !ours {
+        metadata(&mut map.metadata);
+        map.data = None;
+        map.binary_data = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Pod;
+    use postern_compile::intake;
+    use postern_crds::NodeReport;
+    use serde_json::{Value, json};
+
+    use crate::watches::Tolerant;
+
+    fn report(status: &Value) -> Tolerant<NodeReport> {
+        let mut report: NodeReport = serde_json::from_value(json!({
+            "apiVersion": "postern.dev/v1alpha1", "kind": "NodeReport",
+            "metadata": {"name": "n1", "resourceVersion": "9"},
+            "spec": {"nodeUID": "u"}, "status": status,
+        }))
+        .expect("a report");
+        super::report(&mut report);
+        Tolerant::Good(report)
+    }
+
+    #[test]
+    fn a_report_that_only_read_back_again_wakes_nobody_and_one_that_applied_something_does() {
+        let first = json!({"appliedSerial": 1, "appliedDigest": "a", "verifiedAt": "2026-01-01T00:00:00.000000Z"});
+        let mut again = first.clone();
+        again["verifiedAt"] = "2026-01-01T00:01:00.000000Z".into();
+        again["counters"] = json!({"packets_held": 7});
+        let mut other = again.clone();
+        other["appliedDigest"] = "b".into();
+        let (first, again, other) = (report(&first), report(&again), report(&other));
+        assert_ne!(first, again, "the newer time is kept");
+        assert!(super::same_report(&first, &again));
+        assert!(!super::same_report(&again, &other));
+    }
+
+    #[test]
+    fn a_lean_pod_is_taken_in_as_the_full_one() {
+        let mut pod: Pod = serde_json::from_value(json!({
+            "metadata": {
+                "name": "a", "namespace": "b", "uid": "u", "resourceVersion": "9",
+                "labels": {"app": "x"}, "annotations": {"big": "one"},
+                "deletionTimestamp": "2026-01-01T00:00:00Z",
+            },
+            "spec": {"nodeName": "n1", "hostNetwork": true, "containers": [{"name": "c", "image": "i"}]},
+            "status": {
+                "phase": "Running", "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}],
+                "conditions": [{"type": "Ready", "status": "True"}],
+            },
+        }))
+        .expect("a pod");
+        let full = intake::pod(&pod).expect("a good pod");
+        super::pod(&mut pod);
+        assert_eq!(intake::pod(&pod).expect("a good pod"), full);
+        assert!(pod.metadata.annotations.is_none() && pod.metadata.resource_version.is_none());
+    }
+}

@@ -1,0 +1,139 @@
+//! One watch: list, follow, start again when the connection or the history is lost.
+
+use std::time::Instant;
+
+use futures::StreamExt as _;
+use kube::runtime::reflector::{ObjectRef, Store, store};
+use kube::runtime::watcher::{self, Config, Event};
+use kube::runtime::{WatchStreamExt as _, watcher as watch_kind};
+use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
+use tracing::{debug, warn};
+
+use super::kinds::WatchedKind;
+use super::signals::WatchSignals;
+use super::tolerant::Tolerant;
+use crate::error::chain;
+use crate::metrics::Metrics;
+
+/// What is done with each object of a kind.
+pub(super) struct Wiring<K> {
+    pub(super) kind: WatchedKind,
+    /// Takes away what nobody reads. What stays the same after that wakes nobody.
+    pub(super) lean: fn(&mut K),
+    /// Are two of them the same to whoever reads them?
+    pub(super) same: fn(&Tolerant<K>, &Tolerant<K>) -> bool,
+    /// Told of every object that changes while it is watched, before anything is taken away.
+    pub(super) seen: fn(&WatchSignals, &K),
+}
+
+/// A store and the task that fills it; it never ends.
+pub(super) fn watch<K>(
+    api: Api<Tolerant<K>>,
+    config: Config,
+    wiring: Wiring<K>,
+    signals: WatchSignals,
+    metrics: Metrics,
+) -> (Store<Tolerant<K>>, impl Future<Output = ()> + Send)
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+    K: Send + Sync + 'static,
+{
+    let (reader, mut writer) = store::<Tolerant<K>>();
+    let shown = reader.clone();
+    let task = async move {
+        let stream = watch_kind(api, config).default_backoff();
+        let mut stream = std::pin::pin!(stream);
+        while let Some(item) = stream.next().await {
+            match item {
+                Ok(event) => {
+                    // `Init` says only that a list is about to be asked for.
+                    if !matches!(event, Event::Init) {
+                        signals.succeeded(wiring.kind);
+                    }
+                    let event = take_in(event, &wiring, &signals);
+                    let news = store_change(&event, &shown, wiring.same);
+                    writer.apply_watcher_event(&event);
+                    match (&event, news) {
+                        (Event::InitDone, _) => signals.synced(wiring.kind, Instant::now()),
+                        (_, StoreChange::Some) => signals.changed(),
+                        (_, StoreChange::None) => {}
+                    }
+                }
+                Err(error) => failed(&error, wiring.kind, &signals, &metrics),
+            }
+        }
+    };
+    (reader, task)
+}
+
+enum StoreChange {
+    Some,
+    None,
+}
+
+fn take_in<K>(
+    event: Event<Tolerant<K>>,
+    wiring: &Wiring<K>,
+    signals: &WatchSignals,
+) -> Event<Tolerant<K>>
+where
+    K: Resource,
+{
+    if let Event::Apply(Tolerant::Good(object)) = &event {
+        (wiring.seen)(signals, object);
+    }
+    event.modify(|object| {
+        signals.saw(wiring.kind, object.meta().resource_version.as_deref());
+        object.meta_mut().managed_fields = None;
+        object.modify(wiring.lean);
+    })
+}
+
+fn store_change<K>(
+    event: &Event<Tolerant<K>>,
+    shown: &Store<Tolerant<K>>,
+    same: fn(&Tolerant<K>, &Tolerant<K>) -> bool,
+) -> StoreChange
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    match event {
+        Event::Apply(object) => {
+            let before = shown.get(&ObjectRef::from_obj(object));
+            if before.is_some_and(|before| same(&before, object)) {
+                StoreChange::None
+            } else {
+                StoreChange::Some
+            }
+        }
+        Event::Delete(_) => StoreChange::Some,
+        // A list replaces the store as a whole, when it is complete.
+        Event::Init | Event::InitApply(_) | Event::InitDone => StoreChange::None,
+    }
+}
+
+fn failed(error: &watcher::Error, kind: WatchedKind, signals: &WatchSignals, metrics: &Metrics) {
+    let code = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => Some(status.code),
+        _ => None,
+    };
+    metrics.watch_failed(kind, code);
+    match code {
+        // The history that the server keeps is over, as happens to every long watch: a new list follows.
+        Some(410) => debug!(%kind, "the watch starts again with a list"),
+        // The definition of the kind is gone, and its objects went before it: what the store shows is true, and whether
+        // that may loosen anything is the release gate's question.
+        Some(404) => {
+            signals.not_served(kind, Instant::now());
+            warn!(%kind, "the API server does not serve the kind");
+        }
+        _ => {
+            signals.failed(kind, Instant::now());
+            warn!(%kind, code, error = chain(error), "the watch failed and is tried again");
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The whole pipeline: what fails for one object stops no other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use kube::Client;
+use postern_apiserver::{NewestRevision, Requests};
+use postern_compile::snapshot::Settings;
+use postern_operator::lease::TermWriter;
+use postern_operator::pipeline::publish::Writer;
+use postern_operator::pipeline::report::{event_queue, status_writer};
+use postern_operator::pipeline::{Outcome, Pipeline, PipelineParts};
+use postern_operator::watches::{WatchSignals, start};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::server::{self, Answer, Asked, Log};
+
+const NAMESPACE: &str = "postern-system";
+
+/// A pipeline that leads, on a cluster that has some nodes and a policy.
+struct Operator {
+    pipeline: Pipeline,
+    signals: WatchSignals,
+    log: Log,
+    _leading: TermWriter,
+    _settings: watch::Sender<Arc<Settings>>,
+}
+
+/// What is special about the API server of a case.
+enum Script {
+    /// Nothing: it answers as ever.
+    Usual,
+    /// It refuses with this code and reason.
+    Says(StatusCode, &'static str),
+    /// It never answers.
+    Silent,
+}
+
+/// Answers as an API server does that has nodes and a policy, unless `special` answers.
+fn answer(asked: &Asked, nodes: &[&str], special: fn(&Asked) -> Script) -> Answer {
+    match special(asked) {
+        Script::Usual => {}
+        Script::Says(code, reason) => return Some(refusal(code, reason)),
+        Script::Silent => return None,
+    }
+    if asked.method != Method::GET {
+        return written(asked);
+    }
+    // A watch shows nothing, and goes on.
+    if asked.query.contains("watch=true") {
+        return None;
+    }
+    if asked.path.ends_with("/secrets/postern-signing-key") {
+        return Some(refusal(StatusCode::NOT_FOUND, "NotFound"));
+    }
+    let node = |name: &&str| {
+        json!({
+            "metadata": {"name": name, "uid": format!("uid-{name}"), "resourceVersion": "5"},
+            "spec": {"podCIDRs": ["10.1.0.0/24"]},
+            "status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.1"}]},
+        })
+    };
+    let policy = json!({
+        "metadata": {
+            "name": "p", "namespace": "shop", "uid": "uid-p", "generation": 1, "resourceVersion": "6",
+        },
+        "spec": {"route": "not one that can be read"},
+    });
+    let items: Vec<Value> = match asked.path.as_str() {
+        "/api/v1/nodes" => nodes.iter().map(node).collect(),
+        "/apis/postern.dev/v1alpha1/egresspolicies" => vec![policy],
+        _ => Vec::new(),
+    };
+    let list = json!({
+        "apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "10"}, "items": items,
+    });
+    Some((StatusCode::OK, list.to_string()))
+}
+
+/// An object as it was sent, with a version.
+fn written(asked: &Asked) -> Answer {
+    let mut object: Value = serde_json::from_str(&asked.body).unwrap_or_default();
+    object["metadata"]["resourceVersion"] = json!("20");
+    Some((StatusCode::OK, object.to_string()))
+}
+
+fn refusal(code: StatusCode, reason: &str) -> (StatusCode, String) {
+    let status = json!({
+        "apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": reason,
+        "message": "the test refuses it", "code": code.as_u16(),
+    });
+    (code, status.to_string())
+}
+
+fn operator(nodes: &'static [&'static str], special: fn(&Asked) -> Script) -> Operator {
+    let (client, log) = server::server(move |asked| answer(asked, nodes, special));
+    let (writer, leading) = server::writer(client.clone());
+    let signals = WatchSignals::default();
+    let (pipeline, settings) = pipeline(&client, writer, &signals);
+    Operator {
+        pipeline,
+        signals,
+        log,
+        _leading: leading,
+        _settings: settings,
+    }
+}
+
+fn pipeline(
+    client: &Client,
+    writer: Writer,
+    signals: &WatchSignals,
+) -> (Pipeline, watch::Sender<Arc<Settings>>) {
+    let (stores, watches) = start(client, NAMESPACE, signals, &writer.metrics);
+    for watch in watches {
+        tokio::spawn(watch);
+    }
+    let known = Settings {
+        service_ranges: vec!["10.96.0.0/16".parse().unwrap()],
+        api_servers: ["192.0.2.1:6443".parse().unwrap()].into(),
+        ..Settings::default()
+    };
+    let (sender, settings) = watch::channel(Arc::new(known));
+    let (events, event_writer) = event_queue(writer.clone(), "operator-0");
+    tokio::spawn(event_writer.write_events());
+    let (verdicts, statuses) = status_writer(writer.clone(), events.clone(), stores.clone());
+    tokio::spawn(statuses.write_statuses());
+    let parts = PipelineParts {
+        writer,
+        namespace: NAMESPACE.to_owned(),
+        events,
+        verdicts,
+        stores,
+        signals: signals.clone(),
+        settings,
+        lease_revision: NewestRevision::default(),
+        requests: Requests::default(),
+    };
+    (Pipeline::new(parts), sender)
+}
+
+impl Operator {
+    /// Waits until every store is complete, and runs once.
+    async fn first_run(&mut self) -> Outcome {
+        let complete = async {
+            let mut changes = self.signals.subscribe();
+            while !self.signals.missing(std::time::Instant::now()).is_empty() {
+                changes.changed().await.unwrap();
+            }
+        };
+        let complete = tokio::time::timeout(Duration::from_secs(10), complete).await;
+        let missing = self.signals.missing(std::time::Instant::now());
+        complete.unwrap_or_else(|_| panic!("stores are missing: {missing:?}"));
+        self.pipeline.run().await.unwrap()
+    }
+
+    fn was_asked(&self, path: &str) -> bool {
+        let log = self.log.lock().unwrap();
+        log.iter().any(|asked| asked.path.ends_with(path))
+    }
+
+    /// How many objects of a resource were sent to be made.
+    fn made(&self, resource: &str) -> usize {
+        let log = self.log.lock().unwrap();
+        let made = |asked: &&Asked| asked.method == Method::POST && asked.path.ends_with(resource);
+        log.iter().filter(made).count()
+    }
+}
+
+fn refuses_reports(asked: &Asked) -> Script {
+    if asked.method == Method::POST && asked.path.ends_with("/nodereports") {
+        return Script::Says(StatusCode::FORBIDDEN, "Forbidden");
+    }
+    Script::Usual
+}
+
+#[tokio::test]
+async fn an_object_that_is_refused_keeps_no_intent_waiting() {
+    let mut operator = operator(&["n1", "n2"], refuses_reports);
+    let outcome = operator.first_run().await;
+    assert!(
+        matches!(
+            outcome,
+            Outcome::Partly {
+                intents: 0,
+                retry: Some(_)
+            }
+        ),
+        "{outcome:?}"
+    );
+    assert_eq!(operator.made("/nodeintents"), 2, "intents of both nodes");
+    assert_eq!(operator.made("/nodereports"), 2, "each was tried once");
+}
+
+fn refuses_one_intent(asked: &Asked) -> Script {
+    let is_intent = asked.method == Method::POST && asked.path.ends_with("/nodeintents");
+    if is_intent && asked.body.contains("\"name\":\"n1\"") {
+        return Script::Says(StatusCode::UNPROCESSABLE_ENTITY, "Invalid");
+    }
+    Script::Usual
+}
+
+#[tokio::test]
+async fn an_intent_that_is_refused_keeps_no_other_node_waiting() {
+    let mut operator = operator(&["n1", "n2"], refuses_one_intent);
+    let outcome = operator.first_run().await;
+    assert!(
+        matches!(outcome, Outcome::Partly { intents: 1, .. }),
+        "{outcome:?}"
+    );
+    assert_eq!(operator.made("/nodeintents"), 2);
+    assert_eq!(operator.made("/nodereports"), 2, "the chores are done too");
+}
+
+fn has_no_service_cidr(asked: &Asked) -> Script {
+    if asked.path.ends_with("/servicecidrs") {
+        return Script::Says(StatusCode::NOT_FOUND, "NotFound");
+    }
+    Script::Usual
+}
+
+#[tokio::test]
+async fn a_cluster_before_kubernetes_1_33_is_served_with_the_ranges_of_the_settings() {
+    let mut operator = operator(&["n1"], has_no_service_cidr);
+    assert_eq!(operator.first_run().await, Outcome::Done);
+    assert_eq!(operator.made("/nodeintents"), 1);
+}
+
+fn has_no_isolations(asked: &Asked) -> Script {
+    if asked.path.ends_with("/interfaceisolations") {
+        return Script::Says(StatusCode::FORBIDDEN, "Forbidden");
+    }
+    Script::Usual
+}
+
+#[tokio::test]
+async fn a_watch_of_a_kind_that_decides_nothing_may_fail_for_ever() {
+    let mut operator = operator(&["n1"], has_no_isolations);
+    assert_eq!(operator.first_run().await, Outcome::Done);
+    assert_eq!(operator.made("/nodeintents"), 1);
+}
+
+fn never_takes_a_status(asked: &Asked) -> Script {
+    if asked.path.ends_with("/status") {
+        return Script::Silent;
+    }
+    Script::Usual
+}
+
+#[tokio::test]
+async fn no_intent_waits_for_a_status() {
+    let mut operator = operator(&["n1"], never_takes_a_status);
+    let run = tokio::time::timeout(Duration::from_secs(5), operator.first_run());
+    assert_eq!(run.await.expect("the run waits for nothing"), Outcome::Done);
+    assert_eq!(operator.made("/nodeintents"), 1);
+    let asked = async {
+        while !operator.was_asked("/egresspolicies/p/status") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let asked = tokio::time::timeout(Duration::from_secs(5), asked).await;
+    asked.expect("the status is written beside the run");
+}
