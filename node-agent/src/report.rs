@@ -6,14 +6,16 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use postern_agent_core::ReadBack;
 use postern_crds::node_report::{
-    AppliedPods, Capabilities, Mismatch, PublicKeys, Refusal, TunnelKind,
+    AppliedPods, Capabilities, Difference, Mismatch, PublicKeys, Refusal, TunnelKind,
 };
 use postern_crds::{NodeReport, NodeReportSpec, NodeReportStatus};
 use postern_host::Host;
 use postern_intent::Verified;
 use postern_plan::check::Seal;
 use postern_plan::host::{Family, TunnelBackend};
+use postern_plan::order::{Plan, Stage};
 use postern_telemetry::chain;
 use sha2::{Digest as _, Sha256};
 
@@ -159,7 +161,7 @@ impl<H: Host> Agent<H> {
     pub fn write_report(&mut self) {
         let serial = self.body().map(|body| body.serial.0);
         self.metrics
-            .found(self.last.seal.unwrap_or(Seal::NotSealed), serial);
+            .found(self.last.seal().unwrap_or(Seal::NotSealed), serial);
         let mut status = self.status();
         status.conditions = self.report.conditions();
         for finding in self.findings() {
@@ -180,10 +182,8 @@ impl<H: Host> Agent<H> {
 
     /// What the agent saw, without conditions.
     pub fn status(&self) -> NodeReportStatus {
-        let applied = match self.last.seal {
-            Some(Seal::Sealed) => self.verified.as_ref(),
-            _ => None,
-        };
+        let read_back = self.last.read_back.as_deref();
+        let applied = read_back.and_then(ReadBack::applied);
         let entries = self.ledger.entries();
         NodeReportStatus {
             conditions: Vec::new(),
@@ -195,7 +195,7 @@ impl<H: Host> Agent<H> {
             key_set_version: Some(self.keys.version()),
             trusted_key_ids: self.keys.ids().map(ToString::to_string).collect(),
             released: self.is_released()
-                && self.last.seal.is_none()
+                && self.last.read_back.is_none()
                 && self.last.failures.is_empty(),
             guarded_namespaces: applied
                 .map(|verified| {
@@ -222,28 +222,26 @@ impl<H: Host> Agent<H> {
     }
 
     fn mismatches(&self) -> Vec<Mismatch> {
-        let unread = self
-            .last
-            .failures
+        let mismatch = |stage: Stage, difference: Difference, message: String| Mismatch {
+            object: stage.word().to_owned(),
+            difference,
+            message,
+            at: None,
+        };
+        let read_back = self.last.read_back.as_deref();
+        let unread = read_back.map(ReadBack::unread).unwrap_or_default();
+        let unread = unread
             .iter()
-            .map(|(stage, step, error)| Mismatch {
-                object: stage.word().to_owned(),
-                difference: postern_crds::node_report::Difference::Missing,
-                message: format!("{step}: {}", chain(error)),
-                at: None,
-            });
-        let found = self
-            .last
-            .checked
-            .mismatches
-            .iter()
-            .map(|mismatch| Mismatch {
-                object: mismatch.stage.word().to_owned(),
-                difference: postern_crds::node_report::Difference::Changed,
-                message: mismatch.step.to_string(),
-                at: None,
-            });
-        unread.chain(found).take(MISMATCHES).collect()
+            .map(|part| mismatch(part.stage, Difference::Unreadable, part.message.clone()));
+        let failed = self.last.failures.iter().map(|(stage, step, error)| {
+            let message = format!("{step}: {}", chain(error));
+            mismatch(*stage, Difference::Missing, message)
+        });
+        let differences = read_back.map(ReadBack::differences).into_iter();
+        let found = differences
+            .flat_map(Plan::differences)
+            .map(|(stage, step)| mismatch(stage, Difference::Changed, step.to_string()));
+        unread.chain(failed).chain(found).take(MISMATCHES).collect()
     }
 
     fn report_counters(&self) -> BTreeMap<String, u64> {
@@ -252,7 +250,7 @@ impl<H: Host> Agent<H> {
         counters.insert("bypassed_pods".to_owned(), bypassed);
         let unlisted = u64::try_from(self.unlisted().len()).unwrap_or(u64::MAX);
         counters.insert("unlisted_pods".to_owned(), unlisted);
-        if let Some(observed) = &self.last.observed {
+        if let Some(observed) = self.last.read_back.as_deref().map(ReadBack::observed) {
             for table in [&observed.firewall.inet, &observed.firewall.bridge]
                 .into_iter()
                 .flatten()
@@ -277,7 +275,7 @@ impl<H: Host> Agent<H> {
                 Some(TunnelBackend::Kernel) => TunnelKind::Kernel,
                 Some(TunnelBackend::Userspace) => TunnelKind::Userspace,
             },
-            second_lock: self.last.lock == Some(Seal::Sealed) && !self.desired.locks.is_empty(),
+            second_lock: self.last.lock() == Some(Seal::Sealed) && !self.desired.locks.is_empty(),
             ipv6: !self.facts.absent.contains(&Family::V6),
             plugin: self.plugin == Plugin::Expected,
         }

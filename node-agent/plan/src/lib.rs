@@ -14,14 +14,12 @@
 //! | [`diff`] | the differences, noun by noun |
 //! | [`step`], [`order`] | one change as data with its inverse, and which comes first |
 //! | [`check`] | is the host as it should be? |
-//! | [`machine`] | the state machine of a scope |
 
 pub mod binding;
 pub mod check;
 pub mod desired;
 pub mod diff;
 pub mod host;
-pub mod machine;
 pub mod observed;
 pub mod order;
 pub mod ruleset;

@@ -10,22 +10,22 @@
 //! | [`reconcile`] | from what is known to what the kernel shows |
 //! | `execute` | a plan is carried out, and what came of it |
 //! | [`backoff`] | steps that fail again and again |
-//! | [`heard`] | when the other end of a tunnel was last heard of |
-//! | `blind` | what can be blocked where a part of the host cannot be read |
+//! | `look` | a reading of the host with its gaps, and what the node can do |
 //! | [`paths`] | pods whose packets pass by the guard |
 //! | [`fast`] | one pod's change, without reading everything |
-//! | [`scopes`] | the machine of each scope |
+//! | [`scopes`] | the status of each scope |
+//! | `lease` | the kernel's lease |
 //! | [`cni`] | what the plugin asks |
 //! | [`release`] | letting go |
 
 pub mod activation;
 pub mod backoff;
-mod blind;
 pub mod cni;
 mod execute;
 pub mod fast;
-pub mod heard;
 pub mod intake;
+mod lease;
+mod look;
 pub mod news;
 pub mod paths;
 pub mod reconcile;

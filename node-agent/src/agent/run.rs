@@ -1,6 +1,7 @@
 //! The loop. One task owns the agent; documents, the plugin, the kernel's events and the timer wake it.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
@@ -83,7 +84,7 @@ where
     // The seal first: a folder that is not there yet is no reason to wait.
     let started = agent.start(&found).await;
     let mut folder = watch(agent.inbox.folder())?;
-    if agent.last.seal == Some(postern_plan::check::Seal::Sealed) {
+    if agent.last.seal() == Some(postern_plan::check::Seal::Sealed) {
         wakers.health.ready();
     }
     // Whatever came between the start and the watch is looked at once.
@@ -144,7 +145,7 @@ where
             soon = (again == Again::Soon).then(|| Instant::now() + delay);
         }
         timer = Instant::now() + wakers.check;
-        if agent.last.seal == Some(postern_plan::check::Seal::Sealed) {
+        if agent.last.seal() == Some(postern_plan::check::Seal::Sealed) {
             wakers.health.ready();
         }
     }
@@ -188,7 +189,7 @@ impl<H: Host> Agent<H> {
             self.facts.claim = NodeClaim::Unclaimed;
         }
         let line = Entry::of(now, "start", "Started", env!("CARGO_PKG_VERSION"));
-        self.audit.write(&line.about(self.verified.as_ref()));
+        self.audit.write(&line.about(self.verified.as_deref()));
         if let Err(error) = self.bindings.work_off_departures() {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
@@ -252,7 +253,7 @@ impl<H: Host> Agent<H> {
             other => other,
         };
         match verified {
-            Ok(verified) => self.verified = Some(verified),
+            Ok(verified) => self.verified = Some(Arc::new(verified)),
             Err(error) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
@@ -329,6 +330,6 @@ impl<H: Host> Agent<H> {
             );
         }
         let line = Entry::of(now, "stop", "Stopped", "the kernel state stays in force");
-        self.audit.write(&line.about(self.verified.as_ref()));
+        self.audit.write(&line.about(self.verified.as_deref()));
     }
 }

@@ -14,7 +14,7 @@ const HANDSHAKE: SignedDuration = SignedDuration::from_secs(180);
 impl<H: Host> Agent<H> {
     /// Handshakes are stamped with the wall clock, and are compared with nothing else.
     pub(super) fn exit_reports(&self) -> Vec<ExitReport> {
-        let (Some(body), Some(observed)) = (self.body(), &self.last.observed) else {
+        let (Some(body), Some(read_back)) = (self.body(), &self.last.read_back) else {
             return Vec::new();
         };
         let now = Timestamp::now();
@@ -22,14 +22,14 @@ impl<H: Host> Agent<H> {
             .iter()
             .filter_map(|route| {
                 let device = used_interface(body, &route.exit)?;
-                let tunnel = observed.tunnels.get(device);
+                let tunnel = read_back.observed().tunnels.get(device);
                 let handshake = tunnel
                     .and_then(|t| t.peers.iter().filter_map(|peer| peer.last_handshake).max());
                 let fresh = handshake.is_some_and(|at| now.duration_since(at) < HANDSHAKE);
                 Some(ExitReport {
                     exit: route.exit.to_string(),
                     last_handshake: handshake.map(MicroTime),
-                    healthy: fresh && !self.is_unanswered(device),
+                    healthy: fresh && !self.last.tunnels.is_unanswered(device),
                 })
             })
             .collect()

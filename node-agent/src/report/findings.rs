@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use postern_agent_core::{GuardReading, ReadBack};
 use postern_crds::conditions::{ConditionType, Finding, Reason};
 use postern_host::Host;
 use postern_intent::Uid;
@@ -81,7 +82,10 @@ impl<H: Host> Agent<H> {
         if let Some((stage, step, error)) = self.last.failures.first() {
             let reason = match stage {
                 Stage::Tunnel | Stage::Link => Reason::NoTunnel,
-                _ => Reason::TransactionFailed,
+                Stage::Route => Reason::ApplyFailed,
+                Stage::Guard | Stage::Lock | Stage::Flow | Stage::Release => {
+                    Reason::TransactionFailed
+                }
             };
             return Finding::no(
                 kind,
@@ -89,9 +93,15 @@ impl<H: Host> Agent<H> {
                 format!("{}: {step}: {}", stage.word(), chain(error)),
             );
         }
-        match self.last.seal {
-            Some(Seal::Sealed) if self.last.checked.mismatches.is_empty() => {
+        match &self.last.read_back {
+            Some(read_back) if read_back.agrees() => {
                 Finding::yes(kind, Reason::Programmed, Reason::Programmed.sentence())
+            }
+            // What cannot be read may stand as it should: it is not known, and nothing was refused.
+            Some(read_back) if read_back.differences().is_empty() => {
+                let unread = read_back.unread().first();
+                let message = unread.map(|unread| unread.message.clone());
+                Finding::unknown(kind, Reason::Mismatch, message.unwrap_or_default())
             }
             None if self.is_released() => {
                 Finding::yes(kind, Reason::Released, Reason::Released.sentence())
@@ -107,7 +117,8 @@ impl<H: Host> Agent<H> {
     /// Flows that go on by the class that their address had before, where the guard stands and only the cut is missing.
     fn owed(&self) -> Option<String> {
         let first = self.owed_cuts.first()?;
-        if self.is_released() || self.last.seal != Some(Seal::Sealed) {
+        let guard = self.last.read_back.as_deref().map(ReadBack::guard);
+        if self.is_released() || guard != Some(GuardReading::Wanted) {
             return None;
         }
         let mut failures = self.last.failures.iter();
@@ -124,22 +135,30 @@ impl<H: Host> Agent<H> {
         if let Some(message) = self.passing_by() {
             return Finding::no(kind, Reason::DataplaneBypassed, message);
         }
-        match self.last.checked.mismatches.first() {
+        let Some(read_back) = &self.last.read_back else {
+            return Finding::no(
+                kind,
+                Reason::Mismatch,
+                "the kernel was not read back whole since the last change",
+            );
+        };
+        if let Some(unread) = read_back.unread().first() {
+            return Finding::no(kind, Reason::Mismatch, unread.message.clone());
+        }
+        let count = read_back.differences().differences().count();
+        match read_back.differences().differences().next() {
             None if self.last.failures.is_empty() => {
                 Finding::yes(kind, Reason::Verified, Reason::Verified.sentence())
             }
             None => Finding::no(
                 kind,
                 Reason::Mismatch,
-                "a part of the host could not be read or changed",
+                "a part of the host could not be changed",
             ),
-            Some(first) => Finding::no(
+            Some((stage, step)) => Finding::no(
                 kind,
                 Reason::Mismatch,
-                format!(
-                    "{first} (and {} more)",
-                    self.last.checked.mismatches.len() - 1
-                ),
+                format!("{}: {step} (and {} more)", stage.word(), count - 1),
             ),
         }
     }
@@ -167,19 +186,44 @@ impl<H: Host> Agent<H> {
             .failures
             .iter()
             .find(|(stage, _, _)| *stage == Stage::Guard);
-        match (self.last.seal, guard) {
-            (Some(Seal::Sealed), None) if self.inputs().claim() == NodeClaim::Unclaimed => {
+        let read_back = self.last.read_back.as_deref();
+        match (read_back.map(ReadBack::guard), guard) {
+            (Some(GuardReading::Wanted), _) if self.inputs().claim() == NodeClaim::Unclaimed => {
                 Finding::no(
                     kind,
                     Reason::NoIntent,
                     "no intent was ever in force on this node: pods that are older than the plugin are not held",
                 )
             }
-            (Some(Seal::Sealed), None) => Finding::yes(kind, Reason::Sealed, self.sealed()),
+            (Some(GuardReading::Wanted), _) => Finding::yes(kind, Reason::Sealed, self.sealed()),
+            // nft changes all or nothing: what was refused has taken nothing away from what stood before.
+            (Some(GuardReading::Former), _) => {
+                Finding::yes(kind, Reason::Sealed, self.formerly_sealed())
+            }
             (_, Some((_, step, error))) => {
                 Finding::no(kind, Reason::NoGuard, format!("{step}: {}", chain(error)))
             }
-            _ => Finding::no(kind, Reason::NotSealed, Reason::NotSealed.sentence()),
+            _ => Finding::no(kind, Reason::NotSealed, self.not_sealed()),
+        }
+    }
+
+    /// Which guard stands where the change to the wanted one was refused.
+    fn formerly_sealed(&self) -> String {
+        let read_back = self.last.read_back.as_deref();
+        let applied = read_back.and_then(ReadBack::applied);
+        let which = applied.map_or_else(
+            || "from before the first intent".to_owned(),
+            |applied| format!("of serial {}", applied.get().serial),
+        );
+        format!("The guard {which} is in place and was read back; a change of it was refused.")
+    }
+
+    fn not_sealed(&self) -> String {
+        let unread = self.last.read_back.as_deref().map(ReadBack::unread);
+        let mut unread = unread.unwrap_or_default().iter();
+        match unread.find(|part| part.stage == Stage::Guard) {
+            Some(part) => format!("{} {}", Reason::NotSealed.sentence(), part.message),
+            None => Reason::NotSealed.sentence().to_owned(),
         }
     }
 
@@ -211,7 +255,7 @@ impl<H: Host> Agent<H> {
         if self.plugin == Plugin::None {
             return Finding::no(kind, Reason::NoPlugin, Reason::NoPlugin.sentence());
         }
-        if self.last.seal != Some(Seal::Sealed) {
+        if self.last.seal() != Some(Seal::Sealed) {
             return Finding::no(kind, Reason::NotSealed, Reason::NotSealed.sentence());
         }
         let unbound: BTreeMap<&Uid, String> = self
@@ -240,7 +284,7 @@ impl<H: Host> Agent<H> {
             };
             return Finding::no(kind, Reason::NoSecondLock, why);
         }
-        match self.last.lock {
+        match self.last.lock() {
             Some(Seal::Sealed) => match self.unlocked_sources() {
                 Some(message) => Finding::no(kind, Reason::RangesUnknown, message),
                 None => Finding::yes(kind, Reason::Locked, Reason::Locked.sentence()),

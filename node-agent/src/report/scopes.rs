@@ -1,34 +1,40 @@
-//! What each scope does, as its machine says it.
+//! What each scope of the body does whose guard the kernel was read for.
 
 use std::collections::BTreeSet;
 
-use postern_crds::node_report::{Posture, ScopePods, ScopePolicy, ScopeReport, ScopeState};
+use postern_agent_core::posture::scope_posture;
+use postern_agent_core::{ReadBack, ScopeStatus};
+use postern_crds::node_report::{ScopePods, ScopePolicy, ScopeReport};
 use postern_host::Host;
+use postern_intent::Body;
 use postern_intent::body::{Scope, Way};
 use postern_plan::check::Seal;
 use postern_plan::desired::Standing;
-use postern_plan::machine::{self, Cause, State, StateKind};
 
 use crate::agent::Agent;
 
 impl<H: Host> Agent<H> {
     pub(super) fn scope_reports(&self) -> Vec<ScopeReport> {
-        let scopes = self
-            .body()
-            .map(|body| &body.firewall[..])
-            .unwrap_or_default();
+        let read_back = self.last.read_back.as_deref();
+        let Some((read_back, body)) = read_back.and_then(|one| Some((one, one.body()?))) else {
+            return Vec::new();
+        };
+        let scopes = body.firewall.iter();
         scopes
-            .iter()
-            .filter_map(|scope| self.scope_report(scope))
+            .filter_map(|scope| self.scope_report(read_back, body, scope))
             .take(128)
             .collect()
     }
 
-    fn scope_report(&self, scope: &Scope) -> Option<ScopeReport> {
-        let track = self.scopes.get(&scope.id)?;
-        let kind = track.state.kind();
-        let pods = self
-            .desired
+    fn scope_report(
+        &self,
+        read_back: &ReadBack,
+        body: &Body,
+        scope: &Scope,
+    ) -> Option<ScopeReport> {
+        let status = self.scopes.get(&scope.id)?.status;
+        let pods = read_back
+            .desired()
             .classes
             .values()
             .filter(|classified| classified.standing == Standing::Scope(scope.id.clone()))
@@ -40,10 +46,10 @@ impl<H: Host> Agent<H> {
         let passing = number(passing.count());
         let count = number(pods.len()) - passing;
         // What is open, and what could not be blocked, is never counted as blocked.
-        let pods = match track.state {
-            State::Enforcing | State::Degraded => (count, 0, 0),
-            State::FailedOpen { .. } => (0, 0, 0),
-            State::Blocked {
+        let pods = match status {
+            ScopeStatus::Enforcing | ScopeStatus::Degraded => (count, 0, 0),
+            ScopeStatus::FailedOpen { .. } => (0, 0, 0),
+            ScopeStatus::Blocked {
                 seal: Seal::NotSealed,
                 ..
             } => (0, 0, count),
@@ -56,9 +62,15 @@ impl<H: Host> Agent<H> {
         };
         Some(ScopeReport {
             id: scope.id.to_string(),
-            posture: posture(kind),
-            state: scope_state(kind),
-            reason: reason(&track.state),
+            posture: scope_posture(
+                body,
+                scope,
+                &read_back.desired().ruleset,
+                read_back.seal(),
+                self.lease_reading(),
+            ),
+            state: status.state(),
+            reason: status.reported_reason().map(|reason| reason.to_string()),
             policy: Some(ScopePolicy {
                 namespace: scope.policy.namespace.to_string(),
                 name: scope.policy.name.clone(),
@@ -73,41 +85,4 @@ impl<H: Host> Agent<H> {
             }),
         })
     }
-}
-
-fn posture(kind: StateKind) -> Posture {
-    match machine::Posture::of(kind) {
-        machine::Posture::Open => Posture::Open,
-        machine::Posture::Sealed => Posture::Sealed,
-        machine::Posture::TunnelOnly => Posture::TunnelOnly,
-    }
-}
-
-const fn scope_state(kind: StateKind) -> ScopeState {
-    match kind {
-        StateKind::Unclaimed => ScopeState::Unclaimed,
-        StateKind::Sealing => ScopeState::Sealing,
-        StateKind::Converging => ScopeState::Converging,
-        StateKind::Verifying => ScopeState::Verifying,
-        StateKind::Opening => ScopeState::Opening,
-        StateKind::Enforcing => ScopeState::Enforcing,
-        StateKind::Degraded => ScopeState::Degraded,
-        StateKind::Blocked => ScopeState::Blocked,
-        StateKind::FailedOpen => ScopeState::FailedOpen,
-        StateKind::Releasing => ScopeState::Releasing,
-    }
-}
-
-/// Why a scope is blocked, and `NotSealed` where the block does not hold.
-fn reason(state: &State) -> Option<String> {
-    let State::Blocked { cause, seal } = state else {
-        return None;
-    };
-    if *seal == Seal::NotSealed {
-        return Some("NotSealed".to_owned());
-    }
-    Some(match cause {
-        Cause::Body(reason) => format!("{reason:?}"),
-        other => format!("{other:?}"),
-    })
 }

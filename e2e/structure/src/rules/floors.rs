@@ -8,7 +8,7 @@ const RULE: &str = "floors";
 const FLOORS: [&[&str]; 6] = [
     &["postern-intent"],
     &["postern-crds", "postern-plan", "postern-telemetry"],
-    &["postern-compile", "postern-host"],
+    &["postern-compile", "postern-host", "postern-agent-core"],
     // The plugin's library has the words of the agent's socket, so it stands below the agent.
     &[
         "postern-operator",

@@ -11,3 +11,4 @@ mod properties;
 mod ranges;
 mod ruleset;
 mod standing;
+mod ways;
