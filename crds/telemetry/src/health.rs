@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract;
@@ -12,9 +13,22 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 
-/// Is the program ready? Shared with whoever knows.
+/// Is the program ready, and does its loop go on? Shared with whoever knows.
 #[derive(Debug, Clone, Default)]
-pub struct Health(Arc<Mutex<State>>);
+pub struct Health(Arc<Mutex<Record>>);
+
+#[derive(Debug, Default)]
+struct Record {
+    state: State,
+    heartbeat: Option<Heartbeat>,
+}
+
+/// The last turn of a loop, and how long the next one may take.
+#[derive(Debug, Clone, Copy)]
+struct Heartbeat {
+    at: Instant,
+    limit: Duration,
+}
 
 #[derive(Debug, Default)]
 enum State {
@@ -28,20 +42,40 @@ enum State {
 impl Health {
     /// It is ready from now on.
     pub fn ready(&self) {
-        *self.state() = State::Ready;
+        self.record().state = State::Ready;
     }
 
     /// It is not ready any more.
     pub fn not_ready(&self) {
-        *self.state() = State::NotReady;
+        self.record().state = State::NotReady;
     }
 
     /// It is not ready any more; `/readyz` says why.
     pub fn not_ready_because(&self, why: &str) {
-        *self.state() = State::Because(why.to_owned());
+        self.record().state = State::Because(why.to_owned());
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    /// The loop has just begun a turn; `/healthz` fails once the next one has not begun within this time. A program that
+    /// never calls this is alive as long as it answers.
+    pub fn heartbeat(&self, limit: Duration) {
+        let at = Instant::now();
+        self.record().heartbeat = Some(Heartbeat { at, limit });
+    }
+
+    /// Is the loop's last turn young enough?
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        let heartbeat = self.record().heartbeat;
+        heartbeat.is_none_or(|beat| beat.at.elapsed() <= beat.limit)
+    }
+
+    /// Is it ready?
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        matches!(self.record().state, State::Ready)
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -85,7 +119,7 @@ pub async fn serve(
     registry: Arc<Registry>,
 ) -> Result<(), ServeError> {
     let router = Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(Served { health, registry });
@@ -97,9 +131,20 @@ pub async fn serve(
         .map_err(|source| ServeError::Listen { address, source })
 }
 
+async fn healthz(extract::State(served): extract::State<Served>) -> impl IntoResponse {
+    if served.health.is_alive() {
+        (StatusCode::OK, "ok\n")
+    } else {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the loop has not turned for too long\n",
+        )
+    }
+}
+
 async fn readyz(extract::State(served): extract::State<Served>) -> impl IntoResponse {
     let refuse = |text| (StatusCode::SERVICE_UNAVAILABLE, text);
-    match &*served.health.state() {
+    match &served.health.record().state {
         State::Ready => (StatusCode::OK, "ok\n".to_owned()),
         State::NotReady => refuse("not ready\n".to_owned()),
         State::Because(why) => refuse(format!("not ready: {why}\n")),
@@ -114,5 +159,21 @@ async fn metrics(extract::State(served): extract::State<Served>) -> impl IntoRes
             (StatusCode::OK, [(header::CONTENT_TYPE, kind)], text).into_response()
         }
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loop_is_alive_until_its_next_turn_is_overdue_and_a_program_without_one_always() {
+        let health = Health::default();
+        assert!(health.is_alive());
+        health.heartbeat(Duration::from_secs(60));
+        assert!(health.is_alive());
+        health.heartbeat(Duration::ZERO);
+        std::thread::sleep(Duration::from_millis(2));
+        assert!(!health.is_alive());
     }
 }

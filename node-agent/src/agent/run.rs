@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use postern_cni::protocol::{Request, Response};
 use postern_host::Host;
 use postern_intent::verify::verify_intent;
+use postern_plan::check::Seal;
 use postern_plan::desired::NodeClaim;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
@@ -49,6 +50,10 @@ const RETRY: Duration = Duration::from_millis(100);
 /// Events of the kernel come in crowds: one run answers a crowd.
 const DEBOUNCE: Duration = Duration::from_millis(20);
 
+/// The longest that a turn of the loop may take beyond the timer: a run lists the firewall twice and waits for devices that
+/// hang, and each of these has a limit of its own of up to 20 s.
+const LONGEST_TURN: Duration = Duration::from_secs(120);
+
 /// A run that has been due for so long waits for no pod any more.
 const OVERDUE: Duration = Duration::from_secs(3);
 
@@ -84,14 +89,13 @@ where
     // The seal first: a folder that is not there yet is no reason to wait.
     let started = agent.start(&found).await;
     let mut folder = watch(agent.inbox.folder())?;
-    if agent.last.seal() == Some(postern_plan::check::Seal::Sealed) {
-        wakers.health.ready();
-    }
+    agent.tell_readiness(&wakers.health);
     // Whatever came between the start and the watch is looked at once.
     let mut timer = Instant::now();
     let mut delay = RETRY;
     let mut soon = (started == Again::Soon).then(|| Instant::now() + delay);
     loop {
+        wakers.health.heartbeat(wakers.check + LONGEST_TURN);
         let next = [
             Some(timer),
             soon,
@@ -145,9 +149,7 @@ where
             soon = (again == Again::Soon).then(|| Instant::now() + delay);
         }
         timer = Instant::now() + wakers.check;
-        if agent.last.seal() == Some(postern_plan::check::Seal::Sealed) {
-            wakers.health.ready();
-        }
+        agent.tell_readiness(&wakers.health);
     }
     wakers.health.not_ready();
     agent.stop();
@@ -171,6 +173,18 @@ fn watch(folder: &Path) -> Result<impl Stream<Item = ()> + Unpin + use<>, RunErr
 }
 
 impl<H: Host> Agent<H> {
+    /// Ready is: the guard stands and was read back, or the node is released and there is none to stand. A guard that is
+    /// lost later withdraws it, so that a bad rollout stops at the first node.
+    pub fn tell_readiness(&self, health: &Health) {
+        match self.last.seal() {
+            Some(Seal::Sealed) => health.ready(),
+            None if self.is_released() => health.ready(),
+            Some(Seal::NotSealed) | None => {
+                health.not_ready_because("the guard was not read back whole");
+            }
+        }
+    }
+
     /// The first seal comes from the ledger and the local settings, before anybody is asked.
     pub async fn start(&mut self, found: &Found) -> Again {
         let now = self.clock.now();

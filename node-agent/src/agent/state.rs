@@ -7,6 +7,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use postern_agent_core::tunnel_health::TunnelHealths;
 use postern_agent_core::{Carried, ExitLoss, ReadBack, ScopeStatus};
+use postern_crds::conditions::{ConditionType, Reason};
 use postern_host::{Bypass, Host, HostError, Unread};
 use postern_intent::body::NodeIdentity;
 use postern_intent::{Address, Body, IfName, KeySet, ScopeId, Verified};
@@ -16,6 +17,8 @@ use postern_plan::desired::{Facts, Inputs};
 use postern_plan::diff::learned::Learned;
 use postern_plan::order::Plan;
 use postern_plan::settings::Settings;
+
+use postern_telemetry::chain;
 
 use super::backoff::HeldBack;
 use super::cni::Waiting;
@@ -88,6 +91,39 @@ pub struct Agent<H> {
     pub metrics: Metrics,
     /// Was the ledger lost?
     pub ledger_lost: LedgerState,
+    /// What could not be used at the start and the guard does not need.
+    pub damages: Vec<StartDamage>,
+}
+
+/// A file or a socket that could not be used at the start. The guard stands without it; a condition says so until the
+/// agent starts again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartDamage {
+    /// The condition that is not true because of it.
+    pub condition: ConditionType,
+    /// Why.
+    pub reason: Reason,
+    /// Why, as a sentence.
+    pub message: String,
+}
+
+impl StartDamage {
+    /// Notes the damage in the log, and how the report tells it.
+    pub fn new(
+        condition: ConditionType,
+        reason: Reason,
+        error: &(dyn std::error::Error + 'static),
+    ) -> Self {
+        tracing::error!(
+            error,
+            "the agent starts without a part that the guard does not need"
+        );
+        Self {
+            condition,
+            reason,
+            message: chain(error),
+        }
+    }
 }
 
 /// Whether the ledger was there at the start.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use postern_agent_core::{GuardReading, ReadBack};
-use postern_crds::conditions::{ConditionType, Finding, Reason};
+use postern_crds::conditions::{ConditionType, Finding, Reason, State};
 use postern_host::Host;
 use postern_intent::Uid;
 use postern_plan::binding::Listing;
@@ -20,14 +20,32 @@ use crate::options::Plugin;
 impl<H: Host> Agent<H> {
     /// Every condition of the report.
     pub(super) fn findings(&self) -> [Finding; 6] {
-        [
+        let findings = [
             self.accepted_by_keys(),
             self.programmed(),
             self.agrees(),
             self.fail_closed(),
             self.source_binding(),
             self.second_lock(),
-        ]
+        ];
+        findings.map(|finding| self.with_damage(finding))
+    }
+
+    /// What could not be used at the start makes a condition false that nothing else does.
+    fn with_damage(&self, finding: Finding) -> Finding {
+        let mut damages = self.damages.iter();
+        let Some(damage) = damages.find(|damage| damage.condition == finding.kind) else {
+            return finding;
+        };
+        match finding.state {
+            State::True | State::Unknown => {
+                Finding::no(finding.kind, damage.reason, damage.message.clone())
+            }
+            State::False => Finding {
+                message: format!("{}; {}", finding.message, damage.message),
+                ..finding
+            },
+        }
     }
 
     /// Whether documents are accepted, and whether the keys that decide it are those that lie installed.

@@ -12,7 +12,7 @@ use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use futures::Stream;
 use jiff::{SignedDuration, Timestamp};
 use postern_agent::agent::run::Wakers;
-use postern_agent::agent::state::{Agent, LastRun, LedgerState};
+use postern_agent::agent::state::{Agent, LastRun, LedgerState, StartDamage};
 use postern_agent::agent::{Activation, run, state::Track};
 use postern_agent::audit::Audit;
 use postern_agent::bindings::BindingStore;
@@ -26,6 +26,7 @@ use postern_agent::resolver::{DnsHandle, DnsTables};
 use postern_agent::wireguard_key;
 use postern_cni::protocol::{Add, Response};
 use postern_crds::NodeReport;
+use postern_crds::conditions::{ConditionType, Reason};
 use postern_crds::node_report::{NodeReportStatus, ScopeReport};
 use postern_host::fake::FakeHost;
 use postern_intent::sign::sign_intent;
@@ -118,7 +119,16 @@ impl Node {
             .unwrap();
         let keys = KeySet::installed([pem.as_str()]).unwrap();
         let (ledger, found) = Ledger::open(path).unwrap();
-        let key = wireguard_key::load_or_make(path).unwrap();
+        let (key, key_damage) = wireguard_key::load_or_make(path).unwrap();
+        let (bindings, binding_damage) = BindingStore::open(path, path);
+        let damages = [
+            key_damage.map(|error| {
+                StartDamage::new(ConditionType::Programmed, Reason::NoPeerKey, &error)
+            }),
+            binding_damage.map(|error| {
+                StartDamage::new(ConditionType::SourceBinding, Reason::Unbound, &error)
+            }),
+        ];
         host.starts_the_tunnel_process(key.public);
         let (dns, names) = DnsHandle::pair();
         let intents = path.join("intents");
@@ -132,7 +142,7 @@ impl Node {
             ledger,
             installed_keys: keys.clone(),
             keys,
-            bindings: BindingStore::open(path, path).unwrap(),
+            bindings,
             inbox: Inbox::new(&intents),
             key,
             verified: None,
@@ -151,6 +161,7 @@ impl Node {
             report: ReportWriter::new(&path.join("report.json")),
             metrics: Metrics::registered().0,
             ledger_lost: LedgerState::Kept,
+            damages: damages.into_iter().flatten().collect(),
         };
         Self {
             agent,

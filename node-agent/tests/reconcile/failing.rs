@@ -265,3 +265,44 @@ async fn a_body_that_was_accepted_and_not_read_back_is_not_reported_as_applied()
     node.agent.reconcile(Activation::IntentChanged).await;
     assert_eq!(node.agent.status().applied_serial, Some(second.serial.0));
 }
+
+#[tokio::test]
+async fn files_that_the_guard_does_not_need_are_told_by_a_condition_and_stop_no_seal() {
+    let mut node = Node::new();
+    node.takes(client()).await;
+    assert_eq!(node.adds("crawlers", "a", "veth1").await, Response::Done);
+    for file in ["bindings.json", "wireguard.key"] {
+        std::fs::write(node.file(file), "damaged").unwrap();
+    }
+    let mut node = node.restarts();
+    node.starts().await;
+    assert_eq!(node.agent.last.seal(), Some(Seal::Sealed));
+    assert_eq!(node.scope().pods.unwrap().unenforceable, 0);
+    let report = node.reports("SourceBinding", "False", "Unbound");
+    let said = message(&report, "SourceBinding");
+    assert!(said.contains("bindings.json"), "{said}");
+    assert!(node.file("bindings.damaged.json").exists());
+    let report = node.reports("Programmed", "False", "NoPeerKey");
+    let said = message(&report, "Programmed");
+    assert!(said.contains("tunnel key"), "{said}");
+}
+
+#[tokio::test]
+async fn a_guard_that_is_lost_takes_readiness_with_it_and_brings_it_back() {
+    let mut node = Node::new();
+    let health = postern_telemetry::Health::default();
+    node.agent.tell_readiness(&health);
+    assert!(!health.is_ready(), "nothing was read back yet");
+    node.takes(client()).await;
+    node.agent.tell_readiness(&health);
+    assert!(health.is_ready());
+    node.host
+        .fails(Call::ReadFirewall, 1, ALWAYS, errno::EOPNOTSUPP);
+    node.runs(Activation::Timer).await;
+    node.agent.tell_readiness(&health);
+    assert!(!health.is_ready());
+    node.host.fails(Call::ReadFirewall, 1, 0, errno::EOPNOTSUPP);
+    node.runs(Activation::Timer).await;
+    node.agent.tell_readiness(&health);
+    assert!(health.is_ready());
+}
