@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use postern_agent::agent::run::Wakers;
-use postern_agent::agent::state::{Agent, LastRun, LedgerState, StartDamage};
+use postern_agent::agent::state::{Agent, LastRun, LedgerState, StartDamage, note_damage};
 use postern_agent::agent::{News, RunError, run as run_agent};
 use postern_agent::audit::Audit;
 use postern_agent::bindings::BindingStore;
@@ -85,17 +85,17 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
         audit,
         mut damages,
     } = open_files(args, &ledger)?;
-    let options = LinuxOptions {
-        run_dir: args.run_dir.clone(),
-        private_key: PrivateKey::from_bytes(key.private),
-        backend: BackendPreference::KernelFirst,
-    };
+    let options = linux_options(args, &key);
     let host = LinuxHost::new(options.clone())
         .await
         .map_err(ProgramError::Host)?;
     // Without the kernel's events the timer looks, which takes seconds instead of milliseconds.
     let events = postern_linux::watch().unwrap_or_else(|error| {
-        damages.push(damage(ConditionType::Verified, Reason::ApplyFailed, &error));
+        damages.push(note_damage(
+            ConditionType::Verified,
+            Reason::ApplyFailed,
+            &error,
+        ));
         mpsc::channel(1).1
     });
     let (metrics, registry) = Metrics::registered();
@@ -198,6 +198,14 @@ fn crowd(events: mpsc::Receiver<postern_linux::Change>) -> impl futures::Stream<
     .fuse()
 }
 
+fn linux_options(args: &RunArgs, key: &NodeKey) -> LinuxOptions {
+    LinuxOptions {
+        run_dir: args.run_dir.clone(),
+        private_key: PrivateKey::from_bytes(key.private),
+        backend: BackendPreference::KernelFirst,
+    }
+}
+
 /// Files of the node that the guard does not need, with what is wrong with them.
 struct NodeFiles {
     installed_keys: KeySet,
@@ -214,17 +222,21 @@ fn open_files(args: &RunArgs, ledger: &Ledger) -> Result<NodeFiles, ProgramError
     let mut damages = Vec::new();
     let installed_keys = installed(args, ledger, &mut damages);
     let keys = ledger.keys(&installed_keys).unwrap_or_else(|error| {
-        damages.push(damage(ConditionType::Accepted, Reason::BadKeySet, &error));
+        damages.push(note_damage(
+            ConditionType::Accepted,
+            Reason::BadKeySet,
+            &error,
+        ));
         KeySet::default()
     });
     let (key, damaged) = wireguard_key::load_or_make(&args.state_dir).map_err(ProgramError::Key)?;
     let programmed = ConditionType::Programmed;
-    damages.extend(damaged.map(|error| damage(programmed, Reason::NoPeerKey, &error)));
+    damages.extend(damaged.map(|error| note_damage(programmed, Reason::NoPeerKey, &error)));
     let (bindings, damaged) = BindingStore::open(&args.state_dir, &args.run_dir);
     let source_binding = ConditionType::SourceBinding;
-    damages.extend(damaged.map(|error| damage(source_binding, Reason::Unbound, &error)));
+    damages.extend(damaged.map(|error| note_damage(source_binding, Reason::Unbound, &error)));
     let audit = Audit::open(args.audit_log.as_deref()).unwrap_or_else(|error| {
-        damages.push(damage(programmed, Reason::ApplyFailed, &error));
+        damages.push(note_damage(programmed, Reason::ApplyFailed, &error));
         Audit::default()
     });
     Ok(NodeFiles {
@@ -237,21 +249,13 @@ fn open_files(args: &RunArgs, ledger: &Ledger) -> Result<NodeFiles, ProgramError
     })
 }
 
-fn damage(
-    condition: ConditionType,
-    reason: Reason,
-    error: &(dyn std::error::Error + 'static),
-) -> StartDamage {
-    StartDamage::new(condition, reason, error)
-}
-
 /// The socket in a task of its own. Without it no pod starts and nobody can release the node by hand, and the guard of the
 /// pods that run stands all the same.
 fn serve_socket(args: &RunArgs, damages: &mut Vec<StartDamage>) -> mpsc::Receiver<Work> {
     let (sender, work) = mpsc::channel(64);
     match server::bind(&args.run_dir.join("agent.sock")) {
         Ok(listener) => drop(tokio::spawn(server::serve(listener, sender))),
-        Err(error) => damages.push(damage(
+        Err(error) => damages.push(note_damage(
             ConditionType::SourceBinding,
             Reason::NoPlugin,
             &error,
@@ -276,7 +280,11 @@ fn installed(args: &RunArgs, ledger: &Ledger, damages: &mut Vec<StartDamage>) ->
             KeySet::default()
         }
         Err(error) => {
-            damages.push(damage(ConditionType::Accepted, Reason::EmptyKeySet, &error));
+            damages.push(note_damage(
+                ConditionType::Accepted,
+                Reason::EmptyKeySet,
+                &error,
+            ));
             KeySet::default()
         }
         Ok(keys) => keys,
@@ -302,7 +310,11 @@ fn fetch(
     let (sender, news) = mpsc::channel(4);
     if let Some(way) = args.way() {
         if let Err(error) = files::private_folder(&args.inbox()) {
-            damages.push(damage(ConditionType::Accepted, Reason::NotDurable, &error));
+            damages.push(note_damage(
+                ConditionType::Accepted,
+                Reason::NotDurable,
+                &error,
+            ));
         }
         let orders = Orders {
             way,

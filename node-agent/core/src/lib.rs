@@ -8,12 +8,14 @@
 //! | [`tunnel_health`] | whether the other end of a tunnel answers |
 //! | [`exit_loss`] | since when a scope's exit is lost, and when its uplink may open |
 //! | [`read_back`] | what the kernel shows, and for which body it was read |
+//! | [`report`] | conditions and status of the report |
 //! | [`scope_status`] | the status of a scope, from what was read back |
 //! | [`posture`] | what the kernel lets pass for a scope |
 
 pub mod exit_loss;
 pub mod posture;
 pub mod read_back;
+pub mod report;
 pub mod scope_status;
 pub mod tunnel_health;
 

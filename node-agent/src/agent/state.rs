@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
+pub use postern_agent_core::report::{LedgerState, StartDamage};
 use postern_agent_core::tunnel_health::TunnelHealths;
 use postern_agent_core::{Carried, ExitLoss, ReadBack, ScopeStatus};
 use postern_crds::conditions::{ConditionType, Reason};
@@ -95,44 +96,21 @@ pub struct Agent<H> {
     pub damages: Vec<StartDamage>,
 }
 
-/// A file or a socket that could not be used at the start. The guard stands without it; a condition says so until the
-/// agent starts again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StartDamage {
-    /// The condition that is not true because of it.
-    pub condition: ConditionType,
-    /// Why.
-    pub reason: Reason,
-    /// Why, as a sentence.
-    pub message: String,
-}
-
-impl StartDamage {
-    /// Notes the damage in the log, and how the report tells it.
-    pub fn new(
-        condition: ConditionType,
-        reason: Reason,
-        error: &(dyn std::error::Error + 'static),
-    ) -> Self {
-        tracing::error!(
-            error,
-            "the agent starts without a part that the guard does not need"
-        );
-        Self {
-            condition,
-            reason,
-            message: chain(error),
-        }
+/// Notes what could not be used at the start in the log, and how the report tells it.
+pub fn note_damage(
+    condition: ConditionType,
+    reason: Reason,
+    error: &(dyn std::error::Error + 'static),
+) -> StartDamage {
+    tracing::error!(
+        error,
+        "the agent starts without a part that the guard does not need"
+    );
+    StartDamage {
+        condition,
+        reason,
+        message: chain(error),
     }
-}
-
-/// Whether the ledger was there at the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LedgerState {
-    /// It was whole, or the node is new.
-    Kept,
-    /// It was corrupt: the node is sealed until a fresh intent comes.
-    Lost,
 }
 
 /// What the agent remembers of a scope.

@@ -12,7 +12,7 @@ use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use futures::Stream;
 use jiff::{SignedDuration, Timestamp};
 use postern_agent::agent::run::Wakers;
-use postern_agent::agent::state::{Agent, LastRun, LedgerState, StartDamage};
+use postern_agent::agent::state::{Agent, LastRun, LedgerState, note_damage};
 use postern_agent::agent::{Activation, run, state::Track};
 use postern_agent::audit::Audit;
 use postern_agent::bindings::BindingStore;
@@ -122,12 +122,10 @@ impl Node {
         let (key, key_damage) = wireguard_key::load_or_make(path).unwrap();
         let (bindings, binding_damage) = BindingStore::open(path, path);
         let damages = [
-            key_damage.map(|error| {
-                StartDamage::new(ConditionType::Programmed, Reason::NoPeerKey, &error)
-            }),
-            binding_damage.map(|error| {
-                StartDamage::new(ConditionType::SourceBinding, Reason::Unbound, &error)
-            }),
+            key_damage
+                .map(|error| note_damage(ConditionType::Programmed, Reason::NoPeerKey, &error)),
+            binding_damage
+                .map(|error| note_damage(ConditionType::SourceBinding, Reason::Unbound, &error)),
         ];
         host.starts_the_tunnel_process(key.public);
         let (dns, names) = DnsHandle::pair();

@@ -2,21 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use postern_agent_core::posture::scope_posture;
-use postern_agent_core::{ReadBack, ScopeStatus};
 use postern_crds::node_report::{ScopePods, ScopePolicy, ScopeReport};
-use postern_host::Host;
 use postern_intent::Body;
 use postern_intent::body::{Scope, Way};
 use postern_plan::check::Seal;
 use postern_plan::desired::Standing;
 
-use crate::agent::Agent;
+use super::ReportInputs;
+use crate::posture::scope_posture;
+use crate::read_back::ReadBack;
+use crate::scope_status::ScopeStatus;
 
-impl<H: Host> Agent<H> {
+impl ReportInputs<'_> {
     pub(super) fn scope_reports(&self) -> Vec<ScopeReport> {
-        let read_back = self.last.read_back.as_deref();
-        let Some((read_back, body)) = read_back.and_then(|one| Some((one, one.body()?))) else {
+        let Some((read_back, body)) = self.read_back.and_then(|one| Some((one, one.body()?)))
+        else {
             return Vec::new();
         };
         let scopes = body.firewall.iter();
@@ -32,7 +32,7 @@ impl<H: Host> Agent<H> {
         body: &Body,
         scope: &Scope,
     ) -> Option<ScopeReport> {
-        let status = self.scopes.get(&scope.id)?.status;
+        let status = *self.run.scopes.get(&scope.id)?;
         let pods = read_back
             .desired()
             .classes
@@ -67,7 +67,7 @@ impl<H: Host> Agent<H> {
                 scope,
                 &read_back.desired().ruleset,
                 read_back.seal(),
-                self.lease_reading(),
+                self.run.lease,
             ),
             state: status.state(),
             reason: status.reported_reason().map(|reason| reason.to_string()),
