@@ -8,12 +8,12 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use postern_agent::agent::run::Wakers;
 use postern_agent::agent::state::{Agent, LastRun, LedgerState, StartDamage, note_damage};
-use postern_agent::agent::{News, RunError, run as run_agent};
+use postern_agent::agent::{NodeUpdate, RunError, run as run_agent};
+use postern_agent::apiserver::{self, ApiServerOptions, identity};
 use postern_agent::audit::Audit;
 use postern_agent::bindings::BindingStore;
 use postern_agent::clock::Clock;
 use postern_agent::control::server::{self, Work};
-use postern_agent::courier::{self, Orders, identity};
 use postern_agent::files::{self, FileError};
 use postern_agent::inbox::Inbox;
 use postern_agent::ledger::{Ledger, LedgerError};
@@ -104,7 +104,7 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
     let (dns, counters) = serve_names(args, options).await?;
     let work = serve_socket(args, &mut damages);
     let uid = node_uid(args).await.map_err(ProgramError::Node)?;
-    let news = fetch(args, &uid, &installed_keys, &metrics, &mut damages);
+    let updates = fetch(args, &uid, &installed_keys, &metrics, &mut damages);
     let agent = Agent {
         host,
         node: NodeIdentity {
@@ -142,7 +142,7 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
     let wakers = Wakers {
         work,
         host: crowd(events),
-        news,
+        updates,
         health,
         check: Duration::from_secs(args.check_seconds),
     };
@@ -293,22 +293,24 @@ fn installed(args: &RunArgs, ledger: &Ledger, damages: &mut Vec<StartDamage>) ->
 
 /// Which Node object this is: the command line's word, or the token's.
 async fn node_uid(args: &RunArgs) -> Result<Uid, WordError> {
-    match (&args.node_uid, args.way()) {
-        (None, Some(way)) => identity::at_start(&way, &args.node_name, &args.state_dir).await,
+    match (&args.node_uid, args.endpoint()) {
+        (None, Some(endpoint)) => {
+            identity::at_start(&endpoint, &args.node_name, &args.state_dir).await
+        }
         (given, _) => given.clone().map_or_else(|| "".parse(), Ok),
     }
 }
 
-/// Starts the courier where documents come from the API server. Nothing waits for it.
+/// Starts the exchange with the API server where documents come from there. Nothing waits for it.
 fn fetch(
     args: &RunArgs,
     uid: &Uid,
     installed: &KeySet,
     metrics: &Metrics,
     damages: &mut Vec<StartDamage>,
-) -> mpsc::Receiver<News> {
-    let (sender, news) = mpsc::channel(4);
-    if let Some(way) = args.way() {
+) -> mpsc::Receiver<NodeUpdate> {
+    let (sender, updates) = mpsc::channel(4);
+    if let Some(endpoint) = args.endpoint() {
         if let Err(error) = files::private_folder(&args.inbox()) {
             damages.push(note_damage(
                 ConditionType::Accepted,
@@ -316,8 +318,8 @@ fn fetch(
                 &error,
             ));
         }
-        let orders = Orders {
-            way,
+        let options = ApiServerOptions {
+            endpoint,
             node: args.node_name.clone(),
             inbox: args.inbox(),
             report: args.report(),
@@ -325,9 +327,9 @@ fn fetch(
             uid: args.node_uid.is_none().then(|| uid.clone()),
             trust_dir: args.trust.folder.clone(),
             installed: installed.clone(),
-            numbers: metrics.courier(),
+            metrics: metrics.apiserver(),
         };
-        courier::start(orders, sender);
+        apiserver::start(options, sender);
     }
-    news
+    updates
 }

@@ -6,7 +6,7 @@
 //! | [`state`] | what the agent knows |
 //! | [`run`] | the loop |
 //! | [`intake`] | documents |
-//! | [`news`] | what files of the node say anew |
+//! | [`updates`] | what files of the node say anew |
 //! | [`reconcile`] | from what is known to what the kernel shows |
 //! | `execute` | a plan is carried out, and what came of it |
 //! | [`backoff`] | steps that fail again and again |
@@ -26,15 +26,15 @@ pub mod fast;
 pub mod intake;
 mod lease;
 mod look;
-pub mod news;
 pub mod paths;
 pub mod reconcile;
 pub mod release;
 pub mod run;
 pub mod scopes;
 pub mod state;
+pub mod updates;
 
 pub use activation::Activation;
-pub use news::News;
 pub use run::{RunError, run};
 pub use state::Agent;
+pub use updates::NodeUpdate;

@@ -19,9 +19,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::activation::Activation;
 use super::intake::Taken;
-use super::news::News;
 use super::reconcile::Again;
 use super::state::{Agent, LedgerState};
+use super::updates::NodeUpdate;
 use crate::audit::Entry;
 use crate::control::server::Work;
 use crate::control::{Answer, Question};
@@ -64,7 +64,7 @@ pub struct Wakers<S> {
     /// Events of the kernel.
     pub host: S,
     /// What files of the node say anew; nothing ever comes where nobody reads them again.
-    pub news: mpsc::Receiver<News>,
+    pub updates: mpsc::Receiver<NodeUpdate>,
     /// What is told to probes.
     pub health: Health,
     /// Between two readings when nothing happens.
@@ -115,7 +115,7 @@ where
                 Some(activation) => activation,
                 None => { agent.report.flush(); agent.answer_waiting().await; continue }
             },
-            Some(news) = wakers.news.recv() => agent.take_news(news),
+            Some(update) = wakers.updates.recv() => agent.take_update(update),
             Some(()) = wakers.host.next() => {
                 tokio::time::sleep(DEBOUNCE).await;
                 Activation::HostChanged

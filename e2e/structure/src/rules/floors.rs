@@ -45,7 +45,7 @@ const NEVER: [(&str, &[&str]); 4] = [
 /// the family before anybody lists them there.
 const KERNEL: [&str; 4] = ["rtnetlink", "nftables", "wireguard-control", "netlink-"];
 
-/// Who may speak to an API server: the operator, the agent's courier, the command line, and the proof. Whoever else
+/// Who may speak to an API server: the operator, the agent, the command line, and the proof. Whoever else
 /// reaches the client could decide or enforce by what it reads there, past the signed document.
 const CLIENTS: [&str; 4] = [
     "postern-operator",
