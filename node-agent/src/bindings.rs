@@ -17,24 +17,26 @@ pub struct BindingStore {
 }
 
 impl BindingStore {
-    /// Opens the file in a folder; markers of the plugin lie in `run/departed`.
-    ///
-    /// # Errors
-    /// [`FileError`] when the file is there and cannot be read or understood.
-    pub fn open(folder: &Path, run: &Path) -> Result<Self, FileError> {
+    /// Opens the file in a folder; markers of the plugin lie in `run/departed`. A file that cannot be read or understood
+    /// is put aside, and the error says why there are no bindings: the guard must not wait for it, and without a binding
+    /// a pod has the addresses of the intent or is held.
+    #[must_use]
+    pub fn open(folder: &Path, run: &Path) -> (Self, Option<FileError>) {
         let path = folder.join("bindings.json");
-        let bindings = match files::read(&path)? {
-            None => Bindings::default(),
-            Some(bytes) => serde_json::from_slice(&bytes).map_err(|source| FileError::Content {
-                path: path.clone(),
-                source,
-            })?,
+        let (bindings, damage) = match load(&path) {
+            Ok(bindings) => (bindings, None),
+            Err(error) => {
+                // Where not even that can be done, the next change of a binding writes over it or fails as such.
+                drop(std::fs::rename(&path, folder.join("bindings.damaged.json")));
+                (Bindings::default(), Some(error))
+            }
         };
-        Ok(Self {
+        let store = Self {
             path,
             departed: DepartedFolder::beside(&run.join("agent.sock")),
             bindings,
-        })
+        };
+        (store, damage)
     }
 
     /// All bindings.
@@ -130,5 +132,15 @@ impl BindingStore {
                 bindings.remove(id);
             }
         })
+    }
+}
+
+fn load(path: &Path) -> Result<Bindings, FileError> {
+    match files::read(path)? {
+        None => Ok(Bindings::default()),
+        Some(bytes) => serde_json::from_slice(&bytes).map_err(|source| FileError::Content {
+            path: path.to_owned(),
+            source,
+        }),
     }
 }

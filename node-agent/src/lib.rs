@@ -17,7 +17,7 @@
 //! | [`bindings`] | who is behind which interface, durable |
 //! | [`agent`] | the loop: one activation, one reconcile, one status |
 //! | [`control`] | the socket on the node |
-//! | [`courier`] | documents from the API server, reports to it |
+//! | [`apiserver`] | documents from the API server, reports to it |
 //! | [`trust`] | keys given at installation |
 //! | [`report`], [`audit`], [`metrics`] | what is told to whom |
 //! | [`dns`] | the node's DNS forwarder |
@@ -26,12 +26,12 @@
 //! | [`cleanup`] | the node as it was before |
 
 pub mod agent;
+pub mod apiserver;
 pub mod audit;
 pub mod bindings;
 pub mod cleanup;
 pub mod clock;
 pub mod control;
-pub mod courier;
 pub mod dns;
 pub mod files;
 pub mod inbox;

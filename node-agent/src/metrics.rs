@@ -8,7 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use crate::courier::numbers::Numbers;
+use crate::apiserver::metrics::ApiMetrics;
 
 /// One label.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -29,7 +29,7 @@ pub struct Metrics {
     sealed: Gauge,
     serial: Gauge,
     other_keys: Gauge,
-    courier: Numbers,
+    apiserver: ApiMetrics,
 }
 
 impl Metrics {
@@ -78,7 +78,7 @@ impl Metrics {
             "1 when the keys given at installation are not the pinned ones, which alone count",
             metrics.other_keys.clone(),
         );
-        metrics.courier.register(&mut registry);
+        metrics.apiserver.register(&mut registry);
         (metrics, Arc::new(registry))
     }
 
@@ -115,10 +115,10 @@ impl Metrics {
         Self::one_more(&self.reconciles, why);
     }
 
-    /// The courier's part.
+    /// Metrics of the exchange with the API server.
     #[must_use]
-    pub fn courier(&self) -> Numbers {
-        self.courier.clone()
+    pub fn apiserver(&self) -> ApiMetrics {
+        self.apiserver.clone()
     }
 
     /// How many keys are installed and not pinned, or pinned and not installed.

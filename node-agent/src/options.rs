@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use postern_intent::{Address, NodeName, Prefix, Uid};
 use postern_plan::settings::{DNS_PORT, MARK_MASK, SecondLock, Settings};
 
-use crate::courier::Way;
+use crate::apiserver::ApiEndpoint;
 
 /// The node agent of Postern.
 #[derive(Debug, Parser)]
@@ -229,14 +229,14 @@ fn parse_mask(text: &str) -> Result<u32, String> {
 }
 
 impl RunArgs {
-    /// The folder of documents; with --kubernetes the courier fills it.
+    /// The folder of documents; with --kubernetes the exchange with the API server fills it.
     #[must_use]
     pub fn inbox(&self) -> PathBuf {
         let ours = || self.run_dir.join("inbox");
         self.source.intents.clone().unwrap_or_else(ours)
     }
 
-    /// The file of the report; with --kubernetes the courier takes it away.
+    /// The file of the report; with --kubernetes the exchange with the API server takes it away.
     #[must_use]
     pub fn report(&self) -> PathBuf {
         let ours = || self.run_dir.join("report.json");
@@ -245,11 +245,11 @@ impl RunArgs {
 
     /// The way to the API server, if that is where documents come from.
     #[must_use]
-    pub fn way(&self) -> Option<Way> {
-        let way = self.source.kubeconfig.clone();
+    pub fn endpoint(&self) -> Option<ApiEndpoint> {
+        let endpoint = self.source.kubeconfig.clone();
         self.source
             .kubernetes
-            .then(|| way.map_or(Way::Pod, Way::Kubeconfig))
+            .then(|| endpoint.map_or(ApiEndpoint::Pod, ApiEndpoint::Kubeconfig))
     }
 
     /// The node's own settings.
@@ -316,9 +316,9 @@ mod tests {
         let args = parsed("--kubernetes --run-dir=/r --trust-dir=/t").unwrap();
         assert_eq!(args.inbox(), PathBuf::from("/r/inbox"));
         assert_eq!(args.report(), PathBuf::from("/r/report.json"));
-        assert_eq!(args.way(), Some(Way::Pod));
+        assert_eq!(args.endpoint(), Some(ApiEndpoint::Pod));
         let words = "--intents=/i --report=/o --node-uid=u --trust-key=/k";
         let args = parsed(words).unwrap();
-        assert_eq!((args.inbox(), args.way()), (PathBuf::from("/i"), None));
+        assert_eq!((args.inbox(), args.endpoint()), (PathBuf::from("/i"), None));
     }
 }

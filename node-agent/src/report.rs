@@ -1,53 +1,31 @@
-//! The report: what this node's agent saw, from what was read back and never from having written it.
+//! The report as a file, and what the agent gives to [`ReportInputs`], which composes it.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
-use postern_crds::node_report::{
-    AppliedPods, Capabilities, Mismatch, PublicKeys, Refusal, TunnelKind,
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use postern_agent_core::report::{
+    FailedStep, GuardMeans, InForce, NodeRelease, NodeSetup, PACKETS, PluginUse, ReportInputs,
+    ReportTime, RunResult,
 };
 use postern_crds::{NodeReport, NodeReportSpec, NodeReportStatus};
 use postern_host::Host;
-use postern_intent::Verified;
 use postern_plan::check::Seal;
-use postern_plan::host::{Family, TunnelBackend};
 use postern_telemetry::chain;
-use sha2::{Digest as _, Sha256};
 
 use crate::agent::Agent;
 use crate::files::{self, FileError, Readers};
 use crate::options::Plugin;
 
-mod exits;
-mod findings;
-mod scopes;
 mod table;
 
+pub use postern_agent_core::report::RefusalEntry;
 pub use table::table;
 
 /// At most one report a second, and one at least every minute.
 pub(crate) const EVERY: Duration = Duration::from_secs(1);
 pub(crate) const AT_LEAST_EVERY: Duration = Duration::from_secs(60);
-/// How the names of counters of packets begin.
-const PACKETS: &str = "packets_";
-/// Caps of the schema.
-const MISMATCHES: usize = 32;
-
-/// A refused document, for the report.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RefusalEntry {
-    /// Why, in one word.
-    pub reason: &'static str,
-    /// Why, in sentences.
-    pub message: String,
-    /// Its digest.
-    pub digest: Option<String>,
-    /// When.
-    pub at: Timestamp,
-}
 
 /// The file and what was last written to it.
 #[derive(Debug)]
@@ -159,11 +137,13 @@ impl<H: Host> Agent<H> {
     pub fn write_report(&mut self) {
         let serial = self.body().map(|body| body.serial.0);
         self.metrics
-            .found(self.last.seal.unwrap_or(Seal::NotSealed), serial);
-        let mut status = self.status();
+            .found(self.last.seal().unwrap_or(Seal::NotSealed), serial);
+        let inputs = self.report_inputs();
+        let (now, findings) = (inputs.time.now, inputs.findings());
+        let mut status = inputs.status();
         status.conditions = self.report.conditions();
-        for finding in self.findings() {
-            postern_crds::conditions::set(&mut status.conditions, &finding, None, self.clock.now());
+        for finding in findings {
+            postern_crds::conditions::set(&mut status.conditions, &finding, None, now);
         }
         let report = NodeReport {
             metadata: ObjectMeta {
@@ -180,141 +160,84 @@ impl<H: Host> Agent<H> {
 
     /// What the agent saw, without conditions.
     pub fn status(&self) -> NodeReportStatus {
-        let applied = match self.last.seal {
-            Some(Seal::Sealed) => self.verified.as_ref(),
-            _ => None,
-        };
-        let entries = self.ledger.entries();
-        NodeReportStatus {
-            conditions: Vec::new(),
-            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-            applied_serial: applied.map(|verified| verified.get().serial.0),
-            applied_digest: applied.map(|verified| verified.digest().to_owned()),
-            verified_at: self.last.verified_at.map(MicroTime),
-            ledger_serial: (entries.serial.0 > 0).then_some(entries.serial.0),
-            key_set_version: Some(self.keys.version()),
-            trusted_key_ids: self.keys.ids().map(ToString::to_string).collect(),
-            released: self.is_released()
-                && self.last.seal.is_none()
-                && self.last.failures.is_empty(),
-            guarded_namespaces: applied
-                .map(|verified| {
-                    verified
-                        .get()
-                        .guarded_namespaces
-                        .iter()
-                        .map(ToString::to_string)
-                        .collect()
-                })
-                .unwrap_or_default(),
-            applied_pods: applied.map(applied_pods),
-            scopes: self.scope_reports(),
-            exits: self.exit_reports(),
-            mismatches: self.mismatches(),
-            refusals: self.refusals.iter().map(refusal).collect(),
-            counters: self.report_counters(),
-            capabilities: Some(self.capabilities()),
-            public_keys: Some(PublicKeys {
-                wireguard: Some(self.key.public.to_string()),
-                credentials: None,
-            }),
-        }
+        self.report_inputs().status()
     }
 
-    fn mismatches(&self) -> Vec<Mismatch> {
-        let unread = self
-            .last
-            .failures
-            .iter()
-            .map(|(stage, step, error)| Mismatch {
-                object: stage.word().to_owned(),
-                difference: postern_crds::node_report::Difference::Missing,
-                message: format!("{step}: {}", chain(error)),
-                at: None,
-            });
-        let found = self
-            .last
-            .checked
-            .mismatches
-            .iter()
-            .map(|mismatch| Mismatch {
-                object: mismatch.stage.word().to_owned(),
-                difference: postern_crds::node_report::Difference::Changed,
-                message: mismatch.step.to_string(),
-                at: None,
-            });
-        unread.chain(found).take(MISMATCHES).collect()
-    }
-
-    fn report_counters(&self) -> BTreeMap<String, u64> {
-        let mut counters = self.counters.clone();
-        let bypassed = u64::try_from(self.bypassed_pods().len()).unwrap_or(u64::MAX);
-        counters.insert("bypassed_pods".to_owned(), bypassed);
-        let unlisted = u64::try_from(self.unlisted().len()).unwrap_or(u64::MAX);
-        counters.insert("unlisted_pods".to_owned(), unlisted);
-        if let Some(observed) = &self.last.observed {
-            for table in [&observed.firewall.inet, &observed.firewall.bridge]
-                .into_iter()
-                .flatten()
-            {
-                for (name, packets) in &table.counters {
-                    counters.insert(format!("{PACKETS}{name}"), *packets);
-                }
-            }
-        }
-        counters
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease")
-                .unwrap_or_default()
-                .trim()
-                .to_owned(),
-            nftables: !self.has_no_guard(),
-            tunnels: match self.facts.tunnel_backend {
-                None => TunnelKind::None,
-                Some(TunnelBackend::Kernel) => TunnelKind::Kernel,
-                Some(TunnelBackend::Userspace) => TunnelKind::Userspace,
+    /// Everything that a report depends on, borrowed from the agent.
+    pub fn report_inputs(&self) -> ReportInputs<'_> {
+        ReportInputs {
+            in_force: self.in_force(),
+            read_back: self.last.read_back.as_deref(),
+            run: self.run_result(),
+            setup: self.node_setup(),
+            time: ReportTime {
+                now: self.clock.now(),
+                wall: Timestamp::now(),
             },
-            second_lock: self.last.lock == Some(Seal::Sealed) && !self.desired.locks.is_empty(),
-            ipv6: !self.facts.absent.contains(&Family::V6),
-            plugin: self.plugin == Plugin::Expected,
         }
     }
-}
 
-fn applied_pods(verified: &Verified<postern_intent::Body>) -> AppliedPods {
-    let mut uids: Vec<&str> = verified
-        .get()
-        .pods
-        .iter()
-        .map(|pod| pod.uid.as_str())
-        .collect();
-    uids.sort_unstable();
-    let mut hash = Sha256::new();
-    for uid in &uids {
-        hash.update(uid.as_bytes());
-        hash.update(b"\n");
+    fn in_force(&self) -> InForce<'_> {
+        InForce {
+            body: self.body(),
+            claim: self.inputs().claim(),
+            release: match self.is_released() {
+                true => NodeRelease::Released,
+                false => NodeRelease::Guarded,
+            },
+            ledger: self.ledger_lost,
+            serial: self.ledger.entries().serial,
+            keys: &self.keys,
+            key_difference: self.other_keys(),
+            bindings: self.bindings.get(),
+            standing_refusal: self.inbox.standing_refusal(),
+            refusals: &self.refusals,
+        }
     }
-    let digest = hash
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    AppliedPods {
-        count: u32::try_from(uids.len()).unwrap_or(u32::MAX),
-        digest: Some(digest),
-    }
-}
 
-fn refusal(entry: &RefusalEntry) -> Refusal {
-    Refusal {
-        reason: entry.reason.to_owned(),
-        serial: None,
-        digest: entry.digest.clone(),
-        at: Some(MicroTime(entry.at)),
-        message: entry.message.clone(),
+    fn run_result(&self) -> RunResult<'_> {
+        let failures = self.last.failures.iter();
+        let failures = failures.map(|(stage, step, error)| FailedStep {
+            stage: *stage,
+            step: step.clone(),
+            message: chain(error),
+        });
+        let scopes = self.scopes.iter();
+        let bypasses = self.last.bypasses.iter();
+        RunResult {
+            failures: failures.collect(),
+            owed_cuts: &self.owed_cuts,
+            verified_at: self.last.verified_at,
+            tunnels: &self.last.tunnels,
+            scopes: scopes
+                .map(|(id, track)| (id.clone(), track.status))
+                .collect(),
+            lease: self.lease_reading(),
+            bypasses: bypasses
+                .map(|(link, bypass)| (link.clone(), bypass.to_string()))
+                .collect(),
+            counters: &self.counters,
+        }
+    }
+
+    fn node_setup(&self) -> NodeSetup<'_> {
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease");
+        NodeSetup {
+            facts: &self.facts,
+            plugin: match self.plugin {
+                Plugin::Expected => PluginUse::Expected,
+                Plugin::None => PluginUse::None,
+            },
+            second_lock: self.settings.second_lock,
+            no_lock: self.last.no_lock.as_ref().map(|error| chain(error)),
+            guard: match self.has_no_guard() {
+                true => GuardMeans::Absent,
+                false => GuardMeans::Present,
+            },
+            kernel: release.unwrap_or_default().trim().to_owned(),
+            wireguard_key: &self.key.public,
+            damages: &self.damages,
+        }
     }
 }
 

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use postern_agent::agent::run::Wakers;
-use postern_agent::agent::state::{Agent, LastRun, LedgerState};
-use postern_agent::agent::{News, RunError, run as run_agent};
-use postern_agent::audit::{Audit, AuditError};
+use postern_agent::agent::state::{Agent, LastRun, LedgerState, StartDamage, note_damage};
+use postern_agent::agent::{NodeUpdate, RunError, run as run_agent};
+use postern_agent::apiserver::{self, ApiServerOptions, identity};
+use postern_agent::audit::Audit;
 use postern_agent::bindings::BindingStore;
 use postern_agent::clock::Clock;
-use postern_agent::control::server::{self, SocketError};
-use postern_agent::courier::{self, Orders, identity};
+use postern_agent::control::server::{self, Work};
 use postern_agent::files::{self, FileError};
 use postern_agent::inbox::Inbox;
 use postern_agent::ledger::{Ledger, LedgerError};
@@ -21,8 +21,9 @@ use postern_agent::metrics::Metrics;
 use postern_agent::options::RunArgs;
 use postern_agent::report::ReportWriter;
 use postern_agent::resolver::DnsHandle;
-use postern_agent::trust::{self, TrustError};
-use postern_agent::wireguard_key::{self, KeyFileError};
+use postern_agent::trust;
+use postern_agent::wireguard_key::{self, KeyFileError, NodeKey};
+use postern_crds::conditions::{ConditionType, Reason};
 use postern_host::HostError;
 use postern_intent::body::NodeIdentity;
 use postern_intent::words::WordError;
@@ -41,22 +42,16 @@ pub(crate) enum ProgramError {
     Log(#[source] LogError),
     #[error("a file cannot be kept")]
     File(#[source] FileError),
-    #[error("nobody is trusted to sign")]
-    Trust(#[source] TrustError),
     #[error("this node has no UID")]
     Node(#[source] WordError),
     #[error("the ledger cannot be used")]
     Ledger(#[source] LedgerError),
     #[error("the tunnel key cannot be used")]
     Key(#[source] KeyFileError),
-    #[error("the audit log cannot be kept")]
-    Audit(#[source] AuditError),
     #[error("the runtime cannot be started")]
     Runtime(#[source] std::io::Error),
     #[error("the kernel cannot be reached")]
     Host(#[source] HostError),
-    #[error("the socket cannot be served")]
-    Socket(#[source] SocketError),
     #[error("the agent stopped")]
     Run(#[source] RunError),
     #[error("the agent cannot be asked")]
@@ -82,27 +77,34 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
         files::private_folder(folder).map_err(ProgramError::File)?;
     }
     let (ledger, found) = Ledger::open(&args.state_dir).map_err(ProgramError::Ledger)?;
-    let installed_keys = installed(args, &ledger)?;
-    let keys = ledger.keys(&installed_keys).map_err(ProgramError::Ledger)?;
-    let key = wireguard_key::load_or_make(&args.state_dir).map_err(ProgramError::Key)?;
-    let options = LinuxOptions {
-        run_dir: args.run_dir.clone(),
-        private_key: PrivateKey::from_bytes(key.private),
-        backend: BackendPreference::KernelFirst,
-    };
+    let NodeFiles {
+        installed_keys,
+        keys,
+        key,
+        bindings,
+        audit,
+        mut damages,
+    } = open_files(args, &ledger)?;
+    let options = linux_options(args, &key);
     let host = LinuxHost::new(options.clone())
         .await
         .map_err(ProgramError::Host)?;
-    let events = postern_linux::watch().map_err(ProgramError::Host)?;
+    // Without the kernel's events the timer looks, which takes seconds instead of milliseconds.
+    let events = postern_linux::watch().unwrap_or_else(|error| {
+        damages.push(note_damage(
+            ConditionType::Verified,
+            Reason::ApplyFailed,
+            &error,
+        ));
+        mpsc::channel(1).1
+    });
     let (metrics, registry) = Metrics::registered();
     let health = Health::default();
     serve_metrics(args, health.clone(), registry);
     let (dns, counters) = serve_names(args, options).await?;
-    let listener = server::bind(&args.run_dir.join("agent.sock")).map_err(ProgramError::Socket)?;
-    let (sender, work) = mpsc::channel(64);
-    tokio::spawn(server::serve(listener, sender));
+    let work = serve_socket(args, &mut damages);
     let uid = node_uid(args).await.map_err(ProgramError::Node)?;
-    let news = fetch(args, &uid, &installed_keys, &metrics)?;
+    let updates = fetch(args, &uid, &installed_keys, &metrics, &mut damages);
     let agent = Agent {
         host,
         node: NodeIdentity {
@@ -116,12 +118,13 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
         ledger,
         installed_keys,
         keys,
-        bindings: BindingStore::open(&args.state_dir, &args.run_dir).map_err(ProgramError::File)?,
+        bindings,
         inbox: Inbox::new(&args.inbox()),
         key,
         verified: None,
         facts: postern_plan::desired::Facts::default(),
-        desired: Desired::default(),
+        desired: Arc::new(Desired::default()),
+        carried: None,
         learned: postern_plan::diff::learned::Learned::default(),
         owed_cuts: BTreeSet::new(),
         last: LastRun::default(),
@@ -130,15 +133,16 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
         counters,
         waiting: Vec::new(),
         dns,
-        audit: Audit::open(args.audit_log.as_deref()).map_err(ProgramError::Audit)?,
+        audit,
         report: ReportWriter::new(&args.report()),
         metrics,
         ledger_lost: LedgerState::Kept,
+        damages,
     };
     let wakers = Wakers {
         work,
         host: crowd(events),
-        news,
+        updates,
         health,
         check: Duration::from_secs(args.check_seconds),
     };
@@ -194,9 +198,75 @@ fn crowd(events: mpsc::Receiver<postern_linux::Change>) -> impl futures::Stream<
     .fuse()
 }
 
-/// The keys given at installation. Once the ledger has pinned some, keys that cannot be read are told and no more: the
-/// node is to be sealed and to go on.
-fn installed(args: &RunArgs, ledger: &Ledger) -> Result<KeySet, ProgramError> {
+fn linux_options(args: &RunArgs, key: &NodeKey) -> LinuxOptions {
+    LinuxOptions {
+        run_dir: args.run_dir.clone(),
+        private_key: PrivateKey::from_bytes(key.private),
+        backend: BackendPreference::KernelFirst,
+    }
+}
+
+/// Files of the node that the guard does not need, with what is wrong with them.
+struct NodeFiles {
+    installed_keys: KeySet,
+    keys: KeySet,
+    key: NodeKey,
+    bindings: BindingStore,
+    audit: Audit,
+    damages: Vec<StartDamage>,
+}
+
+/// Opens everything but the ledger. None of it may keep the node from being sealed: what cannot be used is told by a
+/// condition, and the agent goes on without it.
+fn open_files(args: &RunArgs, ledger: &Ledger) -> Result<NodeFiles, ProgramError> {
+    let mut damages = Vec::new();
+    let installed_keys = installed(args, ledger, &mut damages);
+    let keys = ledger.keys(&installed_keys).unwrap_or_else(|error| {
+        damages.push(note_damage(
+            ConditionType::Accepted,
+            Reason::BadKeySet,
+            &error,
+        ));
+        KeySet::default()
+    });
+    let (key, damaged) = wireguard_key::load_or_make(&args.state_dir).map_err(ProgramError::Key)?;
+    let programmed = ConditionType::Programmed;
+    damages.extend(damaged.map(|error| note_damage(programmed, Reason::NoPeerKey, &error)));
+    let (bindings, damaged) = BindingStore::open(&args.state_dir, &args.run_dir);
+    let source_binding = ConditionType::SourceBinding;
+    damages.extend(damaged.map(|error| note_damage(source_binding, Reason::Unbound, &error)));
+    let audit = Audit::open(args.audit_log.as_deref()).unwrap_or_else(|error| {
+        damages.push(note_damage(programmed, Reason::ApplyFailed, &error));
+        Audit::default()
+    });
+    Ok(NodeFiles {
+        installed_keys,
+        keys,
+        key,
+        bindings,
+        audit,
+        damages,
+    })
+}
+
+/// The socket in a task of its own. Without it no pod starts and nobody can release the node by hand, and the guard of the
+/// pods that run stands all the same.
+fn serve_socket(args: &RunArgs, damages: &mut Vec<StartDamage>) -> mpsc::Receiver<Work> {
+    let (sender, work) = mpsc::channel(64);
+    match server::bind(&args.run_dir.join("agent.sock")) {
+        Ok(listener) => drop(tokio::spawn(server::serve(listener, sender))),
+        Err(error) => damages.push(note_damage(
+            ConditionType::SourceBinding,
+            Reason::NoPlugin,
+            &error,
+        )),
+    }
+    work
+}
+
+/// The keys given at installation. Keys that cannot be read are told and no more: the node is to be sealed and to go on,
+/// with the pinned ones or, before the first pin, with nobody trusted until a key is there.
+fn installed(args: &RunArgs, ledger: &Ledger, damages: &mut Vec<StartDamage>) -> KeySet {
     let found = match &args.trust.folder {
         Some(folder) => trust::in_folder(folder),
         None => trust::in_files(&args.trust.keys),
@@ -207,32 +277,49 @@ fn installed(args: &RunArgs, ledger: &Ledger) -> Result<KeySet, ProgramError> {
                 error = &error as &dyn std::error::Error,
                 "the keys given at installation cannot be used; the pinned ones are"
             );
-            Ok(KeySet::default())
+            KeySet::default()
         }
-        other => other.map_err(ProgramError::Trust),
+        Err(error) => {
+            damages.push(note_damage(
+                ConditionType::Accepted,
+                Reason::EmptyKeySet,
+                &error,
+            ));
+            KeySet::default()
+        }
+        Ok(keys) => keys,
     }
 }
 
 /// Which Node object this is: the command line's word, or the token's.
 async fn node_uid(args: &RunArgs) -> Result<Uid, WordError> {
-    match (&args.node_uid, args.way()) {
-        (None, Some(way)) => identity::at_start(&way, &args.node_name, &args.state_dir).await,
+    match (&args.node_uid, args.endpoint()) {
+        (None, Some(endpoint)) => {
+            identity::at_start(&endpoint, &args.node_name, &args.state_dir).await
+        }
         (given, _) => given.clone().map_or_else(|| "".parse(), Ok),
     }
 }
 
-/// Starts the courier where documents come from the API server. Nothing waits for it.
+/// Starts the exchange with the API server where documents come from there. Nothing waits for it.
 fn fetch(
     args: &RunArgs,
     uid: &Uid,
     installed: &KeySet,
     metrics: &Metrics,
-) -> Result<mpsc::Receiver<News>, ProgramError> {
-    let (sender, news) = mpsc::channel(4);
-    if let Some(way) = args.way() {
-        files::private_folder(&args.inbox()).map_err(ProgramError::File)?;
-        let orders = Orders {
-            way,
+    damages: &mut Vec<StartDamage>,
+) -> mpsc::Receiver<NodeUpdate> {
+    let (sender, updates) = mpsc::channel(4);
+    if let Some(endpoint) = args.endpoint() {
+        if let Err(error) = files::private_folder(&args.inbox()) {
+            damages.push(note_damage(
+                ConditionType::Accepted,
+                Reason::NotDurable,
+                &error,
+            ));
+        }
+        let options = ApiServerOptions {
+            endpoint,
             node: args.node_name.clone(),
             inbox: args.inbox(),
             report: args.report(),
@@ -240,9 +327,9 @@ fn fetch(
             uid: args.node_uid.is_none().then(|| uid.clone()),
             trust_dir: args.trust.folder.clone(),
             installed: installed.clone(),
-            numbers: metrics.courier(),
+            metrics: metrics.apiserver(),
         };
-        courier::start(orders, sender);
+        apiserver::start(options, sender);
     }
-    Ok(news)
+    updates
 }

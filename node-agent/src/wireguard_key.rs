@@ -45,28 +45,43 @@ impl std::fmt::Debug for NodeKey {
     }
 }
 
-/// Reads the key, or makes one where there is none.
+/// Reads the key, or makes one where there is none. A file that cannot be read or understood is put aside and replaced, and
+/// a key that cannot be kept is used for this run: the guard must not wait for a tunnel. The error says what was wrong; a
+/// new key carries no tunnel before the intents name it.
 ///
 /// # Errors
-/// [`KeyFileError`].
-pub fn load_or_make(folder: &Path) -> Result<NodeKey, KeyFileError> {
+/// [`KeyFileError::Random`] and [`KeyFileError::Public`]: no key can be made at all.
+pub fn load_or_make(folder: &Path) -> Result<(NodeKey, Option<KeyFileError>), KeyFileError> {
     let path = folder.join("wireguard.key");
-    let private = match files::read(&path).map_err(KeyFileError::File)? {
-        Some(text) => {
-            let text = String::from_utf8(text).map_err(|_| KeyFileError::Content)?;
-            let bytes = STANDARD
-                .decode(text.trim())
-                .map_err(|_| KeyFileError::Content)?;
-            bytes.try_into().map_err(|_| KeyFileError::Content)?
+    let mut damage = None;
+    match load(&path) {
+        Ok(Some(private)) => return Ok((with_public(private)?, None)),
+        Ok(None) => {}
+        Err(error) => {
+            drop(std::fs::rename(&path, folder.join("wireguard.damaged.key")));
+            damage = Some(error);
         }
-        None => {
-            let mut bytes = [0; 32];
-            getrandom::fill(&mut bytes).map_err(KeyFileError::Random)?;
-            files::write(&path, STANDARD.encode(bytes).as_bytes(), Readers::Owner)
-                .map_err(KeyFileError::File)?;
-            bytes
-        }
+    }
+    let mut private = [0; 32];
+    getrandom::fill(&mut private).map_err(KeyFileError::Random)?;
+    let kept = files::write(&path, STANDARD.encode(private).as_bytes(), Readers::Owner);
+    let damage = damage.or(kept.map_err(KeyFileError::File).err());
+    Ok((with_public(private)?, damage))
+}
+
+fn load(path: &Path) -> Result<Option<[u8; 32]>, KeyFileError> {
+    let Some(text) = files::read(path).map_err(KeyFileError::File)? else {
+        return Ok(None);
     };
+    let text = String::from_utf8(text).map_err(|_| KeyFileError::Content)?;
+    let bytes = STANDARD
+        .decode(text.trim())
+        .map_err(|_| KeyFileError::Content)?;
+    let private = bytes.try_into().map_err(|_| KeyFileError::Content)?;
+    Ok(Some(private))
+}
+
+fn with_public(private: [u8; 32]) -> Result<NodeKey, KeyFileError> {
     let public = PublicKey::from(&StaticSecret::from(private));
     Ok(NodeKey {
         private,
@@ -82,13 +97,26 @@ mod tests {
     fn the_key_is_made_once_and_only_its_owner_may_read_it() {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
-        let first = load_or_make(folder.path()).unwrap();
-        let second = load_or_make(folder.path()).unwrap();
+        let (first, damage) = load_or_make(folder.path()).unwrap();
+        assert!(damage.is_none(), "{damage:?}");
+        let (second, _) = load_or_make(folder.path()).unwrap();
         assert_eq!(first.public, second.public);
         let mode = std::fs::metadata(folder.path().join("wireguard.key"))
             .unwrap()
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_file_that_holds_no_key_is_put_aside_and_said_and_the_next_start_has_the_new_key() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("wireguard.key"), "x").unwrap();
+        let (first, damage) = load_or_make(folder.path()).unwrap();
+        assert!(matches!(damage, Some(KeyFileError::Content)), "{damage:?}");
+        assert!(folder.path().join("wireguard.damaged.key").exists());
+        let (second, damage) = load_or_make(folder.path()).unwrap();
+        assert!(damage.is_none(), "{damage:?}");
+        assert_eq!(first.public, second.public);
     }
 }

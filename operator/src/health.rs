@@ -126,7 +126,7 @@ impl Readiness {
 
     /// The pipeline goes on.
     pub fn pipeline_goes_on(&self) {
-        self.0.alive_for(ALIVE_FOR);
+        self.0.heartbeat(ALIVE_FOR);
     }
 
     /// Shows what is wrong; nothing: the operator is ready.

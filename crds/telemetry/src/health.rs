@@ -13,12 +13,21 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 
-/// Whether the program lives and is ready. Shared with whoever knows.
+/// Is the program ready, and does its loop go on? Shared with whoever knows.
 #[derive(Debug, Clone, Default)]
-pub struct Health {
-    state: Arc<Mutex<State>>,
-    /// Until when the program counts as alive; none: it never said, and counts as alive for ever.
-    alive_until: Arc<Mutex<Option<Instant>>>,
+pub struct Health(Arc<Mutex<Record>>);
+
+#[derive(Debug, Default)]
+struct Record {
+    state: State,
+    heartbeat: Option<Heartbeat>,
+}
+
+/// The last turn of a loop, and how long the next one may take.
+#[derive(Debug, Clone, Copy)]
+struct Heartbeat {
+    at: Instant,
+    limit: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -33,38 +42,41 @@ enum State {
 impl Health {
     /// It is ready from now on.
     pub fn ready(&self) {
-        *self.state() = State::Ready;
+        self.record().state = State::Ready;
     }
 
     /// It is not ready any more.
     pub fn not_ready(&self) {
-        *self.state() = State::NotReady;
+        self.record().state = State::NotReady;
     }
 
     /// It is not ready any more; `/readyz` says why.
     pub fn not_ready_because(&self, why: &str) {
-        *self.state() = State::Because(why.to_owned());
+        self.record().state = State::Because(why.to_owned());
     }
 
-    /// The program's main loop goes on: `/healthz` says so for this time, and not longer unless the loop says it again.
-    pub fn alive_for(&self, time: Duration) {
-        let until = Instant::now().checked_add(time);
-        *self
-            .alive_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = until;
+    /// The loop has just begun a turn; `/healthz` fails once the next one has not begun within this time. A program that
+    /// never calls this is alive as long as it answers.
+    pub fn heartbeat(&self, limit: Duration) {
+        let at = Instant::now();
+        self.record().heartbeat = Some(Heartbeat { at, limit });
     }
 
-    fn is_alive(&self, now: Instant) -> bool {
-        let until = *self
-            .alive_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        until.is_none_or(|until| now < until)
+    /// Is the loop's last turn young enough?
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        let heartbeat = self.record().heartbeat;
+        heartbeat.is_none_or(|beat| beat.at.elapsed() <= beat.limit)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Is it ready?
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        matches!(self.record().state, State::Ready)
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -120,17 +132,19 @@ pub async fn serve(
 }
 
 async fn healthz(extract::State(served): extract::State<Served>) -> impl IntoResponse {
-    if served.health.is_alive(Instant::now()) {
+    if served.health.is_alive() {
         (StatusCode::OK, "ok\n")
     } else {
-        let hangs = "the main loop has not gone on for too long\n";
-        (StatusCode::SERVICE_UNAVAILABLE, hangs)
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the loop has not turned for too long\n",
+        )
     }
 }
 
 async fn readyz(extract::State(served): extract::State<Served>) -> impl IntoResponse {
     let refuse = |text| (StatusCode::SERVICE_UNAVAILABLE, text);
-    match &*served.health.state() {
+    match &served.health.record().state {
         State::Ready => (StatusCode::OK, "ok\n".to_owned()),
         State::NotReady => refuse("not ready\n".to_owned()),
         State::Because(why) => refuse(format!("not ready: {why}\n")),
@@ -150,18 +164,16 @@ async fn metrics(extract::State(served): extract::State<Served>) -> impl IntoRes
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
-    use super::Health;
+    use super::*;
 
     #[test]
-    fn a_loop_that_hangs_is_not_alive_and_one_that_never_promised_is() {
-        let (health, start) = (Health::default(), Instant::now());
-        assert!(health.is_alive(start + Duration::from_secs(3600)));
-        health.alive_for(Duration::from_secs(60));
-        assert!(health.is_alive(start + Duration::from_secs(59)));
-        assert!(!health.is_alive(start + Duration::from_secs(62)));
-        health.alive_for(Duration::from_secs(120));
-        assert!(health.is_alive(start + Duration::from_secs(62)));
+    fn a_loop_is_alive_until_its_next_turn_is_overdue_and_a_program_without_one_always() {
+        let health = Health::default();
+        assert!(health.is_alive());
+        health.heartbeat(Duration::from_secs(60));
+        assert!(health.is_alive());
+        health.heartbeat(Duration::ZERO);
+        std::thread::sleep(Duration::from_millis(2));
+        assert!(!health.is_alive());
     }
 }

@@ -25,7 +25,6 @@ use postern_plan::{Desired, Step};
 struct Node {
     host: LinuxHost,
     learned: Learned,
-    before: Desired,
 }
 
 impl Node {
@@ -34,7 +33,6 @@ impl Node {
         let observed = observe(&self.host).await.whole().unwrap();
         let own_key = node_key().public().unwrap();
         let planning = Planning {
-            before: &self.before,
             learned: &self.learned,
             own_key: &own_key,
         };
@@ -67,7 +65,6 @@ impl Node {
             Plan::default(),
             "the kernel is as desired"
         );
-        self.before = desired;
     }
 }
 
@@ -77,7 +74,6 @@ fn way(bodies: impl FnOnce() -> Vec<Option<Body>> + Send + 'static) {
         let mut node = Node {
             host: host(folder.path()).await,
             learned: Learned::default(),
-            before: Desired::default(),
         };
         for body in bodies() {
             node.goes_to(body).await;

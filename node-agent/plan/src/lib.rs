@@ -14,7 +14,6 @@
 //! | [`diff`] | the differences, noun by noun |
 //! | [`step`], [`order`] | one change as data with its inverse, and which comes first |
 //! | [`check`] | is the host as it should be? |
-//! | [`machine`] | the state machine of a scope |
 
 pub mod binding;
 pub mod check;
@@ -22,7 +21,6 @@ pub mod desired;
 pub mod diff;
 pub mod evaluate;
 pub mod host;
-pub mod machine;
 pub mod observed;
 pub mod order;
 pub mod ruleset;

@@ -9,8 +9,7 @@ use crate::desired::Desired;
 use crate::diff;
 use crate::diff::firewall::FirewallState;
 use crate::diff::learned::Learned;
-use crate::host::LockPolicy;
-use crate::observed::{Observed, ObservedFirewall};
+use crate::observed::Observed;
 use crate::ruleset::Transaction;
 use crate::step::Step;
 
@@ -97,29 +96,6 @@ impl Plan {
     }
 }
 
-/// What blocks, as far as it can be planned from a reading that is not whole: each block for itself, because the lock
-/// does not need nft, and the guard does not need the lock. Without a reading of the firewall the guard is written
-/// whole; without one of the locks, none is taken away.
-#[must_use]
-pub fn blocks(
-    desired: &Desired,
-    firewall: Option<&ObservedFirewall>,
-    locks: Option<&BTreeSet<LockPolicy>>,
-    learned: &Learned,
-) -> Plan {
-    let state = firewall.map(|there| FirewallState::read(there, &desired.ruleset, learned));
-    let guard = diff::firewall::change(&state.unwrap_or_default(), &desired.ruleset).guard;
-    let seen = Observed {
-        locks: locks.cloned().unwrap_or_default(),
-        ..Observed::default()
-    };
-    let mut steps = diff::lock::additions(desired, &seen);
-    if locks.is_some() {
-        steps.extend(diff::lock::removals(desired, &seen));
-    }
-    Plan::of([(Stage::Guard, batch(guard)), (Stage::Lock, steps)])
-}
-
 /// Everything of ours goes: routes and rules, devices, locks; the guard last.
 #[must_use]
 pub fn teardown(observed: &Observed) -> Vec<Step> {
@@ -144,8 +120,6 @@ fn batch(transaction: Transaction) -> Vec<Step> {
 /// What the plan is made from besides the two pictures of the host.
 #[derive(Debug, Clone, Copy)]
 pub struct Planning<'a> {
-    /// What the host was last made to look like.
-    pub before: &'a Desired,
     /// Expressions that were read back right after they were written.
     pub learned: &'a Learned,
     /// This node's WireGuard key.
@@ -155,23 +129,48 @@ pub struct Planning<'a> {
 /// The plan from what is there to what should be there, flows apart.
 #[must_use]
 pub fn plan(desired: &Desired, observed: &Observed, planning: &Planning<'_>) -> Plan {
-    let state = FirewallState::read(&observed.firewall, &desired.ruleset, planning.learned);
-    let firewall = diff::firewall::change(&state, &desired.ruleset);
-    let mut locks = diff::lock::additions(desired, observed);
-    locks.extend(diff::lock::removals(desired, observed));
-    let mut links = diff::link::removals(desired, observed);
-    links.extend(diff::link::additions(desired, observed));
-    let mut routes = diff::route::removals(desired, observed);
-    routes.extend(diff::route::additions(desired, observed));
-    Plan::of([
+    plan_readable(desired, observed, &BTreeSet::new(), planning)
+}
+
+/// The plan from a reading with gaps. Nothing is planned from a part that was not read, but the blocks: the guard is
+/// then written whole and opens nothing, and locks are added and none is taken away.
+#[must_use]
+pub fn plan_readable(
+    desired: &Desired,
+    observed: &Observed,
+    unread: &BTreeSet<Stage>,
+    planning: &Planning<'_>,
+) -> Plan {
+    let is_read = |stage: Stage| !unread.contains(&stage);
+    let state = is_read(Stage::Guard)
+        .then(|| FirewallState::read(&observed.firewall, &desired.ruleset, planning.learned));
+    let firewall = diff::firewall::change(&state.unwrap_or_default(), &desired.ruleset);
+    let mut stages = vec![
         (Stage::Guard, batch(firewall.guard)),
-        (Stage::Lock, locks),
-        (Stage::Link, links),
-        (
-            Stage::Tunnel,
-            diff::tunnel::changes(desired, observed, planning.own_key),
-        ),
-        (Stage::Route, routes),
-        (Stage::Release, batch(firewall.release)),
-    ])
+        (Stage::Lock, locks(desired, observed, unread)),
+    ];
+    if is_read(Stage::Link) {
+        let mut links = diff::link::removals(desired, observed);
+        links.extend(diff::link::additions(desired, observed));
+        let tunnels = diff::tunnel::changes(desired, observed, planning.own_key);
+        stages.extend([(Stage::Link, links), (Stage::Tunnel, tunnels)]);
+    }
+    // A route can only be made over a device that is known to be there.
+    if is_read(Stage::Link) && is_read(Stage::Route) {
+        let mut routes = diff::route::removals(desired, observed);
+        routes.extend(diff::route::additions(desired, observed));
+        stages.push((Stage::Route, routes));
+    }
+    if is_read(Stage::Guard) {
+        stages.push((Stage::Release, batch(firewall.release)));
+    }
+    Plan::of(stages)
+}
+
+fn locks(desired: &Desired, observed: &Observed, unread: &BTreeSet<Stage>) -> Vec<Step> {
+    let mut locks = diff::lock::additions(desired, observed);
+    if !unread.contains(&Stage::Lock) {
+        locks.extend(diff::lock::removals(desired, observed));
+    }
+    locks
 }

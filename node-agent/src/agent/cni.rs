@@ -51,7 +51,7 @@ impl<H: Host> Agent<H> {
     pub fn cni_status(&self) -> Response {
         // Where no guard is possible, pods that nobody guards still start: ADD refuses the others one by one.
         let serves_some = self.has_no_guard() && self.body().is_some();
-        if self.is_released() || self.last.seal == Some(Seal::Sealed) || serves_some {
+        if self.is_released() || self.last.seal() == Some(Seal::Sealed) || serves_some {
             Response::Done
         } else {
             refused(
@@ -166,7 +166,7 @@ impl<H: Host> Agent<H> {
 
     async fn bind(&mut self, binding: Binding) -> Result<(), Box<Response>> {
         let (namespace, uid) = (binding.namespace.clone(), binding.uid.clone());
-        let body = self.verified.as_ref().map(Verified::get);
+        let body = self.verified.as_deref().map(Verified::get);
         let added = self.bindings.change(|bindings| {
             bindings.add(binding);
             if let Some(body) = body {
@@ -188,7 +188,7 @@ impl<H: Host> Agent<H> {
             }
             return Err(Box::new(later("NotSealed", error.to_string())));
         }
-        if self.last.seal == Some(Seal::Sealed) {
+        if self.last.seal() == Some(Seal::Sealed) {
             Ok(())
         } else {
             Err(Box::new(later(
@@ -244,7 +244,7 @@ impl<H: Host> Agent<H> {
     /// Answers ADDs whose pod is classified now, or whose patience is over: such a pod starts held.
     pub async fn answer_waiting(&mut self) {
         let now = Instant::now();
-        let sealed = self.is_released() || self.last.seal == Some(Seal::Sealed);
+        let sealed = self.is_released() || self.last.seal() == Some(Seal::Sealed);
         let waiting = std::mem::take(&mut self.waiting);
         for one in waiting {
             let over = self.is_listed(&one.uid) || self.is_released() || one.until <= now;

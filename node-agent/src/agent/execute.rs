@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern_host::{Host, apply};
 use postern_intent::Address;
-use postern_plan::desired::{DnsPlan, names};
+use postern_plan::desired::{DnsPlan, Standing, names};
 use postern_plan::diff::flow;
 use postern_plan::host::Family;
 use postern_plan::order::{Plan, Stage};
@@ -93,8 +93,9 @@ impl<H: Host> Agent<H> {
         self.owed_cuts.extend(cuts);
     }
 
-    /// A flow goes on over a restart of the agent where the address has a durable binding and the kernel already says
-    /// of it what it should: no other pod can have come to it meanwhile, because ADD needs a live agent.
+    /// A flow goes on over a restart of the agent where the kernel already says of its address what it should, and
+    /// either the address has a durable binding, so that no other pod can have come to it meanwhile, because ADD needs
+    /// a live agent; or the address was released and still is, so that there is nothing that a flow could keep.
     fn is_adopted(&self, address: &Address, desired: &Desired, observed: &Observed) -> bool {
         let Some(table) = &observed.firewall.inet else {
             return false;
@@ -110,7 +111,9 @@ impl<H: Host> Agent<H> {
             let there = table.sets.get(&map);
             wanted.map(|set| own(&set.elements)) == there.map(own)
         });
-        same && self.bindings.get().owner(address).is_some()
+        let class = desired.classes.get(address);
+        let is_released = class.is_some_and(|class| class.standing == Standing::Released);
+        same && (is_released || self.bindings.get().owner(address).is_some())
     }
 }
 

@@ -1,6 +1,8 @@
 //! One pod's change, without reading everything: the difference between what the agent left behind and what it wants
 //! now, in one batch. When the kernel refuses it, somebody else was there, and a full run follows.
 
+use std::sync::Arc;
+
 use postern_host::{Host, HostError};
 use postern_plan::check::Seal;
 use postern_plan::diff::firewall::{FirewallState, change};
@@ -23,11 +25,11 @@ impl<H: Host> Agent<H> {
         // What the agent left behind is known only where the firewall took everything.
         let known = |stage: Stage| matches!(stage, Stage::Guard | Stage::Flow | Stage::Release);
         let unknown = self.last.failures.iter().any(|(stage, _, _)| known(*stage));
-        if self.last.seal != Some(Seal::Sealed) || unknown {
+        if self.last.seal() != Some(Seal::Sealed) || unknown {
             self.reconcile(Activation::BindingChanged).await;
             return self.first_blocking_failure();
         }
-        let desired = Desired::from_inputs(&self.inputs());
+        let desired = Arc::new(Desired::from_inputs(&self.inputs()));
         let changed = change(
             &FirewallState::from(&self.desired.ruleset),
             &desired.ruleset,

@@ -1,6 +1,7 @@
 //! Documents: verified, written to the ledger, then in force. A refused one changes nothing.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use postern_crds::conditions::Reason;
 use postern_host::Host;
@@ -114,7 +115,7 @@ impl<H: Host> Agent<H> {
             let line = Entry::of(now, "intent", "Accepted", "");
             self.audit.write(&line.about(Some(&verified)));
         }
-        self.verified = Some(verified);
+        self.verified = Some(Arc::new(verified));
         self.facts.claim = NodeClaim::Claimed;
         self.let_go_of_listed();
         self.ledger_lost = LedgerState::Kept;
@@ -124,7 +125,7 @@ impl<H: Host> Agent<H> {
     /// Before a body comes into force: whom it guards, and whom the one before guarded, so that a pod that it does not
     /// list is not taken for one that nobody ever guarded. Nobody is let go before the body that says so is in force.
     fn remember_guarded(&mut self, coming: &Body) -> Result<(), FileError> {
-        let in_force = self.verified.as_ref().map(Verified::get);
+        let in_force = self.verified.as_deref().map(Verified::get);
         self.bindings.change(|bindings| {
             if let Some(body) = in_force {
                 bindings.guard(body);
@@ -149,7 +150,7 @@ impl<H: Host> Agent<H> {
 
     /// Whom the body in force lists as released, and who went. If this is not durable now it is with the next body.
     fn let_go_of_listed(&mut self) {
-        let Some(body) = self.verified.as_ref().map(Verified::get) else {
+        let Some(body) = self.verified.as_deref().map(Verified::get) else {
             return;
         };
         let listed: BTreeSet<_> = body.pods.iter().map(|pod| pod.uid.clone()).collect();

@@ -6,35 +6,35 @@
 //! | [`state`] | what the agent knows |
 //! | [`run`] | the loop |
 //! | [`intake`] | documents |
-//! | [`news`] | what files of the node say anew |
+//! | [`updates`] | what files of the node say anew |
 //! | [`reconcile`] | from what is known to what the kernel shows |
 //! | `execute` | a plan is carried out, and what came of it |
 //! | [`backoff`] | steps that fail again and again |
-//! | [`heard`] | when the other end of a tunnel was last heard of |
-//! | `blind` | what can be blocked where a part of the host cannot be read |
+//! | `look` | a reading of the host with its gaps, and what the node can do |
 //! | [`paths`] | pods whose packets pass by the guard |
 //! | [`fast`] | one pod's change, without reading everything |
-//! | [`scopes`] | the machine of each scope |
+//! | [`scopes`] | the status of each scope |
+//! | `lease` | the kernel's lease |
 //! | [`cni`] | what the plugin asks |
 //! | [`release`] | letting go |
 
 pub mod activation;
 pub mod backoff;
-mod blind;
 pub mod cni;
 mod execute;
 pub mod fast;
-pub mod heard;
 pub mod intake;
-pub mod news;
+mod lease;
+mod look;
 pub mod paths;
 pub mod reconcile;
 pub mod release;
 pub mod run;
 pub mod scopes;
 pub mod state;
+pub mod updates;
 
 pub use activation::Activation;
-pub use news::News;
 pub use run::{RunError, run};
 pub use state::Agent;
+pub use updates::NodeUpdate;

@@ -1,10 +1,13 @@
 //! From what is known to what the kernel shows. A run cannot fail: whatever goes wrong is part of what it found.
 
-use postern_host::{Host, Nature, Reading, observe};
-use postern_plan::check::{Checked, Seal, check};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use postern_agent_core::{Carried, GuardReading, PartialReading, ReadBack};
+use postern_host::{Host, Nature};
 use postern_plan::diff::firewall::{FirewallState, change};
 use postern_plan::host::Family;
-use postern_plan::order::{Plan, Planning, Stage, plan};
+use postern_plan::order::{Plan, Planning, Stage, plan_readable};
 use postern_plan::{Desired, Observed, Step};
 
 use super::activation::Activation;
@@ -24,52 +27,55 @@ pub enum Again {
 }
 
 impl<H: Host> Agent<H> {
-    /// One run.
+    /// One run: read, plan, carry out, read again, conclude.
     pub async fn reconcile(&mut self, activation: Activation) -> Again {
         if self.is_released() {
             return self.hold_released(activation).await;
         }
         self.last.failures.clear();
-        let reading = observe(&self.host).await;
+        let reading = self.read_host().await;
         self.look_around(&reading).await;
-        let observed = match self.settle(reading, activation).await {
-            Some(observed) => observed,
-            None => return self.finish(None).await,
-        };
-        self.refresh_facts(&observed);
-        self.note_drift(activation, &observed);
-        let desired = Desired::from_inputs(&self.inputs());
-        let adopted = (activation == Activation::Startup).then_some(&observed);
-        self.owe_cuts(&desired, adopted);
+        self.refresh_facts(&reading);
+        let desired = Arc::new(Desired::from_inputs(&self.inputs()));
+        let plan = self.plan(&desired, &reading);
+        let drift = self.drift(activation, &desired, &plan, &reading);
+        self.note_drift(activation, &drift, &reading.observed);
+        // At a start the kernel may say of an address already what it should; what was not read says nothing.
+        let adopted = activation == Activation::Startup && !reading.gaps.contains(&Stage::Guard);
+        self.owe_cuts(&desired, adopted.then_some(&reading.observed));
         let looks_only = self.looks_only(activation);
-        let was_whole = self.is_whole(&desired, &observed);
+        let was_whole = plan.is_empty() && reading.unread.is_empty();
         if !looks_only {
-            self.carry_out(&desired, &observed, activation).await;
+            let plan = match self.leaves_drift(activation) {
+                true => self.leave_drift(plan, &drift, &desired),
+                false => plan,
+            };
+            let plan = plan.cutting(&self.owed_cuts);
+            self.execute(plan, &desired.dns, activation).await;
         }
         self.desired = desired;
-        let reading = observe(&self.host).await;
-        let observed = self.settle(reading, activation).await;
-        let again = self.finish(observed).await;
+        let reading = self.read_host().await;
+        let again = self.finish(reading).await;
         // What is wrong at the end of a run is ours to make, and nobody's hand; but where nothing was wrong at its
         // beginning and nothing was done, somebody's hand was between the two readings.
-        self.last.known = if was_whole {
-            Vec::new()
-        } else {
-            self.last.checked.mismatches.clone()
+        self.last.known = match &self.last.read_back {
+            Some(read_back) if !was_whole => read_back.differences().clone(),
+            _ => Plan::default(),
         };
         // A run that only looks asks for no other one, because a retry would carry out what this one left alone; and it
         // ends no retry that an earlier run waits for, such as a tunnel process that is not there yet.
         if looks_only { Again::AsBefore } else { again }
     }
 
-    /// Is there nothing to do?
-    fn is_whole(&self, desired: &Desired, observed: &Observed) -> bool {
-        let planning = Planning {
-            before: &self.desired,
+    fn plan(&self, desired: &Desired, reading: &PartialReading) -> Plan {
+        plan_readable(desired, &reading.observed, &reading.gaps, &self.planning())
+    }
+
+    const fn planning(&self) -> Planning<'_> {
+        Planning {
             learned: &self.learned,
             own_key: &self.key.public,
-        };
-        plan(desired, observed, &planning).is_empty()
+        }
     }
 
     /// With repair off, what somebody else did is seen and left.
@@ -79,13 +85,35 @@ impl<H: Host> Agent<H> {
     }
 
     /// With repair off, a new document or binding changes what it is about and nothing that somebody else took away.
-    fn leave_drift(&self, plan: Plan, desired: &Desired, observed: &Observed) -> Plan {
-        let planning = Planning {
-            before: &self.desired,
-            learned: &self.learned,
-            own_key: &self.key.public,
-        };
-        let drift = check(&self.desired, observed, &planning).plan;
+    fn leaves_drift(&self, activation: Activation) -> bool {
+        self.repair == Repair::Off
+            && matches!(
+                activation,
+                Activation::IntentChanged | Activation::BindingChanged
+            )
+    }
+
+    /// What differs from what this agent left behind. As a rule that is what differs from what is wanted, and is planned
+    /// once; only a run that also wants something else compares twice.
+    fn drift(
+        &self,
+        activation: Activation,
+        desired: &Desired,
+        plan: &Plan,
+        reading: &PartialReading,
+    ) -> Plan {
+        let is_looked_for = matches!(activation, Activation::Timer | Activation::HostChanged)
+            || self.leaves_drift(activation);
+        if !is_looked_for || !reading.gaps.is_empty() {
+            Plan::default()
+        } else if *desired == *self.desired {
+            plan.clone()
+        } else {
+            self.plan(&self.desired, reading)
+        }
+    }
+
+    fn leave_drift(&self, plan: Plan, drift: &Plan, desired: &Desired) -> Plan {
         let drift: Vec<&Step> = drift.steps().collect();
         let own = change(
             &FirewallState::from(&self.desired.ruleset),
@@ -109,21 +137,8 @@ impl<H: Host> Agent<H> {
         }
     }
 
-    /// The whole picture; or what can be blocked without it, where parts cannot be read.
-    async fn settle(&mut self, mut reading: Reading, activation: Activation) -> Option<Observed> {
-        self.go_without_lock(&mut reading);
-        let unread = reading.unread();
-        if unread.is_empty() {
-            let observed = reading.whole().ok()?;
-            self.listen(&observed);
-            return Some(observed);
-        }
-        self.work_blind(&reading, &unread, activation).await;
-        None
-    }
-
-    /// Facts that the plan depends on.
-    fn refresh_facts(&mut self, observed: &Observed) {
+    /// Facts that the plan depends on. What was not read stays as it was known before.
+    fn refresh_facts(&mut self, reading: &PartialReading) {
         let family = |digit: &char| {
             if *digit == '4' {
                 Family::V4
@@ -131,36 +146,30 @@ impl<H: Host> Agent<H> {
                 Family::V6
             }
         };
-        self.facts.uplinks = observed
-            .default_uplinks
-            .iter()
-            .map(|(digit, name)| (family(digit), name.clone()))
-            .collect();
-        self.facts.failed_open = self.may_be_open(observed);
+        if !self.is_unread(postern_host::Part::Uplinks) {
+            self.facts.uplinks = reading
+                .observed
+                .default_uplinks
+                .iter()
+                .map(|(digit, name)| (family(digit), name.clone()))
+                .collect();
+        }
+        self.facts.failed_open = self.may_be_open(&reading.observed, &reading.gaps);
     }
 
     /// What differs from what this agent left behind was changed by somebody else.
-    fn note_drift(&mut self, activation: Activation, observed: &Observed) {
+    fn note_drift(&mut self, activation: Activation, drift: &Plan, observed: &Observed) {
         if !matches!(activation, Activation::Timer | Activation::HostChanged)
-            || self.last.seal.is_none()
+            || self.last.read_back.is_none()
         {
             return;
         }
-        let planning = Planning {
-            before: &self.desired,
-            learned: &self.learned,
-            own_key: &self.key.public,
-        };
-        let found = check(&self.desired, observed, &planning);
-        let known = &self.last.known;
-        let foreign: Vec<String> = found
-            .mismatches
-            .iter()
-            .filter(|mismatch| !known.contains(mismatch))
-            .filter(|mismatch| {
-                mismatch.stage != Stage::Tunnel || self.was_configured(&mismatch.step, observed)
-            })
-            .map(ToString::to_string)
+        let known: Vec<_> = self.last.known.differences().collect();
+        let foreign: Vec<String> = drift
+            .differences()
+            .filter(|difference| !known.contains(difference))
+            .filter(|(stage, step)| *stage != Stage::Tunnel || self.was_configured(step, observed))
+            .map(|(stage, step)| format!("{}: {step}", stage.word()))
             .collect();
         if foreign.is_empty() {
             return;
@@ -172,7 +181,7 @@ impl<H: Host> Agent<H> {
         }
         let foreign = foreign.join("; ");
         let line = Entry::of(now, "repair", "Drift", &foreign);
-        self.audit.write(&line.about(self.verified.as_ref()));
+        self.audit.write(&line.about(self.verified.as_deref()));
     }
 
     /// A tunnel that has our key and is not as we left it was changed by somebody's hand; one that does not answer, or
@@ -185,66 +194,42 @@ impl<H: Host> Agent<H> {
         tunnel.is_some_and(|tunnel| tunnel.public_key.as_ref() == Some(&self.key.public))
     }
 
-    /// The way from what is there to what should be there.
-    async fn carry_out(&mut self, desired: &Desired, observed: &Observed, activation: Activation) {
-        let planning = Planning {
-            before: &self.desired,
-            learned: &self.learned,
-            own_key: &self.key.public,
-        };
-        let mut plan = plan(desired, observed, &planning);
-        if self.repair == Repair::Off
-            && matches!(
-                activation,
-                Activation::IntentChanged | Activation::BindingChanged
-            )
-        {
-            plan = self.leave_drift(plan, desired, observed);
-        }
-        let plan = plan.cutting(&self.owed_cuts);
-        self.execute(plan, &desired.dns, activation).await;
-    }
-
     /// What the kernel shows now, what that means for each scope, the lease, and the report.
-    async fn finish(&mut self, observed: Option<Observed>) -> Again {
+    async fn finish(&mut self, mut reading: PartialReading) -> Again {
         let now = self.clock.now();
-        match observed {
-            None => {
-                self.last.seal = Some(Seal::NotSealed);
-                self.last.checked = Checked::default();
-                self.last.observed = None;
-            }
-            Some(observed) => {
-                let planning = Planning {
-                    before: &self.desired,
-                    learned: &self.learned,
-                    own_key: &self.key.public,
-                };
-                let checked = check(&self.desired, &observed, &planning);
-                self.last.seal = Some(checked.seal());
-                self.last.lock = Some(checked.lock());
-                if checked.mismatches.is_empty() {
-                    self.last.verified_at = Some(now);
-                }
-                self.last.checked = checked;
-                self.last.observed = Some(observed);
-            }
+        reading.unread.extend(self.unseen());
+        let wanted = Carried {
+            body: self.verified.clone(),
+            desired: self.desired.clone(),
+        };
+        let former = self.carried.as_ref();
+        let read_back = ReadBack::new(&wanted, former, reading, &self.planning());
+        if read_back.guard() == GuardReading::Wanted {
+            self.carried = Some(wanted);
         }
+        if read_back.agrees() {
+            self.last.verified_at = Some(now);
+        }
+        self.last.read_back = Some(Arc::new(read_back));
         self.keep_lease().await;
         self.dns
             .lease(self.last.lease.as_ref().map(|(_, until)| *until));
-        self.advance_scopes(now);
+        self.update_scopes(now);
         self.record_applied();
         self.answer_waiting().await;
         self.write_report();
         self.again()
     }
 
+    /// The ledger remembers the body that the kernel was read back to carry, and the time.
     fn record_applied(&mut self) {
-        let digest = match (&self.verified, self.last.seal) {
-            (Some(verified), Some(Seal::Sealed)) => Some(verified.digest().to_owned()),
-            _ => return,
+        let Some(read_back) = self.last.read_back.clone() else {
+            return;
         };
+        let Some(applied) = read_back.applied() else {
+            return;
+        };
+        let digest = Some(applied.digest().to_owned());
         let now = self.clock.now();
         let stale = self
             .ledger
@@ -267,30 +252,31 @@ impl<H: Host> Agent<H> {
             // By the ledger, so that a restart on the same body is no news.
             Ok(()) if is_new => {
                 let line = Entry::of(now, "intent", "Applied", "");
-                self.audit.write(&line.about(self.verified.as_ref()));
+                self.audit.write(&line.about(Some(applied)));
             }
             Ok(()) => {}
         }
     }
 
     fn again(&self) -> Again {
-        let passing = self
-            .last
-            .failures
-            .iter()
-            .any(|(_, _, error)| error.nature() == Nature::Transient);
-        let unserved = self
-            .last
-            .checked
-            .mismatches
-            .iter()
-            .any(|mismatch| mismatch.stage == Stage::Tunnel);
+        let failures = self.last.failures.iter().map(|(_, _, error)| error);
+        let looks = self.last.failed_looks.iter().map(|(_, error)| error);
+        let unread = self.last.unread.iter().map(|unread| &unread.source);
+        let mut errors = failures.chain(looks).chain(unread);
+        let passing = errors.any(|error| error.nature() == Nature::Transient);
+        let read_back = self.last.read_back.as_ref();
+        let unserved = read_back.is_some_and(|read_back| {
+            let mut differences = read_back.differences().differences();
+            differences.any(|(stage, _)| stage == Stage::Tunnel)
+        });
         // A scope has just failed open, or may not be open any more: the kernel hears of it in the next run.
-        let moved = self
-            .last
-            .observed
-            .as_ref()
-            .is_some_and(|observed| self.may_be_open(observed) != self.facts.failed_open);
+        let moved = read_back.is_some_and(|read_back| {
+            let gaps: BTreeSet<Stage> = [Stage::Link]
+                .into_iter()
+                .filter(|stage| !read_back.is_read(*stage))
+                .collect();
+            self.may_be_open(read_back.observed(), &gaps) != self.facts.failed_open
+        });
         if passing || unserved || moved {
             Again::Soon
         } else {

@@ -1,12 +1,14 @@
 //! Letting go. Written to the ledger before anything opens; the guard goes last.
 
+use std::sync::Arc;
+
+use postern_agent_core::ScopeStatus;
 use postern_host::{Host, observe};
 use postern_intent::Serial;
 use postern_intent::sign::Release;
 use postern_intent::verify::Verified;
 use postern_plan::Desired;
-use postern_plan::machine::Event;
-use postern_plan::order::{Stage, teardown};
+use postern_plan::order::{Plan, Stage, teardown};
 
 use super::activation::Activation;
 use super::reconcile::Again;
@@ -67,7 +69,7 @@ impl<H: Host> Agent<H> {
         });
         let ids: Vec<_> = self.scopes.keys().cloned().collect();
         for id in ids {
-            self.feed(&id, Event::ReleaseAccepted, now);
+            self.set_status(&id, ScopeStatus::Releasing, now);
         }
         Ok(())
     }
@@ -79,7 +81,7 @@ impl<H: Host> Agent<H> {
     pub fn claim(&mut self) -> Result<(), LedgerError> {
         self.ledger.record(|entries| entries.release = None)?;
         let line = Entry::of(self.clock.now(), "release", "Claimed", "");
-        self.audit.write(&line.about(self.verified.as_ref()));
+        self.audit.write(&line.about(self.verified.as_deref()));
         Ok(())
     }
 
@@ -108,17 +110,18 @@ impl<H: Host> Agent<H> {
         if self.last.failures.is_empty() {
             let ids: Vec<_> = self.scopes.keys().cloned().collect();
             for id in ids {
-                self.feed(&id, Event::ReleaseAccepted, now);
-                self.feed(&id, Event::ReleaseDone, now);
+                self.set_status(&id, ScopeStatus::Releasing, now);
+                self.set_status(&id, ScopeStatus::Unclaimed, now);
             }
             self.scopes.clear();
             self.last.verified_at = Some(now);
         }
-        self.desired = nothing;
-        self.last.seal = None;
-        self.last.lock = None;
+        self.desired = Arc::new(nothing);
+        self.carried = None;
+        self.last.read_back = None;
+        self.last.known = Plan::default();
+        self.last.unread.clear();
         self.last.lease = None;
-        self.last.checked = postern_plan::check::Checked::default();
         self.answer_waiting().await;
         self.write_report();
         if self.last.failures.is_empty() {

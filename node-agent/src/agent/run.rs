@@ -1,6 +1,7 @@
 //! The loop. One task owns the agent; documents, the plugin, the kernel's events and the timer wake it.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
@@ -9,6 +10,7 @@ use jiff::Timestamp;
 use postern_cni::protocol::{Request, Response};
 use postern_host::Host;
 use postern_intent::verify::verify_intent;
+use postern_plan::check::Seal;
 use postern_plan::desired::NodeClaim;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,9 +19,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::activation::Activation;
 use super::intake::Taken;
-use super::news::News;
 use super::reconcile::Again;
 use super::state::{Agent, LedgerState};
+use super::updates::NodeUpdate;
 use crate::audit::Entry;
 use crate::control::server::Work;
 use crate::control::{Answer, Question};
@@ -48,6 +50,10 @@ const RETRY: Duration = Duration::from_millis(100);
 /// Events of the kernel come in crowds: one run answers a crowd.
 const DEBOUNCE: Duration = Duration::from_millis(20);
 
+/// The longest that a turn of the loop may take beyond the timer: a run lists the firewall twice and waits for devices that
+/// hang, and each of these has a limit of its own of up to 20 s.
+const LONGEST_TURN: Duration = Duration::from_secs(120);
+
 /// A run that has been due for so long waits for no pod any more.
 const OVERDUE: Duration = Duration::from_secs(3);
 
@@ -58,7 +64,7 @@ pub struct Wakers<S> {
     /// Events of the kernel.
     pub host: S,
     /// What files of the node say anew; nothing ever comes where nobody reads them again.
-    pub news: mpsc::Receiver<News>,
+    pub updates: mpsc::Receiver<NodeUpdate>,
     /// What is told to probes.
     pub health: Health,
     /// Between two readings when nothing happens.
@@ -83,14 +89,13 @@ where
     // The seal first: a folder that is not there yet is no reason to wait.
     let started = agent.start(&found).await;
     let mut folder = watch(agent.inbox.folder())?;
-    if agent.last.seal == Some(postern_plan::check::Seal::Sealed) {
-        wakers.health.ready();
-    }
+    agent.tell_readiness(&wakers.health);
     // Whatever came between the start and the watch is looked at once.
     let mut timer = Instant::now();
     let mut delay = RETRY;
     let mut soon = (started == Again::Soon).then(|| Instant::now() + delay);
     loop {
+        wakers.health.heartbeat(wakers.check + LONGEST_TURN);
         let next = [
             Some(timer),
             soon,
@@ -110,7 +115,7 @@ where
                 Some(activation) => activation,
                 None => { agent.report.flush(); agent.answer_waiting().await; continue }
             },
-            Some(news) = wakers.news.recv() => agent.take_news(news),
+            Some(update) = wakers.updates.recv() => agent.take_update(update),
             Some(()) = wakers.host.next() => {
                 tokio::time::sleep(DEBOUNCE).await;
                 Activation::HostChanged
@@ -144,9 +149,7 @@ where
             soon = (again == Again::Soon).then(|| Instant::now() + delay);
         }
         timer = Instant::now() + wakers.check;
-        if agent.last.seal == Some(postern_plan::check::Seal::Sealed) {
-            wakers.health.ready();
-        }
+        agent.tell_readiness(&wakers.health);
     }
     wakers.health.not_ready();
     agent.stop();
@@ -170,6 +173,18 @@ fn watch(folder: &Path) -> Result<impl Stream<Item = ()> + Unpin + use<>, RunErr
 }
 
 impl<H: Host> Agent<H> {
+    /// Ready is: the guard stands and was read back, or the node is released and there is none to stand. A guard that is
+    /// lost later withdraws it, so that a bad rollout stops at the first node.
+    pub fn tell_readiness(&self, health: &Health) {
+        match self.last.seal() {
+            Some(Seal::Sealed) => health.ready(),
+            None if self.is_released() => health.ready(),
+            Some(Seal::NotSealed) | None => {
+                health.not_ready_because("the guard was not read back whole");
+            }
+        }
+    }
+
     /// The first seal comes from the ledger and the local settings, before anybody is asked.
     pub async fn start(&mut self, found: &Found) -> Again {
         let now = self.clock.now();
@@ -188,7 +203,7 @@ impl<H: Host> Agent<H> {
             self.facts.claim = NodeClaim::Unclaimed;
         }
         let line = Entry::of(now, "start", "Started", env!("CARGO_PKG_VERSION"));
-        self.audit.write(&line.about(self.verified.as_ref()));
+        self.audit.write(&line.about(self.verified.as_deref()));
         if let Err(error) = self.bindings.work_off_departures() {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
@@ -252,7 +267,7 @@ impl<H: Host> Agent<H> {
             other => other,
         };
         match verified {
-            Ok(verified) => self.verified = Some(verified),
+            Ok(verified) => self.verified = Some(Arc::new(verified)),
             Err(error) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
@@ -329,6 +344,6 @@ impl<H: Host> Agent<H> {
             );
         }
         let line = Entry::of(now, "stop", "Stopped", "the kernel state stays in force");
-        self.audit.write(&line.about(self.verified.as_ref()));
+        self.audit.write(&line.about(self.verified.as_deref()));
     }
 }

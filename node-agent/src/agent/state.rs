@@ -1,22 +1,28 @@
 //! What the agent knows.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use postern_host::{Bypass, Host, HostError};
+pub use postern_agent_core::report::{LedgerState, StartDamage};
+use postern_agent_core::tunnel_health::TunnelHealths;
+use postern_agent_core::{Carried, ExitLoss, ReadBack, ScopeStatus};
+use postern_crds::conditions::{ConditionType, Reason};
+use postern_host::{Bypass, Host, HostError, Unread};
 use postern_intent::body::NodeIdentity;
 use postern_intent::{Address, Body, IfName, KeySet, ScopeId, Verified};
-use postern_plan::check::{Checked, Mismatch, Seal};
+use postern_plan::Desired;
+use postern_plan::check::Seal;
 use postern_plan::desired::{Facts, Inputs};
 use postern_plan::diff::learned::Learned;
-use postern_plan::machine::State;
+use postern_plan::order::Plan;
 use postern_plan::settings::Settings;
-use postern_plan::{Desired, Observed};
+
+use postern_telemetry::chain;
 
 use super::backoff::HeldBack;
 use super::cni::Waiting;
-use super::heard::Heard;
 use crate::audit::Audit;
 use crate::bindings::BindingStore;
 use crate::clock::Clock;
@@ -55,18 +61,20 @@ pub struct Agent<H> {
     /// The node's tunnel key.
     pub key: NodeKey,
     /// The body in force.
-    pub verified: Option<Verified<Body>>,
+    pub verified: Option<Arc<Verified<Body>>>,
     /// Facts of the host.
     pub facts: Facts,
     /// What the host was last made to look like.
-    pub desired: Desired,
+    pub desired: Arc<Desired>,
+    /// What the kernel was last read back to carry whole: what stands where a change of the guard is refused.
+    pub carried: Option<Carried>,
     /// Rules as the kernel listed them right after they were written.
     pub learned: Learned,
     /// Addresses whose flows have still to be cut: a cut that failed is owed until it succeeds.
     pub owed_cuts: BTreeSet<Address>,
     /// What the last run found.
     pub last: LastRun,
-    /// The machine of each scope.
+    /// The status of each scope.
     pub scopes: BTreeMap<ScopeId, Track>,
     /// Documents that were refused, newest last.
     pub refusals: VecDeque<RefusalEntry>,
@@ -84,57 +92,75 @@ pub struct Agent<H> {
     pub metrics: Metrics,
     /// Was the ledger lost?
     pub ledger_lost: LedgerState,
+    /// What could not be used at the start and the guard does not need.
+    pub damages: Vec<StartDamage>,
 }
 
-/// Whether the ledger was there at the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LedgerState {
-    /// It was whole, or the node is new.
-    Kept,
-    /// It was corrupt: the node is sealed until a fresh intent comes.
-    Lost,
+/// Notes what could not be used at the start in the log, and how the report tells it.
+pub fn note_damage(
+    condition: ConditionType,
+    reason: Reason,
+    error: &(dyn std::error::Error + 'static),
+) -> StartDamage {
+    tracing::error!(
+        error,
+        "the agent starts without a part that the guard does not need"
+    );
+    StartDamage {
+        condition,
+        reason,
+        message: chain(error),
+    }
 }
 
-/// A scope's machine.
+/// What the agent remembers of a scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Track {
-    /// Where it is.
-    pub state: State,
-    /// Since when.
-    pub since: Timestamp,
-    /// Since when its exit has been away, for policies that may fail open.
-    pub exit_lost_since: Option<Instant>,
-    /// When it was last said that the scope is overdue in this state.
-    pub told: Option<Timestamp>,
+    /// Its status after the last run.
+    pub status: ScopeStatus,
+    /// Since when its exit is lost.
+    pub loss: ExitLoss,
 }
 
 /// What the last run found.
 #[derive(Debug, Default)]
 pub struct LastRun {
-    /// The kernel, read back.
-    pub observed: Option<Observed>,
-    /// Against what it should be.
-    pub checked: Checked,
+    /// The kernel, read back; none before the first run and on a released node.
+    pub read_back: Option<Arc<ReadBack>>,
     /// What this agent itself left so: a later run that finds it is not surprised.
-    pub known: Vec<Mismatch>,
-    /// Is the guard in place?
-    pub seal: Option<Seal>,
-    /// Is the second lock in place?
-    pub lock: Option<Seal>,
+    pub known: Plan,
     /// What leads past the guard, by the link.
     pub bypasses: BTreeMap<IfName, Bypass>,
     /// Why this kernel can have no second lock, if it cannot.
     pub no_lock: Option<HostError>,
     /// Steps that failed, by stage.
     pub failures: Vec<(postern_plan::order::Stage, String, HostError)>,
+    /// Parts of the host that the last reading could not read.
+    pub unread: Vec<Unread>,
+    /// What else of the host the last run could not see.
+    pub failed_looks: Vec<(&'static str, HostError)>,
     /// When the kernel was last read back and agreed.
     pub verified_at: Option<Timestamp>,
     /// Steps that failed and wait.
     pub held_back: HeldBack,
-    /// What was last heard by each tunnel that this node uses.
-    pub heard: BTreeMap<IfName, Heard>,
+    /// Whether the other ends of the tunnels that this node uses answer.
+    pub tunnels: TunnelHealths,
     /// The lease that was given: until when, and for which digest.
     pub lease: Option<(String, Instant)>,
+}
+
+impl LastRun {
+    /// Does the guard stand? None: nothing was read back yet, or the node is released.
+    #[must_use]
+    pub fn seal(&self) -> Option<Seal> {
+        self.read_back.as_ref().map(|read_back| read_back.seal())
+    }
+
+    /// Does the second lock stand?
+    #[must_use]
+    pub fn lock(&self) -> Option<Seal> {
+        self.read_back.as_ref().map(|read_back| read_back.lock())
+    }
 }
 
 impl<H: Host> Agent<H> {
@@ -142,7 +168,7 @@ impl<H: Host> Agent<H> {
     pub fn inputs(&self) -> Inputs<'_> {
         Inputs {
             settings: &self.settings,
-            body: self.verified.as_ref().map(Verified::get),
+            body: self.verified.as_deref().map(Verified::get),
             bindings: self.bindings.get(),
             facts: &self.facts,
         }
@@ -150,7 +176,7 @@ impl<H: Host> Agent<H> {
 
     /// The body in force.
     pub fn body(&self) -> Option<&Body> {
-        self.verified.as_ref().map(Verified::get)
+        self.verified.as_deref().map(Verified::get)
     }
 
     /// Is the node released?

@@ -1,4 +1,4 @@
-//! A small API server in this process, for what the courier does with its answers.
+//! A small API server in this process, for what the exchange with the API server does with its answers.
 //!
 //! What it does not know: TLS, RBAC and admission (only one bearer token), schemas and pruning, who owns which field (an
 //! apply is recorded, not merged), history (a watch gets the object if it is newer than asked for, and what comes then),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postern_agent::agent::News;
+use postern_agent::agent::NodeUpdate;
 use serde_json::json;
 
 use crate::fake::{Fake, Fault, Verb};
@@ -23,7 +23,7 @@ async fn the_nodes_own_intent_is_brought_and_each_newer_one_after_it() {
             assert!(selected, "{verb:?}: {}", request.query);
         }
     }
-    assert!(node.numbers.last_contact() > 0);
+    assert!(node.metrics.last_contact() > 0);
 }
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn every_kind_of_failing_answer_is_survived_and_counted() {
         fake.put_intent("n1", &spec("second"));
         node.has_intent("second").await;
         for code in codes {
-            let failures = node.numbers.failures("intents", &code.to_string());
+            let failures = node.metrics.failures("intents", &code.to_string());
             assert_eq!(failures, 1, "{verb:?} {code}");
         }
     });
@@ -86,7 +86,7 @@ async fn a_store_that_was_set_back_listed_anew_and_not_watched_from_the_future()
 #[tokio::test]
 async fn a_watch_that_ends_in_peace_is_followed_by_a_list_and_not_by_a_watch_from_the_future() {
     let node = listed_anew(&[]).await;
-    assert_eq!(node.numbers.failures("intents", "410"), 0);
+    assert_eq!(node.metrics.failures("intents", "410"), 0);
 }
 
 #[tokio::test]
@@ -159,18 +159,18 @@ async fn a_deleted_intent_takes_nothing_away_and_is_told() {
     node.has_intent("first").await;
     until("a watch stands", || !fake.requests(Verb::Watch).is_empty()).await;
     fake.delete_intent();
-    until("it is told", || node.numbers.is_gone()).await;
+    until("it is told", || node.metrics.is_gone()).await;
     assert_eq!(node.intent(), Some(json!("first")));
     fake.put_intent("n1", &spec("second"));
     node.has_intent("second").await;
-    assert!(!node.numbers.is_gone());
+    assert!(!node.metrics.is_gone());
 }
 
 #[tokio::test]
 async fn a_node_without_an_intent_is_told_and_waits() {
     let fake = Fake::started().await;
     let node = Node::started(&fake);
-    until("it is told", || node.numbers.is_gone()).await;
+    until("it is told", || node.metrics.is_gone()).await;
     assert_eq!(node.intent(), None);
     until("a watch stands", || !fake.requests(Verb::Watch).is_empty()).await;
     fake.put_intent("n1", &spec("first"));
@@ -183,7 +183,7 @@ async fn another_nodes_intent_is_not_taken_from_a_server_that_shows_it() {
     fake.change_intent("n2", &spec("others"));
     let node = Node::started(&fake);
     until("a watch stands", || !fake.requests(Verb::Watch).is_empty()).await;
-    assert!(node.numbers.is_gone());
+    assert!(node.metrics.is_gone());
     fake.put_intent("n2", &spec("others"));
     fake.put_intent("n1", &spec("ours"));
     node.has_intent("ours").await;
@@ -216,26 +216,26 @@ async fn a_server_that_is_away_at_the_start_is_found_when_it_comes() {
     fake.change_intent("n1", &spec("first"));
     let node = Node::started(&fake);
     until("it was tried", || {
-        node.numbers.failures("intents", "unheard") > 1
+        node.metrics.failures("intents", "unheard") > 1
     })
     .await;
-    assert_eq!(node.numbers.last_contact(), 0);
+    assert_eq!(node.metrics.last_contact(), 0);
     fake.serve(tokio::net::TcpListener::bind(fake.address).await.unwrap());
     node.has_intent("first").await;
-    assert!(node.numbers.last_contact() > 0);
+    assert!(node.metrics.last_contact() > 0);
 }
 
 #[tokio::test]
 async fn a_kubeconfig_that_comes_late_is_read_when_it_is_there() {
     let fake = Fake::started().await;
     fake.change_intent("n1", &spec("first"));
-    let (folder, orders) = Node::prepared(&fake);
+    let (folder, options) = Node::prepared(&fake);
     let path = folder.path().join("kubeconfig");
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, "no kubeconfig").unwrap();
-    let node = Node::with(folder, orders);
+    let node = Node::with(folder, options);
     until("it was tried", || {
-        node.numbers.failures("intents", "kubeconfig") > 0
+        node.metrics.failures("intents", "kubeconfig") > 0
     })
     .await;
     std::fs::remove_file(&path).unwrap();
@@ -246,7 +246,7 @@ async fn a_kubeconfig_that_comes_late_is_read_when_it_is_there() {
 #[tokio::test]
 async fn a_kubeconfig_that_starts_a_program_is_refused() {
     let fake = Fake::started().await;
-    let (folder, orders) = Node::prepared(&fake);
+    let (folder, options) = Node::prepared(&fake);
     let path = folder.path().join("kubeconfig");
     let text = std::fs::read_to_string(&path).unwrap();
     let marker = folder.path().join("started");
@@ -254,9 +254,9 @@ async fn a_kubeconfig_that_starts_a_program_is_refused() {
     config["users"][0]["user"] = json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1",
         "command": "touch", "args": [marker], "interactiveMode": "Never"}});
     std::fs::write(&path, config.to_string()).unwrap();
-    let node = Node::with(folder, orders);
+    let node = Node::with(folder, options);
     until("it was refused", || {
-        node.numbers.failures("intents", "kubeconfig") > 0
+        node.metrics.failures("intents", "kubeconfig") > 0
     })
     .await;
     assert!(!marker.exists(), "the program ran");
@@ -274,7 +274,7 @@ async fn a_new_term_of_the_operator_asks_for_a_word_once() {
     // The token is looked at too, and says nothing new here.
     let mut asked = 0;
     until("the agent is asked", || {
-        if let Ok(News::Asked) = node.news.try_recv() {
+        if let Ok(NodeUpdate::Asked) = node.updates.try_recv() {
             asked += 1;
         }
         asked > 0
@@ -283,10 +283,10 @@ async fn a_new_term_of_the_operator_asks_for_a_word_once() {
     fake.stamp_intent("7");
     fake.put_intent("n1", &spec("second"));
     node.has_intent("second").await;
-    assert!(!matches!(node.news.try_recv(), Ok(News::Asked)));
+    assert!(!matches!(node.updates.try_recv(), Ok(NodeUpdate::Asked)));
     fake.stamp_intent("8");
     until("the agent is asked again", || {
-        matches!(node.news.try_recv(), Ok(News::Asked))
+        matches!(node.updates.try_recv(), Ok(NodeUpdate::Asked))
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! The courier and an API server that answers, fails, forgets and is away.
+//! The exchange with the API server and an API server that answers, fails, forgets and is away.
 
 #![allow(
     clippy::unwrap_used,

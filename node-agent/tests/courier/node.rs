@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use postern_agent::agent::News;
-use postern_agent::courier::numbers::Numbers;
-use postern_agent::courier::{self, Orders, Way};
+use postern_agent::agent::NodeUpdate;
+use postern_agent::apiserver::metrics::ApiMetrics;
+use postern_agent::apiserver::{self, ApiEndpoint, ApiServerOptions};
 use postern_agent::files::{self, Readers};
 use postern_intent::KeySet;
 use serde_json::{Value, json};
@@ -21,8 +21,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Node {
     pub(crate) folder: TempDir,
-    pub(crate) numbers: Numbers,
-    pub(crate) news: mpsc::Receiver<News>,
+    pub(crate) metrics: ApiMetrics,
+    pub(crate) updates: mpsc::Receiver<NodeUpdate>,
 }
 
 /// A token bound to node `n1`; its last part tells one from another.
@@ -45,7 +45,7 @@ pub(crate) fn spec(payload: &str) -> Value {
 
 impl Node {
     /// Folders and files, without a courier.
-    pub(crate) fn prepared(fake: &Fake) -> (TempDir, Orders) {
+    pub(crate) fn prepared(fake: &Fake) -> (TempDir, ApiServerOptions) {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         for name in ["inbox", "run", "state", "trust"] {
@@ -59,8 +59,8 @@ impl Node {
             "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
         });
         std::fs::write(path("kubeconfig"), kubeconfig.to_string()).unwrap();
-        let orders = Orders {
-            way: Way::Kubeconfig(path("kubeconfig")),
+        let options = ApiServerOptions {
+            endpoint: ApiEndpoint::Kubeconfig(path("kubeconfig")),
             node: "n1".parse().unwrap(),
             inbox: path("inbox"),
             report: path("run").join("report.json"),
@@ -68,24 +68,24 @@ impl Node {
             uid: Some("u1".parse().unwrap()),
             trust_dir: None,
             installed: KeySet::default(),
-            numbers: Numbers::default(),
+            metrics: ApiMetrics::default(),
         };
-        (folder, orders)
+        (folder, options)
     }
 
     pub(crate) fn started(fake: &Fake) -> Self {
-        let (folder, orders) = Self::prepared(fake);
-        Self::with(folder, orders)
+        let (folder, options) = Self::prepared(fake);
+        Self::with(folder, options)
     }
 
-    pub(crate) fn with(folder: TempDir, orders: Orders) -> Self {
-        let (sender, news) = mpsc::channel(4);
-        let numbers = orders.numbers.clone();
-        courier::start(orders, sender);
+    pub(crate) fn with(folder: TempDir, options: ApiServerOptions) -> Self {
+        let (sender, updates) = mpsc::channel(4);
+        let metrics = options.metrics.clone();
+        apiserver::start(options, sender);
         Self {
             folder,
-            numbers,
-            news,
+            metrics,
+            updates,
         }
     }
 

@@ -79,7 +79,7 @@ async fn the_report_of_an_older_node_of_the_same_name_is_left_alone() {
     let node = Node::started(&fake);
     node.write_report("first");
     until("it was seen", || {
-        node.numbers.failures("reports", "other_node") > 1
+        node.metrics.failures("reports", "other_node") > 1
     })
     .await;
     assert!(applied(&fake).is_empty());
@@ -106,7 +106,7 @@ async fn every_kind_of_failing_answer_is_survived() {
         })
         .await;
         for code in get.iter().chain(patch) {
-            let failures = node.numbers.failures("reports", &code.to_string());
+            let failures = node.metrics.failures("reports", &code.to_string());
             assert_eq!(failures, 1, "{code}");
         }
     });
@@ -122,8 +122,11 @@ async fn a_token_that_was_replaced_is_read_again_when_the_old_one_is_refused() {
     fake.know(&next);
     let node = Node::started(&fake);
     node.write_report("first");
-    for line in ["reports", "intents"] {
-        until("it was refused", || node.numbers.failures(line, "401") > 0).await;
+    for health in ["reports", "intents"] {
+        until("it was refused", || {
+            node.metrics.failures(health, "401") > 0
+        })
+        .await;
     }
     std::fs::write(node.folder.path().join("token"), &next).unwrap();
     let replaced = Instant::now();

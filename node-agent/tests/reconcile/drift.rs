@@ -44,7 +44,7 @@ async fn a_rule_that_is_exchanged_while_another_chain_is_written_is_not_taken_fo
     });
     node.takes(other).await;
     assert!(held(&node).await, "it was seen and written again");
-    assert_eq!(node.agent.last.seal, Some(Seal::Sealed));
+    assert_eq!(node.agent.last.seal(), Some(Seal::Sealed));
 }
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn a_rule_that_looks_otherwise_after_it_was_written_again_is_believed_at_n
     node.host.edits_the_firewall(exchange);
     node.runs(Activation::HostChanged).await;
     assert!(held(&node).await);
-    assert_eq!(node.agent.last.seal, Some(Seal::Sealed));
+    assert_eq!(node.agent.last.seal(), Some(Seal::Sealed));
 }
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn an_adopted_table_is_written_once_and_read_back_before_it_is_believed() 
         held(&node).await,
         "a comment of ours is no proof of the rule"
     );
-    assert_eq!(node.agent.last.seal, Some(Seal::Sealed));
+    assert_eq!(node.agent.last.seal(), Some(Seal::Sealed));
     node.host.takes_the_calls();
     node.runs(Activation::Timer).await;
     let calls = node.host.takes_the_calls();
@@ -109,7 +109,7 @@ async fn a_chain_that_somebody_moves_is_put_back() {
     node.runs(Activation::HostChanged).await;
     let firewall = node.host.read_firewall().await.unwrap().inet.unwrap();
     assert_eq!(firewall.chains["guard"].base.unwrap().priority, -5);
-    assert_eq!(node.agent.last.seal, Some(Seal::Sealed));
+    assert_eq!(node.agent.last.seal(), Some(Seal::Sealed));
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn a_lock_that_somebody_gives_another_priority_or_action_is_replaced_in_on
         node.host.takes_the_calls();
         node.agent.reconcile(Activation::HostChanged).await;
         assert_eq!(node.host.list_locks().await.unwrap(), all);
-        assert_eq!(node.agent.last.lock, Some(Seal::Sealed));
+        assert_eq!(node.agent.last.lock(), Some(Seal::Sealed));
         let calls = node.host.takes_the_calls();
         assert_eq!(count(&calls, Call::ReplaceLock), 1, "{calls:?}");
         assert_eq!(count(&calls, Call::RemoveLock), 0, "never without a block");
@@ -151,7 +151,7 @@ async fn what_somebody_does_between_two_readings_of_a_quiet_run_is_counted_by_th
     node.host
         .edits_the_firewall_after_the_next_reading(exchange);
     node.agent.reconcile(Activation::Timer).await;
-    assert_eq!(node.agent.last.seal, Some(Seal::NotSealed));
+    assert_eq!(node.agent.last.seal(), Some(Seal::NotSealed));
     node.runs(Activation::HostChanged).await;
     assert!(held(&node).await);
     assert_eq!(node.agent.counters.get("repairs"), Some(&1));

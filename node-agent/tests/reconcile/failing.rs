@@ -3,16 +3,22 @@
 use std::net::SocketAddr;
 
 use postern_agent::agent::Activation;
+use postern_agent::agent::reconcile::Again;
+use postern_agent::inbox::Document;
+use postern_agent_core::ScopeStatus;
+use postern_cni::protocol::Response;
+use postern_crds::node_report::{Difference, Posture, ScopeState};
 use postern_host::error::errno;
-use postern_host::ports::Protocol;
+use postern_host::ports::{Locks as _, Protocol, Routes as _};
 use postern_host_testing::contract::OtherProgram as _;
 use postern_host_testing::fake::{Call, Flow};
 use postern_intent::body::{BlockedReason, Class};
+use postern_intent::sign::sign_intent;
+use postern_plan::check::Seal;
 use postern_plan::host::Family;
-use postern_plan::machine::State;
 
 use crate::fixture::client;
-use crate::node::Node;
+use crate::node::{Node, signer};
 use crate::{ALWAYS, count, message, next};
 
 /// As of a file system that is mounted read-only (`errno(3)`).
@@ -24,7 +30,7 @@ async fn a_kernel_without_ipv6_is_asked_for_nothing_of_it() {
     node.host.has_no(Family::V6);
     node.takes(client()).await;
     assert_eq!(node.agent.last.failures, Vec::new());
-    assert_eq!(node.track().state, State::Enforcing);
+    assert_eq!(node.track().status, ScopeStatus::Enforcing);
     let report = node.reports("Programmed", "True", "Programmed");
     assert!(!report.capabilities.unwrap().ipv6);
     let desired = &node.agent.desired;
@@ -53,7 +59,7 @@ async fn a_step_that_always_fails_is_not_tried_at_every_event_that_it_makes() {
     assert_eq!(count(&calls, Call::SetDevice), 1, "timers have a pace");
     node.host.fails(Call::SetDevice, 1, 0, EROFS);
     node.runs(Activation::Timer).await;
-    assert_eq!(node.track().state, State::Enforcing);
+    assert_eq!(node.track().status, ScopeStatus::Enforcing);
 }
 
 #[tokio::test]
@@ -129,4 +135,174 @@ async fn a_binding_that_comes_while_a_cut_is_owed_pays_it_too() {
     node.adds("crawlers", "a", "veth1").await;
     assert_eq!(node.host.flows(), []);
     assert!(node.agent.owed_cuts.is_empty());
+}
+
+#[tokio::test]
+async fn an_agent_that_restarts_cuts_no_flow_of_a_released_pod_and_every_one_of_an_unbound_guarded_pod()
+ {
+    let mut node = Node::new();
+    node.takes(client()).await;
+    let guarded: SocketAddr = "10.244.1.2:40000".parse().unwrap();
+    let of_guarded = Flow {
+        original: (guarded, flow().original.1),
+        reply: (flow().reply.0, guarded),
+        ..flow()
+    };
+    node.host.has_flow(flow());
+    node.host.has_flow(of_guarded);
+    let mut node = node.restarts();
+    node.starts().await;
+    assert_eq!(node.host.flows(), [flow()]);
+}
+
+#[tokio::test]
+async fn routes_that_cannot_be_read_take_nothing_from_the_guard_and_refuse_no_pod() {
+    let mut node = Node::new();
+    node.takes(client()).await;
+    node.host.fails(Call::ListRoutes, 1, 2, errno::EINTR);
+    let again = node.agent.reconcile(Activation::Timer).await;
+    assert_eq!(again, Again::Soon);
+    assert_eq!(node.agent.last.seal(), Some(Seal::Sealed));
+    let scope = node.scope();
+    assert_eq!(scope.state, ScopeState::Degraded);
+    assert_eq!(scope.pods.unwrap().unenforceable, 0);
+    assert_eq!(node.agent.cni_status(), Response::Done);
+    assert_eq!(node.adds("crawlers", "a", "veth1").await, Response::Done);
+    let report = node.reports("Verified", "False", "Mismatch");
+    assert!(message(&report, "Verified").contains("routes could not be read"));
+    let unread = report.mismatches.first().unwrap();
+    assert_eq!(unread.difference, Difference::Unreadable);
+    node.reports("FailClosed", "True", "Sealed");
+    node.runs(Activation::Retry).await;
+    assert_eq!(node.track().status, ScopeStatus::Enforcing);
+    node.reports("Verified", "True", "Verified");
+}
+
+#[tokio::test]
+async fn a_guard_that_cannot_be_read_is_not_called_sealed() {
+    let mut node = Node::new();
+    node.takes(client()).await;
+    node.host.fails(Call::ReadFirewall, 1, ALWAYS, errno::EINTR);
+    node.runs(Activation::Timer).await;
+    assert_eq!(node.agent.last.seal(), Some(Seal::NotSealed));
+    assert_eq!(
+        node.scope().posture,
+        Posture::Open,
+        "nothing is known of it"
+    );
+    let report = node.reports("FailClosed", "False", "NotSealed");
+    assert!(message(&report, "FailClosed").contains("firewall could not be read"));
+}
+
+#[tokio::test]
+async fn a_missing_tree_of_switches_takes_no_lock_and_no_route_away() {
+    let mut node = Node::new();
+    node.takes(client()).await;
+    let locks = node.host.list_locks().await.unwrap();
+    let routes = node.host.list_routes().await.unwrap();
+    let has = |family: Family| {
+        let mut sources = locks.iter().map(|lock| Family::of_prefix(&lock.source));
+        sources.any(|found| found == family)
+    };
+    assert!(has(Family::V4) && has(Family::V6) && !routes.is_empty());
+    node.host.fails(Call::GetDevice, 1, ALWAYS, errno::ENOENT);
+    node.runs(Activation::Timer).await;
+    assert_eq!(node.host.list_locks().await.unwrap(), locks);
+    assert_eq!(node.host.list_routes().await.unwrap(), routes);
+    node.reports("Verified", "False", "Mismatch");
+    node.reports("SecondLock", "True", "Locked");
+}
+
+#[tokio::test]
+async fn a_change_that_nft_refuses_leaves_the_former_guard_and_its_body_in_the_report() {
+    let mut node = Node::new();
+    node.takes(client()).await;
+    node.host
+        .fails(Call::ChangeFirewall, 1, ALWAYS, errno::EINVAL);
+    let stricter = next(&client(), |body| {
+        body.pods[1].class = Class::Blocked {
+            reason: BlockedReason::NoExit,
+        };
+    });
+    node.takes(stricter.clone()).await;
+    let report = node.reports("Programmed", "False", "TransactionFailed");
+    assert_eq!(report.applied_serial, Some(client().serial.0));
+    let report = node.reports("FailClosed", "True", "Sealed");
+    let said = message(&report, "FailClosed");
+    assert!(
+        said.contains("serial 1") && said.contains("refused"),
+        "{said}"
+    );
+    let scope = node.scope();
+    assert_eq!(scope.state, ScopeState::Degraded);
+    let pods = scope.pods.unwrap();
+    assert_eq!((pods.enforced, pods.unenforceable), (1, 0), "as before");
+    let added = node.adds("crawlers", "b", "veth2").await;
+    assert!(
+        matches!(&added, Response::Refused(refusal) if refusal.reason == "NotSealed"),
+        "its class cannot be written: {added:?}"
+    );
+
+    node.host.fails(Call::ChangeFirewall, 1, 0, errno::EINVAL);
+    node.runs(Activation::Retry).await;
+    let report = node.reports("Programmed", "True", "Programmed");
+    assert_eq!(report.applied_serial, Some(stricter.serial.0));
+}
+
+#[tokio::test]
+async fn a_body_that_was_accepted_and_not_read_back_is_not_reported_as_applied() {
+    let mut node = Node::new();
+    node.takes(client()).await;
+    let mut second = next(&client(), |_| {});
+    second.issued_at = jiff::Timestamp::now();
+    second.not_after = second.issued_at + jiff::SignedDuration::from_hours(1);
+    let envelope = sign_intent(&second, &[signer()]).unwrap();
+    node.puts(Document::Intent, &envelope);
+    node.agent.take_documents();
+    let status = node.agent.status();
+    assert_eq!(status.ledger_serial, Some(second.serial.0));
+    assert_eq!(status.applied_serial, Some(client().serial.0));
+    node.agent.reconcile(Activation::IntentChanged).await;
+    assert_eq!(node.agent.status().applied_serial, Some(second.serial.0));
+}
+
+#[tokio::test]
+async fn files_that_the_guard_does_not_need_are_told_by_a_condition_and_stop_no_seal() {
+    let mut node = Node::new();
+    node.takes(client()).await;
+    assert_eq!(node.adds("crawlers", "a", "veth1").await, Response::Done);
+    for file in ["bindings.json", "wireguard.key"] {
+        std::fs::write(node.file(file), "damaged").unwrap();
+    }
+    let mut node = node.restarts();
+    node.starts().await;
+    assert_eq!(node.agent.last.seal(), Some(Seal::Sealed));
+    assert_eq!(node.scope().pods.unwrap().unenforceable, 0);
+    let report = node.reports("SourceBinding", "False", "Unbound");
+    let said = message(&report, "SourceBinding");
+    assert!(said.contains("bindings.json"), "{said}");
+    assert!(node.file("bindings.damaged.json").exists());
+    let report = node.reports("Programmed", "False", "NoPeerKey");
+    let said = message(&report, "Programmed");
+    assert!(said.contains("tunnel key"), "{said}");
+}
+
+#[tokio::test]
+async fn a_guard_that_is_lost_takes_readiness_with_it_and_brings_it_back() {
+    let mut node = Node::new();
+    let health = postern_telemetry::Health::default();
+    node.agent.tell_readiness(&health);
+    assert!(!health.is_ready(), "nothing was read back yet");
+    node.takes(client()).await;
+    node.agent.tell_readiness(&health);
+    assert!(health.is_ready());
+    node.host
+        .fails(Call::ReadFirewall, 1, ALWAYS, errno::EOPNOTSUPP);
+    node.runs(Activation::Timer).await;
+    node.agent.tell_readiness(&health);
+    assert!(!health.is_ready());
+    node.host.fails(Call::ReadFirewall, 1, 0, errno::EOPNOTSUPP);
+    node.runs(Activation::Timer).await;
+    node.agent.tell_readiness(&health);
+    assert!(health.is_ready());
 }

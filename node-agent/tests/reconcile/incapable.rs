@@ -2,15 +2,15 @@
 //! is never called so, and neighbours stay as they were.
 
 use postern_agent::agent::Activation;
+use postern_agent_core::{BlockCause, ScopeStatus};
 use postern_cni::protocol::Response;
-use postern_crds::node_report::{ScopePods, ScopeState, TunnelKind};
+use postern_crds::node_report::{Posture, ScopePods, ScopeState, TunnelKind};
 use postern_host::error::errno;
 use postern_host::ports::{Links as _, Locks as _};
 use postern_host::{Bypass, Direction};
 use postern_host_testing::fake::Call;
 use postern_intent::Body;
 use postern_plan::check::Seal;
-use postern_plan::machine::{Cause, State};
 
 use crate::fixture::{client, word};
 use crate::node::Node;
@@ -49,11 +49,11 @@ async fn a_scope_is_blocked_where_no_tunnel_can_be_made() {
     node.host
         .fails(Call::TunnelBackend, 1, ALWAYS, errno::ENOENT);
     node.takes(body()).await;
-    let blocked = State::Blocked {
-        cause: Cause::NoTunnel,
+    let blocked = ScopeStatus::Blocked {
+        cause: BlockCause::NoTunnel,
         seal: Seal::Sealed,
     };
-    assert_eq!(node.track().state, blocked);
+    assert_eq!(node.track().status, blocked);
     assert_eq!(node.scope().pods, pods(0, 1, 0));
     assert_eq!(node.scope().reason.as_deref(), Some("NoTunnel"));
     let links = node.host.list_links().await.unwrap();
@@ -66,11 +66,11 @@ async fn a_scope_is_blocked_where_no_tunnel_can_be_made() {
 async fn a_tunnel_that_is_there_carries_on_when_no_other_can_be_made() {
     let mut node = Node::new();
     node.takes(body()).await;
-    assert_eq!(node.track().state, State::Enforcing);
+    assert_eq!(node.track().status, ScopeStatus::Enforcing);
     node.host
         .fails(Call::TunnelBackend, 1, ALWAYS, errno::ENOENT);
     node.runs(Activation::Timer).await;
-    assert_eq!(node.track().state, State::Enforcing);
+    assert_eq!(node.track().status, ScopeStatus::Enforcing);
 }
 
 #[tokio::test]
@@ -84,12 +84,13 @@ async fn the_lock_stands_alone_where_there_is_no_nft() {
     let locks = node.host.list_locks().await.unwrap();
     assert!(!locks.is_empty());
     assert_eq!(locks, node.agent.desired.locks);
-    let failed_to_block = State::Blocked {
-        cause: Cause::NoGuard,
+    let failed_to_block = ScopeStatus::Blocked {
+        cause: BlockCause::NoGuard,
         seal: Seal::NotSealed,
     };
-    assert_eq!(node.track().state, failed_to_block);
+    assert_eq!(node.track().status, failed_to_block);
     assert_eq!(node.scope().pods, pods(0, 0, 1), "never called blocked");
+    assert_eq!(node.scope().posture, Posture::Open);
     let report = node.reports("FailClosed", "False", "NoGuard");
     assert!(!report.capabilities.unwrap().nftables);
     node.reports("SecondLock", "True", "Locked");
@@ -107,7 +108,7 @@ async fn a_lock_that_somebody_removes_is_put_back_where_there_is_no_nft() {
     node.host.remove_lock(all.first().unwrap()).await.unwrap();
     node.agent.reconcile(Activation::HostChanged).await;
     assert_eq!(node.host.list_locks().await.unwrap(), all);
-    assert_eq!(node.agent.last.lock, Some(Seal::Sealed));
+    assert_eq!(node.agent.last.lock(), Some(Seal::Sealed));
 }
 
 #[tokio::test]
@@ -145,7 +146,7 @@ async fn the_guard_stands_where_the_kernel_has_no_lock() {
     node.host
         .fails(Call::AddLock, 1, ALWAYS, errno::EPROTONOSUPPORT);
     node.takes(body()).await;
-    assert_eq!(node.track().state, State::Enforcing);
+    assert_eq!(node.track().status, ScopeStatus::Enforcing);
     node.reports("FailClosed", "True", "Sealed");
     let report = node.reports("SecondLock", "False", "NoSecondLock");
     assert!(message(&report, "SecondLock").contains("this kernel has none"));

@@ -3,12 +3,12 @@
 use jiff::{SignedDuration, Timestamp};
 use postern_agent::agent::Activation;
 use postern_agent::inbox::Document;
+use postern_agent_core::ScopeStatus;
 use postern_host::error::errno;
 use postern_host::ports::{Firewall as _, Links as _};
 use postern_host_testing::fake::Call;
 use postern_intent::Serial;
 use postern_intent::sign::{Release, sign_release};
-use postern_plan::machine::State;
 use postern_plan::observed::ObservedFirewall;
 
 use crate::fixture::client;
@@ -42,12 +42,12 @@ async fn a_claimed_release_is_not_applied_again_at_a_restart() {
     let mut node = released(2).await;
     node.agent.claim().unwrap();
     node.runs(Activation::Asked).await;
-    assert_eq!(node.track().state, State::Enforcing);
+    assert_eq!(node.track().status, ScopeStatus::Enforcing);
     let mut node = node.restarts();
     node.starts().await;
     node.runs(Activation::Timer).await;
     assert!(!node.agent.is_released());
-    assert_eq!(node.track().state, State::Enforcing);
+    assert_eq!(node.track().status, ScopeStatus::Enforcing);
 }
 
 #[tokio::test]

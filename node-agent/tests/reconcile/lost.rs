@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use postern_agent::agent::Activation;
 use postern_agent::clock::Clock;
+use postern_agent_core::{BlockCause, ExitLoss, ScopeStatus};
+use postern_crds::node_report::Posture;
 use postern_intent::body::FailureMode;
 use postern_intent::{Body, IfName};
 use postern_plan::check::Seal;
-use postern_plan::machine::{Cause, State};
 
 use crate::fixture::{client, word};
 use crate::next;
@@ -35,7 +36,8 @@ fn passes(node: &mut Node, time: Duration) {
     let heard = node
         .agent
         .last
-        .heard
+        .tunnels
+        .0
         .get_mut(&device())
         .expect("it listens");
     heard.since = heard.since.checked_sub(time).expect("a time");
@@ -49,12 +51,12 @@ async fn hearing(body: Body) -> Node {
     node.takes(body).await;
     hears(&node, Timestamp::now());
     node.runs(Activation::Timer).await;
-    assert_eq!(node.track().state, State::Enforcing);
+    assert_eq!(node.track().status, ScopeStatus::Enforcing);
     node
 }
 
-const LOST: State = State::Blocked {
-    cause: Cause::ExitLost,
+const LOST: ScopeStatus = ScopeStatus::Blocked {
+    cause: BlockCause::ExitLost,
     seal: Seal::Sealed,
 };
 
@@ -63,19 +65,28 @@ async fn an_exit_that_leaves_keepalives_unanswered_for_longer_than_a_session_liv
     let mut node = hearing(client()).await;
     passes(&mut node, Duration::from_secs(179));
     node.runs(Activation::Timer).await;
-    assert_eq!(node.track().state, State::Enforcing);
+    assert_eq!(node.track().status, ScopeStatus::Enforcing);
     passes(&mut node, Duration::from_secs(2));
     node.runs(Activation::Timer).await;
-    assert_eq!(node.track().state, State::Enforcing, "a keepalive is due");
+    assert_eq!(
+        node.track().status,
+        ScopeStatus::Enforcing,
+        "a keepalive is due"
+    );
     passes(&mut node, Duration::from_secs(11));
     node.runs(Activation::Timer).await;
-    assert_eq!(node.track().state, LOST);
+    assert_eq!(node.track().status, LOST);
     assert_eq!(node.scope().reason.as_deref(), Some("ExitLost"));
+    assert_eq!(
+        node.scope().posture,
+        Posture::TunnelOnly,
+        "the chain still lets packets into the device"
+    );
     assert!(!node.agent.status().exits[0].healthy);
 
     hears(&node, Timestamp::now());
     node.runs(Activation::Timer).await;
-    assert_eq!(node.track().state, State::Enforcing);
+    assert_eq!(node.track().status, ScopeStatus::Enforcing);
     assert!(node.agent.status().exits[0].healthy);
 }
 
@@ -87,7 +98,7 @@ async fn an_exit_that_never_answered_is_lost_too() {
         passes(&mut node, Duration::from_secs(181));
         node.runs(Activation::Timer).await;
     }
-    assert_eq!(node.track().state, LOST);
+    assert_eq!(node.track().status, LOST);
 }
 
 #[tokio::test]
@@ -99,14 +110,14 @@ async fn an_idle_exit_may_be_silent_and_one_that_is_asked_may_not() {
     for _ in 0..3 {
         passes(&mut node, Duration::from_secs(1000));
         node.runs(Activation::Timer).await;
-        assert_eq!(node.track().state, State::Enforcing);
+        assert_eq!(node.track().status, ScopeStatus::Enforcing);
     }
     sends(&node, 148);
     passes(&mut node, Duration::from_secs(6));
     node.runs(Activation::Timer).await;
-    assert_eq!(node.track().state, LOST);
+    assert_eq!(node.track().status, LOST);
     node.runs(Activation::Timer).await;
-    assert_eq!(node.track().state, LOST, "until it is heard of");
+    assert_eq!(node.track().status, LOST, "until it is heard of");
 }
 
 #[tokio::test]
@@ -120,22 +131,28 @@ async fn a_wall_clock_that_is_set_loses_no_exit_and_opens_none_before_its_time()
     let ahead = Timestamp::now() + SignedDuration::from_mins(45);
     node.agent.clock = Clock::new(Some(ahead));
     node.runs(Activation::Timer).await;
-    assert_eq!(node.track().state, State::Enforcing);
+    assert_eq!(node.track().status, ScopeStatus::Enforcing);
 
     node.host.kills_the_tunnel_process();
     node.runs(Activation::Timer).await;
-    assert_eq!(node.track().state, LOST);
+    assert_eq!(node.track().status, LOST);
     node.agent.clock = Clock::new(Some(ahead + SignedDuration::from_mins(10)));
     node.runs(Activation::Timer).await;
     assert_eq!(
-        node.track().state,
+        node.track().status,
         LOST,
         "1800 s of nobody's clock have passed"
     );
 
     let id = crate::fixture::scope_id();
     let track = node.agent.scopes.get_mut(&id).unwrap();
-    track.exit_lost_since = Instant::now().checked_sub(Duration::from_secs(1801));
+    let since = Instant::now().checked_sub(Duration::from_secs(1801));
+    let since = since.expect("a time");
+    track.loss = ExitLoss::Lost { since };
     node.runs(Activation::Timer).await;
-    assert!(matches!(node.track().state, State::FailedOpen { .. }));
+    assert!(matches!(
+        node.track().status,
+        ScopeStatus::FailedOpen { .. }
+    ));
+    assert_eq!(node.scope().posture, Posture::Open);
 }

@@ -10,7 +10,7 @@ use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use futures::Stream;
 use jiff::{SignedDuration, Timestamp};
 use postern_agent::agent::run::Wakers;
-use postern_agent::agent::state::{Agent, LastRun, LedgerState};
+use postern_agent::agent::state::{Agent, LastRun, LedgerState, note_damage};
 use postern_agent::agent::{Activation, run, state::Track};
 use postern_agent::audit::Audit;
 use postern_agent::bindings::BindingStore;
@@ -24,6 +24,7 @@ use postern_agent::resolver::{DnsHandle, DnsTables};
 use postern_agent::wireguard_key;
 use postern_cni::protocol::{Add, Response};
 use postern_crds::NodeReport;
+use postern_crds::conditions::{ConditionType, Reason};
 use postern_crds::node_report::{NodeReportStatus, ScopeReport};
 use postern_host_testing::fake::FakeHost;
 use postern_intent::sign::sign_intent;
@@ -116,7 +117,14 @@ impl Node {
             .unwrap();
         let keys = KeySet::installed([pem.as_str()]).unwrap();
         let (ledger, found) = Ledger::open(path).unwrap();
-        let key = wireguard_key::load_or_make(path).unwrap();
+        let (key, key_damage) = wireguard_key::load_or_make(path).unwrap();
+        let (bindings, binding_damage) = BindingStore::open(path, path);
+        let damages = [
+            key_damage
+                .map(|error| note_damage(ConditionType::Programmed, Reason::NoPeerKey, &error)),
+            binding_damage
+                .map(|error| note_damage(ConditionType::SourceBinding, Reason::Unbound, &error)),
+        ];
         host.starts_the_tunnel_process(key.public);
         let (dns, names) = DnsHandle::pair();
         let intents = path.join("intents");
@@ -130,12 +138,13 @@ impl Node {
             ledger,
             installed_keys: keys.clone(),
             keys,
-            bindings: BindingStore::open(path, path).unwrap(),
+            bindings,
             inbox: Inbox::new(&intents),
             key,
             verified: None,
             facts: Facts::default(),
-            desired: Desired::default(),
+            desired: std::sync::Arc::new(Desired::default()),
+            carried: None,
             learned: Learned::default(),
             owed_cuts: std::collections::BTreeSet::new(),
             last: LastRun::default(),
@@ -148,6 +157,7 @@ impl Node {
             report: ReportWriter::new(&path.join("report.json")),
             metrics: Metrics::registered().0,
             ledger_lost: LedgerState::Kept,
+            damages: damages.into_iter().flatten().collect(),
         };
         Self {
             agent,

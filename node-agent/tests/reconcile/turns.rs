@@ -23,7 +23,7 @@ fn wakers<S>(work: mpsc::Receiver<Work>, host: S) -> Wakers<S> {
     Wakers {
         work,
         host,
-        news: mpsc::channel(1).1,
+        updates: mpsc::channel(1).1,
         health: Health::default(),
         check: CHECK,
     }

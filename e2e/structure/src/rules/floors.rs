@@ -8,7 +8,12 @@ const RULE: &str = "floors";
 const FLOORS: [&[&str]; 6] = [
     &["postern-intent", "postern-telemetry"],
     &["postern-crds", "postern-plan"],
-    &["postern-apiserver", "postern-compile", "postern-host"],
+    &[
+        "postern-apiserver",
+        "postern-compile",
+        "postern-host",
+        "postern-agent-core",
+    ],
     // The plugin's library has the types of the agent's socket, so it is below the agent.
     &[
         "postern-operator",

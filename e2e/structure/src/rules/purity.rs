@@ -6,7 +6,12 @@
 use crate::{Finding, Package, Workspace};
 
 const RULE: &str = "purity";
-const PURE: [&str; 3] = ["postern-intent", "postern-compile", "postern-plan"];
+const PURE: [&str; 4] = [
+    "postern-intent",
+    "postern-compile",
+    "postern-plan",
+    "postern-agent-core",
+];
 const BANNED: [&str; 14] = [
     "tokio",
     "async-std",

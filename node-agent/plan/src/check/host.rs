@@ -1,38 +1,11 @@
-//! The plan over what was read back, told as mismatches.
+//! The plan over what was read back, told as differences.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::BTreeSet;
 
 use postern_intent::IfName;
 
-use crate::desired::Desired;
-use crate::observed::Observed;
-use crate::order::{Plan, Planning, Stage, plan};
+use crate::order::{Plan, Stage};
 use crate::step::Step;
-
-/// A difference found by reading the kernel back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mismatch {
-    /// Where it stands.
-    pub stage: Stage,
-    /// The step that would mend it.
-    pub step: Step,
-}
-
-impl fmt::Display for Mismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.stage.word(), self.step)
-    }
-}
-
-/// What the kernel shows, against what it should show.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Checked {
-    /// Every difference.
-    pub mismatches: Vec<Mismatch>,
-    /// What would mend them.
-    pub plan: Plan,
-}
 
 /// Is the guard in place?
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,62 +16,38 @@ pub enum Seal {
     NotSealed,
 }
 
-/// Reads the host against the plan.
-#[must_use]
-pub fn check(desired: &Desired, observed: &Observed, planning: &Planning<'_>) -> Checked {
-    let plan = plan(desired, observed, planning);
-    let mismatches = plan
-        .stages
-        .iter()
-        .flat_map(|(stage, steps)| {
-            steps.iter().map(|step| Mismatch {
-                stage: *stage,
-                step: step.clone(),
-            })
-        })
-        .collect();
-    Checked { mismatches, plan }
-}
-
-impl Checked {
-    /// The guard holds when no mismatch stands in the firewall's tightening half.
+impl Plan {
+    /// The guard holds when nothing would have to be done in the firewall's tightening half. It says nothing of a
+    /// firewall that was not read.
     #[must_use]
     pub fn seal(&self) -> Seal {
-        if self
-            .mismatches
-            .iter()
-            .any(|mismatch| mismatch.stage == Stage::Guard)
-        {
-            Seal::NotSealed
-        } else {
-            Seal::Sealed
-        }
+        self.seal_of(Stage::Guard)
     }
 
-    /// The second lock holds.
+    /// The second lock holds when no policy of it would have to be changed.
     #[must_use]
     pub fn lock(&self) -> Seal {
-        if self
-            .mismatches
-            .iter()
-            .any(|mismatch| mismatch.stage == Stage::Lock)
-        {
+        self.seal_of(Stage::Lock)
+    }
+
+    fn seal_of(&self, stage: Stage) -> Seal {
+        if self.stages.iter().any(|(found, _)| *found == stage) {
             Seal::NotSealed
         } else {
             Seal::Sealed
         }
     }
 
-    /// Mismatches by tunnel device, for the scopes that leave by it. Those of no device concern every scope.
+    /// Every difference: the step that would mend it, and its stage.
+    pub fn differences(&self) -> impl Iterator<Item = (Stage, &Step)> {
+        let stages = self.stages.iter();
+        stages.flat_map(|(stage, steps)| steps.iter().map(|step| (*stage, step)))
+    }
+
+    /// The devices that differ. `None` stands for differences that are about no device and concern every scope.
     #[must_use]
-    pub fn by_device(&self) -> BTreeMap<Option<IfName>, Vec<&Mismatch>> {
-        let mut out: BTreeMap<Option<IfName>, Vec<&Mismatch>> = BTreeMap::new();
-        for mismatch in &self.mismatches {
-            out.entry(device(&mismatch.step))
-                .or_default()
-                .push(mismatch);
-        }
-        out
+    pub fn devices(&self) -> BTreeSet<Option<IfName>> {
+        self.steps().map(device).collect()
     }
 }
 

@@ -21,9 +21,7 @@ fn desired(world: &World) -> Desired {
 }
 
 fn stages(desired: &Desired, observed: &Observed) -> Vec<(Stage, Vec<Step>)> {
-    let before = Desired::default();
     let planning = Planning {
-        before: &before,
         learned: &Learned::default(),
         own_key: &key(),
     };

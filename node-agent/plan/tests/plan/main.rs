@@ -11,5 +11,6 @@ mod properties;
 mod ranges;
 mod ruleset;
 mod standing;
+mod ways;
 
 use postern_host_testing::fixture;

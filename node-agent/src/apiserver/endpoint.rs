@@ -14,7 +14,7 @@ use tower::timeout::TimeoutLayer;
 use tower::util::MapResponseLayer;
 
 use super::error::ApiError;
-use super::line::Line;
+use super::health::ApiHealth;
 use crate::files::{self, FileError};
 
 /// An API server that does not answer for this long is away. A watch answers at once with its headers.
@@ -37,14 +37,14 @@ pub(super) async fn in_time<T>(
 
 /// Where the API server is, and who says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Way {
+pub enum ApiEndpoint {
     /// A kubeconfig file.
     Kubeconfig(PathBuf),
     /// The environment and the files of a pod with a ServiceAccount.
     Pod,
 }
 
-impl Way {
+impl ApiEndpoint {
     /// Reads what is there now: files change.
     ///
     /// # Errors
@@ -56,7 +56,7 @@ impl Way {
         };
         config.connect_timeout = Some(Duration::from_secs(5));
         config.write_timeout = Some(PATIENCE);
-        // The courier has a pace of its own, and says what fails.
+        // The exchange has a back-off of its own, and logs what fails.
         config.default_retry = false;
         let ourselves =
             HeaderValue::from_static(concat!("postern-agent/", env!("CARGO_PKG_VERSION")));
@@ -67,7 +67,7 @@ impl Way {
     /// The token as it lies in its file now.
     ///
     /// # Errors
-    /// Those of [`Way::config`], [`ApiError::NoTokenFile`], [`ApiError::TokenFile`].
+    /// Those of [`ApiEndpoint::config`], [`ApiError::NoTokenFile`], [`ApiError::TokenFile`].
     pub async fn token(&self) -> Result<String, ApiError> {
         let path = self.config().await?.auth_info.token_file;
         let path = PathBuf::from(path.ok_or(ApiError::NoTokenFile)?);
@@ -83,12 +83,12 @@ impl Way {
     /// A client whose answers are seen by `line`.
     ///
     /// # Errors
-    /// Those of [`Way::config`], and [`ApiError::Client`].
-    pub(super) async fn connect(&self, line: &Arc<Line>) -> Result<Client, ApiError> {
+    /// Those of [`ApiEndpoint::config`], and [`ApiError::Client`].
+    pub(super) async fn connect(&self, health: &Arc<ApiHealth>) -> Result<Client, ApiError> {
         let failed = |error| ApiError::Client(Box::new(error));
         let config = self.config().await?;
-        let line = Arc::clone(line);
-        let seen = MapResponseLayer::new(move |response| note(&line, response));
+        let health = Arc::clone(health);
+        let seen = MapResponseLayer::new(move |response| note(&health, response));
         let builder = ClientBuilder::try_from(config).map_err(failed)?;
         Ok(builder
             .with_layer(&TimeoutLayer::new(PATIENCE))
@@ -129,11 +129,11 @@ async fn from_file(path: &PathBuf) -> Result<Config, ApiError> {
     Ok(config)
 }
 
-fn note<B>(line: &Line, response: Response<B>) -> Response<B> {
+fn note<B>(health: &ApiHealth, response: Response<B>) -> Response<B> {
     let retry_after = response.headers().get(RETRY_AFTER);
     let seconds = retry_after
         .and_then(|value| value.to_str().ok())
         .and_then(|text| text.trim().parse().ok());
-    line.answered(response.status().as_u16(), seconds);
+    health.answered(response.status().as_u16(), seconds);
     response
 }

@@ -17,10 +17,10 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use super::backoff::{ApiBackoff, ApiWait};
+use super::endpoint::{ApiEndpoint, in_time};
 use super::error::ApiError;
-use super::line::Line;
-use super::pace::{Pace, Wait};
-use super::way::{Way, in_time};
+use super::health::ApiHealth;
 use crate::files::{self, FileError};
 use crate::report::{AT_LEAST_EVERY, EVERY};
 
@@ -32,10 +32,10 @@ const AGAIN: Duration = AT_LEAST_EVERY.saturating_add(Duration::from_secs(15));
 
 /// The report and its line.
 pub(super) struct Reports {
-    pub(super) way: Way,
+    pub(super) endpoint: ApiEndpoint,
     pub(super) node: NodeName,
     pub(super) file: PathBuf,
-    pub(super) line: Arc<Line>,
+    pub(super) health: Arc<ApiHealth>,
     /// Told when the way to the API server is found broken.
     pub(super) broken: watch::Sender<u64>,
 }
@@ -52,20 +52,20 @@ struct Sent {
 
 /// Takes reports away until the agent ends.
 pub(super) async fn run(reports: Reports) {
-    let mut pace = Pace::default();
+    let mut backoff = ApiBackoff::default();
     let mut sent = Sent::default();
     let mut changes = changes(&reports.file);
     loop {
-        let error = match reports.way.connect(&reports.line).await {
+        let error = match reports.endpoint.connect(&reports.health).await {
             Ok(client) => {
                 reports
-                    .serve(client, &mut changes, &mut sent, &mut pace)
+                    .serve(client, &mut changes, &mut sent, &mut backoff)
                     .await
             }
             Err(error) => error,
         };
-        reports.line.failed(&error);
-        reports.line.pause(&mut pace, Wait::Short).await;
+        reports.health.failed(&error);
+        reports.health.pause(&mut backoff, ApiWait::Short).await;
     }
 }
 
@@ -76,7 +76,7 @@ impl Reports {
         client: Client,
         changes: &mut BoxStream<'static, ()>,
         sent: &mut Sent,
-        pace: &mut Pace,
+        backoff: &mut ApiBackoff,
     ) -> ApiError {
         let kind = ApiResource::erase::<NodeReport>(&());
         let api: Api<DynamicObject> = Api::all_with(client, &kind);
@@ -86,19 +86,19 @@ impl Reports {
                 Err(error) => Err(ApiError::Report(error)),
             };
             let Err(error) = outcome else {
-                pace.reset();
-                self.line.works();
-                self.line.numbers().applied();
+                backoff.reset();
+                self.health.works();
+                self.health.metrics().applied();
                 continue;
             };
             if error.code() == Some(401) {
                 return error;
             }
-            self.line.failed(&error);
+            self.health.failed(&error);
             if error.is_broken() {
                 self.broken.send_modify(|times| *times += 1);
             }
-            self.line.pause(pace, wait_after(&error)).await;
+            self.health.pause(backoff, wait_after(&error)).await;
         }
     }
 
@@ -190,10 +190,10 @@ impl Reports {
 }
 
 /// What was refused will be refused again until somebody changes a right, a rule or the object.
-fn wait_after(error: &ApiError) -> Wait {
+fn wait_after(error: &ApiError) -> ApiWait {
     match error.code() {
-        Some(400 | 403 | 405 | 415 | 422) => Wait::Long,
-        _ => Wait::Short,
+        Some(400 | 403 | 405 | 415 | 422) => ApiWait::Long,
+        _ => ApiWait::Short,
     }
 }
 
@@ -222,7 +222,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::courier::numbers::Numbers;
+    use crate::apiserver::metrics::ApiMetrics;
 
     #[tokio::test(start_paused = true)]
     async fn a_report_is_sent_again_only_when_the_agents_own_rhythm_fails() {
@@ -230,10 +230,10 @@ mod tests {
         let file = folder.path().join("report.json");
         std::fs::write(&file, "first").unwrap();
         let reports = Reports {
-            way: Way::Pod,
+            endpoint: ApiEndpoint::Pod,
             node: "n1".parse().unwrap(),
             file: file.clone(),
-            line: Arc::new(Line::new("reports", Numbers::default())),
+            health: Arc::new(ApiHealth::new("reports", ApiMetrics::default())),
             broken: watch::channel(0).0,
         };
         let now = Some(Instant::now());

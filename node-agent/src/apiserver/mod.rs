@@ -1,10 +1,10 @@
-//! The courier between the API server and the agent's own folders: it brings the documents of this node, and takes the
+//! The exchange between the API server and the agent's own folders: it brings the documents of this node, and takes the
 //! report away.
 //!
 //! ```text
 //! API server -> NodeIntent -> [intent] -> inbox folder -> the agent's loop
 //! API server <- NodeReport/status <- [report] <- report file <-'
-//! token, trust folder -> [papers] -> news -> the agent's loop
+//! token, trust folder -> [credentials] -> updates -> the agent's loop
 //! ```
 //!
 //! It decides nothing and verifies nothing: what it brings is judged by whoever reads the inbox. It runs in tasks of its
@@ -12,30 +12,30 @@
 //!
 //! | module | for |
 //! |---|---|
-//! | [`way`] | where the API server is, and who says so |
+//! | [`endpoint`] | where the API server is, and who says so |
 //! | [`token`] | what the agent's own token says of its node |
 //! | [`identity`] | which node this is, remembered for a start without a token |
-//! | `papers` | token and trust folder, read again when they change |
+//! | `credentials` | token and trust folder, read again when they change |
 //! | [`documents`] | which files an object of the API becomes |
 //! | `intent` | the watch |
 //! | `report` | the report's status, by server-side apply |
-//! | [`line`] | what is told of the API server, once a change |
-//! | [`pace`] | how long to wait after a failure |
-//! | [`numbers`] | metrics |
+//! | [`health`] | what is told of the API server, once a change |
+//! | [`backoff`] | how long to wait after a failure |
+//! | [`metrics`] | metrics |
 //! | [`error`] | why the API server could not be asked |
 
+pub mod backoff;
+mod credentials;
 pub mod documents;
+pub mod endpoint;
 pub mod error;
+pub mod health;
 pub mod identity;
 mod intent;
-pub mod line;
-pub mod numbers;
-pub mod pace;
-mod papers;
+pub mod metrics;
 mod report;
 mod start;
 pub mod token;
-pub mod way;
 
-pub use start::{Orders, start};
-pub use way::Way;
+pub use endpoint::ApiEndpoint;
+pub use start::{ApiServerOptions, start};

@@ -13,7 +13,7 @@ use crate::inbox::Document;
 
 /// News from files that somebody else replaces.
 #[derive(Debug)]
-pub enum News {
+pub enum NodeUpdate {
     /// The UID of this node.
     Node(Uid),
     /// The keys given at installation, as they lie there now.
@@ -24,19 +24,19 @@ pub enum News {
 
 impl<H: Host> Agent<H> {
     /// Takes news, and says what to do about them; documents are judged again where their judgement depended on it.
-    pub fn take_news(&mut self, news: News) -> Activation {
+    pub fn take_update(&mut self, update: NodeUpdate) -> Activation {
         let now = self.clock.now();
-        match news {
-            News::Asked => {
+        match update {
+            NodeUpdate::Asked => {
                 self.report.ask();
                 return Activation::Asked;
             }
-            News::Node(uid) => {
+            NodeUpdate::Node(uid) => {
                 self.audit
                     .write(&Entry::of(now, "node", "NodeKnown", uid.as_str()));
                 self.node.uid = uid;
             }
-            News::InstalledKeys(keys) => {
+            NodeUpdate::InstalledKeys(keys) => {
                 let ids: Vec<&str> = keys.ids().map(|id| id.as_str()).collect();
                 self.audit
                     .write(&Entry::of(now, "keys", "InstalledKeysSeen", &ids.join(" ")));

@@ -8,53 +8,53 @@ use postern_intent::{KeySet, NodeName, Uid};
 use postern_telemetry::chain;
 use tokio::sync::mpsc;
 
+use super::endpoint::ApiEndpoint;
+use super::health::ApiHealth;
 use super::identity;
-use super::line::Line;
-use super::way::Way;
-use crate::agent::News;
+use crate::agent::NodeUpdate;
 use crate::trust;
 
 /// The kubelet replaces a projected file within about a minute of its cause: reading more often tells nothing sooner.
 const EVERY: Duration = Duration::from_secs(10);
 
 /// The files, with what they said last.
-pub(super) struct Papers {
-    pub(super) way: Way,
+pub(super) struct NodeCredentials {
+    pub(super) endpoint: ApiEndpoint,
     pub(super) node: NodeName,
     pub(super) state_dir: PathBuf,
     /// The UID that the agent has; none when the command line gives it and the token is not asked.
     pub(super) uid: Option<Uid>,
     pub(super) trust_dir: Option<PathBuf>,
     pub(super) installed: KeySet,
-    pub(super) news: mpsc::Sender<News>,
+    pub(super) updates: mpsc::Sender<NodeUpdate>,
 }
 
 /// Reads them until the agent ends.
-pub(super) async fn run(mut papers: Papers, line: Line) {
+pub(super) async fn run(mut credentials: NodeCredentials, health: ApiHealth) {
     let mut told = String::new();
-    while !papers.news.is_closed() {
-        papers.look_at_token(&line).await;
-        papers.look_at_trust(&mut told).await;
+    while !credentials.updates.is_closed() {
+        credentials.look_at_token(&health).await;
+        credentials.look_at_trust(&mut told).await;
         tokio::time::sleep(EVERY).await;
     }
 }
 
-impl Papers {
-    async fn look_at_token(&mut self, line: &Line) {
+impl NodeCredentials {
+    async fn look_at_token(&mut self, health: &ApiHealth) {
         let Some(known) = self.uid.clone() else {
             return;
         };
-        match identity::claimed(&self.way, &self.node).await {
+        match identity::claimed(&self.endpoint, &self.node).await {
             Ok(uid) => {
-                line.works();
+                health.works();
                 if uid != known {
                     tracing::info!(%uid, %known, "the token says which node this is");
                     identity::remember(&self.state_dir, &uid);
                     self.uid = Some(uid.clone());
-                    self.tell(News::Node(uid)).await;
+                    self.tell(NodeUpdate::Node(uid)).await;
                 }
             }
-            Err(error) => line.failed(&error),
+            Err(error) => health.failed(&error),
         }
     }
 
@@ -75,12 +75,12 @@ impl Papers {
         }
         if keys != self.installed {
             self.installed = keys.clone();
-            self.tell(News::InstalledKeys(keys)).await;
+            self.tell(NodeUpdate::InstalledKeys(keys)).await;
         }
     }
 
-    async fn tell(&self, news: News) {
+    async fn tell(&self, updates: NodeUpdate) {
         // Nobody listens any more only when the agent ends.
-        drop(self.news.send(news).await);
+        drop(self.updates.send(updates).await);
     }
 }

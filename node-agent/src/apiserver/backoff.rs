@@ -13,7 +13,7 @@ const ASKED: Duration = Duration::from_secs(120);
 
 /// What kind of wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wait {
+pub enum ApiWait {
     /// It may work in a moment.
     Short,
     /// Somebody has to change something first.
@@ -22,11 +22,11 @@ pub enum Wait {
 
 /// Waits after failures that follow each other.
 #[derive(Debug, Default)]
-pub struct Pace {
+pub struct ApiBackoff {
     failures: u32,
 }
 
-impl Pace {
+impl ApiBackoff {
     /// It worked: the next failure is a first one.
     pub const fn reset(&mut self) {
         self.failures = 0;
@@ -34,12 +34,12 @@ impl Pace {
 
     /// The next wait: between half and all of what is due, by `random`, which may be any number. What the API server
     /// asked for is the least.
-    pub fn next(&mut self, wait: Wait, random: u32, asked: Option<Duration>) -> Duration {
+    pub fn next(&mut self, wait: ApiWait, random: u32, asked: Option<Duration>) -> Duration {
         let due = match wait {
-            Wait::Short => FIRST
+            ApiWait::Short => FIRST
                 .saturating_mul(2_u32.saturating_pow(self.failures))
                 .min(LONGEST),
-            Wait::Long => REFUSED,
+            ApiWait::Long => REFUSED,
         };
         self.failures = self.failures.saturating_add(1);
         let half = due / 2;
@@ -47,8 +47,8 @@ impl Pace {
         (half + jitter).max(asked.unwrap_or_default().min(ASKED))
     }
 
-    /// [`Pace::next`] with the system's randomness. Without any, every node waits for the whole time.
-    pub(super) fn after(&mut self, wait: Wait, asked: Option<Duration>) -> Duration {
+    /// [`ApiBackoff::next`] with the system's randomness. Without any, every node waits for the whole time.
+    pub(super) fn after(&mut self, wait: ApiWait, asked: Option<Duration>) -> Duration {
         let random = getrandom::u32().unwrap_or(u32::MAX);
         self.next(wait, random, asked)
     }
@@ -60,29 +60,29 @@ mod tests {
 
     #[test]
     fn waits_grow_and_end_at_the_longest() {
-        let mut pace = Pace::default();
+        let mut backoff = ApiBackoff::default();
         let waits: Vec<_> = (0..40)
-            .map(|_| pace.next(Wait::Short, u32::MAX, None))
+            .map(|_| backoff.next(ApiWait::Short, u32::MAX, None))
             .collect();
         assert_eq!(waits[0], FIRST);
         assert_eq!(waits[1], FIRST * 2);
         assert_eq!(waits[39], LONGEST);
         assert!(waits.is_sorted());
-        pace.reset();
-        assert_eq!(pace.next(Wait::Short, u32::MAX, None), FIRST);
+        backoff.reset();
+        assert_eq!(backoff.next(ApiWait::Short, u32::MAX, None), FIRST);
     }
 
     #[test]
     fn two_nodes_do_not_wait_alike_and_nobody_less_than_half() {
-        let least = Pace::default().next(Wait::Short, 0, None);
-        let most = Pace::default().next(Wait::Short, u32::MAX, None);
+        let least = ApiBackoff::default().next(ApiWait::Short, 0, None);
+        let most = ApiBackoff::default().next(ApiWait::Short, u32::MAX, None);
         assert_eq!((least, most), (FIRST / 2, FIRST));
     }
 
     #[test]
     fn what_the_server_asks_for_is_the_least_and_has_a_bound() {
         let asked = |seconds| Some(Duration::from_secs(seconds));
-        let next = |asked| Pace::default().next(Wait::Short, 0, asked);
+        let next = |asked| ApiBackoff::default().next(ApiWait::Short, 0, asked);
         assert_eq!(next(asked(7)), Duration::from_secs(7));
         assert_eq!(next(asked(1_000_000)), ASKED);
         assert_eq!(next(asked(0)), FIRST / 2);
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn who_refused_is_asked_slowly_from_the_first_time_on() {
-        let wait = Pace::default().next(Wait::Long, 0, None);
+        let wait = ApiBackoff::default().next(ApiWait::Long, 0, None);
         assert_eq!(wait, REFUSED / 2);
     }
 }

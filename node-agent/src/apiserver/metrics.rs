@@ -1,4 +1,4 @@
-//! Numbers of the courier: `postern_agent_api_*` and what it brought and took.
+//! Metrics of the exchange with the API server: `postern_agent_api_*` and what it brought and took.
 
 use jiff::Timestamp;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -9,6 +9,7 @@ use prometheus_client::registry::Registry;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Failure {
+    // The label is part of the metric's interface.
     line: &'static str,
     reason: String,
 }
@@ -18,9 +19,9 @@ struct File {
     document: &'static str,
 }
 
-/// The courier's metrics.
+/// The exchange's metrics.
 #[derive(Debug, Clone, Default)]
-pub struct Numbers {
+pub struct ApiMetrics {
     last_contact: Gauge,
     failures: Family<Failure, Counter>,
     documents: Family<File, Counter>,
@@ -28,7 +29,7 @@ pub struct Numbers {
     gone: Gauge,
 }
 
-impl Numbers {
+impl ApiMetrics {
     /// Adds them to a registry.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(

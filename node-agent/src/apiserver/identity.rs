@@ -6,9 +6,9 @@ use std::path::Path;
 use postern_intent::words::WordError;
 use postern_intent::{NodeName, Uid};
 
+use super::endpoint::ApiEndpoint;
 use super::error::ApiError;
 use super::token;
-use super::way::Way;
 use crate::files::{self, Readers};
 
 /// The UID of no node: no document is for it, and so the node stays sealed until somebody says which one it is.
@@ -19,8 +19,8 @@ const FILE: &str = "node-uid";
 ///
 /// # Errors
 /// [`ApiError`].
-pub async fn claimed(way: &Way, own: &NodeName) -> Result<Uid, ApiError> {
-    let text = way.token().await?;
+pub async fn claimed(endpoint: &ApiEndpoint, own: &NodeName) -> Result<Uid, ApiError> {
+    let text = endpoint.token().await?;
     token::node_uid(&text, own).map_err(ApiError::Token)
 }
 
@@ -29,8 +29,12 @@ pub async fn claimed(way: &Way, own: &NodeName) -> Result<Uid, ApiError> {
 ///
 /// # Errors
 /// [`WordError`] never in practice: the UID of no node is a UID.
-pub async fn at_start(way: &Way, own: &NodeName, state_dir: &Path) -> Result<Uid, WordError> {
-    if let Ok(uid) = claimed(way, own).await {
+pub async fn at_start(
+    endpoint: &ApiEndpoint,
+    own: &NodeName,
+    state_dir: &Path,
+) -> Result<Uid, WordError> {
+    if let Ok(uid) = claimed(endpoint, own).await {
         remember(state_dir, &uid);
         return Ok(uid);
     }
@@ -69,12 +73,12 @@ mod tests {
     #[tokio::test]
     async fn a_start_without_a_token_takes_the_remembered_node_and_never_any_other() {
         let folder = tempfile::tempdir().unwrap();
-        let way = Way::Kubeconfig(folder.path().join("missing"));
+        let endpoint = ApiEndpoint::Kubeconfig(folder.path().join("missing"));
         let own = "n1".parse().unwrap();
-        let first = at_start(&way, &own, folder.path()).await.unwrap();
+        let first = at_start(&endpoint, &own, folder.path()).await.unwrap();
         assert_eq!(first.as_str(), NOBODY);
         remember(folder.path(), &"u1".parse().unwrap());
-        let second = at_start(&way, &own, folder.path()).await.unwrap();
+        let second = at_start(&endpoint, &own, folder.path()).await.unwrap();
         assert_eq!(second.as_str(), "u1");
     }
 }

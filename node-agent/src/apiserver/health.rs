@@ -1,4 +1,4 @@
-//! One line to the API server: whether it is heard, told once a change and not once a try.
+//! Whether the API server answers one kind of request, logged once a change and not once a try.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 use postern_telemetry::chain;
 
+use super::backoff::{ApiBackoff, ApiWait};
 use super::error::ApiError;
-use super::numbers::Numbers;
-use super::pace::{Pace, Wait};
+use super::metrics::ApiMetrics;
 
-/// A line, shared by its task and the client that sees every answer.
+/// The health of one kind of request, shared by its task and the client that sees every answer.
 #[derive(Debug)]
-pub struct Line {
+pub struct ApiHealth {
     name: &'static str,
-    numbers: Numbers,
+    metrics: ApiMetrics,
     state: Mutex<State>,
 }
 
@@ -31,21 +31,21 @@ struct Trouble {
     told: BTreeSet<String>,
 }
 
-impl Line {
-    /// A line of which nothing is known.
+impl ApiHealth {
+    /// A kind of request of which nothing is known.
     #[must_use]
-    pub fn new(name: &'static str, numbers: Numbers) -> Self {
+    pub fn new(name: &'static str, metrics: ApiMetrics) -> Self {
         Self {
             name,
-            numbers,
+            metrics,
             state: Mutex::default(),
         }
     }
 
-    /// The courier's numbers.
+    /// The exchange's numbers.
     #[must_use]
-    pub const fn numbers(&self) -> &Numbers {
-        &self.numbers
+    pub const fn metrics(&self) -> &ApiMetrics {
+        &self.metrics
     }
 
     /// An answer came, whatever it says; with the seconds of its Retry-After.
@@ -54,26 +54,26 @@ impl Line {
             retry_after.map(|seconds| Instant::now() + Duration::from_secs(seconds.min(3600)));
         // Overload, a broken store and an unknown token are answers of something that does not serve us.
         if status < 500 && status != 401 && status != 429 {
-            self.numbers.heard();
+            self.metrics.heard();
         }
     }
 
-    /// The line works; said once, with how long it did not. Its task says so, and not an answer: one request that works
+    /// The requests work; logged once, with how long it did not. Its task says so, and not an answer: one request that works
     /// does not mean that the next one will.
     pub fn works(&self) {
         if let Some(trouble) = self.state().trouble.take() {
             tracing::info!(
-                line = self.name,
+                exchange = self.name,
                 away_seconds = trouble.since.elapsed().as_secs(),
-                "it works again"
+                "the API server answers again"
             );
         }
     }
 
-    /// An attempt failed; each reason is said once until the line works again.
+    /// An attempt failed; each reason is said once until they work again.
     pub fn failed(&self, error: &ApiError) {
         let word = error.word();
-        self.numbers.failed(self.name, word.clone());
+        self.metrics.failed(self.name, word.clone());
         let mut state = self.state();
         let trouble = state.trouble.get_or_insert_with(|| Trouble {
             since: Instant::now(),
@@ -81,20 +81,20 @@ impl Line {
         });
         if trouble.told.insert(word) {
             tracing::warn!(
-                line = self.name,
+                exchange = self.name,
                 away_seconds = trouble.since.elapsed().as_secs(),
-                last_contact = self.numbers.last_contact(),
-                "{}; what is in force stays",
+                last_contact = self.metrics.last_contact(),
+                "the exchange with the API server failed: {}; what is in force stays",
                 chain(error)
             );
         }
     }
 
     /// Waits as long as is due after a failure.
-    pub(super) async fn pause(&self, pace: &mut Pace, wait: Wait) {
+    pub(super) async fn pause(&self, backoff: &mut ApiBackoff, wait: ApiWait) {
         let asked = self.state().not_before.take();
         let asked = asked.map(|at| at.saturating_duration_since(Instant::now()));
-        tokio::time::sleep(pace.after(wait, asked)).await;
+        tokio::time::sleep(backoff.after(wait, asked)).await;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

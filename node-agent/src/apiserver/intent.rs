@@ -15,12 +15,12 @@ use postern_intent::NodeName;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
+use super::backoff::{ApiBackoff, ApiWait};
 use super::documents;
+use super::endpoint::{ApiEndpoint, in_time};
 use super::error::ApiError;
-use super::line::Line;
-use super::pace::{Pace, Wait};
-use super::way::{Way, in_time};
-use crate::agent::News;
+use super::health::ApiHealth;
+use crate::agent::NodeUpdate;
 use crate::files::FileError;
 
 /// The server ends a watch after this many seconds.
@@ -34,28 +34,28 @@ const STANDING: Duration = Duration::from_secs(10);
 
 /// The watch, and what it saw.
 pub(super) struct Intents {
-    pub(super) way: Way,
+    pub(super) endpoint: ApiEndpoint,
     pub(super) node: NodeName,
     pub(super) inbox: PathBuf,
-    pub(super) line: Arc<Line>,
+    pub(super) health: Arc<ApiHealth>,
     /// Told when a new term of the operator begins.
-    pub(super) news: mpsc::Sender<News>,
+    pub(super) updates: mpsc::Sender<NodeUpdate>,
     /// Changes when somebody else found the way to the API server broken: a watch would not notice for minutes.
     pub(super) broken: watch::Receiver<u64>,
 }
 
 /// Brings documents until the agent ends.
 pub(super) async fn run(mut intents: Intents) {
-    let mut pace = Pace::default();
+    let mut backoff = ApiBackoff::default();
     let mut desk = Desk::new(&intents);
     loop {
-        let ended = match intents.way.connect(&intents.line).await {
-            Ok(client) => intents.follow(client, &mut desk, &mut pace).await,
+        let ended = match intents.endpoint.connect(&intents.health).await {
+            Ok(client) => intents.follow(client, &mut desk, &mut backoff).await,
             Err(error) => Err(error),
         };
         if let Err(error) = ended {
-            intents.line.failed(&error);
-            intents.line.pause(&mut pace, Wait::Short).await;
+            intents.health.failed(&error);
+            intents.health.pause(&mut backoff, ApiWait::Short).await;
         }
     }
 }
@@ -69,7 +69,7 @@ impl Intents {
         &mut self,
         client: Client,
         desk: &mut Desk,
-        pace: &mut Pace,
+        backoff: &mut ApiBackoff,
     ) -> Result<(), ApiError> {
         // An untyped object: a NodeIntent that does not fit its type must not end the watch.
         let kind = ApiResource::erase::<NodeIntent>(&());
@@ -84,9 +84,9 @@ impl Intents {
         }
         let watch = WatchParams::default().fields(&own).timeout(WATCH_SECONDS);
         let events = in_time(api.watch(&watch, &version)).await?;
-        self.read(pin!(events), desk, pace).await?;
+        self.read(pin!(events), desk, backoff).await?;
         // All nodes' watches end together when an API server does: they do not come back all at once.
-        self.line.pause(pace, Wait::Short).await;
+        self.health.pause(backoff, ApiWait::Short).await;
         Ok(())
     }
 
@@ -95,7 +95,7 @@ impl Intents {
         &mut self,
         mut events: Pin<&mut impl Stream<Item = kube::Result<WatchEvent<DynamicObject>>>>,
         desk: &mut Desk,
-        pace: &mut Pace,
+        backoff: &mut ApiBackoff,
     ) -> Result<(), ApiError> {
         let (mut standing, mut dead) = (pin!(sleep(STANDING)), pin!(sleep(DEAD)));
         let mut stands = Watch::Begins;
@@ -107,8 +107,8 @@ impl Intents {
                 () = &mut dead => return Ok(()),
                 () = &mut standing, if stands == Watch::Begins => {
                     stands = Watch::Stands;
-                    self.line.works();
-                    pace.reset();
+                    self.health.works();
+                    backoff.reset();
                     continue;
                 }
             };
@@ -117,14 +117,14 @@ impl Intents {
                 // The version is too old to go on from: part of every watch's life, and no trouble.
                 Some(WatchEvent::Error(status)) if status.code == 410 => {
                     let error = ApiError::from(*status);
-                    self.line.numbers().failed("intents", error.word());
+                    self.health.metrics().failed("intents", error.word());
                     return Ok(());
                 }
                 Some(WatchEvent::Error(status)) => return Err(ApiError::from(*status)),
                 Some(event) => {
                     if desk.take(&event).map_err(ApiError::Inbox)? == Seen::Change {
-                        self.line.works();
-                        pace.reset();
+                        self.health.works();
+                        backoff.reset();
                     }
                 }
             }
@@ -146,7 +146,7 @@ enum Watch {
 enum Seen {
     /// Nothing about a NodeIntent.
     Nothing,
-    /// News, so that the watch works.
+    /// Something arrived, so that the watch works.
     Change,
 }
 
@@ -154,12 +154,12 @@ enum Seen {
 struct Desk {
     node: String,
     inbox: PathBuf,
-    line: Arc<Line>,
+    health: Arc<ApiHealth>,
     /// NodeIntents of ours when that was last told.
     told: Option<usize>,
     /// The term of the operator that the agent was last told of.
     epoch: Option<String>,
-    news: mpsc::Sender<News>,
+    updates: mpsc::Sender<NodeUpdate>,
 }
 
 impl Desk {
@@ -167,10 +167,10 @@ impl Desk {
         Self {
             node: intents.node.to_string(),
             inbox: intents.inbox.clone(),
-            line: Arc::clone(&intents.line),
+            health: Arc::clone(&intents.health),
             told: None,
             epoch: None,
-            news: intents.news.clone(),
+            updates: intents.updates.clone(),
         }
     }
 
@@ -213,7 +213,7 @@ impl Desk {
         }
         for document in documents::of(&object.data).deliver(&self.inbox)? {
             tracing::info!(document = document.file(), "a document was delivered");
-            self.line.numbers().delivered(document.file());
+            self.health.metrics().delivered(document.file());
         }
         self.note_epoch(object);
         Ok(1)
@@ -226,14 +226,14 @@ impl Desk {
             return;
         }
         // Not told, because the agent is busy: the next look at the object tells it, and a report comes every minute anyway.
-        if self.news.try_send(News::Asked).is_ok() {
+        if self.updates.try_send(NodeUpdate::Asked).is_ok() {
             self.epoch = epoch.cloned();
         }
     }
 
     /// A NodeIntent that went takes nothing with it: what was delivered and verified stays in force.
     fn tell(&mut self, there: usize) {
-        self.line.numbers().gone(there);
+        self.health.metrics().gone(there);
         if self.told.replace(there) == Some(there) {
             return;
         }

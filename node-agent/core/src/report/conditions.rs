@@ -2,37 +2,53 @@
 
 use std::collections::BTreeMap;
 
-use postern_crds::conditions::{ConditionType, Finding, Reason};
-use postern_host::Host;
+use postern_crds::conditions::{ConditionType, Finding, Reason, State};
 use postern_intent::Uid;
 use postern_plan::binding::Listing;
 use postern_plan::check::Seal;
 use postern_plan::desired::{LocalRanges, NodeClaim};
 use postern_plan::order::Stage;
 use postern_plan::settings::SecondLock;
-use postern_telemetry::chain;
 
-use crate::agent::Agent;
-use crate::agent::state::LedgerState;
-use crate::options::Plugin;
+use super::{LedgerState, PluginUse, ReportInputs};
+use crate::read_back::{GuardReading, ReadBack};
 
-impl<H: Host> Agent<H> {
+impl ReportInputs<'_> {
     /// Every condition of the report.
-    pub(super) fn findings(&self) -> [Finding; 6] {
-        [
+    #[must_use]
+    pub fn findings(&self) -> [Finding; 6] {
+        let findings = [
             self.accepted_by_keys(),
             self.programmed(),
             self.agrees(),
             self.fail_closed(),
             self.source_binding(),
             self.second_lock(),
-        ]
+        ];
+        findings.map(|finding| self.with_damage(finding))
+    }
+
+    /// What could not be used at the start makes a condition false that nothing else does.
+    fn with_damage(&self, finding: Finding) -> Finding {
+        let mut damages = self.setup.damages.iter();
+        let Some(damage) = damages.find(|damage| damage.condition == finding.kind) else {
+            return finding;
+        };
+        match finding.state {
+            State::True | State::Unknown => {
+                Finding::no(finding.kind, damage.reason, damage.message.clone())
+            }
+            State::False => Finding {
+                message: format!("{}; {}", finding.message, damage.message),
+                ..finding
+            },
+        }
     }
 
     /// Whether documents are accepted, and whether the keys that decide it are those that lie installed.
     fn accepted_by_keys(&self) -> Finding {
         let mut accepted = self.accepted();
-        if let Some(difference) = self.other_keys() {
+        if let Some(difference) = &self.in_force.key_difference {
             accepted.message = format!("{}; {difference}", accepted.message);
         }
         accepted
@@ -47,7 +63,7 @@ impl<H: Host> Agent<H> {
                 "the node is released; no intent up to that serial is applied",
             );
         }
-        if let Some(refusal) = self.inbox.standing_refusal() {
+        if let Some(refusal) = self.in_force.standing_refusal {
             let reason = Reason::parse(refusal.reason).unwrap_or(Reason::Invalid);
             return Finding::no(
                 kind,
@@ -55,11 +71,11 @@ impl<H: Host> Agent<H> {
                 format!("the last document was refused: {}", refusal.message),
             );
         }
-        if self.ledger_lost == LedgerState::Lost {
+        if self.in_force.ledger == LedgerState::Lost {
             return Finding::no(kind, Reason::LedgerLost, Reason::LedgerLost.sentence());
         }
-        match self.body() {
-            Some(body) if self.is_expired() => Finding::no(
+        match self.in_force.body {
+            Some(body) if body.not_after <= self.time.now => Finding::no(
                 kind,
                 Reason::Expired,
                 format!("the intent ran out at {}", body.not_after),
@@ -78,20 +94,34 @@ impl<H: Host> Agent<H> {
         if let Some(message) = self.owed() {
             return Finding::no(kind, Reason::FlowsNotCut, message);
         }
-        if let Some((stage, step, error)) = self.last.failures.first() {
-            let reason = match stage {
+        if let Some(failed) = self.run.failures.first() {
+            let reason = match failed.stage {
                 Stage::Tunnel | Stage::Link => Reason::NoTunnel,
-                _ => Reason::TransactionFailed,
+                Stage::Route => Reason::ApplyFailed,
+                Stage::Guard | Stage::Lock | Stage::Flow | Stage::Release => {
+                    Reason::TransactionFailed
+                }
             };
             return Finding::no(
                 kind,
                 reason,
-                format!("{}: {step}: {}", stage.word(), chain(error)),
+                format!(
+                    "{}: {}: {}",
+                    failed.stage.word(),
+                    failed.step,
+                    failed.message
+                ),
             );
         }
-        match self.last.seal {
-            Some(Seal::Sealed) if self.last.checked.mismatches.is_empty() => {
+        match self.read_back {
+            Some(read_back) if read_back.agrees() => {
                 Finding::yes(kind, Reason::Programmed, Reason::Programmed.sentence())
+            }
+            // What cannot be read may stand as it should: it is not known, and nothing was refused.
+            Some(read_back) if read_back.differences().is_empty() => {
+                let unread = read_back.unread().first();
+                let message = unread.map(|unread| unread.message.clone());
+                Finding::unknown(kind, Reason::Mismatch, message.unwrap_or_default())
             }
             None if self.is_released() => {
                 Finding::yes(kind, Reason::Released, Reason::Released.sentence())
@@ -106,14 +136,15 @@ impl<H: Host> Agent<H> {
 
     /// Flows that go on by the class that their address had before, where the guard stands and only the cut is missing.
     fn owed(&self) -> Option<String> {
-        let first = self.owed_cuts.first()?;
-        if self.is_released() || self.last.seal != Some(Seal::Sealed) {
+        let first = self.run.owed_cuts.first()?;
+        let guard = self.read_back.map(ReadBack::guard);
+        if self.is_released() || guard != Some(GuardReading::Wanted) {
             return None;
         }
-        let mut failures = self.last.failures.iter();
-        let failed = failures.find(|(stage, _, _)| *stage == Stage::Flow);
-        let why = failed.map_or_else(String::new, |(_, _, error)| format!(": {}", chain(error)));
-        let others = self.owed_cuts.len() - 1;
+        let mut failures = self.run.failures.iter();
+        let failed = failures.find(|failed| failed.stage == Stage::Flow);
+        let why = failed.map_or_else(String::new, |failed| format!(": {}", failed.message));
+        let others = self.run.owed_cuts.len() - 1;
         Some(format!(
             "flows of {first} (and of {others} more addresses) are not cut yet{why}"
         ))
@@ -124,22 +155,30 @@ impl<H: Host> Agent<H> {
         if let Some(message) = self.passing_by() {
             return Finding::no(kind, Reason::DataplaneBypassed, message);
         }
-        match self.last.checked.mismatches.first() {
-            None if self.last.failures.is_empty() => {
+        let Some(read_back) = self.read_back else {
+            return Finding::no(
+                kind,
+                Reason::Mismatch,
+                "the kernel was not read back whole since the last change",
+            );
+        };
+        if let Some(unread) = read_back.unread().first() {
+            return Finding::no(kind, Reason::Mismatch, unread.message.clone());
+        }
+        let count = read_back.differences().differences().count();
+        match read_back.differences().differences().next() {
+            None if self.run.failures.is_empty() => {
                 Finding::yes(kind, Reason::Verified, Reason::Verified.sentence())
             }
             None => Finding::no(
                 kind,
                 Reason::Mismatch,
-                "a part of the host could not be read or changed",
+                "a part of the host could not be changed",
             ),
-            Some(first) => Finding::no(
+            Some((stage, step)) => Finding::no(
                 kind,
                 Reason::Mismatch,
-                format!(
-                    "{first} (and {} more)",
-                    self.last.checked.mismatches.len() - 1
-                ),
+                format!("{}: {step} (and {} more)", stage.word(), count - 1),
             ),
         }
     }
@@ -148,8 +187,8 @@ impl<H: Host> Agent<H> {
     fn passing_by(&self) -> Option<String> {
         let pods = self.bypassed_pods();
         let pod = pods.values().next()?;
-        let bypass = self.last.bypasses.get(&pod.link);
-        let bypass = bypass.map(ToString::to_string).unwrap_or_default();
+        let bypass = self.run.bypasses.get(&pod.link);
+        let bypass = bypass.map(String::as_str).unwrap_or_default();
         let (namespace, name, link) = (&pod.namespace, &pod.name, &pod.link);
         let others = pods.len() - 1;
         Some(format!(
@@ -163,23 +202,50 @@ impl<H: Host> Agent<H> {
             return Finding::no(kind, Reason::Released, Reason::Released.sentence());
         }
         let guard = self
-            .last
+            .run
             .failures
             .iter()
-            .find(|(stage, _, _)| *stage == Stage::Guard);
-        match (self.last.seal, guard) {
-            (Some(Seal::Sealed), None) if self.inputs().claim() == NodeClaim::Unclaimed => {
+            .find(|failed| failed.stage == Stage::Guard);
+        let read_back = self.read_back;
+        match (read_back.map(ReadBack::guard), guard) {
+            (Some(GuardReading::Wanted), _) if self.in_force.claim == NodeClaim::Unclaimed => {
                 Finding::no(
                     kind,
                     Reason::NoIntent,
                     "no intent was ever in force on this node: pods that are older than the plugin are not held",
                 )
             }
-            (Some(Seal::Sealed), None) => Finding::yes(kind, Reason::Sealed, self.sealed()),
-            (_, Some((_, step, error))) => {
-                Finding::no(kind, Reason::NoGuard, format!("{step}: {}", chain(error)))
+            (Some(GuardReading::Wanted), _) => Finding::yes(kind, Reason::Sealed, self.sealed()),
+            // nft changes all or nothing: what was refused has taken nothing away from what stood before.
+            (Some(GuardReading::Former), _) => {
+                Finding::yes(kind, Reason::Sealed, self.formerly_sealed())
             }
-            _ => Finding::no(kind, Reason::NotSealed, Reason::NotSealed.sentence()),
+            (_, Some(failed)) => Finding::no(
+                kind,
+                Reason::NoGuard,
+                format!("{}: {}", failed.step, failed.message),
+            ),
+            _ => Finding::no(kind, Reason::NotSealed, self.not_sealed()),
+        }
+    }
+
+    /// Which guard stands where the change to the wanted one was refused.
+    fn formerly_sealed(&self) -> String {
+        let read_back = self.read_back;
+        let applied = read_back.and_then(ReadBack::applied);
+        let which = applied.map_or_else(
+            || "from before the first intent".to_owned(),
+            |applied| format!("of serial {}", applied.get().serial),
+        );
+        format!("The guard {which} is in place and was read back; a change of it was refused.")
+    }
+
+    fn not_sealed(&self) -> String {
+        let unread = self.read_back.map(ReadBack::unread);
+        let mut unread = unread.unwrap_or_default().iter();
+        match unread.find(|part| part.stage == Stage::Guard) {
+            Some(part) => format!("{} {}", Reason::NotSealed.sentence(), part.message),
+            None => Reason::NotSealed.sentence().to_owned(),
         }
     }
 
@@ -197,21 +263,21 @@ impl<H: Host> Agent<H> {
 
     /// Pods that nothing holds but that they were guarded, by namespace and name.
     pub(super) fn unlisted(&self) -> Vec<String> {
-        let Some(body) = self.body().filter(|_| !self.is_released()) else {
+        let Some(body) = self.in_force.body.filter(|_| !self.is_released()) else {
             return Vec::new();
         };
         let listing = Listing::of(body);
-        let pods = self.bindings.get().unlisted(&listing);
+        let pods = self.in_force.bindings.unlisted(&listing);
         pods.map(|pod| format!("{}/{}", pod.namespace, pod.name))
             .collect()
     }
 
     fn source_binding(&self) -> Finding {
         let kind = ConditionType::SourceBinding;
-        if self.plugin == Plugin::None {
+        if self.setup.plugin == PluginUse::None {
             return Finding::no(kind, Reason::NoPlugin, Reason::NoPlugin.sentence());
         }
-        if self.last.seal != Some(Seal::Sealed) {
+        if self.read_back.map(ReadBack::seal) != Some(Seal::Sealed) {
             return Finding::no(kind, Reason::NotSealed, Reason::NotSealed.sentence());
         }
         let unbound: BTreeMap<&Uid, String> = self
@@ -233,14 +299,14 @@ impl<H: Host> Agent<H> {
 
     fn second_lock(&self) -> Finding {
         let kind = ConditionType::SecondLock;
-        if self.settings.second_lock == SecondLock::Off {
-            let why = match &self.last.no_lock {
-                Some(error) => format!("this kernel has none: {}", chain(error)),
+        if self.setup.second_lock == SecondLock::Off {
+            let why = match &self.setup.no_lock {
+                Some(error) => format!("this kernel has none: {error}"),
                 None => "the setting --second-lock is off".to_owned(),
             };
             return Finding::no(kind, Reason::NoSecondLock, why);
         }
-        match self.last.lock {
+        match self.read_back.map(ReadBack::lock) {
             Some(Seal::Sealed) => match self.unlocked_sources() {
                 Some(message) => Finding::no(kind, Reason::RangesUnknown, message),
                 None => Finding::yes(kind, Reason::Locked, Reason::Locked.sentence()),
@@ -256,7 +322,7 @@ impl<H: Host> Agent<H> {
     /// Which sources the lock does not know, because the node's pod ranges are not known or not the CNI's.
     fn unlocked_sources(&self) -> Option<String> {
         const REMEDY: &str = "the lock and the check of sources know the addresses of bound and listed pods only; give the agent this node's ranges with --local-pod-cidrs, or none";
-        let ranges = &self.desired.local_ranges;
+        let ranges = &self.read_back?.desired().local_ranges;
         let contradicted = ranges.values().find_map(|known| match known {
             LocalRanges::Contradicted(address) => Some(address),
             _ => None,

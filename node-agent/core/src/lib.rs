@@ -1,0 +1,25 @@
+//! What the node agent concludes from what it knows and what it read back.
+//!
+//! Nothing here reads a clock, a file or a socket, and nothing here changes a host: the agent's loop reads, calls these
+//! functions with what it read, and carries out and reports what they answer.
+//!
+//! | module | for |
+//! |---|---|
+//! | [`tunnel_health`] | whether the other end of a tunnel answers |
+//! | [`exit_loss`] | since when a scope's exit is lost, and when its uplink may open |
+//! | [`read_back`] | what the kernel shows, and for which body it was read |
+//! | [`report`] | conditions and status of the report |
+//! | [`scope_status`] | the status of a scope, from what was read back |
+//! | [`posture`] | what the kernel lets pass for a scope |
+
+pub mod exit_loss;
+pub mod posture;
+pub mod read_back;
+pub mod report;
+pub mod scope_status;
+pub mod tunnel_health;
+
+pub use exit_loss::{ExitLoss, ExitReading};
+pub use read_back::{Carried, GuardReading, PartialReading, ReadBack, UnreadPart};
+pub use scope_status::{BlockCause, ScopeReading, ScopeStatus};
+pub use tunnel_health::TunnelHealth;

@@ -1,0 +1,198 @@
+//! The report: what this node's agent saw, from what was read back and never from having written it.
+//!
+//! [`ReportInputs`] is everything that a report depends on. The applied body, its serial and its pods come from the
+//! [`ReadBack`] alone, and a [`ReadBack`] is made from a reading alone.
+
+mod bypassed;
+mod conditions;
+mod exits;
+mod scopes;
+mod status;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use jiff::Timestamp;
+use postern_crds::conditions::{ConditionType, Reason};
+use postern_intent::{Address, Body, IfName, KeySet, ScopeId, Serial, WgKey};
+use postern_plan::binding::Bindings;
+use postern_plan::desired::{Facts, NodeClaim};
+use postern_plan::order::Stage;
+use postern_plan::settings::SecondLock;
+
+use crate::read_back::ReadBack;
+use crate::scope_status::{LeaseReading, ScopeStatus};
+use crate::tunnel_health::TunnelHealths;
+
+pub use bypassed::BypassedPod;
+
+/// How the names of counters of packets begin.
+pub const PACKETS: &str = "packets_";
+
+/// What the agent obeys: documents, bindings and what the ledger remembers of both.
+#[derive(Debug, Clone)]
+pub struct InForce<'a> {
+    /// The last body that was accepted. Whether the kernel carries it is no part of this.
+    pub body: Option<&'a Body>,
+    /// Whether an intent was ever in force here.
+    pub claim: NodeClaim,
+    /// Whether the node is released.
+    pub release: NodeRelease,
+    /// Whether the ledger was there at the start.
+    pub ledger: LedgerState,
+    /// The serial of the last document that was accepted.
+    pub serial: Serial,
+    /// The keys that documents are verified with.
+    pub keys: &'a KeySet,
+    /// How the keys given at installation differ from these, as a sentence.
+    pub key_difference: Option<String>,
+    /// Who is behind which interface.
+    pub bindings: &'a Bindings,
+    /// The last refusal of a document that still lies there.
+    pub standing_refusal: Option<&'a RefusalEntry>,
+    /// Documents that were refused, newest last.
+    pub refusals: &'a VecDeque<RefusalEntry>,
+}
+
+/// Is the node released?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeRelease {
+    /// A release was accepted, and no intent since.
+    Released,
+    /// It is guarded.
+    Guarded,
+}
+
+/// Whether the ledger was there at the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LedgerState {
+    /// It was whole, or the node is new.
+    Kept,
+    /// It was corrupt: the node is sealed until a fresh intent comes.
+    Lost,
+}
+
+/// A refused document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusalEntry {
+    /// Why, in one word.
+    pub reason: &'static str,
+    /// Why, in sentences.
+    pub message: String,
+    /// The document's digest, if it has one.
+    pub digest: Option<String>,
+    /// When it was refused.
+    pub at: Timestamp,
+}
+
+/// What the last run did and did not do.
+#[derive(Debug, Clone)]
+pub struct RunResult<'a> {
+    /// Steps that failed, in order.
+    pub failures: Vec<FailedStep>,
+    /// Addresses whose flows have still to be cut.
+    pub owed_cuts: &'a BTreeSet<Address>,
+    /// When the kernel was last read back and agreed.
+    pub verified_at: Option<Timestamp>,
+    /// Whether the tunnels' other ends answer.
+    pub tunnels: &'a TunnelHealths,
+    /// The status of each scope.
+    pub scopes: BTreeMap<ScopeId, ScopeStatus>,
+    /// The lease of the body that was read back.
+    pub lease: LeaseReading,
+    /// What leads packets past the guard, by link.
+    pub bypasses: BTreeMap<IfName, String>,
+    /// What the agent counts itself.
+    pub counters: &'a BTreeMap<String, u64>,
+}
+
+/// A step that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedStep {
+    /// In which stage.
+    pub stage: Stage,
+    /// What was tried.
+    pub step: String,
+    /// Why it failed.
+    pub message: String,
+}
+
+/// What this node is and can do.
+#[derive(Debug, Clone)]
+pub struct NodeSetup<'a> {
+    /// Facts of the host.
+    pub facts: &'a Facts,
+    /// Whether the CNI plugin gives bindings.
+    pub plugin: PluginUse,
+    /// Whether the second lock is wanted and possible.
+    pub second_lock: SecondLock,
+    /// Why this kernel can have none, if it cannot.
+    pub no_lock: Option<String>,
+    /// Whether nft tables are possible.
+    pub guard: GuardMeans,
+    /// The kernel's release.
+    pub kernel: String,
+    /// The public half of the node's tunnel key.
+    pub wireguard_key: &'a WgKey,
+    /// What could not be used at the start.
+    pub damages: &'a [StartDamage],
+}
+
+/// Does the CNI plugin give bindings?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PluginUse {
+    /// Bindings are known before a pod's first instruction.
+    Expected,
+    /// Addresses come from the intent.
+    None,
+}
+
+/// Can this node have a guard at all?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GuardMeans {
+    /// nft tables can be written, or nothing else is known.
+    Present,
+    /// nft is not installed, or the kernel has no tables.
+    Absent,
+}
+
+/// A file or a socket that could not be used at the start. The guard stands without it; a condition says so until the
+/// agent starts again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartDamage {
+    /// The condition that is not true because of it.
+    pub condition: ConditionType,
+    /// Why, for programs.
+    pub reason: Reason,
+    /// Why, for people.
+    pub message: String,
+}
+
+/// The moment of a report.
+#[derive(Debug, Clone, Copy)]
+pub struct ReportTime {
+    /// The agent's time, which never falls.
+    pub now: Timestamp,
+    /// The wall clock, which handshakes are stamped with.
+    pub wall: Timestamp,
+}
+
+/// Everything that a report depends on.
+#[derive(Debug, Clone)]
+pub struct ReportInputs<'a> {
+    /// What the agent obeys.
+    pub in_force: InForce<'a>,
+    /// What the kernel shows; none before the first run and on a released node.
+    pub read_back: Option<&'a ReadBack>,
+    /// What the last run did.
+    pub run: RunResult<'a>,
+    /// What this node is.
+    pub setup: NodeSetup<'a>,
+    /// When the report is made.
+    pub time: ReportTime,
+}
+
+impl ReportInputs<'_> {
+    fn is_released(&self) -> bool {
+        self.in_force.release == NodeRelease::Released
+    }
+}

@@ -1,0 +1,156 @@
+//! The status of the report, without conditions.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use postern_crds::NodeReportStatus;
+use postern_crds::node_report::{
+    AppliedPods, Capabilities, Difference, Mismatch, PublicKeys, Refusal, TunnelKind,
+};
+use postern_intent::{Body, Verified};
+use postern_plan::check::Seal;
+use postern_plan::host::{Family, TunnelBackend};
+use postern_plan::order::{Plan, Stage};
+use sha2::{Digest as _, Sha256};
+
+use super::{GuardMeans, PACKETS, PluginUse, RefusalEntry, ReportInputs};
+use crate::read_back::ReadBack;
+
+/// Cap of the schema.
+const MISMATCHES: usize = 32;
+
+impl ReportInputs<'_> {
+    /// What the agent saw, without conditions.
+    #[must_use]
+    pub fn status(&self) -> NodeReportStatus {
+        let applied = self.read_back.and_then(ReadBack::applied);
+        let serial = self.in_force.serial.0;
+        NodeReportStatus {
+            conditions: Vec::new(),
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            applied_serial: applied.map(|verified| verified.get().serial.0),
+            applied_digest: applied.map(|verified| verified.digest().to_owned()),
+            verified_at: self.run.verified_at.map(MicroTime),
+            ledger_serial: (serial > 0).then_some(serial),
+            key_set_version: Some(self.in_force.keys.version()),
+            trusted_key_ids: self.in_force.keys.ids().map(ToString::to_string).collect(),
+            released: self.is_released()
+                && self.read_back.is_none()
+                && self.run.failures.is_empty(),
+            guarded_namespaces: applied
+                .map(|verified| {
+                    verified
+                        .get()
+                        .guarded_namespaces
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect()
+                })
+                .unwrap_or_default(),
+            applied_pods: applied.map(applied_pods),
+            scopes: self.scope_reports(),
+            exits: self.exit_reports(),
+            mismatches: self.mismatches(),
+            refusals: self.in_force.refusals.iter().map(refusal).collect(),
+            counters: self.report_counters(),
+            capabilities: Some(self.capabilities()),
+            public_keys: Some(PublicKeys {
+                wireguard: Some(self.setup.wireguard_key.to_string()),
+                credentials: None,
+            }),
+        }
+    }
+
+    fn mismatches(&self) -> Vec<Mismatch> {
+        let mismatch = |stage: Stage, difference: Difference, message: String| Mismatch {
+            object: stage.word().to_owned(),
+            difference,
+            message,
+            at: None,
+        };
+        let read_back = self.read_back;
+        let unread = read_back.map(ReadBack::unread).unwrap_or_default();
+        let unread = unread
+            .iter()
+            .map(|part| mismatch(part.stage, Difference::Unreadable, part.message.clone()));
+        let failed = self.run.failures.iter().map(|failed| {
+            let message = format!("{}: {}", failed.step, failed.message);
+            mismatch(failed.stage, Difference::Missing, message)
+        });
+        let differences = read_back.map(ReadBack::differences).into_iter();
+        let found = differences
+            .flat_map(Plan::differences)
+            .map(|(stage, step)| mismatch(stage, Difference::Changed, step.to_string()));
+        unread.chain(failed).chain(found).take(MISMATCHES).collect()
+    }
+
+    fn report_counters(&self) -> BTreeMap<String, u64> {
+        let mut counters = self.run.counters.clone();
+        let bypassed = u64::try_from(self.bypassed_pods().len()).unwrap_or(u64::MAX);
+        counters.insert("bypassed_pods".to_owned(), bypassed);
+        let unlisted = u64::try_from(self.unlisted().len()).unwrap_or(u64::MAX);
+        counters.insert("unlisted_pods".to_owned(), unlisted);
+        if let Some(observed) = self.read_back.map(ReadBack::observed) {
+            for table in [&observed.firewall.inet, &observed.firewall.bridge]
+                .into_iter()
+                .flatten()
+            {
+                for (name, packets) in &table.counters {
+                    counters.insert(format!("{PACKETS}{name}"), *packets);
+                }
+            }
+        }
+        counters
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            kernel: self.setup.kernel.clone(),
+            nftables: self.setup.guard == GuardMeans::Present,
+            tunnels: match self.setup.facts.tunnel_backend {
+                None => TunnelKind::None,
+                Some(TunnelBackend::Kernel) => TunnelKind::Kernel,
+                Some(TunnelBackend::Userspace) => TunnelKind::Userspace,
+            },
+            second_lock: self.read_back.is_some_and(|read_back| {
+                read_back.lock() == Seal::Sealed && !read_back.desired().locks.is_empty()
+            }),
+            ipv6: !self.setup.facts.absent.contains(&Family::V6),
+            plugin: self.setup.plugin == PluginUse::Expected,
+        }
+    }
+}
+
+fn applied_pods(verified: &Verified<Body>) -> AppliedPods {
+    let mut uids: Vec<&str> = verified
+        .get()
+        .pods
+        .iter()
+        .map(|pod| pod.uid.as_str())
+        .collect();
+    uids.sort_unstable();
+    let mut hash = Sha256::new();
+    for uid in &uids {
+        hash.update(uid.as_bytes());
+        hash.update(b"\n");
+    }
+    let digest = hash
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    AppliedPods {
+        count: u32::try_from(uids.len()).unwrap_or(u32::MAX),
+        digest: Some(digest),
+    }
+}
+
+fn refusal(entry: &RefusalEntry) -> Refusal {
+    Refusal {
+        reason: entry.reason.to_owned(),
+        serial: None,
+        digest: entry.digest.clone(),
+        at: Some(MicroTime(entry.at)),
+        message: entry.message.clone(),
+    }
+}

@@ -1,0 +1,438 @@
+//! The status of a scope. It is a function of what was read back and of [`ExitLoss`], so that it can never say more than
+//! the kernel keeps.
+
+use jiff::Timestamp;
+use postern_crds::conditions::Reason;
+use postern_crds::node_report::ScopeState;
+use postern_intent::body::{BlockedReason, Scope, Way};
+use postern_intent::{Body, IfName};
+use postern_plan::Observed;
+use postern_plan::check::Seal;
+use postern_plan::desired::{LEASE, used_interface};
+use postern_plan::host::Carrier;
+use postern_plan::order::Plan;
+
+use crate::exit_loss::{ExitLoss, ExitReading};
+use crate::tunnel_health::TunnelHealths;
+
+/// The status of a scope. `Blocked` carries whether the block holds: "blocked" and "could not block" are never the same
+/// value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScopeStatus {
+    /// No body names the scope, and nothing of it is left in the kernel.
+    Unclaimed,
+    /// Traffic leaves by the exit, and by nothing else.
+    Enforcing,
+    /// The guard holds, and the way out does not stand whole or could not be read.
+    Degraded,
+    /// Nothing leaves, or, where the seal does not hold, nothing could be blocked.
+    Blocked {
+        /// Why nothing is let out.
+        cause: BlockCause,
+        /// Whether the block was read back.
+        seal: Seal,
+    },
+    /// The exit was lost for longer than the policy allows to wait, and the signed body allows the node's uplink.
+    FailedOpen {
+        /// When the uplink was opened.
+        since: Timestamp,
+    },
+    /// A release is being carried out, or the body no longer names the scope; the guard goes last.
+    Releasing,
+}
+
+/// Why a scope is blocked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BlockCause {
+    /// The body says so.
+    Body(BlockedReason),
+    /// The body's validity has run out.
+    Expired,
+    /// The node cannot make a tunnel.
+    NoTunnel,
+    /// The guard could not be written or read back.
+    NoGuard,
+    /// The exit does not answer.
+    ExitLost,
+    /// A step failed that the way out needs: the kernel has no lease, so that it lets nothing out.
+    ApplyFailed,
+}
+
+/// Does the kernel's lease stand? Without it a scope's chain refuses everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaseReading {
+    /// Its elements were read back or have just been written.
+    Stands,
+    /// It is not there.
+    Missing,
+    /// The body's validity has run out.
+    Expired,
+}
+
+/// Does a difference that was read back, or a part that was not read, concern the scope's way out?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WayReading {
+    /// The way out stands whole.
+    Whole,
+    /// It does not, or it is not known.
+    Differs,
+}
+
+/// What was read back of one scope.
+#[derive(Debug, Clone, Copy)]
+pub struct ScopeReading {
+    /// Whether the guard was read back whole.
+    pub seal: Seal,
+    /// The kernel's lease.
+    pub lease: LeaseReading,
+    /// The scope's exit.
+    pub exit: ExitReading,
+    /// Since when it is lost.
+    pub loss: ExitLoss,
+    /// Device, routes and rules.
+    pub way: WayReading,
+}
+
+impl ScopeStatus {
+    /// The status of a scope that a body names. The gravest hindrance decides.
+    #[must_use]
+    pub const fn of(way: &Way, reading: &ScopeReading) -> Self {
+        if matches!(reading.seal, Seal::NotSealed) {
+            // Whatever else is so: without a guard that was read back nothing is known to be blocked.
+            return Self::Blocked {
+                cause: BlockCause::NoGuard,
+                seal: Seal::NotSealed,
+            };
+        }
+        if let Way::Blocked { reason } = way {
+            return blocked(BlockCause::Body(*reason));
+        }
+        if matches!(reading.lease, LeaseReading::Expired) {
+            return blocked(BlockCause::Expired);
+        }
+        match (reading.loss, reading.exit) {
+            (ExitLoss::FailedOpen { opened, .. }, _) => return Self::FailedOpen { since: opened },
+            (_, ExitReading::NoTunnel) => return blocked(BlockCause::NoTunnel),
+            (_, ExitReading::Lost) | (ExitLoss::Lost { .. }, _) => {
+                return blocked(BlockCause::ExitLost);
+            }
+            (ExitLoss::Carries, ExitReading::Carries | ExitReading::Unread) => {}
+        }
+        match (reading.lease, reading.way, reading.exit) {
+            (LeaseReading::Missing | LeaseReading::Expired, ..) => blocked(BlockCause::ApplyFailed),
+            (_, WayReading::Differs, _) | (.., ExitReading::Unread) => Self::Degraded,
+            _ => Self::Enforcing,
+        }
+    }
+
+    /// The status as the report names it.
+    #[must_use]
+    pub const fn state(&self) -> ScopeState {
+        match self {
+            Self::Unclaimed => ScopeState::Unclaimed,
+            Self::Enforcing => ScopeState::Enforcing,
+            Self::Degraded => ScopeState::Degraded,
+            Self::Blocked { .. } => ScopeState::Blocked,
+            Self::FailedOpen { .. } => ScopeState::FailedOpen,
+            Self::Releasing => ScopeState::Releasing,
+        }
+    }
+
+    /// The status in one word, for the audit log and for metrics.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Unclaimed => "Unclaimed",
+            Self::Enforcing => "Enforcing",
+            Self::Degraded => "Degraded",
+            Self::Blocked { .. } => "Blocked",
+            Self::FailedOpen { .. } => "FailedOpen",
+            Self::Releasing => "Releasing",
+        }
+    }
+
+    /// Why the scope has this status.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::Enforcing => Reason::Enforced,
+            Self::Degraded => Reason::Mismatch,
+            Self::Blocked {
+                seal: Seal::NotSealed,
+                ..
+            } => Reason::NotSealed,
+            Self::Blocked { cause, .. } => cause.reason(),
+            Self::FailedOpen { .. } => Reason::FailedOpen,
+            Self::Unclaimed | Self::Releasing => Reason::Released,
+        }
+    }
+
+    /// The reason that the report gives: only a block has one that its state does not name.
+    #[must_use]
+    pub const fn reported_reason(&self) -> Option<Reason> {
+        match self {
+            Self::Blocked { .. } => Some(self.reason()),
+            _ => None,
+        }
+    }
+}
+
+impl BlockCause {
+    /// The cause in the vocabulary of conditions.
+    #[must_use]
+    pub const fn reason(self) -> Reason {
+        match self {
+            Self::Body(reason) => blocked_reason(reason),
+            Self::Expired => Reason::Expired,
+            Self::NoTunnel => Reason::NoTunnel,
+            Self::NoGuard => Reason::NoGuard,
+            Self::ExitLost => Reason::ExitLost,
+            Self::ApplyFailed => Reason::ApplyFailed,
+        }
+    }
+}
+
+const fn blocked(cause: BlockCause) -> ScopeStatus {
+    ScopeStatus::Blocked {
+        cause,
+        seal: Seal::Sealed,
+    }
+}
+
+const fn blocked_reason(reason: BlockedReason) -> Reason {
+    match reason {
+        BlockedReason::NoExit => Reason::NoExit,
+        BlockedReason::NoPeerKey => Reason::NoPeerKey,
+        BlockedReason::NoMarkLeft => Reason::NoMarkLeft,
+        BlockedReason::PolicyRefused => Reason::PolicyRefused,
+        BlockedReason::NotImplemented => Reason::NotImplemented,
+        BlockedReason::RefNotResolved => Reason::RefNotResolved,
+        BlockedReason::NamespaceDeny => Reason::NamespaceDeny,
+        BlockedReason::ReleaseHeld => Reason::ReleaseHeld,
+        BlockedReason::TooLarge => Reason::TooLarge,
+        BlockedReason::NoTunnel => Reason::NoTunnel,
+    }
+}
+
+/// The device that a scope leaves by, where it leaves by a tunnel of this node.
+#[must_use]
+pub fn scope_device<'a>(body: &'a Body, scope: &Scope) -> Option<&'a IfName> {
+    match &scope.way {
+        Way::Tunnel { exit } => used_interface(body, exit),
+        Way::LocalExit { .. } | Way::NodeUplink | Way::Blocked { .. } => None,
+    }
+}
+
+/// Can this node make tunnels?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TunnelMeans {
+    /// By the kernel or by a process.
+    Present,
+    /// By neither.
+    Absent,
+}
+
+/// What a reading shows of a scope's exit. A tunnel that is served carries, whatever else this node could not make.
+#[must_use]
+pub fn exit_reading(
+    body: &Body,
+    scope: &Scope,
+    observed: &Observed,
+    health: &TunnelHealths,
+    means: TunnelMeans,
+) -> ExitReading {
+    if !matches!(scope.way, Way::Tunnel { .. }) {
+        return ExitReading::Carries;
+    }
+    let served = scope_device(body, scope).is_some_and(|device| {
+        !health.is_unanswered(device)
+            && observed.tunnels.contains_key(device)
+            && observed
+                .links
+                .iter()
+                .any(|link| link.name == device.as_str() && link.carrier == Carrier::Present)
+    });
+    match (served, means) {
+        (true, _) => ExitReading::Carries,
+        (false, TunnelMeans::Present) => ExitReading::Lost,
+        (false, TunnelMeans::Absent) => ExitReading::NoTunnel,
+    }
+}
+
+/// Does any difference concern the scope? One that is about no device concerns every scope.
+#[must_use]
+pub fn way_reading(differences: &Plan, device: Option<&IfName>) -> WayReading {
+    let by_device = differences.devices();
+    let concerns = by_device
+        .iter()
+        .any(|found| found.is_none() || (device.is_some() && found.as_ref() == device));
+    if concerns {
+        WayReading::Differs
+    } else {
+        WayReading::Whole
+    }
+}
+
+/// Do both elements of the kernel's lease, one a family, stand in a reading?
+#[must_use]
+pub fn lease_stands(observed: &Observed) -> bool {
+    let table = observed.firewall.inet.as_ref();
+    table
+        .and_then(|table| table.sets.get(LEASE))
+        .is_some_and(|elements| elements.len() == 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TUNNEL: fn() -> Way = || Way::Tunnel {
+        exit: "eu".parse().unwrap(),
+    };
+
+    fn well() -> ScopeReading {
+        ScopeReading {
+            seal: Seal::Sealed,
+            lease: LeaseReading::Stands,
+            exit: ExitReading::Carries,
+            loss: ExitLoss::Carries,
+            way: WayReading::Whole,
+        }
+    }
+
+    const FAILED_OPEN: fn() -> ExitLoss = || ExitLoss::FailedOpen {
+        lost: moment(),
+        opened: Timestamp::UNIX_EPOCH,
+    };
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test needs some moment; the status does not depend on it"
+    )]
+    fn moment() -> std::time::Instant {
+        std::time::Instant::now()
+    }
+
+    #[test]
+    fn each_hindrance_has_its_status_and_the_gravest_one_decides() {
+        let lost = ExitLoss::Lost { since: moment() };
+        let of = |way: &Way, change: fn(&mut ScopeReading)| {
+            let mut reading = well();
+            change(&mut reading);
+            ScopeStatus::of(way, &reading)
+        };
+        let tunnel = TUNNEL();
+        let no_exit = Way::Blocked {
+            reason: BlockedReason::NoExit,
+        };
+        let table = [
+            (of(&tunnel, |_| {}), ScopeStatus::Enforcing),
+            (
+                of(&tunnel, |r| r.way = WayReading::Differs),
+                ScopeStatus::Degraded,
+            ),
+            (
+                of(&tunnel, |r| r.exit = ExitReading::Unread),
+                ScopeStatus::Degraded,
+            ),
+            (
+                of(&tunnel, |r| r.exit = ExitReading::NoTunnel),
+                blocked(BlockCause::NoTunnel),
+            ),
+            (
+                of(&tunnel, |r| r.lease = LeaseReading::Missing),
+                blocked(BlockCause::ApplyFailed),
+            ),
+            (
+                of(&tunnel, |r| {
+                    r.lease = LeaseReading::Expired;
+                    r.loss = FAILED_OPEN();
+                }),
+                blocked(BlockCause::Expired),
+            ),
+            (
+                of(&no_exit, |r| r.lease = LeaseReading::Expired),
+                blocked(BlockCause::Body(BlockedReason::NoExit)),
+            ),
+            (
+                of(&tunnel, |r| r.loss = FAILED_OPEN()),
+                ScopeStatus::FailedOpen {
+                    since: Timestamp::UNIX_EPOCH,
+                },
+            ),
+        ];
+        for (found, wanted) in table {
+            assert_eq!(found, wanted);
+        }
+        let reading = ScopeReading {
+            exit: ExitReading::Lost,
+            loss: lost,
+            ..well()
+        };
+        assert_eq!(
+            ScopeStatus::of(&tunnel, &reading),
+            blocked(BlockCause::ExitLost)
+        );
+    }
+
+    #[test]
+    fn without_a_guard_that_was_read_back_no_scope_is_called_enforced_or_blocked() {
+        let ways = [
+            TUNNEL(),
+            Way::NodeUplink,
+            Way::Blocked {
+                reason: BlockedReason::NoExit,
+            },
+        ];
+        for way in ways {
+            for loss in [ExitLoss::Carries, FAILED_OPEN()] {
+                let reading = ScopeReading {
+                    seal: Seal::NotSealed,
+                    loss,
+                    ..well()
+                };
+                let status = ScopeStatus::of(&way, &reading);
+                assert_eq!(status.reason(), Reason::NotSealed, "{way:?} {loss:?}");
+                assert_eq!(status.state(), ScopeState::Blocked);
+            }
+        }
+    }
+
+    #[test]
+    fn a_scope_is_open_by_nothing_but_the_memory_that_the_body_allows() {
+        for lease in [
+            LeaseReading::Stands,
+            LeaseReading::Missing,
+            LeaseReading::Expired,
+        ] {
+            for exit in [
+                ExitReading::Carries,
+                ExitReading::Lost,
+                ExitReading::NoTunnel,
+                ExitReading::Unread,
+            ] {
+                for way in [WayReading::Whole, WayReading::Differs] {
+                    let reading = ScopeReading {
+                        lease,
+                        exit,
+                        way,
+                        ..well()
+                    };
+                    let status = ScopeStatus::of(&TUNNEL(), &reading);
+                    assert_ne!(status.state(), ScopeState::FailedOpen, "{reading:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_cause_has_the_word_that_conditions_have_for_it() {
+        let body = blocked(BlockCause::Body(BlockedReason::ReleaseHeld));
+        assert_eq!(body.reported_reason(), Some(Reason::ReleaseHeld));
+        assert_eq!(
+            blocked(BlockCause::ExitLost).reported_reason(),
+            Some(Reason::ExitLost)
+        );
+        assert_eq!(ScopeStatus::Enforcing.reported_reason(), None);
+    }
+}

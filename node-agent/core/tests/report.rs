@@ -1,0 +1,312 @@
+//! What a report says, as tables: no host and no fake is needed.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "in a test, also in its helpers, a value that is not there is a failure; a signature needs a moment"
+)]
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use ed25519_dalek::SigningKey;
+use ed25519_dalek::pkcs8::EncodePublicKey as _;
+use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
+use jiff::Timestamp;
+use postern_agent_core::report::{
+    FailedStep, GuardMeans, InForce, LedgerState, NodeRelease, NodeSetup, PluginUse, ReportInputs,
+    ReportTime, RunResult, StartDamage,
+};
+use postern_agent_core::scope_status::LeaseReading;
+use postern_agent_core::tunnel_health::TunnelHealths;
+use postern_agent_core::{Carried, PartialReading, ReadBack, UnreadPart};
+use postern_crds::conditions::{ConditionType, Reason, State};
+use postern_intent::sign::sign_intent;
+use postern_intent::verify::{Context, verify_intent};
+use postern_intent::{Address, Body, KeySet, Serial, Verified, WgKey};
+use postern_plan::Desired;
+use postern_plan::desired::{Facts, NodeClaim};
+use postern_plan::diff::learned::Learned;
+use postern_plan::observed::{ObservedFirewall, ObservedTable};
+use postern_plan::order::{Planning, Stage};
+use postern_plan::settings::SecondLock;
+
+use postern_host_testing::fixture::{World, client};
+
+/// What a report borrows.
+struct Case {
+    world: World,
+    keys: KeySet,
+    refusals: VecDeque<postern_agent_core::report::RefusalEntry>,
+    owed_cuts: BTreeSet<Address>,
+    tunnels: TunnelHealths,
+    counters: BTreeMap<String, u64>,
+    facts: Facts,
+    wireguard_key: WgKey,
+    failures: Vec<FailedStep>,
+    damages: Vec<StartDamage>,
+    read_back: Option<ReadBack>,
+}
+
+fn signer() -> SigningKey {
+    SigningKey::from_bytes(&[5; 32])
+}
+
+fn verified(serial: u64) -> Arc<Verified<Body>> {
+    let mut body = client();
+    body.serial = Serial(serial);
+    let envelope = sign_intent(&body, &[signer()]).unwrap();
+    let key = signer().verifying_key();
+    let pem = key.to_public_key_pem(LineEnding::LF).unwrap();
+    let context = Context {
+        node: &body.node,
+        keys: &KeySet::installed([pem.as_str()]).unwrap(),
+        now: body.issued_at,
+        last: None,
+    };
+    Arc::new(verify_intent(&envelope, &context).unwrap())
+}
+
+/// A body whose plan asks for two empty tables, so that a reading of them agrees with it.
+fn carried(serial: u64) -> Carried {
+    Carried {
+        body: Some(verified(serial)),
+        desired: Arc::new(Desired::default()),
+    }
+}
+
+fn read(wanted: &Carried, former: Option<&Carried>, reading: PartialReading) -> ReadBack {
+    let planning = Planning {
+        learned: &Learned::default(),
+        own_key: &WgKey::from_bytes([9; 32]).unwrap(),
+    };
+    ReadBack::new(wanted, former, reading, &planning)
+}
+
+/// Both tables are there, and nothing else is.
+fn whole() -> PartialReading {
+    let mut reading = PartialReading::default();
+    reading.observed.firewall = ObservedFirewall {
+        inet: Some(ObservedTable::default()),
+        bridge: Some(ObservedTable::default()),
+    };
+    reading
+}
+
+fn unread(stage: Stage) -> PartialReading {
+    PartialReading {
+        gaps: [stage].into(),
+        unread: vec![UnreadPart {
+            stage,
+            message: "it could not be read".to_owned(),
+        }],
+        ..whole()
+    }
+}
+
+impl Case {
+    fn new(read_back: Option<ReadBack>) -> Self {
+        Self {
+            world: World::of(Some(client())),
+            keys: KeySet::default(),
+            refusals: VecDeque::new(),
+            owed_cuts: BTreeSet::new(),
+            tunnels: TunnelHealths::default(),
+            counters: BTreeMap::new(),
+            facts: fixture::facts(),
+            wireguard_key: WgKey::from_bytes([9; 32]).unwrap(),
+            failures: Vec::new(),
+            damages: Vec::new(),
+            read_back,
+        }
+    }
+
+    fn sealed() -> Self {
+        Self::new(Some(read(&carried(1), None, whole())))
+    }
+
+    fn inputs(&self) -> ReportInputs<'_> {
+        let now = client().issued_at;
+        ReportInputs {
+            in_force: InForce {
+                body: self.world.body.as_ref(),
+                claim: NodeClaim::Claimed,
+                release: NodeRelease::Guarded,
+                ledger: LedgerState::Kept,
+                serial: Serial(1),
+                keys: &self.keys,
+                key_difference: None,
+                bindings: &self.world.bindings,
+                standing_refusal: None,
+                refusals: &self.refusals,
+            },
+            read_back: self.read_back.as_ref(),
+            run: RunResult {
+                failures: self.failures.clone(),
+                owed_cuts: &self.owed_cuts,
+                verified_at: Some(now),
+                tunnels: &self.tunnels,
+                scopes: BTreeMap::new(),
+                lease: LeaseReading::Stands,
+                bypasses: BTreeMap::new(),
+                counters: &self.counters,
+            },
+            setup: NodeSetup {
+                facts: &self.facts,
+                plugin: PluginUse::Expected,
+                second_lock: SecondLock::On,
+                no_lock: None,
+                guard: GuardMeans::Present,
+                kernel: "6.12".to_owned(),
+                wireguard_key: &self.wireguard_key,
+                damages: &self.damages,
+            },
+            time: ReportTime { now, wall: now },
+        }
+    }
+
+    fn condition(&self, kind: ConditionType) -> (State, Reason) {
+        let findings = self.inputs().findings();
+        let found = findings.iter().find(|finding| finding.kind == kind);
+        let found = found.unwrap();
+        (found.state, found.reason)
+    }
+}
+
+fn failed(stage: Stage) -> FailedStep {
+    FailedStep {
+        stage,
+        step: "a step".to_owned(),
+        message: "it was refused".to_owned(),
+    }
+}
+
+use ConditionType::{
+    FailClosed, Programmed, SecondLock as Lock, SourceBinding, Verified as Agrees,
+};
+use Reason as R;
+use State::{False, True, Unknown};
+
+#[test]
+fn a_body_that_was_accepted_and_not_read_back_is_not_called_applied() {
+    let mut case = Case::sealed();
+    case.world.body.as_mut().unwrap().serial = Serial(2);
+    let status = case.inputs().status();
+    assert_eq!(status.applied_serial, Some(1));
+    assert_eq!(status.applied_digest.as_deref(), Some(verified(1).digest()));
+    case.read_back = None;
+    let status = case.inputs().status();
+    assert_eq!((status.applied_serial, status.applied_pods), (None, None));
+    assert_eq!(case.condition(FailClosed), (False, R::NotSealed));
+    assert_eq!(case.condition(Agrees), (False, R::Mismatch));
+}
+
+#[test]
+fn a_refused_change_reports_the_former_body_and_only_while_its_guard_stands() {
+    let former = carried(1);
+    let world = World::of(Some(client()));
+    let wanted = Carried {
+        body: Some(verified(2)),
+        desired: Arc::new(Desired::from_inputs(&world.inputs())),
+    };
+    let stands = read(&wanted, Some(&former), whole());
+    let mut case = Case::new(Some(stands));
+    case.failures = vec![failed(Stage::Guard)];
+    assert_eq!(case.inputs().status().applied_serial, Some(1));
+    assert_eq!(case.condition(FailClosed), (True, R::Sealed));
+    assert_eq!(case.condition(Programmed), (False, R::TransactionFailed));
+    for gone in [
+        read(&wanted, None, whole()),
+        read(&wanted, Some(&former), unread(Stage::Guard)),
+    ] {
+        case.read_back = Some(gone);
+        assert_eq!(case.inputs().status().applied_serial, None);
+        assert_eq!(case.condition(FailClosed), (False, R::NoGuard));
+    }
+}
+
+#[test]
+fn an_unread_part_is_told_by_the_conditions_that_depend_on_it_and_by_no_other() {
+    for (stage, wrong) in [
+        (Stage::Route, None),
+        (Stage::Link, None),
+        (Stage::Lock, Some((Lock, R::NoSecondLock))),
+        (Stage::Guard, Some((FailClosed, R::NotSealed))),
+    ] {
+        let case = Case::new(Some(read(&carried(1), None, unread(stage))));
+        let programmed = match stage {
+            // A guard that was not read is written whole, which is a change that is not confirmed.
+            Stage::Guard => (False, R::Converging),
+            _ => (Unknown, R::Mismatch),
+        };
+        assert_eq!(case.condition(Programmed), programmed, "{stage:?}");
+        assert_eq!(case.condition(Agrees), (False, R::Mismatch), "{stage:?}");
+        for kind in [FailClosed, Lock] {
+            let wanted = match wrong {
+                Some((at, reason)) if at == kind => (False, reason),
+                _ if kind == Lock => (False, R::RangesUnknown),
+                _ => (True, R::Sealed),
+            };
+            assert_eq!(case.condition(kind), wanted, "{stage:?}");
+        }
+    }
+}
+
+#[test]
+fn a_failed_step_has_the_reason_of_its_stage_and_takes_nothing_from_a_guard_that_was_read_back() {
+    for (stage, reason) in [
+        (Stage::Guard, R::TransactionFailed),
+        (Stage::Lock, R::TransactionFailed),
+        (Stage::Link, R::NoTunnel),
+        (Stage::Tunnel, R::NoTunnel),
+        (Stage::Route, R::ApplyFailed),
+        (Stage::Release, R::TransactionFailed),
+    ] {
+        let mut case = Case::sealed();
+        case.failures = vec![failed(stage)];
+        assert_eq!(case.condition(Programmed), (False, reason), "{stage:?}");
+        assert_eq!(case.condition(FailClosed), (True, R::Sealed), "{stage:?}");
+    }
+}
+
+#[test]
+fn what_is_damaged_at_the_start_makes_its_own_condition_false_and_no_other() {
+    let mut case = Case::sealed();
+    assert_eq!(case.condition(SourceBinding), (True, R::Bound));
+    case.damages = vec![StartDamage {
+        condition: SourceBinding,
+        reason: R::Unbound,
+        message: "bindings.json holds no JSON".to_owned(),
+    }];
+    assert_eq!(case.condition(SourceBinding), (False, R::Unbound));
+    assert_eq!(case.condition(FailClosed), (True, R::Sealed));
+    assert_eq!(case.condition(Programmed), (True, R::Programmed));
+}
+
+#[test]
+fn a_released_node_is_called_so_only_when_nothing_was_left() {
+    let mut case = Case::new(None);
+    let released = |case: &Case| {
+        let mut inputs = case.inputs();
+        inputs.in_force.release = NodeRelease::Released;
+        inputs.status().released
+    };
+    assert!(released(&case));
+    case.failures = vec![failed(Stage::Release)];
+    assert!(!released(&case));
+    assert!(!case.inputs().status().released, "nobody released it");
+}
+
+#[test]
+fn a_handshake_is_fresh_by_the_wall_clock_that_stamped_it() {
+    let case = Case::sealed();
+    let inputs = ReportInputs {
+        time: ReportTime {
+            now: Timestamp::UNIX_EPOCH,
+            wall: client().issued_at,
+        },
+        ..case.inputs()
+    };
+    let exits = inputs.status().exits;
+    assert!(exits.iter().all(|exit| !exit.healthy), "nothing was heard");
+}

@@ -1,0 +1,109 @@
+//! The kernel's lease: given to a node whose guard was read back, and ended with the body's validity.
+
+use std::time::{Duration, Instant};
+
+use postern_agent_core::GuardReading;
+use postern_agent_core::scope_status::{LeaseReading, lease_stands};
+use postern_host::{Host, apply};
+use postern_plan::Step;
+use postern_plan::order::Stage;
+use postern_plan::ruleset::Transaction;
+
+use super::state::Agent;
+use crate::audit::Entry;
+
+/// How far the kernel's lease may be from the end of the body's validity before it is given anew.
+const AIM_SECONDS: u64 = 5;
+
+impl<H: Host> Agent<H> {
+    /// Gives, renews or ends the kernel's lease. Only a sealed node with a valid body gets one.
+    pub async fn keep_lease(&mut self) {
+        let Some(verified) = &self.verified else {
+            return;
+        };
+        let digest = verified.digest().to_owned();
+        let left = verified
+            .get()
+            .not_after
+            .duration_since(self.clock.now())
+            .as_secs();
+        // The former guard has the former body's lease, which runs out with that body's validity.
+        let guard = self
+            .last
+            .read_back
+            .as_ref()
+            .map(|read_back| read_back.guard());
+        if guard != Some(GuardReading::Wanted) {
+            return;
+        }
+        let standing = self.lease_stands();
+        if left <= 0 {
+            if standing {
+                self.change_lease(Transaction::end_lease()).await;
+            }
+            self.last.lease = None;
+            return;
+        }
+        let seconds = u64::try_from(left).unwrap_or_default();
+        // A clock that was put right, or a node that slept, moves the end: the kernel's lease is aimed at it again.
+        let aimed = self.last.lease.as_ref().is_some_and(|(given, until)| {
+            let runs = until.saturating_duration_since(Instant::now()).as_secs();
+            given == &digest && runs.abs_diff(seconds) <= AIM_SECONDS
+        });
+        if aimed && standing {
+            return;
+        }
+        if self.lease_was_taken(&digest) {
+            self.count("repairs");
+            let message = "the lease was removed before its time";
+            let line = Entry::of(self.clock.now(), "repair", "Drift", message);
+            self.audit.write(&line.about(self.verified.as_deref()));
+        }
+        self.last.lease = match self.change_lease(Transaction::lease(seconds)).await {
+            true => Some((digest, Instant::now() + Duration::from_secs(seconds))),
+            false => None,
+        };
+    }
+
+    /// The kernel's element is gone although its time is not over.
+    fn lease_was_taken(&self, digest: &str) -> bool {
+        let gone = !self.lease_stands();
+        let until = self
+            .last
+            .lease
+            .as_ref()
+            .filter(|(given, _)| given == digest);
+        gone && until.is_some_and(|(_, until)| Instant::now() < *until)
+    }
+
+    async fn change_lease(&mut self, transaction: Transaction) -> bool {
+        let applied = apply(&self.host, &[Step::Firewall(transaction)]).await;
+        match applied.failed {
+            None => true,
+            Some(failed) => {
+                self.last
+                    .failures
+                    .push((Stage::Release, failed.step.to_string(), failed.error));
+                false
+            }
+        }
+    }
+
+    fn lease_stands(&self) -> bool {
+        let read_back = self.last.read_back.as_ref();
+        read_back.is_some_and(|read_back| lease_stands(read_back.observed()))
+    }
+
+    /// The lease of the body whose guard the kernel carries. One that was given after the reading stands too.
+    pub(crate) fn lease_reading(&self) -> LeaseReading {
+        let read_back = self.last.read_back.as_ref();
+        let body = read_back.and_then(|read_back| read_back.body());
+        if body.is_some_and(|body| body.not_after <= self.clock.now()) {
+            LeaseReading::Expired
+        } else if self.last.lease.is_some() || self.lease_stands() {
+            LeaseReading::Stands
+        } else {
+            LeaseReading::Missing
+        }
+    }
+}

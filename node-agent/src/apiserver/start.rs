@@ -1,0 +1,74 @@
+//! The exchange's tasks.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use postern_intent::{KeySet, NodeName, Uid};
+use tokio::sync::{mpsc, watch};
+
+use super::credentials::{self, NodeCredentials};
+use super::endpoint::ApiEndpoint;
+use super::health::ApiHealth;
+use super::intent::{self, Intents};
+use super::metrics::ApiMetrics;
+use super::report::{self, Reports};
+use crate::agent::NodeUpdate;
+
+/// What the exchange with the API server is to do.
+#[derive(Debug, Clone)]
+pub struct ApiServerOptions {
+    /// Where the API server is.
+    pub endpoint: ApiEndpoint,
+    /// This node.
+    pub node: NodeName,
+    /// Where documents are put; the folder is there.
+    pub inbox: PathBuf,
+    /// The agent's report.
+    pub report: PathBuf,
+    /// Where the node's UID is remembered.
+    pub state_dir: PathBuf,
+    /// The UID that the agent starts with; none when the command line gave it, and the token is not asked.
+    pub uid: Option<Uid>,
+    /// The folder of public keys, where there is one.
+    pub trust_dir: Option<PathBuf>,
+    /// What was in it at the start.
+    pub installed: KeySet,
+    /// Metrics.
+    pub metrics: ApiMetrics,
+}
+
+/// Starts the tasks and returns at once; they end with the runtime. What the node's own files say anew comes by `updates`.
+pub fn start(options: ApiServerOptions, updates: mpsc::Sender<NodeUpdate>) {
+    // Two providers in one program make the TLS library stop the process: whoever came first has chosen the same one.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let health = |name| ApiHealth::new(name, options.metrics.clone());
+    let (breaks, broken) = watch::channel(0);
+    tokio::spawn(intent::run(Intents {
+        endpoint: options.endpoint.clone(),
+        node: options.node.clone(),
+        inbox: options.inbox,
+        health: Arc::new(health("intents")),
+        updates: updates.clone(),
+        broken,
+    }));
+    tokio::spawn(report::run(Reports {
+        endpoint: options.endpoint.clone(),
+        node: options.node.clone(),
+        file: options.report,
+        health: Arc::new(health("reports")),
+        broken: breaks,
+    }));
+    let token = health("token");
+    tokio::spawn(credentials::run(
+        NodeCredentials {
+            endpoint: options.endpoint,
+            node: options.node,
+            state_dir: options.state_dir,
+            uid: options.uid,
+            trust_dir: options.trust_dir,
+            installed: options.installed,
+            updates,
+        },
+        token,
+    ));
+}
