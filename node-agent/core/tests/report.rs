@@ -6,6 +6,7 @@
     reason = "in a test, also in its helpers, a value that is not there is a failure; a signature needs a moment"
 )]
 
+use postern_host_testing::fixture;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
