@@ -11,8 +11,8 @@ use postern_crds::{NodeReport, NodeReportStatus};
 use postern_intent::NodeName;
 use postern_telemetry::{Late, Origin};
 
-use super::intents::from_shown;
 use super::publish::{IntentChange, PlannedWrite};
+use super::shown_envelope::from_shown;
 use crate::watches::Tolerant;
 
 /// A body that was published.
