@@ -1,4 +1,4 @@
-//! How long to wait after a failure: longer each time, not all at the same moment. Pure: random_number is given.
+//! How long to wait after a failure: longer each time, not all at the same moment. Pure: the random number is given.
 
 use std::time::Duration;
 
@@ -26,15 +26,15 @@ impl Pace {
         self.failures = 0;
     }
 
-    /// It failed: how long to wait. `random_number` is any number; a quarter of the wait hangs on it.
-    pub fn failed(&mut self, random_number: u32) -> Duration {
+    /// It failed: how long to wait. `random` is any number; a quarter of the wait hangs on it.
+    pub fn failed(&mut self, random: u32) -> Duration {
         let doubled = self
             .first
             .saturating_mul(2_u32.saturating_pow(self.failures));
         self.failures = self.failures.saturating_add(1);
         let wait = doubled.min(self.longest);
         // Between three and five quarters, so that two who failed together do not come back together.
-        let part = wait / 512 * (random_number % 256);
+        let part = wait / 512 * (random % 256);
         (wait - wait / 4 + part).min(self.longest + self.longest / 4)
     }
 

@@ -11,8 +11,8 @@ use postern_crds::{NodeReport, NodeReportStatus};
 use postern_intent::NodeName;
 use postern_telemetry::{Late, Origin};
 
-use super::intents::from_shown;
 use super::publish::{IntentChange, PlannedWrite};
+use super::shown_envelope::from_shown;
 use crate::watches::Tolerant;
 
 /// A body that was published.
@@ -117,11 +117,13 @@ fn end(
     if !applied || !is_true(&status.conditions, ConditionType::Verified) {
         return None;
     }
-    let told = status.verified_at.as_ref().map(|time| time.0);
-    let told = told.filter(|at| (issued.at..=now).contains(at));
-    Some(told.map_or((now.max(issued.at), ArrivalClock::Seen), |at| {
-        (at, ArrivalClock::VerifiedAt)
-    }))
+    let verified_at = status.verified_at.as_ref().map(|time| time.0);
+    let verified_at = verified_at.filter(|at| (issued.at..=now).contains(at));
+    Some(
+        verified_at.map_or((now.max(issued.at), ArrivalClock::Seen), |at| {
+            (at, ArrivalClock::VerifiedAt)
+        }),
+    )
 }
 
 impl Arrivals<Origin> {

@@ -8,11 +8,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use postern_crds::conditions::Reason;
 use postern_crds::{NodeIntent, NodeIntentSpec};
 use postern_intent::verify::{Context, Refusal, verify_intent};
-use postern_intent::{Body, Envelope, KeySet, NodeName, envelope};
+use postern_intent::{Body, KeySet, NodeName, envelope};
 use postern_telemetry::Origin;
 
 use super::arrivals::Arrivals;
 use super::owned::{OwnWrite, ShownVersion};
+use super::shown_envelope::from_shown;
 use crate::watches::Tolerant;
 
 /// What this process published, or verified as published.
@@ -253,28 +254,4 @@ fn open(node: &NodeName, spec: &NodeIntentSpec, keys: &KeySet) -> Result<Body, R
 /// The reason of a refusal, as conditions and Events name it.
 fn reason(refusal: &Refusal) -> Reason {
     Reason::parse(refusal.reason()).unwrap_or(Reason::Malformed)
-}
-
-/// The envelope as it is verified.
-#[must_use]
-pub fn from_shown(shown: &postern_crds::node_intent::Envelope) -> Option<Envelope> {
-    let value = serde_json::to_value(shown).ok()?;
-    serde_json::from_value(value).ok()
-}
-
-/// The envelope as it is shown.
-#[must_use]
-pub fn to_shown(envelope: &Envelope) -> postern_crds::node_intent::Envelope {
-    postern_crds::node_intent::Envelope {
-        payload_type: envelope.payload_type.clone(),
-        payload: envelope.payload.clone(),
-        signatures: envelope
-            .signatures
-            .iter()
-            .map(|signature| postern_crds::node_intent::Signature {
-                keyid: signature.keyid.to_string(),
-                sig: signature.sig.clone(),
-            })
-            .collect(),
-    }
 }

@@ -29,6 +29,7 @@ pub mod publish;
 pub mod report;
 mod round;
 mod run;
+mod shown_envelope;
 mod wake;
 mod write_backoff;
 

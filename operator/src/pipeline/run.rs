@@ -90,10 +90,9 @@ impl Pipeline {
     async fn stamp_intents(&mut self, epoch: u64) -> Option<IdleReason> {
         let objects = self.parts.stores.intents.state();
         let (writer, term) = (&self.parts.writer, &self.parts.writer.term);
-        let stamping = self
-            .fence
-            .run(writer, &objects, epoch, &mut self.intents, term);
-        stamping.instrument(info_span!("fence", epoch)).await
+        self.fence
+            .run(writer, &objects, epoch, &mut self.intents, term)
+            .await
     }
 
     async fn gather(
@@ -122,7 +121,7 @@ impl Pipeline {
         gathered
     }
 
-    /// Nothing is published while ranges of the cluster are unknown: nobody could tell inside from outside.
+    /// Nothing is published while ranges of the cluster are unknown: addresses inside the cluster could not be distinguished from those outside.
     async fn publish(
         &mut self,
         round: &Round,

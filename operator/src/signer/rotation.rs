@@ -1,4 +1,4 @@
-//! Which keys nodes are told to trust, and which keys sign. Pure.
+//! Which keys a key set announces to nodes, and which keys sign. Pure.
 //!
 //! A new key in the Secret is announced in a key set that the present keys sign. A key that is to go is named in the
 //! Secret's annotation `postern.dev/retire`; it goes on signing until every node reports that it trusts the others.

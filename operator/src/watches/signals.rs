@@ -1,4 +1,4 @@
-//! What the watches tell the pipeline: that something changed, which stores are complete, who has reported_nodes.
+//! What the pipeline knows of the watches: that something changed, which stores are complete, which nodes have reported.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -178,7 +178,7 @@ pub fn start(
     (stores, starter.tasks)
 }
 
-/// A node has reported_nodes when its report has a status; the operator itself makes reports without one.
+/// A node has reported when its report has a status; the operator itself makes reports without one.
 fn note_report(signals: &WatchSignals, report: &NodeReport) {
     if let (Some(name), Some(_)) = (&report.metadata.name, &report.status) {
         signals.report_arrived(name);

@@ -65,7 +65,7 @@ impl Cluster {
         self.runtime.block_on(read::held(&self.seat))
     }
 
-    /// The objects that tell how things stand.
+    /// The objects that show the state of policies, exits and nodes.
     ///
     /// # Errors
     /// [`ClusterError`].

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `connect` | which cluster, as whom, and one thread that waits for its answers |
 //! | `ask` | one request with its deadline, and what its failure means |
-//! | `read` | what waits, and the objects that tell how things stand |
+//! | `read` | what waits, and the objects that show the state of policies, exits and nodes |
 //! | `approve` | adding approvals to what others approved |
 //!
 //! Outside of this module nothing waits: every function here returns when it has the answer.

@@ -1,4 +1,4 @@
-//! What waits for an approval, and the objects that tell how things stand.
+//! What waits for an approval, and the objects that show the state of policies, exits and nodes.
 
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::ListParams;
@@ -31,7 +31,7 @@ pub struct Unreadable {
 /// An object, or why it is none.
 pub type Readable<K> = Result<K, Unreadable>;
 
-/// The objects that tell how things stand.
+/// The objects that show the state of policies, exits and nodes.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Objects {
     /// All policies.
@@ -74,7 +74,7 @@ async fn undecided(seat: &Seat) -> ClusterError {
     }
 }
 
-/// Everything that tells how things stand. What waits comes first: where nothing is installed, that says so best.
+/// Everything that shows the state of policies, exits and nodes. What waits comes first: where nothing is installed, that says so best.
 pub(super) async fn objects(seat: &Seat) -> Result<Objects, ClusterError> {
     Ok(Objects {
         held: held(seat).await?,

@@ -31,7 +31,7 @@ impl Definition {
     }
 }
 
-/// What the compiler is told. A definition under another UID than at the last compile means that the old one went,
+/// The compiler's input about the definition. A definition under another UID than at the last compile means that the old one went,
 /// and every policy with it, however fast the new one came.
 #[must_use]
 pub fn definitions(seen: &Definition, remembered: Option<&str>) -> Definitions {

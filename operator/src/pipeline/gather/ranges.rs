@@ -31,7 +31,7 @@ pub enum Pods {
     Said,
 }
 
-/// A range without which nothing can be told inside from outside.
+/// A range without which addresses inside the cluster cannot be distinguished from those outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Unknown {
     Pods,

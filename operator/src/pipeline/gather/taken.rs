@@ -1,4 +1,4 @@
-//! From a store to values: sorted, and with what cannot be read told apart.
+//! From a store to values: sorted, and with what cannot be read set apart.
 
 use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt as _};

@@ -15,8 +15,9 @@ use super::plan::{IntentChange, PlannedWrite, plan};
 use super::sign::{announce, resigned, spec};
 use crate::metrics::{Metrics, gauge};
 use crate::pipeline::error::PipelineError;
-use crate::pipeline::intents::{IntentState, from_shown};
+use crate::pipeline::intents::IntentState;
 use crate::pipeline::round::Round;
+use crate::pipeline::shown_envelope::from_shown;
 use crate::signer::{AnnouncedKeys, KeyRing, Rotation, rotate};
 use crate::watches::WatchedStores;
 

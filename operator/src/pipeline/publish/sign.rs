@@ -9,7 +9,7 @@ use postern_intent::keys::KeySetDocument;
 use postern_intent::sign::{SignError, sign_bytes, sign_intent, sign_key_set};
 use postern_intent::{Body, KeySet};
 
-use crate::pipeline::intents::{from_shown, to_shown};
+use crate::pipeline::shown_envelope::{from_shown, to_shown};
 use crate::signer::{AnnouncedKeys, KeyRing};
 
 /// The key set that stands beside an envelope.

@@ -1,4 +1,4 @@
-//! News for people, as an Event (`events.k8s.io`) tells it. Pure.
+//! A notice for people, and the Event (`events.k8s.io`) that it becomes. Pure.
 
 use postern_crds::names::API_VERSION;
 

@@ -1,4 +1,4 @@
-//! Which transitions people are told of in an Event: few, and useful. Pure.
+//! Which transitions of conditions become Events: few, and useful. Pure.
 
 use std::collections::BTreeMap;
 
@@ -16,19 +16,20 @@ pub fn between(
     before: &[Condition],
     after: &[Condition],
 ) -> Vec<EventNotice> {
-    let told = [
+    let announced = [
         ConditionType::Accepted,
         ConditionType::ResolvedRefs,
         ConditionType::Programmed,
         ConditionType::Ready,
         ConditionType::FullyEnforced,
     ];
-    told.into_iter()
+    announced
+        .into_iter()
         .filter_map(|kind| {
             let now = find(after, kind)?;
             let was = find(before, kind);
             let same = was.is_some_and(|was| was.status == now.status && was.reason == now.reason);
-            (!same && is_told(kind, was, now)).then(|| EventNotice {
+            (!same && is_announced(kind, was, now)).then(|| EventNotice {
                 regarding: regarding.clone(),
                 tone: tone(now),
                 reason: now.reason.clone(),
@@ -39,8 +40,9 @@ pub fn between(
         .collect()
 }
 
-/// Good news is told of `Ready` alone, and bad news of everything; what is on its way is no news.
-fn is_told(kind: ConditionType, was: Option<&Condition>, now: &Condition) -> bool {
+/// Whether a transition becomes an Event. A condition that becomes true is announced for `Ready` alone, one that becomes
+/// false always; a state that passes by itself never is.
+fn is_announced(kind: ConditionType, was: Option<&Condition>, now: &Condition) -> bool {
     let passing = [
         Reason::Converging.as_str(),
         Reason::Pending.as_str(),
@@ -56,7 +58,7 @@ fn is_told(kind: ConditionType, was: Option<&Condition>, now: &Condition) -> boo
                     && was.is_some_and(|was| was.status == State::False.as_str()))
         }
         "False" => true,
-        // Nothing is known yet, which is no news; or not any more, which is.
+        // `Unknown` from the start says nothing new; a report that no longer counts does.
         _ => kind == ConditionType::Ready && now.reason == Reason::Stale.as_str(),
     }
 }
@@ -69,13 +71,13 @@ fn tone(condition: &Condition) -> EventTone {
     }
 }
 
-/// What is bad about nodes, by node and condition, so that only what is new is told.
+/// What is bad about nodes, by node and condition, so that only what is new is announced.
 #[must_use]
 pub fn of_nodes(verdicts: &[Verdict]) -> BTreeMap<(String, String), EventNotice> {
     let mut notices = BTreeMap::new();
     for verdict in verdicts.iter().filter(|verdict| verdict.kind == "Node") {
         for finding in &verdict.conditions {
-            // What waits for a person is told with what a person needs for it.
+            // An Event that asks for an approval carries the digest: nothing else shows it to the person who approves.
             let passing = matches!(
                 finding.reason,
                 Reason::Converging | Reason::Pending | Reason::Restored
@@ -155,22 +157,22 @@ mod tests {
         }
     }
 
-    fn told(before: &[Condition], after: &[Condition]) -> Vec<String> {
+    fn announced(before: &[Condition], after: &[Condition]) -> Vec<String> {
         let notices = between(&Regarding::node("n1"), before, after);
         notices.into_iter().map(|notice| notice.reason).collect()
     }
 
     #[test]
-    fn a_transition_is_told_once_and_a_change_of_words_never() {
+    fn a_transition_is_announced_once_and_a_change_of_words_never() {
         let ready = [condition("Ready", "True", "Ready")];
-        assert_eq!(told(&[], &ready), ["Ready"]);
-        assert!(told(&ready, &ready).is_empty());
+        assert_eq!(announced(&[], &ready), ["Ready"]);
+        assert!(announced(&ready, &ready).is_empty());
         let mut reworded = ready.clone();
         reworded[0].message = "other words".to_owned();
-        assert!(told(&ready, &reworded).is_empty());
+        assert!(announced(&ready, &reworded).is_empty());
         let blocked = [condition("Ready", "False", "NoExit")];
-        assert_eq!(told(&ready, &blocked), ["NoExit"]);
-        assert_eq!(told(&blocked, &ready), ["Ready"]);
+        assert_eq!(announced(&ready, &blocked), ["NoExit"]);
+        assert_eq!(announced(&blocked, &ready), ["Ready"]);
     }
 
     #[test]
@@ -180,22 +182,22 @@ mod tests {
             condition("Programmed", "False", "Converging"),
             condition("Ready", "Unknown", "Pending"),
         ];
-        assert!(told(&[], &after).is_empty());
+        assert!(announced(&[], &after).is_empty());
     }
 
     #[test]
     fn that_a_node_is_not_heard_any_more_is_news_and_that_it_was_not_heard_yet_is_none() {
         let ready = [condition("Ready", "True", "Ready")];
         let stale = [condition("Ready", "Unknown", "Stale")];
-        assert_eq!(told(&ready, &stale), ["Stale"]);
-        assert!(told(&stale, &stale).is_empty());
-        assert_eq!(told(&stale, &ready), ["Ready"]);
+        assert_eq!(announced(&ready, &stale), ["Stale"]);
+        assert!(announced(&stale, &stale).is_empty());
+        assert_eq!(announced(&stale, &ready), ["Ready"]);
     }
 
     #[test]
     fn an_object_that_was_refused_and_is_accepted_says_so() {
         let before = [condition("Accepted", "False", "Invalid")];
         let after = [condition("Accepted", "True", "Accepted")];
-        assert_eq!(told(&before, &after), ["Accepted"]);
+        assert_eq!(announced(&before, &after), ["Accepted"]);
     }
 }

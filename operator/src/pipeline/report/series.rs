@@ -1,9 +1,9 @@
-//! Which news is another Event and which is one more of the same (`events.k8s.io/v1`, `EventSeries`). Pure: it is given
+//! Which notice is another Event and which is one more of the same (`events.k8s.io/v1`, `EventSeries`). Pure: it is given
 //! the time.
 //!
 //! The recorder of kube counts by object, reason and action. What waits for an approval, or an entry that cannot be
 //! read, differs in its note alone, and the note of an Event cannot be changed: a second one would show the digest of
-//! the first. Here the whole news is what is counted.
+//! the first. Here the whole notice is what is counted.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use postern_crds::names::OPERATOR_FIELD_MANAGER;
 
 use super::events::{EventNotice, EventTone, Regarding};
 
-/// How long the same news is counted in the same Event, as other writers of Events do.
+/// How long the same notice is counted in the same Event, as other writers of Events do.
 const WINDOW: SignedDuration = SignedDuration::from_mins(6);
 
 /// Longest note in bytes (kubernetes, `pkg/apis/core/validation/events.go`).
@@ -24,42 +24,42 @@ const NOTE_LIMIT: usize = 1024;
 /// Longest part of an object's name in the name of an Event: with the time behind it, it stays below 253 bytes.
 const NAME_LIMIT: usize = 200;
 
-/// What was told lately.
+/// The Events that were written lately.
 #[derive(Debug)]
 pub(super) struct Series {
     instance: String,
-    told: BTreeMap<EventNotice, (Timestamp, Event)>,
+    written: BTreeMap<EventNotice, (Timestamp, Event)>,
 }
 
 impl Series {
     pub(super) const fn new(instance: String) -> Self {
         Self {
             instance,
-            told: BTreeMap::new(),
+            written: BTreeMap::new(),
         }
     }
 
-    /// The Event that tells the news now. One with a series is there already, and only its series is to be written.
+    /// The Event to write for a notice now. One with a series is there already, and only its series is to be written.
     pub(super) fn next(&mut self, notice: &EventNotice, now: Timestamp) -> Event {
-        self.told
+        self.written
             .retain(|_, (last, _)| now.duration_since(*last) < WINDOW);
-        let event = match self.told.get(notice) {
-            Some((_, told)) => Event {
+        let event = match self.written.get(notice) {
+            Some((_, earlier)) => Event {
                 series: Some(EventSeries {
-                    count: told.series.as_ref().map_or(1, |series| series.count) + 1,
+                    count: earlier.series.as_ref().map_or(1, |series| series.count) + 1,
                     last_observed_time: MicroTime(now),
                 }),
-                ..told.clone()
+                ..earlier.clone()
             },
             None => event(notice, &self.instance, now),
         };
-        self.told.insert(notice.clone(), (now, event.clone()));
+        self.written.insert(notice.clone(), (now, event.clone()));
         event
     }
 
     /// It was not written: the next one begins anew.
     pub(super) fn forget(&mut self, notice: &EventNotice) {
-        self.told.remove(notice);
+        self.written.remove(notice);
     }
 }
 

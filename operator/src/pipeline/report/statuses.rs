@@ -17,7 +17,6 @@ use postern_crds::{EgressPolicy, ExitNode, InterfaceIsolation};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::watch;
-use tracing::{Instrument as _, info_span};
 
 use super::events::{EventNotice, Regarding};
 use super::limiter::Limiter;
@@ -100,10 +99,7 @@ impl StatusWriter {
     pub async fn write_statuses(mut self) {
         loop {
             let verdicts = Arc::clone(&self.verdicts.borrow_and_update());
-            let wait = self
-                .write_batch(&verdicts)
-                .instrument(info_span!("statuses"))
-                .await;
+            let wait = self.write_batch(&verdicts).await;
             let waiting = async {
                 match wait {
                     Some(wait) => tokio::time::sleep(wait).await,
