@@ -7,7 +7,7 @@ use postern_intent::body::{Cluster, ClusterDns, DEFAULT_NODE_PORTS, PortSpan};
 use postern_intent::{Address, Prefix};
 
 use super::classify::Classes;
-use super::firewall::private_ranges;
+use super::ranges::{aggregate, of_family, private_ranges};
 use super::{Inputs, NodeClaim};
 use crate::host::Family;
 
@@ -211,22 +211,4 @@ fn judge(named: &[Prefix], by: NamedBy, own: &BTreeSet<Address>, family: Family)
         None if proven => LocalRanges::Trusted,
         None => LocalRanges::Unproven,
     }
-}
-
-/// The prefixes of one family.
-pub(super) fn of_family(prefixes: &[Prefix], family: Family) -> Vec<Prefix> {
-    prefixes
-        .iter()
-        .copied()
-        .filter(|prefix| Family::of_prefix(prefix) == family)
-        .collect()
-}
-
-/// Disjoint prefixes: an interval set refuses overlapping ones (`Error: conflicting intervals specified`).
-pub(super) fn aggregate(prefixes: &[Prefix]) -> Vec<Prefix> {
-    let nets: Vec<ipnet::IpNet> = prefixes.iter().map(Prefix::net).collect();
-    ipnet::IpNet::aggregate(&nets)
-        .into_iter()
-        .map(Prefix::from)
-        .collect()
 }

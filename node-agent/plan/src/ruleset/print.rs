@@ -5,8 +5,7 @@ use std::fmt;
 use sha2::{Digest as _, Sha256};
 
 use super::model::{
-    Base, BaseKind, Hook, KeyType, Otherwise, Ruleset, Set, SetFlag, TABLE, Table, TableFamily,
-    ValueType,
+    Base, BaseKind, Hook, KeyType, Otherwise, Set, SetFlag, TABLE, Table, TableFamily, ValueType,
 };
 use super::rule::{Counter, Field, Match, Operand, Rule, Target};
 use crate::host::Family;
@@ -313,12 +312,5 @@ impl Lines {
         for (name, set) in &table.sets {
             self.elements("add", name, set.elements.iter());
         }
-    }
-}
-
-impl fmt::Display for Ruleset {
-    /// The whole ruleset as a file for `nft -f`, both tables replaced in one transaction.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        super::Transaction::replace(self).text().fmt(f)
     }
 }

@@ -1,6 +1,7 @@
 //! One atomic change of the firewall.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use super::Element;
 use super::model::{Ruleset, TableFamily};
@@ -152,5 +153,12 @@ impl Transaction {
     #[must_use]
     pub fn summary(&self) -> &str {
         &self.summary
+    }
+}
+
+impl fmt::Display for Ruleset {
+    /// The whole ruleset as a file for `nft -f`, both tables replaced in one transaction.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Transaction::replace(self).text().fmt(f)
     }
 }

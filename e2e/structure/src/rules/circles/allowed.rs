@@ -19,35 +19,6 @@ pub(super) const ALLOWED: &[Allowed] = &[
         folder: "node-agent/linux/src",
         files: &["host.rs", "link.rs"],
     },
-    // Each section imports the type that collects all sections.
-    Allowed {
-        folder: "node-agent/plan/src/desired",
-        files: &[
-            "classify.rs",
-            "cluster.rs",
-            "dns.rs",
-            "firewall/binding.rs",
-            "firewall/exit_side.rs",
-            "firewall/guard.rs",
-            "firewall/last.rs",
-            "firewall/origin.rs",
-            "firewall/scope.rs",
-            "firewall/sets.rs",
-            "firewall/steer.rs",
-            "firewall/translate.rs",
-            "firewall/whole.rs",
-            "link.rs",
-            "lock.rs",
-            "route.rs",
-            "tunnel.rs",
-            "whole.rs",
-        ],
-    },
-    // The printer is needed for a change, and knows the type of a change.
-    Allowed {
-        folder: "node-agent/plan/src/ruleset",
-        files: &["print.rs", "transaction.rs"],
-    },
     // The state of the agent is one type, which its parts import.
     Allowed {
         folder: "node-agent/src",
@@ -134,23 +105,6 @@ pub(super) const ALLOWED: &[Allowed] = &[
             "pods.rs",
             "routes.rs",
             "tunnels.rs",
-        ],
-    },
-    // Arrivals and intents import types of each other.
-    Allowed {
-        folder: "operator/src/pipeline",
-        files: &["arrivals.rs", "intents.rs"],
-    },
-    // The steps import the pipeline, which runs them.
-    Allowed {
-        folder: "operator/src",
-        files: &[
-            "pipeline/issue.rs",
-            "pipeline/memory/save.rs",
-            "pipeline/news.rs",
-            "pipeline/run.rs",
-            "pipeline/wake.rs",
-            "program.rs",
         ],
     },
 ];

@@ -11,7 +11,7 @@ use crate::ruleset::{
 };
 use postern_intent::Address;
 
-use super::Chains;
+use super::context::Chains;
 use super::names::{BIND, BIND_ARP, BIND_ND, BRIDGE_COUNTERS, halved};
 
 /// The whole bridge table.

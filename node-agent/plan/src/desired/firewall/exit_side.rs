@@ -7,11 +7,11 @@ use crate::host::Family;
 use crate::ruleset::rule::{goto, jump, together};
 use crate::ruleset::{Field, Rule, Target};
 
+use super::context::{Chains, Context};
 use super::guard::clamp;
 use super::names::{EXIT_DROP, EXIT_OUT, halved, offered_chain, serve_chain};
-use super::scope::special_ranges;
-use super::{Chains, Context};
-use crate::desired::cluster::of_family;
+use crate::desired::ranges::of_family;
+use crate::desired::ranges::special_ranges;
 
 pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
     let served = context.body().map(|body| &body.nat[..]).unwrap_or_default();
@@ -61,7 +61,7 @@ fn offered(exit: &ServedExit) -> Vec<Rule> {
         rules.push(refuse().when(together(fields, halved("api", family))));
     }
     for family in Family::BOTH {
-        let routes = super::super::cluster::aggregate(&of_family(&exit.routes, family));
+        let routes = crate::desired::ranges::aggregate(&of_family(&exit.routes, family));
         let sourced = exit.egress.is_empty()
             || exit
                 .egress

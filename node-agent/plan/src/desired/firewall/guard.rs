@@ -6,11 +6,12 @@ use crate::ruleset::literal::Value;
 use crate::ruleset::rule::{goto, jump, tcp_syn, together};
 use crate::ruleset::{Counter, Field, Hook, Match, Rule, Target};
 
+use super::context::{Chains, Context};
+use super::names;
 use super::names::{
     BLOCKED, ENCAPSULATED, ENDPOINT, HOLD, INBOUND, INJECT, NO_LEASE, NO_SERVICE, SERVICE,
     TUNNEL_RAW, halved,
 };
-use super::{Chains, Context, names};
 use crate::desired::{LEASE, NodeClaim};
 
 /// Bytes of IP and TCP header that the segment size does not count: 60 holds for IPv6, and is safe for IPv4.

@@ -8,10 +8,10 @@ use crate::host::Family;
 use crate::ruleset::rule::jump;
 use crate::ruleset::{Field, Hook, Rule, Target};
 
+use super::context::{Chains, Context};
 use super::guard::{inside_rules, reply_rules};
 use super::names::{LAST, halved, last_chain};
 use super::scope::served;
-use super::{Chains, Context};
 
 pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
     let mut rules = vec![

@@ -14,6 +14,7 @@
 //! | postrouting | 110 | `source` | the source that really leaves |
 
 mod binding;
+mod context;
 mod exit_side;
 mod guard;
 mod last;
@@ -25,6 +26,4 @@ mod steer;
 mod translate;
 mod whole;
 
-pub(super) use scope::private_ranges;
 pub(super) use whole::ruleset;
-use whole::{Chains, Context};

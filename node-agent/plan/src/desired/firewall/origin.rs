@@ -4,8 +4,8 @@ use crate::host::Family;
 use crate::ruleset::rule::{apart, goto};
 use crate::ruleset::{Field, Hook, Rule, Target};
 
+use super::context::{Chains, Context};
 use super::names::{INJECT, SPOOF, SPOOF_IN, halved};
-use super::{Chains, Context};
 
 pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
     let mut rules = Vec::new();

@@ -14,10 +14,10 @@ use crate::host::Family;
 use crate::ruleset::rule::goto;
 use crate::ruleset::{Atom, Data, Element, KeyType, Set, SetFlag, ValueType};
 
-use super::Context;
+use super::context::Context;
 use super::names::{halved, last_chain, local_exit_set, mark_chain, scope_chain};
-use super::scope::{lan_ranges, special_ranges};
 use super::steer::TO_MAIN;
+use crate::desired::ranges::{lan_ranges, special_ranges};
 
 type Sets = BTreeMap<String, Set>;
 
@@ -133,7 +133,7 @@ fn routed(context: &Context<'_>, family: Family) -> Set {
 }
 
 fn in_family(ranges: &[Prefix], family: Family) -> Vec<Prefix> {
-    crate::desired::cluster::of_family(ranges, family)
+    crate::desired::ranges::of_family(ranges, family)
 }
 
 #[derive(Clone, Copy)]

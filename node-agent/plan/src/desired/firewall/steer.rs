@@ -6,9 +6,9 @@ use crate::host::Family;
 use crate::ruleset::rule::goto;
 use crate::ruleset::{BaseKind, Field, Hook, Rule, Target};
 
+use super::context::{Chains, Context};
 use super::guard::{inside_rules, reply_rules};
 use super::names::{halved, mark_chain};
-use super::{Chains, Context};
 
 /// The chain that gives the mark of inside traffic, replies, released pods and local exits.
 pub(super) const TO_MAIN: &str = "to_main";

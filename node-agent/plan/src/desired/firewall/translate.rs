@@ -8,10 +8,10 @@ use crate::host::Family;
 use crate::ruleset::rule::apart;
 use crate::ruleset::{BaseKind, Field, Hook, Rule, Target};
 
+use super::context::{Chains, Context};
 use super::guard::inside_rules;
 use super::names::{LOCAL_SOURCE, TUNNEL_SOURCE, halved, local_exit_set};
-use super::{Chains, Context};
-use crate::desired::cluster::of_family;
+use crate::desired::ranges::of_family;
 
 pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
     let served = context.body().map(|body| &body.nat[..]).unwrap_or_default();

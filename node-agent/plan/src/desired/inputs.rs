@@ -1,0 +1,100 @@
+//! What the plan is made from, and what several sections ask of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+use postern_intent::{Address, Body, ExitName, IfName, ScopeId};
+
+use crate::binding::Bindings;
+use crate::host::{Family, TunnelBackend};
+use crate::settings::Settings;
+
+/// The kernel's lease: a set whose elements go by themselves.
+pub const LEASE: &str = "lease";
+
+/// What the plan is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// The node's own settings.
+    pub settings: &'a Settings,
+    /// The body in force; none before the first one, or when the ledger was lost.
+    pub body: Option<&'a Body>,
+    /// Who is behind which interface.
+    pub bindings: &'a Bindings,
+    /// What the host is like.
+    pub facts: &'a Facts,
+}
+
+impl Inputs<'_> {
+    /// Whether a body is, or was once, in force here.
+    #[must_use]
+    pub fn claim(&self) -> NodeClaim {
+        if self.body.is_some() {
+            NodeClaim::Claimed
+        } else {
+            self.facts.claim
+        }
+    }
+}
+
+/// Whether an intent was ever in force on this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NodeClaim {
+    /// One was, or it is not known that none was: what is not classified is held.
+    #[default]
+    Claimed,
+    /// None ever was. Pods without a binding ran before Postern was installed, so that no policy can have selected them:
+    /// they are left alone. Pods with a binding started since, and are held until an intent says what they are.
+    Unclaimed,
+}
+
+/// Facts of the host that the plan depends on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// Whether an intent was ever in force here; a body in force counts more.
+    pub claim: NodeClaim,
+    /// The interface of the default route, by family.
+    pub uplinks: BTreeMap<Family, IfName>,
+    /// How tunnels can be made; none: not at all.
+    pub tunnel_backend: Option<TunnelBackend>,
+    /// Scopes that the state machine has opened after their exit was lost.
+    pub failed_open: BTreeSet<ScopeId>,
+    /// Pod links whose packets bypass netfilter.
+    pub bypassed: BTreeSet<IfName>,
+    /// Families that this kernel does not have (`ipv6.disable=1`).
+    pub absent: BTreeSet<Family>,
+}
+
+impl Facts {
+    /// The uplink of a served exit: as the body says, else the default route's interface.
+    #[must_use]
+    pub fn uplink(&self, named: Option<&IfName>) -> Option<IfName> {
+        named
+            .or_else(|| self.uplinks.get(&Family::V4))
+            .or_else(|| self.uplinks.get(&Family::V6))
+            .cloned()
+    }
+}
+
+/// The device and mark of an exit that this node uses.
+#[must_use]
+pub fn used_interface<'a>(body: &'a Body, exit: &ExitName) -> Option<&'a IfName> {
+    body.routes
+        .iter()
+        .find(|route| &route.exit == exit)
+        .map(|route| &route.interface)
+}
+
+/// The tunnel addresses of a device, one a family.
+#[must_use]
+pub fn tunnel_address(body: &Body, interface: &IfName, family: Family) -> Option<Address> {
+    let tunnel = body
+        .tunnels
+        .iter()
+        .find(|tunnel| &tunnel.interface == interface)?;
+    tunnel
+        .addresses
+        .iter()
+        .map(IpNet::addr)
+        .find(|address| Family::of(address) == family)
+}
