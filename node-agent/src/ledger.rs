@@ -69,6 +69,17 @@ pub enum ReleasedBy {
     RootOnSocket,
 }
 
+impl ReleasedBy {
+    /// The word in the ledger and in the audit log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SignedRelease => "SignedRelease",
+            Self::RootOnSocket => "RootOnSocket",
+        }
+    }
+}
+
 /// The file: the entries as text, with the SHA-256 of that text, so that a torn or edited file is known as such.
 #[derive(Debug, Serialize, Deserialize)]
 struct Page {

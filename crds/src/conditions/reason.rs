@@ -72,6 +72,9 @@ vocabulary! {
         Unbound: "Some pods are older than the plugin, so that nothing but the intent says which addresses are theirs.",
         LedgerLost: "The ledger is missing or corrupt; the node is sealed and waits for a fresh intent.",
         NoIntent: "No intent has reached the node yet.",
+        HostUnreadable: "A part of the host that the answer depends on could not be read; it is tried again.",
+        NoHostInterface: "The plugin before this one names no interface of the host for the pod.",
+        NotBound: "The agent has no binding of this sandbox.",
 
         // Why a document is refused; what was in force stays in force.
         Malformed: "The file or field is no envelope.",

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use postern_cni::protocol::{Add, Refusal, Response};
+use postern_crds::conditions::Reason;
 use postern_host::{Host, Nature};
 use postern_intent::{Namespace, Uid, Verified};
 use postern_plan::binding::Binding;
@@ -26,15 +27,15 @@ mod code {
     pub(super) const NOT_AVAILABLE: u32 = 50;
 }
 
-fn refused(code: u32, reason: &str, message: impl Into<String>) -> Response {
+fn refused(code: u32, reason: Reason, message: impl Into<String>) -> Response {
     Response::Refused(Refusal {
         code,
-        reason: reason.to_owned(),
+        reason: reason.as_str().to_owned(),
         message: message.into(),
     })
 }
 
-fn later(reason: &str, message: impl Into<String>) -> Response {
+fn later(reason: Reason, message: impl Into<String>) -> Response {
     refused(code::TRY_AGAIN_LATER, reason, message)
 }
 
@@ -56,7 +57,7 @@ impl<H: Host> Agent<H> {
         } else {
             refused(
                 code::NOT_AVAILABLE,
-                "NotSealed",
+                Reason::NotSealed,
                 "the node's guard is not in place yet",
             )
         }
@@ -101,16 +102,18 @@ impl<H: Host> Agent<H> {
 
     /// The request in the words of the plan, with the layer-3 device behind the pod.
     async fn binding_of(&mut self, request: &Add) -> Result<Binding, Box<Response>> {
-        let invalid =
-            |what: &str, message: String| Box::new(later("Invalid", format!("{what}: {message}")));
+        let invalid = |what: &str, message: String| {
+            Box::new(later(Reason::Invalid, format!("{what}: {message}")))
+        };
         if let Err(error) = self.bindings.work_off_departures() {
-            return Err(Box::new(later("NotDurable", error.to_string())));
+            return Err(Box::new(later(Reason::NotDurable, error.to_string())));
         }
         let links = self.host.list_links().await;
-        let links = links.map_err(|error| Box::new(later("HostUnreadable", error.to_string())))?;
+        let links =
+            links.map_err(|error| Box::new(later(Reason::HostUnreadable, error.to_string())))?;
         let Some(host_interface) = request.host_interface.clone() else {
             let message = "the previous plugin names no host interface; chain postern-cni behind one that does";
-            return Err(Box::new(later("NoHostInterface", message)));
+            return Err(Box::new(later(Reason::NoHostInterface, message)));
         };
         let link = links.iter().find(|link| link.name == host_interface);
         let pod_link = link
@@ -121,7 +124,7 @@ impl<H: Host> Agent<H> {
                 "the pod is behind {pod_link}, which the setting --pod-links ({}) does not match: add it there",
                 self.settings.pod_links.join(", ")
             );
-            return Err(Box::new(later("UnknownPodLink", message)));
+            return Err(Box::new(later(Reason::UnknownPodLink, message)));
         }
         let mac = request.mac.clone().map(TryInto::try_into).transpose();
         Ok(Binding {
@@ -155,11 +158,11 @@ impl<H: Host> Agent<H> {
             return Ok(());
         }
         let found = self.bypass_of(binding).await;
-        match found.map_err(|error| Box::new(later("HostUnreadable", error.to_string())))? {
+        match found.map_err(|error| Box::new(later(Reason::HostUnreadable, error.to_string())))? {
             None => Ok(()),
             Some((link, bypass)) => {
                 let message = format!("the guard does not see the packets of {link}: {bypass}");
-                Err(Box::new(later("DataplaneBypassed", message)))
+                Err(Box::new(later(Reason::DataplaneBypassed, message)))
             }
         }
     }
@@ -174,7 +177,7 @@ impl<H: Host> Agent<H> {
                 bindings.let_go(body);
             }
         });
-        added.map_err(|error| Box::new(later("NotDurable", error.to_string())))?;
+        added.map_err(|error| Box::new(later(Reason::NotDurable, error.to_string())))?;
         if self.is_released() {
             return Ok(());
         }
@@ -186,13 +189,13 @@ impl<H: Host> Agent<H> {
             {
                 return Ok(());
             }
-            return Err(Box::new(later("NotSealed", error.to_string())));
+            return Err(Box::new(later(Reason::NotSealed, error.to_string())));
         }
         if self.last.seal() == Some(Seal::Sealed) {
             Ok(())
         } else {
             Err(Box::new(later(
-                "NotSealed",
+                Reason::NotSealed,
                 "the node's guard is not in place yet",
             )))
         }
@@ -201,7 +204,7 @@ impl<H: Host> Agent<H> {
     /// DEL.
     pub async fn cni_del(&mut self, container: &str) -> Response {
         if let Err(error) = self.bindings.remove(container) {
-            return later("NotDurable", error.to_string());
+            return later(Reason::NotDurable, error.to_string());
         }
         if let Err(error) = self.apply_bindings().await {
             // The binding is gone from the file: the next run takes it out of the kernel, and ADD of the address does
@@ -221,7 +224,7 @@ impl<H: Host> Agent<H> {
         } else {
             refused(
                 code::UNKNOWN_CONTAINER,
-                "NotBound",
+                Reason::NotBound,
                 "the agent has no binding of this sandbox",
             )
         }
@@ -230,7 +233,7 @@ impl<H: Host> Agent<H> {
     /// GC: every sandbox that the runtime does not name is gone.
     pub async fn cni_gc(&mut self, valid: &[String]) -> Response {
         if let Err(error) = self.bindings.keep_only(valid) {
-            return later("NotDurable", error.to_string());
+            return later(Reason::NotDurable, error.to_string());
         }
         if let Err(error) = self.apply_bindings().await {
             tracing::warn!(
@@ -252,7 +255,7 @@ impl<H: Host> Agent<H> {
                 drop(one.answer.send(Response::Done));
             } else if over {
                 let message = "the node's guard is not in place any more";
-                drop(one.answer.send(later("NotSealed", message)));
+                drop(one.answer.send(later(Reason::NotSealed, message)));
             } else {
                 self.waiting.push(one);
             }

@@ -53,7 +53,7 @@ impl<H: Host> Agent<H> {
     ) -> Result<(), LedgerError> {
         let now = self.clock.now();
         let serial: Serial = record.serial;
-        let line = format!("{:?}: {}", record.by, record.reason);
+        let line = format!("{}: {}", record.by.as_str(), record.reason);
         self.ledger.record(|entries| {
             entries.serial = entries.serial.max(serial);
             if digest.is_some() {

@@ -8,6 +8,7 @@ use futures::{Stream, StreamExt as _};
 use inotify::{Inotify, WatchMask};
 use jiff::Timestamp;
 use postern_cni::protocol::{Request, Response};
+use postern_crds::conditions::Reason;
 use postern_host::Host;
 use postern_intent::verify::verify_intent;
 use postern_plan::check::Seal;
@@ -195,8 +196,12 @@ impl<H: Host> Agent<H> {
             Found::Corrupt { aside } => {
                 self.ledger_lost = LedgerState::Lost;
                 let message = format!("put aside as {}", aside.display());
-                self.audit
-                    .write(&Entry::of(now, "start", "LedgerLost", &message));
+                self.audit.write(&Entry::of(
+                    now,
+                    "start",
+                    Reason::LedgerLost.as_str(),
+                    &message,
+                ));
             }
         }
         if self.ledger.entries().unclaimed {
@@ -296,7 +301,7 @@ impl<H: Host> Agent<H> {
             Work::Ask(Question::Release { reason }, answer) => {
                 let reply = match self.release_by_root(&reason) {
                     Ok(()) => Answer::done(),
-                    Err(error) => Answer::refused("NotDurable", chain(&error)),
+                    Err(error) => Answer::refused(Reason::NotDurable.as_str(), chain(&error)),
                 };
                 drop(answer.send(reply));
                 Some(Activation::Asked)
@@ -304,7 +309,7 @@ impl<H: Host> Agent<H> {
             Work::Ask(Question::Claim, answer) => {
                 let reply = match self.claim() {
                     Ok(()) => Answer::done(),
-                    Err(error) => Answer::refused("NotDurable", chain(&error)),
+                    Err(error) => Answer::refused(Reason::NotDurable.as_str(), chain(&error)),
                 };
                 drop(answer.send(reply));
                 Some(Activation::Asked)

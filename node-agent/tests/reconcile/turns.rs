@@ -120,3 +120,23 @@ async fn nothing_is_made_for_an_add_whose_asker_has_gone_and_a_del_takes_away_al
         () = node.goes_on(wakers(work, stream::pending())) => panic!("the loop ended"),
     }
 }
+
+#[tokio::test]
+async fn the_loop_tells_probes_that_it_turns_and_whether_the_guard_stands() {
+    let mut node = Node::new();
+    node.takes(client()).await;
+    let (queue, work) = mpsc::channel(8);
+    let wakers = wakers(work, stream::pending());
+    let health = wakers.health.clone();
+    // As of a loop that has not turned for too long.
+    health.heartbeat(Duration::ZERO);
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    assert!(!health.is_alive() && !health.is_ready());
+    let answer = put(&queue, Request::Status);
+    tokio::select! {
+        biased;
+        answer = answer => assert!(answer.is_ok()),
+        () = node.goes_on(wakers) => panic!("the loop ended"),
+    }
+    assert!(health.is_alive() && health.is_ready());
+}
