@@ -15,7 +15,7 @@ pub struct ScopeReport {
     /// What may flow right now.
     pub posture: Posture,
 
-    /// Where the scope's state machine stands.
+    /// How the scope is, as it was read back.
     pub state: ScopeState,
 
     /// Why, as one word.
@@ -53,7 +53,7 @@ pub enum Posture {
     TunnelOnly,
 }
 
-/// Where a scope's state machine stands.
+/// How a scope is.
 #[derive(
     JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
 )]
@@ -61,14 +61,6 @@ pub enum ScopeState {
     /// Not this node's business.
     #[default]
     Unclaimed,
-    /// The guard is being put in place.
-    Sealing,
-    /// Tunnel, routes and the rest are being put in place behind the guard.
-    Converging,
-    /// Everything is written and is being read back.
-    Verifying,
-    /// The way to the exit is being opened.
-    Opening,
     /// Traffic leaves by the exit and by nothing else.
     Enforcing,
     /// Enforced, but something that is not needed for it is wrong.

@@ -1,5 +1,8 @@
-//! Which steps come first: guard, lock, flows, links, tunnels, routes; release last. Teardown of links and routes stands
-//! where nothing refers to them any more.
+//! Which steps come first: guard, lock, flows, release, links, tunnels, routes. Teardown of links and routes stands where
+//! nothing refers to them any more.
+//!
+//! What is released needs the guard, the lock and the cut of old flows, and no tunnel: a tunnel process that hangs keeps no
+//! pod from its network that has nothing to do with tunnels.
 
 use std::collections::BTreeSet;
 
@@ -23,14 +26,14 @@ pub enum Stage {
     Lock,
     /// Flows whose class changed, as soon as no new entry can be made under the old rules.
     Flow,
+    /// What opens.
+    Release,
     /// Tunnel devices.
     Link,
     /// WireGuard configurations.
     Tunnel,
     /// Routes and rules.
     Route,
-    /// What opens.
-    Release,
 }
 
 impl Stage {
@@ -132,8 +135,9 @@ pub fn plan(desired: &Desired, observed: &Observed, planning: &Planning<'_>) -> 
     plan_readable(desired, observed, &BTreeSet::new(), planning)
 }
 
-/// The plan from a reading with gaps. Nothing is planned from a part that was not read, but the blocks: the guard is
-/// then written whole and opens nothing, and locks are added and none is taken away.
+/// The plan from a reading with gaps. Nothing is planned from a part that was not read, but the blocks: the guard is then
+/// written whole, with its releases, because without them everybody whom no policy selects would be held; locks are added
+/// and none is taken away.
 #[must_use]
 pub fn plan_readable(
     desired: &Desired,
@@ -149,6 +153,9 @@ pub fn plan_readable(
         (Stage::Guard, batch(firewall.guard)),
         (Stage::Lock, locks(desired, observed, unread)),
     ];
+    if is_read(Stage::Guard) {
+        stages.push((Stage::Release, batch(firewall.release)));
+    }
     if is_read(Stage::Link) {
         let mut links = diff::link::removals(desired, observed);
         links.extend(diff::link::additions(desired, observed));
@@ -160,9 +167,6 @@ pub fn plan_readable(
         let mut routes = diff::route::removals(desired, observed);
         routes.extend(diff::route::additions(desired, observed));
         stages.push((Stage::Route, routes));
-    }
-    if is_read(Stage::Guard) {
-        stages.push((Stage::Release, batch(firewall.release)));
     }
     Plan::of(stages)
 }

@@ -1,4 +1,4 @@
-//! A plan is carried out: stage by stage, what blocks first, what opens last, and only if what blocks stands. Every
+//! A plan is carried out: stage by stage, what blocks first, and what opens only if what blocks stands. Every
 //! step of the agent goes this way, whoever planned it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,9 +30,6 @@ impl<H: Host> Agent<H> {
     pub(super) async fn execute(&mut self, plan: Plan, names: &DnsPlan, activation: Activation) {
         let mut blocks_stand = true;
         for (stage, steps) in plan.stages {
-            if stage == Stage::Release {
-                self.dns.update(names);
-            }
             // Cut now, new entries would be made under the old rules: a cut is owed until the guard stands.
             if !blocks_stand && matches!(stage, Stage::Flow | Stage::Release) {
                 continue;
