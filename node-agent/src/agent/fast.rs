@@ -30,6 +30,11 @@ impl<H: Host> Agent<H> {
             return self.first_blocking_failure();
         }
         let desired = Arc::new(Desired::from_inputs(&self.inputs()));
+        // The first binding of a node can prove its pod range, and with it come the second lock and its routes.
+        if !desired.differs_only_in_pods(&self.desired) {
+            self.reconcile(Activation::BindingChanged).await;
+            return self.first_blocking_failure();
+        }
         let changed = change(
             &FirewallState::from(&self.desired.ruleset),
             &desired.ruleset,

@@ -43,7 +43,7 @@ impl<H: Host> Agent<H> {
         // At a start the kernel may say of an address already what it should; what was not read says nothing.
         let adopted = activation == Activation::Startup && !reading.gaps.contains(&Stage::Guard);
         self.owe_cuts(&desired, adopted.then_some(&reading.observed));
-        let looks_only = self.looks_only(activation);
+        let looks_only = self.looks_only(activation) && *desired == *self.desired;
         let was_whole = plan.is_empty() && reading.unread.is_empty();
         if !looks_only {
             let plan = match self.leaves_drift(activation) {
@@ -78,7 +78,8 @@ impl<H: Host> Agent<H> {
         }
     }
 
-    /// With repair off, what somebody else did is seen and left.
+    /// With repair off, what somebody else did is seen and left. A run that wants something new, because a device came
+    /// or an exit was lost for too long, still carries that out.
     fn looks_only(&self, activation: Activation) -> bool {
         self.repair == Repair::Off
             && matches!(activation, Activation::Timer | Activation::HostChanged)
@@ -89,7 +90,10 @@ impl<H: Host> Agent<H> {
         self.repair == Repair::Off
             && matches!(
                 activation,
-                Activation::IntentChanged | Activation::BindingChanged
+                Activation::Timer
+                    | Activation::HostChanged
+                    | Activation::IntentChanged
+                    | Activation::BindingChanged
             )
     }
 

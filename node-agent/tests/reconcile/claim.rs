@@ -1,10 +1,13 @@
 //! A node on which no intent was ever in force, and one that lost its ledger.
 
+use postern_agent::agent::Activation;
 use postern_cni::protocol::Response;
+use postern_host::ports::Locks as _;
 use postern_plan::desired::NodeClaim;
 use postern_plan::observed::ObservedFirewall;
 
 use crate::fixture::client;
+use crate::next;
 use crate::node::Node;
 
 fn claim(node: &Node) -> NodeClaim {
@@ -71,4 +74,27 @@ async fn a_corrupt_ledger_is_one_that_was_there() {
         NodeClaim::Claimed,
         "and stays one over a restart"
     );
+}
+
+#[tokio::test]
+async fn the_binding_that_proves_the_pod_range_brings_the_second_lock_with_it() {
+    let mut node = Node::new();
+    node.takes(next(&client(), |body| {
+        body.cluster.local_pod_ranges = vec!["10.244.1.0/24".parse().unwrap()];
+        body.pods.iter_mut().for_each(|pod| pod.addresses.clear());
+    }))
+    .await;
+    let ranges = |node: &Node| {
+        let locks = &node.agent.desired.locks;
+        locks
+            .iter()
+            .any(|lock| lock.source == "10.244.1.0/24".parse().unwrap())
+    };
+    assert!(!ranges(&node), "no pod has proved it");
+    assert_eq!(node.adds("crawlers", "a", "veth1").await, Response::Done);
+    assert!(ranges(&node));
+    let kept = node.host.list_locks().await.unwrap();
+    assert_eq!(kept, node.agent.desired.locks);
+    node.runs(Activation::Timer).await;
+    assert_eq!(node.agent.counters.get("repairs"), None, "nobody's hand");
 }

@@ -65,6 +65,18 @@ impl Desired {
         whole.without(&inputs.facts.absent)
     }
 
+    /// Is the difference to another one only what is said of single pods: the ruleset, the resolvers, the classes?
+    #[must_use]
+    pub fn differs_only_in_pods(&self, other: &Self) -> bool {
+        self.links == other.links
+            && self.devices == other.devices
+            && self.addresses == other.addresses
+            && self.routes == other.routes
+            && self.rules == other.rules
+            && self.locks == other.locks
+            && self.tunnels == other.tunnels
+    }
+
     /// Nothing of these families, which the kernel would refuse for ever. The ruleset stays: nft judges packets of a
     /// family that the kernel does not route, and both families are guarded always.
     fn without(mut self, absent: &BTreeSet<Family>) -> Self {
