@@ -250,7 +250,8 @@ fn what_could_not_be_remembered_is_published_as_soon_as_it_can_be() {
         code: 409,
         rate: 1.0,
         user_agent: Some("postern-operator".to_owned()),
-        verb: Some("update".to_owned()),
+        // The first pod of a namespace makes its page of the memory.
+        verb: Some("create".to_owned()),
         resource: Some("configmaps".to_owned()),
     };
     lab.set_fault(&refused).unwrap();

@@ -57,19 +57,27 @@ fn of_two_policies_on_one_pod_the_winner_decides_and_pods_out_of_reach_are_count
         "crawler",
         &[("selected", 0), ("enforced", 0), ("overridden", 1)],
     );
-    let overridden = (
-        "Ready",
-        "True",
-        "Overridden",
-        "another policy decides about its pods, 1 in all",
-    );
-    await_conditions(&lab, &egp("crawler"), &[overridden]);
+    let overridden = [
+        (
+            "Ready",
+            "False",
+            "Overridden",
+            "another policy decides about its pods, 1 in all",
+        ),
+        (
+            "FullyEnforced",
+            "False",
+            "Overridden",
+            "1 pods that it selects are decided by stricter",
+        ),
+    ];
+    await_conditions(&lab, &egp("crawler"), &overridden);
     row(
         &lab,
         &egp("crawler"),
         &[("ENFORCED", "0"), ("REASON", "Overridden")],
     );
-    await_event(&lab, "EgressPolicy", "crawler", ("Normal", "Overridden"));
+    await_event(&lab, "EgressPolicy", "crawler", ("Warning", "Overridden"));
 
     // One pod that can be enforced and one that cannot.
     host_pod(&lab, "on-host", "crawler");
