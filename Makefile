@@ -77,11 +77,11 @@ controlplane-go:
 	cd e2e/controlplane && go test ./front
 
 controlplane-cases: need-root controlplane-programs
+	rm -rf $(or $(CARGO_TARGET_DIR),target)/proof/api-server
 	$(CASES) --test cluster -- $(addprefix --skip ,$(LONG_CASES)) --test-threads=$(TEST_THREADS)
 
-# The leak cases run on the API server too.
+# The leak cases run on the API server too; the proof is of their runs and of those that the cases before them recorded.
 controlplane-leaks: need-root controlplane-programs
-	rm -rf $(or $(CARGO_TARGET_DIR),target)/proof/api-server
 	$(CASES) --test node -- leaks:: leaks_objects:: leaks_policies:: --test-threads=$(TEST_THREADS)
 	POSTERN_LAB_CLUSTER=api-server $(CARGO) run --quiet -p postern-e2e --bin lab -- proof
 
