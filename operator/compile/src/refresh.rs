@@ -1,6 +1,7 @@
 //! Whether a body says anything new, and when an unchanged one is issued again.
 
 use jiff::Timestamp;
+use postern_intent::verify::SKEW_ALLOWANCE;
 use postern_intent::{Body, Serial};
 
 use crate::snapshot::Settings;
@@ -37,8 +38,13 @@ pub(crate) fn same_sections(a: &Body, b: &Body) -> bool {
 }
 
 /// Is it time to issue the body again?
+///
+/// A body from further in the future than an agent accepts was issued by a leader whose clock was ahead. Its age says
+/// nothing, and the nodes may refuse it, so it is issued again at once. A smaller difference between the clocks of two
+/// replicas is not worth a write for every node at each change of the leader.
 pub(crate) fn is_due(now: Timestamp, settings: &Settings, published: &Body) -> bool {
-    now.duration_since(published.issued_at) >= settings.refresh || published.not_after <= now
+    let age = now.duration_since(published.issued_at);
+    age >= settings.refresh || age < -SKEW_ALLOWANCE || published.not_after <= now
 }
 
 /// Stamps a body for publishing.

@@ -5,6 +5,7 @@ use postern_compile::gate::Cause;
 use postern_compile::snapshot::Definitions;
 use postern_compile::{CHANGE_INTERVAL, NodeOutcome};
 use postern_intent::body::{BlockedReason, Class, Way};
+use postern_intent::verify::SKEW_ALLOWANCE;
 use postern_intent::{Body, WgKey};
 use serde_json::json;
 
@@ -342,4 +343,25 @@ fn a_denial_that_is_forgotten_together_with_its_label_waits_for_a_person() {
     world.approve(compilation.held.iter());
     assert!(world.compile().held.is_empty());
     assert_eq!(world.released("red"), 4);
+}
+
+#[test]
+fn bodies_of_a_leader_whose_clock_was_ahead_are_issued_again_at_once() {
+    let mut world = with_a_policy();
+    let ahead = SignedDuration::from_hours(30);
+    world.wait(ahead);
+    world.compile();
+    let wrong = body(&world, "node0").serial;
+    world.wait(-ahead);
+    let compilation = world.compile();
+    let mut outcomes = compilation.nodes.values();
+    assert!(outcomes.all(|outcome| matches!(outcome, NodeOutcome::Publish(_))));
+    assert_eq!(body(&world, "node0").issued_at, world.now);
+    assert!(body(&world, "node0").serial > wrong, "the ledger takes it");
+
+    // The clocks of two replicas never agree to the second.
+    world.wait(-SKEW_ALLOWANCE);
+    let compilation = world.compile();
+    let mut outcomes = compilation.nodes.values();
+    assert!(outcomes.all(|outcome| *outcome == NodeOutcome::Keep));
 }
