@@ -13,6 +13,12 @@ pub struct EgressPolicyStatus {
     #[schemars(schema_with = "crate::schema::meta::conditions")]
     pub conditions: Vec<Condition>,
 
+    /// The `metadata.generation` that the status is about. A tool that waits for an object, such as kstatus, takes an
+    /// older one for "not looked at yet".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::meta::observed_generation")]
+    pub observed_generation: Option<i64>,
+
     /// Selected pods by what holds for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "PodCounts")]

@@ -14,6 +14,12 @@ pub struct ExitNodeStatus {
     #[schemars(schema_with = "crate::schema::meta::conditions")]
     pub conditions: Vec<Condition>,
 
+    /// The `metadata.generation` that the status is about. A tool that waits for an object, such as kstatus, takes an
+    /// older one for "not looked at yet".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::meta::observed_generation")]
+    pub observed_generation: Option<i64>,
+
     /// Nodes that are this exit or stand by for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]

@@ -40,6 +40,12 @@ pub fn conditions(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// A `metadata.generation` that was looked at.
+#[must_use]
+pub fn observed_generation(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "integer", "format": "int64", "minimum": 0})
+}
+
 /// `metav1.LabelSelector` with bounds: 16 labels, 16 expressions of 32 values.
 #[must_use]
 pub fn label_selector(_: &mut SchemaGenerator) -> Schema {

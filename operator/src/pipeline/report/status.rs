@@ -71,7 +71,11 @@ pub fn desired(
                 StatusBody::Isolation(status) => status.nodes,
                 StatusBody::Policy(_) | StatusBody::Exit(_) => None,
             });
-            StatusBody::Isolation(InterfaceIsolationStatus { conditions, nodes })
+            StatusBody::Isolation(InterfaceIsolationStatus {
+                conditions,
+                observed_generation: verdict.generation,
+                nodes,
+            })
         }
         _ => return None,
     };
@@ -153,6 +157,7 @@ fn policy(verdict: &Verdict, conditions: Vec<Condition>) -> StatusBody {
     };
     StatusBody::Policy(EgressPolicyStatus {
         conditions,
+        observed_generation: verdict.generation,
         pods,
         nodes,
     })
@@ -162,6 +167,7 @@ fn exit(verdict: &Verdict, conditions: Vec<Condition>) -> StatusBody {
     let Detail::Exit { gateways, clients } = &verdict.detail else {
         return StatusBody::Exit(ExitNodeStatus {
             conditions,
+            observed_generation: verdict.generation,
             ..ExitNodeStatus::default()
         });
     };
@@ -183,6 +189,7 @@ fn exit(verdict: &Verdict, conditions: Vec<Condition>) -> StatusBody {
         });
     StatusBody::Exit(ExitNodeStatus {
         conditions,
+        observed_generation: verdict.generation,
         gateways: gateways.collect(),
         clients: Some(ClientCounts {
             desired: clients.nodes.desired,
@@ -245,6 +252,27 @@ mod tests {
         assert_eq!(types, expected);
         let generations = first.conditions().iter().map(|one| one.observed_generation);
         assert!(generations.into_iter().all(|one| one == Some(1)));
+    }
+
+    #[test]
+    fn every_kind_names_the_generation_that_its_status_is_about() {
+        let exit = Detail::Exit {
+            gateways: Vec::new(),
+            clients: ClientCounts::default(),
+        };
+        for (kind, detail) in [
+            ("EgressPolicy", verdict(well(), 7).detail),
+            ("ExitNode", exit),
+            ("InterfaceIsolation", Detail::Nothing {}),
+        ] {
+            let verdict = Verdict {
+                kind,
+                detail,
+                ..verdict(well(), 7)
+            };
+            let shown = serde_json::to_value(status(&verdict, None, 100)).expect("JSON");
+            assert_eq!(shown["observedGeneration"], 7, "{kind}");
+        }
     }
 
     /// Three nodes, of which one carries it and of one nobody knows.
