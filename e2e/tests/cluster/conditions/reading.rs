@@ -21,10 +21,15 @@ pub(super) fn cluster() -> TestLab {
     TestLab::up(&UpOptions::on_api_server(3, Programs::Postern)).unwrap()
 }
 
-/// A condition of an object, if it is about the current generation.
+/// A condition of an object, if it and the status as a whole are about the current generation.
 fn current<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
     let found = condition(object, kind)?;
-    (found["observedGeneration"] == object["metadata"]["generation"]).then_some(found)
+    let generation = &object["metadata"]["generation"];
+    let observed = [
+        &found["observedGeneration"],
+        &object["status"]["observedGeneration"],
+    ];
+    (observed == [generation, generation]).then_some(found)
 }
 
 /// An expected condition: type, status, reason and a part of the message.
