@@ -7,7 +7,8 @@ use postern_e2e::proof::harness::{FLOWS, WAIT_DEADLINE, policy, wait_until};
 use serde_json::{Value, json};
 
 use crate::conditions::reading::{
-    ENFORCED, NO_ICMP, await_conditions, await_event, cluster, egp, icmp_and_tcp, own_policy, row,
+    ENFORCED, Expected, NO_ICMP, await_conditions, await_event, cluster, egp, icmp_and_tcp,
+    own_policy, row,
 };
 use crate::plane::get;
 
@@ -36,6 +37,22 @@ fn await_pods(lab: &Lab, name: &str, counts: &[(&str, u64)]) {
     assert!(waited.is_ok(), "{name} {counts:?}: {waited:?}: {last}");
 }
 
+/// Of the policy whose one pod another one decides about.
+const OVERRIDDEN: [Expected; 2] = [
+    (
+        "Ready",
+        "False",
+        "Overridden",
+        "another policy decides about its pods, 1 in all",
+    ),
+    (
+        "FullyEnforced",
+        "False",
+        "Overridden",
+        "1 pods that it selects are decided by stricter",
+    ),
+];
+
 #[test]
 fn of_two_policies_on_one_pod_the_winner_decides_and_pods_out_of_reach_are_counted_and_told() {
     let lab = cluster();
@@ -57,21 +74,7 @@ fn of_two_policies_on_one_pod_the_winner_decides_and_pods_out_of_reach_are_count
         "crawler",
         &[("selected", 0), ("enforced", 0), ("overridden", 1)],
     );
-    let overridden = [
-        (
-            "Ready",
-            "False",
-            "Overridden",
-            "another policy decides about its pods, 1 in all",
-        ),
-        (
-            "FullyEnforced",
-            "False",
-            "Overridden",
-            "1 pods that it selects are decided by stricter",
-        ),
-    ];
-    await_conditions(&lab, &egp("crawler"), &overridden);
+    await_conditions(&lab, &egp("crawler"), &OVERRIDDEN);
     row(
         &lab,
         &egp("crawler"),
