@@ -20,14 +20,14 @@ const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
 /// takes less.
 const ALIVE_FOR: Duration = Duration::from_secs(300);
 
-/// What the end of a run says about the operator.
+/// The operator's health at the end of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum RunHealth {
-    /// What is to be published is published.
+    /// Every intent of this run is published.
     Works,
-    /// It is not, which may be over soon.
+    /// Some are not, for a reason that may pass by itself.
     Fails(String),
-    /// It is not, and that is not over by itself.
+    /// Some are not, for a reason that a person has to remove.
     Stopped(String),
 }
 

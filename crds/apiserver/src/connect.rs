@@ -16,7 +16,7 @@ use crate::requests::{Counted, Requests};
 /// How long a connection may take to come up.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Who says where the API server is.
+/// Where the API server's address comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerAddress {
     /// A kubeconfig.

@@ -19,7 +19,7 @@ const ROUTES: &str = "for f in -4 -6; do ip $f route delete unreachable default 
 
 const TABLES: &str = "nft 'delete table inet postern; delete table bridge postern'";
 
-/// Agents that report what is taken out, and do not repair it.
+/// Agents that report a missing object and do not repair it.
 fn without_repair() -> UpOptions {
     UpOptions {
         nodes: 2,

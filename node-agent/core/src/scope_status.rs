@@ -44,7 +44,7 @@ pub enum ScopeStatus {
 /// Why a scope is blocked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BlockCause {
-    /// The body says so.
+    /// The body blocks the scope.
     Body(BlockedReason),
     /// The body's validity has run out.
     Expired,

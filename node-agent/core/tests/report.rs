@@ -1,4 +1,4 @@
-//! What a report says, as tables: no host and no fake is needed.
+//! The content of a report, as tables: no host and no fake is needed.
 
 #![allow(
     clippy::unwrap_used,

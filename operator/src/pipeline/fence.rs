@@ -77,7 +77,7 @@ enum Fenced {
     TooLow(u64),
 }
 
-/// Looks, and stamps what is not stamped.
+/// Reads the stamps of the intents and writes those that are missing.
 async fn fence(
     writer: &Writer,
     objects: &[Arc<Tolerant<NodeIntent>>],

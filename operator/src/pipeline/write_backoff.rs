@@ -11,7 +11,7 @@ use super::object_key::ObjectKey;
 /// The first wait after a failure.
 const FIRST: Duration = Duration::from_millis(500);
 
-/// The longest wait: what was refused may be taken as soon as somebody corrects a right or a webhook.
+/// The longest wait: a refused write may succeed as soon as a right or a webhook is corrected.
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// After what time an object that nobody tries to write any more is forgotten, which is longer than any wait.

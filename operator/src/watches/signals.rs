@@ -25,7 +25,7 @@ struct Watched {
 }
 
 /// Who reported since this process began to watch, by node name. What a list shows may be what a restored store
-/// remembers; what is written while somebody watches is news.
+/// remembers; a write during a watch is delivered as an event.
 pub type ReportedNodes = BTreeSet<String>;
 
 /// Shared by all watches and the pipeline.

@@ -28,7 +28,7 @@ struct Operator {
     _settings: watch::Sender<Arc<Settings>>,
 }
 
-/// What is special about the API server of a case.
+/// How the API server of a case differs from an ordinary one.
 enum Script {
     /// Nothing: it answers as ever.
     Usual,

@@ -67,7 +67,7 @@ impl PortSpan {
     }
 }
 
-/// `--service-node-port-range` of an API server that was not told otherwise.
+/// The default of `--service-node-port-range` of an API server.
 pub const DEFAULT_NODE_PORTS: PortSpan = PortSpan {
     from: 30_000,
     to: 32_767,

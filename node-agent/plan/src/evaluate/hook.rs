@@ -17,7 +17,7 @@ pub enum Fate {
     Passes,
     /// It is gone, silently.
     Dropped,
-    /// It is gone, and the sender is told.
+    /// The packet is refused: it is dropped, and the sender gets a reset or an ICMP error.
     Rejected,
 }
 

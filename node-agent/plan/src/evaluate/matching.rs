@@ -25,7 +25,7 @@ pub(super) enum FieldValue<'a> {
     Wide(u128),
 }
 
-/// What is judged.
+/// The packet that the ruleset judges.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Subject<'a> {
     Packet(&'a Packet),

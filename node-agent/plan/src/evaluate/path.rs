@@ -20,7 +20,7 @@ pub struct Passage {
 pub enum End {
     /// It is gone, silently.
     Dropped,
-    /// It is gone, and the sender is told.
+    /// The packet is refused: it is dropped, and the sender gets a reset or an ICMP error.
     Rejected,
     /// It is delivered to a local port instead.
     Redirected(u16),

@@ -107,7 +107,7 @@ pub async fn confirm(
     })
 }
 
-/// Only versions of one resource are compared. One that is no number says nothing.
+/// Only versions of one resource are compared. A version that is no number is skipped.
 fn refuse_older(
     resource: &'static str,
     found: Option<&str>,

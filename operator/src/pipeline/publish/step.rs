@@ -35,7 +35,7 @@ pub(in crate::pipeline) struct PublishStep<'a> {
 /// What came of it.
 pub(in crate::pipeline) struct Published {
     pub(in crate::pipeline) tallies: Tallies,
-    /// What the memory says now; none: the watch has not shown its last write yet, and nothing was published.
+    /// The memory as it is now. None: the watch has not delivered its last write yet, and nothing was published.
     pub(in crate::pipeline) remembered: Option<MemoryContents>,
 }
 

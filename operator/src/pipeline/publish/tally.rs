@@ -5,7 +5,7 @@
 pub struct Tally {
     /// The API server took them.
     pub written: usize,
-    /// Somebody else was faster: they are read again.
+    /// Another writer changed them first: they are read again.
     pub stale: usize,
     /// The API server could not take them now.
     pub passing: usize,

@@ -70,7 +70,7 @@ pub(super) fn of_lost_key(namespace: &str, problem: Option<&SignerError>) -> Nam
     [((LEASE.to_owned(), String::new()), notice)].into()
 }
 
-/// The trust root was changed by somebody else, or with the keys.
+/// Another writer changed the trust root, or the keys changed.
 pub(in crate::pipeline) fn trust_repaired(namespace: &str) -> EventNotice {
     let regarding = Regarding::core("ConfigMap", namespace, TRUST);
     let note = "it said something else than the signing keys and is put right";
@@ -87,7 +87,7 @@ fn warning(regarding: Regarding, reason: Reason, action: &str, note: String) -> 
     }
 }
 
-/// Intents that somebody deleted or changed.
+/// Intents that another writer deleted or changed.
 pub(super) fn of_intents(intent_states: &BTreeMap<NodeName, IntentState>) -> NamedNotices {
     let mut notices = NamedNotices::new();
     for (node, standing) in intent_states {

@@ -162,7 +162,7 @@ pub(crate) const fn tracked(packet: &Packet) -> bool {
     )
 }
 
-/// Is it the answer to somebody who came in by one of the node's own or load-balancer addresses?
+/// Is it the answer to a client that connected to one of the node's own or load-balancer addresses?
 pub(crate) fn is_service_reply(body: &Body, packet: &Packet) -> bool {
     let conntrack = &packet.conntrack;
     tracked(packet)

@@ -110,14 +110,14 @@ pub(super) fn the_policy_means_what_it_says(
     ))
 }
 
-/// No packet of a released pod is dropped, refused or redirected, whatever conntrack says of it.
+/// No packet of a released pod is dropped, refused or redirected, in any conntrack state.
 pub(super) fn a_released_pod_is_left_alone(
     scene: &Scene,
     ruleset: &Ruleset,
     packet: &Packet,
 ) -> Judgement {
     // Into a tunnel a released pod is never routed, because it has no mark of an exit; and a tunnel's own address is
-    // Postern's, not a destination that somebody lost.
+    // Postern's own; it is no destination that a released pod had before.
     let tunnels = &scene.body().cluster.tunnel_ranges;
     if packet.oif.starts_with("pst-")
         || tunnels
