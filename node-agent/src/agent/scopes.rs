@@ -10,7 +10,7 @@ use postern_agent_core::scope_status::{
 };
 use postern_agent_core::{ExitLoss, ExitReading, ReadBack, ScopeReading, ScopeStatus};
 use postern_host::Host;
-use postern_intent::body::{FailureMode, Scope};
+use postern_intent::body::{FailureMode, Scope, Way};
 use postern_intent::{Body, ScopeId};
 use postern_plan::Observed;
 use postern_plan::check::Seal;
@@ -106,6 +106,8 @@ impl<H: Host> Agent<H> {
         body.firewall
             .iter()
             .filter(|scope| matches!(scope.failure, FailureMode::Open { .. }))
+            // Only a tunnel can be lost: a scope that the body blocks, or sends out on this node, is never opened.
+            .filter(|scope| matches!(scope.way, Way::Tunnel { .. }))
             .filter(|scope| self.loss(&scope.id).is_failed_open())
             .filter(|scope| {
                 gaps.contains(&Stage::Link)
