@@ -204,8 +204,8 @@ fn objection(policy: &Value) -> Option<String> {
         ),
         (false, false) => (
             [
-                ("Programmed", "True", "Overridden"),
-                ("Ready", "True", "Overridden"),
+                ("Programmed", "False", "Overridden"),
+                ("Ready", "False", "Overridden"),
             ],
             [
                 ("selected", 0),
