@@ -9,6 +9,7 @@ mod cluster;
 mod definitions;
 mod host_network;
 mod intents;
+mod namespace_label;
 mod reports;
 mod rights;
 mod rules;
