@@ -35,7 +35,8 @@ pub fn scope_posture(
     let way = rules(&way_chain);
     let accepts = way.iter().any(|rule| rule.target == Target::Accept);
     // Every chain with a way out asks for the lease first.
-    if !leads_out || !accepts || lease != LeaseReading::Stands {
+    let is_let = matches!(lease, LeaseReading::Stands | LeaseReading::Overdue);
+    if !leads_out || !accepts || !is_let {
         return Posture::Sealed;
     }
     if leaves_by_exit(body, scope, way) {

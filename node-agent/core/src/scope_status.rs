@@ -65,8 +65,10 @@ pub enum LeaseReading {
     Stands,
     /// It is not there.
     Missing,
-    /// The body's validity has run out.
+    /// The body's validity has run out, and the lease is gone.
     Expired,
+    /// The body's validity has run out, and the lease could not be ended: packets still leave.
+    Overdue,
 }
 
 /// Does a difference that was read back, or a part that was not read, concern the scope's way out?
@@ -107,8 +109,15 @@ impl ScopeStatus {
         if let Way::Blocked { reason } = way {
             return blocked(BlockCause::Body(*reason));
         }
-        if matches!(reading.lease, LeaseReading::Expired) {
-            return blocked(BlockCause::Expired);
+        match reading.lease {
+            LeaseReading::Expired => return blocked(BlockCause::Expired),
+            LeaseReading::Overdue => {
+                return Self::Blocked {
+                    cause: BlockCause::Expired,
+                    seal: Seal::NotSealed,
+                };
+            }
+            LeaseReading::Stands | LeaseReading::Missing => {}
         }
         match (reading.loss, reading.exit) {
             (ExitLoss::FailedOpen { opened, .. }, _) => return Self::FailedOpen { since: opened },
@@ -119,7 +128,7 @@ impl ScopeStatus {
             (ExitLoss::Carries, ExitReading::Carries | ExitReading::Unread) => {}
         }
         match (reading.lease, reading.way, reading.exit) {
-            (LeaseReading::Missing | LeaseReading::Expired, ..) => blocked(BlockCause::ApplyFailed),
+            (LeaseReading::Missing, ..) => blocked(BlockCause::ApplyFailed),
             (_, WayReading::Differs, _) | (.., ExitReading::Unread) => Self::Degraded,
             _ => Self::Enforcing,
         }
@@ -342,6 +351,13 @@ mod tests {
             (
                 of(&tunnel, |r| r.lease = LeaseReading::Missing),
                 blocked(BlockCause::ApplyFailed),
+            ),
+            (
+                of(&tunnel, |r| r.lease = LeaseReading::Overdue),
+                ScopeStatus::Blocked {
+                    cause: BlockCause::Expired,
+                    seal: Seal::NotSealed,
+                },
             ),
             (
                 of(&tunnel, |r| {

@@ -9,7 +9,7 @@ use postern_plan::Step;
 use postern_plan::order::Stage;
 use postern_plan::ruleset::Transaction;
 
-use super::state::Agent;
+use super::state::{Agent, LeaseChange};
 use crate::audit::Entry;
 
 /// How far the kernel's lease may be from the end of the body's validity before it is given anew.
@@ -18,6 +18,14 @@ const AIM_SECONDS: u64 = 5;
 impl<H: Host> Agent<H> {
     /// Gives, renews or ends the kernel's lease. Only a sealed node with a valid body gets one.
     pub async fn keep_lease(&mut self) {
+        if self.lease_is_over() {
+            // Whichever guard stands: a former one's lease ends with the former body too.
+            if self.lease_stands() && self.change_lease(Transaction::end_lease()).await {
+                self.last.lease_change = LeaseChange::Ended;
+            }
+            self.last.lease = None;
+            return;
+        }
         let Some(verified) = &self.verified else {
             return;
         };
@@ -37,13 +45,6 @@ impl<H: Host> Agent<H> {
             return;
         }
         let standing = self.lease_stands();
-        if left <= 0 {
-            if standing {
-                self.change_lease(Transaction::end_lease()).await;
-            }
-            self.last.lease = None;
-            return;
-        }
         let seconds = u64::try_from(left).unwrap_or_default();
         // A clock that was put right, or a node that slept, moves the end: the kernel's lease is aimed at it again.
         let aimed = self.last.lease.as_ref().is_some_and(|(given, until)| {
@@ -60,9 +61,21 @@ impl<H: Host> Agent<H> {
             self.audit.write(&line.about(self.verified.as_deref()));
         }
         self.last.lease = match self.change_lease(Transaction::lease(seconds)).await {
-            true => Some((digest, Instant::now() + Duration::from_secs(seconds))),
+            true => {
+                self.last.lease_change = LeaseChange::Given;
+                Some((digest, Instant::now() + Duration::from_secs(seconds)))
+            }
             false => None,
         };
+    }
+
+    /// Has the validity of the body whose guard the kernel carries run out? Its last second counts as over, because nft
+    /// takes a time of 0 s for no end.
+    fn lease_is_over(&self) -> bool {
+        let read_back = self.last.read_back.as_ref();
+        let body = read_back.and_then(|read_back| read_back.body());
+        let now = self.clock.now();
+        body.is_some_and(|body| body.not_after.duration_since(now).as_secs() <= 0)
     }
 
     /// The kernel's element is gone although its time is not over.
@@ -94,16 +107,18 @@ impl<H: Host> Agent<H> {
         read_back.is_some_and(|read_back| lease_stands(read_back.observed()))
     }
 
-    /// The lease of the body whose guard the kernel carries. One that was given after the reading stands too.
+    /// The lease of the body whose guard the kernel carries: as it was read, and as this run changed it since.
     pub(crate) fn lease_reading(&self) -> LeaseReading {
-        let read_back = self.last.read_back.as_ref();
-        let body = read_back.and_then(|read_back| read_back.body());
-        if body.is_some_and(|body| body.not_after <= self.clock.now()) {
-            LeaseReading::Expired
-        } else if self.last.lease.is_some() || self.lease_stands() {
-            LeaseReading::Stands
-        } else {
-            LeaseReading::Missing
+        let stands = match self.last.lease_change {
+            LeaseChange::None => self.lease_stands(),
+            LeaseChange::Given => true,
+            LeaseChange::Ended => false,
+        };
+        match (self.lease_is_over(), stands) {
+            (false, true) => LeaseReading::Stands,
+            (false, false) => LeaseReading::Missing,
+            (true, true) => LeaseReading::Overdue,
+            (true, false) => LeaseReading::Expired,
         }
     }
 }

@@ -11,7 +11,7 @@ use postern_plan::order::{Plan, Planning, Stage, plan_readable};
 use postern_plan::{Desired, Observed, Step};
 
 use super::activation::Activation;
-use super::state::Agent;
+use super::state::{Agent, LeaseChange};
 use crate::audit::Entry;
 use crate::options::Repair;
 
@@ -33,6 +33,7 @@ impl<H: Host> Agent<H> {
             return self.hold_released(activation).await;
         }
         self.last.failures.clear();
+        self.last.lease_change = LeaseChange::None;
         let reading = self.read_host().await;
         self.look_around(&reading).await;
         self.refresh_facts(&reading);

@@ -5,10 +5,12 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use postern_agent_core::exit_loss::{Moment, UplinkRule};
+use postern_agent_core::posture::scope_posture;
 use postern_agent_core::scope_status::{
-    TunnelMeans, WayReading, exit_reading, scope_device, way_reading,
+    LeaseReading, TunnelMeans, WayReading, exit_reading, scope_device, way_reading,
 };
 use postern_agent_core::{ExitLoss, ExitReading, ReadBack, ScopeReading, ScopeStatus};
+use postern_crds::node_report::Posture;
 use postern_host::Host;
 use postern_intent::body::{FailureMode, Scope, Way};
 use postern_intent::{Body, ScopeId};
@@ -50,10 +52,13 @@ impl<H: Host> Agent<H> {
             true => self.exit_reading(body, scope, read_back.observed()),
             false => ExitReading::Unread,
         };
-        let uplink = match self.facts.failed_open.contains(&scope.id) {
-            true => UplinkRule::Open,
-            false => UplinkRule::Closed,
-        };
+        // From the rules that were read back, and not from what the run wanted: nft may have refused to close the uplink.
+        let ruleset = &read_back.desired().ruleset;
+        let uplink =
+            match scope_posture(body, scope, ruleset, read_back.seal(), LeaseReading::Stands) {
+                Posture::Open => UplinkRule::Open,
+                Posture::Sealed | Posture::TunnelOnly => UplinkRule::Closed,
+            };
         let moment = Moment {
             instant: Instant::now(),
             time: now,

@@ -147,6 +147,20 @@ pub struct LastRun {
     pub tunnels: TunnelHealths,
     /// The lease that was given: until when, and for which digest.
     pub lease: Option<(String, Instant)>,
+    /// What the last run did to the kernel's lease after it had read it.
+    pub lease_change: LeaseChange,
+}
+
+/// A change of the kernel's lease that the last reading does not show yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LeaseChange {
+    /// None was made.
+    #[default]
+    None,
+    /// The lease was given or prolonged.
+    Given,
+    /// The lease was ended.
+    Ended,
 }
 
 impl LastRun {

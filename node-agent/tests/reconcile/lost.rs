@@ -7,13 +7,15 @@ use postern_agent::agent::Activation;
 use postern_agent::clock::Clock;
 use postern_agent_core::{BlockCause, ExitLoss, ScopeStatus};
 use postern_crds::node_report::Posture;
-use postern_intent::body::FailureMode;
+use postern_host::error::errno;
+use postern_host_testing::fake::Call;
+use postern_intent::body::{BlockedReason, FailureMode, Way};
 use postern_intent::{Body, IfName};
 use postern_plan::check::Seal;
 
-use crate::fixture::{client, word};
-use crate::next;
+use crate::fixture::{client, scope_id, word};
 use crate::node::Node;
+use crate::{ALWAYS, next};
 
 fn device() -> IfName {
     word("pst-c-eu")
@@ -122,12 +124,7 @@ async fn an_idle_exit_may_be_silent_and_one_that_is_asked_may_not() {
 
 #[tokio::test]
 async fn a_wall_clock_that_is_set_loses_no_exit_and_opens_none_before_its_time() {
-    let open = next(&client(), |body| {
-        body.firewall[0].failure = FailureMode::Open {
-            after_seconds: 1800,
-        };
-    });
-    let mut node = hearing(open).await;
+    let mut node = hearing(open()).await;
     let ahead = Timestamp::now() + SignedDuration::from_mins(45);
     node.agent.clock = Clock::new(Some(ahead));
     node.runs(Activation::Timer).await;
@@ -144,8 +141,22 @@ async fn a_wall_clock_that_is_set_loses_no_exit_and_opens_none_before_its_time()
         "1800 s of nobody's clock have passed"
     );
 
-    let id = crate::fixture::scope_id();
-    let track = node.agent.scopes.get_mut(&id).unwrap();
+    fails_open(&mut node).await;
+    assert_eq!(node.scope().posture, Posture::Open);
+}
+
+/// A body whose scope may fail open after half an hour.
+fn open() -> Body {
+    next(&client(), |body| {
+        body.firewall[0].failure = FailureMode::Open {
+            after_seconds: 1800,
+        };
+    })
+}
+
+/// Lets a lost exit be lost for longer than the body allows to wait.
+async fn fails_open(node: &mut Node) {
+    let track = node.agent.scopes.get_mut(&scope_id()).unwrap();
     let since = Instant::now().checked_sub(Duration::from_secs(1801));
     let since = since.expect("a time");
     track.loss = ExitLoss::Lost { since };
@@ -154,5 +165,47 @@ async fn a_wall_clock_that_is_set_loses_no_exit_and_opens_none_before_its_time()
         node.track().status,
         ScopeStatus::FailedOpen { .. }
     ));
-    assert_eq!(node.scope().posture, Posture::Open);
+}
+
+#[tokio::test]
+async fn an_uplink_that_nft_refuses_to_close_is_open_in_the_report_until_it_is_closed() {
+    let mut node = hearing(open()).await;
+    node.host.kills_the_tunnel_process();
+    node.runs(Activation::Timer).await;
+    assert_eq!(node.track().status, LOST);
+    fails_open(&mut node).await;
+    node.host
+        .fails(Call::ChangeFirewall, 1, ALWAYS, errno::EINVAL);
+    node.host.starts_the_tunnel_process(node.agent.key.public);
+    node.runs(Activation::Timer).await;
+    hears(&node, Timestamp::now());
+    for _ in 0..2 {
+        node.runs(Activation::Timer).await;
+        assert!(matches!(
+            node.track().status,
+            ScopeStatus::FailedOpen { .. }
+        ));
+        assert_eq!(node.scope().posture, Posture::Open);
+        assert_eq!(node.scope().pods.unwrap().enforced, 0);
+    }
+    node.host.fails(Call::ChangeFirewall, 1, 0, errno::EINVAL);
+    node.runs(Activation::Timer).await;
+    node.runs(Activation::Timer).await;
+    assert_eq!(node.track().status, ScopeStatus::Enforcing);
+}
+
+#[tokio::test]
+async fn a_scope_that_the_body_blocks_stays_closed_where_its_exit_cannot_be_read() {
+    let mut node = hearing(open()).await;
+    node.host.kills_the_tunnel_process();
+    node.runs(Activation::Timer).await;
+    fails_open(&mut node).await;
+    node.host.fails(Call::ListLinks, 1, ALWAYS, errno::EINTR);
+    let blocked = next(&open(), |body| {
+        body.firewall[0].way = Way::Blocked {
+            reason: BlockedReason::NoExit,
+        };
+    });
+    node.takes(blocked).await;
+    assert_eq!(node.scope().posture, Posture::Sealed);
 }

@@ -5,10 +5,14 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use postern_agent::agent::Activation;
 use postern_agent::clock::Clock;
+use postern_agent_core::{BlockCause, ScopeStatus};
 use postern_cni::protocol::Response;
+use postern_crds::node_report::Posture;
 use postern_host::error::errno;
+use postern_host::ports::Firewall as _;
 use postern_host_testing::fake::Call;
-use postern_intent::body::Class;
+use postern_intent::body::{BlockedReason, Class};
+use postern_plan::check::Seal;
 
 use crate::fixture::{client, pod, scope_id};
 use crate::node::Node;
@@ -78,4 +82,56 @@ async fn a_pod_that_is_older_than_the_plugin_is_counted_as_unbound() {
     });
     node.takes(four).await;
     node.reports("SourceBinding", "True", "Bound");
+}
+
+#[tokio::test]
+async fn a_lease_that_cannot_be_ended_is_never_called_blocked() {
+    let mut node = Node::new();
+    node.takes(client()).await;
+    let later = Timestamp::now() + SignedDuration::from_hours(2);
+    node.agent.clock = Clock::new(Some(later));
+    node.host
+        .fails(Call::ChangeFirewall, 1, ALWAYS, errno::EINVAL);
+    node.runs(Activation::Timer).await;
+    let could_not_block = ScopeStatus::Blocked {
+        cause: BlockCause::Expired,
+        seal: Seal::NotSealed,
+    };
+    assert_eq!(node.track().status, could_not_block);
+    assert_eq!(node.scope().posture, Posture::TunnelOnly, "past its time");
+    let pods = node.scope().pods.unwrap();
+    assert_eq!((pods.blocked, pods.unenforceable), (0, 1));
+    node.host.fails(Call::ChangeFirewall, 1, 0, errno::EINVAL);
+    node.runs(Activation::Timer).await;
+    assert_eq!(
+        node.track().status,
+        ScopeStatus::Blocked {
+            cause: BlockCause::Expired,
+            seal: Seal::Sealed,
+        }
+    );
+    assert_eq!(node.scope().posture, Posture::Sealed);
+}
+
+#[tokio::test]
+async fn the_lease_of_a_former_guard_ends_with_the_former_body() {
+    let mut node = Node::new();
+    node.takes(client()).await;
+    let stricter = next(&client(), |body| {
+        body.not_after = Timestamp::now() + SignedDuration::from_hours(9);
+        body.pods[1].class = Class::Blocked {
+            reason: BlockedReason::NoExit,
+        };
+    });
+    // The change of the guard is refused; what ends the lease is not.
+    node.host.fails(Call::ChangeFirewall, 1, 1, errno::EINVAL);
+    let later = Timestamp::now() + SignedDuration::from_hours(2);
+    node.agent.clock = Clock::new(Some(later));
+    node.takes(stricter).await;
+    let firewall = node.host.read_firewall().await.unwrap().inet.unwrap();
+    assert!(
+        firewall.sets["lease"].is_empty(),
+        "{:?}",
+        firewall.sets["lease"]
+    );
 }
