@@ -26,6 +26,9 @@ KERNEL := postern-linux postern-tunnel
 .PHONY: help demo test lint unit netns controlplane controlplane-go controlplane-cases controlplane-leaks controlplane-long vm cluster bench tools \
 	fmt clippy deny typos structure lint-tools need-root netns-kernel netns-dns netns-lab controlplane-programs
 
+# Labs share cores, and the proof of controlplane-leaks needs the runs of controlplane-cases before it.
+.NOTPARALLEL:
+
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 

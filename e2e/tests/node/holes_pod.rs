@@ -257,18 +257,23 @@ fn hole_j_another_nodes_port_with_an_endpoint_in_the_world_is_refused() {
             key.node == "n2" && worlds.contains(&key.destination)
         })
     };
-    let act = |stage: &Stage| {
-        for port in [30021, 20021] {
-            for to in both(&stage.addresses("n2"), port) {
-                let _ = stage.ask(WEB, to, "udp");
-                let _ = stage.ask(WEB, to, "tcp");
-            }
+    let asks = |stage: &Stage, port| {
+        for to in both(&stage.addresses("n2"), port) {
+            let _ = stage.ask(WEB, to, "udp");
+            let _ = stage.ask(WEB, to, "tcp");
         }
     };
-    stage.shut("nothing", &meter, &act);
+    let ports = [30021, 20021];
+    for port in ports {
+        let out = format!("nothing, port {port}");
+        stage.shut(&out, &meter, &|stage| asks(stage, port));
+    }
     stage.kill_agent();
     stage.take_out("inside", "30000-32767");
-    stage.open("the rule about ports of other nodes", &meter, &act);
+    for port in ports {
+        let out = format!("the rule about ports of other nodes, port {port}");
+        stage.open(&out, &meter, &|stage| asks(stage, port));
+    }
     stage.finish();
 }
 

@@ -38,7 +38,7 @@ pub struct Carried {
     pub desired: Arc<Desired>,
 }
 
-/// What the firewall that was read back is.
+/// Which guard was read back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GuardReading {
     /// The guard that is wanted, whole.

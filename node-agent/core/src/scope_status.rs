@@ -100,7 +100,7 @@ impl ScopeStatus {
     #[must_use]
     pub const fn of(way: &Way, reading: &ScopeReading) -> Self {
         if matches!(reading.seal, Seal::NotSealed) {
-            // Whatever else is so: without a guard that was read back nothing is known to be blocked.
+            // First of all: without a guard that was read back nothing is known to be blocked.
             return Self::Blocked {
                 cause: BlockCause::NoGuard,
                 seal: Seal::NotSealed,

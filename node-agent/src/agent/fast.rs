@@ -53,13 +53,6 @@ impl<H: Host> Agent<H> {
         self.dns.update(&desired.dns);
         let activation = Activation::BindingChanged;
         if self.attempt(Stage::Guard, &steps, activation).await == Attempt::Done {
-            // The guard that a later run may find standing, where nft refuses its own; it is believed only where a
-            // reading agrees.
-            if let Some(carried) = &mut self.carried
-                && Arc::ptr_eq(&carried.desired, &self.desired)
-            {
-                carried.desired = Arc::clone(&desired);
-            }
             self.desired = desired;
             return Ok(());
         }

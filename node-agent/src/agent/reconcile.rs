@@ -41,7 +41,8 @@ impl<H: Host> Agent<H> {
         let plan = self.plan(&desired, &reading);
         let drift = self.drift(activation, &desired, &plan, &reading);
         self.note_drift(activation, &drift, &reading.observed);
-        // At a start the kernel may say of an address already what it should; what was not read says nothing.
+        // After a restart the kernel may already hold the wanted elements of an address, and its flows are then not cut.
+        // That is known only where the firewall was read.
         let adopted = activation == Activation::Startup && !reading.gaps.contains(&Stage::Guard);
         self.owe_cuts(&desired, adopted.then_some(&reading.observed));
         let looks_only = self.looks_only(activation) && *desired == *self.desired;
@@ -57,8 +58,8 @@ impl<H: Host> Agent<H> {
         self.desired = desired;
         let reading = self.read_host().await;
         let again = self.finish(reading).await;
-        // What is wrong at the end of a run is ours to make, and nobody's hand; but where nothing was wrong at its
-        // beginning and nothing was done, somebody's hand was between the two readings.
+        // Differences at the end of a run are this agent's unfinished work, and no drift. But where the first reading
+        // showed none and nothing was done, another program changed the host between the two readings.
         self.last.known = match &self.last.read_back {
             Some(read_back) if !was_whole => read_back.differences().clone(),
             _ => Plan::default(),

@@ -250,23 +250,6 @@ async fn a_change_that_nft_refuses_leaves_the_former_guard_and_its_body_in_the_r
 }
 
 #[tokio::test]
-async fn a_former_guard_is_found_with_the_pods_that_were_bound_under_it() {
-    let mut node = Node::new();
-    node.takes(client()).await;
-    assert_eq!(node.adds("crawlers", "a", "veth1").await, Response::Done);
-    node.host
-        .fails(Call::ChangeFirewall, 1, ALWAYS, errno::EINVAL);
-    let stricter = next(&client(), |body| {
-        body.pods[1].class = Class::Blocked {
-            reason: BlockedReason::NoExit,
-        };
-    });
-    node.takes(stricter).await;
-    assert_eq!(node.agent.last.seal(), Some(Seal::Sealed));
-    node.reports("FailClosed", "True", "Sealed");
-}
-
-#[tokio::test]
 async fn a_body_that_was_accepted_and_not_read_back_is_not_reported_as_applied() {
     let mut node = Node::new();
     node.takes(client()).await;

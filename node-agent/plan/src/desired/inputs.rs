@@ -57,7 +57,7 @@ pub struct Facts {
     pub uplinks: BTreeMap<Family, IfName>,
     /// How tunnels can be made; none: not at all.
     pub tunnel_backend: Option<TunnelBackend>,
-    /// Scopes that the state machine has opened after their exit was lost.
+    /// Scopes that may use the node's uplink, because their exit was lost for longer than the body allows to wait.
     pub failed_open: BTreeSet<ScopeId>,
     /// Pod links whose packets bypass netfilter.
     pub bypassed: BTreeSet<IfName>,
@@ -76,7 +76,7 @@ impl Facts {
     }
 }
 
-/// The device and mark of an exit that this node uses.
+/// The device of an exit that this node uses.
 #[must_use]
 pub fn used_interface<'a>(body: &'a Body, exit: &ExitName) -> Option<&'a IfName> {
     body.routes
@@ -85,7 +85,7 @@ pub fn used_interface<'a>(body: &'a Body, exit: &ExitName) -> Option<&'a IfName>
         .map(|route| &route.interface)
 }
 
-/// The tunnel addresses of a device, one a family.
+/// The address of a tunnel device in this family.
 #[must_use]
 pub fn tunnel_address(body: &Body, interface: &IfName, family: Family) -> Option<Address> {
     let tunnel = body
