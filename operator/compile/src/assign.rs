@@ -54,12 +54,17 @@ pub struct PodCounts {
 pub(crate) struct Assignment<'a> {
     pub(crate) by_node: BTreeMap<&'a NodeName, Vec<Assigned<'a>>>,
     pub(crate) counts: BTreeMap<Uid, PodCounts>,
-    /// Policies that select some of the same pods, on both sides.
-    rivals: BTreeMap<Uid, BTreeSet<String>>,
+    /// Names of the policies that decide about pods which this one selects.
+    overriders: PolicyNames,
+    /// Names of the policies that select pods which this one decides about.
+    overridden: PolicyNames,
 }
 
-/// How many rivals a message names.
-const RIVALS_NAMED: usize = 3;
+/// Names of policies, by the UID of another one.
+type PolicyNames = BTreeMap<Uid, BTreeSet<String>>;
+
+/// How many policies a message names.
+const NAMED: usize = 3;
 
 impl<'a> Assignment<'a> {
     /// Decides about every pod.
@@ -67,7 +72,8 @@ impl<'a> Assignment<'a> {
         let mut all = Self {
             by_node: BTreeMap::new(),
             counts: BTreeMap::new(),
-            rivals: BTreeMap::new(),
+            overriders: BTreeMap::new(),
+            overridden: BTreeMap::new(),
         };
         for pod in index.pods.values().flatten().copied() {
             let before = index.published.before(&pod.uid);
@@ -94,23 +100,20 @@ impl<'a> Assignment<'a> {
         all
     }
 
-    /// The names of policies that select some of the pods that this one selects; empty: there are none.
-    pub(crate) fn rivals(&self, uid: &Uid) -> String {
-        let all = self.rivals.get(uid).into_iter().flatten();
-        let names: Vec<&str> = all.map(String::as_str).collect();
-        let first = names[..names.len().min(RIVALS_NAMED)].join(", ");
-        match names.len().saturating_sub(RIVALS_NAMED) {
-            0 => first,
-            more => format!("{first} and {more} more"),
-        }
+    /// Names of the policies that decide about pods which this one selects; empty: there are none.
+    pub(crate) fn overriders(&self, uid: &Uid) -> String {
+        listed(self.overriders.get(uid))
     }
 
-    fn note_rivals(&mut self, winner: &Contender<'_>, losers: &[&Contender<'_>]) {
+    /// Names of the policies that select pods which this one decides about; empty: there are none.
+    pub(crate) fn overridden(&self, uid: &Uid) -> String {
+        listed(self.overridden.get(uid))
+    }
+
+    fn note_losers(&mut self, winner: &Contender<'_>, losers: &[&Contender<'_>]) {
         for loser in losers {
-            for (one, other) in [(winner, *loser), (*loser, winner)] {
-                let names = self.rivals.entry(one.uid.clone()).or_default();
-                names.insert(other.key.name.clone());
-            }
+            note(&mut self.overriders, loser, winner);
+            note(&mut self.overridden, winner, loser);
         }
     }
 
@@ -149,7 +152,7 @@ impl<'a> Assignment<'a> {
             winner = Some(one);
         }
         let winner = winner?;
-        self.note_rivals(winner, &losers);
+        self.note_losers(winner, &losers);
         Some(winner.uid.clone())
     }
 
@@ -237,5 +240,28 @@ fn settle_addresses(pods: &mut [Assigned<'_>], nodes: &BTreeSet<Address>) {
                 assigned.addresses.remove(&address);
             }
         }
+    }
+}
+
+/// Asked for every pod and policy that loses: it clones nothing that is there already.
+fn note(names: &mut PolicyNames, of: &Contender<'_>, other: &Contender<'_>) {
+    let name = &other.key.name;
+    match names.get_mut(&of.uid) {
+        Some(names) if names.contains(name) => {}
+        Some(names) => {
+            names.insert(name.clone());
+        }
+        None => {
+            names.insert(of.uid.clone(), BTreeSet::from([name.clone()]));
+        }
+    }
+}
+
+fn listed(names: Option<&BTreeSet<String>>) -> String {
+    let names: Vec<&str> = names.into_iter().flatten().map(String::as_str).collect();
+    let first = names[..names.len().min(NAMED)].join(", ");
+    match names.len().saturating_sub(NAMED) {
+        0 => first,
+        more => format!("{first} and {more} more"),
     }
 }

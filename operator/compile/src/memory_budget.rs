@@ -1,10 +1,10 @@
-//! What is remembered of a namespace is bounded: a namespace that would need more is told so, and takes nothing from the
-//! others.
+//! The memory of a namespace's policies is bounded: a policy past the bound is refused, and takes nothing from other
+//! namespaces.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use postern_crds::conditions::Reason;
-use postern_intent::{Namespace, Uid};
+use postern_intent::{ExitName, Namespace, Uid};
 
 use crate::snapshot::{Policy, Refusal, RememberedPolicy, Selector, Snapshot};
 
@@ -12,11 +12,12 @@ use crate::snapshot::{Policy, Refusal, RememberedPolicy, Selector, Snapshot};
 /// namespaces that use all of it.
 pub const NAMESPACE_BUDGET: usize = 256 * 1024;
 
-/// Bytes around the selectors of a policy: UID, name, numbers and up to eight exits.
+/// Bytes of a policy's JSON beside its name, exits and selectors: UID, keys and numbers.
 const AROUND: usize = 160;
 
-/// Policies that go past their namespace's budget, with the refusal that they get. The ones that ask for
-/// nothing new come first, then updates, then new ones, each by name, so that nobody loses what was accepted. O(policies · log policies).
+/// Policies that go past their namespace's budget, with the refusal that they get. The ones that ask for nothing new come
+/// first, then updates, then new ones, each by name, so that a policy that was accepted keeps its place.
+/// O(policies · log policies).
 fn over(snapshot: &Snapshot) -> BTreeMap<Uid, Refusal> {
     let mut by_namespace: BTreeMap<&Namespace, Vec<&Policy>> = BTreeMap::new();
     for policy in &snapshot.policies {
@@ -29,7 +30,13 @@ fn over(snapshot: &Snapshot) -> BTreeMap<Uid, Refusal> {
         let remembered = |uid: &Uid| known.and_then(|known| known.get(uid));
         let is_same = |policy: &Policy| {
             let known = remembered(&policy.uid);
-            known.is_some_and(|known| known.selector.as_ref() == Some(&policy.selector))
+            let has_exits = |known: &RememberedPolicy| {
+                let terms = policy.terms.as_ref();
+                terms.map_or(true, |terms| terms.exits == known.exits)
+            };
+            known.is_some_and(|known| {
+                known.selector.as_ref() == Some(&policy.selector) && has_exits(known)
+            })
         };
         policies.sort_by_key(|policy| {
             let is_new = remembered(&policy.uid).is_none();
@@ -46,7 +53,7 @@ fn over(snapshot: &Snapshot) -> BTreeMap<Uid, Refusal> {
             let asked = if is_same(policy) {
                 0
             } else {
-                AROUND + selector_size(&policy.selector)
+                asked_size(policy)
             };
             if used + kept + asked > NAMESPACE_BUDGET && asked > 0 {
                 refused.insert(policy.uid.clone(), refusal(asked));
@@ -63,7 +70,7 @@ fn refusal(asked: usize) -> Refusal {
     Refusal {
         reason: Reason::TooLarge,
         message: format!(
-            "spec.podSelector needs {asked} bytes of the {NAMESPACE_BUDGET} that the selectors of a namespace's policies may \
+            "name, exits and podSelector need {asked} bytes of the {NAMESPACE_BUDGET} that the policies of a namespace may \
              have together; select by fewer or shorter labels, or delete policies of the namespace"
         ),
     }
@@ -71,12 +78,19 @@ fn refusal(asked: usize) -> Refusal {
 
 fn remembered_size(known: &RememberedPolicy) -> usize {
     let selectors = [&known.selector, &known.accepted, &known.claimed];
-    AROUND
-        + selectors
-            .into_iter()
-            .flatten()
-            .map(selector_size)
-            .sum::<usize>()
+    let selectors = selectors.into_iter().flatten().map(selector_size);
+    around(&known.name, &known.exits) + selectors.sum::<usize>()
+}
+
+fn asked_size(policy: &Policy) -> usize {
+    let exits = policy.terms.as_ref().map(|terms| &terms.exits[..]);
+    around(&policy.key.name, exits.unwrap_or_default()) + selector_size(&policy.selector)
+}
+
+/// Bytes of everything but the selectors.
+fn around(name: &str, exits: &[ExitName]) -> usize {
+    let exits = exits.iter().map(|exit| exit.as_str().len() + 3);
+    AROUND + name.len() + exits.sum::<usize>()
 }
 
 /// Bytes of a selector's JSON, a little more than they are.

@@ -264,17 +264,18 @@ fn fully_enforced(context: &Context<'_>, policy: &Policy, seen: &Seen<'_>) -> Fi
     let kind = ConditionType::FullyEnforced;
     let pods = &seen.pods;
     let said = pods.enforced + pods.blocked;
-    let rivals = context.assignment.rivals(&policy.uid);
     if seen.bypassed > 0 {
         return Finding::no(kind, Reason::DataplaneBypassed, bypass(seen));
     }
     if pods.overridden > 0 {
         let message = format!(
-            "{} pods that it selects are decided by {rivals}",
-            pods.overridden
+            "{} pods that it selects are decided by {}",
+            pods.overridden,
+            context.assignment.overriders(&policy.uid)
         );
         return Finding::no(kind, Reason::Overridden, message);
     }
+    let overridden = context.assignment.overridden(&policy.uid);
     match pods.unenforceable {
         0 if said >= pods.selected => match seen.unbound {
             Some(reason) => Finding::no(
@@ -282,14 +283,14 @@ fn fully_enforced(context: &Context<'_>, policy: &Policy, seen: &Seen<'_>) -> Fi
                 reason,
                 format!("sources are not bound on {}", named(&seen.unbinding)),
             ),
-            None if rivals.is_empty() => {
+            None if overridden.is_empty() => {
                 Finding::yes(kind, Reason::Enforced, Reason::Enforced.sentence())
             }
             None => Finding::yes(
                 kind,
                 Reason::Enforced,
                 format!(
-                    "{} It decides about pods that {rivals} selects too.",
+                    "{} It also decides about pods that other policies select: {overridden}.",
                     Reason::Enforced.sentence()
                 ),
             ),

@@ -109,3 +109,32 @@ fn an_update_that_does_not_fit_leaves_what_is_remembered_as_it_was() {
     let compilation = world.compile();
     assert_eq!(accepted(&compilation.verdicts, "z00"), "Accepted");
 }
+
+#[test]
+fn names_and_exits_count_towards_the_budget_of_their_namespace() {
+    let long = |first: &str| format!("{first}{}", "n".repeat(253 - first.len()));
+    let exits: Vec<_> = (0..8)
+        .map(|exit| json!({"name": long(&format!("e{exit}"))}))
+        .collect();
+    let mut world = start();
+    for number in 0..400 {
+        let name = long(&format!("z{number:03}"));
+        let policy = json!({
+            "apiVersion": "postern.dev/v1alpha1", "kind": "EgressPolicy",
+            "metadata": {
+                "namespace": "red", "name": name, "uid": format!("uid-{number}"), "generation": 1,
+            },
+            "spec": {
+                "podSelector": {"matchLabels": {"app": "x"}},
+                "route": {"type": "Exit", "exitNodes": exits},
+                "defaultAction": "Allow",
+            },
+        });
+        let policy = serde_json::from_value(policy).expect("a policy");
+        world.policies.insert(name, policy);
+    }
+    let compilation = world.compile();
+    let kept = remembered(&world);
+    assert!(kept < NAMESPACE_BUDGET + 64 * 1024, "{kept}");
+    assert_eq!(accepted(&compilation.verdicts, &long("z399")), "TooLarge");
+}

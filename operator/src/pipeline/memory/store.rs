@@ -140,6 +140,7 @@ impl MemoryStore {
             let stored = self.pages.get_mut(&page);
             let is_idle = page != PageName::Core && !part.has_policies();
             if stored.is_none() && is_idle && map.is_none() {
+                self.refused.remove(&page);
                 continue;
             }
             let same = stored.as_ref().is_some_and(|stored| {
@@ -147,7 +148,10 @@ impl MemoryStore {
             });
             match stored.map(|stored| stored.owned.look(version, now)) {
                 Some(ShownVersion::Older) => return Ok(PageWrites::Wait),
-                Some(ShownVersion::Same) if same => continue,
+                // What was refused is not wanted any more.
+                Some(ShownVersion::Same) if same => {
+                    self.refused.remove(&page);
+                }
                 _ if self.is_refused(page, &part, now) => continue,
                 _ => writes.push((page, pack(page, &part, map.as_ref(), epoch)?)),
             }
@@ -361,6 +365,23 @@ mod tests {
         }
         let written = cluster.saves(&mut store, &next, &[], later);
         assert!(written.contains(&page_of("a")), "{written:?}");
+        assert_eq!(store.unwritten(), []);
+    }
+
+    #[test]
+    fn a_refused_page_is_forgotten_when_what_it_should_hold_is_what_it_holds() {
+        let (mut cluster, now) = (Cluster::default(), Instant::now());
+        let mut store = MemoryStore::default();
+        let stored = contents(&["a"]);
+        cluster.saves(&mut store, &stored, &[], now);
+        let mut refused = stored.clone();
+        let a = "a".parse().expect("a name");
+        for known in refused.memory.policies.get_mut(&a).expect("a").values_mut() {
+            known.generation = 2;
+        }
+        cluster.saves(&mut store, &refused, &[page_of("a")], now);
+        assert_eq!(store.unwritten().len(), 1);
+        cluster.saves(&mut store, &stored, &[], now);
         assert_eq!(store.unwritten(), []);
     }
 
