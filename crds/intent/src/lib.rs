@@ -25,5 +25,5 @@ pub use keys::{KeyId, KeySet};
 pub use verify::{Refusal, Verified};
 pub use words::{
     Address, ExitName, IfName, Mark, Namespace, NodeName, NodeUid, PodName, Prefix, ScopeId,
-    Serial, TableId, Uid, WgKey,
+    SectionDigest, Serial, TableId, Uid, WgKey,
 };

@@ -3,11 +3,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::body::{Body, Inconsistency, NodeIdentity};
+use crate::body::{Body, FORMAT_VERSION, Inconsistency, NodeIdentity};
 use crate::envelope::{
     ENVELOPE_LIMIT, Envelope, PayloadError, PayloadType, pre_authentication_encoding, unpack,
 };
@@ -96,6 +96,14 @@ pub enum Refusal {
     /// The payload is signed but not understood: an unknown field or class, or a broken word.
     #[error("the document is not understood")]
     NotUnderstood(#[source] serde_json::Error),
+    /// The body is of another format.
+    #[error(
+        "the document has format {found}, and this agent reads format {FORMAT_VERSION}: upgrade it"
+    )]
+    FormatVersion {
+        /// The format of the body.
+        found: u32,
+    },
     /// The body contradicts itself.
     #[error("the body contradicts itself")]
     Inconsistent(#[source] Inconsistency),
@@ -183,6 +191,7 @@ impl Refusal {
             Self::Payload(_) => "BadPayload",
             Self::Oversized | Self::TooLarge => "TooLarge",
             Self::NotUnderstood(_) => "NotUnderstood",
+            Self::FormatVersion { .. } => "FormatVersion",
             Self::Inconsistent(_) => "Inconsistent",
             Self::WrongNode { .. } => "WrongNode",
             Self::WrongNodeUid { .. } => "WrongNodeUid",
@@ -221,6 +230,10 @@ pub fn verify_intent(
         PayloadError::TooLarge => Refusal::TooLarge,
         other => Refusal::Payload(other),
     })?;
+    let Versioned { version } = parse(&json)?;
+    if version != FORMAT_VERSION {
+        return Err(Refusal::FormatVersion { found: version });
+    }
     let document: Body = parse(&json)?;
     document.check().map_err(Refusal::Inconsistent)?;
     let digest = envelope.digest().map_err(Refusal::Payload)?;
@@ -233,6 +246,12 @@ pub fn verify_intent(
     };
     stamp.verify(context)?;
     Ok(Verified { document, digest })
+}
+
+/// The one field of a body that every format has.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
 }
 
 /// Verifies a release.

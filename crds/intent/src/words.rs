@@ -146,6 +146,12 @@ name!(
                 && (exit.is_empty() || label(exit, 253, b"-."))))
 );
 
+name!(
+    /// The first 16 hex digits of a SHA-256 over a part of a body. Only its writer compares it with anything.
+    SectionDigest, "digest", "16 lower case hex digits",
+    |v| v.len() == 16 && v.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+);
+
 /// A node's UID.
 pub type NodeUid = Uid;
 

@@ -6,9 +6,11 @@
 )]
 
 use postern_intent::Body;
-use postern_intent::body::Inconsistency;
+use postern_intent::body::{FORMAT_VERSION, Inconsistency};
 use postern_intent::verify::parse_envelope;
 use serde_json::{Value, json};
+
+const DIGEST: &str = "0123456789abcdef";
 
 /// One scope by one exit, with one pod.
 fn whole() -> Value {
@@ -19,7 +21,7 @@ fn whole() -> Value {
         })
     };
     json!({
-        "node": {"name": "n1", "uid": "uid-1"},
+        "version": FORMAT_VERSION, "node": {"name": "n1", "uid": "uid-1"},
         "serial": 7, "issuedAt": "2026-11-23T04:00:00Z", "notAfter": "2026-11-24T04:00:00Z",
         "guardedNamespaces": ["crawlers"],
         "cluster": postern_intent::body::Cluster::default(),
@@ -28,18 +30,25 @@ fn whole() -> Value {
         "nat": [],
         "firewall": [{
             "id": "crawlers/crawler@eu",
+            "digest": DIGEST, "exit": "eu",
             "policy": {"namespace": "crawlers", "name": "crawler", "uid": "policy-1", "generation": 1},
-            "way": {"type": "Tunnel", "exit": "eu"}, "failure": {"type": "Closed"}, "rules": [],
-            "defaultAction": "Allow", "replies": "Services", "lan": "Deny", "specialUseExceptions": [],
-            "establishedFlows": "Cut",
+            "way": {"type": "Tunnel"}, "failure": {"type": "Closed"},
+            "terms": {
+                "rules": [], "defaultAction": "Allow", "replies": "Services", "lan": "Deny",
+                "specialUseExceptions": [], "establishedFlows": "Cut",
+                "dns": {"mode": "Forward", "upstreams": []},
+            },
         }],
-        "dns": [{"scope": "crawlers/crawler@eu", "mode": "Forward", "upstreams": []}],
+        "allocations": [],
         "pods": [pod("a", "a-uid", "10.244.1.5")],
     })
 }
 
 fn route(exit: &str, number: u32) -> Value {
-    json!({"exit": exit, "mark": number, "table": 5200 + number, "interface": format!("pst-c-{exit}")})
+    json!({
+        "exit": exit, "mark": number, "table": 5200 + number, "interface": format!("pst-c-{exit}"),
+        "digest": DIGEST, "gateways": [],
+    })
 }
 
 fn pod(name: &str, uid: &str, address: &str) -> Value {
@@ -78,7 +87,7 @@ fn an_address_belongs_to_one_pod() {
 
 #[test]
 fn an_exit_has_one_route() {
-    let second = json!({"exit": "eu", "mark": 3, "table": 5203, "interface": "pst-c-eu"});
+    let second = route("eu", 3);
     let found = judged(|body| body["routes"].as_array_mut().unwrap().push(second));
     let wanted = Inconsistency::DuplicateRoute("eu".parse().unwrap());
     assert_eq!(found, Err(wanted));
@@ -91,10 +100,17 @@ fn a_mark_leads_to_one_exit() {
 }
 
 #[test]
-fn names_are_told_of_scopes_that_are_there() {
-    let found = judged(|body| body["dns"][0]["scope"] = json!("crawlers/other@eu"));
-    let wanted = Inconsistency::NamesWithoutScope("crawlers/other@eu".parse().unwrap());
+fn a_scope_with_limits_is_not_obeyed_in_part() {
+    let found = judged(|body| body["firewall"][0]["terms"]["limits"] = json!({"connections": 9}));
+    let wanted = Inconsistency::Limits("crawlers/crawler@eu".parse().unwrap());
     assert_eq!(found, Err(wanted));
+}
+
+#[test]
+fn a_gateway_of_an_exit_is_a_peer_of_its_tunnel() {
+    let gateway = json!([{"node": "gw", "addresses": ["198.18.0.1"]}]);
+    let found = judged(|body| body["routes"][0]["gateways"] = gateway);
+    assert_eq!(found, Err(Inconsistency::Gateway("eu".parse().unwrap())));
 }
 
 #[test]

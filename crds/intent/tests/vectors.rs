@@ -12,7 +12,7 @@ use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use jiff::{SignedDuration, Timestamp};
-use postern_intent::body::{Class, Cluster, NodeIdentity, Pod};
+use postern_intent::body::{Class, Cluster, FORMAT_VERSION, NodeIdentity, Pod};
 use postern_intent::envelope::{
     PayloadType, UNPACKED_LIMIT, pack, pre_authentication_encoding, unpack,
 };
@@ -51,6 +51,7 @@ fn identity() -> NodeIdentity {
 
 fn body() -> Body {
     Body {
+        version: FORMAT_VERSION,
         node: identity(),
         serial: Serial(7),
         issued_at: now(),
@@ -62,7 +63,6 @@ fn body() -> Body {
         routes: Vec::new(),
         nat: Vec::new(),
         firewall: Vec::new(),
-        dns: Vec::new(),
         pods: vec![Pod {
             namespace: "crawlers".parse().expect("a namespace"),
             name: "a".parse().expect("a name"),
@@ -71,6 +71,7 @@ fn body() -> Body {
             addresses: ["10.244.1.5".parse().expect("an address")].into(),
         }],
         isolation: None,
+        allocations: Vec::new(),
     }
 }
 
@@ -406,4 +407,14 @@ fn lengths_in_the_encoding_are_lengths_of_bytes() {
         pre_authentication_encoding("ä", "ö".as_bytes()),
         "DSSEv1 2 ä 2 ö".as_bytes()
     );
+}
+
+#[test]
+fn a_body_of_another_format_is_refused_by_its_format_whatever_else_it_holds() {
+    let mut document = serde_json::to_value(body()).expect("JSON");
+    document["version"] = (FORMAT_VERSION + 1).into();
+    document["somethingNew"] = true.into();
+    let packed = pack(&serde_json::to_vec(&document).expect("JSON")).expect("bytes");
+    let envelope = sign_bytes(PayloadType::Intent, &packed, &[key(1)]).expect("an envelope");
+    assert_eq!(reason(verify(&envelope)), "FormatVersion");
 }

@@ -48,6 +48,11 @@ pub struct GatewayStatus {
     #[schemars(schema_with = "crate::schema::text::endpoint")]
     pub endpoint: Option<String>,
 
+    /// MTU of its tunnels in bytes, on the active gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32")]
+    pub mtu: Option<u32>,
+
     /// Source addresses that are in force on this node, as it reports. Absent while it does not, and where traffic
     /// takes the address of the uplink.
     #[serde(default, rename = "egressIPs", skip_serializing_if = "Vec::is_empty")]

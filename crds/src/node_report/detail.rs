@@ -19,24 +19,6 @@ pub struct AppliedPods {
     pub digest: Option<String>,
 }
 
-/// One exit as the node's tunnel sees it.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ExitReport {
-    /// Name of the exit.
-    #[schemars(schema_with = "crate::schema::text::object_name")]
-    pub exit: String,
-
-    /// Last WireGuard handshake with it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::schema::meta::time")]
-    pub last_handshake: Option<MicroTime>,
-
-    /// Whether it carries traffic now.
-    #[serde(default)]
-    pub healthy: bool,
-}
-
 /// A difference between what should be in the kernel and what was read back.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

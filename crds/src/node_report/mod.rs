@@ -6,11 +6,13 @@
 )]
 
 mod detail;
+mod path;
 mod scope;
 mod spec;
 
 pub use detail::{
-    AppliedPods, Capabilities, Difference, ExitReport, Mismatch, PublicKeys, Refusal, TunnelKind,
+    AppliedPods, Capabilities, Difference, Mismatch, PublicKeys, Refusal, TunnelKind,
 };
-pub use scope::{Posture, ScopePods, ScopePolicy, ScopeReport, ScopeState};
+pub use path::{AddressFamily, ExitReport, PathHop, PathReport, PathState, ServedReport};
+pub use scope::{Posture, ResolverState, ScopePods, ScopePolicy, ScopeReport, ScopeState};
 pub use spec::{NodeReport, NodeReportSpec, NodeReportStatus};

@@ -12,6 +12,11 @@ pub struct ScopeReport {
     #[schemars(schema_with = "crate::schema::text::token")]
     pub id: String,
 
+    /// Digest of the scope in the body that was read back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::text::section_digest")]
+    pub digest: Option<String>,
+
     /// What may flow right now.
     pub posture: Posture,
 
@@ -32,6 +37,10 @@ pub struct ScopeReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::text::object_name")]
     pub exit: Option<String>,
+
+    /// Whether names outside of the cluster can be asked for.
+    #[serde(default)]
+    pub resolvers: ResolverState,
 
     /// Pods of the scope on this node by what holds for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,6 +80,22 @@ pub enum ScopeState {
     FailedOpen,
     /// A release is being carried out.
     Releasing,
+}
+
+/// Whether names outside of the cluster can be asked for.
+#[derive(
+    JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub enum ResolverState {
+    /// Not asked yet, or the policy forwards no names.
+    #[default]
+    Untested,
+    /// One of the scope's resolvers answers through its exit.
+    Answers,
+    /// None of them does.
+    Silent,
+    /// No resolver is known that could be asked.
+    Unknown,
 }
 
 /// The policy of a scope, as the body carried it.

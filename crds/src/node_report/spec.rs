@@ -6,7 +6,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{AppliedPods, Capabilities, ExitReport, Mismatch, PublicKeys, Refusal, ScopeReport};
+use super::{
+    AppliedPods, Capabilities, ExitReport, Mismatch, PublicKeys, Refusal, ScopeReport, ServedReport,
+};
 
 /// Whose report it is; the operator sets this when it makes the object.
 #[derive(
@@ -87,6 +89,11 @@ pub struct NodeReportStatus {
     #[schemars(length(max = 64))]
     pub agent_version: String,
 
+    /// Formats of bodies that the agent reads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub body_formats: Vec<u32>,
+
     /// Serial of the body that the kernel carries; absent before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u64")]
@@ -137,11 +144,17 @@ pub struct NodeReportStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]))]
     pub scopes: Vec<ScopeReport>,
 
-    /// Exits that the node uses, as its tunnels see them.
+    /// Exits that the node uses, as its probes see them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["exit".into()]))]
     pub exits: Vec<ExitReport>,
+
+    /// Exits that the node serves, as it sees its own way out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["exit".into()]))]
+    pub served: Vec<ServedReport>,
 
     /// Differences that reading the kernel back found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

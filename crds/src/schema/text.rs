@@ -157,6 +157,12 @@ pub fn digest(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "maxLength": 71, "pattern": "^(sha256:)?[0-9a-f]{64}$"})
 }
 
+/// The digest of a part of a body.
+#[must_use]
+pub fn section_digest(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "pattern": "^[0-9a-f]{16}$", "maxLength": 16})
+}
+
 /// A sentence for people, at most 1024 characters.
 #[must_use]
 pub fn sentence(_: &mut SchemaGenerator) -> Schema {

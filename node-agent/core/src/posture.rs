@@ -49,15 +49,15 @@ pub fn scope_posture(
 /// Does the chain refuse every device but the exit's, or ask the exit that this node serves?
 fn leaves_by_exit(body: &Body, scope: &Scope, way: &[Rule]) -> bool {
     match &scope.way {
-        Way::Tunnel { .. } => scope_device(body, scope).is_some_and(|device| {
+        Way::Tunnel => scope_device(body, scope).is_some_and(|device| {
             let others = [Field::Oif.not_named(device)];
             way.first()
                 .is_some_and(|rule| rule.matches == others && rule.target != Target::Accept)
         }),
-        Way::LocalExit { exit } => {
+        Way::LocalExit => scope.local_exit().is_some_and(|exit| {
             let offered = Target::Jump(names::offered_chain(exit));
             way.iter().any(|rule| rule.target == offered)
-        }
+        }),
         Way::NodeUplink | Way::Blocked { .. } => false,
     }
 }

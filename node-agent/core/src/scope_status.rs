@@ -226,10 +226,7 @@ const fn blocked_reason(reason: BlockedReason) -> Reason {
 /// The device that a scope leaves by, where it leaves by a tunnel of this node.
 #[must_use]
 pub fn scope_device<'a>(body: &'a Body, scope: &Scope) -> Option<&'a IfName> {
-    match &scope.way {
-        Way::Tunnel { exit } => used_interface(body, exit),
-        Way::LocalExit { .. } | Way::NodeUplink | Way::Blocked { .. } => None,
-    }
+    used_interface(body, scope.tunnel_exit()?)
 }
 
 /// Can this node make tunnels?
@@ -250,7 +247,7 @@ pub fn exit_reading(
     health: &TunnelHealths,
     means: TunnelMeans,
 ) -> ExitReading {
-    if !matches!(scope.way, Way::Tunnel { .. }) {
+    if scope.way != Way::Tunnel {
         return ExitReading::Carries;
     }
     let served = scope_device(body, scope).is_some_and(|device| {
@@ -295,10 +292,6 @@ pub fn lease_stands(observed: &Observed) -> bool {
 mod tests {
     use super::*;
 
-    const TUNNEL: fn() -> Way = || Way::Tunnel {
-        exit: "eu".parse().unwrap(),
-    };
-
     fn well() -> ScopeReading {
         ScopeReading {
             seal: Seal::Sealed,
@@ -330,7 +323,7 @@ mod tests {
             change(&mut reading);
             ScopeStatus::of(way, &reading)
         };
-        let tunnel = TUNNEL();
+        let tunnel = Way::Tunnel;
         let no_exit = Way::Blocked {
             reason: BlockedReason::NoExit,
         };
@@ -394,7 +387,7 @@ mod tests {
     #[test]
     fn without_a_guard_that_was_read_back_no_scope_is_called_enforced_or_blocked() {
         let ways = [
-            TUNNEL(),
+            Way::Tunnel,
             Way::NodeUplink,
             Way::Blocked {
                 reason: BlockedReason::NoExit,
@@ -434,7 +427,7 @@ mod tests {
                         way,
                         ..well()
                     };
-                    let status = ScopeStatus::of(&TUNNEL(), &reading);
+                    let status = ScopeStatus::of(&Way::Tunnel, &reading);
                     assert_ne!(status.state(), ScopeState::FailedOpen, "{reading:?}");
                 }
             }

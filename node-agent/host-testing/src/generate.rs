@@ -194,19 +194,19 @@ fn edit(dice: &mut Dice, body: &mut Body) {
     ));
     let scope = &mut body.firewall[0];
     let access = |dice: &mut Dice| *dice.of(&[Access::Allow, Access::Deny]);
-    scope.default_action = access(dice);
-    scope.lan = access(dice);
-    scope.replies = *dice.of(&[Replies::Services, Replies::None]);
+    scope.terms.default_action = access(dice);
+    scope.terms.lan = access(dice);
+    scope.terms.replies = *dice.of(&[Replies::Services, Replies::None]);
     if dice.one_in(3) {
         let exceptions = ["169.254.169.254/32", "100.100.100.200/32", "fe80::/64"];
-        scope.special_use_exceptions = vec![word(dice.text(&exceptions))];
+        scope.terms.special_use_exceptions = vec![word(dice.text(&exceptions))];
     }
     if dice.one_in(8) {
         scope.way = Way::Blocked {
             reason: BlockedReason::NoExit,
         };
     }
-    scope.rules = (0..dice.below(5))
+    scope.terms.rules = (0..dice.below(5))
         .map(|number| rule(dice, number))
         .collect();
     for served in &mut body.nat {

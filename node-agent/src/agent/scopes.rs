@@ -112,7 +112,7 @@ impl<H: Host> Agent<H> {
             .iter()
             .filter(|scope| matches!(scope.failure, FailureMode::Open { .. }))
             // Only a tunnel can be lost: a scope that the body blocks, or sends out on this node, is never opened.
-            .filter(|scope| matches!(scope.way, Way::Tunnel { .. }))
+            .filter(|scope| scope.way == Way::Tunnel)
             .filter(|scope| self.loss(&scope.id).is_failed_open())
             .filter(|scope| {
                 gaps.contains(&Stage::Link)

@@ -40,7 +40,7 @@ async fn a_rule_that_is_exchanged_while_another_chain_is_written_is_not_taken_fo
     assert!(held(&node).await);
     node.host.edits_the_firewall_before_the_next_batch(exchange);
     let other = next(&client(), |body| {
-        body.firewall[0].default_action = Access::Deny;
+        body.firewall[0].terms.default_action = Access::Deny;
     });
     node.takes(other).await;
     assert!(held(&node).await, "it was seen and written again");

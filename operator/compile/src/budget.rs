@@ -4,10 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use postern_intent::body::{Access, BlockedReason, Scope, Way};
+use postern_intent::body::{Access, BlockedReason, Scope, TunnelRole, Way};
 use postern_intent::envelope::pack;
 use postern_intent::{Address, Body, ScopeId};
 use serde::Serialize;
+
+use crate::lower::digest;
 
 /// Bytes of an envelope around its payload: media type, key id and signature, twice during a rotation.
 const AROUND: usize = 1024;
@@ -49,9 +51,9 @@ pub(crate) fn fit(body: &mut Body, published: Option<&Body>, budget: usize) -> S
             .filter(|scope| !shed.scopes.contains(&scope.id));
         let largest = scopes.max_by_key(|scope| {
             let id = std::cmp::Reverse(scope.id.clone());
-            (is_new(scope), weight(&scope.rules), id)
+            (is_new(scope), weight(&scope.terms.rules), id)
         });
-        let of_scope = largest.as_ref().map(|scope| weight(&scope.rules));
+        let of_scope = largest.as_ref().map(|scope| weight(&scope.terms.rules));
         let of_services: BTreeSet<Address> = body
             .cluster
             .inbound_addresses
@@ -76,7 +78,10 @@ pub(crate) fn fit(body: &mut Body, published: Option<&Body>, budget: usize) -> S
             }
         }
     }
-    drop_unused(body);
+    if !shed.scopes.is_empty() {
+        drop_unused(body);
+        digest::stamp(body);
+    }
     shed
 }
 
@@ -98,9 +103,9 @@ fn empty(scope: &mut Scope) {
     scope.way = Way::Blocked {
         reason: BlockedReason::TooLarge,
     };
-    scope.rules.clear();
-    scope.special_use_exceptions.clear();
-    scope.default_action = Access::Deny;
+    scope.terms.rules.clear();
+    scope.terms.special_use_exceptions.clear();
+    scope.terms.default_action = Access::Deny;
 }
 
 /// A tunnel that no scope uses any more goes with its route.
@@ -108,10 +113,7 @@ fn drop_unused(body: &mut Body) {
     let used: BTreeSet<_> = body
         .firewall
         .iter()
-        .filter_map(|scope| match &scope.way {
-            Way::Tunnel { exit } => Some(exit.clone()),
-            _ => None,
-        })
+        .filter_map(|scope| scope.tunnel_exit().cloned())
         .collect();
     body.routes.retain(|route| used.contains(&route.exit));
     let carried: BTreeSet<_> = body
@@ -120,5 +122,7 @@ fn drop_unused(body: &mut Body) {
         .map(|route| route.interface.clone())
         .collect();
     body.tunnels
-        .retain(|tunnel| tunnel.listen_port.is_some() || carried.contains(&tunnel.interface));
+        .retain(|tunnel| tunnel.role == TunnelRole::Served || carried.contains(&tunnel.interface));
+    let mentioned: BTreeSet<_> = body.tunnels.iter().map(|tunnel| &tunnel.exit).collect();
+    body.allocations.retain(|one| mentioned.contains(&one.exit));
 }

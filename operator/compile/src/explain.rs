@@ -1,7 +1,7 @@
 //! Why a pod leaves as it does, for people.
 
-use postern_intent::body::{Class, Way};
-use postern_intent::{Body, Namespace, NodeName, PodName, ScopeId};
+use postern_intent::body::{BlockedReason, Class, Scope, Way};
+use postern_intent::{Body, ExitName, Namespace, NodeName, PodName};
 use serde::Serialize;
 
 use crate::index::Index;
@@ -21,6 +21,9 @@ pub struct Explanation {
     /// The class that the node's body gives it; none: no body lists it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<Class>,
+    /// The exit of its scope.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit: Option<ExitName>,
     /// The scope's way out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub way: Option<Way>,
@@ -92,33 +95,35 @@ pub fn explain(
     let class = body
         .and_then(|body| body.pods.iter().find(|listed| listed.uid == pod.uid))
         .map(|pod| pod.class.clone());
-    let way = class.as_ref().and_then(|class| way(body?, class));
+    let scope = class.as_ref().and_then(|class| scope_of(body?, class));
     let summary = match pod.attachment {
         Attachment::Host => {
             "it uses the host network and cannot be told apart by address".to_owned()
         }
-        Attachment::Own => sentence(class.as_ref(), way.as_ref()),
+        Attachment::Own => sentence(class.as_ref(), scope),
     };
     Some(Explanation {
         pod: format!("{namespace}/{name}"),
         node: pod.node.to_string(),
         policies,
+        exit: scope.and_then(|scope| scope.exit.clone()),
+        way: scope.map(|scope| scope.way),
         class,
-        way,
         summary,
     })
 }
 
-fn way(body: &Body, class: &Class) -> Option<Way> {
-    let scope_of = |id: &ScopeId| body.firewall.iter().find(|scope| scope.id == *id);
+fn scope_of<'a>(body: &'a Body, class: &Class) -> Option<&'a Scope> {
     match class {
-        Class::Policy { scope } => scope_of(scope).map(|scope| scope.way.clone()),
+        Class::Policy { scope: id } => body.firewall.iter().find(|scope| scope.id == *id),
         Class::Blocked { .. } | Class::Released => None,
     }
 }
 
-fn sentence(class: Option<&Class>, way: Option<&Way>) -> String {
-    match (class, way) {
+fn sentence(class: Option<&Class>, scope: Option<&Scope>) -> String {
+    let exit = scope.and_then(|scope| scope.exit.as_ref());
+    let exit = exit.map(ToString::to_string).unwrap_or_default();
+    match (class, scope.map(|scope| scope.way)) {
         (None, _) => {
             "its node's intent does not list it yet, so it is held if its namespace is guarded"
                 .to_owned()
@@ -126,11 +131,10 @@ fn sentence(class: Option<&Class>, way: Option<&Way>) -> String {
         (Some(Class::Released), _) => {
             "no policy selects it, so it leaves by its node's uplink".to_owned()
         }
-        (Some(Class::Blocked { reason }), _) | (_, Some(Way::Blocked { reason })) => {
-            format!("nothing of it leaves the cluster: {reason:?}")
-        }
-        (_, Some(Way::Tunnel { exit })) => format!("it leaves by the tunnel to exit {exit}"),
-        (_, Some(Way::LocalExit { exit })) => {
+        (Some(Class::Blocked { reason }), _) => blocked(*reason),
+        (_, Some(Way::Blocked { reason })) => blocked(reason),
+        (_, Some(Way::Tunnel)) => format!("it leaves by the tunnel to exit {exit}"),
+        (_, Some(Way::LocalExit)) => {
             format!("it is on the active gateway of exit {exit} and leaves there")
         }
         (_, Some(Way::NodeUplink)) => "it leaves by its node's uplink, filtered".to_owned(),
@@ -138,4 +142,8 @@ fn sentence(class: Option<&Class>, way: Option<&Way>) -> String {
             format!("its scope {scope} is missing from the body")
         }
     }
+}
+
+fn blocked(reason: BlockedReason) -> String {
+    format!("nothing of it leaves the cluster: {reason:?}")
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use postern_intent::body::{Class, Scope, ScopeDns};
+use postern_intent::body::{Class, Scope};
 use postern_intent::{Address, Body, ExitName, Namespace, NodeName, ScopeId, Uid, body};
 
 use crate::snapshot::{self, Attachment, Exit, Lifecycle, Node, Policy, Report, Snapshot};
@@ -35,17 +35,8 @@ pub(crate) struct Published<'a> {
     pods: BTreeMap<&'a Uid, (&'a NodeName, &'a body::Pod)>,
     /// Scopes by node and id.
     scopes: BTreeMap<&'a NodeName, BTreeMap<&'a ScopeId, &'a Scope>>,
-    /// The newest rules of each policy, by the policy's UID.
-    rules: BTreeMap<&'a Uid, LastGood<'a>>,
-}
-
-/// The rules of a policy as they were last published.
-#[derive(Clone, Copy)]
-pub(crate) struct LastGood<'a> {
-    /// The scope.
-    pub(crate) scope: &'a Scope,
-    /// Its names.
-    pub(crate) dns: Option<&'a ScopeDns>,
+    /// The newest scope of each policy that was in force, by the policy's UID.
+    newest: BTreeMap<&'a Uid, &'a Scope>,
 }
 
 /// What was published about a pod.
@@ -166,7 +157,7 @@ impl<'a> Published<'a> {
     fn new(bodies: &'a BTreeMap<NodeName, Body>) -> Self {
         let mut pods = BTreeMap::new();
         let mut scopes: BTreeMap<&NodeName, BTreeMap<&ScopeId, &Scope>> = BTreeMap::new();
-        let mut rules: BTreeMap<&Uid, LastGood<'_>> = BTreeMap::new();
+        let mut newest: BTreeMap<&Uid, &Scope> = BTreeMap::new();
         for (node, body) in bodies {
             pods.extend(body.pods.iter().map(|pod| (&pod.uid, (node, pod))));
             scopes.insert(
@@ -176,16 +167,10 @@ impl<'a> Published<'a> {
                     .map(|scope| (&scope.id, scope))
                     .collect(),
             );
-            let dns: BTreeMap<&ScopeId, &ScopeDns> =
-                body.dns.iter().map(|dns| (&dns.scope, dns)).collect();
             for scope in body.firewall.iter().filter(|scope| !never_good(scope)) {
-                let found = LastGood {
-                    scope,
-                    dns: dns.get(&scope.id).copied(),
-                };
-                let newest = rules.entry(&scope.policy.uid).or_insert(found);
-                if newest.scope.policy.generation < scope.policy.generation {
-                    *newest = found;
+                let newest_one = newest.entry(&scope.policy.uid).or_insert(scope);
+                if newest_one.policy.generation < scope.policy.generation {
+                    *newest_one = scope;
                 }
             }
         }
@@ -193,7 +178,7 @@ impl<'a> Published<'a> {
             bodies,
             pods,
             scopes,
-            rules,
+            newest,
         }
     }
 
@@ -212,9 +197,9 @@ impl<'a> Published<'a> {
         }
     }
 
-    /// The last rules of a policy that were in force.
-    pub(crate) fn last_good(&self, policy: &Uid) -> Option<LastGood<'a>> {
-        self.rules.get(policy).copied()
+    /// The newest scope of a policy that was in force.
+    pub(crate) fn last_good(&self, policy: &Uid) -> Option<&'a Scope> {
+        self.newest.get(policy).copied()
     }
 
     /// Every policy that a published scope speaks of.

@@ -116,13 +116,14 @@ fn standing(index: &Index<'_>) -> BTreeMap<NodeName, Pin> {
     let mut pins: BTreeMap<NodeName, Pin> = BTreeMap::new();
     for body in index.published.bodies.values() {
         for peer in body.tunnels.iter().flat_map(|tunnel| &tunnel.peers) {
-            if let Some(node) = same_node(index, &peer.node) {
+            let Some(name) = peer.at.node() else { continue };
+            if let Some(node) = same_node(index, name) {
                 let pin = Pin {
                     uid: node.uid.clone(),
                     key: peer.public_key,
                     since: body.issued_at,
                 };
-                pins.insert(peer.node.clone(), pin);
+                pins.insert(name.clone(), pin);
             }
         }
     }

@@ -10,6 +10,7 @@ use crate::snapshot::Settings;
 pub(crate) fn same_sections(a: &Body, b: &Body) -> bool {
     // Named one by one, so that a new section of the body does not compile until it is compared.
     let Body {
+        version,
         node,
         serial: _,
         issued_at: _,
@@ -21,20 +22,21 @@ pub(crate) fn same_sections(a: &Body, b: &Body) -> bool {
         routes,
         nat,
         firewall,
-        dns,
         pods,
         isolation,
+        allocations,
     } = a;
-    *node == b.node
+    *version == b.version
+        && *node == b.node
         && *guarded_namespaces == b.guarded_namespaces
         && *cluster == b.cluster
         && *tunnels == b.tunnels
         && *routes == b.routes
         && *nat == b.nat
         && *firewall == b.firewall
-        && *dns == b.dns
         && *pods == b.pods
         && *isolation == b.isolation
+        && *allocations == b.allocations
 }
 
 /// Is it time to issue the body again?

@@ -60,6 +60,9 @@ mod tests {
             applied_serial: None,
             freshness: Freshness::Fresh,
             guard: Guard::Sealed,
+            exits: std::collections::BTreeMap::new(),
+            served: std::collections::BTreeMap::new(),
+            formats: std::collections::BTreeSet::new(),
             scopes: std::collections::BTreeMap::new(),
             unbound: None,
         }

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
-use postern_crds::node_report::{ScopePods, ScopeReport};
+use postern_crds::node_report::{ExitReport, Posture, ScopeReport};
 use postern_crds::{NodeReport, NodeReportStatus};
 
 use super::tolerant::Tolerant;
@@ -101,23 +101,27 @@ pub(super) fn report(report: &mut NodeReport) {
         public_keys: status.public_keys,
         conditions: status.conditions.into_iter().map(bare).collect(),
         scopes: status.scopes.into_iter().map(scope).collect(),
+        exits: status.exits.into_iter().map(exit).collect(),
+        served: status.served,
+        body_formats: status.body_formats,
         ..NodeReportStatus::default()
     });
 }
 
-/// What a report can lower of a policy's status: pods that its node blocks by itself or whose packets its guard does not see.
+/// What a policy's status is made from.
 fn scope(scope: ScopeReport) -> ScopeReport {
-    let unenforceable = scope.pods.map_or(0, |pods| pods.unenforceable);
     ScopeReport {
-        id: scope.id,
-        policy: scope.policy,
-        state: scope.state,
-        reason: scope.reason,
-        pods: Some(ScopePods {
-            unenforceable,
-            ..ScopePods::default()
-        }),
-        ..ScopeReport::default()
+        posture: Posture::default(),
+        exit: None,
+        ..scope
+    }
+}
+
+/// Without the handshake, which moves all the time.
+fn exit(exit: ExitReport) -> ExitReport {
+    ExitReport {
+        last_handshake: None,
+        ..exit
     }
 }
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::document::Body;
-use super::exit::ExitRoute;
+use super::exit::{ExitGateway, ExitRoute};
 use super::pod::Class;
 use super::scope::Way;
 use super::tunnel::{Tunnel, TunnelRole};
-use crate::words::{Address, ExitName, Mark, ScopeId, Uid};
+use crate::words::{Address, ExitName, IfName, Mark, NodeName, ScopeId, Uid};
 
 impl Body {
     /// What a reader of a parsed body may rely on beyond its types.
@@ -19,8 +19,12 @@ impl Body {
         if scopes.len() != self.firewall.len() {
             return Err(Inconsistency::DuplicateScope);
         }
-        if let Some(dns) = self.dns.iter().find(|dns| !scopes.contains(&dns.scope)) {
-            return Err(Inconsistency::NamesWithoutScope(dns.scope.clone()));
+        let limited = self
+            .firewall
+            .iter()
+            .find(|scope| !scope.terms.limits.is_empty());
+        if let Some(scope) = limited {
+            return Err(Inconsistency::Limits(scope.id.clone()));
         }
         self.check_pods(&scopes)?;
         self.check_routes()?;
@@ -67,10 +71,11 @@ impl Body {
 
     fn check_ways(&self) -> Result<(), Inconsistency> {
         for scope in &self.firewall {
-            let known = match &scope.way {
-                Way::Tunnel { exit } => self.routes.iter().any(|route| &route.exit == exit),
-                Way::LocalExit { exit } => self.nat.iter().any(|served| &served.exit == exit),
-                Way::NodeUplink | Way::Blocked { .. } => true,
+            let known = match (&scope.way, &scope.exit) {
+                (Way::Tunnel, Some(exit)) => self.routes.iter().any(|route| &route.exit == exit),
+                (Way::LocalExit, Some(exit)) => self.nat.iter().any(|served| &served.exit == exit),
+                (Way::Tunnel | Way::LocalExit, None) => false,
+                (Way::NodeUplink | Way::Blocked { .. }, _) => true,
             };
             if !known {
                 return Err(Inconsistency::WayWithoutExit(scope.id.clone()));
@@ -84,10 +89,23 @@ impl Body {
         if let Some(route) = self.routes.iter().find(|route| !used(route)) {
             return Err(Inconsistency::Route(route.exit.clone()));
         }
+        let strange = self.routes.iter().find(|route| {
+            let is_peer = |gateway: &ExitGateway| self.has_peer(&route.interface, &gateway.node);
+            !route.gateways.iter().all(is_peer)
+        });
+        if let Some(route) = strange {
+            return Err(Inconsistency::Gateway(route.exit.clone()));
+        }
         if self.not_after <= self.issued_at {
             return Err(Inconsistency::Validity);
         }
         Ok(())
+    }
+
+    fn has_peer(&self, interface: &IfName, node: &NodeName) -> bool {
+        let mut tunnels = self.tunnels.iter();
+        let tunnel = tunnels.find(|tunnel| &tunnel.interface == interface);
+        tunnel.is_some_and(|tunnel| tunnel.peers.iter().any(|peer| peer.at.node() == Some(node)))
     }
 }
 
@@ -103,9 +121,9 @@ pub enum Inconsistency {
     /// Two pods have one UID.
     #[error("two pods have the UID {0}")]
     DuplicatePod(Uid),
-    /// Names are told of a scope that the firewall section does not have.
-    #[error("the dns section names the scope {0}, which the body does not have")]
-    NamesWithoutScope(ScopeId),
+    /// A scope has limits, which no agent honours yet.
+    #[error("scope {0} has limits, which this agent does not honour")]
+    Limits(ScopeId),
     /// An exit has two routes.
     #[error("exit {0} has two routes")]
     DuplicateRoute(ExitName),
@@ -114,6 +132,9 @@ pub enum Inconsistency {
         "the route of exit {0} has no tunnel, a mark that is no exit's, or a mark or table of another one"
     )]
     Route(ExitName),
+    /// A gateway of an exit is no peer of the exit's tunnel.
+    #[error("a gateway of exit {0} is no peer of its tunnel")]
+    Gateway(ExitName),
     /// Two pods have one address.
     #[error("two pods have the address {0}")]
     SharedAddress(Address),

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::allocation::ExitAllocation;
 use super::cluster::Cluster;
-use super::dns::ScopeDns;
 use super::exit::{ExitRoute, ServedExit};
 use super::isolation::Isolation;
 use super::pod::Pod;
@@ -14,11 +14,17 @@ use super::scope::Scope;
 use super::tunnel::Tunnel;
 use crate::words::{Namespace, NodeName, Serial, Uid};
 
+/// The format of the bodies that this build writes and reads. Every change of what a body says, a new field too, is a new
+/// format: a reader refuses what it does not know.
+pub const FORMAT_VERSION: u32 = 1;
+
 /// The document that tells one node what to do. An unknown field or class refuses the whole body: a node that does
 /// not understand an instruction must not guess.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Body {
+    /// [`FORMAT_VERSION`]. A reader looks at it before anything else of the body.
+    pub version: u32,
     /// The only node that may apply it.
     pub node: NodeIdentity,
     /// Grows with every change.
@@ -42,13 +48,13 @@ pub struct Body {
     pub nat: Vec<ServedExit>,
     /// What each scope may do.
     pub firewall: Vec<Scope>,
-    /// What becomes of the names that a scope's pods ask for.
-    pub dns: Vec<ScopeDns>,
     /// Every pod that is bound to the node, from before it has an address.
     pub pods: Vec<Pod>,
     /// Which uplink may be up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isolation: Option<Isolation>,
+    /// Numbers and names of the exits that the node uses or serves, by exit.
+    pub allocations: Vec<ExitAllocation>,
 }
 
 /// Who a body is for. Name and UID: a node that was deleted and made again is another node.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::words::{Address, ExitName, IfName, Mark, Prefix, TableId};
+use crate::words::{Address, ExitName, IfName, Mark, NodeName, Prefix, SectionDigest, TableId};
 
 /// A mark, its table and the used tunnel behind it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +16,20 @@ pub struct ExitRoute {
     pub table: TableId,
     /// The used tunnel.
     pub interface: IfName,
+    /// Changes with everything that the node programs for the exit. The report repeats it.
+    pub digest: SectionDigest,
+    /// Its gateways in the order in which they are used. Each is a peer of the tunnel.
+    pub gateways: Vec<ExitGateway>,
+}
+
+/// A gateway of an exit as a client knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExitGateway {
+    /// The node.
+    pub node: NodeName,
+    /// Its own addresses in the tunnel, at most one a family: where it answers probes.
+    pub addresses: Vec<Address>,
 }
 
 /// An exit whose active gateway this node is.
@@ -35,6 +49,8 @@ pub struct ServedExit {
     pub routes: Vec<Prefix>,
     /// May clients reach the exit's own LAN?
     pub lan: Access,
+    /// Changes with everything that the gateway programs for the exit, its peers excepted. The report repeats it.
+    pub digest: SectionDigest,
 }
 
 /// Allowed or not.

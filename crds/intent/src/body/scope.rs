@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::exit::Access;
-use super::rule::Rule;
-use crate::words::{ExitName, Namespace, Prefix, ScopeId, Uid};
+use super::terms::Terms;
+use crate::words::{ExitName, Namespace, ScopeId, SectionDigest, Uid};
 
 /// One policy-to-exit binding on this node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,24 +11,39 @@ use crate::words::{ExitName, Namespace, Prefix, ScopeId, Uid};
 pub struct Scope {
     /// Its name, unique on the node.
     pub id: ScopeId,
+    /// Changes with everything that the node programs for the scope, its pods excepted. The report repeats it.
+    pub digest: SectionDigest,
     /// The policy that it enforces, for the report.
     pub policy: PolicyRef,
+    /// The exit of the policy, also where the way is blocked; none where the policy has no exit that can be used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<ExitName>,
     /// The one way out.
     pub way: Way,
     /// What may happen when the way out is lost.
     pub failure: FailureMode,
-    /// In order; the first match wins.
-    pub rules: Vec<Rule>,
-    /// For traffic that no rule names.
-    pub default_action: Access,
-    /// What replies of inbound connections may do.
-    pub replies: Replies,
-    /// Private ranges (RFC 1918, RFC 6598, RFC 4193): policy and exit both allow.
-    pub lan: Access,
-    /// Special-use destinations that are allowed all the same (RFC 6890).
-    pub special_use_exceptions: Vec<Prefix>,
-    /// What becomes of flows that the scope no longer allows.
-    pub established_flows: EstablishedFlows,
+    /// What its pods may do.
+    pub terms: Terms,
+}
+
+impl Scope {
+    /// The exit whose tunnel of this node the scope leaves by.
+    #[must_use]
+    pub const fn tunnel_exit(&self) -> Option<&ExitName> {
+        match self.way {
+            Way::Tunnel => self.exit.as_ref(),
+            Way::LocalExit | Way::NodeUplink | Way::Blocked { .. } => None,
+        }
+    }
+
+    /// The exit that this node serves and that the scope leaves by.
+    #[must_use]
+    pub const fn local_exit(&self) -> Option<&ExitName> {
+        match self.way {
+            Way::LocalExit => self.exit.as_ref(),
+            Way::Tunnel | Way::NodeUplink | Way::Blocked { .. } => None,
+        }
+    }
 }
 
 /// The policy's identity as the body carries it.
@@ -47,19 +61,14 @@ pub struct PolicyRef {
 }
 
 /// The one way out of a scope.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Way {
-    /// Into the used tunnel of the exit.
-    Tunnel {
-        /// The exit; [`ExitRoute`](super::ExitRoute) has its mark and device.
-        exit: ExitName,
-    },
-    /// This node is the exit's active gateway: by its uplink with the exit's source address.
-    LocalExit {
-        /// The exit; [`ServedExit`](super::ServedExit) has its limits.
-        exit: ExitName,
-    },
+    /// Into the used tunnel of the scope's exit; [`ExitRoute`](super::ExitRoute) has its mark and device.
+    Tunnel,
+    /// This node is the active gateway of the scope's exit: by its uplink with the exit's source address.
+    /// [`ServedExit`](super::ServedExit) has its limits.
+    LocalExit,
     /// By the node's own uplink, filtered.
     NodeUplink,
     /// Nothing leaves.
@@ -105,22 +114,4 @@ pub enum FailureMode {
         /// Seconds without a way out before it opens.
         after_seconds: u32,
     },
-}
-
-/// What replies of inbound connections may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Replies {
-    /// Go back the way they came, if the connection came by a service of this node.
-    Services,
-    /// Nothing.
-    None,
-}
-
-/// What becomes of flows that a stricter policy no longer allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum EstablishedFlows {
-    /// Their conntrack entries are deleted.
-    Cut,
-    /// They may end by themselves, as far as the rules let them.
-    Keep,
 }

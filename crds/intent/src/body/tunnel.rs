@@ -37,13 +37,42 @@ pub struct Tunnel {
     pub peers: Vec<Peer>,
 }
 
+/// What is at the other end of a WireGuard session.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all_fields = "camelCase", deny_unknown_fields)]
+pub enum PeerEnd {
+    /// A node of the cluster.
+    Node {
+        /// Its name.
+        name: NodeName,
+    },
+    /// A WireGuard server outside of the cluster.
+    External,
+    /// A node that passes the packets on to the gateway.
+    Relay {
+        /// Its name.
+        name: NodeName,
+    },
+}
+
+impl PeerEnd {
+    /// The node of the cluster that the session ends at.
+    #[must_use]
+    pub const fn node(&self) -> Option<&NodeName> {
+        match self {
+            Self::Node { name } => Some(name),
+            Self::External | Self::Relay { .. } => None,
+        }
+    }
+}
+
 /// The other end of a WireGuard session.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Peer {
-    /// The node at the other end.
-    pub node: NodeName,
-    /// Its key, pinned per node and UID by the compiler.
+    /// What is at the other end.
+    pub at: PeerEnd,
+    /// Its key. That of a node is pinned per node and UID by the compiler.
     pub public_key: WgKey,
     /// Where it listens; none on a gateway, which learns it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
-use postern_intent::body::{Cluster, ClusterDns, DEFAULT_NODE_PORTS, NodeIdentity};
+use postern_intent::body::{Cluster, ClusterDns, DEFAULT_NODE_PORTS, FORMAT_VERSION, NodeIdentity};
 use postern_intent::{Body, Serial};
 
 use crate::lab::Lab;
@@ -18,6 +18,7 @@ pub fn blank_body(lab: &Lab, node: &str, serial: Serial) -> Result<Body, LabErro
     let own = lab.node(node)?;
     let now = Timestamp::now();
     Ok(Body {
+        version: FORMAT_VERSION,
         node: NodeIdentity {
             name: word("node name", &own.name)?,
             uid: word("UID", &own.uid)?,
@@ -32,7 +33,7 @@ pub fn blank_body(lab: &Lab, node: &str, serial: Serial) -> Result<Body, LabErro
         routes: Vec::new(),
         nat: Vec::new(),
         firewall: Vec::new(),
-        dns: Vec::new(),
+        allocations: Vec::new(),
         pods: Vec::new(),
         isolation: None,
     })

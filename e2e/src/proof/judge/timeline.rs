@@ -276,15 +276,21 @@ impl<'a> Exits<'a> {
                 body.node.name.as_str(),
                 own(self.nodes, body.node.name.as_str()),
             ),
-            Way::LocalExit { exit } => self.exit(body.node.name.as_str(), exit.as_str()),
-            Way::Tunnel { exit } => {
+            Way::LocalExit | Way::Tunnel => {
+                let Some(exit) = &scope.exit else {
+                    return BTreeSet::new();
+                };
+                if scope.way == Way::LocalExit {
+                    return self.exit(body.node.name.as_str(), exit.as_str());
+                }
                 let used = body
                     .tunnels
                     .iter()
                     .filter(|tunnel| tunnel.exit == *exit && tunnel.role == TunnelRole::Used);
                 let gateways = used.flat_map(|tunnel| &tunnel.peers);
                 gateways
-                    .flat_map(|peer| self.exit(peer.node.as_str(), exit.as_str()))
+                    .filter_map(|peer| peer.at.node())
+                    .flat_map(|node| self.exit(node.as_str(), exit.as_str()))
                     .collect()
             }
         }

@@ -2,10 +2,14 @@
 
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use postern_crds::node_report::ExitReport;
+use postern_crds::node_report::{ExitReport, ServedReport};
+use postern_intent::IfName;
 use postern_plan::desired::used_interface;
+use postern_plan::order::Stage;
 
 use super::ReportInputs;
+use crate::read_back::ReadBack;
+use crate::scope_status::{WayReading, way_reading};
 use crate::tunnel_health::latest_handshake;
 
 /// A handshake this old is none: WireGuard makes a new one every two minutes while traffic flows.
@@ -14,7 +18,8 @@ const HANDSHAKE: SignedDuration = SignedDuration::from_secs(180);
 impl ReportInputs<'_> {
     /// Handshakes are stamped with the wall clock, and are compared with nothing else.
     pub(super) fn exit_reports(&self) -> Vec<ExitReport> {
-        let (Some(body), Some(read_back)) = (self.in_force.body, self.read_back) else {
+        let Some((read_back, body)) = self.read_back.and_then(|one| Some((one, one.body()?)))
+        else {
             return Vec::new();
         };
         let wall = self.time.wall;
@@ -27,10 +32,41 @@ impl ReportInputs<'_> {
                 let fresh = handshake.is_some_and(|at| wall.duration_since(at) < HANDSHAKE);
                 Some(ExitReport {
                     exit: route.exit.to_string(),
+                    digest: stands(read_back, device).then(|| route.digest.to_string()),
+                    mtu: mtu(read_back, device),
+                    paths: Vec::new(),
                     last_handshake: handshake.map(MicroTime),
                     healthy: fresh && !self.run.tunnels.is_unanswered(device),
                 })
             })
             .collect()
     }
+
+    /// The exits whose active gateway this node is, in the body that was read back.
+    pub(super) fn served_reports(&self) -> Vec<ServedReport> {
+        let Some((read_back, body)) = self.read_back.and_then(|one| Some((one, one.body()?)))
+        else {
+            return Vec::new();
+        };
+        let served = body.nat.iter().take(64);
+        served
+            .map(|exit| ServedReport {
+                exit: exit.exit.to_string(),
+                digest: stands(read_back, &exit.interface).then(|| exit.digest.to_string()),
+                paths: Vec::new(),
+            })
+            .collect()
+    }
+}
+
+/// Do the exit's device, routes and rules stand as the body says?
+fn stands(read_back: &ReadBack, device: &IfName) -> bool {
+    let is_read = read_back.is_read(Stage::Route) && read_back.is_read(Stage::Link);
+    is_read && way_reading(read_back.differences(), Some(device)) == WayReading::Whole
+}
+
+fn mtu(read_back: &ReadBack, device: &IfName) -> Option<u32> {
+    let mut links = read_back.observed().links.iter();
+    let link = links.find(|link| link.name == device.as_str());
+    link.map(|link| link.mtu)
 }

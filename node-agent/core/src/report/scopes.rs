@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use postern_crds::node_report::{ScopePods, ScopePolicy, ScopeReport};
+use postern_crds::node_report::{ResolverState, ScopePods, ScopePolicy, ScopeReport};
 use postern_intent::Body;
 use postern_intent::body::{Scope, Way};
 use postern_plan::check::Seal;
@@ -56,12 +56,14 @@ impl ReportInputs<'_> {
             _ => (0, count, 0),
         };
         let (enforced, blocked, unenforceable) = pods;
-        let exit = match &scope.way {
-            Way::Tunnel { exit } | Way::LocalExit { exit } => Some(exit.to_string()),
+        let exit = match scope.way {
+            Way::Tunnel | Way::LocalExit => scope.exit.as_ref().map(ToString::to_string),
             Way::NodeUplink | Way::Blocked { .. } => None,
         };
         Some(ScopeReport {
             id: scope.id.to_string(),
+            digest: Some(scope.digest.to_string()),
+            resolvers: ResolverState::Untested,
             posture: scope_posture(
                 body,
                 scope,

@@ -7,6 +7,7 @@ use postern_crds::NodeReportStatus;
 use postern_crds::node_report::{
     AppliedPods, Capabilities, Difference, Mismatch, PublicKeys, Refusal, TunnelKind,
 };
+use postern_intent::body::FORMAT_VERSION;
 use postern_intent::{Body, Verified};
 use postern_plan::check::Seal;
 use postern_plan::host::{Family, TunnelBackend};
@@ -28,6 +29,7 @@ impl ReportInputs<'_> {
         NodeReportStatus {
             conditions: Vec::new(),
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            body_formats: vec![FORMAT_VERSION],
             applied_serial: applied.map(|verified| verified.get().serial.0),
             applied_digest: applied.map(|verified| verified.digest().to_owned()),
             verified_at: self.run.verified_at.map(MicroTime),
@@ -50,6 +52,7 @@ impl ReportInputs<'_> {
             applied_pods: applied.map(applied_pods),
             scopes: self.scope_reports(),
             exits: self.exit_reports(),
+            served: self.served_reports(),
             mismatches: self.mismatches(),
             refusals: self.in_force.refusals.iter().map(refusal).collect(),
             counters: self.report_counters(),

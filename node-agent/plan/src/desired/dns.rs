@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use postern_intent::body::{Body, DnsMode, Scope, Way};
+use postern_intent::body::{Body, DnsMode, Scope};
 use postern_intent::{Address, ExitName, IfName, ScopeId};
 
 use super::{ClusterView, Inputs, Standing, classify::Classes, tunnel_address, used_interface};
@@ -99,50 +99,43 @@ fn blocked() -> DnsEntry {
 }
 
 fn entry(inputs: &Inputs<'_>, body: &Body, scope: &Scope) -> DnsEntry {
-    let section = body.dns.iter().find(|section| section.scope == scope.id);
     DnsEntry {
         scope: Some(scope.id.clone()),
-        mode: section.map_or(DnsMode::Block, |section| section.mode),
-        upstreams: section
-            .map(|section| section.upstreams.clone())
-            .unwrap_or_default(),
-        exit: way(inputs, body, scope),
+        mode: scope.terms.dns.mode,
+        upstreams: scope.terms.dns.upstreams.clone(),
+        exit: exit_of(inputs, body, scope),
     }
 }
 
-fn way(inputs: &Inputs<'_>, body: &Body, scope: &Scope) -> Option<DnsExit> {
-    match &scope.way {
-        Way::Tunnel { exit } => {
-            let route = body.routes.iter().find(|route| &route.exit == exit)?;
-            let device = used_interface(body, exit)?.clone();
-            let sources = Family::BOTH
-                .into_iter()
-                .filter_map(|family| {
-                    tunnel_address(body, &device, family).map(|address| (family, address))
-                })
-                .collect();
-            Some(DnsExit {
-                exit: exit.clone(),
-                mark: inputs.settings.masked(route.mark).value,
-                device,
-                sources,
+fn exit_of(inputs: &Inputs<'_>, body: &Body, scope: &Scope) -> Option<DnsExit> {
+    if let Some(exit) = scope.tunnel_exit() {
+        let route = body.routes.iter().find(|route| &route.exit == exit)?;
+        let device = used_interface(body, exit)?.clone();
+        let sources = Family::BOTH
+            .into_iter()
+            .filter_map(|family| {
+                tunnel_address(body, &device, family).map(|address| (family, address))
             })
-        }
-        Way::LocalExit { exit } => {
-            let served = body.nat.iter().find(|served| &served.exit == exit)?;
-            let device = inputs.facts.uplink(served.uplink.as_ref())?;
-            let sources = served
-                .egress
-                .iter()
-                .map(|address| (Family::of(address), *address))
-                .collect();
-            Some(DnsExit {
-                exit: exit.clone(),
-                mark: 0,
-                device,
-                sources,
-            })
-        }
-        Way::NodeUplink | Way::Blocked { .. } => None,
+            .collect();
+        return Some(DnsExit {
+            exit: exit.clone(),
+            mark: inputs.settings.masked(route.mark).value,
+            device,
+            sources,
+        });
     }
+    let exit = scope.local_exit()?;
+    let served = body.nat.iter().find(|served| &served.exit == exit)?;
+    let device = inputs.facts.uplink(served.uplink.as_ref())?;
+    let sources = served
+        .egress
+        .iter()
+        .map(|address| (Family::of(address), *address))
+        .collect();
+    Some(DnsExit {
+        exit: exit.clone(),
+        mark: 0,
+        device,
+        sources,
+    })
 }

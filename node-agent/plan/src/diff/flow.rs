@@ -24,7 +24,7 @@ pub fn cuts(before: &Desired, after: &Desired, body: Option<&Body>) -> BTreeSet<
     };
     let keeps = |scope: &postern_intent::ScopeId| {
         body.and_then(|body| body.firewall.iter().find(|s| &s.id == scope))
-            .is_some_and(|scope| scope.established_flows == EstablishedFlows::Keep)
+            .is_some_and(|scope| scope.terms.established_flows == EstablishedFlows::Keep)
     };
     for (address, classified) in &after.classes {
         if let Standing::Scope(scope) = &classified.standing

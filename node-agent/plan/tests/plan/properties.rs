@@ -6,7 +6,7 @@ use postern_plan::diff::firewall::{FirewallState, change};
 use postern_plan::ruleset::{Data, Target};
 use proptest::prelude::*;
 
-use crate::fixture::{World, client, pod, scope, scope_id, word};
+use crate::fixture::{World, client, pod, scope, scope_id};
 
 fn class() -> impl Strategy<Value = Class> {
     prop_oneof![
@@ -20,7 +20,7 @@ fn class() -> impl Strategy<Value = Class> {
 
 fn way() -> impl Strategy<Value = Way> {
     prop_oneof![
-        Just(Way::Tunnel { exit: word("eu") }),
+        Just(Way::Tunnel),
         Just(Way::NodeUplink),
         Just(Way::Blocked {
             reason: BlockedReason::NoPeerKey

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use postern_crds::conditions::Reason;
-use postern_intent::body::{Tunnel, TunnelRole};
 use postern_intent::{ExitName, IfName};
 
 use super::names;
@@ -18,6 +17,8 @@ pub(crate) struct ExitNumbers {
     pub(crate) port: u16,
     /// Which of the networks is its own.
     pub(crate) network: u32,
+    /// What follows the prefix in the names of its devices.
+    pub(crate) stem: String,
     /// The device on client nodes.
     pub(crate) used: IfName,
     /// The device on the gateway.
@@ -40,7 +41,7 @@ struct Mentioned {
 impl Numbers {
     /// Gives every exit its numbers; one for which none is left is taken out of use.
     pub(crate) fn new(index: &Index<'_>, networks: &Networks, exits: &mut Exits<'_>) -> Self {
-        let mut mentioned = mentioned(index, networks);
+        let mut mentioned = mentioned(index);
         let mut by_exit = BTreeMap::new();
         let names: Vec<ExitName> = exits.all_active().map(|(name, _)| name.clone()).collect();
         for exit in names {
@@ -76,11 +77,12 @@ fn number(
         None => names::stem(exit, &mentioned.stem.values().cloned().collect()),
     };
     let names = names::used(&stem).zip(names::served(&stem));
-    mentioned.stem.insert(exit.clone(), stem);
+    mentioned.stem.insert(exit.clone(), stem.clone());
     let (used, served) = names.ok_or(Reason::Invalid)?;
     Ok(ExitNumbers {
         port,
         network,
+        stem,
         used,
         served,
     })
@@ -122,36 +124,13 @@ fn is_free(index: &Index<'_>, networks: &[IpNet]) -> bool {
         && !addresses.any(|address| networks.iter().any(|own| own.contains(&address)))
 }
 
-fn mentioned(index: &Index<'_>, networks: &Networks) -> Mentioned {
+fn mentioned(index: &Index<'_>) -> Mentioned {
     let mut found = Mentioned::default();
-    for tunnel in index
-        .published
-        .bodies
-        .values()
-        .flat_map(|body| &body.tunnels)
-    {
-        let exit = &tunnel.exit;
-        if let Some(port) = port(tunnel) {
-            found.port.insert(exit.clone(), port);
-        }
-        let address = tunnel.addresses.first().map(IpNet::addr);
-        if let Some((network, _)) = address.and_then(|address| networks.locate(address)) {
-            found.network.insert(exit.clone(), network);
-        }
-        if let Some(stem) = tunnel.interface.as_str().get("pst-c-".len()..) {
-            found.stem.insert(exit.clone(), stem.to_owned());
-        }
+    let bodies = index.published.bodies.values();
+    for one in bodies.flat_map(|body| &body.allocations) {
+        found.port.insert(one.exit.clone(), one.port);
+        found.network.insert(one.exit.clone(), one.network);
+        found.stem.insert(one.exit.clone(), one.stem.clone());
     }
     found
-}
-
-fn port(tunnel: &Tunnel) -> Option<u16> {
-    match tunnel.role {
-        TunnelRole::Served => tunnel.listen_port,
-        TunnelRole::Used => tunnel
-            .peers
-            .first()
-            .and_then(|peer| peer.endpoint)
-            .map(|endpoint| endpoint.port()),
-    }
 }

@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ipnet::IpNet;
-use postern_intent::body::TunnelRole;
 use postern_intent::{ExitName, NodeName};
 
 use super::network::{GATEWAY_HOST, Networks};
@@ -21,10 +19,12 @@ impl Hosts {
         networks: &Networks,
         clients: &BTreeMap<ExitName, BTreeSet<NodeName>>,
     ) -> Self {
-        let published = published(index, networks);
+        let published = published(index);
         let mut by_exit = BTreeMap::new();
         for (exit, nodes) in clients {
-            let known = published.get(exit).cloned().unwrap_or_default();
+            let mut known = published.get(exit).cloned().unwrap_or_default();
+            // The setting may have become a smaller range since.
+            known.retain(|_, host| *host <= networks.last_host());
             let mut taken: BTreeSet<u32> = known.values().copied().collect();
             let mut numbers: BTreeMap<NodeName, u32> = nodes
                 .iter()
@@ -52,34 +52,12 @@ impl Hosts {
 }
 
 /// Every number that a client's own body or its gateway's body mentions.
-fn published(
-    index: &Index<'_>,
-    networks: &Networks,
-) -> BTreeMap<ExitName, BTreeMap<NodeName, u32>> {
+fn published(index: &Index<'_>) -> BTreeMap<ExitName, BTreeMap<NodeName, u32>> {
     let mut found: BTreeMap<ExitName, BTreeMap<NodeName, u32>> = BTreeMap::new();
-    for (node, body) in index.published.bodies {
-        for tunnel in &body.tunnels {
-            let numbers = found.entry(tunnel.exit.clone()).or_default();
-            let located = |net: &IpNet| networks.locate(net.addr()).map(|(_, host)| host);
-            match tunnel.role {
-                TunnelRole::Used => {
-                    numbers.extend(
-                        tunnel
-                            .addresses
-                            .first()
-                            .and_then(located)
-                            .map(|host| (node.clone(), host)),
-                    );
-                }
-                TunnelRole::Served => numbers.extend(tunnel.peers.iter().filter_map(|peer| {
-                    let host = peer
-                        .allowed_ips
-                        .first()
-                        .and_then(|prefix| located(&prefix.net()))?;
-                    Some((peer.node.clone(), host))
-                })),
-            }
-        }
+    let bodies = index.published.bodies.values();
+    for one in bodies.flat_map(|body| &body.allocations) {
+        let hosts = one.hosts.iter().map(|(node, host)| (node.clone(), *host));
+        found.entry(one.exit.clone()).or_default().extend(hosts);
     }
     found
 }

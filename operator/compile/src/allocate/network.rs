@@ -85,19 +85,6 @@ impl Networks {
             .map(|network| offset(network.network(), u128::from(host)))
             .collect()
     }
-
-    /// Which exit's network and which host an address is.
-    pub(crate) fn locate(&self, address: Address) -> Option<(u32, u32)> {
-        let split = self
-            .ranges
-            .iter()
-            .find(|split| split.range.contains(&address))?;
-        let distance = number(address) - number(split.range.network());
-        let bits = u32::from(split.range.max_prefix_len() - split.length);
-        let exit = u32::try_from(distance >> bits).ok()?;
-        let host = u32::try_from(distance & ((1u128 << bits) - 1)).ok()?;
-        Some((exit, host))
-    }
 }
 
 impl Split {
@@ -108,13 +95,6 @@ impl Split {
             IpAddr::V4(base) => Ipv4Net::new(base, self.length).ok().map(IpNet::V4),
             IpAddr::V6(base) => Ipv6Net::new(base, self.length).ok().map(IpNet::V6),
         }
-    }
-}
-
-fn number(address: Address) -> u128 {
-    match address {
-        IpAddr::V4(address) => u128::from(address.to_bits()),
-        IpAddr::V6(address) => address.to_bits(),
     }
 }
 
@@ -144,22 +124,6 @@ mod tests {
         let text: Vec<String> = default().of(1).iter().map(ToString::to_string).collect();
         assert_eq!(text, ["198.18.8.0/21", "fd50:7374:726e:198::1:0/112"]);
         assert_eq!(default().count(), 64);
-    }
-
-    #[test]
-    fn an_address_is_located_where_it_was_taken_from() {
-        let networks = default();
-        for address in networks.hosts(5, 77) {
-            assert_eq!(networks.locate(address), Some((5, 77)));
-        }
-    }
-
-    #[test]
-    fn an_address_outside_the_ranges_is_nobodys() {
-        assert_eq!(
-            default().locate("10.0.0.1".parse().expect("an address")),
-            None
-        );
     }
 
     #[test]

@@ -7,14 +7,14 @@ use postern_crds::conditions::Reason;
 use postern_crds::egress_policy as crd;
 use postern_crds::honoured;
 use postern_intent::ExitName;
-use postern_intent::body::{Access, DnsMode, EstablishedFlows, PortRange, Protocol, Replies, Rule};
+use postern_intent::body::{
+    Access, DnsMode, DnsTerms, EstablishedFlows, Limits, PortRange, Protocol, Replies, Rule, Terms,
+};
 
 use super::error::{IntakeError, Reader};
 use super::exit::{lan, prefix};
 use super::invalid;
-use crate::snapshot::{
-    Ceiling, DnsTerms, Permission, Policy, PolicyKey, PolicyTerms, Refusal, Selector,
-};
+use crate::snapshot::{Ceiling, Permission, Policy, PolicyKey, PolicyTerms, Refusal, Selector};
 
 /// The port of DNS (RFC 1035, section 4.2).
 const DNS_PORT: u16 = 53;
@@ -71,24 +71,27 @@ fn terms(object: &EgressPolicy) -> Result<PolicyTerms, Refusal> {
             .iter()
             .map(exit)
             .collect::<Result<_, _>>()?,
-        rules: rules.collect::<Result<_, _>>()?,
-        default_action: action(spec.default_action),
-        replies: match spec.inbound.replies {
-            crd::Replies::Services => Replies::Services,
-            crd::Replies::None => Replies::None,
+        terms: Terms {
+            rules: rules.collect::<Result<_, _>>()?,
+            default_action: action(spec.default_action),
+            replies: match spec.inbound.replies {
+                crd::Replies::Services => Replies::Services,
+                crd::Replies::None => Replies::None,
+            },
+            lan: lan(spec.lan_access),
+            special_use_exceptions: spec
+                .special_use
+                .exceptions
+                .iter()
+                .map(|text| prefix("spec.specialUse.exceptions", text))
+                .collect::<Result<_, _>>()?,
+            established_flows: match spec.established_flows {
+                crd::EstablishedFlows::Cut => EstablishedFlows::Cut,
+                crd::EstablishedFlows::Keep => EstablishedFlows::Keep,
+            },
+            dns: dns(&spec.dns)?,
+            limits: Limits::default(),
         },
-        lan: lan(spec.lan_access),
-        special_use_exceptions: spec
-            .special_use
-            .exceptions
-            .iter()
-            .map(|text| prefix("spec.specialUse.exceptions", text))
-            .collect::<Result<_, _>>()?,
-        established_flows: match spec.established_flows {
-            crd::EstablishedFlows::Cut => EstablishedFlows::Cut,
-            crd::EstablishedFlows::Keep => EstablishedFlows::Keep,
-        },
-        dns: dns(&spec.dns)?,
     })
 }
 
@@ -97,16 +100,17 @@ fn permitted(
     terms: PolicyTerms,
     ceiling: &Ceiling,
 ) -> Result<PolicyTerms, Refusal> {
+    let asked = &terms.terms;
     let asks = [
-        ("spec.lanAccess", terms.lan == Access::Allow, ceiling.lan),
+        ("spec.lanAccess", asked.lan == Access::Allow, ceiling.lan),
         (
             "spec.specialUse.exceptions",
-            !terms.special_use_exceptions.is_empty(),
+            !asked.special_use_exceptions.is_empty(),
             ceiling.special_use,
         ),
         (
             "spec.dns.upstreams",
-            !terms.dns.upstreams.is_empty(),
+            !asked.dns.upstreams.is_empty(),
             ceiling.upstreams,
         ),
     ];

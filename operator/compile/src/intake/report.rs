@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use postern_crds::conditions::{ConditionType, Reason, is_true};
-use postern_crds::node_report::ScopeState;
+use postern_crds::node_report::{PathReport, PathState, ScopeState};
 use postern_crds::{NodeReport, NodeReportStatus};
-use postern_intent::{Serial, Uid};
+use postern_intent::{ExitName, SectionDigest, Serial, Uid};
 
 use super::error::{IntakeError, Reader};
-use crate::snapshot::{Freshness, Guard, Report, ReportedScope};
+use crate::snapshot::{Freshness, Guard, PathFault, Report, ReportedExit, ReportedScope};
 
 /// Takes in a report as it counts now. A key that cannot be used counts as no key.
 ///
@@ -37,6 +37,11 @@ pub fn report(object: &NodeReport, now: Timestamp) -> Result<Report, IntakeError
             Guard::NotSealed
         },
         scopes: status.map(scopes).unwrap_or_default(),
+        exits: status.map(used_exits).unwrap_or_default(),
+        served: status.map(served_exits).unwrap_or_default(),
+        formats: status
+            .map(|status| status.body_formats.iter().copied().collect())
+            .unwrap_or_default(),
         unbound: status.and_then(unbound),
     })
 }
@@ -47,16 +52,57 @@ fn scopes(status: &NodeReportStatus) -> BTreeMap<Uid, ReportedScope> {
         let reason = scope.reason.as_deref().and_then(Reason::parse);
         let blocked =
             (scope.state == ScopeState::Blocked).then(|| reason.unwrap_or(Reason::NoExit));
-        let unenforceable = scope.pods.map_or(0, |pods| pods.unenforceable);
+        let pods = scope.pods.unwrap_or_default();
         Some((
             uid,
             ReportedScope {
+                digest: digest(scope.digest.as_ref()),
+                enforced: pods.enforced,
+                resolvers: scope.resolvers,
                 blocked,
-                unenforceable,
+                unenforceable: pods.unenforceable,
             },
         ))
     });
     scopes.collect()
+}
+
+fn digest(said: Option<&String>) -> Option<SectionDigest> {
+    said?.parse().ok()
+}
+
+fn used_exits(status: &NodeReportStatus) -> BTreeMap<ExitName, ReportedExit> {
+    let exits = status.exits.iter();
+    exits
+        .filter_map(|one| reported(&one.exit, one.digest.as_ref(), &one.paths))
+        .collect()
+}
+
+fn served_exits(status: &NodeReportStatus) -> BTreeMap<ExitName, ReportedExit> {
+    let exits = status.served.iter();
+    exits
+        .filter_map(|one| reported(&one.exit, one.digest.as_ref(), &one.paths))
+        .collect()
+}
+
+fn reported(
+    exit: &str,
+    said: Option<&String>,
+    paths: &[PathReport],
+) -> Option<(ExitName, ReportedExit)> {
+    let broken = paths.iter().filter(|path| path.state == PathState::Broken);
+    let faults = broken.filter_map(|path| {
+        let fault = PathFault {
+            hop: path.hop?,
+            message: path.message.clone(),
+        };
+        Some((path.family, fault))
+    });
+    let exit_report = ReportedExit {
+        digest: digest(said),
+        faults: faults.collect(),
+    };
+    Some((exit.parse().ok()?, exit_report))
 }
 
 /// Only what says that nobody binds sources: while the guard is being put in place nothing is known of them.

@@ -3,7 +3,7 @@
 use postern_intent::body::{Access, FailureMode, Scope, Way};
 
 use super::node::ScopePlan;
-use super::{Context, NodePlan};
+use super::{Context, NodePlan, digest};
 
 /// The scopes of a node, by id.
 pub(crate) fn lower(context: &Context<'_>, plan: &NodePlan<'_>) -> Vec<Scope> {
@@ -17,27 +17,26 @@ pub(crate) fn lower(context: &Context<'_>, plan: &NodePlan<'_>) -> Vec<Scope> {
 }
 
 fn lower_scope(context: &Context<'_>, scope: &ScopePlan<'_>) -> Scope {
-    let rules = scope.plan.rules;
+    let mut terms = scope.plan.terms.clone();
+    terms.lan = both(terms.lan, exit_lan(context, scope));
     Scope {
         id: scope.id.clone(),
+        digest: digest::none(),
         policy: scope.plan.policy.clone(),
-        way: scope.way.clone(),
+        exit: scope.plan.way.exit().cloned(),
+        way: scope.way,
         failure: FailureMode::Closed,
-        rules: rules.rules.to_vec(),
-        default_action: rules.default_action,
-        replies: rules.replies,
-        lan: both(rules.lan, exit_lan(context, &scope.way)),
-        special_use_exceptions: rules.special_use_exceptions.to_vec(),
-        established_flows: rules.established_flows,
+        terms,
     }
 }
 
-fn exit_lan(context: &Context<'_>, way: &Way) -> Access {
-    match way {
-        Way::Tunnel { exit } | Way::LocalExit { exit } => context
-            .exits
-            .active(exit)
-            .map_or(Access::Deny, |active| active.offer.lan),
+fn exit_lan(context: &Context<'_>, scope: &ScopePlan<'_>) -> Access {
+    match scope.way {
+        Way::Tunnel | Way::LocalExit => {
+            let exit = scope.plan.way.exit();
+            let active = exit.and_then(|exit| context.exits.active(exit));
+            active.map_or(Access::Deny, |active| active.offer.lan)
+        }
         Way::NodeUplink | Way::Blocked { .. } => Access::Allow,
     }
 }

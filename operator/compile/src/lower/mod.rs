@@ -1,7 +1,8 @@
 //! From plans to bodies: one file for each section of the body.
 
+mod allocations;
 mod cluster;
-mod dns;
+pub(crate) mod digest;
 mod firewall;
 mod nat;
 mod node;
@@ -26,7 +27,7 @@ pub(crate) use node::{NodePlan, clients, peers};
 pub(crate) struct Context<'a> {
     pub(crate) index: &'a Index<'a>,
     pub(crate) exits: &'a Exits<'a>,
-    pub(crate) plans: &'a Plans<'a>,
+    pub(crate) plans: &'a Plans,
     pub(crate) assignment: &'a Assignment<'a>,
     pub(crate) keys: &'a Keys,
     pub(crate) networks: &'a Networks,

@@ -2,7 +2,7 @@
 
 use postern_intent::body::ServedExit;
 
-use super::Context;
+use super::{Context, digest};
 use crate::snapshot::Node;
 
 /// The exits whose active gateway the node is, by name.
@@ -21,6 +21,7 @@ pub(crate) fn lower(context: &Context<'_>, node: &Node) -> Vec<ServedExit> {
                 // leave some 200 prefixes, which absorb a route that somebody names inside one of them.
                 routes: active.offer.routes.to_vec(),
                 lan: active.offer.lan,
+                digest: digest::none(),
             })
         })
         .collect()

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use postern_intent::body::{BlockedReason, NodeIdentity, TunnelRole, Way};
+use postern_intent::body::{BlockedReason, FORMAT_VERSION, NodeIdentity, TunnelRole, Way};
 use postern_intent::{Body, ExitName, NodeName, ScopeId, Serial, Uid};
 
-use super::{Context, Shared, dns, firewall, nat, pods, routes, tunnels};
+use super::{Context, Shared, allocations, digest, firewall, nat, pods, routes, tunnels};
 use crate::allocate::Marks;
 use crate::assign::{Assigned, Assignment, Decision};
 use crate::index::Index;
@@ -16,7 +16,7 @@ use crate::snapshot::Node;
 /// One scope of a node.
 pub(crate) struct ScopePlan<'a> {
     pub(crate) id: ScopeId,
-    pub(crate) plan: &'a Plan<'a>,
+    pub(crate) plan: &'a Plan,
     pub(crate) way: Way,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct NodePlan<'a> {
 
 /// The nodes that use each exit by a tunnel: those with at least one pod of it, but not its gateway.
 pub(crate) fn clients(
-    plans: &Plans<'_>,
+    plans: &Plans,
     exits: &Exits<'_>,
     assignment: &Assignment<'_>,
 ) -> BTreeMap<ExitName, BTreeSet<NodeName>> {
@@ -69,7 +69,7 @@ pub(crate) fn peers(
             served.filter(|tunnel| tunnel.role == TunnelRole::Served && &tunnel.exit == exit);
         let former = served
             .flat_map(|tunnel| &tunnel.peers)
-            .map(|peer| &peer.node);
+            .filter_map(|peer| peer.at.node());
         let former =
             former.filter(|node| index.nodes.contains_key(*node) && *node != active.gateway);
         peers
@@ -96,28 +96,27 @@ impl<'a> NodePlan<'a> {
             .by_node
             .get(&node.name)
             .map_or(&[][..], Vec::as_slice);
-        let plans: Vec<(&Uid, &Plan<'_>)> = policies(pods)
+        let plans: Vec<(&Uid, &Plan)> = policies(pods)
             .into_iter()
             .filter_map(|uid| context.plans.get(uid).map(|plan| (uid, plan)))
             .collect();
-        let ways: Vec<(&Uid, &Plan<'_>, Way)> = plans
+        let ways: Vec<(&Uid, &Plan, Way)> = plans
             .into_iter()
             .map(|(uid, plan)| (uid, plan, way(context, node, plan)))
             .collect();
         let used: BTreeSet<ExitName> = ways
             .iter()
-            .filter_map(|(_, _, way)| match way {
-                Way::Tunnel { exit } => Some(exit.clone()),
-                _ => None,
-            })
+            .filter(|(_, _, way)| *way == Way::Tunnel)
+            .filter_map(|(_, plan, _)| plan.way.exit().cloned())
             .collect();
         let marks = Marks::new(same_node(context.index, node), &used);
         let scopes = ways
             .into_iter()
             .filter_map(|(uid, plan, way)| {
                 let id = scope_id(plan)?;
+                let mark = plan.way.exit().and_then(|exit| marks.get(exit));
                 let way = match way {
-                    Way::Tunnel { exit } if marks.get(&exit).is_none() => Way::Blocked {
+                    Way::Tunnel if mark.is_none() => Way::Blocked {
                         reason: BlockedReason::NoMarkLeft,
                     },
                     other => other,
@@ -135,7 +134,9 @@ impl<'a> NodePlan<'a> {
 
     /// Puts the sections together. Serial and times are only stamped if the body is published.
     pub(crate) fn body(&self, context: &Context<'_>, shared: &Shared) -> Body {
-        Body {
+        let tunnels = tunnels::lower(context, self);
+        let mut body = Body {
+            version: FORMAT_VERSION,
             node: NodeIdentity {
                 name: self.node.name.clone(),
                 uid: self.node.uid.clone(),
@@ -146,24 +147,24 @@ impl<'a> NodePlan<'a> {
             trace_id: None,
             guarded_namespaces: shared.guarded_namespaces.clone(),
             cluster: shared.cluster_of(context.index, self.node),
-            tunnels: tunnels::lower(context, self),
+            allocations: allocations::lower(context, self, &tunnels),
+            tunnels,
             routes: routes::lower(context, self),
             nat: nat::lower(context, self.node),
             firewall: firewall::lower(context, self),
-            dns: dns::lower(self),
             pods: pods::lower(self),
             isolation: None,
-        }
+        };
+        digest::stamp(&mut body);
+        body
     }
 
     /// The exits that the node uses by a tunnel.
     pub(crate) fn used_exits(&self) -> BTreeSet<&ExitName> {
-        self.scopes
-            .values()
-            .filter_map(|scope| match &scope.way {
-                Way::Tunnel { exit } => Some(exit),
-                _ => None,
-            })
+        let scopes = self.scopes.values();
+        scopes
+            .filter(|scope| scope.way == Way::Tunnel)
+            .filter_map(|scope| scope.plan.way.exit())
             .collect()
     }
 }
@@ -177,7 +178,7 @@ fn same_node<'a>(index: &Index<'a>, node: &Node) -> Option<&'a Body> {
 }
 
 /// `namespace/policy@exit`, without the exit where there is none.
-fn scope_id(plan: &Plan<'_>) -> Option<ScopeId> {
+fn scope_id(plan: &Plan) -> Option<ScopeId> {
     let exit = match &plan.way {
         PlannedWay::Exit(exit) => exit.as_str(),
         PlannedWay::Blocked(_) => "",
@@ -187,7 +188,7 @@ fn scope_id(plan: &Plan<'_>) -> Option<ScopeId> {
         .ok()
 }
 
-fn way(context: &Context<'_>, node: &Node, plan: &Plan<'_>) -> Way {
+fn way(context: &Context<'_>, node: &Node, plan: &Plan) -> Way {
     let exit = match &plan.way {
         PlannedWay::Exit(exit) => exit,
         PlannedWay::Blocked(reason) => return Way::Blocked { reason: *reason },
@@ -198,7 +199,7 @@ fn way(context: &Context<'_>, node: &Node, plan: &Plan<'_>) -> Way {
         };
     };
     if *active.gateway == node.name {
-        return Way::LocalExit { exit: exit.clone() };
+        return Way::LocalExit;
     }
     if context.hosts.get(exit, &node.name).is_none() {
         return Way::Blocked {
@@ -209,7 +210,7 @@ fn way(context: &Context<'_>, node: &Node, plan: &Plan<'_>) -> Way {
         .into_iter()
         .all(|end| context.keys.get(end).is_some());
     if known {
-        Way::Tunnel { exit: exit.clone() }
+        Way::Tunnel
     } else {
         Way::Blocked {
             reason: BlockedReason::NoPeerKey,

@@ -1,9 +1,11 @@
 //! Routes: the mark, table and device of each exit that the node uses.
 
-use postern_intent::body::ExitRoute;
+use postern_intent::ExitName;
+use postern_intent::body::{ExitGateway, ExitRoute};
 
-use super::{Context, NodePlan};
-use crate::allocate::table;
+use super::{Context, NodePlan, digest};
+use crate::allocate::{GATEWAY_HOST, table};
+use crate::resolve::ActiveExit;
 
 /// The routes of a node, by exit.
 pub(crate) fn lower(context: &Context<'_>, plan: &NodePlan<'_>) -> Vec<ExitRoute> {
@@ -17,7 +19,26 @@ pub(crate) fn lower(context: &Context<'_>, plan: &NodePlan<'_>) -> Vec<ExitRoute
                 mark,
                 table: table(mark)?,
                 interface,
+                digest: digest::none(),
+                gateways: gateways(context, exit),
             })
         })
+        .collect()
+}
+
+/// The active gateway: standbys have no addresses of their own in the tunnel yet.
+fn gateways(context: &Context<'_>, exit: &ExitName) -> Vec<ExitGateway> {
+    let gateway = |active: &ActiveExit<'_>| {
+        let network = context.numbers.get(exit)?.network;
+        Some(ExitGateway {
+            node: active.gateway.clone(),
+            addresses: context.networks.hosts(network, GATEWAY_HOST),
+        })
+    };
+    context
+        .exits
+        .active(exit)
+        .and_then(gateway)
+        .into_iter()
         .collect()
 }

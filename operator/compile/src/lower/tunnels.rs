@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
-use postern_intent::body::{Peer, Tunnel, TunnelRole};
+use postern_intent::body::{Peer, PeerEnd, Tunnel, TunnelRole};
 use postern_intent::{ExitName, Prefix};
 
 use super::{Context, NodePlan};
@@ -34,7 +34,9 @@ fn used(context: &Context<'_>, node: &Node, exit: &ExitName) -> Option<Tunnel> {
     let host = context.hosts.get(exit, &node.name)?;
     let gateway = context.index.nodes.get(active.gateway)?;
     let peer = Peer {
-        node: gateway.name.clone(),
+        at: PeerEnd::Node {
+            name: gateway.name.clone(),
+        },
         public_key: context.keys.get(&gateway.name)?,
         endpoint: Some(endpoint(context.index, gateway, node, numbers)?),
         // What the exit offers is the gateway's to enforce; here it would also refuse the ICMP errors of routers on
@@ -71,7 +73,9 @@ fn served(context: &Context<'_>, exit: &ExitName, active: &ActiveExit<'_>) -> Op
         let host = context.hosts.get(exit, client)?;
         let addresses = context.networks.hosts(numbers.network, host);
         Some(Peer {
-            node: client.clone(),
+            at: PeerEnd::Node {
+                name: client.clone(),
+            },
             public_key: context.keys.get(client)?,
             endpoint: None,
             allowed_ips: addresses.into_iter().map(Prefix::host).collect(),

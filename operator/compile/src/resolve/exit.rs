@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use postern_crds::conditions::Reason;
+use postern_crds::node_report::AddressFamily;
 use postern_intent::body::{Access, ServedExit, TunnelRole};
 use postern_intent::{Address, ExitName, IfName, NodeName, Prefix};
 
@@ -34,6 +35,19 @@ pub(crate) struct ActiveExit<'a> {
     pub(crate) standbys: Vec<&'a NodeName>,
     /// What it offers.
     pub(crate) offer: Offer<'a>,
+}
+
+impl ActiveExit<'_> {
+    /// Does the exit offer destinations of the family, and has it a source address for them?
+    pub(crate) fn offers(&self, family: AddressFamily) -> bool {
+        let is_v4 = family == AddressFamily::IPv4;
+        let egress = self.offer.egress;
+        self.offer
+            .routes
+            .iter()
+            .any(|route| route.is_ipv4() == is_v4)
+            && (egress.is_empty() || egress.iter().any(|address| address.is_ipv4() == is_v4))
+    }
 }
 
 /// What an exit offers, from its terms or, while an update is refused, from what is published.

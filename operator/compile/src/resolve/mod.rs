@@ -4,4 +4,4 @@ mod exit;
 mod policy;
 
 pub(crate) use exit::{ActiveExit, ExitState, Exits};
-pub(crate) use policy::{Plan, PlannedWay, Plans, RulesSource};
+pub(crate) use policy::{Plan, PlannedWay, Plans, TermsSource};

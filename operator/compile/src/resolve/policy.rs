@@ -1,32 +1,31 @@
 //! Policies: the exit and the rules in force for each that selects something.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use postern_crds::conditions::Reason;
-use postern_intent::body::{
-    Access, BlockedReason, DnsMode, EstablishedFlows, PolicyRef, Replies, Rule,
-};
-use postern_intent::{ExitName, Namespace, Prefix, Uid};
+use postern_intent::body::{BlockedReason, PolicyRef, Scope, Terms};
+use postern_intent::{ExitName, Namespace, Uid};
 
 use super::exit::{ExitState, Exits, Users};
-use crate::index::{Index, LastGood};
+use crate::index::Index;
 use crate::select::{Contender, Contenders};
-use crate::snapshot::{AllowedNamespaces, PolicyTerms};
+use crate::snapshot::AllowedNamespaces;
 
 /// The plan of every contender, by the policy's UID.
-pub(crate) struct Plans<'a> {
-    by_uid: BTreeMap<Uid, Plan<'a>>,
+pub(crate) struct Plans {
+    by_uid: BTreeMap<Uid, Plan>,
 }
 
 /// What becomes of the pods of one policy.
-pub(crate) struct Plan<'a> {
+pub(crate) struct Plan {
     /// The policy as the body names it, in the generation that is in force.
     pub(crate) policy: PolicyRef,
     /// Where its pods leave.
     pub(crate) way: PlannedWay,
     /// What they may do.
-    pub(crate) rules: Rules<'a>,
+    pub(crate) terms: Terms,
+    /// Where that comes from.
+    pub(crate) source: TermsSource,
 }
 
 /// Where the pods of a policy leave, before any node is looked at.
@@ -38,23 +37,19 @@ pub(crate) enum PlannedWay {
     Blocked(BlockedReason),
 }
 
-/// The rules of a scope, wherever they come from.
-#[derive(Clone, Copy)]
-pub(crate) struct Rules<'a> {
-    pub(crate) source: RulesSource,
-    pub(crate) rules: &'a [Rule],
-    pub(crate) default_action: Access,
-    pub(crate) replies: Replies,
-    pub(crate) lan: Access,
-    pub(crate) special_use_exceptions: &'a [Prefix],
-    pub(crate) established_flows: EstablishedFlows,
-    pub(crate) dns_mode: DnsMode,
-    pub(crate) dns_upstreams: &'a [SocketAddr],
+impl PlannedWay {
+    /// The exit, if there is one.
+    pub(crate) const fn exit(&self) -> Option<&ExitName> {
+        match self {
+            Self::Exit(exit) => Some(exit),
+            Self::Blocked(_) => None,
+        }
+    }
 }
 
-/// Where rules come from.
+/// Where terms come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RulesSource {
+pub(crate) enum TermsSource {
     /// The policy as it is now.
     Current,
     /// The published bodies: the policy went, or an update of it is refused.
@@ -63,9 +58,9 @@ pub(crate) enum RulesSource {
     Nothing,
 }
 
-impl<'a> Plans<'a> {
+impl Plans {
     /// Plans every contender.
-    pub(crate) fn new(index: &Index<'a>, contenders: &Contenders<'a>, exits: &Exits<'a>) -> Self {
+    pub(crate) fn new(index: &Index<'_>, contenders: &Contenders<'_>, exits: &Exits<'_>) -> Self {
         let plans = contenders
             .iter()
             .map(|one| (one.uid.clone(), plan(index, exits, one)));
@@ -75,12 +70,12 @@ impl<'a> Plans<'a> {
     }
 
     /// The plan of a policy.
-    pub(crate) fn get(&self, policy: &Uid) -> Option<&Plan<'a>> {
+    pub(crate) fn get(&self, policy: &Uid) -> Option<&Plan> {
         self.by_uid.get(policy)
     }
 }
 
-fn plan<'a>(index: &Index<'a>, exits: &Exits<'a>, one: &Contender<'a>) -> Plan<'a> {
+fn plan(index: &Index<'_>, exits: &Exits<'_>, one: &Contender<'_>) -> Plan {
     let accepted = one.policy.and_then(|policy| policy.terms.as_ref().ok());
     let last_good = index.published.last_good(&one.uid);
     let reference = |generation| PolicyRef {
@@ -93,10 +88,11 @@ fn plan<'a>(index: &Index<'a>, exits: &Exits<'a>, one: &Contender<'a>) -> Plan<'
         (Some(terms), last_good) => Plan {
             policy: reference(one.generation),
             way: first_exit(index, exits, &one.key.namespace, &terms.exits, last_good),
-            rules: current(index, terms),
+            terms: current(index, &terms.terms),
+            source: TermsSource::Current,
         },
         (None, Some(last_good)) => Plan {
-            policy: reference(last_good.scope.policy.generation),
+            policy: reference(last_good.policy.generation),
             way: first_exit(
                 index,
                 exits,
@@ -104,12 +100,15 @@ fn plan<'a>(index: &Index<'a>, exits: &Exits<'a>, one: &Contender<'a>) -> Plan<'
                 &standing_exits(one, last_good),
                 Some(last_good),
             ),
-            rules: published(last_good),
+            // The exit's half of the LAN is asked again when the scope is lowered.
+            terms: last_good.terms.clone(),
+            source: TermsSource::LastGood,
         },
         (None, None) => Plan {
             policy: reference(one.generation),
             way: PlannedWay::Blocked(refusal(one)),
-            rules: NOTHING,
+            terms: Terms::nothing(),
+            source: TermsSource::Nothing,
         },
     }
 }
@@ -125,21 +124,12 @@ fn refusal(one: &Contender<'_>) -> BlockedReason {
 }
 
 /// The exits of the accepted policy, else the one that the published scope names.
-fn standing_exits(one: &Contender<'_>, last_good: LastGood<'_>) -> Vec<ExitName> {
+fn standing_exits(one: &Contender<'_>, last_good: &Scope) -> Vec<ExitName> {
     if one.exits.is_empty() {
-        exit_of(last_good).into_iter().collect()
+        last_good.exit.iter().cloned().collect()
     } else {
         one.exits.clone()
     }
-}
-
-fn exit_of(last_good: LastGood<'_>) -> Option<ExitName> {
-    last_good
-        .scope
-        .id
-        .as_str()
-        .rsplit_once('@')
-        .and_then(|(_, exit)| exit.parse().ok())
 }
 
 /// The first exit of the list that may be used and has an active gateway.
@@ -148,7 +138,7 @@ fn first_exit(
     exits: &Exits<'_>,
     namespace: &Namespace,
     wanted: &[ExitName],
-    last_good: Option<LastGood<'_>>,
+    last_good: Option<&Scope>,
 ) -> PlannedWay {
     let mut why = BlockedReason::NoExit;
     for name in wanted {
@@ -157,7 +147,9 @@ fn first_exit(
                 Users::Allowed(allowed) if may_use(index, allowed, namespace) => {
                     return PlannedWay::Exit(name.clone());
                 }
-                Users::Standing if last_good.and_then(exit_of).as_ref() == Some(name) => {
+                Users::Standing
+                    if last_good.and_then(|scope| scope.exit.as_ref()) == Some(name) =>
+                {
                     return PlannedWay::Exit(name.clone());
                 }
                 Users::Allowed(_) | Users::Standing => BlockedReason::RefNotResolved,
@@ -190,50 +182,13 @@ pub(crate) fn may_use(
     }
 }
 
-fn current<'a>(index: &Index<'a>, terms: &'a PolicyTerms) -> Rules<'a> {
-    let own = &terms.dns.upstreams;
-    Rules {
-        source: RulesSource::Current,
-        rules: &terms.rules,
-        default_action: terms.default_action,
-        replies: terms.replies,
-        lan: terms.lan,
-        special_use_exceptions: &terms.special_use_exceptions,
-        established_flows: terms.established_flows,
-        dns_mode: terms.dns.mode,
-        dns_upstreams: if own.is_empty() {
-            &index.snapshot.settings.dns_upstreams
-        } else {
-            own
-        },
+fn current(index: &Index<'_>, asked: &Terms) -> Terms {
+    let mut terms = asked.clone();
+    if terms.dns.upstreams.is_empty() {
+        terms
+            .dns
+            .upstreams
+            .clone_from(&index.snapshot.settings.dns_upstreams);
     }
+    terms
 }
-
-fn published(last_good: LastGood<'_>) -> Rules<'_> {
-    let LastGood { scope, dns } = last_good;
-    Rules {
-        source: RulesSource::LastGood,
-        rules: &scope.rules,
-        default_action: scope.default_action,
-        replies: scope.replies,
-        // The exit's half is asked again when the scope is lowered.
-        lan: scope.lan,
-        special_use_exceptions: &scope.special_use_exceptions,
-        established_flows: scope.established_flows,
-        dns_mode: dns.map_or(DnsMode::Block, |dns| dns.mode),
-        dns_upstreams: dns.map_or(&[], |dns| &dns.upstreams),
-    }
-}
-
-/// What the pods of a policy may do that was never accepted.
-const NOTHING: Rules<'static> = Rules {
-    source: RulesSource::Nothing,
-    rules: &[],
-    default_action: Access::Deny,
-    replies: Replies::None,
-    lan: Access::Deny,
-    special_use_exceptions: &[],
-    established_flows: EstablishedFlows::Cut,
-    dns_mode: DnsMode::Block,
-    dns_upstreams: &[],
-};

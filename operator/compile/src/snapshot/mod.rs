@@ -20,8 +20,8 @@ pub use exit::{AllowedNamespaces, Exit, ExitTerms};
 pub use isolation::Isolation;
 pub use memory::{HeldRecord, Memory, Pin, ReleaseRecord, RememberedPolicy};
 pub use objects::{Attachment, Labels, Lifecycle, Namespace, Node, Pod, Service};
-pub use policy::{DnsTerms, Policy, PolicyKey, PolicyTerms, Refusal};
-pub use report::{COUNTS_FOR, Freshness, Guard, Report, ReportedScope};
+pub use policy::{Policy, PolicyKey, PolicyTerms, Refusal};
+pub use report::{COUNTS_FOR, Freshness, Guard, PathFault, Report, ReportedExit, ReportedScope};
 pub use selector::Selector;
 pub use settings::{Ceiling, Gate, Permission, Settings, TunnelSettings};
 

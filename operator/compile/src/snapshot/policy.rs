@@ -1,11 +1,10 @@
 //! Policies: what selects is apart from what is allowed, because selection does not depend on acceptance.
 
 use std::fmt;
-use std::net::SocketAddr;
 
 use postern_crds::conditions::Reason;
-use postern_intent::body::{Access, DnsMode, EstablishedFlows, Replies, Rule};
-use postern_intent::{ExitName, Namespace, Prefix, Uid};
+use postern_intent::body::Terms;
+use postern_intent::{ExitName, Namespace, Uid};
 
 use super::selector::Selector;
 
@@ -46,29 +45,8 @@ pub struct Policy {
 pub struct PolicyTerms {
     /// Exits in order of preference; at least one.
     pub exits: Vec<ExitName>,
-    /// In order; the first match wins.
-    pub rules: Vec<Rule>,
-    /// For what no rule names.
-    pub default_action: Access,
-    /// What replies of inbound connections may do.
-    pub replies: Replies,
-    /// The policy's half of the permission to reach private ranges.
-    pub lan: Access,
-    /// Special-use destinations that are allowed all the same.
-    pub special_use_exceptions: Vec<Prefix>,
-    /// What becomes of flows that are no longer allowed.
-    pub established_flows: EstablishedFlows,
-    /// What becomes of names.
-    pub dns: DnsTerms,
-}
-
-/// What becomes of the names that pods ask for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DnsTerms {
-    /// What is done.
-    pub mode: DnsMode,
-    /// Resolvers to ask through the exit; empty: the setting.
-    pub upstreams: Vec<SocketAddr>,
+    /// What they may do there; the exit's half of the permission to reach private ranges is asked when a scope is made.
+    pub terms: Terms,
 }
 
 /// Why an object is not accepted.

@@ -1,11 +1,12 @@
 //! The only parts of a node's report that are read: what a node says is untrusted input.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use postern_crds::conditions::Reason;
+use postern_crds::node_report::{AddressFamily, PathHop, ResolverState};
 use postern_intent::verify::SKEW_ALLOWANCE;
-use postern_intent::{NodeName, NodeUid, Serial, Uid, WgKey};
+use postern_intent::{ExitName, NodeName, NodeUid, SectionDigest, Serial, Uid, WgKey};
 
 /// How long it counts that a kernel was read back: an agent that lives reads it and reports at least once a minute, so
 /// that three reports were missed.
@@ -30,13 +31,43 @@ pub struct Report {
     pub guard: Guard,
     /// What it says of the scopes of each policy. It may only lower what a status claims.
     pub scopes: BTreeMap<Uid, ReportedScope>,
+    /// What it says of the exits that it uses.
+    pub exits: BTreeMap<ExitName, ReportedExit>,
+    /// What it says of the exits that it serves.
+    pub served: BTreeMap<ExitName, ReportedExit>,
+    /// Formats of bodies that its agent reads; empty: it said nothing.
+    pub formats: BTreeSet<u32>,
     /// Why the sources of its pods are not bound, if they are not (`SourceBinding`).
     pub unbound: Option<Reason>,
 }
 
-/// What a node says of one policy's scope.
+/// What a node says of an exit.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReportedExit {
+    /// The digest of the exit in the body that it read back.
+    pub digest: Option<SectionDigest>,
+    /// Where the ways of families end.
+    pub faults: BTreeMap<AddressFamily, PathFault>,
+}
+
+/// Where the way of one family ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathFault {
+    /// The place.
+    pub hop: PathHop,
+    /// What was found there, for people.
+    pub message: String,
+}
+
+/// What a node says of one policy's scope.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReportedScope {
+    /// The digest of the scope in the body that it read back.
+    pub digest: Option<SectionDigest>,
+    /// Pods that it enforces.
+    pub enforced: u32,
+    /// Whether names can be asked for.
+    pub resolvers: ResolverState,
     /// Why its pods are blocked, if the node blocks them by itself.
     pub blocked: Option<Reason>,
     /// Pods whose path bypasses the guard.

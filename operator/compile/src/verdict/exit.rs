@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use postern_crds::conditions::{ConditionType, Finding, Reason};
-use postern_intent::NodeName;
+use postern_intent::body::TunnelRole;
+use postern_intent::{ExitName, NodeName};
 
-use super::{ClientCounts, Concerned, Detail, GatewayLine, GatewayRole, Progress, Verdict, silent};
+use super::{
+    ClientCounts, Concerned, Detail, GatewayLine, GatewayRole, PathFaults, Progress, Verdict,
+    silent,
+};
 use crate::compile::Settled;
 use crate::lower::Context;
 use crate::resolve::{ActiveExit, ExitState};
-use crate::snapshot::{Exit, Freshness, Guard, Report};
+use crate::snapshot::{Exit, Freshness, Guard};
 
 /// The verdict on one exit.
 pub(super) fn verdict(
@@ -25,14 +29,14 @@ pub(super) fn verdict(
     };
     let gateway = active.map(|active| Gateway {
         name: active.gateway,
-        progress: Progress::of(context, settled, active.gateway),
+        progress: gateway_progress(context, settled, active.gateway, &exit.name),
     });
     let (clients, sealed) = clients(context, settled, exit);
     let conditions = vec![
         accepted(exit, state),
         resolved(state),
         programmed(gateway, &clients),
-        ready(context, gateway, state),
+        ready(context, exit, gateway, state),
     ];
     let gateways = active.map(|active| gateways(context, settled, exit, active));
     Verdict {
@@ -119,8 +123,25 @@ fn programmed(gateway: Option<Gateway<'_>>, clients: &Concerned<'_>) -> Finding 
     }
 }
 
+/// How far a gateway is with an exit, whatever else its body says.
+pub(super) fn gateway_progress(
+    context: &Context<'_>,
+    settled: &BTreeMap<&NodeName, Settled>,
+    gateway: &NodeName,
+    exit: &ExitName,
+) -> Progress {
+    let served = settled
+        .get(gateway)
+        .and_then(|settled| settled.body.nat.iter().find(|one| &one.exit == exit));
+    match served {
+        Some(served) => Progress::of_served(context, gateway, served),
+        None => Progress::of(context, settled, gateway),
+    }
+}
+
 fn ready(
     context: &Context<'_>,
+    exit: &Exit,
     gateway: Option<Gateway<'_>>,
     state: Option<&ExitState<'_>>,
 ) -> Finding {
@@ -143,8 +164,19 @@ fn ready(
     let lack = gateway.lack().unwrap_or_default();
     match gateway.progress {
         Progress::Programmed => {
+            let clients = context.clients.get(&exit.name).into_iter().flatten();
+            let faults = PathFaults::of(context, &exit.name, active, clients);
+            if let Some((reason, message)) = faults.reason(active) {
+                return Finding::no(kind, reason, message);
+            }
             let (reason, from) = sources(active);
-            Finding::yes(kind, reason, format!("leaves by {} {from}", gateway.name))
+            let message = format!("leaves by {} {from}", gateway.name);
+            match faults.absent() {
+                Some(absent) => {
+                    Finding::yes(kind, Reason::FamilyBlocked, format!("{message}; {absent}"))
+                }
+                None => Finding::yes(kind, reason, message),
+            }
         }
         Progress::Converging => Finding::no(kind, Reason::Converging, lack),
         Progress::Stale => Finding::unknown(kind, Reason::Stale, lack),
@@ -182,11 +214,23 @@ fn gateways(
         let address = context.index.addresses(node).next()?;
         Some(SocketAddr::new(address, context.numbers.get(&exit.name)?.port).to_string())
     });
-    let healthy = |node| Progress::of(context, settled, node) == Progress::Programmed;
+    let carries = gateway_progress(context, settled, active.gateway, &exit.name);
+    let carries = carries == Progress::Programmed;
+    let faults = PathFaults::of(context, &exit.name, active, std::iter::empty());
+    let mtu = settled
+        .get(active.gateway)
+        .and_then(|settled| {
+            settled
+                .body
+                .tunnels
+                .iter()
+                .find(|one| one.exit == exit.name && one.role == TunnelRole::Served)
+        })
+        .map(|tunnel| tunnel.mtu);
     // What was asked for is in force where the body that says it was read back.
     let egress = settled
         .get(active.gateway)
-        .filter(|_| healthy(active.gateway))
+        .filter(|_| carries)
         .and_then(|settled| settled.body.nat.iter().find(|one| one.exit == exit.name))
         .map(|served| served.egress.clone());
     let first = GatewayLine {
@@ -194,14 +238,16 @@ fn gateways(
         role: GatewayRole::Active,
         endpoint,
         egress: egress.unwrap_or_default(),
-        healthy: healthy(active.gateway),
+        mtu: mtu.filter(|_| carries),
+        healthy: carries && faults.reason(active).is_none(),
     };
     let standbys = active.standbys.iter().map(|node| GatewayLine {
         node: node.to_string(),
         role: GatewayRole::Standby,
         endpoint: None,
+        mtu: None,
         egress: Vec::new(),
-        healthy: healthy(node),
+        healthy: is_sealed(context, node),
     });
     std::iter::once(first).chain(standbys).collect()
 }
@@ -216,12 +262,20 @@ fn clients<'a>(
     let mut clients = Concerned::default();
     let mut sealed = 0;
     for node in nodes.filter(|node| settled.contains_key(node)) {
-        clients.add(node, Progress::of(context, settled, node));
-        let report = context.index.reports.get(node);
-        let is_sealed = |report: &&Report| {
-            report.freshness == Freshness::Fresh && report.guard == Guard::Sealed
+        let used = settled
+            .get(node)
+            .and_then(|settled| settled.body.routes.iter().find(|one| one.exit == exit.name));
+        let progress = match used {
+            Some(used) => Progress::of_used(context, node, used),
+            None => Progress::of(context, settled, node),
         };
-        sealed += u32::from(report.copied().filter(is_sealed).is_some());
+        clients.add(node, progress);
+        sealed += u32::from(is_sealed(context, node));
     }
     (clients, sealed)
+}
+
+fn is_sealed(context: &Context<'_>, node: &NodeName) -> bool {
+    let report = context.index.reports.get(node);
+    report.is_some_and(|one| one.freshness == Freshness::Fresh && one.guard == Guard::Sealed)
 }

@@ -4,6 +4,7 @@ mod all;
 mod exit;
 mod isolation;
 mod node;
+mod path;
 mod policy;
 mod progress;
 mod seen;
@@ -11,5 +12,6 @@ mod words;
 
 use all::reason;
 pub(crate) use all::verdicts;
+use path::PathFaults;
 use progress::{Concerned, Progress, named, silent};
 pub use words::{ClientCounts, Detail, GatewayLine, GatewayRole, NodeCounts, Verdict};

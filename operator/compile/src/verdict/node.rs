@@ -27,7 +27,7 @@ pub(super) fn verdict(
         .iter()
         .filter_map(|scope| match scope.way {
             Way::Blocked { reason } => Some((scope.id.to_string(), reason)),
-            Way::Tunnel { .. } | Way::LocalExit { .. } | Way::NodeUplink => None,
+            Way::Tunnel | Way::LocalExit | Way::NodeUplink => None,
         })
         .collect();
     Verdict {

@@ -6,12 +6,12 @@ use postern_crds::conditions::{ConditionType, Finding, Reason};
 use postern_intent::NodeName;
 
 use super::seen::Seen;
-use super::{Detail, Progress, Verdict, exit, named, silent};
+use super::{Detail, PathFaults, Progress, Verdict, exit, named, silent};
 use crate::assign::PodCounts;
 use crate::compile::Settled;
 use crate::gate::{Gate, Subject};
 use crate::lower::Context;
-use crate::resolve::{ExitState, PlannedWay, RulesSource};
+use crate::resolve::{ExitState, PlannedWay, TermsSource};
 use crate::snapshot::Policy;
 
 /// The verdict on one policy.
@@ -53,9 +53,9 @@ fn accepted(context: &Context<'_>, policy: &Policy) -> Finding {
             let source = context
                 .plans
                 .get(&policy.uid)
-                .map(|plan| (plan.rules.source, plan.policy.generation));
+                .map(|plan| (plan.source, plan.policy.generation));
             let effect = match source {
-                Some((RulesSource::LastGood, generation)) => {
+                Some((TermsSource::LastGood, generation)) => {
                     format!("generation {generation} stays in force")
                 }
                 _ => "the pods that it selects are blocked".to_owned(),
@@ -116,7 +116,7 @@ fn unresolved(context: &Context<'_>, policy: &Policy) -> Option<Finding> {
 fn not_in_force(context: &Context<'_>, policy: &Policy) -> Option<(Reason, String)> {
     let refusal = policy.terms.as_ref().err()?;
     let plan = context.plans.get(&policy.uid)?;
-    (plan.rules.source == RulesSource::LastGood).then(|| {
+    (plan.source == TermsSource::LastGood).then(|| {
         let message = format!(
             "generation {} is not accepted, and generation {} stays in force",
             policy.generation, plan.policy.generation
@@ -186,7 +186,7 @@ fn ready(
         return idle(kind, &seen.pods);
     }
     match seen.nodes.progress() {
-        Progress::Programmed => leaving(context, settled, policy, seen.pods.enforced),
+        Progress::Programmed => leaving(context, settled, policy, seen),
         Progress::Converging => {
             Finding::no(kind, Reason::Converging, Reason::Converging.sentence())
         }
@@ -204,10 +204,10 @@ fn leaving(
     context: &Context<'_>,
     settled: &BTreeMap<&NodeName, Settled>,
     policy: &Policy,
-    pods: u32,
+    seen: &Seen<'_>,
 ) -> Finding {
     let kind = ConditionType::Ready;
-    let pods = match pods {
+    let pods = match seen.pods.enforced {
         1 => "1 pod leaves".to_owned(),
         more => format!("{more} pods leave"),
     };
@@ -219,13 +219,23 @@ fn leaving(
         return Finding::yes(kind, Reason::Ready, format!("{pods} by exit {name}"));
     };
     let gateway = active.gateway;
-    let carries = Progress::of(context, settled, gateway);
+    let carries = exit::gateway_progress(context, settled, gateway, name);
     let report = context.index.reports.get(gateway);
     let carries_any = report.is_some_and(|report| report.applied_serial.is_some());
     if carries == Progress::Stale {
         let message = format!("{}; it is the gateway of exit {name}", silent(gateway));
         Finding::unknown(kind, Reason::Stale, message)
     } else if carries_any {
+        let hosts = seen.hosts.iter().copied();
+        let faults = PathFaults::of(context, name, active, hosts);
+        if let Some((reason, message)) = faults.reason(active) {
+            return Finding::no(kind, reason, format!("exit {name}: {message}"));
+        }
+        if let Some(reason) = seen.unresolved {
+            let nodes = named(&seen.unresolving);
+            let message = format!("{} Nodes: {nodes}.", reason.sentence());
+            return Finding::no(kind, reason, message);
+        }
         let (_, from) = exit::sources(active);
         Finding::yes(kind, Reason::Ready, format!("{pods} by exit {name} {from}"))
     } else {

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use postern_intent::NodeName;
+use postern_intent::body::{ExitRoute, Scope, ServedExit};
 
 use super::NodeCounts;
 use crate::compile::{NodeOutcome, Settled};
 use crate::lower::Context;
-use crate::snapshot::{Freshness, Guard};
+use crate::snapshot::{Freshness, Guard, Report};
 
 /// How far a node is, or several are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,25 +22,61 @@ pub(super) enum Progress {
 }
 
 impl Progress {
-    /// Of one node.
+    /// Of one node with its whole body.
     pub(super) fn of(
         context: &Context<'_>,
         settled: &BTreeMap<&NodeName, Settled>,
         node: &NodeName,
     ) -> Self {
-        let report = context.index.reports.get(node);
-        let (Some(report), Some(settled)) = (report, settled.get(node)) else {
+        let Some(settled) = settled.get(node) else {
             return Self::Converging;
         };
-        let carries = settled.outcome == NodeOutcome::Keep
-            && report.guard == Guard::Sealed
-            && report
-                .applied_serial
-                .is_some_and(|applied| applied >= settled.body.serial);
-        match (report.freshness, carries) {
-            (Freshness::Old | Freshness::Ahead, _) => Self::Stale,
-            (Freshness::Fresh, true) => Self::Programmed,
-            (Freshness::Fresh, false) | (Freshness::Unsaid, _) => Self::Converging,
+        Self::reported(context, node, |report| {
+            settled.outcome == NodeOutcome::Keep
+                && report
+                    .applied_serial
+                    .is_some_and(|applied| applied >= settled.body.serial)
+        })
+    }
+
+    /// Of one node with one scope. A refresh, or a change of another scope, changes nothing about it.
+    pub(super) fn of_scope(context: &Context<'_>, node: &NodeName, scope: &Scope) -> Self {
+        Self::reported(context, node, |report| {
+            let said = report.scopes.get(&scope.policy.uid);
+            said.and_then(|said| said.digest.as_ref()) == Some(&scope.digest)
+        })
+    }
+
+    /// Of one node with an exit that it uses.
+    pub(super) fn of_used(context: &Context<'_>, node: &NodeName, exit: &ExitRoute) -> Self {
+        Self::reported(context, node, |report| {
+            let said = report.exits.get(&exit.exit);
+            said.and_then(|said| said.digest.as_ref()) == Some(&exit.digest)
+        })
+    }
+
+    /// Of one node with an exit that it serves.
+    pub(super) fn of_served(context: &Context<'_>, node: &NodeName, exit: &ServedExit) -> Self {
+        Self::reported(context, node, |report| {
+            let said = report.served.get(&exit.exit);
+            said.and_then(|said| said.digest.as_ref()) == Some(&exit.digest)
+        })
+    }
+
+    fn reported(
+        context: &Context<'_>,
+        node: &NodeName,
+        carries: impl FnOnce(&Report) -> bool,
+    ) -> Self {
+        let Some(report) = context.index.reports.get(node) else {
+            return Self::Converging;
+        };
+        match report.freshness {
+            Freshness::Old | Freshness::Ahead => Self::Stale,
+            Freshness::Fresh if report.guard == Guard::Sealed && carries(report) => {
+                Self::Programmed
+            }
+            Freshness::Fresh | Freshness::Unsaid => Self::Converging,
         }
     }
 
@@ -122,8 +159,8 @@ impl<'a> Concerned<'a> {
 const NAMED: usize = 3;
 
 /// The first nodes by name, and how many more there are.
-pub(super) fn named(nodes: &[&NodeName]) -> String {
-    let first: Vec<&str> = nodes.iter().take(NAMED).map(|node| node.as_str()).collect();
+pub(super) fn named(nodes: &[impl ToString]) -> String {
+    let first: Vec<String> = nodes.iter().take(NAMED).map(ToString::to_string).collect();
     let first = first.join(", ");
     match nodes.len().saturating_sub(NAMED) {
         0 => first,

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use postern_crds::conditions::Reason;
-use postern_intent::body::{Class, Way};
+use postern_crds::node_report::ResolverState;
+use postern_intent::body::{Class, Scope, Way};
 use postern_intent::{NodeName, ScopeId, Uid};
 
 use super::{Concerned, Progress, reason as reason_of};
@@ -30,13 +31,20 @@ pub(super) struct Seen<'a> {
     /// Nodes that bind no sources of its pods, and why the first one does not.
     pub(super) unbinding: Vec<&'a NodeName>,
     pub(super) unbound: Option<Reason>,
+    /// Nodes on which names cannot be asked for, and why on the first one.
+    pub(super) unresolving: Vec<&'a NodeName>,
+    pub(super) unresolved: Option<Reason>,
+    /// The nodes of its pods.
+    pub(super) hosts: Vec<&'a NodeName>,
     /// Nodes that are told nothing until a person approves.
     pub(super) restored: Vec<&'a NodeName>,
 }
 
 /// What one node is to do for one policy.
 #[derive(Default)]
-struct Share {
+struct Share<'a> {
+    /// None: the policy was refused before it had one.
+    scope: Option<&'a Scope>,
     enforced: u32,
     blocked: u32,
     reason: Option<Reason>,
@@ -45,13 +53,13 @@ struct Share {
 impl<'a> Seen<'a> {
     /// A node's share as the node itself reports it: what it blocks by itself, and whom its guard does not see. A report can
     /// lower what is claimed of its own node, and raise nothing.
-    fn lowered(
+    fn lowered<'s>(
         &mut self,
         node: &'a NodeName,
         uid: &Uid,
-        share: Share,
+        share: Share<'s>,
         report: Option<&Report>,
-    ) -> Share {
+    ) -> Share<'s> {
         let mut share = share;
         let Some(report) = report else {
             return share;
@@ -79,7 +87,22 @@ impl<'a> Seen<'a> {
             share.reason = share.reason.or(Some(reason));
             self.blocking.push(node);
         }
+        if share.enforced > 0 {
+            self.add_resolvers(node, said.resolvers);
+        }
+        // A pod that the body lists and whose address the node does not know yet is held, and not enforced.
+        share.enforced = share.enforced.min(said.enforced);
         share
+    }
+
+    fn add_resolvers(&mut self, node: &'a NodeName, state: ResolverState) {
+        let reason = match state {
+            ResolverState::Silent => Reason::ResolverSilent,
+            ResolverState::Unknown => Reason::NoResolver,
+            ResolverState::Untested | ResolverState::Answers => return,
+        };
+        self.unresolved = self.unresolved.or(Some(reason));
+        self.unresolving.push(node);
     }
 }
 
@@ -102,12 +125,16 @@ pub(super) fn look<'a>(
         })
         .collect();
     for (node, of_node) in settled {
-        let progress = Progress::of(context, settled, node);
-        let programmed = u32::from(progress == Progress::Programmed);
         let report = context.index.reports.get(*node).copied();
         for (uid, share) in shares(context, of_node, node) {
             let of_policy = seen.entry(uid.clone()).or_default();
+            let progress = match share.scope {
+                Some(scope) => Progress::of_scope(context, node, scope),
+                None => Progress::of(context, settled, node),
+            };
+            let programmed = u32::from(progress == Progress::Programmed);
             of_policy.nodes.add(node, progress);
+            of_policy.hosts.push(node);
             let share = of_policy.lowered(node, uid, share, report);
             of_policy.pods.enforced += share.enforced * programmed;
             of_policy.pods.blocked += share.blocked * programmed;
@@ -125,18 +152,19 @@ fn shares<'a>(
     context: &'a Context<'_>,
     settled: &'a Settled,
     node: &NodeName,
-) -> BTreeMap<&'a Uid, Share> {
+) -> BTreeMap<&'a Uid, Share<'a>> {
     let pods = pods_by_scope(settled);
-    let mut shares: BTreeMap<&Uid, Share> = BTreeMap::new();
+    let mut shares: BTreeMap<&Uid, Share<'_>> = BTreeMap::new();
     for scope in &settled.body.firewall {
         let share = shares.entry(&scope.policy.uid).or_default();
+        share.scope = Some(scope);
         let count = pods.get(&scope.id).copied().unwrap_or_default();
         match &scope.way {
             Way::Blocked { reason } => {
                 share.blocked += count;
                 share.reason = Some(reason_of(*reason));
             }
-            Way::Tunnel { .. } | Way::LocalExit { .. } | Way::NodeUplink => share.enforced += count,
+            Way::Tunnel | Way::LocalExit | Way::NodeUplink => share.enforced += count,
         }
     }
     let assigned = context.assignment.by_node.get(node).into_iter().flatten();

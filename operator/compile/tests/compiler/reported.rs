@@ -1,9 +1,10 @@
 //! What a policy says of itself: what its nodes report, which generation is in force, and who else selects its pods.
 
-use postern_compile::Compilation;
-use postern_compile::snapshot::ReportedScope;
+use postern_compile::snapshot::{PathFault, ReportedScope};
 use postern_compile::verdict::{Detail, Verdict};
+use postern_compile::{Compilation, NodeOutcome};
 use postern_crds::conditions::Reason;
+use postern_crds::node_report::{AddressFamily, PathHop, ResolverState};
 use postern_intent::Uid;
 use postern_intent::body::{BlockedReason, Class, TunnelRole};
 
@@ -75,6 +76,7 @@ fn a_pod_that_its_node_reports_as_bypassing_the_guard_is_not_enforced_and_the_po
     let scope = ReportedScope {
         blocked: None,
         unenforceable: 1,
+        ..ReportedScope::default()
     };
     world
         .scopes
@@ -103,6 +105,7 @@ fn a_node_that_reports_more_bypassing_pods_than_it_has_lowers_its_own_count_only
     let scope = ReportedScope {
         blocked: None,
         unenforceable: u32::MAX,
+        ..ReportedScope::default()
     };
     world.scopes.entry(node).or_default().insert(uid, scope);
     let compilation = world.compile();
@@ -119,6 +122,7 @@ fn a_node_that_can_make_no_tunnel_makes_the_policy_not_ready_by_its_name() {
     let scope = ReportedScope {
         blocked: Some(Reason::NoTunnel),
         unenforceable: 0,
+        ..ReportedScope::default()
     };
     world
         .scopes
@@ -259,4 +263,141 @@ fn a_peer_outlives_its_last_pod_and_keeps_its_addresses() {
         .count();
     assert_eq!(clients, 0, "nobody uses the exit any more");
     assert_eq!(peers(&world), before);
+}
+
+/// Everything that is said of a policy and of its exit.
+fn statuses(compilation: &Compilation) -> Vec<Verdict> {
+    let users = compilation.verdicts.iter().filter(|one| one.kind != "Node");
+    users.cloned().collect()
+}
+
+#[test]
+fn a_refresh_and_a_pod_of_another_policy_change_no_status() {
+    let (mut world, _) = enforced();
+    let before = statuses(&world.compile());
+    world.wait(jiff::SignedDuration::from_hours(2));
+    let refreshed = world.compile_for(|_| false);
+    let published = refreshed.nodes.values();
+    let is_refreshed = |one: &&NodeOutcome| matches!(one, NodeOutcome::Publish(_));
+    assert!(published.filter(is_refreshed).count() > 1);
+    assert_eq!(statuses(&refreshed), before);
+    world.compile();
+    pod(&mut world, 2, 9, 0, 0);
+    assert_eq!(statuses(&world.compile_for(|_| false)), before);
+}
+
+fn fault(world: &mut World, node: &str, family: AddressFamily, hop: PathHop) {
+    let fault = PathFault {
+        hop,
+        message: "nothing came back".to_owned(),
+    };
+    let of_node = world.faults.entry(node.to_owned()).or_default();
+    of_node.insert(family, fault);
+}
+
+fn exit_says(compilation: &Compilation) -> String {
+    let mut exits = compilation
+        .verdicts
+        .iter()
+        .filter(|one| one.kind == "ExitNode");
+    let used = exits.find(
+        |one| matches!(&one.detail, Detail::Exit { clients, .. } if clients.nodes.desired > 0),
+    );
+    let ready = used.expect("an exit").conditions.iter();
+    let mut ready = ready.filter(|one| one.kind.as_str() == "Ready");
+    let ready = ready.next().expect("a condition");
+    format!(
+        "{} {}: {}",
+        ready.state.as_str(),
+        ready.reason,
+        ready.message
+    )
+}
+
+#[test]
+fn an_exit_whose_client_gets_no_answer_is_not_ready_and_neither_is_the_policy() {
+    for (hop, reason) in [
+        (PathHop::Tunnel, "False ExitLost"),
+        (PathHop::Forward, "False NotForwarded"),
+    ] {
+        let (mut world, _) = enforced();
+        let mut clients = world
+            .previous
+            .iter()
+            .filter(|(_, body)| !body.routes.is_empty());
+        let client = clients.next().expect("a client").0.to_string();
+        fault(&mut world, &client, AddressFamily::IPv4, hop);
+        let compilation = world.compile();
+        for said in [exit_says(&compilation), said(&compilation, "p0", "Ready")] {
+            assert!(said.starts_with(reason) && said.contains(&client), "{said}");
+        }
+    }
+}
+
+#[test]
+fn what_a_gateway_finds_behind_itself_explains_what_its_clients_miss() {
+    let (mut world, _) = enforced();
+    let mut gateways = world.previous.iter().filter(|(_, body)| {
+        body.nat.iter().any(|served| {
+            world
+                .previous
+                .values()
+                .flat_map(|body| &body.routes)
+                .any(|route| route.exit == served.exit)
+        })
+    });
+    let gateway = gateways.next().expect("a gateway").0.to_string();
+    let mut clients = world
+        .previous
+        .iter()
+        .filter(|(_, body)| !body.routes.is_empty());
+    let client = clients.next().expect("a client").0.to_string();
+    fault(&mut world, &client, AddressFamily::IPv4, PathHop::Forward);
+    fault(&mut world, &gateway, AddressFamily::IPv4, PathHop::Source);
+    let found = exit_says(&world.compile());
+    assert!(
+        found.starts_with("False EgressIPMissing") && found.contains(&gateway),
+        "{found}"
+    );
+}
+
+#[test]
+fn a_family_without_an_uplink_is_blocked_and_leaves_an_exit_ready_that_has_the_other_one() {
+    let (mut world, _) = enforced();
+    let nodes: Vec<String> = world.previous.keys().map(ToString::to_string).collect();
+    for node in &nodes {
+        fault(&mut world, node, AddressFamily::IPv6, PathHop::Uplink);
+    }
+    let found = exit_says(&world.compile());
+    assert!(
+        found.starts_with("True FamilyBlocked") && found.contains("IPv6"),
+        "{found}"
+    );
+    for node in &nodes {
+        fault(&mut world, node, AddressFamily::IPv4, PathHop::Uplink);
+    }
+    let found = exit_says(&world.compile());
+    assert!(found.starts_with("False NoUplink"), "{found}");
+}
+
+#[test]
+fn a_policy_whose_names_nobody_answers_is_not_ready_and_says_so() {
+    for (state, reason) in [
+        (ResolverState::Silent, "False ResolverSilent"),
+        (ResolverState::Unknown, "False NoResolver"),
+    ] {
+        let (mut world, uid) = enforced();
+        let node = node_of_a_pod(&world);
+        let scope = ReportedScope {
+            resolvers: state,
+            ..ReportedScope::default()
+        };
+        let of_node = world.scopes.entry(node.clone()).or_default();
+        of_node.insert(uid, scope);
+        let found = said(&world.compile(), "p0", "Ready");
+        assert!(
+            found.starts_with(reason) && found.contains(&node),
+            "{found}"
+        );
+    }
 }

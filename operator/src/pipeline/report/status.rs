@@ -184,6 +184,7 @@ fn exit(verdict: &Verdict, conditions: Vec<Condition>) -> StatusBody {
                 GatewayRole::Standby => exit_node::GatewayRole::Standby,
             },
             endpoint: line.endpoint.clone(),
+            mtu: line.mtu.map(u32::from),
             egress_ips: line.egress.iter().map(ToString::to_string).collect(),
             healthy: line.healthy,
         });
@@ -302,6 +303,7 @@ mod tests {
             node: node.to_owned(),
             role,
             endpoint: None,
+            mtu: None,
             egress: egress
                 .iter()
                 .map(|address| address.parse().expect("an address"))
@@ -365,6 +367,7 @@ mod tests {
                 GatewayRole::Standby
             },
             endpoint: None,
+            mtu: None,
             egress: Vec::new(),
             healthy: true,
         };

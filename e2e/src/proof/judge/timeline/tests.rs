@@ -18,11 +18,11 @@ fn at(second: i64) -> Timestamp {
 fn published(serial: i64, key: &SigningKey) -> Published {
     let issued = at(serial);
     let body: Body = serde_json::from_value(json!({
-        "node": {"name": "n1", "uid": UID}, "serial": serial,
+        "version": postern_intent::body::FORMAT_VERSION, "node": {"name": "n1", "uid": UID}, "serial": serial,
         "issuedAt": issued, "notAfter": issued + SignedDuration::from_hours(1),
         "guardedNamespaces": ["shop"],
         "cluster": postern_intent::body::Cluster::default(),
-        "tunnels": [], "routes": [], "nat": [], "firewall": [], "dns": [], "pods": [],
+        "tunnels": [], "routes": [], "nat": [], "firewall": [], "pods": [], "allocations": [],
     }))
     .unwrap();
     let envelope = sign_intent(&body, std::slice::from_ref(key)).unwrap();

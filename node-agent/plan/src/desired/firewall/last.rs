@@ -47,12 +47,15 @@ fn way(context: &Context<'_>, scope: &Scope) -> Vec<Rule> {
         facts.uplink(None)
     } else {
         match &scope.way {
-            Way::Tunnel { exit } => context
-                .body()
-                .and_then(|body| used_interface(body, exit))
-                .cloned(),
-            Way::LocalExit { exit } => {
-                served(context, exit).and_then(|served| facts.uplink(served.uplink.as_ref()))
+            Way::Tunnel => {
+                let exit = scope.tunnel_exit();
+                exit.zip(context.body())
+                    .and_then(|(exit, body)| used_interface(body, exit))
+                    .cloned()
+            }
+            Way::LocalExit => {
+                let served = scope.local_exit().and_then(|exit| served(context, exit));
+                served.and_then(|served| facts.uplink(served.uplink.as_ref()))
             }
             Way::NodeUplink => facts.uplink(None),
             Way::Blocked { .. } => None,

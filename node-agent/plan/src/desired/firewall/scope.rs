@@ -19,7 +19,7 @@ pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
     for scope in context.body().iter().flat_map(|body| &body.firewall) {
         chains.plain(scope_chain(&scope.id), policy(context, scope));
         chains.plain(way_chain(&scope.id), way(context, scope));
-        if scope.lan == Access::Deny {
+        if scope.terms.lan == Access::Deny {
             let mut rules: Vec<Rule> = refuse_within("private").collect();
             rules.push(Rule::to(goto(way_chain(&scope.id))));
             chains.plain(public_chain(&scope.id), rules);
@@ -36,15 +36,15 @@ fn policy(context: &Context<'_>, scope: &Scope) -> Vec<Rule> {
         return rules;
     }
     rules.push(lease_rule());
-    if scope.replies == Replies::Services {
+    if scope.terms.replies == Replies::Services {
         rules.push(Rule::to(jump("replies")));
     }
     rules.extend(special_use(scope));
-    let out = goto(match scope.lan {
+    let out = goto(match scope.terms.lan {
         Access::Deny => public_chain(&scope.id),
         Access::Allow => way_chain(&scope.id),
     });
-    for rule in &scope.rules {
+    for rule in &scope.terms.rules {
         match rule.action {
             Access::Allow => {
                 let (private, public) = by_privacy(rule);
@@ -55,7 +55,7 @@ fn policy(context: &Context<'_>, scope: &Scope) -> Vec<Rule> {
             Access::Deny => rules.extend(lower(rule, &goto("refuse"))),
         }
     }
-    rules.push(Rule::to(match scope.default_action {
+    rules.push(Rule::to(match scope.terms.default_action {
         Access::Allow => out,
         Access::Deny => goto("refuse"),
     }));
@@ -90,7 +90,7 @@ fn special_use(scope: &Scope) -> Vec<Rule> {
         .into_iter()
         .map(|family| {
             let refuse = Rule::to(goto("refuse"));
-            let exceptions = of_family(&scope.special_use_exceptions, family);
+            let exceptions = of_family(&scope.terms.special_use_exceptions, family);
             let rule = refuse.when(Field::Daddr(family).within(halved("special", family)));
             if exceptions.is_empty() {
                 rule
@@ -173,15 +173,20 @@ fn way(context: &Context<'_>, scope: &Scope) -> Vec<Rule> {
         return uplink_only(context.inputs.facts.uplink(None).as_ref());
     }
     match &scope.way {
-        Way::Tunnel { exit } => match context.body().and_then(|body| used_interface(body, exit)) {
-            Some(device) => vec![
-                refuse().when(Field::Oif.not_named(device)),
-                Rule::to(Target::Accept),
-            ],
-            None => vec![refuse()],
-        },
-        Way::LocalExit { exit } => {
-            let Some(served) = served(context, exit) else {
+        Way::Tunnel => {
+            let exit = scope.tunnel_exit().zip(context.body());
+            match exit.and_then(|(exit, body)| used_interface(body, exit)) {
+                Some(device) => vec![
+                    refuse().when(Field::Oif.not_named(device)),
+                    Rule::to(Target::Accept),
+                ],
+                None => vec![refuse()],
+            }
+        }
+        Way::LocalExit => {
+            let exit = scope.local_exit();
+            let Some((exit, served)) = exit.and_then(|exit| Some((exit, served(context, exit)?)))
+            else {
                 return vec![refuse()];
             };
             let Some(uplink) = context.inputs.facts.uplink(served.uplink.as_ref()) else {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
-use postern_intent::body::{Body, Way};
+use postern_intent::body::{Body, Scope, Way};
 use postern_intent::{Address, Prefix, ScopeId};
 
 use crate::binding::Binding;
@@ -219,15 +219,15 @@ pub(super) fn keyed(context: &Context<'_>) -> Sets {
             sets.insert(local_exit_set(&exit.exit, family), Set::of([key(family)]));
         }
     }
-    let ways: BTreeMap<&ScopeId, &Way> = context
+    let scopes: BTreeMap<&ScopeId, &Scope> = context
         .body()
         .iter()
         .flat_map(|body| &body.firewall)
-        .map(|scope| (&scope.id, &scope.way))
+        .map(|scope| (&scope.id, scope))
         .collect();
     for (address, classified) in context.classes {
         let family = Family::of(address);
-        for (name, data) in entries(context, &classified.standing, &ways) {
+        for (name, data) in entries(context, &classified.standing, &scopes) {
             let key = [Atom::Address(*address)];
             let element = match data {
                 Some(chain) => Element::entry(key, Data::Verdict(goto(chain))),
@@ -254,7 +254,7 @@ enum Keyed<'a> {
 fn entries<'a>(
     context: &Context<'_>,
     standing: &Standing,
-    ways: &BTreeMap<&ScopeId, &'a Way>,
+    scopes: &BTreeMap<&ScopeId, &'a Scope>,
 ) -> Vec<(Keyed<'a>, Option<String>)> {
     let halved = Keyed::Halved;
     let mut out = Vec::new();
@@ -274,18 +274,15 @@ fn entries<'a>(
             out.push((halved("last"), Some(last_chain(scope))));
             if context.inputs.facts.failed_open.contains(scope) {
                 out.push((halved("steer"), Some(TO_MAIN.to_owned())));
-            } else {
-                match ways.get(scope) {
-                    Some(Way::Tunnel { exit }) => {
-                        out.push((halved("steer"), Some(mark_chain(exit))))
-                    }
-                    Some(Way::LocalExit { exit }) => {
-                        out.push((halved("steer"), Some(TO_MAIN.to_owned())));
-                        out.push((Keyed::LocalExit(exit), None));
-                    }
-                    Some(Way::NodeUplink) => out.push((halved("steer"), Some(TO_MAIN.to_owned()))),
-                    Some(Way::Blocked { .. }) | None => {}
-                }
+            } else if let Some(scope) = scopes.get(scope) {
+                let steer = match scope.way {
+                    Way::Tunnel => scope.tunnel_exit().map(mark_chain),
+                    Way::LocalExit | Way::NodeUplink => Some(TO_MAIN.to_owned()),
+                    Way::Blocked { .. } => None,
+                };
+                out.extend(steer.map(|chain| (halved("steer"), Some(chain))));
+                let served = scope.local_exit();
+                out.extend(served.map(|exit| (Keyed::LocalExit(exit), None)));
             }
         }
     }

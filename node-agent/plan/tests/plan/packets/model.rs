@@ -89,21 +89,22 @@ fn names_port(rule: &Rule, packet: &Packet) -> bool {
 pub(crate) fn policy_allows(scope: &Scope, packet: &Packet) -> bool {
     let to = packet.destination;
     let excepted = scope
+        .terms
         .special_use_exceptions
         .iter()
         .any(|range| range.contains(&to));
     if is_special(to) && !excepted {
         return false;
     }
-    let lan = !is_private(to) || scope.lan == Access::Allow;
-    for rule in &scope.rules {
+    let lan = !is_private(to) || scope.terms.lan == Access::Allow;
+    for rule in &scope.terms.rules {
         let names: Vec<_> = rule.to.iter().filter(|range| range.contains(&to)).collect();
         if (!names.is_empty() || rule.to.is_empty()) && names_port(rule, packet) {
             let names_private = names.iter().any(|range| is_private_range(range.net()));
             return rule.action == Access::Allow && (lan || names_private);
         }
     }
-    scope.default_action == Access::Allow && lan
+    scope.terms.default_action == Access::Allow && lan
 }
 
 /// Does the exit offer the destination?
@@ -176,7 +177,7 @@ pub(crate) fn is_service_reply(body: &Body, packet: &Packet) -> bool {
 
 /// The same where the policy allows it.
 pub(crate) fn is_allowed_reply(body: &Body, scope: &Scope, packet: &Packet) -> bool {
-    scope.replies == Replies::Services && is_service_reply(body, packet)
+    scope.terms.replies == Replies::Services && is_service_reply(body, packet)
 }
 
 /// Neighbour discovery and link-local multicast, which the kernel never forwards from one network to another.

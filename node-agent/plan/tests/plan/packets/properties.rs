@@ -23,8 +23,8 @@ pub(super) type Judgement = Result<(), String>;
 /// The interface that the exit of the scene leaves by.
 fn exit_device(scene: &Scene) -> Option<&'static str> {
     match &scene.body().firewall[0].way {
-        Way::Tunnel { .. } => Some("pst-c-eu"),
-        Way::LocalExit { .. } => Some("eth0"),
+        Way::Tunnel => Some("pst-c-eu"),
+        Way::LocalExit => Some("eth0"),
         Way::NodeUplink | Way::Blocked { .. } => None,
     }
 }
@@ -91,13 +91,10 @@ pub(super) fn the_policy_means_what_it_says(
     if !is_first || !by_the_exit || not_judged {
         return Ok(());
     }
-    let offered = match &scope.way {
-        Way::LocalExit { exit } => {
-            let served = body.nat.iter().find(|served| &served.exit == exit);
-            served.is_some_and(|served| exit_offers(body, served, packet))
-        }
-        _ => true,
-    };
+    let offered = scope.local_exit().is_none_or(|exit| {
+        let served = body.nat.iter().find(|served| &served.exit == exit);
+        served.is_some_and(|served| exit_offers(body, served, packet))
+    });
     let wanted = scene.leases.contains(&packet.family()) && policy_allows(scope, packet) && offered;
     let passage = evaluator(scene, ruleset).forwarded(packet);
     if passage.left() == wanted {

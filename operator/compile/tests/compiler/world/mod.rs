@@ -8,14 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use postern_compile::gate::{Approval, Held};
 use postern_compile::snapshot::{
-    Definitions, Freshness, Guard, Memory, Namespace, Node, Pod, Report, ReportedScope, Service,
-    Settings,
+    Definitions, Freshness, Guard, Memory, Namespace, Node, PathFault, Pod, Report, ReportedExit,
+    ReportedScope, Service, Settings,
 };
 use postern_compile::{Compilation, NodeOutcome, Snapshot, compile, intake};
 use postern_crds::conditions::Reason;
+use postern_crds::node_report::AddressFamily;
 use postern_crds::{EgressPolicy, ExitNode};
-use postern_intent::body::Class;
-use postern_intent::{Body, NodeName, Serial, Uid, WgKey};
+use postern_intent::body::{Class, FORMAT_VERSION};
+use postern_intent::{Body, ExitName, NodeName, Serial, Uid, WgKey};
 
 /// What is in the cluster, and what was published and remembered.
 #[derive(Clone)]
@@ -45,6 +46,10 @@ pub(crate) struct World {
     pub(crate) awaited: BTreeSet<NodeName>,
     /// What nodes say of the scopes of policies, by the policy's UID.
     pub(crate) scopes: BTreeMap<String, BTreeMap<Uid, ReportedScope>>,
+    /// What each agent has applied.
+    pub(crate) applied: BTreeMap<String, Body>,
+    /// Where the ways of families end, as nodes probe them.
+    pub(crate) faults: BTreeMap<String, BTreeMap<AddressFamily, PathFault>>,
     /// Nodes that bind no sources, and why.
     pub(crate) unbound: BTreeMap<String, Reason>,
     made: u32,
@@ -77,6 +82,8 @@ impl World {
             unreadable: BTreeSet::new(),
             awaited: BTreeSet::new(),
             scopes: BTreeMap::new(),
+            applied: BTreeMap::new(),
+            faults: BTreeMap::new(),
             unbound: BTreeMap::new(),
             made: 0,
         }
@@ -150,7 +157,10 @@ impl World {
                 } else {
                     Guard::Sealed
                 },
-                scopes: self.scopes.get(&name).cloned().unwrap_or_default(),
+                scopes: self.reported_scopes(&name),
+                exits: self.reported_exits(&name),
+                served: self.reported_served(&name),
+                formats: [FORMAT_VERSION].into(),
                 unbound: self.unbound.get(&name).copied(),
             }
         });
@@ -182,6 +192,68 @@ impl World {
         }
     }
 
+    /// What a node says of the scopes that it carries, where the test says nothing else.
+    fn reported_scopes(&self, node: &str) -> BTreeMap<Uid, ReportedScope> {
+        let mut scopes = BTreeMap::new();
+        if let Some(body) = self.applied.get(node) {
+            for scope in &body.firewall {
+                let class = Class::Policy {
+                    scope: scope.id.clone(),
+                };
+                let pods = body.pods.iter().filter(|pod| pod.class == class).count();
+                let said = ReportedScope {
+                    digest: Some(scope.digest.clone()),
+                    enforced: u32::try_from(pods).expect("few pods"),
+                    ..ReportedScope::default()
+                };
+                scopes.insert(scope.policy.uid.clone(), said);
+            }
+        }
+        for (uid, change) in self.scopes.get(node).into_iter().flatten() {
+            let said = scopes.entry(uid.clone()).or_default();
+            said.blocked = change.blocked;
+            said.unenforceable = change.unenforceable;
+            said.resolvers = change.resolvers;
+        }
+        scopes
+    }
+
+    fn reported_exits(&self, node: &str) -> BTreeMap<ExitName, ReportedExit> {
+        let routes = self
+            .applied
+            .get(node)
+            .into_iter()
+            .flat_map(|body| &body.routes);
+        let faults = self.faults.get(node);
+        routes
+            .map(|route| {
+                let said = ReportedExit {
+                    digest: Some(route.digest.clone()),
+                    faults: faults.cloned().unwrap_or_default(),
+                };
+                (route.exit.clone(), said)
+            })
+            .collect()
+    }
+
+    fn reported_served(&self, node: &str) -> BTreeMap<ExitName, ReportedExit> {
+        let served = self
+            .applied
+            .get(node)
+            .into_iter()
+            .flat_map(|body| &body.nat);
+        let faults = self.faults.get(node);
+        served
+            .map(|exit| {
+                let said = ReportedExit {
+                    digest: Some(exit.digest.clone()),
+                    faults: faults.cloned().unwrap_or_default(),
+                };
+                (exit.exit.clone(), said)
+            })
+            .collect()
+    }
+
     /// Compiles, publishes, and lets every agent that is there apply what is published.
     pub(crate) fn compile(&mut self) -> Compilation {
         self.compile_for(|_| true)
@@ -200,6 +272,7 @@ impl World {
                 self.previous.insert(node.clone(), (**body).clone());
                 if !self.away.contains_key(node.as_str()) {
                     self.ledgers.insert(node.to_string(), body.serial);
+                    self.applied.insert(node.to_string(), (**body).clone());
                 }
             }
         }
@@ -232,6 +305,7 @@ impl World {
                 .previous
                 .get(&node.parse::<NodeName>().expect("a name"))
             {
+                self.applied.insert(node.clone(), body.clone());
                 self.ledgers.insert(node, body.serial);
             }
         }

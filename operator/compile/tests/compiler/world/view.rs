@@ -7,7 +7,7 @@ use std::fmt::Display;
 use postern_compile::verdict::Verdict;
 use postern_compile::{Compilation, NodeOutcome};
 use postern_intent::Body;
-use postern_intent::body::{Class, ExitRoute, Pod, Rule, Scope, ServedExit, Tunnel, Way};
+use postern_intent::body::{Class, ExitRoute, PeerEnd, Pod, Rule, Scope, ServedExit, Tunnel, Way};
 use serde::Serialize;
 
 /// Lists of prefixes beyond this are shown by their ends.
@@ -99,13 +99,10 @@ fn body_of(body: &Body) -> BodyView {
         routes: lines(&body.routes, route),
         nat: lines(&body.nat, served),
         firewall: body.firewall.iter().flat_map(scope).collect(),
-        dns: lines(&body.dns, |dns| {
-            format!(
-                "{}: {:?}, upstreams [{}]",
-                dns.scope,
-                dns.mode,
-                joined(&dns.upstreams)
-            )
+        dns: lines(&body.firewall, |scope| {
+            let dns = &scope.terms.dns;
+            let upstreams = joined(&dns.upstreams);
+            format!("{}: {:?}, upstreams [{upstreams}]", scope.id, dns.mode)
         }),
         pods: lines(&body.pods, pod),
     }
@@ -117,11 +114,19 @@ fn route(route: &ExitRoute) -> String {
         mark,
         table,
         interface,
+        digest: _,
+        gateways,
     } = route;
+    let gateways = gateways.iter().map(|gateway| {
+        let addresses = joined(&gateway.addresses);
+        format!("{} at [{addresses}]", gateway.node)
+    });
+    let gateways: Vec<String> = gateways.collect();
     format!(
-        "{exit}: mark {}, table {}, {interface}",
+        "{exit}: mark {}, table {}, {interface}, gateways {}",
         mark.number(),
-        table.number()
+        table.number(),
+        gateways.join(", ")
     )
 }
 
@@ -171,10 +176,13 @@ fn tunnel(tunnel: &Tunnel) -> Vec<String> {
             .keepalive_seconds
             .map(|seconds| format!(" every {seconds} s"))
             .unwrap_or_default();
+        let end = match &peer.at {
+            PeerEnd::Node { name } => name.to_string(),
+            other => format!("{other:?}"),
+        };
         let key: String = peer.public_key.to_string().chars().take(6).collect();
         format!(
-            "  peer {}{endpoint}{keepalive} key {key}... allowed [{}]",
-            peer.node,
+            "  peer {end}{endpoint}{keepalive} key {key}... allowed [{}]",
             joined(&peer.allowed_ips)
         )
     });
@@ -189,6 +197,7 @@ fn served(served: &ServedExit) -> String {
         egress,
         routes,
         lan,
+        digest: _,
     } = served;
     let uplink = uplink
         .as_ref()
@@ -201,25 +210,31 @@ fn served(served: &ServedExit) -> String {
 }
 
 fn scope(scope: &Scope) -> Vec<String> {
+    let exit = scope
+        .exit
+        .as_ref()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     let way = match &scope.way {
-        Way::Tunnel { exit } => format!("Tunnel {exit}"),
-        Way::LocalExit { exit } => format!("LocalExit {exit}"),
+        Way::Tunnel => format!("Tunnel {exit}"),
+        Way::LocalExit => format!("LocalExit {exit}"),
         Way::NodeUplink => "NodeUplink".to_owned(),
         Way::Blocked { reason } => format!("Blocked {reason:?}"),
     };
+    let terms = &scope.terms;
     let head = format!(
         "{}: {way}, generation {} of {}, {:?}, replies {:?}, LAN {:?}, special use [{}], flows {:?}",
         scope.id,
         scope.policy.generation,
         scope.policy.uid,
         scope.failure,
-        scope.replies,
-        scope.lan,
-        joined(&scope.special_use_exceptions),
-        scope.established_flows,
+        terms.replies,
+        terms.lan,
+        joined(&terms.special_use_exceptions),
+        terms.established_flows,
     );
-    let rules = scope.rules.iter().map(rule);
-    let rest = format!("  else {:?}", scope.default_action);
+    let rules = terms.rules.iter().map(rule);
+    let rest = format!("  else {:?}", terms.default_action);
     std::iter::once(head).chain(rules).chain([rest]).collect()
 }
 

@@ -1,0 +1,123 @@
+//! What the pods of a scope may do. The compiler, the body and the agent use this one type.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::exit::Access;
+use super::rule::Rule;
+use crate::words::Prefix;
+
+/// What the pods of a scope may do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Terms {
+    /// In order; the first match wins.
+    pub rules: Vec<Rule>,
+    /// For traffic that no rule names.
+    pub default_action: Access,
+    /// What replies of inbound connections may do.
+    pub replies: Replies,
+    /// Private ranges (RFC 1918, RFC 6598, RFC 4193). In a body: policy and exit both allow.
+    pub lan: Access,
+    /// Special-use destinations that are allowed all the same (RFC 6890).
+    pub special_use_exceptions: Vec<Prefix>,
+    /// What becomes of flows that the scope no longer allows.
+    pub established_flows: EstablishedFlows,
+    /// What becomes of the names that the pods ask for.
+    pub dns: DnsTerms,
+    /// How much each pod may send.
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    pub limits: Limits,
+}
+
+impl Terms {
+    /// What the pods of a policy may do that was never accepted: nothing.
+    #[must_use]
+    pub const fn nothing() -> Self {
+        Self {
+            rules: Vec::new(),
+            default_action: Access::Deny,
+            replies: Replies::None,
+            lan: Access::Deny,
+            special_use_exceptions: Vec::new(),
+            established_flows: EstablishedFlows::Cut,
+            dns: DnsTerms {
+                mode: DnsMode::Block,
+                upstreams: Vec::new(),
+            },
+            limits: Limits {
+                connections: None,
+                new_connections_per_second: None,
+                packets_per_second: None,
+                bytes_per_second: None,
+            },
+        }
+    }
+}
+
+/// What replies of inbound connections may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Replies {
+    /// Go back the way they came, if the connection came by a service of this node.
+    Services,
+    /// Nothing.
+    None,
+}
+
+/// What becomes of flows that a stricter policy no longer allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EstablishedFlows {
+    /// Their conntrack entries are deleted.
+    Cut,
+    /// They may end by themselves, as far as the rules let them.
+    Keep,
+}
+
+/// What becomes of the names that pods ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DnsTerms {
+    /// What is done.
+    pub mode: DnsMode,
+    /// Resolvers asked through the exit, in order. Empty: the address that the pod asked if it is outside, else those that
+    /// the node knows.
+    pub upstreams: Vec<SocketAddr>,
+}
+
+/// What is done with a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DnsMode {
+    /// Cluster names to the cluster's resolver, all others through the exit.
+    Forward,
+    /// Cluster names to the cluster's resolver, all others are refused.
+    Block,
+}
+
+/// How much each pod may send; none: as much as it likes.
+///
+/// No agent honours a limit yet. A body that has one is refused as a whole, so that a limit is never silently ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Limits {
+    /// Connections at one time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u32>,
+    /// New connections in a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_connections_per_second: Option<u32>,
+    /// Packets in a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packets_per_second: Option<u64>,
+    /// Bytes in a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<u64>,
+}
+
+impl Limits {
+    /// Is nothing limited?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}

@@ -1,0 +1,66 @@
+//! Digests of the parts of a body that a status is about. A node repeats a digest in its report once it has read the part
+//! back, so that a refresh, or a change of something else, changes no status.
+
+use std::collections::BTreeMap;
+
+use postern_intent::body::{ExitRoute, ServedExit, Tunnel, TunnelRole};
+use postern_intent::{Body, ExitName, SectionDigest};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+/// Writes the digest of every scope, used exit and served exit.
+pub(crate) fn stamp(body: &mut Body) {
+    let mut used: BTreeMap<ExitName, SectionDigest> = BTreeMap::new();
+    let mut served: BTreeMap<ExitName, SectionDigest> = BTreeMap::new();
+    for route in &mut body.routes {
+        route.digest = of_used(route, &body.tunnels);
+        used.insert(route.exit.clone(), route.digest.clone());
+    }
+    for exit in &mut body.nat {
+        exit.digest = of_served(exit, &body.tunnels);
+        served.insert(exit.exit.clone(), exit.digest.clone());
+    }
+    for scope in &mut body.firewall {
+        scope.digest = none();
+        let way = scope.tunnel_exit().and_then(|exit| used.get(exit));
+        let way = way.or_else(|| scope.local_exit().and_then(|exit| served.get(exit)));
+        scope.digest = of(&(&*scope, way));
+    }
+}
+
+/// What stands in a part while its digest is not known.
+pub(crate) fn none() -> SectionDigest {
+    of(&())
+}
+
+fn of_used(route: &ExitRoute, tunnels: &[Tunnel]) -> SectionDigest {
+    let tunnel = tunnels
+        .iter()
+        .find(|tunnel| tunnel.interface == route.interface);
+    let route = ExitRoute {
+        digest: none(),
+        ..route.clone()
+    };
+    of(&(route, tunnel))
+}
+
+/// Without the peers: a client that comes or goes changes nothing for the others, and its own probe shows whether the
+/// gateway knows it.
+fn of_served(exit: &ServedExit, tunnels: &[Tunnel]) -> SectionDigest {
+    let mut served = tunnels.iter().filter(|one| one.role == TunnelRole::Served);
+    let tunnel = served.find(|tunnel| tunnel.exit == exit.exit);
+    let tunnel = tunnel.map(|tunnel| (tunnel.listen_port, tunnel.mtu, &tunnel.addresses));
+    let exit = ServedExit {
+        digest: none(),
+        ..exit.clone()
+    };
+    of(&(exit, tunnel))
+}
+
+/// Types of the intent become the same JSON wherever they are: fields in their order, maps and sets sorted.
+fn of(part: &impl Serialize) -> SectionDigest {
+    let json = serde_json::to_vec(part).unwrap_or_default();
+    let hash = Sha256::digest(&json);
+    let hex: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    hex.try_into().unwrap_or_else(|_| none())
+}
