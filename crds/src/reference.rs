@@ -15,9 +15,11 @@ Group `postern.dev`, version `v1alpha1`. This page is generated from the schemas
 (`cargo run -p postern-crds --example write_yaml`); a test compares it.
 
 What an object alone can decide, the API server refuses with the message given here. What needs other \
-objects ends in a condition. **A field that is set and not honoured yet makes `Accepted=False, \
-reason=NotImplemented`; the message names it, and what the object selects is blocked.** The same holds \
-for a value that is not honoured yet, where the table says `only`.
+objects ends in a condition. **A field that is set and not honoured yet is refused by an admission policy, which is \
+made from the same table as this page. Past admission it makes `Accepted=False, reason=NotImplemented`; the message \
+names it, and what the object selects is blocked.** The same holds for a value that is not honoured yet, where the \
+table says `only`. A field that the operator does not know at all, because the definitions are newer than it is, makes \
+`Accepted=False, reason=UnknownField`.
 
 A default is written into the object by the API server. Without one, the field stays absent and the text says what holds.
 ";

@@ -23,6 +23,7 @@ vocabulary! {
         // Why an object is not accepted, or what it names is not found.
         Invalid: "The object contradicts itself or holds a value that is not understood.",
         NotImplemented: "A field is set that this version does not honour; the message names it.",
+        UnknownField: "A field is set that this version does not know, as after an upgrade of the definitions alone; the message names it.",
         NotPermitted: "The object asks for more than the administrator allows.",
         NamespaceNotAllowed: "The exit does not allow policies of this namespace.",
         RefNotFound: "An object that this one names does not exist.",
@@ -36,7 +37,7 @@ vocabulary! {
         NoTunnelAddressLeft: "The tunnel ranges have no address left for another node.",
         NoPortLeft: "The port range of the tunnels has no port left for another exit.",
         FamilyBlocked: "The exit has source addresses in one family only; the other family is blocked.",
-        Overridden: "Another policy of the namespace decides about all of the selected pods.",
+        Overridden: "Another policy of the namespace decides about all of the pods that this one selects.",
         Conflict: "Another object of higher rank claims the same.",
 
         SigningKeyLost: "The signing key is gone or cannot be used while nodes trust it; it is put back from a backup and never made anew.",

@@ -1,13 +1,17 @@
 //! Which fields this version honours, and which fields of an object it does not.
 //!
-//! A field that is set and not honoured makes `Accepted=False, reason=NotImplemented`, the message names
+//! Admission refuses a field that is set and not honoured, by policies made from the same table. One that gets past it makes `Accepted=False, reason=NotImplemented`, the message names
 //! it, and what the object selects is blocked: asking for more must never give less.
 
+mod admission;
 mod find;
 mod table;
+mod unknown;
 
+pub use admission::admission_policies;
 pub use find::{FieldPath, NotImplemented, message};
 pub use table::{FIELDS, Field, Honoured, covering};
+pub use unknown::unknown_field;
 
 use crate::{EgressPolicy, ExitNode, InterfaceIsolation};
 

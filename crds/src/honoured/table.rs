@@ -32,6 +32,17 @@ pub struct Field {
     pub otherwise: &'static str,
 }
 
+impl Field {
+    /// What admission says to an object that sets it to what is not honoured.
+    #[must_use]
+    pub fn refusal(&self) -> String {
+        let Self {
+            path, otherwise, ..
+        } = self;
+        format!("not honoured by this version: {path} ({otherwise})")
+    }
+}
+
 /// The entry for a field: its own, else that of the nearest field above it.
 #[must_use]
 pub fn covering(kind: &str, path: &str) -> Option<&'static Field> {

@@ -1,56 +1,114 @@
 //! A field that is set and not honoured is named, and nothing else is.
 
-use postern_crds::honoured::{FIELDS, Honoured, covering, message, not_implemented};
+use std::collections::BTreeSet;
+
+use kube::core::cel::Validator;
+use postern_crds::honoured::{
+    self, FIELDS, Field, FieldPath, Honoured, covering, message, not_implemented,
+};
 use postern_crds::{EgressPolicy, ExitNode, InterfaceIsolation, definition};
-use rstest::rstest;
 use serde_json::{Value, json};
 
+use crate::case_files::not_honoured;
+use crate::openapi;
 use crate::samples::{self, Edit};
 
-fn named(kind: &str, edits: &[Edit]) -> Vec<String> {
-    let object = samples::edited(kind, edits);
-    let found = match kind {
+fn found(object: &Value) -> Vec<FieldPath> {
+    let (kind, object) = (samples::kind(object), object.clone());
+    match kind {
         "ExitNode" => not_implemented(&serde_json::from_value::<ExitNode>(object).unwrap()),
         "EgressPolicy" => not_implemented(&serde_json::from_value::<EgressPolicy>(object).unwrap()),
         _ => not_implemented(&serde_json::from_value::<InterfaceIsolation>(object).unwrap()),
-    };
-    found.into_iter().map(|field| field.path).collect()
+    }
 }
 
-#[rstest]
-#[case::external("ExitNode", vec![("/spec/gateway", Value::Null), ("/spec/external", external())], &["spec.external"])]
-#[case::fake_tcp("ExitNode", vec![("/spec/paths", json!(["Direct", "FakeTCP"]))], &["spec.paths[1]"])]
-#[case::relay("ExitNode", vec![("/spec/paths", json!(["Relay"])), ("/spec/relay", json!({"nodeSelector": {}}))], &["spec.paths[0]", "spec.relay"])]
-#[case::probe("ExitNode", vec![("/spec/probe", json!({"targets": []}))], &["spec.probe"])]
-#[case::failback("ExitNode", vec![("/spec/failback", json!("Automatic"))], &["spec.failback"])]
-#[case::node_uplink("EgressPolicy", vec![("/spec/route", json!({"type": "NodeUplink"}))], &["spec.route.type"])]
-#[case::open("EgressPolicy", vec![("/spec/failureMode", json!("Open")), ("/spec/failOpenAfter", json!("30s"))], &["spec.failureMode", "spec.failOpenAfter"])]
-#[case::fqdn("EgressPolicy", vec![("/spec/rules", json!([
-    {"action": "Deny", "to": [{"cidr": "::/0"}]},
-    {"action": "Allow", "to": [{"cidr": "::/0"}, {"fqdn": "a.org"}]}
-]))], &["spec.rules[1].to[1].fqdn"])]
-#[case::filter("EgressPolicy", vec![("/spec/dns", json!({"mode": "Filter", "refusal": "REFUSED"}))], &["spec.dns.mode", "spec.dns.refusal"])]
-#[case::keep("EgressPolicy", vec![("/spec/establishedFlows", json!("Keep"))], &["spec.establishedFlows"])]
-#[case::limits("EgressPolicy", vec![("/spec/limits", json!({"connections": 1}))], &["spec.limits"])]
-#[case::audit("EgressPolicy", vec![("/spec/audit", json!({"log": "All"}))], &["spec.audit.log"])]
-#[case::observe("EgressPolicy", vec![("/spec/enforcement", json!("Observe"))], &["spec.enforcement"])]
-#[case::isolation("InterfaceIsolation", vec![], &["spec"])]
-fn names_what_is_not_honoured(
-    #[case] kind: &str,
-    #[case] edits: Vec<Edit>,
-    #[case] expected: &[&str],
-) {
-    assert_eq!(named(kind, &edits), expected);
+fn names(object: &Value) -> Vec<String> {
+    found(object).into_iter().map(|field| field.path).collect()
 }
 
-fn external() -> Value {
-    json!({
-        "endpoint": "vpn.example.net:51820",
-        "publicKey": "PsoEGrjXnINZRq8Ar54qPdvpwmtXiGxUmhaOqyPCbDE=",
-        "addresses": ["10.64.0.2/32"],
-        "credentialsSecretRef": {"name": "vpn"},
-        "gatewayNodeSelector": {}
-    })
+fn named(kind: &str, edits: &[Edit]) -> Vec<String> {
+    names(&samples::edited(kind, edits))
+}
+
+#[test]
+fn each_field_that_is_not_honoured_is_named_and_nothing_else_is() {
+    let mut covered = BTreeSet::new();
+    for case in not_honoured() {
+        let object = samples::edited_by(&case.kind, &case.set);
+        let schema = definition::all().unwrap();
+        let schema = schema.iter().find(|one| one.kind == case.kind).unwrap();
+        assert_eq!(openapi::problems(schema.schema(), &object), [""; 0]);
+        assert_eq!(names(&object), case.names, "{case:?}");
+        covered.extend(case.names.iter().map(|path| {
+            let indices: [char; 10] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'];
+            format!("{} {}", case.kind, path.replace(indices, ""))
+        }));
+    }
+    let is_refusing = |field: &&Field| !matches!(field.honoured, Honoured::Since(_));
+    for field in FIELDS.iter().filter(is_refusing) {
+        let name = format!("{} {}", field.kind, field.path);
+        assert!(covered.contains(&name), "{name} has no case");
+    }
+}
+
+#[test]
+fn admission_refuses_what_the_compiler_refuses_and_nothing_else() {
+    let edited = not_honoured().into_iter();
+    let edited = edited.map(|case| samples::edited_by(&case.kind, &case.set));
+    let (mut refused, mut taken) = (0, 0);
+    for object in edited.chain(samples::good()) {
+        if samples::kind(&object).starts_with("Node") {
+            continue;
+        }
+        let named = found(&object);
+        let named: BTreeSet<&str> = named.iter().map(|field| field.sentence).collect();
+        let told = admission(&object);
+        assert_eq!(told.len(), named.len(), "{object}: {told:?}");
+        for sentence in named {
+            let tells = |message: &String| message.contains(sentence);
+            assert!(told.iter().any(tells), "{object}: {told:?}");
+        }
+        let counter = if told.is_empty() {
+            &mut taken
+        } else {
+            &mut refused
+        };
+        *counter += 1;
+    }
+    assert!(refused >= 14 && taken >= 3, "{refused} {taken}");
+}
+
+/// Messages of the admission policy of the object's kind: its expressions as rules of a schema without anything else.
+fn admission(object: &Value) -> Vec<String> {
+    let plural =
+        format!("{}s", samples::kind(object).to_lowercase()).replace("policys", "policies");
+    let mut policies = honoured::admission_policies().into_iter();
+    let policy = policies
+        .find(|one| {
+            one["spec"]["matchConstraints"]["resourceRules"][0]["resources"] == json!([plural])
+        })
+        .unwrap();
+    let rules: Vec<Value> = policy["spec"]["validations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| {
+            let rule = one["expression"]
+                .as_str()
+                .unwrap()
+                .replace("object.", "self.");
+            json!({"rule": rule, "message": one["message"]})
+        })
+        .collect();
+    let schema = json!({"type": "object", "x-kubernetes-validations": rules});
+    match Validator::new().validate(&schema, object, None) {
+        Ok(()) => Vec::new(),
+        Err(errors) => errors
+            .as_slice()
+            .iter()
+            .map(|error| error.message.clone())
+            .collect(),
+    }
 }
 
 #[test]
@@ -69,6 +127,7 @@ fn an_exit_that_uses_everything_honoured_is_named_nowhere() {
         ),
     ];
     assert_eq!(named("ExitNode", &edits), [""; 0]);
+    assert_eq!(admission(&samples::edited("ExitNode", &edits)), [""; 0]);
 }
 
 #[test]
@@ -100,6 +159,7 @@ fn a_policy_that_uses_everything_honoured_is_named_nowhere() {
         ("/spec/enforcement", json!("Enforce")),
     ];
     assert_eq!(named("EgressPolicy", &edits), [""; 0]);
+    assert_eq!(admission(&samples::edited("EgressPolicy", &edits)), [""; 0]);
 }
 
 #[test]

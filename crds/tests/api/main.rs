@@ -6,6 +6,7 @@
 )]
 
 mod bounds;
+mod case_files;
 mod conditions;
 mod generated;
 mod honoured;

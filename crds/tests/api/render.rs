@@ -2,6 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+/// What is said above the admission policies.
+const HEADING: &str = "\
+# Fields that this version does not honour are refused where they are written. Generated from the table of honoured
+# fields, crds/src/honoured/table.rs, with `cargo run -p postern-crds --example write_yaml`; a test compares it.
+";
+
 /// Everything that is generated: where it lies and what it says.
 pub(crate) fn render() -> Result<Vec<(PathBuf, String)>, RenderError> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -15,6 +21,19 @@ pub(crate) fn render() -> Result<Vec<(PathBuf, String)>, RenderError> {
             })?;
         files.push((root.join("yaml").join(definition.file_name()), yaml));
     }
+    let mut policies = HEADING.to_owned();
+    for object in postern_crds::honoured::admission_policies() {
+        let yaml = serde_saphyr::to_string(&object).map_err(|source| RenderError::Yaml {
+            kind: "the admission policies",
+            source,
+        })?;
+        policies.push_str("---\n");
+        policies.push_str(&yaml);
+    }
+    files.push((
+        root.join("../deploy/base/admission/honoured-fields.yaml"),
+        policies,
+    ));
     let page = postern_crds::reference::markdown(&definitions);
     files.push((root.join("../docs/api.md"), page));
     Ok(files)

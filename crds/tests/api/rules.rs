@@ -9,25 +9,9 @@ use postern_crds::definition::{self, Definition};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::case_files::{Case, cases};
 use crate::openapi;
 use crate::samples::{self, Edits};
-
-/// A wrong object and the rule that refuses it.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Case {
-    /// Kind of the object.
-    kind: String,
-    /// Where the rule stands, as in `spec.rules[].to[]`.
-    at: String,
-    /// A part of the rule's message that no other rule at this place has.
-    says: String,
-    /// Whether the object updates the smallest right one; else it is created.
-    #[serde(default)]
-    update: bool,
-    /// What makes the smallest right object wrong.
-    set: Edits,
-}
 
 /// A rule where it stands.
 struct Rule {
@@ -41,19 +25,6 @@ struct Rule {
 
 /// Rules that local evaluation cannot judge, by kind, place and message. They would be judged by a real API server only.
 const NOT_JUDGED_LOCALLY: [&str; 0] = [];
-
-fn cases() -> Vec<Case> {
-    let files = [
-        include_str!("cases/exit_node.yaml"),
-        include_str!("cases/egress_policy.yaml"),
-        include_str!("cases/interface_isolation.yaml"),
-        include_str!("cases/node.yaml"),
-    ];
-    let lists = files
-        .iter()
-        .map(|text| serde_saphyr::from_str::<Vec<Case>>(text).unwrap());
-    lists.flatten().collect()
-}
 
 fn rules(definition: &Definition) -> Vec<Rule> {
     let mut found = Vec::new();

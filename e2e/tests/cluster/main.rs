@@ -12,6 +12,8 @@
 )]
 
 mod admission;
+#[path = "../../../crds/tests/api/case_files.rs"]
+mod case_files;
 mod conditions;
 mod controlplane;
 mod crowd;
@@ -23,5 +25,7 @@ mod manifests;
 mod namespace;
 mod plane;
 mod restored;
+#[path = "../../../crds/tests/api/samples.rs"]
+mod samples;
 mod stale;
 mod traces;

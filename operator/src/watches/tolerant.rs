@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
+use postern_crds::conditions::Reason;
+use postern_crds::honoured::unknown_field;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -16,13 +18,15 @@ pub enum Tolerant<K> {
     Poison(Box<Poison>),
 }
 
-/// An object that cannot be read as its kind.
+/// An object that cannot be read as its kind, or that says more than this version understands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Poison {
     /// Its metadata, as far as that can be read.
     pub metadata: ObjectMeta,
     /// Everything, for those who look for one field.
     pub raw: Value,
+    /// Why it is refused.
+    pub reason: Reason,
     pub problem: String,
 }
 
@@ -51,18 +55,36 @@ impl<K> Tolerant<K> {
     }
 }
 
-impl<'de, K: DeserializeOwned> Deserialize<'de> for Tolerant<K> {
+impl<'de, K> Deserialize<'de> for Tolerant<K>
+where
+    K: DeserializeOwned + Resource<DynamicType = ()>,
+{
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Value::deserialize(deserializer)?;
-        Ok(match K::deserialize(&raw) {
-            Ok(object) => Self::Good(object),
-            Err(error) => Self::Poison(Box::new(Poison {
-                metadata: metadata_of(&raw),
-                problem: error.to_string(),
-                raw,
-            })),
-        })
+        // A field that the type does not have would be passed over, and what is restricted by it would be let out.
+        let unknown = unknown_field(&K::kind(&()), &raw).map_err(serde::de::Error::custom)?;
+        let (reason, problem) = match (K::deserialize(&raw), unknown) {
+            (Ok(object), None) => return Ok(Self::Good(object)),
+            (_, Some(field)) => (Reason::UnknownField, unknown_sentence(&field)),
+            (Err(error), None) => (
+                Reason::Invalid,
+                format!("the object cannot be read: {error}"),
+            ),
+        };
+        Ok(Self::Poison(Box::new(Poison {
+            metadata: metadata_of(&raw),
+            raw,
+            reason,
+            problem,
+        })))
     }
+}
+
+fn unknown_sentence(field: &str) -> String {
+    format!(
+        "this version of the operator does not know {field}; upgrade the operator to the version of the definitions, or \
+         leave the field out"
+    )
 }
 
 /// The metadata; where that is what cannot be read, the strings by which an object is found.
@@ -126,6 +148,8 @@ impl<K: Resource> Resource for Tolerant<K> {
 mod tests {
     use k8s_openapi::api::core::v1::Pod;
     use kube::Resource as _;
+    use postern_crds::conditions::Reason;
+    use postern_crds::{EgressPolicy, NodeReport};
     use serde_json::json;
 
     use super::Tolerant;
@@ -143,6 +167,36 @@ mod tests {
         assert_eq!(read.meta().name.as_deref(), Some("a"));
         assert_eq!(read.meta().resource_version.as_deref(), Some("7"));
         assert!(!poison.problem.is_empty());
+    }
+
+    #[test]
+    fn a_policy_with_a_field_of_a_newer_definition_is_refused_by_the_name_of_the_field() {
+        let mut raw = json!({
+            "metadata": {"name": "a", "namespace": "b"},
+            "spec": {
+                "podSelector": {}, "route": {"type": "Exit", "exitNodes": [{"name": "eu"}]},
+                "defaultAction": "Allow",
+                "rules": [{"action": "Allow", "to": [{"cidr": "198.51.100.0/24"}], "schedule": "night"}],
+            },
+        });
+        let read: Tolerant<EgressPolicy> = serde_json::from_value(raw.clone()).expect("taken");
+        let poison = read.poison().expect("a field of its own");
+        assert_eq!(poison.reason, Reason::UnknownField);
+        assert!(poison.problem.contains("spec.rules[0].schedule"));
+
+        raw["spec"]["rules"][0]
+            .as_object_mut()
+            .expect("a rule")
+            .remove("schedule");
+        let read: Tolerant<EgressPolicy> = serde_json::from_value(raw).expect("taken");
+        assert!(read.good().is_some());
+    }
+
+    #[test]
+    fn a_report_of_a_newer_agent_is_read_as_far_as_it_is_known() {
+        let raw = json!({"metadata": {"name": "n1"}, "spec": {"nodeUID": "u", "more": 1}});
+        let read: Tolerant<NodeReport> = serde_json::from_value(raw).expect("taken");
+        assert!(read.good().is_some());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::admission::cluster::cluster;
 use crate::admission::definitions::{self, BOUNDS, USERS_KINDS, each};
-use crate::admission::samples;
+use crate::samples;
 
 /// A bound with its place, and the message of the API server for a value that breaks it.
 struct Bound {

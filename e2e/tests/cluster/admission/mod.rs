@@ -13,7 +13,4 @@ mod namespace_label;
 mod reports;
 mod rights;
 mod rules;
-#[path = "../../../../crds/tests/api/samples.rs"]
-#[expect(dead_code, reason = "the definitions' own tests use all of it")]
-mod samples;
 mod taint;

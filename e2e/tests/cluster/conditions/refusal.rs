@@ -10,7 +10,7 @@ use crate::conditions::reading::{
 use crate::plane::get;
 
 /// Policies that cannot be enforced as written: name, exit, further fields, expected condition, reason of the Event.
-const REFUSED: [(&str, &str, &str, Expected, &str); 4] = [
+const REFUSED: [(&str, &str, &str, Expected, &str); 5] = [
     (
         "missing",
         "nowhere",
@@ -59,7 +59,23 @@ const REFUSED: [(&str, &str, &str, Expected, &str); 4] = [
         ),
         "NotImplemented",
     ),
+    (
+        "newer",
+        "eu",
+        "schedule: night",
+        (
+            "Accepted",
+            "False",
+            "UnknownField",
+            "does not know spec.schedule; upgrade the operator",
+        ),
+        "UnknownField",
+    ),
 ];
+
+/// A field that only a newer definition has.
+const NEWER_FIELD: &str = r#"[{"op": "add", "value": {"type": "string"},
+    "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/schedule"}]"#;
 
 #[test]
 fn what_cannot_be_done_says_which_condition_why_and_what_instead_and_its_pods_are_blocked() {
@@ -69,7 +85,24 @@ fn what_cannot_be_done_says_which_condition_why_and_what_instead_and_its_pods_ar
     for (name, exit, further, ..) in REFUSED {
         objects.push_str(&own_policy(name, exit, further));
     }
-    lab.apply_yaml(&objects).unwrap();
+    // Admission refuses what is not honoured; this is about what the operator says to an object that got past it.
+    let (open, exit, further, ..) = REFUSED[2];
+    let refused = lab.apply_yaml(&own_policy(open, exit, further));
+    let refused = refused.unwrap_err().to_string();
+    assert!(
+        refused.contains("not honoured by this version"),
+        "{refused}"
+    );
+    let binding = "postern-honoured-egresspolicies";
+    lab.kubectl_ok(&["delete", "validatingadmissionpolicybinding", binding])
+        .unwrap();
+    let definition = ["patch", "crd", "egresspolicies.postern.dev", "--type=json"];
+    lab.kubectl_ok(&[&definition[..], &["-p", NEWER_FIELD]].concat())
+        .unwrap();
+    wait_until(WAIT_DEADLINE, "what is not honoured is let in", || {
+        Ok(lab.apply_yaml(&objects).ok())
+    })
+    .unwrap();
     for (name, _, _, told, blocked) in REFUSED {
         await_conditions(&lab, &egp(name), &[told]);
         let (_, _, reason, _) = told;

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error::FilesError;
-use super::unknown::Fields;
+use super::unknown::unknown;
 use super::write::entries;
 
 /// Everything that manifests hold, of the kinds that are looked at. Others, such as a Deployment beside a policy,
@@ -48,21 +48,16 @@ impl Objects {
     /// asked for.
     pub fn read(path: &Path) -> Result<Self, FilesError> {
         let mut objects = Self::default();
-        let (mut seen, fields) = (BTreeSet::new(), Fields::new()?);
+        let mut seen = BTreeSet::new();
         for file in files(path)? {
             for document in documents(&file)? {
-                objects.take(document, &fields, &mut seen)?;
+                objects.take(document, &mut seen)?;
             }
         }
         Ok(objects)
     }
 
-    fn take(
-        &mut self,
-        document: Document,
-        fields: &Fields,
-        seen: &mut BTreeSet<String>,
-    ) -> Result<(), FilesError> {
+    fn take(&mut self, document: Document, seen: &mut BTreeSet<String>) -> Result<(), FilesError> {
         let text = |value: &Value, field: &str| {
             value
                 .get(field)
@@ -96,7 +91,7 @@ impl Objects {
             }
             _ => return Ok(()),
         }
-        document.check(fields, &kind)?;
+        document.check(&kind)?;
         let uid = text(&metadata, "uid");
         if !uid.is_empty() && !seen.insert(format!("{kind} with the uid {uid}")) {
             return Err(FilesError::Duplicate {
@@ -127,8 +122,8 @@ impl Document {
         }
     }
 
-    fn check(&self, fields: &Fields, kind: &str) -> Result<(), FilesError> {
-        match fields.unknown(kind, &self.value) {
+    fn check(&self, kind: &str) -> Result<(), FilesError> {
+        match unknown(kind, &self.value)? {
             Some(field) => Err(FilesError::Unknown {
                 path: self.path.clone(),
                 document: self.position,

@@ -2,10 +2,11 @@
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use postern_compile::gate::{Approval, read_entries};
+use postern_crds::conditions::Reason;
+use postern_crds::names::APPROVALS_CONFIG_MAP;
 
 use super::taken::ReadProblem;
 use crate::watches::WatchedKind;
-use postern_crds::names::APPROVALS_CONFIG_MAP;
 
 pub fn approvals(map: Option<&ConfigMap>, problems: &mut Vec<ReadProblem>) -> Vec<Approval> {
     let Some(map) = map else {
@@ -20,6 +21,7 @@ pub fn approvals(map: Option<&ConfigMap>, problems: &mut Vec<ReadProblem>) -> Ve
                 namespace: map.metadata.namespace.clone(),
                 name: APPROVALS_CONFIG_MAP.to_owned(),
                 uid: map.metadata.uid.clone(),
+                reason: Reason::Invalid,
                 what: format!("entry {entry} is no approval: {error}"),
             }),
         }

@@ -12,9 +12,9 @@ use postern_compile::intake;
 use postern_compile::snapshot::{
     Exit, Isolation, Namespace, Node, Pod, Policy, Report, Service, Settings,
 };
-use postern_crds::NodeReport;
 use postern_crds::conditions::{ConditionType, is_true};
 use postern_crds::names::APPROVALS_CONFIG_MAP;
+use postern_crds::{EgressPolicy, NodeReport};
 use postern_intent::NodeName;
 
 use super::approvals::approvals;
@@ -135,29 +135,12 @@ fn policies(
     settings: &Settings,
     problems: &mut Vec<ReadProblem>,
 ) -> Vec<Policy> {
-    let mut taken = Vec::with_capacity(stores.policies.len());
-    for object in sorted(&stores.policies) {
-        let found = match &*object {
-            Tolerant::Good(good) => {
-                intake::policy(good, &settings.ceiling).map_err(|error| crate::error::chain(&error))
-            }
-            Tolerant::Poison(bad) => {
-                taken.extend(poison::policy(bad));
-                Err(bad.problem.clone())
-            }
-        };
-        match found {
-            Ok(policy) => taken.push(policy),
-            Err(what) => problems.push(ReadProblem {
-                kind: WatchedKind::EgressPolicy,
-                namespace: object.namespace(),
-                name: object.name_any(),
-                uid: object.uid(),
-                what,
-            }),
-        }
-    }
-    taken
+    let taking = Taking {
+        kind: WatchedKind::EgressPolicy,
+        read: |object: &EgressPolicy| intake::policy(object, &settings.ceiling),
+        rescue: poison::policy,
+    };
+    take(&stores.policies, &taking, problems)
 }
 
 fn isolations(stores: &WatchedStores, problems: &mut Vec<ReadProblem>) -> Vec<Isolation> {

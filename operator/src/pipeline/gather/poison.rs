@@ -6,7 +6,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use postern_compile::snapshot::{
     Exit, Isolation, Labels, Lifecycle, Namespace, Policy, PolicyKey, Refusal, Selector,
 };
-use postern_crds::conditions::Reason;
 use postern_crds::names::{EGRESS_DEFAULT_LABEL, EGRESS_DENY};
 use serde_json::Value;
 
@@ -14,8 +13,8 @@ use crate::watches::Poison;
 
 fn refusal(poison: &Poison) -> Refusal {
     Refusal {
-        reason: Reason::Invalid,
-        message: format!("the object cannot be read: {}", poison.problem),
+        reason: poison.reason,
+        message: poison.problem.clone(),
     }
 }
 
@@ -103,6 +102,7 @@ mod tests {
                 ..ObjectMeta::default()
             },
             raw: json!({ "spec": spec }),
+            reason: postern_crds::conditions::Reason::Invalid,
             problem: "no".to_owned(),
         }
     }

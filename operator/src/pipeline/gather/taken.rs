@@ -3,6 +3,7 @@
 use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt as _};
 use postern_compile::intake::IntakeError;
+use postern_crds::conditions::Reason;
 
 use crate::error::chain;
 use crate::watches::{Poison, Tolerant, WatchedKind};
@@ -14,6 +15,7 @@ pub struct ReadProblem {
     pub namespace: Option<String>,
     pub name: String,
     pub uid: Option<String>,
+    pub reason: Reason,
     /// What is wrong, and what it means.
     pub what: String,
 }
@@ -52,16 +54,20 @@ where
         let (value, problem) = match &*object {
             Tolerant::Good(good) => match (taking.read)(good) {
                 Ok(value) => (Some(value), None),
-                Err(error) => (None, Some(chain(&error))),
+                Err(error) => (None, Some((Reason::Invalid, chain(&error)))),
             },
-            Tolerant::Poison(poison) => ((taking.rescue)(poison), Some(poison.problem.clone())),
+            Tolerant::Poison(poison) => (
+                (taking.rescue)(poison),
+                Some((poison.reason, poison.problem.clone())),
+            ),
         };
         taken.extend(value);
-        problems.extend(problem.map(|what| ReadProblem {
+        problems.extend(problem.map(|(reason, what)| ReadProblem {
             kind: taking.kind,
             namespace: object.namespace(),
             name: object.name_any(),
             uid: object.uid(),
+            reason,
             what,
         }));
     }

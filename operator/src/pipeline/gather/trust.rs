@@ -82,7 +82,10 @@ mod tests {
         KeyId::of(&SigningKey::from_bytes(&[seed; 32]).verifying_key())
     }
 
-    fn read<K: serde::de::DeserializeOwned>(objects: Vec<Value>) -> Vec<Arc<Tolerant<K>>> {
+    fn read<K>(objects: Vec<Value>) -> Vec<Arc<Tolerant<K>>>
+    where
+        K: serde::de::DeserializeOwned + kube::Resource<DynamicType = ()>,
+    {
         let read = |object| Arc::new(serde_json::from_value(object).expect("an object"));
         objects.into_iter().map(read).collect()
     }

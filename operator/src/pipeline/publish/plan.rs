@@ -212,6 +212,7 @@ mod tests {
                 ..ObjectMeta::default()
             },
             raw: serde_json::Value::Null,
+            reason: postern_crds::conditions::Reason::Invalid,
             problem: "no".to_owned(),
         }));
         assert_eq!(method_of(&ours, Some(&poison)), anew);

@@ -154,8 +154,8 @@ pub(super) fn of_problems(problems: &[ReadProblem]) -> NamedNotices {
             ),
             problem.what.clone(),
         );
-        let note = format!("it cannot be read and counts as refused: {}", problem.what);
-        notices.insert(key, warning(regarding, Reason::Invalid, "Read", note));
+        let note = format!("it counts as refused: {}", problem.what);
+        notices.insert(key, warning(regarding, problem.reason, "Read", note));
     }
     notices
 }
