@@ -30,7 +30,7 @@ pub enum AuditError {
 pub struct Entry<'a> {
     /// When.
     pub time: Timestamp,
-    /// What kind of line: `intent`, `transition`, `refusal`, `release`, `repair`, `keys`, `node`, `start`, `stop`.
+    /// What kind of line: `intent`, `transition`, `refusal`, `release`, `repair`, `keys`, `node`, `clock`, `start`, `stop`.
     pub kind: &'static str,
     /// The scope, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]

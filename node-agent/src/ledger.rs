@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use postern_intent::keys::{KeyError, KeySetDocument};
-use postern_intent::{Envelope, KeySet, Serial};
+use postern_intent::{Envelope, KeySet, Serial, hex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
@@ -180,6 +180,22 @@ impl Ledger {
         change(&mut entries);
         // The highest time never falls, whoever writes what.
         entries.highest_time = entries.highest_time.max(self.entries.highest_time);
+        self.write(entries)
+    }
+
+    /// Root says what time it is: the highest time may fall.
+    ///
+    /// # Errors
+    /// [`LedgerError::File`]; what it held before stays in force.
+    pub fn set_time(&mut self, time: Timestamp) -> Result<(), LedgerError> {
+        let entries = Entries {
+            highest_time: Some(time),
+            ..self.entries.clone()
+        };
+        self.write(entries)
+    }
+
+    fn write(&mut self, entries: Entries) -> Result<(), LedgerError> {
         if entries == self.entries {
             return Ok(());
         }
@@ -200,10 +216,7 @@ impl Ledger {
 }
 
 fn sum(text: &str) -> String {
-    Sha256::digest(text.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(&Sha256::digest(text.as_bytes()))
 }
 
 fn believe(bytes: &[u8]) -> Option<Entries> {

@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         Verb::Preflight(args) => verbs::preflight(&args),
         Verb::Release(args) => verbs::release(&args),
         Verb::Claim(args) => verbs::claim(&args),
+        Verb::TrustClock(args) => verbs::trust_clock(&args),
         Verb::Cleanup(args) => verbs::cleanup(&args),
     };
     match result {

@@ -31,6 +31,9 @@ pub enum Verb {
     Release(ReleaseArgs),
     /// End a release by root: the next intent is applied again.
     Claim(AskArgs),
+    /// Say as root that the wall clock is right: times ahead of it that the ledger remembers are forgotten. For a node that
+    /// refuses every intent as expired after its clock was wrong.
+    TrustClock(ReleaseArgs),
     /// Remove everything of ours from this node. Refuses without a release in the ledger.
     Cleanup(CleanupArgs),
 }

@@ -1,6 +1,6 @@
 //! `run`: everything is put together here, and nothing is decided.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -126,7 +126,7 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
         desired: Arc::new(Desired::default()),
         carried: None,
         learned: postern_plan::diff::learned::Learned::default(),
-        owed_cuts: BTreeSet::new(),
+        owed_cuts: BTreeMap::new(),
         last: LastRun::default(),
         scopes: BTreeMap::new(),
         refusals: std::collections::VecDeque::new(),

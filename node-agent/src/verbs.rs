@@ -37,6 +37,15 @@ pub(crate) fn claim(args: &AskArgs) -> Result<ExitCode, ProgramError> {
     Ok(print(&answer, args.output))
 }
 
+/// `trust-clock`.
+pub(crate) fn trust_clock(args: &ReleaseArgs) -> Result<ExitCode, ProgramError> {
+    let question = Question::TrustClock {
+        reason: args.reason.clone(),
+    };
+    let answer = ask(&args.ask.run_dir, &question).map_err(ProgramError::Ask)?;
+    Ok(print(&answer, args.ask.output))
+}
+
 /// `cleanup`.
 pub(crate) fn cleanup(args: &CleanupArgs) -> Result<ExitCode, ProgramError> {
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -20,7 +20,7 @@ pub mod verify;
 pub mod words;
 
 pub use body::Body;
-pub use envelope::Envelope;
+pub use envelope::{Envelope, hex};
 pub use keys::{KeyId, KeySet};
 pub use verify::{Refusal, Verified};
 pub use words::{

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -178,6 +179,45 @@ fn questions(lab: &TestLab, cast: &Cast) -> Vec<Question> {
     questions
 }
 
+/// A connection to a Service by which a selected pod is told things.
+struct Stream {
+    heard: PathBuf,
+}
+
+impl Stream {
+    fn open(lab: &TestLab, cast: &Cast) -> Self {
+        let service: IpAddr = "10.96.0.19".parse().unwrap();
+        let to = (cast.far.addresses[0], 19);
+        lab.create_service("stream", Some(service), 19, to, TrafficPolicy::Cluster)
+            .unwrap();
+        let heard = lab.dir().join("heard");
+        let listen = format!("exec cat </dev/tcp/{service}/19 >{}", heard.display());
+        let options = PodOptions::on("n1").label("app", "crawler");
+        lab.pod_on(
+            "crawlers/listener",
+            &options.command(["bash", "-c", &listen]),
+        )
+        .unwrap();
+        let stream = Self { heard };
+        stream.assert_goes_on("before the policy");
+        stream
+    }
+
+    fn lines(&self) -> usize {
+        let heard = std::fs::read_to_string(&self.heard).unwrap_or_default();
+        heard.lines().count()
+    }
+
+    /// More than what was on its way.
+    fn assert_goes_on(&self, when: &str) {
+        let before = self.lines();
+        wait_until(WAIT_DEADLINE / 3, when, || {
+            Ok((self.lines() >= before + 10).then_some(()))
+        })
+        .unwrap();
+    }
+}
+
 fn sources(sender: &Sender, after: Timestamp) -> BTreeSet<IpAddr> {
     let sums = sender.since(after + Duration::from_secs(1));
     sums.into_values().flat_map(|tally| tally.sources).collect()
@@ -193,6 +233,7 @@ fn a_policy_changes_the_way_out_of_its_pods_and_nothing_else() {
         let answer = wait_until(WAIT_DEADLINE, &question.0, || ask(&lab, question)).unwrap();
         before.insert(&question.0, answer);
     }
+    let stream = Stream::open(&lab, &cast);
     let selected = PodOptions::on("n1").label("app", "crawler");
     let selected = lab.sender("crawlers/crawler", selected).unwrap();
     let free = lab.sender("default/free", PodOptions::on("n1")).unwrap();
@@ -245,6 +286,12 @@ fn a_policy_changes_the_way_out_of_its_pods_and_nothing_else() {
             assert_eq!(seen.unwrap(), source.to_string(), "{to} {protocol}");
         }
     }
+    stream.assert_goes_on("after the policy was made");
+    let rules = "rules: [{action: Deny, to: [{cidr: 198.51.100.0/24}]}]\n";
+    let edited = Timestamp::now();
+    lab.apply_yaml(&policy("eu", rules)).unwrap();
+    lab.await_state("n1", "eu", "Enforcing", edited).unwrap();
+    stream.assert_goes_on("after a rule about the world was added");
     let packets = lab.packets().unwrap();
     assert!(
         packets.replies > 0,

@@ -7,7 +7,7 @@
 )]
 
 use postern_host_testing::fixture;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
@@ -24,10 +24,11 @@ use postern_agent_core::{Carried, PartialReading, ReadBack, UnreadPart};
 use postern_crds::conditions::{ConditionType, Reason, State};
 use postern_intent::sign::sign_intent;
 use postern_intent::verify::{Context, verify_intent};
-use postern_intent::{Address, Body, KeySet, Serial, Verified, WgKey};
+use postern_intent::{Body, KeySet, Serial, Verified, WgKey};
 use postern_plan::Desired;
 use postern_plan::desired::{Facts, NodeClaim};
 use postern_plan::diff::learned::Learned;
+use postern_plan::flow::Cuts;
 use postern_plan::observed::{ObservedFirewall, ObservedTable};
 use postern_plan::order::{Planning, Stage};
 use postern_plan::settings::SecondLock;
@@ -39,7 +40,7 @@ struct Case {
     world: World,
     keys: KeySet,
     refusals: VecDeque<postern_agent_core::report::RefusalEntry>,
-    owed_cuts: BTreeSet<Address>,
+    owed_cuts: Cuts,
     tunnels: TunnelHealths,
     counters: BTreeMap<String, u64>,
     facts: Facts,
@@ -111,7 +112,7 @@ impl Case {
             world: World::of(Some(client())),
             keys: KeySet::default(),
             refusals: VecDeque::new(),
-            owed_cuts: BTreeSet::new(),
+            owed_cuts: Cuts::new(),
             tunnels: TunnelHealths::default(),
             counters: BTreeMap::new(),
             facts: fixture::facts(),

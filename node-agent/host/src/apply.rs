@@ -103,7 +103,7 @@ const fn device_of(step: &Step) -> Option<&IfName> {
 async fn perform(host: &impl Host, step: &Step) -> Act<()> {
     match step {
         Step::Firewall(transaction) => host.change_firewall(transaction).await,
-        Step::CutFlows(addresses) => host.cut_flows(addresses).await.map(drop),
+        Step::CutFlows(cut) => host.cut_flows(cut).await.map(drop),
         Step::AddLock(policy) => host.add_lock(policy).await,
         Step::ReplaceLock(policy) => host.replace_lock(policy).await,
         Step::RemoveLock(policy) => gone(host.remove_lock(policy).await),

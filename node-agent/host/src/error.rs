@@ -1,11 +1,12 @@
 //! What can go wrong at the host: one variant for each act that failed, with what it was about. The cause is the
 //! source; who prints the chain prints it once.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
-use postern_intent::{IfName, WgKey};
+use postern_intent::{Address, IfName, WgKey};
 use postern_plan::host::{LockPolicy, Route, RoutingRule};
 use thiserror::Error;
 
@@ -21,6 +22,8 @@ pub mod errno {
     pub const EINTR: i32 = 4;
     /// Try again.
     pub const EAGAIN: i32 = 11;
+    /// Not allowed: the device does not take the family.
+    pub const EACCES: i32 = 13;
     /// No memory for it now.
     pub const ENOMEM: i32 = 12;
     /// The object is in use.
@@ -272,9 +275,13 @@ pub enum HostError {
     /// Connection tracking could not be listed.
     #[error("cannot list flows")]
     ListFlows { source: Cause },
-    /// An entry of connection tracking could not be deleted.
-    #[error("cannot cut a flow")]
-    CutFlow { source: Cause },
+    /// Entries of connection tracking could not be listed or deleted.
+    #[error("cannot cut the flows of {} addresses", .uncut.len())]
+    CutFlows {
+        /// Whose flows may go on.
+        uncut: BTreeSet<Address>,
+        source: Cause,
+    },
     /// An entry of connection tracking could not be asked for.
     #[error("cannot find the flow from {from} to {to}")]
     FindFlow {
@@ -333,7 +340,7 @@ impl HostError {
             | Self::ChangeFirewall { source, .. }
             | Self::ReadFirewall { source, .. }
             | Self::ListFlows { source }
-            | Self::CutFlow { source }
+            | Self::CutFlows { source, .. }
             | Self::FindFlow { source, .. }
             | Self::ReadTunnel { source, .. }
             | Self::ConfigureTunnel { source, .. }

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
-use postern_intent::{Address, IfName, WgKey};
+use postern_intent::{IfName, WgKey};
+use postern_plan::FlowCut;
 use postern_plan::host::{
     AdminState, DeviceSetting, LockPolicy, ObservedLink, ObservedTunnel, Route, RoutingRule,
     TunnelBackend, TunnelConfig, TunnelLink,
@@ -116,9 +117,9 @@ impl Protocol {
 }
 
 pub trait Flows {
-    /// Deletes every entry, of both families, that has one of the addresses as source or destination in either
-    /// direction; returns how many there were.
-    fn cut_flows(&self, addresses: &BTreeSet<Address>) -> impl Future<Output = Act<usize>> + Send;
+    /// Deletes every entry that the cut takes; returns how many there were. What fails for one address keeps no other's
+    /// flows from being cut: the error ([`HostError::CutFlows`]) names those that are left.
+    fn cut_flows(&self, cut: &FlowCut) -> impl Future<Output = Act<usize>> + Send;
     /// Where a redirected packet wanted to go: `source` is who sent it, `local` the socket that it came to.
     fn original_destination(
         &self,

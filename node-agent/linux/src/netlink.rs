@@ -35,8 +35,19 @@ pub(crate) struct Message {
 
 /// Lists something. A list that changed while it was read is read again, three times at most.
 pub(crate) async fn dump(protocol: isize, kind: u16, body: &[u8]) -> Result<Vec<Message>, Cause> {
+    dump_where(protocol, kind, body, |_| true).await
+}
+
+/// Lists something and keeps what is wanted, so that a list of millions takes no memory. What is waited for is the next
+/// part of the list, and not its end.
+pub(crate) async fn dump_where(
+    protocol: isize,
+    kind: u16,
+    body: &[u8],
+    is_wanted: impl Fn(&Message) -> bool,
+) -> Result<Vec<Message>, Cause> {
     for _ in 0..3 {
-        match timed(ask(protocol, kind, REQUEST | DUMP, body)).await {
+        match ask(protocol, kind, REQUEST | DUMP, body, &is_wanted).await {
             Err(Cause::Errno {
                 errno: errno::EINTR,
             }) => {}
@@ -48,34 +59,39 @@ pub(crate) async fn dump(protocol: isize, kind: u16, body: &[u8]) -> Result<Vec<
 
 /// Asks for one thing.
 pub(crate) async fn get(protocol: isize, kind: u16, body: &[u8]) -> Result<Vec<Message>, Cause> {
-    timed(ask(protocol, kind, REQUEST | ACK, body)).await
+    ask(protocol, kind, REQUEST | ACK, body, |_| true).await
 }
 
 /// Changes something.
 pub(crate) async fn act(protocol: isize, kind: u16, flags: u16, body: &[u8]) -> Result<(), Cause> {
-    timed(ask(protocol, kind, REQUEST | ACK | flags, body))
+    ask(protocol, kind, REQUEST | ACK | flags, body, |_| true)
         .await
         .map(drop)
 }
 
-async fn timed<T>(answer: impl Future<Output = Result<T, Cause>>) -> Result<T, Cause> {
+async fn timed<T>(answer: impl Future<Output = io::Result<T>>) -> Result<T, Cause> {
     match tokio::time::timeout(TIMEOUT, answer).await {
-        Ok(answer) => answer,
+        Ok(answer) => Ok(answer?),
         Err(_) => Err(Cause::TimedOut {
             seconds: TIMEOUT.as_secs(),
         }),
     }
 }
 
-async fn ask(protocol: isize, kind: u16, flags: u16, body: &[u8]) -> Result<Vec<Message>, Cause> {
+async fn ask(
+    protocol: isize,
+    kind: u16,
+    flags: u16,
+    body: &[u8],
+    is_wanted: impl Fn(&Message) -> bool,
+) -> Result<Vec<Message>, Cause> {
     let mut socket = TokioSocket::new(protocol)?;
     socket.socket_mut().bind_auto()?;
-    socket
-        .send_to(&request(kind, flags, body), &SocketAddr::new(0, 0))
-        .await?;
+    let (request, kernel) = (request(kind, flags, body), SocketAddr::new(0, 0));
+    timed(socket.send_to(&request, &kernel)).await?;
     let mut messages = Vec::new();
     loop {
-        let (datagram, _) = socket.recv_from_full().await?;
+        let (datagram, _) = timed(socket.recv_from_full()).await?;
         for (head, message) in parse(&datagram) {
             if head & INTERRUPTED != 0 {
                 return Err(Cause::errno(errno::EINTR));
@@ -84,7 +100,8 @@ async fn ask(protocol: isize, kind: u16, flags: u16, body: &[u8]) -> Result<Vec<
                 // A list that could not be made says so at its end.
                 DONE => return outcome(&message.body).map(|()| messages),
                 ERROR => return outcome(&message.body).map(|()| messages),
-                _ => messages.push(message),
+                _ if is_wanted(&message) => messages.push(message),
+                _ => {}
             }
         }
     }

@@ -13,6 +13,7 @@ use namespace::{host, run, within};
 use postern_host_testing::contract::{OtherProgram, Outcome};
 use postern_host_testing::contract_tests;
 use postern_linux::LinuxHost;
+use postern_plan::flow::FlowEntry;
 use postern_plan::host::AdminState;
 
 /// An administrator with `ip` and `nft`.
@@ -33,6 +34,32 @@ impl OtherProgram for Administrator {
 
     async fn flushes_the_firewall(&self) {
         run("nft", &["flush", "ruleset"]);
+    }
+
+    async fn opens_flow(&self, flow: &FlowEntry) {
+        let ends = [flow.original.0, flow.original.1, flow.reply.0, flow.reply.1];
+        let addresses = ends.map(|end| end.ip().to_string());
+        let ports = ends.map(|end| end.port().to_string());
+        let protocol = flow.protocol.to_string();
+        let mut words = vec!["-I", "-p", &protocol, "-t", "60", "-u", "SEEN_REPLY"];
+        if flow.protocol == 6 {
+            words.extend(["--state", "ESTABLISHED"]);
+        }
+        let flags = ["-s", "-d", "-r", "-q"];
+        words.extend(
+            flags
+                .iter()
+                .zip(&addresses)
+                .flat_map(|(flag, word)| [*flag, word]),
+        );
+        let flags = ["--sport", "--dport", "--reply-port-src", "--reply-port-dst"];
+        words.extend(
+            flags
+                .iter()
+                .zip(&ports)
+                .flat_map(|(flag, word)| [*flag, word]),
+        );
+        run("conntrack", &words);
     }
 }
 

@@ -9,12 +9,13 @@
 
 mod namespace;
 
-use std::collections::BTreeSet;
 use std::net::{SocketAddr, UdpSocket};
 
 use namespace::{host, run, within};
 use postern_host::{Flows as _, Protocol};
 use postern_linux::LinuxHost;
+use postern_plan::FlowCut;
+use postern_plan::flow::CutExtent;
 
 /// Everything for port 53 goes to 5300, and conntrack is on.
 const REDIRECT: &str = "table inet t { chain p { type nat hook output priority -110; udp dport 53 redirect to :5300; }; }";
@@ -68,24 +69,9 @@ fn finds_it_for_a_dual_stack_socket_too() {
     });
 }
 
-#[test]
-fn cuts_flows_of_an_address_in_either_direction_and_leaves_others() {
-    redirected(async |host| {
-        question("127.0.0.2:0", "127.0.0.9:7000");
-        question("127.0.0.8:0", "127.0.0.2:7000");
-        question("127.0.0.8:0", "127.0.0.9:7000");
-        question("[::1]:0", "[::1]:7000");
-        let pod = BTreeSet::from(["127.0.0.2".parse().unwrap()]);
-        assert_eq!(host.cut_flows(&pod).await.unwrap(), 2);
-        assert_eq!(host.cut_flows(&pod).await.unwrap(), 0);
-        let both = BTreeSet::from(["127.0.0.8".parse().unwrap(), "::1".parse().unwrap()]);
-        assert_eq!(host.cut_flows(&both).await.unwrap(), 2);
-    });
-}
-
 /// Redirected replies come from an address that is in the reply tuple only.
 #[test]
-fn cuts_a_flow_by_an_address_that_only_its_replies_have() {
+fn cuts_a_flow_of_packets_by_either_end_and_by_an_address_that_only_its_replies_have() {
     redirected(async |host| {
         run("ip", &["addr", "add", "10.9.9.9/32", "dev", "lo"]);
         run(
@@ -94,12 +80,18 @@ fn cuts_a_flow_by_an_address_that_only_its_replies_have() {
                 "flush ruleset; table ip t { chain o { type nat hook output priority -110; udp dport 54 dnat to 10.9.9.9; }; }",
             ],
         );
-        question("127.0.0.1:0", "127.0.0.9:54");
-        assert_eq!(
-            host.cut_flows(&["10.9.9.9".parse().unwrap()].into())
-                .await
-                .unwrap(),
-            1
-        );
+        for (from, to, cut_by) in [
+            ("127.0.0.1:0", "127.0.0.9:54", "10.9.9.9"),
+            ("127.0.0.2:0", "127.0.0.9:7000", "127.0.0.2"),
+            ("127.0.0.8:0", "127.0.0.3:7000", "127.0.0.3"),
+        ] {
+            question(from, to);
+            let cut = FlowCut {
+                addresses: [(cut_by.parse().unwrap(), CutExtent::Outgoing)].into(),
+                ..FlowCut::default()
+            };
+            assert_eq!(host.cut_flows(&cut).await.unwrap(), 1, "{cut_by}");
+            assert_eq!(host.cut_flows(&cut).await.unwrap(), 0, "{cut_by}");
+        }
     });
 }

@@ -177,6 +177,8 @@ pub enum DeviceKey {
     IgnoreRoutesWithLinkdown4,
     /// The same for IPv6.
     IgnoreRoutesWithLinkdown6,
+    /// `ipv6/conf/DEV/disable_ipv6`, which is read and never set: the device takes no IPv6 address.
+    DisableIpv6,
 }
 
 impl DeviceKey {
@@ -203,7 +205,8 @@ impl DeviceKey {
             | Self::AcceptRouterAdvertisements
             | Self::DuplicateAddressDetection
             | Self::AddressGeneration
-            | Self::IgnoreRoutesWithLinkdown6 => Family::V6,
+            | Self::IgnoreRoutesWithLinkdown6
+            | Self::DisableIpv6 => Family::V6,
         }
     }
 
@@ -219,6 +222,7 @@ impl DeviceKey {
             Self::AddressGeneration => ("ipv6", "addr_gen_mode"),
             Self::IgnoreRoutesWithLinkdown4 => ("ipv4", "ignore_routes_with_linkdown"),
             Self::IgnoreRoutesWithLinkdown6 => ("ipv6", "ignore_routes_with_linkdown"),
+            Self::DisableIpv6 => ("ipv6", "disable_ipv6"),
         };
         format!("{family}/conf/{device}/{key}")
     }

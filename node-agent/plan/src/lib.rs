@@ -11,6 +11,7 @@
 //! | [`ruleset`] | the firewall as a value that prints itself |
 //! | [`desired`] | from a verified body to what the host should look like |
 //! | [`observed`] | what was read back |
+//! | [`flow`] | which flows of connection tracking a cut deletes |
 //! | [`diff`] | the differences, noun by noun |
 //! | [`step`], [`order`] | one change as data with its inverse, and which comes first |
 //! | [`check`] | is the host as it should be? |
@@ -20,6 +21,7 @@ pub mod check;
 pub mod desired;
 pub mod diff;
 pub mod evaluate;
+pub mod flow;
 pub mod host;
 pub mod observed;
 pub mod order;
@@ -28,5 +30,6 @@ pub mod settings;
 pub mod step;
 
 pub use desired::Desired;
+pub use flow::FlowCut;
 pub use observed::Observed;
 pub use step::Step;

@@ -1,17 +1,18 @@
 //! Which steps come first: guard, lock, flows, release, links, tunnels, routes. Teardown of links and routes stands where
 //! nothing refers to them any more.
 //!
-//! What is released needs the guard, the lock and the cut of old flows, and no tunnel: a tunnel process that hangs keeps no
+//! What is released needs the guard, the lock and the cut of its own old flows, and no tunnel: a tunnel process that hangs keeps no
 //! pod from its network that has nothing to do with tunnels.
 
 use std::collections::BTreeSet;
 
-use postern_intent::{Address, WgKey};
+use postern_intent::WgKey;
 
 use crate::desired::Desired;
 use crate::diff;
 use crate::diff::firewall::FirewallState;
 use crate::diff::learned::Learned;
+use crate::flow::FlowCut;
 use crate::observed::Observed;
 use crate::ruleset::Transaction;
 use crate::step::Step;
@@ -37,10 +38,10 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// Must everything in it stand before anything is released?
+    /// Must everything in it stand before anything is released? A cut that fails holds back its own addresses only.
     #[must_use]
     pub const fn blocks(self) -> bool {
-        matches!(self, Self::Guard | Self::Lock | Self::Flow)
+        matches!(self, Self::Guard | Self::Lock)
     }
 
     /// As a metric label.
@@ -77,11 +78,11 @@ impl Plan {
 
     /// Flows are cut right after the guard and the lock stand, and before anything opens.
     #[must_use]
-    pub fn cutting(mut self, addresses: &BTreeSet<Address>) -> Self {
-        if !addresses.is_empty() {
+    pub fn cutting(mut self, cut: FlowCut) -> Self {
+        if !cut.addresses.is_empty() {
             let mut stages = self.stages.iter();
             let at = stages.position(|(stage, _)| *stage > Stage::Flow);
-            let cut = (Stage::Flow, vec![Step::CutFlows(addresses.clone())]);
+            let cut = (Stage::Flow, vec![Step::CutFlows(cut)]);
             self.stages.insert(at.unwrap_or(self.stages.len()), cut);
         }
         self

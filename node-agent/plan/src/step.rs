@@ -1,12 +1,12 @@
 //! One change to the host, as data, with its inverse. A step prints itself: that line is the log, the dry run and
 //! what tests compare.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use ipnet::IpNet;
-use postern_intent::{Address, IfName, WgKey};
+use postern_intent::{IfName, WgKey};
 
+use crate::flow::FlowCut;
 use crate::host::{DeviceSetting, LockPolicy, Route, RoutingRule, TunnelConfig, TunnelLink};
 use crate::ruleset::Transaction;
 
@@ -15,8 +15,8 @@ use crate::ruleset::Transaction;
 pub enum Step {
     /// A batch of firewall changes that the kernel takes whole or not at all.
     Firewall(Transaction),
-    /// Conntrack entries with one of these addresses on either side, in either direction, are deleted.
-    CutFlows(BTreeSet<Address>),
+    /// Conntrack entries of these addresses that are not inside the cluster are deleted.
+    CutFlows(FlowCut),
     /// An XFRM policy is added.
     AddLock(LockPolicy),
     /// An XFRM policy takes the place of the one with its selector and mark.
@@ -121,11 +121,10 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Firewall(transaction) => write!(f, "firewall: {}", transaction.summary()),
-            Self::CutFlows(addresses) => {
+            Self::CutFlows(cut) => {
                 write!(f, "cut flows of")?;
-                addresses
-                    .iter()
-                    .try_for_each(|address| write!(f, " {address}"))
+                let mut addresses = cut.addresses.keys();
+                addresses.try_for_each(|address| write!(f, " {address}"))
             }
             Self::AddLock(policy) => write!(f, "add lock {policy:?}"),
             Self::ReplaceLock(policy) => write!(f, "replace lock {policy:?}"),

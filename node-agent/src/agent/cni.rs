@@ -169,6 +169,7 @@ impl<H: Host> Agent<H> {
 
     async fn bind(&mut self, binding: Binding) -> Result<(), Box<Response>> {
         let (namespace, uid) = (binding.namespace.clone(), binding.uid.clone());
+        let addresses = binding.addresses.clone();
         let body = self.verified.as_deref().map(Verified::get);
         let added = self.bindings.change(|bindings| {
             bindings.add(binding);
@@ -190,6 +191,10 @@ impl<H: Host> Agent<H> {
                 return Ok(());
             }
             return Err(Box::new(later(Reason::NotSealed, error.to_string())));
+        }
+        if let Some(address) = addresses.intersection(&self.uncut()).next() {
+            let message = format!("flows of the pod that had {address} before are not cut yet");
+            return Err(Box::new(later(Reason::FlowsNotCut, message)));
         }
         if self.last.seal() == Some(Seal::Sealed) {
             Ok(())

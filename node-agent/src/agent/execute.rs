@@ -3,14 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use postern_host::{Host, apply};
+use postern_host::{Host, HostError, apply};
 use postern_intent::Address;
-use postern_plan::desired::{DnsPlan, Standing, names};
+use postern_plan::desired::{Standing, names};
+use postern_plan::diff::firewall::releases_but;
 use postern_plan::diff::flow;
+use postern_plan::flow::{CutExtent, Cuts};
 use postern_plan::host::Family;
 use postern_plan::order::{Plan, Stage};
 use postern_plan::ruleset::{Atom, Element};
-use postern_plan::{Desired, Observed, Step};
+use postern_plan::{Desired, FlowCut, Observed, Step};
 
 use super::activation::Activation;
 use super::state::Agent;
@@ -25,21 +27,36 @@ pub(super) enum Attempt {
 }
 
 impl<H: Host> Agent<H> {
-    /// Carries a plan out. A failure keeps its own group from going on, and what releases from being released when it
-    /// was in a stage that blocks.
-    pub(super) async fn execute(&mut self, plan: Plan, names: &DnsPlan, activation: Activation) {
+    /// Carries a plan out, and the cuts that are owed. A failure keeps its own group from going on, and what releases from
+    /// being released when it was in a stage that blocks.
+    pub(super) async fn execute(&mut self, plan: Plan, desired: &Desired, activation: Activation) {
+        let plan = plan.cutting(FlowCut {
+            addresses: self.owed_cuts.clone(),
+            inside: desired.inside.clone(),
+        });
         let mut blocks_stand = true;
-        for (stage, steps) in plan.stages {
+        for (stage, mut steps) in plan.stages {
             // Cut now, new entries would be made under the old rules: a cut is owed until the guard stands.
             if !blocks_stand && matches!(stage, Stage::Flow | Stage::Release) {
                 continue;
+            }
+            if stage == Stage::Release && !self.owed_cuts.is_empty() {
+                steps = vec![Step::Firewall(releases_but(
+                    &desired.ruleset,
+                    &self.uncut(),
+                ))];
             }
             for group in groups(stage, steps) {
                 let attempt = self.attempt(stage, &group, activation).await;
                 blocks_stand &= attempt == Attempt::Done || !stage.blocks();
             }
         }
-        self.dns.update(names);
+        self.dns.update(&desired.dns);
+    }
+
+    /// Addresses that are not released yet, because flows that they had under another class may go on.
+    pub(super) fn uncut(&self) -> BTreeSet<Address> {
+        self.owed_cuts.keys().copied().collect()
     }
 
     /// Tries steps in order until one fails.
@@ -60,7 +77,7 @@ impl<H: Host> Agent<H> {
         for step in &applied.done {
             match step {
                 Step::Firewall(transaction) => filled.extend(transaction.fills()),
-                Step::CutFlows(cut) => self.owed_cuts.retain(|address| !cut.contains(address)),
+                Step::CutFlows(cut) => self.forget_cuts(cut, &BTreeSet::new()),
                 _ => {}
             }
         }
@@ -73,6 +90,11 @@ impl<H: Host> Agent<H> {
         let Some(failed) = applied.failed else {
             return Attempt::Done;
         };
+        if let (Step::CutFlows(cut), HostError::CutFlows { uncut, .. }) =
+            (&failed.step, &failed.error)
+        {
+            self.forget_cuts(cut, uncut);
+        }
         self.metrics.step_failed(failed.step.kind());
         self.last.held_back.failed(stage, &failed);
         let failure = (stage, failed.step.to_string(), failed.error);
@@ -80,14 +102,45 @@ impl<H: Host> Agent<H> {
         Attempt::Failed
     }
 
+    fn forget_cuts(&mut self, cut: &FlowCut, uncut: &BTreeSet<Address>) {
+        self.owed_cuts
+            .retain(|address, _| uncut.contains(address) || !cut.addresses.contains_key(address));
+    }
+
     /// Notes whose flows have to be cut on the way from what the host was last made to look like. They are owed until
     /// a cut succeeds. At a start the kernel may say of an address already what it should.
     pub(super) fn owe_cuts(&mut self, desired: &Desired, adopted: Option<&Observed>) {
         let mut cuts = flow::cuts(&self.desired, desired, self.body());
         if let Some(observed) = adopted {
-            cuts.retain(|address| !self.is_adopted(address, desired, observed));
+            cuts.retain(|address, _| !self.is_adopted(address, desired, observed));
+            cuts.extend(self.let_go_meanwhile(desired, observed));
         }
-        self.owed_cuts.extend(cuts);
+        for (address, extent) in cuts {
+            let owed = self.owed_cuts.entry(address).or_insert(extent);
+            *owed = extent.max(*owed);
+        }
+    }
+
+    /// Addresses that the kernel guards from before a restart and that are released now: whoever had them has flows.
+    fn let_go_meanwhile(&self, desired: &Desired, observed: &Observed) -> Cuts {
+        let classes = desired.classes.iter();
+        let released = classes.filter(|(_, class)| class.standing == Standing::Released);
+        let addresses = released.map(|(address, _)| *address);
+        addresses
+            .filter(|address| {
+                let Some(table) = &observed.firewall.inet else {
+                    return false;
+                };
+                let map = names::halved("from", Family::of(address));
+                table
+                    .sets
+                    .get(&map)
+                    .and_then(|set| own(set, address))
+                    .is_some()
+                    && !self.is_adopted(address, desired, observed)
+            })
+            .map(|address| (address, CutExtent::BothWays))
+            .collect()
     }
 
     /// A flow goes on over a restart of the agent where the kernel already says of its address what it should, and
@@ -98,20 +151,22 @@ impl<H: Host> Agent<H> {
             return false;
         };
         let family = Family::of(address);
-        let own = |elements: &BTreeSet<Element>| {
-            let key = [Atom::Address(*address)];
-            elements.iter().find(|element| element.key == key).cloned()
-        };
         let same = ["from", "steer", "last"].iter().all(|map| {
             let map = names::halved(map, family);
             let wanted = desired.ruleset.inet.sets.get(&map);
             let there = table.sets.get(&map);
-            wanted.map(|set| own(&set.elements)) == there.map(own)
+            wanted.map(|set| own(&set.elements, address)) == there.map(|there| own(there, address))
         });
         let class = desired.classes.get(address);
         let is_released = class.is_some_and(|class| class.standing == Standing::Released);
         same && (is_released || self.bindings.get().owner(address).is_some())
     }
+}
+
+/// What a map says of an address.
+fn own<'a>(elements: &'a BTreeSet<Element>, address: &Address) -> Option<&'a Element> {
+    let key = [Atom::Address(*address)];
+    elements.iter().find(|element| element.key == key)
 }
 
 /// Steps that fail together. Every tunnel device is a group of its own, so that one that cannot be made keeps no

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use postern_host::{Host, HostError};
 use postern_plan::check::Seal;
 use postern_plan::diff::firewall::{FirewallState, change};
-use postern_plan::order::Stage;
+use postern_plan::order::{Plan, Stage};
+use postern_plan::ruleset::Transaction;
 use postern_plan::{Desired, Step};
 
 use super::activation::Activation;
-use super::execute::Attempt;
 use super::state::Agent;
 
 impl<H: Host> Agent<H> {
@@ -40,19 +40,18 @@ impl<H: Host> Agent<H> {
             &desired.ruleset,
         );
         self.owe_cuts(&desired, None);
-        let mut steps = Vec::new();
-        if !changed.guard.is_empty() {
-            steps.push(Step::Firewall(changed.guard));
-        }
-        if !self.owed_cuts.is_empty() {
-            steps.push(Step::CutFlows(self.owed_cuts.clone()));
-        }
-        if !changed.release.is_empty() {
-            steps.push(Step::Firewall(changed.release));
-        }
-        self.dns.update(&desired.dns);
+        let batch = |transaction: Transaction| match transaction.is_empty() {
+            true => Vec::new(),
+            false => vec![Step::Firewall(transaction)],
+        };
+        let plan = Plan::of([
+            (Stage::Guard, batch(changed.guard)),
+            (Stage::Release, batch(changed.release)),
+        ]);
         let activation = Activation::BindingChanged;
-        if self.attempt(Stage::Guard, &steps, activation).await == Attempt::Done {
+        let failed_before = self.last.failures.len();
+        self.execute(plan, &desired, activation).await;
+        if self.last.failures.len() == failed_before {
             self.desired = desired;
             return Ok(());
         }

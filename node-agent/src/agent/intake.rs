@@ -93,11 +93,13 @@ impl<H: Host> Agent<H> {
         }
         // By the ledger, so that a restart on the same body is no news.
         let is_new = self.ledger.entries().digest.as_ref() != Some(&digest);
+        self.clock.learn(verified.get().issued_at);
+        let seen = self.clock.remembered();
         let recorded = self.ledger.record(|entries| {
             entries.envelope = Some(envelope);
             entries.serial = serial;
             entries.digest = Some(digest.clone());
-            entries.highest_time = Some(now);
+            entries.highest_time = Some(seen);
             entries.release = None;
             entries.unclaimed = false;
         });

@@ -101,29 +101,36 @@ impl<H: Host> Agent<H> {
     /// `lo` is always there, and has a switch of each family that the kernel has. Every kernel has IPv4: where its
     /// switch is missing the tree of switches is, and that says nothing of IPv6 either.
     async fn look_at_families(&mut self) {
-        if let Err(error) = self.loopback_switch(DeviceKey::Forwarding4).await {
+        if let Err(error) = self.switch("lo", DeviceKey::Forwarding4).await {
             return self.note_failed_look("the switches of the node's devices", error);
         }
-        match self.loopback_switch(DeviceKey::Forwarding6).await {
-            Ok(()) => drop(self.facts.absent.remove(&Family::V6)),
+        match self.switch("lo", DeviceKey::Forwarding6).await {
+            Ok(_) => drop(self.facts.absent.remove(&Family::V6)),
             Err(error) if error.errno() == Some(errno::ENOENT) => {
                 self.facts.absent.insert(Family::V6);
             }
             // Not known: what was known before is still held to be true.
             Err(_) => {}
         }
+        // New devices are like `default`.
+        match self.switch("default", DeviceKey::DisableIpv6).await {
+            Ok(0) => drop(self.facts.disabled.remove(&Family::V6)),
+            Ok(_) => drop(self.facts.disabled.insert(Family::V6)),
+            Err(_) => {}
+        }
     }
 
-    async fn loopback_switch(&self, key: DeviceKey) -> Result<(), HostError> {
-        let Ok(device) = "lo".parse::<IfName>() else {
-            return Ok(());
+    async fn switch(&self, device: &str, key: DeviceKey) -> Result<u8, HostError> {
+        let Ok(device) = device.parse::<IfName>() else {
+            return Ok(0);
         };
         let asked = DeviceSetting {
             device,
             key,
             value: 0,
         };
-        self.host.get_device(&asked).await.map(drop)
+        let answer = self.host.get_device(&asked).await;
+        answer.map(|setting| setting.value)
     }
 
     /// A kernel without XFRM has no policy, and can be given none: the guard stands alone.

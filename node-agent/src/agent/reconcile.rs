@@ -52,8 +52,7 @@ impl<H: Host> Agent<H> {
                 true => self.leave_drift(plan, &drift, &desired),
                 false => plan,
             };
-            let plan = plan.cutting(&self.owed_cuts);
-            self.execute(plan, &desired.dns, activation).await;
+            self.execute(plan, &desired, activation).await;
         }
         self.desired = desired;
         let reading = self.read_host().await;
@@ -237,18 +236,19 @@ impl<H: Host> Agent<H> {
         };
         let digest = Some(applied.digest().to_owned());
         let now = self.clock.now();
+        let seen = self.clock.remembered();
         let stale = self
             .ledger
             .entries()
             .highest_time
-            .is_none_or(|seen| now.duration_since(seen).as_secs() >= 60);
+            .is_none_or(|written| seen.duration_since(written).as_secs() >= 60);
         let is_new = self.ledger.entries().applied_digest != digest;
         if !stale && !is_new {
             return;
         }
         let recorded = self.ledger.record(|entries| {
             entries.applied_digest = digest;
-            entries.highest_time = Some(now);
+            entries.highest_time = Some(seen);
         });
         match recorded {
             Err(error) => tracing::error!(

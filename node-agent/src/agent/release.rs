@@ -14,6 +14,7 @@ use super::activation::Activation;
 use super::reconcile::Again;
 use super::state::Agent;
 use crate::audit::Entry;
+use crate::inbox::Document;
 use crate::ledger::{LedgerError, ReleaseRecord, ReleasedBy};
 
 impl<H: Host> Agent<H> {
@@ -52,6 +53,7 @@ impl<H: Host> Agent<H> {
         digest: Option<String>,
     ) -> Result<(), LedgerError> {
         let now = self.clock.now();
+        let seen = self.clock.remembered();
         let serial: Serial = record.serial;
         let line = format!("{}: {}", record.by.as_str(), record.reason);
         self.ledger.record(|entries| {
@@ -61,7 +63,7 @@ impl<H: Host> Agent<H> {
                 entries.digest = digest;
             }
             entries.release = Some(record);
-            entries.highest_time = Some(now);
+            entries.highest_time = Some(seen);
         })?;
         self.audit.write(&Entry {
             serial: Some(serial.0),
@@ -82,6 +84,24 @@ impl<H: Host> Agent<H> {
         self.ledger.record(|entries| entries.release = None)?;
         let line = Entry::of(self.clock.now(), "release", "Claimed", "");
         self.audit.write(&line.about(self.verified.as_deref()));
+        Ok(())
+    }
+
+    /// Root says that the wall clock is right, where a time that was remembered is not.
+    ///
+    /// # Errors
+    /// [`LedgerError`]: nothing changed.
+    pub fn trust_clock(&mut self, reason: &str) -> Result<(), LedgerError> {
+        let before = self.clock.now();
+        self.ledger.set_time(self.clock.wall())?;
+        let now = self.clock.trust_wall();
+        let line = format!("from {before}: {reason}");
+        self.audit
+            .write(&Entry::of(now, "clock", "ClockTrusted", &line));
+        for document in Document::ALL {
+            self.inbox.forget(document);
+        }
+        self.take_documents();
         Ok(())
     }
 

@@ -26,7 +26,7 @@ use super::updates::NodeUpdate;
 use crate::audit::Entry;
 use crate::control::server::Work;
 use crate::control::{Answer, Question};
-use crate::ledger::Found;
+use crate::ledger::{Found, LedgerError};
 use postern_telemetry::{Health, chain};
 
 /// Why the loop ended.
@@ -157,6 +157,13 @@ where
     Ok(())
 }
 
+fn durable(done: Result<(), LedgerError>) -> Answer {
+    match done {
+        Ok(()) => Answer::done(),
+        Err(error) => Answer::refused(Reason::NotDurable.as_str(), chain(&error)),
+    }
+}
+
 /// Wakes when a file of the folder is replaced.
 fn watch(folder: &Path) -> Result<impl Stream<Item = ()> + Unpin + use<>, RunError> {
     let failed = |source| RunError::Watch {
@@ -272,7 +279,10 @@ impl<H: Host> Agent<H> {
             other => other,
         };
         match verified {
-            Ok(verified) => self.verified = Some(Arc::new(verified)),
+            Ok(verified) => {
+                self.clock.learn(verified.get().issued_at);
+                self.verified = Some(Arc::new(verified));
+            }
             Err(error) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
@@ -299,19 +309,15 @@ impl<H: Host> Agent<H> {
                 None
             }
             Work::Ask(Question::Release { reason }, answer) => {
-                let reply = match self.release_by_root(&reason) {
-                    Ok(()) => Answer::done(),
-                    Err(error) => Answer::refused(Reason::NotDurable.as_str(), chain(&error)),
-                };
-                drop(answer.send(reply));
+                drop(answer.send(durable(self.release_by_root(&reason))));
                 Some(Activation::Asked)
             }
             Work::Ask(Question::Claim, answer) => {
-                let reply = match self.claim() {
-                    Ok(()) => Answer::done(),
-                    Err(error) => Answer::refused(Reason::NotDurable.as_str(), chain(&error)),
-                };
-                drop(answer.send(reply));
+                drop(answer.send(durable(self.claim())));
+                Some(Activation::Asked)
+            }
+            Work::Ask(Question::TrustClock { reason }, answer) => {
+                drop(answer.send(durable(self.trust_clock(&reason))));
                 Some(Activation::Asked)
             }
         }
@@ -339,9 +345,10 @@ impl<H: Host> Agent<H> {
     /// The transaction in hand is finished by now. The ledger is written, the kernel keeps everything.
     fn stop(&mut self) {
         let now = self.clock.now();
+        let seen = self.clock.remembered();
         if let Err(error) = self
             .ledger
-            .record(|entries| entries.highest_time = Some(now))
+            .record(|entries| entries.highest_time = Some(seen))
         {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,

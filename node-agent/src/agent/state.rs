@@ -1,6 +1,6 @@
 //! What the agent knows.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,11 +11,12 @@ use postern_agent_core::{Carried, ExitLoss, ReadBack, ScopeStatus};
 use postern_crds::conditions::{ConditionType, Reason};
 use postern_host::{Bypass, Host, HostError, Unread};
 use postern_intent::body::NodeIdentity;
-use postern_intent::{Address, Body, IfName, KeySet, ScopeId, Verified};
+use postern_intent::{Body, IfName, KeySet, ScopeId, Verified};
 use postern_plan::Desired;
 use postern_plan::check::Seal;
 use postern_plan::desired::{Facts, Inputs};
 use postern_plan::diff::learned::Learned;
+use postern_plan::flow::Cuts;
 use postern_plan::order::Plan;
 use postern_plan::settings::Settings;
 
@@ -71,7 +72,7 @@ pub struct Agent<H> {
     /// Rules as the kernel listed them right after they were written.
     pub learned: Learned,
     /// Addresses whose flows have still to be cut: a cut that failed is owed until it succeeds.
-    pub owed_cuts: BTreeSet<Address>,
+    pub owed_cuts: Cuts,
     /// What the last run found.
     pub last: LastRun,
     /// The status of each scope.

@@ -15,6 +15,11 @@ pub enum Question {
     },
     /// End a release. Root only.
     Claim,
+    /// Forget remembered times, because the wall clock is right. Root only.
+    TrustClock {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// The agent's answer.

@@ -9,13 +9,16 @@ use postern_agent_core::ScopeStatus;
 use postern_cni::protocol::Response;
 use postern_crds::node_report::{Difference, Posture, ScopeState};
 use postern_host::error::errno;
-use postern_host::ports::{Locks as _, Protocol, Routes as _};
+use postern_host::ports::{Firewall as _, Locks as _, Protocol, Routes as _};
 use postern_host_testing::contract::OtherProgram as _;
 use postern_host_testing::fake::{Call, Flow};
+use postern_intent::Body;
 use postern_intent::body::{BlockedReason, Class};
 use postern_intent::sign::sign_intent;
 use postern_plan::check::Seal;
-use postern_plan::host::Family;
+use postern_plan::flow::CutExtent;
+use postern_plan::host::{Family, Route, RouteKind};
+use postern_plan::ruleset::Atom;
 
 use crate::fixture::client;
 use crate::node::{Node, signer};
@@ -37,6 +40,28 @@ async fn a_kernel_without_ipv6_is_asked_for_nothing_of_it() {
     assert!(desired.ruleset.inet.sets.contains_key("from6"), "guarded");
     let mut devices = desired.devices.iter().map(|setting| setting.key.family());
     assert!(devices.all(|family| family == Family::V4));
+}
+
+#[tokio::test]
+async fn where_new_devices_take_no_ipv6_ipv4_leaves_by_the_exit_and_ipv6_stays_blocked() {
+    let mut node = Node::new();
+    node.host.disables_ipv6();
+    node.takes(client()).await;
+    assert_eq!(node.agent.last.failures, Vec::new());
+    assert_eq!(node.track().status, ScopeStatus::Enforcing);
+    let report = node.reports("Programmed", "True", "Programmed");
+    let said = message(&report, "Programmed");
+    assert!(said.contains("IPv6 of selected pods is blocked"), "{said}");
+    assert!(!report.capabilities.unwrap().ipv6);
+    // Whatever blocks stands in both families.
+    let routes = node.host.list_routes().await.unwrap();
+    let six = |route: &&Route| Family::of_prefix(&route.destination) == Family::V6;
+    let mut six = routes.iter().filter(six).peekable();
+    assert!(six.peek().is_some(), "{routes:?}");
+    assert!(six.all(|route| route.kind == RouteKind::Unreachable));
+    let locks = node.host.list_locks().await.unwrap();
+    let mut families = locks.iter().map(|lock| Family::of_prefix(&lock.source));
+    assert!(families.any(|family| family == Family::V6));
 }
 
 #[tokio::test]
@@ -116,7 +141,9 @@ async fn a_cut_that_failed_is_owed_told_and_made_good_before_tunnels_are_made() 
     node.runs(Activation::Retry).await;
     node.host.takes_the_calls();
     node.host.removes_link("pst-c-eu").await;
-    node.agent.owed_cuts.insert("10.244.1.3".parse().unwrap());
+    node.agent
+        .owed_cuts
+        .insert("10.244.1.3".parse().unwrap(), CutExtent::Outgoing);
     node.agent.reconcile(Activation::Retry).await;
     let calls = node.host.takes_the_calls();
     let at = |call: Call| calls.iter().position(|made| *made == call).unwrap();
@@ -131,10 +158,84 @@ async fn a_binding_that_comes_while_a_cut_is_owed_pays_it_too() {
     let mut node = Node::new();
     node.takes(client()).await;
     node.host.has_flow(flow());
-    node.agent.owed_cuts.insert("10.244.1.3".parse().unwrap());
+    node.agent
+        .owed_cuts
+        .insert("10.244.1.3".parse().unwrap(), CutExtent::Outgoing);
     node.adds("crawlers", "a", "veth1").await;
     assert_eq!(node.host.flows(), []);
     assert!(node.agent.owed_cuts.is_empty());
+}
+
+/// What the map of the guard says of an address.
+async fn class_of(node: &Node, address: &str) -> Option<String> {
+    let firewall = node.host.read_firewall().await.unwrap();
+    let elements = &firewall.inet.unwrap().sets["from4"];
+    let key = [Atom::Address(address.parse().unwrap())];
+    let element = elements.iter().find(|element| element.key == key)?;
+    Some(element.to_string())
+}
+
+fn with_class(body: &Body, class: Class) -> Body {
+    next(body, |body| body.pods[1].class = class)
+}
+
+#[tokio::test]
+async fn where_no_flow_can_be_cut_pods_start_and_nobody_is_held_but_whose_own_flows_go_on() {
+    let mut node = Node::new();
+    node.takes(client()).await;
+    node.host
+        .fails(Call::CutFlows, 1, usize::MAX, errno::EINVAL);
+    let blocked = BlockedReason::NoExit;
+    let closed = with_class(&client(), Class::Blocked { reason: blocked });
+    node.takes(closed.clone()).await;
+    assert_eq!(node.adds("web", "w", "veth3").await, Response::Done);
+    let released = class_of(&node, "10.244.1.4").await;
+    assert!(released.is_some_and(|class| class.ends_with("goto released")));
+
+    // The pod that moves is held until its own flows are cut, and nobody else with it.
+    node.takes(with_class(&closed, Class::Released)).await;
+    assert_eq!(class_of(&node, "10.244.1.3").await, None);
+    node.reports("Programmed", "False", "FlowsNotCut");
+    // So is one that gets the address of a guarded pod.
+    let refused = node.adds("web", "x", "veth1").await;
+    assert!(
+        matches!(&refused, Response::Refused(refusal) if refusal.reason == "FlowsNotCut"),
+        "{refused:?}"
+    );
+    node.host.fails(Call::CutFlows, 1, 0, 0);
+    node.runs(Activation::Retry).await;
+    let released = class_of(&node, "10.244.1.3").await;
+    assert!(released.is_some_and(|class| class.ends_with("goto released")));
+    node.reports("Programmed", "True", "Programmed");
+}
+
+#[tokio::test]
+async fn a_flow_that_cannot_be_cut_keeps_no_other_address_from_being_released() {
+    let mut node = Node::new();
+    let closed = next(&client(), |body| {
+        body.pods[1].class = Class::Blocked {
+            reason: BlockedReason::NoExit,
+        };
+    });
+    node.takes(closed.clone()).await;
+    node.host.has_flow(flow());
+    node.host.keeps_flows_of("10.244.1.3".parse().unwrap());
+    node.takes(with_class(&closed, Class::Released)).await;
+    assert_eq!(class_of(&node, "10.244.1.3").await, None);
+    let owed: Vec<String> = node
+        .agent
+        .owed_cuts
+        .keys()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(owed, ["10.244.1.3"]);
+    let firewall = node.host.read_firewall().await.unwrap();
+    let six = &firewall.inet.unwrap().sets["from6"];
+    assert!(
+        six.iter()
+            .any(|element| element.to_string() == "fd00:10:244:1::3 : goto released"),
+        "{six:?}"
+    );
 }
 
 #[tokio::test]

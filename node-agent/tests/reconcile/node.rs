@@ -146,7 +146,7 @@ impl Node {
             desired: std::sync::Arc::new(Desired::default()),
             carried: None,
             learned: Learned::default(),
-            owed_cuts: std::collections::BTreeSet::new(),
+            owed_cuts: BTreeMap::new(),
             last: LastRun::default(),
             scopes: BTreeMap::new(),
             refusals: std::collections::VecDeque::new(),

@@ -1,10 +1,12 @@
 //! What hangs on the time, and on the order in which things become true.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use postern_agent::agent::Activation;
 use postern_agent::clock::Clock;
+use postern_agent::ledger::Entries;
 use postern_agent_core::{BlockCause, ScopeStatus};
 use postern_cni::protocol::Response;
 use postern_crds::node_report::Posture;
@@ -82,6 +84,50 @@ async fn a_pod_that_is_older_than_the_plugin_is_counted_as_unbound() {
     });
     node.takes(four).await;
     node.reports("SourceBinding", "True", "Bound");
+}
+
+/// Hours by which the wall clock of the test below is ahead.
+static AHEAD: AtomicI64 = AtomicI64::new(0);
+
+fn wall() -> Timestamp {
+    Timestamp::now() + SignedDuration::from_hours(AHEAD.load(Ordering::Relaxed))
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_ahead_and_back_blocks_while_it_is_ahead_and_not_until_that_time() {
+    let mut node = Node::new();
+    node.agent.clock = Clock::reading(wall, None);
+    node.takes(client()).await;
+    AHEAD.store(30 * 24, Ordering::Relaxed);
+    node.runs(Activation::Timer).await;
+    assert_eq!(node.scope().posture, Posture::Sealed);
+    AHEAD.store(0, Ordering::Relaxed);
+    node.runs(Activation::Timer).await;
+    assert_eq!(node.track().status, ScopeStatus::Enforcing);
+    let mut node = node.restarts();
+    node.starts().await;
+    node.runs(Activation::Timer).await;
+    assert_eq!(node.track().status, ScopeStatus::Enforcing);
+    node.takes(next(&client(), |_| {})).await;
+    assert_eq!(node.agent.refusals.len(), 0, "{:?}", node.agent.refusals);
+}
+
+#[tokio::test]
+async fn root_ends_a_time_that_an_agent_remembered_by_mistake() {
+    let mut node = Node::new();
+    node.takes(client()).await;
+    let month = Timestamp::now() + SignedDuration::from_hours(30 * 24);
+    let seen = |entries: &mut Entries| entries.highest_time = Some(month);
+    node.agent.ledger.record(seen).unwrap();
+    let mut node = node.restarts();
+    node.agent.clock = Clock::new(node.agent.ledger.entries().highest_time);
+    node.starts().await;
+    node.runs(Activation::Timer).await;
+    assert_eq!(node.scope().posture, Posture::Sealed);
+    node.agent.trust_clock("the BIOS date was wrong").unwrap();
+    node.runs(Activation::Asked).await;
+    assert_eq!(node.track().status, ScopeStatus::Enforcing);
+    assert!(node.agent.ledger.entries().highest_time < Some(month));
 }
 
 #[tokio::test]

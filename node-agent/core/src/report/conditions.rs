@@ -7,6 +7,7 @@ use postern_intent::Uid;
 use postern_plan::binding::Listing;
 use postern_plan::check::Seal;
 use postern_plan::desired::{LocalRanges, NodeClaim};
+use postern_plan::host::Family;
 use postern_plan::order::Stage;
 use postern_plan::settings::SecondLock;
 
@@ -115,7 +116,7 @@ impl ReportInputs<'_> {
         }
         match self.read_back {
             Some(read_back) if read_back.agrees() => {
-                Finding::yes(kind, Reason::Programmed, Reason::Programmed.sentence())
+                Finding::yes(kind, Reason::Programmed, self.programmed_families())
             }
             // What cannot be read may stand as it should: it is not known, and nothing was refused.
             Some(read_back) if read_back.differences().is_empty() => {
@@ -134,9 +135,25 @@ impl ReportInputs<'_> {
         }
     }
 
+    fn programmed_families(&self) -> String {
+        let sentence = Reason::Programmed.sentence();
+        match self.has_family(Family::V6) {
+            true => sentence.to_owned(),
+            false => format!(
+                "{sentence} This node has no IPv6 (disable_ipv6 of new devices, or of the kernel): IPv6 of selected pods is blocked."
+            ),
+        }
+    }
+
+    /// Do our devices take the family?
+    pub(super) fn has_family(&self, family: Family) -> bool {
+        let facts = self.setup.facts;
+        !facts.absent.contains(&family) && !facts.disabled.contains(&family)
+    }
+
     /// Flows that go on by the class that their address had before, where the guard stands and only the cut is missing.
     fn owed(&self) -> Option<String> {
-        let first = self.run.owed_cuts.first()?;
+        let (first, _) = self.run.owed_cuts.first_key_value()?;
         let guard = self.read_back.map(ReadBack::guard);
         if self.is_released() || guard != Some(GuardReading::Wanted) {
             return None;

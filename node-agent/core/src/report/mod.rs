@@ -9,13 +9,14 @@ mod exits;
 mod scopes;
 mod status;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use jiff::Timestamp;
 use postern_crds::conditions::{ConditionType, Reason};
-use postern_intent::{Address, Body, IfName, KeySet, ScopeId, Serial, WgKey};
+use postern_intent::{Body, IfName, KeySet, ScopeId, Serial, WgKey};
 use postern_plan::binding::Bindings;
 use postern_plan::desired::{Facts, NodeClaim};
+use postern_plan::flow::Cuts;
 use postern_plan::order::Stage;
 use postern_plan::settings::SecondLock;
 
@@ -90,7 +91,7 @@ pub struct RunResult<'a> {
     /// Steps that failed, in order.
     pub failures: Vec<FailedStep>,
     /// Addresses whose flows have still to be cut.
-    pub owed_cuts: &'a BTreeSet<Address>,
+    pub owed_cuts: &'a Cuts,
     /// When the kernel was last read back and agreed.
     pub verified_at: Option<Timestamp>,
     /// Whether the tunnels' other ends answer.

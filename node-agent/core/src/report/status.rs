@@ -8,7 +8,7 @@ use postern_crds::node_report::{
     AppliedPods, Capabilities, Difference, Mismatch, PublicKeys, Refusal, TunnelKind,
 };
 use postern_intent::body::FORMAT_VERSION;
-use postern_intent::{Body, Verified};
+use postern_intent::{Body, Verified, hex};
 use postern_plan::check::Seal;
 use postern_plan::host::{Family, TunnelBackend};
 use postern_plan::order::{Plan, Stage};
@@ -118,7 +118,7 @@ impl ReportInputs<'_> {
             second_lock: self.read_back.is_some_and(|read_back| {
                 read_back.lock() == Seal::Sealed && !read_back.desired().locks.is_empty()
             }),
-            ipv6: !self.setup.facts.absent.contains(&Family::V6),
+            ipv6: self.has_family(Family::V6),
             plugin: self.setup.plugin == PluginUse::Expected,
         }
     }
@@ -137,11 +137,7 @@ fn applied_pods(verified: &Verified<Body>) -> AppliedPods {
         hash.update(uid.as_bytes());
         hash.update(b"\n");
     }
-    let digest = hash
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let digest = hex(&hash.finalize());
     AppliedPods {
         count: u32::try_from(uids.len()).unwrap_or(u32::MAX),
         digest: Some(digest),

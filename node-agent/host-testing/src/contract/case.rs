@@ -1,6 +1,7 @@
 //! Types and devices that the cases share.
 
 use postern_intent::IfName;
+use postern_plan::flow::FlowEntry;
 use postern_plan::host::{AdminState, TunnelBackend, TunnelLink};
 
 use postern_host::error::HostError;
@@ -13,6 +14,8 @@ pub trait OtherProgram: Send + Sync {
     fn removes_link(&self, link: &str) -> impl Future<Output = ()> + Send;
     /// `nft flush ruleset`.
     fn flushes_the_firewall(&self) -> impl Future<Output = ()> + Send;
+    /// Makes an entry of connection tracking, as `conntrack -I` does.
+    fn opens_flow(&self, flow: &FlowEntry) -> impl Future<Output = ()> + Send;
 }
 
 /// What a case ends with; a broken rule panics with its sentence.

@@ -45,6 +45,8 @@ macro_rules! contract_tests {
             firewall: a_lease_is_renewed_whether_it_is_there_or_not,
             firewall: a_flush_by_somebody_else_leaves_no_table,
             flow: nothing_is_cut_where_nothing_flows,
+            flow: a_cut_takes_what_leaves_the_cluster_and_leaves_what_is_inside,
+            flow: a_cut_of_many_addresses_takes_what_the_cut_of_one_takes,
             flow: an_unknown_flow_has_no_original_destination,
             tunnel: a_tunnel_that_nobody_serves_does_not_answer,
             tunnel: configuring_a_tunnel_that_nobody_serves_may_work_later,

@@ -3,23 +3,41 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use postern_intent::Address;
-
 use super::fault::Call;
-use super::host::FakeHost;
-use postern_host::error::HostError;
+use super::host::{FakeHost, State};
+use postern_host::error::{Cause, HostError, errno};
 use postern_host::ports::{Act, Flows, Protocol};
+use postern_plan::FlowCut;
+use postern_plan::flow::FlowEntry;
 
 impl Flows for FakeHost {
-    async fn cut_flows(&self, addresses: &BTreeSet<Address>) -> Act<usize> {
+    async fn cut_flows(&self, cut: &FlowCut) -> Act<usize> {
         let mut state = self.state();
-        state
-            .faults
-            .meet(Call::CutFlows)
-            .map_err(|source| HostError::CutFlow { source })?;
+        let uncut = |source| HostError::CutFlows {
+            uncut: cut.addresses.keys().copied().collect(),
+            source,
+        };
+        state.faults.meet(Call::CutFlows).map_err(uncut)?;
         let before = state.flows.len();
-        state.flows.retain(|flow| !flow.touches(addresses));
-        Ok(before - state.flows.len())
+        let State {
+            flows, uncuttable, ..
+        } = &mut *state;
+        let mut left = BTreeSet::new();
+        flows.retain(|flow| {
+            let flow = FlowEntry::from(flow);
+            let is_left = cut.takes(&flow) && uncuttable.contains(&flow.original.0.ip());
+            if is_left {
+                left.extend(cut.owners(&flow));
+            }
+            is_left || !cut.takes(&flow)
+        });
+        if left.is_empty() {
+            return Ok(before - flows.len());
+        }
+        Err(HostError::CutFlows {
+            uncut: left,
+            source: Cause::errno(errno::EBUSY),
+        })
     }
 
     async fn original_destination(

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use postern_intent::IfName;
+use postern_intent::{Address, IfName};
 use postern_plan::host::{
     AdminState, DeviceKey, Family, LockPolicy, ObservedLink, Route, RoutingRule,
 };
@@ -16,6 +16,8 @@ use super::nft;
 use super::tunnel_process::TunnelProcess;
 use crate::contract::OtherProgram;
 use postern_host::bypass::Bypass;
+use postern_host::ports::Protocol;
+use postern_plan::flow::FlowEntry;
 
 /// A host in memory. A clone is the same host.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +36,8 @@ pub(super) struct State {
     pub(super) firewall: ObservedFirewall,
     pub(super) declared: nft::Declarations,
     pub(super) flows: Vec<Flow>,
+    /// Addresses whose own flows connection tracking does not let go.
+    pub(super) uncuttable: BTreeSet<Address>,
     pub(super) tunnels: TunnelProcess,
     pub(super) bypasses: BTreeMap<IfName, Bypass>,
     pub(super) faults: Faults,
@@ -89,6 +93,11 @@ impl FakeHost {
         self.state().flows.push(flow);
     }
 
+    /// Connection tracking does not let the flows go that the address opened.
+    pub fn keeps_flows_of(&self, address: Address) {
+        self.state().uncuttable.insert(address);
+    }
+
     /// Entries of connection tracking that are left.
     #[must_use]
     pub fn flows(&self) -> Vec<Flow> {
@@ -109,6 +118,12 @@ impl FakeHost {
         let mut state = self.state();
         state.absent.insert(family);
         state.switches.retain(|(_, key), _| key.family() != family);
+    }
+
+    /// `net.ipv6.conf.default.disable_ipv6=1`: new devices take no IPv6 address and no route.
+    pub fn disables_ipv6(&self) {
+        let key = (crate::contract::device("default"), DeviceKey::DisableIpv6);
+        self.state().switches.insert(key, 1);
     }
 
     /// Another program edits our tables.
@@ -158,6 +173,18 @@ impl OtherProgram for FakeHost {
 
     async fn removes_link(&self, name: &str) {
         let _ = self.state().remove_link(name);
+    }
+
+    async fn opens_flow(&self, flow: &FlowEntry) {
+        let protocol = match flow.protocol {
+            17 => Protocol::Udp,
+            _ => Protocol::Tcp,
+        };
+        self.has_flow(Flow {
+            protocol,
+            original: flow.original,
+            reply: flow.reply,
+        });
     }
 
     async fn flushes_the_firewall(&self) {

@@ -79,6 +79,15 @@ impl State {
         }
     }
 
+    /// `EACCES` for an address or a route of a family that devices do not take.
+    pub(super) fn is_taken(&self, family: Family) -> Result<(), Cause> {
+        let key = (crate::contract::device("default"), DeviceKey::DisableIpv6);
+        match (family, self.switches.get(&key)) {
+            (Family::V6, Some(1)) => Err(Cause::errno(errno::EACCES)),
+            _ => Ok(()),
+        }
+    }
+
     /// Removes a link with its routes and switches.
     pub(super) fn remove_link(&mut self, name: &str) -> Result<(), Cause> {
         self.link_mut(name)?;
@@ -177,6 +186,7 @@ impl Links for FakeHost {
 fn add_address(state: &mut State, device: &IfName, address: IpNet) -> Result<(), Cause> {
     state.faults.meet(Call::AddAddress)?;
     state.is_spoken(Family::of(&address.addr()))?;
+    state.is_taken(Family::of(&address.addr()))?;
     let link = state.link_mut(device.as_str())?;
     if link.addresses.contains(&address) {
         return Err(Cause::errno(errno::EEXIST));

@@ -13,10 +13,11 @@ use postern_host::ports::{Act, Routes, Rules};
 fn add(state: &mut State, route: &Route) -> Result<(), Cause> {
     state.faults.meet(Call::AddRoute)?;
     state.is_spoken(Family::of_prefix(&route.destination))?;
-    if let RouteKind::Device(device) = &route.kind
-        && !state.is_up(device)?
-    {
-        return Err(Cause::errno(errno::ENETDOWN));
+    if let RouteKind::Device(device) = &route.kind {
+        state.is_taken(Family::of_prefix(&route.destination))?;
+        if !state.is_up(device)? {
+            return Err(Cause::errno(errno::ENETDOWN));
+        }
     }
     let place = |route: &Route| (route.table, route.destination, route.metric);
     state.routes.retain(|there| place(there) != place(route));

@@ -7,24 +7,32 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 use postern_host::error::{Cause, HostError, errno};
 use postern_host::ports::{Act, Flows, Protocol};
 use postern_intent::Address;
+use postern_plan::FlowCut;
 use postern_plan::host::Family;
 
 use super::wire;
 use crate::host::LinuxHost;
-use crate::netlink;
+use crate::netlink::{self, Message};
 
 impl Flows for LinuxHost {
-    async fn cut_flows(&self, addresses: &BTreeSet<Address>) -> Act<usize> {
-        let mut cut = 0;
+    async fn cut_flows(&self, cut: &FlowCut) -> Act<usize> {
+        let mut count = 0;
+        let mut failed: Option<(BTreeSet<Address>, Cause)> = None;
         for family in Family::BOTH {
-            if addresses
-                .iter()
-                .any(|address| Family::of(address) == family)
-            {
-                cut += cut_family(family, addresses).await?;
+            let addresses = cut.addresses.keys().copied();
+            let own: BTreeSet<Address> =
+                addresses.filter(|one| Family::of(one) == family).collect();
+            let (done, left) = cut_family(family, &own, cut).await;
+            count += done;
+            for (uncut, source) in left {
+                let (all, _) = failed.get_or_insert((BTreeSet::new(), source));
+                all.extend(uncut);
             }
         }
-        Ok(cut)
+        match failed {
+            None => Ok(count),
+            Some((uncut, source)) => Err(HostError::CutFlows { uncut, source }),
+        }
     }
 
     async fn original_destination(
@@ -53,30 +61,56 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-async fn cut_family(family: Family, addresses: &BTreeSet<Address>) -> Act<usize> {
-    let entries = netlink::dump(NETLINK_NETFILTER, wire::GET, &wire::header(family))
-        .await
-        .map_err(|source| HostError::ListFlows { source })?;
-    let mut cut = 0;
-    for entry in entries
-        .iter()
-        .filter(|entry| wire::touches(&entry.body, addresses))
-    {
-        match netlink::act(
-            NETLINK_NETFILTER,
-            wire::DELETE,
-            0,
-            &wire::deletion(family, &entry.body),
-        )
-        .await
-        {
-            Ok(()) => cut += 1,
+/// How many flows were cut, and whose could not be.
+async fn cut_family(
+    family: Family,
+    own: &BTreeSet<Address>,
+    cut: &FlowCut,
+) -> (usize, Vec<(BTreeSet<Address>, Cause)>) {
+    let entries = match list(family, own, cut).await {
+        Ok(entries) => entries,
+        Err(source) => return (0, vec![(own.clone(), source)]),
+    };
+    let (mut count, mut left) = (0, Vec::new());
+    for entry in entries {
+        let request = wire::deletion(family, &entry.body);
+        match netlink::act(NETLINK_NETFILTER, wire::DELETE, 0, &request).await {
+            Ok(()) => count += 1,
             // It ended by itself meanwhile, or another one took its place; then it is in the next dump.
             Err(Cause::Errno {
                 errno: errno::ENOENT,
             }) => {}
-            Err(source) => return Err(HostError::CutFlow { source }),
+            Err(source) => {
+                let owners = wire::flow(&entry.body).map(|flow| cut.owners(&flow));
+                left.push((owners.unwrap_or_else(|| own.clone()), source));
+            }
         }
     }
-    Ok(cut)
+    (count, left)
+}
+
+/// Up to so many addresses the kernel is asked for the entries of each one, and sends nothing else. For more it is cheaper
+/// to walk its table once.
+const FEW: usize = 8;
+
+/// The entries that the cut takes.
+async fn list(
+    family: Family,
+    own: &BTreeSet<Address>,
+    cut: &FlowCut,
+) -> Result<Vec<Message>, Cause> {
+    let requests: Vec<Vec<u8>> = match own.len() {
+        ..=FEW => own
+            .iter()
+            .flat_map(|address| wire::ends(family, *address))
+            .collect(),
+        _ => vec![wire::header(family)],
+    };
+    let is_taken = |entry: &Message| wire::flow(&entry.body).is_some_and(|flow| cut.takes(&flow));
+    let mut entries = Vec::new();
+    for request in requests {
+        let some = netlink::dump_where(NETLINK_NETFILTER, wire::GET, &request, is_taken).await?;
+        entries.extend(some);
+    }
+    Ok(entries)
 }

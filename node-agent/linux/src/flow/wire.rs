@@ -1,10 +1,10 @@
 //! Conntrack entries as bytes, by `include/uapi/linux/netfilter/nfnetlink_conntrack.h`. Ports, zones and ids are in
 //! network byte order.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use postern_intent::Address;
+use postern_plan::flow::FlowEntry;
 use postern_plan::host::Family;
 
 use crate::netlink::{attribute, attributes, nest, put};
@@ -20,6 +20,11 @@ const TUPLE_ORIGINAL: u16 = 1;
 const TUPLE_REPLY: u16 = 2;
 const ID: u16 = 12;
 const ZONE: u16 = 18;
+const FILTER: u16 = 25;
+const FILTER_ORIGINAL: u16 = 1;
+const FILTER_REPLY: u16 = 2;
+/// `CTA_FILTER_FLAG(CTA_IP_SRC)` of `net/netfilter/nf_internals.h`.
+const FILTER_BY_SOURCE: u32 = 1;
 const TUPLE_IP: u16 = 1;
 const TUPLE_PROTOCOL: u16 = 2;
 const IP_V4_SOURCE: u16 = 1;
@@ -81,27 +86,64 @@ pub(super) fn deletion(family: Family, entry: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Has the entry one of the addresses on either side, in either direction?
-pub(super) fn touches(entry: &[u8], addresses: &BTreeSet<Address>) -> bool {
-    let body = entry.get(HEADER..).unwrap_or_default();
-    [TUPLE_ORIGINAL, TUPLE_REPLY]
-        .into_iter()
-        .filter_map(|tuple| attribute(attribute(body, tuple)?, TUPLE_IP))
-        .flat_map(attributes)
-        .filter_map(|(_, value)| address(value))
-        .any(|address| addresses.contains(&address))
+/// Asks for the entries that an address opened, and for those that it answers (Linux 5.8). An older kernel does not know
+/// the filter and lists the family.
+pub(super) fn ends(family: Family, address: Address) -> [Vec<u8>; 2] {
+    let sides = [
+        (TUPLE_ORIGINAL, FILTER_ORIGINAL),
+        (TUPLE_REPLY, FILTER_REPLY),
+    ];
+    sides.map(|(tuple, flags)| {
+        let mut out = header(family);
+        nest(&mut out, tuple, |inner| {
+            nest(inner, TUPLE_IP, |ip| {
+                put_address(ip, [IP_V4_SOURCE, IP_V6_SOURCE], address);
+            });
+        });
+        nest(&mut out, FILTER, |filter| {
+            put(filter, flags, &FILTER_BY_SOURCE.to_ne_bytes());
+        });
+        out
+    })
+}
+
+/// The entry as a value; none where it is cut short.
+pub(super) fn flow(entry: &[u8]) -> Option<FlowEntry> {
+    let body = entry.get(HEADER..)?;
+    let original = attribute(body, TUPLE_ORIGINAL)?;
+    let number = attribute(attribute(original, TUPLE_PROTOCOL)?, PROTOCOL_NUMBER)?;
+    Some(FlowEntry {
+        protocol: *number.first()?,
+        original: ends_of(original)?,
+        reply: ends_of(attribute(body, TUPLE_REPLY)?)?,
+    })
+}
+
+/// Source and destination of a tuple.
+fn ends_of(tuple: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
+    let (ip, inner) = (
+        attribute(tuple, TUPLE_IP)?,
+        attribute(tuple, TUPLE_PROTOCOL)?,
+    );
+    let end = |[v4, v6]: [u16; 2], port: u16| {
+        let octets = attribute(ip, v4).or_else(|| attribute(ip, v6))?;
+        // ICMP has no ports.
+        let port = attribute(inner, port).and_then(|port| port.try_into().ok());
+        let port = port.map_or(0, u16::from_be_bytes);
+        Some(SocketAddr::new(address(octets)?, port))
+    };
+    Some((
+        end([IP_V4_SOURCE, IP_V6_SOURCE], PROTOCOL_SOURCE_PORT)?,
+        end(
+            [IP_V4_DESTINATION, IP_V6_DESTINATION],
+            PROTOCOL_DESTINATION_PORT,
+        )?,
+    ))
 }
 
 /// Where the entry's first packet wanted to go.
 pub(super) fn original_destination(entry: &[u8]) -> Option<SocketAddr> {
-    let tuple = attribute(entry.get(HEADER..)?, TUPLE_ORIGINAL)?;
-    let ip = attribute(tuple, TUPLE_IP)?;
-    let to = attribute(ip, IP_V4_DESTINATION).or_else(|| attribute(ip, IP_V6_DESTINATION))?;
-    let port = attribute(attribute(tuple, TUPLE_PROTOCOL)?, PROTOCOL_DESTINATION_PORT)?;
-    Some(SocketAddr::new(
-        address(to)?,
-        u16::from_be_bytes(port.try_into().ok()?),
-    ))
+    flow(entry).map(|flow| flow.original.1)
 }
 
 fn address(octets: &[u8]) -> Option<IpAddr> {
@@ -137,15 +179,12 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_touched_by_an_address_of_either_direction_and_by_no_other() {
-        let touched =
-            |address: &str| touches(&bytes(REDIRECTED), &[address.parse().unwrap()].into());
-        assert!(touched("127.0.0.1") && touched("127.0.0.9"));
-        assert!(!touched("127.0.0.2"));
-        assert!(touches(
-            &bytes(REDIRECTED_V6),
-            &["::1".parse().unwrap()].into()
-        ));
+    fn an_entry_is_read_with_both_directions() {
+        let ends = |from: &str, to: &str| (from.parse().unwrap(), to.parse().unwrap());
+        let flow = flow(&bytes(REDIRECTED)).unwrap();
+        assert_eq!(flow.protocol, 17);
+        assert_eq!(flow.original, ends("127.0.0.1:4321", "127.0.0.9:53"));
+        assert_eq!(flow.reply, ends("127.0.0.1:5300", "127.0.0.1:4321"));
     }
 
     #[test]

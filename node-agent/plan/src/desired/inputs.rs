@@ -63,6 +63,8 @@ pub struct Facts {
     pub bypassed: BTreeSet<IfName>,
     /// Families that this kernel does not have (`ipv6.disable=1`).
     pub absent: BTreeSet<Family>,
+    /// Families that this kernel has and that new devices do not take (`net.ipv6.conf.default.disable_ipv6=1`).
+    pub disabled: BTreeSet<Family>,
 }
 
 impl Facts {

@@ -7,8 +7,9 @@ use postern_intent::IfName;
 
 use super::{Classes, DnsPlan, Inputs};
 use super::{ClusterView, LocalRanges, classify, dns, firewall, link, lock, route, tunnel};
+use crate::flow::InsideFlows;
 use crate::host::{
-    DeviceSetting, Family, LockPolicy, Route, RoutingRule, TunnelConfig, TunnelLink,
+    DeviceSetting, Family, LockPolicy, Route, RouteKind, RoutingRule, TunnelConfig, TunnelLink,
 };
 use crate::ruleset::Ruleset;
 
@@ -37,6 +38,8 @@ pub struct Desired {
     pub classes: Classes,
     /// What is known of this node's pod ranges, by family.
     pub local_ranges: BTreeMap<Family, LocalRanges>,
+    /// Which flows no cut is about.
+    pub inside: InsideFlows,
 }
 
 impl Desired {
@@ -56,13 +59,16 @@ impl Desired {
             tunnels: tunnel::configs(inputs),
             ruleset: firewall::ruleset(inputs, &cluster, &classes),
             dns: dns::plan(inputs, &cluster, &classes),
+            inside: InsideFlows::new(&cluster, &classes, inputs.settings.dns_port),
             local_ranges: cluster.local_ranges,
             links: tunnels.links,
             devices: tunnels.devices,
             addresses: tunnels.addresses,
             classes,
         };
-        whole.without(&inputs.facts.absent)
+        whole
+            .without(&inputs.facts.absent)
+            .without_ways(&inputs.facts.disabled)
     }
 
     /// Is the difference to another one only what is said of single pods: the ruleset, the resolvers, the classes?
@@ -75,6 +81,17 @@ impl Desired {
             && self.rules == other.rules
             && self.locks == other.locks
             && self.tunnels == other.tunnels
+    }
+
+    /// No way out in these families, which our devices do not take: what blocks stays.
+    fn without_ways(mut self, disabled: &BTreeSet<Family>) -> Self {
+        let is_taken = |family: Family| !disabled.contains(&family);
+        self.addresses
+            .retain(|(_, address)| is_taken(Family::of(&address.addr())));
+        self.routes.retain(|route| {
+            route.kind == RouteKind::Unreachable || is_taken(Family::of_prefix(&route.destination))
+        });
+        self
     }
 
     /// Nothing of these families, which the kernel would refuse for ever. The ruleset stays: nft judges packets of a

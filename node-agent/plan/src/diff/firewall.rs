@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use postern_intent::Address;
+
 use super::learned::Learned;
 use crate::observed::{ObservedFirewall, ObservedTable};
 use crate::ruleset::model::SetFlag;
 use crate::ruleset::print::Lines;
 use crate::ruleset::{
-    Base, Chain, Data, Element, Ruleset, Set, Table, TableFamily, Target, Transaction,
+    Atom, Base, Chain, Data, Element, Ruleset, Set, Table, TableFamily, Target, Transaction,
 };
 
 /// A table in the form in which written and read tables compare.
@@ -221,6 +223,26 @@ fn without_releases_but(current: &FirewallState, desired: &Ruleset) -> Ruleset {
             .retain(|element| !releases(element) || there.is_some_and(|set| set.contains(element)));
     }
     held
+}
+
+/// Every release of the ruleset, those of these addresses apart; what is released already stays so.
+#[must_use]
+pub fn releases_but(desired: &Ruleset, uncut: &BTreeSet<Address>) -> Transaction {
+    let is_uncut = |element: &Element| {
+        let mut key = element.key.iter();
+        key.any(|atom| matches!(atom, Atom::Address(address) if uncut.contains(address)))
+    };
+    let mut all = Transaction::default();
+    for (name, set) in &desired.inet.sets {
+        let elements = set.elements.iter();
+        let mut elements = elements
+            .filter(|element| releases(element) && !is_uncut(element))
+            .peekable();
+        if elements.peek().is_some() {
+            all = all.then(&Transaction::elements("add", name, elements));
+        }
+    }
+    all
 }
 
 /// The lines from one table to another. Names come first, then rules, then elements; what goes, goes at the end, when

@@ -1,28 +1,29 @@
 //! Whose conntrack entries must go: an entry keeps the NAT and the direction that it was made with, whatever the rules
 //! say now.
 
-use std::collections::BTreeSet;
-
 use postern_intent::body::EstablishedFlows;
-use postern_intent::{Address, Body};
+use postern_intent::{Body, ScopeId};
 
-use crate::desired::{Desired, Standing, names};
+use crate::desired::{Classified, Desired, Standing, names};
+use crate::flow::{CutExtent, Cuts};
 
-/// Addresses whose class changed, came or went, and those of scopes whose chains changed, where the scope cuts
-/// established flows.
+/// Addresses whose class changed, and those of scopes whose chains changed, where the scope cuts established flows.
+///
+/// Whom nobody selected loses nothing: a released pod that comes or goes owes no cut, because its flows kept nothing that
+/// its successor at the address could misuse.
 #[must_use]
-pub fn cuts(before: &Desired, after: &Desired, body: Option<&Body>) -> BTreeSet<Address> {
-    let mut cut = BTreeSet::new();
+pub fn cuts(before: &Desired, after: &Desired, body: Option<&Body>) -> Cuts {
+    let mut cuts = Cuts::new();
     for address in before.classes.keys().chain(after.classes.keys()) {
         let (old, new) = (before.classes.get(address), after.classes.get(address));
-        if old.map(|c| (&c.uid, &c.standing)) != new.map(|c| (&c.uid, &c.standing)) {
-            cut.insert(*address);
+        if let Some(extent) = extent(old, new) {
+            cuts.insert(*address, extent);
         }
     }
     let changed = |chain: &String| {
         before.ruleset.inet.chains.get(chain) != after.ruleset.inet.chains.get(chain)
     };
-    let keeps = |scope: &postern_intent::ScopeId| {
+    let keeps = |scope: &ScopeId| {
         body.and_then(|body| body.firewall.iter().find(|s| &s.id == scope))
             .is_some_and(|scope| scope.terms.established_flows == EstablishedFlows::Keep)
     };
@@ -31,8 +32,20 @@ pub fn cuts(before: &Desired, after: &Desired, body: Option<&Body>) -> BTreeSet<
             && !keeps(scope)
             && (changed(&names::scope_chain(scope)) || changed(&names::way_chain(scope)))
         {
-            cut.insert(*address);
+            cuts.entry(*address).or_insert(CutExtent::Outgoing);
         }
     }
-    cut
+    cuts
+}
+
+fn extent(old: Option<&Classified>, new: Option<&Classified>) -> Option<CutExtent> {
+    let guarded = |class: Option<&Classified>| {
+        class.is_some_and(|class| class.standing != Standing::Released)
+    };
+    match (old, new) {
+        (Some(old), Some(new)) if old.uid == new.uid => {
+            (old.standing != new.standing).then_some(CutExtent::Outgoing)
+        }
+        _ => (guarded(old) || guarded(new)).then_some(CutExtent::BothWays),
+    }
 }

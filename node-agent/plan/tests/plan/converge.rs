@@ -1,12 +1,11 @@
 //! From what is there to what should be there: what is planned, and what is not planned any more once it is done.
 
-use std::collections::BTreeSet;
-
+use postern_intent::WgKey;
 use postern_intent::body::{BlockedReason, Class};
-use postern_intent::{Address, WgKey};
 use postern_plan::diff::firewall::{FirewallState, change};
 use postern_plan::diff::flow;
 use postern_plan::diff::learned::Learned;
+use postern_plan::flow::{CutExtent, Cuts, FlowCut, FlowEntry};
 use postern_plan::order::{Planning, Stage, plan};
 use postern_plan::{Desired, Observed, Step};
 
@@ -112,15 +111,59 @@ fn a_pod_that_moves_from_released_to_a_policy_is_taken_out_and_put_in_by_one_bat
 }
 
 #[test]
-fn flows_are_cut_of_every_pod_whose_class_came_went_or_changed_and_of_nobody_else() {
+fn flows_are_cut_of_every_pod_whose_class_changed_and_of_nobody_else() {
     let before = desired(&World::of(Some(client())));
     let mut body = client();
     body.pods[1].class = Class::Blocked {
         reason: BlockedReason::NoExit,
     };
     let after = desired(&World::of(Some(body.clone())));
-    let expected: BTreeSet<Address> = ["10.244.1.3", "fd00:10:244:1::3"].map(word).into();
+    let outgoing = |address: &str| (word(address), CutExtent::Outgoing);
+    let expected: Cuts = ["10.244.1.3", "fd00:10:244:1::3"].map(outgoing).into();
     assert_eq!(flow::cuts(&before, &after, Some(&body)), expected);
+}
+
+#[test]
+fn a_guarded_pod_that_comes_or_goes_owes_a_cut_of_both_ways_and_a_released_one_none() {
+    let nobody = desired(&World::of(Some({
+        let mut body = client();
+        body.pods.clear();
+        body
+    })));
+    let body = client();
+    let everybody = desired(&World::of(Some(body.clone())));
+    let both_ways = |address: &str| (word(address), CutExtent::BothWays);
+    let expected: Cuts = ["10.244.1.2", "fd00:10:244:1::2"].map(both_ways).into();
+    assert_eq!(flow::cuts(&nobody, &everybody, Some(&body)), expected);
+    assert_eq!(flow::cuts(&everybody, &nobody, Some(&body)), expected);
+}
+
+/// `10.244.1.2` is selected, and its questions are redirected; the cluster's resolver is a Service.
+#[test]
+fn a_question_is_cut_where_it_goes_another_way_than_the_class_says() {
+    let desired = desired(&World::of(Some(client())));
+    let cut = FlowCut {
+        addresses: [
+            (word("10.244.1.2"), CutExtent::Outgoing),
+            (word("10.244.1.3"), CutExtent::Outgoing),
+        ]
+        .into(),
+        inside: desired.inside,
+    };
+    let question = |client: &str, server: &str| {
+        let client = std::net::SocketAddr::new(word(client), 4000);
+        let asked = std::net::SocketAddr::new(word("10.244.2.9"), 53);
+        FlowEntry {
+            protocol: 17,
+            original: (client, asked),
+            reply: (server.parse().unwrap(), client),
+        }
+    };
+    let (forwarder, other) = ("10.244.1.1:5300", "10.244.2.9:53");
+    assert!(cut.takes(&question("10.244.1.2", other)));
+    assert!(!cut.takes(&question("10.244.1.2", forwarder)));
+    assert!(cut.takes(&question("10.244.1.3", forwarder)));
+    assert!(!cut.takes(&question("10.244.1.3", other)));
 }
 
 #[test]

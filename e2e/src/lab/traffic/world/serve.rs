@@ -8,7 +8,7 @@ use crate::lab::traffic::world::dns::{self, Zone};
 use crate::lab::traffic::world::{echo, http};
 use crate::lab::{Lab, service_names};
 
-/// Serves the world until it is killed: echo on 7, DNS on 53, HTTP on 80.
+/// Serves the world until it is killed: echo on 7, a stream on 19, DNS on 53, HTTP on 80.
 ///
 /// # Errors
 /// When a port cannot be opened.
@@ -20,6 +20,7 @@ pub fn world() -> Result<(), LabError> {
     ] {
         threads.push(echo::serve_udp(SocketAddr::new(address, 7))?);
         threads.push(echo::serve_tcp(SocketAddr::new(address, 7))?);
+        threads.push(echo::serve_stream(SocketAddr::new(address, 19))?);
         threads.push(http::serve(SocketAddr::new(address, 80))?);
         threads.push(dns::serve_udp(
             SocketAddr::new(address, 53),
