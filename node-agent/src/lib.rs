@@ -22,6 +22,7 @@
 //! | [`report`], [`audit`], [`metrics`] | what is told to whom |
 //! | [`dns`] | the node's DNS forwarder |
 //! | [`resolver`] | what the forwarder is told, and what it asks the node |
+//! | [`probe`] | whether exits carry |
 //! | [`preflight`] | what this node can and cannot do |
 //! | [`cleanup`] | the node as it was before |
 
@@ -39,6 +40,7 @@ pub mod ledger;
 pub mod metrics;
 pub mod options;
 pub mod preflight;
+pub mod probe;
 pub mod report;
 pub mod resolver;
 pub mod trust;

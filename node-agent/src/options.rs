@@ -154,6 +154,10 @@ pub struct RunArgs {
     /// Resolvers asked through the exit where neither policy nor question names one.
     #[arg(long, value_delimiter = ',')]
     pub dns_upstreams: Vec<SocketAddr>,
+    /// The node's own resolvers (resolv.conf(5)), asked where nothing else names one and a gateway can reach them: public
+    /// addresses only.
+    #[arg(long, default_value = "/etc/resolv.conf")]
+    pub resolv_conf: PathBuf,
     /// Our bits of the firewall mark.
     #[arg(long, value_parser = parse_mask, default_value_t = MARK_MASK)]
     pub mark_mask: u32,

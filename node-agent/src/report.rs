@@ -209,6 +209,7 @@ impl<H: Host> Agent<H> {
             owed_cuts: &self.owed_cuts,
             verified_at: self.last.verified_at,
             tunnels: &self.last.tunnels,
+            probes: &self.last.probes,
             scopes: scopes
                 .map(|(id, track)| (id.clone(), track.status))
                 .collect(),

@@ -1,14 +1,15 @@
 //! `run`: everything is put together here, and nothing is decided.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use postern_agent::agent::run::Wakers;
-use postern_agent::agent::state::{Agent, LastRun, LedgerState, StartDamage, note_damage};
-use postern_agent::agent::{NodeUpdate, RunError, run as run_agent};
+use postern_agent::agent::state::{Agent, LastRun, LedgerState, Opening, StartDamage, note_damage};
+use postern_agent::agent::{NodeUpdate, Renewals, RunError, run as run_agent};
 use postern_agent::apiserver::{self, ApiServerOptions, identity};
 use postern_agent::audit::Audit;
 use postern_agent::bindings::BindingStore;
@@ -19,6 +20,7 @@ use postern_agent::inbox::Inbox;
 use postern_agent::ledger::{Ledger, LedgerError};
 use postern_agent::metrics::Metrics;
 use postern_agent::options::RunArgs;
+use postern_agent::probe::{self, ProbeHandle};
 use postern_agent::report::ReportWriter;
 use postern_agent::resolver::DnsHandle;
 use postern_agent::trust;
@@ -59,6 +61,9 @@ pub(crate) enum ProgramError {
     #[error("the node was not cleaned up")]
     Cleanup(#[source] postern_agent::cleanup::CleanupError),
 }
+
+/// How long a node that was away waits for the API server before it goes on with its ledger.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
 
 /// Runs the agent until a signal comes.
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, ProgramError> {
@@ -101,10 +106,12 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
     let (metrics, registry) = Metrics::registered();
     let health = Health::default();
     serve_metrics(args, health.clone(), registry);
-    let (dns, counters) = serve_names(args, options).await?;
+    let resolvers = own_resolvers(args);
+    let (dns, counters) = serve_names(args, options, resolvers.clone()).await?;
     let work = serve_socket(args, &mut damages);
     let uid = node_uid(args).await.map_err(ProgramError::Node)?;
     let updates = fetch(args, &uid, &installed_keys, &metrics, &mut damages);
+    let (probes, plan) = ProbeHandle::pair();
     let agent = Agent {
         host,
         node: NodeIdentity {
@@ -133,6 +140,9 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
         counters,
         waiting: Vec::new(),
         dns,
+        probes,
+        renewals: Renewals::default(),
+        opening: Opening::default(),
         audit,
         report: ReportWriter::new(&args.report()),
         metrics,
@@ -140,6 +150,8 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
         damages,
     };
     let wakers = Wakers {
+        probes: probe::start(plan, resolvers),
+        first_look: args.endpoint().map_or(Duration::ZERO, |_| FIRST_LOOK),
         work,
         host: crowd(events),
         updates,
@@ -166,17 +178,28 @@ fn serve_metrics(args: &RunArgs, health: Health, registry: Arc<Registry>) {
     });
 }
 
+/// Resolvers that are asked through an exit where nothing names one: the setting's, else those of the node that a gateway
+/// elsewhere can reach too.
+fn own_resolvers(args: &RunArgs) -> Vec<SocketAddr> {
+    if args.dns_upstreams.is_empty() {
+        postern_agent::dns::node_resolvers(&args.resolv_conf)
+    } else {
+        args.dns_upstreams.clone()
+    }
+}
+
 /// The DNS forwarder in tasks of its own. A port that is taken means that names do not resolve, and nothing else: the
 /// guard must not wait for it. The report then counts it.
 async fn serve_names(
     args: &RunArgs,
     options: LinuxOptions,
+    upstreams: Vec<SocketAddr>,
 ) -> Result<(DnsHandle, BTreeMap<String, u64>), ProgramError> {
     let (handle, tables) = DnsHandle::pair();
     let host = LinuxHost::new(options).await.map_err(ProgramError::Host)?;
     let options = postern_agent::dns::Options {
         port: args.dns_port,
-        upstreams: args.dns_upstreams.clone(),
+        upstreams,
     };
     let mut counters = BTreeMap::new();
     if let Err(error) = postern_agent::resolver::start(options, tables, host) {

@@ -26,5 +26,6 @@ mod leaks_objects;
 mod leaks_policies;
 mod machine;
 mod pod_start;
+mod probes;
 mod release;
 mod unselected;

@@ -10,16 +10,19 @@
 //! | [`read_back`] | what the kernel shows, and for which body it was read |
 //! | [`report`] | conditions and status of the report |
 //! | [`scope_status`] | the status of a scope, from what was read back |
+//! | [`probe`] | what probes of exits found |
 //! | [`posture`] | what the kernel lets pass for a scope |
 
 pub mod exit_loss;
 pub mod posture;
+pub mod probe;
 pub mod read_back;
 pub mod report;
 pub mod scope_status;
 pub mod tunnel_health;
 
 pub use exit_loss::{ExitLoss, ExitReading};
+pub use probe::{ProbeAnswer, ProbeCount, ProbeResults};
 pub use read_back::{Carried, GuardReading, PartialReading, ReadBack, UnreadPart};
 pub use scope_status::{BlockCause, ScopeReading, ScopeStatus};
 pub use tunnel_health::TunnelHealth;

@@ -13,6 +13,7 @@ use postern_plan::host::Carrier;
 use postern_plan::order::Plan;
 
 use crate::exit_loss::{ExitLoss, ExitReading};
+use crate::probe::ProbeResults;
 use crate::tunnel_health::TunnelHealths;
 
 /// The status of a scope. `Blocked` carries whether the block holds: "blocked" and "could not block" are never the same
@@ -238,20 +239,33 @@ pub enum TunnelMeans {
     Absent,
 }
 
+/// By what an exit is known to answer.
+#[derive(Debug, Clone, Copy)]
+pub struct ExitSigns<'a> {
+    /// Handshakes: all that there is where no probe can be sent.
+    pub handshakes: &'a TunnelHealths,
+    /// Probes through the tunnel.
+    pub probes: &'a ProbeResults,
+}
+
 /// What a reading shows of a scope's exit. A tunnel that is served carries, whatever else this node could not make.
 #[must_use]
 pub fn exit_reading(
     body: &Body,
     scope: &Scope,
     observed: &Observed,
-    health: &TunnelHealths,
+    signs: ExitSigns<'_>,
     means: TunnelMeans,
 ) -> ExitReading {
     if scope.way != Way::Tunnel {
         return ExitReading::Carries;
     }
     let served = scope_device(body, scope).is_some_and(|device| {
-        !health.is_unanswered(device)
+        !signs.handshakes.is_unanswered(device)
+            && !scope
+                .exit
+                .as_ref()
+                .is_some_and(|exit| signs.probes.is_lost(exit))
             && observed.tunnels.contains_key(device)
             && observed
                 .links

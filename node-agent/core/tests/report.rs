@@ -20,7 +20,7 @@ use postern_agent_core::report::{
 };
 use postern_agent_core::scope_status::LeaseReading;
 use postern_agent_core::tunnel_health::TunnelHealths;
-use postern_agent_core::{Carried, PartialReading, ReadBack, UnreadPart};
+use postern_agent_core::{Carried, PartialReading, ProbeResults, ReadBack, UnreadPart};
 use postern_crds::conditions::{ConditionType, Reason, State};
 use postern_intent::sign::sign_intent;
 use postern_intent::verify::{Context, verify_intent};
@@ -42,6 +42,7 @@ struct Case {
     refusals: VecDeque<postern_agent_core::report::RefusalEntry>,
     owed_cuts: Cuts,
     tunnels: TunnelHealths,
+    probes: ProbeResults,
     counters: BTreeMap<String, u64>,
     facts: Facts,
     wireguard_key: WgKey,
@@ -114,6 +115,7 @@ impl Case {
             refusals: VecDeque::new(),
             owed_cuts: Cuts::new(),
             tunnels: TunnelHealths::default(),
+            probes: ProbeResults::default(),
             counters: BTreeMap::new(),
             facts: fixture::facts(),
             wireguard_key: WgKey::from_bytes([9; 32]).unwrap(),
@@ -148,6 +150,7 @@ impl Case {
                 owed_cuts: &self.owed_cuts,
                 verified_at: Some(now),
                 tunnels: &self.tunnels,
+                probes: &self.probes,
                 scopes: BTreeMap::new(),
                 lease: LeaseReading::Stands,
                 bypasses: BTreeMap::new(),

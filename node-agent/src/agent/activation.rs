@@ -15,6 +15,8 @@ pub enum Activation {
     BindingChanged,
     /// The kernel said that something changed.
     HostChanged,
+    /// A probe of an exit found something else.
+    ProbeChanged,
     /// Time to look.
     Timer,
     /// A step failed for a reason that passes.
@@ -29,6 +31,7 @@ impl fmt::Display for Activation {
             Self::Asked => "asked",
             Self::BindingChanged => "binding-changed",
             Self::HostChanged => "host-changed",
+            Self::ProbeChanged => "probe-changed",
             Self::Timer => "timer",
             Self::Retry => "retry",
         })

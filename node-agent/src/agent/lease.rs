@@ -9,7 +9,7 @@ use postern_plan::Step;
 use postern_plan::order::Stage;
 use postern_plan::ruleset::Transaction;
 
-use super::state::{Agent, LeaseChange};
+use super::state::{Agent, LeaseChange, Opening};
 use crate::audit::Entry;
 
 /// How far the kernel's lease may be from the end of the body's validity before it is given anew.
@@ -24,6 +24,9 @@ impl<H: Host> Agent<H> {
                 self.last.lease_change = LeaseChange::Ended;
             }
             self.last.lease = None;
+            return;
+        }
+        if self.opening == Opening::Held {
             return;
         }
         let Some(verified) = &self.verified else {

@@ -15,6 +15,7 @@
 //! | [`fast`] | one pod's change, without reading everything |
 //! | [`scopes`] | the status of each scope |
 //! | `lease` | the kernel's lease |
+//! | `renew` | new sessions of tunnels whose other end is silent |
 //! | [`cni`] | what the plugin asks |
 //! | [`release`] | letting go |
 
@@ -29,12 +30,14 @@ mod look;
 pub mod paths;
 pub mod reconcile;
 pub mod release;
+mod renew;
 pub mod run;
 pub mod scopes;
 pub mod state;
 pub mod updates;
 
 pub use activation::Activation;
+pub use renew::Renewals;
 pub use run::{RunError, run};
 pub use state::Agent;
 pub use updates::NodeUpdate;

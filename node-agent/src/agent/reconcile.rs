@@ -83,7 +83,10 @@ impl<H: Host> Agent<H> {
     /// or an exit was lost for too long, still carries that out.
     fn looks_only(&self, activation: Activation) -> bool {
         self.repair == Repair::Off
-            && matches!(activation, Activation::Timer | Activation::HostChanged)
+            && matches!(
+                activation,
+                Activation::Timer | Activation::HostChanged | Activation::ProbeChanged
+            )
     }
 
     /// With repair off, a new document or binding changes what it is about and nothing that somebody else took away.
@@ -93,6 +96,7 @@ impl<H: Host> Agent<H> {
                 activation,
                 Activation::Timer
                     | Activation::HostChanged
+                    | Activation::ProbeChanged
                     | Activation::IntentChanged
                     | Activation::BindingChanged
             )
@@ -159,6 +163,12 @@ impl<H: Host> Agent<H> {
                 .map(|(digit, name)| (family(digit), name.clone()))
                 .collect();
         }
+        if !self.is_unread(postern_host::Part::Links) {
+            let links = reading.observed.links.iter();
+            let foreign = links.filter(|link| !postern_host::is_own_link(&link.name));
+            let addresses = foreign.flat_map(|link| &link.addresses);
+            self.facts.addresses = Some(addresses.map(ipnet::IpNet::addr).collect());
+        }
         self.facts.failed_open = self.may_be_open(&reading.observed, &reading.gaps);
     }
 
@@ -217,6 +227,7 @@ impl<H: Host> Agent<H> {
         }
         self.last.read_back = Some(Arc::new(read_back));
         self.keep_lease().await;
+        self.probes.update(&self.desired.probes);
         self.dns
             .lease(self.last.lease.as_ref().map(|(_, until)| *until));
         self.update_scopes(now);

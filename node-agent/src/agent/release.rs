@@ -122,6 +122,8 @@ impl<H: Host> Agent<H> {
             return Again::Soon;
         };
         self.dns.update(&nothing.dns);
+        self.probes
+            .update(&postern_plan::desired::ProbePlan::default());
         self.owed_cuts.clear();
         for step in teardown(&observed) {
             self.attempt(Stage::Release, &[step], activation).await;

@@ -21,12 +21,13 @@ use tokio::time::{Instant, sleep_until};
 use super::activation::Activation;
 use super::intake::Taken;
 use super::reconcile::Again;
-use super::state::{Agent, LedgerState};
+use super::state::{Agent, LedgerState, Opening};
 use super::updates::NodeUpdate;
 use crate::audit::Entry;
 use crate::control::server::Work;
 use crate::control::{Answer, Question};
 use crate::ledger::{Found, LedgerError};
+use crate::probe::ProbeNews;
 use postern_telemetry::{Health, chain};
 
 /// Why the loop ended.
@@ -51,6 +52,9 @@ const RETRY: Duration = Duration::from_millis(100);
 /// Events of the kernel come in crowds: one run answers a crowd.
 const DEBOUNCE: Duration = Duration::from_millis(20);
 
+/// Between two looks for a document at the start.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// The longest that a turn of the loop may take beyond the timer: a run lists the firewall twice and waits for devices that
 /// hang, and each of these has a limit of its own of up to 20 s.
 const LONGEST_TURN: Duration = Duration::from_secs(120);
@@ -66,7 +70,11 @@ pub struct Wakers<S> {
     pub host: S,
     /// What files of the node say anew; nothing ever comes where nobody reads them again.
     pub updates: mpsc::Receiver<NodeUpdate>,
-    /// What is told to probes.
+    /// What probes of exits find.
+    pub probes: mpsc::Receiver<ProbeNews>,
+    /// How long a node that was away waits for the source of documents before it opens an exit.
+    pub first_look: Duration,
+    /// What is told to the kubelet's probes.
     pub health: Health,
     /// Between two readings when nothing happens.
     pub check: Duration,
@@ -88,7 +96,7 @@ where
     let mut term = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
     // The seal first: a folder that is not there yet is no reason to wait.
-    let started = agent.start(&found).await;
+    let started = agent.start(&found, wakers.first_look).await;
     let mut folder = watch(agent.inbox.folder())?;
     agent.tell_readiness(&wakers.health);
     // Whatever came between the start and the watch is looked at once.
@@ -117,6 +125,10 @@ where
                 None => { agent.report.flush(); agent.answer_waiting().await; continue }
             },
             Some(update) = wakers.updates.recv() => agent.take_update(update),
+            Some(news) = wakers.probes.recv() => match agent.take_probe(news).await {
+                Some(activation) => activation,
+                None => continue,
+            },
             Some(()) = wakers.host.next() => {
                 tokio::time::sleep(DEBOUNCE).await;
                 Activation::HostChanged
@@ -194,7 +206,10 @@ impl<H: Host> Agent<H> {
     }
 
     /// The first seal comes from the ledger and the local settings, before anybody is asked.
-    pub async fn start(&mut self, found: &Found) -> Again {
+    ///
+    /// Where no table of ours is in the kernel the node was away, as after a boot, and a newer intent may be waiting: exits
+    /// open only after one look at the source of documents, which takes `first_look` at most.
+    pub async fn start(&mut self, found: &Found, first_look: Duration) -> Again {
         let now = self.clock.now();
         match found {
             Found::Whole => self.resume(now),
@@ -231,8 +246,20 @@ impl<H: Host> Agent<H> {
                 );
             }
         }
+        if self.verified.is_some() && self.has_no_table().await {
+            self.opening = Opening::Held;
+        }
         let mut again = self.reconcile(Activation::Startup).await;
-        if self.take_documents() == Taken::New {
+        let mut taken = self.take_documents();
+        if self.opening == Opening::Held {
+            let until = Instant::now() + first_look;
+            while taken != Taken::New && Instant::now() < until {
+                tokio::time::sleep(LOOK).await;
+                taken = self.take_documents();
+            }
+            self.opening = Opening::ByBody;
+            again = self.reconcile(Activation::IntentChanged).await;
+        } else if taken == Taken::New {
             again = self.reconcile(Activation::IntentChanged).await;
         }
         self.write_report();
@@ -242,10 +269,13 @@ impl<H: Host> Agent<H> {
     /// Without a ledger, is there no other sign of an earlier intent: a table of ours in the kernel, or a pod that an
     /// intent guarded? What cannot be read counts as a sign.
     async fn is_new_node(&self) -> bool {
+        self.has_no_table().await && self.bindings.get().guarded.is_empty()
+    }
+
+    /// What cannot be read counts as a table.
+    async fn has_no_table(&self) -> bool {
         let firewall = self.host.read_firewall().await;
-        let no_table =
-            firewall.is_ok_and(|firewall| firewall.inet.is_none() && firewall.bridge.is_none());
-        no_table && self.bindings.get().guarded.is_empty()
+        firewall.is_ok_and(|firewall| firewall.inet.is_none() && firewall.bridge.is_none())
     }
 
     fn record_unclaimed(&mut self) {
@@ -289,6 +319,20 @@ impl<H: Host> Agent<H> {
                     "the ledger's intent cannot be believed"
                 );
                 self.ledger_lost = LedgerState::Lost;
+            }
+        }
+    }
+
+    /// News of the probes; says whether a full run is due.
+    async fn take_probe(&mut self, news: ProbeNews) -> Option<Activation> {
+        match news {
+            ProbeNews::Results(results) => {
+                self.last.probes = results;
+                Some(Activation::ProbeChanged)
+            }
+            ProbeNews::Silent(device) => {
+                self.renew_session(&device).await;
+                None
             }
         }
     }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use postern_agent_core::exit_loss::{Moment, UplinkRule};
 use postern_agent_core::posture::scope_posture;
 use postern_agent_core::scope_status::{
-    LeaseReading, TunnelMeans, WayReading, exit_reading, scope_device, way_reading,
+    ExitSigns, LeaseReading, TunnelMeans, WayReading, exit_reading, scope_device, way_reading,
 };
 use postern_agent_core::{ExitLoss, ExitReading, ReadBack, ScopeReading, ScopeStatus};
 use postern_crds::node_report::Posture;
@@ -90,7 +90,11 @@ impl<H: Host> Agent<H> {
             Some(_) => TunnelMeans::Present,
             None => TunnelMeans::Absent,
         };
-        exit_reading(body, scope, observed, &self.last.tunnels, means)
+        let signs = ExitSigns {
+            handshakes: &self.last.tunnels,
+            probes: &self.last.probes,
+        };
+        exit_reading(body, scope, observed, signs, means)
     }
 
     fn loss(&self, id: &ScopeId) -> ExitLoss {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 pub use postern_agent_core::report::{LedgerState, StartDamage};
 use postern_agent_core::tunnel_health::TunnelHealths;
-use postern_agent_core::{Carried, ExitLoss, ReadBack, ScopeStatus};
+use postern_agent_core::{Carried, ExitLoss, ProbeResults, ReadBack, ScopeStatus};
 use postern_crds::conditions::{ConditionType, Reason};
 use postern_host::{Bypass, Host, HostError, Unread};
 use postern_intent::body::NodeIdentity;
@@ -24,6 +24,7 @@ use postern_telemetry::chain;
 
 use super::backoff::HeldBack;
 use super::cni::Waiting;
+use super::renew::Renewals;
 use crate::audit::Audit;
 use crate::bindings::BindingStore;
 use crate::clock::Clock;
@@ -31,6 +32,7 @@ use crate::inbox::Inbox;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::options::{Plugin, Repair};
+use crate::probe::ProbeHandle;
 use crate::report::{RefusalEntry, ReportWriter};
 use crate::resolver::DnsHandle;
 use crate::wireguard_key::NodeKey;
@@ -85,6 +87,12 @@ pub struct Agent<H> {
     pub waiting: Vec<Waiting>,
     /// The names' way.
     pub dns: DnsHandle,
+    /// What is asked to know whether exits carry.
+    pub probes: ProbeHandle,
+    /// Whether exits may be opened.
+    pub opening: Opening,
+    /// When tunnels may get a new session.
+    pub renewals: Renewals,
     /// The log of transitions.
     pub audit: Audit,
     /// The report.
@@ -95,6 +103,16 @@ pub struct Agent<H> {
     pub ledger_lost: LedgerState,
     /// What could not be used at the start and the guard does not need.
     pub damages: Vec<StartDamage>,
+}
+
+/// May exits be opened?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Opening {
+    /// As the body in force says.
+    #[default]
+    ByBody,
+    /// Not before the source of documents was looked at: the node was away, and the ledger's body may be an old one.
+    Held,
 }
 
 /// Notes what could not be used at the start in the log, and how the report tells it.
@@ -146,6 +164,8 @@ pub struct LastRun {
     pub held_back: HeldBack,
     /// Whether the other ends of the tunnels that this node uses answer.
     pub tunnels: TunnelHealths,
+    /// What probes of exits found last.
+    pub probes: ProbeResults,
     /// The lease that was given: until when, and for which digest.
     pub lease: Option<(String, Instant)>,
     /// What the last run did to the kernel's lease after it had read it.

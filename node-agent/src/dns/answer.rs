@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use postern_host::ports::Protocol;
+use postern_intent::body;
 use postern_plan::desired::dns::{DnsEntry, DnsPlan};
 use tokio::sync::watch;
 
 use super::counters::{Counters, Outcome};
-use super::decide::{Decision, Need, decide, need};
+use super::decide::{AskedResolver, Decision, Need, decide, need};
 use super::limits::{Limits, Permit};
 use super::node::Node;
 use super::question::{Code, Question, Unreadable, bare_answer};
@@ -88,9 +89,16 @@ impl<N: Node> Desk<N> {
         };
         let asked = match self.need(asker.client, &question)? {
             Need::AskedAddress => {
-                self.node
-                    .original_destination(asker.protocol, asker.client, asker.local)
-                    .await
+                let found =
+                    self.node
+                        .original_destination(asker.protocol, asker.client, asker.local);
+                found.await.map(|address| AskedResolver {
+                    address,
+                    protocol: match asker.protocol {
+                        Protocol::Tcp => body::Protocol::Tcp,
+                        Protocol::Udp => body::Protocol::Udp,
+                    },
+                })
             }
             Need::Nothing => None,
         };
@@ -126,7 +134,7 @@ impl<N: Node> Desk<N> {
         &self,
         client: SocketAddr,
         question: &Question,
-        asked: Option<SocketAddr>,
+        asked: Option<AskedResolver>,
     ) -> Option<Decision> {
         let lease = self.node.lease();
         self.with_entry(client, |entry, plan| {

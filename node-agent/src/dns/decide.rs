@@ -4,8 +4,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use hickory_proto::rr::RecordType;
-use postern_intent::body::DnsMode;
-use postern_plan::desired::dns::{DnsEntry, DnsExit, DnsPlan};
+use postern_intent::body::{DnsMode, Protocol};
+use postern_plan::desired::dns::{DnsEntry, DnsExit, DnsPlan, may_ask};
 use postern_plan::host::Family;
 
 use super::counters::Outcome;
@@ -28,6 +28,15 @@ pub(super) enum Decision {
     },
     /// It is answered here.
     Here { code: Code, outcome: Outcome },
+}
+
+/// The resolver that a pod asked before its question was redirected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct AskedResolver {
+    /// Where it is.
+    pub(super) address: SocketAddr,
+    /// By which protocol it was asked.
+    pub(super) protocol: Protocol,
 }
 
 /// What has to be known of the node to decide.
@@ -55,7 +64,7 @@ pub(super) fn decide(
     entry: &DnsEntry,
     plan: &DnsPlan,
     lease: Lease,
-    asked: Option<SocketAddr>,
+    asked: Option<AskedResolver>,
     fallback: &[SocketAddr],
 ) -> Decision {
     if matches!(question.kind, RecordType::AXFR | RecordType::IXFR) {
@@ -74,6 +83,9 @@ pub(super) fn decide(
     }
     match entry.mode {
         DnsMode::Block => here(Code::Refused, Outcome::Blocked),
+        DnsMode::Forward if !may_ask_it(entry, plan, asked) => {
+            here(Code::Refused, Outcome::Blocked)
+        }
         DnsMode::Forward => match resolvers(entry, plan, asked, fallback) {
             resolvers if resolvers.is_empty() => here(Code::Refused, Outcome::NoResolver),
             resolvers => outwards(entry, lease, &resolvers),
@@ -89,18 +101,29 @@ fn is_clusters(question: &Question, plan: &DnsPlan) -> bool {
     is_cluster_name(&question.name, &plan.cluster_domain, &plan.cluster_ranges)
 }
 
+/// A resolver in the world that the pod chose itself is a destination like any other.
+fn may_ask_it(entry: &DnsEntry, plan: &DnsPlan, asked: Option<AskedResolver>) -> bool {
+    match asked {
+        Some(asked) if entry.upstreams.is_empty() && is_outside(&asked.address.ip(), plan) => {
+            let terms = entry.terms.as_ref();
+            terms.is_some_and(|terms| may_ask(terms, asked.address, asked.protocol))
+        }
+        _ => true,
+    }
+}
+
 /// The scope's resolvers, else the one that the pod asked, else the node's setting.
 fn resolvers(
     entry: &DnsEntry,
     plan: &DnsPlan,
-    asked: Option<SocketAddr>,
+    asked: Option<AskedResolver>,
     fallback: &[SocketAddr],
 ) -> Vec<SocketAddr> {
     if !entry.upstreams.is_empty() {
         return entry.upstreams.clone();
     }
     match asked {
-        Some(asked) if is_outside(&asked.ip(), plan) => vec![asked],
+        Some(asked) if is_outside(&asked.address.ip(), plan) => vec![asked.address],
         _ => fallback.to_vec(),
     }
 }
@@ -143,6 +166,10 @@ fn outwards(entry: &DnsEntry, lease: Lease, resolvers: &[SocketAddr]) -> Decisio
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use postern_intent::body::{Access, Rule, Terms};
+    use postern_plan::desired::SocketSource;
 
     use super::*;
 
@@ -171,7 +198,10 @@ mod tests {
             exit: "berlin".parse().unwrap(),
             mark: 0x10,
             device: "pst-c-berlin".parse().unwrap(),
-            sources: BTreeMap::from([(Family::V4, "198.18.0.2".parse().unwrap())]),
+            sources: BTreeMap::from([(
+                Family::V4,
+                SocketSource::Address("198.18.0.2".parse().unwrap()),
+            )]),
         }
     }
 
@@ -180,6 +210,10 @@ mod tests {
             scope: None,
             mode: DnsMode::Forward,
             upstreams: vec!["203.0.113.53:53".parse().unwrap()],
+            terms: Some(Arc::new(Terms {
+                default_action: Access::Allow,
+                ..Terms::nothing()
+            })),
             exit: Some(exit()),
         }
     }
@@ -191,7 +225,10 @@ mod tests {
             entry,
             &plan(),
             Lease::Runs,
-            asked.map(|one| one.parse().unwrap()),
+            asked.map(|one| AskedResolver {
+                address: one.parse().unwrap(),
+                protocol: Protocol::Udp,
+            }),
             &fallback,
         )
     }
@@ -285,5 +322,53 @@ mod tests {
         let transfer = question(b"\x07cluster\x05local", 252);
         let decision = decide(&transfer, &entry(), &plan(), Lease::Runs, None, &[]);
         assert_eq!(decision, here(Code::Refused, Outcome::NotForwarded));
+    }
+
+    #[test]
+    fn a_resolver_that_the_pod_chose_is_subject_to_the_rules_and_to_the_lan_restriction() {
+        let with = |change: fn(&mut Terms)| {
+            let mut terms = Terms {
+                default_action: Access::Allow,
+                ..Terms::nothing()
+            };
+            change(&mut terms);
+            DnsEntry {
+                upstreams: Vec::new(),
+                terms: Some(Arc::new(terms)),
+                ..entry()
+            }
+        };
+        let denied = with(|terms| terms.default_action = Access::Deny);
+        let refused = here(Code::Refused, Outcome::Blocked);
+        assert_eq!(decided(&denied, Some("192.0.2.53:53"), &[]), refused);
+        // What the node's own setting names needs no rule.
+        assert_eq!(
+            decided(&denied, Some("10.96.0.10:53"), &["192.0.2.54:53"]),
+            by_exit("192.0.2.54:53")
+        );
+        let open = with(|_| {});
+        for near in ["192.168.7.53:53", "100.100.100.200:53"] {
+            assert_eq!(decided(&open, Some(near), &[]), refused, "{near}");
+        }
+        let named = with(|terms| {
+            terms.default_action = Access::Deny;
+            terms.rules = vec![Rule {
+                name: "dns".to_owned(),
+                action: Access::Allow,
+                to: vec![
+                    "192.0.2.53/32".parse().unwrap(),
+                    "192.168.7.53/32".parse().unwrap(),
+                ],
+                ports: vec![postern_intent::body::PortRange {
+                    protocol: Protocol::Udp,
+                    from: 53,
+                    to: 53,
+                }],
+            }];
+        });
+        for resolver in ["192.0.2.53:53", "192.168.7.53:53"] {
+            assert_eq!(decided(&named, Some(resolver), &[]), by_exit(resolver));
+        }
+        assert_eq!(decided(&named, Some("192.0.2.9:53"), &[]), refused);
     }
 }

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`forwarder`] | what the agent starts |
 //! | [`node`] | what the forwarder asks the node |
+//! | `own` | resolvers of the node itself |
 //! | [`counters`] | how questions ended |
 //! | `decide` | where a question goes (pure) |
 //! | `question` | what is read of a message (pure) |
@@ -24,6 +25,7 @@ mod error;
 pub mod forwarder;
 mod limits;
 pub mod node;
+mod own;
 mod question;
 mod socket;
 mod tcp;
@@ -38,3 +40,5 @@ pub use counters::{Counters, Outcome};
 pub use error::BindError;
 pub use forwarder::{Forwarder, Options};
 pub use node::Node;
+pub use own::node_resolvers;
+pub(crate) use upstream::ask_for_root;

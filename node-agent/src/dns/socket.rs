@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket, sockopt,
 };
+use postern_plan::desired::SocketSource;
 use postern_plan::desired::dns::DnsExit;
 use postern_plan::host::Family;
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
@@ -62,8 +63,11 @@ fn open(way: Way<'_>, resolver: SocketAddr, kind: SockType) -> io::Result<(Owned
                 sockopt::BindToDevice,
                 &OsString::from(exit.device.as_str()),
             )?;
-            let source = exit.sources.get(&Family::of(&resolver.ip()));
-            *source.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?
+            match exit.sources.get(&Family::of(&resolver.ip())) {
+                Some(SocketSource::Address(address)) => *address,
+                Some(SocketSource::Device) => unspecified(resolver),
+                None => return Err(io::ErrorKind::AddrNotAvailable.into()),
+            }
         }
     };
     Ok((socket, source))

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use postern_host::ports::Protocol;
+use postern_plan::desired::dns::DnsExit;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
@@ -47,6 +48,20 @@ pub(super) async fn ask(
         }
     }
     None
+}
+
+/// Asks a resolver for the root's name servers, once: the least question that there is. Any answer to it counts, a refusal
+/// too, since what is asked for is whether packets come back.
+pub(crate) async fn ask_for_root(exit: &DnsExit, resolver: SocketAddr) -> bool {
+    // RFC 1035, section 4.1: id 0, recursion desired, one question: the root, NS, IN.
+    const QUERY: &[u8] = b"\0\0\x01\0\0\x01\0\0\0\0\0\0\0\0\x02\0\x01";
+    let Ok(question) = Question::read(QUERY) else {
+        return false;
+    };
+    let exchange = ask_one(Protocol::Udp, Way::Exit(exit), resolver, &question, QUERY);
+    timeout(PATIENCE, exchange)
+        .await
+        .is_ok_and(|answered| answered.is_ok())
 }
 
 /// Sends the query under an id of its own on a socket of its own: what another pod asks at the

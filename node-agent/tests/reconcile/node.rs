@@ -9,7 +9,9 @@ use ed25519_dalek::pkcs8::EncodePublicKey as _;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use futures::Stream;
 use jiff::{SignedDuration, Timestamp};
+use postern_agent::agent::Renewals;
 use postern_agent::agent::run::Wakers;
+use postern_agent::agent::state::Opening;
 use postern_agent::agent::state::{Agent, LastRun, LedgerState, note_damage};
 use postern_agent::agent::{Activation, run, state::Track};
 use postern_agent::audit::Audit;
@@ -19,6 +21,7 @@ use postern_agent::inbox::{Document, Inbox};
 use postern_agent::ledger::{Found, Ledger};
 use postern_agent::metrics::Metrics;
 use postern_agent::options::{Plugin, Repair};
+use postern_agent::probe::ProbeHandle;
 use postern_agent::report::ReportWriter;
 use postern_agent::resolver::{DnsHandle, DnsTables};
 use postern_agent::wireguard_key;
@@ -153,6 +156,9 @@ impl Node {
             counters: BTreeMap::new(),
             waiting: Vec::new(),
             dns,
+            probes: ProbeHandle::pair().0,
+            renewals: Renewals::default(),
+            opening: Opening::default(),
             audit: Audit::open(None).unwrap(),
             report: ReportWriter::new(&path.join("report.json")),
             metrics: Metrics::registered().0,
@@ -178,7 +184,7 @@ impl Node {
 
     /// The first runs of an agent.
     pub(crate) async fn starts(&mut self) {
-        self.agent.start(&self.found).await;
+        self.agent.start(&self.found, Duration::ZERO).await;
     }
 
     /// A file in the folder of documents.

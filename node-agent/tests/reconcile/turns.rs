@@ -21,6 +21,8 @@ const CHECK: Duration = Duration::from_secs(3600);
 
 fn wakers<S>(work: mpsc::Receiver<Work>, host: S) -> Wakers<S> {
     Wakers {
+        probes: postern_agent::probe::no_news(),
+        first_look: Duration::ZERO,
         work,
         host,
         updates: mpsc::channel(1).1,

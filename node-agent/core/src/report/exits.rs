@@ -34,9 +34,11 @@ impl ReportInputs<'_> {
                     exit: route.exit.to_string(),
                     digest: stands(read_back, device).then(|| route.digest.to_string()),
                     mtu: mtu(read_back, device),
-                    paths: Vec::new(),
+                    paths: self.used_paths(body, route),
                     last_handshake: handshake.map(MicroTime),
-                    healthy: fresh && !self.run.tunnels.is_unanswered(device),
+                    healthy: (fresh || self.probe_answers(&route.exit))
+                        && !self.run.tunnels.is_unanswered(device)
+                        && !self.run.probes.is_lost(&route.exit),
                 })
             })
             .collect()
@@ -53,7 +55,7 @@ impl ReportInputs<'_> {
             .map(|exit| ServedReport {
                 exit: exit.exit.to_string(),
                 digest: stands(read_back, &exit.interface).then(|| exit.digest.to_string()),
-                paths: Vec::new(),
+                paths: self.served_paths(exit),
             })
             .collect()
     }

@@ -6,6 +6,7 @@
 mod bypassed;
 mod conditions;
 mod exits;
+mod paths;
 mod scopes;
 mod status;
 
@@ -20,6 +21,7 @@ use postern_plan::flow::Cuts;
 use postern_plan::order::Stage;
 use postern_plan::settings::SecondLock;
 
+use crate::probe::ProbeResults;
 use crate::read_back::ReadBack;
 use crate::scope_status::{LeaseReading, ScopeStatus};
 use crate::tunnel_health::TunnelHealths;
@@ -96,6 +98,8 @@ pub struct RunResult<'a> {
     pub verified_at: Option<Timestamp>,
     /// Whether the tunnels' other ends answer.
     pub tunnels: &'a TunnelHealths,
+    /// What probes of exits found.
+    pub probes: &'a ProbeResults,
     /// The status of each scope.
     pub scopes: BTreeMap<ScopeId, ScopeStatus>,
     /// The lease of the body that was read back.

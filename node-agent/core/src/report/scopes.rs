@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use postern_crds::node_report::{ResolverState, ScopePods, ScopePolicy, ScopeReport};
+use postern_crds::node_report::{ScopePods, ScopePolicy, ScopeReport};
 use postern_intent::Body;
 use postern_intent::body::{Scope, Way};
 use postern_plan::check::Seal;
@@ -63,7 +63,7 @@ impl ReportInputs<'_> {
         Some(ScopeReport {
             id: scope.id.to_string(),
             digest: Some(scope.digest.to_string()),
-            resolvers: ResolverState::Untested,
+            resolvers: self.resolver_state(scope),
             posture: scope_posture(
                 body,
                 scope,

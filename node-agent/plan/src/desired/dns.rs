@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use postern_intent::body::{Body, DnsMode, Scope};
-use postern_intent::{Address, ExitName, IfName, ScopeId};
+use postern_intent::body::{Access, Body, DnsMode, Protocol, Rule, Scope, ServedExit, Terms};
+use postern_intent::{Address, ExitName, IfName, Prefix, ScopeId};
 
+use super::ranges::{lan_ranges, special_ranges};
 use super::{ClusterView, Inputs, Standing, classify::Classes, tunnel_address, used_interface};
 use crate::host::Family;
 
@@ -18,6 +20,8 @@ pub struct DnsEntry {
     pub mode: DnsMode,
     /// Resolvers asked through the exit. Empty: the address that the pod asked, if it is outside.
     pub upstreams: Vec<SocketAddr>,
+    /// What the scope may do, for a resolver that the pod chose; none: nothing.
+    pub terms: Option<Arc<Terms>>,
     /// The way that questions take; none: no working exit, `SERVFAIL`.
     pub exit: Option<DnsExit>,
 }
@@ -32,7 +36,18 @@ pub struct DnsExit {
     /// The device that the socket is bound to.
     pub device: IfName,
     /// The addresses that the socket is bound to, at most one a family. A family without one is not asked.
-    pub sources: BTreeMap<Family, Address>,
+    ///
+    /// [`SocketSource::Device`] is the device's own address, which the kernel chooses.
+    pub sources: BTreeMap<Family, SocketSource>,
+}
+
+/// From which address a socket sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SocketSource {
+    /// From this one.
+    Address(Address),
+    /// From the one that the kernel chooses for the device.
+    Device,
 }
 
 /// Everything that the forwarder needs.
@@ -45,7 +60,7 @@ pub struct DnsPlan {
     /// The cluster's resolvers.
     pub cluster_resolvers: Vec<Address>,
     /// Ranges whose reverse names are the cluster's, and which are no resolver in the world.
-    pub cluster_ranges: Vec<postern_intent::Prefix>,
+    pub cluster_ranges: Vec<Prefix>,
 }
 
 /// Is the standing one whose port 53 is redirected? Selected pods and blocked ones: a blocked pod may ask for the
@@ -59,7 +74,7 @@ pub(super) fn plan(inputs: &Inputs<'_>, cluster: &ClusterView, classes: &Classes
     let Some(body) = inputs.body else {
         return DnsPlan::default();
     };
-    let mut ranges: BTreeSet<postern_intent::Prefix> = BTreeSet::new();
+    let mut ranges: BTreeSet<Prefix> = BTreeSet::new();
     for list in [
         &cluster.pods,
         &cluster.services,
@@ -94,6 +109,7 @@ fn blocked() -> DnsEntry {
         scope: None,
         mode: DnsMode::Block,
         upstreams: Vec::new(),
+        terms: None,
         exit: None,
     }
 }
@@ -103,18 +119,20 @@ fn entry(inputs: &Inputs<'_>, body: &Body, scope: &Scope) -> DnsEntry {
         scope: Some(scope.id.clone()),
         mode: scope.terms.dns.mode,
         upstreams: scope.terms.dns.upstreams.clone(),
+        terms: Some(Arc::new(scope.terms.clone())),
         exit: exit_of(inputs, body, scope),
     }
 }
 
-fn exit_of(inputs: &Inputs<'_>, body: &Body, scope: &Scope) -> Option<DnsExit> {
+pub(super) fn exit_of(inputs: &Inputs<'_>, body: &Body, scope: &Scope) -> Option<DnsExit> {
     if let Some(exit) = scope.tunnel_exit() {
         let route = body.routes.iter().find(|route| &route.exit == exit)?;
         let device = used_interface(body, exit)?.clone();
         let sources = Family::BOTH
             .into_iter()
             .filter_map(|family| {
-                tunnel_address(body, &device, family).map(|address| (family, address))
+                let address = tunnel_address(body, &device, family)?;
+                Some((family, SocketSource::Address(address)))
             })
             .collect();
         return Some(DnsExit {
@@ -126,16 +144,65 @@ fn exit_of(inputs: &Inputs<'_>, body: &Body, scope: &Scope) -> Option<DnsExit> {
     }
     let exit = scope.local_exit()?;
     let served = body.nat.iter().find(|served| &served.exit == exit)?;
-    let device = inputs.facts.uplink(served.uplink.as_ref())?;
-    let sources = served
-        .egress
-        .iter()
-        .map(|address| (Family::of(address), *address))
-        .collect();
+    served_exit(inputs, served)
+}
+
+/// The sockets that leave by an exit that this node serves, as its clients' packets do.
+pub(super) fn served_exit(inputs: &Inputs<'_>, served: &ServedExit) -> Option<DnsExit> {
+    let facts = inputs.facts;
+    let device = facts.uplink(served.uplink.as_ref())?;
+    let leads_out =
+        |family: &Family| served.uplink.is_some() || facts.uplinks.get(family) == Some(&device);
+    let sources = if served.egress.is_empty() {
+        let families = Family::BOTH.into_iter().filter(leads_out);
+        families
+            .map(|family| (family, SocketSource::Device))
+            .collect()
+    } else {
+        let own = served
+            .egress
+            .iter()
+            .filter(|address| facts.has_address(address));
+        own.map(|address| (Family::of(address), SocketSource::Address(*address)))
+            .collect()
+    };
     Some(DnsExit {
-        exit: exit.clone(),
+        exit: served.exit.clone(),
         mark: 0,
         device,
         sources,
     })
+}
+
+/// May a pod ask this resolver, which it chose itself? It is subject to the policy as any other destination is.
+#[must_use]
+pub fn may_ask(terms: &Terms, resolver: SocketAddr, protocol: Protocol) -> bool {
+    let address = resolver.ip();
+    let family = Family::of(&address);
+    let within = |ranges: &[Prefix]| ranges.iter().any(|range| range.contains(&address));
+    if within(&special_ranges(family)) && !within(&terms.special_use_exceptions) {
+        return false;
+    }
+    let private = lan_ranges(family);
+    let lan = !within(&private) || terms.lan == Access::Allow;
+    let names_port = |rule: &Rule| {
+        rule.ports.is_empty()
+            || rule.ports.iter().any(|range| {
+                range.protocol == protocol && (range.from..=range.to).contains(&resolver.port())
+            })
+    };
+    for rule in terms.rules.iter().filter(|rule| names_port(rule)) {
+        let mut named = rule
+            .to
+            .iter()
+            .filter(|range| range.contains(&address))
+            .peekable();
+        if rule.to.is_empty() || named.peek().is_some() {
+            // A private range that a rule names is the policy's permission for that range.
+            let is_private =
+                |range: &Prefix| private.iter().any(|one| one.net().contains(&range.net()));
+            return rule.action == Access::Allow && (lan || named.any(is_private));
+        }
+    }
+    terms.default_action == Access::Allow && lan
 }

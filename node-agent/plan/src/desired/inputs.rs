@@ -59,6 +59,8 @@ pub struct Facts {
     pub tunnel_backend: Option<TunnelBackend>,
     /// Scopes that may use the node's uplink, because their exit was lost for longer than the body allows to wait.
     pub failed_open: BTreeSet<ScopeId>,
+    /// Addresses on the node's own interfaces; none: not known, as in a plan that is made away from the node.
+    pub addresses: Option<BTreeSet<Address>>,
     /// Pod links whose packets bypass netfilter.
     pub bypassed: BTreeSet<IfName>,
     /// Families that this kernel does not have (`ipv6.disable=1`).
@@ -71,10 +73,22 @@ impl Facts {
     /// The uplink of a served exit: as the body says, else the default route's interface.
     #[must_use]
     pub fn uplink(&self, named: Option<&IfName>) -> Option<IfName> {
+        // What leaves by it comes back in.
+        if named.is_some_and(|name| name.as_str() == "lo") {
+            return None;
+        }
         named
             .or_else(|| self.uplinks.get(&Family::V4))
             .or_else(|| self.uplinks.get(&Family::V6))
             .cloned()
+    }
+
+    /// Is the address on an interface of the node? A source address that is not would get no answers, or is another
+    /// host's.
+    #[must_use]
+    pub fn has_address(&self, address: &Address) -> bool {
+        let known = self.addresses.as_ref();
+        known.is_none_or(|addresses| addresses.contains(address))
     }
 }
 

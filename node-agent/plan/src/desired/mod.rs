@@ -9,6 +9,7 @@ mod firewall;
 mod inputs;
 mod link;
 mod lock;
+pub mod probe;
 mod ranges;
 mod route;
 mod tunnel;
@@ -16,7 +17,9 @@ mod whole;
 
 pub use classify::{Classes, Classified, Standing};
 pub use cluster::{ClusterView, LocalRanges};
-pub use dns::{DnsEntry, DnsPlan};
+pub use dns::{DnsEntry, DnsPlan, SocketSource};
 pub use firewall::names;
 pub use inputs::{Facts, Inputs, LEASE, NodeClaim, tunnel_address, used_interface};
+pub use probe::{ProbePlan, ResolverChoice, UsedProbe};
+pub use ranges::is_public;
 pub use whole::Desired;

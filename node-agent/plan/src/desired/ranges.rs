@@ -7,6 +7,14 @@ use postern_intent::Prefix;
 
 use crate::host::Family;
 
+/// Is the address one of the world's: neither of special use nor private?
+#[must_use]
+pub fn is_public(address: &postern_intent::Address) -> bool {
+    let family = Family::of(address);
+    let mut ranges = special_ranges(family).into_iter().chain(lan_ranges(family));
+    !ranges.any(|range| range.contains(address))
+}
+
 /// The prefixes of one family.
 pub(super) fn of_family(prefixes: &[Prefix], family: Family) -> Vec<Prefix> {
     prefixes

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 use postern_intent::IfName;
 
-use super::{Classes, DnsPlan, Inputs};
-use super::{ClusterView, LocalRanges, classify, dns, firewall, link, lock, route, tunnel};
+use super::{Classes, DnsPlan, Inputs, ProbePlan};
+use super::{ClusterView, LocalRanges, classify, dns, firewall, link, lock, probe, route, tunnel};
 use crate::flow::InsideFlows;
 use crate::host::{
     DeviceSetting, Family, LockPolicy, Route, RouteKind, RoutingRule, TunnelConfig, TunnelLink,
@@ -34,6 +34,8 @@ pub struct Desired {
     pub ruleset: Ruleset,
     /// Who may ask which resolver.
     pub dns: DnsPlan,
+    /// What is asked to know whether exits carry.
+    pub probes: ProbePlan,
     /// What each address may do.
     pub classes: Classes,
     /// What is known of this node's pod ranges, by family.
@@ -59,6 +61,7 @@ impl Desired {
             tunnels: tunnel::configs(inputs),
             ruleset: firewall::ruleset(inputs, &cluster, &classes),
             dns: dns::plan(inputs, &cluster, &classes),
+            probes: probe::plan(inputs),
             inside: InsideFlows::new(&cluster, &classes, inputs.settings.dns_port),
             local_ranges: cluster.local_ranges,
             links: tunnels.links,

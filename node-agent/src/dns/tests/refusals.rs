@@ -86,8 +86,10 @@ fn when_the_exits_device_goes_names_fail_and_nothing_takes_the_uplink() {
             let exit = by_uplink.exit.as_mut().unwrap();
             (exit.mark, exit.device) = (0, "uplink".parse().unwrap());
             exit.sources.clear();
-            exit.sources
-                .insert(postern_plan::host::Family::V4, "192.0.2.2".parse().unwrap());
+            exit.sources.insert(
+                postern_plan::host::Family::V4,
+                postern_plan::desired::SocketSource::Address("192.0.2.2".parse().unwrap()),
+            );
             world.set(&by_uplink);
             assert_eq!(
                 dig(&world.pods[0], "@203.0.113.53 example.com A"),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use postern_host::ports::Protocol;
 use postern_intent::body::DnsMode;
+use postern_plan::desired::SocketSource;
 use postern_plan::desired::dns::{DnsEntry, DnsExit, DnsPlan};
 use postern_plan::host::Family;
 use tokio::runtime::Runtime;
@@ -134,10 +135,20 @@ fn start(table: watch::Receiver<DnsPlan>, facts: &Arc<Mutex<Facts>>) -> (Runtime
 /// A scope with a working exit and a resolver in each family.
 pub(super) fn entry() -> DnsEntry {
     let sources = BTreeMap::from([
-        (Family::V4, "198.18.0.2".parse().unwrap()),
-        (Family::V6, "fd00:18::2".parse().unwrap()),
+        (
+            Family::V4,
+            SocketSource::Address("198.18.0.2".parse().unwrap()),
+        ),
+        (
+            Family::V6,
+            SocketSource::Address("fd00:18::2".parse().unwrap()),
+        ),
     ]);
     DnsEntry {
+        terms: Some(Arc::new(postern_intent::body::Terms {
+            default_action: postern_intent::body::Access::Allow,
+            ..postern_intent::body::Terms::nothing()
+        })),
         scope: None,
         mode: DnsMode::Forward,
         upstreams: vec!["203.0.113.53:53".parse().unwrap()],

@@ -231,13 +231,25 @@ fn leaving(
         if let Some((reason, message)) = faults.reason(active) {
             return Finding::no(kind, reason, format!("exit {name}: {message}"));
         }
-        if let Some(reason) = seen.unresolved {
-            let nodes = named(&seen.unresolving);
+        if !seen.unanswered.is_empty() {
+            let reason = Reason::ResolverSilent;
+            let nodes = named(&seen.unanswered);
             let message = format!("{} Nodes: {nodes}.", reason.sentence());
             return Finding::no(kind, reason, message);
         }
         let (_, from) = exit::sources(active);
-        Finding::yes(kind, Reason::Ready, format!("{pods} by exit {name} {from}"))
+        let message = format!("{pods} by exit {name} {from}");
+        // Who leaves by address only loses nothing, so that it is told and makes nothing false.
+        let names = if seen.without_resolver.is_empty() {
+            String::new()
+        } else {
+            let nodes = named(&seen.without_resolver);
+            format!(
+                "; names outside of the cluster are refused on {nodes}. {}",
+                Reason::NoResolver.sentence()
+            )
+        };
+        Finding::yes(kind, Reason::Ready, format!("{message}{names}"))
     } else {
         let message = format!("{gateway}, the gateway of exit {name}, carries nothing yet");
         Finding::no(kind, Reason::Converging, message)

@@ -31,9 +31,10 @@ pub(super) struct Seen<'a> {
     /// Nodes that bind no sources of its pods, and why the first one does not.
     pub(super) unbinding: Vec<&'a NodeName>,
     pub(super) unbound: Option<Reason>,
-    /// Nodes on which names cannot be asked for, and why on the first one.
-    pub(super) unresolving: Vec<&'a NodeName>,
-    pub(super) unresolved: Option<Reason>,
+    /// Nodes whose resolvers do not answer.
+    pub(super) unanswered: Vec<&'a NodeName>,
+    /// Nodes that know no resolver to ask.
+    pub(super) without_resolver: Vec<&'a NodeName>,
     /// The nodes of its pods.
     pub(super) hosts: Vec<&'a NodeName>,
     /// Nodes that are told nothing until a person approves.
@@ -96,13 +97,11 @@ impl<'a> Seen<'a> {
     }
 
     fn add_resolvers(&mut self, node: &'a NodeName, state: ResolverState) {
-        let reason = match state {
-            ResolverState::Silent => Reason::ResolverSilent,
-            ResolverState::Unknown => Reason::NoResolver,
-            ResolverState::Untested | ResolverState::Answers => return,
-        };
-        self.unresolved = self.unresolved.or(Some(reason));
-        self.unresolving.push(node);
+        match state {
+            ResolverState::Silent => self.unanswered.push(node),
+            ResolverState::Unknown => self.without_resolver.push(node),
+            ResolverState::Untested | ResolverState::Answers => {}
+        }
     }
 }
 

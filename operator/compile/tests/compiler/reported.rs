@@ -381,10 +381,10 @@ fn a_family_without_an_uplink_is_blocked_and_leaves_an_exit_ready_that_has_the_o
 }
 
 #[test]
-fn a_policy_whose_names_nobody_answers_is_not_ready_and_says_so() {
+fn a_policy_whose_resolvers_are_silent_is_not_ready_and_one_without_a_resolver_says_so() {
     for (state, reason) in [
         (ResolverState::Silent, "False ResolverSilent"),
-        (ResolverState::Unknown, "False NoResolver"),
+        (ResolverState::Unknown, "True Ready"),
     ] {
         let (mut world, uid) = enforced();
         let node = node_of_a_pod(&world);

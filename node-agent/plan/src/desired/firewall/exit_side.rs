@@ -20,7 +20,7 @@ pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
         forward
             .push(Rule::to(goto(serve_chain(&exit.exit))).when(Field::Iif.named(&exit.interface)));
         chains.plain(serve_chain(&exit.exit), serve(context, exit));
-        chains.plain(offered_chain(&exit.exit), offered(exit));
+        chains.plain(offered_chain(&exit.exit), offered(context, exit));
     }
     forward.push(Rule::to(Target::Drop).counted(EXIT_DROP));
     chains.plain("exit_forward", forward);
@@ -51,8 +51,9 @@ fn serve(context: &Context<'_>, exit: &ServedExit) -> Vec<Rule> {
     ]
 }
 
-/// Jumped to; comes back when the exit offers the destination.
-fn offered(exit: &ServedExit) -> Vec<Rule> {
+/// Jumped to; comes back when the exit offers the destination. A family whose source address is on no interface of the
+/// node is not offered: the address is another host's, or nobody's.
+fn offered(context: &Context<'_>, exit: &ServedExit) -> Vec<Rule> {
     let refuse = || Rule::to(goto("refuse"));
     let mut rules = Vec::new();
     for family in Family::BOTH {
@@ -63,10 +64,9 @@ fn offered(exit: &ServedExit) -> Vec<Rule> {
     for family in Family::BOTH {
         let routes = crate::desired::ranges::aggregate(&of_family(&exit.routes, family));
         let sourced = exit.egress.is_empty()
-            || exit
-                .egress
-                .iter()
-                .any(|address| Family::of(address) == family);
+            || exit.egress.iter().any(|address| {
+                Family::of(address) == family && context.inputs.facts.has_address(address)
+            });
         if routes.is_empty() || !sourced {
             rules.push(refuse().when(Field::NfProto.is(family)));
             continue;

@@ -1,0 +1,174 @@
+//! How far packets get on each exit's way, hop by hop, from what probes found and what was read of the node.
+
+use std::net::SocketAddr;
+
+use postern_crds::node_report::{AddressFamily, PathHop, PathReport, PathState, ResolverState};
+use postern_intent::body::{DnsMode, ExitRoute, Scope, ServedExit};
+use postern_intent::{Body, ExitName};
+use postern_plan::desired::tunnel_address;
+use postern_plan::host::{Carrier, Family};
+
+use super::ReportInputs;
+use crate::probe::ProbeAnswer;
+
+impl ReportInputs<'_> {
+    /// Does the gateway of an exit answer in any family?
+    pub(super) fn probe_answers(&self, exit: &ExitName) -> bool {
+        let answers = |family| self.run.probes.tunnel(exit, family) == ProbeAnswer::Answers;
+        Family::BOTH.into_iter().any(answers)
+    }
+
+    /// The ways of an exit that this node uses.
+    pub(super) fn used_paths(&self, body: &Body, route: &ExitRoute) -> Vec<PathReport> {
+        let has_address =
+            |family: &Family| tunnel_address(body, &route.interface, *family).is_some();
+        let is_there = |family: &Family| !self.setup.facts.absent.contains(family);
+        let families = Family::BOTH
+            .into_iter()
+            .filter(has_address)
+            .filter(is_there);
+        families
+            .map(|family| self.used_path(route, family))
+            .collect()
+    }
+
+    fn used_path(&self, route: &ExitRoute, family: Family) -> PathReport {
+        let probes = self.run.probes;
+        let behind = probes.any_resolver(&route.exit, |resolver| is_of(resolver, family));
+        match (probes.tunnel(&route.exit, family), behind) {
+            (ProbeAnswer::Untested, _) => path(family, PathState::Untested, String::new()),
+            (ProbeAnswer::Silent, _) => {
+                let gateway = route.gateways.first();
+                let gateway = gateway.map(|gateway| gateway.node.to_string());
+                let message = format!(
+                    "the gateway {} does not answer in the tunnel",
+                    gateway.unwrap_or_default()
+                );
+                broken(family, PathHop::Tunnel, message)
+            }
+            (ProbeAnswer::Answers, ProbeAnswer::Silent) => broken(
+                family,
+                PathHop::Forward,
+                "the gateway answers in the tunnel, and no resolver behind it does".to_owned(),
+            ),
+            (ProbeAnswer::Answers, ProbeAnswer::Answers) => {
+                path(family, PathState::Works, String::new())
+            }
+            (ProbeAnswer::Answers, ProbeAnswer::Untested) => {
+                let message = "the gateway answers; nothing behind it is known to ask";
+                path(family, PathState::Works, message.to_owned())
+            }
+        }
+    }
+
+    /// The ways of an exit that this node serves, for the families that the exit is to offer.
+    pub(super) fn served_paths(&self, exit: &ServedExit) -> Vec<PathReport> {
+        let offers = |family: &Family| {
+            let is_of_family = |address: &_| Family::of(address) == *family;
+            let routes = exit.routes.iter();
+            routes.map(Family::of_prefix).any(|one| one == *family)
+                && (exit.egress.is_empty() || exit.egress.iter().any(is_of_family))
+        };
+        let families = Family::BOTH.into_iter().filter(offers);
+        families
+            .map(|family| self.served_path(exit, family))
+            .collect()
+    }
+
+    fn served_path(&self, exit: &ServedExit, family: Family) -> PathReport {
+        let facts = self.setup.facts;
+        let egress = exit
+            .egress
+            .iter()
+            .find(|address| Family::of(address) == family);
+        if let Some(address) = egress.filter(|address| !facts.has_address(address)) {
+            let message = format!("the egress IP {address} is on no interface of the node");
+            return broken(family, PathHop::Source, message);
+        }
+        if let Some(message) = self.uplink_fault(exit, family) {
+            return broken(family, PathHop::Uplink, message);
+        }
+        let behind = self
+            .run
+            .probes
+            .any_resolver(&exit.exit, |resolver| is_of(resolver, family));
+        match behind {
+            ProbeAnswer::Untested => path(family, PathState::Untested, String::new()),
+            ProbeAnswer::Answers => path(family, PathState::Works, String::new()),
+            ProbeAnswer::Silent => {
+                let message = "no resolver answers the gateway itself".to_owned();
+                broken(family, PathHop::Resolver, message)
+            }
+        }
+    }
+
+    fn uplink_fault(&self, exit: &ServedExit, family: Family) -> Option<String> {
+        let facts = self.setup.facts;
+        let Some(device) = facts.uplink(exit.uplink.as_ref()) else {
+            return Some("the node has no interface to leave by".to_owned());
+        };
+        if exit.uplink.is_none() && facts.uplinks.get(&family) != Some(&device) {
+            return Some(format!(
+                "the node has no default route of its own by {device}"
+            ));
+        }
+        let observed = self.read_back?.observed();
+        let link = observed
+            .links
+            .iter()
+            .find(|link| link.name == device.as_str());
+        match link.map(|link| link.carrier) {
+            None => Some(format!("the node has no interface {device}")),
+            Some(Carrier::Absent) => Some(format!("{device} has no carrier")),
+            Some(Carrier::Present) => None,
+        }
+    }
+
+    /// Whether the names of a scope's pods can be asked for.
+    pub(super) fn resolver_state(&self, scope: &Scope) -> ResolverState {
+        let exit = scope.tunnel_exit().or_else(|| scope.local_exit());
+        let (Some(exit), DnsMode::Forward) = (exit, scope.terms.dns.mode) else {
+            return ResolverState::Untested;
+        };
+        let probes = self.run.probes;
+        let asked = match &scope.terms.dns.upstreams[..] {
+            [] => &probes.own_resolvers[..],
+            named => named,
+        };
+        if asked.is_empty() {
+            return ResolverState::Unknown;
+        }
+        match probes.any_resolver(exit, |resolver| asked.contains(resolver)) {
+            ProbeAnswer::Untested => ResolverState::Untested,
+            ProbeAnswer::Answers => ResolverState::Answers,
+            ProbeAnswer::Silent => ResolverState::Silent,
+        }
+    }
+}
+
+fn is_of(resolver: &SocketAddr, family: Family) -> bool {
+    Family::of(&resolver.ip()) == family
+}
+
+const fn named(family: Family) -> AddressFamily {
+    match family {
+        Family::V4 => AddressFamily::IPv4,
+        Family::V6 => AddressFamily::IPv6,
+    }
+}
+
+const fn path(family: Family, state: PathState, message: String) -> PathReport {
+    PathReport {
+        family: named(family),
+        state,
+        hop: None,
+        message,
+    }
+}
+
+fn broken(family: Family, hop: PathHop, message: String) -> PathReport {
+    PathReport {
+        hop: Some(hop),
+        ..path(family, PathState::Broken, message)
+    }
+}
