@@ -23,11 +23,11 @@ fn before_the_restart() -> Timestamp {
 
 fn body(serial: u64, issued_at: Timestamp, not_after: Timestamp) -> Body {
     serde_json::from_value(json!({
-        "node": {"name": "n1", "uid": "11111111-1111-4111-8111-111111111111"},
+        "version": postern_intent::body::FORMAT_VERSION, "node": {"name": "n1", "uid": "11111111-1111-4111-8111-111111111111"},
         "serial": serial, "issuedAt": issued_at, "notAfter": not_after,
         "guardedNamespaces": [],
         "cluster": postern_intent::body::Cluster::default(),
-        "tunnels": [], "routes": [], "nat": [], "firewall": [], "dns": [], "pods": [],
+        "tunnels": [], "routes": [], "nat": [], "firewall": [], "pods": [], "allocations": [],
     }))
     .unwrap()
 }
