@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 /// What happens to traffic that a rule names; the first rule that matches decides.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.action == 'Allow' || !self.to.exists(t, has(t.fqdn))")
+#[x_kube(validation = Rule::new("(has(self.to) && size(self.to) > 0) || (has(self.ports) && size(self.ports) > 0)")
+    .message("a rule names to, ports or both; for every destination and every port write to: [{cidr: 0.0.0.0/0}, {cidr: '::/0'}]").field_path(".to"))]
+#[x_kube(validation = Rule::new("self.action == 'Allow' || !has(self.to) || !self.to.exists(t, has(t.fqdn))")
     .message("a name can only be allowed, because a denied name is still reachable by its address; use action Allow, or deny a cidr").field_path(".action"))]
 pub struct PolicyRule {
     /// Name of the rule in explanations and logs.
@@ -18,8 +20,9 @@ pub struct PolicyRule {
     /// Whether the traffic may leave.
     pub action: Action,
 
-    /// Destinations. To name every destination write the prefixes `0.0.0.0/0` and `::/0`.
-    #[schemars(length(min = 1, max = 128))]
+    /// Destinations. Without any, every destination is meant, and the rule has ports.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub to: Vec<Destination>,
 

@@ -78,8 +78,10 @@ use crate::exit_node::LanAccess;
     .message("failureMode Open needs failOpenAfter, the time without an exit after which traffic may use the node's uplink, such as 30s").field_path(".failOpenAfter"))]
 #[x_kube(validation = Rule::new("self.failureMode == 'Open' || !has(self.failOpenAfter)")
     .message("failOpenAfter is for failureMode Open only; leave it out, or write failureMode: Open").field_path(".failOpenAfter"))]
-#[x_kube(validation = Rule::new("self.dns.mode == 'Filter' || !has(self.rules) || !self.rules.exists(r, r.to.exists(t, has(t.fqdn)))")
+#[x_kube(validation = Rule::new("self.dns.mode == 'Filter' || !has(self.rules) || !self.rules.exists(r, has(r.to) && r.to.exists(t, has(t.fqdn)))")
     .message("a rule with fqdn needs dns.mode Filter, because only the filter learns the addresses of a name; write dns: {mode: Filter}, or use cidr").field_path(".rules"))]
+#[x_kube(validation = Rule::new("!has(self.rules) || self.rules.all(r, !has(r.name) || self.rules.exists_one(o, has(o.name) && o.name == r.name))")
+    .message("two rules have the same name, so that explanations and logs could mean either; give each rule a name of its own").field_path(".rules"))]
 pub struct EgressPolicySpec {
     /// Pods of this namespace that the policy is for; an empty selector chooses all of them.
     #[schemars(schema_with = "crate::schema::meta::label_selector")]
@@ -153,6 +155,8 @@ pub struct EgressPolicySpec {
     .message("route type Exit needs exitNodes, the names of 1 to 8 ExitNodes in order of preference").field_path(".exitNodes"))]
 #[x_kube(validation = Rule::new("self.type == 'Exit' || !has(self.exitNodes) || size(self.exitNodes) == 0")
     .message("exitNodes is for route type Exit only; leave it out, or write type: Exit").field_path(".exitNodes"))]
+#[x_kube(validation = Rule::new("!has(self.exitNodes) || self.exitNodes.all(e, self.exitNodes.exists_one(o, o.name == e.name))")
+    .message("exitNodes names an exit twice; name each exit once, in order of preference").field_path(".exitNodes"))]
 pub struct Route {
     /// By an exit, or by the node's own uplink.
     #[serde(rename = "type")]

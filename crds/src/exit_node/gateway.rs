@@ -21,6 +21,6 @@ pub struct Gateway {
 
     /// Uplink of the gateway. Without it, the interface of the default route is taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::schema::text::interface")]
+    #[schemars(schema_with = "crate::schema::text::uplink")]
     pub interface: Option<String>,
 }

@@ -1,5 +1,6 @@
 //! Schemas of addresses, prefixes and what stands for them.
 
+use postern_intent::special_use::{EMBEDDINGS, SPECIAL4, SPECIAL6};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
@@ -24,6 +25,21 @@ fn cidr_value() -> Value {
                 "message": "must have no host bits set; write the network address, 198.51.100.0/24 instead of 198.51.100.7/24"
             }
         ]
+    })
+}
+
+/// A prefix that no special-use range holds needs no exception, and would say nothing.
+fn in_special_range() -> Value {
+    let ranges = SPECIAL4.iter().chain(&SPECIAL6).chain(&EMBEDDINGS);
+    // CEL knows no prefix of IPv4-mapped addresses, and refuses an exception of that form for its form.
+    let written = ranges.filter(|range| !range.starts_with("::ffff:"));
+    let quoted: Vec<String> = written.map(|range| format!("'{range}'")).collect();
+    json!({
+        "rule": format!(
+            "!isCIDR(self) || [{}].exists(r, cidr(r).containsCIDR(self))",
+            quoted.join(", ")
+        ),
+        "message": "must lie in a special-use range, such as 169.254.169.254/32; other destinations are allowed by rules, and private ones by lanAccess"
     })
 }
 
@@ -93,7 +109,11 @@ pub fn routes(_: &mut SchemaGenerator) -> Schema {
 /// Exceptions from the special-use ranges: up to 16 prefixes.
 #[must_use]
 pub fn special_use_exceptions(_: &mut SchemaGenerator) -> Schema {
-    list(&cidr_value(), 0, 16)
+    let mut item = cidr_value();
+    if let Some(rules) = item["x-kubernetes-validations"].as_array_mut() {
+        rules.push(in_special_range());
+    }
+    list(&item, 0, 16)
 }
 
 /// Addresses of a tunnel interface with their prefix lengths: 1 to 4.

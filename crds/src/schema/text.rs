@@ -31,6 +31,15 @@ fn interface_glob_value() -> Value {
     json!({"type": "string", "minLength": 1, "maxLength": 15, "pattern": INTERFACE_GLOB_PATTERN})
 }
 
+fn preferred_value() -> Value {
+    let mut value = interface_glob_value();
+    value["x-kubernetes-validations"] = json!([{
+        "rule": "self != 'lo'",
+        "message": "lo reaches nothing but its own node; name interfaces that carry traffic off the node, such as eth0 or wlan*"
+    }]);
+    value
+}
+
 /// Name of a cluster-scoped object or a Secret (RFC 1123 subdomain).
 #[must_use]
 pub fn object_name(_: &mut SchemaGenerator) -> Schema {
@@ -65,6 +74,22 @@ pub fn interface(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "minLength": 1, "maxLength": 15, "pattern": INTERFACE_PATTERN})
 }
 
+/// Name of an interface that carries a node's traffic off the node. Links of pods are those that the agents take for such by
+/// default (`--pod-links`).
+#[must_use]
+pub fn uplink(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 15,
+        "pattern": INTERFACE_PATTERN,
+        "x-kubernetes-validations": [{
+            "rule": "!self.matches('^(lo$|cni0$|cbr0$|cali|lxc|veth|pst-)')",
+            "message": "must be an uplink of the gateway, such as eth0; the loopback, links of pods and tunnels of Postern lead to no outside"
+        }]
+    })
+}
+
 /// Interfaces in order of preference, as names or globs: 1 to 32.
 #[must_use]
 pub fn preferred_interfaces(_: &mut SchemaGenerator) -> Schema {
@@ -72,7 +97,7 @@ pub fn preferred_interfaces(_: &mut SchemaGenerator) -> Schema {
         "type": "array",
         "minItems": 1,
         "maxItems": 32,
-        "items": interface_glob_value(),
+        "items": preferred_value(),
     })
 }
 

@@ -80,8 +80,12 @@ fn admission_refuses_what_the_compiler_refuses_and_nothing_else() {
 
 /// Messages of the admission policy of the object's kind: its expressions as rules of a schema without anything else.
 fn admission(object: &Value) -> Vec<String> {
-    let plural =
-        format!("{}s", samples::kind(object).to_lowercase()).replace("policys", "policies");
+    let definitions = definition::all().unwrap();
+    let mut definitions = definitions.iter();
+    let plural = definitions
+        .find(|one| one.kind == samples::kind(object))
+        .unwrap()
+        .plural;
     let mut policies = honoured::admission_policies().into_iter();
     let policy = policies
         .find(|one| {

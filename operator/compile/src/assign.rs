@@ -6,6 +6,7 @@ use postern_intent::body::BlockedReason;
 use postern_intent::{Address, NodeName, Uid};
 use serde::Serialize;
 
+use crate::first_names;
 use crate::gate::Gate;
 use crate::index::{Before, Index};
 use crate::select::{Contender, Contenders};
@@ -63,9 +64,6 @@ pub(crate) struct Assignment<'a> {
 /// Names of policies, by the UID of another one.
 type PolicyNames = BTreeMap<Uid, BTreeSet<String>>;
 
-/// How many policies a message names.
-const NAMED: usize = 3;
-
 impl<'a> Assignment<'a> {
     /// Decides about every pod.
     pub(crate) fn new(index: &Index<'a>, contenders: &Contenders<'_>, gate: &Gate) -> Self {
@@ -102,12 +100,12 @@ impl<'a> Assignment<'a> {
 
     /// Names of the policies that decide about pods which this one selects; empty: there are none.
     pub(crate) fn overriders(&self, uid: &Uid) -> String {
-        listed(self.overriders.get(uid))
+        first_names(self.overriders.get(uid).into_iter().flatten())
     }
 
     /// Names of the policies that select pods which this one decides about; empty: there are none.
     pub(crate) fn overridden(&self, uid: &Uid) -> String {
-        listed(self.overridden.get(uid))
+        first_names(self.overridden.get(uid).into_iter().flatten())
     }
 
     fn note_losers(&mut self, winner: &Contender<'_>, losers: &[&Contender<'_>]) {
@@ -254,14 +252,5 @@ fn note(names: &mut PolicyNames, of: &Contender<'_>, other: &Contender<'_>) {
         None => {
             names.insert(of.uid.clone(), BTreeSet::from([name.clone()]));
         }
-    }
-}
-
-fn listed(names: Option<&BTreeSet<String>>) -> String {
-    let names: Vec<&str> = names.into_iter().flatten().map(String::as_str).collect();
-    let first = names[..names.len().min(NAMED)].join(", ");
-    match names.len().saturating_sub(NAMED) {
-        0 => first,
-        more => format!("{first} and {more} more"),
     }
 }

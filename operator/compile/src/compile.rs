@@ -13,10 +13,11 @@ use crate::lower::{Context, NodePlan, Shared, clients, peers};
 use crate::pins::Keys;
 use crate::remember::remember;
 use crate::resolve::{Exits, Plans};
+use crate::screen::Screened;
 use crate::select::Contenders;
 use crate::snapshot::{Memory, Node, Snapshot};
 use crate::verdict::{Verdict, verdicts};
-use crate::{budget, memory_budget, refresh, serial};
+use crate::{budget, refresh, serial};
 
 /// What a compile says.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,9 +62,8 @@ pub(crate) struct Settled {
 /// Compiles a snapshot. The same snapshot always gives the same compilation.
 #[must_use]
 pub fn compile(snapshot: &Snapshot) -> Compilation {
-    let bounded = memory_budget::bounded(snapshot);
-    let snapshot = bounded.as_ref().unwrap_or(snapshot);
-    let index = Index::new(snapshot);
+    let screened = Screened::new(snapshot);
+    let index = Index::new(snapshot, &screened);
     let keys = Keys::new(&index);
     let mut exits = Exits::new(&index);
     let mut contenders = Contenders::new(&index);

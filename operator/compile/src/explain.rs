@@ -5,6 +5,7 @@ use postern_intent::{Body, ExitName, Namespace, NodeName, PodName};
 use serde::Serialize;
 
 use crate::index::Index;
+use crate::screen::Screened;
 use crate::select::{Contender, Contenders};
 use crate::snapshot::{Attachment, Snapshot};
 
@@ -64,7 +65,8 @@ pub fn explain(
     namespace: &Namespace,
     name: &PodName,
 ) -> Option<Explanation> {
-    let index = Index::new(snapshot);
+    let screened = Screened::new(snapshot);
+    let index = Index::new(snapshot, &screened);
     let contenders = Contenders::new(&index);
     let pod = index
         .pods

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern_intent::body::{Class, Scope};
 use postern_intent::{Address, Body, ExitName, Namespace, NodeName, ScopeId, Uid, body};
 
+use crate::screen::Screened;
 use crate::snapshot::{self, Attachment, Exit, Lifecycle, Node, Policy, Report, Snapshot};
 
 /// Lookups of a snapshot.
@@ -61,7 +62,7 @@ impl Before<'_> {
 
 impl<'a> Index<'a> {
     /// Sorts a snapshot.
-    pub(crate) fn new(snapshot: &'a Snapshot) -> Self {
+    pub(crate) fn new(snapshot: &'a Snapshot, screened: &'a Screened<'_>) -> Self {
         let mut pods: BTreeMap<&Namespace, Vec<&snapshot::Pod>> = BTreeMap::new();
         for pod in &snapshot.pods {
             pods.entry(&pod.namespace).or_default().push(pod);
@@ -71,7 +72,7 @@ impl<'a> Index<'a> {
             list.dedup_by_key(|pod| &pod.uid);
         }
         let mut policies: BTreeMap<&Namespace, BTreeMap<&str, &Policy>> = BTreeMap::new();
-        for policy in &snapshot.policies {
+        for policy in screened.policies.iter().map(AsRef::as_ref) {
             policies
                 .entry(&policy.key.namespace)
                 .or_default()
@@ -94,10 +95,11 @@ impl<'a> Index<'a> {
             .collect();
         Self {
             snapshot,
-            exits: snapshot
+            exits: screened
                 .exits
                 .iter()
-                .map(|exit| (&exit.name, exit))
+                .map(AsRef::as_ref)
+                .map(|exit: &Exit| (&exit.name, exit))
                 .collect(),
             policies,
             nodes,

@@ -13,13 +13,14 @@
 //!
 //! Inside: `index` (sorted lookups), `pins` (WireGuard keys), `select` and `assign` (pod to policy), `resolve`
 //! (names to what they stand for), `allocate` (numbers), `lower` (one file for each section of the body), `budget`,
-//! `memory_budget` (what a namespace may have remembered), `serial`, `refresh`, `remember`.
+//! `memory_budget` (what a namespace may have remembered), `screen` (what contradicts the cluster), `serial`, `refresh`, `remember`.
 
 mod allocate;
 mod assign;
 mod budget;
 mod compile;
 pub mod explain;
+mod first_names;
 pub mod gate;
 mod index;
 pub mod intake;
@@ -29,6 +30,7 @@ mod pins;
 mod refresh;
 mod remember;
 mod resolve;
+mod screen;
 mod select;
 mod serial;
 pub mod snapshot;
@@ -36,6 +38,7 @@ pub mod verdict;
 
 pub use assign::PodCounts;
 pub use compile::{Compilation, NodeOutcome, compile};
+pub use first_names::first_names;
 pub use memory_budget::NAMESPACE_BUDGET;
 pub use pins::CHANGE_INTERVAL;
 pub use snapshot::Snapshot;

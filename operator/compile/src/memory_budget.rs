@@ -18,7 +18,7 @@ const AROUND: usize = 160;
 /// Policies that go past their namespace's budget, with the refusal that they get. The ones that ask for nothing new come
 /// first, then updates, then new ones, each by name, so that a policy that was accepted keeps its place.
 /// O(policies · log policies).
-fn over(snapshot: &Snapshot) -> BTreeMap<Uid, Refusal> {
+pub(crate) fn over(snapshot: &Snapshot) -> BTreeMap<Uid, Refusal> {
     let mut by_namespace: BTreeMap<&Namespace, Vec<&Policy>> = BTreeMap::new();
     for policy in &snapshot.policies {
         let list = by_namespace.entry(&policy.key.namespace).or_default();
@@ -104,19 +104,4 @@ fn selector_size(selector: &Selector) -> usize {
         expression.key.len() + 48 + values.map(|value| value.len() + 3).sum::<usize>()
     });
     48 + labels.chain(expressions).sum::<usize>()
-}
-
-/// The snapshot with those policies refused; none: every namespace is within its budget.
-pub(crate) fn bounded(snapshot: &Snapshot) -> Option<Snapshot> {
-    let mut refused = over(snapshot);
-    if refused.is_empty() {
-        return None;
-    }
-    let mut bounded = snapshot.clone();
-    for policy in &mut bounded.policies {
-        if let Some(refusal) = refused.remove(&policy.uid) {
-            policy.terms = Err(refusal);
-        }
-    }
-    Some(bounded)
 }

@@ -69,7 +69,7 @@ const REFUSED: [(&str, &str, &str, Expected, &str); 5] = [
             "UnknownField",
             "does not know spec.schedule; upgrade the operator",
         ),
-        "UnknownField",
+        "PolicyRefused",
     ),
 ];
 

@@ -16,6 +16,9 @@ use super::exit::{lan, prefix};
 use super::invalid;
 use crate::snapshot::{Ceiling, Permission, Policy, PolicyKey, PolicyTerms, Refusal, Selector};
 
+/// What a rule without `to` is about.
+const EVERYWHERE: [&str; 2] = ["0.0.0.0/0", "::/0"];
+
 /// The port of DNS (RFC 1035, section 4.2).
 const DNS_PORT: u16 = 53;
 
@@ -154,18 +157,23 @@ const fn action(action: crd::Action) -> Access {
 fn rule(position: usize, written: &crd::PolicyRule) -> Result<Rule, Refusal> {
     let field = format!("spec.rules[{position}]");
     // The schema refuses it too; a manifest that never met an API server could open everything by saying nothing.
-    if written.to.is_empty() {
+    if written.to.is_empty() && written.ports.is_empty() {
         return Err(invalid(format!(
-            "{field}.to: name at least one destination; 0.0.0.0/0 and ::/0 mean every one"
+            "{field}: name to, ports or both; to: 0.0.0.0/0 and ::/0 mean every destination"
         )));
     }
-    let to = written
-        .to
-        .iter()
-        .map(|destination| match &destination.cidr {
-            Some(cidr) => prefix(&format!("{field}.to"), cidr),
-            None => Err(invalid(format!("{field}.to: every entry needs cidr"))),
+    let cidrs: Vec<&str> = if written.to.is_empty() {
+        EVERYWHERE.to_vec()
+    } else {
+        let cidrs = written.to.iter().map(|destination| {
+            let missing = || invalid(format!("{field}.to: every entry needs cidr"));
+            destination.cidr.as_deref().ok_or_else(missing)
         });
+        cidrs.collect::<Result<_, _>>()?
+    };
+    let to = cidrs
+        .into_iter()
+        .map(|cidr| prefix(&format!("{field}.to"), cidr));
     Ok(Rule {
         name: written.name.clone().unwrap_or_else(|| position.to_string()),
         action: action(written.action),

@@ -13,5 +13,5 @@ mod words;
 use all::reason;
 pub(crate) use all::verdicts;
 use path::PathFaults;
-use progress::{Concerned, Progress, named, silent};
+use progress::{Concerned, Progress, silent};
 pub use words::{ClientCounts, Detail, GatewayLine, GatewayRole, NodeCounts, Verdict};

@@ -6,7 +6,7 @@ use postern_crds::conditions::Reason;
 use postern_crds::node_report::{AddressFamily, PathHop};
 use postern_intent::{ExitName, NodeName};
 
-use super::named;
+use crate::first_names;
 use crate::lower::Context;
 use crate::resolve::ActiveExit;
 use crate::snapshot::{Freshness, PathFault, Report};
@@ -89,7 +89,7 @@ impl PathFaults {
         }
         let fault = self.clients.get(&family)?;
         let nodes: Vec<&str> = fault.nodes.iter().map(String::as_str).collect();
-        let message = format!("{family:?} from {}: {}", named(&nodes), fault.message);
+        let message = format!("{family:?} from {}: {}", first_names(&nodes), fault.message);
         Some((reason(fault.hop?), message))
     }
 }

@@ -6,9 +6,10 @@ use postern_crds::conditions::{ConditionType, Finding, Reason};
 use postern_intent::NodeName;
 
 use super::seen::Seen;
-use super::{Detail, PathFaults, Progress, Verdict, exit, named, silent};
+use super::{Detail, PathFaults, Progress, Verdict, exit, silent};
 use crate::assign::PodCounts;
 use crate::compile::Settled;
+use crate::first_names;
 use crate::gate::{Gate, Subject};
 use crate::lower::Context;
 use crate::resolve::{ExitState, PlannedWay, TermsSource};
@@ -174,7 +175,7 @@ fn ready(
         } else {
             format!(
                 "{message}; nodes that block them: {}",
-                named(&seen.blocking)
+                first_names(&seen.blocking)
             )
         };
         return Finding::no(kind, blocked, message);
@@ -233,7 +234,7 @@ fn leaving(
         }
         if !seen.unanswered.is_empty() {
             let reason = Reason::ResolverSilent;
-            let nodes = named(&seen.unanswered);
+            let nodes = first_names(&seen.unanswered);
             let message = format!("{} Nodes: {nodes}.", reason.sentence());
             return Finding::no(kind, reason, message);
         }
@@ -243,7 +244,7 @@ fn leaving(
         let names = if seen.without_resolver.is_empty() {
             String::new()
         } else {
-            let nodes = named(&seen.without_resolver);
+            let nodes = first_names(&seen.without_resolver);
             format!(
                 "; names outside of the cluster are refused on {nodes}. {}",
                 Reason::NoResolver.sentence()
@@ -260,7 +261,7 @@ fn bypass(seen: &Seen<'_>) -> String {
     format!(
         "the guard does not see the packets of {} pods, on {}; see the node's report",
         seen.bypassed,
-        named(&seen.bypassing)
+        first_names(&seen.bypassing)
     )
 }
 
@@ -303,7 +304,7 @@ fn fully_enforced(context: &Context<'_>, policy: &Policy, seen: &Seen<'_>) -> Fi
             Some(reason) => Finding::no(
                 kind,
                 reason,
-                format!("sources are not bound on {}", named(&seen.unbinding)),
+                format!("sources are not bound on {}", first_names(&seen.unbinding)),
             ),
             None if overridden.is_empty() => {
                 Finding::yes(kind, Reason::Enforced, Reason::Enforced.sentence())

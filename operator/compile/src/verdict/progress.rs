@@ -7,6 +7,7 @@ use postern_intent::body::{ExitRoute, Scope, ServedExit};
 
 use super::NodeCounts;
 use crate::compile::{NodeOutcome, Settled};
+use crate::first_names;
 use crate::lower::Context;
 use crate::snapshot::{Freshness, Guard, Report};
 
@@ -148,23 +149,10 @@ impl<'a> Concerned<'a> {
         } = self.counts;
         let mut parts = vec![format!("{programmed} of {desired} {these}")];
         if !self.behind.is_empty() {
-            parts.push(format!("behind: {}", named(&self.behind)));
+            parts.push(format!("behind: {}", first_names(&self.behind)));
         }
         parts.extend(self.silence());
         parts.join("; ")
-    }
-}
-
-/// How many nodes a message names: a condition is for people, and has 32 KiB at most.
-const NAMED: usize = 3;
-
-/// The first nodes by name, and how many more there are.
-pub(super) fn named(nodes: &[impl ToString]) -> String {
-    let first: Vec<String> = nodes.iter().take(NAMED).map(ToString::to_string).collect();
-    let first = first.join(", ");
-    match nodes.len().saturating_sub(NAMED) {
-        0 => first,
-        more => format!("{first} and {more} more"),
     }
 }
 

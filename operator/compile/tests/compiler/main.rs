@@ -15,5 +15,6 @@ mod refused;
 mod reported;
 mod restored;
 mod scenarios;
+mod screened;
 mod unpublished;
 mod world;
