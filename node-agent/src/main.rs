@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Verb::Release(args) => verbs::release(&args),
         Verb::Claim(args) => verbs::claim(&args),
         Verb::TrustClock(args) => verbs::trust_clock(&args),
+        Verb::TrustKeys(args) => verbs::trust_keys(&args),
         Verb::Cleanup(args) => verbs::cleanup(&args),
     };
     match result {

@@ -34,6 +34,9 @@ pub enum Verb {
     /// Say as root that the wall clock is right: times ahead of it that the ledger remembers are forgotten. For a node that
     /// refuses every intent as expired after its clock was wrong.
     TrustClock(ReleaseArgs),
+    /// Trust the keys that are installed here in place of the pinned ones, as after the loss of the operator's signing key.
+    /// Root only; written to the ledger first.
+    TrustKeys(ReleaseArgs),
     /// Remove everything of ours from this node. Refuses without a release in the ledger.
     Cleanup(CleanupArgs),
 }

@@ -46,6 +46,15 @@ pub(crate) fn trust_clock(args: &ReleaseArgs) -> Result<ExitCode, ProgramError> 
     Ok(print(&answer, args.ask.output))
 }
 
+/// `trust-keys`.
+pub(crate) fn trust_keys(args: &ReleaseArgs) -> Result<ExitCode, ProgramError> {
+    let question = Question::TrustKeys {
+        reason: args.reason.clone(),
+    };
+    let answer = ask(&args.ask.run_dir, &question).map_err(ProgramError::Ask)?;
+    Ok(print(&answer, args.ask.output))
+}
+
 /// `cleanup`.
 pub(crate) fn cleanup(args: &CleanupArgs) -> Result<ExitCode, ProgramError> {
     let runtime = tokio::runtime::Builder::new_current_thread()

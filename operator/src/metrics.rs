@@ -102,6 +102,8 @@ pub struct Metrics {
     pub tampered: Gauge,
     /// Nodes that a retiring key waits for.
     pub keys_waiting: Gauge,
+    /// Nodes that trust none of the signing keys.
+    pub other_keys: Gauge,
     /// What waits for an approval.
     pub held: Gauge,
     /// Pages of the memory that the API server refuses.
@@ -134,6 +136,7 @@ impl Default for Metrics {
             awaited: Gauge::default(),
             tampered: Gauge::default(),
             keys_waiting: Gauge::default(),
+            other_keys: Gauge::default(),
             held: Gauge::default(),
             unwritten_pages: Gauge::default(),
             clock_difference: Gauge::default(),
@@ -185,7 +188,7 @@ impl Metrics {
     }
 
     /// Name, help and value of each gauge without a label.
-    const fn gauges(&self) -> [(&'static str, &'static str, &Gauge); 11] {
+    const fn gauges(&self) -> [(&'static str, &'static str, &Gauge); 12] {
         [
             ("leader", "1 while this process leads", &self.leader),
             (
@@ -212,6 +215,11 @@ impl Metrics {
                 "key_rotation_waiting_nodes",
                 "Nodes that a retiring signing key waits for",
                 &self.keys_waiting,
+            ),
+            (
+                "nodes_with_other_keys",
+                "Nodes that trust none of the signing keys",
+                &self.other_keys,
             ),
             (
                 "releases_held",

@@ -21,6 +21,7 @@ mod ctl;
 mod ends;
 mod leaders;
 mod line;
+mod lost_key;
 mod manifests;
 mod namespace;
 mod plane;

@@ -20,7 +20,7 @@ use postern_e2e::proof::harness::{After, Sender, Series, WAIT_DEADLINE, exit, wa
 use postern_intent::KeyId;
 use serde_json::{Value, json};
 
-fn nodes() -> [Value; 2] {
+pub(crate) fn nodes() -> [Value; 2] {
     NODES.map(|node| json!({"node": node}))
 }
 
@@ -47,7 +47,7 @@ fn await_restored(lab: &Lab) -> Result<Vec<Value>, LabError> {
 }
 
 /// Approves both nodes and waits until they carry something newer than they ever had.
-fn approve_nodes(lab: &Lab, held: &[Value]) -> Result<(), LabError> {
+pub(crate) fn approve_nodes(lab: &Lab, held: &[Value]) -> Result<(), LabError> {
     let before = serials(lab)?;
     approve(lab, held)?;
     wait_until(LONG, "newer serials at both nodes", || {
@@ -283,7 +283,7 @@ fn sorted(ids: &[&str]) -> Vec<String> {
 }
 
 /// The ids of the keys that a node trusts, from its last report.
-fn trusted(lab: &Lab, node: &str) -> Vec<String> {
+pub(crate) fn trusted(lab: &Lab, node: &str) -> Vec<String> {
     let report = lab.report_status(node).unwrap_or_default();
     let ids = report["trustedKeyIds"]
         .as_array()
@@ -317,7 +317,7 @@ fn retire(lab: &Lab, old: &str, new: &SigningKey) -> Result<(), LabError> {
         .map(drop)
 }
 
-fn of<'a>(words: &[&'a str]) -> Vec<&'a str> {
+pub(crate) fn of<'a>(words: &[&'a str]) -> Vec<&'a str> {
     [words, &["-n", SYSTEM]].concat()
 }
 

@@ -356,6 +356,10 @@ impl<H: Host> Agent<H> {
                 drop(answer.send(durable(self.release_by_root(&reason))));
                 Some(Activation::Asked)
             }
+            Work::Ask(Question::TrustKeys { reason }, answer) => {
+                drop(answer.send(self.trust_by_root(&reason)));
+                Some(Activation::IntentChanged)
+            }
             Work::Ask(Question::Claim, answer) => {
                 drop(answer.send(durable(self.claim())));
                 Some(Activation::Asked)

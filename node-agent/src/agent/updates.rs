@@ -3,12 +3,15 @@
 
 use std::collections::BTreeSet;
 
+use postern_crds::conditions::Reason;
 use postern_host::Host;
 use postern_intent::{KeyId, KeySet, Uid};
+use postern_telemetry::chain;
 
 use super::activation::Activation;
 use super::state::Agent;
 use crate::audit::Entry;
+use crate::control::Answer;
 use crate::inbox::Document;
 
 /// News from files that somebody else replaces.
@@ -51,6 +54,32 @@ impl<H: Host> Agent<H> {
             self.inbox.forget(document);
         }
         Activation::IntentChanged
+    }
+
+    /// Trusts the installed keys in place of the pinned ones: the way back where the pinned ones are lost, since no key set
+    /// can be signed any more that the node would take. What is in force stays in force.
+    pub fn trust_by_root(&mut self, reason: &str) -> Answer {
+        let keys = self.installed_keys.clone();
+        if keys.is_empty() {
+            return Answer::refused(
+                Reason::EmptyKeySet.as_str(),
+                "no key is installed here: put the operator's public keys into the trust folder first",
+            );
+        }
+        let document = keys.document();
+        if let Err(error) = self.ledger.record(|entries| entries.keys = Some(document)) {
+            return Answer::refused(Reason::NotDurable.as_str(), chain(&error));
+        }
+        let ids: Vec<&str> = keys.ids().map(|id| id.as_str()).collect();
+        let line = format!("{}: {reason}", ids.join(" "));
+        self.audit
+            .write(&Entry::of(self.clock.now(), "keys", "TrustedByRoot", &line));
+        self.keys = keys;
+        // What the former keys made it refuse is judged again.
+        for document in Document::ALL {
+            self.inbox.forget(document);
+        }
+        Answer::done()
     }
 
     /// How the keys given at installation differ from those in force, if they do. The ones in force were pinned with the

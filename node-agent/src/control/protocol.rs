@@ -20,6 +20,11 @@ pub enum Question {
         /// Why.
         reason: String,
     },
+    /// Trust the installed keys in place of the pinned ones. Root only.
+    TrustKeys {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// The agent's answer.

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{ListParams, PostParams};
+use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
 use kube::{Api, Client};
 use postern_apiserver::{ApiError, ApiVerb, Failure, within};
-use postern_crds::NodeIntent;
 use postern_crds::names::OPERATOR_FIELD_MANAGER;
+use postern_crds::{NodeIntent, NodeReport};
 use postern_intent::KeyId;
+use serde_json::Value;
 use thiserror::Error;
 use tracing::{info, warn};
 
@@ -25,6 +26,9 @@ pub const SECRET: &str = "postern-signing-key";
 /// Key ids that are to go, separated by commas.
 const RETIRE_ANNOTATION: &str = "postern.dev/retire";
 
+/// How many reports are looked at with one request.
+const REPORTS_AT_ONCE: u32 = 100;
+
 /// How often the Secret is read again. It cannot be watched: the operator may read this one only.
 const PERIOD: Duration = Duration::from_secs(60);
 
@@ -35,7 +39,10 @@ pub enum SignerError {
     #[error("the signing key cannot be had")]
     Api(#[source] ApiError),
     /// It is gone although it was there: nodes trust a key that nobody has any more.
-    #[error("Secret {SECRET} is gone while nodes trust its key; put it back from the backup")]
+    #[error(
+        "Secret {SECRET} is gone while nodes trust its key; put it back from the backup, or follow the runbook \"A lost \
+         signing key\" of docs/operator.md"
+    )]
     Lost,
     /// It has no key.
     #[error("Secret {SECRET} has no entry that ends in .pem")]
@@ -56,6 +63,8 @@ pub struct SigningKeys {
 pub struct Signer {
     secrets: Api<Secret>,
     intents: Api<NodeIntent>,
+    /// Reports as they are: what another version wrote must not keep its keys from being seen.
+    reports: Api<DynamicObject>,
     known: Option<(SigningKeys, Instant)>,
 }
 
@@ -66,6 +75,7 @@ impl Signer {
         Self {
             secrets: Api::namespaced(client.clone(), namespace),
             intents: Api::all(client.clone()),
+            reports: Api::all_with(client.clone(), &ApiResource::erase::<NodeReport>(&())),
             known: None,
         }
     }
@@ -131,14 +141,31 @@ impl Signer {
         })
     }
 
-    /// Makes the Secret, but only where nothing was ever published: asked of the API server, not of a cache.
-    async fn make(&self) -> Result<Secret, SignerError> {
+    /// Is there something that only the missing key could have signed: an intent, or a node that pinned a key? Asked of
+    /// the API server, not of a cache.
+    async fn was_used(&self) -> Result<bool, ApiError> {
         let one = ListParams::default().limit(1);
         let request = self.intents.list_metadata(&one);
-        let published = within(ApiVerb::List, "NodeIntents", request)
-            .await
-            .map_err(SignerError::Api)?;
+        let published = within(ApiVerb::List, "NodeIntents", request).await?;
         if !published.items.is_empty() {
+            return Ok(true);
+        }
+        let mut page = ListParams::default().limit(REPORTS_AT_ONCE);
+        loop {
+            let found = within(ApiVerb::List, "NodeReports", self.reports.list(&page)).await?;
+            if found.items.iter().any(has_pinned) {
+                return Ok(true);
+            }
+            match found.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => page = page.continue_token(&token),
+                None => return Ok(false),
+            }
+        }
+    }
+
+    /// Makes the Secret, but only where no key was ever used.
+    async fn make(&self) -> Result<Secret, SignerError> {
+        if self.was_used().await.map_err(SignerError::Api)? {
             return Err(SignerError::Lost);
         }
         let pem = generate().map_err(SignerError::Key)?;
@@ -170,6 +197,13 @@ impl Signer {
             Err(error) => Err(SignerError::Api(error)),
         }
     }
+}
+
+/// Does the node that wrote this report trust keys?
+fn has_pinned(report: &DynamicObject) -> bool {
+    let keys = report.data.pointer("/status/trustedKeyIds");
+    keys.and_then(Value::as_array)
+        .is_some_and(|keys| !keys.is_empty())
 }
 
 fn what() -> String {

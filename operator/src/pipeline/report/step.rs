@@ -2,13 +2,16 @@
 //! traces. It waits for nothing.
 
 use postern_compile::Compilation;
+use postern_intent::NodeName;
 
 use super::announcer::Announcer;
 use super::notices::{of_held, of_nodes};
 use super::queue::EventQueue;
 use super::statuses::VerdictSender;
 use super::unclaimed::unclaimed;
-use super::warnings::{of_damaged_memory, of_intents, of_lost_key, of_problems, of_unwritten};
+use super::warnings::{
+    of_damaged_memory, of_intents, of_lost_key, of_other_keys, of_problems, of_unwritten,
+};
 use crate::metrics::{Metrics, gauge};
 use crate::pipeline::intents::{IntentState, Intents};
 use crate::pipeline::memory::MemoryStore;
@@ -27,6 +30,16 @@ pub(in crate::pipeline) struct ReportStep<'a> {
     pub(in crate::pipeline) memory: &'a MemoryStore,
 }
 
+/// Nodes that trust keys and none of those that sign: they refuse every intent.
+fn other_keys(round: &Round) -> Vec<&NodeName> {
+    let ours = round.signing.ring.public();
+    let trust = round.world.inputs.trust.iter();
+    trust
+        .filter(|node| !node.keys.is_empty() && node.keys.iter().all(|id| !ours.contains_key(id)))
+        .map(|node| &node.node)
+        .collect()
+}
+
 impl ReportStep<'_> {
     /// Reports what became of a run.
     pub(in crate::pipeline) fn run(
@@ -42,6 +55,7 @@ impl ReportStep<'_> {
             .values()
             .filter(|state| matches!(state, IntentState::Tampered { .. }));
         self.metrics.tampered.set(gauge(tampered.count()));
+        self.metrics.other_keys.set(gauge(other_keys(round).len()));
         let lists = [
             ("nodes", of_nodes(&verdicts)),
             ("held", of_held(&compilation.held)),
@@ -50,6 +64,10 @@ impl ReportStep<'_> {
             (
                 "unwritten",
                 of_unwritten(self.namespace, &self.memory.unwritten()),
+            ),
+            (
+                "other-keys",
+                of_other_keys(self.namespace, &other_keys(round)),
             ),
             ("memory", of_damaged_memory(self.namespace, round.loaded)),
         ];

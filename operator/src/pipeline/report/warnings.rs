@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use postern_compile::first_names;
 use postern_crds::conditions::Reason;
 use postern_crds::names::MEMORY_CONFIG_MAP;
 use postern_intent::NodeName;
@@ -12,7 +13,7 @@ use crate::lease::LEASE;
 use crate::pipeline::gather::ReadProblem;
 use crate::pipeline::intents::{IntentLoss, IntentState};
 use crate::pipeline::memory::{LoadedMemory, UnwrittenPage};
-use crate::signer::{SignerError, TRUST};
+use crate::signer::{SECRET, SignerError, TRUST};
 use crate::watches::WatchedKind;
 
 /// Notices by the object's name and what the notice is about.
@@ -24,18 +25,11 @@ pub(super) fn of_unwritten(namespace: &str, pages: &[UnwrittenPage]) -> NamedNot
     for page in pages {
         let name = page.page.config_map();
         let regarding = Regarding::core("ConfigMap", namespace, &name);
-        let first: Vec<&str> = page
-            .namespaces
-            .iter()
-            .take(3)
-            .map(|one| one.as_str())
-            .collect();
         let note = format!(
             "the API server refuses it ({}). Policies of these namespaces stay enforced; after a change of the leading \
-             operator a person approves what they would release: {} and {} more",
+             operator a person approves what they would release: {}",
             page.why,
-            first.join(", "),
-            page.namespaces.len() - first.len()
+            first_names(&page.namespaces)
         );
         let notice = warning(regarding, Reason::NotDurable, "Remember", note);
         notices.insert((name, String::new()), notice);
@@ -59,6 +53,24 @@ pub(super) fn of_lost_key(namespace: &str, problem: Option<&SignerError>) -> Nam
     let Some(problem) = problem else {
         return NamedNotices::new();
     };
+    about_lease(namespace, Reason::SigningKeyLost, chain(problem))
+}
+
+/// Nodes that trust other keys than those that sign, as after a reinstallation without the key.
+pub(super) fn of_other_keys(namespace: &str, nodes: &[&NodeName]) -> NamedNotices {
+    if nodes.is_empty() {
+        return NamedNotices::new();
+    }
+    let note = format!(
+        "{} nodes trust none of the signing keys and refuse every intent: {}. Put the former key into Secret {SECRET}, or \
+         follow the runbook \"A lost signing key\" of docs/operator.md",
+        nodes.len(),
+        first_names(nodes)
+    );
+    about_lease(namespace, Reason::UnknownKey, note)
+}
+
+fn about_lease(namespace: &str, reason: Reason, note: String) -> NamedNotices {
     let regarding = Regarding {
         api_version: "coordination.k8s.io/v1".to_owned(),
         kind: "Lease".to_owned(),
@@ -66,7 +78,7 @@ pub(super) fn of_lost_key(namespace: &str, problem: Option<&SignerError>) -> Nam
         name: LEASE.to_owned(),
         uid: None,
     };
-    let notice = warning(regarding, Reason::SigningKeyLost, "Sign", chain(problem));
+    let notice = warning(regarding, reason, "Sign", note);
     [((LEASE.to_owned(), String::new()), notice)].into()
 }
 

@@ -1,0 +1,55 @@
+//! Keys: pinned ones change by a signed key set or by root, and by nothing else.
+
+use ed25519_dalek::SigningKey;
+use ed25519_dalek::pkcs8::EncodePublicKey as _;
+use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
+use jiff::{SignedDuration, Timestamp};
+use postern_agent::agent::{Activation, NodeUpdate};
+use postern_agent::inbox::Document;
+use postern_intent::sign::sign_intent;
+use postern_intent::{Body, KeySet};
+
+use crate::fixture::client;
+use crate::next;
+use crate::node::Node;
+
+fn replacement() -> SigningKey {
+    SigningKey::from_bytes(&[9; 32])
+}
+
+/// A body comes that the new key signed.
+async fn comes_signed_anew(node: &mut Node, mut body: Body) {
+    body.issued_at = Timestamp::now();
+    body.not_after = Timestamp::now() + SignedDuration::from_hours(1);
+    let envelope = sign_intent(&body, &[replacement()]).unwrap();
+    node.puts(Document::Intent, &envelope);
+    node.agent.take_documents();
+    node.runs(Activation::IntentChanged).await;
+}
+
+#[tokio::test]
+async fn installed_keys_count_when_root_says_so_and_are_pinned() {
+    let mut node = Node::new();
+    node.takes(client()).await;
+    let pem = replacement().verifying_key();
+    let pem = pem.to_public_key_pem(LineEnding::LF).unwrap();
+    let installed = KeySet::installed([pem.as_str()]).unwrap();
+    let updated = NodeUpdate::InstalledKeys(installed.clone());
+    node.agent.take_update(updated);
+    let body = next(&client(), |_| {});
+    let serial = body.serial;
+    comes_signed_anew(&mut node, body).await;
+    assert!(
+        node.agent.status().applied_serial < Some(serial.0),
+        "the pinned key counts"
+    );
+
+    let answer = node.agent.trust_by_root("the key is lost");
+    assert!(answer.ok, "{answer:?}");
+    node.agent.take_documents();
+    node.runs(Activation::IntentChanged).await;
+    assert_eq!(node.agent.status().applied_serial, Some(serial.0));
+
+    let pinned = node.agent.ledger.entries().keys.clone();
+    assert_eq!(pinned, Some(installed.document()), "also over a restart");
+}
