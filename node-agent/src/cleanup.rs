@@ -1,23 +1,24 @@
-//! The node as it was before. Refuses without a release in the ledger: removing the guard of a node that was not
-//! released would open it.
+//! The node as it was before. Refuses without a release: removing the guard of a node that was not released would open it.
+//! Root may release it here, because the agent that could be asked may be gone.
 
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use postern_host::{Host, HostError, Unread, apply, observe};
 use postern_plan::order::teardown;
 use thiserror::Error;
 
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::{Ledger, LedgerError, ReleaseRecord, ReleasedBy};
 
 /// Why the node was not cleaned up.
 #[derive(Debug, Error)]
 pub enum CleanupError {
-    /// The ledger cannot be read.
-    #[error("the ledger cannot be read")]
+    /// The release cannot be written to the ledger.
+    #[error("the release cannot be written to the ledger, so nothing was removed")]
     Ledger(#[source] LedgerError),
     /// The node was not released.
     #[error(
-        "this node was not released, so its guard stays: apply a signed release, or run `postern-agent release --reason ...` as root, and try again"
+        "this node was not released, so its guard stays: apply a signed release, run `postern-agent release --reason ...` as root, or, where no agent is left, `postern-agent cleanup --release --reason ...`"
     )]
     NotReleased,
     /// The agent still runs.
@@ -46,7 +47,7 @@ pub enum CleanupError {
     },
 }
 
-/// Removes everything of ours from the host: routes and rules, devices, locks, the tables, the run folder's files. The
+/// Removes everything of ours from the host, with a reason to release it where nobody did: routes and rules, devices, locks, the tables, the run folder's files. The
 /// state folder stays: it holds the release.
 ///
 /// # Errors
@@ -55,14 +56,17 @@ pub async fn cleanup(
     host: &impl Host,
     state_dir: &Path,
     run_dir: &Path,
+    release: Option<&str>,
 ) -> Result<Vec<String>, CleanupError> {
-    let (ledger, _) = Ledger::open(state_dir).map_err(CleanupError::Ledger)?;
-    if ledger.entries().release.is_none() {
-        return Err(CleanupError::NotReleased);
-    }
     let socket = run_dir.join("agent.sock");
     if std::os::unix::net::UnixStream::connect(&socket).is_ok() {
         return Err(CleanupError::AgentRuns(socket));
+    }
+    let (mut ledger, _) = Ledger::open(state_dir);
+    match release {
+        _ if ledger.entries().release.is_some() => {}
+        Some(reason) => release_by_root(&mut ledger, reason)?,
+        None => return Err(CleanupError::NotReleased),
     }
     let mut reading = observe(host).await;
     reading.go_without_locks();
@@ -82,6 +86,18 @@ pub async fn cleanup(
         done.extend(remove(&run_dir.join(name))?);
     }
     Ok(done)
+}
+
+/// In the ledger before anything opens, as where an agent does it.
+fn release_by_root(ledger: &mut Ledger, reason: &str) -> Result<(), CleanupError> {
+    let record = ReleaseRecord {
+        serial: ledger.entries().serial,
+        reason: reason.to_owned(),
+        at: Timestamp::now(),
+        by: ReleasedBy::RootWithoutAgent,
+    };
+    let recorded = ledger.record(|entries| entries.release = Some(record));
+    recorded.map_err(CleanupError::Ledger)
 }
 
 fn remove(path: &Path) -> Result<Option<String>, CleanupError> {

@@ -67,6 +67,8 @@ pub enum ReleasedBy {
     SignedRelease,
     /// Root on the node's socket.
     RootOnSocket,
+    /// Root, where no agent runs.
+    RootWithoutAgent,
 }
 
 impl ReleasedBy {
@@ -76,6 +78,7 @@ impl ReleasedBy {
         match self {
             Self::SignedRelease => "SignedRelease",
             Self::RootOnSocket => "RootOnSocket",
+            Self::RootWithoutAgent => "RootWithoutAgent",
         }
     }
 }
@@ -94,7 +97,7 @@ pub enum Found {
     Whole,
     /// No file: a new node, or somebody removed it.
     Missing,
-    /// A file that cannot be believed; it was put aside.
+    /// A file that cannot be read or believed; it was put aside.
     Corrupt {
         /// Where it lies now.
         aside: PathBuf,
@@ -120,38 +123,26 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens the ledger in a folder. A file that cannot be believed is put aside and named in what was found.
-    ///
-    /// # Errors
-    /// [`LedgerError::File`] when the file is there and cannot be read: then nothing may be assumed.
-    pub fn open(folder: &Path) -> Result<(Self, Found), LedgerError> {
+    /// Opens the ledger in a folder. A file that cannot be read or believed is put aside and named in what was found: the
+    /// guard must not wait for it, and without a ledger nobody is let out.
+    #[must_use]
+    pub fn open(folder: &Path) -> (Self, Found) {
         let path = folder.join("ledger.json");
-        let Some(bytes) = files::read(&path).map_err(LedgerError::File)? else {
-            return Ok((
-                Self {
-                    path,
-                    entries: Entries::default(),
-                },
-                Found::Missing,
-            ));
-        };
-        if let Some(entries) = believe(&bytes) {
-            return Ok((Self { path, entries }, Found::Whole));
-        }
-        let aside = folder.join("ledger.corrupt.json");
-        std::fs::rename(&path, &aside).map_err(|source| {
-            LedgerError::File(FileError::Write {
-                path: aside.clone(),
-                source,
-            })
-        })?;
-        Ok((
-            Self {
-                path,
-                entries: Entries::default(),
+        let (entries, found) = match files::read(&path) {
+            Ok(None) => (Entries::default(), Found::Missing),
+            Ok(Some(bytes)) => match believe(&bytes) {
+                Some(entries) => (entries, Found::Whole),
+                None => (Entries::default(), put_aside(&path, folder)),
             },
-            Found::Corrupt { aside },
-        ))
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the ledger cannot be read"
+                );
+                (Entries::default(), put_aside(&path, folder))
+            }
+        };
+        (Self { path, entries }, found)
     }
 
     /// What it holds.
@@ -215,6 +206,13 @@ impl Ledger {
     }
 }
 
+/// Where not even that can be done, the next entry writes over it or fails as such.
+fn put_aside(path: &Path, folder: &Path) -> Found {
+    let aside = folder.join("ledger.corrupt.json");
+    drop(std::fs::rename(path, &aside));
+    Found::Corrupt { aside }
+}
+
 fn sum(text: &str) -> String {
     hex(&Sha256::digest(text.as_bytes()))
 }
@@ -233,18 +231,27 @@ mod tests {
     #[test]
     fn what_was_recorded_is_there_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut ledger, found) = Ledger::open(folder.path()).unwrap();
+        let (mut ledger, found) = Ledger::open(folder.path());
         assert!(matches!(found, Found::Missing));
         ledger.record(|entries| entries.serial = Serial(7)).unwrap();
-        let (again, found) = Ledger::open(folder.path()).unwrap();
+        let (again, found) = Ledger::open(folder.path());
         assert!(matches!(found, Found::Whole));
         assert_eq!(again.entries().serial, Serial(7));
     }
 
     #[test]
+    fn a_ledger_that_cannot_be_read_is_put_aside_and_a_new_one_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("ledger.json")).unwrap();
+        let (mut ledger, found) = Ledger::open(folder.path());
+        assert!(matches!(found, Found::Corrupt { .. }), "{found:?}");
+        ledger.record(|entries| entries.serial = Serial(7)).unwrap();
+    }
+
+    #[test]
     fn the_highest_time_never_falls_whoever_writes_what() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut ledger, _) = Ledger::open(folder.path()).unwrap();
+        let (mut ledger, _) = Ledger::open(folder.path());
         let later: Timestamp = "2026-11-23T04:00:00Z".parse().unwrap();
         let earlier: Timestamp = "2026-11-22T04:00:00Z".parse().unwrap();
         for time in [Some(later), Some(earlier), None] {
@@ -253,7 +260,7 @@ mod tests {
                 .unwrap();
             assert_eq!(ledger.entries().highest_time, Some(later));
         }
-        let (again, _) = Ledger::open(folder.path()).unwrap();
+        let (again, _) = Ledger::open(folder.path());
         assert_eq!(again.entries().highest_time, Some(later));
     }
 
@@ -261,7 +268,7 @@ mod tests {
     fn a_ledger_with_any_byte_changed_is_put_aside_and_not_believed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.json");
-        let (mut ledger, _) = Ledger::open(folder.path()).unwrap();
+        let (mut ledger, _) = Ledger::open(folder.path());
         ledger.record(|entries| entries.serial = Serial(7)).unwrap();
         let good = std::fs::read(&path).unwrap();
         let place = good
@@ -273,7 +280,7 @@ mod tests {
         bad[place] = b'8';
         assert_ne!(bad, good);
         std::fs::write(&path, bad).unwrap();
-        let (again, found) = Ledger::open(folder.path()).unwrap();
+        let (again, found) = Ledger::open(folder.path());
         assert!(matches!(found, Found::Corrupt { .. }), "{found:?}");
         assert_eq!(again.entries().serial, Serial(0));
     }

@@ -37,7 +37,7 @@ pub enum Verb {
     /// Trust the keys that are installed here in place of the pinned ones, as after the loss of the operator's signing key.
     /// Root only; written to the ledger first.
     TrustKeys(ReleaseArgs),
-    /// Remove everything of ours from this node. Refuses without a release in the ledger.
+    /// Remove everything of ours from this node. Refuses without a release: in the ledger, or given here by root.
     Cleanup(CleanupArgs),
 }
 
@@ -95,6 +95,12 @@ pub struct CleanupArgs {
     /// The folder of ledger, bindings and keys.
     #[arg(long, default_value = "/var/lib/postern")]
     pub state_dir: PathBuf,
+    /// Release the node first, as root, where nobody did and no agent is left to be asked.
+    #[arg(long, requires = "reason")]
+    pub release: bool,
+    /// Why it is released; it is written to the ledger.
+    #[arg(long, requires = "release")]
+    pub reason: Option<String>,
 }
 
 /// Is the CNI plugin installed on this node?

@@ -238,6 +238,7 @@ impl<H: Host> Agent<H> {
             kernel: release.unwrap_or_default().trim().to_owned(),
             wireguard_key: &self.key.public,
             damages: &self.damages,
+            preflight: self.preflight.as_deref(),
         }
     }
 }

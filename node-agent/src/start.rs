@@ -15,23 +15,24 @@ use postern_agent::audit::Audit;
 use postern_agent::bindings::BindingStore;
 use postern_agent::clock::Clock;
 use postern_agent::control::server::{self, Work};
-use postern_agent::files::{self, FileError};
+use postern_agent::files;
 use postern_agent::inbox::Inbox;
-use postern_agent::ledger::{Ledger, LedgerError};
+use postern_agent::ledger::Ledger;
 use postern_agent::metrics::Metrics;
 use postern_agent::options::RunArgs;
+use postern_agent::preflight;
 use postern_agent::probe::{self, ProbeHandle};
 use postern_agent::report::ReportWriter;
 use postern_agent::resolver::DnsHandle;
 use postern_agent::trust;
 use postern_agent::wireguard_key::{self, KeyFileError, NodeKey};
 use postern_crds::conditions::{ConditionType, Reason};
-use postern_host::HostError;
 use postern_intent::body::NodeIdentity;
 use postern_intent::words::WordError;
 use postern_intent::{KeySet, Uid};
 use postern_linux::{BackendPreference, LinuxHost, LinuxOptions, PrivateKey};
 use postern_plan::Desired;
+use postern_plan::settings::Settings;
 use postern_telemetry::{Health, LogError};
 use prometheus_client::registry::Registry;
 use thiserror::Error;
@@ -42,18 +43,12 @@ use tokio::sync::mpsc;
 pub(crate) enum ProgramError {
     #[error("the log cannot be started")]
     Log(#[source] LogError),
-    #[error("a file cannot be kept")]
-    File(#[source] FileError),
     #[error("this node has no UID")]
     Node(#[source] WordError),
-    #[error("the ledger cannot be used")]
-    Ledger(#[source] LedgerError),
     #[error("the tunnel key cannot be used")]
     Key(#[source] KeyFileError),
     #[error("the runtime cannot be started")]
     Runtime(#[source] std::io::Error),
-    #[error("the kernel cannot be reached")]
-    Host(#[source] HostError),
     #[error("the agent stopped")]
     Run(#[source] RunError),
     #[error("the agent cannot be asked")]
@@ -78,22 +73,26 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, ProgramError> {
 }
 
 async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
+    let mut damages = Vec::new();
     for folder in [&args.state_dir, &args.run_dir] {
-        files::private_folder(folder).map_err(ProgramError::File)?;
+        if let Err(error) = files::private_folder(folder) {
+            let (kind, reason) = (ConditionType::Programmed, Reason::NotDurable);
+            damages.push(note_damage(kind, reason, &error));
+        }
     }
-    let (ledger, found) = Ledger::open(&args.state_dir).map_err(ProgramError::Ledger)?;
+    let (ledger, found) = Ledger::open(&args.state_dir);
     let NodeFiles {
         installed_keys,
         keys,
         key,
         bindings,
         audit,
-        mut damages,
-    } = open_files(args, &ledger)?;
-    let options = linux_options(args, &key);
-    let host = LinuxHost::new(options.clone())
-        .await
-        .map_err(ProgramError::Host)?;
+    } = open_files(args, &ledger, &mut damages)?;
+    let host = LinuxHost::new(LinuxOptions {
+        run_dir: args.run_dir.clone(),
+        private_key: PrivateKey::from_bytes(key.private),
+        backend: BackendPreference::KernelFirst,
+    });
     // Without the kernel's events the timer looks, which takes seconds instead of milliseconds.
     let events = postern_linux::watch().unwrap_or_else(|error| {
         damages.push(note_damage(
@@ -107,10 +106,12 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
     let health = Health::default();
     serve_metrics(args, health.clone(), registry);
     let resolvers = own_resolvers(args);
-    let (dns, counters) = serve_names(args, options, resolvers.clone()).await?;
+    let (dns, counters) = serve_names(args, host.clone(), resolvers.clone());
     let work = serve_socket(args, &mut damages);
     let uid = node_uid(args).await.map_err(ProgramError::Node)?;
-    let updates = fetch(args, &uid, &installed_keys, &metrics, &mut damages);
+    let (sender, updates) = mpsc::channel(4);
+    watch_preflight(host.clone(), args.settings(), sender.clone());
+    fetch(args, &uid, &installed_keys, &metrics, &mut damages, sender);
     let (probes, plan) = ProbeHandle::pair();
     let agent = Agent {
         host,
@@ -148,6 +149,7 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
         metrics,
         ledger_lost: LedgerState::Kept,
         damages,
+        preflight: None,
     };
     let wakers = Wakers {
         probes: probe::start(plan, resolvers),
@@ -190,13 +192,12 @@ fn own_resolvers(args: &RunArgs) -> Vec<SocketAddr> {
 
 /// The DNS forwarder in tasks of its own. A port that is taken means that names do not resolve, and nothing else: the
 /// guard must not wait for it. The report then counts it.
-async fn serve_names(
+fn serve_names(
     args: &RunArgs,
-    options: LinuxOptions,
+    host: LinuxHost,
     upstreams: Vec<SocketAddr>,
-) -> Result<(DnsHandle, BTreeMap<String, u64>), ProgramError> {
+) -> (DnsHandle, BTreeMap<String, u64>) {
     let (handle, tables) = DnsHandle::pair();
-    let host = LinuxHost::new(options).await.map_err(ProgramError::Host)?;
     let options = postern_agent::dns::Options {
         port: args.dns_port,
         upstreams,
@@ -209,7 +210,7 @@ async fn serve_names(
         );
         counters.insert("dns_unserved".to_owned(), 1);
     }
-    Ok((handle, counters))
+    (handle, counters)
 }
 
 /// A crowd of events as one: everything that waits is taken together.
@@ -221,29 +222,23 @@ fn crowd(events: mpsc::Receiver<postern_linux::Change>) -> impl futures::Stream<
     .fuse()
 }
 
-fn linux_options(args: &RunArgs, key: &NodeKey) -> LinuxOptions {
-    LinuxOptions {
-        run_dir: args.run_dir.clone(),
-        private_key: PrivateKey::from_bytes(key.private),
-        backend: BackendPreference::KernelFirst,
-    }
-}
-
-/// Files of the node that the guard does not need, with what is wrong with them.
+/// Files of the node that the guard does not need.
 struct NodeFiles {
     installed_keys: KeySet,
     keys: KeySet,
     key: NodeKey,
     bindings: BindingStore,
     audit: Audit,
-    damages: Vec<StartDamage>,
 }
 
 /// Opens everything but the ledger. None of it may keep the node from being sealed: what cannot be used is told by a
 /// condition, and the agent goes on without it.
-fn open_files(args: &RunArgs, ledger: &Ledger) -> Result<NodeFiles, ProgramError> {
-    let mut damages = Vec::new();
-    let installed_keys = installed(args, ledger, &mut damages);
+fn open_files(
+    args: &RunArgs,
+    ledger: &Ledger,
+    damages: &mut Vec<StartDamage>,
+) -> Result<NodeFiles, ProgramError> {
+    let installed_keys = installed(args, ledger, damages);
     let keys = ledger.keys(&installed_keys).unwrap_or_else(|error| {
         damages.push(note_damage(
             ConditionType::Accepted,
@@ -268,7 +263,6 @@ fn open_files(args: &RunArgs, ledger: &Ledger) -> Result<NodeFiles, ProgramError
         key,
         bindings,
         audit,
-        damages,
     })
 }
 
@@ -331,8 +325,8 @@ fn fetch(
     installed: &KeySet,
     metrics: &Metrics,
     damages: &mut Vec<StartDamage>,
-) -> mpsc::Receiver<NodeUpdate> {
-    let (sender, updates) = mpsc::channel(4);
+    sender: mpsc::Sender<NodeUpdate>,
+) {
     if let Some(endpoint) = args.endpoint() {
         if let Err(error) = files::private_folder(&args.inbox()) {
             damages.push(note_damage(
@@ -354,5 +348,24 @@ fn fetch(
         };
         apiserver::start(options, sender);
     }
-    updates
+}
+
+/// Between two looks at what only the whole host shows. Listing everybody's rules takes time where there are many.
+const PREFLIGHT_PACE: Duration = Duration::from_secs(60);
+
+/// The checks of `preflight` in a task of their own, because settings and foreign rules change after an installation. Only
+/// news are told.
+fn watch_preflight(host: LinuxHost, settings: Settings, sender: mpsc::Sender<NodeUpdate>) {
+    tokio::spawn(async move {
+        let mut told = None;
+        while !sender.is_closed() {
+            let checks = preflight::judge(&preflight::look(&host, &settings).await, &settings);
+            let found = preflight::check::concerns(&checks);
+            if told.as_ref() != Some(&found) {
+                drop(sender.send(NodeUpdate::Preflight(found.clone())).await);
+                told = Some(found);
+            }
+            tokio::time::sleep(PREFLIGHT_PACE).await;
+        }
+    });
 }

@@ -66,10 +66,9 @@ pub(crate) fn cleanup(args: &CleanupArgs) -> Result<ExitCode, ProgramError> {
             run_dir: args.run_dir.clone(),
             private_key: PrivateKey::from_bytes([0; 32]),
             backend: BackendPreference::KernelFirst,
-        })
-        .await
-        .map_err(ProgramError::Host)?;
-        clean(&host, &args.state_dir, &args.run_dir)
+        });
+        let release = args.reason.as_deref().filter(|_| args.release);
+        clean(&host, &args.state_dir, &args.run_dir, release)
             .await
             .map_err(ProgramError::Cleanup)
     })?;
@@ -96,9 +95,7 @@ pub(crate) fn preflight(args: &PreflightArgs) -> Result<ExitCode, ProgramError> 
             run_dir: std::path::PathBuf::new(),
             private_key: PrivateKey::from_bytes([0; 32]),
             backend: BackendPreference::Userspace,
-        })
-        .await
-        .map_err(ProgramError::Host)?;
+        });
         Ok(judge(&look(&host, &settings).await, &settings))
     })?;
     match args.output {

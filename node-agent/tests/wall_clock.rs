@@ -58,14 +58,14 @@ fn an_intent_that_expired_stays_expired_when_the_wall_clock_was_turned_back_over
     let folder = tempfile::tempdir().unwrap();
     let now = Timestamp::now();
     let old = body(7, now, now + SignedDuration::from_hours(24));
-    let (mut ledger, _) = Ledger::open(folder.path()).unwrap();
+    let (mut ledger, _) = Ledger::open(folder.path());
     assert!(judge(&ledger, &old).is_ok(), "good by the wall clock alone");
     ledger
         .record(|entries| entries.highest_time = Some(before_the_restart()))
         .unwrap();
     drop(ledger);
 
-    let (ledger, _) = Ledger::open(folder.path()).unwrap();
+    let (ledger, _) = Ledger::open(folder.path());
     let refused = judge(&ledger, &old).unwrap_err();
     assert_eq!(refused.reason(), "Expired", "{refused}");
 }
@@ -73,7 +73,7 @@ fn an_intent_that_expired_stays_expired_when_the_wall_clock_was_turned_back_over
 #[test]
 fn an_intent_of_the_time_that_the_ledger_has_seen_is_not_from_the_future() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut ledger, _) = Ledger::open(folder.path()).unwrap();
+    let (mut ledger, _) = Ledger::open(folder.path());
     let seen = before_the_restart();
     let fresh = body(8, seen, seen + SignedDuration::from_hours(24));
     let refused = judge(&ledger, &fresh).unwrap_err();
@@ -81,7 +81,7 @@ fn an_intent_of_the_time_that_the_ledger_has_seen_is_not_from_the_future() {
     ledger
         .record(|entries| entries.highest_time = Some(seen))
         .unwrap();
-    let (ledger, _) = Ledger::open(folder.path()).unwrap();
+    let (ledger, _) = Ledger::open(folder.path());
     assert!(judge(&ledger, &fresh).is_ok());
 }
 

@@ -14,6 +14,7 @@ vocabulary! {
         Verified: "The kernel was read back and agrees with the applied body in every owned object.",
         FailClosed: "The guard is in place and was read back, so that what is not allowed is dropped.",
         SourceBinding: "Every pod's packets carry that pod's own addresses, or are dropped.",
+        Preflight: "Nothing on the node, such as a switch or another program's rule, is in the way of the guard or of traffic.",
         SecondLock: "The XFRM lock is in place, which holds when somebody removes the nft tables.",
     }
 }

@@ -79,7 +79,7 @@ pub struct NodeReportSpec {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeReportStatus {
-    /// `Accepted`, `Programmed`, `Verified`, `FailClosed`, `SourceBinding`, `SecondLock`.
+    /// `Accepted`, `Programmed`, `Verified`, `FailClosed`, `SourceBinding`, `SecondLock`, `Preflight`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::schema::meta::conditions")]
     pub conditions: Vec<Condition>,

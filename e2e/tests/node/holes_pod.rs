@@ -196,7 +196,7 @@ fn hole_h_neighbour_discovery_between_pods_passes_and_no_solicitation_leaves() {
 }
 
 #[test]
-fn hole_i_a_bridge_that_hides_dns_from_the_guard_is_named_by_preflight() {
+fn hole_i_questions_that_no_redirect_sees_are_dropped_or_named_by_preflight() {
     let mut stage = Stage::up("i", 2);
     let resolver = stage.lab.pod("kube-system/resolver").unwrap();
     let [four, six] = [stage.web.addresses[0], stage.web.addresses[1]];
@@ -222,6 +222,12 @@ fn hole_i_a_bridge_that_hides_dns_from_the_guard_is_named_by_preflight() {
     };
     stage.shut("nothing", &meter, &act);
     assert_eq!(bridge_check(&stage)["result"], "Ok");
+    // As NodeLocal DNSCache does it for the addresses that it serves.
+    stage.shell(
+        "nft 'add table inet raw; add chain inet raw pre { type filter hook prerouting priority -300; }; \
+         add rule inet raw pre udp dport 53 notrack'",
+    );
+    stage.shut("tracking of questions", &meter, &act);
     let off = [
         ("net/bridge/bridge-nf-call-iptables", "0"),
         ("net/bridge/bridge-nf-call-ip6tables", "0"),
@@ -229,6 +235,12 @@ fn hole_i_a_bridge_that_hides_dns_from_the_guard_is_named_by_preflight() {
     stage.lab.node_namespace(NODE).sysctl(&off).unwrap();
     stage.open("br_netfilter", &meter, &act);
     assert_eq!(bridge_check(&stage)["result"], "Failed");
+    let on = off.map(|(path, _)| (path, "1"));
+    stage.lab.node_namespace(NODE).sysctl(&on).unwrap();
+    stage.kill_agent();
+    stage.take_out("steer", "\"dns_untracked\"");
+    let out = "tracking of questions and the rule about such questions";
+    stage.open(out, &meter, &act);
     stage.finish();
 }
 

@@ -12,6 +12,19 @@ use postern_e2e::proof::harness::{TestLab, WAIT_DEADLINE, exit, policy, wait_unt
 const GATEWAY: &str = "gw-1";
 const EGRESS: [&str; 2] = ["192.168.10.200", "2001:db8:10::200"];
 
+impl Stage {
+    /// Do the gateway's own addresses answer what comes by the tunnel?
+    fn own_by_tunnel(&self) -> [bool; 2] {
+        let (tunnel, own) = (self.tunnel(), self.addresses(GATEWAY));
+        [0, 1].map(|family| {
+            let (from, to) = (tunnel[family].to_string(), own[family].to_string());
+            let ping = ["ping", "-c", "1", "-W", "1", "-I", &from, &to];
+            let answered = self.lab.exec(Exec::Node(NODE), &ping);
+            answered.unwrap().status.success()
+        })
+    }
+}
+
 fn egress() -> [IpAddr; 2] {
     EGRESS.map(|address| address.parse().unwrap())
 }
@@ -266,11 +279,14 @@ fn hole_q_a_gateway_answers_nothing_for_an_egress_address_that_nobody_serves() {
         }
     };
     stage.shut("nothing", &meter, &act);
+    // Nor does its tunnel lead to its other addresses.
+    assert_eq!(stage.own_by_tunnel(), [false, false]);
     stage.lab.kill("agent-gw-1").unwrap();
     stage
         .lab
         .shell(GATEWAY, "nft flush chain inet postern no_service")
         .unwrap();
     stage.open("silence about egress addresses", &meter, &act);
+    assert_eq!(stage.own_by_tunnel(), [true, true]);
     stage.finish();
 }

@@ -31,8 +31,12 @@ fn a_gateway_that_falls_silent_is_found_at_once_and_its_return_ends_the_outage()
 
     let killed = Instant::now();
     lab.kill("tunnel-gw-1").unwrap();
-    lab.await_report("n1", "the silence of the gateway", is("exits", "Broken", "Tunnel"))
-        .unwrap();
+    lab.await_report(
+        "n1",
+        "the silence of the gateway",
+        is("exits", "Broken", "Tunnel"),
+    )
+    .unwrap();
     let found = killed.elapsed();
     lab.await_state("n1", "eu", "Blocked", Timestamp::MIN).ok();
     // WireGuard alone tries again only 10 s after packets stay unanswered, and then every 5 s.
@@ -67,17 +71,29 @@ fn a_path_that_drops_packets_while_all_objects_are_right_is_named_by_its_hop() {
     // A rule of somebody else in the gateway, before ours.
     let drop = "nft 'table inet other { chain f { type filter hook forward priority -300; iifname \"pst-s-*\" drop; }; }'";
     lab.shell("gw-1", drop).unwrap();
-    lab.await_report("n1", "the hop behind the tunnel", is("exits", "Broken", "Forward"))
-        .unwrap();
+    lab.await_report(
+        "n1",
+        "the hop behind the tunnel",
+        is("exits", "Broken", "Forward"),
+    )
+    .unwrap();
     lab.shell("gw-1", "nft delete table inet other").unwrap();
-    lab.await_report("n1", "the way through the gateway", is("exits", "Works", ""))
-        .unwrap();
+    lab.await_report(
+        "n1",
+        "the way through the gateway",
+        is("exits", "Works", ""),
+    )
+    .unwrap();
 
     // An egress IP that is on no interface: nothing leaves with it, and the gateway says so.
     lab.apply_yaml(&exit("eu", "gw-1", "egressIPs: [\"192.168.10.77\"]"))
         .unwrap();
-    lab.await_report("gw-1", "the missing source", is("served", "Broken", "Source"))
-        .unwrap();
+    lab.await_report(
+        "gw-1",
+        "the missing source",
+        is("served", "Broken", "Source"),
+    )
+    .unwrap();
     let blocked = Timestamp::now();
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(lab.pod_since(&sender, blocked).unwrap().exited, 0);

@@ -9,8 +9,8 @@
 //! | [`exit_loss`] | since when a scope's exit is lost, and when its uplink may open |
 //! | [`read_back`] | what the kernel shows, and for which body it was read |
 //! | [`report`] | conditions and status of the report |
-//! | [`scope_status`] | the status of a scope, from what was read back |
 //! | [`probe`] | what probes of exits found |
+//! | [`scope_reading`], [`scope_status`] | what was read back of a scope, and its status by that |
 //! | [`posture`] | what the kernel lets pass for a scope |
 
 pub mod exit_loss;
@@ -18,11 +18,13 @@ pub mod posture;
 pub mod probe;
 pub mod read_back;
 pub mod report;
+pub mod scope_reading;
 pub mod scope_status;
 pub mod tunnel_health;
 
 pub use exit_loss::{ExitLoss, ExitReading};
 pub use probe::{ProbeAnswer, ProbeCount, ProbeResults};
 pub use read_back::{Carried, GuardReading, PartialReading, ReadBack, UnreadPart};
-pub use scope_status::{BlockCause, ScopeReading, ScopeStatus};
+pub use scope_reading::ScopeReading;
+pub use scope_status::{BlockCause, ScopeStatus};
 pub use tunnel_health::TunnelHealth;

@@ -8,7 +8,7 @@ use postern_plan::check::Seal;
 use postern_plan::desired::names;
 use postern_plan::ruleset::{Field, Rule, Ruleset, Target};
 
-use crate::scope_status::{LeaseReading, scope_device};
+use crate::scope_reading::{LeaseReading, scope_device};
 
 /// The posture of a scope whose ruleset the kernel was read for.
 #[must_use]

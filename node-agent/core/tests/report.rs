@@ -18,7 +18,7 @@ use postern_agent_core::report::{
     FailedStep, GuardMeans, InForce, LedgerState, NodeRelease, NodeSetup, PluginUse, ReportInputs,
     ReportTime, RunResult, StartDamage,
 };
-use postern_agent_core::scope_status::LeaseReading;
+use postern_agent_core::scope_reading::LeaseReading;
 use postern_agent_core::tunnel_health::TunnelHealths;
 use postern_agent_core::{Carried, PartialReading, ProbeResults, ReadBack, UnreadPart};
 use postern_crds::conditions::{ConditionType, Reason, State};
@@ -30,7 +30,7 @@ use postern_plan::desired::{Facts, NodeClaim};
 use postern_plan::diff::learned::Learned;
 use postern_plan::flow::Cuts;
 use postern_plan::observed::{ObservedFirewall, ObservedTable};
-use postern_plan::order::{Planning, Stage};
+use postern_plan::order::{Planning, Stage, TableChange};
 use postern_plan::settings::SecondLock;
 
 use postern_host_testing::fixture::{World, client};
@@ -80,6 +80,7 @@ fn carried(serial: u64) -> Carried {
 
 fn read(wanted: &Carried, former: Option<&Carried>, reading: PartialReading) -> ReadBack {
     let planning = Planning {
+        tables: TableChange::Edited,
         learned: &Learned::default(),
         own_key: &WgKey::from_bytes([9; 32]).unwrap(),
     };
@@ -165,6 +166,7 @@ impl Case {
                 kernel: "6.12".to_owned(),
                 wireguard_key: &self.wireguard_key,
                 damages: &self.damages,
+                preflight: Some(&[]),
             },
             time: ReportTime { now, wall: now },
         }

@@ -35,6 +35,8 @@ pub enum Bypass {
     },
     /// An XDP program, which may do anything.
     Xdp,
+    /// Another interface of the pod, which is in front of nothing that the guard sees: of Multus, SR-IOV, or moved there.
+    SecondInterface { name: String },
     /// A link of kind `netkit`: made to carry BPF programs, which netlink does not list.
     Netkit,
 }
@@ -51,6 +53,7 @@ impl fmt::Display for Bypass {
                 write!(f, "the BPF program {name} is at its tc {direction}")
             }
             Self::Xdp => f.write_str("it has an XDP program"),
+            Self::SecondInterface { name } => write!(f, "the pod has another interface, {name}"),
             Self::Netkit => f.write_str("it is a netkit device, made for BPF programs"),
         }
     }

@@ -79,9 +79,11 @@ pub trait Rules {
     fn remove_rule(&self, rule: &RoutingRule) -> impl Future<Output = Act<()>> + Send;
 }
 
-/// XFRM policies of direction `fwd` with one of our priorities and without a template.
+/// XFRM policies of direction `fwd` that this program made. Others' are never touched, whatever their priorities and marks.
 pub trait Locks {
     fn list_locks(&self) -> impl Future<Output = Act<BTreeSet<LockPolicy>>> + Send;
+    /// Others' policies for forwarded packets that let packets pass before a lock blocks them.
+    fn overruling_locks(&self) -> impl Future<Output = Act<BTreeSet<LockPolicy>>> + Send;
     /// Adds a policy. Refuses one with the selector and mark of one that is there, at whatever priority.
     fn add_lock(&self, policy: &LockPolicy) -> impl Future<Output = Act<()>> + Send;
     /// Puts the policy in the place of the one with its selector and mark, at once: no packet is judged by neither.

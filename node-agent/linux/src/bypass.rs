@@ -1,5 +1,5 @@
-//! Ways past netfilter: tc filters of the ingress and clsact queueing disciplines, XDP and netkit, as the kernel lists
-//! them.
+//! Ways past netfilter: tc filters of the ingress and clsact queueing disciplines, XDP, netkit, and other interfaces of the
+//! pod behind a link, as the kernel lists them.
 //!
 //! What sits at tc sees a packet before netfilter on its way in and after it on its way out, and may send it to another
 //! device from there. A `netdev` egress hook of that device does not see it either. BPF programs attached by `bpf(2)`
@@ -18,6 +18,7 @@ use crate::host::LinuxHost;
 use crate::link::kind_of;
 use crate::netlink::{self, Message, attribute, attributes, u32_at};
 use crate::rtnl::{Rtnl, name_of};
+use crate::second_interface;
 
 /// `RTM_GETQDISC`.
 const GET_DISCIPLINES: u16 = 38;
@@ -103,6 +104,9 @@ async fn of_link(
     }
     if kind_of(link) == "netkit" {
         return Ok(Some(Bypass::Netkit));
+    }
+    if let Some(name) = second_interface::find(link).await? {
+        return Ok(Some(Bypass::SecondInterface { name }));
     }
     for direction in disciplines
         .get(&link.header.index)

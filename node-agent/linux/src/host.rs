@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use postern_host::error::HostError;
+use postern_host::error::Cause;
 use postern_intent::IfName;
 use postern_plan::host::TunnelBackend;
+use tokio::sync::OnceCell;
 
+use crate::firewall::LastListing;
 use crate::link::has_wireguard;
 use crate::rtnl::Rtnl;
 use crate::tunnel::PrivateKey;
@@ -34,71 +36,82 @@ pub struct LinuxOptions {
     pub backend: BackendPreference,
 }
 
-/// The kernel of the network namespace in which it was made.
+/// The kernel of a network namespace. A clone is the same host.
+#[derive(Clone)]
 pub struct LinuxHost {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
     rtnl: Rtnl,
     run_dir: PathBuf,
-    backend: TunnelBackend,
+    wanted: BackendPreference,
+    backend: OnceCell<TunnelBackend>,
     node_key: PrivateKey,
     /// Keys of devices that do not use the node's: a gateway's credentials at an external exit.
     device_keys: Mutex<BTreeMap<IfName, PrivateKey>>,
+    last_listing: Mutex<LastListing>,
 }
 
 impl LinuxHost {
-    /// Opens the kernel of the calling thread's network namespace, inside a tokio runtime, and finds out how tunnels
-    /// are served.
-    ///
-    /// # Errors
-    /// [`HostError::Open`] when there is no route netlink, or when the kernel cannot be asked for WireGuard.
-    pub async fn new(options: LinuxOptions) -> Result<Self, HostError> {
-        let rtnl = Rtnl::open()?;
-        let backend = match options.backend {
-            BackendPreference::Userspace => TunnelBackend::Userspace,
-            BackendPreference::KernelFirst => {
-                let found = has_wireguard(&rtnl).await;
-                match found.map_err(|source| HostError::Open {
-                    socket: "WireGuard",
-                    source,
-                })? {
-                    true => TunnelBackend::Kernel,
-                    false => TunnelBackend::Userspace,
-                }
-            }
-        };
-        Ok(Self {
-            rtnl,
+    /// The kernel of the network namespace of the threads that use it, inside a tokio runtime. Nothing is asked of it yet:
+    /// what it cannot do fails where it is wanted, so that a node without it is sealed all the same.
+    #[must_use]
+    pub fn new(options: LinuxOptions) -> Self {
+        let inner = Inner {
+            rtnl: Rtnl::default(),
             run_dir: options.run_dir,
-            backend,
+            wanted: options.backend,
+            backend: OnceCell::new(),
             node_key: options.private_key,
             device_keys: Mutex::new(BTreeMap::new()),
-        })
+            last_listing: Mutex::new(LastListing::none()),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// Gives a device a private key of its own, used from its next configuration on.
     pub fn use_key(&self, device: IfName, key: PrivateKey) {
-        self.device_keys
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(device, key);
+        self.device_keys().insert(device, key);
     }
 
     pub(crate) fn key_of(&self, device: &IfName) -> PrivateKey {
-        let keys = self
-            .device_keys
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        keys.get(device).unwrap_or(&self.node_key).clone()
+        let keys = self.device_keys();
+        keys.get(device).unwrap_or(&self.inner.node_key).clone()
     }
 
-    pub(crate) const fn rtnl(&self) -> &Rtnl {
-        &self.rtnl
+    fn device_keys(&self) -> MutexGuard<'_, BTreeMap<IfName, PrivateKey>> {
+        let keys = self.inner.device_keys.lock();
+        keys.unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) const fn backend(&self) -> TunnelBackend {
-        self.backend
+    pub(crate) fn last_listing(&self) -> MutexGuard<'_, LastListing> {
+        let listing = self.inner.last_listing.lock();
+        listing.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn rtnl(&self) -> &Rtnl {
+        &self.inner.rtnl
+    }
+
+    /// How tunnels are served; it is found out once.
+    pub(crate) async fn backend(&self) -> Result<TunnelBackend, Cause> {
+        let found = self.inner.backend.get_or_try_init(async || {
+            Ok(match self.inner.wanted {
+                BackendPreference::KernelFirst if has_wireguard(self.rtnl()).await? => {
+                    TunnelBackend::Kernel
+                }
+                BackendPreference::KernelFirst | BackendPreference::Userspace => {
+                    TunnelBackend::Userspace
+                }
+            })
+        });
+        found.await.copied()
     }
 
     pub(crate) fn run_dir(&self) -> &Path {
-        &self.run_dir
+        &self.inner.run_dir
     }
 }

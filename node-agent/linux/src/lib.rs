@@ -29,6 +29,7 @@ mod netlink;
 mod route;
 mod rtnl;
 mod rule;
+mod second_interface;
 pub mod survey;
 mod tunnel;
 pub mod watch;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -14,25 +15,50 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
-use postern_host::error::{Cause, HostError, errno};
+use postern_host::error::{Cause, errno};
+use tokio::task::JoinHandle;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A connection to the kernel's route family, in the namespace that it was opened in.
+/// A connection to the kernel's route family, in the namespace of the thread that first asks. It is opened when it is needed,
+/// and again when it broke: one message that could not be sent ends it for good.
+#[derive(Default)]
 pub(crate) struct Rtnl {
+    connection: Mutex<Option<Connection>>,
+}
+
+struct Connection {
     handle: rtnetlink::Handle,
+    task: JoinHandle<()>,
+}
+
+impl Connection {
+    fn open() -> Result<Self, Cause> {
+        let (connection, handle, _events) = rtnetlink::new_connection()?;
+        let task = tokio::spawn(connection);
+        Ok(Self { handle, task })
+    }
 }
 
 impl Rtnl {
-    /// Opens a connection and leaves it to a task of the current runtime.
-    pub(crate) fn open() -> Result<Self, HostError> {
-        let (connection, handle, _events) =
-            rtnetlink::new_connection().map_err(|error| HostError::Open {
-                socket: "NETLINK_ROUTE",
-                source: error.into(),
-            })?;
-        tokio::spawn(connection);
-        Ok(Self { handle })
+    fn handle(&self) -> Result<rtnetlink::Handle, Cause> {
+        let mut connection = self.lock();
+        let open = match connection.take() {
+            Some(open) if !open.task.is_finished() => open,
+            _ => Connection::open()?,
+        };
+        Ok(connection.insert(open).handle.clone())
+    }
+
+    fn is_broken(&self) -> bool {
+        let connection = self.lock();
+        let task = connection.as_ref().map(|connection| &connection.task);
+        task.is_none_or(JoinHandle::is_finished)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Connection>> {
+        let connection = self.connection.lock();
+        connection.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lists something. A list that changed while it was read is read again, three times at most.
@@ -81,10 +107,11 @@ impl Rtnl {
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_REQUEST | flags;
         let request = NetlinkMessage::new(header, NetlinkPayload::from(message));
-        let gone = |_| Cause::Io {
+        let gone = Cause::Io {
             kind: io::ErrorKind::BrokenPipe,
         };
-        let mut answers = self.handle.clone().request(request).map_err(gone)?;
+        let answers = self.handle()?.request(request);
+        let mut answers = answers.map_err(|_| gone.clone())?;
         let mut out = Vec::new();
         while let Some(answer) = answers.next().await {
             if answer.header.flags & NLM_F_DUMP_INTR != 0 {
@@ -101,7 +128,11 @@ impl Rtnl {
                 _ => {}
             }
         }
-        Ok(out)
+        // A connection that breaks ends its answers without a word, and a list that was cut short must not be taken whole.
+        match self.is_broken() {
+            true => Err(gone),
+            false => Ok(out),
+        }
     }
 
     /// The index of a device; `ENODEV` when there is none of that name.
@@ -154,4 +185,22 @@ pub(crate) fn name_of(link: &LinkMessage) -> String {
             _ => None,
         })
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_broke_is_opened_again() {
+        let rtnl = Rtnl::default();
+        assert!(!rtnl.links().await.unwrap().is_empty());
+        if let Some(connection) = rtnl.lock().as_ref() {
+            connection.task.abort();
+        }
+        while !rtnl.is_broken() {
+            tokio::task::yield_now().await;
+        }
+        assert!(!rtnl.links().await.unwrap().is_empty());
+    }
 }

@@ -8,7 +8,9 @@ use netlink_sys::{AsyncSocket as _, AsyncSocketExt as _, TokioSocket};
 use postern_host::error::{Cause, HostError, Nature, errno};
 use tokio::sync::mpsc;
 
-use crate::netlink::parse;
+use crate::netlink::{Message, attribute, parse};
+use postern_plan::ruleset::TABLE;
+use postern_plan::settings::ROUTE_PROTOCOL;
 
 /// What changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,11 +21,11 @@ pub enum Change {
     Path,
     /// An address came or went.
     Address,
-    /// A route came or went.
+    /// A default route or one of ours came or went.
     Route,
     /// A routing rule came or went.
     Rule,
-    /// Somebody changed an nft ruleset; our own changes are seen too.
+    /// Somebody changed a table of ours; our own changes are seen too.
     Firewall,
     /// Somebody changed XFRM policies.
     Lock,
@@ -37,6 +39,8 @@ const ROUTE_GROUPS: [u32; 8] = [1, 4, 5, 9, 7, 11, 8, 19];
 const XFRM_GROUPS: [u32; 1] = [4];
 /// `NFNLGRP_NFTABLES`.
 const NETFILTER_GROUPS: [u32; 1] = [7];
+/// Length of `struct nfgenmsg`.
+const NFGENMSG: usize = 4;
 /// Room for bursts; what does not fit is told as one [`Change::Resync`] of the socket's own.
 const ROOM: usize = 1024;
 
@@ -45,8 +49,8 @@ struct Family {
     name: &'static str,
     protocol: isize,
     groups: &'static [u32],
-    /// What a message of a type says.
-    meaning: fn(u16) -> Option<Change>,
+    /// What a message says to us.
+    meaning: fn(&Message) -> Option<Change>,
 }
 
 const FAMILIES: [Family; 3] = [
@@ -111,7 +115,7 @@ fn listen(protocol: isize, groups: &[u32]) -> io::Result<TokioSocket> {
 
 async fn pass_on(
     socket: TokioSocket,
-    meaning: fn(u16) -> Option<Change>,
+    meaning: fn(&Message) -> Option<Change>,
     sender: mpsc::Sender<Change>,
 ) {
     loop {
@@ -136,31 +140,42 @@ async fn pass_on(
 }
 
 /// Changes of a datagram, each kind once.
-fn of_datagram(datagram: &[u8], meaning: fn(u16) -> Option<Change>) -> Vec<Change> {
+fn of_datagram(datagram: &[u8], meaning: fn(&Message) -> Option<Change>) -> Vec<Change> {
     let mut out: Vec<Change> = parse(datagram)
         .iter()
-        .filter_map(|(_, message)| meaning(message.kind))
+        .filter_map(|(_, message)| meaning(message))
         .collect();
     out.sort_unstable();
     out.dedup();
     out
 }
 
-const fn of_route(kind: u16) -> Option<Change> {
-    match kind {
+fn of_route(message: &Message) -> Option<Change> {
+    match message.kind {
         16 | 17 => Some(Change::Link),
         36 | 37 | 44 | 45 => Some(Change::Path),
         20 | 21 => Some(Change::Address),
-        24 | 25 => Some(Change::Route),
+        24 | 25 if is_read(&message.body) => Some(Change::Route),
         32 | 33 => Some(Change::Rule),
         _ => None,
     }
 }
 
-const fn of_xfrm(_kind: u16) -> Option<Change> {
+/// Is it a route that a reading looks at: a default route, or one of ours? Nodes that speak BGP change others all day.
+fn is_read(route: &[u8]) -> bool {
+    // `struct rtmsg`: family, length of the destination, of the source, type of service, table, protocol.
+    let at = |offset: usize| route.get(offset).copied();
+    at(1).is_none_or(|length| length == 0) || at(5) == Some(ROUTE_PROTOCOL)
+}
+
+const fn of_xfrm(_message: &Message) -> Option<Change> {
     Some(Change::Lock)
 }
 
-const fn of_netfilter(_kind: u16) -> Option<Change> {
-    Some(Change::Firewall)
+/// Every object of nft names its table in its first attribute. kube-proxy and others write theirs all day.
+fn of_netfilter(message: &Message) -> Option<Change> {
+    const TABLE_NAME: u16 = 1;
+    let attributes = message.body.get(NFGENMSG..)?;
+    let name = attribute(attributes, TABLE_NAME)?;
+    (name.strip_suffix(&[0]) == Some(TABLE.as_bytes())).then_some(Change::Firewall)
 }

@@ -159,3 +159,59 @@ fn a_redirect_to_an_ifb_is_shaping_and_no_bypass() {
         assert_eq!(bypasses(&["veth1"]).await, BTreeMap::new());
     });
 }
+
+/// A process in a network namespace of its own, which ends with it.
+struct Pod(std::process::Child);
+
+impl Pod {
+    fn new() -> Self {
+        let child = std::process::Command::new("unshare")
+            .args(["-n", "sleep", "60"])
+            .spawn()
+            .unwrap();
+        // Until it has left this namespace.
+        let own = std::fs::read_link("/proc/thread-self/ns/net").unwrap();
+        while std::fs::read_link(format!("/proc/{}/ns/net", child.id())).ok() == Some(own.clone()) {
+            std::thread::yield_now();
+        }
+        Self(child)
+    }
+
+    fn takes(&self, link: &str) {
+        ip(&format!("link set {link} netns {}", self.0.id()));
+    }
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[test]
+fn a_pod_with_another_interface_is_found_and_one_with_its_own_only_is_clean() {
+    within(|| async {
+        wired();
+        let (one_pod, other_pod) = (Pod::new(), Pod::new());
+        one_pod.takes("veth1p");
+        other_pod.takes("veth2p");
+        assert_eq!(bypasses(&["veth1", "veth2"]).await, BTreeMap::new());
+        ip("link add link uplink name mv0 type macvlan mode bridge");
+        one_pod.takes("mv0");
+        let second = |name: &str| Bypass::SecondInterface {
+            name: name.to_owned(),
+        };
+        assert_eq!(
+            bypasses(&["veth1", "veth2"]).await,
+            one("veth1", second("mv0"))
+        );
+        other_pod.takes("uplinkp");
+        let both = bypasses(&["veth1", "veth2"]).await;
+        assert_eq!(
+            both["veth2"],
+            second("uplinkp"),
+            "a veth of Multus's bridge"
+        );
+    });
+}

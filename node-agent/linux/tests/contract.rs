@@ -14,7 +14,7 @@ use postern_host_testing::contract::{OtherProgram, Outcome};
 use postern_host_testing::contract_tests;
 use postern_linux::LinuxHost;
 use postern_plan::flow::FlowEntry;
-use postern_plan::host::AdminState;
+use postern_plan::host::{AdminState, LockAction, LockPolicy};
 
 /// An administrator with `ip` and `nft`.
 struct Administrator;
@@ -34,6 +34,24 @@ impl OtherProgram for Administrator {
 
     async fn flushes_the_firewall(&self) {
         run("nft", &["flush", "ruleset"]);
+    }
+
+    async fn adds_lock(&self, policy: &LockPolicy) {
+        let (source, destination) = (policy.source.to_string(), policy.destination.to_string());
+        let priority = policy.priority.to_string();
+        let action = match policy.action {
+            LockAction::Allow => "allow",
+            LockAction::Block => "block",
+        };
+        let words = ["xfrm", "policy", "add", "src", &source, "dst", &destination];
+        let more = ["dir", "fwd", "priority", &priority, "action", action];
+        run("ip", &[&words[..], &more].concat());
+    }
+
+    async fn lists_locks(&self) -> usize {
+        run("ip", &["xfrm", "policy", "list"])
+            .matches("dir fwd")
+            .count()
     }
 
     async fn opens_flow(&self, flow: &FlowEntry) {

@@ -18,7 +18,7 @@ use postern_host_testing::fixture::{World, client, gateway};
 use postern_intent::Body;
 use postern_linux::LinuxHost;
 use postern_plan::diff::learned::Learned;
-use postern_plan::order::{Plan, Planning, Stage, plan};
+use postern_plan::order::{Plan, Planning, Stage, TableChange, plan};
 use postern_plan::{Desired, Step};
 
 /// A node on the way from one body to the next.
@@ -33,6 +33,7 @@ impl Node {
         let observed = observe(&self.host).await.whole().unwrap();
         let own_key = node_key().public().unwrap();
         let planning = Planning {
+            tables: TableChange::Edited,
             learned: &self.learned,
             own_key: &own_key,
         };

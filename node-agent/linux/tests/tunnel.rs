@@ -25,7 +25,7 @@ async fn host(run_dir: &Path, backend: BackendPreference) -> LinuxHost {
         private_key: node_key(),
         backend,
     };
-    LinuxHost::new(options).await.unwrap()
+    LinuxHost::new(options)
 }
 
 fn key(byte: u8) -> WgKey {

@@ -38,14 +38,17 @@ fn tells_every_noun_that_changed() {
         told(&mut events, Change::Link).await;
         run("ip", &["addr", "add", "10.1.1.1/24", "dev", "v0"]);
         told(&mut events, Change::Address).await;
-        run("ip", &["route", "add", "unreachable", "10.2.0.0/16"]);
+        run(
+            "ip",
+            &["route", "add", "unreachable", "10.2.0.0/16", "proto", "200"],
+        );
         told(&mut events, Change::Route).await;
         run(
             "ip",
             &["-6", "rule", "add", "fwmark", "0x10/0x70", "table", "5210"],
         );
         told(&mut events, Change::Rule).await;
-        run("nft", &["add", "table", "inet", "somebody"]);
+        run("nft", &["add", "table", "inet", "postern"]);
         told(&mut events, Change::Firewall).await;
         run(
             "ip",
@@ -62,5 +65,23 @@ fn tells_every_noun_that_changed() {
             ],
         );
         told(&mut events, Change::Lock).await;
+    });
+}
+
+#[test]
+fn says_nothing_of_other_programs_tables_and_routes() {
+    within(|| async {
+        let mut events = watch().unwrap();
+        run("nft", &["add", "table", "inet", "somebody"]);
+        run(
+            "nft",
+            &["add chain inet somebody c; add rule inet somebody c accept"],
+        );
+        run("ip", &["route", "add", "unreachable", "10.2.0.0/16"]);
+        run("nft", &["flush", "ruleset"]);
+        // An event that is told, so that whatever came before it was.
+        run("ip", &["link", "set", "lo", "up"]);
+        let first = tokio::time::timeout(Duration::from_secs(5), events.recv()).await;
+        assert_eq!(first, Ok(Some(Change::Link)));
     });
 }

@@ -121,9 +121,22 @@ fn batch(transaction: Transaction) -> Vec<Step> {
     }
 }
 
+/// How our tables are changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TableChange {
+    /// By what differs, where the base chains allow it.
+    #[default]
+    Edited,
+    /// Whole: the kernel refused an edit. What is not compared, such as the type of a set of another version, may be why, and
+    /// it would refuse every later edit too.
+    Replaced,
+}
+
 /// What the plan is made from besides the two pictures of the host.
 #[derive(Debug, Clone, Copy)]
 pub struct Planning<'a> {
+    /// How the tables are changed.
+    pub tables: TableChange,
     /// Expressions that were read back right after they were written.
     pub learned: &'a Learned,
     /// This node's WireGuard key.
@@ -149,7 +162,11 @@ pub fn plan_readable(
     let is_read = |stage: Stage| !unread.contains(&stage);
     let state = is_read(Stage::Guard)
         .then(|| FirewallState::read(&observed.firewall, &desired.ruleset, planning.learned));
-    let firewall = diff::firewall::change(&state.unwrap_or_default(), &desired.ruleset);
+    let state = state.unwrap_or_default();
+    let firewall = match planning.tables {
+        TableChange::Edited => diff::firewall::change(&state, &desired.ruleset),
+        TableChange::Replaced => diff::firewall::replacement(&state, &desired.ruleset),
+    };
     let mut stages = vec![
         (Stage::Guard, batch(firewall.guard)),
         (Stage::Lock, locks(desired, observed, unread)),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use postern_cni::protocol::{Add, Refusal, Response};
 use postern_crds::conditions::Reason;
 use postern_host::{Host, Nature};
-use postern_intent::{Namespace, Uid, Verified};
+use postern_intent::{IfName, Namespace, Uid, Verified};
 use postern_plan::binding::Binding;
 use postern_plan::check::Seal;
 use tokio::sync::oneshot;
@@ -69,6 +69,9 @@ impl<H: Host> Agent<H> {
             Ok(binding) => binding,
             Err(refusal) => return drop(answer.send(*refusal)),
         };
+        if let Some(first) = self.first_network(&binding) {
+            return drop(answer.send(self.answer_second_network(&binding, &first)));
+        }
         if let Err(refusal) = self.refuse_bypassed(&binding).await {
             return drop(answer.send(*refusal));
         }
@@ -85,6 +88,30 @@ impl<H: Host> Agent<H> {
                 answer,
             });
         }
+    }
+
+    /// The host interface of the network that the sandbox has already, where this one is another.
+    fn first_network(&self, binding: &Binding) -> Option<IfName> {
+        let bound = self
+            .bindings
+            .get()
+            .by_container
+            .get(&binding.container_id)?;
+        let first = bound.host_interface.clone();
+        (first != binding.host_interface).then_some(first)
+    }
+
+    /// A second network of a sandbox (Multus with this plugin in its list too). The first one's binding stays; a pod that is to
+    /// be guarded does not start with another way out.
+    fn answer_second_network(&self, binding: &Binding, first: &IfName) -> Response {
+        if self.is_released() || !self.is_guarded(&binding.namespace, &binding.uid) {
+            return Response::Done;
+        }
+        let message = format!(
+            "the pod has a network by {first} already, and the guard is not in front of a second one, {}: take the second network from the pod, or postern-cni out of its list",
+            binding.host_interface
+        );
+        later(Reason::DataplaneBypassed, message)
     }
 
     fn is_listed(&self, uid: &Uid) -> bool {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use postern_agent_core::GuardReading;
-use postern_agent_core::scope_status::{LeaseReading, lease_stands};
+use postern_agent_core::scope_reading::{LeaseReading, lease_stands};
 use postern_host::{Host, apply};
 use postern_plan::Step;
 use postern_plan::order::Stage;

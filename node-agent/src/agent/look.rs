@@ -74,6 +74,13 @@ impl<H: Host> Agent<H> {
             Err(_) if has_tunnels(reading) && self.facts.tunnel_backend.is_some() => {}
             Err(_) => self.facts.tunnel_backend = None,
         }
+        match self.settings.second_lock {
+            SecondLock::On => match self.host.overruling_locks().await {
+                Ok(locks) => self.facts.overruling_locks = locks,
+                Err(error) => self.note_failed_look("XFRM policies of other programs", error),
+            },
+            SecondLock::Off => self.facts.overruling_locks.clear(),
+        }
         if !self.is_unread(Part::Links)
             && let Err(error) = self.look_at_paths(&reading.observed.links).await
         {

@@ -7,7 +7,7 @@ use postern_agent_core::{Carried, GuardReading, PartialReading, ReadBack};
 use postern_host::{Host, Nature};
 use postern_plan::diff::firewall::{FirewallState, change};
 use postern_plan::host::Family;
-use postern_plan::order::{Plan, Planning, Stage, plan_readable};
+use postern_plan::order::{Plan, Planning, Stage, TableChange, plan_readable};
 use postern_plan::{Desired, Observed, Step};
 
 use super::activation::Activation;
@@ -32,13 +32,14 @@ impl<H: Host> Agent<H> {
         if self.is_released() {
             return self.hold_released(activation).await;
         }
+        let tables = self.table_change();
         self.last.failures.clear();
         self.last.lease_change = LeaseChange::None;
         let reading = self.read_host().await;
         self.look_around(&reading).await;
         self.refresh_facts(&reading);
         let desired = Arc::new(Desired::from_inputs(&self.inputs()));
-        let plan = self.plan(&desired, &reading);
+        let mut plan = self.plan(&desired, &reading);
         let drift = self.drift(activation, &desired, &plan, &reading);
         self.note_drift(activation, &drift, &reading.observed);
         // After a restart the kernel may already hold the wanted elements of an address, and its flows are then not cut.
@@ -47,7 +48,17 @@ impl<H: Host> Agent<H> {
         self.owe_cuts(&desired, adopted.then_some(&reading.observed));
         let looks_only = self.looks_only(activation) && *desired == *self.desired;
         let was_whole = plan.is_empty() && reading.unread.is_empty();
+        self.last.was_whole = was_whole;
         if !looks_only {
+            // What somebody else changed is told by what differs, and only what is carried out may be a replacement.
+            if tables == TableChange::Replaced && !plan.is_empty() {
+                let planning = Planning {
+                    tables,
+                    ..self.planning()
+                };
+                plan = plan_readable(&desired, &reading.observed, &reading.gaps, &planning);
+            }
+            self.last.table_change = tables;
             let plan = match self.leaves_drift(activation) {
                 true => self.leave_drift(plan, &drift, &desired),
                 false => plan,
@@ -72,8 +83,21 @@ impl<H: Host> Agent<H> {
         plan_readable(desired, &reading.observed, &reading.gaps, &self.planning())
     }
 
+    /// After an edit that the kernel refused the tables are replaced, once: a replacement that is refused too is followed by
+    /// an edit again.
+    fn table_change(&self) -> TableChange {
+        let mut failures = self.last.failures.iter();
+        let refused = failures
+            .any(|(stage, _, error)| *stage == Stage::Guard && error.nature() == Nature::Refused);
+        match self.last.table_change {
+            TableChange::Edited if refused => TableChange::Replaced,
+            _ => TableChange::Edited,
+        }
+    }
+
     const fn planning(&self) -> Planning<'_> {
         Planning {
+            tables: TableChange::Edited,
             learned: &self.learned,
             own_key: &self.key.public,
         }

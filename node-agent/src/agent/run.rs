@@ -1,6 +1,7 @@
 //! The loop. One task owns the agent; documents, the plugin, the kernel's events and the timer wake it.
 
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use futures::{Stream, StreamExt as _};
 use inotify::{Inotify, WatchMask};
 use jiff::Timestamp;
 use postern_cni::protocol::{Request, Response};
-use postern_crds::conditions::Reason;
+use postern_crds::conditions::{ConditionType, Reason};
 use postern_host::Host;
 use postern_intent::verify::verify_intent;
 use postern_plan::check::Seal;
@@ -21,7 +22,7 @@ use tokio::time::{Instant, sleep_until};
 use super::activation::Activation;
 use super::intake::Taken;
 use super::reconcile::Again;
-use super::state::{Agent, LedgerState, Opening};
+use super::state::{Agent, LedgerState, Opening, note_damage};
 use super::updates::NodeUpdate;
 use crate::audit::Entry;
 use crate::control::server::Work;
@@ -97,11 +98,18 @@ where
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
     // The seal first: a folder that is not there yet is no reason to wait.
     let started = agent.start(&found, wakers.first_look).await;
-    let mut folder = watch(agent.inbox.folder())?;
+    // Without the watch documents are looked for at the timer's pace.
+    let mut folder = watch(agent.inbox.folder()).unwrap_or_else(|error| {
+        let kind = ConditionType::Accepted;
+        let damage = note_damage(kind, Reason::ApplyFailed, &error);
+        agent.damages.push(damage);
+        Box::pin(futures::stream::pending())
+    });
     agent.tell_readiness(&wakers.health);
     // Whatever came between the start and the watch is looked at once.
     let mut timer = Instant::now();
     let mut delay = RETRY;
+    let mut pace = EventPace::default();
     let mut soon = (started == Again::Soon).then(|| Instant::now() + delay);
     loop {
         wakers.health.heartbeat(wakers.check + LONGEST_TURN);
@@ -109,6 +117,7 @@ where
             Some(timer),
             soon,
             agent.next_patience().map(Instant::from_std),
+            pace.due(),
             agent.report.due().map(Instant::from_std),
         ];
         let wake = next.into_iter().flatten().min().unwrap_or(timer);
@@ -129,7 +138,7 @@ where
                 Some(activation) => activation,
                 None => continue,
             },
-            Some(()) = wakers.host.next() => {
+            Some(()) = wakers.host.next(), if pace.is_over() => {
                 tokio::time::sleep(DEBOUNCE).await;
                 Activation::HostChanged
             }
@@ -153,6 +162,7 @@ where
         };
         agent.metrics.reconciled(&activation.to_string());
         let again = agent.reconcile(activation).await;
+        pace.ran(activation, agent.last.was_whole);
         delay = match again {
             Again::Soon => (delay * 2).min(wakers.check),
             Again::Later => RETRY,
@@ -177,7 +187,7 @@ fn durable(done: Result<(), LedgerError>) -> Answer {
 }
 
 /// Wakes when a file of the folder is replaced.
-fn watch(folder: &Path) -> Result<impl Stream<Item = ()> + Unpin + use<>, RunError> {
+fn watch(folder: &Path) -> Result<Pin<Box<dyn Stream<Item = ()>>>, RunError> {
     let failed = |source| RunError::Watch {
         path: folder.display().to_string(),
         source,
@@ -190,6 +200,38 @@ fn watch(folder: &Path) -> Result<impl Stream<Item = ()> + Unpin + use<>, RunErr
         .map_err(failed)?;
     let stream = inotify.into_event_stream(vec![0; 4096]).map_err(failed)?;
     Ok(Box::pin(stream.map(|_| ())))
+}
+
+/// Events of the kernel after which nothing was found to do: the next ones wait a little longer each time, so that a
+/// program that changes links or addresses all day does not keep the agent at work. What is found changed ends the pause.
+#[derive(Debug, Default)]
+struct EventPace {
+    pause: Duration,
+    until: Option<Instant>,
+}
+
+impl EventPace {
+    const FIRST: Duration = Duration::from_millis(50);
+    const LONGEST: Duration = Duration::from_millis(250);
+
+    fn is_over(&self) -> bool {
+        self.until.is_none_or(|until| until <= Instant::now())
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.until.filter(|_| !self.is_over())
+    }
+
+    fn ran(&mut self, activation: Activation, was_whole: bool) {
+        if activation != Activation::HostChanged {
+            return;
+        }
+        self.pause = match was_whole {
+            true => (self.pause * 2).clamp(Self::FIRST, Self::LONGEST),
+            false => Duration::ZERO,
+        };
+        self.until = Some(Instant::now() + self.pause);
+    }
 }
 
 impl<H: Host> Agent<H> {

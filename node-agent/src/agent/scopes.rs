@@ -6,7 +6,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use postern_agent_core::exit_loss::{Moment, UplinkRule};
 use postern_agent_core::posture::scope_posture;
-use postern_agent_core::scope_status::{
+use postern_agent_core::scope_reading::{
     ExitSigns, LeaseReading, TunnelMeans, WayReading, exit_reading, scope_device, way_reading,
 };
 use postern_agent_core::{ExitLoss, ExitReading, ReadBack, ScopeReading, ScopeStatus};
@@ -28,10 +28,9 @@ impl<H: Host> Agent<H> {
         let Some(read_back) = self.last.read_back.clone() else {
             return;
         };
-        let scopes = read_back.body().map(|body| (body, &body.firewall[..]));
         let mut named = BTreeSet::new();
-        if let Some((body, scopes)) = scopes {
-            for scope in scopes {
+        if let Some(body) = read_back.body() {
+            for scope in &body.firewall {
                 named.insert(&scope.id);
                 self.update_scope(&read_back, body, scope, now);
             }

@@ -17,7 +17,7 @@ use postern_plan::check::Seal;
 use postern_plan::desired::{Facts, Inputs};
 use postern_plan::diff::learned::Learned;
 use postern_plan::flow::Cuts;
-use postern_plan::order::Plan;
+use postern_plan::order::{Plan, TableChange};
 use postern_plan::settings::Settings;
 
 use postern_telemetry::chain;
@@ -103,6 +103,8 @@ pub struct Agent<H> {
     pub ledger_lost: LedgerState,
     /// What could not be used at the start and the guard does not need.
     pub damages: Vec<StartDamage>,
+    /// What the checks of the host find; none before the first one.
+    pub preflight: Option<Vec<String>>,
 }
 
 /// May exits be opened?
@@ -148,6 +150,10 @@ pub struct LastRun {
     pub read_back: Option<Arc<ReadBack>>,
     /// What this agent itself left so: a later run that finds it is not surprised.
     pub known: Plan,
+    /// How the last run that changed anything changed our tables.
+    pub table_change: TableChange,
+    /// Did the last run find everything as it should be, before it did anything?
+    pub was_whole: bool,
     /// What leads past the guard, by the link.
     pub bypasses: BTreeMap<IfName, Bypass>,
     /// Why this kernel can have no second lock, if it cannot.

@@ -21,6 +21,8 @@ pub enum NodeUpdate {
     Node(Uid),
     /// The keys given at installation, as they lie there now.
     InstalledKeys(KeySet),
+    /// What the checks of the host find.
+    Preflight(Vec<String>),
     /// A new term of the operator: it publishes nothing for this node before the node has said what it has seen.
     Asked,
 }
@@ -32,6 +34,10 @@ impl<H: Host> Agent<H> {
         match update {
             NodeUpdate::Asked => {
                 self.report.ask();
+                return Activation::Asked;
+            }
+            NodeUpdate::Preflight(found) => {
+                self.preflight = Some(found);
                 return Activation::Asked;
             }
             NodeUpdate::Node(uid) => {

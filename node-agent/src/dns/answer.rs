@@ -20,6 +20,8 @@ use super::upstream::ask;
 const PER_CLIENT: usize = 256;
 /// Questions of all pods that may be open at a time: each holds a socket and a buffer of 64 KiB.
 const TOTAL: usize = 2048;
+/// Questions that each pod may have open whatever others have.
+const KEPT: usize = 8;
 
 /// What every listener shares.
 pub(super) struct Desk<N> {
@@ -50,7 +52,7 @@ impl<N: Node> Desk<N> {
             node,
             fallback,
             counters,
-            limits: Limits::new(PER_CLIENT, TOTAL),
+            limits: Limits::new(PER_CLIENT, TOTAL, KEPT),
         }
     }
 

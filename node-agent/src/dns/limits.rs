@@ -1,4 +1,5 @@
-//! How many things may go on at a time, for each client and for all of them.
+//! How many things may go on at a time, for each client and for all of them. What some clients take is never all of it: a
+//! few are kept for each other one.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,6 +13,8 @@ pub(super) struct Limits(Arc<Shared>);
 struct Shared {
     per_client: usize,
     total: usize,
+    /// As many are kept for each client, beyond the total. Clients are a node's own pods, so that they are bounded too.
+    kept: usize,
     held: Mutex<Held>,
 }
 
@@ -29,10 +32,11 @@ pub(super) struct Permit {
 }
 
 impl Limits {
-    pub(super) fn new(per_client: usize, total: usize) -> Self {
+    pub(super) fn new(per_client: usize, total: usize, kept: usize) -> Self {
         Self(Arc::new(Shared {
             per_client,
             total,
+            kept,
             held: Mutex::default(),
         }))
     }
@@ -40,14 +44,11 @@ impl Limits {
     /// One more for this client, if neither ceiling is reached.
     pub(super) fn admit(&self, client: IpAddr) -> Option<Permit> {
         let mut held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.all >= self.0.total {
+        let own = held.by_client.get(&client).copied().unwrap_or_default();
+        if own >= self.0.per_client || (held.all >= self.0.total && own >= self.0.kept) {
             return None;
         }
-        let own = held.by_client.entry(client).or_default();
-        if *own >= self.0.per_client {
-            return None;
-        }
-        *own += 1;
+        held.by_client.insert(client, own + 1);
         held.all += 1;
         Some(Permit {
             shared: Arc::clone(&self.0),
@@ -78,8 +79,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_client_cannot_take_what_is_for_all() {
-        let limits = Limits::new(2, 3);
+    fn clients_that_took_everything_leave_every_other_one_what_is_kept_for_it() {
+        let limits = Limits::new(2, 3, 1);
         let (a, b, c): (IpAddr, IpAddr, IpAddr) = (
             "10.0.0.1".parse().unwrap(),
             "10.0.0.2".parse().unwrap(),
@@ -88,8 +89,9 @@ mod tests {
         let held: Vec<_> = [a, a].map(|client| limits.admit(client).unwrap()).into();
         assert!(limits.admit(a).is_none());
         let last = limits.admit(b).unwrap();
-        assert!(limits.admit(c).is_none());
-        drop(last);
+        let kept = limits.admit(c).unwrap();
+        assert!(limits.admit(c).is_none(), "the total is taken");
+        drop((last, kept));
         assert!(limits.admit(c).is_some());
         drop(held);
         assert!(limits.admit(a).is_some());

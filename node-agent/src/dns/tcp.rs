@@ -27,6 +27,8 @@ const BACKLOG: u32 = 256;
 const PER_CLIENT: usize = 32;
 /// Connections of all pods.
 const TOTAL: usize = 512;
+/// Connections that each pod may have whatever others have.
+const KEPT: usize = 2;
 
 /// A listener on all addresses of one family.
 pub(super) struct ConnectionListener {
@@ -52,7 +54,7 @@ impl ConnectionListener {
         socket.bind(address)?;
         Ok(Self {
             listener: socket.listen(BACKLOG)?,
-            limits: Limits::new(PER_CLIENT, TOTAL),
+            limits: Limits::new(PER_CLIENT, TOTAL, KEPT),
         })
     }
 

@@ -59,6 +59,23 @@ pub fn failed(checks: &[Check]) -> bool {
     checks.iter().any(|check| check.result == Outcome::Failed)
 }
 
+/// What is looked at before an agent runs: a running one finds its own sockets, and judges pod links at each ADD.
+const AT_INSTALLATION: [&str; 3] = ["DNS port", "tunnel ports", "pod links"];
+
+/// What a check found on a node with an agent that is not as it should be, with what to do about it.
+#[must_use]
+pub fn concerns(checks: &[Check]) -> Vec<String> {
+    let concerned = |check: &&Check| {
+        matches!(check.result, Outcome::Warning | Outcome::Failed)
+            && !AT_INSTALLATION.contains(&check.check)
+    };
+    checks
+        .iter()
+        .filter(concerned)
+        .map(|check| format!("{}: {} ({})", check.check, check.found, check.to_do))
+        .collect()
+}
+
 /// A table for eyes: a line a check, and below it what to do.
 #[must_use]
 pub fn table(checks: &[Check]) -> String {

@@ -75,11 +75,7 @@ async fn a_tunnel_that_is_there_carries_on_when_no_other_can_be_made() {
 
 #[tokio::test]
 async fn the_lock_stands_alone_where_there_is_no_nft() {
-    let mut node = Node::new();
-    node.host
-        .fails(Call::ReadFirewall, 1, ALWAYS, errno::EOPNOTSUPP);
-    node.host
-        .fails(Call::ChangeFirewall, 1, ALWAYS, errno::EOPNOTSUPP);
+    let mut node = Node::without_nft();
     node.takes(body()).await;
     let locks = node.host.list_locks().await.unwrap();
     assert!(!locks.is_empty());
@@ -98,11 +94,7 @@ async fn the_lock_stands_alone_where_there_is_no_nft() {
 
 #[tokio::test]
 async fn a_lock_that_somebody_removes_is_put_back_where_there_is_no_nft() {
-    let mut node = Node::new();
-    node.host
-        .fails(Call::ReadFirewall, 1, ALWAYS, errno::EOPNOTSUPP);
-    node.host
-        .fails(Call::ChangeFirewall, 1, ALWAYS, errno::EOPNOTSUPP);
+    let mut node = Node::without_nft();
     node.takes(body()).await;
     let all = node.host.list_locks().await.unwrap();
     node.host.remove_lock(all.first().unwrap()).await.unwrap();
@@ -113,11 +105,7 @@ async fn a_lock_that_somebody_removes_is_put_back_where_there_is_no_nft() {
 
 #[tokio::test]
 async fn guarded_pods_do_not_start_where_there_is_no_nft_and_others_do() {
-    let mut node = Node::new();
-    node.host
-        .fails(Call::ReadFirewall, 1, ALWAYS, errno::EOPNOTSUPP);
-    node.host
-        .fails(Call::ChangeFirewall, 1, ALWAYS, errno::EOPNOTSUPP);
+    let mut node = Node::without_nft();
     node.agent.reconcile(Activation::Startup).await;
     let early = node.adds("web", "w", "veth3").await;
     assert_eq!(

@@ -29,7 +29,8 @@ use postern_cni::protocol::{Add, Response};
 use postern_crds::NodeReport;
 use postern_crds::conditions::{ConditionType, Reason};
 use postern_crds::node_report::{NodeReportStatus, ScopeReport};
-use postern_host_testing::fake::FakeHost;
+use postern_host::error::errno;
+use postern_host_testing::fake::{Call, FakeHost};
 use postern_intent::sign::sign_intent;
 use postern_intent::{Body, KeySet, ScopeId};
 use postern_plan::Desired;
@@ -39,6 +40,7 @@ use postern_plan::host::{AdminState, Carrier, ObservedLink};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
+use crate::ALWAYS;
 use crate::fixture::{settings, word};
 
 pub(crate) struct Node {
@@ -91,7 +93,7 @@ pub(crate) fn add(namespace: &str, name: &str, link: &str) -> Add {
             number.parse::<u8>().unwrap() + 1
         ))],
         host_interface: Some(link.to_owned()),
-        mac: None,
+        mac: Some("0a:58:0a:f4:01:02".to_owned()),
     }
 }
 
@@ -107,6 +109,20 @@ impl Node {
         Self::over(folder, host())
     }
 
+    /// A node without nft.
+    pub(crate) fn without_nft() -> Self {
+        let node = Self::new();
+        node.loses_nft();
+        node
+    }
+
+    /// nft is removed from the node.
+    pub(crate) fn loses_nft(&self) {
+        for call in [Call::ReadFirewall, Call::ChangeFirewall] {
+            self.host.fails(call, 1, ALWAYS, errno::EOPNOTSUPP);
+        }
+    }
+
     /// The agent dies and another one starts on what it left: files and the host.
     pub(crate) fn restarts(self) -> Self {
         Self::over(self.folder, self.host)
@@ -119,7 +135,7 @@ impl Node {
             .to_public_key_pem(LineEnding::LF)
             .unwrap();
         let keys = KeySet::installed([pem.as_str()]).unwrap();
-        let (ledger, found) = Ledger::open(path).unwrap();
+        let (ledger, found) = Ledger::open(path);
         let (key, key_damage) = wireguard_key::load_or_make(path).unwrap();
         let (bindings, binding_damage) = BindingStore::open(path, path);
         let damages = [
@@ -164,6 +180,7 @@ impl Node {
             metrics: Metrics::registered().0,
             ledger_lost: LedgerState::Kept,
             damages: damages.into_iter().flatten().collect(),
+            preflight: None,
         };
         Self {
             agent,

@@ -49,10 +49,7 @@ async fn a_waiting_add_is_never_answered_without_a_seal() {
     node.takes(client()).await;
     let mut answer = node.asks("crawlers", "c", "veth3").await;
     assert!(answer.try_recv().is_err(), "it waits for its class");
-    node.host
-        .fails(Call::ReadFirewall, 1, ALWAYS, errno::EOPNOTSUPP);
-    node.host
-        .fails(Call::ChangeFirewall, 1, ALWAYS, errno::EOPNOTSUPP);
+    node.loses_nft();
     let listed = next(&client(), |body| {
         let class = Class::Policy { scope: scope_id() };
         body.pods.push(pod("c", class, &["10.244.1.4"]));

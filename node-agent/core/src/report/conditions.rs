@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use postern_crds::conditions::{ConditionType, Finding, Reason, State};
-use postern_intent::Uid;
+use postern_intent::{Prefix, Uid};
 use postern_plan::binding::Listing;
 use postern_plan::check::Seal;
 use postern_plan::desired::{LocalRanges, NodeClaim};
-use postern_plan::host::Family;
+use postern_plan::host::{Family, LockPolicy};
 use postern_plan::order::Stage;
 use postern_plan::settings::SecondLock;
 
@@ -17,7 +17,7 @@ use crate::read_back::{GuardReading, ReadBack};
 impl ReportInputs<'_> {
     /// Every condition of the report.
     #[must_use]
-    pub fn findings(&self) -> [Finding; 6] {
+    pub fn findings(&self) -> [Finding; 7] {
         let findings = [
             self.accepted_by_keys(),
             self.programmed(),
@@ -25,8 +25,19 @@ impl ReportInputs<'_> {
             self.fail_closed(),
             self.source_binding(),
             self.second_lock(),
+            self.preflight(),
         ];
         findings.map(|finding| self.with_damage(finding))
+    }
+
+    /// What the checks of `postern-agent preflight` find while the agent runs.
+    fn preflight(&self) -> Finding {
+        let kind = ConditionType::Preflight;
+        match self.setup.preflight {
+            None => Finding::unknown(kind, Reason::Converging, "the host is not checked yet"),
+            Some([]) => Finding::yes(kind, Reason::Checked, Reason::Checked.sentence()),
+            Some(found) => Finding::no(kind, Reason::CheckFailed, found.join("; ")),
+        }
     }
 
     /// What could not be used at the start makes a condition false that nothing else does.
@@ -302,6 +313,9 @@ impl ReportInputs<'_> {
             .map(|pod| (&pod.uid, format!("{}/{}", pod.namespace, pod.name)))
             .collect();
         match unbound.values().next() {
+            None if let Some(message) = self.bound_without_mac() => {
+                Finding::no(kind, Reason::Unbound, message)
+            }
             None => Finding::yes(kind, Reason::Bound, Reason::Bound.sentence()),
             Some(first) => Finding::no(
                 kind,
@@ -314,6 +328,21 @@ impl ReportInputs<'_> {
         }
     }
 
+    /// On a bridge all pods come in by one device, and only a MAC address tells whose frame it is.
+    fn bound_without_mac(&self) -> Option<String> {
+        let bindings = self.in_force.bindings.by_container.values();
+        let mut unknown = bindings
+            .filter(|binding| binding.mac.is_none() && binding.pod_link != binding.host_interface);
+        let first = unknown.next()?;
+        Some(format!(
+            "the CNI result named no MAC address of {}/{} (and of {} more pods) on the bridge {}: who sends a frame there is not checked; chain postern-cni behind a plugin that names it",
+            first.namespace,
+            first.name,
+            unknown.count(),
+            first.pod_link
+        ))
+    }
+
     fn second_lock(&self) -> Finding {
         let kind = ConditionType::SecondLock;
         if self.setup.second_lock == SecondLock::Off {
@@ -324,9 +353,10 @@ impl ReportInputs<'_> {
             return Finding::no(kind, Reason::NoSecondLock, why);
         }
         match self.read_back.map(ReadBack::lock) {
-            Some(Seal::Sealed) => match self.unlocked_sources() {
-                Some(message) => Finding::no(kind, Reason::RangesUnknown, message),
-                None => Finding::yes(kind, Reason::Locked, Reason::Locked.sentence()),
+            Some(Seal::Sealed) => match (self.overruled(), self.unlocked_sources()) {
+                (Some(message), _) => Finding::no(kind, Reason::NoSecondLock, message),
+                (None, Some(message)) => Finding::no(kind, Reason::RangesUnknown, message),
+                (None, None) => Finding::yes(kind, Reason::Locked, Reason::Locked.sentence()),
             },
             _ => Finding::no(
                 kind,
@@ -334,6 +364,24 @@ impl ReportInputs<'_> {
                 "the XFRM policies are not in place",
             ),
         }
+    }
+
+    /// Another program's policy that comes before a lock, for packets that the lock is about.
+    fn overruled(&self) -> Option<String> {
+        let locks = &self.read_back?.desired().locks;
+        let overlaps = |one: &Prefix, other: &Prefix| {
+            one.net().contains(&other.net()) || other.net().contains(&one.net())
+        };
+        let concerns = |policy: &&LockPolicy| {
+            locks
+                .iter()
+                .any(|lock| overlaps(&lock.source, &policy.source))
+        };
+        let policy = self.setup.facts.overruling_locks.iter().find(concerns)?;
+        Some(format!(
+            "an XFRM policy of another program, {} -> {} at priority {}, lets packets pass before the lock blocks them",
+            policy.source, policy.destination, policy.priority
+        ))
     }
 
     /// Which sources the lock does not know, because the node's pod ranges are not known or not the CNI's.

@@ -9,7 +9,7 @@ use postern_plan::order::Stage;
 
 use super::ReportInputs;
 use crate::read_back::ReadBack;
-use crate::scope_status::{WayReading, way_reading};
+use crate::scope_reading::{WayReading, way_reading};
 use crate::tunnel_health::latest_handshake;
 
 /// A handshake this old is none: WireGuard makes a new one every two minutes while traffic flows.

@@ -23,7 +23,8 @@ use postern_plan::settings::SecondLock;
 
 use crate::probe::ProbeResults;
 use crate::read_back::ReadBack;
-use crate::scope_status::{LeaseReading, ScopeStatus};
+use crate::scope_reading::LeaseReading;
+use crate::scope_status::ScopeStatus;
 use crate::tunnel_health::TunnelHealths;
 
 pub use bypassed::BypassedPod;
@@ -140,6 +141,8 @@ pub struct NodeSetup<'a> {
     pub wireguard_key: &'a WgKey,
     /// What could not be used at the start.
     pub damages: &'a [StartDamage],
+    /// What the checks of the host find; none before the first one.
+    pub preflight: Option<&'a [String]>,
 }
 
 /// Does the CNI plugin give bindings?

@@ -2,7 +2,7 @@
 
 use postern_intent::IfName;
 use postern_plan::flow::FlowEntry;
-use postern_plan::host::{AdminState, TunnelBackend, TunnelLink};
+use postern_plan::host::{AdminState, LockPolicy, TunnelBackend, TunnelLink};
 
 use postern_host::error::HostError;
 use postern_host::ports::Host;
@@ -14,6 +14,10 @@ pub trait OtherProgram: Send + Sync {
     fn removes_link(&self, link: &str) -> impl Future<Output = ()> + Send;
     /// `nft flush ruleset`.
     fn flushes_the_firewall(&self) -> impl Future<Output = ()> + Send;
+    /// Adds an XFRM policy of its own.
+    fn adds_lock(&self, policy: &LockPolicy) -> impl Future<Output = ()> + Send;
+    /// How many policies of its own are there.
+    fn lists_locks(&self) -> impl Future<Output = usize> + Send;
     /// Makes an entry of connection tracking, as `conntrack -I` does.
     fn opens_flow(&self, flow: &FlowEntry) -> impl Future<Output = ()> + Send;
 }

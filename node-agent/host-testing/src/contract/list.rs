@@ -31,6 +31,7 @@ macro_rules! contract_tests {
             lock: a_lock_is_replaced_by_another_priority_and_action,
             lock: the_same_selector_with_another_mark_is_another_lock,
             lock: removing_a_lock_that_is_not_there_is_refused,
+            lock: a_policy_of_another_program_with_our_numbers_is_not_ours_and_is_told_where_it_overrules,
             lock: a_lock_holds_when_somebody_flushes_the_firewall,
             firewall: a_table_that_is_not_there_reads_as_none,
             firewall: a_ruleset_reads_back_as_it_was_written,

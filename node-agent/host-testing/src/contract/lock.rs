@@ -172,3 +172,23 @@ pub async fn a_lock_holds_when_somebody_flushes_the_firewall(
     assert_eq!(host.list_locks().await?, all());
     Ok(())
 }
+
+/// Priorities and marks are anybody's. Its policy is neither listed as ours nor in the way of ours, and it is told where it
+/// lets packets pass that a lock would block.
+pub async fn a_policy_of_another_program_with_our_numbers_is_not_ours_and_is_told_where_it_overrules(
+    host: &impl Host,
+    other: &impl OtherProgram,
+) -> Outcome {
+    let foreign = LockPolicy {
+        source: Family::V4.everything(),
+        ..inside(Family::V4)
+    };
+    other.adds_lock(&foreign).await;
+    host.add_lock(&block(Family::V4)).await?;
+    assert_eq!(host.list_locks().await?, [block(Family::V4)].into());
+    assert_eq!(host.overruling_locks().await?, [foreign].into());
+    host.remove_lock(&block(Family::V4)).await?;
+    assert_eq!(host.list_locks().await?, BTreeSet::new());
+    assert_eq!(other.lists_locks().await, 1);
+    Ok(())
+}

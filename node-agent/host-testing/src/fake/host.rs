@@ -33,6 +33,7 @@ pub(super) struct State {
     pub(super) uplinks: BTreeMap<char, IfName>,
     pub(super) rules: Vec<RoutingRule>,
     pub(super) locks: BTreeSet<LockPolicy>,
+    pub(super) foreign_locks: BTreeSet<LockPolicy>,
     pub(super) firewall: ObservedFirewall,
     pub(super) declared: nft::Declarations,
     pub(super) flows: Vec<Flow>,
@@ -173,6 +174,14 @@ impl OtherProgram for FakeHost {
 
     async fn removes_link(&self, name: &str) {
         let _ = self.state().remove_link(name);
+    }
+
+    async fn adds_lock(&self, policy: &LockPolicy) {
+        self.state().foreign_locks.insert(policy.clone());
+    }
+
+    async fn lists_locks(&self) -> usize {
+        self.state().foreign_locks.len()
     }
 
     async fn opens_flow(&self, flow: &FlowEntry) {

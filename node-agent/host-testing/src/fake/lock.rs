@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use postern_plan::host::{Family, LockPolicy};
+use postern_plan::host::{Family, LockAction, LockPolicy};
+use postern_plan::settings::LOCK_BLOCK_PRIORITY;
 
 use super::fault::Call;
 use super::host::{FakeHost, State};
@@ -12,7 +13,8 @@ use postern_host::ports::{Act, Locks};
 fn add(state: &mut State, policy: &LockPolicy) -> Result<(), Cause> {
     state.faults.meet(Call::AddLock)?;
     state.is_spoken(Family::of_prefix(&policy.source))?;
-    if state.locks.iter().any(|there| there.is_same(policy)) {
+    let mut all = state.locks.iter().chain(&state.foreign_locks);
+    if all.any(|there| there.is_same(policy)) {
         return Err(Cause::errno(errno::EEXIST));
     }
     state.locks.insert(policy.clone());
@@ -45,6 +47,14 @@ impl Locks for FakeHost {
             .meet(Call::ListLocks)
             .map_err(|source| HostError::ListLocks { source })?;
         Ok(state.locks.clone())
+    }
+
+    async fn overruling_locks(&self) -> Act<BTreeSet<LockPolicy>> {
+        let state = self.state();
+        let foreign = state.foreign_locks.iter().filter(|lock| {
+            lock.priority <= LOCK_BLOCK_PRIORITY && lock.action == LockAction::Allow
+        });
+        Ok(foreign.cloned().collect())
     }
 
     async fn add_lock(&self, policy: &LockPolicy) -> Act<()> {

@@ -4,3 +4,5 @@ mod decode;
 mod element;
 pub(crate) mod run;
 mod table;
+
+pub(crate) use table::LastListing;

@@ -1,5 +1,8 @@
 //! The port: batches in, listings out.
 
+use std::time::{Duration, Instant};
+
+use netlink_sys::protocols::NETLINK_NETFILTER;
 use postern_host::error::{Cause, HostError};
 use postern_host::ports::{Act, Firewall};
 use postern_plan::observed::{ObservedFirewall, ObservedTable};
@@ -7,6 +10,7 @@ use postern_plan::ruleset::Transaction;
 
 use super::{decode, run};
 use crate::host::LinuxHost;
+use crate::netlink::{self, attribute};
 
 impl Firewall for LinuxHost {
     async fn change_firewall(&self, transaction: &Transaction) -> Act<()> {
@@ -19,8 +23,13 @@ impl Firewall for LinuxHost {
     }
 
     async fn read_firewall(&self) -> Act<ObservedFirewall> {
+        // Before the listing: what changes meanwhile has another generation.
+        let generation = generation().await;
+        if let Some(listing) = self.last_listing().current(generation) {
+            return Ok(listing);
+        }
         let (inet, bridge) = tokio::join!(table("inet"), table("bridge"));
-        Ok(ObservedFirewall {
+        let listing = ObservedFirewall {
             inet: inet.map_err(|source| HostError::ReadFirewall {
                 table: "inet postern",
                 source,
@@ -29,8 +38,55 @@ impl Firewall for LinuxHost {
                 table: "bridge postern",
                 source,
             })?,
-        })
+        };
+        *self.last_listing() = LastListing {
+            generation,
+            read_at: Instant::now(),
+            listing: listing.clone(),
+        };
+        Ok(listing)
     }
+}
+
+/// The last listing of our tables. Listing takes two processes and parses everything; where the kernel's rules have the
+/// generation that they had then, they are those.
+pub(crate) struct LastListing {
+    generation: Option<u32>,
+    read_at: Instant,
+    listing: ObservedFirewall,
+}
+
+/// Counters and the elements of a lease change without a generation: they are read again after this time.
+const FRESH: Duration = Duration::from_secs(1);
+
+impl LastListing {
+    /// None yet.
+    pub(crate) fn none() -> Self {
+        Self {
+            generation: None,
+            read_at: Instant::now(),
+            listing: ObservedFirewall::default(),
+        }
+    }
+
+    fn current(&self, generation: Option<u32>) -> Option<ObservedFirewall> {
+        let is_current =
+            generation.is_some() && generation == self.generation && self.read_at.elapsed() < FRESH;
+        is_current.then(|| self.listing.clone())
+    }
+}
+
+/// `NFT_MSG_GETGEN` of `NFNL_SUBSYS_NFTABLES`.
+const GET_GENERATION: u16 = (10 << 8) | 16;
+/// `NFTA_GEN_ID`, in network byte order.
+const GENERATION_ID: u16 = 1;
+
+/// The number of the kernel's current ruleset; none where it does not say, and then everything is listed.
+async fn generation() -> Option<u32> {
+    let answer = netlink::get(NETLINK_NETFILTER, GET_GENERATION, &[0; 4]).await;
+    let answer = answer.ok()?;
+    let id = attribute(answer.first()?.body.get(4..)?, GENERATION_ID)?;
+    Some(u32::from_be_bytes(id.try_into().ok()?))
 }
 
 async fn table(family: &str) -> Result<Option<ObservedTable>, Cause> {

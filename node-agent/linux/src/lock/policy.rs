@@ -22,6 +22,16 @@ impl Locks for LinuxHost {
             .collect())
     }
 
+    async fn overruling_locks(&self) -> Act<BTreeSet<LockPolicy>> {
+        let messages = netlink::dump(NETLINK_XFRM, wire::GET, &[])
+            .await
+            .map_err(|source| HostError::ListLocks { source })?;
+        let policies = messages.iter();
+        Ok(policies
+            .filter_map(|message| wire::overruling(&message.body))
+            .collect())
+    }
+
     async fn add_lock(&self, policy: &LockPolicy) -> Act<()> {
         netlink::act(
             NETLINK_XFRM,

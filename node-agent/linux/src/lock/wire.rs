@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use postern_intent::Prefix;
 use postern_plan::host::{Family, LockAction, LockPolicy, MaskedMark};
-use postern_plan::settings::{LOCK_BLOCK_PRIORITY, LOCK_INSIDE_PRIORITY, LOCK_MARK_PRIORITY};
+use postern_plan::settings::LOCK_BLOCK_PRIORITY;
 
-use crate::netlink::{attribute, attributes, put, u16_at, u32_at};
+use crate::netlink::{attribute, put, u16_at, u32_at};
 
 /// `XFRM_MSG_NEWPOLICY`.
 pub(super) const NEW: u16 = 0x13;
@@ -20,10 +20,11 @@ pub(super) const GET: u16 = 0x15;
 
 /// `XFRM_POLICY_FWD`.
 const FORWARD: u8 = 2;
-/// `XFRMA_TMPL`: what IPsec would do to the packet.
-const TEMPLATE: u16 = 5;
 /// `XFRMA_MARK`.
 const MARK: u16 = 21;
+/// Bits of the index of our policies, and room for the hash.
+const OUR_INDEX: u32 = 0x5000_0000;
+const OUR_HASH: u32 = 0x00ff_ffff;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 /// `struct xfrm_selector`.
@@ -41,7 +42,7 @@ pub(super) fn policy(policy: &LockPolicy) -> Vec<u8> {
     // Soft and hard limits of time since it was added and used: 0 is none. Then what was counted so far.
     out.extend([0; 32 + 32]);
     out.extend(policy.priority.to_ne_bytes());
-    out.extend(0_u32.to_ne_bytes());
+    out.extend(index(policy).to_ne_bytes());
     out.extend([FORWARD, action_number(policy.action), 0, 0]);
     out.resize(POLICY, 0);
     put_mark(&mut out, policy.mark);
@@ -51,7 +52,7 @@ pub(super) fn policy(policy: &LockPolicy) -> Vec<u8> {
 /// `struct xfrm_userpolicy_id` with `XFRMA_MARK`: what the kernel deletes by.
 pub(super) fn identity(policy: &LockPolicy) -> Vec<u8> {
     let mut out = selector(policy);
-    out.extend(0_u32.to_ne_bytes());
+    out.extend(index(policy).to_ne_bytes());
     out.extend([FORWARD, 0, 0, 0]);
     put_mark(&mut out, policy.mark);
     out
@@ -104,9 +105,39 @@ fn octets(prefix: &Prefix) -> [u8; 16] {
     }
 }
 
-/// A policy of ours, or none: what has another direction, a template, or a priority that we do not use is somebody
-/// else's (IPsec's), and so is a selector that looks at ports, protocols, interfaces or users.
+/// The number that the kernel knows a policy of ours by. It takes the one that is asked for where that is free, so that it says
+/// whose a policy is: priorities and marks are anybody's. Its last three bits are the direction
+/// (`xfrm_policy_id2dir` in `net/xfrm/xfrm_user.c`); the rest are our bits and a hash (FNV-1a) of selector and mark, by which
+/// the kernel tells policies apart.
+fn index(policy: &LockPolicy) -> u32 {
+    let mut identity = selector(policy);
+    put_mark(&mut identity, policy.mark);
+    let hash = identity.iter().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    });
+    OUR_INDEX | (hash & OUR_HASH) << 3 | u32::from(FORWARD)
+}
+
+/// Somebody else's policy that a forwarded packet meets before ours: which packets, at which priority. None for ours and for
+/// what ours come before.
+pub(super) fn overruling(body: &[u8]) -> Option<LockPolicy> {
+    let policy = forwarding(body)?;
+    let blocks = policy.action == LockAction::Block;
+    (!is_ours(body) && !blocks && policy.priority <= LOCK_BLOCK_PRIORITY).then_some(policy)
+}
+
+fn is_ours(body: &[u8]) -> bool {
+    u32_at(body, PRIORITY + 4)
+        .is_some_and(|index| index & !(OUR_HASH << 3) == OUR_INDEX | u32::from(FORWARD))
+}
+
+/// A policy of ours, or none.
 pub(super) fn decode(body: &[u8]) -> Option<LockPolicy> {
+    forwarding(body).filter(|_| is_ours(body))
+}
+
+/// A policy for forwarded packets, whatever else it looks at.
+fn forwarding(body: &[u8]) -> Option<LockPolicy> {
     let direction = *body.get(PRIORITY + 8)?;
     let action = match *body.get(PRIORITY + 9)? {
         0 => LockAction::Allow,
@@ -115,21 +146,7 @@ pub(super) fn decode(body: &[u8]) -> Option<LockPolicy> {
     };
     let rest = body.get(POLICY..).unwrap_or_default();
     let priority = u32_at(body, PRIORITY)?;
-    let ours = [
-        LOCK_INSIDE_PRIORITY,
-        LOCK_MARK_PRIORITY,
-        LOCK_BLOCK_PRIORITY,
-    ]
-    .contains(&priority);
-    if direction != FORWARD || !ours || attributes(rest).iter().any(|(kind, _)| *kind == TEMPLATE) {
-        return None;
-    }
-    let narrowed = body
-        .get(32..40)?
-        .iter()
-        .chain(body.get(44..SELECTOR)?)
-        .any(|byte| *byte != 0);
-    if narrowed {
+    if direction != FORWARD {
         return None;
     }
     let family = u16_at(body, 40)?;
@@ -165,6 +182,7 @@ fn prefix(family: u16, octets: &[u8], length: u8) -> Option<Prefix> {
 mod tests {
     use super::*;
     use crate::netlink::testing::bytes;
+    use postern_plan::settings::LOCK_MARK_PRIORITY;
 
     /// `strace -e trace=sendmsg -xx ip xfrm policy add src 10.244.1.0/24 dst 0.0.0.0/0 dir fwd priority
     /// 2000 mark 0x60 mask 0x70`, iproute2 6.1.
@@ -194,36 +212,54 @@ mod tests {
         }
     }
 
-    #[test]
-    fn adds_byte_for_byte_what_ip_adds() {
-        assert_eq!(policy(&marked("10.244.1.0/24", "0.0.0.0/0")), bytes(ADD));
+    /// The kernel's own number of a policy, which `ip` does not ask for.
+    fn with_index(hex: &str, at: usize, policy: &LockPolicy) -> Vec<u8> {
+        let mut bytes = bytes(hex);
+        bytes[at..at + 4].copy_from_slice(&index(policy).to_ne_bytes());
+        bytes
     }
 
     #[test]
-    fn deletes_byte_for_byte_what_ip_deletes() {
+    fn adds_byte_for_byte_what_ip_adds_and_asks_for_a_number_of_ours() {
+        let marked = marked("10.244.1.0/24", "0.0.0.0/0");
+        assert_eq!(policy(&marked), with_index(ADD, PRIORITY + 4, &marked));
+    }
+
+    #[test]
+    fn deletes_byte_for_byte_what_ip_deletes_by_our_number() {
         let unmarked = LockPolicy {
             mark: None,
             ..marked("::/0", "fd00:10:244::/48")
         };
-        assert_eq!(identity(&unmarked), bytes(DELETE_V6));
+        assert_eq!(
+            identity(&unmarked),
+            with_index(DELETE_V6, SELECTOR, &unmarked)
+        );
     }
 
     #[test]
     fn reads_a_policy_with_a_mark() {
-        assert_eq!(decode(&bytes(MARKED)), Some(marked("::/0", "::/0")));
+        let wanted = marked("::/0", "::/0");
+        let ours = with_index(MARKED, PRIORITY + 4, &wanted);
+        assert_eq!(decode(&ours), Some(wanted));
+        assert_eq!(overruling(&ours), None);
     }
 
     #[test]
-    fn leaves_ipsec_and_narrower_policies_to_their_owners() {
+    fn leaves_others_policies_to_their_owners_whatever_their_numbers_and_tells_which_come_first() {
+        assert_eq!(decode(&bytes(MARKED)), None);
+        assert_eq!(overruling(&bytes(MARKED)), Some(marked("::/0", "::/0")));
         assert_eq!(decode(&bytes(IPSEC)), None);
+        assert!(overruling(&bytes(IPSEC)).is_some());
         assert_eq!(decode(&bytes(TCP_ONLY)), None);
+        assert_eq!(overruling(&bytes(TCP_ONLY)), None, "it blocks");
     }
 
     #[test]
     fn a_message_that_is_cut_short_is_no_policy() {
         let whole = bytes(MARKED);
         for length in [0, 40, PRIORITY, PRIORITY + 9] {
-            assert_eq!(decode(&whole[..length]), None);
+            assert_eq!(forwarding(&whole[..length]), None);
         }
     }
 }

@@ -11,24 +11,20 @@ use crate::link::without_tun;
 
 impl Tunnels for LinuxHost {
     async fn tunnel_backend(&self) -> Act<TunnelBackend> {
-        match self.backend() {
-            TunnelBackend::Kernel => Ok(TunnelBackend::Kernel),
-            TunnelBackend::Userspace => match device_node().await {
-                Ok(()) => Ok(TunnelBackend::Userspace),
-                Err(source) => Err(HostError::Open {
-                    socket: "/dev/net/tun",
-                    source,
-                }),
-            },
+        let failed = |socket| move |source| HostError::Open { socket, source };
+        let backend = self.backend().await.map_err(failed("WireGuard"))?;
+        if backend == TunnelBackend::Userspace {
+            device_node().await.map_err(failed("/dev/net/tun"))?;
         }
+        Ok(backend)
     }
 
     async fn read_tunnel(&self, device: &IfName) -> Act<Option<ObservedTunnel>> {
-        let read = match self.backend() {
+        let read = async || match self.backend().await? {
             TunnelBackend::Userspace => userspace::read(self.run_dir(), device).await,
             TunnelBackend::Kernel => kernel::read(device).await,
         };
-        read.map_err(|source| HostError::ReadTunnel {
+        read().await.map_err(|source| HostError::ReadTunnel {
             link: device.clone(),
             source,
         })
@@ -36,22 +32,24 @@ impl Tunnels for LinuxHost {
 
     async fn configure_tunnel(&self, config: &TunnelConfig) -> Act<()> {
         let key = self.key_of(&config.interface);
-        let configured = match self.backend() {
+        let configure = async || match self.backend().await? {
             TunnelBackend::Userspace => userspace::configure(self.run_dir(), config, &key).await,
             TunnelBackend::Kernel => kernel::configure(config, &key).await,
         };
-        configured.map_err(|source| HostError::ConfigureTunnel {
-            link: config.interface.clone(),
-            source,
-        })
+        configure()
+            .await
+            .map_err(|source| HostError::ConfigureTunnel {
+                link: config.interface.clone(),
+                source,
+            })
     }
 
     async fn remove_peer(&self, device: &IfName, peer: &WgKey) -> Act<()> {
-        let removed = match self.backend() {
+        let remove = async || match self.backend().await? {
             TunnelBackend::Userspace => userspace::remove_peer(self.run_dir(), device, peer).await,
             TunnelBackend::Kernel => kernel::remove_peer(device, peer).await,
         };
-        removed.map_err(|source| HostError::RemovePeer {
+        remove().await.map_err(|source| HostError::RemovePeer {
             link: device.clone(),
             peer: *peer,
             source,
@@ -59,17 +57,14 @@ impl Tunnels for LinuxHost {
     }
 
     async fn dismiss_tunnel(&self, device: &IfName) -> Act<()> {
-        match self.backend() {
-            TunnelBackend::Userspace => {
-                userspace::dismiss(self.run_dir(), device)
-                    .await
-                    .map_err(|source| HostError::DismissTunnel {
-                        link: device.clone(),
-                        source,
-                    })
-            }
+        let dismiss = async || match self.backend().await? {
+            TunnelBackend::Userspace => userspace::dismiss(self.run_dir(), device).await,
             TunnelBackend::Kernel => Ok(()),
-        }
+        };
+        dismiss().await.map_err(|source| HostError::DismissTunnel {
+            link: device.clone(),
+            source,
+        })
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) async fn host(run_dir: &Path) -> LinuxHost {
         private_key: node_key(),
         backend: BackendPreference::Userspace,
     };
-    LinuxHost::new(options).await.unwrap()
+    LinuxHost::new(options)
 }
 
 /// Runs a test in a thread with a network namespace of its own, which ends with the thread.

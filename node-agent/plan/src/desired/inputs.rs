@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use postern_intent::{Address, Body, ExitName, IfName, ScopeId};
 
 use crate::binding::Bindings;
-use crate::host::{Family, TunnelBackend};
+use crate::host::{Family, LockPolicy, TunnelBackend};
 use crate::settings::Settings;
 
 /// The kernel's lease: a set whose elements go by themselves.
@@ -67,6 +67,8 @@ pub struct Facts {
     pub absent: BTreeSet<Family>,
     /// Families that this kernel has and that new devices do not take (`net.ipv6.conf.default.disable_ipv6=1`).
     pub disabled: BTreeSet<Family>,
+    /// Other programs' XFRM policies that let packets pass before the second lock blocks them.
+    pub overruling_locks: BTreeSet<LockPolicy>,
 }
 
 impl Facts {

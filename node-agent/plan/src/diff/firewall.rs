@@ -168,21 +168,27 @@ pub fn change(current: &FirewallState, desired: &Ruleset) -> Change {
         .iter()
         .any(|(_, current, desired)| current.is_none_or(|c| !same_skeleton(c, desired)));
     if whole {
-        let held = match &current.inet {
-            // Without a table nobody is held, so that a release opens nothing; without the releases everybody whom no
-            // policy selects would lose their traffic until the last batch.
-            None => desired.clone(),
-            Some(_) => without_releases_but(current, desired),
-        };
-        let guard = Transaction::replace(&held);
-        let release = edit_all(&(&held).into(), desired);
-        return Change { guard, release };
+        return replacement(current, desired);
     }
     let held = without_releases_but(current, desired);
     Change {
         guard: edit_all(current, &held),
         release: edit_all(&(&held).into(), desired),
     }
+}
+
+/// Both tables made anew, whatever is there.
+#[must_use]
+pub fn replacement(current: &FirewallState, desired: &Ruleset) -> Change {
+    let held = match &current.inet {
+        // Without a table nobody is held, so that a release opens nothing; without the releases everybody whom no policy
+        // selects would lose their traffic until the last batch.
+        None => desired.clone(),
+        Some(_) => without_releases_but(current, desired),
+    };
+    let guard = Transaction::replace(&held);
+    let release = edit_all(&(&held).into(), desired);
+    Change { guard, release }
 }
 
 /// Only whole batches can move a base chain; everything else can be edited.

@@ -12,8 +12,8 @@ pub mod transaction;
 
 pub use element::{Atom, Data, Element};
 pub use model::{
-    Base, BaseKind, Chain, Hook, KeyType, Otherwise, Ruleset, Set, SetFlag, Table, TableFamily,
-    ValueType,
+    Base, BaseKind, Chain, Hook, KeyType, Otherwise, Ruleset, Set, SetFlag, TABLE, Table,
+    TableFamily, ValueType,
 };
 pub use rule::{Counter, Field, Match, Operand, Rule, Target};
 pub use transaction::Transaction;

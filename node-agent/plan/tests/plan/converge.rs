@@ -6,7 +6,7 @@ use postern_plan::diff::firewall::{FirewallState, change};
 use postern_plan::diff::flow;
 use postern_plan::diff::learned::Learned;
 use postern_plan::flow::{CutExtent, Cuts, FlowCut, FlowEntry};
-use postern_plan::order::{Planning, Stage, plan};
+use postern_plan::order::{Planning, Stage, TableChange, plan};
 use postern_plan::{Desired, Observed, Step};
 
 use crate::fixture::{World, client, gateway, pod, scope_id, word};
@@ -21,6 +21,7 @@ fn desired(world: &World) -> Desired {
 
 fn stages(desired: &Desired, observed: &Observed) -> Vec<(Stage, Vec<Step>)> {
     let planning = Planning {
+        tables: TableChange::Edited,
         learned: &Learned::default(),
         own_key: &key(),
     };

@@ -10,8 +10,7 @@ use crate::ruleset::{Field, Rule, Target};
 use super::context::{Chains, Context};
 use super::guard::clamp;
 use super::names::{EXIT_DROP, EXIT_OUT, halved, offered_chain, serve_chain};
-use crate::desired::ranges::of_family;
-use crate::desired::ranges::special_ranges;
+use crate::desired::ranges::{aggregate, of_family, special_ranges};
 
 pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
     let served = context.body().map(|body| &body.nat[..]).unwrap_or_default();
@@ -62,7 +61,7 @@ fn offered(context: &Context<'_>, exit: &ServedExit) -> Vec<Rule> {
         rules.push(refuse().when(together(fields, halved("api", family))));
     }
     for family in Family::BOTH {
-        let routes = crate::desired::ranges::aggregate(&of_family(&exit.routes, family));
+        let routes = aggregate(&of_family(&exit.routes, family));
         let sourced = exit.egress.is_empty()
             || exit.egress.iter().any(|address| {
                 Family::of(address) == family && context.inputs.facts.has_address(address)

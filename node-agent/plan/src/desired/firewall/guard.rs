@@ -263,15 +263,24 @@ pub(super) fn lease_rule() -> Rule {
 fn no_service(context: &Context<'_>) -> Vec<Rule> {
     let port = context.inputs.settings.dns_port;
     let mut rules = encapsulated_to_this_node(context);
-    rules.extend([
-        Rule::to(Target::Drop)
-            .counted(names::DNS_FOREIGN)
-            .when(Field::Iif.outside("podlinks"))
-            .when(Field::Iif.not_named("lo"))
-            .when(Field::Dport.is(port))
-            .when(Field::L4Proto.is("{ tcp, udp }")),
-        Rule::to(Target::Accept).when(Field::L4Proto.is_not("{ tcp, udp }")),
-    ]);
+    rules.extend([Rule::to(Target::Drop)
+        .counted(names::DNS_FOREIGN)
+        .when(Field::Iif.outside("podlinks"))
+        .when(Field::Iif.not_named("lo"))
+        .when(Field::Dport.is(port))
+        .when(Field::L4Proto.is("{ tcp, udp }"))]);
+    for family in Family::BOTH {
+        // A tunnel leads to its own address and through this node, and to no other address of this node.
+        for tunnels in ["pst-s-*", "pst-c-*"] {
+            rules.push(
+                Rule::to(Target::Drop)
+                    .counted(NO_SERVICE)
+                    .when(Field::Daddr(family).outside(halved("tunaddr", family)))
+                    .when(Field::Iif.named(tunnels)),
+            );
+        }
+    }
+    rules.push(Rule::to(Target::Accept).when(Field::L4Proto.is_not("{ tcp, udp }")));
     for set in ["egress_own", "tunaddr"] {
         for family in Family::BOTH {
             rules.push(

@@ -1,7 +1,7 @@
 //! Names of chains, sets and counters. A name that is made from a user's word carries a hash of it, so that two words
 //! never make one name and no word can be a keyword of nft's language.
 
-use postern_intent::{ExitName, ScopeId};
+use postern_intent::{ExitName, ScopeId, hex};
 use sha2::{Digest as _, Sha256};
 
 use crate::host::Family;
@@ -39,6 +39,8 @@ pub const LAST: Counter = Counter("last");
 pub const NO_SERVICE: Counter = Counter("no_service");
 /// A DNS question to the forwarder that did not come from a pod.
 pub const DNS_FOREIGN: Counter = Counter("dns_foreign");
+/// A DNS question that another program keeps out of connection tracking.
+pub const DNS_UNTRACKED: Counter = Counter("dns_untracked");
 /// Left by an exit that this node serves.
 pub const EXIT_OUT: Counter = Counter("exit_out");
 /// Refused by an exit that this node serves.
@@ -51,7 +53,7 @@ pub const BIND_ARP: Counter = Counter("bind_arp");
 pub const BIND_ND: Counter = Counter("bind_nd");
 
 /// Counters of the inet table.
-pub const COUNTERS: [Counter; 18] = [
+pub const COUNTERS: [Counter; 19] = [
     HOLD,
     BLOCKED,
     SERVICE,
@@ -68,6 +70,7 @@ pub const COUNTERS: [Counter; 18] = [
     LAST,
     NO_SERVICE,
     DNS_FOREIGN,
+    DNS_UNTRACKED,
     EXIT_OUT,
     EXIT_DROP,
 ];
@@ -82,11 +85,7 @@ fn readable(prefix: &str, word: &str) -> String {
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
         .take(40)
         .collect();
-    let hash: String = digest[..4]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("{prefix}_{plain}_{hash}")
+    format!("{prefix}_{plain}_{}", hex(&digest[..4]))
 }
 
 /// The chain of a scope in the guard.

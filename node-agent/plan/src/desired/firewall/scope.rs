@@ -13,11 +13,11 @@ use crate::ruleset::{Field, Match, Rule, Target};
 use super::context::{Chains, Context};
 use super::guard::lease_rule;
 use super::names::{halved, offered_chain, public_chain, scope_chain, way_chain};
-use crate::desired::ranges::{lan_ranges, of_family};
+use crate::desired::ranges::{aggregate, lan_ranges, of_family};
 
 pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
     for scope in context.body().iter().flat_map(|body| &body.firewall) {
-        chains.plain(scope_chain(&scope.id), policy(context, scope));
+        chains.plain(scope_chain(&scope.id), policy(scope));
         chains.plain(way_chain(&scope.id), way(context, scope));
         if scope.terms.lan == Access::Deny {
             let mut rules: Vec<Rule> = refuse_within("private").collect();
@@ -27,11 +27,9 @@ pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
     }
 }
 
-fn policy(context: &Context<'_>, scope: &Scope) -> Vec<Rule> {
+fn policy(scope: &Scope) -> Vec<Rule> {
     let mut rules = vec![Rule::to(jump("inside"))];
-    if matches!(scope.way, Way::Blocked { .. })
-        && !context.inputs.facts.failed_open.contains(&scope.id)
-    {
+    if matches!(scope.way, Way::Blocked { .. }) {
         rules.push(Rule::to(goto("refuse")));
         return rules;
     }
@@ -116,7 +114,7 @@ fn lower(rule: &PolicyRule, target: &Target) -> Vec<Rule> {
         Family::BOTH
             .into_iter()
             .filter_map(|family| {
-                let prefixes = crate::desired::ranges::aggregate(&of_family(&rule.to, family));
+                let prefixes = aggregate(&of_family(&rule.to, family));
                 (!prefixes.is_empty()).then(|| Some(Field::Daddr(family).one_of(&prefixes)))
             })
             .collect()

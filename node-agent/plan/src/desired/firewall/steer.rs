@@ -8,7 +8,7 @@ use crate::ruleset::{BaseKind, Field, Hook, Rule, Target};
 
 use super::context::{Chains, Context};
 use super::guard::{inside_rules, reply_rules};
-use super::names::{halved, mark_chain};
+use super::names::{DNS_UNTRACKED, halved, mark_chain};
 
 /// The chain that gives the mark of inside traffic, replies, released pods and local exits.
 pub(super) const TO_MAIN: &str = "to_main";
@@ -22,6 +22,18 @@ pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
         // Nobody else's value under our mask.
         Rule::to(Target::ClearMark(settings.mark_mask)),
     ];
+    for family in Family::BOTH {
+        // NodeLocal DNSCache keeps questions to its address out of connection tracking, and so out of the redirect: the cache
+        // would ask for the pod by the node.
+        rules.push(
+            Rule::to(Target::Drop)
+                .counted(DNS_UNTRACKED)
+                .when(Field::CtState.is("untracked"))
+                .when(Field::Dport.is(53))
+                .when(Field::L4Proto.is("{ tcp, udp }"))
+                .when(Field::Saddr(family).within(halved("dns", family))),
+        );
+    }
     rules.extend(inside_rules(&goto(TO_MAIN)));
     rules.extend(reply_rules(&goto(TO_MAIN), None));
     for family in Family::BOTH {
