@@ -9,9 +9,10 @@ use crate::ruleset::{Counter, Field, Hook, Match, Rule, Target};
 use super::context::{Chains, Context};
 use super::names;
 use super::names::{
-    BLOCKED, ENCAPSULATED, ENDPOINT, HOLD, INBOUND, INJECT, NO_LEASE, NO_SERVICE, SERVICE,
-    TUNNEL_RAW, halved,
+    BLOCKED, ENCAPSULATED, ENDPOINT, EXIT_DROP, HOLD, INBOUND, INJECT, NO_LEASE, NO_SERVICE,
+    SERVICE, TUNNEL_RAW, halved,
 };
+use crate::desired::ranges::of_family;
 use crate::desired::{LEASE, NodeClaim};
 
 /// Bytes of IP and TCP header that the segment size does not count: 60 holds for IPv6, and is safe for IPv4.
@@ -72,6 +73,9 @@ fn guard(context: &Context<'_>) -> Vec<Rule> {
     rules.extend([
         Rule::to(goto("exit_forward")).when(Field::Iif.named("pst-s-*")),
         Rule::to(goto("exit_return")).when(Field::Oif.named("pst-s-*")),
+    ]);
+    rules.extend(stray_returns(context));
+    rules.extend([
         Rule::to(jump("into_tunnel")).when(Field::Oif.named("pst-c-*")),
         Rule::to(goto("from_tunnel")).when(Field::Iif.named("pst-c-*")),
         // With br_netfilter = 1 neighbour discovery between pods passes here, and the guard would kill all IPv6
@@ -97,6 +101,21 @@ fn guard(context: &Context<'_>) -> Vec<Rule> {
         })),
     }
     rules
+}
+
+/// The world's answer to a client whose served device is away would follow the default route: back into the world, with
+/// the client's tunnel address.
+fn stray_returns(context: &Context<'_>) -> Vec<Rule> {
+    let ranges = Family::BOTH.map(|family| (family, of_family(&context.cluster.tunnels, family)));
+    let known = ranges.into_iter().filter(|(_, ranges)| !ranges.is_empty());
+    known
+        .map(|(family, ranges)| {
+            Rule::to(Target::Drop)
+                .counted(EXIT_DROP)
+                .when(Field::CtDirection.is("reply"))
+                .when(Field::Daddr(family).is(&ranges[..]))
+        })
+        .collect()
 }
 
 /// The segment size by number, both ways: `rt mtu` does not clamp the SYN-ACK direction.
