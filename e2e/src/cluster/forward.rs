@@ -12,10 +12,9 @@ use nix::sched::{CloneFlags, setns};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::cluster::kubeconfig::PORT;
 use crate::lab::Lab;
 use crate::lab::LabError;
-use crate::lab::topology;
+use crate::lab::topology::{self, API_PORT};
 
 /// The ports of the forwarder, on 127.0.0.1 in the namespace of the program that called `up`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -50,7 +49,7 @@ pub(crate) fn forward(lab: &Lab) -> Result<(), LabError> {
         .into_iter()
         .zip(targets)
         .map(|(listener, target)| {
-            thread::spawn(move || accept(&listener, SocketAddrV4::new(target, PORT).into()))
+            thread::spawn(move || accept(&listener, SocketAddrV4::new(target, API_PORT).into()))
         })
         .collect();
     for thread in threads {

@@ -1,9 +1,8 @@
 //! The place where `up` turns here: what a lab with an API server starts, in order.
 
 use crate::cluster::Tools;
-use crate::cluster::kubeconfig::PORT;
 use crate::lab::LabError;
-use crate::lab::topology;
+use crate::lab::topology::{self, API_PORT};
 use crate::lab::{Lab, LabState, Programs, Service, TrafficPolicy};
 
 impl Lab {
@@ -24,7 +23,7 @@ impl Lab {
             cluster_ip: Some(topology::KUBERNETES4.into()),
             port: 443,
             to_address: topology::CONTROL4.into(),
-            to_port: PORT,
+            to_port: API_PORT,
             policy: TrafficPolicy::Cluster,
         })?;
         for namespace in ["default", "kube-system"] {

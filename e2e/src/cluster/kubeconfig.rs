@@ -10,10 +10,7 @@ use serde_json::{Value, json};
 
 use crate::lab::Lab;
 use crate::lab::LabError;
-use crate::lab::topology;
-
-/// The port of the API server, on the LAN and on the loopback of its namespace.
-pub(super) const PORT: u16 = 6443;
+use crate::lab::topology::{self, API_PORT};
 
 /// Where clients find the API server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -38,7 +35,7 @@ pub struct Kubeconfigs {
 #[must_use]
 pub fn endpoint(lab: &Lab) -> Endpoint {
     Endpoint {
-        url: server(SocketAddrV4::new(topology::CONTROL4, PORT).into()),
+        url: server(SocketAddrV4::new(topology::CONTROL4, API_PORT).into()),
         authority: lab.plane_dir().join("pki/ca.crt"),
     }
 }

@@ -100,7 +100,7 @@ impl Lab {
             },
             "addressType": "IPv4",
             "endpoints": [{"addresses": [topology::CONTROL4], "conditions": {"ready": true}}],
-            "ports": [{"name": "https", "port": super::kubeconfig::PORT, "protocol": "TCP"}],
+            "ports": [{"name": "https", "port": topology::API_PORT, "protocol": "TCP"}],
         });
         let path = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes";
         Api::of(self)

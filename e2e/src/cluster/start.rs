@@ -6,13 +6,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::cluster::forward::Ports;
-use crate::cluster::kubeconfig::{PORT, server, write, write_secret};
+use crate::cluster::kubeconfig::{server, write, write_secret};
 use crate::cluster::{Api, Tools, kubeconfigs};
 use crate::lab::LabError;
 use crate::lab::sandbox::command;
 use crate::lab::sandbox::netns::Namespace;
 use crate::lab::sandbox::process;
-use crate::lab::topology;
+use crate::lab::topology::{self, API_PORT};
 use crate::lab::{COLLECTOR, Collector, Lab, read_json, uid, wait_until};
 
 /// How long the API server may take until it is ready: three seconds on an idle machine.
@@ -102,8 +102,8 @@ impl Lab {
         );
         write_secret(self, &dir.join("tokens.csv"), &users)?;
         write_secret(self, &dir.join("admin.token"), &admin)?;
-        let direct = server((std::net::Ipv4Addr::LOCALHOST, PORT).into());
-        let front = server((topology::CONTROL4, PORT).into());
+        let direct = server((std::net::Ipv4Addr::LOCALHOST, API_PORT).into());
+        let front = server((topology::CONTROL4, API_PORT).into());
         let both = [("lab", direct.clone()), ("front", front)];
         write(self, &kubeconfigs(self).inside, "lab-admin", &admin, &both)?;
         let path = dir.join("controllers.kubeconfig");
@@ -135,8 +135,8 @@ impl Lab {
         let dir = self.plane_dir();
         let mut command = vec![tools.front.clone().into_os_string(), "serve".into()];
         let listen = [
-            format!("{}:{PORT}", topology::CONTROL4),
-            format!("[{}]:{PORT}", topology::CONTROL6),
+            format!("{}:{API_PORT}", topology::CONTROL4),
+            format!("[{}]:{API_PORT}", topology::CONTROL6),
         ];
         flags(
             &mut command,
@@ -145,7 +145,7 @@ impl Lab {
                 ("listen", listen[1].clone().into()),
                 (
                     "upstream",
-                    server((std::net::Ipv4Addr::LOCALHOST, PORT).into()).into(),
+                    server((std::net::Ipv4Addr::LOCALHOST, API_PORT).into()).into(),
                 ),
                 ("certificate", dir.join("pki/serving.crt").into()),
                 ("key", dir.join("pki/serving.key").into()),
@@ -170,7 +170,7 @@ impl Lab {
             [
                 ("etcd-servers", ETCD_CLIENTS.into()),
                 ("bind-address", "127.0.0.1".into()),
-                ("secure-port", PORT.to_string().into()),
+                ("secure-port", API_PORT.to_string().into()),
                 ("advertise-address", topology::CONTROL4.to_string().into()),
                 ("cert-dir", pki.clone().into()),
                 ("tls-cert-file", pki.join("serving.crt").into()),

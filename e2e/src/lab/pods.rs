@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -91,6 +92,8 @@ pub enum Exec<'a> {
     Pod(&'a str),
     /// In the world.
     World,
+    /// On the host of the LAN that is no node.
+    Host,
     /// On the LAN's bridge.
     Lan,
 }
@@ -247,11 +250,18 @@ impl Lab {
         let sandbox = self.namespace(&pod.sandbox()).path().to_owned();
         Ok(Chain {
             node: namespace,
+            programs: self.runtime_programs(&node.name),
             sandbox,
             container: pod.sandbox(),
             args,
             plugins,
         })
+    }
+
+    /// The folder of programs that a node's container runtime and its CNI plugins find first; a test may put some there.
+    #[must_use]
+    pub fn runtime_programs(&self, node: &str) -> PathBuf {
+        self.node_dir(node).join("bin")
     }
 
     /// Deletes a pod as a kubelet does: its processes end, CNI DEL, the namespace goes, then the object.
@@ -311,6 +321,7 @@ impl Lab {
         let mut command = match place {
             Exec::Node(name) => self.node_namespace(&self.node(name)?.name).command(first),
             Exec::World => self.namespace("world").command(first),
+            Exec::Host => self.namespace("host").command(first),
             Exec::Lan => self.namespace("lan").command(first),
             Exec::Pod(key) => {
                 let pod = self.pod(key)?;

@@ -58,7 +58,7 @@ impl Lab {
     /// When the lab's state cannot be read.
     pub fn status(&self) -> Result<Status, LabError> {
         let state = self.state()?;
-        let mut names = vec!["world", "monitor"];
+        let mut names = vec!["world", "host", "monitor"];
         match state.options.cluster {
             Cluster::Standalone if state.options.programs == Programs::Postern => {
                 names.push("publisher");

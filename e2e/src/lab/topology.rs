@@ -21,6 +21,14 @@ pub const LAN6: Ipv6Net =
 pub const CONTROL4: Ipv4Addr = Ipv4Addr::new(192, 168, 10, 2);
 /// The control plane's IPv6 address on the LAN.
 pub const CONTROL6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x10, 0, 0, 0, 0, 2);
+/// The port of the API server, on the LAN and on the loopback of its namespace.
+pub const API_PORT: u16 = 6443;
+/// A host of the LAN that is no node: the exit's own LAN, and that of every uplink.
+pub const HOST4: Ipv4Addr = Ipv4Addr::new(192, 168, 10, 3);
+/// The host's IPv6 address.
+pub const HOST6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x10, 0, 0, 0, 0, 3);
+/// Who is on the LAN and no node, by the names of their ports and namespaces; the control plane not in every lab.
+pub const OUTSIDERS: [&str; 3] = ["world", "host", "cp"];
 /// Addresses that the world answers on; each pod gets some that no other pod uses.
 pub const WORLD4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(203, 0, 112, 0), 20);
 /// The world's IPv6 addresses.
@@ -119,26 +127,6 @@ pub fn world_address(offset: u32) -> (Ipv4Addr, Ipv6Addr) {
     (four, six)
 }
 
-/// Whether a destination is the cluster's own as the outside sees it: nodes and pods, and what never leaves a link.
-///
-/// Service addresses are not: one that is not translated leaves the node like any other, so it counts as outside.
-#[must_use]
-pub fn inside(destination: IpAddr) -> bool {
-    match destination {
-        IpAddr::V4(address) => {
-            (LAN4.contains(&address) && address != WORLD_LAN4)
-                || PODS4.contains(&address)
-                || address.is_multicast()
-        }
-        IpAddr::V6(address) => {
-            (LAN6.contains(&address) && address != WORLD_LAN6)
-                || PODS6.contains(&address)
-                || address.is_multicast()
-                || address.is_unicast_link_local()
-        }
-    }
-}
-
 /// A whole range as one item of a list of ranges.
 #[must_use]
 pub fn pair(four: Ipv4Net, six: Ipv6Net) -> [IpNet; 2] {
@@ -147,35 +135,12 @@ pub fn pair(four: Ipv4Net, six: Ipv6Net) -> [IpNet; 2] {
 
 #[cfg(test)]
 mod tests {
-    use super::{inside, node_names, world_address};
+    use super::{node_names, world_address};
 
     #[test]
     fn gateways_are_counted_among_the_nodes() {
         let names: Vec<String> = node_names(3, 1).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["n1", "n2", "gw-1"]);
-    }
-
-    #[test]
-    fn a_service_address_on_the_wire_is_outside_and_a_node_or_pod_address_is_inside() {
-        for outside in [
-            "10.96.0.53",
-            "203.0.113.1",
-            "192.168.10.1",
-            "fd00:10:96::53",
-            "2001:db8:10::1",
-        ] {
-            assert!(!inside(outside.parse().unwrap()), "{outside}");
-        }
-        for own in [
-            "192.168.10.11",
-            "10.244.3.7",
-            "224.0.0.1",
-            "fd00:10:244:1::2",
-            "2001:db8:10::12",
-            "fe80::1",
-        ] {
-            assert!(inside(own.parse().unwrap()), "{own}");
-        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `up`: from an empty folder to a running cluster with a world behind it.
 
 use std::fs;
+use std::net::{Ipv4Addr, Ipv6Addr, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use crate::cluster::{self, Tools};
 use crate::lab::LabError;
 use crate::lab::sandbox::cgroup::Cgroup;
 use crate::lab::sandbox::netns::{self, Namespace};
-use crate::lab::topology::{self, FIRST_OWN, Node};
+use crate::lab::topology::{self, FIRST_OWN, Node, OUTSIDERS};
 use crate::lab::{
     Binaries, Cluster, Collector, Lab, LabState, PodOptions, Programs, Service, TrafficPolicy,
     UpOptions, objects, uid, wait_until,
@@ -70,7 +71,7 @@ impl Lab {
         self.wire(&state)?;
         self.make_keys()?;
         on_stage("starting the world and its counters");
-        self.start_world()?;
+        self.start_world(&state)?;
         match tools {
             Some(tools) => self.start_on_api_server(tools, on_stage)?,
             None => self.start_standalone(&state, on_stage)?,
@@ -186,17 +187,19 @@ impl Lab {
             lines.push_str(&format!(
                 "link add name {name} type veth peer name eth0 netns {peer}\n"
             ));
-            lines.push_str(&format!("link set {name} master br0 up\n"));
+            // The counters count from the first frame on: the port comes up when they are there.
+            lines.push_str(&format!("link set {name} master br0\n"));
         }
         lan.ip(&lines)?;
         for node in nodes {
             self.wire_node(node, nodes)?;
         }
         self.wire_world(nodes)?;
+        self.wire_neighbour("host", topology::HOST4, topology::HOST6, nodes)?;
         if state.options.cluster == Cluster::ApiServer {
-            self.wire_control(nodes)?;
+            self.wire_neighbour("cp", topology::CONTROL4, topology::CONTROL6, nodes)?;
         }
-        lan.nft(&monitor::counting_set())
+        Ok(())
     }
 
     fn wire_node(&self, node: &Node, nodes: &[Node]) -> Result<(), LabError> {
@@ -245,14 +248,19 @@ impl Lab {
         namespace.ip(&lines)
     }
 
-    /// The control plane is a machine on the LAN that reaches nodes and pods, and the world by its gateway.
-    fn wire_control(&self, nodes: &[Node]) -> Result<(), LabError> {
-        let namespace = self.namespace("cp");
+    /// Another machine on the LAN, such as the control plane: it reaches nodes and pods, and the world by its gateway.
+    fn wire_neighbour(
+        &self,
+        name: &str,
+        four: Ipv4Addr,
+        six: Ipv6Addr,
+        nodes: &[Node],
+    ) -> Result<(), LabError> {
+        let namespace = self.namespace(name);
         namespace.sysctl(&[
             ("net/ipv6/conf/eth0/accept_dad", "0"),
             ("net/ipv6/conf/eth0/accept_ra", "0"),
         ])?;
-        let (four, six) = (topology::CONTROL4, topology::CONTROL6);
         let mut lines = format!(
             "link set eth0 up\naddr add {four}/24 dev eth0\naddr add {six}/64 dev eth0 nodad\n"
         );
@@ -262,22 +270,31 @@ impl Lab {
         namespace.ip(&lines)
     }
 
-    fn start_world(&self) -> Result<(), LabError> {
-        self.start_own("world", &self.namespace("world"), &["run", "world"])?;
-        self.start_own("monitor", &self.namespace("lan"), &["run", "monitor"])?;
+    fn start_world(&self, state: &LabState) -> Result<(), LabError> {
+        let lan = self.namespace("lan");
+        self.start_own("monitor", &lan, &["run", "monitor"])?;
         wait_until(READY_DEADLINE, "the start of the packet capture", || {
             Ok(monitor::synchronise(self).ok().map(drop))
         })?;
-        let world = self.namespace("world");
-        wait_until(READY_DEADLINE, "the start of the world's services", || {
-            world.run(|| {
-                Ok(
-                    std::net::TcpStream::connect((topology::world_address(0).0, 7))
-                        .ok()
-                        .map(drop),
-                )
-            })
-        })
+        lan.nft(&monitor::counting_set())?;
+        let nodes = state.nodes.iter().map(|node| node.name.as_str());
+        let ports = uplinks(state).iter().copied().chain(nodes);
+        let lines: String = ports.map(|port| format!("link set {port} up\n")).collect();
+        lan.ip(&lines)?;
+        for name in ["world", "host"] {
+            self.start_own(name, &self.namespace(name), &["run", "world"])?;
+        }
+        for (name, address) in [
+            ("world", topology::world_address(0).0),
+            ("host", topology::HOST4),
+        ] {
+            let namespace = self.namespace(name);
+            let what = format!("the start of the services of {name}");
+            wait_until(READY_DEADLINE, &what, || {
+                namespace.run(|| Ok(TcpStream::connect((address, 7)).ok().map(drop)))
+            })?;
+        }
+        Ok(())
     }
 
     fn start_resolver(&self, node: &Node) -> Result<(), LabError> {
@@ -340,8 +357,8 @@ fn new_nodes(options: &UpOptions) -> Result<Vec<Node>, LabError> {
 /// What is on the LAN besides the nodes.
 fn uplinks(state: &LabState) -> &'static [&'static str] {
     match state.options.cluster {
-        Cluster::Standalone => &["world"],
-        Cluster::ApiServer => &["world", "cp"],
+        Cluster::Standalone => &OUTSIDERS[..2],
+        Cluster::ApiServer => &OUTSIDERS,
     }
 }
 

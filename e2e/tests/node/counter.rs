@@ -1,21 +1,26 @@
 //! The counter is shown what it has to find before anybody believes it when it finds nothing.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use postern_e2e::lab::PodOptions;
-use postern_e2e::proof::harness::{FLOWS, Sender, TestLab, blank_body, wait_until};
+use postern_e2e::lab::topology::{HOST4, HOST6};
+use postern_e2e::lab::{Exec, PodOptions, PodRecord};
+use postern_e2e::proof::harness::{FLOWS, TestLab, blank_body, wait_until};
+use postern_e2e::proof::judge::Packets;
 use postern_e2e::proof::monitor::SetKey;
+use postern_intent::Body;
 use postern_intent::Serial;
 use postern_intent::body::{BlockedReason, Class, Pod};
 use serde_json::json;
 
+use crate::holes::{ask, lab_program, nobody};
+
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Pretends that a node blocks a pod: an intent is published and a report calls it verified.
-fn pretend_to_block(lab: &TestLab, sender: &Sender) {
-    let pod = &sender.pod;
+fn pretend_to_block(lab: &TestLab, pod: &PodRecord) {
     let mut body = blank_body(lab, &pod.node, Serial(1)).unwrap();
     body.guarded_namespaces = BTreeSet::from([pod.namespace.parse().unwrap()]);
     body.pods = vec![Pod {
@@ -27,11 +32,41 @@ fn pretend_to_block(lab: &TestLab, sender: &Sender) {
         },
         addresses: pod.addresses.iter().copied().collect(),
     }];
-    let digest = lab.publish(&body).unwrap();
+    pretend(lab, &body);
+}
+
+/// Publishes a body and pretends that its node's agent calls it verified.
+fn pretend(lab: &TestLab, body: &Body) {
+    let digest = lab.publish(body).unwrap();
     let status = json!({"appliedDigest": digest, "appliedSerial": 1, "verifiedAt": Timestamp::now().to_string()});
     let report = serde_json::to_vec(&json!({"status": status})).unwrap();
-    lab.write_atomically(&lab.report(&pod.node), &report)
+    lab.write_atomically(&lab.report(body.node.name.as_str()), &report)
         .unwrap();
+}
+
+/// Pretends that a pod on its own gateway leaves by the exit `eu`, which has no address of its own.
+fn pretend_to_masquerade(lab: &TestLab, pod: &PodRecord) {
+    let mut body = blank_body(lab, &pod.node, Serial(1)).unwrap();
+    let own = json!({
+        "guardedNamespaces": [pod.namespace],
+        "nat": [{"exit": "eu", "interface": "pst-s-eu", "egress": [], "routes": ["0.0.0.0/0", "::/0"], "lan": "Deny"}],
+        "firewall": [{
+            "id": "shop/p@eu", "failure": {"type": "Closed"}, "rules": [], "defaultAction": "Allow", "replies": "Services",
+            "policy": {"namespace": pod.namespace, "name": "p", "uid": pod.uid, "generation": 1},
+            "way": {"type": "LocalExit", "exit": "eu"}, "lan": "Deny", "specialUseExceptions": [],
+            "establishedFlows": "Cut",
+        }],
+        "pods": [{
+            "namespace": pod.namespace, "name": pod.name, "uid": pod.uid, "addresses": pod.addresses,
+            "class": {"type": "Policy", "scope": "shop/p@eu"},
+        }],
+    });
+    let mut all = serde_json::to_value(&body).unwrap();
+    for (name, value) in own.as_object().unwrap() {
+        all[name] = value.clone();
+    }
+    body = serde_json::from_value(all).unwrap();
+    pretend(lab, &body);
 }
 
 #[test]
@@ -49,7 +84,7 @@ fn the_monitor_reports_a_leak_of_every_protocol_and_family_and_both_counters_agr
         "{clean:?}"
     );
 
-    pretend_to_block(&lab, &sender);
+    pretend_to_block(&lab, &sender.pod);
     let wanted: BTreeSet<(&str, bool)> = [
         ("icmp", true),
         ("icmpv6", false),
@@ -122,4 +157,138 @@ fn a_packet_that_only_one_counter_saw_makes_them_disagree() {
         set.keys()
             .any(|key: &SetKey| key.source.to_string() == "10.244.1.9")
     );
+}
+
+const LEAKY: Exec<'static> = Exec::Pod("shop/leaky");
+
+/// Asks port 7 of an address.
+fn probe(lab: &TestLab, who: Exec<'_>, to: IpAddr) {
+    ask(lab, who, SocketAddr::new(to, 7), &["--protocol", "tcp"]).unwrap();
+}
+
+fn forge(lab: &TestLab, who: Exec<'_>, arguments: &str) {
+    let program = lab_program();
+    let words = [program.as_str(), "forge"].into_iter();
+    let words: Vec<&str> = words.chain(arguments.split_whitespace()).collect();
+    lab.exec_ok(who, &words).unwrap();
+}
+
+/// Whether something leaked of the pod by this port with this protocol.
+fn leaks(packets: &Packets, node: &str, protocol: &str) -> bool {
+    packets
+        .leaks
+        .iter()
+        .any(|leak| (leak.node.as_str(), leak.protocol.as_str()) == (node, protocol))
+}
+
+fn nobodys(packets: &Packets, destination: IpAddr) -> bool {
+    packets
+        .unowned
+        .iter()
+        .any(|of| of.destination == destination && of.node == "n1")
+}
+
+/// One way past an exit: what it is called, how it is taken, and what the judge has to say of it.
+type Way<'a> = (
+    &'a str,
+    Box<dyn Fn(&TestLab) + 'a>,
+    Box<dyn Fn(&Packets) -> bool + 'a>,
+);
+
+/// Gives the pod an interface on the LAN beside its own, and asks the world by it.
+fn second_interface(lab: &TestLab, pod: &PodRecord) {
+    let inside = lab.namespace(&pod.sandbox());
+    let peer = inside.path().display().to_string();
+    lab.namespace("lan")
+        .ip(&format!(
+            "link add name extra type veth peer name net1 netns {peer}\nlink set extra master br0 up\n"
+        ))
+        .unwrap();
+    inside
+        .ip(
+            "link set net1 up\naddr add 192.168.10.99/24 dev net1\nroute add 203.0.112.0/20 via 192.168.10.1\n",
+        )
+        .unwrap();
+    probe(lab, LEAKY, pod.world[0]);
+}
+
+#[test]
+fn one_packet_past_the_exit_of_each_kind_is_seen() {
+    let lab = TestLab::bare().unwrap();
+    let pod = lab.pod_on("shop/leaky", &PodOptions::on("n1")).unwrap();
+    let local = lab.pod_on("shop/local", &PodOptions::on("gw-1")).unwrap();
+    pretend_to_block(&lab, &pod);
+    pretend_to_masquerade(&lab, &local);
+    let [four, six] = [pod.addresses[0], pod.addresses[1]];
+    let [world4, world6] = nobody(9);
+    let group: IpAddr = "239.1.2.3".parse().unwrap();
+    let ways: [Way<'_>; 8] = [
+        (
+            "a host of the LAN",
+            Box::new(|lab| probe(lab, LEAKY, HOST4.into())),
+            Box::new(|seen| nobodys(seen, HOST4.into())),
+        ),
+        (
+            "a host of the LAN by IPv6",
+            Box::new(|lab| probe(lab, LEAKY, HOST6.into())),
+            Box::new(|seen| nobodys(seen, HOST6.into())),
+        ),
+        (
+            "a foreign destination after SNAT",
+            Box::new(|lab| probe(lab, LEAKY, world4)),
+            Box::new(|seen| nobodys(seen, world4)),
+        ),
+        (
+            "the same by IPv6",
+            Box::new(|lab| probe(lab, LEAKY, world6)),
+            Box::new(|seen| nobodys(seen, world6)),
+        ),
+        (
+            "multicast with the pod's own source",
+            Box::new(|lab| {
+                let frame = format!(
+                    "frame --device eth0 --to-mac 01:00:5e:01:02:03 --from {four}:5000 --to {group}:5000"
+                );
+                forge(lab, Exec::Node("n1"), &frame);
+            }),
+            Box::new(|seen| leaks(seen, "n1", "udp")),
+        ),
+        (
+            "a neighbour solicitation for an address of the world",
+            Box::new(|lab| {
+                let to = pod.world[1];
+                forge(
+                    lab,
+                    LEAKY,
+                    &format!("solicit --from [{six}]:0 --to [{to}]:0"),
+                );
+            }),
+            Box::new(|seen| leaks(seen, "n1", "icmpv6")),
+        ),
+        (
+            "a second interface",
+            Box::new(|lab| second_interface(lab, &pod)),
+            Box::new(|seen| leaks(seen, "extra", "tcp")),
+        ),
+        (
+            "a pod on its own masquerading gateway",
+            Box::new(|lab| probe(lab, Exec::Pod("shop/local"), local.world[0])),
+            Box::new(|seen| seen.of(&local.uid).indistinct > 0),
+        ),
+    ];
+    let clean = wait_until(DEADLINE, "the bodies in force", || {
+        let packets = lab.packets()?;
+        Ok((packets.unfounded.is_empty()).then_some(packets))
+    })
+    .unwrap();
+    assert_eq!(clean.faults(), Vec::<String>::new());
+    for (name, act, seen) in &ways {
+        let before = lab.packets().unwrap();
+        assert!(!seen(&before), "{name} before it happened: {before:?}");
+        act(&lab);
+        let after = lab.packets().unwrap();
+        assert!(seen(&after), "{name}: {after:?}");
+        assert_ne!(after.faults(), Vec::<String>::new(), "{name}");
+        assert!(after.agreed, "{name}: {:?}", after.differences);
+    }
 }

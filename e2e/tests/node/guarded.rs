@@ -97,5 +97,5 @@ fn a_pod_whose_object_policy_and_namespace_go_while_it_sends_is_held_until_it_is
     .unwrap();
     await_silent_body(&lab, 1);
     assert_eq!(lab.pod_since(&failed, since).unwrap().arrived, 0);
-    assert_eq!(lab.packets().unwrap().leaked, 0);
+    assert_eq!(lab.packets().unwrap().faults(), Vec::<String>::new());
 }

@@ -295,10 +295,5 @@ fn root_releases_a_node_in_writing_and_only_a_later_intent_or_root_ends_it() {
     await_serial(&lab, body.serial.0 + 1);
     assert!(lab.await_exit(&sender).unwrap() > 0);
     let packets = lab.packets().unwrap();
-    assert_eq!(
-        (packets.leaked, packets.agreed),
-        (0, true),
-        "{:?}",
-        packets.leaks
-    );
+    assert_eq!(packets.faults(), Vec::<String>::new());
 }

@@ -185,5 +185,5 @@ fn a_node_that_lost_its_ledger_holds_selected_pods_and_cuts_nobody_off_the_clust
     let near = SocketAddr::new(neighbours.near.addresses[0], 7);
     let who = Exec::Pod("crawlers/crawler");
     assert!(ask(&lab, who, near, &["--protocol", "tcp"]).is_some());
-    assert_eq!(lab.packets().unwrap().leaked, 0);
+    assert_eq!(lab.packets().unwrap().faults(), Vec::<String>::new());
 }

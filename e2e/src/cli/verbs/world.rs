@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::cli::foreground::execute;
 use crate::cli::output::{Printer, table};
 use crate::lab::{Exec, Lab, LabError};
-use crate::proof::judge::{Leak, Packets, PodCount, Source, world_packets};
+use crate::proof::judge::{Leak, Packets, PodCount, Source, Unowned, world_packets};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum WorldVerb {
@@ -50,9 +50,14 @@ fn packet_text(packets: &Packets) -> String {
     } else {
         format!("\n\n{}", leak_table(&packets.leaks))
     };
+    let unowned = if packets.unowned.is_empty() {
+        String::new()
+    } else {
+        format!("\n\n{}", unowned_table(&packets.unowned))
+    };
     format!(
         "captured {}, dropped {}, the two counters {agreed}\n\n{}\n\n{}\n\nleaked {}, node resets {}, replies to \
-         inbound connections {}{leaks}",
+         inbound connections {}{leaks}{unowned}",
         packets.captured,
         packets.dropped,
         source_table(&packets.sources),
@@ -102,6 +107,32 @@ fn leak_table(leaks: &[Leak]) -> Table {
             leak.packets.to_string(),
             leak.first.to_string(),
             leak.last.to_string(),
+        ]);
+    }
+    table
+}
+
+fn unowned_table(unowned: &[Unowned]) -> Table {
+    let mut table = table(&[
+        "NOBODY'S FROM",
+        "NODE",
+        "TO",
+        "PROTOCOL",
+        "PORT",
+        "PACKETS",
+        "FIRST",
+        "LAST",
+    ]);
+    for packets in unowned {
+        table.add_row([
+            packets.source.to_string(),
+            packets.node.clone(),
+            packets.destination.to_string(),
+            packets.protocol.clone(),
+            packets.port.to_string(),
+            packets.packets.to_string(),
+            packets.first.to_string(),
+            packets.last.to_string(),
         ]);
     }
     table

@@ -1,5 +1,6 @@
 //! Calling CNI plugins the way a container runtime does (CNI specification 1.0, "Plugin execution").
 
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -21,6 +22,8 @@ pub const TRY_AGAIN: u64 = 11;
 pub struct Chain<'a> {
     /// The node's namespaces, in which plugins run.
     pub node: &'a Namespace,
+    /// A folder that stands before `PATH`: programs that this runtime has of its own.
+    pub programs: PathBuf,
     /// The pod's network namespace.
     pub sandbox: PathBuf,
     /// Container id.
@@ -83,6 +86,15 @@ impl Chain<'_> {
         Ok(())
     }
 
+    fn path(&self) -> OsString {
+        let mut path = self.programs.clone().into_os_string();
+        if let Some(others) = std::env::var_os("PATH") {
+            path.push(":");
+            path.push(others);
+        }
+        path
+    }
+
     fn call(
         &self,
         verb: &'static str,
@@ -104,6 +116,7 @@ impl Chain<'_> {
         command
             .env("CNI_IFNAME", "eth0")
             .env("CNI_PATH", PLUGIN_FOLDER)
+            .env("PATH", self.path())
             .env("CNI_ARGS", &self.args);
         let output = command::output(&mut command, Some(&input.to_string()))?;
         let plugin = program.file_name().unwrap_or_default().to_string_lossy();

@@ -105,8 +105,9 @@ impl<'a> Series<'a> {
             arrived_after,
             dropped: packets.dropped,
             leaked: packets.leaked,
+            before: packets.of(&sender.pod.uid).before,
+            doubts: packets.faults(),
             node_resets: packets.node_resets,
-            agreed: packets.agreed,
         };
         let mut faults = proof.faults();
         if after == After::Stops && arrived_after > 0 {

@@ -94,7 +94,7 @@ impl Lab {
     /// # Errors
     /// When the capture cannot be read.
     pub fn pod_since(&self, sender: &Sender, since: Timestamp) -> Result<PodCount, LabError> {
-        pod_since(self, &sender.pod.uid, since)
+        pod_since(self, &sender.pod, since)
     }
 
     /// The status of a node's last report, or nothing while there is none.

@@ -3,119 +3,16 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use jiff::{SignedDuration, Timestamp};
 
 use crate::lab::PodRecord;
-use crate::proof::judge::Difference;
+use crate::proof::judge::inside::Inside;
+use crate::proof::judge::packets::{Leak, Packets, PodCount, Source, Unowned};
 use crate::proof::judge::timeline::{Judgement, Timeline};
 use crate::proof::monitor::{Key, Kind};
 
-/// What the world saw.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Packets {
-    /// Packets that left a node for anything but nodes and pods.
-    pub captured: u64,
-    /// Packets that the kernel dropped before the monitor saw them: with any, the rest proves nothing.
-    pub dropped: u64,
-    pub sources: Vec<Source>,
-    /// Pods, with what arrived of them.
-    pub pods: Vec<PodCount>,
-    /// What left by something else than the exit in force.
-    pub leaks: Vec<Leak>,
-    pub leaked: u64,
-    /// Resets and unreachable messages that nodes sent on their own behalf.
-    pub node_resets: u64,
-    /// Replies of connections that the world opened to nodes.
-    pub replies: u64,
-    /// Whether capture and nft set agree for every key over the whole run.
-    pub agreed: bool,
-    /// Where they do not.
-    pub differences: Vec<Difference>,
-}
-
-impl Packets {
-    /// Why these counts do not prove that nothing leaked; none: they do.
-    #[must_use]
-    pub fn faults(&self) -> Vec<String> {
-        let claims = [
-            (
-                self.dropped == 0,
-                format!("the capture lost {} packets", self.dropped),
-            ),
-            (
-                self.leaked == 0,
-                format!("packets leaked: {:?}", self.leaks),
-            ),
-            (
-                self.agreed,
-                format!("the two counters do not agree: {:?}", self.differences),
-            ),
-        ];
-        let faults = claims.into_iter().filter(|(holds, _)| !holds);
-        faults.map(|(_, fault)| fault).collect()
-    }
-
-    /// The counts of one pod; zeros for one that the lab does not know.
-    #[must_use]
-    pub fn of(&self, uid: &str) -> PodCount {
-        self.pods
-            .iter()
-            .find(|pod| pod.uid == uid)
-            .cloned()
-            .unwrap_or_default()
-    }
-}
-
-/// One source address at one node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Source {
-    pub address: IpAddr,
-    /// The node that sent it.
-    pub node: String,
-    pub packets: u64,
-    /// Time of the first.
-    pub first: Timestamp,
-    /// Time of the last.
-    pub last: Timestamp,
-}
-
-/// One pod's packets: those to its own world addresses, and those with its own address as source.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PodCount {
-    /// `namespace/name`.
-    pub pod: String,
-    /// Its UID: a name may have been used before.
-    pub uid: String,
-    /// Packets that left as they should: by the exit in force, or anywhere while nothing selected the pod.
-    pub arrived: u64,
-    /// Of these, packets that left by an exit that the intent in force names.
-    pub exited: u64,
-    /// Packets that left elsewhere before the pod's namespace was guarded.
-    pub before: u64,
-}
-
-/// Packets that left by something else than the exit in force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Leak {
-    /// `namespace/name`.
-    pub pod: String,
-    /// The source that they had.
-    pub source: IpAddr,
-    /// The node that sent them.
-    pub node: String,
-    /// `tcp`, `udp`, `icmp`, `icmpv6` or a number.
-    pub protocol: String,
-    pub packets: u64,
-    /// Time of the first.
-    pub first: Timestamp,
-    /// Time of the last.
-    pub last: Timestamp,
-}
+/// What a pod sent last may wait in a tunnel for so long when the pod is gone.
+const UNDERWAY: SignedDuration = SignedDuration::from_secs(2);
 
 #[derive(Clone, Copy)]
 struct Span {
@@ -163,17 +60,61 @@ impl<'a> Owners<'a> {
     }
 
     /// By destination first: world addresses are never given twice. A source address may have had several pods; the one
-    /// that was created last before the packet is meant.
+    /// that was created last before the packet is meant. A pod that is gone owns nothing any more.
     fn owner(&self, key: &Key, time: Timestamp) -> Option<usize> {
+        let there = |index: &usize| {
+            let pod = &self.pods[*index];
+            let gone = pod.deleted.is_some_and(|at| time > at + UNDERWAY);
+            pod.created <= time && !gone
+        };
         if let Some(index) = self.world.get(&key.destination) {
-            return Some(*index);
+            return Some(*index).filter(there);
         }
         let candidates = self.addresses.get(&key.source)?;
         candidates
             .iter()
             .copied()
-            .filter(|index| self.pods[*index].created <= time)
+            .filter(there)
             .max_by_key(|index| self.pods[*index].created)
+    }
+}
+
+/// Source, destination and service of packets that nobody owns.
+type UnownedKey = (String, IpAddr, IpAddr, u8, u16);
+
+/// Where each packet of one run is counted.
+#[derive(Default)]
+struct Sums {
+    sources: BTreeMap<(IpAddr, String), Span>,
+    leaks: BTreeMap<(usize, IpAddr, String, u8), Span>,
+    unowned: BTreeMap<UnownedKey, Span>,
+    /// By pod: free, by the exit, before, indistinct.
+    pods: Vec<[u64; 4]>,
+}
+
+impl Sums {
+    fn add(&mut self, owners: &Owners<'_>, timeline: &Timeline, time: Timestamp, key: &Key) {
+        let Some(index) = owners.owner(key, time) else {
+            let (node, source, destination) = (key.node.clone(), key.source, key.destination);
+            let of = (node, source, destination, key.protocol, key.port);
+            return Span::add(&mut self.unowned, of, time);
+        };
+        let pod = &owners.pods[index];
+        let judgement = match key.kind {
+            // No exit has an interface of its own on the LAN.
+            Kind::Foreign => timeline.judge(pod, time, "", key.source),
+            _ => timeline.judge(pod, time, &key.node, key.source),
+        };
+        match judgement {
+            Judgement::Free => self.pods[index][0] += 1,
+            Judgement::Exit => self.pods[index][1] += 1,
+            Judgement::Before => self.pods[index][2] += 1,
+            Judgement::Indistinct => self.pods[index][3] += 1,
+            Judgement::Leak => {
+                let of = (index, key.source, key.node.clone(), key.protocol);
+                Span::add(&mut self.leaks, of, time);
+            }
+        }
     }
 }
 
@@ -182,43 +123,39 @@ pub fn count<'a>(
     packets: impl Iterator<Item = (Timestamp, &'a Key)>,
     pods: &[PodRecord],
     timeline: &Timeline,
+    inside: &Inside,
 ) -> Packets {
     let owners = Owners::of(pods);
-    let mut sources = BTreeMap::new();
-    let mut leaks = BTreeMap::new();
-    let mut counts = vec![[0; 3]; pods.len()];
-    let mut total = Packets::default();
+    let mut sums = Sums {
+        pods: vec![[0; 4]; pods.len()],
+        ..Sums::default()
+    };
+    let mut total = Packets {
+        unfounded: timeline.unfounded.clone(),
+        ..Packets::default()
+    };
     for (time, key) in packets {
+        if inside.has(key) {
+            total.inside += 1;
+            continue;
+        }
+        if key.kind == Kind::Link {
+            total.link += 1;
+            continue;
+        }
         total.captured += 1;
-        Span::add(&mut sources, (key.source, key.node.clone()), time);
+        Span::add(&mut sums.sources, (key.source, key.node.clone()), time);
         match key.kind {
             Kind::Reply => total.replies += 1,
             Kind::NodeReset => total.node_resets += 1,
-            Kind::Plain => {
-                let Some(index) = owners.owner(key, time) else {
-                    continue;
-                };
-                match timeline.judge(&pods[index], time, &key.node, key.source) {
-                    Judgement::Free => counts[index][0] += 1,
-                    Judgement::Exit => counts[index][1] += 1,
-                    Judgement::Before => counts[index][2] += 1,
-                    Judgement::Leak => {
-                        Span::add(
-                            &mut leaks,
-                            (index, key.source, key.node.clone(), key.protocol),
-                            time,
-                        );
-                    }
-                }
-            }
+            Kind::Link | Kind::Plain | Kind::Foreign => sums.add(&owners, timeline, time, key),
         }
     }
-    total.sources = sources.into_iter().map(source).collect();
-    total.pods = pods.iter().zip(counts).map(pod_count).collect();
-    total.leaks = leaks
-        .into_iter()
-        .map(|(key, span)| leak(pods, key, span))
-        .collect();
+    total.sources = sums.sources.into_iter().map(source).collect();
+    total.pods = pods.iter().zip(sums.pods).map(pod_count).collect();
+    total.unowned = sums.unowned.into_iter().map(unowned).collect();
+    let leaks = sums.leaks.into_iter();
+    total.leaks = leaks.map(|(key, span)| leak(pods, key, span)).collect();
     total.leaked = total.leaks.iter().map(|leak| leak.packets).sum();
     total
 }
@@ -233,7 +170,8 @@ fn source(((address, node), span): ((IpAddr, String), Span)) -> Source {
     }
 }
 
-fn pod_count((pod, [free, exited, before]): (&PodRecord, [u64; 3])) -> PodCount {
+fn pod_count((pod, counts): (&PodRecord, [u64; 4])) -> PodCount {
+    let [free, exited, before, indistinct] = counts;
     let arrived = free + exited;
     PodCount {
         pod: pod.key(),
@@ -241,6 +179,20 @@ fn pod_count((pod, [free, exited, before]): (&PodRecord, [u64; 3])) -> PodCount 
         arrived,
         exited,
         before,
+        indistinct,
+    }
+}
+
+fn unowned(((node, source, destination, protocol, port), span): (UnownedKey, Span)) -> Unowned {
+    Unowned {
+        node,
+        source,
+        destination,
+        protocol: protocol_name(protocol),
+        port,
+        packets: span.packets,
+        first: span.first,
+        last: span.last,
     }
 }
 

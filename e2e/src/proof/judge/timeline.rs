@@ -3,21 +3,36 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use postern_intent::body::{Class, Scope, TunnelRole, Way};
+use postern_intent::words::ExitName;
 use postern_intent::{Body, KeySet};
 
 use crate::lab::PodRecord;
 use crate::lab::topology::Node;
+use crate::proof::judge::bodies::{Bodies, InForce};
 use crate::proof::monitor::{Applied, Published};
+
+/// A way out of a node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exit {
+    /// By this node, with its own address.
+    Uplink(String),
+    /// By this gateway, with the address of the exit that it serves.
+    Gateway {
+        /// The gateway's node.
+        node: String,
+        exit: String,
+    },
+}
 
 /// Where a pod's packets may leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Allowed {
     /// Anywhere: it is not Postern's.
     Anything,
-    /// By these nodes with these sources; none means nothing may leave.
-    Only(BTreeSet<(String, IpAddr)>),
+    /// By these; none means nothing may leave.
+    Only(BTreeSet<Exit>),
 }
 
 /// One intent in force on one node.
@@ -25,14 +40,18 @@ pub enum Allowed {
 pub struct Epoch {
     /// When the intent was published.
     pub published: Timestamp,
-    /// When the node's report first showed that it is verified.
+    /// From when on the node's reports show that it is in force and nothing else.
     pub verified: Timestamp,
+    /// The end of its validity.
+    pub expires: Timestamp,
     /// Whether the node was guarded at all, or released as a whole.
     pub node: Guard,
     /// The namespaces that it guards.
     pub guarded: BTreeSet<String>,
     /// Where the listed pods may leave, by UID. A pod of a guarded namespace that is not listed is held.
     pub pods: BTreeMap<String, Allowed>,
+    /// The source addresses of the exits that the node serves; none: it masquerades.
+    pub serves: BTreeMap<String, BTreeSet<IpAddr>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +67,18 @@ pub enum Guard {
 pub struct Timeline {
     /// By node name.
     pub nodes: BTreeMap<String, Vec<Epoch>>,
+    /// The addresses of each node.
+    pub own: BTreeMap<String, BTreeSet<IpAddr>>,
+    /// Reports that name what their node had to refuse.
+    pub unfounded: Vec<String>,
+}
+
+/// A packet as it is judged.
+struct Packet<'a> {
+    pod: &'a PodRecord,
+    time: Timestamp,
+    node: &'a str,
+    source: IpAddr,
 }
 
 /// How a packet of a moment is judged.
@@ -59,9 +90,15 @@ pub(crate) enum Judgement {
     Free,
     /// The pod's namespace was not guarded yet, and would be later.
     Before,
+    /// It left by a node's own address, which is also the one of the exit that the node serves: the two cannot be told
+    /// apart.
+    Indistinct,
     /// It should not have left there.
     Leak,
 }
+
+/// How much longer than its validity an intent may be in force: the kernel counts whole milliseconds from another clock.
+const SLACK: SignedDuration = SignedDuration::from_secs(1);
 
 impl Epoch {
     fn guards(&self, pod: &PodRecord) -> bool {
@@ -81,20 +118,71 @@ impl Epoch {
         }
     }
 
-    /// How this epoch judges a packet of the pod, which was guarded before or not.
-    fn says(&self, pod: &PodRecord, way: &(String, IpAddr), before: Guard) -> Judgement {
+    /// How this epoch judges a packet of its pod, which was guarded before or not.
+    fn says(&self, timeline: &Timeline, packet: &Packet<'_>, before: Guard) -> Judgement {
         if self.node == Guard::Free {
             return Judgement::Free;
         }
-        match (self.guard_after(pod, before), self.pods.get(&pod.uid)) {
+        let allowed = self.pods.get(&packet.pod.uid);
+        match (self.guard_after(packet.pod, before), allowed) {
             (Guard::Free, _) => Judgement::Free,
-            (Guard::Held, Some(Allowed::Only(ways))) if ways.contains(way) => Judgement::Exit,
+            (Guard::Held, Some(Allowed::Only(exits))) if packet.time <= self.expires + SLACK => {
+                let found = exits.iter().find(|exit| timeline.is_by(exit, packet));
+                found.map_or(Judgement::Leak, |exit| timeline.by(exit, packet))
+            }
             (Guard::Held, _) => Judgement::Leak,
         }
     }
 }
 
 impl Timeline {
+    /// The epochs of a node of which one was in force at a time: the last one that was verified, and those after it
+    /// that were published.
+    fn at(&self, node: &str, time: Timestamp) -> impl Iterator<Item = &Epoch> {
+        let epochs = self.nodes.get(node).map(Vec::as_slice).unwrap_or_default();
+        let now = epochs.partition_point(|epoch| epoch.verified <= time);
+        let coming = epochs[now..]
+            .iter()
+            .filter(move |epoch| epoch.published <= time);
+        epochs[..now].last().into_iter().chain(coming)
+    }
+
+    /// Whether the packet left there.
+    fn is_by(&self, exit: &Exit, packet: &Packet<'_>) -> bool {
+        let own = |node: &str| {
+            let own = self.own.get(node);
+            own.is_some_and(|own| own.contains(&packet.source))
+        };
+        match exit {
+            Exit::Uplink(node) => node == packet.node && own(node),
+            Exit::Gateway { node, exit } => {
+                let mut served = self.at(node, packet.time).peekable();
+                let unknown = served.peek().is_none();
+                let has = |epoch: &Epoch| match epoch.serves.get(exit) {
+                    Some(egress) if !egress.is_empty() => egress.contains(&packet.source),
+                    Some(_) => own(node),
+                    None => false,
+                };
+                node == packet.node && (served.any(has) || (unknown && own(node)))
+            }
+        }
+    }
+
+    /// What it means that a packet left there: on its own gateway a pod that went past the guard has the exit's address
+    /// too, where that is the node's.
+    fn by(&self, exit: &Exit, packet: &Packet<'_>) -> Judgement {
+        let own = self.own.get(packet.node);
+        match exit {
+            Exit::Gateway { node, .. }
+                if *node == packet.pod.node
+                    && own.is_some_and(|own| own.contains(&packet.source)) =>
+            {
+                Judgement::Indistinct
+            }
+            _ => Judgement::Exit,
+        }
+    }
+
     /// Judges one packet of a pod that left a node with a source at a time.
     ///
     /// Until the report of a new intent, both the old and the new one are right, since one cannot see from outside
@@ -113,7 +201,13 @@ impl Timeline {
             .unwrap_or_default();
         let now = epochs.partition_point(|epoch| epoch.verified <= time);
         let (past, future) = epochs.split_at(now);
-        let way = (node.to_owned(), source);
+        let packet = Packet {
+            pod,
+            time,
+            node,
+            source,
+        };
+        let says = |epoch: &Epoch, before| epoch.says(self, &packet, before);
         let after = |guard, epoch: &Epoch| epoch.guard_after(pod, guard);
         let (current, earlier) = match past.split_last() {
             Some((current, earlier)) => (Some(current), earlier),
@@ -122,24 +216,26 @@ impl Timeline {
         let before = earlier.iter().fold(Guard::Free, after);
         let guard = past.iter().fold(Guard::Free, after);
         let coming = future.iter().filter(|epoch| epoch.published <= time);
-        let says: Vec<Judgement> = coming.map(|next| next.says(pod, &way, guard)).collect();
-        let coming = [Judgement::Exit, Judgement::Free, Judgement::Leak]
+        let coming: Vec<Judgement> = coming.map(|next| says(next, guard)).collect();
+        let coming = FROM_RIGHT
             .into_iter()
-            .find(|judgement| says.contains(judgement));
+            .find(|judgement| coming.contains(judgement));
         match current {
             Some(current) if current.guards(pod) || guard == Guard::Held => {
-                match (current.says(pod, &way, before), coming) {
-                    (Judgement::Exit, _) | (_, Some(Judgement::Exit)) => Judgement::Exit,
-                    (Judgement::Free, _) | (_, Some(Judgement::Free)) => Judgement::Free,
-                    _ => Judgement::Leak,
-                }
+                let now = says(current, before);
+                let says = [Some(now), coming];
+                let found = FROM_RIGHT
+                    .into_iter()
+                    .find(|judgement| says.contains(&Some(*judgement)));
+                found.unwrap_or(Judgement::Leak)
             }
             // Not guarded yet: what already left as it should later, or always could, is no news.
             _ if coming == Some(Judgement::Exit) => Judgement::Exit,
+            _ if coming == Some(Judgement::Indistinct) => Judgement::Before,
             _ => match future
                 .iter()
                 .find(|epoch| epoch.guards(pod))
-                .map(|first| first.says(pod, &way, guard))
+                .map(|first| says(first, guard))
             {
                 Some(Judgement::Leak) => Judgement::Before,
                 _ => Judgement::Free,
@@ -149,37 +245,22 @@ impl Timeline {
 
     /// Puts together what was published and what was reported.
     #[must_use]
-    pub fn of(nodes: &[Node], keys: &KeySet, published: &[Published], applied: &[Applied]) -> Self {
-        let mut bodies = applied_bodies(published, applied);
-        bodies.extend(passed_over(nodes, keys, published, &bodies));
-        let exits = Exits::of(nodes, &bodies);
-        let mut timeline = Self::default();
-        for (report, at, body) in &bodies {
-            let pods = body
-                .pods
-                .iter()
-                .map(|pod| (pod.uid.to_string(), exits.allowed(body, &pod.class)));
-            let guarded = body.guarded_namespaces.iter().map(ToString::to_string);
-            let epoch = Epoch {
-                published: *at,
-                verified: report.verified_at,
-                node: if report.released {
-                    Guard::Free
-                } else {
-                    Guard::Held
-                },
-                guarded: if report.released {
-                    BTreeSet::new()
-                } else {
-                    guarded.collect()
-                },
-                pods: pods.collect(),
-            };
-            timeline
-                .nodes
-                .entry(report.node.clone())
-                .or_default()
-                .push(epoch);
+    pub fn of(
+        nodes: &[Node],
+        keys: &[KeySet],
+        published: &[Published],
+        applied: &[Applied],
+    ) -> Self {
+        let bodies = Bodies::of(nodes, keys, published, applied);
+        let own = |node: &Node| (node.name.clone(), node.addresses().into());
+        let mut timeline = Self {
+            nodes: BTreeMap::new(),
+            own: nodes.iter().map(own).collect(),
+            unfounded: bodies.unfounded,
+        };
+        for intent in bodies.in_force {
+            let epochs = timeline.nodes.entry(intent.node.clone()).or_default();
+            epochs.push(epoch(&intent));
         }
         for epochs in timeline.nodes.values_mut() {
             epochs.sort_by_key(|epoch| (epoch.verified, epoch.published));
@@ -188,137 +269,77 @@ impl Timeline {
     }
 }
 
-/// Each report with the body that it names and the time when that was published.
-fn applied_bodies(published: &[Published], applied: &[Applied]) -> Vec<(Applied, Timestamp, Body)> {
-    let found = applied.iter().filter_map(|report| {
-        let same =
-            |intent: &&Published| intent.node == report.node && intent.digest == report.digest;
-        let intent = published.iter().find(same)?;
-        Some((report.clone(), intent.at, intent.body()?))
-    });
-    found.collect()
-}
-
-/// Good intents that no report names, because the next one came within the second that reports are apart: they may have
-/// been in force until that next one was verified. A document that an agent must refuse is none of them.
-fn passed_over(
-    nodes: &[Node],
-    keys: &KeySet,
-    published: &[Published],
-    named: &[(Applied, Timestamp, Body)],
-) -> Vec<(Applied, Timestamp, Body)> {
-    let unnamed = published.iter().filter(|intent| {
-        named
-            .iter()
-            .all(|(report, ..)| report.digest != intent.digest)
-    });
-    let found = unnamed.filter_map(|intent| {
-        let node = nodes.iter().find(|node| node.name == intent.node)?;
-        let body = intent.verified(node, keys)?;
-        let own = named
-            .iter()
-            .filter(|(report, ..)| report.node == intent.node);
-        let next = own
-            .filter(|(_, at, later)| *at >= intent.at && later.serial > body.serial)
-            .min_by_key(|(report, ..)| report.verified_at)?;
-        let report = Applied {
-            digest: intent.digest.clone(),
-            released: false,
-            ..next.0.clone()
-        };
-        Some((report, intent.at, body))
-    });
-    found.collect()
-}
-
-/// The source addresses of each exit at each gateway.
-struct Exits<'a> {
-    nodes: &'a [Node],
-    egress: BTreeMap<(String, String), BTreeSet<IpAddr>>,
-}
-
-impl<'a> Exits<'a> {
-    fn of(nodes: &'a [Node], bodies: &[(Applied, Timestamp, Body)]) -> Self {
-        let mut egress: BTreeMap<(String, String), BTreeSet<IpAddr>> = BTreeMap::new();
-        for (report, _, body) in bodies {
-            for served in &body.nat {
-                let addresses = egress
-                    .entry((report.node.clone(), served.exit.to_string()))
-                    .or_default();
-                addresses.extend(served.egress.iter().copied());
-                if served.egress.is_empty() {
-                    addresses.extend(own(nodes, &report.node));
-                }
-            }
-        }
-        Self { nodes, egress }
-    }
-
-    fn allowed(&self, body: &Body, class: &Class) -> Allowed {
-        match class {
-            Class::Released => Allowed::Anything,
-            Class::Blocked { .. } => Allowed::Only(BTreeSet::new()),
-            Class::Policy { scope } => {
-                let scope = body.firewall.iter().find(|other| other.id == *scope);
-                Allowed::Only(
-                    scope
-                        .map(|scope| self.ways(body, scope))
-                        .unwrap_or_default(),
-                )
-            }
-        }
-    }
-
-    fn ways(&self, body: &Body, scope: &Scope) -> BTreeSet<(String, IpAddr)> {
-        match &scope.way {
-            Way::Blocked { .. } => BTreeSet::new(),
-            Way::NodeUplink => self.by(
-                body.node.name.as_str(),
-                own(self.nodes, body.node.name.as_str()),
-            ),
-            Way::LocalExit | Way::Tunnel => {
-                let Some(exit) = &scope.exit else {
-                    return BTreeSet::new();
-                };
-                if scope.way == Way::LocalExit {
-                    return self.exit(body.node.name.as_str(), exit.as_str());
-                }
-                let used = body
-                    .tunnels
-                    .iter()
-                    .filter(|tunnel| tunnel.exit == *exit && tunnel.role == TunnelRole::Used);
-                let gateways = used.flat_map(|tunnel| &tunnel.peers);
-                gateways
-                    .filter_map(|peer| peer.at.node())
-                    .flat_map(|node| self.exit(node.as_str(), exit.as_str()))
-                    .collect()
-            }
-        }
-    }
-
-    fn exit(&self, gateway: &str, exit: &str) -> BTreeSet<(String, IpAddr)> {
-        let known = self.egress.get(&(gateway.to_owned(), exit.to_owned()));
-        self.by(
-            gateway,
-            known.cloned().unwrap_or_else(|| own(self.nodes, gateway)),
-        )
-    }
-
-    fn by(&self, node: &str, addresses: BTreeSet<IpAddr>) -> BTreeSet<(String, IpAddr)> {
-        addresses
-            .into_iter()
-            .map(|address| (node.to_owned(), address))
-            .collect()
-    }
-}
-
-fn own(nodes: &[Node], name: &str) -> BTreeSet<IpAddr> {
-    nodes
+fn epoch(intent: &InForce) -> Epoch {
+    let body = &intent.body;
+    let pods = body
+        .pods
         .iter()
-        .filter(|node| node.name == name)
-        .flat_map(Node::addresses)
-        .collect()
+        .map(|pod| (pod.uid.to_string(), allowed(body, &pod.class)));
+    let guarded = body.guarded_namespaces.iter().map(ToString::to_string);
+    let serves = body.nat.iter().map(|served| {
+        (
+            served.exit.to_string(),
+            served.egress.iter().copied().collect(),
+        )
+    });
+    Epoch {
+        published: intent.published,
+        verified: intent.verified,
+        expires: body.not_after,
+        node: match intent.released {
+            true => Guard::Free,
+            false => Guard::Held,
+        },
+        guarded: match intent.released {
+            true => BTreeSet::new(),
+            false => guarded.collect(),
+        },
+        pods: pods.collect(),
+        serves: serves.collect(),
+    }
 }
+
+fn allowed(body: &Body, class: &Class) -> Allowed {
+    match class {
+        Class::Released => Allowed::Anything,
+        Class::Blocked { .. } => Allowed::Only(BTreeSet::new()),
+        Class::Policy { scope } => {
+            let scope = body.firewall.iter().find(|other| other.id == *scope);
+            Allowed::Only(scope.map(|scope| exits(body, scope)).unwrap_or_default())
+        }
+    }
+}
+
+fn exits(body: &Body, scope: &Scope) -> BTreeSet<Exit> {
+    let own = || body.node.name.to_string();
+    let gateway = |node: String, exit: &ExitName| Exit::Gateway {
+        node,
+        exit: exit.to_string(),
+    };
+    match (&scope.way, &scope.exit) {
+        (Way::NodeUplink, _) => [Exit::Uplink(own())].into(),
+        (Way::LocalExit, Some(exit)) => [gateway(own(), exit)].into(),
+        (Way::Tunnel, Some(exit)) => {
+            let used = body
+                .tunnels
+                .iter()
+                .filter(|tunnel| tunnel.exit == *exit && tunnel.role == TunnelRole::Used);
+            let peers = used.flat_map(|tunnel| &tunnel.peers);
+            peers
+                .filter_map(|peer| Some(gateway(peer.at.node()?.to_string(), exit)))
+                .collect()
+        }
+        (Way::Blocked { .. }, _) | (Way::LocalExit | Way::Tunnel, None) => BTreeSet::new(),
+    }
+}
+
+/// Of several judgements of one packet the first of these counts.
+const FROM_RIGHT: [Judgement; 4] = [
+    Judgement::Exit,
+    Judgement::Free,
+    Judgement::Indistinct,
+    Judgement::Leak,
+];
 
 #[cfg(test)]
 mod tests;

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::lab::Lab;
-use crate::lab::LabError;
-use crate::proof::judge::count::{Packets, PodCount, count};
+use crate::lab::{Lab, LabError, PodRecord};
+use crate::proof::judge::count::count;
 use crate::proof::judge::difference::compare;
+use crate::proof::judge::inside::Inside;
+use crate::proof::judge::packets::{Packets, PodCount};
 use crate::proof::judge::timeline::Timeline;
-use crate::proof::monitor::{Recording, SetKey, read_applied, read_published, read_set};
+use crate::proof::monitor::{
+    Recording, SetKey, read_applied, read_key_sets, read_published, read_set,
+};
 
 /// What the world saw since a time, and whether both counters agree.
 ///
@@ -36,19 +39,19 @@ pub fn world_packets(lab: &Lab, since: Option<Timestamp>) -> Result<Packets, Lab
 ///
 /// # Errors
 /// When the capture cannot be read.
-pub fn pod_since(lab: &Lab, uid: &str, since: Timestamp) -> Result<PodCount, LabError> {
-    Ok(counted(lab, &Recording::of(lab)?, since)?.of(uid))
+pub fn pod_since(lab: &Lab, pod: &PodRecord, since: Timestamp) -> Result<PodCount, LabError> {
+    let since = since.max(pod.created);
+    Ok(counted(lab, &Recording::from(lab, since)?, since)?.of(&pod.uid))
 }
 
 fn counted(lab: &Lab, recording: &Recording, since: Timestamp) -> Result<Packets, LabError> {
-    let nodes = lab.state()?.nodes;
-    let timeline = Timeline::of(
-        &nodes,
-        &lab.trusted()?,
-        &read_published(lab)?,
-        &read_applied(lab)?,
-    );
-    Ok(count(recording.since(since), &lab.all_pods()?, &timeline))
+    let state = lab.state()?;
+    let keys = read_key_sets(lab)?;
+    let (published, applied) = (read_published(lab)?, read_applied(lab)?);
+    let timeline = Timeline::of(&state.nodes, &keys, &published, &applied);
+    let inside = Inside::of(&state);
+    let packets = recording.since(since);
+    Ok(count(packets, &lab.all_pods()?, &timeline, &inside))
 }
 
 fn totals(recording: &Recording) -> BTreeMap<SetKey, u64> {

@@ -8,7 +8,7 @@ use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::libc;
-use nix::net::if_::if_nametoindex;
+use nix::net::if_::if_indextoname;
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType,
     SockaddrStorage, recvmsg, setsockopt, socket, sockopt,
@@ -16,9 +16,9 @@ use nix::sys::socket::{
 use nix::sys::time::{TimeSpec, TimeVal};
 
 use crate::lab::LabError;
-use crate::lab::topology::{Node, inside};
-use crate::proof::monitor::flows::Flows;
-use crate::proof::monitor::frame::{self, Note};
+use crate::lab::topology::OUTSIDERS;
+use crate::proof::monitor::flows::{Flows, Uplink};
+use crate::proof::monitor::frame;
 use crate::proof::monitor::log::{Key, Writer};
 
 /// Room for packets that wait to be read: half a second of 400 000 packets.
@@ -27,13 +27,24 @@ const BUFFER: usize = 256 << 20;
 /// How many packets are read before a waiting client is answered.
 const BURST: usize = 512;
 
-/// The name of the world's port.
-const WORLD: &str = "world";
+/// Ports from here on are ephemeral (`net.ipv4.ip_local_port_range`).
+const FIRST_EPHEMERAL: u16 = 32768;
+
+/// An interface of the LAN's namespace.
+#[derive(Clone, Debug)]
+enum Port {
+    /// The world, the control plane, a host: what they send is not a node's.
+    Outsider,
+    /// A node, or what somebody has plugged in besides.
+    Sender(String),
+    /// Frames come by the bridge itself when they have come by a port.
+    Bridge,
+}
 
 /// The packet socket and what has been seen by it.
 pub(crate) struct Capture {
     fd: OwnedFd,
-    ports: BTreeMap<usize, String>,
+    ports: BTreeMap<usize, Port>,
     flows: Flows,
     log: Writer,
     buffer: Vec<u8>,
@@ -52,7 +63,7 @@ pub(crate) enum Burst {
 
 impl Capture {
     /// Opens the socket in the network namespace of the calling thread.
-    pub(crate) fn open(nodes: &[Node], log: Writer) -> Result<Self, LabError> {
+    pub(crate) fn open(nodes: BTreeMap<String, Uplink>, log: Writer) -> Result<Self, LabError> {
         let act = "open a packet socket";
         let flags = SockFlag::SOCK_CLOEXEC;
         let fd = socket(
@@ -67,21 +78,10 @@ impl Capture {
         setsockopt(&fd, sockopt::RxqOvfl, &1).map_err(LabError::system(act))?;
         let wait = TimeVal::new(0, 5000);
         setsockopt(&fd, sockopt::ReceiveTimeout, &wait).map_err(LabError::system(act))?;
-        let names = nodes.iter().map(|node| node.name.as_str()).chain([WORLD]);
-        let port = |name: &str| {
-            let index =
-                if_nametoindex(name).map_err(LabError::system(format!("find the port {name}")))?;
-            Ok((usize::try_from(index).unwrap_or_default(), name.to_owned()))
-        };
-        let ports = names.map(port).collect::<Result<_, LabError>>()?;
-        let own = nodes
-            .iter()
-            .map(|node| (node.name.clone(), node.addresses().into()))
-            .collect();
         Ok(Self {
             fd,
-            ports,
-            flows: Flows::new(own),
+            ports: BTreeMap::new(),
+            flows: Flows::new(nodes),
             log,
             buffer: vec![0; frame::SNAP],
             dropped: 0,
@@ -142,37 +142,50 @@ impl Capture {
         let (length, address) = (message.bytes, message.address);
         let link = address.as_ref().and_then(SockaddrStorage::as_link_addr);
         let link = link.filter(|link| link.pkttype() != libc::PACKET_OUTGOING);
-        if let Some(port) = link
-            .and_then(|link| self.ports.get(&link.ifindex()))
-            .cloned()
-        {
-            self.count(time, port, length)?;
+        if let Some(index) = link.map(|link| link.ifindex()) {
+            self.count(time, index, length)?;
         }
         Ok(Some(time))
     }
 
-    fn count(&mut self, time: i64, port: String, length: usize) -> Result<(), LabError> {
+    fn count(&mut self, time: i64, index: usize, length: usize) -> Result<(), LabError> {
         let Some(packet) = frame::parse(self.buffer.get(..length).unwrap_or(&self.buffer)) else {
             return Ok(());
         };
-        if port == WORLD {
-            self.flows.arrived(&packet);
-            return Ok(());
-        }
-        if inside(packet.destination) || packet.note == Note::Neighbour {
-            return Ok(());
-        }
-        let kind = self.flows.left(&port, &packet);
+        let node = match self.ports.entry(index).or_insert_with(|| port(index)) {
+            Port::Bridge => return Ok(()),
+            Port::Outsider => {
+                self.flows.arrived(&packet, time);
+                return Ok(());
+            }
+            Port::Sender(name) => name.clone(),
+        };
+        let kind = self.flows.left(&node, &packet, time);
         let (source, destination, protocol) = (packet.source, packet.destination, packet.protocol);
+        let to = packet.ports.map_or(0, |(_, to)| to);
+        let port = if to < FIRST_EPHEMERAL { to } else { 0 };
         self.log.add(
             time,
             Key {
-                node: port,
+                node,
                 source,
                 destination,
                 protocol,
+                port,
                 kind,
             },
         )
+    }
+}
+
+/// What an interface of the LAN's namespace is; one that has gone meanwhile keeps its number for a name.
+fn port(index: usize) -> Port {
+    let number = libc::c_uint::try_from(index).unwrap_or_default();
+    let name = if_indextoname(number).ok();
+    let name = name.and_then(|name| name.into_string().ok());
+    match name.as_deref() {
+        Some("br0" | "lo") => Port::Bridge,
+        Some(name) if OUTSIDERS.contains(&name) => Port::Outsider,
+        _ => Port::Sender(name.unwrap_or_else(|| format!("port {index}"))),
     }
 }

@@ -1,147 +1,151 @@
-//! Which packets are answers: to connections that the world opened, or by a node on its own behalf.
+//! Which packets are not a pod's: answers to connections that others opened, refusals by the node itself, and what
+//! hosts of one link say to each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::proof::monitor::frame::{Note, Packet};
+use crate::lab::topology::{LAN4, LAN6};
+use crate::proof::monitor::frame::{Note, Packet, Tuple};
+
+/// How long after the last packet of the other side a node may reply, in nanoseconds.
+const REPLY_AGE: i64 = 60_000_000_000;
+
+/// How long after a packet a node may refuse it, in nanoseconds.
+const REFUSAL_AGE: i64 = 3_000_000_000;
+
+/// So many flows are kept before old ones are let go.
+const KEPT: usize = 200_000;
 
 /// What a packet that left a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Kind {
     /// Anything that is not one of the others.
     Plain,
-    /// A reply of a connection that the world opened to a node's address (a node port): counted apart from what pods
-    /// open. A connection that the world opened to a pod's own address has no such replies: they must not come.
+    /// A reply of a connection that somebody outside opened to this node's address (a node port): counted apart from
+    /// what pods open. A connection to a pod's own address has no such replies: they must not come.
     Reply,
-    /// A reset or an unreachable message from the node's own address: the node answers for a flow that it no longer
-    /// knows, and no pod has sent it.
+    /// A reset or an ICMP error from the node's own address that answers one packet: the node refuses a flow that it no
+    /// longer knows, and no pod has sent it.
     NodeReset,
+    /// Neighbour discovery and multicast membership of the node's own interface about its own link.
+    Link,
+    /// A frame that the node's own interface has not sent: of a second interface on the LAN.
+    Foreign,
 }
 
-type Tuple = (u8, IpAddr, u16, IpAddr, u16);
+/// A node's interface on the LAN.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Uplink {
+    pub(crate) addresses: BTreeSet<IpAddr>,
+    pub(crate) mac: [u8; 6],
+}
 
-/// The connections that the world has opened, and those that came from nodes.
+/// Packets that came for a flow and may still be refused.
+#[derive(Clone, Copy, Debug, Default)]
+struct Unanswered {
+    packets: u32,
+    last: i64,
+}
+
+/// The connections that others have opened, and those that came from nodes.
 ///
 /// A tuple belongs to the side that used it first. So a pod that forges a world client towards a node port does not
 /// turn its own packets into replies: the world has never sent the first packet of that connection.
 #[derive(Debug, Default)]
 pub(crate) struct Flows {
-    nodes: BTreeMap<String, BTreeSet<IpAddr>>,
-    inbound: BTreeSet<Tuple>,
+    nodes: BTreeMap<String, Uplink>,
+    /// With the time of the last packet that came.
+    inbound: BTreeMap<Tuple, i64>,
     outbound: BTreeSet<Tuple>,
+    unanswered: BTreeMap<Tuple, Unanswered>,
 }
 
 impl Flows {
-    pub(crate) fn new(nodes: BTreeMap<String, BTreeSet<IpAddr>>) -> Self {
+    pub(crate) fn new(nodes: BTreeMap<String, Uplink>) -> Self {
         Self {
             nodes,
             ..Self::default()
         }
     }
 
-    /// A packet from the world.
-    pub(crate) fn arrived(&mut self, packet: &Packet) {
-        let Some((from, to)) = packet.ports else {
+    /// A packet from the world or from another host of the LAN that is no node.
+    pub(crate) fn arrived(&mut self, packet: &Packet, time: i64) {
+        let mut nodes = self.nodes.values();
+        if !nodes.any(|node| node.addresses.contains(&packet.destination)) {
             return;
-        };
-        let to_node = self
-            .nodes
-            .values()
-            .any(|own| own.contains(&packet.destination));
-        let reply = (packet.protocol, packet.destination, to, packet.source, from);
-        if to_node && !self.outbound.contains(&reply) {
-            self.inbound.insert(reply);
         }
+        let reply = packet.reverse();
+        if packet.ports.is_some() && !self.outbound.contains(&reply) {
+            self.inbound.insert(reply, time);
+        }
+        if self.unanswered.len() > KEPT {
+            self.unanswered
+                .retain(|_, came| time - came.last <= REFUSAL_AGE);
+        }
+        let came = self.unanswered.entry(reply).or_default();
+        came.packets = came.packets.saturating_add(1);
+        came.last = time;
     }
 
-    /// A packet that this node sent to the world.
-    pub(crate) fn left(&mut self, node: &str, packet: &Packet) -> Kind {
-        let own = self
-            .nodes
-            .get(node)
-            .is_some_and(|own| own.contains(&packet.source));
-        let tuple = packet
-            .ports
-            .map(|(from, to)| (packet.protocol, packet.source, from, packet.destination, to));
-        if tuple.is_some_and(|tuple| self.inbound.contains(&tuple)) {
+    /// A packet that came in by the port of this node.
+    pub(crate) fn left(&mut self, node: &str, packet: &Packet, time: i64) -> Kind {
+        let Some(uplink) = self.nodes.get(node).filter(|node| node.mac == packet.mac) else {
+            return Kind::Foreign;
+        };
+        if about_the_link(packet) {
+            return Kind::Link;
+        }
+        let own = uplink.addresses.contains(&packet.source);
+        let came = self.inbound.get(&packet.tuple());
+        if own && came.is_some_and(|last| time - last <= REPLY_AGE) {
             return Kind::Reply;
         }
-        if own && packet.note == Note::Refusal {
+        if let Note::Refusal(flow) = packet.note
+            && own
+            && self.refuses(&flow, time)
+        {
             return Kind::NodeReset;
         }
-        self.outbound.extend(tuple);
+        if packet.ports.is_some() {
+            self.outbound.insert(packet.tuple());
+        }
         Kind::Plain
     }
+
+    /// Whether a packet of this flow came that was not refused yet.
+    fn refuses(&mut self, flow: &Tuple, time: i64) -> bool {
+        let came = self.unanswered.get_mut(flow);
+        let Some(came) = came.filter(|came| time - came.last <= REFUSAL_AGE) else {
+            return false;
+        };
+        let some = came.packets > 0;
+        came.packets = came.packets.saturating_sub(1);
+        some
+    }
+}
+
+/// Neighbour discovery about an address of the LAN or of the link, or multicast membership.
+fn about_the_link(packet: &Packet) -> bool {
+    let on_link = match packet.destination {
+        IpAddr::V4(four) => four.is_multicast() || LAN4.contains(&four),
+        IpAddr::V6(six) => of_the_link(six.into()) || LAN6.contains(&six),
+    };
+    match packet.note {
+        Note::Neighbour(target) => {
+            let lan = matches!(target, IpAddr::V6(six) if LAN6.contains(&six));
+            on_link && (lan || of_the_link(target))
+        }
+        Note::Membership => on_link,
+        Note::None | Note::Refusal(_) => false,
+    }
+}
+
+/// Link-local, as unicast or as multicast.
+fn of_the_link(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(six) if six.is_unicast_link_local() || six.segments()[0] == 0xff02)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Flows, Kind};
-    use crate::proof::monitor::frame::{Note, Packet};
-
-    fn packet(source: &str, from: u16, destination: &str, to: u16) -> Packet {
-        let (source, destination) = (source.parse().unwrap(), destination.parse().unwrap());
-        Packet {
-            source,
-            destination,
-            protocol: 6,
-            ports: Some((from, to)),
-            note: Note::None,
-        }
-    }
-
-    fn flows() -> Flows {
-        Flows::new([("n1".to_owned(), ["192.168.10.11".parse().unwrap()].into())].into())
-    }
-
-    #[test]
-    fn the_answer_to_a_node_port_connection_of_the_world_is_a_reply() {
-        let mut flows = flows();
-        flows.arrived(&packet("203.0.112.9", 5000, "192.168.10.11", 30080));
-        assert_eq!(
-            flows.left("n1", &packet("192.168.10.11", 30080, "203.0.112.9", 5000)),
-            Kind::Reply
-        );
-    }
-
-    #[test]
-    fn what_a_node_opened_stays_its_own_when_the_world_answers() {
-        let mut flows = flows();
-        let out = packet("192.168.10.11", 4000, "203.0.112.9", 7);
-        assert_eq!(flows.left("n1", &out), Kind::Plain);
-        flows.arrived(&packet("203.0.112.9", 7, "192.168.10.11", 4000));
-        assert_eq!(flows.left("n1", &out), Kind::Plain);
-    }
-
-    #[test]
-    fn a_forged_client_that_the_world_never_was_makes_no_reply() {
-        assert_eq!(
-            flows().left("n1", &packet("192.168.10.11", 30080, "203.0.112.9", 5000)),
-            Kind::Plain
-        );
-    }
-
-    #[test]
-    fn a_connection_straight_to_a_pod_has_no_replies() {
-        let mut flows = flows();
-        flows.arrived(&packet("203.0.112.9", 5000, "10.244.1.2", 8080));
-        assert_eq!(
-            flows.left("n1", &packet("10.244.1.2", 8080, "203.0.112.9", 5000)),
-            Kind::Plain
-        );
-    }
-
-    #[test]
-    fn a_reset_is_the_nodes_own_only_from_its_own_address() {
-        let mut flows = flows();
-        let reset = |source| Packet {
-            note: Note::Refusal,
-            ..packet(source, 7, "203.0.112.9", 5000)
-        };
-        assert_eq!(flows.left("n1", &reset("192.168.10.11")), Kind::NodeReset);
-        assert_eq!(flows.left("n1", &reset("10.244.1.2")), Kind::Plain);
-        assert_eq!(flows.left("n2", &reset("192.168.10.11")), Kind::Plain);
-    }
-}
+mod tests;

@@ -14,12 +14,22 @@ const DESTINATION_OPTIONS: u8 = 60;
 const ICMP: u8 = 1;
 const ICMP6: u8 = 58;
 
+const IGMP: u8 = 2;
+
 /// `net.ipv4.ip_default_ttl` and the default IPv6 hop limit.
 const FIRST_HOPS: u8 = 64;
+
+/// The hop limit of neighbour discovery: a router that passed it on has lowered it (RFC 4861, section 7.1).
+const ON_LINK_HOPS: u8 = 255;
+
+/// Protocol, local address and port, remote address and port; 0 where a protocol has no ports.
+pub(crate) type Tuple = (u8, IpAddr, u16, IpAddr, u16);
 
 /// The headers of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Packet {
+    /// The MAC address that sent the frame.
+    pub(crate) mac: [u8; 6],
     pub(crate) source: IpAddr,
     pub(crate) destination: IpAddr,
     pub(crate) protocol: u8,
@@ -27,25 +37,44 @@ pub(crate) struct Packet {
     pub(crate) note: Note,
 }
 
+impl Packet {
+    /// The packet's flow, seen from its sender.
+    pub(crate) fn tuple(&self) -> Tuple {
+        let (from, to) = self.ports.unwrap_or_default();
+        (self.protocol, self.source, from, self.destination, to)
+    }
+
+    /// The packet's flow, seen from its receiver.
+    pub(crate) fn reverse(&self) -> Tuple {
+        let (from, to) = self.ports.unwrap_or_default();
+        (self.protocol, self.destination, to, self.source, from)
+    }
+}
+
 /// What sets a packet apart from ordinary traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Note {
     None,
-    /// TCP with the reset flag, or ICMP "destination unreachable", that no router has passed on: its hop count is the
-    /// one that Linux starts with. A pod's own reset has gone through its node and lost one hop.
-    Refusal,
-    /// Neighbour solicitation or advertisement, which no counter counts.
-    Neighbour,
+    /// TCP with the reset flag, or an ICMP error, that no router has passed on: its hop count is the one that Linux
+    /// starts with. A pod's own reset has gone through its node and lost one hop. The flow is the refused one, seen from
+    /// who refuses it.
+    Refusal(Tuple),
+    /// Neighbour discovery that no router has passed on, with the address that it is about.
+    Neighbour(IpAddr),
+    /// The membership of multicast groups (IGMP, MLD), which no router passes on.
+    Membership,
 }
 
 /// The packet in an Ethernet frame, or nothing when it is neither IPv4 nor IPv6 or too short to be.
 pub(crate) fn parse(frame: &[u8]) -> Option<Packet> {
     let content = frame.get(14..)?;
-    match frame.get(12..14)? {
+    let packet = match frame.get(12..14)? {
         [0x08, 0x00] => parse4(content),
         [0x86, 0xdd] => parse6(content),
         _ => None,
-    }
+    };
+    let mac = frame.get(6..12)?.try_into().ok()?;
+    packet.map(|packet| Packet { mac, ..packet })
 }
 
 fn parse4(packet: &[u8]) -> Option<Packet> {
@@ -109,18 +138,38 @@ fn transport([source, destination]: [IpAddr; 2], hops: u8, protocol: u8, content
         }
         _ => None,
     };
-    let note = match (protocol, content.first(), content.get(13)) {
-        (TCP, _, Some(flags)) if hops == FIRST_HOPS && flags & 4 != 0 => Note::Refusal,
-        (ICMP, Some(3), _) | (ICMP6, Some(1), _) if hops == FIRST_HOPS => Note::Refusal,
-        (ICMP6, Some(135 | 136), _) => Note::Neighbour,
-        _ => Note::None,
-    };
-    Packet {
+    let packet = Packet {
+        mac: [0; 6],
         source,
         destination,
         protocol,
         ports,
-        note,
+        note: Note::None,
+    };
+    let note = note(&packet, hops, content).unwrap_or(Note::None);
+    Packet { note, ..packet }
+}
+
+fn note(packet: &Packet, hops: u8, content: &[u8]) -> Option<Note> {
+    let kind = *content.first()?;
+    match (packet.protocol, kind) {
+        (TCP, _) if hops == FIRST_HOPS && content.get(13)? & 4 != 0 => {
+            Some(Note::Refusal(packet.tuple()))
+        }
+        // Unreachable and time exceeded; in IPv6 also "packet too big". An error is about the packet that it contains.
+        (ICMP, 3 | 11) if hops == FIRST_HOPS => {
+            Some(Note::Refusal(parse4(content.get(8..)?)?.reverse()))
+        }
+        (ICMP6, 1..=3) if hops == FIRST_HOPS => {
+            Some(Note::Refusal(parse6(content.get(8..)?)?.reverse()))
+        }
+        (ICMP6, 133 | 134) if hops == ON_LINK_HOPS => Some(Note::Neighbour(packet.destination)),
+        (ICMP6, 135 | 136) if hops == ON_LINK_HOPS => {
+            let target: [u8; 16] = content.get(8..24)?.try_into().ok()?;
+            Some(Note::Neighbour(target.into()))
+        }
+        (IGMP, _) | (ICMP6, 130..=132 | 143) if hops == 1 => Some(Note::Membership),
+        _ => None,
     }
 }
 
@@ -134,7 +183,14 @@ mod tests {
 
     #[test]
     fn a_reset_is_a_refusal_of_the_node_only_before_its_first_hop() {
-        for (hops, note) in [(64, Note::Refusal), (63, Note::None)] {
+        let refused = Note::Refusal((
+            6,
+            "10.0.0.1".parse().unwrap(),
+            7,
+            "10.0.0.2".parse().unwrap(),
+            256,
+        ));
+        for (hops, note) in [(64, refused), (63, Note::None)] {
             let mut packet = vec![
                 0x45, 0, 0, 40, 0, 0, 0, 0, hops, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
             ];
@@ -146,6 +202,34 @@ mod tests {
                 (packet.protocol, packet.ports, packet.note),
                 (6, Some((7, 256)), note)
             );
+        }
+    }
+
+    #[test]
+    fn an_icmp_error_is_about_the_flow_of_the_packet_that_it_contains() {
+        let inner = [
+            0x45, 0, 0, 40, 0, 0, 0, 0, 60, 17, 0, 0, 10, 0, 0, 2, 10, 0, 0, 1, 0, 7, 1, 0,
+        ];
+        let mut packet = vec![
+            0x45, 0, 0, 60, 0, 0, 0, 0, 64, 1, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 3, 3, 0, 0, 0, 0, 0,
+            0,
+        ];
+        packet.extend(inner);
+        let packet = parse(&frame([8, 0], &packet)).unwrap();
+        let [local, remote] = ["10.0.0.1", "10.0.0.2"].map(|address| address.parse().unwrap());
+        assert_eq!(packet.note, Note::Refusal((17, local, 256, remote, 7)));
+    }
+
+    #[test]
+    fn a_solicitation_that_a_router_passed_on_is_a_packet_like_any_other() {
+        for hops in [255, 254] {
+            let mut packet = vec![0x60, 0, 0, 0, 0, 24, 58, hops];
+            packet.extend([0; 32]);
+            packet.extend([135, 0, 0, 0, 0, 0, 0, 0]);
+            packet.extend([0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9]);
+            let note = parse(&frame([0x86, 0xdd], &packet)).unwrap().note;
+            let on_link = Note::Neighbour("fe80::9".parse().unwrap());
+            assert_eq!(note == on_link, hops == 255, "{note:?}");
         }
     }
 

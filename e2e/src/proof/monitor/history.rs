@@ -10,8 +10,7 @@ use std::time::Duration;
 use inotify::{Inotify, WatchMask};
 use jiff::Timestamp;
 use postern_intent::body::NodeIdentity;
-use postern_intent::envelope::unpack;
-use postern_intent::verify::{Context, verify_intent};
+use postern_intent::verify::{Context, verify_intent, verify_key_set};
 use postern_intent::{Body, Envelope, KeySet};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -29,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 #[serde(rename_all = "camelCase")]
 pub struct Published {
     pub node: String,
-    /// When it was seen there.
+    /// When it was written there.
     pub at: Timestamp,
     /// Its digest, as reports name it.
     pub digest: String,
@@ -50,30 +49,45 @@ pub struct Applied {
 }
 
 impl Published {
-    /// The body of the envelope; nothing when it is not one (a test may publish rubbish).
-    #[must_use]
-    pub fn body(&self) -> Option<Body> {
-        let envelope: Envelope = serde_json::from_value(self.envelope.clone()).ok()?;
-        serde_json::from_slice(&unpack(&envelope.payload_bytes().ok()?).ok()?).ok()
-    }
-
-    /// The body, if the node had to accept it when it was issued.
-    #[must_use]
-    pub fn verified(&self, node: &Node, keys: &KeySet) -> Option<Body> {
-        let body = self.body()?;
+    /// The body, if the node had to accept it when it was published, whatever it had accepted before.
+    ///
+    /// # Errors
+    /// Why it had to refuse it.
+    pub(crate) fn verified(&self, node: &Node, keys: &[KeySet]) -> Result<Body, String> {
+        let say = |error: &dyn std::fmt::Display| error.to_string();
         let identity = NodeIdentity {
-            name: node.name.parse().ok()?,
-            uid: node.uid.parse().ok()?,
+            name: node.name.parse().map_err(|error| say(&error))?,
+            uid: node.uid.parse().map_err(|error| say(&error))?,
         };
-        let context = Context {
-            node: &identity,
-            keys,
-            now: self.at,
-            last: None,
-        };
-        let envelope: Envelope = serde_json::from_value(self.envelope.clone()).ok()?;
-        verify_intent(&envelope, &context).ok().map(|_| body)
+        let envelope: Envelope =
+            serde_json::from_value(self.envelope.clone()).map_err(|error| say(&error))?;
+        let mut refusal = "no key is trusted".to_owned();
+        for keys in keys {
+            let context = Context {
+                node: &identity,
+                keys,
+                now: self.at,
+                last: None,
+            };
+            match verify_intent(&envelope, &context) {
+                Ok(verified) => return Ok(verified.get().clone()),
+                Err(error) => refusal = say(&error),
+            }
+        }
+        Err(refusal)
     }
+}
+
+/// The key sets that nodes had to trust at some time: the installed one, and what one of them signed.
+pub(crate) fn read_key_sets(lab: &Lab) -> Result<Vec<KeySet>, LabError> {
+    let mut sets = vec![lab.trusted()?];
+    for envelope in read_lines::<Envelope>(&key_sets_path(lab))? {
+        let next = sets
+            .iter()
+            .find_map(|pinned| verify_key_set(&envelope, pinned).ok());
+        sets.extend(next.map(|next| next.get().clone()));
+    }
+    Ok(sets)
 }
 
 /// Every intent that was seen, in order.
@@ -94,6 +108,10 @@ fn applied_path(lab: &Lab) -> PathBuf {
     lab.dir().join("history/applied.jsonl")
 }
 
+fn key_sets_path(lab: &Lab) -> PathBuf {
+    lab.dir().join("history/key-sets.jsonl")
+}
+
 fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, LabError> {
     if !path.exists() {
         return Ok(Vec::new());
@@ -110,7 +128,12 @@ fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, LabError> {
 pub(crate) struct Watcher {
     lab: Lab,
     nodes: Vec<String>,
+    /// The last intent of each node.
     published: BTreeMap<String, String>,
+    /// When each was written, by node and digest.
+    seen: BTreeMap<(String, String), Timestamp>,
+    /// The last key set of each node, as its file has it.
+    key_sets: BTreeMap<String, Vec<u8>>,
     applied: BTreeMap<String, Applied>,
 }
 
@@ -120,6 +143,8 @@ impl Watcher {
             lab,
             nodes,
             published: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            key_sets: BTreeMap::new(),
             applied: BTreeMap::new(),
         }
     }
@@ -152,8 +177,11 @@ impl Watcher {
 
     fn look(&mut self) -> Result<(), LabError> {
         for node in self.nodes.clone() {
+            self.look_for_keys(&node)?;
             if let Some(published) = self.new_intent(&node) {
                 append(&published_path(&self.lab), &published)?;
+                let key = (node.clone(), published.digest.clone());
+                self.seen.entry(key).or_insert(published.at);
                 self.published.insert(node.clone(), published.digest);
             }
             if let Some(release) = self.new_release(&node) {
@@ -167,8 +195,24 @@ impl Watcher {
         Ok(())
     }
 
+    fn look_for_keys(&mut self, node: &str) -> Result<(), LabError> {
+        let Ok(text) = fs::read(self.lab.intents(node).join("keys.dsse.json")) else {
+            return Ok(());
+        };
+        if self.key_sets.get(node) != Some(&text) {
+            if let Ok(envelope) = serde_json::from_slice::<Envelope>(&text) {
+                append(&key_sets_path(&self.lab), &envelope)?;
+            }
+            self.key_sets.insert(node.to_owned(), text);
+        }
+        Ok(())
+    }
+
     fn new_intent(&self, node: &str) -> Option<Published> {
-        let text = fs::read(self.lab.intents(node).join("intent.dsse.json")).ok()?;
+        let path = self.lab.intents(node).join("intent.dsse.json");
+        // Nobody can have read it before it was written, and an agent may be quicker than this watcher.
+        let written = fs::metadata(&path).and_then(|meta| meta.modified()).ok()?;
+        let text = fs::read(&path).ok()?;
         let envelope: Envelope = serde_json::from_slice(&text).ok()?;
         let digest = envelope.digest().ok()?;
         if self.published.get(node) == Some(&digest) {
@@ -177,7 +221,7 @@ impl Watcher {
         let envelope = serde_json::from_slice(&text).ok()?;
         Some(Published {
             node: node.to_owned(),
-            at: Timestamp::now(),
+            at: written.try_into().ok()?,
             digest,
             envelope,
         })
@@ -230,12 +274,15 @@ impl Watcher {
             verified_at: status.get("verifiedAt")?.as_str()?.parse().ok()?,
             released: released(status),
         };
-        // Later verifications of the same intent say nothing new: the first one counts.
-        let known = self.applied.get(node);
-        let same = known.is_some_and(|known| {
-            (&known.digest, known.released) == (&applied.digest, applied.released)
-        });
-        (!same).then_some(applied)
+        // The first mention counts, and the first verification that is younger than the intent: a report names a new
+        // intent when its guard holds, and may show the time of the check before for as long as something differs.
+        let Some(known) = self.applied.get(node) else {
+            return Some(applied);
+        };
+        let seen = self.seen.get(&(node.to_owned(), applied.digest.clone()));
+        let younger = |report: &Applied| seen.is_some_and(|at| report.verified_at >= *at);
+        let same = (&known.digest, known.released) == (&applied.digest, applied.released);
+        (!same || (!younger(known) && younger(&applied))).then_some(applied)
     }
 }
 

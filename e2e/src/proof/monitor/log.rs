@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +23,10 @@ pub struct Key {
     pub source: IpAddr,
     pub destination: IpAddr,
     pub protocol: u8,
+    /// The port that it went to, where that is a service's: 0 for ephemeral ones, which would make a key of each
+    /// connection.
+    #[serde(default)]
+    pub port: u16,
     pub kind: Kind,
 }
 
@@ -99,15 +103,26 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Reads the first so many packets of a capture.
+    /// Reads of the first so many packets of a capture those from a time on; a few of before may be among them.
     ///
     /// # Errors
     /// When a file cannot be read.
-    pub(crate) fn read(folder: &Path, packets: u64, dropped: u64) -> Result<Self, LabError> {
+    pub(crate) fn read(
+        folder: &Path,
+        packets: u64,
+        dropped: u64,
+        since: Timestamp,
+    ) -> Result<Self, LabError> {
         let (key_path, packet_path) = paths(folder);
-        let content = fs::read(&packet_path).map_err(LabError::file("read", packet_path))?;
-        let wanted = usize::try_from(packets).unwrap_or(usize::MAX);
-        let packets = content.chunks_exact(RECORD).take(wanted).map(|record| {
+        let failed = || LabError::file("read", &packet_path);
+        let mut file = File::open(&packet_path).map_err(failed())?;
+        let first = first_since(&mut file, packets, nanoseconds(since)).map_err(failed())?;
+        let size = packets.saturating_sub(first).saturating_mul(RECORD as u64);
+        let mut content = Vec::new();
+        file.seek(SeekFrom::Start(first.saturating_mul(RECORD as u64)))
+            .and_then(|_| file.take(size).read_to_end(&mut content))
+            .map_err(failed())?;
+        let packets = content.chunks_exact(RECORD).map(|record| {
             let (mut time, mut key) = ([0; 8], [0; 4]);
             time.copy_from_slice(&record[..8]);
             key.copy_from_slice(&record[8..]);
@@ -134,8 +149,7 @@ impl Recording {
 
     /// Every packet from a time on, in the order of arrival.
     pub fn since(&self, since: Timestamp) -> impl Iterator<Item = (Timestamp, &Key)> {
-        // Before the range of 64 bits lies nothing that was captured.
-        let since = i64::try_from(since.as_nanosecond()).unwrap_or(i64::MIN);
+        let since = nanoseconds(since);
         let wanted = self.packets.iter().filter(move |(time, _)| *time >= since);
         let timed = wanted.map(|(time, key)| {
             let time = Timestamp::from_nanosecond(i128::from(*time)).unwrap_or_default();
@@ -143,6 +157,30 @@ impl Recording {
         });
         timed.flatten()
     }
+}
+
+/// Before the range of 64 bits lies nothing that was captured.
+fn nanoseconds(time: Timestamp) -> i64 {
+    i64::try_from(time.as_nanosecond()).unwrap_or(i64::MIN)
+}
+
+/// The place of the first packet of about a time, found by bisection: packets come in order but for those that two
+/// cores stamped at once.
+fn first_since(file: &mut File, packets: u64, since: i64) -> std::io::Result<u64> {
+    const OUT_OF_ORDER: u64 = 10_000;
+    let (mut low, mut high) = (0, packets);
+    while low < high {
+        let middle = low.midpoint(high);
+        let mut time = [0; 8];
+        file.seek(SeekFrom::Start(middle.saturating_mul(RECORD as u64)))?;
+        file.read_exact(&mut time)?;
+        if i64::from_le_bytes(time) < since {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low.saturating_sub(OUT_OF_ORDER))
 }
 
 #[cfg(test)]
@@ -159,13 +197,14 @@ mod tests {
             source: "10.0.0.1".parse().unwrap(),
             destination: "10.0.0.2".parse().unwrap(),
             protocol: 17,
+            port: 0,
             kind: Kind::Plain,
         };
         writer.add(5, key("n1")).unwrap();
         writer.add(6, key("n2")).unwrap();
         writer.add(7, key("n1")).unwrap();
         assert_eq!(writer.flush().unwrap(), 3);
-        let recording = Recording::read(folder.path(), 2, 0).unwrap();
+        let recording = Recording::read(folder.path(), 2, 0, jiff::Timestamp::MIN).unwrap();
         let seen: Vec<_> = recording
             .iter()
             .map(|(time, key)| (time.as_nanosecond(), key.node.as_str()))

@@ -7,11 +7,14 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use nix::ifaddrs::getifaddrs;
 use serde::{Deserialize, Serialize};
 
 use crate::lab::Lab;
 use crate::lab::LabError;
+use crate::lab::topology::Node;
 use crate::proof::monitor::capture::{Burst, Capture};
+use crate::proof::monitor::flows::Uplink;
 use crate::proof::monitor::history::Watcher;
 use crate::proof::monitor::log::{Recording, Writer};
 
@@ -45,7 +48,11 @@ fn folder(lab: &Lab) -> PathBuf {
 /// When the socket cannot be opened or a file cannot be written.
 pub fn run(lab: &Lab) -> Result<(), LabError> {
     let nodes = lab.state()?.nodes;
-    let mut capture = Capture::open(&nodes, Writer::create(&folder(lab))?)?;
+    let uplinks = nodes
+        .iter()
+        .map(|node| Ok((node.name.clone(), uplink(lab, node)?)))
+        .collect::<Result<_, LabError>>()?;
+    let mut capture = Capture::open(uplinks, Writer::create(&folder(lab))?)?;
     let names = nodes.iter().map(|node| node.name.clone()).collect();
     let watcher = Watcher::new(lab.clone(), names);
     let history = std::thread::spawn(|| watcher.run());
@@ -63,6 +70,24 @@ pub fn run(lab: &Lab) -> Result<(), LabError> {
     history.join().map_err(|_| LabError::ThreadLost {
         act: "keep the history",
     })?
+}
+
+/// A node's own interface on the LAN, as it is when the monitor starts.
+fn uplink(lab: &Lab, node: &Node) -> Result<Uplink, LabError> {
+    let mac = lab.node_namespace(&node.name).run(|| {
+        let all = getifaddrs().map_err(LabError::system("list the interfaces"))?;
+        let mut macs = all
+            .filter(|address| address.interface_name == "eth0")
+            .filter_map(|address| address.address?.as_link_addr()?.addr());
+        Ok(macs.next())
+    })?;
+    let mac = mac.ok_or_else(|| LabError::Invalid {
+        what: "uplink",
+        value: node.name.clone(),
+        why: "it should have a MAC address".to_owned(),
+    })?;
+    let addresses = node.addresses().into();
+    Ok(Uplink { addresses, mac })
 }
 
 fn step(
@@ -128,7 +153,12 @@ impl Recording {
     /// # Errors
     /// When the monitor does not answer or its files cannot be read.
     pub fn of(lab: &Lab) -> Result<Self, LabError> {
+        Self::from(lab, Timestamp::MIN)
+    }
+
+    /// The current capture from about a time on, without what came before.
+    pub(crate) fn from(lab: &Lab, since: Timestamp) -> Result<Self, LabError> {
         let synced = synchronise(lab)?;
-        Self::read(&folder(lab), synced.packets, synced.dropped)
+        Self::read(&folder(lab), synced.packets, synced.dropped, since)
     }
 }

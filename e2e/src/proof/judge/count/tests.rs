@@ -2,9 +2,9 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use super::{Packets, count};
+use super::count;
 use crate::lab::PodRecord;
-use crate::proof::judge::{Allowed, Epoch, Guard, Timeline};
+use crate::proof::judge::{Allowed, Epoch, Exit, Guard, Inside, Packets, Timeline};
 use crate::proof::monitor::{Key, Kind};
 
 fn at(second: i64) -> Timestamp {
@@ -37,22 +37,37 @@ fn epoch(published: i64, verified: i64, allowed: Option<Allowed>) -> Epoch {
     Epoch {
         published: at(published),
         verified: at(verified),
+        expires: at(verified + 1000),
         node: Guard::Held,
         guarded: ["shop".to_owned()].into(),
         pods: allowed
             .map(|allowed| ("u1".to_owned(), allowed))
             .into_iter()
             .collect(),
+        serves: [].into(),
     }
 }
 
-fn by(gateway: &str, address: &str) -> Option<Allowed> {
-    Some(Allowed::Only([(gateway.to_owned(), ip(address))].into()))
+fn by(gateway: &str) -> Option<Allowed> {
+    let exit = Exit::Gateway {
+        node: gateway.to_owned(),
+        exit: "eu".to_owned(),
+    };
+    Some(Allowed::Only([exit].into()))
 }
 
 fn timeline(epochs: Vec<Epoch>) -> Timeline {
+    let own = [
+        ("n1", "192.168.10.11"),
+        ("gw-1", "192.168.10.13"),
+        ("gw-2", "192.168.10.14"),
+    ];
     Timeline {
         nodes: [("n1".to_owned(), epochs)].into(),
+        own: own
+            .map(|(node, address)| (node.to_owned(), [ip(address)].into()))
+            .into(),
+        unfounded: Vec::new(),
     }
 }
 
@@ -62,17 +77,23 @@ fn key(node: &str, source: &str, kind: Kind) -> Key {
         source: ip(source),
         destination: ip("203.0.113.0"),
         protocol: 17,
+        port: 7,
         kind,
     }
 }
 
 fn one(time: i64, key: &Key, timeline: &Timeline) -> (u64, u64, u64) {
-    let packets = count([(at(time), key)].into_iter(), &[pod()], timeline);
+    let packets = judged(time, key, &[pod()], timeline);
     (
         packets.pods[0].arrived,
         packets.pods[0].before,
         packets.leaked,
     )
+}
+
+fn judged(time: i64, key: &Key, pods: &[PodRecord], timeline: &Timeline) -> Packets {
+    let packets = [(at(time), key)].into_iter();
+    count(packets, pods, timeline, &Inside::default())
 }
 
 const ARRIVED: (u64, u64, u64) = (1, 0, 0);
@@ -81,7 +102,7 @@ const LEAKED: (u64, u64, u64) = (0, 0, 1);
 
 #[test]
 fn what_leaves_before_the_first_verified_report_is_listed_as_before_and_afterwards_it_is_a_leak() {
-    let timeline = timeline(vec![epoch(8, 10, by("gw-1", "192.168.10.13"))]);
+    let timeline = timeline(vec![epoch(8, 10, by("gw-1"))]);
     let by_node = key("n1", "192.168.10.11", Kind::Plain);
     assert_eq!(one(9, &by_node, &timeline), BEFORE);
     assert_eq!(one(10, &by_node, &timeline), LEAKED);
@@ -93,7 +114,7 @@ fn what_leaves_before_the_first_verified_report_is_listed_as_before_and_afterwar
 
 #[test]
 fn what_left_by_the_exit_before_the_report_has_arrived() {
-    let timeline = timeline(vec![epoch(8, 10, by("gw-1", "192.168.10.13"))]);
+    let timeline = timeline(vec![epoch(8, 10, by("gw-1"))]);
     assert_eq!(
         one(9, &key("gw-1", "192.168.10.13", Kind::Plain), &timeline),
         ARRIVED
@@ -102,7 +123,7 @@ fn what_left_by_the_exit_before_the_report_has_arrived() {
 
 #[test]
 fn the_exits_address_on_another_node_is_a_leak() {
-    let timeline = timeline(vec![epoch(8, 10, by("gw-1", "192.168.10.13"))]);
+    let timeline = timeline(vec![epoch(8, 10, by("gw-1"))]);
     assert_eq!(
         one(11, &key("n1", "192.168.10.13", Kind::Plain), &timeline),
         LEAKED
@@ -111,7 +132,7 @@ fn the_exits_address_on_another_node_is_a_leak() {
 
 #[test]
 fn during_a_move_both_exits_are_right_until_the_new_one_is_verified() {
-    let (old, new) = (by("gw-1", "192.168.10.13"), by("gw-2", "192.168.10.14"));
+    let (old, new) = (by("gw-1"), by("gw-2"));
     let timeline = timeline(vec![epoch(1, 2, old), epoch(10, 12, new)]);
     let (first, second) = (
         key("gw-1", "192.168.10.13", Kind::Plain),
@@ -147,10 +168,7 @@ fn a_pod_that_the_intent_does_not_list_is_held_and_a_released_one_may_go_anywher
 
 #[test]
 fn a_pod_created_under_a_guard_is_judged_from_its_first_packet() {
-    let guard = timeline(vec![
-        epoch(-9, -8, None),
-        epoch(8, 10, by("gw-1", "192.168.10.13")),
-    ]);
+    let guard = timeline(vec![epoch(-9, -8, None), epoch(8, 10, by("gw-1"))]);
     assert_eq!(
         one(1, &key("n1", "192.168.10.11", Kind::Plain), &guard),
         LEAKED
@@ -159,7 +177,7 @@ fn a_pod_created_under_a_guard_is_judged_from_its_first_packet() {
 
 #[test]
 fn a_raw_pod_source_is_attributed_to_the_pod_whatever_its_destination() {
-    let timeline = timeline(vec![epoch(8, 10, by("gw-1", "192.168.10.13"))]);
+    let timeline = timeline(vec![epoch(8, 10, by("gw-1"))]);
     let stray = Key {
         destination: ip("203.0.112.9"),
         ..key("n1", "10.244.1.5", Kind::Plain)
@@ -169,7 +187,7 @@ fn a_raw_pod_source_is_attributed_to_the_pod_whatever_its_destination() {
 
 #[test]
 fn replies_and_the_nodes_own_resets_are_counted_apart() {
-    let timeline = timeline(vec![epoch(8, 10, by("gw-1", "192.168.10.13"))]);
+    let timeline = timeline(vec![epoch(8, 10, by("gw-1"))]);
     let (reply, reset) = (
         key("n1", "192.168.10.11", Kind::Reply),
         key("n1", "192.168.10.11", Kind::NodeReset),
@@ -178,6 +196,7 @@ fn replies_and_the_nodes_own_resets_are_counted_apart() {
         [(at(11), &reply), (at(11), &reset)].into_iter(),
         &[pod()],
         &timeline,
+        &Inside::default(),
     );
     assert_eq!(
         (
@@ -200,7 +219,7 @@ fn silent(published: i64, verified: i64) -> Epoch {
 
 #[test]
 fn a_pod_that_was_guarded_leaks_while_nobody_lists_it_until_it_is_listed_as_released() {
-    let exit = || by("gw-1", "192.168.10.13");
+    let exit = || by("gw-1");
     let by_node = key("n1", "192.168.10.11", Kind::Plain);
     let gone = timeline(vec![
         epoch(1, 2, exit()),
@@ -229,16 +248,117 @@ fn a_node_that_is_released_lets_everything_go_and_ends_no_guard() {
     let released = Epoch {
         node: Guard::Free,
         guarded: [].into(),
-        ..epoch(10, 12, by("gw-1", "192.168.10.13"))
+        ..epoch(10, 12, by("gw-1"))
     };
-    let timeline = timeline(vec![
-        epoch(1, 2, by("gw-1", "192.168.10.13")),
-        released,
-        silent(20, 22),
-    ]);
+    let timeline = timeline(vec![epoch(1, 2, by("gw-1")), released, silent(20, 22)]);
     let by_node = key("n1", "192.168.10.11", Kind::Plain);
     assert_eq!(one(11, &by_node, &timeline), ARRIVED);
     assert_eq!(one(13, &by_node, &timeline), ARRIVED);
     let listed_no_more = one(25, &by_node, &timeline);
     assert_eq!(listed_no_more, LEAKED, "the next intent does not list it");
+}
+
+#[test]
+fn a_pod_that_is_gone_owns_nothing_any_more() {
+    let gone = PodRecord {
+        deleted: Some(at(20)),
+        ..pod()
+    };
+    let free = timeline(vec![epoch(8, 10, Some(Allowed::Anything))]);
+    let key = key("n1", "192.168.10.11", Kind::Plain);
+    for (time, nobodys) in [(21, 0), (25, 1)] {
+        let packets = judged(time, &key, std::slice::from_ref(&gone), &free);
+        assert_eq!(packets.unowned.len(), nobodys, "{time}: {packets:?}");
+    }
+}
+
+#[test]
+fn what_is_to_no_pods_address_after_snat_is_nobodys() {
+    let timeline = timeline(vec![epoch(8, 10, by("gw-1"))]);
+    for destination in ["203.0.112.9", "192.168.10.3", "239.1.2.3"] {
+        let key = Key {
+            destination: ip(destination),
+            ..key("n1", "192.168.10.11", Kind::Plain)
+        };
+        let packets = judged(11, &key, &[pod()], &timeline);
+        assert_eq!(packets.unowned[0].destination, ip(destination));
+        assert_ne!(packets.faults(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_second_interface_has_no_exit_even_with_the_exits_address() {
+    let timeline = timeline(vec![epoch(8, 10, by("gw-1"))]);
+    let own = key("gw-1", "192.168.10.13", Kind::Plain);
+    assert_eq!(one(11, &own, &timeline), ARRIVED);
+    let foreign = key("gw-1", "192.168.10.13", Kind::Foreign);
+    assert_eq!(one(11, &foreign, &timeline), LEAKED);
+}
+
+#[test]
+fn a_pod_on_a_gateway_that_masquerades_cannot_be_judged_and_one_with_an_egress_address_can() {
+    let local = PodRecord {
+        node: "gw-1".into(),
+        ..pod()
+    };
+    for (egress, source, indistinct, leaked) in [
+        (vec![], "192.168.10.13", 1, 0),
+        (vec!["192.168.10.200"], "192.168.10.13", 0, 1),
+        (vec!["192.168.10.200"], "192.168.10.200", 0, 0),
+    ] {
+        let egress = egress.into_iter().map(ip).collect();
+        let served = Epoch {
+            serves: [("eu".to_owned(), egress)].into(),
+            ..epoch(8, 10, by("gw-1"))
+        };
+        let mut timeline = timeline(Vec::new());
+        timeline.nodes = [("gw-1".to_owned(), vec![served])].into();
+        let key = key("gw-1", source, Kind::Plain);
+        let packets = judged(11, &key, std::slice::from_ref(&local), &timeline);
+        let found = (packets.pods[0].indistinct, packets.leaked);
+        assert_eq!(found, (indistinct, leaked), "{source}: {packets:?}");
+        let agreed = Packets {
+            agreed: true,
+            ..packets
+        };
+        assert_eq!(agreed.faults().is_empty(), indistinct + leaked == 0);
+    }
+}
+
+#[test]
+fn an_address_that_an_exit_had_before_is_no_exit_any_more() {
+    let served = |published, verified, address: &str| Epoch {
+        serves: [("eu".to_owned(), [ip(address)].into())].into(),
+        ..epoch(published, verified, None)
+    };
+    let mut timeline = timeline(vec![epoch(1, 2, by("gw-1"))]);
+    let moved = vec![
+        served(1, 2, "192.168.10.200"),
+        served(20, 22, "192.168.10.201"),
+    ];
+    timeline.nodes.insert("gw-1".to_owned(), moved);
+    let (old, new) = ("192.168.10.200", "192.168.10.201");
+    for (time, source, found) in [
+        (19, old, ARRIVED),
+        (19, new, LEAKED),
+        (21, old, ARRIVED),
+        (21, new, ARRIVED),
+        (23, old, LEAKED),
+        (23, new, ARRIVED),
+    ] {
+        let key = key("gw-1", source, Kind::Plain);
+        assert_eq!(one(time, &key, &timeline), found, "{time} {source}");
+    }
+}
+
+#[test]
+fn an_intent_that_has_run_out_lets_nothing_out() {
+    let key = key("gw-1", "192.168.10.13", Kind::Plain);
+    let short = Epoch {
+        expires: at(20),
+        ..epoch(8, 10, by("gw-1"))
+    };
+    let timeline = timeline(vec![short]);
+    assert_eq!(one(20, &key, &timeline), ARRIVED);
+    assert_eq!(one(22, &key, &timeline), LEAKED);
 }

@@ -43,41 +43,102 @@ fn applied(intent: &Published, second: i64) -> Applied {
     }
 }
 
-#[test]
-fn a_good_intent_that_no_report_names_may_have_been_in_force_until_the_next_one_and_a_forged_one_never()
- {
-    let (trusted, stranger) = (
-        SigningKey::from_bytes(&[1; 32]),
-        SigningKey::from_bytes(&[2; 32]),
-    );
+fn keys() -> KeySet {
     let public = base64::Engine::encode(
         &base64::engine::general_purpose::STANDARD,
-        trusted.verifying_key(),
+        trusted().verifying_key(),
     );
-    let keys = KeySet::from_document(&KeySetDocument {
+    KeySet::from_document(&KeySetDocument {
         version: 0,
         keys: vec![public],
     })
-    .unwrap();
-    let intents = [
-        published(10, &trusted),
-        published(20, &trusted),
-        published(30, &stranger),
-        published(40, &trusted),
-        published(50, &trusted),
-    ];
-    let reports = [applied(&intents[0], 11), applied(&intents[3], 41)];
+    .unwrap()
+}
+
+fn trusted() -> SigningKey {
+    SigningKey::from_bytes(&[1; 32])
+}
+
+fn stranger() -> SigningKey {
+    SigningKey::from_bytes(&[2; 32])
+}
+
+fn timeline(intents: &[Published], reports: &[Applied]) -> Timeline {
     let node = Node {
         name: "n1".into(),
         number: 1,
         gateway: false,
         uid: UID.into(),
     };
-    let timeline = Timeline::of(&[node], &keys, &intents, &reports);
-    let epochs: Vec<(Timestamp, Timestamp)> = timeline.nodes["n1"]
+    Timeline::of(&[node], &[keys()], intents, reports)
+}
+
+fn epochs(timeline: &Timeline) -> Vec<(Timestamp, Timestamp)> {
+    timeline.nodes["n1"]
         .iter()
         .map(|epoch| (epoch.published, epoch.verified))
-        .collect();
+        .collect()
+}
+
+#[test]
+fn a_good_intent_that_no_report_names_may_have_been_in_force_until_the_next_one_and_a_forged_one_never()
+ {
+    let intents = [
+        published(10, &trusted()),
+        published(20, &trusted()),
+        published(30, &stranger()),
+        published(40, &trusted()),
+        published(50, &trusted()),
+    ];
+    let reports = [applied(&intents[0], 11), applied(&intents[3], 41)];
+    let timeline = timeline(&intents, &reports);
     let expected = [(at(10), at(11)), (at(20), at(41)), (at(40), at(41))];
-    assert_eq!(epochs, expected);
+    assert_eq!(epochs(&timeline), expected);
+    assert_eq!(timeline.unfounded, Vec::<String>::new());
+}
+
+#[test]
+fn a_report_that_names_a_forged_a_replayed_or_an_unknown_intent_is_unfounded_and_nothing_is_in_force_by_it()
+ {
+    let intents = [
+        published(10, &trusted()),
+        published(20, &trusted()),
+        published(30, &stranger()),
+    ];
+    let unknown = Applied {
+        digest: "unknown".to_owned(),
+        ..applied(&intents[0], 60)
+    };
+    let reports = [
+        applied(&intents[1], 21),
+        applied(&intents[2], 31),
+        applied(&intents[0], 41),
+        unknown,
+    ];
+    let timeline = timeline(&intents, &reports);
+    let expected = [(at(10), at(21)), (at(20), at(21))];
+    assert_eq!(epochs(&timeline), expected);
+    for word in ["none of the signing keys", "is below", "nobody"] {
+        let says = |text: &String| text.contains(word);
+        assert!(timeline.unfounded.iter().any(says), "{word}: {timeline:?}");
+    }
+}
+
+#[test]
+fn an_intent_is_in_force_from_the_first_check_that_is_younger_than_it() {
+    let intents = [
+        published(10, &trusted()),
+        published(20, &trusted()),
+        published(30, &trusted()),
+    ];
+    // The report names the second one while it still shows an older check, and never shows a younger one.
+    let reports = [
+        applied(&intents[0], 9),
+        applied(&intents[0], 12),
+        applied(&intents[1], 12),
+        applied(&intents[2], 12),
+        applied(&intents[2], 35),
+    ];
+    let expected = [(at(10), at(12)), (at(20), at(35)), (at(30), at(35))];
+    assert_eq!(epochs(&timeline(&intents, &reports)), expected);
 }
