@@ -11,6 +11,7 @@ use postern_e2e::proof::harness::{TestLab, WAIT_DEADLINE, wait_until};
 use serde_json::Value;
 
 const BINDING: &str = "nft flush chain bridge postern origin";
+const ICMP6: u8 = 58;
 const LOCK: &str = "ip xfrm policy flush";
 
 /// Packets that left the selected pod's node for the world addresses that are the pod's own.
@@ -183,7 +184,12 @@ fn hole_h_neighbour_discovery_between_pods_passes_and_no_solicitation_leaves() {
         let (from, to) = (both(&stage.web.addresses, 0)[1], stage.worlds(0)[1]);
         stage.forge(WEB, "solicit", from, to, &[]);
     };
-    let meter = by_the_node(own_worlds(&stage.web));
+    let worlds = own_worlds(&stage.web);
+    let meter = |lab: &TestLab| {
+        sent(lab, |key| {
+            key.node == NODE && key.protocol == ICMP6 && worlds.contains(&key.destination)
+        })
+    };
     stage.shut("nothing", &meter, &solicit);
     stage.kill_agent();
     stage.take_out("guard", "hoplimit 255");
@@ -192,6 +198,10 @@ fn hole_h_neighbour_discovery_between_pods_passes_and_no_solicitation_leaves() {
         !reached(&stage),
         "without the exception IPv6 between pods is dead"
     );
+    stage.shell("nft 'flush chain inet postern guard; flush chain inet postern last; flush chain inet postern steer'");
+    stage.shut("guard and steering", &meter, &solicit);
+    stage.shell(LOCK);
+    stage.open_in(&[1], "guard, steering and the lock", &meter, &solicit);
     stage.finish();
 }
 

@@ -217,14 +217,26 @@ impl Stage {
 
     /// With all of this taken out the act moves the meter, in both families.
     pub(crate) fn open(&mut self, out: &str, meter: Meter<'_>, act: &dyn Fn(&Self)) {
+        self.open_in(&[0, 1], out, meter, act);
+    }
+
+    /// The same in some families.
+    pub(crate) fn open_in(
+        &mut self,
+        families: &[usize],
+        out: &str,
+        meter: Meter<'_>,
+        act: &dyn Fn(&Self),
+    ) {
         let before = meter(&self.lab);
         act(self);
         let passed = wait_until(
             WAIT_DEADLINE,
-            "packets of both families through the open hole",
+            "packets of each family through the open hole",
             || {
                 let passed = since(before, meter(&self.lab));
-                Ok((passed[0] > 0 && passed[1] > 0).then_some(passed))
+                let through = families.iter().all(|family| passed[*family] > 0);
+                Ok(through.then_some(passed))
             },
         );
         let seen = since(before, meter(&self.lab));
