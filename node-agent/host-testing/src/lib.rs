@@ -2,6 +2,7 @@
 //!
 //! | module | for |
 //! |---|---|
+//! | [`allow_list`] | what a run may leave unproved |
 //! | [`fake`] | a host in memory; its documentation says how far to believe it |
 //! | [`contract`] | the rules that every host keeps, as cases that run on the fake and on Linux |
 //! | [`fixture`] | a small cluster as input for the planner: bodies, settings, bindings |
@@ -9,6 +10,7 @@
 
 #![allow(missing_docs, reason = "the crate is for this workspace's tests")]
 
+pub mod allow_list;
 pub mod contract;
 pub mod fake;
 pub mod fixture;

@@ -13,6 +13,7 @@ use std::path::Path;
 
 use namespace::{node_key, run, within};
 use postern_host::{Links as _, Nature, Tunnels as _};
+use postern_host_testing::allow_list;
 use postern_intent::WgKey;
 use postern_linux::{BackendPreference, LinuxHost, LinuxOptions, PrivateKey};
 use postern_plan::host::{TunnelBackend, TunnelConfig, TunnelLink, TunnelPeer};
@@ -75,6 +76,7 @@ fn the_kernel_serves_devices_where_it_can_and_is_not_asked_where_it_cannot() {
         match backend {
             TunnelBackend::Kernel => kernel_device(&host).await,
             TunnelBackend::Userspace => {
+                allow_list::absent("kernel-wireguard");
                 let refused = host
                     .add_link(&link(TunnelBackend::Kernel))
                     .await
