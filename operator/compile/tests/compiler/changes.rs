@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use postern_compile::snapshot::{Attachment, Lifecycle, Namespace, Node, Pod};
+use postern_intent::Address;
 use proptest::prelude::{Just, Strategy, prop};
 use proptest::prop_oneof;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::world::World;
 
@@ -63,6 +64,54 @@ pub(crate) enum Change {
         node: usize,
         salt: u8,
     },
+    /// Other terms for a policy that is there, and a second exit behind its first.
+    Terms {
+        namespace: usize,
+        name: usize,
+        terms: usize,
+        second: usize,
+    },
+    /// What a pod that is there has for a network.
+    Attach {
+        namespace: usize,
+        name: usize,
+        network: Network,
+    },
+    /// The node has IPv6 from now on.
+    Widen {
+        node: usize,
+    },
+    /// The node is made again under its name: another UID, an empty ledger.
+    Remake {
+        node: usize,
+    },
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Network {
+    Own,
+    /// Its addresses are not known yet.
+    Unknown,
+    Node,
+}
+
+/// Terms that a policy may have; each field of them that is honoured stands in one.
+fn terms(number: usize) -> Value {
+    let deny = json!({"name": "mail", "action": "Deny", "to": [{"cidr": "0.0.0.0/0"}, {"cidr": "::/0"}], "ports": [{"protocol": "TCP", "port": 25}]});
+    let apis = json!({"name": "apis", "action": "Allow", "to": [{"cidr": "198.51.100.0/24"}, {"cidr": "2001:db8:77::/48"}],
+        "ports": [{"protocol": "TCP", "port": 443, "endPort": 445}, {"protocol": "UDP", "port": 443}]});
+    match number {
+        0 => json!({}),
+        1 => json!({"rules": [deny]}),
+        2 => json!({"rules": [deny, apis], "defaultAction": "Deny"}),
+        3 => json!({"inbound": {"replies": "None"}, "lanAccess": "Allow"}),
+        4 => {
+            json!({"specialUse": {"exceptions": ["169.254.169.254/32"]}, "dns": {"mode": "Block"}})
+        }
+        _ => {
+            json!({"dns": {"mode": "Forward", "upstreams": ["9.9.9.9", "2620:fe::9"], "refusal": "REFUSED"}})
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -81,6 +130,11 @@ fn change() -> impl Strategy<Value = Change> {
     let accepted = prop_oneof![4 => Just(Accepted::Yes), 1 => Just(Accepted::No)];
     let denies = prop_oneof![2 => Just(Denies::No), 1 => Just(Denies::Yes)];
     let lifecycle = prop_oneof![4 => Just(Lifecycle::Live), 1 => Just(Lifecycle::Deleting)];
+    let network = prop_oneof![
+        Just(Network::Own),
+        Just(Network::Unknown),
+        Just(Network::Node)
+    ];
     prop_oneof![
         2 => (0..7usize, 0..3usize).prop_map(|(exit, gateways)| Change::Exit { exit, gateways }),
         1 => (0..7usize).prop_map(|exit| Change::NoExit { exit }),
@@ -99,6 +153,12 @@ fn change() -> impl Strategy<Value = Change> {
             .prop_map(|(namespace, denies, lifecycle)| Change::Namespace { namespace, denies, lifecycle }),
         1 => (0..4usize, 0..3usize).prop_map(|(node, gateways)| Change::Node { node, gateways }),
         1 => (0..4usize, 0..2u8).prop_map(|(node, salt)| Change::Key { node, salt }),
+        4 => (0..3usize, 0..3usize, 0..6usize, 0..7usize)
+            .prop_map(|(namespace, name, terms, second)| Change::Terms { namespace, name, terms, second }),
+        2 => (0..3usize, 0..5usize, network)
+            .prop_map(|(namespace, name, network)| Change::Attach { namespace, name, network }),
+        1 => (0..4usize).prop_map(|node| Change::Remake { node }),
+        2 => (0..4usize).prop_map(|node| Change::Widen { node }),
     ]
 }
 
@@ -195,6 +255,18 @@ pub(crate) fn make(world: &mut World, change: &Change) {
             make_namespace(world, NAMESPACES[namespace], denies, lifecycle);
         }
         Change::Node { node, gateways } => make_node(world, node, gateways),
+        Change::Terms { .. } => set_terms(world, change),
+        Change::Attach {
+            namespace,
+            name,
+            network,
+        } => attach(
+            world,
+            &format!("{}/pod{name}", NAMESPACES[namespace]),
+            network,
+        ),
+        Change::Remake { node } => remake(world, node),
+        Change::Widen { node } => widen(world, node),
         Change::Key { node, salt } => {
             world.keys.insert(
                 format!("node{node}"),
@@ -263,6 +335,63 @@ fn make_policy(world: &mut World, change: &Change) {
     world.apply_policy(serde_json::from_value(object).expect("a policy"));
 }
 
+fn set_terms(world: &mut World, change: &Change) {
+    let Change::Terms {
+        namespace,
+        name,
+        terms: number,
+        second,
+    } = *change
+    else {
+        return;
+    };
+    let key = format!("{}/p{name}", NAMESPACES[namespace]);
+    let Some(policy) = world.policies.get(&key) else {
+        return;
+    };
+    let mut object = serde_json::to_value(policy).expect("JSON");
+    let own = terms(number);
+    for (field, value) in own.as_object().expect("an object") {
+        object["spec"][field] = value.clone();
+    }
+    let exits = object["spec"]["route"]["exitNodes"].as_array_mut();
+    let exits = exits.expect("exits");
+    exits.truncate(1);
+    if exits[0]["name"] != EXITS[second] {
+        exits.push(json!({"name": EXITS[second]}));
+    }
+    world.apply_policy(serde_json::from_value(object).expect("a policy"));
+}
+
+fn attach(world: &mut World, key: &str, network: Network) {
+    let Some(pod) = world.pods.get_mut(key) else {
+        return;
+    };
+    pod.attachment = match network {
+        Network::Own | Network::Unknown => Attachment::Own,
+        Network::Node => Attachment::Host,
+    };
+    match network {
+        Network::Own => {}
+        Network::Unknown => pod.addresses.clear(),
+        Network::Node => {
+            let node = world.nodes.get(pod.node.as_str());
+            pod.addresses = node
+                .iter()
+                .flat_map(|node| node.addresses.iter().copied())
+                .collect();
+        }
+    }
+}
+
+fn remake(world: &mut World, node: usize) {
+    let name = format!("node{node}");
+    if let Some(node) = world.nodes.get_mut(&name) {
+        node.uid = format!("{}-again", node.uid).parse().expect("a UID");
+        world.ledgers.remove(&name);
+    }
+}
+
 fn make_namespace(world: &mut World, name: &str, denies: Denies, lifecycle: Lifecycle) {
     let labels = match denies {
         Denies::Yes => {
@@ -279,18 +408,58 @@ fn make_namespace(world: &mut World, name: &str, denies: Denies, lifecycle: Life
 }
 
 fn make_node(world: &mut World, node: usize, gateways: usize) {
+    let name = format!("node{node}");
+    let there = world.nodes.get(&name);
     world.add_node(Node {
-        name: format!("node{node}").parse().expect("a name"),
-        uid: format!("uid-node{node}").parse().expect("a UID"),
+        name: name.parse().expect("a name"),
+        uid: there.map_or_else(
+            || format!("uid-{name}").parse().expect("a UID"),
+            |there| there.uid.clone(),
+        ),
         labels: BTreeMap::from([("role".to_owned(), format!("gw-{gateways}"))]),
         addresses: vec![format!("192.0.2.{}", node + 1).parse().expect("an address")],
         pod_ranges: vec![format!("10.244.{node}.0/24").parse().expect("a prefix")],
     });
 }
 
+/// A pod's addresses, in the families that its node has.
+fn addresses(world: &World, node: usize, last: usize) -> BTreeSet<Address> {
+    let there = world.nodes.get(&format!("node{node}"));
+    let both = there.is_some_and(|there| there.pod_ranges.len() > 1);
+    let four = format!("10.244.{node}.{last}");
+    let six = both.then(|| format!("fd00:10:244:{node}::{last}"));
+    let all = [Some(four), six].into_iter().flatten();
+    all.map(|address| address.parse().expect("an address"))
+        .collect()
+}
+
+/// The node gets IPv6, and its pods with it.
+fn widen(world: &mut World, node: usize) {
+    let name = format!("node{node}");
+    let Some(there) = world.nodes.get_mut(&name) else {
+        return;
+    };
+    if there.pod_ranges.len() > 1 {
+        return;
+    }
+    let own = format!("2001:db8:2::{}", node + 1);
+    there.addresses.push(own.parse().expect("an address"));
+    let range = format!("fd00:10:244:{node}::/64");
+    there.pod_ranges.push(range.parse().expect("a prefix"));
+    let own = |pod: &&mut Pod| pod.node.as_str() == name && pod.attachment == Attachment::Own;
+    for pod in world.pods.values_mut().filter(own) {
+        let six: Option<Address> = pod.addresses.iter().find_map(|address| {
+            let last = address.to_string().rsplit('.').next()?.to_owned();
+            format!("fd00:10:244:{node}::{last}").parse().ok()
+        });
+        pod.addresses.extend(six);
+    }
+}
+
 /// A pod on another node is another pod.
 pub(crate) fn pod(world: &mut World, namespace: usize, name: usize, node: usize, app: usize) {
     let key = format!("{}/pod{name}", NAMESPACES[namespace]);
+    let addresses = addresses(world, node, 10 + namespace * 5 + name);
     world.pods.insert(
         key,
         Pod {
@@ -302,9 +471,7 @@ pub(crate) fn pod(world: &mut World, namespace: usize, name: usize, node: usize,
             node: format!("node{node}").parse().expect("a node"),
             labels: BTreeMap::from([("app".to_owned(), APPS[app].to_owned())]),
             attachment: Attachment::Own,
-            addresses: BTreeSet::from([format!("10.244.{node}.{}", 10 + namespace * 5 + name)
-                .parse()
-                .expect("an address")]),
+            addresses,
             lifecycle: Lifecycle::Live,
         },
     );
