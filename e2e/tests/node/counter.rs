@@ -12,7 +12,7 @@ use postern_e2e::proof::judge::Packets;
 use postern_e2e::proof::monitor::SetKey;
 use postern_intent::Body;
 use postern_intent::Serial;
-use postern_intent::body::{BlockedReason, Class, Pod};
+use postern_intent::body::{BlockedReason, Class, Pod, Terms};
 use serde_json::json;
 
 use crate::holes::{ask, lab_program, nobody};
@@ -47,14 +47,17 @@ fn pretend(lab: &TestLab, body: &Body) {
 /// Pretends that a pod on its own gateway leaves by the exit `eu`, which has no address of its own.
 fn pretend_to_masquerade(lab: &TestLab, pod: &PodRecord) {
     let mut body = blank_body(lab, &pod.node, Serial(1)).unwrap();
+    let digest = "5c09e00000000001";
     let own = json!({
         "guardedNamespaces": [pod.namespace],
-        "nat": [{"exit": "eu", "interface": "pst-s-eu", "egress": [], "routes": ["0.0.0.0/0", "::/0"], "lan": "Deny"}],
+        "nat": [{
+            "exit": "eu", "interface": "pst-s-eu", "egress": [], "routes": ["0.0.0.0/0", "::/0"], "lan": "Deny",
+            "digest": digest,
+        }],
         "firewall": [{
-            "id": "shop/p@eu", "failure": {"type": "Closed"}, "rules": [], "defaultAction": "Allow", "replies": "Services",
+            "id": "shop/p@eu", "digest": digest, "failure": {"type": "Closed"}, "terms": Terms::nothing(),
             "policy": {"namespace": pod.namespace, "name": "p", "uid": pod.uid, "generation": 1},
-            "way": {"type": "LocalExit", "exit": "eu"}, "lan": "Deny", "specialUseExceptions": [],
-            "establishedFlows": "Cut",
+            "way": {"type": "LocalExit"}, "exit": "eu",
         }],
         "pods": [{
             "namespace": pod.namespace, "name": pod.name, "uid": pod.uid, "addresses": pod.addresses,
