@@ -28,4 +28,5 @@ mod machine;
 mod pod_start;
 mod probes;
 mod release;
+mod terms;
 mod unselected;
