@@ -14,6 +14,7 @@ mod ablation;
 mod connectivity;
 mod counter;
 mod documents;
+mod gateways;
 mod guarded;
 mod holes;
 mod holes_pod;
