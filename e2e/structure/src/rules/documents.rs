@@ -6,6 +6,10 @@ use crate::{Finding, Workspace};
 const RULE: &str = "documents";
 const INDEX: &str = "docs/adr/README.md";
 const ARCHITECTURE: &str = "docs/architecture.md";
+const SECURITY: &str = "docs/security.md";
+/// The table of the security page in which every row names its case, and how a row says that it has none yet.
+const EVENTS: &str = "## What happens when";
+const LATER: &str = "later";
 /// Tools that an invariant may name beside files of the workspace.
 const TOOLS: [&str; 5] = ["rustc", "clippy", "cargo-deny", "typos", "rustfmt"];
 /// How an invariant names a rule of this lint, and the folder that has the rules.
@@ -15,7 +19,66 @@ const OWN_RULES: &str = "e2e/structure/src/rules";
 pub(super) fn check(workspace: &Workspace) -> Vec<Finding> {
     let mut findings = check_decisions(workspace);
     findings.extend(check_invariants(workspace));
+    findings.extend(check_events(workspace));
     findings
+}
+
+/// Every row of what happens when names, in its last cell, tests that are there, or says that it comes later.
+fn check_events(workspace: &Workspace) -> Vec<Finding> {
+    let lines = workspace.text(SECURITY).unwrap_or_default().lines();
+    let mut findings = Vec::new();
+    let (mut rows, mut inside) = (0, false);
+    for (index, line) in lines.enumerate() {
+        if line.starts_with("## ") {
+            inside = line == EVENTS;
+        }
+        if !inside || !line.starts_with("| ") {
+            continue;
+        }
+        rows += 1;
+        // The first row is the table's head.
+        if rows > 1
+            && let Some(problem) = problem_of_event(workspace, line)
+        {
+            findings.push(Finding::fail(RULE, SECURITY, index + 1, problem));
+        }
+    }
+    if rows < 2 {
+        let message = format!("has no rows under `{EVENTS}`");
+        findings.push(Finding::fail(RULE, SECURITY, 0, message));
+    }
+    findings
+}
+
+fn problem_of_event(workspace: &Workspace, line: &str) -> Option<String> {
+    let cell = line.trim_end_matches([' ', '|']).rsplit('|').next()?.trim();
+    if cell == LATER {
+        return None;
+    }
+    let quoted: Vec<&str> = cell.split('`').skip(1).step_by(2).collect();
+    if quoted.is_empty() {
+        return Some("the row names no case: a path and a test, or `later`".to_owned());
+    }
+    quoted
+        .into_iter()
+        .find(|name| !is_case(workspace, name))
+        .map(|name| format!("`{name}` is no test that is there"))
+}
+
+/// `path::test_name`, with the attribute of a test above the function.
+fn is_case(workspace: &Workspace, name: &str) -> bool {
+    let Some((path, test)) = name.split_once("::") else {
+        return false;
+    };
+    let text = workspace.text(path).unwrap_or_default();
+    let named = format!("fn {test}(");
+    let mut before = text.lines().take_while(|line| !line.contains(&named));
+    text.contains(&named)
+        && before
+            .by_ref()
+            .filter(|line| !line.trim().is_empty())
+            .last()
+            .is_some_and(|line| line.contains("test"))
 }
 
 /// Every decision is in the index, has its own number and a status.
@@ -124,12 +187,19 @@ mod tests {
     use super::check;
     use crate::sample::{broken, workspace};
 
+    /// A security page whose one row names a test.
+    const EVENTS: (&str, &str) = (
+        "docs/security.md",
+        "## What happens when\n| event | what | case |\n|---|---|---|\n| it dies | blocked | later |\n",
+    );
+
     const GOOD: &str =
         "## Invariants\n| # | what | by |\n|---|---|---|\n| 1 | it holds | `clippy` |\n";
 
     #[test]
     fn a_decision_outside_the_index_is_refused() {
         let found = check(&workspace(&[
+            EVENTS,
             ("docs/architecture.md", GOOD),
             ("docs/adr/README.md", "[one](0001-one.md)"),
             ("docs/adr/0001-one.md", "Status: accepted\n"),
@@ -141,6 +211,7 @@ mod tests {
     #[test]
     fn a_decision_without_status_or_with_a_used_number_is_refused() {
         let found = check(&workspace(&[
+            EVENTS,
             ("docs/architecture.md", GOOD),
             ("docs/adr/README.md", "[a](0001-a.md) [b](0001-b.md)"),
             ("docs/adr/0001-a.md", "no status\n"),
@@ -152,7 +223,7 @@ mod tests {
     #[test]
     fn an_invariant_without_a_tool_is_refused() {
         let text = GOOD.replace("`clippy`", "good will");
-        let found = check(&workspace(&[("docs/architecture.md", &text)]));
+        let found = check(&workspace(&[EVENTS, ("docs/architecture.md", &text)]));
         assert_eq!(broken(&found), ["docs/architecture.md"]);
     }
 
@@ -161,6 +232,7 @@ mod tests {
         let text = GOOD.replace("clippy", "sample/src/lib.rs::it_holds");
         let with = |code| {
             let files = [
+                EVENTS,
                 ("docs/architecture.md", text.as_str()),
                 ("sample/src/lib.rs", code),
             ];
@@ -173,7 +245,7 @@ mod tests {
     fn an_invariant_that_names_a_missing_rule_of_this_lint_is_refused() {
         let text = GOOD.replace("clippy", "structure/floors");
         let with = |path: &str| {
-            let files = [("docs/architecture.md", text.as_str()), (path, "")];
+            let files = [EVENTS, ("docs/architecture.md", text.as_str()), (path, "")];
             check(&workspace(&files)).len()
         };
         let rules = "e2e/structure/src/rules";
@@ -184,7 +256,38 @@ mod tests {
 
     #[test]
     fn an_architecture_without_invariants_is_refused() {
-        let found = check(&workspace(&[("docs/architecture.md", "## Code map\n")]));
+        let found = check(&workspace(&[
+            EVENTS,
+            ("docs/architecture.md", "## Code map\n"),
+        ]));
         assert_eq!(broken(&found), ["docs/architecture.md"]);
+    }
+
+    #[test]
+    fn an_event_without_a_case_or_with_one_that_is_not_there_is_refused() {
+        let with = |cell: &str| {
+            let text = EVENTS.1.replace("| later |", &format!("| {cell} |"));
+            let files = [
+                ("docs/architecture.md", GOOD),
+                ("docs/security.md", text.as_str()),
+                (
+                    "sample/src/lib.rs",
+                    "#[test]\nfn it_holds() {}\n\nfn a_helper() {}\n",
+                ),
+            ];
+            check(&workspace(&files)).len()
+        };
+        assert_eq!(
+            (with("later"), with("`sample/src/lib.rs::it_holds`")),
+            (0, 0)
+        );
+        for cell in [
+            "built",
+            "`sample/src/lib.rs`",
+            "`sample/src/lib.rs::it_leaks`",
+            "`sample/src/lib.rs::a_helper`",
+        ] {
+            assert_eq!(with(cell), 1, "{cell}");
+        }
     }
 }
