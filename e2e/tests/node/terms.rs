@@ -68,7 +68,7 @@ impl Scene {
     /// Both families are answered, and the other side sees the gateway.
     fn answers(&self, what: &str, to: [SocketAddr; 2], protocol: &str) {
         for (to, seen) in to.into_iter().zip(self.gateway) {
-            self.settles(what, to, protocol, Some(seen.to_string()));
+            self.settles(what, to, protocol, Some(&seen.to_string()));
         }
     }
 
@@ -80,17 +80,21 @@ impl Scene {
     }
 
     /// The answer becomes this, and stays.
-    fn settles(&self, what: &str, to: SocketAddr, protocol: &str, wanted: Option<String>) {
+    fn settles(&self, what: &str, to: SocketAddr, protocol: &str, wanted: Option<&str>) {
         let mut last = None;
         let found = wait_until(WAIT_DEADLINE, what, || {
             last = self.ask(to, protocol);
-            Ok((last == wanted).then_some(()))
+            Ok((last.as_deref() == wanted).then_some(()))
         });
         assert!(
             found.is_ok(),
             "{what}: {to} {protocol}: {last:?}, not {wanted:?}"
         );
-        assert_eq!(self.ask(to, protocol), wanted, "{what}: {to} {protocol}");
+        assert_eq!(
+            self.ask(to, protocol).as_deref(),
+            wanted,
+            "{what}: {to} {protocol}"
+        );
     }
 
     /// The answer of the resolver at this address, or what it refuses with.
@@ -160,7 +164,7 @@ fn each_field_of_a_policy_lets_through_what_it_names_and_nothing_else() {
     scene.settles("the LAN without permission", host[0], "tcp", None);
     scene.apply("defaultAction: Allow\n  lanAccess: Allow");
     let seen = scene.gateway[0].to_string();
-    scene.settles("the exit's LAN, both allow", host[0], "tcp", Some(seen));
+    scene.settles("the exit's LAN, both allow", host[0], "tcp", Some(&seen));
     scene.lab.apply_yaml(&exit("eu", GATEWAY, "")).unwrap();
     scene.settles("the exit allows no LAN", host[0], "tcp", None);
     scene.answers("the world all the same", own(&scene.web, 7), "tcp");
@@ -234,12 +238,7 @@ fn names_and_replies_and_routes_and_addresses_of_an_exit_are_as_the_objects_say(
         .apply_yaml(&exit("eu", GATEWAY, &format!("egressIPs: [{egress}]")))
         .unwrap();
     let [world4, world6] = own(&scene.web, 7);
-    scene.settles(
-        "the one egress address",
-        world4,
-        "tcp",
-        Some(egress.to_owned()),
-    );
+    scene.settles("the one egress address", world4, "tcp", Some(egress));
     scene.settles("the family without one", world6, "tcp", None);
     scene.nothing_leaked();
 }
@@ -268,7 +267,7 @@ fn large(scene: &Scene, to: SocketAddr, seen: &str) {
 
 /// A loop in the pod that says a word to the world on one connection ten times a second; each answer makes a file
 /// longer.
-fn converse(lab: &TestLab, pod: &PodRecord) -> std::path::PathBuf {
+fn converse(lab: &TestLab, pod: &PodRecord) -> Conversation {
     let out = lab.dir().join("run/conversation");
     let to = pod.world[0];
     let script = format!(
@@ -277,12 +276,29 @@ fn converse(lab: &TestLab, pod: &PodRecord) -> std::path::PathBuf {
     );
     let command = ["bash".into(), "-c".into(), script.into()];
     let mut command = lab.command(WEB, &command).unwrap();
-    command.spawn().unwrap();
-    out
+    Conversation {
+        out,
+        shell: command.spawn().unwrap(),
+    }
 }
 
-fn length(path: &std::path::Path) -> u64 {
-    std::fs::metadata(path).map_or(0, |meta| meta.len())
+/// The file that grows, and who makes it grow.
+struct Conversation {
+    out: std::path::PathBuf,
+    shell: std::process::Child,
+}
+
+impl Conversation {
+    fn length(&self) -> u64 {
+        std::fs::metadata(&self.out).map_or(0, |meta| meta.len())
+    }
+}
+
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        drop(self.shell.kill());
+        drop(self.shell.wait());
+    }
 }
 
 #[test]
@@ -294,14 +310,14 @@ fn an_established_connection_is_cut_and_large_packets_pass_and_a_deleted_policy_
 
     let said = converse(&scene.lab, &scene.web);
     wait_until(WAIT_DEADLINE, "a conversation", || {
-        Ok((length(&said) > 100).then_some(()))
+        Ok((said.length() > 100).then_some(()))
     })
     .unwrap();
     scene.apply("defaultAction: Allow\n  rules: [{name: no-tcp, action: Deny, to: [{cidr: 0.0.0.0/0}, {cidr: '::/0'}], ports: [{protocol: TCP}]}]");
     scene.refuses("TCP is denied", own(&scene.web, 7), "tcp");
-    let cut = length(&said);
+    let cut = said.length();
     scene.answers("UDP is not", own(&scene.web, 7), "udp");
-    assert_eq!(length(&said), cut, "the connection that stood goes on");
+    assert_eq!(said.length(), cut, "the connection that stood goes on");
 
     scene
         .lab
@@ -309,7 +325,7 @@ fn an_established_connection_is_cut_and_large_packets_pass_and_a_deleted_policy_
         .unwrap();
     let node = scene.lab.node(NODE).unwrap().addresses();
     for (to, seen) in own(&scene.web, 7).into_iter().zip(node) {
-        scene.settles("released", to, "tcp", Some(seen.to_string()));
+        scene.settles("released", to, "tcp", Some(&seen.to_string()));
     }
     scene.nothing_leaked();
 }
@@ -346,7 +362,7 @@ fn a_pods_own_label_and_a_refused_update_loosen_nothing_and_a_narrower_selector_
     scene.lab.apply_yaml(&narrower).unwrap();
     let node = scene.lab.node(NODE).unwrap().addresses();
     for (to, seen) in own(&scene.web, 7).into_iter().zip(node) {
-        scene.settles("no longer selected", to, "tcp", Some(seen.to_string()));
+        scene.settles("no longer selected", to, "tcp", Some(&seen.to_string()));
     }
 
     let namespace = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: crawlers\n  labels: {postern.dev/egress-default: deny}\n";

@@ -31,13 +31,14 @@ pub mod paths;
 pub mod reconcile;
 pub mod release;
 mod renew;
+mod renewals;
 pub mod run;
 pub mod scopes;
 pub mod state;
 pub mod updates;
 
 pub use activation::Activation;
-pub use renew::Renewals;
+pub use renewals::Renewals;
 pub use run::{RunError, run};
 pub use state::Agent;
 pub use updates::NodeUpdate;

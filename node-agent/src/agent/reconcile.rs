@@ -11,7 +11,7 @@ use postern_plan::order::{Plan, Planning, Stage, TableChange, plan_readable};
 use postern_plan::{Desired, Observed, Step};
 
 use super::activation::Activation;
-use super::state::{Agent, LeaseChange};
+use super::state::{Agent, FirstReading, LeaseChange};
 use crate::audit::Entry;
 use crate::options::Repair;
 
@@ -48,7 +48,10 @@ impl<H: Host> Agent<H> {
         self.owe_cuts(&desired, adopted.then_some(&reading.observed));
         let looks_only = self.looks_only(activation) && *desired == *self.desired;
         let was_whole = plan.is_empty() && reading.unread.is_empty();
-        self.last.was_whole = was_whole;
+        self.last.first_reading = match was_whole {
+            true => FirstReading::AsWanted,
+            false => FirstReading::Other,
+        };
         if !looks_only {
             // What somebody else changed is told by what differs, and only what is carried out may be a replacement.
             if tables == TableChange::Replaced && !plan.is_empty() {

@@ -1,7 +1,6 @@
 //! A tunnel whose other end is silent gets a new session. WireGuard itself notices after 10 s that nothing comes back, and
 //! tries a handshake every 5 s (WireGuard, section 6.4): too long where a gateway's tunnel process was away for a moment.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use postern_host::{Host, apply};
@@ -9,66 +8,37 @@ use postern_intent::IfName;
 use postern_plan::Step;
 use tokio::time::timeout;
 
+use super::renewals::Renewal;
 use super::state::Agent;
 
-/// Between two new sessions of one tunnel.
-const PAUSE: Duration = Duration::from_millis(400);
-/// The longest pause, after tries that failed.
-const LONGEST: Duration = Duration::from_secs(8);
 /// How long a try may keep the loop: a tunnel process that hangs delays no pod.
 const PATIENCE: Duration = Duration::from_millis(200);
-
-/// When each tunnel may get a new session.
-#[derive(Debug, Default)]
-pub struct Renewals(BTreeMap<IfName, (Instant, Duration)>);
 
 impl<H: Host> Agent<H> {
     /// Takes the peers of a tunnel out and puts them back: the next packet makes a handshake. Nothing that was staged for
     /// the old session is sent by the new one.
     pub async fn renew_session(&mut self, device: &IfName) {
-        let now = Instant::now();
+        let desired = self.desired.clone();
         self.renewals
-            .0
-            .retain(|name, _| self.desired.tunnels.contains_key(name));
-        let waits = self
-            .renewals
-            .0
-            .get(device)
-            .is_some_and(|(until, _)| now < *until);
-        let read_back = self.last.read_back.as_ref();
+            .keep(|name| desired.tunnels.contains_key(name));
         // A device that nobody serves has no session; the run that waits for its process configures it.
+        let read_back = self.last.read_back.as_ref();
         let is_served = read_back.is_some_and(|one| one.observed().tunnels.contains_key(device));
-        let Some(config) = self
-            .desired
-            .tunnels
-            .get(device)
-            .filter(|_| is_served && !waits)
-        else {
+        let waits = self.renewals.waits(device, Instant::now());
+        let Some(config) = desired.tunnels.get(device).filter(|_| is_served && !waits) else {
             return;
         };
-        let mut steps: Vec<Step> = config
-            .peers
-            .iter()
-            .map(|peer| Step::RemovePeer {
-                device: device.clone(),
-                peer: peer.public_key,
-            })
-            .collect();
-        steps.push(Step::ConfigureTunnel(config.clone()));
-        let outcome = timeout(PATIENCE, apply(&self.host, &steps)).await;
-        let failed = outcome.map_or(true, |applied| applied.failed.is_some());
-        let before = self
-            .renewals
-            .0
-            .get(device)
-            .map_or(PAUSE, |(_, pause)| *pause);
-        let pause = match failed {
-            true => (before * 2).min(LONGEST),
-            false => PAUSE,
+        let removed = config.peers.iter().map(|peer| Step::RemovePeer {
+            device: device.clone(),
+            peer: peer.public_key,
+        });
+        let configured = Step::ConfigureTunnel(config.clone());
+        let steps: Vec<Step> = removed.chain([configured]).collect();
+        let outcome = match timeout(PATIENCE, apply(&self.host, &steps)).await {
+            Ok(applied) if applied.failed.is_none() => Renewal::Done,
+            Ok(_) | Err(_) => Renewal::Failed,
         };
-        self.renewals
-            .0
-            .insert(device.clone(), (Instant::now() + pause, pause));
+        self.renewals.tried(device, outcome, Instant::now());
         self.count("sessions_renewed");
     }
 }

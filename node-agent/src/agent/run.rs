@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until};
 use super::activation::Activation;
 use super::intake::Taken;
 use super::reconcile::Again;
-use super::state::{Agent, LedgerState, Opening, note_damage};
+use super::state::{Agent, FirstReading, LedgerState, Opening, note_damage};
 use super::updates::NodeUpdate;
 use crate::audit::Entry;
 use crate::control::server::Work;
@@ -162,7 +162,7 @@ where
         };
         agent.metrics.reconciled(&activation.to_string());
         let again = agent.reconcile(activation).await;
-        pace.ran(activation, agent.last.was_whole);
+        pace.ran(activation, agent.last.first_reading);
         delay = match again {
             Again::Soon => (delay * 2).min(wakers.check),
             Again::Later => RETRY,
@@ -222,13 +222,13 @@ impl EventPace {
         self.until.filter(|_| !self.is_over())
     }
 
-    fn ran(&mut self, activation: Activation, was_whole: bool) {
+    fn ran(&mut self, activation: Activation, reading: FirstReading) {
         if activation != Activation::HostChanged {
             return;
         }
-        self.pause = match was_whole {
-            true => (self.pause * 2).clamp(Self::FIRST, Self::LONGEST),
-            false => Duration::ZERO,
+        self.pause = match reading {
+            FirstReading::AsWanted => (self.pause * 2).clamp(Self::FIRST, Self::LONGEST),
+            FirstReading::Other => Duration::ZERO,
         };
         self.until = Some(Instant::now() + self.pause);
     }

@@ -24,7 +24,7 @@ use postern_telemetry::chain;
 
 use super::backoff::HeldBack;
 use super::cni::Waiting;
-use super::renew::Renewals;
+use super::renewals::Renewals;
 use crate::audit::Audit;
 use crate::bindings::BindingStore;
 use crate::clock::Clock;
@@ -107,6 +107,16 @@ pub struct Agent<H> {
     pub preflight: Option<Vec<String>>,
 }
 
+/// What the first reading of a run showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FirstReading {
+    /// Everything was read, and all of it was as it is wanted.
+    AsWanted,
+    /// Something was to do, or was not read.
+    #[default]
+    Other,
+}
+
 /// May exits be opened?
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Opening {
@@ -153,7 +163,7 @@ pub struct LastRun {
     /// How the last run that changed anything changed our tables.
     pub table_change: TableChange,
     /// Did the last run find everything as it should be, before it did anything?
-    pub was_whole: bool,
+    pub first_reading: FirstReading,
     /// What leads past the guard, by the link.
     pub bypasses: BTreeMap<IfName, Bypass>,
     /// Why this kernel can have no second lock, if it cannot.

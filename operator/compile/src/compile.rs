@@ -17,7 +17,7 @@ use crate::screen::Screened;
 use crate::select::Contenders;
 use crate::snapshot::{Memory, Node, Snapshot};
 use crate::verdict::{Verdict, verdicts};
-use crate::{budget, refresh, serial};
+use crate::{budget, lower, refresh, serial};
 
 /// What a compile says.
 #[derive(Debug, Clone, PartialEq)]
@@ -112,7 +112,7 @@ fn settle(
     node: &Node,
 ) -> Settled {
     let snapshot = context.index.snapshot;
-    let mut body = NodePlan::new(context, node).body(context, shared);
+    let mut body = lower::body::lower(context, &NodePlan::new(context, node), shared);
     let published = context.index.published.bodies.get(&node.name);
     let shed = budget::fit(&mut body, published, snapshot.settings.envelope_budget);
     if restored.contains(&node.name) {

@@ -1,6 +1,7 @@
 //! From plans to bodies: one file for each section of the body.
 
 mod allocations;
+pub(crate) mod body;
 mod cluster;
 pub(crate) mod digest;
 mod firewall;

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
-use postern_intent::body::{BlockedReason, FORMAT_VERSION, NodeIdentity, TunnelRole, Way};
-use postern_intent::{Body, ExitName, NodeName, ScopeId, Serial, Uid};
+use postern_intent::body::{BlockedReason, TunnelRole, Way};
+use postern_intent::{Body, ExitName, NodeName, ScopeId, Uid};
 
-use super::{Context, Shared, allocations, digest, firewall, nat, pods, routes, tunnels};
+use super::Context;
 use crate::allocate::Marks;
 use crate::assign::{Assigned, Assignment, Decision};
 use crate::index::Index;
@@ -130,33 +129,6 @@ impl<'a> NodePlan<'a> {
             scopes,
             marks,
         }
-    }
-
-    /// Puts the sections together. Serial and times are only stamped if the body is published.
-    pub(crate) fn body(&self, context: &Context<'_>, shared: &Shared) -> Body {
-        let tunnels = tunnels::lower(context, self);
-        let mut body = Body {
-            version: FORMAT_VERSION,
-            node: NodeIdentity {
-                name: self.node.name.clone(),
-                uid: self.node.uid.clone(),
-            },
-            serial: Serial(0),
-            issued_at: Timestamp::UNIX_EPOCH,
-            not_after: Timestamp::UNIX_EPOCH,
-            trace_id: None,
-            guarded_namespaces: shared.guarded_namespaces.clone(),
-            cluster: shared.cluster_of(context.index, self.node),
-            allocations: allocations::lower(context, self, &tunnels),
-            tunnels,
-            routes: routes::lower(context, self),
-            nat: nat::lower(context, self.node),
-            firewall: firewall::lower(context, self),
-            pods: pods::lower(self),
-            isolation: None,
-        };
-        digest::stamp(&mut body);
-        body
     }
 
     /// The exits that the node uses by a tunnel.
