@@ -128,7 +128,7 @@ mod tests {
     fn the_time_of_a_verified_document_is_remembered_whatever_the_wall_clock_says() {
         let clock = Clock::new(None);
         let tomorrow = Timestamp::now() + SignedDuration::from_hours(24);
-        clock.clone().learn(tomorrow);
+        clock.learn(tomorrow);
         assert!(clock.now() >= tomorrow - SKEW_ALLOWANCE);
         assert!(clock.remembered() <= tomorrow);
     }

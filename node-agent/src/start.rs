@@ -1,6 +1,6 @@
 //! `run`: everything is put together here, and nothing is decided.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -32,6 +32,7 @@ use postern_intent::words::WordError;
 use postern_intent::{KeySet, Uid};
 use postern_linux::{BackendPreference, LinuxHost, LinuxOptions, PrivateKey};
 use postern_plan::Desired;
+use postern_plan::desired::Facts;
 use postern_plan::settings::Settings;
 use postern_telemetry::{Health, LogError};
 use prometheus_client::registry::Registry;
@@ -73,13 +74,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, ProgramError> {
 }
 
 async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
-    let mut damages = Vec::new();
-    for folder in [&args.state_dir, &args.run_dir] {
-        if let Err(error) = files::private_folder(folder) {
-            let (kind, reason) = (ConditionType::Programmed, Reason::NotDurable);
-            damages.push(note_damage(kind, reason, &error));
-        }
-    }
+    let mut damages = make_folders(args);
     let (ledger, found) = Ledger::open(&args.state_dir);
     let NodeFiles {
         installed_keys,
@@ -93,15 +88,7 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
         private_key: PrivateKey::from_bytes(key.private),
         backend: BackendPreference::KernelFirst,
     });
-    // Without the kernel's events the timer looks, which takes seconds instead of milliseconds.
-    let events = postern_linux::watch().unwrap_or_else(|error| {
-        damages.push(note_damage(
-            ConditionType::Verified,
-            Reason::ApplyFailed,
-            &error,
-        ));
-        mpsc::channel(1).1
-    });
+    let events = kernel_events(&mut damages);
     let (metrics, registry) = Metrics::registered();
     let health = Health::default();
     serve_metrics(args, health.clone(), registry);
@@ -130,7 +117,7 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
         inbox: Inbox::new(&args.inbox()),
         key,
         verified: None,
-        facts: postern_plan::desired::Facts::default(),
+        facts: first_facts(),
         desired: Arc::new(Desired::default()),
         carried: None,
         learned: postern_plan::diff::learned::Learned::default(),
@@ -160,9 +147,36 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
         health,
         check: Duration::from_secs(args.check_seconds),
     };
-    run_agent(agent, found, wakers)
-        .await
-        .map_err(ProgramError::Run)
+    let ended = run_agent(agent, found, wakers).await;
+    ended.map_err(ProgramError::Run)
+}
+
+/// No address is known to be the node's own before the first reading.
+fn first_facts() -> Facts {
+    Facts {
+        addresses: Some(BTreeSet::new()),
+        ..Facts::default()
+    }
+}
+
+fn make_folders(args: &RunArgs) -> Vec<StartDamage> {
+    let mut damages = Vec::new();
+    for folder in [&args.state_dir, &args.run_dir] {
+        if let Err(error) = files::private_folder(folder) {
+            let (kind, reason) = (ConditionType::Programmed, Reason::NotDurable);
+            damages.push(note_damage(kind, reason, &error));
+        }
+    }
+    damages
+}
+
+/// Without the kernel's events the timer looks, which takes seconds instead of milliseconds.
+fn kernel_events(damages: &mut Vec<StartDamage>) -> mpsc::Receiver<postern_linux::Change> {
+    postern_linux::watch().unwrap_or_else(|error| {
+        let (kind, reason) = (ConditionType::Verified, Reason::ApplyFailed);
+        damages.push(note_damage(kind, reason, &error));
+        mpsc::channel(1).1
+    })
 }
 
 /// Metrics and health in a task of their own, where an address was given. Without them the node is guarded all the same.

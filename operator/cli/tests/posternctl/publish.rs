@@ -12,7 +12,7 @@ use crate::folder::{KEYS, Lab};
 fn ways(body: &Body) -> BTreeMap<String, Way> {
     body.firewall
         .iter()
-        .map(|scope| (scope.id.to_string(), scope.way.clone()))
+        .map(|scope| (scope.id.to_string(), scope.way))
         .collect()
 }
 

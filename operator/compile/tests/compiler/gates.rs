@@ -150,7 +150,7 @@ fn a_policy_that_would_break_the_budget_is_blocked_and_the_others_are_not() {
     let ways: Vec<_> = body(&world, "node0")
         .firewall
         .iter()
-        .map(|scope| (scope.id.to_string(), scope.way.clone()))
+        .map(|scope| (scope.id.to_string(), scope.way))
         .collect();
     assert_eq!(
         ways,
