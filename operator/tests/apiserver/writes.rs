@@ -65,6 +65,7 @@ fn node() -> NodeName {
 
 fn body() -> Body {
     let document = serde_json::json!({
+        "version": postern_intent::body::FORMAT_VERSION,
         "node": { "name": "n1", "uid": "u1" },
         "serial": 5,
         "issuedAt": "2026-01-01T00:00:00Z",
@@ -75,8 +76,8 @@ fn body() -> Body {
         "routes": [],
         "nat": [],
         "firewall": [],
-        "dns": [],
         "pods": [],
+        "allocations": [],
     });
     serde_json::from_value(document).unwrap()
 }

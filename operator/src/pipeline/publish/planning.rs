@@ -206,6 +206,7 @@ mod tests {
 
     fn body() -> Body {
         let document = serde_json::json!({
+            "version": postern_intent::body::FORMAT_VERSION,
             "node": { "name": "n1", "uid": "u1" },
             "serial": 5,
             "issuedAt": "2026-01-01T00:00:00Z",
@@ -216,8 +217,8 @@ mod tests {
             "routes": [],
             "nat": [],
             "firewall": [],
-            "dns": [],
             "pods": [],
+            "allocations": [],
         });
         serde_json::from_value(document).expect("a body")
     }
