@@ -265,8 +265,8 @@ fn bypass(seen: &Seen<'_>) -> String {
     )
 }
 
-/// There is nothing to do for it. Where that is because of others or of the pods themselves, it says so: a policy that
-/// selects pods must not be called unused.
+/// No node has anything to do for it. Where that is because of others or of the pods themselves, it says so and claims
+/// nothing: a policy that selects pods and enforces none of them is neither programmed nor ready.
 fn idle(kind: ConditionType, pods: &PodCounts) -> Finding {
     match (pods.unenforceable, pods.overridden) {
         (0, 0) => Finding::yes(kind, Reason::Unused, Reason::Unused.sentence()),
@@ -275,10 +275,13 @@ fn idle(kind: ConditionType, pods: &PodCounts) -> Finding {
             Reason::Overridden,
             format!("another policy decides about its pods, {count} in all"),
         ),
-        (count, _) => Finding::yes(
+        (count, _) => Finding::no(
             kind,
             Reason::HostNetwork,
-            format!("nothing to do for pods of the host network, {count} in all"),
+            format!(
+                "the pods that it selects use the host network and leave by the node's uplink, {count} in all; run them \
+                 without hostNetwork, or label the namespace postern.dev/egress-default: deny, which refuses such pods"
+            ),
         ),
     }
 }
