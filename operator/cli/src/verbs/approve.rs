@@ -10,19 +10,25 @@ use crate::approval::{Effect, Entered, held_table};
 use crate::output::{Format, Shown, render};
 
 /// The two ways of writing it. Whoever mixes them is shown both.
-const USAGE: &str = "posternctl approve [KIND NAME] [--dry-run] [--kubeconfig FILE] [--context NAME] [--namespace NAME]\n       \
-                     posternctl approve [KIND NAME] [--dry-run] --verdicts FILE [--file FILE]";
+const USAGE: &str = "posternctl approve [KIND NAME | --all --cause CAUSE] [--dry-run] [--kubeconfig FILE] [--context NAME] [--namespace NAME]\n       \
+                     posternctl approve [KIND NAME | --all --cause CAUSE] [--dry-run] --verdicts FILE [--file FILE]";
 
 #[derive(Debug, Args)]
 #[command(override_usage = USAGE)]
 pub(super) struct Arguments {
     /// What to approve; without it, what waits is listed.
-    #[arg(value_enum, requires = "name")]
+    #[arg(value_enum, requires = "name", group = "chosen")]
     kind: Option<Kind>,
     /// Its name; a policy's is NAMESPACE/NAME.
     name: Option<String>,
+    /// Approve everything that waits for this one cause, such as every node after a restore.
+    #[arg(long, requires = "cause", group = "chosen")]
+    all: bool,
+    /// The cause, as it is listed: Restored, PolicyDeleted and so on.
+    #[arg(long, requires = "all")]
+    cause: Option<String>,
     /// Judge everything, and write nothing.
-    #[arg(long, requires = "kind")]
+    #[arg(long, requires = "chosen")]
     dry_run: bool,
     #[command(flatten)]
     cluster: ClusterArguments,
@@ -61,6 +67,10 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
     let source = Source::find(&arguments.files, &arguments.cluster)?;
     let held = source.held()?;
     let text = match (arguments.kind, &arguments.name) {
+        _ if let Some(cause) = &arguments.cause => {
+            let chosen = caused_by(held, cause)?;
+            render(&approve(&source, chosen, arguments.effect())?, format)?
+        }
         (Some(kind), Some(name)) => {
             let chosen = chosen(held, kind, name)?;
             render(&approve(&source, chosen, arguments.effect())?, format)?
@@ -83,6 +93,29 @@ impl Arguments {
     }
 }
 
+/// What waits for a cause. Nothing is an error: whoever spells a cause wrong must not believe that it was approved.
+fn caused_by(held: Vec<Held>, cause: &str) -> Result<Vec<Held>, VerbError> {
+    let (chosen, others): (Vec<_>, Vec<_>) = held
+        .into_iter()
+        .partition(|held| held.cause.to_string() == cause);
+    if chosen.is_empty() {
+        let others: Vec<String> = others.iter().map(|held| held.cause.to_string()).collect();
+        return Err(nothing_held(format!("cause {cause}"), &others));
+    }
+    Ok(chosen)
+}
+
+fn nothing_held(wanted: String, others: &[String]) -> VerbError {
+    VerbError::NothingHeld {
+        wanted,
+        others: if others.is_empty() {
+            "nothing".to_owned()
+        } else {
+            others.join(", ")
+        },
+    }
+}
+
 /// What waits about a subject: there may be several causes.
 fn chosen(held: Vec<Held>, kind: Kind, name: &str) -> Result<Vec<Held>, VerbError> {
     let is_meant = |subject: &Subject| match (kind, subject) {
@@ -95,14 +128,7 @@ fn chosen(held: Vec<Held>, kind: Kind, name: &str) -> Result<Vec<Held>, VerbErro
         held.into_iter().partition(|held| is_meant(&held.subject));
     if chosen.is_empty() {
         let others: Vec<String> = others.iter().map(|held| held.subject.to_string()).collect();
-        return Err(VerbError::NothingHeld {
-            wanted: format!("{} {name}", kind.word()),
-            others: if others.is_empty() {
-                "nothing".to_owned()
-            } else {
-                others.join(", ")
-            },
-        });
+        return Err(nothing_held(format!("{} {name}", kind.word()), &others));
     }
     Ok(chosen)
 }

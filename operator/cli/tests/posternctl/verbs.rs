@@ -224,6 +224,30 @@ fn what_waits_is_listed_and_approved_by_name() {
 }
 
 #[test]
+fn everything_that_waits_for_a_cause_is_approved_item_by_item() {
+    let lab = Lab::new();
+    lab.report_keys();
+    for (node, key) in crate::folder::KEYS {
+        lab.report(node, Some(key), 1_795_000_000_000);
+    }
+    let waiting = lab.publish().restored.len();
+    assert!(waiting > 1, "{waiting}");
+    let other = approve(&lab, &["--all", "--cause", "PolicyDeleted"]);
+    ends(&other, 1);
+    assert!(text(&other).contains("Restored"), "{}", text(&other));
+    ends(&approve(&lab, &["--all"]), 2);
+    ends(&approve(&lab, &["--dry-run"]), 2);
+    ends(
+        &approve(&lab, &["node", "gw", "--all", "--cause", "Restored"]),
+        2,
+    );
+    let done = approve(&lab, &["--all", "--cause", "Restored"]);
+    ends(&done, 0);
+    assert_eq!(text(&done).matches("approved: node").count(), waiting);
+    assert!(lab.publish().restored.is_empty());
+}
+
+#[test]
 fn files_and_a_cluster_are_not_mixed_and_both_ways_of_writing_it_are_shown() {
     let lab = Lab::new();
     let mixed = approve(&lab, &["node", "worker", "--context", "lab"]);

@@ -1,13 +1,13 @@
 //! The judgement: what may go now, what waits, and what therefore goes on selecting.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use postern_intent::{Namespace, NodeName, Uid};
 use sha2::{Digest as _, Sha256};
 
 use super::ground::{Releases, policy_identity, releases};
 use super::restored::restored;
-use super::words::{Cause, Ground, Held, Subject};
+use super::words::{Cause, Ground, Held, HeldUntil, Subject};
 use crate::index::Index;
 use crate::select::{Contenders, Former};
 use crate::snapshot::{HeldRecord, Lifecycle, ReleaseRecord};
@@ -56,18 +56,27 @@ impl Gate {
         let (always, counted): (Vec<_>, Vec<_>) = open
             .into_iter()
             .partition(|(ground, _)| ground.cause.always_held() || waits(index, ground));
-        let (free, stopped) = gate.within_the_window(index, counted);
+        let Judged {
+            free,
+            later,
+            too_large,
+        } = gate.within_the_window(index, counted);
         // With its time: the approval stays good until what it lets go is published.
         let consented = consented.into_iter();
         let consented: BTreeSet<Ground> = consented.chain(grounds(&approved)).collect();
         gate.part(contenders, approved.into_iter().chain(free));
-        let stopped: Releases = always.into_iter().chain(stopped).collect();
+        let until = |until: HeldUntil| move |(ground, pods)| (ground, (pods, until));
+        let stopped = always.into_iter().chain(too_large);
+        let stopped = stopped.map(until(HeldUntil::Approved));
+        let later = later.into_iter().map(until(HeldUntil::Window));
+        let stopped: BTreeMap<Ground, (BTreeSet<Uid>, HeldUntil)> = stopped.chain(later).collect();
         let kept: BTreeSet<&Ground> = stopped.keys().chain(&resting).collect();
         keep(contenders, &kept);
         gate.deny = denials(index, &lifted, &kept);
-        let stopped = stopped
-            .iter()
-            .map(|(ground, pods)| held(index, ground, pods.len()));
+        let stopped = stopped.iter().map(|(ground, (pods, until))| Held {
+            until: *until,
+            ..held(index, ground, pods.len())
+        });
         gate.held = stopped.chain(waiting.values().cloned()).collect();
         gate.standing = records(index, &resting.union(&consented).collect());
         gate.restored = waiting.into_keys().collect();
@@ -75,32 +84,44 @@ impl Gate {
         gate
     }
 
-    /// What may go without anybody's consent, and what may not: all that is new of it or nothing. A pod counts once in
-    /// a window: what is let go again, because what said so was not published, goes on going although the limit shrinks
-    /// with what others of it were published.
-    fn within_the_window(&mut self, index: &Index<'_>, counted: Listed) -> (Listed, Listed) {
-        let lately: BTreeSet<&Uid> = self
-            .releases
-            .iter()
-            .flat_map(|record| &record.pods)
-            .collect();
-        let (mut going, new): (Listed, Listed) = counted
-            .into_iter()
-            .partition(|(_, pods)| pods.iter().all(|pod| lately.contains(pod)));
-        let wanted = new.iter().flat_map(|(_, pods)| pods);
-        let pods: BTreeSet<Uid> = wanted
-            .filter(|pod| !lately.contains(pod))
-            .cloned()
-            .collect();
-        if lately.len() + pods.len() > limit(index) {
-            return (going, new);
+    /// What may go without anybody's consent. A ground goes with all that is new of it or not at all. The limit is each
+    /// namespace's own, so that what one tenant lets go keeps no other waiting, under a cap for the cluster; what fits goes
+    /// in the order in which it began to wait. A pod counts once in a window: what is let go again, because what said so
+    /// was not published, goes on going although the limit shrinks with what others of it were published.
+    fn within_the_window(&mut self, index: &Index<'_>, counted: Listed) -> Judged {
+        let limit = limit(index);
+        let mut window = Window::of(&self.releases);
+        let mut judged = Judged::default();
+        let since = |ground: &Ground| {
+            let mut records = index.snapshot.memory.held.iter();
+            let known = records.find(|record| is_about(record, ground));
+            known.map_or(index.snapshot.now, |record| record.since)
+        };
+        let mut counted = counted;
+        counted.sort_by_cached_key(|(ground, _)| since(ground));
+        for (ground, pods) in counted {
+            let new: BTreeSet<Uid> = pods.difference(&window.pods).cloned().collect();
+            let namespace = ground.subject.namespace();
+            let of_namespace = window.count(namespace.as_ref());
+            if new.is_empty() {
+                judged.free.push((ground, pods));
+            } else if new.len() > limit {
+                judged.too_large.push((ground, pods));
+            } else if of_namespace + new.len() > limit
+                || window.pods.len() + new.len() > limit * NAMESPACES_AT_ONCE
+            {
+                judged.later.push((ground, pods));
+            } else {
+                window.add(namespace.as_ref(), &new);
+                self.releases.push(ReleaseRecord {
+                    at: index.snapshot.now,
+                    namespace,
+                    pods: new,
+                });
+                judged.free.push((ground, pods));
+            }
         }
-        if !pods.is_empty() {
-            let at = index.snapshot.now;
-            self.releases.push(ReleaseRecord { at, pods });
-        }
-        going.extend(new);
-        (going, Vec::new())
+        judged
     }
 
     /// Lets pods go.
@@ -132,12 +153,63 @@ impl Gate {
             subject: held.subject.clone(),
             cause: held.cause,
             since: held.since,
+            until: held.until,
         });
         held.chain(self.standing.iter().cloned()).collect()
     }
 }
 
 type Listed = Vec<(Ground, BTreeSet<Uid>)>;
+
+/// How many namespaces may use up their limit in one window, which is the cap for the cluster.
+const NAMESPACES_AT_ONCE: usize = 2;
+
+/// What becomes of releases that are counted.
+#[derive(Default)]
+struct Judged {
+    /// They go.
+    free: Listed,
+    /// They fit by themselves, and wait until others have left the window.
+    later: Listed,
+    /// They are more than the limit by themselves.
+    too_large: Listed,
+}
+
+/// Pods that were let go lately.
+struct Window {
+    pods: BTreeSet<Uid>,
+    /// Of each namespace; none: of nobody knows which, which counts for each.
+    counts: BTreeMap<Option<Namespace>, usize>,
+}
+
+impl Window {
+    fn of(records: &[ReleaseRecord]) -> Self {
+        let mut window = Self {
+            pods: BTreeSet::new(),
+            counts: BTreeMap::new(),
+        };
+        for record in records {
+            window.add(record.namespace.as_ref(), &record.pods);
+        }
+        window
+    }
+
+    fn add(&mut self, namespace: Option<&Namespace>, pods: &BTreeSet<Uid>) {
+        let count = self.counts.entry(namespace.cloned()).or_default();
+        *count += pods.len();
+        self.pods.extend(pods.iter().cloned());
+    }
+
+    fn count(&self, namespace: Option<&Namespace>) -> usize {
+        let of = |name: Option<&Namespace>| self.counts.get(&name.cloned()).copied();
+        let unknown = of(None).unwrap_or_default();
+        unknown + namespace.map_or(0, |name| of(Some(name)).unwrap_or_default())
+    }
+}
+
+fn is_about(record: &HeldRecord, ground: &Ground) -> bool {
+    record.subject == ground.subject && record.cause == ground.cause
+}
 
 fn grounds(listed: &Listed) -> impl Iterator<Item = Ground> {
     listed.iter().map(|(ground, _)| ground.clone())
@@ -159,7 +231,7 @@ pub(super) fn held(index: &Index<'_>, ground: &Ground, pods: usize) -> Held {
     let known = &index.snapshot.memory.held;
     let since = known
         .iter()
-        .find(|record| record.subject == ground.subject && record.cause == ground.cause)
+        .find(|record| is_about(record, ground))
         .map_or(index.snapshot.now, |record| record.since);
     let text = format!(
         "{}\n{}\n{}\n{since}",
@@ -175,14 +247,20 @@ pub(super) fn held(index: &Index<'_>, ground: &Ground, pods: usize) -> Held {
         digest,
         since,
         pods,
+        until: HeldUntil::Approved,
+        uid: ground
+            .identity
+            .split(' ')
+            .next()
+            .and_then(|uid| uid.parse().ok()),
     }
 }
 
-/// What once waited goes on waiting, also under another cause: time alone approves nothing, and neither does deleting
-/// what took the place of the policy that went.
+/// What once waited for a person goes on waiting, also under another cause: time alone approves nothing, and neither does
+/// deleting what took the place of the policy that went. What waits for its turn in the window is judged again.
 fn waits(index: &Index<'_>, ground: &Ground) -> bool {
     let mut records = index.snapshot.memory.held.iter();
-    records.any(|record| record.subject == ground.subject)
+    records.any(|record| record.subject == ground.subject && record.until == HeldUntil::Approved)
 }
 
 fn limit(index: &Index<'_>) -> usize {
@@ -222,7 +300,7 @@ fn records(index: &Index<'_>, standing: &BTreeSet<&Ground>) -> Vec<HeldRecord> {
     let known = index.snapshot.memory.held.iter();
     let of = |record: &&HeldRecord| {
         let mut grounds = standing.iter();
-        grounds.any(|ground| ground.subject == record.subject && ground.cause == record.cause)
+        grounds.any(|ground| is_about(record, ground))
     };
     known.filter(of).cloned().collect()
 }

@@ -9,4 +9,4 @@ mod words;
 
 pub use entries::read_entries;
 pub(crate) use judge::Gate;
-pub use words::{Approval, Cause, Held, Subject};
+pub use words::{Approval, Cause, Held, HeldUntil, Subject};

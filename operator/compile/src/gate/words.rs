@@ -3,7 +3,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use postern_intent::{Namespace, NodeName};
+use postern_intent::{Namespace, NodeName, Uid};
 use serde::{Deserialize, Serialize};
 
 /// What a release is about.
@@ -16,6 +16,18 @@ pub enum Subject {
     Namespace(Namespace),
     /// A node.
     Node(NodeName),
+}
+
+impl Subject {
+    /// The namespace that it is in or is; none: it is of the cluster.
+    #[must_use]
+    pub fn namespace(&self) -> Option<Namespace> {
+        match self {
+            Self::Policy(name) => name.split_once('/')?.0.parse().ok(),
+            Self::Namespace(name) => Some(name.clone()),
+            Self::Node(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for Subject {
@@ -81,6 +93,22 @@ pub struct Held {
     pub since: Timestamp,
     /// How many pods it would release now.
     pub pods: usize,
+    /// What lets it go.
+    #[serde(default)]
+    pub until: HeldUntil,
+    /// The UID of the policy or node, also of a policy that is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<Uid>,
+}
+
+/// What ends a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub enum HeldUntil {
+    /// A person's approval and nothing else.
+    #[default]
+    Approved,
+    /// It is within the limits by itself, and is judged again when others have left the window; or an approval.
+    Window,
 }
 
 /// What a release hangs on.

@@ -8,7 +8,7 @@ use postern_intent::{ExitName, Namespace, NodeName, NodeUid, Uid, WgKey};
 use serde::{Deserialize, Serialize};
 
 use super::selector::Selector;
-use crate::gate::{Cause, Subject};
+use crate::gate::{Cause, HeldUntil, Subject};
 
 /// Everything that is remembered.
 ///
@@ -76,6 +76,9 @@ pub struct Pin {
 pub struct ReleaseRecord {
     /// When.
     pub at: Timestamp,
+    /// Whose; none in what was remembered before releases were counted by namespace: it counts for each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Namespace>,
     /// Which.
     pub pods: BTreeSet<Uid>,
 }
@@ -90,4 +93,7 @@ pub struct HeldRecord {
     pub cause: Cause,
     /// Since when.
     pub since: Timestamp,
+    /// What ends it.
+    #[serde(default)]
+    pub until: HeldUntil,
 }

@@ -1,7 +1,7 @@
 //! What the stories do not tell: keys, budgets, and a definition that goes.
 
 use jiff::SignedDuration;
-use postern_compile::gate::Cause;
+use postern_compile::gate::{Cause, HeldUntil};
 use postern_compile::snapshot::Definitions;
 use postern_compile::{CHANGE_INTERVAL, NodeOutcome};
 use postern_intent::body::{BlockedReason, Class, Way};
@@ -271,39 +271,92 @@ fn what_once_waits_is_not_released_by_time_or_by_a_wider_gate() {
     assert_eq!(world.compile().held.len(), 1);
 }
 
+const fn policy_of(namespace: usize, name: usize, app: usize) -> Change {
+    Change::Policy {
+        namespace,
+        name,
+        app,
+        exit: 1,
+        priority: 0,
+        accepted: Accepted::Yes,
+    }
+}
+
 #[test]
-fn releases_of_the_last_ten_minutes_count_together() {
-    let held_after = |pause: SignedDuration| {
-        let mut world = start();
-        world.settings.gate.pods = 4;
-        for namespace in [0, 1] {
-            make(
-                &mut world,
-                &Change::Policy {
-                    namespace,
-                    name: 0,
-                    app: 3,
-                    exit: 1,
-                    priority: 0,
-                    accepted: Accepted::Yes,
-                },
-            );
-        }
-        world.compile();
-        make(&mut world, &NO_RED_POLICY);
+fn what_a_namespace_lets_go_in_ten_minutes_counts_together_and_what_fits_by_itself_goes_in_its_turn()
+ {
+    // Two pods of red are x, one is y.
+    let mut world = start();
+    world.settings.gate.pods = 2;
+    make(&mut world, &policy_of(0, 0, 0));
+    make(&mut world, &policy_of(0, 1, 1));
+    world.compile();
+    make(
+        &mut world,
+        &Change::NoPolicy {
+            namespace: 0,
+            name: 0,
+        },
+    );
+    assert!(world.compile().held.is_empty());
+    world.wait(SignedDuration::from_mins(9));
+    make(
+        &mut world,
+        &Change::NoPolicy {
+            namespace: 0,
+            name: 1,
+        },
+    );
+    let held = world.compile().held;
+    let told: Vec<_> = held.iter().map(|one| (one.pods, one.until)).collect();
+    assert_eq!(told, [(1, HeldUntil::Window)]);
+    world.wait(SignedDuration::from_secs(59));
+    assert_eq!(world.compile().held.len(), 1);
+    world.wait(SignedDuration::from_secs(1));
+    assert!(world.compile().held.is_empty());
+}
+
+#[test]
+fn what_one_namespace_lets_go_keeps_no_other_waiting_up_to_the_cap_of_the_cluster() {
+    let mut world = start();
+    world.settings.gate.pods = 4;
+    for namespace in [0, 1] {
+        make(&mut world, &policy_of(namespace, 0, 3));
+    }
+    world.compile();
+    for namespace in [0, 1] {
+        make(&mut world, &Change::NoPolicy { namespace, name: 0 });
         assert!(world.compile().held.is_empty());
-        world.wait(pause);
-        make(
-            &mut world,
-            &Change::NoPolicy {
-                namespace: 1,
-                name: 0,
-            },
-        );
-        world.compile().held.len()
-    };
-    assert_eq!(held_after(SignedDuration::from_mins(9)), 1);
-    assert_eq!(held_after(SignedDuration::from_mins(10)), 0);
+        world.wait(SignedDuration::from_mins(1));
+    }
+
+    // Two namespaces may use up their limit; the third one waits until they have left the window.
+    let mut world = start();
+    world.settings.gate.pods = 1;
+    for namespace in [0, 1, 2] {
+        make(&mut world, &policy_of(namespace, 0, 1));
+    }
+    world.compile();
+    for namespace in [0, 1, 2] {
+        make(&mut world, &Change::NoPolicy { namespace, name: 0 });
+    }
+    let held = world.compile().held;
+    let told: Vec<_> = held.iter().map(|one| (one.pods, one.until)).collect();
+    assert_eq!(told, [(1, HeldUntil::Window)]);
+    world.wait(SignedDuration::from_mins(10));
+    assert!(world.compile().held.is_empty());
+}
+
+#[test]
+fn a_release_that_is_too_large_by_itself_waits_for_a_person_also_when_the_window_is_empty() {
+    let mut world = with_a_policy();
+    world.settings.gate.pods = 3;
+    make(&mut world, &NO_RED_POLICY);
+    for _ in 0..3 {
+        let held = world.compile().held;
+        assert_eq!(held[0].until, HeldUntil::Approved);
+        world.wait(SignedDuration::from_mins(11));
+    }
 }
 
 #[test]

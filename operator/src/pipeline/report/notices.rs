@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use postern_compile::gate::{Cause, Held, Subject};
+use postern_compile::gate::{Cause, Held, HeldUntil, Subject};
 use postern_compile::verdict::Verdict;
 use postern_crds::conditions::{ConditionType, Reason, State, find};
 
@@ -109,13 +109,29 @@ pub fn of_held(held: &[Held]) -> BTreeMap<(String, String), EventNotice> {
     let mut notices = BTreeMap::new();
     for one in held {
         let (regarding, reason) = match &one.subject {
-            Subject::Namespace(name) => (Regarding::namespace(name.as_str()), Reason::ReleaseHeld),
+            // The Event lies in that namespace, where its users look; one about an object of the cluster lies in default.
+            Subject::Namespace(name) => {
+                let regarding = Regarding {
+                    namespace: Some(name.to_string()),
+                    ..Regarding::namespace(name.as_str())
+                };
+                (regarding, Reason::ReleaseHeld)
+            }
             Subject::Node(name) => (Regarding::node(name.as_str()), Reason::Restored),
             Subject::Policy(name) => (of_policy(name), Reason::ReleaseHeld),
+        };
+        // With the UID, so that `kubectl describe` of the object lists it.
+        let regarding = Regarding {
+            uid: one.uid.as_ref().map(ToString::to_string),
+            ..regarding
         };
         let effect = match one.cause {
             Cause::Restored => "nothing is published for it".to_owned(),
             _ => format!("{} pods would be released", one.pods),
+        };
+        let turn = match one.until {
+            HeldUntil::Approved => "",
+            HeldUntil::Window => "the releases of the last minutes have left the window, or ",
         };
         let notice = EventNotice {
             regarding,
@@ -123,7 +139,7 @@ pub fn of_held(held: &[Held]) -> BTreeMap<(String, String), EventNotice> {
             reason: reason.to_string(),
             action: "Approve".to_owned(),
             note: format!(
-                "{}: {effect} until somebody approves digest {}: posternctl approve {}",
+                "{}: {effect} until {turn}somebody approves digest {}: posternctl approve {}",
                 one.cause, one.digest, one.subject
             ),
         };
