@@ -2,7 +2,8 @@
 
 mod decode;
 mod element;
+mod last_listing;
 pub(crate) mod run;
 mod table;
 
-pub(crate) use table::LastListing;
+pub(crate) use last_listing::LastListing;

@@ -1,13 +1,12 @@
 //! The port: batches in, listings out.
 
-use std::time::{Duration, Instant};
-
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use postern_host::error::{Cause, HostError};
 use postern_host::ports::{Act, Firewall};
 use postern_plan::observed::{ObservedFirewall, ObservedTable};
 use postern_plan::ruleset::Transaction;
 
+use super::last_listing::LastListing;
 use super::{decode, run};
 use crate::host::LinuxHost;
 use crate::netlink::{self, attribute};
@@ -39,40 +38,8 @@ impl Firewall for LinuxHost {
                 source,
             })?,
         };
-        *self.last_listing() = LastListing {
-            generation,
-            read_at: Instant::now(),
-            listing: listing.clone(),
-        };
+        *self.last_listing() = LastListing::of(generation, listing.clone());
         Ok(listing)
-    }
-}
-
-/// The last listing of our tables. Listing takes two processes and parses everything; where the kernel's rules have the
-/// generation that they had then, they are those.
-pub(crate) struct LastListing {
-    generation: Option<u32>,
-    read_at: Instant,
-    listing: ObservedFirewall,
-}
-
-/// Counters and the elements of a lease change without a generation: they are read again after this time.
-const FRESH: Duration = Duration::from_secs(1);
-
-impl LastListing {
-    /// None yet.
-    pub(crate) fn none() -> Self {
-        Self {
-            generation: None,
-            read_at: Instant::now(),
-            listing: ObservedFirewall::default(),
-        }
-    }
-
-    fn current(&self, generation: Option<u32>) -> Option<ObservedFirewall> {
-        let is_current =
-            generation.is_some() && generation == self.generation && self.read_at.elapsed() < FRESH;
-        is_current.then(|| self.listing.clone())
     }
 }
 
