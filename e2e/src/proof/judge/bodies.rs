@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use postern_intent::{Body, KeySet};
 
 use crate::lab::topology::Node;
 use crate::proof::monitor::{Applied, Published};
+
+/// Two intents that come within this time may be written one over the other.
+const AT_ONCE: SignedDuration = SignedDuration::from_secs(2);
 
 /// A verified intent that was in force on a node, or may have been.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,7 +57,9 @@ impl Bodies {
             .filter(|intent| intent.node == node.name)
             .collect();
         let mut named: Vec<InForce> = Vec::new();
-        for report in mentions(node, applied) {
+        let mut mentions = mentions(node, applied);
+        mentions.dedup_by(|next, missed| replaced(&published, missed, next));
+        for report in mentions {
             let same = |intent: &&&Published| intent.digest == report.digest;
             let found = published.iter().find(same);
             let found = found.map(|intent| {
@@ -87,18 +92,31 @@ impl Bodies {
     }
 }
 
+/// Whether the first of two mentions is of an intent that was replaced before anybody could see it in its folder: the
+/// next one came at once. Nothing is in force by an intent that nobody knows, so that it forgives nothing either. The
+/// next mention takes its place then.
+fn replaced(published: &[&Published], missed: &mut Mention, next: &mut Mention) -> bool {
+    let known = |digest: &str| published.iter().find(|intent| intent.digest == digest);
+    let (None, Some(intent)) = (known(&missed.digest), known(&next.digest)) else {
+        return false;
+    };
+    let at_once = intent.at <= missed.verified + AT_ONCE;
+    if at_once {
+        std::mem::swap(missed, next);
+    }
+    at_once
+}
+
 /// The body of an intent that its node had to accept.
 ///
 /// A waiting case asks again and again, and most of the intents are the same each time: each is verified once.
 fn verified(intent: &Published, node: &Node, keys: &[KeySet]) -> Result<Arc<Body>, String> {
-    type Known = BTreeMap<(String, String, Timestamp, usize), Result<Arc<Body>, String>>;
+    type Known = BTreeMap<(String, String, String, Timestamp, usize), Result<Arc<Body>, String>>;
     static KNOWN: Mutex<Known> = Mutex::new(BTreeMap::new());
-    let key = (
-        node.uid.clone(),
-        intent.digest.clone(),
-        intent.at,
-        keys.len(),
-    );
+    // The digest is of what was signed, and not of the signatures.
+    let signatures = intent.envelope["signatures"].to_string();
+    let (digest, at) = (intent.digest.clone(), intent.at);
+    let key = (node.uid.clone(), digest, signatures, at, keys.len());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let found = known
         .entry(key)

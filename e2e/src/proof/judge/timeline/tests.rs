@@ -142,3 +142,27 @@ fn an_intent_is_in_force_from_the_first_check_that_is_younger_than_it() {
     let expected = [(at(10), at(12)), (at(20), at(35)), (at(30), at(35))];
     assert_eq!(epochs(&timeline(&intents, &reports)), expected);
 }
+
+#[test]
+fn an_intent_that_was_replaced_at_once_is_missed_and_one_that_stayed_is_unfounded() {
+    let intents = [
+        published(10, &trusted()),
+        published(20, &trusted()),
+        published(50, &trusted()),
+    ];
+    let missed = |second| Applied {
+        digest: "missed".to_owned(),
+        ..applied(&intents[0], second)
+    };
+    for (second, unfounded) in [(19, 0), (15, 1)] {
+        let reports = [
+            applied(&intents[0], 11),
+            missed(second),
+            applied(&intents[1], 21),
+        ];
+        let timeline = timeline(&intents, &reports);
+        assert_eq!(timeline.unfounded.len(), unfounded, "{second}");
+        let expected = [(at(10), at(11)), (at(20), at(21))];
+        assert_eq!(epochs(&timeline), expected);
+    }
+}
