@@ -6,6 +6,7 @@
 //! | [`fake`] | a host in memory; its documentation says how far to believe it |
 //! | [`contract`] | the rules that every host keeps, as cases that run on the fake and on Linux |
 //! | [`fixture`] | a small cluster as input for the planner: bodies, settings, bindings |
+//! | [`patience`] | how long a case waits on a machine that others use too |
 //! | [`generate`] | random bodies and packets, which a seed repeats |
 
 #![allow(missing_docs, reason = "the crate is for this workspace's tests")]
@@ -15,3 +16,4 @@ pub mod contract;
 pub mod fake;
 pub mod fixture;
 pub mod generate;
+pub mod patience;

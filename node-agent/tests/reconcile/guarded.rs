@@ -1,7 +1,7 @@
 //! Being absent from a list releases nobody: who was guarded is remembered, durably and before another body is in force.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use postern_agent::agent::Activation;
@@ -9,6 +9,7 @@ use postern_agent::agent::intake::Taken;
 use postern_agent::inbox::Document;
 use postern_cni::protocol::Response;
 use postern_crds::node_report::NodeReportStatus;
+use postern_host_testing::patience::Patience;
 use postern_intent::body::Class;
 use postern_intent::sign::sign_intent;
 use postern_intent::{Address, Body};
@@ -76,13 +77,13 @@ fn unblocks(node: &Node, file: &str, held: &[u8]) {
 
 /// The report that counts so many pods that are held and listed no more. Reports are a second apart.
 fn told(node: &mut Node, pods: u64) -> NodeReportStatus {
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let patience = Patience::of(Duration::from_secs(5));
     loop {
         let report = node.reports("FailClosed", "True", "Sealed");
         if report.counters.get("unlisted_pods") == Some(&pods) {
             return report;
         }
-        assert!(Instant::now() < deadline, "{:?}", report.counters);
+        assert!(!patience.is_over(), "{:?}", report.counters);
         std::thread::sleep(Duration::from_millis(50));
     }
 }

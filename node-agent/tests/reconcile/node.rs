@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::EncodePublicKey as _;
@@ -31,6 +31,7 @@ use postern_crds::conditions::{ConditionType, Reason};
 use postern_crds::node_report::{NodeReportStatus, ScopeReport};
 use postern_host::error::errno;
 use postern_host_testing::fake::{Call, FakeHost};
+use postern_host_testing::patience::Patience;
 use postern_intent::sign::sign_intent;
 use postern_intent::{Body, KeySet, ScopeId};
 use postern_plan::Desired;
@@ -272,7 +273,7 @@ impl Node {
 
     /// The report as a file, once it says this of a condition. Reports are a second apart.
     pub(crate) fn reports(&mut self, kind: &str, status: &str, reason: &str) -> NodeReportStatus {
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let patience = Patience::of(Duration::from_secs(5));
         loop {
             self.agent.report.flush();
             let text = std::fs::read(self.folder.path().join("report.json")).unwrap();
@@ -285,7 +286,7 @@ impl Node {
             if said.is_some_and(|said| said.status == status && said.reason == reason) {
                 return report;
             }
-            assert!(Instant::now() < deadline, "{kind}: {said:?}");
+            assert!(!patience.is_over(), "{kind}: {said:?}");
             std::thread::sleep(Duration::from_millis(50));
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
 
@@ -43,12 +43,8 @@ pub(super) fn alone(path: &str, test: impl FnOnce()) {
 }
 
 /// Polls until `done`; the message says what did not happen.
-pub(super) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !done() {
-        assert!(Instant::now() < deadline, "did not happen in 10 s: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+pub(super) fn eventually(what: &str, done: impl FnMut() -> bool) {
+    postern_host_testing::patience::eventually(Duration::from_secs(10), what, done);
 }
 
 /// Runs a command line that has to succeed.

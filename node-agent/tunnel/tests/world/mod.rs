@@ -8,13 +8,9 @@ pub(crate) use namespace::{Namespace, pair};
 pub(crate) use tunnel::TunnelProcess;
 pub(crate) use uapi::{Keys, configure};
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Polls until `done` is true; the message says what did not happen.
-pub(crate) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !done() {
-        assert!(Instant::now() < deadline, "did not happen in 10 s: {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+pub(crate) fn eventually(what: &str, done: impl FnMut() -> bool) {
+    postern_host_testing::patience::eventually(Duration::from_secs(10), what, done);
 }
