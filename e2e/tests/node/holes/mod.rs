@@ -116,7 +116,7 @@ impl Stage {
 
     /// Waits until the report of the selected pod's node covers a NodePort.
     pub(crate) fn await_node_port(&self, port: u16) {
-        let digest = wait_until(WAIT_DEADLINE, "a body that names the NodePort", || {
+        let serial = wait_until(WAIT_DEADLINE, "a body that names the NodePort", || {
             let body = self.lab.current_body(NODE)?;
             let spans = &body.cluster.node_ports;
             let knows = spans
@@ -124,7 +124,7 @@ impl Stage {
                 .any(|span| (span.from..=span.to).contains(&port));
             Ok(knows.then_some(body.serial))
         });
-        let serial = digest.unwrap();
+        let serial = serial.unwrap();
         self.lab
             .await_report(NODE, "the body that names the NodePort", |report| {
                 report["appliedSerial"] == json!(serial)
