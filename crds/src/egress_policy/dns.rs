@@ -12,8 +12,9 @@ pub struct Dns {
     #[serde(default)]
     pub mode: DnsMode,
 
-    /// Servers that are asked, through the exit. Without any: the address that the pod asked when it is outside the cluster,
-    /// else the operator's setting `dnsUpstreams`, else the answer is REFUSED. With no working exit the answer is SERVFAIL.
+    /// Servers that are asked, through the exit, whatever the rules say. Without any: those of the operator's setting
+    /// `dnsUpstreams`, else the address that the pod asked where it is outside the cluster and the policy allows it, else the
+    /// node's own resolvers with public addresses, else the answer is REFUSED. With no working exit the answer is SERVFAIL.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::schema::address::upstreams")]
     #[x_kube(merge_strategy = ListMerge::Atomic)]

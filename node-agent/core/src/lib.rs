@@ -23,7 +23,7 @@ pub mod scope_status;
 pub mod tunnel_health;
 
 pub use exit_loss::{ExitLoss, ExitReading};
-pub use probe::{ProbeAnswer, ProbeCount, ProbeResults};
+pub use probe::{EchoTrack, ProbeAnswer, ProbeCount, ProbeResults};
 pub use read_back::{Carried, GuardReading, PartialReading, ReadBack, UnreadPart};
 pub use scope_reading::ScopeReading;
 pub use scope_status::{BlockCause, ScopeStatus};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use postern_intent::ExitName;
 use postern_plan::host::Family;
@@ -16,6 +17,49 @@ pub enum ProbeAnswer {
     Answers,
     /// It missed too many questions one after the other.
     Silent,
+}
+
+/// Echoes of one gateway in one family. It is silent when no answer has come for a while, and not by single answers that are
+/// missed: on a slow way several are under way at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EchoTrack {
+    /// When the last answer came, or when the first one was given up.
+    since: Instant,
+    /// How long the last answer took; none: none came yet.
+    took: Option<Duration>,
+}
+
+impl EchoTrack {
+    /// The shortest silence that counts: three echoes of the pace at which they are sent.
+    const SHORTEST: Duration = Duration::from_millis(750);
+    /// The silence that counts before the first answer, after the first echo was given up: a gateway may not know its new client yet.
+    const FIRST: Duration = Duration::from_millis(1500);
+
+    /// The first echo was given up or answered.
+    #[must_use]
+    pub const fn begun(now: Instant) -> Self {
+        Self {
+            since: now,
+            took: None,
+        }
+    }
+
+    /// An answer came that took this long.
+    pub const fn answered(&mut self, now: Instant, took: Duration) {
+        self.since = now;
+        self.took = Some(took);
+    }
+
+    /// What follows from it now.
+    #[must_use]
+    pub fn answer(&self, now: Instant) -> ProbeAnswer {
+        let silence = now.saturating_duration_since(self.since);
+        match self.took {
+            Some(took) if silence <= Self::SHORTEST.max(took * 3) => ProbeAnswer::Answers,
+            None if silence <= Self::FIRST => ProbeAnswer::Untested,
+            Some(_) | None => ProbeAnswer::Silent,
+        }
+    }
 }
 
 /// How many questions in a row were missed.
@@ -103,6 +147,28 @@ impl ProbeResults {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gateway_is_silent_when_nothing_came_for_a_while_and_a_slow_way_is_no_silence() {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a test needs some moment to count from; the track only compares moments"
+        )]
+        let begin = Instant::now();
+        let at = |milliseconds| begin + Duration::from_millis(milliseconds);
+        let mut track = EchoTrack::begun(begin);
+        assert_eq!(track.answer(at(1500)), ProbeAnswer::Untested);
+        assert_eq!(track.answer(at(1501)), ProbeAnswer::Silent);
+        track.answered(at(2000), Duration::from_millis(20));
+        assert_eq!(track.answer(at(2750)), ProbeAnswer::Answers);
+        assert_eq!(track.answer(at(2751)), ProbeAnswer::Silent);
+        // Answers that take 600 ms come four times a second all the same.
+        for milliseconds in (3000..6000).step_by(250) {
+            track.answered(at(milliseconds), Duration::from_millis(600));
+            assert_eq!(track.answer(at(milliseconds + 1800)), ProbeAnswer::Answers);
+        }
+        assert_eq!(track.answer(at(5750 + 1801)), ProbeAnswer::Silent);
+    }
 
     #[test]
     fn three_missed_questions_in_a_row_are_silence_and_one_answer_ends_it() {

@@ -1,5 +1,6 @@
-//! Whether the other end of a tunnel answers. Only WireGuard's handshake shows that an exit is there, and a session
-//! without a new one is dead after 180 s (WireGuard, section 6.1, `Reject-After-Time`).
+//! Whether the other end of a tunnel answers, by WireGuard's handshakes: a session without a new one is dead after 180 s
+//! (WireGuard, section 6.1, `Reject-After-Time`). Where probes can be sent they say so within a second; this is what remains
+//! without `CAP_NET_RAW`.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

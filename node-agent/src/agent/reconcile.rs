@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use postern_agent_core::scope_reading::LeaseReading;
 use postern_agent_core::{Carried, GuardReading, PartialReading, ReadBack};
 use postern_host::{Host, Nature};
+use postern_plan::desired::ProbePlan;
 use postern_plan::diff::firewall::{FirewallState, change};
 use postern_plan::host::Family;
 use postern_plan::order::{Plan, Planning, Stage, TableChange, plan_readable};
@@ -254,7 +256,7 @@ impl<H: Host> Agent<H> {
         }
         self.last.read_back = Some(Arc::new(read_back));
         self.keep_lease().await;
-        self.probes.update(&self.desired.probes);
+        self.probes.update(&self.probe_plan());
         self.dns
             .lease(self.last.lease.as_ref().map(|(_, until)| *until));
         self.update_scopes(now);
@@ -262,6 +264,18 @@ impl<H: Host> Agent<H> {
         self.answer_waiting().await;
         self.write_report();
         self.again()
+    }
+
+    /// What is probed now: without the lease the guard lets no probe out, and the gateway would be blamed for it.
+    fn probe_plan(&self) -> ProbePlan {
+        let plan = &self.desired.probes;
+        match self.lease_reading() {
+            LeaseReading::Stands => plan.clone(),
+            LeaseReading::Missing | LeaseReading::Expired | LeaseReading::Overdue => ProbePlan {
+                used: std::collections::BTreeMap::new(),
+                served: plan.served.clone(),
+            },
+        }
     }
 
     /// The ledger remembers the body that the kernel was read back to carry, and the time.

@@ -16,8 +16,8 @@ const PATIENCE: Duration = Duration::from_millis(200);
 
 impl<H: Host> Agent<H> {
     /// Takes the peers of a tunnel out and puts them back: the next packet makes a handshake. Nothing that was staged for
-    /// the old session is sent by the new one.
-    pub async fn renew_session(&mut self, device: &IfName) {
+    /// the old session is sent by the new one. None: there was nothing to do, or it is too early.
+    pub(super) async fn renew_session(&mut self, device: &IfName) -> Option<Renewal> {
         let desired = self.desired.clone();
         self.renewals
             .keep(|name| desired.tunnels.contains_key(name));
@@ -25,9 +25,8 @@ impl<H: Host> Agent<H> {
         let read_back = self.last.read_back.as_ref();
         let is_served = read_back.is_some_and(|one| one.observed().tunnels.contains_key(device));
         let waits = self.renewals.waits(device, Instant::now());
-        let Some(config) = desired.tunnels.get(device).filter(|_| is_served && !waits) else {
-            return;
-        };
+        let config = desired.tunnels.get(device);
+        let config = config.filter(|_| is_served && !waits)?;
         let removed = config.peers.iter().map(|peer| Step::RemovePeer {
             device: device.clone(),
             peer: peer.public_key,
@@ -39,6 +38,9 @@ impl<H: Host> Agent<H> {
             Ok(_) | Err(_) => Renewal::Failed,
         };
         self.renewals.tried(device, outcome, Instant::now());
-        self.count("sessions_renewed");
+        if outcome == Renewal::Done {
+            self.count("sessions_renewed");
+        }
+        Some(outcome)
     }
 }

@@ -16,12 +16,13 @@ use postern_plan::check::Seal;
 use postern_plan::desired::NodeClaim;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch as latest};
 use tokio::time::{Instant, sleep_until};
 
 use super::activation::Activation;
 use super::intake::Taken;
 use super::reconcile::Again;
+use super::renewals::Renewal;
 use super::state::{Agent, FirstReading, LedgerState, Opening, note_damage};
 use super::updates::NodeUpdate;
 use crate::audit::Entry;
@@ -72,7 +73,7 @@ pub struct Wakers<S> {
     /// What files of the node say anew; nothing ever comes where nobody reads them again.
     pub updates: mpsc::Receiver<NodeUpdate>,
     /// What probes of exits find.
-    pub probes: mpsc::Receiver<ProbeNews>,
+    pub probes: latest::Receiver<ProbeNews>,
     /// How long a node that was away waits for the source of documents before it opens an exit.
     pub first_look: Duration,
     /// What is told to the kubelet's probes.
@@ -134,7 +135,7 @@ where
                 None => { agent.report.flush(); agent.answer_waiting().await; continue }
             },
             Some(update) = wakers.updates.recv() => agent.take_update(update),
-            Some(news) = wakers.probes.recv() => match agent.take_probe(news).await {
+            Ok(()) = wakers.probes.changed() => match agent.take_probe(&mut wakers.probes).await {
                 Some(activation) => activation,
                 None => continue,
             },
@@ -366,17 +367,20 @@ impl<H: Host> Agent<H> {
     }
 
     /// News of the probes; says whether a full run is due.
-    async fn take_probe(&mut self, news: ProbeNews) -> Option<Activation> {
-        match news {
-            ProbeNews::Results(results) => {
-                self.last.probes = results;
-                Some(Activation::ProbeChanged)
-            }
-            ProbeNews::Silent(device) => {
-                self.renew_session(&device).await;
-                None
+    async fn take_probe(&mut self, probes: &mut latest::Receiver<ProbeNews>) -> Option<Activation> {
+        let news = probes.borrow_and_update().clone();
+        let mut due = None;
+        for device in &news.lost {
+            // What a failed try left of the tunnel is put right at once.
+            if self.renew_session(device).await == Some(Renewal::Failed) {
+                due = Some(Activation::Retry);
             }
         }
+        if news.results != self.last.probes {
+            self.last.probes = news.results;
+            due = Some(Activation::ProbeChanged);
+        }
+        due
     }
 
     /// One request on the socket; says whether a full run is due.

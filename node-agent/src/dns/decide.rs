@@ -6,7 +6,6 @@ use std::net::{IpAddr, SocketAddr};
 use hickory_proto::rr::RecordType;
 use postern_intent::body::{DnsMode, Protocol};
 use postern_plan::desired::dns::{DnsEntry, DnsExit, DnsPlan, may_ask};
-use postern_plan::host::Family;
 
 use super::counters::Outcome;
 use super::node::Lease;
@@ -152,7 +151,7 @@ fn outwards(entry: &DnsEntry, lease: Lease, resolvers: &[SocketAddr]) -> Decisio
     if lease == Lease::RanOut {
         return here(Code::Failed, Outcome::NoLease);
     }
-    let usable = |resolver: &&SocketAddr| exit.sources.contains_key(&Family::of(&resolver.ip()));
+    let usable = |resolver: &&SocketAddr| exit.may_ask(&resolver.ip());
     let resolvers: Vec<_> = resolvers.iter().filter(usable).copied().collect();
     if resolvers.is_empty() {
         return here(Code::Failed, Outcome::NoExit);
@@ -170,6 +169,7 @@ mod tests {
 
     use postern_intent::body::{Access, Rule, Terms};
     use postern_plan::desired::SocketSource;
+    use postern_plan::host::Family;
 
     use super::*;
 
@@ -202,6 +202,7 @@ mod tests {
                 Family::V4,
                 SocketSource::Address("198.18.0.2".parse().unwrap()),
             )]),
+            offered: None,
         }
     }
 

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, connect, setsockopt,
@@ -23,26 +23,38 @@ const REPLY4: u8 = 0;
 const ECHO6: u8 = 128;
 const REPLY6: u8 = 129;
 
-/// Asks once. True: the gateway answered in time.
-///
-/// # Errors
-/// When no socket can be made, as without `CAP_NET_RAW`: then nothing is known.
-pub(super) async fn echo(
-    exit: &DnsExit,
-    gateway: IpAddr,
-    number: u16,
-    patience: Duration,
-) -> io::Result<bool> {
+/// How long an answer may take. A way around the earth and back takes less.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// What came of one echo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Echo {
+    /// The gateway answered after this time.
+    Answered(Duration),
+    /// It did not, in time.
+    Missed,
+    /// It could not be asked: no `CAP_NET_RAW`, no device or address, or the guard lets nothing out.
+    Unknown,
+}
+
+/// Asks once.
+pub(super) async fn echo(exit: &DnsExit, gateway: IpAddr, number: u16) -> Echo {
+    let begun = Instant::now();
+    match timeout(PATIENCE, ask(exit, gateway, number)).await {
+        Ok(Ok(())) => Echo::Answered(begun.elapsed()),
+        Err(_) => Echo::Missed,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, %gateway, "a gateway cannot be asked");
+            Echo::Unknown
+        }
+    }
+}
+
+async fn ask(exit: &DnsExit, gateway: IpAddr, number: u16) -> io::Result<()> {
     // A connected raw socket is used as a UDP socket is; tokio has no type of its own for it.
     let socket = UdpSocket::from_std(open(exit, gateway)?.into())?;
-    let message = request(gateway, number);
-    // A tunnel that is down refuses the packet: that is an answer too, and none from the gateway.
-    if socket.send(&message).await.is_err() {
-        return Ok(false);
-    }
-    Ok(timeout(patience, answer(&socket, gateway, number))
-        .await
-        .is_ok_and(|answered| answered.is_ok()))
+    socket.send(&request(gateway, number)).await?;
+    answer(&socket, gateway, number).await
 }
 
 fn open(exit: &DnsExit, gateway: IpAddr) -> io::Result<OwnedFd> {
@@ -59,13 +71,9 @@ fn open(exit: &DnsExit, gateway: IpAddr) -> io::Result<OwnedFd> {
     let Some(SocketSource::Address(source)) = source else {
         return Err(io::ErrorKind::AddrNotAvailable.into());
     };
-    for (address, act) in [(*source, true), (gateway, false)] {
-        let address = SockaddrStorage::from(SocketAddr::new(address, 0));
-        match act {
-            true => bind(socket.as_raw_fd(), &address)?,
-            false => connect(socket.as_raw_fd(), &address)?,
-        }
-    }
+    let address = |address| SockaddrStorage::from(SocketAddr::new(address, 0));
+    bind(socket.as_raw_fd(), &address(*source))?;
+    connect(socket.as_raw_fd(), &address(gateway))?;
     Ok(socket)
 }
 

@@ -9,20 +9,24 @@
 mod echo;
 mod task;
 
+use std::collections::BTreeSet;
+
 use postern_agent_core::ProbeResults;
 use postern_intent::IfName;
 use postern_plan::desired::ProbePlan;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 pub use task::start;
 
-/// What probes tell the agent.
-#[derive(Debug)]
-pub enum ProbeNews {
-    /// Something is known now that was not known before.
-    Results(ProbeResults),
-    /// The other end of this device has been silent for a while: its session may be dead.
-    Silent(IfName),
+/// What probes tell the agent: always the latest, so that nobody acts on what is over.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProbeNews {
+    /// What is known.
+    pub results: ProbeResults,
+    /// Devices whose other end is silent now: their sessions may be dead.
+    pub lost: BTreeSet<IfName>,
+    /// Moves on for as long as something is lost.
+    pub round: u32,
 }
 
 /// The agent's end.
@@ -51,8 +55,8 @@ impl ProbeHandle {
     }
 }
 
-/// Where news come from where nobody probes.
+/// Where news come from where nobody probes: none ever come.
 #[must_use]
-pub fn no_news() -> mpsc::Receiver<ProbeNews> {
-    mpsc::channel(1).1
+pub fn no_news() -> watch::Receiver<ProbeNews> {
+    watch::channel(ProbeNews::default()).1
 }

@@ -3,31 +3,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use futures::future::join_all;
-use postern_agent_core::{ProbeAnswer, ProbeCount, ProbeResults};
-use postern_intent::{Address, ExitName};
+use postern_agent_core::{EchoTrack, ProbeAnswer, ProbeCount, ProbeResults};
+use postern_intent::ExitName;
 use postern_plan::desired::dns::DnsExit;
 use postern_plan::desired::{ProbePlan, ResolverChoice};
 use postern_plan::host::Family;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::ProbeNews;
-use super::echo::echo;
+use super::echo::{Echo, echo};
 use crate::dns::ask_for_root;
 
 /// Between two echoes to one gateway.
 const ROUND: Duration = Duration::from_millis(250);
-/// How long an answer may take. A way around the earth and back takes less.
-const PATIENCE: Duration = Duration::from_millis(1500);
-/// Echoes in a row without an answer that are silence: 0.75 s after the first one was sent.
-const MISSED: u32 = 3;
 /// Rounds between two questions to one resolver, and questions in a row without an answer that are silence.
 const RESOLVER_ROUNDS: u32 = 20;
 const RESOLVER_MISSED: u32 = 3;
+/// Rounds between two questions to a resolver of which nothing is known yet.
+const FIRST_ROUNDS: u32 = 4;
 /// Rounds of silence after which the agent is told again.
 const TELL_ROUNDS: u32 = 2;
 /// Resolvers asked through one exit.
@@ -38,8 +35,8 @@ const RESOLVERS: usize = 8;
 pub fn start(
     plan: watch::Receiver<ProbePlan>,
     own_resolvers: Vec<SocketAddr>,
-) -> mpsc::Receiver<ProbeNews> {
-    let (news, receiver) = mpsc::channel(16);
+) -> watch::Receiver<ProbeNews> {
+    let (news, receiver) = watch::channel(ProbeNews::default());
     let results = ProbeResults {
         own_resolvers,
         ..ProbeResults::default()
@@ -47,164 +44,220 @@ pub fn start(
     let prober = Prober {
         plan,
         news,
-        told: ProbeResults::default(),
         results,
-        tunnels: BTreeMap::new(),
-        resolvers: BTreeMap::new(),
-        asked: JoinSet::new(),
-        round: 0,
+        ..Prober::empty()
     };
     tokio::spawn(prober.run());
     receiver
 }
 
+type TunnelKey = (ExitName, Family);
 type ResolverKey = (ExitName, SocketAddr);
 
 struct Prober {
     plan: watch::Receiver<ProbePlan>,
-    news: mpsc::Sender<ProbeNews>,
-    told: ProbeResults,
+    news: watch::Sender<ProbeNews>,
     results: ProbeResults,
-    tunnels: BTreeMap<(ExitName, Family), (Address, ProbeCount)>,
+    /// The plan that the answers are about.
+    asked: ProbePlan,
+    /// Grows when answers of before are about something else.
+    generation: u32,
+    tunnels: BTreeMap<TunnelKey, EchoTrack>,
+    echoes: JoinSet<(u32, TunnelKey, Echo)>,
     resolvers: BTreeMap<ResolverKey, ProbeCount>,
-    asked: JoinSet<(ResolverKey, bool)>,
+    /// Resolvers whose answer is awaited.
+    waiting: BTreeSet<ResolverKey>,
+    questions: JoinSet<(u32, ResolverKey, bool)>,
     round: u32,
 }
 
 impl Prober {
+    fn empty() -> Self {
+        Self {
+            plan: watch::channel(ProbePlan::default()).1,
+            news: watch::channel(ProbeNews::default()).0,
+            results: ProbeResults::default(),
+            asked: ProbePlan::default(),
+            generation: 0,
+            tunnels: BTreeMap::new(),
+            echoes: JoinSet::new(),
+            resolvers: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            questions: JoinSet::new(),
+            round: 0,
+        }
+    }
+
     async fn run(mut self) {
         let mut rounds = interval(ROUND);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = rounds.tick() => {}
-                changed = self.plan.changed() => if changed.is_err() { return },
+                _ = rounds.tick() => {
+                    self.ask_gateways();
+                    self.ask_resolvers();
+                    self.round = self.round.wrapping_add(1);
+                }
+                changed = self.plan.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let plan = self.plan.borrow_and_update().clone();
+                    self.take_plan(plan);
+                }
+                Some(joined) = self.echoes.join_next() => match joined {
+                    Ok((generation, key, found)) if generation == self.generation => {
+                        self.take_echo(key, found);
+                    }
+                    Ok(_) | Err(_) => continue,
+                },
+                Some(joined) = self.questions.join_next() => match joined {
+                    Ok((generation, key, answered)) => {
+                        self.waiting.remove(&key);
+                        if generation == self.generation {
+                            let count = self.resolvers.entry(key).or_default();
+                            match answered {
+                                true => count.answered(),
+                                false => count.missed(RESOLVER_MISSED),
+                            }
+                        }
+                    }
+                    Err(_) => continue,
+                },
             }
-            let plan = self.plan.borrow_and_update().clone();
-            self.forget_others(&plan);
-            self.ask_gateways(&plan).await;
-            self.ask_resolvers(&plan);
-            self.tell(&plan).await;
-            self.round = self.round.wrapping_add(1);
+            self.tell();
         }
     }
 
-    /// What is no longer asked is no longer known.
-    fn forget_others(&mut self, plan: &ProbePlan) {
-        self.tunnels.retain(|(exit, family), (gateway, _)| {
+    /// What an answer was about may be another gateway or another way now: everything that is known of such an exit is
+    /// forgotten, with the answers that are under way.
+    fn take_plan(&mut self, plan: ProbePlan) {
+        let is_same = |exit: &ExitName| {
+            let digest = |plan: &ProbePlan| plan.used.get(exit).map(|used| used.digest.clone());
+            digest(&plan) == digest(&self.asked)
+                && plan.served.get(exit) == self.asked.served.get(exit)
+        };
+        let known = self.asked.used.keys().chain(self.asked.served.keys());
+        let changed: BTreeSet<ExitName> = known.filter(|exit| !is_same(exit)).cloned().collect();
+        if !changed.is_empty() {
+            self.generation = self.generation.wrapping_add(1);
+        }
+        self.tunnels.retain(|(exit, family), _| {
             let used = plan.used.get(exit);
-            used.and_then(|used| used.gateways.get(family)) == Some(gateway)
+            let is_asked = used.is_some_and(|used| used.gateways.contains_key(family));
+            is_asked && !changed.contains(exit)
         });
+        self.asked = plan;
         let asked: BTreeSet<ResolverKey> = self
-            .resolver_sockets(plan)
+            .resolver_sockets()
             .map(|(exit, _, resolver)| (exit.clone(), resolver))
             .collect();
-        self.resolvers.retain(|key, _| asked.contains(key));
+        self.resolvers
+            .retain(|key, _| asked.contains(key) && !changed.contains(&key.0));
     }
 
-    async fn ask_gateways(&mut self, plan: &ProbePlan) {
+    fn ask_gateways(&mut self) {
         let number = u16::try_from(self.round & 0xffff).unwrap_or_default();
-        let questions = plan.used.iter().flat_map(|(exit, used)| {
-            used.gateways
-                .iter()
-                .map(move |(family, gateway)| async move {
-                    let answered = echo(&used.socket, *gateway, number, ROUND.min(PATIENCE)).await;
-                    ((exit.clone(), *family), *gateway, answered)
-                })
-        });
-        for (key, gateway, answered) in join_all(questions).await {
-            let (_, count) = self
+        let generation = self.generation;
+        for (exit, used) in &self.asked.used {
+            for (family, gateway) in &used.gateways {
+                let key = (exit.clone(), *family);
+                let (socket, gateway) = (used.socket.clone(), *gateway);
+                self.echoes.spawn(async move {
+                    let found = echo(&socket, gateway, number).await;
+                    (generation, key, found)
+                });
+            }
+        }
+    }
+
+    fn take_echo(&mut self, key: TunnelKey, found: Echo) {
+        let now = Instant::now();
+        match found {
+            Echo::Answered(after) => self
                 .tunnels
                 .entry(key)
-                .or_insert((gateway, ProbeCount::default()));
-            match answered {
-                Ok(true) => count.answered(),
-                Ok(false) => count.missed(MISSED),
-                // Without a socket nothing is known: handshakes are all that there is.
-                Err(error) => tracing::debug!(%error, "a gateway cannot be asked"),
+                .or_insert_with(|| EchoTrack::begun(now))
+                .answered(now, after),
+            Echo::Missed => {
+                self.tunnels
+                    .entry(key)
+                    .or_insert_with(|| EchoTrack::begun(now));
             }
+            // Without a socket nothing is known: handshakes are all that there is.
+            Echo::Unknown => drop(self.tunnels.remove(&key)),
         }
     }
 
     /// Which resolver is asked through which exit.
-    fn resolver_sockets<'a>(
-        &'a self,
-        plan: &'a ProbePlan,
-    ) -> impl Iterator<Item = (&'a ExitName, &'a DnsExit, SocketAddr)> + 'a {
+    fn resolver_sockets(&self) -> impl Iterator<Item = (&ExitName, &DnsExit, SocketAddr)> {
         let own = &self.results.own_resolvers;
-        let used = plan.used.iter().flat_map(move |(exit, used)| {
+        let used = self.asked.used.iter().flat_map(move |(exit, used)| {
             let by_node = match used.choice {
                 ResolverChoice::Named => &[][..],
                 ResolverChoice::Node => &own[..],
             };
-            let all: BTreeSet<SocketAddr> = used.resolvers.iter().chain(by_node).copied().collect();
-            let all = all.into_iter().take(RESOLVERS);
+            // The node's own ones first: they are what an exit is judged by.
+            let all = by_node.iter().chain(&used.resolvers).copied();
+            let all = all.take(RESOLVERS);
             all.map(move |resolver| (exit, &used.socket, resolver))
         });
-        let served = plan.served.iter().flat_map(move |(exit, socket)| {
+        let served = self.asked.served.iter().flat_map(move |(exit, socket)| {
             let all = own.iter().take(RESOLVERS);
             all.map(move |resolver| (exit, socket, *resolver))
         });
-        used.chain(served).filter(|(_, socket, resolver)| {
-            socket.sources.contains_key(&Family::of(&resolver.ip()))
-        })
+        used.chain(served)
+            .filter(|(_, socket, resolver)| socket.may_ask(&resolver.ip()))
     }
 
-    fn ask_resolvers(&mut self, plan: &ProbePlan) {
-        while let Some(Ok((key, answered))) = self.asked.try_join_next() {
-            let count = self.resolvers.entry(key).or_default();
-            match answered {
-                true => count.answered(),
-                false => count.missed(RESOLVER_MISSED),
-            }
-        }
+    fn ask_resolvers(&mut self) {
         let is_due = self.round.is_multiple_of(RESOLVER_ROUNDS);
-        // One that was never asked is asked at once, and one that is not known yet more often.
+        let is_early = self.round.is_multiple_of(FIRST_ROUNDS);
         let due: Vec<(ResolverKey, DnsExit)> = self
-            .resolver_sockets(plan)
-            .filter(|(exit, _, resolver)| {
-                let known = self.resolvers.get(&((*exit).clone(), *resolver));
+            .resolver_sockets()
+            .map(|(exit, socket, resolver)| ((exit.clone(), resolver), socket))
+            .filter(|(key, _)| {
+                let known = self.resolvers.get(key);
                 let untested = known.is_none_or(|one| one.answer == ProbeAnswer::Untested);
-                is_due || untested && self.round.is_multiple_of(4)
+                !self.waiting.contains(key) && (is_due || is_early && untested)
             })
-            .map(|(exit, socket, resolver)| ((exit.clone(), resolver), socket.clone()))
+            .map(|(key, socket)| (key, socket.clone()))
             .collect();
+        let generation = self.generation;
         for (key, socket) in due {
-            self.asked.spawn(async move {
+            self.waiting.insert(key.clone());
+            self.questions.spawn(async move {
                 let answered = ask_for_root(&socket, key.1).await;
-                (key, answered)
+                (generation, key, answered)
             });
         }
     }
 
-    async fn tell(&mut self, plan: &ProbePlan) {
+    fn tell(&mut self) {
+        let now = Instant::now();
         let tunnels = self.tunnels.iter();
         self.results.tunnels = tunnels
-            .map(|(key, (_, count))| (key.clone(), count.answer))
+            .map(|(key, track)| (key.clone(), track.answer(now)))
             .collect();
         let resolvers = self.resolvers.iter();
         self.results.resolvers = resolvers
             .map(|(key, count)| (key.clone(), count.answer))
             .collect();
-        if self.results != self.told {
-            self.told = self.results.clone();
-            drop(
-                self.news
-                    .send(ProbeNews::Results(self.results.clone()))
-                    .await,
-            );
-        }
-        if !self.round.is_multiple_of(TELL_ROUNDS) {
-            return;
-        }
-        for (exit, used) in &plan.used {
-            if self.results.is_lost(exit) {
-                // An agent that is busy hears of it in the next round.
-                drop(
-                    self.news
-                        .try_send(ProbeNews::Silent(used.socket.device.clone())),
-                );
+        let used = self.asked.used.iter();
+        let lost = used.filter(|(exit, _)| self.results.is_lost(exit));
+        let lost = lost.map(|(_, used)| used.socket.device.clone()).collect();
+        let round = self.round / TELL_ROUNDS;
+        self.news.send_if_modified(|news| {
+            let again = !news.lost.is_empty() && news.round != round;
+            let changed = news.results != self.results || news.lost != lost || again;
+            if changed {
+                *news = ProbeNews {
+                    results: self.results.clone(),
+                    lost,
+                    round,
+                };
             }
-        }
+            changed
+        });
     }
 }

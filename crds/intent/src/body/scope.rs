@@ -11,7 +11,8 @@ use crate::words::{ExitName, Namespace, ScopeId, SectionDigest, Uid};
 pub struct Scope {
     /// Its name, unique on the node.
     pub id: ScopeId,
-    /// Changes with everything that the node programs for the scope, its pods excepted. The report repeats it.
+    /// Changes with everything that the node programs for the scope alone: not with its pods, nor with the cluster's facts.
+    /// The report repeats it.
     pub digest: SectionDigest,
     /// The policy that it enforces, for the report.
     pub policy: PolicyRef,

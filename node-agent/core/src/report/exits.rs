@@ -36,7 +36,8 @@ impl ReportInputs<'_> {
                     mtu: mtu(read_back, device),
                     paths: self.used_paths(body, route),
                     last_handshake: handshake.map(MicroTime),
-                    healthy: (fresh || self.probe_answers(&route.exit))
+                    healthy: stands(read_back, device)
+                        && (fresh || self.probe_answers(&route.exit))
                         && !self.run.tunnels.is_unanswered(device)
                         && !self.run.probes.is_lost(&route.exit),
                 })

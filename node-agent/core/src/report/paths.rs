@@ -1,6 +1,6 @@
 //! How far packets get on each exit's way, hop by hop, from what probes found and what was read of the node.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use postern_crds::node_report::{AddressFamily, PathHop, PathReport, PathState, ResolverState};
 use postern_intent::body::{DnsMode, ExitRoute, Scope, ServedExit};
@@ -22,7 +22,7 @@ impl ReportInputs<'_> {
     pub(super) fn used_paths(&self, body: &Body, route: &ExitRoute) -> Vec<PathReport> {
         let has_address =
             |family: &Family| tunnel_address(body, &route.interface, *family).is_some();
-        let is_there = |family: &Family| !self.setup.facts.absent.contains(family);
+        let is_there = |family: &Family| self.setup.facts.has_family(*family);
         let families = Family::BOTH
             .into_iter()
             .filter(has_address)
@@ -34,7 +34,12 @@ impl ReportInputs<'_> {
 
     fn used_path(&self, route: &ExitRoute, family: Family) -> PathReport {
         let probes = self.run.probes;
-        let behind = probes.any_resolver(&route.exit, |resolver| is_of(resolver, family));
+        // The node's own resolvers decide where it has any: those that a policy names may be wrong for it alone.
+        let own = &probes.own_resolvers;
+        let judges = |resolver: &SocketAddr| own.is_empty() || own.contains(resolver);
+        let behind = probes.any_resolver(&route.exit, |resolver| {
+            is_of(resolver, family) && judges(resolver)
+        });
         match (probes.tunnel(&route.exit, family), behind) {
             (ProbeAnswer::Untested, _) => path(family, PathState::Untested, String::new()),
             (ProbeAnswer::Silent, _) => {
@@ -104,6 +109,9 @@ impl ReportInputs<'_> {
 
     fn uplink_fault(&self, exit: &ServedExit, family: Family) -> Option<String> {
         let facts = self.setup.facts;
+        if !facts.has_family(family) {
+            return Some("the node has no addresses of the family".to_owned());
+        }
         let Some(device) = facts.uplink(exit.uplink.as_ref()) else {
             return Some("the node has no interface to leave by".to_owned());
         };
@@ -117,10 +125,18 @@ impl ReportInputs<'_> {
             .links
             .iter()
             .find(|link| link.name == device.as_str());
-        match link.map(|link| link.carrier) {
-            None => Some(format!("the node has no interface {device}")),
-            Some(Carrier::Absent) => Some(format!("{device} has no carrier")),
-            Some(Carrier::Present) => None,
+        let Some(link) = link else {
+            return Some(format!("the node has no interface {device}"));
+        };
+        let mut addresses = link.addresses.iter().map(|net| net.addr());
+        let has_address =
+            addresses.any(|address| Family::of(&address) == family && !is_link_local(&address));
+        match link.carrier {
+            Carrier::Absent => Some(format!("{device} has no carrier")),
+            Carrier::Present if !has_address => {
+                Some(format!("{device} has no address of the family"))
+            }
+            Carrier::Present => None,
         }
     }
 
@@ -143,6 +159,13 @@ impl ReportInputs<'_> {
             ProbeAnswer::Answers => ResolverState::Answers,
             ProbeAnswer::Silent => ResolverState::Silent,
         }
+    }
+}
+
+const fn is_link_local(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
     }
 }
 

@@ -39,6 +39,44 @@ pub struct DnsExit {
     ///
     /// [`SocketSource::Device`] is the device's own address, which the kernel chooses.
     pub sources: BTreeMap<Family, SocketSource>,
+    /// What the exit offers, where this node serves it.
+    pub offered: Option<OfferedRanges>,
+}
+
+impl DnsExit {
+    /// May this resolver be asked by it? In a family in which it has a source, and, where this node itself serves the exit, what
+    /// the exit offers: no rule of the firewall judges the node's own sockets by that.
+    #[must_use]
+    pub fn may_ask(&self, resolver: &Address) -> bool {
+        let family = Family::of(resolver);
+        let offered = self.offered.as_ref();
+        self.sources.contains_key(&family) && offered.is_none_or(|offered| offered.has(resolver))
+    }
+}
+
+/// What an exit offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfferedRanges {
+    routes: Vec<Prefix>,
+    lan: Access,
+}
+
+impl OfferedRanges {
+    fn has(&self, address: &Address) -> bool {
+        let family = Family::of(address);
+        let within = |ranges: &[Prefix]| ranges.iter().any(|range| range.contains(address));
+        let special = special_ranges(family);
+        // Special use is offered only where a route lies inside such a range.
+        let names_special = self.routes.iter().any(|route| {
+            let inside = special
+                .iter()
+                .any(|range| range.net().contains(&route.net()));
+            inside && route.contains(address)
+        });
+        within(&self.routes)
+            && (!within(&special) || names_special)
+            && (self.lan == Access::Allow || !within(&lan_ranges(family)))
+    }
 }
 
 /// From which address a socket sends.
@@ -140,6 +178,7 @@ pub(super) fn exit_of(inputs: &Inputs<'_>, body: &Body, scope: &Scope) -> Option
             mark: inputs.settings.masked(route.mark).value,
             device,
             sources,
+            offered: None,
         });
     }
     let exit = scope.local_exit()?;
@@ -171,6 +210,10 @@ pub(super) fn served_exit(inputs: &Inputs<'_>, served: &ServedExit) -> Option<Dn
         mark: 0,
         device,
         sources,
+        offered: Some(OfferedRanges {
+            routes: served.routes.clone(),
+            lan: served.lan,
+        }),
     })
 }
 

@@ -85,6 +85,12 @@ impl Facts {
             .cloned()
     }
 
+    /// Can devices of ours have addresses of the family?
+    #[must_use]
+    pub fn has_family(&self, family: Family) -> bool {
+        !self.absent.contains(&family) && !self.disabled.contains(&family)
+    }
+
     /// Is the address on an interface of the node? A source address that is not would get no answers, or is another
     /// host's.
     #[must_use]

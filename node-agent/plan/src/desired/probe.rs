@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use postern_intent::body::{DnsMode, Scope};
-use postern_intent::{Address, ExitName};
+use postern_intent::{Address, ExitName, SectionDigest};
 
 use super::Inputs;
 use super::dns::{DnsExit, exit_of, served_exit};
@@ -23,6 +23,8 @@ pub struct ProbePlan {
 /// What is asked by one tunnel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsedProbe {
+    /// The exit's digest in the body: with another one, answers of before are about something else.
+    pub digest: SectionDigest,
     /// By which sockets.
     pub socket: DnsExit,
     /// Where the active gateway answers in the tunnel.
@@ -77,8 +79,9 @@ fn used(inputs: &Inputs<'_>, scope: &Scope, exit: &ExitName) -> Option<UsedProbe
     Some(UsedProbe {
         gateways: gateways
             .filter(|(family, _)| socket.sources.contains_key(family))
-            .filter(|(family, _)| !inputs.facts.absent.contains(family))
+            .filter(|(family, _)| inputs.facts.has_family(*family))
             .collect(),
+        digest: route.digest.clone(),
         socket,
         resolvers: BTreeSet::new(),
         choice: ResolverChoice::Named,

@@ -156,6 +156,7 @@ pub(super) fn entry() -> DnsEntry {
             exit: "berlin".parse().unwrap(),
             mark: 0x10,
             device: "pst-c-berlin".parse().unwrap(),
+            offered: None,
             sources,
         }),
     }

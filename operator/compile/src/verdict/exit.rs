@@ -166,11 +166,16 @@ fn ready(
         Progress::Programmed => {
             let clients = context.clients.get(&exit.name).into_iter().flatten();
             let faults = PathFaults::of(context, &exit.name, active, clients);
-            if let Some((reason, message)) = faults.reason(active) {
+            if let Some((reason, message)) = faults.reason_of_exit(active) {
                 return Finding::no(kind, reason, message);
             }
             let (reason, from) = sources(active);
-            let message = format!("leaves by {} {from}", gateway.name);
+            let parts = [
+                Some(format!("leaves by {} {from}", gateway.name)),
+                faults.single_clients(),
+            ];
+            let message: Vec<String> = parts.into_iter().flatten().collect();
+            let message = message.join("; ");
             match faults.absent() {
                 Some(absent) => {
                     Finding::yes(kind, Reason::FamilyBlocked, format!("{message}; {absent}"))

@@ -18,9 +18,11 @@ pub(super) struct PathFaults {
     gateway: BTreeMap<AddressFamily, (PathHop, String)>,
     /// What clients find on their way to the gateway and through it.
     clients: BTreeMap<AddressFamily, ClientFault>,
+    /// How many clients say anything that counts.
+    heard: usize,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct ClientFault {
     hop: Option<PathHop>,
     message: String,
@@ -45,6 +47,7 @@ impl PathFaults {
         }
         for client in clients {
             let report = fresh(context, client).and_then(|one| one.exits.get(exit));
+            found.heard += usize::from(report.is_some());
             let faults = report.iter().flat_map(|said| &said.faults);
             for (family, fault) in faults.filter(|(family, _)| offered(family)) {
                 found.clients.entry(*family).or_default().add(client, fault);
@@ -68,6 +71,34 @@ impl PathFaults {
             .into_iter()
             .filter(|family| all_absent || !absent(family))
             .find_map(|family| self.fault(active.gateway, family))
+    }
+
+    /// The same for the exit itself: what single clients miss is theirs, such as one that has just come and whose gateway
+    /// does not know it yet.
+    pub(super) fn reason_of_exit(&self, active: &ActiveExit<'_>) -> Option<(Reason, String)> {
+        let everybody = |fault: &ClientFault| fault.nodes.len() == self.heard;
+        let clients = self.clients.iter().filter(|(_, fault)| everybody(fault));
+        let shared = Self {
+            gateway: self.gateway.clone(),
+            clients: clients
+                .map(|(family, fault)| (*family, fault.clone()))
+                .collect(),
+            heard: self.heard,
+        };
+        shared.reason(active)
+    }
+
+    /// Clients that miss something while others do not, as a sentence.
+    pub(super) fn single_clients(&self) -> Option<String> {
+        let parts: Vec<String> = self
+            .clients
+            .iter()
+            .map(|(family, fault)| {
+                let nodes = first_names(&fault.nodes);
+                format!("{family:?} from {nodes}: {}", fault.message)
+            })
+            .collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
     }
 
     /// Families that leave by nothing because the gateway has no uplink for them, while another one works.

@@ -239,7 +239,8 @@ fn leaving(
             return Finding::no(kind, reason, message);
         }
         let (_, from) = exit::sources(active);
-        let message = format!("{pods} by exit {name} {from}");
+        let absent = faults.absent().map(|absent| format!("; {absent}"));
+        let message = format!("{pods} by exit {name} {from}{}", absent.unwrap_or_default());
         // Who leaves by address only loses nothing, so that it is told and makes nothing false.
         let names = if seen.without_resolver.is_empty() {
             String::new()

@@ -11,6 +11,9 @@ use crate::first_names;
 use crate::lower::Context;
 use crate::snapshot::{Freshness, Guard, Report};
 
+/// How many scopes a report lists: the definition's `maxItems`.
+const SCOPES_REPORTED: usize = 128;
+
 /// How far a node is, or several are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Progress {
@@ -41,10 +44,23 @@ impl Progress {
     }
 
     /// Of one node with one scope. A refresh, or a change of another scope, changes nothing about it.
-    pub(super) fn of_scope(context: &Context<'_>, node: &NodeName, scope: &Scope) -> Self {
+    pub(super) fn of_scope(
+        context: &Context<'_>,
+        settled: &Settled,
+        node: &NodeName,
+        scope: &Scope,
+    ) -> Self {
         Self::reported(context, node, |report| {
-            let said = report.scopes.get(&scope.policy.uid);
-            said.and_then(|said| said.digest.as_ref()) == Some(&scope.digest)
+            match report.scopes.get(&scope.policy.uid) {
+                Some(said) => said.digest.as_ref() == Some(&scope.digest),
+                // A report lists so many scopes and no more: of the others the body's serial is all that is known.
+                None => {
+                    report.scopes.len() >= SCOPES_REPORTED
+                        && report
+                            .applied_serial
+                            .is_some_and(|applied| applied >= settled.body.serial)
+                }
+            }
         })
     }
 

@@ -128,7 +128,7 @@ pub(super) fn look<'a>(
         for (uid, share) in shares(context, of_node, node) {
             let of_policy = seen.entry(uid.clone()).or_default();
             let progress = match share.scope {
-                Some(scope) => Progress::of_scope(context, node, scope),
+                Some(scope) => Progress::of_scope(context, of_node, node, scope),
                 None => Progress::of(context, settled, node),
             };
             let programmed = u32::from(progress == Progress::Programmed);

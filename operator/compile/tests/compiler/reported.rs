@@ -321,15 +321,18 @@ fn an_exit_whose_client_gets_no_answer_is_not_ready_and_neither_is_the_policy() 
         (PathHop::Forward, "False NotForwarded"),
     ] {
         let (mut world, _) = enforced();
-        let mut clients = world
-            .previous
-            .iter()
-            .filter(|(_, body)| !body.routes.is_empty());
-        let client = clients.next().expect("a client").0.to_string();
-        fault(&mut world, &client, AddressFamily::IPv4, hop);
+        let clients = world.previous.iter();
+        let clients: Vec<String> = clients
+            .filter(|(_, body)| !body.routes.is_empty())
+            .map(|(node, _)| node.to_string())
+            .collect();
+        for client in &clients {
+            fault(&mut world, client, AddressFamily::IPv4, hop);
+        }
+        let client = &clients[0];
         let compilation = world.compile();
         for said in [exit_says(&compilation), said(&compilation, "p0", "Ready")] {
-            assert!(said.starts_with(reason) && said.contains(&client), "{said}");
+            assert!(said.starts_with(reason) && said.contains(client), "{said}");
         }
     }
 }
@@ -400,4 +403,37 @@ fn a_policy_whose_resolvers_are_silent_is_not_ready_and_one_without_a_resolver_s
             "{found}"
         );
     }
+}
+
+#[test]
+fn what_one_client_of_several_misses_makes_its_policy_not_ready_and_leaves_the_exit_ready() {
+    let (mut world, _) = enforced();
+    let clients: Vec<String> = world
+        .previous
+        .iter()
+        .filter(|(_, body)| !body.routes.is_empty())
+        .map(|(node, _)| node.to_string())
+        .collect();
+    assert!(clients.len() > 1, "{clients:?}");
+    fault(
+        &mut world,
+        &clients[0],
+        AddressFamily::IPv4,
+        PathHop::Tunnel,
+    );
+    let compilation = world.compile();
+    let exit = exit_says(&compilation);
+    assert!(
+        exit.starts_with("True") && exit.contains(&clients[0]),
+        "{exit}"
+    );
+    let policy = said(&compilation, "p0", "Ready");
+    assert!(
+        policy.starts_with("False ExitLost") && policy.contains(&clients[0]),
+        "{policy}"
+    );
+    for client in &clients[1..] {
+        fault(&mut world, client, AddressFamily::IPv4, PathHop::Tunnel);
+    }
+    assert!(exit_says(&world.compile()).starts_with("False ExitLost"));
 }
