@@ -37,6 +37,8 @@ fn pair(plural: &str, validations: &[Value]) -> [Value; 2] {
                 "apiVersions": [crate::names::VERSION],
                 "operations": ["CREATE", "UPDATE"],
                 "resources": [plural],
+                // As the API server fills it in: kubectl would see a difference at each apply.
+                "scope": "*",
             }]},
             // An object from before this version keeps what it says until somebody changes its spec, so that a
             // controller can still remove a finalizer; the compiler refuses it meanwhile.

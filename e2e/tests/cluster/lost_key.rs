@@ -54,7 +54,7 @@ fn recovered_by_root(lab: &Lab, sender: &Sender) -> Result<(), LabError> {
     for node in NODES {
         let run_dir = lab.run_dir(node).display().to_string();
         let trust = [
-            "trust",
+            "trust-keys",
             "--reason",
             "the key is lost",
             "--run-dir",

@@ -30,8 +30,8 @@ pub struct EchoTrack {
 }
 
 impl EchoTrack {
-    /// The shortest silence that counts: three echoes of the pace at which they are sent.
-    const SHORTEST: Duration = Duration::from_millis(750);
+    /// The shortest silence that counts: four echoes of the pace at which they are sent.
+    const SHORTEST: Duration = Duration::from_secs(1);
     /// The silence that counts before the first answer, after the first echo was given up: a gateway may not know its new client yet.
     const FIRST: Duration = Duration::from_millis(1500);
 
@@ -48,6 +48,11 @@ impl EchoTrack {
     pub const fn answered(&mut self, now: Instant, took: Duration) {
         self.since = now;
         self.took = Some(took);
+    }
+
+    /// The node was too busy to ask or to listen for so long: that was no silence of the gateway.
+    pub fn excuse(&mut self, by: Duration) {
+        self.since += by;
     }
 
     /// What follows from it now.
@@ -160,10 +165,12 @@ mod tests {
         assert_eq!(track.answer(at(1500)), ProbeAnswer::Untested);
         assert_eq!(track.answer(at(1501)), ProbeAnswer::Silent);
         track.answered(at(2000), Duration::from_millis(20));
-        assert_eq!(track.answer(at(2750)), ProbeAnswer::Answers);
-        assert_eq!(track.answer(at(2751)), ProbeAnswer::Silent);
+        assert_eq!(track.answer(at(3000)), ProbeAnswer::Answers);
+        assert_eq!(track.answer(at(3001)), ProbeAnswer::Silent);
+        track.excuse(Duration::from_millis(500));
+        assert_eq!(track.answer(at(3500)), ProbeAnswer::Answers);
         // Answers that take 600 ms come four times a second all the same.
-        for milliseconds in (3000..6000).step_by(250) {
+        for milliseconds in (4000..6000).step_by(250) {
             track.answered(at(milliseconds), Duration::from_millis(600));
             assert_eq!(track.answer(at(milliseconds + 1800)), ProbeAnswer::Answers);
         }

@@ -69,6 +69,8 @@ struct Prober {
     waiting: BTreeSet<ResolverKey>,
     questions: JoinSet<(u32, ResolverKey, bool)>,
     round: u32,
+    /// When the last round was.
+    ticked: Instant,
 }
 
 impl Prober {
@@ -85,6 +87,7 @@ impl Prober {
             waiting: BTreeSet::new(),
             questions: JoinSet::new(),
             round: 0,
+            ticked: Instant::now(),
         }
     }
 
@@ -94,6 +97,7 @@ impl Prober {
         loop {
             tokio::select! {
                 _ = rounds.tick() => {
+                    self.excuse_delay();
                     self.ask_gateways();
                     self.ask_resolvers();
                     self.round = self.round.wrapping_add(1);
@@ -154,6 +158,18 @@ impl Prober {
             .collect();
         self.resolvers
             .retain(|key, _| asked.contains(key) && !changed.contains(&key.0));
+    }
+
+    /// A round that comes late was late for every gateway.
+    fn excuse_delay(&mut self) {
+        let now = Instant::now();
+        let late = now
+            .saturating_duration_since(self.ticked)
+            .saturating_sub(ROUND * 2);
+        self.ticked = now;
+        for track in self.tunnels.values_mut() {
+            track.excuse(late);
+        }
     }
 
     fn ask_gateways(&mut self) {

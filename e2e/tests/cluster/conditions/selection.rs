@@ -111,9 +111,9 @@ fn of_two_policies_on_one_pod_the_winner_decides_and_pods_out_of_reach_are_count
     let alone = [
         (
             "Programmed",
-            "True",
+            "False",
             "HostNetwork",
-            "nothing to do for pods of the host network",
+            "the pods that it selects use the host network",
         ),
         (
             "FullyEnforced",

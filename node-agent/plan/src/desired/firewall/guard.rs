@@ -118,6 +118,24 @@ fn stray_returns(context: &Context<'_>) -> Vec<Rule> {
         .collect()
 }
 
+/// What the node itself answers a client whose served device is away, such as that a host is unreachable, would leave by the
+/// default route too. Only ICMP: nothing else is sent by the node without a socket.
+fn stray_errors(context: &Context<'_>) -> Vec<Rule> {
+    let ranges = Family::BOTH.map(|family| (family, of_family(&context.cluster.tunnels, family)));
+    let known = ranges.into_iter().filter(|(_, ranges)| !ranges.is_empty());
+    known
+        .map(|(family, ranges)| {
+            Rule::to(Target::Drop)
+                .counted(EXIT_DROP)
+                .when(Field::L4Proto.is("{ icmp, ipv6-icmp }"))
+                .when(Field::Daddr(family).is(&ranges[..]))
+                .when(Field::Oif.not_named("pst-s-*"))
+                .when(Field::Oif.not_named("pst-c-*"))
+                .when(Field::Oif.not_named("lo"))
+        })
+        .collect()
+}
+
 /// The segment size by number, both ways: `rt mtu` does not clamp the SYN-ACK direction.
 pub(super) fn clamp(context: &Context<'_>, start: &str, side: &Field) -> Vec<Rule> {
     let tunnels = context
@@ -332,5 +350,6 @@ fn local_out(context: &Context<'_>) -> Vec<Rule> {
             .when(Field::NfProto.outside(LEASE))
             .when(Field::Oif.named("pst-c-*")),
     );
+    rules.extend(stray_errors(context));
     rules
 }
