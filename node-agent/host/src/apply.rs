@@ -1,9 +1,8 @@
 //! The one interpreter of steps. It performs them in the order given and stops at the first that fails; what to do,
 //! and in which order, is decided where steps are made. Behaviour does not belong here.
 
-use postern_intent::IfName;
 use postern_plan::Step;
-use postern_plan::host::{AdminState, RouteKind};
+use postern_plan::host::AdminState;
 
 use crate::error::{HostError, errno};
 use crate::ports::{Act, Host};
@@ -38,7 +37,13 @@ pub async fn apply(host: &impl Host, steps: &[Step]) -> Applied {
     for step in steps {
         match perform(host, step).await {
             Ok(()) => {
-                tracing::info!(kind = step.kind(), %step, "step done");
+                match step {
+                    // While a gateway is away there are two of these a second.
+                    Step::RenewSession(_) => {
+                        tracing::debug!(kind = step.kind(), %step, "step done")
+                    }
+                    _ => tracing::info!(kind = step.kind(), %step, "step done"),
+                }
                 applied.done.push(step.clone());
             }
             Err(error) => {
@@ -56,10 +61,10 @@ pub async fn apply(host: &impl Host, steps: &[Step]) -> Applied {
 }
 
 async fn undo(host: &impl Host, failed: &Step, applied: &mut Applied) {
-    let Some(device) = device_of(failed) else {
+    let Some(device) = failed.device() else {
         return;
     };
-    while applied.done.last().and_then(device_of) == Some(device) {
+    while applied.done.last().and_then(Step::device) == Some(device) {
         let Some(step) = applied.done.pop() else {
             return;
         };
@@ -73,30 +78,6 @@ async fn undo(host: &impl Host, failed: &Step, applied: &mut Applied) {
                 error,
             }),
         }
-    }
-}
-
-/// The device that a step is about; none for what must never be taken back.
-const fn device_of(step: &Step) -> Option<&IfName> {
-    match step {
-        Step::AddLink(link) | Step::RemoveLink(link) | Step::SetMtu(link) => Some(&link.name),
-        Step::SetDevice(setting) => Some(&setting.device),
-        Step::SetUp(device)
-        | Step::AddAddress { device, .. }
-        | Step::RemoveAddress { device, .. }
-        | Step::RemovePeer { device, .. } => Some(device),
-        Step::ConfigureTunnel(config) => Some(&config.interface),
-        Step::AddRoute(route) | Step::RemoveRoute(route) => match &route.kind {
-            RouteKind::Device(device) => Some(device),
-            RouteKind::Unreachable => None,
-        },
-        Step::Firewall(_)
-        | Step::CutFlows(_)
-        | Step::AddLock(_)
-        | Step::ReplaceLock(_)
-        | Step::RemoveLock(_)
-        | Step::AddRule(_)
-        | Step::RemoveRule(_) => None,
     }
 }
 
@@ -125,6 +106,13 @@ async fn perform(host: &impl Host, step: &Step) -> Act<()> {
             gone(host.remove_address(device, *address).await)
         }
         Step::ConfigureTunnel(config) => host.configure_tunnel(config).await,
+        Step::RenewSession(config) => {
+            for peer in &config.peers {
+                host.remove_peer(&config.interface, &peer.public_key)
+                    .await?;
+            }
+            host.configure_tunnel(config).await
+        }
         Step::RemovePeer { device, peer } => host.remove_peer(device, peer).await,
         Step::AddRoute(route) => host.add_route(route).await,
         Step::RemoveRoute(route) => gone(host.remove_route(route).await),

@@ -7,7 +7,9 @@ use ipnet::IpNet;
 use postern_intent::{IfName, WgKey};
 
 use crate::flow::FlowCut;
-use crate::host::{DeviceSetting, LockPolicy, Route, RoutingRule, TunnelConfig, TunnelLink};
+use crate::host::{
+    DeviceSetting, LockPolicy, Route, RouteKind, RoutingRule, TunnelConfig, TunnelLink,
+};
 use crate::ruleset::Transaction;
 
 /// One change to the host.
@@ -49,6 +51,8 @@ pub enum Step {
     },
     /// The device's configuration is set as a whole: peers that are not named go first.
     ConfigureTunnel(TunnelConfig),
+    /// The device's peers are taken out and put back, so that the next packet makes a handshake.
+    RenewSession(TunnelConfig),
     /// A peer goes from a device, with all that was staged for it.
     RemovePeer {
         /// The device.
@@ -96,7 +100,33 @@ impl Step {
             | Self::SetMtu(_)
             | Self::SetUp(_)
             | Self::ConfigureTunnel(_)
+            | Self::RenewSession(_)
             | Self::RemovePeer { .. } => None,
+        }
+    }
+
+    /// The device that the step is about; none for what is about no device, or about all of them.
+    #[must_use]
+    pub const fn device(&self) -> Option<&IfName> {
+        match self {
+            Self::AddLink(link) | Self::RemoveLink(link) | Self::SetMtu(link) => Some(&link.name),
+            Self::SetDevice(setting) => Some(&setting.device),
+            Self::SetUp(device)
+            | Self::AddAddress { device, .. }
+            | Self::RemoveAddress { device, .. }
+            | Self::RemovePeer { device, .. } => Some(device),
+            Self::ConfigureTunnel(config) | Self::RenewSession(config) => Some(&config.interface),
+            Self::AddRoute(route) | Self::RemoveRoute(route) => match &route.kind {
+                RouteKind::Device(device) => Some(device),
+                RouteKind::Unreachable => None,
+            },
+            Self::Firewall(_)
+            | Self::CutFlows(_)
+            | Self::AddLock(_)
+            | Self::ReplaceLock(_)
+            | Self::RemoveLock(_)
+            | Self::AddRule(_)
+            | Self::RemoveRule(_) => None,
         }
     }
 
@@ -110,7 +140,7 @@ impl Step {
             Self::AddLink(_) | Self::RemoveLink(_) | Self::SetMtu(_) | Self::SetUp(_) => "link",
             Self::SetDevice(_) => "device",
             Self::AddAddress { .. } | Self::RemoveAddress { .. } => "address",
-            Self::ConfigureTunnel(_) | Self::RemovePeer { .. } => "tunnel",
+            Self::ConfigureTunnel(_) | Self::RenewSession(_) | Self::RemovePeer { .. } => "tunnel",
             Self::AddRoute(_) | Self::RemoveRoute(_) => "route",
             Self::AddRule(_) | Self::RemoveRule(_) => "rule",
         }
@@ -155,6 +185,7 @@ impl fmt::Display for Step {
                     config.peers.len()
                 )
             }
+            Self::RenewSession(config) => write!(f, "renew the session of {}", config.interface),
             Self::RemovePeer { device, peer } => write!(f, "remove peer {peer} from {device}"),
             Self::AddRoute(route) => write!(f, "add route {route:?}"),
             Self::RemoveRoute(route) => write!(f, "remove route {route:?}"),

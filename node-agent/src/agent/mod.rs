@@ -8,6 +8,7 @@
 //! | [`intake`] | documents |
 //! | [`updates`] | what files of the node say anew |
 //! | [`reconcile`] | from what is known to what the kernel shows |
+//! | `event_pace` | how soon events of the kernel are looked at |
 //! | `execute` | a plan is carried out, and what came of it |
 //! | [`backoff`] | steps that fail again and again |
 //! | `look` | a reading of the host with its gaps, and what the node can do |
@@ -22,6 +23,7 @@
 pub mod activation;
 pub mod backoff;
 pub mod cni;
+mod event_pace;
 mod execute;
 pub mod fast;
 pub mod intake;

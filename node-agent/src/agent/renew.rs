@@ -6,15 +6,38 @@ use std::time::{Duration, Instant};
 use postern_host::{Host, apply};
 use postern_intent::IfName;
 use postern_plan::Step;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::activation::Activation;
 use super::renewals::Renewal;
 use super::state::Agent;
+use crate::probe::ProbeNews;
 
 /// How long a try may keep the loop: a tunnel process that hangs delays no pod.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 impl<H: Host> Agent<H> {
+    /// News of the probes; says whether a full run is due.
+    pub(super) async fn take_probe(
+        &mut self,
+        probes: &mut watch::Receiver<ProbeNews>,
+    ) -> Option<Activation> {
+        let news = probes.borrow_and_update().clone();
+        let mut due = None;
+        for device in &news.lost {
+            // What a failed try left of the tunnel is put right at once.
+            if self.renew_session(device).await == Some(Renewal::Failed) {
+                due = Some(Activation::Retry);
+            }
+        }
+        if news.results != self.last.probes {
+            self.last.probes = news.results;
+            due = Some(Activation::ProbeChanged);
+        }
+        due
+    }
+
     /// Takes the peers of a tunnel out and puts them back: the next packet makes a handshake. Nothing that was staged for
     /// the old session is sent by the new one. None: there was nothing to do, or it is too early.
     pub(super) async fn renew_session(&mut self, device: &IfName) -> Option<Renewal> {
@@ -27,12 +50,7 @@ impl<H: Host> Agent<H> {
         let waits = self.renewals.waits(device, Instant::now());
         let config = desired.tunnels.get(device);
         let config = config.filter(|_| is_served && !waits)?;
-        let removed = config.peers.iter().map(|peer| Step::RemovePeer {
-            device: device.clone(),
-            peer: peer.public_key,
-        });
-        let configured = Step::ConfigureTunnel(config.clone());
-        let steps: Vec<Step> = removed.chain([configured]).collect();
+        let steps = [Step::RenewSession(config.clone())];
         let outcome = match timeout(PATIENCE, apply(&self.host, &steps)).await {
             Ok(applied) if applied.failed.is_none() => Renewal::Done,
             Ok(_) | Err(_) => Renewal::Failed,

@@ -20,10 +20,10 @@ use tokio::sync::{mpsc, oneshot, watch as latest};
 use tokio::time::{Instant, sleep_until};
 
 use super::activation::Activation;
+use super::event_pace::EventPace;
 use super::intake::Taken;
 use super::reconcile::Again;
-use super::renewals::Renewal;
-use super::state::{Agent, FirstReading, LedgerState, Opening, note_damage};
+use super::state::{Agent, LedgerState, Opening, note_damage};
 use super::updates::NodeUpdate;
 use crate::audit::Entry;
 use crate::control::server::Work;
@@ -203,38 +203,6 @@ fn watch(folder: &Path) -> Result<Pin<Box<dyn Stream<Item = ()>>>, RunError> {
     Ok(Box::pin(stream.map(|_| ())))
 }
 
-/// Events of the kernel after which nothing was found to do: the next ones wait a little longer each time, so that a
-/// program that changes links or addresses all day does not keep the agent at work. What is found changed ends the pause.
-#[derive(Debug, Default)]
-struct EventPace {
-    pause: Duration,
-    until: Option<Instant>,
-}
-
-impl EventPace {
-    const FIRST: Duration = Duration::from_millis(50);
-    const LONGEST: Duration = Duration::from_millis(250);
-
-    fn is_over(&self) -> bool {
-        self.until.is_none_or(|until| until <= Instant::now())
-    }
-
-    fn due(&self) -> Option<Instant> {
-        self.until.filter(|_| !self.is_over())
-    }
-
-    fn ran(&mut self, activation: Activation, reading: FirstReading) {
-        if activation != Activation::HostChanged {
-            return;
-        }
-        self.pause = match reading {
-            FirstReading::AsWanted => (self.pause * 2).clamp(Self::FIRST, Self::LONGEST),
-            FirstReading::Other => Duration::ZERO,
-        };
-        self.until = Some(Instant::now() + self.pause);
-    }
-}
-
 impl<H: Host> Agent<H> {
     /// Ready is: the guard stands and was read back, or the node is released and there is none to stand. A guard that is
     /// lost later withdraws it, so that a bad rollout stops at the first node.
@@ -364,23 +332,6 @@ impl<H: Host> Agent<H> {
                 self.ledger_lost = LedgerState::Lost;
             }
         }
-    }
-
-    /// News of the probes; says whether a full run is due.
-    async fn take_probe(&mut self, probes: &mut latest::Receiver<ProbeNews>) -> Option<Activation> {
-        let news = probes.borrow_and_update().clone();
-        let mut due = None;
-        for device in &news.lost {
-            // What a failed try left of the tunnel is put right at once.
-            if self.renew_session(device).await == Some(Renewal::Failed) {
-                due = Some(Activation::Retry);
-            }
-        }
-        if news.results != self.last.probes {
-            self.last.probes = news.results;
-            due = Some(Activation::ProbeChanged);
-        }
-        due
     }
 
     /// One request on the socket; says whether a full run is due.

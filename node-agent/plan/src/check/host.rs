@@ -47,32 +47,6 @@ impl Plan {
     /// The devices that differ. `None` stands for differences that are about no device and concern every scope.
     #[must_use]
     pub fn devices(&self) -> BTreeSet<Option<IfName>> {
-        self.steps().map(device).collect()
-    }
-}
-
-fn device(step: &Step) -> Option<IfName> {
-    use crate::host::RouteKind;
-    match step {
-        Step::AddLink(link) | Step::RemoveLink(link) | Step::SetMtu(link) => {
-            Some(link.name.clone())
-        }
-        Step::SetDevice(setting) => Some(setting.device.clone()),
-        Step::SetUp(name) => Some(name.clone()),
-        Step::AddAddress { device, .. }
-        | Step::RemoveAddress { device, .. }
-        | Step::RemovePeer { device, .. } => Some(device.clone()),
-        Step::ConfigureTunnel(config) => Some(config.interface.clone()),
-        Step::AddRoute(route) | Step::RemoveRoute(route) => match &route.kind {
-            RouteKind::Device(name) => Some(name.clone()),
-            RouteKind::Unreachable => None,
-        },
-        Step::Firewall(_)
-        | Step::CutFlows(_)
-        | Step::AddLock(_)
-        | Step::ReplaceLock(_)
-        | Step::RemoveLock(_)
-        | Step::AddRule(_)
-        | Step::RemoveRule(_) => None,
+        self.steps().map(|step| step.device().cloned()).collect()
     }
 }

@@ -103,35 +103,30 @@ fn guard(context: &Context<'_>) -> Vec<Rule> {
     rules
 }
 
-/// The world's answer to a client whose served device is away would follow the default route: back into the world, with
+/// The world's answer to a client whose served device is missing would follow the default route: back into the world, with
 /// the client's tunnel address.
 fn stray_returns(context: &Context<'_>) -> Vec<Rule> {
-    let ranges = Family::BOTH.map(|family| (family, of_family(&context.cluster.tunnels, family)));
-    let known = ranges.into_iter().filter(|(_, ranges)| !ranges.is_empty());
-    known
-        .map(|(family, ranges)| {
-            Rule::to(Target::Drop)
-                .counted(EXIT_DROP)
-                .when(Field::CtDirection.is("reply"))
-                .when(Field::Daddr(family).is(&ranges[..]))
-        })
-        .collect()
+    let reply = Field::CtDirection.is("reply");
+    drops_to_tunnels(context, &[reply])
 }
 
-/// What the node itself answers a client whose served device is away, such as that a host is unreachable, would leave by the
-/// default route too. Only ICMP: nothing else is sent by the node without a socket.
+/// An ICMP error that the node sends to a client whose served device is missing would leave by the default route too. Only
+/// ICMP: the kernel sends nothing else to a client by itself.
 fn stray_errors(context: &Context<'_>) -> Vec<Rule> {
+    let outside = ["pst-s-*", "pst-c-*", "lo"].map(|device| Field::Oif.not_named(device));
+    let icmp = Field::L4Proto.is("{ icmp, ipv6-icmp }");
+    drops_to_tunnels(context, &[&[icmp][..], &outside].concat())
+}
+
+/// Drops what matches and has an address of the tunnel ranges as its destination.
+fn drops_to_tunnels(context: &Context<'_>, matches: &[Match]) -> Vec<Rule> {
     let ranges = Family::BOTH.map(|family| (family, of_family(&context.cluster.tunnels, family)));
     let known = ranges.into_iter().filter(|(_, ranges)| !ranges.is_empty());
     known
         .map(|(family, ranges)| {
-            Rule::to(Target::Drop)
-                .counted(EXIT_DROP)
-                .when(Field::L4Proto.is("{ icmp, ipv6-icmp }"))
-                .when(Field::Daddr(family).is(&ranges[..]))
-                .when(Field::Oif.not_named("pst-s-*"))
-                .when(Field::Oif.not_named("pst-c-*"))
-                .when(Field::Oif.not_named("lo"))
+            let mut rule = Rule::to(Target::Drop).counted(EXIT_DROP);
+            rule.matches.extend_from_slice(matches);
+            rule.when(Field::Daddr(family).is(&ranges[..]))
         })
         .collect()
 }
