@@ -144,8 +144,7 @@ impl<'a> Index<'a> {
     }
 
     fn is_nodes(&self, address: &Address) -> bool {
-        let ranges = &self.snapshot.settings.node_ranges;
-        ranges.is_empty() || ranges.iter().any(|range| range.net().contains(address))
+        self.snapshot.settings.is_node_address(address)
     }
 
     /// All addresses of all nodes that count.

@@ -9,7 +9,7 @@ use postern_crds::conditions::Reason;
 use postern_intent::{Address, Prefix};
 
 use crate::memory_budget;
-use crate::snapshot::{Attachment, Exit, ExitTerms, Policy, PolicyTerms, Refusal, Snapshot};
+use crate::snapshot::{Attachment, Exit, ExitTerms, Pod, Policy, PolicyTerms, Refusal, Snapshot};
 
 /// Policies and exits as they are judged: of those that are refused here a copy, of the others the objects themselves.
 pub(crate) struct Screened<'a> {
@@ -60,8 +60,8 @@ struct ClusterFacts {
     node_ranges: Vec<IpNet>,
     /// Addresses of nodes and API servers.
     nodes: BTreeSet<Address>,
-    /// Addresses of pods and of Services outside those ranges.
-    workloads: BTreeSet<Address>,
+    /// Addresses of pods, where no range of pods is known.
+    pods: BTreeSet<Address>,
 }
 
 impl ClusterFacts {
@@ -70,23 +70,25 @@ impl ClusterFacts {
         let of_nodes = snapshot.nodes.iter().flat_map(|node| &node.pod_ranges);
         let ranges = settings.pod_ranges.iter().chain(of_nodes);
         let ranges = ranges.chain(&settings.service_ranges);
-        let own = |pod: &&crate::snapshot::Pod| pod.attachment == Attachment::Own;
+        let ranges = joined(ranges);
+        // What anybody can write into an object, such as `externalIPs` of a Service or the address of one pod, refuses nothing
+        // of others: one tenant could take a resolver away from all of them.
+        let own = |pod: &&Pod| pod.attachment == Attachment::Own && ranges.is_empty();
         let pods = snapshot.pods.iter().filter(own);
         let pods = pods.flat_map(|pod| &pod.addresses);
-        let services = snapshot.services.iter();
-        let services = services.flat_map(|service| &service.addresses);
         let nodes = snapshot.nodes.iter().flat_map(|node| &node.addresses);
+        let nodes = nodes.filter(|address| settings.is_node_address(address));
         let servers = settings.api_servers.iter().map(std::net::SocketAddr::ip);
         Self {
-            ranges: joined(ranges),
             node_ranges: joined(settings.node_ranges.iter()),
             nodes: nodes.copied().chain(servers).collect(),
-            workloads: pods.chain(services).copied().collect(),
+            pods: pods.copied().collect(),
+            ranges,
         }
     }
 
     fn is_workload(&self, address: &Address) -> bool {
-        self.workloads.contains(address) || within(&self.ranges, IpNet::from(*address))
+        self.pods.contains(address) || within(&self.ranges, IpNet::from(*address))
     }
 
     fn refuses_policy(&self, terms: &PolicyTerms) -> Option<Refusal> {
@@ -109,7 +111,7 @@ impl ClusterFacts {
         let taken = terms.egress.iter().find(|one| self.is_workload(one));
         if let Some(taken) = taken {
             return Some(invalid(format!(
-                "spec.gateway.egressIPs: {taken} belongs to a pod or a Service of this cluster; name an address of the \
+                "spec.gateway.egressIPs: {taken} lies in the range of pods or Services of this cluster; name an address of the \
                  gateway's own network that nothing else uses"
             )));
         }

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
 use jiff::SignedDuration;
-use postern_intent::Prefix;
 use postern_intent::body::{ClusterDns, DEFAULT_NODE_PORTS, PortSpan};
+use postern_intent::{Address, Prefix};
 
 /// Everything that is the same for the whole cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,6 +118,15 @@ impl Default for TunnelSettings {
             mtu: 1420,
             keepalive_seconds: 25,
         }
+    }
+}
+
+impl Settings {
+    /// May the address be a node's? Node objects are the kubelets': an address outside of the node ranges counts for nothing,
+    /// where there are any.
+    #[must_use]
+    pub fn is_node_address(&self, address: &Address) -> bool {
+        self.node_ranges.is_empty() || self.node_ranges.iter().any(|range| range.contains(address))
     }
 }
 

@@ -86,8 +86,9 @@ fn an_egress_address_of_a_pod_or_a_service_is_refused_and_one_of_a_node_is_not()
             let gateway = spec.gateway.as_mut().expect("a gateway");
             gateway.egress_ips = vec![taken.to_owned()];
         });
-        let wanted =
-            format!("False Invalid: spec.gateway.egressIPs: {taken} belongs to a pod or a Service");
+        let wanted = format!(
+            "False Invalid: spec.gateway.egressIPs: {taken} lies in the range of pods or Services"
+        );
         assert!(says.starts_with(&wanted), "{says}");
     }
     let free = exit_says(|spec| {
@@ -136,4 +137,22 @@ fn a_rule_without_destinations_is_about_every_destination_on_its_ports() {
         all.map(ToString::to_string).collect::<Vec<_>>()
     };
     assert!(scopes.any(|scope| to(scope) == ["0.0.0.0/0", "::/0"]));
+}
+
+#[test]
+fn a_service_with_an_external_address_takes_no_resolver_away_from_other_tenants() {
+    let mut world = world();
+    let mut policy = world.policies["red/p0"].clone();
+    policy.spec.dns.upstreams = vec!["9.9.9.9".to_owned()];
+    world.apply_policy(policy);
+    let service = serde_json::from_value(serde_json::json!({
+        "metadata": {"namespace": "green", "name": "resolver"},
+        "spec": {"externalIPs": ["9.9.9.9"], "ports": [{"port": 53}]},
+    }));
+    let service = postern_compile::intake::service(&service.expect("a Service"));
+    world
+        .services
+        .push(service.expect("a service").expect("an address"));
+    let says = accepted(&world.compile(), "p0");
+    assert!(says.starts_with("True"), "{says}");
 }
