@@ -120,6 +120,8 @@ pub enum LedgerError {
 pub struct Ledger {
     path: PathBuf,
     entries: Entries,
+    /// Where a file that could not be read goes before another one is written.
+    unread: Option<PathBuf>,
 }
 
 impl Ledger {
@@ -134,15 +136,30 @@ impl Ledger {
                 Some(entries) => (entries, Found::Whole),
                 None => (Entries::default(), put_aside(&path, folder)),
             },
+            // It may be whole, with pinned keys and a serial in it: it stays until something has to be written in its place.
             Err(error) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
                     "the ledger cannot be read"
                 );
-                (Entries::default(), put_aside(&path, folder))
+                let aside = aside(folder);
+                let ledger = Self {
+                    path,
+                    entries: Entries::default(),
+                    unread: Some(aside.clone()),
+                };
+                return (ledger, Found::Corrupt { aside });
             }
         };
-        (Self { path, entries }, found)
+        let unread = None;
+        (
+            Self {
+                path,
+                entries,
+                unread,
+            },
+            found,
+        )
     }
 
     /// What it holds.
@@ -200,15 +217,22 @@ impl Ledger {
             sha256: sum(&text),
             entries: text,
         };
+        if let Some(aside) = self.unread.take() {
+            drop(std::fs::rename(&self.path, aside));
+        }
         files::write_json(&self.path, &page, Readers::Owner).map_err(LedgerError::File)?;
         self.entries = entries;
         Ok(())
     }
 }
 
+fn aside(folder: &Path) -> PathBuf {
+    folder.join("ledger.corrupt.json")
+}
+
 /// Where not even that can be done, the next entry writes over it or fails as such.
 fn put_aside(path: &Path, folder: &Path) -> Found {
-    let aside = folder.join("ledger.corrupt.json");
+    let aside = aside(folder);
     drop(std::fs::rename(path, &aside));
     Found::Corrupt { aside }
 }
@@ -240,12 +264,17 @@ mod tests {
     }
 
     #[test]
-    fn a_ledger_that_cannot_be_read_is_put_aside_and_a_new_one_is_kept() {
+    fn a_ledger_that_cannot_be_read_stays_until_another_one_is_written() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("ledger.json")).unwrap();
         let (mut ledger, found) = Ledger::open(folder.path());
         assert!(matches!(found, Found::Corrupt { .. }), "{found:?}");
+        assert!(folder.path().join("ledger.json").is_dir(), "it stays");
         ledger.record(|entries| entries.serial = Serial(7)).unwrap();
+        assert!(folder.path().join("ledger.corrupt.json").is_dir());
+        let (again, found) = Ledger::open(folder.path());
+        assert!(matches!(found, Found::Whole), "{found:?}");
+        assert_eq!(again.entries().serial, Serial(7));
     }
 
     #[test]

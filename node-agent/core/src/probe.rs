@@ -15,7 +15,9 @@ pub enum ProbeAnswer {
     Untested,
     /// It answered, and has not missed too many questions since.
     Answers,
-    /// It missed too many questions one after the other.
+    /// It was asked for a while and never answered: it may be away, or be something that answers no such question.
+    Unanswered,
+    /// It answered before, and has not for a while.
     Silent,
 }
 
@@ -62,7 +64,8 @@ impl EchoTrack {
         match self.took {
             Some(took) if silence <= Self::SHORTEST.max(took * 3) => ProbeAnswer::Answers,
             None if silence <= Self::FIRST => ProbeAnswer::Untested,
-            Some(_) | None => ProbeAnswer::Silent,
+            None => ProbeAnswer::Unanswered,
+            Some(_) => ProbeAnswer::Silent,
         }
     }
 }
@@ -112,14 +115,13 @@ impl ProbeResults {
         found.copied().unwrap_or_default()
     }
 
-    /// Is the gateway silent in every family in which it is asked, and is it asked in any?
+    /// What is known of an exit's gateway in all families in which it is asked: the best answer of them.
     #[must_use]
-    pub fn is_lost(&self, exit: &ExitName) -> bool {
-        let mut asked = Family::BOTH
+    pub fn gateway(&self, exit: &ExitName) -> ProbeAnswer {
+        let asked = Family::BOTH
             .into_iter()
-            .filter_map(|family| self.tunnels.get(&(exit.clone(), family)))
-            .peekable();
-        asked.peek().is_some() && asked.all(|answer| *answer == ProbeAnswer::Silent)
+            .filter_map(|family| self.tunnels.get(&(exit.clone(), family)));
+        best(asked.copied())
     }
 
     /// Does any of the resolvers that were asked through the exit answer? One that does is enough.
@@ -129,24 +131,24 @@ impl ProbeResults {
         exit: &ExitName,
         which: impl Fn(&SocketAddr) -> bool,
     ) -> ProbeAnswer {
-        let mut asked = self
+        let asked = self
             .resolvers
             .iter()
             .filter(|((of, resolver), _)| of == exit && which(resolver))
-            .map(|(_, answer)| *answer)
-            .peekable();
-        if asked.peek().is_none() {
-            return ProbeAnswer::Untested;
-        }
-        let all: Vec<ProbeAnswer> = asked.collect();
-        if all.contains(&ProbeAnswer::Answers) {
-            ProbeAnswer::Answers
-        } else if all.contains(&ProbeAnswer::Untested) {
-            ProbeAnswer::Untested
-        } else {
-            ProbeAnswer::Silent
-        }
+            .map(|(_, answer)| *answer);
+        best(asked)
     }
+}
+
+/// One that answers is enough, and one of which nothing is known yet may.
+fn best(answers: impl Iterator<Item = ProbeAnswer>) -> ProbeAnswer {
+    let rank = |answer: &ProbeAnswer| match answer {
+        ProbeAnswer::Answers => 3,
+        ProbeAnswer::Untested => 2,
+        ProbeAnswer::Silent => 1,
+        ProbeAnswer::Unanswered => 0,
+    };
+    answers.max_by_key(rank).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -163,7 +165,7 @@ mod tests {
         let at = |milliseconds| begin + Duration::from_millis(milliseconds);
         let mut track = EchoTrack::begun(begin);
         assert_eq!(track.answer(at(1500)), ProbeAnswer::Untested);
-        assert_eq!(track.answer(at(1501)), ProbeAnswer::Silent);
+        assert_eq!(track.answer(at(1501)), ProbeAnswer::Unanswered);
         track.answered(at(2000), Duration::from_millis(20));
         assert_eq!(track.answer(at(3000)), ProbeAnswer::Answers);
         assert_eq!(track.answer(at(3001)), ProbeAnswer::Silent);
@@ -194,18 +196,22 @@ mod tests {
     }
 
     #[test]
-    fn an_exit_is_lost_when_every_family_that_is_asked_is_silent_and_not_when_nothing_is_asked() {
+    fn the_best_answer_of_its_families_is_what_is_known_of_a_gateway() {
         let exit: ExitName = "eu".parse().unwrap();
         let mut results = ProbeResults::default();
-        assert!(!results.is_lost(&exit));
+        assert_eq!(results.gateway(&exit), ProbeAnswer::Untested);
         let mut set = |family, answer| {
             results.tunnels.insert((exit.clone(), family), answer);
-            results.is_lost(&exit)
+            results.gateway(&exit)
         };
-        assert!(set(Family::V4, ProbeAnswer::Silent));
-        assert!(!set(Family::V6, ProbeAnswer::Untested));
-        assert!(!set(Family::V6, ProbeAnswer::Answers));
-        assert!(set(Family::V6, ProbeAnswer::Silent));
+        for (family, answer, wanted) in [
+            (Family::V4, ProbeAnswer::Unanswered, ProbeAnswer::Unanswered),
+            (Family::V6, ProbeAnswer::Silent, ProbeAnswer::Silent),
+            (Family::V4, ProbeAnswer::Untested, ProbeAnswer::Untested),
+            (Family::V6, ProbeAnswer::Answers, ProbeAnswer::Answers),
+        ] {
+            assert_eq!(set(family, answer), wanted);
+        }
     }
 
     #[test]

@@ -9,8 +9,8 @@ use postern_plan::host::Carrier;
 use postern_plan::order::Plan;
 
 use crate::exit_loss::{ExitLoss, ExitReading};
-use crate::probe::ProbeResults;
-use crate::tunnel_health::TunnelHealths;
+use crate::probe::{ProbeAnswer, ProbeResults};
+use crate::tunnel_health::{TunnelHealths, latest_handshake};
 
 /// Does the kernel's lease stand? Without it a scope's chain refuses everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,10 +86,19 @@ pub fn exit_reading(
         return ExitReading::Carries;
     }
     let served = scope_device(body, scope).is_some_and(|device| {
+        let tunnel = observed.tunnels.get(device);
+        let handshake = tunnel.and_then(latest_handshake);
         let exit = scope.exit.as_ref();
+        let probed = exit.map_or(ProbeAnswer::Untested, |exit| signs.probes.gateway(exit));
+        // A gateway that has a session and never answered an echo may be one that answers none.
+        let is_silent = match probed {
+            ProbeAnswer::Silent => true,
+            ProbeAnswer::Unanswered => handshake.is_none(),
+            ProbeAnswer::Untested | ProbeAnswer::Answers => false,
+        };
         !signs.handshakes.is_unanswered(device)
-            && !exit.is_some_and(|exit| signs.probes.is_lost(exit))
-            && observed.tunnels.contains_key(device)
+            && !is_silent
+            && tunnel.is_some()
             && observed
                 .links
                 .iter()

@@ -323,7 +323,7 @@ async fn compare(node: &Node, dice: &mut Dice, first: u32, seed: u64) -> usize {
     }
     nft(&scene.desired.ruleset.to_string());
     if !scene.leases.is_empty() {
-        nft(Transaction::lease(60).text());
+        nft(Transaction::lease(60.try_into().unwrap()).text());
     }
     let device = OUT[dice.below(OUT.len())];
     node.route_everything_to(device);

@@ -20,6 +20,9 @@ pub struct Binding {
     pub uid: Uid,
     /// The sandbox's id, as the runtime gave it.
     pub container_id: String,
+    /// The interface's name inside the pod: one sandbox may have several networks, and only the first is bound.
+    #[serde(default = "first_interface")]
+    pub ifname: String,
     /// The pod's addresses.
     pub addresses: BTreeSet<Address>,
     /// The host's end of the pod's link.
@@ -28,6 +31,11 @@ pub struct Binding {
     pub mac: Option<MacAddress>,
     /// The layer-3 device behind the binding: the bridge that masters the host interface, else the interface itself.
     pub pod_link: IfName,
+}
+
+/// The name that kubelets give the interface of a pod's first network.
+fn first_interface() -> String {
+    "eth0".to_owned()
 }
 
 /// All bindings of the node, with the pods that went.

@@ -168,6 +168,7 @@ impl<H: Host> Agent<H> {
                 .parse()
                 .map_err(|e| invalid("uid", format!("{e}")))?,
             container_id: request.container_id.clone(),
+            ifname: request.ifname.clone(),
             addresses: request.addresses.iter().copied().collect::<BTreeSet<_>>(),
             host_interface: host_interface
                 .parse()
@@ -233,8 +234,12 @@ impl<H: Host> Agent<H> {
         }
     }
 
-    /// DEL.
-    pub async fn cni_del(&mut self, container: &str) -> Response {
+    /// DEL. The end of a further network of a sandbox takes nothing from its first one.
+    pub async fn cni_del(&mut self, container: &str, ifname: &str) -> Response {
+        let bound = self.bindings.get().by_container.get(container);
+        if bound.is_some_and(|bound| bound.ifname != ifname) {
+            return Response::Done;
+        }
         if let Err(error) = self.bindings.remove(container) {
             return later(Reason::NotDurable, error.to_string());
         }

@@ -1,5 +1,6 @@
 //! The kernel's lease: given to a node whose guard was read back, and ended with the body's validity.
 
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use postern_agent_core::GuardReading;
@@ -48,11 +49,14 @@ impl<H: Host> Agent<H> {
             return;
         }
         let standing = self.lease_stands();
-        let seconds = u64::try_from(left).unwrap_or_default();
+        // Between the two looks at the clock the last second may have passed.
+        let Some(seconds) = u64::try_from(left).ok().and_then(NonZeroU64::new) else {
+            return;
+        };
         // A clock that was put right, or a node that slept, moves the end: the kernel's lease is aimed at it again.
         let aimed = self.last.lease.as_ref().is_some_and(|(given, until)| {
             let runs = until.saturating_duration_since(Instant::now()).as_secs();
-            given == &digest && runs.abs_diff(seconds) <= AIM_SECONDS
+            given == &digest && runs.abs_diff(seconds.get()) <= AIM_SECONDS
         });
         if aimed && standing {
             return;
@@ -66,7 +70,7 @@ impl<H: Host> Agent<H> {
         self.last.lease = match self.change_lease(Transaction::lease(seconds)).await {
             true => {
                 self.last.lease_change = LeaseChange::Given;
-                Some((digest, Instant::now() + Duration::from_secs(seconds)))
+                Some((digest, Instant::now() + Duration::from_secs(seconds.get())))
             }
             false => None,
         };

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use postern_agent_core::tunnel_health::latest_handshake;
 use postern_host::{Host, apply};
 use postern_intent::IfName;
 use postern_plan::Step;
@@ -12,7 +13,7 @@ use tokio::time::timeout;
 use super::activation::Activation;
 use super::renewals::Renewal;
 use super::state::Agent;
-use crate::probe::ProbeNews;
+use crate::probe::{ProbeNews, Silence};
 
 /// How long a try may keep the loop: a tunnel process that hangs delays no pod.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -25,7 +26,10 @@ impl<H: Host> Agent<H> {
     ) -> Option<Activation> {
         let news = probes.borrow_and_update().clone();
         let mut due = None;
-        for device in &news.lost {
+        for (device, silence) in &news.lost {
+            if *silence == Silence::Always && self.has_session(device) {
+                continue;
+            }
             // What a failed try left of the tunnel is put right at once.
             if self.renew_session(device).await == Some(Renewal::Failed) {
                 due = Some(Activation::Retry);
@@ -36,6 +40,12 @@ impl<H: Host> Agent<H> {
             due = Some(Activation::ProbeChanged);
         }
         due
+    }
+
+    fn has_session(&self, device: &IfName) -> bool {
+        let read_back = self.last.read_back.as_ref();
+        let tunnel = read_back.and_then(|one| one.observed().tunnels.get(device));
+        tunnel.and_then(latest_handshake).is_some()
     }
 
     /// Takes the peers of a tunnel out and puts them back: the next packet makes a handshake. Nothing that was staged for

@@ -64,6 +64,15 @@ const LONGEST_TURN: Duration = Duration::from_secs(120);
 /// A run that has been due for so long waits for no pod any more.
 const OVERDUE: Duration = Duration::from_secs(3);
 
+/// Whether a table of ours is in the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TableReading {
+    There,
+    Missing,
+    /// The firewall could not be read.
+    Unread,
+}
+
 /// What wakes the loop, apart from timers.
 pub struct Wakers<S> {
     /// Requests on the socket.
@@ -135,10 +144,6 @@ where
                 None => { agent.report.flush(); agent.answer_waiting().await; continue }
             },
             Some(update) = wakers.updates.recv() => agent.take_update(update),
-            Ok(()) = wakers.probes.changed() => match agent.take_probe(&mut wakers.probes).await {
-                Some(activation) => activation,
-                None => continue,
-            },
             Some(()) = wakers.host.next(), if pace.is_over() => {
                 tokio::time::sleep(DEBOUNCE).await;
                 Activation::HostChanged
@@ -150,6 +155,11 @@ where
                 else if timer <= Instant::now() { Activation::Timer }
                 else { continue }
             }
+            // Last: what hangs in a renewal must keep no pod and no event waiting.
+            Ok(()) = wakers.probes.changed() => match agent.take_probe(&mut wakers.probes).await {
+                Some(activation) => activation,
+                None => continue,
+            },
         };
         let taken = agent.take_documents();
         if activation == Activation::IntentChanged && taken == Taken::Nothing {
@@ -257,7 +267,8 @@ impl<H: Host> Agent<H> {
                 );
             }
         }
-        if self.verified.is_some() && self.has_no_table().await {
+        // Held also where the firewall cannot be read: a table that nobody saw is no reason to open.
+        if self.verified.is_some() && self.table_reading().await != TableReading::There {
             self.opening = Opening::Held;
         }
         let mut again = self.reconcile(Activation::Startup).await;
@@ -280,13 +291,19 @@ impl<H: Host> Agent<H> {
     /// Without a ledger, is there no other sign of an earlier intent: a table of ours in the kernel, or a pod that an
     /// intent guarded? What cannot be read counts as a sign.
     async fn is_new_node(&self) -> bool {
-        self.has_no_table().await && self.bindings.get().guarded.is_empty()
+        self.table_reading().await == TableReading::Missing
+            && self.bindings.get().guarded.is_empty()
     }
 
-    /// What cannot be read counts as a table.
-    async fn has_no_table(&self) -> bool {
-        let firewall = self.host.read_firewall().await;
-        firewall.is_ok_and(|firewall| firewall.inet.is_none() && firewall.bridge.is_none())
+    /// Is a table of ours in the kernel?
+    async fn table_reading(&self) -> TableReading {
+        match self.host.read_firewall().await {
+            Err(_) => TableReading::Unread,
+            Ok(firewall) if firewall.inet.is_none() && firewall.bridge.is_none() => {
+                TableReading::Missing
+            }
+            Ok(_) => TableReading::There,
+        }
     }
 
     fn record_unclaimed(&mut self) {
@@ -379,7 +396,7 @@ impl<H: Host> Agent<H> {
             }
             Request::Add(add) => return self.cni_add(&add, answer).await,
             Request::Check(check) => self.cni_check(&check.container_id),
-            Request::Del(del) => self.cni_del(&del.container_id).await,
+            Request::Del(del) => self.cni_del(&del.container_id, &del.ifname).await,
             Request::Gc(gc) => self.cni_gc(&gc.valid_container_ids).await,
             Request::Status => self.cni_status(),
         };

@@ -9,7 +9,7 @@
 mod echo;
 mod task;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use postern_agent_core::ProbeResults;
 use postern_intent::IfName;
@@ -24,9 +24,18 @@ pub struct ProbeNews {
     /// What is known.
     pub results: ProbeResults,
     /// Devices whose other end is silent now: their sessions may be dead.
-    pub lost: BTreeSet<IfName>,
+    pub lost: BTreeMap<IfName, Silence>,
     /// Moves on for as long as something is lost.
     pub round: u32,
+}
+
+/// Since when the other end of a device has been silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Silence {
+    /// It answered echoes before.
+    AfterAnswers,
+    /// It never answered one: where it has a session, that may be its way, and the session is left alone.
+    Always,
 }
 
 /// The agent's end.

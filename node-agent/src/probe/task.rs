@@ -14,8 +14,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::ProbeNews;
 use super::echo::{Echo, echo};
+use super::{ProbeNews, Silence};
 use crate::dns::ask_for_root;
 
 /// Between two echoes to one gateway.
@@ -260,8 +260,16 @@ impl Prober {
             .map(|(key, count)| (key.clone(), count.answer))
             .collect();
         let used = self.asked.used.iter();
-        let lost = used.filter(|(exit, _)| self.results.is_lost(exit));
-        let lost = lost.map(|(_, used)| used.socket.device.clone()).collect();
+        let lost = used
+            .filter_map(|(exit, used)| {
+                let silence = match self.results.gateway(exit) {
+                    ProbeAnswer::Silent => Silence::AfterAnswers,
+                    ProbeAnswer::Unanswered => Silence::Always,
+                    ProbeAnswer::Untested | ProbeAnswer::Answers => return None,
+                };
+                Some((used.socket.device.clone(), silence))
+            })
+            .collect();
         let round = self.round / TELL_ROUNDS;
         self.news.send_if_modified(|news| {
             let again = !news.lost.is_empty() && news.round != round;

@@ -97,8 +97,15 @@ async fn a_selected_pod_gets_no_second_network_and_a_free_one_keeps_its_first_bi
     request.namespace = "web".to_owned();
     node.agent.cni_add(&request, sender).await;
     assert_eq!(answer.try_recv(), Ok(Response::Done));
-    let bound = &node.agent.bindings.get().by_container["c-w"];
-    assert_eq!(bound.host_interface.as_str(), "veth1");
+    let bound = |node: &Node| {
+        node.agent.bindings.get().by_container["c-w"]
+            .host_interface
+            .clone()
+    };
+    assert_eq!(bound(&node).as_str(), "veth1");
+    // The second network is unplugged while the pod lives.
+    assert_eq!(node.agent.cni_del("c-w", "net1").await, Response::Done);
+    assert_eq!(bound(&node).as_str(), "veth1");
 
     assert_eq!(node.adds("crawlers", "a", "veth2").await, Response::Done);
     let (sender, mut answer) = oneshot::channel();

@@ -8,6 +8,7 @@ use postern_plan::desired::used_interface;
 use postern_plan::order::Stage;
 
 use super::ReportInputs;
+use crate::probe::ProbeAnswer;
 use crate::read_back::ReadBack;
 use crate::scope_reading::{WayReading, way_reading};
 use crate::tunnel_health::latest_handshake;
@@ -34,12 +35,15 @@ impl ReportInputs<'_> {
                     exit: route.exit.to_string(),
                     digest: stands(read_back, device).then(|| route.digest.to_string()),
                     mtu: mtu(read_back, device),
-                    paths: self.used_paths(body, route),
+                    paths: self.used_paths(body, route, handshake),
                     last_handshake: handshake.map(MicroTime),
                     healthy: stands(read_back, device)
-                        && (fresh || self.probe_answers(&route.exit))
                         && !self.run.tunnels.is_unanswered(device)
-                        && !self.run.probes.is_lost(&route.exit),
+                        && match self.run.probes.gateway(&route.exit) {
+                            ProbeAnswer::Answers => true,
+                            ProbeAnswer::Silent => false,
+                            ProbeAnswer::Untested | ProbeAnswer::Unanswered => fresh,
+                        },
                 })
             })
             .collect()

@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use jiff::Timestamp;
 use postern_crds::node_report::{AddressFamily, PathHop, PathReport, PathState, ResolverState};
+use postern_intent::Body;
 use postern_intent::body::{DnsMode, ExitRoute, Scope, ServedExit};
-use postern_intent::{Body, ExitName};
 use postern_plan::desired::tunnel_address;
 use postern_plan::host::{Carrier, Family};
 
@@ -12,14 +13,13 @@ use super::ReportInputs;
 use crate::probe::ProbeAnswer;
 
 impl ReportInputs<'_> {
-    /// Does the gateway of an exit answer in any family?
-    pub(super) fn probe_answers(&self, exit: &ExitName) -> bool {
-        let answers = |family| self.run.probes.tunnel(exit, family) == ProbeAnswer::Answers;
-        Family::BOTH.into_iter().any(answers)
-    }
-
     /// The ways of an exit that this node uses.
-    pub(super) fn used_paths(&self, body: &Body, route: &ExitRoute) -> Vec<PathReport> {
+    pub(super) fn used_paths(
+        &self,
+        body: &Body,
+        route: &ExitRoute,
+        handshake: Option<Timestamp>,
+    ) -> Vec<PathReport> {
         let has_address =
             |family: &Family| tunnel_address(body, &route.interface, *family).is_some();
         let is_there = |family: &Family| self.setup.facts.has_family(*family);
@@ -28,11 +28,16 @@ impl ReportInputs<'_> {
             .filter(has_address)
             .filter(is_there);
         families
-            .map(|family| self.used_path(route, family))
+            .map(|family| self.used_path(route, family, handshake))
             .collect()
     }
 
-    fn used_path(&self, route: &ExitRoute, family: Family) -> PathReport {
+    fn used_path(
+        &self,
+        route: &ExitRoute,
+        family: Family,
+        handshake: Option<Timestamp>,
+    ) -> PathReport {
         let probes = self.run.probes;
         // The node's own resolvers decide where it has any: those that a policy names may be wrong for it alone.
         let own = &probes.own_resolvers;
@@ -42,7 +47,11 @@ impl ReportInputs<'_> {
         });
         match (probes.tunnel(&route.exit, family), behind) {
             (ProbeAnswer::Untested, _) => path(family, PathState::Untested, String::new()),
-            (ProbeAnswer::Silent, _) => {
+            (ProbeAnswer::Unanswered, _) if handshake.is_some() => {
+                let message = "the gateway has a session and answers no echo";
+                path(family, PathState::Untested, message.to_owned())
+            }
+            (ProbeAnswer::Silent | ProbeAnswer::Unanswered, _) => {
                 let gateway = route.gateways.first();
                 let gateway = gateway.map(|gateway| gateway.node.to_string());
                 let message = format!(
@@ -51,7 +60,7 @@ impl ReportInputs<'_> {
                 );
                 broken(family, PathHop::Tunnel, message)
             }
-            (ProbeAnswer::Answers, ProbeAnswer::Silent) => broken(
+            (ProbeAnswer::Answers, ProbeAnswer::Silent | ProbeAnswer::Unanswered) => broken(
                 family,
                 PathHop::Forward,
                 "the gateway answers in the tunnel, and no resolver behind it does".to_owned(),
@@ -100,7 +109,7 @@ impl ReportInputs<'_> {
         match behind {
             ProbeAnswer::Untested => path(family, PathState::Untested, String::new()),
             ProbeAnswer::Answers => path(family, PathState::Works, String::new()),
-            ProbeAnswer::Silent => {
+            ProbeAnswer::Silent | ProbeAnswer::Unanswered => {
                 let message = "no resolver answers the gateway itself".to_owned();
                 broken(family, PathHop::Resolver, message)
             }
@@ -157,7 +166,7 @@ impl ReportInputs<'_> {
         match probes.any_resolver(exit, |resolver| asked.contains(resolver)) {
             ProbeAnswer::Untested => ResolverState::Untested,
             ProbeAnswer::Answers => ResolverState::Answers,
-            ProbeAnswer::Silent => ResolverState::Silent,
+            ProbeAnswer::Silent | ProbeAnswer::Unanswered => ResolverState::Silent,
         }
     }
 }

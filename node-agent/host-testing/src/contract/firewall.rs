@@ -1,6 +1,7 @@
 //! The two nft tables.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
 
 use postern_plan::host::Family;
 use postern_plan::observed::{ObservedFirewall, ObservedTable};
@@ -277,7 +278,7 @@ pub async fn a_lease_is_renewed_whether_it_is_there_or_not(
     replace(host).await?;
     let families =
         BTreeSet::from([Family::V4, Family::V6].map(|family| Element::key([Atom::Family(family)])));
-    for seconds in [60, 90] {
+    for seconds in [60, 90].into_iter().filter_map(NonZeroU64::new) {
         host.change_firewall(&Transaction::lease(seconds)).await?;
         assert_eq!(
             inet_of(host).await?.sets.remove("lease"),

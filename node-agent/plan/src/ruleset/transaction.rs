@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::num::NonZeroU64;
 
 use super::Element;
 use super::model::{Ruleset, TableFamily};
@@ -61,8 +62,10 @@ impl Transaction {
 
     /// Renews the kernel's lease in both families: add, delete and add again in one batch, because delete alone fails
     /// once the element has expired (`Error: Could not process rule: No such file or directory`).
+    ///
+    /// Never 0 s, which nft takes for no end.
     #[must_use]
-    pub fn lease(seconds: u64) -> Self {
+    pub fn lease(seconds: NonZeroU64) -> Self {
         let mut lines = Lines::new(TableFamily::Inet);
         for family in ["ipv4", "ipv6"] {
             let element = format!("{family} timeout {seconds}s");

@@ -173,6 +173,7 @@ fn a_routed_pod_link_sends_with_its_own_pods_source_only() {
         name: word("r"),
         uid: word("r-uid"),
         container_id: "c-r".to_owned(),
+        ifname: "eth0".to_owned(),
         addresses: [word::<Address>("10.244.1.7")].into(),
         host_interface: word("cali7"),
         mac: None,

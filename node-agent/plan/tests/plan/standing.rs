@@ -22,6 +22,7 @@ fn binding(name: &str, uid: &str, namespace: &str, address: &str) -> Binding {
         name: word(name),
         uid: word(uid),
         container_id: format!("c-{uid}"),
+        ifname: "eth0".to_owned(),
         addresses: [word::<Address>(address)].into(),
         host_interface: word("veth9"),
         mac: None,

@@ -106,16 +106,29 @@ fn guard(context: &Context<'_>) -> Vec<Rule> {
 /// The world's answer to a client whose served device is missing would follow the default route: back into the world, with
 /// the client's tunnel address.
 fn stray_returns(context: &Context<'_>) -> Vec<Rule> {
-    let reply = Field::CtDirection.is("reply");
-    drops_to_tunnels(context, &[reply])
+    // No pod answers a client: what a pod link brings is somebody else's connection.
+    let matches = [
+        Field::CtDirection.is("reply"),
+        Field::Iif.outside("podlinks"),
+    ];
+    drops_to_tunnels(context, &matches)
 }
 
-/// An ICMP error that the node sends to a client whose served device is missing would leave by the default route too. Only
-/// ICMP: the kernel sends nothing else to a client by itself.
-fn stray_errors(context: &Context<'_>) -> Vec<Rule> {
+/// What the node itself answers a client whose served device is missing, an ICMP error, an echo or a reset, would leave by the
+/// default route too. Only replies, and errors about a packet that conntrack does not know: connections of the node itself to
+/// such a range, and neighbour discovery there, which conntrack calls untracked, go on.
+fn stray_answers(context: &Context<'_>) -> Vec<Rule> {
     let outside = ["pst-s-*", "pst-c-*", "lo"].map(|device| Field::Oif.not_named(device));
-    let icmp = Field::L4Proto.is("{ icmp, ipv6-icmp }");
-    drops_to_tunnels(context, &[&[icmp][..], &outside].concat())
+    let replies = [Field::CtDirection.is("reply")];
+    let errors = [
+        Field::L4Proto.is("{ icmp, ipv6-icmp }"),
+        Field::CtState.is("invalid"),
+    ];
+    let kinds = [&replies[..], &errors[..]];
+    kinds
+        .into_iter()
+        .flat_map(|kind| drops_to_tunnels(context, &[kind, &outside[..]].concat()))
+        .collect()
 }
 
 /// Drops what matches and has an address of the tunnel ranges as its destination.
@@ -345,6 +358,6 @@ fn local_out(context: &Context<'_>) -> Vec<Rule> {
             .when(Field::NfProto.outside(LEASE))
             .when(Field::Oif.named("pst-c-*")),
     );
-    rules.extend(stray_errors(context));
+    rules.extend(stray_answers(context));
     rules
 }
