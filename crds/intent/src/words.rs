@@ -152,6 +152,20 @@ name!(
     |v| v.len() == 16 && v.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 );
 
+impl SectionDigest {
+    /// These bytes in hex.
+    #[must_use]
+    pub fn of_bytes(bytes: [u8; 8]) -> Self {
+        Self(crate::hex(&bytes))
+    }
+
+    /// Stands where no digest is known.
+    #[must_use]
+    pub fn zero() -> Self {
+        Self("0".repeat(16))
+    }
+}
+
 /// A node's UID.
 pub type NodeUid = Uid;
 

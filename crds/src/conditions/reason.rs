@@ -37,7 +37,7 @@ vocabulary! {
         NoMarkLeft: "The node uses as many exits as the mark's mask has numbers for.",
         NoTunnelAddressLeft: "The tunnel ranges have no address left for another node.",
         NoPortLeft: "The port range of the tunnels has no port left for another exit.",
-        FamilyBlocked: "The exit has source addresses in one family only; the other family is blocked.",
+        FamilyBlocked: "The exit has source addresses, or its gateway an uplink, in one family only; the other family is blocked.",
         Overridden: "Another policy of the namespace decides about all of the pods that this one selects.",
         Conflict: "Another object of higher rank claims the same.",
 
@@ -49,7 +49,7 @@ vocabulary! {
         NoPeerKey: "The WireGuard key of the client or of the gateway is not known yet.",
         NoTunnel: "The node can make no tunnel: neither kernel WireGuard nor a TUN device.",
         NoHandshake: "The tunnel has no recent handshake with the exit.",
-        NotForwarded: "The gateway answers in the tunnel, and nothing that it should pass on is answered.",
+        NotForwarded: "The gateway answers in the tunnel, but packets that it forwards get no reply.",
         EgressIPMissing: "An egress IP of the exit is on no interface of the gateway, so that its family is blocked.",
         NoUplink: "The gateway has no uplink that works for the family.",
         ResolverSilent: "No resolver that names are asked of answers through the exit.",

@@ -134,7 +134,7 @@ pub const FIELDS: &[Field] = &[
     exit(
         "spec.probe",
         Honoured::NotYet,
-        "health comes from the tunnel's own handshakes; leave it out",
+        "exits are probed at a fixed pace and with fixed targets; leave it out",
     ),
     exit(
         "spec.failback",

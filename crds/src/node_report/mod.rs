@@ -15,4 +15,4 @@ pub use detail::{
 };
 pub use path::{AddressFamily, ExitReport, PathHop, PathReport, PathState, ServedReport};
 pub use scope::{Posture, ResolverState, ScopePods, ScopePolicy, ScopeReport, ScopeState};
-pub use spec::{NodeReport, NodeReportSpec, NodeReportStatus};
+pub use spec::{NodeReport, NodeReportSpec, NodeReportStatus, SCOPES_LISTED, SERVED_LISTED};

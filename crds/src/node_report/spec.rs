@@ -75,6 +75,11 @@ pub struct NodeReportSpec {
     pub node_uid: String,
 }
 
+/// How many scopes a report lists at most; of those beyond, only the serial of the body says anything.
+pub const SCOPES_LISTED: usize = 128;
+/// How many served exits a report lists at most.
+pub const SERVED_LISTED: usize = 64;
+
 /// What the agent saw. Untrusted input to everybody who reads it.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -140,7 +145,7 @@ pub struct NodeReportStatus {
 
     /// Scopes of the node.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 128))]
+    #[schemars(length(max = SCOPES_LISTED))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]))]
     pub scopes: Vec<ScopeReport>,
 
@@ -152,7 +157,7 @@ pub struct NodeReportStatus {
 
     /// Exits that the node serves, as it sees its own way out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = SERVED_LISTED))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["exit".into()]))]
     pub served: Vec<ServedReport>,
 

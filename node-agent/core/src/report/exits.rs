@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use postern_crds::node_report::{ExitReport, ServedReport};
+use postern_crds::node_report::{ExitReport, SERVED_LISTED, ServedReport};
 use postern_intent::IfName;
 use postern_plan::desired::used_interface;
 use postern_plan::order::Stage;
@@ -55,7 +55,7 @@ impl ReportInputs<'_> {
         else {
             return Vec::new();
         };
-        let served = body.nat.iter().take(64);
+        let served = body.nat.iter().take(SERVED_LISTED);
         served
             .map(|exit| ServedReport {
                 exit: exit.exit.to_string(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use postern_crds::node_report::{ScopePods, ScopePolicy, ScopeReport};
+use postern_crds::node_report::{SCOPES_LISTED, ScopePods, ScopePolicy, ScopeReport};
 use postern_intent::Body;
 use postern_intent::body::{Scope, Way};
 use postern_plan::check::Seal;
@@ -22,7 +22,7 @@ impl ReportInputs<'_> {
         let scopes = body.firewall.iter();
         scopes
             .filter_map(|scope| self.scope_report(read_back, body, scope))
-            .take(128)
+            .take(SCOPES_LISTED)
             .collect()
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use postern_crds::conditions::{ConditionType, Reason, is_true};
-use postern_crds::node_report::{PathReport, PathState, ScopeState};
+use postern_crds::node_report::{AddressFamily, PathReport, PathState, ScopeState};
 use postern_crds::{NodeReport, NodeReportStatus};
 use postern_intent::{ExitName, SectionDigest, Serial, Uid};
 
@@ -37,8 +37,18 @@ pub fn report(object: &NodeReport, now: Timestamp) -> Result<Report, IntakeError
             Guard::NotSealed
         },
         scopes: status.map(scopes).unwrap_or_default(),
-        exits: status.map(used_exits).unwrap_or_default(),
-        served: status.map(served_exits).unwrap_or_default(),
+        exits: exits(
+            status
+                .into_iter()
+                .flat_map(|status| &status.exits)
+                .map(|one| (&one.exit, &one.digest, &one.paths)),
+        ),
+        served: exits(
+            status
+                .into_iter()
+                .flat_map(|status| &status.served)
+                .map(|one| (&one.exit, &one.digest, &one.paths)),
+        ),
         formats: status
             .map(|status| status.body_formats.iter().copied().collect())
             .unwrap_or_default(),
@@ -58,6 +68,7 @@ fn scopes(status: &NodeReportStatus) -> BTreeMap<Uid, ReportedScope> {
             ReportedScope {
                 digest: digest(scope.digest.as_ref()),
                 enforced: pods.enforced,
+                blocked_pods: pods.blocked,
                 resolvers: scope.resolvers,
                 blocked,
                 unenforceable: pods.unenforceable,
@@ -71,38 +82,28 @@ fn digest(said: Option<&String>) -> Option<SectionDigest> {
     said?.parse().ok()
 }
 
-fn used_exits(status: &NodeReportStatus) -> BTreeMap<ExitName, ReportedExit> {
-    let exits = status.exits.iter();
-    exits
-        .filter_map(|one| reported(&one.exit, one.digest.as_ref(), &one.paths))
-        .collect()
-}
-
-fn served_exits(status: &NodeReportStatus) -> BTreeMap<ExitName, ReportedExit> {
-    let exits = status.served.iter();
-    exits
-        .filter_map(|one| reported(&one.exit, one.digest.as_ref(), &one.paths))
-        .collect()
-}
-
-fn reported(
-    exit: &str,
-    said: Option<&String>,
-    paths: &[PathReport],
-) -> Option<(ExitName, ReportedExit)> {
-    let broken = paths.iter().filter(|path| path.state == PathState::Broken);
-    let faults = broken.filter_map(|path| {
-        let fault = PathFault {
-            hop: path.hop?,
-            message: path.message.clone(),
+fn exits<'a>(
+    said: impl Iterator<Item = (&'a String, &'a Option<String>, &'a Vec<PathReport>)>,
+) -> BTreeMap<ExitName, ReportedExit> {
+    said.filter_map(|(exit, digest_said, paths)| {
+        let of_state = |state| paths.iter().filter(move |path| path.state == state);
+        let faults = of_state(PathState::Broken).filter_map(|path| {
+            let fault = PathFault {
+                hop: path.hop?,
+                message: path.message.clone(),
+            };
+            Some((path.family, fault))
+        });
+        let faults: BTreeMap<AddressFamily, PathFault> = faults.collect();
+        let works = of_state(PathState::Works).map(|path| path.family);
+        let reported = ReportedExit {
+            digest: digest(digest_said.as_ref()),
+            judged: works.chain(faults.keys().copied()).collect(),
+            faults,
         };
-        Some((path.family, fault))
-    });
-    let exit_report = ReportedExit {
-        digest: digest(said),
-        faults: faults.collect(),
-    };
-    Some((exit.parse().ok()?, exit_report))
+        Some((exit.parse().ok()?, reported))
+    })
+    .collect()
 }
 
 /// Only what says that nobody binds sources: while the guard is being put in place nothing is known of them.

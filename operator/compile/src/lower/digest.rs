@@ -28,9 +28,9 @@ pub(crate) fn stamp(body: &mut Body) {
     }
 }
 
-/// What stands in a part while its digest is not known.
+/// The placeholder until [`stamp`] has run.
 pub(crate) fn none() -> SectionDigest {
-    of(&())
+    SectionDigest::zero()
 }
 
 fn of_used(route: &ExitRoute, tunnels: &[Tunnel]) -> SectionDigest {
@@ -60,7 +60,7 @@ fn of_served(exit: &ServedExit, tunnels: &[Tunnel]) -> SectionDigest {
 /// Types of the intent become the same JSON wherever they are: fields in their order, maps and sets sorted.
 fn of(part: &impl Serialize) -> SectionDigest {
     let json = serde_json::to_vec(part).unwrap_or_default();
-    let hash = Sha256::digest(&json);
-    let hex: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    hex.try_into().unwrap_or_else(|_| none())
+    let hash: [u8; 32] = Sha256::digest(&json).into();
+    let [a, b, c, d, e, f, g, h, ..] = hash;
+    SectionDigest::of_bytes([a, b, c, d, e, f, g, h])
 }

@@ -46,6 +46,8 @@ pub struct Report {
 pub struct ReportedExit {
     /// The digest of the exit in the body that it read back.
     pub digest: Option<SectionDigest>,
+    /// Families of whose ways the node knows whether they work.
+    pub judged: BTreeSet<AddressFamily>,
     /// Where the ways of families end.
     pub faults: BTreeMap<AddressFamily, PathFault>,
 }
@@ -66,6 +68,8 @@ pub struct ReportedScope {
     pub digest: Option<SectionDigest>,
     /// Pods that it enforces.
     pub enforced: u32,
+    /// Pods that it blocks.
+    pub blocked_pods: u32,
     /// Whether names can be asked for.
     pub resolvers: ResolverState,
     /// Why its pods are blocked, if the node blocks them by itself.

@@ -8,7 +8,7 @@ use postern_intent::body::TunnelRole;
 use postern_intent::{ExitName, NodeName};
 
 use super::{
-    ClientCounts, Concerned, Detail, GatewayLine, GatewayRole, PathFaults, Progress, Verdict,
+    ClientCounts, Concerned, Detail, GatewayLine, GatewayRole, Jury, PathFaults, Progress, Verdict,
     silent,
 };
 use crate::compile::Settled;
@@ -130,11 +130,15 @@ pub(super) fn gateway_progress(
     gateway: &NodeName,
     exit: &ExitName,
 ) -> Progress {
-    let served = settled
-        .get(gateway)
-        .and_then(|settled| settled.body.nat.iter().find(|one| &one.exit == exit));
+    let of_node = settled.get(gateway);
+    let served = of_node.and_then(|of_node| {
+        Some((
+            of_node,
+            of_node.body.nat.iter().find(|one| &one.exit == exit)?,
+        ))
+    });
     match served {
-        Some(served) => Progress::of_served(context, gateway, served),
+        Some((of_node, served)) => Progress::of_served(context, of_node, gateway, served),
         None => Progress::of(context, settled, gateway),
     }
 }
@@ -166,13 +170,13 @@ fn ready(
         Progress::Programmed => {
             let clients = context.clients.get(&exit.name).into_iter().flatten();
             let faults = PathFaults::of(context, &exit.name, active, clients);
-            if let Some((reason, message)) = faults.reason_of_exit(active) {
+            if let Some((reason, message)) = faults.reason(active, Jury::Unanimous) {
                 return Finding::no(kind, reason, message);
             }
             let (reason, from) = sources(active);
             let parts = [
                 Some(format!("leaves by {} {from}", gateway.name)),
-                faults.single_clients(),
+                faults.of_some_clients(),
             ];
             let message: Vec<String> = parts.into_iter().flatten().collect();
             let message = message.join("; ");
@@ -244,7 +248,7 @@ fn gateways(
         endpoint,
         egress: egress.unwrap_or_default(),
         mtu: mtu.filter(|_| carries),
-        healthy: carries && faults.reason(active).is_none(),
+        healthy: carries && faults.reason(active, Jury::Unanimous).is_none(),
     };
     let standbys = active.standbys.iter().map(|node| GatewayLine {
         node: node.to_string(),
@@ -267,11 +271,13 @@ fn clients<'a>(
     let mut clients = Concerned::default();
     let mut sealed = 0;
     for node in nodes.filter(|node| settled.contains_key(node)) {
-        let used = settled
-            .get(node)
-            .and_then(|settled| settled.body.routes.iter().find(|one| one.exit == exit.name));
+        let of_node = settled.get(node);
+        let used = of_node.and_then(|of_node| {
+            let mut routes = of_node.body.routes.iter();
+            Some((of_node, routes.find(|one| one.exit == exit.name)?))
+        });
         let progress = match used {
-            Some(used) => Progress::of_used(context, node, used),
+            Some((of_node, used)) => Progress::of_used(context, of_node, node, used),
             None => Progress::of(context, settled, node),
         };
         clients.add(node, progress);

@@ -12,6 +12,6 @@ mod words;
 
 use all::reason;
 pub(crate) use all::verdicts;
-use path::PathFaults;
+use path::{Jury, PathFaults};
 use progress::{Concerned, Progress, silent};
 pub use words::{ClientCounts, Detail, GatewayLine, GatewayRole, NodeCounts, Verdict};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use postern_crds::conditions::{ConditionType, Finding, Reason};
 use postern_intent::NodeName;
-use postern_intent::body::{BlockedReason, Way};
+use postern_intent::body::{BlockedReason, FORMAT_VERSION, Way};
 
 use super::{Detail, Progress, Verdict};
 use crate::budget::Rest;
@@ -47,6 +47,7 @@ pub(super) fn verdict(
 fn accepted(context: &Context<'_>, node: &NodeName, settled: &Settled) -> Finding {
     let kind = ConditionType::Accepted;
     let problems: Vec<(Reason, String)> = [
+        format(context, node),
         key(context, node),
         addresses(context, node),
         serial(context, node),
@@ -67,6 +68,16 @@ fn accepted(context: &Context<'_>, node: &NodeName, settled: &Settled) -> Findin
 }
 
 type Problem = Option<(Reason, String)>;
+
+fn format(context: &Context<'_>, node: &NodeName) -> Problem {
+    let read = &context.index.reports.get(node)?.formats;
+    (!read.is_empty() && !read.contains(&FORMAT_VERSION)).then(|| {
+        let message = format!(
+            "its agent does not read intents of format {FORMAT_VERSION}, which this operator writes; upgrade the agent"
+        );
+        (Reason::FormatVersion, message)
+    })
+}
 
 fn key(context: &Context<'_>, node: &NodeName) -> Problem {
     let message = match context.keys.refused.get(node)? {

@@ -11,28 +11,37 @@ use crate::lower::Context;
 use crate::resolve::ActiveExit;
 use crate::snapshot::{Freshness, PathFault, Report};
 
-/// The faults of an exit, by family.
+/// The faults of an exit. It borrows from the reports: one is made for each exit and for each policy.
 #[derive(Default)]
-pub(super) struct PathFaults {
+pub(super) struct PathFaults<'a> {
     /// What its gateway finds between itself and the world.
-    gateway: BTreeMap<AddressFamily, (PathHop, String)>,
-    /// What clients find on their way to the gateway and through it.
-    clients: BTreeMap<AddressFamily, ClientFault>,
-    /// How many clients say anything that counts.
-    heard: usize,
+    gateway: BTreeMap<AddressFamily, &'a PathFault>,
+    /// What clients find on their way to the gateway and through it, by the hop.
+    clients: BTreeMap<(AddressFamily, PathHop), ClientFault<'a>>,
+    /// How many clients know whether the family works.
+    heard: BTreeMap<AddressFamily, usize>,
 }
 
-#[derive(Clone, Default)]
-struct ClientFault {
-    hop: Option<PathHop>,
-    message: String,
-    nodes: Vec<String>,
+struct ClientFault<'a> {
+    /// What the first of them found.
+    message: &'a str,
+    nodes: Vec<&'a NodeName>,
 }
 
-impl PathFaults {
+/// Whose word makes an exit not ready.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Jury {
+    /// That of each client: a policy is not ready when one of its nodes is cut off.
+    Single,
+    /// That of all clients together: the exit itself is not at fault when one of them is cut off, such as one that has just
+    /// come and whose gateway does not know it yet.
+    Unanimous,
+}
+
+impl<'a> PathFaults<'a> {
     /// What the gateway of an exit and these of its clients report now. O(clients).
-    pub(super) fn of<'a>(
-        context: &Context<'_>,
+    pub(super) fn of(
+        context: &Context<'a>,
         exit: &ExitName,
         active: &ActiveExit<'_>,
         clients: impl Iterator<Item = &'a NodeName>,
@@ -41,59 +50,47 @@ impl PathFaults {
         let offered = |family: &AddressFamily| active.offers(*family);
         if let Some(served) = fresh(context, active.gateway).and_then(|one| one.served.get(exit)) {
             let faults = served.faults.iter().filter(|(family, _)| offered(family));
-            found.gateway = faults
-                .map(|(family, fault)| (*family, (fault.hop, fault.message.clone())))
-                .collect();
+            found.gateway = faults.map(|(family, fault)| (*family, fault)).collect();
         }
         for client in clients {
-            let report = fresh(context, client).and_then(|one| one.exits.get(exit));
-            found.heard += usize::from(report.is_some());
-            let faults = report.iter().flat_map(|said| &said.faults);
-            for (family, fault) in faults.filter(|(family, _)| offered(family)) {
-                found.clients.entry(*family).or_default().add(client, fault);
+            let Some(said) = fresh(context, client).and_then(|one| one.exits.get(exit)) else {
+                continue;
+            };
+            for family in &said.judged {
+                *found.heard.entry(*family).or_default() += 1;
+            }
+            for (family, fault) in said.faults.iter().filter(|(family, _)| offered(family)) {
+                let known = found.clients.entry((*family, fault.hop));
+                let known = known.or_insert_with(|| ClientFault {
+                    message: &fault.message,
+                    nodes: Vec::new(),
+                });
+                known.nodes.push(client);
             }
         }
         found
     }
 
-    /// Why traffic of the exit does not get out, if it does not. A family for which the gateway has no uplink is none that
-    /// the exit can be held to, as long as another one works.
-    pub(super) fn reason(&self, active: &ActiveExit<'_>) -> Option<(Reason, String)> {
+    /// Why traffic of the exit does not get out, if it does not. A family for which the gateway has no uplink is ignored
+    /// while another family has one.
+    pub(super) fn reason(&self, active: &ActiveExit<'_>, jury: Jury) -> Option<(Reason, String)> {
         let families = [AddressFamily::IPv4, AddressFamily::IPv6];
-        let offered: Vec<_> = families
+        let offered = families.into_iter().filter(|one| active.offers(*one));
+        let (absent, present): (Vec<_>, Vec<_>) = offered.partition(|one| self.is_absent(*one));
+        let judged = if present.is_empty() { absent } else { present };
+        judged
             .into_iter()
-            .filter(|one| active.offers(*one))
-            .collect();
-        let absent =
-            |family: &AddressFamily| matches!(self.gateway.get(family), Some((PathHop::Uplink, _)));
-        let all_absent = offered.iter().all(absent);
-        offered
-            .into_iter()
-            .filter(|family| all_absent || !absent(family))
-            .find_map(|family| self.fault(active.gateway, family))
+            .find_map(|family| self.fault(active.gateway, family, jury))
     }
 
-    /// The same for the exit itself: what single clients miss is theirs, such as one that has just come and whose gateway
-    /// does not know it yet.
-    pub(super) fn reason_of_exit(&self, active: &ActiveExit<'_>) -> Option<(Reason, String)> {
-        let everybody = |fault: &ClientFault| fault.nodes.len() == self.heard;
-        let clients = self.clients.iter().filter(|(_, fault)| everybody(fault));
-        let shared = Self {
-            gateway: self.gateway.clone(),
-            clients: clients
-                .map(|(family, fault)| (*family, fault.clone()))
-                .collect(),
-            heard: self.heard,
-        };
-        shared.reason(active)
-    }
-
-    /// Clients that miss something while others do not, as a sentence.
-    pub(super) fn single_clients(&self) -> Option<String> {
-        let parts: Vec<String> = self
+    /// What some clients find, where that makes the exit itself not unready.
+    pub(super) fn of_some_clients(&self) -> Option<String> {
+        let parts = self
             .clients
             .iter()
-            .map(|(family, fault)| {
+            .filter(|((family, _), _)| !self.is_absent(*family));
+        let parts: Vec<String> = parts
+            .map(|((family, _), fault)| {
                 let nodes = first_names(&fault.nodes);
                 format!("{family:?} from {nodes}: {}", fault.message)
             })
@@ -101,37 +98,44 @@ impl PathFaults {
         (!parts.is_empty()).then(|| parts.join("; "))
     }
 
-    /// Families that leave by nothing because the gateway has no uplink for them, while another one works.
+    /// Families that the gateway has no uplink for. Asked after [`PathFaults::reason`], so that another one works.
     pub(super) fn absent(&self) -> Option<String> {
         let absent = self
             .gateway
             .iter()
-            .filter(|(_, (hop, _))| *hop == PathHop::Uplink);
+            .filter(|(family, _)| self.is_absent(**family));
         let parts: Vec<String> = absent
-            .map(|(family, (_, message))| format!("{family:?} is blocked: {message}"))
+            .map(|(family, fault)| format!("{family:?} is blocked: {}", fault.message))
             .collect();
         (!parts.is_empty()).then(|| parts.join("; "))
     }
 
-    fn fault(&self, gateway: &NodeName, family: AddressFamily) -> Option<(Reason, String)> {
-        // What the gateway finds on its own way out explains what its clients miss behind it.
-        if let Some((hop, message)) = self.gateway.get(&family) {
-            return Some((reason(*hop), format!("{family:?} at {gateway}: {message}")));
-        }
-        let fault = self.clients.get(&family)?;
-        let nodes: Vec<&str> = fault.nodes.iter().map(String::as_str).collect();
-        let message = format!("{family:?} from {}: {}", first_names(&nodes), fault.message);
-        Some((reason(fault.hop?), message))
+    fn is_absent(&self, family: AddressFamily) -> bool {
+        let fault = self.gateway.get(&family);
+        fault.is_some_and(|fault| fault.hop == PathHop::Uplink)
     }
-}
 
-impl ClientFault {
-    fn add(&mut self, node: &NodeName, fault: &PathFault) {
-        if self.hop.is_none() {
-            self.hop = Some(fault.hop);
-            self.message.clone_from(&fault.message);
+    fn fault(
+        &self,
+        gateway: &NodeName,
+        family: AddressFamily,
+        jury: Jury,
+    ) -> Option<(Reason, String)> {
+        // What the gateway finds on its own way out explains what its clients miss behind it.
+        if let Some(fault) = self.gateway.get(&family) {
+            let message = format!("{family:?} at {gateway}: {}", fault.message);
+            return Some((reason(fault.hop), message));
         }
-        self.nodes.push(node.to_string());
+        let of_family = self.clients.iter().filter(|((one, _), _)| *one == family);
+        let cut_off: usize = of_family.clone().map(|(_, fault)| fault.nodes.len()).sum();
+        let heard = self.heard.get(&family).copied().unwrap_or_default();
+        if jury == Jury::Unanimous && cut_off < heard {
+            return None;
+        }
+        let ((_, hop), fault) = of_family.max_by_key(|(_, fault)| fault.nodes.len())?;
+        let nodes = first_names(&fault.nodes);
+        let message = format!("{family:?} from {nodes}: {}", fault.message);
+        Some((reason(*hop), message))
     }
 }
 

@@ -6,7 +6,7 @@ use postern_crds::conditions::{ConditionType, Finding, Reason};
 use postern_intent::NodeName;
 
 use super::seen::Seen;
-use super::{Detail, PathFaults, Progress, Verdict, exit, silent};
+use super::{Detail, Jury, PathFaults, Progress, Verdict, exit, silent};
 use crate::assign::PodCounts;
 use crate::compile::Settled;
 use crate::first_names;
@@ -220,42 +220,39 @@ fn leaving(
         return Finding::yes(kind, Reason::Ready, format!("{pods} by exit {name}"));
     };
     let gateway = active.gateway;
-    let carries = exit::gateway_progress(context, settled, gateway, name);
-    let report = context.index.reports.get(gateway);
-    let carries_any = report.is_some_and(|report| report.applied_serial.is_some());
-    if carries == Progress::Stale {
-        let message = format!("{}; it is the gateway of exit {name}", silent(gateway));
-        Finding::unknown(kind, Reason::Stale, message)
-    } else if carries_any {
-        let hosts = seen.hosts.iter().copied();
-        let faults = PathFaults::of(context, name, active, hosts);
-        if let Some((reason, message)) = faults.reason(active) {
-            return Finding::no(kind, reason, format!("exit {name}: {message}"));
+    match exit::gateway_progress(context, settled, gateway, name) {
+        Progress::Programmed => {}
+        Progress::Stale => {
+            let message = format!("{}; it is the gateway of exit {name}", silent(gateway));
+            return Finding::unknown(kind, Reason::Stale, message);
         }
-        if !seen.unanswered.is_empty() {
-            let reason = Reason::ResolverSilent;
-            let nodes = first_names(&seen.unanswered);
-            let message = format!("{} Nodes: {nodes}.", reason.sentence());
-            return Finding::no(kind, reason, message);
+        Progress::Converging => {
+            let message = format!("{gateway}, the gateway of exit {name}, does not carry it yet");
+            return Finding::no(kind, Reason::Converging, message);
         }
-        let (_, from) = exit::sources(active);
-        let absent = faults.absent().map(|absent| format!("; {absent}"));
-        let message = format!("{pods} by exit {name} {from}{}", absent.unwrap_or_default());
-        // Who leaves by address only loses nothing, so that it is told and makes nothing false.
-        let names = if seen.without_resolver.is_empty() {
-            String::new()
-        } else {
-            let nodes = first_names(&seen.without_resolver);
-            format!(
-                "; names outside of the cluster are refused on {nodes}. {}",
-                Reason::NoResolver.sentence()
-            )
-        };
-        Finding::yes(kind, Reason::Ready, format!("{message}{names}"))
-    } else {
-        let message = format!("{gateway}, the gateway of exit {name}, carries nothing yet");
-        Finding::no(kind, Reason::Converging, message)
     }
+    let faults = PathFaults::of(context, name, active, seen.hosts.iter().copied());
+    if let Some((reason, message)) = faults.reason(active, Jury::Single) {
+        return Finding::no(kind, reason, format!("exit {name}: {message}"));
+    }
+    if !seen.unanswered.is_empty() {
+        let reason = Reason::ResolverSilent;
+        let nodes = first_names(&seen.unanswered);
+        let message = format!("{} Nodes: {nodes}.", reason.sentence());
+        return Finding::no(kind, reason, message);
+    }
+    let (_, from) = exit::sources(active);
+    let mut parts = vec![format!("{pods} by exit {name} {from}")];
+    parts.extend(faults.absent());
+    // Pods that use addresses only are unaffected, so this is in the message and `Ready` stays true.
+    if !seen.without_resolver.is_empty() {
+        let nodes = first_names(&seen.without_resolver);
+        let sentence = Reason::NoResolver.sentence();
+        parts.push(format!(
+            "names outside of the cluster are refused on {nodes}. {sentence}"
+        ));
+    }
+    Finding::yes(kind, Reason::Ready, parts.join("; "))
 }
 
 fn bypass(seen: &Seen<'_>) -> String {

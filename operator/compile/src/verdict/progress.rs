@@ -2,17 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use postern_intent::NodeName;
+use postern_crds::node_report::{SCOPES_LISTED, SERVED_LISTED};
 use postern_intent::body::{ExitRoute, Scope, ServedExit};
+use postern_intent::{NodeName, SectionDigest};
 
 use super::NodeCounts;
 use crate::compile::{NodeOutcome, Settled};
 use crate::first_names;
 use crate::lower::Context;
 use crate::snapshot::{Freshness, Guard, Report};
-
-/// How many scopes a report lists: the definition's `maxItems`.
-const SCOPES_REPORTED: usize = 128;
 
 /// How far a node is, or several are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,12 +33,7 @@ impl Progress {
         let Some(settled) = settled.get(node) else {
             return Self::Converging;
         };
-        Self::reported(context, node, |report| {
-            settled.outcome == NodeOutcome::Keep
-                && report
-                    .applied_serial
-                    .is_some_and(|applied| applied >= settled.body.serial)
-        })
+        Self::reported(context, node, |report| carries_body(settled, report))
     }
 
     /// Of one node with one scope. A refresh, or a change of another scope, changes nothing about it.
@@ -51,32 +44,39 @@ impl Progress {
         scope: &Scope,
     ) -> Self {
         Self::reported(context, node, |report| {
-            match report.scopes.get(&scope.policy.uid) {
-                Some(said) => said.digest.as_ref() == Some(&scope.digest),
-                // A report lists so many scopes and no more: of the others the body's serial is all that is known.
-                None => {
-                    report.scopes.len() >= SCOPES_REPORTED
-                        && report
-                            .applied_serial
-                            .is_some_and(|applied| applied >= settled.body.serial)
-                }
-            }
+            let said = report.scopes.get(&scope.policy.uid);
+            let said = said.map(|said| said.digest.as_ref());
+            let list = Listed::of(report.scopes.len(), SCOPES_LISTED);
+            carries_part(settled, report, &scope.digest, said, list)
         })
     }
 
-    /// Of one node with an exit that it uses.
-    pub(super) fn of_used(context: &Context<'_>, node: &NodeName, exit: &ExitRoute) -> Self {
+    /// Of one node with an exit that it uses: never more than it has marks for, so that its report lists them all.
+    pub(super) fn of_used(
+        context: &Context<'_>,
+        settled: &Settled,
+        node: &NodeName,
+        exit: &ExitRoute,
+    ) -> Self {
         Self::reported(context, node, |report| {
             let said = report.exits.get(&exit.exit);
-            said.and_then(|said| said.digest.as_ref()) == Some(&exit.digest)
+            let said = said.map(|said| said.digest.as_ref());
+            carries_part(settled, report, &exit.digest, said, Listed::All)
         })
     }
 
     /// Of one node with an exit that it serves.
-    pub(super) fn of_served(context: &Context<'_>, node: &NodeName, exit: &ServedExit) -> Self {
+    pub(super) fn of_served(
+        context: &Context<'_>,
+        settled: &Settled,
+        node: &NodeName,
+        exit: &ServedExit,
+    ) -> Self {
         Self::reported(context, node, |report| {
             let said = report.served.get(&exit.exit);
-            said.and_then(|said| said.digest.as_ref()) == Some(&exit.digest)
+            let said = said.map(|said| said.digest.as_ref());
+            let list = Listed::of(report.served.len(), SERVED_LISTED);
+            carries_part(settled, report, &exit.digest, said, list)
         })
     }
 
@@ -104,6 +104,45 @@ impl Progress {
             (Self::Stale, _) | (_, Self::Stale) => Self::Stale,
             (Self::Programmed, Self::Programmed) => Self::Programmed,
         }
+    }
+}
+
+/// Does a list of a report name everything that there is?
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Listed {
+    All,
+    /// It is as long as it may be.
+    Full,
+}
+
+impl Listed {
+    const fn of(length: usize, most: usize) -> Self {
+        if length < most { Self::All } else { Self::Full }
+    }
+}
+
+fn carries_body(settled: &Settled, report: &Report) -> bool {
+    let serial = settled.body.serial;
+    settled.outcome == NodeOutcome::Keep
+        && report
+            .applied_serial
+            .is_some_and(|applied| applied >= serial)
+}
+
+/// What a restored node is to carry was never published. Of a part that a full list leaves out, the serial of the whole body
+/// is all that is known.
+fn carries_part(
+    settled: &Settled,
+    report: &Report,
+    wanted: &SectionDigest,
+    said: Option<Option<&SectionDigest>>,
+    listed: Listed,
+) -> bool {
+    match (said, listed) {
+        _ if settled.outcome == NodeOutcome::Restored => false,
+        (Some(digest), _) => digest == Some(wanted),
+        (None, Listed::Full) => carries_body(settled, report),
+        (None, Listed::All) => false,
     }
 }
 

@@ -48,6 +48,8 @@ struct Share<'a> {
     scope: Option<&'a Scope>,
     enforced: u32,
     blocked: u32,
+    /// Pods that only a refused update selects: they are in no scope.
+    refused: u32,
     reason: Option<Reason>,
 }
 
@@ -62,7 +64,9 @@ impl<'a> Seen<'a> {
         report: Option<&Report>,
     ) -> Share<'s> {
         let mut share = share;
+        self.to_block += share.refused;
         let Some(report) = report else {
+            self.to_block += share.blocked;
             return share;
         };
         if let Some(reason) = report.unbound
@@ -72,6 +76,7 @@ impl<'a> Seen<'a> {
             self.unbinding.push(node);
         }
         let Some(said) = report.scopes.get(uid) else {
+            self.to_block += share.blocked;
             return share;
         };
         let bypassed = said.unenforceable.min(share.enforced);
@@ -91,8 +96,10 @@ impl<'a> Seen<'a> {
         if share.enforced > 0 {
             self.add_resolvers(node, said.resolvers);
         }
-        // A pod that the body lists and whose address the node does not know yet is held, and not enforced.
+        self.to_block += share.blocked;
+        // A pod that the body lists and the node does not count yet is held: neither enforced nor blocked by its class.
         share.enforced = share.enforced.min(said.enforced);
+        share.blocked = share.blocked.min(said.blocked_pods);
         share
     }
 
@@ -136,8 +143,7 @@ pub(super) fn look<'a>(
             of_policy.hosts.push(node);
             let share = of_policy.lowered(node, uid, share, report);
             of_policy.pods.enforced += share.enforced * programmed;
-            of_policy.pods.blocked += share.blocked * programmed;
-            of_policy.to_block += share.blocked;
+            of_policy.pods.blocked += (share.blocked + share.refused) * programmed;
             of_policy.blocked = of_policy.blocked.or(share.reason);
             if of_node.outcome == NodeOutcome::Restored {
                 of_policy.restored.push(node);
@@ -170,7 +176,7 @@ fn shares<'a>(
     for pod in assigned {
         if let Decision::Refused(uid) = &pod.decision {
             let share = shares.entry(uid).or_default();
-            share.blocked += 1;
+            share.refused += 1;
             share.reason = share.reason.or(Some(Reason::PolicyRefused));
         }
     }

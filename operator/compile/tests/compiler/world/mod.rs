@@ -15,8 +15,8 @@ use postern_compile::{Compilation, NodeOutcome, Snapshot, compile, intake};
 use postern_crds::conditions::Reason;
 use postern_crds::node_report::AddressFamily;
 use postern_crds::{EgressPolicy, ExitNode};
-use postern_intent::body::{Class, FORMAT_VERSION};
-use postern_intent::{Body, ExitName, NodeName, Serial, Uid, WgKey};
+use postern_intent::body::{Class, FORMAT_VERSION, Way};
+use postern_intent::{Body, ExitName, NodeName, SectionDigest, Serial, Uid, WgKey};
 
 /// What is in the cluster, and what was published and remembered.
 #[derive(Clone)]
@@ -201,9 +201,15 @@ impl World {
                     scope: scope.id.clone(),
                 };
                 let pods = body.pods.iter().filter(|pod| pod.class == class).count();
+                let pods = u32::try_from(pods).expect("few pods");
+                let (enforced, blocked_pods) = match scope.way {
+                    Way::Blocked { .. } => (0, pods),
+                    Way::Tunnel | Way::LocalExit | Way::NodeUplink => (pods, 0),
+                };
                 let said = ReportedScope {
                     digest: Some(scope.digest.clone()),
-                    enforced: u32::try_from(pods).expect("few pods"),
+                    enforced,
+                    blocked_pods,
                     ..ReportedScope::default()
                 };
                 scopes.insert(scope.policy.uid.clone(), said);
@@ -219,37 +225,31 @@ impl World {
     }
 
     fn reported_exits(&self, node: &str) -> BTreeMap<ExitName, ReportedExit> {
-        let routes = self
-            .applied
-            .get(node)
-            .into_iter()
-            .flat_map(|body| &body.routes);
-        let faults = self.faults.get(node);
-        routes
-            .map(|route| {
-                let said = ReportedExit {
-                    digest: Some(route.digest.clone()),
-                    faults: faults.cloned().unwrap_or_default(),
-                };
-                (route.exit.clone(), said)
-            })
-            .collect()
+        let body = self.applied.get(node);
+        let routes = body.into_iter().flat_map(|body| &body.routes);
+        self.reported(node, routes.map(|route| (&route.exit, &route.digest)))
     }
 
     fn reported_served(&self, node: &str) -> BTreeMap<ExitName, ReportedExit> {
-        let served = self
-            .applied
-            .get(node)
-            .into_iter()
-            .flat_map(|body| &body.nat);
-        let faults = self.faults.get(node);
-        served
-            .map(|exit| {
+        let body = self.applied.get(node);
+        let served = body.into_iter().flat_map(|body| &body.nat);
+        self.reported(node, served.map(|exit| (&exit.exit, &exit.digest)))
+    }
+
+    fn reported<'a>(
+        &self,
+        node: &str,
+        exits: impl Iterator<Item = (&'a ExitName, &'a SectionDigest)>,
+    ) -> BTreeMap<ExitName, ReportedExit> {
+        let faults = self.faults.get(node).cloned().unwrap_or_default();
+        exits
+            .map(|(exit, digest)| {
                 let said = ReportedExit {
-                    digest: Some(exit.digest.clone()),
-                    faults: faults.cloned().unwrap_or_default(),
+                    digest: Some(digest.clone()),
+                    judged: [AddressFamily::IPv4, AddressFamily::IPv6].into(),
+                    faults: faults.clone(),
                 };
-                (exit.exit.clone(), said)
+                (exit.clone(), said)
             })
             .collect()
     }
