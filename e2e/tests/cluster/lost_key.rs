@@ -23,6 +23,7 @@ fn an_operator_without_its_key_makes_none_and_root_puts_a_new_one_in_force() {
     })
     .unwrap();
     recovered_by_root(&lab, &sender).unwrap();
+    assert_eq!(lab.packets().unwrap().faults(), Vec::<String>::new());
 }
 
 /// The runbook "A lost signing key" of docs/operator.md, step by step.

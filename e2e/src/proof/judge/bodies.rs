@@ -100,7 +100,8 @@ fn replaced(published: &[&Published], missed: &mut Mention, next: &mut Mention) 
     let (None, Some(intent)) = (known(&missed.digest), known(&next.digest)) else {
         return false;
     };
-    let at_once = intent.at <= missed.verified + AT_ONCE;
+    let apart = intent.at.duration_since(missed.verified).abs();
+    let at_once = apart <= AT_ONCE;
     if at_once {
         std::mem::swap(missed, next);
     }

@@ -117,11 +117,14 @@ fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, LabError> {
         return Ok(Vec::new());
     }
     let text = fs::read_to_string(path).map_err(LabError::file("read", path))?;
-    // The last line may be half written.
-    Ok(text
+    // The last line may be half written; a whole line that cannot be read would hide all that came after it.
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole
         .lines()
-        .map_while(|line| serde_json::from_str(line).ok())
-        .collect())
+        .map(|line| {
+            serde_json::from_str(line).map_err(LabError::json("a line of the lab's history"))
+        })
+        .collect()
 }
 
 /// Watches a lab's intents and reports for ever.

@@ -154,7 +154,7 @@ fn an_intent_that_was_replaced_at_once_is_missed_and_one_that_stayed_is_unfounde
         digest: "missed".to_owned(),
         ..applied(&intents[0], second)
     };
-    for (second, unfounded) in [(19, 0), (15, 1)] {
+    for (second, unfounded) in [(15, 1), (19, 0), (21, 0), (30, 1)] {
         let reports = [
             applied(&intents[0], 11),
             missed(second),
