@@ -23,6 +23,18 @@ pub enum Activation {
     Retry,
 }
 
+impl Activation {
+    /// Is a run for this cause to find what somebody else changed? A probe may find it before the kernel's event comes, a
+    /// tunnel process tells of nothing, and what came between the two readings of a run is met first by its retry.
+    #[must_use]
+    pub const fn looks_for_drift(self) -> bool {
+        match self {
+            Self::Timer | Self::HostChanged | Self::ProbeChanged | Self::Retry => true,
+            Self::Startup | Self::IntentChanged | Self::Asked | Self::BindingChanged => false,
+        }
+    }
+}
+
 impl fmt::Display for Activation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

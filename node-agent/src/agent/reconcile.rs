@@ -140,8 +140,7 @@ impl<H: Host> Agent<H> {
         plan: &Plan,
         reading: &PartialReading,
     ) -> Plan {
-        let is_looked_for = matches!(activation, Activation::Timer | Activation::HostChanged)
-            || self.leaves_drift(activation);
+        let is_looked_for = activation.looks_for_drift() || self.leaves_drift(activation);
         if !is_looked_for || !reading.gaps.is_empty() {
             Plan::default()
         } else if *desired == *self.desired {
@@ -203,9 +202,7 @@ impl<H: Host> Agent<H> {
 
     /// What differs from what this agent left behind was changed by somebody else.
     fn note_drift(&mut self, activation: Activation, drift: &Plan, observed: &Observed) {
-        if !matches!(activation, Activation::Timer | Activation::HostChanged)
-            || self.last.read_back.is_none()
-        {
+        if !activation.looks_for_drift() || self.last.read_back.is_none() {
             return;
         }
         let known: Vec<_> = self.last.known.differences().collect();

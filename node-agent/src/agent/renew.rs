@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use postern_agent_core::tunnel_health::latest_handshake;
 use postern_host::{Host, apply};
-use postern_intent::IfName;
+use postern_intent::{IfName, WgKey};
 use postern_plan::Step;
+use postern_plan::diff::tunnel::fits;
+use postern_plan::host::TunnelConfig;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -30,14 +32,16 @@ impl<H: Host> Agent<H> {
             if *silence == Silence::Always && self.has_session(device) {
                 continue;
             }
-            // What a failed try left of the tunnel is put right at once.
-            if self.renew_session(device).await == Some(Renewal::Failed) {
-                due = Some(Activation::Retry);
+            match self.renew_session(device).await {
+                // What a failed try left of the tunnel is put right at once.
+                Some(Renewal::Failed) => due = Some(Activation::Retry),
+                Some(Renewal::Changed) => due = Some(Activation::HostChanged),
+                Some(Renewal::Done) | None => {}
             }
         }
         if news.results != self.last.probes {
             self.last.probes = news.results;
-            due = Some(Activation::ProbeChanged);
+            due = due.or(Some(Activation::ProbeChanged));
         }
         due
     }
@@ -60,15 +64,25 @@ impl<H: Host> Agent<H> {
         let waits = self.renewals.waits(device, Instant::now());
         let config = desired.tunnels.get(device);
         let config = config.filter(|_| is_served && !waits)?;
-        let steps = [Step::RenewSession(config.clone())];
-        let outcome = match timeout(PATIENCE, apply(&self.host, &steps)).await {
-            Ok(applied) if applied.failed.is_none() => Renewal::Done,
-            Ok(_) | Err(_) => Renewal::Failed,
-        };
+        let renewal = renew(&self.host, config, &self.key.public);
+        let outcome = timeout(PATIENCE, renewal).await.unwrap_or(Renewal::Failed);
         self.renewals.tried(device, outcome, Instant::now());
         if outcome == Renewal::Done {
             self.count("sessions_renewed");
         }
         Some(outcome)
+    }
+}
+
+async fn renew<H: Host>(host: &H, config: &TunnelConfig, own_key: &WgKey) -> Renewal {
+    match host.read_tunnel(&config.interface).await {
+        Ok(Some(tunnel)) if fits(config, &tunnel, own_key) => {}
+        Ok(Some(_)) => return Renewal::Changed,
+        Ok(None) | Err(_) => return Renewal::Failed,
+    }
+    let applied = apply(host, &[Step::RenewSession(config.clone())]).await;
+    match applied.failed {
+        None => Renewal::Done,
+        Some(_) => Renewal::Failed,
     }
 }

@@ -17,6 +17,9 @@ pub(super) enum Renewal {
     Done,
     /// The tunnel's process refused it, or did not answer in time.
     Failed,
+    /// The tunnel is not as the agent left it, which a run has to repair and to count: a new session would put back in
+    /// silence what somebody else took away.
+    Changed,
 }
 
 /// When each tunnel may get a new session, and the pause before it.
@@ -39,7 +42,7 @@ impl Renewals {
         let before = self.0.get(device).map_or(PAUSE, |(_, pause)| *pause);
         let pause = match outcome {
             Renewal::Done => PAUSE,
-            Renewal::Failed => (before * 2).min(LONGEST),
+            Renewal::Failed | Renewal::Changed => (before * 2).min(LONGEST),
         };
         self.0.insert(device.clone(), (now + pause, pause));
     }

@@ -18,6 +18,7 @@ mod keys;
 mod letting_go;
 mod lost;
 mod node;
+mod renewals;
 mod surroundings;
 mod time;
 mod turns;

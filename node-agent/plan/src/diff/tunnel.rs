@@ -24,9 +24,10 @@ pub fn changes(desired: &Desired, observed: &Observed, own_key: &WgKey) -> Vec<S
         .collect()
 }
 
-/// Is the device as configured? A gateway learns its clients' endpoints, so an endpoint that was not configured may be
-/// anything; a client's port is the kernel's choice.
-fn fits(config: &TunnelConfig, observed: &ObservedTunnel, own_key: &WgKey) -> bool {
+/// Whether the device is as configured. A gateway learns its clients' endpoints, so an endpoint that was not configured
+/// may be anything; a client's port is the kernel's choice.
+#[must_use]
+pub fn fits(config: &TunnelConfig, observed: &ObservedTunnel, own_key: &WgKey) -> bool {
     let same_peers = config.peers.len() == observed.peers.len()
         && config
             .peers

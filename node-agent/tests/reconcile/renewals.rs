@@ -1,0 +1,102 @@
+//! A tunnel whose other end is silent: a new session, unless somebody else changed the tunnel.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use futures::stream;
+use postern_agent::agent::run::Wakers;
+use postern_agent::probe::{ProbeNews, Silence};
+use postern_crds::NodeReport;
+use postern_host::Tunnels;
+use postern_host_testing::fake::Call;
+use postern_intent::IfName;
+use postern_telemetry::Health;
+use tokio::sync::{mpsc, watch};
+
+use crate::count;
+use crate::fixture::client;
+use crate::node::Node;
+
+/// So long that no timer of a case wakes the loop.
+const CHECK: Duration = Duration::from_secs(3600);
+const DEADLINE: Duration = Duration::from_secs(20);
+/// Something else that the probes find at the same time.
+const RESOLVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 53)), 53);
+
+fn device() -> IfName {
+    "pst-c-eu".parse().unwrap()
+}
+
+/// A counter of the report that the loop has written.
+fn counter(report: &Path, name: &str) -> u64 {
+    let text = std::fs::read(report).unwrap();
+    let report: NodeReport = serde_json::from_slice(&text).unwrap();
+    let counters = report.status.unwrap().counters;
+    counters.get(name).copied().unwrap_or_default()
+}
+
+/// Once the loop waits, something is done; then the probes repeat that the tunnel is silent until that is seen. The
+/// answer is how many repairs are counted.
+async fn repairs(node: Node, act: impl AsyncFnOnce(), is_seen: impl Fn(&Path) -> bool) -> u64 {
+    let report = node.file("report.json");
+    let (probe, probes) = watch::channel(ProbeNews::default());
+    let (_queue, work) = mpsc::channel(1);
+    let health = Health::default();
+    // As of a loop that has not turned for too long: it lives again once it waits.
+    health.heartbeat(Duration::ZERO);
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    let wakers = Wakers {
+        probes,
+        first_look: Duration::ZERO,
+        work,
+        host: stream::pending(),
+        updates: mpsc::channel(1).1,
+        health: health.clone(),
+        check: CHECK,
+    };
+    let counted = async {
+        let pause = Duration::from_millis(20);
+        while !health.is_alive() {
+            tokio::time::sleep(pause).await;
+        }
+        act().await;
+        while !is_seen(&report) {
+            probe.send_modify(|news| {
+                news.lost = [(device(), Silence::AfterAnswers)].into();
+                news.results.own_resolvers = vec![RESOLVER];
+                news.round += 1;
+            });
+            tokio::time::sleep(pause).await;
+        }
+        counter(&report, "repairs")
+    };
+    tokio::select! {
+        repairs = tokio::time::timeout(DEADLINE, counted) => repairs.expect("nothing was seen"),
+        () = node.goes_on(wakers) => panic!("the loop ended"),
+    }
+}
+
+#[tokio::test]
+async fn a_silent_tunnel_that_is_as_it_was_left_gets_a_new_session_which_is_no_repair() {
+    let mut node = Node::new();
+    node.takes(client()).await;
+    let host = node.host.clone();
+    host.takes_the_calls();
+    let is_renewed = |_: &Path| count(&host.takes_the_calls(), Call::RemovePeer) > 0;
+    assert_eq!(repairs(node, async || {}, is_renewed).await, 0);
+}
+
+#[tokio::test]
+async fn a_peer_that_somebody_removed_is_a_repair_and_no_renewal() {
+    let mut node = Node::new();
+    node.takes(client()).await;
+    let host = node.host.clone();
+    let peers = host.read_tunnel(&device()).await.unwrap().unwrap().peers;
+    let key = peers[0].peer.public_key;
+    let remove = async || host.remove_peer(&device(), &key).await.unwrap();
+    let is_counted = |report: &Path| counter(report, "repairs") > 0;
+    assert_eq!(repairs(node, remove, is_counted).await, 1);
+    let repaired = host.read_tunnel(&device()).await.unwrap().unwrap();
+    assert_eq!(repaired.peers.len(), peers.len());
+}
