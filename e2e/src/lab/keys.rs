@@ -34,9 +34,7 @@ impl Lab {
     pub fn trusted(&self) -> Result<KeySet, LabError> {
         let path = self.trust_key();
         let pem = fs::read_to_string(&path).map_err(LabError::file("read", path))?;
-        KeySet::installed([pem.as_str()]).map_err(|error| LabError::Key {
-            why: error.to_string(),
-        })
+        installed(&[pem])
     }
 
     pub(crate) fn make_keys(&self) -> Result<(), LabError> {
@@ -57,6 +55,13 @@ impl Lab {
         fs::set_permissions(&secret, mode).map_err(LabError::file("protect", &secret))?;
         fs::write(&trust, public).map_err(LabError::file("write", &trust))
     }
+}
+
+/// The set of these public keys.
+pub(crate) fn installed(pems: &[String]) -> Result<KeySet, LabError> {
+    KeySet::installed(pems.iter().map(String::as_str)).map_err(|error| LabError::Key {
+        why: error.to_string(),
+    })
 }
 
 fn random() -> Result<[u8; 32], LabError> {

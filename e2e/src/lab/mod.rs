@@ -11,7 +11,7 @@
 mod build;
 mod down;
 pub mod error;
-mod keys;
+pub(crate) mod keys;
 mod objects;
 mod options;
 mod pods;

@@ -68,6 +68,7 @@ fn recovered_by_root(lab: &Lab, sender: &Sender) -> Result<(), LabError> {
             let differ = lab.agent_metric(node, "postern_agent_installed_keys_differ")?;
             Ok((differ > 0).then_some(()))
         })?;
+        lab.record_trusted_by_root()?;
         lab.exec_ok(Exec::Node(node), &[&[&*program], &trust[..]].concat())?;
         wait_until(LONG, "a node that trusts the new key", || {
             Ok((trusted(lab, node) == [id.clone()]).then_some(()))

@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use crate::lab::Lab;
 use crate::lab::LabError;
+use crate::lab::keys::installed;
 use crate::lab::topology::Node;
 
 /// Time between two questions for events.
@@ -78,9 +79,30 @@ impl Published {
     }
 }
 
-/// The key sets that nodes had to trust at some time: the installed one, and what one of them signed.
+impl Lab {
+    /// Tells the judge that root makes a node trust the keys of its folder, as `postern-agent trust-keys` does.
+    ///
+    /// # Errors
+    /// When the folder cannot be read, or the lab's history not written.
+    pub fn record_trusted_by_root(&self) -> Result<(), LabError> {
+        let folder = self.trust_dir();
+        let list = || -> std::io::Result<Vec<String>> {
+            fs::read_dir(&folder)?
+                .map(|entry| fs::read_to_string(entry?.path()))
+                .collect()
+        };
+        let pems = list().map_err(LabError::file("read", &folder))?;
+        append(&trusted_by_root_path(self), &pems)
+    }
+}
+
+/// The key sets that nodes had to trust at some time: the installed one, those that root put in force, and what one of
+/// them signed.
 pub(crate) fn read_key_sets(lab: &Lab) -> Result<Vec<KeySet>, LabError> {
     let mut sets = vec![lab.trusted()?];
+    for pems in read_lines::<Vec<String>>(&trusted_by_root_path(lab))? {
+        sets.push(installed(&pems)?);
+    }
     for envelope in read_lines::<Envelope>(&key_sets_path(lab))? {
         let next = sets
             .iter()
@@ -110,6 +132,10 @@ fn applied_path(lab: &Lab) -> PathBuf {
 
 fn key_sets_path(lab: &Lab) -> PathBuf {
     lab.dir().join("history/key-sets.jsonl")
+}
+
+fn trusted_by_root_path(lab: &Lab) -> PathBuf {
+    lab.dir().join("history/trusted-by-root.jsonl")
 }
 
 fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, LabError> {
