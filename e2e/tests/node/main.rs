@@ -28,6 +28,7 @@ mod leaks_policies;
 mod machine;
 mod pod_start;
 mod probes;
+mod refused_batch;
 mod release;
 mod terms;
 mod unselected;

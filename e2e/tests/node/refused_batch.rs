@@ -1,0 +1,124 @@
+//! nft refuses a batch, or takes seconds for it, while pods send: the former rules stay whole, and the next batch that the
+//! kernel takes brings the new ones.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use postern_e2e::lab::{PodOptions, UpOptions};
+use postern_e2e::proof::harness::{Sender, TestLab, WAIT_DEADLINE, exit, wait_until};
+use serde_json::Value;
+
+const NODE: &str = "n1";
+
+/// The same nft, which refuses or delays batches while a file says so. Listings are answered as before.
+struct StubbornNft {
+    refuse: PathBuf,
+    delay: PathBuf,
+}
+
+impl StubbornNft {
+    fn install(lab: &TestLab) -> Self {
+        let folder = lab.node_dir(NODE).join("nft");
+        fs::create_dir_all(&folder).unwrap();
+        let (refuse, delay) = (folder.join("refuse"), folder.join("delay"));
+        let script = format!(
+            "#!/bin/sh\nif [ \"$1\" = -f ]; then\n  [ -e {refuse} ] && {{ echo '/dev/stdin:1:1-2: Error: Could not process rule: Cannot \
+             allocate memory' >&2; exit 1; }}\n  [ -e {delay} ] && sleep 2\nfi\nexec {folder}/nft \"$@\"\n",
+            refuse = refuse.display(),
+            delay = delay.display(),
+            folder = folder.display(),
+        );
+        fs::write(folder.join("stubborn"), script).unwrap();
+        let install = format!(
+            "program=\"$(readlink -f \"$(command -v nft)\")\"; cd {}; cp \"$program\" nft; chmod +x stubborn; \
+             mount --bind stubborn \"$program\"",
+            folder.display()
+        );
+        // A program sees what was mounted before it began.
+        lab.stop("agent-n1").unwrap();
+        lab.shell(NODE, &install).unwrap();
+        lab.start_agent(NODE).unwrap();
+        Self { refuse, delay }
+    }
+}
+
+fn programmed(report: &Value) -> &str {
+    let conditions = report["conditions"].as_array();
+    let found = conditions
+        .into_iter()
+        .flatten()
+        .find(|condition| condition["type"] == "Programmed");
+    found.map_or("", |condition| condition["status"].as_str().unwrap_or(""))
+}
+
+fn policy(lab: &TestLab, default: &str) {
+    let text = format!(
+        "apiVersion: postern.dev/v1alpha1\nkind: EgressPolicy\nmetadata: {{namespace: crawlers, name: crawler}}\nspec:\n  \
+         podSelector: {{matchLabels: {{app: crawler}}}}\n  route: {{type: Exit, exitNodes: [{{name: eu}}]}}\n  \
+         defaultAction: {default}\n---\n"
+    );
+    lab.apply_yaml(&text).unwrap();
+}
+
+fn is_in_force(lab: &TestLab, what: &str) {
+    lab.await_report(NODE, what, |report| {
+        let envelope = lab.current_envelope(NODE).unwrap();
+        report["appliedDigest"] == envelope.digest().unwrap() && programmed(report) == "True"
+    })
+    .unwrap();
+}
+
+fn leaves_by_the_exit(lab: &TestLab, sender: &Sender, since: Timestamp) {
+    wait_until(WAIT_DEADLINE, "packets by the exit", || {
+        Ok((lab.pod_since(sender, since)?.exited > 0).then_some(()))
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_batch_that_nft_refuses_or_delays_leaves_the_former_rules_whole_and_the_next_one_brings_the_new_ones()
+ {
+    let lab = TestLab::up(&UpOptions::default()).unwrap();
+    lab.apply_yaml(&exit("eu", "gw-1", "")).unwrap();
+    policy(&lab, "Allow");
+    let selected = PodOptions::on(NODE).label("app", "crawler");
+    let sender = lab.sender("crawlers/crawler", selected).unwrap();
+    leaves_by_the_exit(&lab, &sender, Timestamp::MIN);
+    is_in_force(&lab, "the first policy");
+    let nft = StubbornNft::install(&lab);
+
+    // A stricter policy that the kernel does not get: the former one stays, and nobody claims the new one.
+    fs::write(&nft.refuse, "").unwrap();
+    policy(&lab, "Deny");
+    let report = lab
+        .await_report(NODE, "the refused batch", |report| {
+            programmed(report) == "False"
+        })
+        .unwrap();
+    let envelope = lab.current_envelope(NODE).unwrap();
+    assert_ne!(report["appliedDigest"], envelope.digest().unwrap());
+    leaves_by_the_exit(&lab, &sender, Timestamp::now());
+
+    fs::remove_file(&nft.refuse).unwrap();
+    is_in_force(&lab, "the stricter policy, once nft takes batches again");
+    let silent = lab.await_silence(&sender).unwrap();
+    lab.await_attempts(&sender, silent).unwrap();
+    assert_eq!(lab.pod_since(&sender, silent).unwrap().arrived, 0);
+
+    // A batch that takes seconds: the same, later. A pod that starts meanwhile is guarded from its first packet.
+    fs::write(&nft.delay, "").unwrap();
+    policy(&lab, "Allow");
+    let late = PodOptions {
+        timeout: Duration::from_secs(30),
+        ..PodOptions::on(NODE).label("app", "crawler")
+    };
+    let late = lab.sender("crawlers/late", late).unwrap();
+    for sender in [&sender, &late] {
+        leaves_by_the_exit(&lab, sender, silent);
+    }
+    fs::remove_file(&nft.delay).unwrap();
+    is_in_force(&lab, "the looser policy");
+    assert_eq!(lab.packets().unwrap().faults(), Vec::<String>::new());
+}
