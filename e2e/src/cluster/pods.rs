@@ -1,12 +1,13 @@
 //! Pods as objects: what `pod create` and `pod delete` ask for. The kubelet does the work.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::cluster::Api;
 use crate::lab::LabError;
 use crate::lab::{Lab, PodOptions, PodRecord, wait_until};
+use postern_host_testing::patience::Patience;
 
 /// Annotation: milliseconds between the start of a pod's process and its addresses in the status.
 pub(super) const STATUS_DELAY: &str = "lab.postern.dev/status-delay";
@@ -78,7 +79,7 @@ impl Lab {
         uid: &str,
         deadline: Duration,
     ) -> Result<PodRecord, LabError> {
-        let begun = Instant::now();
+        let patience = Patience::of(deadline);
         let mut last = String::from("the kubelet has said nothing about it");
         loop {
             // An API server that is away for a moment delays the answer and changes nothing about it.
@@ -93,7 +94,7 @@ impl Lab {
                     waiting.clone_into(&mut last);
                 }
             }
-            if begun.elapsed() > deadline {
+            if patience.is_over() {
                 return Err(LabError::Timeout {
                     what: format!("the start of {path}"),
                     seconds: deadline.as_secs_f64(),

@@ -4,13 +4,14 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::lab::LabError;
 use crate::lab::sandbox::cgroup::Cgroup;
 use crate::lab::sandbox::command;
 use crate::lab::sandbox::process::{Process, start_time};
 use crate::lab::{Lab, LabState};
+use postern_host_testing::patience::Patience;
 
 /// The kernel frees a namespace some milliseconds after its last process; a killed one takes longer on a busy machine.
 const RESIDUE_DEADLINE: Duration = Duration::from_secs(10);
@@ -28,13 +29,13 @@ impl Lab {
         for mount in mounts_below(&self.dir)? {
             command::run(Command::new("umount").arg(&mount))?;
         }
-        let start = Instant::now();
+        let patience = Patience::of(RESIDUE_DEADLINE);
         loop {
             let left = self.residue(&state, &users, &held)?;
             if left.is_empty() {
                 break;
             }
-            if start.elapsed() > RESIDUE_DEADLINE {
+            if patience.is_over() {
                 return Err(LabError::Residue { left });
             }
             std::thread::sleep(Duration::from_millis(20));

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -17,6 +17,7 @@ use crate::lab::sandbox::command;
 use crate::lab::sandbox::process::Start;
 use crate::lab::topology::{Node, world_address};
 use crate::lab::{Binaries, Lab, Plugin, PodRecord, Programs, objects, uid};
+use postern_host_testing::patience::Patience;
 
 /// A kubelet's pause between two attempts; a real one backs off from one second.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
@@ -202,7 +203,7 @@ impl Lab {
         node: &Node,
         options: &PodOptions,
     ) -> Result<Vec<IpAddr>, LabError> {
-        let start = Instant::now();
+        let patience = Patience::of(options.timeout);
         let node_namespace = self.node_namespace(&node.name);
         let chain = self.chain(pod, node, &node_namespace, &options.addresses)?;
         loop {
@@ -210,7 +211,7 @@ impl Lab {
                 Err(LabError::Cni {
                     code: cni::TRY_AGAIN,
                     ..
-                }) if start.elapsed() < options.timeout => {}
+                }) if !patience.is_over() => {}
                 other => return other,
             }
             // A kubelet tears the sandbox's network down before it tries again.

@@ -15,6 +15,7 @@ use crate::lab::sandbox::netns::Namespace;
 use crate::lab::sandbox::process::Process;
 use crate::lab::topology::Node;
 use crate::lab::{Cluster, UpOptions};
+use postern_host_testing::patience::Patience;
 
 /// Longest path of a lab's folder: the deepest socket inside it adds some 45 bytes, and `sun_path` holds 108.
 const DIR_LIMIT: usize = 60;
@@ -355,7 +356,8 @@ pub(crate) fn uid() -> Result<String, LabError> {
         .to_owned())
 }
 
-/// Asks again every few milliseconds until the answer is there or the deadline has passed.
+/// Asks again every few milliseconds until the answer is there or the deadline has passed. Time in which the machine had
+/// more work than processors does not count ([`Patience`]); a case that claims how long something takes measures it.
 ///
 /// # Errors
 /// `Timeout` with what was waited for and what the last question saw; and the first error of a question.
@@ -364,12 +366,12 @@ pub fn wait_until<T>(
     what: &str,
     mut question: impl FnMut() -> Result<Option<T>, LabError>,
 ) -> Result<T, LabError> {
-    let start = std::time::Instant::now();
+    let patience = Patience::of(deadline);
     loop {
         if let Some(answer) = question()? {
             return Ok(answer);
         }
-        if start.elapsed() > deadline {
+        if patience.is_over() {
             let seconds = deadline.as_secs_f64();
             return Err(LabError::Timeout {
                 what: what.to_owned(),

@@ -5,9 +5,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::lab::LabError;
+use postern_host_testing::patience::Patience;
 
 /// How long a killed process may take to go; the kernel needs milliseconds.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
@@ -98,9 +99,9 @@ impl Cgroup {
             return Ok(());
         }
         self.write("cgroup.kill", "1")?;
-        let start = Instant::now();
+        let patience = Patience::of(KILL_DEADLINE);
         while self.populated() {
-            if start.elapsed() > KILL_DEADLINE {
+            if patience.is_over() {
                 let what = format!("the end of every process in {}", self.path.display());
                 return Err(LabError::Timeout {
                     what,

@@ -5,7 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::lab::LabError;
 use crate::lab::sandbox::cgroup::Cgroup;
 use crate::lab::sandbox::netns::Namespace;
+use postern_host_testing::patience::Patience;
 
 /// How long the wrappers around a program may take until it runs.
 const START_DEADLINE: Duration = Duration::from_secs(10);
@@ -97,7 +98,7 @@ impl Start<'_> {
         &self,
         ended: &mut dyn FnMut() -> Option<ExitStatus>,
     ) -> Result<Option<Process>, LabError> {
-        let start = Instant::now();
+        let patience = Patience::of(START_DEADLINE);
         loop {
             if let Some(process) = first_process(&self.cgroup) {
                 return Ok(Some(process));
@@ -112,7 +113,7 @@ impl Start<'_> {
                         stderr,
                     });
                 }
-                None if start.elapsed() > START_DEADLINE => {
+                None if patience.is_over() => {
                     let what = format!("the start of {}", self.name());
                     let seconds = START_DEADLINE.as_secs_f64();
                     return Err(LabError::Timeout {
@@ -164,13 +165,13 @@ pub fn start_unconfined(
             source,
         })?;
     let pid = child.id();
-    let start = Instant::now();
+    let patience = Patience::of(START_DEADLINE);
     // The shell is in the group as soon as it has begun, and becomes the program.
     let begun = loop {
         if let Some(time) = start_time(pid).filter(|_| cgroup.populated()) {
             break Some(time);
         }
-        if start.elapsed() > START_DEADLINE || child.try_wait().is_ok_and(|end| end.is_some()) {
+        if patience.is_over() || child.try_wait().is_ok_and(|end| end.is_some()) {
             break None;
         }
         std::thread::sleep(Duration::from_millis(1));
