@@ -13,7 +13,7 @@ use super::node::Node;
 use super::ruleset::Foreign;
 
 pub(super) fn checks(node: &Node, settings: &Settings) -> Vec<Check> {
-    let mut out = vec![rehearsal(node)];
+    let mut out = vec![rehearsal(node), arp(node)];
     match &node.ruleset {
         Err(error) => out.push(Check {
             result: Outcome::Failed,
@@ -38,6 +38,20 @@ fn rehearsal(node: &Node) -> Check {
             chain(error),
             "install nftables 1.0.6 or later and a kernel with nf_tables, inet and bridge families; without them \
              there is no guard",
+        ),
+    }
+}
+
+fn arp(node: &Node) -> Check {
+    const CHECK: &str = "nft ARP table";
+    match &node.arp {
+        Ok(()) => Check::ok(CHECK, "the LAN is not told of tunnel addresses"),
+        Err(error) => Check::of(
+            CHECK,
+            Outcome::Warning,
+            chain(error),
+            "use a kernel with CONFIG_NF_TABLES_ARP: without it the node answers ARP for its tunnel addresses on every \
+             link, and `Programmed` is False",
         ),
     }
 }

@@ -15,6 +15,8 @@ use super::ruleset::Foreign;
 pub struct Node {
     /// Would the kernel take the agent's first ruleset?
     pub rehearsal: Result<(), HostError>,
+    /// Would it take the ARP table, which is a batch of its own?
+    pub arp: Result<(), HostError>,
     /// What others have in nft, and whether our tables are there.
     pub ruleset: Result<Foreign, HostError>,
     /// Marks in iptables' own modules.

@@ -120,7 +120,7 @@ fn is_ours(value: &Value) -> bool {
         .get("table")
         .or_else(|| value.get("name"))
         .and_then(Value::as_str);
-    table == Some(TABLE) && matches!(word(value, "family"), "inet" | "bridge")
+    table == Some(TABLE) && matches!(word(value, "family"), "inet" | "bridge" | "arp")
 }
 
 fn chain(value: &Value) -> Option<ForeignChain> {

@@ -64,6 +64,7 @@ fn link(name: &str, kind: &str, master: Option<&str>) -> ObservedLink {
 fn node(files: &Path) -> Node {
     Node {
         rehearsal: Ok(()),
+        arp: Ok(()),
         ruleset: Ok(Foreign::default()),
         module_marks: Ok(Vec::new()),
         links: Ok(vec![
@@ -137,6 +138,14 @@ fn what_a_node_lacks_is_failed_by_name() {
         },
         "nft guard",
         Outcome::Failed,
+    );
+    says(
+        &Node {
+            arp: Err(unsupported()),
+            ..well()
+        },
+        "nft ARP table",
+        Outcome::Warning,
     );
     says(
         &Node {
