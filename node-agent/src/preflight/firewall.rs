@@ -22,7 +22,7 @@ pub(super) fn checks(node: &Node, settings: &Settings) -> Vec<Check> {
                     .to_owned(),
             ..unread("nft ruleset", error)
         }),
-        Ok(foreign) => out.extend([owner(foreign), order(foreign, settings)]),
+        Ok(foreign) => out.extend([owner(foreign), order(foreign, settings), questions(foreign)]),
     }
     out.extend([locks(node), flows(node)]);
     out
@@ -116,6 +116,27 @@ fn order(foreign: &Foreign, settings: &Settings) -> Check {
         worst,
         some(found),
         "move these chains to another priority",
+    )
+}
+
+/// The redirect to the forwarder is NAT, which sees tracked packets only: such a question is dropped instead, so that a
+/// selected pod resolves no name.
+fn questions(foreign: &Foreign) -> Check {
+    const CHECK: &str = "untracked DNS";
+    if foreign.untracked_questions.is_empty() {
+        return Check::ok(
+            CHECK,
+            "nobody keeps questions to port 53 out of connection tracking",
+        );
+    }
+    let places = some(foreign.untracked_questions.iter().cloned());
+    Check::of(
+        CHECK,
+        Outcome::Warning,
+        format!(
+            "{places}: questions to port 53 are kept out of connection tracking, and those of selected pods are dropped"
+        ),
+        "start NodeLocal DNSCache with -setupiptables=false, or take the rule (notrack, NOTRACK, CT --notrack) away",
     )
 }
 
