@@ -44,6 +44,7 @@ pub async fn look(host: &LinuxHost, settings: &Settings) -> Node {
         ruleset: host.ruleset().await.map(|listing| Foreign::of(&listing)),
         module_marks: host.module_marks().await,
         bypasses: host.bypasses(&pods).await,
+        tcx: host.knows_tcx().await,
         links,
         rules: host.every_rule().await,
         routes: host.list_routes().await,

@@ -25,6 +25,8 @@ pub struct Node {
     pub links: Result<Vec<ObservedLink>, HostError>,
     /// Ways past the guard at pod links.
     pub bypasses: Result<BTreeMap<IfName, Bypass>, HostError>,
+    /// Has the kernel tcx, and may we ask which programs it has at a link?
+    pub tcx: Result<bool, HostError>,
     /// Every routing rule.
     pub rules: Result<Vec<RuleSeen>, HostError>,
     /// Routes with our protocol number.
