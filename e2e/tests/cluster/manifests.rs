@@ -264,7 +264,7 @@ fn no_container_has_more_than_it_declares() {
         }
     }
     let expected = json!({
-        "DaemonSet postern-agent agent": ["NET_ADMIN", "NET_RAW"],
+        "DaemonSet postern-agent agent": ["NET_ADMIN", "NET_RAW", "BPF"],
         "DaemonSet postern-agent plugin": null,
         "DaemonSet postern-tunnel tunnel": ["NET_ADMIN"],
         "Deployment postern-operator operator": null,

@@ -231,20 +231,22 @@ fn hole_i_questions_that_no_redirect_sees_are_dropped_or_named_by_preflight() {
         }
     };
     stage.shut("nothing", &meter, &act);
-    assert_eq!(bridge_check(&stage)["result"], "Ok");
+    assert_eq!(check(&stage, "br_netfilter")["result"], "Ok");
+    assert_eq!(check(&stage, "untracked DNS")["result"], "Ok");
     // As NodeLocal DNSCache does it for the addresses that it serves.
     stage.shell(
         "nft 'add table inet raw; add chain inet raw pre { type filter hook prerouting priority -300; }; \
          add rule inet raw pre udp dport 53 notrack'",
     );
     stage.shut("tracking of questions", &meter, &act);
+    assert_eq!(check(&stage, "untracked DNS")["result"], "Warning");
     let off = [
         ("net/bridge/bridge-nf-call-iptables", "0"),
         ("net/bridge/bridge-nf-call-ip6tables", "0"),
     ];
     stage.lab.node_namespace(NODE).sysctl(&off).unwrap();
     stage.open("br_netfilter", &meter, &act);
-    assert_eq!(bridge_check(&stage)["result"], "Failed");
+    assert_eq!(check(&stage, "br_netfilter")["result"], "Failed");
     let on = off.map(|(path, _)| (path, "1"));
     stage.lab.node_namespace(NODE).sysctl(&on).unwrap();
     stage.kill_agent();
@@ -254,15 +256,15 @@ fn hole_i_questions_that_no_redirect_sees_are_dropped_or_named_by_preflight() {
     stage.finish();
 }
 
-/// The answer of `preflight` about the bridge.
-fn bridge_check(stage: &Stage) -> Value {
+/// The answer of `preflight` to one of its questions.
+fn check(stage: &Stage, name: &str) -> Value {
     let program = Binaries::locate().unwrap().path("postern-agent");
     let args = [program.to_str().unwrap(), "preflight", "-o", "json"];
     let output = stage.lab.exec(Exec::Node(NODE), &args).unwrap();
     let checks: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
     let mut checks = checks.into_iter();
     checks
-        .find(|check| check["check"] == "br_netfilter")
+        .find(|check| check["check"] == name)
         .unwrap()
 }
 

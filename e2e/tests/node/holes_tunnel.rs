@@ -290,3 +290,47 @@ fn hole_q_a_gateway_answers_nothing_for_an_egress_address_that_nobody_serves() {
     assert_eq!(stage.own_by_tunnel(), [true, true]);
     stage.finish();
 }
+
+/// Does anybody on the LAN tell a host of the LAN that it has this address?
+fn is_told(stage: &Stage, address: &IpAddr) -> bool {
+    let world = |line: &str| {
+        let output = stage.lab.exec(Exec::World, &["sh", "-c", line]).unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    world(&format!(
+        "ip route replace {address} dev eth0; ip neigh flush to {address} dev eth0; ping -c 1 -W 1 {address}"
+    ));
+    wait_until(WAIT_DEADLINE, "the end of a resolution", || {
+        let entry = world(&format!("ip neigh show to {address} dev eth0"));
+        let ends = [
+            (entry.contains("lladdr"), true),
+            (entry.contains("FAILED"), false),
+        ];
+        Ok(ends
+            .into_iter()
+            .find_map(|(is_so, told)| is_so.then_some(told)))
+    })
+    .unwrap()
+}
+
+#[test]
+fn a_node_tells_no_host_of_the_lan_that_it_has_a_tunnel_address() {
+    let stage = Stage::up("arp", 2);
+    let [client, gateway] = [NODE, GATEWAY].map(|node| {
+        let body = stage.lab.current_body(node).unwrap();
+        let addresses = body.tunnels[0].addresses.iter().map(ipnet::IpNet::addr);
+        addresses.collect::<Vec<IpAddr>>()
+    });
+    for own in stage.addresses(NODE) {
+        assert!(is_told(&stage, &own), "the meter: {own} is the node's own");
+    }
+    for address in client.iter().chain(&gateway) {
+        assert!(!is_told(&stage, address), "{address}");
+    }
+    stage.kill_agent();
+    stage.shell("nft delete table arp postern");
+    for address in &client {
+        // The kernel itself answers a solicitation only for an address of the link that it came by (`ndisc_recv_ns`).
+        assert_eq!(is_told(&stage, address), address.is_ipv4(), "{address}");
+    }
+}

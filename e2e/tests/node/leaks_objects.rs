@@ -11,13 +11,14 @@ use postern_e2e::proof::harness::{After, FLOWS, Series, TestLab, WAIT_DEADLINE, 
 /// Everything that the agent owns on a node, as sorted words: the order in which nft lists a hash changes.
 const OWNED: &str = r#"{
 nft -s list table inet postern | sed 's/timeout [0-9a-z]*//g'; nft -s list table bridge postern
+nft -s list table arp postern
 ip rule; ip -6 rule; ip route show table 5210; ip -6 route show table 5210; ip xfrm policy
 ip address show pst-c-eu; cat /proc/sys/net/ipv4/conf/pst-c-eu/rp_filter
 } | tr -s ' ,\t' '\n' | sort"#;
 
 /// A command of another program on one kind of object. The pod's addresses are its node's second ones: the resolver
 /// came first.
-const REMOVALS: [(&str, &str); 20] = [
+const REMOVALS: [(&str, &str); 22] = [
     ("guard chain flushed", "nft flush chain inet postern guard"),
     ("base chain deleted", "nft delete chain inet postern last"),
     (
@@ -54,6 +55,8 @@ const REMOVALS: [(&str, &str); 20] = [
         "nft delete element bridge postern bind4 \
          \"{ $(nft list set bridge postern bind4 | grep -o '\"veth[^,}]*10.244.1.3') }\"",
     ),
+    ("ARP table deleted", "nft delete table arp postern"),
+    ("ARP chain flushed", "nft flush chain arp postern asked"),
     (
         "routing rule by mark removed",
         "ip rule delete priority 10010",

@@ -6,7 +6,7 @@ use postern_plan::Observed;
 use postern_plan::check::Seal;
 use postern_plan::desired::{LEASE, used_interface};
 use postern_plan::host::Carrier;
-use postern_plan::order::Plan;
+use postern_plan::order::{Plan, Stage};
 
 use crate::exit_loss::{ExitLoss, ExitReading};
 use crate::probe::{ProbeAnswer, ProbeResults};
@@ -111,13 +111,15 @@ pub fn exit_reading(
     }
 }
 
-/// Does any difference concern the scope? One that is about no device concerns every scope.
+/// Does any difference concern the scope? One that is about no device concerns every scope, but for the ARP table, which
+/// judges no packet of a pod.
 #[must_use]
 pub fn way_reading(differences: &Plan, device: Option<&IfName>) -> WayReading {
-    let by_device = differences.devices();
-    let concerns = by_device
-        .iter()
-        .any(|found| found.is_none() || (device.is_some() && found.as_ref() == device));
+    let mut differences = differences.differences();
+    let concerns = differences.any(|(stage, step)| {
+        let about = step.device();
+        stage != Stage::Arp && (about.is_none() || (device.is_some() && about == device))
+    });
     if concerns {
         WayReading::Differs
     } else {

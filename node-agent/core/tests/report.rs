@@ -87,12 +87,13 @@ fn read(wanted: &Carried, former: Option<&Carried>, reading: PartialReading) -> 
     ReadBack::new(wanted, former, reading, &planning)
 }
 
-/// Both tables are there, and nothing else is.
+/// Our tables are there, and nothing else is.
 fn whole() -> PartialReading {
     let mut reading = PartialReading::default();
     reading.observed.firewall = ObservedFirewall {
         inet: Some(ObservedTable::default()),
         bridge: Some(ObservedTable::default()),
+        arp: Some(ObservedTable::default()),
     };
     reading
 }
@@ -268,6 +269,7 @@ fn a_failed_step_has_the_reason_of_its_stage_and_takes_nothing_from_a_guard_that
         (Stage::Tunnel, R::NoTunnel),
         (Stage::Route, R::ApplyFailed),
         (Stage::Release, R::TransactionFailed),
+        (Stage::Arp, R::TransactionFailed),
     ] {
         let mut case = Case::sealed();
         case.failures = vec![failed(stage)];

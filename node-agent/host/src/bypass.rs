@@ -33,6 +33,12 @@ pub enum Bypass {
         /// The program's name; empty where it has none.
         name: String,
     },
+    /// A BPF program that was attached by `bpf(2)` itself, which may do anything.
+    Tcx {
+        direction: Direction,
+        /// The program's name; empty where it has none, or where we may not ask for it.
+        name: String,
+    },
     /// An XDP program, which may do anything.
     Xdp,
     /// Another interface of the pod, which is in front of nothing that the guard sees: of Multus, SR-IOV, or moved there.
@@ -51,6 +57,12 @@ impl fmt::Display for Bypass {
             }
             Self::Program { direction, name } => {
                 write!(f, "the BPF program {name} is at its tc {direction}")
+            }
+            Self::Tcx { direction, name } if name.is_empty() => {
+                write!(f, "a BPF program is at its tcx {direction}")
+            }
+            Self::Tcx { direction, name } => {
+                write!(f, "the BPF program {name} is at its tcx {direction}")
             }
             Self::Xdp => f.write_str("it has an XDP program"),
             Self::SecondInterface { name } => write!(f, "the pod has another interface, {name}"),

@@ -34,6 +34,8 @@ pub mod errno {
     pub const ENODEV: i32 = 19;
     /// The request makes no sense to the kernel.
     pub const EINVAL: i32 = 22;
+    /// The kernel has no such call.
+    pub const ENOSYS: i32 = 38;
     /// The kernel was built without it.
     pub const EPROTONOSUPPORT: i32 = 93;
     /// The kernel does not do that.

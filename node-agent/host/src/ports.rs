@@ -92,11 +92,11 @@ pub trait Locks {
     fn remove_lock(&self, policy: &LockPolicy) -> impl Future<Output = Act<()>> + Send;
 }
 
-/// Our two nft tables.
+/// Our nft tables.
 pub trait Firewall {
     /// Gives the kernel a batch, which it takes whole or not at all.
     fn change_firewall(&self, transaction: &Transaction) -> impl Future<Output = Act<()>> + Send;
-    /// Both tables as the kernel lists them.
+    /// Our tables as the kernel lists them.
     fn read_firewall(&self) -> impl Future<Output = Act<ObservedFirewall>> + Send;
 }
 

@@ -1,9 +1,8 @@
-//! Ways past netfilter: tc filters of the ingress and clsact queueing disciplines, XDP, netkit, and other interfaces of the
-//! pod behind a link, as the kernel lists them.
+//! Ways past netfilter: tc filters of the ingress and clsact queueing disciplines, XDP, netkit, programs of tcx, and other
+//! interfaces of the pod behind a link, as the kernel lists them.
 //!
 //! What sits at tc sees a packet before netfilter on its way in and after it on its way out, and may send it to another
-//! device from there. A `netdev` egress hook of that device does not see it either. BPF programs attached by `bpf(2)`
-//! itself (tcx, `bpftool net`) are in no netlink listing, and are not found here.
+//! device from there. A `netdev` egress hook of that device does not see it either.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,6 +18,7 @@ use crate::link::kind_of;
 use crate::netlink::{self, Message, attribute, attributes, u32_at};
 use crate::rtnl::{Rtnl, name_of};
 use crate::second_interface;
+use crate::tcx;
 
 /// `RTM_GETQDISC`.
 const GET_DISCIPLINES: u16 = 38;
@@ -107,6 +107,9 @@ async fn of_link(
     }
     if let Some(name) = second_interface::find(link).await? {
         return Ok(Some(Bypass::SecondInterface { name }));
+    }
+    if let Some(bypass) = tcx::find(&name_of(link))? {
+        return Ok(Some(bypass));
     }
     for direction in disciplines
         .get(&link.header.index)

@@ -10,7 +10,7 @@
 //! | `rtnl` | requests of the route family, by rtnetlink |
 //! | `link`, `address`, `device`, `route`, `rule` | devices and where packets go |
 //! | `lock` | XFRM policies |
-//! | `bypass` | ways past netfilter |
+//! | `bypass`, `tcx` | ways past netfilter |
 //! | `firewall` | nft: the runner, and what its listings say |
 //! | `flow` | connection tracking |
 //! | `tunnel` | WireGuard devices |
@@ -31,6 +31,7 @@ mod rtnl;
 mod rule;
 mod second_interface;
 pub mod survey;
+mod tcx;
 mod tunnel;
 pub mod watch;
 

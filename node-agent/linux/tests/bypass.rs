@@ -11,7 +11,15 @@ mod namespace;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aya::Ebpf;
+use aya::programs::SchedClassifier;
+use aya::programs::links::LinkOrder;
+use aya::programs::tc::{TcAttachOptions, TcAttachType};
 use namespace::{host, run, within};
+use object::write::{Object, Symbol, SymbolSection};
+use object::{
+    Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope,
+};
 use postern_host::bypass::{Bypass, Direction};
 use postern_host::ports::Paths;
 use postern_intent::IfName;
@@ -213,5 +221,58 @@ fn a_pod_with_another_interface_is_found_and_one_with_its_own_only_is_clean() {
             second("uplinkp"),
             "a veth of Multus's bridge"
         );
+    });
+}
+
+/// An object file with a program `past_guard` that passes every packet on: `r0 = -1` (`TC_ACT_UNSPEC`), `exit`.
+fn program() -> Vec<u8> {
+    const CODE: [u8; 16] = [
+        0xb7, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x95, 0, 0, 0, 0, 0, 0, 0,
+    ];
+    let mut object = Object::new(BinaryFormat::Elf, Architecture::Bpf, Endianness::Little);
+    let license = object.add_section(Vec::new(), b"license".to_vec(), SectionKind::Data);
+    object.append_section_data(license, b"GPL\0", 1);
+    let code = object.add_section(Vec::new(), b"classifier".to_vec(), SectionKind::Text);
+    object.append_section_data(code, &CODE, 8);
+    object.add_symbol(Symbol {
+        name: b"past_guard".to_vec(),
+        value: 0,
+        size: CODE.len() as u64,
+        kind: SymbolKind::Text,
+        scope: SymbolScope::Linkage,
+        weak: false,
+        section: SymbolSection::Section(code),
+        flags: SymbolFlags::None,
+    });
+    object.write().unwrap()
+}
+
+#[test]
+fn a_program_that_is_attached_by_tcx_is_found_with_its_name_and_direction_until_it_goes() {
+    within(|| async {
+        wired();
+        for (place, direction) in [
+            (TcAttachType::Ingress, Direction::Ingress),
+            (TcAttachType::Egress, Direction::Egress),
+        ] {
+            assert_eq!(bypasses(&["veth1", "veth2"]).await, BTreeMap::new());
+            let mut loaded = Ebpf::load(&program()).unwrap();
+            let classifier: &mut SchedClassifier = loaded
+                .program_mut("past_guard")
+                .unwrap()
+                .try_into()
+                .unwrap();
+            classifier.load().unwrap();
+            let order = TcAttachOptions::TcxOrder(LinkOrder::default());
+            classifier
+                .attach_with_options("veth1", place, order)
+                .unwrap();
+            let name = "past_guard".to_owned();
+            let found = one("veth1", Bypass::Tcx { direction, name });
+            assert_eq!(bypasses(&["veth1", "veth2"]).await, found);
+        }
+        assert_eq!(bypasses(&["veth1"]).await, BTreeMap::new());
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(host(folder.path()).await.knows_tcx().await, Ok(true));
     });
 }

@@ -30,13 +30,15 @@ pub struct Observed {
     pub default_uplinks: BTreeMap<char, IfName>,
 }
 
-/// Our two tables as the kernel lists them.
+/// Our tables as the kernel lists them.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ObservedFirewall {
     /// `inet postern`, if it is there.
     pub inet: Option<ObservedTable>,
     /// `bridge postern`, if it is there.
     pub bridge: Option<ObservedTable>,
+    /// `arp postern`, if it is there.
+    pub arp: Option<ObservedTable>,
 }
 
 /// One table.

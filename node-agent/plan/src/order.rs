@@ -29,6 +29,8 @@ pub enum Stage {
     Flow,
     /// What opens.
     Release,
+    /// Silence about tunnel addresses, before a device has them.
+    Arp,
     /// Tunnel devices.
     Link,
     /// WireGuard configurations.
@@ -55,6 +57,7 @@ impl Stage {
             Self::Route => "route",
             Self::Flow => "flow",
             Self::Release => "release",
+            Self::Arp => "arp",
         }
     }
 }
@@ -109,6 +112,9 @@ pub fn teardown(observed: &Observed) -> Vec<Step> {
     steps.extend(diff::lock::removals(&nothing, observed));
     if observed.firewall.inet.is_some() || observed.firewall.bridge.is_some() {
         steps.push(Step::Firewall(Transaction::remove()));
+    }
+    if observed.firewall.arp.is_some() {
+        steps.push(Step::Firewall(Transaction::remove_arp()));
     }
     steps
 }
@@ -172,7 +178,9 @@ pub fn plan_readable(
         (Stage::Lock, locks(desired, observed, unread)),
     ];
     if is_read(Stage::Guard) {
+        let arp = diff::firewall::change_arp(&state, &desired.ruleset);
         stages.push((Stage::Release, batch(firewall.release)));
+        stages.push((Stage::Arp, batch(arp)));
     }
     if is_read(Stage::Link) {
         let mut links = diff::link::removals(desired, observed);

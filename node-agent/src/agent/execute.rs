@@ -173,7 +173,7 @@ fn own<'a>(elements: &'a BTreeSet<Element>, address: &Address) -> Option<&'a Ele
 /// other from being made; each lock, too.
 fn groups(stage: Stage, steps: Vec<Step>) -> Vec<Vec<Step>> {
     match stage {
-        Stage::Guard | Stage::Flow | Stage::Release => vec![steps],
+        Stage::Guard | Stage::Flow | Stage::Release | Stage::Arp => vec![steps],
         Stage::Lock | Stage::Tunnel | Stage::Route => {
             steps.into_iter().map(|step| vec![step]).collect()
         }

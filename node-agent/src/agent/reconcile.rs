@@ -160,6 +160,7 @@ impl<H: Host> Agent<H> {
             let steps = match stage {
                 Stage::Guard if own.guard.is_empty() => Vec::new(),
                 Stage::Guard => vec![Step::Firewall(own.guard.clone())],
+                Stage::Arp if self.desired.ruleset.arp == desired.ruleset.arp => Vec::new(),
                 Stage::Release if own.release.is_empty() => Vec::new(),
                 Stage::Release => vec![Step::Firewall(own.release.clone())],
                 _ => steps

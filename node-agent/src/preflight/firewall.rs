@@ -13,7 +13,7 @@ use super::node::Node;
 use super::ruleset::Foreign;
 
 pub(super) fn checks(node: &Node, settings: &Settings) -> Vec<Check> {
-    let mut out = vec![rehearsal(node)];
+    let mut out = vec![rehearsal(node), arp(node)];
     match &node.ruleset {
         Err(error) => out.push(Check {
             result: Outcome::Failed,
@@ -22,7 +22,7 @@ pub(super) fn checks(node: &Node, settings: &Settings) -> Vec<Check> {
                     .to_owned(),
             ..unread("nft ruleset", error)
         }),
-        Ok(foreign) => out.extend([owner(foreign), order(foreign, settings)]),
+        Ok(foreign) => out.extend([owner(foreign), order(foreign, settings), questions(foreign)]),
     }
     out.extend([locks(node), flows(node)]);
     out
@@ -38,6 +38,20 @@ fn rehearsal(node: &Node) -> Check {
             chain(error),
             "install nftables 1.0.6 or later and a kernel with nf_tables, inet and bridge families; without them \
              there is no guard",
+        ),
+    }
+}
+
+fn arp(node: &Node) -> Check {
+    const CHECK: &str = "nft ARP table";
+    match &node.arp {
+        Ok(()) => Check::ok(CHECK, "the LAN is not told of tunnel addresses"),
+        Err(error) => Check::of(
+            CHECK,
+            Outcome::Warning,
+            chain(error),
+            "use a kernel with CONFIG_NF_TABLES_ARP: without it the node answers ARP for its tunnel addresses on every \
+             link, and `Programmed` is False",
         ),
     }
 }
@@ -102,6 +116,27 @@ fn order(foreign: &Foreign, settings: &Settings) -> Check {
         worst,
         some(found),
         "move these chains to another priority",
+    )
+}
+
+/// The redirect to the forwarder is NAT, which sees tracked packets only: such a question is dropped instead, so that a
+/// selected pod resolves no name.
+fn questions(foreign: &Foreign) -> Check {
+    const CHECK: &str = "untracked DNS";
+    if foreign.untracked_questions.is_empty() {
+        return Check::ok(
+            CHECK,
+            "nobody keeps questions to port 53 out of connection tracking",
+        );
+    }
+    let places = some(foreign.untracked_questions.iter().cloned());
+    Check::of(
+        CHECK,
+        Outcome::Warning,
+        format!(
+            "{places}: questions to port 53 are kept out of connection tracking, and those of selected pods are dropped"
+        ),
+        "start NodeLocal DNSCache with -setupiptables=false, or take the rule (notrack, NOTRACK, CT --notrack) away",
     )
 }
 

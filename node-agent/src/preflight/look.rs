@@ -7,7 +7,7 @@ use postern_linux::LinuxHost;
 use postern_plan::Desired;
 use postern_plan::binding::Bindings;
 use postern_plan::desired::{Facts, Inputs};
-use postern_plan::diff::firewall::{FirewallState, change};
+use postern_plan::diff::firewall::{FirewallState, change, change_arp};
 use postern_plan::settings::Settings;
 
 use super::node::{Files, Node};
@@ -30,7 +30,9 @@ pub fn first_seal(settings: &Settings) -> Desired {
 /// Reads the node.
 pub async fn look(host: &LinuxHost, settings: &Settings) -> Node {
     let seal = first_seal(settings);
-    let guard = change(&FirewallState::default(), &seal.ruleset).guard;
+    let nothing = FirewallState::default();
+    let guard = change(&nothing, &seal.ruleset).guard;
+    let arp = change_arp(&nothing, &seal.ruleset);
     let links = host.list_links().await;
     let pods = links
         .as_deref()
@@ -38,9 +40,11 @@ pub async fn look(host: &LinuxHost, settings: &Settings) -> Node {
         .unwrap_or_default();
     Node {
         rehearsal: host.rehearse(&guard).await,
+        arp: host.rehearse(&arp).await,
         ruleset: host.ruleset().await.map(|listing| Foreign::of(&listing)),
         module_marks: host.module_marks().await,
         bypasses: host.bypasses(&pods).await,
+        tcx: host.knows_tcx().await,
         links,
         rules: host.every_rule().await,
         routes: host.list_routes().await,

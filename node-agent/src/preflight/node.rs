@@ -15,6 +15,8 @@ use super::ruleset::Foreign;
 pub struct Node {
     /// Would the kernel take the agent's first ruleset?
     pub rehearsal: Result<(), HostError>,
+    /// Would it take the ARP table, which is a batch of its own?
+    pub arp: Result<(), HostError>,
     /// What others have in nft, and whether our tables are there.
     pub ruleset: Result<Foreign, HostError>,
     /// Marks in iptables' own modules.
@@ -23,6 +25,8 @@ pub struct Node {
     pub links: Result<Vec<ObservedLink>, HostError>,
     /// Ways past the guard at pod links.
     pub bypasses: Result<BTreeMap<IfName, Bypass>, HostError>,
+    /// Has the kernel tcx, and may we ask which programs it has at a link?
+    pub tcx: Result<bool, HostError>,
     /// Every routing rule.
     pub rules: Result<Vec<RuleSeen>, HostError>,
     /// Routes with our protocol number.

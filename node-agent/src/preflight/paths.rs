@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use postern_intent::IfName;
 use postern_plan::host::ObservedLink;
 use postern_plan::settings::Settings;
+use postern_telemetry::chain;
 
 use super::check::{Check, Outcome};
 use super::judge::{some, unread};
 use super::node::Node;
 
 pub(super) fn checks(node: &Node, settings: &Settings) -> Vec<Check> {
-    let mut out = vec![bypasses(node)];
+    let mut out = vec![bypasses(node), tcx(node)];
     match &node.links {
         Err(error) => out.push(unread("pod links", error)),
         Ok(links) => {
@@ -40,10 +41,9 @@ fn bypasses(node: &Node) -> Check {
     const CHECK: &str = "dataplane bypass";
     match &node.bypasses {
         Err(error) => unread(CHECK, error),
-        Ok(found) if found.is_empty() => Check::ok(
-            CHECK,
-            "no tc redirect, BPF program or XDP at a pod link (programs attached as tcx are not seen)",
-        ),
+        Ok(found) if found.is_empty() => {
+            Check::ok(CHECK, "no tc redirect, BPF program or XDP at a pod link")
+        }
         Ok(found) => Check::of(
             CHECK,
             Outcome::Failed,
@@ -54,6 +54,21 @@ fn bypasses(node: &Node) -> Check {
             ),
             "DataplaneBypassed: the guard cannot see these pods; take the filter away, or let the CNI route by the \
              host's stack",
+        ),
+    }
+}
+
+/// A refusal to answer is no answer: it is told apart from a link without programs.
+fn tcx(node: &Node) -> Check {
+    const CHECK: &str = "tcx programs";
+    match &node.tcx {
+        Ok(true) => Check::ok(CHECK, "they are asked for at every pod link"),
+        Ok(false) => Check::ok(CHECK, "the kernel has no tcx"),
+        Err(error) => Check::of(
+            CHECK,
+            Outcome::Warning,
+            format!("could not be checked: {}", chain(error)),
+            "give the agent the capability BPF, and a seccomp profile that lets it call bpf(2)",
         ),
     }
 }

@@ -47,6 +47,8 @@ pub struct Foreign {
     pub chains: BTreeSet<ForeignChain>,
     /// Rules that touch the mark.
     pub marks: BTreeSet<ForeignMark>,
+    /// Chains with a rule that may keep questions to port 53 out of connection tracking, as `family table chain`.
+    pub untracked_questions: BTreeSet<String>,
     /// Flowtables, and `netdev` chains that send packets to another device.
     pub shortcuts: BTreeSet<Shortcut>,
 }
@@ -99,6 +101,9 @@ impl Foreign {
                 reads,
             });
         }
+        if may_untrack_questions(rule, all) {
+            self.untracked_questions.insert(place(rule, "chain"));
+        }
         let sends =
             |statement: &Value| statement.get("fwd").is_some() || statement.get("dup").is_some();
         if word(rule, "family") == "netdev"
@@ -120,7 +125,7 @@ fn is_ours(value: &Value) -> bool {
         .get("table")
         .or_else(|| value.get("name"))
         .and_then(Value::as_str);
-    table == Some(TABLE) && matches!(word(value, "family"), "inet" | "bridge")
+    table == Some(TABLE) && matches!(word(value, "family"), "inet" | "bridge" | "arp")
 }
 
 fn chain(value: &Value) -> Option<ForeignChain> {
@@ -133,17 +138,74 @@ fn chain(value: &Value) -> Option<ForeignChain> {
 
 /// Devices of the chain that a rule stands in.
 fn devices_of(rule: &Value, all: &[&Value]) -> BTreeSet<String> {
+    strings(chain_of(rule, all).and_then(|chain| chain.get("dev")))
+}
+
+/// The chain that a rule stands in.
+fn chain_of<'a>(rule: &Value, all: &[&'a Value]) -> Option<&'a Value> {
     let same = |chain: &&Value| {
         ["family", "table"]
             .iter()
             .all(|key| word(chain, key) == word(rule, key))
             && word(chain, "name") == word(rule, "chain")
     };
-    let chain = all
-        .iter()
+    all.iter()
         .filter_map(|object| object.get("chain"))
-        .find(same);
-    strings(chain.and_then(|chain| chain.get("dev")))
+        .find(same)
+}
+
+/// Does the rule keep questions to port 53, as far as it can be read, out of connection tracking before the guard sees
+/// them? A base chain of another hook than prerouting sees no pod's packet that early. nft's JSON shows of iptables'
+/// target `CT` no more than its name: it counts where the rule names port 53, as each rule of NodeLocal DNSCache does,
+/// and is taken for a zone where it names no port.
+fn may_untrack_questions(rule: &Value, all: &[&Value]) -> bool {
+    let hook = chain_of(rule, all).map(|chain| word(chain, "hook"));
+    if hook.is_some_and(|hook| !matches!(hook, "" | "prerouting")) {
+        return false;
+    }
+    let statements = rule.get("expr").and_then(Value::as_array);
+    let statements = statements.map(Vec::as_slice).unwrap_or_default();
+    let ports: Vec<bool> = statements.iter().filter_map(may_be_question).collect();
+    if ports.contains(&false) {
+        return false;
+    }
+    let by_module = |statement: &Value| {
+        let target = statement.get("xt");
+        let name = target.map(|target| word(target, "name"));
+        name.is_some_and(|name| matches!(name, "CT" | "NOTRACK"))
+    };
+    statements.iter().any(|one| one.get("notrack").is_some())
+        || !ports.is_empty() && statements.iter().any(by_module)
+}
+
+/// Where a statement compares the destination port: may the port be 53?
+fn may_be_question(statement: &Value) -> Option<bool> {
+    let compared = statement.get("match")?;
+    let field = compared.get("left")?.get("payload")?;
+    if word(field, "field") != "dport" {
+        return None;
+    }
+    let right = compared.get("right")?;
+    Some(match word(compared, "op") {
+        "!=" => right.as_u64() != Some(DNS),
+        _ => may_hold(right, DNS),
+    })
+}
+
+const DNS: u64 = 53;
+
+/// A port, a range, a set of them; a named set may hold anything.
+fn may_hold(value: &Value, port: u64) -> bool {
+    let ends = value.get("range").and_then(Value::as_array);
+    if let Some([from, to]) = ends.map(Vec::as_slice) {
+        let (from, to) = (from.as_u64(), to.as_u64());
+        return from.is_none_or(|from| from <= port) && to.is_none_or(|to| port <= to);
+    }
+    match (value.as_u64(), value.get("set").and_then(Value::as_array)) {
+        (Some(number), _) => number == port,
+        (None, Some(list)) => list.iter().any(|one| may_hold(one, port)),
+        (None, None) => true,
+    }
 }
 
 fn word<'a>(value: &'a Value, key: &str) -> &'a str {

@@ -229,3 +229,61 @@ fn routing_rules_of_others_are_judged_by_mask_number_and_priority() {
         );
     }
 }
+
+#[test]
+fn rules_that_keep_dns_questions_out_of_connection_tracking_are_told_with_what_to_do() {
+    let port = |right: Value| json!({"match": {"op": "==", "left": {"payload": {"protocol": "udp", "field": "dport"}}, "right": right}});
+    let source = json!({"match": {"op": "==", "left": {"payload": {"protocol": "udp", "field": "sport"}}, "right": 53}});
+    // `iptables-nft -t raw -A PREROUTING -d 169.254.20.10/32 -p udp -m udp --dport 53 -j NOTRACK`, by nft 1.0.6.
+    let cache = json!({"match": {"op": "==", "left": {"payload": {"protocol": "ip", "field": "daddr"}}, "right": "169.254.20.10"}});
+    let module = |name: &str| json!({"xt": {"type": "target", "name": name}});
+    let untracked = json!({"notrack": null});
+    let told = [
+        ("prerouting", json!([cache, port(json!(53)), module("CT")])),
+        ("prerouting", json!([port(json!(53)), module("NOTRACK")])),
+        (
+            "prerouting",
+            json!([port(json!({"set": [53, 853]})), untracked]),
+        ),
+        (
+            "prerouting",
+            json!([port(json!({"range": [1, 1023]})), untracked]),
+        ),
+        ("prerouting", json!([untracked])),
+    ];
+    let silent = [
+        ("output", json!([cache, port(json!(53)), module("CT")])),
+        ("prerouting", json!([port(json!(443)), untracked])),
+        (
+            "prerouting",
+            json!([port(json!({"set": [80, 443]})), untracked]),
+        ),
+        // A conntrack zone of another program, without a port.
+        ("prerouting", json!([module("CT")])),
+        ("prerouting", json!([port(json!(53)), module("LOG")])),
+        ("output", json!([source, untracked])),
+    ];
+    let files = proc();
+    let found = |(hook, expressions): &(&str, Value)| {
+        let chain = json!({"chain": {"family": "ip", "table": "raw", "name": "PRE", "hook": hook, "prio": -300}});
+        let rule =
+            json!({"rule": {"family": "ip", "table": "raw", "chain": "PRE", "expr": expressions}});
+        let node = Node {
+            ruleset: listing(&[chain, rule]),
+            ..node(files.path())
+        };
+        check::concerns(&judge(&node, &Settings::default()))
+    };
+    for case in &told {
+        let concerns = found(case);
+        assert_eq!(concerns.len(), 1, "{case:?}: {concerns:?}");
+        assert!(
+            concerns[0].starts_with("untracked DNS: ip raw PRE: "),
+            "{concerns:?}"
+        );
+        assert!(concerns[0].contains("-setupiptables=false"), "{concerns:?}");
+    }
+    for case in &silent {
+        assert!(found(case).is_empty(), "{case:?}: {:?}", found(case));
+    }
+}

@@ -15,6 +15,7 @@ use std::path::Path;
 use postern_agent::preflight::node::{Files, Node};
 use postern_agent::preflight::ruleset::Foreign;
 use postern_agent::preflight::{Check, Outcome, check, judge};
+use postern_host::error::errno;
 use postern_host::{Bypass, Cause, Direction, HostError};
 use postern_linux::survey::Ipsec;
 use postern_plan::host::{AdminState, Carrier, ObservedLink, TunnelBackend};
@@ -64,6 +65,7 @@ fn link(name: &str, kind: &str, master: Option<&str>) -> ObservedLink {
 fn node(files: &Path) -> Node {
     Node {
         rehearsal: Ok(()),
+        arp: Ok(()),
         ruleset: Ok(Foreign::default()),
         module_marks: Ok(Vec::new()),
         links: Ok(vec![
@@ -72,6 +74,7 @@ fn node(files: &Path) -> Node {
             link("veth1", "veth", Some("cni0")),
         ]),
         bypasses: Ok(BTreeMap::new()),
+        tcx: Ok(true),
         rules: Ok(Vec::new()),
         routes: Ok(BTreeSet::new()),
         uplinks: Ok([('4', "eth0".parse().unwrap())].into()),
@@ -86,7 +89,7 @@ fn node(files: &Path) -> Node {
 fn unsupported() -> HostError {
     HostError::Open {
         socket: "something",
-        source: Cause::errno(postern_host::error::errno::EOPNOTSUPP),
+        source: Cause::errno(errno::EOPNOTSUPP),
     }
 }
 
@@ -137,6 +140,14 @@ fn what_a_node_lacks_is_failed_by_name() {
         },
         "nft guard",
         Outcome::Failed,
+    );
+    says(
+        &Node {
+            arp: Err(unsupported()),
+            ..well()
+        },
+        "nft ARP table",
+        Outcome::Warning,
     );
     says(
         &Node {
@@ -197,6 +208,26 @@ fn a_way_past_the_guard_is_named_with_its_link() {
     };
     says(&node, "dataplane bypass", Outcome::Failed);
     assert!(only(&node).found.contains("veth1"));
+}
+
+#[test]
+fn programs_of_tcx_that_may_not_be_asked_for_are_told_as_not_checked_and_never_as_none() {
+    let files = proc();
+    let refused = || HostError::ReadPaths {
+        source: Cause::errno(errno::EPERM),
+    };
+    let with = |tcx| Node {
+        tcx,
+        ..node(files.path())
+    };
+    says(&with(Err(refused())), "tcx programs", Outcome::Warning);
+    let found = check::concerns(&judge(&with(Err(refused())), &Settings::default()));
+    assert!(
+        found[0].starts_with("tcx programs: could not be checked: "),
+        "{found:?}"
+    );
+    // A kernel before 6.6 has none that could be there.
+    assert!(check::concerns(&judge(&with(Ok(false)), &Settings::default())).is_empty());
 }
 
 #[test]

@@ -157,3 +157,16 @@ async fn what_somebody_does_between_two_readings_of_a_quiet_run_is_counted_by_th
     assert!(held(&node).await);
     assert_eq!(node.agent.counters.get("repairs"), Some(&1));
 }
+
+#[tokio::test]
+async fn the_arp_table_that_somebody_deletes_is_put_back_by_a_batch_that_leaves_the_guard_alone() {
+    let mut node = Node::new();
+    node.takes(client()).await;
+    let before = node.host.read_firewall().await.unwrap();
+    assert!(before.arp.is_some());
+    node.host.edits_the_firewall(|firewall| firewall.arp = None);
+    node.runs(Activation::HostChanged).await;
+    assert_eq!(node.host.read_firewall().await.unwrap(), before);
+    assert_eq!(node.agent.counters.get("repairs"), Some(&1));
+    assert_eq!(node.agent.last.seal(), Some(Seal::Sealed));
+}

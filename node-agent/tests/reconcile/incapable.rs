@@ -234,3 +234,22 @@ async fn a_pod_that_was_guarded_once_does_not_start_past_the_guard_although_nobo
         (11, "DataplaneBypassed")
     );
 }
+
+/// `CONFIG_NF_TABLES_ARP` is a switch of its own.
+#[tokio::test]
+async fn a_kernel_without_arp_tables_is_told_and_keeps_the_guard_and_every_way_out() {
+    let mut node = Node::new();
+    node.takes(body()).await;
+    node.host.edits_the_firewall(|firewall| firewall.arp = None);
+    node.host
+        .fails(Call::ChangeFirewall, 1, 1, errno::EOPNOTSUPP);
+    node.agent.reconcile(Activation::Asked).await;
+    assert_eq!(node.track().status, ScopeStatus::Enforcing);
+    let report = node.reports("Programmed", "False", "TransactionFailed");
+    let said = message(&report, "Programmed");
+    assert!(
+        said.starts_with("arp: firewall: replace the ARP table"),
+        "{said}"
+    );
+    node.reports("FailClosed", "True", "Sealed");
+}

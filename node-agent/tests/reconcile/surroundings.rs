@@ -8,7 +8,7 @@ use postern_agent::cleanup::{CleanupError, cleanup};
 use postern_agent::inbox::Document;
 use postern_agent::ledger::{Ledger, ReleasedBy};
 use postern_cni::protocol::Response;
-use postern_host::bypass::Bypass;
+use postern_host::bypass::{Bypass, Direction};
 use postern_host::error::errno;
 use postern_host::ports::{Firewall as _, Locks as _};
 use postern_host_testing::contract::OtherProgram as _;
@@ -135,6 +135,28 @@ async fn a_selected_pod_that_gets_another_interface_is_unenforceable_and_never_e
     );
     let pods = node.scope().pods.unwrap();
     assert_eq!((pods.enforced, pods.unenforceable), (0, 1));
+}
+
+#[tokio::test]
+async fn a_selected_pod_with_a_program_of_tcx_at_its_link_is_unenforceable_until_the_program_goes()
+{
+    let mut node = Node::new();
+    node.takes(client()).await;
+    node.adds("crawlers", "a", "veth1").await;
+    let program = Bypass::Tcx {
+        direction: Direction::Ingress,
+        name: "cil_from_container".to_owned(),
+    };
+    node.host.has_bypass(word("veth1"), program);
+    node.runs(Activation::Timer).await;
+    let report = node.reports("Verified", "False", "DataplaneBypassed");
+    let said = message(&report, "Verified");
+    let what = "the BPF program cil_from_container is at its tcx ingress";
+    assert!(said.contains(what), "{said}");
+    assert_eq!(node.scope().pods.unwrap().unenforceable, 1);
+    node.host.has_no_bypass(&word("veth1"));
+    node.runs(Activation::Timer).await;
+    assert_eq!(node.scope().pods.unwrap().unenforceable, 0);
 }
 
 #[tokio::test]

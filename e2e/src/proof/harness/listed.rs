@@ -36,6 +36,8 @@ pub const RUNS: &[Run] = &[
             "element of last4 removed",
             "element of lease removed",
             "element of the bridge's bind4 removed",
+            "ARP table deleted",
+            "ARP chain flushed",
             "routing rule by mark removed",
             "routing rule by source removed",
             "route into the tunnel removed",

@@ -110,7 +110,7 @@ impl ReportInputs<'_> {
             let reason = match failed.stage {
                 Stage::Tunnel | Stage::Link => Reason::NoTunnel,
                 Stage::Route => Reason::ApplyFailed,
-                Stage::Guard | Stage::Lock | Stage::Flow | Stage::Release => {
+                Stage::Guard | Stage::Lock | Stage::Flow | Stage::Release | Stage::Arp => {
                     Reason::TransactionFailed
                 }
             };

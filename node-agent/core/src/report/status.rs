@@ -94,7 +94,8 @@ impl ReportInputs<'_> {
         let unlisted = u64::try_from(self.unlisted().len()).unwrap_or(u64::MAX);
         counters.insert("unlisted_pods".to_owned(), unlisted);
         if let Some(observed) = self.read_back.map(ReadBack::observed) {
-            for table in [&observed.firewall.inet, &observed.firewall.bridge]
+            let firewall = &observed.firewall;
+            for table in [&firewall.inet, &firewall.bridge, &firewall.arp]
                 .into_iter()
                 .flatten()
             {

@@ -1,4 +1,4 @@
-//! The two nft tables.
+//! The nft tables.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
@@ -13,7 +13,8 @@ use postern_host::error::{HostError, Nature};
 use postern_host::ports::Host;
 
 async fn replace(host: &impl Host) -> Result<ObservedFirewall, HostError> {
-    host.change_firewall(&Transaction::replace(&ruleset()))
+    let arp = Transaction::replace_arp(&ruleset());
+    host.change_firewall(&Transaction::replace(&ruleset()).then(&arp))
         .await?;
     host.read_firewall().await
 }
@@ -45,7 +46,13 @@ pub async fn a_table_that_is_not_there_reads_as_none(
         .await?;
     let there = host.read_firewall().await?;
     assert_eq!(there.inet, Some(ObservedTable::default()));
+    assert_eq!(there.arp, None);
+    host.change_firewall(&Transaction::replace_arp(&Ruleset::default()))
+        .await?;
+    let there = host.read_firewall().await?;
+    assert_eq!(there.arp, Some(ObservedTable::default()));
     host.change_firewall(&Transaction::remove()).await?;
+    host.change_firewall(&Transaction::remove_arp()).await?;
     assert_eq!(host.read_firewall().await?, ObservedFirewall::default());
     Ok(())
 }
@@ -57,7 +64,11 @@ pub async fn a_ruleset_reads_back_as_it_was_written(
 ) -> Outcome {
     let seen = replace(host).await?;
     let wanted = ruleset();
-    for (seen, wanted) in [(seen.inet, &wanted.inet), (seen.bridge, &wanted.bridge)] {
+    for (seen, wanted) in [
+        (seen.inet, &wanted.inet),
+        (seen.bridge, &wanted.bridge),
+        (seen.arp, &wanted.arp),
+    ] {
         let seen = seen.unwrap_or_default();
         let sets: BTreeMap<_, _> = wanted
             .sets

@@ -178,11 +178,37 @@ fn bridge() -> Table {
     }
 }
 
+fn arp() -> Table {
+    let base = Base {
+        kind: BaseKind::Filter,
+        hook: Hook::Input,
+        priority: -300,
+        otherwise: Otherwise::Accept,
+    };
+    let asked = Counter("asked");
+    let rule = Rule::to(Target::Drop)
+        .counted(asked)
+        .when(Field::ArpDaddrIp.within("tunaddr4"));
+    let own = Set::of([KeyType::Ipv4]).with([Element::key([Atom::v4([198, 18, 0, 2].into())])]);
+    Table {
+        counters: [asked].into(),
+        sets: BTreeMap::from([("tunaddr4".to_owned(), own)]),
+        chains: BTreeMap::from([(
+            "asked".to_owned(),
+            Chain {
+                base: Some(base),
+                rules: vec![rule],
+            },
+        )]),
+    }
+}
+
 /// A ruleset with every kind of set, of chain and of element.
 #[must_use]
 pub fn ruleset() -> Ruleset {
     Ruleset {
         inet: inet(),
         bridge: bridge(),
+        arp: arp(),
     }
 }

@@ -1,4 +1,4 @@
-//! The two nft tables in memory.
+//! The nft tables in memory.
 
 use postern_plan::observed::ObservedFirewall;
 use postern_plan::ruleset::Transaction;

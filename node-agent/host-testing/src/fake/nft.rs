@@ -77,6 +77,7 @@ fn table_of<'a>(
     match family {
         "inet" => Ok(&mut firewall.inet),
         "bridge" => Ok(&mut firewall.bridge),
+        "arp" => Ok(&mut firewall.arp),
         _ => Err(No::Syntax),
     }
 }

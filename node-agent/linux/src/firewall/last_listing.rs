@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use postern_plan::observed::ObservedFirewall;
 
-/// The last listing of our tables. Listing takes two processes and parses everything; where the kernel's rules have the
+/// The last listing of our tables. Listing takes three processes and parses everything; where the kernel's rules have the
 /// generation that they had then, they are those.
 pub(crate) struct LastListing {
     generation: Option<u32>,

@@ -27,7 +27,7 @@ impl Firewall for LinuxHost {
         if let Some(listing) = self.last_listing().current(generation) {
             return Ok(listing);
         }
-        let (inet, bridge) = tokio::join!(table("inet"), table("bridge"));
+        let (inet, bridge, arp) = tokio::join!(table("inet"), table("bridge"), table("arp"));
         let listing = ObservedFirewall {
             inet: inet.map_err(|source| HostError::ReadFirewall {
                 table: "inet postern",
@@ -35,6 +35,10 @@ impl Firewall for LinuxHost {
             })?,
             bridge: bridge.map_err(|source| HostError::ReadFirewall {
                 table: "bridge postern",
+                source,
+            })?,
+            arp: arp.map_err(|source| HostError::ReadFirewall {
+                table: "arp postern",
                 source,
             })?,
         };

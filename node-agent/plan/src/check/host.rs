@@ -1,9 +1,5 @@
 //! The plan over what was read back, told as differences.
 
-use std::collections::BTreeSet;
-
-use postern_intent::IfName;
-
 use crate::order::{Plan, Stage};
 use crate::step::Step;
 
@@ -42,11 +38,5 @@ impl Plan {
     pub fn differences(&self) -> impl Iterator<Item = (Stage, &Step)> {
         let stages = self.stages.iter();
         stages.flat_map(|(stage, steps)| steps.iter().map(|step| (*stage, step)))
-    }
-
-    /// The devices that differ. `None` stands for differences that are about no device and concern every scope.
-    #[must_use]
-    pub fn devices(&self) -> BTreeSet<Option<IfName>> {
-        self.steps().map(|step| step.device().cloned()).collect()
     }
 }

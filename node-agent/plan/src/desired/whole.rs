@@ -30,7 +30,7 @@ pub struct Desired {
     pub locks: BTreeSet<LockPolicy>,
     /// WireGuard configurations by device.
     pub tunnels: BTreeMap<IfName, TunnelConfig>,
-    /// Both tables.
+    /// Our tables.
     pub ruleset: Ruleset,
     /// Who may ask which resolver.
     pub dns: DnsPlan,

@@ -108,11 +108,12 @@ impl TableState {
     }
 }
 
-/// Both tables in comparable form.
+/// Our tables in comparable form.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FirewallState {
     inet: Option<TableState>,
     bridge: Option<TableState>,
+    arp: Option<TableState>,
 }
 
 impl FirewallState {
@@ -131,6 +132,7 @@ impl FirewallState {
         Self {
             inet: state(TableFamily::Inet, &observed.inet),
             bridge: state(TableFamily::Bridge, &observed.bridge),
+            arp: state(TableFamily::Arp, &observed.arp),
         }
     }
 }
@@ -140,6 +142,7 @@ impl From<&Ruleset> for FirewallState {
         Self {
             inet: Some((&ruleset.inet).into()),
             bridge: Some((&ruleset.bridge).into()),
+            arp: Some((&ruleset.arp).into()),
         }
     }
 }
@@ -153,7 +156,16 @@ pub struct Change {
     pub release: Transaction,
 }
 
-/// From what is there to what should be there.
+/// From the ARP table that is there to the one that should be there. It is small, and always written whole.
+#[must_use]
+pub fn change_arp(current: &FirewallState, desired: &Ruleset) -> Transaction {
+    match current.arp == Some((&desired.arp).into()) {
+        true => Transaction::default(),
+        false => Transaction::replace_arp(desired),
+    }
+}
+
+/// From what is there to what should be there, the ARP table apart.
 #[must_use]
 pub fn change(current: &FirewallState, desired: &Ruleset) -> Change {
     let pairs = [
@@ -177,7 +189,7 @@ pub fn change(current: &FirewallState, desired: &Ruleset) -> Change {
     }
 }
 
-/// Both tables made anew, whatever is there.
+/// The guard's tables made anew, whatever is there.
 #[must_use]
 pub fn replacement(current: &FirewallState, desired: &Ruleset) -> Change {
     let held = match &current.inet {

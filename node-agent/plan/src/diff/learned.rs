@@ -57,5 +57,6 @@ const fn table(observed: &ObservedFirewall, family: TableFamily) -> Option<&Obse
     match family {
         TableFamily::Inet => observed.inet.as_ref(),
         TableFamily::Bridge => observed.bridge.as_ref(),
+        TableFamily::Arp => observed.arp.as_ref(),
     }
 }

@@ -117,9 +117,18 @@ impl<'a> Evaluator<'a> {
     /// Runs a frame through the chains of the bridge table.
     #[must_use]
     pub fn frame(&self, frame: &mut Frame) -> Outcome {
-        let table = &self.ruleset.bridge;
+        self.walk_frame(&self.ruleset.bridge, Hook::Prerouting, frame)
+    }
+
+    /// Runs a frame that the node itself received through the chains of the ARP table, which judge nothing but ARP.
+    #[must_use]
+    pub fn arp(&self, frame: &mut Frame) -> Outcome {
+        self.walk_frame(&self.ruleset.arp, Hook::Input, frame)
+    }
+
+    fn walk_frame(&self, table: &'a Table, hook: Hook, frame: &mut Frame) -> Outcome {
         let mut outcome = Outcome::new();
-        for Based { name, chain, base } in bases(table, Hook::Prerouting) {
+        for Based { name, chain, base } in bases(table, hook) {
             let mut walk = Walk {
                 table,
                 leases: &self.leases,

@@ -133,6 +133,7 @@ fn packet_value<'a>(field: &Field, packet: &'a Packet) -> Option<FieldValue<'a>>
         | Field::EtherType
         | Field::ArpSaddrEther
         | Field::ArpSaddrIp
+        | Field::ArpDaddrIp
         | Field::NeighbourTarget
         | Field::NeighbourPrefix
         | Field::TcpSyn => None,
@@ -163,6 +164,7 @@ fn frame_value<'a>(field: &Field, frame: &'a Frame) -> Option<FieldValue<'a>> {
         (Field::EtherType, _) => Some(FieldValue::Number(frame.ethertype.into())),
         (Field::ArpSaddrEther, Payload::Arp { mac, .. }) => Some(FieldValue::Mac(*mac)),
         (Field::ArpSaddrIp, Payload::Arp { address, .. }) => Some(FieldValue::Address(*address)),
+        (Field::ArpDaddrIp, Payload::Arp { target, .. }) => Some(FieldValue::Address(*target)),
         (Field::Saddr(Family::V6), Payload::Neighbour { source, .. }) => {
             Some(FieldValue::Address(*source))
         }

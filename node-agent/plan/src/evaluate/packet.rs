@@ -122,6 +122,8 @@ pub enum Payload {
         mac: MacAddress,
         /// Sender protocol address.
         address: Address,
+        /// Target protocol address.
+        target: Address,
     },
     /// Neighbour discovery: the message's type and its target.
     Neighbour {

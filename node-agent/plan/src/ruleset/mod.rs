@@ -1,6 +1,6 @@
 //! The firewall as a value that prints itself.
 //!
-//! A [`Ruleset`] is two tables; [`model`] has its nouns, [`rule`] what a rule says, [`element`] what sets and maps
+//! A [`Ruleset`] is three tables; [`model`] has its nouns, [`rule`] what a rule says, [`element`] what sets and maps
 //! hold, [`print`] turns all of it into nft's language, [`transaction`] is one atomic change.
 
 pub mod element;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::element::Element;
 use super::rule::{Counter, Rule};
 
-/// The name of both of our tables.
+/// The name of each of our tables.
 pub const TABLE: &str = "postern";
 
 /// Which family a table judges.
@@ -15,6 +15,8 @@ pub enum TableFamily {
     Inet,
     /// Frames on bridges.
     Bridge,
+    /// ARP of the node itself.
+    Arp,
 }
 
 impl TableFamily {
@@ -24,6 +26,7 @@ impl TableFamily {
         match self {
             Self::Inet => "inet",
             Self::Bridge => "bridge",
+            Self::Arp => "arp",
         }
     }
 }
@@ -35,6 +38,8 @@ pub struct Ruleset {
     pub inet: Table,
     /// `table bridge postern`: the source binding.
     pub bridge: Table,
+    /// `table arp postern`: silence about tunnel addresses.
+    pub arp: Table,
 }
 
 /// One table.
@@ -216,6 +221,7 @@ impl Ruleset {
         match family {
             TableFamily::Inet => &self.inet,
             TableFamily::Bridge => &self.bridge,
+            TableFamily::Arp => &self.arp,
         }
     }
 }

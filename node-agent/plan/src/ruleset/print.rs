@@ -44,6 +44,7 @@ impl fmt::Display for Field {
             Self::EtherType => "ether type",
             Self::ArpSaddrEther => "arp saddr ether",
             Self::ArpSaddrIp => "arp saddr ip",
+            Self::ArpDaddrIp => "arp daddr ip",
             Self::NeighbourTarget => "@th,64,128",
             Self::NeighbourPrefix => "@th,64,10",
             Self::TcpSyn => "tcp flags syn / syn,rst",

@@ -62,6 +62,8 @@ pub enum Field {
     ArpSaddrEther,
     /// `arp saddr ip`.
     ArpSaddrIp,
+    /// `arp daddr ip`: the address that is asked for.
+    ArpDaddrIp,
     /// 128 bits of the transport header from bit 64 on.
     NeighbourTarget,
     /// The first ten of them.

@@ -16,38 +16,41 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// Both tables replaced: made so that deleting cannot fail, deleted, made again, filled. Between two packets there
+    /// The guard's tables, inet and bridge, replaced: made so that deleting cannot fail, deleted, made again, filled. Between two packets there
     /// is the old ruleset or the new one.
     #[must_use]
     pub fn replace(ruleset: &Ruleset) -> Self {
-        let mut text = String::new();
-        for family in [TableFamily::Inet, TableFamily::Bridge] {
-            let mut lines = Lines::new(family);
-            lines.table("add");
-            lines.table("delete");
-            lines.table("add");
-            lines.whole(ruleset.table(family));
-            text.push_str(&lines.finish());
-        }
         Self {
-            text,
+            text: GUARD.map(|family| replaced(ruleset, family)).concat(),
             summary: "replace both tables".to_owned(),
         }
     }
 
-    /// Both tables removed; for the end of a release only.
+    /// The ARP table replaced. It is a batch of its own, and no part of the guard's: a kernel without the arp family
+    /// (`CONFIG_NF_TABLES_ARP`) would refuse the guard with it.
+    #[must_use]
+    pub fn replace_arp(ruleset: &Ruleset) -> Self {
+        Self {
+            text: replaced(ruleset, TableFamily::Arp),
+            summary: "replace the ARP table".to_owned(),
+        }
+    }
+
+    /// The guard's tables removed; for the end of a release only.
     #[must_use]
     pub fn remove() -> Self {
-        let mut text = String::new();
-        for family in [TableFamily::Inet, TableFamily::Bridge] {
-            let mut lines = Lines::new(family);
-            lines.table("add");
-            lines.table("delete");
-            text.push_str(&lines.finish());
-        }
         Self {
-            text,
+            text: GUARD.map(removed).concat(),
             summary: "remove both tables".to_owned(),
+        }
+    }
+
+    /// The ARP table removed.
+    #[must_use]
+    pub fn remove_arp() -> Self {
+        Self {
+            text: removed(TableFamily::Arp),
+            summary: "remove the ARP table".to_owned(),
         }
     }
 
@@ -127,7 +130,7 @@ impl Transaction {
     /// The chains that the batch fills with rules.
     #[must_use]
     pub fn fills(&self) -> BTreeSet<(TableFamily, String)> {
-        let families = [TableFamily::Inet, TableFamily::Bridge];
+        let families = [TableFamily::Inet, TableFamily::Bridge, TableFamily::Arp];
         self.text
             .lines()
             .filter_map(|line| {
@@ -159,9 +162,29 @@ impl Transaction {
     }
 }
 
+/// The families of the tables that guard.
+const GUARD: [TableFamily; 2] = [TableFamily::Inet, TableFamily::Bridge];
+
+fn replaced(ruleset: &Ruleset, family: TableFamily) -> String {
+    let mut lines = Lines::new(family);
+    lines.table("add");
+    lines.table("delete");
+    lines.table("add");
+    lines.whole(ruleset.table(family));
+    lines.finish()
+}
+
+fn removed(family: TableFamily) -> String {
+    let mut lines = Lines::new(family);
+    lines.table("add");
+    lines.table("delete");
+    lines.finish()
+}
+
 impl fmt::Display for Ruleset {
-    /// The whole ruleset as a file for `nft -f`, both tables replaced in one transaction.
+    /// The whole ruleset as a file for `nft -f`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Transaction::replace(self).text().fmt(f)
+        let arp = Transaction::replace_arp(self);
+        Transaction::replace(self).then(&arp).text().fmt(f)
     }
 }

@@ -2,10 +2,12 @@
 
 use postern_intent::WgKey;
 use postern_intent::body::{BlockedReason, Class};
-use postern_plan::diff::firewall::{FirewallState, change};
+use postern_plan::diff::firewall::{FirewallState, change, change_arp};
 use postern_plan::diff::flow;
 use postern_plan::diff::learned::Learned;
+use postern_plan::evaluate::{Evaluator, Fate, Frame, Payload};
 use postern_plan::flow::{CutExtent, Cuts, FlowCut, FlowEntry};
+use postern_plan::host::MacAddress;
 use postern_plan::order::{Planning, Stage, TableChange, plan};
 use postern_plan::{Desired, Observed, Step};
 
@@ -250,4 +252,52 @@ fn an_exit_with_an_address_of_one_family_refuses_the_other_family() {
             .any(|line| line.contains("rule inet postern offered_eu_")
                 && line.contains("meta nfproto ipv6 goto refuse"))
     );
+}
+
+#[test]
+fn an_arp_table_that_differs_is_a_batch_of_its_own_and_touches_no_table_of_the_guard() {
+    let wanted = desired(&World::of(Some(client()))).ruleset;
+    let there = FirewallState::from(&wanted);
+    assert!(change_arp(&there, &wanted).is_empty());
+    let mut other = wanted.clone();
+    other.arp.sets.clear();
+    assert!(
+        change(&FirewallState::from(&other), &wanted)
+            .guard
+            .is_empty()
+    );
+    let written = change_arp(&FirewallState::from(&other), &wanted);
+    let mut lines = written.text().lines();
+    assert!(
+        lines.all(|line| line.contains(" arp postern")),
+        "{}",
+        written.text()
+    );
+}
+
+#[test]
+fn a_question_on_a_link_for_a_tunnel_address_is_dropped_and_one_for_another_address_is_not() {
+    let ruleset = desired(&World::of(Some(client()))).ruleset;
+    for (target, fate) in [
+        ("198.18.0.11", Fate::Dropped),
+        ("192.168.10.11", Fate::Passes),
+        ("198.18.0.12", Fate::Passes),
+    ] {
+        let mac = MacAddress([2, 0, 0, 0, 0, 7]);
+        let mut question = Frame {
+            port: "eth0".to_owned(),
+            source: mac,
+            ethertype: 0x0806,
+            payload: Payload::Arp {
+                mac,
+                address: word("192.168.10.40"),
+                target: word(target),
+            },
+        };
+        assert_eq!(
+            Evaluator::new(&ruleset).arp(&mut question).fate,
+            fate,
+            "{target}"
+        );
+    }
 }

@@ -95,7 +95,7 @@ fn any<T>(items: impl IntoIterator<Item = T>, line: impl Fn(T) -> String) -> Lin
 
 fn nft(ruleset: &Ruleset) -> Objects {
     let mut all = Objects::new();
-    for family in [TableFamily::Inet, TableFamily::Bridge] {
+    for family in [TableFamily::Inet, TableFamily::Bridge, TableFamily::Arp] {
         let table = ruleset.table(family);
         let mut add = |noun: &str, name: &str, lines| {
             all.insert(

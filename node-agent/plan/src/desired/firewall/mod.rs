@@ -1,8 +1,9 @@
-//! Both tables, chain by chain. Base chains in the order in which a packet meets them:
+//! Our tables, chain by chain. Base chains in the order in which a packet meets them:
 //!
 //! | hook | priority | chain | for |
 //! |---|---|---|---|
 //! | bridge prerouting | -300 | `origin` | a port speaks for its own pod only |
+//! | arp input | -300 | `asked` | silence for tunnel addresses on every link |
 //! | prerouting | -310 | `origin` | where a packet may come from |
 //! | prerouting | -110 | `dns` | port 53 of selected pods to the forwarder, before kube-proxy's -100 |
 //! | prerouting | -90 | `steer` | marks, after DNAT |
@@ -13,6 +14,7 @@
 //! | postrouting | 90 | `translate` | source NAT, before the CNI's and kube-proxy's 100 |
 //! | postrouting | 110 | `source` | the source that really leaves |
 
+mod arp;
 mod binding;
 mod context;
 mod exit_side;

@@ -163,11 +163,18 @@ fn sockets<'a>(sockets: impl Iterator<Item = &'a SocketAddr>, family: Family, po
     Set::of(parts).with(elements)
 }
 
+/// The node's tunnel addresses of a family.
+pub(super) fn tunnel_addresses(body: Option<&Body>, family: Family) -> Set {
+    let tunnels = body.iter().flat_map(|body| &body.tunnels);
+    let addresses = tunnels.flat_map(|tunnel| tunnel.addresses.iter().map(IpNet::addr));
+    let own = addresses.filter(|address| Family::of(address) == family);
+    Set::of([key(family)]).with(own.map(|address| Element::key([Atom::Address(address)])))
+}
+
 /// Tunnel addresses alone and with their device, and egress addresses that are nobody's service.
 fn tunnel_sets(body: Option<&Body>) -> Sets {
     let mut sets = Sets::new();
     for family in Family::BOTH {
-        let mut alone = Set::of([key(family)]);
         let mut with_device = Set::of([KeyType::IfName, key(family)]);
         for tunnel in body.iter().flat_map(|body| &body.tunnels) {
             for address in tunnel
@@ -176,9 +183,6 @@ fn tunnel_sets(body: Option<&Body>) -> Sets {
                 .map(IpNet::addr)
                 .filter(|a| Family::of(a) == family)
             {
-                alone
-                    .elements
-                    .insert(Element::key([Atom::Address(address)]));
                 let device = Atom::Name(tunnel.interface.to_string());
                 with_device
                     .elements
@@ -195,7 +199,7 @@ fn tunnel_sets(body: Option<&Body>) -> Sets {
                 .elements
                 .extend(own.map(|address| Element::key([Atom::Address(*address)])));
         }
-        sets.insert(halved("tunaddr", family), alone);
+        sets.insert(halved("tunaddr", family), tunnel_addresses(body, family));
         sets.insert(halved("tun", family), with_device);
         sets.insert(halved("egress_own", family), egress);
     }

@@ -1,11 +1,11 @@
-//! Both tables, put together.
+//! Our tables, put together.
 
 use super::context::{Chains, Context};
-use super::{binding, exit_side, guard, last, names, origin, scope, sets, steer, translate};
+use super::{arp, binding, exit_side, guard, last, names, origin, scope, sets, steer, translate};
 use crate::desired::{ClusterView, Inputs, classify::Classes};
 use crate::ruleset::{Ruleset, Table};
 
-/// Both tables for these inputs.
+/// Our tables for these inputs.
 pub(in crate::desired) fn ruleset(
     inputs: &Inputs<'_>,
     cluster: &ClusterView,
@@ -33,5 +33,6 @@ pub(in crate::desired) fn ruleset(
             chains: chains.0,
         },
         bridge: binding::table(inputs.bindings),
+        arp: arp::table(inputs.body),
     }
 }

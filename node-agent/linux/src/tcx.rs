@@ -1,0 +1,114 @@
+//! BPF programs that are attached to a link by `bpf(2)` itself (tcx, Linux 6.6 and later; Cilium attaches so): they are in
+//! no netlink listing, and the kernel is asked for them by `BPF_PROG_QUERY`. By `aya`, because the call has no safe
+//! wrapper in the crates that are here already; nothing is loaded.
+
+use aya::programs::tc::{SchedClassifier, TcAttachType, TcError};
+use aya::programs::{ProgramError, ProgramInfo};
+use postern_host::bypass::{Bypass, Direction};
+use postern_host::error::{Cause, HostError, errno};
+use postern_host::ports::Act;
+
+use crate::host::LinuxHost;
+
+/// What the kernel says when it is asked for the programs of a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Answer {
+    /// None at this place.
+    Clean,
+    /// The first program's name; empty where it has none, or where only `SYS_ADMIN` may ask for it.
+    Program(String),
+    /// The kernel has no tcx.
+    NoTcx,
+    /// Somebody keeps us from asking: a seccomp profile, or a missing capability.
+    Refused(Cause),
+}
+
+/// The first program of a link, before a direction's netfilter hooks or behind them. Where nobody may ask, none is found:
+/// [`LinuxHost::knows_tcx`] says so, because a refusal about each pod would call every pod bypassed.
+pub(crate) fn find(link: &str) -> Result<Option<Bypass>, Cause> {
+    for (place, direction) in [
+        (TcAttachType::Ingress, Direction::Ingress),
+        (TcAttachType::Egress, Direction::Egress),
+    ] {
+        if let Answer::Program(name) = ask(link, place)? {
+            return Ok(Some(Bypass::Tcx { direction, name }));
+        }
+    }
+    Ok(None)
+}
+
+impl LinuxHost {
+    /// Has the kernel tcx, and may this process ask which programs are there?
+    ///
+    /// # Errors
+    /// [`HostError::ReadPaths`]: the kernel was asked and refused to answer.
+    pub async fn knows_tcx(&self) -> Act<bool> {
+        let failed = |source| HostError::ReadPaths { source };
+        match ask("lo", TcAttachType::Ingress).map_err(failed)? {
+            Answer::Clean | Answer::Program(_) => Ok(true),
+            Answer::NoTcx => Ok(false),
+            Answer::Refused(source) => Err(failed(source)),
+        }
+    }
+}
+
+fn ask(link: &str, place: TcAttachType) -> Result<Answer, Cause> {
+    match SchedClassifier::query_tcx(link, place) {
+        Ok((_, programs)) => Ok(programs.first().map_or(Answer::Clean, named)),
+        Err(error) => answered(error),
+    }
+}
+
+fn named(program: &ProgramInfo) -> Answer {
+    Answer::Program(String::from_utf8_lossy(program.name()).into_owned())
+}
+
+fn answered(error: ProgramError) -> Result<Answer, Cause> {
+    let (call, cause) = match error {
+        ProgramError::SyscallError(failed) => (failed.call, Cause::from(failed.io_error)),
+        ProgramError::TcError(TcError::IoError(error)) => ("if_nametoindex", error.into()),
+        _ => {
+            return Err(Cause::Answer {
+                what: "the kernel's answer about tcx programs is not understood",
+            });
+        }
+    };
+    let Cause::Errno { errno: number } = cause else {
+        return Err(cause);
+    };
+    match (call, number) {
+        // The link went since it was listed.
+        (_, errno::ENODEV) => Ok(Answer::Clean),
+        ("bpf_prog_query", errno::EINVAL | errno::ENOSYS) => Ok(Answer::NoTcx),
+        ("bpf_prog_query", errno::EPERM | errno::EACCES) => Ok(Answer::Refused(cause)),
+        ("bpf_prog_query" | "if_nametoindex", _) => Err(cause),
+        // A program is there, and what it is called may be asked by `SYS_ADMIN` only.
+        _ => Ok(Answer::Program(String::new())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use aya::sys::SyscallError;
+
+    use super::*;
+
+    fn refused(call: &'static str, number: i32) -> Result<Answer, Cause> {
+        let io_error = io::Error::from_raw_os_error(number);
+        answered(SyscallError { call, io_error }.into())
+    }
+
+    #[test]
+    fn a_refused_question_is_told_from_a_kernel_without_tcx_and_from_a_program_without_a_name() {
+        let query = "bpf_prog_query";
+        assert_eq!(refused(query, errno::EINVAL), Ok(Answer::NoTcx));
+        let not_permitted = Answer::Refused(Cause::errno(errno::EPERM));
+        assert_eq!(refused(query, errno::EPERM), Ok(not_permitted));
+        let nameless = Answer::Program(String::new());
+        assert_eq!(refused("bpf_prog_get_fd_by_id", errno::EPERM), Ok(nameless));
+        assert_eq!(refused(query, errno::ENODEV), Ok(Answer::Clean));
+        assert!(refused(query, errno::ENOMEM).is_err());
+    }
+}
