@@ -65,7 +65,8 @@ impl ExitLine {
             active: active.map(|gateway| gateway.node.clone()),
             programmed: conditions.status(ConditionType::Programmed),
             ready: conditions.status(ConditionType::Ready),
-            finding: conditions.finding(&CONDITIONS),
+            finding: Finding::unseen(status.observed_generation, conditions.all)
+                .or_else(|| conditions.finding(&CONDITIONS)),
         }
     }
 

@@ -69,7 +69,8 @@ impl PolicyLine {
             pods: status.pods.unwrap_or_default(),
             programmed: conditions.status(ConditionType::Programmed),
             ready: conditions.status(ConditionType::Ready),
-            finding: conditions.finding(&CONDITIONS),
+            finding: Finding::unseen(status.observed_generation, conditions.all)
+                .or_else(|| conditions.finding(&CONDITIONS)),
         }
     }
 

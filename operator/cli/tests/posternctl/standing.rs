@@ -101,6 +101,21 @@ fn reasons(objects: &Objects) -> Vec<String> {
 }
 
 #[test]
+fn an_object_that_no_operator_has_looked_at_says_so() {
+    let mut objects = good();
+    let default = json!({"observedGeneration": -1});
+    for status in [default, Value::Null] {
+        let (mut policy, mut exit) = (policy("crawler", 1, &[]), exit());
+        (policy["status"], exit["status"]) = (status.clone(), status);
+        (objects.policies, objects.exits) = (vec![object(policy)], vec![object(exit)]);
+        assert_eq!(reasons(&objects), ["Pending", "Pending"]);
+        let table = Standing::of(&objects, now()).table();
+        let said = table.matches("no operator has looked at it yet").count();
+        assert_eq!(said, 2, "{table}");
+    }
+}
+
+#[test]
 fn where_everything_is_as_asked_for_nothing_is_found() {
     let objects = good();
     assert_eq!(reasons(&objects), [""; 0]);
