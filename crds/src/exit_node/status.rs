@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = crate::schema::meta::nobody_has_looked)]
 pub struct ExitNodeStatus {
-    /// `Accepted`, `ResolvedRefs`, `Programmed`, `Ready`.
+    /// `Accepted`, `ResolvedRefs`, `Programmed`, `Ready`, and `SettingsAccepted`, which is about the operator's settings
+    /// and the same on every exit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::schema::meta::conditions")]
     pub conditions: Vec<Condition>,

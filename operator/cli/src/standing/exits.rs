@@ -26,11 +26,12 @@ pub struct ExitLine {
     pub finding: Option<Finding>,
 }
 
-const CONDITIONS: [ConditionType; 4] = [
+const CONDITIONS: [ConditionType; 5] = [
     ConditionType::Accepted,
     ConditionType::ResolvedRefs,
     ConditionType::Programmed,
     ConditionType::Ready,
+    ConditionType::SettingsAccepted,
 ];
 
 impl ExitLine {

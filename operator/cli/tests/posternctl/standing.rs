@@ -55,7 +55,10 @@ fn exit() -> Value {
         "metadata": {"name": "eu", "generation": 2},
         "spec": {"gateway": {"nodeSelector": {}}},
         "status": {
-            "conditions": conditions(&["Accepted", "ResolvedRefs", "Programmed", "Ready"], &[]),
+            "conditions": conditions(
+                &["Accepted", "ResolvedRefs", "Programmed", "Ready", "SettingsAccepted"],
+                &[],
+            ),
             "gateways": [{"node": "gw", "role": "Active"}, {"node": "other", "role": "Standby"}],
         },
     })

@@ -45,10 +45,12 @@ const GATEWAYS_LISTED: usize = 64;
 /// Every condition that objects of a kind have from the first visit on.
 #[must_use]
 pub fn known(kind: &str) -> &'static [ConditionType] {
-    use ConditionType::{Accepted, FullyEnforced, Programmed, Ready, ResolvedRefs, RolledBack};
+    use ConditionType::{
+        Accepted, FullyEnforced, Programmed, Ready, ResolvedRefs, RolledBack, SettingsAccepted,
+    };
     match kind {
         "EgressPolicy" => &[Accepted, ResolvedRefs, Programmed, Ready, FullyEnforced],
-        "ExitNode" => &[Accepted, ResolvedRefs, Programmed, Ready],
+        "ExitNode" => &[Accepted, ResolvedRefs, Programmed, Ready, SettingsAccepted],
         "InterfaceIsolation" => &[Accepted, Programmed, Ready, RolledBack],
         _ => &[],
     }
