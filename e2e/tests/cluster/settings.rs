@@ -52,10 +52,10 @@ fn keys_that_nobody_knows_are_named_by_an_event_and_a_condition_and_change_nothi
     let path = lab.operator_settings();
     let good: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
     let mut bad = good.clone();
-    bad["validty"] = json!("2h");
+    bad["lifetime"] = json!("2h");
     bad["tunnels"] = json!({"port": 7});
     write(&lab, &path, &bad).unwrap();
-    let keys = "unknown keys: tunnels.port, validty";
+    let keys = "unknown keys: lifetime, tunnels.port";
     await_told(
         &lab,
         "False",

@@ -9,10 +9,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::reference::unknown_keys;
-use super::written::{Written, WrittenCeiling, WrittenPermission, WrittenTunnels};
-
-/// The cluster domain that nearly every cluster has; a cluster with another one says so in the file.
-pub(super) const CLUSTER_DOMAIN: &str = "cluster.local";
+use super::written::{CLUSTER_DOMAIN, Written, WrittenCeiling, WrittenPermission, WrittenTunnels};
 
 /// Why settings cannot be used.
 #[derive(Debug, Error)]

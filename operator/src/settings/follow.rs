@@ -66,11 +66,11 @@ mod tests {
         let path = Path::new("settings.yaml");
         let mut known: KnownSettings = parse("validity: 2h").expect("settings").into();
         let in_force = known.in_force.clone();
-        assert!(next(&mut known, parse("validty: 3h"), path));
+        assert!(next(&mut known, parse("lifetime: 3h"), path));
         assert_eq!(known.in_force, in_force);
         let why = known.refused.clone().expect("a refusal");
-        assert!(why.contains("validty"), "{why}");
-        assert!(!next(&mut known, parse("validty: 4h"), path));
+        assert!(why.contains("lifetime"), "{why}");
+        assert!(!next(&mut known, parse("lifetime: 4h"), path));
         assert!(next(&mut known, parse("validity: 2h"), path));
         assert_eq!((known.refused, known.in_force), (None, in_force));
     }

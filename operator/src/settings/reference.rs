@@ -6,8 +6,7 @@ use postern_compile::snapshot::{Permission, Settings};
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
-use super::file::CLUSTER_DOMAIN;
-use super::written::Written;
+use super::written::{CLUSTER_DOMAIN, Written};
 
 const INTRODUCTION: &str = "\
 # The settings of the operator

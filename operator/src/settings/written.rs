@@ -8,6 +8,9 @@ use postern_intent::{Address, Prefix};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+/// The cluster domain that nearly every cluster has; a cluster with another one says so in the file.
+pub(super) const CLUSTER_DOMAIN: &str = "cluster.local";
+
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(super) struct Written {
