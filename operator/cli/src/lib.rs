@@ -7,6 +7,7 @@
 //! | [`files`] | a folder with manifests and reports in, signed envelopes out |
 //! | [`keys`] | signing keys and trusted keys as PEM files |
 //! | [`plan`] | what a body would change on its node |
+//! | [`schema`] | what an API server would answer to an object of the users' kinds |
 //! | [`standing`] | how things stand in a cluster, by what its objects say |
 //! | [`verbs`] | one file for each verb |
 //! | [`output`] | tables for people, JSON and YAML for programs |
@@ -17,5 +18,6 @@ pub mod files;
 pub mod keys;
 pub mod output;
 pub mod plan;
+pub mod schema;
 pub mod standing;
 pub mod verbs;
