@@ -21,6 +21,12 @@ pub struct EgressPolicyStatus {
     #[schemars(schema_with = "crate::schema::meta::observed_generation")]
     pub observed_generation: Option<i64>,
 
+    /// The exit that its pods are to leave by now: the first of those in `spec.route.exitNodes` that can be used. Absent while none
+    /// can, and with route type `NodeUplink`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::text::object_name")]
+    pub exit_node: Option<String>,
+
     /// Selected pods by what holds for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "PodCounts")]

@@ -30,4 +30,5 @@ mod restored;
 mod samples;
 mod settings;
 mod stale;
+mod tenants;
 mod traces;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`approval`] | words of giving a consent, wherever approvals are kept |
 //! | [`cluster`] | a cluster, as a person with a kubeconfig reaches it |
+//! | [`explained`] | why a pod of a cluster leaves as it does, by what a person may read |
 //! | [`files`] | a folder with manifests and reports in, signed envelopes out |
 //! | [`keys`] | signing keys and trusted keys as PEM files |
 //! | [`plan`] | what a body would change on its node |
@@ -14,6 +15,7 @@
 
 pub mod approval;
 pub mod cluster;
+pub mod explained;
 pub mod files;
 pub mod keys;
 pub mod output;

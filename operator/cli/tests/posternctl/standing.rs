@@ -45,7 +45,7 @@ fn policy(name: &str, generation: i64, but: &[(&str, &str, &str)]) -> Value {
             "podSelector": {}, "defaultAction": "Allow",
             "route": {"type": "Exit", "exitNodes": [{"name": "eu"}]},
         },
-        "status": {"conditions": conditions(&kinds, but), "pods": {"selected": 3, "enforced": 3}},
+        "status": {"conditions": conditions(&kinds, but), "exitNode": "eu", "pods": {"selected": 3, "enforced": 3}},
     })
 }
 

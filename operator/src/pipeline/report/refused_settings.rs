@@ -69,6 +69,7 @@ mod tests {
             generation: Some(1),
             conditions: Vec::new(),
             detail: Detail::Policy {
+                exit: None,
                 pods: PodCounts::default(),
                 nodes: NodeCounts::default(),
             },
