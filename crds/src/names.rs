@@ -40,6 +40,9 @@ pub const CTL_FIELD_MANAGER: &str = "posternctl";
 /// Namespace of operator and agents, unless somebody installed them elsewhere.
 pub const SYSTEM_NAMESPACE: &str = "postern-system";
 
+/// ConfigMap with the administrator's settings file.
+pub const SETTINGS_CONFIG_MAP: &str = "postern-settings";
+
 /// ConfigMap in which the operator remembers what one compile asks the next to know, policies apart.
 pub const MEMORY_CONFIG_MAP: &str = "postern-memory";
 

@@ -106,6 +106,8 @@ pub struct Metrics {
     pub other_keys: Gauge,
     /// What waits for an approval.
     pub held: Gauge,
+    /// 1 while the settings file is refused.
+    pub refused_settings: Gauge,
     /// Pages of the memory that the API server refuses.
     pub unwritten_pages: Gauge,
     /// How many seconds the API server's clock is ahead of the own one.
@@ -138,6 +140,7 @@ impl Default for Metrics {
             keys_waiting: Gauge::default(),
             other_keys: Gauge::default(),
             held: Gauge::default(),
+            refused_settings: Gauge::default(),
             unwritten_pages: Gauge::default(),
             clock_difference: Gauge::default(),
             backing_off: Gauge::default(),
@@ -188,7 +191,7 @@ impl Metrics {
     }
 
     /// Name, help and value of each gauge without a label.
-    const fn gauges(&self) -> [(&'static str, &'static str, &Gauge); 12] {
+    const fn gauges(&self) -> [(&'static str, &'static str, &Gauge); 13] {
         [
             ("leader", "1 while this process leads", &self.leader),
             (
@@ -225,6 +228,11 @@ impl Metrics {
                 "releases_held",
                 "Releases that wait for an approval",
                 &self.held,
+            ),
+            (
+                "settings_refused",
+                "1 while the settings file is refused and those of before are in force",
+                &self.refused_settings,
             ),
             (
                 "memory_unwritten_pages",

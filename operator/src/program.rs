@@ -20,9 +20,9 @@ use crate::lease::{LeaseEnd, LeaseSession, LeaseState, LeaseTerm, keep, term};
 use crate::metrics::Metrics;
 use crate::options::RunArguments;
 use crate::pipeline::publish::Writer;
-use crate::pipeline::report::{event_queue, status_writer};
+use crate::pipeline::report::{event_queue, refused_at_start, status_writer, write_once};
 use crate::pipeline::{Pipeline, PipelineError, PipelineParts, keep_running};
-use crate::settings::{SettingsError, follow, read};
+use crate::settings::{KnownSettings, SettingsError, follow, read};
 use crate::watches::{WatchSignals, start};
 
 /// How long a run that is under way may go on after the signal to stop.
@@ -40,7 +40,7 @@ pub enum ProgramError {
     Trace(#[source] TraceError),
     #[error("the runtime does not start")]
     Runtime(#[source] std::io::Error),
-    #[error("there are no settings")]
+    #[error("the settings are refused, and there are none of before")]
     Settings(#[source] SettingsError),
     #[error("the API server cannot be reached")]
     Connect(#[source] ConnectError),
@@ -103,14 +103,14 @@ pub fn run(arguments: &RunArguments) -> Result<(), ProgramError> {
 }
 
 async fn serve(arguments: &RunArguments) -> Result<(), ProgramError> {
-    let settings = read(&arguments.settings).map_err(ProgramError::Settings)?;
-    let (known, settings) = watch::channel(Arc::new(settings));
     let (requests, metrics) = (Requests::default(), Metrics::default());
     let mut registry = Registry::default();
     metrics.register(&mut registry, &requests);
     let client = connect(arguments, &requests)
         .await
         .map_err(ProgramError::Connect)?;
+    let settings = first_settings(arguments, &client).await?;
+    let (known, settings) = watch::channel(settings);
     let readiness = Readiness::default();
     readiness.show(["the operator starts"]);
     let mut tasks: JoinSet<()> = JoinSet::new();
@@ -158,6 +158,28 @@ async fn serve(arguments: &RunArguments) -> Result<(), ProgramError> {
         tasks,
     };
     parts.until_the_end(&stop_pipeline, stop_lease).await
+}
+
+/// The settings to start with. Where they are refused, none of before are in force: an Event says so, and the program ends.
+async fn first_settings(
+    arguments: &RunArguments,
+    client: &Client,
+) -> Result<KnownSettings, ProgramError> {
+    let problem = match read(&arguments.settings) {
+        Ok(settings) => return Ok(settings.into()),
+        Err(problem) => problem,
+    };
+    let notice = refused_at_start(&arguments.namespace, &chain(&problem));
+    let writing = write_once(client, &arguments.identity, &notice);
+    match tokio::time::timeout(LAST_WORDS, writing).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => warn!(
+            error = chain(&error),
+            "no Event says that the settings are refused"
+        ),
+        Err(_) => warn!("no Event says that the settings are refused: it took too long"),
+    }
+    Err(ProgramError::Settings(problem))
 }
 
 /// Who asks, in the API server's audit log and in its counts.

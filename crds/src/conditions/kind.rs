@@ -10,6 +10,7 @@ vocabulary! {
         Programmed: "Every node concerned carries this generation, read back from its kernel.",
         Ready: "The object does what it promises right now.",
         FullyEnforced: "No selected pod is outside what can be enforced, such as a pod on the host network.",
+        SettingsAccepted: "The operator's settings file is in force; while it is refused, the settings of before are.",
         RolledBack: "A change was not confirmed in time and what was before is in force again.",
         Verified: "The kernel was read back and agrees with the applied body in every owned object.",
         FailClosed: "The guard is in place and was read back, so that what is not allowed is dropped.",

@@ -30,6 +30,7 @@ vocabulary! {
         RefNotFound: "An object that this one names does not exist.",
         RefNotAccepted: "An object that this one names is not accepted itself.",
         NoEligibleNode: "No node that matches the selector can be the gateway.",
+        SettingsRefused: "The operator's settings file is refused and the settings of before stay in force; the message names the keys.",
         RangesUnknown: "The cluster's pod, service or node ranges are not known, so that nothing can be told inside from outside.",
         ReleaseHeld: "More would be released than may be without an approval; posternctl approve lets it through.",
         Restored: "The cluster is behind what its nodes have seen, as after a restore; it may only get tighter until a person approves.",

@@ -29,10 +29,12 @@ use crate::exit_node::LanAccess;
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Ready")].status"#
     ),
+    printcolumn(name = "Exit", type_ = "string", json_path = ".status.exitNode"),
     printcolumn(
-        name = "Exit",
+        name = "Preferred",
         type_ = "string",
-        json_path = ".spec.route.exitNodes[0].name"
+        json_path = ".spec.route.exitNodes[0].name",
+        priority = 1
     ),
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.failureMode"),
     printcolumn(

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// What became of an isolation; counts, never a map per node.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = crate::schema::meta::nobody_has_looked)]
 pub struct InterfaceIsolationStatus {
     /// `Accepted`, `Programmed`, `Ready`, `RolledBack`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -14,7 +15,8 @@ pub struct InterfaceIsolationStatus {
     pub conditions: Vec<Condition>,
 
     /// The `metadata.generation` that the status is about. A tool that waits for an object, such as kstatus, takes an
-    /// older one for "not looked at yet".
+    /// older one for "not looked at yet". The value -1 says that no operator has looked at the object since it was made; the
+    /// API server writes it where an object has no status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::meta::observed_generation")]
     pub observed_generation: Option<i64>,

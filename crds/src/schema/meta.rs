@@ -40,10 +40,22 @@ pub fn conditions(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// A `metadata.generation` that was looked at.
+/// `status.observedGeneration` of an object that no operator has looked at. Flux has the same value.
+pub const NOT_LOOKED_AT: i64 = -1;
+
+/// A `metadata.generation` that was looked at, or [`NOT_LOOKED_AT`].
 #[must_use]
 pub fn observed_generation(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "integer", "format": "int64", "minimum": 0})
+    json_schema!({"type": "integer", "format": "int64", "minimum": NOT_LOOKED_AT})
+}
+
+/// Gives a status its default. Without one, an object has no status until an operator has looked at it, and kstatus calls
+/// an object without `observedGeneration` and conditions `Current`.
+pub fn nobody_has_looked(schema: &mut Schema) {
+    schema.insert(
+        "default".to_owned(),
+        serde_json::json!({"observedGeneration": NOT_LOOKED_AT}),
+    );
 }
 
 /// `metav1.LabelSelector` with bounds: 16 labels, 16 expressions of 32 values.

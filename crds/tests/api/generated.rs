@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use postern_crds::schema::meta::NOT_LOOKED_AT;
 use postern_crds::{EgressPolicy, ExitNode, InterfaceIsolation, NodeIntent, NodeReport};
 
 use crate::render::render;
@@ -84,6 +85,19 @@ fn every_kind_has_its_group_names_scope_and_category() {
             r#"postern.dev NodeReport nodereports [] ["postern"] Cluster"#,
         ]
     );
+}
+
+#[test]
+fn the_status_of_every_users_kind_starts_as_one_that_nobody_has_looked_at() {
+    let users = ["ExitNode", "EgressPolicy", "InterfaceIsolation"];
+    for definition in postern_crds::definition::all().unwrap() {
+        let default = &definition.schema()["properties"]["status"]["default"];
+        let expected = match users.contains(&definition.kind) {
+            true => serde_json::json!({"observedGeneration": NOT_LOOKED_AT}),
+            false => serde_json::Value::Null,
+        };
+        assert_eq!(*default, expected, "{}", definition.kind);
+    }
 }
 
 #[test]

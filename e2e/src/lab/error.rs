@@ -59,6 +59,13 @@ pub enum LabError {
         /// What would be right.
         why: String,
     },
+    /// An object that the definition of its kind refuses; nothing was written.
+    #[error("the object is refused, as an API server would refuse it, and nothing was written")]
+    Refused {
+        /// What is wrong with it.
+        #[source]
+        source: posternctl::schema::SchemaError,
+    },
     /// A program could not be started.
     #[error("could not start {program}")]
     Spawn {

@@ -7,6 +7,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use posternctl::schema::judge;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -85,11 +86,16 @@ impl Lab {
     /// API server they are applied there, by `kubectl apply --server-side`.
     ///
     /// # Errors
-    /// When an object has no kind or name, or a file cannot be written; `Command` with the API server's message.
+    /// When an object has no kind or name, or a file cannot be written; `Command` with the API server's message, and
+    /// `Refused` with that of the same definitions where there is no API server.
     pub fn apply(&self, objects: Vec<Value>) -> Result<Vec<Applied>, LabError> {
         if self.on_api_server()? {
             self.ensure_namespaces_of(&objects)?;
             return self.kubectl_apply(&objects);
+        }
+        // All of them before the first is written: what is refused changes nothing.
+        for object in &objects {
+            judge(object).map_err(|source| LabError::Refused { source })?;
         }
         objects
             .into_iter()

@@ -28,5 +28,7 @@ mod plane;
 mod restored;
 #[path = "../../../crds/tests/api/samples.rs"]
 mod samples;
+mod settings;
 mod stale;
+mod tenants;
 mod traces;

@@ -1,9 +1,11 @@
 //! The lab is a cluster: pods reach what pods reach, names resolve, and nothing of it stays.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use postern_e2e::lab::{Exec, Lab, PodOptions, Programs, TrafficPolicy, UpOptions};
-use postern_e2e::proof::harness::{TestLab, wait_until};
+use postern_e2e::proof::harness::{TestLab, exit, wait_until};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -215,7 +217,8 @@ fn a_changed_spec_makes_a_new_generation_and_an_equal_one_does_not() {
     let lab = TestLab::bare().unwrap();
     let policy = |priority: u8| {
         format!(
-            "apiVersion: postern.dev/v1alpha1\nkind: EgressPolicy\nmetadata: {{name: p}}\nspec: {{priority: {priority}}}\n"
+            "apiVersion: postern.dev/v1alpha1\nkind: EgressPolicy\nmetadata: {{name: p}}\nspec:\n  priority: {priority}\n  \
+             podSelector: {{}}\n  route: {{type: NodeUplink}}\n  defaultAction: Allow\n"
         )
     };
     let read = || lab.object("EgressPolicy", "default", "p").unwrap().unwrap()["metadata"].clone();
@@ -235,6 +238,39 @@ fn a_changed_spec_makes_a_new_generation_and_an_equal_one_does_not() {
         first["uid"],
         "a new object of the same name is another one"
     );
+}
+
+/// What makes the exit `eu` wrong, and the answer: of the structure, and of a rule.
+const REFUSED: [(&str, &str); 3] = [
+    (
+        "mtu: 100",
+        "spec.mtu: Invalid value: 100: should be at least 1280",
+    ),
+    ("bedtime: night", "unknown field \"spec.bedtime\""),
+    ("paths: [Relay]", "path Relay needs relay.nodeSelector"),
+];
+
+#[test]
+fn an_object_that_its_definition_refuses_is_answered_in_its_words_and_nothing_is_written() {
+    let lab = TestLab::bare().unwrap();
+    lab.apply_yaml(&exit("eu", "gw-1", "")).unwrap();
+    let before = lab.object("ExitNode", "", "eu").unwrap();
+    let file = lab.dir().join("refused.yaml");
+    let program = std::env::current_exe().unwrap();
+    let program = program.ancestors().nth(2).unwrap().join("lab");
+    for (further, words) in REFUSED {
+        let bad = exit("eu", "gw-1", "").replace("---\n", &format!("  {further}\n---\n"));
+        std::fs::write(&file, exit("new", "gw-1", "") + &bad).unwrap();
+        let output = Command::new(&program)
+            .arg("--dir")
+            .args([lab.dir(), Path::new("apply"), Path::new("--file"), &file])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(words), "{said}");
+        assert_eq!(lab.object("ExitNode", "", "eu").unwrap(), before);
+        assert_eq!(lab.object("ExitNode", "", "new").unwrap(), None);
+    }
 }
 
 #[test]

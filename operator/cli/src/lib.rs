@@ -4,18 +4,22 @@
 //! |---|---|
 //! | [`approval`] | words of giving a consent, wherever approvals are kept |
 //! | [`cluster`] | a cluster, as a person with a kubeconfig reaches it |
+//! | [`explained`] | why a pod of a cluster leaves as it does, by what a person may read |
 //! | [`files`] | a folder with manifests and reports in, signed envelopes out |
 //! | [`keys`] | signing keys and trusted keys as PEM files |
 //! | [`plan`] | what a body would change on its node |
+//! | [`schema`] | what an API server would answer to an object of the users' kinds |
 //! | [`standing`] | how things stand in a cluster, by what its objects say |
 //! | [`verbs`] | one file for each verb |
 //! | [`output`] | tables for people, JSON and YAML for programs |
 
 pub mod approval;
 pub mod cluster;
+pub mod explained;
 pub mod files;
 pub mod keys;
 pub mod output;
 pub mod plan;
+pub mod schema;
 pub mod standing;
 pub mod verbs;

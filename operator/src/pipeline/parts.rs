@@ -1,13 +1,11 @@
 //! What a pipeline is made of.
 
-use std::sync::Arc;
-
 use postern_apiserver::{NewestRevision, Requests};
-use postern_compile::snapshot::Settings;
 use tokio::sync::watch;
 
 use super::publish::Writer;
 use super::report::{EventQueue, VerdictSender};
+use crate::settings::KnownSettings;
 use crate::watches::{WatchSignals, WatchedStores};
 
 /// What a pipeline is made of.
@@ -23,8 +21,8 @@ pub struct PipelineParts {
     pub stores: WatchedStores,
     /// Which watches are complete, and that something changed.
     pub signals: WatchSignals,
-    /// The administrator's settings, as they are now.
-    pub settings: watch::Receiver<Arc<Settings>>,
+    /// The administrator's settings in force, and whether newer ones are refused.
+    pub settings: watch::Receiver<KnownSettings>,
     /// The newest revision of the lease.
     pub lease_revision: NewestRevision,
     /// How long the API server wants to be left alone.

@@ -101,7 +101,7 @@ impl Pipeline {
         signing: SigningKeys,
     ) -> Result<Result<Round, IdleReason>, PipelineError> {
         let started = Instant::now();
-        let settings = Arc::clone(&self.parts.settings.borrow());
+        let settings = Arc::clone(&self.parts.settings.borrow().in_force);
         let step = GatherStep {
             client: &self.parts.writer.client,
             namespace: &self.parts.namespace,
@@ -185,6 +185,7 @@ fn report_step<'a>(
         stores: &parts.stores,
         events: &parts.events,
         verdicts: &parts.verdicts,
+        refused_settings: parts.settings.borrow().refused.clone(),
         announcer,
         memory,
     }

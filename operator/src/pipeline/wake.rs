@@ -53,7 +53,7 @@ pub async fn keep_running(
         readiness.show(publishing.problem().into_iter().chain(clock.as_deref()));
         readiness.pipeline_goes_on();
         count(&pipeline, &ran);
-        let period = period(pipeline.parts.settings.borrow().refresh);
+        let period = period(pipeline.parts.settings.borrow().in_force.refresh);
         let rest = rest_after(&ran, period, &mut pace, random_number());
         let rest = match pipeline.parts.requests.wait(Instant::now()) {
             Wait::For(asked) => rest.at_least(asked),

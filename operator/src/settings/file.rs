@@ -1,18 +1,15 @@
 //! The file: every field of [`Settings`] in camelCase, each with its default, unknown fields refused.
 
-use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use jiff::SignedDuration;
 use postern_compile::snapshot::{Ceiling, Gate, Permission, Settings, TunnelSettings};
 use postern_intent::body::{ClusterDns, PortSpan};
-use postern_intent::{Address, Prefix};
-use serde::Deserialize;
+use serde_json::Value;
 use thiserror::Error;
 
-/// The cluster domain that nearly every cluster has; a cluster with another one says so in the file.
-const CLUSTER_DOMAIN: &str = "cluster.local";
+use super::reference::unknown_keys;
+use super::written::{CLUSTER_DOMAIN, Written, WrittenCeiling, WrittenPermission, WrittenTunnels};
 
 /// Why settings cannot be used.
 #[derive(Debug, Error)]
@@ -27,6 +24,12 @@ pub enum SettingsError {
     /// It is not what settings look like.
     #[error("the settings are not understood")]
     Yaml(#[source] Box<serde_saphyr::Error>),
+    /// It has keys that no version so far knows, or that only a newer one does.
+    #[error("unknown keys: {}; docs/settings.md lists those that this version knows", keys.join(", "))]
+    Unknown {
+        /// With the keys that they stand under, as `tunnels.mtu`.
+        keys: Vec<String>,
+    },
     /// A value cannot be honoured.
     #[error("settings: {field}: {problem}")]
     Value {
@@ -36,68 +39,13 @@ pub enum SettingsError {
     },
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct Written {
-    pod_ranges: Vec<Prefix>,
-    node_ranges: Vec<Prefix>,
-    service_ranges: Vec<Prefix>,
-    node_ports: Option<WrittenPorts>,
-    api_servers: BTreeSet<SocketAddr>,
-    dns: WrittenDns,
-    dns_upstreams: Vec<SocketAddr>,
-    tunnels: WrittenTunnels,
-    validity: Option<SignedDuration>,
-    refresh: Option<SignedDuration>,
-    envelope_budget: Option<usize>,
-    ceiling: WrittenCeiling,
-    gate: WrittenGate,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct WrittenDns {
-    domain: Option<String>,
-    addresses: Vec<Address>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct WrittenTunnels {
-    ranges: Option<Vec<Prefix>>,
-    ports: Option<WrittenPorts>,
-    mtu: Option<u16>,
-    keepalive_seconds: Option<u16>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct WrittenPorts {
-    start: u16,
-    end: u16,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct WrittenCeiling {
-    lan: Option<WrittenPermission>,
-    special_use: Option<WrittenPermission>,
-    upstreams: Option<WrittenPermission>,
-    priority: Option<i32>,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-enum WrittenPermission {
-    Granted,
-    Withheld,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct WrittenGate {
-    pods: Option<usize>,
-    percent: Option<usize>,
-    window: Option<SignedDuration>,
+impl SettingsError {
+    pub(super) fn unreadable(path: &Path, source: &std::io::Error) -> Self {
+        Self::Read {
+            path: path.to_owned(),
+            source: source.kind().into(),
+        }
+    }
 }
 
 /// Reads a settings file.
@@ -115,7 +63,7 @@ pub fn read(path: &Path) -> Result<Settings, SettingsError> {
 /// Parses settings; an empty text means the defaults.
 ///
 /// # Errors
-/// [`SettingsError::Yaml`] or [`SettingsError::Value`].
+/// [`SettingsError::Yaml`], [`SettingsError::Unknown`] or [`SettingsError::Value`].
 pub fn parse(text: &str) -> Result<Settings, SettingsError> {
     let nothing = text
         .lines()
@@ -123,7 +71,14 @@ pub fn parse(text: &str) -> Result<Settings, SettingsError> {
     let written: Written = if nothing {
         Written::default()
     } else {
-        serde_saphyr::from_str(text).map_err(|source| SettingsError::Yaml(Box::new(source)))?
+        let yaml = |source| SettingsError::Yaml(Box::new(source));
+        let value: Value = serde_saphyr::from_str(text).map_err(yaml)?;
+        // All of them at once and with the whole path; serde names the first one, without the keys above it.
+        let keys = unknown_keys(&value);
+        if !keys.is_empty() {
+            return Err(SettingsError::Unknown { keys });
+        }
+        serde_saphyr::from_str(text).map_err(yaml)?
     };
     let settings = settings(written);
     check(&settings)?;
@@ -268,9 +223,12 @@ gate: {pods: 1, percent: 2, window: 3m}
     }
 
     #[test]
-    fn an_unknown_field_is_refused() {
-        assert!(parse("expiry: 2h").is_err());
-        assert!(parse("tunnels: {port: 3}").is_err());
+    fn unknown_keys_are_refused_and_all_of_them_are_named_with_their_path() {
+        let refused = parse("expiry: 2h\nvalidity: 2h\ntunnels: {port: 3, mtu: 1400}").unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "unknown keys: expiry, tunnels.port; docs/settings.md lists those that this version knows"
+        );
     }
 
     #[test]

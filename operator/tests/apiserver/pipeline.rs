@@ -1,6 +1,5 @@
 //! The whole pipeline: what fails for one object stops no other.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
@@ -11,6 +10,7 @@ use postern_operator::lease::TermWriter;
 use postern_operator::pipeline::publish::Writer;
 use postern_operator::pipeline::report::{event_queue, status_writer};
 use postern_operator::pipeline::{Outcome, Pipeline, PipelineParts};
+use postern_operator::settings::KnownSettings;
 use postern_operator::watches::{WatchSignals, start};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -25,7 +25,7 @@ struct Operator {
     signals: WatchSignals,
     log: Log,
     _leading: TermWriter,
-    _settings: watch::Sender<Arc<Settings>>,
+    _settings: watch::Sender<KnownSettings>,
 }
 
 /// How the API server of a case differs from an ordinary one.
@@ -112,7 +112,7 @@ fn pipeline(
     client: &Client,
     writer: Writer,
     signals: &WatchSignals,
-) -> (Pipeline, watch::Sender<Arc<Settings>>) {
+) -> (Pipeline, watch::Sender<KnownSettings>) {
     let (stores, watches) = start(client, NAMESPACE, signals, &writer.metrics);
     for watch in watches {
         tokio::spawn(watch);
@@ -122,7 +122,7 @@ fn pipeline(
         api_servers: ["192.0.2.1:6443".parse().unwrap()].into(),
         ..Settings::default()
     };
-    let (sender, settings) = watch::channel(Arc::new(known));
+    let (sender, settings) = watch::channel(known.into());
     let (events, event_writer) = event_queue(writer.clone(), "operator-0");
     tokio::spawn(event_writer.write_events());
     let (verdicts, statuses) = status_writer(writer.clone(), events.clone(), stores.clone());

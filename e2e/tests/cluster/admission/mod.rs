@@ -7,6 +7,7 @@ mod bounds;
 mod caller;
 mod cluster;
 mod definitions;
+mod first_status;
 mod host_network;
 mod intents;
 mod namespace_label;

@@ -11,8 +11,8 @@ use postern_crds::names::{APPROVALS_CONFIG_MAP, CTL_FIELD_MANAGER};
 use serde_saphyr::SerializeError;
 
 use super::ask::{Act, ask};
-use super::connect::Seat;
 use super::error::ClusterError;
+use super::seat::Seat;
 use crate::approval::{Effect, Entered};
 
 /// How often it is tried when somebody else writes at the same time.
@@ -162,7 +162,7 @@ mod tests {
     use super::{Merged, approve, merge};
     use crate::approval::{Effect, Entered};
     use crate::cluster::ClusterError;
-    use crate::cluster::connect::Seat;
+    use crate::cluster::seat::Seat;
 
     const DIGEST: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 

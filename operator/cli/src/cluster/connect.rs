@@ -9,7 +9,9 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::approve;
 use super::error::ClusterError;
+use super::look::{self, PodView, PolicyView};
 use super::read::{self, Objects};
+use super::seat::Seat;
 use crate::approval::{Effect, Entered};
 
 /// Who asks, in the API server's audit log.
@@ -30,12 +32,6 @@ pub struct Access {
 pub struct Cluster {
     runtime: Runtime,
     seat: Seat,
-}
-
-/// A client, and where Postern is.
-pub(super) struct Seat {
-    pub(super) client: Client,
-    pub(super) namespace: String,
 }
 
 impl Cluster {
@@ -71,6 +67,24 @@ impl Cluster {
     /// [`ClusterError`].
     pub fn objects(&self) -> Result<Objects, ClusterError> {
         self.runtime.block_on(read::objects(&self.seat))
+    }
+
+    /// A pod with what decides about it; none: there is no such pod.
+    ///
+    /// # Errors
+    /// [`ClusterError`]; what may not be read beside the pod is in the answer.
+    pub fn pod(&self, namespace: &str, name: &str) -> Result<Option<PodView>, ClusterError> {
+        self.runtime
+            .block_on(look::pod(&self.seat, namespace, name))
+    }
+
+    /// A policy with the exits that it names; none: there is no such policy.
+    ///
+    /// # Errors
+    /// [`ClusterError`]; an exit that may not be read is in the answer.
+    pub fn policy(&self, namespace: &str, name: &str) -> Result<Option<PolicyView>, ClusterError> {
+        self.runtime
+            .block_on(look::policy(&self.seat, namespace, name))
     }
 
     /// Adds approvals to those that there are, and says for each of them, in order, whether it was there.

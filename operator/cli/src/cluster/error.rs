@@ -22,9 +22,7 @@ pub enum ClusterError {
     )]
     Unauthorized(#[source] Box<Status>),
     /// The right is missing.
-    #[error(
-        "the right to {act} is missing; who administers the cluster can bind the roles `postern-approver`, which have it"
-    )]
+    #[error("the right to {act} is missing; who administers the cluster can bind {}", act.role())]
     Forbidden {
         /// The right.
         act: Act,

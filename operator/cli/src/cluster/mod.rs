@@ -3,8 +3,10 @@
 //! | module | for |
 //! |---|---|
 //! | `connect` | which cluster, as whom, and one thread that waits for its answers |
+//! | `seat` | what every question needs |
 //! | `ask` | one request with its deadline, and what its failure means |
 //! | `read` | what waits, and the objects that show the state of policies, exits and nodes |
+//! | `look` | what explains one pod or one policy, with the rights of whoever asks |
 //! | `approve` | adding approvals to what others approved |
 //!
 //! Outside of this module nothing waits: every function here returns when it has the answer.
@@ -13,10 +15,13 @@ mod approve;
 mod ask;
 mod connect;
 mod error;
+mod look;
 mod read;
+mod seat;
 
 pub use approve::{Merged, merge};
 pub use ask::Act;
 pub use connect::{Access, Cluster};
 pub use error::ClusterError;
+pub use look::{PodView, PolicyView};
 pub use read::{Objects, Readable, Unreadable};

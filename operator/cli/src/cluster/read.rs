@@ -10,8 +10,8 @@ use postern_crds::{EgressPolicy, ExitNode, NodeIntent, NodeReport};
 use serde::de::DeserializeOwned;
 
 use super::ask::{Act, ask};
-use super::connect::Seat;
 use super::error::ClusterError;
+use super::seat::Seat;
 use crate::output::chain;
 
 /// How many objects are asked for at once: intents are up to a megabyte each.
@@ -116,7 +116,9 @@ where
     }
 }
 
-fn read<K: Resource<DynamicType = ()> + DeserializeOwned>(object: DynamicObject) -> Readable<K> {
+pub(super) fn read<K: Resource<DynamicType = ()> + DeserializeOwned>(
+    object: DynamicObject,
+) -> Readable<K> {
     let (namespace, name) = (object.namespace(), object.name_any());
     object.try_parse().map_err(|error| Unreadable {
         namespace,

@@ -8,6 +8,7 @@ use postern_intent::sign::SignError;
 use thiserror::Error;
 
 use super::published::EnvelopeError;
+use crate::schema::SchemaError;
 
 /// Why a run published nothing. What is published stays in force.
 #[derive(Debug, Error)]
@@ -65,6 +66,17 @@ pub enum FilesError {
         kind: String,
         /// Where the field stands.
         field: String,
+    },
+    /// An object that the definition of its kind refuses.
+    #[error("document {document} of {path:?} is refused, as an API server would refuse it")]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// Which of its documents, from 1.
+        document: usize,
+        /// What is wrong.
+        #[source]
+        source: SchemaError,
     },
     /// Our own definitions have no JSON form.
     #[error("the fields of the definitions cannot be listed")]

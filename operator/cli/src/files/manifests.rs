@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::error::FilesError;
 use super::unknown::unknown;
 use super::write::entries;
+use crate::schema::judge;
 
 /// Everything that manifests hold, of the kinds that are looked at. Others, such as a Deployment beside a policy,
 /// are passed over.
@@ -130,7 +131,11 @@ impl Document {
                 kind: kind.to_owned(),
                 field,
             }),
-            None => Ok(()),
+            None => judge(&self.value).map_err(|source| FilesError::Schema {
+                path: self.path.clone(),
+                document: self.position,
+                source,
+            }),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use postern_crds::conditions::{ConditionType, Reason, State, find, is_current};
+use postern_crds::schema::meta::NOT_LOOKED_AT;
 use serde::Serialize;
 
 use crate::cluster::Unreadable;
@@ -21,6 +22,18 @@ impl Finding {
             reason: reason.into(),
             message: message.into(),
         }
+    }
+
+    /// An object that no operator has looked at since it was made: the API server has written the default of its status, or
+    /// nothing where the definitions are older than that default.
+    pub(super) fn unseen(observed: Option<i64>, conditions: &[Condition]) -> Option<Self> {
+        let is_unseen =
+            conditions.is_empty() && observed.is_none_or(|observed| observed == NOT_LOOKED_AT);
+        is_unseen.then(|| {
+            let message = "no operator has looked at it yet; where that stays so, see whether one leads: \
+                kubectl -n postern-system get lease postern-operator";
+            Self::new(Reason::Pending, message)
+        })
     }
 
     /// An object that this program does not understand: nobody knows how it stands.

@@ -26,11 +26,12 @@ pub struct ExitLine {
     pub finding: Option<Finding>,
 }
 
-const CONDITIONS: [ConditionType; 4] = [
+const CONDITIONS: [ConditionType; 5] = [
     ConditionType::Accepted,
     ConditionType::ResolvedRefs,
     ConditionType::Programmed,
     ConditionType::Ready,
+    ConditionType::SettingsAccepted,
 ];
 
 impl ExitLine {
@@ -65,7 +66,8 @@ impl ExitLine {
             active: active.map(|gateway| gateway.node.clone()),
             programmed: conditions.status(ConditionType::Programmed),
             ready: conditions.status(ConditionType::Ready),
-            finding: conditions.finding(&CONDITIONS),
+            finding: Finding::unseen(status.observed_generation, conditions.all)
+                .or_else(|| conditions.finding(&CONDITIONS)),
         }
     }
 

@@ -18,6 +18,9 @@ pub struct PolicyLine {
     pub name: String,
     /// The exits that it names, the preferred one first; none where pods are to leave by the node's uplink.
     pub exits: Vec<String>,
+    /// The one of them that its pods are to leave by now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit: Option<String>,
     /// Its pods.
     pub pods: PodCounts,
     /// Whether every node concerned carries this generation: `True`, `False` or `Unknown`.
@@ -66,10 +69,12 @@ impl PolicyLine {
             namespace: policy.metadata.namespace.clone().unwrap_or_default(),
             name: policy.metadata.name.clone().unwrap_or_default(),
             exits: exits.map(|exit| exit.name.clone()).collect(),
+            exit: status.exit_node,
             pods: status.pods.unwrap_or_default(),
             programmed: conditions.status(ConditionType::Programmed),
             ready: conditions.status(ConditionType::Ready),
-            finding: conditions.finding(&CONDITIONS),
+            finding: Finding::unseen(status.observed_generation, conditions.all)
+                .or_else(|| conditions.finding(&CONDITIONS)),
         }
     }
 
@@ -82,6 +87,7 @@ impl PolicyLine {
             namespace: object.namespace.clone().unwrap_or_default(),
             name: object.name.clone(),
             exits: Vec::new(),
+            exit: None,
             pods: PodCounts::default(),
             programmed: nobody.status(ConditionType::Programmed),
             ready: nobody.status(ConditionType::Ready),
@@ -93,7 +99,7 @@ impl PolicyLine {
         vec![
             self.namespace.clone(),
             self.name.clone(),
-            self.exits.join(","),
+            self.exit.clone().unwrap_or_default(),
             self.pods.selected.to_string(),
             self.pods.enforced.to_string(),
             self.pods.blocked.to_string(),

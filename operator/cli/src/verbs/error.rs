@@ -44,6 +44,14 @@ pub enum VerbError {
         /// Its name.
         name: String,
     },
+    /// There is no such object in the cluster.
+    #[error("the cluster has no {kind} {name}")]
+    NotInCluster {
+        /// Its kind.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
     /// The cluster did not do what was asked for.
     #[error("the cluster cannot be worked with")]
     Cluster(#[source] ClusterError),

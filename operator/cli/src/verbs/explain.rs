@@ -1,15 +1,18 @@
-//! `posternctl explain`: which policy, why, and which way out.
+//! `posternctl explain`: which policy, why, and which way out; of a cluster, or of manifests.
 
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 use postern_compile::explain::{Explanation, explain};
 use postern_compile::verdict::Verdict;
 use postern_compile::{Compilation, NodeOutcome, Snapshot, compile};
 use postern_intent::{Body, Namespace, NodeName, PodName};
 
 use super::inputs::InputArguments;
+use super::source::ReachArguments;
 use super::{Answer, End, VerbError};
+use crate::explained::{ExplainedPod, ExplainedPolicy};
 use crate::output::{Format, Shown, render, table};
 
 #[derive(Debug, Args)]
@@ -26,25 +29,26 @@ enum What {
     Policy(Named),
 }
 
+// Without manifests a cluster is asked, so they are not required here.
 #[derive(Debug, Args)]
+#[command(mut_arg("manifests", |manifests| manifests.required(false)))]
 struct Named {
     /// `namespace/name`.
     name: String,
+    #[command(flatten)]
+    cluster: ReachArguments,
     #[command(flatten)]
     inputs: InputArguments,
 }
 
 pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbError> {
     match &arguments.what {
-        What::Pod(named) => {
+        What::Pod(named) if named.inputs.are_files() => {
             let (snapshot, compilation) = named.compile()?;
             let explanation = pod(&snapshot, &compilation, &named.name)?;
-            Ok(Answer {
-                text: render(&explanation, format)?,
-                end: End::Well,
-            })
+            answer(&explanation, End::Well, format)
         }
-        What::Policy(named) => {
+        What::Policy(named) if named.inputs.are_files() => {
             let (_, compilation) = named.compile()?;
             let found = compilation.verdicts.into_iter().find(|verdict| {
                 verdict
@@ -56,15 +60,48 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
                 kind: "EgressPolicy",
                 name: named.name.clone(),
             })?;
-            Ok(Answer {
-                text: render(&found, format)?,
-                end: End::Well,
-            })
+            answer(&found, End::Well, format)
+        }
+        What::Pod(named) => {
+            let (namespace, name) = named.parts()?;
+            let view = named.cluster.find()?.pod(namespace, name)?;
+            let view = view.ok_or_else(|| named.absent("Pod"))?;
+            let explained = ExplainedPod::of(&named.name, &view, Timestamp::now());
+            answer(&explained, end(explained.is_well()), format)
+        }
+        What::Policy(named) => {
+            let (namespace, name) = named.parts()?;
+            let view = named.cluster.find()?.policy(namespace, name)?;
+            let view = view.ok_or_else(|| named.absent("EgressPolicy"))?;
+            let explained = ExplainedPolicy::of(&named.name, &view);
+            answer(&explained, end(explained.is_well()), format)
         }
     }
 }
 
+fn answer(found: &impl Shown, end: End, format: Format) -> Result<Answer, VerbError> {
+    let text = render(found, format)?;
+    Ok(Answer { text, end })
+}
+
+const fn end(is_well: bool) -> End {
+    if is_well { End::Well } else { End::Findings }
+}
+
 impl Named {
+    fn parts(&self) -> Result<(&str, &str), VerbError> {
+        let parts = self.name.split_once('/');
+        let parts = parts.filter(|(namespace, name)| !namespace.is_empty() && !name.is_empty());
+        parts.ok_or_else(|| VerbError::Name(self.name.clone()))
+    }
+
+    fn absent(&self, kind: &'static str) -> VerbError {
+        VerbError::NotInCluster {
+            kind,
+            name: self.name.clone(),
+        }
+    }
+
     fn compile(&self) -> Result<(Snapshot, Compilation), VerbError> {
         let (inputs, _) = self.inputs.read(None, &[])?;
         let compilation = compile(&inputs.snapshot);

@@ -17,8 +17,8 @@ use crate::keys::read_trust;
 #[derive(Debug, Args)]
 pub(super) struct InputArguments {
     /// Manifests: a file, or a folder with YAML and JSON files in any depth.
-    #[arg(short = 'f', long)]
-    manifests: PathBuf,
+    #[arg(short = 'f', long, required = true)]
+    manifests: Option<PathBuf>,
     /// Node reports: a folder with one `<node>.json` for each node.
     #[arg(long)]
     reports: Option<PathBuf>,
@@ -117,13 +117,19 @@ impl InputArguments {
         let state = self.state(out);
         let mut known = Known::of_folders(&folders, state.as_deref(), &trusted)?;
         let sources = Sources {
-            manifests: self.manifests.clone(),
+            // The command line is refused without it, except where `explain` asks a cluster.
+            manifests: self.manifests.clone().unwrap_or_default(),
             reports: self.reports.clone(),
             approvals: self.approve.clone(),
         };
         let now = self.now.unwrap_or_else(Timestamp::now);
         let inputs = Inputs::read(&sources, &mut known, self.settings.settings(), now)?;
         Ok((inputs, known))
+    }
+
+    /// Whether files are meant.
+    pub(super) const fn are_files(&self) -> bool {
+        self.manifests.is_some()
     }
 
     /// Where the state is.

@@ -39,6 +39,31 @@ impl ClusterArguments {
     }
 }
 
+/// Which cluster, for verbs that ask for no object of the operator.
+#[derive(Debug, Args)]
+#[group(id = "asked-cluster", multiple = true, conflicts_with = "manifests")]
+pub(super) struct ReachArguments {
+    /// Without --manifests a cluster is asked, with your own rights. A kubeconfig; default: KUBECONFIG, then ~/.kube/config,
+    /// then the account of the pod that this runs in.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// A context of the kubeconfig; default: the current one.
+    #[arg(long)]
+    context: Option<String>,
+}
+
+impl ReachArguments {
+    /// The cluster.
+    pub(super) fn find(&self) -> Result<Cluster, VerbError> {
+        let access = Access {
+            kubeconfig: self.kubeconfig.clone(),
+            context: self.context.clone(),
+            namespace: SYSTEM_NAMESPACE.to_owned(),
+        };
+        Ok(Cluster::find(&access)?)
+    }
+}
+
 /// Files of a publisher. One of them is enough to say that no cluster is meant.
 #[derive(Debug, Args)]
 #[group(id = "in-files", multiple = true, conflicts_with = "in-cluster")]

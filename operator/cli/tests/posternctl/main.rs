@@ -7,6 +7,7 @@
 
 mod again;
 mod damaged;
+mod explained;
 mod folder;
 mod plan;
 mod publish;

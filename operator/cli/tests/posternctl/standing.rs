@@ -45,7 +45,7 @@ fn policy(name: &str, generation: i64, but: &[(&str, &str, &str)]) -> Value {
             "podSelector": {}, "defaultAction": "Allow",
             "route": {"type": "Exit", "exitNodes": [{"name": "eu"}]},
         },
-        "status": {"conditions": conditions(&kinds, but), "pods": {"selected": 3, "enforced": 3}},
+        "status": {"conditions": conditions(&kinds, but), "exitNode": "eu", "pods": {"selected": 3, "enforced": 3}},
     })
 }
 
@@ -55,7 +55,10 @@ fn exit() -> Value {
         "metadata": {"name": "eu", "generation": 2},
         "spec": {"gateway": {"nodeSelector": {}}},
         "status": {
-            "conditions": conditions(&["Accepted", "ResolvedRefs", "Programmed", "Ready"], &[]),
+            "conditions": conditions(
+                &["Accepted", "ResolvedRefs", "Programmed", "Ready", "SettingsAccepted"],
+                &[],
+            ),
             "gateways": [{"node": "gw", "role": "Active"}, {"node": "other", "role": "Standby"}],
         },
     })
@@ -98,6 +101,21 @@ fn reasons(objects: &Objects) -> Vec<String> {
         .findings()
         .map(|finding| finding.reason.clone())
         .collect()
+}
+
+#[test]
+fn an_object_that_no_operator_has_looked_at_says_so() {
+    let mut objects = good();
+    let default = json!({"observedGeneration": -1});
+    for status in [default, Value::Null] {
+        let (mut policy, mut exit) = (policy("crawler", 1, &[]), exit());
+        (policy["status"], exit["status"]) = (status.clone(), status);
+        (objects.policies, objects.exits) = (vec![object(policy)], vec![object(exit)]);
+        assert_eq!(reasons(&objects), ["Pending", "Pending"]);
+        let table = Standing::of(&objects, now()).table();
+        let said = table.matches("no operator has looked at it yet").count();
+        assert_eq!(said, 2, "{table}");
+    }
 }
 
 #[test]

@@ -37,6 +37,10 @@ pub(super) fn verdict(
         generation: Some(policy.generation),
         conditions,
         detail: Detail::Policy {
+            exit: context
+                .plans
+                .get(&policy.uid)
+                .and_then(|plan| plan.way.exit().cloned()),
             pods: seen.pods,
             nodes: seen.nodes.counts,
         },

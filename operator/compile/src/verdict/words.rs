@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use postern_crds::conditions::Finding;
-use postern_intent::Address;
 use postern_intent::body::BlockedReason;
+use postern_intent::{Address, ExitName};
 use serde::{Serialize, Serializer};
 
 use crate::assign::PodCounts;
@@ -36,6 +36,9 @@ pub struct Verdict {
 pub enum Detail {
     /// About a policy.
     Policy {
+        /// The exit that its pods are to leave by; none: no exit that it names can be used.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        exit: Option<ExitName>,
         /// Its pods.
         pods: PodCounts,
         /// Its nodes.

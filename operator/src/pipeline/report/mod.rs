@@ -3,7 +3,7 @@
 //! | module | for | needs a client |
 //! |---|---|---|
 //! | [`step`] | what is reported, in order | no |
-//! | [`status`], [`unclaimed`] | from verdicts to statuses | no: pure |
+//! | [`status`], [`unclaimed`], [`refused_settings`] | from verdicts to statuses | no: pure |
 //! | [`statuses`], [`limiter`] | the writes of statuses, beside the runs | yes |
 //! | [`notices`], [`warnings`], [`events`], [`series`], [`announcer`] | which Events there are | no: pure |
 //! | [`queue`] | the writes of Events, beside the runs | yes |
@@ -13,6 +13,7 @@ mod events;
 mod limiter;
 mod notices;
 mod queue;
+mod refused_settings;
 mod series;
 mod status;
 mod statuses;
@@ -24,7 +25,8 @@ pub(super) use announcer::Announcer;
 pub use events::{EventNotice, EventTone, Regarding};
 pub use limiter::Limiter;
 pub use notices::{between, of_held, of_nodes};
-pub use queue::{EventQueue, EventWriter, QUEUE, event_queue};
+pub use queue::{EventQueue, EventWriter, QUEUE, event_queue, write_once};
+pub use refused_settings::refused_at_start;
 pub use status::{DesiredStatus, StatusBody, desired, known};
 pub use statuses::{StatusWriter, VerdictSender, status_writer};
 pub(super) use step::ReportStep;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{Patch, PatchParams};
-use kube::{Api, ResourceExt as _};
+use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tracing::debug;
@@ -64,6 +64,25 @@ impl EventQueue {
     }
 }
 
+/// Writes one Event as a process that does not lead and is about to end.
+///
+/// # Errors
+/// What the API server answers.
+pub async fn write_once(
+    client: &Client,
+    instance: &str,
+    notice: &EventNotice,
+) -> Result<(), kube::Error> {
+    let event = Series::new(instance.to_owned()).next(notice, Timestamp::now());
+    let api = events_beside(client, &event);
+    api.create(&Writer::params(), &event).await.map(|_| ())
+}
+
+fn events_beside(client: &Client, event: &Event) -> Api<Event> {
+    let namespace = event.metadata.namespace.as_deref().unwrap_or("default");
+    Api::namespaced(client.clone(), namespace)
+}
+
 impl EventWriter {
     /// Goes on until every [`EventQueue`] is gone and the queue is empty.
     pub async fn write_events(mut self) {
@@ -87,8 +106,7 @@ impl EventWriter {
     }
 
     async fn send(&self, event: &Event) -> Result<(), kube::Error> {
-        let namespace = event.metadata.namespace.as_deref().unwrap_or("default");
-        let api: Api<Event> = Api::namespaced(self.writer.client.clone(), namespace);
+        let api = events_beside(&self.writer.client, event);
         let sent = match &event.series {
             None => api.create(&Writer::params(), event).await,
             Some(series) => {

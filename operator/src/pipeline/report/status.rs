@@ -45,10 +45,12 @@ const GATEWAYS_LISTED: usize = 64;
 /// Every condition that objects of a kind have from the first visit on.
 #[must_use]
 pub fn known(kind: &str) -> &'static [ConditionType] {
-    use ConditionType::{Accepted, FullyEnforced, Programmed, Ready, ResolvedRefs, RolledBack};
+    use ConditionType::{
+        Accepted, FullyEnforced, Programmed, Ready, ResolvedRefs, RolledBack, SettingsAccepted,
+    };
     match kind {
         "EgressPolicy" => &[Accepted, ResolvedRefs, Programmed, Ready, FullyEnforced],
-        "ExitNode" => &[Accepted, ResolvedRefs, Programmed, Ready],
+        "ExitNode" => &[Accepted, ResolvedRefs, Programmed, Ready, SettingsAccepted],
         "InterfaceIsolation" => &[Accepted, Programmed, Ready, RolledBack],
         _ => &[],
     }
@@ -138,8 +140,9 @@ fn not_found(verdict: &Verdict, kind: ConditionType) -> Finding {
 }
 
 fn policy(verdict: &Verdict, conditions: Vec<Condition>) -> StatusBody {
-    let (pods, nodes) = match &verdict.detail {
-        Detail::Policy { pods, nodes } => (
+    let (exit, pods, nodes) = match &verdict.detail {
+        Detail::Policy { exit, pods, nodes } => (
+            exit.as_ref().map(ToString::to_string),
             Some(egress_policy::PodCounts {
                 selected: pods.selected,
                 enforced: pods.enforced,
@@ -153,11 +156,12 @@ fn policy(verdict: &Verdict, conditions: Vec<Condition>) -> StatusBody {
                 stale: nodes.stale,
             }),
         ),
-        _ => (None, None),
+        _ => (None, None, None),
     };
     StatusBody::Policy(EgressPolicyStatus {
         conditions,
         observed_generation: verdict.generation,
+        exit_node: exit,
         pods,
         nodes,
     })
@@ -220,6 +224,7 @@ mod tests {
             generation: Some(generation),
             conditions: vec![finding],
             detail: Detail::Policy {
+                exit: None,
                 pods: PodCounts::default(),
                 nodes: NodeCounts::default(),
             },
@@ -287,6 +292,7 @@ mod tests {
     fn nodes_that_are_heard_no_more_are_counted_in_the_policy() {
         let verdict = Verdict {
             detail: Detail::Policy {
+                exit: None,
                 pods: PodCounts::default(),
                 nodes: NODES,
             },

@@ -1,12 +1,15 @@
 //! The last step of a run: it hands verdicts to the task that writes statuses, announces what has no status, and ends
 //! traces. It waits for nothing.
 
+use std::sync::Arc;
+
 use postern_compile::Compilation;
 use postern_intent::NodeName;
 
 use super::announcer::Announcer;
 use super::notices::{of_held, of_nodes};
 use super::queue::EventQueue;
+use super::refused_settings::{judge_settings, of_refused_settings};
 use super::statuses::VerdictSender;
 use super::unclaimed::unclaimed;
 use super::warnings::{
@@ -26,6 +29,8 @@ pub(in crate::pipeline) struct ReportStep<'a> {
     pub(in crate::pipeline) stores: &'a WatchedStores,
     pub(in crate::pipeline) events: &'a EventQueue,
     pub(in crate::pipeline) verdicts: &'a VerdictSender,
+    /// Why the settings file as it is now is refused; none: it is in force.
+    pub(in crate::pipeline) refused_settings: Option<Arc<str>>,
     pub(in crate::pipeline) announcer: &'a mut Announcer,
     pub(in crate::pipeline) memory: &'a MemoryStore,
 }
@@ -49,7 +54,10 @@ impl ReportStep<'_> {
         intents: &mut Intents,
     ) {
         intents.arrivals.end_traces(&self.stores.reports);
-        let verdicts = unclaimed(&compilation.verdicts, &round.world.inputs.unknown);
+        let refused = self.refused_settings.as_deref();
+        let mut verdicts = unclaimed(&compilation.verdicts, &round.world.inputs.unknown);
+        judge_settings(&mut verdicts, refused);
+        self.metrics.refused_settings.set(refused.is_some().into());
         let states = &round.intent_states;
         let tampered = states
             .values()
@@ -69,6 +77,7 @@ impl ReportStep<'_> {
                 "other-keys",
                 of_other_keys(self.namespace, &other_keys(round)),
             ),
+            ("settings", of_refused_settings(self.namespace, refused)),
             ("memory", of_damaged_memory(self.namespace, round.loaded)),
         ];
         for (about, notices) in lists {

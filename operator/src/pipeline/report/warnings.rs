@@ -89,7 +89,12 @@ pub(in crate::pipeline) fn trust_repaired(namespace: &str) -> EventNotice {
     warning(regarding, Reason::Repaired, "Trust", note.to_owned())
 }
 
-fn warning(regarding: Regarding, reason: Reason, action: &str, note: String) -> EventNotice {
+pub(super) fn warning(
+    regarding: Regarding,
+    reason: Reason,
+    action: &str,
+    note: String,
+) -> EventNotice {
     EventNotice {
         regarding,
         tone: EventTone::Warning,

@@ -36,11 +36,6 @@ pub(super) const ALLOWED: &[Allowed] = &[
             "system.rs",
         ],
     },
-    // The connection is in the file that runs what needs it.
-    Allowed {
-        folder: "operator/cli/src/cluster",
-        files: &["approve.rs", "connect.rs", "read.rs"],
-    },
     // The error has a variant for a request, and a request returns the error.
     Allowed {
         folder: "operator/cli/src/cluster",

@@ -1,0 +1,237 @@
+//! Why a pod leaves as it does.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use postern_compile::explain::{Considered, Outcome, explain};
+use postern_compile::intake;
+use postern_compile::snapshot::{
+    Attachment, Ceiling, Definitions, Memory, Pod, Settings, Snapshot,
+};
+use postern_crds::EgressPolicy;
+use postern_crds::conditions::{ConditionType, Reason, State, find};
+use serde::Serialize;
+
+use super::exits::NamedExit;
+use super::policy::{not_read, outdated};
+use crate::cluster::PodView;
+use crate::output::{Shown, table};
+
+/// A pod, the policies that were looked at for it, and the answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExplainedPod {
+    /// `namespace/name`.
+    pub pod: String,
+    /// The node that it is bound to; none: it is bound to none, or has finished.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// The policies of the namespace in the order of their rank.
+    pub policies: Vec<Considered>,
+    /// The exits of the one that decides.
+    pub exits: Vec<NamedExit>,
+    /// The answer.
+    pub summary: String,
+    /// What could not be read.
+    pub unread: Vec<String>,
+    #[serde(skip)]
+    well: bool,
+}
+
+impl ExplainedPod {
+    /// Explains a pod.
+    #[must_use]
+    pub fn of(name: &str, view: &PodView, now: Timestamp) -> Self {
+        let mut unread = view.unread.clone();
+        let pod = intake::pod(&view.pod);
+        let mut explained = Self {
+            pod: name.to_owned(),
+            node: None,
+            policies: Vec::new(),
+            exits: Vec::new(),
+            summary: String::new(),
+            unread: Vec::new(),
+            well: false,
+        };
+        match pod {
+            Ok(Some(pod)) => explained.decide(view, &pod, now, &mut unread),
+            Ok(None) => {
+                "it is bound to no node yet, or has finished, so nothing of it leaves"
+                    .clone_into(&mut explained.summary);
+            }
+            Err(error) => explained.summary = format!("the pod is not understood: {error}"),
+        }
+        explained.unread = unread;
+        explained
+    }
+
+    /// Whether the pod leaves as it is meant to, and everything could be read.
+    #[must_use]
+    pub const fn is_well(&self) -> bool {
+        self.well && self.unread.is_empty()
+    }
+
+    fn decide(&mut self, view: &PodView, pod: &Pod, now: Timestamp, unread: &mut Vec<String>) {
+        self.node = Some(pod.node.to_string());
+        let snapshot = snapshot(view, pod, now, unread);
+        let found = explain(&snapshot, &BTreeMap::new(), &pod.namespace, &pod.name);
+        self.policies = found.map(|found| found.policies).unwrap_or_default();
+        let by = |outcome| {
+            let first = self.policies.iter().find(|one| one.outcome == outcome)?;
+            object(view, &first.name)
+        };
+        let (decides, blocks) = (by(Outcome::Decides), by(Outcome::Blocks));
+        (self.summary, self.well) = match (decides, blocks) {
+            _ if pod.attachment == Attachment::Host => (
+                "it uses the host network and cannot be told apart by address".to_owned(),
+                decides.is_none(),
+            ),
+            (Some(policy), _) => {
+                self.exits = NamedExit::all(policy, &view.exits);
+                under(policy)
+            }
+            (None, Some(policy)) => (refused(policy), false),
+            (None, None) => unselected(view, &snapshot, unread),
+        };
+    }
+}
+
+fn object<'a>(view: &'a PodView, name: &str) -> Option<&'a EgressPolicy> {
+    let readable = view
+        .policies
+        .iter()
+        .filter_map(|policy| policy.as_ref().ok());
+    let mut named = readable.filter(|policy| policy.metadata.name.as_deref() == Some(name));
+    named.next()
+}
+
+/// Nothing is published in it: what nodes carry is not for everybody to read, and is summed up in the statuses.
+fn snapshot(view: &PodView, pod: &Pod, now: Timestamp, unread: &mut Vec<String>) -> Snapshot {
+    let mut policies = Vec::new();
+    for policy in &view.policies {
+        let read = match policy {
+            Ok(policy) => intake::policy(policy, &Ceiling::default()).map_err(|error| {
+                let name = policy.metadata.name.clone().unwrap_or_default();
+                format!("EgressPolicy {name} is not understood: {error}")
+            }),
+            Err(bad) => Err(format!(
+                "EgressPolicy {} is not understood: {}",
+                bad.name, bad.why
+            )),
+        };
+        match read {
+            Ok(policy) => policies.push(policy),
+            Err(why) => unread.push(why),
+        }
+    }
+    let namespace = view.namespace.as_ref().map(intake::namespace);
+    Snapshot {
+        now,
+        settings: Settings::default(),
+        exits: Vec::new(),
+        policies,
+        isolations: Vec::new(),
+        nodes: Vec::new(),
+        pods: vec![pod.clone()],
+        namespaces: namespace.and_then(Result::ok).into_iter().collect(),
+        services: Vec::new(),
+        reports: Vec::new(),
+        previous: BTreeMap::default(),
+        unreadable: Default::default(),
+        awaited: Default::default(),
+        memory: Memory::default(),
+        approvals: Vec::new(),
+        definitions: Definitions::Serving,
+    }
+}
+
+fn said(policy: &EgressPolicy, kind: ConditionType) -> Option<&Condition> {
+    let status = policy.status.as_ref()?;
+    find(&status.conditions, kind)
+}
+
+/// What a policy that decides about a pod means for it, and whether that is what was asked for.
+fn under(policy: &EgressPolicy) -> (String, bool) {
+    let name = policy.metadata.name.as_deref().unwrap_or_default();
+    if let Some(note) = outdated(policy) {
+        return (format!("policy {name} decides about it; {note}"), false);
+    }
+    let ready = said(policy, ConditionType::Ready);
+    let is_ready = ready.is_some_and(|ready| ready.status == State::True.as_str());
+    let why = match ready {
+        _ if is_ready => String::new(),
+        Some(ready) => format!(". {}: {}", ready.reason, ready.message),
+        None => ". No operator has looked at it yet".to_owned(),
+    };
+    let used = policy.status.as_ref();
+    let used = used.and_then(|status| status.exit_node.as_deref());
+    let way = match used {
+        Some(exit) if is_ready => format!("it leaves by exit {exit}"),
+        Some(exit) => format!("it is to leave by exit {exit}, and the policy is not ready"),
+        None if policy.spec.route.exit_nodes.is_empty() => {
+            "it is to leave by its node's uplink, filtered".to_owned()
+        }
+        None => "no exit of it is in use, so nothing of the pod leaves the cluster".to_owned(),
+    };
+    (
+        format!("policy {name} decides about it: {way}{why}"),
+        is_ready,
+    )
+}
+
+fn refused(policy: &EgressPolicy) -> String {
+    let name = policy.metadata.name.as_deref().unwrap_or_default();
+    let why = said(policy, ConditionType::Accepted).map_or_else(
+        || Reason::PolicyRefused.sentence().to_owned(),
+        |found| format!("{}: {}", found.reason, found.message),
+    );
+    format!("policy {name} selects it and is refused. {why}")
+}
+
+fn unselected(view: &PodView, snapshot: &Snapshot, unread: &[String]) -> (String, bool) {
+    let Some(namespace) = snapshot.namespaces.first() else {
+        let unknown = "no policy that could be read selects it; whether its namespace denies what no policy selects could \
+                       not be read";
+        return (unknown.to_owned(), false);
+    };
+    if view.policies.is_empty() && !unread.is_empty() {
+        return (
+            "which policies there are could not be read".to_owned(),
+            false,
+        );
+    }
+    if namespace.denies() {
+        let sentence = Reason::NamespaceDeny.sentence();
+        return (
+            format!("nothing of it leaves the cluster: {sentence}"),
+            false,
+        );
+    }
+    let free = "no policy selects it, so it leaves by its node's uplink";
+    (free.to_owned(), true)
+}
+
+impl Shown for ExplainedPod {
+    fn table(&self) -> String {
+        let rows = self.policies.iter().map(|considered| {
+            vec![
+                considered.name.clone(),
+                considered.priority.to_string(),
+                format!("{:?}", considered.outcome),
+            ]
+        });
+        let rows: Vec<_> = rows.collect();
+        let node = self.node.as_deref().unwrap_or("none");
+        let mut parts = vec![format!("Pod {} on node {node}: {}", self.pod, self.summary)];
+        if !rows.is_empty() {
+            parts.push(table(&["POLICY", "PRIORITY", "OUTCOME"], &rows));
+        }
+        if !self.exits.is_empty() {
+            let rows: Vec<_> = self.exits.iter().map(NamedExit::row).collect();
+            parts.push(table(&NamedExit::HEADER, &rows));
+        }
+        parts.extend(not_read(&self.unread));
+        parts.join("\n\n")
+    }
+}

@@ -1,0 +1,100 @@
+//! What became of a policy.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use postern_crds::EgressPolicy;
+use postern_crds::conditions::State;
+use serde::Serialize;
+
+use super::exits::NamedExit;
+use crate::cluster::PolicyView;
+use crate::output::{Shown, table};
+
+/// A policy, its conditions and its exits.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExplainedPolicy {
+    /// `namespace/name`.
+    pub policy: String,
+    /// The exits that it names, the preferred one first.
+    pub exits: Vec<NamedExit>,
+    /// What the operator says about it.
+    pub conditions: Vec<Condition>,
+    /// What of this is about an earlier generation, or why nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// What could not be read.
+    pub unread: Vec<String>,
+}
+
+impl ExplainedPolicy {
+    /// Explains a policy.
+    #[must_use]
+    pub fn of(name: &str, view: &PolicyView) -> Self {
+        let mut unread = view.unread.clone();
+        let (exits, conditions, note) = match &view.policy {
+            Ok(policy) => {
+                let status = policy.status.clone().unwrap_or_default();
+                let exits = NamedExit::all(policy, &view.exits);
+                (exits, status.conditions, outdated(policy))
+            }
+            Err(bad) => {
+                unread.push(format!("the policy is not understood: {}", bad.why));
+                (Vec::new(), Vec::new(), None)
+            }
+        };
+        Self {
+            policy: name.to_owned(),
+            exits,
+            conditions,
+            note,
+            unread,
+        }
+    }
+
+    /// Whether every condition holds and everything could be read.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        let holds = |condition: &Condition| condition.status == State::True.as_str();
+        let all_hold = !self.conditions.is_empty() && self.conditions.iter().all(holds);
+        all_hold && self.note.is_none() && self.unread.is_empty()
+    }
+}
+
+/// Whether the status is about another generation than the one that is there.
+pub(super) fn outdated(policy: &EgressPolicy) -> Option<String> {
+    let generation = policy.metadata.generation?;
+    let observed = policy.status.as_ref()?.observed_generation?;
+    if observed < 0 {
+        return Some("no operator has looked at it yet".to_owned());
+    }
+    (observed < generation).then(|| {
+        format!("the status is about generation {observed}; no operator has looked at generation {generation} yet")
+    })
+}
+
+impl Shown for ExplainedPolicy {
+    fn table(&self) -> String {
+        let exits: Vec<_> = self.exits.iter().map(NamedExit::row).collect();
+        let conditions = self.conditions.iter().map(|one| {
+            vec![
+                one.type_.clone(),
+                one.status.clone(),
+                one.reason.clone(),
+                one.message.clone(),
+            ]
+        });
+        let header = ["CONDITION", "STATUS", "REASON", "MESSAGE"];
+        let mut parts = vec![table(&header, &conditions.collect::<Vec<_>>())];
+        if !exits.is_empty() {
+            parts.push(table(&NamedExit::HEADER, &exits));
+        }
+        parts.extend(self.note.clone());
+        parts.extend(not_read(&self.unread));
+        parts.join("\n\n")
+    }
+}
+
+/// What could not be read, for people.
+pub(super) fn not_read(unread: &[String]) -> Option<String> {
+    (!unread.is_empty()).then(|| format!("not read:\n{}", unread.join("\n")))
+}

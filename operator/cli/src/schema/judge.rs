@@ -1,0 +1,112 @@
+//! One object, judged by the definition of its kind.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::OnceLock;
+
+use kube::core::cel::{ErrorKind, Validator};
+use postern_crds::definition;
+use postern_crds::names::{API_VERSION, GROUP};
+use serde_json::Value;
+use thiserror::Error;
+
+use super::structure::problems;
+
+/// Why an object is refused, or cannot be judged.
+#[derive(Debug, Error)]
+pub enum SchemaError {
+    /// The definition of its kind refuses it.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// Our own definitions have no JSON form.
+    #[error("the definitions cannot be listed")]
+    Definitions(#[source] serde_json::Error),
+}
+
+/// An object that the definition of its kind refuses.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{kind} {name:?} is invalid: {problems}")]
+pub struct Refusal {
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// What is wrong with it, and what to write instead.
+    pub problems: Problems,
+}
+
+/// Everything that is wrong with an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problems(pub Vec<String>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("; "))
+    }
+}
+
+/// The schemas of the users' kinds, made once.
+static SCHEMAS: OnceLock<BTreeMap<&'static str, Value>> = OnceLock::new();
+
+fn schemas() -> Result<&'static BTreeMap<&'static str, Value>, SchemaError> {
+    if let Some(schemas) = SCHEMAS.get() {
+        return Ok(schemas);
+    }
+    let definitions = definition::all().map_err(SchemaError::Definitions)?;
+    let schemas = definitions
+        .into_iter()
+        .map(|definition| (definition.kind, definition.schema().clone()));
+    let schemas = schemas.collect();
+    Ok(SCHEMAS.get_or_init(|| schemas))
+}
+
+/// Judges an object. One of another group is not judged; its status is the operator's answer and not judged either.
+///
+/// # Errors
+/// [`SchemaError`].
+pub fn judge(object: &Value) -> Result<(), SchemaError> {
+    let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
+    let version = text("/apiVersion").unwrap_or_default();
+    if version.split('/').next() != Some(GROUP) {
+        return Ok(());
+    }
+    let kind = text("/kind").unwrap_or_default();
+    let refused = |problems| {
+        Err(SchemaError::Refused(Refusal {
+            kind: kind.to_owned(),
+            name: text("/metadata/name").unwrap_or_default().to_owned(),
+            problems: Problems(problems),
+        }))
+    };
+    let Some(schema) = schemas()?.get(kind).filter(|_| version == API_VERSION) else {
+        return refused(vec![format!(
+            "{version} {kind} is no kind of {API_VERSION}"
+        )]);
+    };
+    let mut asked = object.clone();
+    if let Some(map) = asked.as_object_mut() {
+        map.remove("status");
+    }
+    let found = problems(schema, &asked);
+    if !found.is_empty() {
+        // As an API server does: rules see an object of the right structure only.
+        return refused(found);
+    }
+    match Validator::new().validate(schema, &asked, None) {
+        Ok(()) => Ok(()),
+        Err(errors) => refused(errors.as_slice().iter().map(broken_rule).collect()),
+    }
+}
+
+fn broken_rule(error: &kube::core::cel::ValidationError) -> String {
+    let at = &error.field_path;
+    let message = &error.message;
+    match error.kind {
+        ErrorKind::ValidationFailure => format!("{at}: Invalid value: {message}"),
+        _ => format!(
+            "{at}: the rule `{}` cannot be evaluated here, so nobody knows whether the object is valid: {message}; ask an API \
+             server with `kubectl apply --dry-run=server`",
+            error.rule
+        ),
+    }
+}
