@@ -4,30 +4,38 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use postern_crds::conditions::{ConditionType, Reason, is_true};
-use postern_crds::node_report::{AddressFamily, PathReport, PathState, ScopeState};
+use postern_crds::node_report::{AddressFamily, KeyProof, PathReport, PathState, ScopeState};
 use postern_crds::{NodeReport, NodeReportStatus};
-use postern_intent::{ExitName, SectionDigest, Serial, Uid};
+use postern_intent::possession::Claim;
+use postern_intent::{ExitName, NodeName, NodeUid, SectionDigest, Serial, Uid};
 
 use super::error::{IntakeError, Reader};
-use crate::snapshot::{Freshness, Guard, PathFault, Report, ReportedExit, ReportedScope};
+use crate::snapshot::{
+    Freshness, Guard, PathFault, Possession, Report, ReportedExit, ReportedKey, ReportedScope,
+};
+
+/// Says whether one of the proofs in a report is good. It is given, because it takes a private key.
+pub type ProofCheck<'a> = &'a dyn Fn(&Claim<'_>, &[KeyProof]) -> bool;
 
 /// Takes in a report as it counts now. A key that cannot be used counts as no key.
 ///
 /// # Errors
 /// [`IntakeError`] if it has no usable name or node UID.
-pub fn report(object: &NodeReport, now: Timestamp) -> Result<Report, IntakeError> {
+pub fn report(
+    object: &NodeReport,
+    now: Timestamp,
+    is_proved: ProofCheck<'_>,
+) -> Result<Report, IntakeError> {
     let reader = Reader::new("NodeReport", &object.metadata);
     let status = object.status.as_ref();
-    let key = status
-        .and_then(|status| status.public_keys.as_ref())
-        .and_then(|keys| keys.wireguard.as_ref());
+    let (node, uid) = (reader.name()?, reader.parse(&object.spec.node_uid)?);
     let verified_at = status.and_then(|status| status.verified_at.as_ref());
     let sealed =
         status.is_some_and(|status| is_true(&status.conditions, ConditionType::FailClosed));
     Ok(Report {
-        node: reader.name()?,
-        uid: reader.parse(&object.spec.node_uid)?,
-        key: key.and_then(|text| text.parse().ok()),
+        key: status.and_then(|status| key(status, &node, &uid, is_proved)),
+        node,
+        uid,
         ledger_serial: status.and_then(|status| status.ledger_serial).map(Serial),
         applied_serial: status.and_then(|status| status.applied_serial).map(Serial),
         freshness: Freshness::of(verified_at.map(|at| at.0), now),
@@ -54,6 +62,29 @@ pub fn report(object: &NodeReport, now: Timestamp) -> Result<Report, IntakeError
             .unwrap_or_default(),
         unbound: status.and_then(unbound),
     })
+}
+
+fn key(
+    status: &NodeReportStatus,
+    node: &NodeName,
+    uid: &NodeUid,
+    is_proved: ProofCheck<'_>,
+) -> Option<ReportedKey> {
+    let said = status.public_keys.as_ref()?;
+    let key = said.wireguard.as_ref()?.parse().ok()?;
+    let claim = Claim {
+        node,
+        uid,
+        key: &key,
+    };
+    let possession = if said.wireguard_proofs.is_empty() {
+        Possession::Unsaid
+    } else if is_proved(&claim, &said.wireguard_proofs) {
+        Possession::Proved
+    } else {
+        Possession::Refused
+    };
+    Some(ReportedKey { key, possession })
 }
 
 fn scopes(status: &NodeReportStatus) -> BTreeMap<Uid, ReportedScope> {
@@ -145,7 +176,7 @@ mod tests {
         let object = reported("2026-11-23T04:00:00.000000Z", "True");
         let at = |time: &str| {
             let now: Timestamp = time.parse().expect("a time");
-            report(&object, now).expect("a report")
+            report(&object, now, &|_, _| false).expect("a report")
         };
         let fresh = at("2026-11-23T04:00:30Z");
         assert_eq!(fresh.freshness, Freshness::Fresh);
@@ -160,7 +191,7 @@ mod tests {
     fn a_guard_is_sealed_where_the_report_says_so_and_nowhere_else() {
         let guard = |said: &str| {
             let object = reported("2026-11-23T04:00:00.000000Z", said);
-            report(&object, Timestamp::UNIX_EPOCH)
+            report(&object, Timestamp::UNIX_EPOCH, &|_, _| false)
                 .expect("a report")
                 .guard
         };

@@ -80,13 +80,31 @@ fn format(context: &Context<'_>, node: &NodeName) -> Problem {
 }
 
 fn key(context: &Context<'_>, node: &NodeName) -> Problem {
-    let message = match context.keys.refused.get(node)? {
-        KeyRefusal::Taken => "it reports the WireGuard key of another node",
-        KeyRefusal::TooSoon => {
-            "its WireGuard key changed twice in five minutes; the old one stays for now"
-        }
+    let (reason, message) = match context.keys.refused.get(node)? {
+        KeyRefusal::Unproved => (
+            Reason::KeyNotProved,
+            "its report does not prove that its WireGuard key is its own; upgrade its agent, or give it the operator's public keys",
+        ),
+        KeyRefusal::BadProof => (
+            Reason::KeyNotProved,
+            "its report proves its WireGuard key to none of the signing keys; give the node the present public keys with \
+             postern-agent trust-keys, or find out who else writes with its agent's token",
+        ),
+        KeyRefusal::Taken => (
+            Reason::Conflict,
+            "it reports the WireGuard key of another node; remove wireguard.key from its state folder and restart its agent",
+        ),
+        KeyRefusal::TooSoon => (
+            Reason::Conflict,
+            "its WireGuard key changed twice in five minutes; the old one stays for now",
+        ),
     };
-    Some((Reason::Conflict, message.to_owned()))
+    let pinned = match context.keys.get(node) {
+        Some(_) if reason == Reason::KeyNotProved => "; the key that is pinned stays",
+        None if reason == Reason::KeyNotProved => "; it has no tunnel until then",
+        _ => "",
+    };
+    Some((reason, format!("{message}{pinned}")))
 }
 
 /// What a node claims outside of the node ranges counts as nobody's.

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use postern_compile::gate::{Approval, Held};
 use postern_compile::snapshot::{
-    Definitions, Freshness, Guard, Memory, Namespace, Node, PathFault, Pod, Report, ReportedExit,
-    ReportedScope, Service, Settings,
+    Definitions, Freshness, Guard, Memory, Namespace, Node, PathFault, Pod, Possession, Report,
+    ReportedExit, ReportedKey, ReportedScope, Service, Settings,
 };
 use postern_compile::{Compilation, NodeOutcome, Snapshot, compile, intake};
 use postern_crds::conditions::Reason;
@@ -30,6 +30,8 @@ pub(crate) struct World {
     pub(crate) pods: BTreeMap<String, Pod>,
     pub(crate) namespaces: BTreeMap<String, Namespace>,
     pub(crate) keys: BTreeMap<String, WgKey>,
+    /// Nodes whose reports do not prove their keys.
+    pub(crate) unproved: BTreeMap<String, Possession>,
     pub(crate) ledgers: BTreeMap<String, Serial>,
     pub(crate) previous: BTreeMap<NodeName, Body>,
     pub(crate) memory: Memory,
@@ -71,6 +73,7 @@ impl World {
             pods: BTreeMap::new(),
             namespaces: BTreeMap::new(),
             keys: BTreeMap::new(),
+            unproved: BTreeMap::new(),
             ledgers: BTreeMap::new(),
             previous: BTreeMap::new(),
             memory: Memory::default(),
@@ -145,7 +148,14 @@ impl World {
             Report {
                 node: node.name.clone(),
                 uid: node.uid.clone(),
-                key: self.keys.get(&name).copied(),
+                key: self.keys.get(&name).map(|key| ReportedKey {
+                    key: *key,
+                    possession: self
+                        .unproved
+                        .get(&name)
+                        .copied()
+                        .unwrap_or(Possession::Proved),
+                }),
                 ledger_serial: self.ledgers.get(&name).copied(),
                 applied_serial: self.ledgers.get(&name).copied(),
                 freshness: Freshness::of(
