@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use postern_crds::conditions::{ConditionType, Reason, is_true};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use postern_crds::conditions::{ConditionType, Finding, Reason, is_true};
 use postern_crds::node_report::{AddressFamily, KeyProof, PathReport, PathState, ScopeState};
 use postern_crds::{NodeReport, NodeReportStatus};
 use postern_intent::possession::Claim;
@@ -60,6 +61,11 @@ pub fn report(
         formats: status
             .map(|status| status.body_formats.iter().copied().collect())
             .unwrap_or_default(),
+        conditions: status
+            .into_iter()
+            .flat_map(|status| &status.conditions)
+            .filter_map(finding)
+            .collect(),
         unbound: status.and_then(unbound),
     })
 }
@@ -135,6 +141,21 @@ fn exits<'a>(
         Some((exit.parse().ok()?, reported))
     })
     .collect()
+}
+
+/// A condition as the node writes it. A reason that this version does not know stands in the message.
+fn finding(condition: &Condition) -> Option<Finding> {
+    let kind = ConditionType::parse(&condition.type_)?;
+    let message = condition.message.clone();
+    let (reason, message) = match Reason::parse(&condition.reason) {
+        Some(reason) => (reason, message),
+        None => (Reason::Invalid, format!("{}: {message}", condition.reason)),
+    };
+    Some(match condition.status.as_str() {
+        "True" => Finding::yes(kind, reason, reason.sentence()),
+        "False" => Finding::no(kind, reason, message),
+        _ => Finding::unknown(kind, reason, message),
+    })
 }
 
 /// Only what says that nobody binds sources: while the guard is being put in place nothing is known of them.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use postern_crds::conditions::Reason;
+use postern_crds::conditions::{Finding, Reason};
 use postern_crds::node_report::{AddressFamily, PathHop, ResolverState};
 use postern_intent::verify::SKEW_ALLOWANCE;
 use postern_intent::{ExitName, NodeName, NodeUid, SectionDigest, Serial, Uid, WgKey};
@@ -37,6 +37,8 @@ pub struct Report {
     pub served: BTreeMap<ExitName, ReportedExit>,
     /// Formats of bodies that its agent reads; empty: it said nothing.
     pub formats: BTreeSet<u32>,
+    /// What it says of itself, condition by condition; a message only where one does not hold.
+    pub conditions: Vec<Finding>,
     /// Why the sources of its pods are not bound, if they are not (`SourceBinding`).
     pub unbound: Option<Reason>,
 }

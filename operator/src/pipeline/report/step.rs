@@ -5,6 +5,7 @@ use postern_compile::Compilation;
 use postern_intent::NodeName;
 
 use super::announcer::Announcer;
+use super::node_status::counts;
 use super::notices::{of_held, of_nodes};
 use super::queue::EventQueue;
 use super::statuses::VerdictSender;
@@ -50,6 +51,9 @@ impl ReportStep<'_> {
     ) {
         intents.arrivals.end_traces(&self.stores.reports);
         let verdicts = unclaimed(&compilation.verdicts, &round.world.inputs.unknown);
+        for ((kind, state), count) in counts(&verdicts) {
+            self.metrics.counted_nodes(kind, state, count);
+        }
         let states = &round.intent_states;
         let tampered = states
             .values()

@@ -12,7 +12,7 @@ use postern_compile::snapshot::{
     ReportedExit, ReportedKey, ReportedScope, Service, Settings,
 };
 use postern_compile::{Compilation, NodeOutcome, Snapshot, compile, intake};
-use postern_crds::conditions::Reason;
+use postern_crds::conditions::{Finding, Reason};
 use postern_crds::node_report::AddressFamily;
 use postern_crds::{EgressPolicy, ExitNode};
 use postern_intent::body::{Class, FORMAT_VERSION, Way};
@@ -54,6 +54,8 @@ pub(crate) struct World {
     pub(crate) faults: BTreeMap<String, BTreeMap<AddressFamily, PathFault>>,
     /// Nodes that bind no sources, and why.
     pub(crate) unbound: BTreeMap<String, Reason>,
+    /// What nodes say of themselves.
+    pub(crate) conditions: BTreeMap<String, Vec<Finding>>,
     made: u32,
 }
 
@@ -88,6 +90,7 @@ impl World {
             applied: BTreeMap::new(),
             faults: BTreeMap::new(),
             unbound: BTreeMap::new(),
+            conditions: BTreeMap::new(),
             made: 0,
         }
     }
@@ -171,6 +174,7 @@ impl World {
                 exits: self.reported_exits(&name),
                 served: self.reported_served(&name),
                 formats: [FORMAT_VERSION].into(),
+                conditions: self.conditions.get(&name).cloned().unwrap_or_default(),
                 unbound: self.unbound.get(&name).copied(),
             }
         });
