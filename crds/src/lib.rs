@@ -23,6 +23,6 @@ pub use exit_node::{ExitNode, ExitNodeSpec, ExitNodeStatus};
 pub use interface_isolation::{
     InterfaceIsolation, InterfaceIsolationSpec, InterfaceIsolationStatus,
 };
-pub use node_intent::{NodeIntent, NodeIntentSpec};
+pub use node_intent::{NodeIntent, NodeIntentSpec, NodeIntentStatus};
 pub use node_report::{NodeReport, NodeReportSpec, NodeReportStatus};
 pub use selector::{Selector, SelectorError};

@@ -5,7 +5,7 @@
     reason = "KubeSchema repeats each struct inside a function, where its pub reaches nobody; every printer column has a type_ of its own"
 )]
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
@@ -21,10 +21,26 @@ pub const PAYLOAD_LIMIT: usize = 716_800;
     plural = "nodeintents",
     singular = "nodeintent",
     category = "postern",
+    status = "NodeIntentStatus",
     derive = "PartialEq",
     derive = "Default",
     doc = "NodeIntent is the signed document that tells one node what to do. Internal: only the operator writes it, and nothing secret stands in it.",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
+    ),
     printcolumn(name = "Serial", type_ = "integer", json_path = ".spec.serial"),
+    printcolumn(
+        name = "Applied",
+        type_ = "integer",
+        json_path = ".status.appliedSerial"
+    ),
     printcolumn(name = "NotAfter", type_ = "string", json_path = ".spec.notAfter"),
     printcolumn(
         name = "KeySet",
@@ -36,6 +52,12 @@ pub const PAYLOAD_LIMIT: usize = 716_800;
         name = "NodeUID",
         type_ = "string",
         json_path = ".spec.nodeUID",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
         priority = 1
     ),
     printcolumn(
@@ -80,6 +102,27 @@ pub struct NodeIntentSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "KeySet")]
     pub key_set: Option<KeySet>,
+}
+
+/// How the node stands, as the operator sees it: its own verdict, and what the node's report says while that counts.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeIntentStatus {
+    /// `Accepted`, `Programmed`, `Ready`, `Verified`, `FailClosed`, `SourceBinding`, `SecondLock`, `Preflight`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "crate::schema::meta::conditions")]
+    pub conditions: Vec<Condition>,
+
+    /// The `metadata.generation` that the status is about. A tool that waits for an object, such as kstatus, takes an
+    /// older one for "not looked at yet".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::meta::observed_generation")]
+    pub observed_generation: Option<i64>,
+
+    /// Serial that the node's kernel carries, as it reports; absent before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64")]
+    pub applied_serial: Option<u64>,
 }
 
 /// A DSSE envelope (secure-systems-lab/dsse, envelope.md), field for field.

@@ -237,6 +237,7 @@ impl<H: Host> Agent<H> {
             },
             kernel: release.unwrap_or_default().trim().to_owned(),
             wireguard_key: &self.key.public,
+            key_proofs: self.key.prove(&self.keys, &self.node),
             damages: &self.damages,
             preflight: self.preflight.as_deref(),
         }

@@ -4,8 +4,10 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use postern_intent::WgKey;
+use postern_intent::body::NodeIdentity;
+use postern_intent::possession::{Claim, Proof, prove};
 use postern_intent::words::WordError;
+use postern_intent::{KeyId, KeySet, WgKey};
 use thiserror::Error;
 use x25519_dalek::{PublicKey, StaticSecret};
 
@@ -42,6 +44,20 @@ impl std::fmt::Debug for NodeKey {
         f.debug_struct("NodeKey")
             .field("public", &self.public)
             .finish_non_exhaustive()
+    }
+}
+
+impl NodeKey {
+    /// Proves to every key of the set that this key is the node's own. Not kept: keys and the node's UID change while the
+    /// agent runs, and a proof costs one multiplication on the curve.
+    #[must_use]
+    pub fn prove(&self, trusted: &KeySet, node: &NodeIdentity) -> Vec<(KeyId, Proof)> {
+        let claim = Claim {
+            node: &node.name,
+            uid: &node.uid,
+            key: &self.public,
+        };
+        prove(&self.private, trusted, &claim)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is counted. `docs/operator-metrics.md` lists the names; a test compares the two.
 
 use postern_apiserver::Requests;
+use postern_crds::conditions::{ConditionType, State};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -59,6 +60,12 @@ struct KindLabels {
     kind: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NodeLabels {
+    condition: &'static str,
+    status: &'static str,
+}
+
 /// A step of the pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum Step {
@@ -90,6 +97,7 @@ pub struct Metrics {
     watch_failures: Family<WatchLabels, Counter>,
     objects: Family<KindLabels, Gauge>,
     poison: Family<KindLabels, Gauge>,
+    nodes: Family<NodeLabels, Gauge>,
     /// 1 while this process leads.
     pub leader: Gauge,
     /// 1 while the signing key is there.
@@ -132,6 +140,7 @@ impl Default for Metrics {
             watch_failures: Family::default(),
             objects: Family::default(),
             poison: Family::default(),
+            nodes: Family::default(),
             leader: Gauge::default(),
             signing_key: Gauge::default(),
             restored: Gauge::default(),
@@ -184,6 +193,11 @@ impl Metrics {
             "poison_objects",
             "Objects that cannot be read and count as refused",
             self.poison.clone(),
+        );
+        own.register(
+            "nodes",
+            "Nodes by condition and its status",
+            self.nodes.clone(),
         );
         for (name, help, gauge) in self.gauges() {
             own.register(name, help, gauge.clone());
@@ -291,6 +305,17 @@ impl Metrics {
     }
 }
 
+impl Metrics {
+    /// How many nodes have a condition with that status.
+    pub fn counted_nodes(&self, kind: ConditionType, state: State, count: usize) {
+        let labels = NodeLabels {
+            condition: kind.as_str(),
+            status: state.as_str(),
+        };
+        self.nodes.get_or_create(&labels).set(gauge(count));
+    }
+}
+
 /// A count as a gauge takes it.
 #[must_use]
 pub fn gauge(count: usize) -> i64 {
@@ -305,6 +330,7 @@ mod tests {
     use super::{Metrics, RunResult, Step, Written};
     use crate::watches::WatchedKind;
     use postern_apiserver::Requests;
+    use postern_crds::conditions::{ConditionType, State};
 
     const DOCUMENT: &str = include_str!("../../docs/operator-metrics.md");
 
@@ -319,6 +345,7 @@ mod tests {
         metrics.wrote(Written::Intent);
         metrics.watch_failed(WatchedKind::Pod, None);
         metrics.counted(WatchedKind::Pod, 1, 0);
+        metrics.counted_nodes(ConditionType::Ready, State::True, 1);
         requests.count("GET", "200");
         let mut text = String::new();
         encode(&mut text, &registry).expect("text");

@@ -83,6 +83,7 @@ fn shown(version: &str, spec: NodeIntentSpec) -> Tolerant<NodeIntent> {
     Tolerant::Good(NodeIntent {
         metadata: metadata(version),
         spec,
+        status: None,
     })
 }
 

@@ -9,6 +9,7 @@
 //! | [`body`] | the document itself, section by section |
 //! | [`keys`] | key ids, key sets and the documents that change them |
 //! | [`envelope`] | DSSE: what is signed, what is shipped |
+//! | [`possession`] | a node proves that the private half of its WireGuard key is its own |
 //! | [`special_use`] | destinations that need an exception |
 //! | [`sign`] | what the operator does |
 //! | [`verify`] | what the agent does, and every reason to refuse |
@@ -16,6 +17,7 @@
 pub mod body;
 pub mod envelope;
 pub mod keys;
+pub mod possession;
 pub mod sign;
 pub mod special_use;
 pub mod verify;

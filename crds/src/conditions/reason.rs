@@ -40,6 +40,7 @@ vocabulary! {
         NoPortLeft: "The port range of the tunnels has no port left for another exit.",
         FamilyBlocked: "The exit has source addresses, or its gateway an uplink, in one family only; the other family is blocked.",
         Overridden: "Another policy of the namespace decides about all of the pods that this one selects.",
+        KeyNotProved: "The node's report does not prove that its WireGuard key is its own, so the key is not used.",
         Conflict: "Another object of higher rank claims the same.",
 
         SigningKeyLost: "The signing key is gone or cannot be used while nodes trust it; it is put back from a backup and never made anew.",

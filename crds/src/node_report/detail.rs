@@ -130,6 +130,22 @@ pub enum TunnelKind {
     Userspace,
 }
 
+/// How many proofs a report lists at most: as many as the ids of trusted keys.
+pub const PROOFS_LISTED: usize = 16;
+
+/// A proof that the node holds the private half of its WireGuard key.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyProof {
+    /// Id of the signing key for whose holder the proof is.
+    #[schemars(length(min = 1, max = 128))]
+    pub key_id: String,
+
+    /// HMAC-SHA256 over the node's name and UID, under the secret that the node shares with that signing key, in base64.
+    #[schemars(schema_with = "crate::schema::text::public_key")]
+    pub mac: String,
+}
+
 /// Public keys of the node.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -138,6 +154,12 @@ pub struct PublicKeys {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::text::public_key")]
     pub wireguard: Option<String>,
+
+    /// Proofs that the node holds the private half of that key, one for each signing key that it trusts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = PROOFS_LISTED))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub wireguard_proofs: Vec<KeyProof>,
 
     /// Key to which external credentials are encrypted (HPKE, RFC 9180), in base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]

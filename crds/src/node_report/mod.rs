@@ -11,7 +11,8 @@ mod scope;
 mod spec;
 
 pub use detail::{
-    AppliedPods, Capabilities, Difference, Mismatch, PublicKeys, Refusal, TunnelKind,
+    AppliedPods, Capabilities, Difference, KeyProof, Mismatch, PROOFS_LISTED, PublicKeys, Refusal,
+    TunnelKind,
 };
 pub use path::{AddressFamily, ExitReport, PathHop, PathReport, PathState, ServedReport};
 pub use scope::{Posture, ResolverState, ScopePods, ScopePolicy, ScopeReport, ScopeState};

@@ -166,6 +166,7 @@ impl Case {
                 guard: GuardMeans::Present,
                 kernel: "6.12".to_owned(),
                 wireguard_key: &self.wireguard_key,
+                key_proofs: Vec::new(),
                 damages: &self.damages,
                 preflight: Some(&[]),
             },

@@ -6,6 +6,7 @@ use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use jiff::{SignedDuration, Timestamp};
 use postern_agent::agent::{Activation, NodeUpdate};
 use postern_agent::inbox::Document;
+use postern_intent::possession::{Claim, is_proved};
 use postern_intent::sign::sign_intent;
 use postern_intent::{Body, KeySet};
 
@@ -52,4 +53,31 @@ async fn installed_keys_count_when_root_says_so_and_are_pinned() {
 
     let pinned = node.agent.ledger.entries().keys.clone();
     assert_eq!(pinned, Some(installed.document()), "also over a restart");
+}
+
+/// Does the report prove the node's tunnel key to the holder of the key that replaces the first one?
+fn proves_to_replacement(node: &Node) -> bool {
+    let said = node.agent.status().public_keys.unwrap();
+    let claim = Claim {
+        node: &node.agent.node.name,
+        uid: &node.agent.node.uid,
+        key: &said.wireguard.unwrap().parse().unwrap(),
+    };
+    let proofs = said.wireguard_proofs.iter();
+    let proofs = proofs.map(|proof| (proof.key_id.as_str(), proof.mac.as_str()));
+    is_proved(&[replacement()], &claim, proofs)
+}
+
+#[tokio::test]
+async fn the_tunnel_key_is_proved_before_any_intent_and_to_the_keys_that_are_trusted_then() {
+    let mut node = Node::new();
+    assert!(!proves_to_replacement(&node));
+    let pem = replacement().verifying_key();
+    let pem = pem.to_public_key_pem(LineEnding::LF).unwrap();
+    let installed = KeySet::installed([pem.as_str()]).unwrap();
+    node.agent.take_update(NodeUpdate::InstalledKeys(installed));
+    assert!(proves_to_replacement(&node));
+    node.agent
+        .take_update(NodeUpdate::Node("another".parse().unwrap()));
+    assert!(proves_to_replacement(&node), "the proof follows the UID");
 }

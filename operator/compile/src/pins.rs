@@ -1,5 +1,6 @@
-//! Which WireGuard key belongs to which node. Keys come from reports, which are untrusted input: a key is pinned to
-//! the node and its UID, belongs to one node only, and changes at most once in [`CHANGE_INTERVAL`].
+//! Which WireGuard key belongs to which node. Keys come from reports, which are untrusted input: a key is pinned only
+//! where the node proves that it holds the private half, to the node and its UID; it belongs to one node only, and
+//! changes at most once in [`CHANGE_INTERVAL`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +8,7 @@ use jiff::SignedDuration;
 use postern_intent::{NodeName, WgKey};
 
 use crate::index::Index;
-use crate::snapshot::{Node, Pin};
+use crate::snapshot::{Node, Pin, Possession};
 
 /// The shortest time between two keys of one node.
 pub const CHANGE_INTERVAL: SignedDuration = SignedDuration::from_mins(5);
@@ -22,6 +23,10 @@ pub(crate) struct Keys {
 /// Why a reported key is not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyRefusal {
+    /// The report has no proof of the private half.
+    Unproved,
+    /// Its proofs are good under none of the signing keys.
+    BadProof,
     /// Another node has it.
     Taken,
     /// The last change was less than [`CHANGE_INTERVAL`] ago.
@@ -35,11 +40,10 @@ impl Keys {
             pins: standing(index),
             refused: BTreeMap::new(),
         };
-        let claims = index
-            .reports
-            .iter()
-            .filter_map(|(node, report)| report.key.map(|key| (*node, key)));
-        let changes: Vec<(&NodeName, WgKey)> = claims
+        let proved = keys.proved(index);
+        keys.give_way(&proved);
+        let changes: Vec<(&NodeName, WgKey)> = proved
+            .into_iter()
             .filter(|(node, key)| keys.get(node) != Some(*key))
             .collect();
         let mut claimed: BTreeMap<WgKey, usize> = BTreeMap::new();
@@ -62,6 +66,35 @@ impl Keys {
             );
         }
         keys
+    }
+
+    /// The keys that nodes prove. One without a proof may be a copy of another node's, so it is no claim: it neither gets a
+    /// pin nor keeps the other node from one. A pin that stands stays.
+    fn proved<'a>(&mut self, index: &Index<'a>) -> BTreeMap<&'a NodeName, WgKey> {
+        let mut proved = BTreeMap::new();
+        for (node, report) in &index.reports {
+            let Some(reported) = report.key else {
+                continue;
+            };
+            let refusal = match reported.possession {
+                Possession::Proved => {
+                    proved.insert(*node, reported.key);
+                    continue;
+                }
+                Possession::Unsaid => KeyRefusal::Unproved,
+                Possession::Refused => KeyRefusal::BadProof,
+            };
+            self.refused.insert((*node).clone(), refusal);
+        }
+        proved
+    }
+
+    /// A pin that its node does not prove, such as one that an operator without proofs made, ends where another node
+    /// proves the key.
+    fn give_way(&mut self, proved: &BTreeMap<&NodeName, WgKey>) {
+        let keys: BTreeSet<&WgKey> = proved.values().collect();
+        self.pins
+            .retain(|name, pin| proved.get(name) == Some(&pin.key) || !keys.contains(&pin.key));
     }
 
     fn change(

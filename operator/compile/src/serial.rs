@@ -64,6 +64,7 @@ mod tests {
             served: std::collections::BTreeMap::new(),
             formats: std::collections::BTreeSet::new(),
             scopes: std::collections::BTreeMap::new(),
+            conditions: Vec::new(),
             unbound: None,
         }
     }

@@ -9,7 +9,7 @@ use tracing::{Instrument as _, info_span};
 use super::compile::{CompileStep, Compiled};
 use super::error::PipelineError;
 use super::fence::FenceStep;
-use super::gather::GatherStep;
+use super::gather::{GatherStep, ProvedKeys};
 use super::intents::Intents;
 use super::memory::MemoryStore;
 use super::outcome::{IdleReason, Outcome};
@@ -29,6 +29,7 @@ pub struct Pipeline {
     announcer: Announcer,
     intents: Intents,
     memory: MemoryStore,
+    proved: ProvedKeys,
 }
 
 impl Pipeline {
@@ -41,6 +42,7 @@ impl Pipeline {
             announcer: Announcer::default(),
             intents: Intents::default(),
             memory: MemoryStore::default(),
+            proved: ProvedKeys::default(),
             parts,
         }
     }
@@ -112,7 +114,11 @@ impl Pipeline {
             metrics: &self.parts.writer.metrics,
             last: self.compile.last_world(),
         };
-        let gathering = step.run(epoch, signing, &mut self.intents, &mut self.memory);
+        let gathering = step.run(
+            epoch,
+            signing,
+            (&mut self.intents, &mut self.memory, &mut self.proved),
+        );
         let gathered = gathering.instrument(info_span!("gather")).boxed().await;
         self.parts
             .writer

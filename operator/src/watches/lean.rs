@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 use postern_crds::node_report::{ExitReport, Posture, ScopeReport};
-use postern_crds::{NodeReport, NodeReportStatus};
+use postern_crds::{NodeIntent, NodeReport, NodeReportStatus};
 
 use super::tolerant::Tolerant;
 
@@ -125,12 +125,29 @@ fn exit(exit: ExitReport) -> ExitReport {
     }
 }
 
-/// Are two reports the same but for the time of the last reading? That one moves all the time.
+/// Are two intents the same but for their status? The operator writes that one itself, and decides nothing by it.
+pub(super) fn same_intent(a: &Tolerant<NodeIntent>, b: &Tolerant<NodeIntent>) -> bool {
+    match (a.good(), b.good()) {
+        (Some(a), Some(b)) => {
+            let same = |a: &ObjectMeta, b: &ObjectMeta| {
+                (&a.uid, &a.annotations, &a.deletion_timestamp)
+                    == (&b.uid, &b.annotations, &b.deletion_timestamp)
+            };
+            a.spec == b.spec && same(&a.metadata, &b.metadata)
+        }
+        _ => a == b,
+    }
+}
+
+/// Are two reports the same but for the time of the last reading and for messages? Both may move all the time.
 pub(super) fn same_report(a: &Tolerant<NodeReport>, b: &Tolerant<NodeReport>) -> bool {
     fn timeless(report: &NodeReport) -> NodeReport {
         let mut report = report.clone();
         if let Some(status) = &mut report.status {
             status.verified_at = None;
+            for condition in &mut status.conditions {
+                condition.message = String::new();
+            }
         }
         report
     }
@@ -140,10 +157,14 @@ pub(super) fn same_report(a: &Tolerant<NodeReport>, b: &Tolerant<NodeReport>) ->
     }
 }
 
-/// A condition without its message and times.
+/// A condition without times, and without its message where it holds: of a fault people read what to do.
 fn bare(condition: Condition) -> Condition {
+    let message = match condition.status.as_str() {
+        "True" => String::new(),
+        _ => condition.message,
+    };
     Condition {
-        message: String::new(),
+        message,
         observed_generation: None,
         last_transition_time: Time(Timestamp::UNIX_EPOCH),
         ..condition

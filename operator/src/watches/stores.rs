@@ -131,7 +131,16 @@ pub fn start(
             WatchedKind::InterfaceIsolation,
             lean::keep,
         ),
-        intents: starter.watch(starter.all(), all(), WatchedKind::NodeIntent, lean::keep),
+        intents: starter.wire(
+            starter.all(),
+            all(),
+            Wiring {
+                kind: WatchedKind::NodeIntent,
+                lean: lean::keep,
+                same: lean::same_intent,
+                seen: |_, _| {},
+            },
+        ),
         reports: starter.wire(
             starter.all(),
             all(),

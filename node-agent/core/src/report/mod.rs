@@ -14,7 +14,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use jiff::Timestamp;
 use postern_crds::conditions::{ConditionType, Reason};
-use postern_intent::{Body, IfName, KeySet, ScopeId, Serial, WgKey};
+use postern_intent::possession::Proof;
+use postern_intent::{Body, IfName, KeyId, KeySet, ScopeId, Serial, WgKey};
 use postern_plan::binding::Bindings;
 use postern_plan::desired::{Facts, NodeClaim};
 use postern_plan::flow::Cuts;
@@ -139,6 +140,8 @@ pub struct NodeSetup<'a> {
     pub kernel: String,
     /// The public half of the node's tunnel key.
     pub wireguard_key: &'a WgKey,
+    /// Proofs that the node holds its private half.
+    pub key_proofs: Vec<(KeyId, Proof)>,
     /// What could not be used at the start.
     pub damages: &'a [StartDamage],
     /// What the checks of the host find; none before the first one.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use postern_crds::NodeReportStatus;
 use postern_crds::node_report::{
-    AppliedPods, Capabilities, Difference, Mismatch, PublicKeys, Refusal, TunnelKind,
+    AppliedPods, Capabilities, Difference, KeyProof, Mismatch, PROOFS_LISTED, PublicKeys, Refusal,
+    TunnelKind,
 };
 use postern_intent::body::FORMAT_VERSION;
 use postern_intent::{Body, Verified, hex};
@@ -59,9 +60,19 @@ impl ReportInputs<'_> {
             capabilities: Some(self.capabilities()),
             public_keys: Some(PublicKeys {
                 wireguard: Some(self.setup.wireguard_key.to_string()),
+                wireguard_proofs: self.key_proofs(),
                 credentials: None,
             }),
         }
+    }
+
+    fn key_proofs(&self) -> Vec<KeyProof> {
+        let proofs = self.setup.key_proofs.iter().take(PROOFS_LISTED);
+        let proofs = proofs.map(|(id, proof)| KeyProof {
+            key_id: id.to_string(),
+            mac: proof.to_string(),
+        });
+        proofs.collect()
     }
 
     fn mismatches(&self) -> Vec<Mismatch> {

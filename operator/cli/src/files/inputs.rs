@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -11,6 +12,8 @@ use postern_compile::intake;
 use postern_compile::snapshot::{Definitions, Report, Settings, Snapshot};
 use postern_crds::NodeReport;
 use postern_crds::names::{EGRESS_DEFAULT_LABEL, EGRESS_DENY};
+use postern_crds::node_report::KeyProof;
+use postern_intent::possession::{Claim, is_proved};
 use serde::{Deserialize, Serialize};
 
 use super::error::FilesError;
@@ -49,7 +52,8 @@ struct Approvals {
 }
 
 impl Inputs {
-    /// Reads everything. Identities that objects lack are taken from the state and kept there.
+    /// Reads everything. Identities that objects lack are taken from the state and kept there. Reports prove their keys to
+    /// `keys`, the ones that sign; without any, nothing can be published, and what a report proves is taken as good.
     ///
     /// # Errors
     /// [`FilesError`].
@@ -57,13 +61,14 @@ impl Inputs {
         sources: &Sources,
         known: &mut Known,
         settings: Settings,
+        keys: &[SigningKey],
         now: Timestamp,
     ) -> Result<Self, FilesError> {
         let mut objects = Objects::read(&sources.manifests)?;
         add_namespaces(&mut objects, &known.state);
         identify(&mut objects, &mut known.state);
         let (reports, ignored_reports) = match &sources.reports {
-            Some(folder) => read_reports(folder, now)?,
+            Some(folder) => read_reports(folder, keys, now)?,
             None => Default::default(),
         };
         let approvals = sources
@@ -220,7 +225,13 @@ fn unusual(path: &Path) -> Option<String> {
 }
 
 /// Reads `<node>.json` of every node. A file speaks for the node that it is named after and for no other.
-fn read_reports(folder: &Path, now: Timestamp) -> Result<Reports, FilesError> {
+fn read_reports(folder: &Path, keys: &[SigningKey], now: Timestamp) -> Result<Reports, FilesError> {
+    let proves = |claim: &Claim<'_>, proofs: &[KeyProof]| {
+        let proofs = proofs
+            .iter()
+            .map(|one| (one.key_id.as_str(), one.mac.as_str()));
+        keys.is_empty() || is_proved(keys, claim, proofs)
+    };
     let mut reports = Vec::new();
     let mut ignored = BTreeMap::new();
     for path in entries(folder)?
@@ -236,7 +247,9 @@ fn read_reports(folder: &Path, now: Timestamp) -> Result<Reports, FilesError> {
         };
         let parsed = serde_json::from_slice::<NodeReport>(&json)
             .map_err(|error| error.to_string())
-            .and_then(|object| intake::report(&object, now).map_err(|error| error.to_string()));
+            .and_then(|object| {
+                intake::report(&object, now, &proves).map_err(|error| error.to_string())
+            });
         match parsed {
             Ok(report)
                 if path

@@ -70,7 +70,13 @@ pub fn publish_once(
         reports: Some(folder.reports()),
         approvals: Some(folder.approvals()),
     };
-    let inputs = Inputs::read(&sources, &mut known, options.settings.clone(), now)?;
+    let inputs = Inputs::read(
+        &sources,
+        &mut known,
+        options.settings.clone(),
+        &options.signing_keys,
+        now,
+    )?;
     let compilation = compile(&inputs.snapshot);
     let outcome = sign(&compilation, options, &mut known, inputs.ignored_reports)?;
     known.begin(&folder.state())?;

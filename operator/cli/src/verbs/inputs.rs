@@ -123,7 +123,7 @@ impl InputArguments {
             approvals: self.approve.clone(),
         };
         let now = self.now.unwrap_or_else(Timestamp::now);
-        let inputs = Inputs::read(&sources, &mut known, self.settings.settings(), now)?;
+        let inputs = Inputs::read(&sources, &mut known, self.settings.settings(), keys, now)?;
         Ok((inputs, known))
     }
 

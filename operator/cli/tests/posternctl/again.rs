@@ -28,8 +28,8 @@ fn run(lab: &Lab, more: &[&str]) -> std::process::Output {
 /// A lab whose nodes have reported, with one compile into `out`.
 fn compiled() -> Lab {
     let lab = Lab::new();
-    lab.report_keys();
     ends(&posternctl(&lab, &["keygen", "keys"]), 0);
+    lab.report_keys();
     ends(&run(&lab, &OUT), 0);
     lab
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use postern_compile::snapshot::Settings;
+use postern_intent::possession::{Claim, prove};
 use postern_intent::verify::{Context, parse_envelope, verify_intent};
 use postern_intent::{Body, KeySet};
 use posternctl::files::{PublishOptions, PublishOutcome, publish_once};
@@ -17,10 +18,10 @@ pub(crate) struct Lab {
     pub(crate) now: Timestamp,
 }
 
-/// What the nodes report as their WireGuard keys.
+/// What the nodes report as their WireGuard keys; the private halves are 32 bytes of 1 and of 2.
 pub(crate) const KEYS: [(&str, &str); 2] = [
-    ("gw", "jNXHt1yfMCnLZ1rBCvPyQ2uGqvXkvNgVmFIpBTGTcGI="),
-    ("worker", "YDCttCs9e1J52/g9vEnwJJa+2x6RqaayAYMpSVQfGEY="),
+    ("gw", "pOCSkrZRwni5dyxWn1+puxPZBrRqtoyd+dwrRAn4ogk="),
+    ("worker", "zo060cy2M+x7cMF4FKXHbs0CloUFDTRHRboFhw5YfVk="),
 ];
 
 impl Lab {
@@ -68,12 +69,33 @@ impl Lab {
     }
 
     pub(crate) fn report(&self, node: &str, key: Option<&str>, ledger: u64) {
+        let proofs = key.map(|key| self.proofs(node, key));
         let report = serde_json::json!({
             "apiVersion": "postern.dev/v1alpha1", "kind": "NodeReport", "metadata": {"name": node},
             "spec": {"nodeUID": format!("uid-{node}")},
-            "status": {"publicKeys": {"wireguard": key}, "ledgerSerial": ledger, "appliedSerial": ledger},
+            "status": {"publicKeys": {"wireguard": key, "wireguardProofs": proofs.unwrap_or_default()}, "ledgerSerial": ledger, "appliedSerial": ledger},
         });
         self.write(&format!("reports/{node}.json"), &report.to_string());
+    }
+
+    /// What the holder of the key's private half can prove for a node, to the key of `posternctl keygen` where there is one.
+    fn proofs(&self, node: &str, key: &str) -> serde_json::Value {
+        let place = KEYS.iter().position(|(_, known)| *known == key);
+        let private = [u8::try_from(place.expect("a known key") + 1).expect("a number"); 32];
+        let claim = Claim {
+            node: &node.parse().expect("a name"),
+            uid: &format!("uid-{node}").parse().expect("a UID"),
+            key: &key.parse().expect("a key"),
+        };
+        let installed = self.path("keys/trust.pem");
+        let trusted = match installed.exists() {
+            true => keys::read_trusted_keys(&[installed]).expect("a key set"),
+            false => self.options.trusted.clone(),
+        };
+        let proofs = prove(&private, &trusted, &claim).into_iter();
+        proofs
+            .map(|(id, mac)| serde_json::json!({"keyId": id, "mac": mac.to_string()}))
+            .collect()
     }
 
     pub(crate) fn report_keys(&self) {

@@ -10,8 +10,8 @@ use crate::verbs::{NOW, ends, posternctl, text};
 /// A lab with one compile into `out`.
 fn compiled() -> Lab {
     let lab = Lab::new();
-    lab.report_keys();
     ends(&posternctl(&lab, &["keygen", "keys"]), 0);
+    lab.report_keys();
     let compile = ["--key", "keys/signing.pem", "--out", "out"];
     ends(
         &posternctl(&lab, &[&arguments("compile")[..], &compile].concat()),

@@ -36,6 +36,30 @@ fn blocks_until_both_ends_have_reported_their_keys() {
 }
 
 #[test]
+fn a_key_that_is_copied_with_its_proof_is_the_key_of_the_node_that_it_was_copied_from() {
+    let lab = Lab::new();
+    lab.report_keys();
+    let gateway = fs::read_to_string(lab.path("reports/gw.json")).expect("a report");
+    let copy = gateway
+        .replace("uid-gw", "uid-worker")
+        .replace("\"gw\"", "\"worker\"");
+    lab.write("reports/worker.json", &copy);
+    let outcome = lab.publish();
+    assert!(outcome.ignored_reports.is_empty());
+    let blocked = Way::Blocked {
+        reason: BlockedReason::NoPeerKey,
+    };
+    assert_eq!(
+        ways(&lab.body("worker")),
+        BTreeMap::from([("crawlers/crawler@eu".to_owned(), blocked)])
+    );
+    lab.report_keys();
+    lab.publish();
+    let worker = lab.body("worker");
+    assert_eq!(worker.tunnels[0].peers[0].public_key.to_string(), KEYS[0].1);
+}
+
+#[test]
 fn client_and_gateway_know_each_other() {
     let lab = Lab::new();
     lab.report_keys();

@@ -28,8 +28,8 @@ pub(crate) const NOW: &str = "2026-11-23T04:00:00Z";
 /// A lab whose nodes have reported, with keys and one compile into `out`.
 fn compiled() -> Lab {
     let lab = Lab::new();
-    lab.report_keys();
     ends(&posternctl(&lab, &["keygen", "keys"]), 0);
+    lab.report_keys();
     let compile = [
         "compile",
         "-f",

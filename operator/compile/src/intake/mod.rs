@@ -13,7 +13,7 @@ pub use exit::exit;
 pub use isolation::isolation;
 pub use objects::{namespace, node, pod, service};
 pub use policy::policy;
-pub use report::report;
+pub use report::{ProofCheck, report};
 
 use postern_crds::conditions::Reason;
 

@@ -3,31 +3,40 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use postern_crds::conditions::{ConditionType, Reason, is_true};
-use postern_crds::node_report::{AddressFamily, PathReport, PathState, ScopeState};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use postern_crds::conditions::{ConditionType, Finding, Reason, is_true};
+use postern_crds::node_report::{AddressFamily, KeyProof, PathReport, PathState, ScopeState};
 use postern_crds::{NodeReport, NodeReportStatus};
-use postern_intent::{ExitName, SectionDigest, Serial, Uid};
+use postern_intent::possession::Claim;
+use postern_intent::{ExitName, NodeName, NodeUid, SectionDigest, Serial, Uid};
 
 use super::error::{IntakeError, Reader};
-use crate::snapshot::{Freshness, Guard, PathFault, Report, ReportedExit, ReportedScope};
+use crate::snapshot::{
+    Freshness, Guard, PathFault, Possession, Report, ReportedExit, ReportedKey, ReportedScope,
+};
+
+/// Says whether one of the proofs in a report is good. It is given, because it takes a private key.
+pub type ProofCheck<'a> = &'a dyn Fn(&Claim<'_>, &[KeyProof]) -> bool;
 
 /// Takes in a report as it counts now. A key that cannot be used counts as no key.
 ///
 /// # Errors
 /// [`IntakeError`] if it has no usable name or node UID.
-pub fn report(object: &NodeReport, now: Timestamp) -> Result<Report, IntakeError> {
+pub fn report(
+    object: &NodeReport,
+    now: Timestamp,
+    is_proved: ProofCheck<'_>,
+) -> Result<Report, IntakeError> {
     let reader = Reader::new("NodeReport", &object.metadata);
     let status = object.status.as_ref();
-    let key = status
-        .and_then(|status| status.public_keys.as_ref())
-        .and_then(|keys| keys.wireguard.as_ref());
+    let (node, uid) = (reader.name()?, reader.parse(&object.spec.node_uid)?);
     let verified_at = status.and_then(|status| status.verified_at.as_ref());
     let sealed =
         status.is_some_and(|status| is_true(&status.conditions, ConditionType::FailClosed));
     Ok(Report {
-        node: reader.name()?,
-        uid: reader.parse(&object.spec.node_uid)?,
-        key: key.and_then(|text| text.parse().ok()),
+        key: status.and_then(|status| key(status, &node, &uid, is_proved)),
+        node,
+        uid,
         ledger_serial: status.and_then(|status| status.ledger_serial).map(Serial),
         applied_serial: status.and_then(|status| status.applied_serial).map(Serial),
         freshness: Freshness::of(verified_at.map(|at| at.0), now),
@@ -52,8 +61,36 @@ pub fn report(object: &NodeReport, now: Timestamp) -> Result<Report, IntakeError
         formats: status
             .map(|status| status.body_formats.iter().copied().collect())
             .unwrap_or_default(),
+        conditions: status
+            .into_iter()
+            .flat_map(|status| &status.conditions)
+            .filter_map(finding)
+            .collect(),
         unbound: status.and_then(unbound),
     })
+}
+
+fn key(
+    status: &NodeReportStatus,
+    node: &NodeName,
+    uid: &NodeUid,
+    is_proved: ProofCheck<'_>,
+) -> Option<ReportedKey> {
+    let said = status.public_keys.as_ref()?;
+    let key = said.wireguard.as_ref()?.parse().ok()?;
+    let claim = Claim {
+        node,
+        uid,
+        key: &key,
+    };
+    let possession = if said.wireguard_proofs.is_empty() {
+        Possession::Unsaid
+    } else if is_proved(&claim, &said.wireguard_proofs) {
+        Possession::Proved
+    } else {
+        Possession::Refused
+    };
+    Some(ReportedKey { key, possession })
 }
 
 fn scopes(status: &NodeReportStatus) -> BTreeMap<Uid, ReportedScope> {
@@ -106,6 +143,21 @@ fn exits<'a>(
     .collect()
 }
 
+/// A condition as the node writes it. A reason that this version does not know stands in the message.
+fn finding(condition: &Condition) -> Option<Finding> {
+    let kind = ConditionType::parse(&condition.type_)?;
+    let message = condition.message.clone();
+    let (reason, message) = match Reason::parse(&condition.reason) {
+        Some(reason) => (reason, message),
+        None => (Reason::Invalid, format!("{}: {message}", condition.reason)),
+    };
+    Some(match condition.status.as_str() {
+        "True" => Finding::yes(kind, reason, reason.sentence()),
+        "False" => Finding::no(kind, reason, message),
+        _ => Finding::unknown(kind, reason, message),
+    })
+}
+
 /// Only what says that nobody binds sources: while the guard is being put in place nothing is known of them.
 fn unbound(status: &NodeReportStatus) -> Option<Reason> {
     let mut conditions = status.conditions.iter();
@@ -145,7 +197,7 @@ mod tests {
         let object = reported("2026-11-23T04:00:00.000000Z", "True");
         let at = |time: &str| {
             let now: Timestamp = time.parse().expect("a time");
-            report(&object, now).expect("a report")
+            report(&object, now, &|_, _| false).expect("a report")
         };
         let fresh = at("2026-11-23T04:00:30Z");
         assert_eq!(fresh.freshness, Freshness::Fresh);
@@ -160,7 +212,7 @@ mod tests {
     fn a_guard_is_sealed_where_the_report_says_so_and_nowhere_else() {
         let guard = |said: &str| {
             let object = reported("2026-11-23T04:00:00.000000Z", said);
-            report(&object, Timestamp::UNIX_EPOCH)
+            report(&object, Timestamp::UNIX_EPOCH, &|_, _| false)
                 .expect("a report")
                 .guard
         };

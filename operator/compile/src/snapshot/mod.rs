@@ -21,7 +21,10 @@ pub use isolation::Isolation;
 pub use memory::{HeldRecord, Memory, Pin, ReleaseRecord, RememberedPolicy};
 pub use objects::{Attachment, Labels, Lifecycle, Namespace, Node, Pod, Service};
 pub use policy::{Policy, PolicyKey, PolicyTerms, Refusal};
-pub use report::{COUNTS_FOR, Freshness, Guard, PathFault, Report, ReportedExit, ReportedScope};
+pub use report::{
+    COUNTS_FOR, Freshness, Guard, PathFault, Possession, Report, ReportedExit, ReportedKey,
+    ReportedScope,
+};
 pub use selector::Selector;
 pub use settings::{Ceiling, Gate, Permission, Settings, TunnelSettings};
 

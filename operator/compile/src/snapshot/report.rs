@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use postern_crds::conditions::Reason;
+use postern_crds::conditions::{Finding, Reason};
 use postern_crds::node_report::{AddressFamily, PathHop, ResolverState};
 use postern_intent::verify::SKEW_ALLOWANCE;
 use postern_intent::{ExitName, NodeName, NodeUid, SectionDigest, Serial, Uid, WgKey};
@@ -20,7 +20,7 @@ pub struct Report {
     /// The node's UID, which the report has had since it was made.
     pub uid: NodeUid,
     /// Its WireGuard public key; none: not said, or not usable.
-    pub key: Option<WgKey>,
+    pub key: Option<ReportedKey>,
     /// The highest serial of its ledger.
     pub ledger_serial: Option<Serial>,
     /// The serial that it has applied and read back.
@@ -37,8 +37,31 @@ pub struct Report {
     pub served: BTreeMap<ExitName, ReportedExit>,
     /// Formats of bodies that its agent reads; empty: it said nothing.
     pub formats: BTreeSet<u32>,
+    /// What it says of itself, condition by condition; a message only where one does not hold.
+    pub conditions: Vec<Finding>,
     /// Why the sources of its pods are not bound, if they are not (`SourceBinding`).
     pub unbound: Option<Reason>,
+}
+
+/// The WireGuard key that a node reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReportedKey {
+    /// The public key.
+    pub key: WgKey,
+    /// Whether the node holds the private half.
+    pub possession: Possession,
+}
+
+/// Whether a node proves that it holds the private half of its key. Whoever reads reports finds it out: a proof takes a
+/// private key to check, and the compiler has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Possession {
+    /// It does.
+    Proved,
+    /// It tries, and no proof is good under the signing keys.
+    Refused,
+    /// It gives no proof.
+    Unsaid,
 }
 
 /// What a node says of an exit.

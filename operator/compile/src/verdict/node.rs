@@ -39,7 +39,35 @@ pub(super) fn verdict(
             accepted(context, node, of_node),
             programmed(context, Progress::of(context, settled, node), node, of_node),
         ],
-        detail: Detail::Node { blocked },
+        detail: Detail::Node {
+            blocked,
+            reported: reported(context, node),
+            applied: context
+                .index
+                .reports
+                .get(node)
+                .and_then(|report| report.applied_serial),
+            published: match of_node.outcome {
+                NodeOutcome::Keep | NodeOutcome::Publish(_) => {
+                    Some((of_node.body.serial, of_node.body.issued_at))
+                }
+                NodeOutcome::Restored | NodeOutcome::Awaited => None,
+            },
+        },
+    }
+}
+
+/// What the node says of itself. Where its report no longer counts, each of it is unknown.
+fn reported(context: &Context<'_>, node: &NodeName) -> Vec<Finding> {
+    let Some(report) = context.index.reports.get(node) else {
+        return Vec::new();
+    };
+    let said = report.conditions.iter();
+    match report.freshness {
+        Freshness::Fresh | Freshness::Unsaid => said.cloned().collect(),
+        Freshness::Old | Freshness::Ahead => said
+            .map(|said| Finding::unknown(said.kind, Reason::Stale, silence(context, node)))
+            .collect(),
     }
 }
 
@@ -80,13 +108,31 @@ fn format(context: &Context<'_>, node: &NodeName) -> Problem {
 }
 
 fn key(context: &Context<'_>, node: &NodeName) -> Problem {
-    let message = match context.keys.refused.get(node)? {
-        KeyRefusal::Taken => "it reports the WireGuard key of another node",
-        KeyRefusal::TooSoon => {
-            "its WireGuard key changed twice in five minutes; the old one stays for now"
-        }
+    let (reason, message) = match context.keys.refused.get(node)? {
+        KeyRefusal::Unproved => (
+            Reason::KeyNotProved,
+            "its report does not prove that its WireGuard key is its own; upgrade its agent, or give it the operator's public keys",
+        ),
+        KeyRefusal::BadProof => (
+            Reason::KeyNotProved,
+            "its report proves its WireGuard key to none of the signing keys; give the node the present public keys with \
+             postern-agent trust-keys, or find out who else writes with its agent's token",
+        ),
+        KeyRefusal::Taken => (
+            Reason::Conflict,
+            "it reports the WireGuard key of another node; remove wireguard.key from its state folder and restart its agent",
+        ),
+        KeyRefusal::TooSoon => (
+            Reason::Conflict,
+            "its WireGuard key changed twice in five minutes; the old one stays for now",
+        ),
     };
-    Some((Reason::Conflict, message.to_owned()))
+    let pinned = match context.keys.get(node) {
+        Some(_) if reason == Reason::KeyNotProved => "; the key that is pinned stays",
+        None if reason == Reason::KeyNotProved => "; it has no tunnel until then",
+        _ => "",
+    };
+    Some((reason, format!("{message}{pinned}")))
 }
 
 /// What a node claims outside of the node ranges counts as nobody's.
@@ -140,9 +186,16 @@ fn programmed(
         NodeOutcome::Restored if context.index.snapshot.unreadable.contains(node) => Finding::no(
             kind,
             Reason::Restored,
-            "what is published for it cannot be read; it keeps what it has until that is put right or a person approves",
+            "what is published for it cannot be read; it keeps what it has until that is put right or a person approves (posternctl approve)",
         ),
-        NodeOutcome::Restored => Finding::no(kind, Reason::Restored, Reason::Restored.sentence()),
+        NodeOutcome::Restored => Finding::no(
+            kind,
+            Reason::Restored,
+            format!(
+                "{} Look at the policies, then: posternctl approve node {node}",
+                Reason::Restored.sentence()
+            ),
+        ),
         NodeOutcome::Awaited => Finding::unknown(
             kind,
             Reason::Pending,

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use postern_crds::conditions::Finding;
 use postern_intent::body::BlockedReason;
-use postern_intent::{Address, ExitName};
+use postern_intent::{Address, ExitName, Serial};
 use serde::{Serialize, Serializer};
 
 use crate::assign::PodCounts;
@@ -57,6 +58,15 @@ pub enum Detail {
     Node {
         /// Scopes that are blocked there.
         blocked: BTreeMap<String, BlockedReason>,
+        /// What the node says of itself, while that counts.
+        #[serde(serialize_with = "conditions", skip_serializing_if = "Vec::is_empty")]
+        reported: Vec<Finding>,
+        /// The serial that it has applied, as it reports.
+        #[serde(skip)]
+        applied: Option<Serial>,
+        /// The serial that is in force for it, and when that was issued; none: nothing is published.
+        #[serde(skip)]
+        published: Option<(Serial, Timestamp)>,
     },
 }
 

@@ -1,12 +1,12 @@
-//! What the stories do not tell: keys, budgets, and a definition that goes.
+//! What the stories do not tell: budgets, and a definition that goes.
 
 use jiff::SignedDuration;
+use postern_compile::NodeOutcome;
 use postern_compile::gate::{Cause, HeldUntil};
 use postern_compile::snapshot::Definitions;
-use postern_compile::{CHANGE_INTERVAL, NodeOutcome};
+use postern_intent::Body;
 use postern_intent::body::{BlockedReason, Class, Way};
 use postern_intent::verify::SKEW_ALLOWANCE;
-use postern_intent::{Body, WgKey};
 use serde_json::json;
 
 use super::changes::{
@@ -16,82 +16,6 @@ use super::world::World;
 
 fn body<'a>(world: &'a World, node: &str) -> &'a Body {
     &world.previous[&node.parse().expect("a name")]
-}
-
-fn key_of(world: &World, client: &str) -> Option<WgKey> {
-    let peers = body(world, "node1")
-        .tunnels
-        .iter()
-        .flat_map(|tunnel| &tunnel.peers);
-    peers
-        .filter(|peer| peer.at.node().is_some_and(|node| node.as_str() == client))
-        .map(|peer| peer.public_key)
-        .next()
-}
-
-#[test]
-fn a_key_changes_once_in_five_minutes_and_then_again() {
-    let mut world = with_a_policy();
-    let first = World::key("node0");
-    assert_eq!(key_of(&world, "node0"), Some(first));
-    world.keys.insert("node0".to_owned(), World::key("other"));
-    world.wait(CHANGE_INTERVAL - SignedDuration::from_secs(1));
-    world.compile();
-    assert_eq!(key_of(&world, "node0"), Some(first));
-    world.wait(SignedDuration::from_secs(1));
-    world.compile();
-    assert_eq!(key_of(&world, "node0"), Some(World::key("other")));
-}
-
-#[test]
-fn a_node_cannot_take_the_key_of_another_one() {
-    let mut world = with_a_policy();
-    world.wait(CHANGE_INTERVAL);
-    world.keys.insert("node2".to_owned(), World::key("node0"));
-    let compilation = world.compile();
-    assert_eq!(key_of(&world, "node0"), Some(World::key("node0")));
-    assert_eq!(key_of(&world, "node2"), Some(World::key("node2")));
-    let verdict = compilation
-        .verdicts
-        .iter()
-        .find(|verdict| verdict.name == "node2")
-        .expect("a verdict");
-    assert!(
-        verdict
-            .conditions
-            .iter()
-            .any(|finding| finding.reason.as_str() == "Conflict")
-    );
-}
-
-#[test]
-fn two_newcomers_with_one_key_have_none() {
-    let mut world = start();
-    world.keys.insert("node2".to_owned(), World::key("node0"));
-    make(&mut world, &red_policy(3));
-    world.compile();
-    for node in ["node0", "node2"] {
-        assert_eq!(key_of(&world, node), None);
-        let blocked = Way::Blocked {
-            reason: BlockedReason::NoPeerKey,
-        };
-        assert!(
-            body(&world, node)
-                .firewall
-                .iter()
-                .all(|scope| scope.way == blocked)
-        );
-    }
-}
-
-#[test]
-fn pins_survive_a_lost_memory() {
-    let mut world = with_a_policy();
-    world.memory = Default::default();
-    world.keys.insert("node0".to_owned(), World::key("other"));
-    world.wait(SignedDuration::from_secs(1));
-    world.compile();
-    assert_eq!(key_of(&world, "node0"), Some(World::key("node0")));
 }
 
 #[test]

@@ -8,6 +8,7 @@
 
 mod changes;
 mod gates;
+mod keys;
 mod memory;
 mod nodes;
 mod properties;

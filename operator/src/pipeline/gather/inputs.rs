@@ -14,16 +14,19 @@ use postern_compile::snapshot::{
 };
 use postern_crds::conditions::{ConditionType, is_true};
 use postern_crds::names::APPROVALS_CONFIG_MAP;
+use postern_crds::node_report::KeyProof;
 use postern_crds::{EgressPolicy, NodeReport};
 use postern_intent::NodeName;
+use postern_intent::possession::Claim;
 
 use super::approvals::approvals;
 use super::definition::Definition;
 use super::poison;
+use super::possession::ProvedKeys;
 use super::ranges::{Unknown, found, join};
 use super::taken::{ReadProblem, Taking, sorted, take};
 use super::trust::trust;
-use crate::signer::NodeTrust;
+use crate::signer::{KeyRing, NodeTrust};
 use crate::watches::{Tolerant, WatchedKind, WatchedStores};
 
 /// What the stores say, in a fixed order, so that two looks can be compared.
@@ -59,7 +62,12 @@ pub struct Inputs {
 
 /// Looks at the stores.
 #[must_use]
-pub(super) fn gather(stores: &WatchedStores, settings: &Settings, namespace: &str) -> Inputs {
+pub(super) fn gather(
+    stores: &WatchedStores,
+    settings: &Settings,
+    namespace: &str,
+    (proved, ring): (&mut ProvedKeys, &KeyRing),
+) -> Inputs {
     let mut problems = Vec::new();
     let nodes = nodes(stores, &mut problems);
     let (settings, unknown) = join_ranges(stores, settings, &nodes);
@@ -68,6 +76,7 @@ pub(super) fn gather(stores: &WatchedStores, settings: &Settings, namespace: &st
         &mut problems,
     );
     let definition = sorted_definition(stores);
+    proved.look(&sorted(&stores.reports), ring);
     Inputs {
         unknown,
         exits: exits(stores, &mut problems),
@@ -77,7 +86,7 @@ pub(super) fn gather(stores: &WatchedStores, settings: &Settings, namespace: &st
         pods: pods(stores, &mut problems),
         namespaces: namespaces(stores, &mut problems),
         services: services(stores, &mut problems),
-        reports: reports(stores, Timestamp::now(), &mut problems),
+        reports: reports(stores, Timestamp::now(), proved, &mut problems),
         trust: trust(&sorted(&stores.nodes), &sorted(&stores.reports)),
         verified: holding(stores, ConditionType::Verified),
         sealed: holding(stores, ConditionType::FailClosed),
@@ -191,10 +200,16 @@ fn services(stores: &WatchedStores, problems: &mut Vec<ReadProblem>) -> Vec<Serv
 }
 
 /// What the nodes report, as it counts now.
-fn reports(stores: &WatchedStores, now: Timestamp, problems: &mut Vec<ReadProblem>) -> Vec<Report> {
+fn reports(
+    stores: &WatchedStores,
+    now: Timestamp,
+    proved: &ProvedKeys,
+    problems: &mut Vec<ReadProblem>,
+) -> Vec<Report> {
+    let is_proved = |claim: &Claim<'_>, proofs: &[KeyProof]| proved.is_proved(claim, proofs);
     let taking = Taking {
         kind: WatchedKind::NodeReport,
-        read: |object: &NodeReport| intake::report(object, now),
+        read: |object: &NodeReport| intake::report(object, now, &is_proved),
         rescue: poison::nothing,
     };
     take(&stores.reports, &taking, problems)

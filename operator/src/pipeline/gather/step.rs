@@ -12,6 +12,7 @@ use postern_intent::{KeySet, NodeName};
 use super::awaited::{ReportsSeen, awaited};
 use super::confirm::{KnownRevisions, confirm, is_doubtful, is_new_doubt};
 use super::inputs::{Inputs, config_map, gather, sizes};
+use super::possession::ProvedKeys;
 use crate::metrics::Metrics;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::intents::{IntentState, Intents};
@@ -35,16 +36,20 @@ pub(in crate::pipeline) struct GatherStep<'a> {
 }
 
 impl GatherStep<'_> {
-    /// Reads. `intents` and `memory` remember what they opened, so that nothing is verified or unpacked twice.
+    /// Reads. `intents`, `memory` and `proved` remember what they found, so that nothing is verified or unpacked twice.
     pub(in crate::pipeline) async fn run(
         &self,
         epoch: u64,
         signing: SigningKeys,
-        intents: &mut Intents,
-        memory: &mut MemoryStore,
+        (intents, memory, proved): (&mut Intents, &mut MemoryStore, &mut ProvedKeys),
     ) -> Result<Result<Round, IdleReason>, PipelineError> {
         let now = Instant::now();
-        let mut inputs = gather(self.stores, self.settings, self.namespace);
+        let mut inputs = gather(
+            self.stores,
+            self.settings,
+            self.namespace,
+            (proved, &signing.ring),
+        );
         for (kind, objects, poison) in sizes(self.stores) {
             self.metrics.counted(kind, objects, poison);
         }

@@ -98,6 +98,7 @@ pub fn plan(
             ..ObjectMeta::default()
         },
         spec,
+        status: None,
     };
     PlannedWrite {
         node: node.clone(),
@@ -168,6 +169,7 @@ mod tests {
                 ..ObjectMeta::default()
             },
             spec,
+            status: None,
         })
     }
 

@@ -1,9 +1,9 @@
-//! The last step: what became of users' objects, in their statuses and in Events.
+//! The last step: what became of users' objects and of nodes, in statuses and in Events.
 //!
 //! | module | for | needs a client |
 //! |---|---|---|
 //! | [`step`] | what is reported, in order | no |
-//! | [`status`], [`unclaimed`], [`refused_settings`] | from verdicts to statuses | no: pure |
+//! | [`status`], [`node_status`], [`unclaimed`], [`refused_settings`] | from verdicts to statuses | no: pure |
 //! | [`statuses`], [`limiter`] | the writes of statuses, beside the runs | yes |
 //! | [`notices`], [`warnings`], [`events`], [`series`], [`announcer`] | which Events there are | no: pure |
 //! | [`queue`] | the writes of Events, beside the runs | yes |
@@ -11,6 +11,7 @@
 mod announcer;
 mod events;
 mod limiter;
+mod node_status;
 mod notices;
 mod queue;
 mod refused_settings;

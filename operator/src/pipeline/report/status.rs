@@ -6,18 +6,23 @@ use postern_compile::verdict::{Detail, GatewayLine, GatewayRole, Verdict};
 use postern_crds::conditions::{ConditionType, Finding, Reason, State, set};
 use postern_crds::egress_policy::{self, EgressPolicyStatus};
 use postern_crds::exit_node::{ClientCounts, ExitNodeStatus, GatewayStatus};
-use postern_crds::{InterfaceIsolationStatus, exit_node};
+use postern_crds::{InterfaceIsolationStatus, NodeIntentStatus, exit_node};
 use serde::Serialize;
 
+use super::node_status;
 use crate::pipeline::object_key::ObjectKey;
 
-/// A status of one of the users' kinds.
+/// The kind in the key of the status of a NodeIntent.
+pub(super) const NODE_INTENT_STATUS: &str = "NodeIntent/status";
+
+/// A status of one of the users' kinds, or of a node's intent.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum StatusBody {
     Policy(EgressPolicyStatus),
     Exit(ExitNodeStatus),
     Isolation(InterfaceIsolationStatus),
+    Node(NodeIntentStatus),
 }
 
 impl StatusBody {
@@ -27,6 +32,7 @@ impl StatusBody {
             Self::Policy(status) => &status.conditions,
             Self::Exit(status) => &status.conditions,
             Self::Isolation(status) => &status.conditions,
+            Self::Node(status) => &status.conditions,
         }
     }
 }
@@ -56,11 +62,13 @@ pub fn known(kind: &str) -> &'static [ConditionType] {
     }
 }
 
-/// The status that a verdict asks for, given the one that is there. None: objects of this kind have no status of ours.
+/// The status that a verdict asks for, given the one that is there and the object's generation. None: objects of this kind
+/// have no status of ours.
 #[must_use]
 pub fn desired(
     verdict: &Verdict,
     there: Option<&StatusBody>,
+    generation: Option<i64>,
     now: Timestamp,
 ) -> Option<DesiredStatus> {
     let old = there.map(StatusBody::conditions).unwrap_or_default();
@@ -71,7 +79,7 @@ pub fn desired(
         ("InterfaceIsolation", _) => {
             let nodes = there.and_then(|status| match status {
                 StatusBody::Isolation(status) => status.nodes,
-                StatusBody::Policy(_) | StatusBody::Exit(_) => None,
+                StatusBody::Policy(_) | StatusBody::Exit(_) | StatusBody::Node(_) => None,
             });
             StatusBody::Isolation(InterfaceIsolationStatus {
                 conditions,
@@ -79,31 +87,59 @@ pub fn desired(
                 nodes,
             })
         }
+        ("Node", Detail::Node { .. }) => {
+            let there = there.and_then(|status| match status {
+                StatusBody::Node(status) => Some(status),
+                StatusBody::Policy(_) | StatusBody::Exit(_) | StatusBody::Isolation(_) => None,
+            });
+            StatusBody::Node(node_status::status(verdict, there, generation, now))
+        }
         _ => return None,
     };
     Some(DesiredStatus {
-        key: ObjectKey::of(verdict),
+        key: key(verdict),
         status,
     })
+}
+
+/// The object whose status a verdict is for. A node's is that of its intent, under a name of its own, so that an intent never
+/// waits because its status was refused.
+pub(super) fn key(verdict: &Verdict) -> ObjectKey {
+    match verdict.kind {
+        "Node" => ObjectKey::cluster(NODE_INTENT_STATUS, &verdict.name),
+        _ => ObjectKey::of(verdict),
+    }
 }
 
 /// Every known condition, in a fixed order; one that nothing was found about is unknown.
 fn conditions(verdict: &Verdict, old: &[Condition], now: Timestamp) -> Vec<Condition> {
     let kinds = known(verdict.kind);
-    let mut conditions: Vec<Condition> = kinds
-        .iter()
-        .filter_map(|kind| old.iter().find(|entry| entry.type_ == kind.as_str()))
-        .cloned()
-        .collect();
-    for kind in kinds {
+    let findings = kinds.iter().map(|kind| {
         let finding = verdict
             .conditions
             .iter()
             .find(|finding| finding.kind == *kind)
             .cloned()
             .unwrap_or_else(|| not_found(verdict, *kind));
-        let finding = with_count(verdict, finding);
-        set(&mut conditions, &finding, verdict.generation, now);
+        with_count(verdict, finding)
+    });
+    folded(kinds, findings, (old, verdict.generation), now)
+}
+
+/// Findings as conditions of these kinds, in their order, with the times of those that are there already.
+pub(super) fn folded(
+    kinds: &[ConditionType],
+    findings: impl IntoIterator<Item = Finding>,
+    (old, generation): (&[Condition], Option<i64>),
+    now: Timestamp,
+) -> Vec<Condition> {
+    let mut conditions: Vec<Condition> = kinds
+        .iter()
+        .filter_map(|kind| old.iter().find(|entry| entry.type_ == kind.as_str()))
+        .cloned()
+        .collect();
+    for finding in findings {
+        set(&mut conditions, &finding, generation, now);
     }
     let place = |entry: &Condition| kinds.iter().position(|kind| kind.as_str() == entry.type_);
     conditions.sort_by_key(place);
@@ -233,7 +269,9 @@ mod tests {
 
     fn status(verdict: &Verdict, there: Option<&StatusBody>, second: i64) -> StatusBody {
         let now = Timestamp::from_second(second).expect("a time");
-        desired(verdict, there, now).expect("a status").status
+        desired(verdict, there, verdict.generation, now)
+            .expect("a status")
+            .status
     }
 
     fn well() -> Finding {
@@ -388,7 +426,7 @@ mod tests {
             ..verdict(finding, 1)
         };
         let Some(StatusBody::Exit(status)) =
-            desired(&verdict, None, Timestamp::UNIX_EPOCH).map(|desired| desired.status)
+            desired(&verdict, None, Some(1), Timestamp::UNIX_EPOCH).map(|desired| desired.status)
         else {
             panic!("a status of an exit");
         };

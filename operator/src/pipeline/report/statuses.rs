@@ -13,16 +13,17 @@ use kube::{Api, Resource, ResourceExt as _};
 use postern_apiserver::ApiVerb;
 use postern_compile::verdict::Verdict;
 use postern_crds::names::{API_VERSION, OPERATOR_FIELD_MANAGER};
-use postern_crds::{EgressPolicy, ExitNode, InterfaceIsolation};
+use postern_crds::{EgressPolicy, ExitNode, InterfaceIsolation, NodeIntent};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::watch;
 
 use super::events::{EventNotice, Regarding};
 use super::limiter::Limiter;
+use super::node_status::is_about;
 use super::notices::between;
 use super::queue::EventQueue;
-use super::status::{DesiredStatus, StatusBody, desired};
+use super::status::{DesiredStatus, NODE_INTENT_STATUS, StatusBody, desired, key};
 use crate::metrics::{Step, Written};
 use crate::pipeline::object_key::ObjectKey;
 use crate::pipeline::publish::{Attempt, Tally, Writer};
@@ -141,16 +142,21 @@ impl StatusWriter {
         let mut writes = Vec::new();
         let mut wait: Option<Duration> = None;
         for verdict in verdicts {
-            let key = ObjectKey::of(verdict);
+            let key = key(verdict);
             let Some(there) = there(&self.stores, &key) else {
                 self.written.remove(&key);
                 continue;
             };
             // A verdict on an older generation says nothing about what is there now.
-            if there.generation != verdict.generation {
+            let is_old = match key.kind {
+                NODE_INTENT_STATUS => !is_about(verdict, serial(&self.stores, &key)),
+                _ => there.generation != verdict.generation,
+            };
+            if is_old {
                 continue;
             }
-            let Some(desired) = desired(verdict, there.status.as_ref(), clock) else {
+            let status = there.status.as_ref();
+            let Some(desired) = desired(verdict, status, there.generation, clock) else {
                 continue;
             };
             if there.status.as_ref() == Some(&desired.status) || self.is_on_its_way(&key, &there) {
@@ -196,7 +202,11 @@ fn write(desired: DesiredStatus, there: There) -> Write {
         .as_ref()
         .map(StatusBody::conditions)
         .unwrap_or_default();
-    let notices = between(&regarding, before, desired.status.conditions());
+    // A node's faults are announced at its Node object.
+    let notices = match desired.status {
+        StatusBody::Node(_) => Vec::new(),
+        _ => between(&regarding, before, desired.status.conditions()),
+    };
     Write {
         desired,
         there,
@@ -224,8 +234,20 @@ fn there(stores: &WatchedStores, key: &ObjectKey) -> Option<There> {
             |object: &InterfaceIsolation| object.status.clone(),
             StatusBody::Isolation,
         ),
+        NODE_INTENT_STATUS => shown(
+            &stores.intents,
+            key,
+            |object: &NodeIntent| object.status.clone(),
+            StatusBody::Node,
+        ),
         _ => None,
     }
+}
+
+/// The serial that is published for a node.
+fn serial(stores: &WatchedStores, key: &ObjectKey) -> Option<u64> {
+    let object = stores.intents.get(&ObjectRef::new(&key.name))?;
+    object.good().map(|intent| intent.spec.serial)
 }
 
 fn shown<K, S>(
@@ -282,7 +304,10 @@ async fn apply(writer: &Writer, write: &Write) -> Attempt<()> {
             apply_status(writer, &api, write).await
         }
         ("ExitNode", _) => apply_status(writer, &Api::<ExitNode>::all(client), write).await,
-        // `desired` gives a status for these three kinds alone.
+        (NODE_INTENT_STATUS, _) => {
+            apply_status(writer, &Api::<NodeIntent>::all(client), write).await
+        }
+        // `desired` gives a status for these four kinds alone.
         _ => apply_status(writer, &Api::<InterfaceIsolation>::all(client), write).await,
     }
 }
@@ -295,7 +320,7 @@ where
     let DesiredStatus { key, status } = &write.desired;
     let patch = json!({
         "apiVersion": API_VERSION,
-        "kind": key.kind,
+        "kind": key.kind.trim_end_matches("/status"),
         "metadata": { "name": key.name, "resourceVersion": write.there.version },
         "status": status,
     });

@@ -7,6 +7,7 @@ use postern_compile::Compilation;
 use postern_intent::NodeName;
 
 use super::announcer::Announcer;
+use super::node_status::counts;
 use super::notices::{of_held, of_nodes};
 use super::queue::EventQueue;
 use super::refused_settings::{judge_settings, of_refused_settings};
@@ -58,6 +59,9 @@ impl ReportStep<'_> {
         let mut verdicts = unclaimed(&compilation.verdicts, &round.world.inputs.unknown);
         judge_settings(&mut verdicts, refused);
         self.metrics.refused_settings.set(refused.is_some().into());
+        for ((kind, state), count) in counts(&verdicts) {
+            self.metrics.counted_nodes(kind, state, count);
+        }
         let states = &round.intent_states;
         let tampered = states
             .values()

@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use postern_compile::gate::{Approval, Held};
 use postern_compile::snapshot::{
-    Definitions, Freshness, Guard, Memory, Namespace, Node, PathFault, Pod, Report, ReportedExit,
-    ReportedScope, Service, Settings,
+    Definitions, Freshness, Guard, Memory, Namespace, Node, PathFault, Pod, Possession, Report,
+    ReportedExit, ReportedKey, ReportedScope, Service, Settings,
 };
 use postern_compile::{Compilation, NodeOutcome, Snapshot, compile, intake};
-use postern_crds::conditions::Reason;
+use postern_crds::conditions::{Finding, Reason};
 use postern_crds::node_report::AddressFamily;
 use postern_crds::{EgressPolicy, ExitNode};
 use postern_intent::body::{Class, FORMAT_VERSION, Way};
@@ -30,6 +30,8 @@ pub(crate) struct World {
     pub(crate) pods: BTreeMap<String, Pod>,
     pub(crate) namespaces: BTreeMap<String, Namespace>,
     pub(crate) keys: BTreeMap<String, WgKey>,
+    /// Nodes whose reports do not prove their keys.
+    pub(crate) unproved: BTreeMap<String, Possession>,
     pub(crate) ledgers: BTreeMap<String, Serial>,
     pub(crate) previous: BTreeMap<NodeName, Body>,
     pub(crate) memory: Memory,
@@ -52,6 +54,8 @@ pub(crate) struct World {
     pub(crate) faults: BTreeMap<String, BTreeMap<AddressFamily, PathFault>>,
     /// Nodes that bind no sources, and why.
     pub(crate) unbound: BTreeMap<String, Reason>,
+    /// What nodes say of themselves.
+    pub(crate) conditions: BTreeMap<String, Vec<Finding>>,
     made: u32,
 }
 
@@ -71,6 +75,7 @@ impl World {
             pods: BTreeMap::new(),
             namespaces: BTreeMap::new(),
             keys: BTreeMap::new(),
+            unproved: BTreeMap::new(),
             ledgers: BTreeMap::new(),
             previous: BTreeMap::new(),
             memory: Memory::default(),
@@ -85,6 +90,7 @@ impl World {
             applied: BTreeMap::new(),
             faults: BTreeMap::new(),
             unbound: BTreeMap::new(),
+            conditions: BTreeMap::new(),
             made: 0,
         }
     }
@@ -145,7 +151,14 @@ impl World {
             Report {
                 node: node.name.clone(),
                 uid: node.uid.clone(),
-                key: self.keys.get(&name).copied(),
+                key: self.keys.get(&name).map(|key| ReportedKey {
+                    key: *key,
+                    possession: self
+                        .unproved
+                        .get(&name)
+                        .copied()
+                        .unwrap_or(Possession::Proved),
+                }),
                 ledger_serial: self.ledgers.get(&name).copied(),
                 applied_serial: self.ledgers.get(&name).copied(),
                 freshness: Freshness::of(
@@ -161,6 +174,7 @@ impl World {
                 exits: self.reported_exits(&name),
                 served: self.reported_served(&name),
                 formats: [FORMAT_VERSION].into(),
+                conditions: self.conditions.get(&name).cloned().unwrap_or_default(),
                 unbound: self.unbound.get(&name).copied(),
             }
         });
