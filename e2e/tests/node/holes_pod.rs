@@ -263,9 +263,7 @@ fn check(stage: &Stage, name: &str) -> Value {
     let output = stage.lab.exec(Exec::Node(NODE), &args).unwrap();
     let checks: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
     let mut checks = checks.into_iter();
-    checks
-        .find(|check| check["check"] == name)
-        .unwrap()
+    checks.find(|check| check["check"] == name).unwrap()
 }
 
 #[test]

@@ -55,7 +55,13 @@ const NEVER: [(&str, &[&str]); 4] = [
 /// Crates that talk to the kernel, or start of their names: direct edges to them belong to
 /// `postern-linux`. cargo-deny checks the direct edges too; this also covers new members of
 /// the family before they are listed there.
-const KERNEL: [&str; 5] = ["aya", "rtnetlink", "nftables", "wireguard-control", "netlink-"];
+const KERNEL: [&str; 5] = [
+    "aya",
+    "rtnetlink",
+    "nftables",
+    "wireguard-control",
+    "netlink-",
+];
 
 /// Crates that may reach the client of an API server. Another crate that reaches it could decide or enforce by what it
 /// reads there, past the signed document.

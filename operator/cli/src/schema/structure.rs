@@ -104,7 +104,6 @@ fn bounds(schema: &Value, value: &Value, path: &str, found: &mut Vec<String>) {
 }
 
 /// Sizes of objects are far below 2^53, up to which a double is exact.
-#[expect(clippy::cast_precision_loss, reason = "sizes of objects are small")]
 const fn count(size: usize) -> f64 {
     size as f64
 }
