@@ -67,14 +67,24 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
             let view = named.cluster.find()?.pod(namespace, name)?;
             let view = view.ok_or_else(|| named.absent("Pod"))?;
             let explained = ExplainedPod::of(&named.name, &view, Timestamp::now());
-            answer(&explained, end(explained.is_well()), format)
+            let end = if explained.is_well() {
+                End::Well
+            } else {
+                End::Findings
+            };
+            answer(&explained, end, format)
         }
         What::Policy(named) => {
             let (namespace, name) = named.parts()?;
             let view = named.cluster.find()?.policy(namespace, name)?;
             let view = view.ok_or_else(|| named.absent("EgressPolicy"))?;
             let explained = ExplainedPolicy::of(&named.name, &view);
-            answer(&explained, end(explained.is_well()), format)
+            let end = if explained.is_well() {
+                End::Well
+            } else {
+                End::Findings
+            };
+            answer(&explained, end, format)
         }
     }
 }
@@ -82,10 +92,6 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
 fn answer(found: &impl Shown, end: End, format: Format) -> Result<Answer, VerbError> {
     let text = render(found, format)?;
     Ok(Answer { text, end })
-}
-
-const fn end(is_well: bool) -> End {
-    if is_well { End::Well } else { End::Findings }
 }
 
 impl Named {
