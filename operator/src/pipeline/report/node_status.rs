@@ -9,7 +9,7 @@ use postern_compile::verdict::{Detail, Verdict};
 use postern_crds::NodeIntentStatus;
 use postern_crds::conditions::{ConditionType, Finding, Reason, State};
 
-use super::status::folded;
+use super::fold::folded;
 
 /// Every condition of a node, in the order in which they are shown.
 pub(super) const CONDITIONS: [ConditionType; 8] = [

@@ -3,12 +3,13 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use postern_compile::verdict::{Detail, GatewayLine, GatewayRole, Verdict};
-use postern_crds::conditions::{ConditionType, Finding, Reason, State, set};
+use postern_crds::conditions::{ConditionType, Finding, Reason, State};
 use postern_crds::egress_policy::{self, EgressPolicyStatus};
 use postern_crds::exit_node::{ClientCounts, ExitNodeStatus, GatewayStatus};
 use postern_crds::{InterfaceIsolationStatus, NodeIntentStatus, exit_node};
 use serde::Serialize;
 
+use super::fold::folded;
 use super::node_status;
 use crate::pipeline::object_key::ObjectKey;
 
@@ -124,26 +125,6 @@ fn conditions(verdict: &Verdict, old: &[Condition], now: Timestamp) -> Vec<Condi
         with_count(verdict, finding)
     });
     folded(kinds, findings, (old, verdict.generation), now)
-}
-
-/// Findings as conditions of these kinds, in their order, with the times of those that are there already.
-pub(super) fn folded(
-    kinds: &[ConditionType],
-    findings: impl IntoIterator<Item = Finding>,
-    (old, generation): (&[Condition], Option<i64>),
-    now: Timestamp,
-) -> Vec<Condition> {
-    let mut conditions: Vec<Condition> = kinds
-        .iter()
-        .filter_map(|kind| old.iter().find(|entry| entry.type_ == kind.as_str()))
-        .cloned()
-        .collect();
-    for finding in findings {
-        set(&mut conditions, &finding, generation, now);
-    }
-    let place = |entry: &Condition| kinds.iter().position(|kind| kind.as_str() == entry.type_);
-    conditions.sort_by_key(place);
-    conditions
 }
 
 /// The finding that says which nodes carry an exit says too how many of them the status does not list.
