@@ -67,14 +67,14 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
             let view = named.cluster.find()?.pod(namespace, name)?;
             let view = view.ok_or_else(|| named.absent("Pod"))?;
             let explained = ExplainedPod::of(&named.name, &view, Timestamp::now());
-            answer(&explained, end(explained.is_well()), format)
+            answer(&explained, explained.end(), format)
         }
         What::Policy(named) => {
             let (namespace, name) = named.parts()?;
             let view = named.cluster.find()?.policy(namespace, name)?;
             let view = view.ok_or_else(|| named.absent("EgressPolicy"))?;
             let explained = ExplainedPolicy::of(&named.name, &view);
-            answer(&explained, end(explained.is_well()), format)
+            answer(&explained, explained.end(), format)
         }
     }
 }
@@ -84,8 +84,22 @@ fn answer(found: &impl Shown, end: End, format: Format) -> Result<Answer, VerbEr
     Ok(Answer { text, end })
 }
 
-const fn end(is_well: bool) -> End {
-    if is_well { End::Well } else { End::Findings }
+impl ExplainedPod {
+    const fn end(&self) -> End {
+        match self.is_well() {
+            true => End::Well,
+            false => End::Findings,
+        }
+    }
+}
+
+impl ExplainedPolicy {
+    fn end(&self) -> End {
+        match self.is_well() {
+            true => End::Well,
+            false => End::Findings,
+        }
+    }
 }
 
 impl Named {

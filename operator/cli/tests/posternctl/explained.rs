@@ -11,7 +11,7 @@ fn object<K: DeserializeOwned>(value: Value) -> K {
     serde_json::from_value(value).expect("an object")
 }
 
-fn policy(name: &str, app: &str, priority: i32, status: Value) -> Value {
+fn policy(name: &str, app: &str, priority: i32, status: &Value) -> Value {
     json!({
         "apiVersion": "postern.dev/v1alpha1", "kind": "EgressPolicy",
         "metadata": {"namespace": "shop", "name": name, "uid": name, "generation": 2},
@@ -23,7 +23,7 @@ fn policy(name: &str, app: &str, priority: i32, status: Value) -> Value {
     })
 }
 
-fn status(exit: Value, ready: &str, reason: &str) -> Value {
+fn status(exit: &Value, ready: &str, reason: &str) -> Value {
     let condition = |kind: &str, status: &str, reason: &str| {
         json!({
             "type": kind, "status": status, "reason": reason, "message": format!("about {kind}"),
@@ -63,8 +63,8 @@ fn explained(view: &PodView) -> ExplainedPod {
 
 #[test]
 fn the_exit_in_use_is_told_and_not_the_one_that_is_preferred() {
-    let good = policy("crawler", "web", 5, status(json!("us"), "True", "Ready"));
-    let lower = policy("all", "web", 1, status(json!("eu"), "True", "Ready"));
+    let good = policy("crawler", "web", 5, &status(&json!("us"), "True", "Ready"));
+    let lower = policy("all", "web", 1, &status(&json!("eu"), "True", "Ready"));
     let found = explained(&view(&[lower, good]));
     assert_eq!(
         found.summary,
@@ -87,7 +87,12 @@ fn the_exit_in_use_is_told_and_not_the_one_that_is_preferred() {
 
 #[test]
 fn a_policy_without_an_exit_in_use_says_that_nothing_leaves_and_why() {
-    let lost = policy("crawler", "web", 5, status(Value::Null, "False", "NoExit"));
+    let lost = policy(
+        "crawler",
+        "web",
+        5,
+        &status(&Value::Null, "False", "NoExit"),
+    );
     let found = explained(&view(&[lost]));
     assert!(
         found.summary.contains("nothing of the pod leaves"),
@@ -104,14 +109,14 @@ fn a_policy_without_an_exit_in_use_says_that_nothing_leaves_and_why() {
 
 #[test]
 fn what_no_operator_has_looked_at_yet_is_said() {
-    let mut new = policy("crawler", "web", 5, json!({"observedGeneration": -1}));
+    let mut new = policy("crawler", "web", 5, &json!({"observedGeneration": -1}));
     let found = explained(&view(&[new.clone()]));
     assert!(
         found.summary.ends_with("no operator has looked at it yet"),
         "{}",
         found.summary
     );
-    new["status"] = status(json!("eu"), "True", "Ready");
+    new["status"] = status(&json!("eu"), "True", "Ready");
     new["status"]["observedGeneration"] = json!(1);
     let found = explained(&view(&[new]));
     assert!(
@@ -124,7 +129,7 @@ fn what_no_operator_has_looked_at_yet_is_said() {
 
 #[test]
 fn a_pod_that_no_policy_selects_leaves_freely_unless_its_namespace_denies_that() {
-    let mut view = view(&[policy("crawler", "other", 5, json!({}))]);
+    let mut view = view(&[policy("crawler", "other", 5, &json!({}))]);
     assert!(
         explained(&view)
             .summary
@@ -155,7 +160,7 @@ fn what_could_not_be_read_is_listed_and_makes_the_answer_one_with_findings() {
         "crawler",
         "web",
         5,
-        status(json!("eu"), "True", "Ready"),
+        &status(&json!("eu"), "True", "Ready"),
     )]);
     view.policies.push(Err(Unreadable {
         namespace: Some("shop".to_owned()),
@@ -185,7 +190,7 @@ fn a_policy_is_explained_by_its_conditions_and_exits() {
             "crawler",
             "web",
             5,
-            status(json!("us"), "True", "Ready"),
+            &status(&json!("us"), "True", "Ready"),
         ))),
         exits: [("eu".to_owned(), None)].into(),
         unread: Vec::new(),
