@@ -67,24 +67,14 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
             let view = named.cluster.find()?.pod(namespace, name)?;
             let view = view.ok_or_else(|| named.absent("Pod"))?;
             let explained = ExplainedPod::of(&named.name, &view, Timestamp::now());
-            let end = if explained.is_well() {
-                End::Well
-            } else {
-                End::Findings
-            };
-            answer(&explained, end, format)
+            answer(&explained, explained.end(), format)
         }
         What::Policy(named) => {
             let (namespace, name) = named.parts()?;
             let view = named.cluster.find()?.policy(namespace, name)?;
             let view = view.ok_or_else(|| named.absent("EgressPolicy"))?;
             let explained = ExplainedPolicy::of(&named.name, &view);
-            let end = if explained.is_well() {
-                End::Well
-            } else {
-                End::Findings
-            };
-            answer(&explained, end, format)
+            answer(&explained, explained.end(), format)
         }
     }
 }
@@ -92,6 +82,24 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
 fn answer(found: &impl Shown, end: End, format: Format) -> Result<Answer, VerbError> {
     let text = render(found, format)?;
     Ok(Answer { text, end })
+}
+
+impl ExplainedPod {
+    const fn end(&self) -> End {
+        match self.is_well() {
+            true => End::Well,
+            false => End::Findings,
+        }
+    }
+}
+
+impl ExplainedPolicy {
+    fn end(&self) -> End {
+        match self.is_well() {
+            true => End::Well,
+            false => End::Findings,
+        }
+    }
 }
 
 impl Named {
