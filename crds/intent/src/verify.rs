@@ -7,7 +7,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::body::{Body, FORMAT_VERSION, Inconsistency, NodeIdentity};
+use crate::body::{
+    Body, ClusterDocument, FORMAT_VERSION, Inconsistency, NodeDocument, NodeIdentity,
+};
 use crate::envelope::{
     ENVELOPE_LIMIT, Envelope, PayloadError, PayloadType, pre_authentication_encoding, unpack,
 };
@@ -157,6 +159,28 @@ pub enum Refusal {
         /// The digest of this one.
         found: String,
     },
+    /// The node's document needs a newer cluster document than the node has.
+    #[error(
+        "it needs the cluster document of serial {needed} or a newer one, and the node has {}",
+        .found.map_or_else(|| "none".to_owned(), |serial| serial.to_string())
+    )]
+    ClusterAwaited {
+        /// What it names.
+        needed: Serial,
+        /// The newest one that the node has.
+        found: Option<Serial>,
+    },
+    /// The cluster document was made after the store was set back, and the node's document before.
+    #[error(
+        "it names the cluster document of serial {named}, and the one that is there goes on from {follows} only: the \
+         store was set back in between, and a newer document for this node waits for a person"
+    )]
+    FormerLineage {
+        /// What it names.
+        named: Serial,
+        /// [`ClusterDocument::follows`].
+        follows: Serial,
+    },
     /// A key set that is not newer than the pinned one.
     #[error("key set version {found} is not above {pinned}")]
     KeySetVersion {
@@ -177,7 +201,13 @@ impl Refusal {
     /// Could the same bytes be good a moment later: when the clock was put right, or when the key's document came?
     #[must_use]
     pub const fn may_pass(&self) -> bool {
-        matches!(self, Self::FromTheFuture { .. } | Self::UnknownKey { .. })
+        matches!(
+            self,
+            Self::FromTheFuture { .. }
+                | Self::UnknownKey { .. }
+                | Self::ClusterAwaited { .. }
+                | Self::FormerLineage { .. }
+        )
     }
 
     /// The reason as conditions, audit log and metrics name it.
@@ -199,6 +229,8 @@ impl Refusal {
             Self::FromTheFuture { .. } => "FromTheFuture",
             Self::Replayed { .. } => "Replayed",
             Self::Equivocation { .. } => "Equivocation",
+            Self::ClusterAwaited { .. } => "ClusterAwaited",
+            Self::FormerLineage { .. } => "FormerLineage",
             Self::KeySetVersion { .. } => "KeySetVersion",
             Self::KeySet(_) => "BadKeySet",
             Self::EmptyKeySet => "EmptyKeySet",
@@ -217,28 +249,19 @@ pub fn parse_envelope(json: &[u8]) -> Result<Envelope, Refusal> {
     serde_json::from_slice(json).map_err(Refusal::Malformed)
 }
 
-/// Verifies an intent.
+/// Verifies a node's document.
 ///
 /// # Errors
-/// Every [`Refusal`] but those of key sets.
+/// Every [`Refusal`] but those of key sets and of [`join`].
 pub fn verify_intent(
     envelope: &Envelope,
     context: &Context<'_>,
-) -> Result<Verified<Body>, Refusal> {
-    let packed = verify_signature(envelope, PayloadType::Intent, context.keys)?;
-    let json = unpack(&packed).map_err(|error| match error {
-        PayloadError::TooLarge => Refusal::TooLarge,
-        other => Refusal::Payload(other),
-    })?;
-    let Versioned { version } = parse(&json)?;
-    if version != FORMAT_VERSION {
-        return Err(Refusal::FormatVersion { found: version });
-    }
-    let document: Body = parse(&json)?;
+) -> Result<Verified<NodeDocument>, Refusal> {
+    let document: NodeDocument = open(envelope, PayloadType::Intent, context.keys)?;
     document.check().map_err(Refusal::Inconsistent)?;
     let digest = envelope.digest().map_err(Refusal::Payload)?;
+    verify_addressee(&document.node, context.node)?;
     let stamp = Stamp {
-        node: &document.node,
         serial: document.serial,
         issued_at: document.issued_at,
         not_after: document.not_after,
@@ -248,7 +271,77 @@ pub fn verify_intent(
     Ok(Verified { document, digest })
 }
 
-/// The one field of a body that every format has.
+/// Verifies a cluster document. The node of the context plays no part: it is for all of them.
+///
+/// # Errors
+/// Every [`Refusal`] but those of addressees, key sets and of [`join`].
+pub fn verify_cluster(
+    envelope: &Envelope,
+    context: &Context<'_>,
+) -> Result<Verified<ClusterDocument>, Refusal> {
+    let document: ClusterDocument = open(envelope, PayloadType::Cluster, context.keys)?;
+    if document.not_after <= document.issued_at {
+        return Err(Refusal::Inconsistent(Inconsistency::Validity));
+    }
+    if document.follows > document.serial {
+        return Err(Refusal::Inconsistent(Inconsistency::Lineage));
+    }
+    let digest = envelope.digest().map_err(Refusal::Payload)?;
+    let stamp = Stamp {
+        serial: document.serial,
+        issued_at: document.issued_at,
+        not_after: document.not_after,
+        digest: &digest,
+    };
+    stamp.verify(context)?;
+    Ok(Verified { document, digest })
+}
+
+/// Joins a node's document with the cluster document that the node has. The digest is the node's document's.
+///
+/// # Errors
+/// [`Refusal::ClusterAwaited`], [`Refusal::FormerLineage`].
+pub fn join(
+    node: &Verified<NodeDocument>,
+    cluster: Option<&Verified<ClusterDocument>>,
+) -> Result<Verified<Body>, Refusal> {
+    let needed = node.document.cluster_serial;
+    let found = cluster.filter(|cluster| cluster.document.serial >= needed);
+    let Some(cluster) = found else {
+        let found = cluster.map(|cluster| cluster.document.serial);
+        return Err(Refusal::ClusterAwaited { needed, found });
+    };
+    let follows = cluster.document.follows;
+    if needed < follows {
+        return Err(Refusal::FormerLineage {
+            named: needed,
+            follows,
+        });
+    }
+    Ok(Verified {
+        document: Body::of(node.document.clone(), cluster.document.clone()),
+        digest: node.digest.clone(),
+    })
+}
+
+fn open<T: DeserializeOwned>(
+    envelope: &Envelope,
+    kind: PayloadType,
+    keys: &KeySet,
+) -> Result<T, Refusal> {
+    let packed = verify_signature(envelope, kind, keys)?;
+    let json = unpack(&packed).map_err(|error| match error {
+        PayloadError::TooLarge => Refusal::TooLarge,
+        other => Refusal::Payload(other),
+    })?;
+    let Versioned { version } = parse(&json)?;
+    if version != FORMAT_VERSION {
+        return Err(Refusal::FormatVersion { found: version });
+    }
+    parse(&json)
+}
+
+/// The one field of a document that every format has.
 #[derive(Deserialize)]
 struct Versioned {
     version: u32,
@@ -265,8 +358,8 @@ pub fn verify_release(
     let json = verify_signature(envelope, PayloadType::Release, context.keys)?;
     let document: Release = parse(&json)?;
     let digest = envelope.digest().map_err(Refusal::Payload)?;
+    verify_addressee(&document.node, context.node)?;
     let stamp = Stamp {
-        node: &document.node,
         serial: document.serial,
         issued_at: document.issued_at,
         not_after: document.not_after,
@@ -352,9 +445,24 @@ enum Trust {
     Named,
 }
 
-/// What intents and releases have in common.
+fn verify_addressee(found: &NodeIdentity, own: &NodeIdentity) -> Result<(), Refusal> {
+    if found.name != own.name {
+        return Err(Refusal::WrongNode {
+            found: found.name.to_string(),
+            own: own.name.to_string(),
+        });
+    }
+    if found.uid != own.uid {
+        return Err(Refusal::WrongNodeUid {
+            found: found.uid.to_string(),
+            own: own.uid.to_string(),
+        });
+    }
+    Ok(())
+}
+
+/// What intents, cluster documents and releases have in common.
 struct Stamp<'a> {
-    node: &'a NodeIdentity,
     serial: Serial,
     issued_at: Timestamp,
     not_after: Timestamp,
@@ -363,18 +471,6 @@ struct Stamp<'a> {
 
 impl Stamp<'_> {
     fn verify(&self, context: &Context<'_>) -> Result<(), Refusal> {
-        if self.node.name != context.node.name {
-            return Err(Refusal::WrongNode {
-                found: self.node.name.to_string(),
-                own: context.node.name.to_string(),
-            });
-        }
-        if self.node.uid != context.node.uid {
-            return Err(Refusal::WrongNodeUid {
-                found: self.node.uid.to_string(),
-                own: context.node.uid.to_string(),
-            });
-        }
         if self.issued_at.duration_since(context.now) > SKEW_ALLOWANCE {
             return Err(Refusal::FromTheFuture {
                 issued_at: self.issued_at,

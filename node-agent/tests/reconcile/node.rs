@@ -11,8 +11,9 @@ use futures::Stream;
 use jiff::{SignedDuration, Timestamp};
 use postern_agent::agent::Renewals;
 use postern_agent::agent::run::Wakers;
-use postern_agent::agent::state::Opening;
-use postern_agent::agent::state::{Agent, LastRun, LedgerState, note_damage};
+use postern_agent::agent::state::{
+    Agent, LastRun, LedgerState, Opening, ReceivedDocuments, note_damage,
+};
 use postern_agent::agent::{Activation, run, state::Track};
 use postern_agent::audit::Audit;
 use postern_agent::bindings::BindingStore;
@@ -161,6 +162,7 @@ impl Node {
             bindings,
             inbox: Inbox::new(&intents),
             key,
+            received: ReceivedDocuments::default(),
             verified: None,
             facts: Facts::default(),
             desired: std::sync::Arc::new(Desired::default()),
@@ -211,6 +213,15 @@ impl Node {
         std::fs::write(file, serde_json::to_vec(envelope).unwrap()).unwrap();
     }
 
+    /// The two documents of a body, signed.
+    pub(crate) fn puts_body(&self, body: Body) {
+        let (intent, cluster) = body.documents();
+        let envelope = sign_cluster(&cluster, &[signer()]).unwrap();
+        self.puts(Document::Cluster, &envelope);
+        let envelope = sign_intent(&intent, &[signer()]).unwrap();
+        self.puts(Document::Intent, &envelope);
+    }
+
     /// A file of the agent's state.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -220,8 +231,7 @@ impl Node {
     pub(crate) async fn takes(&mut self, mut body: Body) {
         body.issued_at = Timestamp::now();
         body.not_after = Timestamp::now() + SignedDuration::from_hours(1);
-        let envelope = sign_intent(&body, &[signer()]).unwrap();
-        self.puts(Document::Intent, &envelope);
+        self.puts_body(body);
         self.agent.take_documents();
         assert!(
             self.agent.verified.is_some(),

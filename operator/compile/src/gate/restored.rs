@@ -17,8 +17,9 @@ pub(super) fn restored(index: &Index<'_>) -> (BTreeMap<NodeName, Held>, BTreeSet
     let (mut waiting, mut consented) = (BTreeMap::new(), BTreeSet::new());
     for node in index.nodes.values() {
         let reported = serial::reported(snapshot.now, index.reports.get(&node.name).copied());
-        let ahead = serial::is_restored(node, index.published.bodies.get(&node.name), reported);
-        if !ahead && !snapshot.unreadable.contains(&node.name) && !is_silent(index, node) {
+        let ahead = serial::is_restored(node, index.published.bodies.get(&node.name), reported)
+            || has_seen_a_newer_cluster_document(index, node);
+        if !ahead && !snapshot.unreadable.contains(&node.name) && !still_waits(index, node) {
             continue;
         }
         let ground = Ground {
@@ -35,9 +36,19 @@ pub(super) fn restored(index: &Index<'_>) -> (BTreeMap<NodeName, Held>, BTreeSet
     (waiting, consented)
 }
 
+/// The cluster document that it was joined with is newer than the published one.
+fn has_seen_a_newer_cluster_document(index: &Index<'_>, node: &Node) -> bool {
+    let snapshot = index.snapshot;
+    let report = index.reports.get(&node.name);
+    let said = report.and_then(|report| report.ledger_cluster_serial);
+    let published = snapshot.previous_cluster.as_ref().map(|one| one.serial);
+    serial::believed(snapshot.now, said).is_some_and(|seen| published.is_none_or(|one| seen > one))
+}
+
 /// Does it wait already, while nothing says any more what it has seen? A report that is deleted, or that cannot be read,
-/// ends no wait. A body that was published since then does: nothing is published for a node that waits.
-fn is_silent(index: &Index<'_>, node: &Node) -> bool {
+/// ends no wait, and neither does a newer cluster document, which a node that waits does not take. A document that was
+/// published for it since then does: none is published for a node that waits.
+fn still_waits(index: &Index<'_>, node: &Node) -> bool {
     let published = index.published.bodies.get(&node.name);
     let published = published.filter(|body| body.node.uid == node.uid);
     let mut records = index.snapshot.memory.held.iter();
@@ -47,5 +58,14 @@ fn is_silent(index: &Index<'_>, node: &Node) -> bool {
             && published.is_none_or(|body| body.issued_at <= record.since)
     });
     let report = index.reports.get(&node.name);
-    waits && report.is_none_or(|report| report.ledger_serial.is_none())
+    let is_silent = report.is_none_or(|report| report.ledger_serial.is_none());
+    let follows = index
+        .snapshot
+        .previous_cluster
+        .as_ref()
+        .map(|one| one.follows);
+    let is_of_before = published
+        .zip(follows)
+        .is_some_and(|(body, follows)| body.cluster_serial < follows);
+    waits && (is_silent || is_of_before)
 }
