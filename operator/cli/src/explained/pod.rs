@@ -138,6 +138,7 @@ fn snapshot(view: &PodView, pod: &Pod, now: Timestamp, unread: &mut Vec<String>)
         services: Vec::new(),
         reports: Vec::new(),
         previous: BTreeMap::default(),
+        previous_cluster: None,
         unreadable: Default::default(),
         awaited: Default::default(),
         memory: Memory::default(),

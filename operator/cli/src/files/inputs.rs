@@ -118,6 +118,7 @@ impl Inputs {
             reports,
             services: services.into_iter().flatten().collect(),
             previous: known.bodies(),
+            previous_cluster: known.cluster.as_ref().map(|cluster| cluster.body.clone()),
             unreadable: nodes(&known.unreadable),
             awaited: BTreeSet::new(),
             memory: known.state.memory.clone(),

@@ -76,6 +76,7 @@ impl NodeLine {
             .chain(reports.keys())
             .chain(held.keys())
             .copied()
+            .filter(|name| *name != CLUSTER_INTENT)
             .collect();
         let line = |name: &str| {
             let (intent, report) = (intents.get(name).copied(), reports.get(name).copied());

@@ -96,22 +96,25 @@ fn write(
     keys: &[SigningKey],
 ) -> Result<(), VerbError> {
     let mut envelopes = Vec::new();
+    let cluster = match &compilation.cluster {
+        ClusterOutcome::Publish(document) => {
+            Some(bytes(&out.join(CLUSTER_ENVELOPE), sign_cluster(document, keys))?)
+        }
+        ClusterOutcome::Keep => known.cluster.as_ref().map(|cluster| cluster.bytes.clone()),
+    };
+    envelopes.extend(cluster.clone().map(|bytes| (out.join(CLUSTER_ENVELOPE), bytes)));
     for (node, outcome) in &compilation.nodes {
-        let path = out.join(node.as_str()).join(ENVELOPE);
+        let folder = out.join(node.as_str());
+        let path = folder.join(ENVELOPE);
         let bytes = match outcome {
-            NodeOutcome::Publish(body) => {
-                let envelope = sign_intent(body, keys).map_err(VerbError::Sign)?;
-                serde_json::to_vec(&envelope).map_err(|source| VerbError::Document {
-                    path: path.clone(),
-                    source,
-                })?
-            }
+            NodeOutcome::Publish(body) => bytes(&path, sign_intent(body, keys))?,
             NodeOutcome::Keep => match known.published.get(node) {
                 Some(published) => published.bytes.clone(),
                 None => continue,
             },
             NodeOutcome::Restored | NodeOutcome::Awaited => continue,
         };
+        envelopes.extend(cluster.clone().map(|bytes| (folder.join(CLUSTER_ENVELOPE), bytes)));
         envelopes.push((path, bytes));
     }
     known.begin(state)?;
@@ -121,6 +124,14 @@ fn write(
     known.state.memory = compilation.memory.clone();
     known.state.write(state)?;
     Ok(())
+}
+
+fn bytes(path: &Path, envelope: Result<Envelope, SignError>) -> Result<Vec<u8>, VerbError> {
+    let envelope = envelope.map_err(VerbError::Sign)?;
+    serde_json::to_vec(&envelope).map_err(|source| VerbError::Document {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 impl Outcome {

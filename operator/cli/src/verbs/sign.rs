@@ -35,11 +35,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Answer, VerbError> {
         .iter()
         .map(|path| read_signing_key(path))
         .collect::<Result<Vec<_>, _>>()?;
+    let packed = || pack(&json).map_err(|error| VerbError::Sign(SignError::Pack(error)));
     let (kind, payload) = match arguments.kind {
-        Kind::Intent => (
-            PayloadType::Intent,
-            pack(&json).map_err(|error| VerbError::Sign(SignError::Pack(error)))?,
-        ),
+        Kind::Intent => (PayloadType::Intent, packed()?),
+        Kind::Cluster => (PayloadType::Cluster, packed()?),
         Kind::Release => (PayloadType::Release, json),
         Kind::Keyset => (PayloadType::KeySet, json),
     };

@@ -44,6 +44,8 @@ pub(super) struct Arguments {
 pub(super) enum Kind {
     /// What one node is to do.
     Intent,
+    /// The facts that all nodes share.
+    Cluster,
     /// Let one node go.
     Release,
     /// Change the trusted keys.
@@ -94,7 +96,14 @@ fn verify(arguments: &Arguments, envelope: &Envelope, keys: &KeySet) -> Result<S
     if arguments.kind == Kind::Keyset {
         return verify_key_set(envelope, keys).map(|verified| verified.digest().to_owned());
     }
-    let node = addressee(arguments, envelope)?;
+    let node = match arguments.kind {
+        // It is for every node.
+        Kind::Cluster => NodeIdentity {
+            name: arguments.node_name.clone().unwrap_or_else(everybody),
+            uid: arguments.node_uid.clone().unwrap_or_else(everybody),
+        },
+        Kind::Intent | Kind::Release | Kind::Keyset => addressee(arguments, envelope)?,
+    };
     let now = arguments.now.unwrap_or_else(Timestamp::now);
     let context = Context {
         node: &node,
@@ -105,6 +114,9 @@ fn verify(arguments: &Arguments, envelope: &Envelope, keys: &KeySet) -> Result<S
     match arguments.kind {
         Kind::Intent => {
             verify_intent(envelope, &context).map(|verified| verified.digest().to_owned())
+        }
+        Kind::Cluster => {
+            verify_cluster(envelope, &context).map(|verified| verified.digest().to_owned())
         }
         Kind::Release | Kind::Keyset => {
             verify_release(envelope, &context).map(|verified| verified.digest().to_owned())
