@@ -185,7 +185,7 @@ impl Verifier<'_> {
                 )))
             }
             Document::Cluster => {
-                let verified = verify_cluster(&envelope, &self.cluster_context())?;
+                let verified = verify_cluster(&envelope, self.keys, self.now, self.last_cluster())?;
                 Ok(Outcome::Cluster(Box::new(Received { verified, envelope })))
             }
             Document::Intent => {
@@ -238,16 +238,12 @@ impl Verifier<'_> {
             .is_some_and(|document| &document == pinned)
     }
 
-    fn cluster_context(&self) -> Context<'_> {
-        let last = self.ledger.cluster_digest.as_deref();
-        let last = last.map(|digest| Accepted {
+    fn last_cluster(&self) -> Option<Accepted<'_>> {
+        let digest = self.ledger.cluster_digest.as_deref();
+        digest.map(|digest| Accepted {
             serial: self.ledger.cluster_serial,
             digest,
-        });
-        Context {
-            last,
-            ..self.context()
-        }
+        })
     }
 
     fn context(&self) -> Context<'_> {

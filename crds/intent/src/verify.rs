@@ -267,19 +267,22 @@ pub fn verify_intent(
         not_after: document.not_after,
         digest: &digest,
     };
-    stamp.verify(context)?;
+    stamp.verify(context.now, context.last)?;
     Ok(Verified { document, digest })
 }
 
-/// Verifies a cluster document. The node of the context plays no part: it is for all of them.
+/// Verifies a cluster document, which is for every node: by the trusted keys, at this time, after the last one that was
+/// accepted.
 ///
 /// # Errors
 /// Every [`Refusal`] but those of addressees, key sets and of [`join`].
 pub fn verify_cluster(
     envelope: &Envelope,
-    context: &Context<'_>,
+    keys: &KeySet,
+    now: Timestamp,
+    last: Option<Accepted<'_>>,
 ) -> Result<Verified<ClusterDocument>, Refusal> {
-    let document: ClusterDocument = open(envelope, PayloadType::Cluster, context.keys)?;
+    let document: ClusterDocument = open(envelope, PayloadType::Cluster, keys)?;
     if document.not_after <= document.issued_at {
         return Err(Refusal::Inconsistent(Inconsistency::Validity));
     }
@@ -293,7 +296,7 @@ pub fn verify_cluster(
         not_after: document.not_after,
         digest: &digest,
     };
-    stamp.verify(context)?;
+    stamp.verify(now, last)?;
     Ok(Verified { document, digest })
 }
 
@@ -365,7 +368,7 @@ pub fn verify_release(
         not_after: document.not_after,
         digest: &digest,
     };
-    stamp.verify(context)?;
+    stamp.verify(context.now, context.last)?;
     Ok(Verified { document, digest })
 }
 
@@ -470,14 +473,14 @@ struct Stamp<'a> {
 }
 
 impl Stamp<'_> {
-    fn verify(&self, context: &Context<'_>) -> Result<(), Refusal> {
-        if self.issued_at.duration_since(context.now) > SKEW_ALLOWANCE {
+    fn verify(&self, now: Timestamp, last: Option<Accepted<'_>>) -> Result<(), Refusal> {
+        if self.issued_at.duration_since(now) > SKEW_ALLOWANCE {
             return Err(Refusal::FromTheFuture {
                 issued_at: self.issued_at,
-                now: context.now,
+                now,
             });
         }
-        if let Some(last) = &context.last {
+        if let Some(last) = &last {
             if self.serial < last.serial {
                 return Err(Refusal::Replayed {
                     found: self.serial,
@@ -492,10 +495,10 @@ impl Stamp<'_> {
                 });
             }
         }
-        if self.not_after <= context.now {
+        if self.not_after <= now {
             return Err(Refusal::Expired {
                 not_after: self.not_after,
-                now: context.now,
+                now,
             });
         }
         Ok(())

@@ -64,22 +64,14 @@ fn intent(cluster_serial: u64) -> NodeDocument {
     }
 }
 
-fn judged<T>(
-    verify: impl Fn(&Context<'_>) -> Result<Verified<T>, Refusal>,
-    last: Option<Accepted<'_>>,
-) -> Result<Verified<T>, Refusal> {
+fn keys() -> KeySet {
     let public = key(1).verifying_key();
     let pem = public.to_public_key_pem(LineEnding::LF).unwrap();
-    verify(&Context {
-        node: &identity(),
-        keys: &KeySet::installed([pem.as_str()]).unwrap(),
-        now: now(),
-        last,
-    })
+    KeySet::installed([pem.as_str()]).unwrap()
 }
 
 fn verified(envelope: &Envelope) -> Result<Verified<ClusterDocument>, Refusal> {
-    judged(|context| verify_cluster(envelope, context), None)
+    verify_cluster(envelope, &keys(), now(), None)
 }
 
 fn signed(document: &ClusterDocument) -> Envelope {
@@ -88,7 +80,15 @@ fn signed(document: &ClusterDocument) -> Envelope {
 
 fn joined(intent: &NodeDocument, cluster: Option<&ClusterDocument>) -> Result<Body, Refusal> {
     let envelope = sign_intent(intent, &[key(1)]).unwrap();
-    let own = judged(|context| verify_intent(&envelope, context), None)?;
+    let own = verify_intent(
+        &envelope,
+        &Context {
+            node: &identity(),
+            keys: &keys(),
+            now: now(),
+            last: None,
+        },
+    )?;
     let cluster = cluster.map(|document| verified(&signed(document)).unwrap());
     join(&own, cluster.as_ref()).map(|body| body.get().clone())
 }
@@ -162,7 +162,7 @@ fn an_older_cluster_document_and_another_one_of_the_same_serial_are_refused() {
             digest,
         });
         let envelope = signed(&cluster(5, 5));
-        let found = judged(|context| verify_cluster(&envelope, context), last);
+        let found = verify_cluster(&envelope, &keys(), now(), last);
         found.map_or_else(|refusal| refusal.reason(), |_| "accepted")
     };
     let own = signed(&cluster(5, 5)).digest().unwrap();

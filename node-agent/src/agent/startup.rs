@@ -163,7 +163,7 @@ impl<H: Host> Agent<H> {
             envelope,
         };
         let cluster = cluster.map(|envelope| {
-            let verified = expired_too(|at| verify_cluster(&envelope, &context(at)), now)?;
+            let verified = expired_too(|at| verify_cluster(&envelope, &self.keys, at, None), now)?;
             Ok(Received { verified, envelope })
         });
         let cluster = cluster.transpose()?;

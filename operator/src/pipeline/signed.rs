@@ -6,7 +6,6 @@ use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
 use postern_crds::conditions::Reason;
 use postern_crds::names::CLUSTER_INTENT;
-use postern_intent::body::NodeIdentity;
 use postern_intent::envelope::{PayloadType, unpack};
 use postern_intent::sign::{SignError, sign_cluster, sign_intent};
 use postern_intent::verify::{Context, Refusal, verify_cluster, verify_intent};
@@ -60,7 +59,12 @@ impl SignedDocument for NodeDocument {
 
     fn open(name: &NodeName, envelope: &Envelope, keys: &KeySet) -> Result<Self, Reason> {
         let said: Self = said(envelope)?;
-        let context = context(&said.node, keys, said.issued_at);
+        let context = Context {
+            node: &said.node,
+            keys,
+            now: said.issued_at,
+            last: None,
+        };
         let verified = verify_intent(envelope, &context).map_err(|refusal| reason(&refusal))?;
         let document = verified.get();
         (document.node.name == *name)
@@ -92,14 +96,10 @@ impl SignedDocument for ClusterDocument {
         sign_cluster(self, keys)
     }
 
-    fn open(name: &NodeName, envelope: &Envelope, keys: &KeySet) -> Result<Self, Reason> {
+    fn open(_: &NodeName, envelope: &Envelope, keys: &KeySet) -> Result<Self, Reason> {
         let said: Self = said(envelope)?;
-        let nobody = NodeIdentity {
-            name: name.clone(),
-            uid: CLUSTER_INTENT.parse().map_err(|_| Reason::Malformed)?,
-        };
-        let context = context(&nobody, keys, said.issued_at);
-        let verified = verify_cluster(envelope, &context).map_err(|refusal| reason(&refusal))?;
+        let verified = verify_cluster(envelope, keys, said.issued_at, None);
+        let verified = verified.map_err(|refusal| reason(&refusal))?;
         Ok(verified.get().clone())
     }
 }
@@ -108,15 +108,6 @@ fn said<T: serde::de::DeserializeOwned>(envelope: &Envelope) -> Result<T, Reason
     let packed = envelope.payload_bytes().map_err(|_| Reason::BadPayload)?;
     let json = unpack(&packed).map_err(|_| Reason::BadPayload)?;
     serde_json::from_slice(&json).map_err(|_| Reason::NotUnderstood)
-}
-
-fn context<'a>(node: &'a NodeIdentity, keys: &'a KeySet, now: Timestamp) -> Context<'a> {
-    Context {
-        node,
-        keys,
-        now,
-        last: None,
-    }
 }
 
 /// The reason of a refusal, as conditions and Events name it.

@@ -5,10 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use postern_crds::names::CLUSTER_INTENT;
-use postern_intent::body::NodeIdentity;
 use postern_intent::envelope::unpack;
 use postern_intent::verify::{Context, parse_envelope, verify_cluster, verify_intent};
-use postern_intent::{ClusterDocument, Envelope, KeySet, NodeDocument, NodeName, Refusal, Verified};
+use postern_intent::{
+    ClusterDocument, Envelope, KeySet, NodeDocument, NodeName, Refusal, Verified,
+};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
@@ -165,22 +166,9 @@ pub fn open_envelope(
     verify_intent(envelope, &context)
 }
 
-fn open_cluster(
-    envelope: &Envelope,
-    keys: &KeySet,
-) -> Result<Verified<ClusterDocument>, Refusal> {
+fn open_cluster(envelope: &Envelope, keys: &KeySet) -> Result<Verified<ClusterDocument>, Refusal> {
     let said: ClusterDocument = said(envelope)?;
-    let object = CLUSTER_INTENT.parse().ok().zip(CLUSTER_INTENT.parse().ok());
-    let Some((name, uid)) = object else {
-        return Err(Refusal::Oversized);
-    };
-    let context = Context {
-        node: &NodeIdentity { name, uid },
-        keys,
-        now: said.issued_at,
-        last: None,
-    };
-    verify_cluster(envelope, &context)
+    verify_cluster(envelope, keys, said.issued_at, None)
 }
 
 fn said<T: DeserializeOwned>(envelope: &Envelope) -> Result<T, Refusal> {

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use postern_compile::gate::{Cause, Held, Subject};
 use postern_compile::snapshot::Freshness;
 use postern_crds::conditions::{ConditionType, Reason};
+use postern_crds::names::CLUSTER_INTENT;
 use postern_crds::{NodeIntent, NodeReport};
 use serde::Serialize;
 

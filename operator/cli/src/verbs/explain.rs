@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use postern_compile::explain::{Explanation, explain};
 use postern_compile::verdict::Verdict;
 use postern_compile::{Compilation, NodeOutcome, Snapshot, compile};
-use postern_intent::{NodeDocument, Namespace, NodeName, PodName};
+use postern_intent::{Namespace, NodeDocument, NodeName, PodName};
 
 use super::inputs::InputArguments;
 use super::source::ReachArguments;

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use postern_compile::{NodeOutcome, compile};
-use postern_intent::NodeName;
+use postern_compile::{ClusterOutcome, NodeOutcome, compile};
+use postern_intent::{Body, ClusterDocument, NodeDocument, NodeName};
 use serde::Serialize;
 
 use super::inputs::InputArguments;
 use super::{Answer, End, VerbError};
 use crate::output::{Format, Shown, render};
-use crate::plan::{Change, Difference, Objects, Section, difference, objects};
+use crate::plan::{Change, Difference, Section, difference, objects};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -68,7 +68,10 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
             let old = inputs.snapshot.previous_cluster.as_ref().zip(previous);
             let old = old.map(|(cluster, document)| joined(document, cluster));
             let coming = coming(outcome, previous, cluster);
-            (node.clone(), NodePlan::new(outcome, old.as_ref(), coming.as_ref()))
+            (
+                node.clone(),
+                NodePlan::new(outcome, old.as_ref(), coming.as_ref()),
+            )
         })
         .collect();
     if let (Some(name), true) = (&arguments.node, nodes.is_empty()) {
@@ -104,7 +107,9 @@ fn coming(
         NodeOutcome::Keep | NodeOutcome::Awaited => previous,
         NodeOutcome::Restored => None,
     };
-    document.zip(cluster).map(|(document, cluster)| joined(document, cluster))
+    document
+        .zip(cluster)
+        .map(|(document, cluster)| joined(document, cluster))
 }
 
 impl NodePlan {

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use postern_intent::body::NodeIdentity;
 use postern_intent::envelope::unpack;
 use postern_intent::verify::{
-    Context, RefusalRecord, parse_envelope, verify_intent, verify_key_set, verify_release,
+    Context, RefusalRecord, parse_envelope, verify_cluster, verify_intent, verify_key_set,
+    verify_release,
 };
 use postern_intent::{Envelope, KeySet, NodeName, Refusal, Uid};
 use serde::{Deserialize, Serialize};
@@ -96,15 +97,12 @@ fn verify(arguments: &Arguments, envelope: &Envelope, keys: &KeySet) -> Result<S
     if arguments.kind == Kind::Keyset {
         return verify_key_set(envelope, keys).map(|verified| verified.digest().to_owned());
     }
-    let node = match arguments.kind {
-        // It is for every node.
-        Kind::Cluster => NodeIdentity {
-            name: arguments.node_name.clone().unwrap_or_else(everybody),
-            uid: arguments.node_uid.clone().unwrap_or_else(everybody),
-        },
-        Kind::Intent | Kind::Release | Kind::Keyset => addressee(arguments, envelope)?,
-    };
     let now = arguments.now.unwrap_or_else(Timestamp::now);
+    if arguments.kind == Kind::Cluster {
+        let verified = verify_cluster(envelope, keys, now, None)?;
+        return Ok(verified.digest().to_owned());
+    }
+    let node = addressee(arguments, envelope)?;
     let context = Context {
         node: &node,
         keys,
@@ -115,10 +113,7 @@ fn verify(arguments: &Arguments, envelope: &Envelope, keys: &KeySet) -> Result<S
         Kind::Intent => {
             verify_intent(envelope, &context).map(|verified| verified.digest().to_owned())
         }
-        Kind::Cluster => {
-            verify_cluster(envelope, &context).map(|verified| verified.digest().to_owned())
-        }
-        Kind::Release | Kind::Keyset => {
+        Kind::Release | Kind::Keyset | Kind::Cluster => {
             verify_release(envelope, &context).map(|verified| verified.digest().to_owned())
         }
     }

@@ -53,10 +53,14 @@ impl GatherStep<'_> {
         for (kind, objects, poison) in sizes(self.stores) {
             self.metrics.counted(kind, objects, poison);
         }
-        let intent_states = self.intent_states(&mut intents.nodes, &inputs, signing.ring.trust(), now);
+        let intent_states =
+            self.intent_states(&mut intents.nodes, &inputs, signing.ring.trust(), now);
         let name = cluster_intent();
         let shown = self.stores.intents.get(&ObjectRef::new(name.as_str()));
-        let cluster_state = intents.cluster.state(&name, shown.as_deref(), signing.ring.trust(), now);
+        let cluster_state =
+            intents
+                .cluster
+                .state(&name, shown.as_deref(), signing.ring.trust(), now);
         let is_lagging = |state: &IntentState| matches!(state, IntentState::Lagging);
         if matches!(cluster_state, IntentState::Lagging) || intent_states.values().any(is_lagging) {
             return Ok(Err(IdleReason::Lagging));

@@ -56,10 +56,7 @@ async fn write_timed<D: SignedDocument>(
     (one, sent, attempt)
 }
 
-async fn write<D: SignedDocument>(
-    writer: &Writer,
-    one: &PlannedWrite<D>,
-) -> Attempt<NodeIntent> {
+async fn write<D: SignedDocument>(writer: &Writer, one: &PlannedWrite<D>) -> Attempt<NodeIntent> {
     let api: Api<NodeIntent> = Api::all(writer.client.clone());
     let key = ObjectKey::cluster("NodeIntent", one.node.as_str());
     let params = Writer::params();

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use postern_crds::NodeIntentSpec;
 use postern_crds::node_intent::KeySet as ShownKeySet;
-use postern_intent::keys::KeySetDocument;
 use postern_intent::KeySet;
+use postern_intent::keys::KeySetDocument;
 use postern_intent::sign::{SignError, sign_bytes, sign_key_set};
 
 use crate::pipeline::shown_envelope::{from_shown, to_shown};

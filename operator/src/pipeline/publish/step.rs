@@ -126,7 +126,10 @@ impl PublishStep<'_> {
         self.writer.metrics.took(Step::Sign, started.elapsed());
         if cluster.is_some() || !nodes.is_empty() {
             let cluster = cluster.is_some();
-            info!(intents = nodes.len(), cluster, "the leader publishes intents");
+            info!(
+                intents = nodes.len(),
+                cluster, "the leader publishes intents"
+            );
         }
         let planned = cluster.into_iter().collect();
         let mut tally = publish_intents(self.writer, planned, &mut self.intents.cluster).await;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use postern_compile::first_names;
 use postern_crds::conditions::Reason;
-use postern_crds::names::MEMORY_CONFIG_MAP;
-use postern_intent::NodeName;
+use postern_crds::names::{CLUSTER_INTENT, MEMORY_CONFIG_MAP};
+use postern_intent::{ClusterDocument, NodeName};
 
 use super::events::{EventNotice, EventTone, Regarding};
 use crate::error::chain;
