@@ -14,7 +14,6 @@ use postern_host_testing::contract::OtherProgram as _;
 use postern_host_testing::fake::{Call, Flow};
 use postern_intent::Body;
 use postern_intent::body::{BlockedReason, Class};
-use postern_intent::sign::sign_intent;
 use postern_plan::check::Seal;
 use postern_plan::flow::CutExtent;
 use postern_plan::host::{Family, Route, RouteKind};
@@ -354,11 +353,8 @@ async fn a_change_that_nft_refuses_leaves_the_former_guard_and_its_body_in_the_r
 async fn a_body_that_was_accepted_and_not_read_back_is_not_reported_as_applied() {
     let mut node = Node::new();
     node.takes(client()).await;
-    let mut second = next(&client(), |_| {});
-    second.issued_at = jiff::Timestamp::now();
-    second.not_after = second.issued_at + jiff::SignedDuration::from_hours(1);
-    let envelope = sign_intent(&second, &[signer()]).unwrap();
-    node.puts(Document::Intent, &envelope);
+    let second = next(&client(), |_| {});
+    node.puts_body(second.clone());
     node.agent.take_documents();
     let status = node.agent.status();
     assert_eq!(status.ledger_serial, Some(second.serial.0));

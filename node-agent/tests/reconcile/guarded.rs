@@ -11,7 +11,6 @@ use postern_cni::protocol::Response;
 use postern_crds::node_report::NodeReportStatus;
 use postern_host_testing::patience::Patience;
 use postern_intent::body::Class;
-use postern_intent::sign::sign_intent;
 use postern_intent::{Address, Body};
 use postern_plan::desired::Standing;
 
@@ -52,11 +51,8 @@ async fn standing(node: &mut Node) -> Option<Standing> {
 }
 
 /// Puts a body into the folder and lets the agent look.
-fn offers(node: &mut Node, mut body: Body) -> Taken {
-    body.issued_at = Timestamp::now();
-    body.not_after = Timestamp::now() + SignedDuration::from_hours(1);
-    let envelope = sign_intent(&body, &[signer()]).unwrap();
-    node.puts(Document::Intent, &envelope);
+fn offers(node: &mut Node, body: Body) -> Taken {
+    node.puts_body(body);
     node.agent.take_documents()
 }
 

@@ -34,6 +34,7 @@ const ALWAYS: usize = usize::MAX;
 fn next(body: &Body, change: impl FnOnce(&mut Body)) -> Body {
     let mut next = body.clone();
     next.serial = Serial(body.serial.0 + 1);
+    next.cluster_serial = Serial(body.cluster_serial.0 + 1);
     change(&mut next);
     next
 }

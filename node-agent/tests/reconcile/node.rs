@@ -33,7 +33,7 @@ use postern_crds::node_report::{NodeReportStatus, ScopeReport};
 use postern_host::error::errno;
 use postern_host_testing::fake::{Call, FakeHost};
 use postern_host_testing::patience::Patience;
-use postern_intent::sign::sign_intent;
+use postern_intent::sign::{sign_cluster, sign_intent};
 use postern_intent::{Body, KeySet, ScopeId};
 use postern_plan::Desired;
 use postern_plan::desired::Facts;
@@ -213,13 +213,19 @@ impl Node {
         std::fs::write(file, serde_json::to_vec(envelope).unwrap()).unwrap();
     }
 
-    /// The two documents of a body, signed.
+    /// The two documents of a body, issued now and signed by the key that the node trusts.
     pub(crate) fn puts_body(&self, body: Body) {
+        self.puts_body_by(&signer(), body);
+    }
+
+    /// The same, signed by another key.
+    pub(crate) fn puts_body_by(&self, key: &SigningKey, mut body: Body) {
+        body.issued_at = Timestamp::now();
+        body.not_after = Timestamp::now() + SignedDuration::from_hours(1);
         let (intent, cluster) = body.documents();
-        let envelope = sign_cluster(&cluster, &[signer()]).unwrap();
-        self.puts(Document::Cluster, &envelope);
-        let envelope = sign_intent(&intent, &[signer()]).unwrap();
-        self.puts(Document::Intent, &envelope);
+        let keys = std::slice::from_ref(key);
+        self.puts(Document::Cluster, &sign_cluster(&cluster, keys).unwrap());
+        self.puts(Document::Intent, &sign_intent(&intent, keys).unwrap());
     }
 
     /// A file of the agent's state.
@@ -228,9 +234,7 @@ impl Node {
     }
 
     /// A body comes, signed, and a few runs follow.
-    pub(crate) async fn takes(&mut self, mut body: Body) {
-        body.issued_at = Timestamp::now();
-        body.not_after = Timestamp::now() + SignedDuration::from_hours(1);
+    pub(crate) async fn takes(&mut self, body: Body) {
         self.puts_body(body);
         self.agent.take_documents();
         assert!(
