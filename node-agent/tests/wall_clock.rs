@@ -12,7 +12,7 @@ use postern_agent::inbox::{Document, Outcome, Verifier};
 use postern_agent::ledger::Ledger;
 use postern_intent::keys::KeySetDocument;
 use postern_intent::sign::sign_intent;
-use postern_intent::{NodeDocument, KeySet, Refusal};
+use postern_intent::{KeySet, NodeDocument, Refusal};
 use serde_json::json;
 
 /// What the wall clock showed before somebody turned it back by two days: the test cannot turn the machine's clock, so

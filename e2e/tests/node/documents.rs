@@ -9,7 +9,7 @@ use postern_intent::body::Class;
 use postern_intent::envelope::{PayloadType, UNPACKED_LIMIT, pack};
 use postern_intent::keys::KeySetDocument;
 use postern_intent::sign::{Release, sign_bytes, sign_intent, sign_key_set, sign_release};
-use postern_intent::{Body, Envelope, Serial};
+use postern_intent::{Envelope, NodeDocument, Serial};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -58,9 +58,9 @@ pub(crate) fn key_set(version: u64, keys: &[&SigningKey]) -> KeySetDocument {
 }
 
 /// The same instructions, issued now, some serials later.
-pub(crate) fn next(body: &Body, later: u64) -> Body {
+pub(crate) fn next(body: &NodeDocument, later: u64) -> NodeDocument {
     let now = Timestamp::now();
-    Body {
+    NodeDocument {
         serial: Serial(body.serial.0 + later),
         issued_at: now,
         not_after: now + SignedDuration::from_hours(24),
@@ -68,7 +68,7 @@ pub(crate) fn next(body: &Body, later: u64) -> Body {
     }
 }
 
-pub(crate) fn release_of(body: &Body, later: u64, reason: &str) -> Release {
+pub(crate) fn release_of(body: &NodeDocument, later: u64, reason: &str) -> Release {
     let now = Timestamp::now();
     Release {
         node: body.node.clone(),
@@ -80,7 +80,11 @@ pub(crate) fn release_of(body: &Body, later: u64, reason: &str) -> Release {
 }
 
 /// Every bad document of the design, each with the reason that it must be refused for.
-pub(crate) fn bad_documents(body: &Body, good: &Envelope, trusted: &SigningKey) -> Vec<Bad> {
+pub(crate) fn bad_documents(
+    body: &NodeDocument,
+    good: &Envelope,
+    trusted: &SigningKey,
+) -> Vec<Bad> {
     let mut all = bad_envelopes(body, good, trusted);
     all.extend(bad_bodies(body, trusted));
     all.extend(bad_key_sets(trusted));
@@ -98,7 +102,7 @@ pub(crate) fn bad_documents(body: &Body, good: &Envelope, trusted: &SigningKey) 
     all
 }
 
-fn bad_envelopes(body: &Body, good: &Envelope, trusted: &SigningKey) -> Vec<Bad> {
+fn bad_envelopes(body: &NodeDocument, good: &Envelope, trusted: &SigningKey) -> Vec<Bad> {
     let keys = std::slice::from_ref(trusted);
     let bad = |name, reason, document: &Envelope| Bad::new(name, INTENT, reason, document);
     let mut tampered = good.clone();
@@ -122,9 +126,9 @@ fn bad_envelopes(body: &Body, good: &Envelope, trusted: &SigningKey) -> Vec<Bad>
     ]
 }
 
-fn bad_bodies(body: &Body, trusted: &SigningKey) -> Vec<Bad> {
+fn bad_bodies(body: &NodeDocument, trusted: &SigningKey) -> Vec<Bad> {
     let mut out = Vec::new();
-    let mut changed = |name, reason, change: &dyn Fn(&mut Body)| {
+    let mut changed = |name, reason, change: &dyn Fn(&mut NodeDocument)| {
         let mut body = next(body, 1);
         change(&mut body);
         let signed = sign_intent(&body, std::slice::from_ref(trusted)).unwrap();

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
+use postern_intent::Body;
 use postern_intent::body::{Class, Scope, TunnelRole, Way};
 use postern_intent::words::ExitName;
-use postern_intent::{Body, KeySet};
 
 use crate::lab::PodRecord;
 use crate::lab::topology::Node;
@@ -245,13 +245,8 @@ impl Timeline {
 
     /// Puts together what was published and what was reported.
     #[must_use]
-    pub fn of(
-        nodes: &[Node],
-        keys: &[KeySet],
-        published: &[Published],
-        applied: &[Applied],
-    ) -> Self {
-        let bodies = Bodies::of(nodes, keys, published, applied);
+    pub fn of(nodes: &[Node], history: &History<'_>) -> Self {
+        let bodies = Bodies::of(nodes, history);
         let own = |node: &Node| (node.name.clone(), node.addresses().into());
         let mut timeline = Self {
             nodes: BTreeMap::new(),
