@@ -10,8 +10,7 @@ use postern_intent::words::ExitName;
 
 use crate::lab::PodRecord;
 use crate::lab::topology::Node;
-use crate::proof::judge::bodies::{Bodies, InForce};
-use crate::proof::monitor::{Applied, Published};
+use crate::proof::judge::bodies::{Bodies, History, InForce};
 
 /// A way out of a node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

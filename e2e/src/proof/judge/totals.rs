@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::lab::{Lab, LabError, PodRecord};
+use crate::proof::judge::bodies::History;
 use crate::proof::judge::count::count;
 use crate::proof::judge::difference::compare;
 use crate::proof::judge::inside::Inside;

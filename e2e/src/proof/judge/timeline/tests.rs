@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::Timeline;
 use crate::lab::topology::Node;
-use crate::proof::monitor::{Applied, Published};
+use crate::proof::judge::bodies::History;
+use crate::proof::monitor::{Applied, Published, PublishedCluster};
 
 const UID: &str = "11111111-1111-4111-8111-111111111111";
 
