@@ -34,9 +34,16 @@ pub(crate) fn settle(snapshot: &Snapshot, content: ClusterDocument) -> SettledCl
     let mut document = content;
     let shed = fit_cluster(&mut document, snapshot.settings.envelope_budget);
     let published = snapshot.previous_cluster.as_ref();
+    let seen = snapshot
+        .reports
+        .iter()
+        .filter_map(|report| serial::believed(snapshot.now, report.ledger_cluster_serial))
+        .max();
     if let Some(published) = published
         && says_the_same(&document, published)
         && !validity(published).is_due(snapshot.now, &snapshot.settings)
+        // A node that has seen a newer one refuses this one for ever.
+        && !is_behind(published, seen)
     {
         return SettledCluster {
             outcome: ClusterOutcome::Keep,
@@ -45,11 +52,6 @@ pub(crate) fn settle(snapshot: &Snapshot, content: ClusterDocument) -> SettledCl
             shed,
         };
     }
-    let seen = snapshot
-        .reports
-        .iter()
-        .filter_map(|report| serial::believed(snapshot.now, report.ledger_cluster_serial))
-        .max();
     document.serial = serial::next(snapshot.now, published.map(|one| one.serial), seen);
     document.follows = match published {
         Some(published) if goes_on(snapshot, published, seen) => published.follows,
@@ -69,10 +71,15 @@ pub(crate) fn settle(snapshot: &Snapshot, content: ClusterDocument) -> SettledCl
     }
 }
 
-/// Is what is published the last that any node has seen? Where a node has seen more, or may have, the store was set back: a
-/// namespace that was guarded may be missing, and only nodes whose own document is made anew may take this one.
+/// Has a node seen a newer document than the published one? Then the store was set back.
+fn is_behind(published: &ClusterDocument, seen: Option<Serial>) -> bool {
+    seen.is_some_and(|seen| seen > published.serial)
+}
+
+/// Is what is published the last that any node has seen? Where a node has seen more, or may have, the store may have been set
+/// back: a namespace that was guarded may be missing, and only nodes whose own document is made anew may take this one.
 fn goes_on(snapshot: &Snapshot, published: &ClusterDocument, seen: Option<Serial>) -> bool {
-    snapshot.awaited.is_empty() && seen.is_none_or(|seen| seen <= published.serial)
+    snapshot.awaited.is_empty() && !is_behind(published, seen)
 }
 
 /// A document without serial and times.

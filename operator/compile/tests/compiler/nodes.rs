@@ -1,11 +1,13 @@
 //! What nodes claim and report, and the addresses that services have.
 
+use std::collections::BTreeSet;
+
 use postern_compile::Compilation;
 use postern_compile::intake;
 use postern_compile::snapshot::Service;
 use postern_compile::verdict::{Detail, Verdict};
 use postern_intent::body::{PortSpan, TunnelRole, Way};
-use postern_intent::{Address, NodeDocument, Serial};
+use postern_intent::{Address, Body, NodeDocument, Serial};
 use serde_json::json;
 
 use super::changes::{make, red_policy, start};
