@@ -19,7 +19,7 @@ use postern_compile::snapshot::{Definitions, Memory, Node, Settings, Snapshot};
 use postern_compile::{NodeOutcome, compile};
 use postern_crds::conditions::Reason;
 use postern_crds::{NodeIntent, NodeIntentSpec};
-use postern_intent::{Body, NodeName};
+use postern_intent::{NodeDocument, NodeName};
 use postern_operator::pipeline::intents::{IntentLoss, IntentState, Intents};
 use postern_operator::pipeline::publish::spec;
 use postern_operator::signer::KeyRing;
@@ -36,7 +36,7 @@ fn node() -> NodeName {
 }
 
 /// A body of the compiler's own, for a cluster of one node at a time in seconds.
-fn body(second: i64) -> Body {
+fn body(second: i64) -> NodeDocument {
     let snapshot = Snapshot {
         now: Timestamp::from_second(second).unwrap(),
         settings: Settings::default(),
@@ -55,6 +55,7 @@ fn body(second: i64) -> Body {
         services: Vec::new(),
         reports: Vec::new(),
         previous: BTreeMap::new(),
+        previous_cluster: None,
         unreadable: BTreeSet::new(),
         awaited: BTreeSet::new(),
         memory: Memory::default(),
