@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 
 use postern_agent::agent::Activation;
 use postern_agent::agent::reconcile::Again;
-use postern_agent::inbox::Document;
 use postern_agent_core::ScopeStatus;
 use postern_cni::protocol::Response;
 use postern_crds::node_report::{Difference, Posture, ScopeState};
@@ -20,7 +19,7 @@ use postern_plan::host::{Family, Route, RouteKind};
 use postern_plan::ruleset::Atom;
 
 use crate::fixture::client;
-use crate::node::{Node, signer};
+use crate::node::Node;
 use crate::{ALWAYS, count, message, next};
 
 /// As of a file system that is mounted read-only (`errno(3)`).

@@ -3,10 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
 use postern_agent::agent::Activation;
 use postern_agent::agent::intake::Taken;
-use postern_agent::inbox::Document;
 use postern_cni::protocol::Response;
 use postern_crds::node_report::NodeReportStatus;
 use postern_host_testing::patience::Patience;
@@ -15,7 +13,7 @@ use postern_intent::{Address, Body};
 use postern_plan::desired::Standing;
 
 use crate::fixture::{client, pod, scope_id, word};
-use crate::node::{Node, signer};
+use crate::node::Node;
 use crate::{message, next};
 
 /// The bound pod `crawlers/a`, guarded by the body in force.

@@ -3,9 +3,7 @@
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::EncodePublicKey as _;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use jiff::{SignedDuration, Timestamp};
 use postern_agent::agent::{Activation, NodeUpdate};
-use postern_agent::inbox::Document;
 use postern_intent::possession::{Claim, is_proved};
 use postern_intent::{Body, KeySet};
 

@@ -2,10 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
 use postern_agent::agent::{Activation, NodeUpdate};
 use postern_agent::cleanup::{CleanupError, cleanup};
-use postern_agent::inbox::Document;
 use postern_agent::ledger::{Ledger, ReleasedBy};
 use postern_cni::protocol::Response;
 use postern_host::bypass::{Bypass, Direction};
@@ -20,7 +18,7 @@ use postern_plan::settings::{LOCK_INSIDE_PRIORITY, SecondLock};
 use tokio::sync::oneshot;
 
 use crate::fixture::{client, scope_id, word};
-use crate::node::{Node, add, signer};
+use crate::node::{Node, add};
 use crate::{message, next};
 
 /// Of our direction and with one of our priorities.

@@ -174,7 +174,6 @@ mod tests {
     use postern_crds::conditions::{ConditionType, Finding, Reason, set};
     use postern_crds::{NodeReport, NodeReportStatus};
     use postern_intent::NodeName;
-    use postern_intent::envelope::PayloadType;
 
     use super::{ArrivalClock, Arrivals, IssuedBody};
     use crate::watches::Tolerant;

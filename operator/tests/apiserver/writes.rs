@@ -7,7 +7,6 @@ use std::time::Instant;
 use http::{Method, StatusCode};
 use k8s_openapi::api::core::v1::ConfigMap;
 use postern_crds::{NodeIntent, NodeIntentSpec};
-use postern_intent::body::Cluster;
 use postern_intent::{NodeDocument, NodeName};
 use postern_operator::metrics::Metrics;
 use postern_operator::pipeline::intents::Intents;
