@@ -6,6 +6,9 @@ use std::{
     process::Child,
 };
 
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+
 use super::{Namespace, eventually};
 
 /// One `postern-tunnel run` in a namespace.
@@ -84,7 +87,11 @@ impl TunnelProcess {
     /// Makes it hang, as a debugger, a frozen cgroup or a lock does.
     pub(crate) fn hang(&self) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+        nix::sys::signal::kill(pid, Signal::SIGSTOP).unwrap();
+        // A thread on another processor goes on for a moment: the kernel tells the parent once every one has stopped
+        // (waitpid(2), WUNTRACED).
+        let stopped = waitpid(pid, Some(WaitPidFlag::WUNTRACED)).unwrap();
+        assert_eq!(stopped, WaitStatus::Stopped(pid, Signal::SIGSTOP));
     }
 
     pub(crate) fn is_running(&mut self) -> bool {
