@@ -17,9 +17,12 @@ use super::sets::tunnel_addresses;
 pub(super) fn table(body: Option<&Body>) -> Table {
     let addresses = halved("tunaddr", Family::V4);
     let mut chains = Chains::default();
+    // Questions only: an answer to the node's own question, which the kernel asks with the address of the packet that
+    // waits, is what every other packet to the same neighbour waits for too.
     let silence = Rule::to(Target::Drop)
         .counted(ASKED)
-        .when(Field::ArpDaddrIp.within(addresses.clone()));
+        .when(Field::ArpDaddrIp.within(addresses.clone()))
+        .when(Field::ArpOperation.is("request"));
     chains.filter("asked", Hook::Input, -300, vec![silence]);
     Table {
         counters: [ASKED].into(),
