@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use postern_host_testing::patience::Patience;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +16,6 @@ use crate::lab::sandbox::netns::Namespace;
 use crate::lab::sandbox::process::Process;
 use crate::lab::topology::Node;
 use crate::lab::{Cluster, UpOptions};
-use postern_host_testing::patience::Patience;
 
 /// Longest path of a lab's folder: the deepest socket inside it adds some 45 bytes, and `sun_path` holds 108.
 const DIR_LIMIT: usize = 60;

@@ -67,7 +67,7 @@ impl TunnelProcess {
     /// Sends SIGTERM and gives the exit code.
     pub(crate) fn terminate(&mut self) -> Option<i32> {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        nix::sys::signal::kill(pid, Signal::SIGTERM).unwrap();
         self.child.wait().unwrap().code()
     }
 
