@@ -203,7 +203,10 @@ impl<H: Host> Agent<H> {
 
     /// What differs from what this agent left behind was changed by somebody else.
     fn note_drift(&mut self, activation: Activation, drift: &Plan, observed: &Observed) {
-        if !activation.looks_for_drift() || self.last.read_back.is_none() {
+        // What the run before could not read it could not plan either: that is its unfinished work, and nobody's hand.
+        let read_back = self.last.read_back.as_ref();
+        let was_whole = read_back.is_some_and(|read_back| read_back.unread().is_empty());
+        if !activation.looks_for_drift() || !was_whole {
             return;
         }
         let known: Vec<_> = self.last.known.differences().collect();
