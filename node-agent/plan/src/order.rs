@@ -1,4 +1,4 @@
-//! Which steps come first: guard, lock, flows, release, links, tunnels, routes. Teardown of links and routes stands where
+//! Which steps come first: guard, lock, flows, release, ARP, links, tunnels, routes. Teardown of links and routes stands where
 //! nothing refers to them any more.
 //!
 //! What is released needs the guard, the lock and the cut of its own old flows, and no tunnel: a tunnel process that hangs keeps no

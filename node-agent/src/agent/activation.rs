@@ -24,7 +24,7 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// Is a run for this cause to find what somebody else changed? A probe may find it before the kernel's event comes, a
+    /// Whether runs for this cause count what somebody else changed. A probe may find it before the kernel's event comes, a
     /// tunnel process tells of nothing, and what came between the two readings of a run is met first by its retry.
     #[must_use]
     pub const fn looks_for_drift(self) -> bool {
