@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
 use postern_agent_core::tunnel_health::latest_handshake;
 use postern_host::{Host, apply};
 use postern_intent::{IfName, WgKey};
@@ -21,6 +22,10 @@ use crate::probe::{ProbeNews, Silence};
 /// How long a try may keep the loop: a tunnel process that hangs delays no pod.
 const PATIENCE: Duration = Duration::from_millis(200);
 
+/// A handshake that is younger ended whatever silence there was. An agent that is killed while it takes peers out and puts
+/// them back leaves a tunnel without peers, so that a session that has just come up is left alone.
+const YOUNG: SignedDuration = SignedDuration::from_secs(1);
+
 impl<H: Host> Agent<H> {
     /// News of the probes; says whether a full run is due.
     pub(super) async fn take_probe(
@@ -37,7 +42,7 @@ impl<H: Host> Agent<H> {
                 // What a failed try left of the tunnel is put right at once.
                 Some(Renewal::Failed) => due = Some(Activation::Retry),
                 Some(Renewal::Changed) => due = Some(Activation::HostChanged),
-                Some(Renewal::Done) | None => {}
+                Some(Renewal::Done | Renewal::Young) | None => {}
             }
         }
         if news.results != self.last.probes {
@@ -65,7 +70,8 @@ impl<H: Host> Agent<H> {
         let waits = self.renewals.waits(device, Instant::now());
         let config = desired.tunnels.get(device);
         let config = config.filter(|_| is_served && !waits)?;
-        let renewal = renew(&self.host, config, &self.key.public);
+        let young = self.clock.wall() - YOUNG;
+        let renewal = renew(&self.host, config, &self.key.public, young);
         let outcome = timeout(PATIENCE, renewal).await.unwrap_or(Renewal::Failed);
         self.renewals.tried(device, outcome, Instant::now());
         match outcome {
@@ -75,15 +81,24 @@ impl<H: Host> Agent<H> {
                 let left = (Stage::Tunnel, vec![Step::ConfigureTunnel(config.clone())]);
                 self.last.known.stages.push(left);
             }
-            Renewal::Changed => {}
+            Renewal::Changed | Renewal::Young => {}
         }
         Some(outcome)
     }
 }
 
-async fn renew<H: Host>(host: &H, config: &TunnelConfig, own_key: &WgKey) -> Renewal {
+async fn renew<H: Host>(
+    host: &H,
+    config: &TunnelConfig,
+    own_key: &WgKey,
+    young: Timestamp,
+) -> Renewal {
     match host.read_tunnel(&config.interface).await {
-        Ok(Some(tunnel)) if fits(config, &tunnel, own_key) => {}
+        Ok(Some(tunnel)) if fits(config, &tunnel, own_key) => {
+            if latest_handshake(&tunnel).is_some_and(|at| at > young) {
+                return Renewal::Young;
+            }
+        }
         Ok(Some(_)) => return Renewal::Changed,
         Ok(None) | Err(_) => return Renewal::Failed,
     }

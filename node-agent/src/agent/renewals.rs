@@ -17,6 +17,8 @@ pub(super) enum Renewal {
     Done,
     /// The tunnel's process refused it, or did not answer in time.
     Failed,
+    /// Its session is too young to be dead: the next answer has a moment to come.
+    Young,
     /// The tunnel is not as the agent left it, which a run has to repair and to count: a new session would put back in
     /// silence what somebody else took away.
     Changed,
@@ -41,7 +43,7 @@ impl Renewals {
     pub(super) fn tried(&mut self, device: &IfName, outcome: Renewal, now: Instant) {
         let before = self.0.get(device).map_or(PAUSE, |(_, pause)| *pause);
         let pause = match outcome {
-            Renewal::Done => PAUSE,
+            Renewal::Done | Renewal::Young => PAUSE,
             Renewal::Failed | Renewal::Changed => (before * 2).min(LONGEST),
         };
         self.0.insert(device.clone(), (now + pause, pause));
