@@ -103,6 +103,7 @@ impl<H: Host> Agent<H> {
     const fn planning(&self) -> Planning<'_> {
         Planning {
             tables: TableChange::Edited,
+            arp: self.last.arp,
             learned: &self.learned,
             own_key: &self.key.public,
         }

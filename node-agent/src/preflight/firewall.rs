@@ -51,7 +51,7 @@ fn arp(node: &Node) -> Check {
             Outcome::Warning,
             chain(error),
             "use a kernel with CONFIG_NF_TABLES_ARP: without it the node answers ARP for its tunnel addresses on every \
-             link, and `Programmed` is False",
+             link",
         ),
     }
 }

@@ -8,7 +8,7 @@ use postern_plan::diff::learned::Learned;
 use postern_plan::evaluate::{Evaluator, Fate, Frame, Payload};
 use postern_plan::flow::{CutExtent, Cuts, FlowCut, FlowEntry};
 use postern_plan::host::MacAddress;
-use postern_plan::order::{Planning, Stage, TableChange, plan};
+use postern_plan::order::{ArpTables, Planning, Stage, TableChange, plan};
 use postern_plan::{Desired, Observed, Step};
 
 use crate::fixture::{World, client, gateway, pod, scope_id, word};
@@ -24,6 +24,7 @@ fn desired(world: &World) -> Desired {
 fn stages(desired: &Desired, observed: &Observed) -> Vec<(Stage, Vec<Step>)> {
     let planning = Planning {
         tables: TableChange::Edited,
+        arp: ArpTables::Supported,
         learned: &Learned::default(),
         own_key: &key(),
     };
