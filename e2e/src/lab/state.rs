@@ -369,14 +369,18 @@ pub fn wait_until<T>(
     let patience = Patience::of(deadline);
     loop {
         if let Some(answer) = question()? {
+            let stretched = patience.to_string();
+            if !stretched.is_empty() {
+                let seconds = deadline.as_secs_f64();
+                eprintln!("lab: waited longer than {seconds:.1} s for {what}{stretched}");
+            }
             return Ok(answer);
         }
         if patience.is_over() {
-            let seconds = deadline.as_secs_f64();
             return Err(LabError::Timeout {
                 what: what.to_owned(),
-                seconds,
-                detail: String::new(),
+                seconds: deadline.as_secs_f64(),
+                detail: patience.to_string(),
             });
         }
         std::thread::sleep(Duration::from_millis(20));
