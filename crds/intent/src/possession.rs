@@ -24,7 +24,7 @@ use crate::words::{NodeName, NodeUid, WgKey};
 /// No other use of the secret has this label.
 const LABEL: &[u8] = b"postern.dev possession of a WireGuard key, version 1";
 
-/// What is proved: this key is the key of this node.
+/// The claim that a proof is about: this key is the key of this node.
 #[derive(Debug, Clone, Copy)]
 pub struct Claim<'a> {
     /// The node's name.

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 const NODE: &str = "n1";
 
-/// The same nft, which refuses or delays batches while a file says so. Listings are answered as before.
+/// A wrapper of nft, which refuses or delays batches while a file exists. It passes listings on.
 struct StubbornNft {
     refuse: PathBuf,
     delay: PathBuf,

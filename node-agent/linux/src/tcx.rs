@@ -10,7 +10,7 @@ use postern_host::ports::Act;
 
 use crate::host::LinuxHost;
 
-/// What the kernel says when it is asked for the programs of a link.
+/// The kernel's answer to a query for the programs of a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Answer {
     /// None at this place.

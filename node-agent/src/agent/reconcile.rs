@@ -204,7 +204,7 @@ impl<H: Host> Agent<H> {
 
     /// What differs from what this agent left behind was changed by somebody else.
     fn note_drift(&mut self, activation: Activation, drift: &Plan, observed: &Observed) {
-        // What the run before could not read it could not plan either: that is its unfinished work, and nobody's hand.
+        // The run before planned nothing from parts that it could not read: their differences are its unfinished work.
         let read_back = self.last.read_back.as_ref();
         let was_whole = read_back.is_some_and(|read_back| read_back.unread().is_empty());
         if !activation.looks_for_drift() || !was_whole {

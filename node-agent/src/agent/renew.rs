@@ -22,8 +22,8 @@ use crate::probe::{ProbeNews, Silence};
 /// How long a try may keep the loop: a tunnel process that hangs delays no pod.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// A handshake that is younger ended whatever silence there was. An agent that is killed while it takes peers out and puts
-/// them back leaves a tunnel without peers, so that a session that has just come up is left alone.
+/// A session whose handshake is younger is not dead, and is not renewed. An agent that is killed between taking the peers out
+/// and putting them back leaves a tunnel without peers, so that no renewal is made without need.
 const YOUNG: SignedDuration = SignedDuration::from_secs(1);
 
 impl<H: Host> Agent<H> {

@@ -17,10 +17,10 @@ pub(super) enum Renewal {
     Done,
     /// The tunnel's process refused it, or did not answer in time.
     Failed,
-    /// Its session is too young to be dead: the next answer has a moment to come.
+    /// The last handshake is too recent for the session to be dead.
     Young,
     /// The tunnel is not as the agent left it, which a run has to repair and to count: a new session would put back in
-    /// silence what somebody else took away.
+    /// silence a peer that another program removed.
     Changed,
 }
 

@@ -141,7 +141,7 @@ fn devices_of(rule: &Value, all: &[&Value]) -> BTreeSet<String> {
     strings(chain_of(rule, all).and_then(|chain| chain.get("dev")))
 }
 
-/// The chain that a rule stands in.
+/// The chain of a rule.
 fn chain_of<'a>(rule: &Value, all: &[&'a Value]) -> Option<&'a Value> {
     let same = |chain: &&Value| {
         ["family", "table"]

@@ -1,4 +1,4 @@
-//! A tunnel whose other end is silent: a new session, unless somebody else changed the tunnel.
+//! A tunnel whose other end is silent gets a new session, unless another program changed the tunnel.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;

@@ -88,8 +88,8 @@ impl TunnelProcess {
     pub(crate) fn hang(&self) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
         nix::sys::signal::kill(pid, Signal::SIGSTOP).unwrap();
-        // A thread on another processor goes on for a moment: the kernel tells the parent once every one has stopped
-        // (waitpid(2), WUNTRACED).
+        // A thread on another processor runs on for a moment. waitpid(2) with WUNTRACED returns once all of them have
+        // stopped.
         let stopped = waitpid(pid, Some(WaitPidFlag::WUNTRACED)).unwrap();
         assert_eq!(stopped, WaitStatus::Stopped(pid, Signal::SIGSTOP));
     }
