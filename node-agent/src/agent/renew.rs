@@ -3,7 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
 use postern_agent_core::tunnel_health::latest_handshake;
 use postern_host::{Host, apply};
 use postern_intent::{IfName, WgKey};
@@ -22,10 +21,6 @@ use crate::probe::{ProbeNews, Silence};
 /// How long a try may keep the loop: a tunnel process that hangs delays no pod.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// A session whose handshake is younger is not dead, and is not renewed. An agent that is killed between taking the peers out
-/// and putting them back leaves a tunnel without peers, so that no renewal is made without need.
-const YOUNG: SignedDuration = SignedDuration::from_secs(1);
-
 impl<H: Host> Agent<H> {
     /// News of the probes; says whether a full run is due.
     pub(super) async fn take_probe(
@@ -42,7 +37,7 @@ impl<H: Host> Agent<H> {
                 // What a failed try left of the tunnel is put right at once.
                 Some(Renewal::Failed) => due = Some(Activation::Retry),
                 Some(Renewal::Changed) => due = Some(Activation::HostChanged),
-                Some(Renewal::Done | Renewal::Young) | None => {}
+                Some(Renewal::Done) | None => {}
             }
         }
         if news.results != self.last.probes {
@@ -58,8 +53,8 @@ impl<H: Host> Agent<H> {
         tunnel.and_then(latest_handshake).is_some()
     }
 
-    /// Takes the peers of a tunnel out and puts them back: the next packet makes a handshake. Nothing that was staged for
-    /// the old session is sent by the new one. None: there was nothing to do, or it is too early.
+    /// Gives a tunnel a new session ([`postern_host::ports::Tunnels::renew_session`]). None: the device has no process or no
+    /// configuration, or it is too early.
     pub(super) async fn renew_session(&mut self, device: &IfName) -> Option<Renewal> {
         let desired = self.desired.clone();
         self.renewals
@@ -70,8 +65,7 @@ impl<H: Host> Agent<H> {
         let waits = self.renewals.waits(device, Instant::now());
         let config = desired.tunnels.get(device);
         let config = config.filter(|_| is_served && !waits)?;
-        let young = self.clock.wall() - YOUNG;
-        let renewal = renew(&self.host, config, &self.key.public, young);
+        let renewal = renew(&self.host, config, &self.key.public);
         let outcome = timeout(PATIENCE, renewal).await.unwrap_or(Renewal::Failed);
         self.renewals.tried(device, outcome, Instant::now());
         match outcome {
@@ -81,24 +75,15 @@ impl<H: Host> Agent<H> {
                 let left = (Stage::Tunnel, vec![Step::ConfigureTunnel(config.clone())]);
                 self.last.known.stages.push(left);
             }
-            Renewal::Changed | Renewal::Young => {}
+            Renewal::Changed => {}
         }
         Some(outcome)
     }
 }
 
-async fn renew<H: Host>(
-    host: &H,
-    config: &TunnelConfig,
-    own_key: &WgKey,
-    young: Timestamp,
-) -> Renewal {
+async fn renew<H: Host>(host: &H, config: &TunnelConfig, own_key: &WgKey) -> Renewal {
     match host.read_tunnel(&config.interface).await {
-        Ok(Some(tunnel)) if fits(config, &tunnel, own_key) => {
-            if latest_handshake(&tunnel).is_some_and(|at| at > young) {
-                return Renewal::Young;
-            }
-        }
+        Ok(Some(tunnel)) if fits(config, &tunnel, own_key) => {}
         Ok(Some(_)) => return Renewal::Changed,
         Ok(None) | Err(_) => return Renewal::Failed,
     }

@@ -17,8 +17,6 @@ pub(super) enum Renewal {
     Done,
     /// The tunnel's process refused it, or did not answer in time.
     Failed,
-    /// The last handshake is too recent for the session to be dead.
-    Young,
     /// The tunnel is not as the agent left it, which a run has to repair and to count: a new session would put back in
     /// silence a peer that another program removed.
     Changed,
@@ -43,7 +41,7 @@ impl Renewals {
     pub(super) fn tried(&mut self, device: &IfName, outcome: Renewal, now: Instant) {
         let before = self.0.get(device).map_or(PAUSE, |(_, pause)| *pause);
         let pause = match outcome {
-            Renewal::Done | Renewal::Young => PAUSE,
+            Renewal::Done => PAUSE,
             Renewal::Failed | Renewal::Changed => (before * 2).min(LONGEST),
         };
         self.0.insert(device.clone(), (now + pause, pause));
