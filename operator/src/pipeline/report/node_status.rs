@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use postern_compile::verdict::{Detail, Verdict};
 use postern_crds::NodeIntentStatus;
-use postern_crds::conditions::{ConditionType, Finding, Reason, State};
+use postern_crds::conditions::{ConditionType, Finding, Reason, State, find};
 
 use super::fold::folded;
 
@@ -101,10 +101,9 @@ pub(super) fn status(
         _ => (None, None),
     };
     let is_new = published.is_some_and(|(_, issued)| now.duration_since(issued) < ON_ITS_WAY);
-    let is_on_its_way = findings.iter().any(|one| one.reason == Reason::Converging);
     if let Some(there) = there
         && is_new
-        && is_on_its_way
+        && is_on_its_way(&findings, &there.conditions)
     {
         return there.clone();
     }
@@ -114,6 +113,21 @@ pub(super) fn status(
         observed_generation: generation,
         applied_serial: applied.map(|serial| serial.0),
     }
+}
+
+/// Is the intent on its way, and everything else as it was? What is ready follows from the others.
+fn is_on_its_way(findings: &[Finding], there: &[Condition]) -> bool {
+    findings.iter().all(|one| match one.kind {
+        ConditionType::Ready => true,
+        ConditionType::Programmed => one.reason == Reason::Converging,
+        kind => find(there, kind).is_some_and(|old| is_same(one, old)),
+    })
+}
+
+fn is_same(finding: &Finding, old: &Condition) -> bool {
+    old.status == finding.state.as_str()
+        && old.reason == finding.reason.as_str()
+        && old.message == finding.message
 }
 
 /// How many nodes there are by condition and by its status.
@@ -245,6 +259,30 @@ mod tests {
         let late = status(&on_its_way, Some(&first), Some(4), after(30));
         assert_eq!(ready(&late).1, "Converging");
         assert_eq!(late.observed_generation, Some(4));
+    }
+
+    #[test]
+    fn a_fault_is_written_at_once_though_an_intent_is_on_its_way() {
+        let well = verdict(programmed(Reason::Programmed), &[]);
+        let first = status(&well, None, Some(3), after(1));
+        let fault = Finding::no(
+            ConditionType::Verified,
+            Reason::BadSignature,
+            "it is refused",
+        );
+        let refused = verdict(programmed(Reason::Converging), &[fault]);
+        let soon = status(&refused, Some(&first), Some(4), after(2));
+        assert_eq!(
+            ready(&soon),
+            ("False", "Converging", "serial 7 is not reported yet")
+        );
+        assert_eq!(
+            soon.conditions[3].reason, "BadSignature",
+            "{:?}",
+            soon.conditions[3]
+        );
+        let again = status(&refused, Some(&soon), Some(5), after(2));
+        assert_eq!(again, soon, "it is written once");
     }
 
     #[test]
