@@ -143,6 +143,30 @@ fn a_key_that_was_pinned_without_a_proof_goes_to_the_node_that_proves_it() {
 }
 
 #[test]
+fn a_key_changes_once_in_five_minutes_though_another_node_proves_the_old_one() {
+    for unproved in [None, Some(Possession::Unsaid)] {
+        let mut world = with_a_policy();
+        let first = World::key("node0");
+        world.keys.insert("node2".to_owned(), first);
+        world.keys.insert("node0".to_owned(), World::key("other"));
+        if let Some(possession) = unproved {
+            world.unproved.insert("node0".to_owned(), possession);
+        }
+        world.wait(CHANGE_INTERVAL - SignedDuration::from_secs(2));
+        world.compile();
+        assert_eq!(key_of(&world, "node0"), Some(first));
+        world.unproved.clear();
+        world.wait(SignedDuration::from_secs(1));
+        world.compile();
+        assert_eq!(key_of(&world, "node0"), Some(first), "{unproved:?}");
+        world.wait(SignedDuration::from_secs(1));
+        world.compile();
+        assert_eq!(key_of(&world, "node0"), Some(World::key("other")));
+        assert_eq!(key_of(&world, "node2"), Some(first));
+    }
+}
+
+#[test]
 fn pins_survive_a_lost_memory() {
     let mut world = with_a_policy();
     world.memory = Default::default();
