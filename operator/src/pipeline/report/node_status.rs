@@ -36,6 +36,9 @@ const READY_BY: [ConditionType; 4] = [
 /// status writes it whole: that it is on its way is not worth one.
 const ON_ITS_WAY: SignedDuration = SignedDuration::from_secs(30);
 
+const UNPUBLISHED: &str = "a newer intent for it waits for more than half a minute to be published; the operator's log names \
+    the cause";
+
 /// Everything that is found about a node.
 pub(super) fn findings(verdict: &Verdict) -> Vec<Finding> {
     let reported: &[Finding] = match &verdict.detail {
@@ -144,6 +147,22 @@ pub(super) fn counts(verdicts: &[Verdict]) -> BTreeMap<(ConditionType, State), u
     counts
 }
 
+/// The verdict, where what it decided is not published for a while: the object that is there gets a status all the same.
+pub(super) fn unpublished(verdict: &Verdict) -> Verdict {
+    let mut verdict = verdict.clone();
+    // A reason that the verdict names itself, such as unknown ranges, comes first.
+    let mut conditions = verdict.conditions.iter_mut();
+    if let Some(programmed) = conditions
+        .find(|one| one.kind == ConditionType::Programmed && one.reason == Reason::Converging)
+    {
+        UNPUBLISHED.clone_into(&mut programmed.message);
+    }
+    if let Detail::Node { published, .. } = &mut verdict.detail {
+        *published = None;
+    }
+    verdict
+}
+
 /// Is the status about what is published now? Before the watch shows that, nothing is known of it.
 pub(super) fn is_about(verdict: &Verdict, serial: Option<u64>) -> bool {
     match &verdict.detail {
@@ -165,7 +184,7 @@ mod tests {
     use postern_crds::conditions::{ConditionType, Finding, Reason, State, find};
     use postern_intent::Serial;
 
-    use super::{counts, is_about, status};
+    use super::{UNPUBLISHED, counts, is_about, status, unpublished};
 
     const ISSUED: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -290,5 +309,26 @@ mod tests {
         let well = verdict(programmed(Reason::Programmed), &[]);
         assert!(is_about(&well, Some(7)));
         assert!(!is_about(&well, Some(6)));
+    }
+
+    #[test]
+    fn an_intent_that_cannot_be_published_is_a_fault_in_the_status_of_the_one_that_is_there() {
+        let well = verdict(programmed(Reason::Programmed), &[]);
+        let first = status(&well, None, Some(3), after(1));
+        let waiting = unpublished(&verdict(programmed(Reason::Converging), &[]));
+        let now = status(&waiting, Some(&first), Some(3), after(2));
+        assert_eq!(ready(&now), ("False", "Converging", UNPUBLISHED));
+        let ranges = Finding::no(
+            ConditionType::Programmed,
+            Reason::RangesUnknown,
+            "name them",
+        );
+        let now = status(
+            &unpublished(&verdict(ranges, &[])),
+            Some(&first),
+            Some(3),
+            after(2),
+        );
+        assert_eq!(ready(&now), ("False", "RangesUnknown", "name them"));
     }
 }

@@ -56,7 +56,7 @@ impl ReportStep<'_> {
     ) {
         intents.arrivals.end_traces(&self.stores.reports);
         let refused = self.refused_settings.as_deref();
-        let mut verdicts = unclaimed(&compilation.verdicts, &round.world.inputs.unknown);
+        let mut verdicts = unclaimed(compilation, &round.world.inputs.unknown);
         judge_settings(&mut verdicts, refused);
         self.metrics.refused_settings.set(refused.is_some().into());
         for ((kind, state), count) in counts(&verdicts) {
