@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
+use postern_crds::conditions::Reason;
 use postern_crds::node_report::{ExitReport, Posture, ScopeReport};
 use postern_crds::{NodeIntent, NodeReport, NodeReportStatus};
 
@@ -157,10 +158,11 @@ pub(super) fn same_report(a: &Tolerant<NodeReport>, b: &Tolerant<NodeReport>) ->
     }
 }
 
-/// A condition without times, and without its message where it holds: of a fault people read what to do.
+/// A condition without times, and without its message where it holds: of a fault people read what to do. Of a reason that
+/// this version does not know there are no words but the node's own.
 fn bare(condition: Condition) -> Condition {
     let message = match condition.status.as_str() {
-        "True" => String::new(),
+        "True" if Reason::parse(&condition.reason).is_some() => String::new(),
         _ => condition.message,
     };
     Condition {
@@ -220,6 +222,22 @@ mod tests {
         assert_ne!(first, again, "the newer time is kept");
         assert!(super::same_report(&first, &again));
         assert!(!super::same_report(&again, &other));
+    }
+
+    #[test]
+    fn the_message_of_what_holds_is_kept_where_its_reason_is_unknown() {
+        let condition = |reason: &str| {
+            json!({
+                "type": "FailClosed", "status": "True", "reason": reason, "message": "it is",
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            })
+        };
+        let conditions = [condition("Sealed"), condition("SealedTwice")];
+        let read = report(&json!({"conditions": conditions}));
+        let status = read.good().and_then(|report| report.status.as_ref());
+        let conditions = status.expect("a status").conditions.iter();
+        let messages: Vec<&str> = conditions.map(|one| one.message.as_str()).collect();
+        assert_eq!(messages, ["", "it is"]);
     }
 
     #[test]
