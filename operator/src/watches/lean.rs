@@ -194,7 +194,7 @@ pub(super) fn config_map(map: &mut ConfigMap) {
 mod tests {
     use k8s_openapi::api::core::v1::Pod;
     use postern_compile::intake;
-    use postern_crds::NodeReport;
+    use postern_crds::{NodeIntent, NodeReport};
     use serde_json::{Value, json};
 
     use crate::watches::Tolerant;
@@ -222,6 +222,26 @@ mod tests {
         assert_ne!(first, again, "the newer time is kept");
         assert!(super::same_report(&first, &again));
         assert!(!super::same_report(&again, &other));
+    }
+
+    #[test]
+    fn an_intent_whose_status_alone_moved_wakes_nobody_and_one_that_says_something_else_does() {
+        let intent = |version: &str, applied: u64, serial: u64, epoch: &str| {
+            let intent: NodeIntent = serde_json::from_value(json!({
+                "apiVersion": "postern.dev/v1alpha1", "kind": "NodeIntent",
+                "metadata": {"name": "n1", "uid": "o1", "resourceVersion": version, "annotations": {"epoch": epoch}},
+                "spec": {"nodeUID": "u", "serial": serial}, "status": {"appliedSerial": applied},
+            }))
+            .expect("an intent");
+            Tolerant::Good(intent)
+        };
+        let first = intent("9", 1, 2, "1");
+        assert!(super::same_intent(&first, &intent("10", 2, 2, "1")));
+        assert!(!super::same_intent(&first, &intent("10", 1, 3, "1")));
+        assert!(!super::same_intent(&first, &intent("10", 1, 2, "2")));
+        let mut gone = intent("10", 1, 2, "1");
+        gone.modify(|intent| intent.metadata.uid = Some("o2".to_owned()));
+        assert!(!super::same_intent(&first, &gone), "it was made anew");
     }
 
     #[test]
