@@ -52,6 +52,7 @@ mod tests {
     use postern_intent::body::{Cluster, FORMAT_VERSION};
     use serde_json::json;
 
+    use super::super::notices::of_nodes;
     use super::unclaimed;
     use crate::pipeline::gather::Unknown;
 
@@ -101,5 +102,7 @@ mod tests {
         assert_eq!(found["a"], Reason::Programmed);
         assert_eq!(found["b"], Reason::RangesUnknown);
         assert_eq!(reasons(&[])["b"], Reason::Programmed);
+        let events = of_nodes(&unclaimed(&compilation, &[Unknown::Services]));
+        assert!(events.is_empty(), "policies and exits announce it");
     }
 }
