@@ -106,6 +106,7 @@ fn a_joining_node_gets_its_key_though_another_report_has_a_copy_of_it() {
         assert_eq!(key_of(&world, "node2"), None);
         let (reason, message) = accepted(&compilation, "node2");
         assert_eq!(reason, "KeyNotProved", "{message}");
+        assert!(message.contains("postern-agent trust-keys"), "{message}");
         assert!(
             message.ends_with("it has no tunnel until then"),
             "{message}"
