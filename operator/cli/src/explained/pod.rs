@@ -74,7 +74,8 @@ impl ExplainedPod {
 
     fn decide(&mut self, view: &PodView, pod: &Pod, now: Timestamp, unread: &mut Vec<String>) {
         self.node = Some(pod.node.to_string());
-        let snapshot = snapshot(view, pod, now, unread);
+        let (snapshot, missed) = snapshot(view, pod, now);
+        unread.extend_from_slice(&missed);
         let found = explain(&snapshot, &BTreeMap::new(), &pod.namespace, &pod.name);
         self.policies = found.map(|found| found.policies).unwrap_or_default();
         let by = |outcome| {
@@ -92,7 +93,9 @@ impl ExplainedPod {
                 under(policy)
             }
             (None, Some(policy)) => (refused(policy), false),
-            (None, None) => unselected(view, &snapshot, unread),
+            // The operator blocks a pod that it cannot ask such a policy about, and may read what this program cannot.
+            (None, None) if !missed.is_empty() => (not_known(&missed), false),
+            (None, None) => unselected(view, &snapshot),
         };
     }
 }
@@ -107,8 +110,9 @@ fn object<'a>(view: &'a PodView, name: &str) -> Option<&'a EgressPolicy> {
 }
 
 /// Nothing is published in it: what nodes carry is not for everybody to read, and is summed up in the statuses.
-fn snapshot(view: &PodView, pod: &Pod, now: Timestamp, unread: &mut Vec<String>) -> Snapshot {
-    let mut policies = Vec::new();
+/// With it, why policies are missing from it.
+fn snapshot(view: &PodView, pod: &Pod, now: Timestamp) -> (Snapshot, Vec<String>) {
+    let (mut policies, mut missed) = (Vec::new(), Vec::new());
     for policy in &view.policies {
         let read = match policy {
             Ok(policy) => intake::policy(policy, &Ceiling::default()).map_err(|error| {
@@ -122,11 +126,11 @@ fn snapshot(view: &PodView, pod: &Pod, now: Timestamp, unread: &mut Vec<String>)
         };
         match read {
             Ok(policy) => policies.push(policy),
-            Err(why) => unread.push(why),
+            Err(why) => missed.push(why),
         }
     }
     let namespace = view.namespace.as_ref().map(intake::namespace);
-    Snapshot {
+    let snapshot = Snapshot {
         now,
         settings: Settings::default(),
         exits: Vec::new(),
@@ -143,7 +147,8 @@ fn snapshot(view: &PodView, pod: &Pod, now: Timestamp, unread: &mut Vec<String>)
         memory: Memory::default(),
         approvals: Vec::new(),
         definitions: Definitions::Serving,
-    }
+    };
+    (snapshot, missed)
 }
 
 fn said(policy: &EgressPolicy, kind: ConditionType) -> Option<&Condition> {
@@ -189,13 +194,20 @@ fn refused(policy: &EgressPolicy) -> String {
     format!("policy {name} selects it and is refused. {why}")
 }
 
-fn unselected(view: &PodView, snapshot: &Snapshot, unread: &[String]) -> (String, bool) {
+fn not_known(missed: &[String]) -> String {
+    format!(
+        "not known: no policy that could be read selects it, and not every policy could be read: {}",
+        missed.join("; ")
+    )
+}
+
+fn unselected(view: &PodView, snapshot: &Snapshot) -> (String, bool) {
     let Some(namespace) = snapshot.namespaces.first() else {
         let unknown = "no policy that could be read selects it; whether its namespace denies what no policy selects could \
                        not be read";
         return (unknown.to_owned(), false);
     };
-    if view.policies.is_empty() && !unread.is_empty() {
+    if view.policies.is_empty() && !view.unread.is_empty() {
         return (
             "which policies there are could not be read".to_owned(),
             false,

@@ -155,6 +155,24 @@ fn a_pod_that_no_policy_selects_leaves_freely_unless_its_namespace_denies_that()
 }
 
 #[test]
+fn whether_a_policy_that_could_not_be_read_selects_a_pod_is_not_known() {
+    let mut view = view(&[policy("crawler", "other", 5, &json!({}))]);
+    view.policies.push(Err(Unreadable {
+        namespace: Some("shop".to_owned()),
+        name: "newer".to_owned(),
+        why: "no such action".to_owned(),
+    }));
+    let found = explained(&view);
+    assert!(!found.is_well());
+    let summary = found.summary;
+    assert!(summary.starts_with("not known: "), "{summary}");
+    assert!(
+        summary.ends_with("EgressPolicy newer is not understood: no such action"),
+        "{summary}"
+    );
+}
+
+#[test]
 fn what_could_not_be_read_is_listed_and_makes_the_answer_one_with_findings() {
     let mut view = view(&[policy(
         "crawler",
