@@ -14,7 +14,7 @@ use postern_crds::conditions::{ConditionType, Reason, State, find};
 use serde::Serialize;
 
 use super::exits::NamedExit;
-use super::policy::{not_read, outdated};
+use super::policy::{NOT_PERMITTED, named, outdated};
 use crate::cluster::PodView;
 use crate::output::{Shown, table};
 
@@ -35,6 +35,8 @@ pub struct ExplainedPod {
     pub summary: String,
     /// What could not be read.
     pub unread: Vec<String>,
+    /// The rights to exits that are missing; the answer is whole without them.
+    pub not_permitted: Vec<String>,
     #[serde(skip)]
     well: bool,
 }
@@ -43,7 +45,7 @@ impl ExplainedPod {
     /// Explains a pod.
     #[must_use]
     pub fn of(name: &str, view: &PodView, now: Timestamp) -> Self {
-        let mut unread = view.unread.clone();
+        let mut unread = [&view.unread[..], &view.exits.unread].concat();
         let pod = intake::pod(&view.pod);
         let mut explained = Self {
             pod: name.to_owned(),
@@ -52,6 +54,7 @@ impl ExplainedPod {
             exits: Vec::new(),
             summary: String::new(),
             unread: Vec::new(),
+            not_permitted: view.exits.not_permitted.clone(),
             well: false,
         };
         match pod {
@@ -66,7 +69,17 @@ impl ExplainedPod {
         explained
     }
 
-    /// Whether the pod leaves as it is meant to, and everything could be read.
+    /// The policy that decides about a pod, whose exits belong to the answer.
+    #[must_use]
+    pub fn deciding(view: &PodView, now: Timestamp) -> Option<&EgressPolicy> {
+        let pod = intake::pod(&view.pod).ok()??;
+        let (snapshot, _) = snapshot(view, &pod, now);
+        let policies = considered(&snapshot, &pod);
+        let decides = first(view, &policies, Outcome::Decides);
+        decides.filter(|_| pod.attachment != Attachment::Host)
+    }
+
+    /// Whether the pod leaves as it is meant to, and everything could be read that may be read.
     #[must_use]
     pub const fn is_well(&self) -> bool {
         self.well && self.unread.is_empty()
@@ -76,12 +89,8 @@ impl ExplainedPod {
         self.node = Some(pod.node.to_string());
         let (snapshot, missed) = snapshot(view, pod, now);
         unread.extend_from_slice(&missed);
-        let found = explain(&snapshot, &BTreeMap::new(), &pod.namespace, &pod.name);
-        self.policies = found.map(|found| found.policies).unwrap_or_default();
-        let by = |outcome| {
-            let first = self.policies.iter().find(|one| one.outcome == outcome)?;
-            object(view, &first.name)
-        };
+        self.policies = considered(&snapshot, pod);
+        let by = |outcome| first(view, &self.policies, outcome);
         let (decides, blocks) = (by(Outcome::Decides), by(Outcome::Blocks));
         (self.summary, self.well) = match (decides, blocks) {
             _ if pod.attachment == Attachment::Host => (
@@ -89,7 +98,7 @@ impl ExplainedPod {
                 decides.is_none(),
             ),
             (Some(policy), _) => {
-                self.exits = NamedExit::all(policy, &view.exits);
+                self.exits = NamedExit::all(policy, &view.exits.by_name);
                 under(policy)
             }
             (None, Some(policy)) => (refused(policy), false),
@@ -100,12 +109,23 @@ impl ExplainedPod {
     }
 }
 
-fn object<'a>(view: &'a PodView, name: &str) -> Option<&'a EgressPolicy> {
+fn considered(snapshot: &Snapshot, pod: &Pod) -> Vec<Considered> {
+    let found = explain(snapshot, &BTreeMap::new(), &pod.namespace, &pod.name);
+    found.map(|found| found.policies).unwrap_or_default()
+}
+
+/// The first policy of which this came.
+fn first<'a>(
+    view: &'a PodView,
+    policies: &[Considered],
+    outcome: Outcome,
+) -> Option<&'a EgressPolicy> {
+    let found = policies.iter().find(|one| one.outcome == outcome)?;
     let readable = view
         .policies
         .iter()
         .filter_map(|policy| policy.as_ref().ok());
-    let mut named = readable.filter(|policy| policy.metadata.name.as_deref() == Some(name));
+    let mut named = readable.filter(|policy| policy.metadata.name.as_deref() == Some(&found.name));
     named.next()
 }
 
@@ -243,7 +263,8 @@ impl Shown for ExplainedPod {
             let rows: Vec<_> = self.exits.iter().map(NamedExit::row).collect();
             parts.push(table(&NamedExit::HEADER, &rows));
         }
-        parts.extend(not_read(&self.unread));
+        parts.extend(named("not read", &self.unread));
+        parts.extend(named(NOT_PERMITTED, &self.not_permitted));
         parts.join("\n\n")
     }
 }

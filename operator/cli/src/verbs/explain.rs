@@ -64,9 +64,13 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
         }
         What::Pod(named) => {
             let (namespace, name) = named.parts()?;
-            let view = named.cluster.find()?.pod(namespace, name)?;
-            let view = view.ok_or_else(|| named.absent("Pod"))?;
-            let explained = ExplainedPod::of(&named.name, &view, Timestamp::now());
+            let (cluster, now) = (named.cluster.find()?, Timestamp::now());
+            let view = cluster.pod(namespace, name)?;
+            let mut view = view.ok_or_else(|| named.absent("Pod"))?;
+            let deciding = ExplainedPod::deciding(&view, now);
+            let exits = deciding.map(|policy| cluster.exits(policy)).transpose()?;
+            view.exits = exits.unwrap_or_default();
+            let explained = ExplainedPod::of(&named.name, &view, now);
             answer(&explained, explained.end(), format)
         }
         What::Policy(named) => {
