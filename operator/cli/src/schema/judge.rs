@@ -10,6 +10,7 @@ use postern_crds::names::{API_VERSION, GROUP};
 use serde_json::Value;
 use thiserror::Error;
 
+use super::nulls::drop_nulls;
 use super::structure::problems;
 
 /// Why an object is refused, or cannot be judged.
@@ -60,7 +61,25 @@ fn schemas() -> Result<&'static BTreeMap<&'static str, Value>, SchemaError> {
     Ok(SCHEMAS.get_or_init(|| schemas))
 }
 
-/// Judges an object. One of another group is not judged; its status is the operator's answer and not judged either.
+/// The schema of an object; none: it is of no kind and version of ours.
+fn schema_of(object: &Value) -> Result<Option<&'static Value>, SchemaError> {
+    let kind = object["kind"].as_str().unwrap_or_default();
+    let is_ours = object["apiVersion"] == API_VERSION;
+    Ok(schemas()?.get(kind).filter(|_| is_ours))
+}
+
+/// Drops the nulls that an API server drops. An object of no kind of ours stays as it is.
+///
+/// # Errors
+/// [`SchemaError::Definitions`].
+pub fn prune(object: &mut Value) -> Result<(), SchemaError> {
+    if let Some(schema) = schema_of(object)? {
+        drop_nulls(schema, object);
+    }
+    Ok(())
+}
+
+/// Judges an object as it is after [`prune`]. One of another group is not judged; its status is the operator's answer and not judged either.
 ///
 /// # Errors
 /// [`SchemaError`].
@@ -78,7 +97,7 @@ pub fn judge(object: &Value) -> Result<(), SchemaError> {
             problems: Problems(problems),
         }))
     };
-    let Some(schema) = schemas()?.get(kind).filter(|_| version == API_VERSION) else {
+    let Some(schema) = schema_of(object)? else {
         return refused(vec![format!(
             "{version} {kind} is no kind of {API_VERSION}"
         )]);
@@ -87,6 +106,7 @@ pub fn judge(object: &Value) -> Result<(), SchemaError> {
     if let Some(map) = asked.as_object_mut() {
         map.remove("status");
     }
+    drop_nulls(schema, &mut asked);
     let found = problems(schema, &asked);
     if !found.is_empty() {
         // As an API server does: rules see an object of the right structure only.

@@ -5,6 +5,7 @@
 
 mod judge;
 mod lists;
+mod nulls;
 mod structure;
 
-pub use judge::{Refusal, SchemaError, judge};
+pub use judge::{Refusal, SchemaError, judge, prune};

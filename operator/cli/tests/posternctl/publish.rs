@@ -163,6 +163,25 @@ fn a_broken_manifest_publishes_nothing_and_leaves_everything() {
 }
 
 #[test]
+fn fields_with_nothing_behind_them_are_read_as_absent() {
+    let lab = Lab::new();
+    lab.report_keys();
+    lab.publish();
+    let before = lab.bytes("worker");
+    for (file, after, lines) in [
+        ("manifests/10-exit.yaml", "spec:\n", "  relay:\n  paths:\n  mtu:\n"),
+        ("manifests/20-crawlers.yaml", "spec:\n", "  priority:\n"),
+    ] {
+        let text = fs::read_to_string(lab.path(file)).expect("a manifest");
+        let edited = text.replacen(after, &format!("{after}{lines}"), 1);
+        assert_ne!(text, edited);
+        lab.write(file, &edited);
+    }
+    lab.publish();
+    assert_eq!(lab.bytes("worker"), before);
+}
+
+#[test]
 fn a_deleted_policy_releases_its_pods() {
     let lab = Lab::new();
     lab.report_keys();
