@@ -169,7 +169,11 @@ fn fields_with_nothing_behind_them_are_read_as_absent() {
     lab.publish();
     let before = lab.bytes("worker");
     for (file, after, lines) in [
-        ("manifests/10-exit.yaml", "spec:\n", "  relay:\n  paths:\n  mtu:\n"),
+        (
+            "manifests/10-exit.yaml",
+            "spec:\n",
+            "  relay:\n  paths:\n  mtu:\n",
+        ),
         ("manifests/20-crawlers.yaml", "spec:\n", "  priority:\n"),
     ] {
         let text = fs::read_to_string(lab.path(file)).expect("a manifest");
