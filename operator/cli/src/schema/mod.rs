@@ -6,6 +6,7 @@
 mod judge;
 mod lists;
 mod nulls;
+mod patterns;
 mod structure;
 
 pub use judge::{Refusal, SchemaError, judge, prune};
