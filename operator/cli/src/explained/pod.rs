@@ -244,20 +244,27 @@ fn unselected(view: &PodView, snapshot: &Snapshot) -> (String, bool) {
     (free.to_owned(), true)
 }
 
+/// The policies that were looked at for a pod, and what came of each.
+pub(crate) fn considered_table(policies: &[Considered]) -> String {
+    let rows = policies.iter().map(|considered| {
+        vec![
+            considered.name.clone(),
+            considered.priority.to_string(),
+            format!("{:?}", considered.outcome),
+        ]
+    });
+    table(
+        &["POLICY", "PRIORITY", "OUTCOME"],
+        &rows.collect::<Vec<_>>(),
+    )
+}
+
 impl Shown for ExplainedPod {
     fn table(&self) -> String {
-        let rows = self.policies.iter().map(|considered| {
-            vec![
-                considered.name.clone(),
-                considered.priority.to_string(),
-                format!("{:?}", considered.outcome),
-            ]
-        });
-        let rows: Vec<_> = rows.collect();
         let node = self.node.as_deref().unwrap_or("none");
         let mut parts = vec![format!("Pod {} on node {node}: {}", self.pod, self.summary)];
-        if !rows.is_empty() {
-            parts.push(table(&["POLICY", "PRIORITY", "OUTCOME"], &rows));
+        if !self.policies.is_empty() {
+            parts.push(considered_table(&self.policies));
         }
         if !self.exits.is_empty() {
             let rows: Vec<_> = self.exits.iter().map(NamedExit::row).collect();

@@ -12,7 +12,7 @@ use postern_intent::{Body, Namespace, NodeName, PodName};
 use super::inputs::InputArguments;
 use super::source::ReachArguments;
 use super::{Answer, End, VerbError};
-use crate::explained::{ExplainedPod, ExplainedPolicy};
+use crate::explained::{ExplainedPod, ExplainedPolicy, considered_table};
 use crate::output::{Format, Shown, render, table};
 
 #[derive(Debug, Args)]
@@ -23,9 +23,10 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Which policy decides about a pod, and where the pod leaves.
+    /// Which policy decides about a pod, and where the pod leaves. Without --manifests a cluster is asked, with your own
+    /// rights.
     Pod(Named),
-    /// What became of a policy.
+    /// What became of a policy. Without --manifests a cluster is asked, with your own rights.
     Policy(Named),
 }
 
@@ -150,17 +151,7 @@ fn pod(
 
 impl Shown for Explanation {
     fn table(&self) -> String {
-        let rows = self.policies.iter().map(|considered| {
-            vec![
-                considered.name.clone(),
-                considered.priority.to_string(),
-                format!("{:?}", considered.outcome),
-            ]
-        });
-        let policies = table(
-            &["POLICY", "PRIORITY", "OUTCOME"],
-            &rows.collect::<Vec<_>>(),
-        );
+        let policies = considered_table(&self.policies);
         format!(
             "Pod {} on node {}: {}\n\n{policies}",
             self.pod, self.node, self.summary
