@@ -159,7 +159,7 @@ impl SectionDigest {
         Self(crate::hex(&bytes))
     }
 
-    /// Stands where no digest is known.
+    /// The digest of a section whose digest is not known yet.
     #[must_use]
     pub fn zero() -> Self {
         Self("0".repeat(16))

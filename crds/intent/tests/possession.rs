@@ -97,6 +97,21 @@ fn a_copied_proof_proves_nothing_for_another_node_uid_or_key() {
 }
 
 #[test]
+fn one_good_proof_counts_beside_many_bad_ones_of_the_same_key() {
+    let node = Node::new("n1", "u1");
+    let ring = [signing(1), signing(2)];
+    let good = prove(&PRIVATE, &trusted(&ring), &node.claim());
+    let bad = prove(&[5; 32], &trusted(&ring), &node.claim());
+    let mut proofs = vec![bad[0].clone(); 15];
+    assert!(!judged(&ring, &node.claim(), &proofs));
+    // The id of a key is a hint: a good proof of one key under the id of the other is none.
+    proofs.push((good[0].0.clone(), good[1].1));
+    assert!(!judged(&ring, &node.claim(), &proofs));
+    proofs.push(good[0].clone());
+    assert!(judged(&ring, &node.claim(), &proofs));
+}
+
+#[test]
 fn without_the_private_key_nobody_makes_a_proof() {
     let node = Node::new("n1", "u1");
     let ring = [signing(1)];

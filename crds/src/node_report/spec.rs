@@ -75,7 +75,7 @@ pub struct NodeReportSpec {
     pub node_uid: String,
 }
 
-/// How many scopes a report lists at most; of those beyond, only the serial of the body says anything.
+/// How many scopes a report lists at most; scopes beyond it are covered by the serial of the body only.
 pub const SCOPES_LISTED: usize = 128;
 /// How many served exits a report lists at most.
 pub const SERVED_LISTED: usize = 64;

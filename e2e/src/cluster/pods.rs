@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use postern_host_testing::patience::Patience;
 use serde_json::{Value, json};
 
 use crate::cluster::Api;
 use crate::lab::LabError;
 use crate::lab::{Lab, PodOptions, PodRecord, wait_until};
-use postern_host_testing::patience::Patience;
 
 /// Annotation: milliseconds between the start of a pod's process and its addresses in the status.
 pub(super) const STATUS_DELAY: &str = "lab.postern.dev/status-delay";

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use postern_host_testing::patience::Patience;
+
 use crate::lab::LabError;
 use crate::lab::sandbox::cgroup::Cgroup;
 use crate::lab::sandbox::command;
 use crate::lab::sandbox::process::{Process, start_time};
 use crate::lab::{Lab, LabState};
-use postern_host_testing::patience::Patience;
 
 /// The kernel frees a namespace some milliseconds after its last process; a killed one takes longer on a busy machine.
 const RESIDUE_DEADLINE: Duration = Duration::from_secs(10);

@@ -93,7 +93,7 @@ impl Lab {
             self.ensure_namespaces_of(&objects)?;
             return self.kubectl_apply(&objects);
         }
-        // All of them before the first is written: what is refused changes nothing.
+        // Every object is judged before the first is written, so that a refusal changes no object.
         for object in &objects {
             judge(object).map_err(|source| LabError::Refused { source })?;
         }

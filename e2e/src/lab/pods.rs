@@ -9,6 +9,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use postern_host_testing::patience::Patience;
 use serde_json::json;
 
 use crate::lab::LabError;
@@ -17,7 +18,6 @@ use crate::lab::sandbox::command;
 use crate::lab::sandbox::process::Start;
 use crate::lab::topology::{Node, world_address};
 use crate::lab::{Binaries, Lab, Plugin, PodRecord, Programs, objects, uid};
-use postern_host_testing::patience::Patience;
 
 /// A kubelet's pause between two attempts; a real one backs off from one second.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use postern_host_testing::patience::Patience;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +16,6 @@ use crate::lab::sandbox::netns::Namespace;
 use crate::lab::sandbox::process::Process;
 use crate::lab::topology::Node;
 use crate::lab::{Cluster, UpOptions};
-use postern_host_testing::patience::Patience;
 
 /// Longest path of a lab's folder: the deepest socket inside it adds some 45 bytes, and `sun_path` holds 108.
 const DIR_LIMIT: usize = 60;
@@ -369,14 +369,18 @@ pub fn wait_until<T>(
     let patience = Patience::of(deadline);
     loop {
         if let Some(answer) = question()? {
+            let stretched = patience.to_string();
+            if !stretched.is_empty() {
+                let seconds = deadline.as_secs_f64();
+                eprintln!("lab: waited longer than {seconds:.1} s for {what}{stretched}");
+            }
             return Ok(answer);
         }
         if patience.is_over() {
-            let seconds = deadline.as_secs_f64();
             return Err(LabError::Timeout {
                 what: what.to_owned(),
-                seconds,
-                detail: String::new(),
+                seconds: deadline.as_secs_f64(),
+                detail: patience.to_string(),
             });
         }
         std::thread::sleep(Duration::from_millis(20));

@@ -1,4 +1,4 @@
-//! The settings file of the operators: what people are told while it is refused.
+//! The settings file of the operators: Event, condition and metric while it is refused.
 //!
 //! `cargo test -p postern-e2e --features cluster --test cluster settings::`, as root; the first run builds Kubernetes.
 

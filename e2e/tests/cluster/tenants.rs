@@ -31,7 +31,7 @@ fn tenant(lab: &Lab) -> String {
     kubeconfig.display().to_string()
 }
 
-/// Waits until `explain` with this kubeconfig ends with this code and says all of these words.
+/// Waits until `explain` with this kubeconfig ends with this code and prints all of these words.
 fn await_explained(lab: &Lab, what: [&str; 2], kubeconfig: &str, code: i32, words: &[&str]) {
     let mut last = String::new();
     let arguments = [&["explain"], &what[..], &["--kubeconfig", kubeconfig]].concat();
@@ -86,7 +86,7 @@ fn a_tenant_sees_the_exit_in_use_and_is_told_which_right_shows_more() {
     let absent = ["the cluster has no Pod crawlers/nobody"];
     await_explained(&lab, ["pod", "crawlers/nobody"], &kubeconfig, 1, &absent);
 
-    // Where `view` is bound for the whole cluster, it has all three kinds; in a namespace it has what is in namespaces.
+    // Where `view` is bound for the whole cluster, it has all three kinds; in one namespace it has the namespaced kinds only.
     let bind = [
         "create",
         "clusterrolebinding",

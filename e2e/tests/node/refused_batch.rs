@@ -12,7 +12,7 @@ use serde_json::Value;
 
 const NODE: &str = "n1";
 
-/// The same nft, which refuses or delays batches while a file says so. Listings are answered as before.
+/// A wrapper of nft, which refuses or delays batches while a file exists. It passes listings on.
 struct StubbornNft {
     refuse: PathBuf,
     delay: PathBuf,
@@ -39,18 +39,28 @@ impl StubbornNft {
         // A program sees what was mounted before it began.
         lab.stop("agent-n1").unwrap();
         lab.shell(NODE, &install).unwrap();
+        let restarted = Timestamp::now();
         lab.start_agent(NODE).unwrap();
+        lab.await_report(NODE, "a reading after the restart", |report| {
+            let at = report["verifiedAt"].as_str().and_then(|at| at.parse().ok());
+            at.is_some_and(|at: Timestamp| at >= restarted)
+        })
+        .unwrap();
         Self { refuse, delay }
     }
 }
 
-fn programmed(report: &Value) -> &str {
+fn status<'a>(report: &'a Value, kind: &str) -> &'a str {
     let conditions = report["conditions"].as_array();
     let found = conditions
         .into_iter()
         .flatten()
-        .find(|condition| condition["type"] == "Programmed");
+        .find(|condition| condition["type"] == kind);
     found.map_or("", |condition| condition["status"].as_str().unwrap_or(""))
+}
+
+fn published(lab: &TestLab) -> String {
+    lab.current_envelope(NODE).unwrap().digest().unwrap()
 }
 
 fn policy(lab: &TestLab, default: &str) {
@@ -64,8 +74,7 @@ fn policy(lab: &TestLab, default: &str) {
 
 fn is_in_force(lab: &TestLab, what: &str) {
     lab.await_report(NODE, what, |report| {
-        let envelope = lab.current_envelope(NODE).unwrap();
-        report["appliedDigest"] == envelope.digest().unwrap() && programmed(report) == "True"
+        report["appliedDigest"] == published(lab) && status(report, "Programmed") == "True"
     })
     .unwrap();
 }
@@ -89,16 +98,20 @@ fn a_batch_that_nft_refuses_or_delays_leaves_the_former_rules_whole_and_the_next
     is_in_force(&lab, "the first policy");
     let nft = StubbornNft::install(&lab);
 
-    // A stricter policy that the kernel does not get: the former one stays, and nobody claims the new one.
+    // A stricter policy that the kernel does not get: the former one stays in force, and the report names that one.
+    let former = published(&lab);
     fs::write(&nft.refuse, "").unwrap();
     policy(&lab, "Deny");
-    let report = lab
-        .await_report(NODE, "the refused batch", |report| {
-            programmed(report) == "False"
-        })
-        .unwrap();
-    let envelope = lab.current_envelope(NODE).unwrap();
-    assert_ne!(report["appliedDigest"], envelope.digest().unwrap());
+    wait_until(WAIT_DEADLINE, "the stricter intent", || {
+        Ok((published(&lab) != former).then_some(()))
+    })
+    .unwrap();
+    lab.await_report(NODE, "the refused batch", |report| {
+        status(report, "Programmed") == "False"
+            && status(report, "FailClosed") == "True"
+            && report["appliedDigest"] == *former
+    })
+    .unwrap();
     leaves_by_the_exit(&lab, &sender, Timestamp::now());
 
     fs::remove_file(&nft.refuse).unwrap();

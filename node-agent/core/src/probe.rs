@@ -115,7 +115,7 @@ impl ProbeResults {
         found.copied().unwrap_or_default()
     }
 
-    /// What is known of an exit's gateway in all families in which it is asked: the best answer of them.
+    /// The best answer of an exit's gateway over all families in which it is asked.
     #[must_use]
     pub fn gateway(&self, exit: &ExitName) -> ProbeAnswer {
         let asked = Family::BOTH

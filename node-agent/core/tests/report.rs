@@ -30,7 +30,7 @@ use postern_plan::desired::{Facts, NodeClaim};
 use postern_plan::diff::learned::Learned;
 use postern_plan::flow::Cuts;
 use postern_plan::observed::{ObservedFirewall, ObservedTable};
-use postern_plan::order::{Planning, Stage, TableChange};
+use postern_plan::order::{ArpTables, Planning, Stage, TableChange};
 use postern_plan::settings::SecondLock;
 
 use postern_host_testing::fixture::{World, client};
@@ -81,6 +81,7 @@ fn carried(serial: u64) -> Carried {
 fn read(wanted: &Carried, former: Option<&Carried>, reading: PartialReading) -> ReadBack {
     let planning = Planning {
         tables: TableChange::Edited,
+        arp: ArpTables::Supported,
         learned: &Learned::default(),
         own_key: &WgKey::from_bytes([9; 32]).unwrap(),
     };

@@ -1,5 +1,6 @@
 //! How long a case waits on a machine that others use too.
 
+use std::fmt;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,23 @@ impl Patience {
         let passed = self.begun.elapsed();
         let waited = stalled().saturating_sub(self.stalled);
         is_over(self.length, passed, waited)
+    }
+}
+
+impl fmt::Display for Patience {
+    /// Where the wait is longer than its length: how long it is, and why that much is allowed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let passed = self.begun.elapsed();
+        if passed <= self.length {
+            return Ok(());
+        }
+        let waited = stalled().saturating_sub(self.stalled);
+        write!(
+            f,
+            " ({:.1} s passed, in {:.1} s of them tasks waited for a processor)",
+            passed.as_secs_f64(),
+            waited.as_secs_f64()
+        )
     }
 }
 

@@ -106,13 +106,7 @@ async fn perform(host: &impl Host, step: &Step) -> Act<()> {
             gone(host.remove_address(device, *address).await)
         }
         Step::ConfigureTunnel(config) => host.configure_tunnel(config).await,
-        Step::RenewSession(config) => {
-            for peer in &config.peers {
-                host.remove_peer(&config.interface, &peer.public_key)
-                    .await?;
-            }
-            host.configure_tunnel(config).await
-        }
+        Step::RenewSession(config) => host.renew_session(config).await,
         Step::RemovePeer { device, peer } => host.remove_peer(device, peer).await,
         Step::AddRoute(route) => host.add_route(route).await,
         Step::RemoveRoute(route) => gone(host.remove_route(route).await),

@@ -145,6 +145,21 @@ pub trait Tunnels {
     fn configure_tunnel(&self, config: &TunnelConfig) -> impl Future<Output = Act<()>> + Send;
     /// Removes one peer with all that was staged for it; no error when it is not there.
     fn remove_peer(&self, device: &IfName, peer: &WgKey) -> impl Future<Output = Act<()>> + Send;
+    /// Gives each peer of the configuration a new session: the next packet makes a handshake, and what was staged for the old
+    /// session is dropped. By default the peers are taken out and put back; a host that can do it in one act does, because
+    /// an agent that dies in between leaves a tunnel without peers.
+    fn renew_session(&self, config: &TunnelConfig) -> impl Future<Output = Act<()>> + Send
+    where
+        Self: Sync,
+    {
+        async {
+            for peer in &config.peers {
+                self.remove_peer(&config.interface, &peer.public_key)
+                    .await?;
+            }
+            self.configure_tunnel(config).await
+        }
+    }
     /// Tells the tunnel process to stop serving the device; no error when it does not.
     fn dismiss_tunnel(&self, device: &IfName) -> impl Future<Output = Act<()>> + Send;
 }

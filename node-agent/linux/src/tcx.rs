@@ -10,7 +10,7 @@ use postern_host::ports::Act;
 
 use crate::host::LinuxHost;
 
-/// What the kernel says when it is asked for the programs of a link.
+/// The kernel's answer to a query for the programs of a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Answer {
     /// None at this place.
@@ -19,12 +19,12 @@ enum Answer {
     Program(String),
     /// The kernel has no tcx.
     NoTcx,
-    /// Somebody keeps us from asking: a seccomp profile, or a missing capability.
+    /// A seccomp profile or a missing capability keeps this process from asking.
     Refused(Cause),
 }
 
-/// The first program of a link, before a direction's netfilter hooks or behind them. Where nobody may ask, none is found:
-/// [`LinuxHost::knows_tcx`] says so, because a refusal about each pod would call every pod bypassed.
+/// The first program of a link. A refused question counts as no program here, because it would call every pod bypassed:
+/// [`LinuxHost::knows_tcx`] reports the refusal once for the node.
 pub(crate) fn find(link: &str) -> Result<Option<Bypass>, Cause> {
     for (place, direction) in [
         (TcAttachType::Ingress, Direction::Ingress),
@@ -79,11 +79,17 @@ fn answered(error: ProgramError) -> Result<Answer, Cause> {
     match (call, number) {
         // The link went since it was listed.
         (_, errno::ENODEV) => Ok(Answer::Clean),
-        ("bpf_prog_query", errno::EINVAL | errno::ENOSYS) => Ok(Answer::NoTcx),
-        ("bpf_prog_query", errno::EPERM | errno::EACCES) => Ok(Answer::Refused(cause)),
+        ("bpf_prog_query", errno::EINVAL) => Ok(Answer::NoTcx),
+        // Every kernel that Postern runs on has `bpf(2)`: ENOSYS comes from a seccomp profile.
+        ("bpf_prog_query", errno::EPERM | errno::EACCES | errno::ENOSYS) => {
+            Ok(Answer::Refused(cause))
+        }
         ("bpf_prog_query" | "if_nametoindex", _) => Err(cause),
-        // A program is there, and what it is called may be asked by `SYS_ADMIN` only.
-        _ => Ok(Answer::Program(String::new())),
+        // A program is attached, and only `SYS_ADMIN` may ask for its name.
+        (_, errno::EPERM | errno::EACCES) => Ok(Answer::Program(String::new())),
+        // It went between the two questions.
+        (_, errno::ENOENT) => Ok(Answer::Clean),
+        _ => Err(cause),
     }
 }
 
@@ -109,6 +115,11 @@ mod tests {
         let nameless = Answer::Program(String::new());
         assert_eq!(refused("bpf_prog_get_fd_by_id", errno::EPERM), Ok(nameless));
         assert_eq!(refused(query, errno::ENODEV), Ok(Answer::Clean));
+        let by_seccomp = Answer::Refused(Cause::errno(errno::ENOSYS));
+        assert_eq!(refused(query, errno::ENOSYS), Ok(by_seccomp));
+        let name = "bpf_prog_get_fd_by_id";
+        assert_eq!(refused(name, errno::ENOENT), Ok(Answer::Clean), "it went");
+        assert!(refused(name, errno::ENOMEM).is_err());
         assert!(refused(query, errno::ENOMEM).is_err());
     }
 }

@@ -18,7 +18,7 @@ use postern_host_testing::fixture::{World, client, gateway};
 use postern_intent::Body;
 use postern_linux::LinuxHost;
 use postern_plan::diff::learned::Learned;
-use postern_plan::order::{Plan, Planning, Stage, TableChange, plan};
+use postern_plan::order::{ArpTables, Plan, Planning, Stage, TableChange, plan};
 use postern_plan::{Desired, Step};
 
 /// A node on the way from one body to the next.
@@ -34,6 +34,7 @@ impl Node {
         let own_key = node_key().public().unwrap();
         let planning = Planning {
             tables: TableChange::Edited,
+            arp: ArpTables::Supported,
             learned: &self.learned,
             own_key: &own_key,
         };

@@ -1,4 +1,4 @@
-//! Which steps come first: guard, lock, flows, release, links, tunnels, routes. Teardown of links and routes stands where
+//! Which steps come first: guard, lock, flows, release, ARP, links, tunnels, routes. Teardown of links and routes stands where
 //! nothing refers to them any more.
 //!
 //! What is released needs the guard, the lock and the cut of its own old flows, and no tunnel: a tunnel process that hangs keeps no
@@ -138,11 +138,23 @@ pub enum TableChange {
     Replaced,
 }
 
+/// Whether the kernel has tables of the arp family (`CONFIG_NF_TABLES_ARP`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ArpTables {
+    /// It has, or it has not refused one yet.
+    #[default]
+    Supported,
+    /// It refused one as unsupported.
+    Unsupported,
+}
+
 /// What the plan is made from besides the two pictures of the host.
 #[derive(Debug, Clone, Copy)]
 pub struct Planning<'a> {
     /// How the tables are changed.
     pub tables: TableChange,
+    /// Whether an ARP table is planned.
+    pub arp: ArpTables,
     /// Expressions that were read back right after they were written.
     pub learned: &'a Learned,
     /// This node's WireGuard key.
@@ -178,9 +190,11 @@ pub fn plan_readable(
         (Stage::Lock, locks(desired, observed, unread)),
     ];
     if is_read(Stage::Guard) {
-        let arp = diff::firewall::change_arp(&state, &desired.ruleset);
         stages.push((Stage::Release, batch(firewall.release)));
-        stages.push((Stage::Arp, batch(arp)));
+        if planning.arp == ArpTables::Supported {
+            let arp = diff::firewall::change_arp(&state, &desired.ruleset);
+            stages.push((Stage::Arp, batch(arp)));
+        }
     }
     if is_read(Stage::Link) {
         let mut links = diff::link::removals(desired, observed);

@@ -24,8 +24,8 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// Is a run for this cause to find what somebody else changed? A probe may find it before the kernel's event comes, a
-    /// tunnel process tells of nothing, and what came between the two readings of a run is met first by its retry.
+    /// Whether runs for this cause count changes by other programs. A probe may meet such a change before the kernel's event
+    /// comes; a tunnel process sends no events; and a change between the two readings of a run is met first by its retry.
     #[must_use]
     pub const fn looks_for_drift(self) -> bool {
         match self {

@@ -8,7 +8,7 @@ use super::activation::Activation;
 use super::state::FirstReading;
 
 /// Events of the kernel after which nothing was found to do: the next ones wait a little longer each time, so that a
-/// program that changes links or addresses all day does not keep the agent at work. What is found changed ends the pause.
+/// program that changes links or addresses all day does not keep the agent at work. A change that a run finds ends the pause.
 #[derive(Debug, Default)]
 pub(super) struct EventPace {
     pause: Duration,

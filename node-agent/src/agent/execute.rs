@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use postern_host::{Host, HostError, apply};
+use postern_host::{Host, HostError, Nature, apply};
 use postern_intent::Address;
 use postern_plan::desired::{Standing, names};
 use postern_plan::diff::firewall::releases_but;
 use postern_plan::diff::flow;
 use postern_plan::flow::{CutExtent, Cuts};
 use postern_plan::host::Family;
-use postern_plan::order::{Plan, Stage};
+use postern_plan::order::{ArpTables, Plan, Stage};
 use postern_plan::ruleset::{Atom, Element};
 use postern_plan::{Desired, FlowCut, Observed, Step};
 
@@ -94,6 +94,14 @@ impl<H: Host> Agent<H> {
             (&failed.step, &failed.error)
         {
             self.forget_cuts(cut, uncut);
+        }
+        // Only the LAN's questions depend on that table: a kernel that cannot have one keeps no status back, and `Preflight`
+        // names it.
+        if stage == Stage::Arp && failed.error.nature() == Nature::Unsupported {
+            let error = &failed.error as &dyn std::error::Error;
+            tracing::warn!(error, "the kernel has no ARP tables");
+            self.last.arp = ArpTables::Unsupported;
+            return Attempt::Done;
         }
         self.metrics.step_failed(failed.step.kind());
         self.last.held_back.failed(stage, &failed);

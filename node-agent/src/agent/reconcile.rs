@@ -103,6 +103,7 @@ impl<H: Host> Agent<H> {
     const fn planning(&self) -> Planning<'_> {
         Planning {
             tables: TableChange::Edited,
+            arp: self.last.arp,
             learned: &self.learned,
             own_key: &self.key.public,
         }
@@ -203,7 +204,10 @@ impl<H: Host> Agent<H> {
 
     /// What differs from what this agent left behind was changed by somebody else.
     fn note_drift(&mut self, activation: Activation, drift: &Plan, observed: &Observed) {
-        if !activation.looks_for_drift() || self.last.read_back.is_none() {
+        // The run before planned nothing from parts that it could not read: their differences are its unfinished work.
+        let read_back = self.last.read_back.as_ref();
+        let was_whole = read_back.is_some_and(|read_back| read_back.unread().is_empty());
+        if !activation.looks_for_drift() || !was_whole {
             return;
         }
         let known: Vec<_> = self.last.known.differences().collect();

@@ -9,6 +9,7 @@ use postern_intent::{IfName, WgKey};
 use postern_plan::Step;
 use postern_plan::diff::tunnel::fits;
 use postern_plan::host::TunnelConfig;
+use postern_plan::order::Stage;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -52,8 +53,8 @@ impl<H: Host> Agent<H> {
         tunnel.and_then(latest_handshake).is_some()
     }
 
-    /// Takes the peers of a tunnel out and puts them back: the next packet makes a handshake. Nothing that was staged for
-    /// the old session is sent by the new one. None: there was nothing to do, or it is too early.
+    /// Gives a tunnel a new session ([`postern_host::ports::Tunnels::renew_session`]). None: the device has no process or no
+    /// configuration, or it is too early.
     pub(super) async fn renew_session(&mut self, device: &IfName) -> Option<Renewal> {
         let desired = self.desired.clone();
         self.renewals
@@ -67,8 +68,14 @@ impl<H: Host> Agent<H> {
         let renewal = renew(&self.host, config, &self.key.public);
         let outcome = timeout(PATIENCE, renewal).await.unwrap_or(Renewal::Failed);
         self.renewals.tried(device, outcome, Instant::now());
-        if outcome == Renewal::Done {
-            self.count("sessions_renewed");
+        match outcome {
+            Renewal::Done => self.count("sessions_renewed"),
+            // The peers that a failed try left out are its own work: the run that puts them back repairs nothing.
+            Renewal::Failed => {
+                let left = (Stage::Tunnel, vec![Step::ConfigureTunnel(config.clone())]);
+                self.last.known.stages.push(left);
+            }
+            Renewal::Changed => {}
         }
         Some(outcome)
     }

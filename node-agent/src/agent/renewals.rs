@@ -18,7 +18,7 @@ pub(super) enum Renewal {
     /// The tunnel's process refused it, or did not answer in time.
     Failed,
     /// The tunnel is not as the agent left it, which a run has to repair and to count: a new session would put back in
-    /// silence what somebody else took away.
+    /// silence a peer that another program removed.
     Changed,
 }
 

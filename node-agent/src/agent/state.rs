@@ -17,7 +17,7 @@ use postern_plan::check::Seal;
 use postern_plan::desired::{Facts, Inputs};
 use postern_plan::diff::learned::Learned;
 use postern_plan::flow::Cuts;
-use postern_plan::order::{Plan, TableChange};
+use postern_plan::order::{ArpTables, Plan, TableChange};
 use postern_plan::settings::Settings;
 
 use postern_telemetry::chain;
@@ -177,6 +177,8 @@ pub struct LastRun {
     pub first_reading: FirstReading,
     /// What leads past the guard, by the link.
     pub bypasses: BTreeMap<IfName, Bypass>,
+    /// Whether this kernel can have an ARP table, as far as it was tried since the agent's start.
+    pub arp: ArpTables,
     /// Why this kernel can have no second lock, if it cannot.
     pub no_lock: Option<HostError>,
     /// Steps that failed, by stage.

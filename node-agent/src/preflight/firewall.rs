@@ -51,7 +51,7 @@ fn arp(node: &Node) -> Check {
             Outcome::Warning,
             chain(error),
             "use a kernel with CONFIG_NF_TABLES_ARP: without it the node answers ARP for its tunnel addresses on every \
-             link, and `Programmed` is False",
+             link",
         ),
     }
 }
@@ -126,7 +126,7 @@ fn questions(foreign: &Foreign) -> Check {
     if foreign.untracked_questions.is_empty() {
         return Check::ok(
             CHECK,
-            "nobody keeps questions to port 53 out of connection tracking",
+            "no rule of nft keeps questions to port 53 out of connection tracking",
         );
     }
     let places = some(foreign.untracked_questions.iter().cloned());
@@ -134,7 +134,7 @@ fn questions(foreign: &Foreign) -> Check {
         CHECK,
         Outcome::Warning,
         format!(
-            "{places}: questions to port 53 are kept out of connection tracking, and those of selected pods are dropped"
+            "{places}: these may keep questions to port 53 out of connection tracking; those of selected pods are then dropped"
         ),
         "start NodeLocal DNSCache with -setupiptables=false, or take the rule (notrack, NOTRACK, CT --notrack) away",
     )

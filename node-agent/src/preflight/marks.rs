@@ -96,7 +96,7 @@ fn legacy(node: &Node) -> Check {
             "tables {} are there, and their rules were not looked at",
             some(names)
         ),
-        "use iptables-nft, or look for marks under our mask in iptables-legacy-save",
+        "use iptables-nft, or look in iptables-legacy-save for marks under our mask and for NOTRACK of port 53",
     )
 }
 

@@ -58,7 +58,7 @@ fn bypasses(node: &Node) -> Check {
     }
 }
 
-/// A refusal to answer is no answer: it is told apart from a link without programs.
+/// A refused query is reported as such, and not as a link without programs.
 fn tcx(node: &Node) -> Check {
     const CHECK: &str = "tcx programs";
     match &node.tcx {

@@ -141,7 +141,7 @@ fn devices_of(rule: &Value, all: &[&Value]) -> BTreeSet<String> {
     strings(chain_of(rule, all).and_then(|chain| chain.get("dev")))
 }
 
-/// The chain that a rule stands in.
+/// The chain of a rule.
 fn chain_of<'a>(rule: &Value, all: &[&'a Value]) -> Option<&'a Value> {
     let same = |chain: &&Value| {
         ["family", "table"]
@@ -166,7 +166,7 @@ fn may_untrack_questions(rule: &Value, all: &[&Value]) -> bool {
     let statements = rule.get("expr").and_then(Value::as_array);
     let statements = statements.map(Vec::as_slice).unwrap_or_default();
     let ports: Vec<bool> = statements.iter().filter_map(may_be_question).collect();
-    if ports.contains(&false) {
+    if ports.contains(&false) || statements.iter().any(is_about_no_pods_question) {
         return false;
     }
     let by_module = |statement: &Value| {
@@ -190,6 +190,21 @@ fn may_be_question(statement: &Value) -> Option<bool> {
         "!=" => right.as_u64() != Some(DNS),
         _ => may_hold(right, DNS),
     })
+}
+
+/// Whether a statement restricts the rule to packets that are no pod's question: those of the loopback device, or of a
+/// protocol other than TCP and UDP.
+fn is_about_no_pods_question(statement: &Value) -> bool {
+    let Some(compared) = statement.get("match").filter(|one| word(one, "op") == "==") else {
+        return false;
+    };
+    let meta = compared.get("left").and_then(|left| left.get("meta"));
+    let right = compared.get("right").and_then(Value::as_str);
+    match meta.map(|meta| word(meta, "key")) {
+        Some("iifname" | "iif") => right == Some("lo"),
+        Some("l4proto") => right.is_some_and(|protocol| !matches!(protocol, "tcp" | "udp")),
+        _ => false,
+    }
 }
 
 const DNS: u64 = 53;

@@ -238,6 +238,7 @@ fn rules_that_keep_dns_questions_out_of_connection_tracking_are_told_with_what_t
     let cache = json!({"match": {"op": "==", "left": {"payload": {"protocol": "ip", "field": "daddr"}}, "right": "169.254.20.10"}});
     let module = |name: &str| json!({"xt": {"type": "target", "name": name}});
     let untracked = json!({"notrack": null});
+    let meta = |key: &str, right: &str| json!({"match": {"op": "==", "left": {"meta": {"key": key}}, "right": right}});
     let told = [
         ("prerouting", json!([cache, port(json!(53)), module("CT")])),
         ("prerouting", json!([port(json!(53)), module("NOTRACK")])),
@@ -262,6 +263,8 @@ fn rules_that_keep_dns_questions_out_of_connection_tracking_are_told_with_what_t
         ("prerouting", json!([module("CT")])),
         ("prerouting", json!([port(json!(53)), module("LOG")])),
         ("output", json!([source, untracked])),
+        ("prerouting", json!([meta("iifname", "lo"), untracked])),
+        ("prerouting", json!([meta("l4proto", "icmp"), untracked])),
     ];
     let files = proc();
     let found = |(hook, expressions): &(&str, Value)| {

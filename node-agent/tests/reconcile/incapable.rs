@@ -14,7 +14,7 @@ use postern_plan::check::Seal;
 
 use crate::fixture::{client, word};
 use crate::node::Node;
-use crate::{ALWAYS, message};
+use crate::{ALWAYS, count, message};
 
 /// The selected pod `a` and the released pod `b` of the planner's cluster.
 fn body() -> Body {
@@ -237,19 +237,24 @@ async fn a_pod_that_was_guarded_once_does_not_start_past_the_guard_although_nobo
 
 /// `CONFIG_NF_TABLES_ARP` is a switch of its own.
 #[tokio::test]
-async fn a_kernel_without_arp_tables_is_told_and_keeps_the_guard_and_every_way_out() {
+async fn a_kernel_without_arp_tables_keeps_the_guard_and_every_way_out_and_its_statuses_agree() {
     let mut node = Node::new();
     node.takes(body()).await;
     node.host.edits_the_firewall(|firewall| firewall.arp = None);
     node.host
-        .fails(Call::ChangeFirewall, 1, 1, errno::EOPNOTSUPP);
+        .fails(Call::ChangeFirewall, 1, ALWAYS, errno::EOPNOTSUPP);
+    node.agent.last.verified_at = None;
     node.agent.reconcile(Activation::Asked).await;
     assert_eq!(node.track().status, ScopeStatus::Enforcing);
-    let report = node.reports("Programmed", "False", "TransactionFailed");
-    let said = message(&report, "Programmed");
-    assert!(
-        said.starts_with("arp: firewall: replace the ARP table"),
-        "{said}"
-    );
+    assert!(node.agent.last.verified_at.is_some(), "the node agrees");
+    node.reports("Programmed", "True", "Programmed");
     node.reports("FailClosed", "True", "Sealed");
+    node.host.takes_the_calls();
+    node.agent.reconcile(Activation::Timer).await;
+    let calls = node.host.takes_the_calls();
+    assert_eq!(
+        count(&calls, Call::ChangeFirewall),
+        0,
+        "it is not tried again"
+    );
 }

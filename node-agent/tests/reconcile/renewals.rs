@@ -1,4 +1,4 @@
-//! A tunnel whose other end is silent: a new session, unless somebody else changed the tunnel.
+//! A tunnel whose other end is silent gets a new session, unless another program changed the tunnel.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -9,6 +9,7 @@ use postern_agent::agent::run::Wakers;
 use postern_agent::probe::{ProbeNews, Silence};
 use postern_crds::NodeReport;
 use postern_host::Tunnels;
+use postern_host::error::errno;
 use postern_host_testing::fake::Call;
 use postern_intent::IfName;
 use postern_telemetry::Health;
@@ -22,7 +23,7 @@ use crate::node::Node;
 const CHECK: Duration = Duration::from_secs(3600);
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Something else that the probes find at the same time.
-const RESOLVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 53)), 53);
+const RESOLVER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 53));
 
 fn device() -> IfName {
     "pst-c-eu".parse().unwrap()
@@ -61,11 +62,15 @@ async fn repairs(node: Node, act: impl AsyncFnOnce(), is_seen: impl Fn(&Path) ->
             tokio::time::sleep(pause).await;
         }
         act().await;
-        while !is_seen(&report) {
+        let mut seen = false;
+        // A report that counts a renewal was written after it, and changed results of probes bring one.
+        while !seen || counter(&report, "sessions_renewed") == 0 {
+            seen |= is_seen(&report);
             probe.send_modify(|news| {
                 news.lost = [(device(), Silence::AfterAnswers)].into();
-                news.results.own_resolvers = vec![RESOLVER];
                 news.round += 1;
+                let port = 53 + u16::try_from(news.round % 2).unwrap();
+                news.results.own_resolvers = vec![SocketAddr::new(RESOLVER, port)];
             });
             tokio::time::sleep(pause).await;
         }
@@ -85,6 +90,26 @@ async fn a_silent_tunnel_that_is_as_it_was_left_gets_a_new_session_which_is_no_r
     host.takes_the_calls();
     let is_renewed = |_: &Path| count(&host.takes_the_calls(), Call::RemovePeer) > 0;
     assert_eq!(repairs(node, async || {}, is_renewed).await, 0);
+}
+
+#[tokio::test]
+async fn a_renewal_that_fails_halfway_is_put_right_and_is_no_repair() {
+    let mut node = Node::new();
+    node.takes(client()).await;
+    let host = node.host.clone();
+    let peers = host.read_tunnel(&device()).await.unwrap().unwrap().peers;
+    host.fails(Call::ConfigureTunnel, 1, 1, errno::EBUSY);
+    host.takes_the_calls();
+    // The renewal, the run that puts its peers back, and the next renewal.
+    let seen = std::cell::Cell::new(0);
+    let is_over = |_: &Path| {
+        let calls = count(&host.takes_the_calls(), Call::ConfigureTunnel);
+        seen.set(seen.get() + calls);
+        seen.get() >= 3
+    };
+    assert_eq!(repairs(node, async || {}, is_over).await, 0);
+    let left = host.read_tunnel(&device()).await.unwrap().unwrap().peers;
+    assert_eq!(left.len(), peers.len());
 }
 
 #[tokio::test]

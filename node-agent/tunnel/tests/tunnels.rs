@@ -279,3 +279,21 @@ fn a_process_that_hangs_is_found_by_the_question_of_its_supervisor() {
     near.process.kill();
     assert_eq!(near.process.asked_whether_alive(), Ok(()));
 }
+
+/// The agent renews sessions by this: one request, which an agent that dies cannot leave half done.
+#[test]
+fn a_peer_that_is_set_again_has_no_session_and_gets_one_by_the_next_packet() {
+    let (left, right) = pair();
+    let (near, _far) = ends(&left, &right);
+    assert_both_families_pass(&left);
+    let handshakes = |near: &End| near.set("get=1").contains("last_handshake_time_sec");
+    assert!(handshakes(&near));
+    let request = format!(
+        "set=1\npublic_key={}\nendpoint=192.0.2.2:{PORT}\npersistent_keepalive_interval=0\n\
+         replace_allowed_ips=true\nallowed_ip=198.18.0.2/32\nallowed_ip=fd00:18::2/128",
+        Keys::of(2).public
+    );
+    assert_eq!(near.set(&request), "errno=0\n\n");
+    assert!(!handshakes(&near));
+    assert_both_families_pass(&left);
+}

@@ -75,6 +75,14 @@ pub fn read_signing_key(path: &Path) -> Result<SigningKey, KeyFileError> {
     })
 }
 
+/// Reads signing keys, one from each file.
+///
+/// # Errors
+/// As [`read_signing_key`].
+pub fn read_signing_keys(paths: &[PathBuf]) -> Result<Vec<SigningKey>, KeyFileError> {
+    paths.iter().map(|path| read_signing_key(path)).collect()
+}
+
 /// Reads trusted keys, one from each file.
 ///
 /// # Errors

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use postern_intent::{NodeName, WgKey};
 
 use crate::index::Index;
@@ -41,7 +41,7 @@ impl Keys {
             refused: BTreeMap::new(),
         };
         let proved = keys.proved(index);
-        keys.give_way(&proved);
+        keys.give_way(&proved, index.snapshot.now);
         let changes: Vec<(&NodeName, WgKey)> = proved
             .into_iter()
             .filter(|(node, key)| keys.get(node) != Some(*key))
@@ -90,11 +90,14 @@ impl Keys {
     }
 
     /// A pin that its node does not prove, such as one that an operator without proofs made, ends where another node
-    /// proves the key.
-    fn give_way(&mut self, proved: &BTreeMap<&NodeName, WgKey>) {
+    /// proves the key. A younger one stays: without a pin the node could take its next key at once, and two nodes that
+    /// agree on it change keys in every run.
+    fn give_way(&mut self, proved: &BTreeMap<&NodeName, WgKey>, now: Timestamp) {
         let keys: BTreeSet<&WgKey> = proved.values().collect();
-        self.pins
-            .retain(|name, pin| proved.get(name) == Some(&pin.key) || !keys.contains(&pin.key));
+        self.pins.retain(|name, pin| {
+            let is_own = proved.get(name) == Some(&pin.key);
+            is_own || is_young(pin, now) || !keys.contains(&pin.key)
+        });
     }
 
     fn change(
@@ -108,10 +111,7 @@ impl Keys {
         let Some(node) = index.nodes.get(name) else {
             return;
         };
-        let soon = self
-            .pins
-            .get(name)
-            .is_some_and(|pin| now.duration_since(pin.since) < CHANGE_INTERVAL);
+        let soon = self.pins.get(name).is_some_and(|pin| is_young(pin, now));
         match judged {
             Err(refusal) => {
                 self.refused.insert(name.clone(), refusal);
@@ -141,6 +141,10 @@ impl Keys {
     pub(crate) fn remember(&self) -> BTreeMap<NodeName, Pin> {
         self.pins.clone()
     }
+}
+
+fn is_young(pin: &Pin, now: Timestamp) -> bool {
+    now.duration_since(pin.since) < CHANGE_INTERVAL
 }
 
 /// The pins of nodes that are still the same nodes: from memory, else from what is published.

@@ -1,5 +1,5 @@
 //! The document that all nodes read: whether what is published stays, and which nodes may take what comes in its place
-//! (docs/adr/0020-one-document-for-all-nodes.md).
+//! (docs/adr/0021-one-document-for-all-nodes.md).
 
 use postern_intent::body::FORMAT_VERSION;
 use postern_intent::{ClusterDocument, Serial};

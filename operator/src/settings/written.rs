@@ -63,7 +63,7 @@ pub(super) struct Written {
     /// What the policies of tenants may ask for. One that asks for more is refused as `NotPermitted`.
     pub(super) ceiling: WrittenCeiling,
 
-    /// How many pods may be released in the window without an approval.
+    /// How many pods may be released in a time without an approval.
     pub(super) gate: WrittenGate,
 }
 
@@ -102,9 +102,9 @@ pub(super) struct WrittenTunnels {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct WrittenPorts {
-    /// The first port.
+    /// The first port of the range.
     pub(super) start: u16,
-    /// The last port.
+    /// The last port of the range, which is part of it.
     pub(super) end: u16,
 }
 
@@ -137,15 +137,17 @@ pub(super) enum WrittenPermission {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(super) struct WrittenGate {
-    /// So many pods of a namespace are released without an approval.
+    /// How many pods of one namespace may be released in `gate.window` without an approval. Where `gate.percent` gives more,
+    /// that counts.
     #[schemars(with = "usize")]
     pub(super) pods: Option<usize>,
 
-    /// Or so many percent of the enforced pods of the cluster, whichever is more.
+    /// How many pods of one namespace may be released in `gate.window` without an approval, in percent of all pods that are
+    /// enforced in the cluster. Where `gate.pods` is more, that counts.
     #[schemars(with = "usize")]
     pub(super) percent: Option<usize>,
 
-    /// The time over which releases are added up.
+    /// The time over which released pods are added up for `gate.pods` and `gate.percent`.
     #[schemars(with = "String")]
     pub(super) window: Option<SignedDuration>,
 }

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
+use postern_crds::conditions::Reason;
 use postern_crds::node_report::{ExitReport, Posture, ScopeReport};
 use postern_crds::{NodeIntent, NodeReport, NodeReportStatus};
 
@@ -157,10 +158,11 @@ pub(super) fn same_report(a: &Tolerant<NodeReport>, b: &Tolerant<NodeReport>) ->
     }
 }
 
-/// A condition without times, and without its message where it holds: of a fault people read what to do.
+/// A condition without times, and without its message where it holds: of a fault people read what to do. Of a reason that
+/// this version does not know there are no words but the node's own.
 fn bare(condition: Condition) -> Condition {
     let message = match condition.status.as_str() {
-        "True" => String::new(),
+        "True" if Reason::parse(&condition.reason).is_some() => String::new(),
         _ => condition.message,
     };
     Condition {
@@ -192,7 +194,7 @@ pub(super) fn config_map(map: &mut ConfigMap) {
 mod tests {
     use k8s_openapi::api::core::v1::Pod;
     use postern_compile::intake;
-    use postern_crds::NodeReport;
+    use postern_crds::{NodeIntent, NodeReport};
     use serde_json::{Value, json};
 
     use crate::watches::Tolerant;
@@ -220,6 +222,42 @@ mod tests {
         assert_ne!(first, again, "the newer time is kept");
         assert!(super::same_report(&first, &again));
         assert!(!super::same_report(&again, &other));
+    }
+
+    #[test]
+    fn an_intent_whose_status_alone_moved_wakes_nobody_and_one_that_says_something_else_does() {
+        let intent = |version: &str, applied: u64, serial: u64, epoch: &str| {
+            let intent: NodeIntent = serde_json::from_value(json!({
+                "apiVersion": "postern.dev/v1alpha1", "kind": "NodeIntent",
+                "metadata": {"name": "n1", "uid": "o1", "resourceVersion": version, "annotations": {"epoch": epoch}},
+                "spec": {"nodeUID": "u", "serial": serial}, "status": {"appliedSerial": applied},
+            }))
+            .expect("an intent");
+            Tolerant::Good(intent)
+        };
+        let first = intent("9", 1, 2, "1");
+        assert!(super::same_intent(&first, &intent("10", 2, 2, "1")));
+        assert!(!super::same_intent(&first, &intent("10", 1, 3, "1")));
+        assert!(!super::same_intent(&first, &intent("10", 1, 2, "2")));
+        let mut gone = intent("10", 1, 2, "1");
+        gone.modify(|intent| intent.metadata.uid = Some("o2".to_owned()));
+        assert!(!super::same_intent(&first, &gone), "it was made anew");
+    }
+
+    #[test]
+    fn the_message_of_what_holds_is_kept_where_its_reason_is_unknown() {
+        let condition = |reason: &str| {
+            json!({
+                "type": "FailClosed", "status": "True", "reason": reason, "message": "it is",
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            })
+        };
+        let conditions = [condition("Sealed"), condition("SealedTwice")];
+        let read = report(&json!({"conditions": conditions}));
+        let status = read.good().and_then(|report| report.status.as_ref());
+        let conditions = status.expect("a status").conditions.iter();
+        let messages: Vec<&str> = conditions.map(|one| one.message.as_str()).collect();
+        assert_eq!(messages, ["", "it is"]);
     }
 
     #[test]

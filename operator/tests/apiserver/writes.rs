@@ -8,12 +8,14 @@ use http::{Method, StatusCode};
 use k8s_openapi::api::core::v1::ConfigMap;
 use postern_crds::{NodeIntent, NodeIntentSpec};
 use postern_intent::{NodeDocument, NodeName};
+use postern_operator::lease::EPOCH_ANNOTATION;
 use postern_operator::metrics::Metrics;
 use postern_operator::pipeline::intents::Intents;
 use postern_operator::pipeline::publish::{
     Attempt, Chores, IntentChange, PlannedWrite, Trusted, WriteMethod, Writer, do_chores,
     keep_trust, publish_intents,
 };
+use serde_json::json;
 
 use crate::server;
 
@@ -127,6 +129,79 @@ async fn an_intent_is_not_made_when_the_term_ended_while_the_old_one_was_deleted
     let writer = Writer::new(client, term, Metrics::default());
     let tally = publish_intents(&writer, vec![anew()], &mut Intents::default()).await;
     assert_eq!(methods(&log), [Method::DELETE]);
+    assert_eq!((tally.written, tally.late), (0, 1));
+}
+
+/// An intent in the place of what was seen in version 7, under the epoch 1.
+fn replaced() -> PlannedWrite {
+    let mut object = NodeIntent::new("n1", NodeIntentSpec::default());
+    object.metadata.uid = Some("o1".to_owned());
+    object.metadata.resource_version = Some("7".to_owned());
+    object.metadata.annotations = Some([(EPOCH_ANNOTATION.to_owned(), "1".to_owned())].into());
+    PlannedWrite {
+        object,
+        method: WriteMethod::Replace {
+            generation: Some(3),
+        },
+        ..anew()
+    }
+}
+
+/// A server with the object in version 8, of this generation and under this epoch.
+fn with_version_8(asked: &server::Asked, generation: i64, epoch: &str) -> server::Answer {
+    let is_old = asked.body.contains(r#""resourceVersion":"7""#);
+    match asked.method {
+        Method::GET => {
+            let there = json!({
+                "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
+                "metadata": {
+                    "name": "n1", "uid": "o1", "resourceVersion": "8", "generation": generation,
+                    "annotations": {EPOCH_ANNOTATION: epoch},
+                },
+            });
+            Some((StatusCode::OK, there.to_string()))
+        }
+        Method::PUT if is_old => {
+            let status = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Conflict","code":409}"#;
+            Some((StatusCode::CONFLICT, status.to_owned()))
+        }
+        _ => server::echo(asked),
+    }
+}
+
+#[tokio::test]
+async fn a_status_that_was_written_in_between_keeps_no_intent_waiting() {
+    let (client, log) = server::server(|asked| with_version_8(asked, 3, "1"));
+    let (writer, _leading) = server::writer(client);
+    let tally = publish_intents(&writer, vec![replaced()], &mut Intents::default()).await;
+    assert_eq!(methods(&log), [Method::PUT, Method::GET, Method::PUT]);
+    assert_eq!(tally.written, 1, "{tally:?}");
+    assert!(!tally.is_incomplete(), "{tally:?}");
+}
+
+#[tokio::test]
+async fn an_intent_that_another_writer_changed_is_looked_at_again_before_it_is_written() {
+    for (generation, epoch) in [(4, "1"), (3, "2")] {
+        let (client, log) = server::server(move |asked| with_version_8(asked, generation, epoch));
+        let (writer, _leading) = server::writer(client);
+        let tally = publish_intents(&writer, vec![replaced()], &mut Intents::default()).await;
+        assert_eq!(methods(&log), [Method::PUT, Method::GET]);
+        assert_eq!((tally.written, tally.stale), (0, 1), "{tally:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_intent_is_not_tried_again_when_the_term_ended_while_its_version_was_read() {
+    let (leading, term) = server::lasting();
+    let (client, log) = server::server(move |asked| {
+        if asked.method == Method::GET {
+            leading.end();
+        }
+        with_version_8(asked, 3, "1")
+    });
+    let writer = Writer::new(client, term, Metrics::default());
+    let tally = publish_intents(&writer, vec![replaced()], &mut Intents::default()).await;
+    assert_eq!(methods(&log), [Method::PUT, Method::GET]);
     assert_eq!((tally.written, tally.late), (0, 1));
 }
 

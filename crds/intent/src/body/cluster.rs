@@ -19,7 +19,7 @@ pub struct ClusterDocument {
     pub serial: Serial,
     /// The first serial since which the operator knows every document that it published. A node's document that names a
     /// serial below it is not joined with this one: the store was set back in between, and what this document leaves out may
-    /// have been left out by the backup (docs/adr/0020-one-document-for-all-nodes.md).
+    /// have been left out by the backup (docs/adr/0021-one-document-for-all-nodes.md).
     pub follows: Serial,
     /// When it was compiled. RFC 3339.
     pub issued_at: Timestamp,

@@ -7,8 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::lab::LabError;
 use postern_host_testing::patience::Patience;
+
+use crate::lab::LabError;
 
 /// How long a killed process may take to go; the kernel needs milliseconds.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
@@ -69,12 +70,17 @@ impl Cgroup {
         text.lines().filter_map(|line| line.parse().ok()).collect()
     }
 
-    /// Freezes every process of the group, with its memory and its connections, until it is thawed or killed.
+    /// Freezes every process of the group, with its memory and its connections, until it is thawed or killed. The kernel
+    /// says when the last one has stopped (cgroup-v2, `cgroup.events`).
     ///
     /// # Errors
-    /// When the kernel refuses.
+    /// When the kernel refuses; `Timeout` when a process does not stop.
     pub fn freeze(&self) -> Result<(), LabError> {
-        self.write("cgroup.freeze", "1")
+        self.write("cgroup.freeze", "1")?;
+        self.await_state("the stop", |cgroup| {
+            let events = fs::read_to_string(cgroup.path.join("cgroup.events")).unwrap_or_default();
+            events.lines().any(|line| line == "frozen 1")
+        })
     }
 
     /// Lets a frozen group go on.
@@ -99,19 +105,23 @@ impl Cgroup {
             return Ok(());
         }
         self.write("cgroup.kill", "1")?;
+        self.await_state("the end", |cgroup| !cgroup.populated())?;
+        remove(&self.path)
+    }
+
+    fn await_state(&self, what: &str, is_there: impl Fn(&Self) -> bool) -> Result<(), LabError> {
         let patience = Patience::of(KILL_DEADLINE);
-        while self.populated() {
+        while !is_there(self) {
             if patience.is_over() {
-                let what = format!("the end of every process in {}", self.path.display());
                 return Err(LabError::Timeout {
-                    what,
+                    what: format!("{what} of every process in {}", self.path.display()),
                     seconds: KILL_DEADLINE.as_secs_f64(),
                     detail: String::new(),
                 });
             }
             std::thread::sleep(Duration::from_millis(2));
         }
-        remove(&self.path)
+        Ok(())
     }
 }
 

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use postern_host_testing::patience::Patience;
 use serde::{Deserialize, Serialize};
 
 use crate::lab::LabError;
 use crate::lab::sandbox::cgroup::Cgroup;
 use crate::lab::sandbox::netns::Namespace;
-use postern_host_testing::patience::Patience;
 
 /// How long the wrappers around a program may take until it runs.
 const START_DEADLINE: Duration = Duration::from_secs(10);

@@ -190,7 +190,11 @@ impl Lab {
 
     fn with_detail(&self, error: LabError, node: &str) -> LabError {
         match error {
-            LabError::Timeout { what, seconds, .. } => {
+            LabError::Timeout {
+                what,
+                seconds,
+                detail,
+            } => {
                 let report = self
                     .report_status(node)
                     .map_or("none".to_owned(), |report| report.to_string());
@@ -198,7 +202,7 @@ impl Lab {
                 LabError::Timeout {
                     what,
                     seconds,
-                    detail: format!("; last report: {report}; agent's log: {log}"),
+                    detail: format!("{detail}; last report: {report}; agent's log: {log}"),
                 }
             }
             other => other,

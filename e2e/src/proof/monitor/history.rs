@@ -98,7 +98,7 @@ impl Published {
 }
 
 impl Lab {
-    /// Tells the judge that root makes a node trust the keys of its folder, as `postern-agent trust-keys` does.
+    /// Records for the judge that root makes a node trust the keys of its folder, as `postern-agent trust-keys` does.
     ///
     /// # Errors
     /// When the folder cannot be read, or the lab's history not written.

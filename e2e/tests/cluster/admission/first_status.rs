@@ -1,4 +1,4 @@
-//! What an object says of itself before any operator has looked at it, for tools that wait for objects.
+//! The status of an object that no operator has looked at yet, as tools that wait for objects read it.
 
 use serde_json::{Value, json};
 

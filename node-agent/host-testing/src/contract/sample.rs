@@ -188,7 +188,8 @@ fn arp() -> Table {
     let asked = Counter("asked");
     let rule = Rule::to(Target::Drop)
         .counted(asked)
-        .when(Field::ArpDaddrIp.within("tunaddr4"));
+        .when(Field::ArpDaddrIp.within("tunaddr4"))
+        .when(Field::ArpOperation.is("request"));
     let own = Set::of([KeyType::Ipv4]).with([Element::key([Atom::v4([198, 18, 0, 2].into())])]);
     Table {
         counters: [asked].into(),

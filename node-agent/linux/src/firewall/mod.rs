@@ -1,4 +1,4 @@
-//! The two nft tables: changed by nft's own language, read back by its JSON listing.
+//! The three nft tables (inet, bridge, arp): changed by nft's own language, read back by its JSON listing.
 
 mod decode;
 mod element;

@@ -28,6 +28,15 @@ impl Firewall for LinuxHost {
             return Ok(listing);
         }
         let (inet, bridge, arp) = tokio::join!(table("inet"), table("bridge"), table("arp"));
+        // The guard does not need the ARP table: where that one cannot be listed it counts as missing and is written anew, and
+        // the two that can be listed are not called unreadable for it.
+        let arp = arp.map_err(|error| {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the ARP table cannot be listed"
+            );
+        });
+        let is_whole = arp.is_ok();
         let listing = ObservedFirewall {
             inet: inet.map_err(|source| HostError::ReadFirewall {
                 table: "inet postern",
@@ -37,12 +46,11 @@ impl Firewall for LinuxHost {
                 table: "bridge postern",
                 source,
             })?,
-            arp: arp.map_err(|source| HostError::ReadFirewall {
-                table: "arp postern",
-                source,
-            })?,
+            arp: arp.unwrap_or_default(),
         };
-        *self.last_listing() = LastListing::of(generation, listing.clone());
+        if is_whole {
+            *self.last_listing() = LastListing::of(generation, listing.clone());
+        }
         Ok(listing)
     }
 }

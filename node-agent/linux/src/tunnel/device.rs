@@ -44,6 +44,22 @@ impl Tunnels for LinuxHost {
             })
     }
 
+    async fn renew_session(&self, config: &TunnelConfig) -> Act<()> {
+        let renew = async || match self.backend().await? {
+            TunnelBackend::Userspace => userspace::renew(self.run_dir(), config).await,
+            TunnelBackend::Kernel => {
+                for peer in &config.peers {
+                    kernel::remove_peer(&config.interface, &peer.public_key).await?;
+                }
+                kernel::configure(config, &self.key_of(&config.interface)).await
+            }
+        };
+        renew().await.map_err(|source| HostError::ConfigureTunnel {
+            link: config.interface.clone(),
+            source,
+        })
+    }
+
     async fn remove_peer(&self, device: &IfName, peer: &WgKey) -> Act<()> {
         let remove = async || match self.backend().await? {
             TunnelBackend::Userspace => userspace::remove_peer(self.run_dir(), device, peer).await,

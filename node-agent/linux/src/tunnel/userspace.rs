@@ -52,6 +52,13 @@ pub(super) async fn configure(
     Ok(())
 }
 
+/// Sets each peer anew. gotatun makes a new peer, without a session, for each one that a request names; a request that also
+/// removes it is refused, because it names it twice (`validate_set`, EINVAL).
+pub(super) async fn renew(run_dir: &Path, config: &TunnelConfig) -> Result<(), Cause> {
+    let peers: Vec<Change<'_>> = config.peers.iter().map(Change::SetPeer).collect();
+    uapi::outcome(&ask(run_dir, &config.interface, &uapi::set(&peers)).await?)
+}
+
 /// Removes a peer. Removing one that is not there is no error of the protocol.
 pub(super) async fn remove_peer(
     run_dir: &Path,

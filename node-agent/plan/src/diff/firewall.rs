@@ -165,7 +165,7 @@ pub fn change_arp(current: &FirewallState, desired: &Ruleset) -> Transaction {
     }
 }
 
-/// From what is there to what should be there, the ARP table apart.
+/// The change from the current tables to the desired ones, without the ARP table.
 #[must_use]
 pub fn change(current: &FirewallState, desired: &Ruleset) -> Change {
     let pairs = [
@@ -189,7 +189,7 @@ pub fn change(current: &FirewallState, desired: &Ruleset) -> Change {
     }
 }
 
-/// The guard's tables made anew, whatever is there.
+/// The guard's tables made anew, without a look at the current ones.
 #[must_use]
 pub fn replacement(current: &FirewallState, desired: &Ruleset) -> Change {
     let held = match &current.inet {

@@ -131,6 +131,7 @@ fn packet_value<'a>(field: &Field, packet: &'a Packet) -> Option<FieldValue<'a>>
         | Field::Icmp6Type => transport_value(field, packet),
         Field::EtherSaddr
         | Field::EtherType
+        | Field::ArpOperation
         | Field::ArpSaddrEther
         | Field::ArpSaddrIp
         | Field::ArpDaddrIp
@@ -162,6 +163,7 @@ fn frame_value<'a>(field: &Field, frame: &'a Frame) -> Option<FieldValue<'a>> {
         (Field::Iif, _) => Some(FieldValue::Name(&frame.port)),
         (Field::EtherSaddr, _) => Some(FieldValue::Mac(frame.source)),
         (Field::EtherType, _) => Some(FieldValue::Number(frame.ethertype.into())),
+        (Field::ArpOperation, Payload::Arp { operation, .. }) => Some(FieldValue::Word(operation)),
         (Field::ArpSaddrEther, Payload::Arp { mac, .. }) => Some(FieldValue::Mac(*mac)),
         (Field::ArpSaddrIp, Payload::Arp { address, .. }) => Some(FieldValue::Address(*address)),
         (Field::ArpDaddrIp, Payload::Arp { target, .. }) => Some(FieldValue::Address(*target)),

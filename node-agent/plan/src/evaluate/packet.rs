@@ -118,6 +118,8 @@ pub enum Payload {
     Ip(Box<Packet>),
     /// ARP.
     Arp {
+        /// The operation's name in nft's language: `request` or `reply`.
+        operation: &'static str,
         /// Sender hardware address.
         mac: MacAddress,
         /// Sender protocol address.

@@ -42,6 +42,7 @@ impl fmt::Display for Field {
             Self::FibSaddrType => "fib saddr type",
             Self::EtherSaddr => "ether saddr",
             Self::EtherType => "ether type",
+            Self::ArpOperation => "arp operation",
             Self::ArpSaddrEther => "arp saddr ether",
             Self::ArpSaddrIp => "arp saddr ip",
             Self::ArpDaddrIp => "arp daddr ip",

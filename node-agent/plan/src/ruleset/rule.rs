@@ -58,6 +58,8 @@ pub enum Field {
     EtherSaddr,
     /// `ether type`.
     EtherType,
+    /// `arp operation`.
+    ArpOperation,
     /// `arp saddr ether`.
     ArpSaddrEther,
     /// `arp saddr ip`.

@@ -8,7 +8,7 @@ use postern_plan::diff::learned::Learned;
 use postern_plan::evaluate::{Evaluator, Fate, Frame, Payload};
 use postern_plan::flow::{CutExtent, Cuts, FlowCut, FlowEntry};
 use postern_plan::host::MacAddress;
-use postern_plan::order::{Planning, Stage, TableChange, plan};
+use postern_plan::order::{ArpTables, Planning, Stage, TableChange, plan};
 use postern_plan::{Desired, Observed, Step};
 
 use crate::fixture::{World, client, gateway, pod, scope_id, word};
@@ -24,6 +24,7 @@ fn desired(world: &World) -> Desired {
 fn stages(desired: &Desired, observed: &Observed) -> Vec<(Stage, Vec<Step>)> {
     let planning = Planning {
         tables: TableChange::Edited,
+        arp: ArpTables::Supported,
         learned: &Learned::default(),
         own_key: &key(),
     };
@@ -276,28 +277,30 @@ fn an_arp_table_that_differs_is_a_batch_of_its_own_and_touches_no_table_of_the_g
 }
 
 #[test]
-fn a_question_on_a_link_for_a_tunnel_address_is_dropped_and_one_for_another_address_is_not() {
+fn a_question_on_a_link_for_a_tunnel_address_is_dropped_and_no_other_arp_is() {
     let ruleset = desired(&World::of(Some(client()))).ruleset;
-    for (target, fate) in [
-        ("198.18.0.11", Fate::Dropped),
-        ("192.168.10.11", Fate::Passes),
-        ("198.18.0.12", Fate::Passes),
+    for (operation, target, fate) in [
+        ("request", "198.18.0.11", Fate::Dropped),
+        ("reply", "198.18.0.11", Fate::Passes),
+        ("request", "192.168.10.11", Fate::Passes),
+        ("request", "198.18.0.12", Fate::Passes),
     ] {
         let mac = MacAddress([2, 0, 0, 0, 0, 7]);
-        let mut question = Frame {
+        let mut arp = Frame {
             port: "eth0".to_owned(),
             source: mac,
             ethertype: 0x0806,
             payload: Payload::Arp {
+                operation,
                 mac,
                 address: word("192.168.10.40"),
                 target: word(target),
             },
         };
         assert_eq!(
-            Evaluator::new(&ruleset).arp(&mut question).fate,
+            Evaluator::new(&ruleset).arp(&mut arp).fate,
             fate,
-            "{target}"
+            "{operation} {target}"
         );
     }
 }

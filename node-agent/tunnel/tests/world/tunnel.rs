@@ -6,6 +6,9 @@ use std::{
     process::Child,
 };
 
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+
 use super::{Namespace, eventually};
 
 /// One `postern-tunnel run` in a namespace.
@@ -64,7 +67,7 @@ impl TunnelProcess {
     /// Sends SIGTERM and gives the exit code.
     pub(crate) fn terminate(&mut self) -> Option<i32> {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        nix::sys::signal::kill(pid, Signal::SIGTERM).unwrap();
         self.child.wait().unwrap().code()
     }
 
@@ -84,7 +87,11 @@ impl TunnelProcess {
     /// Makes it hang, as a debugger, a frozen cgroup or a lock does.
     pub(crate) fn hang(&self) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+        nix::sys::signal::kill(pid, Signal::SIGSTOP).unwrap();
+        // A thread on another processor runs on for a moment. waitpid(2) with WUNTRACED returns once all of them have
+        // stopped.
+        let stopped = waitpid(pid, Some(WaitPidFlag::WUNTRACED)).unwrap();
+        assert_eq!(stopped, WaitStatus::Stopped(pid, Signal::SIGSTOP));
     }
 
     pub(crate) fn is_running(&mut self) -> bool {

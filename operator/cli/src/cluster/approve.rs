@@ -149,20 +149,15 @@ fn empty() -> ConfigMap {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, VecDeque};
-    use std::convert::Infallible;
-    use std::sync::{Arc, Mutex};
+    use std::collections::BTreeMap;
 
-    use http::{Request, Response};
-    use kube::Client;
-    use kube::client::Body;
     use postern_compile::gate::{Approval, Cause, Subject, read_entries};
     use serde_json::{Value, json};
 
     use super::{Merged, approve, merge};
     use crate::approval::{Effect, Entered};
     use crate::cluster::ClusterError;
-    use crate::cluster::seat::Seat;
+    use crate::cluster::answering::{answering, failure};
 
     const DIGEST: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -235,52 +230,9 @@ mod tests {
         }
     }
 
-    /// Method and path of each request, with its body.
-    type Asked = Arc<Mutex<Vec<(String, Value)>>>;
-
-    /// A cluster that answers with these codes and bodies, one after the other, and what it was asked.
-    fn answering(answers: Vec<(u16, Value)>) -> (Seat, Asked) {
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
-        let said = asked.clone();
-        let service = tower::service_fn(move |request: Request<Body>| {
-            let (said, answers) = (said.clone(), answers.clone());
-            async move {
-                let line = format!("{} {}", request.method(), request.uri());
-                let body = request.into_body().collect_bytes().await.expect("a body");
-                let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-                said.lock().expect("a list").push((line, body));
-                let (code, answer) = answers
-                    .lock()
-                    .expect("a list")
-                    .pop_front()
-                    .expect("one more");
-                let answer = Body::from(answer.to_string().into_bytes());
-                let response = Response::builder().status(code).body(answer);
-                Ok::<_, Infallible>(response.expect("an answer"))
-            }
-        });
-        let seat = Seat {
-            client: Client::new(service, "default"),
-            namespace: "postern-system".to_owned(),
-        };
-        (seat, asked)
-    }
-
     fn map(version: &str, data: &Value) -> (u16, Value) {
         let metadata = json!({"name": "postern-approvals", "resourceVersion": version});
         (200, json!({"metadata": metadata, "data": data}))
-    }
-
-    fn failure(code: u16, reason: &str) -> (u16, Value) {
-        let message = "no, says the server";
-        (
-            code,
-            json!({
-                "kind": "Status", "apiVersion": "v1", "status": "Failure",
-                "code": code, "reason": reason, "message": message,
-            }),
-        )
     }
 
     const MAPS: &str = "/api/v1/namespaces/postern-system/configmaps";

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use kube::Client;
 use postern_apiserver::{ConnectError, Endpoint, Requests, ServerAddress};
 use postern_compile::gate::{Approval, Held};
+use postern_crds::EgressPolicy;
 use tokio::runtime::{Builder, Runtime};
 
 use super::approve;
 use super::error::ClusterError;
-use super::look::{self, PodView, PolicyView};
+use super::look::{self, Exits, PodView, PolicyView};
 use super::read::{self, Objects};
 use super::seat::Seat;
 use crate::approval::{Effect, Entered};
@@ -69,13 +70,21 @@ impl Cluster {
         self.runtime.block_on(read::objects(&self.seat))
     }
 
-    /// A pod with what decides about it; none: there is no such pod.
+    /// A pod with what decides about it, but its exits; none: there is no such pod.
     ///
     /// # Errors
     /// [`ClusterError`]; what may not be read beside the pod is in the answer.
     pub fn pod(&self, namespace: &str, name: &str) -> Result<Option<PodView>, ClusterError> {
         self.runtime
             .block_on(look::pod(&self.seat, namespace, name))
+    }
+
+    /// The exits that a policy names.
+    ///
+    /// # Errors
+    /// [`ClusterError`]; an exit that may not be read is in the answer.
+    pub fn exits(&self, policy: &EgressPolicy) -> Result<Exits, ClusterError> {
+        self.runtime.block_on(look::exits(&self.seat, policy))
     }
 
     /// A policy with the exits that it names; none: there is no such policy.

@@ -1,6 +1,6 @@
 //! What explains one pod or one policy, read with the rights of the person who asks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1;
 use kube::api::ListParams;
@@ -22,9 +22,20 @@ pub struct PodView {
     pub namespace: Option<v1::Namespace>,
     /// The policies of the namespace.
     pub policies: Vec<Readable<EgressPolicy>>,
-    /// The exits that these name, by name. One that could not be read is missing here, one that does not exist is none.
-    pub exits: BTreeMap<String, Option<ExitNode>>,
+    /// The exits of the policy that decides; empty until they are asked for.
+    pub exits: Exits,
     /// What could not be read, and which right is missing.
+    pub unread: Vec<String>,
+}
+
+/// The exits that a policy names.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Exits {
+    /// By name. One that could not be read is missing here, one that does not exist is none.
+    pub by_name: BTreeMap<String, Option<ExitNode>>,
+    /// The rights that are missing. A tenant has none to exits, and its answer is whole without them.
+    pub not_permitted: Vec<String>,
+    /// Exits that are not understood.
     pub unread: Vec<String>,
 }
 
@@ -33,10 +44,8 @@ pub struct PodView {
 pub struct PolicyView {
     /// The policy.
     pub policy: Readable<EgressPolicy>,
-    /// As [`PodView::exits`].
-    pub exits: BTreeMap<String, Option<ExitNode>>,
-    /// As [`PodView::unread`].
-    pub unread: Vec<String>,
+    /// Its exits.
+    pub exits: Exits,
 }
 
 /// A pod with what decides about it; none: there is no such pod.
@@ -60,12 +69,6 @@ pub(super) async fn pod(
     view.namespace = permitted(found, &mut view.unread)?.flatten();
     let policies = permitted(policies(seat, namespace).await, &mut view.unread)?;
     view.policies = policies.unwrap_or_default();
-    let readable = view
-        .policies
-        .iter()
-        .filter_map(|policy| policy.as_ref().ok());
-    let names: Vec<String> = readable.flat_map(named_exits).collect();
-    view.exits = exits(seat, names, &mut view.unread).await?;
     Ok(Some(view))
 }
 
@@ -81,14 +84,11 @@ pub(super) async fn policy(
         return Ok(None);
     };
     let policy: Readable<EgressPolicy> = read(object);
-    let mut unread = Vec::new();
-    let names = policy.iter().flat_map(named_exits).collect();
-    let exits = exits(seat, names, &mut unread).await?;
-    Ok(Some(PolicyView {
-        policy,
-        exits,
-        unread,
-    }))
+    let exits = match &policy {
+        Ok(policy) => exits(seat, policy).await?,
+        Err(_) => Exits::default(),
+    };
+    Ok(Some(PolicyView { policy, exits }))
 }
 
 const POLICIES: &str = "egresspolicies.postern.dev";
@@ -122,33 +122,25 @@ async fn policies(
     Ok(list.items.into_iter().map(read).collect())
 }
 
-fn named_exits(policy: &EgressPolicy) -> Vec<String> {
-    let exits = policy.spec.route.exit_nodes.iter();
-    exits.map(|exit| exit.name.clone()).collect()
-}
-
-async fn exits(
-    seat: &Seat,
-    mut names: Vec<String>,
-    unread: &mut Vec<String>,
-) -> Result<BTreeMap<String, Option<ExitNode>>, ClusterError> {
-    names.sort();
-    names.dedup();
-    let mut exits = BTreeMap::new();
+/// The exits that a policy names.
+pub(super) async fn exits(seat: &Seat, policy: &EgressPolicy) -> Result<Exits, ClusterError> {
+    let mut exits = Exits::default();
+    let named = policy.spec.route.exit_nodes.iter();
+    let names: BTreeSet<&str> = named.map(|exit| exit.name.as_str()).collect();
     for name in names {
-        let act = Act::on_object("get", EXITS, &name, None);
-        let asked = ask(act, dynamic::<ExitNode>(seat, None).get_opt(&name)).await;
-        match permitted(asked, unread)? {
-            Some(Some(object)) => match read::<ExitNode>(object) {
-                Ok(exit) => {
-                    exits.insert(name, Some(exit));
-                }
-                Err(bad) => unread.push(format!("ExitNode {name} is not understood: {}", bad.why)),
-            },
-            Some(None) => {
-                exits.insert(name, None);
+        let act = Act::on_object("get", EXITS, name, None);
+        let asked = ask(act, dynamic::<ExitNode>(seat, None).get_opt(name)).await;
+        let Some(found) = permitted(asked, &mut exits.not_permitted)? else {
+            continue;
+        };
+        match found.map(read::<ExitNode>).transpose() {
+            Ok(exit) => {
+                exits.by_name.insert(name.to_owned(), exit);
             }
-            None => {}
+            Err(bad) => {
+                let why = format!("ExitNode {name} is not understood: {}", bad.why);
+                exits.unread.push(why);
+            }
         }
     }
     Ok(exits)
@@ -157,12 +149,12 @@ async fn exits(
 /// A missing right is no failure: the answer says what it leaves out.
 fn permitted<T>(
     answer: Result<T, ClusterError>,
-    unread: &mut Vec<String>,
+    missing: &mut Vec<String>,
 ) -> Result<Option<T>, ClusterError> {
     match answer {
         Ok(found) => Ok(Some(found)),
         Err(error @ ClusterError::Forbidden { .. }) => {
-            unread.push(error.to_string());
+            missing.push(error.to_string());
             Ok(None)
         }
         Err(error) => Err(error),
@@ -175,5 +167,35 @@ fn undefined(error: ClusterError, resource: &str) -> ClusterError {
             resource: resource.to_owned(),
         },
         _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use postern_crds::EgressPolicy;
+    use serde_json::json;
+
+    use super::exits;
+    use crate::cluster::answering::{answering, failure};
+
+    #[tokio::test]
+    async fn the_rights_to_exits_are_named_where_they_are_missing_and_nothing_is_unread() {
+        let (seat, asked) = answering(vec![failure(403, "Forbidden"), failure(404, "NotFound")]);
+        let policy = json!({
+            "metadata": {"namespace": "shop", "name": "crawler"},
+            "spec": {
+                "podSelector": {}, "defaultAction": "Allow",
+                "route": {"type": "Exit", "exitNodes": [{"name": "eu"}, {"name": "us"}]},
+            },
+        });
+        let policy: EgressPolicy = serde_json::from_value(policy).expect("a policy");
+        let found = exits(&seat, &policy).await.expect("exits");
+        let [right] = &found.not_permitted[..] else {
+            panic!("one missing right, not {found:?}");
+        };
+        assert!(right.contains("get exitnodes.postern.dev eu"), "{right}");
+        assert!(found.unread.is_empty());
+        assert_eq!(found.by_name, [("us".to_owned(), None)].into());
+        assert_eq!(asked.lock().expect("a list").len(), 2);
     }
 }

@@ -11,6 +11,8 @@
 //!
 //! Outside of this module nothing waits: every function here returns when it has the answer.
 
+#[cfg(test)]
+mod answering;
 mod approve;
 mod ask;
 mod connect;
@@ -23,5 +25,5 @@ pub use approve::{Merged, merge};
 pub use ask::Act;
 pub use connect::{Access, Cluster};
 pub use error::ClusterError;
-pub use look::{PodView, PolicyView};
+pub use look::{Exits, PodView, PolicyView};
 pub use read::{Objects, Readable, Unreadable};

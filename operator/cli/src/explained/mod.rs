@@ -9,4 +9,5 @@ mod policy;
 
 pub use exits::NamedExit;
 pub use pod::ExplainedPod;
+pub(crate) use pod::considered_table;
 pub use policy::ExplainedPolicy;

@@ -14,7 +14,7 @@ use postern_crds::conditions::{ConditionType, Reason, State, find};
 use serde::Serialize;
 
 use super::exits::NamedExit;
-use super::policy::{not_read, outdated};
+use super::policy::{NOT_PERMITTED, named, outdated};
 use crate::cluster::PodView;
 use crate::output::{Shown, table};
 
@@ -35,6 +35,8 @@ pub struct ExplainedPod {
     pub summary: String,
     /// What could not be read.
     pub unread: Vec<String>,
+    /// The rights to exits that are missing; the answer is whole without them.
+    pub not_permitted: Vec<String>,
     #[serde(skip)]
     well: bool,
 }
@@ -43,7 +45,7 @@ impl ExplainedPod {
     /// Explains a pod.
     #[must_use]
     pub fn of(name: &str, view: &PodView, now: Timestamp) -> Self {
-        let mut unread = view.unread.clone();
+        let mut unread = [&view.unread[..], &view.exits.unread].concat();
         let pod = intake::pod(&view.pod);
         let mut explained = Self {
             pod: name.to_owned(),
@@ -52,6 +54,7 @@ impl ExplainedPod {
             exits: Vec::new(),
             summary: String::new(),
             unread: Vec::new(),
+            not_permitted: view.exits.not_permitted.clone(),
             well: false,
         };
         match pod {
@@ -66,7 +69,17 @@ impl ExplainedPod {
         explained
     }
 
-    /// Whether the pod leaves as it is meant to, and everything could be read.
+    /// The policy that decides about a pod, whose exits belong to the answer.
+    #[must_use]
+    pub fn deciding(view: &PodView, now: Timestamp) -> Option<&EgressPolicy> {
+        let pod = intake::pod(&view.pod).ok()??;
+        let (snapshot, _) = snapshot(view, &pod, now);
+        let policies = considered(&snapshot, &pod);
+        let decides = first(view, &policies, Outcome::Decides);
+        decides.filter(|_| pod.attachment != Attachment::Host)
+    }
+
+    /// Whether the pod leaves as it is meant to, and everything could be read that may be read.
     #[must_use]
     pub const fn is_well(&self) -> bool {
         self.well && self.unread.is_empty()
@@ -74,13 +87,10 @@ impl ExplainedPod {
 
     fn decide(&mut self, view: &PodView, pod: &Pod, now: Timestamp, unread: &mut Vec<String>) {
         self.node = Some(pod.node.to_string());
-        let snapshot = snapshot(view, pod, now, unread);
-        let found = explain(&snapshot, &BTreeMap::new(), &pod.namespace, &pod.name);
-        self.policies = found.map(|found| found.policies).unwrap_or_default();
-        let by = |outcome| {
-            let first = self.policies.iter().find(|one| one.outcome == outcome)?;
-            object(view, &first.name)
-        };
+        let (snapshot, missed) = snapshot(view, pod, now);
+        unread.extend_from_slice(&missed);
+        self.policies = considered(&snapshot, pod);
+        let by = |outcome| first(view, &self.policies, outcome);
         let (decides, blocks) = (by(Outcome::Decides), by(Outcome::Blocks));
         (self.summary, self.well) = match (decides, blocks) {
             _ if pod.attachment == Attachment::Host => (
@@ -88,27 +98,41 @@ impl ExplainedPod {
                 decides.is_none(),
             ),
             (Some(policy), _) => {
-                self.exits = NamedExit::all(policy, &view.exits);
+                self.exits = NamedExit::all(policy, &view.exits.by_name);
                 under(policy)
             }
             (None, Some(policy)) => (refused(policy), false),
-            (None, None) => unselected(view, &snapshot, unread),
+            // The operator blocks a pod that it cannot ask such a policy about, and may read what this program cannot.
+            (None, None) if !missed.is_empty() => (not_known(&missed), false),
+            (None, None) => unselected(view, &snapshot),
         };
     }
 }
 
-fn object<'a>(view: &'a PodView, name: &str) -> Option<&'a EgressPolicy> {
+fn considered(snapshot: &Snapshot, pod: &Pod) -> Vec<Considered> {
+    let found = explain(snapshot, &BTreeMap::new(), &pod.namespace, &pod.name);
+    found.map(|found| found.policies).unwrap_or_default()
+}
+
+/// The first policy of which this came.
+fn first<'a>(
+    view: &'a PodView,
+    policies: &[Considered],
+    outcome: Outcome,
+) -> Option<&'a EgressPolicy> {
+    let found = policies.iter().find(|one| one.outcome == outcome)?;
     let readable = view
         .policies
         .iter()
         .filter_map(|policy| policy.as_ref().ok());
-    let mut named = readable.filter(|policy| policy.metadata.name.as_deref() == Some(name));
+    let mut named = readable.filter(|policy| policy.metadata.name.as_deref() == Some(&found.name));
     named.next()
 }
 
 /// Nothing is published in it: what nodes carry is not for everybody to read, and is summed up in the statuses.
-fn snapshot(view: &PodView, pod: &Pod, now: Timestamp, unread: &mut Vec<String>) -> Snapshot {
-    let mut policies = Vec::new();
+/// With it, why policies are missing from it.
+fn snapshot(view: &PodView, pod: &Pod, now: Timestamp) -> (Snapshot, Vec<String>) {
+    let (mut policies, mut missed) = (Vec::new(), Vec::new());
     for policy in &view.policies {
         let read = match policy {
             Ok(policy) => intake::policy(policy, &Ceiling::default()).map_err(|error| {
@@ -122,11 +146,11 @@ fn snapshot(view: &PodView, pod: &Pod, now: Timestamp, unread: &mut Vec<String>)
         };
         match read {
             Ok(policy) => policies.push(policy),
-            Err(why) => unread.push(why),
+            Err(why) => missed.push(why),
         }
     }
     let namespace = view.namespace.as_ref().map(intake::namespace);
-    Snapshot {
+    let snapshot = Snapshot {
         now,
         settings: Settings::default(),
         exits: Vec::new(),
@@ -144,7 +168,8 @@ fn snapshot(view: &PodView, pod: &Pod, now: Timestamp, unread: &mut Vec<String>)
         memory: Memory::default(),
         approvals: Vec::new(),
         definitions: Definitions::Serving,
-    }
+    };
+    (snapshot, missed)
 }
 
 fn said(policy: &EgressPolicy, kind: ConditionType) -> Option<&Condition> {
@@ -190,13 +215,20 @@ fn refused(policy: &EgressPolicy) -> String {
     format!("policy {name} selects it and is refused. {why}")
 }
 
-fn unselected(view: &PodView, snapshot: &Snapshot, unread: &[String]) -> (String, bool) {
+fn not_known(missed: &[String]) -> String {
+    format!(
+        "not known: no policy that could be read selects it, and not every policy could be read: {}",
+        missed.join("; ")
+    )
+}
+
+fn unselected(view: &PodView, snapshot: &Snapshot) -> (String, bool) {
     let Some(namespace) = snapshot.namespaces.first() else {
         let unknown = "no policy that could be read selects it; whether its namespace denies what no policy selects could \
                        not be read";
         return (unknown.to_owned(), false);
     };
-    if view.policies.is_empty() && !unread.is_empty() {
+    if view.policies.is_empty() && !view.unread.is_empty() {
         return (
             "which policies there are could not be read".to_owned(),
             false,
@@ -213,26 +245,34 @@ fn unselected(view: &PodView, snapshot: &Snapshot, unread: &[String]) -> (String
     (free.to_owned(), true)
 }
 
+/// The policies that were looked at for a pod, and what came of each.
+pub(crate) fn considered_table(policies: &[Considered]) -> String {
+    let rows = policies.iter().map(|considered| {
+        vec![
+            considered.name.clone(),
+            considered.priority.to_string(),
+            format!("{:?}", considered.outcome),
+        ]
+    });
+    table(
+        &["POLICY", "PRIORITY", "OUTCOME"],
+        &rows.collect::<Vec<_>>(),
+    )
+}
+
 impl Shown for ExplainedPod {
     fn table(&self) -> String {
-        let rows = self.policies.iter().map(|considered| {
-            vec![
-                considered.name.clone(),
-                considered.priority.to_string(),
-                format!("{:?}", considered.outcome),
-            ]
-        });
-        let rows: Vec<_> = rows.collect();
         let node = self.node.as_deref().unwrap_or("none");
         let mut parts = vec![format!("Pod {} on node {node}: {}", self.pod, self.summary)];
-        if !rows.is_empty() {
-            parts.push(table(&["POLICY", "PRIORITY", "OUTCOME"], &rows));
+        if !self.policies.is_empty() {
+            parts.push(considered_table(&self.policies));
         }
         if !self.exits.is_empty() {
             let rows: Vec<_> = self.exits.iter().map(NamedExit::row).collect();
             parts.push(table(&NamedExit::HEADER, &rows));
         }
-        parts.extend(not_read(&self.unread));
+        parts.extend(named("not read", &self.unread));
+        parts.extend(named(NOT_PERMITTED, &self.not_permitted));
         parts.join("\n\n")
     }
 }

@@ -24,17 +24,19 @@ pub struct ExplainedPolicy {
     pub note: Option<String>,
     /// What could not be read.
     pub unread: Vec<String>,
+    /// The rights to exits that are missing; the answer is whole without them.
+    pub not_permitted: Vec<String>,
 }
 
 impl ExplainedPolicy {
     /// Explains a policy.
     #[must_use]
     pub fn of(name: &str, view: &PolicyView) -> Self {
-        let mut unread = view.unread.clone();
+        let mut unread = view.exits.unread.clone();
         let (exits, conditions, note) = match &view.policy {
             Ok(policy) => {
                 let status = policy.status.clone().unwrap_or_default();
-                let exits = NamedExit::all(policy, &view.exits);
+                let exits = NamedExit::all(policy, &view.exits.by_name);
                 (exits, status.conditions, outdated(policy))
             }
             Err(bad) => {
@@ -48,10 +50,11 @@ impl ExplainedPolicy {
             conditions,
             note,
             unread,
+            not_permitted: view.exits.not_permitted.clone(),
         }
     }
 
-    /// Whether every condition holds and everything could be read.
+    /// Whether every condition holds and everything could be read that may be read.
     #[must_use]
     pub fn is_well(&self) -> bool {
         let holds = |condition: &Condition| condition.status == State::True.as_str();
@@ -89,12 +92,16 @@ impl Shown for ExplainedPolicy {
             parts.push(table(&NamedExit::HEADER, &exits));
         }
         parts.extend(self.note.clone());
-        parts.extend(not_read(&self.unread));
+        parts.extend(named("not read", &self.unread));
+        parts.extend(named(NOT_PERMITTED, &self.not_permitted));
         parts.join("\n\n")
     }
 }
 
-/// What could not be read, for people.
-pub(super) fn not_read(unread: &[String]) -> Option<String> {
-    (!unread.is_empty()).then(|| format!("not read:\n{}", unread.join("\n")))
+/// What the answer does without.
+pub(super) const NOT_PERMITTED: &str = "left out, as you may not read it";
+
+/// What is not in the answer, for people.
+pub(super) fn named(heading: &str, lines: &[String]) -> Option<String> {
+    (!lines.is_empty()).then(|| format!("{heading}:\n{}", lines.join("\n")))
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::error::FilesError;
 use super::unknown::unknown;
 use super::write::entries;
-use crate::schema::judge;
+use crate::schema::{SchemaError, judge, prune};
 
 /// Everything that manifests hold, of the kinds that are looked at. Others, such as a Deployment beside a policy,
 /// are passed over.
@@ -58,7 +58,12 @@ impl Objects {
         Ok(objects)
     }
 
-    fn take(&mut self, document: Document, seen: &mut BTreeSet<String>) -> Result<(), FilesError> {
+    fn take(
+        &mut self,
+        mut document: Document,
+        seen: &mut BTreeSet<String>,
+    ) -> Result<(), FilesError> {
+        prune(&mut document.value).map_err(|source| document.invalid(source))?;
         let text = |value: &Value, field: &str| {
             value
                 .get(field)
@@ -131,11 +136,15 @@ impl Document {
                 kind: kind.to_owned(),
                 field,
             }),
-            None => judge(&self.value).map_err(|source| FilesError::Schema {
-                path: self.path.clone(),
-                document: self.position,
-                source,
-            }),
+            None => judge(&self.value).map_err(|source| self.invalid(source)),
+        }
+    }
+
+    fn invalid(&self, source: SchemaError) -> FilesError {
+        FilesError::Schema {
+            path: self.path.clone(),
+            document: self.position,
+            source,
         }
     }
 

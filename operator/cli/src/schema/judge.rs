@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::OnceLock;
 
-use kube::core::cel::{ErrorKind, Validator};
+use kube::core::cel::{CompiledSchema, ErrorKind, Validator, compile_schema};
 use postern_crds::definition;
 use postern_crds::names::{API_VERSION, GROUP};
 use serde_json::Value;
 use thiserror::Error;
 
+use super::nulls::drop_nulls;
+use super::patterns::Patterns;
 use super::structure::problems;
 
 /// Why an object is refused, or cannot be judged.
@@ -45,22 +47,53 @@ impl fmt::Display for Problems {
     }
 }
 
-/// The schemas of the users' kinds, made once.
-static SCHEMAS: OnceLock<BTreeMap<&'static str, Value>> = OnceLock::new();
-
-fn schemas() -> Result<&'static BTreeMap<&'static str, Value>, SchemaError> {
-    if let Some(schemas) = SCHEMAS.get() {
-        return Ok(schemas);
-    }
-    let definitions = definition::all().map_err(SchemaError::Definitions)?;
-    let schemas = definitions
-        .into_iter()
-        .map(|definition| (definition.kind, definition.schema().clone()));
-    let schemas = schemas.collect();
-    Ok(SCHEMAS.get_or_init(|| schemas))
+/// What objects of a kind are judged by.
+struct Kind {
+    schema: Value,
+    patterns: Patterns,
+    rules: CompiledSchema,
 }
 
-/// Judges an object. One of another group is not judged; its status is the operator's answer and not judged either.
+/// Made once: compiling the rules of a kind takes longer than judging an object by them.
+static KINDS: OnceLock<BTreeMap<&'static str, Kind>> = OnceLock::new();
+
+fn kinds() -> Result<&'static BTreeMap<&'static str, Kind>, SchemaError> {
+    if let Some(kinds) = KINDS.get() {
+        return Ok(kinds);
+    }
+    let definitions = definition::all().map_err(SchemaError::Definitions)?;
+    let kinds = definitions.into_iter().map(|definition| {
+        let schema = definition.schema().clone();
+        let kind = Kind {
+            patterns: Patterns::of(&schema),
+            rules: compile_schema(&schema),
+            schema,
+        };
+        (definition.kind, kind)
+    });
+    let kinds = kinds.collect();
+    Ok(KINDS.get_or_init(|| kinds))
+}
+
+/// What an object is judged by; none: it is of no kind and version of ours.
+fn kind_of(object: &Value) -> Result<Option<&'static Kind>, SchemaError> {
+    let kind = object["kind"].as_str().unwrap_or_default();
+    let is_ours = object["apiVersion"] == API_VERSION;
+    Ok(kinds()?.get(kind).filter(|_| is_ours))
+}
+
+/// Drops the nulls that an API server drops. An object of no kind of ours stays as it is.
+///
+/// # Errors
+/// [`SchemaError::Definitions`].
+pub fn prune(object: &mut Value) -> Result<(), SchemaError> {
+    if let Some(judged) = kind_of(object)? {
+        drop_nulls(&judged.schema, object);
+    }
+    Ok(())
+}
+
+/// Judges an object as it is after [`prune`]. One of another group is not judged; its status is the operator's answer and not judged either.
 ///
 /// # Errors
 /// [`SchemaError`].
@@ -78,7 +111,7 @@ pub fn judge(object: &Value) -> Result<(), SchemaError> {
             problems: Problems(problems),
         }))
     };
-    let Some(schema) = schemas()?.get(kind).filter(|_| version == API_VERSION) else {
+    let Some(judged) = kind_of(object)? else {
         return refused(vec![format!(
             "{version} {kind} is no kind of {API_VERSION}"
         )]);
@@ -87,12 +120,13 @@ pub fn judge(object: &Value) -> Result<(), SchemaError> {
     if let Some(map) = asked.as_object_mut() {
         map.remove("status");
     }
-    let found = problems(schema, &asked);
+    drop_nulls(&judged.schema, &mut asked);
+    let found = problems(&judged.schema, &judged.patterns, &asked);
     if !found.is_empty() {
         // As an API server does: rules see an object of the right structure only.
         return refused(found);
     }
-    match Validator::new().validate(schema, &asked, None) {
+    match Validator::new().validate_compiled(&judged.rules, &asked, None) {
         Ok(()) => Ok(()),
         Err(errors) => refused(errors.as_slice().iter().map(broken_rule).collect()),
     }

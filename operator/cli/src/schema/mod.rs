@@ -5,6 +5,8 @@
 
 mod judge;
 mod lists;
+mod nulls;
+mod patterns;
 mod structure;
 
-pub use judge::{Refusal, SchemaError, judge};
+pub use judge::{Refusal, SchemaError, judge, prune};

@@ -2,20 +2,35 @@
 //! an API server.
 
 use jiff::Timestamp;
-use regex::Regex;
 use serde_json::Value;
 
 use super::lists::duplicates;
+use super::patterns::Patterns;
 
 /// What is wrong with an object, each with its place.
 #[must_use]
-pub(super) fn problems(schema: &Value, object: &Value) -> Vec<String> {
-    let mut found = Vec::new();
+pub(super) fn problems(schema: &Value, patterns: &Patterns, object: &Value) -> Vec<String> {
+    let mut found = Found {
+        patterns,
+        problems: Vec::new(),
+    };
     judge(schema, object, "", &mut found);
-    found
+    found.problems
 }
 
-fn judge(schema: &Value, value: &Value, path: &str, found: &mut Vec<String>) {
+/// What was found so far.
+struct Found<'a> {
+    patterns: &'a Patterns,
+    problems: Vec<String>,
+}
+
+impl Found<'_> {
+    fn push(&mut self, problem: String) {
+        self.problems.push(problem);
+    }
+}
+
+fn judge(schema: &Value, value: &Value, path: &str, found: &mut Found<'_>) {
     if !has_type(schema, value) {
         let wanted = schema["type"].as_str().unwrap_or("number or string");
         found.push(format!(
@@ -39,7 +54,7 @@ fn judge(schema: &Value, value: &Value, path: &str, found: &mut Vec<String>) {
     for (index, item) in value.as_array().into_iter().flatten().enumerate() {
         judge(&schema["items"], item, &format!("{path}[{index}]"), found);
     }
-    found.extend(duplicates(schema, value, path));
+    found.problems.extend(duplicates(schema, value, path));
     if value.is_object() {
         fields(schema, value, path, found);
     }
@@ -61,7 +76,7 @@ fn has_type(schema: &Value, value: &Value) -> bool {
     }
 }
 
-fn bounds(schema: &Value, value: &Value, path: &str, found: &mut Vec<String>) {
+fn bounds(schema: &Value, value: &Value, path: &str, found: &mut Found<'_>) {
     let (low, high, size, unit) = match value {
         Value::String(text) => (
             "minLength",
@@ -108,17 +123,11 @@ const fn count(size: usize) -> f64 {
     size as f64
 }
 
-fn words(schema: &Value, text: &str, path: &str, found: &mut Vec<String>) {
-    if let Some(pattern) = schema["pattern"].as_str() {
-        match Regex::new(pattern) {
-            Ok(regex) if regex.is_match(text) => {}
-            Ok(_) => found.push(format!(
-                "{path}: Invalid value: {text:?}: should match '{pattern}'"
-            )),
-            Err(error) => found.push(format!(
-                "{path}: the pattern '{pattern}' cannot be judged here: {error}"
-            )),
-        }
+fn words(schema: &Value, text: &str, path: &str, found: &mut Found<'_>) {
+    let pattern = schema["pattern"].as_str();
+    let problem = pattern.and_then(|pattern| found.patterns.problem(pattern, text));
+    if let Some(problem) = problem {
+        found.push(format!("{path}: {problem}"));
     }
     match schema["format"].as_str() {
         Some("date-time") if text.parse::<Timestamp>().is_err() => {
@@ -131,7 +140,7 @@ fn words(schema: &Value, text: &str, path: &str, found: &mut Vec<String>) {
     }
 }
 
-fn fields(schema: &Value, value: &Value, path: &str, found: &mut Vec<String>) {
+fn fields(schema: &Value, value: &Value, path: &str, found: &mut Found<'_>) {
     for name in schema["required"]
         .as_array()
         .into_iter()

@@ -41,6 +41,19 @@ impl Finding {
         let message = format!("the object cannot be read: {}", object.why);
         Self::new(Reason::Invalid, message)
     }
+
+    /// A condition that does not hold, in its own words; none: it holds.
+    fn of(condition: &Condition) -> Option<Self> {
+        (condition.status != State::True.as_str()).then(|| Self {
+            reason: condition.reason.clone(),
+            message: condition.message.clone(),
+        })
+    }
+
+    /// Whether another finding explains more.
+    pub(super) fn is_passing(&self) -> bool {
+        PASSING.iter().any(|one| one.as_str() == self.reason)
+    }
 }
 
 /// Reasons that say only that something else is not over yet: another one explains more.
@@ -72,20 +85,21 @@ impl<'a> Conditions<'a> {
     /// Why not all of these hold: the first one that explains, else the first one.
     pub(super) fn finding(&self, kinds: &[ConditionType]) -> Option<Finding> {
         let not_so = |kind: &ConditionType| match self.get(*kind) {
-            Some(found) if found.status == State::True.as_str() => None,
-            Some(found) => Some(Finding {
-                reason: found.reason.clone(),
-                message: found.message.clone(),
-            }),
+            Some(found) => Finding::of(found),
             None => Some(Finding::new(
                 Reason::Pending,
                 format!("nobody has said anything about {kind} of this generation yet"),
             )),
         };
         let findings: Vec<Finding> = kinds.iter().filter_map(not_so).collect();
-        let passing =
-            |finding: &&Finding| !PASSING.iter().any(|one| one.as_str() == finding.reason);
-        let explains = findings.iter().find(passing);
+        let explains = findings.iter().find(|finding| !finding.is_passing());
         explains.or_else(|| findings.first()).cloned()
+    }
+
+    /// The first of these that is there and does not hold, where it explains.
+    pub(super) fn fault(&self, kinds: &[ConditionType]) -> Option<Finding> {
+        let found = kinds.iter().filter_map(|kind| self.get(*kind));
+        let mut faults = found.filter_map(Finding::of);
+        faults.find(|finding| !finding.is_passing())
     }
 }

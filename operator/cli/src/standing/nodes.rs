@@ -185,8 +185,25 @@ impl Seen<'_> {
         waits
             .or_else(|| self.unreadable.map(Finding::unreadable))
             .or_else(|| self.silence())
-            .or_else(|| conditions.finding(&CONDITIONS))
+            .or_else(|| self.condition(conditions))
             .or_else(|| self.lag())
+    }
+
+    /// A condition that does not hold: of the report, or of the intent, where the operator refuses what the node reports.
+    fn condition(&self, conditions: &Conditions<'_>) -> Option<Finding> {
+        let said = conditions.finding(&CONDITIONS);
+        let verdict = self.intent.and_then(|intent| {
+            let status = intent.status.as_ref()?;
+            let verdict = Conditions {
+                all: &status.conditions,
+                generation: intent.metadata.generation,
+            };
+            verdict.fault(&[ConditionType::Accepted, ConditionType::Ready])
+        });
+        match (said, verdict) {
+            (Some(said), Some(verdict)) if said.is_passing() => Some(verdict),
+            (said, verdict) => said.or(verdict),
+        }
     }
 
     /// Nobody has spoken for the node, or not for long.

@@ -16,7 +16,7 @@ use super::inputs::InputArguments;
 use super::{Answer, End, VerbError};
 use crate::approval::held_table;
 use crate::files::{CLUSTER_ENVELOPE, ENVELOPE, Known, write_if_changed};
-use crate::keys::read_signing_key;
+use crate::keys::read_signing_keys;
 use crate::output::{Format, Shown, render, table};
 
 #[derive(Debug, Args)]
@@ -50,11 +50,7 @@ struct NodeLine {
 }
 
 pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbError> {
-    let keys = arguments
-        .key
-        .iter()
-        .map(|path| read_signing_key(path))
-        .collect::<Result<Vec<_>, _>>()?;
+    let keys = read_signing_keys(&arguments.key)?;
     let out = arguments.out.as_deref();
     let (inputs, known) = arguments.inputs.read(out, &keys)?;
     let compilation = compile(&inputs.snapshot);

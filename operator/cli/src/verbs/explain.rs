@@ -12,7 +12,7 @@ use postern_intent::{Namespace, NodeDocument, NodeName, PodName};
 use super::inputs::InputArguments;
 use super::source::ReachArguments;
 use super::{Answer, End, VerbError};
-use crate::explained::{ExplainedPod, ExplainedPolicy};
+use crate::explained::{ExplainedPod, ExplainedPolicy, considered_table};
 use crate::output::{Format, Shown, render, table};
 
 #[derive(Debug, Args)]
@@ -23,9 +23,10 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Which policy decides about a pod, and where the pod leaves.
+    /// Which policy decides about a pod, and where the pod leaves. Without --manifests a cluster is asked, with your own
+    /// rights.
     Pod(Named),
-    /// What became of a policy.
+    /// What became of a policy. Without --manifests a cluster is asked, with your own rights.
     Policy(Named),
 }
 
@@ -64,9 +65,13 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
         }
         What::Pod(named) => {
             let (namespace, name) = named.parts()?;
-            let view = named.cluster.find()?.pod(namespace, name)?;
-            let view = view.ok_or_else(|| named.absent("Pod"))?;
-            let explained = ExplainedPod::of(&named.name, &view, Timestamp::now());
+            let (cluster, now) = (named.cluster.find()?, Timestamp::now());
+            let view = cluster.pod(namespace, name)?;
+            let mut view = view.ok_or_else(|| named.absent("Pod"))?;
+            let deciding = ExplainedPod::deciding(&view, now);
+            let exits = deciding.map(|policy| cluster.exits(policy)).transpose()?;
+            view.exits = exits.unwrap_or_default();
+            let explained = ExplainedPod::of(&named.name, &view, now);
             answer(&explained, explained.end(), format)
         }
         What::Policy(named) => {
@@ -146,17 +151,7 @@ fn pod(
 
 impl Shown for Explanation {
     fn table(&self) -> String {
-        let rows = self.policies.iter().map(|considered| {
-            vec![
-                considered.name.clone(),
-                considered.priority.to_string(),
-                format!("{:?}", considered.outcome),
-            ]
-        });
-        let policies = table(
-            &["POLICY", "PRIORITY", "OUTCOME"],
-            &rows.collect::<Vec<_>>(),
-        );
+        let policies = considered_table(&self.policies);
         format!(
             "Pod {} on node {}: {}\n\n{policies}",
             self.pod, self.node, self.summary

@@ -19,6 +19,16 @@ pub(super) struct InputArguments {
     /// Manifests: a file, or a folder with YAML and JSON files in any depth.
     #[arg(short = 'f', long, required = true)]
     manifests: Option<PathBuf>,
+    #[command(flatten)]
+    beside: BesideArguments,
+    #[command(flatten)]
+    settings: SettingsArguments,
+}
+
+/// What to read beside manifests. A verb that asks a cluster where there are none would pass it over, so it needs them.
+#[derive(Debug, Args)]
+#[group(requires = "manifests")]
+struct BesideArguments {
     /// Node reports: a folder with one `<node>.json` for each node.
     #[arg(long)]
     reports: Option<PathBuf>,
@@ -39,12 +49,11 @@ pub(super) struct InputArguments {
     /// The time that counts as now (RFC 3339); default: the clock.
     #[arg(long)]
     now: Option<Timestamp>,
-    #[command(flatten)]
-    settings: SettingsArguments,
 }
 
-/// The cluster's settings.
+/// The cluster's settings, as [`BesideArguments`].
 #[derive(Debug, Args)]
+#[group(requires = "manifests")]
 struct SettingsArguments {
     /// How long an intent is in force.
     #[arg(long, default_value = "24h")]
@@ -106,23 +115,24 @@ impl InputArguments {
         out: Option<&Path>,
         keys: &[SigningKey],
     ) -> Result<(Inputs, Known), VerbError> {
-        let trusted = read_trust(&self.trust, keys)?;
-        if let Some(previous) = &self.previous {
+        let beside = &self.beside;
+        let trusted = read_trust(&beside.trust, keys)?;
+        if let Some(previous) = &beside.previous {
             std::fs::read_dir(previous).map_err(|source| FilesError::Read {
                 path: previous.clone(),
                 source,
             })?;
         }
-        let folders: Vec<&Path> = self.previous.as_deref().into_iter().chain(out).collect();
+        let folders: Vec<&Path> = beside.previous.as_deref().into_iter().chain(out).collect();
         let state = self.state(out);
         let mut known = Known::of_folders(&folders, state.as_deref(), &trusted)?;
         let sources = Sources {
             // The command line is refused without it, except where `explain` asks a cluster.
             manifests: self.manifests.clone().unwrap_or_default(),
-            reports: self.reports.clone(),
-            approvals: self.approve.clone(),
+            reports: beside.reports.clone(),
+            approvals: beside.approve.clone(),
         };
-        let now = self.now.unwrap_or_else(Timestamp::now);
+        let now = beside.now.unwrap_or_else(Timestamp::now);
         let inputs = Inputs::read(&sources, &mut known, self.settings.settings(), keys, now)?;
         Ok((inputs, known))
     }
@@ -134,8 +144,9 @@ impl InputArguments {
 
     /// Where the state is.
     pub(super) fn state(&self, out: Option<&Path>) -> Option<PathBuf> {
-        let beside = out.or(self.previous.as_deref());
-        self.state
+        let beside = out.or(self.beside.previous.as_deref());
+        let named = &self.beside.state;
+        named
             .clone()
             .or_else(|| beside.map(|folder| folder.join("state.json")))
     }

@@ -1,6 +1,7 @@
 //! `posternctl plan`: what a compile would change on the nodes, object by object.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use clap::Args;
 use postern_compile::{ClusterOutcome, NodeOutcome, compile};
@@ -9,6 +10,7 @@ use serde::Serialize;
 
 use super::inputs::InputArguments;
 use super::{Answer, End, VerbError};
+use crate::keys::read_signing_keys;
 use crate::output::{Format, Shown, render};
 use crate::plan::{Change, Difference, Section, difference, objects};
 
@@ -19,13 +21,22 @@ pub(super) struct Arguments {
     /// Only this node.
     #[arg(long)]
     node: Option<NodeName>,
+    /// The signing keys (PEM, PKCS#8) of the compile. Without one the proofs of nodes' keys are not checked, and tunnels
+    /// are shown that a compile with it may leave out.
+    #[arg(long)]
+    key: Vec<PathBuf>,
 }
 
 /// What would change, by node.
 #[derive(Debug, Serialize)]
 struct Plan {
     nodes: BTreeMap<NodeName, NodePlan>,
+    /// In what a compile may differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'static str>,
 }
+
+const UNPROVED: &str = "proofs of keys are not checked without --key";
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -52,7 +63,8 @@ enum Outcome {
 }
 
 pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbError> {
-    let (inputs, _) = arguments.inputs.read(None, &[])?;
+    let keys = read_signing_keys(&arguments.key)?;
+    let (inputs, _) = arguments.inputs.read(None, &keys)?;
     let compilation = compile(&inputs.snapshot);
     let cluster = match &compilation.cluster {
         ClusterOutcome::Publish(document) => Some(&**document),
@@ -86,8 +98,11 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
     } else {
         End::Well
     };
+    let mut reports = inputs.snapshot.reports.iter();
+    let unchecked = keys.is_empty() && reports.any(|report| report.key.is_some());
+    let note = unchecked.then_some(UNPROVED);
     Ok(Answer {
-        text: render(&Plan { nodes }, format)?,
+        text: render(&Plan { nodes, note }, format)?,
         end,
     })
 }
@@ -168,6 +183,7 @@ impl Shown for Plan {
                 }
             }
         }
+        lines.extend(self.note.map(str::to_owned));
         lines.join("\n")
     }
 }

@@ -10,7 +10,7 @@ use postern_intent::sign::{SignError, sign_bytes};
 use super::verify::Kind;
 use super::{Answer, End, VerbError};
 use crate::files::FilesError;
-use crate::keys::read_signing_key;
+use crate::keys::read_signing_keys;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -30,11 +30,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Answer, VerbError> {
         path: path.clone(),
         source,
     })?;
-    let keys = arguments
-        .key
-        .iter()
-        .map(|path| read_signing_key(path))
-        .collect::<Result<Vec<_>, _>>()?;
+    let keys = read_signing_keys(&arguments.key)?;
     let packed = || pack(&json).map_err(|error| VerbError::Sign(SignError::Pack(error)));
     let (kind, payload) = match arguments.kind {
         Kind::Intent => (PayloadType::Intent, packed()?),

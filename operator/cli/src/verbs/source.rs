@@ -43,8 +43,7 @@ impl ClusterArguments {
 #[derive(Debug, Args)]
 #[group(id = "asked-cluster", multiple = true, conflicts_with = "manifests")]
 pub(super) struct ReachArguments {
-    /// Without --manifests a cluster is asked, with your own rights. A kubeconfig; default: KUBECONFIG, then ~/.kube/config,
-    /// then the account of the pod that this runs in.
+    /// A kubeconfig; default: KUBECONFIG, then ~/.kube/config, then the account of the pod that this runs in.
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// A context of the kubeconfig; default: the current one.

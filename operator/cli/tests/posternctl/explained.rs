@@ -1,7 +1,7 @@
 //! Why a pod of a cluster leaves as it does, by objects as an API server has them.
 
 use jiff::Timestamp;
-use posternctl::cluster::{PodView, PolicyView, Unreadable};
+use posternctl::cluster::{Exits, PodView, PolicyView, Unreadable};
 use posternctl::explained::{ExplainedPod, ExplainedPolicy};
 use posternctl::output::Shown as _;
 use serde::de::DeserializeOwned;
@@ -155,6 +155,24 @@ fn a_pod_that_no_policy_selects_leaves_freely_unless_its_namespace_denies_that()
 }
 
 #[test]
+fn whether_a_policy_that_could_not_be_read_selects_a_pod_is_not_known() {
+    let mut view = view(&[policy("crawler", "other", 5, &json!({}))]);
+    view.policies.push(Err(Unreadable {
+        namespace: Some("shop".to_owned()),
+        name: "newer".to_owned(),
+        why: "no such action".to_owned(),
+    }));
+    let found = explained(&view);
+    assert!(!found.is_well());
+    let summary = found.summary;
+    assert!(summary.starts_with("not known: "), "{summary}");
+    assert!(
+        summary.ends_with("EgressPolicy newer is not understood: no such action"),
+        "{summary}"
+    );
+}
+
+#[test]
 fn what_could_not_be_read_is_listed_and_makes_the_answer_one_with_findings() {
     let mut view = view(&[policy(
         "crawler",
@@ -167,20 +185,54 @@ fn what_could_not_be_read_is_listed_and_makes_the_answer_one_with_findings() {
         name: "newer".to_owned(),
         why: "a field".to_owned(),
     }));
-    view.unread
-        .push("the right to get exitnodes.postern.dev eu is missing".to_owned());
+    view.exits
+        .unread
+        .push("ExitNode eu is not understood".to_owned());
     let found = explained(&view);
     assert_eq!(found.unread.len(), 2);
     assert!(!found.is_well());
     let table = found.table();
     for words in [
         "not read:",
-        "the right to get exitnodes",
+        "ExitNode eu is not understood",
         "EgressPolicy newer is not understood",
     ] {
         assert!(table.contains(words), "{table}");
     }
     assert!(table.contains("it could not be read"), "{table}");
+}
+
+#[test]
+fn a_tenant_without_rights_to_exits_gets_a_good_answer_that_names_them() {
+    let ready = status(&json!("us"), "True", "Ready");
+    let mut view = view(&[
+        policy("other", "other", 9, &ready),
+        policy("crawler", "web", 5, &ready),
+    ]);
+    let now: Timestamp = "2026-11-23T04:00:00Z".parse().expect("a time");
+    let deciding = ExplainedPod::deciding(&view, now).expect("a policy");
+    assert_eq!(deciding.metadata.name.as_deref(), Some("crawler"));
+    let deciding = deciding.clone();
+    view.exits = Exits {
+        not_permitted: vec!["the right to get exitnodes.postern.dev eu is missing".to_owned()],
+        ..Exits::default()
+    };
+    let pod = explained(&view);
+    let policy = ExplainedPolicy::of(
+        "shop/crawler",
+        &PolicyView {
+            policy: Ok(deciding),
+            exits: view.exits,
+        },
+    );
+    assert!(pod.is_well() && policy.is_well());
+    for table in [pod.table(), policy.table()] {
+        assert!(
+            table.contains("the right to get exitnodes.postern.dev eu"),
+            "{table}"
+        );
+        assert!(!table.contains("not read:"), "{table}");
+    }
 }
 
 #[test]
@@ -192,8 +244,10 @@ fn a_policy_is_explained_by_its_conditions_and_exits() {
             5,
             &status(&json!("us"), "True", "Ready"),
         ))),
-        exits: [("eu".to_owned(), None)].into(),
-        unread: Vec::new(),
+        exits: Exits {
+            by_name: [("eu".to_owned(), None)].into(),
+            ..Exits::default()
+        },
     };
     let found = ExplainedPolicy::of("shop/crawler", &view);
     assert!(found.is_well());

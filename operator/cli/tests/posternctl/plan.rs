@@ -51,12 +51,38 @@ fn lines(value: &Value, node: &str, section: &str, what: &str) -> Vec<String> {
 
 #[test]
 fn nothing_changes_where_nothing_did() {
-    let output = plan(&compiled(), &PREVIOUS);
+    let signing = ["--previous", "out", "--key", "keys/signing.pem"];
+    let output = plan(&compiled(), &signing);
     ends(&output, 0);
     assert_eq!(
         text(&output).trim(),
         "Node gw: nothing changes\nNode worker: nothing changes"
     );
+}
+
+#[test]
+fn proofs_of_keys_are_checked_with_a_signing_key_and_a_plan_without_one_says_so() {
+    let lab = compiled();
+    let note = "proofs of keys are not checked without --key";
+    let output = text(&plan(&lab, &PREVIOUS));
+    assert!(output.trim().ends_with(note), "{output}");
+    let report = |node: &str| -> Value {
+        let text = fs::read_to_string(lab.path(&format!("reports/{node}.json"))).expect("a report");
+        serde_json::from_str(&text).expect("JSON")
+    };
+    let (mut worker, other) = (report("worker"), report("gw"));
+    worker["status"]["publicKeys"]["wireguardProofs"] =
+        other["status"]["publicKeys"]["wireguardProofs"].clone();
+    lab.write("reports/worker.json", &worker.to_string());
+    let tunnels = |more: &[&str]| {
+        let output = plan(&lab, &[more, &["-o", "json"]].concat());
+        let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let added = lines(&said, "worker", "wireGuard", "added");
+        (added.len(), said["note"].clone())
+    };
+    let (unchecked, said) = tunnels(&[]);
+    assert!(unchecked > 0 && said == note, "{unchecked} {said}");
+    assert_eq!(tunnels(&["--key", "keys/signing.pem"]), (0, Value::Null));
 }
 
 #[test]

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use postern_crds::conditions::ConditionType;
 use postern_intent::Body;
 use postern_intent::body::{BlockedReason, Class, TunnelRole, Way};
-use posternctl::files::publish_once;
+use posternctl::files::{PublishOutcome, publish_once};
 
 use crate::folder::{KEYS, Lab};
 
@@ -16,17 +17,28 @@ fn ways(body: &Body) -> BTreeMap<String, Way> {
         .collect()
 }
 
+/// Why a node is accepted, or is not.
+fn accepted(outcome: &PublishOutcome, node: &str) -> String {
+    let mut nodes = outcome.verdicts.iter();
+    let verdict = nodes.find(|one| one.kind == "Node" && one.name == node);
+    let mut found = verdict.expect("a verdict").conditions.iter();
+    let accepted = found.find(|one| one.kind == ConditionType::Accepted);
+    accepted.expect("a condition").reason.to_string()
+}
+
+/// The ways of the worker where it has no key.
+fn blocked() -> BTreeMap<String, Way> {
+    let blocked = Way::Blocked {
+        reason: BlockedReason::NoPeerKey,
+    };
+    BTreeMap::from([("crawlers/crawler@eu".to_owned(), blocked)])
+}
+
 #[test]
 fn blocks_until_both_ends_have_reported_their_keys() {
     let lab = Lab::new();
     lab.publish();
-    let blocked = Way::Blocked {
-        reason: BlockedReason::NoPeerKey,
-    };
-    assert_eq!(
-        ways(&lab.body("worker")),
-        BTreeMap::from([("crawlers/crawler@eu".to_owned(), blocked)])
-    );
+    assert_eq!(ways(&lab.body("worker")), blocked());
     lab.report_keys();
     lab.publish();
     assert_eq!(
@@ -46,13 +58,9 @@ fn a_key_that_is_copied_with_its_proof_is_the_key_of_the_node_that_it_was_copied
     lab.write("reports/worker.json", &copy);
     let outcome = lab.publish();
     assert!(outcome.ignored_reports.is_empty());
-    let blocked = Way::Blocked {
-        reason: BlockedReason::NoPeerKey,
-    };
-    assert_eq!(
-        ways(&lab.body("worker")),
-        BTreeMap::from([("crawlers/crawler@eu".to_owned(), blocked)])
-    );
+    assert_eq!(accepted(&outcome, "worker"), "KeyNotProved");
+    assert_eq!(accepted(&outcome, "gw"), "Accepted");
+    assert_eq!(ways(&lab.body("worker")), blocked());
     lab.report_keys();
     lab.publish();
     let worker = lab.body("worker");
@@ -140,12 +148,7 @@ fn a_report_speaks_for_its_own_node_only() {
     .expect("a rename");
     let outcome = lab.publish();
     assert_eq!(outcome.ignored_reports.len(), 1);
-    assert_eq!(
-        ways(&lab.body("worker")).values().next(),
-        Some(&Way::Blocked {
-            reason: BlockedReason::NoPeerKey
-        })
-    );
+    assert_eq!(ways(&lab.body("worker")), blocked());
 }
 
 #[test]
@@ -156,6 +159,29 @@ fn a_broken_manifest_publishes_nothing_and_leaves_everything() {
     let before = lab.bytes("worker");
     lab.write("manifests/broken.yaml", "kind: [");
     assert!(publish_once(&lab.path(""), &lab.options, lab.now).is_err());
+    assert_eq!(lab.bytes("worker"), before);
+}
+
+#[test]
+fn fields_with_nothing_behind_them_are_read_as_absent() {
+    let lab = Lab::new();
+    lab.report_keys();
+    lab.publish();
+    let before = lab.bytes("worker");
+    for (file, after, lines) in [
+        (
+            "manifests/10-exit.yaml",
+            "spec:\n",
+            "  relay:\n  paths:\n  mtu:\n",
+        ),
+        ("manifests/20-crawlers.yaml", "spec:\n", "  priority:\n"),
+    ] {
+        let text = fs::read_to_string(lab.path(file)).expect("a manifest");
+        let edited = text.replacen(after, &format!("{after}{lines}"), 1);
+        assert_ne!(text, edited);
+        lab.write(file, &edited);
+    }
+    lab.publish();
     assert_eq!(lab.bytes("worker"), before);
 }
 

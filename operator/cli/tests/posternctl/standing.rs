@@ -206,6 +206,34 @@ fn a_node_tells_what_is_the_matter_with_it() {
 }
 
 #[test]
+fn a_node_tells_what_the_operator_finds_about_it_before_what_is_on_its_way() {
+    let refused = [
+        ("Accepted", "False", "KeyNotProved"),
+        ("Ready", "False", "KeyNotProved"),
+    ];
+    let late = [("Programmed", "False", "Converging")];
+    let stale_guard = [("FailClosed", "False", "NoGuard")];
+    let with = |generation: i64| {
+        let mut intent = intent(9);
+        intent["metadata"]["generation"] = json!(generation);
+        intent["status"] = json!({"conditions": conditions(&["Accepted", "Ready"], &refused)});
+        intent
+    };
+    let cases = [
+        (2, report(9, LATELY, &[]), &["KeyNotProved"][..]),
+        (2, report(8, LATELY, &late), &["KeyNotProved"]),
+        (2, report(9, LATELY, &stale_guard), &["NoGuard"]),
+        (3, report(9, LATELY, &[]), &[]),
+    ];
+    for (generation, report, wanted) in cases {
+        let mut objects = good();
+        objects.intents = vec![object(with(generation))];
+        objects.reports = vec![object(report)];
+        assert_eq!(reasons(&objects), wanted);
+    }
+}
+
+#[test]
 fn a_node_that_waits_for_an_approval_says_what_to_type() {
     let mut objects = good();
     objects.intents.clear();

@@ -260,6 +260,26 @@ fn files_and_a_cluster_are_not_mixed_and_both_ways_of_writing_it_are_shown() {
 }
 
 #[test]
+fn an_explanation_takes_what_is_for_files_together_with_manifests_only() {
+    let lab = Lab::new();
+    for more in [
+        ["--reports", "reports"],
+        ["--now", NOW],
+        ["--previous", "out"],
+        ["--pod-cidrs", "10.244.0.0/16"],
+        ["--validity", "24h"],
+    ] {
+        let refused = posternctl(&lab, &[&["explain", "pod", "a/b"], &more[..]].concat());
+        ends(&refused, 2);
+        assert!(text(&refused).contains("--manifests"), "{}", text(&refused));
+    }
+    let help = text(&posternctl(&lab, &["explain", "pod", "--help"]));
+    let (verb, arguments) = help.split_once("Usage:").expect("a usage");
+    assert!(verb.contains("Without --manifests a cluster"), "{help}");
+    assert!(!arguments.contains("Without --manifests"), "{help}");
+}
+
+#[test]
 fn without_a_cluster_it_is_said_how_one_is_named() {
     let lab = Lab::new();
     let asked = |arguments: &[&str]| {

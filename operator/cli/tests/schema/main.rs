@@ -11,7 +11,7 @@ mod case_files;
 #[path = "../../../../crds/tests/api/samples.rs"]
 mod samples;
 
-use posternctl::schema::judge;
+use posternctl::schema::{judge, prune};
 use serde_json::{Value, json};
 
 const KINDS: [&str; 3] = ["ExitNode", "EgressPolicy", "InterfaceIsolation"];
@@ -119,6 +119,31 @@ fn what_the_structure_refuses_is_named_with_its_place_and_what_to_write() {
         let refused = judge(&object).unwrap_err().to_string();
         assert!(refused.contains(words), "{place}: {refused}");
         assert!(refused.starts_with(kind), "{refused}");
+    }
+}
+
+#[test]
+fn nulls_are_dropped_from_fields_and_from_no_list() {
+    let mut object = samples::smallest("ExitNode");
+    object["spec"]["relay"] = Value::Null;
+    object["spec"]["mtu"] = Value::Null;
+    object["spec"]["paths"] = Value::Null;
+    assert!(judge(&object).is_ok(), "{:?}", judge(&object));
+    prune(&mut object).unwrap();
+    assert_eq!(object, samples::smallest("ExitNode"));
+    for (place, words) in [
+        ("/spec/paths", "spec.paths[0]: Invalid value: null"),
+        ("/spec/bedtime", "unknown field \"spec.bedtime\""),
+        ("/spec", "spec: Required value"),
+    ] {
+        let mut object = samples::smallest("ExitNode");
+        let (parent, name) = place.rsplit_once('/').unwrap();
+        object.pointer_mut(parent).unwrap()[name] = match name {
+            "paths" => json!([null]),
+            _ => Value::Null,
+        };
+        let refused = judge(&object).unwrap_err().to_string();
+        assert!(refused.contains(words), "{place}: {refused}");
     }
 }
 

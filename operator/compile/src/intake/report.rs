@@ -149,13 +149,16 @@ fn exits<'a>(
 /// A condition as the node writes it. A reason that this version does not know stands in the message.
 fn finding(condition: &Condition) -> Option<Finding> {
     let kind = ConditionType::parse(&condition.type_)?;
-    let message = condition.message.clone();
-    let (reason, message) = match Reason::parse(&condition.reason) {
-        Some(reason) => (reason, message),
-        None => (Reason::Invalid, format!("{}: {message}", condition.reason)),
+    let known = Reason::parse(&condition.reason);
+    let message = match known {
+        // Of what holds the message may move with every reading.
+        Some(reason) if condition.status == "True" => reason.sentence().to_owned(),
+        Some(_) => condition.message.clone(),
+        None => format!("{}: {}", condition.reason, condition.message),
     };
+    let reason = known.unwrap_or(Reason::Invalid);
     Some(match condition.status.as_str() {
-        "True" => Finding::yes(kind, reason, reason.sentence()),
+        "True" => Finding::yes(kind, reason, message),
         "False" => Finding::no(kind, reason, message),
         _ => Finding::unknown(kind, reason, message),
     })
@@ -209,6 +212,19 @@ mod tests {
         let old = at("2026-11-23T04:03:01Z");
         assert_eq!(old.freshness, Freshness::Old);
         assert_eq!(old, at("2026-11-24T04:00:00Z"));
+    }
+
+    #[test]
+    fn a_condition_that_holds_for_a_reason_of_a_newer_agent_keeps_the_words_of_the_node() {
+        let mut object = reported("2026-11-23T04:00:00.000000Z", "True");
+        let message = |object: &NodeReport| {
+            let report = report(object, Timestamp::UNIX_EPOCH, &|_, _| false).expect("a report");
+            report.conditions[0].message.clone()
+        };
+        assert_eq!(message(&object), "The guard is in place and was read back.");
+        let status = object.status.as_mut().expect("a status");
+        status.conditions[0].reason = "SealedTwice".to_owned();
+        assert_eq!(message(&object), "SealedTwice: it is");
     }
 
     #[test]

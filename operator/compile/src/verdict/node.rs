@@ -117,12 +117,15 @@ fn key(context: &Context<'_>, node: &NodeName) -> Problem {
     let (reason, message) = match context.keys.refused.get(node)? {
         KeyRefusal::Unproved => (
             Reason::KeyNotProved,
-            "its report does not prove that its WireGuard key is its own; upgrade its agent, or give it the operator's public keys",
+            "its report does not prove that its WireGuard key is its own; upgrade its agent. One of this version \
+             trusts no key: put the operator's public keys into its trust folder, and if that changes nothing, run \
+             postern-agent trust-keys on the node",
         ),
         KeyRefusal::BadProof => (
             Reason::KeyNotProved,
-            "its report proves its WireGuard key to none of the signing keys; give the node the present public keys with \
-             postern-agent trust-keys, or find out who else writes with its agent's token",
+            "its report proves its WireGuard key to none of the signing keys; if it trusts former keys alone, run \
+             postern-agent trust-keys on the node once the present ones are in its trust folder, else find out who else \
+             writes with its agent's token",
         ),
         KeyRefusal::Taken => (
             Reason::Conflict,

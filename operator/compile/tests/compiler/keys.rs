@@ -106,6 +106,7 @@ fn a_joining_node_gets_its_key_though_another_report_has_a_copy_of_it() {
         assert_eq!(key_of(&world, "node2"), None);
         let (reason, message) = accepted(&compilation, "node2");
         assert_eq!(reason, "KeyNotProved", "{message}");
+        assert!(message.contains("postern-agent trust-keys"), "{message}");
         assert!(
             message.ends_with("it has no tunnel until then"),
             "{message}"
@@ -140,6 +141,30 @@ fn a_key_that_was_pinned_without_a_proof_goes_to_the_node_that_proves_it() {
     world.compile();
     assert_eq!(key_of(&world, "node0"), Some(key));
     assert_eq!(key_of(&world, "node2"), None);
+}
+
+#[test]
+fn a_key_changes_once_in_five_minutes_though_another_node_proves_the_old_one() {
+    for unproved in [None, Some(Possession::Unsaid)] {
+        let mut world = with_a_policy();
+        let first = World::key("node0");
+        world.keys.insert("node2".to_owned(), first);
+        world.keys.insert("node0".to_owned(), World::key("other"));
+        if let Some(possession) = unproved {
+            world.unproved.insert("node0".to_owned(), possession);
+        }
+        world.wait(CHANGE_INTERVAL - SignedDuration::from_secs(2));
+        world.compile();
+        assert_eq!(key_of(&world, "node0"), Some(first));
+        world.unproved.clear();
+        world.wait(SignedDuration::from_secs(1));
+        world.compile();
+        assert_eq!(key_of(&world, "node0"), Some(first), "{unproved:?}");
+        world.wait(SignedDuration::from_secs(1));
+        world.compile();
+        assert_eq!(key_of(&world, "node0"), Some(World::key("other")));
+        assert_eq!(key_of(&world, "node2"), Some(first));
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 use kube::Api;
 use kube::api::{DeleteParams, Preconditions};
-use postern_apiserver::ApiVerb;
+use postern_apiserver::{ApiVerb, Failure, within};
 use postern_crds::NodeIntent;
 use tracing::info;
 
@@ -49,14 +49,17 @@ pub async fn publish_intents<D: SignedDocument>(
 /// What was to be written, when that was begun, and what came of it.
 async fn write_timed<D: SignedDocument>(
     writer: &Writer,
-    one: PlannedWrite<D>,
+    mut one: PlannedWrite<D>,
 ) -> (PlannedWrite<D>, Timestamp, Attempt<NodeIntent>) {
     let sent = Timestamp::now();
-    let attempt = write(writer, &one).await;
+    let attempt = write(writer, &mut one).await;
     (one, sent, attempt)
 }
 
-async fn write<D: SignedDocument>(writer: &Writer, one: &PlannedWrite<D>) -> Attempt<NodeIntent> {
+async fn write<D: SignedDocument>(
+    writer: &Writer,
+    one: &mut PlannedWrite<D>,
+) -> Attempt<NodeIntent> {
     let api: Api<NodeIntent> = Api::all(writer.client.clone());
     let key = ObjectKey::cluster("NodeIntent", one.node.as_str());
     let params = Writer::params();
@@ -65,9 +68,21 @@ async fn write<D: SignedDocument>(writer: &Writer, one: &PlannedWrite<D>) -> Att
             let request = api.create(&params, &one.object);
             writer.attempt(&key, ApiVerb::Create, request).await
         }
-        WriteMethod::Replace => {
-            let request = api.replace(one.node.as_str(), &params, &one.object);
-            writer.attempt(&key, ApiVerb::Replace, request).await
+        WriteMethod::Replace { generation } => {
+            let seen = *generation;
+            let first = replace(writer, &api, &key, one).await;
+            match &first {
+                Attempt::Failed(error) if error.failure() == Failure::Stale => {}
+                _ => return first,
+            }
+            // Its own status is no reason to wait for the watch and to compile again.
+            match newer_version(&api, &key, one, seen).await {
+                Some(version) => {
+                    one.object.metadata.resource_version = Some(version);
+                    replace(writer, &api, &key, one).await
+                }
+                None => first,
+            }
         }
         WriteMethod::Anew { uid, version } => {
             let exactly = Preconditions {
@@ -88,4 +103,36 @@ async fn write<D: SignedDocument>(writer: &Writer, one: &PlannedWrite<D>) -> Att
             }
         }
     }
+}
+
+async fn replace<D>(
+    writer: &Writer,
+    api: &Api<NodeIntent>,
+    key: &ObjectKey,
+    one: &PlannedWrite<D>,
+) -> Attempt<NodeIntent> {
+    let params = Writer::params();
+    let request = api.replace(one.node.as_str(), &params, &one.object);
+    writer.attempt(key, ApiVerb::Replace, request).await
+}
+
+/// The version of what is there, if it differs from what was seen by its status alone. A leader that took over has put its
+/// epoch into the annotations.
+async fn newer_version<D>(
+    api: &Api<NodeIntent>,
+    key: &ObjectKey,
+    one: &PlannedWrite<D>,
+    generation: Option<i64>,
+) -> Option<String> {
+    let request = api.get_metadata(one.node.as_str());
+    let found = within(ApiVerb::Get, key.to_string(), request).await.ok()?;
+    let (there, ours) = (found.metadata, &one.object.metadata);
+    let is_same = there.generation.is_some()
+        && there.generation == generation
+        && there.uid == ours.uid
+        && there.annotations == ours.annotations
+        && there.labels == ours.labels
+        && there.finalizers == ours.finalizers
+        && there.owner_references == ours.owner_references;
+    is_same.then_some(there.resource_version).flatten()
 }

@@ -49,7 +49,10 @@ impl IntentChange {
 pub enum WriteMethod {
     Create,
     /// In the place of exactly what was seen.
-    Replace,
+    Replace {
+        /// Generation of what was seen: a status does not move it.
+        generation: Option<i64>,
+    },
     /// What is there cannot be replaced: its serial, which never falls, is above ours.
     Anew {
         /// UID of what is there.
@@ -81,7 +84,7 @@ pub fn plan<D>(
 ) -> PlannedWrite<D> {
     let method = method_of(&spec, shown);
     let metadata = match (&method, shown) {
-        (WriteMethod::Replace, Some(object)) => object.meta().clone(),
+        (WriteMethod::Replace { .. }, Some(object)) => object.meta().clone(),
         _ => ObjectMeta::default(),
     };
     let mut annotations: BTreeMap<String, String> = metadata.annotations.unwrap_or_default();
@@ -119,7 +122,9 @@ fn method_of(spec: &NodeIntentSpec, shown: Option<&Tolerant<NodeIntent>>) -> Wri
         version: object.meta().resource_version.clone(),
     };
     match object.good() {
-        Some(there) if may_follow(spec, &there.spec) => WriteMethod::Replace,
+        Some(there) if may_follow(spec, &there.spec) => WriteMethod::Replace {
+            generation: object.meta().generation,
+        },
         Some(_) | None => anew(),
     }
 }
@@ -166,6 +171,7 @@ mod tests {
             metadata: ObjectMeta {
                 uid: Some("o1".to_owned()),
                 resource_version: Some("7".to_owned()),
+                generation: Some(3),
                 ..ObjectMeta::default()
             },
             spec,
@@ -179,16 +185,13 @@ mod tests {
             uid: Some("o1".to_owned()),
             version: Some("7".to_owned()),
         };
+        let replace = WriteMethod::Replace {
+            generation: Some(3),
+        };
         let ours = spec(5, "ours");
         assert_eq!(method_of(&ours, None), WriteMethod::Create);
-        assert_eq!(
-            method_of(&ours, Some(&shown(spec(4, "old")))),
-            WriteMethod::Replace
-        );
-        assert_eq!(
-            method_of(&ours, Some(&shown(spec(5, "ours")))),
-            WriteMethod::Replace
-        );
+        assert_eq!(method_of(&ours, Some(&shown(spec(4, "old")))), replace);
+        assert_eq!(method_of(&ours, Some(&shown(spec(5, "ours")))), replace);
         assert_eq!(method_of(&ours, Some(&shown(spec(5, "theirs")))), anew);
         assert_eq!(method_of(&ours, Some(&shown(spec(9, "theirs")))), anew);
         let with_keys = |version, payload: &str| NodeIntentSpec {
@@ -203,8 +206,8 @@ mod tests {
         };
         let ours_with_keys = with_keys(2, "ours");
         let method_over = |old| method_of(&ours_with_keys, Some(&shown(old)));
-        assert_eq!(method_over(with_keys(1, "old")), WriteMethod::Replace);
-        assert_eq!(method_over(with_keys(2, "ours")), WriteMethod::Replace);
+        assert_eq!(method_over(with_keys(1, "old")), replace);
+        assert_eq!(method_over(with_keys(2, "ours")), replace);
         assert_eq!(method_over(with_keys(2, "theirs")), anew);
         assert_eq!(method_over(with_keys(3, "theirs")), anew);
         let poison = Tolerant::Poison(Box::new(Poison {

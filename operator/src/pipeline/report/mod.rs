@@ -3,7 +3,7 @@
 //! | module | for | needs a client |
 //! |---|---|---|
 //! | [`step`] | what is reported, in order | no |
-//! | [`status`], [`node_status`], [`fold`], [`unclaimed`], [`refused_settings`] | from verdicts to statuses | no: pure |
+//! | [`status`], [`node_status`], [`fold`], [`unclaimed`], [`unshown`], [`gone`], [`refused_settings`] | from verdicts to statuses | no: pure |
 //! | [`statuses`], [`limiter`] | the writes of statuses, beside the runs | yes |
 //! | [`notices`], [`warnings`], [`events`], [`series`], [`announcer`] | which Events there are | no: pure |
 //! | [`queue`] | the writes of Events, beside the runs | yes |
@@ -11,6 +11,7 @@
 mod announcer;
 mod events;
 mod fold;
+mod gone;
 mod limiter;
 mod node_status;
 mod notices;
@@ -21,6 +22,7 @@ mod status;
 mod statuses;
 mod step;
 mod unclaimed;
+mod unshown;
 mod warnings;
 
 pub(super) use announcer::Announcer;

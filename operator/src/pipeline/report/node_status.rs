@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use postern_compile::verdict::{Detail, Verdict};
 use postern_crds::NodeIntentStatus;
-use postern_crds::conditions::{ConditionType, Finding, Reason, State};
+use postern_crds::conditions::{ConditionType, Finding, Reason, State, find};
 
 use super::fold::folded;
 
@@ -35,6 +35,9 @@ const READY_BY: [ConditionType; 4] = [
 /// How long a node may take to apply an intent before its status says so. An intent is up to 700 kB, and each write of its
 /// status writes it whole: that it is on its way is not worth one.
 const ON_ITS_WAY: SignedDuration = SignedDuration::from_secs(30);
+
+const UNPUBLISHED: &str = "a newer intent for it waits for more than half a minute to be published; the operator's log names \
+    the cause";
 
 /// Everything that is found about a node.
 pub(super) fn findings(verdict: &Verdict) -> Vec<Finding> {
@@ -101,10 +104,9 @@ pub(super) fn status(
         _ => (None, None),
     };
     let is_new = published.is_some_and(|(_, issued)| now.duration_since(issued) < ON_ITS_WAY);
-    let is_on_its_way = findings.iter().any(|one| one.reason == Reason::Converging);
     if let Some(there) = there
         && is_new
-        && is_on_its_way
+        && is_on_its_way(&findings, &there.conditions)
     {
         return there.clone();
     }
@@ -114,6 +116,21 @@ pub(super) fn status(
         observed_generation: generation,
         applied_serial: applied.map(|serial| serial.0),
     }
+}
+
+/// Is the intent on its way, and everything else as it was? What is ready follows from the others.
+fn is_on_its_way(findings: &[Finding], there: &[Condition]) -> bool {
+    findings.iter().all(|one| match one.kind {
+        ConditionType::Ready => true,
+        ConditionType::Programmed => one.reason == Reason::Converging,
+        kind => find(there, kind).is_some_and(|old| is_same(one, old)),
+    })
+}
+
+fn is_same(finding: &Finding, old: &Condition) -> bool {
+    old.status == finding.state.as_str()
+        && old.reason == finding.reason.as_str()
+        && old.message == finding.message
 }
 
 /// How many nodes there are by condition and by its status.
@@ -128,6 +145,22 @@ pub(super) fn counts(verdicts: &[Verdict]) -> BTreeMap<(ConditionType, State), u
         *counts.entry((finding.kind, finding.state)).or_default() += 1;
     }
     counts
+}
+
+/// The verdict, where what it decided is not published for a while: the object that is there gets a status all the same.
+pub(super) fn unpublished(verdict: &Verdict) -> Verdict {
+    let mut verdict = verdict.clone();
+    // A reason that the verdict names itself, such as unknown ranges, comes first.
+    let mut conditions = verdict.conditions.iter_mut();
+    if let Some(programmed) = conditions
+        .find(|one| one.kind == ConditionType::Programmed && one.reason == Reason::Converging)
+    {
+        UNPUBLISHED.clone_into(&mut programmed.message);
+    }
+    if let Detail::Node { published, .. } = &mut verdict.detail {
+        *published = None;
+    }
+    verdict
 }
 
 /// Is the status about what is published now? Before the watch shows that, nothing is known of it.
@@ -151,7 +184,7 @@ mod tests {
     use postern_crds::conditions::{ConditionType, Finding, Reason, State, find};
     use postern_intent::Serial;
 
-    use super::{counts, is_about, status};
+    use super::{UNPUBLISHED, counts, is_about, status, unpublished};
 
     const ISSUED: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -248,9 +281,54 @@ mod tests {
     }
 
     #[test]
+    fn a_fault_is_written_at_once_though_an_intent_is_on_its_way() {
+        let well = verdict(programmed(Reason::Programmed), &[]);
+        let first = status(&well, None, Some(3), after(1));
+        let fault = Finding::no(
+            ConditionType::Verified,
+            Reason::BadSignature,
+            "it is refused",
+        );
+        let refused = verdict(programmed(Reason::Converging), &[fault]);
+        let soon = status(&refused, Some(&first), Some(4), after(2));
+        assert_eq!(
+            ready(&soon),
+            ("False", "Converging", "serial 7 is not reported yet")
+        );
+        assert_eq!(
+            soon.conditions[3].reason, "BadSignature",
+            "{:?}",
+            soon.conditions[3]
+        );
+        let again = status(&refused, Some(&soon), Some(5), after(2));
+        assert_eq!(again, soon, "it is written once");
+    }
+
+    #[test]
     fn a_verdict_is_about_the_intent_of_its_serial_alone() {
         let well = verdict(programmed(Reason::Programmed), &[]);
         assert!(is_about(&well, Some(7)));
         assert!(!is_about(&well, Some(6)));
+    }
+
+    #[test]
+    fn an_intent_that_cannot_be_published_is_a_fault_in_the_status_of_the_one_that_is_there() {
+        let well = verdict(programmed(Reason::Programmed), &[]);
+        let first = status(&well, None, Some(3), after(1));
+        let waiting = unpublished(&verdict(programmed(Reason::Converging), &[]));
+        let now = status(&waiting, Some(&first), Some(3), after(2));
+        assert_eq!(ready(&now), ("False", "Converging", UNPUBLISHED));
+        let ranges = Finding::no(
+            ConditionType::Programmed,
+            Reason::RangesUnknown,
+            "name them",
+        );
+        let now = status(
+            &unpublished(&verdict(ranges, &[])),
+            Some(&first),
+            Some(3),
+            after(2),
+        );
+        assert_eq!(ready(&now), ("False", "RangesUnknown", "name them"));
     }
 }

@@ -77,10 +77,11 @@ pub fn of_nodes(verdicts: &[Verdict]) -> BTreeMap<(String, String), EventNotice>
     let mut notices = BTreeMap::new();
     for verdict in verdicts.iter().filter(|verdict| verdict.kind == "Node") {
         for finding in &verdict.conditions {
-            // An Event that asks for an approval carries the digest: nothing else shows it to the person who approves.
+            // An Event that asks for an approval carries the digest: nothing else shows it to the person who approves. Unknown
+            // ranges are announced at policies and exits, of which there are fewer than nodes.
             let passing = matches!(
                 finding.reason,
-                Reason::Converging | Reason::Pending | Reason::Restored
+                Reason::Converging | Reason::Pending | Reason::Restored | Reason::RangesUnknown
             );
             let is_bad = finding.state == State::False || finding.reason == Reason::Stale;
             if !is_bad || passing {

@@ -1,6 +1,7 @@
 //! The writes of statuses, beside the runs: a policy's intent never waits for a status. A status is written where it
 //! differs from what is there.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,10 +21,11 @@ use tokio::sync::watch;
 
 use super::events::{EventNotice, Regarding};
 use super::limiter::Limiter;
-use super::node_status::is_about;
+use super::node_status::{is_about, unpublished};
 use super::notices::between;
 use super::queue::EventQueue;
 use super::status::{DesiredStatus, NODE_INTENT_STATUS, StatusBody, desired, key};
+use super::unshown::Unshown;
 use crate::metrics::{Step, Written};
 use crate::pipeline::object_key::ObjectKey;
 use crate::pipeline::publish::{Attempt, Tally, Writer};
@@ -61,6 +63,7 @@ pub struct StatusWriter {
     limiter: Limiter<ObjectKey>,
     /// Versions that were answered; the watch may not have shown the answer yet.
     written: BTreeMap<ObjectKey, Option<String>>,
+    unshown: Unshown,
 }
 
 #[must_use]
@@ -77,6 +80,7 @@ pub fn status_writer(
         verdicts,
         limiter: Limiter::new(PERIOD),
         written: BTreeMap::new(),
+        unshown: Unshown::default(),
     };
     (VerdictSender(sender), statuses)
 }
@@ -145,18 +149,18 @@ impl StatusWriter {
             let key = key(verdict);
             let Some(there) = there(&self.stores, &key) else {
                 self.written.remove(&key);
+                self.unshown.forget(&key);
                 continue;
             };
-            // A verdict on an older generation says nothing about what is there now.
-            let is_old = match key.kind {
-                NODE_INTENT_STATUS => !is_about(verdict, serial(&self.stores, &key)),
-                _ => there.generation != verdict.generation,
+            let current = match self.current(verdict, &key, &there, now) {
+                Ok(current) => current,
+                Err(rest) => {
+                    wait = [wait, rest].into_iter().flatten().min();
+                    continue;
+                }
             };
-            if is_old {
-                continue;
-            }
             let status = there.status.as_ref();
-            let Some(desired) = desired(verdict, status, there.generation, clock) else {
+            let Some(desired) = desired(&current, status, there.generation, clock) else {
                 continue;
             };
             if there.status.as_ref() == Some(&desired.status) || self.is_on_its_way(&key, &there) {
@@ -174,6 +178,30 @@ impl StatusWriter {
             }
         }
         (writes, wait)
+    }
+
+    /// The verdict, as it applies to what is there now; else after what time it may apply to it.
+    fn current<'a>(
+        &mut self,
+        verdict: &'a Verdict,
+        key: &ObjectKey,
+        there: &There,
+        now: Instant,
+    ) -> Result<Cow<'a, Verdict>, Option<Duration>> {
+        if key.kind != NODE_INTENT_STATUS {
+            // A verdict on an older generation says nothing about what is there now.
+            let is_current = there.generation == verdict.generation;
+            return is_current.then_some(Cow::Borrowed(verdict)).ok_or(None);
+        }
+        let shown = serial(&self.stores, key);
+        if is_about(verdict, shown) {
+            self.unshown.forget(key);
+            return Ok(Cow::Borrowed(verdict));
+        }
+        match self.unshown.rest(key, shown, now) {
+            Duration::ZERO => Ok(Cow::Owned(unpublished(verdict))),
+            rest => Err(Some(rest)),
+        }
     }
 
     /// Was this version answered already? Then the watch has to show the answer first.

@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
+use kube::ResourceExt as _;
 use postern_compile::Compilation;
 use postern_intent::NodeName;
 
 use super::announcer::Announcer;
+use super::gone::of_gone;
 use super::node_status::counts;
 use super::notices::{of_held, of_nodes};
 use super::queue::EventQueue;
@@ -56,7 +58,7 @@ impl ReportStep<'_> {
     ) {
         intents.arrivals.end_traces(&self.stores.reports);
         let refused = self.refused_settings.as_deref();
-        let mut verdicts = unclaimed(&compilation.verdicts, &round.world.inputs.unknown);
+        let mut verdicts = unclaimed(compilation, &round.world.inputs.unknown);
         judge_settings(&mut verdicts, refused);
         self.metrics.refused_settings.set(refused.is_some().into());
         for ((kind, state), count) in counts(&verdicts) {
@@ -87,6 +89,10 @@ impl ReportStep<'_> {
         for (about, notices) in lists {
             self.announcer.announce(self.events, about, notices);
         }
+        // Last: what is counted and announced is about nodes that are there.
+        let intents = self.stores.intents.state();
+        let names = intents.iter().map(|intent| intent.name_any());
+        verdicts.extend(of_gone(names, compilation));
         self.verdicts.send(verdicts);
     }
 

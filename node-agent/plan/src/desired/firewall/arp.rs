@@ -1,6 +1,6 @@
-//! Nobody on a link is told that the node has a tunnel address. In the arp family, because Linux answers on every
-//! interface for any IPv4 address that it has, and the switches against that (`arp_ignore`) are of other programs'
-//! interfaces. IPv6 needs no rule: the kernel answers a neighbour solicitation only for an address of the same link.
+//! The node answers no ARP request for its tunnel addresses. Linux answers on every interface for any IPv4 address that it
+//! has. The switch against that is `arp_ignore`, a setting of interfaces that are not ours, so that a rule of the arp family
+//! does it. IPv6 needs no rule: the kernel answers a neighbour solicitation only for an address of the same link.
 
 use std::collections::BTreeMap;
 
@@ -17,9 +17,12 @@ use super::sets::tunnel_addresses;
 pub(super) fn table(body: Option<&Body>) -> Table {
     let addresses = halved("tunaddr", Family::V4);
     let mut chains = Chains::default();
+    // Requests only. The kernel asks for a neighbour with the source address of the packet that waits: where that is a
+    // tunnel address, the reply is for it too, and other packets wait for the same reply.
     let silence = Rule::to(Target::Drop)
         .counted(ASKED)
-        .when(Field::ArpDaddrIp.within(addresses.clone()));
+        .when(Field::ArpDaddrIp.within(addresses.clone()))
+        .when(Field::ArpOperation.is("request"));
     chains.filter("asked", Hook::Input, -300, vec![silence]);
     Table {
         counters: [ASKED].into(),

@@ -52,7 +52,7 @@ pub const BIND_ARP: Counter = Counter("bind_arp");
 /// The bridge: neighbour discovery for somebody else's address.
 pub const BIND_ND: Counter = Counter("bind_nd");
 
-/// ARP: somebody asked for a tunnel address.
+/// ARP: a request for a tunnel address.
 pub const ASKED: Counter = Counter("asked");
 
 /// Counters of the inet table.
