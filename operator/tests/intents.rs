@@ -56,6 +56,7 @@ fn body(second: i64) -> NodeDocument {
         reports: Vec::new(),
         previous: BTreeMap::new(),
         previous_cluster: None,
+        cluster_is_own: false,
         unreadable: BTreeSet::new(),
         awaited: BTreeSet::new(),
         memory: Memory::default(),

@@ -8,6 +8,7 @@ use postern_e2e::lab::{Lab, UpOptions};
 use postern_e2e::proof::harness::{Sender, TestLab, WAIT_DEADLINE, wait_until};
 use postern_intent::NodeDocument;
 use postern_intent::body::{BlockedReason, FailureMode, Way};
+use postern_intent::sign::sign_intent;
 use serde_json::Value;
 
 const NODE: &str = "n1";
@@ -53,7 +54,8 @@ fn restart(lab: &Lab, arguments: &[&str]) {
 }
 
 fn publish(lab: &Lab, body: &NodeDocument) {
-    lab.publish(body).unwrap();
+    let signed = sign_intent(body, &[lab.signing().unwrap()]).unwrap();
+    lab.put(NODE, "intent.dsse.json", &signed).unwrap();
     lab.await_report(NODE, "the body in force", |report| {
         report["appliedSerial"] == body.serial.0
     })

@@ -35,6 +35,15 @@ fn silent(body: &Body) -> Body {
     })
 }
 
+/// The namespace and the pods of a client node again.
+fn guarding(body: &Body) -> Body {
+    let client = client();
+    next(body, |body| {
+        body.guarded_namespaces = client.guarded_namespaces;
+        body.pods = client.pods;
+    })
+}
+
 fn releasing(body: &Body) -> Body {
     next(body, |body| {
         body.pods = vec![pod("a", Class::Released, &[])];
@@ -133,10 +142,7 @@ async fn an_intent_is_not_in_force_before_it_is_durable_whom_it_guards() {
     assert_eq!(standing(&mut node).await, Some(Standing::Released));
 
     let held = blocks(&node, "bindings.json");
-    let guarding = Body {
-        serial: next(&open, |_| {}).serial,
-        ..client()
-    };
+    let guarding = guarding(&open);
     assert_eq!(offers(&mut node, guarding.clone()), Taken::Nothing);
     assert_eq!(
         node.agent.take_documents(),
@@ -178,10 +184,7 @@ async fn an_intent_that_the_ledger_cannot_keep_guards_nobody() {
     let open = silent(&client());
     node.takes(open.clone()).await;
     assert_eq!(node.adds("crawlers", "a", "veth1").await, Response::Done);
-    let guarding = Body {
-        serial: next(&open, |_| {}).serial,
-        ..client()
-    };
+    let guarding = guarding(&open);
     let held = blocks(&node, "ledger.json");
     assert_eq!(offers(&mut node, guarding), Taken::Nothing);
     assert_eq!(refused(&node), ["NotDurable"]);

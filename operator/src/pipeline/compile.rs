@@ -154,6 +154,7 @@ fn snapshot(round: &Round, now: Timestamp) -> Snapshot {
         reports: inputs.reports,
         previous,
         previous_cluster,
+        cluster_is_own: world.cluster_is_own,
         unreadable,
         awaited: world.awaited.clone(),
         memory: remembered.memory.clone(),

@@ -28,6 +28,8 @@ pub(super) struct World {
     pub(super) inputs: Inputs,
     pub(super) published: BTreeMap<NodeName, String>,
     pub(super) awaited: BTreeSet<NodeName>,
+    /// Whether this process published the cluster document that is in force.
+    pub(super) cluster_is_own: bool,
     pub(super) remembered: MemoryContents,
     pub(super) epoch: u64,
     pub(super) keys: Vec<String>,

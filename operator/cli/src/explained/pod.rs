@@ -163,6 +163,7 @@ fn snapshot(view: &PodView, pod: &Pod, now: Timestamp) -> (Snapshot, Vec<String>
         reports: Vec::new(),
         previous: BTreeMap::default(),
         previous_cluster: None,
+        cluster_is_own: false,
         unreadable: Default::default(),
         awaited: Default::default(),
         memory: Memory::default(),

@@ -120,6 +120,7 @@ impl Inputs {
             previous: known.bodies(),
             previous_cluster: known.cluster.as_ref().map(|cluster| cluster.body.clone()),
             unreadable: nodes(&known.unreadable),
+            cluster_is_own: false,
             awaited: BTreeSet::new(),
             memory: known.state.memory.clone(),
             approvals,

@@ -77,6 +77,7 @@ impl GatherStep<'_> {
             keys: keys.map(ToString::to_string).collect(),
             inputs,
             awaited,
+            cluster_is_own: intents.cluster.is_ours(&name),
             remembered,
             epoch,
         };

@@ -37,6 +37,7 @@ pub(crate) struct World {
     pub(crate) ledgers: BTreeMap<String, Serial>,
     pub(crate) previous: BTreeMap<NodeName, NodeDocument>,
     pub(crate) previous_cluster: Option<ClusterDocument>,
+    pub(crate) cluster_is_own: bool,
     /// The newest cluster document that each agent has joined with its own.
     pub(crate) cluster_ledgers: BTreeMap<String, Serial>,
     pub(crate) memory: Memory,
@@ -84,6 +85,7 @@ impl World {
             ledgers: BTreeMap::new(),
             previous: BTreeMap::new(),
             previous_cluster: None,
+            cluster_is_own: false,
             cluster_ledgers: BTreeMap::new(),
             memory: Memory::default(),
             approvals: Vec::new(),
@@ -207,6 +209,7 @@ impl World {
             reports: reports.collect(),
             previous: self.previous.clone(),
             previous_cluster: self.previous_cluster.clone(),
+            cluster_is_own: self.cluster_is_own,
             unreadable: self.unreadable.clone(),
             awaited: self.awaited.clone(),
             memory: self.memory.clone(),
