@@ -63,7 +63,7 @@ fn a_tenant_sees_the_exit_in_use_and_is_told_which_right_shows_more() {
     let in_use = "policy crawler decides about it: it leaves by exit eu";
     let right = "the right to get exitnodes.postern.dev eu is missing";
     let told = [in_use, right, "postern-exit-viewer"];
-    await_explained(&lab, ["pod", &pod], &kubeconfig, 3, &told);
+    await_explained(&lab, ["pod", &pod], &kubeconfig, 0, &told);
     let columns = ["get", "egp", "crawler", "-n", "crawlers", "--no-headers"];
     let row = lab.kubectl_ok(&columns).unwrap();
     assert_eq!(row.split_whitespace().nth(2), Some("eu"), "{row}");

@@ -67,6 +67,8 @@ fn restore(lab: &Lab, sender: &Sender) {
     let begin = Timestamp::now();
     lab.start_agent("n1").unwrap();
     lab.await_state("n1", "eu", "Enforcing", begin).unwrap();
+    // A run that the start left to do would put back what is taken out next.
+    lab.await_probed("n1").unwrap();
     let begin = Timestamp::now();
     wait_until(WAIT_DEADLINE, "packets by the exit", || {
         Ok((lab.packets_since(begin)?.of(&sender.pod.uid).exited > 0).then_some(()))

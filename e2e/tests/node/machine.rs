@@ -46,11 +46,7 @@ fn restart(lab: &Lab, arguments: &[&str]) {
     let begin = Timestamp::now();
     lab.start_agent(NODE).unwrap();
     lab.await_state(NODE, "eu", "Enforcing", begin).unwrap();
-    // Probes are heard by the loop, and so only when the start and what it leaves to do are over.
-    lab.await_report(NODE, "an answer of the gateway", |report| {
-        report["exits"][0]["paths"][0]["state"] == "Works"
-    })
-    .unwrap();
+    lab.await_probed(NODE).unwrap();
 }
 
 fn publish(lab: &Lab, body: &NodeDocument) {

@@ -64,6 +64,18 @@ impl Lab {
         })
     }
 
+    /// Waits until the loop of a node's agent is over with its start and with what that left to do: a probe's answer is
+    /// read by the loop alone, and so only then.
+    ///
+    /// # Errors
+    /// `Timeout`.
+    pub fn await_probed(&self, node: &str) -> Result<(), LabError> {
+        self.await_report(node, "an answer of the gateway", |report| {
+            report["exits"][0]["paths"][0]["state"] == "Works"
+        })
+        .map(drop)
+    }
+
     /// How many differences a node's agent has repaired since it started.
     #[must_use]
     pub fn repairs(&self, node: &str) -> u64 {
