@@ -14,6 +14,7 @@ mod drift;
 mod failing;
 mod guarded;
 mod incapable;
+mod joined;
 mod keys;
 mod letting_go;
 mod lost;

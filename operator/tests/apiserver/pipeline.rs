@@ -190,7 +190,11 @@ async fn an_object_that_is_refused_keeps_no_intent_waiting() {
         ),
         "{outcome:?}"
     );
-    assert_eq!(operator.made("/nodeintents"), 3, "of both nodes and of all nodes");
+    assert_eq!(
+        operator.made("/nodeintents"),
+        3,
+        "of both nodes and of all nodes"
+    );
     assert_eq!(operator.made("/nodereports"), 2, "each was tried once");
 }
 
