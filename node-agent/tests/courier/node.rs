@@ -9,6 +9,7 @@ use postern_agent::agent::NodeUpdate;
 use postern_agent::apiserver::metrics::ApiMetrics;
 use postern_agent::apiserver::{self, ApiEndpoint, ApiServerOptions};
 use postern_agent::files::{self, Readers};
+use postern_crds::names::CLUSTER_INTENT;
 use postern_intent::KeySet;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -41,6 +42,13 @@ pub(crate) fn envelope(payload: &str) -> Value {
 
 pub(crate) fn spec(payload: &str) -> Value {
     json!({"nodeUID": "u1", "serial": 1, "envelope": envelope(payload)})
+}
+
+/// The spec of the NodeIntent for all nodes.
+pub(crate) fn cluster_spec(payload: &str) -> Value {
+    let mut envelope = envelope(payload);
+    envelope["payloadType"] = json!("application/vnd.postern.dev.cluster.v1+json+gzip");
+    json!({"nodeUID": CLUSTER_INTENT, "serial": 1, "envelope": envelope})
 }
 
 impl Node {
@@ -95,7 +103,11 @@ impl Node {
 
     /// The payload of the intent that lies in the inbox.
     pub(crate) fn intent(&self) -> Option<Value> {
-        let bytes = std::fs::read(self.document("intent.dsse.json")).ok()?;
+        self.payload("intent.dsse.json")
+    }
+
+    fn payload(&self, file: &str) -> Option<Value> {
+        let bytes = std::fs::read(self.document(file)).ok()?;
         let envelope: Value = serde_json::from_slice(&bytes).unwrap();
         Some(envelope["payload"].clone())
     }
@@ -104,6 +116,14 @@ impl Node {
         until(&format!("the intent {payload} is in the inbox"), || {
             self.intent() == Some(json!(payload))
         })
+        .await;
+    }
+
+    pub(crate) async fn has_cluster(&self, payload: &str) {
+        until(
+            &format!("the cluster document {payload} is in the inbox"),
+            || self.payload("cluster.dsse.json") == Some(json!(payload)),
+        )
         .await;
     }
 
