@@ -114,6 +114,22 @@ impl Inbox {
             .is_some_and(|entry| entry.reason == reason && entry.digest.as_deref() == digest)
     }
 
+    /// A document of this digest is in force: what kept it back is over. Another one may lie there, whose refusal stands.
+    pub fn approve_digest(&mut self, document: Document, digest: &str) {
+        let refused = self.refused.get(&document);
+        if refused.is_some_and(|entry| entry.digest.as_deref() == Some(digest)) {
+            self.refused.remove(&document);
+        }
+    }
+
+    /// A document of this digest lies there: the refusal of one that lay there before is over.
+    pub fn replace(&mut self, document: Document, digest: &str) {
+        let refused = self.refused.get(&document);
+        if refused.is_some_and(|entry| entry.digest.as_deref() != Some(digest)) {
+            self.refused.remove(&document);
+        }
+    }
+
     /// What lies there is good.
     pub fn approve(&mut self, document: Document) {
         self.refused.remove(&document);

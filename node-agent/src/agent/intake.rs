@@ -57,11 +57,12 @@ impl<H: Host> Agent<H> {
                 Ok(Outcome::Unchanged) => self.inbox.approve(document),
                 // What they say together is judged once all that came is known.
                 Ok(Outcome::Cluster(received)) => {
-                    self.inbox.approve(document);
+                    self.inbox.replace(document, received.verified.digest());
                     self.received.cluster = Some(*received);
                     join = true;
                 }
                 Ok(Outcome::Intent(received)) => {
+                    self.inbox.replace(document, received.verified.digest());
                     self.received.intent = Some(*received);
                     join = true;
                 }
@@ -155,7 +156,7 @@ impl<H: Host> Agent<H> {
             entries.envelope = Some(envelope);
             entries.cluster_envelope = Some(cluster.envelope);
             entries.cluster_serial = verified.get().cluster_serial;
-            entries.cluster_digest = Some(cluster_digest);
+            entries.cluster_digest = Some(cluster_digest.clone());
             entries.serial = serial;
             entries.digest = Some(digest.clone());
             entries.highest_time = Some(seen);
@@ -169,8 +170,9 @@ impl<H: Host> Agent<H> {
             self.not_durable(Document::Intent, Some(digest), "the intent", &error);
             return Taken::Nothing;
         }
-        self.inbox.approve(Document::Cluster);
-        self.inbox.approve(Document::Intent);
+        self.inbox
+            .approve_digest(Document::Cluster, &cluster_digest);
+        self.inbox.approve_digest(Document::Intent, &digest);
         self.pin_keys();
         let cluster_serial = verified.get().cluster_serial;
         tracing::info!(%serial, %cluster_serial, digest = verified.digest(), "intent accepted");

@@ -123,6 +123,25 @@ async fn an_agent_that_starts_without_its_folder_has_both_documents_from_the_led
 }
 
 #[tokio::test]
+async fn a_refused_document_is_told_once_while_its_counterpart_is_joined_with_what_is_in_force() {
+    let (mut node, body) = with_a_body().await;
+    let stranger = ed25519_dalek::SigningKey::from_bytes(&[9; 32]);
+    let (intent, mut cluster) = documents(next(&body, |_| {}));
+    cluster.follows = Serial(1);
+    node.puts(
+        Document::Intent,
+        &sign_intent(&intent, &[stranger]).unwrap(),
+    );
+    assert_eq!(node.agent.take_documents(), Taken::Nothing);
+    assert_eq!(offers_cluster(&mut node, &cluster), Taken::New);
+    assert_eq!(node.agent.take_documents(), Taken::Nothing);
+    node.runs(Activation::IntentChanged).await;
+    let report = node.reports("Accepted", "False", "UnknownKey");
+    assert_eq!(report.refusals.len(), 1);
+    assert_eq!(in_force(&node), (1, 2));
+}
+
+#[tokio::test]
 async fn an_older_cluster_document_is_refused_and_what_is_in_force_stays() {
     let (mut node, body) = with_a_body().await;
     let (_, older) = documents(body.clone());

@@ -130,26 +130,26 @@ pub(crate) fn read_key_sets(lab: &Lab) -> Result<Vec<KeySet>, LabError> {
     Ok(sets)
 }
 
-/// Every cluster document that nodes had to accept when it was published, by its serial.
+/// Every cluster document that nodes had to accept when it was published, by its serial: of two with one serial a node
+/// refuses the later one.
 pub(crate) fn read_cluster_documents(
     lab: &Lab,
     keys: &[KeySet],
 ) -> Result<BTreeMap<Serial, PublishedCluster>, LabError> {
     let lines = read_lines::<ClusterLine>(&cluster_path(lab))?;
-    let good = lines.into_iter().filter_map(|line| {
+    let mut good = BTreeMap::new();
+    for line in lines {
         let verified = keys
             .iter()
-            .find_map(|keys| verify_cluster(&line.envelope, keys, line.at, None).ok())?;
-        let document = verified.get().clone();
-        Some((
-            document.serial,
-            PublishedCluster {
+            .find_map(|keys| verify_cluster(&line.envelope, keys, line.at, None).ok());
+        if let Some(document) = verified.map(|verified| verified.get().clone()) {
+            good.entry(document.serial).or_insert(PublishedCluster {
                 at: line.at,
                 document,
-            },
-        ))
-    });
-    Ok(good.collect())
+            });
+        }
+    }
+    Ok(good)
 }
 
 /// Every intent that was seen, in order.
@@ -360,6 +360,13 @@ impl Watcher {
 
     fn new_report(&self, node: &str) -> Option<Applied> {
         let status = &self.report_status(node)?;
+        let known = self.applied.get(node);
+        // A node that is released applies none: what was in force before says what is inside.
+        let cluster_serial = status
+            .get("appliedClusterSerial")
+            .and_then(Value::as_u64)
+            .map(Serial)
+            .or(known.map(|known| known.cluster_serial));
         let applied = Applied {
             node: node.to_owned(),
             digest: match status.get("appliedDigest").and_then(Value::as_str) {
@@ -367,18 +374,13 @@ impl Watcher {
                 None if released(status) => release_name(self.released_at(node)?),
                 None => return None,
             },
-            cluster_serial: Serial(
-                status
-                    .get("appliedClusterSerial")
-                    .and_then(Value::as_u64)
-                    .unwrap_or_default(),
-            ),
+            cluster_serial: cluster_serial.unwrap_or_default(),
             verified_at: status.get("verifiedAt")?.as_str()?.parse().ok()?,
             released: released(status),
         };
         // The first mention counts, and the first verification that is younger than the intent: a report names a new
         // intent when its guard holds, and may show the time of the check before for as long as something differs.
-        let Some(known) = self.applied.get(node) else {
+        let Some(known) = known else {
             return Some(applied);
         };
         let seen = self.seen.get(&(node.to_owned(), applied.digest.clone()));
