@@ -286,7 +286,7 @@ pub fn verify_cluster(
     if document.not_after <= document.issued_at {
         return Err(Refusal::Inconsistent(Inconsistency::Validity));
     }
-    if document.follows > document.serial {
+    if document.follows.max(document.changed) > document.serial {
         return Err(Refusal::Inconsistent(Inconsistency::Lineage));
     }
     let digest = envelope.digest().map_err(Refusal::Payload)?;

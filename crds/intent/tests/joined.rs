@@ -33,6 +33,8 @@ fn cluster(serial: u64, follows: u64) -> ClusterDocument {
         version: FORMAT_VERSION,
         serial: Serial(serial),
         follows: Serial(follows),
+        changed: Serial(follows),
+        lost: Vec::new(),
         issued_at: now(),
         not_after: now() + SignedDuration::from_hours(24),
         guarded_namespaces: ["crawlers".parse().unwrap()].into(),

@@ -23,6 +23,8 @@ use crate::report::RefusalEntry;
 pub enum Taken {
     /// Something new is in force.
     New,
+    /// Only what all nodes share is in force anew, with the intent of before.
+    Facts,
     /// Nothing changed.
     Nothing,
 }
@@ -43,7 +45,7 @@ impl<H: Host> Agent<H> {
                 return Taken::Nothing;
             }
         };
-        let (mut taken, mut join) = (Taken::Nothing, false);
+        let (mut taken, mut join, mut intent_came) = (Taken::Nothing, false, false);
         for (document, bytes) in documents {
             let verifier = Verifier {
                 node: &self.node,
@@ -64,7 +66,7 @@ impl<H: Host> Agent<H> {
                 Ok(Outcome::Intent(received)) => {
                     self.inbox.replace(document, received.verified.digest());
                     self.received.intent = Some(*received);
-                    join = true;
+                    (join, intent_came) = (true, true);
                 }
                 Ok(Outcome::Keys(keys)) => match self.accept_keys(*keys) {
                     Ok(()) => self.inbox.approve(document),
@@ -89,16 +91,23 @@ impl<H: Host> Agent<H> {
                 }
             }
         }
-        if join && self.take_joined() == Taken::New {
-            taken = Taken::New;
+        let joined = if join {
+            self.take_joined()
+        } else {
+            Taken::Nothing
+        };
+        match (taken, joined) {
+            (Taken::Nothing, Taken::Facts) if intent_came => Taken::New,
+            (Taken::Nothing, joined) => joined,
+            (taken, _) => taken,
         }
-        taken
     }
 
     /// Joins the newest documents, and puts in force what they say together.
-    fn take_joined(&mut self) -> Taken {
+    pub(super) fn take_joined(&mut self) -> Taken {
         let ReceivedDocuments { intent, cluster } = &self.received;
-        let Some(intent) = intent.clone().filter(|intent| self.may_follow(intent)) else {
+        let intent = intent.as_ref().filter(|intent| self.may_follow(intent));
+        let Some(intent) = intent.cloned() else {
             return Taken::Nothing;
         };
         let cluster = cluster.clone();
@@ -147,8 +156,8 @@ impl<H: Host> Agent<H> {
         }
         // By the ledger, so that a restart on the same body is no news.
         let before_this = self.ledger.entries();
-        let is_new = before_this.digest.as_ref() != Some(&digest)
-            || before_this.cluster_digest.as_ref() != Some(&cluster_digest);
+        let is_new_intent = before_this.digest.as_ref() != Some(&digest);
+        let is_new = is_new_intent || before_this.cluster_digest.as_ref() != Some(&cluster_digest);
         self.clock.learn(verified.get().issued_at);
         self.clock.learn(cluster.verified.get().issued_at);
         let seen = self.clock.remembered();
@@ -184,7 +193,11 @@ impl<H: Host> Agent<H> {
         self.facts.claim = NodeClaim::Claimed;
         self.let_go_of_listed();
         self.ledger_lost = LedgerState::Kept;
-        Taken::New
+        if is_new_intent {
+            Taken::New
+        } else {
+            Taken::Facts
+        }
     }
 
     /// Before a body comes into force: whom it guards, and whom the one before guarded, so that a pod that it does not
@@ -251,6 +264,10 @@ impl<H: Host> Agent<H> {
             self.tell_refusal(document, reason, message, digest);
         }
         self.inbox.forget(document);
+        if document == Document::Intent {
+            // Both are put into the ledger together.
+            self.inbox.forget(Document::Cluster);
+        }
     }
 
     /// Trust on first use: from the first good document on, the keys are the ledger's.

@@ -150,7 +150,7 @@ where
             agent.write_report();
             continue;
         }
-        let activation = if taken == Taken::New {
+        let activation = if taken != Taken::Nothing {
             Activation::IntentChanged
         } else {
             activation

@@ -81,13 +81,14 @@ impl<H: Host> Agent<H> {
         let mut taken = self.take_documents();
         if self.opening == Opening::Held {
             let until = Instant::now() + first_look;
+            // A newer intent may wait; that the cluster document came says nothing about it.
             while taken != Taken::New && Instant::now() < until {
                 tokio::time::sleep(LOOK).await;
                 taken = self.take_documents();
             }
             self.opening = Opening::ByBody;
             again = self.reconcile(Activation::IntentChanged).await;
-        } else if taken == Taken::New {
+        } else if taken != Taken::Nothing {
             again = self.reconcile(Activation::IntentChanged).await;
         }
         self.write_report();

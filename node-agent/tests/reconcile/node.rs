@@ -204,7 +204,12 @@ impl Node {
 
     /// The first runs of an agent.
     pub(crate) async fn starts(&mut self) {
-        self.agent.start(&self.found, Duration::ZERO).await;
+        self.starts_looking(Duration::ZERO).await;
+    }
+
+    /// The same, with a look for a newer intent that takes so long at most.
+    pub(crate) async fn starts_looking(&mut self, first_look: Duration) {
+        self.agent.start(&self.found, first_look).await;
     }
 
     /// A file in the folder of documents.

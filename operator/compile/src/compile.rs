@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use postern_intent::{NodeDocument, NodeName};
+use postern_intent::{NodeDocument, NodeName, Serial};
 
 use crate::allocate::{Hosts, Networks, Numbers};
 use crate::assign::Assignment;
@@ -59,6 +59,8 @@ pub(crate) struct Settled {
     pub(crate) outcome: NodeOutcome,
     /// The body that is in force once the outcome is carried out.
     pub(crate) body: NodeDocument,
+    /// The serial of the cluster document with which what it says changed last.
+    pub(crate) facts: Serial,
     /// What did not fit.
     pub(crate) shed: Shed,
 }
@@ -122,12 +124,14 @@ fn settle(
     let mut body = lower::body::lower(context, &NodePlan::new(context, node));
     let published = context.index.published.bodies.get(&node.name);
     let shed = budget::fit(&mut body, published, snapshot.settings.envelope_budget);
+    let settled = |outcome, body| Settled {
+        outcome,
+        body,
+        facts: cluster.changed,
+        shed,
+    };
     if restored.contains(&node.name) {
-        return Settled {
-            outcome: NodeOutcome::Restored,
-            body,
-            shed,
-        };
+        return settled(NodeOutcome::Restored, body);
     }
     if let Some(published) = published
         && refresh::same_sections(&body, published)
@@ -135,30 +139,18 @@ fn settle(
         && published.cluster_serial >= cluster.follows
         && !validity(published).is_due(snapshot.now, &snapshot.settings)
     {
-        return Settled {
-            outcome: NodeOutcome::Keep,
-            body: published.clone(),
-            shed,
-        };
+        return settled(NodeOutcome::Keep, published.clone());
     }
     if snapshot.awaited.contains(&node.name) {
-        return Settled {
-            outcome: NodeOutcome::Awaited,
-            body: published.cloned().unwrap_or(body),
-            shed,
-        };
+        return settled(NodeOutcome::Awaited, published.cloned().unwrap_or(body));
     }
     let reported = serial::reported(snapshot.now, context.index.reports.get(&node.name).copied());
     body.serial = serial::next(snapshot.now, published.map(|one| one.serial), reported);
-    body.cluster_serial = cluster.serial;
+    body.cluster_serial = cluster.changed.max(cluster.follows);
     let validity = Validity::from_now(snapshot.now, &snapshot.settings);
     body.issued_at = validity.issued_at;
     body.not_after = validity.not_after;
-    Settled {
-        outcome: NodeOutcome::Publish(Box::new(body.clone())),
-        body,
-        shed,
-    }
+    settled(NodeOutcome::Publish(Box::new(body.clone())), body)
 }
 
 fn validity(document: &NodeDocument) -> Validity {

@@ -66,6 +66,7 @@ mod tests {
             ledger_serial: Some(Serial(serial)),
             ledger_cluster_serial: None,
             applied_serial: None,
+            applied_cluster_serial: None,
             freshness: Freshness::Fresh,
             guard: Guard::Sealed,
             exits: std::collections::BTreeMap::new(),

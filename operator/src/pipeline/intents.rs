@@ -7,11 +7,12 @@ use std::time::Instant;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use postern_crds::conditions::Reason;
 use postern_crds::{NodeIntent, NodeIntentSpec};
-use postern_intent::{ClusterDocument, KeySet, NodeDocument, NodeName};
+use postern_intent::{ClusterDocument, KeySet, NodeDocument, NodeName, Serial};
 use postern_telemetry::Origin;
 
 use super::arrivals::Arrivals;
 use super::owned::{OwnWrite, ShownVersion};
+use super::publish::IntentChange;
 use super::shown_envelope::from_shown;
 use super::signed::SignedDocument;
 use crate::watches::Tolerant;
@@ -116,15 +117,22 @@ impl<D: SignedDocument> Intents<D> {
         spec: NodeIntentSpec,
         body: Arc<D>,
         metadata: &ObjectMeta,
+        change: IntentChange,
         now: Instant,
     ) {
         let version = metadata.resource_version.clone().unwrap_or_default();
         let owned = OwnWrite::new(version, now);
+        let former = self.kept.get(&node).map(|kept| kept.author);
+        // What is put back, or signed by another key, stays the word of whoever said it.
+        let author = match change {
+            IntentChange::New => Author::Ourselves,
+            IntentChange::Republished | IntentChange::Keys => former.unwrap_or(Author::Earlier),
+        };
         let kept = KnownIntent {
             spec,
             body,
             owned,
-            author: Author::Ourselves,
+            author,
         };
         self.kept.insert(node, kept);
     }
@@ -141,6 +149,12 @@ impl<D: SignedDocument> Intents<D> {
         self.kept.remove(node);
         self.opened.remove(node);
         self.arrivals.forget(node);
+    }
+
+    /// The serial of what is published, as far as it is known.
+    #[must_use]
+    pub fn serial(&self, node: &NodeName) -> Option<Serial> {
+        self.kept.get(node).map(|kept| kept.body.serial())
     }
 
     /// Did this process itself publish what is in force for the node?

@@ -141,8 +141,8 @@ pub enum Inconsistency {
     /// A scope's way names an exit that the body does not carry.
     #[error("the way out of scope {0} names an exit that the body does not carry")]
     WayWithoutExit(ScopeId),
-    /// It goes on from a serial that is above its own.
-    #[error("follows is above serial")]
+    /// It goes on from a serial, or changed with one, that is above its own.
+    #[error("follows or changed is above serial")]
     Lineage,
     /// It ends before it starts.
     #[error("notAfter is not behind issuedAt")]

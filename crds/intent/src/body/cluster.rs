@@ -21,6 +21,11 @@ pub struct ClusterDocument {
     /// serial below it is not joined with this one: the store was set back in between, and what this document leaves out may
     /// have been left out by the backup (docs/adr/0021-one-document-for-all-nodes.md).
     pub follows: Serial,
+    /// The serial with which what it says changed last: a refresh keeps it, and a node's document names it.
+    pub changed: Serial,
+    /// Serials that may have been published and lost with the store, oldest first. A node that has seen one of them, and whose
+    /// own document is of before, knows facts that the operator does not know.
+    pub lost: Vec<SerialGap>,
     /// When it was compiled. RFC 3339.
     pub issued_at: Timestamp,
     /// When it stops being in force. RFC 3339.
@@ -29,6 +34,24 @@ pub struct ClusterDocument {
     pub guarded_namespaces: BTreeSet<Namespace>,
     /// What is the cluster's.
     pub cluster: Cluster,
+}
+
+/// The serials between two, neither of them included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SerialGap {
+    /// The last serial before it that the operator knows; 0: it knows none.
+    pub after: Serial,
+    /// The first serial behind it.
+    pub before: Serial,
+}
+
+impl SerialGap {
+    /// Whether a serial lies in it.
+    #[must_use]
+    pub fn contains(&self, serial: Serial) -> bool {
+        self.after < serial && serial < self.before
+    }
 }
 
 /// What belongs to the cluster. `inside` is made of pod ranges, node addresses and API server endpoints, never of

@@ -86,6 +86,8 @@ impl Body {
             version: FORMAT_VERSION,
             serial: self.cluster_serial,
             follows: self.cluster_serial,
+            changed: self.cluster_serial,
+            lost: Vec::new(),
             issued_at: self.issued_at,
             not_after: self.not_after,
             guarded_namespaces: self.guarded_namespaces,

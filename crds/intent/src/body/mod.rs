@@ -30,7 +30,7 @@ mod tunnel;
 
 pub use allocation::ExitAllocation;
 pub use check::Inconsistency;
-pub use cluster::{Cluster, ClusterDns, ClusterDocument, DEFAULT_NODE_PORTS, PortSpan};
+pub use cluster::{Cluster, ClusterDns, ClusterDocument, DEFAULT_NODE_PORTS, PortSpan, SerialGap};
 pub use document::{FORMAT_VERSION, NodeDocument, NodeIdentity};
 pub use exit::{Access, ExitGateway, ExitRoute, ServedExit};
 pub use isolation::Isolation;

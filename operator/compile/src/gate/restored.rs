@@ -7,8 +7,8 @@ use postern_intent::NodeName;
 use super::judge::{held, is_approved};
 use super::words::{Cause, Ground, Held, Subject};
 use crate::index::Index;
-use crate::serial;
 use crate::snapshot::Node;
+use crate::{serial, shared};
 
 /// Nodes that have seen a newer document than the published one, or whose published one cannot be read: those that no
 /// person has approved, with what is said about each, and the grounds of those that somebody has.
@@ -18,7 +18,7 @@ pub(super) fn restored(index: &Index<'_>) -> (BTreeMap<NodeName, Held>, BTreeSet
     for node in index.nodes.values() {
         let reported = serial::reported(snapshot.now, index.reports.get(&node.name).copied());
         let ahead = serial::is_restored(node, index.published.bodies.get(&node.name), reported)
-            || has_seen_a_newer_cluster_document(index, node);
+            || knows_more_of_the_cluster(index, node);
         if !ahead && !snapshot.unreadable.contains(&node.name) && !still_waits(index, node) {
             continue;
         }
@@ -36,13 +36,11 @@ pub(super) fn restored(index: &Index<'_>) -> (BTreeMap<NodeName, Held>, BTreeSet
     (waiting, consented)
 }
 
-/// The cluster document that it was joined with is newer than the published one.
-fn has_seen_a_newer_cluster_document(index: &Index<'_>, node: &Node) -> bool {
-    let snapshot = index.snapshot;
-    let report = index.reports.get(&node.name);
-    let said = report.and_then(|report| report.ledger_cluster_serial);
-    let published = snapshot.previous_cluster.as_ref().map(|one| one.serial);
-    serial::believed(snapshot.now, said).is_some_and(|seen| published.is_none_or(|one| seen > one))
+fn knows_more_of_the_cluster(index: &Index<'_>, node: &Node) -> bool {
+    let published = index.published.bodies.get(&node.name);
+    let own = published.filter(|body| body.node.uid == node.uid);
+    let mut report = index.reports.get(&node.name).into_iter();
+    report.any(|report| shared::knows_more(index.snapshot, report, own))
 }
 
 /// Does it wait already, while nothing says any more what it has seen? A report that is deleted, or that cannot be read,

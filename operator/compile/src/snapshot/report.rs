@@ -27,6 +27,8 @@ pub struct Report {
     pub ledger_cluster_serial: Option<Serial>,
     /// The serial that it has applied and read back.
     pub applied_serial: Option<Serial>,
+    /// The serial of the cluster document that it has applied and read back.
+    pub applied_cluster_serial: Option<Serial>,
     /// Whether what it says of its kernel still counts.
     pub freshness: Freshness,
     /// Whether its guard is in place (`FailClosed`).

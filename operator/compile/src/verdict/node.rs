@@ -225,14 +225,26 @@ fn programmed(
             Progress::Converging if says_unsealed(context, node) => {
                 Finding::no(kind, Reason::NotSealed, Reason::NotSealed.sentence())
             }
-            Progress::Converging => Finding::no(
-                kind,
-                Reason::Converging,
-                format!("serial {} is not reported yet", settled.body.serial),
-            ),
+            Progress::Converging => {
+                Finding::no(kind, Reason::Converging, missing(context, node, settled))
+            }
             Progress::Stale => Finding::unknown(kind, Reason::Stale, silence(context, node)),
         },
     }
+}
+
+/// Which of the two documents the node does not report yet.
+fn missing(context: &Context<'_>, node: &NodeName, settled: &Settled) -> String {
+    let applied = context
+        .index
+        .reports
+        .get(node)
+        .map(|one| one.applied_serial);
+    if settled.outcome == NodeOutcome::Keep && applied.flatten() >= Some(settled.body.serial) {
+        let facts = settled.facts;
+        return format!("the cluster document of serial {facts} is not reported yet");
+    }
+    format!("serial {} is not reported yet", settled.body.serial)
 }
 
 /// Does it say, and may it be believed, that its guard is not in place?

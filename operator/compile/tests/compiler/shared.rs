@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use postern_compile::intake;
 use postern_compile::{ClusterOutcome, Compilation, NodeOutcome};
+use postern_crds::conditions::{ConditionType, Reason};
 use postern_intent::{ClusterDocument, NodeName, Serial};
 use serde_json::json;
 
@@ -158,6 +159,108 @@ fn one_node_that_claims_to_have_seen_more_delays_only_itself() {
         assert_eq!(world.cluster_ledgers[node], document.serial);
     }
     assert!(world.cluster_ledgers["node2"] < document.serial);
+    // It may say more and more: it waits already, and makes no other node's document anew.
+    let more = Serial(document.serial.0 + 5);
+    world.cluster_ledgers.insert("node2".to_owned(), more);
+    world.wait(SignedDuration::from_secs(1));
+    let again = world.compile();
+    assert_eq!(published(&again), None);
+    assert_eq!(kept(&again), world.nodes.len() - 1);
+}
+
+#[test]
+fn a_node_that_speaks_after_a_new_line_began_waits_where_it_has_seen_what_was_lost() {
+    let mut world = with_a_policy();
+    set_back(&mut world);
+    world.cluster_is_own = false;
+    // One node has not spoken when the facts change, and the one that has knows nothing that was lost.
+    let lost = world.cluster_ledgers["node2"];
+    let before = world.cluster().serial;
+    assert!(lost > before);
+    for node in ["node0", "node1", "node3"] {
+        world.cluster_ledgers.insert(node.to_owned(), before);
+    }
+    world.cluster_ledgers.remove("node2");
+    world.awaited = BTreeSet::from([name("node2")]);
+    serve(&mut world, "198.51.100.8");
+    let document = published(&world.compile()).expect("a document").clone();
+    assert!(document.follows > lost && document.lost.iter().any(|gap| gap.contains(lost)));
+
+    // Another process begins yet another line before that node speaks.
+    world.wait(SignedDuration::from_secs(1));
+    serve(&mut world, "198.51.100.9");
+    world.compile();
+    world.wait(SignedDuration::from_secs(1));
+    world.awaited.clear();
+    world.cluster_ledgers.insert("node2".to_owned(), lost);
+    let spoken = world.compile();
+    assert_eq!(outcome(&spoken, "node2"), &NodeOutcome::Restored);
+    assert_eq!(kept(&spoken), world.nodes.len() - 1);
+    world.approve(spoken.held.iter());
+    world.wait(SignedDuration::from_secs(1));
+    world.compile();
+    assert_eq!(world.cluster_ledgers["node2"], world.cluster().serial);
+    // Nobody's document is of before any more, so that the gaps are forgotten with the next change.
+    world.wait(SignedDuration::from_secs(1));
+    serve(&mut world, "198.51.100.10");
+    assert_eq!(published(&world.compile()).expect("a document").lost, []);
+}
+
+#[test]
+fn a_cluster_document_that_cannot_be_read_leaves_every_node_with_what_it_has() {
+    let mut world = with_a_policy();
+    world.previous_cluster = None;
+    world.wait(SignedDuration::from_secs(1));
+    let compilation = world.compile();
+    for node in world.nodes.keys() {
+        assert_eq!(outcome(&compilation, node), &NodeOutcome::Restored);
+    }
+}
+
+#[test]
+fn a_cluster_document_that_somebody_replaced_by_an_older_one_is_not_gone_on_from() {
+    let mut world = with_a_policy();
+    let older = world.cluster().clone();
+    world.wait(SignedDuration::from_secs(1));
+    // Only the documents of nodes say that there was a newer one: their ledgers are lost.
+    world.cluster_ledgers.clear();
+    for document in world.previous.values_mut() {
+        document.cluster_serial = Serial(older.serial.0 + 1);
+    }
+    let compilation = world.compile();
+    let document = published(&compilation).expect("a document");
+    assert_eq!(document.follows, document.serial);
+}
+
+#[test]
+fn a_node_is_programmed_once_it_acts_on_the_newest_facts_and_a_refresh_changes_nothing() {
+    let mut world = with_a_policy();
+    let programmed = |compilation: &Compilation| {
+        let mut verdicts = compilation.verdicts.iter();
+        let node = verdicts.find(|one| one.kind == "Node" && one.name == "node2");
+        let mut conditions = node.expect("a verdict").conditions.iter();
+        let found = conditions.find(|one| one.kind == ConditionType::Programmed);
+        found.expect("a condition").reason
+    };
+    world.wait(SignedDuration::from_secs(1));
+    assert_eq!(programmed(&world.compile()), Reason::Programmed);
+    let known = world.cluster_ledgers["node2"];
+    serve(&mut world, "198.51.100.8");
+    world.compile();
+    let newest = world.cluster_ledgers.insert("node2".to_owned(), known);
+    assert_eq!(programmed(&world.compile()), Reason::Converging);
+    world
+        .cluster_ledgers
+        .insert("node2".to_owned(), newest.expect("a serial"));
+    world.wait(world.settings.refresh);
+    let refreshed = world.compile();
+    assert!(published(&refreshed).is_some());
+    let cluster = world.cluster();
+    assert!(cluster.changed < cluster.serial);
+    world
+        .cluster_ledgers
+        .insert("node2".to_owned(), cluster.changed);
+    assert_eq!(programmed(&world.compile()), Reason::Programmed);
 }
 
 #[test]

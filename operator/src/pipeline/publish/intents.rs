@@ -40,6 +40,7 @@ pub async fn publish_intents<D: SignedDocument>(
             object.spec,
             one.body,
             &object.metadata,
+            one.change,
             Instant::now(),
         );
     }

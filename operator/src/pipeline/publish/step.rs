@@ -18,7 +18,7 @@ use crate::pipeline::gather::config_map;
 use crate::pipeline::intents::PublishedIntents;
 use crate::pipeline::memory::{MemoryContents, MemoryStore, MemoryWrite, SavedMemory};
 use crate::pipeline::report::{EventQueue, trust_repaired};
-use crate::pipeline::round::Round;
+use crate::pipeline::round::{Round, cluster_intent};
 use crate::signer::{TRUST, trust_data};
 use crate::watches::WatchedStores;
 
@@ -133,10 +133,13 @@ impl PublishStep<'_> {
         }
         let planned = cluster.into_iter().collect();
         let mut tally = publish_intents(self.writer, planned, &mut self.intents.cluster).await;
-        // A node's document may name the cluster document: where that could not be written, the next run writes both.
-        if !tally.is_incomplete() {
-            tally.add(publish_intents(self.writer, nodes, &mut self.intents.nodes).await);
-        }
+        // A node waits for the cluster document that its own names. Where that could not be written, what can be carried out
+        // without it is written all the same.
+        let there = self.intents.cluster.serial(&cluster_intent());
+        let ready = nodes
+            .into_iter()
+            .filter(|one| there.is_some_and(|there| one.body.cluster_serial <= there));
+        tally.add(publish_intents(self.writer, ready.collect(), &mut self.intents.nodes).await);
         Ok(tally)
     }
 }

@@ -1,4 +1,6 @@
 //! Intents of nodes that are gone. The compiler has no verdict on such a node; its intent stays until it has run out. Pure.
+//!
+//! The NodeIntent for all nodes has no status: each write of one would send the whole object to every agent again.
 
 use std::collections::BTreeMap;
 

@@ -3,13 +3,12 @@
 //! | module | for | needs a client |
 //! |---|---|---|
 //! | [`step`] | what is reported, in order | no |
-//! | [`status`], [`node_status`], [`fold`], [`unclaimed`], [`unshown`], [`gone`], [`cluster_status`], [`refused_settings`] | from verdicts to statuses | no: pure |
+//! | [`status`], [`node_status`], [`fold`], [`unclaimed`], [`unshown`], [`gone`], [`refused_settings`] | from verdicts to statuses | no: pure |
 //! | [`statuses`], [`limiter`] | the writes of statuses, beside the runs | yes |
 //! | [`notices`], [`warnings`], [`events`], [`series`], [`announcer`] | which Events there are | no: pure |
 //! | [`queue`] | the writes of Events, beside the runs | yes |
 
 mod announcer;
-mod cluster_status;
 mod events;
 mod fold;
 mod gone;

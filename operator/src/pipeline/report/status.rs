@@ -9,7 +9,6 @@ use postern_crds::exit_node::{ClientCounts, ExitNodeStatus, GatewayStatus};
 use postern_crds::{InterfaceIsolationStatus, NodeIntentStatus, exit_node};
 use serde::Serialize;
 
-use super::cluster_status::CLUSTER;
 use super::fold::folded;
 use super::node_status;
 use crate::pipeline::object_key::ObjectKey;
@@ -60,7 +59,6 @@ pub fn known(kind: &str) -> &'static [ConditionType] {
         "EgressPolicy" => &[Accepted, ResolvedRefs, Programmed, Ready, FullyEnforced],
         "ExitNode" => &[Accepted, ResolvedRefs, Programmed, Ready, SettingsAccepted],
         "InterfaceIsolation" => &[Accepted, Programmed, Ready, RolledBack],
-        CLUSTER => &[Accepted, Ready],
         _ => &[],
     }
 }
@@ -97,11 +95,6 @@ pub fn desired(
             });
             StatusBody::Node(node_status::status(verdict, there, generation, now))
         }
-        (CLUSTER, _) => StatusBody::Node(NodeIntentStatus {
-            conditions,
-            observed_generation: verdict.generation,
-            applied_serial: None,
-        }),
         _ => return None,
     };
     Some(DesiredStatus {
@@ -114,7 +107,7 @@ pub fn desired(
 /// waits because its status was refused.
 pub(super) fn key(verdict: &Verdict) -> ObjectKey {
     match verdict.kind {
-        "Node" | CLUSTER => ObjectKey::cluster(NODE_INTENT_STATUS, &verdict.name),
+        "Node" => ObjectKey::cluster(NODE_INTENT_STATUS, &verdict.name),
         _ => ObjectKey::of(verdict),
     }
 }

@@ -3,13 +3,11 @@
 
 use std::sync::Arc;
 
-use kube::{Resource as _, ResourceExt as _};
+use kube::ResourceExt as _;
 use postern_compile::Compilation;
-use postern_crds::names::CLUSTER_INTENT;
 use postern_intent::NodeName;
 
 use super::announcer::Announcer;
-use super::cluster_status::of_cluster;
 use super::gone::of_gone;
 use super::node_status::counts;
 use super::notices::{of_held, of_nodes};
@@ -95,10 +93,6 @@ impl ReportStep<'_> {
         let intents = self.stores.intents.state();
         let names = intents.iter().map(|intent| intent.name_any());
         verdicts.extend(of_gone(names, compilation));
-        let shared = intents
-            .iter()
-            .find(|intent| intent.name_any() == CLUSTER_INTENT);
-        verdicts.extend(shared.map(|intent| of_cluster(intent.meta().generation)));
         self.verdicts.send(verdicts);
     }
 

@@ -75,6 +75,8 @@ fn timeline(intents: &[Published], reports: &[Applied]) -> Timeline {
         version: postern_intent::body::FORMAT_VERSION,
         serial: Serial(1),
         follows: Serial(1),
+        changed: Serial(1),
+        lost: Vec::new(),
         issued_at: at(0),
         not_after: at(0) + SignedDuration::from_hours(24),
         guarded_namespaces: ["shop".parse().unwrap()].into(),

@@ -171,6 +171,7 @@ impl World {
                 ledger_serial: self.ledgers.get(&name).copied(),
                 ledger_cluster_serial: self.cluster_ledgers.get(&name).copied(),
                 applied_serial: self.ledgers.get(&name).copied(),
+                applied_cluster_serial: self.cluster_ledgers.get(&name).copied(),
                 freshness: Freshness::of(
                     Some(self.away.get(&name).copied().unwrap_or(self.now)),
                     self.now,
