@@ -19,6 +19,7 @@ pub mod body;
 pub mod envelope;
 pub mod keys;
 pub mod possession;
+mod refusal;
 pub mod sign;
 pub mod special_use;
 pub mod verify;

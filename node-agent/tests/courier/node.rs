@@ -9,7 +9,6 @@ use postern_agent::agent::NodeUpdate;
 use postern_agent::apiserver::metrics::ApiMetrics;
 use postern_agent::apiserver::{self, ApiEndpoint, ApiServerOptions};
 use postern_agent::files::{self, Readers};
-use postern_crds::names::CLUSTER_INTENT;
 use postern_intent::KeySet;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -48,7 +47,7 @@ pub(crate) fn spec(payload: &str) -> Value {
 pub(crate) fn cluster_spec(payload: &str) -> Value {
     let mut envelope = envelope(payload);
     envelope["payloadType"] = json!("application/vnd.postern.dev.cluster.v1+json+gzip");
-    json!({"nodeUID": CLUSTER_INTENT, "serial": 1, "envelope": envelope})
+    json!({"nodeUID": "cluster", "serial": 1, "envelope": envelope})
 }
 
 impl Node {

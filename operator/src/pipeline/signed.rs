@@ -5,7 +5,6 @@ use std::fmt;
 use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
 use postern_crds::conditions::Reason;
-use postern_crds::names::CLUSTER_INTENT;
 use postern_intent::envelope::{PayloadType, unpack};
 use postern_intent::sign::{SignError, sign_cluster, sign_intent};
 use postern_intent::verify::{Context, Refusal, verify_cluster, verify_intent};
@@ -85,7 +84,8 @@ impl SignedDocument for ClusterDocument {
     }
 
     fn node_uid(&self) -> &str {
-        CLUSTER_INTENT
+        // No UID of a Node, and one that the definition takes for one.
+        "cluster"
     }
 
     fn trace_id(&self) -> Option<&str> {
