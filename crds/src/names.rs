@@ -28,6 +28,9 @@ pub const NOT_SEALED_TAINT: &str = "postern.dev/not-sealed";
 /// say at once what it has seen.
 pub const EPOCH_ANNOTATION: &str = "postern.dev/epoch";
 
+/// Name of the NodeIntent that carries the cluster document, which every node reads. No node may have this name.
+pub const CLUSTER_INTENT: &str = "cluster.postern.dev";
+
 /// Field manager of what the operator writes.
 pub const OPERATOR_FIELD_MANAGER: &str = "postern-operator";
 

@@ -8,10 +8,10 @@ use postern_intent::body::NodeIdentity;
 use postern_intent::envelope::ENVELOPE_LIMIT;
 use postern_intent::sign::Release;
 use postern_intent::verify::{
-    Accepted, Context, Refusal, Verified, parse_envelope, verify_intent, verify_key_set,
-    verify_release,
+    Accepted, Context, Refusal, Verified, parse_envelope, verify_cluster, verify_intent,
+    verify_key_set, verify_release,
 };
-use postern_intent::{Body, Envelope, KeySet};
+use postern_intent::{ClusterDocument, Envelope, KeySet, NodeDocument};
 
 use crate::files::{self, FileError};
 use crate::ledger::Entries;
@@ -22,6 +22,8 @@ use crate::report::RefusalEntry;
 pub enum Document {
     /// `keys.dsse.json`.
     Keys,
+    /// `cluster.dsse.json`.
+    Cluster,
     /// `intent.dsse.json`.
     Intent,
     /// `release.dsse.json`.
@@ -29,14 +31,16 @@ pub enum Document {
 }
 
 impl Document {
-    /// Keys first: an intent may be signed by a key that the same delivery brings.
-    pub const ALL: [Self; 3] = [Self::Keys, Self::Intent, Self::Release];
+    /// Keys first: an intent may be signed by a key that the same delivery brings. The cluster document comes before the
+    /// intent that may need it.
+    pub const ALL: [Self; 4] = [Self::Keys, Self::Cluster, Self::Intent, Self::Release];
 
     /// Its file's name.
     #[must_use]
     pub const fn file(self) -> &'static str {
         match self {
             Self::Keys => "keys.dsse.json",
+            Self::Cluster => "cluster.dsse.json",
             Self::Intent => "intent.dsse.json",
             Self::Release => "release.dsse.json",
         }
@@ -110,6 +114,22 @@ impl Inbox {
             .is_some_and(|entry| entry.reason == reason && entry.digest.as_deref() == digest)
     }
 
+    /// A document of this digest is in force: what kept it back is over. Another one may lie there, whose refusal stands.
+    pub fn approve_digest(&mut self, document: Document, digest: &str) {
+        let refused = self.refused.get(&document);
+        if refused.is_some_and(|entry| entry.digest.as_deref() == Some(digest)) {
+            self.refused.remove(&document);
+        }
+    }
+
+    /// A document of this digest lies there: the refusal of one that lay there before is over.
+    pub fn replace(&mut self, document: Document, digest: &str) {
+        let refused = self.refused.get(&document);
+        if refused.is_some_and(|entry| entry.digest.as_deref() != Some(digest)) {
+            self.refused.remove(&document);
+        }
+    }
+
     /// What lies there is good.
     pub fn approve(&mut self, document: Document) {
         self.refused.remove(&document);
@@ -135,11 +155,22 @@ pub struct Verifier<'a> {
     pub now: Timestamp,
 }
 
+/// A verified document, with the envelope for the ledger.
+#[derive(Debug, Clone)]
+pub struct Received<T> {
+    /// The document.
+    pub verified: Verified<T>,
+    /// What it came in.
+    pub envelope: Envelope,
+}
+
 /// What a document turned out to be.
 #[derive(Debug)]
 pub enum Outcome {
-    /// A verified body, with the envelope for the ledger.
-    Intent(Box<(Verified<Body>, Envelope)>),
+    /// A verified document for this node.
+    Intent(Box<Received<NodeDocument>>),
+    /// A verified document for all nodes.
+    Cluster(Box<Received<ClusterDocument>>),
     /// The very document that is in force.
     Unchanged,
     /// A verified release.
@@ -169,6 +200,10 @@ impl Verifier<'_> {
                     verify_key_set(&envelope, self.keys)?.get().clone(),
                 )))
             }
+            Document::Cluster => {
+                let verified = verify_cluster(&envelope, self.keys, self.now, self.last_cluster())?;
+                Ok(Outcome::Cluster(Box::new(Received { verified, envelope })))
+            }
             Document::Intent => {
                 let verified = verify_intent(&envelope, &self.context())?;
                 if let Some(release) = &self.ledger.release
@@ -179,7 +214,7 @@ impl Verifier<'_> {
                         last: release.serial,
                     });
                 }
-                Ok(Outcome::Intent(Box::new((verified, envelope))))
+                Ok(Outcome::Intent(Box::new(Received { verified, envelope })))
             }
             Document::Release => {
                 // The file of a release that was carried out may lie there long after an intent ended it.
@@ -217,6 +252,14 @@ impl Verifier<'_> {
                 serde_json::from_slice::<postern_intent::keys::KeySetDocument>(&bytes).ok()
             })
             .is_some_and(|document| &document == pinned)
+    }
+
+    fn last_cluster(&self) -> Option<Accepted<'_>> {
+        let digest = self.ledger.cluster_digest.as_deref();
+        digest.map(|digest| Accepted {
+            serial: self.ledger.cluster_serial,
+            digest,
+        })
     }
 
     fn context(&self) -> Context<'_> {

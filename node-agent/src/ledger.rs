@@ -25,6 +25,15 @@ pub struct Entries {
     /// The digest of the document with that serial.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// The cluster document that the intent was joined with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_envelope: Option<Envelope>,
+    /// The serial of that cluster document.
+    #[serde(default)]
+    pub cluster_serial: Serial,
+    /// The digest of that cluster document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_digest: Option<String>,
     /// The highest time seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub highest_time: Option<Timestamp>,

@@ -187,6 +187,7 @@ impl<H: Host> Agent<H> {
             },
             ledger: self.ledger_lost,
             serial: self.ledger.entries().serial,
+            cluster_serial: self.ledger.entries().cluster_serial,
             keys: &self.keys,
             key_difference: self.other_keys(),
             bindings: self.bindings.get(),

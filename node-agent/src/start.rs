@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use postern_agent::agent::run::Wakers;
-use postern_agent::agent::state::{Agent, LastRun, LedgerState, Opening, StartDamage, note_damage};
+use postern_agent::agent::state::{
+    Agent, LastRun, LedgerState, Opening, ReceivedDocuments, StartDamage, note_damage,
+};
 use postern_agent::agent::{NodeUpdate, Renewals, RunError, run as run_agent};
 use postern_agent::apiserver::{self, ApiServerOptions, identity};
 use postern_agent::audit::Audit;
@@ -116,6 +118,7 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
         bindings,
         inbox: Inbox::new(&args.inbox()),
         key,
+        received: ReceivedDocuments::default(),
         verified: None,
         facts: first_facts(),
         desired: Arc::new(Desired::default()),

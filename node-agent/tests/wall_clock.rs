@@ -12,7 +12,7 @@ use postern_agent::inbox::{Document, Outcome, Verifier};
 use postern_agent::ledger::Ledger;
 use postern_intent::keys::KeySetDocument;
 use postern_intent::sign::sign_intent;
-use postern_intent::{Body, KeySet, Refusal};
+use postern_intent::{KeySet, NodeDocument, Refusal};
 use serde_json::json;
 
 /// What the wall clock showed before somebody turned it back by two days: the test cannot turn the machine's clock, so
@@ -21,18 +21,17 @@ fn before_the_restart() -> Timestamp {
     Timestamp::now() + SignedDuration::from_hours(48)
 }
 
-fn body(serial: u64, issued_at: Timestamp, not_after: Timestamp) -> Body {
+fn body(serial: u64, issued_at: Timestamp, not_after: Timestamp) -> NodeDocument {
     serde_json::from_value(json!({
         "version": postern_intent::body::FORMAT_VERSION, "node": {"name": "n1", "uid": "11111111-1111-4111-8111-111111111111"},
         "serial": serial, "issuedAt": issued_at, "notAfter": not_after,
-        "guardedNamespaces": [],
-        "cluster": postern_intent::body::Cluster::default(),
+        "clusterSerial": 1, "localPodRanges": [], "localAddresses": [],
         "tunnels": [], "routes": [], "nat": [], "firewall": [], "pods": [], "allocations": [],
     }))
     .unwrap()
 }
 
-fn judge(ledger: &Ledger, body: &Body) -> Result<Outcome, Refusal> {
+fn judge(ledger: &Ledger, body: &NodeDocument) -> Result<Outcome, Refusal> {
     let key = SigningKey::from_bytes(&[7; 32]);
     let public = base64::Engine::encode(
         &base64::engine::general_purpose::STANDARD,

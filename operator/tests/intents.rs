@@ -19,9 +19,9 @@ use postern_compile::snapshot::{Definitions, Memory, Node, Settings, Snapshot};
 use postern_compile::{NodeOutcome, compile};
 use postern_crds::conditions::Reason;
 use postern_crds::{NodeIntent, NodeIntentSpec};
-use postern_intent::{Body, NodeName};
+use postern_intent::{NodeDocument, NodeName};
 use postern_operator::pipeline::intents::{IntentLoss, IntentState, Intents};
-use postern_operator::pipeline::publish::spec;
+use postern_operator::pipeline::publish::{IntentChange, spec};
 use postern_operator::signer::KeyRing;
 use postern_operator::watches::Tolerant;
 
@@ -36,7 +36,7 @@ fn node() -> NodeName {
 }
 
 /// A body of the compiler's own, for a cluster of one node at a time in seconds.
-fn body(second: i64) -> Body {
+fn body(second: i64) -> NodeDocument {
     let snapshot = Snapshot {
         now: Timestamp::from_second(second).unwrap(),
         settings: Settings::default(),
@@ -55,6 +55,8 @@ fn body(second: i64) -> Body {
         services: Vec::new(),
         reports: Vec::new(),
         previous: BTreeMap::new(),
+        previous_cluster: None,
+        cluster_is_own: false,
         unreadable: BTreeSet::new(),
         awaited: BTreeSet::new(),
         memory: Memory::default(),
@@ -91,12 +93,17 @@ fn look(intents: &mut Intents, object: Option<&Tolerant<NodeIntent>>) -> IntentS
     intents.state(&node(), object, ring(1).trust(), Instant::now())
 }
 
+/// The process writes the body of a second, which becomes this version.
+fn writes(intents: &mut Intents, (second, version): (i64, &str), change: IntentChange) {
+    let body = Arc::new(body(second));
+    let (spec, metadata) = (signed(second, 1), metadata(version));
+    intents.wrote(node(), spec, body, &metadata, change, Instant::now());
+}
+
 /// A process that has published the body of second 2000 as version 10, and has seen it.
 fn published() -> Intents {
     let mut intents = Intents::default();
-    let now = Instant::now();
-    let body = Arc::new(body(2000));
-    intents.wrote(node(), signed(2000, 1), body, &metadata("10"), now);
+    writes(&mut intents, (2000, "10"), IntentChange::New);
     let standing = look(&mut intents, Some(&shown("10", signed(2000, 1))));
     assert!(
         matches!(standing, IntentState::Current { .. }),
@@ -155,14 +162,23 @@ fn a_newer_document_of_a_trusted_key_is_what_counts() {
 #[test]
 fn a_write_that_the_watch_has_not_shown_yet_is_waited_for() {
     let mut intents = published();
-    let body = Arc::new(body(3000));
-    let now = Instant::now();
-    intents.wrote(node(), signed(3000, 1), body, &metadata("12"), now);
+    writes(&mut intents, (3000, "12"), IntentChange::New);
     let before = shown("10", signed(2000, 1));
     assert!(matches!(
         look(&mut intents, Some(&before)),
         IntentState::Lagging
     ));
+}
+
+#[test]
+fn what_a_process_puts_back_or_signs_anew_stays_the_word_of_an_earlier_leader() {
+    assert!(published().is_ours(&node()));
+    for change in [IntentChange::Republished, IntentChange::Keys] {
+        let mut intents = Intents::default();
+        look(&mut intents, Some(&shown("10", signed(2000, 1))));
+        writes(&mut intents, (2000, "11"), change);
+        assert!(!intents.is_ours(&node()), "{change:?}");
+    }
 }
 
 #[test]

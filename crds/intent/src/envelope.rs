@@ -16,8 +16,10 @@ use crate::keys::KeyId;
 /// What a payload may be. A signature over one kind never verifies as another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PayloadType {
-    /// The gzip of a [`Body`](crate::Body).
+    /// The gzip of a [`NodeDocument`](crate::NodeDocument).
     Intent,
+    /// The gzip of a [`ClusterDocument`](crate::ClusterDocument).
+    Cluster,
     /// A [`Release`](crate::sign::Release).
     Release,
     /// A [`KeySet`](crate::KeySet).
@@ -30,6 +32,7 @@ impl PayloadType {
     pub const fn media_type(self) -> &'static str {
         match self {
             Self::Intent => "application/vnd.postern.dev.intent.v1+json+gzip",
+            Self::Cluster => "application/vnd.postern.dev.cluster.v1+json+gzip",
             Self::Release => "application/vnd.postern.dev.release.v1+json",
             Self::KeySet => "application/vnd.postern.dev.keyset.v1+json",
         }

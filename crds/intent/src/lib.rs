@@ -1,7 +1,8 @@
 //! The signed document that tells one node what to do.
 //!
 //! The bytes that were signed are the bytes that are parsed: an [`Envelope`] (DSSE) carries the
-//! gzip of a JSON [`Body`], and [`verify_intent`] is the only maker of a [`Verified`] body.
+//! gzip of a JSON document, [`verify`] is the only maker of a [`Verified`] one, and a node acts on a [`Body`]: its own
+//! document joined with the one that all nodes read.
 //!
 //! | module | for |
 //! |---|---|
@@ -18,12 +19,13 @@ pub mod body;
 pub mod envelope;
 pub mod keys;
 pub mod possession;
+mod refusal;
 pub mod sign;
 pub mod special_use;
 pub mod verify;
 pub mod words;
 
-pub use body::Body;
+pub use body::{Body, ClusterDocument, NodeDocument};
 pub use envelope::{Envelope, hex};
 pub use keys::{KeyId, KeySet};
 pub use verify::{Refusal, Verified};

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::body::{Body, NodeIdentity};
+use crate::body::{ClusterDocument, NodeDocument, NodeIdentity};
 use crate::envelope::{
     Envelope, PayloadError, PayloadType, Signature, pack, pre_authentication_encoding,
 };
@@ -71,17 +71,32 @@ pub fn sign_bytes(
     })
 }
 
-/// Packs and signs a body.
+/// Packs and signs a node's document.
 ///
 /// # Errors
 /// [`SignError`].
-pub fn sign_intent(body: &Body, keys: &[SigningKey]) -> Result<Envelope, SignError> {
-    let json = serde_json::to_vec(body).map_err(SignError::Json)?;
-    sign_bytes(
-        PayloadType::Intent,
-        &pack(&json).map_err(SignError::Pack)?,
-        keys,
-    )
+pub fn sign_intent(document: &NodeDocument, keys: &[SigningKey]) -> Result<Envelope, SignError> {
+    sign_packed(PayloadType::Intent, document, keys)
+}
+
+/// Packs and signs the cluster document.
+///
+/// # Errors
+/// [`SignError`].
+pub fn sign_cluster(
+    document: &ClusterDocument,
+    keys: &[SigningKey],
+) -> Result<Envelope, SignError> {
+    sign_packed(PayloadType::Cluster, document, keys)
+}
+
+fn sign_packed(
+    kind: PayloadType,
+    document: &impl Serialize,
+    keys: &[SigningKey],
+) -> Result<Envelope, SignError> {
+    let json = serde_json::to_vec(document).map_err(SignError::Json)?;
+    sign_bytes(kind, &pack(&json).map_err(SignError::Pack)?, keys)
 }
 
 /// Signs a release.

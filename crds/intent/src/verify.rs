@@ -3,17 +3,20 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
-use crate::body::{Body, FORMAT_VERSION, Inconsistency, NodeIdentity};
+use crate::body::{
+    Body, ClusterDocument, FORMAT_VERSION, Inconsistency, NodeDocument, NodeIdentity,
+};
 use crate::envelope::{
     ENVELOPE_LIMIT, Envelope, PayloadError, PayloadType, pre_authentication_encoding, unpack,
 };
-use crate::keys::{KeyError, KeySet, KeySetDocument};
+use crate::keys::{KeySet, KeySetDocument};
 use crate::sign::Release;
 use crate::words::Serial;
+
+pub use crate::refusal::{Refusal, RefusalRecord};
 
 /// How far ahead of now `issuedAt` may lie: clocks of operator and node differ.
 pub const SKEW_ALLOWANCE: SignedDuration = SignedDuration::from_secs(60);
@@ -61,151 +64,6 @@ impl<T> Verified<T> {
     }
 }
 
-/// Why a document was refused. What was in force stays in force.
-#[derive(Debug, Error)]
-pub enum Refusal {
-    /// The file or field is no envelope.
-    #[error("the envelope is not JSON of the expected form")]
-    Malformed(#[source] serde_json::Error),
-    /// The file or field is larger than any envelope may be.
-    #[error("the envelope has more than {ENVELOPE_LIMIT} bytes")]
-    Oversized,
-    /// The payload's media type is not the expected one.
-    #[error("payload type {found:?}, expected {expected:?}")]
-    PayloadType {
-        /// What was found.
-        found: String,
-        /// What belongs there.
-        expected: &'static str,
-    },
-    /// No signature is by a key that this node trusts.
-    #[error("none of the signing keys {found:?} is trusted here")]
-    UnknownKey {
-        /// The key ids of the envelope.
-        found: Vec<String>,
-    },
-    /// A trusted key is named, but the signature is not its own.
-    #[error("the signature is not valid")]
-    BadSignature,
-    /// The payload cannot be decoded or unpacked.
-    #[error("the payload cannot be read")]
-    Payload(#[source] PayloadError),
-    /// It unpacks to more than the limit.
-    #[error("the payload unpacks to more than the limit")]
-    TooLarge,
-    /// The payload is signed but not understood: an unknown field or class, or a broken word.
-    #[error("the document is not understood")]
-    NotUnderstood(#[source] serde_json::Error),
-    /// The body is of another format.
-    #[error(
-        "the document has format {found}, and this agent reads format {FORMAT_VERSION}: upgrade it"
-    )]
-    FormatVersion {
-        /// The format of the body.
-        found: u32,
-    },
-    /// The body contradicts itself.
-    #[error("the body contradicts itself")]
-    Inconsistent(#[source] Inconsistency),
-    /// It is for another node.
-    #[error("it is for node {found}, this is {own}")]
-    WrongNode {
-        /// The addressee.
-        found: String,
-        /// This node.
-        own: String,
-    },
-    /// It is for an earlier or later node of the same name.
-    #[error("it is for node UID {found}, this is {own}")]
-    WrongNodeUid {
-        /// The addressee.
-        found: String,
-        /// This node.
-        own: String,
-    },
-    /// Its time is over.
-    #[error("it was valid until {not_after}, now is {now}")]
-    Expired {
-        /// The end of its validity.
-        not_after: Timestamp,
-        /// What was taken for now.
-        now: Timestamp,
-    },
-    /// It was issued in the future.
-    #[error("it was issued at {issued_at}, now is {now}")]
-    FromTheFuture {
-        /// When it says it was issued.
-        issued_at: Timestamp,
-        /// What was taken for now.
-        now: Timestamp,
-    },
-    /// An older document than the last one.
-    #[error("serial {found} is below {last}")]
-    Replayed {
-        /// Its serial.
-        found: Serial,
-        /// The last one.
-        last: Serial,
-    },
-    /// Another document with the same serial: somebody signs twice.
-    #[error("serial {serial} was seen with digest {last}, now with {found}")]
-    Equivocation {
-        /// The shared serial.
-        serial: Serial,
-        /// The digest of the accepted one.
-        last: String,
-        /// The digest of this one.
-        found: String,
-    },
-    /// A key set that is not newer than the pinned one.
-    #[error("key set version {found} is not above {pinned}")]
-    KeySetVersion {
-        /// Its version.
-        found: u64,
-        /// The pinned one.
-        pinned: u64,
-    },
-    /// A key set with a key that cannot be used, or with none.
-    #[error("the key set cannot be used")]
-    KeySet(#[source] KeyError),
-    /// A key set without keys would lock the node out for ever.
-    #[error("the key set is empty")]
-    EmptyKeySet,
-}
-
-impl Refusal {
-    /// Could the same bytes be good a moment later: when the clock was put right, or when the key's document came?
-    #[must_use]
-    pub const fn may_pass(&self) -> bool {
-        matches!(self, Self::FromTheFuture { .. } | Self::UnknownKey { .. })
-    }
-
-    /// The reason as conditions, audit log and metrics name it.
-    #[must_use]
-    pub const fn reason(&self) -> &'static str {
-        match self {
-            Self::Malformed(_) => "Malformed",
-            Self::PayloadType { .. } => "PayloadType",
-            Self::UnknownKey { .. } => "UnknownKey",
-            Self::BadSignature => "BadSignature",
-            Self::Payload(_) => "BadPayload",
-            Self::Oversized | Self::TooLarge => "TooLarge",
-            Self::NotUnderstood(_) => "NotUnderstood",
-            Self::FormatVersion { .. } => "FormatVersion",
-            Self::Inconsistent(_) => "Inconsistent",
-            Self::WrongNode { .. } => "WrongNode",
-            Self::WrongNodeUid { .. } => "WrongNodeUid",
-            Self::Expired { .. } => "Expired",
-            Self::FromTheFuture { .. } => "FromTheFuture",
-            Self::Replayed { .. } => "Replayed",
-            Self::Equivocation { .. } => "Equivocation",
-            Self::KeySetVersion { .. } => "KeySetVersion",
-            Self::KeySet(_) => "BadKeySet",
-            Self::EmptyKeySet => "EmptyKeySet",
-        }
-    }
-}
-
 /// Parses an envelope.
 ///
 /// # Errors
@@ -217,15 +75,90 @@ pub fn parse_envelope(json: &[u8]) -> Result<Envelope, Refusal> {
     serde_json::from_slice(json).map_err(Refusal::Malformed)
 }
 
-/// Verifies an intent.
+/// Verifies a node's document.
 ///
 /// # Errors
-/// Every [`Refusal`] but those of key sets.
+/// Every [`Refusal`] but those of key sets and of [`join`].
 pub fn verify_intent(
     envelope: &Envelope,
     context: &Context<'_>,
+) -> Result<Verified<NodeDocument>, Refusal> {
+    let document: NodeDocument = open(envelope, PayloadType::Intent, context.keys)?;
+    document.check().map_err(Refusal::Inconsistent)?;
+    let digest = envelope.digest().map_err(Refusal::Payload)?;
+    verify_addressee(&document.node, context.node)?;
+    let stamp = Stamp {
+        serial: document.serial,
+        issued_at: document.issued_at,
+        not_after: document.not_after,
+        digest: &digest,
+    };
+    stamp.verify(context.now, context.last)?;
+    Ok(Verified { document, digest })
+}
+
+/// Verifies a cluster document, which is for every node: by the trusted keys, at this time, after the last one that was
+/// accepted.
+///
+/// # Errors
+/// Every [`Refusal`] but those of addressees, key sets and of [`join`].
+pub fn verify_cluster(
+    envelope: &Envelope,
+    keys: &KeySet,
+    now: Timestamp,
+    last: Option<Accepted<'_>>,
+) -> Result<Verified<ClusterDocument>, Refusal> {
+    let document: ClusterDocument = open(envelope, PayloadType::Cluster, keys)?;
+    if document.not_after <= document.issued_at {
+        return Err(Refusal::Inconsistent(Inconsistency::Validity));
+    }
+    if document.follows.max(document.changed) > document.serial {
+        return Err(Refusal::Inconsistent(Inconsistency::Lineage));
+    }
+    let digest = envelope.digest().map_err(Refusal::Payload)?;
+    let stamp = Stamp {
+        serial: document.serial,
+        issued_at: document.issued_at,
+        not_after: document.not_after,
+        digest: &digest,
+    };
+    stamp.verify(now, last)?;
+    Ok(Verified { document, digest })
+}
+
+/// Joins a node's document with the cluster document that the node has. The digest is the node's document's.
+///
+/// # Errors
+/// [`Refusal::ClusterAwaited`], [`Refusal::FormerLineage`].
+pub fn join(
+    node: &Verified<NodeDocument>,
+    cluster: Option<&Verified<ClusterDocument>>,
 ) -> Result<Verified<Body>, Refusal> {
-    let packed = verify_signature(envelope, PayloadType::Intent, context.keys)?;
+    let needed = node.document.cluster_serial;
+    let found = cluster.filter(|cluster| cluster.document.serial >= needed);
+    let Some(cluster) = found else {
+        let found = cluster.map(|cluster| cluster.document.serial);
+        return Err(Refusal::ClusterAwaited { needed, found });
+    };
+    let follows = cluster.document.follows;
+    if needed < follows {
+        return Err(Refusal::FormerLineage {
+            named: needed,
+            follows,
+        });
+    }
+    Ok(Verified {
+        document: Body::of(node.document.clone(), cluster.document.clone()),
+        digest: node.digest.clone(),
+    })
+}
+
+fn open<T: DeserializeOwned>(
+    envelope: &Envelope,
+    kind: PayloadType,
+    keys: &KeySet,
+) -> Result<T, Refusal> {
+    let packed = verify_signature(envelope, kind, keys)?;
     let json = unpack(&packed).map_err(|error| match error {
         PayloadError::TooLarge => Refusal::TooLarge,
         other => Refusal::Payload(other),
@@ -234,21 +167,10 @@ pub fn verify_intent(
     if version != FORMAT_VERSION {
         return Err(Refusal::FormatVersion { found: version });
     }
-    let document: Body = parse(&json)?;
-    document.check().map_err(Refusal::Inconsistent)?;
-    let digest = envelope.digest().map_err(Refusal::Payload)?;
-    let stamp = Stamp {
-        node: &document.node,
-        serial: document.serial,
-        issued_at: document.issued_at,
-        not_after: document.not_after,
-        digest: &digest,
-    };
-    stamp.verify(context)?;
-    Ok(Verified { document, digest })
+    parse(&json)
 }
 
-/// The one field of a body that every format has.
+/// The one field of a document that every format has.
 #[derive(Deserialize)]
 struct Versioned {
     version: u32,
@@ -265,14 +187,14 @@ pub fn verify_release(
     let json = verify_signature(envelope, PayloadType::Release, context.keys)?;
     let document: Release = parse(&json)?;
     let digest = envelope.digest().map_err(Refusal::Payload)?;
+    verify_addressee(&document.node, context.node)?;
     let stamp = Stamp {
-        node: &document.node,
         serial: document.serial,
         issued_at: document.issued_at,
         not_after: document.not_after,
         digest: &digest,
     };
-    stamp.verify(context)?;
+    stamp.verify(context.now, context.last)?;
     Ok(Verified { document, digest })
 }
 
@@ -352,9 +274,24 @@ enum Trust {
     Named,
 }
 
-/// What intents and releases have in common.
+fn verify_addressee(found: &NodeIdentity, own: &NodeIdentity) -> Result<(), Refusal> {
+    if found.name != own.name {
+        return Err(Refusal::WrongNode {
+            found: found.name.to_string(),
+            own: own.name.to_string(),
+        });
+    }
+    if found.uid != own.uid {
+        return Err(Refusal::WrongNodeUid {
+            found: found.uid.to_string(),
+            own: own.uid.to_string(),
+        });
+    }
+    Ok(())
+}
+
+/// What intents, cluster documents and releases have in common.
 struct Stamp<'a> {
-    node: &'a NodeIdentity,
     serial: Serial,
     issued_at: Timestamp,
     not_after: Timestamp,
@@ -362,26 +299,14 @@ struct Stamp<'a> {
 }
 
 impl Stamp<'_> {
-    fn verify(&self, context: &Context<'_>) -> Result<(), Refusal> {
-        if self.node.name != context.node.name {
-            return Err(Refusal::WrongNode {
-                found: self.node.name.to_string(),
-                own: context.node.name.to_string(),
-            });
-        }
-        if self.node.uid != context.node.uid {
-            return Err(Refusal::WrongNodeUid {
-                found: self.node.uid.to_string(),
-                own: context.node.uid.to_string(),
-            });
-        }
-        if self.issued_at.duration_since(context.now) > SKEW_ALLOWANCE {
+    fn verify(&self, now: Timestamp, last: Option<Accepted<'_>>) -> Result<(), Refusal> {
+        if self.issued_at.duration_since(now) > SKEW_ALLOWANCE {
             return Err(Refusal::FromTheFuture {
                 issued_at: self.issued_at,
-                now: context.now,
+                now,
             });
         }
-        if let Some(last) = &context.last {
+        if let Some(last) = &last {
             if self.serial < last.serial {
                 return Err(Refusal::Replayed {
                     found: self.serial,
@@ -396,38 +321,12 @@ impl Stamp<'_> {
                 });
             }
         }
-        if self.not_after <= context.now {
+        if self.not_after <= now {
             return Err(Refusal::Expired {
                 not_after: self.not_after,
-                now: context.now,
+                now,
             });
         }
         Ok(())
-    }
-}
-
-/// A digest and reason in one line for logs and reports.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RefusalRecord {
-    /// [`Refusal::reason`].
-    pub reason: &'static str,
-    /// The refusal and its causes, outermost first.
-    pub message: String,
-}
-
-impl From<&Refusal> for RefusalRecord {
-    fn from(refusal: &Refusal) -> Self {
-        let mut message = refusal.to_string();
-        let mut source = std::error::Error::source(refusal);
-        while let Some(cause) = source {
-            message.push_str(": ");
-            message.push_str(&cause.to_string());
-            source = cause.source();
-        }
-        Self {
-            reason: refusal.reason(),
-            message,
-        }
     }
 }

@@ -5,7 +5,7 @@
     reason = "in a test, also in its helpers, a value that is not there is a failure"
 )]
 
-use postern_intent::Body;
+use postern_intent::NodeDocument;
 use postern_intent::body::{FORMAT_VERSION, Inconsistency};
 use postern_intent::verify::parse_envelope;
 use serde_json::{Value, json};
@@ -23,8 +23,7 @@ fn whole() -> Value {
     json!({
         "version": FORMAT_VERSION, "node": {"name": "n1", "uid": "uid-1"},
         "serial": 7, "issuedAt": "2026-11-23T04:00:00Z", "notAfter": "2026-11-24T04:00:00Z",
-        "guardedNamespaces": ["crawlers"],
-        "cluster": postern_intent::body::Cluster::default(),
+        "clusterSerial": 1, "localPodRanges": [], "localAddresses": [],
         "tunnels": [tunnel("eu"), tunnel("us")],
         "routes": [route("eu", 1), route("us", 2)],
         "nat": [],
@@ -61,7 +60,9 @@ fn pod(name: &str, uid: &str, address: &str) -> Value {
 fn judged(change: impl FnOnce(&mut Value)) -> Result<(), Inconsistency> {
     let mut body = whole();
     change(&mut body);
-    serde_json::from_value::<Body>(body).unwrap().check()
+    serde_json::from_value::<NodeDocument>(body)
+        .unwrap()
+        .check()
 }
 
 #[test]

@@ -4,6 +4,8 @@
     reason = "a test that cannot go on has failed, also in a function that tests share"
 )]
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::SigningKey;
@@ -12,7 +14,7 @@ use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use jiff::{SignedDuration, Timestamp};
-use postern_intent::body::{Class, Cluster, FORMAT_VERSION, NodeIdentity, Pod};
+use postern_intent::body::{Class, FORMAT_VERSION, NodeIdentity, Pod};
 use postern_intent::envelope::{
     PayloadType, UNPACKED_LIMIT, pack, pre_authentication_encoding, unpack,
 };
@@ -21,7 +23,7 @@ use postern_intent::sign::{Release, sign_bytes, sign_intent, sign_key_set, sign_
 use postern_intent::verify::{
     Accepted, Context, parse_envelope, verify_intent, verify_key_set, verify_release,
 };
-use postern_intent::{Body, Envelope, KeyId, KeySet, Refusal, Serial};
+use postern_intent::{Envelope, KeyId, KeySet, NodeDocument, Refusal, Serial};
 
 fn key(seed: u8) -> SigningKey {
     SigningKey::from_bytes(&[seed; 32])
@@ -49,16 +51,17 @@ fn identity() -> NodeIdentity {
     }
 }
 
-fn body() -> Body {
-    Body {
+fn body() -> NodeDocument {
+    NodeDocument {
         version: FORMAT_VERSION,
         node: identity(),
         serial: Serial(7),
         issued_at: now(),
         not_after: now() + SignedDuration::from_hours(24),
         trace_id: None,
-        guarded_namespaces: ["crawlers".parse().expect("a namespace")].into(),
-        cluster: Cluster::default(),
+        cluster_serial: Serial(3),
+        local_pod_ranges: Vec::new(),
+        local_addresses: BTreeSet::new(),
         tunnels: Vec::new(),
         routes: Vec::new(),
         nat: Vec::new(),
@@ -75,16 +78,16 @@ fn body() -> Body {
     }
 }
 
-fn signed(body: &Body) -> Envelope {
+fn signed(body: &NodeDocument) -> Envelope {
     sign_intent(body, &[key(1)]).expect("an envelope")
 }
 
 /// What a node says that trusts key 1 and has seen nothing yet.
-fn verify(envelope: &Envelope) -> Result<Body, Refusal> {
+fn verify(envelope: &Envelope) -> Result<NodeDocument, Refusal> {
     verify_after(envelope, None)
 }
 
-fn verify_after(envelope: &Envelope, last: Option<Accepted<'_>>) -> Result<Body, Refusal> {
+fn verify_after(envelope: &Envelope, last: Option<Accepted<'_>>) -> Result<NodeDocument, Refusal> {
     let (node, keys) = (identity(), trusting(&[&key(1)]));
     let context = Context {
         node: &node,
@@ -95,7 +98,7 @@ fn verify_after(envelope: &Envelope, last: Option<Accepted<'_>>) -> Result<Body,
     verify_intent(envelope, &context).map(|verified| verified.get().clone())
 }
 
-fn reason(result: Result<Body, Refusal>) -> &'static str {
+fn reason(result: Result<NodeDocument, Refusal>) -> &'static str {
     match result {
         Ok(_) => "accepted",
         Err(refusal) => refusal.reason(),

@@ -101,6 +101,8 @@ vocabulary! {
         FromTheFuture: "The document was issued later than now and the skew allowance.",
         Replayed: "The document's serial is below the ledger's.",
         Equivocation: "Two documents of the same serial differ.",
+        ClusterAwaited: "The intent needs a newer cluster document than the node has; what is in force stays until it comes.",
+        FormerLineage: "The cluster document was made after the store was set back, and the node's intent before; a newer intent waits for a person.",
         KeySetVersion: "The key set's version is not above the one in force.",
         BadKeySet: "The key set holds something that is no key.",
         EmptyKeySet: "The key set holds no key.",

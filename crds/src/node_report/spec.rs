@@ -109,6 +109,11 @@ pub struct NodeReportStatus {
     #[schemars(schema_with = "crate::schema::text::digest")]
     pub applied_digest: Option<String>,
 
+    /// Serial of the cluster document that the applied body was joined with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64")]
+    pub applied_cluster_serial: Option<u64>,
+
     /// When the kernel was last read back and agreed with the applied body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::meta::time")]
@@ -118,6 +123,11 @@ pub struct NodeReportStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u64")]
     pub ledger_serial: Option<u64>,
+
+    /// Highest serial of a cluster document that the agent's ledger has seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64")]
+    pub ledger_cluster_serial: Option<u64>,
 
     /// Version of the key set that the agent trusts.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -129,7 +129,7 @@ fn intents_and_definitions_that_go_open_nothing() {
                 .any(|pod| pod.uid.as_str() == late.uid)
                 .then_some(()))
         })?;
-        let marks = |body: &postern_intent::Body| -> Vec<String> {
+        let marks = |body: &postern_intent::NodeDocument| -> Vec<String> {
             body.routes
                 .iter()
                 .map(|route| format!("{:?}", route.mark))

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use postern_e2e::LabError;
 use postern_e2e::lab::{Cluster, Collector, Lab, UpOptions};
 use postern_e2e::proof::harness::{TestLab, wait_until};
-use postern_intent::Body;
+use postern_intent::NodeDocument;
 use serde_json::Value;
 
 use crate::plane::{LONG, await_generation, change, condition, get};
@@ -66,7 +66,7 @@ fn is_elsewhere(span: &Value) -> bool {
 }
 
 /// The missing spans of the trace of a body.
-fn missing(lab: &Lab, body: &Body) -> Vec<String> {
+fn missing(lab: &Lab, body: &NodeDocument) -> Vec<String> {
     let Some(trace) = &body.trace_id else {
         return vec!["a trace in the body".to_owned()];
     };
@@ -102,7 +102,7 @@ fn missing(lab: &Lab, body: &Body) -> Vec<String> {
 }
 
 /// Waits until the trace of the body in force at the node is whole, and returns the body with its span `apply`.
-fn await_told(lab: &Lab) -> (Body, Value) {
+fn await_told(lab: &Lab) -> (NodeDocument, Value) {
     let mut last = Vec::new();
     let waited = wait_until(LONG, "the trace of the body in force", || {
         let body = lab.current_body(NODE)?;
@@ -147,7 +147,7 @@ fn told_twice(lab: &Lab) -> Vec<String> {
     counts.into_keys().collect()
 }
 
-fn holds(lab: &Lab, (body, apply): &(Body, Value)) -> Result<(), LabError> {
+fn holds(lab: &Lab, (body, apply): &(NodeDocument, Value)) -> Result<(), LabError> {
     let digest = lab.current_envelope(NODE)?.digest().unwrap();
     let attributes = &apply["attributes"];
     assert_eq!(attributes["serial"], body.serial.0.to_string(), "{apply}");

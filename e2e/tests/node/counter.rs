@@ -38,7 +38,10 @@ fn pretend_to_block(lab: &TestLab, pod: &PodRecord) -> String {
 /// Publishes a body and pretends that its node's agent calls it verified; answers its digest.
 fn pretend(lab: &TestLab, body: &Body) -> String {
     let digest = lab.publish(body).unwrap();
-    let status = json!({"appliedDigest": digest, "appliedSerial": 1, "verifiedAt": Timestamp::now().to_string()});
+    let status = json!({
+        "appliedDigest": digest, "appliedSerial": body.serial, "appliedClusterSerial": body.cluster_serial,
+        "verifiedAt": Timestamp::now().to_string(),
+    });
     let report = serde_json::to_vec(&json!({"status": status})).unwrap();
     lab.write_atomically(&lab.report(body.node.name.as_str()), &report)
         .unwrap();
@@ -61,7 +64,6 @@ fn pretend_to_masquerade(lab: &TestLab, pod: &PodRecord) -> String {
     let mut body = blank_body(lab, &pod.node, Serial(1)).unwrap();
     let digest = "5c09e00000000001";
     let own = json!({
-        "guardedNamespaces": [pod.namespace],
         "nat": [{
             "exit": "eu", "interface": "pst-s-eu", "egress": [], "routes": ["0.0.0.0/0", "::/0"], "lan": "Deny",
             "digest": digest,
@@ -76,12 +78,14 @@ fn pretend_to_masquerade(lab: &TestLab, pod: &PodRecord) -> String {
             "class": {"type": "Policy", "scope": "shop/p@eu"},
         }],
     });
-    let mut all = serde_json::to_value(&body).unwrap();
+    body.guarded_namespaces = BTreeSet::from([pod.namespace.parse().unwrap()]);
+    let (intent, cluster) = body.documents();
+    let mut all = serde_json::to_value(&intent).unwrap();
     for (name, value) in own.as_object().unwrap() {
         all[name] = value.clone();
     }
-    body = serde_json::from_value(all).unwrap();
-    pretend(lab, &body)
+    let intent = serde_json::from_value(all).unwrap();
+    pretend(lab, &Body::of(intent, cluster))
 }
 
 #[test]

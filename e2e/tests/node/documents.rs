@@ -8,15 +8,18 @@ use postern_e2e::lab::Lab;
 use postern_intent::body::Class;
 use postern_intent::envelope::{PayloadType, UNPACKED_LIMIT, pack};
 use postern_intent::keys::KeySetDocument;
-use postern_intent::sign::{Release, sign_bytes, sign_intent, sign_key_set, sign_release};
-use postern_intent::{Body, Envelope, Serial};
+use postern_intent::sign::{
+    Release, sign_bytes, sign_cluster, sign_intent, sign_key_set, sign_release,
+};
+use postern_intent::{ClusterDocument, Envelope, NodeDocument, Serial};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+pub(crate) const CLUSTER: &str = "cluster.dsse.json";
 pub(crate) const INTENT: &str = "intent.dsse.json";
 pub(crate) const RELEASE: &str = "release.dsse.json";
 pub(crate) const KEYS: &str = "keys.dsse.json";
-pub(crate) const FILES: [&str; 3] = [INTENT, RELEASE, KEYS];
+pub(crate) const FILES: [&str; 4] = [CLUSTER, INTENT, RELEASE, KEYS];
 
 /// A document that an agent must refuse.
 #[derive(Debug)]
@@ -58,9 +61,9 @@ pub(crate) fn key_set(version: u64, keys: &[&SigningKey]) -> KeySetDocument {
 }
 
 /// The same instructions, issued now, some serials later.
-pub(crate) fn next(body: &Body, later: u64) -> Body {
+pub(crate) fn next(body: &NodeDocument, later: u64) -> NodeDocument {
     let now = Timestamp::now();
-    Body {
+    NodeDocument {
         serial: Serial(body.serial.0 + later),
         issued_at: now,
         not_after: now + SignedDuration::from_hours(24),
@@ -68,7 +71,18 @@ pub(crate) fn next(body: &Body, later: u64) -> Body {
     }
 }
 
-pub(crate) fn release_of(body: &Body, later: u64, reason: &str) -> Release {
+/// The same facts about the cluster, issued now, some serials later.
+pub(crate) fn next_cluster(document: &ClusterDocument, later: u64) -> ClusterDocument {
+    let now = Timestamp::now();
+    ClusterDocument {
+        serial: Serial(document.serial.0 + later),
+        issued_at: now,
+        not_after: now + SignedDuration::from_hours(24),
+        ..document.clone()
+    }
+}
+
+pub(crate) fn release_of(body: &NodeDocument, later: u64, reason: &str) -> Release {
     let now = Timestamp::now();
     Release {
         node: body.node.clone(),
@@ -80,9 +94,14 @@ pub(crate) fn release_of(body: &Body, later: u64, reason: &str) -> Release {
 }
 
 /// Every bad document of the design, each with the reason that it must be refused for.
-pub(crate) fn bad_documents(body: &Body, good: &Envelope, trusted: &SigningKey) -> Vec<Bad> {
+pub(crate) fn bad_documents(
+    (body, cluster): (&NodeDocument, &ClusterDocument),
+    good: &Envelope,
+    trusted: &SigningKey,
+) -> Vec<Bad> {
     let mut all = bad_envelopes(body, good, trusted);
     all.extend(bad_bodies(body, trusted));
+    all.extend(bad_clusters(cluster, trusted));
     all.extend(bad_key_sets(trusted));
     let foreign = sign_release(&release_of(body, 1, "forged"), &[key(9)]).unwrap();
     all.push(Bad::new(
@@ -98,7 +117,7 @@ pub(crate) fn bad_documents(body: &Body, good: &Envelope, trusted: &SigningKey) 
     all
 }
 
-fn bad_envelopes(body: &Body, good: &Envelope, trusted: &SigningKey) -> Vec<Bad> {
+fn bad_envelopes(body: &NodeDocument, good: &Envelope, trusted: &SigningKey) -> Vec<Bad> {
     let keys = std::slice::from_ref(trusted);
     let bad = |name, reason, document: &Envelope| Bad::new(name, INTENT, reason, document);
     let mut tampered = good.clone();
@@ -122,9 +141,9 @@ fn bad_envelopes(body: &Body, good: &Envelope, trusted: &SigningKey) -> Vec<Bad>
     ]
 }
 
-fn bad_bodies(body: &Body, trusted: &SigningKey) -> Vec<Bad> {
+fn bad_bodies(body: &NodeDocument, trusted: &SigningKey) -> Vec<Bad> {
     let mut out = Vec::new();
-    let mut changed = |name, reason, change: &dyn Fn(&mut Body)| {
+    let mut changed = |name, reason, change: &dyn Fn(&mut NodeDocument)| {
         let mut body = next(body, 1);
         change(&mut body);
         let signed = sign_intent(&body, std::slice::from_ref(trusted)).unwrap();
@@ -157,27 +176,84 @@ fn bad_bodies(body: &Body, trusted: &SigningKey) -> Vec<Bad> {
             scope: "nobody/nothing@nowhere".parse().unwrap(),
         };
     });
-    for (name, pointer, value) in [
-        (
-            "unknown class",
-            "/pods/0/class",
-            json!({"type": "Sometimes"}),
-        ),
-        ("unknown field", "/cluster", json!({"colour": "red"})),
-    ] {
+    changed(
+        "needs a newer cluster document",
+        "ClusterAwaited",
+        &|body| {
+            body.cluster_serial = Serial(body.cluster_serial.0 + 1);
+        },
+    );
+    changed("from before a restore", "FormerLineage", &|body| {
+        body.cluster_serial = Serial(0);
+    });
+    type Change = fn(&mut Value);
+    let changes: [(&str, Change); 2] = [
+        ("unknown class", |body| {
+            body["pods"][0]["class"] = json!({"type": "Sometimes"});
+        }),
+        ("unknown field", |body| body["colour"] = json!("red")),
+    ];
+    for (name, change) in changes {
         let mut body = serde_json::to_value(next(body, 1)).unwrap();
-        let place = body.pointer_mut(pointer).unwrap();
-        match (name, place) {
-            ("unknown field", Value::Object(fields)) => {
-                fields.insert("colour".to_owned(), value["colour"].clone());
-            }
-            (_, place) => *place = value,
-        }
+        change(&mut body);
         let packed = pack(&serde_json::to_vec(&body).unwrap()).unwrap();
         let keys = std::slice::from_ref(trusted);
         let signed = sign_bytes(PayloadType::Intent, &packed, keys).unwrap();
         out.push(Bad::new(name, INTENT, "NotUnderstood", &signed));
     }
+    out
+}
+
+fn bad_clusters(cluster: &ClusterDocument, trusted: &SigningKey) -> Vec<Bad> {
+    let keys = std::slice::from_ref(trusted);
+    let mut out = Vec::new();
+    let mut changed = |name, reason, change: &dyn Fn(&mut ClusterDocument)| {
+        let mut document = next_cluster(cluster, 1);
+        change(&mut document);
+        let signed = sign_cluster(&document, keys).unwrap();
+        out.push(Bad::new(name, CLUSTER, reason, &signed));
+    };
+    let hours = SignedDuration::from_hours;
+    changed("cluster document replayed", "Replayed", &|document| {
+        document.serial = Serial(cluster.serial.0 - 1);
+        document.follows = document.serial;
+    });
+    changed(
+        "cluster document of an equal serial",
+        "Equivocation",
+        &|document| {
+            document.serial = cluster.serial;
+        },
+    );
+    changed("cluster document expired", "Expired", &|document| {
+        document.not_after = document.issued_at - hours(1);
+        document.issued_at -= hours(2);
+    });
+    changed(
+        "cluster document from the future",
+        "FromTheFuture",
+        &|document| {
+            document.issued_at += hours(1);
+            document.not_after += hours(2);
+        },
+    );
+    changed(
+        "cluster document of after a restore",
+        "FormerLineage",
+        &|document| {
+            document.follows = document.serial;
+        },
+    );
+    changed(
+        "cluster document that contradicts itself",
+        "Inconsistent",
+        &|document| {
+            document.follows = Serial(document.serial.0 + 1);
+        },
+    );
+    let unknown = sign_cluster(&next_cluster(cluster, 1), &[key(9)]).unwrap();
+    let name = "cluster document by an unknown key";
+    out.push(Bad::new(name, CLUSTER, "UnknownKey", &unknown));
     out
 }
 

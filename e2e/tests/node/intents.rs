@@ -4,12 +4,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::documents::{Bad, FILES, INTENT, KEYS, bad_documents, key, key_set, next, write_ledger};
+use crate::documents::{
+    Bad, CLUSTER, FILES, INTENT, KEYS, bad_documents, key, key_set, next, next_cluster,
+    write_ledger,
+};
 use jiff::{SignedDuration, Timestamp};
 use postern_e2e::lab::{Lab, UpOptions};
 use postern_e2e::proof::harness::{After, FLOWS, Sender, TestLab, WAIT_DEADLINE, wait_until};
 use postern_intent::keys::KeyId;
-use postern_intent::sign::{sign_intent, sign_key_set};
+use postern_intent::sign::{sign_cluster, sign_intent, sign_key_set};
 use serde_json::Value;
 
 const NODE: &str = "n1";
@@ -63,7 +66,7 @@ fn audited(lab: &Lab, reason: &str) -> usize {
 fn refuse(lab: &Lab, bad: &Bad, serial: u64) {
     let (name, reason) = (bad.name, bad.reason);
     let (counted, written) = (metric(lab, reason), audited(lab, reason));
-    let good = lab.current_envelope(NODE).unwrap();
+    let good = std::fs::read(lab.intents(NODE).join(bad.file)).ok();
     let begin = Timestamp::now();
     lab.put(NODE, bad.file, &bad.document).unwrap();
     let report = lab
@@ -80,10 +83,12 @@ fn refuse(lab: &Lab, bad: &Bad, serial: u64) {
     assert_eq!(report["appliedSerial"], serial, "{name}");
     assert_eq!(metric(lab, reason), counted + 1, "{name}");
     assert_eq!(audited(lab, reason), written + 1, "{name}");
-    if bad.file == INTENT {
-        lab.put(NODE, INTENT, &good).unwrap();
-    } else {
-        lab.take_away(NODE, bad.file).unwrap();
+    match good {
+        Some(good) => {
+            let good: Value = serde_json::from_slice(&good).unwrap();
+            lab.put(NODE, bad.file, &good).unwrap();
+        }
+        None => lab.take_away(NODE, bad.file).unwrap(),
     }
     await_serial(lab, serial);
 }
@@ -92,8 +97,9 @@ fn refuse(lab: &Lab, bad: &Bad, serial: u64) {
 fn every_bad_document_is_refused_with_its_own_reason_and_the_last_good_one_stays_in_force() {
     let (lab, sender) = lab_without_publisher();
     let body = lab.current_body(NODE).unwrap();
+    let cluster = lab.current_cluster(NODE).unwrap();
     let envelope = lab.current_envelope(NODE).unwrap();
-    let cases = bad_documents(&body, &envelope, &lab.signing().unwrap());
+    let cases = bad_documents((&body, &cluster), &envelope, &lab.signing().unwrap());
     assert!(
         FILES
             .iter()
@@ -120,6 +126,7 @@ fn keys_change_only_by_a_current_key_and_a_dropped_key_signs_nothing_any_more() 
     let (lab, sender) = lab_without_publisher();
     let (old, new) = (lab.signing().unwrap(), key(2));
     let body = lab.current_body(NODE).unwrap();
+    let cluster = next_cluster(&lab.current_cluster(NODE).unwrap(), 1);
     let proof = lab.prove("keys rotated", &sender, After::Flows, |lab| {
         let both = sign_key_set(&key_set(1, &[&old, &new]), std::slice::from_ref(&old));
         lab.put(NODE, KEYS, &both.unwrap())?;
@@ -131,7 +138,12 @@ fn keys_change_only_by_a_current_key_and_a_dropped_key_signs_nothing_any_more() 
         let by_new = next(&body, 1);
         let signed = sign_intent(&by_new, std::slice::from_ref(&new)).unwrap();
         lab.put(NODE, INTENT, &signed)?;
+        let signed = sign_cluster(&cluster, std::slice::from_ref(&new)).unwrap();
+        lab.put(NODE, CLUSTER, &signed)?;
         await_serial(lab, by_new.serial.0);
+        lab.await_report(NODE, "the cluster document by the new key", |report| {
+            report["appliedClusterSerial"] == cluster.serial.0
+        })?;
 
         let dropped = sign_key_set(&key_set(2, &[&new]), std::slice::from_ref(&new));
         lab.put(NODE, KEYS, &dropped.unwrap())?;
@@ -199,6 +211,7 @@ fn a_corrupt_ledger_seals_the_node_until_a_fresh_intent_comes() {
 fn an_expired_intent_stays_refused_when_the_wall_clock_was_turned_back_over_a_restart() {
     let (lab, sender) = lab_without_publisher();
     let body = lab.current_body(NODE).unwrap();
+    let cluster = lab.current_cluster(NODE).unwrap();
     let seen = Timestamp::now() + SignedDuration::from_hours(30);
     assert!(body.not_after > Timestamp::now() && body.not_after < seen);
     let proof = lab.prove("clock turned back", &sender, After::Stops, |lab| {
@@ -224,6 +237,11 @@ fn an_expired_intent_stays_refused_when_the_wall_clock_was_turned_back_over_a_re
     fresh.not_after = seen + SignedDuration::from_hours(24);
     let signed = sign_intent(&fresh, &[lab.signing().unwrap()]).unwrap();
     lab.put(NODE, INTENT, &signed).unwrap();
+    let mut fresh_cluster = next_cluster(&cluster, 1);
+    fresh_cluster.issued_at = seen;
+    fresh_cluster.not_after = seen + SignedDuration::from_hours(24);
+    let signed = sign_cluster(&fresh_cluster, &[lab.signing().unwrap()]).unwrap();
+    lab.put(NODE, CLUSTER, &signed).unwrap();
     await_serial(&lab, fresh.serial.0);
     // The judge, whose clock was not turned, takes the fresh intent for one from the future: ask the world itself.
     let since = Timestamp::now();

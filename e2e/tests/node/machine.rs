@@ -6,14 +6,15 @@ use crate::documents::next;
 use jiff::{SignedDuration, Timestamp};
 use postern_e2e::lab::{Lab, UpOptions};
 use postern_e2e::proof::harness::{Sender, TestLab, WAIT_DEADLINE, wait_until};
-use postern_intent::Body;
+use postern_intent::NodeDocument;
 use postern_intent::body::{BlockedReason, FailureMode, Way};
+use postern_intent::sign::sign_intent;
 use serde_json::Value;
 
 const NODE: &str = "n1";
 
 /// A lab whose publisher has stopped, with a pod whose scope is `Enforcing`, and its body.
-fn enforcing() -> (TestLab, Sender, Body) {
+fn enforcing() -> (TestLab, Sender, NodeDocument) {
     let lab = TestLab::up(&UpOptions {
         nodes: 2,
         ..UpOptions::default()
@@ -48,8 +49,9 @@ fn restart(lab: &Lab, arguments: &[&str]) {
     lab.await_probed(NODE).unwrap();
 }
 
-fn publish(lab: &Lab, body: &Body) {
-    lab.publish(body).unwrap();
+fn publish(lab: &Lab, body: &NodeDocument) {
+    let signed = sign_intent(body, &[lab.signing().unwrap()]).unwrap();
+    lab.put(NODE, "intent.dsse.json", &signed).unwrap();
     lab.await_report(NODE, "the body in force", |report| {
         report["appliedSerial"] == body.serial.0
     })
@@ -73,7 +75,7 @@ fn no_leak(lab: &Lab) {
     assert_eq!(lab.packets().unwrap().faults(), Vec::<String>::new());
 }
 
-fn device(body: &Body) -> &str {
+fn device(body: &NodeDocument) -> &str {
     body.routes[0].interface.as_str()
 }
 

@@ -22,8 +22,8 @@ use postern_agent_core::scope_reading::LeaseReading;
 use postern_agent_core::tunnel_health::TunnelHealths;
 use postern_agent_core::{Carried, PartialReading, ProbeResults, ReadBack, UnreadPart};
 use postern_crds::conditions::{ConditionType, Reason, State};
-use postern_intent::sign::sign_intent;
-use postern_intent::verify::{Context, verify_intent};
+use postern_intent::sign::{sign_cluster, sign_intent};
+use postern_intent::verify::{Context, join, verify_cluster, verify_intent};
 use postern_intent::{Body, KeySet, Serial, Verified, WgKey};
 use postern_plan::Desired;
 use postern_plan::desired::{Facts, NodeClaim};
@@ -58,16 +58,24 @@ fn signer() -> SigningKey {
 fn verified(serial: u64) -> Arc<Verified<Body>> {
     let mut body = client();
     body.serial = Serial(serial);
-    let envelope = sign_intent(&body, &[signer()]).unwrap();
+    let (document, cluster) = body.documents();
     let key = signer().verifying_key();
     let pem = key.to_public_key_pem(LineEnding::LF).unwrap();
+    let (keys, now) = (
+        &KeySet::installed([pem.as_str()]).unwrap(),
+        document.issued_at,
+    );
     let context = Context {
-        node: &body.node,
-        keys: &KeySet::installed([pem.as_str()]).unwrap(),
-        now: body.issued_at,
+        node: &document.node,
+        keys,
+        now,
         last: None,
     };
-    Arc::new(verify_intent(&envelope, &context).unwrap())
+    let envelope = sign_intent(&document, &[signer()]).unwrap();
+    let intent = verify_intent(&envelope, &context).unwrap();
+    let envelope = sign_cluster(&cluster, &[signer()]).unwrap();
+    let cluster = verify_cluster(&envelope, keys, now, None).unwrap();
+    Arc::new(join(&intent, Some(&cluster)).unwrap())
 }
 
 /// A body whose plan asks for two empty tables, so that a reading of them agrees with it.
@@ -141,6 +149,7 @@ impl Case {
                 release: NodeRelease::Guarded,
                 ledger: LedgerState::Kept,
                 serial: Serial(1),
+                cluster_serial: Serial(1),
                 keys: &self.keys,
                 key_difference: None,
                 bindings: &self.world.bindings,

@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use postern_crds::conditions::Reason;
 use postern_host::Host;
-use postern_intent::verify::{Refusal, RefusalRecord, Verified};
-use postern_intent::{Body, Envelope, KeySet, Uid};
+use postern_intent::verify::{Refusal, RefusalRecord, Verified, join};
+use postern_intent::{Body, ClusterDocument, Envelope, KeySet, NodeDocument, Uid};
 use postern_plan::binding::Listing;
 use postern_plan::desired::NodeClaim;
 use postern_telemetry::chain;
 
-use super::state::{Agent, LedgerState};
+use super::state::{Agent, LedgerState, ReceivedDocuments};
 use crate::audit::Entry;
 use crate::files::FileError;
-use crate::inbox::{Document, Outcome, Verifier};
+use crate::inbox::{Document, Outcome, Received, Verifier};
 use crate::ledger::LedgerError;
 use crate::report::RefusalEntry;
 
@@ -23,6 +23,8 @@ use crate::report::RefusalEntry;
 pub enum Taken {
     /// Something new is in force.
     New,
+    /// Only what all nodes share is in force anew, with the intent of before.
+    Facts,
     /// Nothing changed.
     Nothing,
 }
@@ -43,7 +45,7 @@ impl<H: Host> Agent<H> {
                 return Taken::Nothing;
             }
         };
-        let mut taken = Taken::Nothing;
+        let (mut taken, mut join, mut intent_came) = (Taken::Nothing, false, false);
         for (document, bytes) in documents {
             let verifier = Verifier {
                 node: &self.node,
@@ -55,7 +57,17 @@ impl<H: Host> Agent<H> {
             // What is new is good once it is in force.
             match judged {
                 Ok(Outcome::Unchanged) => self.inbox.approve(document),
-                Ok(Outcome::Intent(accepted)) => taken = self.accept_intent(accepted.0, accepted.1),
+                // What they say together is judged once all that came is known.
+                Ok(Outcome::Cluster(received)) => {
+                    self.inbox.replace(document, received.verified.digest());
+                    self.received.cluster = Some(*received);
+                    join = true;
+                }
+                Ok(Outcome::Intent(received)) => {
+                    self.inbox.replace(document, received.verified.digest());
+                    self.received.intent = Some(*received);
+                    (join, intent_came) = (true, true);
+                }
                 Ok(Outcome::Keys(keys)) => match self.accept_keys(*keys) {
                     Ok(()) => self.inbox.approve(document),
                     Err(error) => {
@@ -75,28 +87,85 @@ impl<H: Host> Agent<H> {
                     if refusal.may_pass() {
                         self.inbox.forget(document);
                     }
-                    self.refuse(document, &bytes, &refusal);
+                    self.refuse(document, digest_of(&bytes), &refusal);
                 }
             }
         }
-        taken
+        let joined = if join {
+            self.take_joined()
+        } else {
+            Taken::Nothing
+        };
+        match (taken, joined) {
+            (Taken::Nothing, Taken::Facts) if intent_came => Taken::New,
+            (Taken::Nothing, joined) => joined,
+            (taken, _) => taken,
+        }
     }
 
-    fn accept_intent(&mut self, verified: Verified<Body>, envelope: Envelope) -> Taken {
+    /// Joins the newest documents, and puts in force what they say together.
+    pub(super) fn take_joined(&mut self) -> Taken {
+        let ReceivedDocuments { intent, cluster } = &self.received;
+        let intent = intent.as_ref().filter(|intent| self.may_follow(intent));
+        let Some(intent) = intent.cloned() else {
+            return Taken::Nothing;
+        };
+        let cluster = cluster.clone();
+        let found = cluster.as_ref().map(|cluster| &cluster.verified);
+        match (join(&intent.verified, found), cluster) {
+            (Ok(body), Some(cluster)) => self.accept(body, intent.envelope, cluster),
+            (Err(refusal), cluster) => {
+                // Of the two the one is told that cannot be used as things are.
+                let (document, digest) = match (&refusal, cluster) {
+                    (Refusal::FormerLineage { .. }, Some(cluster)) => {
+                        (Document::Cluster, cluster.verified.digest().to_owned())
+                    }
+                    _ => (Document::Intent, intent.verified.digest().to_owned()),
+                };
+                self.refuse(document, Some(digest), &refusal);
+                Taken::Nothing
+            }
+            (Ok(_), None) => Taken::Nothing,
+        }
+    }
+
+    /// A cluster document alone ends no release, and brings back no intent that another document took the place of.
+    fn may_follow(&self, intent: &Received<NodeDocument>) -> bool {
+        let entries = self.ledger.entries();
+        let serial = intent.verified.get().serial;
+        let released = entries.release.as_ref();
+        let is_last = entries.digest.as_deref() == Some(intent.verified.digest());
+        released.is_none_or(|release| serial > release.serial)
+            && (serial > entries.serial || is_last)
+    }
+
+    fn accept(
+        &mut self,
+        verified: Verified<Body>,
+        envelope: Envelope,
+        cluster: Received<ClusterDocument>,
+    ) -> Taken {
         let now = self.clock.now();
         let serial = verified.get().serial;
         let digest = verified.digest().to_owned();
+        let cluster_digest = cluster.verified.digest().to_owned();
         let before = self.bindings.get().guarded.clone();
         if let Err(error) = self.remember_guarded(verified.get()) {
             self.not_durable(Document::Intent, Some(digest), "who is guarded", &error);
             return Taken::Nothing;
         }
         // By the ledger, so that a restart on the same body is no news.
-        let is_new = self.ledger.entries().digest.as_ref() != Some(&digest);
+        let before_this = self.ledger.entries();
+        let is_new_intent = before_this.digest.as_ref() != Some(&digest);
+        let is_new = is_new_intent || before_this.cluster_digest.as_ref() != Some(&cluster_digest);
         self.clock.learn(verified.get().issued_at);
+        self.clock.learn(cluster.verified.get().issued_at);
         let seen = self.clock.remembered();
         let recorded = self.ledger.record(|entries| {
             entries.envelope = Some(envelope);
+            entries.cluster_envelope = Some(cluster.envelope);
+            entries.cluster_serial = verified.get().cluster_serial;
+            entries.cluster_digest = Some(cluster_digest.clone());
             entries.serial = serial;
             entries.digest = Some(digest.clone());
             entries.highest_time = Some(seen);
@@ -110,9 +179,12 @@ impl<H: Host> Agent<H> {
             self.not_durable(Document::Intent, Some(digest), "the intent", &error);
             return Taken::Nothing;
         }
-        self.inbox.approve(Document::Intent);
+        self.inbox
+            .approve_digest(Document::Cluster, &cluster_digest);
+        self.inbox.approve_digest(Document::Intent, &digest);
         self.pin_keys();
-        tracing::info!(%serial, digest = verified.digest(), "intent accepted");
+        let cluster_serial = verified.get().cluster_serial;
+        tracing::info!(%serial, %cluster_serial, digest = verified.digest(), "intent accepted");
         if is_new {
             let line = Entry::of(now, "intent", "Accepted", "");
             self.audit.write(&line.about(Some(&verified)));
@@ -121,7 +193,11 @@ impl<H: Host> Agent<H> {
         self.facts.claim = NodeClaim::Claimed;
         self.let_go_of_listed();
         self.ledger_lost = LedgerState::Kept;
-        Taken::New
+        if is_new_intent {
+            Taken::New
+        } else {
+            Taken::Facts
+        }
     }
 
     /// Before a body comes into force: whom it guards, and whom the one before guarded, so that a pod that it does not
@@ -188,6 +264,10 @@ impl<H: Host> Agent<H> {
             self.tell_refusal(document, reason, message, digest);
         }
         self.inbox.forget(document);
+        if document == Document::Intent {
+            // Both are put into the ledger together.
+            self.inbox.forget(Document::Cluster);
+        }
     }
 
     /// Trust on first use: from the first good document on, the keys are the ledger's.
@@ -219,9 +299,8 @@ impl<H: Host> Agent<H> {
     }
 
     /// Refuses a document; what was in force stays in force.
-    fn refuse(&mut self, document: Document, bytes: &[u8], refusal: &Refusal) {
+    fn refuse(&mut self, document: Document, digest: Option<String>, refusal: &Refusal) {
         let record = RefusalRecord::from(refusal);
-        let digest = digest_of(bytes);
         if refusal.may_pass()
             && self
                 .inbox

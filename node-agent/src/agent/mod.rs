@@ -36,6 +36,7 @@ mod renew;
 mod renewals;
 pub mod run;
 pub mod scopes;
+mod startup;
 pub mod state;
 pub mod updates;
 

@@ -84,6 +84,8 @@ impl<H: Host> Agent<H> {
         self.ledger.record(|entries| entries.release = None)?;
         let line = Entry::of(self.clock.now(), "release", "Claimed", "");
         self.audit.write(&line.about(self.verified.as_deref()));
+        // A cluster document that came meanwhile ended no release, and nothing else would look at it again.
+        self.take_joined();
         Ok(())
     }
 

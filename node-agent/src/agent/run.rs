@@ -2,18 +2,14 @@
 
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
 use inotify::{Inotify, WatchMask};
-use jiff::Timestamp;
 use postern_cni::protocol::{Request, Response};
 use postern_crds::conditions::{ConditionType, Reason};
 use postern_host::Host;
-use postern_intent::verify::verify_intent;
 use postern_plan::check::Seal;
-use postern_plan::desired::NodeClaim;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch as latest};
@@ -23,7 +19,7 @@ use super::activation::Activation;
 use super::event_pace::EventPace;
 use super::intake::Taken;
 use super::reconcile::Again;
-use super::state::{Agent, LedgerState, Opening, note_damage};
+use super::state::{Agent, note_damage};
 use super::updates::NodeUpdate;
 use crate::audit::Entry;
 use crate::control::server::Work;
@@ -54,24 +50,12 @@ const RETRY: Duration = Duration::from_millis(100);
 /// Events of the kernel come in crowds: one run answers a crowd.
 const DEBOUNCE: Duration = Duration::from_millis(20);
 
-/// Between two looks for a document at the start.
-const LOOK: Duration = Duration::from_millis(20);
-
 /// The longest that a turn of the loop may take beyond the timer: a run lists the firewall twice and waits for devices that
 /// hang, and each of these has a limit of its own of up to 20 s.
 const LONGEST_TURN: Duration = Duration::from_secs(120);
 
 /// A run that has been due for so long waits for no pod any more.
 const OVERDUE: Duration = Duration::from_secs(3);
-
-/// Whether a table of ours is in the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TableReading {
-    There,
-    Missing,
-    /// The firewall could not be read.
-    Unread,
-}
 
 /// What wakes the loop, apart from timers.
 pub struct Wakers<S> {
@@ -166,7 +150,7 @@ where
             agent.write_report();
             continue;
         }
-        let activation = if taken == Taken::New {
+        let activation = if taken != Taken::Nothing {
             Activation::IntentChanged
         } else {
             activation
@@ -222,131 +206,6 @@ impl<H: Host> Agent<H> {
             None if self.is_released() => health.ready(),
             Some(Seal::NotSealed) | None => {
                 health.not_ready_because("the guard was not read back whole");
-            }
-        }
-    }
-
-    /// The first seal comes from the ledger and the local settings, before anybody is asked.
-    ///
-    /// Where no table of ours is in the kernel the node was away, as after a boot, and a newer intent may be waiting: exits
-    /// open only after one look at the source of documents, which takes `first_look` at most.
-    pub async fn start(&mut self, found: &Found, first_look: Duration) -> Again {
-        let now = self.clock.now();
-        match found {
-            Found::Whole => self.resume(now),
-            Found::Missing if self.is_new_node().await => self.record_unclaimed(),
-            Found::Missing => {}
-            Found::Corrupt { aside } => {
-                self.ledger_lost = LedgerState::Lost;
-                let message = format!("put aside as {}", aside.display());
-                self.audit.write(&Entry::of(
-                    now,
-                    "start",
-                    Reason::LedgerLost.as_str(),
-                    &message,
-                ));
-            }
-        }
-        if self.ledger.entries().unclaimed {
-            self.facts.claim = NodeClaim::Unclaimed;
-        }
-        let line = Entry::of(now, "start", "Started", env!("CARGO_PKG_VERSION"));
-        self.audit.write(&line.about(self.verified.as_deref()));
-        if let Err(error) = self.bindings.work_off_departures() {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "departed pods could not be worked off"
-            );
-        }
-        if let Ok(links) = self.host.list_links().await {
-            let names: Vec<String> = links.into_iter().map(|link| link.name).collect();
-            if let Err(error) = self.bindings.forget_missing(&names) {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "old bindings could not be forgotten"
-                );
-            }
-        }
-        // Held also where the firewall cannot be read: a table that nobody saw is no reason to open.
-        if self.verified.is_some() && self.table_reading().await != TableReading::There {
-            self.opening = Opening::Held;
-        }
-        let mut again = self.reconcile(Activation::Startup).await;
-        let mut taken = self.take_documents();
-        if self.opening == Opening::Held {
-            let until = Instant::now() + first_look;
-            while taken != Taken::New && Instant::now() < until {
-                tokio::time::sleep(LOOK).await;
-                taken = self.take_documents();
-            }
-            self.opening = Opening::ByBody;
-            again = self.reconcile(Activation::IntentChanged).await;
-        } else if taken == Taken::New {
-            again = self.reconcile(Activation::IntentChanged).await;
-        }
-        self.write_report();
-        again
-    }
-
-    /// Without a ledger, is there no other sign of an earlier intent: a table of ours in the kernel, or a pod that an
-    /// intent guarded? What cannot be read counts as a sign.
-    async fn is_new_node(&self) -> bool {
-        self.table_reading().await == TableReading::Missing
-            && self.bindings.get().guarded.is_empty()
-    }
-
-    /// Is a table of ours in the kernel?
-    async fn table_reading(&self) -> TableReading {
-        match self.host.read_firewall().await {
-            Err(_) => TableReading::Unread,
-            Ok(firewall) if firewall.inet.is_none() && firewall.bridge.is_none() => {
-                TableReading::Missing
-            }
-            Ok(_) => TableReading::There,
-        }
-    }
-
-    fn record_unclaimed(&mut self) {
-        if let Err(error) = self.ledger.record(|entries| entries.unclaimed = true) {
-            // Pods without a binding are held from now on, although nobody selected them: the next start could not tell
-            // this node from one that lost its ledger.
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "the agent cannot write the ledger of a new node"
-            );
-        }
-    }
-
-    /// The last verified body is in force again. It was verified when it was taken, and is verified again: a body that
-    /// has run out meanwhile still says who is whose, and gets no lease.
-    fn resume(&mut self, now: Timestamp) {
-        let Some(envelope) = self.ledger.entries().envelope.clone() else {
-            return;
-        };
-        let mut context = postern_intent::verify::Context {
-            node: &self.node,
-            keys: &self.keys,
-            now,
-            last: None,
-        };
-        let verified = match verify_intent(&envelope, &context) {
-            Err(postern_intent::Refusal::Expired { not_after, .. }) => {
-                context.now = not_after - jiff::SignedDuration::from_nanos(1);
-                verify_intent(&envelope, &context)
-            }
-            other => other,
-        };
-        match verified {
-            Ok(verified) => {
-                self.clock.learn(verified.get().issued_at);
-                self.verified = Some(Arc::new(verified));
-            }
-            Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "the ledger's intent cannot be believed"
-                );
-                self.ledger_lost = LedgerState::Lost;
             }
         }
     }

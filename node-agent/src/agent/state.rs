@@ -11,7 +11,7 @@ use postern_agent_core::{Carried, ExitLoss, ProbeResults, ReadBack, ScopeStatus}
 use postern_crds::conditions::{ConditionType, Reason};
 use postern_host::{Bypass, Host, HostError, Unread};
 use postern_intent::body::NodeIdentity;
-use postern_intent::{Body, IfName, KeySet, ScopeId, Verified};
+use postern_intent::{Body, ClusterDocument, IfName, KeySet, NodeDocument, ScopeId, Verified};
 use postern_plan::Desired;
 use postern_plan::check::Seal;
 use postern_plan::desired::{Facts, Inputs};
@@ -28,7 +28,7 @@ use super::renewals::Renewals;
 use crate::audit::Audit;
 use crate::bindings::BindingStore;
 use crate::clock::Clock;
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, Received};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::options::{Plugin, Repair};
@@ -63,6 +63,8 @@ pub struct Agent<H> {
     pub inbox: Inbox,
     /// The node's tunnel key.
     pub key: NodeKey,
+    /// The newest documents that verified, whether they could be joined or not.
+    pub received: ReceivedDocuments,
     /// The body in force.
     pub verified: Option<Arc<Verified<Body>>>,
     /// Facts of the host.
@@ -105,6 +107,15 @@ pub struct Agent<H> {
     pub damages: Vec<StartDamage>,
     /// What the checks of the host find; none before the first one.
     pub preflight: Option<Vec<String>>,
+}
+
+/// The newest documents that verified. What is in force was made of the newest two that could be joined.
+#[derive(Debug, Default)]
+pub struct ReceivedDocuments {
+    /// This node's own.
+    pub intent: Option<Received<NodeDocument>>,
+    /// The one for all nodes.
+    pub cluster: Option<Received<ClusterDocument>>,
 }
 
 /// What the first reading of a run showed.

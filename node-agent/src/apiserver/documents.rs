@@ -1,4 +1,4 @@
-//! Which files a NodeIntent becomes. Nothing is judged here, and nothing is left out because it looks wrong: whoever
+//! Which files an object becomes: the node's own NodeIntent, or the one that carries the cluster document. Nothing is judged here, and nothing is left out because it looks wrong: whoever
 //! reads the inbox refuses it, with a reason that the report tells.
 
 use std::path::Path;
@@ -18,15 +18,32 @@ pub struct Delivery {
     pub replaced: Option<Document>,
 }
 
+/// Which NodeIntent an object is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IntentKind {
+    /// The node's own.
+    Node,
+    /// The one for all nodes.
+    Cluster,
+}
+
 /// Takes the envelopes out of an object. They are written as they are, field for field: the signature is over the
 /// payload's bytes, and those are base64 in a string.
 #[must_use]
-pub fn of(object: &Value) -> Delivery {
+pub fn of(kind: IntentKind, object: &Value) -> Delivery {
     let mut delivery = Delivery::default();
+    let envelope = object.pointer("/spec/envelope");
+    if kind == IntentKind::Cluster {
+        // Its keys come with the node's own object.
+        if let Some(envelope) = envelope {
+            delivery.put(Document::Cluster, envelope);
+        }
+        return delivery;
+    }
     if let Some(keys) = object.pointer("/spec/keySet/envelope") {
         delivery.put(Document::Keys, keys);
     }
-    if let Some(envelope) = object.pointer("/spec/envelope") {
+    if let Some(envelope) = envelope {
         let kind = envelope.get("payloadType").and_then(Value::as_str);
         let is = |known: PayloadType| kind == Some(known.media_type());
         let (document, other) = if is(PayloadType::Release) {
@@ -95,10 +112,16 @@ mod tests {
 
     #[test]
     fn the_payload_type_says_which_file_it_is_and_which_one_goes() {
-        let intent = of(&object(&envelope(PayloadType::Intent, "aQ==")));
+        let intent = of(
+            IntentKind::Node,
+            &object(&envelope(PayloadType::Intent, "aQ==")),
+        );
         assert_eq!(names(&intent), [Document::Intent]);
         assert_eq!(intent.replaced, Some(Document::Release));
-        let release = of(&object(&envelope(PayloadType::Release, "cg==")));
+        let release = of(
+            IntentKind::Node,
+            &object(&envelope(PayloadType::Release, "cg==")),
+        );
         assert_eq!(names(&release), [Document::Release]);
         assert_eq!(release.replaced, Some(Document::Intent));
     }
@@ -108,15 +131,27 @@ mod tests {
         let mut both = object(&envelope(PayloadType::Intent, "aQ=="));
         both["spec"]["keySet"] =
             json!({"version": 1, "envelope": envelope(PayloadType::KeySet, "aw==")});
-        assert_eq!(names(&of(&both)), [Document::Keys, Document::Intent]);
+        assert_eq!(
+            names(&of(IntentKind::Node, &both)),
+            [Document::Keys, Document::Intent]
+        );
     }
 
     #[test]
     fn the_agent_reads_the_very_envelope_that_was_published() {
         let published = envelope(PayloadType::Intent, "aW50ZW50");
-        let delivery = of(&object(&published));
+        let delivery = of(IntentKind::Node, &object(&published));
         let read = postern_intent::verify::parse_envelope(&delivery.files[0].1).unwrap();
         assert_eq!(serde_json::to_value(read).unwrap(), published);
+    }
+
+    #[test]
+    fn the_cluster_document_is_a_file_of_its_own_whatever_it_says_it_is() {
+        for kind in [PayloadType::Cluster, PayloadType::Intent] {
+            let delivery = of(IntentKind::Cluster, &object(&envelope(kind, "aQ==")));
+            assert_eq!(names(&delivery), [Document::Cluster]);
+            assert_eq!(delivery.replaced, None);
+        }
     }
 
     #[test]
@@ -127,7 +162,7 @@ mod tests {
             json!("text"),
             Value::Null,
         ] {
-            let delivery = of(&object(&wrong));
+            let delivery = of(IntentKind::Node, &object(&wrong));
             assert_eq!(names(&delivery), [Document::Intent], "{wrong}");
             assert_eq!(delivery.replaced, None, "{wrong}");
         }
@@ -140,7 +175,11 @@ mod tests {
             json!({"spec": {"serial": 0}}),
             json!({"spec": 3}),
         ] {
-            assert_eq!(of(&object), Delivery::default(), "{object}");
+            assert_eq!(
+                of(IntentKind::Node, &object),
+                Delivery::default(),
+                "{object}"
+            );
         }
     }
 
@@ -148,12 +187,18 @@ mod tests {
     fn a_document_that_did_not_change_is_not_written_again() {
         let inbox = tempfile::tempdir().unwrap();
         let path = inbox.path().join("intent.dsse.json");
-        let first = of(&object(&envelope(PayloadType::Intent, "aQ==")));
+        let first = of(
+            IntentKind::Node,
+            &object(&envelope(PayloadType::Intent, "aQ==")),
+        );
         assert_eq!(first.deliver(inbox.path()).unwrap(), [Document::Intent]);
         let written = std::fs::metadata(&path).unwrap().ino();
         assert_eq!(first.deliver(inbox.path()).unwrap(), []);
         assert_eq!(std::fs::metadata(&path).unwrap().ino(), written);
-        let second = of(&object(&envelope(PayloadType::Intent, "ag==")));
+        let second = of(
+            IntentKind::Node,
+            &object(&envelope(PayloadType::Intent, "ag==")),
+        );
         assert_eq!(second.deliver(inbox.path()).unwrap(), [Document::Intent]);
     }
 
@@ -166,7 +211,7 @@ mod tests {
             (PayloadType::Release, Document::Release, Document::Intent),
             (PayloadType::Intent, Document::Intent, Document::Release),
         ] {
-            of(&object(&envelope(kind, "aQ==")))
+            of(IntentKind::Node, &object(&envelope(kind, "aQ==")))
                 .deliver(inbox.path())
                 .unwrap();
             assert_eq!((there(comes), there(goes)), (true, false), "{kind:?}");

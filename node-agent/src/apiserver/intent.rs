@@ -1,4 +1,5 @@
-//! The watch of this node's own NodeIntent. RBAC cannot say "own": the selector and a look at the name do.
+//! The watches of two NodeIntents: this node's own, and the one for all nodes. RBAC cannot say "own": the selector and a
+//! look at the name do.
 
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
@@ -11,12 +12,11 @@ use kube::core::{ApiResource, DynamicObject, WatchEvent};
 use kube::{Api, Client, ResourceExt as _};
 use postern_crds::NodeIntent;
 use postern_crds::names::EPOCH_ANNOTATION;
-use postern_intent::NodeName;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use super::backoff::{ApiBackoff, ApiWait};
-use super::documents;
+use super::documents::{self, IntentKind};
 use super::endpoint::{ApiEndpoint, in_time};
 use super::error::ApiError;
 use super::health::ApiHealth;
@@ -35,7 +35,9 @@ const STANDING: Duration = Duration::from_secs(10);
 /// The watch, and what it saw.
 pub(super) struct Intents {
     pub(super) endpoint: ApiEndpoint,
-    pub(super) node: NodeName,
+    pub(super) kind: IntentKind,
+    /// The name of the NodeIntent.
+    pub(super) name: String,
     pub(super) inbox: PathBuf,
     pub(super) health: Arc<ApiHealth>,
     /// Told when a new term of the operator begins.
@@ -74,7 +76,7 @@ impl Intents {
         // An untyped object: a NodeIntent that does not fit its type must not end the watch.
         let kind = ApiResource::erase::<NodeIntent>(&());
         let api: Api<DynamicObject> = Api::all_with(client, &kind);
-        let own = format!("metadata.name={}", self.node);
+        let own = format!("metadata.name={}", self.name);
         self.broken.mark_unchanged();
         let list = in_time(api.list(&ListParams::default().fields(&own))).await?;
         desk.read(&list.items).map_err(ApiError::Inbox)?;
@@ -152,7 +154,8 @@ enum Seen {
 
 /// What is made of the watch's events.
 struct Desk {
-    node: String,
+    kind: IntentKind,
+    name: String,
     inbox: PathBuf,
     health: Arc<ApiHealth>,
     /// NodeIntents of ours when that was last told.
@@ -165,7 +168,8 @@ struct Desk {
 impl Desk {
     fn new(intents: &Intents) -> Self {
         Self {
-            node: intents.node.to_string(),
+            kind: intents.kind,
+            name: intents.name.clone(),
             inbox: intents.inbox.clone(),
             health: Arc::clone(&intents.health),
             told: None,
@@ -203,7 +207,7 @@ impl Desk {
     }
 
     fn is_ours(&self, object: &DynamicObject) -> bool {
-        object.metadata.name.as_deref() == Some(&self.node)
+        object.metadata.name.as_deref() == Some(&self.name)
     }
 
     /// Puts down what a NodeIntent of ours says; the number of them that this was.
@@ -211,11 +215,13 @@ impl Desk {
         if !self.is_ours(object) {
             return Ok(0);
         }
-        for document in documents::of(&object.data).deliver(&self.inbox)? {
+        for document in documents::of(self.kind, &object.data).deliver(&self.inbox)? {
             tracing::info!(document = document.file(), "a document was delivered");
             self.health.metrics().delivered(document.file());
         }
-        self.note_epoch(object);
+        if self.kind == IntentKind::Node {
+            self.note_epoch(object);
+        }
         Ok(1)
     }
 
@@ -233,16 +239,20 @@ impl Desk {
 
     /// A NodeIntent that went takes nothing with it: what was delivered and verified stays in force.
     fn tell(&mut self, there: usize) {
-        self.health.metrics().gone(there);
+        if self.kind == IntentKind::Node {
+            self.health.metrics().gone(there);
+        }
         if self.told.replace(there) == Some(there) {
             return;
         }
+        let name = &self.name;
         if there == 0 {
             tracing::warn!(
-                "the API server has no NodeIntent for this node; what is in force stays"
+                name,
+                "the API server has no such NodeIntent; what is in force stays"
             );
         } else {
-            tracing::info!("the API server has a NodeIntent for this node");
+            tracing::info!(name, "the API server has the NodeIntent");
         }
     }
 }

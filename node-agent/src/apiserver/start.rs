@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use postern_crds::names::CLUSTER_INTENT;
 use postern_intent::{KeySet, NodeName, Uid};
 use tokio::sync::{mpsc, watch};
 
 use super::credentials::{self, NodeCredentials};
+use super::documents::IntentKind;
 use super::endpoint::ApiEndpoint;
 use super::health::ApiHealth;
 use super::intent::{self, Intents};
@@ -43,14 +45,20 @@ pub fn start(options: ApiServerOptions, updates: mpsc::Sender<NodeUpdate>) {
     drop(rustls::crypto::ring::default_provider().install_default());
     let health = |name| ApiHealth::new(name, options.metrics.clone());
     let (breaks, broken) = watch::channel(0);
-    tokio::spawn(intent::run(Intents {
-        endpoint: options.endpoint.clone(),
-        node: options.node.clone(),
-        inbox: options.inbox,
-        health: Arc::new(health("intents")),
-        updates: updates.clone(),
-        broken,
-    }));
+    for (kind, name, exchange) in [
+        (IntentKind::Cluster, CLUSTER_INTENT, "cluster"),
+        (IntentKind::Node, options.node.as_str(), "intents"),
+    ] {
+        tokio::spawn(intent::run(Intents {
+            endpoint: options.endpoint.clone(),
+            kind,
+            name: name.to_owned(),
+            inbox: options.inbox.clone(),
+            health: Arc::new(health(exchange)),
+            updates: updates.clone(),
+            broken: broken.clone(),
+        }));
+    }
     tokio::spawn(report::run(Reports {
         endpoint: options.endpoint.clone(),
         node: options.node.clone(),

@@ -2,7 +2,7 @@
 //!
 //! What it does not know: TLS, RBAC and admission (only one bearer token), schemas and pruning, who owns which field (an
 //! apply is recorded, not merged), history (a watch gets the object if it is newer than asked for, and what comes then),
-//! bookmarks, paging and selectors (they are recorded). The real API server is asked by the cases of the lab.
+//! bookmarks, paging and selectors (they are recorded, and tell the NodeIntent for all nodes from that of a node). The real API server is asked by the cases of the lab.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -17,6 +17,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, patch};
 use futures::{Stream, StreamExt as _, stream};
+use postern_crds::names::CLUSTER_INTENT;
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
@@ -25,6 +26,9 @@ use tokio::sync::broadcast;
 pub(crate) enum Verb {
     List,
     Watch,
+    /// Of the NodeIntent for all nodes.
+    SharedList,
+    SharedWatch,
     Get,
     Patch,
 }
@@ -49,10 +53,20 @@ pub(crate) struct Request {
 struct World {
     version: u64,
     intent: Option<Value>,
+    /// The NodeIntent for all nodes.
+    shared: Option<Value>,
     report: Option<Value>,
     token: String,
     faults: Vec<(Verb, VecDeque<Fault>)>,
     record: Vec<Request>,
+}
+
+impl World {
+    fn next_intent(&mut self, name: &str, spec: &Value) -> Value {
+        self.version += 1;
+        let metadata = json!({"name": name, "resourceVersion": self.version.to_string()});
+        json!({"apiVersion": "postern.dev/v1alpha1", "kind": "NodeIntent", "metadata": metadata, "spec": spec})
+    }
 }
 
 #[derive(Clone)]
@@ -110,12 +124,24 @@ impl Fake {
     /// Changes the object while no watch sees it.
     pub(crate) fn change_intent(&self, name: &str, spec: &Value) {
         let mut world = self.world.lock().unwrap();
-        world.version += 1;
-        let metadata = json!({"name": name, "resourceVersion": world.version.to_string()});
-        world.intent = Some(
-            json!({"apiVersion": "postern.dev/v1alpha1", "kind": "NodeIntent",
-            "metadata": metadata, "spec": spec}),
-        );
+        world.intent = Some(world.next_intent(name, spec));
+    }
+
+    /// The same for the NodeIntent for all nodes.
+    pub(crate) fn change_shared(&self, spec: &Value) {
+        let mut world = self.world.lock().unwrap();
+        world.shared = Some(world.next_intent(CLUSTER_INTENT, spec));
+    }
+
+    pub(crate) fn put_shared(&self, spec: &Value) {
+        self.change_shared(spec);
+        let object = self.world.lock().unwrap().shared.clone();
+        self.event("MODIFIED", &object.unwrap());
+    }
+
+    pub(crate) fn delete_shared(&self) {
+        let gone = self.world.lock().unwrap().shared.take();
+        self.event("DELETED", &gone.unwrap());
     }
 
     /// Stamps the object with a term of the operator, and nothing else.
@@ -232,15 +258,26 @@ async fn intents(
 ) -> Response {
     let query = query.unwrap_or_default();
     let is_watch = query.contains("watch=true");
-    let verb = if is_watch { Verb::Watch } else { Verb::List };
+    let is_shared = query.contains(CLUSTER_INTENT);
+    let verb = match (is_shared, is_watch) {
+        (false, false) => Verb::List,
+        (false, true) => Verb::Watch,
+        (true, false) => Verb::SharedList,
+        (true, true) => Verb::SharedWatch,
+    };
     // What comes from now on is seen, also while the answer is being made.
     let events = fake.events.subscribe();
     if let Some(fault) = fake.enter(verb, &headers, query.clone(), Value::Null).await {
         return fault;
     }
     let world = fake.world.lock().unwrap();
+    let object = if is_shared {
+        &world.shared
+    } else {
+        &world.intent
+    };
     if !is_watch {
-        let items: Vec<&Value> = world.intent.iter().collect();
+        let items: Vec<&Value> = object.iter().collect();
         let list = json!({"kind": "NodeIntentList", "apiVersion": "postern.dev/v1alpha1",
             "metadata": {"resourceVersion": world.version.to_string()}, "items": items});
         return axum::Json(list).into_response();
@@ -249,7 +286,7 @@ async fn intents(
         .split('&')
         .find_map(|part| part.strip_prefix("resourceVersion="));
     let from: u64 = from.and_then(|text| text.parse().ok()).unwrap_or_default();
-    let newer = world.intent.clone().filter(|_| world.version > from);
+    let newer = object.clone().filter(|_| world.version > from);
     let missed = newer.map(|object| json!({"type": "MODIFIED", "object": object}));
     Body::from_stream(lines(missed, events)).into_response()
 }

@@ -6,7 +6,7 @@ use postern_agent::agent::NodeUpdate;
 use serde_json::json;
 
 use crate::fake::{Fake, Fault, Verb};
-use crate::node::{Node, envelope, spec, until};
+use crate::node::{Node, cluster_spec, envelope, spec, until};
 
 #[tokio::test]
 async fn the_nodes_own_intent_is_brought_and_each_newer_one_after_it() {
@@ -206,6 +206,35 @@ async fn keys_and_release_have_files_of_their_own() {
     })
     .await;
     assert!(node.document("keys.dsse.json").exists());
+}
+
+#[tokio::test]
+async fn the_document_for_all_nodes_is_brought_beside_the_nodes_own() {
+    let fake = Fake::started().await;
+    fake.change_intent("n1", &spec("own"));
+    fake.change_shared(&cluster_spec("first"));
+    let node = Node::started(&fake);
+    node.has_intent("own").await;
+    node.has_cluster("first").await;
+    until("a watch stands", || {
+        !fake.requests(Verb::SharedWatch).is_empty()
+    })
+    .await;
+    fake.put_shared(&cluster_spec("second"));
+    node.has_cluster("second").await;
+    assert_eq!(node.intent(), Some(json!("own")));
+
+    fake.fail(Verb::SharedList, [500, 403].map(Fault::Code));
+    fake.delete_shared();
+    fake.cut();
+    until("its failures are counted", || {
+        node.metrics.failures("cluster", "403") == 1
+    })
+    .await;
+    node.has_cluster("second").await;
+    assert!(!node.metrics.is_gone(), "the node's own is there");
+    fake.put_intent("n1", &spec("newer"));
+    node.has_intent("newer").await;
 }
 
 #[tokio::test]

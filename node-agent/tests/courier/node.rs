@@ -43,6 +43,13 @@ pub(crate) fn spec(payload: &str) -> Value {
     json!({"nodeUID": "u1", "serial": 1, "envelope": envelope(payload)})
 }
 
+/// The spec of the NodeIntent for all nodes.
+pub(crate) fn cluster_spec(payload: &str) -> Value {
+    let mut envelope = envelope(payload);
+    envelope["payloadType"] = json!("application/vnd.postern.dev.cluster.v1+json+gzip");
+    json!({"nodeUID": "cluster", "serial": 1, "envelope": envelope})
+}
+
 impl Node {
     /// Folders and files, without a courier.
     pub(crate) fn prepared(fake: &Fake) -> (TempDir, ApiServerOptions) {
@@ -95,7 +102,11 @@ impl Node {
 
     /// The payload of the intent that lies in the inbox.
     pub(crate) fn intent(&self) -> Option<Value> {
-        let bytes = std::fs::read(self.document("intent.dsse.json")).ok()?;
+        self.payload("intent.dsse.json")
+    }
+
+    fn payload(&self, file: &str) -> Option<Value> {
+        let bytes = std::fs::read(self.document(file)).ok()?;
         let envelope: Value = serde_json::from_slice(&bytes).unwrap();
         Some(envelope["payload"].clone())
     }
@@ -104,6 +115,14 @@ impl Node {
         until(&format!("the intent {payload} is in the inbox"), || {
             self.intent() == Some(json!(payload))
         })
+        .await;
+    }
+
+    pub(crate) async fn has_cluster(&self, payload: &str) {
+        until(
+            &format!("the cluster document {payload} is in the inbox"),
+            || self.payload("cluster.dsse.json") == Some(json!(payload)),
+        )
         .await;
     }
 

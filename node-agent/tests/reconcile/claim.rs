@@ -80,7 +80,7 @@ async fn a_corrupt_ledger_is_one_that_was_there() {
 async fn the_binding_that_proves_the_pod_range_brings_the_second_lock_with_it() {
     let mut node = Node::new();
     node.takes(next(&client(), |body| {
-        body.cluster.local_pod_ranges = vec!["10.244.1.0/24".parse().unwrap()];
+        body.local_pod_ranges = vec!["10.244.1.0/24".parse().unwrap()];
         body.pods.iter_mut().for_each(|pod| pod.addresses.clear());
     }))
     .await;

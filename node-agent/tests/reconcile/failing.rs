@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 
 use postern_agent::agent::Activation;
 use postern_agent::agent::reconcile::Again;
-use postern_agent::inbox::Document;
 use postern_agent_core::ScopeStatus;
 use postern_cni::protocol::Response;
 use postern_crds::node_report::{Difference, Posture, ScopeState};
@@ -14,14 +13,13 @@ use postern_host_testing::contract::OtherProgram as _;
 use postern_host_testing::fake::{Call, Flow};
 use postern_intent::Body;
 use postern_intent::body::{BlockedReason, Class};
-use postern_intent::sign::sign_intent;
 use postern_plan::check::Seal;
 use postern_plan::flow::CutExtent;
 use postern_plan::host::{Family, Route, RouteKind};
 use postern_plan::ruleset::Atom;
 
 use crate::fixture::client;
-use crate::node::{Node, signer};
+use crate::node::Node;
 use crate::{ALWAYS, count, message, next};
 
 /// As of a file system that is mounted read-only (`errno(3)`).
@@ -354,11 +352,8 @@ async fn a_change_that_nft_refuses_leaves_the_former_guard_and_its_body_in_the_r
 async fn a_body_that_was_accepted_and_not_read_back_is_not_reported_as_applied() {
     let mut node = Node::new();
     node.takes(client()).await;
-    let mut second = next(&client(), |_| {});
-    second.issued_at = jiff::Timestamp::now();
-    second.not_after = second.issued_at + jiff::SignedDuration::from_hours(1);
-    let envelope = sign_intent(&second, &[signer()]).unwrap();
-    node.puts(Document::Intent, &envelope);
+    let second = next(&client(), |_| {});
+    node.puts_body(second.clone());
     node.agent.take_documents();
     let status = node.agent.status();
     assert_eq!(status.ledger_serial, Some(second.serial.0));

@@ -3,20 +3,17 @@
 use std::fs;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
 use postern_agent::agent::Activation;
 use postern_agent::agent::intake::Taken;
-use postern_agent::inbox::Document;
 use postern_cni::protocol::Response;
 use postern_crds::node_report::NodeReportStatus;
 use postern_host_testing::patience::Patience;
 use postern_intent::body::Class;
-use postern_intent::sign::sign_intent;
 use postern_intent::{Address, Body};
 use postern_plan::desired::Standing;
 
 use crate::fixture::{client, pod, scope_id, word};
-use crate::node::{Node, signer};
+use crate::node::Node;
 use crate::{message, next};
 
 /// The bound pod `crawlers/a`, guarded by the body in force.
@@ -38,6 +35,15 @@ fn silent(body: &Body) -> Body {
     })
 }
 
+/// The namespace and the pods of a client node again.
+fn guarding(body: &Body) -> Body {
+    let client = client();
+    next(body, |body| {
+        body.guarded_namespaces = client.guarded_namespaces;
+        body.pods = client.pods;
+    })
+}
+
 fn releasing(body: &Body) -> Body {
     next(body, |body| {
         body.pods = vec![pod("a", Class::Released, &[])];
@@ -52,11 +58,8 @@ async fn standing(node: &mut Node) -> Option<Standing> {
 }
 
 /// Puts a body into the folder and lets the agent look.
-fn offers(node: &mut Node, mut body: Body) -> Taken {
-    body.issued_at = Timestamp::now();
-    body.not_after = Timestamp::now() + SignedDuration::from_hours(1);
-    let envelope = sign_intent(&body, &[signer()]).unwrap();
-    node.puts(Document::Intent, &envelope);
+fn offers(node: &mut Node, body: Body) -> Taken {
+    node.puts_body(body);
     node.agent.take_documents()
 }
 
@@ -139,10 +142,7 @@ async fn an_intent_is_not_in_force_before_it_is_durable_whom_it_guards() {
     assert_eq!(standing(&mut node).await, Some(Standing::Released));
 
     let held = blocks(&node, "bindings.json");
-    let guarding = Body {
-        serial: next(&open, |_| {}).serial,
-        ..client()
-    };
+    let guarding = guarding(&open);
     assert_eq!(offers(&mut node, guarding.clone()), Taken::Nothing);
     assert_eq!(
         node.agent.take_documents(),
@@ -184,10 +184,7 @@ async fn an_intent_that_the_ledger_cannot_keep_guards_nobody() {
     let open = silent(&client());
     node.takes(open.clone()).await;
     assert_eq!(node.adds("crawlers", "a", "veth1").await, Response::Done);
-    let guarding = Body {
-        serial: next(&open, |_| {}).serial,
-        ..client()
-    };
+    let guarding = guarding(&open);
     let held = blocks(&node, "ledger.json");
     assert_eq!(offers(&mut node, guarding), Taken::Nothing);
     assert_eq!(refused(&node), ["NotDurable"]);

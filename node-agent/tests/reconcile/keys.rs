@@ -3,11 +3,8 @@
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::EncodePublicKey as _;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use jiff::{SignedDuration, Timestamp};
 use postern_agent::agent::{Activation, NodeUpdate};
-use postern_agent::inbox::Document;
 use postern_intent::possession::{Claim, is_proved};
-use postern_intent::sign::sign_intent;
 use postern_intent::{Body, KeySet};
 
 use crate::fixture::client;
@@ -19,11 +16,8 @@ fn replacement() -> SigningKey {
 }
 
 /// A body comes that the new key signed.
-async fn comes_signed_anew(node: &mut Node, mut body: Body) {
-    body.issued_at = Timestamp::now();
-    body.not_after = Timestamp::now() + SignedDuration::from_hours(1);
-    let envelope = sign_intent(&body, &[replacement()]).unwrap();
-    node.puts(Document::Intent, &envelope);
+async fn comes_signed_anew(node: &mut Node, body: Body) {
+    node.puts_body_by(&replacement(), body);
     node.agent.take_documents();
     node.runs(Activation::IntentChanged).await;
 }

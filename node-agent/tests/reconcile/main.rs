@@ -14,6 +14,7 @@ mod drift;
 mod failing;
 mod guarded;
 mod incapable;
+mod joined;
 mod keys;
 mod letting_go;
 mod lost;
@@ -34,6 +35,7 @@ const ALWAYS: usize = usize::MAX;
 fn next(body: &Body, change: impl FnOnce(&mut Body)) -> Body {
     let mut next = body.clone();
     next.serial = Serial(body.serial.0 + 1);
+    next.cluster_serial = Serial(body.cluster_serial.0 + 1);
     change(&mut next);
     next
 }

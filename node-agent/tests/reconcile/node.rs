@@ -11,8 +11,9 @@ use futures::Stream;
 use jiff::{SignedDuration, Timestamp};
 use postern_agent::agent::Renewals;
 use postern_agent::agent::run::Wakers;
-use postern_agent::agent::state::Opening;
-use postern_agent::agent::state::{Agent, LastRun, LedgerState, note_damage};
+use postern_agent::agent::state::{
+    Agent, LastRun, LedgerState, Opening, ReceivedDocuments, note_damage,
+};
 use postern_agent::agent::{Activation, run, state::Track};
 use postern_agent::audit::Audit;
 use postern_agent::bindings::BindingStore;
@@ -32,7 +33,7 @@ use postern_crds::node_report::{NodeReportStatus, ScopeReport};
 use postern_host::error::errno;
 use postern_host_testing::fake::{Call, FakeHost};
 use postern_host_testing::patience::Patience;
-use postern_intent::sign::sign_intent;
+use postern_intent::sign::{sign_cluster, sign_intent};
 use postern_intent::{Body, KeySet, ScopeId};
 use postern_plan::Desired;
 use postern_plan::desired::Facts;
@@ -161,6 +162,7 @@ impl Node {
             bindings,
             inbox: Inbox::new(&intents),
             key,
+            received: ReceivedDocuments::default(),
             verified: None,
             facts: Facts::default(),
             desired: std::sync::Arc::new(Desired::default()),
@@ -202,7 +204,12 @@ impl Node {
 
     /// The first runs of an agent.
     pub(crate) async fn starts(&mut self) {
-        self.agent.start(&self.found, Duration::ZERO).await;
+        self.starts_looking(Duration::ZERO).await;
+    }
+
+    /// The same, with a look for a newer intent that takes so long at most.
+    pub(crate) async fn starts_looking(&mut self, first_look: Duration) {
+        self.agent.start(&self.found, first_look).await;
     }
 
     /// A file in the folder of documents.
@@ -211,17 +218,29 @@ impl Node {
         std::fs::write(file, serde_json::to_vec(envelope).unwrap()).unwrap();
     }
 
+    /// The two documents of a body, issued now and signed by the key that the node trusts.
+    pub(crate) fn puts_body(&self, body: Body) {
+        self.puts_body_by(&signer(), body);
+    }
+
+    /// The same, signed by another key.
+    pub(crate) fn puts_body_by(&self, key: &SigningKey, mut body: Body) {
+        body.issued_at = Timestamp::now();
+        body.not_after = Timestamp::now() + SignedDuration::from_hours(1);
+        let (intent, cluster) = body.documents();
+        let keys = std::slice::from_ref(key);
+        self.puts(Document::Cluster, &sign_cluster(&cluster, keys).unwrap());
+        self.puts(Document::Intent, &sign_intent(&intent, keys).unwrap());
+    }
+
     /// A file of the agent's state.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// A body comes, signed, and a few runs follow.
-    pub(crate) async fn takes(&mut self, mut body: Body) {
-        body.issued_at = Timestamp::now();
-        body.not_after = Timestamp::now() + SignedDuration::from_hours(1);
-        let envelope = sign_intent(&body, &[signer()]).unwrap();
-        self.puts(Document::Intent, &envelope);
+    pub(crate) async fn takes(&mut self, body: Body) {
+        self.puts_body(body);
         self.agent.take_documents();
         assert!(
             self.agent.verified.is_some(),

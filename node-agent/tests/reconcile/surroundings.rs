@@ -2,10 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
 use postern_agent::agent::{Activation, NodeUpdate};
 use postern_agent::cleanup::{CleanupError, cleanup};
-use postern_agent::inbox::Document;
 use postern_agent::ledger::{Ledger, ReleasedBy};
 use postern_cni::protocol::Response;
 use postern_host::bypass::{Bypass, Direction};
@@ -14,14 +12,13 @@ use postern_host::ports::{Firewall as _, Locks as _};
 use postern_host_testing::contract::OtherProgram as _;
 use postern_host_testing::fake::Call;
 use postern_intent::body::Class;
-use postern_intent::sign::sign_intent;
 use postern_plan::check::Seal;
 use postern_plan::host::{LockAction, LockPolicy};
 use postern_plan::settings::{LOCK_INSIDE_PRIORITY, SecondLock};
 use tokio::sync::oneshot;
 
 use crate::fixture::{client, scope_id, word};
-use crate::node::{Node, add, signer};
+use crate::node::{Node, add};
 use crate::{message, next};
 
 /// Of our direction and with one of our priorities.
@@ -185,12 +182,9 @@ async fn an_edit_that_the_kernel_refuses_is_followed_by_tables_made_anew() {
         table.counters.insert("hold".to_owned(), 7);
     });
     let selected = next(&client(), |body| {
-        body.issued_at = Timestamp::now();
-        body.not_after = Timestamp::now() + SignedDuration::from_hours(1);
         body.pods[1].class = Class::Policy { scope: scope_id() };
     });
-    let envelope = sign_intent(&selected, &[signer()]).unwrap();
-    node.puts(Document::Intent, &envelope);
+    node.puts_body(selected);
     node.agent.take_documents();
     node.agent.reconcile(Activation::IntentChanged).await;
     assert_eq!(node.agent.last.failures.len(), 1);

@@ -1,12 +1,12 @@
-//! The size of an envelope. What would break the budget goes without: a scope is blocked, or the addresses of Services are
-//! left out. What came or changed since the published body goes first, and of that the largest: a tenant's new policy takes
+//! The size of an envelope. What would break the budget goes without: a scope is blocked, or, in the cluster document, the
+//! addresses of Services are left out. What came or changed since the published body goes first, and of that the largest: a tenant's new policy takes
 //! nothing from the policies of others that fitted before it came.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use postern_intent::body::{Access, BlockedReason, Scope, TunnelRole, Way};
 use postern_intent::envelope::pack;
-use postern_intent::{Address, Body, ScopeId};
+use postern_intent::{ClusterDocument, NodeDocument, ScopeId};
 use serde::Serialize;
 
 use crate::lower::digest;
@@ -19,8 +19,6 @@ const AROUND: usize = 1024;
 pub(crate) struct Shed {
     /// Scopes that are blocked for it.
     pub(crate) scopes: BTreeSet<ScopeId>,
-    /// How many addresses of Services were left out: who comes in by one of them gets no answer.
-    pub(crate) addresses: usize,
     /// Whether the body is too large all the same.
     pub(crate) rest: Rest,
 }
@@ -36,7 +34,11 @@ pub(crate) enum Rest {
 }
 
 /// Takes out parts until the body fits. O(scopes² · log scopes) where nothing fits, O(scopes) where all of it does.
-pub(crate) fn fit(body: &mut Body, published: Option<&Body>, budget: usize) -> Shed {
+pub(crate) fn fit(
+    body: &mut NodeDocument,
+    published: Option<&NodeDocument>,
+    budget: usize,
+) -> Shed {
     let known: BTreeMap<ScopeId, Scope> = published
         .iter()
         .flat_map(|body| &body.firewall)
@@ -53,21 +55,7 @@ pub(crate) fn fit(body: &mut Body, published: Option<&Body>, budget: usize) -> S
             let id = std::cmp::Reverse(scope.id.clone());
             (is_new(scope), weight(&scope.terms.rules), id)
         });
-        let of_scope = largest.as_ref().map(|scope| weight(&scope.terms.rules));
-        let of_services: BTreeSet<Address> = body
-            .cluster
-            .inbound_addresses
-            .difference(&body.cluster.node_addresses)
-            .copied()
-            .collect();
         match largest {
-            _ if !of_services.is_empty() && Some(weight(&of_services)) >= of_scope => {
-                shed.addresses = of_services.len();
-                let nodes = &body.cluster.node_addresses;
-                body.cluster
-                    .inbound_addresses
-                    .retain(|address| nodes.contains(address));
-            }
             Some(scope) => {
                 shed.scopes.insert(scope.id.clone());
                 empty(scope);
@@ -85,8 +73,31 @@ pub(crate) fn fit(body: &mut Body, published: Option<&Body>, budget: usize) -> S
     shed
 }
 
-fn fits(body: &Body, budget: usize) -> bool {
-    let Ok(json) = serde_json::to_vec(body) else {
+/// What did not fit into the cluster document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct ShedServices {
+    /// How many addresses of Services were left out: who comes in by one of them gets no answer.
+    pub(crate) addresses: usize,
+    /// Whether the document is too large all the same.
+    pub(crate) rest: Rest,
+}
+
+/// Takes the addresses of Services out of a cluster document that does not fit.
+pub(crate) fn fit_cluster(document: &mut ClusterDocument, budget: usize) -> ShedServices {
+    let mut shed = ShedServices::default();
+    if fits(document, budget) {
+        return shed;
+    }
+    shed.addresses = document.cluster.service_addresses.len();
+    document.cluster.service_addresses.clear();
+    if !fits(document, budget) {
+        shed.rest = Rest::TooLarge;
+    }
+    shed
+}
+
+fn fits(document: &impl Serialize, budget: usize) -> bool {
+    let Ok(json) = serde_json::to_vec(document) else {
         return false;
     };
     let encoded = |bytes: usize| bytes.div_ceil(3) * 4 + AROUND;
@@ -109,7 +120,7 @@ fn empty(scope: &mut Scope) {
 }
 
 /// A tunnel that no scope uses any more goes with its route.
-fn drop_unused(body: &mut Body) {
+fn drop_unused(body: &mut NodeDocument) {
     let used: BTreeSet<_> = body
         .firewall
         .iter()

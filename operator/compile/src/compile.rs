@@ -2,26 +2,30 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use postern_intent::{Body, NodeName};
+use postern_intent::{NodeDocument, NodeName, Serial};
 
 use crate::allocate::{Hosts, Networks, Numbers};
 use crate::assign::Assignment;
 use crate::budget::Shed;
 use crate::gate::{Gate, Held};
 use crate::index::Index;
-use crate::lower::{Context, NodePlan, Shared, clients, peers};
+use crate::lower::{Context, NodePlan, clients, peers};
 use crate::pins::Keys;
+use crate::refresh::Validity;
 use crate::remember::remember;
 use crate::resolve::{Exits, Plans};
 use crate::screen::Screened;
 use crate::select::Contenders;
+use crate::shared::{ClusterOutcome, SettledCluster};
 use crate::snapshot::{Memory, Node, Snapshot};
 use crate::verdict::{Verdict, verdicts};
-use crate::{budget, lower, refresh, serial};
+use crate::{budget, lower, refresh, serial, shared};
 
 /// What a compile says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Compilation {
+    /// What becomes of the cluster document. It is published before the documents of nodes, which name its serial.
+    pub cluster: ClusterOutcome,
     /// What becomes of every node's intent.
     pub nodes: BTreeMap<NodeName, NodeOutcome>,
     /// What is to be said about every resource.
@@ -40,7 +44,7 @@ pub enum NodeOutcome {
     /// The published envelope stays, byte for byte.
     Keep,
     /// This body is signed and published.
-    Publish(Box<Body>),
+    Publish(Box<NodeDocument>),
     /// Nothing is published: the node has seen newer documents than we have, or what we have of it cannot be read, and
     /// whatever we said could be looser than what it enforces. It keeps that until a person approves or it runs out:
     /// docs/adr/0012-restored-publishes-nothing.md.
@@ -54,7 +58,9 @@ pub enum NodeOutcome {
 pub(crate) struct Settled {
     pub(crate) outcome: NodeOutcome,
     /// The body that is in force once the outcome is carried out.
-    pub(crate) body: Body,
+    pub(crate) body: NodeDocument,
+    /// The serial of the cluster document with which what it says changed last.
+    pub(crate) facts: Serial,
     /// What did not fit.
     pub(crate) shed: Shed,
 }
@@ -87,14 +93,17 @@ pub fn compile(snapshot: &Snapshot) -> Compilation {
         clients: &clients,
         peers: &peers,
     };
-    let shared = Shared::new(&index, &contenders, &gate, &exits, &numbers);
+    let guarded = lower::cluster::guarded(&contenders, &gate);
+    let facts = lower::cluster::facts(&index, &exits, &numbers);
+    let cluster = shared::settle(snapshot, shared::unstamped(guarded, facts));
     let settled: BTreeMap<&NodeName, Settled> = index
         .nodes
         .values()
-        .map(|node| (&node.name, settle(&context, &shared, &gate.restored, node)))
+        .map(|node| (&node.name, settle(&context, &cluster, &gate.restored, node)))
         .collect();
     Compilation {
-        verdicts: verdicts(&context, &gate, &settled),
+        verdicts: verdicts(&context, &gate, &settled, &cluster),
+        cluster: cluster.outcome,
         memory: remember(&index, &contenders, &gate, &keys),
         retired: retired(&index),
         nodes: settled
@@ -107,45 +116,47 @@ pub fn compile(snapshot: &Snapshot) -> Compilation {
 
 fn settle(
     context: &Context<'_>,
-    shared: &Shared,
+    cluster: &SettledCluster,
     restored: &BTreeSet<NodeName>,
     node: &Node,
 ) -> Settled {
     let snapshot = context.index.snapshot;
-    let mut body = lower::body::lower(context, &NodePlan::new(context, node), shared);
+    let mut body = lower::body::lower(context, &NodePlan::new(context, node));
     let published = context.index.published.bodies.get(&node.name);
     let shed = budget::fit(&mut body, published, snapshot.settings.envelope_budget);
+    let settled = |outcome, body| Settled {
+        outcome,
+        body,
+        facts: cluster.changed,
+        shed,
+    };
     if restored.contains(&node.name) {
-        return Settled {
-            outcome: NodeOutcome::Restored,
-            body,
-            shed,
-        };
+        return settled(NodeOutcome::Restored, body);
     }
     if let Some(published) = published
         && refresh::same_sections(&body, published)
-        && !refresh::is_due(snapshot.now, &snapshot.settings, published)
+        // A document of before the store was set back is joined with no later cluster document.
+        && published.cluster_serial >= cluster.follows
+        && !validity(published).is_due(snapshot.now, &snapshot.settings)
     {
-        return Settled {
-            outcome: NodeOutcome::Keep,
-            body: published.clone(),
-            shed,
-        };
+        return settled(NodeOutcome::Keep, published.clone());
     }
     if snapshot.awaited.contains(&node.name) {
-        return Settled {
-            outcome: NodeOutcome::Awaited,
-            body: published.cloned().unwrap_or(body),
-            shed,
-        };
+        return settled(NodeOutcome::Awaited, published.cloned().unwrap_or(body));
     }
     let reported = serial::reported(snapshot.now, context.index.reports.get(&node.name).copied());
-    let serial = serial::next(snapshot.now, published, reported);
-    let body = refresh::stamp(body, serial, snapshot.now, &snapshot.settings);
-    Settled {
-        outcome: NodeOutcome::Publish(Box::new(body.clone())),
-        body,
-        shed,
+    body.serial = serial::next(snapshot.now, published.map(|one| one.serial), reported);
+    body.cluster_serial = cluster.changed.max(cluster.follows);
+    let validity = Validity::from_now(snapshot.now, &snapshot.settings);
+    body.issued_at = validity.issued_at;
+    body.not_after = validity.not_after;
+    settled(NodeOutcome::Publish(Box::new(body.clone())), body)
+}
+
+fn validity(document: &NodeDocument) -> Validity {
+    Validity {
+        issued_at: document.issued_at,
+        not_after: document.not_after,
     }
 }
 

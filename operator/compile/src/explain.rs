@@ -1,7 +1,7 @@
 //! Why a pod leaves as it does, for people.
 
 use postern_intent::body::{BlockedReason, Class, Scope, Way};
-use postern_intent::{Body, ExitName, Namespace, NodeName, PodName};
+use postern_intent::{ExitName, Namespace, NodeDocument, NodeName, PodName};
 use serde::Serialize;
 
 use crate::index::Index;
@@ -61,7 +61,7 @@ pub enum Outcome {
 #[must_use]
 pub fn explain(
     snapshot: &Snapshot,
-    bodies: &std::collections::BTreeMap<NodeName, Body>,
+    bodies: &std::collections::BTreeMap<NodeName, NodeDocument>,
     namespace: &Namespace,
     name: &PodName,
 ) -> Option<Explanation> {
@@ -115,7 +115,7 @@ pub fn explain(
     })
 }
 
-fn scope_of<'a>(body: &'a Body, class: &Class) -> Option<&'a Scope> {
+fn scope_of<'a>(body: &'a NodeDocument, class: &Class) -> Option<&'a Scope> {
     match class {
         Class::Policy { scope: id } => body.firewall.iter().find(|scope| scope.id == *id),
         Class::Blocked { .. } | Class::Released => None,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use postern_intent::body::{Class, Scope};
-use postern_intent::{Address, Body, ExitName, Namespace, NodeName, ScopeId, Uid, body};
+use postern_intent::{Address, ExitName, Namespace, NodeDocument, NodeName, ScopeId, Uid, body};
 
 use crate::screen::Screened;
 use crate::snapshot::{self, Attachment, Exit, Lifecycle, Node, Policy, Report, Snapshot};
@@ -31,7 +31,7 @@ pub(crate) struct Index<'a> {
 /// Lookups of the published bodies.
 pub(crate) struct Published<'a> {
     /// The bodies of all nodes, of those too that are no more.
-    pub(crate) bodies: &'a BTreeMap<NodeName, Body>,
+    pub(crate) bodies: &'a BTreeMap<NodeName, NodeDocument>,
     /// Pods by UID, with the node whose body lists them.
     pods: BTreeMap<&'a Uid, (&'a NodeName, &'a body::Pod)>,
     /// Scopes by node and id.
@@ -155,7 +155,7 @@ impl<'a> Index<'a> {
 }
 
 impl<'a> Published<'a> {
-    fn new(bodies: &'a BTreeMap<NodeName, Body>) -> Self {
+    fn new(bodies: &'a BTreeMap<NodeName, NodeDocument>) -> Self {
         let mut pods = BTreeMap::new();
         let mut scopes: BTreeMap<&NodeName, BTreeMap<&ScopeId, &Scope>> = BTreeMap::new();
         let mut newest: BTreeMap<&Uid, &Scope> = BTreeMap::new();

@@ -12,7 +12,7 @@
 //! | [`explain`] | why a pod leaves as it does |
 //!
 //! Inside: `index` (sorted lookups), `pins` (WireGuard keys), `select` and `assign` (pod to policy), `resolve`
-//! (names to what they stand for), `allocate` (numbers), `lower` (one file for each section of the body), `budget`,
+//! (names to what they stand for), `allocate` (numbers), `lower` (one file for each section), `shared` (the document for all nodes), `budget`,
 //! `memory_budget` (what a namespace may have remembered), `screen` (what contradicts the cluster), `serial`, `refresh`, `remember`.
 
 mod allocate;
@@ -33,6 +33,7 @@ mod resolve;
 mod screen;
 mod select;
 mod serial;
+mod shared;
 pub mod snapshot;
 pub mod verdict;
 
@@ -41,4 +42,5 @@ pub use compile::{Compilation, NodeOutcome, compile};
 pub use first_names::first_names;
 pub use memory_budget::NAMESPACE_BUDGET;
 pub use pins::CHANGE_INTERVAL;
+pub use shared::ClusterOutcome;
 pub use snapshot::Snapshot;

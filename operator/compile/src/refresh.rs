@@ -1,23 +1,24 @@
-//! Whether a body says anything new, and when an unchanged one is issued again.
+//! Whether a document says anything new, and when an unchanged one is issued again.
 
 use jiff::Timestamp;
+use postern_intent::NodeDocument;
 use postern_intent::verify::SKEW_ALLOWANCE;
-use postern_intent::{Body, Serial};
 
 use crate::snapshot::Settings;
 
-/// Do two bodies say the same, whatever their serial and times?
-pub(crate) fn same_sections(a: &Body, b: &Body) -> bool {
+/// Do two documents of a node say the same, whatever their serials and times?
+pub(crate) fn same_sections(a: &NodeDocument, b: &NodeDocument) -> bool {
     // Named one by one, so that a new section of the body does not compile until it is compared.
-    let Body {
+    let NodeDocument {
         version,
         node,
         serial: _,
+        cluster_serial: _,
         issued_at: _,
         not_after: _,
         trace_id: _,
-        guarded_namespaces,
-        cluster,
+        local_pod_ranges,
+        local_addresses,
         tunnels,
         routes,
         nat,
@@ -28,8 +29,8 @@ pub(crate) fn same_sections(a: &Body, b: &Body) -> bool {
     } = a;
     *version == b.version
         && *node == b.node
-        && *guarded_namespaces == b.guarded_namespaces
-        && *cluster == b.cluster
+        && *local_pod_ranges == b.local_pod_ranges
+        && *local_addresses == b.local_addresses
         && *tunnels == b.tunnels
         && *routes == b.routes
         && *nat == b.nat
@@ -39,23 +40,33 @@ pub(crate) fn same_sections(a: &Body, b: &Body) -> bool {
         && *allocations == b.allocations
 }
 
-/// Is it time to issue the body again?
-///
-/// A body from further in the future than an agent accepts was issued by a leader whose clock was ahead. Its age says
-/// nothing, and the nodes may refuse it, so it is issued again at once. A smaller difference between the clocks of two
-/// replicas is not worth a write for every node at each change of the leader.
-pub(crate) fn is_due(now: Timestamp, settings: &Settings, published: &Body) -> bool {
-    let age = now.duration_since(published.issued_at);
-    age >= settings.refresh || age < -SKEW_ALLOWANCE || published.not_after <= now
+/// When a document was issued, and how long it stays in force.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Validity {
+    pub(crate) issued_at: Timestamp,
+    pub(crate) not_after: Timestamp,
 }
 
-/// Stamps a body for publishing.
-pub(crate) fn stamp(mut body: Body, serial: Serial, now: Timestamp, settings: &Settings) -> Body {
-    body.serial = serial;
-    body.issued_at = now;
-    // A validity beyond what a time stamp can say is cut; jiff's range ends in the year 9999.
-    body.not_after = now
-        .saturating_add(settings.validity)
-        .unwrap_or(Timestamp::MAX);
-    body
+impl Validity {
+    /// Of a document that is issued now. A validity beyond what a time stamp can say is cut; jiff's range ends in the year
+    /// 9999.
+    pub(crate) fn from_now(now: Timestamp, settings: &Settings) -> Self {
+        let not_after = now
+            .saturating_add(settings.validity)
+            .unwrap_or(Timestamp::MAX);
+        Self {
+            issued_at: now,
+            not_after,
+        }
+    }
+
+    /// Is it time to issue the document again?
+    ///
+    /// A document from further in the future than an agent accepts was issued by a leader whose clock was ahead. Its age says
+    /// nothing, and the nodes may refuse it, so it is issued again at once. A smaller difference between the clocks of two
+    /// replicas is not worth a write for every node at each change of the leader.
+    pub(crate) fn is_due(self, now: Timestamp, settings: &Settings) -> bool {
+        let age = now.duration_since(self.issued_at);
+        age >= settings.refresh || age < -SKEW_ALLOWANCE || self.not_after <= now
+    }
 }

@@ -1,7 +1,7 @@
 //! The serial of a new body, and whether the node has seen newer ones than we published.
 
 use jiff::{SignedDuration, Timestamp};
-use postern_intent::{Body, Serial};
+use postern_intent::{NodeDocument, Serial};
 
 use crate::snapshot::{Node, Report};
 
@@ -10,10 +10,13 @@ const BELIEVED_AHEAD: SignedDuration = SignedDuration::from_hours(1);
 
 /// The serial that the node's ledger has seen, if it is believable.
 pub(crate) fn reported(now: Timestamp, report: Option<&Report>) -> Option<Serial> {
+    believed(now, report.and_then(|report| report.ledger_serial))
+}
+
+/// A serial that a node reports, if it is believable.
+pub(crate) fn believed(now: Timestamp, said: Option<Serial>) -> Option<Serial> {
     let limit = milliseconds(now.saturating_add(BELIEVED_AHEAD).unwrap_or(now));
-    report
-        .and_then(|report| report.ledger_serial)
-        .filter(|serial| serial.0 > 0 && serial.0 <= limit)
+    said.filter(|serial| serial.0 > 0 && serial.0 <= limit)
 }
 
 /// The serial that the node reports and that is not believed.
@@ -24,15 +27,19 @@ pub(crate) fn unbelieved(now: Timestamp, report: Option<&Report>) -> Option<Seri
 
 /// The next serial: above what is published, above what the node has seen, and not below the time in Unix
 /// milliseconds, so that it grows over a reinstallation too.
-pub(crate) fn next(now: Timestamp, published: Option<&Body>, reported: Option<Serial>) -> Serial {
-    let published = published.map_or(0, |body| body.serial.0);
+pub(crate) fn next(now: Timestamp, published: Option<Serial>, reported: Option<Serial>) -> Serial {
+    let published = published.map_or(0, |serial| serial.0);
     let seen = reported.map_or(0, |serial| serial.0);
     Serial(published.max(seen).max(milliseconds(now)).saturating_add(1))
 }
 
 /// Has the node seen a newer document than the published one? Then the cluster was restored from a backup, or what
 /// was published is lost.
-pub(crate) fn is_restored(node: &Node, published: Option<&Body>, reported: Option<Serial>) -> bool {
+pub(crate) fn is_restored(
+    node: &Node,
+    published: Option<&NodeDocument>,
+    reported: Option<Serial>,
+) -> bool {
     let published = published
         .filter(|body| body.node.uid == node.uid)
         .map_or(Serial(0), |body| body.serial);
@@ -57,7 +64,9 @@ mod tests {
             uid: "u1".parse().expect("a UID"),
             key: None,
             ledger_serial: Some(Serial(serial)),
+            ledger_cluster_serial: None,
             applied_serial: None,
+            applied_cluster_serial: None,
             freshness: Freshness::Fresh,
             guard: Guard::Sealed,
             exits: std::collections::BTreeMap::new(),

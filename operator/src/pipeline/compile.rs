@@ -7,7 +7,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use postern_compile::snapshot::Snapshot;
 use postern_compile::{Compilation, NodeOutcome, compile};
-use postern_intent::{Body, NodeName};
+use postern_intent::{NodeDocument, NodeName};
 use tracing::{Instrument as _, info_span};
 
 use super::error::PipelineError;
@@ -75,7 +75,7 @@ impl CompileStep {
             });
         }
         let started = Instant::now();
-        let snapshot = snapshot(world, &round.intent_states, Timestamp::now());
+        let snapshot = snapshot(round, Timestamp::now());
         let span = info_span!("compile", nodes = snapshot.nodes.len());
         // On a thread of its own: the lease is renewed by the runtime's threads meanwhile.
         let work = tokio::task::spawn_blocking(move || compile(&snapshot));
@@ -115,14 +115,11 @@ impl CompileStep {
     }
 }
 
-fn snapshot(
-    world: &World,
-    intent_states: &BTreeMap<NodeName, IntentState>,
-    now: Timestamp,
-) -> Snapshot {
-    let mut previous: BTreeMap<NodeName, Body> = BTreeMap::new();
+fn snapshot(round: &Round, now: Timestamp) -> Snapshot {
+    let world = &round.world;
+    let mut previous: BTreeMap<NodeName, NodeDocument> = BTreeMap::new();
     let mut unreadable = BTreeSet::new();
-    for (node, standing) in intent_states {
+    for (node, standing) in &round.intent_states {
         match standing {
             IntentState::Current { body, .. } => {
                 previous.insert(node.clone(), (**body).clone());
@@ -136,6 +133,11 @@ fn snapshot(
             IntentState::Absent | IntentState::Lagging => {}
         }
     }
+    let previous_cluster = match &round.cluster_state {
+        IntentState::Current { body, .. } => Some((**body).clone()),
+        IntentState::Lost { kept, .. } => Some((*kept.body).clone()),
+        IntentState::Tampered { .. } | IntentState::Absent | IntentState::Lagging => None,
+    };
     let inputs = world.inputs.clone();
     let remembered = &world.remembered;
     Snapshot {
@@ -151,6 +153,8 @@ fn snapshot(
         services: inputs.services,
         reports: inputs.reports,
         previous,
+        previous_cluster,
+        cluster_is_own: world.cluster_is_own,
         unreadable,
         awaited: world.awaited.clone(),
         memory: remembered.memory.clone(),

@@ -15,7 +15,7 @@ use postern_intent::NodeName;
 use serde_json::json;
 use tracing::{info, warn};
 
-use super::intents::Intents;
+use super::intents::PublishedIntents;
 use super::object_key::ObjectKey;
 use super::outcome::IdleReason;
 use super::publish::{AT_ONCE, Attempt, Tally, Writer};
@@ -36,7 +36,7 @@ impl FenceStep {
         writer: &Writer,
         objects: &[Arc<Tolerant<NodeIntent>>],
         epoch: u64,
-        intents: &mut Intents,
+        intents: &mut PublishedIntents,
         term: &LeaseTerm,
     ) -> Option<IdleReason> {
         let look = if self.fenced == Some(epoch) {
@@ -83,7 +83,7 @@ async fn fence(
     objects: &[Arc<Tolerant<NodeIntent>>],
     epoch: u64,
     look: StampLook,
-    intents: &mut Intents,
+    intents: &mut PublishedIntents,
 ) -> Fenced {
     let stamps = objects
         .iter()

@@ -7,22 +7,23 @@ use std::time::Instant;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use postern_crds::conditions::Reason;
 use postern_crds::{NodeIntent, NodeIntentSpec};
-use postern_intent::verify::{Context, Refusal, verify_intent};
-use postern_intent::{Body, KeySet, NodeName, envelope};
+use postern_intent::{ClusterDocument, KeySet, NodeDocument, NodeName, Serial};
 use postern_telemetry::Origin;
 
 use super::arrivals::Arrivals;
 use super::owned::{OwnWrite, ShownVersion};
+use super::publish::IntentChange;
 use super::shown_envelope::from_shown;
+use super::signed::SignedDocument;
 use crate::watches::Tolerant;
 
 /// What this process published, or verified as published.
 #[derive(Debug, Clone)]
-pub struct KnownIntent {
+pub struct KnownIntent<D = NodeDocument> {
     /// The object's spec, byte for byte.
     pub spec: NodeIntentSpec,
     /// What the envelope says.
-    pub body: Arc<Body>,
+    pub body: Arc<D>,
     owned: OwnWrite,
     author: Author,
 }
@@ -38,10 +39,10 @@ enum Author {
 
 /// How the published intent of a node stands.
 #[derive(Debug, Clone)]
-pub enum IntentState {
+pub enum IntentState<D = NodeDocument> {
     /// It is there and verifies.
     Current {
-        body: Arc<Body>,
+        body: Arc<D>,
         spec: Box<NodeIntentSpec>,
     },
     /// Nothing was ever published.
@@ -50,7 +51,7 @@ pub enum IntentState {
     Lagging,
     /// It is gone, or was changed, while the one who published it lives: the same bytes are published again.
     Lost {
-        kept: Box<KnownIntent>,
+        kept: Box<KnownIntent<D>>,
         why: IntentLoss,
     },
     /// There is something that does not verify, and nobody remembers what was there.
@@ -69,35 +70,69 @@ pub enum IntentLoss {
     Older,
 }
 
-type Opened = Result<Arc<Body>, Reason>;
+type Opened<D> = Result<Arc<D>, Reason>;
 
 /// What is known of all published intents; one for the whole process.
-#[derive(Debug, Default)]
-pub struct Intents {
-    kept: BTreeMap<NodeName, KnownIntent>,
+#[derive(Debug)]
+pub struct Intents<D = NodeDocument> {
+    kept: BTreeMap<NodeName, KnownIntent<D>>,
     /// Verifying is the expensive part: each version is opened once for each set of keys.
-    opened: BTreeMap<NodeName, (String, Vec<String>, Opened)>,
+    opened: BTreeMap<NodeName, (String, Vec<String>, Opened<D>)>,
     /// What this process published in a trace and no report calls applied yet.
     pub arrivals: Arrivals<Origin>,
 }
 
-impl Intents {
+/// What is known of what this process or an earlier leader published.
+#[derive(Debug, Default)]
+pub struct PublishedIntents {
+    /// One document for each node.
+    pub nodes: Intents<NodeDocument>,
+    /// The document for all nodes.
+    pub cluster: Intents<ClusterDocument>,
+}
+
+impl PublishedIntents {
+    /// This process touched the object of an intent, and nothing of its content.
+    pub fn touched(&mut self, name: &NodeName, metadata: &ObjectMeta, now: Instant) {
+        self.nodes.touched(name, metadata, now);
+        self.cluster.touched(name, metadata, now);
+    }
+}
+
+impl<D> Default for Intents<D> {
+    fn default() -> Self {
+        Self {
+            kept: BTreeMap::new(),
+            opened: BTreeMap::new(),
+            arrivals: Arrivals::default(),
+        }
+    }
+}
+
+impl<D: SignedDocument> Intents<D> {
     /// This process wrote an intent.
     pub fn wrote(
         &mut self,
         node: NodeName,
         spec: NodeIntentSpec,
-        body: Arc<Body>,
+        body: Arc<D>,
         metadata: &ObjectMeta,
+        change: IntentChange,
         now: Instant,
     ) {
         let version = metadata.resource_version.clone().unwrap_or_default();
         let owned = OwnWrite::new(version, now);
+        let former = self.kept.get(&node).map(|kept| kept.author);
+        // What is put back, or signed by another key, stays the word of whoever said it.
+        let author = match change {
+            IntentChange::New => Author::Ourselves,
+            IntentChange::Republished | IntentChange::Keys => former.unwrap_or(Author::Earlier),
+        };
         let kept = KnownIntent {
             spec,
             body,
             owned,
-            author: Author::Ourselves,
+            author,
         };
         self.kept.insert(node, kept);
     }
@@ -114,6 +149,12 @@ impl Intents {
         self.kept.remove(node);
         self.opened.remove(node);
         self.arrivals.forget(node);
+    }
+
+    /// The serial of what is published, as far as it is known.
+    #[must_use]
+    pub fn serial(&self, node: &NodeName) -> Option<Serial> {
+        self.kept.get(node).map(|kept| kept.body.serial())
     }
 
     /// Did this process itself publish what is in force for the node?
@@ -136,7 +177,7 @@ impl Intents {
         shown: Option<&Tolerant<NodeIntent>>,
         keys: &KeySet,
         now: Instant,
-    ) -> IntentState {
+    ) -> IntentState<D> {
         let version = shown.and_then(|object| metadata(object).resource_version.clone());
         let shows = self
             .kept
@@ -148,7 +189,7 @@ impl Intents {
             (_, Some(ShownVersion::Older), _) => IntentState::Lagging,
             (None, _, None) => IntentState::Absent,
             (None, _, Some(kept)) => lost(kept, IntentLoss::Deleted),
-            (Some(Ok(body)), _, Some(kept)) if body.serial < kept.body.serial => {
+            (Some(Ok(body)), _, Some(kept)) if body.serial() < kept.body.serial() => {
                 lost(kept, IntentLoss::Older)
             }
             (Some(Ok(body)), _, _) => {
@@ -165,7 +206,7 @@ impl Intents {
         &mut self,
         node: &NodeName,
         shown: Option<&Tolerant<NodeIntent>>,
-        body: &Arc<Body>,
+        body: &Arc<D>,
         now: Instant,
     ) -> Box<NodeIntentSpec> {
         let Some(object) = shown.and_then(Tolerant::good) else {
@@ -190,7 +231,7 @@ impl Intents {
         Box::new(object.spec.clone())
     }
 
-    fn open(&mut self, node: &NodeName, object: &Tolerant<NodeIntent>, keys: &KeySet) -> Opened {
+    fn open(&mut self, node: &NodeName, object: &Tolerant<NodeIntent>, keys: &KeySet) -> Opened<D> {
         let version = metadata(object)
             .resource_version
             .clone()
@@ -212,7 +253,7 @@ impl Intents {
     }
 }
 
-fn lost(kept: &KnownIntent, why: IntentLoss) -> IntentState {
+fn lost<D: Clone>(kept: &KnownIntent<D>, why: IntentLoss) -> IntentState<D> {
     IntentState::Lost {
         kept: Box::new(kept.clone()),
         why,
@@ -223,35 +264,20 @@ fn metadata(object: &Tolerant<NodeIntent>) -> &ObjectMeta {
     kube::Resource::meta(object)
 }
 
-/// Opens an envelope of our own, expired ones too: the question is what was said, not whether it is still in force.
-/// The printable copies have to say the same, since people go by them.
-fn open(node: &NodeName, spec: &NodeIntentSpec, keys: &KeySet) -> Result<Body, Reason> {
+/// Opens an envelope of our own. The printable copies have to say the same, since people go by them.
+fn open<D: SignedDocument>(
+    name: &NodeName,
+    spec: &NodeIntentSpec,
+    keys: &KeySet,
+) -> Result<D, Reason> {
     let Some(shown) = &spec.envelope else {
         return Err(Reason::NoIntent);
     };
     let envelope = from_shown(shown).ok_or(Reason::Malformed)?;
-    let packed = envelope.payload_bytes().map_err(|_| Reason::BadPayload)?;
-    let json = envelope::unpack(&packed).map_err(|_| Reason::BadPayload)?;
-    let said: Body = serde_json::from_slice(&json).map_err(|_| Reason::NotUnderstood)?;
-    let context = Context {
-        node: &said.node,
-        keys,
-        now: said.issued_at,
-        last: None,
-    };
-    let verified = verify_intent(&envelope, &context).map_err(|refusal| reason(&refusal))?;
-    let body = verified.get();
-    if body.node.name != *node {
-        return Err(Reason::WrongNode);
-    }
-    let copies = spec.serial == body.serial.0
-        && spec.node_uid == body.node.uid.as_str()
+    let document = D::open(name, &envelope, keys)?;
+    let copies = spec.serial == document.serial().0
+        && spec.node_uid == document.node_uid()
         && spec.not_after.as_ref().map(|time| time.0.as_second())
-            == Some(body.not_after.as_second());
-    copies.then(|| body.clone()).ok_or(Reason::Inconsistent)
-}
-
-/// The reason of a refusal, as conditions and Events name it.
-fn reason(refusal: &Refusal) -> Reason {
-    Reason::parse(refusal.reason()).unwrap_or(Reason::Malformed)
+            == Some(document.not_after().as_second());
+    copies.then_some(document).ok_or(Reason::Inconsistent)
 }

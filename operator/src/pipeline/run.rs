@@ -10,7 +10,7 @@ use super::compile::{CompileStep, Compiled};
 use super::error::PipelineError;
 use super::fence::FenceStep;
 use super::gather::{GatherStep, ProvedKeys};
-use super::intents::Intents;
+use super::intents::PublishedIntents;
 use super::memory::MemoryStore;
 use super::outcome::{IdleReason, Outcome};
 use super::parts::PipelineParts;
@@ -27,7 +27,7 @@ pub struct Pipeline {
     fence: FenceStep,
     compile: CompileStep,
     announcer: Announcer,
-    intents: Intents,
+    intents: PublishedIntents,
     memory: MemoryStore,
     proved: ProvedKeys,
 }
@@ -40,7 +40,7 @@ impl Pipeline {
             fence: FenceStep::default(),
             compile: CompileStep::default(),
             announcer: Announcer::default(),
-            intents: Intents::default(),
+            intents: PublishedIntents::default(),
             memory: MemoryStore::default(),
             proved: ProvedKeys::default(),
             parts,
@@ -170,7 +170,7 @@ impl Pipeline {
             intents,
             ..
         } = self;
-        report_step(parts, announcer, memory).run(round, &compiled.compilation, intents);
+        report_step(parts, announcer, memory).run(round, &compiled.compilation, &mut intents.nodes);
         parts.writer.metrics.took(Step::Report, started.elapsed());
     }
 

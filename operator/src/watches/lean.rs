@@ -92,21 +92,52 @@ pub(super) fn service(service: &mut Service) {
 /// node counts wakes nobody.
 pub(super) fn report(report: &mut NodeReport) {
     metadata(&mut report.metadata);
-    report.status = report.status.take().map(|status| NodeReportStatus {
-        applied_serial: status.applied_serial,
-        applied_digest: status.applied_digest,
-        verified_at: status.verified_at,
-        ledger_serial: status.ledger_serial,
-        key_set_version: status.key_set_version,
-        trusted_key_ids: status.trusted_key_ids,
-        public_keys: status.public_keys,
-        conditions: status.conditions.into_iter().map(bare).collect(),
-        scopes: status.scopes.into_iter().map(scope).collect(),
-        exits: status.exits.into_iter().map(exit).collect(),
-        served: status.served,
-        body_formats: status.body_formats,
+    report.status = report.status.take().map(read_of);
+}
+
+fn read_of(status: NodeReportStatus) -> NodeReportStatus {
+    // Named one by one, so that a new field does not compile until somebody decides whether it is read.
+    let NodeReportStatus {
+        applied_serial,
+        applied_cluster_serial,
+        applied_digest,
+        verified_at,
+        ledger_serial,
+        ledger_cluster_serial,
+        key_set_version,
+        trusted_key_ids,
+        public_keys,
+        conditions,
+        scopes,
+        exits,
+        served,
+        body_formats,
+        agent_version: _,
+        released: _,
+        guarded_namespaces: _,
+        applied_pods: _,
+        mismatches: _,
+        refusals: _,
+        counters: _,
+        capabilities: _,
+    } = status;
+    NodeReportStatus {
+        applied_serial,
+        applied_cluster_serial,
+        applied_digest,
+        verified_at,
+        ledger_serial,
+        ledger_cluster_serial,
+        key_set_version,
+        trusted_key_ids,
+        public_keys,
+        conditions: conditions.into_iter().map(bare).collect(),
+        scopes: scopes.into_iter().map(scope).collect(),
+        exits: exits.into_iter().map(exit).collect(),
+        served,
+        body_formats,
         ..NodeReportStatus::default()
-    });
+    }
 }
 
 /// What a policy's status is made from.
@@ -222,6 +253,28 @@ mod tests {
         assert_ne!(first, again, "the newer time is kept");
         assert!(super::same_report(&first, &again));
         assert!(!super::same_report(&again, &other));
+    }
+
+    #[test]
+    fn the_compiler_reads_of_a_kept_report_what_it_reads_of_the_whole_one() {
+        let full = json!({
+            "appliedSerial": 1, "appliedDigest": "a", "appliedClusterSerial": 2, "ledgerSerial": 3, "ledgerClusterSerial": 4,
+            "verifiedAt": "2026-01-01T00:00:00.000000Z", "bodyFormats": [2], "keySetVersion": 5, "trustedKeyIds": ["k"],
+            "conditions": [{"type": "FailClosed", "status": "True", "reason": "Sealed", "message": "",
+                "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+        });
+        let object: NodeReport = serde_json::from_value(json!({
+            "apiVersion": "postern.dev/v1alpha1", "kind": "NodeReport", "metadata": {"name": "n1"},
+            "spec": {"nodeUID": "u"}, "status": full,
+        }))
+        .expect("a report");
+        let mut kept = object.clone();
+        super::report(&mut kept);
+        let now = "2026-01-01T00:00:01Z".parse().expect("a time");
+        let read = |object| intake::report(object, now, &|_, _| true).expect("a report");
+        assert_eq!(read(&kept), read(&object));
+        let known = read(&kept).ledger_cluster_serial.map(|serial| serial.0);
+        assert_eq!(known, Some(4));
     }
 
     #[test]

@@ -190,7 +190,11 @@ async fn an_object_that_is_refused_keeps_no_intent_waiting() {
         ),
         "{outcome:?}"
     );
-    assert_eq!(operator.made("/nodeintents"), 2, "intents of both nodes");
+    assert_eq!(
+        operator.made("/nodeintents"),
+        3,
+        "of both nodes and of all nodes"
+    );
     assert_eq!(operator.made("/nodereports"), 2, "each was tried once");
 }
 
@@ -210,7 +214,7 @@ async fn an_intent_that_is_refused_keeps_no_other_node_waiting() {
         matches!(outcome, Outcome::Partly { intents: 1, .. }),
         "{outcome:?}"
     );
-    assert_eq!(operator.made("/nodeintents"), 2);
+    assert_eq!(operator.made("/nodeintents"), 3, "the shared one too");
     assert_eq!(operator.made("/nodereports"), 2, "the chores are done too");
 }
 
@@ -225,7 +229,7 @@ fn has_no_service_cidr(asked: &Asked) -> Script {
 async fn a_cluster_before_kubernetes_1_33_is_served_with_the_ranges_of_the_settings() {
     let mut operator = operator(&["n1"], has_no_service_cidr);
     assert_eq!(operator.first_run().await, Outcome::Done);
-    assert_eq!(operator.made("/nodeintents"), 1);
+    assert_eq!(operator.made("/nodeintents"), 2, "the shared one too");
 }
 
 fn has_no_isolations(asked: &Asked) -> Script {
@@ -239,7 +243,7 @@ fn has_no_isolations(asked: &Asked) -> Script {
 async fn a_watch_of_a_kind_that_decides_nothing_may_fail_for_ever() {
     let mut operator = operator(&["n1"], has_no_isolations);
     assert_eq!(operator.first_run().await, Outcome::Done);
-    assert_eq!(operator.made("/nodeintents"), 1);
+    assert_eq!(operator.made("/nodeintents"), 2, "the shared one too");
 }
 
 fn never_takes_a_status(asked: &Asked) -> Script {
@@ -254,7 +258,7 @@ async fn no_intent_waits_for_a_status() {
     let mut operator = operator(&["n1"], never_takes_a_status);
     let run = tokio::time::timeout(Duration::from_secs(5), operator.first_run());
     assert_eq!(run.await.expect("the run waits for nothing"), Outcome::Done);
-    assert_eq!(operator.made("/nodeintents"), 1);
+    assert_eq!(operator.made("/nodeintents"), 2, "the shared one too");
     let asked = async {
         while !operator.was_asked("/egresspolicies/p/status") {
             tokio::time::sleep(Duration::from_millis(10)).await;

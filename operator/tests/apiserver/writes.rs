@@ -7,8 +7,7 @@ use std::time::Instant;
 use http::{Method, StatusCode};
 use k8s_openapi::api::core::v1::ConfigMap;
 use postern_crds::{NodeIntent, NodeIntentSpec};
-use postern_intent::body::Cluster;
-use postern_intent::{Body, NodeName};
+use postern_intent::{NodeDocument, NodeName};
 use postern_operator::lease::EPOCH_ANNOTATION;
 use postern_operator::metrics::Metrics;
 use postern_operator::pipeline::intents::Intents;
@@ -65,15 +64,14 @@ fn node() -> NodeName {
     "n1".parse().unwrap()
 }
 
-fn body() -> Body {
+fn body() -> NodeDocument {
     let document = serde_json::json!({
         "version": postern_intent::body::FORMAT_VERSION,
         "node": { "name": "n1", "uid": "u1" },
         "serial": 5,
         "issuedAt": "2026-01-01T00:00:00Z",
         "notAfter": "2026-01-02T00:00:00Z",
-        "guardedNamespaces": [],
-        "cluster": Cluster::default(),
+        "clusterSerial": 1, "localPodRanges": [], "localAddresses": [],
         "tunnels": [],
         "routes": [],
         "nat": [],

@@ -1,16 +1,16 @@
-//! What a reader of a parsed body may rely on beyond its types.
+//! What a reader of a parsed document may rely on beyond its types.
 
 use std::collections::BTreeSet;
 
-use super::document::Body;
+use super::document::NodeDocument;
 use super::exit::{ExitGateway, ExitRoute};
 use super::pod::Class;
 use super::scope::Way;
 use super::tunnel::{Tunnel, TunnelRole};
 use crate::words::{Address, ExitName, IfName, Mark, NodeName, ScopeId, Uid};
 
-impl Body {
-    /// What a reader of a parsed body may rely on beyond its types.
+impl NodeDocument {
+    /// What a reader of a parsed document may rely on beyond its types.
     ///
     /// # Errors
     /// The first broken rule, as [`Inconsistency`].
@@ -109,7 +109,7 @@ impl Body {
     }
 }
 
-/// A body that parses but contradicts itself.
+/// A document that parses but contradicts itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Inconsistency {
     /// Two scopes have one id.
@@ -141,6 +141,9 @@ pub enum Inconsistency {
     /// A scope's way names an exit that the body does not carry.
     #[error("the way out of scope {0} names an exit that the body does not carry")]
     WayWithoutExit(ScopeId),
+    /// It goes on from a serial, or changed with one, that is above its own.
+    #[error("follows or changed is above serial")]
+    Lineage,
     /// It ends before it starts.
     #[error("notAfter is not behind issuedAt")]
     Validity,

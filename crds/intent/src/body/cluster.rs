@@ -1,12 +1,58 @@
-//! What belongs to the cluster.
+//! What belongs to the cluster: one document, which every node reads.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::words::{Address, Prefix};
+use crate::words::{Address, Namespace, Prefix, Serial};
+
+/// The document that all nodes share. A node that joins and a Service that changes rewrite it, and no node's document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClusterDocument {
+    /// [`FORMAT_VERSION`](super::FORMAT_VERSION).
+    pub version: u32,
+    /// Grows with every change.
+    pub serial: Serial,
+    /// The first serial since which the operator knows every document that it published. A node's document that names a
+    /// serial below it is not joined with this one: the store was set back in between, and what this document leaves out may
+    /// have been left out by the backup (docs/adr/0021-one-document-for-all-nodes.md).
+    pub follows: Serial,
+    /// The serial with which what it says changed last: a refresh keeps it, and a node's document names it.
+    pub changed: Serial,
+    /// Serials that may have been published and lost with the store, oldest first. A node that has seen one of them, and whose
+    /// own document is of before, knows facts that the operator does not know.
+    pub lost: Vec<SerialGap>,
+    /// When it was compiled. RFC 3339.
+    pub issued_at: Timestamp,
+    /// When it stops being in force. RFC 3339.
+    pub not_after: Timestamp,
+    /// Namespaces with a policy in them or with the `deny` label: a pod of these that is not listed is held.
+    pub guarded_namespaces: BTreeSet<Namespace>,
+    /// What is the cluster's.
+    pub cluster: Cluster,
+}
+
+/// The serials between two, neither of them included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SerialGap {
+    /// The last serial before it that the operator knows; 0: it knows none.
+    pub after: Serial,
+    /// The first serial behind it.
+    pub before: Serial,
+}
+
+impl SerialGap {
+    /// Whether a serial lies in it.
+    #[must_use]
+    pub fn contains(&self, serial: Serial) -> bool {
+        self.after < serial && serial < self.before
+    }
+}
 
 /// What belongs to the cluster. `inside` is made of pod ranges, node addresses and API server endpoints, never of
 /// service ranges: an untranslated service address leaves the node.
@@ -15,14 +61,12 @@ use crate::words::{Address, Prefix};
 pub struct Cluster {
     /// Pod ranges of the whole cluster, sorted.
     pub pod_ranges: Vec<Prefix>,
-    /// Pod ranges of this node.
-    pub local_pod_ranges: Vec<Prefix>,
     /// Service ranges.
     pub service_ranges: Vec<Prefix>,
-    /// Addresses of every node, this one's too.
+    /// Addresses of every node.
     pub node_addresses: BTreeSet<Address>,
-    /// This node's own and load-balancer addresses: where translated inbound connections may have come in.
-    pub inbound_addresses: BTreeSet<Address>,
+    /// Load-balancer and external addresses of Services, but no node's: every node may translate connections to them.
+    pub service_addresses: BTreeSet<Address>,
     /// Ports at which a node may translate a connection to an endpoint anywhere (NodePorts): sorted and disjoint.
     pub node_ports: Vec<PortSpan>,
     /// External and load-balancer addresses that are a node's, each with a port of its Service: other nodes translate them

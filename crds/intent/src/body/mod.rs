@@ -1,13 +1,14 @@
-//! The body: what one node is to do, complete. A node never needs a second document to act on it.
+//! The body: what one node is to do, complete. It comes in two documents: one for the node, and one for all nodes.
 //!
 //! | module | for |
 //! |---|---|
 //! | `allocation` | numbers and names of exits, for the next compile |
 //! | `check` | what a reader of a parsed body may rely on beyond its types |
-//! | `cluster` | what belongs to the cluster |
-//! | `document` | the document as a whole, and whom it is for |
+//! | `cluster` | what belongs to the cluster: the document for all nodes |
+//! | `document` | the document of one node, and whom it is for |
 //! | `exit` | exits that the node uses, and those that it serves |
 //! | `isolation` | which uplink may be up |
+//! | `joined` | the two documents joined: what a node acts on |
 //! | `pod` | pods and their classes |
 //! | `rule` | rules of a policy |
 //! | `scope` | scopes: one way out, and what may happen when it is lost |
@@ -20,6 +21,7 @@ mod cluster;
 mod document;
 mod exit;
 mod isolation;
+mod joined;
 mod pod;
 mod rule;
 mod scope;
@@ -28,10 +30,11 @@ mod tunnel;
 
 pub use allocation::ExitAllocation;
 pub use check::Inconsistency;
-pub use cluster::{Cluster, ClusterDns, DEFAULT_NODE_PORTS, PortSpan};
-pub use document::{Body, FORMAT_VERSION, NodeIdentity};
+pub use cluster::{Cluster, ClusterDns, ClusterDocument, DEFAULT_NODE_PORTS, PortSpan, SerialGap};
+pub use document::{FORMAT_VERSION, NodeDocument, NodeIdentity};
 pub use exit::{Access, ExitGateway, ExitRoute, ServedExit};
 pub use isolation::Isolation;
+pub use joined::Body;
 pub use pod::{Class, Pod};
 pub use rule::{PortRange, Protocol, Rule};
 pub use scope::{BlockedReason, FailureMode, PolicyRef, Scope, Way};

@@ -23,8 +23,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// A run without any change: refreshes fall due by time alone.
 const TICK: Duration = Duration::from_secs(1);
 
-/// The file that an agent reads its intent from.
-const INTENT: &str = "intent.dsse.json";
+/// The files that an agent reads its intent from, and what all nodes read.
+const DOCUMENTS: [&str; 2] = ["cluster.dsse.json", "intent.dsse.json"];
 
 struct Publisher {
     lab: Lab,
@@ -83,9 +83,9 @@ impl Publisher {
             )
         });
         let reports = report.map(|delay| Delay::new(lab.clone(), delay, reports.collect()));
-        let intents = nodes.iter().map(|node| {
-            let from = folder.join("intents").join(node).join(INTENT);
-            (from, lab.intents(node).join(INTENT))
+        let intents = nodes.iter().flat_map(|node| {
+            let (from, to) = (folder.join("intents").join(node), lab.intents(node));
+            DOCUMENTS.map(|file| (from.join(file), to.join(file)))
         });
         let intents = intent.map(|delay| Delay::new(lab.clone(), delay, intents.collect()));
         let (lab, last_error) = (lab.clone(), String::new());

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
-use postern_intent::body::{Cluster, ClusterDns, DEFAULT_NODE_PORTS, FORMAT_VERSION, NodeIdentity};
-use postern_intent::{Body, Serial};
+use postern_intent::body::{Cluster, ClusterDns, DEFAULT_NODE_PORTS, NodeIdentity};
+use postern_intent::{Body, Prefix, Serial};
 
 use crate::lab::Lab;
 use crate::lab::LabError;
@@ -18,17 +18,19 @@ pub fn blank_body(lab: &Lab, node: &str, serial: Serial) -> Result<Body, LabErro
     let own = lab.node(node)?;
     let now = Timestamp::now();
     Ok(Body {
-        version: FORMAT_VERSION,
         node: NodeIdentity {
             name: word("node name", &own.name)?,
             uid: word("UID", &own.uid)?,
         },
         serial,
+        cluster_serial: serial,
         issued_at: now,
         not_after: now + SignedDuration::from_hours(24),
         trace_id: None,
         guarded_namespaces: BTreeSet::new(),
-        cluster: cluster(&own, &lab.state()?.nodes)?,
+        cluster: cluster(&lab.state()?.nodes)?,
+        local_pod_ranges: words(topology::pair(own.pods4(), own.pods6()))?,
+        local_addresses: own.addresses().into(),
         tunnels: Vec::new(),
         routes: Vec::new(),
         nat: Vec::new(),
@@ -39,19 +41,19 @@ pub fn blank_body(lab: &Lab, node: &str, serial: Serial) -> Result<Body, LabErro
     })
 }
 
-fn cluster(own: &Node, nodes: &[Node]) -> Result<Cluster, LabError> {
-    let words = |ranges: [ipnet::IpNet; 2]| {
-        ranges
-            .iter()
-            .map(|range| word("range", &range.to_string()))
-            .collect::<Result<Vec<_>, LabError>>()
-    };
+fn words(ranges: [ipnet::IpNet; 2]) -> Result<Vec<Prefix>, LabError> {
+    ranges
+        .iter()
+        .map(|range| word("range", &range.to_string()))
+        .collect()
+}
+
+fn cluster(nodes: &[Node]) -> Result<Cluster, LabError> {
     Ok(Cluster {
         pod_ranges: words(topology::pair(topology::PODS4, topology::PODS6))?,
-        local_pod_ranges: words(topology::pair(own.pods4(), own.pods6()))?,
         service_ranges: words(topology::pair(topology::SERVICES4, topology::SERVICES6))?,
         node_addresses: nodes.iter().flat_map(Node::addresses).collect(),
-        inbound_addresses: own.addresses().into(),
+        service_addresses: BTreeSet::new(),
         node_ports: vec![DEFAULT_NODE_PORTS],
         node_services: BTreeSet::new(),
         api_servers: BTreeSet::new(),

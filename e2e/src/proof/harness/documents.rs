@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::DecodePrivateKey;
 use postern_intent::envelope::unpack;
-use postern_intent::{Body, Envelope};
+use postern_intent::{ClusterDocument, Envelope, NodeDocument};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::lab::LabError;
@@ -37,20 +38,23 @@ impl Lab {
         serde_json::from_slice(&bytes).map_err(LabError::json("an envelope"))
     }
 
-    /// The body of the intent in the folder of a node.
+    /// The node's own document in the folder of a node.
     ///
     /// # Errors
     /// When there is none that can be read.
-    pub fn current_body(&self, node: &str) -> Result<Body, LabError> {
-        let invalid = |why: &dyn std::fmt::Display| LabError::Invalid {
-            what: "intent",
-            value: node.to_owned(),
-            why: why.to_string(),
-        };
-        let envelope = self.current_envelope(node)?;
-        let packed = envelope.payload_bytes().map_err(|error| invalid(&error))?;
-        let json = unpack(&packed).map_err(|error| invalid(&error))?;
-        serde_json::from_slice(&json).map_err(LabError::json("a body"))
+    pub fn current_body(&self, node: &str) -> Result<NodeDocument, LabError> {
+        opened(&self.current_envelope(node)?, node)
+    }
+
+    /// The cluster document in the folder of a node.
+    ///
+    /// # Errors
+    /// When there is none that can be read.
+    pub fn current_cluster(&self, node: &str) -> Result<ClusterDocument, LabError> {
+        let path = self.inbox_file(node, "cluster.dsse.json");
+        let bytes = std::fs::read(&path).map_err(LabError::file("read", path))?;
+        let envelope = serde_json::from_slice(&bytes).map_err(LabError::json("an envelope"))?;
+        opened(&envelope, node)
     }
 
     /// Puts a document into a node's folder, in the publisher's place: stop that first.
@@ -121,4 +125,15 @@ fn metrics() -> std::io::Result<String> {
     let mut page = String::new();
     stream.read_to_string(&mut page)?;
     Ok(page)
+}
+
+fn opened<T: DeserializeOwned>(envelope: &Envelope, node: &str) -> Result<T, LabError> {
+    let invalid = |why: &dyn std::fmt::Display| LabError::Invalid {
+        what: "intent",
+        value: node.to_owned(),
+        why: why.to_string(),
+    };
+    let packed = envelope.payload_bytes().map_err(|error| invalid(&error))?;
+    let json = unpack(&packed).map_err(|error| invalid(&error))?;
+    serde_json::from_slice(&json).map_err(LabError::json("a document"))
 }

@@ -6,7 +6,7 @@ use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::DecodePrivateKey;
 use jiff::Timestamp;
 use postern_intent::Body;
-use postern_intent::sign::sign_intent;
+use postern_intent::sign::{sign_cluster, sign_intent};
 use serde_json::Value;
 
 use crate::cluster::{OPERATORS, operator_name};
@@ -160,7 +160,7 @@ impl Lab {
         }
     }
 
-    /// Signs a body with the lab's key and puts it in its node's folder, in the publisher's place: stop that first.
+    /// Signs the two documents of a body with the lab's key and puts them in its node's folder, in the publisher's place: stop that first.
     ///
     /// Answers the digest by which a report will name it.
     ///
@@ -173,15 +173,19 @@ impl Lab {
         let path = self.signing_key();
         let pem = std::fs::read_to_string(&path).map_err(LabError::file("read", path))?;
         let signing = SigningKey::from_pkcs8_pem(&pem);
-        let envelope = sign_intent(body, &[signing.map_err(|error| key(&error))?])
-            .map_err(|error| key(&error))?;
-        let digest = envelope.digest().map_err(|error| key(&error))?;
-        let text = serde_json::to_vec(&envelope).map_err(LabError::json("an envelope"))?;
-        let target = self
-            .intents(body.node.name.as_str())
-            .join("intent.dsse.json");
-        self.write_atomically(&target, &text)?;
-        Ok(digest)
+        let keys = [signing.map_err(|error| key(&error))?];
+        let folder = self.intents(body.node.name.as_str());
+        let (intent, cluster) = body.clone().documents();
+        let cluster = sign_cluster(&cluster, &keys).map_err(|error| key(&error))?;
+        let intent = sign_intent(&intent, &keys).map_err(|error| key(&error))?;
+        for (file, envelope) in [
+            ("cluster.dsse.json", &cluster),
+            ("intent.dsse.json", &intent),
+        ] {
+            let text = serde_json::to_vec(envelope).map_err(LabError::json("an envelope"))?;
+            self.write_atomically(&folder.join(file), &text)?;
+        }
+        intent.digest().map_err(|error| key(&error))
     }
 
     fn with_detail(&self, error: LabError, node: &str) -> LabError {

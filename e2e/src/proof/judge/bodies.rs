@@ -1,13 +1,13 @@
 //! Which intents were in force, from what was published and what nodes reported.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
-use postern_intent::{Body, KeySet};
+use postern_intent::{Body, KeySet, NodeDocument, Serial};
 
 use crate::lab::topology::Node;
-use crate::proof::monitor::{Applied, Published};
+use crate::proof::monitor::{Applied, Published, PublishedCluster};
 
 /// Two intents that come within this time may be written one over the other.
 const AT_ONCE: SignedDuration = SignedDuration::from_secs(2);
@@ -21,7 +21,19 @@ pub(super) struct InForce {
     /// From when on nothing else was in force.
     pub(super) verified: Timestamp,
     pub(super) body: Arc<Body>,
+    document: Arc<NodeDocument>,
     digest: String,
+}
+
+/// What was published and what was reported.
+#[derive(Clone, Copy, Debug)]
+pub struct History<'a> {
+    pub keys: &'a [KeySet],
+    /// Documents of nodes.
+    pub published: &'a [Published],
+    /// Cluster documents.
+    pub cluster: &'a BTreeMap<Serial, PublishedCluster>,
+    pub applied: &'a [Applied],
 }
 
 /// What was in force, and why a report is not to be believed.
@@ -32,56 +44,45 @@ pub(super) struct Bodies {
 }
 
 impl Bodies {
-    pub(super) fn of(
-        nodes: &[Node],
-        keys: &[KeySet],
-        published: &[Published],
-        applied: &[Applied],
-    ) -> Self {
+    pub(super) fn of(nodes: &[Node], history: &History<'_>) -> Self {
         let mut bodies = Self::default();
         for node in nodes {
-            bodies.add_node(node, keys, published, applied);
+            bodies.add_node(node, history);
         }
         bodies
     }
 
-    fn add_node(
-        &mut self,
-        node: &Node,
-        keys: &[KeySet],
-        published: &[Published],
-        applied: &[Applied],
-    ) {
+    fn add_node(&mut self, node: &Node, history: &History<'_>) {
+        let published = history.published.iter();
         let published: Vec<&Published> = published
-            .iter()
             .filter(|intent| intent.node == node.name)
             .collect();
         let mut named: Vec<InForce> = Vec::new();
-        let mut mentions = mentions(node, applied);
+        let mut mentions = mentions(node, history.applied);
         mentions.dedup_by(|next, missed| replaced(&published, missed, next));
         for report in mentions {
             let same = |intent: &&&Published| intent.digest == report.digest;
-            let found = published.iter().find(same);
-            let found = found.map(|intent| {
-                let verified = verified(intent, node, keys);
-                let in_order = verified.and_then(|body| follows(&named, &report, body));
-                (intent, in_order)
-            });
-            match found {
-                Some((intent, Ok(body))) => named.push(InForce {
-                    node: node.name.clone(),
-                    released: report.released,
-                    published: intent.at,
-                    verified: report.verified,
-                    digest: report.digest,
-                    body,
-                }),
-                Some((_, Err(refusal))) => self.say(node, &report.digest, &refusal),
-                None => self.say(node, &report.digest, "nobody has published it"),
+            let Some(intent) = published.iter().find(same) else {
+                self.say(node, &report.digest, "nobody has published it");
+                continue;
+            };
+            let document = verified(intent, node, history.keys)
+                .and_then(|document| follows(&named, &report, document));
+            let cluster = history.cluster.get(&report.cluster_serial);
+            match (document, cluster) {
+                (Ok(document), Some(cluster)) => {
+                    named.push(in_force(node, intent, &report, document, cluster));
+                }
+                (Err(refusal), _) => self.say(node, &report.digest, &refusal),
+                (Ok(_), None) => {
+                    let serial = report.cluster_serial;
+                    let why = format!("nobody has published the cluster document {serial}");
+                    self.say(node, &report.digest, &why);
+                }
             }
         }
         settle(&mut named);
-        let passed = passed_over(node, keys, &published, &named);
+        let passed = passed_over(node, history, &published, &named);
         self.in_force.extend(named);
         self.in_force.extend(passed);
     }
@@ -90,6 +91,29 @@ impl Bodies {
         self.unfounded
             .push(format!("{} reports {digest}: {why}", node.name));
     }
+}
+
+fn in_force(
+    node: &Node,
+    intent: &Published,
+    report: &Mention,
+    document: Arc<NodeDocument>,
+    cluster: &PublishedCluster,
+) -> InForce {
+    InForce {
+        node: node.name.clone(),
+        released: report.released,
+        // Whichever of the two came last.
+        published: intent.at.max(cluster.at),
+        verified: report.verified,
+        digest: report.digest.clone(),
+        body: joined(&document, cluster),
+        document,
+    }
+}
+
+fn joined(document: &NodeDocument, cluster: &PublishedCluster) -> Arc<Body> {
+    Arc::new(Body::of(document.clone(), cluster.document.clone()))
 }
 
 /// Whether the first of two mentions is of an intent that was replaced before anybody could see it in its folder: the
@@ -111,8 +135,9 @@ fn replaced(published: &[&Published], missed: &mut Mention, next: &mut Mention) 
 /// The body of an intent that its node had to accept.
 ///
 /// A waiting case asks again and again, and most of the intents are the same each time: each is verified once.
-fn verified(intent: &Published, node: &Node, keys: &[KeySet]) -> Result<Arc<Body>, String> {
-    type Known = BTreeMap<(String, String, String, Timestamp, usize), Result<Arc<Body>, String>>;
+fn verified(intent: &Published, node: &Node, keys: &[KeySet]) -> Result<Arc<NodeDocument>, String> {
+    type Known =
+        BTreeMap<(String, String, String, Timestamp, usize), Result<Arc<NodeDocument>, String>>;
     static KNOWN: Mutex<Known> = Mutex::new(BTreeMap::new());
     // The digest is of what was signed, and not of the signatures.
     let signatures = intent.envelope["signatures"].to_string();
@@ -127,7 +152,11 @@ fn verified(intent: &Published, node: &Node, keys: &[KeySet]) -> Result<Arc<Body
 
 /// Refuses a body that is older than the last one, or another one of the same serial. A release is recorded as the
 /// intent before it, under a name of its own.
-fn follows(named: &[InForce], report: &Mention, body: Arc<Body>) -> Result<Arc<Body>, String> {
+fn follows(
+    named: &[InForce],
+    report: &Mention,
+    body: Arc<NodeDocument>,
+) -> Result<Arc<NodeDocument>, String> {
     let last = named.iter().rfind(|last| !last.released);
     let Some(last) = last.filter(|_| !report.released) else {
         return Ok(body);
@@ -148,6 +177,7 @@ fn follows(named: &[InForce], report: &Mention, body: Arc<Body>) -> Result<Arc<B
 struct Mention {
     digest: String,
     released: bool,
+    cluster_serial: Serial,
     /// The youngest check that the report shows of it.
     verified: Timestamp,
 }
@@ -157,17 +187,23 @@ fn mentions(node: &Node, applied: &[Applied]) -> Vec<Mention> {
     let mut mentions: Vec<Mention> = Vec::new();
     for report in applied.iter().filter(|report| report.node == node.name) {
         match mentions.last_mut() {
-            Some(last) if (&last.digest, last.released) == (&report.digest, report.released) => {
+            Some(last) if is_same(last, report) => {
                 last.verified = last.verified.max(report.verified_at);
             }
             _ => mentions.push(Mention {
                 digest: report.digest.clone(),
                 released: report.released,
+                cluster_serial: report.cluster_serial,
                 verified: report.verified_at,
             }),
         }
     }
     mentions
+}
+
+fn is_same(last: &Mention, report: &Applied) -> bool {
+    (&last.digest, last.released, last.cluster_serial)
+        == (&report.digest, report.released, report.cluster_serial)
 }
 
 /// A check that is older than an intent says nothing about it. Where a node never showed a younger one, the intent and
@@ -183,35 +219,45 @@ fn settle(named: &mut [InForce]) {
     }
 }
 
-/// Good intents that no report names, because the next one came within the second that reports are apart: they may have
+/// Good documents that no report names, because the next one came within the second that reports are apart: they may have
 /// been in force until that next one was verified. A document that an agent must refuse is none of them.
 fn passed_over(
     node: &Node,
-    keys: &[KeySet],
+    history: &History<'_>,
     published: &[&Published],
     named: &[InForce],
 ) -> Vec<InForce> {
-    let by_digest: BTreeMap<&str, &InForce> = named
-        .iter()
-        .map(|intent| (intent.digest.as_str(), intent))
-        .collect();
+    let by_digest: BTreeSet<&str> = named.iter().map(|intent| intent.digest.as_str()).collect();
     let unnamed = published
         .iter()
-        .filter(|intent| !by_digest.contains_key(intent.digest.as_str()));
-    let found = unnamed.filter_map(|intent| {
-        let body = verified(intent, node, keys).ok()?;
+        .filter(|intent| !by_digest.contains(intent.digest.as_str()));
+    let intents = unnamed.filter_map(|intent| {
+        let document = verified(intent, node, history.keys).ok()?;
         let next = named
             .iter()
-            .filter(|later| later.published >= intent.at && later.body.serial > body.serial)
+            .filter(|later| later.published >= intent.at && later.body.serial > document.serial)
             .min_by_key(|later| later.verified)?;
+        let cluster = history.cluster.get(&next.body.cluster_serial)?;
         Some(InForce {
             released: false,
             published: intent.at,
             verified: next.verified,
             digest: intent.digest.clone(),
-            body,
+            body: joined(&document, cluster),
+            document,
             ..next.clone()
         })
     });
-    found.collect()
+    let clusters = named.windows(2).flat_map(|pair| {
+        let (before, next) = (&pair[0], &pair[1]);
+        let between = history.cluster.iter().filter(|(serial, _)| {
+            (before.body.cluster_serial.0 + 1..next.body.cluster_serial.0).contains(&serial.0)
+        });
+        between.map(|(_, cluster)| InForce {
+            published: cluster.at,
+            body: joined(&next.document, cluster),
+            ..next.clone()
+        })
+    });
+    intents.chain(clusters).collect()
 }

@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
+use postern_intent::Body;
 use postern_intent::body::{Class, Scope, TunnelRole, Way};
 use postern_intent::words::ExitName;
-use postern_intent::{Body, KeySet};
 
 use crate::lab::PodRecord;
 use crate::lab::topology::Node;
-use crate::proof::judge::bodies::{Bodies, InForce};
-use crate::proof::monitor::{Applied, Published};
+use crate::proof::judge::bodies::{Bodies, History, InForce};
 
 /// A way out of a node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -245,13 +244,8 @@ impl Timeline {
 
     /// Puts together what was published and what was reported.
     #[must_use]
-    pub fn of(
-        nodes: &[Node],
-        keys: &[KeySet],
-        published: &[Published],
-        applied: &[Applied],
-    ) -> Self {
-        let bodies = Bodies::of(nodes, keys, published, applied);
+    pub fn of(nodes: &[Node], history: &History<'_>) -> Self {
+        let bodies = Bodies::of(nodes, history);
         let own = |node: &Node| (node.name.clone(), node.addresses().into());
         let mut timeline = Self {
             nodes: BTreeMap::new(),

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::lab::{Lab, LabError, PodRecord};
+use crate::proof::judge::bodies::History;
 use crate::proof::judge::count::count;
 use crate::proof::judge::difference::compare;
 use crate::proof::judge::inside::Inside;
 use crate::proof::judge::packets::{Packets, PodCount};
 use crate::proof::judge::timeline::Timeline;
 use crate::proof::monitor::{
-    Recording, SetKey, read_applied, read_key_sets, read_published, read_set,
+    Recording, SetKey, read_applied, read_cluster_documents, read_key_sets, read_published,
+    read_set,
 };
 
 /// What the world saw since a time, and whether both counters agree.
@@ -48,7 +50,13 @@ fn counted(lab: &Lab, recording: &Recording, since: Timestamp) -> Result<Packets
     let state = lab.state()?;
     let keys = read_key_sets(lab)?;
     let (published, applied) = (read_published(lab)?, read_applied(lab)?);
-    let timeline = Timeline::of(&state.nodes, &keys, &published, &applied);
+    let history = History {
+        keys: &keys,
+        published: &published,
+        cluster: &read_cluster_documents(lab, &keys)?,
+        applied: &applied,
+    };
+    let timeline = Timeline::of(&state.nodes, &history);
     let inside = Inside::of(&state);
     let packets = recording.since(since);
     Ok(count(packets, &lab.all_pods()?, &timeline, &inside))

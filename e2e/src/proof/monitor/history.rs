@@ -1,7 +1,7 @@
 //! What was published and what nodes reported, as it happened: the judge needs the past, and files show only the
 //! present.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -10,8 +10,8 @@ use std::time::Duration;
 use inotify::{Inotify, WatchMask};
 use jiff::Timestamp;
 use postern_intent::body::NodeIdentity;
-use postern_intent::verify::{Context, verify_intent, verify_key_set};
-use postern_intent::{Body, Envelope, KeySet};
+use postern_intent::verify::{Context, verify_cluster, verify_intent, verify_key_set};
+use postern_intent::{ClusterDocument, Envelope, KeySet, NodeDocument, Serial};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -43,18 +43,36 @@ pub struct Applied {
     pub node: String,
     /// `status.appliedDigest`.
     pub digest: String,
+    /// `status.appliedClusterSerial`.
+    pub cluster_serial: Serial,
     /// `status.verifiedAt`.
     pub verified_at: Timestamp,
     /// `status.released`.
     pub released: bool,
 }
 
+/// A cluster document that appeared in the folders of nodes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PublishedCluster {
+    /// When it was first written to one of them.
+    pub at: Timestamp,
+    pub document: ClusterDocument,
+}
+
+/// A line of the history about one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct ClusterLine {
+    at: Timestamp,
+    digest: String,
+    envelope: Envelope,
+}
+
 impl Published {
-    /// The body, if the node had to accept it when it was published, whatever it had accepted before.
+    /// The node's document, if the node had to accept it when it was published, whatever it had accepted before.
     ///
     /// # Errors
     /// Why it had to refuse it.
-    pub(crate) fn verified(&self, node: &Node, keys: &[KeySet]) -> Result<Body, String> {
+    pub(crate) fn verified(&self, node: &Node, keys: &[KeySet]) -> Result<NodeDocument, String> {
         let say = |error: &dyn std::fmt::Display| error.to_string();
         let identity = NodeIdentity {
             name: node.name.parse().map_err(|error| say(&error))?,
@@ -112,6 +130,28 @@ pub(crate) fn read_key_sets(lab: &Lab) -> Result<Vec<KeySet>, LabError> {
     Ok(sets)
 }
 
+/// Every cluster document that nodes had to accept when it was published, by its serial: of two with one serial a node
+/// refuses the later one.
+pub(crate) fn read_cluster_documents(
+    lab: &Lab,
+    keys: &[KeySet],
+) -> Result<BTreeMap<Serial, PublishedCluster>, LabError> {
+    let lines = read_lines::<ClusterLine>(&cluster_path(lab))?;
+    let mut good = BTreeMap::new();
+    for line in lines {
+        let verified = keys
+            .iter()
+            .find_map(|keys| verify_cluster(&line.envelope, keys, line.at, None).ok());
+        if let Some(document) = verified.map(|verified| verified.get().clone()) {
+            good.entry(document.serial).or_insert(PublishedCluster {
+                at: line.at,
+                document,
+            });
+        }
+    }
+    Ok(good)
+}
+
 /// Every intent that was seen, in order.
 pub(crate) fn read_published(lab: &Lab) -> Result<Vec<Published>, LabError> {
     read_lines(&published_path(lab))
@@ -128,6 +168,10 @@ fn published_path(lab: &Lab) -> PathBuf {
 
 fn applied_path(lab: &Lab) -> PathBuf {
     lab.dir().join("history/applied.jsonl")
+}
+
+fn cluster_path(lab: &Lab) -> PathBuf {
+    lab.dir().join("history/cluster.jsonl")
 }
 
 fn key_sets_path(lab: &Lab) -> PathBuf {
@@ -163,6 +207,8 @@ pub(crate) struct Watcher {
     seen: BTreeMap<(String, String), Timestamp>,
     /// The last key set of each node, as its file has it.
     key_sets: BTreeMap<String, Vec<u8>>,
+    /// Digests of the cluster documents that were seen.
+    cluster: BTreeSet<String>,
     applied: BTreeMap<String, Applied>,
 }
 
@@ -174,6 +220,7 @@ impl Watcher {
             published: BTreeMap::new(),
             seen: BTreeMap::new(),
             key_sets: BTreeMap::new(),
+            cluster: BTreeSet::new(),
             applied: BTreeMap::new(),
         }
     }
@@ -207,6 +254,7 @@ impl Watcher {
     fn look(&mut self) -> Result<(), LabError> {
         for node in self.nodes.clone() {
             self.look_for_keys(&node)?;
+            self.look_for_cluster(&node)?;
             if let Some(published) = self.new_intent(&node) {
                 append(&published_path(&self.lab), &published)?;
                 let key = (node.clone(), published.digest.clone());
@@ -235,6 +283,25 @@ impl Watcher {
             self.key_sets.insert(node.to_owned(), text);
         }
         Ok(())
+    }
+
+    fn look_for_cluster(&mut self, node: &str) -> Result<(), LabError> {
+        let path = self.lab.intents(node).join("cluster.dsse.json");
+        let line = || {
+            let written = fs::metadata(&path).and_then(|meta| meta.modified()).ok()?;
+            let envelope: Envelope = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+            Some(ClusterLine {
+                at: written.try_into().ok()?,
+                digest: envelope.digest().ok()?,
+                envelope,
+            })
+        };
+        match line() {
+            Some(line) if self.cluster.insert(line.digest.clone()) => {
+                append(&cluster_path(&self.lab), &line)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn new_intent(&self, node: &str) -> Option<Published> {
@@ -293,6 +360,13 @@ impl Watcher {
 
     fn new_report(&self, node: &str) -> Option<Applied> {
         let status = &self.report_status(node)?;
+        let known = self.applied.get(node);
+        // A node that is released applies none: what was in force before says what is inside.
+        let cluster_serial = status
+            .get("appliedClusterSerial")
+            .and_then(Value::as_u64)
+            .map(Serial)
+            .or(known.map(|known| known.cluster_serial));
         let applied = Applied {
             node: node.to_owned(),
             digest: match status.get("appliedDigest").and_then(Value::as_str) {
@@ -300,17 +374,19 @@ impl Watcher {
                 None if released(status) => release_name(self.released_at(node)?),
                 None => return None,
             },
+            cluster_serial: cluster_serial.unwrap_or_default(),
             verified_at: status.get("verifiedAt")?.as_str()?.parse().ok()?,
             released: released(status),
         };
         // The first mention counts, and the first verification that is younger than the intent: a report names a new
         // intent when its guard holds, and may show the time of the check before for as long as something differs.
-        let Some(known) = self.applied.get(node) else {
+        let Some(known) = known else {
             return Some(applied);
         };
         let seen = self.seen.get(&(node.to_owned(), applied.digest.clone()));
         let younger = |report: &Applied| seen.is_some_and(|at| report.verified_at >= *at);
-        let same = (&known.digest, known.released) == (&applied.digest, applied.released);
+        let same = (&known.digest, known.cluster_serial, known.released)
+            == (&applied.digest, applied.cluster_serial, applied.released);
         (!same || (!younger(known) && younger(&applied))).then_some(applied)
     }
 }

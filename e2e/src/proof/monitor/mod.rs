@@ -13,9 +13,9 @@ mod serve;
 mod set;
 
 pub use flows::Kind;
-pub use history::{Applied, Published};
+pub use history::{Applied, Published, PublishedCluster};
 pub use log::{Key, Recording};
 pub use serve::{Synced, run, synchronise};
 pub use set::{SetKey, counting_set, read_set};
 
-pub(crate) use history::{read_applied, read_key_sets, read_published};
+pub(crate) use history::{read_applied, read_cluster_documents, read_key_sets, read_published};

@@ -117,17 +117,17 @@ impl Stage {
     /// Waits until the report of the selected pod's node covers a NodePort.
     pub(crate) fn await_node_port(&self, port: u16) {
         let serial = wait_until(WAIT_DEADLINE, "a body that names the NodePort", || {
-            let body = self.lab.current_body(NODE)?;
-            let spans = &body.cluster.node_ports;
+            let document = self.lab.current_cluster(NODE)?;
+            let spans = &document.cluster.node_ports;
             let knows = spans
                 .iter()
                 .any(|span| (span.from..=span.to).contains(&port));
-            Ok(knows.then_some(body.serial))
+            Ok(knows.then_some(document.serial))
         });
         let serial = serial.unwrap();
         self.lab
             .await_report(NODE, "the body that names the NodePort", |report| {
-                report["appliedSerial"] == json!(serial)
+                report["appliedClusterSerial"] == json!(serial)
             })
             .unwrap();
     }

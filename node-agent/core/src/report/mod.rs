@@ -44,8 +44,10 @@ pub struct InForce<'a> {
     pub release: NodeRelease,
     /// Whether the ledger was there at the start.
     pub ledger: LedgerState,
-    /// The serial of the last document that was accepted.
+    /// The serial of the last document for this node that was accepted.
     pub serial: Serial,
+    /// The serial of the last cluster document that was joined with one.
+    pub cluster_serial: Serial,
     /// The keys that documents are verified with.
     pub keys: &'a KeySet,
     /// How the keys given at installation differ from these, as a sentence.

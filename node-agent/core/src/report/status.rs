@@ -27,14 +27,17 @@ impl ReportInputs<'_> {
     pub fn status(&self) -> NodeReportStatus {
         let applied = self.read_back.and_then(ReadBack::applied);
         let serial = self.in_force.serial.0;
+        let cluster_serial = self.in_force.cluster_serial.0;
         NodeReportStatus {
             conditions: Vec::new(),
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             body_formats: vec![FORMAT_VERSION],
             applied_serial: applied.map(|verified| verified.get().serial.0),
+            applied_cluster_serial: applied.map(|verified| verified.get().cluster_serial.0),
             applied_digest: applied.map(|verified| verified.digest().to_owned()),
             verified_at: self.run.verified_at.map(MicroTime),
             ledger_serial: (serial > 0).then_some(serial),
+            ledger_cluster_serial: (cluster_serial > 0).then_some(cluster_serial),
             key_set_version: Some(self.in_force.keys.version()),
             trusted_key_ids: self.in_force.keys.ids().map(ToString::to_string).collect(),
             released: self.is_released()

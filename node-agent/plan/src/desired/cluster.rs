@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use postern_intent::body::{Cluster, ClusterDns, DEFAULT_NODE_PORTS, PortSpan};
-use postern_intent::{Address, Prefix};
+use postern_intent::{Address, Body, Prefix};
 
 use super::classify::Classes;
 use super::ranges::{aggregate, of_family, private_ranges};
@@ -82,18 +82,18 @@ impl ClusterView {
             .map(Prefix::host)
             .collect();
         let nodes = or(&addresses, &settings.node_ranges);
-        let inbound: BTreeSet<Address> = if cluster.inbound_addresses.is_empty() {
-            settings.own_addresses.clone()
-        } else {
-            cluster.inbound_addresses.clone()
-        };
+        let mut inbound = inputs.body.map(Body::inbound_addresses).unwrap_or_default();
+        if inbound.is_empty() {
+            inbound.clone_from(&settings.own_addresses);
+        }
         let bound = inputs.bindings.by_container.values();
         let own: BTreeSet<Address> = bound
             .flat_map(|binding| binding.addresses.iter().copied())
             .chain(classes.keys().copied())
             .collect();
-        let named = or(&cluster.local_pod_ranges, &settings.local_pod_ranges);
-        let by = if cluster.local_pod_ranges.is_empty() {
+        let local_ranges = inputs.body.map_or(&[][..], |body| &body.local_pod_ranges);
+        let named = or(local_ranges, &settings.local_pod_ranges);
+        let by = if local_ranges.is_empty() {
             NamedBy::Setting
         } else {
             NamedBy::NodeObject

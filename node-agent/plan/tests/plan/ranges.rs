@@ -22,7 +22,7 @@ fn without_settings(mut world: World) -> World {
 /// A body whose Node has no `spec.podCIDRs`.
 fn without_pod_cidrs() -> World {
     let mut body = client();
-    body.cluster.local_pod_ranges.clear();
+    body.local_pod_ranges.clear();
     without_settings(World::of(Some(body)))
 }
 

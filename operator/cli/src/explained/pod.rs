@@ -162,6 +162,8 @@ fn snapshot(view: &PodView, pod: &Pod, now: Timestamp) -> (Snapshot, Vec<String>
         services: Vec::new(),
         reports: Vec::new(),
         previous: BTreeMap::default(),
+        previous_cluster: None,
+        cluster_is_own: false,
         unreadable: Default::default(),
         awaited: Default::default(),
         memory: Memory::default(),

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::published::CLUSTER_ENVELOPE;
+
 /// The paths of a publisher's folder.
 #[derive(Debug, Clone)]
 pub struct Folder {
@@ -51,6 +53,12 @@ impl Folder {
     #[must_use]
     pub fn intent(&self, node: &str) -> PathBuf {
         self.intents().join(node).join("intent.dsse.json")
+    }
+
+    /// The cluster document that a node's agent reads.
+    #[must_use]
+    pub fn cluster_intent(&self, node: &str) -> PathBuf {
+        self.intents().join(node).join(CLUSTER_ENVELOPE)
     }
 
     /// The publisher's own copies.

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use postern_intent::{Body, KeySet, NodeName};
+use postern_crds::names::CLUSTER_INTENT;
+use postern_intent::{ClusterDocument, KeySet, NodeDocument, NodeName};
 
 use super::error::FilesError;
 use super::folder::Folder;
@@ -18,6 +19,8 @@ pub struct Known {
     pub state: State,
     /// What is published.
     pub published: BTreeMap<NodeName, Published>,
+    /// The published cluster document.
+    pub cluster: Option<Published<ClusterDocument>>,
     /// Nodes for which something is published that does not count, with the reason and what to do.
     pub unreadable: BTreeMap<NodeName, String>,
     /// Whether there was a state.
@@ -43,8 +46,8 @@ impl Known {
     pub(super) fn of_folder(folder: &Folder, keys: &KeySet) -> Result<Self, FilesError> {
         let copies = read_envelopes(&folder.copies(), keys)?;
         let shown = read_envelopes(&folder.intents(), keys)?;
-        let (published, unreadable) = either(copies, shown);
-        Self::new(Some(&folder.state()), published, unreadable)
+        let (published, unreadable, cluster) = either(copies, shown);
+        Self::new(Some(&folder.state()), published, unreadable, cluster)
     }
 
     /// Reads folders of envelopes, of which every one has to be good, and the state that belongs to them.
@@ -56,21 +59,23 @@ impl Known {
         state: Option<&Path>,
         keys: &KeySet,
     ) -> Result<Self, FilesError> {
-        let mut published = BTreeMap::new();
+        let (mut published, mut newest_cluster) = (BTreeMap::new(), None);
         for folder in folders {
-            let Envelopes { good, bad } = read_envelopes(folder, keys)?;
+            let Envelopes { good, bad, cluster } = read_envelopes(folder, keys)?;
             if let Some(source) = bad.into_values().next() {
                 return Err(FilesError::Envelope(source));
             }
             published = newest(published, good);
+            newest_cluster = newer(newest_cluster, cluster);
         }
-        Self::new(state, published, BTreeMap::new())
+        Self::new(state, published, BTreeMap::new(), newest_cluster)
     }
 
     fn new(
         path: Option<&Path>,
         published: BTreeMap<NodeName, Published>,
         unreadable: BTreeMap<NodeName, String>,
+        cluster: Option<Published<ClusterDocument>>,
     ) -> Result<Self, FilesError> {
         let state = path.map(State::find).transpose()?.flatten();
         let nothing = published.is_empty() && unreadable.is_empty();
@@ -87,6 +92,7 @@ impl Known {
             },
             state: state.unwrap_or_default(),
             published,
+            cluster,
             unreadable,
         })
     }
@@ -102,7 +108,7 @@ impl Known {
         }
     }
 
-    pub(super) fn bodies(&self) -> BTreeMap<NodeName, Body> {
+    pub(super) fn bodies(&self) -> BTreeMap<NodeName, NodeDocument> {
         let published = self.published.iter();
         published
             .map(|(node, published)| (node.clone(), published.body.clone()))
@@ -111,14 +117,16 @@ impl Known {
 }
 
 /// One good envelope of two is enough. Where neither is good, nobody can say what the node was told last.
-fn either(
-    copies: Envelopes,
-    shown: Envelopes,
-) -> (BTreeMap<NodeName, Published>, BTreeMap<NodeName, String>) {
+fn either(copies: Envelopes, shown: Envelopes) -> Readable {
     let good = newest(copies.good, shown.good);
+    let cluster = newer(copies.cluster, shown.cluster);
     let mut bad: BTreeMap<NodeName, String> = BTreeMap::new();
     for (node, error) in copies.bad.into_iter().chain(shown.bad) {
-        if !good.contains_key(&node) {
+        let is_replaced = match node.as_str() {
+            CLUSTER_INTENT => cluster.is_some(),
+            _ => good.contains_key(&node),
+        };
+        if !is_replaced {
             let text = bad.entry(node).or_default();
             text.push_str(&chain(&error));
             text.push_str("; ");
@@ -129,7 +137,24 @@ fn either(
             "put one of them back from a backup, or let it have a new one: posternctl approve node {node} --verdicts FILE"
         ));
     }
-    (good, bad)
+    (good, bad, cluster)
+}
+
+/// Good envelopes, reasons why others do not count, and the cluster document.
+type Readable = (
+    BTreeMap<NodeName, Published>,
+    BTreeMap<NodeName, String>,
+    Option<Published<ClusterDocument>>,
+);
+
+/// Of two cluster documents the one with the higher serial.
+fn newer(
+    one: Option<Published<ClusterDocument>>,
+    other: Option<Published<ClusterDocument>>,
+) -> Option<Published<ClusterDocument>> {
+    one.into_iter()
+        .chain(other)
+        .max_by_key(|published| published.body.serial)
 }
 
 /// Of two envelopes of a node the one with the higher serial.

@@ -9,15 +9,16 @@ use jiff::Timestamp;
 use postern_compile::gate::Held;
 use postern_compile::snapshot::Settings;
 use postern_compile::verdict::Verdict;
-use postern_compile::{Compilation, NodeOutcome, compile};
-use postern_intent::sign::sign_intent;
-use postern_intent::{Body, KeySet, NodeName};
+use postern_compile::{ClusterOutcome, Compilation, NodeOutcome, compile};
+use postern_crds::names::CLUSTER_INTENT;
+use postern_intent::sign::{SignError, sign_cluster, sign_intent};
+use postern_intent::{Envelope, KeySet, NodeName};
 
 use super::error::FilesError;
 use super::folder::Folder;
 use super::inputs::{Inputs, Sources};
 use super::known::Known;
-use super::published::Published;
+use super::published::{CLUSTER_ENVELOPE, Published};
 use super::write::{write_if_changed, write_json};
 
 /// What a run needs besides its folder.
@@ -104,6 +105,13 @@ fn sign(
         unreadable: known.unreadable.clone(),
         ignored_reports,
     };
+    if let ClusterOutcome::Publish(document) = &compilation.cluster {
+        let envelope = sign_cluster(document, &options.signing_keys);
+        known.cluster = Some(Published {
+            bytes: bytes(CLUSTER_INTENT, envelope)?,
+            body: (**document).clone(),
+        });
+    }
     for (node, decided) in &compilation.nodes {
         match decided {
             NodeOutcome::Keep | NodeOutcome::Awaited => outcome.kept.push(node.clone()),
@@ -112,7 +120,7 @@ fn sign(
                 known.published.insert(
                     node.clone(),
                     Published {
-                        bytes: signed(body, options)?,
+                        bytes: bytes(node.as_str(), sign_intent(body, &options.signing_keys))?,
                         body: (**body).clone(),
                     },
                 );
@@ -123,14 +131,13 @@ fn sign(
     Ok(outcome)
 }
 
-fn signed(body: &Body, options: &PublishOptions) -> Result<Vec<u8>, FilesError> {
-    let node = body.node.name.to_string();
-    let envelope = sign_intent(body, &options.signing_keys).map_err(|source| FilesError::Sign {
-        node: node.clone(),
+fn bytes(name: &str, envelope: Result<Envelope, SignError>) -> Result<Vec<u8>, FilesError> {
+    let envelope = envelope.map_err(|source| FilesError::Sign {
+        node: name.to_owned(),
         source,
     })?;
     let mut bytes = serde_json::to_vec(&envelope).map_err(|source| FilesError::Serialize {
-        path: PathBuf::from(node),
+        path: PathBuf::from(name),
         source,
     })?;
     bytes.push(b'\n');
@@ -143,10 +150,19 @@ fn write(folder: &Folder, known: &Known, outcome: &PublishOutcome) -> Result<(),
         .filter_map(|node| known.published.get_key_value(node))
         .collect();
     // What stays is written where it is missing or damaged.
+    if let Some(cluster) = &known.cluster {
+        write_if_changed(&folder.copies().join(CLUSTER_ENVELOPE), &cluster.bytes)?;
+    }
     for (node, published) in &standing {
         write_if_changed(&folder.copy(node.as_str()), &published.bytes)?;
     }
     known.state.write(&folder.state())?;
+    if let Some(cluster) = &known.cluster {
+        write_if_changed(&folder.intents().join(CLUSTER_ENVELOPE), &cluster.bytes)?;
+        for (node, _) in &standing {
+            write_if_changed(&folder.cluster_intent(node.as_str()), &cluster.bytes)?;
+        }
+    }
     for (node, published) in &standing {
         write_if_changed(&folder.intent(node.as_str()), &published.bytes)?;
     }
@@ -162,7 +178,12 @@ fn write(folder: &Folder, known: &Known, outcome: &PublishOutcome) -> Result<(),
 
 /// The last intent of a node that is gone has run out: its numbers are free again.
 fn retire(folder: &Folder, node: &NodeName) -> Result<(), FilesError> {
-    for path in [folder.copy(node.as_str()), folder.intent(node.as_str())] {
+    let node = node.as_str();
+    for path in [
+        folder.copy(node),
+        folder.intent(node),
+        folder.cluster_intent(node),
+    ] {
         match fs::remove_file(&path) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                 return Err(FilesError::Write { path, source });

@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use postern_crds::names::CLUSTER_INTENT;
 use postern_intent::envelope::unpack;
-use postern_intent::verify::{Context, parse_envelope, verify_intent};
-use postern_intent::{Body, Envelope, KeySet, NodeName, Refusal, Verified};
+use postern_intent::verify::{Context, parse_envelope, verify_cluster, verify_intent};
+use postern_intent::{
+    ClusterDocument, Envelope, KeySet, NodeDocument, NodeName, Refusal, Verified,
+};
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::error::FilesError;
@@ -15,11 +19,14 @@ use super::write::entries;
 /// The file of an envelope in its node's folder.
 pub const ENVELOPE: &str = "intent.dsse.json";
 
-/// An envelope with its body and its exact bytes.
+/// The file of the cluster document, in the folder of all nodes and in each node's.
+pub const CLUSTER_ENVELOPE: &str = "cluster.dsse.json";
+
+/// An envelope with its document and its exact bytes.
 #[derive(Debug, Clone)]
-pub struct Published {
-    /// The verified body.
-    pub body: Body,
+pub struct Published<D = NodeDocument> {
+    /// The verified document.
+    pub body: D,
     /// The file's content.
     pub bytes: Vec<u8>,
 }
@@ -29,8 +36,10 @@ pub struct Published {
 pub struct Envelopes {
     /// Those that count.
     pub good: BTreeMap<NodeName, Published>,
-    /// Those that are there and do not, with the reason.
+    /// Those that are there and do not, with the reason; the cluster document under the name of its object.
     pub bad: BTreeMap<NodeName, EnvelopeError>,
+    /// The cluster document, where it counts.
+    pub cluster: Option<Published<ClusterDocument>>,
 }
 
 /// Why an envelope that is there does not count.
@@ -64,12 +73,19 @@ pub enum EnvelopeError {
     },
 }
 
-/// Reads `<node>/intent.dsse.json` of every node below a folder; nothing if there is no such folder.
+/// Reads `cluster.dsse.json` of a folder and `<node>/intent.dsse.json` of every node below it; nothing if there is no such
+/// folder.
 ///
 /// # Errors
 /// [`FilesError::Read`] if the folder cannot be listed; what is wrong with one envelope is that node's alone.
 pub fn read_envelopes(folder: &Path, keys: &KeySet) -> Result<Envelopes, FilesError> {
     let mut found = Envelopes::default();
+    match read_cluster(&folder.join(CLUSTER_ENVELOPE), keys) {
+        Ok(cluster) => found.cluster = cluster,
+        Err(error) => found
+            .bad
+            .extend(CLUSTER_INTENT.parse().ok().map(|name| (name, error))),
+    }
     for path in entries(folder)?.into_iter().filter(|path| !path.is_file()) {
         // No node is named so, so that nothing can have been published for one.
         let Some(node) = path
@@ -88,20 +104,24 @@ pub fn read_envelopes(folder: &Path, keys: &KeySet) -> Result<Envelopes, FilesEr
     Ok(found)
 }
 
+fn read_cluster(
+    path: &Path,
+    keys: &KeySet,
+) -> Result<Option<Published<ClusterDocument>>, EnvelopeError> {
+    let Some(bytes) = bytes(path)? else {
+        return Ok(None);
+    };
+    let opened = parse_envelope(&bytes).and_then(|envelope| open_cluster(&envelope, keys));
+    let body = opened.map_err(refused(path))?.get().clone();
+    Ok(Some(Published { body, bytes }))
+}
+
 fn read(path: &Path, node: &NodeName, keys: &KeySet) -> Result<Option<Published>, EnvelopeError> {
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => {
-            let path = path.to_owned();
-            return Err(EnvelopeError::Read { path, source });
-        }
+    let Some(bytes) = bytes(path)? else {
+        return Ok(None);
     };
     let opened = parse_envelope(&bytes).and_then(|envelope| open_envelope(&envelope, keys));
-    let body = opened.map_err(|source| EnvelopeError::Refused {
-        path: path.to_owned(),
-        source,
-    })?;
+    let body = opened.map_err(refused(path))?;
     if body.get().node.name != *node {
         return Err(EnvelopeError::Stray {
             path: path.to_owned(),
@@ -112,14 +132,31 @@ fn read(path: &Path, node: &NodeName, keys: &KeySet) -> Result<Option<Published>
     Ok(Some(Published { body, bytes }))
 }
 
+fn bytes(path: &Path) -> Result<Option<Vec<u8>>, EnvelopeError> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(EnvelopeError::Read {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+fn refused(path: &Path) -> impl FnOnce(Refusal) -> EnvelopeError {
+    let path = path.to_owned();
+    |source| EnvelopeError::Refused { path, source }
+}
+
 /// Opens an envelope of our own, expired ones too: the question is what was said, not whether it is still in force.
 ///
 /// # Errors
 /// [`Refusal`].
-pub fn open_envelope(envelope: &Envelope, keys: &KeySet) -> Result<Verified<Body>, Refusal> {
-    let payload = envelope.payload_bytes().map_err(Refusal::Payload)?;
-    let json = unpack(&payload).map_err(Refusal::Payload)?;
-    let said: Body = serde_json::from_slice(&json).map_err(Refusal::NotUnderstood)?;
+pub fn open_envelope(
+    envelope: &Envelope,
+    keys: &KeySet,
+) -> Result<Verified<NodeDocument>, Refusal> {
+    let said: NodeDocument = said(envelope)?;
     let context = Context {
         node: &said.node,
         keys,
@@ -127,4 +164,15 @@ pub fn open_envelope(envelope: &Envelope, keys: &KeySet) -> Result<Verified<Body
         last: None,
     };
     verify_intent(envelope, &context)
+}
+
+fn open_cluster(envelope: &Envelope, keys: &KeySet) -> Result<Verified<ClusterDocument>, Refusal> {
+    let said: ClusterDocument = said(envelope)?;
+    verify_cluster(envelope, keys, said.issued_at, None)
+}
+
+fn said<T: DeserializeOwned>(envelope: &Envelope) -> Result<T, Refusal> {
+    let payload = envelope.payload_bytes().map_err(Refusal::Payload)?;
+    let json = unpack(&payload).map_err(Refusal::Payload)?;
+    serde_json::from_slice(&json).map_err(Refusal::NotUnderstood)
 }

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use postern_compile::gate::{Cause, Held, Subject};
 use postern_compile::snapshot::Freshness;
 use postern_crds::conditions::{ConditionType, Reason};
+use postern_crds::names::CLUSTER_INTENT;
 use postern_crds::{NodeIntent, NodeReport};
 use serde::Serialize;
 
@@ -76,6 +77,7 @@ impl NodeLine {
             .chain(reports.keys())
             .chain(held.keys())
             .copied()
+            .filter(|name| *name != CLUSTER_INTENT)
             .collect();
         let line = |name: &str| {
             let (intent, report) = (intents.get(name).copied(), reports.get(name).copied());

@@ -6,16 +6,16 @@ use clap::Args;
 use ed25519_dalek::SigningKey;
 use postern_compile::gate::Held;
 use postern_compile::verdict::Verdict;
-use postern_compile::{Compilation, NodeOutcome, compile};
+use postern_compile::{ClusterOutcome, Compilation, NodeOutcome, compile};
 use postern_crds::conditions::{Reason, State as Status};
-use postern_intent::NodeName;
-use postern_intent::sign::sign_intent;
+use postern_intent::sign::{SignError, sign_cluster, sign_intent};
+use postern_intent::{Envelope, NodeName};
 use serde::Serialize;
 
 use super::inputs::InputArguments;
 use super::{Answer, End, VerbError};
 use crate::approval::held_table;
-use crate::files::{ENVELOPE, Known, write_if_changed};
+use crate::files::{CLUSTER_ENVELOPE, ENVELOPE, Known, write_if_changed};
 use crate::keys::read_signing_keys;
 use crate::output::{Format, Shown, render, table};
 
@@ -92,22 +92,34 @@ fn write(
     keys: &[SigningKey],
 ) -> Result<(), VerbError> {
     let mut envelopes = Vec::new();
+    let cluster = match &compilation.cluster {
+        ClusterOutcome::Publish(document) => Some(bytes(
+            &out.join(CLUSTER_ENVELOPE),
+            sign_cluster(document, keys),
+        )?),
+        ClusterOutcome::Keep => known.cluster.as_ref().map(|cluster| cluster.bytes.clone()),
+    };
+    envelopes.extend(
+        cluster
+            .clone()
+            .map(|bytes| (out.join(CLUSTER_ENVELOPE), bytes)),
+    );
     for (node, outcome) in &compilation.nodes {
-        let path = out.join(node.as_str()).join(ENVELOPE);
+        let folder = out.join(node.as_str());
+        let path = folder.join(ENVELOPE);
         let bytes = match outcome {
-            NodeOutcome::Publish(body) => {
-                let envelope = sign_intent(body, keys).map_err(VerbError::Sign)?;
-                serde_json::to_vec(&envelope).map_err(|source| VerbError::Document {
-                    path: path.clone(),
-                    source,
-                })?
-            }
+            NodeOutcome::Publish(body) => bytes(&path, sign_intent(body, keys))?,
             NodeOutcome::Keep => match known.published.get(node) {
                 Some(published) => published.bytes.clone(),
                 None => continue,
             },
             NodeOutcome::Restored | NodeOutcome::Awaited => continue,
         };
+        envelopes.extend(
+            cluster
+                .clone()
+                .map(|bytes| (folder.join(CLUSTER_ENVELOPE), bytes)),
+        );
         envelopes.push((path, bytes));
     }
     known.begin(state)?;
@@ -117,6 +129,14 @@ fn write(
     known.state.memory = compilation.memory.clone();
     known.state.write(state)?;
     Ok(())
+}
+
+fn bytes(path: &Path, envelope: Result<Envelope, SignError>) -> Result<Vec<u8>, VerbError> {
+    let envelope = envelope.map_err(VerbError::Sign)?;
+    serde_json::to_vec(&envelope).map_err(|source| VerbError::Document {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 impl Outcome {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use postern_compile::explain::{Explanation, explain};
 use postern_compile::verdict::Verdict;
 use postern_compile::{Compilation, NodeOutcome, Snapshot, compile};
-use postern_intent::{Body, Namespace, NodeName, PodName};
+use postern_intent::{Namespace, NodeDocument, NodeName, PodName};
 
 use super::inputs::InputArguments;
 use super::source::ReachArguments;
@@ -137,7 +137,7 @@ fn pod(
     let (namespace, name) = wanted.split_once('/').ok_or_else(unusable)?;
     let namespace: Namespace = namespace.parse().map_err(|_| unusable())?;
     let name: PodName = name.parse().map_err(|_| unusable())?;
-    let mut bodies: BTreeMap<NodeName, Body> = snapshot.previous.clone();
+    let mut bodies: BTreeMap<NodeName, NodeDocument> = snapshot.previous.clone();
     for (node, outcome) in &compilation.nodes {
         if let NodeOutcome::Publish(body) = outcome {
             bodies.insert(node.clone(), (**body).clone());

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
-use postern_compile::{NodeOutcome, compile};
-use postern_intent::NodeName;
+use postern_compile::{ClusterOutcome, NodeOutcome, compile};
+use postern_intent::{Body, ClusterDocument, NodeDocument, NodeName};
 use serde::Serialize;
 
 use super::inputs::InputArguments;
 use super::{Answer, End, VerbError};
 use crate::keys::read_signing_keys;
 use crate::output::{Format, Shown, render};
-use crate::plan::{Change, Difference, Objects, Section, difference, objects};
+use crate::plan::{Change, Difference, Section, difference, objects};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -66,6 +66,10 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
     let keys = read_signing_keys(&arguments.key)?;
     let (inputs, _) = arguments.inputs.read(None, &keys)?;
     let compilation = compile(&inputs.snapshot);
+    let cluster = match &compilation.cluster {
+        ClusterOutcome::Publish(document) => Some(&**document),
+        ClusterOutcome::Keep => inputs.snapshot.previous_cluster.as_ref(),
+    };
     let wanted = |node: &NodeName| arguments.node.as_ref().is_none_or(|wanted| wanted == node);
     let nodes: BTreeMap<NodeName, NodePlan> = compilation
         .nodes
@@ -73,9 +77,13 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
         .filter(|(node, _)| wanted(node))
         .map(|(node, outcome)| {
             let previous = inputs.snapshot.previous.get(node);
-            let old = previous.map(objects).unwrap_or_default();
-            let from = previous.map(|body| body.serial.0);
-            (node.clone(), NodePlan::new(outcome, from, &old))
+            let old = inputs.snapshot.previous_cluster.as_ref().zip(previous);
+            let old = old.map(|(cluster, document)| joined(document, cluster));
+            let coming = coming(outcome, previous, cluster);
+            (
+                node.clone(),
+                NodePlan::new(outcome, old.as_ref(), coming.as_ref()),
+            )
         })
         .collect();
     if let (Some(name), true) = (&arguments.node, nodes.is_empty()) {
@@ -99,28 +107,50 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
     })
 }
 
+fn joined(document: &NodeDocument, cluster: &ClusterDocument) -> Body {
+    Body::of(document.clone(), cluster.clone())
+}
+
+/// What the node would act on: its document, the new one or the one that stays, with the cluster document that comes.
+fn coming(
+    outcome: &NodeOutcome,
+    previous: Option<&NodeDocument>,
+    cluster: Option<&ClusterDocument>,
+) -> Option<Body> {
+    let document = match outcome {
+        NodeOutcome::Publish(document) => Some(&**document),
+        NodeOutcome::Keep | NodeOutcome::Awaited => previous,
+        NodeOutcome::Restored => None,
+    };
+    document
+        .zip(cluster)
+        .map(|(document, cluster)| joined(document, cluster))
+}
+
 impl NodePlan {
-    fn new(outcome: &NodeOutcome, from: Option<u64>, old: &Objects) -> Self {
-        let (outcome, to, changes) = match outcome {
-            NodeOutcome::Keep | NodeOutcome::Awaited => (Outcome::Keep, None, BTreeMap::new()),
-            NodeOutcome::Restored => (Outcome::Restored, None, BTreeMap::new()),
-            NodeOutcome::Publish(body) => {
-                let changes = difference(old, &objects(body));
-                (Outcome::Publish, Some(body.serial.0), changes)
-            }
+    fn new(outcome: &NodeOutcome, old: Option<&Body>, coming: Option<&Body>) -> Self {
+        let changes = coming.map(|coming| {
+            let old = old.map(objects).unwrap_or_default();
+            difference(&old, &objects(coming))
+        });
+        let (outcome, to) = match outcome {
+            NodeOutcome::Keep | NodeOutcome::Awaited => (Outcome::Keep, None),
+            NodeOutcome::Restored => (Outcome::Restored, None),
+            NodeOutcome::Publish(document) => (Outcome::Publish, Some(document.serial.0)),
         };
         Self {
             outcome,
-            from,
+            from: old.map(|body| body.serial.0),
             to,
-            changes,
+            changes: changes.unwrap_or_default(),
         }
     }
 
     fn says(&self) -> String {
         let serial = |serial: Option<u64>| serial.map_or("none".to_owned(), |one| one.to_string());
         match self.outcome {
-            Outcome::Keep => "nothing changes".to_owned(),
+            Outcome::Keep if self.changes.is_empty() => "nothing changes".to_owned(),
+            Outcome::Keep => "its intent stays, and the cluster document changes".to_owned(),
             Outcome::Restored => "gets nothing until a person approves".to_owned(),
             Outcome::Publish => {
                 let serials = format!("serial {} -> {}", serial(self.from), serial(self.to));

@@ -31,11 +31,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Answer, VerbError> {
         source,
     })?;
     let keys = read_signing_keys(&arguments.key)?;
+    let packed = || pack(&json).map_err(|error| VerbError::Sign(SignError::Pack(error)));
     let (kind, payload) = match arguments.kind {
-        Kind::Intent => (
-            PayloadType::Intent,
-            pack(&json).map_err(|error| VerbError::Sign(SignError::Pack(error)))?,
-        ),
+        Kind::Intent => (PayloadType::Intent, packed()?),
+        Kind::Cluster => (PayloadType::Cluster, packed()?),
         Kind::Release => (PayloadType::Release, json),
         Kind::Keyset => (PayloadType::KeySet, json),
     };

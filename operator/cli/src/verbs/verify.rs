@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use postern_intent::body::NodeIdentity;
 use postern_intent::envelope::unpack;
 use postern_intent::verify::{
-    Context, RefusalRecord, parse_envelope, verify_intent, verify_key_set, verify_release,
+    Context, RefusalRecord, parse_envelope, verify_cluster, verify_intent, verify_key_set,
+    verify_release,
 };
 use postern_intent::{Envelope, KeySet, NodeName, Refusal, Uid};
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,8 @@ pub(super) struct Arguments {
 pub(super) enum Kind {
     /// What one node is to do.
     Intent,
+    /// The facts that all nodes share.
+    Cluster,
     /// Let one node go.
     Release,
     /// Change the trusted keys.
@@ -94,8 +97,12 @@ fn verify(arguments: &Arguments, envelope: &Envelope, keys: &KeySet) -> Result<S
     if arguments.kind == Kind::Keyset {
         return verify_key_set(envelope, keys).map(|verified| verified.digest().to_owned());
     }
-    let node = addressee(arguments, envelope)?;
     let now = arguments.now.unwrap_or_else(Timestamp::now);
+    if arguments.kind == Kind::Cluster {
+        let verified = verify_cluster(envelope, keys, now, None)?;
+        return Ok(verified.digest().to_owned());
+    }
+    let node = addressee(arguments, envelope)?;
     let context = Context {
         node: &node,
         keys,
@@ -106,7 +113,7 @@ fn verify(arguments: &Arguments, envelope: &Envelope, keys: &KeySet) -> Result<S
         Kind::Intent => {
             verify_intent(envelope, &context).map(|verified| verified.digest().to_owned())
         }
-        Kind::Release | Kind::Keyset => {
+        Kind::Release | Kind::Keyset | Kind::Cluster => {
             verify_release(envelope, &context).map(|verified| verified.digest().to_owned())
         }
     }

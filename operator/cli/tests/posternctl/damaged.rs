@@ -212,7 +212,7 @@ fn a_load_balancers_addresses_are_inbound() {
     );
     lab.publish();
     let address = "198.51.100.7".parse().expect("an address");
-    let inbound = lab.body("worker").cluster.inbound_addresses;
+    let inbound = lab.body("worker").inbound_addresses();
     assert!(inbound.contains(&address), "{inbound:?}");
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use postern_compile::snapshot::Settings;
 use postern_intent::possession::{Claim, prove};
-use postern_intent::verify::{Context, parse_envelope, verify_intent};
+use postern_intent::verify::{Context, join, parse_envelope, verify_cluster, verify_intent};
 use postern_intent::{Body, KeySet};
 use posternctl::files::{PublishOptions, PublishOutcome, publish_once};
 use posternctl::keys;
@@ -125,8 +125,13 @@ impl Lab {
             now: self.now,
             last: None,
         };
-        verify_intent(&envelope, &context)
-            .expect("a body that its node accepts")
+        let intent = verify_intent(&envelope, &context).expect("a document that its node accepts");
+        let path = self.path(&format!("intents/{node}/cluster.dsse.json"));
+        let cluster = parse_envelope(&fs::read(path).expect("an envelope")).expect("an envelope");
+        let cluster = verify_cluster(&cluster, &self.options.trusted, self.now, None);
+        let cluster = cluster.expect("a document that every node accepts");
+        join(&intent, Some(&cluster))
+            .expect("documents that fit")
             .get()
             .clone()
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use postern_intent::{Body, ExitName, Mark, TableId};
+use postern_intent::{ExitName, Mark, NodeDocument, TableId};
 
 /// The routing table of mark 1 is 5210, of mark 5 is 5250.
 const FIRST_TABLE: u32 = 5200;
@@ -14,7 +14,7 @@ pub(crate) struct Marks {
 
 impl Marks {
     /// Gives marks to the exits that a node uses. Who has one keeps it; the others follow by name.
-    pub(crate) fn new(published: Option<&Body>, exits: &BTreeSet<ExitName>) -> Self {
+    pub(crate) fn new(published: Option<&NodeDocument>, exits: &BTreeSet<ExitName>) -> Self {
         let known: BTreeMap<&ExitName, Mark> = published
             .iter()
             .flat_map(|body| &body.routes)

@@ -7,8 +7,8 @@ use postern_intent::NodeName;
 use super::judge::{held, is_approved};
 use super::words::{Cause, Ground, Held, Subject};
 use crate::index::Index;
-use crate::serial;
 use crate::snapshot::Node;
+use crate::{serial, shared};
 
 /// Nodes that have seen a newer document than the published one, or whose published one cannot be read: those that no
 /// person has approved, with what is said about each, and the grounds of those that somebody has.
@@ -17,8 +17,9 @@ pub(super) fn restored(index: &Index<'_>) -> (BTreeMap<NodeName, Held>, BTreeSet
     let (mut waiting, mut consented) = (BTreeMap::new(), BTreeSet::new());
     for node in index.nodes.values() {
         let reported = serial::reported(snapshot.now, index.reports.get(&node.name).copied());
-        let ahead = serial::is_restored(node, index.published.bodies.get(&node.name), reported);
-        if !ahead && !snapshot.unreadable.contains(&node.name) && !is_silent(index, node) {
+        let ahead = serial::is_restored(node, index.published.bodies.get(&node.name), reported)
+            || knows_more_of_the_cluster(index, node);
+        if !ahead && !snapshot.unreadable.contains(&node.name) && !still_waits(index, node) {
             continue;
         }
         let ground = Ground {
@@ -35,9 +36,17 @@ pub(super) fn restored(index: &Index<'_>) -> (BTreeMap<NodeName, Held>, BTreeSet
     (waiting, consented)
 }
 
+fn knows_more_of_the_cluster(index: &Index<'_>, node: &Node) -> bool {
+    let published = index.published.bodies.get(&node.name);
+    let own = published.filter(|body| body.node.uid == node.uid);
+    let mut report = index.reports.get(&node.name).into_iter();
+    report.any(|report| shared::knows_more(index.snapshot, report, own))
+}
+
 /// Does it wait already, while nothing says any more what it has seen? A report that is deleted, or that cannot be read,
-/// ends no wait. A body that was published since then does: nothing is published for a node that waits.
-fn is_silent(index: &Index<'_>, node: &Node) -> bool {
+/// ends no wait, and neither does a newer cluster document, which a node that waits does not take. A document that was
+/// published for it since then does: none is published for a node that waits.
+fn still_waits(index: &Index<'_>, node: &Node) -> bool {
     let published = index.published.bodies.get(&node.name);
     let published = published.filter(|body| body.node.uid == node.uid);
     let mut records = index.snapshot.memory.held.iter();
@@ -47,5 +56,14 @@ fn is_silent(index: &Index<'_>, node: &Node) -> bool {
             && published.is_none_or(|body| body.issued_at <= record.since)
     });
     let report = index.reports.get(&node.name);
-    waits && report.is_none_or(|report| report.ledger_serial.is_none())
+    let is_silent = report.is_none_or(|report| report.ledger_serial.is_none());
+    let follows = index
+        .snapshot
+        .previous_cluster
+        .as_ref()
+        .map(|one| one.follows);
+    let is_of_before = published
+        .zip(follows)
+        .is_some_and(|(body, follows)| body.cluster_serial < follows);
+    waits && (is_silent || is_of_before)
 }

@@ -29,6 +29,15 @@ pub enum IntakeError {
         #[source]
         source: WordError,
     },
+    /// A Node has the name of the NodeIntent that carries the cluster document.
+    #[error(
+        "Node {name:?} has the name of the object that all nodes read, so it gets no intent and none of its pods is \
+         guarded; join it under another name"
+    )]
+    ReservedName {
+        /// Its name.
+        name: String,
+    },
     /// A selector of an object that is not judged later.
     #[error("{kind} {name:?} has a selector that is not valid")]
     Selector {

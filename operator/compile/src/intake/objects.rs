@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1;
-use postern_intent::{Address, PodName, Prefix};
+use postern_crds::names::CLUSTER_INTENT;
+use postern_intent::{Address, NodeName, PodName, Prefix};
 
 use super::error::{IntakeError, Reader};
 use crate::snapshot::{Attachment, Namespace, Node, Pod, Service};
@@ -11,9 +12,16 @@ use crate::snapshot::{Attachment, Namespace, Node, Pod, Service};
 /// Takes in a node.
 ///
 /// # Errors
-/// [`IntakeError`] if it has no usable name or UID, or a pod range that is none.
+/// [`IntakeError`] if it has no usable name or UID, or a pod range that is none, or the name that is kept for the cluster
+/// document.
 pub fn node(object: &v1::Node) -> Result<Node, IntakeError> {
     let reader = Reader::new("Node", &object.metadata);
+    let name: NodeName = reader.name()?;
+    if name.as_str() == CLUSTER_INTENT {
+        return Err(IntakeError::ReservedName {
+            name: name.to_string(),
+        });
+    }
     let spec = object.spec.as_ref();
     let many = spec
         .and_then(|spec| spec.pod_cidrs.clone())
@@ -29,7 +37,7 @@ pub fn node(object: &v1::Node) -> Result<Node, IntakeError> {
         .map(|text| reader.parse::<Prefix>(text))
         .collect::<Result<_, _>>()?;
     Ok(Node {
-        name: reader.name()?,
+        name,
         uid: reader.uid()?,
         labels: reader.labels(),
         addresses: node_addresses(object),

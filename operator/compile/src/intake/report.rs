@@ -38,7 +38,13 @@ pub fn report(
         node,
         uid,
         ledger_serial: status.and_then(|status| status.ledger_serial).map(Serial),
+        ledger_cluster_serial: status
+            .and_then(|status| status.ledger_cluster_serial)
+            .map(Serial),
         applied_serial: status.and_then(|status| status.applied_serial).map(Serial),
+        applied_cluster_serial: status
+            .and_then(|status| status.applied_cluster_serial)
+            .map(Serial),
         freshness: Freshness::of(verified_at.map(|at| at.0), now),
         guard: if sealed {
             Guard::Sealed

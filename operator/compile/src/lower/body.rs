@@ -1,27 +1,28 @@
-//! The sections of a body, put together.
+//! The sections of a node's document, put together.
 
 use jiff::Timestamp;
 use postern_intent::body::{FORMAT_VERSION, NodeIdentity};
-use postern_intent::{Body, Serial};
+use postern_intent::{NodeDocument, Serial};
 
-use super::{Context, NodePlan, Shared};
-use super::{allocations, digest, firewall, nat, pods, routes, tunnels};
+use super::{Context, NodePlan};
+use super::{allocations, cluster, digest, firewall, nat, pods, routes, tunnels};
 
 /// The body of a node. Serial and times are only stamped if it is published.
-pub(crate) fn lower(context: &Context<'_>, plan: &NodePlan<'_>, shared: &Shared) -> Body {
+pub(crate) fn lower(context: &Context<'_>, plan: &NodePlan<'_>) -> NodeDocument {
     let tunnels = tunnels::lower(context, plan);
-    let mut body = Body {
+    let mut body = NodeDocument {
         version: FORMAT_VERSION,
         node: NodeIdentity {
             name: plan.node.name.clone(),
             uid: plan.node.uid.clone(),
         },
         serial: Serial(0),
+        cluster_serial: Serial(0),
         issued_at: Timestamp::UNIX_EPOCH,
         not_after: Timestamp::UNIX_EPOCH,
         trace_id: None,
-        guarded_namespaces: shared.guarded_namespaces.clone(),
-        cluster: shared.cluster_of(context.index, plan.node),
+        local_pod_ranges: cluster::merged(plan.node.pod_ranges.iter()),
+        local_addresses: context.index.addresses(plan.node).collect(),
         allocations: allocations::lower(context, plan, &tunnels),
         tunnels,
         routes: routes::lower(context, plan),

@@ -1,4 +1,4 @@
-//! The cluster section, which all nodes share but for their own ranges and addresses.
+//! The facts of the cluster, which all nodes share.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -12,67 +12,43 @@ use crate::gate::Gate;
 use crate::index::Index;
 use crate::resolve::Exits;
 use crate::select::Contenders;
-use crate::snapshot::{Node, Service};
+use crate::snapshot::Service;
 
-/// What every body says alike.
-pub(crate) struct Shared {
-    /// Namespaces whose unlisted pods are held.
-    pub(crate) guarded_namespaces: BTreeSet<Namespace>,
-    cluster: Cluster,
+/// What the cluster document says. O(nodes + services · log services).
+pub(crate) fn facts(index: &Index<'_>, exits: &Exits<'_>, numbers: &Numbers) -> Cluster {
+    let settings = &index.snapshot.settings;
+    let of_nodes = index.nodes.values().flat_map(|node| &node.pod_ranges);
+    let services = &index.snapshot.services;
+    // A node's address is inbound on that node alone, whatever a Service claims: elsewhere it would let a pod reach that
+    // node's NodePorts, and leave from there.
+    let nodes = index.node_addresses();
+    let of_services = services
+        .iter()
+        .flat_map(|service| service.addresses.iter().copied())
+        .filter(|address| !nodes.contains(address));
+    Cluster {
+        pod_ranges: merged(settings.pod_ranges.iter().chain(of_nodes)),
+        service_ranges: merged(settings.service_ranges.iter()),
+        service_addresses: of_services.collect(),
+        node_ports: node_ports(settings.node_ports, services),
+        node_services: node_services(services, &nodes),
+        api_servers: settings.api_servers.clone(),
+        tunnel_ranges: settings.tunnels.ranges.clone(),
+        tunnel_endpoints: endpoints(index, exits, numbers),
+        dns: settings.dns.clone(),
+        node_addresses: nodes,
+    }
 }
 
-impl Shared {
-    /// Gathers what all bodies share.
-    pub(crate) fn new(
-        index: &Index<'_>,
-        contenders: &Contenders<'_>,
-        gate: &Gate,
-        exits: &Exits<'_>,
-        numbers: &Numbers,
-    ) -> Self {
-        let settings = &index.snapshot.settings;
-        let of_nodes = index.nodes.values().flat_map(|node| &node.pod_ranges);
-        let services = &index.snapshot.services;
-        // A node's address is inbound on that node alone, whatever a Service claims: elsewhere it would let a pod reach
-        // that node's NodePorts, and leave from there.
-        let nodes = index.node_addresses();
-        let of_services = services
-            .iter()
-            .flat_map(|service| service.addresses.iter().copied())
-            .filter(|address| !nodes.contains(address));
-        let cluster = Cluster {
-            pod_ranges: merged(settings.pod_ranges.iter().chain(of_nodes)),
-            local_pod_ranges: Vec::new(),
-            service_ranges: merged(settings.service_ranges.iter()),
-            inbound_addresses: of_services.collect(),
-            node_ports: node_ports(settings.node_ports, services),
-            node_services: node_services(services, &nodes),
-            api_servers: settings.api_servers.clone(),
-            tunnel_ranges: settings.tunnels.ranges.clone(),
-            tunnel_endpoints: endpoints(index, exits, numbers),
-            dns: settings.dns.clone(),
-            node_addresses: nodes,
-        };
-        let mut guarded_namespaces = contenders.namespaces();
-        guarded_namespaces.extend(gate.deny.iter().cloned());
-        Self {
-            guarded_namespaces,
-            cluster,
-        }
-    }
-
-    /// The cluster section of one node. A service's address is inbound on every node: which of them it is announced by
-    /// is nobody's to say here.
-    pub(crate) fn cluster_of<'a>(&self, index: &Index<'a>, node: &'a Node) -> Cluster {
-        let mut cluster = self.cluster.clone();
-        cluster.local_pod_ranges = merged(node.pod_ranges.iter());
-        cluster.inbound_addresses.extend(index.addresses(node));
-        cluster
-    }
+/// Namespaces whose unlisted pods are held.
+pub(crate) fn guarded(contenders: &Contenders<'_>, gate: &Gate) -> BTreeSet<Namespace> {
+    let mut guarded = contenders.namespaces();
+    guarded.extend(gate.deny.iter().cloned());
+    guarded
 }
 
 /// As few prefixes as say the same, sorted.
-fn merged<'a>(prefixes: impl Iterator<Item = &'a Prefix>) -> Vec<Prefix> {
+pub(super) fn merged<'a>(prefixes: impl Iterator<Item = &'a Prefix>) -> Vec<Prefix> {
     let nets: Vec<IpNet> = prefixes.map(Prefix::net).collect();
     let mut merged: Vec<Prefix> = IpNet::aggregate(&nets)
         .into_iter()

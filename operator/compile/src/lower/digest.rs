@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use postern_intent::body::{ExitRoute, ServedExit, Tunnel, TunnelRole};
-use postern_intent::{Body, ExitName, SectionDigest};
+use postern_intent::{ExitName, NodeDocument, SectionDigest};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 /// Writes the digest of every scope, used exit and served exit.
-pub(crate) fn stamp(body: &mut Body) {
+pub(crate) fn stamp(body: &mut NodeDocument) {
     let mut used: BTreeMap<ExitName, SectionDigest> = BTreeMap::new();
     let mut served: BTreeMap<ExitName, SectionDigest> = BTreeMap::new();
     for route in &mut body.routes {

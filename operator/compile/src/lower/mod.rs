@@ -1,8 +1,8 @@
-//! From plans to bodies: one file for each section of the body.
+//! From plans to documents: one file for each section.
 
 mod allocations;
 pub(crate) mod body;
-mod cluster;
+pub(crate) mod cluster;
 pub(crate) mod digest;
 mod firewall;
 mod nat;
@@ -21,7 +21,6 @@ use crate::index::Index;
 use crate::pins::Keys;
 use crate::resolve::{Exits, Plans};
 
-pub(crate) use cluster::Shared;
 pub(crate) use node::{NodePlan, clients, peers};
 
 /// Everything that a body is made of.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use postern_intent::body::{BlockedReason, TunnelRole, Way};
-use postern_intent::{Body, ExitName, NodeName, ScopeId, Uid};
+use postern_intent::{ExitName, NodeDocument, NodeName, ScopeId, Uid};
 
 use super::Context;
 use crate::allocate::Marks;
@@ -141,7 +141,7 @@ impl<'a> NodePlan<'a> {
     }
 }
 
-fn same_node<'a>(index: &Index<'a>, node: &Node) -> Option<&'a Body> {
+fn same_node<'a>(index: &Index<'a>, node: &Node) -> Option<&'a NodeDocument> {
     index
         .published
         .bodies

@@ -14,7 +14,7 @@ mod settings;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use postern_intent::{Body, NodeName};
+use postern_intent::{ClusterDocument, NodeDocument, NodeName};
 
 pub use exit::{AllowedNamespaces, Exit, ExitTerms};
 pub use isolation::Isolation;
@@ -53,8 +53,12 @@ pub struct Snapshot {
     pub services: Vec<Service>,
     /// What the nodes report, as far as it is read at all.
     pub reports: Vec<Report>,
-    /// The published bodies, verified, by node.
-    pub previous: BTreeMap<NodeName, Body>,
+    /// The published documents of nodes, verified.
+    pub previous: BTreeMap<NodeName, NodeDocument>,
+    /// The published cluster document, verified; none: there is none, or what is there cannot be read.
+    pub previous_cluster: Option<ClusterDocument>,
+    /// Whether the process that asks published that document itself: then it knows every later one, whoever is silent.
+    pub cluster_is_own: bool,
     /// Nodes for which something is published that cannot be read or verified: what they enforce is not known, so they
     /// count as restored.
     pub unreadable: BTreeSet<NodeName>,

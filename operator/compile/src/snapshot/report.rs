@@ -23,8 +23,12 @@ pub struct Report {
     pub key: Option<ReportedKey>,
     /// The highest serial of its ledger.
     pub ledger_serial: Option<Serial>,
+    /// The highest serial of a cluster document in its ledger.
+    pub ledger_cluster_serial: Option<Serial>,
     /// The serial that it has applied and read back.
     pub applied_serial: Option<Serial>,
+    /// The serial of the cluster document that it has applied and read back.
+    pub applied_cluster_serial: Option<Serial>,
     /// Whether what it says of its kernel still counts.
     pub freshness: Freshness,
     /// Whether its guard is in place (`FailClosed`).

@@ -10,12 +10,14 @@ use super::{Verdict, exit, isolation, node, policy, seen};
 use crate::compile::Settled;
 use crate::gate::Gate;
 use crate::lower::Context;
+use crate::shared::SettledCluster;
 
 /// Verdicts on every exit, policy, isolation and node, in this order and by name.
 pub(crate) fn verdicts(
     context: &Context<'_>,
     gate: &Gate,
     settled: &BTreeMap<&NodeName, Settled>,
+    cluster: &SettledCluster,
 ) -> Vec<Verdict> {
     let exits = context
         .index
@@ -30,7 +32,7 @@ pub(crate) fn verdicts(
     });
     let nodes = settled
         .iter()
-        .map(|(node, of_node)| node::verdict(context, settled, node, of_node));
+        .map(|(node, of_node)| node::verdict(context, settled, cluster, (node, of_node)));
     let mut isolations: Vec<_> = context.index.snapshot.isolations.iter().collect();
     isolations.sort_by_key(|one| &one.name);
     let isolations = isolations.into_iter().map(isolation::verdict);

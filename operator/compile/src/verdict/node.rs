@@ -12,14 +12,15 @@ use crate::compile::{NodeOutcome, Settled};
 use crate::lower::Context;
 use crate::pins::KeyRefusal;
 use crate::serial::unbelieved;
+use crate::shared::SettledCluster;
 use crate::snapshot::{Freshness, Guard};
 
 /// The verdict on one node.
 pub(super) fn verdict(
     context: &Context<'_>,
     settled: &BTreeMap<&NodeName, Settled>,
-    node: &NodeName,
-    of_node: &Settled,
+    cluster: &SettledCluster,
+    (node, of_node): (&NodeName, &Settled),
 ) -> Verdict {
     let blocked: BTreeMap<String, BlockedReason> = of_node
         .body
@@ -36,7 +37,7 @@ pub(super) fn verdict(
         name: node.to_string(),
         generation: None,
         conditions: vec![
-            accepted(context, node, of_node),
+            accepted(context, cluster, node, of_node),
             programmed(context, Progress::of(context, settled, node), node, of_node),
         ],
         detail: Detail::Node {
@@ -72,14 +73,19 @@ fn reported(context: &Context<'_>, node: &NodeName) -> Vec<Finding> {
 }
 
 /// Is what the node reports accepted, and is everything that it needs published?
-fn accepted(context: &Context<'_>, node: &NodeName, settled: &Settled) -> Finding {
+fn accepted(
+    context: &Context<'_>,
+    cluster: &SettledCluster,
+    node: &NodeName,
+    settled: &Settled,
+) -> Finding {
     let kind = ConditionType::Accepted;
     let problems: Vec<(Reason, String)> = [
         format(context, node),
         key(context, node),
         addresses(context, node),
         serial(context, node),
-        size(settled),
+        size(settled, cluster),
     ]
     .into_iter()
     .flatten()
@@ -162,19 +168,25 @@ fn serial(context: &Context<'_>, node: &NodeName) -> Problem {
     Some((Reason::Invalid, message))
 }
 
-fn size(settled: &Settled) -> Problem {
+fn size(settled: &Settled, cluster: &SettledCluster) -> Problem {
     let shed = &settled.shed;
     let scopes: Vec<String> = shed.scopes.iter().map(ToString::to_string).collect();
     let scopes =
         (!scopes.is_empty()).then(|| format!("did not fit and are blocked: {}", scopes.join(", ")));
-    let addresses = (shed.addresses > 0).then(|| {
-        let count = shed.addresses;
+    let addresses = (cluster.shed.addresses > 0).then(|| {
+        let count = cluster.shed.addresses;
         format!("did not fit: {count} addresses of Services, so who comes in by one of them gets no answer")
     });
     let rest = matches!(shed.rest, Rest::TooLarge).then(|| {
         "the intent is too large without them too; spread its pods over more nodes".to_owned()
     });
-    let messages: Vec<String> = [scopes, addresses, rest].into_iter().flatten().collect();
+    let all_nodes = matches!(cluster.shed.rest, Rest::TooLarge).then(|| {
+        "the cluster document is too large without them too; guard fewer namespaces, or split the cluster".to_owned()
+    });
+    let messages: Vec<String> = [scopes, addresses, rest, all_nodes]
+        .into_iter()
+        .flatten()
+        .collect();
     (!messages.is_empty()).then(|| (Reason::TooLarge, messages.join("; ")))
 }
 
@@ -213,14 +225,26 @@ fn programmed(
             Progress::Converging if says_unsealed(context, node) => {
                 Finding::no(kind, Reason::NotSealed, Reason::NotSealed.sentence())
             }
-            Progress::Converging => Finding::no(
-                kind,
-                Reason::Converging,
-                format!("serial {} is not reported yet", settled.body.serial),
-            ),
+            Progress::Converging => {
+                Finding::no(kind, Reason::Converging, missing(context, node, settled))
+            }
             Progress::Stale => Finding::unknown(kind, Reason::Stale, silence(context, node)),
         },
     }
+}
+
+/// Which of the two documents the node does not report yet.
+fn missing(context: &Context<'_>, node: &NodeName, settled: &Settled) -> String {
+    let applied = context
+        .index
+        .reports
+        .get(node)
+        .map(|one| one.applied_serial);
+    if settled.outcome == NodeOutcome::Keep && applied.flatten() >= Some(settled.body.serial) {
+        let facts = settled.facts;
+        return format!("the cluster document of serial {facts} is not reported yet");
+    }
+    format!("serial {} is not reported yet", settled.body.serial)
 }
 
 /// Does it say, and may it be believed, that its guard is not in place?

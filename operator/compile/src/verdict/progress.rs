@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use postern_crds::node_report::{SCOPES_LISTED, SERVED_LISTED};
 use postern_intent::body::{ExitRoute, Scope, ServedExit};
-use postern_intent::{NodeName, SectionDigest};
+use postern_intent::{NodeName, SectionDigest, Serial};
 
 use super::NodeCounts;
 use crate::compile::{NodeOutcome, Settled};
@@ -121,12 +121,12 @@ impl Listed {
     }
 }
 
+/// Does it carry the newest documents? A refresh of the cluster document changes nothing about it.
 fn carries_body(settled: &Settled, report: &Report) -> bool {
-    let serial = settled.body.serial;
+    let reaches = |applied: Option<Serial>, wanted| applied.is_some_and(|serial| serial >= wanted);
     settled.outcome == NodeOutcome::Keep
-        && report
-            .applied_serial
-            .is_some_and(|applied| applied >= serial)
+        && reaches(report.applied_serial, settled.body.serial)
+        && reaches(report.applied_cluster_serial, settled.facts)
 }
 
 /// What a restored node is to carry was never published. Of a part that a full list leaves out, the serial of the whole body

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use postern_compile::NodeOutcome;
 use postern_compile::gate::{Cause, HeldUntil};
 use postern_compile::snapshot::Definitions;
-use postern_intent::Body;
+use postern_intent::NodeDocument;
 use postern_intent::body::{BlockedReason, Class, Way};
 use postern_intent::verify::SKEW_ALLOWANCE;
 use serde_json::json;
@@ -14,7 +14,7 @@ use super::changes::{
 };
 use super::world::World;
 
-fn body<'a>(world: &'a World, node: &str) -> &'a Body {
+fn body<'a>(world: &'a World, node: &str) -> &'a NodeDocument {
     &world.previous[&node.parse().expect("a name")]
 }
 
@@ -30,7 +30,7 @@ fn a_lost_memory_releases_nobody() {
     policy.spec.pod_selector = serde_json::from_value(selector).expect("a selector");
     world.apply_policy(policy);
     world.compile();
-    let red = |body: &Body| {
+    let red = |body: &NodeDocument| {
         body.pods
             .iter()
             .filter(|pod| pod.namespace.as_str() == "red")

@@ -4,12 +4,12 @@ use jiff::SignedDuration;
 use postern_compile::snapshot::Possession;
 use postern_compile::{CHANGE_INTERVAL, Compilation};
 use postern_intent::body::{BlockedReason, Way};
-use postern_intent::{Body, WgKey};
+use postern_intent::{NodeDocument, WgKey};
 
 use super::changes::{make, red_policy, start, with_a_policy};
 use super::world::World;
 
-fn body<'a>(world: &'a World, node: &str) -> &'a Body {
+fn body<'a>(world: &'a World, node: &str) -> &'a NodeDocument {
     &world.previous[&node.parse().expect("a name")]
 }
 

@@ -17,5 +17,6 @@ mod reported;
 mod restored;
 mod scenarios;
 mod screened;
+mod shared;
 mod unpublished;
 mod world;

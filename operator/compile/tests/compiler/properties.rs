@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern_compile::snapshot::{Attachment, Lifecycle, Snapshot};
 use postern_compile::{NodeOutcome, compile};
 use postern_intent::body::{BlockedReason, Class, TunnelRole, Way};
-use postern_intent::{Body, NodeName, Uid};
+use postern_intent::{NodeDocument, NodeName, Uid};
 use proptest::prelude::{ProptestConfig, prop, proptest};
 
 use super::changes::{Accepted, Change, history, make, pod, start};
@@ -26,7 +26,7 @@ fn live(history: &[Vec<Change>], mut each: impl FnMut(&World, &Snapshot, &mut Wo
     }
 }
 
-fn classes(bodies: &BTreeMap<NodeName, Body>) -> BTreeMap<Uid, Class> {
+fn classes(bodies: &BTreeMap<NodeName, NodeDocument>) -> BTreeMap<Uid, Class> {
     bodies
         .values()
         .flat_map(|body| &body.pods)
@@ -130,7 +130,7 @@ proptest! {
     fn no_tunnel_address_is_inside_a_cluster_range(history in history()) {
         live(&history, |_, _, world| {
             for body in world.previous.values() {
-                let cluster = &body.cluster;
+                let cluster = &world.cluster().cluster;
                 let ranges: Vec<_> = cluster.pod_ranges.iter().chain(&cluster.service_ranges).map(|prefix| prefix.net()).collect();
                 let overlaps = |net: ipnet::IpNet| ranges.iter().any(|range| range.contains(&net) || net.contains(range));
                 assert!(!body.tunnels.iter().flat_map(|tunnel| &tunnel.addresses).any(|net| overlaps(net.trunc())));
@@ -141,16 +141,16 @@ proptest! {
     #[test]
     fn guarded_namespaces_cover_every_policy_and_every_denial(history in history()) {
         live(&history, |_, snapshot, world| {
-            for body in world.previous.values() {
-                for policy in &snapshot.policies {
-                    assert!(body.guarded_namespaces.contains(&policy.key.namespace));
-                }
-                for namespace in snapshot.namespaces.iter().filter(|namespace| namespace.denies()) {
-                    assert!(body.guarded_namespaces.contains(&namespace.name));
-                }
-                for pod in body.pods.iter().filter(|pod| matches!(pod.class, Class::Policy { .. })) {
-                    assert!(body.guarded_namespaces.contains(&pod.namespace));
-                }
+            let guarded = &world.cluster().guarded_namespaces;
+            for policy in &snapshot.policies {
+                assert!(guarded.contains(&policy.key.namespace));
+            }
+            for namespace in snapshot.namespaces.iter().filter(|namespace| namespace.denies()) {
+                assert!(guarded.contains(&namespace.name));
+            }
+            let pods = world.previous.values().flat_map(|body| &body.pods);
+            for pod in pods.filter(|pod| matches!(pod.class, Class::Policy { .. })) {
+                assert!(guarded.contains(&pod.namespace));
             }
         });
     }

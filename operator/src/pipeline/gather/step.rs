@@ -15,10 +15,10 @@ use super::inputs::{Inputs, config_map, gather, sizes};
 use super::possession::ProvedKeys;
 use crate::metrics::Metrics;
 use crate::pipeline::error::PipelineError;
-use crate::pipeline::intents::{IntentState, Intents};
+use crate::pipeline::intents::{IntentState, Intents, PublishedIntents};
 use crate::pipeline::memory::{MemoryContents, MemoryStore, PageName};
 use crate::pipeline::outcome::IdleReason;
-use crate::pipeline::round::{Round, World, marks};
+use crate::pipeline::round::{Round, World, cluster_intent, marks};
 use crate::signer::SigningKeys;
 use crate::watches::{WatchSignals, WatchedKind, WatchedStores};
 
@@ -41,7 +41,7 @@ impl GatherStep<'_> {
         &self,
         epoch: u64,
         signing: SigningKeys,
-        (intents, memory, proved): (&mut Intents, &mut MemoryStore, &mut ProvedKeys),
+        (intents, memory, proved): (&mut PublishedIntents, &mut MemoryStore, &mut ProvedKeys),
     ) -> Result<Result<Round, IdleReason>, PipelineError> {
         let now = Instant::now();
         let mut inputs = gather(
@@ -53,9 +53,16 @@ impl GatherStep<'_> {
         for (kind, objects, poison) in sizes(self.stores) {
             self.metrics.counted(kind, objects, poison);
         }
-        let intent_states = self.intent_states(intents, &inputs, signing.ring.trust(), now);
+        let intent_states =
+            self.intent_states(&mut intents.nodes, &inputs, signing.ring.trust(), now);
+        let name = cluster_intent();
+        let shown = self.stores.intents.get(&ObjectRef::new(name.as_str()));
+        let cluster_state =
+            intents
+                .cluster
+                .state(&name, shown.as_deref(), signing.ring.trust(), now);
         let is_lagging = |state: &IntentState| matches!(state, IntentState::Lagging);
-        if intent_states.values().any(is_lagging) {
+        if matches!(cluster_state, IntentState::Lagging) || intent_states.values().any(is_lagging) {
             return Ok(Err(IdleReason::Lagging));
         }
         let shown = |page: PageName| config_map(self.stores, self.namespace, &page.config_map());
@@ -63,13 +70,14 @@ impl GatherStep<'_> {
             .load(shown, epoch, now)
             .map_err(PipelineError::Page)?;
         self.settle_doubts(&mut inputs, &remembered, epoch).await?;
-        let awaited = self.awaited(&inputs, &intent_states, &remembered, intents, now);
+        let awaited = self.awaited(&inputs, &intent_states, &remembered, &intents.nodes, now);
         let keys = signing.ring.public().keys().chain(&signing.retiring);
         let world = World {
-            published: marks(&intent_states),
+            published: marks(&intent_states, &cluster_state),
             keys: keys.map(ToString::to_string).collect(),
             inputs,
             awaited,
+            cluster_is_own: intents.cluster.is_ours(&name),
             remembered,
             epoch,
         };
@@ -78,6 +86,7 @@ impl GatherStep<'_> {
             signing,
             world,
             intent_states,
+            cluster_state,
             loaded,
         }))
     }
@@ -96,8 +105,9 @@ impl GatherStep<'_> {
             .iter()
             .filter_map(|object| object.name_any().parse::<NodeName>().ok());
         let nodes = inputs.nodes.iter().map(|node| node.name.clone());
-        let names: BTreeSet<NodeName> =
+        let mut names: BTreeSet<NodeName> =
             shown.chain(nodes).chain(intents.nodes().cloned()).collect();
+        names.remove(&cluster_intent());
         names
             .into_iter()
             .map(|node| {

@@ -15,12 +15,13 @@ use super::tally::Tally;
 use super::writer::{AT_ONCE, Attempt, Writer};
 use crate::pipeline::intents::Intents;
 use crate::pipeline::object_key::ObjectKey;
+use crate::pipeline::signed::SignedDocument;
 
 /// Writes intents and remembers what was written.
-pub async fn publish_intents(
+pub async fn publish_intents<D: SignedDocument>(
     writer: &Writer,
-    planned: Vec<PlannedWrite>,
-    intents: &mut Intents,
+    planned: Vec<PlannedWrite<D>>,
+    intents: &mut Intents<D>,
 ) -> Tally {
     let mut tally = Tally::default();
     let mut writes = futures::stream::iter(planned)
@@ -32,13 +33,14 @@ pub async fn publish_intents(
             continue;
         };
         writer.metrics.wrote(one.change.counted());
-        info!(node = %one.node, serial = one.body.serial.0, why = one.change.as_str(), "published");
+        info!(node = %one.node, serial = one.body.serial().0, why = one.change.as_str(), "published");
         intents.arrivals.published(&one, sent);
         intents.wrote(
             one.node,
             object.spec,
             one.body,
             &object.metadata,
+            one.change,
             Instant::now(),
         );
     }
@@ -46,16 +48,19 @@ pub async fn publish_intents(
 }
 
 /// What was to be written, when that was begun, and what came of it.
-async fn write_timed(
+async fn write_timed<D: SignedDocument>(
     writer: &Writer,
-    mut one: PlannedWrite,
-) -> (PlannedWrite, Timestamp, Attempt<NodeIntent>) {
+    mut one: PlannedWrite<D>,
+) -> (PlannedWrite<D>, Timestamp, Attempt<NodeIntent>) {
     let sent = Timestamp::now();
     let attempt = write(writer, &mut one).await;
     (one, sent, attempt)
 }
 
-async fn write(writer: &Writer, one: &mut PlannedWrite) -> Attempt<NodeIntent> {
+async fn write<D: SignedDocument>(
+    writer: &Writer,
+    one: &mut PlannedWrite<D>,
+) -> Attempt<NodeIntent> {
     let api: Api<NodeIntent> = Api::all(writer.client.clone());
     let key = ObjectKey::cluster("NodeIntent", one.node.as_str());
     let params = Writer::params();
@@ -101,11 +106,11 @@ async fn write(writer: &Writer, one: &mut PlannedWrite) -> Attempt<NodeIntent> {
     }
 }
 
-async fn replace(
+async fn replace<D>(
     writer: &Writer,
     api: &Api<NodeIntent>,
     key: &ObjectKey,
-    one: &PlannedWrite,
+    one: &PlannedWrite<D>,
 ) -> Attempt<NodeIntent> {
     let params = Writer::params();
     let request = api.replace(one.node.as_str(), &params, &one.object);
@@ -114,10 +119,10 @@ async fn replace(
 
 /// The version of what is there, if it differs from what was seen by its status alone. A leader that took over has put its
 /// epoch into the annotations.
-async fn newer_version(
+async fn newer_version<D>(
     api: &Api<NodeIntent>,
     key: &ObjectKey,
-    one: &PlannedWrite,
+    one: &PlannedWrite<D>,
     generation: Option<i64>,
 ) -> Option<String> {
     let request = api.get_metadata(one.node.as_str());

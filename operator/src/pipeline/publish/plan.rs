@@ -6,7 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource as _;
 use postern_crds::{NodeIntent, NodeIntentSpec};
-use postern_intent::{Body, NodeName};
+use postern_intent::{NodeDocument, NodeName};
 
 use crate::lease::EPOCH_ANNOTATION;
 use crate::metrics::Written;
@@ -62,10 +62,10 @@ pub enum WriteMethod {
 }
 
 #[derive(Debug, Clone)]
-pub struct PlannedWrite {
+pub struct PlannedWrite<D = NodeDocument> {
     pub node: NodeName,
     /// What the envelope says.
-    pub body: Arc<Body>,
+    pub body: Arc<D>,
     pub object: NodeIntent,
     /// How it is written.
     pub method: WriteMethod,
@@ -74,14 +74,14 @@ pub struct PlannedWrite {
 
 /// Plans one write in the place of what is shown.
 #[must_use]
-pub fn plan(
+pub fn plan<D>(
     node: &NodeName,
     spec: NodeIntentSpec,
-    body: Arc<Body>,
+    body: Arc<D>,
     shown: Option<&Tolerant<NodeIntent>>,
     epoch: u64,
     change: IntentChange,
-) -> PlannedWrite {
+) -> PlannedWrite<D> {
     let method = method_of(&spec, shown);
     let metadata = match (&method, shown) {
         (WriteMethod::Replace { .. }, Some(object)) => object.meta().clone(),

@@ -4,11 +4,11 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use kube::runtime::reflector::ObjectRef;
-use postern_compile::{Compilation, NodeOutcome};
+use postern_compile::{ClusterOutcome, Compilation, NodeOutcome};
 use postern_crds::NodeIntentSpec;
 use postern_crds::node_intent::KeySet as ShownKeySet;
 use postern_intent::verify::verify_key_set;
-use postern_intent::{Body, KeySet, NodeName};
+use postern_intent::{ClusterDocument, KeySet, NodeDocument, NodeName};
 use tracing::info_span;
 
 use super::plan::{IntentChange, PlannedWrite, plan};
@@ -16,8 +16,9 @@ use super::sign::{announce, resigned, spec};
 use crate::metrics::{Metrics, gauge};
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::intents::IntentState;
-use crate::pipeline::round::Round;
+use crate::pipeline::round::{Round, cluster_intent};
 use crate::pipeline::shown_envelope::from_shown;
+use crate::pipeline::signed::SignedDocument;
 use crate::signer::{AnnouncedKeys, KeyRing, Rotation, rotate};
 use crate::watches::WatchedStores;
 
@@ -35,55 +36,69 @@ struct Keys {
     shown: Option<ShownKeySet>,
 }
 
+/// Every write of this run, the cluster document's first.
+pub(super) struct PlannedWrites {
+    pub(super) cluster: Option<PlannedWrite<ClusterDocument>>,
+    pub(super) nodes: Vec<PlannedWrite<NodeDocument>>,
+}
+
 /// Plans every write of intents.
 pub(super) fn plan_all(
     planning: &Planning<'_>,
     compilation: &Compilation,
-) -> Result<Vec<PlannedWrite>, PipelineError> {
+) -> Result<PlannedWrites, PipelineError> {
     let _span = info_span!("sign").entered();
     let round = planning.round;
     let keys = keys(round, planning.metrics)?;
-    let mut planned = Vec::new();
+    let name = cluster_intent();
+    let one = match &compilation.cluster {
+        ClusterOutcome::Publish(document) => Some(new(&name, (**document).clone(), &keys)?),
+        ClusterOutcome::Keep => kept(&name, Some(&round.cluster_state), &keys)?,
+    };
+    let cluster = one.map(|one| planning.planned(&name, one));
+    let mut nodes = Vec::new();
     for (node, outcome) in &compilation.nodes {
         let standing = round.intent_states.get(node);
         let one = match outcome {
             NodeOutcome::Restored | NodeOutcome::Awaited => None,
-            NodeOutcome::Publish(body) => Some(new(node, body, &keys)?),
+            NodeOutcome::Publish(document) => {
+                let mut document = (**document).clone();
+                document.trace_id = postern_telemetry::trace_id();
+                Some(new(node, document, &keys)?)
+            }
             NodeOutcome::Keep => kept(node, standing, &keys)?,
         };
-        let Some((spec, body, change)) = one else {
-            continue;
-        };
-        let shown = planning.stores.intents.get(&ObjectRef::new(node.as_str()));
-        planned.push(plan(
-            node,
-            spec,
-            body,
-            shown.as_deref(),
-            round.epoch,
-            change,
-        ));
+        nodes.extend(one.map(|one| planning.planned(node, one)));
     }
-    Ok(planned)
+    Ok(PlannedWrites { cluster, nodes })
 }
 
-type One = (NodeIntentSpec, Arc<Body>, IntentChange);
+type One<D> = (NodeIntentSpec, Arc<D>, IntentChange);
 
-fn new(node: &NodeName, body: &Body, keys: &Keys) -> Result<One, PipelineError> {
-    let mut body = body.clone();
-    body.trace_id = postern_telemetry::trace_id();
+impl Planning<'_> {
+    fn planned<D>(&self, name: &NodeName, (spec, body, change): One<D>) -> PlannedWrite<D> {
+        let shown = self.stores.intents.get(&ObjectRef::new(name.as_str()));
+        plan(name, spec, body, shown.as_deref(), self.round.epoch, change)
+    }
+}
+
+fn new<D: SignedDocument>(
+    name: &NodeName,
+    document: D,
+    keys: &Keys,
+) -> Result<One<D>, PipelineError> {
     let signed =
-        spec(&body, &keys.ring, keys.shown.clone()).map_err(|source| refuse(node, source))?;
-    Ok((signed, Arc::new(body), IntentChange::New))
+        spec(&document, &keys.ring, keys.shown.clone()).map_err(|source| refuse(name, source))?;
+    Ok((signed, Arc::new(document), IntentChange::New))
 }
 
 /// What stays is written only where it is lost, or where it does not carry the key set yet, whenever that was made: the
 /// write that was to bring it may have failed.
-fn kept(
-    node: &NodeName,
-    standing: Option<&IntentState>,
+fn kept<D: SignedDocument>(
+    name: &NodeName,
+    standing: Option<&IntentState<D>>,
     keys: &Keys,
-) -> Result<Option<One>, PipelineError> {
+) -> Result<Option<One<D>>, PipelineError> {
     match standing {
         Some(IntentState::Lost { kept, .. }) => Ok(Some((
             kept.spec.clone(),
@@ -91,8 +106,8 @@ fn kept(
             IntentChange::Republished,
         ))),
         Some(IntentState::Current { body, spec }) if lacks(spec, keys) => {
-            let signed = resigned(spec, &keys.ring, keys.shown.clone())
-                .map_err(|source| refuse(node, source))?;
+            let signed = resigned::<D>(spec, &keys.ring, keys.shown.clone())
+                .map_err(|source| refuse(name, source))?;
             Ok(signed.map(|spec| (spec, Arc::clone(body), IntentChange::Keys)))
         }
         _ => Ok(None),
@@ -182,8 +197,7 @@ mod tests {
     use ed25519_dalek::SigningKey;
     use ed25519_dalek::pkcs8::EncodePrivateKey as _;
     use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-    use postern_intent::body::Cluster;
-    use postern_intent::{Body, NodeName};
+    use postern_intent::{NodeDocument, NodeName};
 
     use super::{IntentChange, Keys, ShownKeySet, announce, announced, kept, spec};
     use crate::pipeline::intents::IntentState;
@@ -204,15 +218,14 @@ mod tests {
         "n1".parse().expect("a name")
     }
 
-    fn body() -> Body {
+    fn body() -> NodeDocument {
         let document = serde_json::json!({
             "version": postern_intent::body::FORMAT_VERSION,
             "node": { "name": "n1", "uid": "u1" },
             "serial": 5,
             "issuedAt": "2026-01-01T00:00:00Z",
             "notAfter": "2026-01-02T00:00:00Z",
-            "guardedNamespaces": [],
-            "cluster": Cluster::default(),
+            "clusterSerial": 1, "localPodRanges": [], "localAddresses": [],
             "tunnels": [],
             "routes": [],
             "nat": [],

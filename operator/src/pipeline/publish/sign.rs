@@ -1,34 +1,34 @@
-//! From a body to what stands in the object. Pure.
+//! From a document to what stands in the object. Pure.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use postern_crds::NodeIntentSpec;
 use postern_crds::node_intent::KeySet as ShownKeySet;
-use postern_intent::envelope::PayloadType;
+use postern_intent::KeySet;
 use postern_intent::keys::KeySetDocument;
-use postern_intent::sign::{SignError, sign_bytes, sign_intent, sign_key_set};
-use postern_intent::{Body, KeySet};
+use postern_intent::sign::{SignError, sign_bytes, sign_key_set};
 
 use crate::pipeline::shown_envelope::{from_shown, to_shown};
+use crate::pipeline::signed::SignedDocument;
 use crate::signer::{AnnouncedKeys, KeyRing};
 
 /// The key set that stands beside an envelope.
 pub type KeySetToShow = Option<ShownKeySet>;
 
-/// Signs a body.
+/// Signs a document.
 ///
 /// # Errors
 /// [`SignError`].
-pub fn spec(
-    body: &Body,
+pub fn spec<D: SignedDocument>(
+    document: &D,
     ring: &KeyRing,
     key_set: KeySetToShow,
 ) -> Result<NodeIntentSpec, SignError> {
-    let envelope = sign_intent(body, ring.signing())?;
+    let envelope = document.sign(ring.signing())?;
     Ok(NodeIntentSpec {
-        node_uid: body.node.uid.to_string(),
-        serial: body.serial.0,
-        not_after: Some(Time(whole_seconds(body.not_after))),
+        node_uid: document.node_uid().to_owned(),
+        serial: document.serial().0,
+        not_after: Some(Time(whole_seconds(document.not_after()))),
         envelope: Some(to_shown(&envelope)),
         key_set,
     })
@@ -38,7 +38,7 @@ pub fn spec(
 ///
 /// # Errors
 /// [`SignError`].
-pub fn resigned(
+pub fn resigned<D: SignedDocument>(
     old: &NodeIntentSpec,
     ring: &KeyRing,
     key_set: KeySetToShow,
@@ -49,7 +49,7 @@ pub fn resigned(
     let Ok(payload) = envelope.payload_bytes() else {
         return Ok(None);
     };
-    let signed = sign_bytes(PayloadType::Intent, &payload, ring.signing())?;
+    let signed = sign_bytes(D::KIND, &payload, ring.signing())?;
     Ok(Some(NodeIntentSpec {
         envelope: Some(to_shown(&signed)),
         key_set,

@@ -7,7 +7,7 @@ use tracing::info;
 
 use super::chores::{chores_of, do_chores};
 use super::intents::publish_intents;
-use super::planning::{Planning, plan_all};
+use super::planning::{PlannedWrites, Planning, plan_all};
 use super::tally::{Tallies, Tally};
 use super::trust::{Trusted, keep_trust};
 use super::writer::{Attempt, Writer};
@@ -15,10 +15,10 @@ use crate::metrics::Step;
 use crate::pipeline::compile::{Compiled, Fresh};
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::gather::config_map;
-use crate::pipeline::intents::Intents;
+use crate::pipeline::intents::PublishedIntents;
 use crate::pipeline::memory::{MemoryContents, MemoryStore, MemoryWrite, SavedMemory};
 use crate::pipeline::report::{EventQueue, trust_repaired};
-use crate::pipeline::round::Round;
+use crate::pipeline::round::{Round, cluster_intent};
 use crate::signer::{TRUST, trust_data};
 use crate::watches::WatchedStores;
 
@@ -28,7 +28,7 @@ pub(in crate::pipeline) struct PublishStep<'a> {
     pub(in crate::pipeline) namespace: &'a str,
     pub(in crate::pipeline) stores: &'a WatchedStores,
     pub(in crate::pipeline) events: &'a EventQueue,
-    pub(in crate::pipeline) intents: &'a mut Intents,
+    pub(in crate::pipeline) intents: &'a mut PublishedIntents,
     pub(in crate::pipeline) memory: &'a mut MemoryStore,
 }
 
@@ -65,7 +65,7 @@ impl PublishStep<'_> {
         }
         let chores = chores_of(self.stores, round, compilation);
         for node in &compilation.retired {
-            self.intents.forget(node);
+            self.intents.nodes.forget(node);
         }
         tallies.others.add(do_chores(self.writer, chores).await);
         self.writer.metrics.took(Step::Publish, started.elapsed());
@@ -122,11 +122,24 @@ impl PublishStep<'_> {
             metrics: &self.writer.metrics,
             round,
         };
-        let planned = plan_all(&planning, compilation)?;
+        let PlannedWrites { cluster, nodes } = plan_all(&planning, compilation)?;
         self.writer.metrics.took(Step::Sign, started.elapsed());
-        if !planned.is_empty() {
-            info!(intents = planned.len(), "the leader publishes intents");
+        if cluster.is_some() || !nodes.is_empty() {
+            let cluster = cluster.is_some();
+            info!(
+                intents = nodes.len(),
+                cluster, "the leader publishes intents"
+            );
         }
-        Ok(publish_intents(self.writer, planned, self.intents).await)
+        let planned = cluster.into_iter().collect();
+        let mut tally = publish_intents(self.writer, planned, &mut self.intents.cluster).await;
+        // A node waits for the cluster document that its own names. Where that could not be written, what can be carried out
+        // without it is written all the same.
+        let there = self.intents.cluster.serial(&cluster_intent());
+        let ready = nodes
+            .into_iter()
+            .filter(|one| there.is_some_and(|there| one.body.cluster_serial <= there));
+        tally.add(publish_intents(self.writer, ready.collect(), &mut self.intents.nodes).await);
+        Ok(tally)
     }
 }

@@ -73,7 +73,7 @@ impl ReportStep<'_> {
         let lists = [
             ("nodes", of_nodes(&verdicts)),
             ("held", of_held(&compilation.held)),
-            ("intents", of_intents(states)),
+            ("intents", of_intents(states, &round.cluster_state)),
             ("problems", of_problems(&round.world.inputs.problems)),
             (
                 "unwritten",

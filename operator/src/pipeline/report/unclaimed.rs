@@ -46,10 +46,10 @@ mod tests {
 
     use postern_compile::snapshot::Memory;
     use postern_compile::verdict::{Detail, Verdict};
-    use postern_compile::{Compilation, NodeOutcome};
+    use postern_compile::{ClusterOutcome, Compilation, NodeOutcome};
     use postern_crds::conditions::{ConditionType, Finding, Reason};
-    use postern_intent::Body;
-    use postern_intent::body::{Cluster, FORMAT_VERSION};
+    use postern_intent::NodeDocument;
+    use postern_intent::body::FORMAT_VERSION;
     use serde_json::json;
 
     use super::super::notices::of_nodes;
@@ -69,23 +69,24 @@ mod tests {
         }
     }
 
-    fn body() -> Body {
-        let body = json!({
-            "version": FORMAT_VERSION, "node": {"name": "b", "uid": "u"}, "serial": 5,
+    fn document() -> NodeDocument {
+        let document = json!({
+            "version": FORMAT_VERSION, "node": {"name": "b", "uid": "u"}, "serial": 5, "clusterSerial": 1,
             "issuedAt": "2026-01-01T00:00:00Z", "notAfter": "2026-01-02T00:00:00Z",
-            "guardedNamespaces": [], "cluster": Cluster::default(), "tunnels": [], "routes": [], "nat": [],
+            "localPodRanges": [], "localAddresses": [], "tunnels": [], "routes": [], "nat": [],
             "firewall": [], "pods": [], "allocations": [],
         });
-        serde_json::from_value(body).expect("a body")
+        serde_json::from_value(document).expect("a document")
     }
 
     #[test]
     fn a_node_whose_intent_waits_for_unknown_ranges_names_them_and_another_one_does_not() {
         let name = |name: &str| name.parse().expect("a name");
         let compilation = Compilation {
+            cluster: ClusterOutcome::Keep,
             nodes: [
                 (name("a"), NodeOutcome::Keep),
-                (name("b"), NodeOutcome::Publish(Box::new(body()))),
+                (name("b"), NodeOutcome::Publish(Box::new(document()))),
             ]
             .into(),
             verdicts: vec![node("a"), node("b")],

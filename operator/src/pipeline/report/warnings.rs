@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use postern_compile::first_names;
 use postern_crds::conditions::Reason;
-use postern_crds::names::MEMORY_CONFIG_MAP;
-use postern_intent::NodeName;
+use postern_crds::names::{CLUSTER_INTENT, MEMORY_CONFIG_MAP};
+use postern_intent::{ClusterDocument, NodeName};
 
 use super::events::{EventNotice, EventTone, Regarding};
 use crate::error::chain;
@@ -105,43 +105,53 @@ pub(super) fn warning(
 }
 
 /// Intents that another writer deleted or changed.
-pub(super) fn of_intents(intent_states: &BTreeMap<NodeName, IntentState>) -> NamedNotices {
-    let mut notices = NamedNotices::new();
-    for (node, standing) in intent_states {
-        let (reason, note) = match standing {
-            IntentState::Lost { why, .. } => match why {
-                IntentLoss::Deleted => (
-                    Reason::Repaired,
-                    "it was deleted; the same bytes are published again".to_owned(),
-                ),
-                IntentLoss::Older => (
-                    Reason::Replayed,
-                    "an older document stood there; the newer one is published again".to_owned(),
-                ),
-                IntentLoss::Changed(why) => (
-                    *why,
-                    format!(
-                        "{} The same bytes as before are published again.",
-                        why.sentence()
-                    ),
-                ),
-            },
-            IntentState::Tampered { why } => (
+pub(super) fn of_intents(
+    nodes: &BTreeMap<NodeName, IntentState>,
+    cluster: &IntentState<ClusterDocument>,
+) -> NamedNotices {
+    let nodes = nodes
+        .iter()
+        .filter_map(|(node, standing)| Some((node.as_str(), of_intent(standing)?)));
+    let cluster = of_intent(cluster).map(|found| (CLUSTER_INTENT, found));
+    nodes
+        .chain(cluster)
+        .map(|(name, (reason, note))| {
+            let regarding = Regarding::own("NodeIntent", None, name, None);
+            let notice = warning(regarding, reason, "Verify", note);
+            ((name.to_owned(), reason.to_string()), notice)
+        })
+        .collect()
+}
+
+fn of_intent<D>(standing: &IntentState<D>) -> Option<(Reason, String)> {
+    Some(match standing {
+        IntentState::Lost { why, .. } => match why {
+            IntentLoss::Deleted => (
+                Reason::Repaired,
+                "it was deleted; the same bytes are published again".to_owned(),
+            ),
+            IntentLoss::Older => (
+                Reason::Replayed,
+                "an older document stood there; the newer one is published again".to_owned(),
+            ),
+            IntentLoss::Changed(why) => (
                 *why,
                 format!(
-                    "{} Nobody remembers what stood there; nothing is published for the node until a person approves.",
+                    "{} The same bytes as before are published again.",
                     why.sentence()
                 ),
             ),
-            IntentState::Current { .. } | IntentState::Absent | IntentState::Lagging => continue,
-        };
-        let regarding = Regarding::own("NodeIntent", None, node.as_str(), None);
-        notices.insert(
-            (node.to_string(), reason.to_string()),
-            warning(regarding, reason, "Verify", note),
-        );
-    }
-    notices
+        },
+        IntentState::Tampered { why } => (
+            *why,
+            format!(
+                "{} Nobody remembers what stood there; nothing is published for a node that has seen it until a person \
+                 approves.",
+                why.sentence()
+            ),
+        ),
+        IntentState::Current { .. } | IntentState::Absent | IntentState::Lagging => return None,
+    })
 }
 
 /// Objects that cannot be read.

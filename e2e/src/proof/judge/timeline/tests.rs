@@ -2,12 +2,13 @@ use ed25519_dalek::SigningKey;
 use jiff::{SignedDuration, Timestamp};
 use postern_intent::keys::KeySetDocument;
 use postern_intent::sign::sign_intent;
-use postern_intent::{Body, KeySet};
+use postern_intent::{ClusterDocument, KeySet, NodeDocument, Serial};
 use serde_json::json;
 
 use super::Timeline;
 use crate::lab::topology::Node;
-use crate::proof::monitor::{Applied, Published};
+use crate::proof::judge::bodies::History;
+use crate::proof::monitor::{Applied, Published, PublishedCluster};
 
 const UID: &str = "11111111-1111-4111-8111-111111111111";
 
@@ -17,11 +18,10 @@ fn at(second: i64) -> Timestamp {
 
 fn published(serial: i64, key: &SigningKey) -> Published {
     let issued = at(serial);
-    let body: Body = serde_json::from_value(json!({
+    let body: NodeDocument = serde_json::from_value(json!({
         "version": postern_intent::body::FORMAT_VERSION, "node": {"name": "n1", "uid": UID}, "serial": serial,
         "issuedAt": issued, "notAfter": issued + SignedDuration::from_hours(1),
-        "guardedNamespaces": ["shop"],
-        "cluster": postern_intent::body::Cluster::default(),
+        "clusterSerial": 1, "localPodRanges": [], "localAddresses": [],
         "tunnels": [], "routes": [], "nat": [], "firewall": [], "pods": [], "allocations": [],
     }))
     .unwrap();
@@ -38,6 +38,7 @@ fn applied(intent: &Published, second: i64) -> Applied {
     Applied {
         node: "n1".into(),
         digest: intent.digest.clone(),
+        cluster_serial: Serial(1),
         verified_at: at(second),
         released: false,
     }
@@ -70,7 +71,28 @@ fn timeline(intents: &[Published], reports: &[Applied]) -> Timeline {
         gateway: false,
         uid: UID.into(),
     };
-    Timeline::of(&[node], &[keys()], intents, reports)
+    let cluster = ClusterDocument {
+        version: postern_intent::body::FORMAT_VERSION,
+        serial: Serial(1),
+        follows: Serial(1),
+        changed: Serial(1),
+        lost: Vec::new(),
+        issued_at: at(0),
+        not_after: at(0) + SignedDuration::from_hours(24),
+        guarded_namespaces: ["shop".parse().unwrap()].into(),
+        cluster: postern_intent::body::Cluster::default(),
+    };
+    let cluster = PublishedCluster {
+        at: at(0),
+        document: cluster,
+    };
+    let history = History {
+        keys: &[keys()],
+        published: intents,
+        cluster: &[(Serial(1), cluster)].into(),
+        applied: reports,
+    };
+    Timeline::of(&[node], &history)
 }
 
 fn epochs(timeline: &Timeline) -> Vec<(Timestamp, Timestamp)> {

@@ -170,8 +170,7 @@ pub(crate) fn is_service_reply(body: &Body, packet: &Packet) -> bool {
         && conntrack.direction == CtDirection::Reply
         && conntrack.dnat
         && body
-            .cluster
-            .inbound_addresses
+            .inbound_addresses()
             .contains(&conntrack.original_destination)
 }
 

@@ -11,12 +11,14 @@ use postern_compile::snapshot::{
     Definitions, Freshness, Guard, Memory, Namespace, Node, PathFault, Pod, Possession, Report,
     ReportedExit, ReportedKey, ReportedScope, Service, Settings,
 };
-use postern_compile::{Compilation, NodeOutcome, Snapshot, compile, intake};
+use postern_compile::{ClusterOutcome, Compilation, NodeOutcome, Snapshot, compile, intake};
 use postern_crds::conditions::{Finding, Reason};
 use postern_crds::node_report::AddressFamily;
 use postern_crds::{EgressPolicy, ExitNode};
 use postern_intent::body::{Class, FORMAT_VERSION, Way};
-use postern_intent::{Body, ExitName, NodeName, SectionDigest, Serial, Uid, WgKey};
+use postern_intent::{
+    ClusterDocument, ExitName, NodeDocument, NodeName, SectionDigest, Serial, Uid, WgKey,
+};
 
 /// What is in the cluster, and what was published and remembered.
 #[derive(Clone)]
@@ -33,7 +35,11 @@ pub(crate) struct World {
     /// Nodes whose reports do not prove their keys.
     pub(crate) unproved: BTreeMap<String, Possession>,
     pub(crate) ledgers: BTreeMap<String, Serial>,
-    pub(crate) previous: BTreeMap<NodeName, Body>,
+    pub(crate) previous: BTreeMap<NodeName, NodeDocument>,
+    pub(crate) previous_cluster: Option<ClusterDocument>,
+    pub(crate) cluster_is_own: bool,
+    /// The newest cluster document that each agent has joined with its own.
+    pub(crate) cluster_ledgers: BTreeMap<String, Serial>,
     pub(crate) memory: Memory,
     pub(crate) approvals: Vec<Approval>,
     pub(crate) services: Vec<Service>,
@@ -49,7 +55,7 @@ pub(crate) struct World {
     /// What nodes say of the scopes of policies, by the policy's UID.
     pub(crate) scopes: BTreeMap<String, BTreeMap<Uid, ReportedScope>>,
     /// What each agent has applied.
-    pub(crate) applied: BTreeMap<String, Body>,
+    pub(crate) applied: BTreeMap<String, NodeDocument>,
     /// Where the ways of families end, as nodes probe them.
     pub(crate) faults: BTreeMap<String, BTreeMap<AddressFamily, PathFault>>,
     /// Nodes that bind no sources, and why.
@@ -78,6 +84,9 @@ impl World {
             unproved: BTreeMap::new(),
             ledgers: BTreeMap::new(),
             previous: BTreeMap::new(),
+            previous_cluster: None,
+            cluster_is_own: false,
+            cluster_ledgers: BTreeMap::new(),
             memory: Memory::default(),
             approvals: Vec::new(),
             services: Vec::new(),
@@ -160,7 +169,9 @@ impl World {
                         .unwrap_or(Possession::Proved),
                 }),
                 ledger_serial: self.ledgers.get(&name).copied(),
+                ledger_cluster_serial: self.cluster_ledgers.get(&name).copied(),
                 applied_serial: self.ledgers.get(&name).copied(),
+                applied_cluster_serial: self.cluster_ledgers.get(&name).copied(),
                 freshness: Freshness::of(
                     Some(self.away.get(&name).copied().unwrap_or(self.now)),
                     self.now,
@@ -198,6 +209,8 @@ impl World {
             services: self.services.clone(),
             reports: reports.collect(),
             previous: self.previous.clone(),
+            previous_cluster: self.previous_cluster.clone(),
+            cluster_is_own: self.cluster_is_own,
             unreadable: self.unreadable.clone(),
             awaited: self.awaited.clone(),
             memory: self.memory.clone(),
@@ -276,6 +289,9 @@ impl World {
     /// The same while only these nodes' intents can be written.
     pub(crate) fn compile_for(&mut self, is_written: impl Fn(&NodeName) -> bool) -> Compilation {
         let compilation = compile(&self.snapshot());
+        if let ClusterOutcome::Publish(document) = &compilation.cluster {
+            self.previous_cluster = Some((**document).clone());
+        }
         for (node, outcome) in compilation
             .nodes
             .iter()
@@ -290,8 +306,28 @@ impl World {
                 }
             }
         }
+        self.join_documents();
         self.memory = compilation.memory.clone();
         compilation
+    }
+
+    /// Every agent that is there joins its document with the cluster document, where it may.
+    fn join_documents(&mut self) {
+        let Some(cluster) = &self.previous_cluster else {
+            return;
+        };
+        for (node, body) in &self.applied {
+            let may =
+                cluster.follows <= body.cluster_serial && body.cluster_serial <= cluster.serial;
+            if may && !self.away.contains_key(node) {
+                self.cluster_ledgers.insert(node.clone(), cluster.serial);
+            }
+        }
+    }
+
+    /// The facts that all nodes share.
+    pub(crate) fn cluster(&self) -> &ClusterDocument {
+        self.previous_cluster.as_ref().expect("a cluster document")
     }
 
     /// A person approves what waits.
@@ -323,6 +359,7 @@ impl World {
                 self.ledgers.insert(node, body.serial);
             }
         }
+        self.join_documents();
         for node in nodes {
             self.away.entry(node.clone()).or_insert(self.now);
         }

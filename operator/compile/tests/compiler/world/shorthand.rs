@@ -142,6 +142,7 @@ impl Step {
         }
         if self.lose.is_some() {
             world.previous.clear();
+            world.previous_cluster = None;
             world.memory = Default::default();
         }
         world.ledgers.extend(

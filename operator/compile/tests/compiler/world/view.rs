@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use postern_compile::verdict::Verdict;
-use postern_compile::{Compilation, NodeOutcome};
-use postern_intent::Body;
+use postern_compile::{ClusterOutcome, Compilation, NodeOutcome};
+use postern_intent::NodeDocument;
 use postern_intent::body::{Class, ExitRoute, PeerEnd, Pod, Rule, Scope, ServedExit, Tunnel, Way};
 use serde::Serialize;
 
@@ -23,6 +23,9 @@ pub(crate) struct View {
 #[derive(Serialize)]
 pub(crate) struct StepView {
     step: String,
+    /// Namespaces that the cluster document guards, where one is published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guarded: Option<Vec<String>>,
     nodes: BTreeMap<String, NodeView>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     held: Vec<String>,
@@ -40,7 +43,6 @@ enum NodeView {
 #[derive(Serialize)]
 struct BodyView {
     serial: u64,
-    guarded: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tunnels: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -73,8 +75,15 @@ impl View {
             .nodes
             .iter()
             .map(|(node, outcome)| (node.to_string(), outcome_of(outcome)));
+        let guarded = match &compilation.cluster {
+            ClusterOutcome::Keep => None,
+            ClusterOutcome::Publish(document) => {
+                Some(lines(&document.guarded_namespaces, ToString::to_string))
+            }
+        };
         StepView {
             step: says.to_owned(),
+            guarded,
             nodes: nodes.collect(),
             held,
             verdicts,
@@ -91,10 +100,9 @@ fn outcome_of(outcome: &NodeOutcome) -> NodeView {
     }
 }
 
-fn body_of(body: &Body) -> BodyView {
+fn body_of(body: &NodeDocument) -> BodyView {
     BodyView {
         serial: body.serial.0,
-        guarded: lines(&body.guarded_namespaces, ToString::to_string),
         tunnels: body.tunnels.iter().flat_map(tunnel).collect(),
         routes: lines(&body.routes, route),
         nat: lines(&body.nat, served),

@@ -1,0 +1,189 @@
+//! The document that all nodes read: whether what is published stays, and which nodes may take what comes in its place
+//! (docs/adr/0021-one-document-for-all-nodes.md).
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use postern_intent::body::{Cluster, FORMAT_VERSION, SerialGap};
+use postern_intent::{ClusterDocument, Namespace, NodeDocument, NodeName, Serial};
+
+use crate::budget::{ShedServices, fit_cluster};
+use crate::gate::{Cause, Subject};
+use crate::refresh::Validity;
+use crate::serial;
+use crate::snapshot::{Report, Snapshot};
+
+/// What becomes of the cluster document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClusterOutcome {
+    /// The published envelope stays, byte for byte.
+    Keep,
+    /// This document is signed and published, before the documents of nodes that name it.
+    Publish(Box<ClusterDocument>),
+}
+
+/// The outcome with what the documents of nodes and the verdicts need to know about it.
+pub(crate) struct SettledCluster {
+    pub(crate) outcome: ClusterOutcome,
+    /// [`ClusterDocument::follows`] of what is in force once the outcome is carried out.
+    pub(crate) follows: Serial,
+    /// [`ClusterDocument::changed`] of that.
+    pub(crate) changed: Serial,
+    /// What did not fit.
+    pub(crate) shed: ShedServices,
+}
+
+/// The longest list of gaps; of more, the two oldest become one.
+const GAPS: usize = 16;
+
+/// Settles the cluster document. `content` has no serial and no times yet.
+pub(crate) fn settle(snapshot: &Snapshot, content: ClusterDocument) -> SettledCluster {
+    let mut document = content;
+    let shed = fit_cluster(&mut document, snapshot.settings.envelope_budget);
+    let published = snapshot.previous_cluster.as_ref();
+    let is_same = published.is_some_and(|published| says_the_same(&document, published));
+    if let Some(published) = published
+        && is_same
+        && !validity(published).is_due(snapshot.now, &snapshot.settings)
+        // A node that has seen a newer one refuses this one for ever.
+        && !is_behind(snapshot, published)
+    {
+        return SettledCluster {
+            outcome: ClusterOutcome::Keep,
+            follows: published.follows,
+            changed: published.changed,
+            shed,
+        };
+    }
+    let seen = snapshot.reports.iter();
+    let seen =
+        seen.filter_map(|report| serial::believed(snapshot.now, report.ledger_cluster_serial));
+    document.serial = serial::next(snapshot.now, published.map(|one| one.serial), seen.max());
+    document.changed = match published {
+        Some(published) if is_same => published.changed,
+        _ => document.serial,
+    };
+    (document.follows, document.lost) = match published {
+        Some(published) if goes_on(snapshot, published) => {
+            (published.follows, published.lost.clone())
+        }
+        _ => (document.serial, lost(published, document.serial)),
+    };
+    document.lost.retain(|gap| is_open(snapshot, *gap));
+    let Validity {
+        issued_at,
+        not_after,
+    } = Validity::from_now(snapshot.now, &snapshot.settings);
+    document.issued_at = issued_at;
+    document.not_after = not_after;
+    SettledCluster {
+        follows: document.follows,
+        changed: document.changed,
+        outcome: ClusterOutcome::Publish(Box::new(document)),
+        shed,
+    }
+}
+
+/// Was a newer document published than the one that is there? A node's own document says so, or a node's report: then the
+/// store was set back. A node that waits for a person already is asked no more: what it says cannot make everybody's
+/// documents anew again and again.
+fn is_behind(snapshot: &Snapshot, published: &ClusterDocument) -> bool {
+    let waits = |node: &NodeName| {
+        let mut records = snapshot.memory.held.iter();
+        records.any(|record| {
+            record.cause == Cause::Restored && record.subject == Subject::Node(node.clone())
+        })
+    };
+    let mut named = snapshot.previous.values();
+    let mut reports = snapshot
+        .reports
+        .iter()
+        .filter(|report| !waits(&report.node));
+    named.any(|document| document.cluster_serial > published.serial)
+        || reports.any(|report| {
+            serial::believed(snapshot.now, report.ledger_cluster_serial)
+                .is_some_and(|seen| seen > published.serial)
+        })
+}
+
+/// Is what is published the last that any node has seen? Where a node has seen more, or may have, the store may have been set
+/// back: a namespace that was guarded may be missing, and only nodes whose own document is made anew may take this one. A
+/// document of our own begins a line that we know whole, so a node that stays away costs the others one write and not one
+/// for each change.
+fn goes_on(snapshot: &Snapshot, published: &ClusterDocument) -> bool {
+    (snapshot.cluster_is_own || snapshot.awaited.is_empty()) && !is_behind(snapshot, published)
+}
+
+/// What may have been lost where a new line begins.
+fn lost(published: Option<&ClusterDocument>, begin: Serial) -> Vec<SerialGap> {
+    let mut gaps = published.map_or_else(Vec::new, |published| published.lost.clone());
+    gaps.push(SerialGap {
+        after: published.map_or(Serial(0), |published| published.serial),
+        before: begin,
+    });
+    if gaps.len() > GAPS {
+        let oldest = gaps.remove(0);
+        gaps[0].after = oldest.after;
+    }
+    gaps
+}
+
+/// Is there a node whose own document is of before? The last gap says too who that was.
+fn is_open(snapshot: &Snapshot, gap: SerialGap) -> bool {
+    let mut documents = snapshot.previous.values();
+    documents.any(|document| document.cluster_serial < gap.before)
+}
+
+/// Has a node seen a document that the operator does not know, while its own document is of before that was lost?
+pub(crate) fn knows_more(snapshot: &Snapshot, report: &Report, own: Option<&NodeDocument>) -> bool {
+    let Some(seen) = serial::believed(snapshot.now, report.ledger_cluster_serial) else {
+        return false;
+    };
+    let Some(published) = &snapshot.previous_cluster else {
+        return true;
+    };
+    let named = own.map_or(Serial(0), |own| own.cluster_serial);
+    let mut gaps = published.lost.iter();
+    seen > published.serial || gaps.any(|gap| gap.contains(seen) && named < gap.before)
+}
+
+/// A document without serials and times.
+pub(crate) fn unstamped(
+    guarded_namespaces: BTreeSet<Namespace>,
+    cluster: Cluster,
+) -> ClusterDocument {
+    ClusterDocument {
+        version: FORMAT_VERSION,
+        serial: Serial(0),
+        follows: Serial(0),
+        changed: Serial(0),
+        lost: Vec::new(),
+        issued_at: Timestamp::UNIX_EPOCH,
+        not_after: Timestamp::UNIX_EPOCH,
+        guarded_namespaces,
+        cluster,
+    }
+}
+
+fn validity(document: &ClusterDocument) -> Validity {
+    Validity {
+        issued_at: document.issued_at,
+        not_after: document.not_after,
+    }
+}
+
+fn says_the_same(a: &ClusterDocument, b: &ClusterDocument) -> bool {
+    // Named one by one, so that a new field does not compile until it is compared.
+    let ClusterDocument {
+        version,
+        serial: _,
+        follows: _,
+        changed: _,
+        lost: _,
+        issued_at: _,
+        not_after: _,
+        guarded_namespaces,
+        cluster,
+    } = a;
+    *version == b.version && *guarded_namespaces == b.guarded_namespaces && *cluster == b.cluster
+}

@@ -1,0 +1,116 @@
+//! Documents that the operator signs and publishes in a NodeIntent: one for each node, and one for all of them.
+
+use std::fmt;
+
+use ed25519_dalek::SigningKey;
+use jiff::Timestamp;
+use postern_crds::conditions::Reason;
+use postern_intent::envelope::{PayloadType, unpack};
+use postern_intent::sign::{SignError, sign_cluster, sign_intent};
+use postern_intent::verify::{Context, Refusal, verify_cluster, verify_intent};
+use postern_intent::{ClusterDocument, Envelope, KeySet, NodeDocument, NodeName, Serial};
+
+/// A document in a NodeIntent.
+pub trait SignedDocument: Clone + fmt::Debug + PartialEq + Send + Sync {
+    /// What its envelope says that it is.
+    const KIND: PayloadType;
+
+    fn serial(&self) -> Serial;
+    fn not_after(&self) -> Timestamp;
+    /// What `spec.nodeUID` of its object says.
+    fn node_uid(&self) -> &str;
+    fn trace_id(&self) -> Option<&str>;
+
+    /// # Errors
+    /// [`SignError`].
+    fn sign(&self, keys: &[SigningKey]) -> Result<Envelope, SignError>;
+
+    /// Verifies an envelope of our own, an expired one too: the question is what was said, and not whether it is still in
+    /// force.
+    ///
+    /// # Errors
+    /// The reason, as conditions and Events name it.
+    fn open(name: &NodeName, envelope: &Envelope, keys: &KeySet) -> Result<Self, Reason>;
+}
+
+impl SignedDocument for NodeDocument {
+    const KIND: PayloadType = PayloadType::Intent;
+
+    fn serial(&self) -> Serial {
+        self.serial
+    }
+
+    fn not_after(&self) -> Timestamp {
+        self.not_after
+    }
+
+    fn node_uid(&self) -> &str {
+        self.node.uid.as_str()
+    }
+
+    fn trace_id(&self) -> Option<&str> {
+        self.trace_id.as_deref()
+    }
+
+    fn sign(&self, keys: &[SigningKey]) -> Result<Envelope, SignError> {
+        sign_intent(self, keys)
+    }
+
+    fn open(name: &NodeName, envelope: &Envelope, keys: &KeySet) -> Result<Self, Reason> {
+        let said: Self = said(envelope)?;
+        let context = Context {
+            node: &said.node,
+            keys,
+            now: said.issued_at,
+            last: None,
+        };
+        let verified = verify_intent(envelope, &context).map_err(|refusal| reason(&refusal))?;
+        let document = verified.get();
+        (document.node.name == *name)
+            .then(|| document.clone())
+            .ok_or(Reason::WrongNode)
+    }
+}
+
+impl SignedDocument for ClusterDocument {
+    const KIND: PayloadType = PayloadType::Cluster;
+
+    fn serial(&self) -> Serial {
+        self.serial
+    }
+
+    fn not_after(&self) -> Timestamp {
+        self.not_after
+    }
+
+    fn node_uid(&self) -> &str {
+        // No UID of a Node, and one that the definition takes for one.
+        "cluster"
+    }
+
+    fn trace_id(&self) -> Option<&str> {
+        None
+    }
+
+    fn sign(&self, keys: &[SigningKey]) -> Result<Envelope, SignError> {
+        sign_cluster(self, keys)
+    }
+
+    fn open(_: &NodeName, envelope: &Envelope, keys: &KeySet) -> Result<Self, Reason> {
+        let said: Self = said(envelope)?;
+        let verified = verify_cluster(envelope, keys, said.issued_at, None);
+        let verified = verified.map_err(|refusal| reason(&refusal))?;
+        Ok(verified.get().clone())
+    }
+}
+
+fn said<T: serde::de::DeserializeOwned>(envelope: &Envelope) -> Result<T, Reason> {
+    let packed = envelope.payload_bytes().map_err(|_| Reason::BadPayload)?;
+    let json = unpack(&packed).map_err(|_| Reason::BadPayload)?;
+    serde_json::from_slice(&json).map_err(|_| Reason::NotUnderstood)
+}
+
+/// The reason of a refusal, as conditions and Events name it.
+fn reason(refusal: &Refusal) -> Reason {
+    Reason::parse(refusal.reason()).unwrap_or(Reason::Malformed)
+}
