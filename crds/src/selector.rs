@@ -44,6 +44,16 @@ pub enum SelectorError {
         /// Its length in bytes.
         length: usize,
     },
+    /// No object can have a label with this key. The schema cannot say so: a pattern on the keys of a map costs more than a
+    /// rule may.
+    #[error(
+        "{key:?} is no key of a label, so no object has it: write NAME or PREFIX/NAME, the name in at most 63 letters, \
+         digits, '-', '_' and '.', the prefix as a DNS name"
+    )]
+    NoKey {
+        /// What stands there.
+        key: String,
+    },
     /// `Exists` and `DoesNotExist` take no values.
     #[error("operator {operator} for label {key:?} takes no values")]
     UnexpectedValues {
@@ -66,8 +76,13 @@ impl Selector {
         let labels = raw.match_labels.iter().flatten().map(|(key, _)| key);
         let expressions = raw.match_expressions.iter().flatten();
         let mut keys = labels.chain(expressions.map(|expression| &expression.key));
-        if let Some(key) = keys.find(|key| key.len() > KEY_LIMIT) {
+        if let Some(key) = keys.clone().find(|key| key.len() > KEY_LIMIT) {
             return Err(SelectorError::KeyTooLong { length: key.len() });
+        }
+        if let Some(key) = keys.find(|key| !is_label_key(key)) {
+            return Err(SelectorError::NoKey {
+                key: key.to_owned(),
+            });
         }
         let mut requirements: Vec<Requirement> = raw
             .match_labels
@@ -93,6 +108,28 @@ impl Selector {
     pub const fn is_empty(&self) -> bool {
         self.requirements.is_empty()
     }
+}
+
+/// Whether an object can have a label with this key (`IsQualifiedName` of apimachinery).
+fn is_label_key(key: &str) -> bool {
+    let (prefix, name) = match key.split_once('/') {
+        Some((prefix, name)) => (Some(prefix), name),
+        None => (None, key),
+    };
+    let part = |part: &str, limit: usize, inner: &[u8], of: fn(&u8) -> bool| {
+        let bytes = part.as_bytes();
+        let ends = [bytes.first(), bytes.last()];
+        bytes.len() <= limit
+            && ends.iter().all(|end| end.is_some_and(of))
+            && bytes.iter().all(|byte| of(byte) || inner.contains(byte))
+    };
+    let label = |label| {
+        part(label, 253, b"-", |byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit()
+        })
+    };
+    part(name, 63, b"-_.", u8::is_ascii_alphanumeric)
+        && prefix.is_none_or(|prefix| prefix.len() <= 253 && prefix.split('.').all(label))
 }
 
 fn requirement(

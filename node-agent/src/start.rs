@@ -188,7 +188,11 @@ fn serve_metrics(args: &RunArgs, health: Health, registry: Arc<Registry>) {
         return;
     };
     tokio::spawn(async move {
-        if let Err(error) = postern_telemetry::serve(address, health, registry).await {
+        let serving = async {
+            let listener = postern_telemetry::listen(&[address]).await?;
+            postern_telemetry::serve(listener, health, registry).await
+        };
+        if let Err(error) = serving.await {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 "metrics and health are not served"

@@ -20,6 +20,7 @@
     reason = "a program and no library for others: a comment is where a name does not say it"
 )]
 
+pub mod ask;
 pub mod error;
 pub mod health;
 pub mod lease;

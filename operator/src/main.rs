@@ -5,11 +5,23 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use postern_operator::error::chain;
 use postern_operator::options::{Cli, Verb};
-use postern_operator::program;
+use postern_operator::{ask, program};
 
 fn main() -> ExitCode {
-    let Verb::Run(arguments) = Cli::parse().verb;
-    match program::run(&arguments) {
+    match Cli::parse().verb {
+        Verb::Run(arguments) => ended(program::run(&arguments)),
+        Verb::Ask(arguments) => match ask::ask(&arguments) {
+            Ok(body) => {
+                print!("{body}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => ended(Err::<(), _>(error)),
+        },
+    }
+}
+
+fn ended<E: std::error::Error>(ended: Result<(), E>) -> ExitCode {
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("postern-operator: {}", chain(&error));

@@ -21,6 +21,18 @@ pub struct Cli {
 pub enum Verb {
     /// Lead or stand by: watch, compile, sign, publish, report.
     Run(RunArguments),
+    /// Ask a running operator for a page, as a probe does: fails unless the answer is 200.
+    Ask(AskArguments),
+}
+
+/// Whom to ask, and for what.
+#[derive(Debug, Clone, Args)]
+pub struct AskArguments {
+    /// The file that the operator wrote its address into.
+    #[arg(long, value_name = "FILE")]
+    pub listen_file: PathBuf,
+    /// The page: `/healthz`, `/readyz` or `/metrics`.
+    pub page: String,
 }
 
 /// How to run.
@@ -38,9 +50,13 @@ pub struct RunArguments {
     /// This process's name on the lease, for example the pod's name.
     #[arg(long, env = "POSTERN_IDENTITY")]
     pub identity: String,
-    /// Where `/healthz`, `/readyz` and `/metrics` are served.
+    /// Where `/healthz`, `/readyz` and `/metrics` are served; of several addresses the first that is free, so that replicas
+    /// can share a host's network.
     #[arg(long, value_name = "ADDRESS")]
-    pub listen: Option<SocketAddr>,
+    pub listen: Vec<SocketAddr>,
+    /// A file that is written with the address that was free, for `postern-operator ask`.
+    #[arg(long, value_name = "FILE", requires = "listen")]
+    pub listen_file: Option<PathBuf>,
     /// Times of the lease.
     #[command(flatten)]
     pub lease: LeaseArguments,

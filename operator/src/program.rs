@@ -1,6 +1,7 @@
 //! How the program is put together, and how it ends: it stops writing, then it gives the lease back. Whoever loses the
 //! lease ends at once, and what starts it again starts it with empty hands.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use postern_apiserver::{ConnectError, Endpoint, NewestRevision, Requests, client
 use postern_telemetry::{LogError, ServeError, TraceError};
 use prometheus_client::registry::Registry;
 use thiserror::Error;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -207,13 +209,20 @@ fn listen(
     registry: Registry,
     tasks: &mut JoinSet<()>,
 ) {
-    let Some(address) = arguments.listen else {
+    if arguments.listen.is_empty() {
         return;
-    };
+    }
+    let (addresses, file) = (arguments.listen.clone(), arguments.listen_file.clone());
     let health = readiness.health();
     tasks.spawn(async move {
-        let served: Result<(), ServeError> =
-            postern_telemetry::serve(address, health, Arc::new(registry)).await;
+        let serving = async {
+            let listener = postern_telemetry::listen(&addresses).await?;
+            if let Some(file) = &file {
+                write_address(&listener, file);
+            }
+            postern_telemetry::serve(listener, health, Arc::new(registry)).await
+        };
+        let served: Result<(), ServeError> = serving.await;
         if let Err(problem) = served {
             error!(
                 error = chain(&problem),
@@ -221,6 +230,21 @@ fn listen(
             );
         }
     });
+}
+
+/// Without the file no probe finds the operator, and the kubelet starts it again.
+fn write_address(listener: &TcpListener, file: &Path) {
+    let written = listener
+        .local_addr()
+        .and_then(|address| std::fs::write(file, address.to_string()));
+    match written {
+        Ok(()) => {}
+        Err(problem) => error!(
+            error = chain(&problem),
+            file = %file.display(),
+            "the operator cannot write where it listens"
+        ),
+    }
 }
 
 /// Shows in a metric whether this process leads.

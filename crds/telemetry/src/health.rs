@@ -12,6 +12,7 @@ use axum::routing::get;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use thiserror::Error;
+use tokio::net::TcpListener;
 
 /// Is the program ready, and does its loop go on? Shared with whoever knows.
 #[derive(Debug, Clone, Default)]
@@ -92,11 +93,12 @@ pub enum ServeError {
         #[source]
         source: std::io::Error,
     },
+    /// There is no address to listen on.
+    #[error("no address to listen on")]
+    NoAddress,
     /// The listener broke.
-    #[error("the listener on {address} broke")]
+    #[error("the listener broke")]
     Listen {
-        /// The address.
-        address: SocketAddr,
         /// Why.
         #[source]
         source: std::io::Error,
@@ -109,12 +111,27 @@ struct Served {
     registry: Arc<Registry>,
 }
 
+/// Listens on the first of these addresses that is free.
+///
+/// # Errors
+/// [`ServeError::Bind`] for the last one, if none is; [`ServeError::NoAddress`].
+pub async fn listen(addresses: &[SocketAddr]) -> Result<TcpListener, ServeError> {
+    let mut failed = ServeError::NoAddress;
+    for &address in addresses {
+        match TcpListener::bind(address).await {
+            Ok(listener) => return Ok(listener),
+            Err(source) => failed = ServeError::Bind { address, source },
+        }
+    }
+    Err(failed)
+}
+
 /// Serves until the task is dropped.
 ///
 /// # Errors
-/// [`ServeError`].
+/// [`ServeError::Listen`].
 pub async fn serve(
-    address: SocketAddr,
+    listener: TcpListener,
     health: Health,
     registry: Arc<Registry>,
 ) -> Result<(), ServeError> {
@@ -123,12 +140,9 @@ pub async fn serve(
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(Served { health, registry });
-    let listener = tokio::net::TcpListener::bind(address)
-        .await
-        .map_err(|source| ServeError::Bind { address, source })?;
     axum::serve(listener, router)
         .await
-        .map_err(|source| ServeError::Listen { address, source })
+        .map_err(|source| ServeError::Listen { source })
 }
 
 async fn healthz(extract::State(served): extract::State<Served>) -> impl IntoResponse {
@@ -165,6 +179,22 @@ async fn metrics(extract::State(served): extract::State<Served>) -> impl IntoRes
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_first_address_that_is_free_is_taken_and_the_last_one_names_the_failure() {
+        let taken = listen(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();
+        let taken = taken.local_addr().unwrap();
+        let next = listen(&[taken, "127.0.0.1:0".parse().unwrap()])
+            .await
+            .unwrap();
+        assert_ne!(next.local_addr().unwrap(), taken);
+        let refused = listen(&[taken]).await.unwrap_err();
+        assert!(
+            refused.to_string().contains(&taken.to_string()),
+            "{refused}"
+        );
+        assert!(matches!(listen(&[]).await, Err(ServeError::NoAddress)));
+    }
 
     #[test]
     fn a_loop_is_alive_until_its_next_turn_is_overdue_and_a_program_without_one_always() {

@@ -11,7 +11,7 @@ mod origin;
 mod traces;
 
 pub use chain::chain;
-pub use health::{Health, ServeError, serve};
+pub use health::{Health, ServeError, listen, serve};
 pub use logs::{LogError, start_logs};
 #[cfg(feature = "otlp")]
 pub use origin::{Late, Origin};

@@ -57,3 +57,34 @@ fn an_expression_that_says_nothing_is_an_error_and_not_a_match() {
         Err(SelectorError::UnknownOperator { .. })
     ));
 }
+
+#[rstest]
+#[case::name("app")]
+#[case::mixed("App.k8s_io-1")]
+#[case::prefixed("postern.dev/egress-default")]
+#[case::digits("9/9")]
+fn a_key_that_a_label_can_have_is_taken(#[case] key: &str) {
+    assert!(parse(json!({"matchLabels": {key: "1"}})).is_ok());
+    assert!(parse(expression(key, "Exists", &[])).is_ok());
+}
+
+#[rstest]
+#[case::blank("bad key!")]
+#[case::empty("")]
+#[case::no_name("example.org/")]
+#[case::no_prefix("/app")]
+#[case::two_slashes("a/b/c")]
+#[case::upper_prefix("Example.org/app")]
+#[case::empty_label("a..b/app")]
+#[case::hyphen("-app")]
+#[case::long("a234567890123456789012345678901234567890123456789012345678901234")]
+fn a_key_that_no_label_can_have_is_refused_by_name(#[case] key: &str) {
+    for raw in [
+        json!({"matchLabels": {key: "1"}}),
+        expression(key, "Exists", &[]),
+    ] {
+        let refused = parse(raw).unwrap_err();
+        assert!(matches!(refused, SelectorError::NoKey { .. }), "{refused}");
+        assert!(refused.to_string().contains("PREFIX/NAME"), "{refused}");
+    }
+}

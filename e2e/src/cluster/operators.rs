@@ -50,12 +50,13 @@ impl Lab {
         command.extend(["sh", "-c", AGAIN, "operator"].map(OsString::from));
         command.push(Binaries::locate()?.path("postern-operator").into());
         command.push("run".into());
-        let arguments: [(&str, OsString); 5] = [
+        let arguments: [(&str, OsString); 6] = [
             ("--kubeconfig", self.operator_kubeconfig(number).into()),
             ("--namespace", NAMESPACE.into()),
             ("--settings", self.operator_settings().into()),
             ("--identity", name.clone().into()),
             ("--listen", listen.into()),
+            ("--listen-file", self.listen_file(&name).into()),
         ];
         for (flag, value) in arguments {
             command.extend([flag.into(), value]);
@@ -83,6 +84,11 @@ impl Lab {
     #[must_use]
     pub fn operator_settings(&self) -> PathBuf {
         self.plane_dir().join("settings.yaml")
+    }
+
+    /// Where an operator writes the address that it listens on.
+    fn listen_file(&self, name: &str) -> PathBuf {
+        self.plane_dir().join(format!("{name}.listen"))
     }
 
     fn operator_kubeconfig(&self, number: u8) -> PathBuf {

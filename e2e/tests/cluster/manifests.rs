@@ -308,6 +308,27 @@ fn only_the_agent_and_the_operator_have_a_token() {
     }
 }
 
+/// A cluster of one node has both replicas of the operator on it: nothing may keep the second one away.
+#[test]
+fn nothing_in_the_manifests_keeps_two_replicas_apart() {
+    for (workload, pod) in pod_templates() {
+        let spec = &pod["spec"];
+        let affinity = spec["affinity"].to_string();
+        assert!(!affinity.contains("required"), "{workload}: {affinity}");
+        assert_eq!(spec["topologySpreadConstraints"], Value::Null, "{workload}");
+        if !workload.contains("operator") {
+            continue;
+        }
+        assert_eq!(spec["hostNetwork"], true, "{workload}");
+        assert!(affinity.contains("preferred"), "{workload}: {affinity}");
+        for container in containers(&pod) {
+            assert_eq!(container["ports"], Value::Null, "{workload}: {container}");
+            let arguments = container["args"].to_string();
+            assert!(arguments.matches("--listen=").count() > 1, "{arguments}");
+        }
+    }
+}
+
 /// A command line with `--help` at its end is read up to there: what a program does not know is refused before.
 #[test]
 fn each_program_knows_the_arguments_of_its_manifest() {
@@ -316,11 +337,16 @@ fn each_program_knows_the_arguments_of_its_manifest() {
     programs.build(&options).unwrap();
     for (workload, pod) in pod_templates() {
         for container in containers(&pod) {
-            let probe = &container["livenessProbe"]["exec"]["command"];
             let run = [&container["command"], &container["args"]].map(|list| list.as_array());
             let run: Vec<&Value> = run.into_iter().flatten().flatten().collect();
-            let probe: Vec<&Value> = probe.as_array().into_iter().flatten().collect();
-            for line in [run, probe].into_iter().filter(|line| !line.is_empty()) {
+            let probes = ["livenessProbe", "readinessProbe", "startupProbe"];
+            let probes = probes.map(|probe| container[probe]["exec"]["command"].as_array());
+            let probes = probes.map(|probe| probe.into_iter().flatten().collect());
+            for line in [run]
+                .into_iter()
+                .chain(probes)
+                .filter(|line| !line.is_empty())
+            {
                 let words: Vec<&str> = line.iter().map(|word| word.as_str().unwrap()).collect();
                 assert_known(&programs, &workload, &words);
             }

@@ -13,10 +13,11 @@ use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::EncodePrivateKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use jiff::Timestamp;
+use postern_crds::names::CLUSTER_INTENT;
 use postern_e2e::LabError;
 use postern_e2e::cluster::{Bump, OPERATORS};
 use postern_e2e::lab::{Lab, PodOptions};
-use postern_e2e::proof::harness::{After, Sender, Series, WAIT_DEADLINE, exit, wait_until};
+use postern_e2e::proof::harness::{After, Sender, Series, WAIT_DEADLINE, exit, policy, wait_until};
 use postern_intent::KeyId;
 use serde_json::{Value, json};
 
@@ -86,6 +87,67 @@ fn a_store_set_back_to_before_a_policy_opens_nothing() {
         lab.apply_yaml(&objects(0))?;
         approve_nodes(lab, &held(lab)?)
     });
+    assert_eq!(series.finish().unwrap(), Vec::<String>::new());
+}
+
+/// A namespace with a policy that selects no pod: it changes what all nodes read, and no intent of a node.
+fn guarded(namespace: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n---\n{}",
+        policy("eu", "").replace("namespace: crawlers", &format!("namespace: {namespace}"))
+    )
+}
+
+fn await_guarded(lab: &Lab, namespace: &str, wanted: bool) {
+    for node in NODES {
+        let what = format!("{namespace} guarded on {node}: {wanted}");
+        lab.await_report(node, &what, |report| {
+            let mut names = report["guardedNamespaces"].as_array().into_iter().flatten();
+            names.any(|name| name == namespace) == wanted
+        })
+        .unwrap();
+    }
+}
+
+#[test]
+fn a_store_set_back_to_before_a_namespace_was_guarded_leaves_it_guarded_until_a_person_approves() {
+    let lab = cluster();
+    let file = lab.dir().join("before.db");
+    let sender = lab.selected_sender("n1").unwrap();
+    await_guarded(&lab, "crawlers", true);
+    lab.snapshot_etcd(&file).unwrap();
+    let intents = serials(&lab).unwrap();
+    lab.apply_yaml(&guarded("late")).unwrap();
+    await_guarded(&lab, "late", true);
+    assert_eq!(
+        serials(&lab).unwrap(),
+        intents,
+        "only what all nodes read is new"
+    );
+
+    let mut series = Series::begin(&lab, "facts-set-back").unwrap();
+    series
+        .prove("facts set back", &sender, After::Flows, |lab| {
+            lab.restore_etcd(&file, Bump::Keep)?;
+            let held = await_restored(lab)?;
+            await_guarded(lab, "late", true);
+            // What is published since then is newer than all that the nodes have seen, and they do not take it.
+            lab.apply_yaml(&guarded("later"))?;
+            wait_until(WAIT_DEADLINE, "a newer cluster document", || {
+                let shown = lab.object("NodeIntent", "", CLUSTER_INTENT)?;
+                let serial = shown.and_then(|shown| shown["spec"]["serial"].as_u64());
+                let known =
+                    lab.report_status("n1").unwrap_or_default()["ledgerClusterSerial"].as_u64();
+                Ok((serial > known).then_some(()))
+            })?;
+            await_guarded(lab, "late", true);
+            await_guarded(lab, "later", false);
+            approve_nodes(lab, &held)?;
+            await_guarded(lab, "later", true);
+            await_guarded(lab, "late", false);
+            Ok(())
+        })
+        .unwrap();
     assert_eq!(series.finish().unwrap(), Vec::<String>::new());
 }
 

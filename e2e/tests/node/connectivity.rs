@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::holes::serving;
 use jiff::Timestamp;
 use postern_e2e::LabError;
 use postern_e2e::lab::{Binaries, Exec, PodOptions, PodRecord, TrafficPolicy, UpOptions};
@@ -300,6 +301,25 @@ fn a_policy_changes_the_way_out_of_its_pods_and_nothing_else() {
     assert_eq!(packets.faults(), Vec::<String>::new());
 }
 
+/// Waits until a pod that asks a server for a name has this answer, by both protocols.
+fn resolves(lab: &TestLab, pod: &str, (server, name): (&str, &str), wanted: &str) {
+    let program = Binaries::locate().unwrap().lab().display().to_string();
+    for protocol in ["udp", "tcp"] {
+        let mut args = vec![program.as_str(), "resolve", "--server", server];
+        args.extend(["--protocol", protocol, name]);
+        let mut last = String::new();
+        let found = wait_until(WAIT_DEADLINE, name, || {
+            let output = lab.exec(Exec::Pod(pod), &args)?;
+            last = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+            Ok((last == wanted).then_some(()))
+        });
+        assert!(
+            found.is_ok(),
+            "{pod}: {name} of {server} by {protocol}: {last:?}, not {wanted}"
+        );
+    }
+}
+
 #[test]
 fn names_of_a_selected_pod_resolve_through_the_exit_and_cluster_names_inside() {
     let lab = TestLab::up(&UpOptions {
@@ -312,53 +332,49 @@ fn names_of_a_selected_pod_resolve_through_the_exit_and_cluster_names_inside() {
     let to = (sender.pod.addresses[0], 7);
     lab.create_service("web", Some(service), 7, to, TrafficPolicy::Cluster)
         .unwrap();
-    let program = Binaries::locate().unwrap().lab().display().to_string();
-    let gateway = lab.node("gw-1").unwrap();
+    let gateway = lab.node("gw-1").unwrap().ipv4().to_string();
     let resolver = sender.pod.world[2].to_string();
+    let (whoami, web) = ("whoami.world.test", "web.default.svc.cluster.local");
+    let crawler = "crawlers/crawler";
     for (server, name, wanted) in [
-        (
-            resolver.as_str(),
-            "whoami.world.test",
-            gateway.ipv4().to_string(),
-        ),
-        (
-            resolver.as_str(),
-            "web.default.svc.cluster.local",
-            service.to_string(),
-        ),
-        (
-            "10.96.0.53",
-            "web.default.svc.cluster.local",
-            service.to_string(),
-        ),
-        (
-            // The cluster's resolver is not outside, and no address outside was named.
-            "10.96.0.53",
-            "whoami.world.test",
-            "REFUSED".to_owned(),
-        ),
+        (resolver.as_str(), whoami, gateway.clone()),
+        (&resolver, web, service.to_string()),
+        ("10.96.0.53", web, service.to_string()),
+        // The cluster's resolver is not outside, and no address outside was named.
+        ("10.96.0.53", whoami, "REFUSED".to_owned()),
     ] {
-        for protocol in ["udp", "tcp"] {
-            let args = [
-                &program,
-                "resolve",
-                "--server",
-                server,
-                "--protocol",
-                protocol,
-                name,
-            ];
-            let mut last = String::new();
-            let found = wait_until(WAIT_DEADLINE / 3, name, || {
-                let output = lab.exec(Exec::Pod("crawlers/crawler"), &args)?;
-                last = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-                Ok((last == wanted).then_some(()))
-            });
-            assert!(
-                found.is_ok(),
-                "{name} of {server} by {protocol}: {last:?}, not {wanted}"
-            );
-        }
+        resolves(&lab, crawler, (server, name), &wanted);
     }
+
+    // A resolver of the cluster's own, in a pod behind a Service, is asked as any other server inside is.
+    let corporate = serving(
+        &lab,
+        "default/corporate",
+        PodOptions::on("n1").label("app", "dns"),
+    );
+    let service: IpAddr = "10.96.0.99".parse().unwrap();
+    let to = (corporate.addresses[0], 53);
+    lab.create_service("corporate", Some(service), 53, to, TrafficPolicy::Cluster)
+        .unwrap();
+    let own = sender.pod.addresses[0].to_string();
+    resolves(&lab, crawler, ("10.96.0.99", whoami), &own);
+
+    // On the gateway itself names leave by the exit too, which has no address of its own.
+    let local = PodOptions::on("gw-1").label("app", "crawler");
+    let local = lab.sender("crawlers/local", local).unwrap();
+    let resolver = local.pod.world[2].to_string();
+    resolves(&lab, "crawlers/local", (&resolver, whoami), &gateway);
+
+    // With a resolver outside, the cluster's one answers names of the world too: by the policy's word, then by the agent's.
+    let upstreams = format!("dns: {{upstreams: ['{resolver}']}}\n");
+    lab.apply_yaml(&policy("eu", &upstreams)).unwrap();
+    resolves(&lab, crawler, ("10.96.0.53", whoami), &gateway);
+    lab.apply_yaml(&policy("eu", "")).unwrap();
+    resolves(&lab, crawler, ("10.96.0.53", whoami), "REFUSED");
+    lab.stop("agent-n1").unwrap();
+    lab.set_agent_arguments("n1", &["--dns-upstreams", &resolver])
+        .unwrap();
+    lab.start_agent("n1").unwrap();
+    resolves(&lab, crawler, ("10.96.0.53", whoami), &gateway);
     assert_eq!(lab.packets().unwrap().faults(), Vec::<String>::new());
 }

@@ -216,7 +216,7 @@ fn bad_clusters(cluster: &ClusterDocument, trusted: &SigningKey) -> Vec<Bad> {
     let hours = SignedDuration::from_hours;
     changed("cluster document replayed", "Replayed", &|document| {
         document.serial = Serial(cluster.serial.0 - 1);
-        document.follows = document.serial;
+        (document.follows, document.changed) = (document.serial, document.serial);
     });
     changed(
         "cluster document of an equal serial",

@@ -354,3 +354,35 @@ fn hole_o_a_host_of_the_lan_with_a_pods_source_does_not_get_the_pods_exit() {
     );
     stage.finish();
 }
+
+/// A UDP socket is enough: what the packet carries is unpacked by the other node and leaves with that node's address.
+#[test]
+fn hole_r_a_packet_for_another_nodes_tunnels_and_overlays_is_refused_and_counted() {
+    const OTHER: &str = "gw-1";
+    let mut stage = Stage::up("r", 2);
+    let [four, six] = [stage.web.addresses[0], stage.web.addresses[1]];
+    let ports = "udp dport { 4789, 6081, 8472 }";
+    let matches = [
+        format!("ip saddr {four} {ports}"),
+        format!("ip6 saddr {six} {ports}"),
+    ];
+    probe(
+        &stage.lab.node_namespace(OTHER),
+        "input priority 0",
+        matches,
+    );
+    let meter = |lab: &TestLab| probed(lab, Exec::Node(OTHER));
+    let act = |stage: &Stage| {
+        for port in [4789, 6081, 8472] {
+            let from = both(&stage.web.addresses, 4000);
+            forge_each(stage, from, both(&stage.addresses(OTHER), port));
+        }
+    };
+    stage.shut("nothing", &meter, &act);
+    let counted = stage.shell("nft list counter inet postern encapsulated");
+    assert!(!counted.contains("packets 0 "), "{counted}");
+    stage.kill_agent();
+    stage.take_out("inside", "encapsulated");
+    stage.open("the rule about encapsulation", &meter, &act);
+    stage.finish();
+}

@@ -220,6 +220,26 @@ fn names_and_replies_and_routes_and_addresses_of_an_exit_are_as_the_objects_say(
     scene.apply("defaultAction: Allow\n  dns: {mode: Forward}");
     by(&scene, "a name by the exit again", &gateway);
 
+    // A resolver that the pod chooses is subject to the rules; one that the policy names needs none.
+    scene.apply("defaultAction: Deny");
+    by(&scene, "no rule allows the resolver", "REFUSED");
+    scene.apply(&format!(
+        "defaultAction: Deny\n  rules: [{{name: dns, action: Allow, to: [{{cidr: {resolver}/32}}], \
+         ports: [{{protocol: UDP, port: 53}}, {{protocol: TCP, port: 53}}]}}]"
+    ));
+    by(&scene, "a rule allows the resolver", &gateway);
+    scene.apply(&format!(
+        "defaultAction: Deny\n  dns: {{upstreams: ['{resolver}']}}"
+    ));
+    by(&scene, "the policy names the resolver", &gateway);
+    assert_eq!(
+        scene.resolves(HOST4.into()),
+        gateway,
+        "whoever is asked, that one answers"
+    );
+    scene.apply("defaultAction: Allow");
+    by(&scene, "a name by the exit once more", &gateway);
+
     // A forwarder that dies takes the names with it, and nothing else.
     scene.lab.kill("agent-n1").unwrap();
     by(&scene, "no forwarder", "");
@@ -346,10 +366,58 @@ fn an_established_connection_is_cut_and_large_packets_pass_and_a_deleted_policy_
 
 /// Sets the label `app` of a pod's object.
 fn relabel(scene: &Scene, app: &str) {
+    relabel_with(scene, "app", app);
+}
+
+fn relabel_with(scene: &Scene, label: &str, value: &str) {
     let object = scene.lab.object("Pod", "crawlers", "web").unwrap();
     let mut object = object.unwrap();
-    object["metadata"]["labels"]["app"] = Value::from(app);
+    object["metadata"]["labels"][label] = Value::from(value);
     scene.lab.apply(vec![object]).unwrap();
+}
+
+#[test]
+fn a_quarantine_takes_effect_at_once_whatever_else_selects_the_pod_and_an_exception_needs_both_halves()
+ {
+    let scene = Scene::up();
+    // Special use: the policy excepts a destination, and the exit offers it. One of the two is not enough.
+    let metadata = both(&["169.254.169.254".parse().unwrap(), scene.web.world[1]], 7)[0];
+    scene
+        .lab
+        .exec_ok(
+            Exec::World,
+            &["ip", "address", "add", "169.254.169.254/32", "dev", "lo"],
+        )
+        .unwrap();
+    let seen = scene.gateway[0].to_string();
+    let routes = "\n  routes: ['0.0.0.0/0', '::/0', '169.254.169.254/32']";
+    let excepting = "defaultAction: Allow\n  specialUse: {exceptions: [169.254.169.254/32]}";
+    scene.settles("neither half", metadata, "tcp", None);
+    scene.apply(excepting);
+    scene.answers("the world all the same", own(&scene.web, 7), "tcp");
+    scene.settles("the policy's half", metadata, "tcp", None);
+    scene.lab.apply_yaml(&exit("eu", GATEWAY, routes)).unwrap();
+    scene.settles("both halves", metadata, "tcp", Some(&seen));
+    scene.apply("defaultAction: Allow");
+    scene.settles("the exit's half", metadata, "tcp", None);
+
+    // The higher rank decides about a pod that both select, also where the pod keeps the label of the other one.
+    let quarantine = policy("defaultAction: Deny\n  priority: 1000")
+        .replace("name: crawler}", "name: quarantine}")
+        .replace("app: crawler", "quarantine: 'true'");
+    scene.lab.apply_yaml(&quarantine).unwrap();
+    scene.answers("it selects nothing yet", own(&scene.web, 7), "tcp");
+    relabel_with(&scene, "quarantine", "true");
+    for protocol in ["tcp", "udp"] {
+        scene.refuses("quarantined", own(&scene.web, 7), protocol);
+    }
+    relabel(&scene, "other");
+    scene.refuses(
+        "quarantined by its new label alone",
+        own(&scene.web, 7),
+        "tcp",
+    );
+    scene.nothing_leaked();
 }
 
 #[test]

@@ -48,6 +48,11 @@ impl ApiHealth {
         &self.metrics
     }
 
+    /// Something failed that is no trouble, for example a watch whose version is too old.
+    pub fn count(&self, word: String) {
+        self.metrics.failed(self.name, word);
+    }
+
     /// An answer came, whatever it says; with the seconds of its Retry-After.
     pub fn answered(&self, status: u16, retry_after: Option<u64>) {
         self.state().not_before =

@@ -119,7 +119,7 @@ impl Intents {
                 // The version is too old to go on from: part of every watch's life, and no trouble.
                 Some(WatchEvent::Error(status)) if status.code == 410 => {
                     let error = ApiError::from(*status);
-                    self.health.metrics().failed("intents", error.word());
+                    self.health.count(error.word());
                     return Ok(());
                 }
                 Some(WatchEvent::Error(status)) => return Err(ApiError::from(*status)),

@@ -9,7 +9,7 @@ use futures::future::join_all;
 use futures::{Stream, stream};
 use postern_agent::agent::run::Wakers;
 use postern_agent::control::server::Work;
-use postern_cni::protocol::{Attachment, Check, Request, Response};
+use postern_cni::protocol::{Add, Attachment, Check, Request, Response};
 use postern_telemetry::Health;
 use tokio::sync::{mpsc, oneshot};
 
@@ -141,4 +141,52 @@ async fn the_loop_tells_probes_that_it_turns_and_whether_the_guard_stands() {
         () = node.goes_on(wakers) => panic!("the loop ended"),
     }
     assert!(health.is_alive() && health.is_ready());
+}
+
+#[tokio::test]
+async fn a_pod_behind_a_link_that_no_setting_matches_does_not_start_and_is_told_which_setting() {
+    let mut node = Node::new();
+    node.takes(client()).await;
+    let (sender, answer) = oneshot::channel();
+    let behind = Add {
+        host_interface: Some("eth9".to_owned()),
+        ..add("crawlers", "a", "veth1")
+    };
+    node.agent.cni_add(&behind, sender).await;
+    let Response::Refused(refusal) = answer.await.unwrap() else {
+        panic!("the pod would start");
+    };
+    assert_eq!(
+        (refusal.code, refusal.reason.as_str()),
+        (11, "UnknownPodLink")
+    );
+    assert!(refusal.message.contains("--pod-links"), "{refusal:?}");
+    assert!(node.agent.bindings.get().by_container.is_empty());
+}
+
+#[tokio::test]
+async fn what_the_runtime_no_longer_knows_loses_its_binding_and_the_others_keep_theirs() {
+    let mut node = Node::new();
+    node.takes(client()).await;
+    for (name, link) in [("a", "veth1"), ("b", "veth2")] {
+        assert_eq!(node.adds("crawlers", name, link).await, Response::Done);
+    }
+    assert_eq!(bound(&node), 2);
+    assert_eq!(node.agent.cni_gc(&["c-a".to_owned()]).await, Response::Done);
+    let kept: Vec<&String> = node.agent.bindings.get().by_container.keys().collect();
+    assert_eq!(kept, ["c-a"]);
+    assert_eq!(bound(&node), 1);
+    assert_eq!(node.agent.cni_gc(&[]).await, Response::Done);
+    assert_eq!(bound(&node), 0);
+}
+
+/// How many addresses the bridge table binds to a link.
+fn bound(node: &Node) -> usize {
+    let mut count = 0;
+    node.host.edits_the_firewall(|firewall| {
+        let table = firewall.bridge.as_ref();
+        let set = table.and_then(|table| table.sets.get("bind4"));
+        count = set.map_or(0, |elements| elements.len());
+    });
+    count
 }

@@ -137,7 +137,7 @@ fn settle(
         && refresh::same_sections(&body, published)
         // A document of before the store was set back is joined with no later cluster document.
         && published.cluster_serial >= cluster.follows
-        && !validity(published).is_due(snapshot.now, &snapshot.settings)
+        && !validity(published).is_due(snapshot.now, &snapshot.settings, node.uid.as_str())
     {
         return settled(NodeOutcome::Keep, published.clone());
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use postern_crds::names::CLUSTER_INTENT;
 use postern_intent::body::{Cluster, FORMAT_VERSION, SerialGap};
 use postern_intent::{ClusterDocument, Namespace, NodeDocument, NodeName, Serial};
 
@@ -44,7 +45,7 @@ pub(crate) fn settle(snapshot: &Snapshot, content: ClusterDocument) -> SettledCl
     let is_same = published.is_some_and(|published| says_the_same(&document, published));
     if let Some(published) = published
         && is_same
-        && !validity(published).is_due(snapshot.now, &snapshot.settings)
+        && !validity(published).is_due(snapshot.now, &snapshot.settings, CLUSTER_INTENT)
         // A node that has seen a newer one refuses this one for ever.
         && !is_behind(snapshot, published)
     {

@@ -19,7 +19,6 @@ pub trait SignedDocument: Clone + fmt::Debug + PartialEq + Send + Sync {
     fn not_after(&self) -> Timestamp;
     /// What `spec.nodeUID` of its object says.
     fn node_uid(&self) -> &str;
-    fn trace_id(&self) -> Option<&str>;
 
     /// # Errors
     /// [`SignError`].
@@ -46,10 +45,6 @@ impl SignedDocument for NodeDocument {
 
     fn node_uid(&self) -> &str {
         self.node.uid.as_str()
-    }
-
-    fn trace_id(&self) -> Option<&str> {
-        self.trace_id.as_deref()
     }
 
     fn sign(&self, keys: &[SigningKey]) -> Result<Envelope, SignError> {
@@ -86,10 +81,6 @@ impl SignedDocument for ClusterDocument {
     fn node_uid(&self) -> &str {
         // No UID of a Node, and one that the definition takes for one.
         "cluster"
-    }
-
-    fn trace_id(&self) -> Option<&str> {
-        None
     }
 
     fn sign(&self, keys: &[SigningKey]) -> Result<Envelope, SignError> {

@@ -51,7 +51,7 @@ pub(super) struct Written {
     #[schemars(with = "String")]
     pub(super) validity: Option<SignedDuration>,
 
-    /// After what time an unchanged intent is issued again; less than `validity`.
+    /// After what time an unchanged intent is issued again, or up to a fifth of it earlier; less than `validity`.
     #[schemars(with = "String")]
     pub(super) refresh: Option<SignedDuration>,
 

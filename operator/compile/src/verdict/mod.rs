@@ -1,6 +1,7 @@
 //! What is said about each resource: conditions and counts, as values. Whoever calls writes them where they belong.
 
 mod all;
+mod exceptions;
 mod exit;
 mod isolation;
 mod node;

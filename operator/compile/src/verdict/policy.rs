@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use postern_crds::conditions::{ConditionType, Finding, Reason};
 use postern_intent::NodeName;
 
+use super::exceptions::unoffered;
 use super::seen::Seen;
 use super::{Detail, Jury, PathFaults, Progress, Verdict, exit, silent};
 use crate::assign::PodCounts;
@@ -156,6 +157,7 @@ fn programmed(context: &Context<'_>, gate: &Gate, policy: &Policy, seen: &Seen<'
         return idle(kind, &seen.pods);
     }
     match seen.nodes.progress() {
+        Progress::Programmed if !seen.uncut.is_empty() => uncut(kind, seen),
         Progress::Programmed => Finding::yes(kind, Reason::Programmed, message),
         Progress::Converging => Finding::no(kind, Reason::Converging, message),
         Progress::Stale => Finding::unknown(kind, Reason::Stale, message),
@@ -256,6 +258,17 @@ fn leaving(
             "names outside of the cluster are refused on {nodes}. {sentence}"
         ));
     }
+    let exceptions = context.plans.get(&policy.uid);
+    let exceptions = exceptions.map_or(&[][..], |plan| &plan.terms.special_use_exceptions);
+    let missing = unoffered(exceptions, active.offer.routes);
+    if !missing.is_empty() {
+        let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+        parts.push(format!(
+            "exit {name} offers no route to {}, which specialUse.exceptions names, and refuses packets to it; name it in \
+             the exit's routes",
+            missing.join(", ")
+        ));
+    }
     Finding::yes(kind, Reason::Ready, parts.join("; "))
 }
 
@@ -264,6 +277,16 @@ fn bypass(seen: &Seen<'_>) -> String {
         "the guard does not see the packets of {} pods, on {}; see the node's report",
         seen.bypassed,
         first_names(&seen.bypassing)
+    )
+}
+
+fn uncut(kind: ConditionType, seen: &Seen<'_>) -> Finding {
+    let reason = Reason::FlowsNotCut;
+    let nodes = first_names(&seen.uncut);
+    Finding::no(
+        kind,
+        reason,
+        format!("{} Nodes: {nodes}.", reason.sentence()),
     )
 }
 
@@ -311,6 +334,7 @@ fn fully_enforced(context: &Context<'_>, policy: &Policy, seen: &Seen<'_>) -> Fi
                 reason,
                 format!("sources are not bound on {}", first_names(&seen.unbinding)),
             ),
+            None if !seen.uncut.is_empty() => uncut(kind, seen),
             None if overridden.is_empty() => {
                 Finding::yes(kind, Reason::Enforced, Reason::Enforced.sentence())
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use postern_crds::conditions::Reason;
+use postern_crds::conditions::{Reason, State};
 use postern_crds::node_report::ResolverState;
 use postern_intent::body::{Class, Scope, Way};
 use postern_intent::{NodeName, ScopeId, Uid};
@@ -31,6 +31,8 @@ pub(super) struct Seen<'a> {
     /// Nodes that bind no sources of its pods, and why the first one does not.
     pub(super) unbinding: Vec<&'a NodeName>,
     pub(super) unbound: Option<Reason>,
+    /// Nodes of its pods on which flows that are no longer allowed have still to be cut.
+    pub(super) uncut: Vec<&'a NodeName>,
     /// Nodes whose resolvers do not answer.
     pub(super) unanswered: Vec<&'a NodeName>,
     /// Nodes that know no resolver to ask.
@@ -75,6 +77,9 @@ impl<'a> Seen<'a> {
             self.unbound = self.unbound.or(Some(reason));
             self.unbinding.push(node);
         }
+        if owes_cuts(report) && share.enforced + share.blocked > 0 {
+            self.uncut.push(node);
+        }
         let Some(said) = report.scopes.get(uid) else {
             self.to_block += share.blocked;
             return share;
@@ -110,6 +115,11 @@ impl<'a> Seen<'a> {
             ResolverState::Untested | ResolverState::Answers => {}
         }
     }
+}
+
+fn owes_cuts(report: &Report) -> bool {
+    let mut conditions = report.conditions.iter();
+    conditions.any(|one| one.reason == Reason::FlowsNotCut && one.state == State::False)
 }
 
 /// Looks at every body once.

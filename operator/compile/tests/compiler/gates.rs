@@ -45,52 +45,110 @@ fn a_lost_memory_releases_nobody() {
 #[test]
 fn a_policy_that_would_break_the_budget_is_blocked_and_the_others_are_not() {
     let mut world = start();
-    for (namespace, rules) in [(0, 1), (1, 60)] {
-        make(
-            &mut world,
-            &Change::Policy {
-                namespace,
-                name: 0,
-                app: 3,
-                exit: 1,
-                priority: 0,
-                accepted: Accepted::Yes,
-            },
-        );
-        let key = if namespace == 0 { "red/p0" } else { "green/p0" };
-        let rule = |number: usize| json!({"action": "Allow", "to": [{"cidr": format!("198.51.{number}.0/24")}]});
-        let mut policy = world.policies[key].clone();
-        policy.spec.rules = (0..rules)
-            .map(|number| serde_json::from_value(rule(number)).expect("a rule"))
-            .collect();
-        world.apply_policy(policy);
-    }
+    with_rules(&mut world, Tenant::Red, 1);
+    with_rules(&mut world, Tenant::Green, 60);
     world.compile();
-    let json = serde_json::to_vec(body(&world, "node0")).expect("JSON");
-    let packed = postern_intent::envelope::pack(&json).expect("memory").len();
-    // Base64 and what is around the payload; a few bytes less than everything needs.
-    world.settings.envelope_budget = packed.div_ceil(3) * 4 + 1024 - 64;
+    world.settings.envelope_budget = size(&world) - 64;
     world.compile();
-    let ways: Vec<_> = body(&world, "node0")
-        .firewall
-        .iter()
-        .map(|scope| (scope.id.to_string(), scope.way))
-        .collect();
     assert_eq!(
-        ways,
-        [
-            (
-                "green/p0@e2".to_owned(),
-                Way::Blocked {
-                    reason: BlockedReason::TooLarge
-                }
-            ),
-            ("red/p0@e2".to_owned(), Way::Tunnel),
-        ]
+        ways(&world),
+        [("green/p0@e2", TOO_LARGE), ("red/p0@e2", Way::Tunnel)].map(named)
     );
     body(&world, "node0")
         .check()
         .expect("a body that its node accepts");
+}
+
+#[test]
+fn a_small_policy_that_comes_last_is_the_one_that_does_not_fit_and_takes_nothing_from_a_large_one()
+{
+    let mut world = start();
+    with_rules(&mut world, Tenant::Green, 60);
+    world.compile();
+    let before = ways(&world);
+    with_rules(&mut world, Tenant::Red, 20);
+    let mut both = world.clone();
+    both.compile();
+    world.settings.envelope_budget = size(&both) - 16;
+    world.compile();
+    assert_eq!(
+        ways(&world),
+        [("green/p0@e2", Way::Tunnel), ("red/p0@e2", TOO_LARGE)].map(named)
+    );
+    assert_eq!(ways(&world)[0], before[0]);
+}
+
+const TOO_LARGE: Way = Way::Blocked {
+    reason: BlockedReason::TooLarge,
+};
+
+#[derive(Clone, Copy)]
+enum Tenant {
+    Red,
+    Green,
+}
+
+/// A policy of a tenant, with so many rules.
+fn with_rules(world: &mut World, tenant: Tenant, rules: usize) {
+    let (namespace, key, net) = match tenant {
+        Tenant::Red => (0, "red/p0", "203.0"),
+        Tenant::Green => (1, "green/p0", "198.51"),
+    };
+    make(
+        world,
+        &Change::Policy {
+            namespace,
+            name: 0,
+            app: 3,
+            exit: 1,
+            priority: 0,
+            accepted: Accepted::Yes,
+        },
+    );
+    let rule = |number: usize| json!({"action": "Allow", "to": [{"cidr": format!("{net}.{number}.0/24")}]});
+    let mut policy = world.policies[key].clone();
+    policy.spec.rules = (0..rules)
+        .map(|number| serde_json::from_value(rule(number)).expect("a rule"))
+        .collect();
+    world.apply_policy(policy);
+}
+
+/// The size of an envelope: Base64 and what is around the payload.
+fn size(world: &World) -> usize {
+    let json = serde_json::to_vec(body(world, "node0")).expect("JSON");
+    let packed = postern_intent::envelope::pack(&json).expect("memory").len();
+    packed.div_ceil(3) * 4 + 1024
+}
+
+fn ways(world: &World) -> Vec<(String, Way)> {
+    let scopes = body(world, "node0").firewall.iter();
+    scopes
+        .map(|scope| (scope.id.to_string(), scope.way))
+        .collect()
+}
+
+fn named((id, way): (&str, Way)) -> (String, Way) {
+    (id.to_owned(), way)
+}
+
+#[test]
+fn intents_that_were_published_together_are_not_all_issued_again_at_once() {
+    let mut world = with_a_policy();
+    world.compile();
+    let refresh = world.settings.refresh;
+    let mut issued = Vec::new();
+    world.wait(refresh - refresh / 5);
+    for _ in 0..=20 {
+        let compilation = world.compile();
+        let outcomes = compilation.nodes.values();
+        let published = |one: &&NodeOutcome| matches!(one, NodeOutcome::Publish(_));
+        issued.push(outcomes.filter(published).count());
+        world.wait(refresh / 100);
+    }
+    let all: usize = issued.iter().sum();
+    assert_eq!(all, world.nodes.len(), "each once: {issued:?}");
+    let most = issued.iter().max().copied().unwrap_or_default();
+    assert!(most < world.nodes.len(), "{issued:?}");
 }
 
 #[test]

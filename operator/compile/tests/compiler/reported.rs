@@ -3,10 +3,10 @@
 use postern_compile::snapshot::{PathFault, ReportedScope};
 use postern_compile::verdict::{Detail, Verdict};
 use postern_compile::{Compilation, NodeOutcome};
-use postern_crds::conditions::Reason;
+use postern_crds::conditions::{ConditionType, Finding, Reason};
 use postern_crds::node_report::{AddressFamily, PathHop, ResolverState};
 use postern_intent::Uid;
-use postern_intent::body::{BlockedReason, Class, TunnelRole};
+use postern_intent::body::{BlockedReason, Class, FORMAT_VERSION, TunnelRole};
 
 use super::changes::{Accepted, Change, NO_RED_POLICY, make, pod, red_policy, start};
 use super::world::World;
@@ -23,9 +23,9 @@ fn policy(name: usize, app: usize, priority: i32, accepted: Accepted) -> Change 
 }
 
 fn verdict<'a>(compilation: &'a Compilation, name: &str) -> &'a Verdict {
-    let mut policies = compilation.verdicts.iter();
-    policies
-        .find(|one| one.kind == "EgressPolicy" && one.name == name)
+    let mut verdicts = compilation.verdicts.iter();
+    verdicts
+        .find(|one| ["EgressPolicy", "Node"].contains(&one.kind) && one.name == name)
         .expect("a verdict")
 }
 
@@ -144,6 +144,66 @@ fn a_node_that_binds_no_sources_leaves_the_policy_not_fully_enforced() {
     let said = said(&world.compile(), "p0", "FullyEnforced");
     assert!(
         said.starts_with("False NoPlugin") && said.contains(&node),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_node_that_has_flows_to_cut_leaves_the_policy_not_programmed_and_not_fully_enforced() {
+    let (mut world, _) = enforced();
+    let node = node_of_a_pod(&world);
+    let (kind, reason) = (ConditionType::Programmed, Reason::FlowsNotCut);
+    let owed = Finding::no(kind, reason, "2 addresses");
+    world.conditions.insert(node.clone(), vec![owed]);
+    let compilation = world.compile();
+    for kind in ["Programmed", "FullyEnforced"] {
+        let said = said(&compilation, "p0", kind);
+        assert!(
+            said.starts_with("False FlowsNotCut") && said.contains(&node),
+            "{said}"
+        );
+    }
+    let ready = said(&compilation, "p0", "Ready");
+    assert!(ready.starts_with("True"), "the guard holds: {ready}");
+}
+
+#[test]
+fn an_agent_that_reads_other_formats_only_is_named_and_one_that_says_nothing_is_not() {
+    let (world, _) = enforced();
+    let accepted = |world: &World, formats: &[u32]| {
+        let mut world = world.clone();
+        let node = node_of_a_pod(&world);
+        world
+            .formats
+            .insert(node.clone(), formats.iter().copied().collect());
+        said(&world.compile(), &node, "Accepted")
+    };
+    let other = accepted(&world, &[FORMAT_VERSION + 1]);
+    assert!(
+        other.starts_with("False FormatVersion") && other.contains("upgrade the agent"),
+        "{other}"
+    );
+    for well in [&[FORMAT_VERSION, FORMAT_VERSION + 1][..], &[]] {
+        let said = accepted(&world, well);
+        assert!(said.starts_with("True"), "{well:?} {said}");
+    }
+}
+
+#[test]
+fn an_exception_that_the_exit_does_not_offer_is_named_by_the_policy() {
+    let (mut world, _) = enforced();
+    let ready = |world: &mut World| {
+        world.compile();
+        said(&world.compile(), "p0", "Ready")
+    };
+    assert!(!ready(&mut world).contains("specialUse"));
+    let mut policy = world.policies["red/p0"].clone();
+    let exceptions = serde_json::json!({"exceptions": ["169.254.169.254/32"]});
+    policy.spec.special_use = serde_json::from_value(exceptions).expect("exceptions");
+    world.apply_policy(policy);
+    let said = ready(&mut world);
+    assert!(
+        said.starts_with("True") && said.contains("no route to 169.254.169.254/32"),
         "{said}"
     );
 }

@@ -62,6 +62,8 @@ pub(crate) struct World {
     pub(crate) unbound: BTreeMap<String, Reason>,
     /// What nodes say of themselves.
     pub(crate) conditions: BTreeMap<String, Vec<Finding>>,
+    /// What the agents of nodes read, where that is not this version's format.
+    pub(crate) formats: BTreeMap<String, BTreeSet<u32>>,
     made: u32,
 }
 
@@ -100,6 +102,7 @@ impl World {
             faults: BTreeMap::new(),
             unbound: BTreeMap::new(),
             conditions: BTreeMap::new(),
+            formats: BTreeMap::new(),
             made: 0,
         }
     }
@@ -184,7 +187,10 @@ impl World {
                 scopes: self.reported_scopes(&name),
                 exits: self.reported_exits(&name),
                 served: self.reported_served(&name),
-                formats: [FORMAT_VERSION].into(),
+                formats: self
+                    .formats
+                    .get(&name)
+                    .map_or_else(|| [FORMAT_VERSION].into(), |formats| formats.clone()),
                 conditions: self.conditions.get(&name).cloned().unwrap_or_default(),
                 unbound: self.unbound.get(&name).copied(),
             }
