@@ -34,6 +34,8 @@ pub struct WatchSignals {
     changes: Arc<watch::Sender<u64>>,
     watched: Arc<Mutex<BTreeMap<WatchedKind, Watched>>>,
     reported_nodes: Arc<Mutex<ReportedNodes>>,
+    /// The generation of the definition of policies.
+    definition: Arc<watch::Sender<i64>>,
 }
 
 impl Default for WatchSignals {
@@ -42,6 +44,7 @@ impl Default for WatchSignals {
             changes: Arc::new(watch::channel(0).0),
             watched: Arc::default(),
             reported_nodes: Arc::default(),
+            definition: Arc::new(watch::channel(0).0),
         }
     }
 }
@@ -57,6 +60,17 @@ impl WatchSignals {
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    /// The definition of policies has this generation from now on.
+    pub(super) fn defined(&self, generation: i64) {
+        self.definition
+            .send_if_modified(|known| std::mem::replace(known, generation) != generation);
+    }
+
+    /// Who lists policies again when their definition changes.
+    pub(super) fn definitions(&self) -> watch::Receiver<i64> {
+        self.definition.subscribe()
     }
 
     pub(super) fn succeeded(&self, kind: WatchedKind) {

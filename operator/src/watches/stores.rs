@@ -174,7 +174,7 @@ pub fn start(
                 kind: WatchedKind::Definition,
                 lean: lean::keep,
                 same: |a, b| a.meta() == b.meta(),
-                seen: |_, _| {},
+                seen: |signals, object| signals.defined(object.metadata.generation.unwrap_or(0)),
             },
         ),
         config_maps: starter.watch(

@@ -1,6 +1,7 @@
 //! One watch: list, follow, start again when the connection or the history is lost.
 
-use std::time::Instant;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use kube::runtime::reflector::{ObjectRef, Store, store};
@@ -8,6 +9,7 @@ use kube::runtime::watcher::{self, Config, Event};
 use kube::runtime::{WatchStreamExt as _, watcher as watch_kind};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
+use tokio::sync::watch::Receiver;
 use tracing::{debug, warn};
 
 use super::kinds::WatchedKind;
@@ -42,9 +44,18 @@ where
     let (reader, mut writer) = store::<Tolerant<K>>();
     let shown = reader.clone();
     let task = async move {
-        let stream = watch_kind(api, config).default_backoff();
-        let mut stream = std::pin::pin!(stream);
-        while let Some(item) = stream.next().await {
+        let mut relisting = Relisting::new(&signals, wiring.kind);
+        let again = || watch_kind(api.clone(), config.clone()).default_backoff();
+        let mut stream = Box::pin(again());
+        loop {
+            let item = tokio::select! {
+                item = stream.next() => item,
+                () = relisting.due() => {
+                    stream = Box::pin(again());
+                    continue;
+                }
+            };
+            let Some(item) = item else { return };
             match item {
                 Ok(event) => {
                     // `Init` says only that a list is about to be asked for.
@@ -65,6 +76,53 @@ where
         }
     };
     (reader, task)
+}
+
+/// When a kind is listed again after its definition changed. For a moment the API server goes on with the former definition
+/// and takes the fields out that this one does not have: what a watch showed then has too few of them, and its version
+/// does not change when they come. The second list is for API servers that are slow to follow.
+const LISTED_AGAIN: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(30)];
+
+/// The lists that are due since the definition of policies changed; of other kinds none.
+struct Relisting {
+    changes: Option<Receiver<i64>>,
+    pending: VecDeque<Instant>,
+}
+
+impl Relisting {
+    fn new(signals: &WatchSignals, kind: WatchedKind) -> Self {
+        Self {
+            changes: (kind == WatchedKind::EgressPolicy).then(|| signals.definitions()),
+            pending: VecDeque::new(),
+        }
+    }
+
+    /// Waits for the next list that is due. May be dropped and begun again.
+    async fn due(&mut self) {
+        let Some(changes) = &mut self.changes else {
+            return std::future::pending().await;
+        };
+        loop {
+            let next = self.pending.front().copied();
+            tokio::select! {
+                Ok(()) = changes.changed() => {
+                    let now = Instant::now();
+                    self.pending = LISTED_AGAIN.map(|after| now + after).into();
+                }
+                () = until(next) => {
+                    self.pending.pop_front();
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
 }
 
 enum StoreChange {

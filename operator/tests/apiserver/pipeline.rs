@@ -36,6 +36,8 @@ enum Script {
     Says(StatusCode, &'static str),
     /// It never answers.
     Silent,
+    /// It answers with this.
+    Shows(Value),
 }
 
 /// Answers as an API server does that has nodes and a policy, unless `special` answers.
@@ -44,6 +46,7 @@ fn answer(asked: &Asked, nodes: &[&str], special: fn(&Asked) -> Script) -> Answe
         Script::Usual => {}
         Script::Says(code, reason) => return Some(refusal(code, reason)),
         Script::Silent => return None,
+        Script::Shows(value) => return Some((StatusCode::OK, format!("{value}\n"))),
     }
     if asked.method != Method::GET {
         return written(asked);
@@ -161,6 +164,14 @@ impl Operator {
         log.iter().any(|asked| asked.path.ends_with(path))
     }
 
+    /// How often a resource was listed.
+    fn listed(&self, resource: &str) -> usize {
+        let log = self.log.lock().unwrap();
+        let listed =
+            |asked: &&Asked| asked.path.ends_with(resource) && !asked.query.contains("watch=true");
+        log.iter().filter(listed).count()
+    }
+
     /// How many objects of a resource were sent to be made.
     fn made(&self, resource: &str) -> usize {
         let log = self.log.lock().unwrap();
@@ -230,6 +241,36 @@ async fn a_cluster_before_kubernetes_1_33_is_served_with_the_ranges_of_the_setti
     let mut operator = operator(&["n1"], has_no_service_cidr);
     assert_eq!(operator.first_run().await, Outcome::Done);
     assert_eq!(operator.made("/nodeintents"), 2, "the shared one too");
+}
+
+/// A watch of the definition that shows a change and ends, again and again.
+fn redefines_policies(asked: &Asked) -> Script {
+    if !asked.path.ends_with("/customresourcedefinitions") || !asked.query.contains("watch=true") {
+        return Script::Usual;
+    }
+    Script::Shows(json!({"type": "MODIFIED", "object": {
+        "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
+        "metadata": {"name": "egresspolicies.postern.dev", "uid": "d", "generation": 2, "resourceVersion": "11"},
+    }}))
+}
+
+#[tokio::test]
+async fn policies_are_listed_again_when_their_definition_has_changed() {
+    let mut operator = operator(&["n1"], redefines_policies);
+    operator.first_run().await;
+    let again = async {
+        while operator.listed("/egresspolicies") < 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), again)
+        .await
+        .expect("a watch through the change may have shown too few fields");
+    assert_eq!(
+        operator.listed("/exitnodes"),
+        1,
+        "of other kinds nothing changed"
+    );
 }
 
 fn has_no_isolations(asked: &Asked) -> Script {
