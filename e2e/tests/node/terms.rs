@@ -1,6 +1,6 @@
 //! The policy language with packets: each field that is honoured lets through what it names, and nothing else.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use postern_e2e::lab::topology::{HOST4, HOST6};
 use postern_e2e::lab::{Exec, PodOptions, PodRecord, TrafficPolicy, UpOptions};
@@ -12,6 +12,8 @@ use crate::holes::{WEB, ask, both, lab_program, serving};
 
 const NODE: &str = "n1";
 const GATEWAY: &str = "gw-1";
+/// Where clouds serve metadata: special use.
+const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
 /// The policy `crawlers/crawler` with these lines of its spec.
 fn policy(lines: &str) -> String {
@@ -124,15 +126,15 @@ impl Scene {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// Nothing left but by the exit, and to nobody but the pod's own addresses and, where it was allowed, the exit's LAN.
+    /// Nothing left but by the exit, and to nobody but the pod's own addresses and, where it was allowed, the exit's LAN and special use.
     fn nothing_leaked(&self) {
         // The judge counts only bodies that a report names.
         self.in_force();
         let mut packets = self.lab.packets().unwrap();
-        let host: [IpAddr; 2] = [HOST4.into(), HOST6.into()];
+        let allowed: [IpAddr; 3] = [HOST4.into(), HOST6.into(), METADATA.into()];
         packets
             .unowned
-            .retain(|of| !(of.node == GATEWAY && host.contains(&of.destination)));
+            .retain(|of| !(of.node == GATEWAY && allowed.contains(&of.destination)));
         assert_eq!(packets.faults(), Vec::<String>::new());
     }
 }
@@ -234,10 +236,12 @@ fn names_and_replies_and_routes_and_addresses_of_an_exit_are_as_the_objects_say(
     by(&scene, "the policy names the resolver", &gateway);
     assert_eq!(
         scene.resolves(HOST4.into()),
-        gateway,
-        "whoever is asked, that one answers"
+        "REFUSED",
+        "a resolver of the LAN is not that one"
     );
+    scene.refuses("the rules about all else", own(&scene.web, 7), "tcp");
     scene.apply("defaultAction: Allow");
+    scene.answers("the default again", own(&scene.web, 7), "tcp");
     by(&scene, "a name by the exit once more", &gateway);
 
     // A forwarder that dies takes the names with it, and nothing else.
@@ -381,7 +385,7 @@ fn a_quarantine_takes_effect_at_once_whatever_else_selects_the_pod_and_an_except
  {
     let scene = Scene::up();
     // Special use: the policy excepts a destination, and the exit offers it. One of the two is not enough.
-    let metadata = both(&["169.254.169.254".parse().unwrap(), scene.web.world[1]], 7)[0];
+    let metadata = SocketAddr::new(METADATA.into(), 7);
     scene
         .lab
         .exec_ok(
