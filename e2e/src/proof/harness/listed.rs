@@ -112,6 +112,10 @@ pub const LONG_RUNS: &[Run] = &[
         ],
     },
     Run {
+        name: "facts-set-back",
+        events: &["facts set back"],
+    },
+    Run {
         name: "intents-gone",
         events: &[
             "intents deleted while the leader lives",
