@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 /// The lease as it was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenLease {
@@ -14,6 +16,8 @@ pub struct SeenLease {
     pub duration: Duration,
     /// How often it has changed hands.
     pub transitions: u64,
+    /// When its holder renewed it, on the holder's clock.
+    pub renewed: Option<Timestamp>,
     /// Since when this process has seen it in this version, on its own clock.
     pub since: Duration,
 }
@@ -58,6 +62,15 @@ pub fn decide(
     }
 }
 
+/// Does a reading show a renewal that is older than one that was seen, by the same holder in the same term? Then the store
+/// was set back, also where its revisions were raised meanwhile, as whoever restores a backup should. A holder whose clock
+/// was set back looks the same to others: they start anew, which costs nothing.
+#[must_use]
+pub(super) fn is_older(seen: &SeenLease, former: &SeenLease) -> bool {
+    let same_term = seen.holder == former.holder && seen.transitions == former.transitions;
+    matches!((seen.renewed, former.renewed), (Some(now), Some(before)) if same_term && now < before)
+}
+
 /// Resource versions of one API server are numbers that only grow (KEP-5504). One that is no number says nothing.
 fn went_back(version: &str, newest: Option<u64>) -> bool {
     let version: Option<u64> = version.parse().ok();
@@ -68,7 +81,9 @@ fn went_back(version: &str, newest: Option<u64>) -> bool {
 mod tests {
     use std::time::Duration;
 
-    use super::{LeaseDecision, SeenLease, decide};
+    use jiff::Timestamp;
+
+    use super::{LeaseDecision, SeenLease, decide, is_older};
 
     const ME: &str = "me";
 
@@ -78,8 +93,29 @@ mod tests {
             holder: holder.map(str::to_owned),
             duration: Duration::from_secs(15),
             transitions: 4,
+            renewed: None,
             since: Duration::from_secs(since),
         }
+    }
+
+    #[test]
+    fn a_renewal_that_is_undone_means_a_restored_store_whatever_its_version() {
+        let at = |second, holder, transitions| SeenLease {
+            renewed: Timestamp::from_second(second).ok(),
+            transitions,
+            ..lease(holder, 0)
+        };
+        for holder in [ME, "other"] {
+            let former = at(100, Some(holder), 4);
+            assert!(is_older(&at(98, Some(holder), 4), &former));
+            assert!(!is_older(&at(100, Some(holder), 4), &former));
+            assert!(!is_older(&at(98, Some(holder), 5), &former), "another term");
+        }
+        let former = at(100, Some(ME), 4);
+        assert!(
+            !is_older(&at(98, Some("other"), 4), &former),
+            "another clock"
+        );
     }
 
     fn decided(lease: Option<&SeenLease>, now: u64) -> LeaseDecision {

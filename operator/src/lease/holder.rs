@@ -11,7 +11,7 @@ use postern_apiserver::{ApiError, ApiVerb, Failure, NewestRevision, within};
 use postern_crds::names::OPERATOR_FIELD_MANAGER;
 use thiserror::Error;
 
-use super::decide::{LeaseDecision, SeenLease, decide};
+use super::decide::{LeaseDecision, SeenLease, decide, is_older};
 use crate::options::LeaseArguments;
 
 /// Name of the Lease.
@@ -106,9 +106,18 @@ impl LeaseSession {
         let sent = Instant::now();
         let read = within(ApiVerb::Get, what(), self.api.get_opt(LEASE)).await;
         let lease = read.map_err(LeaseError::Api)?;
-        self.look(lease);
+        let former = self.seen.take().map(|(sight, _)| sight);
+        self.look(lease, former.as_ref());
         let sight = self.seen.as_ref().map(|(sight, _)| sight);
         let newest = self.revision.get();
+        if let (Some(sight), Some(former)) = (sight, &former)
+            && is_older(sight, former)
+        {
+            return Err(LeaseError::WentBack {
+                found: sight.version.clone(),
+                newest: newest.unwrap_or_default(),
+            });
+        }
         match decide(sight, &self.name, newest, self.start.elapsed()) {
             LeaseDecision::Wait => Ok(LeaseTurn::Others),
             LeaseDecision::WentBack => Err(LeaseError::WentBack {
@@ -179,7 +188,8 @@ impl LeaseSession {
         };
         match answer {
             Ok(lease) => {
-                self.look(Some(lease));
+                let former = self.seen.take().map(|(sight, _)| sight);
+                self.look(Some(lease), former.as_ref());
                 Ok(LeaseTurn::Ours {
                     epoch: transitions,
                     sent,
@@ -194,14 +204,14 @@ impl LeaseSession {
     }
 
     /// Remembers since when the lease has been as it is, and the newest version seen.
-    fn look(&mut self, lease: Option<Lease>) {
+    fn look(&mut self, lease: Option<Lease>, former: Option<&SeenLease>) {
         let Some(lease) = lease else {
             self.seen = None;
             return;
         };
         let version = lease.metadata.resource_version.clone().unwrap_or_default();
-        let since = match &self.seen {
-            Some((seen, _)) if seen.version == version => seen.since,
+        let since = match former {
+            Some(seen) if seen.version == version => seen.since,
             _ => self.start.elapsed(),
         };
         let spec = lease.spec.as_ref();
@@ -215,6 +225,7 @@ impl LeaseSession {
                 .and_then(|spec| spec.lease_transitions)
                 .and_then(|count| u64::try_from(count).ok())
                 .unwrap_or_default(),
+            renewed: spec.and_then(|spec| spec.renew_time.as_ref().map(|time| time.0)),
             version: version.clone(),
             since,
         };
