@@ -179,6 +179,40 @@ fn each_field_of_a_policy_lets_through_what_it_names_and_nothing_else() {
     scene.nothing_leaked();
 }
 
+/// Waits until the answer of a resolver about the world is this.
+fn by(scene: &Scene, resolver: IpAddr, what: &str, wanted: &str) {
+    let mut last = String::new();
+    let found = wait_until(WAIT_DEADLINE, what, || {
+        last = scene.resolves(resolver);
+        Ok((last == wanted).then_some(()))
+    });
+    assert!(found.is_ok(), "{what}: {last:?}, not {wanted:?}");
+}
+
+/// A resolver that the pod chooses is subject to the rules; one that the policy names needs none.
+fn chosen_resolvers(scene: &Scene, resolver: IpAddr, gateway: &str) {
+    scene.apply("defaultAction: Deny");
+    by(scene, resolver, "no rule allows the resolver", "REFUSED");
+    scene.apply(&format!(
+        "defaultAction: Deny\n  rules: [{{name: dns, action: Allow, to: [{{cidr: {resolver}/32}}], \
+         ports: [{{protocol: UDP, port: 53}}, {{protocol: TCP, port: 53}}]}}]"
+    ));
+    by(scene, resolver, "a rule allows the resolver", gateway);
+    scene.apply(&format!(
+        "defaultAction: Deny\n  dns: {{upstreams: ['{resolver}']}}"
+    ));
+    by(scene, resolver, "the policy names the resolver", gateway);
+    assert_eq!(
+        scene.resolves(HOST4.into()),
+        "REFUSED",
+        "a resolver of the LAN is not that one"
+    );
+    scene.refuses("the rules about all else", own(&scene.web, 7), "tcp");
+    scene.apply("defaultAction: Allow");
+    scene.answers("the default again", own(&scene.web, 7), "tcp");
+    by(scene, resolver, "a name by the exit once more", gateway);
+}
+
 #[test]
 fn names_and_replies_and_routes_and_addresses_of_an_exit_are_as_the_objects_say() {
     let scene = Scene::up();
@@ -207,14 +241,7 @@ fn names_and_replies_and_routes_and_addresses_of_an_exit_are_as_the_objects_say(
     inbound(true);
 
     let resolver = scene.web.world[2];
-    let by = |scene: &Scene, what: &str, wanted: &str| {
-        let mut last = String::new();
-        let found = wait_until(WAIT_DEADLINE, what, || {
-            last = scene.resolves(resolver);
-            Ok((last == wanted).then_some(()))
-        });
-        assert!(found.is_ok(), "{what}: {last:?}, not {wanted:?}");
-    };
+    let by = |scene: &Scene, what: &str, wanted: &str| by(scene, resolver, what, wanted);
     let gateway = scene.gateway[0].to_string();
     by(&scene, "a name by the exit", &gateway);
     scene.apply("defaultAction: Allow\n  dns: {mode: Block}");
@@ -222,27 +249,7 @@ fn names_and_replies_and_routes_and_addresses_of_an_exit_are_as_the_objects_say(
     scene.apply("defaultAction: Allow\n  dns: {mode: Forward}");
     by(&scene, "a name by the exit again", &gateway);
 
-    // A resolver that the pod chooses is subject to the rules; one that the policy names needs none.
-    scene.apply("defaultAction: Deny");
-    by(&scene, "no rule allows the resolver", "REFUSED");
-    scene.apply(&format!(
-        "defaultAction: Deny\n  rules: [{{name: dns, action: Allow, to: [{{cidr: {resolver}/32}}], \
-         ports: [{{protocol: UDP, port: 53}}, {{protocol: TCP, port: 53}}]}}]"
-    ));
-    by(&scene, "a rule allows the resolver", &gateway);
-    scene.apply(&format!(
-        "defaultAction: Deny\n  dns: {{upstreams: ['{resolver}']}}"
-    ));
-    by(&scene, "the policy names the resolver", &gateway);
-    assert_eq!(
-        scene.resolves(HOST4.into()),
-        "REFUSED",
-        "a resolver of the LAN is not that one"
-    );
-    scene.refuses("the rules about all else", own(&scene.web, 7), "tcp");
-    scene.apply("defaultAction: Allow");
-    scene.answers("the default again", own(&scene.web, 7), "tcp");
-    by(&scene, "a name by the exit once more", &gateway);
+    chosen_resolvers(&scene, resolver, &gateway);
 
     // A forwarder that dies takes the names with it, and nothing else.
     scene.lab.kill("agent-n1").unwrap();
