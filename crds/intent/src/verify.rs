@@ -126,6 +126,42 @@ pub fn verify_cluster(
     Ok(Verified { document, digest })
 }
 
+/// Verifies an intent that the operator itself published, as of when it was issued and for the node that it names: whether it
+/// is in force is not the question.
+///
+/// # Errors
+/// As [`verify_intent`].
+pub fn verify_published_intent(
+    envelope: &Envelope,
+    keys: &KeySet,
+) -> Result<Verified<NodeDocument>, Refusal> {
+    let unverified: NodeDocument = unverified(envelope)?;
+    let context = Context {
+        node: &unverified.node,
+        keys,
+        now: unverified.issued_at,
+        last: None,
+    };
+    verify_intent(envelope, &context)
+}
+
+/// The same for the cluster document.
+///
+/// # Errors
+/// As [`verify_cluster`].
+pub fn verify_published_cluster(
+    envelope: &Envelope,
+    keys: &KeySet,
+) -> Result<Verified<ClusterDocument>, Refusal> {
+    let unverified: ClusterDocument = unverified(envelope)?;
+    verify_cluster(envelope, keys, unverified.issued_at, None)
+}
+
+fn unverified<T: DeserializeOwned>(envelope: &Envelope) -> Result<T, Refusal> {
+    let packed = envelope.payload_bytes().map_err(Refusal::Payload)?;
+    parse(&unpack(&packed).map_err(Refusal::Payload)?)
+}
+
 /// Joins a node's document with the cluster document that the node has. The digest is the node's document's.
 ///
 /// # Errors

@@ -5,9 +5,9 @@ use std::fmt;
 use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
 use postern_crds::conditions::Reason;
-use postern_intent::envelope::{PayloadType, unpack};
+use postern_intent::envelope::PayloadType;
 use postern_intent::sign::{SignError, sign_cluster, sign_intent};
-use postern_intent::verify::{Context, Refusal, verify_cluster, verify_intent};
+use postern_intent::verify::{Refusal, verify_published_cluster, verify_published_intent};
 use postern_intent::{ClusterDocument, Envelope, KeySet, NodeDocument, NodeName, Serial};
 
 /// A document in a NodeIntent.
@@ -52,14 +52,8 @@ impl SignedDocument for NodeDocument {
     }
 
     fn open(name: &NodeName, envelope: &Envelope, keys: &KeySet) -> Result<Self, Reason> {
-        let said: Self = said(envelope)?;
-        let context = Context {
-            node: &said.node,
-            keys,
-            now: said.issued_at,
-            last: None,
-        };
-        let verified = verify_intent(envelope, &context).map_err(|refusal| reason(&refusal))?;
+        let verified = verify_published_intent(envelope, keys);
+        let verified = verified.map_err(|refusal| reason(&refusal))?;
         let document = verified.get();
         (document.node.name == *name)
             .then(|| document.clone())
@@ -88,17 +82,10 @@ impl SignedDocument for ClusterDocument {
     }
 
     fn open(_: &NodeName, envelope: &Envelope, keys: &KeySet) -> Result<Self, Reason> {
-        let said: Self = said(envelope)?;
-        let verified = verify_cluster(envelope, keys, said.issued_at, None);
+        let verified = verify_published_cluster(envelope, keys);
         let verified = verified.map_err(|refusal| reason(&refusal))?;
         Ok(verified.get().clone())
     }
-}
-
-fn said<T: serde::de::DeserializeOwned>(envelope: &Envelope) -> Result<T, Reason> {
-    let packed = envelope.payload_bytes().map_err(|_| Reason::BadPayload)?;
-    let json = unpack(&packed).map_err(|_| Reason::BadPayload)?;
-    serde_json::from_slice(&json).map_err(|_| Reason::NotUnderstood)
 }
 
 /// The reason of a refusal, as conditions and Events name it.

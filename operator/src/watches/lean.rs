@@ -92,69 +92,56 @@ pub(super) fn service(service: &mut Service) {
 /// node counts wakes nobody.
 pub(super) fn report(report: &mut NodeReport) {
     metadata(&mut report.metadata);
-    report.status = report.status.take().map(read_of);
-}
-
-fn read_of(status: NodeReportStatus) -> NodeReportStatus {
-    // Named one by one, so that a new field does not compile until somebody decides whether it is read.
+    let Some(status) = &mut report.status else {
+        return;
+    };
+    // Named one by one, so that a new field does not compile until it is decided whether it is read.
     let NodeReportStatus {
-        applied_serial,
-        applied_cluster_serial,
-        applied_digest,
-        verified_at,
-        ledger_serial,
-        ledger_cluster_serial,
-        key_set_version,
-        trusted_key_ids,
-        public_keys,
+        applied_serial: _,
+        applied_cluster_serial: _,
+        applied_digest: _,
+        verified_at: _,
+        ledger_serial: _,
+        ledger_cluster_serial: _,
+        key_set_version: _,
+        trusted_key_ids: _,
+        public_keys: _,
+        served: _,
+        body_formats: _,
         conditions,
         scopes,
         exits,
-        served,
-        body_formats,
-        agent_version: _,
-        released: _,
-        guarded_namespaces: _,
-        applied_pods: _,
-        mismatches: _,
-        refusals: _,
-        counters: _,
-        capabilities: _,
+        agent_version,
+        released,
+        guarded_namespaces,
+        applied_pods,
+        mismatches,
+        refusals,
+        counters,
+        capabilities,
     } = status;
-    NodeReportStatus {
-        applied_serial,
-        applied_cluster_serial,
-        applied_digest,
-        verified_at,
-        ledger_serial,
-        ledger_cluster_serial,
-        key_set_version,
-        trusted_key_ids,
-        public_keys,
-        conditions: conditions.into_iter().map(bare).collect(),
-        scopes: scopes.into_iter().map(scope).collect(),
-        exits: exits.into_iter().map(exit).collect(),
-        served,
-        body_formats,
-        ..NodeReportStatus::default()
-    }
+    conditions.iter_mut().for_each(bare);
+    scopes.iter_mut().for_each(scope);
+    exits.iter_mut().for_each(exit);
+    agent_version.clear();
+    *released = false;
+    guarded_namespaces.clear();
+    *applied_pods = None;
+    mismatches.clear();
+    refusals.clear();
+    counters.clear();
+    *capabilities = None;
 }
 
 /// What a policy's status is made from.
-fn scope(scope: ScopeReport) -> ScopeReport {
-    ScopeReport {
-        posture: Posture::default(),
-        exit: None,
-        ..scope
-    }
+fn scope(scope: &mut ScopeReport) {
+    scope.posture = Posture::default();
+    scope.exit = None;
 }
 
 /// Without the handshake, which moves all the time.
-fn exit(exit: ExitReport) -> ExitReport {
-    ExitReport {
-        last_handshake: None,
-        ..exit
-    }
+fn exit(exit: &mut ExitReport) {
+    exit.last_handshake = None;
 }
 
 /// Are two intents the same but for their status? The operator writes that one itself, and decides nothing by it.
@@ -191,17 +178,12 @@ pub(super) fn same_report(a: &Tolerant<NodeReport>, b: &Tolerant<NodeReport>) ->
 
 /// A condition without times, and without its message where it holds: of a fault people read what to do. Of a reason that
 /// this version does not know there are no words but the node's own.
-fn bare(condition: Condition) -> Condition {
-    let message = match condition.status.as_str() {
-        "True" if Reason::parse(&condition.reason).is_some() => String::new(),
-        _ => condition.message,
-    };
-    Condition {
-        message,
-        observed_generation: None,
-        last_transition_time: Time(Timestamp::UNIX_EPOCH),
-        ..condition
+fn bare(condition: &mut Condition) {
+    if condition.status == "True" && Reason::parse(&condition.reason).is_some() {
+        condition.message.clear();
     }
+    condition.observed_generation = None;
+    condition.last_transition_time = Time(Timestamp::UNIX_EPOCH);
 }
 
 /// ConfigMaps that the operator reads.

@@ -23,7 +23,7 @@ pub use known::Known;
 pub use manifests::Objects;
 pub use publish::{PublishOptions, PublishOutcome, publish_once};
 pub use published::{
-    CLUSTER_ENVELOPE, ENVELOPE, EnvelopeError, Envelopes, Published, open_envelope, read_envelopes,
+    CLUSTER_ENVELOPE, ENVELOPE, EnvelopeError, Envelopes, Published, read_envelopes,
 };
 pub use state::State;
 pub use write::{write_atomically, write_if_changed};

@@ -5,12 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use postern_crds::names::CLUSTER_INTENT;
-use postern_intent::envelope::unpack;
-use postern_intent::verify::{Context, parse_envelope, verify_cluster, verify_intent};
-use postern_intent::{
-    ClusterDocument, Envelope, KeySet, NodeDocument, NodeName, Refusal, Verified,
-};
-use serde::de::DeserializeOwned;
+use postern_intent::verify::{parse_envelope, verify_published_cluster, verify_published_intent};
+use postern_intent::{ClusterDocument, KeySet, NodeDocument, NodeName, Refusal};
 use thiserror::Error;
 
 use super::error::FilesError;
@@ -111,7 +107,8 @@ fn read_cluster(
     let Some(bytes) = bytes(path)? else {
         return Ok(None);
     };
-    let opened = parse_envelope(&bytes).and_then(|envelope| open_cluster(&envelope, keys));
+    let opened =
+        parse_envelope(&bytes).and_then(|envelope| verify_published_cluster(&envelope, keys));
     let body = opened.map_err(refused(path))?.get().clone();
     Ok(Some(Published { body, bytes }))
 }
@@ -120,7 +117,8 @@ fn read(path: &Path, node: &NodeName, keys: &KeySet) -> Result<Option<Published>
     let Some(bytes) = bytes(path)? else {
         return Ok(None);
     };
-    let opened = parse_envelope(&bytes).and_then(|envelope| open_envelope(&envelope, keys));
+    let opened =
+        parse_envelope(&bytes).and_then(|envelope| verify_published_intent(&envelope, keys));
     let body = opened.map_err(refused(path))?;
     if body.get().node.name != *node {
         return Err(EnvelopeError::Stray {
@@ -146,33 +144,4 @@ fn bytes(path: &Path) -> Result<Option<Vec<u8>>, EnvelopeError> {
 fn refused(path: &Path) -> impl FnOnce(Refusal) -> EnvelopeError {
     let path = path.to_owned();
     |source| EnvelopeError::Refused { path, source }
-}
-
-/// Opens an envelope of our own, expired ones too: the question is what was said, not whether it is still in force.
-///
-/// # Errors
-/// [`Refusal`].
-pub fn open_envelope(
-    envelope: &Envelope,
-    keys: &KeySet,
-) -> Result<Verified<NodeDocument>, Refusal> {
-    let said: NodeDocument = said(envelope)?;
-    let context = Context {
-        node: &said.node,
-        keys,
-        now: said.issued_at,
-        last: None,
-    };
-    verify_intent(envelope, &context)
-}
-
-fn open_cluster(envelope: &Envelope, keys: &KeySet) -> Result<Verified<ClusterDocument>, Refusal> {
-    let said: ClusterDocument = said(envelope)?;
-    verify_cluster(envelope, keys, said.issued_at, None)
-}
-
-fn said<T: DeserializeOwned>(envelope: &Envelope) -> Result<T, Refusal> {
-    let payload = envelope.payload_bytes().map_err(Refusal::Payload)?;
-    let json = unpack(&payload).map_err(Refusal::Payload)?;
-    serde_json::from_slice(&json).map_err(Refusal::NotUnderstood)
 }
