@@ -114,7 +114,8 @@ impl Inbox {
             .is_some_and(|entry| entry.reason == reason && entry.digest.as_deref() == digest)
     }
 
-    /// A document of this digest is in force: what kept it back is over. Another one may lie there, whose refusal stands.
+    /// Ends the refusal of the document with this digest, because it is in force now. The file may hold another document, whose
+    /// refusal remains.
     pub fn approve_digest(&mut self, document: Document, digest: &str) {
         let refused = self.refused.get(&document);
         if refused.is_some_and(|entry| entry.digest.as_deref() == Some(digest)) {
@@ -122,7 +123,7 @@ impl Inbox {
         }
     }
 
-    /// A document of this digest lies there: the refusal of one that lay there before is over.
+    /// Ends the refusal of a former content of the file, which now has this digest.
     pub fn replace(&mut self, document: Document, digest: &str) {
         let refused = self.refused.get(&document);
         if refused.is_some_and(|entry| entry.digest.as_deref() != Some(digest)) {

@@ -116,7 +116,7 @@ fn a_store_set_back_to_before_a_namespace_was_guarded_leaves_it_guarded_until_a_
     let sender = lab.selected_sender("n1").unwrap();
     let mut guards = vec!["crawlers".to_owned()];
     await_guarded(&lab, &guards);
-    // A node's own document may follow late from what came before: then the next namespace is the one.
+    // If an intent changed too, for an earlier reason, the next namespace is tried.
     let mut only_facts = false;
     while !only_facts {
         assert!(guards.len() < 6, "no namespace came alone");
@@ -128,7 +128,7 @@ fn a_store_set_back_to_before_a_namespace_was_guarded_leaves_it_guarded_until_a_
         await_guarded(&lab, &guards);
         only_facts = serials(&lab).unwrap() == intents;
     }
-    // A store that is set back within one renewal of the lease shows nobody that it was.
+    // Without a renewal of the lease after the snapshot the operators cannot detect the restore.
     let renewed = || -> Result<Value, LabError> {
         let lease = get(&lab, &["lease", "postern-operator", "-n", SYSTEM])?;
         Ok(lease["spec"]["renewTime"].clone())

@@ -23,7 +23,7 @@ use crate::report::RefusalEntry;
 pub enum Taken {
     /// Something new is in force.
     New,
-    /// Only what all nodes share is in force anew, with the intent of before.
+    /// A newer cluster document is in force, joined with the same intent.
     Facts,
     /// Nothing changed.
     Nothing,
@@ -115,7 +115,7 @@ impl<H: Host> Agent<H> {
         match (join(&intent.verified, found), cluster) {
             (Ok(body), Some(cluster)) => self.accept(body, intent.envelope, cluster),
             (Err(refusal), cluster) => {
-                // Of the two the one is told that cannot be used as things are.
+                // The refusal is reported for the document that a newer one has to replace.
                 let (document, digest) = match (&refusal, cluster) {
                     (Refusal::FormerLineage { .. }, Some(cluster)) => {
                         (Document::Cluster, cluster.verified.digest().to_owned())

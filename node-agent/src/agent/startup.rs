@@ -81,7 +81,7 @@ impl<H: Host> Agent<H> {
         let mut taken = self.take_documents();
         if self.opening == Opening::Held {
             let until = Instant::now() + first_look;
-            // A newer intent may wait; that the cluster document came says nothing about it.
+            // The arrival of a cluster document does not end the wait: a newer intent may still come.
             while taken != Taken::New && Instant::now() < until {
                 tokio::time::sleep(LOOK).await;
                 taken = self.take_documents();

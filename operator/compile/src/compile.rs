@@ -59,7 +59,7 @@ pub(crate) struct Settled {
     pub(crate) outcome: NodeOutcome,
     /// The body that is in force once the outcome is carried out.
     pub(crate) body: NodeDocument,
-    /// The serial of the cluster document with which what it says changed last.
+    /// [`ClusterDocument::changed`](postern_intent::ClusterDocument) of the document in force.
     pub(crate) facts: Serial,
     /// What did not fit.
     pub(crate) shed: Shed,

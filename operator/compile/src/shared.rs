@@ -85,9 +85,9 @@ pub(crate) fn settle(snapshot: &Snapshot, content: ClusterDocument) -> SettledCl
     }
 }
 
-/// Was a newer document published than the one that is there? A node's own document says so, or a node's report: then the
-/// store was set back. A node that waits for a person already is asked no more: what it says cannot make everybody's
-/// documents anew again and again.
+/// Whether a newer document was published than the one in the store: an intent or a report names one, so the store was set
+/// back. Reports of nodes that already wait for an approval do not count. Otherwise one node could have the documents of all
+/// nodes rewritten with every report.
 fn is_behind(snapshot: &Snapshot, published: &ClusterDocument) -> bool {
     let waits = |node: &NodeName| {
         let mut records = snapshot.memory.held.iter();
@@ -107,15 +107,15 @@ fn is_behind(snapshot: &Snapshot, published: &ClusterDocument) -> bool {
         })
 }
 
-/// Is what is published the last that any node has seen? Where a node has seen more, or may have, the store may have been set
-/// back: a namespace that was guarded may be missing, and only nodes whose own document is made anew may take this one. A
-/// document of our own begins a line that we know whole, so a node that stays away costs the others one write and not one
-/// for each change.
+/// Whether the next document continues the published line. It does not where a node has a newer document, or may have one
+/// because it has not reported yet: the store may have been set back and lack a guarded namespace, so only nodes whose
+/// intents are rewritten may take the next document. A line that this process began is known completely, so a node that
+/// stays away costs the others one write and not one for each change.
 fn goes_on(snapshot: &Snapshot, published: &ClusterDocument) -> bool {
     (snapshot.cluster_is_own || snapshot.awaited.is_empty()) && !is_behind(snapshot, published)
 }
 
-/// What may have been lost where a new line begins.
+/// The gaps of a new line: those of the published document, and the one between that document and this serial.
 fn lost(published: Option<&ClusterDocument>, begin: Serial) -> Vec<SerialGap> {
     let mut gaps = published.map_or_else(Vec::new, |published| published.lost.clone());
     gaps.push(SerialGap {
@@ -129,13 +129,14 @@ fn lost(published: Option<&ClusterDocument>, begin: Serial) -> Vec<SerialGap> {
     gaps
 }
 
-/// Is there a node whose own document is of before? The last gap says too who that was.
+/// Whether a published intent still names a serial below the gap's end. Without one nobody can be found by the gap.
 fn is_open(snapshot: &Snapshot, gap: SerialGap) -> bool {
     let mut documents = snapshot.previous.values();
     documents.any(|document| document.cluster_serial < gap.before)
 }
 
-/// Has a node seen a document that the operator does not know, while its own document is of before that was lost?
+/// Whether a node reports a cluster document that the operator does not have: one above the published serial, or one in a gap
+/// while the node's own intent names a serial below the gap's end.
 pub(crate) fn knows_more(snapshot: &Snapshot, report: &Report, own: Option<&NodeDocument>) -> bool {
     let Some(seen) = serial::believed(snapshot.now, report.ledger_cluster_serial) else {
         return false;

@@ -62,9 +62,9 @@ pub fn decide(
     }
 }
 
-/// Does a reading show a renewal that is older than one that was seen, by the same holder in the same term? Then the store
-/// was set back, also where its revisions were raised meanwhile, as whoever restores a backup should. A holder whose clock
-/// was set back looks the same to others: they start anew, which costs nothing.
+/// Whether a reading has an older renewal time than an earlier reading, for the same holder and term. This detects a store that
+/// was set back even if its revisions were raised during the restore, as etcd recommends. A holder whose wall clock was set
+/// back looks the same to a standby, which then restarts once.
 #[must_use]
 pub(super) fn is_older(seen: &SeenLease, former: &SeenLease) -> bool {
     let same_term = seen.holder == former.holder && seen.transitions == former.transitions;

@@ -123,7 +123,7 @@ impl<D: SignedDocument> Intents<D> {
         let version = metadata.resource_version.clone().unwrap_or_default();
         let owned = OwnWrite::new(version, now);
         let former = self.kept.get(&node).map(|kept| kept.author);
-        // What is put back, or signed by another key, stays the word of whoever said it.
+        // A republished or re-signed document keeps its author.
         let author = match change {
             IntentChange::New => Author::Ourselves,
             IntentChange::Republished | IntentChange::Keys => former.unwrap_or(Author::Earlier),

@@ -12,20 +12,19 @@ use postern_intent::{ClusterDocument, Envelope, KeySet, NodeDocument, NodeName, 
 
 /// A document in a NodeIntent.
 pub trait SignedDocument: Clone + fmt::Debug + PartialEq + Send + Sync {
-    /// What its envelope says that it is.
+    /// The payload type of its envelope.
     const KIND: PayloadType;
 
     fn serial(&self) -> Serial;
     fn not_after(&self) -> Timestamp;
-    /// What `spec.nodeUID` of its object says.
+    /// `spec.nodeUID` of its object.
     fn node_uid(&self) -> &str;
 
     /// # Errors
     /// [`SignError`].
     fn sign(&self, keys: &[SigningKey]) -> Result<Envelope, SignError>;
 
-    /// Verifies an envelope of our own, an expired one too: the question is what was said, and not whether it is still in
-    /// force.
+    /// Verifies an envelope that an operator published, an expired one too.
     ///
     /// # Errors
     /// The reason, as conditions and Events name it.

@@ -78,9 +78,9 @@ where
     (reader, task)
 }
 
-/// When a kind is listed again after its definition changed. For a moment the API server goes on with the former definition
-/// and takes the fields out that this one does not have: what a watch showed then has too few of them, and its version
-/// does not change when they come. The second list is for API servers that are slow to follow.
+/// When policies are listed again after their definition changed. For a moment the API server still serves with the former
+/// definition and prunes the new fields. A watch event from that moment lacks them, and no later event corrects it, because
+/// the object's version does not change. The second list covers API servers that pick the definition up late.
 const LISTED_AGAIN: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(30)];
 
 /// The lists that are due since the definition of policies changed; of other kinds none.

@@ -21,10 +21,10 @@ pub struct ClusterDocument {
     /// serial below it is not joined with this one: the store was set back in between, and what this document leaves out may
     /// have been left out by the backup (docs/adr/0021-one-document-for-all-nodes.md).
     pub follows: Serial,
-    /// The serial with which what it says changed last: a refresh keeps it, and a node's document names it.
+    /// The serial of the last change of content. A refresh keeps it, and a node's document names it.
     pub changed: Serial,
-    /// Serials that may have been published and lost with the store, oldest first. A node that has seen one of them, and whose
-    /// own document is of before, knows facts that the operator does not know.
+    /// Serials that may have been published and lost with the store, oldest first. A node that reports one of them, and whose
+    /// own document names an earlier one, has facts that the operator does not have.
     pub lost: Vec<SerialGap>,
     /// When it was compiled. RFC 3339.
     pub issued_at: Timestamp,

@@ -57,7 +57,7 @@ pub struct Snapshot {
     pub previous: BTreeMap<NodeName, NodeDocument>,
     /// The published cluster document, verified; none: there is none, or what is there cannot be read.
     pub previous_cluster: Option<ClusterDocument>,
-    /// Whether the process that asks published that document itself: then it knows every later one, whoever is silent.
+    /// Whether the calling process published that document itself and therefore knows every later one.
     pub cluster_is_own: bool,
     /// Nodes for which something is published that cannot be read or verified: what they enforce is not known, so they
     /// count as restored.

@@ -133,8 +133,8 @@ impl PublishStep<'_> {
         }
         let planned = cluster.into_iter().collect();
         let mut tally = publish_intents(self.writer, planned, &mut self.intents.cluster).await;
-        // A node waits for the cluster document that its own names. Where that could not be written, what can be carried out
-        // without it is written all the same.
+        // A node cannot join an intent with an older cluster document than the intent names. If the new cluster document could
+        // not be written, only the intents that name the published one are written.
         let there = self.intents.cluster.serial(&cluster_intent());
         let ready = nodes
             .into_iter()
