@@ -49,6 +49,9 @@ pub struct Entry<'a> {
     /// Its digest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<&'a str>,
+    /// The serial of the cluster document that it is joined with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster_serial: Option<u64>,
     /// The trace that led here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<&'a str>,
@@ -70,6 +73,7 @@ impl<'a> Entry<'a> {
             event,
             serial: None,
             digest: None,
+            cluster_serial: None,
             trace_id: None,
             message,
         }
@@ -81,6 +85,7 @@ impl<'a> Entry<'a> {
         Self {
             serial: body.map(|body| body.get().serial.0),
             digest: body.map(Verified::digest),
+            cluster_serial: body.map(|body| body.get().cluster_serial.0),
             trace_id: body.and_then(|body| body.get().trace_id.as_deref()),
             ..self
         }

@@ -43,6 +43,9 @@ pub struct Entries {
     /// The digest of the body that the kernel carries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied_digest: Option<String>,
+    /// The serial of the cluster document in that body.
+    #[serde(default)]
+    pub applied_cluster_serial: Serial,
     /// The digest of the last signed release that was carried out, whether it is in force or was ended since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release_digest: Option<String>,

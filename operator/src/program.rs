@@ -216,6 +216,10 @@ fn listen(
     let health = readiness.health();
     tasks.spawn(async move {
         let serving = async {
+            // A former process of this pod may have left its address, where another replica may listen now.
+            if let Some(file) = &file {
+                drop(std::fs::remove_file(file));
+            }
             let listener = postern_telemetry::listen(&addresses).await?;
             if let Some(file) = &file {
                 write_address(&listener, file);

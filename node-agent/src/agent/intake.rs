@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use postern_crds::conditions::Reason;
 use postern_host::Host;
-use postern_intent::verify::{Refusal, RefusalRecord, Verified, join};
+use postern_intent::verify::{
+    Context, Refusal, RefusalRecord, Verified, join, verify_cluster, verify_intent,
+};
 use postern_intent::{Body, ClusterDocument, Envelope, KeySet, NodeDocument, Uid};
 use postern_plan::binding::Listing;
 use postern_plan::desired::NodeClaim;
@@ -111,6 +113,14 @@ impl<H: Host> Agent<H> {
             return Taken::Nothing;
         };
         let cluster = cluster.clone();
+        if let Err((document, digest, refusal)) = self.verify_waiting(&intent, cluster.as_ref()) {
+            match document {
+                Document::Cluster => self.received.cluster = None,
+                _ => self.received.intent = None,
+            }
+            self.refuse(document, Some(digest), &refusal);
+            return Taken::Nothing;
+        }
         let found = cluster.as_ref().map(|cluster| &cluster.verified);
         match (join(&intent.verified, found), cluster) {
             (Ok(body), Some(cluster)) => self.accept(body, intent.envelope, cluster),
@@ -127,6 +137,36 @@ impl<H: Host> Agent<H> {
             }
             (Ok(_), None) => Taken::Nothing,
         }
+    }
+
+    /// Verifies again what is not in force yet: keys, the node's UID and the time may have changed while a document waited for
+    /// its counterpart.
+    fn verify_waiting(
+        &self,
+        intent: &Received<NodeDocument>,
+        cluster: Option<&Received<ClusterDocument>>,
+    ) -> Result<(), (Document, String, Refusal)> {
+        let (entries, now) = (self.ledger.entries(), self.clock.now());
+        let digest = intent.verified.digest();
+        if entries.digest.as_deref() != Some(digest) {
+            let context = Context {
+                node: &self.node,
+                keys: &self.keys,
+                now,
+                last: None,
+            };
+            verify_intent(&intent.envelope, &context)
+                .map_err(|refusal| (Document::Intent, digest.to_owned(), refusal))?;
+        }
+        let Some(cluster) = cluster else {
+            return Ok(());
+        };
+        let digest = cluster.verified.digest();
+        if entries.cluster_digest.as_deref() != Some(digest) {
+            verify_cluster(&cluster.envelope, &self.keys, now, None)
+                .map_err(|refusal| (Document::Cluster, digest.to_owned(), refusal))?;
+        }
+        Ok(())
     }
 
     /// A cluster document alone ends no release, and brings back no intent that another document took the place of.

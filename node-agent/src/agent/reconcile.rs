@@ -296,12 +296,16 @@ impl<H: Host> Agent<H> {
             .entries()
             .highest_time
             .is_none_or(|written| seen.duration_since(written).as_secs() >= 60);
-        let is_new = self.ledger.entries().applied_digest != digest;
+        let cluster_serial = applied.get().cluster_serial;
+        let before = self.ledger.entries();
+        let is_new =
+            before.applied_digest != digest || before.applied_cluster_serial != cluster_serial;
         if !stale && !is_new {
             return;
         }
         let recorded = self.ledger.record(|entries| {
             entries.applied_digest = digest;
+            entries.applied_cluster_serial = cluster_serial;
             entries.highest_time = Some(seen);
         });
         match recorded {

@@ -84,7 +84,8 @@ impl<H: Host> Agent<H> {
         self.ledger.record(|entries| entries.release = None)?;
         let line = Entry::of(self.clock.now(), "release", "Claimed", "");
         self.audit.write(&line.about(self.verified.as_deref()));
-        // A cluster document that came meanwhile ended no release, and nothing else would look at it again.
+        // A cluster document that came meanwhile ended no release, and nothing else would look at it again. After a signed
+        // release the next intent joins it: the ledger's serial is the release's, and must not fall to the intent's.
         self.take_joined();
         Ok(())
     }

@@ -2,13 +2,17 @@
 
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ed25519_dalek::SigningKey;
 use jiff::{SignedDuration, Timestamp};
 use postern_agent::agent::Activation;
 use postern_agent::agent::intake::Taken;
 use postern_agent::inbox::Document;
 use postern_crds::conditions::Reason;
 use postern_host_testing::fake::FakeHost;
-use postern_intent::sign::{sign_cluster, sign_intent};
+use postern_intent::keys::KeySetDocument;
+use postern_intent::sign::{sign_cluster, sign_intent, sign_key_set};
 use postern_intent::{Body, ClusterDocument, NodeDocument, Serial};
 
 use postern_plan::desired::LEASE;
@@ -203,9 +207,40 @@ async fn after_a_boot_exits_open_by_the_ledger_once_the_look_is_over() {
 }
 
 #[tokio::test]
+async fn an_intent_that_waited_while_its_key_was_dropped_does_not_come_into_force() {
+    let (mut node, body) = with_a_body().await;
+    let (intent, cluster) = documents(next(&body, |_| {}));
+    assert_eq!(offers_intent(&mut node, &intent), Taken::Nothing);
+    let successor = SigningKey::from_bytes(&[6; 32]);
+    let keys = KeySetDocument {
+        version: 1,
+        keys: vec![STANDARD.encode(successor.verifying_key())],
+    };
+    node.puts(Document::Keys, &sign_key_set(&keys, &[signer()]).unwrap());
+    node.puts(
+        Document::Cluster,
+        &sign_cluster(&cluster, &[successor]).unwrap(),
+    );
+    std::fs::remove_file(node.file("intents").join(Document::Intent.file())).unwrap();
+    assert_eq!(node.agent.take_documents(), Taken::Nothing);
+    assert_eq!(in_force(&node), (1, 1));
+}
+
+#[tokio::test]
+async fn newer_facts_have_lines_of_their_own_in_the_audit_log() {
+    let (mut node, body) = with_a_body().await;
+    let (_, mut cluster) = documents(next(&body, |_| {}));
+    cluster.follows = Serial(1);
+    assert_eq!(offers_cluster(&mut node, &cluster), Taken::Facts);
+    node.runs(Activation::IntentChanged).await;
+    let entries = node.agent.ledger.entries();
+    assert_eq!(entries.applied_cluster_serial, Serial(2));
+}
+
+#[tokio::test]
 async fn a_refused_document_is_told_once_while_its_counterpart_is_joined_with_what_is_in_force() {
     let (mut node, body) = with_a_body().await;
-    let stranger = ed25519_dalek::SigningKey::from_bytes(&[9; 32]);
+    let stranger = SigningKey::from_bytes(&[9; 32]);
     let (intent, mut cluster) = documents(next(&body, |_| {}));
     cluster.follows = Serial(1);
     node.puts(

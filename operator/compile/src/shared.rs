@@ -1,12 +1,12 @@
 //! The document that all nodes read: whether what is published stays, and which nodes may take what comes in its place
 //! (docs/adr/0021-one-document-for-all-nodes.md).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use postern_crds::names::CLUSTER_INTENT;
 use postern_intent::body::{Cluster, FORMAT_VERSION, SerialGap};
-use postern_intent::{ClusterDocument, Namespace, NodeDocument, NodeName, Serial};
+use postern_intent::{ClusterDocument, Namespace, NodeDocument, NodeName, NodeUid, Serial};
 
 use crate::budget::{ShedServices, fit_cluster};
 use crate::gate::{Cause, Subject};
@@ -46,8 +46,8 @@ pub(crate) fn settle(snapshot: &Snapshot, content: ClusterDocument) -> SettledCl
     if let Some(published) = published
         && is_same
         && !validity(published).is_due(snapshot.now, &snapshot.settings, CLUSTER_INTENT)
-        // A node that has seen a newer one refuses this one for ever.
-        && !is_behind(snapshot, published)
+        // A node that has a newer one refuses this one for ever.
+        && !is_behind(snapshot, published, reports(snapshot).filter(|one| !waits(snapshot, &one.node)))
     {
         return SettledCluster {
             outcome: ClusterOutcome::Keep,
@@ -56,9 +56,13 @@ pub(crate) fn settle(snapshot: &Snapshot, content: ClusterDocument) -> SettledCl
             shed,
         };
     }
-    let seen = snapshot.reports.iter();
-    let seen =
-        seen.filter_map(|report| serial::believed(snapshot.now, report.ledger_cluster_serial));
+    let reported = reports(snapshot)
+        .filter_map(|report| serial::believed(snapshot.now, report.ledger_cluster_serial));
+    let named = snapshot
+        .previous
+        .values()
+        .map(|intent| intent.cluster_serial);
+    let seen = reported.chain(named);
     document.serial = serial::next(snapshot.now, published.map(|one| one.serial), seen.max());
     document.changed = match published {
         Some(published) if is_same => published.changed,
@@ -86,33 +90,44 @@ pub(crate) fn settle(snapshot: &Snapshot, content: ClusterDocument) -> SettledCl
 }
 
 /// Whether a newer document was published than the one in the store: an intent or a report names one, so the store was set
-/// back. Reports of nodes that already wait for an approval do not count. Otherwise one node could have the documents of all
-/// nodes rewritten with every report.
-fn is_behind(snapshot: &Snapshot, published: &ClusterDocument) -> bool {
-    let waits = |node: &NodeName| {
-        let mut records = snapshot.memory.held.iter();
-        records.any(|record| {
-            record.cause == Cause::Restored && record.subject == Subject::Node(node.clone())
-        })
-    };
-    let mut named = snapshot.previous.values();
-    let mut reports = snapshot
-        .reports
-        .iter()
-        .filter(|report| !waits(&report.node));
-    named.any(|document| document.cluster_serial > published.serial)
+/// back.
+fn is_behind<'a>(
+    snapshot: &Snapshot,
+    published: &ClusterDocument,
+    mut reports: impl Iterator<Item = &'a Report>,
+) -> bool {
+    let mut intents = snapshot.previous.values();
+    intents.any(|intent| intent.cluster_serial > published.serial)
         || reports.any(|report| {
             serial::believed(snapshot.now, report.ledger_cluster_serial)
                 .is_some_and(|seen| seen > published.serial)
         })
 }
 
+/// Reports of nodes that exist.
+fn reports(snapshot: &Snapshot) -> impl Iterator<Item = &Report> {
+    let nodes = snapshot.nodes.iter();
+    let uids: BTreeMap<&NodeName, &NodeUid> = nodes.map(|node| (&node.name, &node.uid)).collect();
+    let reports = snapshot.reports.iter();
+    reports.filter(move |report| uids.get(&report.node) == Some(&&report.uid))
+}
+
+/// Whether a node waits for an approval after a restore. Its reports cause no publication: otherwise one node could have the
+/// documents of all nodes rewritten with every report.
+fn waits(snapshot: &Snapshot, node: &NodeName) -> bool {
+    let mut records = snapshot.memory.held.iter();
+    records.any(|record| {
+        record.cause == Cause::Restored && record.subject == Subject::Node(node.clone())
+    })
+}
+
 /// Whether the next document continues the published line. It does not where a node has a newer document, or may have one
 /// because it has not reported yet: the store may have been set back and lack a guarded namespace, so only nodes whose
-/// intents are rewritten may take the next document. A line that this process began is known completely, so a node that
-/// stays away costs the others one write and not one for each change.
+/// intents are rewritten may take the next document. Nodes that wait count too: all of them may wait. A line that this
+/// process began is known completely, so a node that stays away costs the others one write and not one for each change.
 fn goes_on(snapshot: &Snapshot, published: &ClusterDocument) -> bool {
-    (snapshot.cluster_is_own || snapshot.awaited.is_empty()) && !is_behind(snapshot, published)
+    (snapshot.cluster_is_own || snapshot.awaited.is_empty())
+        && !is_behind(snapshot, published, reports(snapshot))
 }
 
 /// The gaps of a new line: those of the published document, and the one between that document and this serial.

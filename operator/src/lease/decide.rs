@@ -62,13 +62,16 @@ pub fn decide(
     }
 }
 
-/// Whether a reading has an older renewal time than an earlier reading, for the same holder and term. This detects a store that
+/// Whether a reading shows an earlier term than an earlier reading, or an older renewal by the same holder in the same term.
+/// This detects a store that
 /// was set back even if its revisions were raised during the restore, as etcd recommends. A holder whose wall clock was set
 /// back looks the same to a standby, which then restarts once.
 #[must_use]
 pub(super) fn is_older(seen: &SeenLease, former: &SeenLease) -> bool {
     let same_term = seen.holder == former.holder && seen.transitions == former.transitions;
-    matches!((seen.renewed, former.renewed), (Some(now), Some(before)) if same_term && now < before)
+    let is_undone =
+        matches!((seen.renewed, former.renewed), (Some(now), Some(before)) if now < before);
+    seen.transitions < former.transitions || (same_term && is_undone)
 }
 
 /// Resource versions of one API server are numbers that only grow (KEP-5504). One that is no number says nothing.
@@ -115,6 +118,10 @@ mod tests {
         assert!(
             !is_older(&at(98, Some("other"), 4), &former),
             "another clock"
+        );
+        assert!(
+            is_older(&at(200, Some("other"), 3), &former),
+            "an earlier term"
         );
     }
 

@@ -70,6 +70,7 @@ impl Starter {
                 lean,
                 same: PartialEq::eq,
                 seen: |_, _| {},
+                listed: |_, _| {},
             },
         )
     }
@@ -139,6 +140,7 @@ pub fn start(
                 lean: lean::keep,
                 same: lean::same_intent,
                 seen: |_, _| {},
+                listed: |_, _| {},
             },
         ),
         reports: starter.wire(
@@ -149,6 +151,7 @@ pub fn start(
                 lean: lean::report,
                 same: lean::same_report,
                 seen: note_report,
+                listed: |_, _| {},
             },
         ),
         nodes: starter.watch(starter.all(), all(), WatchedKind::Node, lean::node),
@@ -174,7 +177,9 @@ pub fn start(
                 kind: WatchedKind::Definition,
                 lean: lean::keep,
                 same: |a, b| a.meta() == b.meta(),
-                seen: |signals, object| signals.defined(object.metadata.generation.unwrap_or(0)),
+                seen: note_definition,
+                // The definition may have changed while it was not watched.
+                listed: note_definition,
             },
         ),
         config_maps: starter.watch(
@@ -185,6 +190,13 @@ pub fn start(
         ),
     };
     (stores, starter.tasks)
+}
+
+fn note_definition(
+    signals: &WatchSignals,
+    definition: &PartialObjectMeta<CustomResourceDefinition>,
+) {
+    signals.defined(definition.metadata.generation.unwrap_or(0));
 }
 
 /// A node has reported when its report has a status; the operator itself makes reports without one.

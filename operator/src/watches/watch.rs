@@ -27,6 +27,8 @@ pub(super) struct Wiring<K> {
     pub(super) same: fn(&Tolerant<K>, &Tolerant<K>) -> bool,
     /// Told of every object that changes while it is watched, before anything is taken away.
     pub(super) seen: fn(&WatchSignals, &K),
+    /// Told of every object in a list.
+    pub(super) listed: fn(&WatchSignals, &K),
 }
 
 /// A store and the task that fills it; it never ends.
@@ -140,6 +142,9 @@ where
 {
     if let Event::Apply(Tolerant::Good(object)) = &event {
         (wiring.seen)(signals, object);
+    }
+    if let Event::InitApply(Tolerant::Good(object)) = &event {
+        (wiring.listed)(signals, object);
     }
     event.modify(|object| {
         signals.saw(wiring.kind, object.meta().resource_version.as_deref());

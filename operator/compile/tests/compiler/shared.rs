@@ -166,6 +166,12 @@ fn one_node_that_claims_to_have_seen_more_delays_only_itself() {
     let again = world.compile();
     assert_eq!(published(&again), None);
     assert_eq!(kept(&again), world.nodes.len() - 1);
+    // The next change begins a line all the same: every node that knows more may be one that waits.
+    serve(&mut world, "198.51.100.9");
+    world.wait(SignedDuration::from_secs(1));
+    let changed = world.compile();
+    let next = published(&changed).expect("a document");
+    assert_eq!(next.follows, next.serial);
 }
 
 #[test]
@@ -225,11 +231,14 @@ fn a_cluster_document_that_somebody_replaced_by_an_older_one_is_not_gone_on_from
     // Only the documents of nodes say that there was a newer one: their ledgers are lost.
     world.cluster_ledgers.clear();
     for document in world.previous.values_mut() {
-        document.cluster_serial = Serial(older.serial.0 + 1);
+        // A former leader's clock was ahead.
+        document.cluster_serial = Serial(older.serial.0 + 600_000);
     }
     let compilation = world.compile();
     let document = published(&compilation).expect("a document");
     assert_eq!(document.follows, document.serial);
+    world.wait(SignedDuration::from_secs(1));
+    assert_eq!(published(&world.compile()), None, "its serial is above");
 }
 
 #[test]
