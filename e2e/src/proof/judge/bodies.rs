@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
-use postern_intent::{Body, KeySet, NodeDocument, Serial};
+use postern_intent::{Body, ClusterDocument, KeySet, NodeDocument, Serial};
 
 use crate::lab::topology::Node;
 use crate::proof::monitor::{Applied, Published, PublishedCluster};
@@ -60,25 +60,30 @@ impl Bodies {
         let mut named: Vec<InForce> = Vec::new();
         let mut mentions = mentions(node, history.applied);
         mentions.dedup_by(|next, missed| replaced(&published, missed, next));
-        for report in mentions {
+        let mut mentions = mentions.into_iter().peekable();
+        while let Some(report) = mentions.next() {
             let same = |intent: &&&Published| intent.digest == report.digest;
             let Some(intent) = published.iter().find(same) else {
                 self.say(node, &report.digest, "nobody has published it");
                 continue;
             };
-            let document = verified(intent, node, history.keys)
-                .and_then(|document| follows(&named, &report, document));
-            let cluster = history.cluster.get(&report.cluster_serial);
-            match (document, cluster) {
-                (Ok(document), Some(cluster)) => {
-                    named.push(in_force(node, intent, &report, document, cluster));
-                }
-                (Err(refusal), _) => self.say(node, &report.digest, &refusal),
-                (Ok(_), None) => {
+            let Some(cluster) = history.cluster.get(&report.cluster_serial) else {
+                let next = mentions.peek().map(|next| next.cluster_serial);
+                let next = next.and_then(|serial| history.cluster.get(&serial));
+                // Replaced before it could be seen, as an intent may be: the next mention takes its place.
+                if next.is_none_or(|next| !is_at_once(next.at, report.verified)) {
                     let serial = report.cluster_serial;
                     let why = format!("nobody has published the cluster document {serial}");
                     self.say(node, &report.digest, &why);
                 }
+                continue;
+            };
+            let document = verified(intent, node, history.keys)
+                .and_then(|document| follows(&named, &report, document))
+                .and_then(|document| joins(&named, document, cluster));
+            match document {
+                Ok(document) => named.push(in_force(node, intent, &report, document, cluster)),
+                Err(refusal) => self.say(node, &report.digest, &refusal),
             }
         }
         settle(&mut named);
@@ -124,12 +129,43 @@ fn replaced(published: &[&Published], missed: &mut Mention, next: &mut Mention) 
     let (None, Some(intent)) = (known(&missed.digest), known(&next.digest)) else {
         return false;
     };
-    let apart = intent.at.duration_since(missed.verified).abs();
-    let at_once = apart <= AT_ONCE;
+    let at_once = is_at_once(intent.at, missed.verified);
     if at_once {
         std::mem::swap(missed, next);
     }
     at_once
+}
+
+fn is_at_once(published: Timestamp, verified: Timestamp) -> bool {
+    published.duration_since(verified).abs() <= AT_ONCE
+}
+
+/// Refuses a cluster document that its node must not join with this intent, and one below the last that it joined.
+fn joins(
+    named: &[InForce],
+    document: Arc<NodeDocument>,
+    cluster: &PublishedCluster,
+) -> Result<Arc<NodeDocument>, String> {
+    let serial = cluster.document.serial;
+    if !may_join(&document, cluster) {
+        let needed = document.cluster_serial;
+        return Err(format!(
+            "an intent that names the cluster document {needed} is joined with {serial}"
+        ));
+    }
+    let last = named.iter().map(|last| last.body.cluster_serial).max();
+    match last.filter(|last| serial < *last) {
+        Some(last) => Err(format!("the cluster document {serial} is below {last}")),
+        None => Ok(document),
+    }
+}
+
+/// The rule of `postern_intent::verify::join`.
+fn may_join(document: &NodeDocument, cluster: &PublishedCluster) -> bool {
+    let ClusterDocument {
+        serial, follows, ..
+    } = cluster.document;
+    document.cluster_serial <= serial && document.cluster_serial >= follows
 }
 
 /// The body of an intent that its node had to accept.
@@ -238,9 +274,12 @@ fn passed_over(
             .filter(|later| later.published >= intent.at && later.body.serial > document.serial)
             .min_by_key(|later| later.verified)?;
         let cluster = history.cluster.get(&next.body.cluster_serial)?;
+        if !may_join(&document, cluster) {
+            return None;
+        }
         Some(InForce {
             released: false,
-            published: intent.at,
+            published: intent.at.max(cluster.at),
             verified: next.verified,
             digest: intent.digest.clone(),
             body: joined(&document, cluster),
@@ -253,11 +292,27 @@ fn passed_over(
         let between = history.cluster.iter().filter(|(serial, _)| {
             (before.body.cluster_serial.0 + 1..next.body.cluster_serial.0).contains(&serial.0)
         });
-        between.map(|(_, cluster)| InForce {
-            published: cluster.at,
-            body: joined(&next.document, cluster),
-            ..next.clone()
+        // With the intent before, and with the next one once that was published.
+        between.flat_map(move |(_, cluster)| {
+            let at = |document: &NodeDocument| {
+                let mut intents = published.iter();
+                let same = |intent: &&&Published| {
+                    verified(intent, node, history.keys)
+                        .is_ok_and(|found| found.serial == document.serial)
+                };
+                intents.find(same).map(|intent| intent.at.max(cluster.at))
+            };
+            [before, next].map(|one| {
+                let published = at(&one.document).filter(|_| may_join(&one.document, cluster))?;
+                Some(InForce {
+                    published,
+                    verified: next.verified,
+                    body: joined(&one.document, cluster),
+                    ..one.clone()
+                })
+            })
         })
     });
+    let clusters = clusters.flatten();
     intents.chain(clusters).collect()
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use inotify::{Inotify, WatchMask};
 use jiff::Timestamp;
 use postern_intent::body::NodeIdentity;
+use postern_intent::envelope::unpack;
 use postern_intent::verify::{Context, verify_cluster, verify_intent, verify_key_set};
 use postern_intent::{ClusterDocument, Envelope, KeySet, NodeDocument, Serial};
 use serde::de::DeserializeOwned;
@@ -209,6 +210,8 @@ pub(crate) struct Watcher {
     key_sets: BTreeMap<String, Vec<u8>>,
     /// Digests of the cluster documents that were seen.
     cluster: BTreeSet<String>,
+    /// When each serial of them was written first.
+    cluster_seen: BTreeMap<Serial, Timestamp>,
     applied: BTreeMap<String, Applied>,
 }
 
@@ -221,6 +224,7 @@ impl Watcher {
             seen: BTreeMap::new(),
             key_sets: BTreeMap::new(),
             cluster: BTreeSet::new(),
+            cluster_seen: BTreeMap::new(),
             applied: BTreeMap::new(),
         }
     }
@@ -298,6 +302,9 @@ impl Watcher {
         };
         match line() {
             Some(line) if self.cluster.insert(line.digest.clone()) => {
+                if let Some(serial) = serial_of(&line.envelope) {
+                    self.cluster_seen.entry(serial).or_insert(line.at);
+                }
                 append(&cluster_path(&self.lab), &line)
             }
             _ => Ok(()),
@@ -383,12 +390,22 @@ impl Watcher {
         let Some(known) = known else {
             return Some(applied);
         };
-        let seen = self.seen.get(&(node.to_owned(), applied.digest.clone()));
-        let younger = |report: &Applied| seen.is_some_and(|at| report.verified_at >= *at);
+        let intent = self.seen.get(&(node.to_owned(), applied.digest.clone()));
+        let cluster = self.cluster_seen.get(&applied.cluster_serial);
+        // Whichever of the two came last.
+        let seen = intent.map(|at| cluster.map_or(*at, |cluster| *cluster.max(at)));
+        let younger = |report: &Applied| seen.is_some_and(|at| report.verified_at >= at);
         let same = (&known.digest, known.cluster_serial, known.released)
             == (&applied.digest, applied.cluster_serial, applied.released);
         (!same || (!younger(known) && younger(&applied))).then_some(applied)
     }
+}
+
+/// The serial in an envelope that nobody has verified.
+fn serial_of(envelope: &Envelope) -> Option<Serial> {
+    let json = unpack(&envelope.payload_bytes().ok()?).ok()?;
+    let document: Value = serde_json::from_slice(&json).ok()?;
+    document["serial"].as_u64().map(Serial)
 }
 
 fn released(status: &Value) -> bool {

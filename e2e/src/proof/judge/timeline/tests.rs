@@ -65,31 +65,45 @@ fn stranger() -> SigningKey {
 }
 
 fn timeline(intents: &[Published], reports: &[Applied]) -> Timeline {
-    let node = Node {
-        name: "n1".into(),
-        number: 1,
-        gateway: false,
-        uid: UID.into(),
-    };
-    let cluster = ClusterDocument {
+    timeline_with(&[cluster(1, 1)], intents, reports)
+}
+
+/// A cluster document of a serial, which goes on from another one, published in the second of its serial.
+fn cluster(serial: u64, follows: u64) -> PublishedCluster {
+    let document = ClusterDocument {
         version: postern_intent::body::FORMAT_VERSION,
-        serial: Serial(1),
-        follows: Serial(1),
-        changed: Serial(1),
+        serial: Serial(serial),
+        follows: Serial(follows),
+        changed: Serial(follows),
         lost: Vec::new(),
         issued_at: at(0),
         not_after: at(0) + SignedDuration::from_hours(24),
         guarded_namespaces: ["shop".parse().unwrap()].into(),
         cluster: postern_intent::body::Cluster::default(),
     };
-    let cluster = PublishedCluster {
-        at: at(0),
-        document: cluster,
+    PublishedCluster {
+        at: at(serial.cast_signed() - 1),
+        document,
+    }
+}
+
+fn timeline_with(
+    clusters: &[PublishedCluster],
+    intents: &[Published],
+    reports: &[Applied],
+) -> Timeline {
+    let node = Node {
+        name: "n1".into(),
+        number: 1,
+        gateway: false,
+        uid: UID.into(),
     };
+    let clusters = clusters.iter();
+    let clusters = clusters.map(|one| (one.document.serial, one.clone()));
     let history = History {
         keys: &[keys()],
         published: intents,
-        cluster: &[(Serial(1), cluster)].into(),
+        cluster: &clusters.collect(),
         applied: reports,
     };
     Timeline::of(&[node], &history)
@@ -187,4 +201,45 @@ fn an_intent_that_was_replaced_at_once_is_missed_and_one_that_stayed_is_unfounde
         let expected = [(at(10), at(11)), (at(20), at(21))];
         assert_eq!(epochs(&timeline), expected);
     }
+}
+
+/// A report that names a cluster document too.
+fn joined(intent: &Published, second: i64, cluster: u64) -> Applied {
+    Applied {
+        cluster_serial: Serial(cluster),
+        ..applied(intent, second)
+    }
+}
+
+#[test]
+fn a_report_of_a_body_that_its_node_must_not_join_is_unfounded() {
+    let intents = [published(10, &trusted())];
+    let clusters = [cluster(1, 1), cluster(2, 1), cluster(3, 3)];
+    let unfounded = |serials: &[u64]| {
+        let reports = serials.iter().zip(11..);
+        let reports: Vec<Applied> = reports
+            .map(|(serial, second)| joined(&intents[0], second, *serial))
+            .collect();
+        timeline_with(&clusters, &intents, &reports).unfounded.len()
+    };
+    assert_eq!(unfounded(&[1, 2]), 0);
+    assert_eq!(unfounded(&[2, 1]), 1, "below the last one");
+    assert_eq!(unfounded(&[1, 3]), 1, "made after the store was set back");
+    assert_eq!(unfounded(&[1, 9]), 1, "never published");
+}
+
+#[test]
+fn facts_that_no_report_names_are_joined_with_the_next_intent_only_once_that_is_there() {
+    let intents = [published(10, &trusted()), published(30, &trusted())];
+    let clusters = [cluster(1, 1), cluster(15, 1), cluster(20, 1)];
+    let reports = [joined(&intents[0], 11, 1), joined(&intents[1], 31, 20)];
+    let timeline = timeline_with(&clusters, &intents, &reports);
+    assert_eq!(timeline.unfounded, Vec::<String>::new());
+    let mut found: Vec<(Timestamp, u64)> = timeline.nodes["n1"]
+        .iter()
+        .map(|epoch| (epoch.published, epoch.verified.as_second().cast_unsigned()))
+        .collect();
+    found.sort_unstable();
+    let published: Vec<Timestamp> = found.into_iter().map(|(published, _)| published).collect();
+    assert_eq!(published, [at(10), at(14), at(30), at(30)]);
 }
