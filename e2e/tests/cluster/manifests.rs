@@ -311,6 +311,7 @@ fn only_the_agent_and_the_operator_have_a_token() {
 /// A cluster of one node has both replicas of the operator on it: nothing may keep the second one away.
 #[test]
 fn nothing_in_the_manifests_keeps_two_replicas_apart() {
+    let mut operators = 0;
     for (workload, pod) in pod_templates() {
         let spec = &pod["spec"];
         let affinity = spec["affinity"].to_string();
@@ -319,6 +320,7 @@ fn nothing_in_the_manifests_keeps_two_replicas_apart() {
         if !workload.contains("operator") {
             continue;
         }
+        operators += 1;
         assert_eq!(spec["hostNetwork"], true, "{workload}");
         assert!(affinity.contains("preferred"), "{workload}: {affinity}");
         for container in containers(&pod) {
@@ -327,6 +329,7 @@ fn nothing_in_the_manifests_keeps_two_replicas_apart() {
             assert!(arguments.matches("--listen=").count() > 1, "{arguments}");
         }
     }
+    assert_eq!(operators, 1);
 }
 
 /// A command line with `--help` at its end is read up to there: what a program does not know is refused before.

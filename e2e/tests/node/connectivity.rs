@@ -347,11 +347,7 @@ fn names_of_a_selected_pod_resolve_through_the_exit_and_cluster_names_inside() {
     }
 
     // A resolver of the cluster's own, in a pod behind a Service, is asked as any other server inside is.
-    let corporate = serving(
-        &lab,
-        "default/corporate",
-        PodOptions::on("n1").label("app", "dns"),
-    );
+    let corporate = serving(&lab, "default/corporate", PodOptions::on("n1"));
     let service: IpAddr = "10.96.0.99".parse().unwrap();
     let to = (corporate.addresses[0], 53);
     lab.create_service("corporate", Some(service), 53, to, TrafficPolicy::Cluster)

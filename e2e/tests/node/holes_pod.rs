@@ -370,17 +370,21 @@ fn hole_r_a_packet_for_another_nodes_tunnels_and_overlays_is_refused_and_counted
         matches,
     );
     let meter = |lab: &TestLab| probed(lab, Exec::Node(OTHER));
-    let act = |stage: &Stage| {
-        for port in [4789, 6081, 8472] {
+    let send = |port: u16| {
+        move |stage: &Stage| {
             let from = both(&stage.web.addresses, 4000);
             forge_each(stage, from, both(&stage.addresses(OTHER), port));
         }
     };
-    stage.shut("nothing", &meter, &act);
+    for port in [4789, 6081, 8472] {
+        stage.shut(&format!("nothing, port {port}"), &meter, &send(port));
+    }
     let counted = stage.shell("nft list counter inet postern encapsulated");
     assert!(!counted.contains("packets 0 "), "{counted}");
     stage.kill_agent();
     stage.take_out("inside", "encapsulated");
-    stage.open("the rule about encapsulation", &meter, &act);
+    for port in [4789, 6081, 8472] {
+        stage.open(&format!("the rule about port {port}"), &meter, &send(port));
+    }
     stage.finish();
 }
