@@ -203,6 +203,11 @@ fn chosen_resolvers(scene: &Scene, resolver: IpAddr, gateway: &str) {
          ports: [{{protocol: UDP, port: 53}}, {{protocol: TCP, port: 53}}]}}]"
     ));
     by(scene, resolver, "a rule allows the resolver", gateway);
+    assert_eq!(
+        scene.resolves(HOST4.into()),
+        "REFUSED",
+        "the rule allows no other resolver"
+    );
     scene.apply("defaultAction: Deny");
     by(scene, resolver, "no rule allows it again", "REFUSED");
     scene.apply(&format!(
@@ -211,8 +216,8 @@ fn chosen_resolvers(scene: &Scene, resolver: IpAddr, gateway: &str) {
     by(scene, resolver, "the policy names the resolver", gateway);
     assert_eq!(
         scene.resolves(HOST4.into()),
-        "REFUSED",
-        "a resolver of the LAN is not that one"
+        gateway,
+        "the named upstream answers, whatever address the pod asked"
     );
     scene.refuses("the rules about all else", own(&scene.web, 7), "tcp");
     scene.apply("defaultAction: Allow");
