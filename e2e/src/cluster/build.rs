@@ -15,12 +15,13 @@ use crate::lab::LabError;
 use crate::lab::sandbox::command;
 
 /// The names of the one program in its folder.
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 8] = [
     "etcd",
     "etcdctl",
     "etcdutl",
     "kube-apiserver",
     "kube-controller-manager",
+    "kube-proxy",
     "kube-scheduler",
     "kubectl",
 ];
@@ -266,6 +267,10 @@ fn digest(module: &Path, part: Part) -> Result<String, LabError> {
     }
     sources.sort();
     let mut hash = Sha256::new();
+    if part == Part::Upstream {
+        // Each is a link in the folder, so a folder of fewer names is another one.
+        NAMES.map(|name| hash.update(name.as_bytes()));
+    }
     for path in sources {
         let content = fs::read(&path).map_err(LabError::file("read", &path))?;
         let name = path.strip_prefix(module).unwrap_or(&path);

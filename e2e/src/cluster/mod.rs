@@ -15,6 +15,7 @@
 //! | `front` | faults, cuts and counts |
 //! | `kubeconfig`, `token`, `forward` | how others reach the API server |
 //! | `kubectl` | what users would type |
+//! | `proxy` | kube-proxy on every node |
 //! | `objects`, `services`, `pods` | nodes, namespaces, services and pods as objects |
 //! | `kubelet` | the process that makes pods out of Pod objects and takes them down again |
 //! | `programs`, `operators` | what the manifests install, and the programs as their pods would run them |
@@ -35,6 +36,7 @@ mod objects;
 mod operators;
 mod pods;
 mod programs;
+mod proxy;
 mod services;
 mod start;
 mod stop;

@@ -21,7 +21,7 @@ const FIRST_PORT: u16 = 9851;
 
 /// Starts the program again when it ends by itself, as a kubelet does: an operator that loses its Lease ends. A kill
 /// takes the whole control group, and a request to end is passed on.
-const AGAIN: &str = "trap 'kill -TERM $child; wait $child; exit 0' TERM; \
+pub(super) const AGAIN: &str = "trap 'kill -TERM $child; wait $child; exit 0' TERM; \
                      while :; do \"$@\" & child=$!; wait $child; sleep 1; done";
 
 impl Lab {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::cluster::{Api, PatchKind};
 use crate::lab::LabError;
 use crate::lab::topology;
-use crate::lab::{Lab, Service, TrafficPolicy};
+use crate::lab::{Lab, PodRecord, Service, TrafficPolicy};
 
 /// The namespace of services that have no other.
 const NAMESPACE: &str = "default";
@@ -20,8 +20,19 @@ impl Lab {
             "/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices/{}",
             service.name
         );
-        api.patch(&path, PatchKind::Apply, &slice_object(service))
-            .map(drop)
+        api.patch(
+            &path,
+            PatchKind::Apply,
+            &slice_object(service, self.node_of(service)?.as_deref()),
+        )
+        .map(drop)
+    }
+
+    /// The node of a Service's endpoint, if it is a pod: `externalTrafficPolicy: Local` looks for endpoints of a node.
+    fn node_of(&self, service: &Service) -> Result<Option<String>, LabError> {
+        let pods = self.pods()?;
+        let own = |pod: &&PodRecord| pod.addresses.contains(&service.to_address);
+        Ok(pods.iter().find(own).map(|pod| pod.node.clone()))
     }
 
     pub(crate) fn delete_service_objects(&self, name: &str) -> Result<(), LabError> {
@@ -101,7 +112,7 @@ pub(crate) fn service_object(service: &Service) -> Value {
     })
 }
 
-fn slice_object(service: &Service) -> Value {
+fn slice_object(service: &Service, node: Option<&str>) -> Value {
     json!({
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
@@ -110,7 +121,7 @@ fn slice_object(service: &Service) -> Value {
             "labels": {"kubernetes.io/service-name": service.name},
         },
         "addressType": family(service),
-        "endpoints": [{"addresses": [service.to_address], "conditions": {"ready": true}}],
+        "endpoints": [{"addresses": [service.to_address], "conditions": {"ready": true}, "nodeName": node}],
         "ports": ports(|mut port| {
             port["port"] = json!(service.to_port);
             port

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::cluster::forward::Ports;
 use crate::cluster::kubeconfig::{server, write, write_secret};
-use crate::cluster::{Api, Tools, kubeconfigs};
+use crate::cluster::{Api, Tools, kubeconfigs, proxy};
 use crate::lab::LabError;
 use crate::lab::sandbox::command;
 use crate::lab::sandbox::netns::Namespace;
@@ -95,10 +95,12 @@ impl Lab {
         let mut keys = Command::new(&tools.front);
         keys.args(["keys", "--dir"]).arg(&pki);
         command::run(keys.args(names.iter().flat_map(|name| ["--name", *name])))?;
-        let (admin, controllers) = (uid()?, uid()?);
+        let (admin, controllers, proxies) = (uid()?, uid()?, uid()?);
         let users = format!(
             "{admin},lab-admin,lab-admin,\"system:masters\"\n\
-             {controllers},system:kube-controller-manager,controllers\n"
+             {controllers},system:kube-controller-manager,controllers\n\
+             {proxies},{},kube-proxies\n",
+            proxy::USER
         );
         write_secret(self, &dir.join("tokens.csv"), &users)?;
         write_secret(self, &dir.join("admin.token"), &admin)?;
@@ -107,7 +109,8 @@ impl Lab {
         let both = [("lab", direct.clone()), ("front", front)];
         write(self, &kubeconfigs(self).inside, "lab-admin", &admin, &both)?;
         let path = dir.join("controllers.kubeconfig");
-        write(self, &path, "controllers", &controllers, &[("lab", direct)])
+        write(self, &path, "controllers", &controllers, &[("lab", direct)])?;
+        self.write_proxy_kubeconfig(&proxies)
     }
 
     /// Starts etcd, unless it runs.

@@ -1,4 +1,4 @@
-//! Services and node ports, translated on every node the way kube-proxy's nftables mode does it.
+//! Services and node ports of a lab, and the tables that translate them on a node without kube-proxy.
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -74,10 +74,11 @@ impl Lab {
     /// # Errors
     /// When there is none of that name, or nft refuses.
     pub fn delete_service(&self, name: &str) -> Result<(), LabError> {
+        let service = self.service(name)?;
         if self.on_api_server()? {
             self.delete_service_objects(name)?;
-        } else if let Some(service) = self.service(name)? {
-            self.delete(&[service_object(&service)])?;
+        } else if let Some(service) = &service {
+            self.delete(&[service_object(service)])?;
         }
         self.update(|state| {
             let before = state.services.len();
@@ -92,7 +93,11 @@ impl Lab {
                 why,
             })
         })?;
-        self.translate_services()
+        self.translate_services()?;
+        let proxied = self.has_kube_proxy(self.state()?.options.cluster)?;
+        service
+            .filter(|_| proxied)
+            .map_or(Ok(()), |service| self.await_untranslated(&service))
     }
 
     fn service(&self, name: &str) -> Result<Option<Service>, LabError> {
@@ -100,13 +105,16 @@ impl Lab {
         Ok(services.into_iter().find(|service| service.name == name))
     }
 
-    /// Writes the translation of all services to all nodes, as kube-proxy does at every change; also after a test has
-    /// flushed a node's ruleset.
+    /// Sees to it that every node translates all services: kube-proxy does, or, in a lab without one, tables that are
+    /// written here as its own would be. Also after a test has flushed a node's ruleset.
     ///
     /// # Errors
-    /// When nft refuses.
+    /// When nft refuses, or `Timeout` while kube-proxy has not translated them all.
     pub fn translate_services(&self) -> Result<(), LabError> {
         let state = self.state()?;
+        if self.has_kube_proxy(state.options.cluster)? {
+            return self.translate_by_kube_proxy(&state);
+        }
         for node in &state.nodes {
             self.node_namespace(&node.name)
                 .nft(&ruleset(&state, node))?;

@@ -90,10 +90,13 @@ impl Lab {
     /// When the lab's state cannot be read.
     pub fn nodes(&self) -> Result<Vec<NodeStatus>, LabError> {
         let state = self.state()?;
-        let parts: &[&str] = match state.options.programs {
-            Programs::Postern => &["agent", "tunnel"],
-            Programs::Bare => &[],
+        let mut parts = match state.options.programs {
+            Programs::Postern => vec!["agent", "tunnel"],
+            Programs::Bare => Vec::new(),
         };
+        if self.has_kube_proxy(state.options.cluster)? {
+            parts.push("kube-proxy");
+        }
         let status = state.nodes.into_iter().map(|node| {
             let names: Vec<String> = parts
                 .iter()

@@ -313,6 +313,9 @@ impl Lab {
             ..PodOptions::on(&node.name)
         };
         let pod = self.create_pod("kube-system", "resolver", &options)?;
+        if self.on_api_server()? {
+            self.create_resolver_service()?;
+        }
         for (name, service, address) in [
             ("kube-dns", topology::DNS4.into(), pod.addresses[0]),
             ("kube-dns6", topology::DNS6.into(), pod.addresses[1]),
@@ -327,7 +330,7 @@ impl Lab {
             })?;
         }
         if self.on_api_server()? {
-            return self.create_resolver_service();
+            return Ok(());
         }
         self.apply(vec![json!({
             "apiVersion": "v1", "kind": "Service",

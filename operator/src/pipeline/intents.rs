@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use postern_crds::conditions::Reason;
@@ -12,7 +12,7 @@ use postern_telemetry::Origin;
 
 use super::arrivals::Arrivals;
 use super::owned::{OwnWrite, ShownVersion};
-use super::publish::IntentChange;
+use super::publish::{IntentChange, PlannedWrite};
 use super::shown_envelope::from_shown;
 use super::signed::SignedDocument;
 use crate::watches::Tolerant;
@@ -70,12 +70,27 @@ pub enum IntentLoss {
     Older,
 }
 
+/// How long a write that the API server has not answered is asked about; after that it counts as not carried out.
+const ASKED_FOR: Duration = Duration::from_secs(30);
+
+/// A write that the API server may have carried out, although its answer was an error or none.
+#[derive(Debug, Clone)]
+struct UnansweredWrite<D> {
+    spec: NodeIntentSpec,
+    body: Arc<D>,
+    change: IntentChange,
+    at: Instant,
+}
+
 type Opened<D> = Result<Arc<D>, Reason>;
 
 /// What is known of all published intents; one for the whole process.
 #[derive(Debug)]
 pub struct Intents<D = NodeDocument> {
     kept: BTreeMap<NodeName, KnownIntent<D>>,
+    /// A node may report such a document before the watch shows it. Without this it would seem to know more than the
+    /// store, as after a restore.
+    unanswered: BTreeMap<NodeName, UnansweredWrite<D>>,
     /// Verifying is the expensive part: each version is opened once for each set of keys.
     opened: BTreeMap<NodeName, (String, Vec<String>, Opened<D>)>,
     /// What this process published in a trace and no report calls applied yet.
@@ -103,6 +118,7 @@ impl<D> Default for Intents<D> {
     fn default() -> Self {
         Self {
             kept: BTreeMap::new(),
+            unanswered: BTreeMap::new(),
             opened: BTreeMap::new(),
             arrivals: Arrivals::default(),
         }
@@ -120,6 +136,7 @@ impl<D: SignedDocument> Intents<D> {
         change: IntentChange,
         now: Instant,
     ) {
+        self.unanswered.remove(&node);
         let version = metadata.resource_version.clone().unwrap_or_default();
         let owned = OwnWrite::new(version, now);
         let former = self.kept.get(&node).map(|kept| kept.author);
@@ -137,6 +154,38 @@ impl<D: SignedDocument> Intents<D> {
         self.kept.insert(node, kept);
     }
 
+    /// This process sent a write, and the API server's answer does not say whether it was carried out.
+    pub fn sent_unanswered(&mut self, one: PlannedWrite<D>, now: Instant) {
+        let write = UnansweredWrite {
+            spec: one.object.spec,
+            body: one.body,
+            change: one.change,
+            at: now,
+        };
+        self.unanswered.insert(one.node, write);
+    }
+
+    /// The intents whose objects have to be read before anything is decided.
+    #[must_use]
+    pub fn unanswered(&mut self, now: Instant) -> Vec<NodeName> {
+        let asked =
+            |write: &UnansweredWrite<D>| now.saturating_duration_since(write.at) < ASKED_FOR;
+        self.unanswered.retain(|_, write| asked(write));
+        self.unanswered.keys().cloned().collect()
+    }
+
+    /// The API server shows this object, or none, after a write that it has not answered.
+    pub fn answered(&mut self, node: &NodeName, found: Option<NodeIntent>, now: Instant) {
+        let Some(write) = self.unanswered.remove(node) else {
+            return;
+        };
+        // The times of what was sent may be finer than those that are stored, so only the envelopes are compared.
+        if let Some(found) = found.filter(|found| found.spec.envelope == write.spec.envelope) {
+            let UnansweredWrite { body, change, .. } = write;
+            self.wrote(node.clone(), found.spec, body, &found.metadata, change, now);
+        }
+    }
+
     /// This process touched the object of an intent, and nothing of its content.
     pub fn touched(&mut self, node: &NodeName, metadata: &ObjectMeta, now: Instant) {
         if let (Some(kept), Some(version)) = (self.kept.get_mut(node), &metadata.resource_version) {
@@ -147,6 +196,7 @@ impl<D: SignedDocument> Intents<D> {
     /// The node is gone for good.
     pub fn forget(&mut self, node: &NodeName) {
         self.kept.remove(node);
+        self.unanswered.remove(node);
         self.opened.remove(node);
         self.arrivals.forget(node);
     }

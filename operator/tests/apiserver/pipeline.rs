@@ -1,15 +1,17 @@
 //! The whole pipeline: what fails for one object stops no other.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
 use kube::Client;
 use postern_apiserver::{NewestRevision, Requests};
 use postern_compile::snapshot::Settings;
+use postern_crds::names::CLUSTER_INTENT;
 use postern_operator::lease::TermWriter;
 use postern_operator::pipeline::publish::Writer;
 use postern_operator::pipeline::report::{event_queue, status_writer};
-use postern_operator::pipeline::{Outcome, Pipeline, PipelineParts};
+use postern_operator::pipeline::{IdleReason, Outcome, Pipeline, PipelineParts};
 use postern_operator::settings::KnownSettings;
 use postern_operator::watches::{WatchSignals, start};
 use serde_json::{Value, json};
@@ -41,7 +43,7 @@ enum Script {
 }
 
 /// Answers as an API server does that has nodes and a policy, unless `special` answers.
-fn answer(asked: &Asked, nodes: &[&str], special: fn(&Asked) -> Script) -> Answer {
+fn answer(asked: &Asked, nodes: &[&str], special: impl Fn(&Asked) -> Script) -> Answer {
     match special(asked) {
         Script::Usual => {}
         Script::Says(code, reason) => return Some(refusal(code, reason)),
@@ -97,8 +99,11 @@ fn refusal(code: StatusCode, reason: &str) -> (StatusCode, String) {
     (code, status.to_string())
 }
 
-fn operator(nodes: &'static [&'static str], special: fn(&Asked) -> Script) -> Operator {
-    let (client, log) = server::server(move |asked| answer(asked, nodes, special));
+fn operator(
+    nodes: &'static [&'static str],
+    special: impl Fn(&Asked) -> Script + Clone + Send + 'static,
+) -> Operator {
+    let (client, log) = server::server(move |asked| answer(asked, nodes, &special));
     let (writer, leading) = server::writer(client.clone());
     let signals = WatchSignals::default();
     let (pipeline, settings) = pipeline(&client, writer, &signals);
@@ -227,6 +232,54 @@ async fn an_intent_that_is_refused_keeps_no_other_node_waiting() {
     );
     assert_eq!(operator.made("/nodeintents"), 3, "the shared one too");
     assert_eq!(operator.made("/nodereports"), 2, "the chores are done too");
+}
+
+fn is_cluster_write(asked: &Asked) -> bool {
+    let is_intent = asked.method == Method::POST && asked.path.ends_with("/nodeintents");
+    is_intent && asked.body.contains(CLUSTER_INTENT)
+}
+
+#[tokio::test]
+async fn no_intent_that_names_a_refused_cluster_document_is_written() {
+    let refuses = |asked: &Asked| match is_cluster_write(asked) {
+        true => Script::Says(StatusCode::UNPROCESSABLE_ENTITY, "Invalid"),
+        false => Script::Usual,
+    };
+    let mut operator = operator(&["n1", "n2"], refuses);
+    let outcome = operator.first_run().await;
+    assert!(
+        matches!(outcome, Outcome::Partly { intents: 1, .. }),
+        "{outcome:?}"
+    );
+    assert_eq!(operator.made("/nodeintents"), 1, "the shared one alone");
+    assert_eq!(operator.made("/nodereports"), 2, "the chores are done");
+}
+
+#[tokio::test]
+async fn a_cluster_document_that_was_stored_without_an_answer_is_known_before_the_next_decision() {
+    let stored = Arc::new(Mutex::new(None));
+    let stores = move |asked: &Asked| {
+        let mut stored = stored.lock().unwrap();
+        if is_cluster_write(asked) {
+            let mut object: Value = serde_json::from_str(&asked.body).unwrap();
+            object["metadata"]["resourceVersion"] = json!("20");
+            *stored = Some(object);
+            return Script::Says(StatusCode::GATEWAY_TIMEOUT, "Timeout");
+        }
+        match &*stored {
+            Some(object) if asked.path.ends_with(CLUSTER_INTENT) => Script::Shows(object.clone()),
+            _ => Script::Usual,
+        }
+    };
+    let mut operator = operator(&["n1"], stores);
+    let first = operator.first_run().await;
+    assert!(matches!(first, Outcome::Partly { .. }), "{first:?}");
+    assert_eq!(
+        operator.pipeline.run().await.unwrap(),
+        Outcome::Idle(IdleReason::Lagging),
+        "what is stored is this operator's own, and the watch will show it"
+    );
+    assert_eq!(operator.made("/nodeintents"), 1, "it is not written again");
 }
 
 fn has_no_service_cidr(asked: &Asked) -> Script {

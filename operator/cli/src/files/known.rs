@@ -78,7 +78,7 @@ impl Known {
         cluster: Option<Published<ClusterDocument>>,
     ) -> Result<Self, FilesError> {
         let state = path.map(State::find).transpose()?.flatten();
-        let nothing = published.is_empty() && unreadable.is_empty();
+        let nothing = published.is_empty() && unreadable.is_empty() && cluster.is_none();
         if state.is_none() && !nothing {
             return Err(FilesError::StateLost {
                 path: path.map(Path::to_owned).unwrap_or_default(),
@@ -133,9 +133,18 @@ fn either(copies: Envelopes, shown: Envelopes) -> Readable {
         }
     }
     for (node, text) in &mut bad {
-        text.push_str(&format!(
-            "put one of them back from a backup, or let it have a new one: posternctl approve node {node} --verdicts FILE"
-        ));
+        text.push_str("put one of them back from a backup, or ");
+        let instead = match node.as_str() {
+            // A new one is published at once, but a node that has taken the lost one waits for a person.
+            CLUSTER_INTENT => {
+                "approve every node that waits: posternctl approve node NODE --verdicts FILE"
+                    .to_owned()
+            }
+            node => {
+                format!("let it have a new one: posternctl approve node {node} --verdicts FILE")
+            }
+        };
+        text.push_str(&instead);
     }
     (good, bad, cluster)
 }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fs;
 
 use postern_intent::body::{BlockedReason, Class};
+use postern_intent::verify::verify_published_cluster;
 use posternctl::files::publish_once;
 
 use crate::folder::Lab;
@@ -67,6 +68,31 @@ fn a_node_whose_envelope_is_damaged_everywhere_gets_nothing_and_the_others_go_on
     for part in [COPY, SHOWN, "posternctl approve node worker"] {
         assert!(told.contains(part), "{part} is not in {told}");
     }
+}
+
+#[test]
+fn a_cluster_document_that_is_damaged_everywhere_holds_the_nodes_that_have_taken_it() {
+    let lab = published();
+    let taken: serde_json::Value =
+        serde_json::from_slice(&read(&lab, "publisher/intents/cluster.dsse.json")).expect("JSON");
+    let envelope = serde_json::from_value(taken).expect("an envelope");
+    let keys = &lab.options.trusted;
+    let document = verify_published_cluster(&envelope, keys).expect("a document");
+    let report = fs::read_to_string(lab.path("reports/worker.json")).expect("a report");
+    let mut report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    report["status"]["ledgerClusterSerial"] = document.get().serial.0.into();
+    lab.write("reports/worker.json", &report.to_string());
+    for path in [
+        "publisher/intents/cluster.dsse.json",
+        "intents/cluster.dsse.json",
+    ] {
+        lab.write(path, "{ half");
+    }
+    let outcome = lab.publish();
+    assert_eq!(outcome.restored, ["worker".parse().expect("a name")]);
+    let told = fs::read_to_string(lab.path("verdicts.json")).expect("verdicts");
+    assert!(told.contains("posternctl approve node NODE"), "{told}");
+    assert!(!told.contains("approve node cluster.postern.dev"), "{told}");
 }
 
 #[test]

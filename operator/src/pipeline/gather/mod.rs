@@ -11,6 +11,7 @@ mod ranges;
 mod step;
 mod taken;
 mod trust;
+mod unanswered;
 
 pub use approvals::approvals;
 pub use confirm::{KnownRevisions, Live, confirm};

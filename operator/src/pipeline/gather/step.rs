@@ -13,6 +13,7 @@ use super::awaited::{ReportsSeen, awaited};
 use super::confirm::{KnownRevisions, confirm, is_doubtful, is_new_doubt};
 use super::inputs::{Inputs, config_map, gather, sizes};
 use super::possession::ProvedKeys;
+use super::unanswered::settle_unanswered;
 use crate::metrics::Metrics;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::intents::{IntentState, Intents, PublishedIntents};
@@ -23,7 +24,7 @@ use crate::signer::SigningKeys;
 use crate::watches::{WatchSignals, WatchedKind, WatchedStores};
 
 pub(in crate::pipeline) struct GatherStep<'a> {
-    /// Asked only to be sure that what is gone is gone.
+    /// Asked only to be sure that what is gone is gone, and whether an unanswered write was carried out.
     pub(in crate::pipeline) client: &'a Client,
     pub(in crate::pipeline) namespace: &'a str,
     pub(in crate::pipeline) stores: &'a WatchedStores,
@@ -44,6 +45,8 @@ impl GatherStep<'_> {
         (intents, memory, proved): (&mut PublishedIntents, &mut MemoryStore, &mut ProvedKeys),
     ) -> Result<Result<Round, IdleReason>, PipelineError> {
         let now = Instant::now();
+        settle_unanswered(self.client, &mut intents.nodes, now).await?;
+        settle_unanswered(self.client, &mut intents.cluster, now).await?;
         let mut inputs = gather(
             self.stores,
             self.settings,

@@ -29,8 +29,13 @@ pub async fn publish_intents<D: SignedDocument>(
         .buffer_unordered(AT_ONCE);
     while let Some((one, sent, attempt)) = writes.next().await {
         tally.add(attempt.tally());
-        let Attempt::Written(object) = attempt else {
-            continue;
+        let object = match attempt {
+            Attempt::Written(object) => object,
+            Attempt::Failed(error) if error.failure() == Failure::Passing => {
+                intents.sent_unanswered(one, Instant::now());
+                continue;
+            }
+            Attempt::Failed(_) | Attempt::NotLeading | Attempt::BackingOff => continue,
         };
         writer.metrics.wrote(one.change.counted());
         info!(node = %one.node, serial = one.body.serial().0, why = one.change.as_str(), "published");
