@@ -269,7 +269,9 @@ fn digest(module: &Path, part: Part) -> Result<String, LabError> {
     let mut hash = Sha256::new();
     if part == Part::Upstream {
         // Each is a link in the folder, so a folder of fewer names is another one.
-        NAMES.map(|name| hash.update(name.as_bytes()));
+        for name in NAMES {
+            hash.update(name);
+        }
     }
     for path in sources {
         let content = fs::read(&path).map_err(LabError::file("read", &path))?;

@@ -5,8 +5,8 @@ use std::process::{Child, Command, Stdio};
 
 use postern_e2e::LabError;
 use postern_e2e::cluster::{self, Api, Bump, Fault, Tools, kubeconfigs};
-use postern_e2e::lab::PodOptions;
 use postern_e2e::lab::sandbox::cgroup::Cgroup;
+use postern_e2e::lab::{Lab, PodOptions};
 use postern_e2e::proof::harness::{TestLab, wait_until};
 use serde_json::Value;
 
