@@ -183,7 +183,7 @@ fn namespaces_and_uplink_of_an_exit(scene: &Scene) {
 
     // Routes lead by `eth0`, and an exit whose uplink is another one lets nothing out by it.
     let other =
-        "ip link add wan1 type dummy; ip link set wan1 up; ip address add 192.0.2.1/24 dev wan1";
+        "ip link add wan1 type bridge; ip link set wan1 up; ip address add 192.0.2.1/24 dev wan1";
     scene.lab.shell(GATEWAY, other).unwrap();
     by("interface: wan1");
     for protocol in ["tcp", "udp"] {

@@ -41,11 +41,11 @@ impl Bridge {
         }
     }
 
-    fn forge(&self, arguments: &str) {
+    fn forge(&self, who: Exec<'_>, arguments: &str) {
         let program = lab_program();
         let words = [program.as_str(), "forge"].into_iter();
         let words: Vec<&str> = words.chain(arguments.split_whitespace()).collect();
-        self.stage.lab.exec_ok(WEB, &words).unwrap();
+        self.stage.lab.exec_ok(who, &words).unwrap();
         self.stage.settle();
     }
 
@@ -129,46 +129,76 @@ impl Bridge {
             ),
         ]
     }
+
+    /// Drops such frames whoever sends them by whatever port, and the bridge learns nothing.
+    fn learns_nothing(&self, who: Exec<'_>, what: &str, frame: &str) {
+        let before = self.dropped();
+        self.forge(who, frame);
+        assert_eq!(self.learned(), self.near_at.1, "{what}");
+        assert!(self.dropped() > before, "{what} is counted");
+        self.neighbour_is_answered(what);
+    }
+
+    /// Without the rules the bridge learns from the same frame that the neighbour is behind this port.
+    fn learns(&self, who: Exec<'_>, what: &str, frame: &str, port: &str) {
+        let moved = wait_until(WAIT_DEADLINE, what, || {
+            self.forge(who, frame);
+            Ok((self.learned() == port).then_some(()))
+        });
+        assert!(moved.is_ok(), "without the rules the bridge learns: {what}");
+        self.neighbour_is_answered(what);
+    }
 }
+
+/// The other end of a port that no pod is bound to, as of a pod that ran before the plugin came.
+const LOOSE: &str = "loose";
 
 #[test]
 fn hole_s_no_frame_with_a_neighbours_mac_and_no_announcement_draws_its_packets() {
     let bridge = Bridge::up();
+    bridge.stage.shell(&format!(
+        "ip link add {LOOSE} type veth peer name {LOOSE}0; ip link set {LOOSE} master cni0 up; ip link set {LOOSE}0 up arp off"
+    ));
     bridge.neighbour_is_answered("nothing");
-    let announcements = bridge
+    let frames = bridge.frames();
+    // One of each kind that the rules look at: IP, a type of nobody, ARP.
+    let by_loose: Vec<(&str, String)> = [0, 5, 6]
+        .map(|index: usize| {
+            let (what, frame) = &frames[index];
+            (*what, frame.replace("eth0", &format!("{LOOSE}0")))
+        })
+        .into();
+    let announcements: Vec<(IpAddr, String)> = bridge
         .near
         .addresses
         .iter()
-        .map(|address| (*address, format!("announce {address} --device eth0")));
-    let announcements: Vec<(IpAddr, String)> = announcements.collect();
-    for (what, frame) in bridge.frames() {
-        let before = bridge.dropped();
-        bridge.forge(&frame);
-        assert_eq!(bridge.learned(), bridge.near_at.1, "{what}");
-        assert!(bridge.dropped() > before, "{what} is counted");
-        bridge.neighbour_is_answered(what);
+        .map(|address| (*address, format!("announce {address} --device eth0")))
+        .collect();
+    for (what, frame) in &frames {
+        bridge.learns_nothing(WEB, what, frame);
+    }
+    for (what, frame) in &by_loose {
+        bridge.learns_nothing(Exec::Node(NODE), what, frame);
     }
     for (address, announcement) in &announcements {
         let before = bridge.dropped();
-        bridge.forge(announcement);
+        bridge.forge(WEB, announcement);
         assert_eq!(bridge.resolved(*address), bridge.near_at.0, "{address}");
         assert!(bridge.dropped() > before, "{address} is counted");
         bridge.neighbour_is_answered("an announcement");
     }
 
     bridge.stage.kill_agent();
-    bridge.stage.shell("nft flush chain bridge postern bound");
-    for (what, frame) in bridge.frames() {
-        let moved = wait_until(WAIT_DEADLINE, what, || {
-            bridge.forge(&frame);
-            Ok((bridge.learned() == bridge.web_at.1).then_some(()))
-        });
-        assert!(moved.is_ok(), "without the rules the bridge learns: {what}");
-        bridge.neighbour_is_answered(what);
+    bridge.stage.shell("nft flush chain bridge postern origin");
+    for (what, frame) in &frames {
+        bridge.learns(WEB, what, frame, &bridge.web_at.1);
+    }
+    for (what, frame) in &by_loose {
+        bridge.learns(Exec::Node(NODE), what, frame, LOOSE);
     }
     for (address, announcement) in &announcements {
         let moved = wait_until(WAIT_DEADLINE, "an announcement that is believed", || {
-            bridge.forge(announcement);
+            bridge.forge(WEB, announcement);
             Ok((bridge.resolved(*address) == bridge.web_at.0).then_some(()))
         });
         assert!(

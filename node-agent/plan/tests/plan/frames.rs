@@ -147,6 +147,11 @@ fn a_bound_pod_sends_with_its_own_addresses_and_claims_no_other_ones() {
 #[test]
 fn another_port_claims_no_address_of_a_bound_pod() {
     let ruleset = ruleset();
+    for (ethertype, payload) in payloads() {
+        let mut forged = frame("veth2", OWN, ethertype, payload);
+        let outcome = Evaluator::new(&ruleset).frame(&mut forged);
+        assert_eq!(outcome.fate, Fate::Dropped, "{forged:?}");
+    }
     for (ethertype, payload, fate) in [
         (IPV4, udp("10.244.1.3", 4000), Fate::Passes),
         (IPV4, udp("10.244.1.2", 4000), Fate::Dropped),
