@@ -15,7 +15,7 @@ use postern_intent::Serial;
 use postern_intent::body::{BlockedReason, Class, Pod, Terms};
 use serde_json::json;
 
-use crate::holes::{ask, lab_program, nobody};
+use crate::holes::{ask, lab_program, nobody, second_interface};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -214,23 +214,6 @@ type Way<'a> = (
     Box<dyn Fn(&Packets) -> bool + 'a>,
 );
 
-/// Gives the pod an interface on the LAN beside its own, and asks the world by it.
-fn second_interface(lab: &TestLab, pod: &PodRecord) {
-    let inside = lab.namespace(&pod.sandbox());
-    let peer = inside.path().display().to_string();
-    lab.namespace("lan")
-        .ip(&format!(
-            "link add name extra type veth peer name net1 netns {peer}\nlink set extra master br0 up\n"
-        ))
-        .unwrap();
-    inside
-        .ip(
-            "link set net1 up\naddr add 192.168.10.99/24 dev net1\nroute add 203.0.112.0/20 via 192.168.10.1\n",
-        )
-        .unwrap();
-    probe(lab, LEAKY, pod.world[0]);
-}
-
 #[test]
 fn one_packet_past_the_exit_of_each_kind_is_seen() {
     let lab = TestLab::bare().unwrap();
@@ -287,7 +270,10 @@ fn one_packet_past_the_exit_of_each_kind_is_seen() {
         ),
         (
             "a second interface",
-            Box::new(|lab| second_interface(lab, &pod)),
+            Box::new(|lab| {
+                second_interface(lab, &pod);
+                probe(lab, LEAKY, pod.world[0]);
+            }),
             Box::new(|seen| leaks(seen, "extra", "tcp")),
         ),
         (

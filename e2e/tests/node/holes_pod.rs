@@ -8,7 +8,7 @@ use crate::holes::{
 };
 use postern_e2e::lab::{Binaries, Exec, PodOptions, PodRecord, TrafficPolicy};
 use postern_e2e::proof::harness::{TestLab, WAIT_DEADLINE, wait_until};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const BINDING: &str = "nft flush chain bridge postern origin";
 const ICMP6: u8 = 58;
@@ -240,6 +240,9 @@ fn hole_i_questions_that_no_redirect_sees_are_dropped_or_named_by_preflight() {
     );
     stage.shut("tracking of questions", &meter, &act);
     assert_eq!(check(&stage, "untracked DNS")["result"], "Warning");
+    stage.policy("dns: {mode: Block}");
+    stage.shut("tracking of questions, names blocked", &meter, &act);
+    preflight_is_reported(&stage, "True", &[]);
     let off = [
         ("net/bridge/bridge-nf-call-iptables", "0"),
         ("net/bridge/bridge-nf-call-ip6tables", "0"),
@@ -247,6 +250,10 @@ fn hole_i_questions_that_no_redirect_sees_are_dropped_or_named_by_preflight() {
     stage.lab.node_namespace(NODE).sysctl(&off).unwrap();
     stage.open("br_netfilter", &meter, &act);
     assert_eq!(check(&stage, "br_netfilter")["result"], "Failed");
+    // Otherwise the next look comes within a minute.
+    stage.lab.stop("agent-n1").unwrap();
+    stage.lab.start_agent(NODE).unwrap();
+    preflight_is_reported(&stage, "False", &["br_netfilter", "untracked DNS"]);
     let on = off.map(|(path, _)| (path, "1"));
     stage.lab.node_namespace(NODE).sysctl(&on).unwrap();
     stage.kill_agent();
@@ -254,6 +261,20 @@ fn hole_i_questions_that_no_redirect_sees_are_dropped_or_named_by_preflight() {
     let out = "tracking of questions and the rule about such questions";
     stage.open(out, &meter, &act);
     stage.finish();
+}
+
+/// The condition `Preflight` of the node's report has this status and names these checks.
+fn preflight_is_reported(stage: &Stage, status: &str, names: &[&str]) {
+    let what = format!("Preflight={status}");
+    let says = |report: &Value| {
+        let mut conditions = report["conditions"].as_array().into_iter().flatten();
+        let found = conditions.find(|condition| condition["type"] == "Preflight");
+        found.is_some_and(|condition| {
+            let message = condition["message"].as_str().unwrap_or_default();
+            condition["status"] == status && names.iter().all(|name| message.contains(name))
+        })
+    };
+    stage.lab.await_report(NODE, &what, says).unwrap();
 }
 
 /// The answer of `preflight` to one of its questions.
@@ -273,6 +294,7 @@ fn hole_j_another_nodes_port_with_an_endpoint_in_the_world_is_refused() {
     // Outside of the default range of an API server.
     stage.node_port(20021, stage.worlds(7), TrafficPolicy::Cluster);
     stage.await_node_port(20021);
+    external_address(&stage, "n2", 20090);
     let worlds = own_worlds(&stage.web);
     let meter = |lab: &TestLab| {
         sent(lab, |key| {
@@ -286,7 +308,7 @@ fn hole_j_another_nodes_port_with_an_endpoint_in_the_world_is_refused() {
         }
     };
     let ports = [30021, 20021];
-    for port in ports {
+    for port in ports.into_iter().chain([20090]) {
         let out = format!("nothing, port {port}");
         stage.shut(&out, &meter, &|stage| asks(stage, port));
     }
@@ -296,7 +318,40 @@ fn hole_j_another_nodes_port_with_an_endpoint_in_the_world_is_refused() {
         let out = format!("the rule about ports of other nodes, port {port}");
         stage.open(&out, &meter, &|stage| asks(stage, port));
     }
+    let external = |stage: &Stage| asks(stage, 20090);
+    stage.shut("the rule about ports of other nodes", &meter, &external);
+    stage.take_out("inside", "@node_service");
+    stage.open("the rules about other nodes", &meter, &external);
     stage.finish();
+}
+
+/// A Service whose external addresses are a node's, and whose endpoints are in the world. That node translates it; the pod's
+/// own does not, as where its kube-proxy is late.
+fn external_address(stage: &Stage, node: &str, port: u16) {
+    let addresses = stage.addresses(node);
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "default", "name": "external"},
+        "spec": {
+            "clusterIP": "None", "externalIPs": addresses,
+            "ports": [{"name": "tcp", "port": port, "protocol": "TCP"}, {"name": "udp", "port": port, "protocol": "UDP"}],
+        },
+    });
+    stage.lab.apply(vec![service]).unwrap();
+    let [four, six] = stage.worlds(7);
+    let [own4, own6] = addresses;
+    let translation = format!(
+        "table inet external {{ chain pre {{ type nat hook prerouting priority -100; \
+         ip daddr {own4} meta l4proto {{ tcp, udp }} th dport {port} dnat ip to {four}; \
+         ip6 daddr {own6} meta l4proto {{ tcp, udp }} th dport {port} dnat ip6 to {six}; }}; \
+         chain post {{ type nat hook postrouting priority 100; ct status dnat masquerade; }}; }}\n"
+    );
+    stage.lab.node_namespace(node).nft(&translation).unwrap();
+    let sockets = both(&addresses, port);
+    stage.await_cluster("the external addresses", |cluster| {
+        sockets
+            .iter()
+            .all(|socket| cluster.node_services.contains(socket))
+    });
 }
 
 #[test]

@@ -8,6 +8,8 @@ use postern_e2e::lab::{Exec, PodOptions, UpOptions};
 use postern_e2e::proof::harness::{Sender, TestLab, WAIT_DEADLINE, wait_until};
 use serde_json::Value;
 
+use crate::holes::second_interface;
+
 /// One condition of a report.
 fn condition(report: &Value, kind: &str) -> (String, String) {
     let found = report["conditions"]
@@ -110,40 +112,55 @@ fn without_nft_the_lock_holds_what_it_can_and_no_guarded_pod_starts() {
     assert_eq!(lab.packets().unwrap().faults(), Vec::<String>::new());
 }
 
+/// Waits until the report counts this many unenforceable pods, and none as blocked.
+fn is_unenforceable(lab: &TestLab, deadline: Duration, pods: u64) {
+    let report = lab
+        .await_report_for(deadline, "n1", "the bypass in the report", |report| {
+            condition(report, "Verified").1 == "DataplaneBypassed"
+                && report["scopes"][0]["pods"]["unenforceable"] == pods
+        })
+        .unwrap();
+    let pods = &report["scopes"][0]["pods"];
+    assert_eq!(pods["blocked"], 0, "never reported as blocked: {pods}");
+}
+
+/// A filter of tc that sends what a pod sends past netfilter.
+fn redirect_past_netfilter(lab: &TestLab, pod: &str) -> String {
+    let bindings = lab.node_dir("n1").join("state/bindings.json");
+    let read = format!(
+        "jq -r '.byContainer[] | select(.name == \"{pod}\") | .hostInterface' {}",
+        bindings.display()
+    );
+    let link = lab.shell("n1", &read).unwrap().trim().to_owned();
+    let redirect = format!(
+        "tc qdisc add dev {link} clsact && tc filter add dev {link} ingress protocol all u32 match u32 0 0 \
+         action mirred egress redirect dev eth0"
+    );
+    lab.shell("n1", &redirect).unwrap();
+    link
+}
+
+/// By then the report names what only the next look finds: the agent looks every three seconds.
+const LOOKED: Duration = Duration::from_secs(5);
+
 #[test]
 fn a_pod_whose_path_bypasses_the_guard_is_named_and_its_neighbour_stays_guarded() {
     let lab = TestLab::up(&UpOptions::default()).unwrap();
     let neighbour = lab.selected_sender("n1").unwrap();
-    let options = PodOptions::on("n1").label("app", "crawler");
-    let bypassed = lab.sender("crawlers/bypassed", options).unwrap();
-    let link = lab
-        .shell(
-            "n1",
-            &format!(
-                "cat {} | jq -r '.byContainer[] | select(.name == \"bypassed\") | .hostInterface'",
-                lab.node_dir("n1").join("state/bindings.json").display()
-            ),
-        )
-        .unwrap();
-    let link = link.trim();
-    lab.shell(
-        "n1",
-        &format!(
-            "tc qdisc add dev {link} clsact && tc filter add dev {link} ingress protocol all u32 match u32 0 0 \
-             action mirred egress redirect dev eth0"
-        ),
-    )
-    .unwrap();
+    let selected = || PodOptions::on("n1").label("app", "crawler");
+    let second = lab.sender("crawlers/second", selected()).unwrap();
+    let bypassed = lab.sender("crawlers/bypassed", selected()).unwrap();
+    for sender in [&second, &bypassed] {
+        assert!(lab.await_exit(sender).unwrap() > 0);
+    }
+    assert_eq!(lab.packets().unwrap().faults(), Vec::<String>::new());
+    // Nothing on the node changes by it: an interface of the pod whose other end is elsewhere.
+    second_interface(&lab, &second.pod);
+    is_unenforceable(&lab, LOOKED, 1);
+    let link = redirect_past_netfilter(&lab, "bypassed");
     let begun = Timestamp::now();
-    let report = lab
-        .await_report("n1", "the bypass in the report", |report| {
-            condition(report, "Verified").1 == "DataplaneBypassed"
-        })
-        .unwrap();
-    let pods = &report["scopes"][0]["pods"];
-    assert_eq!(pods["unenforceable"], 1, "{pods}");
-    assert_eq!(pods["blocked"], 0, "never reported as blocked: {pods}");
-    assert!(preflight(&lab, "n1").contains(link));
+    is_unenforceable(&lab, WAIT_DEADLINE, 2);
+    assert!(preflight(&lab, "n1").contains(&link));
     wait_until(
         WAIT_DEADLINE,
         "packets of the neighbour by its exit",
@@ -151,10 +168,15 @@ fn a_pod_whose_path_bypasses_the_guard_is_named_and_its_neighbour_stays_guarded(
     )
     .unwrap();
     let packets = lab.packets().unwrap();
-    let leaks = packets.leaks;
-    assert!(
-        !leaks.is_empty() && leaks.iter().all(|leak| leak.pod == bypassed.pod.key()),
-        "it leaves past the guard, and nobody else does: {leaks:?}"
-    );
+    let leaks = &packets.leaks;
+    for (pod, port) in [(&second, "extra"), (&bypassed, "n1")] {
+        let key = pod.pod.key();
+        let past = leaks
+            .iter()
+            .any(|leak| leak.pod == key && leak.node == port);
+        assert!(past, "{key} leaves by {port}: {leaks:?}");
+    }
+    let neighbours = neighbour.pod.key();
+    assert!(leaks.iter().all(|leak| leak.pod != neighbours), "{leaks:?}");
     assert_eq!((packets.dropped, packets.agreed), (0, true));
 }

@@ -86,6 +86,33 @@ fn leaves_by_the_exit(lab: &TestLab, sender: &Sender, since: Timestamp) {
     .unwrap();
 }
 
+/// Gives a set another type, as another version could have made it, and takes out the rules that use it.
+const OTHER_TYPE: &str = "{ nft -a list table inet postern | awk '/^\\tchain /{ chain = $2 } \
+     /@dns4/ { print \"delete rule inet postern \" chain \" handle \" $NF }'; \
+     echo 'delete set inet postern dns4'; echo 'add set inet postern dns4 { type ipv4_addr . inet_service; }'; } | nft -f -";
+
+/// No edit can fill such a set: nft refuses it, and the next batch makes the tables anew.
+fn a_set_of_another_type_is_replaced(lab: &TestLab, sender: &Sender) {
+    let table = || lab.shell(NODE, "nft list table inet postern").unwrap();
+    let is_whole = |table: &str| {
+        let (_, set) = table.split_once("set dns4 {").unwrap();
+        let (set, _) = set.split_once('}').unwrap();
+        !set.contains("inet_service") && table.contains("@dns4")
+    };
+    assert!(is_whole(&table()));
+    lab.stop("agent-n1").unwrap();
+    lab.shell(NODE, OTHER_TYPE).unwrap();
+    assert!(!is_whole(&table()));
+    let restarted = Timestamp::now();
+    lab.start_agent(NODE).unwrap();
+    wait_until(WAIT_DEADLINE, "tables that are made anew", || {
+        Ok(is_whole(&table()).then_some(()))
+    })
+    .unwrap();
+    is_in_force(lab, "the policy, by new tables");
+    leaves_by_the_exit(lab, sender, restarted);
+}
+
 #[test]
 fn a_batch_that_nft_refuses_or_delays_leaves_the_former_rules_whole_and_the_next_one_brings_the_new_ones()
  {
@@ -133,5 +160,6 @@ fn a_batch_that_nft_refuses_or_delays_leaves_the_former_rules_whole_and_the_next
     }
     fs::remove_file(&nft.delay).unwrap();
     is_in_force(&lab, "the looser policy");
+    a_set_of_another_type_is_replaced(&lab, &sender);
     assert_eq!(lab.packets().unwrap().faults(), Vec::<String>::new());
 }

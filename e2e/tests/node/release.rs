@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 use std::process::Output;
 
-use crate::documents::{INTENT, RELEASE, next, release_of, write_ledger};
+use crate::documents::{INTENT, RELEASE, next, release_of};
 use jiff::Timestamp;
 use postern_e2e::lab::{Binaries, Exec, Lab, PodOptions, Programs, UpOptions};
 use postern_e2e::proof::harness::{
-    After, Sender, TestLab, WAIT_DEADLINE, exit, policy, wait_until,
+    After, FLOWS, Sender, TestLab, WAIT_DEADLINE, exit, policy, wait_until,
 };
 use postern_intent::sign::{sign_intent, sign_release};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 const NODE: &str = "n1";
 
@@ -81,9 +81,10 @@ fn agent(lab: &Lab, verb: &[&str]) -> Output {
     lab.exec(Exec::Node(NODE), &line).unwrap()
 }
 
-fn cleanup(lab: &Lab) -> Result<String, String> {
+fn cleanup(lab: &Lab, more: &[&str]) -> Result<String, String> {
     let state = lab.node_dir(NODE).join("state");
-    let output = agent(lab, &["cleanup", "--state-dir", state.to_str().unwrap()]);
+    let verb = ["cleanup", "--state-dir", state.to_str().unwrap()];
+    let output = agent(lab, &[&verb, more].concat());
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     if output.status.success() {
         Ok(text(output.stdout))
@@ -180,7 +181,7 @@ fn after_release_and_cleanup_the_node_is_as_it_was_and_nothing_foreign_was_touch
         );
     }
     lab.stop("agent-n1").unwrap();
-    let refused = cleanup(&lab).unwrap_err();
+    let refused = cleanup(&lab, &[]).unwrap_err();
     assert!(refused.contains("not released"), "{refused}");
     assert_eq!(
         picture(&lab)["ruleset"],
@@ -204,30 +205,39 @@ fn after_release_and_cleanup_the_node_is_as_it_was_and_nothing_foreign_was_touch
     );
     let proof = proof.unwrap();
     assert_eq!(proof.faults(), Vec::<String>::new(), "{proof:?}");
-    let refused = cleanup(&lab).unwrap_err();
+    let refused = cleanup(&lab, &[]).unwrap_err();
     assert!(refused.contains("an agent still answers"), "{refused}");
 
     lab.stop("agent-n1").unwrap();
     lab.stop("tunnel-n1").unwrap();
-    let done = cleanup(&lab).unwrap();
+    let done = cleanup(&lab, &[]).unwrap();
     is_as_before(&lab, &before, &done);
-    cleanup(&lab).unwrap();
+    cleanup(&lab, &[]).unwrap();
 }
 
 #[test]
-fn cleanup_takes_away_itself_what_a_released_agent_had_no_time_for() {
-    let (lab, _sender, before) = enforcing_on_a_pictured_node();
+fn root_releases_and_cleans_up_a_node_whose_agent_is_gone_and_nothing_goes_without_a_release() {
+    let (lab, sender, before) = enforcing_on_a_pictured_node();
     lab.kill("agent-n1").unwrap();
     lab.kill("tunnel-n1").unwrap();
-    write_ledger(&lab, NODE, |entries| {
-        let serial = entries["serial"].clone();
-        let at = Timestamp::now().to_string();
-        entries["release"] =
-            json!({"serial": serial, "reason": "uninstall", "at": at, "by": "SignedRelease"});
-    });
-    let done = cleanup(&lab).unwrap();
+    let held = picture(&lab);
+    let refused = cleanup(&lab, &[]).unwrap_err();
+    assert!(refused.contains("not released"), "{refused}");
+    for part in ["ruleset", "rules", "policies"] {
+        let after = picture(&lab);
+        assert_eq!(after[part], held[part], "refusing touches no {part}");
+    }
+    let release = ["--release", "--reason", "the node leaves the cluster"];
+    let done = cleanup(&lab, &release).unwrap();
     is_as_before(&lab, &before, &done);
     assert!(done.lines().count() > 10, "{done}");
+    let opened = sender.await_answers(&FLOWS, Timestamp::now(), WAIT_DEADLINE);
+    opened.unwrap();
+    let written = ledger(&lab)["release"].clone();
+    assert_eq!(written["by"], "RootWithoutAgent", "{written}");
+    assert_eq!(written["reason"], "the node leaves the cluster");
+    // The release is in the ledger, so that a second cleanup needs no other one.
+    cleanup(&lab, &[]).unwrap();
 }
 
 #[test]

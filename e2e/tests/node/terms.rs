@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::holes::{WEB, ask, both, lab_program, serving};
 
 const NODE: &str = "n1";
-const GATEWAY: &str = "gw-1";
+pub(crate) const GATEWAY: &str = "gw-1";
 /// Where clouds serve metadata: special use.
 const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
@@ -24,14 +24,14 @@ fn policy(lines: &str) -> String {
 }
 
 /// A lab with a selected pod that serves, and what is asked in it.
-struct Scene {
-    lab: TestLab,
-    web: PodRecord,
-    gateway: [IpAddr; 2],
+pub(crate) struct Scene {
+    pub(crate) lab: TestLab,
+    pub(crate) web: PodRecord,
+    pub(crate) gateway: [IpAddr; 2],
 }
 
 impl Scene {
-    fn up() -> Self {
+    pub(crate) fn up() -> Self {
         let lab = TestLab::up(&UpOptions {
             nodes: 2,
             ..UpOptions::default()
@@ -47,7 +47,7 @@ impl Scene {
         scene
     }
 
-    fn apply(&self, lines: &str) {
+    pub(crate) fn apply(&self, lines: &str) {
         self.lab.apply_yaml(&policy(lines)).unwrap();
     }
 
@@ -83,21 +83,21 @@ impl Scene {
     }
 
     /// Both families are answered, and the other side sees the gateway.
-    fn answers(&self, what: &str, to: [SocketAddr; 2], protocol: &str) {
+    pub(crate) fn answers(&self, what: &str, to: [SocketAddr; 2], protocol: &str) {
         for (to, seen) in to.into_iter().zip(self.gateway) {
             self.settles(what, to, protocol, Some(&seen.to_string()));
         }
     }
 
     /// Nothing comes back in either family.
-    fn refuses(&self, what: &str, to: [SocketAddr; 2], protocol: &str) {
+    pub(crate) fn refuses(&self, what: &str, to: [SocketAddr; 2], protocol: &str) {
         for to in to {
             self.settles(what, to, protocol, None);
         }
     }
 
     /// The answer becomes this, and stays.
-    fn settles(&self, what: &str, to: SocketAddr, protocol: &str, wanted: Option<&str>) {
+    pub(crate) fn settles(&self, what: &str, to: SocketAddr, protocol: &str, wanted: Option<&str>) {
         let mut last = None;
         let found = wait_until(WAIT_DEADLINE, what, || {
             last = self.ask(to, protocol);
@@ -133,7 +133,7 @@ impl Scene {
     }
 
     /// Nothing left but by the exit, and to no address but the pod's own ones and these, which the case allowed for a while.
-    fn nothing_leaked_but(&self, allowed: &[IpAddr]) {
+    pub(crate) fn nothing_leaked_but(&self, allowed: &[IpAddr]) {
         // The judge counts only bodies that a report names.
         self.in_force();
         let mut packets = self.lab.packets().unwrap();
@@ -144,12 +144,12 @@ impl Scene {
     }
 }
 
-fn own(pod: &PodRecord, port: u16) -> [SocketAddr; 2] {
+pub(crate) fn own(pod: &PodRecord, port: u16) -> [SocketAddr; 2] {
     both(&pod.world[..2], port)
 }
 
 /// The other two world addresses of a pod.
-fn second(pod: &PodRecord, port: u16) -> [SocketAddr; 2] {
+pub(crate) fn second(pod: &PodRecord, port: u16) -> [SocketAddr; 2] {
     both(&pod.world[2..], port)
 }
 

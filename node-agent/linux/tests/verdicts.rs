@@ -20,9 +20,12 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use namespace::{run, within};
+use postern_host_testing::fixture::{self, World, client, pod, scope_id};
 use postern_host_testing::generate::{
     BLOCKED, Dice, RELEASED, SELECTED, Scene, UNLISTED, packet, seed,
 };
+use postern_intent::body::Class;
+use postern_plan::Desired;
 use postern_plan::evaluate::{Conntrack, CtDirection, CtState, End, Evaluator, Packet, Transport};
 use postern_plan::host::Family;
 use postern_plan::ruleset::Transaction;
@@ -385,5 +388,64 @@ fn the_kernel_does_with_eight_thousand_packets_what_the_evaluator_says() {
             (SCENES * PACKETS_OF_A_SCENE / 10..SCENES * PACKETS_OF_A_SCENE).contains(&left),
             "{left}"
         );
+    });
+}
+
+/// The device by which a packet leaves that a pod sends by its own link, if it leaves.
+async fn leaves_by(
+    node: &Node,
+    link: &AsyncDevice,
+    number: u32,
+    source: &str,
+    route: &str,
+) -> Option<&'static str> {
+    node.route_everything_to(route);
+    let to = match source.contains(':') {
+        true => "2001:db8:ffff::7",
+        false => "203.0.113.7",
+    };
+    let transport = Transport::Udp {
+        sport: 4000,
+        dport: 7,
+    };
+    let packet = Packet::new(source.parse().unwrap(), to.parse().unwrap(), transport);
+    link.send(&bytes(&packet, number)).await.unwrap();
+    let mut left = BTreeMap::new();
+    node.read_all(&mut left).await;
+    left.get(&number).copied()
+}
+
+/// One link a pod with host routes, as routed CNIs make it: the bridge family never sees its packets.
+#[test]
+fn a_pod_behind_a_link_of_its_own_leaves_with_its_own_source_and_not_with_a_released_neighbours() {
+    within(|| async {
+        let node = Node::new();
+        let link = device("cali7");
+        std::fs::write("/proc/sys/net/ipv4/conf/cali7/rp_filter", "0").unwrap();
+        run("ip", &["link", "set", "cali7", "up"]);
+        let own = ["10.244.1.7", "fd00:10:244:1::7"];
+        let neighbours = ["10.244.1.3", "fd00:10:244:1::3"];
+        for address in own {
+            run("ip", &["route", "add", address, "dev", "cali7"]);
+        }
+        let mut body = client();
+        let selected = Class::Policy { scope: scope_id() };
+        body.pods.push(pod("r", selected, &own));
+        let mut world = World::of(Some(body));
+        world.bindings.add(fixture::routed());
+        let desired = Desired::from_inputs(&world.inputs());
+        nft(&desired.ruleset.to_string());
+        nft(Transaction::lease(60.try_into().unwrap()).text());
+        for (number, (own, neighbour)) in (1..).step_by(3).zip(own.into_iter().zip(neighbours)) {
+            let left = leaves_by(&node, &link, number, own, "pst-c-eu").await;
+            assert_eq!(left, Some("pst-c-eu"), "{own}");
+            let left = leaves_by(&node, &link, number + 1, neighbour, "eth0").await;
+            assert_eq!(left, None, "{neighbour}");
+        }
+        nft("flush chain inet postern from_pod");
+        for (number, neighbour) in (20..).zip(neighbours) {
+            let left = leaves_by(&node, &link, number, neighbour, "eth0").await;
+            assert_eq!(left, Some("eth0"), "without the rules: {neighbour}");
+        }
     });
 }

@@ -8,6 +8,7 @@ use postern_e2e::lab::topology::world_address;
 use postern_e2e::lab::{Binaries, Exec, PodOptions, PodRecord, TrafficPolicy, UpOptions};
 use postern_e2e::proof::harness::{TestLab, WAIT_DEADLINE, exit, policy, record_run, wait_until};
 use postern_e2e::proof::monitor::{SetKey, read_set};
+use postern_intent::body::Cluster;
 use serde_json::{Value, json};
 
 pub(crate) const WEB: Exec<'static> = Exec::Pod("crawlers/web");
@@ -116,18 +117,39 @@ impl Stage {
 
     /// Waits until the report of the selected pod's node covers a NodePort.
     pub(crate) fn await_node_port(&self, port: u16) {
-        let serial = wait_until(WAIT_DEADLINE, "a body that names the NodePort", || {
+        self.await_cluster(&format!("NodePort {port}"), |cluster| {
+            let mut spans = cluster.node_ports.iter();
+            spans.any(|span| (span.from..=span.to).contains(&port))
+        });
+    }
+
+    /// Waits until the report of the selected pod's node covers a cluster document that has this.
+    pub(crate) fn await_cluster(&self, what: &str, has: impl Fn(&Cluster) -> bool) {
+        let serial = wait_until(WAIT_DEADLINE, &format!("a document with {what}"), || {
             let document = self.lab.current_cluster(NODE)?;
-            let spans = &document.cluster.node_ports;
-            let knows = spans
-                .iter()
-                .any(|span| (span.from..=span.to).contains(&port));
-            Ok(knows.then_some(document.serial))
+            Ok(has(&document.cluster).then_some(document.serial))
         });
         let serial = serial.unwrap();
+        let what = format!("the document with {what} in force");
         self.lab
-            .await_report(NODE, "the body that names the NodePort", |report| {
+            .await_report(NODE, &what, |report| {
                 report["appliedClusterSerial"] == json!(serial)
+            })
+            .unwrap();
+    }
+
+    /// Gives the policy these further lines and waits until the selected pod's node has them in force.
+    pub(crate) fn policy(&self, further: &str) {
+        let former = self.lab.current_envelope(NODE).unwrap().digest().unwrap();
+        self.lab.apply_yaml(&policy("eu", further)).unwrap();
+        let digest = wait_until(WAIT_DEADLINE, "an intent with the change", || {
+            let digest = self.lab.current_envelope(NODE)?.digest().ok();
+            Ok(digest.filter(|digest| *digest != former))
+        });
+        let digest = digest.unwrap();
+        self.lab
+            .await_report(NODE, "the changed policy in force", |report| {
+                report["appliedDigest"] == json!(digest)
             })
             .unwrap();
     }
@@ -249,7 +271,8 @@ impl Stage {
         record_run(&format!("hole-{}", self.hole), &self.rows).unwrap();
     }
 
-    fn settle(&self) {
+    /// What the pod sent before has been judged once a question to a pod on another node is answered.
+    pub(crate) fn settle(&self) {
         for address in &self.far.addresses {
             let to = SocketAddr::new(*address, 7);
             wait_until(WAIT_DEADLINE, "an answer of a pod on another node", || {
@@ -294,6 +317,22 @@ pub(crate) fn serving(lab: &TestLab, name: &str, options: PodOptions) -> PodReco
 
 pub(crate) fn lab_program() -> String {
     Binaries::locate().unwrap().lab().display().to_string()
+}
+
+/// Gives a pod an interface on the LAN beside its own, by which it reaches the world's IPv4 addresses.
+pub(crate) fn second_interface(lab: &TestLab, pod: &PodRecord) {
+    let inside = lab.namespace(&pod.sandbox());
+    let peer = inside.path().display().to_string();
+    lab.namespace("lan")
+        .ip(&format!(
+            "link add name extra type veth peer name net1 netns {peer}\nlink set extra master br0 up\n"
+        ))
+        .unwrap();
+    inside
+        .ip(
+            "link set net1 up\naddr add 192.168.10.99/24 dev net1\nroute add 203.0.112.0/20 via 192.168.10.1\n",
+        )
+        .unwrap();
 }
 
 /// Asks once; what the other side saw, or nothing.

@@ -6,6 +6,7 @@
 )]
 
 mod converge;
+mod frames;
 mod packets;
 mod properties;
 mod ranges;

@@ -3,12 +3,13 @@
 use postern_intent::Address;
 use postern_intent::body::Class;
 use postern_plan::Desired;
-use postern_plan::binding::{Binding, Bindings};
+use postern_plan::binding::Bindings;
 use postern_plan::desired::{LocalRanges, NodeClaim};
+use postern_plan::evaluate::{Evaluator, Packet, Transport};
 use postern_plan::host::Family;
 use postern_plan::ruleset::Rule;
 
-use crate::fixture::{World, client, pod, settings, word};
+use crate::fixture::{self, World, client, pod, scope_id, settings, word};
 
 /// A node whose agent was given no ranges, as `deploy/base` starts it.
 fn without_settings(mut world: World) -> World {
@@ -168,18 +169,13 @@ fn a_body_ends_the_time_without_a_claim() {
 #[test]
 fn a_routed_pod_link_sends_with_its_own_pods_source_only() {
     let mut world = World::of(Some(client()));
-    world.bindings.add(Binding {
-        namespace: word("crawlers"),
-        name: word("r"),
-        uid: word("r-uid"),
-        container_id: "c-r".to_owned(),
-        ifname: "eth0".to_owned(),
-        addresses: [word::<Address>("10.244.1.7")].into(),
-        host_interface: word("cali7"),
-        mac: None,
-        pod_link: word("cali7"),
-    });
-    let desired = Desired::from_inputs(&world.inputs());
+    world.bindings.add(fixture::routed());
+    world.body.as_mut().unwrap().pods.push(pod(
+        "r",
+        Class::Policy { scope: scope_id() },
+        &["10.244.1.7", "fd00:10:244:1::7"],
+    ));
+    let mut desired = Desired::from_inputs(&world.inputs());
     assert_eq!(
         elements(&desired, "routed_links"),
         ["\"cali7\""],
@@ -189,4 +185,42 @@ fn a_routed_pod_link_sends_with_its_own_pods_source_only() {
     let rules = rules(&desired, "from_pod");
     let own = rules.iter().filter(|rule| rule.contains("@routed_links"));
     assert_eq!(own.count(), 2);
+    for (source, to) in [
+        ("10.244.1.7", "203.0.113.7"),
+        ("fd00:10:244:1::7", "2001:db8:ffff::7"),
+    ] {
+        assert!(leaves(&desired, "pst-c-eu", source, to), "{source}");
+    }
+    // The released neighbour may leave by the uplink, and is behind another link.
+    let neighbours = [
+        ("10.244.1.3", "203.0.113.7"),
+        ("fd00:10:244:1::3", "2001:db8:ffff::7"),
+    ];
+    for (source, to) in neighbours {
+        assert!(!leaves(&desired, "eth0", source, to), "{source}");
+    }
+    let from_pod = desired.ruleset.inet.chains.get_mut("from_pod").unwrap();
+    from_pod.rules.clear();
+    for (source, to) in neighbours {
+        let open = leaves(&desired, "eth0", source, to);
+        assert!(open, "{source} without the rules of the links");
+    }
+}
+
+/// Does a packet that comes by `cali7` and that routing sends to this device leave?
+fn leaves(desired: &Desired, device: &str, source: &str, to: &str) -> bool {
+    let transport = Transport::Udp {
+        sport: 4000,
+        dport: 7,
+    };
+    let mut packet = Packet::new(word(source), word(to), transport);
+    packet.iif = "cali7".to_owned();
+    packet.oif = device.to_owned();
+    let mut evaluator = Evaluator::new(&desired.ruleset);
+    for own in ["198.18.0.11", "fd64::11"] {
+        let own: Address = word(own);
+        let key = ("pst-c-eu".to_owned(), Family::of(&own));
+        evaluator.addresses.insert(key, own);
+    }
+    evaluator.forwarded(&packet).left()
 }

@@ -9,6 +9,7 @@ const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMP6: u8 = 58;
+const SCTP: u8 = 132;
 
 /// The Internet checksum (RFC 1071).
 fn checksum(bytes: &[u8]) -> u16 {
@@ -105,6 +106,31 @@ pub(super) fn tcp(from: SocketAddr, to: SocketAddr, flags: u8) -> Vec<u8> {
     packet(from.ip(), to.ip(), TCP, 64, &content)
 }
 
+/// The first packet of an SCTP association: an INIT chunk (RFC 9260, 3.3.2).
+pub(super) fn sctp(from: SocketAddr, to: SocketAddr) -> Vec<u8> {
+    let mut content = [from.port().to_be_bytes(), to.port().to_be_bytes()].concat();
+    // No verification tag yet, and room for the checksum.
+    content.extend([0; 8]);
+    let (tag, window, streams, number) = ([0, 0, 0, 9], [0, 1, 0, 0], [0, 1, 0, 1], [0, 0, 0, 1]);
+    content.extend([[1, 0, 0, 20], tag, window, streams, number].concat());
+    let sum = castagnoli(&content).to_le_bytes();
+    content[8..12].copy_from_slice(&sum);
+    packet(from.ip(), to.ip(), SCTP, 64, &content)
+}
+
+/// CRC32c (RFC 9260, appendix A).
+fn castagnoli(bytes: &[u8]) -> u32 {
+    let mut sum = u32::MAX;
+    for byte in bytes {
+        sum ^= u32::from(*byte);
+        for _ in 0..8 {
+            let carry = sum & 1;
+            sum = (sum >> 1) ^ (carry * 0x82f6_3b78);
+        }
+    }
+    !sum
+}
+
 /// An ICMP error about a flow that does not exist.
 pub(super) fn stray_error(from: IpAddr, to: IpAddr) -> Vec<u8> {
     let (protocol, kind) = if from.is_ipv4() {
@@ -186,7 +212,12 @@ pub(super) fn kind(packet: &[u8]) -> u16 {
 
 #[cfg(test)]
 mod tests {
-    use super::{announcement, checksum, frame, kind, tcp, udp};
+    use super::{announcement, castagnoli, checksum, frame, kind, tcp, udp};
+
+    #[test]
+    fn the_checksum_of_sctp_is_that_of_its_check_string() {
+        assert_eq!(castagnoli(b"123456789"), 0xe306_9283);
+    }
 
     #[test]
     fn headers_with_their_checksums_sum_to_zero() {

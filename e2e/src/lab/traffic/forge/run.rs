@@ -29,6 +29,8 @@ pub enum ForgeVerb {
         #[arg(long, default_value_t = 2)]
         flags: u8,
     },
+    /// The first packet of an SCTP association.
+    Sctp(Ends),
     /// An ICMP or ICMPv6 error about a flow that does not exist.
     Error(Ends),
     /// A neighbour solicitation with hop limit 255 to a unicast address.
@@ -50,6 +52,9 @@ pub enum ForgeVerb {
         /// A VLAN tag; 0 is a priority tag.
         #[arg(long)]
         vlan: Option<u16>,
+        /// The frame's type in hexadecimal, such as 88cc; that of the packet without it.
+        #[arg(long, value_parser = hexadecimal)]
+        ethertype: Option<u16>,
     },
     /// Gratuitous ARP or an unsolicited neighbour advertisement: this address is mine.
     Announce {
@@ -99,6 +104,7 @@ pub fn run(verb: &ForgeVerb) -> Result<(), LabError> {
     match verb {
         ForgeVerb::Udp(ends) => routed(ends, &bytes::udp(ends.from, ends.to)),
         ForgeVerb::Tcp { ends, flags } => routed(ends, &bytes::tcp(ends.from, ends.to, *flags)),
+        ForgeVerb::Sctp(ends) => routed(ends, &bytes::sctp(ends.from, ends.to)),
         ForgeVerb::Error(ends) => routed(ends, &bytes::stray_error(ends.from.ip(), ends.to.ip())),
         ForgeVerb::Solicit(ends) => {
             let (from, to) = (six(ends.from)?, six(ends.to)?);
@@ -110,6 +116,7 @@ pub fn run(verb: &ForgeVerb) -> Result<(), LabError> {
             to_mac,
             from_mac,
             vlan,
+            ethertype,
         } => {
             let (link, own) = interface(device)?;
             let packet = bytes::udp(ends.from, ends.to);
@@ -117,7 +124,7 @@ pub fn run(verb: &ForgeVerb) -> Result<(), LabError> {
                 from_mac.unwrap_or(own),
                 *to_mac,
                 *vlan,
-                bytes::kind(&packet),
+                ethertype.unwrap_or_else(|| bytes::kind(&packet)),
                 &packet,
             );
             framed(&link, &frame, &ends.times)
@@ -227,4 +234,8 @@ fn mac(text: &str) -> Result<[u8; 6], String> {
     bytes
         .try_into()
         .map_err(|_| "a MAC address has six bytes: 02:00:00:00:00:01".to_owned())
+}
+
+fn hexadecimal(text: &str) -> Result<u16, String> {
+    u16::from_str_radix(text, 16).map_err(|error| error.to_string())
 }

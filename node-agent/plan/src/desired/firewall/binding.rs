@@ -30,7 +30,8 @@ pub(super) fn table(bindings: &Bindings) -> Table {
 fn origin() -> Vec<Rule> {
     let drop = |counter| Rule::to(Target::Drop).counted(counter);
     let mut rules = vec![Rule::to(goto("bound")).when(Field::Iif.within("ports"))];
-    // Any other port, of a pod that is not bound yet: not with a bound pod's address.
+    // Any other port, of a pod that is not bound yet: with no address of a bound pod, its MAC address before the others.
+    rules.push(drop(BIND).when(Field::EtherSaddr.within("bound_mac")));
     for family in Family::BOTH {
         rules.push(drop(BIND).when(Field::Saddr(family).within(halved("bound", family))));
     }
@@ -91,6 +92,7 @@ fn sets(bindings: &Bindings) -> BTreeMap<String, Set> {
             "port_mac".to_owned(),
             Set::of([KeyType::IfName, KeyType::Ether]),
         ),
+        ("bound_mac".to_owned(), Set::of([KeyType::Ether])),
         ("bound4".to_owned(), Set::of([KeyType::Ipv4])),
         ("bound6".to_owned(), Set::of([KeyType::Ipv6])),
         (
@@ -125,6 +127,7 @@ fn elements(binding: &Binding, mac: MacAddress) -> Vec<(&'static str, Element)> 
     let mut out = vec![
         ("ports", Element::key([port()])),
         ("port_mac", Element::key([port(), Atom::Mac(mac)])),
+        ("bound_mac", Element::key([Atom::Mac(mac)])),
     ];
     for address in &binding.addresses {
         let own = Atom::Address(*address);
