@@ -325,7 +325,7 @@ fn an_established_connection_is_cut_and_large_packets_pass_and_a_deleted_policy_
     let mut echoes = [0, 1].map(|family| Talk::echo(&scene.lab, &scene.web, family));
     let denied = |protocol: &str| {
         scene.apply(&format!(
-            "defaultAction: Allow\n  rules: [{{name: no-{protocol}, action: Deny, \
+            "defaultAction: Allow\n  rules: [{{name: denied, action: Deny, \
              to: [{{cidr: 0.0.0.0/0}}, {{cidr: '::/0'}}], ports: [{{protocol: {protocol}}}]}}]"
         ));
     };
