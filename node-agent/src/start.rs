@@ -11,7 +11,7 @@ use postern_agent::agent::run::Wakers;
 use postern_agent::agent::state::{
     Agent, LastRun, LedgerState, Opening, ReceivedDocuments, StartDamage, note_damage,
 };
-use postern_agent::agent::{NodeUpdate, Renewals, RunError, run as run_agent};
+use postern_agent::agent::{NodeUpdate, Renewals, RunError, run as run_agent, watch_sockets};
 use postern_agent::apiserver::{self, ApiServerOptions, identity};
 use postern_agent::audit::Audit;
 use postern_agent::bindings::BindingStore;
@@ -36,7 +36,7 @@ use postern_linux::{BackendPreference, LinuxHost, LinuxOptions, PrivateKey};
 use postern_plan::Desired;
 use postern_plan::desired::Facts;
 use postern_plan::settings::Settings;
-use postern_telemetry::{Health, LogError};
+use postern_telemetry::{Health, LogError, chain};
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -100,6 +100,7 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
     let uid = node_uid(args).await.map_err(ProgramError::Node)?;
     let (sender, updates) = mpsc::channel(4);
     watch_preflight(host.clone(), args.settings(), sender.clone());
+    watch_tunnels(args, sender.clone());
     fetch(args, &uid, &installed_keys, &metrics, &mut damages, sender);
     let (probes, plan) = ProbeHandle::pair();
     let agent = Agent {
@@ -368,6 +369,20 @@ fn fetch(
             metrics: metrics.apiserver(),
         };
         apiserver::start(options, sender);
+    }
+}
+
+/// Without the watch a device whose process comes back waits for the pause of its step.
+fn watch_tunnels(args: &RunArgs, sender: mpsc::Sender<NodeUpdate>) {
+    let folder = args.run_dir.join("wireguard");
+    let watched = match files::private_folder(&folder) {
+        Ok(()) => watch_sockets(&folder, sender)
+            .err()
+            .map(|error| chain(&error)),
+        Err(error) => Some(chain(&error)),
+    };
+    if let Some(error) = watched {
+        tracing::warn!(error, "the sockets of the tunnel process cannot be watched");
     }
 }
 

@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::holes::serving;
+use crate::holes::{Talk, serving};
 use jiff::Timestamp;
 use postern_e2e::LabError;
-use postern_e2e::lab::{Binaries, Exec, PodOptions, PodRecord, TrafficPolicy, UpOptions};
+use postern_e2e::lab::{Binaries, Exec, Plugin, PodOptions, PodRecord, TrafficPolicy, UpOptions};
 use postern_e2e::proof::harness::{
     FLOWS, Sender, TestLab, WAIT_DEADLINE, exit, policy, wait_until,
 };
@@ -181,42 +180,12 @@ fn questions(lab: &TestLab, cast: &Cast) -> Vec<Question> {
 }
 
 /// A connection to a Service by which a selected pod is told things.
-struct Stream {
-    heard: PathBuf,
-}
-
-impl Stream {
-    fn open(lab: &TestLab, cast: &Cast) -> Self {
-        let service: IpAddr = "10.96.0.19".parse().unwrap();
-        let to = (cast.far.addresses[0], 19);
-        lab.create_service("stream", Some(service), 19, to, TrafficPolicy::Cluster)
-            .unwrap();
-        let heard = lab.dir().join("heard");
-        let listen = format!("exec cat </dev/tcp/{service}/19 >{}", heard.display());
-        let options = PodOptions::on("n1").label("app", "crawler");
-        lab.pod_on(
-            "crawlers/listener",
-            &options.command(["bash", "-c", &listen]),
-        )
+fn stream(lab: &TestLab, cast: &Cast) -> Talk {
+    let service: IpAddr = "10.96.0.19".parse().unwrap();
+    let to = (cast.far.addresses[0], 19);
+    lab.create_service("stream", Some(service), 19, to, TrafficPolicy::Cluster)
         .unwrap();
-        let stream = Self { heard };
-        stream.assert_goes_on("before the policy");
-        stream
-    }
-
-    fn lines(&self) -> usize {
-        let heard = std::fs::read_to_string(&self.heard).unwrap_or_default();
-        heard.lines().count()
-    }
-
-    /// More than what was on its way.
-    fn assert_goes_on(&self, when: &str) {
-        let before = self.lines();
-        wait_until(WAIT_DEADLINE / 3, when, || {
-            Ok((self.lines() >= before + 10).then_some(()))
-        })
-        .unwrap();
-    }
+    Talk::listen(lab, &cast.selected, service)
 }
 
 fn sources(sender: &Sender, after: Timestamp) -> BTreeSet<IpAddr> {
@@ -234,7 +203,7 @@ fn a_policy_changes_the_way_out_of_its_pods_and_nothing_else() {
         let answer = wait_until(WAIT_DEADLINE, &question.0, || ask(&lab, question)).unwrap();
         before.insert(&question.0, answer);
     }
-    let stream = Stream::open(&lab, &cast);
+    let mut stream = stream(&lab, &cast);
     let selected = PodOptions::on("n1").label("app", "crawler");
     let selected = lab.sender("crawlers/crawler", selected).unwrap();
     let free = lab.sender("default/free", PodOptions::on("n1")).unwrap();
@@ -287,18 +256,57 @@ fn a_policy_changes_the_way_out_of_its_pods_and_nothing_else() {
             assert_eq!(seen.unwrap(), source.to_string(), "{to} {protocol}");
         }
     }
-    stream.assert_goes_on("after the policy was made");
+    stream.goes_on("after the policy was made");
     let rules = "rules: [{action: Deny, to: [{cidr: 198.51.100.0/24}]}]\n";
     let edited = Timestamp::now();
     lab.apply_yaml(&policy("eu", rules)).unwrap();
     lab.await_state("n1", "eu", "Enforcing", edited).unwrap();
-    stream.assert_goes_on("after a rule about the world was added");
+    stream.goes_on("after a rule about the world was added");
     let packets = lab.packets().unwrap();
     assert!(
         packets.replies > 0,
         "replies to the world's connections are counted apart"
     );
     assert_eq!(packets.faults(), Vec::<String>::new());
+}
+
+/// A pod without a binding may be another one that came to its address meanwhile. Where its address was released and still
+/// is, there is nothing that a flow could keep.
+#[test]
+fn streams_of_released_pods_without_a_binding_go_on_over_a_restart_of_the_agent() {
+    let lab = TestLab::up(&UpOptions {
+        nodes: 2,
+        plugin: Plugin::Absent,
+        ..UpOptions::default()
+    })
+    .unwrap();
+    let free = lab.pod_on("default/free", &PodOptions::on("n1")).unwrap();
+    let sender = lab.selected_sender("n1").unwrap();
+    let former = sender.pod.clone();
+    lab.delete_yaml(&policy("eu", "")).unwrap();
+    lab.await_report("n1", "no scope", |report| {
+        report["scopes"].as_array().is_none_or(Vec::is_empty)
+    })
+    .unwrap();
+    sender
+        .await_answers(&FLOWS, Timestamp::now(), WAIT_DEADLINE)
+        .unwrap();
+    let mut streams: Vec<Talk> = [&free, &former]
+        .into_iter()
+        .flat_map(|pod| [0, 1].map(|family| Talk::listen(&lab, pod, pod.world[family])))
+        .collect();
+    lab.kill("agent-n1").unwrap();
+    let killed = Timestamp::now();
+    lab.start_agent("n1").unwrap();
+    lab.await_report("n1", "a report of the second agent", |report| {
+        let at = report["verifiedAt"].as_str().and_then(|at| at.parse().ok());
+        at.is_some_and(|at: Timestamp| at > killed)
+    })
+    .unwrap();
+    for stream in &mut streams {
+        stream.goes_on("after a restart of the agent");
+    }
+    assert_eq!(lab.packets().unwrap().faults(), Vec::<String>::new());
 }
 
 /// Waits until a pod that asks a server for a name has this answer, by both protocols.

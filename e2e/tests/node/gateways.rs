@@ -1,6 +1,8 @@
 //! Gateways under the traffic of other nodes: their objects are removed, a standby takes over, several exits stand side by
 //! side on one client.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use postern_e2e::lab::{Lab, PodOptions, UpOptions};
 use postern_e2e::proof::harness::{
@@ -9,6 +11,9 @@ use postern_e2e::proof::harness::{
 use serde_json::Value;
 
 const GATEWAY: &str = "gw-1";
+
+/// The longest time without an answer while a gateway is repaired, counted from the removal.
+const SILENCE: Duration = Duration::from_secs(3);
 
 /// What another program does to a gateway that serves `eu`.
 const REMOVALS: [(&str, &str); 9] = [
@@ -62,7 +67,7 @@ fn what_somebody_else_removes_from_a_gateway_is_repaired_at_once_and_its_clients
     .unwrap();
     let sender = lab.selected_sender("n1").unwrap();
     for (event, line) in REMOVALS {
-        let before = lab.repairs(GATEWAY);
+        let (before, begun) = (lab.repairs(GATEWAY), Timestamp::now());
         lab.shell(GATEWAY, line).unwrap();
         let what = format!("{event}: the repair without a timer");
         wait_until(WAIT_DEADLINE, &what, || {
@@ -76,6 +81,9 @@ fn what_somebody_else_removes_from_a_gateway_is_repaired_at_once_and_its_clients
         }
         let back = sender.await_answers(&FLOWS, repaired, WAIT_DEADLINE);
         assert!(back.is_ok(), "{event}: {back:?}");
+        println!("{event}: {:?}", sender.longest_silences(begun));
+        let silent = sender.silent_longer_than(SILENCE, begun);
+        assert_eq!(silent, Vec::new(), "{event}");
     }
     nothing_leaked(&lab);
 }
@@ -98,7 +106,7 @@ fn leaves_by(lab: &Lab, sender: &Sender, gateway: &str) {
     wait_until(WAIT_DEADLINE, &what, || {
         let since = Timestamp::now();
         sender.await_answers(&FLOWS, since, WAIT_DEADLINE)?;
-        let sums = sender.since(since + std::time::Duration::from_secs(1));
+        let sums = sender.since(since + Duration::from_secs(1));
         let mut sources = sums.values().flat_map(|tally| &tally.sources);
         Ok(sources.all(|source| own.contains(source)).then_some(()))
     })

@@ -8,7 +8,7 @@ use postern_e2e::proof::harness::{TestLab, WAIT_DEADLINE, exit, wait_until};
 use postern_intent::body::Access;
 use serde_json::Value;
 
-use crate::holes::{WEB, ask, both, lab_program, serving};
+use crate::holes::{Talk, WEB, ask, both, lab_program, serving};
 
 const NODE: &str = "n1";
 pub(crate) const GATEWAY: &str = "gw-1";
@@ -314,46 +314,6 @@ fn large(scene: &Scene, to: SocketAddr, seen: &str) {
     send("udp", 3000);
 }
 
-/// A loop in the pod that sends a line to the world on one connection ten times a second and appends each answer to a
-/// file. The loop ends when an answer stays away for two seconds.
-fn converse(lab: &TestLab, pod: &PodRecord) -> Conversation {
-    let out = lab.dir().join("run/conversation");
-    let to = pod.world[0];
-    let script = format!(
-        "exec 3<>/dev/tcp/{to}/7; while echo x >&3 && read -t 2 -u 3 seen; do echo $seen >> {}; sleep 0.1; done",
-        out.display()
-    );
-    let command = ["bash".into(), "-c".into(), script.into()];
-    let mut command = lab.command(WEB, &command).unwrap();
-    Conversation {
-        out,
-        shell: command.spawn().unwrap(),
-    }
-}
-
-/// The file of answers, and the process that writes it.
-struct Conversation {
-    out: std::path::PathBuf,
-    shell: std::process::Child,
-}
-
-impl Conversation {
-    fn length(&self) -> u64 {
-        std::fs::metadata(&self.out).map_or(0, |meta| meta.len())
-    }
-
-    fn has_ended(&mut self) -> bool {
-        self.shell.try_wait().unwrap().is_some()
-    }
-}
-
-impl Drop for Conversation {
-    fn drop(&mut self) {
-        drop(self.shell.kill());
-        drop(self.shell.wait());
-    }
-}
-
 #[test]
 fn an_established_connection_is_cut_and_large_packets_pass_and_a_deleted_policy_releases() {
     let scene = Scene::up();
@@ -361,19 +321,23 @@ fn an_established_connection_is_cut_and_large_packets_pass_and_a_deleted_policy_
         large(&scene, to, &seen.to_string());
     }
 
-    let mut conversation = converse(&scene.lab, &scene.web);
-    wait_until(WAIT_DEADLINE, "a conversation", || {
-        Ok((conversation.length() > 100).then_some(()))
-    })
-    .unwrap();
-    scene.apply("defaultAction: Allow\n  rules: [{name: no-tcp, action: Deny, to: [{cidr: 0.0.0.0/0}, {cidr: '::/0'}], ports: [{protocol: TCP}]}]");
+    let mut connections = [0, 1].map(|family| Talk::converse(&scene.lab, &scene.web, family));
+    let mut echoes = [0, 1].map(|family| Talk::echo(&scene.lab, &scene.web, family));
+    let denied = |protocol: &str| {
+        scene.apply(&format!(
+            "defaultAction: Allow\n  rules: [{{name: denied, action: Deny, \
+             to: [{{cidr: 0.0.0.0/0}}, {{cidr: '::/0'}}], ports: [{{protocol: {protocol}}}]}}]"
+        ));
+    };
+    denied("TCP");
     scene.refuses("TCP is denied", own(&scene.web, 7), "tcp");
-    wait_until(
-        WAIT_DEADLINE,
-        "the end of the connection that stood",
-        || Ok(conversation.has_ended().then_some(())),
-    )
-    .unwrap();
+    connections.iter_mut().for_each(Talk::ends);
+    for echo in &mut echoes {
+        echo.goes_on("while only TCP is denied");
+    }
+    denied("ICMP");
+    echoes.iter_mut().for_each(Talk::ends);
+    scene.answers("TCP is allowed again", own(&scene.web, 7), "tcp");
     scene.answers("UDP is not", own(&scene.web, 7), "udp");
 
     scene

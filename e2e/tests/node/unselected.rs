@@ -2,10 +2,14 @@
 //! Where a node's ledger is gone they lose only the way out of the cluster, until an intent comes.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use jiff::Timestamp;
+use nix::sys::signal::Signal;
 use postern_e2e::lab::{Exec, PodOptions, PodRecord, TrafficPolicy, UpOptions};
-use postern_e2e::proof::harness::{TestLab, WAIT_DEADLINE, exit, policy, wait_until};
+use postern_e2e::proof::harness::{
+    FLOWS, Sender, TestLab, WAIT_DEADLINE, exit, policy, wait_until,
+};
 use serde_json::{Value, json};
 
 use crate::holes::{ask, serving};
@@ -104,6 +108,81 @@ fn pods_that_ran_before_the_agent_came_are_untouched_while_no_intent_comes() {
     })
     .unwrap();
     neighbours.assert_untouched(&lab, "after a restart of the agent");
+}
+
+/// What an unselected pod may be without an answer while something happens that is not about it.
+const GAP: Duration = Duration::from_millis(300);
+
+/// Something happens, and no flow of an unselected pod has a gap.
+fn without_a_gap(lab: &TestLab, free: &Sender, what: &str, act: impl FnOnce(&TestLab)) {
+    let begun = Timestamp::now();
+    act(lab);
+    free.await_answers(&FLOWS, Timestamp::now(), WAIT_DEADLINE)
+        .unwrap();
+    println!("{what}: {:?}", free.longest_silences(begun));
+    assert_eq!(free.silent_longer_than(GAP, begun), Vec::new(), "{what}");
+}
+
+/// The guard's chain at another priority, as another version may have had it: only a table made anew moves it back.
+const MOVED: &str = "set -e; { echo 'delete table inet postern'; nft list table inet postern | \
+    sed 's/hook forward priority filter - 5/hook forward priority filter - 7/'; } >moved.nft; \
+    grep -c 'filter - 7' moved.nft; nft -f moved.nft; rm moved.nft";
+
+#[test]
+fn an_unselected_pod_has_no_gap_at_a_first_start_nor_at_a_moved_chain_nor_beside_a_hung_tunnel() {
+    let lab = TestLab::bare().unwrap();
+    let free = lab.sender("default/free", PodOptions::on(NODE)).unwrap();
+    let crawler = PodOptions::on(NODE).label("app", "crawler");
+    let crawler = lab.sender("crawlers/crawler", crawler).unwrap();
+    lab.apply_yaml(&(exit("eu", "gw-1", "") + &policy("eu", "")))
+        .unwrap();
+    for sender in [&free, &crawler] {
+        sender
+            .await_answers(&FLOWS, Timestamp::MIN, WAIT_DEADLINE)
+            .unwrap();
+    }
+    without_a_gap(&lab, &free, "first start of an agent", |lab| {
+        lab.start_publisher().unwrap();
+        for node in [NODE, "n2", "gw-1"] {
+            lab.start_tunnel(node).unwrap();
+            lab.start_agent(node).unwrap();
+        }
+        lab.await_state(NODE, "eu", "Enforcing", Timestamp::MIN)
+            .unwrap();
+    });
+    without_a_gap(&lab, &free, "restart that finds a moved chain", |lab| {
+        lab.kill("agent-n1").unwrap();
+        lab.shell(
+            NODE,
+            &format!("cd {} && {MOVED}", lab.node_dir(NODE).display()),
+        )
+        .unwrap();
+        lab.start_agent(NODE).unwrap();
+        wait_until(WAIT_DEADLINE, "the chain at its own priority", || {
+            let chain = lab.shell(NODE, "nft list chain inet postern guard")?;
+            Ok(chain.contains("filter - 5").then_some(()))
+        })
+        .unwrap();
+        lab.await_state(NODE, "eu", "Enforcing", Timestamp::now())
+            .unwrap();
+    });
+    without_a_gap(&lab, &free, "table deleted beside a hung tunnel", |lab| {
+        lab.signal("tunnel-n1", Signal::SIGSTOP).unwrap();
+        lab.shell(NODE, "nft delete table bridge postern").unwrap();
+        wait_until(WAIT_DEADLINE, "the table again", || {
+            let tables = lab.shell(NODE, "nft list tables")?;
+            Ok(tables.contains("table bridge postern").then_some(()))
+        })
+        .unwrap();
+    });
+    lab.signal("tunnel-n1", Signal::SIGCONT).unwrap();
+    let since = Timestamp::now();
+    crawler.await_answers(&FLOWS, since, WAIT_DEADLINE).unwrap();
+    let gateway = lab.node("gw-1").unwrap().addresses();
+    let sums = crawler.since(since + Duration::from_secs(1));
+    let mut sources = sums.values().flat_map(|tally| &tally.sources);
+    assert!(sources.all(|source| gateway.contains(source)), "{sums:?}");
+    assert_eq!(lab.packets().unwrap().faults(), Vec::<String>::new());
 }
 
 #[test]

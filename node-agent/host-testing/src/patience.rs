@@ -50,7 +50,8 @@ impl fmt::Display for Patience {
     }
 }
 
-fn is_over(length: Duration, passed: Duration, waited: Duration) -> bool {
+/// Is a time that passed longer than it may be, with so much of it that tasks waited for a processor?
+pub fn is_over(length: Duration, passed: Duration, waited: Duration) -> bool {
     passed > length * LONGEST || passed.saturating_sub(waited) > length
 }
 
@@ -67,7 +68,7 @@ pub fn eventually(length: Duration, what: &str, mut done: impl FnMut() -> bool) 
 }
 
 /// The time since the boot in which some task stood in line for a processor.
-fn stalled() -> Duration {
+pub fn stalled() -> Duration {
     let text = fs::read_to_string("/proc/pressure/cpu").unwrap_or_default();
     let some = text.lines().find(|line| line.starts_with("some"));
     let total = some.and_then(|line| line.rsplit_once("total=")?.1.trim().parse().ok());

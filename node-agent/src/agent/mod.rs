@@ -44,4 +44,4 @@ pub use activation::Activation;
 pub use renewals::Renewals;
 pub use run::{RunError, run};
 pub use state::Agent;
-pub use updates::NodeUpdate;
+pub use updates::{NodeUpdate, watch_sockets};

@@ -1,12 +1,17 @@
-//! What files of the node say anew while the agent runs: which node this is, and which keys were installed. Neither
-//! takes anything out of force.
+//! What files of the node say anew while the agent runs: which node this is, which keys were installed, and which devices a
+//! tunnel process serves. None takes anything out of force.
 
 use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
 
+use futures::StreamExt as _;
+use inotify::{Inotify, WatchMask};
 use postern_crds::conditions::Reason;
 use postern_host::Host;
 use postern_intent::{KeyId, KeySet, Uid};
 use postern_telemetry::chain;
+use tokio::sync::mpsc;
 
 use super::activation::Activation;
 use super::state::Agent;
@@ -25,6 +30,27 @@ pub enum NodeUpdate {
     Preflight(Vec<String>),
     /// A new term of the operator: it publishes nothing for this node before the node has said what it has seen.
     Asked,
+    /// A tunnel process has made the socket of a device.
+    TunnelServed,
+}
+
+/// Tells when a tunnel process makes a socket in this folder. While the process was away the pause before the next try has
+/// grown, and the events of the kernel do not end it.
+///
+/// # Errors
+/// When the folder cannot be watched: devices are then tried again at their pause alone.
+pub fn watch_sockets(folder: &Path, updates: mpsc::Sender<NodeUpdate>) -> io::Result<()> {
+    let inotify = Inotify::init()?;
+    inotify.watches().add(folder, WatchMask::CREATE)?;
+    let mut sockets = inotify.into_event_stream(vec![0; 4096])?;
+    tokio::spawn(async move {
+        while sockets.next().await.is_some() {
+            if updates.send(NodeUpdate::TunnelServed).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(())
 }
 
 impl<H: Host> Agent<H> {
@@ -36,6 +62,7 @@ impl<H: Host> Agent<H> {
                 self.report.ask();
                 return Activation::Asked;
             }
+            NodeUpdate::TunnelServed => return Activation::Retry,
             NodeUpdate::Preflight(found) => {
                 self.preflight = Some(found);
                 return Activation::Asked;

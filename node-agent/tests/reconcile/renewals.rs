@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::stream;
 use postern_agent::agent::run::Wakers;
+use postern_agent::agent::{Activation, NodeUpdate};
 use postern_agent::probe::{ProbeNews, Silence};
 use postern_crds::NodeReport;
 use postern_host::Tunnels;
@@ -15,9 +16,9 @@ use postern_intent::IfName;
 use postern_telemetry::Health;
 use tokio::sync::{mpsc, watch};
 
-use crate::count;
 use crate::fixture::client;
 use crate::node::Node;
+use crate::{ALWAYS, count};
 
 /// So long that no timer of a case wakes the loop.
 const CHECK: Duration = Duration::from_secs(3600);
@@ -124,4 +125,29 @@ async fn a_peer_that_somebody_removed_is_a_repair_and_no_renewal() {
     assert_eq!(repairs(node, remove, is_counted).await, 1);
     let repaired = host.read_tunnel(&device()).await.unwrap().unwrap();
     assert_eq!(repaired.peers.len(), peers.len());
+}
+
+#[tokio::test]
+async fn a_device_whose_process_is_back_is_configured_at_once_however_long_its_step_waits() {
+    let mut node = Node::new();
+    node.takes(client()).await;
+    let host = node.host.clone();
+    let peers = host.read_tunnel(&device()).await.unwrap().unwrap().peers;
+    host.fails(Call::ConfigureTunnel, 1, ALWAYS, errno::EBUSY);
+    for peer in &peers {
+        let key = peer.peer.public_key;
+        host.remove_peer(&device(), &key).await.unwrap();
+    }
+    // Each failure doubles the pause.
+    for _ in 0..8 {
+        node.agent.reconcile(Activation::Retry).await;
+    }
+    host.fails(Call::ConfigureTunnel, 1, 0, errno::EBUSY);
+    node.agent.reconcile(Activation::HostChanged).await;
+    let waiting = host.read_tunnel(&device()).await.unwrap().unwrap();
+    assert!(waiting.peers.is_empty(), "an event ends no pause");
+    let activation = node.agent.take_update(NodeUpdate::TunnelServed);
+    node.agent.reconcile(activation).await;
+    let served = host.read_tunnel(&device()).await.unwrap().unwrap();
+    assert_eq!(served.peers.len(), peers.len());
 }

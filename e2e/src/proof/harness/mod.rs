@@ -19,15 +19,17 @@ mod objects;
 mod proof;
 mod sender;
 mod series;
+mod silence;
 mod test_lab;
 mod verbs;
 
 pub use body::blank_body;
 pub use listed::{ABLATIONS, CLUSTER_RUNS, LONG_RUNS, RUNS, Run};
 pub use objects::{exit, policy};
-pub use proof::{After, Proof};
+pub use proof::{After, Proof, Wanted};
 pub use sender::{FLOWS, Sender};
 pub use series::{Proofs, RunProof, Series, Shown, gather_proofs, record_run};
+pub use silence::Silence;
 pub use test_lab::TestLab;
 pub use verbs::WAIT_DEADLINE;
 

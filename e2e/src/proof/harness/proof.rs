@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::lab::LabError;
 use crate::lab::{Binaries, Lab};
-use crate::proof::harness::{Sender, wait_until};
+use crate::proof::harness::{FLOWS, Sender, wait_until};
 use crate::proof::judge::{Packets, PodCount};
 
 /// Traffic that should flow again does so within this time.
-const RESUME: Duration = Duration::from_secs(10);
+pub(super) const RESUME: Duration = Duration::from_secs(10);
 
 /// What should become of the sender's traffic after the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +24,46 @@ pub enum After {
     Stops,
     /// It leaves by anything: the pod was released.
     Released,
+}
+
+impl After {
+    /// The same, of these flows alone.
+    #[must_use]
+    pub fn of(self, flows: &'static [&'static str]) -> Wanted {
+        Wanted {
+            flows,
+            ..self.into()
+        }
+    }
+
+    /// The same, and no flow is without an answer for longer than this from the event on.
+    #[must_use]
+    pub fn within(self, bound: Duration) -> Wanted {
+        Wanted {
+            bound: Some(bound),
+            ..self.into()
+        }
+    }
+}
+
+/// What should become of each of a sender's flows.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    pub(super) after: After,
+    /// The flows that are answered again where it goes on.
+    pub(super) flows: &'static [&'static str],
+    /// How long each flow may be without an answer.
+    pub(super) bound: Option<Duration>,
+}
+
+impl From<After> for Wanted {
+    fn from(after: After) -> Self {
+        Self {
+            after,
+            flows: &FLOWS,
+            bound: None,
+        }
+    }
 }
 
 /// What a leak case showed.

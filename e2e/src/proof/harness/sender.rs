@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use crate::lab::LabError;
 use crate::lab::PodRecord;
 use crate::lab::traffic::send::{Line, Tally};
+use crate::proof::harness::silence::{Silence, silences};
 use crate::proof::harness::wait_until;
 
 /// The flows of a sender: three protocols in two families.
@@ -57,6 +58,35 @@ impl Sender {
     #[must_use]
     pub fn attempted_since(&self, time: Timestamp) -> u64 {
         self.since(time).values().map(|tally| tally.sent).sum()
+    }
+
+    /// The longest time of each flow without an answer, counted from a time on.
+    #[must_use]
+    pub fn longest_silences(&self, since: Timestamp) -> BTreeMap<String, Silence> {
+        let all = silences(&self.lines(), since).into_iter();
+        all.filter_map(|(flow, silences)| {
+            Some((flow, silences.into_iter().max_by_key(|one| one.length)?))
+        })
+        .collect()
+    }
+
+    /// Every time of a flow without an answer that is longer than it may be, counted from a time on.
+    #[must_use]
+    pub fn silent_longer_than(&self, bound: Duration, since: Timestamp) -> Vec<(String, Silence)> {
+        let all = silences(&self.lines(), since).into_iter();
+        all.flat_map(|(flow, silences)| {
+            let beyond = silences.into_iter().filter(|one| one.exceeds(bound));
+            beyond.map(move |one| (flow.clone(), one))
+        })
+        .collect()
+    }
+
+    /// When it began to send, once a second of it is over.
+    #[must_use]
+    pub fn began(&self) -> Option<Timestamp> {
+        let mut began = self.lines().into_iter().map(|line| line.from);
+        // A pod of the same name may have written to the file before.
+        began.find(|from| *from >= self.pod.created)
     }
 
     /// Waits until every one of these flows has had an answer in a second that began after the time.

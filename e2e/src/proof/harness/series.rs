@@ -12,8 +12,9 @@ use serde_json::Value;
 use crate::lab::LabError;
 use crate::lab::{Binaries, Cluster, Lab, read_json};
 use crate::proof::harness::listed::{ABLATIONS, CLUSTER_RUNS, LONG_RUNS, RUNS, Run, listed};
+use crate::proof::harness::proof::RESUME;
 use crate::proof::harness::test_lab::place;
-use crate::proof::harness::{After, Proof, Sender, WAIT_DEADLINE, wait_until};
+use crate::proof::harness::{After, Proof, Sender, Silence, WAIT_DEADLINE, Wanted, wait_until};
 use crate::proof::judge::Leak;
 
 /// Nothing came by for so long: traffic has stopped. A sender tries 1200 times a second.
@@ -27,6 +28,8 @@ pub struct Shown {
     pub proof: Proof,
     /// What left by anything but the exit since the event before.
     pub leaks: Vec<Leak>,
+    /// The longest time of each flow without an answer, counted from the moment before the event.
+    pub silences: BTreeMap<String, Silence>,
     /// Sentences of the case that do not hold.
     pub faults: Vec<String>,
 }
@@ -71,8 +74,9 @@ impl<'a> Series<'a> {
         })
     }
 
-    /// One event: the sender's packets arrive, the event happens, what should follow follows, and a whole second of the
-    /// sender's after that is counted too. Leaks are counted from the end of the event before.
+    /// One event: the sender's packets arrive, the event happens, what should follow follows for each flow, and a whole
+    /// second of the sender's after that is counted too. Leaks are counted from the end of the event before, and the time
+    /// without an answer from the moment before this event.
     ///
     /// # Errors
     /// When the event fails, nothing arrives before it, or a counter cannot be read.
@@ -80,12 +84,14 @@ impl<'a> Series<'a> {
         &mut self,
         event: &str,
         sender: &Sender,
-        after: After,
+        wanted: impl Into<Wanted>,
         act: impl FnOnce(&Lab) -> Result<(), LabError>,
     ) -> Result<&Shown, LabError> {
-        let lab = self.lab;
+        let (lab, wanted) = (self.lab, wanted.into());
+        let after = wanted.after;
         let begin = Timestamp::now();
         let first = lab.await_arrival(sender, begin)?;
+        let begun = Timestamp::now();
         act(lab)?;
         let done = match after {
             After::Stops => lab.await_silence(sender)?,
@@ -93,7 +99,9 @@ impl<'a> Series<'a> {
         };
         // Whether it resumed shows in the counts; a case that did not is told with its numbers.
         let _ = lab.await_resumption(sender, after, done);
+        let mut faults = not_answered(sender, wanted, done);
         lab.await_attempts(sender, done)?;
+        faults.extend(silent(sender, wanted, begun));
         let (counted, packets) = (Timestamp::now(), lab.packets_since(self.counted)?);
         let arrived_after = lab.arrived_after(sender, after, done)?;
         self.counted = counted;
@@ -109,7 +117,7 @@ impl<'a> Series<'a> {
             doubts: packets.faults(),
             node_resets: packets.node_resets,
         };
-        let mut faults = proof.faults();
+        faults.extend(proof.faults());
         if after == After::Stops && arrived_after > 0 {
             faults.push("packets still arrived after the event".to_owned());
         }
@@ -117,6 +125,7 @@ impl<'a> Series<'a> {
         self.proof.events.push(Shown {
             proof,
             leaks,
+            silences: sender.longest_silences(begun),
             faults,
         });
         self.write()?;
@@ -153,6 +162,28 @@ impl<'a> Series<'a> {
     fn write(&self) -> Result<(), LabError> {
         record_run(&self.proof.run, &self.proof)
     }
+}
+
+/// The flows that do not go on although they should.
+fn not_answered(sender: &Sender, wanted: Wanted, done: Timestamp) -> Vec<String> {
+    if wanted.after == After::Stops {
+        return Vec::new();
+    }
+    let again = sender.await_answers(wanted.flows, done, RESUME);
+    again.err().iter().map(ToString::to_string).collect()
+}
+
+/// The flows that were without an answer for longer than they may be.
+fn silent(sender: &Sender, wanted: Wanted, begun: Timestamp) -> Vec<String> {
+    let Some(bound) = wanted.bound else {
+        return Vec::new();
+    };
+    let beyond = sender.silent_longer_than(bound, begun).into_iter();
+    beyond
+        .map(|(flow, silence)| {
+            format!("{flow} had no answer for longer than {bound:?}: {silence:?}")
+        })
+        .collect()
 }
 
 /// Writes the `proof.json` of a run that is no series of events.

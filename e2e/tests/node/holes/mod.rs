@@ -1,6 +1,10 @@
 //! What the cases of the holes share: a stage with a selected pod, meters, and forged packets. A meter reads nft
 //! counters, which count in the packet's own path, and never a capture.
 
+mod talk;
+
+pub(crate) use talk::Talk;
+
 use std::net::{IpAddr, SocketAddr};
 
 use postern_e2e::lab::sandbox::netns::Namespace;

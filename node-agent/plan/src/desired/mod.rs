@@ -18,6 +18,7 @@ mod whole;
 pub use classify::{Classes, Classified, Standing};
 pub use cluster::{ClusterView, LocalRanges};
 pub use dns::{DnsEntry, DnsPlan, SocketSource};
+pub(crate) use firewall::holds;
 pub use firewall::names;
 pub use inputs::{Facts, Inputs, LEASE, NodeClaim, tunnel_address, used_interface};
 pub use probe::{ProbePlan, ResolverChoice, UsedProbe};

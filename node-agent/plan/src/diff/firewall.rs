@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern_intent::Address;
 
 use super::learned::Learned;
+use crate::desired::names::halved;
+use crate::desired::{NodeClaim, holds};
+use crate::host::Family;
 use crate::observed::{ObservedFirewall, ObservedTable};
 use crate::ruleset::model::SetFlag;
 use crate::ruleset::print::Lines;
@@ -105,6 +108,28 @@ impl TableState {
             chains: chains.collect(),
             sets: sets.collect(),
         }
+    }
+}
+
+impl TableState {
+    /// Before the first intent pods without a binding go where the node lets them: the guard holds bound ones alone.
+    fn leaves_the_unbound_alone(&self) -> bool {
+        let has = |claim| {
+            let guard = self.chains.get("guard").map(|chain| &chain.rules);
+            let mut holds = holds(claim).into_iter().map(|rule| rule.identity());
+            guard.is_some_and(|rules| holds.all(|hold| rules.contains(&hold)))
+        };
+        has(NodeClaim::Unclaimed) && !has(NodeClaim::Claimed)
+    }
+
+    /// Is the element's address one of a bound pod, or has it a class?
+    fn judges(&self, element: &Element) -> bool {
+        let names = ["local", "from", "last"];
+        let mut sets = names
+            .iter()
+            .flat_map(|name| Family::BOTH.map(|family| halved(name, family)))
+            .filter_map(|name| self.sets.get(&name));
+        sets.any(|set| set.iter().any(|there| there.key == element.key))
     }
 }
 
@@ -232,15 +257,29 @@ fn releases(element: &Element) -> bool {
     matches!(&element.data, Some(Data::Verdict(Target::Goto(chain))) if chain == "released" || chain == "last_released")
 }
 
-/// The desired ruleset without releases, those apart that are in force already.
+/// The desired ruleset without releases, those apart that are in force already and those that open nothing.
 fn without_releases_but(current: &FirewallState, desired: &Ruleset) -> Ruleset {
     let mut held = desired.clone();
+    let Some(current) = &current.inet else {
+        return without_releases(held);
+    };
+    let leaves_alone = current.leaves_the_unbound_alone();
     for (name, set) in &mut held.inet.sets {
-        let there = current.inet.as_ref().and_then(|table| table.sets.get(name));
-        set.elements
-            .retain(|element| !releases(element) || there.is_some_and(|set| set.contains(element)));
+        let there = current.sets.get(name);
+        set.elements.retain(|element| {
+            !releases(element)
+                || there.is_some_and(|set| set.contains(element))
+                || (leaves_alone && !current.judges(element))
+        });
     }
     held
+}
+
+fn without_releases(mut ruleset: Ruleset) -> Ruleset {
+    for set in ruleset.inet.sets.values_mut() {
+        set.elements.retain(|element| !releases(element));
+    }
+    ruleset
 }
 
 /// Every release of the ruleset, those of these addresses apart; what is released already stays so.

@@ -2,6 +2,7 @@
 
 use postern_intent::WgKey;
 use postern_intent::body::{BlockedReason, Class};
+use postern_plan::desired::NodeClaim;
 use postern_plan::diff::firewall::{FirewallState, change, change_arp};
 use postern_plan::diff::flow;
 use postern_plan::diff::learned::Learned;
@@ -69,6 +70,28 @@ fn a_table_that_is_replaced_keeps_the_releases_that_were_in_force_and_gets_the_o
     assert!(change.guard.text().contains("10.244.1.3 : goto released"));
     assert!(!change.guard.text().contains("10.244.1.4 : goto released"));
     assert!(change.release.text().contains("10.244.1.4 : goto released"));
+}
+
+#[test]
+fn the_first_intent_of_a_node_releases_at_once_whom_nobody_held_and_bound_pods_last() {
+    let mut before = World::of(None);
+    before.facts.claim = NodeClaim::Unclaimed;
+    let before = FirewallState::from(&desired(&before).ruleset);
+    let mut body = client();
+    body.pods[0] = pod("a", Class::Released, &["10.244.1.2"]);
+    let after = desired(&World::of(Some(body)));
+    let released = change(&before, &after.ruleset);
+    let [bound, unbound] = ["10.244.1.2", "10.244.1.3"].map(|one| format!("{one} : goto released"));
+    let (guard, release) = (released.guard.text(), released.release.text());
+    assert!(guard.contains(&unbound) && !release.contains(&unbound));
+    assert!(!guard.contains(&bound) && release.contains(&bound));
+
+    // Where an intent was in force before, whoever is not classified is held.
+    let mut held = client();
+    held.pods.clear();
+    let before = FirewallState::from(&desired(&World::of(Some(held))).ruleset);
+    let released = change(&before, &after.ruleset);
+    assert!(!released.guard.text().contains(&unbound));
 }
 
 #[test]

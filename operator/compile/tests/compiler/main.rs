@@ -7,6 +7,7 @@
 )]
 
 mod changes;
+mod families;
 mod gates;
 mod keys;
 mod memory;

@@ -29,7 +29,7 @@ fn verdict<'a>(compilation: &'a Compilation, name: &str) -> &'a Verdict {
         .expect("a verdict")
 }
 
-fn said(compilation: &Compilation, name: &str, kind: &str) -> String {
+pub(crate) fn said(compilation: &Compilation, name: &str, kind: &str) -> String {
     let mut all = verdict(compilation, name).conditions.iter();
     let found = all
         .find(|one| one.kind.as_str() == kind)
@@ -43,7 +43,7 @@ fn said(compilation: &Compilation, name: &str, kind: &str) -> String {
 }
 
 /// Policy p0 in force on its nodes.
-fn enforced() -> (World, Uid) {
+pub(crate) fn enforced() -> (World, Uid) {
     let mut world = start();
     make(&mut world, &red_policy(3));
     world.compile();
@@ -345,7 +345,7 @@ fn a_refresh_and_a_pod_of_another_policy_change_no_status() {
     assert_eq!(statuses(&world.compile_for(|_| false)), before);
 }
 
-fn fault(world: &mut World, node: &str, family: AddressFamily, hop: PathHop) {
+pub(crate) fn fault(world: &mut World, node: &str, family: AddressFamily, hop: PathHop) {
     let fault = PathFault {
         hop,
         message: "nothing came back".to_owned(),
@@ -354,7 +354,7 @@ fn fault(world: &mut World, node: &str, family: AddressFamily, hop: PathHop) {
     of_node.insert(family, fault);
 }
 
-fn exit_says(compilation: &Compilation) -> String {
+pub(crate) fn exit_says(compilation: &Compilation) -> String {
     let mut exits = compilation
         .verdicts
         .iter()
@@ -421,25 +421,6 @@ fn what_a_gateway_finds_behind_itself_explains_what_its_clients_miss() {
         found.starts_with("False EgressIPMissing") && found.contains(&gateway),
         "{found}"
     );
-}
-
-#[test]
-fn a_family_without_an_uplink_is_blocked_and_leaves_an_exit_ready_that_has_the_other_one() {
-    let (mut world, _) = enforced();
-    let nodes: Vec<String> = world.previous.keys().map(ToString::to_string).collect();
-    for node in &nodes {
-        fault(&mut world, node, AddressFamily::IPv6, PathHop::Uplink);
-    }
-    let found = exit_says(&world.compile());
-    assert!(
-        found.starts_with("True FamilyBlocked") && found.contains("IPv6"),
-        "{found}"
-    );
-    for node in &nodes {
-        fault(&mut world, node, AddressFamily::IPv4, PathHop::Uplink);
-    }
-    let found = exit_says(&world.compile());
-    assert!(found.starts_with("False NoUplink"), "{found}");
 }
 
 #[test]

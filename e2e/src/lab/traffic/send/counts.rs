@@ -4,15 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// One line of a sender's output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Line {
+    /// The beginning of the second.
+    pub from: Timestamp,
     /// The end of the second.
     pub at: Timestamp,
+    /// For how long of it tasks stood in line for a processor.
+    pub stalled: SignedDuration,
     /// By protocol and family: `tcp4`, `tcp6`, `udp4`, `udp6`, `icmp4`, `icmp6`.
     pub flows: BTreeMap<String, Tally>,
 }
@@ -27,11 +31,44 @@ pub struct Tally {
     /// The source addresses that the world saw, from its answers (ICMP answers contain none).
     pub sources: BTreeSet<IpAddr>,
     pub errors: BTreeMap<String, u64>,
+    /// When it was answered, if it was.
+    pub heard: Option<Heard>,
+}
+
+/// The times of the answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Heard {
+    pub first: Timestamp,
+    pub last: Timestamp,
+    /// The longest time between one and the next.
+    pub pause: SignedDuration,
+}
+
+impl Heard {
+    fn at(time: Timestamp) -> Self {
+        Self {
+            first: time,
+            last: time,
+            pause: SignedDuration::ZERO,
+        }
+    }
+
+    /// These answers, and later ones.
+    fn then(self, later: Self) -> Self {
+        let between = later.first.duration_since(self.last);
+        Self {
+            first: self.first,
+            last: later.last,
+            pause: self.pause.max(later.pause).max(between),
+        }
+    }
 }
 
 impl Tally {
-    /// Adds another tally of the same flow.
+    /// Adds a later tally of the same flow.
     pub fn add(&mut self, other: Self) {
+        self.hear(other.heard);
         self.sent += other.sent;
         self.received += other.received;
         self.sources.extend(other.sources);
@@ -40,8 +77,21 @@ impl Tally {
         }
     }
 
+    fn hear(&mut self, heard: Option<Heard>) {
+        self.heard = match (self.heard, heard) {
+            (Some(before), Some(later)) => Some(before.then(later)),
+            (before, later) => before.or(later),
+        };
+    }
+
+    /// Notes that answers came just now.
+    pub(crate) fn hears(&mut self) {
+        self.hear(Some(Heard::at(Timestamp::now())));
+    }
+
     /// Counts the world's answer `ADDRESS PORT\n`, once per line.
     pub(crate) fn answered(&mut self, text: &[u8]) {
+        self.hears();
         for line in String::from_utf8_lossy(text).lines() {
             self.received += 1;
             self.sources.extend(

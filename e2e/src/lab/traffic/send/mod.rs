@@ -6,5 +6,5 @@ mod flow;
 mod ping;
 mod run;
 
-pub use counts::{Line, Tally};
+pub use counts::{Heard, Line, Tally};
 pub use run::{Protocol, SendArgs, run};

@@ -36,7 +36,10 @@ pub(crate) fn echo_requests(to: IpAddr, flow: &Flow) {
             }
             let mut buffer = [0; 512];
             while let Ok(length) = recv(open.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
-                tally.received += u64::from(is_reply(to, &buffer[..length], identifier));
+                if is_reply(to, &buffer[..length], identifier) {
+                    tally.received += 1;
+                    tally.hears();
+                }
             }
         });
         socket = Some(open);

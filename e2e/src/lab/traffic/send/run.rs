@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
+use postern_host_testing::patience;
 
 use crate::lab::LabError;
 use crate::lab::traffic::send::flow::Flow;
@@ -70,12 +71,16 @@ pub fn run(args: &SendArgs) -> Result<(), LabError> {
     let end = args
         .duration
         .and_then(|duration| Timestamp::now().checked_add(duration).ok());
+    let (mut from, mut stalled) = (Timestamp::now(), patience::stalled());
     loop {
         std::thread::sleep(Duration::from_secs(1));
         if threads.iter().any(JoinHandle::is_finished) {
             return Err(LabError::ThreadLost { act: "send" });
         }
-        write(args, &line(&tallies))?;
+        let line = line(&tallies, from, stalled);
+        from = line.at;
+        stalled = patience::stalled();
+        write(args, &line)?;
         if end.is_some_and(|end| Timestamp::now() >= end) {
             return Ok(());
         }
@@ -122,14 +127,17 @@ fn start(protocol: Protocol, to: SocketAddr, flow: Flow) -> JoinHandle<()> {
     })
 }
 
-fn line(tallies: &BTreeMap<String, Arc<Mutex<Tally>>>) -> Line {
+fn line(tallies: &BTreeMap<String, Arc<Mutex<Tally>>>, from: Timestamp, stalled: Duration) -> Line {
     let taken = tallies.iter().map(|(name, tally)| {
         let tally = std::mem::take(&mut *tally.lock().unwrap_or_else(PoisonError::into_inner));
         (name.clone(), tally)
     });
+    let stalled = patience::stalled().saturating_sub(stalled);
     Line {
-        at: Timestamp::now(),
+        from,
         flows: taken.collect(),
+        at: Timestamp::now(),
+        stalled: stalled.try_into().unwrap_or_default(),
     }
 }
 

@@ -91,16 +91,25 @@ fn guard(context: &Context<'_>) -> Vec<Rule> {
     for family in Family::BOTH {
         rules.push(Rule::to(Target::SaddrMap(family, halved("from", family))));
     }
-    // By pod link and not by pod range, which would drop replies of remote pods on a node that serves a NodePort.
-    let held = Rule::to(goto("unclassified"));
-    match context.inputs.claim() {
-        NodeClaim::Claimed => rules.push(held.when(Field::Iif.within("podlinks"))),
-        NodeClaim::Unclaimed => rules.extend(Family::BOTH.into_iter().map(|family| {
-            let bound = Field::Saddr(family).within(halved("local", family));
-            held.clone().when(bound).when(Field::Iif.within("podlinks"))
-        })),
-    }
+    rules.extend(holds(context.inputs.claim()));
     rules
+}
+
+/// Who is held for want of a class. By pod link and not by pod range, which would drop replies of remote pods on a node that
+/// serves a NodePort.
+pub(crate) fn holds(claim: NodeClaim) -> Vec<Rule> {
+    let held = Rule::to(goto("unclassified"));
+    let on_pod_links = |rule: Rule| rule.when(Field::Iif.within("podlinks"));
+    match claim {
+        NodeClaim::Claimed => vec![on_pod_links(held)],
+        NodeClaim::Unclaimed => Family::BOTH
+            .into_iter()
+            .map(|family| {
+                let bound = Field::Saddr(family).within(halved("local", family));
+                on_pod_links(held.clone().when(bound))
+            })
+            .collect(),
+    }
 }
 
 /// The world's answer to a client whose served device is missing would follow the default route: back into the world, with

@@ -28,4 +28,5 @@ mod steer;
 mod translate;
 mod whole;
 
+pub(crate) use guard::holds;
 pub(super) use whole::ruleset;
