@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use postern_e2e::lab::Exec;
 use postern_e2e::proof::harness::{WAIT_DEADLINE, exit, wait_until};
+use postern_intent::body::Access;
 
 use crate::holes::{WEB, lab_program};
 use crate::terms::{GATEWAY, Scene, own, second};
@@ -12,14 +13,14 @@ use crate::terms::{GATEWAY, Scene, own, second};
 /// Ports of the SCTP packets that a rule allows, and of those that it does not.
 const PORTS: [u16; 2] = [9, 10];
 
-/// Whether the world's own addresses answer the pod's echo requests becomes this, in both families.
-fn echoes(scene: &Scene, what: &str, wanted: bool) {
+/// The pod's echo requests to its own world addresses come to be answered, or not, in both families.
+fn echoes(scene: &Scene, what: &str, wanted: Access) {
     for to in own(&scene.web, 0) {
         let address = to.ip().to_string();
         let ping = ["ping", "-n", "-c", "1", "-W", "1", address.as_str()];
         let found = wait_until(WAIT_DEADLINE, what, || {
             let answered = scene.lab.exec(WEB, &ping)?.status.success();
-            Ok((answered == wanted).then_some(()))
+            Ok((answered == (wanted == Access::Allow)).then_some(()))
         });
         assert!(found.is_ok(), "{what}: {to}");
     }
@@ -87,7 +88,7 @@ fn rules_about_protocols(scene: &Scene) {
     scene.refuses("a rule about TCP alone", own(&scene.web, 7), "udp");
     scene.answers("every destination", own(&scene.web, 7), "tcp");
     scene.answers("every destination", second(&scene.web, 7), "tcp");
-    echoes(scene, "a rule about TCP alone", false);
+    echoes(scene, "a rule about TCP alone", Access::Deny);
     scene.apply("defaultAction: Allow\n  rules: [{name: echo, action: Deny, ports: [{protocol: TCP, port: 7}]}]");
     scene.refuses("a denied port", own(&scene.web, 7), "tcp");
     scene.refuses("a denied port", second(&scene.web, 7), "tcp");
@@ -97,12 +98,12 @@ fn rules_about_protocols(scene: &Scene) {
         "defaultAction: Deny\n  rules: [{name: ping, action: Allow, ports: [{protocol: ICMP}]}]",
     );
     scene.refuses("a rule about ICMP alone", own(&scene.web, 7), "udp");
-    echoes(scene, "ICMP is allowed", true);
+    echoes(scene, "ICMP is allowed", Access::Allow);
     scene.apply(
         "defaultAction: Allow\n  rules: [{name: ping, action: Deny, ports: [{protocol: ICMP}]}]",
     );
     scene.answers("ICMP alone is denied", own(&scene.web, 7), "tcp");
-    echoes(scene, "ICMP is denied", false);
+    echoes(scene, "ICMP is denied", Access::Deny);
 
     let [allowed, denied] = PORTS;
     count_sctp(scene);
