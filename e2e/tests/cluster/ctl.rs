@@ -10,7 +10,7 @@ use postern_e2e::lab::sandbox::command;
 use postern_e2e::proof::harness::wait_until;
 use serde_json::{Value, json};
 
-use crate::plane::{LONG, SYSTEM, await_held, cluster, events, get, held};
+use crate::plane::{LONG, SYSTEM, await_held, cluster, condition, events_in, gauge, get, held};
 
 const DEFINITIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds");
 
@@ -86,6 +86,9 @@ fn people_read_how_things_stand_and_are_told_what_they_may_not() {
         assert_eq!(node["failClosed"], "True", "{node}");
     }
 
+    a_held_release_shows_where_its_tenant_looks(&lab);
+    await_status(&lab, &[], 0, &[nothing[0]]);
+
     lab.apply_yaml(NOWHERE).unwrap();
     await_status(&lab, &[], 3, &["RefNotFound: there is no ExitNode nowhere"]);
     refuses_who_may_not(&lab);
@@ -95,6 +98,72 @@ fn people_read_how_things_stand_and_are_told_what_they_may_not() {
         1,
         &["there is no namespace elsewhere: Postern is not installed"],
     );
+}
+
+/// Writes the settings of the operators, and waits until all of them have taken or refused them.
+fn write_settings(lab: &Lab, settings: &Value, refused: i64) {
+    let path = lab.operator_settings();
+    lab.write_atomically(&path, settings.to_string().as_bytes())
+        .unwrap();
+    wait_until(LONG, "operators that have read their settings", || {
+        Ok((gauge(lab, "settings_refused") == Some(refused)).then_some(()))
+    })
+    .unwrap();
+}
+
+/// A tenant changes the selector where no pod may go without an approval: the condition of the policy and an Event that
+/// `kubectl describe` lists say so, with what to type.
+fn a_held_release_shows_where_its_tenant_looks(lab: &Lab) {
+    let text = std::fs::read_to_string(lab.operator_settings()).unwrap();
+    let good: Value = serde_json::from_str(&text).unwrap();
+    let mut strict = good.clone();
+    // Settings that are refused in between show when the next ones are in force.
+    strict["nobody-knows-this"] = json!(1);
+    write_settings(lab, &strict, 1);
+    strict = good.clone();
+    strict["gate"] = json!({"pods": 0, "percent": 0});
+    write_settings(lab, &strict, 0);
+
+    let policy = ["egp", "crawler", "-n", "crawlers"];
+    let select = |app: &str| {
+        let patch = json!({"spec": {"podSelector": {"matchLabels": {"app": app}}}}).to_string();
+        let patch = ["--type=merge", "-p", &patch];
+        lab.kubectl_ok(&[&["patch"], &policy[..], &patch[..]].concat())
+            .unwrap();
+    };
+    select("nobody");
+    await_held(
+        lab,
+        "SelectorChanged",
+        &[json!({"policy": "crawlers/crawler"})],
+    )
+    .unwrap();
+    let held = wait_until(LONG, "the condition of the policy", || {
+        let object = get(lab, &policy)?;
+        let says = condition(&object, "Programmed")
+            .is_some_and(|one| one["status"] == "False" && one["reason"] == "ReleaseHeld");
+        Ok(says.then_some(object))
+    })
+    .unwrap();
+    let approve = "posternctl approve policy crawlers/crawler";
+    wait_until(LONG, "an Event in the namespace of the tenant", || {
+        let told = events_in(lab, "crawlers", "ReleaseHeld")?;
+        let told = told.iter().any(|event| {
+            let note = event["note"].as_str().unwrap_or_default();
+            event["regarding"]["uid"] == held["metadata"]["uid"] && note.contains(approve)
+        });
+        Ok(told.then_some(()))
+    })
+    .unwrap();
+    let described = lab
+        .kubectl_ok(&[&["describe"], &policy[..]].concat())
+        .unwrap();
+    let (_, listed) = described.split_once("\nEvents:").unwrap();
+    assert!(listed.contains(approve), "{described}");
+
+    select("crawler");
+    await_held(lab, "none", &[]).unwrap();
+    write_settings(lab, &good, 0);
 }
 
 /// An agent's token may read its intent and nothing of this, and hears which right is missing.
@@ -145,6 +214,7 @@ fn approver(lab: &Lab) -> String {
 fn what_waits_is_approved_once_and_the_operator_takes_it() {
     let lab = cluster();
     lab.selected_sender("n1").unwrap();
+    let uid = get(&lab, &["egp", "crawler", "-n", "crawlers"]).unwrap()["metadata"]["uid"].clone();
     lab.kubectl_ok(&["delete", "crd", "egresspolicies.postern.dev"])
         .unwrap();
     let policy = json!({"policy": "crawlers/crawler"});
@@ -157,8 +227,13 @@ fn what_waits_is_approved_once_and_the_operator_takes_it() {
     );
     let told = "posternctl approve policy crawlers/crawler";
     wait_until(LONG, "an Event that says what to type", || {
-        let notes = events(&lab, "ReleaseHeld")?;
-        Ok(notes.iter().any(|note| note.contains(told)).then_some(()))
+        let told = events_in(&lab, "crawlers", "ReleaseHeld")?
+            .iter()
+            .any(|event| {
+                let note = event["note"].as_str().unwrap_or_default();
+                event["regarding"]["uid"] == uid && note.contains(told)
+            });
+        Ok(told.then_some(()))
     })
     .unwrap();
     let kubeconfig = approver(&lab);

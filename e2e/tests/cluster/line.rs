@@ -8,11 +8,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use postern_e2e::LabError;
 use postern_e2e::cluster::{Bump, Fault, operator_name};
-use postern_e2e::lab::Lab;
+use postern_e2e::lab::{Binaries, Lab, PodOptions, topology};
 use postern_e2e::proof::harness::{After, FLOWS, Series, WAIT_DEADLINE, exit, policy, wait_until};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::plane::{LONG, another, applied, await_quiet, cluster, condition, get, leader, serials};
+use crate::plane::{
+    LONG, SYSTEM, another, applied, approve, await_account, await_held, await_quiet, cluster,
+    condition, events, gauge, get, leader, serials,
+};
 
 fn crawler(lab: &Lab) -> Result<Value, LabError> {
     get(lab, &["egp", "crawler", "-n", "crawlers"])
@@ -47,9 +50,37 @@ fn await_enforced(lab: &Lab, pods: u64, deadline: Duration) -> Result<(), LabErr
     )
 }
 
+/// A pod that the policy selects, and that serves HTTP on port 80.
+fn web(lab: &Lab) {
+    let program = Binaries::locate().unwrap().lab().display().to_string();
+    let dir = lab.dir().display().to_string();
+    let command = [program.as_str(), "--dir", &dir, "run", "world"];
+    let pod = PodOptions::on("n1").label("app", "crawler");
+    await_account(lab, "crawlers").unwrap();
+    lab.pod_on("crawlers/web", &pod.command(command)).unwrap();
+}
+
+/// What that pod answers to a request of the API server, which is no Node: the address that it was asked from.
+fn asked_by_the_api_server(lab: &Lab) -> Result<String, LabError> {
+    let page = "/api/v1/namespaces/crawlers/pods/web:80/proxy/";
+    lab.kubectl_ok(&["get", "--raw", page, "--request-timeout=5s"])
+}
+
+fn await_answer_to_the_api_server(lab: &Lab) {
+    let what = "the pod's answer to the API server";
+    let answer = wait_until(
+        WAIT_DEADLINE,
+        what,
+        || Ok(asked_by_the_api_server(lab).ok()),
+    );
+    assert_eq!(answer.unwrap().trim(), topology::CONTROL4.to_string());
+}
+
 #[test]
 fn what_is_applied_is_programmed_and_the_users_objects_say_so() {
     let lab = cluster();
+    web(&lab);
+    await_answer_to_the_api_server(&lab);
     lab.selected_sender("n1").unwrap();
     let policy = ["egp", "crawler", "-n", "crawlers"];
     for kind in [
@@ -62,7 +93,8 @@ fn what_is_applied_is_programmed_and_the_users_objects_say_so() {
         await_true(&lab, &policy, kind, WAIT_DEADLINE).unwrap();
     }
     await_true(&lab, &["exit", "eu"], "Ready", WAIT_DEADLINE).unwrap();
-    await_enforced(&lab, 1, WAIT_DEADLINE).unwrap();
+    await_enforced(&lab, 2, WAIT_DEADLINE).unwrap();
+    await_answer_to_the_api_server(&lab);
     let columns = lab.kubectl_ok(&["get", "egp", "-n", "crawlers"]).unwrap();
     assert!(
         columns.contains("eu") && columns.contains("Ready"),
@@ -75,6 +107,13 @@ fn what_is_applied_is_programmed_and_the_users_objects_say_so() {
         assert_eq!(report["spec"]["nodeUID"], lab.node(node).unwrap().uid);
         assert_eq!(condition(&report, "FailClosed").unwrap()["status"], "True");
     }
+    // Where the node does not know the API server's address, the answer does not leave.
+    lab.kill("agent-n1").unwrap();
+    lab.shell("n1", "nft flush set inet postern api_host4")
+        .unwrap();
+    assert!(asked_by_the_api_server(&lab).is_err());
+    lab.start_agent("n1").unwrap();
+    await_answer_to_the_api_server(&lab);
 }
 
 #[test]
@@ -270,6 +309,75 @@ fn what_could_not_be_remembered_is_published_as_soon_as_it_can_be() {
     lab.clear_fault().unwrap();
     // Without another change, the next run for the time's sake alone would be a minute away.
     await_true(&lab, &["exit", "eu"], "Ready", Duration::from_secs(20)).unwrap();
+}
+
+/// Nobody makes another page of the memory, as where a quota or a webhook refuses it.
+const NO_NEW_PAGES: &str = "apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: no-new-pages}
+spec:
+  matchConstraints:
+    resourceRules: [{apiGroups: [''], apiVersions: [v1], operations: [CREATE], resources: [configmaps]}]
+  validations:
+  - expression: \"!object.metadata.name.startsWith('postern-memory-policies-')\"
+    message: no more pages
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: no-new-pages}
+spec: {policyName: no-new-pages, validationActions: [Deny]}
+";
+
+fn refuse_new_pages(lab: &Lab) {
+    lab.apply_yaml(NO_NEW_PAGES).unwrap();
+    let page = ["create", "configmap", "postern-memory-policies-x"];
+    let tried = [&page[..], &["-n", SYSTEM, "--dry-run=server"]].concat();
+    wait_until(LONG, "the refusal of a page", || {
+        Ok(lab.kubectl_ok(&tried).is_err().then_some(()))
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_page_that_is_refused_is_told_with_its_tenant_and_keeps_nobody_waiting() {
+    let lab = cluster();
+    lab.selected_sender("n1").unwrap();
+    await_enforced(&lab, 1, WAIT_DEADLINE).unwrap();
+    refuse_new_pages(&lab);
+    let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: red}\n";
+    lab.apply_yaml(namespace).unwrap();
+    let red = policy("eu", "").replace("namespace: crawlers", "namespace: red");
+    lab.apply_yaml(&red).unwrap();
+    await_account(&lab, "red").unwrap();
+    let pod = PodOptions::on("n1").label("app", "crawler");
+    let sender = lab.sender("red/crawler", pod).unwrap();
+    // That tenant is served, and so is another one whose page was there before.
+    await_true(&lab, &["egp", "crawler", "-n", "red"], "Ready", LONG).unwrap();
+    lab.apply_yaml(&policy("eu", "priority: 1")).unwrap();
+    let crawlers = ["egp", "crawler", "-n", "crawlers"];
+    let changed = await_true(&lab, &crawlers, "Programmed", WAIT_DEADLINE).unwrap();
+    assert_eq!(changed["metadata"]["generation"], 2);
+    wait_until(LONG, "an Event that names the tenant", || {
+        let notes = events(&lab, "NotDurable")?;
+        let named = |note: &String| note.contains("cannot be remembered: red. ");
+        Ok(notes.iter().any(named).then_some(()))
+    })
+    .unwrap();
+    assert_eq!(gauge(&lab, "memory_unwritten_pages"), Some(1));
+
+    // Another leader knows nothing of the tenant's policy: what goes with it waits for a person.
+    lab.kill_publishers().unwrap();
+    lab.delete_yaml(&red).unwrap();
+    let begin = Timestamp::now();
+    lab.start_publishers().unwrap();
+    let subject = json!({"policy": "red/crawler"});
+    let held = await_held(&lab, "Forgotten", &[subject]).unwrap();
+    sender.await_answers(&FLOWS, begin, LONG).unwrap();
+    let count = lab.pod_since(&sender, begin).unwrap();
+    assert_eq!(count.arrived, count.exited, "everything went by the exit");
+    approve(&lab, &held).unwrap();
+    await_held(&lab, "none", &[]).unwrap();
+    assert_eq!(lab.packets().unwrap().faults(), Vec::<String>::new());
 }
 
 #[test]

@@ -172,6 +172,14 @@ pub(crate) fn events(lab: &Lab, reason: &str) -> Result<Vec<String>, LabError> {
     Ok(told.map(|event| event["note"].to_string()).collect())
 }
 
+/// Events with this reason that the users of a namespace see.
+pub(crate) fn events_in(lab: &Lab, namespace: &str, reason: &str) -> Result<Vec<Value>, LabError> {
+    let list = get(lab, &["events.events.k8s.io", "-n", namespace])?;
+    let items = list["items"].as_array().cloned().unwrap_or_default();
+    let told = items.into_iter().filter(|event| event["reason"] == reason);
+    Ok(told.collect())
+}
+
 /// What waits for an approval, from the ConfigMap of the operator. It is an error when there is no ConfigMap.
 pub(crate) fn held(lab: &Lab) -> Result<Vec<Value>, LabError> {
     held_so_far(lab)?.ok_or_else(|| LabError::Invalid {

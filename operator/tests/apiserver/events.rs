@@ -21,6 +21,34 @@ fn news(digest: &str) -> EventNotice {
     }
 }
 
+/// `kubectl describe` asks for Events by the UID of what it describes.
+#[tokio::test]
+async fn an_event_names_its_object_with_the_uid_and_lies_in_its_namespace() {
+    let (client, log) = server::server(server::echo);
+    let (writer, _leading) = server::writer(client);
+    let (events, event_writer) = event_queue(writer, "operator-0");
+    let uid = Some("5f0c".to_owned());
+    let namespace = Some("crawlers".to_owned());
+    events.push(EventNotice {
+        regarding: Regarding::own("EgressPolicy", namespace, "crawler", uid),
+        ..news("aaa")
+    });
+    all(events, event_writer).await;
+    let log = log.lock().unwrap();
+    assert!(
+        log[0].path.contains("/namespaces/crawlers/events"),
+        "{:?}",
+        log[0]
+    );
+    let event: Value = serde_json::from_str(&log[0].body).unwrap();
+    assert_eq!(event["metadata"]["namespace"], "crawlers");
+    let regarding = serde_json::json!({
+        "apiVersion": "postern.dev/v1alpha1", "kind": "EgressPolicy", "namespace": "crawlers", "name": "crawler",
+        "uid": "5f0c",
+    });
+    assert_eq!(event["regarding"], regarding);
+}
+
 /// Everything that is told is written, or lost.
 async fn all(events: EventQueue, event_writer: EventWriter) {
     drop(events);

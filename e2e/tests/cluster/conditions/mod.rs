@@ -4,6 +4,8 @@
 //! `cargo test -p postern-e2e --features cluster --test cluster conditions::`, as root; the first run builds Kubernetes.
 
 mod change;
+mod exit;
+mod incapable;
 mod node;
 mod reading;
 mod refusal;

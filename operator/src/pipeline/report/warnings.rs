@@ -25,11 +25,12 @@ pub(super) fn of_unwritten(namespace: &str, pages: &[UnwrittenPage]) -> NamedNot
     for page in pages {
         let name = page.page.config_map();
         let regarding = Regarding::core("ConfigMap", namespace, &name);
+        // The API server's words come last: they are long, and a note is cut.
         let note = format!(
-            "the API server refuses it ({}). Policies of these namespaces stay enforced; after a change of the leading \
-             operator a person approves what they would release: {}",
-            page.why,
-            first_names(&page.namespaces)
+            "policies of these namespaces cannot be remembered: {}. They stay enforced; after a change of the leading \
+             operator a person approves what they would release. The API server refuses the page: {}",
+            first_names(&page.namespaces),
+            page.why
         );
         let notice = warning(regarding, Reason::NotDurable, "Remember", note);
         notices.insert((name, String::new()), notice);

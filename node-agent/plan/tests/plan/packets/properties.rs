@@ -1,7 +1,7 @@
 //! The properties, each as a judgement of one packet, so that a ruleset with a bug can be judged too.
 
 use postern_intent::body::Way;
-use postern_plan::evaluate::{CtDirection, CtState, End, Evaluator, Packet};
+use postern_plan::evaluate::{Conntrack, CtDirection, CtState, End, Evaluator, Packet};
 use postern_plan::host::Family;
 use postern_plan::ruleset::Ruleset;
 
@@ -237,4 +237,34 @@ fn an_answer_to_somebody_who_came_in_by_a_service_leaves_where_the_policy_lets_i
         }
     }
     assert!(answers > 20, "{answers}");
+}
+
+/// An API server that is no Node calls pods, and is answered whatever their policies say.
+#[test]
+fn an_answer_to_an_api_server_that_is_no_node_leaves_from_every_pod() {
+    let mut dice = Dice::new(seed());
+    let sources = [SELECTED, BLOCKED, UNLISTED, RELEASED].concat();
+    let mut answers = 0;
+    for _ in 0..200 {
+        let scene = Scene::new(&mut dice);
+        let servers = &scene.body().cluster.api_servers;
+        for client in servers.iter().map(|server| server.ip()) {
+            let sampled = (0..100).map(|_| packet(&mut dice, &sources));
+            for mut packet in sampled.filter(|packet| Family::of(&client) == packet.family()) {
+                packet.destination = client;
+                packet.oif = "eth0".to_owned();
+                packet.conntrack = Conntrack {
+                    state: CtState::Established,
+                    direction: CtDirection::Reply,
+                    dnat: false,
+                    original_source: client,
+                    original_destination: packet.source,
+                };
+                let passage = evaluator(&scene, &scene.desired.ruleset).forwarded(&packet);
+                assert!(passage.left(), "{packet:?} {passage:#?}");
+                answers += 1;
+            }
+        }
+    }
+    assert!(answers > 2000, "{answers}");
 }
