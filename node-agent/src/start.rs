@@ -41,6 +41,9 @@ use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+#[cfg(test)]
+mod tests;
+
 /// Why the program ended with an error.
 #[derive(Debug, Error)]
 pub(crate) enum ProgramError {
@@ -389,19 +392,27 @@ fn watch_tunnels(args: &RunArgs, sender: mpsc::Sender<NodeUpdate>) {
 /// Between two looks at what only the whole host shows. Listing everybody's rules takes time where there are many.
 const PREFLIGHT_PACE: Duration = Duration::from_secs(60);
 
-/// The checks of `preflight` in a task of their own, because settings and foreign rules change after an installation. Only
-/// news are told.
+/// The checks of `preflight` in a task of their own, because settings and foreign rules change after an installation.
 fn watch_preflight(host: LinuxHost, settings: Settings, sender: mpsc::Sender<NodeUpdate>) {
-    tokio::spawn(async move {
-        let mut told = None;
-        while !sender.is_closed() {
-            let checks = preflight::judge(&preflight::look(&host, &settings).await, &settings);
-            let found = preflight::check::concerns(&checks);
-            if told.as_ref() != Some(&found) {
-                drop(sender.send(NodeUpdate::Preflight(found.clone())).await);
-                told = Some(found);
-            }
-            tokio::time::sleep(PREFLIGHT_PACE).await;
+    let look = async move || {
+        let checks = preflight::judge(&preflight::look(&host, &settings).await, &settings);
+        preflight::check::concerns(&checks)
+    };
+    tokio::spawn(tell_findings(look, sender));
+}
+
+/// Looks again and again, and tells only news.
+async fn tell_findings(
+    mut look: impl AsyncFnMut() -> Vec<String>,
+    sender: mpsc::Sender<NodeUpdate>,
+) {
+    let mut told = None;
+    while !sender.is_closed() {
+        let found = look().await;
+        if told.as_ref() != Some(&found) {
+            drop(sender.send(NodeUpdate::Preflight(found.clone())).await);
+            told = Some(found);
         }
-    });
+        tokio::time::sleep(PREFLIGHT_PACE).await;
+    }
 }

@@ -51,7 +51,7 @@ pub struct GatewayStatus {
     #[schemars(schema_with = "crate::schema::text::endpoint")]
     pub endpoint: Option<String>,
 
-    /// MTU of its tunnels in bytes, on the active gateway.
+    /// MTU of its tunnels in bytes, on the active gateway, as it reads it back. Absent while it does not report it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u32")]
     pub mtu: Option<u32>,

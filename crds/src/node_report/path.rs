@@ -52,6 +52,11 @@ pub struct ServedReport {
     #[schemars(schema_with = "crate::schema::text::section_digest")]
     pub digest: Option<String>,
 
+    /// MTU of the tunnel in bytes, read back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32")]
+    pub mtu: Option<u32>,
+
     /// The ways of its families, from the gateway on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2))]

@@ -29,6 +29,7 @@ use postern_plan::Desired;
 use postern_plan::desired::{Facts, NodeClaim};
 use postern_plan::diff::learned::Learned;
 use postern_plan::flow::Cuts;
+use postern_plan::host::{AdminState, Carrier, ObservedLink, TunnelBackend, TunnelLink};
 use postern_plan::observed::{ObservedFirewall, ObservedTable};
 use postern_plan::order::{ArpTables, Planning, Stage, TableChange};
 use postern_plan::settings::SecondLock;
@@ -58,7 +59,11 @@ fn signer() -> SigningKey {
 fn verified(serial: u64) -> Arc<Verified<Body>> {
     let mut body = client();
     body.serial = Serial(serial);
-    let (document, cluster) = body.documents();
+    verified_body(&body)
+}
+
+fn verified_body(body: &Body) -> Arc<Verified<Body>> {
+    let (document, cluster) = body.clone().documents();
     let key = signer().verifying_key();
     let pem = key.to_public_key_pem(LineEnding::LF).unwrap();
     let (keys, now) = (
@@ -304,6 +309,25 @@ fn what_is_damaged_at_the_start_makes_its_own_condition_false_and_no_other() {
 }
 
 #[test]
+fn of_several_damages_of_one_condition_none_is_left_untold() {
+    let mut case = Case::sealed();
+    let damage = |reason, message: &str| StartDamage {
+        condition: Programmed,
+        reason,
+        message: message.to_owned(),
+    };
+    case.damages = vec![
+        damage(R::NotDurable, "cannot make the folder /run/postern"),
+        damage(R::ApplyFailed, "cannot open the audit log /var/log/x"),
+    ];
+    let findings = case.inputs().findings();
+    let found = findings.iter().find(|one| one.kind == Programmed).unwrap();
+    assert_eq!((found.state, found.reason), (False, R::NotDurable));
+    let told = "cannot make the folder /run/postern; cannot open the audit log /var/log/x";
+    assert_eq!(found.message, told);
+}
+
+#[test]
 fn a_released_node_is_called_so_only_when_nothing_was_left() {
     let mut case = Case::new(None);
     let released = |case: &Case| {
@@ -329,4 +353,65 @@ fn a_handshake_is_fresh_by_the_wall_clock_that_stamped_it() {
     };
     let exits = inputs.status().exits;
     assert!(exits.iter().all(|exit| !exit.healthy), "nothing was heard");
+}
+
+/// A read-back of a body's tunnel whose device has another MTU than the body asks for.
+fn with_mtu(body: &Body, mtu: u32) -> ReadBack {
+    let tunnel = &body.tunnels[0];
+    let link = TunnelLink {
+        name: tunnel.interface.clone(),
+        mtu: u32::from(tunnel.mtu),
+        backend: TunnelBackend::Userspace,
+    };
+    let wanted = Carried {
+        body: Some(verified_body(body)),
+        desired: Arc::new(Desired {
+            links: [link].into(),
+            ..Desired::default()
+        }),
+    };
+    let mut reading = whole();
+    reading.observed.links = vec![ObservedLink {
+        index: 9,
+        name: tunnel.interface.to_string(),
+        kind: "tun".to_owned(),
+        mtu,
+        state: AdminState::Up,
+        carrier: Carrier::Present,
+        master: None,
+        mac: None,
+        addresses: Vec::new(),
+    }];
+    read(&wanted, None, reading)
+}
+
+#[test]
+fn an_exit_is_reported_with_the_mtu_that_its_device_has_and_another_one_is_a_mismatch() {
+    for (body, served) in [(client(), false), (fixture::gateway(&[]), true)] {
+        let said = |mtu: u32| {
+            let mut case = Case::new(Some(with_mtu(&body, mtu)));
+            case.world.body = Some(body.clone());
+            let status = case.inputs().status();
+            let found = match served {
+                false => status
+                    .exits
+                    .first()
+                    .map(|exit| (exit.mtu, exit.digest.is_some())),
+                true => status
+                    .served
+                    .first()
+                    .map(|exit| (exit.mtu, exit.digest.is_some())),
+            };
+            let mismatches = status.mismatches.into_iter();
+            let mismatches: Vec<String> = mismatches.map(|one| one.message).collect();
+            (found.unwrap(), mismatches, case.condition(Agrees))
+        };
+        let (found, mismatches, agrees) = said(1420);
+        assert_eq!(found, (Some(1420), true), "{body:?}");
+        assert_eq!((mismatches, agrees), (Vec::new(), (True, R::Verified)));
+        let (found, mismatches, agrees) = said(1300);
+        assert_eq!(found, (Some(1300), false), "its digest is not claimed");
+        let wanted = format!("set mtu of {} to 1420", body.tunnels[0].interface);
+        assert_eq!((mismatches, agrees), (vec![wanted], (False, R::Mismatch)));
+    }
 }

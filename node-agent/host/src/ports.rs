@@ -152,16 +152,25 @@ pub trait Tunnels {
     where
         Self: Sync,
     {
-        async {
-            for peer in &config.peers {
-                self.remove_peer(&config.interface, &peer.public_key)
-                    .await?;
-            }
-            self.configure_tunnel(config).await
-        }
+        renew_by_peers(self, config)
     }
     /// Tells the tunnel process to stop serving the device; no error when it does not.
     fn dismiss_tunnel(&self, device: &IfName) -> impl Future<Output = Act<()>> + Send;
+}
+
+/// [`Tunnels::renew_session`] on a host that cannot do it in one act: the peers are taken out and put back.
+///
+/// # Errors
+/// Those of [`Tunnels::remove_peer`] and [`Tunnels::configure_tunnel`].
+pub async fn renew_by_peers<T: Tunnels + Sync + ?Sized>(
+    host: &T,
+    config: &TunnelConfig,
+) -> Act<()> {
+    for peer in &config.peers {
+        host.remove_peer(&config.interface, &peer.public_key)
+            .await?;
+    }
+    host.configure_tunnel(config).await
 }
 
 /// Ways past netfilter. What takes one of them is seen by no rule of the guard.

@@ -9,10 +9,13 @@
 
 mod namespace;
 
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
 
-use namespace::{run, within};
-use postern_linux::{Change, watch};
+use namespace::{host, run, within};
+use postern_host::Firewall as _;
+use postern_linux::{Change, LinuxHost, watch};
 
 /// Events until the wanted one; other events may come before it.
 async fn told(events: &mut tokio::sync::mpsc::Receiver<Change>, wanted: Change) {
@@ -83,5 +86,80 @@ fn says_nothing_of_other_programs_tables_and_routes() {
         run("ip", &["link", "set", "lo", "up"]);
         let first = tokio::time::timeout(Duration::from_secs(5), events.recv()).await;
         assert_eq!(first, Ok(Some(Change::Link)));
+    });
+}
+
+/// A table of ours that counts what the node sends.
+const COUNTING: &str = "table inet postern { counter sent {}; chain c { type filter hook output priority 0; counter name sent; }; }";
+
+/// Reads of our tables, and how many of them listed the tables. Between two reads a packet is sent, so that each listing
+/// shows another count.
+struct Reader {
+    host: LinuxHost,
+    socket: UdpSocket,
+    reads: usize,
+    counts: BTreeSet<u64>,
+}
+
+impl Reader {
+    async fn reads(&mut self) {
+        self.socket.send_to(b"x", "127.0.0.1:9").unwrap();
+        let table = self.host.read_firewall().await.unwrap().inet.unwrap();
+        self.counts.insert(table.counters["sent"]);
+        self.reads += 1;
+    }
+}
+
+/// Ours are read as the agent reads them: twice at each event and at each tick of a timer.
+#[test]
+fn while_another_program_edits_its_table_ten_times_a_second_ours_are_listed_for_the_timer_only() {
+    within(|| async {
+        run("ip", &["link", "set", "lo", "up"]);
+        run("nft", &[COUNTING]);
+        run(
+            "nft",
+            &["add table inet somebody; add chain inet somebody c"],
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let mut reader = Reader {
+            host: host(folder.path()).await,
+            socket: UdpSocket::bind("127.0.0.1:0").unwrap(),
+            reads: 0,
+            counts: BTreeSet::new(),
+        };
+        let begun = Instant::now();
+        for _ in 0..20 {
+            reader.reads().await;
+        }
+        let seconds = begun.elapsed().as_secs() as usize;
+        let listed = reader.counts.len();
+        assert!((1..=2 + seconds).contains(&listed), "{listed} of 20 reads");
+
+        let mut events = watch().unwrap();
+        let mut edits = tokio::time::interval(Duration::from_millis(100));
+        let mut timer = tokio::time::interval(Duration::from_secs(1));
+        (reader.reads, reader.counts) = (0, BTreeSet::new());
+        let (mut edited, mut ticks, mut told) = (0, 0, 0);
+        while edited < 40 {
+            tokio::select! {
+                _ = edits.tick() => {
+                    run("nft", &["add rule inet somebody c accept"]);
+                    edited += 1;
+                    continue;
+                }
+                Some(_) = events.recv() => told += 1,
+                _ = timer.tick() => ticks += 1,
+            }
+            reader.reads().await;
+            reader.reads().await;
+        }
+        let listed = reader.counts.len();
+        assert_eq!(told, 0, "{listed} listings for {edited} edits");
+        assert!(
+            (1..=2 * ticks).contains(&listed),
+            "{listed} for {ticks} ticks"
+        );
+        run("nft", &["add chain inet postern d"]);
+        self::told(&mut events, Change::Firewall).await;
     });
 }

@@ -225,4 +225,28 @@ mod tests {
         drop(queue);
         assert_eq!(reason(DEL, Peer::Root, &work).await, "Stopping");
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_is_trusted_for_root_and_for_nobody_else() {
+        let (work, mut queue) = mpsc::channel(1);
+        let line = r#"{"verb": "trust-clock", "reason": "the BIOS date was wrong"}"#;
+        let refused = respond(line, Peer::Other, &work);
+        let refused = tokio::time::timeout(PATIENCE, refused).await;
+        let refused = refused.expect("an answer of the socket itself");
+        let refused: Answer = serde_json::from_str(&refused).unwrap();
+        assert_eq!(refused.reason.as_deref(), Some("NotPermitted"));
+        assert!(queue.try_recv().is_err(), "the agent is not asked");
+        let agent = async {
+            match queue.recv().await {
+                Some(Work::Ask(Question::TrustClock { reason }, answer)) => {
+                    assert_eq!(reason, "the BIOS date was wrong");
+                    answer.send(Answer::done()).unwrap();
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        let (answer, ()) = tokio::join!(respond(line, Peer::Root, &work), agent);
+        let answer: Answer = serde_json::from_str(&answer).unwrap();
+        assert!(answer.ok, "{answer:?}");
+    }
 }

@@ -4,8 +4,13 @@ use std::net::SocketAddr;
 
 use postern_agent::agent::Activation;
 use postern_agent::agent::reconcile::Again;
+use postern_agent::agent::state::{StartDamage, note_damage};
+use postern_agent::audit::Audit;
+use postern_agent::control::server;
+use postern_agent::{files, trust};
 use postern_agent_core::ScopeStatus;
 use postern_cni::protocol::Response;
+use postern_crds::conditions::{ConditionType, Reason};
 use postern_crds::node_report::{Difference, Posture, ScopeState};
 use postern_host::error::errno;
 use postern_host::ports::{Firewall as _, Locks as _, Protocol, Routes as _};
@@ -381,6 +386,47 @@ async fn files_that_the_guard_does_not_need_are_told_by_a_condition_and_stop_no_
     let report = node.reports("Programmed", "False", "NoPeerKey");
     let said = message(&report, "Programmed");
     assert!(said.contains("tunnel key"), "{said}");
+}
+
+/// What a start says of the log, the keys, the folders and the socket of a node where none of them can be used.
+fn damages_of_a_start(node: &Node) -> Vec<StartDamage> {
+    let blocked = node.file("a-file");
+    std::fs::write(&blocked, "").unwrap();
+    let below = blocked.join("below");
+    let audit = Audit::open(Some(&below)).unwrap_err();
+    let trust = trust::in_folder(&below).unwrap_err();
+    let run = files::private_folder(&below).unwrap_err();
+    let socket = server::bind(&below).unwrap_err();
+    vec![
+        note_damage(ConditionType::Programmed, Reason::NotDurable, &run),
+        note_damage(ConditionType::Programmed, Reason::ApplyFailed, &audit),
+        note_damage(ConditionType::Accepted, Reason::EmptyKeySet, &trust),
+        note_damage(ConditionType::SourceBinding, Reason::NoPlugin, &socket),
+    ]
+}
+
+#[tokio::test]
+async fn a_log_keys_folders_and_a_socket_that_cannot_be_used_are_told_and_stop_no_seal() {
+    let mut node = Node::new();
+    node.takes(client()).await;
+    let mut node = node.restarts();
+    node.host.flushes_the_firewall().await;
+    node.agent.damages = damages_of_a_start(&node);
+    node.starts().await;
+    assert_eq!(node.agent.last.seal(), Some(Seal::Sealed));
+    let report = node.reports("FailClosed", "True", "Sealed");
+    for (kind, words) in [
+        ("Programmed", &["the folder", "the audit log"][..]),
+        ("Accepted", &["the trust folder"]),
+        ("SourceBinding", &["socket"]),
+    ] {
+        let found = report.conditions.iter().find(|one| one.type_ == kind);
+        let found = found.unwrap();
+        assert_eq!(found.status, "False", "{found:?}");
+        for word in words {
+            assert!(found.message.contains(word), "{word}: {found:?}");
+        }
+    }
 }
 
 #[tokio::test]

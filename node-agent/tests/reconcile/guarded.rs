@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use postern_agent::agent::Activation;
 use postern_agent::agent::intake::Taken;
+use postern_agent::options::Plugin;
 use postern_cni::protocol::Response;
 use postern_crds::node_report::NodeReportStatus;
+use postern_host::ports::Firewall as _;
 use postern_host_testing::patience::Patience;
 use postern_intent::body::Class;
 use postern_intent::{Address, Body};
@@ -118,6 +120,35 @@ async fn a_pod_whose_object_and_namespace_go_is_held_over_a_restart_and_told_unt
     told(&mut node, 0);
     node.takes(silent(&body)).await;
     assert_eq!(standing(&mut node).await, Some(Standing::Released));
+}
+
+/// Where the plugin is not installed nothing is known of a pod but its address in the body.
+#[tokio::test]
+async fn without_the_plugin_an_address_that_nobody_lists_is_held_over_a_restart_too() {
+    let mut node = Node::new();
+    node.agent.plugin = Plugin::None;
+    let body = client();
+    node.takes(body.clone()).await;
+    let scope = Standing::Scope(scope_id());
+    assert_eq!(standing(&mut node).await, Some(scope));
+    assert!(class_in_the_kernel(&node).await.is_some());
+    node.takes(silent(&body)).await;
+    for _ in 0..2 {
+        assert_eq!(standing(&mut node).await, None);
+        assert_eq!(class_in_the_kernel(&node).await, None, "the guard holds it");
+        node.reports("FailClosed", "True", "Sealed");
+        node = node.restarts();
+        node.agent.plugin = Plugin::None;
+        node.starts().await;
+    }
+}
+
+/// What the map of the guard says of the pod's address.
+async fn class_in_the_kernel(node: &Node) -> Option<String> {
+    let firewall = node.host.read_firewall().await.unwrap();
+    let elements = &firewall.inet.unwrap().sets["from4"];
+    let mut found = elements.iter().map(ToString::to_string);
+    found.find(|element| element.starts_with("10.244.1.2 "))
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use postern_crds::node_report::{Posture, ScopePods, ScopeState, TunnelKind};
 use postern_host::error::errno;
 use postern_host::ports::{Links as _, Locks as _};
 use postern_host::{Bypass, Direction};
+use postern_host_testing::contract::OtherProgram as _;
 use postern_host_testing::fake::Call;
 use postern_intent::Body;
 use postern_plan::check::Seal;
@@ -138,6 +139,12 @@ async fn the_guard_stands_where_the_kernel_has_no_lock() {
     node.reports("FailClosed", "True", "Sealed");
     let report = node.reports("SecondLock", "False", "NoSecondLock");
     assert!(message(&report, "SecondLock").contains("this kernel has none"));
+    // Nothing holds while our tables are away, so they are put back by the first run after the event.
+    node.host.flushes_the_firewall().await;
+    node.agent.reconcile(Activation::HostChanged).await;
+    assert_eq!(node.agent.last.seal(), Some(Seal::Sealed));
+    // One for each table.
+    assert_eq!(node.agent.counters.get("repairs"), Some(&3));
 }
 
 #[tokio::test]

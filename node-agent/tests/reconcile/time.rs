@@ -3,9 +3,13 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures::stream;
 use jiff::{SignedDuration, Timestamp};
 use postern_agent::agent::Activation;
+use postern_agent::audit::Audit;
 use postern_agent::clock::Clock;
+use postern_agent::control::server::Work;
+use postern_agent::control::{Answer, Question};
 use postern_agent::ledger::Entries;
 use postern_agent_core::{BlockCause, ScopeStatus};
 use postern_cni::protocol::Response;
@@ -15,9 +19,12 @@ use postern_host::ports::Firewall as _;
 use postern_host_testing::fake::Call;
 use postern_intent::body::{BlockedReason, Class};
 use postern_plan::check::Seal;
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::fixture::{client, pod, scope_id};
 use crate::node::Node;
+use crate::turns::wakers;
 use crate::{ALWAYS, count, message, next};
 
 fn left(node: &Node) -> Duration {
@@ -121,10 +128,52 @@ async fn root_ends_a_time_that_an_agent_remembered_by_mistake() {
     node.starts().await;
     node.runs(Activation::Timer).await;
     assert_eq!(node.scope().posture, Posture::Sealed);
+    let log = node.file("audit.jsonl");
+    node.agent.audit = Audit::open(Some(&log)).unwrap();
     node.agent.trust_clock("the BIOS date was wrong").unwrap();
     node.runs(Activation::Asked).await;
     assert_eq!(node.track().status, ScopeStatus::Enforcing);
     assert!(node.agent.ledger.entries().highest_time < Some(month));
+    let lines = std::fs::read_to_string(log).unwrap();
+    let lines = lines.lines().map(serde_json::from_str::<Value>);
+    let trusted: Vec<Value> = lines
+        .map(Result::unwrap)
+        .filter(|line| line["event"] == "ClockTrusted")
+        .collect();
+    assert_eq!(trusted.len(), 1, "{trusted:?}");
+    assert_eq!(trusted[0]["kind"], "clock");
+    // From which time, and why; stamped with the time that counts now.
+    let said = trusted[0]["message"].as_str().unwrap();
+    let (from, why) = said.split_once(": ").unwrap();
+    let from: Timestamp = from.strip_prefix("from ").unwrap().parse().unwrap();
+    assert!(from >= month, "{said}");
+    assert_eq!(why, "the BIOS date was wrong");
+    let stamped: Timestamp = trusted[0]["time"].as_str().unwrap().parse().unwrap();
+    assert!(stamped < month, "{stamped}");
+}
+
+#[tokio::test]
+async fn the_clock_is_trusted_when_root_asks_the_running_agent_for_it() {
+    let mut node = Node::new();
+    node.takes(client()).await;
+    let month = Timestamp::now() + SignedDuration::from_hours(30 * 24);
+    node.agent.clock = Clock::new(Some(month));
+    // The node's own folder goes with its loop.
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit.jsonl");
+    node.agent.audit = Audit::open(Some(&log)).unwrap();
+    let (queue, work) = mpsc::channel(1);
+    let (send, receive) = oneshot::channel();
+    let reason = "the BIOS date was wrong".to_owned();
+    let asked = Work::Ask(Question::TrustClock { reason }, send);
+    queue.try_send(asked).unwrap();
+    let answer = tokio::select! {
+        answer = receive => answer.unwrap(),
+        () = node.goes_on(wakers(work, stream::pending())) => panic!("the loop ended"),
+    };
+    assert_eq!(answer, Answer::done());
+    let lines = std::fs::read_to_string(log).unwrap();
+    assert!(lines.contains("ClockTrusted"), "{lines}");
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use crate::node::{Node, add};
 /// So long that no timer of a case wakes the loop.
 const CHECK: Duration = Duration::from_secs(3600);
 
-fn wakers<S>(work: mpsc::Receiver<Work>, host: S) -> Wakers<S> {
+pub(crate) fn wakers<S>(work: mpsc::Receiver<Work>, host: S) -> Wakers<S> {
     Wakers {
         probes: postern_agent::probe::no_news(),
         first_look: Duration::ZERO,

@@ -79,7 +79,41 @@ impl Validity {
     /// What was issued together is not issued again together: each is due up to a fifth of the time early, by its name.
     pub(crate) fn is_due(self, now: Timestamp, settings: &Settings, name: &str) -> bool {
         let age = now.duration_since(self.issued_at);
-        let early = settings.refresh / 5 * spread(name) / SPREAD;
+        // Divided before it is multiplied, so that no setting is too large.
+        let early = settings.refresh / 5 / SPREAD * spread(name);
         age >= settings.refresh - early || age < -SKEW_ALLOWANCE || self.not_after <= now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::{SignedDuration, Timestamp};
+
+    use super::Validity;
+    use crate::snapshot::Settings;
+
+    #[test]
+    fn no_setting_of_refresh_is_too_large_or_too_small_to_be_judged() {
+        let now = Timestamp::from_second(1_700_000_000).expect("a time");
+        for (refresh, is_due) in [
+            (SignedDuration::MAX, false),
+            (SignedDuration::from_hours(1), false),
+            (SignedDuration::ZERO, true),
+            (SignedDuration::MIN, true),
+        ] {
+            let settings = Settings {
+                refresh,
+                validity: SignedDuration::MAX,
+                ..Settings::default()
+            };
+            let issued = Validity::from_now(now, &settings);
+            for name in ["n1", "a-node-of-another-name", ""] {
+                assert_eq!(
+                    issued.is_due(now, &settings, name),
+                    is_due,
+                    "{refresh:?} {name}"
+                );
+            }
+        }
     }
 }

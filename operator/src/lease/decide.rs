@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use thiserror::Error;
 
 /// The lease as it was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,16 +63,43 @@ pub fn decide(
     }
 }
 
+/// What shows that the API server's store was set back.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SetBack {
+    /// The lease is older by its resource version.
+    #[error("the lease has resource version {found} after {newest}")]
+    Version {
+        found: String,
+        /// What the API server has shown.
+        newest: u64,
+    },
+    /// The lease has changed hands less often than before.
+    #[error("the lease has changed hands {found} times, after {former} times")]
+    Term { found: u64, former: u64 },
+    /// A renewal is undone.
+    #[error("the lease was renewed at {found}, after it was renewed at {former}")]
+    Renewal { found: Timestamp, former: Timestamp },
+}
+
 /// Whether a reading shows an earlier term than an earlier reading, or an older renewal by the same holder in the same term.
 /// This detects a store that
 /// was set back even if its revisions were raised during the restore, as etcd recommends. A holder whose wall clock was set
 /// back looks the same to a standby, which then restarts once.
 #[must_use]
-pub(super) fn is_older(seen: &SeenLease, former: &SeenLease) -> bool {
+pub(super) fn undone(seen: &SeenLease, former: &SeenLease) -> Option<SetBack> {
+    if seen.transitions < former.transitions {
+        return Some(SetBack::Term {
+            found: seen.transitions,
+            former: former.transitions,
+        });
+    }
     let same_term = seen.holder == former.holder && seen.transitions == former.transitions;
-    let is_undone =
-        matches!((seen.renewed, former.renewed), (Some(now), Some(before)) if now < before);
-    seen.transitions < former.transitions || (same_term && is_undone)
+    match (seen.renewed, former.renewed) {
+        (Some(found), Some(former)) if same_term && found < former => {
+            Some(SetBack::Renewal { found, former })
+        }
+        _ => None,
+    }
 }
 
 /// Resource versions of one API server are numbers that only grow (KEP-5504). One that is no number says nothing.
@@ -86,7 +114,7 @@ mod tests {
 
     use jiff::Timestamp;
 
-    use super::{LeaseDecision, SeenLease, decide, is_older};
+    use super::{LeaseDecision, SeenLease, SetBack, decide, undone};
 
     const ME: &str = "me";
 
@@ -110,19 +138,25 @@ mod tests {
         };
         for holder in [ME, "other"] {
             let former = at(100, Some(holder), 4);
-            assert!(is_older(&at(98, Some(holder), 4), &former));
-            assert!(!is_older(&at(100, Some(holder), 4), &former));
-            assert!(!is_older(&at(98, Some(holder), 5), &former), "another term");
+            let said = undone(&at(98, Some(holder), 4), &former).map(|found| found.to_string());
+            let expected = "the lease was renewed at 1970-01-01T00:01:38Z, after it was renewed at 1970-01-01T00:01:40Z";
+            assert_eq!(said.as_deref(), Some(expected));
+            assert_eq!(undone(&at(100, Some(holder), 4), &former), None);
+            assert_eq!(
+                undone(&at(98, Some(holder), 5), &former),
+                None,
+                "another term"
+            );
         }
         let former = at(100, Some(ME), 4);
-        assert!(
-            !is_older(&at(98, Some("other"), 4), &former),
-            "another clock"
-        );
-        assert!(
-            is_older(&at(200, Some("other"), 3), &former),
-            "an earlier term"
-        );
+        let found = undone(&at(98, Some("other"), 4), &former);
+        assert_eq!(found, None, "another clock");
+        let found = undone(&at(200, Some("other"), 3), &former);
+        let term = SetBack::Term {
+            found: 3,
+            former: 4,
+        };
+        assert_eq!(found, Some(term));
     }
 
     fn decided(lease: Option<&SeenLease>, now: u64) -> LeaseDecision {

@@ -11,7 +11,7 @@ use postern_apiserver::{ApiError, ApiVerb, Failure, NewestRevision, within};
 use postern_crds::names::OPERATOR_FIELD_MANAGER;
 use thiserror::Error;
 
-use super::decide::{LeaseDecision, SeenLease, decide, is_older};
+use super::decide::{LeaseDecision, SeenLease, SetBack, decide, undone};
 use crate::options::LeaseArguments;
 
 /// Name of the Lease.
@@ -26,12 +26,8 @@ pub enum LeaseError {
     #[error("the lease was not renewed before the end of the term")]
     Late,
     /// What the API server shows is older than what it has shown.
-    #[error("the API server's store went back: resource version {found} after {newest}")]
-    WentBack {
-        found: String,
-        /// What it has shown.
-        newest: u64,
-    },
+    #[error("the API server's store went back")]
+    WentBack(#[source] SetBack),
 }
 
 /// What came of one look.
@@ -111,19 +107,16 @@ impl LeaseSession {
         let sight = self.seen.as_ref().map(|(sight, _)| sight);
         let newest = self.revision.get();
         if let (Some(sight), Some(former)) = (sight, &former)
-            && is_older(sight, former)
+            && let Some(found) = undone(sight, former)
         {
-            return Err(LeaseError::WentBack {
-                found: sight.version.clone(),
-                newest: newest.unwrap_or_default(),
-            });
+            return Err(LeaseError::WentBack(found));
         }
         match decide(sight, &self.name, newest, self.start.elapsed()) {
             LeaseDecision::Wait => Ok(LeaseTurn::Others),
-            LeaseDecision::WentBack => Err(LeaseError::WentBack {
+            LeaseDecision::WentBack => Err(LeaseError::WentBack(SetBack::Version {
                 found: sight.map(|seen| seen.version.clone()).unwrap_or_default(),
                 newest: newest.unwrap_or_default(),
-            }),
+            })),
             LeaseDecision::Create => self.write(floor.saturating_add(1), sent).await,
             LeaseDecision::Take { transitions } => {
                 self.write(transitions.max(floor + 1), sent).await

@@ -44,9 +44,9 @@ pub async fn keep(
             (Ok(LeaseTurn::Others), Some(_)) => {
                 return lost(&writer, "another process has the lease");
             }
-            (Err(LeaseError::WentBack { found, newest }), _) => {
+            (Err(LeaseError::WentBack(found)), _) => {
                 writer.end();
-                warn!(found, newest, "the API server's store went back");
+                warn!(%found, "the API server's store went back");
                 return LeaseEnd::WentBack;
             }
             (Err(error), _) => warn!(error = chain(&error), "the lease could not be kept"),

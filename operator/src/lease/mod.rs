@@ -6,7 +6,7 @@ mod holder;
 mod keep;
 mod term;
 
-pub use decide::{LeaseDecision, SeenLease, decide};
+pub use decide::{LeaseDecision, SeenLease, SetBack, decide};
 pub use fence::{EPOCH_ANNOTATION, StampLook, StampState, epoch_of, stamp};
 pub(crate) use holder::LEASE;
 pub use holder::{LeaseError, LeaseSession, LeaseTurn};

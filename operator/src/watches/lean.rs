@@ -207,7 +207,9 @@ pub(super) fn config_map(map: &mut ConfigMap) {
 mod tests {
     use k8s_openapi::api::core::v1::Pod;
     use postern_compile::intake;
+    use postern_compile::snapshot::Possession;
     use postern_crds::{NodeIntent, NodeReport};
+    use postern_intent::WgKey;
     use serde_json::{Value, json};
 
     use crate::watches::Tolerant;
@@ -237,26 +239,60 @@ mod tests {
         assert!(!super::same_report(&again, &other));
     }
 
-    #[test]
-    fn the_compiler_reads_of_a_kept_report_what_it_reads_of_the_whole_one() {
-        let full = json!({
+    /// A report that says something in every field that the compiler reads.
+    fn telling() -> NodeReport {
+        let digest = "0123456789abcdef";
+        let key = WgKey::from_bytes([7; 32]).expect("a key").to_string();
+        let status = json!({
             "appliedSerial": 1, "appliedDigest": "a", "appliedClusterSerial": 2, "ledgerSerial": 3, "ledgerClusterSerial": 4,
             "verifiedAt": "2026-01-01T00:00:00.000000Z", "bodyFormats": [2], "keySetVersion": 5, "trustedKeyIds": ["k"],
             "conditions": [{"type": "FailClosed", "status": "True", "reason": "Sealed", "message": "",
                 "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+            "publicKeys": {"wireguard": key, "wireguardProofs": [{"keyId": "k", "mac": key}]},
+            "scopes": [{
+                "id": "shop/p@eu", "digest": digest, "posture": "Sealed", "state": "Blocked", "reason": "NoTunnel",
+                "policy": {"namespace": "shop", "name": "p", "uid": "p1", "generation": 1}, "exit": "eu",
+                "resolvers": "Silent", "pods": {"enforced": 1, "blocked": 2, "unenforceable": 3},
+            }],
+            "exits": [{
+                "exit": "eu", "digest": digest, "mtu": 1420, "healthy": true,
+                "lastHandshake": "2026-01-01T00:00:00.000000Z",
+                "paths": [{"family": "IPv4", "state": "Broken", "hop": "Tunnel", "message": "no answer"}],
+            }],
+            "served": [{"exit": "us", "digest": digest, "mtu": 1380, "paths": [{"family": "IPv6", "state": "Works"}]}],
         });
-        let object: NodeReport = serde_json::from_value(json!({
+        let object = json!({
             "apiVersion": "postern.dev/v1alpha1", "kind": "NodeReport", "metadata": {"name": "n1"},
-            "spec": {"nodeUID": "u"}, "status": full,
-        }))
-        .expect("a report");
+            "spec": {"nodeUID": "u"}, "status": status,
+        });
+        serde_json::from_value(object).expect("a report")
+    }
+
+    #[test]
+    fn the_compiler_reads_of_a_kept_report_what_it_reads_of_the_whole_one() {
+        let object = telling();
         let mut kept = object.clone();
         super::report(&mut kept);
         let now = "2026-01-01T00:00:01Z".parse().expect("a time");
-        let read = |object| intake::report(object, now, &|_, _| true).expect("a report");
-        assert_eq!(read(&kept), read(&object));
-        let known = read(&kept).ledger_cluster_serial.map(|serial| serial.0);
+        let read = |object| intake::report(object, now, &|_, proofs| !proofs.is_empty());
+        let read = |object| read(object).expect("a report");
+        let (kept, whole) = (read(&kept), read(&object));
+        assert_eq!(kept, whole);
+        // Nothing of the fixture was refused on the way, or the comparison would be of nothing.
+        let known = kept.ledger_cluster_serial.map(|serial| serial.0);
         assert_eq!(known, Some(4));
+        let proved = kept.key.map(|key| key.possession);
+        assert_eq!(proved, Some(Possession::Proved));
+        let scope = kept.scopes.values().next().expect("a scope");
+        assert_eq!((scope.blocked_pods, scope.unenforceable), (2, 3));
+        let (used, served) = (kept.exits.values().next(), kept.served.values().next());
+        let (used, served) = (
+            used.expect("an exit"),
+            served.expect("an exit that it serves"),
+        );
+        assert!(scope.digest.is_some() && used.digest.is_some() && served.digest.is_some());
+        assert_eq!((used.mtu, used.faults.len()), (Some(1420), 1));
+        assert_eq!((served.mtu, served.judged.len()), (Some(1380), 1));
     }
 
     #[test]

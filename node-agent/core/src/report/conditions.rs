@@ -42,11 +42,10 @@ impl ReportInputs<'_> {
 
     /// What could not be used at the start makes a condition false that nothing else does.
     fn with_damage(&self, finding: Finding) -> Finding {
-        let mut damages = self.setup.damages.iter();
-        let Some(damage) = damages.find(|damage| damage.condition == finding.kind) else {
-            return finding;
-        };
-        match finding.state {
+        let kind = finding.kind;
+        let damages = self.setup.damages.iter();
+        let of_kind = damages.filter(|damage| damage.condition == kind);
+        of_kind.fold(finding, |finding, damage| match finding.state {
             State::True | State::Unknown => {
                 Finding::no(finding.kind, damage.reason, damage.message.clone())
             }
@@ -54,7 +53,7 @@ impl ReportInputs<'_> {
                 message: format!("{}; {}", finding.message, damage.message),
                 ..finding
             },
-        }
+        })
     }
 
     /// Whether documents are accepted, and whether the keys that decide it are those that lie installed.

@@ -60,6 +60,7 @@ impl ReportInputs<'_> {
             .map(|exit| ServedReport {
                 exit: exit.exit.to_string(),
                 digest: stands(read_back, &exit.interface).then(|| exit.digest.to_string()),
+                mtu: mtu(read_back, &exit.interface),
                 paths: self.served_paths(exit),
             })
             .collect()
@@ -72,6 +73,7 @@ fn stands(read_back: &ReadBack, device: &IfName) -> bool {
     is_read && way_reading(read_back.differences(), Some(device)) == WayReading::Whole
 }
 
+/// The MTU of the device as the kernel has it, whatever the body asks for.
 fn mtu(read_back: &ReadBack, device: &IfName) -> Option<u32> {
     let mut links = read_back.observed().links.iter();
     let link = links.find(|link| link.name == device.as_str());

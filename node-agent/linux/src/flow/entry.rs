@@ -93,24 +93,31 @@ async fn cut_family(
 /// to walk its table once.
 const FEW: usize = 8;
 
+/// What the kernel is asked for.
+fn requests(family: Family, own: &BTreeSet<Address>) -> Vec<Vec<u8>> {
+    match own.len() {
+        ..=FEW => own
+            .iter()
+            .flat_map(|address| wire::ends(family, *address))
+            .collect(),
+        _ => vec![wire::header(family)],
+    }
+}
+
 /// The entries that the cut takes.
 async fn list(
     family: Family,
     own: &BTreeSet<Address>,
     cut: &FlowCut,
 ) -> Result<Vec<Message>, Cause> {
-    let requests: Vec<Vec<u8>> = match own.len() {
-        ..=FEW => own
-            .iter()
-            .flat_map(|address| wire::ends(family, *address))
-            .collect(),
-        _ => vec![wire::header(family)],
-    };
     let is_taken = |entry: &Message| wire::flow(&entry.body).is_some_and(|flow| cut.takes(&flow));
     let mut entries = Vec::new();
-    for request in requests {
+    for request in requests(family, own) {
         let some = netlink::dump_where(NETLINK_NETFILTER, wire::GET, &request, is_taken).await?;
         entries.extend(some);
     }
     Ok(entries)
 }
+
+#[cfg(test)]
+mod full_table_tests;

@@ -1,7 +1,7 @@
 //! The port: each device by its backend.
 
 use postern_host::error::{Cause, HostError};
-use postern_host::ports::{Act, Tunnels};
+use postern_host::ports::{Act, Tunnels, renew_by_peers};
 use postern_intent::{IfName, WgKey};
 use postern_plan::host::{ObservedTunnel, TunnelBackend, TunnelConfig};
 
@@ -45,19 +45,16 @@ impl Tunnels for LinuxHost {
     }
 
     async fn renew_session(&self, config: &TunnelConfig) -> Act<()> {
-        let renew = async || match self.backend().await? {
-            TunnelBackend::Userspace => userspace::renew(self.run_dir(), config).await,
-            TunnelBackend::Kernel => {
-                for peer in &config.peers {
-                    kernel::remove_peer(&config.interface, &peer.public_key).await?;
-                }
-                kernel::configure(config, &self.key_of(&config.interface)).await
-            }
-        };
-        renew().await.map_err(|source| HostError::ConfigureTunnel {
+        let failed = |source| HostError::ConfigureTunnel {
             link: config.interface.clone(),
             source,
-        })
+        };
+        match self.backend().await.map_err(failed)? {
+            TunnelBackend::Userspace => userspace::renew(self.run_dir(), config)
+                .await
+                .map_err(failed),
+            TunnelBackend::Kernel => renew_by_peers(self, config).await,
+        }
     }
 
     async fn remove_peer(&self, device: &IfName, peer: &WgKey) -> Act<()> {

@@ -7,10 +7,12 @@ mod conditions;
 mod exits;
 mod nodes;
 mod overview;
+mod paths;
 mod policies;
 
 pub use conditions::Finding;
 pub use exits::ExitLine;
 pub use nodes::NodeLine;
 pub use overview::Standing;
+pub use paths::{PathLine, PathRole};
 pub use policies::PolicyLine;

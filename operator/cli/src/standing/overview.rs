@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::conditions::Finding;
 use super::exits::ExitLine;
 use super::nodes::NodeLine;
+use super::paths::PathLine;
 use super::policies::PolicyLine;
 use crate::approval::held_table;
 use crate::cluster::Objects;
@@ -21,6 +22,8 @@ pub struct Standing {
     pub exits: Vec<ExitLine>,
     /// Nodes, by name.
     pub nodes: Vec<NodeLine>,
+    /// Ways out of each node, by node and exit.
+    pub paths: Vec<PathLine>,
     /// What waits for an approval.
     pub held: Vec<Held>,
 }
@@ -37,6 +40,7 @@ impl Standing {
             policies,
             exits,
             nodes: NodeLine::all(objects, now),
+            paths: PathLine::all(&objects.reports),
             held: objects.held.clone(),
         }
     }
@@ -70,6 +74,7 @@ impl Shown for Standing {
         let policies: Vec<_> = self.policies.iter().map(PolicyLine::row).collect();
         let exits: Vec<_> = self.exits.iter().map(ExitLine::row).collect();
         let nodes: Vec<_> = self.nodes.iter().map(NodeLine::row).collect();
+        let paths: Vec<_> = self.paths.iter().map(PathLine::row).collect();
         [
             section(&PolicyLine::HEADER, &policies, "there is no policy"),
             section(&ExitLine::HEADER, &exits, "there is no exit"),
@@ -78,6 +83,7 @@ impl Shown for Standing {
                 &nodes,
                 "no node has reported, and nothing is published",
             ),
+            section(&PathLine::HEADER, &paths, "no node uses or serves an exit"),
             held_table(&self.held),
         ]
         .join("\n\n")

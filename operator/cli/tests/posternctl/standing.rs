@@ -136,6 +136,45 @@ fn where_everything_is_as_asked_for_nothing_is_found() {
 }
 
 #[test]
+fn each_path_of_a_node_is_shown_with_the_mtu_of_its_tunnel() {
+    let mut objects = good();
+    let mut told = report(9, LATELY, &[]);
+    told["status"]["exits"] = json!([{
+        "exit": "eu", "mtu": 1420, "healthy": true,
+        "paths": [
+            {"family": "IPv4", "state": "Works"},
+            {"family": "IPv6", "state": "Broken", "hop": "Tunnel", "message": "no answer"},
+        ],
+    }, {"exit": "us", "healthy": false}]);
+    told["status"]["served"] = json!([{
+        "exit": "asia", "mtu": 1380, "paths": [{"family": "IPv4", "state": "Works"}],
+    }]);
+    objects.reports = vec![object(told)];
+    let standing = Standing::of(&objects, now());
+    let table = standing.table();
+    let lines = table.lines().map(|line| line.split_whitespace());
+    let lines: Vec<String> = lines
+        .map(|words| words.collect::<Vec<_>>().join(" "))
+        .collect();
+    for line in [
+        "NODE EXIT ROLE FAMILY MTU STATE MESSAGE",
+        "gw eu Used IPv4 1420 Works",
+        "gw eu Used IPv6 1420 Broken Tunnel: no answer",
+        "gw us Used Untested",
+        "gw asia Served IPv4 1380 Works",
+    ] {
+        assert!(lines.iter().any(|one| one == line), "{line}\n{table}");
+    }
+    let said = serde_json::to_value(&standing).expect("JSON");
+    assert_eq!(said["paths"][0]["mtu"], 1420);
+    assert_eq!(
+        reasons(&objects),
+        [""; 0],
+        "the objects' conditions tell what is wrong"
+    );
+}
+
+#[test]
 fn a_policy_tells_the_reason_that_explains_the_others() {
     let missing = [
         ("ResolvedRefs", "False", "RefNotFound"),

@@ -56,13 +56,13 @@ pub fn report(
             status
                 .into_iter()
                 .flat_map(|status| &status.exits)
-                .map(|one| (&one.exit, &one.digest, &one.paths)),
+                .map(|one| (&one.exit, &one.digest, one.mtu, &one.paths)),
         ),
         served: exits(
             status
                 .into_iter()
                 .flat_map(|status| &status.served)
-                .map(|one| (&one.exit, &one.digest, &one.paths)),
+                .map(|one| (&one.exit, &one.digest, one.mtu, &one.paths)),
         ),
         formats: status
             .map(|status| status.body_formats.iter().copied().collect())
@@ -125,10 +125,16 @@ fn digest(said: Option<&String>) -> Option<SectionDigest> {
     said?.parse().ok()
 }
 
-fn exits<'a>(
-    said: impl Iterator<Item = (&'a String, &'a Option<String>, &'a Vec<PathReport>)>,
-) -> BTreeMap<ExitName, ReportedExit> {
-    said.filter_map(|(exit, digest_said, paths)| {
+/// Name, digest, MTU and ways of an exit.
+type SaidExit<'a> = (
+    &'a String,
+    &'a Option<String>,
+    Option<u32>,
+    &'a Vec<PathReport>,
+);
+
+fn exits<'a>(said: impl Iterator<Item = SaidExit<'a>>) -> BTreeMap<ExitName, ReportedExit> {
+    said.filter_map(|(exit, digest_said, mtu, paths)| {
         let of_state = |state| paths.iter().filter(move |path| path.state == state);
         let faults = of_state(PathState::Broken).filter_map(|path| {
             let fault = PathFault {
@@ -141,6 +147,7 @@ fn exits<'a>(
         let works = of_state(PathState::Works).map(|path| path.family);
         let reported = ReportedExit {
             digest: digest(digest_said.as_ref()),
+            mtu,
             judged: works.chain(faults.keys().copied()).collect(),
             faults,
         };

@@ -73,6 +73,8 @@ pub enum Possession {
 pub struct ReportedExit {
     /// The digest of the exit in the body that it read back.
     pub digest: Option<SectionDigest>,
+    /// The MTU of its tunnel, which the node read back.
+    pub mtu: Option<u32>,
     /// Families of whose ways the node knows whether they work.
     pub judged: BTreeSet<AddressFamily>,
     /// Where the ways of families end.

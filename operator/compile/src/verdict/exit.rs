@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use postern_crds::conditions::{ConditionType, Finding, Reason};
-use postern_intent::body::TunnelRole;
 use postern_intent::{ExitName, NodeName};
 
 use super::{
     ClientCounts, Concerned, Detail, GatewayLine, GatewayRole, Jury, PathFaults, Progress, Verdict,
-    silent,
+    fresh, silent,
 };
 use crate::compile::Settled;
 use crate::lower::Context;
@@ -226,16 +225,8 @@ fn gateways(
     let carries = gateway_progress(context, settled, active.gateway, &exit.name);
     let carries = carries == Progress::Programmed;
     let faults = PathFaults::of(context, &exit.name, active, std::iter::empty());
-    let mtu = settled
-        .get(active.gateway)
-        .and_then(|settled| {
-            settled
-                .body
-                .tunnels
-                .iter()
-                .find(|one| one.exit == exit.name && one.role == TunnelRole::Served)
-        })
-        .map(|tunnel| tunnel.mtu);
+    let report = fresh(context, active.gateway);
+    let served = report.and_then(|report| report.served.get(&exit.name));
     // What was asked for is in force where the body that says it was read back.
     let egress = settled
         .get(active.gateway)
@@ -247,7 +238,7 @@ fn gateways(
         role: GatewayRole::Active,
         endpoint,
         egress: egress.unwrap_or_default(),
-        mtu: mtu.filter(|_| carries),
+        mtu: served.and_then(|served| served.mtu),
         healthy: carries && faults.reason(active, Jury::Unanimous).is_none(),
     };
     let standbys = active.standbys.iter().map(|node| GatewayLine {

@@ -13,6 +13,6 @@ mod words;
 
 use all::reason;
 pub(crate) use all::verdicts;
-use path::{Jury, PathFaults};
+use path::{Jury, PathFaults, fresh};
 use progress::{Concerned, Progress, silent};
 pub use words::{ClientCounts, Detail, GatewayLine, GatewayRole, NodeCounts, Verdict};

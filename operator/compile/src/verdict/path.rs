@@ -149,7 +149,8 @@ const fn reason(hop: PathHop) -> Reason {
     }
 }
 
-fn fresh<'a>(context: &Context<'a>, node: &NodeName) -> Option<&'a Report> {
+/// What a node says, while that counts.
+pub(super) fn fresh<'a>(context: &Context<'a>, node: &NodeName) -> Option<&'a Report> {
     let report = context.index.reports.get(node).copied()?;
     (report.freshness == Freshness::Fresh).then_some(report)
 }

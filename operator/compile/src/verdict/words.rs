@@ -104,9 +104,9 @@ pub struct GatewayLine {
     /// Where it listens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
-    /// MTU of its tunnels in bytes, where it carries them.
+    /// MTU of its tunnels in bytes, as it reads it back; none while it does not report it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mtu: Option<u16>,
+    pub mtu: Option<u32>,
     /// Source addresses that are in force there, as it reports; empty while it does not, and where traffic takes the
     /// address of the uplink.
     #[serde(skip_serializing_if = "Vec::is_empty")]

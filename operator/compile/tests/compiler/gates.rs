@@ -334,10 +334,51 @@ fn a_release_that_is_too_large_by_itself_waits_for_a_person_also_when_the_window
     let mut world = with_a_policy();
     world.settings.gate.pods = 3;
     make(&mut world, &NO_RED_POLICY);
+    let mut held = Vec::new();
     for _ in 0..3 {
-        let held = world.compile().held;
+        held = world.compile().held;
         assert_eq!(held[0].until, HeldUntil::Approved);
+        assert_eq!(held[0].cause, Cause::PolicyDeleted);
+        assert_eq!(world.released("red"), 0);
         world.wait(SignedDuration::from_mins(11));
+    }
+    world.approve(held.iter());
+    assert!(world.compile().held.is_empty());
+    assert_eq!(world.released("red"), 4);
+}
+
+#[test]
+fn pods_of_a_policy_that_is_deleted_are_released_and_blocked_where_their_namespace_denies() {
+    let classes = |world: &World| {
+        let pods = world.previous.values().flat_map(|body| &body.pods);
+        let red = pods.filter(|pod| pod.namespace.as_str() == "red");
+        red.map(|pod| pod.class.clone()).collect::<Vec<_>>()
+    };
+    for (denies, class) in [
+        (Denies::No, Class::Released),
+        (
+            Denies::Yes,
+            Class::Blocked {
+                reason: BlockedReason::NamespaceDeny,
+            },
+        ),
+    ] {
+        let mut world = start();
+        let namespace = Change::Namespace {
+            namespace: 0,
+            denies,
+            lifecycle: postern_compile::snapshot::Lifecycle::Live,
+        };
+        make(&mut world, &namespace);
+        make(&mut world, &red_policy(3));
+        world.compile();
+        let under = classes(&world);
+        assert!(under.iter().all(|one| matches!(one, Class::Policy { .. })));
+        make(&mut world, &NO_RED_POLICY);
+        let held = world.compile().held;
+        world.approve(held.iter());
+        world.compile();
+        assert_eq!(classes(&world), vec![class; 4]);
     }
 }
 

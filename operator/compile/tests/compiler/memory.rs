@@ -3,10 +3,10 @@
 use postern_compile::NAMESPACE_BUDGET;
 use postern_compile::verdict::Verdict;
 use postern_crds::EgressPolicy;
-use postern_intent::body::{BlockedReason, Class};
+use postern_intent::body::{BlockedReason, Class, Way};
 use serde_json::json;
 
-use super::changes::{make, red_policy, start};
+use super::changes::{make, pod, red_policy, start};
 use super::world::World;
 
 /// A policy of namespace red whose selector takes some 40 kB: all that the schema lets through.
@@ -33,6 +33,32 @@ fn large(name: &str, generation: i64, first: &str) -> EgressPolicy {
     serde_json::from_value(policy).expect("a policy")
 }
 
+/// The policy for the pods only whose label `late` is its name. It takes as much room as before.
+fn selecting(mut policy: EgressPolicy, name: &str) -> EgressPolicy {
+    let late = json!({"key": "late", "operator": "In", "values": [name]});
+    let late = serde_json::from_value(late).expect("an expression");
+    let expressions = policy.spec.pod_selector.match_expressions.as_mut();
+    *expressions.and_then(|all| all.last_mut()).expect("sixteen") = late;
+    policy
+}
+
+/// What a pod of red is under.
+fn class(world: &World, name: &str) -> Class {
+    let mut pods = world.previous.values().flat_map(|body| &body.pods);
+    let found = pods.find(|pod| pod.namespace.as_str() == "red" && pod.name.as_str() == name);
+    found.expect("the pod").class.clone()
+}
+
+/// The way out of a pod of red that is under a policy.
+fn way(world: &World, name: &str) -> Way {
+    let Class::Policy { scope } = class(world, name) else {
+        panic!("{:?}", class(world, name));
+    };
+    let mut scopes = world.previous.values().flat_map(|body| &body.firewall);
+    let found = scopes.find(|one| one.id == scope);
+    found.expect("the scope").way
+}
+
 fn accepted(verdicts: &[Verdict], name: &str) -> String {
     let mut found = verdicts.iter().filter(|one| one.kind == "EgressPolicy");
     let found = found.find(|one| one.name == name).expect("a verdict");
@@ -48,14 +74,25 @@ fn remembered(world: &World) -> usize {
 #[test]
 fn policies_past_the_budget_of_their_namespace_are_refused_and_block_and_the_others_stay() {
     let mut world = start();
-    make(&mut world, &red_policy(3));
+    make(&mut world, &red_policy(0));
+    // A pod that the first of the large policies selects, and one that the last one does. Nobody else selects them.
+    for (number, policy) in [(5, "z00"), (6, "z99")] {
+        pod(&mut world, 0, number, 0, 2);
+        let pod = world.pods.get_mut(&format!("red/pod{number}")).expect("it");
+        pod.labels = [("late".to_owned(), policy.to_owned())].into();
+    }
     world.compile();
     let before = world.previous.clone();
+    assert_eq!(class(&world, "pod5"), Class::Released);
     for number in 0..100 {
         let name = format!("z{number:02}");
-        world.policies.insert(name.clone(), large(&name, 1, "a"));
+        let policy = selecting(large(&name, 1, "a"), &name);
+        world.policies.insert(name, policy);
     }
     let compilation = world.compile();
+    assert!(!matches!(way(&world, "pod5"), Way::Blocked { .. }));
+    let reason = BlockedReason::PolicyRefused;
+    assert_eq!(way(&world, "pod6"), Way::Blocked { reason });
     assert!(remembered(&world) < NAMESPACE_BUDGET + 64 * 1024);
     assert_eq!(accepted(&compilation.verdicts, "z00"), "Accepted");
     assert_eq!(accepted(&compilation.verdicts, "z99"), "TooLarge");

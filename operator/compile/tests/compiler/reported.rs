@@ -1,6 +1,6 @@
 //! What a policy says of itself: what its nodes report, which generation is in force, and who else selects its pods.
 
-use postern_compile::snapshot::{PathFault, ReportedScope};
+use postern_compile::snapshot::{COUNTS_FOR, PathFault, ReportedScope};
 use postern_compile::verdict::{Detail, Verdict};
 use postern_compile::{Compilation, NodeOutcome};
 use postern_crds::conditions::{ConditionType, Finding, Reason};
@@ -371,6 +371,26 @@ pub(crate) fn exit_says(compilation: &Compilation) -> String {
         ready.reason,
         ready.message
     )
+}
+
+#[test]
+fn an_exit_shows_the_mtu_that_its_gateway_read_back_and_none_while_the_gateway_is_silent() {
+    let (mut world, _) = enforced();
+    let shown = |world: &mut World| {
+        let compilation = world.compile();
+        let mut exits = compilation.verdicts.iter();
+        let exit = exits.find(|one| one.kind == "ExitNode").expect("an exit");
+        match &exit.detail {
+            Detail::Exit { gateways, .. } => (gateways[0].node.clone(), gateways[0].mtu),
+            _ => panic!("an exit"),
+        }
+    };
+    let (gateway, mtu) = shown(&mut world);
+    assert_eq!(mtu, Some(1420));
+    world.mtus.insert(gateway.clone(), 1300);
+    assert_eq!(shown(&mut world).1, Some(1300));
+    world.away.insert(gateway, world.now - COUNTS_FOR * 2);
+    assert_eq!(shown(&mut world).1, None);
 }
 
 #[test]

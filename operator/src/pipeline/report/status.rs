@@ -205,7 +205,7 @@ fn exit(verdict: &Verdict, conditions: Vec<Condition>) -> StatusBody {
                 GatewayRole::Standby => exit_node::GatewayRole::Standby,
             },
             endpoint: line.endpoint.clone(),
-            mtu: line.mtu.map(u32::from),
+            mtu: line.mtu,
             egress_ips: line.egress.iter().map(ToString::to_string).collect(),
             healthy: line.healthy,
         });
@@ -323,12 +323,12 @@ mod tests {
     }
 
     #[test]
-    fn an_exit_shows_its_sealed_clients_and_what_its_gateways_carry() {
+    fn an_exit_shows_its_sealed_clients_and_what_its_gateways_carry_with_which_mtu() {
         let gateway = |node: &str, role, egress: &[&str]| GatewayLine {
             node: node.to_owned(),
             role,
             endpoint: None,
-            mtu: None,
+            mtu: (role == GatewayRole::Active).then_some(1420),
             egress: egress
                 .iter()
                 .map(|address| address.parse().expect("an address"))
@@ -354,7 +354,7 @@ mod tests {
         let clients = json!({"desired": 3, "programmed": 1, "sealed": 2});
         assert_eq!(shown["clients"], clients);
         let gateways = json!([
-            {"node": "a", "role": "Active", "egressIPs": ["203.0.113.10", "2001:db8::10"], "healthy": true},
+            {"node": "a", "role": "Active", "mtu": 1420, "egressIPs": ["203.0.113.10", "2001:db8::10"], "healthy": true},
             {"node": "b", "role": "Standby", "healthy": false},
         ]);
         assert_eq!(shown["gateways"], gateways);

@@ -58,6 +58,8 @@ pub(crate) struct World {
     pub(crate) applied: BTreeMap<String, NodeDocument>,
     /// Where the ways of families end, as nodes probe them.
     pub(crate) faults: BTreeMap<String, BTreeMap<AddressFamily, PathFault>>,
+    /// MTUs that nodes read back, where they are not what their documents ask for.
+    pub(crate) mtus: BTreeMap<String, u32>,
     /// Nodes that bind no sources, and why.
     pub(crate) unbound: BTreeMap<String, Reason>,
     /// What nodes say of themselves.
@@ -100,6 +102,7 @@ impl World {
             scopes: BTreeMap::new(),
             applied: BTreeMap::new(),
             faults: BTreeMap::new(),
+            mtus: BTreeMap::new(),
             unbound: BTreeMap::new(),
             conditions: BTreeMap::new(),
             formats: BTreeMap::new(),
@@ -275,10 +278,17 @@ impl World {
         exits: impl Iterator<Item = (&'a ExitName, &'a SectionDigest)>,
     ) -> BTreeMap<ExitName, ReportedExit> {
         let faults = self.faults.get(node).cloned().unwrap_or_default();
+        let tunnels = self.applied.get(node).map(|body| &body.tunnels);
+        let asked = |exit: &ExitName| {
+            let mut tunnels = tunnels.into_iter().flatten();
+            let tunnel = tunnels.find(|tunnel| &tunnel.exit == exit);
+            tunnel.map(|tunnel| u32::from(tunnel.mtu))
+        };
         exits
             .map(|(exit, digest)| {
                 let said = ReportedExit {
                     digest: Some(digest.clone()),
+                    mtu: self.mtus.get(node).copied().or_else(|| asked(exit)),
                     judged: [AddressFamily::IPv4, AddressFamily::IPv6].into(),
                     faults: faults.clone(),
                 };
