@@ -7,11 +7,11 @@
 )]
 
 mod changes;
-mod families;
 mod gates;
 mod keys;
 mod memory;
 mod nodes;
+mod paths;
 mod properties;
 mod refused;
 mod reported;

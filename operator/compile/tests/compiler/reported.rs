@@ -1,10 +1,9 @@
 //! What a policy says of itself: what its nodes report, which generation is in force, and who else selects its pods.
 
-use postern_compile::snapshot::{COUNTS_FOR, PathFault, ReportedScope};
+use postern_compile::snapshot::ReportedScope;
 use postern_compile::verdict::{Detail, Verdict};
 use postern_compile::{Compilation, NodeOutcome};
 use postern_crds::conditions::{ConditionType, Finding, Reason};
-use postern_crds::node_report::{AddressFamily, PathHop, ResolverState};
 use postern_intent::Uid;
 use postern_intent::body::{BlockedReason, Class, FORMAT_VERSION, TunnelRole};
 
@@ -61,7 +60,7 @@ pub(crate) fn enforced() -> (World, Uid) {
     (world, uid.parse().expect("a UID"))
 }
 
-fn node_of_a_pod(world: &World) -> String {
+pub(crate) fn node_of_a_pod(world: &World) -> String {
     let mut bodies = world.previous.iter();
     let found = bodies.find(|(_, body)| !body.firewall.is_empty());
     found.expect("a node").0.to_string()
@@ -343,159 +342,4 @@ fn a_refresh_and_a_pod_of_another_policy_change_no_status() {
     world.compile();
     pod(&mut world, 2, 9, 0, 0);
     assert_eq!(statuses(&world.compile_for(|_| false)), before);
-}
-
-pub(crate) fn fault(world: &mut World, node: &str, family: AddressFamily, hop: PathHop) {
-    let fault = PathFault {
-        hop,
-        message: "nothing came back".to_owned(),
-    };
-    let of_node = world.faults.entry(node.to_owned()).or_default();
-    of_node.insert(family, fault);
-}
-
-pub(crate) fn exit_says(compilation: &Compilation) -> String {
-    let mut exits = compilation
-        .verdicts
-        .iter()
-        .filter(|one| one.kind == "ExitNode");
-    let used = exits.find(
-        |one| matches!(&one.detail, Detail::Exit { clients, .. } if clients.nodes.desired > 0),
-    );
-    let ready = used.expect("an exit").conditions.iter();
-    let mut ready = ready.filter(|one| one.kind.as_str() == "Ready");
-    let ready = ready.next().expect("a condition");
-    format!(
-        "{} {}: {}",
-        ready.state.as_str(),
-        ready.reason,
-        ready.message
-    )
-}
-
-#[test]
-fn an_exit_shows_the_mtu_that_its_gateway_read_back_and_none_while_the_gateway_is_silent() {
-    let (mut world, _) = enforced();
-    let shown = |world: &mut World| {
-        let compilation = world.compile();
-        let mut exits = compilation.verdicts.iter();
-        let exit = exits.find(|one| one.kind == "ExitNode").expect("an exit");
-        match &exit.detail {
-            Detail::Exit { gateways, .. } => (gateways[0].node.clone(), gateways[0].mtu),
-            _ => panic!("an exit"),
-        }
-    };
-    let (gateway, mtu) = shown(&mut world);
-    assert_eq!(mtu, Some(1420));
-    world.mtus.insert(gateway.clone(), 1300);
-    assert_eq!(shown(&mut world).1, Some(1300));
-    world.away.insert(gateway, world.now - COUNTS_FOR * 2);
-    assert_eq!(shown(&mut world).1, None);
-}
-
-#[test]
-fn an_exit_whose_client_gets_no_answer_is_not_ready_and_neither_is_the_policy() {
-    for (hop, reason) in [
-        (PathHop::Tunnel, "False ExitLost"),
-        (PathHop::Forward, "False NotForwarded"),
-    ] {
-        let (mut world, _) = enforced();
-        let clients = world.previous.iter();
-        let clients: Vec<String> = clients
-            .filter(|(_, body)| !body.routes.is_empty())
-            .map(|(node, _)| node.to_string())
-            .collect();
-        for client in &clients {
-            fault(&mut world, client, AddressFamily::IPv4, hop);
-        }
-        let client = &clients[0];
-        let compilation = world.compile();
-        for said in [exit_says(&compilation), said(&compilation, "p0", "Ready")] {
-            assert!(said.starts_with(reason) && said.contains(client), "{said}");
-        }
-    }
-}
-
-#[test]
-fn what_a_gateway_finds_behind_itself_explains_what_its_clients_miss() {
-    let (mut world, _) = enforced();
-    let mut gateways = world.previous.iter().filter(|(_, body)| {
-        body.nat.iter().any(|served| {
-            world
-                .previous
-                .values()
-                .flat_map(|body| &body.routes)
-                .any(|route| route.exit == served.exit)
-        })
-    });
-    let gateway = gateways.next().expect("a gateway").0.to_string();
-    let mut clients = world
-        .previous
-        .iter()
-        .filter(|(_, body)| !body.routes.is_empty());
-    let client = clients.next().expect("a client").0.to_string();
-    fault(&mut world, &client, AddressFamily::IPv4, PathHop::Forward);
-    fault(&mut world, &gateway, AddressFamily::IPv4, PathHop::Source);
-    let found = exit_says(&world.compile());
-    assert!(
-        found.starts_with("False EgressIPMissing") && found.contains(&gateway),
-        "{found}"
-    );
-}
-
-#[test]
-fn a_policy_whose_resolvers_are_silent_is_not_ready_and_one_without_a_resolver_says_so() {
-    for (state, reason) in [
-        (ResolverState::Silent, "False ResolverSilent"),
-        (ResolverState::Unknown, "True Ready"),
-    ] {
-        let (mut world, uid) = enforced();
-        let node = node_of_a_pod(&world);
-        let scope = ReportedScope {
-            resolvers: state,
-            ..ReportedScope::default()
-        };
-        let of_node = world.scopes.entry(node.clone()).or_default();
-        of_node.insert(uid, scope);
-        let found = said(&world.compile(), "p0", "Ready");
-        assert!(
-            found.starts_with(reason) && found.contains(&node),
-            "{found}"
-        );
-    }
-}
-
-#[test]
-fn what_one_client_of_several_misses_makes_its_policy_not_ready_and_leaves_the_exit_ready() {
-    let (mut world, _) = enforced();
-    let clients: Vec<String> = world
-        .previous
-        .iter()
-        .filter(|(_, body)| !body.routes.is_empty())
-        .map(|(node, _)| node.to_string())
-        .collect();
-    assert!(clients.len() > 1, "{clients:?}");
-    fault(
-        &mut world,
-        &clients[0],
-        AddressFamily::IPv4,
-        PathHop::Tunnel,
-    );
-    let compilation = world.compile();
-    let exit = exit_says(&compilation);
-    assert!(
-        exit.starts_with("True") && exit.contains(&clients[0]),
-        "{exit}"
-    );
-    let policy = said(&compilation, "p0", "Ready");
-    assert!(
-        policy.starts_with("False ExitLost") && policy.contains(&clients[0]),
-        "{policy}"
-    );
-    // All of them miss it, though not at the same place.
-    for client in &clients[1..] {
-        fault(&mut world, client, AddressFamily::IPv4, PathHop::Forward);
-    }
-    let exit = exit_says(&world.compile());
-    assert!(exit.starts_with("False"), "{exit}");
 }
