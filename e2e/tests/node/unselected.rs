@@ -108,15 +108,6 @@ fn pods_that_ran_before_the_agent_came_are_untouched_while_no_intent_comes() {
     })
     .unwrap();
     neighbours.assert_untouched(&lab, "after a restart of the agent");
-    // A pod that starts now is held: its plugin asked the agent.
-    let late = serving(&lab, "default/late", PodOptions::on(NODE));
-    let who = Exec::Pod("default/late");
-    let asked = |to: IpAddr| ask(&lab, who, SocketAddr::new(to, 7), &["--protocol", "tcp"]);
-    assert!(asked(neighbours.far.addresses[0]).is_some(), "inside");
-    for to in &late.world[..2] {
-        assert_eq!(asked(*to), None, "a held pod to {to}");
-    }
-    neighbours.assert_untouched(&lab, "beside a held pod");
 }
 
 /// What an unselected pod may be without an answer while something happens that is not about it.
