@@ -157,11 +157,13 @@ fn without_egress_addresses(lab: &Lab, sender: &Sender) {
         let line = format!("ip address {verb} {address} dev eth0");
         lab.shell("gw-1", &line).unwrap();
     };
+    // The exit first: while it masquerades, an address that is added may become the source of its IPv6 packets.
+    let own = "egressIPs: [\"192.168.10.77\", \"2001:db8:10::77\"]";
+    lab.apply_yaml(&exit("eu", "gw-1", own)).unwrap();
+    await_lost(lab, "EgressIPMissing", "at gw-1");
     for address in addresses {
         change("add", address);
     }
-    let own = "egressIPs: [\"192.168.10.77\", \"2001:db8:10::77\"]";
-    lab.apply_yaml(&exit("eu", "gw-1", own)).unwrap();
     await_ready(lab);
     lab.await_exit(sender).unwrap();
 
