@@ -27,7 +27,7 @@ const AWAY: Duration = Duration::from_secs(3);
 /// The longest time in which a flow may have no answer once everything is there.
 const OUTAGE: Duration = Duration::from_secs(1);
 /// How often the only pod of an exit is made again.
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 8;
 
 #[test]
 fn the_only_pod_of_an_exit_that_is_made_again_at_once_is_answered_within_a_second() {
