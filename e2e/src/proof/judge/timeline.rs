@@ -252,12 +252,16 @@ impl Timeline {
             own: nodes.iter().map(own).collect(),
             unfounded: bodies.unfounded,
         };
-        for intent in bodies.in_force {
+        let mut in_force = bodies.in_force;
+        // What a report passed over ends when the next one was verified, and may have been published at the same time by the
+        // file system's clock: the documents' own serials say which was the later one.
+        in_force.sort_by_key(|intent| {
+            let serials = (intent.body.serial, intent.body.cluster_serial);
+            (intent.verified, serials, intent.published)
+        });
+        for intent in in_force {
             let epochs = timeline.nodes.entry(intent.node.clone()).or_default();
             epochs.push(epoch(&intent));
-        }
-        for epochs in timeline.nodes.values_mut() {
-            epochs.sort_by_key(|epoch| (epoch.verified, epoch.published));
         }
         timeline
     }

@@ -5,7 +5,7 @@ use postern_intent::sign::sign_intent;
 use postern_intent::{ClusterDocument, KeySet, NodeDocument, Serial};
 use serde_json::json;
 
-use super::Timeline;
+use super::{Epoch, Timeline};
 use crate::lab::topology::Node;
 use crate::proof::judge::bodies::History;
 use crate::proof::monitor::{Applied, Published, PublishedCluster};
@@ -242,4 +242,17 @@ fn facts_that_no_report_names_are_joined_with_the_next_intent_only_once_that_is_
     found.sort_unstable();
     let published: Vec<Timestamp> = found.into_iter().map(|(published, _)| published).collect();
     assert_eq!(published, [at(10), at(14), at(30), at(30)]);
+}
+
+#[test]
+fn of_two_intents_that_end_and_begin_at_the_same_times_the_one_that_a_report_names_is_in_force() {
+    let intents = [published(10, &trusted()), published(20, &trusted())];
+    // Written with the second intent, and joined with both.
+    let clusters = [cluster(21, 1)];
+    let timeline = timeline_with(&clusters, &intents, &[joined(&intents[1], 22, 21)]);
+    let epochs = &timeline.nodes["n1"];
+    let times = |epoch: &Epoch| (epoch.published, epoch.verified);
+    assert_eq!(times(&epochs[0]), times(&epochs[1]));
+    let last = epochs.last().unwrap();
+    assert_eq!(last.expires, at(20) + SignedDuration::from_hours(1));
 }
