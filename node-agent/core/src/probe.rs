@@ -124,7 +124,14 @@ impl ProbeResults {
         best(asked.copied())
     }
 
-    /// Does any of the resolvers that were asked through the exit answer? One that does is enough.
+    /// Is any of these resolvers asked through the exit?
+    #[must_use]
+    pub fn asks(&self, exit: &ExitName, which: impl Fn(&SocketAddr) -> bool) -> bool {
+        let mut asked = self.resolvers.keys();
+        asked.any(|(of, resolver)| of == exit && which(resolver))
+    }
+
+    /// Does any of these resolvers that were asked through the exit answer? One that does is enough.
     #[must_use]
     pub fn any_resolver(
         &self,

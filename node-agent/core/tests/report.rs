@@ -8,6 +8,7 @@
 
 use postern_host_testing::fixture;
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
@@ -20,8 +21,11 @@ use postern_agent_core::report::{
 };
 use postern_agent_core::scope_reading::LeaseReading;
 use postern_agent_core::tunnel_health::TunnelHealths;
-use postern_agent_core::{Carried, PartialReading, ProbeResults, ReadBack, UnreadPart};
+use postern_agent_core::{
+    Carried, PartialReading, ProbeAnswer, ProbeResults, ReadBack, UnreadPart,
+};
 use postern_crds::conditions::{ConditionType, Reason, State};
+use postern_crds::node_report::{AddressFamily, PathHop};
 use postern_intent::sign::{sign_cluster, sign_intent};
 use postern_intent::verify::{Context, join, verify_cluster, verify_intent};
 use postern_intent::{Body, KeySet, Serial, Verified, WgKey};
@@ -29,7 +33,7 @@ use postern_plan::Desired;
 use postern_plan::desired::{Facts, NodeClaim};
 use postern_plan::diff::learned::Learned;
 use postern_plan::flow::Cuts;
-use postern_plan::host::{AdminState, Carrier, ObservedLink, TunnelBackend, TunnelLink};
+use postern_plan::host::{AdminState, Carrier, Family, ObservedLink, TunnelBackend, TunnelLink};
 use postern_plan::observed::{ObservedFirewall, ObservedTable};
 use postern_plan::order::{ArpTables, Planning, Stage, TableChange};
 use postern_plan::settings::SecondLock;
@@ -413,5 +417,34 @@ fn an_exit_is_reported_with_the_mtu_that_its_device_has_and_another_one_is_a_mis
         assert_eq!(found, (Some(1300), false), "its digest is not claimed");
         let wanted = format!("set mtu of {} to 1420", body.tunnels[0].interface);
         assert_eq!((mismatches, agrees), (vec![wanted], (False, R::Mismatch)));
+    }
+}
+
+#[test]
+fn resolvers_that_policies_name_judge_an_exit_where_the_nodes_own_are_not_asked() {
+    let [named, own]: [SocketAddr; 2] =
+        ["203.0.113.53:53", "203.0.113.54:53"].map(|text| text.parse().unwrap());
+    let mut case = Case::sealed();
+    let exit = client().routes[0].exit.clone();
+    for family in Family::BOTH {
+        let answers = ProbeAnswer::Answers;
+        case.probes.tunnels.insert((exit.clone(), family), answers);
+    }
+    case.probes.own_resolvers = vec![own];
+    let hop = |case: &Case| {
+        let mut paths = case.inputs().status().exits.remove(0).paths.into_iter();
+        let four = paths.find(|path| path.family == AddressFamily::IPv4);
+        four.unwrap().hop
+    };
+    let silent = ProbeAnswer::Silent;
+    case.probes.resolvers.insert((exit.clone(), named), silent);
+    assert_eq!(hop(&case), Some(PathHop::Forward));
+    // Where the own one is asked too, the named one may be wrong for its policy alone.
+    for (answer, wanted) in [
+        (ProbeAnswer::Answers, None),
+        (silent, Some(PathHop::Forward)),
+    ] {
+        case.probes.resolvers.insert((exit.clone(), own), answer);
+        assert_eq!(hop(&case), wanted);
     }
 }

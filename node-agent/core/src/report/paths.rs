@@ -39,9 +39,12 @@ impl ReportInputs<'_> {
         handshake: Option<Timestamp>,
     ) -> PathReport {
         let probes = self.run.probes;
-        // The node's own resolvers decide where it has any: those that a policy names may be wrong for it alone.
-        let own = &probes.own_resolvers;
-        let judges = |resolver: &SocketAddr| own.is_empty() || own.contains(resolver);
+        // The node's own resolvers decide where any of them is asked: those that a policy names may be wrong for it alone.
+        // Where each policy names its own, they are not asked, and what they name is all that shows a gateway that does not
+        // forward.
+        let is_own = |resolver: &SocketAddr| probes.own_resolvers.contains(resolver);
+        let own_is_asked = probes.asks(&route.exit, is_own);
+        let judges = |resolver: &SocketAddr| !own_is_asked || is_own(resolver);
         let behind = probes.any_resolver(&route.exit, |resolver| {
             is_of(resolver, family) && judges(resolver)
         });

@@ -5,6 +5,7 @@
 pub mod classify;
 mod cluster;
 pub mod dns;
+mod exit_source;
 mod firewall;
 mod inputs;
 mod link;
@@ -18,6 +19,7 @@ mod whole;
 pub use classify::{Classes, Classified, Standing};
 pub use cluster::{ClusterView, LocalRanges};
 pub use dns::{DnsEntry, DnsPlan, SocketSource};
+pub use exit_source::{ExitSource, ExitSources};
 pub(crate) use firewall::holds;
 pub use firewall::names;
 pub use inputs::{Facts, Inputs, LEASE, NodeClaim, tunnel_address, used_interface};

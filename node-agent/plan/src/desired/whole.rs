@@ -5,8 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 use postern_intent::IfName;
 
-use super::{Classes, DnsPlan, Inputs, ProbePlan};
-use super::{ClusterView, LocalRanges, classify, dns, firewall, link, lock, probe, route, tunnel};
+use super::{Classes, DnsPlan, ExitSources, Inputs, ProbePlan};
+use super::{
+    ClusterView, LocalRanges, classify, dns, exit_source, firewall, link, lock, probe, route,
+    tunnel,
+};
 use crate::flow::InsideFlows;
 use crate::host::{
     DeviceSetting, Family, LockPolicy, Route, RouteKind, RoutingRule, TunnelConfig, TunnelLink,
@@ -42,6 +45,8 @@ pub struct Desired {
     pub local_ranges: BTreeMap<Family, LocalRanges>,
     /// Which flows no cut is about.
     pub inside: InsideFlows,
+    /// How packets leave by the exits that the node serves.
+    pub sources: ExitSources,
 }
 
 impl Desired {
@@ -63,6 +68,7 @@ impl Desired {
             dns: dns::plan(inputs, &cluster, &classes),
             probes: probe::plan(inputs),
             inside: InsideFlows::new(&cluster, &classes, inputs.settings.dns_port),
+            sources: exit_source::sources(inputs, &classes),
             local_ranges: cluster.local_ranges,
             links: tunnels.links,
             devices: tunnels.devices,

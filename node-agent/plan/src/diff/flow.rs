@@ -7,7 +7,8 @@ use postern_intent::{Body, ScopeId};
 use crate::desired::{Classified, Desired, Standing, names};
 use crate::flow::{CutExtent, Cuts};
 
-/// Addresses whose class changed, and those of scopes whose chains changed, where the scope cuts established flows.
+/// Addresses whose class changed, those of scopes whose chains changed, where the scope cuts established flows, and those of
+/// the users of a served exit that leaves with another source now.
 ///
 /// Whom nobody selected loses nothing: a released pod that comes or goes owes no cut, because its flows kept nothing that
 /// its successor at the address could misuse.
@@ -33,6 +34,15 @@ pub fn cuts(before: &Desired, after: &Desired, body: Option<&Body>) -> Cuts {
             && (changed(&names::scope_chain(scope)) || changed(&names::way_chain(scope)))
         {
             cuts.entry(*address).or_insert(CutExtent::Outgoing);
+        }
+    }
+    // An entry with the former source would be dropped for as long as its client goes on sending.
+    for (exit, source) in &after.sources {
+        let former = before.sources.get(exit);
+        if former.is_some_and(|former| !source.leaves_as(former)) {
+            for address in &source.users {
+                cuts.entry(*address).or_insert(CutExtent::Outgoing);
+            }
         }
     }
     cuts

@@ -95,6 +95,35 @@ fn the_first_intent_of_a_node_releases_at_once_whom_nobody_held_and_bound_pods_l
 }
 
 #[test]
+fn flows_of_an_exit_that_leaves_with_another_source_are_cut_and_nobody_elses() {
+    let with = |egress: &[&str]| {
+        let body = gateway(egress);
+        (desired(&World::of(Some(body.clone()))), body)
+    };
+    let (masquerading, _) = with(&[]);
+    let (translating, body) = with(&["192.0.2.77", "2001:db8::77"]);
+    let cuts = flow::cuts(&masquerading, &translating, Some(&body));
+    let of_clients = ["198.18.0.11", "fd64::11"];
+    let of_local_pods = ["10.244.1.2", "fd00:10:244:1::2"];
+    let users = of_clients.into_iter().chain(of_local_pods);
+    let expected: Cuts = users
+        .map(|address| (word(address), CutExtent::Outgoing))
+        .collect();
+    assert_eq!(cuts, expected);
+    assert_eq!(
+        flow::cuts(&translating, &translating, Some(&body)),
+        Cuts::new()
+    );
+    // A client that comes owes no cut, nor does an exit that this node did not serve before.
+    let mut more = body.clone();
+    more.tunnels[0].peers[0]
+        .allowed_ips
+        .push(word("198.18.0.12/32"));
+    let wider = desired(&World::of(Some(more.clone())));
+    assert_eq!(flow::cuts(&translating, &wider, Some(&more)), Cuts::new());
+}
+
+#[test]
 fn what_is_there_already_is_not_written_again() {
     let desired = desired(&World::of(Some(client())));
     let change = change(&FirewallState::from(&desired.ruleset), &desired.ruleset);
