@@ -115,7 +115,7 @@ fn flows_of_an_exit_that_leaves_with_another_source_are_cut_and_nobody_elses() {
         Cuts::new()
     );
     // A client that comes owes no cut, nor does an exit that this node did not serve before.
-    let mut more = body.clone();
+    let mut more = body;
     more.tunnels[0].peers[0]
         .allowed_ips
         .push(word("198.18.0.12/32"));
