@@ -401,7 +401,7 @@ fn watch_preflight(host: LinuxHost, settings: Settings, sender: mpsc::Sender<Nod
     tokio::spawn(tell_findings(look, sender));
 }
 
-/// Looks again and again, and tells only news.
+/// Looks every minute, and sends the findings when they have changed.
 async fn tell_findings(
     mut look: impl AsyncFnMut() -> Vec<String>,
     sender: mpsc::Sender<NodeUpdate>,

@@ -311,7 +311,7 @@ fn what_could_not_be_remembered_is_published_as_soon_as_it_can_be() {
     await_true(&lab, &["exit", "eu"], "Ready", Duration::from_secs(20)).unwrap();
 }
 
-/// Nobody makes another page of the memory, as where a quota or a webhook refuses it.
+/// Refuses every new page of the memory, as a quota or a webhook may.
 const NO_NEW_PAGES: &str = "apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
 metadata: {name: no-new-pages}

@@ -1,5 +1,5 @@
-//! What files of the node say anew while the agent runs: which node this is, which keys were installed, and which devices a
-//! tunnel process serves. None takes anything out of force.
+//! Changes of the node's files while the agent runs: the UID of the node, the installed keys, and the sockets of tunnel
+//! processes. None takes anything out of force.
 
 use std::collections::BTreeSet;
 use std::io;

@@ -282,6 +282,24 @@ async fn a_cluster_document_that_was_stored_without_an_answer_is_known_before_th
     assert_eq!(operator.made("/nodeintents"), 1, "it is not written again");
 }
 
+#[tokio::test]
+async fn an_unanswered_write_of_one_node_that_cannot_be_read_ends_no_run() {
+    let fails = |asked: &Asked| {
+        let is_write = asked.method == Method::POST && asked.path.ends_with("/nodeintents");
+        let is_of_n1 = is_write && asked.body.contains("\"name\":\"n1\"");
+        match is_of_n1 || asked.path.ends_with("/nodeintents/n1") {
+            true => Script::Says(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
+            false => Script::Usual,
+        }
+    };
+    let mut operator = operator(&["n1", "n2"], fails);
+    let first = operator.first_run().await;
+    assert!(matches!(first, Outcome::Partly { .. }), "{first:?}");
+    let second = operator.pipeline.run().await;
+    assert!(second.is_ok(), "{second:?}");
+    assert!(operator.was_asked("/nodeintents/n1"));
+}
+
 fn has_no_service_cidr(asked: &Asked) -> Script {
     if asked.path.ends_with("/servicecidrs") {
         return Script::Says(StatusCode::NOT_FOUND, "NotFound");

@@ -18,7 +18,7 @@ const OBJECTS: [&str; 2] = ["exitnodes/eu", "namespaces/crawlers/egresspolicies/
 /// The place of the agents' resolvers in the world: no pod's own.
 const RESOLVERS: u32 = 40;
 
-/// How long it may take from a gateway that is cut off to conditions that say so.
+/// The time from the loss of a gateway's link to the conditions.
 const SOON: Duration = Duration::from_secs(2);
 
 /// Waits until exit and policy are not ready for this reason, with these words.
@@ -118,7 +118,7 @@ fn a_fault_on_the_way_of_an_exit_makes_exit_and_policy_not_ready_with_its_hop_un
     assert_eq!((packets.dropped, packets.agreed), (0, true));
 }
 
-/// Resolvers that answer nobody, neither the gateway nor its clients.
+/// The gateway drops every question to the resolvers, its own and those of its clients.
 fn without_resolvers(lab: &Lab) {
     let (four, six) = world_address(RESOLVERS);
     let hook = "type filter hook postrouting priority -300;";
@@ -150,7 +150,7 @@ fn without_uplinks(lab: &Lab) {
     await_ready(lab);
 }
 
-/// Egress IPs that somebody takes from their interface: nothing leaves with another address.
+/// The egress IPs are removed from their interface: nothing leaves with another address.
 fn without_egress_addresses(lab: &Lab, sender: &Sender) {
     let addresses = ["192.168.10.77/24", "2001:db8:10::77/64 nodad"];
     let change = |verb: &str, address: &str| {

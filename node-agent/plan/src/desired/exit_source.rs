@@ -30,7 +30,7 @@ impl ExitSource {
     }
 }
 
-/// O(peers + pods · exits of their scopes).
+/// O(peers + scopes + pods · log scopes).
 pub(super) fn sources(inputs: &Inputs<'_>, classes: &Classes) -> ExitSources {
     let Some(body) = inputs.body else {
         return ExitSources::new();

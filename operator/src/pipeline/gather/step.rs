@@ -8,12 +8,14 @@ use kube::{Client, ResourceExt as _};
 use postern_apiserver::NewestRevision;
 use postern_compile::snapshot::Settings;
 use postern_intent::{KeySet, NodeName};
+use tracing::warn;
 
 use super::awaited::{ReportsSeen, awaited};
 use super::confirm::{KnownRevisions, confirm, is_doubtful, is_new_doubt};
 use super::inputs::{Inputs, config_map, gather, sizes};
 use super::possession::ProvedKeys;
 use super::unanswered::settle_unanswered;
+use crate::error::chain;
 use crate::metrics::Metrics;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::intents::{IntentState, Intents, PublishedIntents};
@@ -45,8 +47,15 @@ impl GatherStep<'_> {
         (intents, memory, proved): (&mut PublishedIntents, &mut MemoryStore, &mut ProvedKeys),
     ) -> Result<Result<Round, IdleReason>, PipelineError> {
         let now = Instant::now();
-        settle_unanswered(self.client, &mut intents.nodes, now).await?;
-        settle_unanswered(self.client, &mut intents.cluster, now).await?;
+        // One node's object that cannot be read is that node's alone; the cluster document is everybody's.
+        if let Err(error) = settle_unanswered(self.client, &mut intents.nodes, now).await {
+            warn!(
+                error = chain(&error),
+                "an unanswered write of an intent cannot be settled"
+            );
+        }
+        let settled = settle_unanswered(self.client, &mut intents.cluster, now).await;
+        settled.map_err(PipelineError::Api)?;
         let mut inputs = gather(
             self.stores,
             self.settings,
