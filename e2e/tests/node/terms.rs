@@ -96,21 +96,17 @@ impl Scene {
         }
     }
 
-    /// The answer becomes this, and stays.
+    /// The answer becomes this, and stays for a second question: one answer alone may be late on a machine under load.
     pub(crate) fn settles(&self, what: &str, to: SocketAddr, protocol: &str, wanted: Option<&str>) {
-        let mut last = None;
+        let mut last = [None, None];
         let found = wait_until(WAIT_DEADLINE, what, || {
-            last = self.ask(to, protocol);
-            Ok((last.as_deref() == wanted).then_some(()))
+            last = [self.ask(to, protocol), self.ask(to, protocol)];
+            let settled = last.iter().all(|answer| answer.as_deref() == wanted);
+            Ok(settled.then_some(()))
         });
         assert!(
             found.is_ok(),
             "{what}: {to} {protocol}: {last:?}, not {wanted:?}"
-        );
-        assert_eq!(
-            self.ask(to, protocol).as_deref(),
-            wanted,
-            "{what}: {to} {protocol}"
         );
     }
 
