@@ -133,5 +133,5 @@ pub fn lease_stands(observed: &Observed) -> bool {
     let table = observed.firewall.inet.as_ref();
     table
         .and_then(|table| table.sets.get(LEASE))
-        .is_some_and(|elements| elements.len() == 2)
+        .is_some_and(|set| set.elements.len() == 2)
 }

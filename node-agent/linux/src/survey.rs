@@ -98,7 +98,7 @@ impl LinuxHost {
     /// # Errors
     /// [`HostError::ChangeFirewall`] with what nft or the kernel said.
     pub async fn rehearse(&self, transaction: &Transaction) -> Act<()> {
-        run::rehearse(transaction.text())
+        run::rehearse(&transaction.to_string())
             .await
             .map_err(|source| HostError::ChangeFirewall {
                 summary: "check only".to_owned(),

@@ -326,7 +326,7 @@ async fn compare(node: &Node, dice: &mut Dice, first: u32, seed: u64) -> usize {
     }
     nft(&scene.desired.ruleset.to_string());
     if !scene.leases.is_empty() {
-        nft(Transaction::lease(60.try_into().unwrap()).text());
+        nft(&Transaction::lease(60.try_into().unwrap()).to_string());
     }
     let device = OUT[dice.below(OUT.len())];
     node.route_everything_to(device);
@@ -435,7 +435,7 @@ fn a_pod_behind_a_link_of_its_own_leaves_with_its_own_source_and_not_with_a_rele
         world.bindings.add(fixture::routed());
         let desired = Desired::from_inputs(&world.inputs());
         nft(&desired.ruleset.to_string());
-        nft(Transaction::lease(60.try_into().unwrap()).text());
+        nft(&Transaction::lease(60.try_into().unwrap()).to_string());
         for (number, (own, neighbour)) in (1..).step_by(3).zip(own.into_iter().zip(neighbours)) {
             let left = leaves_by(&node, &link, number, own, "pst-c-eu").await;
             assert_eq!(left, Some("pst-c-eu"), "{own}");

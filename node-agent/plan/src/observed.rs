@@ -6,7 +6,7 @@ use postern_intent::IfName;
 use serde_json::Value;
 
 use crate::host::{DeviceSetting, LockPolicy, ObservedLink, ObservedTunnel, Route, RoutingRule};
-use crate::ruleset::{Base, Element};
+use crate::ruleset::{Base, Element, SetType};
 
 /// One reading of everything that we own. A part that could not be read is an error of the reading, never an empty
 /// part.
@@ -46,10 +46,19 @@ pub struct ObservedFirewall {
 pub struct ObservedTable {
     /// Chains by name.
     pub chains: BTreeMap<String, ObservedChain>,
-    /// Sets and maps by name, with their elements.
-    pub sets: BTreeMap<String, BTreeSet<Element>>,
+    /// Sets and maps by name.
+    pub sets: BTreeMap<String, ObservedSet>,
     /// Packets of the named counters.
     pub counters: BTreeMap<String, u64>,
+}
+
+/// One set or map.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ObservedSet {
+    /// How it was declared; none for a type that no set of ours has.
+    pub set_type: Option<SetType>,
+    /// What it holds.
+    pub elements: BTreeSet<Element>,
 }
 
 /// One chain.

@@ -10,8 +10,8 @@ use postern_intent::WgKey;
 
 use crate::desired::Desired;
 use crate::diff;
-use crate::diff::firewall::FirewallState;
 use crate::diff::learned::Learned;
+use crate::diff::table_state::FirewallState;
 use crate::flow::FlowCut;
 use crate::observed::Observed;
 use crate::ruleset::Transaction;
@@ -179,7 +179,7 @@ pub fn plan_readable(
 ) -> Plan {
     let is_read = |stage: Stage| !unread.contains(&stage);
     let state = is_read(Stage::Guard)
-        .then(|| FirewallState::read(&observed.firewall, &desired.ruleset, planning.learned));
+        .then(|| FirewallState::read(&observed.firewall, planning.learned));
     let state = state.unwrap_or_default();
     let firewall = match planning.tables {
         TableChange::Edited => diff::firewall::change(&state, &desired.ruleset),

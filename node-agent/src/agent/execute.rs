@@ -139,11 +139,11 @@ impl<H: Host> Agent<H> {
                 let Some(table) = &observed.firewall.inet else {
                     return false;
                 };
-                let map = names::halved("from", Family::of(address));
+                let map = names::halved(names::GUARD_MAP, Family::of(address));
                 table
                     .sets
                     .get(&map)
-                    .and_then(|set| own(set, address))
+                    .and_then(|set| own(&set.elements, address))
                     .is_some()
                     && !self.is_adopted(address, desired, observed)
             })
@@ -159,12 +159,15 @@ impl<H: Host> Agent<H> {
             return false;
         };
         let family = Family::of(address);
-        let same = ["from", "steer", "last"].iter().all(|map| {
-            let map = names::halved(map, family);
-            let wanted = desired.ruleset.inet.sets.get(&map);
-            let there = table.sets.get(&map);
-            wanted.map(|set| own(&set.elements, address)) == there.map(|there| own(there, address))
-        });
+        let same = [names::GUARD_MAP, names::STEER_MAP, names::LAST_MAP]
+            .iter()
+            .all(|map| {
+                let map = names::halved(map, family);
+                let wanted = desired.ruleset.inet.sets.get(&map);
+                let there = table.sets.get(&map);
+                wanted.map(|set| own(&set.elements, address))
+                    == there.map(|there| own(&there.elements, address))
+            });
         let class = desired.classes.get(address);
         let is_released = class.is_some_and(|class| class.standing == Standing::Released);
         same && (is_released || self.bindings.get().owner(address).is_some())

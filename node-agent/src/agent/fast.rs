@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use postern_host::{Host, HostError};
 use postern_plan::check::Seal;
-use postern_plan::diff::firewall::{FirewallState, change};
+use postern_plan::diff::firewall::change;
+use postern_plan::diff::table_state::FirewallState;
 use postern_plan::order::{Plan, Stage};
 use postern_plan::ruleset::Transaction;
 use postern_plan::{Desired, Step};

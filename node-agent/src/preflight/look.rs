@@ -7,7 +7,8 @@ use postern_linux::LinuxHost;
 use postern_plan::Desired;
 use postern_plan::binding::Bindings;
 use postern_plan::desired::{Facts, Inputs};
-use postern_plan::diff::firewall::{FirewallState, change, change_arp};
+use postern_plan::diff::firewall::{change, change_arp};
+use postern_plan::diff::table_state::FirewallState;
 use postern_plan::settings::Settings;
 
 use super::node::{Files, Node};

@@ -25,12 +25,12 @@ fn hold(firewall: &mut ObservedFirewall) -> &mut ObservedRule {
 
 /// Another rule under the comment of ours.
 fn exchange(firewall: &mut ObservedFirewall) {
-    hold(firewall).expressions = json!("iifname @podlinks accept");
+    hold(firewall).expressions["text"] = json!("iifname @podlinks accept");
 }
 
 async fn held(node: &Node) -> bool {
     let mut firewall = node.host.read_firewall().await.unwrap();
-    hold(&mut firewall).expressions == json!("iifname @podlinks goto unclassified")
+    hold(&mut firewall).expressions["text"] == json!("iifname @podlinks goto unclassified")
 }
 
 #[tokio::test]
@@ -94,7 +94,11 @@ async fn a_chain_that_somebody_lets_drop_what_no_rule_judges_is_told_anew() {
     let otherwise = |chain: &str| firewall.chains[chain].base.unwrap().otherwise;
     assert_eq!(otherwise("guard"), Otherwise::Accept);
     assert_eq!(node.agent.counters.get("repairs"), Some(&1));
-    assert_eq!(firewall.sets["lease"].len(), 2, "it was done in place");
+    assert_eq!(
+        firewall.sets["lease"].elements.len(),
+        2,
+        "it was done in place"
+    );
 }
 
 #[tokio::test]

@@ -172,7 +172,7 @@ async fn a_binding_that_comes_while_a_cut_is_owed_pays_it_too() {
 /// What the map of the guard says of an address.
 async fn class_of(node: &Node, address: &str) -> Option<String> {
     let firewall = node.host.read_firewall().await.unwrap();
-    let elements = &firewall.inet.unwrap().sets["from4"];
+    let elements = &firewall.inet.unwrap().sets["from4"].elements;
     let key = [Atom::Address(address.parse().unwrap())];
     let element = elements.iter().find(|element| element.key == key)?;
     Some(element.to_string())
@@ -233,7 +233,7 @@ async fn a_flow_that_cannot_be_cut_keeps_no_other_address_from_being_released() 
         .collect();
     assert_eq!(owed, ["10.244.1.3"]);
     let firewall = node.host.read_firewall().await.unwrap();
-    let six = &firewall.inet.unwrap().sets["from6"];
+    let six = &firewall.inet.unwrap().sets["from6"].elements;
     assert!(
         six.iter()
             .any(|element| element.to_string() == "fd00:10:244:1::3 : goto released"),

@@ -146,7 +146,7 @@ async fn without_the_plugin_an_address_that_nobody_lists_is_held_over_a_restart_
 /// What the map of the guard says of the pod's address.
 async fn class_in_the_kernel(node: &Node) -> Option<String> {
     let firewall = node.host.read_firewall().await.unwrap();
-    let elements = &firewall.inet.unwrap().sets["from4"];
+    let elements = &firewall.inet.unwrap().sets["from4"].elements;
     let mut found = elements.iter().map(ToString::to_string);
     found.find(|element| element.starts_with("10.244.1.2 "))
 }

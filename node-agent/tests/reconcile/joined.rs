@@ -163,7 +163,7 @@ fn leased(host: &FakeHost) -> bool {
             .inet
             .as_ref()
             .and_then(|table| table.sets.get(LEASE));
-        found = lease.is_some_and(|elements| !elements.is_empty());
+        found = lease.is_some_and(|set| !set.elements.is_empty());
     });
     found
 }

@@ -222,7 +222,7 @@ async fn the_lease_of_a_former_guard_ends_with_the_former_body() {
     node.takes(stricter).await;
     let firewall = node.host.read_firewall().await.unwrap().inet.unwrap();
     assert!(
-        firewall.sets["lease"].is_empty(),
+        firewall.sets["lease"].elements.is_empty(),
         "{:?}",
         firewall.sets["lease"]
     );

@@ -186,7 +186,7 @@ fn bound(node: &Node) -> usize {
     node.host.edits_the_firewall(|firewall| {
         let table = firewall.bridge.as_ref();
         let set = table.and_then(|table| table.sets.get("bind4"));
-        count = set.map_or(0, |elements| elements.len());
+        count = set.map_or(0, |set| set.elements.len());
     });
     count
 }

@@ -4,8 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
 
 use postern_plan::host::Family;
-use postern_plan::observed::{ObservedFirewall, ObservedTable};
-use postern_plan::ruleset::{Atom, Element, Otherwise, Ruleset, Transaction};
+use postern_plan::desired::LEASE;
+use postern_plan::observed::{ObservedFirewall, ObservedSet, ObservedTable};
+use postern_plan::ruleset::{
+    Atom, Base, BaseKind, Command, Edit, Element, Hook, KeyType, Opening, Otherwise, Rule, Ruleset,
+    Set, TableFamily, Target, Transaction,
+};
 
 use super::sample::{pod, ruleset, to};
 use super::{OtherProgram, Outcome};
@@ -14,17 +18,69 @@ use postern_host::ports::Host;
 
 async fn replace(host: &impl Host) -> Result<ObservedFirewall, HostError> {
     let arp = Transaction::replace_arp(&ruleset());
-    host.change_firewall(&Transaction::replace(&ruleset()).then(&arp))
+    host.change_firewall(&Transaction::replace(&ruleset()).then(arp))
         .await?;
     host.read_firewall().await
 }
 
-fn batch(text: &str) -> Transaction {
-    Transaction::of(text.to_owned(), "a batch of the contract")
+fn batch(commands: impl IntoIterator<Item = Command>) -> Transaction {
+    let edits = commands.into_iter().map(|command| Edit {
+        family: TableFamily::Inet,
+        command,
+    });
+    Transaction::of(edits.collect(), "a batch of the contract")
+}
+
+fn add_elements(set: &str, elements: impl Into<Vec<Element>>) -> Command {
+    Command::AddElements {
+        set: set.to_owned(),
+        elements: elements.into(),
+        timeout: None,
+        opening: Opening::Nothing,
+    }
+}
+
+fn delete_element(set: &str, key: Atom) -> Command {
+    Command::DeleteElements {
+        set: set.to_owned(),
+        keys: vec![vec![key]],
+    }
+}
+
+fn add_rule(chain: &str) -> Command {
+    Command::AddRule {
+        chain: chain.to_owned(),
+        rule: Rule::to(Target::Accept),
+    }
+}
+
+fn flush_chain(name: &str) -> Command {
+    let name = name.to_owned();
+    Command::FlushChain { name }
+}
+
+fn delete_chain(name: &str) -> Command {
+    let name = name.to_owned();
+    Command::DeleteChain { name }
+}
+
+fn delete_set(name: &str) -> Command {
+    let name = name.to_owned();
+    Command::DeleteSet { name }
+}
+
+fn delete_counter(name: &str) -> Command {
+    let name = name.to_owned();
+    Command::DeleteCounter { name }
 }
 
 async fn inet_of(host: &impl Host) -> Result<ObservedTable, HostError> {
     Ok(host.read_firewall().await?.inet.unwrap_or_default())
+}
+
+async fn elements_of(host: &impl Host, set: &str) -> Result<BTreeSet<Element>, HostError> {
+    let set = inet_of(host).await?.sets.remove(set);
+    Ok(set.unwrap_or_default().elements)
 }
 
 #[track_caller]
@@ -73,7 +129,13 @@ pub async fn a_ruleset_reads_back_as_it_was_written(
         let sets: BTreeMap<_, _> = wanted
             .sets
             .iter()
-            .map(|(name, set)| (name.clone(), set.elements.clone()))
+            .map(|(name, set)| {
+                let set = ObservedSet {
+                    set_type: Some(set.set_type.clone()),
+                    elements: set.elements.clone(),
+                };
+                (name.clone(), set)
+            })
             .collect();
         assert_eq!(seen.sets, sets);
         assert_eq!(
@@ -115,20 +177,22 @@ pub async fn replacing_a_ruleset_with_itself_changes_nothing(
     Ok(())
 }
 
-/// The first line is good, the second is not.
+/// The first command is good, the second is not.
 pub async fn a_batch_is_taken_whole_or_not_at_all(
     host: &impl Host,
     _: &impl OtherProgram,
 ) -> Outcome {
     let before = replace(host).await?;
-    let half = batch("add chain inet postern new\nadd rule inet postern missing accept\n");
+    let chain = Command::AddChain {
+        name: "new".to_owned(),
+        base: None,
+    };
+    let half = batch([chain, add_rule("missing")]);
     refused(
         &host.change_firewall(&half).await,
         "a rule in a chain that is not there",
     );
-    let half = batch(
-        "flush chain inet postern guard\ndelete element inet postern from4 { 10.244.1.99 }\n",
-    );
+    let half = batch([flush_chain("guard"), delete_element("from4", pod(99))]);
     refused(
         &host.change_firewall(&half).await,
         "an element that is not there",
@@ -143,12 +207,29 @@ pub async fn an_element_may_be_added_twice_but_not_with_other_data(
     _: &impl OtherProgram,
 ) -> Outcome {
     let before = replace(host).await?;
-    host.change_firewall(&batch(
-        "add element inet postern from4 { 10.244.1.7 : goto pol_eu }\n",
-    ))
-    .await?;
-    let other = batch("add element inet postern from4 { 10.244.1.7 : goto refuse }\n");
-    refused(&host.change_firewall(&other).await, "other data for a key");
+    let add = |chain| batch([add_elements("from4", [Element::entry([pod(7)], to(chain))])]);
+    host.change_firewall(&add("pol_eu")).await?;
+    let other = host.change_firewall(&add("refuse")).await;
+    refused(&other, "other data for a key");
+    assert_eq!(host.read_firewall().await?, before);
+    Ok(())
+}
+
+/// Declaring a set once more is idempotent for the same type only.
+pub async fn a_set_of_another_type_is_refused(host: &impl Host, _: &impl OtherProgram) -> Outcome {
+    let before = replace(host).await?;
+    let declare = |set: Set| {
+        batch([Command::AddSet {
+            name: "inside4".to_owned(),
+            set_type: set.set_type,
+        }])
+    };
+    host.change_firewall(&declare(Set::intervals(KeyType::Ipv4)))
+        .await?;
+    let other = host
+        .change_firewall(&declare(Set::intervals(KeyType::Ipv6)))
+        .await;
+    refused(&other, "another type");
     assert_eq!(host.read_firewall().await?, before);
     Ok(())
 }
@@ -159,19 +240,17 @@ pub async fn deleting_what_is_missing_is_refused(
     _: &impl OtherProgram,
 ) -> Outcome {
     replace(host).await?;
-    for line in [
-        "delete element inet postern from4 { 10.244.1.99 }",
-        "delete chain inet postern missing",
-        "delete set inet postern missing",
-        "delete counter inet postern missing",
-        "flush chain inet postern missing",
-        "add element inet postern missing { 10.244.1.99 }",
-        "add element inet postern from4 { 10.244.1.99 : goto missing }",
+    for command in [
+        delete_element("from4", pod(99)),
+        delete_chain("missing"),
+        delete_set("missing"),
+        delete_counter("missing"),
+        flush_chain("missing"),
+        add_elements("missing", [Element::key([pod(99)])]),
+        add_elements("from4", [Element::entry([pod(99)], to("missing"))]),
     ] {
-        refused(
-            &host.change_firewall(&batch(&format!("{line}\n"))).await,
-            line,
-        );
+        let named = format!("{command:?}");
+        refused(&host.change_firewall(&batch([command])).await, &named);
     }
     Ok(())
 }
@@ -179,22 +258,27 @@ pub async fn deleting_what_is_missing_is_refused(
 /// `EBUSY`: a chain that a rule or an element leads to, a set or a counter that a rule uses.
 pub async fn what_is_in_use_cannot_be_deleted(host: &impl Host, _: &impl OtherProgram) -> Outcome {
     let before = replace(host).await?;
-    for line in [
-        "delete chain inet postern refuse",
-        "delete chain inet postern pol_eu",
-        "delete set inet postern podlinks",
-        "delete set inet postern from4",
-        "delete counter inet postern hold",
+    for command in [
+        delete_chain("refuse"),
+        delete_chain("pol_eu"),
+        delete_set("podlinks"),
+        delete_set("from4"),
+        delete_counter("hold"),
     ] {
-        let outcome = host.change_firewall(&batch(&format!("{line}\n"))).await;
+        let named = format!("{command:?}");
+        let outcome = host.change_firewall(&batch([command])).await;
         assert_eq!(
             outcome.as_ref().err().map(HostError::nature),
             Some(Nature::Transient),
-            "{line}: {outcome:?}"
+            "{named}: {outcome:?}"
         );
     }
     assert_eq!(host.read_firewall().await?, before);
-    let freed = "flush chain inet postern guard\ndelete set inet postern from4\ndelete set inet postern podlinks\n";
+    let freed = [
+        flush_chain("guard"),
+        delete_set("from4"),
+        delete_set("podlinks"),
+    ];
     host.change_firewall(&batch(freed)).await?;
     assert!(!inet_of(host).await?.sets.contains_key("from4"));
     Ok(())
@@ -206,18 +290,15 @@ pub async fn a_key_changes_its_data_within_one_batch(
     _: &impl OtherProgram,
 ) -> Outcome {
     replace(host).await?;
-    let key = [Element::key([pod(7)])];
-    let moved = [Element::entry([pod(7)], to("refuse"))];
-    let batch = Transaction::elements("delete", "from4", &key)
-        .then(&Transaction::elements("add", "from4", &moved));
-    host.change_firewall(&batch).await?;
-    let elements = inet_of(host)
-        .await?
-        .sets
-        .remove("from4")
-        .unwrap_or_default();
+    let moved = Element::entry([pod(7)], to("refuse"));
+    let commands = [
+        delete_element("from4", pod(7)),
+        add_elements("from4", [moved.clone()]),
+    ];
+    host.change_firewall(&batch(commands)).await?;
+    let elements = elements_of(host, "from4").await?;
     assert!(
-        elements.contains(&moved[0]) && elements.len() == 3,
+        elements.contains(&moved) && elements.len() == 3,
         "{elements:?}"
     );
     Ok(())
@@ -229,10 +310,19 @@ pub async fn a_chain_that_was_flushed_can_be_filled_again(
     _: &impl OtherProgram,
 ) -> Outcome {
     let before = replace(host).await?.inet.unwrap_or_default();
-    let text = "flush chain inet postern pol_eu\nadd rule inet postern pol_eu accept comment \"new\"\n\
-        flush set inet postern inside4\nadd element inet postern inside4 { 10.0.0.0/8 }\n";
-    host.change_firewall(&batch(text)).await?;
-    let mut after = inet_of(host).await?;
+    let refilled = Set::intervals(KeyType::Ipv4);
+    let flush = Command::FlushSet {
+        name: "inside4".to_owned(),
+        set_type: refilled.set_type,
+    };
+    let commands = [
+        flush_chain("pol_eu"),
+        add_rule("pol_eu"),
+        flush,
+        add_elements("inside4", [Element::key([pod(7)])]),
+    ];
+    host.change_firewall(&batch(commands)).await?;
+    let after = inet_of(host).await?;
     let rules = after
         .chains
         .get("pol_eu")
@@ -242,8 +332,9 @@ pub async fn a_chain_that_was_flushed_can_be_filled_again(
         .iter()
         .filter_map(|rule| rule.comment.as_deref())
         .collect();
-    assert_eq!(comments, ["new"]);
-    assert_eq!(after.sets.remove("inside4").map(|set| set.len()), Some(1));
+    assert_eq!(comments, [Rule::to(Target::Accept).identity()]);
+    let refilled = after.sets.get("inside4");
+    assert_eq!(refilled.map(|set| set.elements.len()), Some(1));
     assert_eq!(after.chains.get("guard"), before.chains.get("guard"));
     Ok(())
 }
@@ -254,11 +345,19 @@ pub async fn what_no_rule_judges_can_be_told_anew(
     _: &impl OtherProgram,
 ) -> Outcome {
     let before = replace(host).await?;
-    for (otherwise, word) in [(Otherwise::Drop, "drop"), (Otherwise::Accept, "accept")] {
-        let line = format!(
-            "add chain inet postern guard {{ type filter hook forward priority -5; policy {word}; }}\n"
-        );
-        host.change_firewall(&batch(&line)).await?;
+    let declare = |priority, otherwise| {
+        let base = Base {
+            kind: BaseKind::Filter,
+            hook: Hook::Forward,
+            priority,
+            otherwise,
+        };
+        let name = "guard".to_owned();
+        let base = Some(base);
+        batch([Command::AddChain { name, base }])
+    };
+    for otherwise in [Otherwise::Drop, Otherwise::Accept] {
+        host.change_firewall(&declare(-5, otherwise)).await?;
         let guard = inet_of(host)
             .await?
             .chains
@@ -267,10 +366,7 @@ pub async fn what_no_rule_judges_can_be_told_anew(
         assert_eq!(guard.base.map(|base| base.otherwise), Some(otherwise));
     }
     assert_eq!(host.read_firewall().await?, before);
-    let moved = batch(
-        "add chain inet postern guard { type filter hook forward priority -4; policy accept; }\n",
-    );
-    let moved = host.change_firewall(&moved).await;
+    let moved = host.change_firewall(&declare(-4, Otherwise::Accept)).await;
     let nature = moved.as_ref().err().map(HostError::nature);
     assert_eq!(
         nature,
@@ -291,17 +387,11 @@ pub async fn a_lease_is_renewed_whether_it_is_there_or_not(
         BTreeSet::from([Family::V4, Family::V6].map(|family| Element::key([Atom::Family(family)])));
     for seconds in [60, 90].into_iter().filter_map(NonZeroU64::new) {
         host.change_firewall(&Transaction::lease(seconds)).await?;
-        assert_eq!(
-            inet_of(host).await?.sets.remove("lease"),
-            Some(families.clone())
-        );
+        assert_eq!(elements_of(host, LEASE).await?, families);
     }
     for _ in 0..2 {
         host.change_firewall(&Transaction::end_lease()).await?;
-        assert_eq!(
-            inet_of(host).await?.sets.remove("lease"),
-            Some(BTreeSet::new())
-        );
+        assert_eq!(elements_of(host, LEASE).await?, BTreeSet::new());
     }
     Ok(())
 }

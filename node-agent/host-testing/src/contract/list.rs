@@ -38,6 +38,7 @@ macro_rules! contract_tests {
             firewall: replacing_a_ruleset_with_itself_changes_nothing,
             firewall: a_batch_is_taken_whole_or_not_at_all,
             firewall: an_element_may_be_added_twice_but_not_with_other_data,
+            firewall: a_set_of_another_type_is_refused,
             firewall: deleting_what_is_missing_is_refused,
             firewall: what_is_in_use_cannot_be_deleted,
             firewall: a_key_changes_its_data_within_one_batch,

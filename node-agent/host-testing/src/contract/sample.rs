@@ -6,7 +6,7 @@ use postern_plan::host::{Family, MacAddress};
 use postern_plan::ruleset::rule::{goto, jump, together};
 use postern_plan::ruleset::{
     Atom, Base, BaseKind, Chain, Counter, Data, Element, Field, Hook, KeyType, Otherwise, Rule,
-    Ruleset, Set, SetFlag, Table, Target, ValueType,
+    Ruleset, Set, Table, Target, ValueType,
 };
 
 const POD: [u8; 4] = [10, 244, 1, 7];
@@ -63,10 +63,7 @@ fn sets() -> BTreeMap<String, Set> {
         ("podlinks", Set::intervals(KeyType::IfName).with(names)),
         (
             "lease",
-            Set {
-                flag: Some(SetFlag::Timeout),
-                ..Set::of([KeyType::Family])
-            },
+            Set::expiring(KeyType::Family),
         ),
         (
             "egress4",
@@ -114,20 +111,21 @@ fn inet() -> Table {
             Chain {
                 base: Some(guard),
                 rules: guard_rules,
+                ..Chain::default()
             },
         ),
         (
             "pol_eu",
             Chain {
-                base: None,
                 rules: vec![Rule::to(goto("refuse")).when(Field::Oif.not_named("pst-c-eu"))],
+                ..Chain::default()
             },
         ),
         (
             "refuse",
             Chain {
-                base: None,
                 rules: vec![Rule::to(Target::RejectProhibited).counted(Counter("hold"))],
+                ..Chain::default()
             },
         ),
         (
@@ -135,6 +133,7 @@ fn inet() -> Table {
             Chain {
                 base: Some(translate),
                 rules: vec![Rule::to(Target::Masquerade).when(Field::Oif.named("pst-c-*"))],
+                ..Chain::default()
             },
         ),
     ];
@@ -173,6 +172,7 @@ fn bridge() -> Table {
             Chain {
                 base: Some(base),
                 rules: vec![rule],
+                ..Chain::default()
             },
         )]),
     }
@@ -199,6 +199,7 @@ fn arp() -> Table {
             Chain {
                 base: Some(base),
                 rules: vec![rule],
+                ..Chain::default()
             },
         )]),
     }

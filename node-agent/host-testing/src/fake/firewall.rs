@@ -20,11 +20,10 @@ impl Firewall for FakeHost {
         if let Some(edit) = state.foreign_edit.0.take() {
             edit(&mut state.firewall);
         }
-        // Whole or not at all: the batch works on copies.
-        let (mut firewall, mut declared) = (state.firewall.clone(), state.declared.clone());
-        nft::batch(&mut firewall, &mut declared, transaction.text()).map_err(failed)?;
+        // The kernel takes all of a batch or none of it, so the batch works on a copy.
+        let mut firewall = state.firewall.clone();
+        nft::perform(&mut firewall, transaction.edits()).map_err(failed)?;
         state.firewall = firewall;
-        state.declared = declared;
         Ok(())
     }
 

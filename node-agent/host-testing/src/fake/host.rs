@@ -35,7 +35,6 @@ pub(super) struct State {
     pub(super) locks: BTreeSet<LockPolicy>,
     pub(super) foreign_locks: BTreeSet<LockPolicy>,
     pub(super) firewall: ObservedFirewall,
-    pub(super) declared: nft::Declarations,
     pub(super) flows: Vec<Flow>,
     /// Addresses whose own flows connection tracking does not let go.
     pub(super) uncuttable: BTreeSet<Address>,
@@ -108,10 +107,7 @@ impl FakeHost {
     /// Lets time pass until no element with a timeout is left.
     pub fn expires_the_lease(&self) {
         let mut state = self.state();
-        let State {
-            firewall, declared, ..
-        } = &mut *state;
-        nft::expire(firewall, declared);
+        nft::expire(&mut state.firewall);
     }
 
     /// The kernel was booted without a family: none of its switches is there, and nothing of it is taken.
@@ -197,8 +193,6 @@ impl OtherProgram for FakeHost {
     }
 
     async fn flushes_the_firewall(&self) {
-        let mut state = self.state();
-        state.firewall = ObservedFirewall::default();
-        state.declared = nft::Declarations::default();
+        self.state().firewall = ObservedFirewall::default();
     }
 }

@@ -37,7 +37,6 @@ mod path;
 mod route;
 mod tunnel;
 mod tunnel_process;
-mod word;
 
 pub use fault::Call;
 pub use flow_entry::Flow;

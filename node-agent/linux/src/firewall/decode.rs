@@ -2,8 +2,10 @@
 //! unequal to everything of ours, so that it is found as a mismatch instead of ending the reading.
 
 use postern_host::error::Cause;
-use postern_plan::observed::{ObservedRule, ObservedTable};
-use postern_plan::ruleset::{Base, BaseKind, Hook, Otherwise};
+use postern_plan::observed::{ObservedRule, ObservedSet, ObservedTable};
+use postern_plan::ruleset::{
+    Base, BaseKind, Hook, KeyType, Otherwise, SetFlag, SetType, ValueType,
+};
 use serde_json::{Map, Value};
 
 use super::element;
@@ -105,11 +107,50 @@ fn add_set(out: &mut ObservedTable, body: &Map<String, Value>) {
         .and_then(Value::as_array)
         .map(Vec::as_slice)
         .unwrap_or_default();
-    let decoded = elements
-        .iter()
-        .map(|value| element::element(&types, value))
-        .collect();
-    out.sets.insert(text(body, "name"), decoded);
+    let decoded = elements.iter();
+    let decoded = decoded.map(|value| element::element(&types, value));
+    let set = ObservedSet {
+        set_type: set_type(&types, body),
+        elements: decoded.collect(),
+    };
+    out.sets.insert(text(body, "name"), set);
+}
+
+/// None: no set of ours has the type.
+fn set_type(types: &[String], body: &Map<String, Value>) -> Option<SetType> {
+    let key = types.iter().map(|word| match word.as_str() {
+        "ipv4_addr" => Some(KeyType::Ipv4),
+        "ipv6_addr" => Some(KeyType::Ipv6),
+        "ifname" => Some(KeyType::IfName),
+        "ether_addr" => Some(KeyType::Ether),
+        "inet_proto" => Some(KeyType::Protocol),
+        "inet_service" => Some(KeyType::Port),
+        "nf_proto" => Some(KeyType::Family),
+        // `nft -j` of 1.0.6 prints no more than this of `typeof @th,64,128`, the only raw expression that we use.
+        "integer" => Some(KeyType::NeighbourTarget),
+        _ => None,
+    });
+    let value = match body.get("map") {
+        None => None,
+        Some(value) => Some(match value.as_str()? {
+            "verdict" => ValueType::Verdict,
+            "ipv4_addr" => ValueType::Ipv4,
+            "ipv6_addr" => ValueType::Ipv6,
+            _ => return None,
+        }),
+    };
+    let flags = body.get("flags").and_then(Value::as_array);
+    let flag = match flags.map(Vec::as_slice).unwrap_or_default() {
+        [] => None,
+        [flag] => Some(match flag.as_str()? {
+            "interval" => SetFlag::Interval,
+            "timeout" => SetFlag::Timeout,
+            _ => return None,
+        }),
+        _ => return None,
+    };
+    let key = key.collect::<Option<_>>()?;
+    Some(SetType { key, value, flag })
 }
 
 fn add_counter(out: &mut ObservedTable, body: &Map<String, Value>) {

@@ -18,7 +18,7 @@ fn read(listing: &[u8]) -> ObservedTable {
 }
 
 fn set(table: &ObservedTable, name: &str) -> BTreeSet<Element> {
-    table.sets.get(name).unwrap().clone()
+    table.sets.get(name).unwrap().elements.clone()
 }
 
 fn prefix(text: &str) -> Element {

@@ -13,7 +13,7 @@ use crate::netlink::{self, attribute};
 
 impl Firewall for LinuxHost {
     async fn change_firewall(&self, transaction: &Transaction) -> Act<()> {
-        run::change(transaction.text())
+        run::change(&transaction.to_string())
             .await
             .map_err(|source| HostError::ChangeFirewall {
                 summary: transaction.summary().to_owned(),

@@ -1,176 +1,14 @@
 //! The firewall: from one state of our tables to another one, in one batch.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use postern_intent::Address;
 
-use super::learned::Learned;
-use crate::desired::names::halved;
-use crate::desired::{NodeClaim, holds};
-use crate::host::Family;
-use crate::observed::{ObservedFirewall, ObservedTable};
-use crate::ruleset::model::SetFlag;
-use crate::ruleset::print::Lines;
+use super::table_state::{ChainState, FirewallState, SetState, TableState};
+use crate::ruleset::edit::Edits;
 use crate::ruleset::{
-    Atom, Base, Chain, Data, Element, Ruleset, Set, Table, TableFamily, Target, Transaction,
+    Atom, Chain, Command, Element, Opening, Ruleset, Set, SetFlag, Table, TableFamily, Transaction,
 };
-
-/// A table in the form in which written and read tables compare.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TableState {
-    counters: BTreeSet<String>,
-    chains: BTreeMap<String, ChainState>,
-    sets: BTreeMap<String, BTreeSet<Element>>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct ChainState {
-    base: Option<Base>,
-    /// Identities of the rules in order.
-    rules: Vec<String>,
-}
-
-impl From<&Table> for TableState {
-    fn from(table: &Table) -> Self {
-        let chains = table.chains.iter().map(|(name, chain)| {
-            let rules = chain
-                .rules
-                .iter()
-                .map(crate::ruleset::Rule::identity)
-                .collect();
-            (
-                name.clone(),
-                ChainState {
-                    base: chain.base,
-                    rules,
-                },
-            )
-        });
-        let sets = table.sets.iter().map(|(name, set)| {
-            (
-                name.clone(),
-                if set.is_compared() {
-                    set.elements.clone()
-                } else {
-                    BTreeSet::new()
-                },
-            )
-        });
-        Self {
-            counters: table
-                .counters
-                .iter()
-                .map(|counter| counter.0.to_owned())
-                .collect(),
-            chains: chains.collect(),
-            sets: sets.collect(),
-        }
-    }
-}
-
-impl TableState {
-    /// A table as it was read. A rule without a comment, or with expressions that are not the learned ones, gets an
-    /// identity that no rule of ours has.
-    #[must_use]
-    pub fn read(
-        family: TableFamily,
-        table: &ObservedTable,
-        desired: &Table,
-        learned: &Learned,
-    ) -> Self {
-        let chains = table.chains.iter().map(|(name, chain)| {
-            let rules = chain.rules.iter().map(|rule| match &rule.comment {
-                None => "foreign".to_owned(),
-                Some(id) if learned.knows(family, name, id, &rule.expressions) => id.clone(),
-                Some(id) => format!("not known as {id}"),
-            });
-            (
-                name.clone(),
-                ChainState {
-                    base: chain.base,
-                    rules: rules.collect(),
-                },
-            )
-        });
-        let sets = table.sets.iter().map(|(name, elements)| {
-            let compared = desired.sets.get(name).is_none_or(Set::is_compared);
-            (
-                name.clone(),
-                if compared {
-                    elements.clone()
-                } else {
-                    BTreeSet::new()
-                },
-            )
-        });
-        Self {
-            counters: table.counters.keys().cloned().collect(),
-            chains: chains.collect(),
-            sets: sets.collect(),
-        }
-    }
-}
-
-impl TableState {
-    /// Before the first intent pods without a binding go where the node lets them: the guard holds bound ones alone.
-    fn leaves_the_unbound_alone(&self) -> bool {
-        let has = |claim| {
-            let guard = self.chains.get("guard").map(|chain| &chain.rules);
-            let mut holds = holds(claim).into_iter().map(|rule| rule.identity());
-            guard.is_some_and(|rules| holds.all(|hold| rules.contains(&hold)))
-        };
-        has(NodeClaim::Unclaimed) && !has(NodeClaim::Claimed)
-    }
-
-    /// Is the element's address one of a bound pod, or has it a class?
-    fn judges(&self, element: &Element) -> bool {
-        let names = ["local", "from", "last"];
-        let mut sets = names
-            .iter()
-            .flat_map(|name| Family::BOTH.map(|family| halved(name, family)))
-            .filter_map(|name| self.sets.get(&name));
-        sets.any(|set| set.iter().any(|there| there.key == element.key))
-    }
-}
-
-/// Our tables in comparable form.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct FirewallState {
-    inet: Option<TableState>,
-    bridge: Option<TableState>,
-    arp: Option<TableState>,
-}
-
-impl FirewallState {
-    /// As they were read.
-    #[must_use]
-    pub fn read(observed: &ObservedFirewall, desired: &Ruleset, learned: &Learned) -> Self {
-        let state = |family, table: &Option<ObservedTable>| {
-            let table = table.as_ref()?;
-            Some(TableState::read(
-                family,
-                table,
-                desired.table(family),
-                learned,
-            ))
-        };
-        Self {
-            inet: state(TableFamily::Inet, &observed.inet),
-            bridge: state(TableFamily::Bridge, &observed.bridge),
-            arp: state(TableFamily::Arp, &observed.arp),
-        }
-    }
-}
-
-impl From<&Ruleset> for FirewallState {
-    fn from(ruleset: &Ruleset) -> Self {
-        Self {
-            inet: Some((&ruleset.inet).into()),
-            bridge: Some((&ruleset.bridge).into()),
-            arp: Some((&ruleset.arp).into()),
-        }
-    }
-}
 
 /// A change in two batches: what tightens or stays within a scope, and what releases.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -201,10 +39,10 @@ pub fn change(current: &FirewallState, desired: &Ruleset) -> Change {
             &desired.bridge,
         ),
     ];
-    let whole = pairs
+    let can_be_edited = pairs
         .iter()
-        .any(|(_, current, desired)| current.is_none_or(|c| !same_skeleton(c, desired)));
-    if whole {
+        .all(|(_, current, desired)| current.is_some_and(|current| is_editable(current, desired)));
+    if !can_be_edited {
         return replacement(current, desired);
     }
     let held = without_releases_but(current, desired);
@@ -228,14 +66,19 @@ pub fn replacement(current: &FirewallState, desired: &Ruleset) -> Change {
     Change { guard, release }
 }
 
-/// Only whole batches can move a base chain; everything else can be edited.
-fn same_skeleton(current: &TableState, desired: &Table) -> bool {
-    desired.chains.iter().all(|(name, chain)| {
+/// The kernel moves no base chain and changes no set's type: both need the table made anew.
+fn is_editable(current: &TableState, desired: &Table) -> bool {
+    let mut chains = desired.chains.iter();
+    let mut sets = desired.sets.iter();
+    chains.all(|(name, chain)| {
         let there = current.chains.get(name);
         there.is_none_or(|there| match (&there.base, &chain.base) {
             (Some(there), Some(wanted)) => there.stands_like(wanted),
             (there, wanted) => there == wanted,
         })
+    }) && sets.all(|(name, set)| {
+        let there = current.sets.get(name);
+        there.is_none_or(|there| there.set_type.as_ref() == Some(&set.set_type))
     })
 }
 
@@ -246,40 +89,33 @@ fn edit_all(current: &FirewallState, desired: &Ruleset) -> Transaction {
         (TableFamily::Bridge, &current.bridge, &desired.bridge),
     ] {
         if let Some(current) = current {
-            all = all.then(&edit(family, current, desired));
+            all = all.then(edit(family, current, desired));
         }
     }
     all
 }
 
-/// Does the element let a pod go wherever the node would let it?
-fn releases(element: &Element) -> bool {
-    matches!(&element.data, Some(Data::Verdict(Target::Goto(chain))) if chain == "released" || chain == "last_released")
-}
-
 /// The desired ruleset without releases, those apart that are in force already and those that open nothing.
 fn without_releases_but(current: &FirewallState, desired: &Ruleset) -> Ruleset {
-    let mut held = desired.clone();
-    let Some(current) = &current.inet else {
-        return without_releases(held);
-    };
-    let leaves_alone = current.leaves_the_unbound_alone();
-    for (name, set) in &mut held.inet.sets {
+    retain_releases(desired, |name, element| {
+        let Some(current) = &current.inet else {
+            return false;
+        };
         let there = current.sets.get(name);
+        there.is_some_and(|set| set.elements.contains(element))
+            || (current.leaves_the_unbound_alone() && !current.judges(element))
+    })
+}
+
+/// The ruleset without the releases that the predicate denies, given the set's name and the element.
+fn retain_releases(desired: &Ruleset, keeps: impl Fn(&str, &Element) -> bool) -> Ruleset {
+    let mut held = desired.clone();
+    for (name, set) in &mut held.inet.sets {
         set.elements.retain(|element| {
-            !releases(element)
-                || there.is_some_and(|set| set.contains(element))
-                || (leaves_alone && !current.judges(element))
+            desired.inet.opening(element) == Opening::Nothing || keeps(name, element)
         });
     }
     held
-}
-
-fn without_releases(mut ruleset: Ruleset) -> Ruleset {
-    for set in ruleset.inet.sets.values_mut() {
-        set.elements.retain(|element| !releases(element));
-    }
-    ruleset
 }
 
 /// Every release of the ruleset, those of these addresses apart; what is released already stays so.
@@ -289,67 +125,54 @@ pub fn releases_but(desired: &Ruleset, uncut: &BTreeSet<Address>) -> Transaction
         let mut key = element.key.iter();
         key.any(|atom| matches!(atom, Atom::Address(address) if uncut.contains(address)))
     };
-    let mut all = Transaction::default();
+    let mut edits = Edits::new(TableFamily::Inet, &desired.inet);
     for (name, set) in &desired.inet.sets {
-        let elements = set.elements.iter();
-        let mut elements = elements
-            .filter(|element| releases(element) && !is_uncut(element))
-            .peekable();
-        if elements.peek().is_some() {
-            all = all.then(&Transaction::elements("add", name, elements));
-        }
+        let releases = set.elements.iter().filter(|element| {
+            desired.inet.opening(element) != Opening::Nothing && !is_uncut(element)
+        });
+        edits.elements(name, releases);
     }
-    all
+    Transaction::of(edits.finish(), "add the releases whose old flows are cut")
 }
 
-/// The lines from one table to another. Names come first, then rules, then elements; what goes, goes at the end, when
+/// The commands from one table to another. Names come first, then rules, then elements; what goes, goes at the end, when
 /// nothing refers to it any more.
 fn edit(family: TableFamily, current: &TableState, desired: &Table) -> Transaction {
     let target = TableState::from(desired);
     if current == &target {
         return Transaction::default();
     }
-    let mut lines = Lines::new(family);
+    let mut edits = Edits::new(family, desired);
     let mut counts = Counts::default();
-    for counter in desired
-        .counters
-        .iter()
-        .filter(|counter| !current.counters.contains(counter.0))
-    {
-        lines.counter("add", *counter);
-    }
-    for (name, set) in desired
-        .sets
-        .iter()
-        .filter(|(name, _)| !current.sets.contains_key(*name))
-    {
-        lines.set(name, set);
-    }
-    for (name, chain) in desired
-        .chains
-        .iter()
-        .filter(|(name, _)| !current.chains.contains_key(*name))
-    {
-        lines.chain(name, chain.base);
-    }
-    for (name, chain) in &desired.chains {
-        edit_chain(
-            &mut lines,
-            &mut counts,
-            (name, chain),
-            (current.chains.get(name), target.chains.get(name)),
-        );
+    for counter in &desired.counters {
+        if !current.counters.contains(counter.0) {
+            edits.push(Command::AddCounter(*counter));
+        }
     }
     for (name, set) in &desired.sets {
-        edit_set(&mut lines, &mut counts, name, set, current.sets.get(name));
+        if !current.sets.contains_key(name) {
+            edits.set(name, set);
+        }
     }
-    remove_gone(&mut lines, &mut counts, current, desired);
-    Transaction::of(lines.finish(), counts.to_string())
+    for (name, chain) in &desired.chains {
+        if !current.chains.contains_key(name) {
+            edits.chain(name, chain.base);
+        }
+    }
+    for (name, chain) in &desired.chains {
+        let (there, wanted) = (current.chains.get(name), target.chains.get(name));
+        edit_chain(&mut edits, &mut counts, (name, chain), (there, wanted));
+    }
+    for (name, set) in &desired.sets {
+        edit_set(&mut edits, &mut counts, name, set, current.sets.get(name));
+    }
+    remove_gone(&mut edits, &mut counts, current, desired);
+    Transaction::of(edits.finish(), counts.to_string())
 }
 
-/// What becomes of what no rule judges is changed in place: nft takes a declaration of a chain that is there.
+/// A base chain's policy is changed in place: nft takes a declaration of a chain that is there.
 fn edit_chain(
-    lines: &mut Lines,
+    edits: &mut Edits<'_>,
     counts: &mut Counts,
     (name, chain): (&String, &Chain),
     (there, wanted): (Option<&ChainState>, Option<&ChainState>),
@@ -359,15 +182,13 @@ fn edit_chain(
     }
     counts.chains += 1;
     if there.is_some_and(|there| there.base != chain.base) {
-        lines.chain(name, chain.base);
+        edits.chain(name, chain.base);
     }
     if there.map(|there| &there.rules) == wanted.map(|wanted| &wanted.rules) {
         return;
     }
-    lines.chain_verb("flush", name);
-    for rule in &chain.rules {
-        lines.rule(name, rule);
-    }
+    edits.push(Command::FlushChain { name: name.clone() });
+    edits.rules(name, chain);
 }
 
 #[derive(Default)]
@@ -388,17 +209,17 @@ impl std::fmt::Display for Counts {
 }
 
 fn edit_set(
-    lines: &mut Lines,
+    edits: &mut Edits<'_>,
     counts: &mut Counts,
     name: &str,
     set: &Set,
-    there: Option<&BTreeSet<Element>>,
+    there: Option<&SetState>,
 ) {
-    if !set.is_compared() {
+    if set.set_type.expires() {
         return;
     }
     let nothing = BTreeSet::new();
-    let there = there.unwrap_or(&nothing);
+    let there = there.map_or(&nothing, |there| &there.elements);
     let gone: Vec<&Element> = there.difference(&set.elements).collect();
     let new: Vec<&Element> = set.elements.difference(there).collect();
     if gone.is_empty() && new.is_empty() {
@@ -408,46 +229,41 @@ fn edit_set(
     counts.deleted += gone.len();
     // Deleting many intervals one by one takes nft 1.0.6 seconds, and it once refused to add a wildcard to a set that
     // had wildcards: such a set is refilled, in the same batch.
-    if set.flag == Some(SetFlag::Interval) {
-        lines.flush_set(name, set);
-        lines.elements("add", name, set.elements.iter());
+    if set.set_type.flag == Some(SetFlag::Interval) {
+        let (name, set_type) = (name.to_owned(), set.set_type.clone());
+        edits.push(Command::FlushSet {
+            name: name.clone(),
+            set_type,
+        });
+        edits.elements(&name, &set.elements);
         return;
     }
-    let keys: Vec<Element> = gone
-        .iter()
-        .map(|element| Element::key(element.key.clone()))
-        .collect();
-    lines.elements("delete", name, keys.iter());
-    lines.elements("add", name, new.into_iter());
+    edits.delete_elements(name, gone);
+    edits.elements(name, new);
 }
 
-fn remove_gone(lines: &mut Lines, counts: &mut Counts, current: &TableState, desired: &Table) {
-    let chains: Vec<&String> = current
-        .chains
-        .keys()
-        .filter(|name| !desired.chains.contains_key(*name))
-        .collect();
-    for name in &chains {
+fn remove_gone(
+    edits: &mut Edits<'_>,
+    counts: &mut Counts,
+    current: &TableState,
+    desired: &Table,
+) {
+    let chains = current.chains.keys();
+    let chains = chains.filter(|name| !desired.chains.contains_key(*name));
+    for name in chains.clone() {
         counts.chains += 1;
-        lines.chain_verb("flush", name);
+        edits.push(Command::FlushChain { name: name.clone() });
     }
-    for name in &chains {
-        lines.chain_verb("delete", name);
+    for name in chains {
+        edits.push(Command::DeleteChain { name: name.clone() });
     }
-    for name in current
-        .sets
-        .keys()
-        .filter(|name| !desired.sets.contains_key(*name))
-    {
-        // nft takes `delete set` for maps too.
-        lines.delete_set(name, "set");
+    let sets = current.sets.keys();
+    for name in sets.filter(|name| !desired.sets.contains_key(*name)) {
+        edits.push(Command::DeleteSet { name: name.clone() });
     }
     let known: BTreeSet<&str> = desired.counters.iter().map(|counter| counter.0).collect();
-    for name in current
-        .counters
-        .iter()
-        .filter(|name| !known.contains(name.as_str()))
-    {
-        lines.delete_counter(name);
+    let counters = current.counters.iter();
+    for name in counters.filter(|name| !known.contains(name.as_str())) {
+        edits.push(Command::DeleteCounter { name: name.clone() });
     }
 }

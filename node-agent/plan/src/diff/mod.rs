@@ -7,4 +7,5 @@ pub mod learned;
 pub mod link;
 pub mod lock;
 pub mod route;
+pub mod table_state;
 pub mod tunnel;

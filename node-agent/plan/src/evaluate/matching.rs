@@ -239,7 +239,7 @@ fn name_matches(pattern: &str, name: &str) -> bool {
 
 /// The element of a set that a key falls into. O(log n), and O(n) in a set of intervals, which are small.
 pub(super) fn find<'a>(set: &'a Set, key: &[FieldValue<'_>]) -> Option<&'a Element> {
-    if set.flag == Some(SetFlag::Interval) {
+    if set.set_type.flag == Some(SetFlag::Interval) {
         return set.elements.iter().find(|element| {
             element.key.len() == key.len()
                 && element

@@ -120,14 +120,24 @@ impl Element {
     }
 }
 
-impl fmt::Display for Element {
+/// A key's parts as nft writes them.
+pub(super) struct Key<'a>(pub(super) &'a [Atom]);
+
+impl fmt::Display for Key<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, atom) in self.key.iter().enumerate() {
+        for (index, atom) in self.0.iter().enumerate() {
             if index > 0 {
                 f.write_str(" . ")?;
             }
             atom.fmt(f)?;
         }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Element {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Key(&self.key).fmt(f)?;
         match &self.data {
             Some(data) => write!(f, " : {data}"),
             None => Ok(()),

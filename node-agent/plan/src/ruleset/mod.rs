@@ -1,8 +1,9 @@
 //! The firewall as a value that prints itself.
 //!
 //! A [`Ruleset`] is three tables; [`model`] has its nouns, [`rule`] what a rule says, [`element`] what sets and maps
-//! hold, [`print`] turns all of it into nft's language, [`transaction`] is one atomic change.
+//! hold, [`edit`] has the commands that change tables, [`transaction`] is one atomic change, and [`print`] writes nft's language.
 
+pub mod edit;
 pub mod element;
 pub mod literal;
 pub mod model;
@@ -10,10 +11,11 @@ pub mod print;
 pub mod rule;
 pub mod transaction;
 
+pub use edit::{Command, Edit};
 pub use element::{Atom, Data, Element};
 pub use model::{
-    Base, BaseKind, Chain, Hook, KeyType, Otherwise, Ruleset, Set, SetFlag, TABLE, Table,
-    TableFamily, ValueType,
+    Base, BaseKind, Chain, Hook, KeyType, Opening, Otherwise, Ruleset, Set, SetFlag, SetType, TABLE,
+    Table, TableFamily, ValueType,
 };
 pub use rule::{Counter, Field, Match, Operand, Rule, Target};
 pub use transaction::Transaction;

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::element::Element;
-use super::rule::{Counter, Rule};
+use super::element::{Data, Element};
+use super::rule::{Counter, Rule, Target};
 
 /// The name of each of our tables.
 pub const TABLE: &str = "postern";
@@ -107,6 +107,16 @@ impl Base {
     }
 }
 
+/// What a chain or an element lets through that the guard would hold without it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Opening {
+    /// What the other rules let through.
+    #[default]
+    Nothing,
+    /// Everything that the node itself would let through.
+    Released,
+}
+
 /// A chain.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Chain {
@@ -114,6 +124,8 @@ pub struct Chain {
     pub base: Option<Base>,
     /// In order.
     pub rules: Vec<Rule>,
+    /// What an element that leads to the chain opens.
+    pub opening: Opening,
 }
 
 /// One part of a set's key.
@@ -157,47 +169,69 @@ pub enum SetFlag {
     Timeout,
 }
 
-/// A set, or a map where it has a value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Set {
+/// How a set is declared. The kernel cannot change it: a set of another type is deleted and made anew.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SetType {
     /// The key's parts.
     pub key: Vec<KeyType>,
-    /// What the key leads to.
+    /// What the key leads to; only maps have it.
     pub value: Option<ValueType>,
     /// At most one is needed here.
     pub flag: Option<SetFlag>,
+}
+
+impl SetType {
+    /// The kernel deletes elements of such a set by itself, so they are not compared: the lease is renewed, not repaired.
+    #[must_use]
+    pub fn expires(&self) -> bool {
+        self.flag == Some(SetFlag::Timeout)
+    }
+}
+
+/// A set, or a map where its type has a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Set {
+    /// How it is declared.
+    pub set_type: SetType,
     /// What it holds.
     pub elements: BTreeSet<Element>,
 }
 
 impl Set {
+    fn declared(
+        key: impl Into<Vec<KeyType>>,
+        value: Option<ValueType>,
+        flag: Option<SetFlag>,
+    ) -> Self {
+        let key = key.into();
+        Self {
+            set_type: SetType { key, value, flag },
+            elements: BTreeSet::new(),
+        }
+    }
+
     /// An empty set.
     #[must_use]
     pub fn of(key: impl Into<Vec<KeyType>>) -> Self {
-        Self {
-            key: key.into(),
-            value: None,
-            flag: None,
-            elements: BTreeSet::new(),
-        }
+        Self::declared(key, None, None)
     }
 
     /// An empty set of intervals.
     #[must_use]
     pub fn intervals(key: KeyType) -> Self {
-        Self {
-            flag: Some(SetFlag::Interval),
-            ..Self::of([key])
-        }
+        Self::declared([key], None, Some(SetFlag::Interval))
+    }
+
+    /// An empty set whose elements have a timeout.
+    #[must_use]
+    pub fn expiring(key: KeyType) -> Self {
+        Self::declared([key], None, Some(SetFlag::Timeout))
     }
 
     /// An empty map.
     #[must_use]
     pub fn map(key: impl Into<Vec<KeyType>>, value: ValueType) -> Self {
-        Self {
-            value: Some(value),
-            ..Self::of(key)
-        }
+        Self::declared(key, Some(value), None)
     }
 
     /// The set with these elements.
@@ -206,11 +240,17 @@ impl Set {
         self.elements.extend(elements);
         self
     }
+}
 
-    /// Elements that go by themselves are not compared: the lease is renewed, not repaired.
+impl Table {
+    /// What an element of one of the table's maps opens: what the chain opens that it leads to.
     #[must_use]
-    pub fn is_compared(&self) -> bool {
-        self.flag != Some(SetFlag::Timeout)
+    pub fn opening(&self, element: &Element) -> Opening {
+        let chain = match &element.data {
+            Some(Data::Verdict(Target::Goto(chain) | Target::Jump(chain))) => self.chains.get(chain),
+            _ => None,
+        };
+        chain.map(|chain| chain.opening).unwrap_or_default()
     }
 }
 

@@ -1,11 +1,13 @@
-//! nft's language. One line a rule, so that an error of nft points to it.
+//! nft's language: the only place that writes it. One line a rule, so that an error of nft points to it.
 
 use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
+use super::edit::{Command, Edit};
+use super::element::Key;
 use super::model::{
-    Base, BaseKind, Hook, KeyType, Otherwise, Set, SetFlag, TABLE, Table, TableFamily, ValueType,
+    Base, BaseKind, Hook, KeyType, Otherwise, SetFlag, SetType, TABLE, ValueType,
 };
 use super::rule::{Counter, Field, Match, Operand, Rule, Target};
 use crate::host::Family;
@@ -148,37 +150,31 @@ impl Base {
     }
 }
 
-impl Set {
+impl fmt::Display for SetType {
     /// `type ...` or `typeof ...` with flags, as nft wants it between braces.
-    #[must_use]
-    pub fn declaration(&self) -> String {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let raw = self.key.contains(&KeyType::NeighbourTarget);
-        let parts: Vec<&str> = self
-            .key
-            .iter()
-            .map(|part| if raw { part.expression() } else { part.word() })
-            .collect();
-        let mut out = format!(
-            "{} {}",
-            if raw { "typeof" } else { "type" },
-            parts.join(" . ")
-        );
-        if let Some(value) = self.value {
-            out.push_str(match value {
-                ValueType::Verdict => " : verdict",
-                ValueType::Ipv4 => " : ipv4_addr",
-                ValueType::Ipv6 => " : ipv6_addr",
-            });
+        f.write_str(if raw { "typeof" } else { "type" })?;
+        for (index, part) in self.key.iter().enumerate() {
+            let separator = if index > 0 { " . " } else { " " };
+            let part = if raw { part.expression() } else { part.word() };
+            write!(f, "{separator}{part}")?;
         }
-        out.push(';');
-        match self.flag {
-            Some(SetFlag::Interval) => out.push_str(" flags interval;"),
-            Some(SetFlag::Timeout) => out.push_str(" flags timeout;"),
-            None => {}
-        }
-        out
+        f.write_str(match self.value {
+            Some(ValueType::Verdict) => " : verdict;",
+            Some(ValueType::Ipv4) => " : ipv4_addr;",
+            Some(ValueType::Ipv6) => " : ipv6_addr;",
+            None => ";",
+        })?;
+        f.write_str(match self.flag {
+            Some(SetFlag::Interval) => " flags interval;",
+            Some(SetFlag::Timeout) => " flags timeout;",
+            None => "",
+        })
     }
+}
 
+impl SetType {
     const fn noun(&self) -> &'static str {
         if self.value.is_some() { "map" } else { "set" }
     }
@@ -207,112 +203,63 @@ impl KeyType {
     }
 }
 
-/// Lines of nft's language that build up to the table; the caller decides what stands before them.
-pub(crate) struct Lines {
-    prefix: String,
-    out: String,
-}
+/// How many elements one line holds at most. nft repeats the line of an error, so a line must not be the whole set.
+const ELEMENTS_OF_A_LINE: usize = 64;
 
-impl Lines {
-    pub(crate) fn new(family: TableFamily) -> Self {
-        Self {
-            prefix: format!("{} {TABLE}", family.word()),
-            out: String::new(),
-        }
-    }
-
-    pub(crate) fn finish(self) -> String {
-        self.out
-    }
-
-    fn line(&mut self, verb: &str, noun: &str, rest: &str) {
-        let space = if rest.is_empty() { "" } else { " " };
-        self.out
-            .push_str(&format!("{verb} {noun} {}{space}{rest}\n", self.prefix));
-    }
-
-    pub(crate) fn table(&mut self, verb: &str) {
-        self.line(verb, "table", "");
-    }
-
-    pub(crate) fn counter(&mut self, verb: &str, Counter(name): Counter) {
-        self.line(verb, "counter", name);
-    }
-
-    pub(crate) fn set(&mut self, name: &str, set: &Set) {
-        self.line(
-            "add",
-            set.noun(),
-            &format!("{name} {{ {} }}", set.declaration()),
-        );
-    }
-
-    pub(crate) fn delete_set(&mut self, name: &str, noun: &str) {
-        self.line("delete", noun, name);
-    }
-
-    pub(crate) fn flush_set(&mut self, name: &str, set: &Set) {
-        self.line("flush", set.noun(), name);
-    }
-
-    pub(crate) fn delete_counter(&mut self, name: &str) {
-        self.line("delete", "counter", name);
-    }
-
-    pub(crate) fn chain(&mut self, name: &str, base: Option<Base>) {
-        match base {
-            Some(base) => self.line("add", "chain", &format!("{name} {{ {} }}", base.words())),
-            None => self.line("add", "chain", name),
-        }
-    }
-
-    pub(crate) fn chain_verb(&mut self, verb: &str, name: &str) {
-        self.line(verb, "chain", name);
-    }
-
-    pub(crate) fn rule(&mut self, chain: &str, rule: &Rule) {
-        self.line(
-            "add",
-            "rule",
-            &format!("{chain} {rule} comment \"{}\"", rule.identity()),
-        );
-    }
-
-    /// One element a line: nft echoes the whole line of an error.
-    pub(crate) fn element(&mut self, verb: &str, set: &str, element: &str) {
-        self.line(verb, "element", &format!("{set} {{ {element} }}"));
-    }
-
-    /// Many elements in few lines, for whole tables.
-    pub(crate) fn elements<'a>(
-        &mut self,
-        verb: &str,
-        set: &str,
-        elements: impl Iterator<Item = &'a super::Element>,
-    ) {
-        let all: Vec<String> = elements.map(ToString::to_string).collect();
-        for some in all.chunks(64) {
-            self.element(verb, set, &some.join(", "));
-        }
-    }
-
-    pub(crate) fn whole(&mut self, table: &Table) {
-        for counter in &table.counters {
-            self.counter("add", *counter);
-        }
-        for (name, set) in &table.sets {
-            self.set(name, set);
-        }
-        for (name, chain) in &table.chains {
-            self.chain(name, chain.base);
-        }
-        for (name, chain) in &table.chains {
-            for rule in &chain.rules {
-                self.rule(name, rule);
+impl fmt::Display for Edit {
+    /// The command in nft's language, a line each; elements are several lines where they are many.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let table = format!("{} {TABLE}", self.family.word());
+        match &self.command {
+            Command::AddTable => writeln!(f, "add table {table}"),
+            Command::DeleteTable => writeln!(f, "delete table {table}"),
+            Command::AddCounter(Counter(name)) => writeln!(f, "add counter {table} {name}"),
+            Command::DeleteCounter { name } => writeln!(f, "delete counter {table} {name}"),
+            Command::AddSet { name, set_type } => {
+                let noun = set_type.noun();
+                writeln!(f, "add {noun} {table} {name} {{ {set_type} }}")
+            }
+            Command::FlushSet { name, set_type } => {
+                writeln!(f, "flush {} {table} {name}", set_type.noun())
+            }
+            // nft takes `delete set` for maps too.
+            Command::DeleteSet { name } => writeln!(f, "delete set {table} {name}"),
+            Command::AddChain { name, base: None } => writeln!(f, "add chain {table} {name}"),
+            Command::AddChain {
+                name,
+                base: Some(base),
+            } => writeln!(f, "add chain {table} {name} {{ {} }}", base.words()),
+            Command::FlushChain { name } => writeln!(f, "flush chain {table} {name}"),
+            Command::DeleteChain { name } => writeln!(f, "delete chain {table} {name}"),
+            Command::AddRule { chain, rule } => {
+                let identity = rule.identity();
+                writeln!(f, "add rule {table} {chain} {rule} comment \"{identity}\"")
+            }
+            Command::AddElements {
+                set,
+                elements,
+                timeout,
+                ..
+            } => {
+                let timeout = timeout.map(|seconds| format!(" timeout {seconds}s"));
+                let timeout = timeout.unwrap_or_default();
+                let elements = elements.iter().map(|element| format!("{element}{timeout}"));
+                lines_of_elements(f, &format!("add element {table} {set}"), elements)
+            }
+            Command::DeleteElements { set, keys } => {
+                let keys = keys.iter().map(|key| Key(key).to_string());
+                lines_of_elements(f, &format!("delete element {table} {set}"), keys)
             }
         }
-        for (name, set) in &table.sets {
-            self.elements("add", name, set.elements.iter());
-        }
     }
+}
+
+fn lines_of_elements(
+    f: &mut fmt::Formatter<'_>,
+    command: &str,
+    elements: impl Iterator<Item = String>,
+) -> fmt::Result {
+    let elements: Vec<String> = elements.collect();
+    let mut lines = elements.chunks(ELEMENTS_OF_A_LINE);
+    lines.try_for_each(|line| writeln!(f, "{command} {{ {} }}", line.join(", ")))
 }

@@ -4,24 +4,26 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::num::NonZeroU64;
 
-use super::Element;
-use super::model::{Ruleset, TableFamily};
-use super::print::Lines;
+use super::edit::{Command, Edit, Edits};
+use super::element::{Atom, Element};
+use super::model::{Opening, Ruleset, TableFamily};
+use crate::desired::LEASE;
+use crate::host::Family;
 
-/// Lines of nft's language that the kernel takes whole or not at all.
+/// Commands that the kernel takes all of or none of.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Transaction {
-    text: String,
+    edits: Vec<Edit>,
     summary: String,
 }
 
 impl Transaction {
-    /// The guard's tables, inet and bridge, replaced: made so that deleting cannot fail, deleted, made again, filled. Between two packets there
-    /// is the old ruleset or the new one.
+    /// The guard's tables, inet and bridge, replaced: added so that deleting cannot fail, deleted, added again, filled.
+    /// Between two packets there is the old ruleset or the new one.
     #[must_use]
     pub fn replace(ruleset: &Ruleset) -> Self {
         Self {
-            text: GUARD.map(|family| replaced(ruleset, family)).concat(),
+            edits: GUARD.map(|family| replaced(ruleset, family)).concat(),
             summary: "replace both tables".to_owned(),
         }
     }
@@ -31,7 +33,7 @@ impl Transaction {
     #[must_use]
     pub fn replace_arp(ruleset: &Ruleset) -> Self {
         Self {
-            text: replaced(ruleset, TableFamily::Arp),
+            edits: replaced(ruleset, TableFamily::Arp),
             summary: "replace the ARP table".to_owned(),
         }
     }
@@ -40,7 +42,7 @@ impl Transaction {
     #[must_use]
     pub fn remove() -> Self {
         Self {
-            text: GUARD.map(removed).concat(),
+            edits: GUARD.map(removed).concat(),
             summary: "remove both tables".to_owned(),
         }
     }
@@ -49,35 +51,30 @@ impl Transaction {
     #[must_use]
     pub fn remove_arp() -> Self {
         Self {
-            text: removed(TableFamily::Arp),
+            edits: removed(TableFamily::Arp),
             summary: "remove the ARP table".to_owned(),
         }
     }
 
-    /// Lines that somebody else composed.
+    /// These commands, in this order.
     #[must_use]
-    pub fn of(text: String, summary: impl Into<String>) -> Self {
+    pub fn of(edits: Vec<Edit>, summary: impl Into<String>) -> Self {
         Self {
-            text,
+            edits,
             summary: summary.into(),
         }
     }
 
     /// Renews the kernel's lease in both families: add, delete and add again in one batch, because delete alone fails
     /// once the element has expired (`Error: Could not process rule: No such file or directory`).
-    ///
-    /// Never 0 s, which nft takes for no end.
     #[must_use]
     pub fn lease(seconds: NonZeroU64) -> Self {
-        let mut lines = Lines::new(TableFamily::Inet);
-        for family in ["ipv4", "ipv6"] {
-            let element = format!("{family} timeout {seconds}s");
-            lines.element("add", super::super::desired::LEASE, &element);
-            lines.element("delete", super::super::desired::LEASE, family);
-            lines.element("add", super::super::desired::LEASE, &element);
-        }
+        let renewed = |family| {
+            let [add, delete] = ended(family, seconds);
+            [add.clone(), delete, add]
+        };
         Self {
-            text: lines.finish(),
+            edits: Family::BOTH.map(renewed).concat(),
             summary: format!("lease for {seconds} s"),
         }
     }
@@ -85,42 +82,19 @@ impl Transaction {
     /// Ends the kernel's lease at once.
     #[must_use]
     pub fn end_lease() -> Self {
-        let mut lines = Lines::new(TableFamily::Inet);
-        for family in ["ipv4", "ipv6"] {
-            lines.element(
-                "add",
-                super::super::desired::LEASE,
-                &format!("{family} timeout 1s"),
-            );
-            lines.element("delete", super::super::desired::LEASE, family);
-        }
+        let ended = |family| ended(family, NonZeroU64::MIN);
         Self {
-            text: lines.finish(),
+            edits: Family::BOTH.map(ended).concat(),
             summary: "end the lease".to_owned(),
-        }
-    }
-
-    /// Elements of one set or map of the inet table, added or deleted.
-    #[must_use]
-    pub fn elements<'a>(
-        verb: &str,
-        set: &str,
-        elements: impl IntoIterator<Item = &'a Element>,
-    ) -> Self {
-        let mut lines = Lines::new(TableFamily::Inet);
-        lines.elements(verb, set, elements.into_iter());
-        Self {
-            text: lines.finish(),
-            summary: format!("{verb} elements of {set}"),
         }
     }
 
     /// This batch followed by another one, as one batch.
     #[must_use]
-    pub fn then(mut self, other: &Self) -> Self {
-        self.text.push_str(&other.text);
+    pub fn then(mut self, other: Self) -> Self {
+        self.edits.extend(other.edits);
         if self.summary.is_empty() {
-            self.summary.clone_from(&other.summary);
+            self.summary = other.summary;
         } else if !other.summary.is_empty() {
             self.summary = format!("{}; {}", self.summary, other.summary);
         }
@@ -130,29 +104,37 @@ impl Transaction {
     /// The chains that the batch fills with rules.
     #[must_use]
     pub fn fills(&self) -> BTreeSet<(TableFamily, String)> {
-        let families = [TableFamily::Inet, TableFamily::Bridge, TableFamily::Arp];
-        self.text
-            .lines()
-            .filter_map(|line| {
-                let rest = line.strip_prefix("add rule ")?;
-                let family = families
-                    .into_iter()
-                    .find(|family| rest.starts_with(family.word()))?;
-                Some((family, rest.split(' ').nth(2)?.to_owned()))
-            })
-            .collect()
+        let filled = self.edits.iter().filter_map(|edit| match &edit.command {
+            Command::AddRule { chain, .. } => Some((edit.family, chain.clone())),
+            _ => None,
+        });
+        filled.collect()
     }
 
-    /// Nothing to do?
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.text.is_empty()
+    /// The elements that the batch adds to release pods, each with its set.
+    pub fn releases(&self) -> impl Iterator<Item = (&str, &Element)> {
+        let added = self.edits.iter().filter_map(|edit| match &edit.command {
+            Command::AddElements {
+                set,
+                elements,
+                opening: Opening::Released,
+                ..
+            } => Some((set.as_str(), elements)),
+            _ => None,
+        });
+        added.flat_map(|(set, elements)| elements.iter().map(move |element| (set, element)))
     }
 
-    /// The batch in nft's language.
+    /// Does the batch change nothing?
     #[must_use]
-    pub fn text(&self) -> &str {
-        &self.text
+    pub const fn is_empty(&self) -> bool {
+        self.edits.is_empty()
+    }
+
+    /// The commands in order.
+    #[must_use]
+    pub fn edits(&self) -> &[Edit] {
+        &self.edits
     }
 
     /// The batch in a few words.
@@ -162,29 +144,57 @@ impl Transaction {
     }
 }
 
+impl fmt::Display for Transaction {
+    /// A file for `nft -f`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.edits.iter().try_for_each(|edit| edit.fmt(f))
+    }
+}
+
 /// The families of the tables that guard.
 const GUARD: [TableFamily; 2] = [TableFamily::Inet, TableFamily::Bridge];
 
-fn replaced(ruleset: &Ruleset, family: TableFamily) -> String {
-    let mut lines = Lines::new(family);
-    lines.table("add");
-    lines.table("delete");
-    lines.table("add");
-    lines.whole(ruleset.table(family));
-    lines.finish()
+fn replaced(ruleset: &Ruleset, family: TableFamily) -> Vec<Edit> {
+    let mut edits = Edits::new(family, ruleset.table(family));
+    for command in [
+        Command::AddTable,
+        Command::DeleteTable,
+        Command::AddTable,
+    ] {
+        edits.push(command);
+    }
+    edits.table();
+    edits.finish()
 }
 
-fn removed(family: TableFamily) -> String {
-    let mut lines = Lines::new(family);
-    lines.table("add");
-    lines.table("delete");
-    lines.finish()
+fn removed(family: TableFamily) -> Vec<Edit> {
+    [Command::AddTable, Command::DeleteTable]
+        .map(|command| Edit { family, command })
+        .into()
+}
+
+/// Adds a family's element of the lease and deletes it: the addition lets the deletion succeed where it has expired.
+fn ended(family: Family, seconds: NonZeroU64) -> [Edit; 2] {
+    let key = vec![Atom::Family(family)];
+    let add = Command::AddElements {
+        set: LEASE.to_owned(),
+        elements: vec![Element::key(key.clone())],
+        timeout: Some(seconds),
+        opening: Opening::Nothing,
+    };
+    let set = LEASE.to_owned();
+    let keys = vec![key];
+    let delete = Command::DeleteElements { set, keys };
+    [add, delete].map(|command| Edit {
+        family: TableFamily::Inet,
+        command,
+    })
 }
 
 impl fmt::Display for Ruleset {
     /// The whole ruleset as a file for `nft -f`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let arp = Transaction::replace_arp(self);
-        Transaction::replace(self).then(&arp).text().fmt(f)
+        Transaction::replace(self).then(arp).fmt(f)
     }
 }

@@ -3,13 +3,16 @@
 use postern_intent::WgKey;
 use postern_intent::body::{BlockedReason, Class};
 use postern_plan::desired::NodeClaim;
-use postern_plan::diff::firewall::{FirewallState, change, change_arp};
+use postern_plan::desired::names::GUARD_MAP;
+use postern_plan::diff::firewall::{change, change_arp};
+use postern_plan::diff::table_state::FirewallState;
 use postern_plan::diff::flow;
 use postern_plan::diff::learned::Learned;
 use postern_plan::evaluate::{Evaluator, Fate, Frame, Payload};
 use postern_plan::flow::{CutExtent, Cuts, FlowCut, FlowEntry};
 use postern_plan::host::MacAddress;
 use postern_plan::order::{ArpTables, Planning, Stage, TableChange, plan};
+use postern_plan::ruleset::{Command, Edit, KeyType, Set, TableFamily, Transaction};
 use postern_plan::{Desired, Observed, Step};
 
 use crate::fixture::{World, client, gateway, pod, scope_id, word};
@@ -32,6 +35,18 @@ fn stages(desired: &Desired, observed: &Observed) -> Vec<(Stage, Vec<Step>)> {
     plan(desired, observed, &planning).stages
 }
 
+/// The addresses that the batch releases in the guard.
+fn released(batch: &Transaction) -> Vec<String> {
+    let releases = batch.releases();
+    let guard = releases.filter(|(set, _)| set.starts_with(GUARD_MAP));
+    guard.map(|(_, element)| element.key[0].to_string()).collect()
+}
+
+fn is_replacement(batch: &Transaction) -> bool {
+    let mut edits = batch.edits().iter();
+    edits.any(|edit| edit.command == Command::DeleteTable)
+}
+
 #[test]
 fn the_guard_comes_first_and_stages_follow_in_their_order() {
     let desired = desired(&World::of(Some(client())));
@@ -49,7 +64,7 @@ fn the_guard_comes_first_and_stages_follow_in_their_order() {
 fn without_a_table_the_first_batch_has_the_releases_because_nobody_is_held_before_it() {
     let desired = desired(&World::of(Some(client())));
     let change = change(&FirewallState::default(), &desired.ruleset);
-    assert!(change.guard.text().contains("10.244.1.3 : goto released"));
+    assert!(released(&change.guard).contains(&"10.244.1.3".to_owned()));
     assert!(change.release.is_empty());
 }
 
@@ -66,10 +81,21 @@ fn a_table_that_is_replaced_keeps_the_releases_that_were_in_force_and_gets_the_o
     body.pods.push(pod("c", Class::Released, &["10.244.1.4"]));
     let after = desired(&World::of(Some(body)));
     let change = change(&FirewallState::from(&moved), &after.ruleset);
-    assert!(change.guard.text().starts_with("add table inet postern"));
-    assert!(change.guard.text().contains("10.244.1.3 : goto released"));
-    assert!(!change.guard.text().contains("10.244.1.4 : goto released"));
-    assert!(change.release.text().contains("10.244.1.4 : goto released"));
+    assert!(is_replacement(&change.guard));
+    let [kept, new] = ["10.244.1.3", "10.244.1.4"].map(str::to_owned);
+    let (guard, release) = (released(&change.guard), released(&change.release));
+    assert!(guard.contains(&kept) && !guard.contains(&new));
+    assert!(release.contains(&new) && !release.contains(&kept));
+}
+
+#[test]
+fn a_set_of_another_type_is_made_anew_with_its_table() {
+    let wanted = desired(&World::of(Some(client()))).ruleset;
+    let mut older = wanted.clone();
+    let set = older.inet.sets.get_mut("podlinks").unwrap();
+    *set = Set::of([KeyType::IfName]).with(set.elements.clone());
+    let change = change(&FirewallState::from(&older), &wanted);
+    assert!(is_replacement(&change.guard), "{}", change.guard);
 }
 
 #[test]
@@ -80,9 +106,9 @@ fn the_first_intent_of_a_node_releases_at_once_whom_nobody_held_and_bound_pods_l
     let mut body = client();
     body.pods[0] = pod("a", Class::Released, &["10.244.1.2"]);
     let after = desired(&World::of(Some(body)));
-    let released = change(&before, &after.ruleset);
-    let [bound, unbound] = ["10.244.1.2", "10.244.1.3"].map(|one| format!("{one} : goto released"));
-    let (guard, release) = (released.guard.text(), released.release.text());
+    let made = change(&before, &after.ruleset);
+    let [bound, unbound] = ["10.244.1.2", "10.244.1.3"].map(str::to_owned);
+    let (guard, release) = (released(&made.guard), released(&made.release));
     assert!(guard.contains(&unbound) && !release.contains(&unbound));
     assert!(!guard.contains(&bound) && release.contains(&bound));
 
@@ -90,8 +116,8 @@ fn the_first_intent_of_a_node_releases_at_once_whom_nobody_held_and_bound_pods_l
     let mut held = client();
     held.pods.clear();
     let before = FirewallState::from(&desired(&World::of(Some(held))).ruleset);
-    let released = change(&before, &after.ruleset);
-    assert!(!released.guard.text().contains(&unbound));
+    let made = change(&before, &after.ruleset);
+    assert!(!released(&made.guard).contains(&unbound));
 }
 
 #[test]
@@ -127,8 +153,8 @@ fn flows_of_an_exit_that_leaves_with_another_source_are_cut_and_nobody_elses() {
 fn what_is_there_already_is_not_written_again() {
     let desired = desired(&World::of(Some(client())));
     let change = change(&FirewallState::from(&desired.ruleset), &desired.ruleset);
-    assert!(change.guard.is_empty(), "{}", change.guard.text());
-    assert!(change.release.is_empty(), "{}", change.release.text());
+    assert!(change.guard.is_empty(), "{}", change.guard);
+    assert!(change.release.is_empty(), "{}", change.release);
 }
 
 #[test]
@@ -143,14 +169,10 @@ fn one_new_pod_is_a_handful_of_elements_and_no_chain() {
     let after = desired(&World::of(Some(body)));
     let change = change(&FirewallState::from(&before.ruleset), &after.ruleset);
     assert!(change.release.is_empty());
-    let lines: Vec<&str> = change.guard.text().lines().collect();
-    assert!(
-        lines
-            .iter()
-            .all(|line| line.starts_with("add element inet postern")),
-        "{lines:#?}"
-    );
-    assert_eq!(lines.len(), 4, "{lines:#?}");
+    let edits = change.guard.edits();
+    let is_addition = |edit: &Edit| matches!(&edit.command, Command::AddElements { elements, .. } if elements.len() == 1);
+    assert!(edits.iter().all(is_addition), "{edits:#?}");
+    assert_eq!(edits.len(), 4, "{edits:#?}");
 }
 
 #[test]
@@ -160,7 +182,7 @@ fn a_pod_that_moves_from_released_to_a_policy_is_taken_out_and_put_in_by_one_bat
     body.pods[1].class = Class::Policy { scope: scope_id() };
     let after = desired(&World::of(Some(body)));
     let change = change(&FirewallState::from(&before.ruleset), &after.ruleset);
-    let text = change.guard.text();
+    let text = change.guard.to_string();
     let gone = text.find("delete element inet postern from4 { 10.244.1.3 }");
     let come = text.find("add element inet postern from4 { 10.244.1.3 : goto pol_");
     assert!(gone.is_some() && come.is_some() && gone < come, "{text}");
@@ -320,12 +342,8 @@ fn an_arp_table_that_differs_is_a_batch_of_its_own_and_touches_no_table_of_the_g
             .is_empty()
     );
     let written = change_arp(&FirewallState::from(&other), &wanted);
-    let mut lines = written.text().lines();
-    assert!(
-        lines.all(|line| line.contains(" arp postern")),
-        "{}",
-        written.text()
-    );
+    let mut families = written.edits().iter().map(|edit| edit.family);
+    assert!(families.all(|family| family == TableFamily::Arp));
 }
 
 #[test]

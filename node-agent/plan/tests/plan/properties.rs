@@ -2,6 +2,7 @@
 
 use postern_intent::body::{BlockedReason, Class, Way};
 use postern_plan::Desired;
+use postern_plan::desired::names::RELEASED_CHAIN;
 use postern_plan::ruleset::{Data, Target};
 use proptest::prelude::*;
 
@@ -66,7 +67,7 @@ proptest! {
         let body = world.body.as_ref();
         let elements = ["from4", "from6"].map(|name| &desired.ruleset.inet.sets[name].elements);
         for element in elements.into_iter().flatten() {
-            if element.data == Some(Data::Verdict(Target::Goto("released".to_owned()))) {
+            if element.data == Some(Data::Verdict(Target::Goto(RELEASED_CHAIN.to_owned()))) {
                 let address = element.key[0].to_string();
                 let released = body.is_some_and(|body| body.pods.iter().any(|pod| {
                     pod.class == Class::Released && pod.addresses.iter().any(|own| own.to_string() == address)

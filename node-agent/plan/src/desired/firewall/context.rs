@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use postern_intent::body::Body;
 
 use crate::desired::{ClusterView, Inputs, classify::Classes};
-use crate::ruleset::{Base, BaseKind, Chain, Hook, Otherwise, Rule};
+use crate::ruleset::{Base, BaseKind, Chain, Hook, Opening, Otherwise, Rule, Target};
 
 /// What every part of the firewall is made from.
 pub(super) struct Context<'a> {
@@ -43,6 +43,7 @@ impl Chains {
                     otherwise: Otherwise::Accept,
                 }),
                 rules,
+                opening: Opening::Nothing,
             },
         );
     }
@@ -52,6 +53,20 @@ impl Chains {
     }
 
     pub(super) fn plain(&mut self, name: impl Into<String>, rules: Vec<Rule>) {
-        self.0.insert(name.into(), Chain { base: None, rules });
+        let chain = Chain {
+            rules,
+            ..Chain::default()
+        };
+        self.0.insert(name.into(), chain);
+    }
+
+    /// A chain that lets a pod send whatever the node itself would let through.
+    pub(super) fn releasing(&mut self, name: &str) {
+        let chain = Chain {
+            base: None,
+            rules: vec![Rule::to(Target::Accept)],
+            opening: Opening::Released,
+        };
+        self.0.insert(name.to_owned(), chain);
     }
 }

@@ -9,8 +9,8 @@ use crate::ruleset::{Counter, Field, Hook, Match, Rule, Target};
 use super::context::{Chains, Context};
 use super::names;
 use super::names::{
-    BLOCKED, ENCAPSULATED, ENDPOINT, EXIT_DROP, HOLD, INBOUND, INJECT, NO_LEASE, NO_SERVICE,
-    SERVICE, TUNNEL_RAW, halved,
+    BLOCKED, ENCAPSULATED, ENDPOINT, EXIT_DROP, GUARD_CHAIN, GUARD_MAP, HOLD, INBOUND, INJECT, LOCAL_SET, NO_LEASE, NO_SERVICE,
+    RELEASED_CHAIN, SERVICE, TUNNEL_RAW, halved,
 };
 use crate::desired::ranges::of_family;
 use crate::desired::{LEASE, NodeClaim};
@@ -19,7 +19,7 @@ use crate::desired::{LEASE, NodeClaim};
 const HEADERS: u16 = 60;
 
 pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
-    chains.filter("guard", Hook::Forward, -5, guard(context));
+    chains.filter(GUARD_CHAIN, Hook::Forward, -5, guard(context));
     chains.plain("into_tunnel", into_tunnel(context));
     chains.plain("from_tunnel", from_tunnel(context));
     chains.plain("inside", inside(context));
@@ -43,7 +43,7 @@ pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
         "blocked_class",
         vec![Rule::to(jump("inside")), Rule::to(goto("refuse"))],
     );
-    chains.plain("released", vec![Rule::to(Target::Accept)]);
+    chains.releasing(RELEASED_CHAIN);
     chains.filter("no_service", Hook::Input, -5, no_service(context));
     chains.plain(
         "no_service_drop",
@@ -89,7 +89,7 @@ fn guard(context: &Context<'_>) -> Vec<Rule> {
         Rule::to(Target::Accept).when(Field::Daddr(Family::V6).is("ff02::/16")),
     ]);
     for family in Family::BOTH {
-        rules.push(Rule::to(Target::SaddrMap(family, halved("from", family))));
+        rules.push(Rule::to(Target::SaddrMap(family, halved(GUARD_MAP, family))));
     }
     rules.extend(holds(context.inputs.claim()));
     rules
@@ -105,7 +105,7 @@ pub(crate) fn holds(claim: NodeClaim) -> Vec<Rule> {
         NodeClaim::Unclaimed => Family::BOTH
             .into_iter()
             .map(|family| {
-                let bound = Field::Saddr(family).within(halved("local", family));
+                let bound = Field::Saddr(family).within(halved(LOCAL_SET, family));
                 on_pod_links(held.clone().when(bound))
             })
             .collect(),
@@ -251,7 +251,7 @@ fn encapsulated_to_this_node(context: &Context<'_>) -> Vec<Rule> {
                 .when(Field::Saddr(family).outside(halved("released", family)))
                 .when(Field::Iif.within("podlinks"));
             if context.inputs.claim() == NodeClaim::Unclaimed {
-                rule = rule.when(Field::Saddr(family).within(halved("local", family)));
+                rule = rule.when(Field::Saddr(family).within(halved(LOCAL_SET, family)));
             }
             rules.push(rule);
         }

@@ -10,7 +10,7 @@ use crate::ruleset::{Field, Hook, Rule, Target};
 
 use super::context::{Chains, Context};
 use super::guard::{inside_rules, reply_rules};
-use super::names::{LAST, halved, last_chain};
+use super::names::{LAST, LAST_MAP, LAST_RELEASED_CHAIN, LOCAL_SET, halved, last_chain};
 use super::scope::served;
 
 pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
@@ -20,7 +20,7 @@ pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
     ];
     rules.extend(inside_rules(&Target::Accept));
     for family in Family::BOTH {
-        rules.push(Rule::to(Target::SaddrMap(family, halved("last", family))));
+        rules.push(Rule::to(Target::SaddrMap(family, halved(LAST_MAP, family))));
     }
     for family in Family::BOTH {
         // No class: pod addresses only. The bridge's own address is in the range and is the node's.
@@ -28,13 +28,13 @@ pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
             Rule::to(Target::Drop)
                 .counted(LAST)
                 .when(Field::FibSaddrType.is_not("local"))
-                .when(Field::Saddr(family).within(halved("local", family))),
+                .when(Field::Saddr(family).within(halved(LOCAL_SET, family))),
         );
     }
     chains.filter("last", Hook::Postrouting, 80, rules);
     chains.plain("last_replies", reply_rules(&Target::Accept, None).collect());
     chains.plain("last_blocked", vec![Rule::to(Target::Drop).counted(LAST)]);
-    chains.plain("last_released", vec![Rule::to(Target::Accept)]);
+    chains.releasing(LAST_RELEASED_CHAIN);
     for scope in context.body().iter().flat_map(|body| &body.firewall) {
         chains.plain(last_chain(&scope.id), way(context, scope));
     }

@@ -81,6 +81,21 @@ pub const COUNTERS: [Counter; 19] = [
 /// Counters of the bridge table.
 pub const BRIDGE_COUNTERS: [Counter; 3] = [BIND, BIND_ARP, BIND_ND];
 
+/// The base chain of the guard.
+pub const GUARD_CHAIN: &str = "guard";
+/// The chain of a pod that no policy selects, in the guard.
+pub const RELEASED_CHAIN: &str = "released";
+/// The chain of a pod that no policy selects, before SNAT.
+pub const LAST_RELEASED_CHAIN: &str = "last_released";
+/// The sets of this node's pod addresses, without the family.
+pub const LOCAL_SET: &str = "local";
+/// The maps from a pod's address to its chain in the guard, without the family.
+pub const GUARD_MAP: &str = "from";
+/// The maps from a pod's address to the chain of its exit's mark, without the family.
+pub const STEER_MAP: &str = "steer";
+/// The maps from a pod's address to its chain before SNAT, without the family.
+pub const LAST_MAP: &str = "last";
+
 fn readable(prefix: &str, word: &str) -> String {
     let digest = Sha256::digest(word.as_bytes());
     let plain: String = word

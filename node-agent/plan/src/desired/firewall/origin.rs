@@ -5,7 +5,7 @@ use crate::ruleset::rule::{apart, goto};
 use crate::ruleset::{Field, Hook, Rule, Target};
 
 use super::context::{Chains, Context};
-use super::names::{INJECT, SPOOF, SPOOF_IN, halved};
+use super::names::{INJECT, LOCAL_SET, SPOOF, SPOOF_IN, halved};
 
 pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
     let mut rules = Vec::new();
@@ -30,7 +30,7 @@ pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
         rules.push(
             Rule::to(Target::Drop)
                 .counted(SPOOF_IN)
-                .when(Field::Saddr(family).within(halved("local", family)))
+                .when(Field::Saddr(family).within(halved(LOCAL_SET, family)))
                 .when(Field::Iif.not_named("lo")),
         );
     }
@@ -62,7 +62,7 @@ fn from_pod(context: &Context<'_>) -> Vec<Rule> {
     let claim = context.inputs.claim();
     for family in Family::BOTH {
         if context.cluster.refuses_sources_outside(family, claim) {
-            rules.push(spoof().when(Field::Saddr(family).outside(halved("local", family))));
+            rules.push(spoof().when(Field::Saddr(family).outside(halved(LOCAL_SET, family))));
         }
     }
     rules

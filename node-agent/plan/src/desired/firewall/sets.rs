@@ -12,10 +12,13 @@ use crate::desired::dns::is_redirected;
 use crate::desired::{LEASE, Standing};
 use crate::host::Family;
 use crate::ruleset::rule::goto;
-use crate::ruleset::{Atom, Data, Element, KeyType, Set, SetFlag, ValueType};
+use crate::ruleset::{Atom, Data, Element, KeyType, Set, ValueType};
 
 use super::context::Context;
-use super::names::{halved, last_chain, local_exit_set, mark_chain, scope_chain};
+use super::names::{
+    GUARD_MAP, LAST_MAP, LAST_RELEASED_CHAIN, LOCAL_SET, RELEASED_CHAIN, STEER_MAP, halved,
+    last_chain, local_exit_set, mark_chain, scope_chain,
+};
 use super::steer::TO_MAIN;
 use crate::desired::ranges::{lan_ranges, special_ranges};
 
@@ -47,15 +50,11 @@ pub(super) fn fixed(context: &Context<'_>) -> Sets {
         "routed_links".to_owned(),
         Set::of([KeyType::IfName]).with(routed_links),
     );
-    let lease = Set {
-        flag: Some(SetFlag::Timeout),
-        ..Set::of([KeyType::Family])
-    };
-    sets.insert(LEASE.to_owned(), lease);
+    sets.insert(LEASE.to_owned(), Set::expiring(KeyType::Family));
     for family in Family::BOTH {
         let cluster = context.cluster;
         for (name, ranges) in [
-            ("local", in_family(&cluster.local, family)),
+            (LOCAL_SET, in_family(&cluster.local, family)),
             ("inside", cluster.inside(family)),
             ("service", in_family(&cluster.services, family)),
             ("nodes", cluster.other_nodes(family)),
@@ -210,7 +209,7 @@ fn tunnel_sets(body: Option<&Body>) -> Sets {
 pub(super) fn keyed(context: &Context<'_>) -> Sets {
     let mut sets = Sets::new();
     for family in Family::BOTH {
-        for name in ["from", "steer", "last"] {
+        for name in [GUARD_MAP, STEER_MAP, LAST_MAP] {
             sets.insert(
                 halved(name, family),
                 Set::map([key(family)], ValueType::Verdict),
@@ -264,27 +263,27 @@ fn entries<'a>(
     let mut out = Vec::new();
     match standing {
         Standing::Released => {
-            out.push((halved("from"), Some("released".to_owned())));
+            out.push((halved(GUARD_MAP), Some(RELEASED_CHAIN.to_owned())));
             out.push((halved("released"), None));
-            out.push((halved("last"), Some("last_released".to_owned())));
-            out.push((halved("steer"), Some(TO_MAIN.to_owned())));
+            out.push((halved(LAST_MAP), Some(LAST_RELEASED_CHAIN.to_owned())));
+            out.push((halved(STEER_MAP), Some(TO_MAIN.to_owned())));
         }
         Standing::Blocked(_) => {
-            out.push((halved("from"), Some("blocked_class".to_owned())));
-            out.push((halved("last"), Some("last_blocked".to_owned())));
+            out.push((halved(GUARD_MAP), Some("blocked_class".to_owned())));
+            out.push((halved(LAST_MAP), Some("last_blocked".to_owned())));
         }
         Standing::Scope(scope) => {
-            out.push((halved("from"), Some(scope_chain(scope))));
-            out.push((halved("last"), Some(last_chain(scope))));
+            out.push((halved(GUARD_MAP), Some(scope_chain(scope))));
+            out.push((halved(LAST_MAP), Some(last_chain(scope))));
             if context.inputs.facts.failed_open.contains(scope) {
-                out.push((halved("steer"), Some(TO_MAIN.to_owned())));
+                out.push((halved(STEER_MAP), Some(TO_MAIN.to_owned())));
             } else if let Some(scope) = scopes.get(scope) {
                 let steer = match scope.way {
                     Way::Tunnel => scope.tunnel_exit().map(mark_chain),
                     Way::LocalExit | Way::NodeUplink => Some(TO_MAIN.to_owned()),
                     Way::Blocked { .. } => None,
                 };
-                out.extend(steer.map(|chain| (halved("steer"), Some(chain))));
+                out.extend(steer.map(|chain| (halved(STEER_MAP), Some(chain))));
                 let served = scope.local_exit();
                 out.extend(served.map(|exit| (Keyed::LocalExit(exit), None)));
             }
