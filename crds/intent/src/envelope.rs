@@ -13,6 +13,8 @@ use thiserror::Error;
 
 use crate::keys::KeyId;
 
+use crate::hex::hex;
+
 /// What a payload may be. A signature over one kind never verifies as another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PayloadType {
@@ -116,17 +118,6 @@ impl Envelope {
             &payload,
         ))))
     }
-}
-
-/// Lower case hex.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|nibble| char::from(DIGITS[usize::from(nibble)]))
-        .collect()
 }
 
 /// Packs JSON with gzip, header time 0, so that the same bytes always give the same bytes.

@@ -17,6 +17,7 @@
 
 pub mod body;
 pub mod envelope;
+mod hex;
 pub mod keys;
 pub mod possession;
 mod refusal;
@@ -26,7 +27,8 @@ pub mod verify;
 pub mod words;
 
 pub use body::{Body, ClusterDocument, NodeDocument};
-pub use envelope::{Envelope, hex};
+pub use envelope::Envelope;
+pub use hex::hex;
 pub use keys::{KeyId, KeySet};
 pub use verify::{Refusal, Verified};
 pub use words::{

@@ -5,8 +5,6 @@
 pub enum Severity {
     /// The rule is broken.
     Fail,
-    /// The rule is broken at a place that the rule's own list allows: always printed, no failure.
-    Allowed,
     /// A soft budget is exceeded: worth a look, no failure.
     Note,
 }
@@ -39,19 +37,6 @@ impl Finding {
             place: place.into(),
             line,
             message: message.into(),
-        }
-    }
-
-    /// A broken rule that the rule's list allows.
-    pub fn allowed(
-        rule: &'static str,
-        place: impl Into<String>,
-        line: usize,
-        message: impl Into<String>,
-    ) -> Self {
-        Self {
-            severity: Severity::Allowed,
-            ..Self::fail(rule, place, line, message)
         }
     }
 

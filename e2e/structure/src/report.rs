@@ -22,7 +22,7 @@ pub fn render(workspace: &Workspace, findings: &[Finding], detail: Detail) -> St
     for finding in findings {
         match (finding.severity, detail) {
             (Severity::Fail, _) => failures += 1,
-            (Severity::Allowed, _) | (Severity::Note, Detail::All) => {}
+            (Severity::Note, Detail::All) => {}
             (Severity::Note, Detail::Failures) => {
                 *notes.entry(finding.rule).or_default() += 1;
                 continue;

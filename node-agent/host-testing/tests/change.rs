@@ -10,8 +10,8 @@ use postern_host::Firewall as _;
 use postern_host_testing::fake::FakeHost;
 use postern_host_testing::generate::{Dice, Scene, seed};
 use postern_plan::diff::firewall::{Change, change};
-use postern_plan::diff::table_state::FirewallState;
 use postern_plan::diff::learned::Learned;
+use postern_plan::diff::table_state::FirewallState;
 use postern_plan::ruleset::Ruleset;
 
 const ROUNDS: usize = 300;
@@ -25,10 +25,7 @@ struct Tables {
 impl Tables {
     async fn planned(&self, desired: &Ruleset) -> Change {
         let observed = self.host.read_firewall().await.unwrap();
-        change(
-            &FirewallState::read(&observed, &self.learned),
-            desired,
-        )
+        change(&FirewallState::read(&observed, &self.learned), desired)
     }
 
     /// Makes the change in its two batches.

@@ -10,9 +10,9 @@ use postern_plan::host::TunnelBackend;
 use tokio::sync::OnceCell;
 
 use crate::firewall::LastListing;
-use crate::link::has_wireguard;
 use crate::rtnl::Rtnl;
 use crate::tunnel::PrivateKey;
+use crate::wireguard_link::has_wireguard;
 
 /// Which backend is wanted for tunnels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -34,6 +34,7 @@ pub mod survey;
 mod tcx;
 mod tunnel;
 pub mod watch;
+mod wireguard_link;
 
 pub use host::{BackendPreference, LinuxHost, LinuxOptions};
 pub use tunnel::PrivateKey;

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::io;
 
 use ipnet::IpNet;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use postern_host::error::{Cause, HostError, errno};
 use postern_host::ports::{Act, Links};
 use postern_intent::IfName;
@@ -17,6 +16,7 @@ use postern_plan::host::{
 
 use crate::host::LinuxHost;
 use crate::rtnl::{Rtnl, name_of};
+use crate::wireguard_link::{add_wireguard, remove};
 
 impl Links for LinuxHost {
     async fn list_links(&self) -> Act<Vec<ObservedLink>> {
@@ -185,24 +185,6 @@ async fn add(rtnl: &Rtnl, link: &TunnelLink) -> Result<(), Cause> {
     Ok(())
 }
 
-async fn add_wireguard(rtnl: &Rtnl, name: &str) -> Result<(), Cause> {
-    let mut message = LinkMessage::default();
-    message
-        .attributes
-        .push(LinkAttribute::IfName(name.to_owned()));
-    message
-        .attributes
-        .push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(
-            InfoKind::Wireguard,
-        )]));
-    rtnl.act(
-        RouteNetlinkMessage::NewLink(message),
-        NLM_F_CREATE | NLM_F_EXCL,
-    )
-    .await
-    .map(drop)
-}
-
 /// Netlink refuses to make a TUN (`ip link add type tun`: `Error: Unknown device type` or `EOPNOTSUPP`), so it is made
 /// by the TUN driver's own calls. `TUNSETIFF` attaches to a device that is there, so that is looked at before.
 async fn add_persistent_tun(rtnl: &Rtnl, name: &IfName) -> Result<(), Cause> {
@@ -241,14 +223,6 @@ pub(crate) fn without_tun(error: io::Error) -> Cause {
     }
 }
 
-pub(crate) async fn remove(rtnl: &Rtnl, name: &str) -> Result<(), Cause> {
-    let mut message = LinkMessage::default();
-    message.header.index = rtnl.index(name).await?;
-    rtnl.act(RouteNetlinkMessage::DelLink(message), 0)
-        .await
-        .map(drop)
-}
-
 async fn set_mtu(rtnl: &Rtnl, name: &str, mtu: u32) -> Result<(), Cause> {
     let mut message = LinkMessage::default();
     message.header.index = rtnl.index(name).await?;
@@ -269,20 +243,4 @@ async fn set_state(rtnl: &Rtnl, name: &str, state: AdminState) -> Result<(), Cau
     rtnl.act(RouteNetlinkMessage::SetLink(message), 0)
         .await
         .map(drop)
-}
-
-/// Can the kernel make WireGuard devices? Asked by making one under a name that no agent uses, and removing it.
-pub(crate) async fn has_wireguard(rtnl: &Rtnl) -> Result<bool, Cause> {
-    const PROBE: &str = "pst-probe";
-    match add_wireguard(rtnl, PROBE).await {
-        Ok(()) => remove(rtnl, PROBE).await.map(|()| true),
-        Err(Cause::Errno {
-            errno: errno::EOPNOTSUPP,
-        }) => Ok(false),
-        // A probe that was interrupted before it was removed.
-        Err(Cause::Errno {
-            errno: errno::EEXIST,
-        }) => remove(rtnl, PROBE).await.map(|()| true),
-        Err(cause) => Err(cause),
-    }
 }

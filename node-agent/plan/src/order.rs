@@ -178,8 +178,8 @@ pub fn plan_readable(
     planning: &Planning<'_>,
 ) -> Plan {
     let is_read = |stage: Stage| !unread.contains(&stage);
-    let state = is_read(Stage::Guard)
-        .then(|| FirewallState::read(&observed.firewall, planning.learned));
+    let state =
+        is_read(Stage::Guard).then(|| FirewallState::read(&observed.firewall, planning.learned));
     let state = state.unwrap_or_default();
     let firewall = match planning.tables {
         TableChange::Edited => diff::firewall::change(&state, &desired.ruleset),

@@ -13,6 +13,7 @@ use postern_plan::check::Seal;
 use tokio::sync::oneshot;
 
 use super::state::Agent;
+use super::waiting::Waiting;
 
 /// How long ADD waits for the intent to list the pod.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -37,14 +38,6 @@ fn refused(code: u32, reason: Reason, message: impl Into<String>) -> Response {
 
 fn later(reason: Reason, message: impl Into<String>) -> Response {
     refused(code::TRY_AGAIN_LATER, reason, message)
-}
-
-/// A pod whose ADD waits.
-#[derive(Debug)]
-pub struct Waiting {
-    uid: Uid,
-    until: Instant,
-    answer: oneshot::Sender<Response>,
 }
 
 impl<H: Host> Agent<H> {

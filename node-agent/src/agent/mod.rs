@@ -18,6 +18,8 @@
 //! | `lease` | the kernel's lease |
 //! | `renew` | new sessions of tunnels whose other end is silent |
 //! | [`cni`] | what the plugin asks |
+//! | `waiting` | pods whose ADD waits for an intent |
+//! | `report` | what the report is composed from |
 //! | [`release`] | letting go |
 
 pub mod activation;
@@ -34,11 +36,13 @@ pub mod reconcile;
 pub mod release;
 mod renew;
 mod renewals;
+mod report;
 pub mod run;
 pub mod scopes;
 mod startup;
 pub mod state;
 pub mod updates;
+mod waiting;
 
 pub use activation::Activation;
 pub use renewals::Renewals;

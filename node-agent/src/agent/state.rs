@@ -23,8 +23,8 @@ use postern_plan::settings::Settings;
 use postern_telemetry::chain;
 
 use super::backoff::HeldBack;
-use super::cni::Waiting;
 use super::renewals::Renewals;
+use super::waiting::Waiting;
 use crate::audit::Audit;
 use crate::bindings::BindingStore;
 use crate::clock::Clock;

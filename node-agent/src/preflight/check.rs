@@ -1,5 +1,7 @@
 //! A check and what it found.
 
+use postern_host::{HostError, Nature};
+use postern_telemetry::chain;
 use serde::Serialize;
 
 /// How a check ended.
@@ -50,6 +52,36 @@ impl Check {
             found: found.into(),
             to_do: to_do.into(),
         }
+    }
+}
+
+/// The check of what could not be read: it never counts as well.
+pub(super) fn unread(check: &'static str, error: &HostError) -> Check {
+    let result = match error.nature() {
+        Nature::Unsupported => Outcome::Unsupported,
+        Nature::Transient | Nature::Refused => Outcome::Failed,
+    };
+    Check::of(
+        check,
+        result,
+        chain(error),
+        "run preflight as root in the host's network namespace",
+    )
+}
+
+/// Some of them by name, and how many more.
+pub(super) fn some(names: impl IntoIterator<Item = String>) -> String {
+    const SHOWN: usize = 5;
+    let names: Vec<String> = names.into_iter().collect();
+    let shown = names
+        .iter()
+        .take(SHOWN)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join("; ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown}; and {more} more"),
     }
 }
 

@@ -6,8 +6,7 @@ use postern_plan::ruleset::{Base, BaseKind, Hook};
 use postern_plan::settings::Settings;
 use postern_telemetry::chain;
 
-use super::check::{Check, Outcome};
-use super::judge::{some, unread};
+use super::check::{Check, Outcome, some, unread};
 use super::look::first_seal;
 use super::node::Node;
 use super::ruleset::Foreign;

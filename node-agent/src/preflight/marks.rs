@@ -6,8 +6,7 @@ use postern_linux::survey::{MarkAct, RuleSeen};
 use postern_plan::host::RouteKind;
 use postern_plan::settings::{FROM_RULE_PRIORITY, MARK_RULE_PRIORITY, ROUTE_PROTOCOL, Settings};
 
-use super::check::{Check, Outcome};
-use super::judge::{some, unread};
+use super::check::{Check, Outcome, some, unread};
 use super::node::Node;
 
 /// UDP ports of tunnels, unless the operator is told otherwise.

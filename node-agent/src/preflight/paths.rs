@@ -7,8 +7,7 @@ use postern_plan::host::ObservedLink;
 use postern_plan::settings::Settings;
 use postern_telemetry::chain;
 
-use super::check::{Check, Outcome};
-use super::judge::{some, unread};
+use super::check::{Check, Outcome, some, unread};
 use super::node::Node;
 
 pub(super) fn checks(node: &Node, settings: &Settings) -> Vec<Check> {

@@ -5,8 +5,7 @@ use postern_plan::host::ObservedLink;
 use postern_plan::settings::Settings;
 use postern_telemetry::chain;
 
-use super::check::{Check, Outcome};
-use super::judge::unread;
+use super::check::{Check, Outcome, unread};
 use super::node::{Files, Node};
 use super::paths::pods_are_behind;
 

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use postern_intent::{NodeDocument, NodeName, Serial};
+use postern_intent::{NodeDocument, NodeName};
 
 use crate::allocate::{Hosts, Networks, Numbers};
 use crate::assign::Assignment;
-use crate::budget::Shed;
 use crate::gate::{Gate, Held};
 use crate::index::Index;
 use crate::lower::{Context, NodePlan, clients, peers};
@@ -16,6 +15,7 @@ use crate::remember::remember;
 use crate::resolve::{Exits, Plans};
 use crate::screen::Screened;
 use crate::select::Contenders;
+use crate::settled::{NodeOutcome, Settled};
 use crate::shared::{ClusterOutcome, SettledCluster};
 use crate::snapshot::{Memory, Node, Snapshot};
 use crate::verdict::{Verdict, verdicts};
@@ -36,33 +36,6 @@ pub struct Compilation {
     pub memory: Memory,
     /// Published intents of nodes that are no more and that have run out.
     pub retired: BTreeSet<NodeName>,
-}
-
-/// What becomes of a node's intent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NodeOutcome {
-    /// The published envelope stays, byte for byte.
-    Keep,
-    /// This body is signed and published.
-    Publish(Box<NodeDocument>),
-    /// Nothing is published: the node has seen newer documents than we have, or what we have of it cannot be read, and
-    /// whatever we said could be looser than what it enforces. It keeps that until a person approves or it runs out:
-    /// docs/adr/0012-restored-publishes-nothing.md.
-    Restored,
-    /// Nothing new is published before the node has said what it has seen: [`Snapshot::awaited`]. What is published for it
-    /// stays.
-    Awaited,
-}
-
-/// A node's outcome with what the verdicts need to know about it.
-pub(crate) struct Settled {
-    pub(crate) outcome: NodeOutcome,
-    /// The body that is in force once the outcome is carried out.
-    pub(crate) body: NodeDocument,
-    /// [`ClusterDocument::changed`](postern_intent::ClusterDocument) of the document in force.
-    pub(crate) facts: Serial,
-    /// What did not fit.
-    pub(crate) shed: Shed,
 }
 
 /// Compiles a snapshot. The same snapshot always gives the same compilation.

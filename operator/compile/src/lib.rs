@@ -33,14 +33,16 @@ mod resolve;
 mod screen;
 mod select;
 mod serial;
+mod settled;
 mod shared;
 pub mod snapshot;
 pub mod verdict;
 
 pub use assign::PodCounts;
-pub use compile::{Compilation, NodeOutcome, compile};
+pub use compile::{Compilation, compile};
 pub use first_names::first_names;
 pub use memory_budget::NAMESPACE_BUDGET;
 pub use pins::CHANGE_INTERVAL;
+pub use settled::NodeOutcome;
 pub use shared::ClusterOutcome;
 pub use snapshot::Snapshot;

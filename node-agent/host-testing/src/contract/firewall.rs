@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
 
-use postern_plan::host::Family;
 use postern_plan::desired::LEASE;
+use postern_plan::host::Family;
 use postern_plan::observed::{ObservedFirewall, ObservedSet, ObservedTable};
 use postern_plan::ruleset::{
     Atom, Base, BaseKind, Command, Edit, Element, Hook, KeyType, Opening, Otherwise, Rule, Ruleset,

@@ -61,10 +61,7 @@ fn sets() -> BTreeMap<String, Set> {
             Set::of([KeyType::Ipv4, KeyType::Protocol, KeyType::Port]).with([Element::key(port)]),
         ),
         ("podlinks", Set::intervals(KeyType::IfName).with(names)),
-        (
-            "lease",
-            Set::expiring(KeyType::Family),
-        ),
+        ("lease", Set::expiring(KeyType::Family)),
         (
             "egress4",
             Set::map([KeyType::IfName], ValueType::Ipv4).with([Element::entry(

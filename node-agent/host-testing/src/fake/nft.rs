@@ -44,11 +44,7 @@ pub(super) fn perform(firewall: &mut ObservedFirewall, edits: &[Edit]) -> Result
 
 /// The kernel deletes elements that have a timeout.
 pub(super) fn expire(firewall: &mut ObservedFirewall) {
-    let tables = [
-        &mut firewall.inet,
-        &mut firewall.bridge,
-        &mut firewall.arp,
-    ];
+    let tables = [&mut firewall.inet, &mut firewall.bridge, &mut firewall.arp];
     for set in tables
         .into_iter()
         .flatten()

@@ -242,12 +242,7 @@ fn edit_set(
     edits.elements(name, new);
 }
 
-fn remove_gone(
-    edits: &mut Edits<'_>,
-    counts: &mut Counts,
-    current: &TableState,
-    desired: &Table,
-) {
+fn remove_gone(edits: &mut Edits<'_>, counts: &mut Counts, current: &TableState, desired: &Table) {
     let chains = current.chains.keys();
     let chains = chains.filter(|name| !desired.chains.contains_key(*name));
     for name in chains.clone() {

@@ -31,7 +31,11 @@ impl SetState {
         let expires = set_type.is_some_and(SetType::expires);
         Self {
             set_type: set_type.cloned(),
-            elements: if expires { BTreeSet::new() } else { elements.clone() },
+            elements: if expires {
+                BTreeSet::new()
+            } else {
+                elements.clone()
+            },
         }
     }
 }
@@ -79,11 +83,7 @@ impl TableState {
     /// A table as it was read. A rule without a comment, or with expressions that are not the learned ones, gets an
     /// identity that no rule of ours has.
     #[must_use]
-    pub fn read(
-        family: TableFamily,
-        table: &ObservedTable,
-        learned: &Learned,
-    ) -> Self {
+    pub fn read(family: TableFamily, table: &ObservedTable, learned: &Learned) -> Self {
         let chains = table.chains.iter().map(|(name, chain)| {
             let rules = chain.rules.iter().map(|rule| match &rule.comment {
                 None => "foreign".to_owned(),

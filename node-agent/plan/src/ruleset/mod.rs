@@ -14,8 +14,8 @@ pub mod transaction;
 pub use edit::{Command, Edit};
 pub use element::{Atom, Data, Element};
 pub use model::{
-    Base, BaseKind, Chain, Hook, KeyType, Opening, Otherwise, Ruleset, Set, SetFlag, SetType, TABLE,
-    Table, TableFamily, ValueType,
+    Base, BaseKind, Chain, Hook, KeyType, Opening, Otherwise, Ruleset, Set, SetFlag, SetType,
+    TABLE, Table, TableFamily, ValueType,
 };
 pub use rule::{Counter, Field, Match, Operand, Rule, Target};
 pub use transaction::Transaction;

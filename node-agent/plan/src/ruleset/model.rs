@@ -247,7 +247,9 @@ impl Table {
     #[must_use]
     pub fn opening(&self, element: &Element) -> Opening {
         let chain = match &element.data {
-            Some(Data::Verdict(Target::Goto(chain) | Target::Jump(chain))) => self.chains.get(chain),
+            Some(Data::Verdict(Target::Goto(chain) | Target::Jump(chain))) => {
+                self.chains.get(chain)
+            }
             _ => None,
         };
         chain.map(|chain| chain.opening).unwrap_or_default()

@@ -6,9 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::edit::{Command, Edit};
 use super::element::Key;
-use super::model::{
-    Base, BaseKind, Hook, KeyType, Otherwise, SetFlag, SetType, TABLE, ValueType,
-};
+use super::model::{Base, BaseKind, Hook, KeyType, Otherwise, SetFlag, SetType, TABLE, ValueType};
 use super::rule::{Counter, Field, Match, Operand, Rule, Target};
 use crate::host::Family;
 

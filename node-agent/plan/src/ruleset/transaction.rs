@@ -156,11 +156,7 @@ const GUARD: [TableFamily; 2] = [TableFamily::Inet, TableFamily::Bridge];
 
 fn replaced(ruleset: &Ruleset, family: TableFamily) -> Vec<Edit> {
     let mut edits = Edits::new(family, ruleset.table(family));
-    for command in [
-        Command::AddTable,
-        Command::DeleteTable,
-        Command::AddTable,
-    ] {
+    for command in [Command::AddTable, Command::DeleteTable, Command::AddTable] {
         edits.push(command);
     }
     edits.table();

@@ -5,9 +5,9 @@ use postern_intent::body::{BlockedReason, Class};
 use postern_plan::desired::NodeClaim;
 use postern_plan::desired::names::GUARD_MAP;
 use postern_plan::diff::firewall::{change, change_arp};
-use postern_plan::diff::table_state::FirewallState;
 use postern_plan::diff::flow;
 use postern_plan::diff::learned::Learned;
+use postern_plan::diff::table_state::FirewallState;
 use postern_plan::evaluate::{Evaluator, Fate, Frame, Payload};
 use postern_plan::flow::{CutExtent, Cuts, FlowCut, FlowEntry};
 use postern_plan::host::MacAddress;
@@ -39,7 +39,9 @@ fn stages(desired: &Desired, observed: &Observed) -> Vec<(Stage, Vec<Step>)> {
 fn released(batch: &Transaction) -> Vec<String> {
     let releases = batch.releases();
     let guard = releases.filter(|(set, _)| set.starts_with(GUARD_MAP));
-    guard.map(|(_, element)| element.key[0].to_string()).collect()
+    guard
+        .map(|(_, element)| element.key[0].to_string())
+        .collect()
 }
 
 fn is_replacement(batch: &Transaction) -> bool {

@@ -10,8 +10,9 @@ use postern_compile::gate::{Approval, Subject, read_entries};
 use postern_crds::names::{APPROVALS_CONFIG_MAP, CTL_FIELD_MANAGER};
 use serde_saphyr::SerializeError;
 
-use super::ask::{Act, ask};
+use super::ask::ask;
 use super::error::ClusterError;
+use super::request::Act;
 use super::seat::Seat;
 use crate::approval::{Effect, Entered};
 

@@ -5,7 +5,7 @@ use postern_apiserver::{ConnectError, DEADLINE, NoAnswer};
 use postern_crds::names::{APPROVALS_CONFIG_MAP, HELD_ENTRY, MEMORY_CONFIG_MAP};
 use thiserror::Error;
 
-use super::ask::Act;
+use super::request::Act;
 
 /// Why the cluster did not do what was asked for.
 #[derive(Debug, Error)]

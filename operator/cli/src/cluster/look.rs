@@ -8,9 +8,10 @@ use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Resource};
 use postern_crds::{EgressPolicy, ExitNode};
 
-use super::ask::{Act, ask};
+use super::ask::ask;
 use super::error::ClusterError;
 use super::read::{Readable, read};
+use super::request::Act;
 use super::seat::Seat;
 
 /// A pod with what decides about it. What could not be read is named.

@@ -19,11 +19,12 @@ mod connect;
 mod error;
 mod look;
 mod read;
+mod request;
 mod seat;
 
 pub use approve::{Merged, merge};
-pub use ask::Act;
 pub use connect::{Access, Cluster};
 pub use error::ClusterError;
 pub use look::{Exits, PodView, PolicyView};
 pub use read::{Objects, Readable, Unreadable};
+pub use request::Act;

@@ -9,8 +9,9 @@ use postern_crds::names::{HELD_ENTRY, MEMORY_CONFIG_MAP};
 use postern_crds::{EgressPolicy, ExitNode, NodeIntent, NodeReport};
 use serde::de::DeserializeOwned;
 
-use super::ask::{Act, ask};
+use super::ask::ask;
 use super::error::ClusterError;
+use super::request::Act;
 use super::seat::Seat;
 use crate::output::chain;
 

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use postern_compile::intake::IntakeError;
 use postern_intent::sign::SignError;
+use postern_intent::{NodeName, Refusal};
 use thiserror::Error;
 
-use super::published::EnvelopeError;
 use crate::schema::SchemaError;
 
 /// Why a run published nothing. What is published stays in force.
@@ -141,4 +141,35 @@ impl From<IntakeError> for FilesError {
     fn from(error: IntakeError) -> Self {
         Self::Intake(error)
     }
+}
+
+/// Why an envelope that is there does not count.
+#[derive(Debug, Error)]
+pub enum EnvelopeError {
+    /// The file cannot be read.
+    #[error("{path:?} cannot be read")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It does not verify.
+    #[error("{path:?} is refused")]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Refusal,
+    },
+    /// It is another node's.
+    #[error("{path:?} is for node {found}, not for the one that its folder is named after")]
+    Stray {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        found: NodeName,
+    },
 }

@@ -16,14 +16,12 @@ mod state;
 mod unknown;
 mod write;
 
-pub use error::FilesError;
+pub use error::{EnvelopeError, FilesError};
 pub use folder::Folder;
 pub use inputs::{Inputs, Sources, read_approvals};
 pub use known::Known;
 pub use manifests::Objects;
 pub use publish::{PublishOptions, PublishOutcome, publish_once};
-pub use published::{
-    CLUSTER_ENVELOPE, ENVELOPE, EnvelopeError, Envelopes, Published, read_envelopes,
-};
+pub use published::{CLUSTER_ENVELOPE, ENVELOPE, Envelopes, Published, read_envelopes};
 pub use state::State;
 pub use write::{write_atomically, write_if_changed};

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use postern_crds::names::CLUSTER_INTENT;
 use postern_intent::verify::{parse_envelope, verify_published_cluster, verify_published_intent};
 use postern_intent::{ClusterDocument, KeySet, NodeDocument, NodeName, Refusal};
-use thiserror::Error;
 
-use super::error::FilesError;
+use super::error::{EnvelopeError, FilesError};
 use super::write::entries;
 
 /// The file of an envelope in its node's folder.
@@ -36,37 +35,6 @@ pub struct Envelopes {
     pub bad: BTreeMap<NodeName, EnvelopeError>,
     /// The cluster document, where it counts.
     pub cluster: Option<Published<ClusterDocument>>,
-}
-
-/// Why an envelope that is there does not count.
-#[derive(Debug, Error)]
-pub enum EnvelopeError {
-    /// The file cannot be read.
-    #[error("{path:?} cannot be read")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// It does not verify.
-    #[error("{path:?} is refused")]
-    Refused {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: Refusal,
-    },
-    /// It is another node's.
-    #[error("{path:?} is for node {found}, not for the one that its folder is named after")]
-    Stray {
-        /// The file.
-        path: PathBuf,
-        /// Whose it is.
-        found: NodeName,
-    },
 }
 
 /// Reads `cluster.dsse.json` of a folder and `<node>/intent.dsse.json` of every node below it; nothing if there is no such

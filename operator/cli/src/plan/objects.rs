@@ -107,7 +107,11 @@ fn nft(ruleset: &Ruleset) -> Objects {
             add("chain", name, Lines::InOrder(rules(chain)));
         }
         for (name, set) in &table.sets {
-            let noun = if set.value.is_some() { "map" } else { "set" };
+            let noun = if set.set_type.value.is_some() {
+                "map"
+            } else {
+                "set"
+            };
             add(noun, name, elements(set));
         }
     }
@@ -124,7 +128,7 @@ fn rules(chain: &Chain) -> Vec<String> {
 }
 
 fn elements(set: &Set) -> Lines {
-    let declared = set.declaration();
+    let declared = set.set_type.to_string();
     let elements = set.elements.iter().map(ToString::to_string);
     Lines::Any(std::iter::once(declared).chain(elements).collect())
 }

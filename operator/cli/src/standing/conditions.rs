@@ -50,6 +50,13 @@ impl Finding {
         })
     }
 
+    /// The last column of a line: the reason and a sentence, or nothing where there is no finding.
+    pub(super) fn cell(finding: Option<&Self>) -> String {
+        finding.map_or_else(String::new, |one| {
+            format!("{}: {}", one.reason, one.message)
+        })
+    }
+
     /// Whether another finding explains more.
     pub(super) fn is_passing(&self) -> bool {
         PASSING.iter().any(|one| one.as_str() == self.reason)

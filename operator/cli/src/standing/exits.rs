@@ -77,7 +77,7 @@ impl ExitLine {
             self.active.clone().unwrap_or_default(),
             self.programmed.clone(),
             self.ready.clone(),
-            super::overview::message(self.finding.as_ref()),
+            Finding::cell(self.finding.as_ref()),
         ]
     }
 }

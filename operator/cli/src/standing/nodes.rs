@@ -104,7 +104,7 @@ impl NodeLine {
             serial(self.published_serial).unwrap_or_default(),
             self.fail_closed.clone(),
             self.programmed.clone(),
-            super::overview::message(self.finding.as_ref()),
+            Finding::cell(self.finding.as_ref()),
         ]
     }
 }

@@ -54,13 +54,6 @@ impl Standing {
     }
 }
 
-/// A finding in the last column: a reason, and a sentence.
-pub(super) fn message(finding: Option<&Finding>) -> String {
-    finding.map_or_else(String::new, |finding| {
-        format!("{}: {}", finding.reason, finding.message)
-    })
-}
-
 fn section(header: &[&str], rows: &[Vec<String>], none: &str) -> String {
     if rows.is_empty() {
         none.to_owned()

@@ -105,7 +105,7 @@ impl PolicyLine {
             self.pods.blocked.to_string(),
             self.programmed.clone(),
             self.ready.clone(),
-            super::overview::message(self.finding.as_ref()),
+            Finding::cell(self.finding.as_ref()),
         ]
     }
 }

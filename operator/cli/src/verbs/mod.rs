@@ -1,5 +1,6 @@
 //! One file for each verb.
 
+mod answer;
 mod approve;
 mod compile;
 mod error;
@@ -12,42 +13,12 @@ mod source;
 mod status;
 mod verify;
 
-use std::process::ExitCode;
-
 use clap::{Parser, Subcommand};
 
 use crate::output::Format;
 
+pub use answer::{Answer, End};
 pub use error::VerbError;
-
-/// The line of what a verb found.
-pub struct Answer {
-    /// What goes to standard output.
-    pub text: String,
-    /// How it ends.
-    pub end: End,
-}
-
-/// How a verb ends. The numbers are part of the interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// 0: done, and everything is as asked for.
-    Well,
-    /// 3: done, but something is refused, blocked, not in force yet or waits for an approval.
-    Findings,
-    /// 4: the document was refused.
-    Refused,
-}
-
-impl From<End> for ExitCode {
-    fn from(end: End) -> Self {
-        match end {
-            End::Well => Self::SUCCESS,
-            End::Findings => Self::from(3),
-            End::Refused => Self::from(4),
-        }
-    }
-}
 
 /// The command line of Postern. Exit codes: 0 done; 1 it could not be done; 2 wrong usage; 3 done, but something is
 /// refused, blocked, not in force yet or waits for an approval; 4 a document was refused.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use postern_intent::{Namespace, NodeName, Uid};
-use sha2::{Digest as _, Sha256};
 
+use super::approval::{held, is_about, is_approved};
 use super::ground::{Releases, policy_identity, releases};
 use super::restored::restored;
 use super::words::{Cause, Ground, Held, HeldUntil, Subject};
@@ -207,53 +207,8 @@ impl Window {
     }
 }
 
-fn is_about(record: &HeldRecord, ground: &Ground) -> bool {
-    record.subject == ground.subject && record.cause == ground.cause
-}
-
 fn grounds(listed: &Listed) -> impl Iterator<Item = Ground> {
     listed.iter().map(|(ground, _)| ground.clone())
-}
-
-/// Did a person consent to it?
-pub(super) fn is_approved(index: &Index<'_>, ground: &Ground) -> bool {
-    let digest = held(index, ground, 0).digest;
-    let mut approvals = index.snapshot.approvals.iter();
-    approvals.any(|approval| {
-        approval.subject == ground.subject
-            && approval.cause == ground.cause
-            && approval.digest == digest
-    })
-}
-
-/// How something waits: with the time of its first appearance in the digest, so that an approval fits one time only.
-pub(super) fn held(index: &Index<'_>, ground: &Ground, pods: usize) -> Held {
-    let known = &index.snapshot.memory.held;
-    let since = known
-        .iter()
-        .find(|record| is_about(record, ground))
-        .map_or(index.snapshot.now, |record| record.since);
-    let text = format!(
-        "{}\n{}\n{}\n{since}",
-        ground.subject, ground.cause, ground.identity
-    );
-    let digest = Sha256::digest(text.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    Held {
-        subject: ground.subject.clone(),
-        cause: ground.cause,
-        digest,
-        since,
-        pods,
-        until: HeldUntil::Approved,
-        uid: ground
-            .identity
-            .split(' ')
-            .next()
-            .and_then(|uid| uid.parse().ok()),
-    }
 }
 
 /// What once waited for a person goes on waiting, also under another cause: time alone approves nothing, and neither does

@@ -1,6 +1,7 @@
 //! The release gate: what would let pods go is told apart from what merely changes them, and too much at once waits
 //! for a person.
 
+mod approval;
 mod entries;
 mod ground;
 mod judge;

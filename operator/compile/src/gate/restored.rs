@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern_intent::NodeName;
 
-use super::judge::{held, is_approved};
+use super::approval::{held, is_approved};
 use super::words::{Cause, Ground, Held, Subject};
 use crate::index::Index;
 use crate::snapshot::Node;

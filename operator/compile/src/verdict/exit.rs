@@ -10,9 +10,9 @@ use super::{
     ClientCounts, Concerned, Detail, GatewayLine, GatewayRole, Jury, PathFaults, Progress, Verdict,
     fresh, silent,
 };
-use crate::compile::Settled;
 use crate::lower::Context;
 use crate::resolve::{ActiveExit, ExitState};
+use crate::settled::Settled;
 use crate::snapshot::{Exit, Freshness, Guard};
 
 /// The verdict on one exit.

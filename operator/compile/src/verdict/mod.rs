@@ -1,6 +1,6 @@
 //! What is said about each resource: conditions and counts, as values. Whoever calls writes them where they belong.
 
-mod all;
+mod blocked_reason;
 mod exceptions;
 mod exit;
 mod isolation;
@@ -9,10 +9,11 @@ mod path;
 mod policy;
 mod progress;
 mod seen;
+mod verdicts;
 mod words;
 
-use all::reason;
-pub(crate) use all::verdicts;
+use blocked_reason::reason;
 use path::{Jury, PathFaults, fresh};
 use progress::{Concerned, Progress, silent};
+pub(crate) use verdicts::verdicts;
 pub use words::{ClientCounts, Detail, GatewayLine, GatewayRole, NodeCounts, Verdict};

@@ -8,10 +8,10 @@ use postern_intent::body::{BlockedReason, FORMAT_VERSION, Way};
 
 use super::{Detail, Progress, Verdict};
 use crate::budget::Rest;
-use crate::compile::{NodeOutcome, Settled};
 use crate::lower::Context;
 use crate::pins::KeyRefusal;
 use crate::serial::unbelieved;
+use crate::settled::{NodeOutcome, Settled};
 use crate::shared::SettledCluster;
 use crate::snapshot::{Freshness, Guard};
 

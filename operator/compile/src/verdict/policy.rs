@@ -9,11 +9,11 @@ use super::exceptions::unoffered;
 use super::seen::Seen;
 use super::{Detail, Jury, PathFaults, Progress, Verdict, exit, silent};
 use crate::assign::PodCounts;
-use crate::compile::Settled;
 use crate::first_names;
 use crate::gate::{Gate, Subject};
 use crate::lower::Context;
 use crate::resolve::{ExitState, PlannedWay, TermsSource};
+use crate::settled::Settled;
 use crate::snapshot::Policy;
 
 /// The verdict on one policy.

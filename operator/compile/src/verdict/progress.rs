@@ -7,9 +7,9 @@ use postern_intent::body::{ExitRoute, Scope, ServedExit};
 use postern_intent::{NodeName, SectionDigest, Serial};
 
 use super::NodeCounts;
-use crate::compile::{NodeOutcome, Settled};
 use crate::first_names;
 use crate::lower::Context;
+use crate::settled::{NodeOutcome, Settled};
 use crate::snapshot::{Freshness, Guard, Report};
 
 /// How far a node is, or several are.

@@ -9,8 +9,8 @@ use postern_intent::{NodeName, ScopeId, Uid};
 
 use super::{Concerned, Progress, reason as reason_of};
 use crate::assign::{Decision, PodCounts};
-use crate::compile::{NodeOutcome, Settled};
 use crate::lower::Context;
+use crate::settled::{NodeOutcome, Settled};
 use crate::snapshot::Report;
 
 /// What is known of one policy.

@@ -2,59 +2,23 @@
 
 use std::collections::BTreeSet;
 
-use super::allowed::{ALLOWED, Allowed};
 use super::graph::{Imports, circles, imports};
 use crate::{Finding, Workspace};
 
 const RULE: &str = "circles";
-/// The list of the circles that are allowed.
-const LIST: &str = "e2e/structure/src/rules/circles/allowed.rs";
 
 pub(in crate::rules) fn check(workspace: &Workspace) -> Vec<Finding> {
-    check_against(workspace, ALLOWED)
-}
-
-fn check_against(workspace: &Workspace, allowed: &[Allowed]) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let mut met = BTreeSet::new();
-    for root in workspace.packages.iter().flat_map(|package| &package.roots) {
+    let roots = workspace.packages.iter().flat_map(|package| &package.roots);
+    let found = roots.flat_map(|root| {
         let imports = imports(workspace, root);
-        for circle in circles(&imports) {
-            let (place, line, message) = describe(&imports, &circle);
-            let entry = allowed.iter().position(|entry| covers(entry, &circle));
-            findings.push(match entry {
-                Some(entry) => {
-                    met.insert(entry);
-                    let files = circle.iter().copied().collect::<Vec<_>>().join(", ");
-                    let message = format!("allowed: these import each other: {files}");
-                    Finding::allowed(RULE, place, line, message)
-                }
-                None => Finding::fail(RULE, place, line, message),
-            });
-        }
-    }
-    let gone = allowed.iter().enumerate();
-    let gone = gone.filter(|(number, _)| !met.contains(number));
-    findings.extend(gone.map(|(_, entry)| refuse_entry(entry)));
-    findings
-}
-
-/// The list must not keep a circle that is gone: a new circle of the same files would be allowed.
-fn refuse_entry(entry: &Allowed) -> Finding {
-    let files = entry.files.join(", ");
-    let message = format!(
-        "no circle in {} any more: remove the entry of {files}",
-        entry.folder
-    );
-    Finding::fail(RULE, LIST, 0, message)
-}
-
-fn covers(entry: &Allowed, circle: &BTreeSet<&str>) -> bool {
-    circle.iter().all(|path| {
-        path.strip_prefix(entry.folder)
-            .and_then(|rest| rest.strip_prefix('/'))
-            .is_some_and(|rest| entry.files.contains(&rest))
-    })
+        let describe = |circle: &BTreeSet<&str>| {
+            let (place, line, message) = describe(&imports, circle);
+            Finding::fail(RULE, place, line, message)
+        };
+        let found = circles(&imports);
+        found.iter().map(describe).collect::<Vec<_>>()
+    });
+    found.collect()
 }
 
 /// Place, line and message: every import inside the circle, so that one sees which to cut.
@@ -82,13 +46,9 @@ fn describe<'a>(imports: &Imports<'a>, circle: &BTreeSet<&'a str>) -> (String, u
 
 #[cfg(test)]
 mod tests {
-    use super::{Allowed, check_against};
+    use super::check;
+    use crate::Workspace;
     use crate::sample::{broken, workspace};
-    use crate::{Finding, Severity, Workspace};
-
-    fn check(workspace: &Workspace) -> Vec<Finding> {
-        check_against(workspace, &[])
-    }
 
     fn two_files(first: &str, second: &str) -> Workspace {
         workspace(&[
@@ -149,22 +109,5 @@ mod tests {
             ("sample/src/a.rs", "use crate::N; pub struct A;"),
         ]));
         assert!(found.is_empty(), "{found:?}");
-    }
-
-    #[test]
-    fn an_allowed_circle_is_printed_and_an_entry_without_its_circle_is_refused() {
-        let allowed = [Allowed {
-            folder: "sample/src",
-            files: &["a.rs", "b.rs"],
-        }];
-        let circle = two_files(
-            "use crate::b::B; pub struct A;",
-            "use crate::a::A; pub struct B;",
-        );
-        let found = check_against(&circle, &allowed);
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[0].severity, Severity::Allowed);
-        let straight = two_files("pub struct A;", "use crate::a::A; pub struct B;");
-        assert_eq!(broken(&check_against(&straight, &allowed)).len(), 1);
     }
 }

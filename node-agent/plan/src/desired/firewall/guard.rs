@@ -9,8 +9,8 @@ use crate::ruleset::{Counter, Field, Hook, Match, Rule, Target};
 use super::context::{Chains, Context};
 use super::names;
 use super::names::{
-    BLOCKED, ENCAPSULATED, ENDPOINT, EXIT_DROP, GUARD_CHAIN, GUARD_MAP, HOLD, INBOUND, INJECT, LOCAL_SET, NO_LEASE, NO_SERVICE,
-    RELEASED_CHAIN, SERVICE, TUNNEL_RAW, halved,
+    BLOCKED, ENCAPSULATED, ENDPOINT, EXIT_DROP, GUARD_CHAIN, GUARD_MAP, HOLD, INBOUND, INJECT,
+    LOCAL_SET, NO_LEASE, NO_SERVICE, RELEASED_CHAIN, SERVICE, TUNNEL_RAW, halved,
 };
 use crate::desired::ranges::of_family;
 use crate::desired::{LEASE, NodeClaim};
@@ -89,7 +89,10 @@ fn guard(context: &Context<'_>) -> Vec<Rule> {
         Rule::to(Target::Accept).when(Field::Daddr(Family::V6).is("ff02::/16")),
     ]);
     for family in Family::BOTH {
-        rules.push(Rule::to(Target::SaddrMap(family, halved(GUARD_MAP, family))));
+        rules.push(Rule::to(Target::SaddrMap(
+            family,
+            halved(GUARD_MAP, family),
+        )));
     }
     rules.extend(holds(context.inputs.claim()));
     rules

@@ -1,15 +1,13 @@
-//! Verdicts on everything, and what several kinds of them ask.
+//! Verdicts on every object of a snapshot.
 
 use std::collections::BTreeMap;
 
-use postern_crds::conditions::Reason;
 use postern_intent::NodeName;
-use postern_intent::body::BlockedReason;
 
 use super::{Verdict, exit, isolation, node, policy, seen};
-use crate::compile::Settled;
 use crate::gate::Gate;
 use crate::lower::Context;
+use crate::settled::Settled;
 use crate::shared::SettledCluster;
 
 /// Verdicts on every exit, policy, isolation and node, in this order and by name.
@@ -41,20 +39,4 @@ pub(crate) fn verdicts(
         .chain(isolations)
         .chain(nodes)
         .collect()
-}
-
-/// The reason of a condition for something that is blocked.
-pub(super) const fn reason(blocked: BlockedReason) -> Reason {
-    match blocked {
-        BlockedReason::NoExit => Reason::NoExit,
-        BlockedReason::NoPeerKey => Reason::NoPeerKey,
-        BlockedReason::NoMarkLeft => Reason::NoMarkLeft,
-        BlockedReason::PolicyRefused => Reason::PolicyRefused,
-        BlockedReason::NotImplemented => Reason::NotImplemented,
-        BlockedReason::RefNotResolved => Reason::RefNotResolved,
-        BlockedReason::NamespaceDeny => Reason::NamespaceDeny,
-        BlockedReason::ReleaseHeld => Reason::ReleaseHeld,
-        BlockedReason::TooLarge => Reason::TooLarge,
-        BlockedReason::NoTunnel => Reason::NoTunnel,
-    }
 }
