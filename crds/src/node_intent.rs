@@ -90,7 +90,7 @@ pub struct NodeIntentSpec {
 
     /// When the document in the envelope runs out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::schema::meta::time")]
+    #[schemars(schema_with = "crate::schema::kubernetes::time")]
     pub not_after: Option<Time>,
 
     /// An intent or a release, signed.
@@ -110,13 +110,13 @@ pub struct NodeIntentSpec {
 pub struct NodeIntentStatus {
     /// `Accepted`, `Programmed`, `Ready`, `Verified`, `FailClosed`, `SourceBinding`, `SecondLock`, `Preflight`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "crate::schema::meta::conditions")]
+    #[schemars(schema_with = "crate::schema::kubernetes::conditions")]
     pub conditions: Vec<Condition>,
 
     /// The `metadata.generation` that the status is about. A tool that waits for an object, such as kstatus, takes an
     /// older one for "not looked at yet".
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::schema::meta::observed_generation")]
+    #[schemars(schema_with = "crate::schema::kubernetes::observed_generation")]
     pub observed_generation: Option<i64>,
 
     /// Serial that the node's kernel carries, as it reports; absent before the first.

@@ -30,7 +30,7 @@ use postern_agent::trust;
 use postern_agent::wireguard_key::{self, KeyFileError, NodeKey};
 use postern_crds::conditions::{ConditionType, Reason};
 use postern_intent::body::NodeIdentity;
-use postern_intent::words::WordError;
+use postern_intent::newtypes::NewtypeError;
 use postern_intent::{KeySet, Uid};
 use postern_linux::{BackendPreference, LinuxHost, LinuxOptions, PrivateKey};
 use postern_plan::Desired;
@@ -50,7 +50,7 @@ pub(crate) enum ProgramError {
     #[error("the log cannot be started")]
     Log(#[source] LogError),
     #[error("this node has no UID")]
-    Node(#[source] WordError),
+    Node(#[source] NewtypeError),
     #[error("the tunnel key cannot be used")]
     Key(#[source] KeyFileError),
     #[error("the runtime cannot be started")]
@@ -334,7 +334,7 @@ fn installed(args: &RunArgs, ledger: &Ledger, damages: &mut Vec<StartDamage>) ->
 }
 
 /// Which Node object this is: the command line's word, or the token's.
-async fn node_uid(args: &RunArgs) -> Result<Uid, WordError> {
+async fn node_uid(args: &RunArgs) -> Result<Uid, NewtypeError> {
     match (&args.node_uid, args.endpoint()) {
         (None, Some(endpoint)) => {
             identity::at_start(&endpoint, &args.node_name, &args.state_dir).await

@@ -5,8 +5,8 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use postern_intent::body::NodeIdentity;
+use postern_intent::newtypes::NewtypeError;
 use postern_intent::possession::{Claim, Proof, prove};
-use postern_intent::words::WordError;
 use postern_intent::{KeyId, KeySet, WgKey};
 use thiserror::Error;
 use x25519_dalek::{PublicKey, StaticSecret};
@@ -27,7 +27,7 @@ pub enum KeyFileError {
     Random(#[source] getrandom::Error),
     /// The public half is no usable key.
     #[error("the tunnel key's public half cannot be used")]
-    Public(#[source] WordError),
+    Public(#[source] NewtypeError),
 }
 
 /// A private key with its public half.

@@ -6,7 +6,7 @@
 //!
 //! | module | for |
 //! |---|---|
-//! | [`words`] | newtypes that state their rule: names, marks, prefixes, serials |
+//! | [`newtypes`] | newtypes that state their rule: names, marks, prefixes, serials |
 //! | [`body`] | the document itself, section by section |
 //! | [`keys`] | key ids, key sets and the documents that change them |
 //! | [`envelope`] | DSSE: what is signed, what is shipped |
@@ -19,19 +19,19 @@ pub mod body;
 pub mod envelope;
 mod hex;
 pub mod keys;
+pub mod newtypes;
 pub mod possession;
 mod refusal;
 pub mod sign;
 pub mod special_use;
 pub mod verify;
-pub mod words;
 
 pub use body::{Body, ClusterDocument, NodeDocument};
 pub use envelope::Envelope;
 pub use hex::hex;
 pub use keys::{KeyId, KeySet};
-pub use verify::{Refusal, Verified};
-pub use words::{
+pub use newtypes::{
     Address, ExitName, IfName, Mark, Namespace, NodeName, NodeUid, PodName, Prefix, ScopeId,
     SectionDigest, Serial, TableId, Uid, WgKey,
 };
+pub use verify::{Refusal, Verified};

@@ -19,7 +19,7 @@ use sha2::Sha256;
 use thiserror::Error;
 
 use crate::keys::{KeyId, KeySet};
-use crate::words::{NodeName, NodeUid, WgKey};
+use crate::newtypes::{NodeName, NodeUid, WgKey};
 
 /// No other use of the secret has this label.
 const LABEL: &[u8] = b"postern.dev possession of a WireGuard key, version 1";

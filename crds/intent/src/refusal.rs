@@ -7,7 +7,7 @@ use thiserror::Error;
 use crate::body::{FORMAT_VERSION, Inconsistency};
 use crate::envelope::{ENVELOPE_LIMIT, PayloadError};
 use crate::keys::KeyError;
-use crate::words::Serial;
+use crate::newtypes::Serial;
 
 /// Why a document was refused. What was in force stays in force.
 #[derive(Debug, Error)]

@@ -12,7 +12,7 @@ use crate::envelope::{
     Envelope, PayloadError, PayloadType, Signature, pack, pre_authentication_encoding,
 };
 use crate::keys::{KeyId, KeySetDocument};
-use crate::words::Serial;
+use crate::newtypes::Serial;
 
 /// Tells a node to let go: every scope returns to `Unclaimed`, the guard goes last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

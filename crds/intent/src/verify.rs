@@ -13,8 +13,8 @@ use crate::envelope::{
     ENVELOPE_LIMIT, Envelope, PayloadError, PayloadType, pre_authentication_encoding, unpack,
 };
 use crate::keys::{KeySet, KeySetDocument};
+use crate::newtypes::Serial;
 use crate::sign::Release;
-use crate::words::Serial;
 
 pub use crate::refusal::{Refusal, RefusalRecord};
 

@@ -3,11 +3,11 @@
 //! A type or a reason is spelled here once; every program writes and reads it by its constant.
 //! "Blocked" and "failed to block" are never the same reason.
 
-mod keep;
 mod kind;
+mod list;
 mod reason;
 mod vocabulary;
 
-pub use keep::{Finding, State, find, is_current, is_true, set};
 pub use kind::ConditionType;
+pub use list::{Finding, State, find, is_current, is_true, set};
 pub use reason::Reason;

@@ -86,7 +86,7 @@ use crate::exit_node::LanAccess;
     .message("two rules have the same name, so that explanations and logs could mean either; give each rule a name of its own").field_path(".rules"))]
 pub struct EgressPolicySpec {
     /// Pods of this namespace that the policy is for; an empty selector chooses all of them.
-    #[schemars(schema_with = "crate::schema::meta::label_selector")]
+    #[schemars(schema_with = "crate::schema::kubernetes::label_selector")]
     pub pod_selector: LabelSelector,
 
     /// Which policy counts for a pod that several select: the higher priority, then the name that sorts first.

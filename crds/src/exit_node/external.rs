@@ -24,7 +24,7 @@ pub struct External {
     pub credentials_secret_ref: SecretRef,
 
     /// Nodes that may hold the credential; exactly one of them does at a time.
-    #[schemars(schema_with = "crate::schema::meta::label_selector")]
+    #[schemars(schema_with = "crate::schema::kubernetes::label_selector")]
     pub gateway_node_selector: LabelSelector,
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct Gateway {
     /// Nodes that can be the gateway.
-    #[schemars(schema_with = "crate::schema::meta::label_selector")]
+    #[schemars(schema_with = "crate::schema::kubernetes::label_selector")]
     pub node_selector: LabelSelector,
 
     /// Source addresses of what leaves, at most one of each family. Without any, traffic is masqueraded to the uplink's own address.

@@ -172,7 +172,7 @@ pub enum Path {
 #[serde(rename_all = "camelCase")]
 pub struct Relay {
     /// Nodes that can be the relay.
-    #[schemars(schema_with = "crate::schema::meta::label_selector")]
+    #[schemars(schema_with = "crate::schema::kubernetes::label_selector")]
     pub node_selector: LabelSelector,
 }
 
@@ -237,7 +237,7 @@ pub struct AllowedNamespaces {
 
     /// Labels of the namespaces; with from Selector only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::schema::meta::label_selector")]
+    #[schemars(schema_with = "crate::schema::kubernetes::label_selector")]
     pub selector: Option<LabelSelector>,
 }
 

@@ -57,7 +57,7 @@ use super::InterfaceIsolationStatus;
 #[serde(rename_all = "camelCase")]
 pub struct InterfaceIsolationSpec {
     /// Nodes that are isolated.
-    #[schemars(schema_with = "crate::schema::meta::label_selector")]
+    #[schemars(schema_with = "crate::schema::kubernetes::label_selector")]
     pub node_selector: LabelSelector,
 
     /// Uplinks in order of preference, as names or globs. Among equals: carrier first, then wired first.
@@ -118,7 +118,7 @@ pub struct HotspotException {
     pub upstream: String,
 
     /// When the exception ends.
-    #[schemars(schema_with = "crate::schema::meta::time")]
+    #[schemars(schema_with = "crate::schema::kubernetes::time")]
     pub not_after: Time,
 }
 

@@ -37,7 +37,7 @@ pub struct Mismatch {
 
     /// When it was first seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::schema::meta::time")]
+    #[schemars(schema_with = "crate::schema::kubernetes::time")]
     pub at: Option<MicroTime>,
 }
 
@@ -77,7 +77,7 @@ pub struct Refusal {
 
     /// When it was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::schema::meta::time")]
+    #[schemars(schema_with = "crate::schema::kubernetes::time")]
     pub at: Option<MicroTime>,
 
     /// Why, as a sentence.

@@ -20,7 +20,7 @@ pub struct ExitReport {
 
     /// Last WireGuard handshake with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::schema::meta::time")]
+    #[schemars(schema_with = "crate::schema::kubernetes::time")]
     pub last_handshake: Option<MicroTime>,
 
     /// Whether a family gets through to its gateway now.

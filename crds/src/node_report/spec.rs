@@ -86,7 +86,7 @@ pub const SERVED_LISTED: usize = 64;
 pub struct NodeReportStatus {
     /// `Accepted`, `Programmed`, `Verified`, `FailClosed`, `SourceBinding`, `SecondLock`, `Preflight`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "crate::schema::meta::conditions")]
+    #[schemars(schema_with = "crate::schema::kubernetes::conditions")]
     pub conditions: Vec<Condition>,
 
     /// Version of the agent.
@@ -116,7 +116,7 @@ pub struct NodeReportStatus {
 
     /// When the kernel was last read back and agreed with the applied body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::schema::meta::time")]
+    #[schemars(schema_with = "crate::schema::kubernetes::time")]
     pub verified_at: Option<MicroTime>,
 
     /// Highest serial that the agent's ledger has seen.

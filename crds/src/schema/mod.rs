@@ -5,5 +5,5 @@
 //! the pattern and the rule once; a field names it with `#[schemars(schema_with = "...")]`.
 
 pub mod address;
-pub mod meta;
+pub mod kubernetes;
 pub mod text;

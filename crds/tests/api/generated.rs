@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use postern_crds::schema::meta::NOT_LOOKED_AT;
+use postern_crds::schema::kubernetes::NOT_LOOKED_AT;
 use postern_crds::{EgressPolicy, ExitNode, InterfaceIsolation, NodeIntent, NodeReport};
 
 use crate::render::render;

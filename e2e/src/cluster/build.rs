@@ -41,11 +41,50 @@ enum Part {
     /// The upstream programs, as one file with a link per name.
     Upstream,
     Front,
+    Helm,
+}
+
+impl Part {
+    /// The folder of the Go module, in this crate.
+    fn module(self) -> PathBuf {
+        match self {
+            Self::Upstream | Self::Front => go_module(),
+            Self::Helm => Path::new(env!("CARGO_MANIFEST_DIR")).join("helm"),
+        }
+    }
+
+    /// The program's name in the part's folder.
+    const fn program(self) -> &'static str {
+        match self {
+            Self::Upstream => "controlplane",
+            Self::Front => "front",
+            Self::Helm => "helm",
+        }
+    }
+
+    /// The Go package that is built.
+    const fn package(self) -> &'static str {
+        match self {
+            Self::Upstream => ".",
+            Self::Front => "./cmd/front",
+            Self::Helm => "helm.sh/helm/v4/cmd/helm",
+        }
+    }
+
+    /// What a person who waits is told.
+    const fn stage(self) -> &'static str {
+        match self {
+            Self::Upstream => {
+                "building Kubernetes and etcd from Go modules (once; some 10 minutes on two cores)"
+            }
+            Self::Front => "building the proxy before the API server",
+            Self::Helm => "building Helm from its Go module (once; some 5 minutes on two cores)",
+        }
+    }
 }
 
 /// The Go module of the control plane, beside this crate's sources.
-#[must_use]
-pub fn go_module() -> PathBuf {
+fn go_module() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("controlplane")
 }
 
@@ -55,24 +94,48 @@ pub fn go_module() -> PathBuf {
 /// # Errors
 /// `NoControlProgram` when the named folder lacks one; `NoGo`, `NoGoModule`, or `GoBuild` with the compiler's message.
 pub fn prepare(on_stage: &mut dyn FnMut(&str)) -> Result<Tools, LabError> {
-    let module = go_module();
     let folder = match ready_folder()? {
         Some(folder) => folder,
-        None => kept(&module, Part::Upstream, on_stage)?,
+        None => kept(Part::Upstream, on_stage)?,
     };
-    let front = kept(&module, Part::Front, on_stage)?.join("front");
+    let front = kept(Part::Front, on_stage)?.join(Part::Front.program());
     Ok(Tools { folder, front })
 }
 
-/// The folder that holds this part, built if it is not there. Two labs that need it at once build it once.
-fn kept(module: &Path, part: Part, on_stage: &mut dyn FnMut(&str)) -> Result<PathBuf, LabError> {
-    let digest = digest(module, part)?;
-    let name = match part {
+/// Finds Helm in the cache, where it is built first if this version of its module is not there.
+///
+/// # Errors
+/// `NoGo`, `NoGoModule`, or `GoBuild` with the compiler's message.
+pub fn prepare_helm(on_stage: &mut dyn FnMut(&str)) -> Result<PathBuf, LabError> {
+    Ok(kept(Part::Helm, on_stage)?.join(Part::Helm.program()))
+}
+
+/// Helm where the cache has it; nothing is built.
+///
+/// # Errors
+/// `NoGoModule`.
+pub fn cached_helm() -> Result<Option<PathBuf>, LabError> {
+    let program = cache()
+        .join(folder_name(Part::Helm)?)
+        .join(Part::Helm.program());
+    Ok(program.exists().then_some(program))
+}
+
+/// The name of a part's folder in the cache: another version of the module has another one.
+fn folder_name(part: Part) -> Result<String, LabError> {
+    let digest = digest(&part.module(), part)?;
+    Ok(match part {
         Part::Upstream => {
             format!("kubernetes-{KUBERNETES_VERSION}-etcd-{ETCD_VERSION}-{digest}")
         }
         Part::Front => format!("front-{digest}"),
-    };
+        Part::Helm => format!("helm-{digest}"),
+    })
+}
+
+/// The folder that holds this part, built if it is not there. Two labs that need it at once build it once.
+fn kept(part: Part, on_stage: &mut dyn FnMut(&str)) -> Result<PathBuf, LabError> {
+    let name = folder_name(part)?;
     let cache = cache();
     let folder = cache.join(&name);
     if folder.exists() {
@@ -82,7 +145,7 @@ fn kept(module: &Path, part: Part, on_stage: &mut dyn FnMut(&str)) -> Result<Pat
     let lock = cache.join(format!("{name}.lock"));
     let file = File::create(&lock).map_err(LabError::file("create", &lock))?;
     if file.try_lock().is_err() {
-        on_stage("waiting for another build of the control plane");
+        on_stage("waiting for another build of the same program");
         file.lock().map_err(LabError::file("lock", &lock))?;
     }
     if folder.exists() {
@@ -90,7 +153,7 @@ fn kept(module: &Path, part: Part, on_stage: &mut dyn FnMut(&str)) -> Result<Pat
     }
     let draft = tempfile::Builder::new().prefix("draft-").tempdir_in(&cache);
     let draft = draft.map_err(LabError::file("create a folder in", &cache))?;
-    build(module, part, draft.path(), on_stage)?;
+    build(part, draft.path(), on_stage)?;
     let built = draft.keep();
     fs::rename(&built, &folder).map_err(LabError::file("move into place", &folder))?;
     // Nobody waits for it any more, and whoever comes now finds the folder.
@@ -98,12 +161,7 @@ fn kept(module: &Path, part: Part, on_stage: &mut dyn FnMut(&str)) -> Result<Pat
     Ok(folder)
 }
 
-fn build(
-    module: &Path,
-    part: Part,
-    folder: &Path,
-    on_stage: &mut dyn FnMut(&str),
-) -> Result<(), LabError> {
+fn build(part: Part, folder: &Path, on_stage: &mut dyn FnMut(&str)) -> Result<(), LabError> {
     check_go()?;
     let [major, minor] =
         [0, 1].map(|place| KUBERNETES_VERSION.split('.').nth(place).unwrap_or("0"));
@@ -118,17 +176,13 @@ fn build(
             flags.push_str(&format!(" -X {package}.{name}={value}"));
         }
     }
-    let (program, package) = match part {
-        Part::Upstream => ("controlplane", "."),
-        Part::Front => ("front", "./cmd/front"),
-    };
     let mut go = Command::new("go");
-    go.current_dir(module)
+    go.current_dir(part.module())
         .args(["build", "-v", "-trimpath", "-buildvcs=false", "-ldflags"])
         .arg(flags)
         .arg("-o")
-        .arg(folder.join(program))
-        .arg(package);
+        .arg(folder.join(part.program()))
+        .arg(part.package());
     // The module says which Go it needs; one that is too old fetches that by itself unless somebody has forbidden it.
     if std::env::var_os("GOTOOLCHAIN").is_none() {
         go.env("GOTOOLCHAIN", "auto");
@@ -137,7 +191,7 @@ fn build(
     if part == Part::Upstream {
         for name in NAMES {
             let path = folder.join(name);
-            symlink(program, &path).map_err(LabError::file("link", path))?;
+            symlink(part.program(), &path).map_err(LabError::file("link", path))?;
         }
     }
     // A folder for temporary files is private; this one is for every user of the machine.
@@ -171,12 +225,7 @@ fn go_minor(said: &str) -> Option<u32> {
 
 /// Runs the compiler and reports after each of its lines; the caller decides what it prints of them.
 fn compile(go: &mut Command, part: Part, on_stage: &mut dyn FnMut(&str)) -> Result<(), LabError> {
-    let what = match part {
-        Part::Upstream => {
-            "building Kubernetes and etcd from Go modules (once; some 10 minutes on two cores)"
-        }
-        Part::Front => "building the proxy before the API server",
-    };
+    let what = part.stage();
     on_stage(what);
     let spawn = |source| LabError::Spawn {
         program: "go".to_owned(),
@@ -308,7 +357,7 @@ fn sources(folder: &Path) -> Result<Vec<PathBuf>, LabError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Part, digest, go_minor, go_module};
+    use super::{Part, digest, go_minor};
 
     #[test]
     fn the_version_of_go_is_read_from_what_it_says() {
@@ -331,9 +380,9 @@ mod tests {
     }
 
     #[test]
-    fn the_module_of_the_repository_has_both_parts() {
-        for part in [Part::Upstream, Part::Front] {
-            assert_eq!(digest(&go_module(), part).unwrap().len(), 12, "{part:?}");
+    fn the_modules_of_the_repository_have_every_part() {
+        for part in [Part::Upstream, Part::Front, Part::Helm] {
+            assert_eq!(digest(&part.module(), part).unwrap().len(), 12, "{part:?}");
         }
     }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Tools, kubeconfigs};
+use crate::cluster::{Tools, cached_helm, kubeconfigs};
 use crate::lab::LabError;
 use crate::lab::sandbox::command;
 use crate::lab::{Applied, Binaries, Lab};
@@ -40,6 +40,19 @@ impl Lab {
     /// As [`Lab::kubectl`], and `Command` with its error output when it fails.
     pub fn kubectl_ok(&self, arguments: &[&str]) -> Result<String, LabError> {
         command::run(&mut self.kubectl(arguments)?)
+    }
+
+    /// A Helm with the administrator's kubeconfig, in the namespace of the control plane.
+    ///
+    /// # Errors
+    /// `NeedsApiServer`, or `NoHelm`.
+    pub fn helm(&self, arguments: &[&str]) -> Result<Command, LabError> {
+        self.needs_api_server("helm")?;
+        let program = cached_helm()?.ok_or(LabError::NoHelm)?;
+        let mut command = self.namespace("cp").command(program);
+        command.args(arguments);
+        command.env("KUBECONFIG", kubeconfigs(self).inside);
+        Ok(command)
     }
 
     /// A `posternctl` in the namespace of the control plane, with the administrator's kubeconfig in its environment.

@@ -44,7 +44,7 @@ mod token;
 mod tools;
 
 pub use api::{Api, PatchKind};
-pub use build::{go_module, prepare};
+pub use build::{cached_helm, prepare, prepare_helm};
 pub use front::{Fault, OpenWatch, RequestCount, RequestCounts};
 pub use join::start_programs_on_cluster;
 pub use kubeconfig::{Endpoint, Kubeconfigs, endpoint, kubeconfigs, write_kubeconfig};

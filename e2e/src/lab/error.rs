@@ -195,6 +195,9 @@ pub enum LabError {
         /// Where they should be.
         folder: PathBuf,
     },
+    /// Helm takes minutes to build, so nothing builds it on the way.
+    #[error("Helm is not built yet: run `make chart`, which builds it first")]
+    NoHelm,
     /// A program of the control plane is not in its folder.
     #[error("there is no {name} in {folder}")]
     NoControlProgram {

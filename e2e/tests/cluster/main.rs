@@ -14,6 +14,7 @@
 mod admission;
 #[path = "../../../crds/tests/api/case_files.rs"]
 mod case_files;
+mod chart;
 mod conditions;
 mod controlplane;
 mod crowd;

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use postern_intent::words::WordError;
+use postern_intent::newtypes::NewtypeError;
 use postern_intent::{NodeName, Uid};
 
 use super::endpoint::ApiEndpoint;
@@ -28,12 +28,12 @@ pub async fn claimed(endpoint: &ApiEndpoint, own: &NodeName) -> Result<Uid, ApiE
 /// told by whoever reads it again, and what cannot be remembered is no reason to wait with the seal.
 ///
 /// # Errors
-/// [`WordError`] never in practice: the UID of no node is a UID.
+/// [`NewtypeError`] never in practice: the UID of no node is a UID.
 pub async fn at_start(
     endpoint: &ApiEndpoint,
     own: &NodeName,
     state_dir: &Path,
-) -> Result<Uid, WordError> {
+) -> Result<Uid, NewtypeError> {
     if let Ok(uid) = claimed(endpoint, own).await {
         remember(state_dir, &uid);
         return Ok(uid);

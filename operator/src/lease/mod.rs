@@ -3,12 +3,12 @@
 mod decide;
 mod fence;
 mod holder;
-mod keep;
+mod renewal_loop;
 mod term;
 
 pub use decide::{LeaseDecision, SeenLease, SetBack, decide};
 pub use fence::{EPOCH_ANNOTATION, StampLook, StampState, epoch_of, stamp};
 pub(crate) use holder::LEASE;
 pub use holder::{LeaseError, LeaseSession, LeaseTurn};
-pub use keep::{LeaseEnd, keep};
+pub use renewal_loop::{LeaseEnd, keep};
 pub use term::{LeaseState, LeaseTerm, TermWriter, term};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::words::{ExitName, NodeName};
+use crate::newtypes::{ExitName, NodeName};
 
 /// What an exit was given. The marks of a node are in its [`ExitRoute`](super::ExitRoute)s.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

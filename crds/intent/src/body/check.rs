@@ -7,7 +7,7 @@ use super::exit::{ExitGateway, ExitRoute};
 use super::pod::Class;
 use super::scope::Way;
 use super::tunnel::{Tunnel, TunnelRole};
-use crate::words::{Address, ExitName, IfName, Mark, NodeName, ScopeId, Uid};
+use crate::newtypes::{Address, ExitName, IfName, Mark, NodeName, ScopeId, Uid};
 
 impl NodeDocument {
     /// What a reader of a parsed document may rely on beyond its types.

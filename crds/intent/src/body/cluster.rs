@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::words::{Address, Namespace, Prefix, Serial};
+use crate::newtypes::{Address, Namespace, Prefix, Serial};
 
 /// The document that all nodes share. A node that joins and a Service that changes rewrite it, and no node's document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

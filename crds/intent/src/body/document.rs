@@ -11,7 +11,7 @@ use super::isolation::Isolation;
 use super::pod::Pod;
 use super::scope::Scope;
 use super::tunnel::Tunnel;
-use crate::words::{Address, NodeName, Prefix, Serial, Uid};
+use crate::newtypes::{Address, NodeName, Prefix, Serial, Uid};
 
 /// The format of the documents that this build writes and reads. Every change of what one says, a new field too, is a new
 /// format: a reader refuses what it does not know.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::words::{Address, ExitName, IfName, Mark, NodeName, Prefix, SectionDigest, TableId};
+use crate::newtypes::{Address, ExitName, IfName, Mark, NodeName, Prefix, SectionDigest, TableId};
 
 /// A mark, its table and the used tunnel behind it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,7 +12,7 @@ use super::isolation::Isolation;
 use super::pod::Pod;
 use super::scope::Scope;
 use super::tunnel::Tunnel;
-use crate::words::{Address, Namespace, Prefix, Serial};
+use crate::newtypes::{Address, Namespace, Prefix, Serial};
 
 /// What one node is to do, complete.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::scope::BlockedReason;
-use crate::words::{Address, Namespace, PodName, ScopeId, Uid};
+use crate::newtypes::{Address, Namespace, PodName, ScopeId, Uid};
 
 /// A pod that is bound to the node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

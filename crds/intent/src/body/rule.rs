@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::exit::Access;
-use crate::words::Prefix;
+use crate::newtypes::Prefix;
 
 /// One rule of a policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

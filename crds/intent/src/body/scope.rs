@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::terms::Terms;
-use crate::words::{ExitName, Namespace, ScopeId, SectionDigest, Uid};
+use crate::newtypes::{ExitName, Namespace, ScopeId, SectionDigest, Uid};
 
 /// One policy-to-exit binding on this node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

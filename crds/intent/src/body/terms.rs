@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::exit::Access;
 use super::rule::Rule;
-use crate::words::Prefix;
+use crate::newtypes::Prefix;
 
 /// What the pods of a scope may do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

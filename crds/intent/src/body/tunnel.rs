@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::words::{ExitName, IfName, NodeName, Prefix, WgKey};
+use crate::newtypes::{ExitName, IfName, NodeName, Prefix, WgKey};
 
 /// Which end of an exit's WireGuard network a device is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -11,11 +11,17 @@ use crate::lab::LabError;
 pub(crate) enum ControlplaneVerb {
     /// Build the programs, or find them, and print where they are. Needs no lab.
     Build,
+    /// Build Helm, or find it, and print where it is. Needs no lab.
+    Helm,
+    /// Print where Helm is if it is built; else fail.
+    FindHelm,
 }
 
 pub(crate) fn run(verb: &ControlplaneVerb, printer: &Printer) -> Result<(), LabError> {
     match verb {
         ControlplaneVerb::Build => build(printer),
+        ControlplaneVerb::Helm => helm(printer),
+        ControlplaneVerb::FindHelm => find_helm(printer),
     }
 }
 
@@ -25,4 +31,17 @@ fn build(printer: &Printer) -> Result<(), LabError> {
     progress.end();
     let tools = tools?;
     printer.print(&tools, || tools.folder.display().to_string())
+}
+
+fn helm(printer: &Printer) -> Result<(), LabError> {
+    let mut progress = Progress::begin();
+    let program = cluster::prepare_helm(&mut |stage| progress.show(stage));
+    progress.end();
+    let program = program?;
+    printer.print(&program, || program.display().to_string())
+}
+
+fn find_helm(printer: &Printer) -> Result<(), LabError> {
+    let program = cluster::cached_helm()?.ok_or(LabError::NoHelm)?;
+    printer.print(&program, || program.display().to_string())
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use jiff::{SignedDuration, Timestamp};
 use postern_intent::Body;
 use postern_intent::body::{Class, Scope, TunnelRole, Way};
-use postern_intent::words::ExitName;
+use postern_intent::newtypes::ExitName;
 
 use crate::lab::PodRecord;
 use crate::lab::topology::Node;

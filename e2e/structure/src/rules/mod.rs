@@ -1,10 +1,10 @@
 //! The rules, one module each.
 
-mod all;
 mod circles;
 mod comments;
 mod documents;
 mod errors;
+mod every_rule;
 mod files;
 mod floors;
 mod layout;
@@ -18,4 +18,4 @@ mod tables;
 mod tests;
 mod unused;
 
-pub use all::check_all;
+pub use every_rule::check_all;

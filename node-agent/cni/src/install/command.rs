@@ -4,8 +4,8 @@ use std::{path::PathBuf, thread, time::Duration};
 
 use super::{
     error::{ArgumentError, InstallError},
-    keep::keep,
     node::{Attempt, Node, remove},
+    watch::keep,
 };
 
 /// The cluster's own plugins bring their configuration when they are ready; it is looked for this often.

@@ -6,11 +6,11 @@
 
 mod command;
 mod error;
-mod keep;
 mod list;
 mod node;
 mod place;
 mod signals;
+mod watch;
 
 pub use command::Command;
 pub use error::{ArgumentError, InstallError, ListError};

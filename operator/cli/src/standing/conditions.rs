@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use postern_crds::conditions::{ConditionType, Reason, State, find, is_current};
-use postern_crds::schema::meta::NOT_LOOKED_AT;
+use postern_crds::schema::kubernetes::NOT_LOOKED_AT;
 use serde::Serialize;
 
 use crate::cluster::Unreadable;

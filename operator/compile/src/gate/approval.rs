@@ -2,7 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::words::{Ground, Held, HeldUntil};
+use super::held::{Ground, Held, HeldUntil};
 use crate::index::Index;
 use crate::snapshot::HeldRecord;
 

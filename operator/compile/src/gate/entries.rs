@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::words::{Approval, Held};
+use super::held::{Approval, Held};
 
 /// The approvals of a ConfigMap by the names of their entries. An entry that cannot be read approves nothing and stops no
 /// other.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern_intent::{Namespace, NodeName, Uid};
 
-use super::words::{Cause, Ground, Subject};
+use super::held::{Cause, Ground, Subject};
 use crate::index::{Before, Index};
 use crate::select::{Contender, Contenders};
 use crate::snapshot::{Definitions, Pod};

@@ -6,8 +6,8 @@ use postern_intent::{Namespace, NodeName, Uid};
 
 use super::approval::{held, is_about, is_approved};
 use super::ground::{Releases, policy_identity, releases};
+use super::held::{Cause, Ground, Held, HeldUntil, Subject};
 use super::restored::restored;
-use super::words::{Cause, Ground, Held, HeldUntil, Subject};
 use crate::index::Index;
 use crate::select::{Contenders, Former};
 use crate::snapshot::{HeldRecord, Lifecycle, ReleaseRecord};

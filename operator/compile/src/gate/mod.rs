@@ -4,10 +4,10 @@
 mod approval;
 mod entries;
 mod ground;
+mod held;
 mod judge;
 mod restored;
-mod words;
 
 pub use entries::read_entries;
+pub use held::{Approval, Cause, Held, HeldUntil, Subject};
 pub(crate) use judge::Gate;
-pub use words::{Approval, Cause, Held, HeldUntil, Subject};

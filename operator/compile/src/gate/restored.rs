@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern_intent::NodeName;
 
 use super::approval::{held, is_approved};
-use super::words::{Cause, Ground, Held, Subject};
+use super::held::{Cause, Ground, Held, Subject};
 use crate::index::Index;
 use crate::snapshot::Node;
 use crate::{serial, shared};

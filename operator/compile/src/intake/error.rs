@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use postern_crds::selector::SelectorError;
-use postern_intent::words::WordError;
+use postern_intent::newtypes::NewtypeError;
 use thiserror::Error;
 
 /// Why an object cannot be taken in at all. An API server gives no such object.
@@ -27,7 +27,7 @@ pub enum IntakeError {
         name: String,
         /// The rule.
         #[source]
-        source: WordError,
+        source: NewtypeError,
     },
     /// A Node has the name of the NodeIntent that carries the cluster document.
     #[error(
@@ -76,7 +76,7 @@ impl<'a> Reader<'a> {
 
     pub(super) fn parse<T>(&self, text: &str) -> Result<T, IntakeError>
     where
-        T: std::str::FromStr<Err = WordError>,
+        T: std::str::FromStr<Err = NewtypeError>,
     {
         text.parse().map_err(|source| IntakeError::Word {
             kind: self.kind,
@@ -87,14 +87,14 @@ impl<'a> Reader<'a> {
 
     fn field<T>(&self, value: Option<&String>, field: &'static str) -> Result<T, IntakeError>
     where
-        T: std::str::FromStr<Err = WordError>,
+        T: std::str::FromStr<Err = NewtypeError>,
     {
         self.parse(value.ok_or_else(|| self.missing(field))?)
     }
 
     pub(super) fn name<T>(&self) -> Result<T, IntakeError>
     where
-        T: std::str::FromStr<Err = WordError>,
+        T: std::str::FromStr<Err = NewtypeError>,
     {
         self.field(self.metadata.name.as_ref(), "metadata.name")
     }

@@ -1,6 +1,7 @@
 //! What is said about each resource: conditions and counts, as values. Whoever calls writes them where they belong.
 
 mod blocked_reason;
+mod detail;
 mod exceptions;
 mod exit;
 mod isolation;
@@ -10,10 +11,9 @@ mod policy;
 mod progress;
 mod seen;
 mod verdicts;
-mod words;
 
 use blocked_reason::reason;
+pub use detail::{ClientCounts, Detail, GatewayLine, GatewayRole, NodeCounts, Verdict};
 use path::{Jury, PathFaults, fresh};
 use progress::{Concerned, Progress, silent};
 pub(crate) use verdicts::verdicts;
-pub use words::{ClientCounts, Detail, GatewayLine, GatewayRole, NodeCounts, Verdict};

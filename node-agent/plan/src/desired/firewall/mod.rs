@@ -22,11 +22,11 @@ mod guard;
 mod last;
 pub mod names;
 mod origin;
+mod ruleset;
 mod scope;
 mod sets;
 mod steer;
 mod translate;
-mod whole;
 
 pub(crate) use guard::holds;
-pub(super) use whole::ruleset;
+pub(super) use ruleset::ruleset;

@@ -16,7 +16,7 @@ pub type Address = IpAddr;
 
 /// Why a word was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum WordError {
+pub enum NewtypeError {
     /// The name breaks the rule of its kind.
     #[error("{kind} {value:?} must match {rule}")]
     Name {
@@ -75,16 +75,16 @@ macro_rules! name {
         }
 
         impl TryFrom<String> for $name {
-            type Error = WordError;
-            fn try_from(value: String) -> Result<Self, WordError> {
+            type Error = NewtypeError;
+            fn try_from(value: String) -> Result<Self, NewtypeError> {
                 let check: fn(&str) -> bool = $check;
-                if check(&value) { Ok(Self(value)) } else { Err(WordError::Name { kind: $kind, value, rule: $rule }) }
+                if check(&value) { Ok(Self(value)) } else { Err(NewtypeError::Name { kind: $kind, value, rule: $rule }) }
             }
         }
 
         impl FromStr for $name {
-            type Err = WordError;
-            fn from_str(value: &str) -> Result<Self, WordError> {
+            type Err = NewtypeError;
+            fn from_str(value: &str) -> Result<Self, NewtypeError> {
                 Self::try_from(value.to_owned())
             }
         }
@@ -210,12 +210,12 @@ impl Mark {
 }
 
 impl TryFrom<u8> for Mark {
-    type Error = WordError;
-    fn try_from(value: u8) -> Result<Self, WordError> {
+    type Error = NewtypeError;
+    fn try_from(value: u8) -> Result<Self, NewtypeError> {
         if (1..=7).contains(&value) {
             Ok(Self(value))
         } else {
-            Err(WordError::Mark(value))
+            Err(NewtypeError::Mark(value))
         }
     }
 }
@@ -240,10 +240,10 @@ impl TableId {
 }
 
 impl TryFrom<u32> for TableId {
-    type Error = WordError;
-    fn try_from(value: u32) -> Result<Self, WordError> {
+    type Error = NewtypeError;
+    fn try_from(value: u32) -> Result<Self, NewtypeError> {
         if value == 0 || (253..=255).contains(&value) {
-            Err(WordError::Table(value))
+            Err(NewtypeError::Table(value))
         } else {
             Ok(Self(value))
         }
@@ -294,15 +294,15 @@ impl From<IpNet> for Prefix {
 }
 
 impl FromStr for Prefix {
-    type Err = WordError;
-    fn from_str(value: &str) -> Result<Self, WordError> {
+    type Err = NewtypeError;
+    fn from_str(value: &str) -> Result<Self, NewtypeError> {
         let net: IpNet = value
             .parse()
-            .map_err(|_| WordError::Prefix(value.to_owned()))?;
+            .map_err(|_| NewtypeError::Prefix(value.to_owned()))?;
         if net.trunc() == net {
             Ok(Self(net))
         } else {
-            Err(WordError::HostBits {
+            Err(NewtypeError::HostBits {
                 given: value.to_owned(),
                 masked: net.trunc().to_string(),
             })
@@ -311,8 +311,8 @@ impl FromStr for Prefix {
 }
 
 impl TryFrom<String> for Prefix {
-    type Error = WordError;
-    fn try_from(value: String) -> Result<Self, WordError> {
+    type Error = NewtypeError;
+    fn try_from(value: String) -> Result<Self, NewtypeError> {
         value.parse()
     }
 }
@@ -369,12 +369,12 @@ impl WgKey {
     /// Takes the 32 bytes of a key.
     ///
     /// # Errors
-    /// [`WordError::WgKey`] for a point of low order.
-    pub fn from_bytes(bytes: [u8; 32]) -> Result<Self, WordError> {
+    /// [`NewtypeError::WgKey`] for a point of low order.
+    pub fn from_bytes(bytes: [u8; 32]) -> Result<Self, NewtypeError> {
         let mut canonical = bytes;
         canonical[31] &= 0x7f;
         if LOW_ORDER.contains(&canonical) {
-            Err(WordError::WgKey(STANDARD.encode(bytes)))
+            Err(NewtypeError::WgKey(STANDARD.encode(bytes)))
         } else {
             Ok(Self(bytes))
         }
@@ -388,17 +388,17 @@ impl WgKey {
 }
 
 impl FromStr for WgKey {
-    type Err = WordError;
-    fn from_str(value: &str) -> Result<Self, WordError> {
-        let refused = || WordError::WgKey(value.to_owned());
+    type Err = NewtypeError;
+    fn from_str(value: &str) -> Result<Self, NewtypeError> {
+        let refused = || NewtypeError::WgKey(value.to_owned());
         let bytes = STANDARD.decode(value).map_err(|_| refused())?;
         Self::from_bytes(bytes.try_into().map_err(|_| refused())?)
     }
 }
 
 impl TryFrom<String> for WgKey {
-    type Error = WordError;
-    fn try_from(value: String) -> Result<Self, WordError> {
+    type Error = NewtypeError;
+    fn try_from(value: String) -> Result<Self, NewtypeError> {
         value.parse()
     }
 }
