@@ -1,11 +1,13 @@
 //! One file for each verb.
 
 mod approve;
+mod bodies;
 mod compile;
 mod error;
 mod explain;
 mod inputs;
 mod keygen;
+mod packet;
 mod plan;
 mod sign;
 mod source;

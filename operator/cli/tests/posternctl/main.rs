@@ -9,6 +9,7 @@ mod again;
 mod damaged;
 mod explained;
 mod folder;
+mod packet;
 mod plan;
 mod publish;
 mod samples;
