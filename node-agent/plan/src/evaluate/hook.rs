@@ -6,7 +6,8 @@ use super::matching::{FieldValue, Leases, Subject, find, holds};
 use super::packet::{CtDirection, CtState, Frame, Packet};
 use crate::host::Family;
 use crate::ruleset::{
-    Base, BaseKind, Chain, Counter, Data, Hook, Otherwise, Rule, Ruleset, Table, Target, Term,
+    Base, BaseKind, Chain, Counter, Data, Hook, Otherwise, Rule, RuleMeaning, Ruleset, Table,
+    Target,
 };
 use postern_intent::Address;
 
@@ -35,7 +36,7 @@ pub struct Trace {
     /// What counts what the rule matches.
     pub counter: Option<Counter>,
     /// What the rule stands for.
-    pub term: Option<Term>,
+    pub meaning: Option<RuleMeaning>,
 }
 
 /// What a hook does with a packet.
@@ -192,7 +193,7 @@ impl Outcome {
             rule: None,
             text: "policy drop".to_owned(),
             counter: None,
-            term: None,
+            meaning: None,
         });
         Fate::Dropped
     }
@@ -344,7 +345,7 @@ impl<S: Judged> Walk<'_, S> {
                 rule: Some(index),
                 text: rule.to_string(),
                 counter: rule.counter,
-                term: rule.term,
+                meaning: rule.meaning,
             });
         }
         match target {

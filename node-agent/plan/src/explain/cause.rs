@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::desired::names;
 use crate::evaluate::Trace;
-use crate::ruleset::{Counter, Term};
+use crate::ruleset::{Counter, RuleMeaning};
 
 /// Why a packet ends as it does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -130,19 +130,19 @@ pub(super) struct Explaining<'a> {
 impl Explaining<'_> {
     /// What a rule says; none: the rule only carries out what another one said.
     pub(super) fn cause(&self, trace: &Trace) -> Option<Cause> {
-        match trace.term {
-            Some(term) => self.of_term(term),
+        match trace.meaning {
+            Some(meaning) => self.of_meaning(meaning),
             None => self.of_counter(trace.counter?),
         }
     }
 
-    fn of_term(&self, term: Term) -> Option<Cause> {
+    fn of_meaning(&self, meaning: RuleMeaning) -> Option<Cause> {
         let policy = || {
             let policy = self.scope.map(|scope| &scope.policy);
             policy.map(|policy| format!("{}/{}", policy.namespace, policy.name))
         };
-        let cause = match term {
-            Term::PolicyRule(position) => {
+        let cause = match meaning {
+            RuleMeaning::PolicyRule(position) => {
                 let rule = self.scope?.terms.rules.get(position)?;
                 Cause::PolicyRule {
                     policy: policy()?,
@@ -150,33 +150,33 @@ impl Explaining<'_> {
                     action: rule.action,
                 }
             }
-            Term::DefaultAction => Cause::DefaultAction {
+            RuleMeaning::DefaultAction => Cause::DefaultAction {
                 policy: policy()?,
                 action: self.scope?.terms.default_action,
             },
-            Term::SpecialUse => Cause::SpecialUse { policy: policy()? },
-            Term::Private => Cause::Lan { policy: policy()? },
-            Term::ScopeBlocked => Cause::ScopeBlocked {
+            RuleMeaning::SpecialUse => Cause::SpecialUse { policy: policy()? },
+            RuleMeaning::Private => Cause::Lan { policy: policy()? },
+            RuleMeaning::ScopeBlocked => Cause::ScopeBlocked {
                 policy: policy()?,
                 reason: match self.scope?.way {
                     Way::Blocked { reason } => Some(reason),
                     Way::Tunnel | Way::LocalExit | Way::NodeUplink => None,
                 },
             },
-            Term::Way => Cause::Way,
-            Term::PodBlocked => Cause::PodBlocked {
+            RuleMeaning::Way => Cause::Way,
+            RuleMeaning::PodBlocked => Cause::PodBlocked {
                 reason: self.blocked,
             },
-            Term::Released => Cause::Released,
-            Term::Inside => Cause::Inside,
-            Term::NodePort => Cause::NodePort,
-            Term::Link => Cause::Link,
-            Term::Forwarder => Cause::Dns,
-            Term::ClusterOffer => self.not_offered(ExitLimit::Cluster)?,
-            Term::SpecialOffer => self.not_offered(ExitLimit::SpecialUse)?,
-            Term::PrivateOffer => self.not_offered(ExitLimit::Lan)?,
-            Term::RouteOffer => self.not_offered(ExitLimit::Routes)?,
-            Term::FamilyOffer => self.not_offered(ExitLimit::Family)?,
+            RuleMeaning::Released => Cause::Released,
+            RuleMeaning::Inside => Cause::Inside,
+            RuleMeaning::NodePort => Cause::NodePort,
+            RuleMeaning::Link => Cause::Link,
+            RuleMeaning::Forwarder => Cause::Dns,
+            RuleMeaning::ClusterOffer => self.not_offered(ExitLimit::Cluster)?,
+            RuleMeaning::SpecialOffer => self.not_offered(ExitLimit::SpecialUse)?,
+            RuleMeaning::PrivateOffer => self.not_offered(ExitLimit::Lan)?,
+            RuleMeaning::RouteOffer => self.not_offered(ExitLimit::Routes)?,
+            RuleMeaning::FamilyOffer => self.not_offered(ExitLimit::Family)?,
         };
         Some(cause)
     }

@@ -18,7 +18,7 @@ use crate::binding::{Binding, Bindings};
 use crate::desired::{DEFAULT_ROUTE, Desired, Facts, Inputs, Standing};
 use crate::evaluate::{End, Evaluator, Hop, Packet, Passage, Source, Trace, Transport};
 use crate::host::{Family, RouteKind, RuleSelector};
-use crate::ruleset::{Hook, Term};
+use crate::ruleset::{Hook, RuleMeaning};
 use crate::settings::{POD_LINKS, Settings};
 
 /// The pod whose packet is explained, as its Pod object has it.
@@ -198,7 +198,7 @@ impl<'a> NodeModel<'a> {
             End::Redirected(port) => {
                 let asked = (first.destination, first.port).into();
                 let names = NameAnswer::of(&self.desired.dns, &first.source, asked, first.protocol);
-                let redirects = |trace: &Trace| trace.term == Some(Term::Forwarder);
+                let redirects = |trace: &Trace| trace.meaning == Some(RuleMeaning::Forwarder);
                 let at = passage.traces.iter().position(redirects);
                 (LegEnd::Forwarder { port: *port, names }, Cause::Dns, at)
             }
@@ -365,8 +365,8 @@ fn binding(pod: &BoundPod) -> Option<Binding> {
 
 /// Whether the packet goes on inside the cluster: also that of a pod that no policy selects, whose scope is not asked.
 fn is_inside(passage: &Passage) -> bool {
-    let mut terms = passage.traces.iter().filter_map(|trace| trace.term);
-    terms.any(|term| matches!(term, Term::Inside | Term::Link))
+    let mut meanings = passage.traces.iter().filter_map(|trace| trace.meaning);
+    meanings.any(|meaning| matches!(meaning, RuleMeaning::Inside | RuleMeaning::Link))
 }
 
 /// The last rule that says something of its own, by its place among the traces, and what it says. What goes on is decided by

@@ -1,21 +1,21 @@
 //! The firewall as a value that prints itself.
 //!
-//! A [`Ruleset`] is three tables; [`model`] has its nouns, [`rule`] what a rule says, [`term`] what it stands for,
+//! A [`Ruleset`] is three tables; [`model`] has its nouns, [`rule`] what a rule says, [`meaning`] what a rule stands for,
 //! [`element`] what sets and maps hold, [`print`] turns all of it into nft's language, [`transaction`] is one atomic change.
 
 pub mod element;
 pub mod literal;
+pub mod meaning;
 pub mod model;
 pub mod print;
 pub mod rule;
-pub mod term;
 pub mod transaction;
 
 pub use element::{Atom, Data, Element};
+pub use meaning::RuleMeaning;
 pub use model::{
     Base, BaseKind, Chain, Hook, KeyType, Otherwise, Ruleset, Set, SetFlag, TABLE, Table,
     TableFamily, ValueType,
 };
 pub use rule::{Counter, Field, Match, Operand, Rule, Target};
-pub use term::Term;
 pub use transaction::Transaction;

@@ -5,7 +5,7 @@ use std::fmt;
 use postern_intent::{Address, Prefix};
 
 use super::literal::{Literal, Value};
-use super::term::Term;
+use super::meaning::RuleMeaning;
 use crate::host::{Family, MaskedMark};
 
 /// A named counter: why something was dropped or let through.
@@ -144,7 +144,7 @@ pub struct Rule {
     /// What happens.
     pub target: Target,
     /// What it stands for; nft does not see it.
-    pub term: Option<Term>,
+    pub meaning: Option<RuleMeaning>,
 }
 
 impl PartialEq for Rule {
@@ -153,7 +153,7 @@ impl PartialEq for Rule {
             matches,
             counter,
             target,
-            term: _,
+            meaning: _,
         } = self;
         (matches, counter, target) == (&other.matches, &other.counter, &other.target)
     }
@@ -169,7 +169,7 @@ impl Rule {
             matches: Vec::new(),
             counter: None,
             target,
-            term: None,
+            meaning: None,
         }
     }
 
@@ -182,8 +182,8 @@ impl Rule {
 
     /// With what it stands for.
     #[must_use]
-    pub const fn standing_for(mut self, term: Term) -> Self {
-        self.term = Some(term);
+    pub const fn meaning(mut self, meaning: RuleMeaning) -> Self {
+        self.meaning = Some(meaning);
         self
     }
 

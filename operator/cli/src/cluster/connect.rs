@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use postern_apiserver::{ConnectError, Endpoint, Requests, ServerAddress};
 use postern_compile::gate::{Approval, Held};
@@ -77,6 +78,15 @@ impl Cluster {
     pub fn pod(&self, namespace: &str, name: &str) -> Result<Option<PodView>, ClusterError> {
         self.runtime
             .block_on(look::pod(&self.seat, namespace, name))
+    }
+
+    /// A pod alone; none: there is no such pod.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub fn bare_pod(&self, namespace: &str, name: &str) -> Result<Option<Pod>, ClusterError> {
+        self.runtime
+            .block_on(look::bare_pod(&self.seat, namespace, name))
     }
 
     /// The exits that a policy names.

@@ -54,9 +54,7 @@ pub(super) async fn pod(
     namespace: &str,
     name: &str,
 ) -> Result<Option<PodView>, ClusterError> {
-    let pods: Api<v1::Pod> = Api::namespaced(seat.client.clone(), namespace);
-    let act = Act::on_object("get", "pods", name, Some(namespace));
-    let Some(pod) = ask(act, pods.get_opt(name)).await? else {
+    let Some(pod) = bare_pod(seat, namespace, name).await? else {
         return Ok(None);
     };
     let mut view = PodView {
@@ -70,6 +68,17 @@ pub(super) async fn pod(
     let policies = permitted(policies(seat, namespace).await, &mut view.unread)?;
     view.policies = policies.unwrap_or_default();
     Ok(Some(view))
+}
+
+/// A pod alone; none: there is no such pod.
+pub(super) async fn bare_pod(
+    seat: &Seat,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<v1::Pod>, ClusterError> {
+    let pods: Api<v1::Pod> = Api::namespaced(seat.client.clone(), namespace);
+    let act = Act::on_object("get", "pods", name, Some(namespace));
+    ask(act, pods.get_opt(name)).await
 }
 
 /// A policy with the exits that it names; none: there is no such policy.

@@ -66,12 +66,14 @@ pub enum PacketResult {
     StaysInCluster,
     /// It never leaves the pod.
     StaysInPod,
-    /// It goes to the pod's own node.
+    /// It goes to a node itself: the pod's, or the gateway.
     ReachesNode,
     /// It goes to the DNS forwarder of the pod's node.
     AsksForwarder,
-    /// It does not arrive.
+    /// It does not arrive, and the pod gets an error.
     Refused,
+    /// It does not arrive, and nobody is told.
+    Dropped,
     /// What becomes of it depends on what is not known here.
     NotKnown,
 }
@@ -121,7 +123,10 @@ impl ExplainedPacket {
     /// Whether it arrives, or at least what becomes of it is known.
     #[must_use]
     pub const fn is_well(&self) -> bool {
-        !matches!(self.result, PacketResult::Refused | PacketResult::NotKnown)
+        !matches!(
+            self.result,
+            PacketResult::Refused | PacketResult::Dropped | PacketResult::NotKnown
+        )
     }
 
     /// One more node has judged.
@@ -139,7 +144,8 @@ impl ExplainedPacket {
             LegEnd::Stays => PacketResult::StaysInCluster,
             LegEnd::Delivered => PacketResult::ReachesNode,
             LegEnd::Forwarder { .. } => PacketResult::AsksForwarder,
-            LegEnd::Rejected | LegEnd::Dropped => PacketResult::Refused,
+            LegEnd::Rejected => PacketResult::Refused,
+            LegEnd::Dropped => PacketResult::Dropped,
             LegEnd::Translated | LegEnd::Tunnel(_) => PacketResult::NotKnown,
             LegEnd::Uplink => PacketResult::LeavesByUplink,
             LegEnd::Exit { exit, source } => {

@@ -76,6 +76,15 @@ pub enum PacketError {
         /// The node.
         node: NodeName,
     },
+    /// The node has seen documents that are not known here.
+    #[error(
+        "what node {node} carries is not known here: it has seen newer documents than there are, and gets none until a person \
+         approves (`posternctl approve`)"
+    )]
+    Restored {
+        /// The node.
+        node: NodeName,
+    },
     /// A NodeIntent is not understood.
     #[error("NodeIntent {name} is not understood: {why}; is this program as new as the operator?")]
     NotUnderstood {

@@ -34,10 +34,10 @@ pub(super) fn summary(explained: &ExplainedPacket, end: &LegEnd) -> String {
         ),
         (PacketResult::StaysInCluster, _) => format!("it stays in the cluster: {why}"),
         (PacketResult::ReachesNode, _) => format!("it reaches the node itself: {why}"),
-        (PacketResult::Refused, _) => match (gateway, explained.nodes.len()) {
-            (Some(gateway), 2) => format!("it is refused at gateway {gateway}: {why}"),
-            _ => format!("it is refused: {why}"),
-        },
+        (PacketResult::Refused, _) => format!("it is refused{}: {why}", at_gateway(explained)),
+        (PacketResult::Dropped, _) => {
+            format!("it is dropped silently{}: {why}", at_gateway(explained))
+        }
         (PacketResult::NotKnown, LegEnd::Tunnel(_)) => {
             let gateway = gateway.map(ToString::to_string).unwrap_or_default();
             format!(
@@ -51,6 +51,13 @@ pub(super) fn summary(explained: &ExplainedPacket, end: &LegEnd) -> String {
              with the address and the port of the endpoint",
             explained.packet.destination
         ),
+    }
+}
+
+fn at_gateway(explained: &ExplainedPacket) -> String {
+    match &explained.nodes[..] {
+        [_, gateway] => format!(" at gateway {}", gateway.node),
+        _ => String::new(),
     }
 }
 

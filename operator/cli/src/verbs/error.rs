@@ -81,7 +81,7 @@ pub enum VerbError {
         node: NodeName,
         /// Why.
         #[source]
-        source: ClusterError,
+        source: Box<ClusterError>,
     },
     /// Approvals cannot be written.
     #[error("the approvals cannot be written as YAML")]

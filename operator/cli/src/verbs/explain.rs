@@ -81,12 +81,14 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
         What::Pod(PodArguments { named, packet }) => {
             let (namespace, name) = named.parts()?;
             let (cluster, now) = (named.cluster.find()?, Timestamp::now());
-            let view = cluster.pod(namespace, name)?;
-            let mut view = view.ok_or_else(|| named.absent("Pod"))?;
             if let Some(target) = packet.target() {
-                let explained = packet::of_cluster(&cluster, &view, &named.name, &target, now)?;
+                let pod = cluster.bare_pod(namespace, name)?;
+                let pod = pod.ok_or_else(|| named.absent("Pod"))?;
+                let explained = packet::of_cluster(&cluster, &pod, &target, now)?;
                 return answer(&explained, explained.end(), format);
             }
+            let view = cluster.pod(namespace, name)?;
+            let mut view = view.ok_or_else(|| named.absent("Pod"))?;
             let deciding = ExplainedPod::deciding(&view, now);
             let exits = deciding.map(|policy| cluster.exits(policy)).transpose()?;
             view.exits = exits.unwrap_or_default();

@@ -5,8 +5,9 @@ use std::num::NonZeroU16;
 
 use clap::{ArgGroup, Args, ValueEnum};
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1;
 use postern_compile::snapshot::Pod;
-use postern_compile::{Compilation, Snapshot, intake};
+use postern_compile::{Compilation, NodeOutcome, Snapshot, intake};
 use postern_crds::NodeIntent;
 use postern_crds::names::CLUSTER_INTENT;
 use postern_intent::body::Protocol;
@@ -14,7 +15,7 @@ use postern_intent::{Address, Body, NodeName};
 
 use super::VerbError;
 use super::bodies::{UNPROVED, coming, coming_cluster};
-use crate::cluster::{Cluster, PodView, Readable};
+use crate::cluster::{Cluster, Readable};
 use crate::explained::{
     ExplainedPacket, HalfExplained, PacketError, PacketQuestion, PacketTarget, body,
 };
@@ -73,10 +74,14 @@ pub(super) fn of_files(
         let outcome = compilation.nodes.get(node)?;
         coming(outcome, snapshot.previous.get(node), cluster)
     };
-    let unpublished = || PacketError::Unpublished {
-        node: question.node.clone(),
+    let missing = || {
+        let node = question.node.clone();
+        match compilation.nodes.get(&node) {
+            Some(NodeOutcome::Restored) => PacketError::Restored { node },
+            _ => PacketError::Unpublished { node },
+        }
     };
-    let body = of(&question.node).ok_or_else(unpublished)?;
+    let body = of(&question.node).ok_or_else(missing)?;
     let half = HalfExplained::of(&question, &body, snapshot.now);
     let gateway = half.gateway().and_then(of);
     let mut explained = half.with(gateway.as_ref(), snapshot.now);
@@ -89,14 +94,16 @@ pub(super) fn of_files(
 /// By what is published in a cluster.
 pub(super) fn of_cluster(
     cluster: &Cluster,
-    view: &PodView,
-    name: &str,
+    object: &v1::Pod,
     target: &PacketTarget,
     now: Timestamp,
 ) -> Result<ExplainedPacket, VerbError> {
-    let pod = intake::pod(&view.pod).map_err(PacketError::Pod)?;
-    let pod = pod.ok_or_else(|| PacketError::NotBound {
-        pod: name.to_owned(),
+    let pod = intake::pod(object).map_err(PacketError::Pod)?;
+    let name = |part: &Option<String>| part.clone().unwrap_or_default();
+    let pod = pod.ok_or_else(|| {
+        let metadata = &object.metadata;
+        let pod = format!("{}/{}", name(&metadata.namespace), name(&metadata.name));
+        PacketError::NotBound { pod }
     })?;
     let question = PacketQuestion::new(&pod, target)?;
     let mut published = Published {
@@ -132,7 +139,7 @@ impl Published<'_> {
                 let found = self.cluster.intent(name);
                 let found = found.map_err(|source| VerbError::Published {
                     node: self.pod_node.clone(),
-                    source,
+                    source: Box::new(source),
                 })?;
                 self.read.insert(name.to_owned(), found);
             }

@@ -77,7 +77,10 @@ const INPUTS: [&str; 12] = [
 ];
 
 fn asked(lab: &Lab, pod: &str, packet: &str, more: &[&str]) -> std::process::Output {
-    let pod = format!("crawlers/{pod}");
+    let pod = match pod.contains('/') {
+        true => pod.to_owned(),
+        false => format!("crawlers/{pod}"),
+    };
     let packet: Vec<&str> = packet.split_whitespace().collect();
     posternctl(
         lab,
@@ -182,7 +185,9 @@ fn what_refuses_a_packet_is_told_in_the_words_of_the_policy_with_its_rule_in_nft
         ),
     ] {
         let found = said(&lab, "both", packet, 3);
-        assert_eq!(found["result"], "Refused", "{found}");
+        let is_silent = cause["type"] == "TunnelEndpoint";
+        let result = if is_silent { "Dropped" } else { "Refused" };
+        assert_eq!(found["result"], result, "{found}");
         assert_eq!(found["cause"], cause, "{packet}");
         let rule = found["nodes"][0]["deciding"]["text"].as_str();
         assert!(rule.expect("a rule").contains(nft), "{packet}: {found}");
@@ -361,6 +366,28 @@ fn a_field_that_is_not_honoured_blocks_its_pods_and_is_named_as_the_cause() {
     let found = said(&lab, "both", "203.0.113.5 --port 8080", 3);
     assert_eq!(found["result"], "Refused", "{found}");
     assert_eq!(found["cause"]["reason"], "NotImplemented", "{found}");
+}
+
+#[test]
+fn a_blocked_pod_asks_for_names_of_the_cluster_and_a_node_that_waits_for_an_approval_is_not_guessed_at()
+ {
+    let lab = lab();
+    let pod = pod("safe", "vault", "{ip: 10.244.2.30}").replace("crawlers", "vault");
+    lab.write("manifests/vault.yaml", &pod);
+    let found = said(&lab, "vault/safe", "203.0.113.5 --port 8080", 3);
+    let cause = json!({"type": "PodBlocked", "reason": "NamespaceDeny"});
+    assert_eq!(found["cause"], cause, "{found}");
+    let found = said(&lab, "vault/safe", "10.96.0.10 --port 53 --protocol UDP", 0);
+    let summary = found["summary"].as_str().expect("a sentence");
+    assert!(summary.contains("others are refused: "), "{summary}");
+    lab.report("worker", Some(crate::folder::KEYS[1].1), 1_795_000_000_000);
+    let waits = asked(&lab, "both", "203.0.113.5 --port 8080", &[]);
+    ends(&waits, 1);
+    assert!(
+        text(&waits).contains("what node worker carries is not known"),
+        "{}",
+        text(&waits)
+    );
 }
 
 /// The first rule that names a packet decides, without nft, chains or sets.

@@ -4,7 +4,7 @@
 use crate::host::Family;
 use crate::ruleset::literal::Value;
 use crate::ruleset::rule::{goto, jump, tcp_syn, together};
-use crate::ruleset::{Counter, Field, Hook, Match, Rule, Target, Term};
+use crate::ruleset::{Counter, Field, Hook, Match, Rule, RuleMeaning, Target};
 
 use super::context::{Chains, Context};
 use super::names;
@@ -43,10 +43,10 @@ pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
         "blocked_class",
         vec![
             Rule::to(jump("inside")),
-            Rule::to(goto("refuse")).standing_for(Term::PodBlocked),
+            Rule::to(goto("refuse")).meaning(RuleMeaning::PodBlocked),
         ],
     );
-    let released = Rule::to(Target::Accept).standing_for(Term::Released);
+    let released = Rule::to(Target::Accept).meaning(RuleMeaning::Released);
     chains.plain("released", vec![released]);
     chains.filter("no_service", Hook::Input, -5, no_service(context));
     chains.plain(
@@ -86,13 +86,13 @@ fn guard(context: &Context<'_>) -> Vec<Rule> {
         // between them. A routed packet never has hop limit 255 in forward (RFC 4861, 7.1.1), and link-local
         // multicast is never routed.
         Rule::to(Target::Accept)
-            .standing_for(Term::Link)
+            .meaning(RuleMeaning::Link)
             .when(Field::Icmp6Type.is(
                 "{ nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert }",
             ))
             .when(Field::HopLimit.is(255)),
         Rule::to(Target::Accept)
-            .standing_for(Term::Link)
+            .meaning(RuleMeaning::Link)
             .when(Field::Daddr(Family::V6).is("ff02::/16")),
     ]);
     for family in Family::BOTH {
@@ -205,7 +205,7 @@ fn from_tunnel(context: &Context<'_>) -> Vec<Rule> {
 /// Pod ranges, node addresses, API servers with their port, and replies to API servers from any port: what is the
 /// cluster's, after DNAT. An API server that is no Node calls webhooks and aggregated APIs from an ephemeral port.
 pub(super) fn inside_rules(target: &Target) -> Vec<Rule> {
-    let inside = || Rule::to(target.clone()).standing_for(Term::Inside);
+    let inside = || Rule::to(target.clone()).meaning(RuleMeaning::Inside);
     let mut rules: Vec<Rule> = Family::BOTH
         .into_iter()
         .map(|family| inside().when(Field::Daddr(family).within(halved("inside", family))))
@@ -275,7 +275,7 @@ fn inside(context: &Context<'_>) -> Vec<Rule> {
         // body there are only the node's own settings.
         let refused = || {
             Rule::to(goto("refuse"))
-                .standing_for(Term::NodePort)
+                .meaning(RuleMeaning::NodePort)
                 .when(Field::CtDirection.is("original"))
                 .when(Field::L4Proto.is("{ tcp, udp, sctp }"))
                 .when(Field::Daddr(family).outside(halved("inbound", family)))

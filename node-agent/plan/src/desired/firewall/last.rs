@@ -6,7 +6,7 @@ use postern_intent::body::{Scope, Way};
 use crate::desired::used_interface;
 use crate::host::Family;
 use crate::ruleset::rule::jump;
-use crate::ruleset::{Field, Hook, Rule, Target, Term};
+use crate::ruleset::{Field, Hook, Rule, RuleMeaning, Target};
 
 use super::context::{Chains, Context};
 use super::guard::{inside_rules, reply_rules};
@@ -34,7 +34,7 @@ pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
     chains.filter("last", Hook::Postrouting, 80, rules);
     chains.plain("last_replies", reply_rules(&Target::Accept, None).collect());
     chains.plain("last_blocked", vec![Rule::to(Target::Drop).counted(LAST)]);
-    let released = Rule::to(Target::Accept).standing_for(Term::Released);
+    let released = Rule::to(Target::Accept).meaning(RuleMeaning::Released);
     chains.plain("last_released", vec![released]);
     for scope in context.body().iter().flat_map(|body| &body.firewall) {
         chains.plain(last_chain(&scope.id), way(context, scope));

@@ -8,7 +8,7 @@ use postern_intent::{IfName, Prefix};
 use crate::desired::used_interface;
 use crate::host::Family;
 use crate::ruleset::rule::{goto, jump};
-use crate::ruleset::{Field, Match, Rule, Target, Term};
+use crate::ruleset::{Field, Match, Rule, RuleMeaning, Target};
 
 use super::context::{Chains, Context};
 use super::guard::lease_rule;
@@ -21,7 +21,7 @@ pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
         chains.plain(way_chain(&scope.id), way(context, scope));
         if scope.terms.lan == Access::Deny {
             let refused = refuse_within("private");
-            let refused = refused.map(|rule| rule.standing_for(Term::Private));
+            let refused = refused.map(|rule| rule.meaning(RuleMeaning::Private));
             let mut rules: Vec<Rule> = refused.collect();
             rules.push(Rule::to(goto(way_chain(&scope.id))));
             chains.plain(public_chain(&scope.id), rules);
@@ -32,7 +32,7 @@ pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
 fn policy(scope: &Scope) -> Vec<Rule> {
     let mut rules = vec![Rule::to(jump("inside"))];
     if matches!(scope.way, Way::Blocked { .. }) {
-        rules.push(Rule::to(goto("refuse")).standing_for(Term::ScopeBlocked));
+        rules.push(Rule::to(goto("refuse")).meaning(RuleMeaning::ScopeBlocked));
         return rules;
     }
     rules.push(lease_rule());
@@ -55,14 +55,14 @@ fn policy(scope: &Scope) -> Vec<Rule> {
             }
             Access::Deny => lowered.extend(lower(rule, &goto("refuse"))),
         }
-        let term = Term::PolicyRule(position);
-        rules.extend(lowered.into_iter().map(|rule| rule.standing_for(term)));
+        let meaning = RuleMeaning::PolicyRule(position);
+        rules.extend(lowered.into_iter().map(|rule| rule.meaning(meaning)));
     }
     let otherwise = Rule::to(match scope.terms.default_action {
         Access::Allow => out,
         Access::Deny => goto("refuse"),
     });
-    rules.push(otherwise.standing_for(Term::DefaultAction));
+    rules.push(otherwise.meaning(RuleMeaning::DefaultAction));
     rules
 }
 
@@ -93,7 +93,7 @@ fn special_use(scope: &Scope) -> Vec<Rule> {
     Family::BOTH
         .into_iter()
         .map(|family| {
-            let refuse = Rule::to(goto("refuse")).standing_for(Term::SpecialUse);
+            let refuse = Rule::to(goto("refuse")).meaning(RuleMeaning::SpecialUse);
             let exceptions = of_family(&scope.terms.special_use_exceptions, family);
             let rule = refuse.when(Field::Daddr(family).within(halved("special", family)));
             if exceptions.is_empty() {
@@ -172,7 +172,7 @@ fn services(rule: &PolicyRule) -> Vec<Vec<Match>> {
 /// The one way out. What is not there lets nothing out: the device's name is compared, so that a missing device
 /// matches nothing.
 fn way(context: &Context<'_>, scope: &Scope) -> Vec<Rule> {
-    let refuse = || Rule::to(goto("refuse")).standing_for(Term::Way);
+    let refuse = || Rule::to(goto("refuse")).meaning(RuleMeaning::Way);
     if context.inputs.facts.failed_open.contains(&scope.id) {
         return uplink_only(context.inputs.facts.uplink(None).as_ref());
     }
@@ -209,7 +209,7 @@ fn way(context: &Context<'_>, scope: &Scope) -> Vec<Rule> {
 }
 
 fn uplink_only(uplink: Option<&IfName>) -> Vec<Rule> {
-    let refuse = Rule::to(goto("refuse")).standing_for(Term::Way);
+    let refuse = Rule::to(goto("refuse")).meaning(RuleMeaning::Way);
     match uplink {
         Some(uplink) => vec![
             refuse.when(Field::Oif.not_named(uplink)),

@@ -199,7 +199,7 @@ fn each_rule_that_refuses_says_what_it_stands_for() {
         for (name, chain) in &ruleset.inet.chains {
             for rule in chain.rules.iter().filter(refuses) {
                 assert!(
-                    rule.term.is_some() || rule.counter.is_some(),
+                    rule.meaning.is_some() || rule.counter.is_some(),
                     "{name}: {rule}"
                 );
                 seen += 1;

@@ -3,7 +3,7 @@
 /// What a rule stands for. A rule with a [`Counter`](super::Counter) of its own needs none: the counter says it. nft sees
 /// neither, so two rules that differ in it alone are equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Term {
+pub enum RuleMeaning {
     /// A rule of the scope's terms, counted from 0.
     PolicyRule(usize),
     /// The default action of the scope's terms.
