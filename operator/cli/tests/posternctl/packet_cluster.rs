@@ -202,12 +202,11 @@ fn a_pod_of_the_host_network_and_one_without_a_node_send_no_packet_that_is_judge
 }
 
 #[test]
-fn a_pod_that_its_intent_does_not_list_is_held() {
+fn a_pod_that_its_intent_does_not_list_is_held_though_another_one_had_its_address() {
     let mut lab = lab();
     let mut answers = answers(&mut lab);
     let (_, pod) = answers.get_mut(POD).expect("a pod");
     pod["metadata"]["uid"] = json!("pod-another");
-    pod["status"]["podIPs"] = json!([{"ip": "10.244.2.77"}]);
     let found = said(&lab, answers.clone(), "203.0.113.5 --port 8080", 3);
     assert_eq!(found["cause"], json!({"type": "Held"}), "{found}");
     let assumed = found["assumed"].to_string();

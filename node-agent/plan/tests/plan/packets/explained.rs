@@ -1,6 +1,6 @@
 //! What is explained of a packet is what a model of the policy says that knows no nft.
 
-use postern_intent::body::{Access, Body, Protocol, Scope, Way};
+use postern_intent::body::{Access, BlockedReason, Body, Protocol, Scope, Way};
 use postern_plan::Desired;
 use postern_plan::evaluate::{Packet, Transport};
 use postern_plan::explain::{BoundPod, Cause, FirstPacket, LegEnd, NodeModel, TunnelEntry};
@@ -188,7 +188,12 @@ fn a_node_whose_intent_has_run_out_lets_nothing_out() {
 fn each_rule_that_refuses_says_what_it_stands_for() {
     let (mut seen, mut other) = (0, gateway(&["203.0.113.10"]));
     other.firewall[0].terms.lan = Access::Allow;
-    for body in [client(), gateway(&[]), other] {
+    let (mut uplink, mut blocked) = (client(), client());
+    uplink.firewall[0].way = Way::NodeUplink;
+    blocked.firewall[0].way = Way::Blocked {
+        reason: BlockedReason::NoExit,
+    };
+    for body in [client(), gateway(&[]), other, uplink, blocked] {
         let world = World::of(Some(body));
         let ruleset = Desired::from_inputs(&world.inputs()).ruleset;
         let refuses = |rule: &&Rule| match &rule.target {
