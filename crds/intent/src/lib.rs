@@ -12,6 +12,7 @@
 //! | [`envelope`] | DSSE: what is signed, what is shipped |
 //! | [`possession`] | a node proves that the private half of its WireGuard key is its own |
 //! | [`special_use`] | destinations that need an exception |
+//! | [`published`] | what a person reads of what is published |
 //! | [`sign`] | what the operator does |
 //! | [`verify`] | what the agent does, and every reason to refuse |
 
@@ -21,6 +22,7 @@ mod hex;
 pub mod keys;
 pub mod newtypes;
 pub mod possession;
+pub mod published;
 mod refusal;
 pub mod sign;
 pub mod special_use;

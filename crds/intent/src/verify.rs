@@ -3,17 +3,15 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::body::{
-    Body, ClusterDocument, FORMAT_VERSION, Inconsistency, NodeDocument, NodeIdentity,
-};
+use crate::body::{Body, ClusterDocument, Inconsistency, NodeDocument, NodeIdentity};
 use crate::envelope::{
     ENVELOPE_LIMIT, Envelope, PayloadError, PayloadType, pre_authentication_encoding, unpack,
 };
 use crate::keys::{KeySet, KeySetDocument};
 use crate::newtypes::Serial;
+use crate::published::{joinable, parse, parse_document};
 use crate::sign::Release;
 
 pub use crate::refusal::{Refusal, RefusalRecord};
@@ -170,21 +168,10 @@ pub fn join(
     node: &Verified<NodeDocument>,
     cluster: Option<&Verified<ClusterDocument>>,
 ) -> Result<Verified<Body>, Refusal> {
-    let needed = node.document.cluster_serial;
-    let found = cluster.filter(|cluster| cluster.document.serial >= needed);
-    let Some(cluster) = found else {
-        let found = cluster.map(|cluster| cluster.document.serial);
-        return Err(Refusal::ClusterAwaited { needed, found });
-    };
-    let follows = cluster.document.follows;
-    if needed < follows {
-        return Err(Refusal::FormerLineage {
-            named: needed,
-            follows,
-        });
-    }
+    let cluster = cluster.map(Verified::get);
+    let cluster = joinable(&node.document, cluster)?;
     Ok(Verified {
-        document: Body::of(node.document.clone(), cluster.document.clone()),
+        document: Body::of(node.document.clone(), cluster.clone()),
         digest: node.digest.clone(),
     })
 }
@@ -199,17 +186,7 @@ fn open<T: DeserializeOwned>(
         PayloadError::TooLarge => Refusal::TooLarge,
         other => Refusal::Payload(other),
     })?;
-    let Versioned { version } = parse(&json)?;
-    if version != FORMAT_VERSION {
-        return Err(Refusal::FormatVersion { found: version });
-    }
-    parse(&json)
-}
-
-/// The one field of a document that every format has.
-#[derive(Deserialize)]
-struct Versioned {
-    version: u32,
+    parse_document(&json)
 }
 
 /// Verifies a release.
@@ -255,10 +232,6 @@ pub fn verify_key_set(envelope: &Envelope, pinned: &KeySet) -> Result<Verified<K
         document: keys,
         digest: envelope.digest().map_err(Refusal::Payload)?,
     })
-}
-
-fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(json).map_err(Refusal::NotUnderstood)
 }
 
 fn verify_signature(

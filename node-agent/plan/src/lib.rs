@@ -14,6 +14,8 @@
 //! | [`flow`] | which flows of connection tracking a cut deletes |
 //! | [`diff`] | the differences, noun by noun |
 //! | [`step`], [`order`] | one change as data with its inverse, and which comes first |
+//! | [`evaluate`] | what a ruleset does with a packet |
+//! | [`explain`] | what a node with a body does with one packet of a pod, and why |
 //! | [`check`] | is the host as it should be? |
 
 pub mod binding;
@@ -21,6 +23,7 @@ pub mod check;
 pub mod desired;
 pub mod diff;
 pub mod evaluate;
+pub mod explain;
 pub mod flow;
 pub mod host;
 pub mod observed;

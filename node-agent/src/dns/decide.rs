@@ -1,7 +1,7 @@
 //! Where a question goes. Pure: the table, the question and what is known of the node are
 //! arguments.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use hickory_proto::rr::RecordType;
 use postern_intent::body::{DnsMode, Protocol};
@@ -103,7 +103,7 @@ fn is_clusters(question: &Question, plan: &DnsPlan) -> bool {
 /// A resolver in the world that the pod chose itself is a destination like any other.
 fn may_ask_it(entry: &DnsEntry, plan: &DnsPlan, asked: Option<AskedResolver>) -> bool {
     match asked {
-        Some(asked) if entry.upstreams.is_empty() && is_outside(&asked.address.ip(), plan) => {
+        Some(asked) if entry.upstreams.is_empty() && plan.is_outside(&asked.address.ip()) => {
             let terms = entry.terms.as_ref();
             terms.is_some_and(|terms| may_ask(terms, asked.address, asked.protocol))
         }
@@ -122,25 +122,9 @@ fn resolvers(
         return entry.upstreams.clone();
     }
     match asked {
-        Some(asked) if is_outside(&asked.address.ip(), plan) => vec![asked.address],
+        Some(asked) if plan.is_outside(&asked.address.ip()) => vec![asked.address],
         _ => fallback.to_vec(),
     }
-}
-
-/// A link-local address is a resolver on the node (169.254.20.10 of the node-local cache), not one
-/// in the world.
-fn is_outside(address: &IpAddr, plan: &DnsPlan) -> bool {
-    let is_near = match address {
-        IpAddr::V4(address) => address.is_link_local() || address.is_broadcast(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    };
-    let is_special = address.is_loopback() || address.is_unspecified() || address.is_multicast();
-    !is_near
-        && !is_special
-        && !plan
-            .cluster_ranges
-            .iter()
-            .any(|range| range.contains(address))
 }
 
 /// A resolver is asked only in a family in which the exit has an address of its own.

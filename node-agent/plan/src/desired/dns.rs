@@ -101,6 +101,22 @@ pub struct DnsPlan {
     pub cluster_ranges: Vec<Prefix>,
 }
 
+impl DnsPlan {
+    /// Is the address a resolver in the world? A link-local address is a resolver on the node (169.254.20.10 of the
+    /// node-local cache), not one in the world.
+    #[must_use]
+    pub fn is_outside(&self, address: &Address) -> bool {
+        let is_near = match address {
+            Address::V4(address) => address.is_link_local() || address.is_broadcast(),
+            Address::V6(address) => address.is_unicast_link_local(),
+        };
+        let is_special =
+            address.is_loopback() || address.is_unspecified() || address.is_multicast();
+        let mut ranges = self.cluster_ranges.iter();
+        !is_near && !is_special && !ranges.any(|range| range.contains(address))
+    }
+}
+
 /// Is the standing one whose port 53 is redirected? Selected pods and blocked ones: a blocked pod may ask for the
 /// cluster's names, and nothing else, or names would be its way out.
 #[must_use]

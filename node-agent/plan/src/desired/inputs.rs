@@ -71,7 +71,25 @@ pub struct Facts {
     pub overruling_locks: BTreeSet<LockPolicy>,
 }
 
+/// What stands for the interface of the default route where only a body is known.
+pub const DEFAULT_ROUTE: &str = "default-route";
+
 impl Facts {
+    /// A node of which only the body is known: the interface of its default route is called [`DEFAULT_ROUTE`], and tunnels
+    /// are the kernel's.
+    #[must_use]
+    pub fn assumed() -> Self {
+        let uplink: Option<IfName> = DEFAULT_ROUTE.parse().ok();
+        let uplinks = Family::BOTH.into_iter();
+        Self {
+            uplinks: uplinks
+                .filter_map(|family| Some((family, uplink.clone()?)))
+                .collect(),
+            tunnel_backend: Some(TunnelBackend::Kernel),
+            ..Self::default()
+        }
+    }
+
     /// The uplink of a served exit: as the body says, else the default route's interface.
     #[must_use]
     pub fn uplink(&self, named: Option<&IfName>) -> Option<IfName> {

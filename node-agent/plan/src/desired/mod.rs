@@ -23,6 +23,6 @@ pub use exit_source::{ExitSource, ExitSources};
 pub(crate) use firewall::holds;
 pub use firewall::names;
 pub use host_state::Desired;
-pub use inputs::{Facts, Inputs, LEASE, NodeClaim, tunnel_address, used_interface};
+pub use inputs::{DEFAULT_ROUTE, Facts, Inputs, LEASE, NodeClaim, tunnel_address, used_interface};
 pub use probe::{ProbePlan, ResolverChoice, UsedProbe};
 pub use ranges::is_public;

@@ -6,7 +6,8 @@ use super::matching::{FieldValue, Leases, Subject, find, holds};
 use super::packet::{CtDirection, CtState, Frame, Packet};
 use crate::host::Family;
 use crate::ruleset::{
-    Base, BaseKind, Chain, Counter, Data, Hook, Otherwise, Rule, Ruleset, Table, Target,
+    Base, BaseKind, Chain, Counter, Data, Hook, Otherwise, Rule, RuleMeaning, Ruleset, Table,
+    Target,
 };
 use postern_intent::Address;
 
@@ -24,12 +25,18 @@ pub enum Fate {
 /// A rule that decided or changed something, by where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trace {
+    /// The hook.
+    pub hook: Hook,
     /// The chain.
     pub chain: String,
     /// The rule, from 0; none: the chain's policy.
     pub rule: Option<usize>,
     /// The rule in nft's language.
     pub text: String,
+    /// What counts what the rule matches.
+    pub counter: Option<Counter>,
+    /// What the rule stands for.
+    pub meaning: Option<RuleMeaning>,
 }
 
 /// What a hook does with a packet.
@@ -94,6 +101,7 @@ impl<'a> Evaluator<'a> {
                 continue;
             }
             let mut walk = Walk {
+                hook,
                 table,
                 leases: &self.leases,
                 subject: &mut *packet,
@@ -101,7 +109,7 @@ impl<'a> Evaluator<'a> {
             };
             let fate = match walk.chain(name, chain, 0) {
                 Verdict::End(fate) => fate,
-                Verdict::Return => outcome.otherwise(name, base.otherwise),
+                Verdict::Return => outcome.otherwise(name, base),
             };
             if fate != Fate::Passes {
                 outcome.fate = fate;
@@ -130,6 +138,7 @@ impl<'a> Evaluator<'a> {
         let mut outcome = Outcome::new();
         for Based { name, chain, base } in bases(table, hook) {
             let mut walk = Walk {
+                hook,
                 table,
                 leases: &self.leases,
                 subject: &mut *frame,
@@ -137,7 +146,7 @@ impl<'a> Evaluator<'a> {
             };
             outcome.fate = match walk.chain(name, chain, 0) {
                 Verdict::End(fate) => fate,
-                Verdict::Return => outcome.otherwise(name, base.otherwise),
+                Verdict::Return => outcome.otherwise(name, base),
             };
             if outcome.fate != Fate::Passes {
                 break;
@@ -174,14 +183,17 @@ impl Outcome {
     }
 
     /// The policy of a base chain that no rule ended.
-    fn otherwise(&mut self, chain: &str, otherwise: Otherwise) -> Fate {
-        if otherwise == Otherwise::Accept {
+    fn otherwise(&mut self, chain: &str, base: Base) -> Fate {
+        if base.otherwise == Otherwise::Accept {
             return Fate::Passes;
         }
         self.traces.push(Trace {
+            hook: base.hook,
             chain: chain.to_owned(),
             rule: None,
             text: "policy drop".to_owned(),
+            counter: None,
+            meaning: None,
         });
         Fate::Dropped
     }
@@ -233,6 +245,7 @@ enum Verdict {
 
 /// A walk through the chains of one base chain.
 struct Walk<'a, S> {
+    hook: Hook,
     table: &'a Table,
     leases: &'a Leases,
     subject: &'a mut S,
@@ -327,9 +340,12 @@ impl<S: Judged> Walk<'_, S> {
         let decides = !matches!(target, Target::Jump(_) | Target::Continue);
         if decides {
             self.outcome.traces.push(Trace {
+                hook: self.hook,
                 chain: name.to_owned(),
                 rule: Some(index),
                 text: rule.to_string(),
+                counter: rule.counter,
+                meaning: rule.meaning,
             });
         }
         match target {

@@ -25,4 +25,4 @@ mod path;
 pub use hook::{Evaluator, Fate, Outcome, Source, Trace};
 pub use matching::Leases;
 pub use packet::{Conntrack, CtDirection, CtState, Frame, Packet, Payload, Transport};
-pub use path::{End, Passage};
+pub use path::{End, Hop, Passage};

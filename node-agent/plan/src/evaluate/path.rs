@@ -15,7 +15,16 @@ pub struct Passage {
     pub traces: Vec<Trace>,
 }
 
-/// What becomes of a forwarded packet.
+/// Where the routing decision sends a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hop {
+    /// To the node itself.
+    Local,
+    /// Out of this interface.
+    Interface(String),
+}
+
+/// What becomes of a packet that comes to a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
     /// It is gone, silently.
@@ -24,6 +33,8 @@ pub enum End {
     Rejected,
     /// It is delivered to a local port instead.
     Redirected(u16),
+    /// It is delivered to the node itself.
+    Delivered,
     /// It leaves by this interface.
     Left {
         /// The interface.
@@ -54,38 +65,66 @@ impl Evaluator<'_> {
     /// with the one that routing gave it.
     #[must_use]
     pub fn forwarded(&self, packet: &Packet) -> Passage {
+        self.routed(packet, |_| Hop::Interface(packet.oif.clone()))
+    }
+
+    /// The same where the routing decision depends on what prerouting made of the packet, its mark above all. A packet to
+    /// the node itself meets the input hook instead of the other two.
+    #[must_use]
+    pub fn routed(&self, packet: &Packet, route: impl Fn(&Packet) -> Hop) -> Passage {
         let mut passage = Passage {
             end: End::Dropped,
             counters: Vec::new(),
             traces: Vec::new(),
         };
         let mut packet = packet.clone();
-        let oif = std::mem::take(&mut packet.oif);
-        let mut source = None;
-        for hook in [Hook::Prerouting, Hook::Forward, Hook::Postrouting] {
-            if hook == Hook::Forward {
-                packet.oif.clone_from(&oif);
-            }
-            let outcome = self.hook(hook, &mut packet);
-            passage.counters.extend(outcome.counters);
-            passage.traces.extend(outcome.traces);
-            source = source.or(outcome.source);
-            if outcome.fate != Fate::Passes {
-                if outcome.fate == Fate::Rejected {
-                    passage.end = End::Rejected;
-                }
-                return passage;
-            }
-            if let Some(port) = outcome.redirected {
-                passage.end = End::Redirected(port);
-                return passage;
-            }
-        }
-        passage.end = End::Left {
-            oif,
-            mark: packet.mark,
-            source,
+        packet.oif.clear();
+        passage.end = match self.through(&mut packet, &mut passage, route) {
+            Ok(end) | Err(end) => end,
         };
         passage
+    }
+
+    /// Where a packet ends; the error is an end before the last hook.
+    fn through(
+        &self,
+        packet: &mut Packet,
+        passage: &mut Passage,
+        route: impl Fn(&Packet) -> Hop,
+    ) -> Result<End, End> {
+        self.pass(Hook::Prerouting, packet, passage)?;
+        match route(packet) {
+            Hop::Local => {
+                self.pass(Hook::Input, packet, passage)?;
+                Ok(End::Delivered)
+            }
+            Hop::Interface(oif) => {
+                packet.oif.clone_from(&oif);
+                self.pass(Hook::Forward, packet, passage)?;
+                let source = self.pass(Hook::Postrouting, packet, passage)?;
+                Ok(End::Left {
+                    oif,
+                    mark: packet.mark,
+                    source,
+                })
+            }
+        }
+    }
+
+    fn pass(
+        &self,
+        hook: Hook,
+        packet: &mut Packet,
+        passage: &mut Passage,
+    ) -> Result<Option<Source>, End> {
+        let outcome = self.hook(hook, packet);
+        passage.counters.extend(outcome.counters);
+        passage.traces.extend(outcome.traces);
+        match (outcome.fate, outcome.redirected) {
+            (Fate::Dropped, _) => Err(End::Dropped),
+            (Fate::Rejected, _) => Err(End::Rejected),
+            (Fate::Passes, Some(port)) => Err(End::Redirected(port)),
+            (Fate::Passes, None) => Ok(outcome.source),
+        }
     }
 }

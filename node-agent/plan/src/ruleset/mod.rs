@@ -1,11 +1,12 @@
 //! The firewall as a value that prints itself.
 //!
-//! A [`Ruleset`] is three tables; [`model`] has its nouns, [`rule`] what a rule says, [`element`] what sets and maps
+//! A [`Ruleset`] is three tables; [`model`] has its nouns, [`rule`] what a rule says, [`meaning`] what a rule stands for, [`element`] what sets and maps
 //! hold, [`edit`] has the commands that change tables, [`transaction`] is one atomic change, and [`print`] writes nft's language.
 
 pub mod edit;
 pub mod element;
 pub mod literal;
+pub mod meaning;
 pub mod model;
 pub mod print;
 pub mod rule;
@@ -13,6 +14,7 @@ pub mod transaction;
 
 pub use edit::{Command, Edit};
 pub use element::{Atom, Data, Element};
+pub use meaning::RuleMeaning;
 pub use model::{
     Base, BaseKind, Chain, Hook, KeyType, Opening, Otherwise, Ruleset, Set, SetFlag, SetType,
     TABLE, Table, TableFamily, ValueType,

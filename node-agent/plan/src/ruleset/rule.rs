@@ -5,6 +5,7 @@ use std::fmt;
 use postern_intent::{Address, Prefix};
 
 use super::literal::{Literal, Value};
+use super::meaning::RuleMeaning;
 use crate::host::{Family, MaskedMark};
 
 /// A named counter: why something was dropped or let through.
@@ -133,8 +134,8 @@ pub enum Target {
     Continue,
 }
 
-/// A rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A rule. Two rules are equal if nft does the same with both.
+#[derive(Debug, Clone)]
 pub struct Rule {
     /// All must hold.
     pub matches: Vec<Match>,
@@ -142,7 +143,23 @@ pub struct Rule {
     pub counter: Option<Counter>,
     /// What happens.
     pub target: Target,
+    /// What it stands for; nft does not see it.
+    pub meaning: Option<RuleMeaning>,
 }
+
+impl PartialEq for Rule {
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            matches,
+            counter,
+            target,
+            meaning: _,
+        } = self;
+        (matches, counter, target) == (&other.matches, &other.counter, &other.target)
+    }
+}
+
+impl Eq for Rule {}
 
 impl Rule {
     /// A rule without matches.
@@ -152,6 +169,7 @@ impl Rule {
             matches: Vec::new(),
             counter: None,
             target,
+            meaning: None,
         }
     }
 
@@ -159,6 +177,13 @@ impl Rule {
     #[must_use]
     pub fn when(mut self, matched: Match) -> Self {
         self.matches.insert(0, matched);
+        self
+    }
+
+    /// With what it stands for.
+    #[must_use]
+    pub const fn meaning(mut self, meaning: RuleMeaning) -> Self {
+        self.meaning = Some(meaning);
         self
     }
 

@@ -2,16 +2,17 @@
 
 use std::path::PathBuf;
 
+use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use postern_apiserver::{ConnectError, Endpoint, Requests, ServerAddress};
 use postern_compile::gate::{Approval, Held};
-use postern_crds::EgressPolicy;
+use postern_crds::{EgressPolicy, NodeIntent};
 use tokio::runtime::{Builder, Runtime};
 
 use super::approve;
 use super::error::ClusterError;
 use super::look::{self, Exits, PodView, PolicyView};
-use super::read::{self, Objects};
+use super::read::{self, Objects, Readable};
 use super::seat::Seat;
 use crate::approval::{Effect, Entered};
 
@@ -79,12 +80,29 @@ impl Cluster {
             .block_on(look::pod(&self.seat, namespace, name))
     }
 
+    /// A pod alone; none: there is no such pod.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub fn bare_pod(&self, namespace: &str, name: &str) -> Result<Option<Pod>, ClusterError> {
+        self.runtime
+            .block_on(look::bare_pod(&self.seat, namespace, name))
+    }
+
     /// The exits that a policy names.
     ///
     /// # Errors
     /// [`ClusterError`]; an exit that may not be read is in the answer.
     pub fn exits(&self, policy: &EgressPolicy) -> Result<Exits, ClusterError> {
         self.runtime.block_on(look::exits(&self.seat, policy))
+    }
+
+    /// What is published for a node, or for all nodes; none: nothing is.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub fn intent(&self, name: &str) -> Result<Option<Readable<NodeIntent>>, ClusterError> {
+        self.runtime.block_on(look::intent(&self.seat, name))
     }
 
     /// A policy with the exits that it names; none: there is no such policy.

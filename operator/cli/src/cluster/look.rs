@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1;
 use kube::api::ListParams;
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Resource};
-use postern_crds::{EgressPolicy, ExitNode};
+use postern_crds::{EgressPolicy, ExitNode, NodeIntent};
 
 use super::ask::ask;
 use super::error::ClusterError;
@@ -55,9 +55,7 @@ pub(super) async fn pod(
     namespace: &str,
     name: &str,
 ) -> Result<Option<PodView>, ClusterError> {
-    let pods: Api<v1::Pod> = Api::namespaced(seat.client.clone(), namespace);
-    let act = Act::on_object("get", "pods", name, Some(namespace));
-    let Some(pod) = ask(act, pods.get_opt(name)).await? else {
+    let Some(pod) = bare_pod(seat, namespace, name).await? else {
         return Ok(None);
     };
     let mut view = PodView {
@@ -71,6 +69,17 @@ pub(super) async fn pod(
     let policies = permitted(policies(seat, namespace).await, &mut view.unread)?;
     view.policies = policies.unwrap_or_default();
     Ok(Some(view))
+}
+
+/// A pod alone; none: there is no such pod.
+pub(super) async fn bare_pod(
+    seat: &Seat,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<v1::Pod>, ClusterError> {
+    let pods: Api<v1::Pod> = Api::namespaced(seat.client.clone(), namespace);
+    let act = Act::on_object("get", "pods", name, Some(namespace));
+    ask(act, pods.get_opt(name)).await
 }
 
 /// A policy with the exits that it names; none: there is no such policy.
@@ -94,6 +103,7 @@ pub(super) async fn policy(
 
 const POLICIES: &str = "egresspolicies.postern.dev";
 const EXITS: &str = "exitnodes.postern.dev";
+const INTENTS: &str = "nodeintents.postern.dev";
 
 /// Objects as the API server has them: one that this program does not understand hides no other.
 fn dynamic<K: Resource<DynamicType = ()>>(
@@ -147,6 +157,16 @@ pub(super) async fn exits(seat: &Seat, policy: &EgressPolicy) -> Result<Exits, C
     Ok(exits)
 }
 
+/// What is published under this name; none: nothing is.
+pub(super) async fn intent(
+    seat: &Seat,
+    name: &str,
+) -> Result<Option<Readable<NodeIntent>>, ClusterError> {
+    let act = Act::on_object("get", INTENTS, name, None);
+    let found = ask(act, dynamic::<NodeIntent>(seat, None).get_opt(name)).await?;
+    Ok(found.map(read))
+}
+
 /// A missing right is no failure: the answer says what it leaves out.
 fn permitted<T>(
     answer: Result<T, ClusterError>,
@@ -176,7 +196,7 @@ mod tests {
     use postern_crds::EgressPolicy;
     use serde_json::json;
 
-    use super::exits;
+    use super::{exits, intent};
     use crate::cluster::answering::{answering, failure};
 
     #[tokio::test]
@@ -198,5 +218,16 @@ mod tests {
         assert!(found.unread.is_empty());
         assert_eq!(found.by_name, [("us".to_owned(), None)].into());
         assert_eq!(asked.lock().expect("a list").len(), 2);
+    }
+
+    #[tokio::test]
+    async fn the_right_to_what_is_published_is_named_with_the_role_that_has_it() {
+        let (seat, asked) = answering(vec![failure(403, "Forbidden")]);
+        let refused = intent(&seat, "n1").await.expect_err("a missing right");
+        let refused = refused.to_string();
+        for words in ["get nodeintents.postern.dev n1", "postern-approver"] {
+            assert!(refused.contains(words), "{refused}");
+        }
+        assert_eq!(asked.lock().expect("a list").len(), 1);
     }
 }

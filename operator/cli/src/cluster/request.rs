@@ -40,6 +40,9 @@ impl Act {
             ("pods" | "egresspolicies.postern.dev", _, Some(_)) | ("namespaces", Some(_), _) => {
                 "the ClusterRole `view` in the namespace, which has it"
             }
+            ("nodeintents.postern.dev", Some(_), _) => {
+                "the ClusterRole `postern-approver`, which has it"
+            }
             _ => "the roles `postern-approver`, which have it",
         }
     }

@@ -12,8 +12,7 @@ use postern_plan::Desired;
 use postern_plan::binding::Bindings;
 use postern_plan::desired::{DnsEntry, Facts, Inputs};
 use postern_plan::host::{
-    Family, LockAction, LockPolicy, Route, RouteKind, RoutingRule, RuleSelector, TunnelBackend,
-    TunnelConfig, TunnelPeer,
+    LockAction, LockPolicy, Route, RouteKind, RoutingRule, RuleSelector, TunnelConfig, TunnelPeer,
 };
 use postern_plan::ruleset::{Chain, Ruleset, Set, TableFamily};
 use postern_plan::settings::Settings;
@@ -52,20 +51,11 @@ pub type Objects = BTreeMap<(Section, String), Lines>;
 /// The objects that a node with this body has.
 #[must_use]
 pub fn objects(body: &Body) -> Objects {
-    let uplink: Option<IfName> = "default-route".parse().ok();
-    let facts = Facts {
-        uplinks: Family::BOTH
-            .into_iter()
-            .filter_map(|family| Some((family, uplink.clone()?)))
-            .collect(),
-        tunnel_backend: Some(TunnelBackend::Kernel),
-        ..Facts::default()
-    };
     let desired = Desired::from_inputs(&Inputs {
         settings: &Settings::default(),
         body: Some(body),
         bindings: &Bindings::default(),
-        facts: &facts,
+        facts: &Facts::assumed(),
     });
     let mut all = nft(&desired.ruleset);
     all.extend(tunnels(&desired));

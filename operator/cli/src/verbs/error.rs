@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use postern_intent::NodeName;
 use thiserror::Error;
 
 use crate::cluster::ClusterError;
+use crate::explained::PacketError;
 use crate::files::FilesError;
 use crate::keys::KeyFileError;
 use crate::output::OutputError;
@@ -66,6 +68,21 @@ pub enum VerbError {
     /// The name is not `namespace/name`.
     #[error("{0:?} is not namespace/name")]
     Name(String),
+    /// A packet cannot be judged.
+    #[error("what becomes of the packet cannot be said")]
+    Packet(#[source] PacketError),
+    /// What is published cannot be read, and a packet is judged by nothing else.
+    #[error(
+        "packets are judged by what is published for their node {node}, which cannot be read here; --manifests judges them by \
+         files instead"
+    )]
+    Published {
+        /// The node.
+        node: NodeName,
+        /// Why.
+        #[source]
+        source: Box<ClusterError>,
+    },
     /// Approvals cannot be written.
     #[error("the approvals cannot be written as YAML")]
     Approvals(#[source] serde_saphyr::SerializeError),
@@ -74,6 +91,12 @@ pub enum VerbError {
 impl From<ClusterError> for VerbError {
     fn from(error: ClusterError) -> Self {
         Self::Cluster(error)
+    }
+}
+
+impl From<PacketError> for VerbError {
+    fn from(error: PacketError) -> Self {
+        Self::Packet(error)
     }
 }
 

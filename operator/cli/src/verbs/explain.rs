@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use postern_compile::explain::{Explanation, explain};
+use postern_compile::snapshot::Pod;
 use postern_compile::verdict::Verdict;
 use postern_compile::{Compilation, NodeOutcome, Snapshot, compile};
 use postern_intent::{Namespace, NodeDocument, NodeName, PodName};
 
 use super::inputs::InputArguments;
+use super::packet::{self, PacketArguments};
 use super::source::ReachArguments;
 use super::{Answer, End, VerbError};
-use crate::explained::{ExplainedPod, ExplainedPolicy, considered_table};
+use crate::explained::{ExplainedPacket, ExplainedPod, ExplainedPolicy, considered_table};
 use crate::output::{Format, Shown, render, table};
 
 #[derive(Debug, Args)]
@@ -23,11 +25,19 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Which policy decides about a pod, and where the pod leaves. Without --manifests a cluster is asked, with your own
+    /// Which policy decides about a pod, and where the pod leaves; with --to, what becomes of one packet. Without --manifests a cluster is asked, with your own
     /// rights.
-    Pod(Named),
+    Pod(PodArguments),
     /// What became of a policy. Without --manifests a cluster is asked, with your own rights.
     Policy(Named),
+}
+
+#[derive(Debug, Args)]
+struct PodArguments {
+    #[command(flatten)]
+    named: Named,
+    #[command(flatten)]
+    packet: PacketArguments,
 }
 
 // Without manifests a cluster is asked, so they are not required here.
@@ -44,8 +54,13 @@ struct Named {
 
 pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbError> {
     match &arguments.what {
-        What::Pod(named) if named.inputs.are_files() => {
+        What::Pod(PodArguments { named, packet }) if named.inputs.are_files() => {
             let (snapshot, compilation) = named.compile()?;
+            if let Some(target) = packet.target() {
+                let pod = find_pod(&snapshot, &named.name)?;
+                let explained = packet::of_files(&snapshot, &compilation, pod, &target)?;
+                return answer(&explained, explained.end(), format);
+            }
             let explanation = pod(&snapshot, &compilation, &named.name)?;
             answer(&explanation, End::Well, format)
         }
@@ -63,9 +78,15 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
             })?;
             answer(&found, End::Well, format)
         }
-        What::Pod(named) => {
+        What::Pod(PodArguments { named, packet }) => {
             let (namespace, name) = named.parts()?;
             let (cluster, now) = (named.cluster.find()?, Timestamp::now());
+            if let Some(target) = packet.target() {
+                let pod = cluster.bare_pod(namespace, name)?;
+                let pod = pod.ok_or_else(|| named.absent("Pod"))?;
+                let explained = packet::of_cluster(&cluster, &pod, &target, now)?;
+                return answer(&explained, explained.end(), format);
+            }
             let view = cluster.pod(namespace, name)?;
             let mut view = view.ok_or_else(|| named.absent("Pod"))?;
             let deciding = ExplainedPod::deciding(&view, now);
@@ -90,6 +111,15 @@ fn answer(found: &impl Shown, end: End, format: Format) -> Result<Answer, VerbEr
 }
 
 impl ExplainedPod {
+    const fn end(&self) -> End {
+        match self.is_well() {
+            true => End::Well,
+            false => End::Findings,
+        }
+    }
+}
+
+impl ExplainedPacket {
     const fn end(&self) -> End {
         match self.is_well() {
             true => End::Well,
@@ -126,6 +156,15 @@ impl Named {
         let compilation = compile(&inputs.snapshot);
         Ok((inputs.snapshot, compilation))
     }
+}
+
+fn find_pod<'a>(snapshot: &'a Snapshot, wanted: &str) -> Result<&'a Pod, VerbError> {
+    let is_it = |pod: &&Pod| format!("{}/{}", pod.namespace, pod.name) == wanted;
+    let found = snapshot.pods.iter().find(is_it);
+    found.ok_or_else(|| VerbError::NotFound {
+        kind: "Pod",
+        name: wanted.to_owned(),
+    })
 }
 
 fn pod(

@@ -2,11 +2,13 @@
 
 mod answer;
 mod approve;
+mod bodies;
 mod compile;
 mod error;
 mod explain;
 mod inputs;
 mod keygen;
+mod packet;
 mod plan;
 mod sign;
 mod source;

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
-use postern_compile::{ClusterOutcome, NodeOutcome, compile};
-use postern_intent::{Body, ClusterDocument, NodeDocument, NodeName};
+use postern_compile::{NodeOutcome, compile};
+use postern_intent::{Body, NodeName};
 use serde::Serialize;
 
+use super::bodies::{UNPROVED, coming, coming_cluster};
 use super::inputs::InputArguments;
 use super::{Answer, End, VerbError};
 use crate::keys::read_signing_keys;
@@ -35,8 +36,6 @@ struct Plan {
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<&'static str>,
 }
-
-const UNPROVED: &str = "proofs of keys are not checked without --key";
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -66,10 +65,7 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
     let keys = read_signing_keys(&arguments.key)?;
     let (inputs, _) = arguments.inputs.read(None, &keys)?;
     let compilation = compile(&inputs.snapshot);
-    let cluster = match &compilation.cluster {
-        ClusterOutcome::Publish(document) => Some(&**document),
-        ClusterOutcome::Keep => inputs.snapshot.previous_cluster.as_ref(),
-    };
+    let cluster = coming_cluster(&inputs.snapshot, &compilation);
     let wanted = |node: &NodeName| arguments.node.as_ref().is_none_or(|wanted| wanted == node);
     let nodes: BTreeMap<NodeName, NodePlan> = compilation
         .nodes
@@ -78,7 +74,7 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
         .map(|(node, outcome)| {
             let previous = inputs.snapshot.previous.get(node);
             let old = inputs.snapshot.previous_cluster.as_ref().zip(previous);
-            let old = old.map(|(cluster, document)| joined(document, cluster));
+            let old = old.map(|(cluster, document)| Body::of(document.clone(), cluster.clone()));
             let coming = coming(outcome, previous, cluster);
             (
                 node.clone(),
@@ -105,26 +101,6 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
         text: render(&Plan { nodes, note }, format)?,
         end,
     })
-}
-
-fn joined(document: &NodeDocument, cluster: &ClusterDocument) -> Body {
-    Body::of(document.clone(), cluster.clone())
-}
-
-/// What the node would act on: its document, the new one or the one that stays, with the cluster document that comes.
-fn coming(
-    outcome: &NodeOutcome,
-    previous: Option<&NodeDocument>,
-    cluster: Option<&ClusterDocument>,
-) -> Option<Body> {
-    let document = match outcome {
-        NodeOutcome::Publish(document) => Some(&**document),
-        NodeOutcome::Keep | NodeOutcome::Awaited => previous,
-        NodeOutcome::Restored => None,
-    };
-    document
-        .zip(cluster)
-        .map(|(document, cluster)| joined(document, cluster))
 }
 
 impl NodePlan {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use postern_intent::body::Body;
 
 use crate::desired::{ClusterView, Inputs, classify::Classes};
-use crate::ruleset::{Base, BaseKind, Chain, Hook, Opening, Otherwise, Rule, Target};
+use crate::ruleset::{Base, BaseKind, Chain, Hook, Opening, Otherwise, Rule, RuleMeaning, Target};
 
 /// What every part of the firewall is made from.
 pub(super) struct Context<'a> {
@@ -64,7 +64,7 @@ impl Chains {
     pub(super) fn releasing(&mut self, name: &str) {
         let chain = Chain {
             base: None,
-            rules: vec![Rule::to(Target::Accept)],
+            rules: vec![Rule::to(Target::Accept).meaning(RuleMeaning::Released)],
             opening: Opening::Released,
         };
         self.0.insert(name.to_owned(), chain);

@@ -5,7 +5,7 @@ use postern_intent::body::{Access, ServedExit};
 
 use crate::host::Family;
 use crate::ruleset::rule::{goto, jump, together};
-use crate::ruleset::{Field, Rule, Target};
+use crate::ruleset::{Field, Rule, RuleMeaning, Target};
 
 use super::context::{Chains, Context};
 use super::guard::clamp;
@@ -53,12 +53,13 @@ fn serve(context: &Context<'_>, exit: &ServedExit) -> Vec<Rule> {
 /// Jumped to; comes back when the exit offers the destination. A family whose source address is on no interface of the
 /// node is not offered: the address is another host's, or nobody's.
 fn offered(context: &Context<'_>, exit: &ServedExit) -> Vec<Rule> {
-    let refuse = || Rule::to(goto("refuse"));
+    let refuse = |meaning| Rule::to(goto("refuse")).meaning(meaning);
     let mut rules = Vec::new();
     for family in Family::BOTH {
-        rules.push(refuse().when(Field::Daddr(family).within(halved("cluster", family))));
+        let clusters = || refuse(RuleMeaning::ClusterOffer);
+        rules.push(clusters().when(Field::Daddr(family).within(halved("cluster", family))));
         let fields = [Field::Daddr(family), Field::L4Proto, Field::Dport];
-        rules.push(refuse().when(together(fields, halved("api", family))));
+        rules.push(clusters().when(together(fields, halved("api", family))));
     }
     for family in Family::BOTH {
         let routes = aggregate(&of_family(&exit.routes, family));
@@ -67,12 +68,13 @@ fn offered(context: &Context<'_>, exit: &ServedExit) -> Vec<Rule> {
                 Family::of(address) == family && context.inputs.facts.has_address(address)
             });
         if routes.is_empty() || !sourced {
-            rules.push(refuse().when(Field::NfProto.is(family)));
+            rules.push(refuse(RuleMeaning::FamilyOffer).when(Field::NfProto.is(family)));
             continue;
         }
         rules.extend(limits(exit, family));
         if !routes.contains(&family.everything()) {
-            rules.push(refuse().when(Field::Daddr(family).is_not(&routes[..])));
+            let unnamed = Field::Daddr(family).is_not(&routes[..]);
+            rules.push(refuse(RuleMeaning::RouteOffer).when(unnamed));
         }
     }
     rules
@@ -91,16 +93,18 @@ fn limits(exit: &ServedExit, family: Family) -> Vec<Rule> {
                 .any(|range| range.net().contains(&route.net()))
         })
         .collect();
-    let refuse =
-        |set: &str| Rule::to(goto("refuse")).when(Field::Daddr(family).within(halved(set, family)));
-    let mut rules = Vec::new();
-    rules.push(if named.is_empty() {
-        refuse("special")
+    let refuse = |set: &str, meaning| {
+        let refuse = Rule::to(goto("refuse")).meaning(meaning);
+        refuse.when(Field::Daddr(family).within(halved(set, family)))
+    };
+    let special = refuse("special", RuleMeaning::SpecialOffer);
+    let mut rules = vec![if named.is_empty() {
+        special
     } else {
-        refuse("special").when(Field::Daddr(family).is_not(&named[..]))
-    });
+        special.when(Field::Daddr(family).is_not(&named[..]))
+    }];
     if exit.lan == Access::Deny {
-        rules.push(refuse("private"));
+        rules.push(refuse("private", RuleMeaning::PrivateOffer));
     }
     rules
 }

@@ -4,7 +4,7 @@
 use crate::host::Family;
 use crate::ruleset::literal::Value;
 use crate::ruleset::rule::{goto, jump, tcp_syn, together};
-use crate::ruleset::{Counter, Field, Hook, Match, Rule, Target};
+use crate::ruleset::{Counter, Field, Hook, Match, Rule, RuleMeaning, Target};
 
 use super::context::{Chains, Context};
 use super::names;
@@ -41,7 +41,10 @@ pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
     );
     chains.plain(
         "blocked_class",
-        vec![Rule::to(jump("inside")), Rule::to(goto("refuse"))],
+        vec![
+            Rule::to(jump("inside")),
+            Rule::to(goto("refuse")).meaning(RuleMeaning::PodBlocked),
+        ],
     );
     chains.releasing(RELEASED_CHAIN);
     chains.filter("no_service", Hook::Input, -5, no_service(context));
@@ -82,11 +85,14 @@ fn guard(context: &Context<'_>) -> Vec<Rule> {
         // between them. A routed packet never has hop limit 255 in forward (RFC 4861, 7.1.1), and link-local
         // multicast is never routed.
         Rule::to(Target::Accept)
+            .meaning(RuleMeaning::Link)
             .when(Field::Icmp6Type.is(
                 "{ nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert }",
             ))
             .when(Field::HopLimit.is(255)),
-        Rule::to(Target::Accept).when(Field::Daddr(Family::V6).is("ff02::/16")),
+        Rule::to(Target::Accept)
+            .meaning(RuleMeaning::Link)
+            .when(Field::Daddr(Family::V6).is("ff02::/16")),
     ]);
     for family in Family::BOTH {
         rules.push(Rule::to(Target::SaddrMap(
@@ -201,18 +207,17 @@ fn from_tunnel(context: &Context<'_>) -> Vec<Rule> {
 /// Pod ranges, node addresses, API servers with their port, and replies to API servers from any port: what is the
 /// cluster's, after DNAT. An API server that is no Node calls webhooks and aggregated APIs from an ephemeral port.
 pub(super) fn inside_rules(target: &Target) -> Vec<Rule> {
+    let inside = || Rule::to(target.clone()).meaning(RuleMeaning::Inside);
     let mut rules: Vec<Rule> = Family::BOTH
         .into_iter()
-        .map(|family| {
-            Rule::to(target.clone()).when(Field::Daddr(family).within(halved("inside", family)))
-        })
+        .map(|family| inside().when(Field::Daddr(family).within(halved("inside", family))))
         .collect();
     rules.extend(Family::BOTH.into_iter().map(|family| {
         let fields = [Field::Daddr(family), Field::L4Proto, Field::Dport];
-        Rule::to(target.clone()).when(together(fields, halved("api", family)))
+        inside().when(together(fields, halved("api", family)))
     }));
     rules.extend(Family::BOTH.into_iter().map(|family| {
-        Rule::to(target.clone())
+        inside()
             .when(Field::CtDirection.is("reply"))
             .when(Field::Daddr(family).within(halved("api_host", family)))
     }));
@@ -272,6 +277,7 @@ fn inside(context: &Context<'_>) -> Vec<Rule> {
         // body there are only the node's own settings.
         let refused = || {
             Rule::to(goto("refuse"))
+                .meaning(RuleMeaning::NodePort)
                 .when(Field::CtDirection.is("original"))
                 .when(Field::L4Proto.is("{ tcp, udp, sctp }"))
                 .when(Field::Daddr(family).outside(halved("inbound", family)))

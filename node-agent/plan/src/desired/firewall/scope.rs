@@ -8,7 +8,7 @@ use postern_intent::{IfName, Prefix};
 use crate::desired::used_interface;
 use crate::host::Family;
 use crate::ruleset::rule::{goto, jump};
-use crate::ruleset::{Field, Match, Rule, Target};
+use crate::ruleset::{Field, Match, Rule, RuleMeaning, Target};
 
 use super::context::{Chains, Context};
 use super::guard::lease_rule;
@@ -20,7 +20,9 @@ pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
         chains.plain(scope_chain(&scope.id), policy(scope));
         chains.plain(way_chain(&scope.id), way(context, scope));
         if scope.terms.lan == Access::Deny {
-            let mut rules: Vec<Rule> = refuse_within("private").collect();
+            let refused = refuse_within("private");
+            let refused = refused.map(|rule| rule.meaning(RuleMeaning::Private));
+            let mut rules: Vec<Rule> = refused.collect();
             rules.push(Rule::to(goto(way_chain(&scope.id))));
             chains.plain(public_chain(&scope.id), rules);
         }
@@ -30,7 +32,7 @@ pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
 fn policy(scope: &Scope) -> Vec<Rule> {
     let mut rules = vec![Rule::to(jump("inside"))];
     if matches!(scope.way, Way::Blocked { .. }) {
-        rules.push(Rule::to(goto("refuse")));
+        rules.push(Rule::to(goto("refuse")).meaning(RuleMeaning::ScopeBlocked));
         return rules;
     }
     rules.push(lease_rule());
@@ -42,21 +44,25 @@ fn policy(scope: &Scope) -> Vec<Rule> {
         Access::Deny => public_chain(&scope.id),
         Access::Allow => way_chain(&scope.id),
     });
-    for rule in &scope.terms.rules {
+    for (position, rule) in scope.terms.rules.iter().enumerate() {
+        let mut lowered = Vec::new();
         match rule.action {
             Access::Allow => {
                 let (private, public) = by_privacy(rule);
                 let private = private.iter();
-                rules.extend(private.flat_map(|rule| lower(rule, &goto(way_chain(&scope.id)))));
-                rules.extend(public.iter().flat_map(|rule| lower(rule, &out)));
+                lowered.extend(private.flat_map(|rule| lower(rule, &goto(way_chain(&scope.id)))));
+                lowered.extend(public.iter().flat_map(|rule| lower(rule, &out)));
             }
-            Access::Deny => rules.extend(lower(rule, &goto("refuse"))),
+            Access::Deny => lowered.extend(lower(rule, &goto("refuse"))),
         }
+        let meaning = RuleMeaning::PolicyRule(position);
+        rules.extend(lowered.into_iter().map(|rule| rule.meaning(meaning)));
     }
-    rules.push(Rule::to(match scope.terms.default_action {
+    let otherwise = Rule::to(match scope.terms.default_action {
         Access::Allow => out,
         Access::Deny => goto("refuse"),
-    }));
+    });
+    rules.push(otherwise.meaning(RuleMeaning::DefaultAction));
     rules
 }
 
@@ -87,7 +93,7 @@ fn special_use(scope: &Scope) -> Vec<Rule> {
     Family::BOTH
         .into_iter()
         .map(|family| {
-            let refuse = Rule::to(goto("refuse"));
+            let refuse = Rule::to(goto("refuse")).meaning(RuleMeaning::SpecialUse);
             let exceptions = of_family(&scope.terms.special_use_exceptions, family);
             let rule = refuse.when(Field::Daddr(family).within(halved("special", family)));
             if exceptions.is_empty() {
@@ -166,7 +172,7 @@ fn services(rule: &PolicyRule) -> Vec<Vec<Match>> {
 /// The one way out. What is not there lets nothing out: the device's name is compared, so that a missing device
 /// matches nothing.
 fn way(context: &Context<'_>, scope: &Scope) -> Vec<Rule> {
-    let refuse = || Rule::to(goto("refuse"));
+    let refuse = || Rule::to(goto("refuse")).meaning(RuleMeaning::Way);
     if context.inputs.facts.failed_open.contains(&scope.id) {
         return uplink_only(context.inputs.facts.uplink(None).as_ref());
     }
@@ -203,7 +209,7 @@ fn way(context: &Context<'_>, scope: &Scope) -> Vec<Rule> {
 }
 
 fn uplink_only(uplink: Option<&IfName>) -> Vec<Rule> {
-    let refuse = Rule::to(goto("refuse"));
+    let refuse = Rule::to(goto("refuse")).meaning(RuleMeaning::Way);
     match uplink {
         Some(uplink) => vec![
             refuse.when(Field::Oif.not_named(uplink)),

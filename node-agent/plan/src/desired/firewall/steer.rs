@@ -4,7 +4,7 @@ use postern_intent::Mark;
 
 use crate::host::Family;
 use crate::ruleset::rule::goto;
-use crate::ruleset::{BaseKind, Field, Hook, Rule, Target};
+use crate::ruleset::{BaseKind, Field, Hook, Rule, RuleMeaning, Target};
 
 use super::context::{Chains, Context};
 use super::guard::{inside_rules, reply_rules};
@@ -71,7 +71,7 @@ fn dns(context: &Context<'_>, chains: &mut Chains) {
                 .when(Field::Daddr(family).outside(halved("resolver", family)))
                 .when(Field::Daddr(family).within(halved("service", family))),
         );
-        rules.push(question(Target::Redirect(port)));
+        rules.push(question(Target::Redirect(port)).meaning(RuleMeaning::Forwarder));
     }
     chains.base("dns", BaseKind::Nat, Hook::Prerouting, -110, rules);
 }

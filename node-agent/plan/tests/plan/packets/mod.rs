@@ -2,6 +2,7 @@
 //!
 //! Every run tries other worlds and packets. A failure names the seed; `POSTERN_SEED=N` runs it again.
 
+mod explained;
 mod model;
 mod properties;
 mod seeded;

@@ -85,8 +85,22 @@ fn names_port(rule: &Rule, packet: &Packet) -> bool {
         })
 }
 
-/// May the packet go to its exit, by the policy alone? First match wins.
+/// What of a policy decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ground {
+    SpecialUse,
+    Private,
+    Rule(usize),
+    Default,
+}
+
+/// May the packet go to its exit, by the policy alone?
 pub(crate) fn policy_allows(scope: &Scope, packet: &Packet) -> bool {
+    policy_decides(scope, packet).0
+}
+
+/// The same with what decides. First match wins.
+pub(crate) fn policy_decides(scope: &Scope, packet: &Packet) -> (bool, Ground) {
     let to = packet.destination;
     let excepted = scope
         .terms
@@ -94,17 +108,22 @@ pub(crate) fn policy_allows(scope: &Scope, packet: &Packet) -> bool {
         .iter()
         .any(|range| range.contains(&to));
     if is_special(to) && !excepted {
-        return false;
+        return (false, Ground::SpecialUse);
     }
     let lan = !is_private(to) || scope.terms.lan == Access::Allow;
-    for rule in &scope.terms.rules {
+    let judged = |action, lan: bool, ground| match (action, lan) {
+        (Access::Deny, _) => (false, ground),
+        (Access::Allow, false) => (false, Ground::Private),
+        (Access::Allow, true) => (true, ground),
+    };
+    for (position, rule) in scope.terms.rules.iter().enumerate() {
         let names: Vec<_> = rule.to.iter().filter(|range| range.contains(&to)).collect();
         if (!names.is_empty() || rule.to.is_empty()) && names_port(rule, packet) {
             let names_private = names.iter().any(|range| is_private_range(range.net()));
-            return rule.action == Access::Allow && (lan || names_private);
+            return judged(rule.action, lan || names_private, Ground::Rule(position));
         }
     }
-    scope.terms.default_action == Access::Allow && lan
+    judged(scope.terms.default_action, lan, Ground::Default)
 }
 
 /// Does the exit offer the destination?

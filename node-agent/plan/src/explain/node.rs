@@ -1,0 +1,392 @@
+//! A node of which only its body is known, and the way of a packet through it.
+//!
+//! What an agent reads from its host is not known here. It is assumed: the default settings, [`Facts::assumed`], and for the
+//! pod whose packet it is a binding as its Pod object says, behind the bridge `cni0`. No routing table of the node is known
+//! either: what no rule of ours routes leaves by the default route, but for the node's own addresses and those of its pods.
+
+use std::collections::BTreeSet;
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+use postern_intent::body::{BlockedReason, Body, Protocol, Scope, ServedExit};
+use postern_intent::{Address, ExitName, Namespace, PodName, Uid};
+
+use super::cause::{Cause, ExitLimit, Explaining};
+use super::leg::{LegEnd, NodeLeg, TunnelEntry};
+use super::names::NameAnswer;
+use crate::binding::{Binding, Bindings};
+use crate::desired::{DEFAULT_ROUTE, Desired, Facts, Inputs, Standing};
+use crate::evaluate::{End, Evaluator, Hop, Packet, Passage, Source, Trace, Transport};
+use crate::host::{Family, RouteKind, RuleSelector};
+use crate::ruleset::{Hook, RuleMeaning};
+use crate::settings::{POD_LINKS, Settings};
+
+/// The pod whose packet is explained, as its Pod object has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BoundPod {
+    /// Its namespace.
+    pub namespace: Namespace,
+    /// Its name.
+    pub name: PodName,
+    /// Its UID.
+    pub uid: Uid,
+    /// Its addresses.
+    pub addresses: BTreeSet<Address>,
+}
+
+/// The first packet of a new connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FirstPacket {
+    /// Where it comes from.
+    pub source: Address,
+    /// Where it goes to, as the pod wrote it.
+    pub destination: Address,
+    /// What it carries.
+    pub protocol: Protocol,
+    /// The destination port; ICMP has none.
+    pub port: u16,
+}
+
+/// An ephemeral port: no rule looks at it.
+const SOURCE_PORT: u16 = 49_152;
+
+impl FirstPacket {
+    fn packet(&self) -> Packet {
+        let (sport, dport) = (SOURCE_PORT, self.port);
+        let transport = match self.protocol {
+            Protocol::Tcp => Transport::Tcp {
+                sport,
+                dport,
+                syn: true,
+            },
+            Protocol::Udp => Transport::Udp { sport, dport },
+            Protocol::Sctp => Transport::Sctp { dport },
+            Protocol::Icmp => Transport::Icmp("echo-request"),
+        };
+        Packet::new(self.source, self.destination, transport)
+    }
+}
+
+/// A node of which only its body is known.
+#[derive(Debug, Clone)]
+pub struct NodeModel<'a> {
+    body: &'a Body,
+    facts: Facts,
+    desired: Desired,
+    is_in_force: bool,
+}
+
+impl<'a> NodeModel<'a> {
+    /// The node with this body at a time, and with the pod whose packets are asked about if it is that pod's node.
+    #[must_use]
+    pub fn new(body: &'a Body, pod: Option<&BoundPod>, now: Timestamp) -> Self {
+        let mut bindings = Bindings::default();
+        if let Some(binding) = pod.and_then(binding) {
+            bindings.add(binding);
+        }
+        let facts = Facts::assumed();
+        let desired = Desired::from_inputs(&Inputs {
+            settings: &Settings::default(),
+            body: Some(body),
+            bindings: &bindings,
+            facts: &facts,
+        });
+        Self {
+            body,
+            facts,
+            desired,
+            is_in_force: now < body.not_after,
+        }
+    }
+
+    /// The way of a pod's packet through its node.
+    #[must_use]
+    pub fn from_pod(&self, first: &FirstPacket) -> NodeLeg {
+        let mut packet = first.packet();
+        POD_LINKS[0].clone_into(&mut packet.iif);
+        let scope = self.scope(&first.source);
+        let served = scope.and_then(|scope| self.served(scope.local_exit()?));
+        let passage = self.passage(&packet, served);
+        let explaining = Explaining {
+            scope,
+            served: served.map(|served| &served.exit),
+            blocked: self.blocked(&first.source),
+        };
+        let (end, cause, deciding) = self.pod_end(first, &passage, &explaining);
+        self.leg(&passage, end, cause, deciding)
+    }
+
+    /// The way of a packet that a client sent into the tunnel of an exit through the exit's gateway, which this node is.
+    #[must_use]
+    pub fn from_tunnel(&self, entry: &TunnelEntry, first: &FirstPacket) -> NodeLeg {
+        let exit = &entry.exit;
+        let refused = |limit| {
+            let exit = exit.clone();
+            self.unjudged(Cause::NotOffered { exit, limit })
+        };
+        let Some(served) = self.served(exit) else {
+            return refused(ExitLimit::NotServed);
+        };
+        if !self.knows_client(served, &entry.source) {
+            return refused(ExitLimit::UnknownClient);
+        }
+        let first = FirstPacket {
+            source: entry.source,
+            ..*first
+        };
+        let mut packet = first.packet();
+        packet.iif = served.interface.to_string();
+        let passage = self.passage(&packet, Some(served));
+        let explaining = Explaining {
+            scope: None,
+            served: Some(exit),
+            blocked: None,
+        };
+        let (deciding, cause) = decided(&passage, &explaining);
+        let end = match &passage.end {
+            End::Rejected => LegEnd::Rejected,
+            End::Left { source, .. } => LegEnd::Exit {
+                exit: exit.clone(),
+                source: address(*source),
+            },
+            End::Delivered => LegEnd::Delivered,
+            End::Dropped | End::Redirected(_) => LegEnd::Dropped,
+        };
+        self.leg(&passage, end, cause, deciding)
+    }
+
+    fn leg(
+        &self,
+        passage: &Passage,
+        end: LegEnd,
+        cause: Cause,
+        deciding: Option<usize>,
+    ) -> NodeLeg {
+        let traces = &passage.traces;
+        NodeLeg {
+            node: self.body.node.name.clone(),
+            end,
+            cause,
+            deciding: deciding.and_then(|at| traces.get(at)).map(Into::into),
+            rules: traces.iter().map(Into::into).collect(),
+        }
+    }
+
+    /// WireGuard, and no rule, drops the packet.
+    fn unjudged(&self, cause: Cause) -> NodeLeg {
+        NodeLeg {
+            node: self.body.node.name.clone(),
+            end: LegEnd::Dropped,
+            cause,
+            deciding: None,
+            rules: Vec::new(),
+        }
+    }
+
+    fn pod_end(
+        &self,
+        first: &FirstPacket,
+        passage: &Passage,
+        explaining: &Explaining<'_>,
+    ) -> (LegEnd, Cause, Option<usize>) {
+        let (at, cause) = decided(passage, explaining);
+        let services = &self.body.cluster.service_ranges;
+        let is_service = services
+            .iter()
+            .any(|range| range.contains(&first.destination));
+        match &passage.end {
+            End::Redirected(port) => {
+                let asked = (first.destination, first.port).into();
+                let names = NameAnswer::of(&self.desired.dns, &first.source, asked, first.protocol);
+                let redirects = |trace: &Trace| trace.meaning == Some(RuleMeaning::Forwarder);
+                let at = passage.traces.iter().position(redirects);
+                (LegEnd::Forwarder { port: *port, names }, Cause::Dns, at)
+            }
+            _ if is_service => (LegEnd::Translated, Cause::Service, at),
+            End::Rejected => (LegEnd::Rejected, cause, at),
+            End::Dropped => (LegEnd::Dropped, cause, at),
+            End::Delivered => (LegEnd::Delivered, Cause::Node, None),
+            End::Left { .. } if is_inside(passage) => (LegEnd::Stays, cause, at),
+            End::Left { oif, source, .. } => {
+                let end = match self.entry(oif, first) {
+                    Some(entry) => LegEnd::Tunnel(entry),
+                    None => match explaining.served {
+                        Some(exit) => LegEnd::Exit {
+                            exit: exit.clone(),
+                            source: address(*source),
+                        },
+                        None => LegEnd::Uplink,
+                    },
+                };
+                (end, cause, at)
+            }
+        }
+    }
+
+    fn passage(&self, packet: &Packet, served: Option<&ServedExit>) -> Passage {
+        let mut evaluator = Evaluator::new(&self.desired.ruleset);
+        if !self.is_in_force {
+            evaluator.leases.clear();
+        }
+        let tunnels = self.body.tunnels.iter().flat_map(|tunnel| {
+            let addresses = tunnel.addresses.iter().map(IpNet::addr);
+            addresses.map(|address| (tunnel.interface.to_string(), address))
+        });
+        let uplink = self.uplink(served);
+        let own = self.body.local_addresses.iter();
+        let own = own.map(|address| (uplink.clone(), *address));
+        for (interface, address) in tunnels.chain(own) {
+            let key = (interface, Family::of(&address));
+            evaluator.addresses.entry(key).or_insert(address);
+        }
+        evaluator.routed(packet, |packet| self.hop(packet, served))
+    }
+
+    /// The routing decision. The node's own addresses come before our rules, and our rules before the main table.
+    fn hop(&self, packet: &Packet, served: Option<&ServedExit>) -> Hop {
+        if self.is_own(&packet.destination) {
+            return Hop::Local;
+        }
+        if let Some(table) = self.table(packet) {
+            let routes = self.desired.routes.iter().filter(|route| {
+                route.table == table && route.destination.contains(&packet.destination)
+            });
+            let device = match routes
+                .min_by_key(|route| route.metric)
+                .map(|route| &route.kind)
+            {
+                Some(RouteKind::Device(device)) => device.to_string(),
+                // No interface is named so: what is unreachable leaves by none.
+                Some(RouteKind::Unreachable) | None => String::new(),
+            };
+            return Hop::Interface(device);
+        }
+        let ranges = &self.body.local_pod_ranges;
+        let is_pod = self.desired.classes.contains_key(&packet.destination)
+            || ranges
+                .iter()
+                .any(|range| range.contains(&packet.destination));
+        Hop::Interface(match is_pod {
+            true => POD_LINKS[0].to_owned(),
+            false => self.uplink(served),
+        })
+    }
+
+    /// The table that a rule of ours leads to.
+    fn table(&self, packet: &Packet) -> Option<u32> {
+        let leads = |selector: &RuleSelector| match selector {
+            RuleSelector::Mark {
+                family,
+                value,
+                mask,
+            } => *family == packet.family() && packet.mark & mask == *value,
+            RuleSelector::From(address) => *address == packet.source,
+        };
+        let mut rules = self.desired.rules.iter();
+        rules
+            .find(|rule| leads(&rule.selector))
+            .map(|rule| rule.table)
+    }
+
+    fn uplink(&self, served: Option<&ServedExit>) -> String {
+        let named = served.and_then(|served| served.uplink.as_ref());
+        let uplink = self.facts.uplink(named);
+        uplink.map_or_else(|| DEFAULT_ROUTE.to_owned(), |uplink| uplink.to_string())
+    }
+
+    fn is_own(&self, address: &Address) -> bool {
+        let body = self.body;
+        let of_tunnels = body.tunnels.iter().flat_map(|tunnel| &tunnel.addresses);
+        let mut of_exits = body.nat.iter().flat_map(|served| &served.egress);
+        body.local_addresses.contains(address)
+            || of_tunnels.map(IpNet::addr).any(|own| own == *address)
+            || of_exits.any(|own| own == address)
+    }
+
+    fn entry(&self, oif: &str, first: &FirstPacket) -> Option<TunnelEntry> {
+        let mut routes = self.body.routes.iter();
+        let route = routes.find(|route| route.interface.as_str() == oif)?;
+        let family = Family::of(&first.source);
+        let source = crate::desired::tunnel_address(self.body, &route.interface, family)?;
+        Some(TunnelEntry {
+            exit: route.exit.clone(),
+            interface: route.interface.clone(),
+            source,
+            gateways: route.gateways.iter().map(|one| one.node.clone()).collect(),
+        })
+    }
+
+    fn standing(&self, address: &Address) -> Option<&Standing> {
+        let classified = self.desired.classes.get(address)?;
+        Some(&classified.standing)
+    }
+
+    fn scope(&self, address: &Address) -> Option<&'a Scope> {
+        let Standing::Scope(id) = self.standing(address)? else {
+            return None;
+        };
+        self.body.firewall.iter().find(|scope| scope.id == *id)
+    }
+
+    fn blocked(&self, address: &Address) -> Option<BlockedReason> {
+        match self.standing(address)? {
+            Standing::Blocked(reason) => Some(*reason),
+            Standing::Scope(_) | Standing::Released => None,
+        }
+    }
+
+    fn served(&self, exit: &ExitName) -> Option<&'a ServedExit> {
+        self.body.nat.iter().find(|served| served.exit == *exit)
+    }
+
+    fn knows_client(&self, served: &ServedExit, source: &Address) -> bool {
+        let tunnels = self.body.tunnels.iter();
+        let mut own = tunnels.filter(|tunnel| tunnel.interface == served.interface);
+        own.any(|tunnel| {
+            let mut ranges = tunnel.peers.iter().flat_map(|peer| &peer.allowed_ips);
+            ranges.any(|range| range.contains(source))
+        })
+    }
+}
+
+fn binding(pod: &BoundPod) -> Option<Binding> {
+    Some(Binding {
+        namespace: pod.namespace.clone(),
+        name: pod.name.clone(),
+        uid: pod.uid.clone(),
+        container_id: pod.uid.to_string(),
+        ifname: "eth0".to_owned(),
+        addresses: pod.addresses.clone(),
+        host_interface: "veth-pod".parse().ok()?,
+        mac: None,
+        pod_link: POD_LINKS[0].parse().ok()?,
+    })
+}
+
+/// Whether the packet goes on inside the cluster: also that of a pod that no policy selects, whose scope is not asked.
+fn is_inside(passage: &Passage) -> bool {
+    let mut meanings = passage.traces.iter().filter_map(|trace| trace.meaning);
+    meanings.any(|meaning| matches!(meaning, RuleMeaning::Inside | RuleMeaning::Link))
+}
+
+/// The last rule that says something of its own, by its place among the traces, and what it says. What goes on is decided by
+/// the guard, in the hook forward; the chains before it and behind it say the same again.
+fn decided(passage: &Passage, explaining: &Explaining<'_>) -> (Option<usize>, Cause) {
+    let goes_on = matches!(passage.end, End::Left { .. });
+    let traces = passage.traces.iter().enumerate().rev();
+    let of_the_guard = |trace: &Trace| !goes_on || trace.hook == Hook::Forward;
+    let mut told = traces
+        .filter(|(_, trace)| of_the_guard(trace))
+        .filter_map(|(at, trace)| Some((at, explaining.cause(trace)?)));
+    match told.next() {
+        Some((at, cause)) => (Some(at), cause),
+        None => (None, Cause::NoRule),
+    }
+}
+
+fn address(source: Option<Source>) -> Option<Address> {
+    match source {
+        Some(Source::Address(address)) => Some(address),
+        Some(Source::OfInterface) | None => None,
+    }
+}

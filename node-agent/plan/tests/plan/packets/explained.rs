@@ -1,0 +1,215 @@
+//! What is explained of a packet is what a model of the policy says that knows no nft.
+
+use postern_intent::body::{Access, BlockedReason, Body, Protocol, Scope, Way};
+use postern_plan::Desired;
+use postern_plan::evaluate::{Packet, Transport};
+use postern_plan::explain::{BoundPod, Cause, FirstPacket, LegEnd, NodeModel, TunnelEntry};
+use postern_plan::ruleset::{Rule, Target};
+
+use super::model::{
+    Ground, exit_offers, is_clusters, is_inside, policy_decides, stays_on_the_link,
+};
+use super::{Dice, Scene};
+use crate::fixture::{World, client, gateway, word};
+use postern_host_testing::generate::{SELECTED, packet, seed};
+
+fn pod() -> BoundPod {
+    BoundPod {
+        namespace: word("crawlers"),
+        name: word("a"),
+        uid: word("a-uid"),
+        addresses: SELECTED.map(word).into(),
+    }
+}
+
+/// The packet as a question, if one can be asked about it.
+fn question(packet: &Packet) -> Option<FirstPacket> {
+    let (protocol, port) = match packet.transport {
+        Transport::Tcp { dport, .. } => (Protocol::Tcp, dport),
+        Transport::Udp { dport, .. } => (Protocol::Udp, dport),
+        Transport::Sctp { dport } => (Protocol::Sctp, dport),
+        Transport::Icmp("echo-request") => (Protocol::Icmp, 0),
+        Transport::Icmp(_) | Transport::Other(_) => return None,
+    };
+    Some(FirstPacket {
+        source: packet.source,
+        destination: packet.destination,
+        protocol,
+        port,
+    })
+}
+
+/// Whether it arrives at the exit, and why, by the model.
+fn expected(body: &Body, scope: &Scope, packet: &Packet) -> (bool, String) {
+    if matches!(scope.way, Way::Blocked { .. }) {
+        return (false, "blocked".to_owned());
+    }
+    let (allowed, ground) = policy_decides(scope, packet);
+    let served = body.nat.first().filter(|_| scope.way == Way::LocalExit);
+    if allowed && served.is_some_and(|served| !exit_offers(body, served, packet)) {
+        return (false, "not offered".to_owned());
+    }
+    (allowed, format!("{ground:?}"))
+}
+
+fn told(scope: &Scope, cause: &Cause) -> String {
+    match cause {
+        Cause::PolicyRule { rule, action, .. } => {
+            let rules = &scope.terms.rules;
+            let position = rules.iter().position(|one| one.name == *rule).unwrap();
+            assert_eq!(rules[position].action, *action);
+            format!("{:?}", Ground::Rule(position))
+        }
+        Cause::DefaultAction { action, .. } => {
+            assert_eq!(scope.terms.default_action, *action);
+            format!("{:?}", Ground::Default)
+        }
+        Cause::SpecialUse { .. } => format!("{:?}", Ground::SpecialUse),
+        Cause::Lan { .. } => format!("{:?}", Ground::Private),
+        Cause::ScopeBlocked { .. } => "blocked".to_owned(),
+        Cause::NotOffered { .. } => "not offered".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_cause_that_is_told_is_the_one_of_a_first_match_model() {
+    let seed = seed();
+    let mut dice = Dice::new(seed);
+    let (mut judged, mut left) = (0, 0);
+    for _ in 0..200 {
+        let scene = Scene::new(&mut dice);
+        let (body, scope) = (scene.body(), &scene.body().firewall[0]);
+        let model = NodeModel::new(body, Some(&pod()), body.issued_at);
+        for _ in 0..500 {
+            let mut sent = packet(&mut dice, &SELECTED);
+            let Some(first) = question(&sent) else {
+                continue;
+            };
+            sent.conntrack = Packet::new(sent.source, sent.destination, sent.transport).conntrack;
+            let is_egress = |served: &postern_intent::body::ServedExit| {
+                served.egress.contains(&sent.destination)
+            };
+            let not_judged = is_inside(body, &sent)
+                || is_clusters(body, sent.destination)
+                || stays_on_the_link(&sent)
+                || body.nat.iter().any(is_egress)
+                || sent.dport() == Some(53);
+            if not_judged {
+                continue;
+            }
+            let leg = model.from_pod(&first);
+            let leaves = matches!(leg.end, LegEnd::Tunnel(_) | LegEnd::Exit { .. });
+            let said = (leaves, told(scope, &leg.cause));
+            let wanted = expected(body, scope, &sent);
+            assert_eq!(
+                said, wanted,
+                "POSTERN_SEED={seed} {first:?} {leg:#?} {scope:#?}"
+            );
+            assert!(leg.deciding.is_some(), "{leg:#?}");
+            judged += 1;
+            left += usize::from(leaves);
+        }
+    }
+    assert!(judged > 20_000 && left > judged / 50, "{left} of {judged}");
+}
+
+fn entry() -> TunnelEntry {
+    TunnelEntry {
+        exit: word("eu"),
+        interface: word("pst-c-eu"),
+        source: word("198.18.0.11"),
+        gateways: vec![word("gw")],
+    }
+}
+
+fn to(destination: &str) -> FirstPacket {
+    FirstPacket {
+        source: word(SELECTED[0]),
+        destination: word(destination),
+        protocol: Protocol::Tcp,
+        port: 443,
+    }
+}
+
+#[test]
+fn a_gateway_lets_out_what_the_exit_offers_with_the_address_of_the_exit() {
+    let mut body = gateway(&["203.0.113.10"]);
+    body.nat[0].routes = vec![word("198.51.100.0/24"), word("10.0.0.0/8")];
+    let ends = |body: &Body, destination| {
+        let model = NodeModel::new(body, None, body.issued_at);
+        let leg = model.from_tunnel(&entry(), &to(destination));
+        (leg.end, leg.cause.to_string())
+    };
+    let (end, why) = ends(&body, "198.51.100.9");
+    let source = Some(word("203.0.113.10"));
+    let exit = word("eu");
+    assert_eq!(
+        (end, &*why),
+        (LegEnd::Exit { exit, source }, "exit eu offers the address")
+    );
+    for (destination, words) in [
+        ("203.0.113.9", "none of its routes"),
+        ("10.9.0.1", "lanAccess is Deny"),
+        ("169.254.169.254", "special use"),
+        ("192.168.10.21", "no address of the cluster"),
+    ] {
+        let (end, why) = ends(&body, destination);
+        assert_eq!(end, LegEnd::Rejected, "{destination}: {why}");
+        assert!(why.contains(words), "{destination}: {why}");
+    }
+    // The input hook of the gateway, and no rule of the exit, judges what is for the gateway itself.
+    let (end, why) = ends(&body, "192.168.10.11");
+    assert_eq!(
+        (end, &*why),
+        (LegEnd::Dropped, "the address is the node's own")
+    );
+    body.tunnels[0].peers.clear();
+    let (end, why) = ends(&body, "198.51.100.9");
+    assert_eq!(end, LegEnd::Dropped);
+    assert!(why.contains("does not know the node of the pod"), "{why}");
+    let (end, why) = ends(&client(), "198.51.100.9");
+    assert_eq!(end, LegEnd::Dropped);
+    assert!(why.contains("does not serve it"), "{why}");
+}
+
+#[test]
+fn a_node_whose_intent_has_run_out_lets_nothing_out() {
+    let body = client();
+    for (now, leaves) in [(body.issued_at, true), (body.not_after, false)] {
+        let leg = NodeModel::new(&body, Some(&pod()), now).from_pod(&to("198.51.100.9"));
+        assert_eq!(matches!(leg.end, LegEnd::Tunnel(_)), leaves, "{leg:#?}");
+        assert_eq!(leg.cause == Cause::Lease, !leaves, "{leg:#?}");
+    }
+}
+
+/// A rule that refuses and says nothing would be explained by an earlier one.
+#[test]
+fn each_rule_that_refuses_says_what_it_stands_for() {
+    let (mut seen, mut other) = (0, gateway(&["203.0.113.10"]));
+    other.firewall[0].terms.lan = Access::Allow;
+    let (mut uplink, mut blocked) = (client(), client());
+    uplink.firewall[0].way = Way::NodeUplink;
+    blocked.firewall[0].way = Way::Blocked {
+        reason: BlockedReason::NoExit,
+    };
+    for body in [client(), gateway(&[]), other, uplink, blocked] {
+        let world = World::of(Some(body));
+        let ruleset = Desired::from_inputs(&world.inputs()).ruleset;
+        let refuses = |rule: &&Rule| match &rule.target {
+            Target::Goto(to) => to == "refuse",
+            Target::Drop => true,
+            _ => false,
+        };
+        for (name, chain) in &ruleset.inet.chains {
+            for rule in chain.rules.iter().filter(refuses) {
+                assert!(
+                    rule.meaning.is_some() || rule.counter.is_some(),
+                    "{name}: {rule}"
+                );
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 100, "{seen}");
+}

@@ -1,0 +1,55 @@
+//! The body of a node from what is published in a cluster. No signature is looked at: agents do that, and
+//! `posternctl verify` does.
+
+use postern_crds::NodeIntent;
+use postern_crds::names::CLUSTER_INTENT;
+use postern_intent::published::{join, read_cluster, read_intent};
+use postern_intent::{Body, Envelope, NodeName};
+
+use super::question::PacketError;
+use crate::cluster::Readable;
+
+/// What the node acts on once it has both documents.
+///
+/// # Errors
+/// [`PacketError`] if nothing is published, or what is published gives no body.
+pub fn body(
+    node: &NodeName,
+    intent: Option<&Readable<NodeIntent>>,
+    cluster: Option<&Readable<NodeIntent>>,
+) -> Result<Body, PacketError> {
+    let unpublished = || PacketError::Unpublished { node: node.clone() };
+    let envelope = envelope(intent)?.ok_or_else(unpublished)?;
+    let intent = read_intent(&envelope).map_err(refused(node.as_str()))?;
+    let cluster = self::envelope(cluster)?;
+    let cluster = cluster.map(|cluster| read_cluster(&cluster)).transpose();
+    let cluster = cluster.map_err(refused(CLUSTER_INTENT))?;
+    join(&intent, cluster.as_ref()).map_err(|source| PacketError::Apart {
+        node: node.clone(),
+        source,
+    })
+}
+
+fn refused(name: &str) -> impl FnOnce(postern_intent::Refusal) -> PacketError {
+    let name = name.to_owned();
+    |source| PacketError::Document { name, source }
+}
+
+fn envelope(object: Option<&Readable<NodeIntent>>) -> Result<Option<Envelope>, PacketError> {
+    let object = match object {
+        None => return Ok(None),
+        Some(Ok(object)) => object,
+        Some(Err(bad)) => {
+            return Err(PacketError::NotUnderstood {
+                name: bad.name.clone(),
+                why: bad.why.clone(),
+            });
+        }
+    };
+    let shown = object.spec.envelope.as_ref();
+    Ok(shown.map(|shown| Envelope {
+        payload_type: shown.payload_type.clone(),
+        payload: shown.payload.clone(),
+        signatures: Vec::new(),
+    }))
+}

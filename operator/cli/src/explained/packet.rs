@@ -1,0 +1,201 @@
+//! What becomes of one packet of a pod, and which rule decides, as it is shown.
+
+use postern_intent::body::Protocol;
+use postern_intent::{Address, Body, ExitName, NodeName};
+use postern_plan::explain::{Cause, LegEnd, NftRule, NodeLeg};
+use serde::Serialize;
+
+use super::question::PacketQuestion;
+use crate::output::{Shown, table};
+
+/// What becomes of one packet of a pod.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExplainedPacket {
+    /// `namespace/name`.
+    pub pod: String,
+    /// The node of the pod.
+    pub node: NodeName,
+    /// The packet.
+    pub packet: ShownPacket,
+    /// What becomes of it.
+    pub result: PacketResult,
+    /// The exit that it leaves by, or into whose tunnel it goes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit: Option<ExitName>,
+    /// The gateway of that exit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<NodeName>,
+    /// Its source when it leaves; none: it does not leave, or the interface gives it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Address>,
+    /// Why; none: no node judges it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+    /// The answer in one sentence.
+    pub summary: String,
+    /// The nodes that it passes.
+    pub nodes: Vec<JudgingNode>,
+    /// What the answer takes for granted.
+    pub assumed: Vec<String>,
+}
+
+/// The packet that is asked about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShownPacket {
+    /// Where it comes from.
+    pub source: Address,
+    /// Where it goes to.
+    pub destination: Address,
+    /// What it carries.
+    pub protocol: Protocol,
+    /// The destination port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+}
+
+/// What becomes of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum PacketResult {
+    /// It leaves the cluster by an exit.
+    LeavesByExit,
+    /// It leaves the cluster by the uplink of the pod's node.
+    LeavesByUplink,
+    /// It stays in the cluster.
+    StaysInCluster,
+    /// It never leaves the pod.
+    StaysInPod,
+    /// It goes to a node itself: the pod's, or the gateway.
+    ReachesNode,
+    /// It goes to the DNS forwarder of the pod's node.
+    AsksForwarder,
+    /// It does not arrive, and the pod gets an error.
+    Refused,
+    /// It does not arrive, and nobody is told.
+    Dropped,
+    /// What becomes of it depends on what is not known here.
+    NotKnown,
+}
+
+/// One node that judges the packet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JudgingNode {
+    /// The node.
+    pub node: NodeName,
+    /// The serial of its intent.
+    pub serial: u64,
+    /// The serial of the cluster document.
+    pub cluster_serial: u64,
+    /// Why the packet ends there as it does.
+    pub cause: Cause,
+    /// The rule of `table inet postern` that says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deciding: Option<NftRule>,
+    /// Every rule of that table that decided or changed something, in order.
+    pub rules: Vec<NftRule>,
+}
+
+impl ExplainedPacket {
+    pub(super) fn new(question: &PacketQuestion) -> Self {
+        let packet = &question.packet;
+        Self {
+            pod: format!("{}/{}", question.pod.namespace, question.pod.name),
+            node: question.node.clone(),
+            packet: ShownPacket {
+                source: packet.source,
+                destination: packet.destination,
+                protocol: packet.protocol,
+                port: (packet.protocol != Protocol::Icmp).then_some(packet.port),
+            },
+            result: PacketResult::NotKnown,
+            exit: None,
+            gateway: None,
+            source: None,
+            cause: None,
+            summary: String::new(),
+            nodes: Vec::new(),
+            assumed: Vec::new(),
+        }
+    }
+
+    /// Whether it arrives, or at least what becomes of it is known.
+    #[must_use]
+    pub const fn is_well(&self) -> bool {
+        !matches!(
+            self.result,
+            PacketResult::Refused | PacketResult::Dropped | PacketResult::NotKnown
+        )
+    }
+
+    /// One more node has judged.
+    pub(super) fn pass(&mut self, leg: &NodeLeg, body: &Body) {
+        self.nodes.push(JudgingNode {
+            node: leg.node.clone(),
+            serial: body.serial.0,
+            cluster_serial: body.cluster_serial.0,
+            cause: leg.cause.clone(),
+            deciding: leg.deciding.clone(),
+            rules: leg.rules.clone(),
+        });
+        self.cause = Some(leg.cause.clone());
+        self.result = match &leg.end {
+            LegEnd::Stays => PacketResult::StaysInCluster,
+            LegEnd::Delivered => PacketResult::ReachesNode,
+            LegEnd::Forwarder { .. } => PacketResult::AsksForwarder,
+            LegEnd::Rejected => PacketResult::Refused,
+            LegEnd::Dropped => PacketResult::Dropped,
+            LegEnd::Translated | LegEnd::Tunnel(_) => PacketResult::NotKnown,
+            LegEnd::Uplink => PacketResult::LeavesByUplink,
+            LegEnd::Exit { exit, source } => {
+                self.exit = Some(exit.clone());
+                self.gateway = Some(leg.node.clone());
+                self.source = *source;
+                PacketResult::LeavesByExit
+            }
+        };
+    }
+}
+
+impl Shown for ExplainedPacket {
+    fn table(&self) -> String {
+        let packet = &self.packet;
+        let port = packet.port.map(|port| format!(" port {port}"));
+        let protocol = format!("{:?}", packet.protocol).to_uppercase();
+        let mut parts = vec![format!(
+            "{protocol} from pod {} ({}) on node {} to {}{}: {}",
+            self.pod,
+            packet.source,
+            self.node,
+            packet.destination,
+            port.unwrap_or_default(),
+            self.summary
+        )];
+        if !self.nodes.is_empty() {
+            let rows: Vec<_> = self.nodes.iter().map(JudgingNode::row).collect();
+            parts.push(table(
+                &["NODE", "CHAIN", "RULE", "NFT", "DECIDED BY"],
+                &rows,
+            ));
+        }
+        if !self.assumed.is_empty() {
+            parts.push(format!("assumed:\n{}", self.assumed.join("\n")));
+        }
+        parts.join("\n\n")
+    }
+}
+
+impl JudgingNode {
+    fn row(&self) -> Vec<String> {
+        let deciding = self.deciding.as_ref();
+        let rule = deciding.and_then(|deciding| deciding.rule);
+        vec![
+            self.node.to_string(),
+            deciding.map(|one| one.chain.clone()).unwrap_or_default(),
+            rule.map(|rule| rule.to_string()).unwrap_or_default(),
+            deciding.map(|one| one.text.clone()).unwrap_or_default(),
+            self.cause.to_string(),
+        ]
+    }
+}

@@ -1,0 +1,141 @@
+//! The answer about a packet in a sentence, and what it takes for granted.
+
+use postern_intent::Body;
+use postern_intent::body::{PortSpan, Protocol};
+use postern_plan::explain::{LegEnd, NameAnswer, NodeLeg};
+
+use super::packet::{ExplainedPacket, PacketResult};
+use super::question::PacketQuestion;
+
+/// What becomes of the packet. `end` is how it ended on the pod's node.
+pub(super) fn summary(explained: &ExplainedPacket, end: &LegEnd) -> String {
+    let why = explained.cause.as_ref().map(ToString::to_string);
+    let why = why.unwrap_or_default();
+    let gateway = explained.gateway.as_ref();
+    let exit = explained.exit.as_ref().map(ToString::to_string);
+    let exit = exit.unwrap_or_default();
+    match (explained.result, end) {
+        (PacketResult::LeavesByExit, _) => {
+            let Some(gateway) = gateway else {
+                return format!(
+                    "it leaves by exit {exit}, which ends outside of the cluster: {why}"
+                );
+            };
+            let source = match explained.source {
+                Some(source) => source.to_string(),
+                None => "the address of the gateway's uplink".to_owned(),
+            };
+            format!(
+                "it leaves by exit {exit} through gateway {gateway} with source {source}: {why}"
+            )
+        }
+        (PacketResult::LeavesByUplink, _) => format!(
+            "it leaves by the uplink of its node, with the source that the node gives it: {why}"
+        ),
+        (PacketResult::StaysInCluster, _) => format!("it stays in the cluster: {why}"),
+        (PacketResult::ReachesNode, _) => format!("it reaches the node itself: {why}"),
+        (PacketResult::Refused, _) => format!("it is refused{}: {why}", at_gateway(explained)),
+        (PacketResult::Dropped, _) => {
+            format!("it is dropped silently{}: {why}", at_gateway(explained))
+        }
+        (PacketResult::NotKnown, LegEnd::Tunnel(_)) => {
+            let gateway = gateway.map(ToString::to_string).unwrap_or_default();
+            format!(
+                "it goes into the tunnel of exit {exit}: {why}. What gateway {gateway} does with it is not known: nothing \
+                 that is published for it is at hand"
+            )
+        }
+        (_, LegEnd::Forwarder { port, names }) => forwarded(*port, names, &why),
+        (_, _) => format!(
+            "not known: {} is an address of a Service. The node translates it to an endpoint before Postern judges it; ask \
+             with the address and the port of the endpoint",
+            explained.packet.destination
+        ),
+    }
+}
+
+fn at_gateway(explained: &ExplainedPacket) -> String {
+    match &explained.nodes[..] {
+        [_, gateway] => format!(" at gateway {}", gateway.node),
+        _ => String::new(),
+    }
+}
+
+fn forwarded(port: u16, names: &NameAnswer, why: &str) -> String {
+    let others = match names {
+        NameAnswer::Refused => "others are refused".to_owned(),
+        NameAnswer::ResolverRefused => {
+            "others are refused, because the policy does not let the pod ask this resolver"
+                .to_owned()
+        }
+        NameAnswer::NoExit => "others fail, because there is no exit to ask by".to_owned(),
+        NameAnswer::Asked { exit, resolvers } if resolvers.is_empty() => {
+            format!("others are asked by exit {exit} at the resolvers of the agent's settings")
+        }
+        NameAnswer::Asked { exit, resolvers } => {
+            let resolvers: Vec<String> = resolvers.iter().map(ToString::to_string).collect();
+            format!(
+                "others are asked by exit {exit} at {}",
+                resolvers.join(", ")
+            )
+        }
+    };
+    format!(
+        "it goes to port {port} of its node, where the DNS forwarder asks the cluster's resolver for names of the cluster; \
+         {others}: {why}"
+    )
+}
+
+/// What the answer takes for granted.
+pub(super) fn assumed(question: &PacketQuestion, body: &Body, leg: &NodeLeg) -> Vec<String> {
+    let mut assumed = vec![
+        format!(
+            "node {} carries serial {} of its intent and serial {} of the cluster document",
+            body.node.name, body.serial, body.cluster_serial
+        ),
+        "the agents have their default settings, pods are behind cni0, and what no rule of Postern routes leaves by the \
+         default route, which is called default-route"
+            .to_owned(),
+        "it is the first packet of a new connection, and no other program drops or translates it".to_owned(),
+    ];
+    if let LegEnd::Tunnel(entry) = &leg.end {
+        let gateways: Vec<String> = entry.gateways.iter().map(ToString::to_string).collect();
+        assumed.push(match &gateways[..] {
+            [] | [_] => "the tunnel carries".to_owned(),
+            all => format!(
+                "the tunnel carries, and of the gateways {} the first is in use",
+                all.join(", ")
+            ),
+        });
+    }
+    if matches!(leg.end, LegEnd::Tunnel(_) | LegEnd::Exit { .. }) {
+        let egress = "the source addresses of the exit are on the uplink of its gateway";
+        assumed.push(egress.to_owned());
+    }
+    assumed.extend(translated(question, body, &leg.end));
+    if !body.pods.iter().any(|pod| pod.uid == question.pod.uid) {
+        assumed.push(
+            "the intent does not list the pod, and the pod was not guarded before".to_owned(),
+        );
+    }
+    assumed
+}
+
+/// Addresses at which other programs translate connections at some ports: what they make of them is judged instead.
+fn translated(question: &PacketQuestion, body: &Body, end: &LegEnd) -> Option<String> {
+    let packet = &question.packet;
+    let cluster = &body.cluster;
+    let holds = |span: &PortSpan| (span.from..=span.to).contains(&packet.port);
+    let is_node_port = *end == LegEnd::Delivered
+        && packet.protocol != Protocol::Icmp
+        && cluster.node_ports.iter().any(holds);
+    let socket = (packet.destination, packet.port).into();
+    let is_service = cluster.service_addresses.contains(&packet.destination)
+        || *end == LegEnd::Delivered && cluster.node_services.contains(&socket);
+    (is_node_port || is_service).then(|| {
+        format!(
+            "no Service has port {} at {}: of one that has, the endpoint is judged instead",
+            packet.port, packet.destination
+        )
+    })
+}

@@ -1,0 +1,150 @@
+//! `posternctl explain pod --to`: what becomes of one packet, by what a compile gives or by what a cluster has published.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU16;
+
+use clap::{ArgGroup, Args, ValueEnum};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1;
+use postern_compile::snapshot::Pod;
+use postern_compile::{Compilation, NodeOutcome, Snapshot, intake};
+use postern_crds::NodeIntent;
+use postern_crds::names::CLUSTER_INTENT;
+use postern_intent::body::Protocol;
+use postern_intent::{Address, Body, NodeName};
+
+use super::VerbError;
+use super::bodies::{UNPROVED, coming, coming_cluster};
+use crate::cluster::{Cluster, Readable};
+use crate::explained::{
+    ExplainedPacket, HalfExplained, PacketError, PacketQuestion, PacketTarget, body,
+};
+
+/// One packet of the pod.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("transport").multiple(true)))]
+pub(super) struct PacketArguments {
+    /// Say instead what becomes of the first packet of a connection to this address, and which rule decides.
+    #[arg(long, value_name = "ADDRESS", requires = "transport")]
+    to: Option<Address>,
+    /// The port that the packet goes to.
+    #[arg(long, group = "transport", requires = "to")]
+    port: Option<NonZeroU16>,
+    /// What the packet carries [default: TCP]
+    #[arg(long, group = "transport", requires = "to", value_enum)]
+    protocol: Option<PacketProtocol>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[value(rename_all = "UPPER")]
+enum PacketProtocol {
+    Tcp,
+    Udp,
+    Sctp,
+    Icmp,
+}
+
+impl PacketArguments {
+    /// Where the packet goes to, if one is asked about.
+    pub(super) fn target(&self) -> Option<PacketTarget> {
+        let protocol = match self.protocol {
+            None | Some(PacketProtocol::Tcp) => Protocol::Tcp,
+            Some(PacketProtocol::Udp) => Protocol::Udp,
+            Some(PacketProtocol::Sctp) => Protocol::Sctp,
+            Some(PacketProtocol::Icmp) => Protocol::Icmp,
+        };
+        Some(PacketTarget {
+            address: self.to?,
+            protocol,
+            port: self.port.map(NonZeroU16::get),
+        })
+    }
+}
+
+/// By what nodes have once a compile is published.
+pub(super) fn of_files(
+    snapshot: &Snapshot,
+    compilation: &Compilation,
+    pod: &Pod,
+    target: &PacketTarget,
+) -> Result<ExplainedPacket, VerbError> {
+    let question = PacketQuestion::new(pod, target)?;
+    let cluster = coming_cluster(snapshot, compilation);
+    let of = |node: &NodeName| {
+        let outcome = compilation.nodes.get(node)?;
+        coming(outcome, snapshot.previous.get(node), cluster)
+    };
+    let missing = || {
+        let node = question.node.clone();
+        match compilation.nodes.get(&node) {
+            Some(NodeOutcome::Restored) => PacketError::Restored { node },
+            _ => PacketError::Unpublished { node },
+        }
+    };
+    let body = of(&question.node).ok_or_else(missing)?;
+    let half = HalfExplained::of(&question, &body, snapshot.now);
+    let gateway = half.gateway().and_then(of);
+    let mut explained = half.with(gateway.as_ref(), snapshot.now);
+    if snapshot.reports.iter().any(|report| report.key.is_some()) {
+        explained.assumed.push(UNPROVED.to_owned());
+    }
+    Ok(explained)
+}
+
+/// By what is published in a cluster.
+pub(super) fn of_cluster(
+    cluster: &Cluster,
+    object: &v1::Pod,
+    target: &PacketTarget,
+    now: Timestamp,
+) -> Result<ExplainedPacket, VerbError> {
+    let pod = intake::pod(object).map_err(PacketError::Pod)?;
+    let name = |part: &Option<String>| part.clone().unwrap_or_default();
+    let pod = pod.ok_or_else(|| {
+        let metadata = &object.metadata;
+        let pod = format!("{}/{}", name(&metadata.namespace), name(&metadata.name));
+        PacketError::NotBound { pod }
+    })?;
+    let question = PacketQuestion::new(&pod, target)?;
+    let mut published = Published {
+        cluster,
+        pod_node: &question.node,
+        read: BTreeMap::new(),
+    };
+    let found = published.body(&question.node)?;
+    let half = HalfExplained::of(&question, &found, now);
+    let gateway = half.gateway().cloned();
+    let gateway = gateway.map(|gateway| published.body(&gateway)).transpose();
+    let gateway = match gateway {
+        Err(VerbError::Packet(PacketError::Unpublished { .. })) => None,
+        other => other?,
+    };
+    let mut explained = half.with(gateway.as_ref(), now);
+    let unverified = "what is published is genuine; `posternctl verify` looks at signatures";
+    explained.assumed.push(unverified.to_owned());
+    Ok(explained)
+}
+
+/// What is published, each object read once.
+struct Published<'a> {
+    cluster: &'a Cluster,
+    pod_node: &'a NodeName,
+    read: BTreeMap<String, Option<Readable<NodeIntent>>>,
+}
+
+impl Published<'_> {
+    fn body(&mut self, node: &NodeName) -> Result<Body, VerbError> {
+        for name in [node.as_str(), CLUSTER_INTENT] {
+            if !self.read.contains_key(name) {
+                let found = self.cluster.intent(name);
+                let found = found.map_err(|source| VerbError::Published {
+                    node: self.pod_node.clone(),
+                    source: Box::new(source),
+                })?;
+                self.read.insert(name.to_owned(), found);
+            }
+        }
+        let read = |name: &str| self.read.get(name).and_then(Option::as_ref);
+        Ok(body(node, read(node.as_str()), read(CLUSTER_INTENT))?)
+    }
+}

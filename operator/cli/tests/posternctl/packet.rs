@@ -1,0 +1,487 @@
+//! `posternctl explain pod --to`: what becomes of one packet, by manifests.
+
+use std::fs;
+use std::path::Path;
+
+use postern_plan::evaluate::{End, Evaluator, Hop, Packet, Transport};
+use serde_json::{Value, json};
+
+use crate::folder::Lab;
+use crate::verbs::{NOW, ends, posternctl, text};
+
+/// The exit has an address of each family; the policy names a range of TCP ports, refuses one address, and denies the rest.
+const OBJECTS: &str = "apiVersion: postern.dev/v1alpha1
+kind: ExitNode
+metadata: {name: eu}
+spec:
+  gateway:
+    nodeSelector: {matchLabels: {postern.dev/exit: gw-1}}
+    egressIPs: [198.51.100.10, '2001:db8:99::10']
+  routes: [203.0.113.0/24, 198.51.100.0/25, '2001:db8:77::/48']
+---
+apiVersion: postern.dev/v1alpha1
+kind: EgressPolicy
+metadata: {namespace: crawlers, name: crawler}
+spec:
+  podSelector: {matchLabels: {app: crawler}}
+  route: {type: Exit, exitNodes: [{name: eu}]}
+  defaultAction: Deny
+  rules:
+  - {name: bad, action: Deny, to: [{cidr: 203.0.113.66/32}]}
+  - name: web
+    action: Allow
+    to: [{cidr: 203.0.113.0/24}, {cidr: 198.51.100.0/24}, {cidr: 0.0.0.0/1}, {cidr: '2001:db8:77::/48'}]
+    ports: [{protocol: TCP, port: 8000, endPort: 8999}]
+";
+
+fn pod(name: &str, app: &str, addresses: &str) -> String {
+    format!(
+        "---\napiVersion: v1\nkind: Pod\nmetadata: {{namespace: crawlers, name: {name}, uid: pod-{name}, labels: {{app: {app}}}}}\n\
+         spec: {{nodeName: worker, containers: []}}\nstatus: {{podIPs: [{addresses}]}}\n"
+    )
+}
+
+/// A lab with these objects, whose nodes have reported their keys.
+pub(crate) fn lab() -> Lab {
+    let lab = Lab::new();
+    for sample in ["10-exit.yaml", "20-crawlers.yaml"] {
+        fs::remove_file(lab.path("manifests").join(sample)).expect("a sample");
+    }
+    let pods = [
+        pod(
+            "both",
+            "crawler",
+            "{ip: 10.244.2.8}, {ip: 'fd00:10:244:2::8'}",
+        ),
+        pod("free", "other", "{ip: 10.244.2.9}"),
+    ];
+    let objects = format!("{OBJECTS}{}", pods.concat());
+    lab.write("manifests/objects.yaml", &objects);
+    lab.report_keys();
+    lab
+}
+
+const INPUTS: [&str; 12] = [
+    "-f",
+    "manifests",
+    "--reports",
+    "reports",
+    "--now",
+    NOW,
+    "--service-cidrs",
+    "10.96.0.0/16",
+    "--cluster-dns",
+    "10.96.0.10",
+    "--dns-upstreams",
+    "9.9.9.9:53",
+];
+
+fn asked(lab: &Lab, pod: &str, packet: &str, more: &[&str]) -> std::process::Output {
+    let pod = match pod.contains('/') {
+        true => pod.to_owned(),
+        false => format!("crawlers/{pod}"),
+    };
+    let packet: Vec<&str> = packet.split_whitespace().collect();
+    posternctl(
+        lab,
+        &[
+            &["explain", "pod", &pod, "--to"],
+            &packet[..],
+            &INPUTS,
+            more,
+        ]
+        .concat(),
+    )
+}
+
+/// The code and what is said; nothing where that is no JSON.
+fn answered(lab: &Lab, pod: &str, packet: &str) -> (i32, Value) {
+    let output = asked(lab, pod, packet, &["-o", "json"]);
+    let said = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    (output.status.code().unwrap_or(-1), said)
+}
+
+/// What is said about a packet, which ends with this code.
+fn said(lab: &Lab, pod: &str, packet: &str, code: i32) -> Value {
+    let output = asked(lab, pod, packet, &["-o", "json"]);
+    ends(&output, code);
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+#[test]
+fn a_packet_that_a_rule_allows_leaves_by_the_exit_with_the_source_of_its_gateway() {
+    let lab = lab();
+    for (packet, source) in [
+        ("203.0.113.5 --port 8080", "198.51.100.10"),
+        ("203.0.113.5 --port 8999 --protocol TCP", "198.51.100.10"),
+        ("2001:db8:77::1 --port 8000", "2001:db8:99::10"),
+    ] {
+        let found = said(&lab, "both", packet, 0);
+        assert_eq!(found["result"], "LeavesByExit", "{found}");
+        let way = [&found["exit"], &found["gateway"], &found["source"]];
+        assert_eq!(way, ["eu", "gw", source], "{found}");
+        let cause = json!({
+            "type": "PolicyRule", "policy": "crawlers/crawler", "rule": "web", "action": "Allow",
+        });
+        assert_eq!(found["cause"], cause);
+        assert_eq!(found["nodes"][0]["cause"], cause);
+        assert_eq!(
+            found["nodes"][1]["cause"],
+            json!({"type": "Offered", "exit": "eu"})
+        );
+    }
+    let shown = text(&asked(&lab, "both", "203.0.113.5 --port 8080", &[]));
+    for words in [
+        "TCP from pod crawlers/both (10.244.2.8) on node worker to 203.0.113.5 port 8080: it leaves by exit eu through \
+         gateway gw with source 198.51.100.10: rule web of policy crawlers/crawler says Allow",
+        "tcp dport { 8000-8999 }",
+        "serve_eu_",
+        "assumed:",
+        "default settings",
+        "default-route",
+        "the tunnel carries",
+    ] {
+        assert!(shown.contains(words), "{shown} does not say {words:?}");
+    }
+}
+
+#[test]
+fn what_refuses_a_packet_is_told_in_the_words_of_the_policy_with_its_rule_in_nft() {
+    let lab = lab();
+    let (policy, mut wrong) = ("crawlers/crawler", Vec::new());
+    for (packet, cause, nft) in [
+        (
+            "203.0.113.66 --port 8080",
+            json!({"type": "PolicyRule", "policy": policy, "rule": "bad", "action": "Deny"}),
+            "ip daddr { 203.0.113.66/32 } goto refuse",
+        ),
+        (
+            "203.0.113.5 --port 443",
+            json!({"type": "DefaultAction", "policy": policy, "action": "Deny"}),
+            "goto refuse",
+        ),
+        (
+            "203.0.113.5 --port 8080 --protocol UDP",
+            json!({"type": "DefaultAction", "policy": policy, "action": "Deny"}),
+            "goto refuse",
+        ),
+        (
+            "203.0.113.5 --protocol ICMP",
+            json!({"type": "DefaultAction", "policy": policy, "action": "Deny"}),
+            "goto refuse",
+        ),
+        (
+            "10.1.2.3 --port 8080",
+            json!({"type": "Lan", "policy": policy}),
+            "ip daddr @private4 goto refuse",
+        ),
+        (
+            "169.254.169.254 --port 80",
+            json!({"type": "SpecialUse", "policy": policy}),
+            "ip daddr @special4 goto refuse",
+        ),
+        (
+            "192.0.2.1 --port 30080",
+            json!({"type": "NodePort"}),
+            "th dport { 30000-32767 }",
+        ),
+        (
+            "192.0.2.1 --port 51850 --protocol UDP",
+            json!({"type": "TunnelEndpoint"}),
+            "counter name endpoint drop",
+        ),
+    ] {
+        let (code, found) = answered(&lab, "both", packet);
+        let is_silent = cause["type"] == "TunnelEndpoint";
+        let result = if is_silent { "Dropped" } else { "Refused" };
+        let rule = found["nodes"][0]["deciding"]["text"].as_str();
+        let is_told = rule.is_some_and(|rule| rule.contains(nft));
+        let told = (code, &found["result"], &found["cause"], is_told);
+        if told != (3, &json!(result), &cause, true) || found["nodes"][1] != Value::Null {
+            wrong.push(format!("{packet}: {told:?}"));
+        }
+    }
+    assert_eq!(wrong, [""; 0]);
+}
+
+#[test]
+fn what_the_policy_allows_and_the_exit_does_not_offer_is_refused_at_the_gateway() {
+    let lab = lab();
+    let found = said(&lab, "both", "198.51.100.200 --port 8080", 3);
+    assert_eq!(found["result"], "Refused", "{found}");
+    let cause = json!({"type": "NotOffered", "exit": "eu", "limit": "Routes"});
+    assert_eq!(
+        (&found["cause"], &found["nodes"][1]["cause"]),
+        (&cause, &cause)
+    );
+    assert_eq!(found["nodes"][0]["cause"]["rule"], "web");
+    let summary = found["summary"].as_str().expect("a sentence");
+    assert!(
+        summary.starts_with("it is refused at gateway gw: "),
+        "{summary}"
+    );
+}
+
+#[test]
+fn what_is_for_a_pod_or_a_node_stays_in_the_cluster_whoever_sends_it() {
+    let (lab, mut wrong) = (lab(), Vec::new());
+    for pod in ["both", "free"] {
+        for (packet, result) in [
+            ("10.244.1.7 --port 80", "StaysInCluster"),
+            ("192.0.2.1 --port 10250", "StaysInCluster"),
+            ("192.0.2.2 --port 10250", "ReachesNode"),
+            ("127.0.0.1 --port 80", "StaysInPod"),
+        ] {
+            let (code, found) = answered(&lab, pod, packet);
+            if (code, found["result"].as_str()) != (0, Some(result)) {
+                wrong.push(format!("{pod} {packet}: {code} {}", found["result"]));
+            }
+        }
+    }
+    assert_eq!(wrong, [""; 0]);
+    let found = said(&lab, "both", "10.244.1.7 --port 80", 0);
+    assert_eq!(found["cause"], json!({"type": "Inside"}));
+    assert_eq!(found["nodes"][0]["deciding"]["chain"], "inside");
+    let node_port = said(&lab, "both", "192.0.2.2 --port 30080", 0);
+    let assumed = node_port["assumed"].to_string();
+    assert!(
+        assumed.contains("no Service has port 30080 at 192.0.2.2"),
+        "{assumed}"
+    );
+}
+
+#[test]
+fn a_question_for_a_name_goes_to_the_forwarder_and_a_service_is_for_others_to_translate() {
+    let lab = lab();
+    for (packet, words) in [
+        (
+            "10.96.0.10 --port 53 --protocol UDP",
+            "by exit eu at 9.9.9.9:53",
+        ),
+        ("203.0.113.53 --port 53", "by exit eu at 9.9.9.9:53"),
+    ] {
+        let found = said(&lab, "both", packet, 0);
+        assert_eq!(found["result"], "AsksForwarder", "{found}");
+        assert_eq!(found["cause"], json!({"type": "Dns"}));
+        let rule = found["nodes"][0]["deciding"]["text"].to_string();
+        assert!(rule.contains("redirect to :5300"), "{rule}");
+        let summary = found["summary"].as_str().expect("a sentence");
+        assert!(summary.contains("port 5300 of its node"), "{summary}");
+        assert!(summary.contains(words), "{summary}");
+    }
+    let service = said(&lab, "both", "10.96.0.20 --port 8080", 3);
+    assert_eq!(service["result"], "NotKnown", "{service}");
+    let summary = service["summary"].as_str().expect("a sentence");
+    assert!(
+        summary.contains("ask with the address and the port of the endpoint"),
+        "{summary}"
+    );
+}
+
+#[test]
+fn a_pod_that_no_policy_selects_leaves_by_the_uplink_of_its_node() {
+    let lab = lab();
+    for packet in [
+        "203.0.113.66 --port 443",
+        "10.1.2.3 --port 1",
+        "9.9.9.9 --port 53",
+    ] {
+        let found = said(&lab, "free", packet, 0);
+        assert_eq!(found["result"], "LeavesByUplink", "{found}");
+        assert_eq!(found["cause"], json!({"type": "Released"}));
+        assert_eq!(found["nodes"][0]["deciding"]["chain"], "released");
+    }
+}
+
+#[test]
+fn a_pod_on_the_gateway_leaves_there_and_a_policy_without_a_way_lets_nothing_out() {
+    let lab = lab();
+    let found = said(&lab, "crawl-gw", "203.0.113.5 --port 8080", 0);
+    let way = [&found["exit"], &found["gateway"], &found["source"]];
+    assert_eq!(way, ["eu", "gw", "198.51.100.10"], "{found}");
+    assert_eq!(found["nodes"].as_array().map(Vec::len), Some(1));
+    fs::remove_dir_all(lab.path("reports")).expect("reports");
+    fs::create_dir(lab.path("reports")).expect("a folder");
+    let found = said(&lab, "both", "203.0.113.5 --port 8080", 3);
+    assert_eq!(found["cause"]["type"], "ScopeBlocked", "{found}");
+    assert_eq!(found["cause"]["reason"], "NoPeerKey", "{found}");
+}
+
+#[test]
+fn a_packet_that_no_pod_sends_is_not_explained() {
+    let lab = lab();
+    for (pod, packet, code, words) in [
+        (
+            "crawl-w",
+            "2001:db8:77::1 --port 8000",
+            1,
+            "has no IPv6 address",
+        ),
+        (
+            "nobody",
+            "203.0.113.5 --port 8000",
+            1,
+            "there is no Pod crawlers/nobody",
+        ),
+        (
+            "both",
+            "203.0.113.5 --protocol UDP",
+            1,
+            "name it with --port",
+        ),
+        (
+            "both",
+            "203.0.113.5 --protocol ICMP --port 1",
+            1,
+            "leave --port out",
+        ),
+        (
+            "both",
+            "203.0.113.5",
+            2,
+            "--port <PORT>|--protocol <PROTOCOL>",
+        ),
+        ("both", "203.0.113.0/24 --port 1", 2, "--to"),
+        ("both", "203.0.113.5 --port 0", 2, "--port"),
+        ("both", "203.0.113.5 --protocol GRE", 2, "--protocol"),
+    ] {
+        let output = asked(&lab, pod, packet, &[]);
+        ends(&output, code);
+        assert!(text(&output).contains(words), "{packet}: {}", text(&output));
+    }
+    let alone = posternctl(
+        &lab,
+        &[&["explain", "pod", "a/b", "--port", "1"], &INPUTS[..]].concat(),
+    );
+    ends(&alone, 2);
+    let policy = [
+        "explain",
+        "policy",
+        "crawlers/crawler",
+        "--to",
+        "203.0.113.5",
+    ];
+    ends(&posternctl(&lab, &[&policy[..], &INPUTS].concat()), 2);
+}
+
+#[test]
+fn a_field_that_is_not_honoured_blocks_its_pods_and_is_named_as_the_cause() {
+    let lab = lab();
+    let named = OBJECTS.replace(
+        "  defaultAction: Deny\n",
+        "  defaultAction: Deny\n  dns: {mode: Filter}\n",
+    );
+    let named = named.replace("{cidr: 203.0.113.0/24}", "{fqdn: example.org}");
+    assert!(named.contains("fqdn") && named.contains("Filter"));
+    let pod = pod("both", "crawler", "{ip: 10.244.2.8}");
+    lab.write("manifests/objects.yaml", &(named + &pod));
+    let found = said(&lab, "both", "203.0.113.5 --port 8080", 3);
+    assert_eq!(found["result"], "Refused", "{found}");
+    assert_eq!(found["cause"]["reason"], "NotImplemented", "{found}");
+}
+
+#[test]
+fn a_blocked_pod_asks_for_names_of_the_cluster_and_a_node_that_waits_for_an_approval_is_not_guessed_at()
+ {
+    let lab = lab();
+    let pod = pod("safe", "vault", "{ip: 10.244.2.30}").replace("crawlers", "vault");
+    lab.write("manifests/vault.yaml", &pod);
+    let found = said(&lab, "vault/safe", "203.0.113.5 --port 8080", 3);
+    let cause = json!({"type": "PodBlocked", "reason": "NamespaceDeny"});
+    assert_eq!(found["cause"], cause, "{found}");
+    let found = said(&lab, "vault/safe", "10.96.0.10 --port 53 --protocol UDP", 0);
+    let summary = found["summary"].as_str().expect("a sentence");
+    assert!(summary.contains("others are refused: "), "{summary}");
+    lab.report("worker", Some(crate::folder::KEYS[1].1), 1_795_000_000_000);
+    let waits = asked(&lab, "both", "203.0.113.5 --port 8080", &[]);
+    ends(&waits, 1);
+    assert!(
+        text(&waits).contains("what node worker carries is not known"),
+        "{}",
+        text(&waits)
+    );
+}
+
+/// The first rule that names a packet decides, without nft, chains or sets.
+fn first_match(destination: &str, port: u16) -> (&'static str, Option<&'static str>) {
+    let (is_ours, is_named) = (
+        destination.starts_with("203.0.113."),
+        (8000..9000).contains(&port),
+    );
+    match destination {
+        "203.0.113.66" => ("Refused", Some("bad")),
+        _ if is_ours && is_named => ("LeavesByExit", Some("web")),
+        _ => ("Refused", None),
+    }
+}
+
+#[test]
+fn explanations_agree_with_a_first_match_by_hand_and_with_the_published_ruleset() {
+    let lab = lab();
+    lab.publish();
+    let body = lab.body("worker");
+    let facts = postern_plan::desired::Facts::assumed();
+    let desired = postern_plan::Desired::from_inputs(&postern_plan::desired::Inputs {
+        settings: &postern_plan::settings::Settings::default(),
+        body: Some(&body),
+        bindings: &postern_plan::binding::Bindings::default(),
+        facts: &facts,
+    });
+    let mut evaluator = Evaluator::new(&desired.ruleset);
+    let device = body.routes[0].interface.to_string();
+    let family = postern_plan::host::Family::V4;
+    let own = postern_plan::desired::tunnel_address(&body, &body.routes[0].interface, family);
+    evaluator
+        .addresses
+        .insert((device.clone(), family), own.expect("an address"));
+    for destination in ["203.0.113.5", "203.0.113.66", "203.0.113.67", "192.88.99.1"] {
+        for port in [7999, 8000, 8999, 9000] {
+            let code = match first_match(destination, port).0 {
+                "Refused" => 3,
+                _ => 0,
+            };
+            let found = said(&lab, "both", &format!("{destination} --port {port}"), code);
+            let rule = found["cause"]["rule"].as_str();
+            let told = (found["result"].as_str().expect("a result"), rule);
+            assert_eq!(told, first_match(destination, port), "{found}");
+            let transport = Transport::Tcp {
+                sport: 40_000,
+                dport: port,
+                syn: true,
+            };
+            let source = "10.244.2.8".parse().expect("an address");
+            let mut packet = Packet::new(source, destination.parse().expect("one"), transport);
+            packet.iif = "cni0".to_owned();
+            let passage = evaluator.routed(&packet, |_| Hop::Interface(device.clone()));
+            let left = matches!(passage.end, End::Left { .. });
+            assert_eq!(left, code == 0, "{destination} {port}: {passage:#?}");
+        }
+    }
+}
+
+#[test]
+fn the_commands_that_the_document_shows_about_a_packet_give_the_answers_that_it_names() {
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operator.md");
+    let document = fs::read_to_string(document).expect("a document");
+    let lab = lab();
+    let shop = OBJECTS.replace("namespace: crawlers", "namespace: shop");
+    let pod = pod("crawler-1", "crawler", "{ip: 10.244.2.8}").replace("crawlers", "shop");
+    lab.write("manifests/objects.yaml", &(shop + &pod));
+    fs::remove_file(lab.path("manifests/pods.yaml")).expect("pods");
+    let mut shown = 0;
+    for line in document
+        .lines()
+        .filter(|line| line.starts_with("posternctl explain pod"))
+    {
+        let (command, answer) = line.split_once('#').expect("a comment");
+        let arguments: Vec<&str> = command.split_whitespace().skip(1).collect();
+        if !arguments.contains(&"--to") {
+            continue;
+        }
+        let output = posternctl(&lab, &[&arguments[..], &INPUTS].concat());
+        let code = if answer.contains("exit code 3") { 3 } else { 0 };
+        ends(&output, code);
+        shown += 1;
+    }
+    assert_eq!(shown, 3);
+}
