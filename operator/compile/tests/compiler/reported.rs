@@ -339,7 +339,25 @@ fn a_refresh_and_a_pod_of_another_policy_change_no_status() {
     let is_refreshed = |one: &&NodeOutcome| matches!(one, NodeOutcome::Publish(_));
     assert!(published.filter(is_refreshed).count() > 1);
     assert_eq!(statuses(&refreshed), before);
+    // Another policy, p1, by the same exit: its new pod brings it to node0.
+    let others = |mut all: Vec<Verdict>| {
+        all.retain(|one| one.name != "p1");
+        all
+    };
+    let blue = Change::Policy {
+        namespace: 2,
+        name: 1,
+        app: 1,
+        exit: 1,
+        priority: 0,
+        accepted: Accepted::Yes,
+    };
+    make(&mut world, &blue);
     world.compile();
-    pod(&mut world, 2, 9, 0, 0);
-    assert_eq!(statuses(&world.compile_for(|_| false)), before);
+    let before = others(statuses(&world.compile()));
+    pod(&mut world, 2, 9, 0, 1);
+    let compilation = world.compile_for(|_| false);
+    let blue = said(&compilation, "p1", "Programmed");
+    assert!(blue.contains("behind: node0"), "{blue}");
+    assert_eq!(others(statuses(&compilation)), before);
 }
