@@ -187,4 +187,28 @@ impl Operator {
         let made = |asked: &&Asked| asked.method == Method::POST && asked.path.ends_with(resource);
         log.iter().filter(made).count()
     }
+
+    /// The first Event of this action, once it is written.
+    pub(crate) async fn told(&self, action: &str) -> Value {
+        let find = || {
+            let log = self.log.lock().unwrap();
+            let mut events = log
+                .iter()
+                .filter(|asked| asked.method == Method::POST && asked.path.ends_with("/events"));
+            events.find_map(|asked| {
+                let event: Value = serde_json::from_str(&asked.body).unwrap();
+                (event["action"] == action).then_some(event)
+            })
+        };
+        let found = async {
+            loop {
+                match find() {
+                    Some(event) => return event,
+                    None => tokio::time::sleep(Duration::from_millis(10)).await,
+                }
+            }
+        };
+        let found = tokio::time::timeout(Duration::from_secs(10), found).await;
+        found.unwrap_or_else(|_| panic!("no Event of action {action}"))
+    }
 }

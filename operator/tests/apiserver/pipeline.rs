@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use postern_crds::names::CLUSTER_INTENT;
-use postern_operator::pipeline::{IdleReason, Outcome};
+use postern_crds::names::{CLUSTER_INTENT, MEMORY_CONFIG_MAP};
+use postern_operator::pipeline::{IdleReason, Outcome, PipelineError};
 use serde_json::{Value, json};
 
 use crate::operator::{Script, operator};
@@ -204,4 +204,69 @@ async fn no_intent_waits_for_a_status() {
     };
     let asked = tokio::time::timeout(Duration::from_secs(5), asked).await;
     asked.expect("the status is written beside the run");
+}
+
+/// It refuses to make the ConfigMaps whose names begin so.
+fn refuses_maps(begin: String) -> impl Fn(&Asked) -> Script + Clone + Send + 'static {
+    move |asked| {
+        let is_map = asked.method == Method::POST && asked.path.ends_with("/configmaps");
+        match is_map && asked.body.contains(&format!("\"name\":\"{begin}")) {
+            true => Script::Says(StatusCode::UNPROCESSABLE_ENTITY, "Invalid"),
+            false => Script::Usual,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_policies_that_is_refused_is_told_and_keeps_no_intent_waiting() {
+    let mut operator = operator(&["n1"], refuses_maps(format!("{MEMORY_CONFIG_MAP}-")));
+    operator.first_run().await;
+    assert_eq!(operator.made("/nodeintents"), 2, "the shared one too");
+    let event = operator.told("Remember").await;
+    let note = event["note"].as_str().unwrap();
+    assert!(
+        note.contains("shop") && note.contains("the test refuses it"),
+        "{note}"
+    );
+}
+
+#[tokio::test]
+async fn without_the_page_that_says_what_was_let_go_nothing_is_published() {
+    let mut operator = operator(&["n1"], refuses_maps(format!("{MEMORY_CONFIG_MAP}\"")));
+    operator.complete().await;
+    let run = operator.pipeline.run().await;
+    assert!(matches!(run, Err(PipelineError::Memory(_))), "{run:?}");
+    assert_eq!(operator.made("/nodeintents"), 0);
+}
+
+/// It shows the policy in a form that can be read: what cannot be read does not count as an answer to the write.
+fn takes_the_status(asked: &Asked) -> Script {
+    if !asked.path.ends_with("/egresspolicies/p/status") {
+        return Script::Usual;
+    }
+    Script::Shows(json!({
+        "apiVersion": "postern.dev/v1alpha1", "kind": "EgressPolicy",
+        "metadata": {
+            "name": "p", "namespace": "shop", "uid": "uid-p", "generation": 1, "resourceVersion": "21",
+        },
+        "spec": {
+            "podSelector": {}, "defaultAction": "Allow",
+            "route": {"type": "Exit", "exitNodes": [{"name": "e1"}]},
+        },
+    }))
+}
+
+/// `kubectl describe` asks for Events by the UID of what it describes.
+#[tokio::test]
+async fn events_of_a_policys_status_and_of_what_cannot_be_read_carry_its_uid() {
+    let mut operator = operator(&["n1"], takes_the_status);
+    operator.first_run().await;
+    for action in ["Accepted", "Read"] {
+        let event = operator.told(action).await;
+        let regarding = json!({
+            "apiVersion": "postern.dev/v1alpha1", "kind": "EgressPolicy", "namespace": "shop", "name": "p",
+            "uid": "uid-p",
+        });
+        assert_eq!(event["regarding"], regarding, "{action}");
+    }
 }
