@@ -49,6 +49,21 @@ async fn an_event_names_its_object_with_the_uid_and_lies_in_its_namespace() {
     assert_eq!(event["regarding"], regarding);
 }
 
+/// The kubelet's Events about a node carry its name as UID, and so `kubectl describe node` asks for it.
+#[tokio::test]
+async fn an_event_about_a_node_carries_the_nodes_name_as_uid() {
+    let (client, log) = server::server(server::echo);
+    let (writer, _leading) = server::writer(client);
+    let (events, event_writer) = event_queue(writer, "operator-0");
+    events.push(news("aaa"));
+    all(events, event_writer).await;
+    let log = log.lock().unwrap();
+    let event: Value = serde_json::from_str(&log[0].body).unwrap();
+    let regarding =
+        serde_json::json!({"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": "n1"});
+    assert_eq!(event["regarding"], regarding);
+}
+
 /// Everything that is told is written, or lost.
 async fn all(events: EventQueue, event_writer: EventWriter) {
     drop(events);

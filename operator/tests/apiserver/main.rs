@@ -7,6 +7,7 @@
 )]
 
 mod events;
+mod operator;
 mod pipeline;
 mod revisions;
 mod server;

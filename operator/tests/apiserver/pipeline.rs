@@ -4,186 +4,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use kube::Client;
-use postern_apiserver::{NewestRevision, Requests};
-use postern_compile::snapshot::Settings;
-use postern_crds::names::CLUSTER_INTENT;
-use postern_operator::lease::TermWriter;
-use postern_operator::pipeline::publish::Writer;
-use postern_operator::pipeline::report::{event_queue, status_writer};
-use postern_operator::pipeline::{IdleReason, Outcome, Pipeline, PipelineParts};
-use postern_operator::settings::KnownSettings;
-use postern_operator::watches::{WatchSignals, start};
+use postern_crds::names::{CLUSTER_INTENT, MEMORY_CONFIG_MAP};
+use postern_operator::pipeline::{IdleReason, Outcome, PipelineError};
 use serde_json::{Value, json};
-use tokio::sync::watch;
 
-use crate::server::{self, Answer, Asked, Log};
-
-const NAMESPACE: &str = "postern-system";
-
-/// A pipeline that leads, on a cluster that has some nodes and a policy.
-struct Operator {
-    pipeline: Pipeline,
-    signals: WatchSignals,
-    log: Log,
-    _leading: TermWriter,
-    _settings: watch::Sender<KnownSettings>,
-}
-
-/// How the API server of a case differs from an ordinary one.
-enum Script {
-    /// Nothing: it answers as ever.
-    Usual,
-    /// It refuses with this code and reason.
-    Says(StatusCode, &'static str),
-    /// It never answers.
-    Silent,
-    /// It answers with this.
-    Shows(Value),
-}
-
-/// Answers as an API server does that has nodes and a policy, unless `special` answers.
-fn answer(asked: &Asked, nodes: &[&str], special: impl Fn(&Asked) -> Script) -> Answer {
-    match special(asked) {
-        Script::Usual => {}
-        Script::Says(code, reason) => return Some(refusal(code, reason)),
-        Script::Silent => return None,
-        Script::Shows(value) => return Some((StatusCode::OK, format!("{value}\n"))),
-    }
-    if asked.method != Method::GET {
-        return written(asked);
-    }
-    // A watch shows nothing, and goes on.
-    if asked.query.contains("watch=true") {
-        return None;
-    }
-    if asked.path.ends_with("/secrets/postern-signing-key") {
-        return Some(refusal(StatusCode::NOT_FOUND, "NotFound"));
-    }
-    let node = |name: &&str| {
-        json!({
-            "metadata": {"name": name, "uid": format!("uid-{name}"), "resourceVersion": "5"},
-            "spec": {"podCIDRs": ["10.1.0.0/24"]},
-            "status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.1"}]},
-        })
-    };
-    let policy = json!({
-        "metadata": {
-            "name": "p", "namespace": "shop", "uid": "uid-p", "generation": 1, "resourceVersion": "6",
-        },
-        "spec": {"route": "not one that can be read"},
-    });
-    let items: Vec<Value> = match asked.path.as_str() {
-        "/api/v1/nodes" => nodes.iter().map(node).collect(),
-        "/apis/postern.dev/v1alpha1/egresspolicies" => vec![policy],
-        _ => Vec::new(),
-    };
-    let list = json!({
-        "apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "10"}, "items": items,
-    });
-    Some((StatusCode::OK, list.to_string()))
-}
-
-/// An object as it was sent, with a version.
-fn written(asked: &Asked) -> Answer {
-    let mut object: Value = serde_json::from_str(&asked.body).unwrap_or_default();
-    object["metadata"]["resourceVersion"] = json!("20");
-    Some((StatusCode::OK, object.to_string()))
-}
-
-fn refusal(code: StatusCode, reason: &str) -> (StatusCode, String) {
-    let status = json!({
-        "apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": reason,
-        "message": "the test refuses it", "code": code.as_u16(),
-    });
-    (code, status.to_string())
-}
-
-fn operator(
-    nodes: &'static [&'static str],
-    special: impl Fn(&Asked) -> Script + Clone + Send + 'static,
-) -> Operator {
-    let (client, log) = server::server(move |asked| answer(asked, nodes, &special));
-    let (writer, leading) = server::writer(client.clone());
-    let signals = WatchSignals::default();
-    let (pipeline, settings) = pipeline(&client, writer, &signals);
-    Operator {
-        pipeline,
-        signals,
-        log,
-        _leading: leading,
-        _settings: settings,
-    }
-}
-
-fn pipeline(
-    client: &Client,
-    writer: Writer,
-    signals: &WatchSignals,
-) -> (Pipeline, watch::Sender<KnownSettings>) {
-    let (stores, watches) = start(client, NAMESPACE, signals, &writer.metrics);
-    for watch in watches {
-        tokio::spawn(watch);
-    }
-    let known = Settings {
-        service_ranges: vec!["10.96.0.0/16".parse().unwrap()],
-        api_servers: ["192.0.2.1:6443".parse().unwrap()].into(),
-        ..Settings::default()
-    };
-    let (sender, settings) = watch::channel(known.into());
-    let (events, event_writer) = event_queue(writer.clone(), "operator-0");
-    tokio::spawn(event_writer.write_events());
-    let (verdicts, statuses) = status_writer(writer.clone(), events.clone(), stores.clone());
-    tokio::spawn(statuses.write_statuses());
-    let parts = PipelineParts {
-        writer,
-        namespace: NAMESPACE.to_owned(),
-        events,
-        verdicts,
-        stores,
-        signals: signals.clone(),
-        settings,
-        lease_revision: NewestRevision::default(),
-        requests: Requests::default(),
-    };
-    (Pipeline::new(parts), sender)
-}
-
-impl Operator {
-    /// Waits until every store is complete, and runs once.
-    async fn first_run(&mut self) -> Outcome {
-        let complete = async {
-            let mut changes = self.signals.subscribe();
-            while !self.signals.missing(std::time::Instant::now()).is_empty() {
-                changes.changed().await.unwrap();
-            }
-        };
-        let complete = tokio::time::timeout(Duration::from_secs(10), complete).await;
-        let missing = self.signals.missing(std::time::Instant::now());
-        complete.unwrap_or_else(|_| panic!("stores are missing: {missing:?}"));
-        self.pipeline.run().await.unwrap()
-    }
-
-    fn was_asked(&self, path: &str) -> bool {
-        let log = self.log.lock().unwrap();
-        log.iter().any(|asked| asked.path.ends_with(path))
-    }
-
-    /// How often a resource was listed.
-    fn listed(&self, resource: &str) -> usize {
-        let log = self.log.lock().unwrap();
-        let listed =
-            |asked: &&Asked| asked.path.ends_with(resource) && !asked.query.contains("watch=true");
-        log.iter().filter(listed).count()
-    }
-
-    /// How many objects of a resource were sent to be made.
-    fn made(&self, resource: &str) -> usize {
-        let log = self.log.lock().unwrap();
-        let made = |asked: &&Asked| asked.method == Method::POST && asked.path.ends_with(resource);
-        log.iter().filter(made).count()
-    }
-}
+use crate::operator::{Script, operator};
+use crate::server::Asked;
 
 fn refuses_reports(asked: &Asked) -> Script {
     if asked.method == Method::POST && asked.path.ends_with("/nodereports") {
@@ -378,4 +204,69 @@ async fn no_intent_waits_for_a_status() {
     };
     let asked = tokio::time::timeout(Duration::from_secs(5), asked).await;
     asked.expect("the status is written beside the run");
+}
+
+/// It refuses to make the ConfigMaps whose names begin so.
+fn refuses_maps(begin: String) -> impl Fn(&Asked) -> Script + Clone + Send + 'static {
+    move |asked| {
+        let is_map = asked.method == Method::POST && asked.path.ends_with("/configmaps");
+        match is_map && asked.body.contains(&format!("\"name\":\"{begin}")) {
+            true => Script::Says(StatusCode::UNPROCESSABLE_ENTITY, "Invalid"),
+            false => Script::Usual,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_policies_that_is_refused_is_told_and_keeps_no_intent_waiting() {
+    let mut operator = operator(&["n1"], refuses_maps(format!("{MEMORY_CONFIG_MAP}-")));
+    operator.first_run().await;
+    assert_eq!(operator.made("/nodeintents"), 2, "the shared one too");
+    let event = operator.told("Remember").await;
+    let note = event["note"].as_str().unwrap();
+    assert!(
+        note.contains("shop") && note.contains("the test refuses it"),
+        "{note}"
+    );
+}
+
+#[tokio::test]
+async fn without_the_page_that_says_what_was_let_go_nothing_is_published() {
+    let mut operator = operator(&["n1"], refuses_maps(format!("{MEMORY_CONFIG_MAP}\"")));
+    operator.complete().await;
+    let run = operator.pipeline.run().await;
+    assert!(matches!(run, Err(PipelineError::Memory(_))), "{run:?}");
+    assert_eq!(operator.made("/nodeintents"), 0);
+}
+
+/// It shows the policy in a form that can be read: what cannot be read does not count as an answer to the write.
+fn takes_the_status(asked: &Asked) -> Script {
+    if !asked.path.ends_with("/egresspolicies/p/status") {
+        return Script::Usual;
+    }
+    Script::Shows(json!({
+        "apiVersion": "postern.dev/v1alpha1", "kind": "EgressPolicy",
+        "metadata": {
+            "name": "p", "namespace": "shop", "uid": "uid-p", "generation": 1, "resourceVersion": "21",
+        },
+        "spec": {
+            "podSelector": {}, "defaultAction": "Allow",
+            "route": {"type": "Exit", "exitNodes": [{"name": "e1"}]},
+        },
+    }))
+}
+
+/// `kubectl describe` asks for Events by the UID of what it describes.
+#[tokio::test]
+async fn events_of_a_policys_status_and_of_what_cannot_be_read_carry_its_uid() {
+    let mut operator = operator(&["n1"], takes_the_status);
+    operator.first_run().await;
+    for action in ["Accepted", "Read"] {
+        let event = operator.told(action).await;
+        let regarding = json!({
+            "apiVersion": "postern.dev/v1alpha1", "kind": "EgressPolicy", "namespace": "shop", "name": "p",
+            "uid": "uid-p",
+        });
+        assert_eq!(event["regarding"], regarding, "{action}");
+    }
 }

@@ -6,10 +6,13 @@ use postern_crds::EgressPolicy;
 use postern_intent::body::{BlockedReason, Class, Way};
 use serde_json::json;
 
-use super::changes::{make, pod, red_policy, start};
+use super::changes::{pod, start};
 use super::world::World;
 
-/// A policy of namespace red whose selector takes some 40 kB: all that the schema lets through.
+/// The namespace that asks for too much: there is one before it and one behind it in the order of names.
+const GREEN: &str = "green";
+
+/// A policy of namespace green whose selector takes some 40 kB: all that the schema lets through.
 fn large(name: &str, generation: i64, first: &str) -> EgressPolicy {
     let expressions: Vec<_> = (0..16)
         .map(|number| {
@@ -22,7 +25,7 @@ fn large(name: &str, generation: i64, first: &str) -> EgressPolicy {
     let policy = json!({
         "apiVersion": "postern.dev/v1alpha1", "kind": "EgressPolicy",
         "metadata": {
-            "namespace": "red", "name": name, "uid": format!("uid-{name}"), "generation": generation,
+            "namespace": GREEN, "name": name, "uid": format!("uid-{name}"), "generation": generation,
         },
         "spec": {
             "podSelector": {"matchExpressions": expressions},
@@ -33,23 +36,29 @@ fn large(name: &str, generation: i64, first: &str) -> EgressPolicy {
     serde_json::from_value(policy).expect("a policy")
 }
 
-/// The policy for the pods only whose label `late` is its name. It takes as much room as before.
-fn selecting(mut policy: EgressPolicy, name: &str) -> EgressPolicy {
-    let late = json!({"key": "late", "operator": "In", "values": [name]});
+/// The policy for the pods only whose label `late` is its name or `both`. It takes as much room as before.
+fn selecting(mut policy: EgressPolicy) -> EgressPolicy {
+    let late = json!({"key": "late", "operator": "In", "values": [policy.metadata.name, "both"]});
     let late = serde_json::from_value(late).expect("an expression");
     let expressions = policy.spec.pod_selector.match_expressions.as_mut();
     *expressions.and_then(|all| all.last_mut()).expect("sixteen") = late;
     policy
 }
 
-/// What a pod of red is under.
+/// The same policy in another namespace.
+fn elsewhere(mut policy: EgressPolicy, namespace: &str) -> EgressPolicy {
+    policy.metadata.namespace = Some(namespace.to_owned());
+    policy
+}
+
+/// What a pod of green is under.
 fn class(world: &World, name: &str) -> Class {
     let mut pods = world.previous.values().flat_map(|body| &body.pods);
-    let found = pods.find(|pod| pod.namespace.as_str() == "red" && pod.name.as_str() == name);
+    let found = pods.find(|pod| pod.namespace.as_str() == GREEN && pod.name.as_str() == name);
     found.expect("the pod").class.clone()
 }
 
-/// The way out of a pod of red that is under a policy.
+/// The way out of a pod of green that is under a policy.
 fn way(world: &World, name: &str) -> Way {
     let Class::Policy { scope } = class(world, name) else {
         panic!("{:?}", class(world, name));
@@ -67,61 +76,52 @@ fn accepted(verdicts: &[Verdict], name: &str) -> String {
     accepted.expect("a condition").reason.to_string()
 }
 
+/// Bytes that are remembered of green's policies.
 fn remembered(world: &World) -> usize {
-    serde_json::to_vec(&world.memory).expect("JSON").len()
+    let policies = world.memory.policies.iter();
+    let green = policies.filter(|(namespace, _)| namespace.as_str() == GREEN);
+    let green: Vec<_> = green.map(|(_, known)| known).collect();
+    serde_json::to_vec(&green).expect("JSON").len()
 }
 
 #[test]
 fn policies_past_the_budget_of_their_namespace_are_refused_and_block_and_the_others_stay() {
     let mut world = start();
-    make(&mut world, &red_policy(0));
-    // A pod that the first of the large policies selects, and one that the last one does. Nobody else selects them.
-    for (number, policy) in [(5, "z00"), (6, "z99")] {
-        pod(&mut world, 0, number, 0, 2);
-        let pod = world.pods.get_mut(&format!("red/pod{number}")).expect("it");
-        pod.labels = [("late".to_owned(), policy.to_owned())].into();
+    // Its name comes after those of the others, and its rank before theirs.
+    let mut there = selecting(large("there", 1, "a"));
+    there.spec.priority = 1;
+    world.policies.insert("there".to_owned(), there);
+    for (number, late) in [(5, "a00"), (6, "a99"), (7, "both")] {
+        pod(&mut world, 1, number, 0, 2);
+        let pod = world.pods.get_mut(&format!("{GREEN}/pod{number}"));
+        pod.expect("it").labels = [("late".to_owned(), late.to_owned())].into();
     }
     world.compile();
-    let before = world.previous.clone();
     assert_eq!(class(&world, "pod5"), Class::Released);
+    let kept = (class(&world, "pod7"), way(&world, "pod7"));
+    assert!(!matches!(kept.1, Way::Blocked { .. }));
     for number in 0..100 {
-        let name = format!("z{number:02}");
-        let policy = selecting(large(&name, 1, "a"), &name);
+        let name = format!("a{number:02}");
+        let policy = selecting(large(&name, 1, "a"));
         world.policies.insert(name, policy);
+    }
+    for (name, namespace) in [("before", "blue"), ("behind", "red")] {
+        let policy = elsewhere(large(name, 1, "a"), namespace);
+        world.policies.insert(name.to_owned(), policy);
     }
     let compilation = world.compile();
     assert!(!matches!(way(&world, "pod5"), Way::Blocked { .. }));
     let reason = BlockedReason::PolicyRefused;
     assert_eq!(way(&world, "pod6"), Way::Blocked { reason });
     assert!(remembered(&world) < NAMESPACE_BUDGET + 64 * 1024);
-    assert_eq!(accepted(&compilation.verdicts, "z00"), "Accepted");
-    assert_eq!(accepted(&compilation.verdicts, "z99"), "TooLarge");
-    for (name, policy) in &world.policies {
-        if policy.metadata.namespace.as_deref() != Some("red") {
-            let reason = accepted(&compilation.verdicts, name);
-            assert_ne!(reason, "TooLarge", "{name}");
-        }
+    assert_eq!(accepted(&compilation.verdicts, "a00"), "Accepted");
+    assert_eq!(accepted(&compilation.verdicts, "a99"), "TooLarge");
+    for name in ["before", "behind", "there"] {
+        let reason = accepted(&compilation.verdicts, name);
+        assert_eq!(reason, "Accepted", "{name}");
     }
-    // The policy that was there keeps its pods.
-    for (node, body) in &before {
-        for pod in &body.pods {
-            if let Class::Policy { .. } = &pod.class {
-                let now = world.previous[node]
-                    .pods
-                    .iter()
-                    .find(|one| one.uid == pod.uid);
-                assert!(!matches!(
-                    now.map(|pod| &pod.class),
-                    Some(
-                        Class::Released
-                            | Class::Blocked {
-                                reason: BlockedReason::PolicyRefused
-                            }
-                    )
-                ));
-            }
-        }
-    }
+    let now = (class(&world, "pod7"), way(&world, "pod7"));
+    assert_eq!(now, kept, "the pod of the policy that was there");
 }
 
 #[test]
@@ -145,6 +145,23 @@ fn an_update_that_does_not_fit_leaves_what_is_remembered_as_it_was() {
     world.wait(jiff::SignedDuration::from_hours(1));
     let compilation = world.compile();
     assert_eq!(accepted(&compilation.verdicts, "z00"), "Accepted");
+}
+
+#[test]
+fn an_update_that_fits_is_accepted_before_a_new_policy_that_then_does_not() {
+    let mut world = start();
+    for number in 0..6 {
+        let name = format!("z{number:02}");
+        world.policies.insert(name.clone(), large(&name, 1, "a"));
+    }
+    world.compile();
+    for policy in [large("z05", 2, "b"), large("a00", 1, "a")] {
+        let name = policy.metadata.name.clone().expect("a name");
+        world.policies.insert(name, policy);
+    }
+    let compilation = world.compile();
+    assert_eq!(accepted(&compilation.verdicts, "z05"), "Accepted");
+    assert_eq!(accepted(&compilation.verdicts, "a00"), "TooLarge");
 }
 
 #[test]

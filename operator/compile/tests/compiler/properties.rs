@@ -7,6 +7,7 @@ use postern_compile::{NodeOutcome, compile};
 use postern_intent::body::{BlockedReason, Class, TunnelRole, Way};
 use postern_intent::{NodeDocument, NodeName, Uid};
 use proptest::prelude::{ProptestConfig, prop, proptest};
+use serde_json::{Value, json};
 
 use super::changes::{Accepted, Change, history, make, pod, start};
 use super::world::World;
@@ -32,6 +33,21 @@ fn classes(bodies: &BTreeMap<NodeName, NodeDocument>) -> BTreeMap<Uid, Class> {
         .flat_map(|body| &body.pods)
         .map(|pod| (pod.uid.clone(), pod.class.clone()))
         .collect()
+}
+
+/// The numbers that bodies give to exits and to the clients of exits.
+fn numbers(world: &World) -> BTreeMap<String, Value> {
+    let mut numbers = BTreeMap::new();
+    for body in world.previous.values() {
+        for one in &body.allocations {
+            let exit = json!([one.port, one.network, one.stem]);
+            numbers.insert(one.exit.to_string(), exit);
+            let hosts = one.hosts.iter();
+            let hosts = hosts.map(|(node, host)| (format!("{node} of {}", one.exit), json!(host)));
+            numbers.extend(hosts);
+        }
+    }
+    numbers
 }
 
 fn reversed(snapshot: &Snapshot) -> Snapshot {
@@ -103,6 +119,18 @@ proptest! {
                     if tunnel.role == TunnelRole::Served {
                         assert!(ports.insert(tunnel.listen_port), "a port twice");
                     }
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn an_exit_or_a_client_that_is_published_keeps_its_numbers(history in history()) {
+        live(&history, |before, _, world| {
+            let (old, new) = (numbers(before), numbers(world));
+            for (whose, number) in &old {
+                if let Some(now) = new.get(whose) {
+                    assert_eq!(now, number, "{whose}");
                 }
             }
         });

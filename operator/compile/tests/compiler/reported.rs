@@ -4,8 +4,8 @@ use postern_compile::snapshot::ReportedScope;
 use postern_compile::verdict::{Detail, Verdict};
 use postern_compile::{Compilation, NodeOutcome};
 use postern_crds::conditions::{ConditionType, Finding, Reason};
-use postern_intent::Uid;
 use postern_intent::body::{BlockedReason, Class, FORMAT_VERSION, TunnelRole};
+use postern_intent::{NodeName, Uid};
 
 use super::changes::{Accepted, Change, NO_RED_POLICY, make, pod, red_policy, start};
 use super::world::World;
@@ -311,6 +311,8 @@ fn a_peer_outlives_its_last_pod_and_keeps_its_addresses() {
     let before = peers(&world);
     assert!(!before.is_empty());
     make(&mut world, &NO_RED_POLICY);
+    // It was numbered before e2, so that numbers given anew would differ.
+    make(&mut world, &Change::NoExit { exit: 0 });
     world.compile();
     world.wait(jiff::SignedDuration::from_hours(2));
     world.compile();
@@ -321,6 +323,27 @@ fn a_peer_outlives_its_last_pod_and_keeps_its_addresses() {
         .count();
     assert_eq!(clients, 0, "nobody uses the exit any more");
     assert_eq!(peers(&world), before);
+}
+
+#[test]
+fn a_client_keeps_its_addresses_when_nodes_before_it_become_clients() {
+    let node = |name: &str| name.parse::<NodeName>().expect("a name");
+    let addresses = |world: &World| {
+        let tunnels = world.previous[&node("node2")].tunnels.iter();
+        let used = tunnels.filter(|tunnel| tunnel.role == TunnelRole::Used);
+        used.flat_map(|tunnel| tunnel.addresses.clone())
+            .collect::<Vec<_>>()
+    };
+    let mut world = start();
+    make(&mut world, &red_policy(2));
+    world.compile();
+    let before = addresses(&world);
+    assert!(!before.is_empty());
+    assert!(world.previous[&node("node0")].routes.is_empty());
+    make(&mut world, &red_policy(3));
+    world.compile();
+    assert!(!world.previous[&node("node0")].routes.is_empty());
+    assert_eq!(addresses(&world), before);
 }
 
 /// Everything that is said of a policy and of its exit.
@@ -339,7 +362,25 @@ fn a_refresh_and_a_pod_of_another_policy_change_no_status() {
     let is_refreshed = |one: &&NodeOutcome| matches!(one, NodeOutcome::Publish(_));
     assert!(published.filter(is_refreshed).count() > 1);
     assert_eq!(statuses(&refreshed), before);
+    // Another policy, p1, by the same exit: its new pod brings it to node0.
+    let others = |mut all: Vec<Verdict>| {
+        all.retain(|one| one.name != "p1");
+        all
+    };
+    let blue = Change::Policy {
+        namespace: 2,
+        name: 1,
+        app: 1,
+        exit: 1,
+        priority: 0,
+        accepted: Accepted::Yes,
+    };
+    make(&mut world, &blue);
     world.compile();
-    pod(&mut world, 2, 9, 0, 0);
-    assert_eq!(statuses(&world.compile_for(|_| false)), before);
+    let before = others(statuses(&world.compile()));
+    pod(&mut world, 2, 9, 0, 1);
+    let compilation = world.compile_for(|_| false);
+    let blue = said(&compilation, "p1", "Programmed");
+    assert!(blue.contains("behind: node0"), "{blue}");
+    assert_eq!(others(statuses(&compilation)), before);
 }

@@ -160,8 +160,10 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
     use k8s_openapi::jiff::Timestamp;
 
+    use postern_compile::gate::{Cause, Held, HeldUntil, Subject};
+
     use super::super::events::Regarding;
-    use super::between;
+    use super::{between, of_held};
 
     fn condition(kind: &str, status: &str, reason: &str) -> Condition {
         Condition {
@@ -216,5 +218,24 @@ mod tests {
         let before = [condition("Accepted", "False", "Invalid")];
         let after = [condition("Accepted", "True", "Accepted")];
         assert_eq!(announced(&before, &after), ["Accepted"]);
+    }
+
+    /// `kubectl describe` asks for Events by the UID of what it describes, also of a policy that is gone.
+    #[test]
+    fn what_waits_for_an_approval_is_told_with_the_uid_of_what_it_is_about() {
+        let held = Held {
+            subject: Subject::Policy("shop/p".to_owned()),
+            cause: Cause::PolicyDeleted,
+            digest: "d".to_owned(),
+            since: Timestamp::UNIX_EPOCH,
+            pods: 3,
+            until: HeldUntil::Approved,
+            uid: Some("u1".parse().expect("a UID")),
+        };
+        let notices = of_held(&[held]);
+        let regarding = notices.values().map(|notice| &notice.regarding);
+        let namespace = Some("shop".to_owned());
+        let policy = Regarding::own("EgressPolicy", namespace, "p", Some("u1".to_owned()));
+        assert!(regarding.eq([&policy]));
     }
 }
