@@ -4,10 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use postern_apiserver::Endpoint;
 use postern_intent::{Address, NodeName, Prefix, Uid};
 use postern_plan::settings::{DNS_PORT, MARK_MASK, SecondLock, Settings};
-
-use crate::apiserver::ApiEndpoint;
 
 /// The node agent of Postern.
 #[derive(Debug, Parser)]
@@ -261,11 +260,11 @@ impl RunArgs {
 
     /// The way to the API server, if that is where documents come from.
     #[must_use]
-    pub fn endpoint(&self) -> Option<ApiEndpoint> {
-        let endpoint = self.source.kubeconfig.clone();
+    pub fn endpoint(&self) -> Option<Endpoint> {
+        let kubeconfig = self.source.kubeconfig.clone();
         self.source
             .kubernetes
-            .then(|| endpoint.map_or(ApiEndpoint::Pod, ApiEndpoint::Kubeconfig))
+            .then(|| Endpoint::of_node(kubeconfig))
     }
 
     /// The node's own settings.
@@ -332,7 +331,7 @@ mod tests {
         let args = parsed("--kubernetes --run-dir=/r --trust-dir=/t").unwrap();
         assert_eq!(args.inbox(), PathBuf::from("/r/inbox"));
         assert_eq!(args.report(), PathBuf::from("/r/report.json"));
-        assert_eq!(args.endpoint(), Some(ApiEndpoint::Pod));
+        assert_eq!(args.endpoint(), Some(Endpoint::of_node(None)));
         let words = "--intents=/i --report=/o --node-uid=u --trust-key=/k";
         let args = parsed(words).unwrap();
         assert_eq!((args.inbox(), args.endpoint()), (PathBuf::from("/i"), None));

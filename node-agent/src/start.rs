@@ -1,6 +1,6 @@
 //! `run`: everything is put together here, and nothing is decided.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use postern_agent::agent::run::Wakers;
 use postern_agent::agent::state::{
-    Agent, LastRun, LedgerState, Opening, ReceivedDocuments, StartDamage, note_damage,
+    Agent, AgentOptions, AgentOutput, DocumentState, DurableState, ExitWatch, KernelState,
+    LedgerState, Opening, ReceivedDocuments, StartDamage, note_damage,
 };
 use postern_agent::agent::{NodeUpdate, Renewals, RunError, run as run_agent, watch_sockets};
 use postern_agent::apiserver::{self, ApiServerOptions, identity};
@@ -33,7 +34,6 @@ use postern_intent::body::NodeIdentity;
 use postern_intent::newtypes::NewtypeError;
 use postern_intent::{KeySet, Uid};
 use postern_linux::{BackendPreference, LinuxHost, LinuxOptions, PrivateKey};
-use postern_plan::Desired;
 use postern_plan::desired::Facts;
 use postern_plan::settings::Settings;
 use postern_telemetry::{Health, LogError, chain};
@@ -108,42 +108,49 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
     let (probes, plan) = ProbeHandle::pair();
     let agent = Agent {
         host,
-        node: NodeIdentity {
-            name: args.node_name.clone(),
-            uid,
+        options: AgentOptions {
+            node: NodeIdentity {
+                name: args.node_name.clone(),
+                uid,
+            },
+            settings: args.settings(),
+            plugin: args.plugin,
+            repair: args.repair,
         },
-        settings: args.settings(),
-        plugin: args.plugin,
-        repair: args.repair,
         clock: Clock::new(ledger.entries().highest_time),
-        ledger,
-        installed_keys,
-        keys,
-        bindings,
-        inbox: Inbox::new(&args.inbox()),
-        key,
-        received: ReceivedDocuments::default(),
-        verified: None,
-        facts: first_facts(),
-        desired: Arc::new(Desired::default()),
-        carried: None,
-        learned: postern_plan::diff::learned::Learned::default(),
-        owed_cuts: BTreeMap::new(),
-        last: LastRun::default(),
-        scopes: BTreeMap::new(),
-        refusals: std::collections::VecDeque::new(),
-        counters,
+        documents: DocumentState {
+            installed_keys,
+            keys,
+            inbox: Inbox::new(&args.inbox()),
+            received: ReceivedDocuments::default(),
+            verified: None,
+            refusals: VecDeque::new(),
+        },
+        memory: DurableState {
+            ledger,
+            ledger_lost: LedgerState::Kept,
+            bindings,
+            key,
+        },
+        kernel: KernelState {
+            facts: first_facts(),
+            ..KernelState::default()
+        },
+        exits: ExitWatch {
+            probes,
+            opening: Opening::default(),
+            renewals: Renewals::default(),
+        },
         waiting: Vec::new(),
         dns,
-        probes,
-        renewals: Renewals::default(),
-        opening: Opening::default(),
-        audit,
-        report: ReportWriter::new(&args.report()),
-        metrics,
-        ledger_lost: LedgerState::Kept,
-        damages,
-        preflight: None,
+        output: AgentOutput {
+            audit,
+            report: ReportWriter::new(&args.report()),
+            metrics,
+            counters,
+            damages,
+            preflight: None,
+        },
     };
     let wakers = Wakers {
         probes: probe::start(plan, resolvers),

@@ -27,6 +27,16 @@ pub enum ServerAddress {
     Kubectl,
 }
 
+/// What a kubeconfig may make a program do besides reading files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KubeconfigTrust {
+    /// What kubectl would do: it may name a program that gives credentials, and the environment may name a proxy.
+    Person,
+    /// Neither: a privileged program of a node starts none for its credentials, and a proxy of the environment is for programs
+    /// that leave the node's network. A proxy that the file names is used.
+    Node,
+}
+
 /// Where the API server is, and as whom it is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
@@ -34,6 +44,8 @@ pub struct Endpoint {
     pub address: ServerAddress,
     /// A context of the kubeconfig; none: the current one.
     pub context: Option<String>,
+    /// What the kubeconfig may ask for.
+    pub trust: KubeconfigTrust,
 }
 
 /// Why there is no client.
@@ -65,6 +77,14 @@ pub enum ConnectError {
     /// No kubeconfig was named, and this is no pod.
     #[error("no kubeconfig is given and the pod has no account")]
     Account(#[source] InClusterError),
+    /// A node's kubeconfig asks for more than a node does.
+    #[error(
+        "the kubeconfig {path:?} starts a program for its credentials, and a node's program starts none: write tokenFile"
+    )]
+    CredentialProgram {
+        /// The file.
+        path: PathBuf,
+    },
     /// No client can be made of it.
     #[error("what the kubeconfig says makes no client")]
     Client(#[source] Box<kube::Error>),
@@ -77,6 +97,16 @@ impl Endpoint {
         Self {
             address: kubeconfig.map_or(ServerAddress::Pod, ServerAddress::Kubeconfig),
             context: None,
+            trust: KubeconfigTrust::Person,
+        }
+    }
+
+    /// The same for a privileged program of a node.
+    #[must_use]
+    pub fn of_node(kubeconfig: Option<PathBuf>) -> Self {
+        Self {
+            trust: KubeconfigTrust::Node,
+            ..Self::of_program(kubeconfig)
         }
     }
 }
@@ -117,7 +147,18 @@ async fn from_files(endpoint: &Endpoint) -> Result<Config, ConnectError> {
     let found = match &endpoint.address {
         ServerAddress::Kubeconfig(path) => {
             let read = Kubeconfig::read_from(path).map_err(|source| unusable(endpoint, source))?;
-            Config::from_custom_kubeconfig(read, &options).await
+            let names_proxy = names_proxy(&read);
+            if endpoint.trust == KubeconfigTrust::Node && starts_a_program(&read) {
+                return Err(ConnectError::CredentialProgram { path: path.clone() });
+            }
+            let mut found = Config::from_custom_kubeconfig(read, &options).await;
+            if let Ok(config) = &mut found
+                && endpoint.trust == KubeconfigTrust::Node
+                && !names_proxy
+            {
+                config.proxy_url = None;
+            }
+            found
         }
         ServerAddress::Pod | ServerAddress::Kubectl => Config::from_kubeconfig(&options).await,
     };
@@ -127,6 +168,18 @@ async fn from_files(endpoint: &Endpoint) -> Result<Config, ConnectError> {
         }
         other => other.map_err(|source| unusable(endpoint, source)),
     }
+}
+
+fn starts_a_program(file: &Kubeconfig) -> bool {
+    let users = file.auth_infos.iter();
+    let mut users = users.filter_map(|user| user.auth_info.as_ref());
+    users.any(|user| user.exec.is_some() || user.auth_provider.is_some())
+}
+
+fn names_proxy(file: &Kubeconfig) -> bool {
+    let clusters = file.clusters.iter();
+    let mut clusters = clusters.filter_map(|named| named.cluster.as_ref());
+    clusters.any(|cluster| cluster.proxy_url.is_some())
 }
 
 /// Whether there is no kubeconfig at all. One that is there and wrong is a mistake of whoever wrote it, and no reason to
@@ -173,6 +226,21 @@ mod tests {
             Err(ConnectError::Kubeconfig { path: named, .. }) => assert_eq!(named, path),
             other => panic!("no kubeconfig, not {other:?}"),
         }
+    }
+
+    #[tokio::test]
+    async fn a_node_starts_no_program_for_its_credentials() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("kubeconfig");
+        let text = r#"{"clusters": [{"name": "c", "cluster": {"server": "http://192.0.2.1"}}],
+            "users": [{"name": "u", "user": {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "true"}}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}], "current-context": "c"}"#;
+        std::fs::write(&path, text).expect("a file");
+        let refused = config(&Endpoint::of_node(Some(path)), "test/1").await;
+        assert!(matches!(
+            refused,
+            Err(ConnectError::CredentialProgram { .. })
+        ));
     }
 
     #[test]

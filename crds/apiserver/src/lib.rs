@@ -16,7 +16,7 @@ mod pace;
 mod requests;
 mod revision;
 
-pub use connect::{ConnectError, Endpoint, ServerAddress, client, config};
+pub use connect::{ConnectError, Endpoint, KubeconfigTrust, ServerAddress, client, config};
 pub use deadline::{DEADLINE, NoAnswer, in_time};
 pub use failure::{ApiError, ApiVerb, Failure, within};
 pub use pace::{Pace, random_number};

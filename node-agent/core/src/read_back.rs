@@ -50,6 +50,34 @@ pub enum GuardReading {
 }
 
 /// What the kernel shows after a run.
+///
+/// A report takes one, and it is made from a reading:
+///
+/// ```
+/// # use postern_agent_core::read_back::{Carried, GuardReading, PartialReading, ReadBack};
+/// # use postern_plan::check::Seal;
+/// # use postern_plan::order::{Plan, Planning};
+/// fn read(carried: &Carried, reading: PartialReading, planning: &Planning<'_>) -> ReadBack {
+///     ReadBack::new(carried, None, reading, planning)
+/// }
+/// ```
+///
+/// A body that was accepted and not read back cannot stand in one:
+///
+/// ```compile_fail
+/// # use postern_agent_core::read_back::{Carried, GuardReading, PartialReading, ReadBack};
+/// # use postern_plan::check::Seal;
+/// # use postern_plan::order::{Plan, Planning};
+/// fn claim(carried: Carried) -> ReadBack {
+///     ReadBack {
+///         carried,
+///         guard: GuardReading::Wanted,
+///         lock: Seal::Sealed,
+///         differences: Plan::default(),
+///         reading: PartialReading::default(),
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct ReadBack {
     carried: Carried,

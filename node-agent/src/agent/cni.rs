@@ -45,7 +45,7 @@ impl<H: Host> Agent<H> {
     pub fn cni_status(&self) -> Response {
         // Where no guard is possible, pods that nobody guards still start: ADD refuses the others one by one.
         let serves_some = self.has_no_guard() && self.body().is_some();
-        if self.is_released() || self.last.seal() == Some(Seal::Sealed) || serves_some {
+        if self.is_released() || self.kernel.last.seal() == Some(Seal::Sealed) || serves_some {
             Response::Done
         } else {
             refused(
@@ -86,6 +86,7 @@ impl<H: Host> Agent<H> {
     /// The host interface of the network that the sandbox has already, where this one is another.
     fn first_network(&self, binding: &Binding) -> Option<IfName> {
         let bound = self
+            .memory
             .bindings
             .get()
             .by_container
@@ -114,7 +115,7 @@ impl<H: Host> Agent<H> {
 
     /// Is the pod held unless a body says otherwise? Without a body everybody is, and who was guarded once still is.
     fn is_guarded(&self, namespace: &Namespace, uid: &Uid) -> bool {
-        self.bindings.get().guarded.contains(uid)
+        self.memory.bindings.get().guarded.contains(uid)
             || self
                 .body()
                 .is_none_or(|body| body.guarded_namespaces.contains(namespace))
@@ -125,7 +126,7 @@ impl<H: Host> Agent<H> {
         let invalid = |what: &str, message: String| {
             Box::new(later(Reason::Invalid, format!("{what}: {message}")))
         };
-        if let Err(error) = self.bindings.work_off_departures() {
+        if let Err(error) = self.memory.bindings.work_off_departures() {
             return Err(Box::new(later(Reason::NotDurable, error.to_string())));
         }
         let links = self.host.list_links().await;
@@ -139,10 +140,10 @@ impl<H: Host> Agent<H> {
         let pod_link = link
             .and_then(|link| link.master.clone())
             .unwrap_or_else(|| host_interface.clone());
-        if !self.settings.is_pod_link(&pod_link) {
+        if !self.options.settings.is_pod_link(&pod_link) {
             let message = format!(
                 "the pod is behind {pod_link}, which the setting --pod-links ({}) does not match: add it there",
-                self.settings.pod_links.join(", ")
+                self.options.settings.pod_links.join(", ")
             );
             return Err(Box::new(later(Reason::UnknownPodLink, message)));
         }
@@ -191,8 +192,8 @@ impl<H: Host> Agent<H> {
     async fn bind(&mut self, binding: Binding) -> Result<(), Box<Response>> {
         let (namespace, uid) = (binding.namespace.clone(), binding.uid.clone());
         let addresses = binding.addresses.clone();
-        let body = self.verified.as_deref().map(Verified::get);
-        let added = self.bindings.change(|bindings| {
+        let body = self.documents.verified.as_deref().map(Verified::get);
+        let added = self.memory.bindings.change(|bindings| {
             bindings.add(binding);
             if let Some(body) = body {
                 bindings.guard(body);
@@ -217,7 +218,7 @@ impl<H: Host> Agent<H> {
             let message = format!("flows of the pod that had {address} before are not cut yet");
             return Err(Box::new(later(Reason::FlowsNotCut, message)));
         }
-        if self.last.seal() == Some(Seal::Sealed) {
+        if self.kernel.last.seal() == Some(Seal::Sealed) {
             Ok(())
         } else {
             Err(Box::new(later(
@@ -229,11 +230,11 @@ impl<H: Host> Agent<H> {
 
     /// DEL. The end of a further network of a sandbox takes nothing from its first one.
     pub async fn cni_del(&mut self, container: &str, ifname: &str) -> Response {
-        let bound = self.bindings.get().by_container.get(container);
+        let bound = self.memory.bindings.get().by_container.get(container);
         if bound.is_some_and(|bound| bound.ifname != ifname) {
             return Response::Done;
         }
-        if let Err(error) = self.bindings.remove(container) {
+        if let Err(error) = self.memory.bindings.remove(container) {
             return later(Reason::NotDurable, error.to_string());
         }
         if let Err(error) = self.apply_bindings().await {
@@ -249,7 +250,13 @@ impl<H: Host> Agent<H> {
 
     /// CHECK: is the binding the one that ADD made?
     pub fn cni_check(&self, container: &str) -> Response {
-        if self.bindings.get().by_container.contains_key(container) {
+        if self
+            .memory
+            .bindings
+            .get()
+            .by_container
+            .contains_key(container)
+        {
             Response::Done
         } else {
             refused(
@@ -262,7 +269,7 @@ impl<H: Host> Agent<H> {
 
     /// GC: every sandbox that the runtime does not name is gone.
     pub async fn cni_gc(&mut self, valid: &[String]) -> Response {
-        if let Err(error) = self.bindings.keep_only(valid) {
+        if let Err(error) = self.memory.bindings.keep_only(valid) {
             return later(Reason::NotDurable, error.to_string());
         }
         if let Err(error) = self.apply_bindings().await {
@@ -277,7 +284,7 @@ impl<H: Host> Agent<H> {
     /// Answers ADDs whose pod is classified now, or whose patience is over: such a pod starts held.
     pub async fn answer_waiting(&mut self) {
         let now = Instant::now();
-        let sealed = self.is_released() || self.last.seal() == Some(Seal::Sealed);
+        let sealed = self.is_released() || self.kernel.last.seal() == Some(Seal::Sealed);
         let waiting = std::mem::take(&mut self.waiting);
         for one in waiting {
             let over = self.is_listed(&one.uid) || self.is_released() || one.until <= now;

@@ -31,7 +31,7 @@ impl<H: Host> Agent<H> {
     /// being released when it was in a stage that blocks.
     pub(super) async fn execute(&mut self, plan: Plan, desired: &Desired, activation: Activation) {
         let plan = plan.cutting(FlowCut {
-            addresses: self.owed_cuts.clone(),
+            addresses: self.kernel.owed_cuts.clone(),
             inside: desired.inside.clone(),
         });
         let mut blocks_stand = true;
@@ -40,7 +40,7 @@ impl<H: Host> Agent<H> {
             if !blocks_stand && matches!(stage, Stage::Flow | Stage::Release) {
                 continue;
             }
-            if stage == Stage::Release && !self.owed_cuts.is_empty() {
+            if stage == Stage::Release && !self.kernel.owed_cuts.is_empty() {
                 steps = vec![Step::Firewall(releases_but(
                     &desired.ruleset,
                     &self.uncut(),
@@ -56,7 +56,7 @@ impl<H: Host> Agent<H> {
 
     /// Addresses that are not released yet, because flows that they had under another class may go on.
     pub(super) fn uncut(&self) -> BTreeSet<Address> {
-        self.owed_cuts.keys().copied().collect()
+        self.kernel.owed_cuts.keys().copied().collect()
     }
 
     /// Tries steps in order until one fails.
@@ -66,13 +66,13 @@ impl<H: Host> Agent<H> {
         group: &[Step],
         activation: Activation,
     ) -> Attempt {
-        if let Some(held) = self.last.held_back.holds(group, activation) {
+        if let Some(held) = self.kernel.last.held_back.holds(group, activation) {
             let failure = (stage, held.step().to_string(), held.error.clone());
-            self.last.failures.push(failure);
+            self.kernel.last.failures.push(failure);
             return Attempt::Failed;
         }
         let applied = apply(&self.host, group).await;
-        self.last.held_back.done(&applied.done);
+        self.kernel.last.held_back.done(&applied.done);
         let mut filled = BTreeSet::new();
         for step in &applied.done {
             match step {
@@ -85,7 +85,7 @@ impl<H: Host> Agent<H> {
         if !filled.is_empty()
             && let Ok(listed) = self.host.read_firewall().await
         {
-            self.learned.learn(&filled, &listed);
+            self.kernel.learned.learn(&filled, &listed);
         }
         let Some(failed) = applied.failed else {
             return Attempt::Done;
@@ -100,31 +100,32 @@ impl<H: Host> Agent<H> {
         if stage == Stage::Arp && failed.error.nature() == Nature::Unsupported {
             let error = &failed.error as &dyn std::error::Error;
             tracing::warn!(error, "the kernel has no ARP tables");
-            self.last.arp = ArpTables::Unsupported;
+            self.kernel.last.arp = ArpTables::Unsupported;
             return Attempt::Done;
         }
-        self.metrics.step_failed(failed.step.kind());
-        self.last.held_back.failed(stage, &failed);
+        self.output.metrics.step_failed(failed.step.kind());
+        self.kernel.last.held_back.failed(stage, &failed);
         let failure = (stage, failed.step.to_string(), failed.error);
-        self.last.failures.push(failure);
+        self.kernel.last.failures.push(failure);
         Attempt::Failed
     }
 
     fn forget_cuts(&mut self, cut: &FlowCut, uncut: &BTreeSet<Address>) {
-        self.owed_cuts
+        self.kernel
+            .owed_cuts
             .retain(|address, _| uncut.contains(address) || !cut.addresses.contains_key(address));
     }
 
     /// Notes whose flows have to be cut on the way from what the host was last made to look like. They are owed until
     /// a cut succeeds. At a start the kernel may say of an address already what it should.
     pub(super) fn owe_cuts(&mut self, desired: &Desired, adopted: Option<&Observed>) {
-        let mut cuts = flow::cuts(&self.desired, desired, self.body());
+        let mut cuts = flow::cuts(&self.kernel.desired, desired, self.body());
         if let Some(observed) = adopted {
             cuts.retain(|address, _| !self.is_adopted(address, desired, observed));
             cuts.extend(self.let_go_meanwhile(desired, observed));
         }
         for (address, extent) in cuts {
-            let owed = self.owed_cuts.entry(address).or_insert(extent);
+            let owed = self.kernel.owed_cuts.entry(address).or_insert(extent);
             *owed = extent.max(*owed);
         }
     }
@@ -170,7 +171,7 @@ impl<H: Host> Agent<H> {
             });
         let class = desired.classes.get(address);
         let is_released = class.is_some_and(|class| class.standing == Standing::Released);
-        same && (is_released || self.bindings.get().owner(address).is_some())
+        same && (is_released || self.memory.bindings.get().owner(address).is_some())
     }
 }
 

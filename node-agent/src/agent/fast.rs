@@ -25,19 +25,24 @@ impl<H: Host> Agent<H> {
         }
         // What the agent left behind is known only where the firewall took everything.
         let known = |stage: Stage| matches!(stage, Stage::Guard | Stage::Flow | Stage::Release);
-        let unknown = self.last.failures.iter().any(|(stage, _, _)| known(*stage));
-        if self.last.seal() != Some(Seal::Sealed) || unknown {
+        let unknown = self
+            .kernel
+            .last
+            .failures
+            .iter()
+            .any(|(stage, _, _)| known(*stage));
+        if self.kernel.last.seal() != Some(Seal::Sealed) || unknown {
             self.reconcile(Activation::BindingChanged).await;
             return self.first_blocking_failure();
         }
         let desired = Arc::new(Desired::from_inputs(&self.inputs()));
         // The first binding of a node can prove its pod range, and with it come the second lock and its routes.
-        if !desired.differs_only_in_pods(&self.desired) {
+        if !desired.differs_only_in_pods(&self.kernel.desired) {
             self.reconcile(Activation::BindingChanged).await;
             return self.first_blocking_failure();
         }
         let changed = change(
-            &FirewallState::from(&self.desired.ruleset),
+            &FirewallState::from(&self.kernel.desired.ruleset),
             &desired.ruleset,
         );
         self.owe_cuts(&desired, None);
@@ -50,10 +55,10 @@ impl<H: Host> Agent<H> {
             (Stage::Release, batch(changed.release)),
         ]);
         let activation = Activation::BindingChanged;
-        let failed_before = self.last.failures.len();
+        let failed_before = self.kernel.last.failures.len();
         self.execute(plan, &desired, activation).await;
-        if self.last.failures.len() == failed_before {
-            self.desired = desired;
+        if self.kernel.last.failures.len() == failed_before {
+            self.kernel.desired = desired;
             return Ok(());
         }
         self.reconcile(activation).await;
@@ -62,6 +67,7 @@ impl<H: Host> Agent<H> {
 
     fn first_blocking_failure(&self) -> Result<(), HostError> {
         match self
+            .kernel
             .last
             .failures
             .iter()

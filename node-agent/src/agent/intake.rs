@@ -37,7 +37,7 @@ const REFUSALS_KEPT: usize = 16;
 impl<H: Host> Agent<H> {
     /// Looks into the folder and takes what is good.
     pub fn take_documents(&mut self) -> Taken {
-        let documents = match self.inbox.look() {
+        let documents = match self.documents.inbox.look() {
             Ok(documents) => documents,
             Err(error) => {
                 tracing::warn!(
@@ -50,35 +50,39 @@ impl<H: Host> Agent<H> {
         let (mut taken, mut join, mut intent_came) = (Taken::Nothing, false, false);
         for (document, bytes) in documents {
             let verifier = Verifier {
-                node: &self.node,
-                keys: &self.keys,
-                ledger: self.ledger.entries(),
+                node: &self.options.node,
+                keys: &self.documents.keys,
+                ledger: self.memory.ledger.entries(),
                 now: self.clock.now(),
             };
             let judged = verifier.judge(document, &bytes);
             // What is new is good once it is in force.
             match judged {
-                Ok(Outcome::Unchanged) => self.inbox.approve(document),
+                Ok(Outcome::Unchanged) => self.documents.inbox.approve(document),
                 // What they say together is judged once all that came is known.
                 Ok(Outcome::Cluster(received)) => {
-                    self.inbox.replace(document, received.verified.digest());
-                    self.received.cluster = Some(*received);
+                    self.documents
+                        .inbox
+                        .replace(document, received.verified.digest());
+                    self.documents.received.cluster = Some(*received);
                     join = true;
                 }
                 Ok(Outcome::Intent(received)) => {
-                    self.inbox.replace(document, received.verified.digest());
-                    self.received.intent = Some(*received);
+                    self.documents
+                        .inbox
+                        .replace(document, received.verified.digest());
+                    self.documents.received.intent = Some(*received);
                     (join, intent_came) = (true, true);
                 }
                 Ok(Outcome::Keys(keys)) => match self.accept_keys(*keys) {
-                    Ok(()) => self.inbox.approve(document),
+                    Ok(()) => self.documents.inbox.approve(document),
                     Err(error) => {
                         self.not_durable(document, digest_of(&bytes), "the key set", &error)
                     }
                 },
                 Ok(Outcome::Release(release)) => match self.accept_release(&release) {
                     Ok(()) => {
-                        self.inbox.approve(document);
+                        self.documents.inbox.approve(document);
                         taken = Taken::New;
                     }
                     Err(error) => {
@@ -87,7 +91,7 @@ impl<H: Host> Agent<H> {
                 },
                 Err(refusal) => {
                     if refusal.may_pass() {
-                        self.inbox.forget(document);
+                        self.documents.inbox.forget(document);
                     }
                     self.refuse(document, digest_of(&bytes), &refusal);
                 }
@@ -107,7 +111,7 @@ impl<H: Host> Agent<H> {
 
     /// Joins the newest documents, and puts in force what they say together.
     pub(super) fn take_joined(&mut self) -> Taken {
-        let ReceivedDocuments { intent, cluster } = &self.received;
+        let ReceivedDocuments { intent, cluster } = &self.documents.received;
         let intent = intent.as_ref().filter(|intent| self.may_follow(intent));
         let Some(intent) = intent.cloned() else {
             return Taken::Nothing;
@@ -115,8 +119,8 @@ impl<H: Host> Agent<H> {
         let cluster = cluster.clone();
         if let Err((document, digest, refusal)) = self.verify_waiting(&intent, cluster.as_ref()) {
             match document {
-                Document::Cluster => self.received.cluster = None,
-                _ => self.received.intent = None,
+                Document::Cluster => self.documents.received.cluster = None,
+                _ => self.documents.received.intent = None,
             }
             self.refuse(document, Some(digest), &refusal);
             return Taken::Nothing;
@@ -146,12 +150,12 @@ impl<H: Host> Agent<H> {
         intent: &Received<NodeDocument>,
         cluster: Option<&Received<ClusterDocument>>,
     ) -> Result<(), (Document, String, Refusal)> {
-        let (entries, now) = (self.ledger.entries(), self.clock.now());
+        let (entries, now) = (self.memory.ledger.entries(), self.clock.now());
         let digest = intent.verified.digest();
         if entries.digest.as_deref() != Some(digest) {
             let context = Context {
-                node: &self.node,
-                keys: &self.keys,
+                node: &self.options.node,
+                keys: &self.documents.keys,
                 now,
                 last: None,
             };
@@ -163,7 +167,7 @@ impl<H: Host> Agent<H> {
         };
         let digest = cluster.verified.digest();
         if entries.cluster_digest.as_deref() != Some(digest) {
-            verify_cluster(&cluster.envelope, &self.keys, now, None)
+            verify_cluster(&cluster.envelope, &self.documents.keys, now, None)
                 .map_err(|refusal| (Document::Cluster, digest.to_owned(), refusal))?;
         }
         Ok(())
@@ -171,7 +175,7 @@ impl<H: Host> Agent<H> {
 
     /// A cluster document alone ends no release, and brings back no intent that another document took the place of.
     fn may_follow(&self, intent: &Received<NodeDocument>) -> bool {
-        let entries = self.ledger.entries();
+        let entries = self.memory.ledger.entries();
         let serial = intent.verified.get().serial;
         let released = entries.release.as_ref();
         let is_last = entries.digest.as_deref() == Some(intent.verified.digest());
@@ -189,19 +193,19 @@ impl<H: Host> Agent<H> {
         let serial = verified.get().serial;
         let digest = verified.digest().to_owned();
         let cluster_digest = cluster.verified.digest().to_owned();
-        let before = self.bindings.get().guarded.clone();
+        let before = self.memory.bindings.get().guarded.clone();
         if let Err(error) = self.remember_guarded(verified.get()) {
             self.not_durable(Document::Intent, Some(digest), "who is guarded", &error);
             return Taken::Nothing;
         }
         // By the ledger, so that a restart on the same body is no news.
-        let before_this = self.ledger.entries();
+        let before_this = self.memory.ledger.entries();
         let is_new_intent = before_this.digest.as_ref() != Some(&digest);
         let is_new = is_new_intent || before_this.cluster_digest.as_ref() != Some(&cluster_digest);
         self.clock.learn(verified.get().issued_at);
         self.clock.learn(cluster.verified.get().issued_at);
         let seen = self.clock.remembered();
-        let recorded = self.ledger.record(|entries| {
+        let recorded = self.memory.ledger.record(|entries| {
             entries.envelope = Some(envelope);
             entries.cluster_envelope = Some(cluster.envelope);
             entries.cluster_serial = verified.get().cluster_serial;
@@ -219,20 +223,23 @@ impl<H: Host> Agent<H> {
             self.not_durable(Document::Intent, Some(digest), "the intent", &error);
             return Taken::Nothing;
         }
-        self.inbox
+        self.documents
+            .inbox
             .approve_digest(Document::Cluster, &cluster_digest);
-        self.inbox.approve_digest(Document::Intent, &digest);
+        self.documents
+            .inbox
+            .approve_digest(Document::Intent, &digest);
         self.pin_keys();
         let cluster_serial = verified.get().cluster_serial;
         tracing::info!(%serial, %cluster_serial, digest = verified.digest(), "intent accepted");
         if is_new {
             let line = Entry::of(now, "intent", "Accepted", "");
-            self.audit.write(&line.about(Some(&verified)));
+            self.output.audit.write(&line.about(Some(&verified)));
         }
-        self.verified = Some(Arc::new(verified));
-        self.facts.claim = NodeClaim::Claimed;
+        self.documents.verified = Some(Arc::new(verified));
+        self.kernel.facts.claim = NodeClaim::Claimed;
         self.let_go_of_listed();
-        self.ledger_lost = LedgerState::Kept;
+        self.memory.ledger_lost = LedgerState::Kept;
         if is_new_intent {
             Taken::New
         } else {
@@ -243,8 +250,8 @@ impl<H: Host> Agent<H> {
     /// Before a body comes into force: whom it guards, and whom the one before guarded, so that a pod that it does not
     /// list is not taken for one that nobody ever guarded. Nobody is let go before the body that says so is in force.
     fn remember_guarded(&mut self, coming: &Body) -> Result<(), FileError> {
-        let in_force = self.verified.as_deref().map(Verified::get);
-        self.bindings.change(|bindings| {
+        let in_force = self.documents.verified.as_deref().map(Verified::get);
+        self.memory.bindings.change(|bindings| {
             if let Some(body) = in_force {
                 bindings.guard(body);
                 bindings.let_go(body);
@@ -256,6 +263,7 @@ impl<H: Host> Agent<H> {
     /// The body that was coming is not in force after all, so that it guards nobody. A crash before this holds more.
     fn forget_guarded_since(&mut self, before: &BTreeSet<Uid>) {
         let changed = self
+            .memory
             .bindings
             .change(|bindings| bindings.guarded.retain(|uid| before.contains(uid)));
         if let Err(error) = changed {
@@ -268,11 +276,11 @@ impl<H: Host> Agent<H> {
 
     /// Whom the body in force lists as released, and who went. If this is not durable now it is with the next body.
     fn let_go_of_listed(&mut self) {
-        let Some(body) = self.verified.as_deref().map(Verified::get) else {
+        let Some(body) = self.documents.verified.as_deref().map(Verified::get) else {
             return;
         };
         let listed: BTreeSet<_> = body.pods.iter().map(|pod| pod.uid.clone()).collect();
-        let changed = self.bindings.change(|bindings| {
+        let changed = self.memory.bindings.change(|bindings| {
             bindings.let_go(body);
             bindings.forget_departed(&listed);
         });
@@ -282,7 +290,7 @@ impl<H: Host> Agent<H> {
                 "pods that were let go or departed could not be forgotten"
             );
         }
-        for pod in self.bindings.get().unlisted(&Listing::of(body)) {
+        for pod in self.memory.bindings.get().unlisted(&Listing::of(body)) {
             tracing::warn!(
                 namespace = %pod.namespace, name = %pod.name,
                 "a pod that was guarded is listed no more; it is held until an intent releases it or it goes"
@@ -299,22 +307,30 @@ impl<H: Host> Agent<H> {
         error: &dyn std::error::Error,
     ) {
         let reason = Reason::NotDurable.as_str();
-        if !self.inbox.is_refused(document, reason, digest.as_deref()) {
+        if !self
+            .documents
+            .inbox
+            .is_refused(document, reason, digest.as_deref())
+        {
             let message = format!("{what} cannot be written: {}", chain(error));
             self.tell_refusal(document, reason, message, digest);
         }
-        self.inbox.forget(document);
+        self.documents.inbox.forget(document);
         if document == Document::Intent {
             // Both are put into the ledger together.
-            self.inbox.forget(Document::Cluster);
+            self.documents.inbox.forget(Document::Cluster);
         }
     }
 
     /// Trust on first use: from the first good document on, the keys are the ledger's.
     fn pin_keys(&mut self) {
-        if self.ledger.entries().keys.is_none() {
-            let document = self.keys.document();
-            if let Err(error) = self.ledger.record(|entries| entries.keys = Some(document)) {
+        if self.memory.ledger.entries().keys.is_none() {
+            let document = self.documents.keys.document();
+            if let Err(error) = self
+                .memory
+                .ledger
+                .record(|entries| entries.keys = Some(document))
+            {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "the keys could not be pinned"
@@ -325,16 +341,17 @@ impl<H: Host> Agent<H> {
 
     fn accept_keys(&mut self, keys: KeySet) -> Result<(), LedgerError> {
         let document = keys.document();
-        self.ledger
+        self.memory
+            .ledger
             .record(|entries| entries.keys = Some(document))?;
         let message = format!("key set version {}", keys.version());
-        self.audit.write(&Entry::of(
+        self.output.audit.write(&Entry::of(
             self.clock.now(),
             "keys",
             "KeysRotated",
             &message,
         ));
-        self.keys = keys;
+        self.documents.keys = keys;
         Ok(())
     }
 
@@ -343,6 +360,7 @@ impl<H: Host> Agent<H> {
         let record = RefusalRecord::from(refusal);
         if refusal.may_pass()
             && self
+                .documents
                 .inbox
                 .is_refused(document, record.reason, digest.as_deref())
         {
@@ -362,11 +380,11 @@ impl<H: Host> Agent<H> {
     ) {
         let now = self.clock.now();
         tracing::warn!(document = document.file(), reason, "{message}");
-        self.audit.write(&Entry {
+        self.output.audit.write(&Entry {
             digest: digest.as_deref(),
             ..Entry::of(now, "refusal", reason, &message)
         });
-        self.metrics.refused(reason);
+        self.output.metrics.refused(reason);
         self.count("refusals");
         let entry = RefusalEntry {
             reason,
@@ -374,10 +392,10 @@ impl<H: Host> Agent<H> {
             digest,
             at: now,
         };
-        self.inbox.refuse(document, entry.clone());
-        self.refusals.push_back(entry);
-        while self.refusals.len() > REFUSALS_KEPT {
-            self.refusals.pop_front();
+        self.documents.inbox.refuse(document, entry.clone());
+        self.documents.refusals.push_back(entry);
+        while self.documents.refusals.len() > REFUSALS_KEPT {
+            self.documents.refusals.pop_front();
         }
     }
 }

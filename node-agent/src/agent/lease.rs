@@ -22,15 +22,15 @@ impl<H: Host> Agent<H> {
         if self.lease_is_over() {
             // Whichever guard stands: a former one's lease ends with the former body too.
             if self.lease_stands() && self.change_lease(Transaction::end_lease()).await {
-                self.last.lease_change = LeaseChange::Ended;
+                self.kernel.last.lease_change = LeaseChange::Ended;
             }
-            self.last.lease = None;
+            self.kernel.last.lease = None;
             return;
         }
-        if self.opening == Opening::Held {
+        if self.exits.opening == Opening::Held {
             return;
         }
-        let Some(verified) = &self.verified else {
+        let Some(verified) = &self.documents.verified else {
             return;
         };
         let digest = verified.digest().to_owned();
@@ -41,6 +41,7 @@ impl<H: Host> Agent<H> {
             .as_secs();
         // The former guard has the former body's lease, which runs out with that body's validity.
         let guard = self
+            .kernel
             .last
             .read_back
             .as_ref()
@@ -54,10 +55,15 @@ impl<H: Host> Agent<H> {
             return;
         };
         // A clock that was put right, or a node that slept, moves the end: the kernel's lease is aimed at it again.
-        let aimed = self.last.lease.as_ref().is_some_and(|(given, until)| {
-            let runs = until.saturating_duration_since(Instant::now()).as_secs();
-            given == &digest && runs.abs_diff(seconds.get()) <= AIM_SECONDS
-        });
+        let aimed = self
+            .kernel
+            .last
+            .lease
+            .as_ref()
+            .is_some_and(|(given, until)| {
+                let runs = until.saturating_duration_since(Instant::now()).as_secs();
+                given == &digest && runs.abs_diff(seconds.get()) <= AIM_SECONDS
+            });
         if aimed && standing {
             return;
         }
@@ -65,11 +71,13 @@ impl<H: Host> Agent<H> {
             self.count("repairs");
             let message = "the lease was removed before its time";
             let line = Entry::of(self.clock.now(), "repair", "Drift", message);
-            self.audit.write(&line.about(self.verified.as_deref()));
+            self.output
+                .audit
+                .write(&line.about(self.documents.verified.as_deref()));
         }
-        self.last.lease = match self.change_lease(Transaction::lease(seconds)).await {
+        self.kernel.last.lease = match self.change_lease(Transaction::lease(seconds)).await {
             true => {
-                self.last.lease_change = LeaseChange::Given;
+                self.kernel.last.lease_change = LeaseChange::Given;
                 Some((digest, Instant::now() + Duration::from_secs(seconds.get())))
             }
             false => None,
@@ -79,7 +87,7 @@ impl<H: Host> Agent<H> {
     /// Has the validity of the body whose guard the kernel carries run out? Its last second counts as over, because nft
     /// takes a time of 0 s for no end.
     fn lease_is_over(&self) -> bool {
-        let read_back = self.last.read_back.as_ref();
+        let read_back = self.kernel.last.read_back.as_ref();
         let body = read_back.and_then(|read_back| read_back.body());
         let now = self.clock.now();
         body.is_some_and(|body| body.not_after.duration_since(now).as_secs() <= 0)
@@ -89,6 +97,7 @@ impl<H: Host> Agent<H> {
     fn lease_was_taken(&self, digest: &str) -> bool {
         let gone = !self.lease_stands();
         let until = self
+            .kernel
             .last
             .lease
             .as_ref()
@@ -101,22 +110,24 @@ impl<H: Host> Agent<H> {
         match applied.failed {
             None => true,
             Some(failed) => {
-                self.last
-                    .failures
-                    .push((Stage::Release, failed.step.to_string(), failed.error));
+                self.kernel.last.failures.push((
+                    Stage::Release,
+                    failed.step.to_string(),
+                    failed.error,
+                ));
                 false
             }
         }
     }
 
     fn lease_stands(&self) -> bool {
-        let read_back = self.last.read_back.as_ref();
+        let read_back = self.kernel.last.read_back.as_ref();
         read_back.is_some_and(|read_back| lease_stands(read_back.observed()))
     }
 
     /// The lease of the body whose guard the kernel carries: as it was read, and as this run changed it since.
     pub(crate) fn lease_reading(&self) -> LeaseReading {
-        let stands = match self.last.lease_change {
+        let stands = match self.kernel.last.lease_change {
             LeaseChange::None => self.lease_stands(),
             LeaseChange::Given => true,
             LeaseChange::Ended => false,

@@ -44,42 +44,53 @@ impl<H: Host> Agent<H> {
                 "a part of the host cannot be read"
             );
         }
-        let body = self.verified.as_deref().map(|verified| verified.get());
+        let body = self
+            .documents
+            .verified
+            .as_deref()
+            .map(|verified| verified.get());
         if reading.links.is_ok() {
             let tunnels = &reading.tunnels;
-            self.last.tunnels.update(body, tunnels, Instant::now());
+            self.kernel
+                .last
+                .tunnels
+                .update(body, tunnels, Instant::now());
         }
         let partial = PartialReading {
             gaps: unread.iter().filter_map(|one| gap_of(one.part)).collect(),
             unread: unread.iter().map(unread_part).collect(),
             observed: observed(reading),
         };
-        self.last.unread = unread;
+        self.kernel.last.unread = unread;
         partial
     }
 
     /// Could this part not be read in the last reading?
     pub(super) fn is_unread(&self, part: Part) -> bool {
-        self.last.unread.iter().any(|unread| unread.part == part)
+        self.kernel
+            .last
+            .unread
+            .iter()
+            .any(|unread| unread.part == part)
     }
 
     /// What this node can do, whatever else of it can be read.
     pub(super) async fn look_around(&mut self, reading: &PartialReading) {
-        self.last.failed_looks.clear();
+        self.kernel.last.failed_looks.clear();
         self.look_at_families().await;
         match self.host.tunnel_backend().await {
-            Ok(backend) => self.facts.tunnel_backend = Some(backend),
+            Ok(backend) => self.kernel.facts.tunnel_backend = Some(backend),
             Err(error) if error.nature() == Nature::Transient => {}
             // A device that is there needs nobody to make it.
-            Err(_) if has_tunnels(reading) && self.facts.tunnel_backend.is_some() => {}
-            Err(_) => self.facts.tunnel_backend = None,
+            Err(_) if has_tunnels(reading) && self.kernel.facts.tunnel_backend.is_some() => {}
+            Err(_) => self.kernel.facts.tunnel_backend = None,
         }
-        match self.settings.second_lock {
+        match self.options.settings.second_lock {
             SecondLock::On => match self.host.overruling_locks().await {
-                Ok(locks) => self.facts.overruling_locks = locks,
+                Ok(locks) => self.kernel.facts.overruling_locks = locks,
                 Err(error) => self.note_failed_look("XFRM policies of other programs", error),
             },
-            SecondLock::Off => self.facts.overruling_locks.clear(),
+            SecondLock::Off => self.kernel.facts.overruling_locks.clear(),
         }
         if !self.is_unread(Part::Links)
             && let Err(error) = self.look_at_paths(&reading.observed.links).await
@@ -93,12 +104,12 @@ impl<H: Host> Agent<H> {
             error = &error as &dyn std::error::Error,
             "the agent cannot see {what}"
         );
-        self.last.failed_looks.push((what, error));
+        self.kernel.last.failed_looks.push((what, error));
     }
 
     /// What a look around could not see, as parts of the reading that follows it.
     pub(super) fn unseen(&self) -> impl Iterator<Item = UnreadPart> {
-        let looks = self.last.failed_looks.iter();
+        let looks = self.kernel.last.failed_looks.iter();
         looks.map(|(what, error)| UnreadPart {
             stage: Stage::Link,
             message: format!("{what} could not be read: {}", chain(error)),
@@ -112,17 +123,17 @@ impl<H: Host> Agent<H> {
             return self.note_failed_look("the switches of the node's devices", error);
         }
         match self.switch("lo", DeviceKey::Forwarding6).await {
-            Ok(_) => drop(self.facts.absent.remove(&Family::V6)),
+            Ok(_) => drop(self.kernel.facts.absent.remove(&Family::V6)),
             Err(error) if error.errno() == Some(errno::ENOENT) => {
-                self.facts.absent.insert(Family::V6);
+                self.kernel.facts.absent.insert(Family::V6);
             }
             // Not known: what was known before is still held to be true.
             Err(_) => {}
         }
         // New devices are like `default`.
         match self.switch("default", DeviceKey::DisableIpv6).await {
-            Ok(0) => drop(self.facts.disabled.remove(&Family::V6)),
-            Ok(_) => drop(self.facts.disabled.insert(Family::V6)),
+            Ok(0) => drop(self.kernel.facts.disabled.remove(&Family::V6)),
+            Ok(_) => drop(self.kernel.facts.disabled.insert(Family::V6)),
             Err(_) => {}
         }
     }
@@ -143,15 +154,15 @@ impl<H: Host> Agent<H> {
     /// A kernel without XFRM has no policy, and can be given none: the guard stands alone.
     fn go_without_lock(&mut self, reading: &mut Reading) {
         if let Some(error) = reading.go_without_locks() {
-            self.settings.second_lock = SecondLock::Off;
-            self.last.no_lock = Some(error);
+            self.options.settings.second_lock = SecondLock::Off;
+            self.kernel.last.no_lock = Some(error);
         }
     }
 
     /// Can this node have a guard at all? Only what was tried counts: nft is not installed, or the kernel has no tables.
     #[must_use]
     pub fn has_no_guard(&self) -> bool {
-        self.last.failures.iter().any(|(stage, _, error)| {
+        self.kernel.last.failures.iter().any(|(stage, _, error)| {
             *stage == Stage::Guard && error.nature() == Nature::Unsupported
         })
     }

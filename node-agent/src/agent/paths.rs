@@ -15,20 +15,20 @@ impl<H: Host> Agent<H> {
     /// # Errors
     /// [`HostError`]; what was known before is still held to be true.
     pub(super) async fn look_at_paths(&mut self, links: &[ObservedLink]) -> Result<(), HostError> {
-        self.last.bypasses = self.host.bypasses(&self.pods_are_behind(links)).await?;
-        self.facts.bypassed = self.last.bypasses.keys().cloned().collect();
+        self.kernel.last.bypasses = self.host.bypasses(&self.pods_are_behind(links)).await?;
+        self.kernel.facts.bypassed = self.kernel.last.bypasses.keys().cloned().collect();
         Ok(())
     }
 
     fn pods_are_behind(&self, links: &[ObservedLink]) -> BTreeSet<IfName> {
-        let is_pod_link = |name: &str| self.settings.is_pod_link(name);
+        let is_pod_link = |name: &str| self.options.settings.is_pod_link(name);
         let by_setting = links
             .iter()
             .filter(|link| {
                 is_pod_link(&link.name) || link.master.as_deref().is_some_and(is_pod_link)
             })
             .filter_map(|link| link.name.parse().ok());
-        let bound = self.bindings.get().by_container.values();
+        let bound = self.memory.bindings.get().by_container.values();
         let by_binding =
             bound.flat_map(|binding| [binding.host_interface.clone(), binding.pod_link.clone()]);
         by_setting.chain(by_binding).collect()

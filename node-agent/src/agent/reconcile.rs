@@ -36,8 +36,8 @@ impl<H: Host> Agent<H> {
             return self.hold_released(activation).await;
         }
         let tables = self.table_change();
-        self.last.failures.clear();
-        self.last.lease_change = LeaseChange::None;
+        self.kernel.last.failures.clear();
+        self.kernel.last.lease_change = LeaseChange::None;
         let reading = self.read_host().await;
         self.look_around(&reading).await;
         self.refresh_facts(&reading);
@@ -49,9 +49,9 @@ impl<H: Host> Agent<H> {
         // That is known only where the firewall was read.
         let adopted = activation == Activation::Startup && !reading.gaps.contains(&Stage::Guard);
         self.owe_cuts(&desired, adopted.then_some(&reading.observed));
-        let looks_only = self.looks_only(activation) && *desired == *self.desired;
+        let looks_only = self.looks_only(activation) && *desired == *self.kernel.desired;
         let was_whole = plan.is_empty() && reading.unread.is_empty();
-        self.last.first_reading = match was_whole {
+        self.kernel.last.first_reading = match was_whole {
             true => FirstReading::AsWanted,
             false => FirstReading::Other,
         };
@@ -64,19 +64,19 @@ impl<H: Host> Agent<H> {
                 };
                 plan = plan_readable(&desired, &reading.observed, &reading.gaps, &planning);
             }
-            self.last.table_change = tables;
+            self.kernel.last.table_change = tables;
             let plan = match self.leaves_drift(activation) {
                 true => self.leave_drift(plan, &drift, &desired),
                 false => plan,
             };
             self.execute(plan, &desired, activation).await;
         }
-        self.desired = desired;
+        self.kernel.desired = desired;
         let reading = self.read_host().await;
         let again = self.finish(reading).await;
         // Differences at the end of a run are this agent's unfinished work, and no drift. But where the first reading
         // showed none and nothing was done, another program changed the host between the two readings.
-        self.last.known = match &self.last.read_back {
+        self.kernel.last.known = match &self.kernel.last.read_back {
             Some(read_back) if !was_whole => read_back.differences().clone(),
             _ => Plan::default(),
         };
@@ -92,10 +92,10 @@ impl<H: Host> Agent<H> {
     /// After an edit that the kernel refused the tables are replaced, once: a replacement that is refused too is followed by
     /// an edit again.
     fn table_change(&self) -> TableChange {
-        let mut failures = self.last.failures.iter();
+        let mut failures = self.kernel.last.failures.iter();
         let refused = failures
             .any(|(stage, _, error)| *stage == Stage::Guard && error.nature() == Nature::Refused);
-        match self.last.table_change {
+        match self.kernel.last.table_change {
             TableChange::Edited if refused => TableChange::Replaced,
             _ => TableChange::Edited,
         }
@@ -104,16 +104,16 @@ impl<H: Host> Agent<H> {
     const fn planning(&self) -> Planning<'_> {
         Planning {
             tables: TableChange::Edited,
-            arp: self.last.arp,
-            learned: &self.learned,
-            own_key: &self.key.public,
+            arp: self.kernel.last.arp,
+            learned: &self.kernel.learned,
+            own_key: &self.memory.key.public,
         }
     }
 
     /// With repair off, what somebody else did is seen and left. A run that wants something new, because a device came
     /// or an exit was lost for too long, still carries that out.
     fn looks_only(&self, activation: Activation) -> bool {
-        self.repair == Repair::Off
+        self.options.repair == Repair::Off
             && matches!(
                 activation,
                 Activation::Timer | Activation::HostChanged | Activation::ProbeChanged
@@ -122,7 +122,7 @@ impl<H: Host> Agent<H> {
 
     /// With repair off, a new document or binding changes what it is about and nothing that somebody else took away.
     fn leaves_drift(&self, activation: Activation) -> bool {
-        self.repair == Repair::Off
+        self.options.repair == Repair::Off
             && matches!(
                 activation,
                 Activation::Timer
@@ -145,24 +145,24 @@ impl<H: Host> Agent<H> {
         let is_looked_for = activation.looks_for_drift() || self.leaves_drift(activation);
         if !is_looked_for || !reading.gaps.is_empty() {
             Plan::default()
-        } else if *desired == *self.desired {
+        } else if *desired == *self.kernel.desired {
             plan.clone()
         } else {
-            self.plan(&self.desired, reading)
+            self.plan(&self.kernel.desired, reading)
         }
     }
 
     fn leave_drift(&self, plan: Plan, drift: &Plan, desired: &Desired) -> Plan {
         let drift: Vec<&Step> = drift.steps().collect();
         let own = change(
-            &FirewallState::from(&self.desired.ruleset),
+            &FirewallState::from(&self.kernel.desired.ruleset),
             &desired.ruleset,
         );
         let stages = plan.stages.into_iter().map(|(stage, steps)| {
             let steps = match stage {
                 Stage::Guard if own.guard.is_empty() => Vec::new(),
                 Stage::Guard => vec![Step::Firewall(own.guard.clone())],
-                Stage::Arp if self.desired.ruleset.arp == desired.ruleset.arp => Vec::new(),
+                Stage::Arp if self.kernel.desired.ruleset.arp == desired.ruleset.arp => Vec::new(),
                 Stage::Release if own.release.is_empty() => Vec::new(),
                 Stage::Release => vec![Step::Firewall(own.release.clone())],
                 _ => steps
@@ -187,7 +187,7 @@ impl<H: Host> Agent<H> {
             }
         };
         if !self.is_unread(postern_host::Part::Uplinks) {
-            self.facts.uplinks = reading
+            self.kernel.facts.uplinks = reading
                 .observed
                 .default_uplinks
                 .iter()
@@ -198,20 +198,20 @@ impl<H: Host> Agent<H> {
             let links = reading.observed.links.iter();
             let foreign = links.filter(|link| !postern_host::is_own_link(&link.name));
             let addresses = foreign.flat_map(|link| &link.addresses);
-            self.facts.addresses = Some(addresses.map(ipnet::IpNet::addr).collect());
+            self.kernel.facts.addresses = Some(addresses.map(ipnet::IpNet::addr).collect());
         }
-        self.facts.failed_open = self.may_be_open(&reading.observed, &reading.gaps);
+        self.kernel.facts.failed_open = self.may_be_open(&reading.observed, &reading.gaps);
     }
 
     /// What differs from what this agent left behind was changed by somebody else.
     fn note_drift(&mut self, activation: Activation, drift: &Plan, observed: &Observed) {
         // The run before planned nothing from parts that it could not read: their differences are its unfinished work.
-        let read_back = self.last.read_back.as_ref();
+        let read_back = self.kernel.last.read_back.as_ref();
         let was_whole = read_back.is_some_and(|read_back| read_back.unread().is_empty());
         if !activation.looks_for_drift() || !was_whole {
             return;
         }
-        let known: Vec<_> = self.last.known.differences().collect();
+        let known: Vec<_> = self.kernel.last.known.differences().collect();
         let foreign: Vec<String> = drift
             .differences()
             .filter(|difference| !known.contains(difference))
@@ -228,7 +228,9 @@ impl<H: Host> Agent<H> {
         }
         let foreign = foreign.join("; ");
         let line = Entry::of(now, "repair", "Drift", &foreign);
-        self.audit.write(&line.about(self.verified.as_deref()));
+        self.output
+            .audit
+            .write(&line.about(self.documents.verified.as_deref()));
     }
 
     /// A tunnel that has our key and is not as we left it was changed by somebody's hand; one that does not answer, or
@@ -238,7 +240,7 @@ impl<H: Host> Agent<H> {
             return true;
         };
         let tunnel = observed.tunnels.get(&config.interface);
-        tunnel.is_some_and(|tunnel| tunnel.public_key.as_ref() == Some(&self.key.public))
+        tunnel.is_some_and(|tunnel| tunnel.public_key.as_ref() == Some(&self.memory.key.public))
     }
 
     /// What the kernel shows now, what that means for each scope, the lease, and the report.
@@ -246,22 +248,22 @@ impl<H: Host> Agent<H> {
         let now = self.clock.now();
         reading.unread.extend(self.unseen());
         let wanted = Carried {
-            body: self.verified.clone(),
-            desired: self.desired.clone(),
+            body: self.documents.verified.clone(),
+            desired: self.kernel.desired.clone(),
         };
-        let former = self.carried.as_ref();
+        let former = self.kernel.carried.as_ref();
         let read_back = ReadBack::new(&wanted, former, reading, &self.planning());
         if read_back.guard() == GuardReading::Wanted {
-            self.carried = Some(wanted);
+            self.kernel.carried = Some(wanted);
         }
         if read_back.agrees() {
-            self.last.verified_at = Some(now);
+            self.kernel.last.verified_at = Some(now);
         }
-        self.last.read_back = Some(Arc::new(read_back));
+        self.kernel.last.read_back = Some(Arc::new(read_back));
         self.keep_lease().await;
-        self.probes.update(&self.probe_plan());
+        self.exits.probes.update(&self.probe_plan());
         self.dns
-            .lease(self.last.lease.as_ref().map(|(_, until)| *until));
+            .lease(self.kernel.last.lease.as_ref().map(|(_, until)| *until));
         self.update_scopes(now);
         self.record_applied();
         self.answer_waiting().await;
@@ -271,7 +273,7 @@ impl<H: Host> Agent<H> {
 
     /// What is probed now: without the lease the guard lets no probe out, and the gateway would be blamed for it.
     fn probe_plan(&self) -> ProbePlan {
-        let plan = &self.desired.probes;
+        let plan = &self.kernel.desired.probes;
         match self.lease_reading() {
             LeaseReading::Stands => plan.clone(),
             LeaseReading::Missing | LeaseReading::Expired | LeaseReading::Overdue => ProbePlan {
@@ -283,7 +285,7 @@ impl<H: Host> Agent<H> {
 
     /// The ledger remembers the body that the kernel was read back to carry, and the time.
     fn record_applied(&mut self) {
-        let Some(read_back) = self.last.read_back.clone() else {
+        let Some(read_back) = self.kernel.last.read_back.clone() else {
             return;
         };
         let Some(applied) = read_back.applied() else {
@@ -293,18 +295,19 @@ impl<H: Host> Agent<H> {
         let now = self.clock.now();
         let seen = self.clock.remembered();
         let stale = self
+            .memory
             .ledger
             .entries()
             .highest_time
             .is_none_or(|written| seen.duration_since(written).as_secs() >= 60);
         let cluster_serial = applied.get().cluster_serial;
-        let before = self.ledger.entries();
+        let before = self.memory.ledger.entries();
         let is_new =
             before.applied_digest != digest || before.applied_cluster_serial != cluster_serial;
         if !stale && !is_new {
             return;
         }
-        let recorded = self.ledger.record(|entries| {
+        let recorded = self.memory.ledger.record(|entries| {
             entries.applied_digest = digest;
             entries.applied_cluster_serial = cluster_serial;
             entries.highest_time = Some(seen);
@@ -317,19 +320,19 @@ impl<H: Host> Agent<H> {
             // By the ledger, so that a restart on the same body is no news.
             Ok(()) if is_new => {
                 let line = Entry::of(now, "intent", "Applied", "");
-                self.audit.write(&line.about(Some(applied)));
+                self.output.audit.write(&line.about(Some(applied)));
             }
             Ok(()) => {}
         }
     }
 
     fn again(&self) -> Again {
-        let failures = self.last.failures.iter().map(|(_, _, error)| error);
-        let looks = self.last.failed_looks.iter().map(|(_, error)| error);
-        let unread = self.last.unread.iter().map(|unread| &unread.source);
+        let failures = self.kernel.last.failures.iter().map(|(_, _, error)| error);
+        let looks = self.kernel.last.failed_looks.iter().map(|(_, error)| error);
+        let unread = self.kernel.last.unread.iter().map(|unread| &unread.source);
         let mut errors = failures.chain(looks).chain(unread);
         let passing = errors.any(|error| error.nature() == Nature::Transient);
-        let read_back = self.last.read_back.as_ref();
+        let read_back = self.kernel.last.read_back.as_ref();
         let unserved = read_back.is_some_and(|read_back| {
             let mut differences = read_back.differences().differences();
             differences.any(|(stage, _)| stage == Stage::Tunnel)
@@ -340,7 +343,7 @@ impl<H: Host> Agent<H> {
                 .into_iter()
                 .filter(|stage| !read_back.is_read(*stage))
                 .collect();
-            self.may_be_open(read_back.observed(), &gaps) != self.facts.failed_open
+            self.may_be_open(read_back.observed(), &gaps) != self.kernel.facts.failed_open
         });
         if passing || unserved || moved {
             Again::Soon

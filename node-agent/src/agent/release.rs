@@ -39,7 +39,7 @@ impl<H: Host> Agent<H> {
     /// [`LedgerError`]: nothing was opened.
     pub fn release_by_root(&mut self, reason: &str) -> Result<(), LedgerError> {
         let record = ReleaseRecord {
-            serial: self.ledger.entries().serial,
+            serial: self.memory.ledger.entries().serial,
             reason: reason.to_owned(),
             at: self.clock.now(),
             by: ReleasedBy::RootOnSocket,
@@ -56,7 +56,7 @@ impl<H: Host> Agent<H> {
         let seen = self.clock.remembered();
         let serial: Serial = record.serial;
         let line = format!("{}: {}", record.by.as_str(), record.reason);
-        self.ledger.record(|entries| {
+        self.memory.ledger.record(|entries| {
             entries.serial = entries.serial.max(serial);
             if digest.is_some() {
                 entries.release_digest.clone_from(&digest);
@@ -65,11 +65,11 @@ impl<H: Host> Agent<H> {
             entries.release = Some(record);
             entries.highest_time = Some(seen);
         })?;
-        self.audit.write(&Entry {
+        self.output.audit.write(&Entry {
             serial: Some(serial.0),
             ..Entry::of(now, "release", "Released", &line)
         });
-        let ids: Vec<_> = self.scopes.keys().cloned().collect();
+        let ids: Vec<_> = self.kernel.scopes.keys().cloned().collect();
         for id in ids {
             self.set_status(&id, ScopeStatus::Releasing, now);
         }
@@ -81,9 +81,13 @@ impl<H: Host> Agent<H> {
     /// # Errors
     /// [`LedgerError`].
     pub fn claim(&mut self) -> Result<(), LedgerError> {
-        self.ledger.record(|entries| entries.release = None)?;
+        self.memory
+            .ledger
+            .record(|entries| entries.release = None)?;
         let line = Entry::of(self.clock.now(), "release", "Claimed", "");
-        self.audit.write(&line.about(self.verified.as_deref()));
+        self.output
+            .audit
+            .write(&line.about(self.documents.verified.as_deref()));
         // A cluster document that came meanwhile ended no release, and nothing else would look at it again. After a signed
         // release the next intent joins it: the ledger's serial is the release's, and must not fall to the intent's.
         self.take_joined();
@@ -96,13 +100,14 @@ impl<H: Host> Agent<H> {
     /// [`LedgerError`]: nothing changed.
     pub fn trust_clock(&mut self, reason: &str) -> Result<(), LedgerError> {
         let before = self.clock.now();
-        self.ledger.set_time(self.clock.wall())?;
+        self.memory.ledger.set_time(self.clock.wall())?;
         let now = self.clock.trust_wall();
         let line = format!("from {before}: {reason}");
-        self.audit
+        self.output
+            .audit
             .write(&Entry::of(now, "clock", "ClockTrusted", &line));
         for document in Document::ALL {
-            self.inbox.forget(document);
+            self.documents.inbox.forget(document);
         }
         self.take_documents();
         Ok(())
@@ -110,13 +115,14 @@ impl<H: Host> Agent<H> {
 
     /// Nothing of ours in the kernel: routes and rules, tunnels, locks; the guard last.
     pub async fn hold_released(&mut self, activation: Activation) -> Again {
-        self.last.failures.clear();
+        self.kernel.last.failures.clear();
         let nothing = Desired::default();
         let mut reading = observe(&self.host).await;
         reading.go_without_locks();
         // Whatever cannot be read may still hold something of ours: the report must not say that the node is released.
         for part in reading.unread() {
-            self.last
+            self.kernel
+                .last
                 .failures
                 .push((Stage::Release, part.to_string(), part.source.clone()));
         }
@@ -125,31 +131,32 @@ impl<H: Host> Agent<H> {
             return Again::Soon;
         };
         self.dns.update(&nothing.dns);
-        self.probes
+        self.exits
+            .probes
             .update(&postern_plan::desired::ProbePlan::default());
-        self.owed_cuts.clear();
+        self.kernel.owed_cuts.clear();
         for step in teardown(&observed) {
             self.attempt(Stage::Release, &[step], activation).await;
         }
         let now = self.clock.now();
-        if self.last.failures.is_empty() {
-            let ids: Vec<_> = self.scopes.keys().cloned().collect();
+        if self.kernel.last.failures.is_empty() {
+            let ids: Vec<_> = self.kernel.scopes.keys().cloned().collect();
             for id in ids {
                 self.set_status(&id, ScopeStatus::Releasing, now);
                 self.set_status(&id, ScopeStatus::Unclaimed, now);
             }
-            self.scopes.clear();
-            self.last.verified_at = Some(now);
+            self.kernel.scopes.clear();
+            self.kernel.last.verified_at = Some(now);
         }
-        self.desired = Arc::new(nothing);
-        self.carried = None;
-        self.last.read_back = None;
-        self.last.known = Plan::default();
-        self.last.unread.clear();
-        self.last.lease = None;
+        self.kernel.desired = Arc::new(nothing);
+        self.kernel.carried = None;
+        self.kernel.last.read_back = None;
+        self.kernel.last.known = Plan::default();
+        self.kernel.last.unread.clear();
+        self.kernel.last.lease = None;
         self.answer_waiting().await;
         self.write_report();
-        if self.last.failures.is_empty() {
+        if self.kernel.last.failures.is_empty() {
             Again::Later
         } else {
             Again::Soon

@@ -40,15 +40,15 @@ impl<H: Host> Agent<H> {
                 Some(Renewal::Done) | None => {}
             }
         }
-        if news.results != self.last.probes {
-            self.last.probes = news.results;
+        if news.results != self.kernel.last.probes {
+            self.kernel.last.probes = news.results;
             due = due.or(Some(Activation::ProbeChanged));
         }
         due
     }
 
     fn has_session(&self, device: &IfName) -> bool {
-        let read_back = self.last.read_back.as_ref();
+        let read_back = self.kernel.last.read_back.as_ref();
         let tunnel = read_back.and_then(|one| one.observed().tunnels.get(device));
         tunnel.and_then(latest_handshake).is_some()
     }
@@ -56,24 +56,25 @@ impl<H: Host> Agent<H> {
     /// Gives a tunnel a new session ([`postern_host::ports::Tunnels::renew_session`]). None: the device has no process or no
     /// configuration, or it is too early.
     pub(super) async fn renew_session(&mut self, device: &IfName) -> Option<Renewal> {
-        let desired = self.desired.clone();
-        self.renewals
+        let desired = self.kernel.desired.clone();
+        self.exits
+            .renewals
             .keep(|name| desired.tunnels.contains_key(name));
         // A device that nobody serves has no session; the run that waits for its process configures it.
-        let read_back = self.last.read_back.as_ref();
+        let read_back = self.kernel.last.read_back.as_ref();
         let is_served = read_back.is_some_and(|one| one.observed().tunnels.contains_key(device));
-        let waits = self.renewals.waits(device, Instant::now());
+        let waits = self.exits.renewals.waits(device, Instant::now());
         let config = desired.tunnels.get(device);
         let config = config.filter(|_| is_served && !waits)?;
-        let renewal = renew(&self.host, config, &self.key.public);
+        let renewal = renew(&self.host, config, &self.memory.key.public);
         let outcome = timeout(PATIENCE, renewal).await.unwrap_or(Renewal::Failed);
-        self.renewals.tried(device, outcome, Instant::now());
+        self.exits.renewals.tried(device, outcome, Instant::now());
         match outcome {
             Renewal::Done => self.count("sessions_renewed"),
             // The peers that a failed try left out are its own work: the run that puts them back repairs nothing.
             Renewal::Failed => {
                 let left = (Stage::Tunnel, vec![Step::ConfigureTunnel(config.clone())]);
-                self.last.known.stages.push(left);
+                self.kernel.last.known.stages.push(left);
             }
             Renewal::Changed => {}
         }

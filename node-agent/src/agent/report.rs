@@ -18,26 +18,27 @@ impl<H: Host> Agent<H> {
     /// Composes the report of the last run and hands it to the writer.
     pub fn write_report(&mut self) {
         let serial = self.body().map(|body| body.serial.0);
-        self.metrics
-            .found(self.last.seal().unwrap_or(Seal::NotSealed), serial);
+        self.output
+            .metrics
+            .found(self.kernel.last.seal().unwrap_or(Seal::NotSealed), serial);
         let inputs = self.report_inputs();
         let (now, findings) = (inputs.time.now, inputs.findings());
         let mut status = inputs.status();
-        status.conditions = self.report.conditions();
+        status.conditions = self.output.report.conditions();
         for finding in findings {
             postern_crds::conditions::set(&mut status.conditions, &finding, None, now);
         }
         let report = NodeReport {
             metadata: ObjectMeta {
-                name: Some(self.node.name.to_string()),
+                name: Some(self.options.node.name.to_string()),
                 ..ObjectMeta::default()
             },
             spec: NodeReportSpec {
-                node_uid: self.node.uid.to_string(),
+                node_uid: self.options.node.uid.to_string(),
             },
             status: Some(status),
         };
-        self.report.take(report);
+        self.output.report.take(report);
     }
 
     /// What the agent saw, without conditions.
@@ -49,7 +50,7 @@ impl<H: Host> Agent<H> {
     pub fn report_inputs(&self) -> ReportInputs<'_> {
         ReportInputs {
             in_force: self.in_force(),
-            read_back: self.last.read_back.as_deref(),
+            read_back: self.kernel.last.read_back.as_deref(),
             run: self.run_result(),
             setup: self.node_setup(),
             time: ReportTime {
@@ -67,32 +68,32 @@ impl<H: Host> Agent<H> {
                 true => NodeRelease::Released,
                 false => NodeRelease::Guarded,
             },
-            ledger: self.ledger_lost,
-            serial: self.ledger.entries().serial,
-            cluster_serial: self.ledger.entries().cluster_serial,
-            keys: &self.keys,
+            ledger: self.memory.ledger_lost,
+            serial: self.memory.ledger.entries().serial,
+            cluster_serial: self.memory.ledger.entries().cluster_serial,
+            keys: &self.documents.keys,
             key_difference: self.other_keys(),
-            bindings: self.bindings.get(),
-            standing_refusal: self.inbox.standing_refusal(),
-            refusals: &self.refusals,
+            bindings: self.memory.bindings.get(),
+            standing_refusal: self.documents.inbox.standing_refusal(),
+            refusals: &self.documents.refusals,
         }
     }
 
     fn run_result(&self) -> RunResult<'_> {
-        let failures = self.last.failures.iter();
+        let failures = self.kernel.last.failures.iter();
         let failures = failures.map(|(stage, step, error)| FailedStep {
             stage: *stage,
             step: step.clone(),
             message: chain(error),
         });
-        let scopes = self.scopes.iter();
-        let bypasses = self.last.bypasses.iter();
+        let scopes = self.kernel.scopes.iter();
+        let bypasses = self.kernel.last.bypasses.iter();
         RunResult {
             failures: failures.collect(),
-            owed_cuts: &self.owed_cuts,
-            verified_at: self.last.verified_at,
-            tunnels: &self.last.tunnels,
-            probes: &self.last.probes,
+            owed_cuts: &self.kernel.owed_cuts,
+            verified_at: self.kernel.last.verified_at,
+            tunnels: &self.kernel.last.tunnels,
+            probes: &self.kernel.last.probes,
             scopes: scopes
                 .map(|(id, track)| (id.clone(), track.status))
                 .collect(),
@@ -100,29 +101,32 @@ impl<H: Host> Agent<H> {
             bypasses: bypasses
                 .map(|(link, bypass)| (link.clone(), bypass.to_string()))
                 .collect(),
-            counters: &self.counters,
+            counters: &self.output.counters,
         }
     }
 
     fn node_setup(&self) -> NodeSetup<'_> {
         let release = std::fs::read_to_string("/proc/sys/kernel/osrelease");
         NodeSetup {
-            facts: &self.facts,
-            plugin: match self.plugin {
+            facts: &self.kernel.facts,
+            plugin: match self.options.plugin {
                 Plugin::Expected => PluginUse::Expected,
                 Plugin::None => PluginUse::None,
             },
-            second_lock: self.settings.second_lock,
-            no_lock: self.last.no_lock.as_ref().map(|error| chain(error)),
+            second_lock: self.options.settings.second_lock,
+            no_lock: self.kernel.last.no_lock.as_ref().map(|error| chain(error)),
             guard: match self.has_no_guard() {
                 true => GuardMeans::Absent,
                 false => GuardMeans::Present,
             },
             kernel: release.unwrap_or_default().trim().to_owned(),
-            wireguard_key: &self.key.public,
-            key_proofs: self.key.prove(&self.keys, &self.node),
-            damages: &self.damages,
-            preflight: self.preflight.as_deref(),
+            wireguard_key: &self.memory.key.public,
+            key_proofs: self
+                .memory
+                .key
+                .prove(&self.documents.keys, &self.options.node),
+            damages: &self.output.damages,
+            preflight: self.output.preflight.as_deref(),
         }
     }
 }

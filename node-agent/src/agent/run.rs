@@ -93,10 +93,10 @@ where
     // The seal first: a folder that is not there yet is no reason to wait.
     let started = agent.start(&found, wakers.first_look).await;
     // Without the watch documents are looked for at the timer's pace.
-    let mut folder = watch(agent.inbox.folder()).unwrap_or_else(|error| {
+    let mut folder = watch(agent.documents.inbox.folder()).unwrap_or_else(|error| {
         let kind = ConditionType::Accepted;
         let damage = note_damage(kind, Reason::ApplyFailed, &error);
-        agent.damages.push(damage);
+        agent.output.damages.push(damage);
         Box::pin(futures::stream::pending())
     });
     agent.tell_readiness(&wakers.health);
@@ -112,7 +112,7 @@ where
             soon,
             agent.next_patience().map(Instant::from_std),
             pace.due(),
-            agent.report.due().map(Instant::from_std),
+            agent.output.report.due().map(Instant::from_std),
         ];
         let wake = next.into_iter().flatten().min().unwrap_or(timer);
         // Signals come first, then documents, which pods that start wait for, then those pods; events of the host come
@@ -125,7 +125,7 @@ where
             Some(()) = folder.next() => Activation::IntentChanged,
             Some(work) = wakers.work.recv(), if !overdue => match agent.serve(work).await {
                 Some(activation) => activation,
-                None => { agent.report.flush(); agent.answer_waiting().await; continue }
+                None => { agent.output.report.flush(); agent.answer_waiting().await; continue }
             },
             Some(update) = wakers.updates.recv() => agent.take_update(update),
             Some(()) = wakers.host.next(), if pace.is_over() => {
@@ -133,7 +133,7 @@ where
                 Activation::HostChanged
             }
             () = sleep_until(wake) => {
-                agent.report.flush();
+                agent.output.report.flush();
                 agent.answer_waiting().await;
                 if soon.is_some_and(|at| at <= Instant::now()) { Activation::Retry }
                 else if timer <= Instant::now() { Activation::Timer }
@@ -155,9 +155,9 @@ where
         } else {
             activation
         };
-        agent.metrics.reconciled(&activation.to_string());
+        agent.output.metrics.reconciled(&activation.to_string());
         let again = agent.reconcile(activation).await;
-        pace.ran(activation, agent.last.first_reading);
+        pace.ran(activation, agent.kernel.last.first_reading);
         delay = match again {
             Again::Soon => (delay * 2).min(wakers.check),
             Again::Later => RETRY,
@@ -201,7 +201,7 @@ impl<H: Host> Agent<H> {
     /// Ready is: the guard stands and was read back, or the node is released and there is none to stand. A guard that is
     /// lost later withdraws it, so that a bad rollout stops at the first node.
     pub fn tell_readiness(&self, health: &Health) {
-        match self.last.seal() {
+        match self.kernel.last.seal() {
             Some(Seal::Sealed) => health.ready(),
             None if self.is_released() => health.ready(),
             Some(Seal::NotSealed) | None => {
@@ -268,6 +268,7 @@ impl<H: Host> Agent<H> {
         let now = self.clock.now();
         let seen = self.clock.remembered();
         if let Err(error) = self
+            .memory
             .ledger
             .record(|entries| entries.highest_time = Some(seen))
         {
@@ -277,6 +278,8 @@ impl<H: Host> Agent<H> {
             );
         }
         let line = Entry::of(now, "stop", "Stopped", "the kernel state stays in force");
-        self.audit.write(&line.about(self.verified.as_deref()));
+        self.output
+            .audit
+            .write(&line.about(self.documents.verified.as_deref()));
     }
 }

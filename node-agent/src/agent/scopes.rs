@@ -25,7 +25,7 @@ impl<H: Host> Agent<H> {
     /// The status of every scope of the body that the kernel was read for. A scope that it no longer names is let go
     /// once the guard that does not know it was read back.
     pub fn update_scopes(&mut self, now: Timestamp) {
-        let Some(read_back) = self.last.read_back.clone() else {
+        let Some(read_back) = self.kernel.last.read_back.clone() else {
             return;
         };
         let mut named = BTreeSet::new();
@@ -35,13 +35,13 @@ impl<H: Host> Agent<H> {
                 self.update_scope(&read_back, body, scope, now);
             }
         }
-        let tracked = self.scopes.keys();
+        let tracked = self.kernel.scopes.keys();
         let gone: Vec<ScopeId> = tracked.filter(|id| !named.contains(id)).cloned().collect();
         for id in gone {
             self.set_status(&id, ScopeStatus::Releasing, now);
             if read_back.seal() == Seal::Sealed {
                 self.set_status(&id, ScopeStatus::Unclaimed, now);
-                self.scopes.remove(&id);
+                self.kernel.scopes.remove(&id);
             }
         }
     }
@@ -79,25 +79,26 @@ impl<H: Host> Agent<H> {
             },
         );
         self.set_status(&scope.id, status, now);
-        if let Some(track) = self.scopes.get_mut(&scope.id) {
+        if let Some(track) = self.kernel.scopes.get_mut(&scope.id) {
             track.loss = loss;
         }
     }
 
     fn exit_reading(&self, body: &Body, scope: &Scope, observed: &Observed) -> ExitReading {
-        let means = match self.facts.tunnel_backend {
+        let means = match self.kernel.facts.tunnel_backend {
             Some(_) => TunnelMeans::Present,
             None => TunnelMeans::Absent,
         };
         let signs = ExitSigns {
-            handshakes: &self.last.tunnels,
-            probes: &self.last.probes,
+            handshakes: &self.kernel.last.tunnels,
+            probes: &self.kernel.last.probes,
         };
         exit_reading(body, scope, observed, signs, means)
     }
 
     fn loss(&self, id: &ScopeId) -> ExitLoss {
-        self.scopes
+        self.kernel
+            .scopes
             .get(id)
             .map_or(ExitLoss::Carries, |track| track.loss)
     }
@@ -127,7 +128,7 @@ impl<H: Host> Agent<H> {
 
     /// A status that changed is one line in the audit log.
     pub fn set_status(&mut self, id: &ScopeId, status: ScopeStatus, now: Timestamp) {
-        let track = self.scopes.entry(id.clone()).or_insert(Track {
+        let track = self.kernel.scopes.entry(id.clone()).or_insert(Track {
             status: ScopeStatus::Unclaimed,
             loss: ExitLoss::Carries,
         });
@@ -137,12 +138,13 @@ impl<H: Host> Agent<H> {
         }
         let (from, to, reason) = (before.word(), status.word(), status.reason());
         tracing::info!(scope = %id, from, to, %reason, "the status of a scope changed");
-        self.metrics.transition(to);
-        self.audit.write(&Entry {
+        self.output.metrics.transition(to);
+        self.output.audit.write(&Entry {
             scope: Some(id.as_str()),
             from: Some(from.to_owned()),
             to: Some(to.to_owned()),
-            ..Entry::of(now, "transition", reason.as_str(), "").about(self.verified.as_deref())
+            ..Entry::of(now, "transition", reason.as_str(), "")
+                .about(self.documents.verified.as_deref())
         });
     }
 }

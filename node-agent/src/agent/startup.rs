@@ -43,9 +43,9 @@ impl<H: Host> Agent<H> {
             Found::Missing if self.is_new_node().await => self.record_unclaimed(),
             Found::Missing => {}
             Found::Corrupt { aside } => {
-                self.ledger_lost = LedgerState::Lost;
+                self.memory.ledger_lost = LedgerState::Lost;
                 let message = format!("put aside as {}", aside.display());
-                self.audit.write(&Entry::of(
+                self.output.audit.write(&Entry::of(
                     now,
                     "start",
                     Reason::LedgerLost.as_str(),
@@ -53,12 +53,14 @@ impl<H: Host> Agent<H> {
                 ));
             }
         }
-        if self.ledger.entries().unclaimed {
-            self.facts.claim = NodeClaim::Unclaimed;
+        if self.memory.ledger.entries().unclaimed {
+            self.kernel.facts.claim = NodeClaim::Unclaimed;
         }
         let line = Entry::of(now, "start", "Started", env!("CARGO_PKG_VERSION"));
-        self.audit.write(&line.about(self.verified.as_deref()));
-        if let Err(error) = self.bindings.work_off_departures() {
+        self.output
+            .audit
+            .write(&line.about(self.documents.verified.as_deref()));
+        if let Err(error) = self.memory.bindings.work_off_departures() {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "departed pods could not be worked off"
@@ -66,7 +68,7 @@ impl<H: Host> Agent<H> {
         }
         if let Ok(links) = self.host.list_links().await {
             let names: Vec<String> = links.into_iter().map(|link| link.name).collect();
-            if let Err(error) = self.bindings.forget_missing(&names) {
+            if let Err(error) = self.memory.bindings.forget_missing(&names) {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "old bindings could not be forgotten"
@@ -74,19 +76,19 @@ impl<H: Host> Agent<H> {
             }
         }
         // Held also where the firewall cannot be read: a table that nobody saw is no reason to open.
-        if self.verified.is_some() && self.table_reading().await != TableReading::There {
-            self.opening = Opening::Held;
+        if self.documents.verified.is_some() && self.table_reading().await != TableReading::There {
+            self.exits.opening = Opening::Held;
         }
         let mut again = self.reconcile(Activation::Startup).await;
         let mut taken = self.take_documents();
-        if self.opening == Opening::Held {
+        if self.exits.opening == Opening::Held {
             let until = Instant::now() + first_look;
             // The arrival of a cluster document does not end the wait: a newer intent may still come.
             while taken != Taken::New && Instant::now() < until {
                 tokio::time::sleep(LOOK).await;
                 taken = self.take_documents();
             }
-            self.opening = Opening::ByBody;
+            self.exits.opening = Opening::ByBody;
             again = self.reconcile(Activation::IntentChanged).await;
         } else if taken != Taken::Nothing {
             again = self.reconcile(Activation::IntentChanged).await;
@@ -99,7 +101,7 @@ impl<H: Host> Agent<H> {
     /// intent guarded? What cannot be read counts as a sign.
     async fn is_new_node(&self) -> bool {
         self.table_reading().await == TableReading::Missing
-            && self.bindings.get().guarded.is_empty()
+            && self.memory.bindings.get().guarded.is_empty()
     }
 
     /// Is a table of ours in the kernel?
@@ -114,7 +116,11 @@ impl<H: Host> Agent<H> {
     }
 
     fn record_unclaimed(&mut self) {
-        if let Err(error) = self.ledger.record(|entries| entries.unclaimed = true) {
+        if let Err(error) = self
+            .memory
+            .ledger
+            .record(|entries| entries.unclaimed = true)
+        {
             // Pods without a binding are held from now on, although nobody selected them: the next start could not tell
             // this node from one that lost its ledger.
             tracing::error!(
@@ -127,22 +133,22 @@ impl<H: Host> Agent<H> {
     /// The last body is in force again. Its documents were verified when they were taken, and are verified again: a body
     /// that has run out meanwhile still says who is whose, and gets no lease.
     fn resume(&mut self, now: Timestamp) {
-        let entries = self.ledger.entries();
+        let entries = self.memory.ledger.entries();
         let Some(envelope) = entries.envelope.clone() else {
             return;
         };
         match self.verified_again(now, envelope, entries.cluster_envelope.clone()) {
             Ok((body, received)) => {
                 self.clock.learn(body.get().issued_at);
-                self.verified = Some(Arc::new(body));
-                self.received = received;
+                self.documents.verified = Some(Arc::new(body));
+                self.documents.received = received;
             }
             Err(error) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
                     "the ledger's intent cannot be believed"
                 );
-                self.ledger_lost = LedgerState::Lost;
+                self.memory.ledger_lost = LedgerState::Lost;
             }
         }
     }
@@ -154,8 +160,8 @@ impl<H: Host> Agent<H> {
         cluster: Option<Envelope>,
     ) -> Result<(Verified<Body>, ReceivedDocuments), Refusal> {
         let context = |now| Context {
-            node: &self.node,
-            keys: &self.keys,
+            node: &self.options.node,
+            keys: &self.documents.keys,
             now,
             last: None,
         };
@@ -164,7 +170,10 @@ impl<H: Host> Agent<H> {
             envelope,
         };
         let cluster = cluster.map(|envelope| {
-            let verified = expired_too(|at| verify_cluster(&envelope, &self.keys, at, None), now)?;
+            let verified = expired_too(
+                |at| verify_cluster(&envelope, &self.documents.keys, at, None),
+                now,
+            )?;
             Ok(Received { verified, envelope })
         });
         let cluster = cluster.transpose()?;

@@ -41,6 +41,28 @@ use crate::wireguard_key::NodeKey;
 pub struct Agent<H> {
     /// The host.
     pub host: H,
+    /// What stays as the command line says.
+    pub options: AgentOptions,
+    /// Now.
+    pub clock: Clock,
+    /// What the operator signed, and by which keys that is known.
+    pub documents: DocumentState,
+    /// What outlives the agent.
+    pub memory: DurableState,
+    /// What the kernel should look like, and what it looked like last.
+    pub kernel: KernelState,
+    /// How exits are watched.
+    pub exits: ExitWatch,
+    /// Pods whose ADD waits for the intent.
+    pub waiting: Vec<Waiting>,
+    /// The task that answers the questions of pods for names.
+    pub dns: DnsHandle,
+    /// What is logged, counted and reported.
+    pub output: AgentOutput,
+}
+
+/// What stays as the command line says; the node's UID alone may come later, from the token.
+pub struct AgentOptions {
     /// This node.
     pub node: NodeIdentity,
     /// Its own settings.
@@ -49,29 +71,44 @@ pub struct Agent<H> {
     pub plugin: Plugin,
     /// Is drift repaired?
     pub repair: Repair,
-    /// Now.
-    pub clock: Clock,
-    /// What must not be forgotten.
-    pub ledger: Ledger,
+}
+
+/// Documents of the operator, and the keys that they are verified by.
+pub struct DocumentState {
     /// Keys given at installation.
     pub installed_keys: KeySet,
     /// Keys in force.
     pub keys: KeySet,
-    /// Who is behind which interface.
-    pub bindings: BindingStore,
-    /// Documents.
+    /// Where documents come in.
     pub inbox: Inbox,
-    /// The node's tunnel key.
-    pub key: NodeKey,
     /// The newest documents that verified, whether they could be joined or not.
     pub received: ReceivedDocuments,
     /// The body in force.
     pub verified: Option<Arc<Verified<Body>>>,
+    /// Documents that were refused, newest last.
+    pub refusals: VecDeque<RefusalEntry>,
+}
+
+/// What a later agent of this node reads again.
+pub struct DurableState {
+    /// What must not be forgotten.
+    pub ledger: Ledger,
+    /// Was the ledger lost?
+    pub ledger_lost: LedgerState,
+    /// Which pod is behind which interface.
+    pub bindings: BindingStore,
+    /// The node's tunnel key.
+    pub key: NodeKey,
+}
+
+/// What the kernel should look like, and what it looked like last.
+#[derive(Default)]
+pub struct KernelState {
     /// Facts of the host.
     pub facts: Facts,
     /// What the host was last made to look like.
     pub desired: Arc<Desired>,
-    /// What the kernel was last read back to carry whole: what stands where a change of the guard is refused.
+    /// What the kernel was last read back to carry whole: it stays in force where a change of the guard is refused.
     pub carried: Option<Carried>,
     /// Rules as the kernel listed them right after they were written.
     pub learned: Learned,
@@ -81,28 +118,28 @@ pub struct Agent<H> {
     pub last: LastRun,
     /// The status of each scope.
     pub scopes: BTreeMap<ScopeId, Track>,
-    /// Documents that were refused, newest last.
-    pub refusals: VecDeque<RefusalEntry>,
-    /// Counters that are this agent's own.
-    pub counters: BTreeMap<String, u64>,
-    /// Pods whose ADD waits for the intent.
-    pub waiting: Vec<Waiting>,
-    /// The names' way.
-    pub dns: DnsHandle,
-    /// What is asked to know whether exits carry.
+}
+
+/// How exits are watched.
+pub struct ExitWatch {
+    /// The task that sends probes.
     pub probes: ProbeHandle,
     /// Whether exits may be opened.
     pub opening: Opening,
     /// When tunnels may get a new session.
     pub renewals: Renewals,
+}
+
+/// What is logged, counted and reported.
+pub struct AgentOutput {
     /// The log of transitions.
     pub audit: Audit,
     /// The report.
     pub report: ReportWriter,
     /// Numbers for machines.
     pub metrics: Metrics,
-    /// Was the ledger lost?
-    pub ledger_lost: LedgerState,
+    /// Counters that are this agent's own.
+    pub counters: BTreeMap<String, u64>,
     /// What could not be used at the start and the guard does not need.
     pub damages: Vec<StartDamage>,
     /// What the checks of the host find; none before the first one.
@@ -231,21 +268,21 @@ impl<H: Host> Agent<H> {
     /// Borrowed inputs of the plan.
     pub fn inputs(&self) -> Inputs<'_> {
         Inputs {
-            settings: &self.settings,
-            body: self.verified.as_deref().map(Verified::get),
-            bindings: self.bindings.get(),
-            facts: &self.facts,
+            settings: &self.options.settings,
+            body: self.documents.verified.as_deref().map(Verified::get),
+            bindings: self.memory.bindings.get(),
+            facts: &self.kernel.facts,
         }
     }
 
     /// The body in force.
     pub fn body(&self) -> Option<&Body> {
-        self.verified.as_deref().map(Verified::get)
+        self.documents.verified.as_deref().map(Verified::get)
     }
 
     /// Is the node released?
     pub fn is_released(&self) -> bool {
-        self.ledger.entries().release.is_some()
+        self.memory.ledger.entries().release.is_some()
     }
 
     /// Has the body's validity run out?
@@ -256,7 +293,7 @@ impl<H: Host> Agent<H> {
 
     /// One more of something.
     pub fn count(&mut self, what: &str) {
-        *self.counters.entry(what.to_owned()).or_default() += 1;
-        self.metrics.count(what);
+        *self.output.counters.entry(what.to_owned()).or_default() += 1;
+        self.output.metrics.count(what);
     }
 }

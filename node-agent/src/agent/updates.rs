@@ -59,32 +59,37 @@ impl<H: Host> Agent<H> {
         let now = self.clock.now();
         match update {
             NodeUpdate::Asked => {
-                self.report.ask();
+                self.output.report.ask();
                 return Activation::Asked;
             }
             NodeUpdate::TunnelServed => return Activation::Retry,
             NodeUpdate::Preflight(found) => {
-                self.preflight = Some(found);
+                self.output.preflight = Some(found);
                 return Activation::Asked;
             }
             NodeUpdate::Node(uid) => {
-                self.audit
+                self.output
+                    .audit
                     .write(&Entry::of(now, "node", "NodeKnown", uid.as_str()));
-                self.node.uid = uid;
+                self.options.node.uid = uid;
             }
             NodeUpdate::InstalledKeys(keys) => {
                 let ids: Vec<&str> = keys.ids().map(|id| id.as_str()).collect();
-                self.audit
-                    .write(&Entry::of(now, "keys", "InstalledKeysSeen", &ids.join(" ")));
+                self.output.audit.write(&Entry::of(
+                    now,
+                    "keys",
+                    "InstalledKeysSeen",
+                    &ids.join(" "),
+                ));
                 // Trust on first use: until something is pinned, what is installed counts, and no keys are none.
-                if self.ledger.entries().keys.is_none() && !keys.is_empty() {
-                    self.keys = keys.clone();
+                if self.memory.ledger.entries().keys.is_none() && !keys.is_empty() {
+                    self.documents.keys = keys.clone();
                 }
-                self.installed_keys = keys;
+                self.documents.installed_keys = keys;
             }
         }
         for document in Document::ALL {
-            self.inbox.forget(document);
+            self.documents.inbox.forget(document);
         }
         Activation::IntentChanged
     }
@@ -92,7 +97,7 @@ impl<H: Host> Agent<H> {
     /// Trusts the installed keys in place of the pinned ones: the way back where the pinned ones are lost, since no key set
     /// can be signed any more that the node would take. What is in force stays in force.
     pub fn trust_by_root(&mut self, reason: &str) -> Answer {
-        let keys = self.installed_keys.clone();
+        let keys = self.documents.installed_keys.clone();
         if keys.is_empty() {
             return Answer::refused(
                 Reason::EmptyKeySet.as_str(),
@@ -100,17 +105,22 @@ impl<H: Host> Agent<H> {
             );
         }
         let document = keys.document();
-        if let Err(error) = self.ledger.record(|entries| entries.keys = Some(document)) {
+        if let Err(error) = self
+            .memory
+            .ledger
+            .record(|entries| entries.keys = Some(document))
+        {
             return Answer::refused(Reason::NotDurable.as_str(), chain(&error));
         }
         let ids: Vec<&str> = keys.ids().map(|id| id.as_str()).collect();
         let line = format!("{}: {reason}", ids.join(" "));
-        self.audit
+        self.output
+            .audit
             .write(&Entry::of(self.clock.now(), "keys", "TrustedByRoot", &line));
-        self.keys = keys;
+        self.documents.keys = keys;
         // What the former keys made it refuse is judged again.
         for document in Document::ALL {
-            self.inbox.forget(document);
+            self.documents.inbox.forget(document);
         }
         Answer::done()
     }
@@ -119,10 +129,10 @@ impl<H: Host> Agent<H> {
     /// first good document or signed by one that was, so whoever edits the installed ones changes nothing but this.
     #[must_use]
     pub fn other_keys(&self) -> Option<String> {
-        let installed: BTreeSet<&KeyId> = self.installed_keys.ids().collect();
-        let trusted: BTreeSet<&KeyId> = self.keys.ids().collect();
+        let installed: BTreeSet<&KeyId> = self.documents.installed_keys.ids().collect();
+        let trusted: BTreeSet<&KeyId> = self.documents.keys.ids().collect();
         let different = installed.symmetric_difference(&trusted).count();
-        self.metrics.key_differences(different);
+        self.output.metrics.key_differences(different);
         (different > 0).then(|| {
             let (installed, trusted) = (listed(&installed), listed(&trusted));
             format!("the keys installed here are {installed}, and the pinned ones, which alone count, are {trusted}")

@@ -4,11 +4,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use postern_apiserver::Endpoint;
 use postern_intent::{KeySet, NodeName, Uid};
 use postern_telemetry::chain;
 use tokio::sync::mpsc;
 
-use super::endpoint::ApiEndpoint;
 use super::health::ApiHealth;
 use super::identity;
 use crate::agent::NodeUpdate;
@@ -19,7 +19,7 @@ const EVERY: Duration = Duration::from_secs(10);
 
 /// The files, with what they said last.
 pub(super) struct NodeCredentials {
-    pub(super) endpoint: ApiEndpoint,
+    pub(super) endpoint: Endpoint,
     pub(super) node: NodeName,
     pub(super) state_dir: PathBuf,
     /// The UID that the agent has; none when the command line gives it and the token is not asked.
@@ -31,10 +31,10 @@ pub(super) struct NodeCredentials {
 
 /// Reads them until the agent ends.
 pub(super) async fn run(mut credentials: NodeCredentials, health: ApiHealth) {
-    let mut told = String::new();
+    let mut logged = String::new();
     while !credentials.updates.is_closed() {
         credentials.look_at_token(&health).await;
-        credentials.look_at_trust(&mut told).await;
+        credentials.look_at_trust(&mut logged).await;
         tokio::time::sleep(EVERY).await;
     }
 }
@@ -58,8 +58,8 @@ impl NodeCredentials {
         }
     }
 
-    /// A folder that cannot be used has no keys: that is told as a difference, and takes no key away.
-    async fn look_at_trust(&mut self, told: &mut String) {
+    /// A folder that cannot be used has no keys: the agent gets that as a difference, which takes no key away.
+    async fn look_at_trust(&mut self, logged: &mut String) {
         let Some(folder) = &self.trust_dir else {
             return;
         };
@@ -67,11 +67,11 @@ impl NodeCredentials {
             Ok(keys) => (keys, String::new()),
             Err(error) => (KeySet::default(), chain(&error)),
         };
-        if trouble != *told {
+        if trouble != *logged {
             if !trouble.is_empty() {
                 tracing::warn!("{trouble}; the keys in force stay");
             }
-            *told = trouble;
+            *logged = trouble;
         }
         if keys != self.installed {
             self.installed = keys.clone();

@@ -1,9 +1,7 @@
 //! Why the API server could not be asked, or did not do what it was asked for.
 
-use std::path::PathBuf;
-
-use kube::config::{InClusterError, KubeconfigError};
 use kube::core::Status;
+use postern_apiserver::{ConnectError, DEADLINE, NoAnswer};
 use thiserror::Error;
 
 use super::token::TokenError;
@@ -12,26 +10,9 @@ use crate::files::FileError;
 /// Why the API server could not be asked.
 #[derive(Debug, Error)]
 pub enum ApiError {
-    /// The kubeconfig cannot be used.
-    #[error("the kubeconfig {path} cannot be used")]
-    Kubeconfig {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: Box<KubeconfigError>,
-    },
-    /// The kubeconfig wants a program started for its credentials.
-    #[error(
-        "the kubeconfig {path} starts a program for its credentials, and the agent starts none: write tokenFile"
-    )]
-    Program {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The pod has no environment or no token of a ServiceAccount.
-    #[error("this is no pod with a ServiceAccount's token; outside of a pod give --kubeconfig")]
-    Pod(#[source] InClusterError),
+    /// There is no client.
+    #[error(transparent)]
+    Connect(ConnectError),
     /// The credentials are in no file, so that nothing says which node they are for.
     #[error("the credentials are not in a token file: give --node-uid")]
     NoTokenFile,
@@ -41,9 +22,6 @@ pub enum ApiError {
     /// The token does not say which node this is.
     #[error("the token does not say which node this is")]
     Token(#[source] TokenError),
-    /// No client can be made: a certificate or a token that is none.
-    #[error("no client can be made")]
-    Client(#[source] Box<kube::Error>),
     /// The API server answered, and refused.
     #[error("the API server answers {code}: {message}")]
     Refused {
@@ -56,11 +34,8 @@ pub enum ApiError {
     #[error("the API server cannot be heard")]
     Unheard(#[source] Box<kube::Error>),
     /// The answer took too long.
-    #[error("the API server did not answer within {seconds} s")]
-    Late {
-        /// How long was waited.
-        seconds: u64,
-    },
+    #[error("the API server did not answer within {DEADLINE:?}")]
+    Late,
     /// A watch goes on from a list's version, and this list has none.
     #[error("the API server gave a list without a resource version")]
     NoVersion,
@@ -87,13 +62,13 @@ impl ApiError {
     #[must_use]
     pub fn word(&self) -> String {
         match self {
-            Self::Kubeconfig { .. } | Self::Program { .. } => "kubeconfig",
-            Self::Pod(_) => "pod",
+            Self::Connect(ConnectError::Account(_)) => "pod",
+            Self::Connect(ConnectError::Client(_)) => "client",
+            Self::Connect(_) => "kubeconfig",
             Self::NoTokenFile | Self::TokenFile(_) | Self::Token(_) => "token",
-            Self::Client(_) => "client",
             Self::Refused { code, .. } => return code.to_string(),
             Self::Unheard(_) => "unheard",
-            Self::Late { .. } => "late",
+            Self::Late => "late",
             Self::NoVersion => "no_version",
             Self::OtherNode { .. } => "other_node",
             Self::Report(_) | Self::Inbox(_) => "file",
@@ -113,7 +88,7 @@ impl ApiError {
     /// Was it the way to the API server, not its answer?
     #[must_use]
     pub const fn is_broken(&self) -> bool {
-        matches!(self, Self::Unheard(_) | Self::Late { .. })
+        matches!(self, Self::Unheard(_) | Self::Late)
     }
 }
 
@@ -131,6 +106,15 @@ impl From<kube::Error> for ApiError {
         match error {
             kube::Error::Api(status) => Self::from(*status),
             other => Self::Unheard(Box::new(other)),
+        }
+    }
+}
+
+impl From<NoAnswer> for ApiError {
+    fn from(problem: NoAnswer) -> Self {
+        match problem {
+            NoAnswer::Late => Self::Late,
+            NoAnswer::Failed(error) => Self::from(*error),
         }
     }
 }

@@ -4,31 +4,51 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use postern_apiserver::{Pace, Requests, Wait, random_number};
 use postern_telemetry::chain;
 
-use super::backoff::{ApiBackoff, ApiWait};
 use super::error::ApiError;
 use super::metrics::ApiMetrics;
+
+/// The first wait after a failure is about this long.
+const FIRST: Duration = Duration::from_millis(500);
+/// No wait of its own is longer: a node should notice within this time that the API server is back.
+const LONGEST: Duration = Duration::from_secs(15);
+/// What the API server refuses it will refuse again until somebody changes a right, a rule or the object.
+const REFUSED: Duration = Duration::from_secs(60);
+
+/// How a failure is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ApiWait {
+    /// It may work in a moment.
+    Short,
+    /// Somebody has to change something first.
+    Long,
+}
+
+/// Waits after failures that follow each other.
+pub(super) const fn pace() -> Pace {
+    Pace::new(FIRST, LONGEST)
+}
 
 /// The health of one kind of request, shared by its task and the client that sees every answer.
 #[derive(Debug)]
 pub struct ApiHealth {
     name: &'static str,
     metrics: ApiMetrics,
+    requests: Requests,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     trouble: Option<Trouble>,
-    /// When the server wants to be asked again, by its last Retry-After.
-    not_before: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Trouble {
     since: Instant,
-    told: BTreeSet<String>,
+    logged: BTreeSet<String>,
 }
 
 impl ApiHealth {
@@ -38,6 +58,7 @@ impl ApiHealth {
         Self {
             name,
             metrics,
+            requests: Requests::default(),
             state: Mutex::default(),
         }
     }
@@ -48,15 +69,18 @@ impl ApiHealth {
         &self.metrics
     }
 
+    /// What the client counts, and what answers say in `Retry-After`.
+    pub(super) fn requests(&self) -> Requests {
+        self.requests.clone()
+    }
+
     /// Something failed that is no trouble, for example a watch whose version is too old.
     pub fn count(&self, word: String) {
         self.metrics.failed(self.name, word);
     }
 
-    /// An answer came, whatever it says; with the seconds of its Retry-After.
-    pub fn answered(&self, status: u16, retry_after: Option<u64>) {
-        self.state().not_before =
-            retry_after.map(|seconds| Instant::now() + Duration::from_secs(seconds.min(3600)));
+    /// An answer came, whatever it says.
+    pub fn answered(&self, status: u16) {
         // Overload, a broken store and an unknown token are answers of something that does not serve us.
         if status < 500 && status != 401 && status != 429 {
             self.metrics.heard();
@@ -82,9 +106,9 @@ impl ApiHealth {
         let mut state = self.state();
         let trouble = state.trouble.get_or_insert_with(|| Trouble {
             since: Instant::now(),
-            told: BTreeSet::new(),
+            logged: BTreeSet::new(),
         });
-        if trouble.told.insert(word) {
+        if trouble.logged.insert(word) {
             tracing::warn!(
                 exchange = self.name,
                 away_seconds = trouble.since.elapsed().as_secs(),
@@ -95,11 +119,17 @@ impl ApiHealth {
         }
     }
 
-    /// Waits as long as is due after a failure.
-    pub(super) async fn pause(&self, backoff: &mut ApiBackoff, wait: ApiWait) {
-        let asked = self.state().not_before.take();
-        let asked = asked.map(|at| at.saturating_duration_since(Instant::now()));
-        tokio::time::sleep(backoff.after(wait, asked)).await;
+    /// Waits as long as is due after a failure, and not shorter than the API server asked for (`Retry-After`).
+    pub(super) async fn pause(&self, pace: &mut Pace, wait: ApiWait) {
+        let due = match wait {
+            ApiWait::Short => pace.failed(random_number()),
+            ApiWait::Long => Pace::new(REFUSED, REFUSED).failed(random_number()),
+        };
+        let due = match self.requests.wait(Instant::now()) {
+            Wait::Nothing => due,
+            Wait::For(asked) => due.max(asked),
+        };
+        tokio::time::sleep(due).await;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

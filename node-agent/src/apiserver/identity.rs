@@ -3,10 +3,11 @@
 
 use std::path::Path;
 
+use postern_apiserver::Endpoint;
 use postern_intent::newtypes::NewtypeError;
 use postern_intent::{NodeName, Uid};
 
-use super::endpoint::ApiEndpoint;
+use super::client;
 use super::error::ApiError;
 use super::token;
 use crate::files::{self, Readers};
@@ -19,8 +20,8 @@ const FILE: &str = "node-uid";
 ///
 /// # Errors
 /// [`ApiError`].
-pub async fn claimed(endpoint: &ApiEndpoint, own: &NodeName) -> Result<Uid, ApiError> {
-    let text = endpoint.token().await?;
+pub async fn claimed(endpoint: &Endpoint, own: &NodeName) -> Result<Uid, ApiError> {
+    let text = client::token(endpoint).await?;
     token::node_uid(&text, own).map_err(ApiError::Token)
 }
 
@@ -30,7 +31,7 @@ pub async fn claimed(endpoint: &ApiEndpoint, own: &NodeName) -> Result<Uid, ApiE
 /// # Errors
 /// [`NewtypeError`] never in practice: the UID of no node is a UID.
 pub async fn at_start(
-    endpoint: &ApiEndpoint,
+    endpoint: &Endpoint,
     own: &NodeName,
     state_dir: &Path,
 ) -> Result<Uid, NewtypeError> {
@@ -73,7 +74,7 @@ mod tests {
     #[tokio::test]
     async fn a_start_without_a_token_takes_the_remembered_node_and_never_any_other() {
         let folder = tempfile::tempdir().unwrap();
-        let endpoint = ApiEndpoint::Kubeconfig(folder.path().join("missing"));
+        let endpoint = Endpoint::of_node(Some(folder.path().join("missing")));
         let own = "n1".parse().unwrap();
         let first = at_start(&endpoint, &own, folder.path()).await.unwrap();
         assert_eq!(first.as_str(), NOBODY);

@@ -10,16 +10,16 @@ use futures::{Stream, StreamExt as _};
 use kube::api::{ListParams, WatchParams};
 use kube::core::{ApiResource, DynamicObject, WatchEvent};
 use kube::{Api, Client, ResourceExt as _};
+use postern_apiserver::{Endpoint, Pace};
 use postern_crds::NodeIntent;
 use postern_crds::names::EPOCH_ANNOTATION;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
-use super::backoff::{ApiBackoff, ApiWait};
+use super::client::{connect, in_time};
 use super::documents::{self, IntentKind};
-use super::endpoint::{ApiEndpoint, in_time};
 use super::error::ApiError;
-use super::health::ApiHealth;
+use super::health::{ApiHealth, ApiWait, pace};
 use crate::agent::NodeUpdate;
 use crate::files::FileError;
 
@@ -34,13 +34,13 @@ const STANDING: Duration = Duration::from_secs(10);
 
 /// The watch, and what it saw.
 pub(super) struct Intents {
-    pub(super) endpoint: ApiEndpoint,
+    pub(super) endpoint: Endpoint,
     pub(super) kind: IntentKind,
     /// The name of the NodeIntent.
     pub(super) name: String,
     pub(super) inbox: PathBuf,
     pub(super) health: Arc<ApiHealth>,
-    /// Told when a new term of the operator begins.
+    /// Gets an entry when a new term of the operator begins.
     pub(super) updates: mpsc::Sender<NodeUpdate>,
     /// Changes when somebody else found the way to the API server broken: a watch would not notice for minutes.
     pub(super) broken: watch::Receiver<u64>,
@@ -48,16 +48,16 @@ pub(super) struct Intents {
 
 /// Brings documents until the agent ends.
 pub(super) async fn run(mut intents: Intents) {
-    let mut backoff = ApiBackoff::default();
-    let mut desk = Desk::new(&intents);
+    let mut pace = pace();
+    let mut delivery = IntentDelivery::new(&intents);
     loop {
-        let ended = match intents.endpoint.connect(&intents.health).await {
-            Ok(client) => intents.follow(client, &mut desk, &mut backoff).await,
+        let ended = match connect(&intents.endpoint, &intents.health).await {
+            Ok(client) => intents.follow(client, &mut delivery, &mut pace).await,
             Err(error) => Err(error),
         };
         if let Err(error) = ended {
             intents.health.failed(&error);
-            intents.health.pause(&mut backoff, ApiWait::Short).await;
+            intents.health.pause(&mut pace, ApiWait::Short).await;
         }
     }
 }
@@ -70,8 +70,8 @@ impl Intents {
     async fn follow(
         &mut self,
         client: Client,
-        desk: &mut Desk,
-        backoff: &mut ApiBackoff,
+        delivery: &mut IntentDelivery,
+        pace: &mut Pace,
     ) -> Result<(), ApiError> {
         // An untyped object: a NodeIntent that does not fit its type must not end the watch.
         let kind = ApiResource::erase::<NodeIntent>(&());
@@ -79,16 +79,16 @@ impl Intents {
         let own = format!("metadata.name={}", self.name);
         self.broken.mark_unchanged();
         let list = in_time(api.list(&ListParams::default().fields(&own))).await?;
-        desk.read(&list.items).map_err(ApiError::Inbox)?;
+        delivery.read(&list.items).map_err(ApiError::Inbox)?;
         let version = list.metadata.resource_version.unwrap_or_default();
         if version.is_empty() {
             return Err(ApiError::NoVersion);
         }
         let watch = WatchParams::default().fields(&own).timeout(WATCH_SECONDS);
         let events = in_time(api.watch(&watch, &version)).await?;
-        self.read(pin!(events), desk, backoff).await?;
+        self.read(pin!(events), delivery, pace).await?;
         // All nodes' watches end together when an API server does: they do not come back all at once.
-        self.health.pause(backoff, ApiWait::Short).await;
+        self.health.pause(pace, ApiWait::Short).await;
         Ok(())
     }
 
@@ -96,8 +96,8 @@ impl Intents {
     async fn read(
         &mut self,
         mut events: Pin<&mut impl Stream<Item = kube::Result<WatchEvent<DynamicObject>>>>,
-        desk: &mut Desk,
-        backoff: &mut ApiBackoff,
+        delivery: &mut IntentDelivery,
+        pace: &mut Pace,
     ) -> Result<(), ApiError> {
         let (mut standing, mut dead) = (pin!(sleep(STANDING)), pin!(sleep(DEAD)));
         let mut stands = Watch::Begins;
@@ -110,7 +110,7 @@ impl Intents {
                 () = &mut standing, if stands == Watch::Begins => {
                     stands = Watch::Stands;
                     self.health.works();
-                    backoff.reset();
+                    pace.succeeded();
                     continue;
                 }
             };
@@ -124,9 +124,9 @@ impl Intents {
                 }
                 Some(WatchEvent::Error(status)) => return Err(ApiError::from(*status)),
                 Some(event) => {
-                    if desk.take(&event).map_err(ApiError::Inbox)? == Seen::Change {
+                    if delivery.take(&event).map_err(ApiError::Inbox)? == Seen::Change {
                         self.health.works();
-                        backoff.reset();
+                        pace.succeeded();
                     }
                 }
             }
@@ -153,26 +153,26 @@ enum Seen {
 }
 
 /// What is made of the watch's events.
-struct Desk {
+struct IntentDelivery {
     kind: IntentKind,
     name: String,
     inbox: PathBuf,
     health: Arc<ApiHealth>,
-    /// NodeIntents of ours when that was last told.
-    told: Option<usize>,
-    /// The term of the operator that the agent was last told of.
+    /// How many NodeIntents of this node there were when that was last logged.
+    logged: Option<usize>,
+    /// The last term of the operator that was passed on to the agent.
     epoch: Option<String>,
     updates: mpsc::Sender<NodeUpdate>,
 }
 
-impl Desk {
+impl IntentDelivery {
     fn new(intents: &Intents) -> Self {
         Self {
             kind: intents.kind,
             name: intents.name.clone(),
             inbox: intents.inbox.clone(),
             health: Arc::clone(&intents.health),
-            told: None,
+            logged: None,
             epoch: None,
             updates: intents.updates.clone(),
         }
@@ -231,7 +231,7 @@ impl Desk {
         if epoch.is_none() || epoch == self.epoch.as_ref() {
             return;
         }
-        // Not told, because the agent is busy: the next look at the object tells it, and a report comes every minute anyway.
+        // The agent is busy: the next event of the object passes the term on, and a report comes every minute anyway.
         if self.updates.try_send(NodeUpdate::Asked).is_ok() {
             self.epoch = epoch.cloned();
         }
@@ -242,7 +242,7 @@ impl Desk {
         if self.kind == IntentKind::Node {
             self.health.metrics().gone(there);
         }
-        if self.told.replace(there) == Some(there) {
+        if self.logged.replace(there) == Some(there) {
             return;
         }
         let name = &self.name;

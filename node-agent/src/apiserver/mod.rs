@@ -12,22 +12,20 @@
 //!
 //! | module | for |
 //! |---|---|
-//! | [`endpoint`] | where the API server is, and who says so |
+//! | `client` | the client, and the token |
 //! | [`token`] | what the agent's own token says of its node |
 //! | [`identity`] | which node this is, remembered for a start without a token |
 //! | `credentials` | token and trust folder, read again when they change |
 //! | [`documents`] | which files an object of the API becomes |
 //! | `intent` | the watch |
 //! | `report` | the report's status, by server-side apply |
-//! | [`health`] | what is told of the API server, once a change |
-//! | [`backoff`] | how long to wait after a failure |
+//! | [`health`] | whether the API server answers, logged once a change, and how long to wait after a failure |
 //! | [`metrics`] | metrics |
 //! | [`error`] | why the API server could not be asked |
 
-pub mod backoff;
+mod client;
 mod credentials;
 pub mod documents;
-pub mod endpoint;
 pub mod error;
 pub mod health;
 pub mod identity;
@@ -37,5 +35,4 @@ mod report;
 mod start;
 pub mod token;
 
-pub use endpoint::ApiEndpoint;
 pub use start::{ApiServerOptions, start};

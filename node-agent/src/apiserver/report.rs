@@ -11,16 +11,16 @@ use inotify::{Inotify, WatchMask};
 use kube::api::{Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client};
+use postern_apiserver::{Endpoint, Pace};
 use postern_crds::NodeReport;
 use postern_intent::NodeName;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::backoff::{ApiBackoff, ApiWait};
-use super::endpoint::{ApiEndpoint, in_time};
+use super::client::{connect, in_time};
 use super::error::ApiError;
-use super::health::ApiHealth;
+use super::health::{ApiHealth, ApiWait, pace};
 use crate::files::{self, FileError};
 use crate::report::{AT_LEAST_EVERY, EVERY};
 
@@ -32,7 +32,7 @@ const AGAIN: Duration = AT_LEAST_EVERY.saturating_add(Duration::from_secs(15));
 
 /// The report and its line.
 pub(super) struct Reports {
-    pub(super) endpoint: ApiEndpoint,
+    pub(super) endpoint: Endpoint,
     pub(super) node: NodeName,
     pub(super) file: PathBuf,
     pub(super) health: Arc<ApiHealth>,
@@ -52,20 +52,20 @@ struct Sent {
 
 /// Takes reports away until the agent ends.
 pub(super) async fn run(reports: Reports) {
-    let mut backoff = ApiBackoff::default();
+    let mut pace = pace();
     let mut sent = Sent::default();
     let mut changes = changes(&reports.file);
     loop {
-        let error = match reports.endpoint.connect(&reports.health).await {
+        let error = match connect(&reports.endpoint, &reports.health).await {
             Ok(client) => {
                 reports
-                    .serve(client, &mut changes, &mut sent, &mut backoff)
+                    .serve(client, &mut changes, &mut sent, &mut pace)
                     .await
             }
             Err(error) => error,
         };
         reports.health.failed(&error);
-        reports.health.pause(&mut backoff, ApiWait::Short).await;
+        reports.health.pause(&mut pace, ApiWait::Short).await;
     }
 }
 
@@ -76,7 +76,7 @@ impl Reports {
         client: Client,
         changes: &mut BoxStream<'static, ()>,
         sent: &mut Sent,
-        backoff: &mut ApiBackoff,
+        pace: &mut Pace,
     ) -> ApiError {
         let kind = ApiResource::erase::<NodeReport>(&());
         let api: Api<DynamicObject> = Api::all_with(client, &kind);
@@ -86,7 +86,7 @@ impl Reports {
                 Err(error) => Err(ApiError::Report(error)),
             };
             let Err(error) = outcome else {
-                backoff.reset();
+                pace.succeeded();
                 self.health.works();
                 self.health.metrics().applied();
                 continue;
@@ -98,7 +98,7 @@ impl Reports {
             if error.is_broken() {
                 self.broken.send_modify(|times| *times += 1);
             }
-            self.health.pause(backoff, wait_after(&error)).await;
+            self.health.pause(pace, wait_after(&error)).await;
         }
     }
 
@@ -230,7 +230,7 @@ mod tests {
         let file = folder.path().join("report.json");
         std::fs::write(&file, "first").unwrap();
         let reports = Reports {
-            endpoint: ApiEndpoint::Pod,
+            endpoint: Endpoint::of_node(None),
             node: "n1".parse().unwrap(),
             file: file.clone(),
             health: Arc::new(ApiHealth::new("reports", ApiMetrics::default())),

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use postern_apiserver::Endpoint;
 use postern_crds::names::CLUSTER_INTENT;
 use postern_intent::{KeySet, NodeName, Uid};
 use tokio::sync::{mpsc, watch};
 
 use super::credentials::{self, NodeCredentials};
 use super::documents::IntentKind;
-use super::endpoint::ApiEndpoint;
 use super::health::ApiHealth;
 use super::intent::{self, Intents};
 use super::metrics::ApiMetrics;
@@ -20,7 +20,7 @@ use crate::agent::NodeUpdate;
 #[derive(Debug, Clone)]
 pub struct ApiServerOptions {
     /// Where the API server is.
-    pub endpoint: ApiEndpoint,
+    pub endpoint: Endpoint,
     /// This node.
     pub node: NodeName,
     /// Where documents are put; the folder is there.

@@ -17,7 +17,7 @@ const ANOTHER: &str = "0af7651916cd43dd8448eb211c80319c";
 
 /// A node whose audit log is a file.
 fn logging(mut node: Node, file: &Path) -> Node {
-    node.agent.audit = Audit::open(Some(file)).unwrap();
+    node.agent.output.audit = Audit::open(Some(file)).unwrap();
     node
 }
 
@@ -53,7 +53,14 @@ async fn a_body_is_told_with_its_trace_when_it_is_accepted_and_when_it_is_applie
     node.takes(traced(client(), TRACE)).await;
     let found = lines(&file);
     assert_eq!(intents(&found), [("Accepted", TRACE), ("Applied", TRACE)]);
-    let digest = node.agent.verified.as_ref().unwrap().digest().to_owned();
+    let digest = node
+        .agent
+        .documents
+        .verified
+        .as_ref()
+        .unwrap()
+        .digest()
+        .to_owned();
     for line in &found {
         assert_eq!(line["traceId"], TRACE, "{line}");
         assert_eq!(line["serial"], client().serial.0, "{line}");

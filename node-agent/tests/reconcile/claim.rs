@@ -33,7 +33,7 @@ async fn a_new_node_is_not_claimed_until_its_first_intent_also_over_a_restart() 
     node.reports("FailClosed", "True", "Sealed");
     let mut node = node.restarts();
     node.starts().await;
-    node.agent.verified = None;
+    node.agent.documents.verified = None;
     assert_eq!(claim(&node), NodeClaim::Claimed, "the ledger says so");
 }
 
@@ -85,7 +85,7 @@ async fn the_binding_that_proves_the_pod_range_brings_the_second_lock_with_it() 
     }))
     .await;
     let ranges = |node: &Node| {
-        let locks = &node.agent.desired.locks;
+        let locks = &node.agent.kernel.desired.locks;
         locks
             .iter()
             .any(|lock| lock.source == "10.244.1.0/24".parse().unwrap())
@@ -94,7 +94,11 @@ async fn the_binding_that_proves_the_pod_range_brings_the_second_lock_with_it() 
     assert_eq!(node.adds("crawlers", "a", "veth1").await, Response::Done);
     assert!(ranges(&node));
     let kept = node.host.list_locks().await.unwrap();
-    assert_eq!(kept, node.agent.desired.locks);
+    assert_eq!(kept, node.agent.kernel.desired.locks);
     node.runs(Activation::Timer).await;
-    assert_eq!(node.agent.counters.get("repairs"), None, "nobody's hand");
+    assert_eq!(
+        node.agent.output.counters.get("repairs"),
+        None,
+        "nobody's hand"
+    );
 }

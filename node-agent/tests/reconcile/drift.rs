@@ -44,7 +44,7 @@ async fn a_rule_that_is_exchanged_while_another_chain_is_written_is_not_taken_fo
     });
     node.takes(other).await;
     assert!(held(&node).await, "it was seen and written again");
-    assert_eq!(node.agent.last.seal(), Some(Seal::Sealed));
+    assert_eq!(node.agent.kernel.last.seal(), Some(Seal::Sealed));
 }
 
 #[tokio::test]
@@ -52,14 +52,15 @@ async fn a_rule_that_looks_otherwise_after_it_was_written_again_is_believed_at_n
     let mut node = Node::new();
     node.takes(client()).await;
     // Somebody is faster than our reading after the next write of the guard.
-    let filled = postern_plan::ruleset::Transaction::replace(&node.agent.desired.ruleset).fills();
+    let filled =
+        postern_plan::ruleset::Transaction::replace(&node.agent.kernel.desired.ruleset).fills();
     let mut listed = node.host.read_firewall().await.unwrap();
     exchange(&mut listed);
-    node.agent.learned.learn(&filled, &listed);
+    node.agent.kernel.learned.learn(&filled, &listed);
     node.host.edits_the_firewall(exchange);
     node.runs(Activation::HostChanged).await;
     assert!(held(&node).await);
-    assert_eq!(node.agent.last.seal(), Some(Seal::Sealed));
+    assert_eq!(node.agent.kernel.last.seal(), Some(Seal::Sealed));
 }
 
 #[tokio::test]
@@ -73,7 +74,7 @@ async fn an_adopted_table_is_written_once_and_read_back_before_it_is_believed() 
         held(&node).await,
         "a comment of ours is no proof of the rule"
     );
-    assert_eq!(node.agent.last.seal(), Some(Seal::Sealed));
+    assert_eq!(node.agent.kernel.last.seal(), Some(Seal::Sealed));
     node.host.takes_the_calls();
     node.runs(Activation::Timer).await;
     let calls = node.host.takes_the_calls();
@@ -93,7 +94,7 @@ async fn a_chain_that_somebody_lets_drop_what_no_rule_judges_is_told_anew() {
     let firewall = node.host.read_firewall().await.unwrap().inet.unwrap();
     let otherwise = |chain: &str| firewall.chains[chain].base.unwrap().otherwise;
     assert_eq!(otherwise("guard"), Otherwise::Accept);
-    assert_eq!(node.agent.counters.get("repairs"), Some(&1));
+    assert_eq!(node.agent.output.counters.get("repairs"), Some(&1));
     assert_eq!(
         firewall.sets["lease"].elements.len(),
         2,
@@ -113,7 +114,7 @@ async fn a_chain_that_somebody_moves_is_put_back() {
     node.runs(Activation::HostChanged).await;
     let firewall = node.host.read_firewall().await.unwrap().inet.unwrap();
     assert_eq!(firewall.chains["guard"].base.unwrap().priority, -5);
-    assert_eq!(node.agent.last.seal(), Some(Seal::Sealed));
+    assert_eq!(node.agent.kernel.last.seal(), Some(Seal::Sealed));
 }
 
 #[tokio::test]
@@ -139,7 +140,7 @@ async fn a_lock_that_somebody_gives_another_priority_or_action_is_replaced_in_on
         node.host.takes_the_calls();
         node.agent.reconcile(Activation::HostChanged).await;
         assert_eq!(node.host.list_locks().await.unwrap(), all);
-        assert_eq!(node.agent.last.lock(), Some(Seal::Sealed));
+        assert_eq!(node.agent.kernel.last.lock(), Some(Seal::Sealed));
         let calls = node.host.takes_the_calls();
         assert_eq!(count(&calls, Call::ReplaceLock), 1, "{calls:?}");
         assert_eq!(count(&calls, Call::RemoveLock), 0, "never without a block");
@@ -150,16 +151,16 @@ async fn a_lock_that_somebody_gives_another_priority_or_action_is_replaced_in_on
 async fn what_somebody_does_between_two_readings_of_a_quiet_run_is_counted_by_the_next_one() {
     let mut node = Node::new();
     node.takes(client()).await;
-    assert_eq!(node.agent.counters.get("repairs"), None);
+    assert_eq!(node.agent.output.counters.get("repairs"), None);
     // The first reading of the run agrees, the second one does not.
     node.host
         .edits_the_firewall_after_the_next_reading(exchange);
     node.agent.reconcile(Activation::Timer).await;
-    assert_eq!(node.agent.last.seal(), Some(Seal::NotSealed));
+    assert_eq!(node.agent.kernel.last.seal(), Some(Seal::NotSealed));
     // The event comes later than the retry of the run that saw it.
     node.runs(Activation::Retry).await;
     assert!(held(&node).await);
-    assert_eq!(node.agent.counters.get("repairs"), Some(&1));
+    assert_eq!(node.agent.output.counters.get("repairs"), Some(&1));
 }
 
 #[tokio::test]
@@ -171,6 +172,6 @@ async fn the_arp_table_that_somebody_deletes_is_put_back_by_a_batch_that_leaves_
     node.host.edits_the_firewall(|firewall| firewall.arp = None);
     node.runs(Activation::HostChanged).await;
     assert_eq!(node.host.read_firewall().await.unwrap(), before);
-    assert_eq!(node.agent.counters.get("repairs"), Some(&1));
-    assert_eq!(node.agent.last.seal(), Some(Seal::Sealed));
+    assert_eq!(node.agent.output.counters.get("repairs"), Some(&1));
+    assert_eq!(node.agent.kernel.last.seal(), Some(Seal::Sealed));
 }

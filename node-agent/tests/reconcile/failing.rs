@@ -35,11 +35,11 @@ async fn a_kernel_without_ipv6_is_asked_for_nothing_of_it() {
     let mut node = Node::new();
     node.host.has_no(Family::V6);
     node.takes(client()).await;
-    assert_eq!(node.agent.last.failures, Vec::new());
+    assert_eq!(node.agent.kernel.last.failures, Vec::new());
     assert_eq!(node.track().status, ScopeStatus::Enforcing);
     let report = node.reports("Programmed", "True", "Programmed");
     assert!(!report.capabilities.unwrap().ipv6);
-    let desired = &node.agent.desired;
+    let desired = &node.agent.kernel.desired;
     assert!(desired.ruleset.inet.sets.contains_key("from6"), "guarded");
     let mut devices = desired.devices.iter().map(|setting| setting.key.family());
     assert!(devices.all(|family| family == Family::V4));
@@ -50,7 +50,7 @@ async fn where_new_devices_take_no_ipv6_ipv4_leaves_by_the_exit_and_ipv6_stays_b
     let mut node = Node::new();
     node.host.disables_ipv6();
     node.takes(client()).await;
-    assert_eq!(node.agent.last.failures, Vec::new());
+    assert_eq!(node.agent.kernel.last.failures, Vec::new());
     assert_eq!(node.track().status, ScopeStatus::Enforcing);
     let report = node.reports("Programmed", "True", "Programmed");
     let said = message(&report, "Programmed");
@@ -145,6 +145,7 @@ async fn a_cut_that_failed_is_owed_told_and_made_good_before_tunnels_are_made() 
     node.host.takes_the_calls();
     node.host.removes_link("pst-c-eu").await;
     node.agent
+        .kernel
         .owed_cuts
         .insert("10.244.1.3".parse().unwrap(), CutExtent::Outgoing);
     node.agent.reconcile(Activation::Retry).await;
@@ -162,11 +163,12 @@ async fn a_binding_that_comes_while_a_cut_is_owed_pays_it_too() {
     node.takes(client()).await;
     node.host.has_flow(flow());
     node.agent
+        .kernel
         .owed_cuts
         .insert("10.244.1.3".parse().unwrap(), CutExtent::Outgoing);
     node.adds("crawlers", "a", "veth1").await;
     assert_eq!(node.host.flows(), []);
-    assert!(node.agent.owed_cuts.is_empty());
+    assert!(node.agent.kernel.owed_cuts.is_empty());
 }
 
 /// What the map of the guard says of an address.
@@ -227,6 +229,7 @@ async fn a_flow_that_cannot_be_cut_keeps_no_other_address_from_being_released() 
     assert_eq!(class_of(&node, "10.244.1.3").await, None);
     let owed: Vec<String> = node
         .agent
+        .kernel
         .owed_cuts
         .keys()
         .map(ToString::to_string)
@@ -266,7 +269,7 @@ async fn routes_that_cannot_be_read_take_nothing_from_the_guard_and_refuse_no_po
     node.host.fails(Call::ListRoutes, 1, 2, errno::EINTR);
     let again = node.agent.reconcile(Activation::Timer).await;
     assert_eq!(again, Again::Soon);
-    assert_eq!(node.agent.last.seal(), Some(Seal::Sealed));
+    assert_eq!(node.agent.kernel.last.seal(), Some(Seal::Sealed));
     let scope = node.scope();
     assert_eq!(scope.state, ScopeState::Degraded);
     assert_eq!(scope.pods.unwrap().unenforceable, 0);
@@ -288,7 +291,7 @@ async fn a_guard_that_cannot_be_read_is_not_called_sealed() {
     node.takes(client()).await;
     node.host.fails(Call::ReadFirewall, 1, ALWAYS, errno::EINTR);
     node.runs(Activation::Timer).await;
-    assert_eq!(node.agent.last.seal(), Some(Seal::NotSealed));
+    assert_eq!(node.agent.kernel.last.seal(), Some(Seal::NotSealed));
     assert_eq!(
         node.scope().posture,
         Posture::Open,
@@ -377,7 +380,7 @@ async fn files_that_the_guard_does_not_need_are_told_by_a_condition_and_stop_no_
     }
     let mut node = node.restarts();
     node.starts().await;
-    assert_eq!(node.agent.last.seal(), Some(Seal::Sealed));
+    assert_eq!(node.agent.kernel.last.seal(), Some(Seal::Sealed));
     assert_eq!(node.scope().pods.unwrap().unenforceable, 0);
     let report = node.reports("SourceBinding", "False", "Unbound");
     let said = message(&report, "SourceBinding");
@@ -411,9 +414,9 @@ async fn a_log_keys_folders_and_a_socket_that_cannot_be_used_are_told_and_stop_n
     node.takes(client()).await;
     let mut node = node.restarts();
     node.host.flushes_the_firewall().await;
-    node.agent.damages = damages_of_a_start(&node);
+    node.agent.output.damages = damages_of_a_start(&node);
     node.starts().await;
-    assert_eq!(node.agent.last.seal(), Some(Seal::Sealed));
+    assert_eq!(node.agent.kernel.last.seal(), Some(Seal::Sealed));
     let report = node.reports("FailClosed", "True", "Sealed");
     for (kind, words) in [
         ("Programmed", &["the folder", "the audit log"][..]),

@@ -55,7 +55,7 @@ fn releasing(body: &Body) -> Body {
 async fn standing(node: &mut Node) -> Option<Standing> {
     node.runs(Activation::Timer).await;
     let address = word::<Address>("10.244.1.2");
-    let classes = &node.agent.desired.classes;
+    let classes = &node.agent.kernel.desired.classes;
     classes.get(&address).map(|class| class.standing.clone())
 }
 
@@ -94,7 +94,7 @@ fn told(node: &mut Node, pods: u64) -> NodeReportStatus {
 }
 
 fn refused(node: &Node) -> Vec<&'static str> {
-    let refusals = node.agent.refusals.iter();
+    let refusals = node.agent.documents.refusals.iter();
     refusals.map(|refusal| refusal.reason).collect()
 }
 
@@ -126,7 +126,7 @@ async fn a_pod_whose_object_and_namespace_go_is_held_over_a_restart_and_told_unt
 #[tokio::test]
 async fn without_the_plugin_an_address_that_nobody_lists_is_held_over_a_restart_too() {
     let mut node = Node::new();
-    node.agent.plugin = Plugin::None;
+    node.agent.options.plugin = Plugin::None;
     let body = client();
     node.takes(body.clone()).await;
     let scope = Standing::Scope(scope_id());
@@ -138,7 +138,7 @@ async fn without_the_plugin_an_address_that_nobody_lists_is_held_over_a_restart_
         assert_eq!(class_in_the_kernel(&node).await, None, "the guard holds it");
         node.reports("FailClosed", "True", "Sealed");
         node = node.restarts();
-        node.agent.plugin = Plugin::None;
+        node.agent.options.plugin = Plugin::None;
         node.starts().await;
     }
 }
@@ -159,7 +159,7 @@ async fn a_guard_outlives_the_ledger_from_the_answer_to_add_on() {
     }
     let mut node = node.restarts();
     node.starts().await;
-    assert!(node.agent.verified.is_none());
+    assert!(node.agent.documents.verified.is_none());
     node.takes(silent(&body)).await;
     assert_eq!(standing(&mut node).await, None);
 }
@@ -181,7 +181,7 @@ async fn an_intent_is_not_in_force_before_it_is_durable_whom_it_guards() {
         "looked at again"
     );
     assert_eq!(refused(&node), ["NotDurable"], "and told once");
-    let serial = |node: &Node| node.agent.ledger.entries().serial;
+    let serial = |node: &Node| node.agent.memory.ledger.entries().serial;
     assert_eq!(serial(&node), open.serial);
     assert_eq!(standing(&mut node).await, Some(Standing::Released));
     node.reports("Accepted", "False", "NotDurable");

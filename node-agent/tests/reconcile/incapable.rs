@@ -80,7 +80,7 @@ async fn the_lock_stands_alone_where_there_is_no_nft() {
     node.takes(body()).await;
     let locks = node.host.list_locks().await.unwrap();
     assert!(!locks.is_empty());
-    assert_eq!(locks, node.agent.desired.locks);
+    assert_eq!(locks, node.agent.kernel.desired.locks);
     let failed_to_block = ScopeStatus::Blocked {
         cause: BlockCause::NoGuard,
         seal: Seal::NotSealed,
@@ -101,7 +101,7 @@ async fn a_lock_that_somebody_removes_is_put_back_where_there_is_no_nft() {
     node.host.remove_lock(all.first().unwrap()).await.unwrap();
     node.agent.reconcile(Activation::HostChanged).await;
     assert_eq!(node.host.list_locks().await.unwrap(), all);
-    assert_eq!(node.agent.last.lock(), Some(Seal::Sealed));
+    assert_eq!(node.agent.kernel.last.lock(), Some(Seal::Sealed));
 }
 
 #[tokio::test]
@@ -142,9 +142,9 @@ async fn the_guard_stands_where_the_kernel_has_no_lock() {
     // Nothing holds while our tables are away, so they are put back by the first run after the event.
     node.host.flushes_the_firewall().await;
     node.agent.reconcile(Activation::HostChanged).await;
-    assert_eq!(node.agent.last.seal(), Some(Seal::Sealed));
+    assert_eq!(node.agent.kernel.last.seal(), Some(Seal::Sealed));
     // One for each table.
-    assert_eq!(node.agent.counters.get("repairs"), Some(&3));
+    assert_eq!(node.agent.output.counters.get("repairs"), Some(&3));
 }
 
 #[tokio::test]
@@ -250,10 +250,13 @@ async fn a_kernel_without_arp_tables_keeps_the_guard_and_every_way_out_and_its_s
     node.host.edits_the_firewall(|firewall| firewall.arp = None);
     node.host
         .fails(Call::ChangeFirewall, 1, ALWAYS, errno::EOPNOTSUPP);
-    node.agent.last.verified_at = None;
+    node.agent.kernel.last.verified_at = None;
     node.agent.reconcile(Activation::Asked).await;
     assert_eq!(node.track().status, ScopeStatus::Enforcing);
-    assert!(node.agent.last.verified_at.is_some(), "the node agrees");
+    assert!(
+        node.agent.kernel.last.verified_at.is_some(),
+        "the node agrees"
+    );
     node.reports("Programmed", "True", "Programmed");
     node.reports("FailClosed", "True", "Sealed");
     node.host.takes_the_calls();

@@ -48,7 +48,7 @@ fn offers_cluster(node: &mut Node, cluster: &ClusterDocument) -> Taken {
 
 /// The serials of what is in force: the intent's and the cluster document's.
 fn in_force(node: &Node) -> (u64, u64) {
-    let verified = node.agent.verified.as_ref().expect("a body");
+    let verified = node.agent.documents.verified.as_ref().expect("a body");
     (verified.get().serial.0, verified.get().cluster_serial.0)
 }
 
@@ -90,6 +90,7 @@ async fn a_newer_cluster_document_alone_is_joined_with_the_intent_that_is_in_for
     assert_eq!(in_force(&node), (1, 2));
     let guarded = &node
         .agent
+        .documents
         .verified
         .as_ref()
         .unwrap()
@@ -123,6 +124,7 @@ async fn an_agent_that_starts_without_its_folder_has_both_documents_from_the_led
     assert_eq!(in_force(&node), (1, 1));
     assert_eq!(
         node.agent
+            .documents
             .verified
             .as_ref()
             .unwrap()
@@ -233,7 +235,7 @@ async fn newer_facts_have_lines_of_their_own_in_the_audit_log() {
     cluster.follows = Serial(1);
     assert_eq!(offers_cluster(&mut node, &cluster), Taken::Facts);
     node.runs(Activation::IntentChanged).await;
-    let entries = node.agent.ledger.entries();
+    let entries = node.agent.memory.ledger.entries();
     assert_eq!(entries.applied_cluster_serial, Serial(2));
 }
 

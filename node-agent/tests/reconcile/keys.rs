@@ -45,7 +45,7 @@ async fn installed_keys_count_when_root_says_so_and_are_pinned() {
     node.runs(Activation::IntentChanged).await;
     assert_eq!(node.agent.status().applied_serial, Some(serial.0));
 
-    let pinned = node.agent.ledger.entries().keys.clone();
+    let pinned = node.agent.memory.ledger.entries().keys.clone();
     assert_eq!(pinned, Some(installed.document()), "also over a restart");
 }
 
@@ -53,8 +53,8 @@ async fn installed_keys_count_when_root_says_so_and_are_pinned() {
 fn proves_to_replacement(node: &Node) -> bool {
     let said = node.agent.status().public_keys.unwrap();
     let claim = Claim {
-        node: &node.agent.node.name,
-        uid: &node.agent.node.uid,
+        node: &node.agent.options.node.name,
+        uid: &node.agent.options.node.uid,
         key: &said.wireguard.unwrap().parse().unwrap(),
     };
     let proofs = said.wireguard_proofs.iter();

@@ -58,13 +58,25 @@ async fn the_file_of_a_release_that_an_intent_ended_is_no_news_at_a_restart() {
     let mut node = node.restarts();
     node.starts().await;
     assert!(!node.agent.is_released());
-    let refused: Vec<_> = node.agent.refusals.iter().map(|one| one.reason).collect();
+    let refused: Vec<_> = node
+        .agent
+        .documents
+        .refusals
+        .iter()
+        .map(|one| one.reason)
+        .collect();
     assert!(refused.is_empty(), "{refused:?}");
     node.reports("Accepted", "True", "Accepted");
 
     put_release(&node, 2);
     node.agent.take_documents();
-    let refused: Vec<_> = node.agent.refusals.iter().map(|one| one.reason).collect();
+    let refused: Vec<_> = node
+        .agent
+        .documents
+        .refusals
+        .iter()
+        .map(|one| one.reason)
+        .collect();
     assert_eq!(refused, ["Replayed"], "another document of that serial");
 }
 
@@ -78,7 +90,7 @@ async fn a_node_whose_kernel_has_no_lock_is_released_whole() {
     node.takes(client()).await;
     node.agent.release_by_root("a case").unwrap();
     node.runs(Activation::Asked).await;
-    assert_eq!(node.agent.last.failures, Vec::new());
+    assert_eq!(node.agent.kernel.last.failures, Vec::new());
     assert!(node.agent.status().released);
     let firewall = node.host.read_firewall().await.unwrap();
     assert_eq!(firewall, ObservedFirewall::default());

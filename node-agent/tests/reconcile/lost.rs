@@ -37,6 +37,7 @@ fn sends(node: &Node, bytes: u64) {
 fn passes(node: &mut Node, time: Duration) {
     let heard = node
         .agent
+        .kernel
         .last
         .tunnels
         .0
@@ -156,7 +157,7 @@ fn open() -> Body {
 
 /// Lets a lost exit be lost for longer than the body allows to wait.
 async fn fails_open(node: &mut Node) {
-    let track = node.agent.scopes.get_mut(&scope_id()).unwrap();
+    let track = node.agent.kernel.scopes.get_mut(&scope_id()).unwrap();
     let since = Instant::now().checked_sub(Duration::from_secs(1801));
     let since = since.expect("a time");
     track.loss = ExitLoss::Lost { since };
@@ -176,7 +177,8 @@ async fn an_uplink_that_nft_refuses_to_close_is_open_in_the_report_until_it_is_c
     fails_open(&mut node).await;
     node.host
         .fails(Call::ChangeFirewall, 1, ALWAYS, errno::EINVAL);
-    node.host.starts_the_tunnel_process(node.agent.key.public);
+    node.host
+        .starts_the_tunnel_process(node.agent.memory.key.public);
     node.runs(Activation::Timer).await;
     hears(&node, Timestamp::now());
     for _ in 0..2 {

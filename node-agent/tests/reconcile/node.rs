@@ -1,6 +1,6 @@
 //! An agent on a host in memory, with documents as files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ use jiff::{SignedDuration, Timestamp};
 use postern_agent::agent::Renewals;
 use postern_agent::agent::run::Wakers;
 use postern_agent::agent::state::{
-    Agent, LastRun, LedgerState, Opening, ReceivedDocuments, note_damage,
+    Agent, AgentOptions, AgentOutput, DocumentState, DurableState, ExitWatch, KernelState,
+    LedgerState, Opening, ReceivedDocuments, note_damage,
 };
 use postern_agent::agent::{Activation, run, state::Track};
 use postern_agent::audit::Audit;
@@ -35,9 +36,6 @@ use postern_host_testing::fake::{Call, FakeHost};
 use postern_host_testing::patience::Patience;
 use postern_intent::sign::{sign_cluster, sign_intent};
 use postern_intent::{Body, KeySet, ScopeId};
-use postern_plan::Desired;
-use postern_plan::desired::Facts;
-use postern_plan::diff::learned::Learned;
 use postern_plan::host::{AdminState, Carrier, ObservedLink};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -151,39 +149,43 @@ impl Node {
         let intents = path.join("intents");
         let agent = Agent {
             host: host.clone(),
-            node: crate::fixture::client().node,
-            settings: settings(),
-            plugin: Plugin::Expected,
-            repair: Repair::On,
+            options: AgentOptions {
+                node: crate::fixture::client().node,
+                settings: settings(),
+                plugin: Plugin::Expected,
+                repair: Repair::On,
+            },
             clock: Clock::new(None),
-            ledger,
-            installed_keys: keys.clone(),
-            keys,
-            bindings,
-            inbox: Inbox::new(&intents),
-            key,
-            received: ReceivedDocuments::default(),
-            verified: None,
-            facts: Facts::default(),
-            desired: std::sync::Arc::new(Desired::default()),
-            carried: None,
-            learned: Learned::default(),
-            owed_cuts: BTreeMap::new(),
-            last: LastRun::default(),
-            scopes: BTreeMap::new(),
-            refusals: std::collections::VecDeque::new(),
-            counters: BTreeMap::new(),
+            documents: DocumentState {
+                installed_keys: keys.clone(),
+                keys,
+                inbox: Inbox::new(&intents),
+                received: ReceivedDocuments::default(),
+                verified: None,
+                refusals: VecDeque::new(),
+            },
+            memory: DurableState {
+                ledger,
+                ledger_lost: LedgerState::Kept,
+                bindings,
+                key,
+            },
+            kernel: KernelState::default(),
+            exits: ExitWatch {
+                probes: ProbeHandle::pair().0,
+                opening: Opening::default(),
+                renewals: Renewals::default(),
+            },
             waiting: Vec::new(),
             dns,
-            probes: ProbeHandle::pair().0,
-            renewals: Renewals::default(),
-            opening: Opening::default(),
-            audit: Audit::open(None).unwrap(),
-            report: ReportWriter::new(&path.join("report.json")),
-            metrics: Metrics::registered().0,
-            ledger_lost: LedgerState::Kept,
-            damages: damages.into_iter().flatten().collect(),
-            preflight: None,
+            output: AgentOutput {
+                audit: Audit::open(None).unwrap(),
+                report: ReportWriter::new(&path.join("report.json")),
+                metrics: Metrics::registered().0,
+                counters: BTreeMap::new(),
+                damages: damages.into_iter().flatten().collect(),
+                preflight: None,
+            },
         };
         Self {
             agent,
@@ -243,9 +245,9 @@ impl Node {
         self.puts_body(body);
         self.agent.take_documents();
         assert!(
-            self.agent.verified.is_some(),
+            self.agent.documents.verified.is_some(),
             "refused: {:?}",
-            self.agent.refusals
+            self.agent.documents.refusals
         );
         self.runs(Activation::IntentChanged).await;
     }
@@ -278,7 +280,7 @@ impl Node {
 
     pub(crate) fn track(&self) -> &Track {
         let id: ScopeId = crate::fixture::scope_id();
-        self.agent.scopes.get(&id).expect("the scope")
+        self.agent.kernel.scopes.get(&id).expect("the scope")
     }
 
     pub(crate) fn scope(&self) -> ScopeReport {
@@ -294,7 +296,7 @@ impl Node {
     pub(crate) fn reports(&mut self, kind: &str, status: &str, reason: &str) -> NodeReportStatus {
         let patience = Patience::of(Duration::from_secs(5));
         loop {
-            self.agent.report.flush();
+            self.agent.output.report.flush();
             let text = std::fs::read(self.folder.path().join("report.json")).unwrap();
             let report: NodeReport = serde_json::from_slice(&text).unwrap();
             let report = report.status.unwrap();

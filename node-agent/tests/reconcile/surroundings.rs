@@ -49,7 +49,7 @@ async fn another_programs_policy_that_comes_before_the_lock_is_told_and_never_to
         said.contains("0.0.0.0/0 -> 0.0.0.0/0 at priority 1000"),
         "{said}"
     );
-    node.agent.settings.second_lock = SecondLock::Off;
+    node.agent.options.settings.second_lock = SecondLock::Off;
     node.runs(Activation::HostChanged).await;
     assert!(node.host.list_locks().await.unwrap().is_empty(), "ours");
     assert_eq!(node.host.lists_locks().await, 2);
@@ -95,7 +95,7 @@ async fn a_selected_pod_gets_no_second_network_and_a_free_one_keeps_its_first_bi
     node.agent.cni_add(&request, sender).await;
     assert_eq!(answer.try_recv(), Ok(Response::Done));
     let bound = |node: &Node| {
-        node.agent.bindings.get().by_container["c-w"]
+        node.agent.memory.bindings.get().by_container["c-w"]
             .host_interface
             .clone()
     };
@@ -187,14 +187,14 @@ async fn an_edit_that_the_kernel_refuses_is_followed_by_tables_made_anew() {
     node.puts_body(selected);
     node.agent.take_documents();
     node.agent.reconcile(Activation::IntentChanged).await;
-    assert_eq!(node.agent.last.failures.len(), 1);
+    assert_eq!(node.agent.kernel.last.failures.len(), 1);
     let held = async |node: &Node| {
         let firewall = node.host.read_firewall().await.unwrap();
         firewall.inet.unwrap().counters["hold"]
     };
     assert_eq!(held(&node).await, 7);
     node.agent.reconcile(Activation::Timer).await;
-    assert_eq!(node.agent.last.seal(), Some(Seal::Sealed));
+    assert_eq!(node.agent.kernel.last.seal(), Some(Seal::Sealed));
     assert_eq!(held(&node).await, 0, "a new table counts from 0");
 }
 

@@ -28,7 +28,7 @@ use crate::turns::wakers;
 use crate::{ALWAYS, count, message, next};
 
 fn left(node: &Node) -> Duration {
-    let (_, until) = node.agent.last.lease.as_ref().expect("a lease");
+    let (_, until) = node.agent.kernel.last.lease.as_ref().expect("a lease");
     until.saturating_duration_since(Instant::now())
 }
 
@@ -113,7 +113,12 @@ async fn a_clock_that_jumps_ahead_and_back_blocks_while_it_is_ahead_and_not_unti
     node.runs(Activation::Timer).await;
     assert_eq!(node.track().status, ScopeStatus::Enforcing);
     node.takes(next(&client(), |_| {})).await;
-    assert_eq!(node.agent.refusals.len(), 0, "{:?}", node.agent.refusals);
+    assert_eq!(
+        node.agent.documents.refusals.len(),
+        0,
+        "{:?}",
+        node.agent.documents.refusals
+    );
 }
 
 #[tokio::test]
@@ -122,18 +127,18 @@ async fn root_ends_a_time_that_an_agent_remembered_by_mistake() {
     node.takes(client()).await;
     let month = Timestamp::now() + SignedDuration::from_hours(30 * 24);
     let seen = |entries: &mut Entries| entries.highest_time = Some(month);
-    node.agent.ledger.record(seen).unwrap();
+    node.agent.memory.ledger.record(seen).unwrap();
     let mut node = node.restarts();
-    node.agent.clock = Clock::new(node.agent.ledger.entries().highest_time);
+    node.agent.clock = Clock::new(node.agent.memory.ledger.entries().highest_time);
     node.starts().await;
     node.runs(Activation::Timer).await;
     assert_eq!(node.scope().posture, Posture::Sealed);
     let log = node.file("audit.jsonl");
-    node.agent.audit = Audit::open(Some(&log)).unwrap();
+    node.agent.output.audit = Audit::open(Some(&log)).unwrap();
     node.agent.trust_clock("the BIOS date was wrong").unwrap();
     node.runs(Activation::Asked).await;
     assert_eq!(node.track().status, ScopeStatus::Enforcing);
-    assert!(node.agent.ledger.entries().highest_time < Some(month));
+    assert!(node.agent.memory.ledger.entries().highest_time < Some(month));
     let lines = std::fs::read_to_string(log).unwrap();
     let lines = lines.lines().map(serde_json::from_str::<Value>);
     let trusted: Vec<Value> = lines
@@ -161,7 +166,7 @@ async fn the_clock_is_trusted_when_root_asks_the_running_agent_for_it() {
     // The node's own folder goes with its loop.
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("audit.jsonl");
-    node.agent.audit = Audit::open(Some(&log)).unwrap();
+    node.agent.output.audit = Audit::open(Some(&log)).unwrap();
     let (queue, work) = mpsc::channel(1);
     let (send, receive) = oneshot::channel();
     let reason = "the BIOS date was wrong".to_owned();

@@ -161,7 +161,7 @@ async fn a_pod_behind_a_link_that_no_setting_matches_does_not_start_and_is_told_
         (11, "UnknownPodLink")
     );
     assert!(refusal.message.contains("--pod-links"), "{refusal:?}");
-    assert!(node.agent.bindings.get().by_container.is_empty());
+    assert!(node.agent.memory.bindings.get().by_container.is_empty());
 }
 
 #[tokio::test]
@@ -173,7 +173,14 @@ async fn what_the_runtime_no_longer_knows_loses_its_binding_and_the_others_keep_
     }
     assert_eq!(bound(&node), 2);
     assert_eq!(node.agent.cni_gc(&["c-a".to_owned()]).await, Response::Done);
-    let kept: Vec<&String> = node.agent.bindings.get().by_container.keys().collect();
+    let kept: Vec<&String> = node
+        .agent
+        .memory
+        .bindings
+        .get()
+        .by_container
+        .keys()
+        .collect();
     assert_eq!(kept, ["c-a"]);
     assert_eq!(bound(&node), 1);
     assert_eq!(node.agent.cni_gc(&[]).await, Response::Done);

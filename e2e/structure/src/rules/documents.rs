@@ -7,6 +7,17 @@ const RULE: &str = "documents";
 const INDEX: &str = "docs/adr/README.md";
 const ARCHITECTURE: &str = "docs/architecture.md";
 const SECURITY: &str = "docs/security.md";
+const CONVENTIONS: &str = "docs/conventions.md";
+/// Folders of the top level: a quoted word that begins with one is a path.
+const TOP_LEVEL: [&str; 7] = [
+    "operator/",
+    "node-agent/",
+    "crds/",
+    "charts/",
+    "deploy/",
+    "e2e/",
+    "docs/",
+];
 /// The table of the security page in which every row names its case, and how a row says that it has none yet.
 const EVENTS: &str = "## What happens when";
 const LATER: &str = "later";
@@ -20,6 +31,22 @@ pub(super) fn check(workspace: &Workspace) -> Vec<Finding> {
     let mut findings = check_decisions(workspace);
     findings.extend(check_invariants(workspace));
     findings.extend(check_events(workspace));
+    findings.extend(check_conventions(workspace));
+    findings
+}
+
+/// Every path and every test that the page of conventions quotes is there.
+fn check_conventions(workspace: &Workspace) -> Vec<Finding> {
+    let lines = workspace.text(CONVENTIONS).unwrap_or_default().lines();
+    let mut findings = Vec::new();
+    for (index, line) in lines.enumerate() {
+        let quoted = line.split('`').skip(1).step_by(2);
+        let mut paths = quoted.filter(|word| TOP_LEVEL.iter().any(|top| word.starts_with(top)));
+        if let Some(missing) = paths.find(|path| !is_enforcer(workspace, path)) {
+            let message = format!("`{missing}` is neither a file nor a test that is there");
+            findings.push(Finding::fail(RULE, CONVENTIONS, index + 1, message));
+        }
+    }
     findings
 }
 

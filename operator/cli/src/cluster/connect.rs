@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
-use postern_apiserver::{ConnectError, Endpoint, Requests, ServerAddress};
+use postern_apiserver::{ConnectError, Endpoint, KubeconfigTrust, Requests, ServerAddress};
 use postern_compile::gate::{Approval, Held};
 use postern_crds::{EgressPolicy, NodeIntent};
 use tokio::runtime::{Builder, Runtime};
@@ -136,6 +136,7 @@ async fn client(access: &Access) -> Result<Client, ConnectError> {
             .clone()
             .map_or(ServerAddress::Kubectl, ServerAddress::Kubeconfig),
         context: access.context.clone(),
+        trust: KubeconfigTrust::Person,
     };
     let config = postern_apiserver::config(&endpoint, USER_AGENT).await?;
     postern_apiserver::client(config, Requests::default())

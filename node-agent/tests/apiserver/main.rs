@@ -7,8 +7,8 @@
     reason = "in a test, also in its helpers, a value that is not there is a failure"
 )]
 
+mod credentials;
 mod fake;
 mod intents;
 mod node;
-mod papers;
 mod reports;

@@ -1,4 +1,4 @@
-//! A node's folders with a courier between them and the fake.
+//! A node's folders with the exchange between them and the fake API server.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -7,8 +7,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use postern_agent::agent::NodeUpdate;
 use postern_agent::apiserver::metrics::ApiMetrics;
-use postern_agent::apiserver::{self, ApiEndpoint, ApiServerOptions};
+use postern_agent::apiserver::{self, ApiServerOptions};
 use postern_agent::files::{self, Readers};
+use postern_apiserver::Endpoint;
 use postern_intent::KeySet;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -51,7 +52,7 @@ pub(crate) fn cluster_spec(payload: &str) -> Value {
 }
 
 impl Node {
-    /// Folders and files, without a courier.
+    /// Folders and files, without the exchange.
     pub(crate) fn prepared(fake: &Fake) -> (TempDir, ApiServerOptions) {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
@@ -67,7 +68,7 @@ impl Node {
         });
         std::fs::write(path("kubeconfig"), kubeconfig.to_string()).unwrap();
         let options = ApiServerOptions {
-            endpoint: ApiEndpoint::Kubeconfig(path("kubeconfig")),
+            endpoint: Endpoint::of_node(Some(path("kubeconfig"))),
             node: "n1".parse().unwrap(),
             inbox: path("inbox"),
             report: path("run").join("report.json"),

@@ -1,0 +1,74 @@
+//! The agent's client of the API server, and its token.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use http::Response;
+use kube::client::ClientBuilder;
+use kube::{Client, Config};
+use postern_apiserver::{
+    ConnectError, Counted, DEADLINE, Endpoint, config as found, in_time as awaited,
+};
+use tower::timeout::TimeoutLayer;
+use tower::util::MapResponseLayer;
+
+use super::error::ApiError;
+use super::health::ApiHealth;
+use crate::files::{self, FileError};
+
+/// An answer, or the error that none came in time.
+///
+/// # Errors
+/// [`ApiError::Late`], and what the client says.
+pub(super) async fn in_time<T>(
+    request: impl Future<Output = kube::Result<T>>,
+) -> Result<T, ApiError> {
+    awaited(request).await.map_err(ApiError::from)
+}
+
+async fn config(endpoint: &Endpoint) -> Result<Config, ApiError> {
+    let name = concat!("postern-agent/", env!("CARGO_PKG_VERSION"));
+    let mut config = found(endpoint, name).await.map_err(ApiError::Connect)?;
+    config.write_timeout = Some(DEADLINE);
+    Ok(config)
+}
+
+/// The token as it lies in its file now.
+///
+/// # Errors
+/// [`ApiError::Connect`], [`ApiError::NoTokenFile`], [`ApiError::TokenFile`].
+pub(super) async fn token(endpoint: &Endpoint) -> Result<String, ApiError> {
+    let path = config(endpoint).await?.auth_info.token_file;
+    let path = PathBuf::from(path.ok_or(ApiError::NoTokenFile)?);
+    let missing = |path| FileError::Read {
+        path,
+        source: std::io::ErrorKind::NotFound.into(),
+    };
+    let bytes = files::read(&path).map_err(ApiError::TokenFile)?;
+    let bytes = bytes.ok_or_else(|| ApiError::TokenFile(missing(path)))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// A client whose answers `health` sees.
+///
+/// # Errors
+/// [`ApiError::Connect`].
+pub(super) async fn connect(
+    endpoint: &Endpoint,
+    health: &Arc<ApiHealth>,
+) -> Result<Client, ApiError> {
+    let config = config(endpoint).await?;
+    let failed = |error| ApiError::Connect(ConnectError::Client(Box::new(error)));
+    let builder = ClientBuilder::try_from(config).map_err(failed)?;
+    let health = Arc::clone(health);
+    let requests = health.requests();
+    let seen = MapResponseLayer::new(move |response: Response<_>| {
+        health.answered(response.status().as_u16());
+        response
+    });
+    Ok(builder
+        .with_layer(&TimeoutLayer::new(DEADLINE))
+        .with_layer(&seen)
+        .with_layer(&Counted::layer(requests))
+        .build())
+}
