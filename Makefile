@@ -89,8 +89,8 @@ controlplane-go:
 
 controlplane-cases: need-root controlplane-programs
 	rm -rf $(or $(CARGO_TARGET_DIR),target)/proof/api-server
-	@skip=(); $(CARGO) run --quiet -p postern-e2e --bin lab -- controlplane find-helm >/dev/null 2>&1 || \
-		{ skip=(--skip chart::); echo 'not run: the cases of the chart, because Helm is not built yet; make chart builds it' >&2; }; \
+	@skip=(); helm=$$($(CARGO) run --quiet -p postern-e2e --bin lab -- controlplane find-helm); \
+	[[ -n $$helm ]] || { skip=(--skip chart::); echo 'not run: the cases of the chart; make chart builds Helm first'; }; \
 	set -x; $(CASES) --test cluster -- $(addprefix --skip ,$(LONG_CASES)) "$${skip[@]}" --test-threads=$(TEST_THREADS)
 
 chart: need-root controlplane-programs ## the chart: lint, rendering, Helm on a real API server; builds Helm once from its Go module (root, Go)

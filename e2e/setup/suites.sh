@@ -37,7 +37,9 @@ for suite in "$@"; do
     summary+=("$suite: $good passed, $bad failed, $((SECONDS - begun)) s")
 done
 
-printf '\nallow list:\n'
+printf '\n'
+grep -h '^not run: ' "$logs"/* || true
+printf 'allow list:\n'
 sed -n '/^[a-z]/s/^/  /p' "$(dirname "${BASH_SOURCE[0]}")/../allow-list.txt"
 printf '%s\n' "${summary[@]}"
 printf '%s passed, %s failed\n' "$passed" "$failed"

@@ -4,7 +4,7 @@
 //! inbox -> verify -> body --.          reading <- observe
 //! control socket -> bindings -> desired -> plan <----'       (pure)
 //!                                           v
-//!                      apply -> observe again -> check -> machine -> report
+//!       apply -> observe again -> check (core::read_back) -> lease -> scope status -> report
 //! ```
 //!
 //! | module | for |

@@ -3,7 +3,9 @@
 {{- $path := printf "files/base/%s" .file -}}
 {{- $text := .root.Files.Get $path -}}
 {{- if not $text -}}{{- fail (printf "the chart has no file %s" $path) -}}{{- end -}}
-{{- $text | replace "postern-system" .root.Release.Namespace -}}
+{{- /* In quotes, because a namespace may look like a number: 123, 1e3. */ -}}
+{{- $quoted := printf "namespace: %q" .root.Release.Namespace -}}
+{{- $text | replace "namespace: postern-system" $quoted | replace "postern-system" .root.Release.Namespace -}}
 {{- end -}}
 
 {{/* Labels that every object of the release has, besides its own. */}}

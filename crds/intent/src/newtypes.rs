@@ -14,7 +14,7 @@ use thiserror::Error;
 /// An address of either family.
 pub type Address = IpAddr;
 
-/// Why a word was refused.
+/// Why a value was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NewtypeError {
     /// The name breaks the rule of its kind.

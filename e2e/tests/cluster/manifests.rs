@@ -379,3 +379,20 @@ fn assert_known(programs: &Binaries, workload: &str, line: &[&str]) {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{workload}: {line:?}: {said}");
 }
+
+/// The chart refuses a setting that the operator does not know, and takes each that it knows.
+#[test]
+fn the_values_of_the_chart_have_the_settings_of_the_reference() {
+    let page = std::fs::read_to_string(base().join("../../docs/settings.md")).unwrap();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+    let documented: BTreeSet<&str> = rows
+        .filter_map(|row| row.split(['`', '.']).next())
+        .collect();
+    let schema = std::fs::read(base().join("../../charts/postern/values.schema.json")).unwrap();
+    let schema: Value = serde_json::from_slice(&schema).unwrap();
+    let taken = schema["properties"]["settings"]["propertyNames"]["enum"]
+        .as_array()
+        .unwrap();
+    let taken: BTreeSet<&str> = taken.iter().filter_map(Value::as_str).collect();
+    assert_eq!(taken, documented);
+}

@@ -91,7 +91,7 @@ const OTHER_TYPE: &str = "{ nft -a list table inet postern | awk '/^\\tchain /{ 
      /@dns4/ { print \"delete rule inet postern \" chain \" handle \" $NF }'; \
      echo 'delete set inet postern dns4'; echo 'add set inet postern dns4 { type ipv4_addr . inet_service; }'; } | nft -f -";
 
-/// No edit can fill such a set: nft refuses it, and the next batch makes the tables anew.
+/// No edit can fill such a set, so the tables are made anew.
 fn a_set_of_another_type_is_replaced(lab: &TestLab, sender: &Sender) {
     let table = || lab.shell(NODE, "nft list table inet postern").unwrap();
     let is_whole = |table: &str| {

@@ -108,6 +108,10 @@ impl Scene {
             found.is_ok(),
             "{what}: {to} {protocol}: {last:?}, not {wanted:?}"
         );
+        // An answer that comes late under load is none; any other one is wrong.
+        let after = self.ask(to, protocol);
+        let stays = after.is_none() || after.as_deref() == wanted;
+        assert!(stays, "{what}: {to} {protocol}: {after:?}, not {wanted:?}");
     }
 
     /// The answer of the resolver at this address, or what it refuses with.

@@ -12,7 +12,7 @@ use postern_host_testing::generate::{Dice, Scene, seed};
 use postern_plan::diff::firewall::{Change, change};
 use postern_plan::diff::learned::Learned;
 use postern_plan::diff::table_state::FirewallState;
-use postern_plan::ruleset::Ruleset;
+use postern_plan::ruleset::{Command, Edit, KeyType, Ruleset, Set};
 
 const ROUNDS: usize = 300;
 
@@ -25,7 +25,10 @@ struct Tables {
 impl Tables {
     async fn planned(&self, desired: &Ruleset) -> Change {
         let observed = self.host.read_firewall().await.unwrap();
-        change(&FirewallState::read(&observed, &self.learned), desired)
+        change(
+            &FirewallState::read(&observed, desired, &self.learned),
+            desired,
+        )
     }
 
     /// Makes the change in its two batches.
@@ -52,11 +55,11 @@ async fn a_change_that_was_made_leaves_no_change() {
     for _ in 0..ROUNDS {
         let desired = Scene::new(&mut dice).desired.ruleset;
         let made = tables.goes_to(&desired).await;
-        for (set, element) in made.guard.releases() {
+        for element in made.guard.edits().iter().flat_map(Edit::releases) {
             // Nobody is held before the first batch.
             let there = before.as_ref().is_none_or(|before: &Ruleset| {
-                let set = before.inet.sets.get(set);
-                set.is_some_and(|set| set.elements.contains(element))
+                let mut sets = before.inet.sets.values();
+                sets.any(|set| set.elements.contains(element))
             });
             assert!(there, "the guard's batch releases {element} anew");
         }
@@ -66,4 +69,32 @@ async fn a_change_that_was_made_leaves_no_change() {
         let differs = before.replace(desired.clone()).as_ref() != Some(&desired);
         assert_eq!(made != Change::default(), differs);
     }
+}
+
+/// Another version of nft may say a declaration in words that this agent does not know. The tables must not be replaced in every
+/// run for it.
+#[tokio::test]
+async fn a_declaration_that_is_not_understood_changes_nothing_and_another_type_makes_the_tables_anew()
+ {
+    let mut dice = Dice::new(seed());
+    let mut tables = Tables {
+        host: FakeHost::new(),
+        learned: Learned::default(),
+    };
+    let desired = Scene::new(&mut dice).desired.ruleset;
+    tables.goes_to(&desired).await;
+    let declare = |set_type: Option<Set>| {
+        tables.host.edits_the_firewall(|firewall| {
+            let sets = firewall.inet.as_mut().unwrap().sets.values_mut();
+            for set in sets {
+                set.set_type = set_type.clone().map(|set| set.set_type);
+            }
+        });
+    };
+    declare(None);
+    assert_eq!(tables.planned(&desired).await, Change::default());
+    declare(Some(Set::of([KeyType::Port])));
+    let change = tables.planned(&desired).await;
+    let mut edits = change.guard.edits().iter();
+    assert!(edits.any(|edit| edit.command == Command::DeleteTable));
 }

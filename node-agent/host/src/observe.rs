@@ -2,8 +2,8 @@
 //!
 //! The parts of a [`Reading`] succeed or fail each for itself, because the guard must be written and kept even when,
 //! say, no tunnel can be read. A part that failed has no value at all: it can neither be taken for an empty part nor
-//! compared with what is desired. [`Reading::whole`] gives the [`Observed`] that planning takes, or names the first
-//! part that is missing.
+//! compared with what is desired. [`Reading::whole`] gives the [`Observed`] of a release or a cleanup, or names the first
+//! part that is missing; the agent plans around gaps.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -16,7 +16,7 @@
 //! | [`step`], [`order`] | one change as data with its inverse, and which comes first |
 //! | [`evaluate`] | what a ruleset does with a packet |
 //! | [`explain`] | what a node with a body does with one packet of a pod, and why |
-//! | [`check`] | is the host as it should be? |
+//! | [`check`] | whether the guard and the lock of a plan stand |
 
 pub mod binding;
 pub mod check;

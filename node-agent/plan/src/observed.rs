@@ -8,8 +8,8 @@ use serde_json::Value;
 use crate::host::{DeviceSetting, LockPolicy, ObservedLink, ObservedTunnel, Route, RoutingRule};
 use crate::ruleset::{Base, Element, SetType};
 
-/// One reading of everything that we own. A part that could not be read is an error of the reading, never an empty
-/// part.
+/// One reading of everything that we own. A part that could not be read is empty here; whoever plans from a reading with gaps
+/// says which stages they are in (`order::plan_readable`).
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Observed {
     /// Every link of the node, ours and others'.

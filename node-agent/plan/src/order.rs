@@ -133,8 +133,8 @@ pub enum TableChange {
     /// By what differs, where the base chains allow it.
     #[default]
     Edited,
-    /// Whole: the kernel refused an edit. What is not compared, such as the type of a set of another version, may be why, and
-    /// it would refuse every later edit too.
+    /// As a whole: the kernel refused an edit. What is not compared, such as a declaration that this agent does not understand, may
+    /// be why, and then it would refuse every later edit too.
     Replaced,
 }
 
@@ -178,8 +178,8 @@ pub fn plan_readable(
     planning: &Planning<'_>,
 ) -> Plan {
     let is_read = |stage: Stage| !unread.contains(&stage);
-    let state =
-        is_read(Stage::Guard).then(|| FirewallState::read(&observed.firewall, planning.learned));
+    let state = is_read(Stage::Guard)
+        .then(|| FirewallState::read(&observed.firewall, &desired.ruleset, planning.learned));
     let state = state.unwrap_or_default();
     let firewall = match planning.tables {
         TableChange::Edited => diff::firewall::change(&state, &desired.ruleset),

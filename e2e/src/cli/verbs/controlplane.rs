@@ -13,7 +13,7 @@ pub(crate) enum ControlplaneVerb {
     Build,
     /// Build Helm, or find it, and print where it is. Needs no lab.
     Helm,
-    /// Print where Helm is if it is built; else fail.
+    /// Print where Helm is; nothing where it is not built yet.
     FindHelm,
 }
 
@@ -42,6 +42,7 @@ fn helm(printer: &Printer) -> Result<(), LabError> {
 }
 
 fn find_helm(printer: &Printer) -> Result<(), LabError> {
-    let program = cluster::cached_helm()?.ok_or(LabError::NoHelm)?;
-    printer.print(&program, || program.display().to_string())
+    let program = cluster::cached_helm()?;
+    let shown = program.as_ref().map(|path| path.display().to_string());
+    printer.print(&program, || shown.unwrap_or_default())
 }

@@ -31,23 +31,43 @@ pub(super) fn check(workspace: &Workspace) -> Vec<Finding> {
     let mut findings = check_decisions(workspace);
     findings.extend(check_invariants(workspace));
     findings.extend(check_events(workspace));
-    findings.extend(check_conventions(workspace));
+    for page in [ARCHITECTURE, CONVENTIONS] {
+        findings.extend(check_paths(workspace, page));
+    }
     findings
 }
 
-/// Every path and every test that the page of conventions quotes is there.
-fn check_conventions(workspace: &Workspace) -> Vec<Finding> {
-    let lines = workspace.text(CONVENTIONS).unwrap_or_default().lines();
+/// Every path that a page quotes is there, and what it names in a file is in it.
+fn check_paths(workspace: &Workspace, page: &str) -> Vec<Finding> {
+    let lines = workspace.text(page).unwrap_or_default().lines();
     let mut findings = Vec::new();
     for (index, line) in lines.enumerate() {
         let quoted = line.split('`').skip(1).step_by(2);
         let mut paths = quoted.filter(|word| TOP_LEVEL.iter().any(|top| word.starts_with(top)));
-        if let Some(missing) = paths.find(|path| !is_enforcer(workspace, path)) {
-            let message = format!("`{missing}` is neither a file nor a test that is there");
-            findings.push(Finding::fail(RULE, CONVENTIONS, index + 1, message));
+        if let Some(missing) = paths.find(|path| !is_there(workspace, path)) {
+            let message = format!("`{missing}` is not there");
+            findings.push(Finding::fail(RULE, page, index + 1, message));
         }
     }
     findings
+}
+
+/// A path, or `path::name` with a function or a type of that name in that file.
+fn is_there(workspace: &Workspace, name: &str) -> bool {
+    let Some((path, name)) = name.split_once("::") else {
+        return workspace.exists(name.trim_end_matches('/'));
+    };
+    // Of `test::case` the last part is what the file defines.
+    let name = name.rsplit("::").next().unwrap_or(name);
+    let defined = ["fn", "struct", "enum", "trait"].map(|word| format!("{word} {name}"));
+    let text = workspace.text(path).unwrap_or_default();
+    defined.iter().any(|defined| {
+        let mut found = text.match_indices(defined.as_str());
+        found.any(|(at, _)| {
+            let next = text[at + defined.len()..].chars().next();
+            next.is_none_or(|next| !next.is_alphanumeric() && next != '_')
+        })
+    })
 }
 
 /// Every row of what happens when names, in its last cell, tests that are there, or says that it comes later.
@@ -279,6 +299,35 @@ mod tests {
         assert_eq!(with(&format!("{rules}/names.rs")), 1);
         assert_eq!(with(&format!("{rules}/floors.rs")), 0);
         assert_eq!(with(&format!("{rules}/floors/mod.rs")), 0);
+    }
+
+    #[test]
+    fn a_page_that_quotes_a_path_or_a_name_that_is_not_there_is_refused() {
+        let with = |quoted: &str| {
+            let text = format!("{GOOD}\nSee `{quoted}`.\n");
+            let files = [
+                EVENTS,
+                ("docs/architecture.md", text.as_str()),
+                ("crds/src/a.rs", "pub struct Peer;\nfn peers() {}\n"),
+            ];
+            broken(&check(&workspace(&files))).len()
+        };
+        for good in [
+            "crds/src",
+            "crds/src/a.rs",
+            "crds/src/a.rs::Peer",
+            "crds/src/a.rs::peers",
+        ] {
+            assert_eq!(with(good), 0, "{good}");
+        }
+        for bad in [
+            "crds/src/b.rs",
+            "crds/src/a.rs::Pee",
+            "crds/src/a.rs::Peers",
+            "operator/src",
+        ] {
+            assert_eq!(with(bad), 1, "{bad}");
+        }
     }
 
     #[test]

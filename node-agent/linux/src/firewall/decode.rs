@@ -126,7 +126,7 @@ fn set_type(types: &[String], body: &Map<String, Value>) -> Option<SetType> {
         "inet_proto" => Some(KeyType::Protocol),
         "inet_service" => Some(KeyType::Port),
         "nf_proto" => Some(KeyType::Family),
-        // `nft -j` of 1.0.6 prints no more than this of `typeof @th,64,128`, the only raw expression that we use.
+        // nft 1.0.6 prints no more than this of `typeof @th,64,128`, the only raw expression that we use.
         "integer" => Some(KeyType::NeighbourTarget),
         _ => None,
     });
@@ -139,8 +139,13 @@ fn set_type(types: &[String], body: &Map<String, Value>) -> Option<SetType> {
             _ => return None,
         }),
     };
-    let flags = body.get("flags").and_then(Value::as_array);
-    let flag = match flags.map(Vec::as_slice).unwrap_or_default() {
+    // nft 1.1.4 to 1.1.6 gives a single flag by itself, every other version in a list.
+    let flags = match body.get("flags") {
+        Some(Value::Array(flags)) => flags.as_slice(),
+        Some(flag) => std::slice::from_ref(flag),
+        None => &[],
+    };
+    let flag = match flags {
         [] => None,
         [flag] => Some(match flag.as_str()? {
             "interval" => SetFlag::Interval,

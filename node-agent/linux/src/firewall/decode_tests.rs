@@ -1,9 +1,11 @@
-//! Listings of nft 1.0.6 and what they say. `tests/fixtures/tables.nft` has the commands.
+//! Listings of nft and what they say. `tests/fixtures/tables.nft` has the commands.
 
 use std::collections::BTreeSet;
 
 use postern_plan::host::{Family, MacAddress};
-use postern_plan::ruleset::{Atom, Base, BaseKind, Data, Element, Hook, Otherwise, Target};
+use postern_plan::ruleset::{
+    Atom, Base, BaseKind, Data, Element, Hook, KeyType, Otherwise, Set, Target, ValueType,
+};
 use serde_json::json;
 
 use super::*;
@@ -12,6 +14,20 @@ const INET: &[u8] = include_bytes!("../../tests/fixtures/nft-1.0.6-inet.json");
 const BRIDGE: &[u8] = include_bytes!("../../tests/fixtures/nft-1.0.6-bridge.json");
 /// `nft add table inet postern '{ flags dormant; }'; nft -j list table inet postern`: it ends after the word `flags`.
 const DORMANT: &[u8] = include_bytes!("../../tests/fixtures/nft-1.0.6-dormant.json");
+
+/// Listings of the versions in Debian 13 and in what comes after it.
+const LATER: [(&str, &[u8], &[u8]); 2] = [
+    (
+        "1.1.3",
+        include_bytes!("../../tests/fixtures/nft-1.1.3-inet.json"),
+        include_bytes!("../../tests/fixtures/nft-1.1.3-bridge.json"),
+    ),
+    (
+        "1.1.7",
+        include_bytes!("../../tests/fixtures/nft-1.1.7-inet.json"),
+        include_bytes!("../../tests/fixtures/nft-1.1.7-bridge.json"),
+    ),
+];
 
 fn read(listing: &[u8]) -> ObservedTable {
     table(listing).unwrap().unwrap()
@@ -23,6 +39,57 @@ fn set(table: &ObservedTable, name: &str) -> BTreeSet<Element> {
 
 fn prefix(text: &str) -> Element {
     Element::key([Atom::prefix(text.parse().unwrap())])
+}
+
+#[test]
+fn later_versions_say_the_same_of_sets_chains_and_counters() {
+    for (version, inet, bridge) in LATER {
+        for (later, first) in [(inet, INET), (bridge, BRIDGE)] {
+            let (later, first) = (read(later), read(first));
+            assert_eq!(later.sets, first.sets, "{version}");
+            assert_eq!(later.counters, first.counters, "{version}");
+            let bases = |table: &ObservedTable| -> Vec<_> {
+                let chains = table.chains.iter();
+                chains
+                    .map(|(name, chain)| (name.clone(), chain.base))
+                    .collect()
+            };
+            assert_eq!(bases(&later), bases(&first), "{version}");
+        }
+    }
+}
+
+#[test]
+fn a_set_has_the_type_that_it_was_declared_with() {
+    let types = |table: &ObservedTable, name: &str| table.sets[name].set_type.clone().unwrap();
+    let (inet, bridge) = (read(INET), read(BRIDGE));
+    let raw = [KeyType::IfName, KeyType::Ether, KeyType::NeighbourTarget];
+    assert_eq!(types(&bridge, "bindnd6"), Set::of(raw).set_type);
+    let intervals = Set::intervals(KeyType::Ipv4);
+    assert_eq!(types(&inet, "inside4"), intervals.set_type);
+    assert_eq!(
+        types(&inet, "lease"),
+        Set::expiring(KeyType::Family).set_type
+    );
+    let map = Set::map([KeyType::Ipv4], ValueType::Verdict);
+    assert_eq!(types(&inet, "from4"), map.set_type);
+    // A flag by itself, as 1.1.4 to 1.1.6 give it, is the flag; a type, a flag or two flags that we never use are none of ours.
+    let listed = |body: Value| {
+        let set = json!({"set": body});
+        let listing = json!({"nftables": [set]}).to_string();
+        read(listing.as_bytes()).sets["s"].set_type.clone()
+    };
+    let single = json!({"name": "s", "type": "ipv4_addr", "flags": "interval"});
+    assert_eq!(listed(single), Some(intervals.set_type));
+    for other in [
+        json!({"name": "s", "type": "mark"}),
+        json!({"name": "s", "type": "ipv4_addr", "flags": ["constant"]}),
+        json!({"name": "s", "type": "ipv4_addr", "flags": ["interval", "timeout"]}),
+        json!({"name": "s", "type": "ipv4_addr", "map": "mark"}),
+        json!({"name": "s", "type": {"typeof": {"meta": {"key": "mark"}}}}),
+    ] {
+        assert_eq!(listed(other.clone()), None, "{other}");
+    }
 }
 
 #[test]

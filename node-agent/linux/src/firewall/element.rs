@@ -6,8 +6,16 @@ use postern_plan::host::{Family, MacAddress};
 use postern_plan::ruleset::{Atom, Data, Element, Target};
 use serde_json::Value;
 
-/// Types of a key's parts: nft gives one word, or a list for a concatenation.
+/// Types of a key's parts: nft gives one word, or a list for a concatenation. From 1.1.2 on it gives the expressions of a set
+/// that was declared with `typeof`.
 pub(super) fn key_types(value: Option<&Value>) -> Vec<String> {
+    if let Some(expression) = value.and_then(|value| value.get("typeof")) {
+        let parts = match expression.get("concat").and_then(Value::as_array) {
+            Some(parts) => parts.as_slice(),
+            None => std::slice::from_ref(expression),
+        };
+        return parts.iter().map(|part| type_of(part).to_owned()).collect();
+    }
     match value {
         Some(Value::String(word)) => vec![word.clone()],
         Some(Value::Array(words)) => words
@@ -16,6 +24,18 @@ pub(super) fn key_types(value: Option<&Value>) -> Vec<String> {
             .map(str::to_owned)
             .collect(),
         _ => Vec::new(),
+    }
+}
+
+/// The type of an expression that we use in a set's declaration; another one has a type that no set of ours has.
+fn type_of(expression: &Value) -> &'static str {
+    let text = |at| expression.pointer(at).and_then(Value::as_str);
+    let payload = (text("/payload/protocol"), text("/payload/field"));
+    match (text("/meta/key"), payload, text("/payload/base")) {
+        (Some("iifname"), ..) => "ifname",
+        (_, (Some("ether"), Some("saddr")), _) => "ether_addr",
+        (.., Some("th")) => "integer",
+        _ => "",
     }
 }
 

@@ -7,7 +7,8 @@ use postern_intent::Address;
 use super::table_state::{ChainState, FirewallState, SetState, TableState};
 use crate::ruleset::edit::Edits;
 use crate::ruleset::{
-    Atom, Chain, Command, Element, Opening, Ruleset, Set, SetFlag, Table, TableFamily, Transaction,
+    Atom, Chain, Command, Edit, Element, Opening, Ruleset, Set, SetFlag, Table, TableFamily,
+    Transaction,
 };
 
 /// A change in two batches: what tightens or stays within a scope, and what releases.
@@ -15,7 +16,7 @@ use crate::ruleset::{
 pub struct Change {
     /// First.
     pub guard: Transaction,
-    /// Last, when everything else stands.
+    /// After the lock and the cuts of flows, and before links and routes.
     pub release: Transaction,
 }
 
@@ -167,7 +168,9 @@ fn edit(family: TableFamily, current: &TableState, desired: &Table) -> Transacti
         edit_set(&mut edits, &mut counts, name, set, current.sets.get(name));
     }
     remove_gone(&mut edits, &mut counts, current, desired);
-    Transaction::of(edits.finish(), counts.to_string())
+    let edits = edits.finish();
+    counts.released = edits.iter().map(Edit::releases).map(<[Element]>::len).sum();
+    Transaction::of(edits, counts.to_string())
 }
 
 /// A base chain's policy is changed in place: nft takes a declaration of a chain that is there.
@@ -196,14 +199,16 @@ struct Counts {
     chains: usize,
     added: usize,
     deleted: usize,
+    /// Of those that are added.
+    released: usize,
 }
 
 impl std::fmt::Display for Counts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} chains, +{} -{} elements",
-            self.chains, self.added, self.deleted
+            "{} chains, +{} -{} elements, of which {} release",
+            self.chains, self.added, self.deleted, self.released
         )
     }
 }

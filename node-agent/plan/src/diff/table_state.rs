@@ -19,9 +19,9 @@ pub struct TableState {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SetState {
-    /// None: a type that no set of ours has.
+    /// None: the set is none of ours, and how it is declared was not understood.
     pub(super) set_type: Option<SetType>,
-    /// None where the kernel deletes elements by itself.
+    /// Empty where the kernel deletes elements by itself.
     pub(super) elements: BTreeSet<Element>,
 }
 
@@ -83,7 +83,12 @@ impl TableState {
     /// A table as it was read. A rule without a comment, or with expressions that are not the learned ones, gets an
     /// identity that no rule of ours has.
     #[must_use]
-    pub fn read(family: TableFamily, table: &ObservedTable, learned: &Learned) -> Self {
+    pub fn read(
+        family: TableFamily,
+        table: &ObservedTable,
+        desired: &Table,
+        learned: &Learned,
+    ) -> Self {
         let chains = table.chains.iter().map(|(name, chain)| {
             let rules = chain.rules.iter().map(|rule| match &rule.comment {
                 None => "foreign".to_owned(),
@@ -99,8 +104,11 @@ impl TableState {
             )
         });
         let sets = table.sets.iter().map(|(name, set)| {
-            let state = SetState::of(set.set_type.as_ref(), &set.elements);
-            (name.clone(), state)
+            // A declaration that was not understood forces no replacement: another version of nft may say it in other words, and the
+            // tables would be replaced in every run. Where the type is really another one, nft refuses an edit, and that replaces.
+            let wanted = || desired.sets.get(name).map(|set| &set.set_type);
+            let set_type = set.set_type.as_ref().or_else(wanted);
+            (name.clone(), SetState::of(set_type, &set.elements))
         });
         Self {
             counters: table.counters.keys().cloned().collect(),
@@ -143,10 +151,15 @@ pub struct FirewallState {
 impl FirewallState {
     /// As they were read.
     #[must_use]
-    pub fn read(observed: &ObservedFirewall, learned: &Learned) -> Self {
+    pub fn read(observed: &ObservedFirewall, desired: &Ruleset, learned: &Learned) -> Self {
         let state = |family, table: &Option<ObservedTable>| {
             let table = table.as_ref()?;
-            Some(TableState::read(family, table, learned))
+            Some(TableState::read(
+                family,
+                table,
+                desired.table(family),
+                learned,
+            ))
         };
         Self {
             inet: state(TableFamily::Inet, &observed.inet),

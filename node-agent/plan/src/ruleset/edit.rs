@@ -15,6 +15,21 @@ pub struct Edit {
     pub command: Command,
 }
 
+impl Edit {
+    /// The elements that it adds to release pods.
+    #[must_use]
+    pub fn releases(&self) -> &[Element] {
+        match &self.command {
+            Command::AddElements {
+                elements,
+                opening: Opening::Released,
+                ..
+            } => elements,
+            _ => &[],
+        }
+    }
+}
+
 /// What is done to a table: nft(8), "add", "delete" and "flush" of each kind of object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {

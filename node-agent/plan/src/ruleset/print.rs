@@ -1,4 +1,5 @@
-//! nft's language: the only place that writes it. One line a rule, so that an error of nft points to it.
+//! Commands, rules and declarations in nft's language; `element` and `literal` write their values. One line a rule, so that an error
+//! of nft points to it.
 
 use std::fmt;
 

@@ -111,20 +111,6 @@ impl Transaction {
         filled.collect()
     }
 
-    /// The elements that the batch adds to release pods, each with its set.
-    pub fn releases(&self) -> impl Iterator<Item = (&str, &Element)> {
-        let added = self.edits.iter().filter_map(|edit| match &edit.command {
-            Command::AddElements {
-                set,
-                elements,
-                opening: Opening::Released,
-                ..
-            } => Some((set.as_str(), elements)),
-            _ => None,
-        });
-        added.flat_map(|(set, elements)| elements.iter().map(move |element| (set, element)))
-    }
-
     /// Does the batch change nothing?
     #[must_use]
     pub const fn is_empty(&self) -> bool {

@@ -3,7 +3,6 @@
 use postern_intent::WgKey;
 use postern_intent::body::{BlockedReason, Class};
 use postern_plan::desired::NodeClaim;
-use postern_plan::desired::names::GUARD_MAP;
 use postern_plan::diff::firewall::{change, change_arp};
 use postern_plan::diff::flow;
 use postern_plan::diff::learned::Learned;
@@ -35,13 +34,10 @@ fn stages(desired: &Desired, observed: &Observed) -> Vec<(Stage, Vec<Step>)> {
     plan(desired, observed, &planning).stages
 }
 
-/// The addresses that the batch releases in the guard.
+/// The addresses that the batch releases.
 fn released(batch: &Transaction) -> Vec<String> {
-    let releases = batch.releases();
-    let guard = releases.filter(|(set, _)| set.starts_with(GUARD_MAP));
-    guard
-        .map(|(_, element)| element.key[0].to_string())
-        .collect()
+    let elements = batch.edits().iter().flat_map(Edit::releases);
+    elements.map(|element| element.key[0].to_string()).collect()
 }
 
 fn is_replacement(batch: &Transaction) -> bool {
