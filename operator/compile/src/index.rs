@@ -121,7 +121,7 @@ impl<'a> Index<'a> {
             .is_none_or(|found| found.lifecycle == Lifecycle::Deleting)
     }
 
-    /// Nodes that have pods which can be told apart, with those pods.
+    /// Pods that have an address of their own, so that rules can tell them from their node.
     pub(crate) fn enforceable_pods(&self) -> impl Iterator<Item = &'a snapshot::Pod> {
         self.pods
             .values()

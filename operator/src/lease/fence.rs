@@ -36,7 +36,7 @@ pub fn epoch_of(annotations: Option<&BTreeMap<String, String>>) -> u64 {
 }
 
 /// Looks at the stamps of all objects.
-pub fn stamp<K>(
+pub fn look_at_stamps<K>(
     objects: impl IntoIterator<Item = (K, u64)>,
     epoch: u64,
     look: StampLook,
@@ -62,10 +62,10 @@ pub fn stamp<K>(
 
 #[cfg(test)]
 mod tests {
-    use super::{EPOCH_ANNOTATION, StampLook, StampState, epoch_of, stamp};
+    use super::{EPOCH_ANNOTATION, StampLook, StampState, epoch_of, look_at_stamps};
 
     fn stamped(epochs: &[u64], epoch: u64, look: StampLook) -> StampState<usize> {
-        stamp(epochs.iter().copied().enumerate(), epoch, look)
+        look_at_stamps(epochs.iter().copied().enumerate(), epoch, look)
     }
 
     #[test]

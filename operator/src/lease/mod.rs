@@ -7,7 +7,7 @@ mod renewal_loop;
 mod term;
 
 pub use decide::{LeaseDecision, SeenLease, SetBack, decide};
-pub use fence::{EPOCH_ANNOTATION, StampLook, StampState, epoch_of, stamp};
+pub use fence::{EPOCH_ANNOTATION, StampLook, StampState, epoch_of, look_at_stamps};
 pub(crate) use holder::LEASE;
 pub use holder::{LeaseError, LeaseSession, LeaseTurn};
 pub use renewal_loop::{LeaseEnd, keep};

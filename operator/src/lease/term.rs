@@ -66,7 +66,7 @@ impl TermWriter {
 impl LeaseTerm {
     /// The epoch, if this process may write at `now`. Asked before each write: a process that was stopped for a while
     /// finds out here, and what it had already sent is refused by the API server, since a new leader has touched
-    /// every object that a node reads before it compiles ([`super::stamp`]).
+    /// every object that a node reads before it compiles ([`super::look_at_stamps`]).
     #[must_use]
     pub fn epoch(&self, now: Instant) -> Option<u64> {
         match *self.state.borrow() {

@@ -19,7 +19,7 @@ use super::intents::PublishedIntents;
 use super::object_key::ObjectKey;
 use super::outcome::IdleReason;
 use super::publish::{AT_ONCE, Attempt, Tally, Writer};
-use crate::lease::{EPOCH_ANNOTATION, LeaseTerm, StampLook, StampState, epoch_of, stamp};
+use crate::lease::{EPOCH_ANNOTATION, LeaseTerm, StampLook, StampState, epoch_of, look_at_stamps};
 use crate::metrics::Written;
 use crate::watches::Tolerant;
 
@@ -88,7 +88,7 @@ async fn fence(
     let stamps = objects
         .iter()
         .map(|object| (object, epoch_of(object.meta().annotations.as_ref())));
-    let missing: Vec<Arc<Tolerant<NodeIntent>>> = match stamp(stamps, epoch, look) {
+    let missing: Vec<Arc<Tolerant<NodeIntent>>> = match look_at_stamps(stamps, epoch, look) {
         StampState::All => return Fenced::All,
         StampState::Above(highest) => return Fenced::TooLow(highest),
         StampState::Missing(missing) => missing.into_iter().map(Arc::clone).collect(),

@@ -75,7 +75,7 @@ pub(super) fn gather(
         config_map(stores, namespace, APPROVALS_CONFIG_MAP).as_ref(),
         &mut problems,
     );
-    let definition = sorted_definition(stores);
+    let definition = policy_definition(stores);
     proved.look(&sorted(&stores.reports), ring);
     Inputs {
         unknown,
@@ -105,7 +105,7 @@ pub(crate) fn config_map(stores: &WatchedStores, namespace: &str, name: &str) ->
     found.good().cloned()
 }
 
-fn sorted_definition(stores: &WatchedStores) -> Definition {
+fn policy_definition(stores: &WatchedStores) -> Definition {
     Definition::of(
         stores
             .definitions
