@@ -137,3 +137,38 @@ impl Metrics {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use prometheus_client::encoding::text::encode;
+
+    use super::Metrics;
+
+    const DOCUMENT: &str = include_str!("../../docs/agent-metrics.md");
+
+    #[test]
+    fn the_document_lists_every_metric_and_no_other() {
+        let (metrics, registry) = Metrics::registered();
+        // A family without a value is not served.
+        metrics.count("repairs");
+        metrics.refused("Expired");
+        metrics.step_failed("firewall");
+        metrics.transition("Enforced");
+        metrics.reconciled("Timer");
+        metrics.apiserver().is_used();
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let served: BTreeSet<&str> = types.filter_map(|line| line.split(' ').next()).collect();
+        let rows = DOCUMENT.lines().filter_map(|line| line.strip_prefix("| `"));
+        let names = rows.filter_map(|row| row.split('`').next());
+        let listed: BTreeSet<&str> = names
+            .filter(|name| name.starts_with("postern_agent_"))
+            .map(|name| name.strip_suffix("_total").unwrap_or(name))
+            .collect();
+        assert_eq!(served, listed);
+        assert!(served.len() > 10);
+    }
+}

@@ -61,7 +61,7 @@ pub(super) async fn connect(
     let failed = |error| ApiError::Connect(ConnectError::Client(Box::new(error)));
     let builder = ClientBuilder::try_from(config).map_err(failed)?;
     let health = Arc::clone(health);
-    let requests = health.requests();
+    let requests = health.metrics().requests().clone();
     let seen = MapResponseLayer::new(move |response: Response<_>| {
         health.answered(response.status().as_u16());
         response

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use postern_apiserver::{Pace, Requests, Wait, random_number};
+use postern_apiserver::{Pace, Wait, random_number};
 use postern_telemetry::chain;
 
 use super::error::ApiError;
@@ -36,7 +36,6 @@ pub(super) const fn pace() -> Pace {
 pub struct ApiHealth {
     name: &'static str,
     metrics: ApiMetrics,
-    requests: Requests,
     state: Mutex<State>,
 }
 
@@ -58,7 +57,6 @@ impl ApiHealth {
         Self {
             name,
             metrics,
-            requests: Requests::default(),
             state: Mutex::default(),
         }
     }
@@ -67,11 +65,6 @@ impl ApiHealth {
     #[must_use]
     pub const fn metrics(&self) -> &ApiMetrics {
         &self.metrics
-    }
-
-    /// What the client counts, and what answers say in `Retry-After`.
-    pub(super) fn requests(&self) -> Requests {
-        self.requests.clone()
     }
 
     /// Something failed that is no trouble, for example a watch whose version is too old.
@@ -125,7 +118,7 @@ impl ApiHealth {
             ApiWait::Short => pace.failed(random_number()),
             ApiWait::Long => Pace::new(REFUSED, REFUSED).failed(random_number()),
         };
-        let due = match self.requests.wait(Instant::now()) {
+        let due = match self.metrics.requests().wait(Instant::now()) {
             Wait::Nothing => due,
             Wait::For(asked) => due.max(asked),
         };

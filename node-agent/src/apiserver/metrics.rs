@@ -1,6 +1,7 @@
 //! Metrics of the exchange with the API server: `postern_agent_api_*` and what it brought and took.
 
 use jiff::Timestamp;
+use postern_apiserver::Requests;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -22,6 +23,7 @@ struct File {
 /// The exchange's metrics.
 #[derive(Debug, Clone, Default)]
 pub struct ApiMetrics {
+    requests: Requests,
     last_contact: Gauge,
     failures: Family<Failure, Counter>,
     documents: Family<File, Counter>,
@@ -33,9 +35,14 @@ impl ApiMetrics {
     /// Adds them to a registry.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
-            "api_last_contact_seconds",
+            "api_last_contact_timestamp_seconds",
             "Unix time of the API server's last answer, 0 before the first",
             self.last_contact.clone(),
+        );
+        registry.register(
+            "api_requests",
+            "Requests to the API server, by method and status code",
+            self.requests.total(),
         );
         registry.register(
             "api_failures",
@@ -59,6 +66,11 @@ impl ApiMetrics {
         );
     }
 
+    /// What clients count, and what answers say in `Retry-After`.
+    pub(super) const fn requests(&self) -> &Requests {
+        &self.requests
+    }
+
     pub(super) fn heard(&self) {
         self.last_contact.set(Timestamp::now().as_second());
     }
@@ -77,6 +89,14 @@ impl ApiMetrics {
 
     pub(super) fn gone(&self, intents: usize) {
         self.gone.set(i64::from(intents == 0));
+    }
+
+    /// Gives every family a value, so that all of them are served.
+    #[cfg(test)]
+    pub(crate) fn is_used(&self) {
+        self.requests.count("GET", "200");
+        self.failed("intents", "late".to_owned());
+        self.delivered("intent.dsse.json");
     }
 
     /// Unix time in seconds of the last answer, 0 before the first.
