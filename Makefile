@@ -23,7 +23,7 @@ LONG_CASES := crowd:: ends:: leaders:: restored:: stale::
 # Crates whose tests make namespaces and ask a kernel.
 KERNEL := postern-linux postern-tunnel
 
-.PHONY: help demo test lint unit netns controlplane controlplane-go controlplane-cases controlplane-leaks controlplane-long chart vm cluster bench tools \
+.PHONY: help demo test lint unit netns controlplane controlplane-go controlplane-cases controlplane-leaks controlplane-long chart nft-versions vm cluster bench tools \
 	fmt clippy deny typos structure lint-tools need-root netns-kernel netns-dns netns-lab controlplane-programs
 
 # Labs share cores, and the proof of controlplane-leaks needs the runs of controlplane-cases before it.
@@ -38,7 +38,7 @@ demo: need-root ## the main job end to end on a real API server, with proof; KEE
 
 test: need-root ## installs what is missing, then lint, unit, netns, controlplane and demo to their end, and one line that counts them (root, Go)
 	@e2e/setup/tools.sh build lint lab
-	@echo 'not there yet and so not run: vm, cluster, bench; not run for the time they take: controlplane-long'
+	@echo 'not there yet and so not run: vm, cluster, bench; not run for the time they take: controlplane-long; not run for the packages of other releases: nft-versions'
 	@MAKE='$(MAKE)' e2e/setup/suites.sh lint unit netns controlplane demo
 
 lint: fmt clippy deny typos structure ## layout, lints, licences, bans, spelling, structure
@@ -62,6 +62,9 @@ netns: need-root netns-kernel netns-dns netns-lab ## real nft, routes, WireGuard
 netns-kernel:
 	@e2e/setup/tools.sh lab
 	$(CARGO) test $(addprefix -p ,$(KERNEL)) --no-fail-fast -- --test-threads=$(TEST_THREADS)
+
+nft-versions: need-root ## the cases of the firewall with the nft of Debian 13 and of sid (root)
+	@e2e/setup/nft-versions.sh trixie sid
 
 netns-dns:
 	$(CARGO) test -p postern-agent --lib --no-fail-fast -- --test-threads=$(TEST_THREADS) dns::tests

@@ -3,6 +3,7 @@
 #   tools.sh build   a C compiler for the cryptography, jq for people
 #   tools.sh lint    cargo-deny and typos, into TOOLS (default: ~/.cache/postern/tools)
 #   tools.sh lab     what the lab runs on: nft, ip, conntrack, tcpdump, dig, the CNI plugins
+#   tools.sh roots   mmdebstrap, which unpacks packages of other Debian releases
 set -euo pipefail
 
 CARGO_DENY=0.20.2
@@ -75,12 +76,17 @@ install_lab() {
     say "the lab's programs are there"
 }
 
+install_roots() {
+    packages mmdebstrap:mmdebstrap
+}
+
 mkdir -p "$TOOLS/bin"
 for what in "$@"; do
     case $what in
         build) install_build ;;
         lint) install_cargo_deny && install_typos ;;
         lab) install_lab ;;
-        *) fail "unknown: $what (build, lint, lab)" ;;
+        roots) install_roots ;;
+        *) fail "unknown: $what (build, lint, lab, roots)" ;;
     esac
 done

@@ -1,6 +1,6 @@
 //! `run`: everything is put together here, and nothing is decided.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use futures::StreamExt as _;
 use postern_agent::agent::run::Wakers;
 use postern_agent::agent::state::{
     Agent, AgentOptions, AgentOutput, DocumentState, DurableState, ExitWatch, KernelState,
-    LedgerState, Opening, ReceivedDocuments, StartDamage, note_damage,
+    LedgerState, StartDamage, note_damage,
 };
-use postern_agent::agent::{NodeUpdate, Renewals, RunError, run as run_agent, watch_sockets};
+use postern_agent::agent::{NodeUpdate, RunError, run as run_agent, watch_sockets};
 use postern_agent::apiserver::{self, ApiServerOptions, identity};
 use postern_agent::audit::Audit;
 use postern_agent::bindings::BindingStore;
@@ -118,14 +118,7 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
             repair: args.repair,
         },
         clock: Clock::new(ledger.entries().highest_time),
-        documents: DocumentState {
-            installed_keys,
-            keys,
-            inbox: Inbox::new(&args.inbox()),
-            received: ReceivedDocuments::default(),
-            verified: None,
-            refusals: VecDeque::new(),
-        },
+        documents: DocumentState::new(installed_keys, keys, Inbox::new(&args.inbox())),
         memory: DurableState {
             ledger,
             ledger_lost: LedgerState::Kept,
@@ -136,11 +129,7 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
             facts: first_facts(),
             ..KernelState::default()
         },
-        exits: ExitWatch {
-            probes,
-            opening: Opening::default(),
-            renewals: Renewals::default(),
-        },
+        exits: ExitWatch::new(probes),
         waiting: Vec::new(),
         dns,
         output: AgentOutput {

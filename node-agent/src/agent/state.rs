@@ -89,6 +89,21 @@ pub struct DocumentState {
     pub refusals: VecDeque<RefusalEntry>,
 }
 
+impl DocumentState {
+    /// Before the first document.
+    #[must_use]
+    pub fn new(installed_keys: KeySet, keys: KeySet, inbox: Inbox) -> Self {
+        Self {
+            installed_keys,
+            keys,
+            inbox,
+            received: ReceivedDocuments::default(),
+            verified: None,
+            refusals: VecDeque::new(),
+        }
+    }
+}
+
 /// What a later agent of this node reads again.
 pub struct DurableState {
     /// What must not be forgotten.
@@ -128,6 +143,18 @@ pub struct ExitWatch {
     pub opening: Opening,
     /// When tunnels may get a new session.
     pub renewals: Renewals,
+}
+
+impl ExitWatch {
+    /// Before the first body.
+    #[must_use]
+    pub fn new(probes: ProbeHandle) -> Self {
+        Self {
+            probes,
+            opening: Opening::default(),
+            renewals: Renewals::default(),
+        }
+    }
 }
 
 /// What is logged, counted and reported.

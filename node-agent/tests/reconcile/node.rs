@@ -1,6 +1,6 @@
 //! An agent on a host in memory, with documents as files.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,11 +9,10 @@ use ed25519_dalek::pkcs8::EncodePublicKey as _;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use futures::Stream;
 use jiff::{SignedDuration, Timestamp};
-use postern_agent::agent::Renewals;
 use postern_agent::agent::run::Wakers;
 use postern_agent::agent::state::{
     Agent, AgentOptions, AgentOutput, DocumentState, DurableState, ExitWatch, KernelState,
-    LedgerState, Opening, ReceivedDocuments, note_damage,
+    LedgerState, note_damage,
 };
 use postern_agent::agent::{Activation, run, state::Track};
 use postern_agent::audit::Audit;
@@ -156,14 +155,7 @@ impl Node {
                 repair: Repair::On,
             },
             clock: Clock::new(None),
-            documents: DocumentState {
-                installed_keys: keys.clone(),
-                keys,
-                inbox: Inbox::new(&intents),
-                received: ReceivedDocuments::default(),
-                verified: None,
-                refusals: VecDeque::new(),
-            },
+            documents: DocumentState::new(keys.clone(), keys, Inbox::new(&intents)),
             memory: DurableState {
                 ledger,
                 ledger_lost: LedgerState::Kept,
@@ -171,11 +163,7 @@ impl Node {
                 key,
             },
             kernel: KernelState::default(),
-            exits: ExitWatch {
-                probes: ProbeHandle::pair().0,
-                opening: Opening::default(),
-                renewals: Renewals::default(),
-            },
+            exits: ExitWatch::new(ProbeHandle::pair().0),
             waiting: Vec::new(),
             dns,
             output: AgentOutput {

@@ -367,12 +367,10 @@ pub async fn what_no_rule_judges_can_be_told_anew(
     }
     assert_eq!(host.read_firewall().await?, before);
     let moved = host.change_firewall(&declare(-4, Otherwise::Accept)).await;
+    // The kernel says that it cannot; from 1.1 on nft compares the declarations and refuses by itself.
     let nature = moved.as_ref().err().map(HostError::nature);
-    assert_eq!(
-        nature,
-        Some(Nature::Unsupported),
-        "another place: {moved:?}"
-    );
+    let refused = [Some(Nature::Unsupported), Some(Nature::Refused)];
+    assert!(refused.contains(&nature), "another place: {moved:?}");
     assert_eq!(host.read_firewall().await?, before);
     Ok(())
 }
