@@ -155,34 +155,18 @@ fn definitions_go_with_the_release_only_where_the_values_say_so() {
 }
 
 #[test]
-fn values_change_what_they_name() {
-    let digest = format!("sha256:{}", "0".repeat(64));
-    let image = format!(r#"tunnel.image.digest="{digest}""#);
+fn values_of_the_operator_change_what_they_name() {
     let chart = rendered(
         NAMESPACE,
         &[
             r#"imageRegistry="registry.example.com/team""#,
             r#"imagePullSecrets=["pull"]"#,
-            &image,
+            r#"imagePullPolicy="Always""#,
             r#"settings={"refresh":"30m"}"#,
             "operator.replicas=3",
             r#"operator.tolerations=[{"key":"edge","operator":"Exists"}]"#,
             r#"operator.image.tag="1.2.3""#,
             r#"operator.podLabels={"team":"net"}"#,
-            r#"imagePullPolicy="Always""#,
-            "agent.maxUnavailable=3",
-            r#"agent.podCidrs=["10.0.0.0/8","fd00::/8"]"#,
-            r#"agent.serviceCidrs=["10.96.0.0/12"]"#,
-            r#"agent.nodeCidrs=["192.0.2.0/24"]"#,
-            r#"agent.podLinks=["lxc*","eni0"]"#,
-            r#"agent.podAnnotations={"a":"b"}"#,
-            r#"agent.plugin.configurationFolder="/etc/cni/other""#,
-            r#"tunnel.nodeSelector={"egress":"yes"}"#,
-            r#"tunnel.resources={"limits":{"memory":"2Gi"}}"#,
-            "agent.secondLock=false",
-            r#"agent.plugin.programFolder="/usr/libexec/cni""#,
-            r#"agent.nodeSelector={"egress":"yes"}"#,
-            r#"agent.resources={"limits":{"memory":"1Gi"}}"#,
         ],
     );
     let operator = &chart["Deployment egress postern-operator"]["spec"];
@@ -201,7 +185,32 @@ fn values_change_what_they_name() {
     assert!(tolerations.len() > 1, "the operator keeps its own ones");
     let settings = &chart["ConfigMap egress postern-settings"]["data"]["settings.yaml"];
     assert_eq!(settings, "refresh: 30m\n");
+}
 
+#[test]
+fn values_of_agent_and_tunnel_change_what_they_name() {
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let image = format!(r#"tunnel.image.digest="{digest}""#);
+    let chart = rendered(
+        NAMESPACE,
+        &[
+            r#"imageRegistry="registry.example.com/team""#,
+            &image,
+            "agent.maxUnavailable=3",
+            r#"agent.podCidrs=["10.0.0.0/8","fd00::/8"]"#,
+            r#"agent.serviceCidrs=["10.96.0.0/12"]"#,
+            r#"agent.nodeCidrs=["192.0.2.0/24"]"#,
+            r#"agent.podLinks=["lxc*","eni0"]"#,
+            r#"agent.podAnnotations={"a":"b"}"#,
+            "agent.secondLock=false",
+            r#"agent.plugin.programFolder="/usr/libexec/cni""#,
+            r#"agent.plugin.configurationFolder="/etc/cni/other""#,
+            r#"agent.nodeSelector={"egress":"yes"}"#,
+            r#"agent.resources={"limits":{"memory":"1Gi"}}"#,
+            r#"tunnel.nodeSelector={"egress":"yes"}"#,
+            r#"tunnel.resources={"limits":{"memory":"2Gi"}}"#,
+        ],
+    );
     let agent = &chart["DaemonSet egress postern-agent"]["spec"];
     assert_eq!(
         agent["updateStrategy"]["rollingUpdate"]["maxUnavailable"],
