@@ -25,6 +25,7 @@ mod line;
 mod lost_key;
 mod manifests;
 mod namespace;
+mod overlay;
 mod plane;
 mod restored;
 #[path = "../../../crds/tests/api/samples.rs"]

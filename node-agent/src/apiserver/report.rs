@@ -46,8 +46,16 @@ struct Sent {
     bytes: Vec<u8>,
     at: Option<Instant>,
     tried: Option<Instant>,
-    /// The node UID of the report's object, once it was seen to be that of the file.
-    node: Option<String>,
+    /// The object, once its node was seen to be that of the file.
+    object: Option<ReportObject>,
+}
+
+/// A NodeReport as it was read.
+#[derive(Clone)]
+struct ReportObject {
+    node_uid: String,
+    /// Its `metadata.generation`, which the conditions are about.
+    generation: i64,
 }
 
 /// Takes reports away until the agent ends.
@@ -143,17 +151,19 @@ impl Reports {
             ApiError::Report(FileError::Content { path, source })
         })?;
         let own = report["spec"]["nodeUID"].as_str().unwrap_or_default();
-        if sent.node.as_deref() != Some(own) {
-            self.is_ours(api, own).await?;
-            sent.node = Some(own.to_owned());
-        }
-        let applied = self.patch(api, &report["status"]).await;
+        let object = match sent.object.take().filter(|seen| seen.node_uid == own) {
+            Some(seen) => seen,
+            None => self.own_object(api, own).await?,
+        };
+        let status = with_generation(&report["status"], object.generation);
+        sent.object = Some(object);
+        let applied = self.patch(api, &status).await;
         if let Err(ApiError::Refused { code, .. }) = &applied
             && *code != 429
             && *code < 500
         {
             // Perhaps it is another object by now.
-            sent.node = None;
+            sent.object = None;
         }
         applied?;
         sent.bytes = bytes;
@@ -162,11 +172,18 @@ impl Reports {
     }
 
     /// A NodeReport of an older node of this name is not ours to write, whether or not anything refuses that.
-    async fn is_ours(&self, api: &Api<DynamicObject>, own: &str) -> Result<(), ApiError> {
+    async fn own_object(
+        &self,
+        api: &Api<DynamicObject>,
+        own: &str,
+    ) -> Result<ReportObject, ApiError> {
         let object = in_time(api.get(self.node.as_str())).await?;
         let found = object.data["spec"]["nodeUID"].as_str().unwrap_or_default();
         if found == own {
-            return Ok(());
+            return Ok(ReportObject {
+                node_uid: own.to_owned(),
+                generation: object.metadata.generation.unwrap_or_default(),
+            });
         }
         Err(ApiError::OtherNode {
             found: found.to_owned(),
@@ -187,6 +204,16 @@ impl Reports {
         in_time(api.patch_status(self.node.as_str(), &params, &patch)).await?;
         Ok(())
     }
+}
+
+/// The status with the generation in each condition: the agent composes it without the object.
+fn with_generation(status: &Value, generation: i64) -> Value {
+    let mut status = status.clone();
+    let conditions = status.get_mut("conditions").and_then(Value::as_array_mut);
+    for condition in conditions.into_iter().flatten() {
+        condition["observedGeneration"] = generation.into();
+    }
+    status
 }
 
 /// What was refused will be refused again until somebody changes a right, a rule or the object.
@@ -241,7 +268,7 @@ mod tests {
             bytes: b"first".to_vec(),
             at: now,
             tried: now,
-            node: None,
+            object: None,
         };
         let mut quiet = stream::pending().boxed();
         // The agent's minute ends with the run that is going on then.

@@ -184,7 +184,7 @@ impl Fake {
     pub(crate) fn put_report(&self, node_uid: &str) {
         self.world.lock().unwrap().report = Some(
             json!({"apiVersion": "postern.dev/v1alpha1", "kind": "NodeReport",
-            "metadata": {"name": "n1", "resourceVersion": "1"}, "spec": {"nodeUID": node_uid}}),
+            "metadata": {"name": "n1", "resourceVersion": "1", "generation": 3}, "spec": {"nodeUID": node_uid}}),
         );
     }
 

@@ -131,7 +131,8 @@ impl Node {
     pub(crate) fn write_report(&self, version: &str) {
         let report = json!({"apiVersion": "postern.dev/v1alpha1", "kind": "NodeReport",
             "metadata": {"name": "n1"}, "spec": {"nodeUID": "u1"},
-            "status": {"agentVersion": version}});
+            "status": {"agentVersion": version,
+                "conditions": [{"type": "FailClosed", "status": "True"}]}});
         let path = self.folder.path().join("run/report.json");
         files::write_json(&path, &report, Readers::Everybody).unwrap();
     }

@@ -32,8 +32,10 @@ async fn the_status_and_nothing_else_is_applied_by_the_agents_field_manager() {
         request.query
     );
     assert!(request.query.contains("force=true"), "{}", request.query);
+    // The agent does not know the generation of the object when it composes the report.
+    let condition = json!({"type": "FailClosed", "status": "True", "observedGeneration": 3});
     let wanted = json!({"apiVersion": "postern.dev/v1alpha1", "kind": "NodeReport",
-        "metadata": {"name": "n1"}, "status": {"agentVersion": "first"}});
+        "metadata": {"name": "n1"}, "status": {"agentVersion": "first", "conditions": [condition]}});
     assert_eq!(request.body, wanted);
 }
 
