@@ -162,9 +162,9 @@ impl Shown for ExplainedPacket {
     fn table(&self) -> String {
         let packet = &self.packet;
         let port = packet.port.map(|port| format!(" port {port}"));
-        let protocol = format!("{:?}", packet.protocol).to_uppercase();
         let mut parts = vec![format!(
-            "{protocol} from pod {} ({}) on node {} to {}{}: {}",
+            "{} from pod {} ({}) on node {} to {}{}: {}",
+            packet.protocol,
             self.pod,
             packet.source,
             self.node,

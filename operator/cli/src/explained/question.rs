@@ -34,7 +34,7 @@ pub struct PacketTarget {
 #[derive(Debug, Error)]
 pub enum PacketError {
     /// The protocol has ports.
-    #[error("a packet of {protocol:?} has a port: name it with --port")]
+    #[error("a packet of {protocol} has a port: name it with --port")]
     PortMissing {
         /// The protocol.
         protocol: Protocol,

@@ -327,7 +327,7 @@ fn a_packet_that_no_pod_sends_is_not_explained() {
             "both",
             "203.0.113.5 --protocol UDP",
             1,
-            "name it with --port",
+            "a packet of UDP has a port: name it with --port",
         ),
         (
             "both",
