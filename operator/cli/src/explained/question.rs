@@ -104,6 +104,18 @@ pub enum PacketError {
         #[source]
         source: Refusal,
     },
+    /// The document is another node's.
+    #[error(
+        "the agent of node {node} refuses the document in NodeIntent {node}, and goes on with the one before; an operator that \
+         runs puts the right one back: look at `posternctl status`, and try again"
+    )]
+    Foreign {
+        /// The node.
+        node: NodeName,
+        /// Why.
+        #[source]
+        source: Refusal,
+    },
     /// Two documents do not fit.
     #[error(
         "the document of node {node} cannot be joined with the cluster document, so that its agent waits; try again"

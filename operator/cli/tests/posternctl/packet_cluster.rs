@@ -170,6 +170,11 @@ fn what_gives_no_body_is_no_answer() {
             "the document in NodeIntent worker cannot be used",
         ),
         ("worker", strange, "NodeIntent worker is not understood"),
+        (
+            "worker",
+            answers[&intent("gw")].clone(),
+            "the agent of node worker refuses the document in NodeIntent worker",
+        ),
     ] {
         let mut answers = answers.clone();
         answers.insert(intent(name), answer);
