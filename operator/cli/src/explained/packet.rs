@@ -2,7 +2,7 @@
 
 use postern_intent::body::Protocol;
 use postern_intent::{Address, Body, ExitName, NodeName};
-use postern_plan::explain::{Cause, LegEnd, NftRule, NodeLeg};
+use postern_plan::explain::{Cause, LegEnd, NameAnswer, NftRule, NodeLeg};
 use serde::Serialize;
 
 use super::question::PacketQuestion;
@@ -32,6 +32,9 @@ pub struct ExplainedPacket {
     /// Why; none: no node judges it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
+    /// What the forwarder does with a question for a name outside of the cluster, if it is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub names: Option<NameAnswer>,
     /// The answer in one sentence.
     pub summary: String,
     /// The nodes that it passes.
@@ -114,19 +117,21 @@ impl ExplainedPacket {
             gateway: None,
             source: None,
             cause: None,
+            names: None,
             summary: String::new(),
             nodes: Vec::new(),
             assumed: Vec::new(),
         }
     }
 
-    /// Whether it arrives, or at least what becomes of it is known.
+    /// Whether it arrives, and names outside of the cluster are asked for if that is its purpose.
     #[must_use]
     pub const fn is_well(&self) -> bool {
-        !matches!(
+        let is_lost = matches!(
             self.result,
             PacketResult::Refused | PacketResult::Dropped | PacketResult::NotKnown
-        )
+        );
+        !is_lost && !matches!(self.names, Some(NameAnswer::NotAsked { .. }))
     }
 
     /// One more node has judged.
@@ -143,7 +148,10 @@ impl ExplainedPacket {
         self.result = match &leg.end {
             LegEnd::Stays => PacketResult::StaysInCluster,
             LegEnd::Delivered => PacketResult::ReachesNode,
-            LegEnd::Forwarder { .. } => PacketResult::AsksForwarder,
+            LegEnd::Forwarder { names, .. } => {
+                self.names = Some(names.clone());
+                PacketResult::AsksForwarder
+            }
             LegEnd::Rejected => PacketResult::Refused,
             LegEnd::Dropped => PacketResult::Dropped,
             LegEnd::Translated | LegEnd::Tunnel(_) => PacketResult::NotKnown,

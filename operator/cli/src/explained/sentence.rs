@@ -2,6 +2,7 @@
 
 use postern_intent::Body;
 use postern_intent::body::{PortSpan, Protocol};
+use postern_plan::desired::NotAsked;
 use postern_plan::explain::{LegEnd, NameAnswer, NodeLeg};
 
 use super::packet::{ExplainedPacket, PacketResult};
@@ -45,7 +46,11 @@ pub(super) fn summary(explained: &ExplainedPacket, end: &LegEnd) -> String {
                  that is published for it is at hand"
             )
         }
-        (_, LegEnd::Forwarder { port, names }) => forwarded(*port, names, &why),
+        (_, LegEnd::Forwarder { port, names }) => format!(
+            "it goes to port {port} of its node, where the DNS forwarder asks the cluster's resolver for names of the cluster; \
+             {}: {why}",
+            others(names)
+        ),
         (_, _) => format!(
             "not known: {} is an address of a Service. The node translates it to an endpoint before Postern judges it; ask \
              with the address and the port of the endpoint",
@@ -61,29 +66,35 @@ fn at_gateway(explained: &ExplainedPacket) -> String {
     }
 }
 
-fn forwarded(port: u16, names: &NameAnswer, why: &str) -> String {
-    let others = match names {
-        NameAnswer::Refused => "others are refused".to_owned(),
-        NameAnswer::ResolverRefused => {
-            "others are refused, because the policy does not let the pod ask this resolver"
-                .to_owned()
-        }
-        NameAnswer::NoExit => "others fail, because there is no exit to ask by".to_owned(),
+/// What becomes of questions for names that are not the cluster's.
+fn others(names: &NameAnswer) -> String {
+    let why = match names {
         NameAnswer::Asked { exit, resolvers } if resolvers.is_empty() => {
-            format!("others are asked by exit {exit} at the resolvers of the agent's settings")
+            return format!(
+                "others are asked by exit {exit} at the resolvers of the agent's settings"
+            );
         }
         NameAnswer::Asked { exit, resolvers } => {
             let resolvers: Vec<String> = resolvers.iter().map(ToString::to_string).collect();
-            format!(
+            return format!(
                 "others are asked by exit {exit} at {}",
                 resolvers.join(", ")
-            )
+            );
         }
+        NameAnswer::NotAsked { reason } => match reason {
+            NotAsked::Refused => "are refused",
+            NotAsked::ResolverRefused => {
+                "are refused, because the policy does not let the pod ask this resolver"
+            }
+            NotAsked::NoResolver => "are refused, because nothing names a resolver for them",
+            NotAsked::NoExit => "fail, because there is no exit to ask by",
+            NotAsked::NoLease => "fail, because the intent has run out",
+            NotAsked::NotReached => {
+                "fail, because the exit has no address of the resolvers' family, or does not offer their addresses"
+            }
+        },
     };
-    format!(
-        "it goes to port {port} of its node, where the DNS forwarder asks the cluster's resolver for names of the cluster; \
-         {others}: {why}"
-    )
+    format!("others {why}")
 }
 
 /// What the answer takes for granted.
