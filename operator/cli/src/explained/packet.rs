@@ -35,6 +35,9 @@ pub struct ExplainedPacket {
     /// What the forwarder does with a question for a name outside of the cluster, if it is asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub names: Option<NameAnswer>,
+    /// Why it is not known what the gateway does with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway_error: Option<String>,
     /// The answer in one sentence.
     pub summary: String,
     /// The nodes that it passes.
@@ -118,6 +121,7 @@ impl ExplainedPacket {
             source: None,
             cause: None,
             names: None,
+            gateway_error: None,
             summary: String::new(),
             nodes: Vec::new(),
             assumed: Vec::new(),
@@ -132,6 +136,13 @@ impl ExplainedPacket {
             PacketResult::Refused | PacketResult::Dropped | PacketResult::NotKnown
         );
         !is_lost && !matches!(self.names, Some(NameAnswer::NotAsked { .. }))
+    }
+
+    /// Takes one more thing for granted, if a node was asked at all.
+    pub(crate) fn assume(&mut self, what: &str) {
+        if !self.nodes.is_empty() {
+            self.assumed.push(what.to_owned());
+        }
     }
 
     /// One more node has judged.

@@ -5,24 +5,18 @@ use postern_intent::body::{PortSpan, Protocol};
 use postern_plan::desired::NotAsked;
 use postern_plan::explain::{LegEnd, NameAnswer, NodeLeg};
 
-use super::packet::{ExplainedPacket, PacketResult};
+use super::packet::ExplainedPacket;
 use super::question::PacketQuestion;
 
-/// What becomes of the packet. `end` is how it ended on the pod's node.
+/// What becomes of the packet. `end` is how it ended on the last node that judged it.
 pub(super) fn summary(explained: &ExplainedPacket, end: &LegEnd) -> String {
     let why = explained.cause.as_ref().map(ToString::to_string);
     let why = why.unwrap_or_default();
     let gateway = explained.gateway.as_ref();
-    let exit = explained.exit.as_ref().map(ToString::to_string);
-    let exit = exit.unwrap_or_default();
-    match (explained.result, end) {
-        (PacketResult::LeavesByExit, _) => {
-            let Some(gateway) = gateway else {
-                return format!(
-                    "it leaves by exit {exit}, which ends outside of the cluster: {why}"
-                );
-            };
-            let source = match explained.source {
+    match end {
+        LegEnd::Exit { exit, source } => {
+            let gateway = gateway.map(ToString::to_string).unwrap_or_default();
+            let source = match source {
                 Some(source) => source.to_string(),
                 None => "the address of the gateway's uplink".to_owned(),
             };
@@ -30,28 +24,30 @@ pub(super) fn summary(explained: &ExplainedPacket, end: &LegEnd) -> String {
                 "it leaves by exit {exit} through gateway {gateway} with source {source}: {why}"
             )
         }
-        (PacketResult::LeavesByUplink, _) => format!(
+        LegEnd::Tunnel(entry) => match gateway {
+            None => format!(
+                "it leaves by exit {}, which ends outside of the cluster: {why}",
+                entry.exit
+            ),
+            Some(gateway) => format!(
+                "it goes into the tunnel of exit {}: {why}. What gateway {gateway} does with it is not known: {}",
+                entry.exit,
+                explained.gateway_error.as_deref().unwrap_or_default()
+            ),
+        },
+        LegEnd::Uplink => format!(
             "it leaves by the uplink of its node, with the source that the node gives it: {why}"
         ),
-        (PacketResult::StaysInCluster, _) => format!("it stays in the cluster: {why}"),
-        (PacketResult::ReachesNode, _) => format!("it reaches the node itself: {why}"),
-        (PacketResult::Refused, _) => format!("it is refused{}: {why}", at_gateway(explained)),
-        (PacketResult::Dropped, _) => {
-            format!("it is dropped silently{}: {why}", at_gateway(explained))
-        }
-        (PacketResult::NotKnown, LegEnd::Tunnel(_)) => {
-            let gateway = gateway.map(ToString::to_string).unwrap_or_default();
-            format!(
-                "it goes into the tunnel of exit {exit}: {why}. What gateway {gateway} does with it is not known: nothing \
-                 that is published for it is at hand"
-            )
-        }
-        (_, LegEnd::Forwarder { port, names }) => format!(
+        LegEnd::Stays => format!("it stays in the cluster: {why}"),
+        LegEnd::Delivered => format!("it reaches the node itself: {why}"),
+        LegEnd::Rejected => format!("it is refused{}: {why}", at_gateway(explained)),
+        LegEnd::Dropped => format!("it is dropped silently{}: {why}", at_gateway(explained)),
+        LegEnd::Forwarder { port, names } => format!(
             "it goes to port {port} of its node, where the DNS forwarder asks the cluster's resolver for names of the cluster; \
              {}: {why}",
             others(names)
         ),
-        (_, _) => format!(
+        LegEnd::Translated => format!(
             "not known: {} is an address of a Service. The node translates it to an endpoint before Postern judges it; ask \
              with the address and the port of the endpoint",
             explained.packet.destination

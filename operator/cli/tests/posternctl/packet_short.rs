@@ -62,7 +62,7 @@ fn a_blocked_pod_asks_for_names_of_the_cluster_alone() {
 }
 
 #[test]
-fn a_node_that_waits_for_an_approval_is_not_guessed_at() {
+fn a_node_that_waits_for_an_approval_is_not_guessed_at_but_what_stays_in_the_pod_is_known() {
     let lab = lab();
     wait_for_an_approval(&lab, "worker");
     let waits = refused(&lab, "crawlers/both", &format!("--to {PACKET}"));
@@ -70,4 +70,22 @@ fn a_node_that_waits_for_an_approval_is_not_guessed_at() {
         waits.contains("what node worker carries is not known"),
         "{waits}"
     );
+    let found = said(&lab, "both", "127.0.0.1 --port 80", 0);
+    assert_eq!(found["result"], "StaysInPod", "{found}");
+    assert_eq!(found["assumed"], json!([]), "{found}");
+}
+
+#[test]
+fn a_gateway_that_waits_for_an_approval_leaves_the_answer_of_the_pods_node() {
+    let lab = lab();
+    wait_for_an_approval(&lab, "gw");
+    let found = said(&lab, "both", PACKET, 3);
+    let way = [&found["result"], &found["exit"], &found["gateway"]];
+    assert_eq!(way, ["NotKnown", "eu", "gw"], "{found}");
+    assert_eq!(found["cause"]["rule"], "web", "{found}");
+    says(
+        &found,
+        "What gateway gw does with it is not known: what node gw carries is not known here",
+    );
+    says(&found, "gets none until a person approves");
 }
