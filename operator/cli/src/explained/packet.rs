@@ -128,16 +128,6 @@ impl ExplainedPacket {
         }
     }
 
-    /// Whether it arrives, and names outside of the cluster are asked for if that is its purpose.
-    #[must_use]
-    pub const fn is_well(&self) -> bool {
-        let is_lost = matches!(
-            self.result,
-            PacketResult::Refused | PacketResult::Dropped | PacketResult::NotKnown
-        );
-        !is_lost && !matches!(self.names, Some(NameAnswer::NotAsked { .. }))
-    }
-
     /// Takes one more thing for granted, if a node was asked at all.
     pub(crate) fn assume(&mut self, what: &str) {
         if !self.nodes.is_empty() {
@@ -202,6 +192,15 @@ impl Shown for ExplainedPacket {
             parts.push(format!("assumed:\n{}", self.assumed.join("\n")));
         }
         parts.join("\n\n")
+    }
+
+    /// Whether it arrives, and names outside of the cluster are asked for if that is its purpose.
+    fn is_well(&self) -> bool {
+        let is_lost = matches!(
+            self.result,
+            PacketResult::Refused | PacketResult::Dropped | PacketResult::NotKnown
+        );
+        !is_lost && !matches!(self.names, Some(NameAnswer::NotAsked { .. }))
     }
 }
 

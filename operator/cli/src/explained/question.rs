@@ -45,12 +45,6 @@ pub enum PacketError {
     /// The pod is not understood.
     #[error("the pod is not understood")]
     Pod(#[source] IntakeError),
-    /// The pod has no node.
-    #[error("pod {pod} is bound to no node yet, or has finished: it sends no packet")]
-    NotBound {
-        /// The pod.
-        pod: String,
-    },
     /// The pod has the addresses of its node.
     #[error(
         "pod {pod} uses the host network: its packets cannot be told from those of its node, and are not judged"

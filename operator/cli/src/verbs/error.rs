@@ -70,6 +70,12 @@ pub enum VerbError {
     /// A packet cannot be judged.
     #[error("what becomes of the packet cannot be said")]
     Packet(#[source] PacketError),
+    /// The pod has no node.
+    #[error("pod {pod} is bound to no node yet, or has finished: it sends no packet")]
+    NotBound {
+        /// The pod.
+        pod: String,
+    },
     /// What is published cannot be read, and a packet is judged by nothing else.
     #[error(
         "packets are judged by what is published, and NodeIntent {name} cannot be read here; --manifests judges them by files \

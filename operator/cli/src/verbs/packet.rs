@@ -5,9 +5,8 @@ use std::num::NonZeroU16;
 
 use clap::{ArgGroup, Args, ValueEnum};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1;
 use postern_compile::snapshot::Pod;
-use postern_compile::{Compilation, NodeOutcome, Snapshot, intake};
+use postern_compile::{Compilation, NodeOutcome, Snapshot};
 use postern_crds::NodeIntent;
 use postern_crds::names::CLUSTER_INTENT;
 use postern_intent::body::Protocol;
@@ -88,18 +87,11 @@ pub(super) fn of_files(
 /// By what is published in a cluster.
 pub(super) fn of_cluster(
     cluster: &Cluster,
-    object: &v1::Pod,
+    pod: &Pod,
     target: &PacketTarget,
     now: Timestamp,
 ) -> Result<ExplainedPacket, VerbError> {
-    let pod = intake::pod(object).map_err(PacketError::Pod)?;
-    let name = |part: &Option<String>| part.clone().unwrap_or_default();
-    let pod = pod.ok_or_else(|| {
-        let metadata = &object.metadata;
-        let pod = format!("{}/{}", name(&metadata.namespace), name(&metadata.name));
-        PacketError::NotBound { pod }
-    })?;
-    let question = PacketQuestion::new(&pod, target)?;
+    let question = PacketQuestion::new(pod, target)?;
     let mut published = Published {
         cluster,
         read: BTreeMap::new(),

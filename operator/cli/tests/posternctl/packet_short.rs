@@ -89,3 +89,26 @@ fn a_gateway_that_waits_for_an_approval_leaves_the_answer_of_the_pods_node() {
     );
     says(&found, "gets none until a person approves");
 }
+
+#[test]
+fn a_pod_that_cannot_be_explained_is_told_alike_with_a_packet_and_without() {
+    let lab = lab();
+    let waiting = pod("waiting", "crawler", "").replace("nodeName: worker, ", "");
+    lab.write("manifests/waiting.yaml", &waiting);
+    for (name, words) in [
+        (
+            "crawlers/waiting",
+            "pod crawlers/waiting is bound to no node yet",
+        ),
+        (
+            "crawlers/nobody",
+            "there is no Pod crawlers/nobody among the inputs",
+        ),
+        ("waiting", "\"waiting\" is not namespace/name"),
+    ] {
+        for packet in ["", &format!("--to {PACKET}")] {
+            let said = refused(&lab, name, packet);
+            assert!(said.contains(words), "{said}");
+        }
+    }
+}
