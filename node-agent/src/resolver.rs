@@ -6,10 +6,10 @@ use std::time::Instant;
 use postern_host::Flows as _;
 use postern_host::ports::Protocol;
 use postern_linux::LinuxHost;
-use postern_plan::desired::DnsPlan;
+use postern_plan::desired::{DnsPlan, Lease};
 use tokio::sync::watch;
 
-use crate::dns::node::{Lease, Node};
+use crate::dns::node::Node;
 use crate::dns::{BindError, Forwarder, Options};
 
 /// The agent's end.

@@ -4,26 +4,41 @@
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::body::{Body, ClusterDocument, FORMAT_VERSION, NodeDocument};
+use crate::body::{Body, ClusterDocument, FORMAT_VERSION, NodeDocument, NodeIdentity};
 use crate::envelope::{Envelope, PayloadType, unpack};
+use crate::newtypes::NodeName;
 use crate::refusal::Refusal;
 
-/// A node's document, whoever signed it.
+/// The document of the node of this name, whoever signed it.
 ///
 /// # Errors
-/// [`Refusal`] if it is no document of this format, or contradicts itself.
-pub fn read_intent(envelope: &Envelope) -> Result<NodeDocument, Refusal> {
+/// [`Refusal`] if it is no document of this format, contradicts itself, or is for another node.
+pub fn read_intent(envelope: &Envelope, own: &NodeName) -> Result<NodeDocument, Refusal> {
     let document: NodeDocument = read(envelope, PayloadType::Intent)?;
     document.check().map_err(Refusal::Inconsistent)?;
+    verify_name(&document.node, own)?;
     Ok(document)
 }
 
 /// The cluster document, whoever signed it.
 ///
 /// # Errors
-/// [`Refusal`] if it is no document of this format.
+/// [`Refusal`] if it is no document of this format, or contradicts itself.
 pub fn read_cluster(envelope: &Envelope) -> Result<ClusterDocument, Refusal> {
-    read(envelope, PayloadType::Cluster)
+    let document: ClusterDocument = read(envelope, PayloadType::Cluster)?;
+    document.check().map_err(Refusal::Inconsistent)?;
+    Ok(document)
+}
+
+/// The addressee has the name of this node.
+pub(crate) fn verify_name(found: &NodeIdentity, own: &NodeName) -> Result<(), Refusal> {
+    if found.name == *own {
+        return Ok(());
+    }
+    Err(Refusal::WrongNode {
+        found: found.name.to_string(),
+        own: own.to_string(),
+    })
 }
 
 /// Joins two documents by the rules of an agent.

@@ -5,13 +5,13 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 
-use crate::body::{Body, ClusterDocument, Inconsistency, NodeDocument, NodeIdentity};
+use crate::body::{Body, ClusterDocument, NodeDocument, NodeIdentity};
 use crate::envelope::{
     ENVELOPE_LIMIT, Envelope, PayloadError, PayloadType, pre_authentication_encoding, unpack,
 };
 use crate::keys::{KeySet, KeySetDocument};
 use crate::newtypes::Serial;
-use crate::published::{joinable, parse, parse_document};
+use crate::published::{joinable, parse, parse_document, verify_name};
 use crate::sign::Release;
 
 pub use crate::refusal::{Refusal, RefusalRecord};
@@ -107,12 +107,7 @@ pub fn verify_cluster(
     last: Option<Accepted<'_>>,
 ) -> Result<Verified<ClusterDocument>, Refusal> {
     let document: ClusterDocument = open(envelope, PayloadType::Cluster, keys)?;
-    if document.not_after <= document.issued_at {
-        return Err(Refusal::Inconsistent(Inconsistency::Validity));
-    }
-    if document.follows.max(document.changed) > document.serial {
-        return Err(Refusal::Inconsistent(Inconsistency::Lineage));
-    }
+    document.check().map_err(Refusal::Inconsistent)?;
     let digest = envelope.digest().map_err(Refusal::Payload)?;
     let stamp = Stamp {
         serial: document.serial,
@@ -284,12 +279,7 @@ enum Trust {
 }
 
 fn verify_addressee(found: &NodeIdentity, own: &NodeIdentity) -> Result<(), Refusal> {
-    if found.name != own.name {
-        return Err(Refusal::WrongNode {
-            found: found.name.to_string(),
-            own: own.name.to_string(),
-        });
-    }
+    verify_name(found, &own.name)?;
     if found.uid != own.uid {
         return Err(Refusal::WrongNodeUid {
             found: found.uid.to_string(),

@@ -9,6 +9,7 @@ use ed25519_dalek::pkcs8::EncodePublicKey as _;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use jiff::{SignedDuration, Timestamp};
 use postern_intent::body::{Cluster, FORMAT_VERSION, NodeIdentity};
+use postern_intent::published::{read_cluster, read_intent};
 use postern_intent::sign::{sign_cluster, sign_intent};
 use postern_intent::verify::{Accepted, Context, Verified, join, verify_cluster, verify_intent};
 use postern_intent::{Body, ClusterDocument, Envelope, KeySet, NodeDocument, Refusal, Serial};
@@ -154,6 +155,28 @@ fn every_bad_cluster_document_is_refused_with_its_own_reason() {
     assert_eq!(verified(&stranger).unwrap_err().reason(), "UnknownKey");
     let own = sign_intent(&intent(5), &[key(1)]).unwrap();
     assert_eq!(verified(&own).unwrap_err().reason(), "PayloadType");
+}
+
+#[test]
+fn a_cluster_document_that_an_agent_refuses_by_its_content_is_read_by_nobody() {
+    let read = |change: &dyn Fn(&mut ClusterDocument)| {
+        let mut document = cluster(5, 5);
+        change(&mut document);
+        let found = read_cluster(&signed(&document));
+        found.map_or_else(|refusal| refusal.reason(), |_| "read")
+    };
+    assert_eq!(read(&|_| {}), "read");
+    assert_eq!(read(&|one| one.follows = Serial(6)), "Inconsistent");
+    assert_eq!(read(&|one| one.changed = Serial(6)), "Inconsistent");
+    assert_eq!(read(&|one| one.not_after = one.issued_at), "Inconsistent");
+}
+
+#[test]
+fn a_person_does_not_read_the_document_of_another_node_as_that_of_this_one() {
+    let envelope = sign_intent(&intent(5), &[key(1)]).unwrap();
+    let of = |node: &str| read_intent(&envelope, &node.parse().unwrap());
+    assert!(of("n1").is_ok());
+    assert_eq!(of("n2").unwrap_err().reason(), "WrongNode");
 }
 
 #[test]

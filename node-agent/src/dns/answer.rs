@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use postern_host::ports::Protocol;
 use postern_intent::body;
+use postern_plan::desired::AskedResolver;
 use postern_plan::desired::dns::{DnsEntry, DnsPlan};
 use tokio::sync::watch;
 
 use super::counters::{Counters, Outcome};
-use super::decide::{AskedResolver, Decision, Need, decide, need};
+use super::decide::{Decision, Need, decide, need};
 use super::limits::{Limits, Permit};
 use super::node::Node;
 use super::question::{Code, Question, Unreadable, bare_answer};

@@ -4,11 +4,11 @@
 use std::net::SocketAddr;
 
 use hickory_proto::rr::RecordType;
-use postern_intent::body::{DnsMode, Protocol};
-use postern_plan::desired::dns::{DnsEntry, DnsExit, DnsPlan, may_ask};
+use postern_intent::body::DnsMode;
+use postern_plan::desired::dns::{DnsEntry, DnsExit, DnsPlan};
+use postern_plan::desired::{AskedResolver, Lease, NotAsked};
 
 use super::counters::Outcome;
-use super::node::Lease;
 use super::question::{Code, Question};
 use super::zones::is_cluster_name;
 
@@ -27,15 +27,6 @@ pub(super) enum Decision {
     },
     /// It is answered here.
     Here { code: Code, outcome: Outcome },
-}
-
-/// The resolver that a pod asked before its question was redirected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct AskedResolver {
-    /// Where it is.
-    pub(super) address: SocketAddr,
-    /// By which protocol it was asked.
-    pub(super) protocol: Protocol,
 }
 
 /// What has to be known of the node to decide.
@@ -80,15 +71,15 @@ pub(super) fn decide(
             ),
         };
     }
-    match entry.mode {
-        DnsMode::Block => here(Code::Refused, Outcome::Blocked),
-        DnsMode::Forward if !may_ask_it(entry, plan, asked) => {
-            here(Code::Refused, Outcome::Blocked)
-        }
-        DnsMode::Forward => match resolvers(entry, plan, asked, fallback) {
-            resolvers if resolvers.is_empty() => here(Code::Refused, Outcome::NoResolver),
-            resolvers => outwards(entry, lease, &resolvers),
+    match plan.outside(entry, lease, asked, Some(fallback)) {
+        Ok(asked) => Decision::Exit {
+            exit: asked.exit.clone(),
+            resolvers: asked.resolvers,
         },
+        Err(NotAsked::Refused | NotAsked::ResolverRefused) => here(Code::Refused, Outcome::Blocked),
+        Err(NotAsked::NoResolver) => here(Code::Refused, Outcome::NoResolver),
+        Err(NotAsked::NoExit | NotAsked::NotReached) => here(Code::Failed, Outcome::NoExit),
+        Err(NotAsked::NoLease) => here(Code::Failed, Outcome::NoLease),
     }
 }
 
@@ -100,58 +91,12 @@ fn is_clusters(question: &Question, plan: &DnsPlan) -> bool {
     is_cluster_name(&question.name, &plan.cluster_domain, &plan.cluster_ranges)
 }
 
-/// A resolver in the world that the pod chose itself is a destination like any other.
-fn may_ask_it(entry: &DnsEntry, plan: &DnsPlan, asked: Option<AskedResolver>) -> bool {
-    match asked {
-        Some(asked) if entry.upstreams.is_empty() && plan.is_outside(&asked.address.ip()) => {
-            let terms = entry.terms.as_ref();
-            terms.is_some_and(|terms| may_ask(terms, asked.address, asked.protocol))
-        }
-        _ => true,
-    }
-}
-
-/// The scope's resolvers, else the one that the pod asked, else the node's setting.
-fn resolvers(
-    entry: &DnsEntry,
-    plan: &DnsPlan,
-    asked: Option<AskedResolver>,
-    fallback: &[SocketAddr],
-) -> Vec<SocketAddr> {
-    if !entry.upstreams.is_empty() {
-        return entry.upstreams.clone();
-    }
-    match asked {
-        Some(asked) if plan.is_outside(&asked.address.ip()) => vec![asked.address],
-        _ => fallback.to_vec(),
-    }
-}
-
-/// A resolver is asked only in a family in which the exit has an address of its own.
-fn outwards(entry: &DnsEntry, lease: Lease, resolvers: &[SocketAddr]) -> Decision {
-    let Some(exit) = &entry.exit else {
-        return here(Code::Failed, Outcome::NoExit);
-    };
-    if lease == Lease::RanOut {
-        return here(Code::Failed, Outcome::NoLease);
-    }
-    let usable = |resolver: &&SocketAddr| exit.may_ask(&resolver.ip());
-    let resolvers: Vec<_> = resolvers.iter().filter(usable).copied().collect();
-    if resolvers.is_empty() {
-        return here(Code::Failed, Outcome::NoExit);
-    }
-    Decision::Exit {
-        exit: exit.clone(),
-        resolvers,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
-    use postern_intent::body::{Access, Rule, Terms};
+    use postern_intent::body::{Access, Protocol, Rule, Terms};
     use postern_plan::desired::SocketSource;
     use postern_plan::host::Family;
 
@@ -281,6 +226,15 @@ mod tests {
         assert_eq!(
             decided(&lost, None, &[]),
             here(Code::Failed, Outcome::NoExit)
+        );
+        // Nobody to ask is told first.
+        let unnamed = DnsEntry {
+            upstreams: Vec::new(),
+            ..lost
+        };
+        assert_eq!(
+            decided(&unnamed, Some("10.96.0.10:53"), &[]),
+            here(Code::Refused, Outcome::NoResolver)
         );
         let other_family = DnsEntry {
             upstreams: vec!["[2001:db8::53]:53".parse().unwrap()],

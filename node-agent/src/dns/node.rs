@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 
 use postern_host::ports::Protocol;
+use postern_plan::desired::Lease;
 
 /// Facts that are true at the moment of a question and not in the table.
 pub trait Node: Send + Sync + 'static {
@@ -17,13 +18,4 @@ pub trait Node: Send + Sync + 'static {
 
     /// Does the lease of the node's intent still run? Without it nothing goes through an exit.
     fn lease(&self) -> Lease;
-}
-
-/// Whether the node's intent is in force.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lease {
-    /// It is.
-    Runs,
-    /// It ran out, or there was none.
-    RanOut,
 }

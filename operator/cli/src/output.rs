@@ -48,6 +48,11 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 pub trait Shown: Serialize {
     /// For people.
     fn table(&self) -> String;
+
+    /// Whether everything in it is as asked for.
+    fn is_well(&self) -> bool {
+        true
+    }
 }
 
 /// The text of a result in a format.

@@ -147,5 +147,5 @@ fn sentence(class: Option<&Class>, scope: Option<&Scope>) -> String {
 }
 
 fn blocked(reason: BlockedReason) -> String {
-    format!("nothing of it leaves the cluster: {reason:?}")
+    format!("nothing of it leaves the cluster: {reason}")
 }

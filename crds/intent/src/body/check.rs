@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::cluster::ClusterDocument;
 use super::document::NodeDocument;
 use super::exit::{ExitGateway, ExitRoute};
 use super::pod::Class;
@@ -106,6 +107,22 @@ impl NodeDocument {
         let mut tunnels = self.tunnels.iter();
         let tunnel = tunnels.find(|tunnel| &tunnel.interface == interface);
         tunnel.is_some_and(|tunnel| tunnel.peers.iter().any(|peer| peer.at.node() == Some(node)))
+    }
+}
+
+impl ClusterDocument {
+    /// As [`NodeDocument::check`].
+    ///
+    /// # Errors
+    /// The first broken rule, as [`Inconsistency`].
+    pub fn check(&self) -> Result<(), Inconsistency> {
+        if self.not_after <= self.issued_at {
+            return Err(Inconsistency::Validity);
+        }
+        if self.follows.max(self.changed) > self.serial {
+            return Err(Inconsistency::Lineage);
+        }
+        Ok(())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Exits that the node uses, and those that it serves.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::newtypes::{Address, ExitName, IfName, Mark, NodeName, Prefix, SectionDigest, TableId};
@@ -60,4 +62,11 @@ pub enum Access {
     Allow,
     /// It is refused.
     Deny,
+}
+
+impl fmt::Display for Access {
+    /// The word that documents have for it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }

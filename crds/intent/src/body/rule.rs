@@ -1,5 +1,7 @@
 //! Rules of a policy.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::exit::Access;
@@ -34,6 +36,13 @@ pub enum Protocol {
     /// RFC 792 and RFC 4443; has no ports.
     #[serde(rename = "ICMP")]
     Icmp,
+}
+
+impl fmt::Display for Protocol {
+    /// The word that documents have for it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// A protocol with its ports, both ends included. ICMP carries 0 to 65535.

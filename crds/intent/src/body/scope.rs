@@ -1,5 +1,7 @@
 //! Scopes: one way out, and what may happen when it is lost.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::terms::Terms;
@@ -102,6 +104,13 @@ pub enum BlockedReason {
     TooLarge,
     /// The node cannot make a tunnel.
     NoTunnel,
+}
+
+impl fmt::Display for BlockedReason {
+    /// The word that documents have for it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// What may happen when the way out is lost.

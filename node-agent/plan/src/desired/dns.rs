@@ -104,8 +104,7 @@ pub struct DnsPlan {
 impl DnsPlan {
     /// Is the address a resolver in the world? A link-local address is a resolver on the node (169.254.20.10 of the
     /// node-local cache), not one in the world.
-    #[must_use]
-    pub fn is_outside(&self, address: &Address) -> bool {
+    pub(super) fn is_outside(&self, address: &Address) -> bool {
         let is_near = match address {
             Address::V4(address) => address.is_link_local() || address.is_broadcast(),
             Address::V6(address) => address.is_unicast_link_local(),
@@ -234,8 +233,7 @@ pub(super) fn served_exit(inputs: &Inputs<'_>, served: &ServedExit) -> Option<Dn
 }
 
 /// May a pod ask this resolver, which it chose itself? It is subject to the policy as any other destination is.
-#[must_use]
-pub fn may_ask(terms: &Terms, resolver: SocketAddr, protocol: Protocol) -> bool {
+pub(super) fn may_ask(terms: &Terms, resolver: SocketAddr, protocol: Protocol) -> bool {
     let address = resolver.ip();
     let family = Family::of(&address);
     let within = |ranges: &[Prefix]| ranges.iter().any(|range| range.contains(&address));

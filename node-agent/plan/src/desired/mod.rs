@@ -2,6 +2,7 @@
 //!
 //! One file a noun. Everything is computed from scratch each time: O(pods + rules + peers), no state.
 
+mod asking;
 pub mod classify;
 mod cluster;
 pub mod dns;
@@ -16,6 +17,7 @@ mod ranges;
 mod route;
 mod tunnel;
 
+pub use asking::{AskedOutside, AskedResolver, Lease, NotAsked};
 pub use classify::{Classes, Classified, Standing};
 pub use cluster::{ClusterView, LocalRanges};
 pub use dns::{DnsEntry, DnsPlan, SocketSource};

@@ -218,9 +218,9 @@ impl fmt::Display for Cause {
                 policy,
                 rule,
                 action,
-            } => return write!(f, "rule {rule} of policy {policy} says {action:?}"),
+            } => return write!(f, "rule {rule} of policy {policy} says {action}"),
             Self::DefaultAction { policy, action } => {
-                return write!(f, "the defaultAction of policy {policy} is {action:?}");
+                return write!(f, "the defaultAction of policy {policy} is {action}");
             }
             Self::SpecialUse { policy } => {
                 return write!(
@@ -268,7 +268,7 @@ impl fmt::Display for Cause {
 
 fn told(f: &mut fmt::Formatter<'_>, reason: Option<BlockedReason>) -> fmt::Result {
     match reason {
-        Some(reason) => write!(f, ": {reason:?}"),
+        Some(reason) => write!(f, ": {reason}"),
         None => Ok(()),
     }
 }

@@ -15,7 +15,7 @@ use super::cause::{Cause, ExitLimit, Explaining};
 use super::leg::{LegEnd, NodeLeg, TunnelEntry};
 use super::names::NameAnswer;
 use crate::binding::{Binding, Bindings};
-use crate::desired::{DEFAULT_ROUTE, Desired, Facts, Inputs, Standing};
+use crate::desired::{AskedResolver, DEFAULT_ROUTE, Desired, Facts, Inputs, Lease, Standing};
 use crate::evaluate::{End, Evaluator, Hop, Packet, Passage, Source, Trace, Transport};
 use crate::host::{Family, RouteKind, RuleSelector};
 use crate::ruleset::{Hook, RuleMeaning};
@@ -73,7 +73,7 @@ pub struct NodeModel<'a> {
     body: &'a Body,
     facts: Facts,
     desired: Desired,
-    is_in_force: bool,
+    lease: Lease,
 }
 
 impl<'a> NodeModel<'a> {
@@ -95,7 +95,10 @@ impl<'a> NodeModel<'a> {
             body,
             facts,
             desired,
-            is_in_force: now < body.not_after,
+            lease: match now < body.not_after {
+                true => Lease::Runs,
+                false => Lease::RanOut,
+            },
         }
     }
 
@@ -196,8 +199,11 @@ impl<'a> NodeModel<'a> {
             .any(|range| range.contains(&first.destination));
         match &passage.end {
             End::Redirected(port) => {
-                let asked = (first.destination, first.port).into();
-                let names = NameAnswer::of(&self.desired.dns, &first.source, asked, first.protocol);
+                let asked = AskedResolver {
+                    address: (first.destination, first.port).into(),
+                    protocol: first.protocol,
+                };
+                let names = NameAnswer::of(&self.desired.dns, &first.source, self.lease, asked);
                 let redirects = |trace: &Trace| trace.meaning == Some(RuleMeaning::Forwarder);
                 let at = passage.traces.iter().position(redirects);
                 (LegEnd::Forwarder { port: *port, names }, Cause::Dns, at)
@@ -225,7 +231,7 @@ impl<'a> NodeModel<'a> {
 
     fn passage(&self, packet: &Packet, served: Option<&ServedExit>) -> Passage {
         let mut evaluator = Evaluator::new(&self.desired.ruleset);
-        if !self.is_in_force {
+        if self.lease == Lease::RanOut {
             evaluator.leases.clear();
         }
         let tunnels = self.body.tunnels.iter().flat_map(|tunnel| {

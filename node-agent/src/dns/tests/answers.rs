@@ -4,10 +4,10 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use postern_host::ports::Protocol;
+use postern_plan::desired::Lease;
 use postern_plan::desired::dns::DnsEntry;
 
 use super::super::Outcome;
-use super::super::node::Lease;
 use super::dig::{Answer, dig};
 use super::namespace::{alone, full_name};
 use super::world::{CLUSTER, Facts, WAYS, WORLD, World, entry};

@@ -4,10 +4,10 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use postern_intent::body::DnsMode;
+use postern_plan::desired::Lease;
 use postern_plan::desired::dns::DnsEntry;
 
 use super::super::Outcome;
-use super::super::node::Lease;
 use super::dig::{Answer, dig, dig_for};
 use super::namespace::{alone, full_name, run};
 use super::world::{CLUSTER, Facts, WAYS, WORLD, World, entry};

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 
 use postern_host::ports::Protocol;
 use postern_intent::body::DnsMode;
-use postern_plan::desired::SocketSource;
 use postern_plan::desired::dns::{DnsEntry, DnsExit, DnsPlan};
+use postern_plan::desired::{Lease, SocketSource};
 use postern_plan::host::Family;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use super::super::node::{Lease, Node};
+use super::super::node::Node;
 use super::super::{Counters, Forwarder, Options};
 use super::namespace::{Host, run};
 use super::resolver::Resolver;

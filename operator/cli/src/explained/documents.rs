@@ -4,7 +4,7 @@
 use postern_crds::NodeIntent;
 use postern_crds::names::CLUSTER_INTENT;
 use postern_intent::published::{join, read_cluster, read_intent};
-use postern_intent::{Body, Envelope, NodeName};
+use postern_intent::{Body, Envelope, NodeName, Refusal};
 
 use super::question::PacketError;
 use crate::cluster::Readable;
@@ -20,19 +20,25 @@ pub fn body(
 ) -> Result<Body, PacketError> {
     let unpublished = || PacketError::Unpublished { node: node.clone() };
     let envelope = envelope(intent)?.ok_or_else(unpublished)?;
-    let intent = read_intent(&envelope).map_err(refused(node.as_str()))?;
+    let intent = read_intent(&envelope, node).map_err(|source| match source {
+        Refusal::WrongNode { .. } => PacketError::Foreign {
+            node: node.clone(),
+            source,
+        },
+        source => refused(node.as_str(), source),
+    })?;
     let cluster = self::envelope(cluster)?;
     let cluster = cluster.map(|cluster| read_cluster(&cluster)).transpose();
-    let cluster = cluster.map_err(refused(CLUSTER_INTENT))?;
+    let cluster = cluster.map_err(|source| refused(CLUSTER_INTENT, source))?;
     join(&intent, cluster.as_ref()).map_err(|source| PacketError::Apart {
         node: node.clone(),
         source,
     })
 }
 
-fn refused(name: &str) -> impl FnOnce(postern_intent::Refusal) -> PacketError {
+fn refused(name: &str, source: Refusal) -> PacketError {
     let name = name.to_owned();
-    |source| PacketError::Document { name, source }
+    PacketError::Document { name, source }
 }
 
 fn envelope(object: Option<&Readable<NodeIntent>>) -> Result<Option<Envelope>, PacketError> {

@@ -15,7 +15,6 @@ mod sentence;
 
 pub use documents::body;
 pub use exits::NamedExit;
-pub use judging::HalfExplained;
 pub use packet::{ExplainedPacket, JudgingNode, PacketResult, ShownPacket};
 pub use pod::ExplainedPod;
 pub(crate) use pod::considered_table;

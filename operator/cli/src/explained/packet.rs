@@ -2,7 +2,7 @@
 
 use postern_intent::body::Protocol;
 use postern_intent::{Address, Body, ExitName, NodeName};
-use postern_plan::explain::{Cause, LegEnd, NftRule, NodeLeg};
+use postern_plan::explain::{Cause, LegEnd, NameAnswer, NftRule, NodeLeg};
 use serde::Serialize;
 
 use super::question::PacketQuestion;
@@ -32,6 +32,12 @@ pub struct ExplainedPacket {
     /// Why; none: no node judges it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
+    /// What the forwarder does with a question for a name outside of the cluster, if it is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub names: Option<NameAnswer>,
+    /// Why it is not known what the gateway does with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway_error: Option<String>,
     /// The answer in one sentence.
     pub summary: String,
     /// The nodes that it passes.
@@ -114,19 +120,19 @@ impl ExplainedPacket {
             gateway: None,
             source: None,
             cause: None,
+            names: None,
+            gateway_error: None,
             summary: String::new(),
             nodes: Vec::new(),
             assumed: Vec::new(),
         }
     }
 
-    /// Whether it arrives, or at least what becomes of it is known.
-    #[must_use]
-    pub const fn is_well(&self) -> bool {
-        !matches!(
-            self.result,
-            PacketResult::Refused | PacketResult::Dropped | PacketResult::NotKnown
-        )
+    /// Takes one more thing for granted, if a node was asked at all.
+    pub(crate) fn assume(&mut self, what: &str) {
+        if !self.nodes.is_empty() {
+            self.assumed.push(what.to_owned());
+        }
     }
 
     /// One more node has judged.
@@ -143,7 +149,10 @@ impl ExplainedPacket {
         self.result = match &leg.end {
             LegEnd::Stays => PacketResult::StaysInCluster,
             LegEnd::Delivered => PacketResult::ReachesNode,
-            LegEnd::Forwarder { .. } => PacketResult::AsksForwarder,
+            LegEnd::Forwarder { names, .. } => {
+                self.names = Some(names.clone());
+                PacketResult::AsksForwarder
+            }
             LegEnd::Rejected => PacketResult::Refused,
             LegEnd::Dropped => PacketResult::Dropped,
             LegEnd::Translated | LegEnd::Tunnel(_) => PacketResult::NotKnown,
@@ -162,9 +171,9 @@ impl Shown for ExplainedPacket {
     fn table(&self) -> String {
         let packet = &self.packet;
         let port = packet.port.map(|port| format!(" port {port}"));
-        let protocol = format!("{:?}", packet.protocol).to_uppercase();
         let mut parts = vec![format!(
-            "{protocol} from pod {} ({}) on node {} to {}{}: {}",
+            "{} from pod {} ({}) on node {} to {}{}: {}",
+            packet.protocol,
             self.pod,
             packet.source,
             self.node,
@@ -183,6 +192,15 @@ impl Shown for ExplainedPacket {
             parts.push(format!("assumed:\n{}", self.assumed.join("\n")));
         }
         parts.join("\n\n")
+    }
+
+    /// Whether it arrives, and names outside of the cluster are asked for if that is its purpose.
+    fn is_well(&self) -> bool {
+        let is_lost = matches!(
+            self.result,
+            PacketResult::Refused | PacketResult::Dropped | PacketResult::NotKnown
+        );
+        !is_lost && !matches!(self.names, Some(NameAnswer::NotAsked { .. }))
     }
 }
 

@@ -79,12 +79,6 @@ impl ExplainedPod {
         decides.filter(|_| pod.attachment != Attachment::Host)
     }
 
-    /// Whether the pod leaves as it is meant to, and everything could be read that may be read.
-    #[must_use]
-    pub const fn is_well(&self) -> bool {
-        self.well && self.unread.is_empty()
-    }
-
     fn decide(&mut self, view: &PodView, pod: &Pod, now: Timestamp, unread: &mut Vec<String>) {
         self.node = Some(pod.node.to_string());
         let (snapshot, missed) = snapshot(view, pod, now);
@@ -275,5 +269,10 @@ impl Shown for ExplainedPod {
         parts.extend(named("not read", &self.unread));
         parts.extend(named(NOT_PERMITTED, &self.not_permitted));
         parts.join("\n\n")
+    }
+
+    /// Whether the pod leaves as it is meant to, and everything could be read that may be read.
+    fn is_well(&self) -> bool {
+        self.well && self.unread.is_empty()
     }
 }

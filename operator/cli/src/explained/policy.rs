@@ -53,14 +53,6 @@ impl ExplainedPolicy {
             not_permitted: view.exits.not_permitted.clone(),
         }
     }
-
-    /// Whether every condition holds and everything could be read that may be read.
-    #[must_use]
-    pub fn is_well(&self) -> bool {
-        let holds = |condition: &Condition| condition.status == State::True.as_str();
-        let all_hold = !self.conditions.is_empty() && self.conditions.iter().all(holds);
-        all_hold && self.note.is_none() && self.unread.is_empty()
-    }
 }
 
 /// Whether the status is about another generation than the one that is there.
@@ -95,6 +87,13 @@ impl Shown for ExplainedPolicy {
         parts.extend(named("not read", &self.unread));
         parts.extend(named(NOT_PERMITTED, &self.not_permitted));
         parts.join("\n\n")
+    }
+
+    /// Whether every condition holds and everything could be read that may be read.
+    fn is_well(&self) -> bool {
+        let holds = |condition: &Condition| condition.status == State::True.as_str();
+        let all_hold = !self.conditions.is_empty() && self.conditions.iter().all(holds);
+        all_hold && self.note.is_none() && self.unread.is_empty()
     }
 }
 

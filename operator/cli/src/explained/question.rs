@@ -34,7 +34,7 @@ pub struct PacketTarget {
 #[derive(Debug, Error)]
 pub enum PacketError {
     /// The protocol has ports.
-    #[error("a packet of {protocol:?} has a port: name it with --port")]
+    #[error("a packet of {protocol} has a port: name it with --port")]
     PortMissing {
         /// The protocol.
         protocol: Protocol,
@@ -45,12 +45,6 @@ pub enum PacketError {
     /// The pod is not understood.
     #[error("the pod is not understood")]
     Pod(#[source] IntakeError),
-    /// The pod has no node.
-    #[error("pod {pod} is bound to no node yet, or has finished: it sends no packet")]
-    NotBound {
-        /// The pod.
-        pod: String,
-    },
     /// The pod has the addresses of its node.
     #[error(
         "pod {pod} uses the host network: its packets cannot be told from those of its node, and are not judged"
@@ -100,6 +94,18 @@ pub enum PacketError {
     Document {
         /// The name of the NodeIntent.
         name: String,
+        /// Why.
+        #[source]
+        source: Refusal,
+    },
+    /// The document is another node's.
+    #[error(
+        "the agent of node {node} refuses the document in NodeIntent {node}, and goes on with the one before; an operator that \
+         runs puts the right one back: look at `posternctl status`, and try again"
+    )]
+    Foreign {
+        /// The node.
+        node: NodeName,
         /// Why.
         #[source]
         source: Refusal,

@@ -2,26 +2,21 @@
 
 use postern_intent::Body;
 use postern_intent::body::{PortSpan, Protocol};
+use postern_plan::desired::NotAsked;
 use postern_plan::explain::{LegEnd, NameAnswer, NodeLeg};
 
-use super::packet::{ExplainedPacket, PacketResult};
+use super::packet::ExplainedPacket;
 use super::question::PacketQuestion;
 
-/// What becomes of the packet. `end` is how it ended on the pod's node.
+/// What becomes of the packet. `end` is how it ended on the last node that judged it.
 pub(super) fn summary(explained: &ExplainedPacket, end: &LegEnd) -> String {
     let why = explained.cause.as_ref().map(ToString::to_string);
     let why = why.unwrap_or_default();
     let gateway = explained.gateway.as_ref();
-    let exit = explained.exit.as_ref().map(ToString::to_string);
-    let exit = exit.unwrap_or_default();
-    match (explained.result, end) {
-        (PacketResult::LeavesByExit, _) => {
-            let Some(gateway) = gateway else {
-                return format!(
-                    "it leaves by exit {exit}, which ends outside of the cluster: {why}"
-                );
-            };
-            let source = match explained.source {
+    match end {
+        LegEnd::Exit { exit, source } => {
+            let gateway = gateway.map(ToString::to_string).unwrap_or_default();
+            let source = match source {
                 Some(source) => source.to_string(),
                 None => "the address of the gateway's uplink".to_owned(),
             };
@@ -29,24 +24,30 @@ pub(super) fn summary(explained: &ExplainedPacket, end: &LegEnd) -> String {
                 "it leaves by exit {exit} through gateway {gateway} with source {source}: {why}"
             )
         }
-        (PacketResult::LeavesByUplink, _) => format!(
+        LegEnd::Tunnel(entry) => match gateway {
+            None => format!(
+                "it leaves by exit {}, which ends outside of the cluster: {why}",
+                entry.exit
+            ),
+            Some(gateway) => format!(
+                "it goes into the tunnel of exit {}: {why}. What gateway {gateway} does with it is not known: {}",
+                entry.exit,
+                explained.gateway_error.as_deref().unwrap_or_default()
+            ),
+        },
+        LegEnd::Uplink => format!(
             "it leaves by the uplink of its node, with the source that the node gives it: {why}"
         ),
-        (PacketResult::StaysInCluster, _) => format!("it stays in the cluster: {why}"),
-        (PacketResult::ReachesNode, _) => format!("it reaches the node itself: {why}"),
-        (PacketResult::Refused, _) => format!("it is refused{}: {why}", at_gateway(explained)),
-        (PacketResult::Dropped, _) => {
-            format!("it is dropped silently{}: {why}", at_gateway(explained))
-        }
-        (PacketResult::NotKnown, LegEnd::Tunnel(_)) => {
-            let gateway = gateway.map(ToString::to_string).unwrap_or_default();
-            format!(
-                "it goes into the tunnel of exit {exit}: {why}. What gateway {gateway} does with it is not known: nothing \
-                 that is published for it is at hand"
-            )
-        }
-        (_, LegEnd::Forwarder { port, names }) => forwarded(*port, names, &why),
-        (_, _) => format!(
+        LegEnd::Stays => format!("it stays in the cluster: {why}"),
+        LegEnd::Delivered => format!("it reaches the node itself: {why}"),
+        LegEnd::Rejected => format!("it is refused{}: {why}", at_gateway(explained)),
+        LegEnd::Dropped => format!("it is dropped silently{}: {why}", at_gateway(explained)),
+        LegEnd::Forwarder { port, names } => format!(
+            "it goes to port {port} of its node, where the DNS forwarder asks the cluster's resolver for names of the cluster; \
+             {}: {why}",
+            others(names)
+        ),
+        LegEnd::Translated => format!(
             "not known: {} is an address of a Service. The node translates it to an endpoint before Postern judges it; ask \
              with the address and the port of the endpoint",
             explained.packet.destination
@@ -61,29 +62,35 @@ fn at_gateway(explained: &ExplainedPacket) -> String {
     }
 }
 
-fn forwarded(port: u16, names: &NameAnswer, why: &str) -> String {
-    let others = match names {
-        NameAnswer::Refused => "others are refused".to_owned(),
-        NameAnswer::ResolverRefused => {
-            "others are refused, because the policy does not let the pod ask this resolver"
-                .to_owned()
-        }
-        NameAnswer::NoExit => "others fail, because there is no exit to ask by".to_owned(),
+/// What becomes of questions for names that are not the cluster's.
+fn others(names: &NameAnswer) -> String {
+    let why = match names {
         NameAnswer::Asked { exit, resolvers } if resolvers.is_empty() => {
-            format!("others are asked by exit {exit} at the resolvers of the agent's settings")
+            return format!(
+                "others are asked by exit {exit} at the resolvers of the agent's settings"
+            );
         }
         NameAnswer::Asked { exit, resolvers } => {
             let resolvers: Vec<String> = resolvers.iter().map(ToString::to_string).collect();
-            format!(
+            return format!(
                 "others are asked by exit {exit} at {}",
                 resolvers.join(", ")
-            )
+            );
         }
+        NameAnswer::NotAsked { reason } => match reason {
+            NotAsked::Refused => "are refused",
+            NotAsked::ResolverRefused => {
+                "are refused, because the policy does not let the pod ask this resolver"
+            }
+            NotAsked::NoResolver => "are refused, because nothing names a resolver for them",
+            NotAsked::NoExit => "fail, because there is no exit to ask by",
+            NotAsked::NoLease => "fail, because the intent has run out",
+            NotAsked::NotReached => {
+                "fail, because the exit has no address of the resolvers' family, or does not offer their addresses"
+            }
+        },
     };
-    format!(
-        "it goes to port {port} of its node, where the DNS forwarder asks the cluster's resolver for names of the cluster; \
-         {others}: {why}"
-    )
+    format!("others {why}")
 }
 
 /// What the answer takes for granted.

@@ -41,6 +41,8 @@ pub struct Inputs {
     pub snapshot: Snapshot,
     /// Reports that were passed over, with the reason: a node that writes nonsense stops nobody else.
     pub ignored_reports: BTreeMap<PathBuf, String>,
+    /// Pods that are bound to no node, or have finished, as `namespace/name`: the snapshot leaves them out.
+    pub unbound: BTreeSet<String>,
 }
 
 /// The content of `approvals.yaml`.
@@ -82,6 +84,10 @@ impl Inputs {
             .iter()
             .map(intake::pod)
             .collect::<Result<Vec<_>, _>>()?;
+        let unbound = objects.pods.iter().zip(&pods);
+        let unbound = unbound.filter(|(_, pod)| pod.is_none());
+        let unbound = unbound.map(|(object, _)| full_name(&object.metadata));
+        let unbound = unbound.collect();
         let services = objects
             .services
             .iter()
@@ -130,8 +136,14 @@ impl Inputs {
         Ok(Self {
             snapshot,
             ignored_reports,
+            unbound,
         })
     }
+}
+
+fn full_name(metadata: &ObjectMeta) -> String {
+    let part = |part: &Option<String>| part.clone().unwrap_or_default();
+    format!("{}/{}", part(&metadata.namespace), part(&metadata.name))
 }
 
 /// Files need not say that a namespace exists. One that denied and whose file is gone is taken for one that is going:

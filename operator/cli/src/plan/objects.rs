@@ -168,7 +168,7 @@ fn peer(peer: &TunnelPeer) -> String {
 fn pod(pod: &Pod) -> String {
     let class = match &pod.class {
         Class::Policy { scope } => scope.to_string(),
-        Class::Blocked { reason } => format!("Blocked {reason:?}"),
+        Class::Blocked { reason } => format!("Blocked {reason}"),
         Class::Released => "Released".to_owned(),
     };
     let addresses: Vec<_> = pod.addresses.iter().collect();

@@ -81,4 +81,8 @@ impl Shown for Standing {
         ]
         .join("\n\n")
     }
+
+    fn is_well(&self) -> bool {
+        self.held.is_empty() && self.findings().next().is_none()
+    }
 }

@@ -2,12 +2,28 @@
 
 use std::process::ExitCode;
 
+use super::error::VerbError;
+use crate::output::{Format, Shown, render};
+
 /// What a verb found.
 pub struct Answer {
     /// What goes to standard output.
     pub text: String,
     /// How it ends.
     pub end: End,
+}
+
+impl Answer {
+    /// What was found, in a format.
+    pub(super) fn of(found: &impl Shown, format: Format) -> Result<Self, VerbError> {
+        Ok(Self {
+            text: render(found, format)?,
+            end: match found.is_well() {
+                true => End::Well,
+                false => End::Findings,
+            },
+        })
+    }
 }
 
 /// How a verb ends. The numbers are part of the interface.

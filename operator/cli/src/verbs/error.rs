@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use postern_intent::NodeName;
 use thiserror::Error;
 
 use crate::cluster::ClusterError;
@@ -71,14 +70,20 @@ pub enum VerbError {
     /// A packet cannot be judged.
     #[error("what becomes of the packet cannot be said")]
     Packet(#[source] PacketError),
+    /// The pod has no node.
+    #[error("pod {pod} is bound to no node yet, or has finished: it sends no packet")]
+    NotBound {
+        /// The pod.
+        pod: String,
+    },
     /// What is published cannot be read, and a packet is judged by nothing else.
     #[error(
-        "packets are judged by what is published for their node {node}, which cannot be read here; --manifests judges them by \
-         files instead"
+        "packets are judged by what is published, and NodeIntent {name} cannot be read here; --manifests judges them by files \
+         instead"
     )]
     Published {
-        /// The node.
-        node: NodeName,
+        /// The name of the NodeIntent.
+        name: String,
         /// Why.
         #[source]
         source: Box<ClusterError>,

@@ -7,15 +7,16 @@ use jiff::Timestamp;
 use postern_compile::explain::{Explanation, explain};
 use postern_compile::snapshot::Pod;
 use postern_compile::verdict::Verdict;
-use postern_compile::{Compilation, NodeOutcome, Snapshot, compile};
-use postern_intent::{Namespace, NodeDocument, NodeName, PodName};
+use postern_compile::{Compilation, NodeOutcome, Snapshot, compile, intake};
+use postern_intent::{NodeDocument, NodeName};
 
 use super::inputs::InputArguments;
 use super::packet::{self, PacketArguments};
 use super::source::ReachArguments;
-use super::{Answer, End, VerbError};
-use crate::explained::{ExplainedPacket, ExplainedPod, ExplainedPolicy, considered_table};
-use crate::output::{Format, Shown, render, table};
+use super::{Answer, VerbError};
+use crate::explained::{ExplainedPod, ExplainedPolicy, PacketError, considered_table};
+use crate::files::Inputs;
+use crate::output::{Format, Shown, table};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -55,14 +56,14 @@ struct Named {
 pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbError> {
     match &arguments.what {
         What::Pod(PodArguments { named, packet }) if named.inputs.are_files() => {
-            let (snapshot, compilation) = named.compile()?;
+            let (inputs, compilation) = named.compile()?;
+            let pod = named.pod_among(&inputs)?;
             if let Some(target) = packet.target() {
-                let pod = find_pod(&snapshot, &named.name)?;
-                let explained = packet::of_files(&snapshot, &compilation, pod, &target)?;
-                return answer(&explained, explained.end(), format);
+                let explained = packet::of_files(&inputs.snapshot, &compilation, pod, &target)?;
+                return Answer::of(&explained, format);
             }
-            let explanation = pod(&snapshot, &compilation, &named.name)?;
-            answer(&explanation, End::Well, format)
+            let explanation = explanation(&inputs.snapshot, &compilation, pod);
+            Answer::of(&explanation.ok_or_else(|| named.missing("Pod"))?, format)
         }
         What::Policy(named) if named.inputs.are_files() => {
             let (_, compilation) = named.compile()?;
@@ -72,11 +73,7 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
                     .as_ref()
                     .is_some_and(|namespace| format!("{namespace}/{}", verdict.name) == named.name)
             });
-            let found = found.ok_or_else(|| VerbError::NotFound {
-                kind: "EgressPolicy",
-                name: named.name.clone(),
-            })?;
-            answer(&found, End::Well, format)
+            Answer::of(&found.ok_or_else(|| named.missing("EgressPolicy"))?, format)
         }
         What::Pod(PodArguments { named, packet }) => {
             let (namespace, name) = named.parts()?;
@@ -84,8 +81,10 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
             if let Some(target) = packet.target() {
                 let pod = cluster.bare_pod(namespace, name)?;
                 let pod = pod.ok_or_else(|| named.absent("Pod"))?;
+                let pod = intake::pod(&pod).map_err(PacketError::Pod)?;
+                let pod = pod.ok_or_else(|| named.not_bound())?;
                 let explained = packet::of_cluster(&cluster, &pod, &target, now)?;
-                return answer(&explained, explained.end(), format);
+                return Answer::of(&explained, format);
             }
             let view = cluster.pod(namespace, name)?;
             let mut view = view.ok_or_else(|| named.absent("Pod"))?;
@@ -93,46 +92,14 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
             let exits = deciding.map(|policy| cluster.exits(policy)).transpose()?;
             view.exits = exits.unwrap_or_default();
             let explained = ExplainedPod::of(&named.name, &view, now);
-            answer(&explained, explained.end(), format)
+            Answer::of(&explained, format)
         }
         What::Policy(named) => {
             let (namespace, name) = named.parts()?;
             let view = named.cluster.find()?.policy(namespace, name)?;
             let view = view.ok_or_else(|| named.absent("EgressPolicy"))?;
             let explained = ExplainedPolicy::of(&named.name, &view);
-            answer(&explained, explained.end(), format)
-        }
-    }
-}
-
-fn answer(found: &impl Shown, end: End, format: Format) -> Result<Answer, VerbError> {
-    let text = render(found, format)?;
-    Ok(Answer { text, end })
-}
-
-impl ExplainedPod {
-    const fn end(&self) -> End {
-        match self.is_well() {
-            true => End::Well,
-            false => End::Findings,
-        }
-    }
-}
-
-impl ExplainedPacket {
-    const fn end(&self) -> End {
-        match self.is_well() {
-            true => End::Well,
-            false => End::Findings,
-        }
-    }
-}
-
-impl ExplainedPolicy {
-    fn end(&self) -> End {
-        match self.is_well() {
-            true => End::Well,
-            false => End::Findings,
+            Answer::of(&explained, format)
         }
     }
 }
@@ -151,41 +118,44 @@ impl Named {
         }
     }
 
-    fn compile(&self) -> Result<(Snapshot, Compilation), VerbError> {
+    fn missing(&self, kind: &'static str) -> VerbError {
+        VerbError::NotFound {
+            kind,
+            name: self.name.clone(),
+        }
+    }
+
+    fn not_bound(&self) -> VerbError {
+        VerbError::NotBound {
+            pod: self.name.clone(),
+        }
+    }
+
+    fn compile(&self) -> Result<(Inputs, Compilation), VerbError> {
         let (inputs, _) = self.inputs.read(None, &[])?;
         let compilation = compile(&inputs.snapshot);
-        Ok((inputs.snapshot, compilation))
+        Ok((inputs, compilation))
+    }
+
+    fn pod_among<'a>(&self, inputs: &'a Inputs) -> Result<&'a Pod, VerbError> {
+        let wanted = self.parts()?;
+        let is_it = |pod: &&Pod| (pod.namespace.as_str(), pod.name.as_str()) == wanted;
+        match inputs.snapshot.pods.iter().find(is_it) {
+            Some(pod) => Ok(pod),
+            None if inputs.unbound.contains(&self.name) => Err(self.not_bound()),
+            None => Err(self.missing("Pod")),
+        }
     }
 }
 
-fn find_pod<'a>(snapshot: &'a Snapshot, wanted: &str) -> Result<&'a Pod, VerbError> {
-    let is_it = |pod: &&Pod| format!("{}/{}", pod.namespace, pod.name) == wanted;
-    let found = snapshot.pods.iter().find(is_it);
-    found.ok_or_else(|| VerbError::NotFound {
-        kind: "Pod",
-        name: wanted.to_owned(),
-    })
-}
-
-fn pod(
-    snapshot: &Snapshot,
-    compilation: &Compilation,
-    wanted: &str,
-) -> Result<Explanation, VerbError> {
-    let unusable = || VerbError::Name(wanted.to_owned());
-    let (namespace, name) = wanted.split_once('/').ok_or_else(unusable)?;
-    let namespace: Namespace = namespace.parse().map_err(|_| unusable())?;
-    let name: PodName = name.parse().map_err(|_| unusable())?;
+fn explanation(snapshot: &Snapshot, compilation: &Compilation, pod: &Pod) -> Option<Explanation> {
     let mut bodies: BTreeMap<NodeName, NodeDocument> = snapshot.previous.clone();
     for (node, outcome) in &compilation.nodes {
         if let NodeOutcome::Publish(body) = outcome {
             bodies.insert(node.clone(), (**body).clone());
         }
     }
-    explain(snapshot, &bodies, &namespace, &name).ok_or_else(|| VerbError::NotFound {
-        kind: "Pod",
-        name: wanted.to_owned(),
-    })
+    explain(snapshot, &bodies, &pod.namespace, &pod.name)
 }
 
 impl Shown for Explanation {

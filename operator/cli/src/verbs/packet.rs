@@ -5,9 +5,8 @@ use std::num::NonZeroU16;
 
 use clap::{ArgGroup, Args, ValueEnum};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1;
 use postern_compile::snapshot::Pod;
-use postern_compile::{Compilation, NodeOutcome, Snapshot, intake};
+use postern_compile::{Compilation, NodeOutcome, Snapshot};
 use postern_crds::NodeIntent;
 use postern_crds::names::CLUSTER_INTENT;
 use postern_intent::body::Protocol;
@@ -16,9 +15,7 @@ use postern_intent::{Address, Body, NodeName};
 use super::VerbError;
 use super::bodies::{UNPROVED, coming, coming_cluster};
 use crate::cluster::{Cluster, Readable};
-use crate::explained::{
-    ExplainedPacket, HalfExplained, PacketError, PacketQuestion, PacketTarget, body,
-};
+use crate::explained::{ExplainedPacket, PacketError, PacketQuestion, PacketTarget, body};
 
 /// One packet of the pod.
 #[derive(Debug, Args)]
@@ -70,23 +67,19 @@ pub(super) fn of_files(
 ) -> Result<ExplainedPacket, VerbError> {
     let question = PacketQuestion::new(pod, target)?;
     let cluster = coming_cluster(snapshot, compilation);
-    let of = |node: &NodeName| {
-        let outcome = compilation.nodes.get(node)?;
-        coming(outcome, snapshot.previous.get(node), cluster)
-    };
-    let missing = || {
-        let node = question.node.clone();
-        match compilation.nodes.get(&node) {
+    let body = |node: &NodeName| {
+        let outcome = compilation.nodes.get(node);
+        let previous = snapshot.previous.get(node);
+        let found = outcome.and_then(|outcome| coming(outcome, previous, cluster));
+        let node = node.clone();
+        found.ok_or(match outcome {
             Some(NodeOutcome::Restored) => PacketError::Restored { node },
             _ => PacketError::Unpublished { node },
-        }
+        })
     };
-    let body = of(&question.node).ok_or_else(missing)?;
-    let half = HalfExplained::of(&question, &body, snapshot.now);
-    let gateway = half.gateway().and_then(of);
-    let mut explained = half.with(gateway.as_ref(), snapshot.now);
+    let mut explained = ExplainedPacket::judged(&question, snapshot.now, body)?;
     if snapshot.reports.iter().any(|report| report.key.is_some()) {
-        explained.assumed.push(UNPROVED.to_owned());
+        explained.assume(UNPROVED);
     }
     Ok(explained)
 }
@@ -94,41 +87,23 @@ pub(super) fn of_files(
 /// By what is published in a cluster.
 pub(super) fn of_cluster(
     cluster: &Cluster,
-    object: &v1::Pod,
+    pod: &Pod,
     target: &PacketTarget,
     now: Timestamp,
 ) -> Result<ExplainedPacket, VerbError> {
-    let pod = intake::pod(object).map_err(PacketError::Pod)?;
-    let name = |part: &Option<String>| part.clone().unwrap_or_default();
-    let pod = pod.ok_or_else(|| {
-        let metadata = &object.metadata;
-        let pod = format!("{}/{}", name(&metadata.namespace), name(&metadata.name));
-        PacketError::NotBound { pod }
-    })?;
-    let question = PacketQuestion::new(&pod, target)?;
+    let question = PacketQuestion::new(pod, target)?;
     let mut published = Published {
         cluster,
-        pod_node: &question.node,
         read: BTreeMap::new(),
     };
-    let found = published.body(&question.node)?;
-    let half = HalfExplained::of(&question, &found, now);
-    let gateway = half.gateway().cloned();
-    let gateway = gateway.map(|gateway| published.body(&gateway)).transpose();
-    let gateway = match gateway {
-        Err(VerbError::Packet(PacketError::Unpublished { .. })) => None,
-        other => other?,
-    };
-    let mut explained = half.with(gateway.as_ref(), now);
-    let unverified = "what is published is genuine; `posternctl verify` looks at signatures";
-    explained.assumed.push(unverified.to_owned());
+    let mut explained = ExplainedPacket::judged(&question, now, |node| published.body(node))?;
+    explained.assume("what is published is genuine; `posternctl verify` looks at signatures");
     Ok(explained)
 }
 
 /// What is published, each object read once.
 struct Published<'a> {
     cluster: &'a Cluster,
-    pod_node: &'a NodeName,
     read: BTreeMap<String, Option<Readable<NodeIntent>>>,
 }
 
@@ -138,7 +113,7 @@ impl Published<'_> {
             if !self.read.contains_key(name) {
                 let found = self.cluster.intent(name);
                 let found = found.map_err(|source| VerbError::Published {
-                    node: self.pod_node.clone(),
+                    name: name.to_owned(),
                     source: Box::new(source),
                 })?;
                 self.read.insert(name.to_owned(), found);

@@ -4,8 +4,8 @@ use clap::Args;
 use jiff::Timestamp;
 
 use super::source::ClusterArguments;
-use super::{Answer, End, VerbError};
-use crate::output::{Format, render};
+use super::{Answer, VerbError};
+use crate::output::Format;
 use crate::standing::Standing;
 
 #[derive(Debug, Args)]
@@ -16,10 +16,5 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbError> {
     let objects = arguments.cluster.find()?.objects()?;
-    let standing = Standing::of(&objects, Timestamp::now());
-    let well = standing.held.is_empty() && standing.findings().next().is_none();
-    Ok(Answer {
-        text: render(&standing, format)?,
-        end: if well { End::Well } else { End::Findings },
-    })
+    Answer::of(&Standing::of(&objects, Timestamp::now()), format)
 }

@@ -11,6 +11,7 @@ mod explained;
 mod folder;
 mod packet;
 mod packet_cluster;
+mod packet_short;
 mod plan;
 mod publish;
 mod samples;

@@ -34,7 +34,7 @@ spec:
     ports: [{protocol: TCP, port: 8000, endPort: 8999}]
 ";
 
-fn pod(name: &str, app: &str, addresses: &str) -> String {
+pub(crate) fn pod(name: &str, app: &str, addresses: &str) -> String {
     format!(
         "---\napiVersion: v1\nkind: Pod\nmetadata: {{namespace: crawlers, name: {name}, uid: pod-{name}, labels: {{app: {app}}}}}\n\
          spec: {{nodeName: worker, containers: []}}\nstatus: {{podIPs: [{addresses}]}}\n"
@@ -61,7 +61,7 @@ pub(crate) fn lab() -> Lab {
     lab
 }
 
-const INPUTS: [&str; 12] = [
+pub(crate) const INPUTS: [&str; 12] = [
     "-f",
     "manifests",
     "--reports",
@@ -102,7 +102,7 @@ fn answered(lab: &Lab, pod: &str, packet: &str) -> (i32, Value) {
 }
 
 /// What is said about a packet, which ends with this code.
-fn said(lab: &Lab, pod: &str, packet: &str, code: i32) -> Value {
+pub(crate) fn said(lab: &Lab, pod: &str, packet: &str, code: i32) -> Value {
     let output = asked(lab, pod, packet, &["-o", "json"]);
     ends(&output, code);
     serde_json::from_slice(&output.stdout).expect("JSON")
@@ -327,7 +327,7 @@ fn a_packet_that_no_pod_sends_is_not_explained() {
             "both",
             "203.0.113.5 --protocol UDP",
             1,
-            "name it with --port",
+            "a packet of UDP has a port: name it with --port",
         ),
         (
             "both",
@@ -378,28 +378,6 @@ fn a_field_that_is_not_honoured_blocks_its_pods_and_is_named_as_the_cause() {
     let found = said(&lab, "both", "203.0.113.5 --port 8080", 3);
     assert_eq!(found["result"], "Refused", "{found}");
     assert_eq!(found["cause"]["reason"], "NotImplemented", "{found}");
-}
-
-#[test]
-fn a_blocked_pod_asks_for_names_of_the_cluster_and_a_node_that_waits_for_an_approval_is_not_guessed_at()
- {
-    let lab = lab();
-    let pod = pod("safe", "vault", "{ip: 10.244.2.30}").replace("crawlers", "vault");
-    lab.write("manifests/vault.yaml", &pod);
-    let found = said(&lab, "vault/safe", "203.0.113.5 --port 8080", 3);
-    let cause = json!({"type": "PodBlocked", "reason": "NamespaceDeny"});
-    assert_eq!(found["cause"], cause, "{found}");
-    let found = said(&lab, "vault/safe", "10.96.0.10 --port 53 --protocol UDP", 0);
-    let summary = found["summary"].as_str().expect("a sentence");
-    assert!(summary.contains("others are refused: "), "{summary}");
-    lab.report("worker", Some(crate::folder::KEYS[1].1), 1_795_000_000_000);
-    let waits = asked(&lab, "both", "203.0.113.5 --port 8080", &[]);
-    ends(&waits, 1);
-    assert!(
-        text(&waits).contains("what node worker carries is not known"),
-        "{}",
-        text(&waits)
-    );
 }
 
 /// The first rule that names a packet decides, without nft, chains or sets.

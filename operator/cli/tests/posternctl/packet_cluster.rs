@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use postern_intent::published::read_intent;
+use postern_intent::sign::sign_intent;
+use postern_intent::{NodeDocument, Serial};
 use serde_json::{Value, json};
 
 use crate::folder::Lab;
@@ -108,17 +111,17 @@ fn who_may_not_read_what_is_published_is_told_the_right_the_role_and_the_way_wit
             "cluster.postern.dev",
             "get nodeintents.postern.dev cluster.postern.dev",
         ),
-        ("gw", "get nodeintents.postern.dev gw"),
     ] {
         let mut answers = answers.clone();
         answers.insert(format!("{INTENTS}/{name}"), forbidden());
         let output = asked(&lab, answers, "203.0.113.5 --port 8080");
         ends(&output, 1);
+        let object = format!("NodeIntent {name}");
         for words in [
             missing,
             "ClusterRole `postern-approver`",
             "--manifests",
-            "node worker",
+            &object,
         ] {
             assert!(text(&output).contains(words), "{}", text(&output));
         }
@@ -126,19 +129,65 @@ fn who_may_not_read_what_is_published_is_told_the_right_the_role_and_the_way_wit
     }
 }
 
+/// The object with another document in it.
+fn changed(
+    lab: &Lab,
+    answer: &(u16, Value),
+    node: &str,
+    change: fn(&mut NodeDocument),
+) -> (u16, Value) {
+    let mut answer = answer.clone();
+    let envelope = &mut answer.1["spec"]["envelope"];
+    let before = serde_json::from_value(envelope.clone()).expect("an envelope");
+    let mut document = read_intent(&before, &node.parse().expect("a name")).expect("a document");
+    change(&mut document);
+    let after = sign_intent(&document, &lab.options.signing_keys).expect("an envelope");
+    *envelope = serde_json::to_value(after).expect("JSON");
+    answer
+}
+
 #[test]
-fn without_the_gateways_document_the_answer_ends_in_the_tunnel_and_says_so() {
+fn a_gateway_that_cannot_be_judged_leaves_the_answer_of_the_pods_node_and_says_why() {
     let mut lab = lab();
-    let mut answers = answers(&mut lab);
-    answers.remove(&format!("{INTENTS}/gw"));
-    let found = said(&lab, answers, "203.0.113.5 --port 8080", 3);
-    let way = [&found["result"], &found["exit"], &found["gateway"]];
-    assert_eq!(way, ["NotKnown", "eu", "gw"], "{found}");
-    let summary = found["summary"].as_str().expect("a sentence");
-    assert!(
-        summary.contains("What gateway gw does with it is not known"),
-        "{summary}"
-    );
+    let answers = answers(&mut lab);
+    let gateway = format!("{INTENTS}/gw");
+    let with = |change| changed(&lab, &answers[&gateway], "gw", change);
+    let mut strange = answers[&gateway].clone();
+    strange.1["spec"]["serial"] = json!("many");
+    for (answer, words) in [
+        (nothing(), "nothing is published for node gw"),
+        (
+            forbidden(),
+            "NodeIntent gw cannot be read here; --manifests judges them by files instead: the right to get \
+             nodeintents.postern.dev gw is missing",
+        ),
+        (strange, "NodeIntent gw is not understood"),
+        (
+            with(|document| document.version += 1),
+            "the document in NodeIntent gw cannot be used",
+        ),
+        (
+            with(|document| document.cluster_serial = Serial(1 << 60)),
+            "the document of node gw cannot be joined with the cluster document",
+        ),
+        (
+            answers[&format!("{INTENTS}/worker")].clone(),
+            "refuses the document in NodeIntent gw",
+        ),
+    ] {
+        let mut answers = answers.clone();
+        answers.insert(gateway.clone(), answer);
+        let found = said(&lab, answers, "203.0.113.5 --port 8080", 3);
+        let way = [&found["result"], &found["exit"], &found["gateway"]];
+        assert_eq!(way, ["NotKnown", "eu", "gw"], "{found}");
+        assert_eq!(found["nodes"][0]["cause"]["rule"], "web", "{found}");
+        assert_eq!(found["nodes"][1], Value::Null, "{found}");
+        let error = found["gatewayError"].as_str().expect("a sentence");
+        assert!(error.contains(words), "{words}: {error}");
+        let summary = found["summary"].as_str().expect("a sentence");
+        let told = format!("What gateway gw does with it is not known: {error}");
+        assert!(summary.ends_with(&told), "{summary}");
+    }
 }
 
 #[test]
@@ -170,6 +219,11 @@ fn what_gives_no_body_is_no_answer() {
             "the document in NodeIntent worker cannot be used",
         ),
         ("worker", strange, "NodeIntent worker is not understood"),
+        (
+            "worker",
+            answers[&intent("gw")].clone(),
+            "the agent of node worker refuses the document in NodeIntent worker",
+        ),
     ] {
         let mut answers = answers.clone();
         answers.insert(intent(name), answer);

@@ -1,9 +1,12 @@
 //! What is explained of a packet is what a model of the policy says that knows no nft.
 
-use postern_intent::body::{Access, BlockedReason, Body, Protocol, Scope, Way};
+use postern_intent::body::{Access, BlockedReason, Body, DnsMode, Protocol, Scope, Way};
 use postern_plan::Desired;
+use postern_plan::desired::NotAsked;
 use postern_plan::evaluate::{Packet, Transport};
-use postern_plan::explain::{BoundPod, Cause, FirstPacket, LegEnd, NodeModel, TunnelEntry};
+use postern_plan::explain::{
+    BoundPod, Cause, FirstPacket, LegEnd, NameAnswer, NodeModel, TunnelEntry,
+};
 use postern_plan::ruleset::{Rule, Target};
 
 use super::model::{
@@ -181,6 +184,86 @@ fn a_node_whose_intent_has_run_out_lets_nothing_out() {
         assert_eq!(matches!(leg.end, LegEnd::Tunnel(_)), leaves, "{leg:#?}");
         assert_eq!(leg.cause == Cause::Lease, !leaves, "{leg:#?}");
     }
+}
+
+/// What the forwarder does with a question that the pod sends to 9.9.9.9.
+fn names(body: &Body, now: jiff::Timestamp) -> Option<NameAnswer> {
+    let question = FirstPacket {
+        protocol: Protocol::Udp,
+        port: 53,
+        ..to("9.9.9.9")
+    };
+    match NodeModel::new(body, Some(&pod()), now)
+        .from_pod(&question)
+        .end
+    {
+        LegEnd::Forwarder { names, .. } => Some(names),
+        _ => None,
+    }
+}
+
+fn changed(mut body: Body, change: fn(&mut Body)) -> Option<NameAnswer> {
+    change(&mut body);
+    names(&body, body.issued_at)
+}
+
+fn by(resolver: &str) -> Option<NameAnswer> {
+    Some(NameAnswer::Asked {
+        exit: word("eu"),
+        resolvers: vec![word(resolver)],
+    })
+}
+
+const fn nobody(reason: NotAsked) -> Option<NameAnswer> {
+    Some(NameAnswer::NotAsked { reason })
+}
+
+#[test]
+fn nobody_is_asked_for_a_name_once_the_intent_has_run_out() {
+    let body = client();
+    assert_eq!(names(&body, body.issued_at), by("9.9.9.9:53"));
+    assert_eq!(names(&body, body.not_after), nobody(NotAsked::NoLease));
+}
+
+#[test]
+fn a_resolver_of_a_family_in_which_the_exit_has_no_address_is_not_asked() {
+    let one = changed(client(), |body| {
+        body.tunnels[0].addresses = vec![word("198.18.0.11/32")];
+        body.firewall[0].terms.dns.upstreams = vec![word("[2001:db8::53]:53")];
+    });
+    assert_eq!(one, nobody(NotAsked::NotReached));
+    let two = changed(client(), |body| {
+        body.tunnels[0].addresses = vec![word("198.18.0.11/32")];
+        body.firewall[0].terms.dns.upstreams =
+            vec![word("[2001:db8::53]:53"), word("203.0.113.53:53")];
+    });
+    assert_eq!(two, by("203.0.113.53:53"));
+}
+
+#[test]
+fn a_gateway_asks_no_resolver_that_its_exit_does_not_offer() {
+    assert_eq!(changed(gateway(&[]), |_| {}), by("9.9.9.9:53"));
+    let narrow = changed(gateway(&[]), |body| {
+        body.nat[0].routes = vec![word("198.51.100.0/24")];
+    });
+    assert_eq!(narrow, nobody(NotAsked::NotReached));
+}
+
+#[test]
+fn a_name_is_asked_for_only_where_the_policy_lets_the_pod_and_there_is_an_exit() {
+    let denied = changed(client(), |body| {
+        body.firewall[0].terms.default_action = Access::Deny;
+    });
+    assert_eq!(denied, nobody(NotAsked::ResolverRefused));
+    let silent = changed(client(), |body| {
+        body.firewall[0].terms.dns.mode = DnsMode::Block;
+    });
+    assert_eq!(silent, nobody(NotAsked::Refused));
+    let mut lost = client();
+    lost.firewall[0].way = Way::Blocked {
+        reason: BlockedReason::NoExit,
+    };
+    assert_eq!(names(&lost, lost.not_after), nobody(NotAsked::NoExit));
 }
 
 /// A rule that refuses and says nothing would be explained by an earlier one.
