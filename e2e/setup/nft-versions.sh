@@ -13,10 +13,10 @@ for release in "$@"; do
     if [[ ! -e $root/bin/nft ]]; then
         e2e/setup/tools.sh roots
         rm -rf "$root"
+        mkdir -p "$root/bin"
         # A mirror's copy of sid may be older than its Release file allows.
         mmdebstrap --quiet --variant=extract --aptopt='Acquire::Check-Valid-Until "false"' \
             --include=nftables "$release" "$root/system" </dev/null
-        mkdir -p "$root/bin"
         # The C library of that release is newer than this machine's, so its own loader starts the program.
         cat >"$root/bin/nft" <<EOF
 #!/bin/sh
