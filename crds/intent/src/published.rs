@@ -9,7 +9,7 @@ use crate::envelope::{Envelope, PayloadType, unpack};
 use crate::newtypes::NodeName;
 use crate::refusal::Refusal;
 
-/// The document of the node of this name, whoever signed it.
+/// The document of the node of this name. Its signature is not verified.
 ///
 /// # Errors
 /// [`Refusal`] if it is no document of this format, contradicts itself, or is for another node.
@@ -20,7 +20,7 @@ pub fn read_intent(envelope: &Envelope, own: &NodeName) -> Result<NodeDocument, 
     Ok(document)
 }
 
-/// The cluster document, whoever signed it.
+/// The cluster document. Its signature is not verified.
 ///
 /// # Errors
 /// [`Refusal`] if it is no document of this format, or contradicts itself.

@@ -1,5 +1,7 @@
 //! Reasons of conditions, verdicts, blocked scopes and refusals.
 
+use postern_intent::body::BlockedReason;
+
 use super::vocabulary::vocabulary;
 
 vocabulary! {
@@ -107,5 +109,23 @@ vocabulary! {
         BadKeySet: "The key set holds something that is no key.",
         EmptyKeySet: "The key set holds no key.",
         NotDurable: "The document is good, and what has to outlive a crash before it is in force cannot be written; it is tried again.",
+    }
+}
+
+impl From<BlockedReason> for Reason {
+    /// A body blocks for some of the reasons that conditions have, under the same words.
+    fn from(blocked: BlockedReason) -> Self {
+        match blocked {
+            BlockedReason::NoExit => Self::NoExit,
+            BlockedReason::NoPeerKey => Self::NoPeerKey,
+            BlockedReason::NoMarkLeft => Self::NoMarkLeft,
+            BlockedReason::PolicyRefused => Self::PolicyRefused,
+            BlockedReason::NotImplemented => Self::NotImplemented,
+            BlockedReason::RefNotResolved => Self::RefNotResolved,
+            BlockedReason::NamespaceDeny => Self::NamespaceDeny,
+            BlockedReason::ReleaseHeld => Self::ReleaseHeld,
+            BlockedReason::TooLarge => Self::TooLarge,
+            BlockedReason::NoTunnel => Self::NoTunnel,
+        }
     }
 }

@@ -71,7 +71,7 @@ impl Part {
         }
     }
 
-    /// What a person who waits is told.
+    /// The progress line during the build.
     const fn stage(self) -> &'static str {
         match self {
             Self::Upstream => {

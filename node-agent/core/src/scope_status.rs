@@ -120,7 +120,7 @@ impl ScopeStatus {
 
     /// Why the scope has this status.
     #[must_use]
-    pub const fn reason(&self) -> Reason {
+    pub fn reason(&self) -> Reason {
         match self {
             Self::Enforcing => Reason::Enforced,
             Self::Degraded => Reason::Mismatch,
@@ -136,7 +136,7 @@ impl ScopeStatus {
 
     /// The reason that the report gives: only a block has one that its state does not name.
     #[must_use]
-    pub const fn reported_reason(&self) -> Option<Reason> {
+    pub fn reported_reason(&self) -> Option<Reason> {
         match self {
             Self::Blocked { .. } => Some(self.reason()),
             _ => None,
@@ -147,9 +147,9 @@ impl ScopeStatus {
 impl BlockCause {
     /// The cause in the vocabulary of conditions.
     #[must_use]
-    pub const fn reason(self) -> Reason {
+    pub fn reason(self) -> Reason {
         match self {
-            Self::Body(reason) => blocked_reason(reason),
+            Self::Body(reason) => reason.into(),
             Self::Expired => Reason::Expired,
             Self::NoTunnel => Reason::NoTunnel,
             Self::NoGuard => Reason::NoGuard,
@@ -163,21 +163,6 @@ const fn blocked(cause: BlockCause) -> ScopeStatus {
     ScopeStatus::Blocked {
         cause,
         seal: Seal::Sealed,
-    }
-}
-
-const fn blocked_reason(reason: BlockedReason) -> Reason {
-    match reason {
-        BlockedReason::NoExit => Reason::NoExit,
-        BlockedReason::NoPeerKey => Reason::NoPeerKey,
-        BlockedReason::NoMarkLeft => Reason::NoMarkLeft,
-        BlockedReason::PolicyRefused => Reason::PolicyRefused,
-        BlockedReason::NotImplemented => Reason::NotImplemented,
-        BlockedReason::RefNotResolved => Reason::RefNotResolved,
-        BlockedReason::NamespaceDeny => Reason::NamespaceDeny,
-        BlockedReason::ReleaseHeld => Reason::ReleaseHeld,
-        BlockedReason::TooLarge => Reason::TooLarge,
-        BlockedReason::NoTunnel => Reason::NoTunnel,
     }
 }
 

@@ -55,7 +55,7 @@ pub struct ObservedTable {
 /// One set or map.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ObservedSet {
-    /// How it was declared; none for a type that no set of ours has.
+    /// The declaration; none where this agent does not understand it.
     pub set_type: Option<SetType>,
     /// What it holds.
     pub elements: BTreeSet<Element>,

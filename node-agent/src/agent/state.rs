@@ -41,13 +41,13 @@ use crate::wireguard_key::NodeKey;
 pub struct Agent<H> {
     /// The host.
     pub host: H,
-    /// What stays as the command line says.
+    /// Options of the command line.
     pub options: AgentOptions,
     /// Now.
     pub clock: Clock,
-    /// What the operator signed, and by which keys that is known.
+    /// Documents of the operator, and the keys that verify them.
     pub documents: DocumentState,
-    /// What outlives the agent.
+    /// State on disk, which outlives the agent.
     pub memory: DurableState,
     /// What the kernel should look like, and what it looked like last.
     pub kernel: KernelState,
@@ -57,11 +57,11 @@ pub struct Agent<H> {
     pub waiting: Vec<Waiting>,
     /// The task that answers the questions of pods for names.
     pub dns: DnsHandle,
-    /// What is logged, counted and reported.
+    /// Logs, metrics and the report.
     pub output: AgentOutput,
 }
 
-/// What stays as the command line says; the node's UID alone may come later, from the token.
+/// Options of the command line; only the node's UID may come later, from the token.
 pub struct AgentOptions {
     /// This node.
     pub node: NodeIdentity,
@@ -157,7 +157,7 @@ impl ExitWatch {
     }
 }
 
-/// What is logged, counted and reported.
+/// Logs, metrics and the report.
 pub struct AgentOutput {
     /// The log of transitions.
     pub audit: Audit,

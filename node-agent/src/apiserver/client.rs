@@ -19,7 +19,7 @@ use crate::files::{self, FileError};
 /// An answer, or the error that none came in time.
 ///
 /// # Errors
-/// [`ApiError::Late`], and what the client says.
+/// [`ApiError::Late`], and the errors of the client.
 pub(super) async fn in_time<T>(
     request: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, ApiError> {
@@ -33,7 +33,7 @@ async fn config(endpoint: &Endpoint) -> Result<Config, ApiError> {
     Ok(config)
 }
 
-/// The token as it lies in its file now.
+/// The current content of the token file.
 ///
 /// # Errors
 /// [`ApiError::Connect`], [`ApiError::NoTokenFile`], [`ApiError::TokenFile`].

@@ -14,7 +14,7 @@ use super::metrics::ApiMetrics;
 const FIRST: Duration = Duration::from_millis(500);
 /// No wait of its own is longer: a node should notice within this time that the API server is back.
 const LONGEST: Duration = Duration::from_secs(15);
-/// What the API server refuses it will refuse again until somebody changes a right, a rule or the object.
+/// The API server refuses the same request again until a right, a rule or the object has changed.
 const REFUSED: Duration = Duration::from_secs(60);
 
 /// How a failure is waited for.
@@ -22,7 +22,7 @@ const REFUSED: Duration = Duration::from_secs(60);
 pub(super) enum ApiWait {
     /// It may work in a moment.
     Short,
-    /// Somebody has to change something first.
+    /// A right, a rule or an object has to change first.
     Long,
 }
 
@@ -72,7 +72,7 @@ impl ApiHealth {
         self.metrics.failed(self.name, word);
     }
 
-    /// An answer came, whatever it says.
+    /// The API server answered with this status code.
     pub fn answered(&self, status: u16) {
         // Overload, a broken store and an unknown token are answers of something that does not serve us.
         if status < 500 && status != 401 && status != 429 {

@@ -134,7 +134,7 @@ fn another_namespace_stands_wherever_the_base_has_its_own() {
     assert!(!found.contains("postern-system"), "{found}");
 }
 
-/// YAML takes such a name for a number where it stands without quotes.
+/// YAML reads such a name without quotes as a number.
 #[test]
 fn a_namespace_that_looks_like_a_number_stays_a_name() {
     let chart = rendered("1e3", &[]);

@@ -1,4 +1,4 @@
-//! Helm on a real API server, and what the chart says of itself.
+//! Helm on a real API server, and the chart's annotations.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{NAMESPACE, chart, named, rendered, repository};
 
-/// What a release has in the cluster, by kind and name, with the version of what is stored. Controllers write the status of
+/// The objects of a release, by kind and name, with the version of what is stored. Controllers write the status of
 /// workloads and of definitions whenever they like, so there the generation counts.
 fn stored(lab: &TestLab) -> BTreeMap<String, Value> {
     let kinds = "customresourcedefinitions,clusterroles,clusterrolebindings,validatingadmissionpolicies,\
@@ -29,7 +29,7 @@ fn stored(lab: &TestLab) -> BTreeMap<String, Value> {
         .collect()
 }
 
-/// What the chart says of itself for Artifact Hub.
+/// An annotation of the chart for Artifact Hub.
 fn annotation(name: &str) -> Vec<Value> {
     let text = std::fs::read_to_string(repository("charts/postern/Chart.yaml")).unwrap();
     let chart: Value = serde_saphyr::from_str(&text).unwrap();

@@ -1,4 +1,4 @@
-//! What each value changes, and what is refused.
+//! Each value changes the field that it names, and a wrong one is refused.
 
 use std::collections::BTreeSet;
 

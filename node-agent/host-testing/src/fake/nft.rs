@@ -103,7 +103,7 @@ fn chain_of<'a>(table: &'a mut ObservedTable, name: &str) -> Result<&'a mut Obse
     table.chains.get_mut(name).ok_or(No::Entry)
 }
 
-/// Does no rule refer to this object? A listed rule says what it refers to: see [`listed`].
+/// Refuses to delete an object that a rule refers to. [`listed`] puts the names that a rule refers to into its listing.
 fn unused(table: &ObservedTable, kind: &str, name: &str) -> Result<(), No> {
     let mut rules = table.chains.values().flat_map(|chain| &chain.rules);
     let refers = |rule: &ObservedRule| {

@@ -116,7 +116,7 @@ fn add_set(out: &mut ObservedTable, body: &Map<String, Value>) {
     out.sets.insert(text(body, "name"), set);
 }
 
-/// None: no set of ours has the type.
+/// None: this agent does not know the declaration, or never uses it.
 fn set_type(types: &[String], body: &Map<String, Value>) -> Option<SetType> {
     let key = types.iter().map(|word| match word.as_str() {
         "ipv4_addr" => Some(KeyType::Ipv4),

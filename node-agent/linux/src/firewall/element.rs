@@ -27,7 +27,7 @@ pub(super) fn key_types(value: Option<&Value>) -> Vec<String> {
     }
 }
 
-/// The type of an expression that we use in a set's declaration; another one has a type that no set of ours has.
+/// The type of an expression that the agent uses in a declaration; the empty word for any other expression.
 fn type_of(expression: &Value) -> &'static str {
     let text = |at| expression.pointer(at).and_then(Value::as_str);
     let payload = (text("/payload/protocol"), text("/payload/field"));

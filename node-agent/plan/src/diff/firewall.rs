@@ -67,7 +67,7 @@ pub fn replacement(current: &FirewallState, desired: &Ruleset) -> Change {
     Change { guard, release }
 }
 
-/// The kernel moves no base chain and changes no set's type: both need the table made anew.
+/// The kernel moves no base chain and changes no set's type: both need a new table.
 fn is_editable(current: &TableState, desired: &Table) -> bool {
     let mut chains = desired.chains.iter();
     let mut sets = desired.sets.iter();

@@ -19,7 +19,7 @@ pub struct TableState {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SetState {
-    /// None: the set is none of ours, and how it is declared was not understood.
+    /// None: the agent declares no such set, and does not understand the declaration.
     pub(super) set_type: Option<SetType>,
     /// Empty where the kernel deletes elements by itself.
     pub(super) elements: BTreeSet<Element>,

@@ -20,22 +20,22 @@ pub enum Cause {
         policy: String,
         /// The name of the rule; its place from 0 where it has none.
         rule: String,
-        /// What the rule says.
+        /// The action of the rule.
         action: Access,
     },
     /// No rule of the policy names it.
     DefaultAction {
         /// The policy, `namespace/name`.
         policy: String,
-        /// What the policy says then.
+        /// The policy's default action.
         action: Access,
     },
-    /// It goes to a special-use address that the policy has no exception for.
+    /// The destination is a special-use address that the policy has no exception for.
     SpecialUse {
         /// The policy, `namespace/name`.
         policy: String,
     },
-    /// It goes to a private address that policy and exit do not both open and no rule names.
+    /// The destination is a private address that no rule names and that policy and exit do not both open.
     Lan {
         /// The policy, `namespace/name`.
         policy: String,
@@ -58,27 +58,27 @@ pub enum Cause {
     Released,
     /// The pod is not classified.
     Held,
-    /// It goes to a pod, a node or an API server.
+    /// The destination is a pod, a node or an API server.
     Inside,
-    /// It goes to a port at which another node translates connections.
+    /// The destination is a port at which another node translates connections.
     NodePort,
-    /// It goes to an address of a Service.
+    /// The destination is an address of a Service.
     Service,
-    /// It carries another packet to a node.
+    /// The packet carries another packet to a node.
     Encapsulated,
-    /// It goes to the end of a tunnel, which is not for pods.
+    /// The destination is the end of a tunnel, which is not for pods.
     TunnelEndpoint,
-    /// It is neighbour discovery or link-local multicast.
+    /// The packet is neighbour discovery or link-local multicast.
     Link,
-    /// It is a question for a name.
+    /// The packet is a question for a name.
     Dns,
     /// The intent ran out.
     Lease,
-    /// Its way is not the one of the policy.
+    /// The packet does not take the policy's way out.
     Way,
     /// Its source is not one that may come this way.
     Source,
-    /// It goes to the node's own address.
+    /// The destination is the node's own address.
     Node,
     /// The gateway lets it out by the exit.
     Offered {
@@ -128,7 +128,7 @@ pub(super) struct Explaining<'a> {
 }
 
 impl Explaining<'_> {
-    /// What a rule says; none: the rule only carries out what another one said.
+    /// The cause that a rule gives; none: the rule only carries out an earlier decision.
     pub(super) fn cause(&self, trace: &Trace) -> Option<Cause> {
         match trace.meaning {
             Some(meaning) => self.of_meaning(meaning),

@@ -16,13 +16,13 @@ pub struct NodeLeg {
     pub end: LegEnd,
     /// Why.
     pub cause: Cause,
-    /// The rule that says so; none: no rule of ours does.
+    /// The deciding rule; none: no rule of ours decides.
     pub deciding: Option<NftRule>,
     /// Every rule that decided or changed something, in order.
     pub rules: Vec<NftRule>,
 }
 
-/// A rule of `table inet postern`, by where it stands.
+/// A rule of `table inet postern` with its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NftRule {
     /// The chain.
@@ -47,11 +47,11 @@ impl From<&Trace> for NftRule {
 /// What becomes of a packet on one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LegEnd {
-    /// It goes on inside the cluster, or stays on the link.
+    /// The packet stays in the cluster or on its link.
     Stays,
-    /// It is delivered to the node itself.
+    /// The node itself receives the packet.
     Delivered,
-    /// It is delivered to the node's DNS forwarder.
+    /// The node's DNS forwarder receives the packet.
     Forwarder {
         /// The port of the forwarder.
         port: u16,
@@ -60,20 +60,20 @@ pub enum LegEnd {
     },
     /// Its destination is an address of a Service: another program translates it to an endpoint before our rules judge it.
     Translated,
-    /// It is dropped, and the sender gets a reset or an ICMP error.
+    /// The node drops the packet and sends a reset or an ICMP error.
     Rejected,
-    /// It is dropped silently.
+    /// The node drops the packet silently.
     Dropped,
-    /// It goes into the tunnel of an exit.
+    /// The packet enters the tunnel of an exit.
     Tunnel(TunnelEntry),
-    /// It leaves by an exit that this node serves.
+    /// The packet leaves by an exit that this node serves.
     Exit {
         /// The exit.
         exit: ExitName,
         /// Its source then; none: an address of the interface that it leaves by.
         source: Option<Address>,
     },
-    /// It leaves by the node's own uplink, with the source that the node gives it.
+    /// The packet leaves by the node's own uplink, with the source that the node gives it.
     Uplink,
 }
 

@@ -11,7 +11,7 @@ use super::rule::{Counter, Rule};
 pub struct Edit {
     /// The table's family.
     pub family: TableFamily,
-    /// What is done to it.
+    /// The change.
     pub command: Command,
 }
 
@@ -30,7 +30,7 @@ impl Edit {
     }
 }
 
-/// What is done to a table: nft(8), "add", "delete" and "flush" of each kind of object.
+/// A change of a table: nft(8), "add", "delete" and "flush" of each kind of object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Changes nothing where the table is there.
@@ -48,14 +48,14 @@ pub enum Command {
     AddSet {
         /// The set's name.
         name: String,
-        /// How it is declared.
+        /// The declaration.
         set_type: SetType,
     },
     /// All elements go.
     FlushSet {
         /// The set's name.
         name: String,
-        /// How it is declared: nft has one word for sets and another one for maps.
+        /// The declaration: nft has one word for sets and another one for maps.
         set_type: SetType,
     },
     /// The kernel refuses it while a rule looks into the set.

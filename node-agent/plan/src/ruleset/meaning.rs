@@ -1,6 +1,6 @@
-//! What a rule stands for in the words of policies, exits and the cluster, so that a decision can be explained.
+//! The meaning of a rule in terms of policies, exits and the cluster, by which a decision is explained.
 
-/// What a rule stands for. A rule with a [`Counter`](super::Counter) of its own needs none: the counter says it. nft sees
+/// The meaning of a rule. A rule with a [`Counter`](super::Counter) of its own needs none: the counter says it. nft sees
 /// neither, so two rules that differ in it alone are equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RuleMeaning {

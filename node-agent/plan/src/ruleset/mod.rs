@@ -1,6 +1,6 @@
 //! The firewall as a value that prints itself.
 //!
-//! A [`Ruleset`] is three tables; [`model`] has its nouns, [`rule`] what a rule says, [`meaning`] what a rule stands for, [`element`] what sets and maps
+//! A [`Ruleset`] is three tables; [`model`] has its nouns, [`rule`] what a rule says, [`meaning`] which part of a policy it comes from, [`element`] what sets and maps
 //! hold, [`edit`] has the commands that change tables, [`transaction`] is one atomic change, and [`print`] writes nft's language.
 
 pub mod edit;

@@ -191,7 +191,7 @@ impl SetType {
 /// A set, or a map where its type has a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Set {
-    /// How it is declared.
+    /// The declaration.
     pub set_type: SetType,
     /// What it holds.
     pub elements: BTreeSet<Element>,

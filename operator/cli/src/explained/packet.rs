@@ -35,7 +35,7 @@ pub struct ExplainedPacket {
     /// What the forwarder does with a question for a name outside of the cluster, if it is asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub names: Option<NameAnswer>,
-    /// Why it is not known what the gateway does with it.
+    /// The reason why the gateway's decision is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway_error: Option<String>,
     /// The answer in one sentence.
@@ -78,7 +78,7 @@ pub enum PacketResult {
     AsksForwarder,
     /// It does not arrive, and the pod gets an error.
     Refused,
-    /// It does not arrive, and nobody is told.
+    /// A node drops the packet silently.
     Dropped,
     /// What becomes of it depends on what is not known here.
     NotKnown,

@@ -7,7 +7,7 @@ use crate::output::{Format, Shown, render};
 
 /// What a verb found.
 pub struct Answer {
-    /// What goes to standard output.
+    /// The text for standard output.
     pub text: String,
     /// How it ends.
     pub end: End,

@@ -1,6 +1,5 @@
 //! What is said about each resource: conditions and counts, as values. Whoever calls writes them where they belong.
 
-mod blocked_reason;
 mod detail;
 mod exceptions;
 mod exit;
@@ -12,7 +11,6 @@ mod progress;
 mod seen;
 mod verdicts;
 
-use blocked_reason::reason;
 pub use detail::{ClientCounts, Detail, GatewayLine, GatewayRole, NodeCounts, Verdict};
 use path::{Jury, PathFaults, fresh};
 use progress::{Concerned, Progress, silent};

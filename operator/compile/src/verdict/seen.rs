@@ -7,7 +7,7 @@ use postern_crds::node_report::ResolverState;
 use postern_intent::body::{Class, Scope, Way};
 use postern_intent::{NodeName, ScopeId, Uid};
 
-use super::{Concerned, Progress, reason as reason_of};
+use super::{Concerned, Progress};
 use crate::assign::{Decision, PodCounts};
 use crate::lower::Context;
 use crate::settled::{NodeOutcome, Settled};
@@ -177,7 +177,7 @@ fn shares<'a>(
         match &scope.way {
             Way::Blocked { reason } => {
                 share.blocked += count;
-                share.reason = Some(reason_of(*reason));
+                share.reason = Some((*reason).into());
             }
             Way::Tunnel | Way::LocalExit | Way::NodeUplink => share.enforced += count,
         }
