@@ -10,6 +10,7 @@ mod damaged;
 mod explained;
 mod folder;
 mod packet;
+mod packet_agrees;
 mod packet_cluster;
 mod packet_short;
 mod plan;
