@@ -15,13 +15,14 @@ use ed25519_dalek::pkcs8::EncodePrivateKey as _;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use postern_compile::publish::{DocumentChange, DocumentLoss, PublishedState};
 use postern_compile::snapshot::{Definitions, Memory, Node, Settings, Snapshot};
 use postern_compile::{NodeOutcome, compile};
 use postern_crds::conditions::Reason;
 use postern_crds::{NodeIntent, NodeIntentSpec};
 use postern_intent::{NodeDocument, NodeName};
-use postern_operator::pipeline::intents::{IntentLoss, IntentState, Intents};
-use postern_operator::pipeline::publish::{IntentChange, spec};
+use postern_operator::pipeline::intents::{IntentState, Intents};
+use postern_operator::pipeline::publish::spec;
 use postern_operator::signer::KeyRing;
 use postern_operator::watches::Tolerant;
 
@@ -90,11 +91,12 @@ fn shown(version: &str, spec: NodeIntentSpec) -> Tolerant<NodeIntent> {
 }
 
 fn look(intents: &mut Intents, object: Option<&Tolerant<NodeIntent>>) -> IntentState {
-    intents.state(&node(), object, ring(1).trust(), Instant::now())
+    let state = intents.state(&node(), object, ring(1).trust(), Instant::now());
+    state.expect("a watch that has shown every write")
 }
 
 /// The process writes the body of a second, which becomes this version.
-fn writes(intents: &mut Intents, (second, version): (i64, &str), change: IntentChange) {
+fn writes(intents: &mut Intents, (second, version): (i64, &str), change: DocumentChange) {
     let body = Arc::new(body(second));
     let (spec, metadata) = (signed(second, 1), metadata(version));
     intents.wrote(node(), spec, body, &metadata, change, Instant::now());
@@ -103,19 +105,16 @@ fn writes(intents: &mut Intents, (second, version): (i64, &str), change: IntentC
 /// A process that has published the body of second 2000 as version 10, and has seen it.
 fn published() -> Intents {
     let mut intents = Intents::default();
-    writes(&mut intents, (2000, "10"), IntentChange::New);
-    let standing = look(&mut intents, Some(&shown("10", signed(2000, 1))));
-    assert!(
-        matches!(standing, IntentState::Current { .. }),
-        "{standing:?}"
-    );
+    writes(&mut intents, (2000, "10"), DocumentChange::New);
+    let state = look(&mut intents, Some(&shown("10", signed(2000, 1))));
+    assert!(matches!(state, PublishedState::Current(_)), "{state:?}");
     intents
 }
 
-fn loss(object: Option<&Tolerant<NodeIntent>>) -> IntentLoss {
+fn loss(object: Option<&Tolerant<NodeIntent>>) -> DocumentLoss<Reason> {
     match look(&mut published(), object) {
-        IntentState::Lost { kept, why } => {
-            assert_eq!(kept.spec, signed(2000, 1), "the same bytes");
+        PublishedState::Lost(published, why) => {
+            assert_eq!(*published.form, signed(2000, 1), "the same bytes");
             why
         }
         other => panic!("lost, not {other:?}"),
@@ -124,13 +123,16 @@ fn loss(object: Option<&Tolerant<NodeIntent>>) -> IntentLoss {
 
 #[test]
 fn what_was_deleted_is_put_back_as_it_was() {
-    assert_eq!(loss(None), IntentLoss::Deleted);
+    assert_eq!(loss(None), DocumentLoss::Deleted);
 }
 
 #[test]
 fn what_an_untrusted_key_signed_is_no_intent_and_what_was_published_is_put_back() {
     let forged = shown("11", signed(3000, 2));
-    assert_eq!(loss(Some(&forged)), IntentLoss::Changed(Reason::UnknownKey));
+    assert_eq!(
+        loss(Some(&forged)),
+        DocumentLoss::Changed(Reason::UnknownKey)
+    );
 }
 
 #[test]
@@ -139,41 +141,39 @@ fn printed_copies_that_say_something_else_than_the_envelope_are_a_change() {
     spec.serial += 1;
     assert_eq!(
         loss(Some(&shown("11", spec))),
-        IntentLoss::Changed(Reason::Inconsistent)
+        DocumentLoss::Changed(Reason::Inconsistent)
     );
 }
 
 #[test]
 fn an_older_document_in_the_place_of_the_newer_one_is_not_gone_back_to() {
     let older = shown("11", signed(1000, 1));
-    assert_eq!(loss(Some(&older)), IntentLoss::Older);
+    assert_eq!(loss(Some(&older)), DocumentLoss::Older);
 }
 
 #[test]
 fn a_newer_document_of_a_trusted_key_is_what_counts() {
     let newer = shown("11", signed(3000, 1));
-    let standing = look(&mut published(), Some(&newer));
-    let IntentState::Current { body: found, .. } = standing else {
-        panic!("current, not {standing:?}");
+    let state = look(&mut published(), Some(&newer));
+    let PublishedState::Current(found) = state else {
+        panic!("current, not {state:?}");
     };
-    assert_eq!(found.serial, body(3000).serial);
+    assert_eq!(found.document.serial, body(3000).serial);
 }
 
 #[test]
 fn a_write_that_the_watch_has_not_shown_yet_is_waited_for() {
     let mut intents = published();
-    writes(&mut intents, (3000, "12"), IntentChange::New);
+    writes(&mut intents, (3000, "12"), DocumentChange::New);
     let before = shown("10", signed(2000, 1));
-    assert!(matches!(
-        look(&mut intents, Some(&before)),
-        IntentState::Lagging
-    ));
+    let state = intents.state(&node(), Some(&before), ring(1).trust(), Instant::now());
+    assert!(state.is_none(), "{state:?}");
 }
 
 #[test]
 fn what_a_process_puts_back_or_signs_anew_stays_the_word_of_an_earlier_leader() {
     assert!(published().is_ours(&node()));
-    for change in [IntentChange::Republished, IntentChange::Keys] {
+    for change in [DocumentChange::Republished, DocumentChange::Keys] {
         let mut intents = Intents::default();
         look(&mut intents, Some(&shown("10", signed(2000, 1))));
         writes(&mut intents, (2000, "11"), change);
@@ -182,18 +182,13 @@ fn what_a_process_puts_back_or_signs_anew_stays_the_word_of_an_earlier_leader() 
 }
 
 #[test]
-fn a_process_that_knows_nothing_calls_a_forged_intent_tampered_and_never_absent() {
+fn a_process_that_knows_nothing_calls_a_forged_intent_unreadable_and_never_absent() {
     let forged = shown("11", signed(3000, 2));
     let mut intents = Intents::default();
-    let standing = look(&mut intents, Some(&forged));
+    let state = look(&mut intents, Some(&forged));
     assert!(
-        matches!(
-            standing,
-            IntentState::Tampered {
-                why: Reason::UnknownKey
-            }
-        ),
-        "{standing:?}"
+        matches!(state, PublishedState::Unreadable(Reason::UnknownKey)),
+        "{state:?}"
     );
-    assert!(matches!(look(&mut intents, None), IntentState::Absent));
+    assert!(matches!(look(&mut intents, None), PublishedState::Absent));
 }

@@ -10,6 +10,7 @@
 //! | [`gate`] | what may be released, and what waits for a person |
 //! | [`verdict`] | what is said about each resource |
 //! | [`explain`] | why a pod leaves as it does |
+//! | [`publish`] | from a compilation to the writes of a publisher, in their order |
 //!
 //! Inside: `index` (sorted lookups), `pins` (WireGuard keys), `select` and `assign` (pod to policy), `resolve`
 //! (names to what they stand for), `allocate` (numbers), `lower` (one file for each section), `shared` (the document for all nodes), `budget`,
@@ -27,6 +28,7 @@ pub mod intake;
 mod lower;
 mod memory_budget;
 mod pins;
+pub mod publish;
 mod refresh;
 mod remember;
 mod resolve;

@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::runtime::reflector::{ObjectRef, Store};
+use postern_compile::publish::{DocumentChange, SignedDocument};
 use postern_crds::conditions::{ConditionType, is_true};
 use postern_crds::{NodeReport, NodeReportStatus};
 use postern_intent::NodeName;
 use postern_intent::envelope::PayloadType;
 use postern_telemetry::{Late, Origin};
 
-use super::publish::{IntentChange, PlannedWrite};
+use super::publish::PlannedWrite;
 use super::shown_envelope::from_shown;
-use super::signed::SignedDocument;
 use crate::watches::Tolerant;
 
 /// A body that was published.
@@ -132,7 +132,7 @@ impl Arrivals<Origin> {
     /// A write went well. Nothing is remembered of what only put back what was there, nothing of the cluster document, which no
     /// single node ends, and nothing while no traces are made.
     pub fn published<D: SignedDocument>(&mut self, one: &PlannedWrite<D>, at: Timestamp) {
-        if one.change != IntentChange::New || D::KIND != PayloadType::Intent {
+        if one.change != DocumentChange::New || D::KIND != PayloadType::Intent {
             return;
         }
         let Some(origin) = Origin::here() else {
@@ -140,7 +140,7 @@ impl Arrivals<Origin> {
         };
         let envelope = one.object.spec.envelope.as_ref().and_then(from_shown);
         if let Some(digest) = envelope.and_then(|envelope| envelope.digest().ok()) {
-            let serial = one.body.serial().0;
+            let serial = one.document.serial().0;
             let issued = IssuedBody { serial, digest, at };
             self.begin(one.node.clone(), issued, origin);
         }

@@ -1,18 +1,15 @@
 //! The step that compiles, unless nothing has changed since the last compile.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
 use postern_compile::snapshot::Snapshot;
 use postern_compile::{Compilation, NodeOutcome, compile};
-use postern_intent::{NodeDocument, NodeName};
 use tracing::{Instrument as _, info_span};
 
 use super::error::PipelineError;
 use super::gather::definitions;
-use super::intents::IntentState;
 use super::memory::MemoryContents;
 use super::period::period;
 use super::round::{Round, World};
@@ -117,27 +114,6 @@ impl CompileStep {
 
 fn snapshot(round: &Round, now: Timestamp) -> Snapshot {
     let world = &round.world;
-    let mut previous: BTreeMap<NodeName, NodeDocument> = BTreeMap::new();
-    let mut unreadable = BTreeSet::new();
-    for (node, standing) in &round.intent_states {
-        match standing {
-            IntentState::Current { body, .. } => {
-                previous.insert(node.clone(), (**body).clone());
-            }
-            IntentState::Lost { kept, .. } => {
-                previous.insert(node.clone(), (*kept.body).clone());
-            }
-            IntentState::Tampered { .. } => {
-                unreadable.insert(node.clone());
-            }
-            IntentState::Absent | IntentState::Lagging => {}
-        }
-    }
-    let previous_cluster = match &round.cluster_state {
-        IntentState::Current { body, .. } => Some((**body).clone()),
-        IntentState::Lost { kept, .. } => Some((*kept.body).clone()),
-        IntentState::Tampered { .. } | IntentState::Absent | IntentState::Lagging => None,
-    };
     let inputs = world.inputs.clone();
     let remembered = &world.remembered;
     Snapshot {
@@ -152,10 +128,10 @@ fn snapshot(round: &Round, now: Timestamp) -> Snapshot {
         namespaces: inputs.namespaces,
         services: inputs.services,
         reports: inputs.reports,
-        previous,
-        previous_cluster,
+        previous: round.published.previous(),
+        previous_cluster: round.published.previous_cluster(),
         cluster_is_own: world.cluster_is_own,
-        unreadable,
+        unreadable: round.published.unreadable(),
         awaited: world.awaited.clone(),
         memory: remembered.memory.clone(),
         approvals: inputs.approvals,

@@ -1,6 +1,8 @@
 //! Why a run ended early.
 
 use postern_apiserver::{ApiError, Failure};
+use postern_compile::publish::DocumentSignError;
+use postern_intent::sign::SignError;
 use thiserror::Error;
 
 use super::memory::PageError;
@@ -30,13 +32,10 @@ pub enum PipelineError {
     /// The memory cannot be written: without it nothing may be published.
     #[error("the operator cannot write its memory")]
     Memory(#[source] ApiError),
-    /// A body cannot be signed.
-    #[error("the intent of node {node} cannot be signed")]
-    Sign {
-        node: String,
-        #[source]
-        source: postern_intent::sign::SignError,
-    },
+    #[error(transparent)]
+    Sign(DocumentSignError),
+    #[error("the key set of every node cannot be signed")]
+    Announce(#[source] SignError),
     /// A key ring cannot be made.
     #[error("the operator cannot use its keys")]
     Key(#[source] crate::signer::KeyError),

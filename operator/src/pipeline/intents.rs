@@ -5,6 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use postern_compile::publish::{
+    DocumentChange, PublishedDocument, PublishedDocuments, PublishedState, SignedDocument,
+    published_state,
+};
 use postern_crds::conditions::Reason;
 use postern_crds::{NodeIntent, NodeIntentSpec};
 use postern_intent::{ClusterDocument, KeySet, NodeDocument, NodeName, Serial};
@@ -12,18 +16,20 @@ use postern_telemetry::Origin;
 
 use super::arrivals::Arrivals;
 use super::owned::{OwnWrite, ShownVersion};
-use super::publish::{IntentChange, PlannedWrite};
+use super::publish::PlannedWrite;
 use super::shown_envelope::from_shown;
-use super::signed::SignedDocument;
 use crate::watches::Tolerant;
 
+/// The state of what is published; the form of an envelope is the spec of its object, byte for byte.
+pub type IntentState<D = NodeDocument> = PublishedState<D, Arc<NodeIntentSpec>, Reason>;
+
+/// The states of all that is published.
+pub type IntentStates = PublishedDocuments<Arc<NodeIntentSpec>, Reason>;
+
 /// What this process published, or verified as published.
-#[derive(Debug, Clone)]
-pub struct KnownIntent<D = NodeDocument> {
-    /// The object's spec, byte for byte.
-    pub spec: NodeIntentSpec,
-    /// What the envelope says.
-    pub body: Arc<D>,
+#[derive(Debug)]
+struct KnownIntent<D> {
+    published: PublishedDocument<D, Arc<NodeIntentSpec>>,
     owned: OwnWrite,
     author: Author,
 }
@@ -37,39 +43,6 @@ enum Author {
     Earlier,
 }
 
-/// How the published intent of a node stands.
-#[derive(Debug, Clone)]
-pub enum IntentState<D = NodeDocument> {
-    /// It is there and verifies.
-    Current {
-        body: Arc<D>,
-        spec: Box<NodeIntentSpec>,
-    },
-    /// Nothing was ever published.
-    Absent,
-    /// The watch has not shown yet what this process wrote: wait for it.
-    Lagging,
-    /// It is gone, or was changed, while the one who published it lives: the same bytes are published again.
-    Lost {
-        kept: Box<KnownIntent<D>>,
-        why: IntentLoss,
-    },
-    /// There is something that does not verify, and nobody remembers what was there.
-    Tampered {
-        /// Why it does not verify.
-        why: Reason,
-    },
-}
-
-/// Why an intent has to be published again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IntentLoss {
-    Deleted,
-    Changed(Reason),
-    /// Somebody put an older one in its place.
-    Older,
-}
-
 /// How long a write that the API server has not answered is asked about; after that it counts as not carried out.
 const ASKED_FOR: Duration = Duration::from_secs(30);
 
@@ -77,8 +50,8 @@ const ASKED_FOR: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone)]
 struct UnansweredWrite<D> {
     spec: NodeIntentSpec,
-    body: Arc<D>,
-    change: IntentChange,
+    document: Arc<D>,
+    change: DocumentChange,
     at: Instant,
 }
 
@@ -131,9 +104,9 @@ impl<D: SignedDocument> Intents<D> {
         &mut self,
         node: NodeName,
         spec: NodeIntentSpec,
-        body: Arc<D>,
+        document: Arc<D>,
         metadata: &ObjectMeta,
-        change: IntentChange,
+        change: DocumentChange,
         now: Instant,
     ) {
         self.unanswered.remove(&node);
@@ -142,12 +115,12 @@ impl<D: SignedDocument> Intents<D> {
         let former = self.kept.get(&node).map(|kept| kept.author);
         // A republished or re-signed document keeps its author.
         let author = match change {
-            IntentChange::New => Author::Ourselves,
-            IntentChange::Republished | IntentChange::Keys => former.unwrap_or(Author::Earlier),
+            DocumentChange::New => Author::Ourselves,
+            DocumentChange::Republished | DocumentChange::Keys => former.unwrap_or(Author::Earlier),
         };
+        let form = Arc::new(spec);
         let kept = KnownIntent {
-            spec,
-            body,
+            published: PublishedDocument { document, form },
             owned,
             author,
         };
@@ -158,7 +131,7 @@ impl<D: SignedDocument> Intents<D> {
     pub fn sent_unanswered(&mut self, one: PlannedWrite<D>, now: Instant) {
         let write = UnansweredWrite {
             spec: one.object.spec,
-            body: one.body,
+            document: one.document,
             change: one.change,
             at: now,
         };
@@ -181,8 +154,11 @@ impl<D: SignedDocument> Intents<D> {
         };
         // The times of what was sent may be finer than those that are stored, so only the envelopes are compared.
         if let Some(found) = found.filter(|found| found.spec.envelope == write.spec.envelope) {
-            let UnansweredWrite { body, change, .. } = write;
-            self.wrote(node.clone(), found.spec, body, &found.metadata, change, now);
+            let UnansweredWrite {
+                document, change, ..
+            } = write;
+            let (spec, metadata) = (found.spec, &found.metadata);
+            self.wrote(node.clone(), spec, document, metadata, change, now);
         }
     }
 
@@ -204,7 +180,8 @@ impl<D: SignedDocument> Intents<D> {
     /// The serial of what is published, as far as it is known.
     #[must_use]
     pub fn serial(&self, node: &NodeName) -> Option<Serial> {
-        self.kept.get(node).map(|kept| kept.body.serial())
+        let kept = self.kept.get(node)?;
+        Some(kept.published.document.serial())
     }
 
     /// Did this process itself publish what is in force for the node?
@@ -220,65 +197,57 @@ impl<D: SignedDocument> Intents<D> {
         self.kept.keys()
     }
 
-    /// How the intent of a node stands.
+    /// The state of the intent of a node; none: the watch has not shown yet what this process wrote.
     pub fn state(
         &mut self,
         node: &NodeName,
         shown: Option<&Tolerant<NodeIntent>>,
         keys: &KeySet,
         now: Instant,
-    ) -> IntentState<D> {
+    ) -> Option<IntentState<D>> {
         let version = shown.and_then(|object| metadata(object).resource_version.clone());
         let shows = self
             .kept
             .get_mut(node)
             .map(|kept| kept.owned.look(version.as_deref(), now));
         let opened = shown.map(|object| self.open(node, object, keys));
-        let kept = self.kept.get(node);
-        match (opened, shows, kept) {
-            (_, Some(ShownVersion::Older), _) => IntentState::Lagging,
-            (None, _, None) => IntentState::Absent,
-            (None, _, Some(kept)) => lost(kept, IntentLoss::Deleted),
-            (Some(Ok(body)), _, Some(kept)) if body.serial() < kept.body.serial() => {
-                lost(kept, IntentLoss::Older)
-            }
-            (Some(Ok(body)), _, _) => {
-                let spec = self.adopt(node, shown, &body, now);
-                IntentState::Current { body, spec }
-            }
-            (Some(Err(why)), _, Some(kept)) => lost(kept, IntentLoss::Changed(why)),
-            (Some(Err(why)), _, None) => IntentState::Tampered { why },
+        if shows == Some(ShownVersion::Older) {
+            return None;
         }
+        let kept = self.kept.get(node).map(|kept| kept.published.clone());
+        let read = opened.map(|opened| {
+            opened.map(|document| PublishedDocument {
+                document,
+                form: form(shown, kept.as_ref().map(|kept| &kept.form)),
+            })
+        });
+        let state = published_state(read, kept);
+        if let PublishedState::Current(published) = &state {
+            self.adopt(node, published, version.as_deref().unwrap_or_default(), now);
+        }
+        Some(state)
     }
 
     /// What verifies is remembered, whoever published it: an earlier leader's intent can be put back too.
     fn adopt(
         &mut self,
         node: &NodeName,
-        shown: Option<&Tolerant<NodeIntent>>,
-        body: &Arc<D>,
+        published: &PublishedDocument<D, Arc<NodeIntentSpec>>,
+        version: &str,
         now: Instant,
-    ) -> Box<NodeIntentSpec> {
-        let Some(object) = shown.and_then(Tolerant::good) else {
-            return Box::default();
-        };
-        let same = self
-            .kept
-            .get(node)
-            .is_some_and(|kept| kept.spec == object.spec);
-        if !same {
-            let version = object.metadata.resource_version.clone().unwrap_or_default();
-            let mut owned = OwnWrite::new(version.clone(), now);
-            owned.look(Some(&version), now);
-            let kept = KnownIntent {
-                spec: object.spec.clone(),
-                body: Arc::clone(body),
-                owned,
-                author: Author::Earlier,
-            };
-            self.kept.insert(node.clone(), kept);
+    ) {
+        let known = self.kept.get(node);
+        if known.is_some_and(|kept| Arc::ptr_eq(&kept.published.form, &published.form)) {
+            return;
         }
-        Box::new(object.spec.clone())
+        let mut owned = OwnWrite::new(version.to_owned(), now);
+        owned.look(Some(version), now);
+        let kept = KnownIntent {
+            published: published.clone(),
+            owned,
+            author: Author::Earlier,
+        };
+        self.kept.insert(node.clone(), kept);
     }
 
     fn open(&mut self, node: &NodeName, object: &Tolerant<NodeIntent>, keys: &KeySet) -> Opened<D> {
@@ -303,11 +272,14 @@ impl<D: SignedDocument> Intents<D> {
     }
 }
 
-fn lost<D: Clone>(kept: &KnownIntent<D>, why: IntentLoss) -> IntentState<D> {
-    IntentState::Lost {
-        kept: Box::new(kept.clone()),
-        why,
-    }
+/// The spec that an object shows; where it is the known one, that one.
+fn form(
+    shown: Option<&Tolerant<NodeIntent>>,
+    known: Option<&Arc<NodeIntentSpec>>,
+) -> Arc<NodeIntentSpec> {
+    let spec = shown.and_then(Tolerant::good).map(|object| &object.spec);
+    let same = known.filter(|known| spec == Some(&***known));
+    same.map_or_else(|| Arc::new(spec.cloned().unwrap_or_default()), Arc::clone)
 }
 
 fn metadata(object: &Tolerant<NodeIntent>) -> &ObjectMeta {
@@ -324,7 +296,8 @@ fn open<D: SignedDocument>(
         return Err(Reason::NoIntent);
     };
     let envelope = from_shown(shown).ok_or(Reason::Malformed)?;
-    let document = D::open(name, &envelope, keys)?;
+    let document = D::open(name, &envelope, keys)
+        .map_err(|refusal| Reason::parse(refusal.reason()).unwrap_or(Reason::Malformed))?;
     let copies = spec.serial == document.serial().0
         && spec.node_uid == document.node_uid()
         && spec.not_after.as_ref().map(|time| time.0.as_second())

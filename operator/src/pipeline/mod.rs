@@ -30,7 +30,6 @@ pub mod report;
 mod round;
 mod run;
 mod shown_envelope;
-pub mod signed;
 mod wake;
 mod write_backoff;
 

@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use postern_crds::names::CLUSTER_INTENT;
-use postern_intent::{ClusterDocument, NodeName};
+use postern_compile::publish::{PublishedState, SignedDocument, cluster_intent};
+use postern_intent::NodeName;
 
 use super::gather::Inputs;
-use super::intents::IntentState;
+use super::intents::{IntentState, IntentStates};
 use super::memory::{LoadedMemory, MemoryContents};
-use super::signed::SignedDocument;
 use crate::signer::SigningKeys;
 
 /// What a run has gathered.
@@ -16,9 +15,7 @@ pub(super) struct Round {
     pub(super) epoch: u64,
     pub(super) signing: SigningKeys,
     pub(super) world: World,
-    pub(super) intent_states: BTreeMap<NodeName, IntentState>,
-    /// How the published cluster document stands.
-    pub(super) cluster_state: IntentState<ClusterDocument>,
+    pub(super) published: IntentStates,
     pub(super) loaded: LoadedMemory,
 }
 
@@ -35,38 +32,23 @@ pub(super) struct World {
     pub(super) keys: Vec<String>,
 }
 
-/// The object of the cluster document.
-pub(super) fn cluster_intent() -> NodeName {
-    #[expect(clippy::expect_used, reason = "a constant, which a test parses")]
-    CLUSTER_INTENT.parse().expect("the name of an object")
-}
-
 /// The marks by which two states of what is published differ.
-pub(super) fn marks(
-    intent_states: &BTreeMap<NodeName, IntentState>,
-    cluster_state: &IntentState<ClusterDocument>,
-) -> BTreeMap<NodeName, String> {
-    let nodes = intent_states.iter();
+pub(super) fn marks(published: &IntentStates) -> BTreeMap<NodeName, String> {
+    let nodes = published.nodes.iter();
     nodes
-        .map(|(node, standing)| (node.clone(), mark(standing)))
-        .chain([(cluster_intent(), mark(cluster_state))])
+        .map(|(node, state)| (node.clone(), mark(state)))
+        .chain([(cluster_intent(), mark(&published.cluster))])
         .collect()
 }
 
-fn mark<D: SignedDocument>(standing: &IntentState<D>) -> String {
-    match standing {
-        IntentState::Current { body, .. } => format!("current {}", body.serial()),
-        IntentState::Absent => "absent".to_owned(),
-        IntentState::Lagging => "lagging".to_owned(),
-        IntentState::Lost { kept, why } => format!("lost {} {why:?}", kept.body.serial()),
-        IntentState::Tampered { why } => format!("tampered {why}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_name_of_the_cluster_documents_object_is_one() {
-        assert!(super::cluster_intent().as_str().contains("cluster"));
+fn mark<D: SignedDocument>(state: &IntentState<D>) -> String {
+    let serial = state
+        .published()
+        .map(|published| published.document.serial());
+    match (state, serial) {
+        (PublishedState::Current(_), Some(serial)) => format!("current {serial}"),
+        (PublishedState::Lost(_, why), Some(serial)) => format!("lost {serial} {why:?}"),
+        (PublishedState::Unreadable(why), _) => format!("unreadable {why}"),
+        _ => "absent".to_owned(),
     }
 }

@@ -6,14 +6,15 @@ use std::time::Instant;
 
 use http::{Method, StatusCode};
 use k8s_openapi::api::core::v1::ConfigMap;
+use postern_compile::publish::DocumentChange;
 use postern_crds::{NodeIntent, NodeIntentSpec};
 use postern_intent::{NodeDocument, NodeName};
 use postern_operator::lease::EPOCH_ANNOTATION;
 use postern_operator::metrics::Metrics;
 use postern_operator::pipeline::intents::Intents;
 use postern_operator::pipeline::publish::{
-    Attempt, Chores, IntentChange, PlannedWrite, Trusted, WriteMethod, Writer, do_chores,
-    keep_trust, publish_intents,
+    Attempt, Chores, PlannedWrite, Trusted, WriteMethod, Writer, do_chores, keep_trust,
+    publish_intents,
 };
 use serde_json::json;
 
@@ -86,13 +87,13 @@ fn body() -> NodeDocument {
 fn anew() -> PlannedWrite {
     PlannedWrite {
         node: node(),
-        body: Arc::new(body()),
+        document: Arc::new(body()),
         object: NodeIntent::new("n1", NodeIntentSpec::default()),
         method: WriteMethod::Anew {
             uid: Some("o1".to_owned()),
             version: Some("7".to_owned()),
         },
-        change: IntentChange::Republished,
+        change: DocumentChange::Republished,
     }
 }
 

@@ -4,8 +4,8 @@ use std::io;
 use std::path::PathBuf;
 
 use postern_compile::intake::IntakeError;
-use postern_intent::sign::SignError;
-use postern_intent::{NodeName, Refusal};
+use postern_compile::publish::DocumentSignError;
+use postern_intent::Refusal;
 use thiserror::Error;
 
 use crate::schema::SchemaError;
@@ -126,15 +126,9 @@ pub enum FilesError {
         #[source]
         source: serde_json::Error,
     },
-    /// A body cannot be signed.
-    #[error("the intent of node {node} cannot be signed")]
-    Sign {
-        /// The node.
-        node: String,
-        /// Why.
-        #[source]
-        source: SignError,
-    },
+    /// A document cannot be signed.
+    #[error(transparent)]
+    Sign(#[from] DocumentSignError),
 }
 
 impl From<IntakeError> for FilesError {
@@ -163,13 +157,5 @@ pub enum EnvelopeError {
         /// Why.
         #[source]
         source: Refusal,
-    },
-    /// It is another node's.
-    #[error("{path:?} is for node {found}, not for the one that its folder is named after")]
-    Stray {
-        /// The file.
-        path: PathBuf,
-        /// Whose it is.
-        found: NodeName,
     },
 }

@@ -1,81 +1,71 @@
-//! Where things are.
+//! Where a publisher's files are.
 
 use std::path::{Path, PathBuf};
 
-use super::published::CLUSTER_ENVELOPE;
+use postern_intent::NodeName;
 
-/// The paths of a publisher's folder.
+/// The file of an envelope in its node's folder.
+const ENVELOPE: &str = "intent.dsse.json";
+
+/// The file of the cluster document, in the folder of all nodes and in each node's.
+const CLUSTER_ENVELOPE: &str = "cluster.dsse.json";
+
+/// The files that a publisher writes.
 #[derive(Debug, Clone)]
-pub struct Folder {
-    root: PathBuf,
+pub struct PublisherFolder {
+    /// One folder of envelopes for each node, which agents read.
+    pub intents: EnvelopeFolder,
+    /// The publisher's own copies; none: nobody else writes into the folder that agents read.
+    pub copies: Option<EnvelopeFolder>,
+    /// What one run hands to the next.
+    pub state: PathBuf,
 }
 
-impl Folder {
-    /// The folder at this path.
+/// A folder with the cluster document and a folder for each node.
+#[derive(Debug, Clone)]
+pub struct EnvelopeFolder(PathBuf);
+
+impl PublisherFolder {
+    /// The layout of a publisher that runs again and again in one folder.
     #[must_use]
     pub fn at(root: &Path) -> Self {
+        let publisher = root.join("publisher");
         Self {
-            root: root.to_owned(),
+            intents: EnvelopeFolder::at(&root.join("intents")),
+            copies: Some(EnvelopeFolder::at(&publisher.join("intents"))),
+            state: publisher.join("state.json"),
         }
     }
 
-    /// Manifests, any number of YAML or JSON files in any depth.
+    /// The copies, and then what agents read.
+    pub(super) fn envelopes(&self) -> impl Iterator<Item = &EnvelopeFolder> {
+        self.copies.iter().chain([&self.intents])
+    }
+}
+
+impl EnvelopeFolder {
+    /// The folder at this path.
     #[must_use]
-    pub fn manifests(&self) -> PathBuf {
-        self.root.join("manifests")
+    pub fn at(path: &Path) -> Self {
+        Self(path.to_owned())
     }
 
-    /// One report for each node.
-    #[must_use]
-    pub fn reports(&self) -> PathBuf {
-        self.root.join("reports")
+    pub(super) fn path(&self) -> &Path {
+        &self.0
     }
 
-    /// What people approved.
-    #[must_use]
-    pub fn approvals(&self) -> PathBuf {
-        self.root.join("approvals.yaml")
+    /// The envelope of a node.
+    pub(super) fn intent(&self, node: &NodeName) -> PathBuf {
+        self.0.join(node.as_str()).join(ENVELOPE)
     }
 
-    /// The verdicts of the last run.
-    #[must_use]
-    pub fn verdicts(&self) -> PathBuf {
-        self.root.join("verdicts.json")
-    }
-
-    /// One folder for each node.
-    #[must_use]
-    pub fn intents(&self) -> PathBuf {
-        self.root.join("intents")
-    }
-
-    /// The envelope that a node's agent reads.
-    #[must_use]
-    pub fn intent(&self, node: &str) -> PathBuf {
-        self.intents().join(node).join("intent.dsse.json")
+    /// The cluster document.
+    pub(super) fn cluster(&self) -> PathBuf {
+        self.0.join(CLUSTER_ENVELOPE)
     }
 
     /// The cluster document that a node's agent reads.
-    #[must_use]
-    pub fn cluster_intent(&self, node: &str) -> PathBuf {
-        self.intents().join(node).join(CLUSTER_ENVELOPE)
-    }
-
-    /// The publisher's own copies.
-    #[must_use]
-    pub fn copies(&self) -> PathBuf {
-        self.root.join("publisher").join("intents")
-    }
-
-    /// The publisher's own copy of a node's envelope.
-    #[must_use]
-    pub fn copy(&self, node: &str) -> PathBuf {
-        self.copies().join(node).join("intent.dsse.json")
-    }
-
-    /// What one run tells the next.
-    #[must_use]
-    pub fn state(&self) -> PathBuf {
-        self.root.join("publisher").join("state.json")
+    pub(super) fn cluster_of(&self, node: &NodeName) -> PathBuf {
+        self.0.join(node.as_str()).join(CLUSTER_ENVELOPE)
     }
 }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::FilesError;
 use super::identity::Registrar;
-use super::known::{Known, nodes};
+use super::known::Known;
 use super::manifests::Objects;
 use super::state::State;
 use super::write::{entries, read_optional};
@@ -123,9 +123,9 @@ impl Inputs {
                 .collect::<Result<_, _>>()?,
             reports,
             services: services.into_iter().flatten().collect(),
-            previous: known.bodies(),
-            previous_cluster: known.cluster.as_ref().map(|cluster| cluster.body.clone()),
-            unreadable: nodes(&known.unreadable),
+            previous: known.published.previous(),
+            previous_cluster: known.published.previous_cluster(),
+            unreadable: known.published.unreadable(),
             cluster_is_own: false,
             awaited: BTreeSet::new(),
             memory: known.state.memory.clone(),

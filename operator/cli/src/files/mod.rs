@@ -17,11 +17,10 @@ mod unknown;
 mod write;
 
 pub use error::{EnvelopeError, FilesError};
-pub use folder::Folder;
+pub use folder::{EnvelopeFolder, PublisherFolder};
 pub use inputs::{Inputs, Sources, read_approvals};
 pub use known::Known;
 pub use manifests::Objects;
-pub use publish::{PublishOptions, PublishOutcome, publish_once};
-pub use published::{CLUSTER_ENVELOPE, ENVELOPE, Envelopes, Published, read_envelopes};
+pub use publish::{PublishOptions, PublishOutcome, publish, publish_once};
 pub use state::State;
-pub use write::{write_atomically, write_if_changed};
+pub use write::write_atomically;

@@ -1,24 +1,26 @@
-//! One run of the publisher: read, compile, sign, write.
+//! The publisher of a folder: it reads, compiles, signs and writes.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
 use postern_compile::gate::Held;
+use postern_compile::publish::{
+    DocumentSigner, DocumentWrite, PublishStage, PublishedDocument, PublishedState, SignedDocument,
+    plan_documents,
+};
 use postern_compile::snapshot::Settings;
 use postern_compile::verdict::Verdict;
-use postern_compile::{ClusterOutcome, Compilation, NodeOutcome, compile};
-use postern_crds::names::CLUSTER_INTENT;
-use postern_intent::sign::{SignError, sign_cluster, sign_intent};
+use postern_compile::{Compilation, NodeOutcome, compile};
+use postern_intent::sign::SignError;
 use postern_intent::{Envelope, KeySet, NodeName};
 
 use super::error::FilesError;
-use super::folder::Folder;
+use super::folder::PublisherFolder;
 use super::inputs::{Inputs, Sources};
 use super::known::Known;
-use super::published::{CLUSTER_ENVELOPE, Published};
 use super::write::{write_if_changed, write_json};
 
 /// What a run needs besides its folder.
@@ -37,25 +39,17 @@ pub struct PublishOptions {
 pub struct PublishOutcome {
     /// Nodes with a new envelope.
     pub written: Vec<NodeName>,
-    /// Nodes whose envelope stays.
-    pub kept: Vec<NodeName>,
     /// Nodes that get nothing until a person approves.
     pub restored: Vec<NodeName>,
-    /// What is said about each resource.
+    /// The conditions of each resource.
     pub verdicts: Vec<Verdict>,
     /// What waits for an approval.
     pub held: Vec<Held>,
-    /// Nodes whose published envelope does not count, copy and shown one alike, with the reason and what to do. They get
-    /// nothing until that is put right or a person approves.
-    pub unreadable: BTreeMap<NodeName, String>,
     /// Reports that were passed over, with the reason.
     pub ignored_reports: BTreeMap<PathBuf, String>,
 }
 
-/// Runs once.
-///
-/// Our own copies come first, then the state, then what agents read: after a crash in between, the next run goes on
-/// from what was decided.
+/// Runs once in a folder with manifests, reports, approvals, envelopes and verdicts.
 ///
 /// # Errors
 /// [`FilesError`]; what agents read is then as it was, or new for some nodes and old for others.
@@ -64,128 +58,146 @@ pub fn publish_once(
     options: &PublishOptions,
     now: Timestamp,
 ) -> Result<PublishOutcome, FilesError> {
-    let folder = Folder::at(dir);
+    let folder = PublisherFolder::at(dir);
     let mut known = Known::of_folder(&folder, &options.trusted)?;
     let sources = Sources {
-        manifests: folder.manifests(),
-        reports: Some(folder.reports()),
-        approvals: Some(folder.approvals()),
+        manifests: dir.join("manifests"),
+        reports: Some(dir.join("reports")),
+        approvals: Some(dir.join("approvals.yaml")),
     };
-    let inputs = Inputs::read(
-        &sources,
-        &mut known,
-        options.settings.clone(),
-        &options.signing_keys,
-        now,
-    )?;
+    let (settings, keys) = (options.settings.clone(), &options.signing_keys);
+    let inputs = Inputs::read(&sources, &mut known, settings, keys, now)?;
     let compilation = compile(&inputs.snapshot);
-    let outcome = sign(&compilation, options, &mut known, inputs.ignored_reports)?;
-    known.begin(&folder.state())?;
-    known.state.memory = compilation.memory;
-    write(&folder, &known, &outcome)?;
-    for node in &compilation.retired {
-        retire(&folder, node)?;
-    }
-    Ok(outcome)
+    let verdicts = serde_json::json!({
+        "verdicts": compilation.verdicts,
+        "held": compilation.held,
+        "unreadable": known.unreadable(),
+    });
+    publish(&folder, known, &compilation, keys)?;
+    write_json(&dir.join("verdicts.json"), &verdicts)?;
+    let of_outcome = |wanted: fn(&NodeOutcome) -> bool| {
+        let nodes = compilation.nodes.iter();
+        let nodes = nodes.filter(|(_, outcome)| wanted(outcome));
+        nodes.map(|(node, _)| node.clone()).collect()
+    };
+    Ok(PublishOutcome {
+        written: of_outcome(|outcome| matches!(outcome, NodeOutcome::Publish(_))),
+        restored: of_outcome(|outcome| matches!(outcome, NodeOutcome::Restored)),
+        verdicts: compilation.verdicts,
+        held: compilation.held,
+        ignored_reports: inputs.ignored_reports,
+    })
 }
 
-/// Signs what is to be published, beside what stays.
-fn sign(
+/// Signs what a compilation publishes, and carries out its writes in their order.
+///
+/// # Errors
+/// As [`publish_once`].
+pub fn publish(
+    folder: &PublisherFolder,
+    known: Known,
     compilation: &Compilation,
-    options: &PublishOptions,
-    known: &mut Known,
-    ignored_reports: BTreeMap<PathBuf, String>,
-) -> Result<PublishOutcome, FilesError> {
-    let mut outcome = PublishOutcome {
-        written: Vec::new(),
-        kept: Vec::new(),
-        restored: Vec::new(),
-        verdicts: compilation.verdicts.clone(),
-        held: compilation.held.clone(),
-        unreadable: known.unreadable.clone(),
-        ignored_reports,
-    };
-    if let ClusterOutcome::Publish(document) = &compilation.cluster {
-        let envelope = sign_cluster(document, &options.signing_keys);
-        known.cluster = Some(Published {
-            bytes: bytes(CLUSTER_INTENT, envelope)?,
-            body: (**document).clone(),
-        });
-    }
-    for (node, decided) in &compilation.nodes {
-        match decided {
-            NodeOutcome::Keep | NodeOutcome::Awaited => outcome.kept.push(node.clone()),
-            NodeOutcome::Restored => outcome.restored.push(node.clone()),
-            NodeOutcome::Publish(body) => {
-                known.published.insert(
-                    node.clone(),
-                    Published {
-                        bytes: bytes(node.as_str(), sign_intent(body, &options.signing_keys))?,
-                        body: (**body).clone(),
-                    },
-                );
-                outcome.written.push(node.clone());
+    keys: &[SigningKey],
+) -> Result<(), FilesError> {
+    let Known {
+        mut state,
+        mut published,
+    } = known;
+    let planned = plan_documents(compilation, &published, &FolderSigner(keys))?;
+    for stage in planned.stages(&compilation.retired) {
+        match stage {
+            PublishStage::Memory => {
+                state.memory = compilation.memory.clone();
+                state.write(&folder.state)?;
+            }
+            PublishStage::Cluster(write) => {
+                published.cluster = write.map_or(published.cluster, carried_out);
+                let Some(cluster) = published.cluster.published() else {
+                    continue;
+                };
+                for envelopes in folder.envelopes() {
+                    write_envelope(&envelopes.cluster(), &cluster.form)?;
+                }
+                for (node, outcome) in &compilation.nodes {
+                    if receives(outcome, published.nodes.get(node)) {
+                        write_envelope(&folder.intents.cluster_of(node), &cluster.form)?;
+                    }
+                }
+            }
+            PublishStage::Nodes(writes) => {
+                for write in writes {
+                    let node = write.name.clone();
+                    published.nodes.insert(node, carried_out(write));
+                }
+                // What stays is written too: it may be missing or damaged in one of the two folders.
+                for (node, outcome) in &compilation.nodes {
+                    let state = published.nodes.get(node);
+                    let document = state.filter(|_| receives(outcome, state));
+                    if let Some(document) = document.and_then(PublishedState::published) {
+                        for envelopes in folder.envelopes() {
+                            write_envelope(&envelopes.intent(node), &document.form)?;
+                        }
+                    }
+                }
+            }
+            PublishStage::Retire(nodes) => {
+                for node in &nodes {
+                    retire(folder, node)?;
+                }
             }
         }
     }
-    Ok(outcome)
+    Ok(())
 }
 
-fn bytes(name: &str, envelope: Result<Envelope, SignError>) -> Result<Vec<u8>, FilesError> {
-    let envelope = envelope.map_err(|source| FilesError::Sign {
-        node: name.to_owned(),
-        source,
-    })?;
-    let mut bytes = serde_json::to_vec(&envelope).map_err(|source| FilesError::Serialize {
-        path: PathBuf::from(name),
+/// Whether a run writes the files of a node.
+fn receives<D, F, E>(outcome: &NodeOutcome, state: Option<&PublishedState<D, F, E>>) -> bool {
+    match outcome {
+        NodeOutcome::Publish(_) => true,
+        NodeOutcome::Keep | NodeOutcome::Awaited => {
+            state.is_some_and(|state| state.published().is_some())
+        }
+        NodeOutcome::Restored => false,
+    }
+}
+
+/// Signs for a folder, in which a key set is no part of an envelope.
+struct FolderSigner<'a>(&'a [SigningKey]);
+
+impl DocumentSigner for FolderSigner<'_> {
+    type Form = Envelope;
+
+    fn sign<D: SignedDocument>(&self, document: &D) -> Result<Envelope, SignError> {
+        document.sign(self.0)
+    }
+
+    fn resign<D: SignedDocument>(&self, _: &Envelope) -> Result<Option<Envelope>, SignError> {
+        Ok(None)
+    }
+}
+
+fn carried_out<D, E>(write: DocumentWrite<D, Envelope>) -> PublishedState<D, Envelope, E> {
+    PublishedState::Current(PublishedDocument {
+        document: write.document,
+        form: write.form,
+    })
+}
+
+fn write_envelope(path: &Path, envelope: &Envelope) -> Result<(), FilesError> {
+    let mut bytes = serde_json::to_vec(envelope).map_err(|source| FilesError::Serialize {
+        path: path.to_owned(),
         source,
     })?;
     bytes.push(b'\n');
-    Ok(bytes)
-}
-
-fn write(folder: &Folder, known: &Known, outcome: &PublishOutcome) -> Result<(), FilesError> {
-    let nodes = outcome.written.iter().chain(&outcome.kept);
-    let standing: Vec<(&NodeName, &Published)> = nodes
-        .filter_map(|node| known.published.get_key_value(node))
-        .collect();
-    // What stays is written where it is missing or damaged.
-    if let Some(cluster) = &known.cluster {
-        write_if_changed(&folder.copies().join(CLUSTER_ENVELOPE), &cluster.bytes)?;
-    }
-    for (node, published) in &standing {
-        write_if_changed(&folder.copy(node.as_str()), &published.bytes)?;
-    }
-    known.state.write(&folder.state())?;
-    if let Some(cluster) = &known.cluster {
-        write_if_changed(&folder.intents().join(CLUSTER_ENVELOPE), &cluster.bytes)?;
-        for (node, _) in &standing {
-            write_if_changed(&folder.cluster_intent(node.as_str()), &cluster.bytes)?;
-        }
-    }
-    for (node, published) in &standing {
-        write_if_changed(&folder.intent(node.as_str()), &published.bytes)?;
-    }
-    write_json(
-        &folder.verdicts(),
-        &serde_json::json!({
-            "verdicts": outcome.verdicts,
-            "held": outcome.held,
-            "unreadable": outcome.unreadable,
-        }),
-    )
+    write_if_changed(path, &bytes)
 }
 
 /// The last intent of a node that is gone has run out: its numbers are free again.
-fn retire(folder: &Folder, node: &NodeName) -> Result<(), FilesError> {
-    let node = node.as_str();
-    for path in [
-        folder.copy(node),
-        folder.intent(node),
-        folder.cluster_intent(node),
-    ] {
+fn retire(folder: &PublisherFolder, node: &NodeName) -> Result<(), FilesError> {
+    let copies = folder.envelopes().map(|envelopes| envelopes.intent(node));
+    for path in copies.chain([folder.intents.cluster_of(node)]) {
         match fs::remove_file(&path) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 return Err(FilesError::Write { path, source });
             }
             _ => {}

@@ -1,115 +1,89 @@
-//! Envelopes that were published, as an input of the next compile.
+//! Envelopes of a folder, read back.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
-use postern_crds::names::CLUSTER_INTENT;
-use postern_intent::verify::{parse_envelope, verify_published_cluster, verify_published_intent};
-use postern_intent::{ClusterDocument, KeySet, NodeDocument, NodeName, Refusal};
+use postern_compile::publish::{PublishedDocument, SignedDocument, cluster_intent};
+use postern_intent::verify::parse_envelope;
+use postern_intent::{ClusterDocument, Envelope, KeySet, NodeDocument, NodeName};
 
 use super::error::{EnvelopeError, FilesError};
-use super::write::entries;
+use super::folder::EnvelopeFolder;
+use super::write::{entries, read_if_there};
 
-/// The file of an envelope in its node's folder.
-pub const ENVELOPE: &str = "intent.dsse.json";
-
-/// The file of the cluster document, in the folder of all nodes and in each node's.
-pub const CLUSTER_ENVELOPE: &str = "cluster.dsse.json";
-
-/// An envelope with its document and its exact bytes.
-#[derive(Debug, Clone)]
-pub struct Published<D = NodeDocument> {
-    /// The verified document.
-    pub body: D,
-    /// The file's content.
-    pub bytes: Vec<u8>,
-}
+/// A published document with its envelope, or the reason why the envelope does not count.
+pub(super) type ReadEnvelope<D> = Result<PublishedDocument<D, Envelope>, EnvelopeError>;
 
 /// The envelopes of a folder.
 #[derive(Debug, Default)]
-pub struct Envelopes {
-    /// Those that count.
-    pub good: BTreeMap<NodeName, Published>,
-    /// Those that are there and do not, with the reason; the cluster document under the name of its object.
-    pub bad: BTreeMap<NodeName, EnvelopeError>,
-    /// The cluster document, where it counts.
-    pub cluster: Option<Published<ClusterDocument>>,
+pub(super) struct FolderEnvelopes {
+    pub(super) nodes: BTreeMap<NodeName, ReadEnvelope<NodeDocument>>,
+    pub(super) cluster: Option<ReadEnvelope<ClusterDocument>>,
 }
 
-/// Reads `cluster.dsse.json` of a folder and `<node>/intent.dsse.json` of every node below it; nothing if there is no such
-/// folder.
-///
-/// # Errors
-/// [`FilesError::Read`] if the folder cannot be listed; what is wrong with one envelope is that node's alone.
-pub fn read_envelopes(folder: &Path, keys: &KeySet) -> Result<Envelopes, FilesError> {
-    let mut found = Envelopes::default();
-    match read_cluster(&folder.join(CLUSTER_ENVELOPE), keys) {
-        Ok(cluster) => found.cluster = cluster,
-        Err(error) => found
-            .bad
-            .extend(CLUSTER_INTENT.parse().ok().map(|name| (name, error))),
-    }
-    for path in entries(folder)?.into_iter().filter(|path| !path.is_file()) {
-        // No node is named so, so that nothing can have been published for one.
-        let Some(node) = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .and_then(|name| name.parse::<NodeName>().ok())
-        else {
-            continue;
+impl FolderEnvelopes {
+    /// Reads the cluster document of a folder and the document of every node; nothing if there is no such folder.
+    ///
+    /// # Errors
+    /// [`FilesError::Read`] if the folder cannot be listed; what is wrong with one envelope is that document's alone.
+    pub(super) fn read(folder: &EnvelopeFolder, keys: &KeySet) -> Result<Self, FilesError> {
+        let mut found = Self {
+            cluster: read(&folder.cluster(), &cluster_intent(), keys),
+            nodes: BTreeMap::new(),
         };
-        match read(&path.join(ENVELOPE), &node, keys) {
-            Ok(Some(published)) => drop(found.good.insert(node, published)),
-            Ok(None) => {}
-            Err(error) => drop(found.bad.insert(node, error)),
+        for path in entries(folder.path())?
+            .into_iter()
+            .filter(|path| !path.is_file())
+        {
+            // No node is named so, so that nothing can have been published for one.
+            let Some(node) = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .and_then(|name| name.parse::<NodeName>().ok())
+            else {
+                continue;
+            };
+            let envelope = read(&folder.intent(&node), &node, keys);
+            found.nodes.extend(envelope.map(|read| (node, read)));
         }
+        Ok(found)
     }
-    Ok(found)
+
+    /// The same envelopes, of which every one counts.
+    ///
+    /// # Errors
+    /// [`FilesError::Envelope`] of the first one that does not.
+    pub(super) fn all_good(self) -> Result<Self, FilesError> {
+        let Self { nodes, cluster } = self;
+        let cluster = cluster.transpose().map_err(FilesError::Envelope)?;
+        let mut good = BTreeMap::new();
+        for (node, read) in nodes {
+            good.insert(node, Ok(read.map_err(FilesError::Envelope)?));
+        }
+        Ok(Self {
+            nodes: good,
+            cluster: cluster.map(Ok),
+        })
+    }
 }
 
-fn read_cluster(
-    path: &Path,
-    keys: &KeySet,
-) -> Result<Option<Published<ClusterDocument>>, EnvelopeError> {
-    let Some(bytes) = bytes(path)? else {
-        return Ok(None);
+fn read<D: SignedDocument>(path: &Path, name: &NodeName, keys: &KeySet) -> Option<ReadEnvelope<D>> {
+    let bytes = match read_if_there(path) {
+        Ok(bytes) => bytes?,
+        Err(source) => {
+            return Some(Err(EnvelopeError::Read {
+                path: path.to_owned(),
+                source,
+            }));
+        }
     };
-    let opened =
-        parse_envelope(&bytes).and_then(|envelope| verify_published_cluster(&envelope, keys));
-    let body = opened.map_err(refused(path))?.get().clone();
-    Ok(Some(Published { body, bytes }))
-}
-
-fn read(path: &Path, node: &NodeName, keys: &KeySet) -> Result<Option<Published>, EnvelopeError> {
-    let Some(bytes) = bytes(path)? else {
-        return Ok(None);
-    };
-    let opened =
-        parse_envelope(&bytes).and_then(|envelope| verify_published_intent(&envelope, keys));
-    let body = opened.map_err(refused(path))?;
-    if body.get().node.name != *node {
-        return Err(EnvelopeError::Stray {
-            path: path.to_owned(),
-            found: body.get().node.name.clone(),
-        });
-    }
-    let body = body.get().clone();
-    Ok(Some(Published { body, bytes }))
-}
-
-fn bytes(path: &Path) -> Result<Option<Vec<u8>>, EnvelopeError> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(EnvelopeError::Read {
-            path: path.to_owned(),
-            source,
-        }),
-    }
-}
-
-fn refused(path: &Path) -> impl FnOnce(Refusal) -> EnvelopeError {
-    let path = path.to_owned();
-    |source| EnvelopeError::Refused { path, source }
+    let opened = parse_envelope(&bytes).and_then(|form| {
+        let document = Arc::new(D::open(name, &form, keys)?);
+        Ok(PublishedDocument { document, form })
+    });
+    Some(opened.map_err(|source| EnvelopeError::Refused {
+        path: path.to_owned(),
+        source,
+    }))
 }

@@ -54,7 +54,7 @@ pub(super) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), Fil
 ///
 /// # Errors
 /// [`FilesError::Write`].
-pub fn write_if_changed(path: &Path, content: &[u8]) -> Result<(), FilesError> {
+pub(super) fn write_if_changed(path: &Path, content: &[u8]) -> Result<(), FilesError> {
     if fs::read(path).is_ok_and(|old| old == content) {
         Ok(())
     } else {
@@ -67,13 +67,18 @@ pub fn write_if_changed(path: &Path, content: &[u8]) -> Result<(), FilesError> {
 /// # Errors
 /// [`FilesError::Read`].
 pub(super) fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, FilesError> {
+    read_if_there(path).map_err(|source| FilesError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// The same, for a caller with an error of its own.
+pub(super) fn read_if_there(path: &Path) -> io::Result<Option<Vec<u8>>> {
     match fs::read(path) {
         Ok(content) => Ok(Some(content)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(FilesError::Read {
-            path: path.to_owned(),
-            source,
-        }),
+        Err(error) => Err(error),
     }
 }
 

@@ -1,21 +1,19 @@
 //! `posternctl compile`: manifests and reports in, signed envelopes and verdicts out.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use ed25519_dalek::SigningKey;
 use postern_compile::gate::Held;
 use postern_compile::verdict::Verdict;
-use postern_compile::{ClusterOutcome, Compilation, NodeOutcome, compile};
+use postern_compile::{NodeOutcome, compile};
 use postern_crds::conditions::{Reason, State as Status};
-use postern_intent::sign::{SignError, sign_cluster, sign_intent};
-use postern_intent::{Envelope, NodeName};
+use postern_intent::NodeName;
 use serde::Serialize;
 
 use super::inputs::InputArguments;
 use super::{Answer, End, VerbError};
 use crate::approval::held_table;
-use crate::files::{CLUSTER_ENVELOPE, ENVELOPE, Known, write_if_changed};
+use crate::files::{EnvelopeFolder, PublisherFolder, publish};
 use crate::keys::read_signing_keys;
 use crate::output::{Format, Shown, render, table};
 
@@ -56,7 +54,12 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
     let compilation = compile(&inputs.snapshot);
     // Without a folder for envelopes it is a trial, after which everything is as it was.
     if let (Some(out), Some(state)) = (out, arguments.inputs.state(out)) {
-        write(out, &state, known, &compilation, &keys)?;
+        let folder = PublisherFolder {
+            intents: EnvelopeFolder::at(out),
+            copies: None,
+            state,
+        };
+        publish(&folder, known, &compilation, &keys)?;
     }
     let result = Outcome {
         nodes: compilation.nodes.iter().map(line).collect(),
@@ -81,62 +84,6 @@ fn line((node, outcome): (&NodeName, &NodeOutcome)) -> NodeLine {
         outcome,
         serial,
     }
-}
-
-/// Writes every envelope that is new or stays, and then what the next compile has to know.
-fn write(
-    out: &Path,
-    state: &Path,
-    mut known: Known,
-    compilation: &Compilation,
-    keys: &[SigningKey],
-) -> Result<(), VerbError> {
-    let mut envelopes = Vec::new();
-    let cluster = match &compilation.cluster {
-        ClusterOutcome::Publish(document) => Some(bytes(
-            &out.join(CLUSTER_ENVELOPE),
-            sign_cluster(document, keys),
-        )?),
-        ClusterOutcome::Keep => known.cluster.as_ref().map(|cluster| cluster.bytes.clone()),
-    };
-    envelopes.extend(
-        cluster
-            .clone()
-            .map(|bytes| (out.join(CLUSTER_ENVELOPE), bytes)),
-    );
-    for (node, outcome) in &compilation.nodes {
-        let folder = out.join(node.as_str());
-        let path = folder.join(ENVELOPE);
-        let bytes = match outcome {
-            NodeOutcome::Publish(body) => bytes(&path, sign_intent(body, keys))?,
-            NodeOutcome::Keep => match known.published.get(node) {
-                Some(published) => published.bytes.clone(),
-                None => continue,
-            },
-            NodeOutcome::Restored | NodeOutcome::Awaited => continue,
-        };
-        envelopes.extend(
-            cluster
-                .clone()
-                .map(|bytes| (folder.join(CLUSTER_ENVELOPE), bytes)),
-        );
-        envelopes.push((path, bytes));
-    }
-    known.begin(state)?;
-    for (path, bytes) in envelopes {
-        write_if_changed(&path, &bytes)?;
-    }
-    known.state.memory = compilation.memory.clone();
-    known.state.write(state)?;
-    Ok(())
-}
-
-fn bytes(path: &Path, envelope: Result<Envelope, SignError>) -> Result<Vec<u8>, VerbError> {
-    let envelope = envelope.map_err(VerbError::Sign)?;
-    serde_json::to_vec(&envelope).map_err(|source| VerbError::Document {
-        path: path.to_owned(),
-        source,
-    })
 }
 
 impl Outcome {

@@ -123,9 +123,9 @@ impl InputArguments {
                 source,
             })?;
         }
-        let folders: Vec<&Path> = beside.previous.as_deref().into_iter().chain(out).collect();
         let state = self.state(out);
-        let mut known = Known::of_folders(&folders, state.as_deref(), &trusted)?;
+        let mut known =
+            Known::of_folders(beside.previous.as_deref(), out, state.as_deref(), &trusted)?;
         let sources = Sources {
             // The command line is refused without it, except where `explain` asks a cluster.
             manifests: self.manifests.clone().unwrap_or_default(),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use postern_compile::publish::PublishedState;
 use postern_intent::NodeName;
 
 use super::inputs::Inputs;
@@ -50,7 +51,7 @@ pub(in crate::pipeline) fn awaited(
             || reported
             || !matches!(
                 intent_states.get(&node.name),
-                None | Some(IntentState::Absent | IntentState::Lagging)
+                None | Some(PublishedState::Absent)
             )
     };
     inputs

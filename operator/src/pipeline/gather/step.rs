@@ -6,6 +6,7 @@ use std::time::Instant;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Client, ResourceExt as _};
 use postern_apiserver::NewestRevision;
+use postern_compile::publish::cluster_intent;
 use postern_compile::snapshot::Settings;
 use postern_intent::{KeySet, NodeName};
 use tracing::warn;
@@ -18,10 +19,10 @@ use super::unanswered::settle_unanswered;
 use crate::error::chain;
 use crate::metrics::Metrics;
 use crate::pipeline::error::PipelineError;
-use crate::pipeline::intents::{IntentState, Intents, PublishedIntents};
+use crate::pipeline::intents::{IntentState, IntentStates, Intents, PublishedIntents};
 use crate::pipeline::memory::{MemoryContents, MemoryStore, PageName};
 use crate::pipeline::outcome::IdleReason;
-use crate::pipeline::round::{Round, World, cluster_intent, marks};
+use crate::pipeline::round::{Round, World, marks};
 use crate::signer::SigningKeys;
 use crate::watches::{WatchSignals, WatchedKind, WatchedStores};
 
@@ -65,27 +66,25 @@ impl GatherStep<'_> {
         for (kind, objects, poison) in sizes(self.stores) {
             self.metrics.counted(kind, objects, poison);
         }
-        let intent_states =
-            self.intent_states(&mut intents.nodes, &inputs, signing.ring.trust(), now);
+        let nodes = self.intent_states(&mut intents.nodes, &inputs, signing.ring.trust(), now);
         let name = cluster_intent();
         let shown = self.stores.intents.get(&ObjectRef::new(name.as_str()));
-        let cluster_state =
-            intents
-                .cluster
-                .state(&name, shown.as_deref(), signing.ring.trust(), now);
-        let is_lagging = |state: &IntentState| matches!(state, IntentState::Lagging);
-        if matches!(cluster_state, IntentState::Lagging) || intent_states.values().any(is_lagging) {
+        let cluster = intents
+            .cluster
+            .state(&name, shown.as_deref(), signing.ring.trust(), now);
+        let (Some(nodes), Some(cluster)) = (nodes, cluster) else {
             return Ok(Err(IdleReason::Lagging));
-        }
+        };
+        let published = IntentStates { nodes, cluster };
         let shown = |page: PageName| config_map(self.stores, self.namespace, &page.config_map());
         let (remembered, loaded) = memory
             .load(shown, epoch, now)
             .map_err(PipelineError::Page)?;
         self.settle_doubts(&mut inputs, &remembered, epoch).await?;
-        let awaited = self.awaited(&inputs, &intent_states, &remembered, &intents.nodes, now);
+        let awaited = self.awaited(&inputs, &published.nodes, &remembered, &intents.nodes, now);
         let keys = signing.ring.public().keys().chain(&signing.retiring);
         let world = World {
-            published: marks(&intent_states, &cluster_state),
+            published: marks(&published),
             keys: keys.map(ToString::to_string).collect(),
             inputs,
             awaited,
@@ -97,20 +96,20 @@ impl GatherStep<'_> {
             epoch,
             signing,
             world,
-            intent_states,
-            cluster_state,
+            published,
             loaded,
         }))
     }
 
-    /// The state of the intent of every node that there is, that has an intent, or for which this process published one.
+    /// The state of the intent of every node that there is, that has an intent, or for which this process published one; none:
+    /// the watch has not shown yet what this process wrote.
     fn intent_states(
         &self,
         intents: &mut Intents,
         inputs: &Inputs,
         trust: &KeySet,
         now: Instant,
-    ) -> BTreeMap<NodeName, IntentState> {
+    ) -> Option<BTreeMap<NodeName, IntentState>> {
         let store = &self.stores.intents;
         let shown = store.state();
         let shown = shown
@@ -120,14 +119,14 @@ impl GatherStep<'_> {
         let mut names: BTreeSet<NodeName> =
             shown.chain(nodes).chain(intents.nodes().cloned()).collect();
         names.remove(&cluster_intent());
-        names
-            .into_iter()
-            .map(|node| {
-                let object = store.get(&ObjectRef::new(node.as_str()));
-                let state = intents.state(&node, object.as_deref(), trust, now);
-                (node, state)
-            })
-            .collect()
+        let states = names.into_iter().map(|node| {
+            let object = store.get(&ObjectRef::new(node.as_str()));
+            let state = intents.state(&node, object.as_deref(), trust, now);
+            Some((node, state?))
+        });
+        // All are looked at, even where one lags: a look remembers what the watch has shown.
+        let states: Vec<Option<_>> = states.collect();
+        states.into_iter().collect()
     }
 
     /// Where something is gone, the API server is asked once; its answer stands until something changes.

@@ -5,12 +5,12 @@ use std::time::Instant;
 use futures::StreamExt as _;
 use kube::{Api, Client};
 use postern_apiserver::{ApiError, ApiVerb, within};
+use postern_compile::publish::SignedDocument;
 use postern_crds::NodeIntent;
 
 use crate::pipeline::intents::Intents;
 use crate::pipeline::object_key::ObjectKey;
 use crate::pipeline::publish::AT_ONCE;
-use crate::pipeline::signed::SignedDocument;
 
 /// Reads the object of every unanswered write: an agent may have taken the document and reported it before the watch
 /// shows it here. An object that cannot be read keeps no other one from being settled.

@@ -9,7 +9,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Preconditions};
 use kube::{Api, Resource, ResourceExt as _};
 use postern_apiserver::{ApiVerb, Failure};
-use postern_compile::Compilation;
 use postern_compile::snapshot::Node;
 use postern_crds::{NodeIntent, NodeReport, NodeReportSpec};
 use postern_intent::NodeName;
@@ -90,7 +89,7 @@ pub fn chores(
 pub(super) fn chores_of(
     stores: &WatchedStores,
     round: &Round,
-    compilation: &Compilation,
+    retired: &BTreeSet<NodeName>,
 ) -> Chores {
     let reports = stores.reports.state();
     let reports = reports.iter().map(|object| {
@@ -106,12 +105,7 @@ pub(super) fn chores_of(
         (reports.collect(), intents.collect());
     Chores {
         untaint: taints_to_remove(stores, round),
-        ..chores(
-            &round.world.inputs.nodes,
-            &reports,
-            &intents,
-            &compilation.retired,
-        )
+        ..chores(&round.world.inputs.nodes, &reports, &intents, retired)
     }
 }
 

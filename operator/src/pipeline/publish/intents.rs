@@ -7,15 +7,16 @@ use jiff::Timestamp;
 use kube::Api;
 use kube::api::{DeleteParams, Preconditions};
 use postern_apiserver::{ApiVerb, Failure, within};
+use postern_compile::publish::{DocumentChange, SignedDocument};
 use postern_crds::NodeIntent;
 use tracing::info;
 
 use super::plan::{PlannedWrite, WriteMethod};
 use super::tally::Tally;
 use super::writer::{AT_ONCE, Attempt, Writer};
+use crate::metrics::Written;
 use crate::pipeline::intents::Intents;
 use crate::pipeline::object_key::ObjectKey;
-use crate::pipeline::signed::SignedDocument;
 
 /// Writes intents and remembers what was written.
 pub async fn publish_intents<D: SignedDocument>(
@@ -37,13 +38,16 @@ pub async fn publish_intents<D: SignedDocument>(
             }
             Attempt::Failed(_) | Attempt::NotLeading | Attempt::BackingOff => continue,
         };
-        writer.metrics.wrote(one.change.counted());
-        info!(node = %one.node, serial = one.body.serial().0, why = one.change.as_str(), "published");
+        writer.metrics.wrote(match one.change {
+            DocumentChange::New | DocumentChange::Keys => Written::Intent,
+            DocumentChange::Republished => Written::Republished,
+        });
+        info!(node = %one.node, serial = one.document.serial().0, why = one.change.as_str(), "published");
         intents.arrivals.published(&one, sent);
         intents.wrote(
             one.node,
             object.spec,
-            one.body,
+            one.document,
             &object.metadata,
             one.change,
             Instant::now(),

@@ -22,7 +22,7 @@ mod writer;
 
 pub use chores::{Chores, There, chores, do_chores};
 pub use intents::publish_intents;
-pub use plan::{IntentChange, PlannedWrite, WriteMethod, plan};
+pub use plan::{PlannedWrite, WriteMethod, plan};
 pub use sign::{KeySetToShow, resigned, spec};
 pub(super) use step::PublishStep;
 pub use taint::{untaint, without_taint};

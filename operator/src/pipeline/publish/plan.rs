@@ -5,44 +5,12 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource as _;
+use postern_compile::publish::{DocumentChange, DocumentWrite};
 use postern_crds::{NodeIntent, NodeIntentSpec};
 use postern_intent::{NodeDocument, NodeName};
 
 use crate::lease::EPOCH_ANNOTATION;
-use crate::metrics::Written;
 use crate::watches::Tolerant;
-
-/// Why an intent is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IntentChange {
-    /// It says something new, or is issued again.
-    New,
-    /// It had gone or was changed, and is put back as it was.
-    Republished,
-    /// It says the same, and the keys that nodes are to trust changed.
-    Keys,
-}
-
-impl IntentChange {
-    /// The reason as it is logged.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::New => "new",
-            Self::Republished => "republished",
-            Self::Keys => "keys",
-        }
-    }
-
-    /// The reason as it is counted.
-    #[must_use]
-    pub const fn counted(self) -> Written {
-        match self {
-            Self::New | Self::Keys => Written::Intent,
-            Self::Republished => Written::Republished,
-        }
-    }
-}
 
 /// How an object is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,23 +33,27 @@ pub enum WriteMethod {
 pub struct PlannedWrite<D = NodeDocument> {
     pub node: NodeName,
     /// What the envelope says.
-    pub body: Arc<D>,
+    pub document: Arc<D>,
     pub object: NodeIntent,
     /// How it is written.
     pub method: WriteMethod,
-    pub change: IntentChange,
+    pub change: DocumentChange,
 }
 
 /// Plans one write in the place of what is shown.
 #[must_use]
 pub fn plan<D>(
-    node: &NodeName,
-    spec: NodeIntentSpec,
-    body: Arc<D>,
+    write: DocumentWrite<D, Arc<NodeIntentSpec>>,
     shown: Option<&Tolerant<NodeIntent>>,
     epoch: u64,
-    change: IntentChange,
 ) -> PlannedWrite<D> {
+    let DocumentWrite {
+        name: node,
+        document,
+        form,
+        change,
+    } = write;
+    let spec = Arc::unwrap_or_clone(form);
     let method = method_of(&spec, shown);
     let metadata = match (&method, shown) {
         (WriteMethod::Replace { .. }, Some(object)) => object.meta().clone(),
@@ -104,8 +76,8 @@ pub fn plan<D>(
         status: None,
     };
     PlannedWrite {
-        node: node.clone(),
-        body,
+        node,
+        document,
         object,
         method,
         change,

@@ -1,131 +1,66 @@
-//! Which intents are written, from a compilation and what is published. Pure.
+//! With which keys the documents of a run are signed, and the key set that they carry. Pure.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use kube::runtime::reflector::ObjectRef;
-use postern_compile::{ClusterOutcome, Compilation, NodeOutcome};
+use postern_compile::Compilation;
+use postern_compile::publish::{DocumentSigner, PlannedDocuments, SignedDocument, plan_documents};
 use postern_crds::NodeIntentSpec;
 use postern_crds::node_intent::KeySet as ShownKeySet;
+use postern_intent::sign::SignError;
 use postern_intent::verify::verify_key_set;
-use postern_intent::{ClusterDocument, KeySet, NodeDocument, NodeName};
+use postern_intent::{KeySet, NodeDocument};
 use tracing::info_span;
 
-use super::plan::{IntentChange, PlannedWrite, plan};
 use super::sign::{announce, resigned, spec};
 use crate::metrics::{Metrics, gauge};
 use crate::pipeline::error::PipelineError;
-use crate::pipeline::intents::IntentState;
-use crate::pipeline::round::{Round, cluster_intent};
+use crate::pipeline::round::Round;
 use crate::pipeline::shown_envelope::from_shown;
-use crate::pipeline::signed::SignedDocument;
 use crate::signer::{AnnouncedKeys, KeyRing, Rotation, rotate};
-use crate::watches::WatchedStores;
 
-/// What the writes are planned from.
-pub(super) struct Planning<'a> {
-    pub(super) stores: &'a WatchedStores,
-    pub(super) metrics: &'a Metrics,
-    pub(super) round: &'a Round,
-}
-
-/// What keys mean for the writes of this run.
-struct Keys {
+/// The keys of this run.
+struct IntentSigner {
     ring: Arc<KeyRing>,
-    /// The key set that stands in every intent from now on.
+    /// The key set that every intent carries from now on.
     shown: Option<ShownKeySet>,
 }
 
-/// Every write of this run, the cluster document's first.
-pub(super) struct PlannedWrites {
-    pub(super) cluster: Option<PlannedWrite<ClusterDocument>>,
-    pub(super) nodes: Vec<PlannedWrite<NodeDocument>>,
-}
+impl DocumentSigner for IntentSigner {
+    type Form = Arc<NodeIntentSpec>;
 
-/// Plans every write of intents.
-pub(super) fn plan_all(
-    planning: &Planning<'_>,
-    compilation: &Compilation,
-) -> Result<PlannedWrites, PipelineError> {
-    let _span = info_span!("sign").entered();
-    let round = planning.round;
-    let keys = keys(round, planning.metrics)?;
-    let name = cluster_intent();
-    let one = match &compilation.cluster {
-        ClusterOutcome::Publish(document) => Some(new(&name, (**document).clone(), &keys)?),
-        ClusterOutcome::Keep => kept(&name, Some(&round.cluster_state), &keys)?,
-    };
-    let cluster = one.map(|one| planning.planned(&name, one));
-    let mut nodes = Vec::new();
-    for (node, outcome) in &compilation.nodes {
-        let standing = round.intent_states.get(node);
-        let one = match outcome {
-            NodeOutcome::Restored | NodeOutcome::Awaited => None,
-            NodeOutcome::Publish(document) => {
-                let mut document = (**document).clone();
-                document.trace_id = postern_telemetry::trace_id();
-                Some(new(node, document, &keys)?)
-            }
-            NodeOutcome::Keep => kept(node, standing, &keys)?,
-        };
-        nodes.extend(one.map(|one| planning.planned(node, one)));
+    fn stamp(&self, document: &mut NodeDocument) {
+        document.trace_id = postern_telemetry::trace_id();
     }
-    Ok(PlannedWrites { cluster, nodes })
-}
 
-type One<D> = (NodeIntentSpec, Arc<D>, IntentChange);
-
-impl Planning<'_> {
-    fn planned<D>(&self, name: &NodeName, (spec, body, change): One<D>) -> PlannedWrite<D> {
-        let shown = self.stores.intents.get(&ObjectRef::new(name.as_str()));
-        plan(name, spec, body, shown.as_deref(), self.round.epoch, change)
+    fn sign<D: SignedDocument>(&self, document: &D) -> Result<Self::Form, SignError> {
+        spec(document, &self.ring, self.shown.clone()).map(Arc::new)
     }
-}
 
-fn new<D: SignedDocument>(
-    name: &NodeName,
-    document: D,
-    keys: &Keys,
-) -> Result<One<D>, PipelineError> {
-    let signed =
-        spec(&document, &keys.ring, keys.shown.clone()).map_err(|source| refuse(name, source))?;
-    Ok((signed, Arc::new(document), IntentChange::New))
-}
-
-/// What stays is written only where it is lost, or where it does not carry the key set yet, whenever that was made: the
-/// write that was to bring it may have failed.
-fn kept<D: SignedDocument>(
-    name: &NodeName,
-    standing: Option<&IntentState<D>>,
-    keys: &Keys,
-) -> Result<Option<One<D>>, PipelineError> {
-    match standing {
-        Some(IntentState::Lost { kept, .. }) => Ok(Some((
-            kept.spec.clone(),
-            Arc::clone(&kept.body),
-            IntentChange::Republished,
-        ))),
-        Some(IntentState::Current { body, spec }) if lacks(spec, keys) => {
-            let signed = resigned::<D>(spec, &keys.ring, keys.shown.clone())
-                .map_err(|source| refuse(name, source))?;
-            Ok(signed.map(|spec| (spec, Arc::clone(body), IntentChange::Keys)))
+    fn resign<D: SignedDocument>(
+        &self,
+        published: &Self::Form,
+    ) -> Result<Option<Self::Form>, SignError> {
+        if self.shown.is_none() || published.key_set == self.shown {
+            return Ok(None);
         }
-        _ => Ok(None),
+        let signed = resigned::<D>(published, &self.ring, self.shown.clone())?;
+        Ok(signed.map(Arc::new))
     }
 }
 
-fn lacks(spec: &NodeIntentSpec, keys: &Keys) -> bool {
-    keys.shown.is_some() && spec.key_set != keys.shown
+/// Plans and signs every document that this run writes.
+pub(super) fn plan_all(
+    round: &Round,
+    metrics: &Metrics,
+    compilation: &Compilation,
+) -> Result<PlannedDocuments<Arc<NodeIntentSpec>>, PipelineError> {
+    let _span = info_span!("sign").entered();
+    let signer = signer(round, metrics)?;
+    plan_documents(compilation, &round.published, &signer).map_err(PipelineError::Sign)
 }
 
-fn refuse(node: &NodeName, source: postern_intent::sign::SignError) -> PipelineError {
-    PipelineError::Sign {
-        node: node.to_string(),
-        source,
-    }
-}
-
-fn keys(round: &Round, metrics: &Metrics) -> Result<Keys, PipelineError> {
+fn signer(round: &Round, metrics: &Metrics) -> Result<IntentSigner, PipelineError> {
     let there = newest_key_set(round);
     let ring = &round.signing.ring;
     let secret = ring.public().keys().cloned().collect();
@@ -145,14 +80,11 @@ fn keys(round: &Round, metrics: &Metrics) -> Result<Keys, PipelineError> {
     let kept = ring.without(&dropped).map_err(PipelineError::Key)?;
     let shown = match &next {
         // Signed by every key so far: a node trusts one of them.
-        Some(set) => Some(announce(set, ring).map_err(|source| PipelineError::Sign {
-            node: "every node".to_owned(),
-            source,
-        })?),
+        Some(set) => Some(announce(set, ring).map_err(PipelineError::Announce)?),
         None => there.map(|(shown, _)| shown),
     };
     metrics.keys_waiting.set(gauge(waiting.len()));
-    Ok(Keys {
+    Ok(IntentSigner {
         ring: if dropped.is_empty() {
             Arc::clone(ring)
         } else {
@@ -165,14 +97,8 @@ fn keys(round: &Round, metrics: &Metrics) -> Result<Keys, PipelineError> {
 /// The newest key set that stands in an intent of ours and that a key of ours signed: the intent's own signature does
 /// not cover it.
 fn newest_key_set(round: &Round) -> Option<(ShownKeySet, AnnouncedKeys)> {
-    let sets = round
-        .intent_states
-        .values()
-        .filter_map(|standing| match standing {
-            IntentState::Current { spec, .. } => spec.key_set.as_ref(),
-            IntentState::Lost { kept, .. } => kept.spec.key_set.as_ref(),
-            IntentState::Absent | IntentState::Lagging | IntentState::Tampered { .. } => None,
-        });
+    let nodes = round.published.nodes.values();
+    let sets = nodes.filter_map(|state| state.published()?.form.key_set.as_ref());
     let mut sets: Vec<&ShownKeySet> = sets.collect();
     sets.sort_by_key(|set| Reverse(set.version));
     sets.dedup();
@@ -197,10 +123,9 @@ mod tests {
     use ed25519_dalek::SigningKey;
     use ed25519_dalek::pkcs8::EncodePrivateKey as _;
     use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-    use postern_intent::{NodeDocument, NodeName};
+    use postern_intent::NodeDocument;
 
-    use super::{IntentChange, Keys, ShownKeySet, announce, announced, kept, spec};
-    use crate::pipeline::intents::IntentState;
+    use super::{DocumentSigner as _, IntentSigner, ShownKeySet, announce, announced, spec};
     use crate::signer::{AnnouncedKeys, KeyRing};
 
     fn ring(seed: u8) -> KeyRing {
@@ -212,10 +137,6 @@ mod tests {
     fn set(version: u64, ring: &KeyRing) -> ShownKeySet {
         let keys = ring.public().keys().cloned().collect();
         announce(&AnnouncedKeys { version, keys }, ring).expect("a key set")
-    }
-
-    fn name() -> NodeName {
-        "n1".parse().expect("a name")
     }
 
     fn body() -> NodeDocument {
@@ -239,16 +160,12 @@ mod tests {
     /// The key set that an intent which says nothing new is written with, if it is written at all.
     fn written(has: Option<ShownKeySet>, shown: Option<ShownKeySet>) -> Option<ShownKeySet> {
         let (ring, body) = (Arc::new(ring(1)), body());
-        let standing = IntentState::Current {
-            spec: Box::new(spec(&body, &ring, has).expect("a spec")),
-            body: Arc::new(body),
-        };
-        let keys = Keys { ring, shown };
-        let found = kept(&name(), Some(&standing), &keys).expect("a signature");
-        found.map(|(spec, _, change)| {
-            assert_eq!(change, IntentChange::Keys);
-            spec.key_set.expect("a key set")
-        })
+        let published = Arc::new(spec(&body, &ring, has).expect("a spec"));
+        let signer = IntentSigner { ring, shown };
+        let signed = signer.resign::<NodeDocument>(&published);
+        signed
+            .expect("a signature")
+            .map(|spec| spec.key_set.clone().expect("a key set"))
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use postern_compile::publish::SignedDocument;
 use postern_crds::NodeIntentSpec;
 use postern_crds::node_intent::KeySet as ShownKeySet;
 use postern_intent::KeySet;
@@ -9,7 +10,6 @@ use postern_intent::keys::KeySetDocument;
 use postern_intent::sign::{SignError, sign_bytes, sign_key_set};
 
 use crate::pipeline::shown_envelope::{from_shown, to_shown};
-use crate::pipeline::signed::SignedDocument;
 use crate::signer::{AnnouncedKeys, KeyRing};
 
 /// The key set that stands beside an envelope.

@@ -1,13 +1,19 @@
 //! The step that writes what nodes read: the trust root, the memory, the intents, and the chores around them.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use kube::runtime::reflector::ObjectRef;
 use postern_compile::Compilation;
+use postern_compile::publish::{DocumentWrite, PlannedDocuments, PublishStage, cluster_intent};
+use postern_crds::NodeIntentSpec;
+use postern_intent::NodeDocument;
 use tracing::info;
 
 use super::chores::{chores_of, do_chores};
 use super::intents::publish_intents;
-use super::planning::{PlannedWrites, Planning, plan_all};
+use super::plan::{PlannedWrite, plan};
+use super::planning::plan_all;
 use super::tally::{Tallies, Tally};
 use super::trust::{Trusted, keep_trust};
 use super::writer::{Attempt, Writer};
@@ -18,7 +24,7 @@ use crate::pipeline::gather::config_map;
 use crate::pipeline::intents::PublishedIntents;
 use crate::pipeline::memory::{MemoryContents, MemoryStore, MemoryWrite, SavedMemory};
 use crate::pipeline::report::{EventQueue, trust_repaired};
-use crate::pipeline::round::{Round, cluster_intent};
+use crate::pipeline::round::Round;
 use crate::signer::{TRUST, trust_data};
 use crate::watches::WatchedStores;
 
@@ -50,28 +56,48 @@ impl PublishStep<'_> {
             intents: Tally::default(),
             others: self.keep_trust(round).await,
         };
-        // Before the intents: a crash in between loses no record of what was let go.
-        let SavedMemory::Remembered(remembered) = self.save_memory(round, compilation).await?
-        else {
-            // The next run compiles again: nothing of this compilation is published.
-            tallies.intents.stale += 1;
-            return Ok(Published {
-                tallies,
-                remembered: None,
-            });
+        let planned = match compiled.fresh {
+            Fresh::Yes => self.plan(round, compilation)?,
+            Fresh::No => PlannedDocuments::default(),
         };
-        if compiled.fresh == Fresh::Yes {
-            tallies.intents = self.write_intents(round, compilation).await?;
+        let mut remembered = None;
+        for stage in planned.stages(&compilation.retired) {
+            match stage {
+                PublishStage::Memory => match self.save_memory(round, compilation).await? {
+                    SavedMemory::Remembered(saved) => remembered = Some(saved),
+                    SavedMemory::Wait => {
+                        // The next run compiles again: nothing of this compilation is published.
+                        tallies.intents.stale += 1;
+                        return Ok(Published {
+                            tallies,
+                            remembered,
+                        });
+                    }
+                },
+                PublishStage::Cluster(write) => {
+                    let planned = write.map(|write| self.in_place(write, round.epoch));
+                    let planned = planned.into_iter().collect();
+                    let intents = &mut self.intents.cluster;
+                    let written = publish_intents(self.writer, planned, intents).await;
+                    tallies.intents.add(written);
+                }
+                PublishStage::Nodes(writes) => {
+                    let written = self.write_nodes(round, writes).await;
+                    tallies.intents.add(written);
+                }
+                PublishStage::Retire(nodes) => {
+                    let chores = chores_of(self.stores, round, &nodes);
+                    for node in &nodes {
+                        self.intents.nodes.forget(node);
+                    }
+                    tallies.others.add(do_chores(self.writer, chores).await);
+                }
+            }
         }
-        let chores = chores_of(self.stores, round, compilation);
-        for node in &compilation.retired {
-            self.intents.nodes.forget(node);
-        }
-        tallies.others.add(do_chores(self.writer, chores).await);
         self.writer.metrics.took(Step::Publish, started.elapsed());
         Ok(Published {
             tallies,
-            remembered: Some(remembered),
+            remembered,
         })
     }
 
@@ -111,35 +137,48 @@ impl PublishStep<'_> {
         write.save(self.memory, next).await
     }
 
-    async fn write_intents(
-        &mut self,
+    fn plan(
+        &self,
         round: &Round,
         compilation: &Compilation,
-    ) -> Result<Tally, PipelineError> {
+    ) -> Result<PlannedDocuments<Arc<NodeIntentSpec>>, PipelineError> {
         let started = Instant::now();
-        let planning = Planning {
-            stores: self.stores,
-            metrics: &self.writer.metrics,
-            round,
-        };
-        let PlannedWrites { cluster, nodes } = plan_all(&planning, compilation)?;
+        let planned = plan_all(round, &self.writer.metrics, compilation)?;
         self.writer.metrics.took(Step::Sign, started.elapsed());
-        if cluster.is_some() || !nodes.is_empty() {
-            let cluster = cluster.is_some();
-            info!(
-                intents = nodes.len(),
-                cluster, "the leader publishes intents"
-            );
+        let (intents, cluster) = (planned.nodes.len(), planned.cluster.is_some());
+        if cluster || intents > 0 {
+            info!(intents, cluster, "the leader publishes intents");
         }
-        let planned = cluster.into_iter().collect();
-        let mut tally = publish_intents(self.writer, planned, &mut self.intents.cluster).await;
-        // A node cannot join an intent with an older cluster document than the intent names. If the new cluster document could
-        // not be written, only the intents that name the published one are written.
-        let there = self.intents.cluster.serial(&cluster_intent());
-        let ready = nodes
-            .into_iter()
-            .filter(|one| there.is_some_and(|there| one.body.cluster_serial <= there));
-        tally.add(publish_intents(self.writer, ready.collect(), &mut self.intents.nodes).await);
-        Ok(tally)
+        Ok(planned)
+    }
+
+    /// The write of an object in the place of what the watch shows.
+    fn in_place<D>(
+        &self,
+        write: DocumentWrite<D, Arc<NodeIntentSpec>>,
+        epoch: u64,
+    ) -> PlannedWrite<D> {
+        let shown = self
+            .stores
+            .intents
+            .get(&ObjectRef::new(write.name.as_str()));
+        plan(write, shown.as_deref(), epoch)
+    }
+
+    /// A node cannot join an intent with an older cluster document than the intent names. If the new cluster document could
+    /// not be written, only the intents that name the published one are written.
+    async fn write_nodes(
+        &mut self,
+        round: &Round,
+        writes: Vec<DocumentWrite<NodeDocument, Arc<NodeIntentSpec>>>,
+    ) -> Tally {
+        let published = self.intents.cluster.serial(&cluster_intent());
+        let ready = writes.into_iter().filter(|write| {
+            published.is_some_and(|published| write.document.cluster_serial <= published)
+        });
+        let planned = ready
+            .map(|write| self.in_place(write, round.epoch))
+            .collect();
+        publish_intents(self.writer, planned, &mut self.intents.nodes).await
     }
 }

@@ -19,7 +19,7 @@ use super::warnings::{
     of_damaged_memory, of_intents, of_lost_key, of_other_keys, of_problems, of_unwritten,
 };
 use crate::metrics::{Metrics, gauge};
-use crate::pipeline::intents::{IntentState, Intents};
+use crate::pipeline::intents::Intents;
 use crate::pipeline::memory::MemoryStore;
 use crate::pipeline::round::Round;
 use crate::signer::SignerError;
@@ -64,16 +64,13 @@ impl ReportStep<'_> {
         for ((kind, state), count) in counts(&verdicts) {
             self.metrics.counted_nodes(kind, state, count);
         }
-        let states = &round.intent_states;
-        let tampered = states
-            .values()
-            .filter(|state| matches!(state, IntentState::Tampered { .. }));
-        self.metrics.tampered.set(gauge(tampered.count()));
+        let tampered = round.published.unreadable().len();
+        self.metrics.tampered.set(gauge(tampered));
         self.metrics.other_keys.set(gauge(other_keys(round).len()));
         let lists = [
             ("nodes", of_nodes(&verdicts)),
             ("held", of_held(&compilation.held)),
-            ("intents", of_intents(states, &round.cluster_state)),
+            ("intents", of_intents(&round.published)),
             ("problems", of_problems(&round.world.inputs.problems)),
             (
                 "unwritten",

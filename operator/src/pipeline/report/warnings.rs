@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use postern_compile::first_names;
+use postern_compile::publish::{DocumentLoss, PublishedState};
 use postern_crds::conditions::Reason;
 use postern_crds::names::{CLUSTER_INTENT, MEMORY_CONFIG_MAP};
-use postern_intent::{ClusterDocument, NodeName};
+use postern_intent::NodeName;
 
 use super::events::{EventNotice, EventTone, Regarding};
 use crate::error::chain;
 use crate::lease::LEASE;
 use crate::pipeline::gather::ReadProblem;
-use crate::pipeline::intents::{IntentLoss, IntentState};
+use crate::pipeline::intents::{IntentState, IntentStates};
 use crate::pipeline::memory::{LoadedMemory, UnwrittenPage};
 use crate::signer::{SECRET, SignerError, TRUST};
 use crate::watches::WatchedKind;
@@ -106,14 +107,12 @@ pub(super) fn warning(
 }
 
 /// Intents that another writer deleted or changed.
-pub(super) fn of_intents(
-    nodes: &BTreeMap<NodeName, IntentState>,
-    cluster: &IntentState<ClusterDocument>,
-) -> NamedNotices {
-    let nodes = nodes
+pub(super) fn of_intents(published: &IntentStates) -> NamedNotices {
+    let nodes = published
+        .nodes
         .iter()
-        .filter_map(|(node, standing)| Some((node.as_str(), of_intent(standing)?)));
-    let cluster = of_intent(cluster).map(|found| (CLUSTER_INTENT, found));
+        .filter_map(|(node, state)| Some((node.as_str(), of_intent(state)?)));
+    let cluster = of_intent(&published.cluster).map(|found| (CLUSTER_INTENT, found));
     nodes
         .chain(cluster)
         .map(|(name, (reason, note))| {
@@ -124,18 +123,18 @@ pub(super) fn of_intents(
         .collect()
 }
 
-fn of_intent<D>(standing: &IntentState<D>) -> Option<(Reason, String)> {
-    Some(match standing {
-        IntentState::Lost { why, .. } => match why {
-            IntentLoss::Deleted => (
+fn of_intent<D>(state: &IntentState<D>) -> Option<(Reason, String)> {
+    Some(match state {
+        PublishedState::Lost(_, why) => match why {
+            DocumentLoss::Deleted => (
                 Reason::Repaired,
                 "it was deleted; the same bytes are published again".to_owned(),
             ),
-            IntentLoss::Older => (
+            DocumentLoss::Older => (
                 Reason::Replayed,
                 "an older document stood there; the newer one is published again".to_owned(),
             ),
-            IntentLoss::Changed(why) => (
+            DocumentLoss::Changed(why) => (
                 *why,
                 format!(
                     "{} The same bytes as before are published again.",
@@ -143,7 +142,7 @@ fn of_intent<D>(standing: &IntentState<D>) -> Option<(Reason, String)> {
                 ),
             ),
         },
-        IntentState::Tampered { why } => (
+        PublishedState::Unreadable(why) => (
             *why,
             format!(
                 "{} Nobody remembers what stood there; nothing is published for a node that has seen it until a person \
@@ -151,7 +150,7 @@ fn of_intent<D>(standing: &IntentState<D>) -> Option<(Reason, String)> {
                 why.sentence()
             ),
         ),
-        IntentState::Current { .. } | IntentState::Absent | IntentState::Lagging => return None,
+        PublishedState::Current(_) | PublishedState::Absent => return None,
     })
 }
 
