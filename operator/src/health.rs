@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use postern_telemetry::Health;
 
 use crate::error::chain;
-use crate::pipeline::{IdleReason, Outcome, PipelineError};
+use crate::pipeline::{IdleReason, PipelineError, RunOutcome};
 
 /// How long publishing may fail before the operator counts as not ready: longer than any single request, and than a
 /// watch takes to begin again.
@@ -48,7 +48,7 @@ impl Default for PublishHealth {
 }
 
 impl PublishHealth {
-    pub fn observe(&mut self, ran: &Result<Outcome, PipelineError>, now: Instant) {
+    pub fn observe(&mut self, ran: &Result<RunOutcome, PipelineError>, now: Instant) {
         let health = health_of(ran);
         if health == RunHealth::Works {
             self.failing_since = None;
@@ -75,23 +75,23 @@ impl PublishHealth {
     }
 }
 
-fn health_of(ran: &Result<Outcome, PipelineError>) -> RunHealth {
+fn health_of(ran: &Result<RunOutcome, PipelineError>) -> RunHealth {
     match ran {
-        Ok(Outcome::Done | Outcome::Idle(IdleReason::Standby)) => RunHealth::Works,
+        Ok(RunOutcome::Done | RunOutcome::Idle(IdleReason::Standby)) => RunHealth::Works,
         // Statuses, taints and the like are shown in a metric and hold up no intent.
-        Ok(Outcome::Partly { intents: 0, .. }) => RunHealth::Works,
-        Ok(Outcome::Partly { intents, .. }) => {
+        Ok(RunOutcome::Partly { intents: 0, .. }) => RunHealth::Works,
+        Ok(RunOutcome::Partly { intents, .. }) => {
             RunHealth::Fails(format!("the API server does not take {intents} intents"))
         }
-        Ok(Outcome::Again) => RunHealth::Fails("what is read is old each time".to_owned()),
-        Ok(Outcome::Idle(IdleReason::Missing(kinds))) => {
+        Ok(RunOutcome::Again) => RunHealth::Fails("what is read is old each time".to_owned()),
+        Ok(RunOutcome::Idle(IdleReason::Missing(kinds))) => {
             let names: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
             RunHealth::Stopped(format!("stores are not complete: {}", names.join(", ")))
         }
-        Ok(Outcome::Idle(IdleReason::Stamping(_) | IdleReason::TooLow)) => {
+        Ok(RunOutcome::Idle(IdleReason::Stamping(_) | IdleReason::TooLow)) => {
             RunHealth::Fails("not every intent carries this leader's epoch yet".to_owned())
         }
-        Ok(Outcome::Idle(IdleReason::Lagging)) => {
+        Ok(RunOutcome::Idle(IdleReason::Lagging)) => {
             RunHealth::Fails("the watch does not show the last writes".to_owned())
         }
         Err(
@@ -147,12 +147,12 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::{PublishHealth, clock_problem};
-    use crate::pipeline::{IdleReason, Outcome, PipelineError};
+    use crate::pipeline::{IdleReason, PipelineError, RunOutcome};
     use crate::watches::WatchedKind;
 
-    const fn refused(intents: usize) -> Result<Outcome, PipelineError> {
+    const fn refused(intents: usize) -> Result<RunOutcome, PipelineError> {
         let retry = None;
-        Ok(Outcome::Partly { intents, retry })
+        Ok(RunOutcome::Partly { intents, retry })
     }
 
     #[test]
@@ -160,7 +160,7 @@ mod tests {
         let (mut health, start) = (PublishHealth::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         assert!(health.problem().is_some(), "it starts");
-        health.observe(&Ok(Outcome::Done), at(0));
+        health.observe(&Ok(RunOutcome::Done), at(0));
         assert_eq!(health.problem(), None);
         health.observe(&refused(3), at(10));
         health.observe(&refused(3), at(100));
@@ -168,7 +168,7 @@ mod tests {
         health.observe(&Err(PipelineError::NotLeading), at(131));
         let problem = health.problem().expect("a problem").to_owned();
         assert!(problem.contains("121 s"), "{problem}");
-        health.observe(&Ok(Outcome::Done), at(132));
+        health.observe(&Ok(RunOutcome::Done), at(132));
         assert_eq!(health.problem(), None);
     }
 
@@ -184,7 +184,7 @@ mod tests {
     fn a_store_that_is_not_complete_is_named_at_once() {
         let (mut health, start) = (PublishHealth::default(), Instant::now());
         let missing = IdleReason::Missing(vec![WatchedKind::Pod]);
-        health.observe(&Ok(Outcome::Idle(missing)), start);
+        health.observe(&Ok(RunOutcome::Idle(missing)), start);
         assert_eq!(health.problem(), Some("stores are not complete: Pod"));
     }
 

@@ -23,7 +23,7 @@ pub enum RunResult {
 
 /// What was written to the API server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum Written {
+pub enum WriteLabel {
     Intent,
     /// An envelope that had gone, byte for byte.
     Republished,
@@ -46,7 +46,7 @@ struct RunLabels {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WrittenLabels {
-    object: Written,
+    object: WriteLabel,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -68,7 +68,7 @@ struct NodeLabels {
 
 /// A step of the pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum Step {
+pub enum PipelineStep {
     Gather,
     Compile,
     Sign,
@@ -81,14 +81,14 @@ pub enum Step {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StepLabels {
-    step: Step,
+    step: PipelineStep,
 }
 
 type Durations = Family<StepLabels, Histogram, fn() -> Histogram>;
 
 /// The operator's metrics; clones share their values.
 #[derive(Debug, Clone)]
-pub struct Metrics {
+pub struct OperatorMetrics {
     runs: Family<RunLabels, Counter>,
     steps: Durations,
     written: Family<WrittenLabels, Counter>,
@@ -130,7 +130,7 @@ fn seconds() -> Histogram {
     Histogram::new([0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0])
 }
 
-impl Default for Metrics {
+impl Default for OperatorMetrics {
     fn default() -> Self {
         Self {
             runs: Family::default(),
@@ -158,7 +158,7 @@ impl Default for Metrics {
     }
 }
 
-impl Metrics {
+impl OperatorMetrics {
     /// Registers everything under `postern_operator_`.
     pub fn register(&self, registry: &mut Registry, requests: &Requests) {
         let own = registry.sub_registry_with_prefix("postern_operator");
@@ -276,13 +276,13 @@ impl Metrics {
     }
 
     /// A step took so long.
-    pub fn took(&self, step: Step, time: std::time::Duration) {
+    pub fn took(&self, step: PipelineStep, time: std::time::Duration) {
         self.steps
             .get_or_create(&StepLabels { step })
             .observe(time.as_secs_f64());
     }
 
-    pub fn wrote(&self, object: Written) {
+    pub fn wrote(&self, object: WriteLabel) {
         self.written.get_or_create(&WrittenLabels { object }).inc();
     }
 
@@ -305,7 +305,7 @@ impl Metrics {
     }
 }
 
-impl Metrics {
+impl OperatorMetrics {
     /// How many nodes have a condition with that status.
     pub fn counted_nodes(&self, kind: ConditionType, state: State, count: usize) {
         let labels = NodeLabels {
@@ -327,7 +327,7 @@ mod tests {
     use prometheus_client::encoding::text::encode;
     use prometheus_client::registry::Registry;
 
-    use super::{Metrics, RunResult, Step, Written};
+    use super::{OperatorMetrics, PipelineStep, RunResult, WriteLabel};
     use crate::watches::WatchedKind;
     use postern_apiserver::Requests;
     use postern_crds::conditions::{ConditionType, State};
@@ -337,12 +337,12 @@ mod tests {
     #[test]
     fn the_document_lists_every_metric_and_no_other() {
         let mut registry = Registry::default();
-        let (metrics, requests) = (Metrics::default(), Requests::default());
+        let (metrics, requests) = (OperatorMetrics::default(), Requests::default());
         metrics.register(&mut registry, &requests);
         // A family without a value is not served.
         metrics.ran(RunResult::Done);
-        metrics.took(Step::Gather, std::time::Duration::ZERO);
-        metrics.wrote(Written::Intent);
+        metrics.took(PipelineStep::Gather, std::time::Duration::ZERO);
+        metrics.wrote(WriteLabel::Intent);
         metrics.watch_failed(WatchedKind::Pod, None);
         metrics.counted(WatchedKind::Pod, 1, 0);
         metrics.counted_nodes(ConditionType::Ready, State::True, 1);

@@ -19,10 +19,10 @@ use tracing::{error, info, warn};
 use crate::error::chain;
 use crate::health::Readiness;
 use crate::lease::{LeaseEnd, LeaseSession, LeaseState, LeaseTerm, keep, term};
-use crate::metrics::Metrics;
+use crate::metrics::OperatorMetrics;
 use crate::options::RunArguments;
 use crate::pipeline::publish::Writer;
-use crate::pipeline::report::{event_queue, refused_at_start, status_writer, write_once};
+use crate::pipeline::statuses::{event_queue, refused_at_start, status_writer, write_once};
 use crate::pipeline::{Pipeline, PipelineError, PipelineParts, keep_running};
 use crate::settings::{KnownSettings, SettingsError, follow, read};
 use crate::watches::{WatchSignals, start};
@@ -105,7 +105,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), ProgramError> {
 }
 
 async fn serve(arguments: &RunArguments) -> Result<(), ProgramError> {
-    let (requests, metrics) = (Requests::default(), Metrics::default());
+    let (requests, metrics) = (Requests::default(), OperatorMetrics::default());
     let mut registry = Registry::default();
     metrics.register(&mut registry, &requests);
     let client = connect(arguments, &requests)
@@ -152,7 +152,7 @@ async fn serve(arguments: &RunArguments) -> Result<(), ProgramError> {
     let status_writer = tokio::spawn(status_writer.write_statuses());
     let (stop_lease, lease_stopped) = oneshot::channel();
     let lease = tokio::spawn(keep(session, term_writer, arguments.lease, lease_stopped));
-    let parts = Parts {
+    let parts = ProgramTasks {
         pipeline,
         event_writer,
         status_writer,
@@ -252,7 +252,7 @@ fn write_address(listener: &TcpListener, file: &Path) {
 }
 
 /// Shows in a metric whether this process leads.
-async fn show_lease_state(term: LeaseTerm, metrics: Metrics) {
+async fn show_lease_state(term: LeaseTerm, metrics: OperatorMetrics) {
     loop {
         let leads = matches!(term.state(), LeaseState::Leading { .. });
         metrics.leader.set(i64::from(leads));
@@ -261,7 +261,7 @@ async fn show_lease_state(term: LeaseTerm, metrics: Metrics) {
 }
 
 /// What runs at the same time.
-struct Parts {
+struct ProgramTasks {
     pipeline: JoinHandle<Result<(), PipelineError>>,
     /// Ends by itself after the pipeline.
     event_writer: JoinHandle<()>,
@@ -271,7 +271,7 @@ struct Parts {
     tasks: JoinSet<()>,
 }
 
-impl Parts {
+impl ProgramTasks {
     async fn until_the_end(
         mut self,
         stop_pipeline: &watch::Sender<bool>,

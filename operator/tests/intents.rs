@@ -16,15 +16,17 @@ use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use postern_compile::publish::{DocumentChange, DocumentLoss, PublishedState};
-use postern_compile::snapshot::{Definitions, Memory, Node, Settings, Snapshot};
+use postern_compile::snapshot::{
+    CompilerMemory, CompilerSettings, Definitions, Snapshot, SnapshotNode,
+};
 use postern_compile::{NodeOutcome, compile};
 use postern_crds::conditions::Reason;
 use postern_crds::{NodeIntent, NodeIntentSpec};
 use postern_intent::{NodeDocument, NodeName};
-use postern_operator::pipeline::intents::{IntentState, Intents};
+use postern_operator::pipeline::intents::{IntentState, KnownIntents};
 use postern_operator::pipeline::publish::spec;
 use postern_operator::signer::KeyRing;
-use postern_operator::watches::Tolerant;
+use postern_operator::watches::WatchedObject;
 
 fn ring(seed: u8) -> KeyRing {
     let key = SigningKey::from_bytes(&[seed; 32]);
@@ -40,11 +42,11 @@ fn node() -> NodeName {
 fn body(second: i64) -> NodeDocument {
     let snapshot = Snapshot {
         now: Timestamp::from_second(second).unwrap(),
-        settings: Settings::default(),
+        settings: CompilerSettings::default(),
         exits: Vec::new(),
         policies: Vec::new(),
         isolations: Vec::new(),
-        nodes: vec![Node {
+        nodes: vec![SnapshotNode {
             name: node(),
             uid: "u1".parse().unwrap(),
             labels: BTreeMap::new(),
@@ -60,7 +62,7 @@ fn body(second: i64) -> NodeDocument {
         cluster_is_own: false,
         unreadable: BTreeSet::new(),
         awaited: BTreeSet::new(),
-        memory: Memory::default(),
+        memory: CompilerMemory::default(),
         approvals: Vec::new(),
         definitions: Definitions::Serving,
     };
@@ -82,36 +84,36 @@ fn metadata(version: &str) -> ObjectMeta {
     }
 }
 
-fn shown(version: &str, spec: NodeIntentSpec) -> Tolerant<NodeIntent> {
-    Tolerant::Good(NodeIntent {
+fn shown(version: &str, spec: NodeIntentSpec) -> WatchedObject<NodeIntent> {
+    WatchedObject::Good(NodeIntent {
         metadata: metadata(version),
         spec,
         status: None,
     })
 }
 
-fn look(intents: &mut Intents, object: Option<&Tolerant<NodeIntent>>) -> IntentState {
+fn look(intents: &mut KnownIntents, object: Option<&WatchedObject<NodeIntent>>) -> IntentState {
     let state = intents.state(&node(), object, ring(1).trust(), Instant::now());
     state.expect("a watch that has shown every write")
 }
 
 /// The process writes the body of a second, which becomes this version.
-fn writes(intents: &mut Intents, (second, version): (i64, &str), change: DocumentChange) {
+fn writes(intents: &mut KnownIntents, (second, version): (i64, &str), change: DocumentChange) {
     let body = Arc::new(body(second));
     let (spec, metadata) = (signed(second, 1), metadata(version));
     intents.wrote(node(), spec, body, &metadata, change, Instant::now());
 }
 
 /// A process that has published the body of second 2000 as version 10, and has seen it.
-fn published() -> Intents {
-    let mut intents = Intents::default();
+fn published() -> KnownIntents {
+    let mut intents = KnownIntents::default();
     writes(&mut intents, (2000, "10"), DocumentChange::New);
     let state = look(&mut intents, Some(&shown("10", signed(2000, 1))));
     assert!(matches!(state, PublishedState::Current(_)), "{state:?}");
     intents
 }
 
-fn loss(object: Option<&Tolerant<NodeIntent>>) -> DocumentLoss<Reason> {
+fn loss(object: Option<&WatchedObject<NodeIntent>>) -> DocumentLoss<Reason> {
     match look(&mut published(), object) {
         PublishedState::Lost(published, why) => {
             assert_eq!(*published.form, signed(2000, 1), "the same bytes");
@@ -174,7 +176,7 @@ fn a_write_that_the_watch_has_not_shown_yet_is_waited_for() {
 fn what_a_process_puts_back_or_signs_anew_stays_the_word_of_an_earlier_leader() {
     assert!(published().is_ours(&node()));
     for change in [DocumentChange::Republished, DocumentChange::Keys] {
-        let mut intents = Intents::default();
+        let mut intents = KnownIntents::default();
         look(&mut intents, Some(&shown("10", signed(2000, 1))));
         writes(&mut intents, (2000, "11"), change);
         assert!(!intents.is_ours(&node()), "{change:?}");
@@ -184,7 +186,7 @@ fn what_a_process_puts_back_or_signs_anew_stays_the_word_of_an_earlier_leader() 
 #[test]
 fn a_process_that_knows_nothing_calls_a_forged_intent_unreadable_and_never_absent() {
     let forged = shown("11", signed(3000, 2));
-    let mut intents = Intents::default();
+    let mut intents = KnownIntents::default();
     let state = look(&mut intents, Some(&forged));
     assert!(
         matches!(state, PublishedState::Unreadable(Reason::UnknownKey)),

@@ -1,6 +1,6 @@
 //! What waits for an approval, and the words of giving one, wherever approvals are kept.
 
-use postern_compile::gate::{Held, Subject};
+use postern_compile::gate::{ApprovalSubject, PendingApproval};
 
 use crate::output::table;
 
@@ -18,7 +18,7 @@ pub enum Effect {
 
 /// What became of an approval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Entered {
+pub enum ApprovalEntry {
     /// It is new.
     New,
     /// It was there already; nothing was changed.
@@ -27,15 +27,15 @@ pub enum Entered {
 
 /// What waits, for people.
 #[must_use]
-pub fn held_table(held: &[Held]) -> String {
+pub fn held_table(held: &[PendingApproval]) -> String {
     if held.is_empty() {
         return "nothing waits for an approval".to_owned();
     }
     let rows = held.iter().map(|held| {
         let (kind, name) = match &held.subject {
-            Subject::Policy(name) => ("policy", name.clone()),
-            Subject::Namespace(name) => ("namespace", name.to_string()),
-            Subject::Node(name) => ("node", name.to_string()),
+            ApprovalSubject::Policy(name) => ("policy", name.clone()),
+            ApprovalSubject::Namespace(name) => ("namespace", name.to_string()),
+            ApprovalSubject::Node(name) => ("node", name.to_string()),
         };
         vec![
             kind.to_owned(),

@@ -9,7 +9,7 @@
 //! | [`keys`] | signing keys and trusted keys as PEM files |
 //! | [`plan`] | what a body would change on its node |
 //! | [`schema`] | what an API server would answer to an object of the users' kinds |
-//! | [`standing`] | how things stand in a cluster, by what its objects say |
+//! | [`overview`] | the state of policies, exits and nodes of a cluster, by what its objects say |
 //! | [`verbs`] | one file for each verb |
 //! | [`output`] | tables for people, JSON and YAML for programs |
 
@@ -19,7 +19,7 @@ pub mod explained;
 pub mod files;
 pub mod keys;
 pub mod output;
+pub mod overview;
 pub mod plan;
 pub mod schema;
-pub mod standing;
 pub mod verbs;

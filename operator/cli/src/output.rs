@@ -45,7 +45,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Something that can be printed in every format.
-pub trait Shown: Serialize {
+pub trait TableOutput: Serialize {
     /// For people.
     fn table(&self) -> String;
 
@@ -59,7 +59,7 @@ pub trait Shown: Serialize {
 ///
 /// # Errors
 /// [`OutputError`].
-pub fn render<T: Shown>(value: &T, format: Format) -> Result<String, OutputError> {
+pub fn render<T: TableOutput>(value: &T, format: Format) -> Result<String, OutputError> {
     match format {
         Format::Table => Ok(value.table()),
         Format::Json => serde_json::to_string_pretty(value).map_err(OutputError::Json),

@@ -7,14 +7,14 @@ use postern_intent::{Address, NodeName, Uid};
 use serde::Serialize;
 
 use crate::first_names;
-use crate::gate::Gate;
-use crate::index::{Before, Index};
+use crate::gate::ReleaseGate;
+use crate::index::{Index, PublishedClass};
 use crate::select::{Contender, Contenders};
-use crate::snapshot::{Attachment, Lifecycle, Pod};
+use crate::snapshot::{Lifecycle, PodNetwork, SnapshotPod};
 
 /// What was decided about a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Decision {
+pub(crate) enum PodDecision {
     /// Under the policy of this UID.
     Policy(Uid),
     /// Blocked, because only a refused update of the policy of this UID selects it.
@@ -26,9 +26,9 @@ pub(crate) enum Decision {
 }
 
 /// A pod with its decision.
-pub(crate) struct Assigned<'a> {
-    pub(crate) pod: &'a Pod,
-    pub(crate) decision: Decision,
+pub(crate) struct AssignedPod<'a> {
+    pub(crate) pod: &'a SnapshotPod,
+    pub(crate) decision: PodDecision,
     /// Its addresses, without those that another pod or a node has too.
     pub(crate) addresses: BTreeSet<Address>,
 }
@@ -36,7 +36,7 @@ pub(crate) struct Assigned<'a> {
 /// Pods of one policy.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct PodCounts {
+pub struct PolicyPodCounts {
     /// Pods that it selects and that no other policy of the namespace decides about.
     pub selected: u32,
     /// Pods that leave by the exit and by nothing else, as their nodes report.
@@ -53,8 +53,8 @@ pub struct PodCounts {
 
 /// All pods, by node.
 pub(crate) struct Assignment<'a> {
-    pub(crate) by_node: BTreeMap<&'a NodeName, Vec<Assigned<'a>>>,
-    pub(crate) counts: BTreeMap<Uid, PodCounts>,
+    pub(crate) by_node: BTreeMap<&'a NodeName, Vec<AssignedPod<'a>>>,
+    pub(crate) counts: BTreeMap<Uid, PolicyPodCounts>,
     /// Names of the policies that decide about pods which this one selects.
     overriders: PolicyNames,
     /// Names of the policies that select pods which this one decides about.
@@ -66,7 +66,7 @@ type PolicyNames = BTreeMap<Uid, BTreeSet<String>>;
 
 impl<'a> Assignment<'a> {
     /// Decides about every pod.
-    pub(crate) fn new(index: &Index<'a>, contenders: &Contenders<'_>, gate: &Gate) -> Self {
+    pub(crate) fn new(index: &Index<'a>, contenders: &Contenders<'_>, gate: &ReleaseGate) -> Self {
         let mut all = Self {
             by_node: BTreeMap::new(),
             counts: BTreeMap::new(),
@@ -82,8 +82,8 @@ impl<'a> Assignment<'a> {
                     .claim(list, pod)
                     .unwrap_or_else(|| all.without(list, gate, pod, before)),
             };
-            if pod.attachment == Attachment::Own {
-                let assigned = Assigned {
+            if pod.attachment == PodNetwork::Own {
+                let assigned = AssignedPod {
                     pod,
                     decision,
                     addresses: pod.addresses.clone(),
@@ -119,8 +119,8 @@ impl<'a> Assignment<'a> {
     fn count(
         &mut self,
         contenders: &[Contender<'_>],
-        pod: &Pod,
-        before: Before<'_>,
+        pod: &SnapshotPod,
+        before: PublishedClass<'_>,
     ) -> Option<Uid> {
         let mut winner: Option<&Contender<'_>> = None;
         let mut losers = Vec::new();
@@ -143,8 +143,8 @@ impl<'a> Assignment<'a> {
                 continue;
             }
             match pod.attachment {
-                Attachment::Host => counts.unenforceable += 1,
-                Attachment::Own => counts.selected += 1,
+                PodNetwork::Host => counts.unenforceable += 1,
+                PodNetwork::Own => counts.selected += 1,
             }
             counts.kept += u32::from(!one.asks_for(&pod.labels));
             winner = Some(one);
@@ -155,7 +155,7 @@ impl<'a> Assignment<'a> {
     }
 
     /// Blocks a pod that no policy in force selects, but a refused update.
-    fn claim(&mut self, contenders: &[Contender<'_>], pod: &Pod) -> Option<Decision> {
+    fn claim(&mut self, contenders: &[Contender<'_>], pod: &SnapshotPod) -> Option<PodDecision> {
         let one = contenders.iter().find(|one| one.claims(&pod.labels))?;
         Some(self.refused(one, pod))
     }
@@ -164,52 +164,52 @@ impl<'a> Assignment<'a> {
     fn without(
         &mut self,
         contenders: &[Contender<'_>],
-        gate: &Gate,
-        pod: &Pod,
-        before: Before<'_>,
-    ) -> Decision {
+        gate: &ReleaseGate,
+        pod: &SnapshotPod,
+        before: PublishedClass<'_>,
+    ) -> PodDecision {
         if gate.deny.contains(&pod.namespace) {
-            return Decision::Blocked(BlockedReason::NamespaceDeny);
+            return PodDecision::Blocked(BlockedReason::NamespaceDeny);
         }
         // It may be one of those that a policy selects of which nobody knows whom it selects; what was released is not.
         let unknown = contenders.iter().find(|one| one.is_unknown());
-        if let Some(one) = unknown.filter(|_| !matches!(before, Before::Released)) {
+        if let Some(one) = unknown.filter(|_| !matches!(before, PublishedClass::Released)) {
             return self.refused(one, pod);
         }
         // Whatever the reason may be that nothing selects it any more: who was enforced goes only through the gate.
         if before.is_enforced() && !gate.released.contains(&pod.uid) {
-            return Decision::Blocked(BlockedReason::ReleaseHeld);
+            return PodDecision::Blocked(BlockedReason::ReleaseHeld);
         }
-        Decision::Released
+        PodDecision::Released
     }
 
     /// Counts a pod that is blocked for a policy that does not decide about it, and says why.
-    fn refused(&mut self, one: &Contender<'_>, pod: &Pod) -> Decision {
+    fn refused(&mut self, one: &Contender<'_>, pod: &SnapshotPod) -> PodDecision {
         let counts = self.counts.entry(one.uid.clone()).or_default();
         match pod.attachment {
-            Attachment::Host => counts.unenforceable += 1,
-            Attachment::Own => counts.selected += 1,
+            PodNetwork::Host => counts.unenforceable += 1,
+            PodNetwork::Own => counts.selected += 1,
         }
         if one.policy.is_some() {
-            Decision::Refused(one.uid.clone())
+            PodDecision::Refused(one.uid.clone())
         } else {
-            Decision::Blocked(BlockedReason::ReleaseHeld)
+            PodDecision::Blocked(BlockedReason::ReleaseHeld)
         }
     }
 }
 
 /// What becomes of a pod that a policy decides about.
-fn under(contenders: &Contenders<'_>, pod: &Pod, winner: Uid) -> Decision {
+fn under(contenders: &Contenders<'_>, pod: &SnapshotPod, winner: Uid) -> PodDecision {
     if contenders.is_shadowed(&pod.namespace, &winner) {
-        Decision::Blocked(BlockedReason::ReleaseHeld)
+        PodDecision::Blocked(BlockedReason::ReleaseHeld)
     } else {
-        Decision::Policy(winner)
+        PodDecision::Policy(winner)
     }
 }
 
 /// An address that two pods of a node have belongs to the one that is not being deleted, else to neither; an
 /// address of a node is no pod's.
-fn settle_addresses(pods: &mut [Assigned<'_>], nodes: &BTreeSet<Address>) {
+fn settle_addresses(pods: &mut [AssignedPod<'_>], nodes: &BTreeSet<Address>) {
     let mut owners: BTreeMap<Address, Vec<usize>> = BTreeMap::new();
     for (position, assigned) in pods.iter().enumerate() {
         for address in &assigned.addresses {

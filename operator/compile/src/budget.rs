@@ -1,5 +1,5 @@
 //! The size of an envelope. What would break the budget goes without: a scope is blocked, or, in the cluster document, the
-//! addresses of Services are left out. What came or changed since the published body goes first, and of that the largest: a tenant's new policy takes
+//! addresses of Services are left out. What came or changed since the published document goes first, and of that the largest: a tenant's new policy takes
 //! nothing from the policies of others that fitted before it came.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,16 +16,16 @@ const AROUND: usize = 1024;
 
 /// What did not fit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Shed {
+pub(crate) struct OmittedParts {
     /// Scopes that are blocked for it.
     pub(crate) scopes: BTreeSet<ScopeId>,
-    /// Whether the body is too large all the same.
-    pub(crate) rest: Rest,
+    /// Whether the document is too large all the same.
+    pub(crate) rest: BudgetResult,
 }
 
 /// What is left once everything that can go is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Rest {
+pub(crate) enum BudgetResult {
     /// It fits.
     #[default]
     Fits,
@@ -33,21 +33,21 @@ pub(crate) enum Rest {
     TooLarge,
 }
 
-/// Takes out parts until the body fits. O(scopes² · log scopes) where nothing fits, O(scopes) where all of it does.
+/// Takes out parts until the document fits. O(scopes² · log scopes) where nothing fits, O(scopes) where all of it does.
 pub(crate) fn fit(
-    body: &mut NodeDocument,
+    document: &mut NodeDocument,
     published: Option<&NodeDocument>,
     budget: usize,
-) -> Shed {
+) -> OmittedParts {
     let known: BTreeMap<ScopeId, Scope> = published
         .iter()
-        .flat_map(|body| &body.firewall)
+        .flat_map(|document| &document.firewall)
         .map(|scope| (scope.id.clone(), scope.clone()))
         .collect();
     let is_new = |scope: &Scope| known.get(&scope.id) != Some(scope);
-    let mut shed = Shed::default();
-    while !fits(body, budget) {
-        let scopes = body
+    let mut shed = OmittedParts::default();
+    while !fits(document, budget) {
+        let scopes = document
             .firewall
             .iter_mut()
             .filter(|scope| !shed.scopes.contains(&scope.id));
@@ -61,14 +61,14 @@ pub(crate) fn fit(
                 empty(scope);
             }
             None => {
-                shed.rest = Rest::TooLarge;
+                shed.rest = BudgetResult::TooLarge;
                 break;
             }
         }
     }
     if !shed.scopes.is_empty() {
-        drop_unused(body);
-        digest::stamp(body);
+        drop_unused(document);
+        digest::stamp(document);
     }
     shed
 }
@@ -79,7 +79,7 @@ pub(crate) struct ShedServices {
     /// How many addresses of Services were left out: who comes in by one of them gets no answer.
     pub(crate) addresses: usize,
     /// Whether the document is too large all the same.
-    pub(crate) rest: Rest,
+    pub(crate) rest: BudgetResult,
 }
 
 /// Takes the addresses of Services out of a cluster document that does not fit.
@@ -91,7 +91,7 @@ pub(crate) fn fit_cluster(document: &mut ClusterDocument, budget: usize) -> Shed
     shed.addresses = document.cluster.service_addresses.len();
     document.cluster.service_addresses.clear();
     if !fits(document, budget) {
-        shed.rest = Rest::TooLarge;
+        shed.rest = BudgetResult::TooLarge;
     }
     shed
 }
@@ -120,20 +120,23 @@ fn empty(scope: &mut Scope) {
 }
 
 /// A tunnel that no scope uses any more goes with its route.
-fn drop_unused(body: &mut NodeDocument) {
-    let used: BTreeSet<_> = body
+fn drop_unused(document: &mut NodeDocument) {
+    let used: BTreeSet<_> = document
         .firewall
         .iter()
         .filter_map(|scope| scope.tunnel_exit().cloned())
         .collect();
-    body.routes.retain(|route| used.contains(&route.exit));
-    let carried: BTreeSet<_> = body
+    document.routes.retain(|route| used.contains(&route.exit));
+    let carried: BTreeSet<_> = document
         .routes
         .iter()
         .map(|route| route.interface.clone())
         .collect();
-    body.tunnels
+    document
+        .tunnels
         .retain(|tunnel| tunnel.role == TunnelRole::Served || carried.contains(&tunnel.interface));
-    let mentioned: BTreeSet<_> = body.tunnels.iter().map(|tunnel| &tunnel.exit).collect();
-    body.allocations.retain(|one| mentioned.contains(&one.exit));
+    let mentioned: BTreeSet<_> = document.tunnels.iter().map(|tunnel| &tunnel.exit).collect();
+    document
+        .allocations
+        .retain(|one| mentioned.contains(&one.exit));
 }

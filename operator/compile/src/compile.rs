@@ -6,18 +6,18 @@ use postern_intent::{NodeDocument, NodeName};
 
 use crate::allocate::{Hosts, Networks, Numbers};
 use crate::assign::Assignment;
-use crate::gate::{Gate, Held};
+use crate::gate::{PendingApproval, ReleaseGate};
 use crate::index::Index;
-use crate::lower::{Context, NodePlan, clients, peers};
-use crate::pins::Keys;
+use crate::lower::{LoweringContext, NodePlan, clients, peers};
+use crate::pins::PinnedKeys;
 use crate::refresh::Validity;
 use crate::remember::remember;
-use crate::resolve::{Exits, Plans};
-use crate::screen::Screened;
+use crate::resolve::{PolicyPlans, ResolvedExits};
+use crate::screen::ScreenedSnapshot;
 use crate::select::Contenders;
-use crate::settled::{NodeOutcome, Settled};
+use crate::settled::{NodeOutcome, SettledNode};
 use crate::shared::{ClusterOutcome, SettledCluster};
-use crate::snapshot::{Memory, Node, Snapshot};
+use crate::snapshot::{CompilerMemory, Snapshot, SnapshotNode};
 use crate::verdict::{Verdict, verdicts};
 use crate::{budget, lower, refresh, serial, shared};
 
@@ -31,9 +31,9 @@ pub struct Compilation {
     /// What is to be said about every resource.
     pub verdicts: Vec<Verdict>,
     /// What waits for an approval.
-    pub held: Vec<Held>,
+    pub held: Vec<PendingApproval>,
     /// What the next compile has to know.
-    pub memory: Memory,
+    pub memory: CompilerMemory,
     /// Published intents of nodes that are no more and that have run out.
     pub retired: BTreeSet<NodeName>,
 }
@@ -41,20 +41,20 @@ pub struct Compilation {
 /// Compiles a snapshot. The same snapshot always gives the same compilation.
 #[must_use]
 pub fn compile(snapshot: &Snapshot) -> Compilation {
-    let screened = Screened::new(snapshot);
+    let screened = ScreenedSnapshot::new(snapshot);
     let index = Index::new(snapshot, &screened);
-    let keys = Keys::new(&index);
-    let mut exits = Exits::new(&index);
+    let keys = PinnedKeys::new(&index);
+    let mut exits = ResolvedExits::new(&index);
     let mut contenders = Contenders::new(&index);
-    let gate = Gate::judge(&index, &mut contenders);
+    let gate = ReleaseGate::judge(&index, &mut contenders);
     let networks = Networks::new(&snapshot.settings.tunnels.ranges);
     let numbers = Numbers::new(&index, &networks, &mut exits);
-    let plans = Plans::new(&index, &contenders, &exits);
+    let plans = PolicyPlans::new(&index, &contenders, &exits);
     let assignment = Assignment::new(&index, &contenders, &gate);
     let clients = clients(&plans, &exits, &assignment);
     let peers = peers(&index, &exits, &clients);
     let hosts = Hosts::new(&index, &networks, &peers);
-    let context = Context {
+    let context = LoweringContext {
         index: &index,
         exits: &exits,
         plans: &plans,
@@ -69,7 +69,7 @@ pub fn compile(snapshot: &Snapshot) -> Compilation {
     let guarded = lower::cluster::guarded(&contenders, &gate);
     let facts = lower::cluster::facts(&index, &exits, &numbers);
     let cluster = shared::settle(snapshot, shared::unstamped(guarded, facts));
-    let settled: BTreeMap<&NodeName, Settled> = index
+    let settled: BTreeMap<&NodeName, SettledNode> = index
         .nodes
         .values()
         .map(|node| (&node.name, settle(&context, &cluster, &gate.restored, node)))
@@ -88,26 +88,26 @@ pub fn compile(snapshot: &Snapshot) -> Compilation {
 }
 
 fn settle(
-    context: &Context<'_>,
+    context: &LoweringContext<'_>,
     cluster: &SettledCluster,
     restored: &BTreeSet<NodeName>,
-    node: &Node,
-) -> Settled {
+    node: &SnapshotNode,
+) -> SettledNode {
     let snapshot = context.index.snapshot;
-    let mut body = lower::body::lower(context, &NodePlan::new(context, node));
-    let published = context.index.published.bodies.get(&node.name);
-    let shed = budget::fit(&mut body, published, snapshot.settings.envelope_budget);
-    let settled = |outcome, body| Settled {
+    let mut document = lower::document::lower(context, &NodePlan::new(context, node));
+    let published = context.index.published.documents.get(&node.name);
+    let shed = budget::fit(&mut document, published, snapshot.settings.envelope_budget);
+    let settled = |outcome, document| SettledNode {
         outcome,
-        body,
+        document,
         facts: cluster.changed,
         shed,
     };
     if restored.contains(&node.name) {
-        return settled(NodeOutcome::Restored, body);
+        return settled(NodeOutcome::Restored, document);
     }
     if let Some(published) = published
-        && refresh::same_sections(&body, published)
+        && refresh::same_sections(&document, published)
         // A document of before the store was set back is joined with no later cluster document.
         && published.cluster_serial >= cluster.follows
         && !validity(published).is_due(snapshot.now, &snapshot.settings, node.uid.as_str())
@@ -115,15 +115,15 @@ fn settle(
         return settled(NodeOutcome::Keep, published.clone());
     }
     if snapshot.awaited.contains(&node.name) {
-        return settled(NodeOutcome::Awaited, published.cloned().unwrap_or(body));
+        return settled(NodeOutcome::Awaited, published.cloned().unwrap_or(document));
     }
     let reported = serial::reported(snapshot.now, context.index.reports.get(&node.name).copied());
-    body.serial = serial::next(snapshot.now, published.map(|one| one.serial), reported);
-    body.cluster_serial = cluster.changed.max(cluster.follows);
+    document.serial = serial::next(snapshot.now, published.map(|one| one.serial), reported);
+    document.cluster_serial = cluster.changed.max(cluster.follows);
     let validity = Validity::from_now(snapshot.now, &snapshot.settings);
-    body.issued_at = validity.issued_at;
-    body.not_after = validity.not_after;
-    settled(NodeOutcome::Publish(Box::new(body.clone())), body)
+    document.issued_at = validity.issued_at;
+    document.not_after = validity.not_after;
+    settled(NodeOutcome::Publish(Box::new(document.clone())), document)
 }
 
 fn validity(document: &NodeDocument) -> Validity {
@@ -137,10 +137,10 @@ fn validity(document: &NodeDocument) -> Validity {
 fn retired(index: &Index<'_>) -> BTreeSet<NodeName> {
     let gone = index
         .published
-        .bodies
+        .documents
         .iter()
         .filter(|(name, _)| !index.nodes.contains_key(name));
-    gone.filter(|(_, body)| body.not_after <= index.snapshot.now)
+    gone.filter(|(_, document)| document.not_after <= index.snapshot.now)
         .map(|(name, _)| name.clone())
         .collect()
 }

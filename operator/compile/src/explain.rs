@@ -5,9 +5,9 @@ use postern_intent::{ExitName, Namespace, NodeDocument, NodeName, PodName};
 use serde::Serialize;
 
 use crate::index::Index;
-use crate::screen::Screened;
+use crate::screen::ScreenedSnapshot;
 use crate::select::{Contender, Contenders};
-use crate::snapshot::{Attachment, Snapshot};
+use crate::snapshot::{PodNetwork, Snapshot};
 
 /// Everything about one pod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -18,8 +18,8 @@ pub struct Explanation {
     /// The node that it is bound to.
     pub node: String,
     /// The policies of the namespace in the order of their rank.
-    pub policies: Vec<Considered>,
-    /// The class that the node's body gives it; none: no body lists it.
+    pub policies: Vec<ConsideredPolicy>,
+    /// The class that the node's document gives it; none: no document lists it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<Class>,
     /// The exit of its scope.
@@ -35,18 +35,18 @@ pub struct Explanation {
 /// One policy that was looked at for a pod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Considered {
+pub struct ConsideredPolicy {
     /// Its name.
     pub name: String,
     /// Its priority.
     pub priority: i32,
     /// What came of it.
-    pub outcome: Outcome,
+    pub outcome: PolicyEffect,
 }
 
 /// What came of a policy for one pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum Outcome {
+pub enum PolicyEffect {
     /// It decides about the pod.
     Decides,
     /// It selects the pod, but another one decides.
@@ -57,15 +57,15 @@ pub enum Outcome {
     NotSelected,
 }
 
-/// Explains a pod by the bodies that a compile gave or kept. None: there is no such pod.
+/// Explains a pod by the documents that a compile gave or kept. None: there is no such pod.
 #[must_use]
 pub fn explain(
     snapshot: &Snapshot,
-    bodies: &std::collections::BTreeMap<NodeName, NodeDocument>,
+    documents: &std::collections::BTreeMap<NodeName, NodeDocument>,
     namespace: &Namespace,
     name: &PodName,
 ) -> Option<Explanation> {
-    let screened = Screened::new(snapshot);
+    let screened = ScreenedSnapshot::new(snapshot);
     let index = Index::new(snapshot, &screened);
     let contenders = Contenders::new(&index);
     let pod = index
@@ -80,29 +80,29 @@ pub fn explain(
         let selects = one.selects(&pod.labels, before);
         let claims = one.claims(&pod.labels);
         let outcome = match (selects, decided) {
-            (true, false) => Outcome::Decides,
-            (true, true) => Outcome::Overridden,
-            (false, false) if claims => Outcome::Blocks,
-            (false, _) => Outcome::NotSelected,
+            (true, false) => PolicyEffect::Decides,
+            (true, true) => PolicyEffect::Overridden,
+            (false, false) if claims => PolicyEffect::Blocks,
+            (false, _) => PolicyEffect::NotSelected,
         };
         decided |= selects;
-        Considered {
+        ConsideredPolicy {
             name: one.key.name.clone(),
             priority: one.priority,
             outcome,
         }
     };
-    let policies: Vec<Considered> = contenders.of(namespace).iter().map(consider).collect();
-    let body = bodies.get(&pod.node);
-    let class = body
-        .and_then(|body| body.pods.iter().find(|listed| listed.uid == pod.uid))
+    let policies: Vec<ConsideredPolicy> = contenders.of(namespace).iter().map(consider).collect();
+    let document = documents.get(&pod.node);
+    let class = document
+        .and_then(|document| document.pods.iter().find(|listed| listed.uid == pod.uid))
         .map(|pod| pod.class.clone());
-    let scope = class.as_ref().and_then(|class| scope_of(body?, class));
+    let scope = class.as_ref().and_then(|class| scope_of(document?, class));
     let summary = match pod.attachment {
-        Attachment::Host => {
+        PodNetwork::Host => {
             "it uses the host network and cannot be told apart by address".to_owned()
         }
-        Attachment::Own => sentence(class.as_ref(), scope),
+        PodNetwork::Own => sentence(class.as_ref(), scope),
     };
     Some(Explanation {
         pod: format!("{namespace}/{name}"),
@@ -115,9 +115,9 @@ pub fn explain(
     })
 }
 
-fn scope_of<'a>(body: &'a NodeDocument, class: &Class) -> Option<&'a Scope> {
+fn scope_of<'a>(document: &'a NodeDocument, class: &Class) -> Option<&'a Scope> {
     match class {
-        Class::Policy { scope: id } => body.firewall.iter().find(|scope| scope.id == *id),
+        Class::Policy { scope: id } => document.firewall.iter().find(|scope| scope.id == *id),
         Class::Blocked { .. } | Class::Released => None,
     }
 }

@@ -5,34 +5,37 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern_intent::body::{Class, Scope};
 use postern_intent::{Address, ExitName, Namespace, NodeDocument, NodeName, ScopeId, Uid, body};
 
-use crate::screen::Screened;
-use crate::snapshot::{self, Attachment, Exit, Lifecycle, Node, Policy, Report, Snapshot};
+use crate::screen::ScreenedSnapshot;
+use crate::snapshot::{
+    self, Lifecycle, PodNetwork, Snapshot, SnapshotExit, SnapshotNode, SnapshotPolicy,
+    SnapshotReport,
+};
 
 /// Lookups of a snapshot.
 pub(crate) struct Index<'a> {
     /// What is indexed.
     pub(crate) snapshot: &'a Snapshot,
     /// Exits by name.
-    pub(crate) exits: BTreeMap<&'a ExitName, &'a Exit>,
+    pub(crate) exits: BTreeMap<&'a ExitName, &'a SnapshotExit>,
     /// Policies by namespace and name.
-    pub(crate) policies: BTreeMap<&'a Namespace, BTreeMap<&'a str, &'a Policy>>,
+    pub(crate) policies: BTreeMap<&'a Namespace, BTreeMap<&'a str, &'a SnapshotPolicy>>,
     /// Nodes by name.
-    pub(crate) nodes: BTreeMap<&'a NodeName, &'a Node>,
+    pub(crate) nodes: BTreeMap<&'a NodeName, &'a SnapshotNode>,
     /// Namespaces by name.
-    pub(crate) namespaces: BTreeMap<&'a Namespace, &'a snapshot::Namespace>,
+    pub(crate) namespaces: BTreeMap<&'a Namespace, &'a snapshot::SnapshotNamespace>,
     /// Pods by namespace, each list sorted by name and UID.
-    pub(crate) pods: BTreeMap<&'a Namespace, Vec<&'a snapshot::Pod>>,
+    pub(crate) pods: BTreeMap<&'a Namespace, Vec<&'a snapshot::SnapshotPod>>,
     /// Reports of nodes that exist, of the node's UID.
-    pub(crate) reports: BTreeMap<&'a NodeName, &'a Report>,
+    pub(crate) reports: BTreeMap<&'a NodeName, &'a SnapshotReport>,
     /// What is published.
-    pub(crate) published: Published<'a>,
+    pub(crate) published: PublishedIndex<'a>,
 }
 
-/// Lookups of the published bodies.
-pub(crate) struct Published<'a> {
-    /// The bodies of all nodes, of those too that are no more.
-    pub(crate) bodies: &'a BTreeMap<NodeName, NodeDocument>,
-    /// Pods by UID, with the node whose body lists them.
+/// Lookups of the published documents.
+pub(crate) struct PublishedIndex<'a> {
+    /// The documents of all nodes, of those too that are no more.
+    pub(crate) documents: &'a BTreeMap<NodeName, NodeDocument>,
+    /// Pods by UID, with the node whose document lists them.
     pods: BTreeMap<&'a Uid, (&'a NodeName, &'a body::Pod)>,
     /// Scopes by node and id.
     scopes: BTreeMap<&'a NodeName, BTreeMap<&'a ScopeId, &'a Scope>>,
@@ -42,7 +45,7 @@ pub(crate) struct Published<'a> {
 
 /// What was published about a pod.
 #[derive(Clone, Copy)]
-pub(crate) enum Before<'a> {
+pub(crate) enum PublishedClass<'a> {
     /// Nothing: the pod is new.
     Unknown,
     /// It was released.
@@ -53,7 +56,7 @@ pub(crate) enum Before<'a> {
     Policy(&'a Scope),
 }
 
-impl Before<'_> {
+impl PublishedClass<'_> {
     /// Was it under a policy, or blocked?
     pub(crate) const fn is_enforced(self) -> bool {
         matches!(self, Self::Blocked | Self::Policy(_))
@@ -62,8 +65,8 @@ impl Before<'_> {
 
 impl<'a> Index<'a> {
     /// Sorts a snapshot.
-    pub(crate) fn new(snapshot: &'a Snapshot, screened: &'a Screened<'_>) -> Self {
-        let mut pods: BTreeMap<&Namespace, Vec<&snapshot::Pod>> = BTreeMap::new();
+    pub(crate) fn new(snapshot: &'a Snapshot, screened: &'a ScreenedSnapshot<'_>) -> Self {
+        let mut pods: BTreeMap<&Namespace, Vec<&snapshot::SnapshotPod>> = BTreeMap::new();
         for pod in &snapshot.pods {
             pods.entry(&pod.namespace).or_default().push(pod);
         }
@@ -71,7 +74,7 @@ impl<'a> Index<'a> {
             list.sort_by_key(|pod| (&pod.name, &pod.uid));
             list.dedup_by_key(|pod| &pod.uid);
         }
-        let mut policies: BTreeMap<&Namespace, BTreeMap<&str, &Policy>> = BTreeMap::new();
+        let mut policies: BTreeMap<&Namespace, BTreeMap<&str, &SnapshotPolicy>> = BTreeMap::new();
         for policy in screened.policies.iter().map(AsRef::as_ref) {
             policies
                 .entry(&policy.key.namespace)
@@ -99,7 +102,7 @@ impl<'a> Index<'a> {
                 .exits
                 .iter()
                 .map(AsRef::as_ref)
-                .map(|exit: &Exit| (&exit.name, exit))
+                .map(|exit: &SnapshotExit| (&exit.name, exit))
                 .collect(),
             policies,
             nodes,
@@ -110,7 +113,7 @@ impl<'a> Index<'a> {
                 .collect(),
             pods,
             reports,
-            published: Published::new(&snapshot.previous),
+            published: PublishedIndex::new(&snapshot.previous),
         }
     }
 
@@ -122,23 +125,26 @@ impl<'a> Index<'a> {
     }
 
     /// Pods that have an address of their own, so that rules can tell them from their node.
-    pub(crate) fn enforceable_pods(&self) -> impl Iterator<Item = &'a snapshot::Pod> {
+    pub(crate) fn enforceable_pods(&self) -> impl Iterator<Item = &'a snapshot::SnapshotPod> {
         self.pods
             .values()
             .flatten()
             .copied()
-            .filter(|pod| pod.attachment == Attachment::Own)
+            .filter(|pod| pod.attachment == PodNetwork::Own)
     }
 
     /// The addresses of a node that count, the ones that other nodes reach first. Node objects are the kubelets': what
     /// one claims outside of the node ranges, where there are any, would become inside for every pod of the cluster.
-    pub(crate) fn addresses(&self, node: &'a Node) -> impl Iterator<Item = Address> + Clone {
+    pub(crate) fn addresses(
+        &self,
+        node: &'a SnapshotNode,
+    ) -> impl Iterator<Item = Address> + Clone {
         let addresses = node.addresses.iter().copied();
         addresses.filter(|address| self.is_nodes(address))
     }
 
     /// The addresses that a node claims and that do not count.
-    pub(crate) fn strangers(&self, node: &'a Node) -> impl Iterator<Item = Address> {
+    pub(crate) fn strangers(&self, node: &'a SnapshotNode) -> impl Iterator<Item = Address> {
         let addresses = node.addresses.iter().copied();
         addresses.filter(|address| !self.is_nodes(address))
     }
@@ -154,21 +160,22 @@ impl<'a> Index<'a> {
     }
 }
 
-impl<'a> Published<'a> {
-    fn new(bodies: &'a BTreeMap<NodeName, NodeDocument>) -> Self {
+impl<'a> PublishedIndex<'a> {
+    fn new(documents: &'a BTreeMap<NodeName, NodeDocument>) -> Self {
         let mut pods = BTreeMap::new();
         let mut scopes: BTreeMap<&NodeName, BTreeMap<&ScopeId, &Scope>> = BTreeMap::new();
         let mut newest: BTreeMap<&Uid, &Scope> = BTreeMap::new();
-        for (node, body) in bodies {
-            pods.extend(body.pods.iter().map(|pod| (&pod.uid, (node, pod))));
+        for (node, document) in documents {
+            pods.extend(document.pods.iter().map(|pod| (&pod.uid, (node, pod))));
             scopes.insert(
                 node,
-                body.firewall
+                document
+                    .firewall
                     .iter()
                     .map(|scope| (&scope.id, scope))
                     .collect(),
             );
-            for scope in body.firewall.iter().filter(|scope| !never_good(scope)) {
+            for scope in document.firewall.iter().filter(|scope| !never_good(scope)) {
                 let newest_one = newest.entry(&scope.policy.uid).or_insert(scope);
                 if newest_one.policy.generation < scope.policy.generation {
                     *newest_one = scope;
@@ -176,7 +183,7 @@ impl<'a> Published<'a> {
             }
         }
         Self {
-            bodies,
+            documents,
             pods,
             scopes,
             newest,
@@ -184,16 +191,18 @@ impl<'a> Published<'a> {
     }
 
     /// What was published about a pod.
-    pub(crate) fn before(&self, uid: &Uid) -> Before<'a> {
+    pub(crate) fn before(&self, uid: &Uid) -> PublishedClass<'a> {
         let Some((node, pod)) = self.pods.get(uid) else {
-            return Before::Unknown;
+            return PublishedClass::Unknown;
         };
         match &pod.class {
-            Class::Released => Before::Released,
-            Class::Blocked { .. } => Before::Blocked,
+            Class::Released => PublishedClass::Released,
+            Class::Blocked { .. } => PublishedClass::Blocked,
             Class::Policy { scope } => {
                 let scope = self.scopes.get(node).and_then(|scopes| scopes.get(scope));
-                scope.map_or(Before::Blocked, |scope| Before::Policy(scope))
+                scope.map_or(PublishedClass::Blocked, |scope| {
+                    PublishedClass::Policy(scope)
+                })
             }
         }
     }

@@ -40,7 +40,7 @@ mod shared;
 pub mod snapshot;
 pub mod verdict;
 
-pub use assign::PodCounts;
+pub use assign::PolicyPodCounts;
 pub use compile::{Compilation, compile};
 pub use first_names::first_names;
 pub use memory_budget::NAMESPACE_BUDGET;

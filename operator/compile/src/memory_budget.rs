@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern_crds::conditions::Reason;
 use postern_intent::{ExitName, Namespace, Uid};
 
-use crate::snapshot::{Policy, Refusal, RememberedPolicy, Selector, Snapshot};
+use crate::snapshot::{ParsedSelector, RememberedPolicy, Snapshot, SnapshotPolicy, SpecRefusal};
 
 /// Bytes of JSON for the policies of one namespace: some 1500 policies of ordinary size. One page of the memory holds three
 /// namespaces that use all of it.
@@ -18,8 +18,8 @@ const AROUND: usize = 160;
 /// Policies that go past their namespace's budget, with the refusal that they get. The ones that ask for nothing new come
 /// first, then updates, then new ones, each by name, so that a policy that was accepted keeps its place.
 /// O(policies · log policies).
-pub(crate) fn over(snapshot: &Snapshot) -> BTreeMap<Uid, Refusal> {
-    let mut by_namespace: BTreeMap<&Namespace, Vec<&Policy>> = BTreeMap::new();
+pub(crate) fn over(snapshot: &Snapshot) -> BTreeMap<Uid, SpecRefusal> {
+    let mut by_namespace: BTreeMap<&Namespace, Vec<&SnapshotPolicy>> = BTreeMap::new();
     for policy in &snapshot.policies {
         let list = by_namespace.entry(&policy.key.namespace).or_default();
         list.push(policy);
@@ -28,7 +28,7 @@ pub(crate) fn over(snapshot: &Snapshot) -> BTreeMap<Uid, Refusal> {
     for (namespace, mut policies) in by_namespace {
         let known = snapshot.memory.policies.get(namespace);
         let remembered = |uid: &Uid| known.and_then(|known| known.get(uid));
-        let is_same = |policy: &Policy| {
+        let is_same = |policy: &SnapshotPolicy| {
             let known = remembered(&policy.uid);
             let has_exits = |known: &RememberedPolicy| {
                 let terms = policy.terms.as_ref();
@@ -66,8 +66,8 @@ pub(crate) fn over(snapshot: &Snapshot) -> BTreeMap<Uid, Refusal> {
     refused
 }
 
-fn refusal(asked: usize) -> Refusal {
-    Refusal {
+fn refusal(asked: usize) -> SpecRefusal {
+    SpecRefusal {
         reason: Reason::TooLarge,
         message: format!(
             "name, exits and podSelector need {asked} bytes of the {NAMESPACE_BUDGET} that the policies of a namespace may \
@@ -82,7 +82,7 @@ fn remembered_size(known: &RememberedPolicy) -> usize {
     around(&known.name, &known.exits) + selectors.sum::<usize>()
 }
 
-fn asked_size(policy: &Policy) -> usize {
+fn asked_size(policy: &SnapshotPolicy) -> usize {
     let exits = policy.terms.as_ref().map(|terms| &terms.exits[..]);
     around(&policy.key.name, exits.unwrap_or_default()) + selector_size(&policy.selector)
 }
@@ -94,7 +94,7 @@ fn around(name: &str, exits: &[ExitName]) -> usize {
 }
 
 /// Bytes of a selector's JSON, a little more than they are.
-fn selector_size(selector: &Selector) -> usize {
+fn selector_size(selector: &ParsedSelector) -> usize {
     let written = selector.written();
     let labels = written.match_labels.iter().flatten();
     let labels = labels.map(|(key, value)| key.len() + value.len() + 8);

@@ -8,13 +8,13 @@ use jiff::{SignedDuration, Timestamp};
 use postern_intent::{NodeName, WgKey};
 
 use crate::index::Index;
-use crate::snapshot::{Node, Pin, Possession};
+use crate::snapshot::{Pin, Possession, SnapshotNode};
 
 /// The shortest time between two keys of one node.
 pub const CHANGE_INTERVAL: SignedDuration = SignedDuration::from_mins(5);
 
 /// The keys in force and what was wrong with others.
-pub(crate) struct Keys {
+pub(crate) struct PinnedKeys {
     pins: BTreeMap<NodeName, Pin>,
     /// Why a node's reported key is not used.
     pub(crate) refused: BTreeMap<NodeName, KeyRefusal>,
@@ -33,7 +33,7 @@ pub(crate) enum KeyRefusal {
     TooSoon,
 }
 
-impl Keys {
+impl PinnedKeys {
     /// Pins what the reports say, as far as it may be.
     pub(crate) fn new(index: &Index<'_>) -> Self {
         let mut keys = Self {
@@ -151,14 +151,14 @@ fn is_young(pin: &Pin, now: Timestamp) -> bool {
 fn standing(index: &Index<'_>) -> BTreeMap<NodeName, Pin> {
     let remembered = &index.snapshot.memory.pins;
     let mut pins: BTreeMap<NodeName, Pin> = BTreeMap::new();
-    for body in index.published.bodies.values() {
-        for peer in body.tunnels.iter().flat_map(|tunnel| &tunnel.peers) {
+    for document in index.published.documents.values() {
+        for peer in document.tunnels.iter().flat_map(|tunnel| &tunnel.peers) {
             let Some(name) = peer.at.node() else { continue };
             if let Some(node) = same_node(index, name) {
                 let pin = Pin {
                     uid: node.uid.clone(),
                     key: peer.public_key,
-                    since: body.issued_at,
+                    since: document.issued_at,
                 };
                 pins.insert(name.clone(), pin);
             }
@@ -176,9 +176,9 @@ fn standing(index: &Index<'_>) -> BTreeMap<NodeName, Pin> {
     pins
 }
 
-/// The node of this name, if it is the one that the published body was for.
-fn same_node<'a>(index: &Index<'a>, name: &NodeName) -> Option<&'a Node> {
+/// The node of this name, if it is the one that the published document was for.
+fn same_node<'a>(index: &Index<'a>, name: &NodeName) -> Option<&'a SnapshotNode> {
     let node = index.nodes.get(name).copied()?;
-    let published = index.published.bodies.get(name)?;
+    let published = index.published.documents.get(name)?;
     (published.node.uid == node.uid).then_some(node)
 }

@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use postern_intent::NodeDocument;
 use postern_intent::verify::SKEW_ALLOWANCE;
 
-use crate::snapshot::Settings;
+use crate::snapshot::CompilerSettings;
 
 /// Do two documents of a node say the same, whatever their serials and times?
 pub(crate) fn same_sections(a: &NodeDocument, b: &NodeDocument) -> bool {
-    // Named one by one, so that a new section of the body does not compile until it is compared.
+    // Named one by one, so that a new section of the document does not compile until it is compared.
     let NodeDocument {
         version,
         node,
@@ -60,7 +60,7 @@ pub(crate) struct Validity {
 impl Validity {
     /// Of a document that is issued now. A validity beyond what a time stamp can say is cut; jiff's range ends in the year
     /// 9999.
-    pub(crate) fn from_now(now: Timestamp, settings: &Settings) -> Self {
+    pub(crate) fn from_now(now: Timestamp, settings: &CompilerSettings) -> Self {
         let not_after = now
             .saturating_add(settings.validity)
             .unwrap_or(Timestamp::MAX);
@@ -77,7 +77,7 @@ impl Validity {
     /// replicas is not worth a write for every node at each change of the leader.
     ///
     /// What was issued together is not issued again together: each is due up to a fifth of the time early, by its name.
-    pub(crate) fn is_due(self, now: Timestamp, settings: &Settings, name: &str) -> bool {
+    pub(crate) fn is_due(self, now: Timestamp, settings: &CompilerSettings, name: &str) -> bool {
         let age = now.duration_since(self.issued_at);
         // Divided before it is multiplied, so that no setting is too large.
         let early = settings.refresh / 5 / SPREAD * spread(name);
@@ -90,7 +90,7 @@ mod tests {
     use jiff::{SignedDuration, Timestamp};
 
     use super::Validity;
-    use crate::snapshot::Settings;
+    use crate::snapshot::CompilerSettings;
 
     #[test]
     fn no_setting_of_refresh_is_too_large_or_too_small_to_be_judged() {
@@ -101,10 +101,10 @@ mod tests {
             (SignedDuration::ZERO, true),
             (SignedDuration::MIN, true),
         ] {
-            let settings = Settings {
+            let settings = CompilerSettings {
                 refresh,
                 validity: SignedDuration::MAX,
-                ..Settings::default()
+                ..CompilerSettings::default()
             };
             let issued = Validity::from_now(now, &settings);
             for name in ["n1", "a-node-of-another-name", ""] {

@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 
 use postern_intent::{Namespace, Uid};
 
-use crate::gate::Gate;
+use crate::gate::ReleaseGate;
 use crate::index::Index;
-use crate::pins::Keys;
+use crate::pins::PinnedKeys;
 use crate::select::Contenders;
-use crate::snapshot::{Memory, RememberedPolicy};
+use crate::snapshot::{CompilerMemory, RememberedPolicy};
 
 /// Gathers it.
 pub(crate) fn remember(
     index: &Index<'_>,
     contenders: &Contenders<'_>,
-    gate: &Gate,
-    keys: &Keys,
-) -> Memory {
+    gate: &ReleaseGate,
+    keys: &PinnedKeys,
+) -> CompilerMemory {
     let mut policies: BTreeMap<Namespace, BTreeMap<Uid, RememberedPolicy>> = BTreeMap::new();
     for one in contenders.iter() {
         let known = index.snapshot.memory.policies.get(&one.key.namespace);
@@ -48,7 +48,7 @@ pub(crate) fn remember(
     // A namespace that is gone takes its label with it.
     let exists =
         |name: &&Namespace| index.namespaces.contains_key(name) || index.pods.contains_key(name);
-    Memory {
+    CompilerMemory {
         policies,
         deny: gate
             .deny

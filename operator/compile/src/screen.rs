@@ -9,15 +9,18 @@ use postern_crds::conditions::Reason;
 use postern_intent::{Address, Prefix};
 
 use crate::memory_budget;
-use crate::snapshot::{Attachment, Exit, ExitTerms, Pod, Policy, PolicyTerms, Refusal, Snapshot};
+use crate::snapshot::{
+    ExitTerms, PodNetwork, PolicyTerms, Snapshot, SnapshotExit, SnapshotPod, SnapshotPolicy,
+    SpecRefusal,
+};
 
 /// Policies and exits as they are judged: of those that are refused here a copy, of the others the objects themselves.
-pub(crate) struct Screened<'a> {
-    pub(crate) policies: Vec<Cow<'a, Policy>>,
-    pub(crate) exits: Vec<Cow<'a, Exit>>,
+pub(crate) struct ScreenedSnapshot<'a> {
+    pub(crate) policies: Vec<Cow<'a, SnapshotPolicy>>,
+    pub(crate) exits: Vec<Cow<'a, SnapshotExit>>,
 }
 
-impl<'a> Screened<'a> {
+impl<'a> ScreenedSnapshot<'a> {
     /// Judges every policy and exit. O((policies + exits) · log of the cluster's ranges and addresses).
     pub(crate) fn new(snapshot: &'a Snapshot) -> Self {
         let facts = ClusterFacts::new(snapshot);
@@ -28,7 +31,7 @@ impl<'a> Screened<'a> {
                 .remove(&policy.uid)
                 .or_else(|| facts.refuses_policy(terms?));
             match refusal {
-                Some(refusal) => Cow::Owned(Policy {
+                Some(refusal) => Cow::Owned(SnapshotPolicy {
                     terms: Err(refusal),
                     ..policy.clone()
                 }),
@@ -38,7 +41,7 @@ impl<'a> Screened<'a> {
         let exits = snapshot.exits.iter().map(|exit| {
             let terms = exit.terms.as_ref().ok();
             match terms.and_then(|terms| facts.refuses_exit(terms)) {
-                Some(refusal) => Cow::Owned(Exit {
+                Some(refusal) => Cow::Owned(SnapshotExit {
                     terms: Err(refusal),
                     ..exit.clone()
                 }),
@@ -73,7 +76,7 @@ impl ClusterFacts {
         let ranges = joined(ranges);
         // What anybody can write into an object, such as `externalIPs` of a Service or the address of one pod, refuses nothing
         // of others: one tenant could take a resolver away from all of them.
-        let own = |pod: &&Pod| pod.attachment == Attachment::Own && ranges.is_empty();
+        let own = |pod: &&SnapshotPod| pod.attachment == PodNetwork::Own && ranges.is_empty();
         let pods = snapshot.pods.iter().filter(own);
         let pods = pods.flat_map(|pod| &pod.addresses);
         let nodes = snapshot.nodes.iter().flat_map(|node| &node.addresses);
@@ -91,7 +94,7 @@ impl ClusterFacts {
         self.pods.contains(address) || within(&self.ranges, IpNet::from(*address))
     }
 
-    fn refuses_policy(&self, terms: &PolicyTerms) -> Option<Refusal> {
+    fn refuses_policy(&self, terms: &PolicyTerms) -> Option<SpecRefusal> {
         let mut upstreams = terms
             .terms
             .dns
@@ -107,7 +110,7 @@ impl ClusterFacts {
         )))
     }
 
-    fn refuses_exit(&self, terms: &ExitTerms) -> Option<Refusal> {
+    fn refuses_exit(&self, terms: &ExitTerms) -> Option<SpecRefusal> {
         let taken = terms.egress.iter().find(|one| self.is_workload(one));
         if let Some(taken) = taken {
             return Some(invalid(format!(
@@ -130,8 +133,8 @@ impl ClusterFacts {
     }
 }
 
-fn invalid(message: String) -> Refusal {
-    Refusal {
+fn invalid(message: String) -> SpecRefusal {
+    SpecRefusal {
         reason: Reason::Invalid,
         message,
     }

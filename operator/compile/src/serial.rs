@@ -1,15 +1,15 @@
-//! The serial of a new body, and whether the node has seen newer ones than we published.
+//! The serial of a new document, and whether the node has seen newer ones than we published.
 
 use jiff::{SignedDuration, Timestamp};
 use postern_intent::{NodeDocument, Serial};
 
-use crate::snapshot::{Node, Report};
+use crate::snapshot::{SnapshotNode, SnapshotReport};
 
 /// How far ahead of now a reported serial is believed. A node that reports more would use the counter up.
 const BELIEVED_AHEAD: SignedDuration = SignedDuration::from_hours(1);
 
 /// The serial that the node's ledger has seen, if it is believable.
-pub(crate) fn reported(now: Timestamp, report: Option<&Report>) -> Option<Serial> {
+pub(crate) fn reported(now: Timestamp, report: Option<&SnapshotReport>) -> Option<Serial> {
     believed(now, report.and_then(|report| report.ledger_serial))
 }
 
@@ -20,7 +20,7 @@ pub(crate) fn believed(now: Timestamp, said: Option<Serial>) -> Option<Serial> {
 }
 
 /// The serial that the node reports and that is not believed.
-pub(crate) fn unbelieved(now: Timestamp, report: Option<&Report>) -> Option<Serial> {
+pub(crate) fn unbelieved(now: Timestamp, report: Option<&SnapshotReport>) -> Option<Serial> {
     let said = report.and_then(|report| report.ledger_serial)?;
     (said.0 > 0 && reported(now, report).is_none()).then_some(said)
 }
@@ -36,13 +36,13 @@ pub(crate) fn next(now: Timestamp, published: Option<Serial>, reported: Option<S
 /// Has the node seen a newer document than the published one? Then the cluster was restored from a backup, or what
 /// was published is lost.
 pub(crate) fn is_restored(
-    node: &Node,
+    node: &SnapshotNode,
     published: Option<&NodeDocument>,
     reported: Option<Serial>,
 ) -> bool {
     let published = published
-        .filter(|body| body.node.uid == node.uid)
-        .map_or(Serial(0), |body| body.serial);
+        .filter(|document| document.node.uid == node.uid)
+        .map_or(Serial(0), |document| document.serial);
     reported.is_some_and(|seen| seen > published)
 }
 
@@ -56,10 +56,10 @@ mod tests {
     use postern_intent::Serial;
 
     use super::{next, reported};
-    use crate::snapshot::{Freshness, Guard, Report};
+    use crate::snapshot::{Freshness, Guard, SnapshotReport};
 
-    fn report(serial: u64) -> Report {
-        Report {
+    fn report(serial: u64) -> SnapshotReport {
+        SnapshotReport {
             node: "n1".parse().expect("a name"),
             uid: "u1".parse().expect("a UID"),
             key: None,

@@ -2,14 +2,14 @@
 
 use postern_intent::{NodeDocument, Serial};
 
-use crate::budget::Shed;
+use crate::budget::OmittedParts;
 
 /// What becomes of a node's intent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NodeOutcome {
     /// The published envelope stays, byte for byte.
     Keep,
-    /// This body is signed and published.
+    /// This document is signed and published.
     Publish(Box<NodeDocument>),
     /// Nothing is published: the node has seen newer documents than we have, or what we have of it cannot be read, and
     /// whatever we said could be looser than what it enforces. It keeps that until a person approves or it runs out:
@@ -21,12 +21,12 @@ pub enum NodeOutcome {
 }
 
 /// A node's outcome with what the verdicts need to know about it.
-pub(crate) struct Settled {
+pub(crate) struct SettledNode {
     pub(crate) outcome: NodeOutcome,
-    /// The body that is in force once the outcome is carried out.
-    pub(crate) body: NodeDocument,
+    /// The document that is in force once the outcome is carried out.
+    pub(crate) document: NodeDocument,
     /// [`ClusterDocument::changed`](postern_intent::ClusterDocument) of the document in force.
     pub(crate) facts: Serial,
     /// What did not fit.
-    pub(crate) shed: Shed,
+    pub(crate) shed: OmittedParts,
 }

@@ -9,10 +9,10 @@ use postern_intent::body::{Cluster, FORMAT_VERSION, SerialGap};
 use postern_intent::{ClusterDocument, Namespace, NodeDocument, NodeName, NodeUid, Serial};
 
 use crate::budget::{ShedServices, fit_cluster};
-use crate::gate::{Cause, Subject};
+use crate::gate::{ApprovalCause, ApprovalSubject};
 use crate::refresh::Validity;
 use crate::serial;
-use crate::snapshot::{Report, Snapshot};
+use crate::snapshot::{Snapshot, SnapshotReport};
 
 /// What becomes of the cluster document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,7 +94,7 @@ pub(crate) fn settle(snapshot: &Snapshot, content: ClusterDocument) -> SettledCl
 fn is_behind<'a>(
     snapshot: &Snapshot,
     published: &ClusterDocument,
-    mut reports: impl Iterator<Item = &'a Report>,
+    mut reports: impl Iterator<Item = &'a SnapshotReport>,
 ) -> bool {
     let mut intents = snapshot.previous.values();
     intents.any(|intent| intent.cluster_serial > published.serial)
@@ -105,7 +105,7 @@ fn is_behind<'a>(
 }
 
 /// Reports of nodes that exist.
-fn reports(snapshot: &Snapshot) -> impl Iterator<Item = &Report> {
+fn reports(snapshot: &Snapshot) -> impl Iterator<Item = &SnapshotReport> {
     let nodes = snapshot.nodes.iter();
     let uids: BTreeMap<&NodeName, &NodeUid> = nodes.map(|node| (&node.name, &node.uid)).collect();
     let reports = snapshot.reports.iter();
@@ -117,7 +117,8 @@ fn reports(snapshot: &Snapshot) -> impl Iterator<Item = &Report> {
 fn waits(snapshot: &Snapshot, node: &NodeName) -> bool {
     let mut records = snapshot.memory.held.iter();
     records.any(|record| {
-        record.cause == Cause::Restored && record.subject == Subject::Node(node.clone())
+        record.cause == ApprovalCause::Restored
+            && record.subject == ApprovalSubject::Node(node.clone())
     })
 }
 
@@ -152,7 +153,11 @@ fn is_open(snapshot: &Snapshot, gap: SerialGap) -> bool {
 
 /// Whether a node reports a cluster document that the operator does not have: one above the published serial, or one in a gap
 /// while the node's own intent names a serial below the gap's end.
-pub(crate) fn knows_more(snapshot: &Snapshot, report: &Report, own: Option<&NodeDocument>) -> bool {
+pub(crate) fn knows_more(
+    snapshot: &Snapshot,
+    report: &SnapshotReport,
+    own: Option<&NodeDocument>,
+) -> bool {
     let Some(seen) = serial::believed(snapshot.now, report.ledger_cluster_serial) else {
         return false;
     };

@@ -15,9 +15,9 @@ use postern_telemetry::{Late, Origin};
 
 use super::publish::PlannedWrite;
 use super::shown_envelope::from_shown;
-use crate::watches::Tolerant;
+use crate::watches::WatchedObject;
 
-/// A body that was published.
+/// A document that was published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuedBody {
     pub serial: u64,
@@ -26,13 +26,13 @@ pub struct IssuedBody {
     pub at: Timestamp,
 }
 
-/// What was published and is not reported as applied yet: the newest body of each node at most, so that no node ends a
-/// trace twice. A body that another one replaces before its node reported it is forgotten. `T` is what a body's trace goes
+/// What was published and is not reported as applied yet: the newest document of each node at most, so that no node ends a
+/// trace twice. A document that another one replaces before its node reported it is forgotten. `T` is what a document's trace goes
 /// on from.
 #[derive(Debug)]
 pub struct Arrivals<T>(BTreeMap<NodeName, (IssuedBody, T)>);
 
-/// A body that is in a node's kernel.
+/// A document that is in a node's kernel.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Arrival<T> {
     pub node: NodeName,
@@ -71,7 +71,7 @@ impl<T> Default for Arrivals<T> {
 }
 
 impl<T> Arrivals<T> {
-    /// A new body was published, in the place of an earlier one.
+    /// A new document was published, in the place of an earlier one.
     pub fn begin(&mut self, node: NodeName, issued: IssuedBody, origin: T) {
         self.0.insert(node, (issued, origin));
     }
@@ -85,7 +85,7 @@ impl<T> Arrivals<T> {
     pub fn take(
         &mut self,
         now: Timestamp,
-        report: impl Fn(&NodeName) -> Option<Arc<Tolerant<NodeReport>>>,
+        report: impl Fn(&NodeName) -> Option<Arc<WatchedObject<NodeReport>>>,
     ) -> Vec<Arrival<T>> {
         let ended = |(node, (issued, _)): (&NodeName, &(IssuedBody, T))| {
             let found = report(node)?;
@@ -108,7 +108,7 @@ impl<T> Arrivals<T> {
     }
 }
 
-/// When a body was in the kernel, if the report says that it is and that reading back agreed.
+/// When a document was in the kernel, if the report says that it is and that reading back agreed.
 fn end(
     issued: &IssuedBody,
     status: &NodeReportStatus,
@@ -147,7 +147,7 @@ impl Arrivals<Origin> {
     }
 
     /// Ends the traces of what arrived: a span `apply` for each node.
-    pub fn end_traces(&mut self, reports: &Store<Tolerant<NodeReport>>) {
+    pub fn end_traces(&mut self, reports: &Store<WatchedObject<NodeReport>>) {
         let report = |node: &NodeName| reports.get(&ObjectRef::new(node.as_str()));
         for arrival in self.take(Timestamp::now(), report) {
             arrival.origin.add(Late {
@@ -176,7 +176,7 @@ mod tests {
     use postern_intent::NodeName;
 
     use super::{ArrivalClock, Arrivals, IssuedBody};
-    use crate::watches::Tolerant;
+    use crate::watches::WatchedObject;
 
     fn node(name: &str) -> NodeName {
         name.parse().expect("a name")
@@ -219,7 +219,7 @@ mod tests {
         arrivals: &mut Arrivals<&'static str>,
         status: &NodeReportStatus,
     ) -> Vec<(String, u64, i64, ArrivalClock)> {
-        let report = Arc::new(Tolerant::Good(NodeReport {
+        let report = Arc::new(WatchedObject::Good(NodeReport {
             status: Some(status.clone()),
             ..NodeReport::default()
         }));

@@ -10,10 +10,10 @@ use tracing::{Instrument as _, info_span};
 
 use super::error::PipelineError;
 use super::gather::definitions;
+use super::gathered::{GatheredRun, GatheredState};
 use super::memory::MemoryContents;
 use super::period::period;
-use super::round::{Round, World};
-use crate::metrics::{Metrics, Step, gauge};
+use crate::metrics::{OperatorMetrics, PipelineStep, gauge};
 
 /// Compiles, and keeps the last compilation.
 #[derive(Default)]
@@ -22,53 +22,53 @@ pub(super) struct CompileStep {
 }
 
 struct LastCompile {
-    world: World,
+    gathered: GatheredState,
     at: Instant,
     compilation: Arc<Compilation>,
-    intents: Intents,
+    intents: IntentsWritten,
 }
 
 /// Whether every intent of the last compilation is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Intents {
+enum IntentsWritten {
     Written,
     Unwritten,
 }
 
 /// A compilation, and whether this run made it.
-pub(super) struct Compiled {
+pub(super) struct CompileStepResult {
     pub(super) compilation: Arc<Compilation>,
-    pub(super) fresh: Fresh,
+    pub(super) fresh: CompiledWhen,
 }
 
 /// Whether a compilation was made in this run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fresh {
+pub(super) enum CompiledWhen {
     Yes,
     No,
 }
 
 impl CompileStep {
-    /// The world of the last compile.
-    pub(super) fn last_world(&self) -> Option<&World> {
-        self.last.as_ref().map(|last| &last.world)
+    /// What the last compile read.
+    pub(super) fn last_world(&self) -> Option<&GatheredState> {
+        self.last.as_ref().map(|last| &last.gathered)
     }
 
     /// The compilation of what was gathered; the last one, if nothing changed.
     pub(super) async fn run(
         &mut self,
-        round: &Round,
-        metrics: &Metrics,
-    ) -> Result<Compiled, PipelineError> {
-        let world = &round.world;
+        round: &GatheredRun,
+        metrics: &OperatorMetrics,
+    ) -> Result<CompileStepResult, PipelineError> {
+        let gathered = &round.gathered;
         if let Some(last) = &self.last
-            && last.intents == Intents::Written
-            && last.world == *world
-            && last.at.elapsed() < period(world.inputs.settings.refresh)
+            && last.intents == IntentsWritten::Written
+            && last.gathered == *gathered
+            && last.at.elapsed() < period(gathered.inputs.settings.refresh)
         {
-            return Ok(Compiled {
+            return Ok(CompileStepResult {
                 compilation: Arc::clone(&last.compilation),
-                fresh: Fresh::No,
+                fresh: CompiledWhen::No,
             });
         }
         let started = Instant::now();
@@ -80,42 +80,42 @@ impl CompileStep {
             .instrument(span)
             .await
             .map_err(PipelineError::Compile)?;
-        metrics.took(Step::Compile, started.elapsed());
+        metrics.took(PipelineStep::Compile, started.elapsed());
         metrics.restored.set(gauge(restored(&compilation)));
         metrics.held.set(gauge(compilation.held.len()));
-        metrics.awaited.set(gauge(world.awaited.len()));
+        metrics.awaited.set(gauge(gathered.awaited.len()));
         let compilation = Arc::new(compilation);
         self.last = Some(LastCompile {
-            world: world.clone(),
+            gathered: gathered.clone(),
             at: Instant::now(),
             compilation: Arc::clone(&compilation),
-            intents: Intents::Written,
+            intents: IntentsWritten::Written,
         });
-        Ok(Compiled {
+        Ok(CompileStepResult {
             compilation,
-            fresh: Fresh::Yes,
+            fresh: CompiledWhen::Yes,
         })
     }
 
     /// Not every intent was written: the next run compiles again, with what it reads then.
     pub(super) fn left_unwritten(&mut self) {
         if let Some(last) = &mut self.last {
-            last.intents = Intents::Unwritten;
+            last.intents = IntentsWritten::Unwritten;
         }
     }
 
-    /// The memory was written. What the next run loads is this, and no change of the world.
+    /// The memory was written. What the next run loads is this, and no change of what was gathered.
     pub(super) fn saved(&mut self, remembered: MemoryContents) {
         if let Some(last) = &mut self.last {
-            last.world.remembered = remembered;
+            last.gathered.remembered = remembered;
         }
     }
 }
 
-fn snapshot(round: &Round, now: Timestamp) -> Snapshot {
-    let world = &round.world;
-    let inputs = world.inputs.clone();
-    let remembered = &world.remembered;
+fn snapshot(round: &GatheredRun, now: Timestamp) -> Snapshot {
+    let gathered = &round.gathered;
+    let inputs = gathered.inputs.clone();
+    let remembered = &gathered.remembered;
     Snapshot {
         now,
         definitions: definitions(&inputs.definition, remembered.definition.as_deref()),
@@ -130,9 +130,9 @@ fn snapshot(round: &Round, now: Timestamp) -> Snapshot {
         reports: inputs.reports,
         previous: round.published.previous(),
         previous_cluster: round.published.previous_cluster(),
-        cluster_is_own: world.cluster_is_own,
+        cluster_is_own: gathered.cluster_is_own,
         unreadable: round.published.unreadable(),
-        awaited: world.awaited.clone(),
+        awaited: gathered.awaited.clone(),
         memory: remembered.memory.clone(),
         approvals: inputs.approvals,
     }

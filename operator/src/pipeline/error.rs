@@ -38,7 +38,7 @@ pub enum PipelineError {
     Announce(#[source] SignError),
     /// A key ring cannot be made.
     #[error("the operator cannot use its keys")]
-    Key(#[source] crate::signer::KeyError),
+    Key(#[source] crate::signer::SigningKeyError),
     /// The compiler's thread ended early.
     #[error("the compiler's thread ended early")]
     Compile(#[source] tokio::task::JoinError),

@@ -18,10 +18,10 @@ use tracing::{info, warn};
 use super::intents::PublishedIntents;
 use super::object_key::ObjectKey;
 use super::outcome::IdleReason;
-use super::publish::{AT_ONCE, Attempt, Tally, Writer};
+use super::publish::{AT_ONCE, Tally, WriteAttempt, Writer};
 use crate::lease::{EPOCH_ANNOTATION, LeaseTerm, StampLook, StampState, epoch_of, look_at_stamps};
-use crate::metrics::Written;
-use crate::watches::Tolerant;
+use crate::metrics::WriteLabel;
+use crate::watches::WatchedObject;
 
 /// Stamps intents. It remembers the epoch under which it has looked at the stamps before.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ impl FenceStep {
     pub(super) async fn run(
         &mut self,
         writer: &Writer,
-        objects: &[Arc<Tolerant<NodeIntent>>],
+        objects: &[Arc<WatchedObject<NodeIntent>>],
         epoch: u64,
         intents: &mut PublishedIntents,
         term: &LeaseTerm,
@@ -45,16 +45,16 @@ impl FenceStep {
             StampLook::First
         };
         match fence(writer, objects, epoch, look, intents).await {
-            Fenced::All => {
+            FenceProgress::All => {
                 self.fenced = Some(epoch);
                 None
             }
-            Fenced::Stamping(tally) => {
+            FenceProgress::Stamping(tally) => {
                 // From here on a stamp of this epoch is this leader's own.
                 self.fenced = Some(epoch);
                 Some(IdleReason::Stamping(tally))
             }
-            Fenced::TooLow(highest) => {
+            FenceProgress::TooLow(highest) => {
                 warn!(
                     epoch,
                     highest, "the intents carry a higher epoch, and this leader goes above it"
@@ -68,7 +68,7 @@ impl FenceStep {
 
 /// How the stamps stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fenced {
+enum FenceProgress {
     /// Every object carries the epoch.
     All,
     /// Stamps were written: the watch has to show them.
@@ -80,17 +80,17 @@ enum Fenced {
 /// Reads the stamps of the intents and writes those that are missing.
 async fn fence(
     writer: &Writer,
-    objects: &[Arc<Tolerant<NodeIntent>>],
+    objects: &[Arc<WatchedObject<NodeIntent>>],
     epoch: u64,
     look: StampLook,
     intents: &mut PublishedIntents,
-) -> Fenced {
+) -> FenceProgress {
     let stamps = objects
         .iter()
         .map(|object| (object, epoch_of(object.meta().annotations.as_ref())));
-    let missing: Vec<Arc<Tolerant<NodeIntent>>> = match look_at_stamps(stamps, epoch, look) {
-        StampState::All => return Fenced::All,
-        StampState::Above(highest) => return Fenced::TooLow(highest),
+    let missing: Vec<Arc<WatchedObject<NodeIntent>>> = match look_at_stamps(stamps, epoch, look) {
+        StampState::All => return FenceProgress::All,
+        StampState::Above(highest) => return FenceProgress::TooLow(highest),
         StampState::Missing(missing) => missing.into_iter().map(Arc::clone).collect(),
     };
     info!(
@@ -104,30 +104,34 @@ async fn fence(
         .buffer_unordered(AT_ONCE);
     while let Some((name, attempt)) = writes.next().await {
         tally.add(attempt.tally());
-        let Attempt::Written(stamped) = attempt else {
+        let WriteAttempt::Written(stamped) = attempt else {
             continue;
         };
-        writer.metrics.wrote(Written::Stamp);
+        writer.metrics.wrote(WriteLabel::Stamp);
         if let Ok(node) = name.parse::<NodeName>() {
             intents.touched(&node, stamped.meta(), Instant::now());
         }
     }
-    Fenced::Stamping(tally)
+    FenceProgress::Stamping(tally)
 }
 
-type Stamp = Attempt<PartialObjectMeta<NodeIntent>>;
+type StampAttempt = WriteAttempt<PartialObjectMeta<NodeIntent>>;
 
 async fn stamp_named(
     writer: &Writer,
-    object: Arc<Tolerant<NodeIntent>>,
+    object: Arc<WatchedObject<NodeIntent>>,
     epoch: u64,
-) -> (String, Stamp) {
+) -> (String, StampAttempt) {
     let stamp = stamp_one(writer, &object, epoch).await;
     (object.name_any(), stamp)
 }
 
 /// In exactly the version that was seen: an old leader that was faster makes this fail, and the next look sees it.
-async fn stamp_one(writer: &Writer, object: &Tolerant<NodeIntent>, epoch: u64) -> Stamp {
+async fn stamp_one(
+    writer: &Writer,
+    object: &WatchedObject<NodeIntent>,
+    epoch: u64,
+) -> StampAttempt {
     let api: Api<NodeIntent> = Api::all(writer.client.clone());
     let patch = json!({
         "metadata": {

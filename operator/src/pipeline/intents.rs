@@ -18,7 +18,7 @@ use super::arrivals::Arrivals;
 use super::owned::{OwnWrite, ShownVersion};
 use super::publish::PlannedWrite;
 use super::shown_envelope::from_shown;
-use crate::watches::Tolerant;
+use crate::watches::WatchedObject;
 
 /// The state of what is published; the form of an envelope is the spec of its object, byte for byte.
 pub type IntentState<D = NodeDocument> = PublishedState<D, Arc<NodeIntentSpec>, Reason>;
@@ -59,7 +59,7 @@ type Opened<D> = Result<Arc<D>, Reason>;
 
 /// What is known of all published intents; one for the whole process.
 #[derive(Debug)]
-pub struct Intents<D = NodeDocument> {
+pub struct KnownIntents<D = NodeDocument> {
     kept: BTreeMap<NodeName, KnownIntent<D>>,
     /// A node may report such a document before the watch shows it. Without this it would seem to know more than the
     /// store, as after a restore.
@@ -74,9 +74,9 @@ pub struct Intents<D = NodeDocument> {
 #[derive(Debug, Default)]
 pub struct PublishedIntents {
     /// One document for each node.
-    pub nodes: Intents<NodeDocument>,
+    pub nodes: KnownIntents<NodeDocument>,
     /// The document for all nodes.
-    pub cluster: Intents<ClusterDocument>,
+    pub cluster: KnownIntents<ClusterDocument>,
 }
 
 impl PublishedIntents {
@@ -87,7 +87,7 @@ impl PublishedIntents {
     }
 }
 
-impl<D> Default for Intents<D> {
+impl<D> Default for KnownIntents<D> {
     fn default() -> Self {
         Self {
             kept: BTreeMap::new(),
@@ -98,7 +98,7 @@ impl<D> Default for Intents<D> {
     }
 }
 
-impl<D: SignedDocument> Intents<D> {
+impl<D: SignedDocument> KnownIntents<D> {
     /// This process wrote an intent.
     pub fn wrote(
         &mut self,
@@ -201,7 +201,7 @@ impl<D: SignedDocument> Intents<D> {
     pub fn state(
         &mut self,
         node: &NodeName,
-        shown: Option<&Tolerant<NodeIntent>>,
+        shown: Option<&WatchedObject<NodeIntent>>,
         keys: &KeySet,
         now: Instant,
     ) -> Option<IntentState<D>> {
@@ -250,7 +250,12 @@ impl<D: SignedDocument> Intents<D> {
         self.kept.insert(node.clone(), kept);
     }
 
-    fn open(&mut self, node: &NodeName, object: &Tolerant<NodeIntent>, keys: &KeySet) -> Opened<D> {
+    fn open(
+        &mut self,
+        node: &NodeName,
+        object: &WatchedObject<NodeIntent>,
+        keys: &KeySet,
+    ) -> Opened<D> {
         let version = metadata(object)
             .resource_version
             .clone()
@@ -274,15 +279,17 @@ impl<D: SignedDocument> Intents<D> {
 
 /// The spec that an object shows; where it is the known one, that one.
 fn form(
-    shown: Option<&Tolerant<NodeIntent>>,
+    shown: Option<&WatchedObject<NodeIntent>>,
     known: Option<&Arc<NodeIntentSpec>>,
 ) -> Arc<NodeIntentSpec> {
-    let spec = shown.and_then(Tolerant::good).map(|object| &object.spec);
+    let spec = shown
+        .and_then(WatchedObject::good)
+        .map(|object| &object.spec);
     let same = known.filter(|known| spec == Some(&***known));
     same.map_or_else(|| Arc::new(spec.cloned().unwrap_or_default()), Arc::clone)
 }
 
-fn metadata(object: &Tolerant<NodeIntent>) -> &ObjectMeta {
+fn metadata(object: &WatchedObject<NodeIntent>) -> &ObjectMeta {
     kube::Resource::meta(object)
 }
 

@@ -8,16 +8,17 @@
 //! | remember | [`memory`] | yes |
 //! | sign | [`publish`] | no: pure |
 //! | publish | [`publish`] | yes |
-//! | report what became of it | [`report`] | yes |
+//! | report what became of it | [`statuses`] | yes |
 //! | end the traces of what arrived | [`arrivals`] | no |
 //!
-//! [`run`] is the list, [`wake`] decides when it runs, [`round`] has what the steps hand on.
+//! [`run`] is the list, [`wake`] decides when it runs, [`gathered`] has what the steps hand on.
 
 pub mod arrivals;
 mod compile;
 mod error;
 mod fence;
 pub mod gather;
+mod gathered;
 pub mod intents;
 pub mod memory;
 mod object_key;
@@ -26,16 +27,15 @@ mod owned;
 mod parts;
 mod period;
 pub mod publish;
-pub mod report;
-mod round;
 mod run;
 mod shown_envelope;
+pub mod statuses;
 mod wake;
 mod write_backoff;
 
 pub use error::PipelineError;
 pub use object_key::ObjectKey;
-pub use outcome::{IdleReason, Outcome};
+pub use outcome::{IdleReason, RunOutcome};
 pub use parts::PipelineParts;
 pub use run::Pipeline;
 pub use wake::keep_running;

@@ -7,7 +7,7 @@ use crate::watches::WatchedKind;
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RunOutcome {
     /// Nothing was decided, and why.
     Idle(IdleReason),
     Done,
@@ -35,7 +35,7 @@ pub enum IdleReason {
     Lagging,
 }
 
-impl Outcome {
+impl RunOutcome {
     /// From what was counted.
     #[must_use]
     pub const fn of(tallies: Tallies, retry: Option<Duration>) -> Self {

@@ -4,7 +4,7 @@ use postern_apiserver::{NewestRevision, Requests};
 use tokio::sync::watch;
 
 use super::publish::Writer;
-use super::report::{EventQueue, VerdictSender};
+use super::statuses::{EventQueue, VerdictSender};
 use crate::settings::KnownSettings;
 use crate::watches::{WatchSignals, WatchedStores};
 

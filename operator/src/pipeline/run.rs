@@ -6,18 +6,18 @@ use std::time::Instant;
 use futures::FutureExt as _;
 use tracing::{Instrument as _, info_span};
 
-use super::compile::{CompileStep, Compiled};
+use super::compile::{CompileStep, CompileStepResult};
 use super::error::PipelineError;
 use super::fence::FenceStep;
 use super::gather::{GatherStep, ProvedKeys};
+use super::gathered::GatheredRun;
 use super::intents::PublishedIntents;
 use super::memory::MemoryStore;
-use super::outcome::{IdleReason, Outcome};
+use super::outcome::{IdleReason, RunOutcome};
 use super::parts::PipelineParts;
 use super::publish::{PublishStep, Tallies};
-use super::report::{Announcer, ReportStep};
-use super::round::Round;
-use crate::metrics::Step;
+use super::statuses::{Announcer, ReportStep};
+use crate::metrics::PipelineStep;
 use crate::signer::{Signer, SignerError, SigningKeys};
 
 /// The pipeline: what it is made of and what it knows from its last run.
@@ -51,26 +51,26 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`PipelineError`]: the run ended early; what was published stays.
-    pub async fn run(&mut self) -> Result<Outcome, PipelineError> {
+    pub async fn run(&mut self) -> Result<RunOutcome, PipelineError> {
         let started = Instant::now();
         // 1. Only the leader decides, and only with complete stores.
         let Some(epoch) = self.parts.writer.term.epoch(started) else {
-            return Ok(Outcome::Idle(IdleReason::Standby));
+            return Ok(RunOutcome::Idle(IdleReason::Standby));
         };
         let missing = self.parts.signals.missing(started);
         if !missing.is_empty() {
-            return Ok(Outcome::Idle(IdleReason::Missing(missing)));
+            return Ok(RunOutcome::Idle(IdleReason::Missing(missing)));
         }
         // 2. The keys: without one nothing can be published, so nothing is decided.
         let signing = self.read_keys(started).await?;
         // 3. The fence, before anything is read: what a stale leader writes after it is refused.
         if let Some(reason) = self.stamp_intents(epoch).await {
-            return Ok(Outcome::Idle(reason));
+            return Ok(RunOutcome::Idle(reason));
         }
         // 4. Gather.
         let round = match self.gather(epoch, signing).await? {
             Ok(round) => round,
-            Err(reason) => return Ok(Outcome::Idle(reason)),
+            Err(reason) => return Ok(RunOutcome::Idle(reason)),
         };
         // 5. Compile.
         let compiled = self.compile.run(&round, &self.parts.writer.metrics).await?;
@@ -79,7 +79,7 @@ impl Pipeline {
         // 7. Report what became of it.
         self.report(&round, &compiled);
         let retry = self.parts.writer.next_retry(Instant::now());
-        Ok(Outcome::of(published, retry))
+        Ok(RunOutcome::of(published, retry))
     }
 
     async fn read_keys(&mut self, now: Instant) -> Result<SigningKeys, PipelineError> {
@@ -101,7 +101,7 @@ impl Pipeline {
         &mut self,
         epoch: u64,
         signing: SigningKeys,
-    ) -> Result<Result<Round, IdleReason>, PipelineError> {
+    ) -> Result<Result<GatheredRun, IdleReason>, PipelineError> {
         let started = Instant::now();
         let settings = Arc::clone(&self.parts.settings.borrow().in_force);
         let step = GatherStep {
@@ -123,17 +123,17 @@ impl Pipeline {
         self.parts
             .writer
             .metrics
-            .took(Step::Gather, started.elapsed());
+            .took(PipelineStep::Gather, started.elapsed());
         gathered
     }
 
     /// Nothing is published while ranges of the cluster are unknown: addresses inside the cluster could not be distinguished from those outside.
     async fn publish(
         &mut self,
-        round: &Round,
-        compiled: &Compiled,
+        round: &GatheredRun,
+        compiled: &CompileStepResult,
     ) -> Result<Tallies, PipelineError> {
-        if !round.world.inputs.unknown.is_empty() {
+        if !round.gathered.inputs.unknown.is_empty() {
             return Ok(Tallies::default());
         }
         let mut step = PublishStep {
@@ -160,7 +160,7 @@ impl Pipeline {
         Ok(published.tallies)
     }
 
-    fn report(&mut self, round: &Round, compiled: &Compiled) {
+    fn report(&mut self, round: &GatheredRun, compiled: &CompileStepResult) {
         let started = Instant::now();
         let _span = info_span!("report").entered();
         let Self {
@@ -171,7 +171,10 @@ impl Pipeline {
             ..
         } = self;
         report_step(parts, announcer, memory).run(round, &compiled.compilation, &mut intents.nodes);
-        parts.writer.metrics.took(Step::Report, started.elapsed());
+        parts
+            .writer
+            .metrics
+            .took(PipelineStep::Report, started.elapsed());
     }
 
     /// Announces that the signing key is lost, or that it is there again.

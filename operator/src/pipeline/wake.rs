@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tracing::{Instrument as _, error, info, info_span};
 
 use super::error::PipelineError;
-use super::outcome::{IdleReason, Outcome};
+use super::outcome::{IdleReason, RunOutcome};
 use super::period::{PERIOD, period};
 use super::run::Pipeline;
 use crate::error::chain;
@@ -71,19 +71,19 @@ pub async fn keep_running(
 
 /// Announces that nothing can be signed, as long as that lasts. An API server that does not answer says nothing about the
 /// key.
-fn announce_key(pipeline: &mut Pipeline, ran: &Result<Outcome, PipelineError>) {
+fn announce_key(pipeline: &mut Pipeline, ran: &Result<RunOutcome, PipelineError>) {
     match ran {
         Err(PipelineError::Signer(problem)) if !matches!(problem, SignerError::Api(_)) => {
             pipeline.announce_lost_key(Some(problem));
         }
-        Err(_) | Ok(Outcome::Idle(_)) => {}
+        Err(_) | Ok(RunOutcome::Idle(_)) => {}
         Ok(_) => pipeline.announce_lost_key(None),
     }
 }
 
 /// How to wait for the next run.
 #[derive(Debug, Clone, Copy)]
-struct Rest {
+struct RunDelay {
     /// Until when at most.
     longest: Duration,
     /// A change before this time does not wake.
@@ -92,7 +92,7 @@ struct Rest {
     standby: bool,
 }
 
-impl Rest {
+impl RunDelay {
     fn at_least(self, shortest: Duration) -> Self {
         Self {
             longest: self.longest.max(shortest),
@@ -103,7 +103,7 @@ impl Rest {
 }
 
 /// Waits for a change and then for quiet.
-async fn changed(changes: &mut watch::Receiver<u64>, rest: Rest) {
+async fn changed(changes: &mut watch::Receiver<u64>, rest: RunDelay) {
     tokio::time::sleep(rest.shortest).await;
     if changes.changed().await.is_err() {
         std::future::pending::<()>().await;
@@ -118,16 +118,16 @@ async fn changed(changes: &mut watch::Receiver<u64>, rest: Rest) {
 }
 
 /// Counts how a run ended, and logs what ended it early.
-fn count(pipeline: &Pipeline, ran: &Result<Outcome, PipelineError>) {
+fn count(pipeline: &Pipeline, ran: &Result<RunOutcome, PipelineError>) {
     let metrics = &pipeline.parts.writer.metrics;
     match ran {
-        Ok(Outcome::Done) => {
+        Ok(RunOutcome::Done) => {
             metrics.ran(RunResult::Done);
             metrics.last_success.set(jiff::Timestamp::now().as_second());
         }
-        Ok(Outcome::Again) => metrics.ran(RunResult::Again),
-        Ok(Outcome::Partly { .. }) => metrics.ran(RunResult::Failed),
-        Ok(Outcome::Idle(_)) => {}
+        Ok(RunOutcome::Again) => metrics.ran(RunResult::Again),
+        Ok(RunOutcome::Partly { .. }) => metrics.ran(RunResult::Failed),
+        Ok(RunOutcome::Idle(_)) => {}
         Err(problem) if problem.is_stale() => {
             metrics.ran(RunResult::Again);
             info!(error = chain(problem), "the run read something old");
@@ -151,35 +151,35 @@ fn show_clock(pipeline: &Pipeline) -> Option<String> {
 /// How long to wait after a run. Only a failure of the whole run makes changes wait: what failed for one object waits by
 /// itself, and everything else goes on as ever. Pure.
 fn rest_after(
-    ran: &Result<Outcome, PipelineError>,
+    ran: &Result<RunOutcome, PipelineError>,
     period: Duration,
     pace: &mut Pace,
     random: u32,
-) -> Rest {
-    let waiting = |longest| Rest {
+) -> RunDelay {
+    let waiting = |longest| RunDelay {
         longest,
         shortest: Duration::ZERO,
         standby: false,
     };
     match ran {
-        Ok(Outcome::Done) => {
+        Ok(RunOutcome::Done) => {
             pace.succeeded();
             waiting(period)
         }
-        Ok(Outcome::Partly { retry, .. }) => {
+        Ok(RunOutcome::Partly { retry, .. }) => {
             pace.succeeded();
             waiting(retry.unwrap_or(SOON).min(period))
         }
-        Ok(Outcome::Idle(IdleReason::Standby)) => Rest {
+        Ok(RunOutcome::Idle(IdleReason::Standby)) => RunDelay {
             standby: true,
             ..waiting(PERIOD)
         },
-        Ok(Outcome::Again | Outcome::Idle(_)) => waiting(SOON),
+        Ok(RunOutcome::Again | RunOutcome::Idle(_)) => waiting(SOON),
         Err(problem) if problem.is_stale() => waiting(SOON),
         // The API server is to be spared: nothing wakes the pipeline before its time.
         Err(_) => {
             let wait = pace.failed(random);
-            Rest {
+            RunDelay {
                 longest: wait,
                 shortest: wait,
                 standby: false,
@@ -192,13 +192,13 @@ fn rest_after(
 mod tests {
     use std::time::Duration;
 
-    use super::{Outcome, PERIOD, Pace, PipelineError, rest_after};
+    use super::{PERIOD, Pace, PipelineError, RunOutcome, rest_after};
 
     #[test]
     fn after_a_write_that_failed_a_change_wakes_the_pipeline_at_once() {
         let mut pace = Pace::new(Duration::from_secs(1), Duration::from_secs(30));
         let retry = Some(Duration::from_secs(20));
-        let refused = Ok(Outcome::Partly { intents: 0, retry });
+        let refused = Ok(RunOutcome::Partly { intents: 0, retry });
         for _ in 0..10 {
             let rest = rest_after(&refused, PERIOD, &mut pace, 0);
             assert_eq!(rest.shortest, Duration::ZERO, "changes wait");

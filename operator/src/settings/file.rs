@@ -1,15 +1,19 @@
-//! The file: every field of [`Settings`] in camelCase, each with its default, unknown fields refused.
+//! The file: every field of [`CompilerSettings`] in camelCase, each with its default, unknown fields refused.
 
 use std::path::{Path, PathBuf};
 
 use jiff::SignedDuration;
-use postern_compile::snapshot::{Ceiling, Gate, Permission, Settings, TunnelSettings};
+use postern_compile::snapshot::{
+    Ceiling, CompilerSettings, GateSettings, Permission, TunnelSettings,
+};
 use postern_intent::body::{ClusterDns, PortSpan};
 use serde_json::Value;
 use thiserror::Error;
 
 use super::reference::unknown_keys;
-use super::written::{CLUSTER_DOMAIN, Written, WrittenCeiling, WrittenPermission, WrittenTunnels};
+use super::written::{
+    CLUSTER_DOMAIN, SettingsFile, WrittenCeiling, WrittenPermission, WrittenTunnels,
+};
 
 /// Why settings cannot be used.
 #[derive(Debug, Error)]
@@ -52,7 +56,7 @@ impl SettingsError {
 ///
 /// # Errors
 /// [`SettingsError`].
-pub fn read(path: &Path) -> Result<Settings, SettingsError> {
+pub fn read(path: &Path) -> Result<CompilerSettings, SettingsError> {
     let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Read {
         path: path.to_owned(),
         source,
@@ -64,12 +68,12 @@ pub fn read(path: &Path) -> Result<Settings, SettingsError> {
 ///
 /// # Errors
 /// [`SettingsError::Yaml`], [`SettingsError::Unknown`] or [`SettingsError::Value`].
-pub fn parse(text: &str) -> Result<Settings, SettingsError> {
+pub fn parse(text: &str) -> Result<CompilerSettings, SettingsError> {
     let nothing = text
         .lines()
         .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
-    let written: Written = if nothing {
-        Written::default()
+    let written: SettingsFile = if nothing {
+        SettingsFile::default()
     } else {
         let yaml = |source| SettingsError::Yaml(Box::new(source));
         let value: Value = serde_saphyr::from_str(text).map_err(yaml)?;
@@ -85,10 +89,10 @@ pub fn parse(text: &str) -> Result<Settings, SettingsError> {
     Ok(settings)
 }
 
-fn settings(written: Written) -> Settings {
+fn settings(written: SettingsFile) -> CompilerSettings {
     // Taken apart by name: a field of the compiler's settings that this file does not know would not compile.
-    let default = Settings::default();
-    Settings {
+    let default = CompilerSettings::default();
+    CompilerSettings {
         pod_ranges: written.pod_ranges,
         node_ranges: written.node_ranges,
         service_ranges: written.service_ranges,
@@ -112,7 +116,7 @@ fn settings(written: Written) -> Settings {
         refresh: written.refresh.unwrap_or(default.refresh),
         envelope_budget: written.envelope_budget.unwrap_or(default.envelope_budget),
         ceiling: ceiling(&written.ceiling, &default.ceiling),
-        gate: Gate {
+        gate: GateSettings {
             pods: written.gate.pods.unwrap_or(default.gate.pods),
             percent: written.gate.percent.unwrap_or(default.gate.percent),
             window: written.gate.window.unwrap_or(default.gate.window),
@@ -147,7 +151,7 @@ fn ceiling(written: &WrittenCeiling, default: &Ceiling) -> Ceiling {
     }
 }
 
-fn check(settings: &Settings) -> Result<(), SettingsError> {
+fn check(settings: &CompilerSettings) -> Result<(), SettingsError> {
     let refuse = |field, problem| Err(SettingsError::Value { field, problem });
     if settings.validity <= SignedDuration::ZERO {
         return refuse("validity", "write a time above zero, for example 24h");
@@ -178,13 +182,13 @@ fn check(settings: &Settings) -> Result<(), SettingsError> {
 
 #[cfg(test)]
 mod tests {
-    use postern_compile::snapshot::Settings;
+    use postern_compile::snapshot::CompilerSettings;
 
     use super::parse;
 
     #[test]
     fn an_empty_file_means_the_defaults_and_the_usual_domain() {
-        let mut expected = Settings::default();
+        let mut expected = CompilerSettings::default();
         expected.dns.domain = "cluster.local".to_owned();
         for text in ["", "# nothing\n", "{}"] {
             assert_eq!(parse(text).expect("settings"), expected, "{text:?}");
@@ -208,7 +212,7 @@ ceiling: {lan: Withheld, specialUse: Withheld, upstreams: Withheld, priority: 7}
 gate: {pods: 1, percent: 2, window: 3m}
 ";
         let read = parse(text).expect("settings");
-        let default = Settings::default();
+        let default = CompilerSettings::default();
         assert_ne!(read.tunnels, default.tunnels);
         assert_ne!(read.ceiling, default.ceiling);
         assert_ne!(read.gate, default.gate);

@@ -35,7 +35,7 @@ pub async fn follow(path: PathBuf, known: watch::Sender<KnownSettings>) {
 /// Takes what was read; whether that is news.
 fn next(
     known: &mut KnownSettings,
-    read: Result<postern_compile::snapshot::Settings, SettingsError>,
+    read: Result<postern_compile::snapshot::CompilerSettings, SettingsError>,
     path: &Path,
 ) -> bool {
     let before = known.clone();

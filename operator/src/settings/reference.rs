@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use postern_compile::snapshot::{Permission, Settings};
+use postern_compile::snapshot::{CompilerSettings, Permission};
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
-use super::written::{CLUSTER_DOMAIN, Written};
+use super::written::{CLUSTER_DOMAIN, SettingsFile};
 
 const INTRODUCTION: &str = "\
 # The settings of the operator
@@ -48,7 +48,7 @@ fn schema() -> Value {
     let settings =
         SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
     let generator = settings.into_generator();
-    let mut schema = generator.into_root_schema_for::<Written>().to_value();
+    let mut schema = generator.into_root_schema_for::<SettingsFile>().to_value();
     // Another crate of a build may switch serde_json to insertion order; the page must not depend on it.
     schema.sort_all_objects();
     schema
@@ -121,7 +121,7 @@ fn shown(default: &Value) -> String {
 
 /// What holds where a key is absent, in the form of the file.
 fn defaults() -> Value {
-    let Settings {
+    let CompilerSettings {
         pod_ranges,
         node_ranges,
         service_ranges,
@@ -135,7 +135,7 @@ fn defaults() -> Value {
         envelope_budget,
         ceiling,
         gate,
-    } = Settings::default();
+    } = CompilerSettings::default();
     let permission = |permission| match permission {
         Permission::Granted => "Granted",
         Permission::Withheld => "Withheld",

@@ -13,7 +13,7 @@ pub(super) const CLUSTER_DOMAIN: &str = "cluster.local";
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub(super) struct Written {
+pub(super) struct SettingsFile {
     /// Pod ranges as CIDRs, besides those that the Node objects name. Write them where the network plugin does not use
     /// `spec.podCIDRs` of the nodes.
     #[schemars(with = "Vec<String>")]

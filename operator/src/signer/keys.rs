@@ -12,7 +12,7 @@ use thiserror::Error;
 
 /// Why keys cannot be used.
 #[derive(Debug, Error)]
-pub enum KeyError {
+pub enum SigningKeyError {
     /// An entry is no private key.
     #[error("entry {entry:?} is not the PEM of an Ed25519 private key")]
     Private {
@@ -59,39 +59,40 @@ impl KeyRing {
     /// Reads the entries that end in `.pem`, in the order of their names.
     ///
     /// # Errors
-    /// [`KeyError`] for the first entry that is no key: a ring with a gap would sign less than was asked for.
+    /// [`SigningKeyError`] for the first entry that is no key: a ring with a gap would sign less than was asked for.
     pub fn read<'a>(
         entries: impl IntoIterator<Item = (&'a str, &'a [u8])>,
-    ) -> Result<Self, KeyError> {
+    ) -> Result<Self, SigningKeyError> {
         let mut signing = Vec::new();
         for (entry, bytes) in entries {
             if !entry.ends_with(".pem") {
                 continue;
             }
-            let pem = std::str::from_utf8(bytes).map_err(|source| KeyError::Text {
+            let pem = std::str::from_utf8(bytes).map_err(|source| SigningKeyError::Text {
                 entry: entry.to_owned(),
                 source,
             })?;
-            let key = SigningKey::from_pkcs8_pem(pem).map_err(|source| KeyError::Private {
-                entry: entry.to_owned(),
-                source,
-            })?;
+            let key =
+                SigningKey::from_pkcs8_pem(pem).map_err(|source| SigningKeyError::Private {
+                    entry: entry.to_owned(),
+                    source,
+                })?;
             signing.push(key);
         }
         Self::of(signing)
     }
 
-    fn of(signing: Vec<SigningKey>) -> Result<Self, KeyError> {
+    fn of(signing: Vec<SigningKey>) -> Result<Self, SigningKeyError> {
         let mut public = BTreeMap::new();
         for key in &signing {
             let pem = key
                 .verifying_key()
                 .to_public_key_pem(LineEnding::LF)
-                .map_err(KeyError::EncodePublic)?;
+                .map_err(SigningKeyError::EncodePublic)?;
             public.insert(KeyId::of(&key.verifying_key()), pem);
         }
-        let trust =
-            KeySet::installed(public.values().map(String::as_str)).map_err(KeyError::Trust)?;
+        let trust = KeySet::installed(public.values().map(String::as_str))
+            .map_err(SigningKeyError::Trust)?;
         Ok(Self {
             signing,
             trust,
@@ -119,8 +120,11 @@ impl KeyRing {
     /// The ring without some keys.
     ///
     /// # Errors
-    /// [`KeyError`].
-    pub fn without(&self, dropped: &std::collections::BTreeSet<KeyId>) -> Result<Self, KeyError> {
+    /// [`SigningKeyError`].
+    pub fn without(
+        &self,
+        dropped: &std::collections::BTreeSet<KeyId>,
+    ) -> Result<Self, SigningKeyError> {
         let kept = self
             .signing
             .iter()
@@ -132,17 +136,17 @@ impl KeyRing {
 /// Makes a signing key; its PEM is version 1 of PKCS#8, which OpenSSL 3.0 can read.
 ///
 /// # Errors
-/// [`KeyError::Random`] or [`KeyError::EncodePrivate`].
-pub(super) fn generate() -> Result<String, KeyError> {
+/// [`SigningKeyError::Random`] or [`SigningKeyError::EncodePrivate`].
+pub(super) fn generate() -> Result<String, SigningKeyError> {
     let mut secret_key = [0; 32];
-    getrandom::fill(&mut secret_key).map_err(KeyError::Random)?;
+    getrandom::fill(&mut secret_key).map_err(SigningKeyError::Random)?;
     let pair = KeypairBytes {
         secret_key,
         public_key: None,
     };
     let pem = pair
         .to_pkcs8_pem(LineEnding::LF)
-        .map_err(KeyError::EncodePrivate)?;
+        .map_err(SigningKeyError::EncodePrivate)?;
     Ok(pem.to_string())
 }
 

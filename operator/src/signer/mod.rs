@@ -5,7 +5,7 @@ mod rotation;
 mod secret;
 mod trust;
 
-pub use keys::{KeyError, KeyRing};
+pub use keys::{KeyRing, SigningKeyError};
 pub use rotation::{AnnouncedKeys, NodeTrust, Rotation, rotate};
 pub use secret::{SECRET, Signer, SignerError, SigningKeys};
 pub use trust::{TRUST, trust_data};

@@ -17,7 +17,7 @@ use serde_json::Value;
 use thiserror::Error;
 use tracing::{info, warn};
 
-use super::keys::{KeyError, KeyRing, generate};
+use super::keys::{KeyRing, SigningKeyError, generate};
 use crate::error::chain;
 
 /// Name of the Secret with the signing keys.
@@ -49,7 +49,7 @@ pub enum SignerError {
     Empty,
     /// An entry is no key.
     #[error("Secret {SECRET} cannot be used")]
-    Key(#[source] KeyError),
+    Key(#[source] SigningKeyError),
 }
 
 #[derive(Debug, Clone)]

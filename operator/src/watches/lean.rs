@@ -11,7 +11,7 @@ use postern_crds::conditions::Reason;
 use postern_crds::node_report::{ExitReport, Posture, ScopeReport};
 use postern_crds::{NodeIntent, NodeReport, NodeReportStatus};
 
-use super::tolerant::Tolerant;
+use super::object::WatchedObject;
 
 /// Only what names, selects and ends an object.
 fn metadata(metadata: &mut ObjectMeta) {
@@ -145,7 +145,7 @@ fn exit(exit: &mut ExitReport) {
 }
 
 /// Are two intents the same but for their status? The operator writes that one itself, and decides nothing by it.
-pub(super) fn same_intent(a: &Tolerant<NodeIntent>, b: &Tolerant<NodeIntent>) -> bool {
+pub(super) fn same_intent(a: &WatchedObject<NodeIntent>, b: &WatchedObject<NodeIntent>) -> bool {
     match (a.good(), b.good()) {
         (Some(a), Some(b)) => {
             let same = |a: &ObjectMeta, b: &ObjectMeta| {
@@ -159,7 +159,7 @@ pub(super) fn same_intent(a: &Tolerant<NodeIntent>, b: &Tolerant<NodeIntent>) ->
 }
 
 /// Are two reports the same but for the time of the last reading and for messages? Both may move all the time.
-pub(super) fn same_report(a: &Tolerant<NodeReport>, b: &Tolerant<NodeReport>) -> bool {
+pub(super) fn same_report(a: &WatchedObject<NodeReport>, b: &WatchedObject<NodeReport>) -> bool {
     fn timeless(report: &NodeReport) -> NodeReport {
         let mut report = report.clone();
         if let Some(status) = &mut report.status {
@@ -212,9 +212,9 @@ mod tests {
     use postern_intent::WgKey;
     use serde_json::{Value, json};
 
-    use crate::watches::Tolerant;
+    use crate::watches::WatchedObject;
 
-    fn report(status: &Value) -> Tolerant<NodeReport> {
+    fn report(status: &Value) -> WatchedObject<NodeReport> {
         let mut report: NodeReport = serde_json::from_value(json!({
             "apiVersion": "postern.dev/v1alpha1", "kind": "NodeReport",
             "metadata": {"name": "n1", "resourceVersion": "9"},
@@ -222,7 +222,7 @@ mod tests {
         }))
         .expect("a report");
         super::report(&mut report);
-        Tolerant::Good(report)
+        WatchedObject::Good(report)
     }
 
     #[test]
@@ -304,7 +304,7 @@ mod tests {
                 "spec": {"nodeUID": "u", "serial": serial}, "status": {"appliedSerial": applied},
             }))
             .expect("an intent");
-            Tolerant::Good(intent)
+            WatchedObject::Good(intent)
         };
         let first = intent("9", 1, 2, "1");
         assert!(super::same_intent(&first, &intent("10", 2, 2, "1")));

@@ -3,13 +3,13 @@
 
 mod kinds;
 mod lean;
+mod object;
 mod signals;
 mod stores;
-mod tolerant;
 mod watch;
 
 pub use kinds::WatchedKind;
+pub use object::{InvalidObject, WatchedObject};
 pub use signals::{ReportedNodes, WatchSignals};
 pub(crate) use stores::DEFINITION;
 pub use stores::{WatchedStores, start};
-pub use tolerant::{Poison, Tolerant};

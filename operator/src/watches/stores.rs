@@ -14,10 +14,10 @@ use postern_crds::{EgressPolicy, ExitNode, InterfaceIsolation, NodeIntent, NodeR
 
 use super::kinds::WatchedKind;
 use super::lean;
+use super::object::WatchedObject;
 use super::signals::WatchSignals;
-use super::tolerant::Tolerant;
-use super::watch::{Wiring, watch};
-use crate::metrics::Metrics;
+use super::watch::{WatchRules, watch};
+use crate::metrics::OperatorMetrics;
 
 /// Name of the definition of policies.
 pub(crate) const DEFINITION: &str = "egresspolicies.postern.dev";
@@ -25,39 +25,39 @@ pub(crate) const DEFINITION: &str = "egresspolicies.postern.dev";
 /// What the API server shows, as far as the operator reads it.
 #[derive(Clone)]
 pub struct WatchedStores {
-    pub exits: Store<Tolerant<ExitNode>>,
-    pub policies: Store<Tolerant<EgressPolicy>>,
-    pub isolations: Store<Tolerant<InterfaceIsolation>>,
-    pub intents: Store<Tolerant<NodeIntent>>,
-    pub reports: Store<Tolerant<NodeReport>>,
-    pub nodes: Store<Tolerant<Node>>,
-    pub pods: Store<Tolerant<Pod>>,
-    pub namespaces: Store<Tolerant<Namespace>>,
-    pub services: Store<Tolerant<Service>>,
-    pub service_cidrs: Store<Tolerant<ServiceCIDR>>,
+    pub exits: Store<WatchedObject<ExitNode>>,
+    pub policies: Store<WatchedObject<EgressPolicy>>,
+    pub isolations: Store<WatchedObject<InterfaceIsolation>>,
+    pub intents: Store<WatchedObject<NodeIntent>>,
+    pub reports: Store<WatchedObject<NodeReport>>,
+    pub nodes: Store<WatchedObject<Node>>,
+    pub pods: Store<WatchedObject<Pod>>,
+    pub namespaces: Store<WatchedObject<Namespace>>,
+    pub services: Store<WatchedObject<Service>>,
+    pub service_cidrs: Store<WatchedObject<ServiceCIDR>>,
     /// The API server's endpoints.
-    pub endpoints: Store<Tolerant<EndpointSlice>>,
+    pub endpoints: Store<WatchedObject<EndpointSlice>>,
     /// The definition of policies.
-    pub definitions: Store<Tolerant<PartialObjectMeta<CustomResourceDefinition>>>,
+    pub definitions: Store<WatchedObject<PartialObjectMeta<CustomResourceDefinition>>>,
     /// ConfigMaps of the operator's namespace.
-    pub config_maps: Store<Tolerant<ConfigMap>>,
+    pub config_maps: Store<WatchedObject<ConfigMap>>,
 }
 
 struct Starter {
     client: Client,
     signals: WatchSignals,
-    metrics: Metrics,
+    metrics: OperatorMetrics,
     tasks: Vec<BoxFuture<'static, ()>>,
 }
 
 impl Starter {
     fn watch<K>(
         &mut self,
-        api: Api<Tolerant<K>>,
+        api: Api<WatchedObject<K>>,
         config: Config,
         kind: WatchedKind,
         lean: fn(&mut K),
-    ) -> Store<Tolerant<K>>
+    ) -> Store<WatchedObject<K>>
     where
         K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + PartialEq,
         K: serde::de::DeserializeOwned + Send + Sync + 'static,
@@ -65,7 +65,7 @@ impl Starter {
         self.wire(
             api,
             config,
-            Wiring {
+            WatchRules {
                 kind,
                 lean,
                 same: PartialEq::eq,
@@ -77,10 +77,10 @@ impl Starter {
 
     fn wire<K>(
         &mut self,
-        api: Api<Tolerant<K>>,
+        api: Api<WatchedObject<K>>,
         config: Config,
-        wiring: Wiring<K>,
-    ) -> Store<Tolerant<K>>
+        wiring: WatchRules<K>,
+    ) -> Store<WatchedObject<K>>
     where
         K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug,
         K: serde::de::DeserializeOwned + Send + Sync + 'static,
@@ -96,7 +96,7 @@ impl Starter {
         store
     }
 
-    fn all<K>(&self) -> Api<Tolerant<K>>
+    fn all<K>(&self) -> Api<WatchedObject<K>>
     where
         K: kube::Resource<DynamicType = ()>,
     {
@@ -110,7 +110,7 @@ pub fn start(
     client: &Client,
     namespace: &str,
     signals: &WatchSignals,
-    metrics: &Metrics,
+    metrics: &OperatorMetrics,
 ) -> (WatchedStores, Vec<BoxFuture<'static, ()>>) {
     let mut starter = Starter {
         client: client.clone(),
@@ -135,7 +135,7 @@ pub fn start(
         intents: starter.wire(
             starter.all(),
             all(),
-            Wiring {
+            WatchRules {
                 kind: WatchedKind::NodeIntent,
                 lean: lean::keep,
                 same: lean::same_intent,
@@ -146,7 +146,7 @@ pub fn start(
         reports: starter.wire(
             starter.all(),
             all(),
-            Wiring {
+            WatchRules {
                 kind: WatchedKind::NodeReport,
                 lean: lean::report,
                 same: lean::same_report,
@@ -173,7 +173,7 @@ pub fn start(
         definitions: starter.wire(
             starter.all(),
             definition,
-            Wiring {
+            WatchRules {
                 kind: WatchedKind::Definition,
                 lean: lean::keep,
                 same: |a, b| a.meta() == b.meta(),

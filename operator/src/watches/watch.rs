@@ -13,18 +13,18 @@ use tokio::sync::watch::Receiver;
 use tracing::{debug, warn};
 
 use super::kinds::WatchedKind;
+use super::object::WatchedObject;
 use super::signals::WatchSignals;
-use super::tolerant::Tolerant;
 use crate::error::chain;
-use crate::metrics::Metrics;
+use crate::metrics::OperatorMetrics;
 
 /// What is done with each object of a kind.
-pub(super) struct Wiring<K> {
+pub(super) struct WatchRules<K> {
     pub(super) kind: WatchedKind,
     /// Takes away what nobody reads. What stays the same after that wakes nobody.
     pub(super) lean: fn(&mut K),
     /// Are two of them the same to whoever reads them?
-    pub(super) same: fn(&Tolerant<K>, &Tolerant<K>) -> bool,
+    pub(super) same: fn(&WatchedObject<K>, &WatchedObject<K>) -> bool,
     /// Told of every object that changes while it is watched, before anything is taken away.
     pub(super) seen: fn(&WatchSignals, &K),
     /// Told of every object in a list.
@@ -33,17 +33,17 @@ pub(super) struct Wiring<K> {
 
 /// A store and the task that fills it; it never ends.
 pub(super) fn watch<K>(
-    api: Api<Tolerant<K>>,
+    api: Api<WatchedObject<K>>,
     config: Config,
-    wiring: Wiring<K>,
+    wiring: WatchRules<K>,
     signals: WatchSignals,
-    metrics: Metrics,
-) -> (Store<Tolerant<K>>, impl Future<Output = ()> + Send)
+    metrics: OperatorMetrics,
+) -> (Store<WatchedObject<K>>, impl Future<Output = ()> + Send)
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
     K: Send + Sync + 'static,
 {
-    let (reader, mut writer) = store::<Tolerant<K>>();
+    let (reader, mut writer) = store::<WatchedObject<K>>();
     let shown = reader.clone();
     let task = async move {
         let mut relisting = Relisting::new(&signals, wiring.kind);
@@ -133,17 +133,17 @@ enum StoreChange {
 }
 
 fn take_in<K>(
-    event: Event<Tolerant<K>>,
-    wiring: &Wiring<K>,
+    event: Event<WatchedObject<K>>,
+    wiring: &WatchRules<K>,
     signals: &WatchSignals,
-) -> Event<Tolerant<K>>
+) -> Event<WatchedObject<K>>
 where
     K: Resource,
 {
-    if let Event::Apply(Tolerant::Good(object)) = &event {
+    if let Event::Apply(WatchedObject::Good(object)) = &event {
         (wiring.seen)(signals, object);
     }
-    if let Event::InitApply(Tolerant::Good(object)) = &event {
+    if let Event::InitApply(WatchedObject::Good(object)) = &event {
         (wiring.listed)(signals, object);
     }
     event.modify(|object| {
@@ -154,9 +154,9 @@ where
 }
 
 fn store_change<K>(
-    event: &Event<Tolerant<K>>,
-    shown: &Store<Tolerant<K>>,
-    same: fn(&Tolerant<K>, &Tolerant<K>) -> bool,
+    event: &Event<WatchedObject<K>>,
+    shown: &Store<WatchedObject<K>>,
+    same: fn(&WatchedObject<K>, &WatchedObject<K>) -> bool,
 ) -> StoreChange
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
@@ -176,7 +176,12 @@ where
     }
 }
 
-fn failed(error: &watcher::Error, kind: WatchedKind, signals: &WatchSignals, metrics: &Metrics) {
+fn failed(
+    error: &watcher::Error,
+    kind: WatchedKind,
+    signals: &WatchSignals,
+    metrics: &OperatorMetrics,
+) {
     let code = match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status))

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use postern_operator::metrics::Metrics;
-use postern_operator::pipeline::report::{
-    EventNotice, EventQueue, EventTone, EventWriter, QUEUE, Regarding, event_queue,
+use postern_operator::metrics::OperatorMetrics;
+use postern_operator::pipeline::statuses::{
+    EventNotice, EventQueue, EventTarget, EventTone, EventWriter, QUEUE, event_queue,
 };
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ use crate::server;
 
 fn news(digest: &str) -> EventNotice {
     EventNotice {
-        regarding: Regarding::node("n1"),
+        regarding: EventTarget::node("n1"),
         tone: EventTone::Warning,
         reason: "Restored".to_owned(),
         action: "Approve".to_owned(),
@@ -30,7 +30,7 @@ async fn an_event_names_its_object_with_the_uid_and_lies_in_its_namespace() {
     let uid = Some("5f0c".to_owned());
     let namespace = Some("crawlers".to_owned());
     events.push(EventNotice {
-        regarding: Regarding::own("EgressPolicy", namespace, "crawler", uid),
+        regarding: EventTarget::own("EgressPolicy", namespace, "crawler", uid),
         ..news("aaa")
     });
     all(events, event_writer).await;
@@ -70,7 +70,7 @@ async fn all(events: EventQueue, event_writer: EventWriter) {
     event_writer.write_events().await;
 }
 
-fn lost(metrics: &Metrics) -> u64 {
+fn lost(metrics: &OperatorMetrics) -> u64 {
     metrics.events_lost.get()
 }
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use kube::Client;
 use postern_apiserver::{NewestRevision, Requests};
-use postern_compile::snapshot::Settings;
+use postern_compile::snapshot::CompilerSettings;
 use postern_operator::lease::TermWriter;
 use postern_operator::pipeline::publish::Writer;
-use postern_operator::pipeline::report::{event_queue, status_writer};
-use postern_operator::pipeline::{Outcome, Pipeline, PipelineParts};
+use postern_operator::pipeline::statuses::{event_queue, status_writer};
+use postern_operator::pipeline::{Pipeline, PipelineParts, RunOutcome};
 use postern_operator::settings::KnownSettings;
 use postern_operator::watches::{WatchSignals, start};
 use serde_json::{Value, json};
@@ -124,10 +124,10 @@ fn pipeline(
     for watch in watches {
         tokio::spawn(watch);
     }
-    let known = Settings {
+    let known = CompilerSettings {
         service_ranges: vec!["10.96.0.0/16".parse().unwrap()],
         api_servers: ["192.0.2.1:6443".parse().unwrap()].into(),
-        ..Settings::default()
+        ..CompilerSettings::default()
     };
     let (sender, settings) = watch::channel(known.into());
     let (events, event_writer) = event_queue(writer.clone(), "operator-0");
@@ -163,7 +163,7 @@ impl Operator {
     }
 
     /// Waits until every store is complete, and runs once.
-    pub(crate) async fn first_run(&mut self) -> Outcome {
+    pub(crate) async fn first_run(&mut self) -> RunOutcome {
         self.complete().await;
         self.pipeline.run().await.unwrap()
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use postern_crds::names::{CLUSTER_INTENT, MEMORY_CONFIG_MAP};
-use postern_operator::pipeline::{IdleReason, Outcome, PipelineError};
+use postern_operator::pipeline::{IdleReason, PipelineError, RunOutcome};
 use serde_json::{Value, json};
 
 use crate::operator::{Script, operator};
@@ -25,7 +25,7 @@ async fn an_object_that_is_refused_keeps_no_intent_waiting() {
     assert!(
         matches!(
             outcome,
-            Outcome::Partly {
+            RunOutcome::Partly {
                 intents: 0,
                 retry: Some(_)
             }
@@ -53,11 +53,11 @@ async fn an_intent_that_is_refused_keeps_no_other_node_waiting() {
     let mut operator = operator(&["n1", "n2"], refuses_one_intent);
     let outcome = operator.first_run().await;
     assert!(
-        matches!(outcome, Outcome::Partly { intents: 1, .. }),
+        matches!(outcome, RunOutcome::Partly { intents: 1, .. }),
         "{outcome:?}"
     );
     assert_eq!(operator.made("/nodeintents"), 3, "the shared one too");
-    assert_eq!(operator.made("/nodereports"), 2, "the chores are done too");
+    assert_eq!(operator.made("/nodereports"), 2, "the cleanup are done too");
 }
 
 fn is_cluster_write(asked: &Asked) -> bool {
@@ -74,11 +74,11 @@ async fn no_intent_that_names_a_refused_cluster_document_is_written() {
     let mut operator = operator(&["n1", "n2"], refuses);
     let outcome = operator.first_run().await;
     assert!(
-        matches!(outcome, Outcome::Partly { intents: 1, .. }),
+        matches!(outcome, RunOutcome::Partly { intents: 1, .. }),
         "{outcome:?}"
     );
     assert_eq!(operator.made("/nodeintents"), 1, "the shared one alone");
-    assert_eq!(operator.made("/nodereports"), 2, "the chores are done");
+    assert_eq!(operator.made("/nodereports"), 2, "the cleanup are done");
 }
 
 #[tokio::test]
@@ -99,10 +99,10 @@ async fn a_cluster_document_that_was_stored_without_an_answer_is_known_before_th
     };
     let mut operator = operator(&["n1"], stores);
     let first = operator.first_run().await;
-    assert!(matches!(first, Outcome::Partly { .. }), "{first:?}");
+    assert!(matches!(first, RunOutcome::Partly { .. }), "{first:?}");
     assert_eq!(
         operator.pipeline.run().await.unwrap(),
-        Outcome::Idle(IdleReason::Lagging),
+        RunOutcome::Idle(IdleReason::Lagging),
         "what is stored is this operator's own, and the watch will show it"
     );
     assert_eq!(operator.made("/nodeintents"), 1, "it is not written again");
@@ -120,7 +120,7 @@ async fn an_unanswered_write_of_one_node_that_cannot_be_read_ends_no_run() {
     };
     let mut operator = operator(&["n1", "n2"], fails);
     let first = operator.first_run().await;
-    assert!(matches!(first, Outcome::Partly { .. }), "{first:?}");
+    assert!(matches!(first, RunOutcome::Partly { .. }), "{first:?}");
     let second = operator.pipeline.run().await;
     assert!(second.is_ok(), "{second:?}");
     assert!(operator.was_asked("/nodeintents/n1"));
@@ -136,7 +136,7 @@ fn has_no_service_cidr(asked: &Asked) -> Script {
 #[tokio::test]
 async fn a_cluster_before_kubernetes_1_33_is_served_with_the_ranges_of_the_settings() {
     let mut operator = operator(&["n1"], has_no_service_cidr);
-    assert_eq!(operator.first_run().await, Outcome::Done);
+    assert_eq!(operator.first_run().await, RunOutcome::Done);
     assert_eq!(operator.made("/nodeintents"), 2, "the shared one too");
 }
 
@@ -180,7 +180,7 @@ fn has_no_isolations(asked: &Asked) -> Script {
 #[tokio::test]
 async fn a_watch_of_a_kind_that_decides_nothing_may_fail_for_ever() {
     let mut operator = operator(&["n1"], has_no_isolations);
-    assert_eq!(operator.first_run().await, Outcome::Done);
+    assert_eq!(operator.first_run().await, RunOutcome::Done);
     assert_eq!(operator.made("/nodeintents"), 2, "the shared one too");
 }
 
@@ -195,7 +195,10 @@ fn never_takes_a_status(asked: &Asked) -> Script {
 async fn no_intent_waits_for_a_status() {
     let mut operator = operator(&["n1"], never_takes_a_status);
     let run = tokio::time::timeout(Duration::from_secs(5), operator.first_run());
-    assert_eq!(run.await.expect("the run waits for nothing"), Outcome::Done);
+    assert_eq!(
+        run.await.expect("the run waits for nothing"),
+        RunOutcome::Done
+    );
     assert_eq!(operator.made("/nodeintents"), 2, "the shared one too");
     let asked = async {
         while !operator.was_asked("/egresspolicies/p/status") {

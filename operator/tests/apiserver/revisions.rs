@@ -3,13 +3,17 @@
 
 use http::StatusCode;
 use postern_operator::pipeline::PipelineError;
-use postern_operator::pipeline::gather::{KnownRevisions, Live, confirm};
+use postern_operator::pipeline::gather::{KnownRevisions, LiveObjects, confirm};
 use serde_json::json;
 
 use crate::server;
 
 /// An API server whose lease and whose list of namespaces have these versions.
-async fn asked(lease: u64, namespaces: u64, known: KnownRevisions) -> Result<Live, PipelineError> {
+async fn asked(
+    lease: u64,
+    namespaces: u64,
+    known: KnownRevisions,
+) -> Result<LiveObjects, PipelineError> {
     let (client, _log) = server::server(move |asked| {
         let answer = if asked.path.ends_with("/leases/postern-operator") {
             json!({

@@ -7,7 +7,7 @@ use http::{Method, Request, Response, StatusCode};
 use kube::Client;
 use kube::client::Body;
 use postern_operator::lease::{LeaseTerm, TermWriter, term};
-use postern_operator::metrics::Metrics;
+use postern_operator::metrics::OperatorMetrics;
 use postern_operator::pipeline::publish::Writer;
 
 /// A request as it came.
@@ -72,5 +72,8 @@ pub(crate) fn lasting() -> (TermWriter, LeaseTerm) {
 /// Writes in a term that lasts until it is ended.
 pub(crate) fn writer(client: Client) -> (Writer, TermWriter) {
     let (leading, term) = lasting();
-    (Writer::new(client, term, Metrics::default()), leading)
+    (
+        Writer::new(client, term, OperatorMetrics::default()),
+        leading,
+    )
 }

@@ -10,11 +10,11 @@ use postern_compile::publish::DocumentChange;
 use postern_crds::{NodeIntent, NodeIntentSpec};
 use postern_intent::{NodeDocument, NodeName};
 use postern_operator::lease::EPOCH_ANNOTATION;
-use postern_operator::metrics::Metrics;
-use postern_operator::pipeline::intents::Intents;
+use postern_operator::metrics::OperatorMetrics;
+use postern_operator::pipeline::intents::KnownIntents;
 use postern_operator::pipeline::publish::{
-    Attempt, Chores, PlannedWrite, Trusted, WriteMethod, Writer, do_chores, keep_trust,
-    publish_intents,
+    ObjectCleanup, PlannedWrite, TrustRootWrite, WriteAttempt, WriteMethod, Writer, clean_up,
+    keep_trust, publish_intents,
 };
 use serde_json::json;
 
@@ -49,7 +49,7 @@ async fn the_leader_puts_the_trust_root_right() {
     let (writer, _leading) = server::writer(client);
     let kept = keep_trust(&writer, "postern-system", Some(&edited()), trust()).await;
     assert!(
-        matches!(kept, Trusted::Mended(Attempt::Written(_))),
+        matches!(kept, TrustRootWrite::Mended(WriteAttempt::Written(_))),
         "{kept:?}"
     );
     let log = log.lock().unwrap();
@@ -112,7 +112,7 @@ async fn an_intent_that_cannot_be_replaced_is_deleted_and_made() {
         _ => server::echo(asked),
     });
     let (writer, _leading) = server::writer(client);
-    let tally = publish_intents(&writer, vec![anew()], &mut Intents::default()).await;
+    let tally = publish_intents(&writer, vec![anew()], &mut KnownIntents::default()).await;
     assert_eq!(methods(&log), [Method::DELETE, Method::POST]);
     assert_eq!((tally.written, tally.late), (1, 0));
 }
@@ -127,8 +127,8 @@ async fn an_intent_is_not_made_when_the_term_ended_while_the_old_one_was_deleted
         }
         _ => server::echo(asked),
     });
-    let writer = Writer::new(client, term, Metrics::default());
-    let tally = publish_intents(&writer, vec![anew()], &mut Intents::default()).await;
+    let writer = Writer::new(client, term, OperatorMetrics::default());
+    let tally = publish_intents(&writer, vec![anew()], &mut KnownIntents::default()).await;
     assert_eq!(methods(&log), [Method::DELETE]);
     assert_eq!((tally.written, tally.late), (0, 1));
 }
@@ -174,7 +174,7 @@ fn with_version_8(asked: &server::Asked, generation: i64, epoch: &str) -> server
 async fn a_status_that_was_written_in_between_keeps_no_intent_waiting() {
     let (client, log) = server::server(|asked| with_version_8(asked, 3, "1"));
     let (writer, _leading) = server::writer(client);
-    let tally = publish_intents(&writer, vec![replaced()], &mut Intents::default()).await;
+    let tally = publish_intents(&writer, vec![replaced()], &mut KnownIntents::default()).await;
     assert_eq!(methods(&log), [Method::PUT, Method::GET, Method::PUT]);
     assert_eq!(tally.written, 1, "{tally:?}");
     assert!(!tally.is_incomplete(), "{tally:?}");
@@ -185,7 +185,7 @@ async fn an_intent_that_another_writer_changed_is_looked_at_again_before_it_is_w
     for (generation, epoch) in [(4, "1"), (3, "2")] {
         let (client, log) = server::server(move |asked| with_version_8(asked, generation, epoch));
         let (writer, _leading) = server::writer(client);
-        let tally = publish_intents(&writer, vec![replaced()], &mut Intents::default()).await;
+        let tally = publish_intents(&writer, vec![replaced()], &mut KnownIntents::default()).await;
         assert_eq!(methods(&log), [Method::PUT, Method::GET]);
         assert_eq!((tally.written, tally.stale), (0, 1), "{tally:?}");
     }
@@ -200,8 +200,8 @@ async fn an_intent_is_not_tried_again_when_the_term_ended_while_its_version_was_
         }
         with_version_8(asked, 3, "1")
     });
-    let writer = Writer::new(client, term, Metrics::default());
-    let tally = publish_intents(&writer, vec![replaced()], &mut Intents::default()).await;
+    let writer = Writer::new(client, term, OperatorMetrics::default());
+    let tally = publish_intents(&writer, vec![replaced()], &mut KnownIntents::default()).await;
     assert_eq!(methods(&log), [Method::PUT, Method::GET]);
     assert_eq!((tally.written, tally.late), (0, 1));
 }
@@ -217,14 +217,14 @@ async fn an_object_that_is_refused_is_left_alone_for_a_while() {
         }
     });
     let (writer, _leading) = server::writer(client);
-    let make = |name: &str| Chores {
+    let make = |name: &str| ObjectCleanup {
         make: vec![(name.to_owned(), "u1".to_owned())],
-        ..Chores::default()
+        ..ObjectCleanup::default()
     };
-    assert_eq!(do_chores(&writer, make("refused")).await.refused, 1);
-    assert_eq!(do_chores(&writer, make("refused")).await.backing_off, 1);
+    assert_eq!(clean_up(&writer, make("refused")).await.refused, 1);
+    assert_eq!(clean_up(&writer, make("refused")).await.backing_off, 1);
     assert_eq!(methods(&log).len(), 1, "it is not sent again");
-    assert_eq!(do_chores(&writer, make("other")).await.written, 1);
+    assert_eq!(clean_up(&writer, make("other")).await.written, 1);
     let retry = writer.next_retry(Instant::now());
     assert!(retry.is_some(), "it is tried again");
     assert_eq!(writer.metrics.backing_off.get(), 1);

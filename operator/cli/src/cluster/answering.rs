@@ -9,13 +9,13 @@ use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 
-use super::seat::Seat;
+use super::namespace_client::NamespaceClient;
 
 /// Method and path of each request, with its body.
-pub(super) type Asked = Arc<Mutex<Vec<(String, Value)>>>;
+pub(super) type SentRequests = Arc<Mutex<Vec<(String, Value)>>>;
 
 /// A cluster that answers with these codes and bodies, one after the other, and what it was asked.
-pub(super) fn answering(answers: Vec<(u16, Value)>) -> (Seat, Asked) {
+pub(super) fn answering(answers: Vec<(u16, Value)>) -> (NamespaceClient, SentRequests) {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
     let said = asked.clone();
@@ -36,7 +36,7 @@ pub(super) fn answering(answers: Vec<(u16, Value)>) -> (Seat, Asked) {
             Ok::<_, Infallible>(response.expect("an answer"))
         }
     });
-    let seat = Seat {
+    let seat = NamespaceClient {
         client: Client::new(service, "default"),
         namespace: "postern-system".to_owned(),
     };

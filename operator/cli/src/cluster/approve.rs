@@ -6,15 +6,15 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::api::PostParams;
-use postern_compile::gate::{Approval, Subject, read_entries};
+use postern_compile::gate::{Approval, ApprovalSubject, read_entries};
 use postern_crds::names::{APPROVALS_CONFIG_MAP, CTL_FIELD_MANAGER};
 use serde_saphyr::SerializeError;
 
 use super::ask::ask;
 use super::error::ClusterError;
-use super::request::Act;
-use super::seat::Seat;
-use crate::approval::{Effect, Entered};
+use super::namespace_client::NamespaceClient;
+use super::request::ResourceRequest;
+use crate::approval::{ApprovalEntry, Effect};
 
 /// How often it is tried when somebody else writes at the same time.
 const ATTEMPTS: usize = 5;
@@ -27,11 +27,11 @@ const LONGEST_KEY: usize = 253;
 
 /// Approvals with those of before.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Merged {
+pub struct MergedApprovals {
     /// The entries of the ConfigMap. Those of before stay as they were, also those that cannot be read.
     pub data: BTreeMap<String, String>,
     /// What became of each approval, in order.
-    pub entered: Vec<Entered>,
+    pub entered: Vec<ApprovalEntry>,
 }
 
 /// Adds approvals to the entries of the ConfigMap. Pure.
@@ -41,20 +41,20 @@ pub struct Merged {
 pub fn merge(
     data: BTreeMap<String, String>,
     approvals: &[Approval],
-) -> Result<Merged, SerializeError> {
+) -> Result<MergedApprovals, SerializeError> {
     let mut data = data;
     let mut entered = Vec::with_capacity(approvals.len());
     for approval in approvals {
         let there = read_entries(&data).any(|(_, found)| found.is_ok_and(|one| one == *approval));
         if there {
-            entered.push(Entered::Already);
+            entered.push(ApprovalEntry::Already);
             continue;
         }
         let text = serde_saphyr::to_string(approval)?;
         data.insert(key(&data, approval), text);
-        entered.push(Entered::New);
+        entered.push(ApprovalEntry::New);
     }
-    Ok(Merged { data, entered })
+    Ok(MergedApprovals { data, entered })
 }
 
 /// The name of an approval's entry. What somebody else keeps under a short name stays; the long one is the approval's own.
@@ -70,9 +70,9 @@ fn key(data: &BTreeMap<String, String>, approval: &Approval) -> String {
 /// Kind, name and the digest's first characters, of what a key may be made of: `[-._a-zA-Z0-9]+`.
 fn key_with(approval: &Approval, digits: usize) -> String {
     let (kind, name) = match &approval.subject {
-        Subject::Policy(name) => ("policy", name.as_str()),
-        Subject::Namespace(name) => ("namespace", name.as_str()),
-        Subject::Node(name) => ("node", name.as_str()),
+        ApprovalSubject::Policy(name) => ("policy", name.as_str()),
+        ApprovalSubject::Namespace(name) => ("namespace", name.as_str()),
+        ApprovalSubject::Node(name) => ("node", name.as_str()),
     };
     let allowed = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_');
     let word = |text: &str, most: usize| -> String {
@@ -89,10 +89,10 @@ fn key_with(approval: &Approval, digits: usize) -> String {
 /// Adds approvals to the ConfigMap, which is made if there is none. The version that was read is the one that is
 /// replaced: of two who write at the same time the slower one looks again.
 pub(super) async fn approve(
-    seat: &Seat,
+    seat: &NamespaceClient,
     approvals: &[Approval],
     effect: Effect,
-) -> Result<Vec<Entered>, ClusterError> {
+) -> Result<Vec<ApprovalEntry>, ClusterError> {
     for _ in 0..ATTEMPTS {
         if let Some(entered) = attempt(seat, approvals, effect).await? {
             return Ok(entered);
@@ -103,18 +103,18 @@ pub(super) async fn approve(
 
 /// One attempt; none: somebody else was faster.
 async fn attempt(
-    seat: &Seat,
+    seat: &NamespaceClient,
     approvals: &[Approval],
     effect: Effect,
-) -> Result<Option<Vec<Entered>>, ClusterError> {
+) -> Result<Option<Vec<ApprovalEntry>>, ClusterError> {
     let api: Api<ConfigMap> = Api::namespaced(seat.client.clone(), &seat.namespace);
-    let act = |verb| Act::on_config_map(verb, APPROVALS_CONFIG_MAP, &seat.namespace);
+    let act = |verb| ResourceRequest::on_config_map(verb, APPROVALS_CONFIG_MAP, &seat.namespace);
     let there = ask(act("get"), api.get_opt(APPROVALS_CONFIG_MAP)).await?;
     let is_there = there.is_some();
     let mut map = there.unwrap_or_else(empty);
     let merged =
         merge(map.data.take().unwrap_or_default(), approvals).map_err(ClusterError::Yaml)?;
-    if !merged.entered.contains(&Entered::New) {
+    if !merged.entered.contains(&ApprovalEntry::New) {
         return Ok(Some(merged.entered));
     }
     map.data = Some(merged.data);
@@ -152,38 +152,38 @@ fn empty() -> ConfigMap {
 mod tests {
     use std::collections::BTreeMap;
 
-    use postern_compile::gate::{Approval, Cause, Subject, read_entries};
+    use postern_compile::gate::{Approval, ApprovalCause, ApprovalSubject, read_entries};
     use serde_json::{Value, json};
 
-    use super::{Merged, approve, merge};
-    use crate::approval::{Effect, Entered};
+    use super::{MergedApprovals, approve, merge};
+    use crate::approval::{ApprovalEntry, Effect};
     use crate::cluster::ClusterError;
     use crate::cluster::answering::{answering, failure};
 
     const DIGEST: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-    fn of(subject: Subject) -> Approval {
+    fn of(subject: ApprovalSubject) -> Approval {
         Approval {
             subject,
-            cause: Cause::Restored,
+            cause: ApprovalCause::Restored,
             digest: DIGEST.to_owned(),
         }
     }
 
     fn node(name: &str) -> Approval {
-        of(Subject::Node(name.parse().expect("a name")))
+        of(ApprovalSubject::Node(name.parse().expect("a name")))
     }
 
-    fn merged(data: &BTreeMap<String, String>, approvals: &[Approval]) -> Merged {
+    fn merged(data: &BTreeMap<String, String>, approvals: &[Approval]) -> MergedApprovals {
         merge(data.clone(), approvals).expect("YAML")
     }
 
     #[test]
     fn an_approval_becomes_an_entry_that_the_operator_reads_as_the_same_approval() {
-        let policy = of(Subject::Policy("shop/crawler".to_owned()));
+        let policy = of(ApprovalSubject::Policy("shop/crawler".to_owned()));
         let all = [node("n1.example.com"), policy];
-        let Merged { data, entered } = merged(&BTreeMap::new(), &all);
-        assert_eq!(entered, [Entered::New, Entered::New]);
+        let MergedApprovals { data, entered } = merged(&BTreeMap::new(), &all);
+        assert_eq!(entered, [ApprovalEntry::New, ApprovalEntry::New]);
         let keys: Vec<&str> = data.keys().map(String::as_str).collect();
         let expected = [
             "node.n1.example.com.0123456789ab",
@@ -200,8 +200,8 @@ mod tests {
     fn approving_the_same_again_changes_nothing_whatever_its_entry_is_called() {
         let yaml = format!("subject: {{node: n1}}\ncause: Restored\ndigest: {DIGEST}\n");
         let before: BTreeMap<String, String> = [("by-hand".to_owned(), yaml)].into();
-        let Merged { data, entered } = merged(&before, &[node("n1")]);
-        assert_eq!((data, entered), (before, vec![Entered::Already]));
+        let MergedApprovals { data, entered } = merged(&before, &[node("n1")]);
+        assert_eq!((data, entered), (before, vec![ApprovalEntry::Already]));
     }
 
     #[test]
@@ -211,8 +211,8 @@ mod tests {
             ("z".to_owned(), "subject: {node: n2}".to_owned()),
         ]
         .into();
-        let Merged { data, entered } = merged(&before, &[node("n1")]);
-        assert_eq!(entered, [Entered::New]);
+        let MergedApprovals { data, entered } = merged(&before, &[node("n1")]);
+        assert_eq!(entered, [ApprovalEntry::New]);
         assert!(before.iter().all(|(key, text)| data.get(key) == Some(text)));
         assert!(data.contains_key(&format!("node.n1.{DIGEST}")), "{data:?}");
     }
@@ -221,8 +221,8 @@ mod tests {
     fn an_entry_has_a_name_that_an_api_server_takes() {
         let long = format!("{}/{}", "n".repeat(63), "p".repeat(253));
         for name in [long.as_str(), "a/b c$ü"] {
-            let approval = of(Subject::Policy(name.to_owned()));
-            let Merged { data, .. } = merged(&BTreeMap::new(), &[approval]);
+            let approval = of(ApprovalSubject::Policy(name.to_owned()));
+            let MergedApprovals { data, .. } = merged(&BTreeMap::new(), &[approval]);
             let key = data.keys().next().expect("an entry");
             assert!(key.len() <= 253, "{key}");
             let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
@@ -247,7 +247,7 @@ mod tests {
             map("9", &json!({})),
         ]);
         let done = approve(&seat, &[node("n1")], Effect::Written).await;
-        assert_eq!(done.expect("an approval"), [Entered::New]);
+        assert_eq!(done.expect("an approval"), [ApprovalEntry::New]);
         let asked = asked.lock().expect("a list");
         let written = &asked[3];
         let path = format!("PUT {MAPS}/postern-approvals?&fieldManager=posternctl");

@@ -3,11 +3,11 @@
 use postern_apiserver::in_time;
 
 use super::error::ClusterError;
-use super::request::Act;
+use super::request::ResourceRequest;
 
 /// Waits for an answer, not for ever.
 pub(super) async fn ask<T>(
-    act: Act,
+    act: ResourceRequest,
     request: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, ClusterError> {
     in_time(request)

@@ -5,23 +5,23 @@ use std::path::PathBuf;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use postern_apiserver::{ConnectError, Endpoint, KubeconfigTrust, Requests, ServerAddress};
-use postern_compile::gate::{Approval, Held};
+use postern_compile::gate::{Approval, PendingApproval};
 use postern_crds::{EgressPolicy, NodeIntent};
 use tokio::runtime::{Builder, Runtime};
 
 use super::approve;
 use super::error::ClusterError;
-use super::look::{self, Exits, PodView, PolicyView};
-use super::read::{self, Objects, Readable};
-use super::seat::Seat;
-use crate::approval::{Effect, Entered};
+use super::look::{self, PodView, PolicyView, ReadExits};
+use super::namespace_client::NamespaceClient;
+use super::read::{self, ClusterObjects, ReadResult};
+use crate::approval::{ApprovalEntry, Effect};
 
 /// Who asks, in the API server's audit log.
 const USER_AGENT: &str = concat!("posternctl/", env!("CARGO_PKG_VERSION"));
 
 /// Which cluster, as whom, and where Postern is in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Access {
+pub struct ClusterOptions {
     /// A kubeconfig; none: what kubectl would take, or the account of the pod that this runs in.
     pub kubeconfig: Option<PathBuf>,
     /// A context of it; none: the current one.
@@ -31,24 +31,24 @@ pub struct Access {
 }
 
 /// A cluster that can be asked.
-pub struct Cluster {
+pub struct ClusterConnection {
     runtime: Runtime,
-    seat: Seat,
+    seat: NamespaceClient,
 }
 
-impl Cluster {
+impl ClusterConnection {
     /// Finds the cluster. It is not asked anything yet.
     ///
     /// # Errors
     /// [`ClusterError`] of kubeconfig and client.
-    pub fn find(access: &Access) -> Result<Self, ClusterError> {
+    pub fn find(access: &ClusterOptions) -> Result<Self, ClusterError> {
         // Two providers in one program make the TLS library stop the process: whoever came first has chosen the same one.
         drop(rustls::crypto::ring::default_provider().install_default());
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(ClusterError::Runtime)?;
         let client = runtime.block_on(client(access));
         let client = client.map_err(ClusterError::Connect)?;
-        let seat = Seat {
+        let seat = NamespaceClient {
             client,
             namespace: access.namespace.clone(),
         };
@@ -59,7 +59,7 @@ impl Cluster {
     ///
     /// # Errors
     /// [`ClusterError`].
-    pub fn held(&self) -> Result<Vec<Held>, ClusterError> {
+    pub fn held(&self) -> Result<Vec<PendingApproval>, ClusterError> {
         self.runtime.block_on(read::held(&self.seat))
     }
 
@@ -67,7 +67,7 @@ impl Cluster {
     ///
     /// # Errors
     /// [`ClusterError`].
-    pub fn objects(&self) -> Result<Objects, ClusterError> {
+    pub fn objects(&self) -> Result<ClusterObjects, ClusterError> {
         self.runtime.block_on(read::objects(&self.seat))
     }
 
@@ -93,7 +93,7 @@ impl Cluster {
     ///
     /// # Errors
     /// [`ClusterError`]; an exit that may not be read is in the answer.
-    pub fn exits(&self, policy: &EgressPolicy) -> Result<Exits, ClusterError> {
+    pub fn exits(&self, policy: &EgressPolicy) -> Result<ReadExits, ClusterError> {
         self.runtime.block_on(look::exits(&self.seat, policy))
     }
 
@@ -101,7 +101,7 @@ impl Cluster {
     ///
     /// # Errors
     /// [`ClusterError`].
-    pub fn intent(&self, name: &str) -> Result<Option<Readable<NodeIntent>>, ClusterError> {
+    pub fn intent(&self, name: &str) -> Result<Option<ReadResult<NodeIntent>>, ClusterError> {
         self.runtime.block_on(look::intent(&self.seat, name))
     }
 
@@ -122,14 +122,14 @@ impl Cluster {
         &self,
         approvals: &[Approval],
         effect: Effect,
-    ) -> Result<Vec<Entered>, ClusterError> {
+    ) -> Result<Vec<ApprovalEntry>, ClusterError> {
         let approving = approve::approve(&self.seat, approvals, effect);
         self.runtime.block_on(approving)
     }
 }
 
 /// A client that retries nothing by itself: a person sees what failed and decides.
-async fn client(access: &Access) -> Result<Client, ConnectError> {
+async fn client(access: &ClusterOptions) -> Result<Client, ConnectError> {
     let endpoint = Endpoint {
         address: access
             .kubeconfig

@@ -5,7 +5,7 @@ use postern_apiserver::{ConnectError, DEADLINE, NoAnswer};
 use postern_crds::names::{APPROVALS_CONFIG_MAP, HELD_ENTRY, MEMORY_CONFIG_MAP};
 use thiserror::Error;
 
-use super::request::Act;
+use super::request::ResourceRequest;
 
 /// Why the cluster did not do what was asked for.
 #[derive(Debug, Error)]
@@ -25,7 +25,7 @@ pub enum ClusterError {
     #[error("the right to {act} is missing; who administers the cluster can bind {}", act.role())]
     Forbidden {
         /// The right.
-        act: Act,
+        act: ResourceRequest,
         /// In the API server's words.
         #[source]
         source: Box<Status>,
@@ -66,13 +66,13 @@ pub enum ClusterError {
     )]
     Late {
         /// The request.
-        act: Act,
+        act: ResourceRequest,
     },
     /// The API server could not be reached.
     #[error("the API server could not be asked to {act}")]
     Unreachable {
         /// The request.
-        act: Act,
+        act: ResourceRequest,
         /// Why.
         #[source]
         source: Box<kube::Error>,
@@ -81,7 +81,7 @@ pub enum ClusterError {
     #[error("the API server refused to {act}")]
     Refused {
         /// The request.
-        act: Act,
+        act: ResourceRequest,
         /// In its words.
         #[source]
         source: Box<Status>,
@@ -102,7 +102,7 @@ pub enum ClusterError {
 
 impl ClusterError {
     /// What a request without an answer means.
-    pub(super) fn of(act: Act, problem: NoAnswer) -> Self {
+    pub(super) fn of(act: ResourceRequest, problem: NoAnswer) -> Self {
         let error = match problem {
             NoAnswer::Late => return Self::Late { act },
             NoAnswer::Failed(error) => *error,

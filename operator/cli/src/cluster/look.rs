@@ -10,9 +10,9 @@ use postern_crds::{EgressPolicy, ExitNode, NodeIntent};
 
 use super::ask::ask;
 use super::error::ClusterError;
-use super::read::{Readable, read};
-use super::request::Act;
-use super::seat::Seat;
+use super::namespace_client::NamespaceClient;
+use super::read::{ReadResult, read};
+use super::request::ResourceRequest;
 
 /// A pod with what decides about it. What could not be read is named.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -22,16 +22,16 @@ pub struct PodView {
     /// Its namespace; none: it could not be read.
     pub namespace: Option<v1::Namespace>,
     /// The policies of the namespace.
-    pub policies: Vec<Readable<EgressPolicy>>,
+    pub policies: Vec<ReadResult<EgressPolicy>>,
     /// The exits of the policy that decides; empty until they are asked for.
-    pub exits: Exits,
+    pub exits: ReadExits,
     /// What could not be read, and which right is missing.
     pub unread: Vec<String>,
 }
 
 /// The exits that a policy names.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Exits {
+pub struct ReadExits {
     /// By name. One that could not be read is missing here, one that does not exist is none.
     pub by_name: BTreeMap<String, Option<ExitNode>>,
     /// The rights that are missing. A tenant has none to exits, and its answer is whole without them.
@@ -44,14 +44,14 @@ pub struct Exits {
 #[derive(Debug, Clone, PartialEq)]
 pub struct PolicyView {
     /// The policy.
-    pub policy: Readable<EgressPolicy>,
+    pub policy: ReadResult<EgressPolicy>,
     /// Its exits.
-    pub exits: Exits,
+    pub exits: ReadExits,
 }
 
 /// A pod with what decides about it; none: there is no such pod.
 pub(super) async fn pod(
-    seat: &Seat,
+    seat: &NamespaceClient,
     namespace: &str,
     name: &str,
 ) -> Result<Option<PodView>, ClusterError> {
@@ -63,7 +63,7 @@ pub(super) async fn pod(
         ..PodView::default()
     };
     let namespaces: Api<v1::Namespace> = Api::all(seat.client.clone());
-    let act = Act::on_object("get", "namespaces", namespace, None);
+    let act = ResourceRequest::on_object("get", "namespaces", namespace, None);
     let found = ask(act, namespaces.get_opt(namespace)).await;
     view.namespace = permitted(found, &mut view.unread)?.flatten();
     let policies = permitted(policies(seat, namespace).await, &mut view.unread)?;
@@ -73,30 +73,30 @@ pub(super) async fn pod(
 
 /// A pod alone; none: there is no such pod.
 pub(super) async fn bare_pod(
-    seat: &Seat,
+    seat: &NamespaceClient,
     namespace: &str,
     name: &str,
 ) -> Result<Option<v1::Pod>, ClusterError> {
     let pods: Api<v1::Pod> = Api::namespaced(seat.client.clone(), namespace);
-    let act = Act::on_object("get", "pods", name, Some(namespace));
+    let act = ResourceRequest::on_object("get", "pods", name, Some(namespace));
     ask(act, pods.get_opt(name)).await
 }
 
 /// A policy with the exits that it names; none: there is no such policy.
 pub(super) async fn policy(
-    seat: &Seat,
+    seat: &NamespaceClient,
     namespace: &str,
     name: &str,
 ) -> Result<Option<PolicyView>, ClusterError> {
-    let act = Act::on_object("get", POLICIES, name, Some(namespace));
+    let act = ResourceRequest::on_object("get", POLICIES, name, Some(namespace));
     let api = dynamic::<EgressPolicy>(seat, Some(namespace));
     let Some(object) = ask(act, api.get_opt(name)).await? else {
         return Ok(None);
     };
-    let policy: Readable<EgressPolicy> = read(object);
+    let policy: ReadResult<EgressPolicy> = read(object);
     let exits = match &policy {
         Ok(policy) => exits(seat, policy).await?,
-        Err(_) => Exits::default(),
+        Err(_) => ReadExits::default(),
     };
     Ok(Some(PolicyView { policy, exits }))
 }
@@ -107,7 +107,7 @@ const INTENTS: &str = "nodeintents.postern.dev";
 
 /// Objects as the API server has them: one that this program does not understand hides no other.
 fn dynamic<K: Resource<DynamicType = ()>>(
-    seat: &Seat,
+    seat: &NamespaceClient,
     namespace: Option<&str>,
 ) -> Api<DynamicObject> {
     let resource = ApiResource::erase::<K>(&());
@@ -118,10 +118,10 @@ fn dynamic<K: Resource<DynamicType = ()>>(
 }
 
 async fn policies(
-    seat: &Seat,
+    seat: &NamespaceClient,
     namespace: &str,
-) -> Result<Vec<Readable<EgressPolicy>>, ClusterError> {
-    let act = Act {
+) -> Result<Vec<ReadResult<EgressPolicy>>, ClusterError> {
+    let act = ResourceRequest {
         verb: "list",
         resource: POLICIES.to_owned(),
         name: None,
@@ -134,12 +134,15 @@ async fn policies(
 }
 
 /// The exits that a policy names.
-pub(super) async fn exits(seat: &Seat, policy: &EgressPolicy) -> Result<Exits, ClusterError> {
-    let mut exits = Exits::default();
+pub(super) async fn exits(
+    seat: &NamespaceClient,
+    policy: &EgressPolicy,
+) -> Result<ReadExits, ClusterError> {
+    let mut exits = ReadExits::default();
     let named = policy.spec.route.exit_nodes.iter();
     let names: BTreeSet<&str> = named.map(|exit| exit.name.as_str()).collect();
     for name in names {
-        let act = Act::on_object("get", EXITS, name, None);
+        let act = ResourceRequest::on_object("get", EXITS, name, None);
         let asked = ask(act, dynamic::<ExitNode>(seat, None).get_opt(name)).await;
         let Some(found) = permitted(asked, &mut exits.not_permitted)? else {
             continue;
@@ -159,10 +162,10 @@ pub(super) async fn exits(seat: &Seat, policy: &EgressPolicy) -> Result<Exits, C
 
 /// What is published under this name; none: nothing is.
 pub(super) async fn intent(
-    seat: &Seat,
+    seat: &NamespaceClient,
     name: &str,
-) -> Result<Option<Readable<NodeIntent>>, ClusterError> {
-    let act = Act::on_object("get", INTENTS, name, None);
+) -> Result<Option<ReadResult<NodeIntent>>, ClusterError> {
+    let act = ResourceRequest::on_object("get", INTENTS, name, None);
     let found = ask(act, dynamic::<NodeIntent>(seat, None).get_opt(name)).await?;
     Ok(found.map(read))
 }

@@ -4,15 +4,15 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::ListParams;
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Resource, ResourceExt as _};
-use postern_compile::gate::Held;
+use postern_compile::gate::PendingApproval;
 use postern_crds::names::{HELD_ENTRY, MEMORY_CONFIG_MAP};
 use postern_crds::{EgressPolicy, ExitNode, NodeIntent, NodeReport};
 use serde::de::DeserializeOwned;
 
 use super::ask::ask;
 use super::error::ClusterError;
-use super::request::Act;
-use super::seat::Seat;
+use super::namespace_client::NamespaceClient;
+use super::request::ResourceRequest;
 use crate::output::chain;
 
 /// How many objects are asked for at once: intents are up to a megabyte each.
@@ -20,7 +20,7 @@ const PAGE: u32 = 50;
 
 /// An object that this program does not understand. It hides no other.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unreadable {
+pub struct UnreadableObject {
     /// Its namespace.
     pub namespace: Option<String>,
     /// Its name.
@@ -30,27 +30,27 @@ pub struct Unreadable {
 }
 
 /// An object, or why it is none.
-pub type Readable<K> = Result<K, Unreadable>;
+pub type ReadResult<K> = Result<K, UnreadableObject>;
 
 /// The objects that show the state of policies, exits and nodes.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Objects {
+pub struct ClusterObjects {
     /// All policies.
-    pub policies: Vec<Readable<EgressPolicy>>,
+    pub policies: Vec<ReadResult<EgressPolicy>>,
     /// All exits.
-    pub exits: Vec<Readable<ExitNode>>,
+    pub exits: Vec<ReadResult<ExitNode>>,
     /// What is published for nodes.
-    pub intents: Vec<Readable<NodeIntent>>,
+    pub intents: Vec<ReadResult<NodeIntent>>,
     /// What nodes saw.
-    pub reports: Vec<Readable<NodeReport>>,
+    pub reports: Vec<ReadResult<NodeReport>>,
     /// What waits for an approval.
-    pub held: Vec<Held>,
+    pub held: Vec<PendingApproval>,
 }
 
 /// What waits, as the operator last wrote it.
-pub(super) async fn held(seat: &Seat) -> Result<Vec<Held>, ClusterError> {
+pub(super) async fn held(seat: &NamespaceClient) -> Result<Vec<PendingApproval>, ClusterError> {
     let api: Api<ConfigMap> = Api::namespaced(seat.client.clone(), &seat.namespace);
-    let act = Act::on_config_map("get", MEMORY_CONFIG_MAP, &seat.namespace);
+    let act = ResourceRequest::on_config_map("get", MEMORY_CONFIG_MAP, &seat.namespace);
     let map = ask(act, api.get_opt(MEMORY_CONFIG_MAP)).await?;
     let data = map.and_then(|map| map.data).unwrap_or_default();
     match data.get(HELD_ENTRY) {
@@ -60,10 +60,10 @@ pub(super) async fn held(seat: &Seat) -> Result<Vec<Held>, ClusterError> {
 }
 
 /// Why there is nothing that an operator wrote. Who may not look at namespaces hears the more general of the two.
-async fn undecided(seat: &Seat) -> ClusterError {
+async fn undecided(seat: &NamespaceClient) -> ClusterError {
     let namespace = seat.namespace.clone();
     let api: Api<Namespace> = Api::all(seat.client.clone());
-    let act = Act {
+    let act = ResourceRequest {
         verb: "get",
         resource: "namespaces".to_owned(),
         name: None,
@@ -76,8 +76,8 @@ async fn undecided(seat: &Seat) -> ClusterError {
 }
 
 /// Everything that shows the state of policies, exits and nodes. What waits comes first: where nothing is installed, that says so best.
-pub(super) async fn objects(seat: &Seat) -> Result<Objects, ClusterError> {
-    Ok(Objects {
+pub(super) async fn objects(seat: &NamespaceClient) -> Result<ClusterObjects, ClusterError> {
+    Ok(ClusterObjects {
         held: held(seat).await?,
         policies: list(seat).await?,
         exits: list(seat).await?,
@@ -87,7 +87,7 @@ pub(super) async fn objects(seat: &Seat) -> Result<Objects, ClusterError> {
 }
 
 /// All objects of a kind, page by page.
-async fn list<K>(seat: &Seat) -> Result<Vec<Readable<K>>, ClusterError>
+async fn list<K>(seat: &NamespaceClient) -> Result<Vec<ReadResult<K>>, ClusterError>
 where
     K: Resource<DynamicType = ()> + DeserializeOwned,
 {
@@ -96,7 +96,7 @@ where
     let mut found = Vec::new();
     let mut page = ListParams::default().limit(PAGE);
     loop {
-        let act = Act {
+        let act = ResourceRequest {
             verb: "list",
             resource: format!("{}.{}", resource.plural, resource.group),
             name: None,
@@ -119,9 +119,9 @@ where
 
 pub(super) fn read<K: Resource<DynamicType = ()> + DeserializeOwned>(
     object: DynamicObject,
-) -> Readable<K> {
+) -> ReadResult<K> {
     let (namespace, name) = (object.namespace(), object.name_any());
-    object.try_parse().map_err(|error| Unreadable {
+    object.try_parse().map_err(|error| UnreadableObject {
         namespace,
         name,
         why: chain(&error),

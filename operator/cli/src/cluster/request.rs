@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A request in the words of RBAC, which are also those of the right that it needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Act {
+pub struct ResourceRequest {
     /// Verb, such as `get`.
     pub verb: &'static str,
     /// Resource with its group, such as `exitnodes.postern.dev`.
@@ -15,7 +15,7 @@ pub struct Act {
     pub namespace: Option<String>,
 }
 
-impl Act {
+impl ResourceRequest {
     /// About one object.
     pub(super) fn on_object(
         verb: &'static str,
@@ -59,7 +59,7 @@ impl Act {
     }
 }
 
-impl fmt::Display for Act {
+impl fmt::Display for ResourceRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.verb, self.resource)?;
         if let Some(name) = &self.name {

@@ -7,7 +7,7 @@ use postern_intent::published::{join, read_cluster, read_intent};
 use postern_intent::{Body, Envelope, NodeName, Refusal};
 
 use super::question::PacketError;
-use crate::cluster::Readable;
+use crate::cluster::ReadResult;
 
 /// What the node acts on once it has both documents.
 ///
@@ -15,8 +15,8 @@ use crate::cluster::Readable;
 /// [`PacketError`] if nothing is published, or what is published gives no body.
 pub fn body(
     node: &NodeName,
-    intent: Option<&Readable<NodeIntent>>,
-    cluster: Option<&Readable<NodeIntent>>,
+    intent: Option<&ReadResult<NodeIntent>>,
+    cluster: Option<&ReadResult<NodeIntent>>,
 ) -> Result<Body, PacketError> {
     let unpublished = || PacketError::Unpublished { node: node.clone() };
     let envelope = envelope(intent)?.ok_or_else(unpublished)?;
@@ -41,7 +41,7 @@ fn refused(name: &str, source: Refusal) -> PacketError {
     PacketError::Document { name, source }
 }
 
-fn envelope(object: Option<&Readable<NodeIntent>>) -> Result<Option<Envelope>, PacketError> {
+fn envelope(object: Option<&ReadResult<NodeIntent>>) -> Result<Option<Envelope>, PacketError> {
     let object = match object {
         None => return Ok(None),
         Some(Ok(object)) => object,

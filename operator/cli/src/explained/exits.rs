@@ -31,7 +31,7 @@ impl NamedExit {
         let named = policy.spec.route.exit_nodes.iter();
         named
             .map(|exit| {
-                let (ready, message) = standing(exits.get(&exit.name));
+                let (ready, message) = conditions_of(exits.get(&exit.name));
                 Self {
                     name: exit.name.clone(),
                     in_use: used == Some(exit.name.as_str()),
@@ -55,7 +55,7 @@ impl NamedExit {
     }
 }
 
-fn standing(exit: Option<&Option<ExitNode>>) -> (String, String) {
+fn conditions_of(exit: Option<&Option<ExitNode>>) -> (String, String) {
     let unknown = |message: &str| (State::Unknown.as_str().to_owned(), message.to_owned());
     let exit = match exit {
         None => return unknown("it could not be read"),

@@ -6,7 +6,7 @@ use postern_plan::explain::{Cause, LegEnd, NameAnswer, NftRule, NodeLeg};
 use serde::Serialize;
 
 use super::question::PacketQuestion;
-use crate::output::{Shown, table};
+use crate::output::{TableOutput, table};
 
 /// What becomes of one packet of a pod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -167,7 +167,7 @@ impl ExplainedPacket {
     }
 }
 
-impl Shown for ExplainedPacket {
+impl TableOutput for ExplainedPacket {
     fn table(&self) -> String {
         let packet = &self.packet;
         let port = packet.port.map(|port| format!(" port {port}"));

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use postern_compile::explain::{Considered, Outcome, explain};
+use postern_compile::explain::{ConsideredPolicy, PolicyEffect, explain};
 use postern_compile::intake;
 use postern_compile::snapshot::{
-    Attachment, Ceiling, Definitions, Memory, Pod, Settings, Snapshot,
+    Ceiling, CompilerMemory, CompilerSettings, Definitions, PodNetwork, Snapshot, SnapshotPod,
 };
 use postern_crds::EgressPolicy;
 use postern_crds::conditions::{ConditionType, Reason, State, find};
@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::exits::NamedExit;
 use super::policy::{NOT_PERMITTED, named, outdated};
 use crate::cluster::PodView;
-use crate::output::{Shown, table};
+use crate::output::{TableOutput, table};
 
 /// A pod, the policies that were looked at for it, and the answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -28,7 +28,7 @@ pub struct ExplainedPod {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
     /// The policies of the namespace in the order of their rank.
-    pub policies: Vec<Considered>,
+    pub policies: Vec<ConsideredPolicy>,
     /// The exits of the one that decides.
     pub exits: Vec<NamedExit>,
     /// The answer.
@@ -75,19 +75,25 @@ impl ExplainedPod {
         let pod = intake::pod(&view.pod).ok()??;
         let (snapshot, _) = snapshot(view, &pod, now);
         let policies = considered(&snapshot, &pod);
-        let decides = first(view, &policies, Outcome::Decides);
-        decides.filter(|_| pod.attachment != Attachment::Host)
+        let decides = first(view, &policies, PolicyEffect::Decides);
+        decides.filter(|_| pod.attachment != PodNetwork::Host)
     }
 
-    fn decide(&mut self, view: &PodView, pod: &Pod, now: Timestamp, unread: &mut Vec<String>) {
+    fn decide(
+        &mut self,
+        view: &PodView,
+        pod: &SnapshotPod,
+        now: Timestamp,
+        unread: &mut Vec<String>,
+    ) {
         self.node = Some(pod.node.to_string());
         let (snapshot, missed) = snapshot(view, pod, now);
         unread.extend_from_slice(&missed);
         self.policies = considered(&snapshot, pod);
         let by = |outcome| first(view, &self.policies, outcome);
-        let (decides, blocks) = (by(Outcome::Decides), by(Outcome::Blocks));
+        let (decides, blocks) = (by(PolicyEffect::Decides), by(PolicyEffect::Blocks));
         (self.summary, self.well) = match (decides, blocks) {
-            _ if pod.attachment == Attachment::Host => (
+            _ if pod.attachment == PodNetwork::Host => (
                 "it uses the host network and cannot be told apart by address".to_owned(),
                 decides.is_none(),
             ),
@@ -103,7 +109,7 @@ impl ExplainedPod {
     }
 }
 
-fn considered(snapshot: &Snapshot, pod: &Pod) -> Vec<Considered> {
+fn considered(snapshot: &Snapshot, pod: &SnapshotPod) -> Vec<ConsideredPolicy> {
     let found = explain(snapshot, &BTreeMap::new(), &pod.namespace, &pod.name);
     found.map(|found| found.policies).unwrap_or_default()
 }
@@ -111,8 +117,8 @@ fn considered(snapshot: &Snapshot, pod: &Pod) -> Vec<Considered> {
 /// The first policy of which this came.
 fn first<'a>(
     view: &'a PodView,
-    policies: &[Considered],
-    outcome: Outcome,
+    policies: &[ConsideredPolicy],
+    outcome: PolicyEffect,
 ) -> Option<&'a EgressPolicy> {
     let found = policies.iter().find(|one| one.outcome == outcome)?;
     let readable = view
@@ -125,7 +131,7 @@ fn first<'a>(
 
 /// Nothing is published in it: what nodes carry is not for everybody to read, and is summed up in the statuses.
 /// With it, why policies are missing from it.
-fn snapshot(view: &PodView, pod: &Pod, now: Timestamp) -> (Snapshot, Vec<String>) {
+fn snapshot(view: &PodView, pod: &SnapshotPod, now: Timestamp) -> (Snapshot, Vec<String>) {
     let (mut policies, mut missed) = (Vec::new(), Vec::new());
     for policy in &view.policies {
         let read = match policy {
@@ -146,7 +152,7 @@ fn snapshot(view: &PodView, pod: &Pod, now: Timestamp) -> (Snapshot, Vec<String>
     let namespace = view.namespace.as_ref().map(intake::namespace);
     let snapshot = Snapshot {
         now,
-        settings: Settings::default(),
+        settings: CompilerSettings::default(),
         exits: Vec::new(),
         policies,
         isolations: Vec::new(),
@@ -160,7 +166,7 @@ fn snapshot(view: &PodView, pod: &Pod, now: Timestamp) -> (Snapshot, Vec<String>
         cluster_is_own: false,
         unreadable: Default::default(),
         awaited: Default::default(),
-        memory: Memory::default(),
+        memory: CompilerMemory::default(),
         approvals: Vec::new(),
         definitions: Definitions::Serving,
     };
@@ -241,7 +247,7 @@ fn unselected(view: &PodView, snapshot: &Snapshot) -> (String, bool) {
 }
 
 /// The policies that were looked at for a pod, and what came of each.
-pub(crate) fn considered_table(policies: &[Considered]) -> String {
+pub(crate) fn considered_table(policies: &[ConsideredPolicy]) -> String {
     let rows = policies.iter().map(|considered| {
         vec![
             considered.name.clone(),
@@ -255,7 +261,7 @@ pub(crate) fn considered_table(policies: &[Considered]) -> String {
     )
 }
 
-impl Shown for ExplainedPod {
+impl TableOutput for ExplainedPod {
     fn table(&self) -> String {
         let node = self.node.as_deref().unwrap_or("none");
         let mut parts = vec![format!("Pod {} on node {node}: {}", self.pod, self.summary)];

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::exits::NamedExit;
 use crate::cluster::PolicyView;
-use crate::output::{Shown, table};
+use crate::output::{TableOutput, table};
 
 /// A policy, its conditions and its exits.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -67,7 +67,7 @@ pub(super) fn outdated(policy: &EgressPolicy) -> Option<String> {
     })
 }
 
-impl Shown for ExplainedPolicy {
+impl TableOutput for ExplainedPolicy {
     fn table(&self) -> String {
         let exits: Vec<_> = self.exits.iter().map(NamedExit::row).collect();
         let conditions = self.conditions.iter().map(|one| {

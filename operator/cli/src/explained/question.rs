@@ -1,7 +1,7 @@
 //! What is asked about one packet, and why there is no answer.
 
 use postern_compile::intake::IntakeError;
-use postern_compile::snapshot::{Attachment, Pod};
+use postern_compile::snapshot::{PodNetwork, SnapshotPod};
 use postern_intent::body::Protocol;
 use postern_intent::{Address, NodeName, Refusal};
 use postern_plan::explain::{BoundPod, FirstPacket};
@@ -128,9 +128,9 @@ impl PacketQuestion {
     ///
     /// # Errors
     /// [`PacketError`] if the pod sends no such packet.
-    pub fn new(pod: &Pod, target: &PacketTarget) -> Result<Self, PacketError> {
+    pub fn new(pod: &SnapshotPod, target: &PacketTarget) -> Result<Self, PacketError> {
         let name = || format!("{}/{}", pod.namespace, pod.name);
-        if pod.attachment == Attachment::Host {
+        if pod.attachment == PodNetwork::Host {
             return Err(PacketError::HostNetwork { pod: name() });
         }
         let port = match (target.protocol, target.port) {

@@ -9,18 +9,18 @@ use k8s_openapi::api::core::v1;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use postern_compile::gate::Approval;
 use postern_compile::intake;
-use postern_compile::snapshot::{Definitions, Report, Settings, Snapshot};
+use postern_compile::snapshot::{CompilerSettings, Definitions, Snapshot, SnapshotReport};
 use postern_crds::NodeReport;
 use postern_crds::names::{EGRESS_DEFAULT_LABEL, EGRESS_DENY};
 use postern_crds::node_report::KeyProof;
 use postern_intent::possession::{Claim, is_proved};
 use serde::{Deserialize, Serialize};
 
+use super::earlier_runs::EarlierRuns;
 use super::error::FilesError;
 use super::identity::Registrar;
-use super::known::Known;
-use super::manifests::Objects;
-use super::state::State;
+use super::manifests::ManifestObjects;
+use super::state::PublisherState;
 use super::write::{entries, read_optional};
 
 /// Where the inputs are.
@@ -36,7 +36,7 @@ pub struct Sources {
 
 /// What was read.
 #[derive(Debug)]
-pub struct Inputs {
+pub struct FileInputs {
     /// For the compiler.
     pub snapshot: Snapshot,
     /// Reports that were passed over, with the reason: a node that writes nonsense stops nobody else.
@@ -48,12 +48,13 @@ pub struct Inputs {
 /// The content of `approvals.yaml`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Approvals {
+pub struct ApprovalsFile {
+    /// One for each change that a person let through.
     #[serde(default)]
-    approvals: Vec<Approval>,
+    pub approvals: Vec<Approval>,
 }
 
-impl Inputs {
+impl FileInputs {
     /// Reads everything. Identities that objects lack are taken from the state and kept there. Reports prove their keys to
     /// `keys`, the ones that sign; without any, nothing can be published, and what a report proves is taken as good.
     ///
@@ -61,12 +62,12 @@ impl Inputs {
     /// [`FilesError`].
     pub fn read(
         sources: &Sources,
-        known: &mut Known,
-        settings: Settings,
+        known: &mut EarlierRuns,
+        settings: CompilerSettings,
         keys: &[SigningKey],
         now: Timestamp,
     ) -> Result<Self, FilesError> {
-        let mut objects = Objects::read(&sources.manifests)?;
+        let mut objects = ManifestObjects::read(&sources.manifests)?;
         add_namespaces(&mut objects, &known.state);
         identify(&mut objects, &mut known.state);
         let (reports, ignored_reports) = match &sources.reports {
@@ -148,7 +149,7 @@ fn full_name(metadata: &ObjectMeta) -> String {
 
 /// Files need not say that a namespace exists. One that denied and whose file is gone is taken for one that is going:
 /// nothing loosens by a missing file. A file without the label lifts the denial.
-fn add_namespaces(objects: &mut Objects, state: &State) {
+fn add_namespaces(objects: &mut ManifestObjects, state: &PublisherState) {
     let named: BTreeSet<String> = objects
         .namespaces
         .iter()
@@ -197,7 +198,7 @@ fn add_namespaces(objects: &mut Objects, state: &State) {
         }));
 }
 
-fn identify(objects: &mut Objects, state: &mut State) {
+fn identify(objects: &mut ManifestObjects, state: &mut PublisherState) {
     let mut registrar = Registrar::new(&mut state.identities, &mut state.departed);
     for exit in &mut objects.exits {
         registrar.identify("ExitNode", &mut exit.metadata, &exit.spec);
@@ -221,7 +222,7 @@ fn identify(objects: &mut Objects, state: &mut State) {
     registrar.finish();
 }
 
-type Reports = (Vec<Report>, BTreeMap<PathBuf, String>);
+type ReadReports = (Vec<SnapshotReport>, BTreeMap<PathBuf, String>);
 
 /// The largest report, in bytes: the schema's bounds keep a real one far below it.
 const REPORT_LIMIT: u64 = 256 * 1024;
@@ -239,7 +240,11 @@ fn unusual(path: &Path) -> Option<String> {
 }
 
 /// Reads `<node>.json` of every node. A file speaks for the node that it is named after and for no other.
-fn read_reports(folder: &Path, keys: &[SigningKey], now: Timestamp) -> Result<Reports, FilesError> {
+fn read_reports(
+    folder: &Path,
+    keys: &[SigningKey],
+    now: Timestamp,
+) -> Result<ReadReports, FilesError> {
     let proves = |claim: &Claim<'_>, proofs: &[KeyProof]| {
         let proofs = proofs
             .iter()
@@ -295,9 +300,10 @@ pub fn read_approvals(path: &Path) -> Result<Vec<Approval>, FilesError> {
     if text.trim().is_empty() {
         return Ok(Vec::new());
     }
-    let parsed: Approvals = serde_saphyr::from_str(&text).map_err(|source| FilesError::Yaml {
-        path: path.to_owned(),
-        source: Box::new(source),
-    })?;
+    let parsed: ApprovalsFile =
+        serde_saphyr::from_str(&text).map_err(|source| FilesError::Yaml {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })?;
     Ok(parsed.approvals)
 }

@@ -17,7 +17,7 @@ use crate::schema::{SchemaError, judge, prune};
 /// Everything that manifests hold, of the kinds that are looked at. Others, such as a Deployment beside a policy,
 /// are passed over.
 #[derive(Debug, Clone, Default)]
-pub struct Objects {
+pub struct ManifestObjects {
     /// Exits.
     pub exits: Vec<ExitNode>,
     /// Policies.
@@ -35,13 +35,13 @@ pub struct Objects {
 }
 
 /// One document and where it stands.
-struct Document {
+struct ManifestDocument {
     path: PathBuf,
     position: usize,
     value: Value,
 }
 
-impl Objects {
+impl ManifestObjects {
     /// Reads a file, or every `.yaml`, `.yml` and `.json` file below a folder.
     ///
     /// # Errors
@@ -60,7 +60,7 @@ impl Objects {
 
     fn take(
         &mut self,
-        mut document: Document,
+        mut document: ManifestDocument,
         seen: &mut BTreeSet<String>,
     ) -> Result<(), FilesError> {
         prune(&mut document.value).map_err(|source| document.invalid(source))?;
@@ -116,7 +116,7 @@ impl Objects {
     }
 }
 
-impl Document {
+impl ManifestDocument {
     fn unknown(&self, version: &str, kind: &str) -> FilesError {
         let own = postern_crds::names::API_VERSION;
         let message = format!("{version} {kind} is no kind of {own}");
@@ -182,7 +182,7 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, FilesError> {
     Ok(all)
 }
 
-fn documents(path: &Path) -> Result<Vec<Document>, FilesError> {
+fn documents(path: &Path) -> Result<Vec<ManifestDocument>, FilesError> {
     let text = fs::read_to_string(path).map_err(|source| FilesError::Read {
         path: path.to_owned(),
         source,
@@ -200,12 +200,12 @@ fn documents(path: &Path) -> Result<Vec<Document>, FilesError> {
             .and_then(Value::as_str)
             .is_some_and(|kind| kind.ends_with("List"));
         match value.get("items").and_then(Value::as_array) {
-            Some(items) if is_list => documents.extend(items.iter().map(|item| Document {
+            Some(items) if is_list => documents.extend(items.iter().map(|item| ManifestDocument {
                 path: path.to_owned(),
                 position,
                 value: item.clone(),
             })),
-            _ => documents.push(Document {
+            _ => documents.push(ManifestDocument {
                 path: path.to_owned(),
                 position,
                 value,

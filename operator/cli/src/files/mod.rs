@@ -4,11 +4,11 @@
 //! What the publisher has to know from one run to the next is in `publisher/`: its own copies of the envelopes,
 //! because somebody else may write into `intents/`, and `state.json`.
 
+mod earlier_runs;
 mod error;
 mod folder;
 mod identity;
 mod inputs;
-mod known;
 mod manifests;
 mod publish;
 mod published;
@@ -16,11 +16,11 @@ mod state;
 mod unknown;
 mod write;
 
+pub use earlier_runs::EarlierRuns;
 pub use error::{EnvelopeError, FilesError};
 pub use folder::{EnvelopeFolder, PublisherFolder};
-pub use inputs::{Inputs, Sources, read_approvals};
-pub use known::Known;
-pub use manifests::Objects;
+pub use inputs::{ApprovalsFile, FileInputs, Sources, read_approvals};
+pub use manifests::ManifestObjects;
 pub use publish::{PublishOptions, PublishOutcome, publish, publish_once};
-pub use state::State;
+pub use state::PublisherState;
 pub use write::write_atomically;

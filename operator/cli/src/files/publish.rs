@@ -6,21 +6,21 @@ use std::{fs, io};
 
 use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
-use postern_compile::gate::Held;
+use postern_compile::gate::PendingApproval;
 use postern_compile::publish::{
     DocumentSigner, DocumentWrite, PublishStage, PublishedDocument, PublishedState, SignedDocument,
     plan_documents,
 };
-use postern_compile::snapshot::Settings;
+use postern_compile::snapshot::CompilerSettings;
 use postern_compile::verdict::Verdict;
 use postern_compile::{Compilation, NodeOutcome, compile};
 use postern_intent::sign::SignError;
 use postern_intent::{Envelope, KeySet, NodeName};
 
+use super::earlier_runs::EarlierRuns;
 use super::error::FilesError;
 use super::folder::PublisherFolder;
-use super::inputs::{Inputs, Sources};
-use super::known::Known;
+use super::inputs::{FileInputs, Sources};
 use super::write::{write_if_changed, write_json};
 
 /// What a run needs besides its folder.
@@ -31,7 +31,7 @@ pub struct PublishOptions {
     /// Keys whose envelopes count as published.
     pub trusted: KeySet,
     /// The cluster's settings; validity and refresh are among them.
-    pub settings: Settings,
+    pub settings: CompilerSettings,
 }
 
 /// What a run did.
@@ -44,7 +44,7 @@ pub struct PublishOutcome {
     /// The conditions of each resource.
     pub verdicts: Vec<Verdict>,
     /// What waits for an approval.
-    pub held: Vec<Held>,
+    pub held: Vec<PendingApproval>,
     /// Reports that were passed over, with the reason.
     pub ignored_reports: BTreeMap<PathBuf, String>,
 }
@@ -59,14 +59,14 @@ pub fn publish_once(
     now: Timestamp,
 ) -> Result<PublishOutcome, FilesError> {
     let folder = PublisherFolder::at(dir);
-    let mut known = Known::of_folder(&folder, &options.trusted)?;
+    let mut known = EarlierRuns::of_folder(&folder, &options.trusted)?;
     let sources = Sources {
         manifests: dir.join("manifests"),
         reports: Some(dir.join("reports")),
         approvals: Some(dir.join("approvals.yaml")),
     };
     let (settings, keys) = (options.settings.clone(), &options.signing_keys);
-    let inputs = Inputs::read(&sources, &mut known, settings, keys, now)?;
+    let inputs = FileInputs::read(&sources, &mut known, settings, keys, now)?;
     let compilation = compile(&inputs.snapshot);
     let verdicts = serde_json::json!({
         "verdicts": compilation.verdicts,
@@ -95,11 +95,11 @@ pub fn publish_once(
 /// As [`publish_once`].
 pub fn publish(
     folder: &PublisherFolder,
-    known: Known,
+    known: EarlierRuns,
     compilation: &Compilation,
     keys: &[SigningKey],
 ) -> Result<(), FilesError> {
-    let Known {
+    let EarlierRuns {
         mut state,
         mut published,
     } = known;

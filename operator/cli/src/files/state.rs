@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use postern_compile::snapshot::Memory;
+use postern_compile::snapshot::CompilerMemory;
 use serde::{Deserialize, Serialize};
 
 use super::error::FilesError;
@@ -12,10 +12,10 @@ use super::write::{read_optional, write_json};
 /// The content of `publisher/state.json`. Where it is lost, what only it knows waits for an approval.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct State {
+pub struct PublisherState {
     /// What the compiler remembers.
     #[serde(default)]
-    pub memory: Memory,
+    pub memory: CompilerMemory,
     /// UIDs and generations of objects that came without.
     #[serde(default)]
     pub identities: Identities,
@@ -24,7 +24,7 @@ pub struct State {
     pub departed: Departed,
 }
 
-impl State {
+impl PublisherState {
     /// Reads the state; none if there is none.
     ///
     /// # Errors

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::objects::{Lines, Objects, Section};
+use super::objects::{Lines, PlanObjects, Section};
 
 /// What becomes of one object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum Change {
+pub enum ObjectChange {
     /// It is new.
     Added,
     /// It goes.
@@ -20,11 +20,11 @@ pub enum Change {
 /// How one object differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Difference {
+pub struct ObjectDifference {
     /// The object's name.
     pub object: String,
     /// What becomes of it.
-    pub change: Change,
+    pub change: ObjectChange,
     /// Lines that go.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<String>,
@@ -35,25 +35,28 @@ pub struct Difference {
 
 /// Compares the objects of two bodies, section by section.
 #[must_use]
-pub fn difference(old: &Objects, new: &Objects) -> BTreeMap<Section, Vec<Difference>> {
-    let mut found: BTreeMap<Section, Vec<Difference>> = BTreeMap::new();
+pub fn difference(
+    old: &PlanObjects,
+    new: &PlanObjects,
+) -> BTreeMap<Section, Vec<ObjectDifference>> {
+    let mut found: BTreeMap<Section, Vec<ObjectDifference>> = BTreeMap::new();
     let gone = old.keys().filter(|key| !new.contains_key(key));
     for key in new.keys().chain(gone) {
         let (change, removed, added) = match (old.get(key), new.get(key)) {
             (Some(old), Some(new)) if old == new => continue,
             (Some(old), Some(new)) => {
                 let (removed, added) = apart(old, new);
-                (Change::Changed, removed, added)
+                (ObjectChange::Changed, removed, added)
             }
-            (None, Some(new)) => (Change::Added, Vec::new(), all(new)),
+            (None, Some(new)) => (ObjectChange::Added, Vec::new(), all(new)),
             (old, None) => (
-                Change::Removed,
+                ObjectChange::Removed,
                 old.map(all).unwrap_or_default(),
                 Vec::new(),
             ),
         };
         let (section, object) = key.clone();
-        found.entry(section).or_default().push(Difference {
+        found.entry(section).or_default().push(ObjectDifference {
             object,
             change,
             removed,

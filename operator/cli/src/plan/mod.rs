@@ -8,5 +8,5 @@
 pub mod difference;
 pub mod objects;
 
-pub use difference::{Change, Difference, difference};
-pub use objects::{Objects, Section, objects};
+pub use difference::{ObjectChange, ObjectDifference, difference};
+pub use objects::{PlanObjects, Section, objects};

@@ -46,11 +46,11 @@ pub enum Lines {
 }
 
 /// Objects by section and name.
-pub type Objects = BTreeMap<(Section, String), Lines>;
+pub type PlanObjects = BTreeMap<(Section, String), Lines>;
 
 /// The objects that a node with this body has.
 #[must_use]
-pub fn objects(body: &Body) -> Objects {
+pub fn objects(body: &Body) -> PlanObjects {
     let desired = Desired::from_inputs(&Inputs {
         settings: &Settings::default(),
         body: Some(body),
@@ -83,8 +83,8 @@ fn any<T>(items: impl IntoIterator<Item = T>, line: impl Fn(T) -> String) -> Lin
     Lines::Any(items.into_iter().map(line).collect())
 }
 
-fn nft(ruleset: &Ruleset) -> Objects {
-    let mut all = Objects::new();
+fn nft(ruleset: &Ruleset) -> PlanObjects {
+    let mut all = PlanObjects::new();
     for family in [TableFamily::Inet, TableFamily::Bridge, TableFamily::Arp] {
         let table = ruleset.table(family);
         let mut add = |noun: &str, name: &str, lines| {
@@ -123,7 +123,7 @@ fn elements(set: &Set) -> Lines {
     Lines::Any(std::iter::once(declared).chain(elements).collect())
 }
 
-fn tunnels(desired: &Desired) -> Objects {
+fn tunnels(desired: &Desired) -> PlanObjects {
     let device = |name: &IfName| (Section::WireGuard, name.to_string());
     let mut all: BTreeMap<(Section, String), BTreeSet<String>> = BTreeMap::new();
     for link in &desired.links {

@@ -19,7 +19,7 @@ use super::structure::problems;
 pub enum SchemaError {
     /// The definition of its kind refuses it.
     #[error(transparent)]
-    Refused(Refusal),
+    Refused(SchemaRefusal),
     /// Our own definitions have no JSON form.
     #[error("the definitions cannot be listed")]
     Definitions(#[source] serde_json::Error),
@@ -28,43 +28,43 @@ pub enum SchemaError {
 /// An object that the definition of its kind refuses.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{kind} {name:?} is invalid: {problems}")]
-pub struct Refusal {
+pub struct SchemaRefusal {
     /// Its kind.
     pub kind: String,
     /// Its name.
     pub name: String,
     /// What is wrong with it, and what to write instead.
-    pub problems: Problems,
+    pub problems: SchemaProblems,
 }
 
 /// Everything that is wrong with an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problems(pub Vec<String>);
+pub struct SchemaProblems(pub Vec<String>);
 
-impl fmt::Display for Problems {
+impl fmt::Display for SchemaProblems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.join("; "))
     }
 }
 
 /// What objects of a kind are judged by.
-struct Kind {
+struct KindSchema {
     schema: Value,
     patterns: Patterns,
     rules: CompiledSchema,
 }
 
 /// Made once: compiling the rules of a kind takes longer than judging an object by them.
-static KINDS: OnceLock<BTreeMap<&'static str, Kind>> = OnceLock::new();
+static KINDS: OnceLock<BTreeMap<&'static str, KindSchema>> = OnceLock::new();
 
-fn kinds() -> Result<&'static BTreeMap<&'static str, Kind>, SchemaError> {
+fn kinds() -> Result<&'static BTreeMap<&'static str, KindSchema>, SchemaError> {
     if let Some(kinds) = KINDS.get() {
         return Ok(kinds);
     }
     let definitions = definition::all().map_err(SchemaError::Definitions)?;
     let kinds = definitions.into_iter().map(|definition| {
         let schema = definition.schema().clone();
-        let kind = Kind {
+        let kind = KindSchema {
             patterns: Patterns::of(&schema),
             rules: compile_schema(&schema),
             schema,
@@ -76,7 +76,7 @@ fn kinds() -> Result<&'static BTreeMap<&'static str, Kind>, SchemaError> {
 }
 
 /// What an object is judged by; none: it is of no kind and version of ours.
-fn kind_of(object: &Value) -> Result<Option<&'static Kind>, SchemaError> {
+fn kind_of(object: &Value) -> Result<Option<&'static KindSchema>, SchemaError> {
     let kind = object["kind"].as_str().unwrap_or_default();
     let is_ours = object["apiVersion"] == API_VERSION;
     Ok(kinds()?.get(kind).filter(|_| is_ours))
@@ -105,10 +105,10 @@ pub fn judge(object: &Value) -> Result<(), SchemaError> {
     }
     let kind = text("/kind").unwrap_or_default();
     let refused = |problems| {
-        Err(SchemaError::Refused(Refusal {
+        Err(SchemaError::Refused(SchemaRefusal {
             kind: kind.to_owned(),
             name: text("/metadata/name").unwrap_or_default().to_owned(),
-            problems: Problems(problems),
+            problems: SchemaProblems(problems),
         }))
     };
     let Some(judged) = kind_of(object)? else {

@@ -9,4 +9,4 @@ mod nulls;
 mod patterns;
 mod structure;
 
-pub use judge::{Refusal, SchemaError, judge, prune};
+pub use judge::{SchemaError, SchemaRefusal, judge, prune};

@@ -10,7 +10,7 @@ use super::patterns::Patterns;
 /// What is wrong with an object, each with its place.
 #[must_use]
 pub(super) fn problems(schema: &Value, patterns: &Patterns, object: &Value) -> Vec<String> {
-    let mut found = Found {
+    let mut found = StructureProblems {
         patterns,
         problems: Vec::new(),
     };
@@ -19,18 +19,18 @@ pub(super) fn problems(schema: &Value, patterns: &Patterns, object: &Value) -> V
 }
 
 /// What was found so far.
-struct Found<'a> {
+struct StructureProblems<'a> {
     patterns: &'a Patterns,
     problems: Vec<String>,
 }
 
-impl Found<'_> {
+impl StructureProblems<'_> {
     fn push(&mut self, problem: String) {
         self.problems.push(problem);
     }
 }
 
-fn judge(schema: &Value, value: &Value, path: &str, found: &mut Found<'_>) {
+fn judge(schema: &Value, value: &Value, path: &str, found: &mut StructureProblems<'_>) {
     if !has_type(schema, value) {
         let wanted = schema["type"].as_str().unwrap_or("number or string");
         found.push(format!(
@@ -76,7 +76,7 @@ fn has_type(schema: &Value, value: &Value) -> bool {
     }
 }
 
-fn bounds(schema: &Value, value: &Value, path: &str, found: &mut Found<'_>) {
+fn bounds(schema: &Value, value: &Value, path: &str, found: &mut StructureProblems<'_>) {
     let (low, high, size, unit) = match value {
         Value::String(text) => (
             "minLength",
@@ -123,7 +123,7 @@ const fn count(size: usize) -> f64 {
     size as f64
 }
 
-fn words(schema: &Value, text: &str, path: &str, found: &mut Found<'_>) {
+fn words(schema: &Value, text: &str, path: &str, found: &mut StructureProblems<'_>) {
     let pattern = schema["pattern"].as_str();
     let problem = pattern.and_then(|pattern| found.patterns.problem(pattern, text));
     if let Some(problem) = problem {
@@ -140,7 +140,7 @@ fn words(schema: &Value, text: &str, path: &str, found: &mut Found<'_>) {
     }
 }
 
-fn fields(schema: &Value, value: &Value, path: &str, found: &mut Found<'_>) {
+fn fields(schema: &Value, value: &Value, path: &str, found: &mut StructureProblems<'_>) {
     for name in schema["required"]
         .as_array()
         .into_iter()

@@ -3,24 +3,24 @@
 use std::process::ExitCode;
 
 use super::error::VerbError;
-use crate::output::{Format, Shown, render};
+use crate::output::{Format, TableOutput, render};
 
 /// What a verb found.
-pub struct Answer {
+pub struct VerbAnswer {
     /// The text for standard output.
     pub text: String,
     /// How it ends.
-    pub end: End,
+    pub end: VerbEnd,
 }
 
-impl Answer {
+impl VerbAnswer {
     /// What was found, in a format.
-    pub(super) fn of(found: &impl Shown, format: Format) -> Result<Self, VerbError> {
+    pub(super) fn of(found: &impl TableOutput, format: Format) -> Result<Self, VerbError> {
         Ok(Self {
             text: render(found, format)?,
             end: match found.is_well() {
-                true => End::Well,
-                false => End::Findings,
+                true => VerbEnd::Well,
+                false => VerbEnd::Findings,
             },
         })
     }
@@ -28,7 +28,7 @@ impl Answer {
 
 /// How a verb ends. The numbers are part of the interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum VerbEnd {
     /// 0: done, and everything is as asked for.
     Well,
     /// 3: done, but something is refused, blocked, not in force yet or waits for an approval.
@@ -37,12 +37,12 @@ pub enum End {
     Refused,
 }
 
-impl From<End> for ExitCode {
-    fn from(end: End) -> Self {
+impl From<VerbEnd> for ExitCode {
+    fn from(end: VerbEnd) -> Self {
         match end {
-            End::Well => Self::SUCCESS,
-            End::Findings => Self::from(3),
-            End::Refused => Self::from(4),
+            VerbEnd::Well => Self::SUCCESS,
+            VerbEnd::Findings => Self::from(3),
+            VerbEnd::Refused => Self::from(4),
         }
     }
 }

@@ -1,13 +1,13 @@
 //! `posternctl approve`: consent to a release that waits.
 
 use clap::{Args, ValueEnum};
-use postern_compile::gate::{Approval, Held, Subject};
+use postern_compile::gate::{Approval, ApprovalSubject, PendingApproval};
 use serde::Serialize;
 
-use super::source::{ClusterArguments, FileArguments, Source};
-use super::{Answer, End, VerbError};
-use crate::approval::{Effect, Entered, held_table};
-use crate::output::{Format, Shown, render};
+use super::source::{ApprovalStore, ClusterArguments, FileArguments};
+use super::{VerbAnswer, VerbEnd, VerbError};
+use crate::approval::{ApprovalEntry, Effect, held_table};
+use crate::output::{Format, TableOutput, render};
 
 /// The two ways of writing it. Whoever mixes them is shown both.
 const USAGE: &str = "posternctl approve [KIND NAME | --all --cause CAUSE] [--dry-run] [--kubeconfig FILE] [--context NAME] [--namespace NAME]\n       \
@@ -18,7 +18,7 @@ const USAGE: &str = "posternctl approve [KIND NAME | --all --cause CAUSE] [--dry
 pub(super) struct Arguments {
     /// What to approve; without it, what waits is listed.
     #[arg(value_enum, requires = "name", group = "chosen")]
-    kind: Option<Kind>,
+    kind: Option<SubjectKind>,
     /// Its name; a policy's is NAMESPACE/NAME.
     name: Option<String>,
     /// Approve everything that waits for this one cause, such as every node after a restore.
@@ -38,7 +38,7 @@ pub(super) struct Arguments {
 
 /// What a release can be about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Kind {
+enum SubjectKind {
     /// A policy that changed or went.
     Policy,
     /// A namespace that denied.
@@ -49,22 +49,22 @@ enum Kind {
 
 /// What waits.
 #[derive(Serialize)]
-struct Waiting {
-    held: Vec<Held>,
+struct ApprovalList {
+    held: Vec<PendingApproval>,
 }
 
 /// What was approved.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Approved {
-    approved: Vec<Held>,
+struct ApprovalResult {
+    approved: Vec<PendingApproval>,
     /// Those that somebody had approved before; nothing was changed about them.
-    already: Vec<Held>,
+    already: Vec<PendingApproval>,
     dry_run: bool,
 }
 
-pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbError> {
-    let source = Source::find(&arguments.files, &arguments.cluster)?;
+pub(super) fn run(arguments: &Arguments, format: Format) -> Result<VerbAnswer, VerbError> {
+    let source = ApprovalStore::find(&arguments.files, &arguments.cluster)?;
     let held = source.held()?;
     let text = match (arguments.kind, &arguments.name) {
         _ if let Some(cause) = &arguments.cause => {
@@ -75,11 +75,11 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
             let chosen = chosen(held, kind, name)?;
             render(&approve(&source, chosen, arguments.effect())?, format)?
         }
-        _ => render(&Waiting { held }, format)?,
+        _ => render(&ApprovalList { held }, format)?,
     };
-    Ok(Answer {
+    Ok(VerbAnswer {
         text,
-        end: End::Well,
+        end: VerbEnd::Well,
     })
 }
 
@@ -94,7 +94,7 @@ impl Arguments {
 }
 
 /// What waits for a cause. Nothing is an error: whoever spells a cause wrong must not believe that it was approved.
-fn caused_by(held: Vec<Held>, cause: &str) -> Result<Vec<Held>, VerbError> {
+fn caused_by(held: Vec<PendingApproval>, cause: &str) -> Result<Vec<PendingApproval>, VerbError> {
     let (chosen, others): (Vec<_>, Vec<_>) = held
         .into_iter()
         .partition(|held| held.cause.to_string() == cause);
@@ -117,11 +117,15 @@ fn nothing_held(wanted: String, others: &[String]) -> VerbError {
 }
 
 /// What waits about a subject: there may be several causes.
-fn chosen(held: Vec<Held>, kind: Kind, name: &str) -> Result<Vec<Held>, VerbError> {
-    let is_meant = |subject: &Subject| match (kind, subject) {
-        (Kind::Policy, Subject::Policy(found)) => found == name,
-        (Kind::Namespace, Subject::Namespace(found)) => found.as_str() == name,
-        (Kind::Node, Subject::Node(found)) => found.as_str() == name,
+fn chosen(
+    held: Vec<PendingApproval>,
+    kind: SubjectKind,
+    name: &str,
+) -> Result<Vec<PendingApproval>, VerbError> {
+    let is_meant = |subject: &ApprovalSubject| match (kind, subject) {
+        (SubjectKind::Policy, ApprovalSubject::Policy(found)) => found == name,
+        (SubjectKind::Namespace, ApprovalSubject::Namespace(found)) => found.as_str() == name,
+        (SubjectKind::Node, ApprovalSubject::Node(found)) => found.as_str() == name,
         _ => false,
     };
     let (chosen, others): (Vec<_>, Vec<_>) =
@@ -133,7 +137,7 @@ fn chosen(held: Vec<Held>, kind: Kind, name: &str) -> Result<Vec<Held>, VerbErro
     Ok(chosen)
 }
 
-impl Kind {
+impl SubjectKind {
     const fn word(self) -> &'static str {
         match self {
             Self::Policy => "policy",
@@ -143,36 +147,42 @@ impl Kind {
     }
 }
 
-fn approve(source: &Source, chosen: Vec<Held>, effect: Effect) -> Result<Approved, VerbError> {
+fn approve(
+    source: &ApprovalStore,
+    chosen: Vec<PendingApproval>,
+    effect: Effect,
+) -> Result<ApprovalResult, VerbError> {
     let approvals: Vec<Approval> = chosen.iter().map(Approval::of).collect();
     let entered = source.approve(&approvals, effect)?;
     let (new, already): (Vec<_>, Vec<_>) = chosen
         .into_iter()
         .zip(entered)
-        .partition(|(_, entered)| *entered == Entered::New);
-    let held = |all: Vec<(Held, Entered)>| all.into_iter().map(|(held, _)| held).collect();
-    Ok(Approved {
+        .partition(|(_, entered)| *entered == ApprovalEntry::New);
+    let held = |all: Vec<(PendingApproval, ApprovalEntry)>| {
+        all.into_iter().map(|(held, _)| held).collect()
+    };
+    Ok(ApprovalResult {
         approved: held(new),
         already: held(already),
         dry_run: effect == Effect::Trial,
     })
 }
 
-impl Shown for Waiting {
+impl TableOutput for ApprovalList {
     fn table(&self) -> String {
         held_table(&self.held)
     }
 }
 
-impl Shown for Approved {
+impl TableOutput for ApprovalResult {
     fn table(&self) -> String {
         let act = if self.dry_run {
             "would be approved"
         } else {
             "approved"
         };
-        let line = |act: &str, held: &Held| {
-            let Held {
+        let line = |act: &str, held: &PendingApproval| {
+            let PendingApproval {
                 subject,
                 cause,
                 pods,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use postern_compile::gate::Held;
+use postern_compile::gate::PendingApproval;
 use postern_compile::verdict::Verdict;
 use postern_compile::{NodeOutcome, compile};
 use postern_crds::conditions::{Reason, State as Status};
@@ -11,11 +11,11 @@ use postern_intent::NodeName;
 use serde::Serialize;
 
 use super::inputs::InputArguments;
-use super::{Answer, End, VerbError};
+use super::{VerbAnswer, VerbEnd, VerbError};
 use crate::approval::held_table;
 use crate::files::{EnvelopeFolder, PublisherFolder, publish};
 use crate::keys::read_signing_keys;
-use crate::output::{Format, Shown, render, table};
+use crate::output::{Format, TableOutput, render, table};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -32,22 +32,22 @@ pub(super) struct Arguments {
 /// What a compile says, for people and programs.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Outcome {
-    nodes: Vec<NodeLine>,
+struct CompileResult {
+    nodes: Vec<NodeResult>,
     verdicts: Vec<Verdict>,
-    held: Vec<Held>,
+    held: Vec<PendingApproval>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct NodeLine {
+struct NodeResult {
     node: String,
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     serial: Option<u64>,
 }
 
-pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbError> {
+pub(super) fn run(arguments: &Arguments, format: Format) -> Result<VerbAnswer, VerbError> {
     let keys = read_signing_keys(&arguments.key)?;
     let out = arguments.out.as_deref();
     let (inputs, known) = arguments.inputs.read(out, &keys)?;
@@ -61,33 +61,33 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
         };
         publish(&folder, known, &compilation, &keys)?;
     }
-    let result = Outcome {
+    let result = CompileResult {
         nodes: compilation.nodes.iter().map(line).collect(),
         verdicts: compilation.verdicts,
         held: compilation.held,
     };
-    Ok(Answer {
+    Ok(VerbAnswer {
         end: result.end(),
         text: render(&result, format)?,
     })
 }
 
-fn line((node, outcome): (&NodeName, &NodeOutcome)) -> NodeLine {
+fn line((node, outcome): (&NodeName, &NodeOutcome)) -> NodeResult {
     let (outcome, serial) = match outcome {
         NodeOutcome::Keep => ("Keep", None),
         NodeOutcome::Restored => ("Restored", None),
         NodeOutcome::Awaited => ("Awaited", None),
         NodeOutcome::Publish(body) => ("Publish", Some(body.serial.0)),
     };
-    NodeLine {
+    NodeResult {
         node: node.to_string(),
         outcome,
         serial,
     }
 }
 
-impl Outcome {
-    fn end(&self) -> End {
+impl CompileResult {
+    fn end(&self) -> VerbEnd {
         // Offline there is nobody yet who could report that it carries what is compiled just now.
         let refused = |verdict: &Verdict| {
             verdict.conditions.iter().any(|finding| {
@@ -96,14 +96,14 @@ impl Outcome {
         };
         let blocked = self.nodes.iter().any(|line| line.outcome == "Restored");
         if self.held.is_empty() && !blocked && !self.verdicts.iter().any(refused) {
-            End::Well
+            VerbEnd::Well
         } else {
-            End::Findings
+            VerbEnd::Findings
         }
     }
 }
 
-impl Shown for Outcome {
+impl TableOutput for CompileResult {
     fn table(&self) -> String {
         let mut rows = Vec::new();
         for verdict in &self.verdicts {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use postern_compile::explain::{Explanation, explain};
-use postern_compile::snapshot::Pod;
+use postern_compile::snapshot::SnapshotPod;
 use postern_compile::verdict::Verdict;
 use postern_compile::{Compilation, NodeOutcome, Snapshot, compile, intake};
 use postern_intent::{NodeDocument, NodeName};
@@ -13,30 +13,30 @@ use postern_intent::{NodeDocument, NodeName};
 use super::inputs::InputArguments;
 use super::packet::{self, PacketArguments};
 use super::source::ReachArguments;
-use super::{Answer, VerbError};
+use super::{VerbAnswer, VerbError};
 use crate::explained::{ExplainedPod, ExplainedPolicy, PacketError, considered_table};
-use crate::files::Inputs;
-use crate::output::{Format, Shown, table};
+use crate::files::FileInputs;
+use crate::output::{Format, TableOutput, table};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]
-    what: What,
+    what: ExplainSubject,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum ExplainSubject {
     /// Which policy decides about a pod, and where the pod leaves; with --to, what becomes of one packet. Without --manifests a cluster is asked, with your own
     /// rights.
     Pod(PodArguments),
     /// What became of a policy. Without --manifests a cluster is asked, with your own rights.
-    Policy(Named),
+    Policy(NamedArguments),
 }
 
 #[derive(Debug, Args)]
 struct PodArguments {
     #[command(flatten)]
-    named: Named,
+    named: NamedArguments,
     #[command(flatten)]
     packet: PacketArguments,
 }
@@ -44,7 +44,7 @@ struct PodArguments {
 // Without manifests a cluster is asked, so they are not required here.
 #[derive(Debug, Args)]
 #[command(mut_arg("manifests", |manifests| manifests.required(false)))]
-struct Named {
+struct NamedArguments {
     /// `namespace/name`.
     name: String,
     #[command(flatten)]
@@ -53,19 +53,19 @@ struct Named {
     inputs: InputArguments,
 }
 
-pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbError> {
+pub(super) fn run(arguments: &Arguments, format: Format) -> Result<VerbAnswer, VerbError> {
     match &arguments.what {
-        What::Pod(PodArguments { named, packet }) if named.inputs.are_files() => {
+        ExplainSubject::Pod(PodArguments { named, packet }) if named.inputs.are_files() => {
             let (inputs, compilation) = named.compile()?;
             let pod = named.pod_among(&inputs)?;
             if let Some(target) = packet.target() {
                 let explained = packet::of_files(&inputs.snapshot, &compilation, pod, &target)?;
-                return Answer::of(&explained, format);
+                return VerbAnswer::of(&explained, format);
             }
             let explanation = explanation(&inputs.snapshot, &compilation, pod);
-            Answer::of(&explanation.ok_or_else(|| named.missing("Pod"))?, format)
+            VerbAnswer::of(&explanation.ok_or_else(|| named.missing("Pod"))?, format)
         }
-        What::Policy(named) if named.inputs.are_files() => {
+        ExplainSubject::Policy(named) if named.inputs.are_files() => {
             let (_, compilation) = named.compile()?;
             let found = compilation.verdicts.into_iter().find(|verdict| {
                 verdict
@@ -73,9 +73,9 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
                     .as_ref()
                     .is_some_and(|namespace| format!("{namespace}/{}", verdict.name) == named.name)
             });
-            Answer::of(&found.ok_or_else(|| named.missing("EgressPolicy"))?, format)
+            VerbAnswer::of(&found.ok_or_else(|| named.missing("EgressPolicy"))?, format)
         }
-        What::Pod(PodArguments { named, packet }) => {
+        ExplainSubject::Pod(PodArguments { named, packet }) => {
             let (namespace, name) = named.parts()?;
             let (cluster, now) = (named.cluster.find()?, Timestamp::now());
             if let Some(target) = packet.target() {
@@ -84,7 +84,7 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
                 let pod = intake::pod(&pod).map_err(PacketError::Pod)?;
                 let pod = pod.ok_or_else(|| named.not_bound())?;
                 let explained = packet::of_cluster(&cluster, &pod, &target, now)?;
-                return Answer::of(&explained, format);
+                return VerbAnswer::of(&explained, format);
             }
             let view = cluster.pod(namespace, name)?;
             let mut view = view.ok_or_else(|| named.absent("Pod"))?;
@@ -92,19 +92,19 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
             let exits = deciding.map(|policy| cluster.exits(policy)).transpose()?;
             view.exits = exits.unwrap_or_default();
             let explained = ExplainedPod::of(&named.name, &view, now);
-            Answer::of(&explained, format)
+            VerbAnswer::of(&explained, format)
         }
-        What::Policy(named) => {
+        ExplainSubject::Policy(named) => {
             let (namespace, name) = named.parts()?;
             let view = named.cluster.find()?.policy(namespace, name)?;
             let view = view.ok_or_else(|| named.absent("EgressPolicy"))?;
             let explained = ExplainedPolicy::of(&named.name, &view);
-            Answer::of(&explained, format)
+            VerbAnswer::of(&explained, format)
         }
     }
 }
 
-impl Named {
+impl NamedArguments {
     fn parts(&self) -> Result<(&str, &str), VerbError> {
         let parts = self.name.split_once('/');
         let parts = parts.filter(|(namespace, name)| !namespace.is_empty() && !name.is_empty());
@@ -131,15 +131,15 @@ impl Named {
         }
     }
 
-    fn compile(&self) -> Result<(Inputs, Compilation), VerbError> {
+    fn compile(&self) -> Result<(FileInputs, Compilation), VerbError> {
         let (inputs, _) = self.inputs.read(None, &[])?;
         let compilation = compile(&inputs.snapshot);
         Ok((inputs, compilation))
     }
 
-    fn pod_among<'a>(&self, inputs: &'a Inputs) -> Result<&'a Pod, VerbError> {
+    fn pod_among<'a>(&self, inputs: &'a FileInputs) -> Result<&'a SnapshotPod, VerbError> {
         let wanted = self.parts()?;
-        let is_it = |pod: &&Pod| (pod.namespace.as_str(), pod.name.as_str()) == wanted;
+        let is_it = |pod: &&SnapshotPod| (pod.namespace.as_str(), pod.name.as_str()) == wanted;
         match inputs.snapshot.pods.iter().find(is_it) {
             Some(pod) => Ok(pod),
             None if inputs.unbound.contains(&self.name) => Err(self.not_bound()),
@@ -148,7 +148,11 @@ impl Named {
     }
 }
 
-fn explanation(snapshot: &Snapshot, compilation: &Compilation, pod: &Pod) -> Option<Explanation> {
+fn explanation(
+    snapshot: &Snapshot,
+    compilation: &Compilation,
+    pod: &SnapshotPod,
+) -> Option<Explanation> {
     let mut bodies: BTreeMap<NodeName, NodeDocument> = snapshot.previous.clone();
     for (node, outcome) in &compilation.nodes {
         if let NodeOutcome::Publish(body) = outcome {
@@ -158,7 +162,7 @@ fn explanation(snapshot: &Snapshot, compilation: &Compilation, pod: &Pod) -> Opt
     explain(snapshot, &bodies, &pod.namespace, &pod.name)
 }
 
-impl Shown for Explanation {
+impl TableOutput for Explanation {
     fn table(&self) -> String {
         let policies = considered_table(&self.policies);
         format!(
@@ -168,7 +172,7 @@ impl Shown for Explanation {
     }
 }
 
-impl Shown for Verdict {
+impl TableOutput for Verdict {
     fn table(&self) -> String {
         let rows = self.conditions.iter().map(|finding| {
             vec![

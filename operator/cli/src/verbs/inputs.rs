@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use ed25519_dalek::SigningKey;
 use jiff::{SignedDuration, Timestamp};
-use postern_compile::snapshot::Settings;
+use postern_compile::snapshot::CompilerSettings;
 use postern_intent::{Address, Prefix};
 
 use super::VerbError;
-use crate::files::{FilesError, Inputs, Known, Sources};
+use crate::files::{EarlierRuns, FileInputs, FilesError, Sources};
 use crate::keys::read_trust;
 
 /// What to read.
@@ -88,8 +88,8 @@ struct SettingsArguments {
 }
 
 impl SettingsArguments {
-    fn settings(&self) -> Settings {
-        let mut settings = Settings {
+    fn settings(&self) -> CompilerSettings {
+        let mut settings = CompilerSettings {
             pod_ranges: self.pod_cidrs.clone(),
             node_ranges: self.node_cidrs.clone(),
             service_ranges: self.service_cidrs.clone(),
@@ -97,7 +97,7 @@ impl SettingsArguments {
             dns_upstreams: self.dns_upstreams.clone(),
             validity: self.validity,
             refresh: self.refresh,
-            ..Settings::default()
+            ..CompilerSettings::default()
         };
         settings.dns.domain.clone_from(&self.cluster_domain);
         settings.dns.addresses.clone_from(&self.cluster_dns);
@@ -114,7 +114,7 @@ impl InputArguments {
         &self,
         out: Option<&Path>,
         keys: &[SigningKey],
-    ) -> Result<(Inputs, Known), VerbError> {
+    ) -> Result<(FileInputs, EarlierRuns), VerbError> {
         let beside = &self.beside;
         let trusted = read_trust(&beside.trust, keys)?;
         if let Some(previous) = &beside.previous {
@@ -125,7 +125,7 @@ impl InputArguments {
         }
         let state = self.state(out);
         let mut known =
-            Known::of_folders(beside.previous.as_deref(), out, state.as_deref(), &trusted)?;
+            EarlierRuns::of_folders(beside.previous.as_deref(), out, state.as_deref(), &trusted)?;
         let sources = Sources {
             // The command line is refused without it, except where `explain` asks a cluster.
             manifests: self.manifests.clone().unwrap_or_default(),
@@ -133,7 +133,7 @@ impl InputArguments {
             approvals: beside.approve.clone(),
         };
         let now = beside.now.unwrap_or_else(Timestamp::now);
-        let inputs = Inputs::read(&sources, &mut known, self.settings.settings(), keys, now)?;
+        let inputs = FileInputs::read(&sources, &mut known, self.settings.settings(), keys, now)?;
         Ok((inputs, known))
     }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use postern_intent::KeyId;
 
-use super::{Answer, End, VerbError};
+use super::{VerbAnswer, VerbEnd, VerbError};
 use crate::files::FilesError;
 use crate::keys::{generate, private_pem, public_pem};
 
@@ -19,7 +19,7 @@ pub(super) struct Arguments {
     dir: PathBuf,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<Answer, VerbError> {
+pub(super) fn run(arguments: &Arguments) -> Result<VerbAnswer, VerbError> {
     let key = generate()?;
     std::fs::create_dir_all(&arguments.dir).map_err(|source| FilesError::Write {
         path: arguments.dir.clone(),
@@ -35,9 +35,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Answer, VerbError> {
     create(&signing, 0o600, &private_pem(&key)?)?;
     create(&trust, 0o644, &public_pem(&key)?)?;
     let id = KeyId::of(&key.verifying_key());
-    Ok(Answer {
+    Ok(VerbAnswer {
         text: format!("key {id}: {} and {}", signing.display(), trust.display()),
-        end: End::Well,
+        end: VerbEnd::Well,
     })
 }
 

@@ -19,7 +19,7 @@ use clap::{Parser, Subcommand};
 
 use crate::output::Format;
 
-pub use answer::{Answer, End};
+pub use answer::{VerbAnswer, VerbEnd};
 pub use error::VerbError;
 
 /// The command line of Postern. Exit codes: 0 done; 1 it could not be done; 2 wrong usage; 3 done, but something is
@@ -60,7 +60,7 @@ impl Cli {
     ///
     /// # Errors
     /// [`VerbError`].
-    pub fn run(&self) -> Result<Answer, VerbError> {
+    pub fn run(&self) -> Result<VerbAnswer, VerbError> {
         match &self.verb {
             Verb::Compile(arguments) => compile::run(arguments, self.output),
             Verb::Plan(arguments) => plan::run(arguments, self.output),

@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 
 use clap::{ArgGroup, Args, ValueEnum};
 use jiff::Timestamp;
-use postern_compile::snapshot::Pod;
+use postern_compile::snapshot::SnapshotPod;
 use postern_compile::{Compilation, NodeOutcome, Snapshot};
 use postern_crds::NodeIntent;
 use postern_crds::names::CLUSTER_INTENT;
@@ -14,7 +14,7 @@ use postern_intent::{Address, Body, NodeName};
 
 use super::VerbError;
 use super::bodies::{UNPROVED, coming, coming_cluster};
-use crate::cluster::{Cluster, Readable};
+use crate::cluster::{ClusterConnection, ReadResult};
 use crate::explained::{ExplainedPacket, PacketError, PacketQuestion, PacketTarget, body};
 
 /// One packet of the pod.
@@ -62,7 +62,7 @@ impl PacketArguments {
 pub(super) fn of_files(
     snapshot: &Snapshot,
     compilation: &Compilation,
-    pod: &Pod,
+    pod: &SnapshotPod,
     target: &PacketTarget,
 ) -> Result<ExplainedPacket, VerbError> {
     let question = PacketQuestion::new(pod, target)?;
@@ -86,13 +86,13 @@ pub(super) fn of_files(
 
 /// By what is published in a cluster.
 pub(super) fn of_cluster(
-    cluster: &Cluster,
-    pod: &Pod,
+    cluster: &ClusterConnection,
+    pod: &SnapshotPod,
     target: &PacketTarget,
     now: Timestamp,
 ) -> Result<ExplainedPacket, VerbError> {
     let question = PacketQuestion::new(pod, target)?;
-    let mut published = Published {
+    let mut published = IntentCache {
         cluster,
         read: BTreeMap::new(),
     };
@@ -102,12 +102,12 @@ pub(super) fn of_cluster(
 }
 
 /// What is published, each object read once.
-struct Published<'a> {
-    cluster: &'a Cluster,
-    read: BTreeMap<String, Option<Readable<NodeIntent>>>,
+struct IntentCache<'a> {
+    cluster: &'a ClusterConnection,
+    read: BTreeMap<String, Option<ReadResult<NodeIntent>>>,
 }
 
-impl Published<'_> {
+impl IntentCache<'_> {
     fn body(&mut self, node: &NodeName) -> Result<Body, VerbError> {
         for name in [node.as_str(), CLUSTER_INTENT] {
             if !self.read.contains_key(name) {

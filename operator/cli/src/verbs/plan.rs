@@ -10,10 +10,10 @@ use serde::Serialize;
 
 use super::bodies::{UNPROVED, coming, coming_cluster};
 use super::inputs::InputArguments;
-use super::{Answer, End, VerbError};
+use super::{VerbAnswer, VerbEnd, VerbError};
 use crate::keys::read_signing_keys;
-use crate::output::{Format, Shown, render};
-use crate::plan::{Change, Difference, Section, difference, objects};
+use crate::output::{Format, TableOutput, render};
+use crate::plan::{ObjectChange, ObjectDifference, Section, difference, objects};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -30,8 +30,8 @@ pub(super) struct Arguments {
 
 /// What would change, by node.
 #[derive(Debug, Serialize)]
-struct Plan {
-    nodes: BTreeMap<NodeName, NodePlan>,
+struct CompilePlan {
+    nodes: BTreeMap<NodeName, NodeChanges>,
     /// In what a compile may differ.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<&'static str>,
@@ -39,20 +39,20 @@ struct Plan {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct NodePlan {
-    outcome: Outcome,
+struct NodeChanges {
+    outcome: PlannedOutcome,
     /// The serial in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<u64>,
     /// The serial that would be published.
     #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<u64>,
-    changes: BTreeMap<Section, Vec<Difference>>,
+    changes: BTreeMap<Section, Vec<ObjectDifference>>,
 }
 
 /// What would become of a node's intent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-enum Outcome {
+enum PlannedOutcome {
     /// It stays.
     Keep,
     /// A new one is published.
@@ -61,13 +61,13 @@ enum Outcome {
     Restored,
 }
 
-pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbError> {
+pub(super) fn run(arguments: &Arguments, format: Format) -> Result<VerbAnswer, VerbError> {
     let keys = read_signing_keys(&arguments.key)?;
     let (inputs, _) = arguments.inputs.read(None, &keys)?;
     let compilation = compile(&inputs.snapshot);
     let cluster = coming_cluster(&inputs.snapshot, &compilation);
     let wanted = |node: &NodeName| arguments.node.as_ref().is_none_or(|wanted| wanted == node);
-    let nodes: BTreeMap<NodeName, NodePlan> = compilation
+    let nodes: BTreeMap<NodeName, NodeChanges> = compilation
         .nodes
         .iter()
         .filter(|(node, _)| wanted(node))
@@ -78,7 +78,7 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
             let coming = coming(outcome, previous, cluster);
             (
                 node.clone(),
-                NodePlan::new(outcome, old.as_ref(), coming.as_ref()),
+                NodeChanges::new(outcome, old.as_ref(), coming.as_ref()),
             )
         })
         .collect();
@@ -88,31 +88,33 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
             name: name.to_string(),
         });
     }
-    let waits = nodes.values().any(|plan| plan.outcome == Outcome::Restored);
+    let waits = nodes
+        .values()
+        .any(|plan| plan.outcome == PlannedOutcome::Restored);
     let end = if waits || !compilation.held.is_empty() {
-        End::Findings
+        VerbEnd::Findings
     } else {
-        End::Well
+        VerbEnd::Well
     };
     let mut reports = inputs.snapshot.reports.iter();
     let unchecked = keys.is_empty() && reports.any(|report| report.key.is_some());
     let note = unchecked.then_some(UNPROVED);
-    Ok(Answer {
-        text: render(&Plan { nodes, note }, format)?,
+    Ok(VerbAnswer {
+        text: render(&CompilePlan { nodes, note }, format)?,
         end,
     })
 }
 
-impl NodePlan {
+impl NodeChanges {
     fn new(outcome: &NodeOutcome, old: Option<&Body>, coming: Option<&Body>) -> Self {
         let changes = coming.map(|coming| {
             let old = old.map(objects).unwrap_or_default();
             difference(&old, &objects(coming))
         });
         let (outcome, to) = match outcome {
-            NodeOutcome::Keep | NodeOutcome::Awaited => (Outcome::Keep, None),
-            NodeOutcome::Restored => (Outcome::Restored, None),
-            NodeOutcome::Publish(document) => (Outcome::Publish, Some(document.serial.0)),
+            NodeOutcome::Keep | NodeOutcome::Awaited => (PlannedOutcome::Keep, None),
+            NodeOutcome::Restored => (PlannedOutcome::Restored, None),
+            NodeOutcome::Publish(document) => (PlannedOutcome::Publish, Some(document.serial.0)),
         };
         Self {
             outcome,
@@ -125,10 +127,10 @@ impl NodePlan {
     fn says(&self) -> String {
         let serial = |serial: Option<u64>| serial.map_or("none".to_owned(), |one| one.to_string());
         match self.outcome {
-            Outcome::Keep if self.changes.is_empty() => "nothing changes".to_owned(),
-            Outcome::Keep => "its intent stays, and the cluster document changes".to_owned(),
-            Outcome::Restored => "gets nothing until a person approves".to_owned(),
-            Outcome::Publish => {
+            PlannedOutcome::Keep if self.changes.is_empty() => "nothing changes".to_owned(),
+            PlannedOutcome::Keep => "its intent stays, and the cluster document changes".to_owned(),
+            PlannedOutcome::Restored => "gets nothing until a person approves".to_owned(),
+            PlannedOutcome::Publish => {
                 let serials = format!("serial {} -> {}", serial(self.from), serial(self.to));
                 if self.changes.is_empty() {
                     format!("{serials}, the same objects")
@@ -140,7 +142,7 @@ impl NodePlan {
     }
 }
 
-impl Shown for Plan {
+impl TableOutput for CompilePlan {
     fn table(&self) -> String {
         let mut lines = Vec::new();
         for (node, plan) in &self.nodes {
@@ -149,9 +151,9 @@ impl Shown for Plan {
                 lines.push(format!("  {section:?}"));
                 for one in differences {
                     let word = match one.change {
-                        Change::Added => " (new)",
-                        Change::Removed => " (goes)",
-                        Change::Changed => "",
+                        ObjectChange::Added => " (new)",
+                        ObjectChange::Removed => " (goes)",
+                        ObjectChange::Changed => "",
                     };
                     lines.push(format!("    {}{word}", one.object));
                     lines.extend(one.removed.iter().map(|line| format!("    - {line}")));

@@ -7,8 +7,8 @@ use clap::Args;
 use postern_intent::envelope::{PayloadType, pack};
 use postern_intent::sign::{SignError, sign_bytes};
 
-use super::verify::Kind;
-use super::{Answer, End, VerbError};
+use super::verify::PayloadKind;
+use super::{VerbAnswer, VerbEnd, VerbError};
 use crate::files::FilesError;
 use crate::keys::read_signing_keys;
 
@@ -17,14 +17,14 @@ pub(super) struct Arguments {
     /// The document: JSON of a body, a release or a key set. Its bytes are signed as they are.
     document: PathBuf,
     /// What the document is.
-    #[arg(long, value_enum, default_value_t = Kind::Intent)]
-    kind: Kind,
+    #[arg(long, value_enum, default_value_t = PayloadKind::Intent)]
+    kind: PayloadKind,
     /// Signing keys (PEM, PKCS#8).
     #[arg(long, required = true)]
     key: Vec<PathBuf>,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<Answer, VerbError> {
+pub(super) fn run(arguments: &Arguments) -> Result<VerbAnswer, VerbError> {
     let path = &arguments.document;
     let json = std::fs::read(path).map_err(|source| FilesError::Read {
         path: path.clone(),
@@ -33,18 +33,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<Answer, VerbError> {
     let keys = read_signing_keys(&arguments.key)?;
     let packed = || pack(&json).map_err(|error| VerbError::Sign(SignError::Pack(error)));
     let (kind, payload) = match arguments.kind {
-        Kind::Intent => (PayloadType::Intent, packed()?),
-        Kind::Cluster => (PayloadType::Cluster, packed()?),
-        Kind::Release => (PayloadType::Release, json),
-        Kind::Keyset => (PayloadType::KeySet, json),
+        PayloadKind::Intent => (PayloadType::Intent, packed()?),
+        PayloadKind::Cluster => (PayloadType::Cluster, packed()?),
+        PayloadKind::Release => (PayloadType::Release, json),
+        PayloadKind::Keyset => (PayloadType::KeySet, json),
     };
     let envelope = sign_bytes(kind, &payload, &keys).map_err(VerbError::Sign)?;
     let text = serde_json::to_string(&envelope).map_err(|source| VerbError::Document {
         path: path.clone(),
         source,
     })?;
-    Ok(Answer {
+    Ok(VerbAnswer {
         text,
-        end: End::Well,
+        end: VerbEnd::Well,
     })
 }

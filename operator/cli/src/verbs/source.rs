@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use postern_compile::gate::{Approval, Held};
+use postern_compile::gate::{Approval, PendingApproval};
 use postern_crds::names::SYSTEM_NAMESPACE;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::VerbError;
-use crate::approval::{Effect, Entered};
-use crate::cluster::{Access, Cluster};
-use crate::files::{FilesError, read_approvals, write_atomically};
+use crate::approval::{ApprovalEntry, Effect};
+use crate::cluster::{ClusterConnection, ClusterOptions};
+use crate::files::{ApprovalsFile, FilesError, read_approvals, write_atomically};
 
 /// Which cluster. Without any of it: the one that kubectl would take.
 #[derive(Debug, Args)]
@@ -29,13 +29,13 @@ pub(super) struct ClusterArguments {
 
 impl ClusterArguments {
     /// The cluster.
-    pub(super) fn find(&self) -> Result<Cluster, VerbError> {
-        let access = Access {
+    pub(super) fn find(&self) -> Result<ClusterConnection, VerbError> {
+        let access = ClusterOptions {
             kubeconfig: self.kubeconfig.clone(),
             context: self.context.clone(),
             namespace: self.namespace.clone(),
         };
-        Ok(Cluster::find(&access)?)
+        Ok(ClusterConnection::find(&access)?)
     }
 }
 
@@ -53,13 +53,13 @@ pub(super) struct ReachArguments {
 
 impl ReachArguments {
     /// The cluster.
-    pub(super) fn find(&self) -> Result<Cluster, VerbError> {
-        let access = Access {
+    pub(super) fn find(&self) -> Result<ClusterConnection, VerbError> {
+        let access = ClusterOptions {
             kubeconfig: self.kubeconfig.clone(),
             context: self.context.clone(),
             namespace: SYSTEM_NAMESPACE.to_owned(),
         };
-        Ok(Cluster::find(&access)?)
+        Ok(ClusterConnection::find(&access)?)
     }
 }
 
@@ -76,24 +76,19 @@ pub(super) struct FileArguments {
 }
 
 /// Where approvals are kept.
-pub(super) enum Source {
+pub(super) enum ApprovalStore {
     /// In files.
     Files { verdicts: PathBuf, file: PathBuf },
     /// In a cluster.
-    Cluster(Cluster),
+    Cluster(ClusterConnection),
 }
 
 #[derive(Deserialize)]
-struct Waiting {
-    held: Vec<Held>,
+struct VerdictsFile {
+    held: Vec<PendingApproval>,
 }
 
-#[derive(Serialize)]
-struct Approvals {
-    approvals: Vec<Approval>,
-}
-
-impl Source {
+impl ApprovalStore {
     /// The one that the arguments name.
     pub(super) fn find(
         files: &FileArguments,
@@ -112,7 +107,7 @@ impl Source {
     }
 
     /// What waits.
-    pub(super) fn held(&self) -> Result<Vec<Held>, VerbError> {
+    pub(super) fn held(&self) -> Result<Vec<PendingApproval>, VerbError> {
         match self {
             Self::Files { verdicts, .. } => held_in(verdicts),
             Self::Cluster(cluster) => Ok(cluster.held()?),
@@ -124,7 +119,7 @@ impl Source {
         &self,
         approvals: &[Approval],
         effect: Effect,
-    ) -> Result<Vec<Entered>, VerbError> {
+    ) -> Result<Vec<ApprovalEntry>, VerbError> {
         match self {
             Self::Files { file, .. } => add_to(file, approvals, effect),
             Self::Cluster(cluster) => Ok(cluster.approve(approvals, effect)?),
@@ -132,34 +127,39 @@ impl Source {
     }
 }
 
-fn held_in(verdicts: &Path) -> Result<Vec<Held>, VerbError> {
+fn held_in(verdicts: &Path) -> Result<Vec<PendingApproval>, VerbError> {
     let json = std::fs::read(verdicts).map_err(|source| FilesError::Read {
         path: verdicts.to_owned(),
         source,
     })?;
-    let waiting: Waiting = serde_json::from_slice(&json).map_err(|source| VerbError::Document {
-        path: verdicts.to_owned(),
-        source,
-    })?;
+    let waiting: VerdictsFile =
+        serde_json::from_slice(&json).map_err(|source| VerbError::Document {
+            path: verdicts.to_owned(),
+            source,
+        })?;
     Ok(waiting.held)
 }
 
-fn add_to(file: &Path, approvals: &[Approval], effect: Effect) -> Result<Vec<Entered>, VerbError> {
+fn add_to(
+    file: &Path,
+    approvals: &[Approval],
+    effect: Effect,
+) -> Result<Vec<ApprovalEntry>, VerbError> {
     let mut all = read_approvals(file)?;
-    let entered: Vec<Entered> = approvals
+    let entered: Vec<ApprovalEntry> = approvals
         .iter()
         .map(|approval| match all.contains(approval) {
-            true => Entered::Already,
-            false => Entered::New,
+            true => ApprovalEntry::Already,
+            false => ApprovalEntry::New,
         })
         .collect();
-    if effect == Effect::Trial || !entered.contains(&Entered::New) {
+    if effect == Effect::Trial || !entered.contains(&ApprovalEntry::New) {
         return Ok(entered);
     }
     all.extend_from_slice(approvals);
     all.sort();
     all.dedup();
-    let all = Approvals { approvals: all };
+    let all = ApprovalsFile { approvals: all };
     let yaml = serde_saphyr::to_string(&all).map_err(VerbError::Approvals)?;
     write_atomically(file, yaml.as_bytes())?;
     Ok(entered)

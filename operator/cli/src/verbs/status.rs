@@ -4,9 +4,9 @@ use clap::Args;
 use jiff::Timestamp;
 
 use super::source::ClusterArguments;
-use super::{Answer, VerbError};
+use super::{VerbAnswer, VerbError};
 use crate::output::Format;
-use crate::standing::Standing;
+use crate::overview::ClusterOverview;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -14,7 +14,7 @@ pub(super) struct Arguments {
     cluster: ClusterArguments,
 }
 
-pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbError> {
+pub(super) fn run(arguments: &Arguments, format: Format) -> Result<VerbAnswer, VerbError> {
     let objects = arguments.cluster.find()?.objects()?;
-    Answer::of(&Standing::of(&objects, Timestamp::now()), format)
+    VerbAnswer::of(&ClusterOverview::of(&objects, Timestamp::now()), format)
 }

@@ -14,10 +14,10 @@ use postern_intent::verify::{
 use postern_intent::{Envelope, KeySet, NodeName, Refusal, Uid};
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, End, VerbError};
+use super::{VerbAnswer, VerbEnd, VerbError};
 use crate::files::FilesError;
 use crate::keys::read_trusted_keys;
-use crate::output::{Format, Shown, render};
+use crate::output::{Format, TableOutput, render};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -27,8 +27,8 @@ pub(super) struct Arguments {
     #[arg(long, required = true)]
     trust: Vec<PathBuf>,
     /// What the document is.
-    #[arg(long, value_enum, default_value_t = Kind::Intent)]
-    kind: Kind,
+    #[arg(long, value_enum, default_value_t = PayloadKind::Intent)]
+    kind: PayloadKind,
     /// The node's name; default: the one that the document names.
     #[arg(long)]
     node_name: Option<NodeName>,
@@ -42,7 +42,7 @@ pub(super) struct Arguments {
 
 /// What a document is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Kind {
+pub(super) enum PayloadKind {
     /// What one node is to do.
     Intent,
     /// The facts that all nodes share.
@@ -63,7 +63,7 @@ struct Verification {
     refusal: Option<RefusalRecord>,
 }
 
-pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbError> {
+pub(super) fn run(arguments: &Arguments, format: Format) -> Result<VerbAnswer, VerbError> {
     let keys = read_trusted_keys(&arguments.trust)?;
     let json = fs::read(&arguments.envelope).map_err(|source| FilesError::Read {
         path: arguments.envelope.clone(),
@@ -83,22 +83,22 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<Answer, VerbE
             },
         };
     let end = if verification.accepted {
-        End::Well
+        VerbEnd::Well
     } else {
-        End::Refused
+        VerbEnd::Refused
     };
-    Ok(Answer {
+    Ok(VerbAnswer {
         text: render(&verification, format)?,
         end,
     })
 }
 
 fn verify(arguments: &Arguments, envelope: &Envelope, keys: &KeySet) -> Result<String, Refusal> {
-    if arguments.kind == Kind::Keyset {
+    if arguments.kind == PayloadKind::Keyset {
         return verify_key_set(envelope, keys).map(|verified| verified.digest().to_owned());
     }
     let now = arguments.now.unwrap_or_else(Timestamp::now);
-    if arguments.kind == Kind::Cluster {
+    if arguments.kind == PayloadKind::Cluster {
         let verified = verify_cluster(envelope, keys, now, None)?;
         return Ok(verified.digest().to_owned());
     }
@@ -110,10 +110,10 @@ fn verify(arguments: &Arguments, envelope: &Envelope, keys: &KeySet) -> Result<S
         last: None,
     };
     match arguments.kind {
-        Kind::Intent => {
+        PayloadKind::Intent => {
             verify_intent(envelope, &context).map(|verified| verified.digest().to_owned())
         }
-        Kind::Release | Kind::Keyset | Kind::Cluster => {
+        PayloadKind::Release | PayloadKind::Keyset | PayloadKind::Cluster => {
             verify_release(envelope, &context).map(|verified| verified.digest().to_owned())
         }
     }
@@ -136,7 +136,7 @@ fn addressee(arguments: &Arguments, envelope: &Envelope) -> Result<NodeIdentity,
     })
 }
 
-impl Shown for Verification {
+impl TableOutput for Verification {
     fn table(&self) -> String {
         match (&self.digest, &self.refusal) {
             (Some(digest), _) => format!("accepted, digest {digest}"),

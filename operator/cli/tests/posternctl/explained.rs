@@ -1,9 +1,9 @@
 //! Why a pod of a cluster leaves as it does, by objects as an API server has them.
 
 use jiff::Timestamp;
-use posternctl::cluster::{Exits, PodView, PolicyView, Unreadable};
+use posternctl::cluster::{PodView, PolicyView, ReadExits, UnreadableObject};
 use posternctl::explained::{ExplainedPod, ExplainedPolicy};
-use posternctl::output::Shown as _;
+use posternctl::output::TableOutput as _;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -157,7 +157,7 @@ fn a_pod_that_no_policy_selects_leaves_freely_unless_its_namespace_denies_that()
 #[test]
 fn whether_a_policy_that_could_not_be_read_selects_a_pod_is_not_known() {
     let mut view = view(&[policy("crawler", "other", 5, &json!({}))]);
-    view.policies.push(Err(Unreadable {
+    view.policies.push(Err(UnreadableObject {
         namespace: Some("shop".to_owned()),
         name: "newer".to_owned(),
         why: "no such action".to_owned(),
@@ -180,7 +180,7 @@ fn what_could_not_be_read_is_listed_and_makes_the_answer_one_with_findings() {
         5,
         &status(&json!("eu"), "True", "Ready"),
     )]);
-    view.policies.push(Err(Unreadable {
+    view.policies.push(Err(UnreadableObject {
         namespace: Some("shop".to_owned()),
         name: "newer".to_owned(),
         why: "a field".to_owned(),
@@ -213,9 +213,9 @@ fn a_tenant_without_rights_to_exits_gets_a_good_answer_that_names_them() {
     let deciding = ExplainedPod::deciding(&view, now).expect("a policy");
     assert_eq!(deciding.metadata.name.as_deref(), Some("crawler"));
     let deciding = deciding.clone();
-    view.exits = Exits {
+    view.exits = ReadExits {
         not_permitted: vec!["the right to get exitnodes.postern.dev eu is missing".to_owned()],
-        ..Exits::default()
+        ..ReadExits::default()
     };
     let pod = explained(&view);
     let policy = ExplainedPolicy::of(
@@ -244,9 +244,9 @@ fn a_policy_is_explained_by_its_conditions_and_exits() {
             5,
             &status(&json!("us"), "True", "Ready"),
         ))),
-        exits: Exits {
+        exits: ReadExits {
             by_name: [("eu".to_owned(), None)].into(),
-            ..Exits::default()
+            ..ReadExits::default()
         },
     };
     let found = ExplainedPolicy::of("shop/crawler", &view);

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use postern_compile::snapshot::Settings;
+use postern_compile::snapshot::CompilerSettings;
 use postern_intent::possession::{Claim, prove};
 use postern_intent::verify::{Context, join, parse_envelope, verify_cluster, verify_intent};
 use postern_intent::{Body, KeySet};
@@ -32,7 +32,7 @@ impl Lab {
         let options = PublishOptions {
             signing_keys: vec![key],
             trusted,
-            settings: Settings::default(),
+            settings: CompilerSettings::default(),
         };
         let lab = Self {
             dir,

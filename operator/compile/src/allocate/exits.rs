@@ -9,7 +9,7 @@ use postern_intent::{ExitName, IfName};
 use super::names;
 use super::network::Networks;
 use crate::index::Index;
-use crate::resolve::Exits;
+use crate::resolve::ResolvedExits;
 
 /// The numbers of one exit.
 pub(crate) struct ExitNumbers {
@@ -30,7 +30,7 @@ pub(crate) struct Numbers {
     by_exit: BTreeMap<ExitName, ExitNumbers>,
 }
 
-/// What published bodies mention.
+/// What published documents mention.
 #[derive(Default)]
 struct Mentioned {
     port: BTreeMap<ExitName, u16>,
@@ -40,7 +40,11 @@ struct Mentioned {
 
 impl Numbers {
     /// Gives every exit its numbers; one for which none is left is taken out of use.
-    pub(crate) fn new(index: &Index<'_>, networks: &Networks, exits: &mut Exits<'_>) -> Self {
+    pub(crate) fn new(
+        index: &Index<'_>,
+        networks: &Networks,
+        exits: &mut ResolvedExits<'_>,
+    ) -> Self {
         let mut mentioned = mentioned(index);
         let mut by_exit = BTreeMap::new();
         let names: Vec<ExitName> = exits.all_active().map(|(name, _)| name.clone()).collect();
@@ -126,8 +130,8 @@ fn is_free(index: &Index<'_>, networks: &[IpNet]) -> bool {
 
 fn mentioned(index: &Index<'_>) -> Mentioned {
     let mut found = Mentioned::default();
-    let bodies = index.published.bodies.values();
-    for one in bodies.flat_map(|body| &body.allocations) {
+    let documents = index.published.documents.values();
+    for one in documents.flat_map(|document| &document.allocations) {
         found.port.insert(one.exit.clone(), one.port);
         found.network.insert(one.exit.clone(), one.network);
         found.stem.insert(one.exit.clone(), one.stem.clone());

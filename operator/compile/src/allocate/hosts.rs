@@ -51,11 +51,11 @@ impl Hosts {
     }
 }
 
-/// Every number that a client's own body or its gateway's body mentions.
+/// Every number that a client's own document or its gateway's document mentions.
 fn published(index: &Index<'_>) -> BTreeMap<ExitName, BTreeMap<NodeName, u32>> {
     let mut found: BTreeMap<ExitName, BTreeMap<NodeName, u32>> = BTreeMap::new();
-    let bodies = index.published.bodies.values();
-    for one in bodies.flat_map(|body| &body.allocations) {
+    let documents = index.published.documents.values();
+    for one in documents.flat_map(|document| &document.allocations) {
         let hosts = one.hosts.iter().map(|(node, host)| (node.clone(), *host));
         found.entry(one.exit.clone()).or_default().extend(hosts);
     }

@@ -17,7 +17,7 @@ impl Marks {
     pub(crate) fn new(published: Option<&NodeDocument>, exits: &BTreeSet<ExitName>) -> Self {
         let known: BTreeMap<&ExitName, Mark> = published
             .iter()
-            .flat_map(|body| &body.routes)
+            .flat_map(|document| &document.routes)
             .map(|route| (&route.exit, route.mark))
             .collect();
         let mut taken: BTreeSet<Mark> = known.values().copied().collect();

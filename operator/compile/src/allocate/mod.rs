@@ -1,5 +1,5 @@
 //! Numbers: ports, networks, host numbers, names, marks. What is published keeps its number, and a number that was
-//! given back is not given again while any published body still mentions it.
+//! given back is not given again while any published document still mentions it.
 
 mod exits;
 mod hosts;

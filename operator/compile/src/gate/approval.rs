@@ -2,16 +2,16 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::held::{Ground, Held, HeldUntil};
+use super::held::{HeldUntil, PendingApproval, ReleaseGround};
 use crate::index::Index;
 use crate::snapshot::HeldRecord;
 
-pub(super) fn is_about(record: &HeldRecord, ground: &Ground) -> bool {
+pub(super) fn is_about(record: &HeldRecord, ground: &ReleaseGround) -> bool {
     record.subject == ground.subject && record.cause == ground.cause
 }
 
 /// Did a person approve it?
-pub(super) fn is_approved(index: &Index<'_>, ground: &Ground) -> bool {
+pub(super) fn is_approved(index: &Index<'_>, ground: &ReleaseGround) -> bool {
     let digest = held(index, ground, 0).digest;
     let mut approvals = index.snapshot.approvals.iter();
     approvals.any(|approval| {
@@ -22,7 +22,7 @@ pub(super) fn is_approved(index: &Index<'_>, ground: &Ground) -> bool {
 }
 
 /// How something waits: with the time of its first appearance in the digest, so that an approval fits one time only.
-pub(super) fn held(index: &Index<'_>, ground: &Ground, pods: usize) -> Held {
+pub(super) fn held(index: &Index<'_>, ground: &ReleaseGround, pods: usize) -> PendingApproval {
     let known = &index.snapshot.memory.held;
     let since = known
         .iter()
@@ -36,7 +36,7 @@ pub(super) fn held(index: &Index<'_>, ground: &Ground, pods: usize) -> Held {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    Held {
+    PendingApproval {
         subject: ground.subject.clone(),
         cause: ground.cause,
         digest,

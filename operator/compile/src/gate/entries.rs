@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::held::{Approval, Held};
+use super::held::{Approval, PendingApproval};
 
 /// The approvals of a ConfigMap by the names of their entries. An entry that cannot be read approves nothing and stops no
 /// other.
@@ -18,7 +18,7 @@ pub fn read_entries(
 impl Approval {
     /// The consent to something that waits.
     #[must_use]
-    pub fn of(held: &Held) -> Self {
+    pub fn of(held: &PendingApproval) -> Self {
         Self {
             subject: held.subject.clone(),
             cause: held.cause,

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern_intent::{Namespace, NodeName, Uid};
 
-use super::held::{Cause, Ground, Subject};
-use crate::index::{Before, Index};
+use super::held::{ApprovalCause, ApprovalSubject, ReleaseGround};
+use crate::index::{Index, PublishedClass};
 use crate::select::{Contender, Contenders};
-use crate::snapshot::{Definitions, Pod};
+use crate::snapshot::{Definitions, SnapshotPod};
 
 /// What would be released, by the ground for it.
-pub(super) type Releases = BTreeMap<Ground, BTreeSet<Uid>>;
+pub(super) type Releases = BTreeMap<ReleaseGround, BTreeSet<Uid>>;
 
 /// The pods that each ground would release, on the nodes that are asked for.
 pub(super) fn releases(
@@ -64,12 +64,13 @@ fn ground_of(
     index: &Index<'_>,
     contenders: &Contenders<'_>,
     lifted: &BTreeSet<&Namespace>,
-    pod: &Pod,
-    before: Before<'_>,
-) -> Ground {
+    pod: &SnapshotPod,
+    before: PublishedClass<'_>,
+) -> ReleaseGround {
     let list = contenders.of(&pod.namespace);
     let is_under = |one: &&Contender<'_>| {
-        one.narrowed() && matches!(before, Before::Policy(scope) if scope.policy.uid == one.uid)
+        one.narrowed()
+            && matches!(before, PublishedClass::Policy(scope) if scope.policy.uid == one.uid)
     };
     let own = list.iter().find(is_under);
     let other = || list.iter().find(|one| one.had(&pod.labels));
@@ -78,37 +79,37 @@ fn ground_of(
         return policy_ground(index, policy);
     }
     // A denial that is kept because it was forgotten is known again; what it waits for stays the same.
-    let subject = Subject::Namespace(pod.namespace.clone());
-    let forgotten = waits_for(index, &subject, Cause::Forgotten);
-    Ground {
+    let subject = ApprovalSubject::Namespace(pod.namespace.clone());
+    let forgotten = waits_for(index, &subject, ApprovalCause::Forgotten);
+    ReleaseGround {
         cause: if lifted.contains(&pod.namespace) && !forgotten {
-            Cause::DenyLabelRemoved
+            ApprovalCause::DenyLabelRemoved
         } else {
-            Cause::Forgotten
+            ApprovalCause::Forgotten
         },
         subject,
         identity: String::new(),
     }
 }
 
-fn policy_ground(index: &Index<'_>, one: &Contender<'_>) -> Ground {
+fn policy_ground(index: &Index<'_>, one: &Contender<'_>) -> ReleaseGround {
     let namesake = index
         .policies
         .get(&one.key.namespace)
         .is_some_and(|found| found.contains_key(one.key.name.as_str()));
-    let subject = Subject::Policy(one.key.to_string());
+    let subject = ApprovalSubject::Policy(one.key.to_string());
     // A definition that is applied again changes nothing about how the policy went: what a person approved meanwhile
     // still fits.
-    let went_with_it = waits_for(index, &subject, Cause::DefinitionTerminating);
+    let went_with_it = waits_for(index, &subject, ApprovalCause::DefinitionTerminating);
     let cause = match (one.policy.is_some(), index.snapshot.definitions, namesake) {
-        (true, _, _) => Cause::SelectorChanged,
-        (false, Definitions::Terminating, _) => Cause::DefinitionTerminating,
-        (false, Definitions::Serving, _) if went_with_it => Cause::DefinitionTerminating,
-        (false, Definitions::Serving, true) => Cause::PolicyReplaced,
-        (false, Definitions::Serving, false) if one.is_lost() => Cause::Forgotten,
-        (false, Definitions::Serving, false) => Cause::PolicyDeleted,
+        (true, _, _) => ApprovalCause::SelectorChanged,
+        (false, Definitions::Terminating, _) => ApprovalCause::DefinitionTerminating,
+        (false, Definitions::Serving, _) if went_with_it => ApprovalCause::DefinitionTerminating,
+        (false, Definitions::Serving, true) => ApprovalCause::PolicyReplaced,
+        (false, Definitions::Serving, false) if one.is_lost() => ApprovalCause::Forgotten,
+        (false, Definitions::Serving, false) => ApprovalCause::PolicyDeleted,
     };
-    Ground {
+    ReleaseGround {
         subject,
         cause,
         identity: policy_identity(one),
@@ -116,7 +117,7 @@ fn policy_ground(index: &Index<'_>, one: &Contender<'_>) -> Ground {
 }
 
 /// Does the subject wait on this ground already?
-fn waits_for(index: &Index<'_>, subject: &Subject, cause: Cause) -> bool {
+fn waits_for(index: &Index<'_>, subject: &ApprovalSubject, cause: ApprovalCause) -> bool {
     let mut records = index.snapshot.memory.held.iter();
     records.any(|record| record.subject == *subject && record.cause == cause)
 }

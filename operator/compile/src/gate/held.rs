@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// What a release is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Subject {
+pub enum ApprovalSubject {
     /// A policy: `namespace/name`.
     Policy(String),
     /// A namespace.
@@ -18,7 +18,7 @@ pub enum Subject {
     Node(NodeName),
 }
 
-impl Subject {
+impl ApprovalSubject {
     /// The namespace that it is in or is; none: it is of the cluster.
     #[must_use]
     pub fn namespace(&self) -> Option<Namespace> {
@@ -30,7 +30,7 @@ impl Subject {
     }
 }
 
-impl fmt::Display for Subject {
+impl fmt::Display for ApprovalSubject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Policy(name) => write!(f, "policy {name}"),
@@ -42,7 +42,7 @@ impl fmt::Display for Subject {
 
 /// Why something would loosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Cause {
+pub enum ApprovalCause {
     /// A policy was deleted.
     PolicyDeleted,
     /// A policy of this name is there, but under another UID.
@@ -60,7 +60,7 @@ pub enum Cause {
     Restored,
 }
 
-impl fmt::Display for Cause {
+impl fmt::Display for ApprovalCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
     }
@@ -72,21 +72,21 @@ impl fmt::Display for Cause {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Approval {
     /// What it is about.
-    pub subject: Subject,
+    pub subject: ApprovalSubject,
     /// Why it would loosen.
-    pub cause: Cause,
-    /// [`Held::digest`] of what it loosens.
+    pub cause: ApprovalCause,
+    /// [`PendingApproval::digest`] of what it loosens.
     pub digest: String,
 }
 
 /// Something that waits for an approval.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Held {
+pub struct PendingApproval {
     /// What it is about.
-    pub subject: Subject,
+    pub subject: ApprovalSubject,
     /// Why it would loosen.
-    pub cause: Cause,
+    pub cause: ApprovalCause,
     /// SHA-256 in hex of what would loosen and since when it waits.
     pub digest: String,
     /// Since when.
@@ -113,14 +113,14 @@ pub enum HeldUntil {
 
 /// What a release hangs on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Ground {
-    pub(crate) subject: Subject,
-    pub(crate) cause: Cause,
+pub(crate) struct ReleaseGround {
+    pub(crate) subject: ApprovalSubject,
+    pub(crate) cause: ApprovalCause,
     /// The policy's UID, the node's UID and serial, or nothing.
     pub(crate) identity: String,
 }
 
-impl Cause {
+impl ApprovalCause {
     /// A policy that went with its definition, or came back as another object, may have gone by accident; where
     /// something was lost, nobody can say what may go.
     pub(super) const fn always_held(self) -> bool {

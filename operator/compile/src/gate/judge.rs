@@ -6,25 +6,25 @@ use postern_intent::{Namespace, NodeName, Uid};
 
 use super::approval::{held, is_about, is_approved};
 use super::ground::{Releases, policy_identity, releases};
-use super::held::{Cause, Ground, Held, HeldUntil, Subject};
+use super::held::{ApprovalCause, ApprovalSubject, HeldUntil, PendingApproval, ReleaseGround};
 use super::restored::restored;
 use crate::index::Index;
-use crate::select::{Contenders, Former};
+use crate::select::{Contenders, FormerSelection};
 use crate::snapshot::{HeldRecord, Lifecycle, ReleaseRecord};
 
 /// What the gate decided.
 #[derive(Default)]
-pub(crate) struct Gate {
+pub(crate) struct ReleaseGate {
     /// Pods that may be released although they were enforced.
     pub(crate) released: BTreeSet<Uid>,
     /// Namespaces that deny.
     pub(crate) deny: BTreeSet<Namespace>,
     /// What waits.
-    pub(crate) held: Vec<Held>,
+    pub(crate) held: Vec<PendingApproval>,
     /// What was held before and is not to be forgotten yet: it concerns nodes only that wait themselves, or a person
     /// consented to it and it is not published yet.
     standing: Vec<HeldRecord>,
-    /// Policies some of whose pods go with this compile. Their records stay until the bodies that say so are published.
+    /// Policies some of whose pods go with this compile. Their records stay until the documents that say so are published.
     pub(crate) parting: BTreeSet<Uid>,
     /// Namespaces that denied some of the pods that go with this compile, in the same way.
     pub(crate) lifting: BTreeSet<Namespace>,
@@ -34,7 +34,7 @@ pub(crate) struct Gate {
     pub(crate) releases: Vec<ReleaseRecord>,
 }
 
-impl Gate {
+impl ReleaseGate {
     /// Decides what may go, and marks in `contenders` what is kept.
     pub(crate) fn judge(index: &Index<'_>, contenders: &mut Contenders<'_>) -> Self {
         keep_in_ending_namespaces(index, contenders);
@@ -56,27 +56,30 @@ impl Gate {
         let (always, counted): (Vec<_>, Vec<_>) = open
             .into_iter()
             .partition(|(ground, _)| ground.cause.always_held() || waits(index, ground));
-        let Judged {
+        let ReleaseGroups {
             free,
             later,
             too_large,
         } = gate.within_the_window(index, counted);
         // With its time: the approval stays good until what it lets go is published.
         let consented = consented.into_iter();
-        let consented: BTreeSet<Ground> = consented.chain(grounds(&approved)).collect();
+        let consented: BTreeSet<ReleaseGround> = consented.chain(grounds(&approved)).collect();
         gate.part(contenders, approved.into_iter().chain(free));
         let until = |until: HeldUntil| move |(ground, pods)| (ground, (pods, until));
         let stopped = always.into_iter().chain(too_large);
         let stopped = stopped.map(until(HeldUntil::Approved));
         let later = later.into_iter().map(until(HeldUntil::Window));
-        let stopped: BTreeMap<Ground, (BTreeSet<Uid>, HeldUntil)> = stopped.chain(later).collect();
-        let kept: BTreeSet<&Ground> = stopped.keys().chain(&resting).collect();
+        let stopped: BTreeMap<ReleaseGround, (BTreeSet<Uid>, HeldUntil)> =
+            stopped.chain(later).collect();
+        let kept: BTreeSet<&ReleaseGround> = stopped.keys().chain(&resting).collect();
         keep(contenders, &kept);
         gate.deny = denials(index, &lifted, &kept);
-        let stopped = stopped.iter().map(|(ground, (pods, until))| Held {
-            until: *until,
-            ..held(index, ground, pods.len())
-        });
+        let stopped = stopped
+            .iter()
+            .map(|(ground, (pods, until))| PendingApproval {
+                until: *until,
+                ..held(index, ground, pods.len())
+            });
         gate.held = stopped.chain(waiting.values().cloned()).collect();
         gate.standing = records(index, &resting.union(&consented).collect());
         gate.restored = waiting.into_keys().collect();
@@ -88,11 +91,11 @@ impl Gate {
     /// namespace's own, so that what one tenant lets go keeps no other waiting, under a cap for the cluster; what fits goes
     /// in the order in which it began to wait. A pod counts once in a window: what is let go again, because what said so
     /// was not published, goes on going although the limit shrinks with what others of it were published.
-    fn within_the_window(&mut self, index: &Index<'_>, counted: Listed) -> Judged {
+    fn within_the_window(&mut self, index: &Index<'_>, counted: ReleaseList) -> ReleaseGroups {
         let limit = limit(index);
         let mut window = Window::of(&self.releases);
-        let mut judged = Judged::default();
-        let since = |ground: &Ground| {
+        let mut judged = ReleaseGroups::default();
+        let since = |ground: &ReleaseGround| {
             let mut records = index.snapshot.memory.held.iter();
             let known = records.find(|record| is_about(record, ground));
             known.map_or(index.snapshot.now, |record| record.since)
@@ -128,20 +131,20 @@ impl Gate {
     fn part(
         &mut self,
         contenders: &Contenders<'_>,
-        going: impl Iterator<Item = (Ground, BTreeSet<Uid>)>,
+        going: impl Iterator<Item = (ReleaseGround, BTreeSet<Uid>)>,
     ) {
         let mut policies = BTreeSet::new();
         for (ground, pods) in going.filter(|(_, pods)| !pods.is_empty()) {
             self.released.extend(pods);
             match (ground.subject, ground.cause) {
-                (Subject::Policy(_), _) => {
+                (ApprovalSubject::Policy(_), _) => {
                     policies.insert(ground.identity);
                 }
-                (Subject::Namespace(name), Cause::DenyLabelRemoved) => {
+                (ApprovalSubject::Namespace(name), ApprovalCause::DenyLabelRemoved) => {
                     self.lifting.insert(name);
                 }
                 // What was forgotten stays forgotten.
-                (Subject::Namespace(_) | Subject::Node(_), _) => {}
+                (ApprovalSubject::Namespace(_) | ApprovalSubject::Node(_), _) => {}
             }
         }
         self.parting = named(contenders, &policies).collect();
@@ -159,20 +162,20 @@ impl Gate {
     }
 }
 
-type Listed = Vec<(Ground, BTreeSet<Uid>)>;
+type ReleaseList = Vec<(ReleaseGround, BTreeSet<Uid>)>;
 
 /// How many namespaces may use up their limit in one window, which is the cap for the cluster.
 const NAMESPACES_AT_ONCE: usize = 2;
 
 /// What becomes of releases that are counted.
 #[derive(Default)]
-struct Judged {
+struct ReleaseGroups {
     /// They go.
-    free: Listed,
+    free: ReleaseList,
     /// They fit by themselves, and wait until others have left the window.
-    later: Listed,
+    later: ReleaseList,
     /// They are more than the limit by themselves.
-    too_large: Listed,
+    too_large: ReleaseList,
 }
 
 /// Pods that were let go lately.
@@ -207,13 +210,13 @@ impl Window {
     }
 }
 
-fn grounds(listed: &Listed) -> impl Iterator<Item = Ground> {
+fn grounds(listed: &ReleaseList) -> impl Iterator<Item = ReleaseGround> {
     listed.iter().map(|(ground, _)| ground.clone())
 }
 
 /// What once waited for a person goes on waiting, also under another cause: time alone approves nothing, and neither does
 /// deleting what took the place of the policy that went. What waits for its turn in the window is judged again.
-fn waits(index: &Index<'_>, ground: &Ground) -> bool {
+fn waits(index: &Index<'_>, ground: &ReleaseGround) -> bool {
     let mut records = index.snapshot.memory.held.iter();
     records.any(|record| record.subject == ground.subject && record.until == HeldUntil::Approved)
 }
@@ -237,21 +240,21 @@ fn keep_in_ending_namespaces(index: &Index<'_>, contenders: &mut Contenders<'_>)
     for one in contenders.iter_mut() {
         let populated = index.pods.contains_key(&one.key.namespace);
         if populated && index.is_ending(&one.key.namespace) {
-            one.former = Former::Kept;
+            one.former = FormerSelection::Kept;
         }
     }
 }
 
 /// Grounds that concern waiting nodes only. They are judged when those nodes are; until then they are kept, so that
 /// nothing is forgotten that the judgement needs.
-fn resting(judged: &Releases, of_waiting: impl FnOnce() -> Releases) -> BTreeSet<Ground> {
+fn resting(judged: &Releases, of_waiting: impl FnOnce() -> Releases) -> BTreeSet<ReleaseGround> {
     let grounds = of_waiting().into_keys();
     grounds
         .filter(|ground| !judged.contains_key(ground))
         .collect()
 }
 
-fn records(index: &Index<'_>, standing: &BTreeSet<&Ground>) -> Vec<HeldRecord> {
+fn records(index: &Index<'_>, standing: &BTreeSet<&ReleaseGround>) -> Vec<HeldRecord> {
     let known = index.snapshot.memory.held.iter();
     let of = |record: &&HeldRecord| {
         let mut grounds = standing.iter();
@@ -277,7 +280,7 @@ fn lifted_denials<'a>(index: &Index<'a>) -> BTreeSet<&'a Namespace> {
 fn denials(
     index: &Index<'_>,
     lifted: &BTreeSet<&Namespace>,
-    kept: &BTreeSet<&Ground>,
+    kept: &BTreeSet<&ReleaseGround>,
 ) -> BTreeSet<Namespace> {
     let asked = index
         .namespaces
@@ -289,21 +292,21 @@ fn denials(
         populated && !lifted.contains(name)
     });
     let kept = kept.iter().filter_map(|ground| match &ground.subject {
-        Subject::Namespace(name) => Some(name),
-        Subject::Policy(_) | Subject::Node(_) => None,
+        ApprovalSubject::Namespace(name) => Some(name),
+        ApprovalSubject::Policy(_) | ApprovalSubject::Node(_) => None,
     });
     asked.chain(going).chain(kept).cloned().collect()
 }
 
 /// What is stopped goes on selecting what it selected.
-fn keep(contenders: &mut Contenders<'_>, kept: &BTreeSet<&Ground>) {
+fn keep(contenders: &mut Contenders<'_>, kept: &BTreeSet<&ReleaseGround>) {
     let held = kept
         .iter()
-        .filter(|ground| matches!(ground.subject, Subject::Policy(_)));
+        .filter(|ground| matches!(ground.subject, ApprovalSubject::Policy(_)));
     let held: BTreeSet<String> = held.map(|ground| ground.identity.clone()).collect();
     let held: BTreeSet<Uid> = named(contenders, &held).collect();
     for one in contenders.iter_mut().filter(|one| held.contains(&one.uid)) {
-        one.former = Former::Held;
+        one.former = FormerSelection::Held;
     }
 }
 

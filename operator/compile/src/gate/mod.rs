@@ -9,5 +9,5 @@ mod judge;
 mod restored;
 
 pub use entries::read_entries;
-pub use held::{Approval, Cause, Held, HeldUntil, Subject};
-pub(crate) use judge::Gate;
+pub use held::{Approval, ApprovalCause, ApprovalSubject, HeldUntil, PendingApproval};
+pub(crate) use judge::ReleaseGate;

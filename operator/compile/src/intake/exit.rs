@@ -9,33 +9,33 @@ use postern_intent::{Address, Prefix};
 
 use super::error::{IntakeError, Reader};
 use super::invalid;
-use crate::snapshot::{AllowedNamespaces, Exit, ExitTerms, Refusal, Selector};
+use crate::snapshot::{ExitNamespaces, ExitTerms, ParsedSelector, SnapshotExit, SpecRefusal};
 
 /// Takes in an exit.
 ///
 /// # Errors
-/// [`IntakeError`] if it has no usable name. Everything else is a refusal in [`Exit::terms`].
-pub fn exit(object: &ExitNode) -> Result<Exit, IntakeError> {
+/// [`IntakeError`] if it has no usable name. Everything else is a refusal in [`SnapshotExit::terms`].
+pub fn exit(object: &ExitNode) -> Result<SnapshotExit, IntakeError> {
     let reader = Reader::new("ExitNode", &object.metadata);
     let unknown = honoured::not_implemented(object);
     let terms = if unknown.is_empty() {
         terms(&object.spec)
     } else {
-        Err(Refusal {
+        Err(SpecRefusal {
             reason: Reason::NotImplemented,
             message: honoured::message(&unknown),
         })
     };
-    Ok(Exit {
+    Ok(SnapshotExit {
         name: reader.name()?,
         generation: object.metadata.generation.unwrap_or_default(),
         terms,
     })
 }
 
-fn terms(spec: &ExitNodeSpec) -> Result<ExitTerms, Refusal> {
+fn terms(spec: &ExitNodeSpec) -> Result<ExitTerms, SpecRefusal> {
     let Some(gateway) = &spec.gateway else {
-        return Err(Refusal {
+        return Err(SpecRefusal {
             reason: Reason::NotImplemented,
             message: "exits without spec.gateway are not honoured by this version".to_owned(),
         });
@@ -59,7 +59,7 @@ fn terms(spec: &ExitNodeSpec) -> Result<ExitTerms, Refusal> {
     })
 }
 
-fn uplink(gateway: &Gateway) -> Result<Option<postern_intent::IfName>, Refusal> {
+fn uplink(gateway: &Gateway) -> Result<Option<postern_intent::IfName>, SpecRefusal> {
     let parse = |name: &String| {
         name.parse()
             .map_err(|error| invalid(format!("spec.gateway.interface: {error}")))
@@ -67,7 +67,7 @@ fn uplink(gateway: &Gateway) -> Result<Option<postern_intent::IfName>, Refusal> 
     gateway.interface.as_ref().map(parse).transpose()
 }
 
-fn mtu(mtu: Option<u32>) -> Result<Option<u16>, Refusal> {
+fn mtu(mtu: Option<u32>) -> Result<Option<u16>, SpecRefusal> {
     // The smallest MTU of IPv6 (RFC 8200, section 5).
     let checked = |mtu: u32| u16::try_from(mtu).ok().filter(|mtu| *mtu >= 1280);
     mtu.map(|mtu| {
@@ -76,14 +76,14 @@ fn mtu(mtu: Option<u32>) -> Result<Option<u16>, Refusal> {
     .transpose()
 }
 
-fn allowed(spec: &ExitNodeSpec) -> Result<AllowedNamespaces, Refusal> {
+fn allowed(spec: &ExitNodeSpec) -> Result<ExitNamespaces, SpecRefusal> {
     match (
         spec.allowed_namespaces.from,
         &spec.allowed_namespaces.selector,
     ) {
-        (FromNamespaces::All, _) => Ok(AllowedNamespaces::All),
+        (FromNamespaces::All, _) => Ok(ExitNamespaces::All),
         (FromNamespaces::Selector, Some(written)) => {
-            selector("spec.allowedNamespaces.selector", written).map(AllowedNamespaces::Selector)
+            selector("spec.allowedNamespaces.selector", written).map(ExitNamespaces::Selector)
         }
         (FromNamespaces::Selector, None) => Err(invalid(
             "spec.allowedNamespaces: from Selector needs selector; write it, or from: All",
@@ -94,11 +94,11 @@ fn allowed(spec: &ExitNodeSpec) -> Result<AllowedNamespaces, Refusal> {
 fn selector(
     field: &str,
     written: &k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector,
-) -> Result<Selector, Refusal> {
-    Selector::try_from(written.clone()).map_err(|error| invalid(format!("{field}: {error}")))
+) -> Result<ParsedSelector, SpecRefusal> {
+    ParsedSelector::try_from(written.clone()).map_err(|error| invalid(format!("{field}: {error}")))
 }
 
-fn address(text: &str) -> Result<Address, Refusal> {
+fn address(text: &str) -> Result<Address, SpecRefusal> {
     text.parse().map_err(|_| {
         invalid(format!(
             "spec.gateway.egressIPs: {text:?} is not an IP address"
@@ -106,7 +106,7 @@ fn address(text: &str) -> Result<Address, Refusal> {
     })
 }
 
-pub(super) fn prefix(field: &str, text: &str) -> Result<Prefix, Refusal> {
+pub(super) fn prefix(field: &str, text: &str) -> Result<Prefix, SpecRefusal> {
     text.parse()
         .map_err(|error| invalid(format!("{field}: {error}")))
 }

@@ -17,11 +17,11 @@ pub use report::{ProofCheck, report};
 
 use postern_crds::conditions::Reason;
 
-use crate::snapshot::Refusal;
+use crate::snapshot::SpecRefusal;
 
 /// A refusal because a value cannot be used.
-fn invalid(message: impl Into<String>) -> Refusal {
-    Refusal {
+fn invalid(message: impl Into<String>) -> SpecRefusal {
+    SpecRefusal {
         reason: Reason::Invalid,
         message: message.into(),
     }

@@ -7,14 +7,14 @@ use postern_crds::names::CLUSTER_INTENT;
 use postern_intent::{Address, NodeName, PodName, Prefix};
 
 use super::error::{IntakeError, Reader};
-use crate::snapshot::{Attachment, Namespace, Node, Pod, Service};
+use crate::snapshot::{PodNetwork, SnapshotNamespace, SnapshotNode, SnapshotPod, SnapshotService};
 
 /// Takes in a node.
 ///
 /// # Errors
 /// [`IntakeError`] if it has no usable name or UID, or a pod range that is none, or the name that is kept for the cluster
 /// document.
-pub fn node(object: &v1::Node) -> Result<Node, IntakeError> {
+pub fn node(object: &v1::Node) -> Result<SnapshotNode, IntakeError> {
     let reader = Reader::new("Node", &object.metadata);
     let name: NodeName = reader.name()?;
     if name.as_str() == CLUSTER_INTENT {
@@ -36,7 +36,7 @@ pub fn node(object: &v1::Node) -> Result<Node, IntakeError> {
         .iter()
         .map(|text| reader.parse::<Prefix>(text))
         .collect::<Result<_, _>>()?;
-    Ok(Node {
+    Ok(SnapshotNode {
         name,
         uid: reader.uid()?,
         labels: reader.labels(),
@@ -67,7 +67,7 @@ fn node_addresses(object: &v1::Node) -> Vec<Address> {
 ///
 /// # Errors
 /// [`IntakeError`] if it has no usable name, namespace, UID or node.
-pub fn pod(object: &v1::Pod) -> Result<Option<Pod>, IntakeError> {
+pub fn pod(object: &v1::Pod) -> Result<Option<SnapshotPod>, IntakeError> {
     let reader = Reader::new("Pod", &object.metadata);
     let spec = object.spec.as_ref();
     let phase = object
@@ -84,16 +84,16 @@ pub fn pod(object: &v1::Pod) -> Result<Option<Pod>, IntakeError> {
         return Ok(None);
     }
     let host = spec.and_then(|spec| spec.host_network) == Some(true);
-    Ok(Some(Pod {
+    Ok(Some(SnapshotPod {
         namespace: reader.namespace()?,
         name: reader.name()?,
         uid: reader.uid()?,
         node: reader.parse(node)?,
         labels: reader.labels(),
         attachment: if host {
-            Attachment::Host
+            PodNetwork::Host
         } else {
-            Attachment::Own
+            PodNetwork::Own
         },
         addresses: pod_addresses(object),
         lifecycle: reader.lifecycle(),
@@ -118,7 +118,7 @@ fn pod_addresses(object: &v1::Pod) -> BTreeSet<Address> {
 ///
 /// # Errors
 /// [`IntakeError`] if it has no usable name or namespace.
-pub fn service(object: &v1::Service) -> Result<Option<Service>, IntakeError> {
+pub fn service(object: &v1::Service) -> Result<Option<SnapshotService>, IntakeError> {
     let reader = Reader::new("Service", &object.metadata);
     let spec = object.spec.as_ref();
     let kind = spec.and_then(|spec| spec.type_.as_deref());
@@ -146,7 +146,7 @@ pub fn service(object: &v1::Service) -> Result<Option<Service>, IntakeError> {
     let (ports, node_ports): (Vec<_>, Vec<_>) = written.unzip();
     let node_ports: BTreeSet<u16> = node_ports.into_iter().flatten().flatten().collect();
     let is_reached = !addresses.is_empty() || !node_ports.is_empty();
-    Ok(is_reached.then(|| Service {
+    Ok(is_reached.then(|| SnapshotService {
         namespace,
         name: name.into(),
         addresses,
@@ -159,9 +159,9 @@ pub fn service(object: &v1::Service) -> Result<Option<Service>, IntakeError> {
 ///
 /// # Errors
 /// [`IntakeError`] if it has no usable name.
-pub fn namespace(object: &v1::Namespace) -> Result<Namespace, IntakeError> {
+pub fn namespace(object: &v1::Namespace) -> Result<SnapshotNamespace, IntakeError> {
     let reader = Reader::new("Namespace", &object.metadata);
-    Ok(Namespace {
+    Ok(SnapshotNamespace {
         name: reader.name()?,
         labels: reader.labels(),
         lifecycle: reader.lifecycle(),

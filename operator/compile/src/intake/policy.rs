@@ -14,7 +14,9 @@ use postern_intent::body::{
 use super::error::{IntakeError, Reader};
 use super::exit::{lan, prefix};
 use super::invalid;
-use crate::snapshot::{Ceiling, Permission, Policy, PolicyKey, PolicyTerms, Refusal, Selector};
+use crate::snapshot::{
+    Ceiling, ParsedSelector, Permission, PolicyKey, PolicyTerms, SnapshotPolicy, SpecRefusal,
+};
 
 /// What a rule without `to` is about.
 const EVERYWHERE: [&str; 2] = ["0.0.0.0/0", "::/0"];
@@ -25,16 +27,16 @@ const DNS_PORT: u16 = 53;
 /// Takes in a policy and holds it against what tenants may ask for.
 ///
 /// # Errors
-/// [`IntakeError`] if it has no usable name, namespace or UID. Everything else is a refusal in [`Policy::terms`].
-pub fn policy(object: &EgressPolicy, ceiling: &Ceiling) -> Result<Policy, IntakeError> {
+/// [`IntakeError`] if it has no usable name, namespace or UID. Everything else is a refusal in [`SnapshotPolicy::terms`].
+pub fn policy(object: &EgressPolicy, ceiling: &Ceiling) -> Result<SnapshotPolicy, IntakeError> {
     let reader = Reader::new("EgressPolicy", &object.metadata);
     let name: postern_intent::PodName = reader.name()?;
-    let selector = Selector::try_from(object.spec.pod_selector.clone());
+    let selector = ParsedSelector::try_from(object.spec.pod_selector.clone());
     let mut terms = terms(object).and_then(|terms| permitted(object, terms, ceiling));
     if let Err(error) = &selector {
         terms = Err(invalid(format!("spec.podSelector: {error}")));
     }
-    Ok(Policy {
+    Ok(SnapshotPolicy {
         key: PolicyKey {
             namespace: reader.namespace()?,
             name: name.into(),
@@ -42,16 +44,16 @@ pub fn policy(object: &EgressPolicy, ceiling: &Ceiling) -> Result<Policy, Intake
         uid: reader.uid()?,
         generation: object.metadata.generation.unwrap_or_default(),
         // Nobody can say whom a broken selector means, so it is taken to mean everybody.
-        selector: selector.unwrap_or_else(|_| Selector::everything()),
+        selector: selector.unwrap_or_else(|_| ParsedSelector::everything()),
         priority: object.spec.priority,
         terms,
     })
 }
 
-fn terms(object: &EgressPolicy) -> Result<PolicyTerms, Refusal> {
+fn terms(object: &EgressPolicy) -> Result<PolicyTerms, SpecRefusal> {
     let unknown = honoured::not_implemented(object);
     if !unknown.is_empty() {
-        return Err(Refusal {
+        return Err(SpecRefusal {
             reason: Reason::NotImplemented,
             message: honoured::message(&unknown),
         });
@@ -102,7 +104,7 @@ fn permitted(
     object: &EgressPolicy,
     terms: PolicyTerms,
     ceiling: &Ceiling,
-) -> Result<PolicyTerms, Refusal> {
+) -> Result<PolicyTerms, SpecRefusal> {
     let asked = &terms.terms;
     let asks = [
         ("spec.lanAccess", asked.lan == Access::Allow, ceiling.lan),
@@ -118,7 +120,7 @@ fn permitted(
         ),
     ];
     let not_permitted = |message: String| {
-        Err(Refusal {
+        Err(SpecRefusal {
             reason: Reason::NotPermitted,
             message,
         })
@@ -140,7 +142,7 @@ fn permitted(
     Ok(terms)
 }
 
-fn exit(written: &crd::ExitRef) -> Result<ExitName, Refusal> {
+fn exit(written: &crd::ExitRef) -> Result<ExitName, SpecRefusal> {
     written
         .name
         .parse()
@@ -154,7 +156,7 @@ const fn action(action: crd::Action) -> Access {
     }
 }
 
-fn rule(position: usize, written: &crd::PolicyRule) -> Result<Rule, Refusal> {
+fn rule(position: usize, written: &crd::PolicyRule) -> Result<Rule, SpecRefusal> {
     let field = format!("spec.rules[{position}]");
     // The schema refuses it too; a manifest that never met an API server could open everything by saying nothing.
     if written.to.is_empty() && written.ports.is_empty() {
@@ -187,7 +189,7 @@ fn rule(position: usize, written: &crd::PolicyRule) -> Result<Rule, Refusal> {
 }
 
 /// The schema refuses these too; a manifest that never met an API server would open more than it says.
-fn ports(field: &str, written: &crd::PortRange) -> Result<PortRange, Refusal> {
+fn ports(field: &str, written: &crd::PortRange) -> Result<PortRange, SpecRefusal> {
     let protocol = match written.protocol {
         crd::Protocol::TCP => Protocol::Tcp,
         crd::Protocol::UDP => Protocol::Udp,
@@ -210,12 +212,12 @@ fn ports(field: &str, written: &crd::PortRange) -> Result<PortRange, Refusal> {
     Ok(PortRange { protocol, from, to })
 }
 
-fn dns(written: &crd::Dns) -> Result<DnsTerms, Refusal> {
+fn dns(written: &crd::Dns) -> Result<DnsTerms, SpecRefusal> {
     let mode = match written.mode {
         crd::DnsMode::Forward => DnsMode::Forward,
         crd::DnsMode::Block => DnsMode::Block,
         crd::DnsMode::Filter => {
-            return Err(Refusal {
+            return Err(SpecRefusal {
                 reason: Reason::NotImplemented,
                 message: "spec.dns.mode: Filter is not honoured by this version".to_owned(),
             });

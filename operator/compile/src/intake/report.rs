@@ -12,7 +12,8 @@ use postern_intent::{ExitName, NodeName, NodeUid, SectionDigest, Serial, Uid};
 
 use super::error::{IntakeError, Reader};
 use crate::snapshot::{
-    Freshness, Guard, PathFault, Possession, Report, ReportedExit, ReportedKey, ReportedScope,
+    Freshness, Guard, PathFault, Possession, ReportedExit, ReportedKey, ReportedScope,
+    SnapshotReport,
 };
 
 /// Says whether one of the proofs in a report is good. It is given, because it takes a private key.
@@ -26,14 +27,14 @@ pub fn report(
     object: &NodeReport,
     now: Timestamp,
     is_proved: ProofCheck<'_>,
-) -> Result<Report, IntakeError> {
+) -> Result<SnapshotReport, IntakeError> {
     let reader = Reader::new("NodeReport", &object.metadata);
     let status = object.status.as_ref();
     let (node, uid) = (reader.name()?, reader.parse(&object.spec.node_uid)?);
     let verified_at = status.and_then(|status| status.verified_at.as_ref());
     let sealed =
         status.is_some_and(|status| is_true(&status.conditions, ConditionType::FailClosed));
-    Ok(Report {
+    Ok(SnapshotReport {
         key: status.and_then(|status| key(status, &node, &uid, is_proved)),
         node,
         uid,

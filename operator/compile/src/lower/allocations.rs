@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use postern_intent::ExitName;
 use postern_intent::body::{ExitAllocation, Tunnel, TunnelRole};
 
-use super::{Context, NodePlan};
+use super::{LoweringContext, NodePlan};
 
 /// The allocations of the exits that the tunnels of a node belong to, by exit.
 pub(crate) fn lower(
-    context: &Context<'_>,
+    context: &LoweringContext<'_>,
     plan: &NodePlan<'_>,
     tunnels: &[Tunnel],
 ) -> Vec<ExitAllocation> {

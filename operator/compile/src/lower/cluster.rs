@@ -8,14 +8,14 @@ use postern_intent::body::{Cluster, PortSpan};
 use postern_intent::{Address, Namespace, Prefix};
 
 use crate::allocate::Numbers;
-use crate::gate::Gate;
+use crate::gate::ReleaseGate;
 use crate::index::Index;
-use crate::resolve::Exits;
+use crate::resolve::ResolvedExits;
 use crate::select::Contenders;
-use crate::snapshot::Service;
+use crate::snapshot::SnapshotService;
 
 /// What the cluster document says. O(nodes + services · log services).
-pub(crate) fn facts(index: &Index<'_>, exits: &Exits<'_>, numbers: &Numbers) -> Cluster {
+pub(crate) fn facts(index: &Index<'_>, exits: &ResolvedExits<'_>, numbers: &Numbers) -> Cluster {
     let settings = &index.snapshot.settings;
     let of_nodes = index.nodes.values().flat_map(|node| &node.pod_ranges);
     let services = &index.snapshot.services;
@@ -41,7 +41,7 @@ pub(crate) fn facts(index: &Index<'_>, exits: &Exits<'_>, numbers: &Numbers) -> 
 }
 
 /// Namespaces whose unlisted pods are held.
-pub(crate) fn guarded(contenders: &Contenders<'_>, gate: &Gate) -> BTreeSet<Namespace> {
+pub(crate) fn guarded(contenders: &Contenders<'_>, gate: &ReleaseGate) -> BTreeSet<Namespace> {
     let mut guarded = contenders.namespaces();
     guarded.extend(gate.deny.iter().cloned());
     guarded
@@ -59,7 +59,7 @@ pub(super) fn merged<'a>(prefixes: impl Iterator<Item = &'a Prefix>) -> Vec<Pref
 }
 
 /// The range of the settings, and every NodePort that lies outside of it. O(services · log services).
-fn node_ports(range: PortSpan, services: &[Service]) -> Vec<PortSpan> {
+fn node_ports(range: PortSpan, services: &[SnapshotService]) -> Vec<PortSpan> {
     let of_services = services.iter().flat_map(|service| &service.node_ports);
     let single = of_services.map(|port| PortSpan {
         from: *port,
@@ -70,7 +70,7 @@ fn node_ports(range: PortSpan, services: &[Service]) -> Vec<PortSpan> {
 
 /// Every node translates an external address, whoever owns it. Where the owner is another node, a packet that this
 /// node did not translate in time would be translated there, as a NodePort is.
-fn node_services(services: &[Service], nodes: &BTreeSet<Address>) -> BTreeSet<SocketAddr> {
+fn node_services(services: &[SnapshotService], nodes: &BTreeSet<Address>) -> BTreeSet<SocketAddr> {
     services
         .iter()
         .flat_map(|service| {
@@ -84,7 +84,11 @@ fn node_services(services: &[Service], nodes: &BTreeSet<Address>) -> BTreeSet<So
 }
 
 /// Where every active gateway listens, on each of its addresses.
-fn endpoints(index: &Index<'_>, exits: &Exits<'_>, numbers: &Numbers) -> BTreeSet<SocketAddr> {
+fn endpoints(
+    index: &Index<'_>,
+    exits: &ResolvedExits<'_>,
+    numbers: &Numbers,
+) -> BTreeSet<SocketAddr> {
     exits
         .all_active()
         .filter_map(|(exit, active)| Some((index.nodes.get(active.gateway)?, numbers.get(exit)?)))

@@ -1,4 +1,4 @@
-//! Digests of the parts of a body that a status is about. A node repeats a digest in its report once it has read the part
+//! Digests of the parts of a document that a status is about. A node repeats a digest in its report once it has read the part
 //! back, so that a refresh, or a change of something else, changes no status.
 
 use std::collections::BTreeMap;
@@ -9,18 +9,18 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 /// Writes the digest of every scope, used exit and served exit.
-pub(crate) fn stamp(body: &mut NodeDocument) {
+pub(crate) fn stamp(document: &mut NodeDocument) {
     let mut used: BTreeMap<ExitName, SectionDigest> = BTreeMap::new();
     let mut served: BTreeMap<ExitName, SectionDigest> = BTreeMap::new();
-    for route in &mut body.routes {
-        route.digest = of_used(route, &body.tunnels);
+    for route in &mut document.routes {
+        route.digest = of_used(route, &document.tunnels);
         used.insert(route.exit.clone(), route.digest.clone());
     }
-    for exit in &mut body.nat {
-        exit.digest = of_served(exit, &body.tunnels);
+    for exit in &mut document.nat {
+        exit.digest = of_served(exit, &document.tunnels);
         served.insert(exit.exit.clone(), exit.digest.clone());
     }
-    for scope in &mut body.firewall {
+    for scope in &mut document.firewall {
         scope.digest = none();
         let way = scope.tunnel_exit().and_then(|exit| used.get(exit));
         let way = way.or_else(|| scope.local_exit().and_then(|exit| served.get(exit)));

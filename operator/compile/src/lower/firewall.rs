@@ -3,10 +3,10 @@
 use postern_intent::body::{Access, FailureMode, Scope, Way};
 
 use super::node::ScopePlan;
-use super::{Context, NodePlan, digest};
+use super::{LoweringContext, NodePlan, digest};
 
 /// The scopes of a node, by id.
-pub(crate) fn lower(context: &Context<'_>, plan: &NodePlan<'_>) -> Vec<Scope> {
+pub(crate) fn lower(context: &LoweringContext<'_>, plan: &NodePlan<'_>) -> Vec<Scope> {
     let mut scopes: Vec<Scope> = plan
         .scopes
         .values()
@@ -16,7 +16,7 @@ pub(crate) fn lower(context: &Context<'_>, plan: &NodePlan<'_>) -> Vec<Scope> {
     scopes
 }
 
-fn lower_scope(context: &Context<'_>, scope: &ScopePlan<'_>) -> Scope {
+fn lower_scope(context: &LoweringContext<'_>, scope: &ScopePlan<'_>) -> Scope {
     let mut terms = scope.plan.terms.clone();
     terms.lan = both(terms.lan, exit_lan(context, scope));
     Scope {
@@ -30,7 +30,7 @@ fn lower_scope(context: &Context<'_>, scope: &ScopePlan<'_>) -> Scope {
     }
 }
 
-fn exit_lan(context: &Context<'_>, scope: &ScopePlan<'_>) -> Access {
+fn exit_lan(context: &LoweringContext<'_>, scope: &ScopePlan<'_>) -> Access {
     match scope.way {
         Way::Tunnel | Way::LocalExit => {
             let exit = scope.plan.way.exit();

@@ -1,9 +1,9 @@
 //! From plans to documents: one file for each section.
 
 mod allocations;
-pub(crate) mod body;
 pub(crate) mod cluster;
 pub(crate) mod digest;
+pub(crate) mod document;
 mod firewall;
 mod nat;
 mod node;
@@ -18,18 +18,18 @@ use postern_intent::{ExitName, NodeName};
 use crate::allocate::{Hosts, Networks, Numbers};
 use crate::assign::Assignment;
 use crate::index::Index;
-use crate::pins::Keys;
-use crate::resolve::{Exits, Plans};
+use crate::pins::PinnedKeys;
+use crate::resolve::{PolicyPlans, ResolvedExits};
 
 pub(crate) use node::{NodePlan, clients, peers};
 
-/// Everything that a body is made of.
-pub(crate) struct Context<'a> {
+/// Everything that a document is made of.
+pub(crate) struct LoweringContext<'a> {
     pub(crate) index: &'a Index<'a>,
-    pub(crate) exits: &'a Exits<'a>,
-    pub(crate) plans: &'a Plans,
+    pub(crate) exits: &'a ResolvedExits<'a>,
+    pub(crate) plans: &'a PolicyPlans,
     pub(crate) assignment: &'a Assignment<'a>,
-    pub(crate) keys: &'a Keys,
+    pub(crate) keys: &'a PinnedKeys,
     pub(crate) networks: &'a Networks,
     pub(crate) numbers: &'a Numbers,
     pub(crate) hosts: &'a Hosts,

@@ -2,11 +2,11 @@
 
 use postern_intent::body::ServedExit;
 
-use super::{Context, digest};
-use crate::snapshot::Node;
+use super::{LoweringContext, digest};
+use crate::snapshot::SnapshotNode;
 
 /// The exits whose active gateway the node is, by name.
-pub(crate) fn lower(context: &Context<'_>, node: &Node) -> Vec<ServedExit> {
+pub(crate) fn lower(context: &LoweringContext<'_>, node: &SnapshotNode) -> Vec<ServedExit> {
     context
         .exits
         .all_active()

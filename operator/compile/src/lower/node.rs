@@ -5,24 +5,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern_intent::body::{BlockedReason, TunnelRole, Way};
 use postern_intent::{ExitName, NodeDocument, NodeName, ScopeId, Uid};
 
-use super::Context;
+use super::LoweringContext;
 use crate::allocate::Marks;
-use crate::assign::{Assigned, Assignment, Decision};
+use crate::assign::{AssignedPod, Assignment, PodDecision};
 use crate::index::Index;
-use crate::resolve::{Exits, Plan, PlannedWay, Plans};
-use crate::snapshot::Node;
+use crate::resolve::{PlannedPath, PolicyPlan, PolicyPlans, ResolvedExits};
+use crate::snapshot::SnapshotNode;
 
 /// One scope of a node.
 pub(crate) struct ScopePlan<'a> {
     pub(crate) id: ScopeId,
-    pub(crate) plan: &'a Plan,
+    pub(crate) plan: &'a PolicyPlan,
     pub(crate) way: Way,
 }
 
 /// What one node has to do.
 pub(crate) struct NodePlan<'a> {
-    pub(crate) node: &'a Node,
-    pub(crate) pods: &'a [Assigned<'a>],
+    pub(crate) node: &'a SnapshotNode,
+    pub(crate) pods: &'a [AssignedPod<'a>],
     /// By the policy's UID.
     pub(crate) scopes: BTreeMap<&'a Uid, ScopePlan<'a>>,
     pub(crate) marks: Marks,
@@ -30,14 +30,14 @@ pub(crate) struct NodePlan<'a> {
 
 /// The nodes that use each exit by a tunnel: those with at least one pod of it, but not its gateway.
 pub(crate) fn clients(
-    plans: &Plans,
-    exits: &Exits<'_>,
+    plans: &PolicyPlans,
+    exits: &ResolvedExits<'_>,
     assignment: &Assignment<'_>,
 ) -> BTreeMap<ExitName, BTreeSet<NodeName>> {
     let mut found: BTreeMap<ExitName, BTreeSet<NodeName>> = BTreeMap::new();
     for (node, pods) in &assignment.by_node {
         for uid in policies(pods) {
-            if let Some(PlannedWay::Exit(exit)) = plans.get(uid).map(|plan| &plan.way)
+            if let Some(PlannedPath::Exit(exit)) = plans.get(uid).map(|plan| &plan.way)
                 && exits
                     .active(exit)
                     .is_some_and(|active| active.gateway != *node)
@@ -57,13 +57,13 @@ pub(crate) fn clients(
 /// notices that the gateway's new peer has none (WireGuard's 10 s and 5 s).
 pub(crate) fn peers(
     index: &Index<'_>,
-    exits: &Exits<'_>,
+    exits: &ResolvedExits<'_>,
     clients: &BTreeMap<ExitName, BTreeSet<NodeName>>,
 ) -> BTreeMap<ExitName, BTreeSet<NodeName>> {
     let mut peers = clients.clone();
     for (exit, active) in exits.all_active() {
-        let body = index.published.bodies.get(active.gateway);
-        let served = body.iter().flat_map(|body| &body.tunnels);
+        let document = index.published.documents.get(active.gateway);
+        let served = document.iter().flat_map(|document| &document.tunnels);
         let served =
             served.filter(|tunnel| tunnel.role == TunnelRole::Served && &tunnel.exit == exit);
         let former = served
@@ -79,27 +79,27 @@ pub(crate) fn peers(
     peers
 }
 
-fn policies<'a>(pods: &'a [Assigned<'_>]) -> BTreeSet<&'a Uid> {
-    let of = |assigned: &'a Assigned<'_>| match &assigned.decision {
-        Decision::Policy(uid) => Some(uid),
-        Decision::Refused(_) | Decision::Blocked(_) | Decision::Released => None,
+fn policies<'a>(pods: &'a [AssignedPod<'_>]) -> BTreeSet<&'a Uid> {
+    let of = |assigned: &'a AssignedPod<'_>| match &assigned.decision {
+        PodDecision::Policy(uid) => Some(uid),
+        PodDecision::Refused(_) | PodDecision::Blocked(_) | PodDecision::Released => None,
     };
     pods.iter().filter_map(of).collect()
 }
 
 impl<'a> NodePlan<'a> {
     /// Decides the way of every scope of a node.
-    pub(crate) fn new(context: &'a Context<'a>, node: &'a Node) -> Self {
+    pub(crate) fn new(context: &'a LoweringContext<'a>, node: &'a SnapshotNode) -> Self {
         let pods = context
             .assignment
             .by_node
             .get(&node.name)
             .map_or(&[][..], Vec::as_slice);
-        let plans: Vec<(&Uid, &Plan)> = policies(pods)
+        let plans: Vec<(&Uid, &PolicyPlan)> = policies(pods)
             .into_iter()
             .filter_map(|uid| context.plans.get(uid).map(|plan| (uid, plan)))
             .collect();
-        let ways: Vec<(&Uid, &Plan, Way)> = plans
+        let ways: Vec<(&Uid, &PolicyPlan, Way)> = plans
             .into_iter()
             .map(|(uid, plan)| (uid, plan, way(context, node, plan)))
             .collect();
@@ -141,29 +141,29 @@ impl<'a> NodePlan<'a> {
     }
 }
 
-fn same_node<'a>(index: &Index<'a>, node: &Node) -> Option<&'a NodeDocument> {
+fn same_node<'a>(index: &Index<'a>, node: &SnapshotNode) -> Option<&'a NodeDocument> {
     index
         .published
-        .bodies
+        .documents
         .get(&node.name)
-        .filter(|body| body.node.uid == node.uid)
+        .filter(|document| document.node.uid == node.uid)
 }
 
 /// `namespace/policy@exit`, without the exit where there is none.
-fn scope_id(plan: &Plan) -> Option<ScopeId> {
+fn scope_id(plan: &PolicyPlan) -> Option<ScopeId> {
     let exit = match &plan.way {
-        PlannedWay::Exit(exit) => exit.as_str(),
-        PlannedWay::Blocked(_) => "",
+        PlannedPath::Exit(exit) => exit.as_str(),
+        PlannedPath::Blocked(_) => "",
     };
     format!("{}/{}@{exit}", plan.policy.namespace, plan.policy.name)
         .parse()
         .ok()
 }
 
-fn way(context: &Context<'_>, node: &Node, plan: &Plan) -> Way {
+fn way(context: &LoweringContext<'_>, node: &SnapshotNode, plan: &PolicyPlan) -> Way {
     let exit = match &plan.way {
-        PlannedWay::Exit(exit) => exit,
-        PlannedWay::Blocked(reason) => return Way::Blocked { reason: *reason },
+        PlannedPath::Exit(exit) => exit,
+        PlannedPath::Blocked(reason) => return Way::Blocked { reason: *reason },
     };
     let Some(active) = context.exits.active(exit) else {
         return Way::Blocked {

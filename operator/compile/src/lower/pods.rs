@@ -4,7 +4,7 @@
 use postern_intent::body::{BlockedReason, Class, Pod};
 
 use super::NodePlan;
-use crate::assign::{Assigned, Decision};
+use crate::assign::{AssignedPod, PodDecision};
 
 /// The pods of a node, by namespace and name.
 pub(crate) fn lower(plan: &NodePlan<'_>) -> Vec<Pod> {
@@ -17,9 +17,9 @@ pub(crate) fn lower(plan: &NodePlan<'_>) -> Vec<Pod> {
     pods
 }
 
-fn lower_pod(plan: &NodePlan<'_>, assigned: &Assigned<'_>) -> Pod {
+fn lower_pod(plan: &NodePlan<'_>, assigned: &AssignedPod<'_>) -> Pod {
     let class = match &assigned.decision {
-        Decision::Policy(uid) => match plan.scopes.get(uid) {
+        PodDecision::Policy(uid) => match plan.scopes.get(uid) {
             Some(scope) => Class::Policy {
                 scope: scope.id.clone(),
             },
@@ -27,11 +27,11 @@ fn lower_pod(plan: &NodePlan<'_>, assigned: &Assigned<'_>) -> Pod {
                 reason: BlockedReason::PolicyRefused,
             },
         },
-        Decision::Refused(_) => Class::Blocked {
+        PodDecision::Refused(_) => Class::Blocked {
             reason: BlockedReason::PolicyRefused,
         },
-        Decision::Blocked(reason) => Class::Blocked { reason: *reason },
-        Decision::Released => Class::Released,
+        PodDecision::Blocked(reason) => Class::Blocked { reason: *reason },
+        PodDecision::Released => Class::Released,
     };
     Pod {
         namespace: assigned.pod.namespace.clone(),

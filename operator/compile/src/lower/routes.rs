@@ -3,12 +3,12 @@
 use postern_intent::ExitName;
 use postern_intent::body::{ExitGateway, ExitRoute};
 
-use super::{Context, NodePlan, digest};
+use super::{LoweringContext, NodePlan, digest};
 use crate::allocate::{GATEWAY_HOST, table};
 use crate::resolve::ActiveExit;
 
 /// The routes of a node, by exit.
-pub(crate) fn lower(context: &Context<'_>, plan: &NodePlan<'_>) -> Vec<ExitRoute> {
+pub(crate) fn lower(context: &LoweringContext<'_>, plan: &NodePlan<'_>) -> Vec<ExitRoute> {
     plan.used_exits()
         .into_iter()
         .filter_map(|exit| {
@@ -27,7 +27,7 @@ pub(crate) fn lower(context: &Context<'_>, plan: &NodePlan<'_>) -> Vec<ExitRoute
 }
 
 /// The active gateway: standbys have no addresses of their own in the tunnel yet.
-fn gateways(context: &Context<'_>, exit: &ExitName) -> Vec<ExitGateway> {
+fn gateways(context: &LoweringContext<'_>, exit: &ExitName) -> Vec<ExitGateway> {
     let gateway = |active: &ActiveExit<'_>| {
         let network = context.numbers.get(exit)?.network;
         Some(ExitGateway {

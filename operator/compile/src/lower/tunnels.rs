@@ -6,14 +6,14 @@ use ipnet::IpNet;
 use postern_intent::body::{Peer, PeerEnd, Tunnel, TunnelRole};
 use postern_intent::{ExitName, Prefix};
 
-use super::{Context, NodePlan};
+use super::{LoweringContext, NodePlan};
 use crate::allocate::{ExitNumbers, Networks};
 use crate::index::Index;
 use crate::resolve::ActiveExit;
-use crate::snapshot::Node;
+use crate::snapshot::SnapshotNode;
 
 /// The tunnels of a node, by exit; used before served.
-pub(crate) fn lower(context: &Context<'_>, plan: &NodePlan<'_>) -> Vec<Tunnel> {
+pub(crate) fn lower(context: &LoweringContext<'_>, plan: &NodePlan<'_>) -> Vec<Tunnel> {
     let used = plan
         .used_exits()
         .into_iter()
@@ -28,7 +28,7 @@ pub(crate) fn lower(context: &Context<'_>, plan: &NodePlan<'_>) -> Vec<Tunnel> {
     tunnels
 }
 
-fn used(context: &Context<'_>, node: &Node, exit: &ExitName) -> Option<Tunnel> {
+fn used(context: &LoweringContext<'_>, node: &SnapshotNode, exit: &ExitName) -> Option<Tunnel> {
     let active = context.exits.active(exit)?;
     let numbers = context.numbers.get(exit)?;
     let host = context.hosts.get(exit, &node.name)?;
@@ -66,7 +66,11 @@ fn used(context: &Context<'_>, node: &Node, exit: &ExitName) -> Option<Tunnel> {
     })
 }
 
-fn served(context: &Context<'_>, exit: &ExitName, active: &ActiveExit<'_>) -> Option<Tunnel> {
+fn served(
+    context: &LoweringContext<'_>,
+    exit: &ExitName,
+    active: &ActiveExit<'_>,
+) -> Option<Tunnel> {
     let numbers = context.numbers.get(exit)?;
     let nodes = context.peers.get(exit).into_iter().flatten();
     let peers = nodes.filter_map(|client| {
@@ -114,8 +118,8 @@ fn default_route(family: &IpNet) -> Option<Prefix> {
 /// Where the client reaches the gateway: by IPv4 where both have it, else by the gateway's first address.
 fn endpoint<'a>(
     index: &Index<'a>,
-    gateway: &'a Node,
-    client: &'a Node,
+    gateway: &'a SnapshotNode,
+    client: &'a SnapshotNode,
     numbers: &ExitNumbers,
 ) -> Option<SocketAddr> {
     let v4 = index.addresses(client).any(|address| address.is_ipv4());

@@ -8,10 +8,10 @@ use postern_intent::body::{Access, ServedExit, TunnelRole};
 use postern_intent::{Address, ExitName, IfName, NodeName, Prefix};
 
 use crate::index::Index;
-use crate::snapshot::{AllowedNamespaces, Exit, ExitTerms, Refusal};
+use crate::snapshot::{ExitNamespaces, ExitTerms, SnapshotExit, SpecRefusal};
 
 /// Every exit that there is.
-pub(crate) struct Exits<'a> {
+pub(crate) struct ResolvedExits<'a> {
     states: BTreeMap<&'a ExitName, ExitState<'a>>,
 }
 
@@ -22,7 +22,7 @@ pub(crate) enum ExitState<'a> {
     /// No node may be its gateway.
     NoGateway,
     /// It is refused and was never in force.
-    Refused(&'a Refusal),
+    Refused(&'a SpecRefusal),
     /// No port or network is left for it.
     NoNumber(Reason),
 }
@@ -57,18 +57,18 @@ pub(crate) struct Offer<'a> {
     pub(crate) routes: &'a [Prefix],
     pub(crate) lan: Access,
     pub(crate) mtu: u16,
-    pub(crate) users: Users<'a>,
+    pub(crate) users: ExitUsers<'a>,
 }
 
 /// Who may use an exit.
-pub(crate) enum Users<'a> {
+pub(crate) enum ExitUsers<'a> {
     /// What the exit says.
-    Allowed(&'a AllowedNamespaces),
+    Allowed(&'a ExitNamespaces),
     /// An update of the exit is refused: who used it before goes on, nobody comes.
     Standing,
 }
 
-impl<'a> Exits<'a> {
+impl<'a> ResolvedExits<'a> {
     /// Resolves every exit.
     pub(crate) fn new(index: &Index<'a>) -> Self {
         Self {
@@ -109,14 +109,14 @@ impl<'a> Exits<'a> {
     }
 }
 
-fn resolve<'a>(index: &Index<'a>, exit: &'a Exit) -> ExitState<'a> {
+fn resolve<'a>(index: &Index<'a>, exit: &'a SnapshotExit) -> ExitState<'a> {
     match &exit.terms {
         Ok(terms) => by_terms(index, exit, terms),
         Err(refusal) => by_published(index, exit).unwrap_or(ExitState::Refused(refusal)),
     }
 }
 
-fn by_terms<'a>(index: &Index<'a>, exit: &'a Exit, terms: &'a ExitTerms) -> ExitState<'a> {
+fn by_terms<'a>(index: &Index<'a>, exit: &'a SnapshotExit, terms: &'a ExitTerms) -> ExitState<'a> {
     let eligible: Vec<&NodeName> = index
         .nodes
         .values()
@@ -145,16 +145,16 @@ fn by_terms<'a>(index: &Index<'a>, exit: &'a Exit, terms: &'a ExitTerms) -> Exit
             routes: &terms.routes,
             lan: terms.lan,
             mtu: terms.mtu.unwrap_or(index.snapshot.settings.tunnels.mtu),
-            users: Users::Allowed(&terms.allowed),
+            users: ExitUsers::Allowed(&terms.allowed),
         },
     })
 }
 
 /// While an update is refused, the exit stays as it is published, on the gateway that it has.
-fn by_published<'a>(index: &Index<'a>, exit: &Exit) -> Option<ExitState<'a>> {
+fn by_published<'a>(index: &Index<'a>, exit: &SnapshotExit) -> Option<ExitState<'a>> {
     let (gateway, served) = published_gateway(index, &exit.name)?;
-    let body = index.published.bodies.get(gateway)?;
-    let tunnel = body
+    let document = index.published.documents.get(gateway)?;
+    let tunnel = document
         .tunnels
         .iter()
         .find(|one| one.exit == exit.name && one.role == TunnelRole::Served)?;
@@ -167,26 +167,27 @@ fn by_published<'a>(index: &Index<'a>, exit: &Exit) -> Option<ExitState<'a>> {
             routes: &served.routes,
             lan: served.lan,
             mtu: tunnel.mtu,
-            users: Users::Standing,
+            users: ExitUsers::Standing,
         },
     }))
 }
 
-/// The node whose published body serves the exit, if it is still the same node.
+/// The node whose published document serves the exit, if it is still the same node.
 fn published_gateway<'a>(
     index: &Index<'a>,
     exit: &ExitName,
 ) -> Option<(&'a NodeName, &'a ServedExit)> {
-    let bodies = index.published.bodies.iter();
-    bodies
-        .filter(|(name, body)| {
+    let documents = index.published.documents.iter();
+    documents
+        .filter(|(name, document)| {
             index
                 .nodes
                 .get(name)
-                .is_some_and(|node| node.uid == body.node.uid)
+                .is_some_and(|node| node.uid == document.node.uid)
         })
-        .find_map(|(name, body)| {
-            body.nat
+        .find_map(|(name, document)| {
+            document
+                .nat
                 .iter()
                 .find(|served| &served.exit == exit)
                 .map(|served| (name, served))

@@ -3,5 +3,5 @@
 mod exit;
 mod policy;
 
-pub(crate) use exit::{ActiveExit, ExitState, Exits};
-pub(crate) use policy::{Plan, PlannedWay, Plans, TermsSource};
+pub(crate) use exit::{ActiveExit, ExitState, ResolvedExits};
+pub(crate) use policy::{PlannedPath, PolicyPlan, PolicyPlans, TermsSource};

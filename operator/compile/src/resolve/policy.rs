@@ -6,22 +6,22 @@ use postern_crds::conditions::Reason;
 use postern_intent::body::{BlockedReason, PolicyRef, Scope, Terms};
 use postern_intent::{ExitName, Namespace, Uid};
 
-use super::exit::{ExitState, Exits, Users};
+use super::exit::{ExitState, ExitUsers, ResolvedExits};
 use crate::index::Index;
 use crate::select::{Contender, Contenders};
-use crate::snapshot::AllowedNamespaces;
+use crate::snapshot::ExitNamespaces;
 
 /// The plan of every contender, by the policy's UID.
-pub(crate) struct Plans {
-    by_uid: BTreeMap<Uid, Plan>,
+pub(crate) struct PolicyPlans {
+    by_uid: BTreeMap<Uid, PolicyPlan>,
 }
 
 /// What becomes of the pods of one policy.
-pub(crate) struct Plan {
-    /// The policy as the body names it, in the generation that is in force.
+pub(crate) struct PolicyPlan {
+    /// The policy as the document names it, in the generation that is in force.
     pub(crate) policy: PolicyRef,
     /// Where its pods leave.
-    pub(crate) way: PlannedWay,
+    pub(crate) way: PlannedPath,
     /// What they may do.
     pub(crate) terms: Terms,
     /// Where that comes from.
@@ -30,14 +30,14 @@ pub(crate) struct Plan {
 
 /// Where the pods of a policy leave, before any node is looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum PlannedWay {
+pub(crate) enum PlannedPath {
     /// By this exit.
     Exit(ExitName),
     /// Not at all.
     Blocked(BlockedReason),
 }
 
-impl PlannedWay {
+impl PlannedPath {
     /// The exit, if there is one.
     pub(crate) const fn exit(&self) -> Option<&ExitName> {
         match self {
@@ -52,15 +52,19 @@ impl PlannedWay {
 pub(crate) enum TermsSource {
     /// The policy as it is now.
     Current,
-    /// The published bodies: the policy went, or an update of it is refused.
+    /// The published documents: the policy went, or an update of it is refused.
     LastGood,
     /// Nowhere: the policy was never accepted.
     Nothing,
 }
 
-impl Plans {
+impl PolicyPlans {
     /// Plans every contender.
-    pub(crate) fn new(index: &Index<'_>, contenders: &Contenders<'_>, exits: &Exits<'_>) -> Self {
+    pub(crate) fn new(
+        index: &Index<'_>,
+        contenders: &Contenders<'_>,
+        exits: &ResolvedExits<'_>,
+    ) -> Self {
         let plans = contenders
             .iter()
             .map(|one| (one.uid.clone(), plan(index, exits, one)));
@@ -70,12 +74,12 @@ impl Plans {
     }
 
     /// The plan of a policy.
-    pub(crate) fn get(&self, policy: &Uid) -> Option<&Plan> {
+    pub(crate) fn get(&self, policy: &Uid) -> Option<&PolicyPlan> {
         self.by_uid.get(policy)
     }
 }
 
-fn plan(index: &Index<'_>, exits: &Exits<'_>, one: &Contender<'_>) -> Plan {
+fn plan(index: &Index<'_>, exits: &ResolvedExits<'_>, one: &Contender<'_>) -> PolicyPlan {
     let accepted = one.policy.and_then(|policy| policy.terms.as_ref().ok());
     let last_good = index.published.last_good(&one.uid);
     let reference = |generation| PolicyRef {
@@ -85,13 +89,13 @@ fn plan(index: &Index<'_>, exits: &Exits<'_>, one: &Contender<'_>) -> Plan {
         generation,
     };
     match (accepted, last_good) {
-        (Some(terms), last_good) => Plan {
+        (Some(terms), last_good) => PolicyPlan {
             policy: reference(one.generation),
             way: first_exit(index, exits, &one.key.namespace, &terms.exits, last_good),
             terms: current(index, &terms.terms),
             source: TermsSource::Current,
         },
-        (None, Some(last_good)) => Plan {
+        (None, Some(last_good)) => PolicyPlan {
             policy: reference(last_good.policy.generation),
             way: first_exit(
                 index,
@@ -104,9 +108,9 @@ fn plan(index: &Index<'_>, exits: &Exits<'_>, one: &Contender<'_>) -> Plan {
             terms: last_good.terms.clone(),
             source: TermsSource::LastGood,
         },
-        (None, None) => Plan {
+        (None, None) => PolicyPlan {
             policy: reference(one.generation),
-            way: PlannedWay::Blocked(refusal(one)),
+            way: PlannedPath::Blocked(refusal(one)),
             terms: Terms::nothing(),
             source: TermsSource::Nothing,
         },
@@ -135,24 +139,24 @@ fn standing_exits(one: &Contender<'_>, last_good: &Scope) -> Vec<ExitName> {
 /// The first exit of the list that may be used and has an active gateway.
 fn first_exit(
     index: &Index<'_>,
-    exits: &Exits<'_>,
+    exits: &ResolvedExits<'_>,
     namespace: &Namespace,
     wanted: &[ExitName],
     last_good: Option<&Scope>,
-) -> PlannedWay {
+) -> PlannedPath {
     let mut why = BlockedReason::NoExit;
     for name in wanted {
         let reason = match exits.get(name) {
             Some(ExitState::Active(active)) => match &active.offer.users {
-                Users::Allowed(allowed) if may_use(index, allowed, namespace) => {
-                    return PlannedWay::Exit(name.clone());
+                ExitUsers::Allowed(allowed) if may_use(index, allowed, namespace) => {
+                    return PlannedPath::Exit(name.clone());
                 }
-                Users::Standing
+                ExitUsers::Standing
                     if last_good.and_then(|scope| scope.exit.as_ref()) == Some(name) =>
                 {
-                    return PlannedWay::Exit(name.clone());
+                    return PlannedPath::Exit(name.clone());
                 }
-                Users::Allowed(_) | Users::Standing => BlockedReason::RefNotResolved,
+                ExitUsers::Allowed(_) | ExitUsers::Standing => BlockedReason::RefNotResolved,
             },
             Some(ExitState::Refused(refusal)) if refusal.reason == Reason::NotImplemented => {
                 BlockedReason::NotImplemented
@@ -165,17 +169,13 @@ fn first_exit(
             why = reason;
         }
     }
-    PlannedWay::Blocked(why)
+    PlannedPath::Blocked(why)
 }
 
-pub(crate) fn may_use(
-    index: &Index<'_>,
-    allowed: &AllowedNamespaces,
-    namespace: &Namespace,
-) -> bool {
+pub(crate) fn may_use(index: &Index<'_>, allowed: &ExitNamespaces, namespace: &Namespace) -> bool {
     match allowed {
-        AllowedNamespaces::All => true,
-        AllowedNamespaces::Selector(selector) => index
+        ExitNamespaces::All => true,
+        ExitNamespaces::Selector(selector) => index
             .namespaces
             .get(namespace)
             .is_some_and(|found| selector.matches(&found.labels)),

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use postern_crds::conditions::Reason;
 use postern_intent::{ExitName, Namespace, Uid};
 
-use crate::index::{Before, Index};
-use crate::snapshot::{Labels, Policy, PolicyKey, RememberedPolicy, Selector};
+use crate::index::{Index, PublishedClass};
+use crate::snapshot::{Labels, ParsedSelector, PolicyKey, RememberedPolicy, SnapshotPolicy};
 
 /// A policy that may select pods: one that exists, or one that went and is remembered.
 pub(crate) struct Contender<'a> {
@@ -21,24 +21,24 @@ pub(crate) struct Contender<'a> {
     /// What it is ranked by: its priority, or above every other where a refused update hides it.
     pub(crate) rank: i64,
     /// The policy, if it exists.
-    pub(crate) policy: Option<&'a Policy>,
+    pub(crate) policy: Option<&'a SnapshotPolicy>,
     /// How it selects now; none: it went, or its update is refused and nobody knows how it selected before.
-    asks: Option<Cow<'a, Selector>>,
+    asks: Option<Cow<'a, ParsedSelector>>,
     /// How a refused update would select.
-    refused: Option<&'a Selector>,
+    refused: Option<&'a ParsedSelector>,
     /// How an earlier refused update would have selected.
-    claimed: Option<Selector>,
+    claimed: Option<ParsedSelector>,
     /// How it selected last.
-    pub(crate) remembered: Option<Selector>,
+    pub(crate) remembered: Option<ParsedSelector>,
     /// Its exits when it was last accepted.
     pub(crate) exits: Vec<ExitName>,
     /// Whether what it selected last still counts.
-    pub(crate) former: Former,
+    pub(crate) former: FormerSelection,
 }
 
 /// Does what a policy selected last still count?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Former {
+pub(crate) enum FormerSelection {
     /// No: what it no longer selects goes.
     Forgotten,
     /// Yes: it is refused, or its namespace is going.
@@ -51,7 +51,7 @@ impl<'a> Contender<'a> {
     /// A policy that exists.
     pub(super) fn existing(
         index: &Index<'_>,
-        policy: &'a Policy,
+        policy: &'a SnapshotPolicy,
         known: Option<RememberedPolicy>,
     ) -> Self {
         let mut one = Self {
@@ -67,9 +67,9 @@ impl<'a> Contender<'a> {
             remembered: None,
             exits: Vec::new(),
             former: if policy.terms.is_err() {
-                Former::Kept
+                FormerSelection::Kept
             } else {
-                Former::Forgotten
+                FormerSelection::Forgotten
             },
         };
         if let Some(known) = known {
@@ -95,7 +95,7 @@ impl<'a> Contender<'a> {
             claimed: known.claimed,
             remembered: known.selector,
             exits: known.exits,
-            former: Former::Forgotten,
+            former: FormerSelection::Forgotten,
         }
     }
 
@@ -106,7 +106,7 @@ impl<'a> Contender<'a> {
         let lost = known.selector.is_none();
         let in_force =
             !known.exits.is_empty() || lost && index.published.last_good(&self.uid).is_some();
-        if self.former == Former::Kept && in_force {
+        if self.former == FormerSelection::Kept && in_force {
             self.priority = known.priority;
             // Above everybody, and for the pods that it has: another rank could give them to a laxer policy.
             self.rank = if lost {
@@ -135,28 +135,30 @@ impl<'a> Contender<'a> {
     /// Would a refused update select the pod, or is what one blocked held? It is blocked, unless a policy in force
     /// decides about it.
     pub(crate) fn claims(&self, labels: &Labels) -> bool {
-        let matches = |selector: &Selector| selector.matches(labels);
+        let matches = |selector: &ParsedSelector| selector.matches(labels);
         self.refused.is_some_and(matches) || self.standing_claim().is_some_and(matches)
     }
 
     /// What an earlier refused update blocked goes with the gate's consent only.
-    fn standing_claim(&self) -> Option<&Selector> {
+    fn standing_claim(&self) -> Option<&ParsedSelector> {
         let stands = match self.former {
-            Former::Forgotten => false,
-            Former::Kept => self.policy.is_none(),
-            Former::Held => true,
+            FormerSelection::Forgotten => false,
+            FormerSelection::Kept => self.policy.is_none(),
+            FormerSelection::Held => true,
         };
         self.claimed.as_ref().filter(|_| stands)
     }
 
     /// Is it in force for pods that nobody can name any more? Then every pod of its namespace may be one of them.
     pub(crate) fn is_unknown(&self) -> bool {
-        self.former != Former::Forgotten && self.asks.is_none() && self.remembered.is_none()
+        self.former != FormerSelection::Forgotten
+            && self.asks.is_none()
+            && self.remembered.is_none()
     }
 
     /// Does it select the pod?
-    pub(crate) fn selects(&self, labels: &Labels, before: Before<'_>) -> bool {
-        let under = matches!(before, Before::Policy(scope) if scope.policy.uid == self.uid);
+    pub(crate) fn selects(&self, labels: &Labels, before: PublishedClass<'_>) -> bool {
+        let under = matches!(before, PublishedClass::Policy(scope) if scope.policy.uid == self.uid);
         if self.asks_for(labels) {
             return true;
         }
@@ -165,16 +167,18 @@ impl<'a> Contender<'a> {
             .as_ref()
             .map(|selector| selector.matches(labels));
         match self.former {
-            Former::Kept | Former::Held => under || formerly == Some(true),
+            FormerSelection::Kept | FormerSelection::Held => under || formerly == Some(true),
             // The policy asks as it asked before, so the pod's own labels are what changed: they never loosen. With
             // nothing remembered nobody can tell, and the pod stays too.
-            Former::Forgotten => self.policy.is_some() && under && formerly != Some(true),
+            FormerSelection::Forgotten => self.policy.is_some() && under && formerly != Some(true),
         }
     }
 
     /// Does it have the pod only because the pod changed its own labels?
-    pub(crate) fn stays(&self, labels: &Labels, before: Before<'_>) -> bool {
-        self.former == Former::Forgotten && !self.asks_for(labels) && self.selects(labels, before)
+    pub(crate) fn stays(&self, labels: &Labels, before: PublishedClass<'_>) -> bool {
+        self.former == FormerSelection::Forgotten
+            && !self.asks_for(labels)
+            && self.selects(labels, before)
     }
 
     /// Does it ask for something else than it asked for last? A refused update asks for nothing.
@@ -197,7 +201,7 @@ impl<'a> Contender<'a> {
 
     /// Was the pod its own, or blocked for it, by what it asked for before?
     pub(crate) fn had(&self, labels: &Labels) -> bool {
-        let matches = |selector: &Option<Selector>| {
+        let matches = |selector: &Option<ParsedSelector>| {
             selector
                 .as_ref()
                 .is_some_and(|selector| selector.matches(labels))
@@ -220,8 +224,8 @@ impl<'a> Contender<'a> {
     pub(crate) fn remember(&self) -> RememberedPolicy {
         let asks = self.asks.as_deref().cloned();
         let selector = match (self.policy, self.former) {
-            (Some(_), Former::Forgotten) => asks.clone(),
-            (Some(_), Former::Kept | Former::Held) => {
+            (Some(_), FormerSelection::Forgotten) => asks.clone(),
+            (Some(_), FormerSelection::Kept | FormerSelection::Held) => {
                 self.remembered.clone().or_else(|| asks.clone())
             }
             (None, _) => self.remembered.clone(),

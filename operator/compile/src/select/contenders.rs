@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern_intent::{Namespace, Uid};
 
-use super::contender::{Contender, Former};
+use super::contender::{Contender, FormerSelection};
 use crate::index::Index;
 use crate::snapshot::RememberedPolicy;
 
@@ -80,8 +80,8 @@ impl<'a> Contenders<'a> {
     /// the pods that would be released, and for no others.
     pub(crate) fn let_go(&mut self) {
         for list in self.by_namespace.values_mut() {
-            list.retain(|one| one.policy.is_some() || one.former != Former::Forgotten);
-            list.sort_by_key(|one| one.policy.is_none() && one.former == Former::Held);
+            list.retain(|one| one.policy.is_some() || one.former != FormerSelection::Forgotten);
+            list.sort_by_key(|one| one.policy.is_none() && one.former == FormerSelection::Held);
         }
         self.by_namespace.retain(|_, list| !list.is_empty());
     }
@@ -92,7 +92,7 @@ impl<'a> Contenders<'a> {
     }
 }
 
-/// A policy that only a published body speaks of is remembered without its selector: the memory was lost.
+/// A policy that only a published document speaks of is remembered without its selector: the memory was lost.
 fn recall_from_bodies(
     index: &Index<'_>,
     memory: &mut BTreeMap<Namespace, BTreeMap<Uid, RememberedPolicy>>,

@@ -4,5 +4,5 @@
 mod contender;
 mod contenders;
 
-pub(crate) use contender::{Contender, Former};
+pub(crate) use contender::{Contender, FormerSelection};
 pub(crate) use contenders::Contenders;

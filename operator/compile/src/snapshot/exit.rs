@@ -3,25 +3,25 @@
 use postern_intent::body::Access;
 use postern_intent::{Address, ExitName, IfName, Prefix};
 
-use super::policy::Refusal;
-use super::selector::Selector;
+use super::policy::SpecRefusal;
+use super::selector::ParsedSelector;
 
 /// An exit.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Exit {
+pub struct SnapshotExit {
     /// Its name.
     pub name: ExitName,
     /// `metadata.generation`.
     pub generation: i64,
     /// What it offers, or why it is refused.
-    pub terms: Result<ExitTerms, Refusal>,
+    pub terms: Result<ExitTerms, SpecRefusal>,
 }
 
 /// What an exit with a gateway in the cluster offers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExitTerms {
     /// Which nodes may be its gateway.
-    pub gateways: Selector,
+    pub gateways: ParsedSelector,
     /// Where the gateway leaves; none: the interface of the default route.
     pub uplink: Option<IfName>,
     /// Source addresses; empty: masquerade.
@@ -33,14 +33,14 @@ pub struct ExitTerms {
     /// MTU in bytes; none: the setting.
     pub mtu: Option<u16>,
     /// Who may use it.
-    pub allowed: AllowedNamespaces,
+    pub allowed: ExitNamespaces,
 }
 
 /// Which namespaces may use an exit.
 #[derive(Debug, Clone, PartialEq)]
-pub enum AllowedNamespaces {
+pub enum ExitNamespaces {
     /// All.
     All,
     /// Those with these labels.
-    Selector(Selector),
+    Selector(ParsedSelector),
 }

@@ -1,4 +1,4 @@
-//! What one compile asks the next one to know, besides the published bodies. It is kept by whoever calls; a lost
+//! What one compile asks the next one to know, besides the published documents. It is kept by whoever calls; a lost
 //! memory never loosens anything.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use postern_intent::{ExitName, Namespace, NodeName, NodeUid, Uid, WgKey};
 use serde::{Deserialize, Serialize};
 
-use super::selector::Selector;
-use crate::gate::{Cause, HeldUntil, Subject};
+use super::selector::ParsedSelector;
+use crate::gate::{ApprovalCause, ApprovalSubject, HeldUntil};
 
 /// Everything that is remembered.
 ///
@@ -16,7 +16,7 @@ use crate::gate::{Cause, HeldUntil, Subject};
 /// pages did not change.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Memory {
+pub struct CompilerMemory {
     /// Policies as they selected last: to tell a policy's change from a pod's own, and to keep what is held.
     #[serde(default)]
     pub policies: BTreeMap<Namespace, BTreeMap<Uid, RememberedPolicy>>,
@@ -44,16 +44,16 @@ pub struct RememberedPolicy {
     pub generation: i64,
     /// Its priority when it was last accepted, else the one that it asks for.
     pub priority: i32,
-    /// Its selector; none: not known, since only a published body speaks of it.
+    /// Its selector; none: not known, since only a published document speaks of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub selector: Option<Selector>,
+    pub selector: Option<ParsedSelector>,
     /// Its selector when it was last accepted, where that is another one: the release of what it no longer selects is
     /// held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub accepted: Option<Selector>,
+    pub accepted: Option<ParsedSelector>,
     /// The selector of a refused update: pods that nothing else selects are blocked by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub claimed: Option<Selector>,
+    pub claimed: Option<ParsedSelector>,
     /// Its exits in order.
     pub exits: Vec<ExitName>,
 }
@@ -88,9 +88,9 @@ pub struct ReleaseRecord {
 #[serde(rename_all = "camelCase")]
 pub struct HeldRecord {
     /// What it is about.
-    pub subject: Subject,
+    pub subject: ApprovalSubject,
     /// What would loosen.
-    pub cause: Cause,
+    pub cause: ApprovalCause,
     /// Since when.
     pub since: Timestamp,
     /// What ends it.

@@ -1,4 +1,4 @@
-//! What the compiler reads: the cluster as plain values, the published bodies, what was remembered, and the time.
+//! What the compiler reads: the cluster as plain values, the published documents, what was remembered, and the time.
 //!
 //! Nothing here knows a client or a Kubernetes type; [`crate::intake`] makes these values from objects.
 
@@ -16,17 +16,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use postern_intent::{ClusterDocument, NodeDocument, NodeName};
 
-pub use exit::{AllowedNamespaces, Exit, ExitTerms};
-pub use isolation::Isolation;
-pub use memory::{HeldRecord, Memory, Pin, ReleaseRecord, RememberedPolicy};
-pub use objects::{Attachment, Labels, Lifecycle, Namespace, Node, Pod, Service};
-pub use policy::{Policy, PolicyKey, PolicyTerms, Refusal};
-pub use report::{
-    COUNTS_FOR, Freshness, Guard, PathFault, Possession, Report, ReportedExit, ReportedKey,
-    ReportedScope,
+pub use exit::{ExitNamespaces, ExitTerms, SnapshotExit};
+pub use isolation::SnapshotIsolation;
+pub use memory::{CompilerMemory, HeldRecord, Pin, ReleaseRecord, RememberedPolicy};
+pub use objects::{
+    Labels, Lifecycle, PodNetwork, SnapshotNamespace, SnapshotNode, SnapshotPod, SnapshotService,
 };
-pub use selector::Selector;
-pub use settings::{Ceiling, Gate, Permission, Settings, TunnelSettings};
+pub use policy::{PolicyKey, PolicyTerms, SnapshotPolicy, SpecRefusal};
+pub use report::{
+    COUNTS_FOR, Freshness, Guard, PathFault, Possession, ReportedExit, ReportedKey, ReportedScope,
+    SnapshotReport,
+};
+pub use selector::ParsedSelector;
+pub use settings::{Ceiling, CompilerSettings, GateSettings, Permission, TunnelSettings};
 
 use crate::gate::Approval;
 
@@ -36,23 +38,23 @@ pub struct Snapshot {
     /// The time that counts as now.
     pub now: Timestamp,
     /// The administrator's settings.
-    pub settings: Settings,
+    pub settings: CompilerSettings,
     /// All exits.
-    pub exits: Vec<Exit>,
+    pub exits: Vec<SnapshotExit>,
     /// All policies.
-    pub policies: Vec<Policy>,
+    pub policies: Vec<SnapshotPolicy>,
     /// All isolations.
-    pub isolations: Vec<Isolation>,
+    pub isolations: Vec<SnapshotIsolation>,
     /// All nodes.
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<SnapshotNode>,
     /// All pods that are bound to a node and have not finished.
-    pub pods: Vec<Pod>,
+    pub pods: Vec<SnapshotPod>,
     /// All namespaces.
-    pub namespaces: Vec<Namespace>,
+    pub namespaces: Vec<SnapshotNamespace>,
     /// Services with addresses that the outside reaches.
-    pub services: Vec<Service>,
+    pub services: Vec<SnapshotService>,
     /// What the nodes report, as far as it is read at all.
-    pub reports: Vec<Report>,
+    pub reports: Vec<SnapshotReport>,
     /// The published documents of nodes, verified.
     pub previous: BTreeMap<NodeName, NodeDocument>,
     /// The published cluster document, verified; none: there is none, or what is there cannot be read.
@@ -66,7 +68,7 @@ pub struct Snapshot {
     /// store remembers, so nothing new is published for them yet.
     pub awaited: BTreeSet<NodeName>,
     /// What the last compile asked to remember.
-    pub memory: Memory,
+    pub memory: CompilerMemory,
     /// What people approved.
     pub approvals: Vec<Approval>,
     /// Whether the policies' own definition is there.

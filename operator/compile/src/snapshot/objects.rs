@@ -21,7 +21,7 @@ pub enum Lifecycle {
 
 /// A node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node {
+pub struct SnapshotNode {
     /// Its name.
     pub name: NodeName,
     /// Its UID: a node that was deleted and made again is another node.
@@ -36,7 +36,7 @@ pub struct Node {
 
 /// How a pod is attached to the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum Attachment {
+pub enum PodNetwork {
     /// It has a network namespace and addresses of its own.
     #[default]
     Own,
@@ -46,7 +46,7 @@ pub enum Attachment {
 
 /// A pod that is bound to a node and has not finished.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pod {
+pub struct SnapshotPod {
     /// Its namespace.
     pub namespace: NamespaceName,
     /// Its name.
@@ -58,7 +58,7 @@ pub struct Pod {
     /// Its labels.
     pub labels: Labels,
     /// How it is attached.
-    pub attachment: Attachment,
+    pub attachment: PodNetwork,
     /// Its addresses; empty until the kubelet reports them.
     pub addresses: BTreeSet<Address>,
     /// Whether it is being deleted.
@@ -67,7 +67,7 @@ pub struct Pod {
 
 /// A service, as far as the outside reaches it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Service {
+pub struct SnapshotService {
     /// Its namespace.
     pub namespace: NamespaceName,
     /// Its name.
@@ -82,7 +82,7 @@ pub struct Service {
 
 /// A namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Namespace {
+pub struct SnapshotNamespace {
     /// Its name.
     pub name: NamespaceName,
     /// Its labels.
@@ -91,7 +91,7 @@ pub struct Namespace {
     pub lifecycle: Lifecycle,
 }
 
-impl Namespace {
+impl SnapshotNamespace {
     /// Does its label ask that pods without a policy have no way out?
     ///
     /// Whatever the label's value is: admission refuses every other one, and whoever wrote `Deny` or `true` before it was

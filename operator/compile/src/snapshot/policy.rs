@@ -6,7 +6,7 @@ use postern_crds::conditions::Reason;
 use postern_intent::body::Terms;
 use postern_intent::{ExitName, Namespace, Uid};
 
-use super::selector::Selector;
+use super::selector::ParsedSelector;
 
 /// Where a policy is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,7 +25,7 @@ impl fmt::Display for PolicyKey {
 
 /// A policy. Its selector and priority count even when its terms are refused.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Policy {
+pub struct SnapshotPolicy {
     /// Where it is.
     pub key: PolicyKey,
     /// Its UID.
@@ -33,11 +33,11 @@ pub struct Policy {
     /// `metadata.generation`.
     pub generation: i64,
     /// Which pods of its namespace it is for.
-    pub selector: Selector,
+    pub selector: ParsedSelector,
     /// The higher one wins, then the name that sorts first.
     pub priority: i32,
     /// What the pods may do, or why the policy is refused.
-    pub terms: Result<PolicyTerms, Refusal>,
+    pub terms: Result<PolicyTerms, SpecRefusal>,
 }
 
 /// What the pods of a policy may do.
@@ -51,7 +51,7 @@ pub struct PolicyTerms {
 
 /// Why an object is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct SpecRefusal {
     /// For programs.
     pub reason: Reason,
     /// For people: what is wrong and what to write instead.

@@ -14,7 +14,7 @@ pub const COUNTS_FOR: SignedDuration = SignedDuration::from_mins(3);
 
 /// What one node says of itself, as far as it is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
+pub struct SnapshotReport {
     /// The node.
     pub node: NodeName,
     /// The node's UID, which the report has had since it was made.
@@ -39,7 +39,7 @@ pub struct Report {
     pub exits: BTreeMap<ExitName, ReportedExit>,
     /// What it says of the exits that it serves.
     pub served: BTreeMap<ExitName, ReportedExit>,
-    /// Formats of bodies that its agent reads; empty: it said nothing.
+    /// Formats of documents that its agent reads; empty: it said nothing.
     pub formats: BTreeSet<u32>,
     /// What it says of itself, condition by condition; a message only where one does not hold.
     pub conditions: Vec<Finding>,
@@ -71,7 +71,7 @@ pub enum Possession {
 /// What a node says of an exit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReportedExit {
-    /// The digest of the exit in the body that it read back.
+    /// The digest of the exit in the document that it read back.
     pub digest: Option<SectionDigest>,
     /// The MTU of its tunnel, which the node read back.
     pub mtu: Option<u32>,
@@ -93,7 +93,7 @@ pub struct PathFault {
 /// What a node says of one policy's scope.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReportedScope {
-    /// The digest of the scope in the body that it read back.
+    /// The digest of the scope in the document that it read back.
     pub digest: Option<SectionDigest>,
     /// Pods that it enforces.
     pub enforced: u32,

@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use super::objects::Labels;
 
-/// A valid label selector together with how it was written, so that it can be kept in [`super::Memory`].
+/// A valid label selector together with how it was written, so that it can be kept in [`super::CompilerMemory`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "LabelSelector", into = "LabelSelector")]
-pub struct Selector {
+pub struct ParsedSelector {
     written: LabelSelector,
     parsed: Parsed,
 }
 
-impl Selector {
+impl ParsedSelector {
     /// The selector that selects everything.
     #[must_use]
     pub fn everything() -> Self {
@@ -37,7 +37,7 @@ impl Selector {
     }
 }
 
-impl TryFrom<LabelSelector> for Selector {
+impl TryFrom<LabelSelector> for ParsedSelector {
     type Error = SelectorError;
     fn try_from(written: LabelSelector) -> Result<Self, SelectorError> {
         let parsed = Parsed::parse(&written)?;
@@ -45,8 +45,8 @@ impl TryFrom<LabelSelector> for Selector {
     }
 }
 
-impl From<Selector> for LabelSelector {
-    fn from(selector: Selector) -> Self {
+impl From<ParsedSelector> for LabelSelector {
+    fn from(selector: ParsedSelector) -> Self {
         selector.written
     }
 }

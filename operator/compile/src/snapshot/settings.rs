@@ -10,7 +10,7 @@ use postern_intent::{Address, Prefix};
 
 /// Everything that is the same for the whole cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct CompilerSettings {
     /// Pod ranges besides those that the nodes say.
     pub pod_ranges: Vec<Prefix>,
     /// Where the nodes' addresses lie: what a node claims outside of them counts as nobody's. Empty: every claim counts.
@@ -27,16 +27,16 @@ pub struct Settings {
     pub dns_upstreams: Vec<SocketAddr>,
     /// Tunnels.
     pub tunnels: TunnelSettings,
-    /// How long a body is in force.
+    /// How long a document is in force.
     pub validity: SignedDuration,
-    /// After what time an unchanged body is issued again.
+    /// After what time an unchanged document is issued again.
     pub refresh: SignedDuration,
     /// The largest envelope, in bytes of its JSON.
     pub envelope_budget: usize,
     /// What tenants may ask for.
     pub ceiling: Ceiling,
     /// How many pods may be released without an approval.
-    pub gate: Gate,
+    pub gate: GateSettings,
 }
 
 /// Where tunnels take their numbers from.
@@ -76,7 +76,7 @@ pub enum Permission {
 
 /// A compile that would release more pods than this stops with `ReleaseHeld`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gate {
+pub struct GateSettings {
     /// So many pods are always let go.
     pub pods: usize,
     /// So many percent of the enforced pods are always let go.
@@ -85,7 +85,7 @@ pub struct Gate {
     pub window: SignedDuration,
 }
 
-impl Default for Gate {
+impl Default for GateSettings {
     fn default() -> Self {
         Self {
             pods: 10,
@@ -121,7 +121,7 @@ impl Default for TunnelSettings {
     }
 }
 
-impl Settings {
+impl CompilerSettings {
     /// May the address be a node's? Node objects are the kubelets': an address outside of the node ranges counts for nothing,
     /// where there are any.
     #[must_use]
@@ -130,7 +130,7 @@ impl Settings {
     }
 }
 
-impl Default for Settings {
+impl Default for CompilerSettings {
     fn default() -> Self {
         Self {
             pod_ranges: Vec::new(),
@@ -145,7 +145,7 @@ impl Default for Settings {
             refresh: SignedDuration::from_hours(1),
             envelope_budget: 700 * 1024,
             ceiling: Ceiling::default(),
-            gate: Gate::default(),
+            gate: GateSettings::default(),
         }
     }
 }

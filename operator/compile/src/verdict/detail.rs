@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use postern_crds::conditions::Finding;
+use postern_crds::egress_policy::NodeCounts;
+use postern_crds::exit_node::GatewayRole;
 use postern_intent::body::BlockedReason;
 use postern_intent::{Address, ExitName, Serial};
 use serde::{Serialize, Serializer};
 
-use crate::assign::PodCounts;
+use crate::assign::PolicyPodCounts;
 
 /// What is said about one resource.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -41,7 +43,7 @@ pub enum Detail {
         #[serde(skip_serializing_if = "Option::is_none")]
         exit: Option<ExitName>,
         /// Its pods.
-        pods: PodCounts,
+        pods: PolicyPodCounts,
         /// Its nodes.
         nodes: NodeCounts,
     },
@@ -50,7 +52,7 @@ pub enum Detail {
         /// Its gateways, the active one first.
         gateways: Vec<GatewayLine>,
         /// Its client nodes.
-        clients: ClientCounts,
+        clients: ExitClientCounts,
     },
     /// Nothing is counted.
     Nothing {},
@@ -70,22 +72,10 @@ pub enum Detail {
     },
 }
 
-/// Nodes that have to carry something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct NodeCounts {
-    /// Nodes that have to.
-    pub desired: u32,
-    /// Nodes that do, as they report.
-    pub programmed: u32,
-    /// Nodes of which nobody knows: what they last reported no longer counts.
-    pub stale: u32,
-}
-
 /// Client nodes of an exit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ClientCounts {
+pub struct ExitClientCounts {
     /// How far they are.
     #[serde(flatten)]
     pub nodes: NodeCounts,
@@ -115,17 +105,8 @@ pub struct GatewayLine {
     pub healthy: bool,
 }
 
-/// Is a gateway in use?
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum GatewayRole {
-    /// Traffic leaves by it.
-    Active,
-    /// It could take over.
-    Standby,
-}
-
 #[derive(Serialize)]
-struct Line<'a> {
+struct ConditionLine<'a> {
     r#type: &'a str,
     status: &'a str,
     reason: &'a str,
@@ -133,7 +114,7 @@ struct Line<'a> {
 }
 
 fn conditions<S: Serializer>(findings: &[Finding], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(findings.iter().map(|finding| Line {
+    serializer.collect_seq(findings.iter().map(|finding| ConditionLine {
         r#type: finding.kind.as_str(),
         status: finding.state.as_str(),
         reason: finding.reason.as_str(),

@@ -4,29 +4,30 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use postern_crds::conditions::{ConditionType, Finding, Reason};
+use postern_crds::exit_node::GatewayRole;
 use postern_intent::{ExitName, NodeName};
 
 use super::{
-    ClientCounts, Concerned, Detail, GatewayLine, GatewayRole, Jury, PathFaults, Progress, Verdict,
-    fresh, silent,
+    ClientQuorum, ConcernedNodes, Detail, ExitClientCounts, GatewayLine, PathFaults, Progress,
+    Verdict, fresh, silent,
 };
-use crate::lower::Context;
+use crate::lower::LoweringContext;
 use crate::resolve::{ActiveExit, ExitState};
-use crate::settled::Settled;
-use crate::snapshot::{Exit, Freshness, Guard};
+use crate::settled::SettledNode;
+use crate::snapshot::{Freshness, Guard, SnapshotExit};
 
 /// The verdict on one exit.
 pub(super) fn verdict(
-    context: &Context<'_>,
-    settled: &BTreeMap<&NodeName, Settled>,
-    exit: &Exit,
+    context: &LoweringContext<'_>,
+    settled: &BTreeMap<&NodeName, SettledNode>,
+    exit: &SnapshotExit,
 ) -> Verdict {
     let state = context.exits.get(&exit.name);
     let active = match state {
         Some(ExitState::Active(active)) => Some(active),
         _ => None,
     };
-    let gateway = active.map(|active| Gateway {
+    let gateway = active.map(|active| GatewayProgress {
         name: active.gateway,
         progress: gateway_progress(context, settled, active.gateway, &exit.name),
     });
@@ -46,7 +47,7 @@ pub(super) fn verdict(
         conditions,
         detail: Detail::Exit {
             gateways: gateways.unwrap_or_default(),
-            clients: ClientCounts {
+            clients: ExitClientCounts {
                 nodes: clients.counts,
                 sealed,
             },
@@ -54,7 +55,7 @@ pub(super) fn verdict(
     }
 }
 
-fn accepted(exit: &Exit, state: Option<&ExitState<'_>>) -> Finding {
+fn accepted(exit: &SnapshotExit, state: Option<&ExitState<'_>>) -> Finding {
     let kind = ConditionType::Accepted;
     match (&exit.terms, state) {
         (Err(refusal), Some(ExitState::Active(_))) => Finding::no(
@@ -87,12 +88,12 @@ fn resolved(state: Option<&ExitState<'_>>) -> Finding {
 
 /// The active gateway and how far it is.
 #[derive(Clone, Copy)]
-struct Gateway<'a> {
+struct GatewayProgress<'a> {
     name: &'a NodeName,
     progress: Progress,
 }
 
-impl Gateway<'_> {
+impl GatewayProgress<'_> {
     /// What it does not do.
     fn lack(&self) -> Option<String> {
         let name = self.name;
@@ -105,7 +106,7 @@ impl Gateway<'_> {
 }
 
 /// Do its client nodes and its gateway carry it?
-fn programmed(gateway: Option<Gateway<'_>>, clients: &Concerned<'_>) -> Finding {
+fn programmed(gateway: Option<GatewayProgress<'_>>, clients: &ConcernedNodes<'_>) -> Finding {
     let kind = ConditionType::Programmed;
     let counted = clients.sentence("client nodes");
     let lack = gateway.and_then(|gateway| gateway.lack());
@@ -122,10 +123,10 @@ fn programmed(gateway: Option<Gateway<'_>>, clients: &Concerned<'_>) -> Finding 
     }
 }
 
-/// How far a gateway is with an exit, whatever else its body says.
+/// How far a gateway is with an exit, whatever else its document says.
 pub(super) fn gateway_progress(
-    context: &Context<'_>,
-    settled: &BTreeMap<&NodeName, Settled>,
+    context: &LoweringContext<'_>,
+    settled: &BTreeMap<&NodeName, SettledNode>,
     gateway: &NodeName,
     exit: &ExitName,
 ) -> Progress {
@@ -133,7 +134,7 @@ pub(super) fn gateway_progress(
     let served = of_node.and_then(|of_node| {
         Some((
             of_node,
-            of_node.body.nat.iter().find(|one| &one.exit == exit)?,
+            of_node.document.nat.iter().find(|one| &one.exit == exit)?,
         ))
     });
     match served {
@@ -143,9 +144,9 @@ pub(super) fn gateway_progress(
 }
 
 fn ready(
-    context: &Context<'_>,
-    exit: &Exit,
-    gateway: Option<Gateway<'_>>,
+    context: &LoweringContext<'_>,
+    exit: &SnapshotExit,
+    gateway: Option<GatewayProgress<'_>>,
     state: Option<&ExitState<'_>>,
 ) -> Finding {
     let kind = ConditionType::Ready;
@@ -169,7 +170,7 @@ fn ready(
         Progress::Programmed => {
             let clients = context.clients.get(&exit.name).into_iter().flatten();
             let faults = PathFaults::of(context, &exit.name, active, clients);
-            if let Some((reason, message)) = faults.reason(active, Jury::Unanimous) {
+            if let Some((reason, message)) = faults.reason(active, ClientQuorum::Unanimous) {
                 return Finding::no(kind, reason, message);
             }
             let (reason, from) = sources(active);
@@ -213,9 +214,9 @@ pub(super) fn sources(active: &ActiveExit<'_>) -> (Reason, String) {
 }
 
 fn gateways(
-    context: &Context<'_>,
-    settled: &BTreeMap<&NodeName, Settled>,
-    exit: &Exit,
+    context: &LoweringContext<'_>,
+    settled: &BTreeMap<&NodeName, SettledNode>,
+    exit: &SnapshotExit,
     active: &ActiveExit<'_>,
 ) -> Vec<GatewayLine> {
     let endpoint = context.index.nodes.get(active.gateway).and_then(|node| {
@@ -227,11 +228,17 @@ fn gateways(
     let faults = PathFaults::of(context, &exit.name, active, std::iter::empty());
     let report = fresh(context, active.gateway);
     let served = report.and_then(|report| report.served.get(&exit.name));
-    // What was asked for is in force where the body that says it was read back.
+    // What was asked for is in force where the document that says it was read back.
     let egress = settled
         .get(active.gateway)
         .filter(|_| carries)
-        .and_then(|settled| settled.body.nat.iter().find(|one| one.exit == exit.name))
+        .and_then(|settled| {
+            settled
+                .document
+                .nat
+                .iter()
+                .find(|one| one.exit == exit.name)
+        })
         .map(|served| served.egress.clone());
     let first = GatewayLine {
         node: active.gateway.to_string(),
@@ -239,7 +246,7 @@ fn gateways(
         endpoint,
         egress: egress.unwrap_or_default(),
         mtu: served.and_then(|served| served.mtu),
-        healthy: carries && faults.reason(active, Jury::Unanimous).is_none(),
+        healthy: carries && faults.reason(active, ClientQuorum::Unanimous).is_none(),
     };
     let standbys = active.standbys.iter().map(|node| GatewayLine {
         node: node.to_string(),
@@ -254,17 +261,17 @@ fn gateways(
 
 /// Its client nodes, and those of them whose guard is in place.
 fn clients<'a>(
-    context: &Context<'a>,
-    settled: &BTreeMap<&NodeName, Settled>,
-    exit: &Exit,
-) -> (Concerned<'a>, u32) {
+    context: &LoweringContext<'a>,
+    settled: &BTreeMap<&NodeName, SettledNode>,
+    exit: &SnapshotExit,
+) -> (ConcernedNodes<'a>, u32) {
     let nodes = context.clients.get(&exit.name).into_iter().flatten();
-    let mut clients = Concerned::default();
+    let mut clients = ConcernedNodes::default();
     let mut sealed = 0;
     for node in nodes.filter(|node| settled.contains_key(node)) {
         let of_node = settled.get(node);
         let used = of_node.and_then(|of_node| {
-            let mut routes = of_node.body.routes.iter();
+            let mut routes = of_node.document.routes.iter();
             Some((of_node, routes.find(|one| one.exit == exit.name)?))
         });
         let progress = match used {
@@ -277,7 +284,7 @@ fn clients<'a>(
     (clients, sealed)
 }
 
-fn is_sealed(context: &Context<'_>, node: &NodeName) -> bool {
+fn is_sealed(context: &LoweringContext<'_>, node: &NodeName) -> bool {
     let report = context.index.reports.get(node);
     report.is_some_and(|one| one.freshness == Freshness::Fresh && one.guard == Guard::Sealed)
 }

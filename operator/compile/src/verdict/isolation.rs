@@ -3,10 +3,10 @@
 use postern_crds::conditions::{ConditionType, Finding};
 
 use super::{Detail, Verdict};
-use crate::snapshot::Isolation;
+use crate::snapshot::SnapshotIsolation;
 
 /// The verdict on one isolation.
-pub(super) fn verdict(isolation: &Isolation) -> Verdict {
+pub(super) fn verdict(isolation: &SnapshotIsolation) -> Verdict {
     let refusal = &isolation.refusal;
     Verdict {
         kind: "InterfaceIsolation",

@@ -7,11 +7,11 @@ mod isolation;
 mod node;
 mod path;
 mod policy;
+mod policy_reading;
 mod progress;
-mod seen;
 mod verdicts;
 
-pub use detail::{ClientCounts, Detail, GatewayLine, GatewayRole, NodeCounts, Verdict};
-use path::{Jury, PathFaults, fresh};
-use progress::{Concerned, Progress, silent};
+pub use detail::{Detail, ExitClientCounts, GatewayLine, Verdict};
+use path::{ClientQuorum, PathFaults, fresh};
+use progress::{ConcernedNodes, Progress, silent};
 pub(crate) use verdicts::verdicts;

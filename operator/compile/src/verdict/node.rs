@@ -7,23 +7,23 @@ use postern_intent::NodeName;
 use postern_intent::body::{BlockedReason, FORMAT_VERSION, Way};
 
 use super::{Detail, Progress, Verdict};
-use crate::budget::Rest;
-use crate::lower::Context;
+use crate::budget::BudgetResult;
+use crate::lower::LoweringContext;
 use crate::pins::KeyRefusal;
 use crate::serial::unbelieved;
-use crate::settled::{NodeOutcome, Settled};
+use crate::settled::{NodeOutcome, SettledNode};
 use crate::shared::SettledCluster;
 use crate::snapshot::{Freshness, Guard};
 
 /// The verdict on one node.
 pub(super) fn verdict(
-    context: &Context<'_>,
-    settled: &BTreeMap<&NodeName, Settled>,
+    context: &LoweringContext<'_>,
+    settled: &BTreeMap<&NodeName, SettledNode>,
     cluster: &SettledCluster,
-    (node, of_node): (&NodeName, &Settled),
+    (node, of_node): (&NodeName, &SettledNode),
 ) -> Verdict {
     let blocked: BTreeMap<String, BlockedReason> = of_node
-        .body
+        .document
         .firewall
         .iter()
         .filter_map(|scope| match scope.way {
@@ -50,7 +50,7 @@ pub(super) fn verdict(
                 .and_then(|report| report.applied_serial),
             published: match of_node.outcome {
                 NodeOutcome::Keep | NodeOutcome::Publish(_) => {
-                    Some((of_node.body.serial, of_node.body.issued_at))
+                    Some((of_node.document.serial, of_node.document.issued_at))
                 }
                 NodeOutcome::Restored | NodeOutcome::Awaited => None,
             },
@@ -59,7 +59,7 @@ pub(super) fn verdict(
 }
 
 /// What the node says of itself. Where its report no longer counts, each of it is unknown.
-fn reported(context: &Context<'_>, node: &NodeName) -> Vec<Finding> {
+fn reported(context: &LoweringContext<'_>, node: &NodeName) -> Vec<Finding> {
     let Some(report) = context.index.reports.get(node) else {
         return Vec::new();
     };
@@ -74,10 +74,10 @@ fn reported(context: &Context<'_>, node: &NodeName) -> Vec<Finding> {
 
 /// Is what the node reports accepted, and is everything that it needs published?
 fn accepted(
-    context: &Context<'_>,
+    context: &LoweringContext<'_>,
     cluster: &SettledCluster,
     node: &NodeName,
-    settled: &Settled,
+    settled: &SettledNode,
 ) -> Finding {
     let kind = ConditionType::Accepted;
     let problems: Vec<(Reason, String)> = [
@@ -103,7 +103,7 @@ fn accepted(
 
 type Problem = Option<(Reason, String)>;
 
-fn format(context: &Context<'_>, node: &NodeName) -> Problem {
+fn format(context: &LoweringContext<'_>, node: &NodeName) -> Problem {
     let read = &context.index.reports.get(node)?.formats;
     (!read.is_empty() && !read.contains(&FORMAT_VERSION)).then(|| {
         let message = format!(
@@ -113,7 +113,7 @@ fn format(context: &Context<'_>, node: &NodeName) -> Problem {
     })
 }
 
-fn key(context: &Context<'_>, node: &NodeName) -> Problem {
+fn key(context: &LoweringContext<'_>, node: &NodeName) -> Problem {
     let (reason, message) = match context.keys.refused.get(node)? {
         KeyRefusal::Unproved => (
             Reason::KeyNotProved,
@@ -145,7 +145,7 @@ fn key(context: &Context<'_>, node: &NodeName) -> Problem {
 }
 
 /// What a node claims outside of the node ranges counts as nobody's.
-fn addresses(context: &Context<'_>, node: &NodeName) -> Problem {
+fn addresses(context: &LoweringContext<'_>, node: &NodeName) -> Problem {
     let node = context.index.nodes.get(node)?;
     let outside = context.index.strangers(node);
     let outside: Vec<String> = outside.map(|address| address.to_string()).collect();
@@ -158,7 +158,7 @@ fn addresses(context: &Context<'_>, node: &NodeName) -> Problem {
     })
 }
 
-fn serial(context: &Context<'_>, node: &NodeName) -> Problem {
+fn serial(context: &LoweringContext<'_>, node: &NodeName) -> Problem {
     let index = context.index;
     let said = unbelieved(index.snapshot.now, index.reports.get(node).copied())?;
     let message = format!(
@@ -168,7 +168,7 @@ fn serial(context: &Context<'_>, node: &NodeName) -> Problem {
     Some((Reason::Invalid, message))
 }
 
-fn size(settled: &Settled, cluster: &SettledCluster) -> Problem {
+fn size(settled: &SettledNode, cluster: &SettledCluster) -> Problem {
     let shed = &settled.shed;
     let scopes: Vec<String> = shed.scopes.iter().map(ToString::to_string).collect();
     let scopes =
@@ -177,10 +177,10 @@ fn size(settled: &Settled, cluster: &SettledCluster) -> Problem {
         let count = cluster.shed.addresses;
         format!("did not fit: {count} addresses of Services, so who comes in by one of them gets no answer")
     });
-    let rest = matches!(shed.rest, Rest::TooLarge).then(|| {
+    let rest = matches!(shed.rest, BudgetResult::TooLarge).then(|| {
         "the intent is too large without them too; spread its pods over more nodes".to_owned()
     });
-    let all_nodes = matches!(cluster.shed.rest, Rest::TooLarge).then(|| {
+    let all_nodes = matches!(cluster.shed.rest, BudgetResult::TooLarge).then(|| {
         "the cluster document is too large without them too; guard fewer namespaces, or split the cluster".to_owned()
     });
     let messages: Vec<String> = [scopes, addresses, rest, all_nodes]
@@ -191,10 +191,10 @@ fn size(settled: &Settled, cluster: &SettledCluster) -> Problem {
 }
 
 fn programmed(
-    context: &Context<'_>,
+    context: &LoweringContext<'_>,
     progress: Progress,
     node: &NodeName,
-    settled: &Settled,
+    settled: &SettledNode,
 ) -> Finding {
     let kind = ConditionType::Programmed;
     match settled.outcome {
@@ -220,7 +220,7 @@ fn programmed(
             Progress::Programmed => Finding::yes(
                 kind,
                 Reason::Programmed,
-                format!("serial {}", settled.body.serial),
+                format!("serial {}", settled.document.serial),
             ),
             Progress::Converging if says_unsealed(context, node) => {
                 Finding::no(kind, Reason::NotSealed, Reason::NotSealed.sentence())
@@ -234,27 +234,27 @@ fn programmed(
 }
 
 /// Which of the two documents the node does not report yet.
-fn missing(context: &Context<'_>, node: &NodeName, settled: &Settled) -> String {
+fn missing(context: &LoweringContext<'_>, node: &NodeName, settled: &SettledNode) -> String {
     let applied = context
         .index
         .reports
         .get(node)
         .map(|one| one.applied_serial);
-    if settled.outcome == NodeOutcome::Keep && applied.flatten() >= Some(settled.body.serial) {
+    if settled.outcome == NodeOutcome::Keep && applied.flatten() >= Some(settled.document.serial) {
         let facts = settled.facts;
         return format!("the cluster document of serial {facts} is not reported yet");
     }
-    format!("serial {} is not reported yet", settled.body.serial)
+    format!("serial {} is not reported yet", settled.document.serial)
 }
 
 /// Does it say, and may it be believed, that its guard is not in place?
-fn says_unsealed(context: &Context<'_>, node: &NodeName) -> bool {
+fn says_unsealed(context: &LoweringContext<'_>, node: &NodeName) -> bool {
     let report = context.index.reports.get(node);
     report.is_some_and(|one| one.freshness == Freshness::Fresh && one.guard == Guard::NotSealed)
 }
 
 /// Why the node's word no longer counts.
-fn silence(context: &Context<'_>, node: &NodeName) -> &'static str {
+fn silence(context: &LoweringContext<'_>, node: &NodeName) -> &'static str {
     match context.index.reports.get(node).map(|one| one.freshness) {
         Some(Freshness::Ahead) => {
             "it says that its kernel was read back more than a minute from now; look at its clock"

@@ -7,9 +7,9 @@ use postern_crds::node_report::{AddressFamily, PathHop};
 use postern_intent::{ExitName, NodeName};
 
 use crate::first_names;
-use crate::lower::Context;
+use crate::lower::LoweringContext;
 use crate::resolve::ActiveExit;
-use crate::snapshot::{Freshness, PathFault, Report};
+use crate::snapshot::{Freshness, PathFault, SnapshotReport};
 
 /// The faults of an exit. It borrows from the reports: one is made for each exit and for each policy.
 #[derive(Default)]
@@ -30,7 +30,7 @@ struct ClientFault<'a> {
 
 /// Whose word makes an exit not ready.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Jury {
+pub(super) enum ClientQuorum {
     /// That of each client: a policy is not ready when one of its nodes is cut off.
     Single,
     /// That of all clients together: the exit itself is not at fault when one of them is cut off, such as one that has just
@@ -41,7 +41,7 @@ pub(super) enum Jury {
 impl<'a> PathFaults<'a> {
     /// What the gateway of an exit and these of its clients report now. O(clients).
     pub(super) fn of(
-        context: &Context<'a>,
+        context: &LoweringContext<'a>,
         exit: &ExitName,
         active: &ActiveExit<'_>,
         clients: impl Iterator<Item = &'a NodeName>,
@@ -73,7 +73,11 @@ impl<'a> PathFaults<'a> {
 
     /// Why traffic of the exit does not get out, if it does not. A family for which the gateway has no uplink is ignored
     /// while another family has one.
-    pub(super) fn reason(&self, active: &ActiveExit<'_>, jury: Jury) -> Option<(Reason, String)> {
+    pub(super) fn reason(
+        &self,
+        active: &ActiveExit<'_>,
+        jury: ClientQuorum,
+    ) -> Option<(Reason, String)> {
         let families = [AddressFamily::IPv4, AddressFamily::IPv6];
         let offered = families.into_iter().filter(|one| active.offers(*one));
         let (absent, present): (Vec<_>, Vec<_>) = offered.partition(|one| self.is_absent(*one));
@@ -119,7 +123,7 @@ impl<'a> PathFaults<'a> {
         &self,
         gateway: &NodeName,
         family: AddressFamily,
-        jury: Jury,
+        jury: ClientQuorum,
     ) -> Option<(Reason, String)> {
         // What the gateway finds on its own way out explains what its clients miss behind it.
         if let Some(fault) = self.gateway.get(&family) {
@@ -129,7 +133,7 @@ impl<'a> PathFaults<'a> {
         let of_family = self.clients.iter().filter(|((one, _), _)| *one == family);
         let cut_off: usize = of_family.clone().map(|(_, fault)| fault.nodes.len()).sum();
         let heard = self.heard.get(&family).copied().unwrap_or_default();
-        if jury == Jury::Unanimous && cut_off < heard {
+        if jury == ClientQuorum::Unanimous && cut_off < heard {
             return None;
         }
         let ((_, hop), fault) = of_family.max_by_key(|(_, fault)| fault.nodes.len())?;
@@ -150,7 +154,10 @@ const fn reason(hop: PathHop) -> Reason {
 }
 
 /// What a node says, while that counts.
-pub(super) fn fresh<'a>(context: &Context<'a>, node: &NodeName) -> Option<&'a Report> {
+pub(super) fn fresh<'a>(
+    context: &LoweringContext<'a>,
+    node: &NodeName,
+) -> Option<&'a SnapshotReport> {
     let report = context.index.reports.get(node).copied()?;
     (report.freshness == Freshness::Fresh).then_some(report)
 }

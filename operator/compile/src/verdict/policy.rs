@@ -6,23 +6,23 @@ use postern_crds::conditions::{ConditionType, Finding, Reason};
 use postern_intent::NodeName;
 
 use super::exceptions::unoffered;
-use super::seen::Seen;
-use super::{Detail, Jury, PathFaults, Progress, Verdict, exit, silent};
-use crate::assign::PodCounts;
+use super::policy_reading::PolicyReading;
+use super::{ClientQuorum, Detail, PathFaults, Progress, Verdict, exit, silent};
+use crate::assign::PolicyPodCounts;
 use crate::first_names;
-use crate::gate::{Gate, Subject};
-use crate::lower::Context;
-use crate::resolve::{ExitState, PlannedWay, TermsSource};
-use crate::settled::Settled;
-use crate::snapshot::Policy;
+use crate::gate::{ApprovalSubject, ReleaseGate};
+use crate::lower::LoweringContext;
+use crate::resolve::{ExitState, PlannedPath, TermsSource};
+use crate::settled::SettledNode;
+use crate::snapshot::SnapshotPolicy;
 
 /// The verdict on one policy.
 pub(super) fn verdict(
-    context: &Context<'_>,
-    gate: &Gate,
-    settled: &BTreeMap<&NodeName, Settled>,
-    seen: Seen<'_>,
-    policy: &Policy,
+    context: &LoweringContext<'_>,
+    gate: &ReleaseGate,
+    settled: &BTreeMap<&NodeName, SettledNode>,
+    seen: PolicyReading<'_>,
+    policy: &SnapshotPolicy,
 ) -> Verdict {
     let conditions = vec![
         accepted(context, policy),
@@ -48,7 +48,7 @@ pub(super) fn verdict(
     }
 }
 
-fn accepted(context: &Context<'_>, policy: &Policy) -> Finding {
+fn accepted(context: &LoweringContext<'_>, policy: &SnapshotPolicy) -> Finding {
     match &policy.terms {
         Ok(_) => Finding::yes(
             ConditionType::Accepted,
@@ -72,10 +72,10 @@ fn accepted(context: &Context<'_>, policy: &Policy) -> Finding {
     }
 }
 
-fn resolved(context: &Context<'_>, policy: &Policy) -> Finding {
+fn resolved(context: &LoweringContext<'_>, policy: &SnapshotPolicy) -> Finding {
     let kind = ConditionType::ResolvedRefs;
     match context.plans.get(&policy.uid).map(|plan| &plan.way) {
-        Some(PlannedWay::Exit(exit)) => {
+        Some(PlannedPath::Exit(exit)) => {
             Finding::yes(kind, Reason::Resolved, format!("leaves by exit {exit}"))
         }
         _ => unresolved(context, policy).unwrap_or_else(|| {
@@ -85,7 +85,7 @@ fn resolved(context: &Context<'_>, policy: &Policy) -> Finding {
 }
 
 /// Why none of the policy's exits can be used: what is wrong with each.
-fn unresolved(context: &Context<'_>, policy: &Policy) -> Option<Finding> {
+fn unresolved(context: &LoweringContext<'_>, policy: &SnapshotPolicy) -> Option<Finding> {
     let exits = &policy.terms.as_ref().ok()?.exits;
     let problems: Vec<(Reason, String)> = exits
         .iter()
@@ -119,7 +119,10 @@ fn unresolved(context: &Context<'_>, policy: &Policy) -> Option<Finding> {
 
 /// A generation that is not accepted while an earlier one stays in force: no condition may say of the new one that it is
 /// programmed or ready.
-fn not_in_force(context: &Context<'_>, policy: &Policy) -> Option<(Reason, String)> {
+fn not_in_force(
+    context: &LoweringContext<'_>,
+    policy: &SnapshotPolicy,
+) -> Option<(Reason, String)> {
     let refusal = policy.terms.as_ref().err()?;
     let plan = context.plans.get(&policy.uid)?;
     (plan.source == TermsSource::LastGood).then(|| {
@@ -131,9 +134,14 @@ fn not_in_force(context: &Context<'_>, policy: &Policy) -> Option<(Reason, Strin
     })
 }
 
-fn programmed(context: &Context<'_>, gate: &Gate, policy: &Policy, seen: &Seen<'_>) -> Finding {
+fn programmed(
+    context: &LoweringContext<'_>,
+    gate: &ReleaseGate,
+    policy: &SnapshotPolicy,
+    seen: &PolicyReading<'_>,
+) -> Finding {
     let kind = ConditionType::Programmed;
-    let own = Subject::Policy(policy.key.to_string());
+    let own = ApprovalSubject::Policy(policy.key.to_string());
     if let Some(held) = gate.held.iter().find(|held| held.subject == own) {
         return Finding::no(
             kind,
@@ -165,10 +173,10 @@ fn programmed(context: &Context<'_>, gate: &Gate, policy: &Policy, seen: &Seen<'
 }
 
 fn ready(
-    context: &Context<'_>,
-    settled: &BTreeMap<&NodeName, Settled>,
-    policy: &Policy,
-    seen: &Seen<'_>,
+    context: &LoweringContext<'_>,
+    settled: &BTreeMap<&NodeName, SettledNode>,
+    policy: &SnapshotPolicy,
+    seen: &PolicyReading<'_>,
 ) -> Finding {
     let kind = ConditionType::Ready;
     if seen.bypassed > 0 {
@@ -206,12 +214,12 @@ fn ready(
 }
 
 /// The nodes of its pods carry it: by which exit and from which addresses the pods leave, unless nothing is known of the
-/// gateway. One that takes a new client up goes on with the others, so that it need not carry its newest body.
+/// gateway. One that takes a new client up goes on with the others, so that it need not carry its newest document.
 fn leaving(
-    context: &Context<'_>,
-    settled: &BTreeMap<&NodeName, Settled>,
-    policy: &Policy,
-    seen: &Seen<'_>,
+    context: &LoweringContext<'_>,
+    settled: &BTreeMap<&NodeName, SettledNode>,
+    policy: &SnapshotPolicy,
+    seen: &PolicyReading<'_>,
 ) -> Finding {
     let kind = ConditionType::Ready;
     let pods = match seen.pods.enforced {
@@ -219,7 +227,7 @@ fn leaving(
         more => format!("{more} pods leave"),
     };
     let way = context.plans.get(&policy.uid).map(|plan| &plan.way);
-    let Some(PlannedWay::Exit(name)) = way else {
+    let Some(PlannedPath::Exit(name)) = way else {
         return Finding::yes(kind, Reason::Ready, pods);
     };
     let Some(ExitState::Active(active)) = context.exits.get(name) else {
@@ -238,7 +246,7 @@ fn leaving(
         }
     }
     let faults = PathFaults::of(context, name, active, seen.hosts.iter().copied());
-    if let Some((reason, message)) = faults.reason(active, Jury::Single) {
+    if let Some((reason, message)) = faults.reason(active, ClientQuorum::Single) {
         return Finding::no(kind, reason, format!("exit {name}: {message}"));
     }
     if !seen.unanswered.is_empty() {
@@ -272,7 +280,7 @@ fn leaving(
     Finding::yes(kind, Reason::Ready, parts.join("; "))
 }
 
-fn bypass(seen: &Seen<'_>) -> String {
+fn bypass(seen: &PolicyReading<'_>) -> String {
     format!(
         "the guard does not see the packets of {} pods, on {}; see the node's report",
         seen.bypassed,
@@ -280,7 +288,7 @@ fn bypass(seen: &Seen<'_>) -> String {
     )
 }
 
-fn uncut(kind: ConditionType, seen: &Seen<'_>) -> Finding {
+fn uncut(kind: ConditionType, seen: &PolicyReading<'_>) -> Finding {
     let reason = Reason::FlowsNotCut;
     let nodes = first_names(&seen.uncut);
     Finding::no(
@@ -292,7 +300,7 @@ fn uncut(kind: ConditionType, seen: &Seen<'_>) -> Finding {
 
 /// No node has anything to do for it. Where that is because of others or of the pods themselves, it says so and claims
 /// nothing: a policy that selects pods and enforces none of them is neither programmed nor ready.
-fn idle(kind: ConditionType, pods: &PodCounts) -> Finding {
+fn idle(kind: ConditionType, pods: &PolicyPodCounts) -> Finding {
     match (pods.unenforceable, pods.overridden) {
         (0, 0) => Finding::yes(kind, Reason::Unused, Reason::Unused.sentence()),
         (0, count) => Finding::no(
@@ -311,7 +319,11 @@ fn idle(kind: ConditionType, pods: &PodCounts) -> Finding {
     }
 }
 
-fn fully_enforced(context: &Context<'_>, policy: &Policy, seen: &Seen<'_>) -> Finding {
+fn fully_enforced(
+    context: &LoweringContext<'_>,
+    policy: &SnapshotPolicy,
+    seen: &PolicyReading<'_>,
+) -> Finding {
     let kind = ConditionType::FullyEnforced;
     let pods = &seen.pods;
     let said = pods.enforced + pods.blocked;

@@ -2,20 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use postern_crds::egress_policy::NodeCounts;
 use postern_crds::node_report::{SCOPES_LISTED, SERVED_LISTED};
 use postern_intent::body::{ExitRoute, Scope, ServedExit};
 use postern_intent::{NodeName, SectionDigest, Serial};
 
-use super::NodeCounts;
 use crate::first_names;
-use crate::lower::Context;
-use crate::settled::{NodeOutcome, Settled};
-use crate::snapshot::{Freshness, Guard, Report};
+use crate::lower::LoweringContext;
+use crate::settled::{NodeOutcome, SettledNode};
+use crate::snapshot::{Freshness, Guard, SnapshotReport};
 
 /// How far a node is, or several are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// It carries the body that is in force for it behind a guard, both read back not long ago.
+    /// It carries the document that is in force for it behind a guard, both read back not long ago.
     Programmed,
     /// It does not yet.
     Converging,
@@ -24,10 +24,10 @@ pub(super) enum Progress {
 }
 
 impl Progress {
-    /// Of one node with its whole body.
+    /// Of one node with its whole document.
     pub(super) fn of(
-        context: &Context<'_>,
-        settled: &BTreeMap<&NodeName, Settled>,
+        context: &LoweringContext<'_>,
+        settled: &BTreeMap<&NodeName, SettledNode>,
         node: &NodeName,
     ) -> Self {
         let Some(settled) = settled.get(node) else {
@@ -38,52 +38,52 @@ impl Progress {
 
     /// Of one node with one scope. A refresh, or a change of another scope, changes nothing about it.
     pub(super) fn of_scope(
-        context: &Context<'_>,
-        settled: &Settled,
+        context: &LoweringContext<'_>,
+        settled: &SettledNode,
         node: &NodeName,
         scope: &Scope,
     ) -> Self {
         Self::reported(context, node, |report| {
             let said = report.scopes.get(&scope.policy.uid);
             let said = said.map(|said| said.digest.as_ref());
-            let list = Listed::of(report.scopes.len(), SCOPES_LISTED);
+            let list = ListExtent::of(report.scopes.len(), SCOPES_LISTED);
             carries_part(settled, report, &scope.digest, said, list)
         })
     }
 
     /// Of one node with an exit that it uses: never more than it has marks for, so that its report lists them all.
     pub(super) fn of_used(
-        context: &Context<'_>,
-        settled: &Settled,
+        context: &LoweringContext<'_>,
+        settled: &SettledNode,
         node: &NodeName,
         exit: &ExitRoute,
     ) -> Self {
         Self::reported(context, node, |report| {
             let said = report.exits.get(&exit.exit);
             let said = said.map(|said| said.digest.as_ref());
-            carries_part(settled, report, &exit.digest, said, Listed::All)
+            carries_part(settled, report, &exit.digest, said, ListExtent::All)
         })
     }
 
     /// Of one node with an exit that it serves.
     pub(super) fn of_served(
-        context: &Context<'_>,
-        settled: &Settled,
+        context: &LoweringContext<'_>,
+        settled: &SettledNode,
         node: &NodeName,
         exit: &ServedExit,
     ) -> Self {
         Self::reported(context, node, |report| {
             let said = report.served.get(&exit.exit);
             let said = said.map(|said| said.digest.as_ref());
-            let list = Listed::of(report.served.len(), SERVED_LISTED);
+            let list = ListExtent::of(report.served.len(), SERVED_LISTED);
             carries_part(settled, report, &exit.digest, said, list)
         })
     }
 
     fn reported(
-        context: &Context<'_>,
+        context: &LoweringContext<'_>,
         node: &NodeName,
-        carries: impl FnOnce(&Report) -> bool,
+        carries: impl FnOnce(&SnapshotReport) -> bool,
     ) -> Self {
         let Some(report) = context.index.reports.get(node) else {
             return Self::Converging;
@@ -109,46 +109,46 @@ impl Progress {
 
 /// Does a list of a report name everything that there is?
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Listed {
+enum ListExtent {
     All,
     /// It is as long as it may be.
     Full,
 }
 
-impl Listed {
+impl ListExtent {
     const fn of(length: usize, most: usize) -> Self {
         if length < most { Self::All } else { Self::Full }
     }
 }
 
 /// Does it carry the newest documents? A refresh of the cluster document changes nothing about it.
-fn carries_body(settled: &Settled, report: &Report) -> bool {
+fn carries_body(settled: &SettledNode, report: &SnapshotReport) -> bool {
     let reaches = |applied: Option<Serial>, wanted| applied.is_some_and(|serial| serial >= wanted);
     settled.outcome == NodeOutcome::Keep
-        && reaches(report.applied_serial, settled.body.serial)
+        && reaches(report.applied_serial, settled.document.serial)
         && reaches(report.applied_cluster_serial, settled.facts)
 }
 
-/// What a restored node is to carry was never published. Of a part that a full list leaves out, the serial of the whole body
+/// What a restored node is to carry was never published. Of a part that a full list leaves out, the serial of the whole document
 /// is all that is known.
 fn carries_part(
-    settled: &Settled,
-    report: &Report,
+    settled: &SettledNode,
+    report: &SnapshotReport,
     wanted: &SectionDigest,
     said: Option<Option<&SectionDigest>>,
-    listed: Listed,
+    listed: ListExtent,
 ) -> bool {
     match (said, listed) {
         _ if settled.outcome == NodeOutcome::Restored => false,
         (Some(digest), _) => digest == Some(wanted),
-        (None, Listed::Full) => carries_body(settled, report),
-        (None, Listed::All) => false,
+        (None, ListExtent::Full) => carries_body(settled, report),
+        (None, ListExtent::All) => false,
     }
 }
 
 /// Nodes that something concerns, by how far they are.
 #[derive(Clone, Default)]
-pub(super) struct Concerned<'a> {
+pub(super) struct ConcernedNodes<'a> {
     pub(super) counts: NodeCounts,
     /// The first one, by name, whose word no longer counts.
     silent: Option<&'a NodeName>,
@@ -156,7 +156,7 @@ pub(super) struct Concerned<'a> {
     behind: Vec<&'a NodeName>,
 }
 
-impl<'a> Concerned<'a> {
+impl<'a> ConcernedNodes<'a> {
     /// One more, in the order of the names.
     pub(super) fn add(&mut self, node: &'a NodeName, progress: Progress) {
         self.counts.desired += 1;

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use postern_intent::NodeName;
 
-use super::{Verdict, exit, isolation, node, policy, seen};
-use crate::gate::Gate;
-use crate::lower::Context;
-use crate::settled::Settled;
+use super::{Verdict, exit, isolation, node, policy, policy_reading};
+use crate::gate::ReleaseGate;
+use crate::lower::LoweringContext;
+use crate::settled::SettledNode;
 use crate::shared::SettledCluster;
 
 /// Verdicts on every exit, policy, isolation and node, in this order and by name.
 pub(crate) fn verdicts(
-    context: &Context<'_>,
-    gate: &Gate,
-    settled: &BTreeMap<&NodeName, Settled>,
+    context: &LoweringContext<'_>,
+    gate: &ReleaseGate,
+    settled: &BTreeMap<&NodeName, SettledNode>,
     cluster: &SettledCluster,
 ) -> Vec<Verdict> {
     let exits = context
@@ -23,7 +23,7 @@ pub(crate) fn verdicts(
         .values()
         .map(|exit| exit::verdict(context, settled, exit));
     let policies = context.index.policies.values().flat_map(BTreeMap::values);
-    let mut seen = seen::look(context, settled);
+    let mut seen = policy_reading::look(context, settled);
     let policies = policies.map(|policy| {
         let seen = seen.remove(&policy.uid).unwrap_or_default();
         policy::verdict(context, gate, settled, seen, policy)

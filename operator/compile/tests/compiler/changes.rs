@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use postern_compile::snapshot::{Attachment, Lifecycle, Namespace, Node, Pod};
+use postern_compile::snapshot::{
+    Lifecycle, PodNetwork, SnapshotNamespace, SnapshotNode, SnapshotPod,
+};
 use postern_intent::Address;
 use proptest::prelude::{Just, Strategy, prop};
 use proptest::prop_oneof;
@@ -368,8 +370,8 @@ fn attach(world: &mut World, key: &str, network: Network) {
         return;
     };
     pod.attachment = match network {
-        Network::Own | Network::Unknown => Attachment::Own,
-        Network::Node => Attachment::Host,
+        Network::Own | Network::Unknown => PodNetwork::Own,
+        Network::Node => PodNetwork::Host,
     };
     match network {
         Network::Own => {}
@@ -399,7 +401,7 @@ fn make_namespace(world: &mut World, name: &str, denies: Denies, lifecycle: Life
         }
         Denies::No => BTreeMap::new(),
     };
-    let namespace = Namespace {
+    let namespace = SnapshotNamespace {
         name: name.parse().expect("a name"),
         labels,
         lifecycle,
@@ -410,7 +412,7 @@ fn make_namespace(world: &mut World, name: &str, denies: Denies, lifecycle: Life
 fn make_node(world: &mut World, node: usize, gateways: usize) {
     let name = format!("node{node}");
     let there = world.nodes.get(&name);
-    world.add_node(Node {
+    world.add_node(SnapshotNode {
         name: name.parse().expect("a name"),
         uid: there.map_or_else(
             || format!("uid-{name}").parse().expect("a UID"),
@@ -446,7 +448,8 @@ fn widen(world: &mut World, node: usize) {
     there.addresses.push(own.parse().expect("an address"));
     let range = format!("fd00:10:244:{node}::/64");
     there.pod_ranges.push(range.parse().expect("a prefix"));
-    let own = |pod: &&mut Pod| pod.node.as_str() == name && pod.attachment == Attachment::Own;
+    let own =
+        |pod: &&mut SnapshotPod| pod.node.as_str() == name && pod.attachment == PodNetwork::Own;
     for pod in world.pods.values_mut().filter(own) {
         let six: Option<Address> = pod.addresses.iter().find_map(|address| {
             let last = address.to_string().rsplit('.').next()?.to_owned();
@@ -462,7 +465,7 @@ pub(crate) fn pod(world: &mut World, namespace: usize, name: usize, node: usize,
     let addresses = addresses(world, node, 10 + namespace * 5 + name);
     world.pods.insert(
         key,
-        Pod {
+        SnapshotPod {
             namespace: NAMESPACES[namespace].parse().expect("a namespace"),
             name: format!("pod{name}").parse().expect("a name"),
             uid: format!("uid-{namespace}-{name}-{node}")
@@ -470,7 +473,7 @@ pub(crate) fn pod(world: &mut World, namespace: usize, name: usize, node: usize,
                 .expect("a UID"),
             node: format!("node{node}").parse().expect("a node"),
             labels: BTreeMap::from([("app".to_owned(), APPS[app].to_owned())]),
-            attachment: Attachment::Own,
+            attachment: PodNetwork::Own,
             addresses,
             lifecycle: Lifecycle::Live,
         },

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use postern_compile::NodeOutcome;
-use postern_compile::gate::{Cause, HeldUntil};
+use postern_compile::gate::{ApprovalCause, HeldUntil};
 use postern_compile::snapshot::Definitions;
 use postern_intent::NodeDocument;
 use postern_intent::body::{BlockedReason, Class, Way};
@@ -163,7 +163,7 @@ fn policies_that_go_with_their_definition_go_on_selecting() {
             .iter()
             .map(|held| held.cause)
             .collect::<Vec<_>>(),
-        [Cause::DefinitionTerminating]
+        [ApprovalCause::DefinitionTerminating]
     );
     assert!(
         compilation
@@ -338,7 +338,7 @@ fn a_release_that_is_too_large_by_itself_waits_for_a_person_also_when_the_window
     for _ in 0..3 {
         held = world.compile().held;
         assert_eq!(held[0].until, HeldUntil::Approved);
-        assert_eq!(held[0].cause, Cause::PolicyDeleted);
+        assert_eq!(held[0].cause, ApprovalCause::PolicyDeleted);
         assert_eq!(world.released("red"), 0);
         world.wait(SignedDuration::from_mins(11));
     }
@@ -401,7 +401,7 @@ fn a_denial_that_is_forgotten_together_with_its_label_waits_for_a_person() {
             .iter()
             .map(|held| held.cause)
             .collect::<Vec<_>>(),
-        [Cause::Forgotten]
+        [ApprovalCause::Forgotten]
     );
     assert!(
         compilation

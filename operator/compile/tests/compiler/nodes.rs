@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use postern_compile::Compilation;
 use postern_compile::intake;
-use postern_compile::snapshot::Service;
+use postern_compile::snapshot::SnapshotService;
 use postern_compile::verdict::{Detail, Verdict};
 use postern_intent::body::{PortSpan, TunnelRole, Way};
 use postern_intent::{Address, Body, NodeDocument, Serial};
@@ -187,7 +187,7 @@ fn what_a_service_has_from_the_outside_is_inbound_on_every_node() {
                 .contains(&expected[1])
         );
     }
-    let named: Vec<&Service> = world.services.iter().collect();
+    let named: Vec<&SnapshotService> = world.services.iter().collect();
     assert_eq!((named.len(), named[0].name.as_str()), (1, "web"));
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use postern_compile::snapshot::{Attachment, Lifecycle, Snapshot};
+use postern_compile::snapshot::{Lifecycle, PodNetwork, Snapshot};
 use postern_compile::{NodeOutcome, compile};
 use postern_intent::body::{BlockedReason, Class, TunnelRole, Way};
 use postern_intent::{NodeDocument, NodeName, Uid};
@@ -192,7 +192,7 @@ proptest! {
                     policy.key.namespace == pod.namespace && policy.selector.matches(&pod.labels)
                 });
                 // A pod in the node's network cannot be told apart, and no body lists it.
-                if selected && pod.attachment == Attachment::Own {
+                if selected && pod.attachment == PodNetwork::Own {
                     assert_ne!(classes[&pod.uid], Class::Released);
                 }
             }

@@ -1,7 +1,7 @@
 //! Refused updates, and what is known of policies when the memory is lost.
 
-use postern_compile::gate::{Cause, Held};
-use postern_compile::snapshot::{Lifecycle, Namespace};
+use postern_compile::gate::{ApprovalCause, PendingApproval};
+use postern_compile::snapshot::{Lifecycle, SnapshotNamespace};
 use postern_compile::verdict::Detail;
 use postern_crds::EgressPolicy;
 use postern_intent::body::{BlockedReason, Class};
@@ -34,7 +34,7 @@ fn world(policies: &[(usize, usize, i32)]) -> World {
     world
 }
 
-fn compiled(world: &mut World, change: &Change) -> Vec<Held> {
+fn compiled(world: &mut World, change: &Change) -> Vec<PendingApproval> {
     make(world, change);
     world.wait(jiff::SignedDuration::from_secs(1));
     world.compile().held
@@ -108,7 +108,7 @@ fn what_a_refused_update_blocked_goes_with_the_gates_consent() {
     compiled(&mut world, &policy(0, ALL, 0, Accepted::No));
     let held = compiled(&mut world, &policy(0, 0, 0, Accepted::Yes));
     let causes: Vec<_> = held.iter().map(|held| (held.cause, held.pods)).collect();
-    assert_eq!(causes, [(Cause::SelectorChanged, 2)]);
+    assert_eq!(causes, [(ApprovalCause::SelectorChanged, 2)]);
     assert!(!red(&world).contains(&"Released".to_owned()));
     world.approve(held.iter());
     world.compile();
@@ -172,7 +172,10 @@ fn a_policy_that_went_while_nobody_knows_whom_it_selected_denies_its_namespace()
         .iter()
         .map(|held| (held.subject.to_string(), held.cause))
         .collect();
-    assert_eq!(causes, [("policy red/p0".to_owned(), Cause::Forgotten)]);
+    assert_eq!(
+        causes,
+        [("policy red/p0".to_owned(), ApprovalCause::Forgotten)]
+    );
     pod(&mut world, 0, 4, 0, 2);
     let held = world.compile().held;
     assert_eq!(held.len(), 1);
@@ -187,7 +190,7 @@ fn a_policy_that_went_while_nobody_knows_whom_it_selected_denies_its_namespace()
 fn a_refused_update_in_a_namespace_that_is_going_lets_nobody_go() {
     let mut world = world(&[(0, 0, 0)]);
     compiled(&mut world, &policy(0, ALL, 0, Accepted::No));
-    let going = Namespace {
+    let going = SnapshotNamespace {
         name: "red".parse().expect("a name"),
         labels: Default::default(),
         lifecycle: Lifecycle::Deleting,

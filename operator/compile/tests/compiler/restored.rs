@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
-use postern_compile::gate::{Held, Subject};
+use postern_compile::gate::{ApprovalSubject, PendingApproval};
 use postern_compile::{Compilation, NodeOutcome};
 use postern_intent::{NodeName, Serial};
 use rstest::rstest;
@@ -19,8 +19,8 @@ fn run_ahead(world: &mut World, nodes: &[&str]) {
     }
 }
 
-fn is_node(held: &&Held) -> bool {
-    matches!(held.subject, Subject::Node(_))
+fn is_node(held: &&PendingApproval) -> bool {
+    matches!(held.subject, ApprovalSubject::Node(_))
 }
 
 fn outcome<'a>(compilation: &'a Compilation, node: &str) -> &'a NodeOutcome {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use postern_compile::publish::PublishedState;
 use postern_intent::NodeName;
 
-use super::inputs::Inputs;
+use super::inputs::ClusterInputs;
 use crate::pipeline::intents::IntentState;
 use crate::pipeline::memory::MemoryContents;
 use crate::watches::ReportedNodes;
@@ -28,7 +28,7 @@ pub(in crate::pipeline) struct ReportsSeen<'a> {
 /// remembers: nothing new is published for such a node until its agent has said what it has seen. A node that was well
 /// and is silent is away and waited for; one that was ill and is silent may need what is to be published.
 pub(in crate::pipeline) fn awaited(
-    inputs: &Inputs,
+    inputs: &ClusterInputs,
     intent_states: &BTreeMap<NodeName, IntentState>,
     remembered: &MemoryContents,
     reports_seen: &ReportsSeen<'_>,
@@ -37,7 +37,7 @@ pub(in crate::pipeline) fn awaited(
         let late = reports_seen.watching >= REPORT_DEADLINE && !inputs.verified.contains(node);
         !reports_seen.reported.contains(node.as_str()) && !(reports_seen.ours)(node) && !late
     };
-    let known = |node: &postern_compile::snapshot::Node| {
+    let known = |node: &postern_compile::snapshot::SnapshotNode| {
         let pinned = remembered
             .memory
             .pins

@@ -11,28 +11,28 @@ use kube::core::PartialObjectMeta;
 use kube::{Api, Client};
 use postern_apiserver::{ApiError, ApiVerb, Failure, within};
 use postern_compile::intake;
-use postern_compile::snapshot::{Labels, Lifecycle, Memory, Namespace};
+use postern_compile::snapshot::{CompilerMemory, Labels, Lifecycle, SnapshotNamespace};
 
-use super::definition::Definition;
-use super::inputs::Inputs;
+use super::definition::PolicyDefinition;
+use super::inputs::ClusterInputs;
 use crate::lease::LEASE;
 use crate::pipeline::error::PipelineError;
+use crate::pipeline::gathered::GatheredState;
 use crate::pipeline::memory::MemoryContents;
-use crate::pipeline::round::World;
 use crate::watches::DEFINITION;
 
 /// What the API server says when it is asked, not what a watch has shown.
 #[derive(Debug, Clone)]
-pub struct Live {
-    pub definition: Definition,
-    pub namespaces: Vec<Namespace>,
+pub struct LiveObjects {
+    pub definition: PolicyDefinition,
+    pub namespaces: Vec<SnapshotNamespace>,
     /// The version of the list of namespaces.
     pub revision: Option<String>,
 }
 
 /// Is something gone, so that a release could follow: a policy that was remembered, or a namespace's `deny`?
 #[must_use]
-pub(super) fn is_doubtful(inputs: &Inputs, memory: &Memory) -> bool {
+pub(super) fn is_doubtful(inputs: &ClusterInputs, memory: &CompilerMemory) -> bool {
     let there: BTreeMap<_, _> = inputs
         .policies
         .iter()
@@ -54,8 +54,8 @@ pub(super) fn is_doubtful(inputs: &Inputs, memory: &Memory) -> bool {
 
 /// Is something gone that was still there, or not yet asked about, at the last compile?
 pub(in crate::pipeline) fn is_new_doubt(
-    last: &World,
-    inputs: &Inputs,
+    last: &GatheredState,
+    inputs: &ClusterInputs,
     remembered: &MemoryContents,
     epoch: u64,
 ) -> bool {
@@ -82,7 +82,7 @@ pub async fn confirm(
     client: &Client,
     namespace: &str,
     known: KnownRevisions,
-) -> Result<Live, PipelineError> {
+) -> Result<LiveObjects, PipelineError> {
     let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
     let request = leases.get_metadata_opt(LEASE);
     let lease = within(ApiVerb::Get, "the operator's lease", request).await;
@@ -97,10 +97,10 @@ pub async fn confirm(
     let listed = listed.map_err(PipelineError::Api)?;
     let revision = listed.metadata.resource_version;
     refuse_older("namespaces", revision.as_deref(), known.namespaces)?;
-    let mut namespaces: Vec<Namespace> =
+    let mut namespaces: Vec<SnapshotNamespace> =
         listed.items.into_iter().filter_map(namespace_of).collect();
     namespaces.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Live {
+    Ok(LiveObjects {
         definition,
         revision,
         namespaces,
@@ -124,17 +124,17 @@ fn refuse_older(
     }
 }
 
-async fn ask_definition(client: &Client) -> Result<Definition, ApiError> {
+async fn ask_definition(client: &Client) -> Result<PolicyDefinition, ApiError> {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     let request = definitions.get_metadata(DEFINITION);
     match within(ApiVerb::Get, "the definition of policies", request).await {
-        Ok(found) => Ok(Definition::of(Some(&found.metadata))),
-        Err(error) if error.failure() == Failure::Missing => Ok(Definition::of(None)),
+        Ok(found) => Ok(PolicyDefinition::of(Some(&found.metadata))),
+        Err(error) if error.failure() == Failure::Missing => Ok(PolicyDefinition::of(None)),
         Err(error) => Err(error),
     }
 }
 
-fn namespace_of(found: PartialObjectMeta<v1::Namespace>) -> Option<Namespace> {
+fn namespace_of(found: PartialObjectMeta<v1::Namespace>) -> Option<SnapshotNamespace> {
     intake::namespace(&v1::Namespace {
         metadata: found.metadata,
         ..v1::Namespace::default()
@@ -143,7 +143,9 @@ fn namespace_of(found: PartialObjectMeta<v1::Namespace>) -> Option<Namespace> {
 }
 
 /// What of namespaces can loosen something.
-fn labels(namespaces: &[Namespace]) -> Vec<(&postern_intent::Namespace, &Labels, Lifecycle)> {
+fn labels(
+    namespaces: &[SnapshotNamespace],
+) -> Vec<(&postern_intent::Namespace, &Labels, Lifecycle)> {
     namespaces
         .iter()
         .map(|found| (&found.name, &found.labels, found.lifecycle))

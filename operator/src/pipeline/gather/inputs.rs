@@ -1,4 +1,4 @@
-//! Everything that a compile depends on but the time, the published bodies and the memory.
+//! Everything that a compile depends on but the time, the published documents and the memory.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use postern_compile::gate::Approval;
 use postern_compile::intake;
 use postern_compile::snapshot::{
-    Exit, Isolation, Namespace, Node, Pod, Policy, Report, Service, Settings,
+    CompilerSettings, SnapshotExit, SnapshotIsolation, SnapshotNamespace, SnapshotNode,
+    SnapshotPod, SnapshotPolicy, SnapshotReport, SnapshotService,
 };
 use postern_crds::conditions::{ConditionType, is_true};
 use postern_crds::names::APPROVALS_CONFIG_MAP;
@@ -20,33 +21,33 @@ use postern_intent::NodeName;
 use postern_intent::possession::Claim;
 
 use super::approvals::approvals;
-use super::definition::Definition;
+use super::definition::PolicyDefinition;
 use super::poison;
 use super::possession::ProvedKeys;
-use super::ranges::{Unknown, found, join};
-use super::taken::{ReadProblem, Taking, sorted, take};
+use super::ranges::{UnknownRange, found, join};
+use super::taken::{ObjectIntake, ReadProblem, sorted, take};
 use super::trust::trust;
 use crate::signer::{KeyRing, NodeTrust};
-use crate::watches::{Tolerant, WatchedKind, WatchedStores};
+use crate::watches::{WatchedKind, WatchedObject, WatchedStores};
 
 /// What the stores say, in a fixed order, so that two looks can be compared.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Inputs {
+pub struct ClusterInputs {
     /// The settings, joined with the ranges that were found.
-    pub settings: Settings,
+    pub settings: CompilerSettings,
     /// Ranges that nobody knows.
-    pub unknown: Vec<Unknown>,
-    pub exits: Vec<Exit>,
-    pub policies: Vec<Policy>,
-    pub isolations: Vec<Isolation>,
-    pub nodes: Vec<Node>,
+    pub unknown: Vec<UnknownRange>,
+    pub exits: Vec<SnapshotExit>,
+    pub policies: Vec<SnapshotPolicy>,
+    pub isolations: Vec<SnapshotIsolation>,
+    pub nodes: Vec<SnapshotNode>,
     /// All pods that are bound.
-    pub pods: Vec<Pod>,
-    pub namespaces: Vec<Namespace>,
+    pub pods: Vec<SnapshotPod>,
+    pub namespaces: Vec<SnapshotNamespace>,
     /// Services that the outside reaches.
-    pub services: Vec<Service>,
+    pub services: Vec<SnapshotService>,
     /// What the nodes report.
-    pub reports: Vec<Report>,
+    pub reports: Vec<SnapshotReport>,
     /// Which keys the nodes trust.
     pub trust: Vec<NodeTrust>,
     /// Nodes whose kernel was read back and agreed, as they last reported.
@@ -55,7 +56,7 @@ pub struct Inputs {
     pub sealed: BTreeSet<NodeName>,
     pub approvals: Vec<Approval>,
     /// The definition of policies.
-    pub definition: Definition,
+    pub definition: PolicyDefinition,
     /// What cannot be read.
     pub problems: Vec<ReadProblem>,
 }
@@ -64,10 +65,10 @@ pub struct Inputs {
 #[must_use]
 pub(super) fn gather(
     stores: &WatchedStores,
-    settings: &Settings,
+    settings: &CompilerSettings,
     namespace: &str,
     (proved, ring): (&mut ProvedKeys, &KeyRing),
-) -> Inputs {
+) -> ClusterInputs {
     let mut problems = Vec::new();
     let nodes = nodes(stores, &mut problems);
     let (settings, unknown) = join_ranges(stores, settings, &nodes);
@@ -77,7 +78,7 @@ pub(super) fn gather(
     );
     let definition = policy_definition(stores);
     proved.look(&sorted(&stores.reports), ring);
-    Inputs {
+    ClusterInputs {
         unknown,
         exits: exits(stores, &mut problems),
         policies: policies(stores, &settings, &mut problems),
@@ -101,12 +102,12 @@ pub(super) fn gather(
 #[must_use]
 pub(crate) fn config_map(stores: &WatchedStores, namespace: &str, name: &str) -> Option<ConfigMap> {
     let key = ObjectRef::new(name).within(namespace);
-    let found: Arc<Tolerant<ConfigMap>> = stores.config_maps.get(&key)?;
+    let found: Arc<WatchedObject<ConfigMap>> = stores.config_maps.get(&key)?;
     found.good().cloned()
 }
 
-fn policy_definition(stores: &WatchedStores) -> Definition {
-    Definition::of(
+fn policy_definition(stores: &WatchedStores) -> PolicyDefinition {
+    PolicyDefinition::of(
         stores
             .definitions
             .state()
@@ -117,10 +118,10 @@ fn policy_definition(stores: &WatchedStores) -> Definition {
 
 fn join_ranges(
     stores: &WatchedStores,
-    settings: &Settings,
-    nodes: &[Node],
-) -> (Settings, Vec<Unknown>) {
-    fn good<K>(objects: &[Arc<Tolerant<K>>]) -> impl Iterator<Item = &K> {
+    settings: &CompilerSettings,
+    nodes: &[SnapshotNode],
+) -> (CompilerSettings, Vec<UnknownRange>) {
+    fn good<K>(objects: &[Arc<WatchedObject<K>>]) -> impl Iterator<Item = &K> {
         objects.iter().filter_map(|object| object.good())
     }
     let ranges = sorted(&stores.service_cidrs);
@@ -130,8 +131,8 @@ fn join_ranges(
     join(settings, &found)
 }
 
-fn exits(stores: &WatchedStores, problems: &mut Vec<ReadProblem>) -> Vec<Exit> {
-    let taking = Taking {
+fn exits(stores: &WatchedStores, problems: &mut Vec<ReadProblem>) -> Vec<SnapshotExit> {
+    let taking = ObjectIntake {
         kind: WatchedKind::ExitNode,
         read: intake::exit,
         rescue: poison::exit,
@@ -141,10 +142,10 @@ fn exits(stores: &WatchedStores, problems: &mut Vec<ReadProblem>) -> Vec<Exit> {
 
 fn policies(
     stores: &WatchedStores,
-    settings: &Settings,
+    settings: &CompilerSettings,
     problems: &mut Vec<ReadProblem>,
-) -> Vec<Policy> {
-    let taking = Taking {
+) -> Vec<SnapshotPolicy> {
+    let taking = ObjectIntake {
         kind: WatchedKind::EgressPolicy,
         read: |object: &EgressPolicy| intake::policy(object, &settings.ceiling),
         rescue: poison::policy,
@@ -152,8 +153,8 @@ fn policies(
     take(&stores.policies, &taking, problems)
 }
 
-fn isolations(stores: &WatchedStores, problems: &mut Vec<ReadProblem>) -> Vec<Isolation> {
-    let taking = Taking {
+fn isolations(stores: &WatchedStores, problems: &mut Vec<ReadProblem>) -> Vec<SnapshotIsolation> {
+    let taking = ObjectIntake {
         kind: WatchedKind::InterfaceIsolation,
         read: intake::isolation,
         rescue: poison::isolation,
@@ -161,8 +162,8 @@ fn isolations(stores: &WatchedStores, problems: &mut Vec<ReadProblem>) -> Vec<Is
     take(&stores.isolations, &taking, problems)
 }
 
-fn nodes(stores: &WatchedStores, problems: &mut Vec<ReadProblem>) -> Vec<Node> {
-    let taking = Taking {
+fn nodes(stores: &WatchedStores, problems: &mut Vec<ReadProblem>) -> Vec<SnapshotNode> {
+    let taking = ObjectIntake {
         kind: WatchedKind::Node,
         read: intake::node,
         rescue: poison::nothing,
@@ -170,8 +171,8 @@ fn nodes(stores: &WatchedStores, problems: &mut Vec<ReadProblem>) -> Vec<Node> {
     take(&stores.nodes, &taking, problems)
 }
 
-fn pods(stores: &WatchedStores, problems: &mut Vec<ReadProblem>) -> Vec<Pod> {
-    let taking = Taking {
+fn pods(stores: &WatchedStores, problems: &mut Vec<ReadProblem>) -> Vec<SnapshotPod> {
+    let taking = ObjectIntake {
         kind: WatchedKind::Pod,
         read: intake::pod,
         rescue: poison::nothing,
@@ -180,8 +181,8 @@ fn pods(stores: &WatchedStores, problems: &mut Vec<ReadProblem>) -> Vec<Pod> {
     pods.into_iter().flatten().collect()
 }
 
-fn namespaces(stores: &WatchedStores, problems: &mut Vec<ReadProblem>) -> Vec<Namespace> {
-    let taking = Taking {
+fn namespaces(stores: &WatchedStores, problems: &mut Vec<ReadProblem>) -> Vec<SnapshotNamespace> {
+    let taking = ObjectIntake {
         kind: WatchedKind::Namespace,
         read: intake::namespace,
         rescue: poison::namespace,
@@ -189,8 +190,8 @@ fn namespaces(stores: &WatchedStores, problems: &mut Vec<ReadProblem>) -> Vec<Na
     take(&stores.namespaces, &taking, problems)
 }
 
-fn services(stores: &WatchedStores, problems: &mut Vec<ReadProblem>) -> Vec<Service> {
-    let taking = Taking {
+fn services(stores: &WatchedStores, problems: &mut Vec<ReadProblem>) -> Vec<SnapshotService> {
+    let taking = ObjectIntake {
         kind: WatchedKind::Service,
         read: intake::service,
         rescue: poison::nothing,
@@ -205,9 +206,9 @@ fn reports(
     now: Timestamp,
     proved: &ProvedKeys,
     problems: &mut Vec<ReadProblem>,
-) -> Vec<Report> {
+) -> Vec<SnapshotReport> {
     let is_proved = |claim: &Claim<'_>, proofs: &[KeyProof]| proved.is_proved(claim, proofs);
-    let taking = Taking {
+    let taking = ObjectIntake {
         kind: WatchedKind::NodeReport,
         read: |object: &NodeReport| intake::report(object, now, &is_proved),
         rescue: poison::nothing,
@@ -231,7 +232,7 @@ fn holding(stores: &WatchedStores, kind: ConditionType) -> BTreeSet<NodeName> {
 
 /// The store of a kind with its size and the number of objects that cannot be read.
 pub(crate) fn sizes(stores: &WatchedStores) -> Vec<(WatchedKind, usize, usize)> {
-    fn size<K>(kind: WatchedKind, store: &Store<Tolerant<K>>) -> (WatchedKind, usize, usize)
+    fn size<K>(kind: WatchedKind, store: &Store<WatchedObject<K>>) -> (WatchedKind, usize, usize)
     where
         K: kube::Resource<DynamicType = ()> + Clone + 'static,
     {

@@ -14,11 +14,11 @@ mod trust;
 mod unanswered;
 
 pub use approvals::approvals;
-pub use confirm::{KnownRevisions, Live, confirm};
-pub use definition::{Definition, definitions};
-pub use inputs::Inputs;
+pub use confirm::{KnownRevisions, LiveObjects, confirm};
+pub use definition::{PolicyDefinition, definitions};
+pub use inputs::ClusterInputs;
 pub(crate) use inputs::config_map;
 pub(super) use possession::ProvedKeys;
-pub use ranges::{Found, Pods, Unknown, found, join};
+pub use ranges::{FoundRanges, PodRanges, UnknownRange, found, join};
 pub(super) use step::GatherStep;
 pub use taken::ReadProblem;

@@ -4,32 +4,33 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use postern_compile::snapshot::{
-    Exit, Isolation, Labels, Lifecycle, Namespace, Policy, PolicyKey, Refusal, Selector,
+    Labels, Lifecycle, ParsedSelector, PolicyKey, SnapshotExit, SnapshotIsolation,
+    SnapshotNamespace, SnapshotPolicy, SpecRefusal,
 };
 use postern_crds::names::{EGRESS_DEFAULT_LABEL, EGRESS_DENY};
 use serde_json::Value;
 
-use crate::watches::Poison;
+use crate::watches::InvalidObject;
 
-fn refusal(poison: &Poison) -> Refusal {
-    Refusal {
+fn refusal(poison: &InvalidObject) -> SpecRefusal {
+    SpecRefusal {
         reason: poison.reason,
         message: poison.problem.clone(),
     }
 }
 
-fn generation(poison: &Poison) -> i64 {
+fn generation(poison: &InvalidObject) -> i64 {
     poison.metadata.generation.unwrap_or_default()
 }
 
-pub(super) fn policy(poison: &Poison) -> Option<Policy> {
+pub(super) fn policy(poison: &InvalidObject) -> Option<SnapshotPolicy> {
     let spec = poison.raw.get("spec").unwrap_or(&Value::Null);
     let selector = spec
         .get("podSelector")
         .cloned()
         .and_then(|written| serde_json::from_value::<LabelSelector>(written).ok())
-        .and_then(|written| Selector::try_from(written).ok())
-        .unwrap_or_else(Selector::everything);
+        .and_then(|written| ParsedSelector::try_from(written).ok())
+        .unwrap_or_else(ParsedSelector::everything);
     // A priority that cannot be read could be any: the highest lets no other policy decide about these pods.
     let priority = match spec.get("priority") {
         None => 0,
@@ -38,7 +39,7 @@ pub(super) fn policy(poison: &Poison) -> Option<Policy> {
             .and_then(|number| i32::try_from(number).ok())
             .unwrap_or(i32::MAX),
     };
-    Some(Policy {
+    Some(SnapshotPolicy {
         key: PolicyKey {
             namespace: poison.metadata.namespace.as_deref()?.parse().ok()?,
             name: poison.metadata.name.clone()?,
@@ -51,25 +52,25 @@ pub(super) fn policy(poison: &Poison) -> Option<Policy> {
     })
 }
 
-pub(super) fn exit(poison: &Poison) -> Option<Exit> {
-    Some(Exit {
+pub(super) fn exit(poison: &InvalidObject) -> Option<SnapshotExit> {
+    Some(SnapshotExit {
         name: poison.metadata.name.as_deref()?.parse().ok()?,
         generation: generation(poison),
         terms: Err(refusal(poison)),
     })
 }
 
-pub(super) fn isolation(poison: &Poison) -> Option<Isolation> {
-    Some(Isolation {
+pub(super) fn isolation(poison: &InvalidObject) -> Option<SnapshotIsolation> {
+    Some(SnapshotIsolation {
         name: poison.metadata.name.clone()?,
         generation: generation(poison),
         refusal: refusal(poison),
     })
 }
 
-pub(super) fn namespace(poison: &Poison) -> Option<Namespace> {
+pub(super) fn namespace(poison: &InvalidObject) -> Option<SnapshotNamespace> {
     let deny: Labels = [(EGRESS_DEFAULT_LABEL.to_owned(), EGRESS_DENY.to_owned())].into();
-    Some(Namespace {
+    Some(SnapshotNamespace {
         name: poison.metadata.name.as_deref()?.parse().ok()?,
         labels: deny,
         lifecycle: match poison.metadata.deletion_timestamp {
@@ -80,7 +81,7 @@ pub(super) fn namespace(poison: &Poison) -> Option<Namespace> {
 }
 
 /// A pod that cannot be read is not listed, and an agent holds what is not listed.
-pub(super) const fn nothing<T>(_: &Poison) -> Option<T> {
+pub(super) const fn nothing<T>(_: &InvalidObject) -> Option<T> {
     None
 }
 
@@ -90,10 +91,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::{namespace, policy};
-    use crate::watches::Poison;
+    use crate::watches::InvalidObject;
 
-    fn poison(spec: &Value) -> Poison {
-        Poison {
+    fn poison(spec: &Value) -> InvalidObject {
+        InvalidObject {
             metadata: ObjectMeta {
                 name: Some("p".to_owned()),
                 namespace: Some("shop".to_owned()),

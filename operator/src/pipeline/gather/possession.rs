@@ -11,18 +11,18 @@ use postern_intent::KeyId;
 use postern_intent::possession::{Claim, is_proved};
 
 use crate::signer::KeyRing;
-use crate::watches::Tolerant;
+use crate::watches::WatchedObject;
 
 /// What was found about the last reports.
 #[derive(Debug, Default)]
 pub(in crate::pipeline) struct ProvedKeys {
     keys: Vec<KeyId>,
-    judged: BTreeMap<String, Judged>,
+    judged: BTreeMap<String, KeyJudgement>,
 }
 
 /// One report, as far as a proof depends on it.
 #[derive(Debug, PartialEq, Eq)]
-struct Judged {
+struct KeyJudgement {
     uid: String,
     key: String,
     proofs: Vec<KeyProof>,
@@ -31,7 +31,7 @@ struct Judged {
 
 impl ProvedKeys {
     /// Looks at the reports, at those only that are new or changed.
-    pub(super) fn look(&mut self, reports: &[Arc<Tolerant<NodeReport>>], ring: &KeyRing) {
+    pub(super) fn look(&mut self, reports: &[Arc<WatchedObject<NodeReport>>], ring: &KeyRing) {
         let keys: Vec<KeyId> = ring.public().keys().cloned().collect();
         let mut known = std::mem::take(&mut self.judged);
         if self.keys != keys {
@@ -55,9 +55,13 @@ impl ProvedKeys {
     }
 }
 
-fn judge(report: &NodeReport, former: Option<Judged>, ring: &KeyRing) -> Option<Judged> {
+fn judge(
+    report: &NodeReport,
+    former: Option<KeyJudgement>,
+    ring: &KeyRing,
+) -> Option<KeyJudgement> {
     let keys = report.status.as_ref()?.public_keys.as_ref()?;
-    let said = Judged {
+    let said = KeyJudgement {
         uid: report.spec.node_uid.clone(),
         key: keys.wireguard.clone()?,
         proofs: keys.wireguard_proofs.clone(),
@@ -76,7 +80,7 @@ fn judge(report: &NodeReport, former: Option<Judged>, ring: &KeyRing) -> Option<
     let proofs = said.proofs.iter();
     let proofs = proofs.map(|proof| (proof.key_id.as_str(), proof.mac.as_str()));
     let proved = is_proved(ring.signing(), &claim, proofs);
-    Some(Judged { proved, ..said })
+    Some(KeyJudgement { proved, ..said })
 }
 
 #[cfg(test)]
@@ -94,7 +98,7 @@ mod tests {
 
     use super::ProvedKeys;
     use crate::signer::KeyRing;
-    use crate::watches::Tolerant;
+    use crate::watches::WatchedObject;
 
     const PRIVATE: [u8; 32] = [7; 32];
 
@@ -124,7 +128,7 @@ mod tests {
             .collect()
     }
 
-    fn report(node: &str, proofs: &Value) -> Arc<Tolerant<NodeReport>> {
+    fn report(node: &str, proofs: &Value) -> Arc<WatchedObject<NodeReport>> {
         let object = json!({
             "apiVersion": "postern.dev/v1alpha1", "kind": "NodeReport",
             "metadata": {"name": node}, "spec": {"nodeUID": "a1"},
@@ -133,7 +137,7 @@ mod tests {
         Arc::new(serde_json::from_value(object).expect("a report"))
     }
 
-    fn is_proved(known: &ProvedKeys, report: &Tolerant<NodeReport>) -> bool {
+    fn is_proved(known: &ProvedKeys, report: &WatchedObject<NodeReport>) -> bool {
         use postern_compile::intake;
         use postern_compile::snapshot::Possession;
         let good = report.good().expect("a report");

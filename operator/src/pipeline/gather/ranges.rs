@@ -6,14 +6,14 @@ use std::net::{IpAddr, SocketAddr};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
-use postern_compile::snapshot::{Node, Settings};
+use postern_compile::snapshot::{CompilerSettings, SnapshotNode};
 use postern_intent::{Address, Prefix};
 
 /// What the API server shows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Found {
+pub struct FoundRanges {
     /// Whether some node says where its pods' addresses come from.
-    pub pods: Pods,
+    pub pods: PodRanges,
     /// Ranges of the ServiceCIDR objects.
     pub services: BTreeSet<Prefix>,
     /// Endpoints of the Service `kubernetes`.
@@ -24,7 +24,7 @@ pub struct Found {
 
 /// Do nodes say where their pods' addresses come from?
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Pods {
+pub enum PodRanges {
     #[default]
     Unsaid,
     /// At least one does; the compiler gathers them.
@@ -33,13 +33,13 @@ pub enum Pods {
 
 /// A range without which addresses inside the cluster cannot be distinguished from those outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Unknown {
+pub enum UnknownRange {
     Pods,
     Services,
     ApiServers,
 }
 
-impl Unknown {
+impl UnknownRange {
     /// What is missing, and where to write it.
     #[must_use]
     pub const fn sentence(self) -> &'static str {
@@ -55,16 +55,16 @@ impl Unknown {
 
 #[must_use]
 pub fn found<'a>(
-    nodes: &[Node],
+    nodes: &[SnapshotNode],
     service_ranges: impl Iterator<Item = &'a ServiceCIDR>,
     slices: impl Iterator<Item = &'a EndpointSlice>,
     services: impl Iterator<Item = &'a Service>,
-) -> Found {
-    Found {
+) -> FoundRanges {
+    FoundRanges {
         pods: if nodes.iter().any(|node| !node.pod_ranges.is_empty()) {
-            Pods::Said
+            PodRanges::Said
         } else {
-            Pods::Unsaid
+            PodRanges::Unsaid
         },
         services: service_ranges
             .filter_map(|object| object.spec.as_ref())
@@ -116,7 +116,10 @@ fn cluster_addresses(service: &Service) -> Vec<Address> {
 
 /// Joins what was found with the settings, and says what neither knows.
 #[must_use]
-pub fn join(settings: &Settings, found: &Found) -> (Settings, Vec<Unknown>) {
+pub fn join(
+    settings: &CompilerSettings,
+    found: &FoundRanges,
+) -> (CompilerSettings, Vec<UnknownRange>) {
     let mut joined = settings.clone();
     let services: BTreeSet<Prefix> = joined
         .service_ranges
@@ -133,11 +136,11 @@ pub fn join(settings: &Settings, found: &Found) -> (Settings, Vec<Unknown>) {
     }
     let known = [
         (
-            Unknown::Pods,
-            found.pods == Pods::Said || !joined.pod_ranges.is_empty(),
+            UnknownRange::Pods,
+            found.pods == PodRanges::Said || !joined.pod_ranges.is_empty(),
         ),
-        (Unknown::Services, !joined.service_ranges.is_empty()),
-        (Unknown::ApiServers, !joined.api_servers.is_empty()),
+        (UnknownRange::Services, !joined.service_ranges.is_empty()),
+        (UnknownRange::ApiServers, !joined.api_servers.is_empty()),
     ];
     let unknown = known
         .into_iter()
@@ -150,11 +153,11 @@ pub fn join(settings: &Settings, found: &Found) -> (Settings, Vec<Unknown>) {
 #[cfg(test)]
 mod tests {
     use postern_compile::intake;
-    use postern_compile::snapshot::Settings;
+    use postern_compile::snapshot::CompilerSettings;
     use serde::de::DeserializeOwned;
     use serde_json::{Value, json};
 
-    use super::{Unknown, found, join};
+    use super::{UnknownRange, found, join};
 
     fn read<K: DeserializeOwned>(value: Value) -> K {
         serde_json::from_value(value).expect("an object")
@@ -187,9 +190,9 @@ mod tests {
             [&slice].into_iter(),
             [&dns, &other].into_iter(),
         );
-        let settings = Settings {
+        let settings = CompilerSettings {
             service_ranges: vec!["10.97.0.0/16".parse().expect("a prefix")],
-            ..Settings::default()
+            ..CompilerSettings::default()
         };
         let (joined, unknown) = join(&settings, &found);
         assert!(unknown.is_empty(), "{unknown:?}");
@@ -203,16 +206,20 @@ mod tests {
     #[test]
     fn what_neither_knows_is_named() {
         let nothing = found(&[], [].into_iter(), [].into_iter(), [].into_iter());
-        let (_, unknown) = join(&Settings::default(), &nothing);
+        let (_, unknown) = join(&CompilerSettings::default(), &nothing);
         assert_eq!(
             unknown,
-            [Unknown::Pods, Unknown::Services, Unknown::ApiServers]
+            [
+                UnknownRange::Pods,
+                UnknownRange::Services,
+                UnknownRange::ApiServers
+            ]
         );
-        let settings = Settings {
+        let settings = CompilerSettings {
             pod_ranges: vec!["10.1.0.0/16".parse().expect("a prefix")],
             api_servers: ["192.0.2.1:6443".parse().expect("an endpoint")].into(),
-            ..Settings::default()
+            ..CompilerSettings::default()
         };
-        assert_eq!(join(&settings, &nothing).1, [Unknown::Services]);
+        assert_eq!(join(&settings, &nothing).1, [UnknownRange::Services]);
     }
 }

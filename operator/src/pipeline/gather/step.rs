@@ -7,22 +7,22 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Client, ResourceExt as _};
 use postern_apiserver::NewestRevision;
 use postern_compile::publish::cluster_intent;
-use postern_compile::snapshot::Settings;
+use postern_compile::snapshot::CompilerSettings;
 use postern_intent::{KeySet, NodeName};
 use tracing::warn;
 
 use super::awaited::{ReportsSeen, awaited};
 use super::confirm::{KnownRevisions, confirm, is_doubtful, is_new_doubt};
-use super::inputs::{Inputs, config_map, gather, sizes};
+use super::inputs::{ClusterInputs, config_map, gather, sizes};
 use super::possession::ProvedKeys;
 use super::unanswered::settle_unanswered;
 use crate::error::chain;
-use crate::metrics::Metrics;
+use crate::metrics::OperatorMetrics;
 use crate::pipeline::error::PipelineError;
-use crate::pipeline::intents::{IntentState, IntentStates, Intents, PublishedIntents};
+use crate::pipeline::gathered::{GatheredRun, GatheredState, marks};
+use crate::pipeline::intents::{IntentState, IntentStates, KnownIntents, PublishedIntents};
 use crate::pipeline::memory::{MemoryContents, MemoryStore, PageName};
 use crate::pipeline::outcome::IdleReason;
-use crate::pipeline::round::{Round, World, marks};
 use crate::signer::SigningKeys;
 use crate::watches::{WatchSignals, WatchedKind, WatchedStores};
 
@@ -33,10 +33,10 @@ pub(in crate::pipeline) struct GatherStep<'a> {
     pub(in crate::pipeline) stores: &'a WatchedStores,
     pub(in crate::pipeline) signals: &'a WatchSignals,
     pub(in crate::pipeline) lease_revision: &'a NewestRevision,
-    pub(in crate::pipeline) settings: &'a Settings,
-    pub(in crate::pipeline) metrics: &'a Metrics,
-    /// The world of the last compile: a doubt that it settled is not asked about again.
-    pub(in crate::pipeline) last: Option<&'a World>,
+    pub(in crate::pipeline) settings: &'a CompilerSettings,
+    pub(in crate::pipeline) metrics: &'a OperatorMetrics,
+    /// What the last compile read: a doubt that it settled is not asked about again.
+    pub(in crate::pipeline) last: Option<&'a GatheredState>,
 }
 
 impl GatherStep<'_> {
@@ -46,7 +46,7 @@ impl GatherStep<'_> {
         epoch: u64,
         signing: SigningKeys,
         (intents, memory, proved): (&mut PublishedIntents, &mut MemoryStore, &mut ProvedKeys),
-    ) -> Result<Result<Round, IdleReason>, PipelineError> {
+    ) -> Result<Result<GatheredRun, IdleReason>, PipelineError> {
         let now = Instant::now();
         // One node's object that cannot be read is that node's alone; the cluster document is everybody's.
         if let Err(error) = settle_unanswered(self.client, &mut intents.nodes, now).await {
@@ -83,7 +83,7 @@ impl GatherStep<'_> {
         self.settle_doubts(&mut inputs, &remembered, epoch).await?;
         let awaited = self.awaited(&inputs, &published.nodes, &remembered, &intents.nodes, now);
         let keys = signing.ring.public().keys().chain(&signing.retiring);
-        let world = World {
+        let gathered = GatheredState {
             published: marks(&published),
             keys: keys.map(ToString::to_string).collect(),
             inputs,
@@ -92,10 +92,10 @@ impl GatherStep<'_> {
             remembered,
             epoch,
         };
-        Ok(Ok(Round {
+        Ok(Ok(GatheredRun {
             epoch,
             signing,
-            world,
+            gathered,
             published,
             loaded,
         }))
@@ -105,8 +105,8 @@ impl GatherStep<'_> {
     /// the watch has not shown yet what this process wrote.
     fn intent_states(
         &self,
-        intents: &mut Intents,
-        inputs: &Inputs,
+        intents: &mut KnownIntents,
+        inputs: &ClusterInputs,
         trust: &KeySet,
         now: Instant,
     ) -> Option<BTreeMap<NodeName, IntentState>> {
@@ -132,7 +132,7 @@ impl GatherStep<'_> {
     /// Where something is gone, the API server is asked once; its answer stands until something changes.
     async fn settle_doubts(
         &self,
-        inputs: &mut Inputs,
+        inputs: &mut ClusterInputs,
         remembered: &MemoryContents,
         epoch: u64,
     ) -> Result<(), PipelineError> {
@@ -162,10 +162,10 @@ impl GatherStep<'_> {
 
     fn awaited(
         &self,
-        inputs: &Inputs,
+        inputs: &ClusterInputs,
         intent_states: &BTreeMap<NodeName, IntentState>,
         remembered: &MemoryContents,
-        intents: &Intents,
+        intents: &KnownIntents,
         now: Instant,
     ) -> BTreeSet<NodeName> {
         let reported = self.signals.reported_nodes();

@@ -6,7 +6,7 @@ use postern_compile::intake::IntakeError;
 use postern_crds::conditions::Reason;
 
 use crate::error::chain;
-use crate::watches::{Poison, Tolerant, WatchedKind};
+use crate::watches::{InvalidObject, WatchedKind, WatchedObject};
 
 /// An object that cannot be read, or a part of one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,12 +21,12 @@ pub struct ReadProblem {
 }
 
 /// How the objects of a kind are taken in.
-pub(super) struct Taking<R, T> {
+pub(super) struct ObjectIntake<R, T> {
     pub(super) kind: WatchedKind,
     /// What an object means.
     pub(super) read: R,
     /// What an object means that cannot be read; nothing: it is as if it were not there.
-    pub(super) rescue: fn(&Poison) -> Option<T>,
+    pub(super) rescue: fn(&InvalidObject) -> Option<T>,
 }
 
 /// All objects of a store by namespace and name.
@@ -41,8 +41,8 @@ where
 
 /// Takes in every object of a store.
 pub(super) fn take<K, T, R>(
-    store: &Store<Tolerant<K>>,
-    taking: &Taking<R, T>,
+    store: &Store<WatchedObject<K>>,
+    taking: &ObjectIntake<R, T>,
     problems: &mut Vec<ReadProblem>,
 ) -> Vec<T>
 where
@@ -52,11 +52,11 @@ where
     let mut taken = Vec::with_capacity(store.len());
     for object in sorted(store) {
         let (value, problem) = match &*object {
-            Tolerant::Good(good) => match (taking.read)(good) {
+            WatchedObject::Good(good) => match (taking.read)(good) {
                 Ok(value) => (Some(value), None),
                 Err(error) => (None, Some((Reason::Invalid, chain(&error)))),
             },
-            Tolerant::Poison(poison) => (
+            WatchedObject::Poison(poison) => (
                 (taking.rescue)(poison),
                 Some((poison.reason, poison.problem.clone())),
             ),

@@ -9,13 +9,13 @@ use postern_crds::NodeReport;
 use postern_intent::{KeyId, NodeName};
 
 use crate::signer::NodeTrust;
-use crate::watches::Tolerant;
+use crate::watches::WatchedObject;
 
 /// Every node, and every node that is gone while its report is kept. One without a status under its own UID trusts
 /// nothing that is known: it may be away, and what it was never told would lock it out.
 pub(super) fn trust(
-    nodes: &[Arc<Tolerant<Node>>],
-    reports: &[Arc<Tolerant<NodeReport>>],
+    nodes: &[Arc<WatchedObject<Node>>],
+    reports: &[Arc<WatchedObject<NodeReport>>],
 ) -> Vec<NodeTrust> {
     let mut found: BTreeMap<NodeName, NodeTrust> = BTreeMap::new();
     let mut uids: BTreeMap<NodeName, String> = BTreeMap::new();
@@ -76,13 +76,13 @@ mod tests {
 
     use super::trust;
     use crate::signer::{AnnouncedKeys, rotate};
-    use crate::watches::Tolerant;
+    use crate::watches::WatchedObject;
 
     fn id(seed: u8) -> KeyId {
         KeyId::of(&SigningKey::from_bytes(&[seed; 32]).verifying_key())
     }
 
-    fn read<K>(objects: Vec<Value>) -> Vec<Arc<Tolerant<K>>>
+    fn read<K>(objects: Vec<Value>) -> Vec<Arc<WatchedObject<K>>>
     where
         K: serde::de::DeserializeOwned + kube::Resource<DynamicType = ()>,
     {

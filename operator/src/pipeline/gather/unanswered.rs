@@ -8,7 +8,7 @@ use postern_apiserver::{ApiError, ApiVerb, within};
 use postern_compile::publish::SignedDocument;
 use postern_crds::NodeIntent;
 
-use crate::pipeline::intents::Intents;
+use crate::pipeline::intents::KnownIntents;
 use crate::pipeline::object_key::ObjectKey;
 use crate::pipeline::publish::AT_ONCE;
 
@@ -19,7 +19,7 @@ use crate::pipeline::publish::AT_ONCE;
 /// The first [`ApiError`]. That write stays unanswered, and is asked about for half a minute.
 pub(super) async fn settle_unanswered<D: SignedDocument>(
     client: &Client,
-    intents: &mut Intents<D>,
+    intents: &mut KnownIntents<D>,
     now: Instant,
 ) -> Result<(), ApiError> {
     let api: Api<NodeIntent> = Api::all(client.clone());

@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use postern_compile::gate::Held;
-use postern_compile::snapshot::Memory;
+use postern_compile::gate::PendingApproval;
+use postern_compile::snapshot::CompilerMemory;
 use postern_crds::names::{MEMORY_CONFIG_MAP, MEMORY_POLICY_PAGES, memory_policy_page};
 use postern_intent::Namespace;
 use sha2::{Digest as _, Sha256};
 
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct MemoryContents {
-    pub memory: Memory,
+    pub memory: CompilerMemory,
     /// UID of the policies' definition at the last compile: under another one, policies went with the old definition.
     pub definition: Option<String>,
     /// What waits for an approval, for people and `posternctl approve`.
-    pub held: Vec<Held>,
+    pub held: Vec<PendingApproval>,
 }
 
 /// One ConfigMap of the memory.

@@ -8,7 +8,7 @@ use flate2::{Compression, GzBuilder};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use postern_compile::snapshot::Memory;
+use postern_compile::snapshot::CompilerMemory;
 use postern_crds::names::HELD_ENTRY;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -68,9 +68,9 @@ struct Header {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Page {
+struct MemoryPage {
     format: u32,
-    memory: Memory,
+    memory: CompilerMemory,
 }
 
 /// What a page says.
@@ -94,7 +94,7 @@ pub(super) fn unpack(page: PageName, map: &ConfigMap) -> Result<MemoryContents, 
             format: header.format,
         });
     }
-    let read: Page = serde_json::from_slice(&json).map_err(|source| damaged(Some(source)))?;
+    let read: MemoryPage = serde_json::from_slice(&json).map_err(|source| damaged(Some(source)))?;
     let annotations = map.metadata.annotations.as_ref();
     Ok(MemoryContents {
         memory: read.memory,
@@ -116,7 +116,7 @@ pub(super) fn pack(
         name: page.config_map(),
         source,
     };
-    let written = Page {
+    let written = MemoryPage {
         format: FORMAT,
         memory: part.memory.clone(),
     };

@@ -10,7 +10,7 @@ use postern_apiserver::{ApiError, ApiVerb, Failure, within};
 use super::contents::{MemoryContents, PageName};
 use super::store::{MemoryStore, PageWrites};
 use crate::error::chain;
-use crate::metrics::{Written, gauge};
+use crate::metrics::{WriteLabel, gauge};
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::gather::config_map;
 use crate::pipeline::publish::Writer;
@@ -57,7 +57,7 @@ impl MemoryWrite<'_> {
             let part = parts.remove(&page).unwrap_or_default();
             match self.write(page, &map).await {
                 Ok(written) => {
-                    self.writer.metrics.wrote(Written::Memory);
+                    self.writer.metrics.wrote(WriteLabel::Memory);
                     memory.wrote(page, part, &written.metadata, self.epoch, now);
                 }
                 Err(error) if page != PageName::Core && error.failure() == Failure::Refused => {

@@ -13,16 +13,16 @@ use tracing::info;
 
 use super::plan::{PlannedWrite, WriteMethod};
 use super::tally::Tally;
-use super::writer::{AT_ONCE, Attempt, Writer};
-use crate::metrics::Written;
-use crate::pipeline::intents::Intents;
+use super::writer::{AT_ONCE, WriteAttempt, Writer};
+use crate::metrics::WriteLabel;
+use crate::pipeline::intents::KnownIntents;
 use crate::pipeline::object_key::ObjectKey;
 
 /// Writes intents and remembers what was written.
 pub async fn publish_intents<D: SignedDocument>(
     writer: &Writer,
     planned: Vec<PlannedWrite<D>>,
-    intents: &mut Intents<D>,
+    intents: &mut KnownIntents<D>,
 ) -> Tally {
     let mut tally = Tally::default();
     let mut writes = futures::stream::iter(planned)
@@ -31,16 +31,18 @@ pub async fn publish_intents<D: SignedDocument>(
     while let Some((one, sent, attempt)) = writes.next().await {
         tally.add(attempt.tally());
         let object = match attempt {
-            Attempt::Written(object) => object,
-            Attempt::Failed(error) if error.failure() == Failure::Passing => {
+            WriteAttempt::Written(object) => object,
+            WriteAttempt::Failed(error) if error.failure() == Failure::Passing => {
                 intents.sent_unanswered(one, Instant::now());
                 continue;
             }
-            Attempt::Failed(_) | Attempt::NotLeading | Attempt::BackingOff => continue,
+            WriteAttempt::Failed(_) | WriteAttempt::NotLeading | WriteAttempt::BackingOff => {
+                continue;
+            }
         };
         writer.metrics.wrote(match one.change {
-            DocumentChange::New | DocumentChange::Keys => Written::Intent,
-            DocumentChange::Republished => Written::Republished,
+            DocumentChange::New | DocumentChange::Keys => WriteLabel::Intent,
+            DocumentChange::Republished => WriteLabel::Republished,
         });
         info!(node = %one.node, serial = one.document.serial().0, why = one.change.as_str(), "published");
         intents.arrivals.published(&one, sent);
@@ -60,7 +62,7 @@ pub async fn publish_intents<D: SignedDocument>(
 async fn write_timed<D: SignedDocument>(
     writer: &Writer,
     mut one: PlannedWrite<D>,
-) -> (PlannedWrite<D>, Timestamp, Attempt<NodeIntent>) {
+) -> (PlannedWrite<D>, Timestamp, WriteAttempt<NodeIntent>) {
     let sent = Timestamp::now();
     let attempt = write(writer, &mut one).await;
     (one, sent, attempt)
@@ -69,7 +71,7 @@ async fn write_timed<D: SignedDocument>(
 async fn write<D: SignedDocument>(
     writer: &Writer,
     one: &mut PlannedWrite<D>,
-) -> Attempt<NodeIntent> {
+) -> WriteAttempt<NodeIntent> {
     let api: Api<NodeIntent> = Api::all(writer.client.clone());
     let key = ObjectKey::cluster("NodeIntent", one.node.as_str());
     let params = Writer::params();
@@ -82,7 +84,7 @@ async fn write<D: SignedDocument>(
             let seen = *generation;
             let first = replace(writer, &api, &key, one).await;
             match &first {
-                Attempt::Failed(error) if error.failure() == Failure::Stale => {}
+                WriteAttempt::Failed(error) if error.failure() == Failure::Stale => {}
                 _ => return first,
             }
             // Its own status is no reason to wait for the watch and to compile again.
@@ -103,13 +105,13 @@ async fn write<D: SignedDocument>(
             let request = api.delete(one.node.as_str(), &delete);
             match writer.attempt(&key, ApiVerb::Delete, request).await {
                 // What is made has no version that a new leader could have made old, so the term is asked about again.
-                Attempt::Written(_) => {
+                WriteAttempt::Written(_) => {
                     let request = api.create(&params, &one.object);
                     writer.attempt(&key, ApiVerb::Create, request).await
                 }
-                Attempt::Failed(error) => Attempt::Failed(error),
-                Attempt::NotLeading => Attempt::NotLeading,
-                Attempt::BackingOff => Attempt::BackingOff,
+                WriteAttempt::Failed(error) => WriteAttempt::Failed(error),
+                WriteAttempt::NotLeading => WriteAttempt::NotLeading,
+                WriteAttempt::BackingOff => WriteAttempt::BackingOff,
             }
         }
     }
@@ -120,7 +122,7 @@ async fn replace<D>(
     api: &Api<NodeIntent>,
     key: &ObjectKey,
     one: &PlannedWrite<D>,
-) -> Attempt<NodeIntent> {
+) -> WriteAttempt<NodeIntent> {
     let params = Writer::params();
     let request = api.replace(one.node.as_str(), &params, &one.object);
     writer.attempt(key, ApiVerb::Replace, request).await

@@ -10,7 +10,7 @@ use postern_crds::{NodeIntent, NodeIntentSpec};
 use postern_intent::{NodeDocument, NodeName};
 
 use crate::lease::EPOCH_ANNOTATION;
-use crate::watches::Tolerant;
+use crate::watches::WatchedObject;
 
 /// How an object is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub struct PlannedWrite<D = NodeDocument> {
 #[must_use]
 pub fn plan<D>(
     write: DocumentWrite<D, Arc<NodeIntentSpec>>,
-    shown: Option<&Tolerant<NodeIntent>>,
+    shown: Option<&WatchedObject<NodeIntent>>,
     epoch: u64,
 ) -> PlannedWrite<D> {
     let DocumentWrite {
@@ -85,7 +85,7 @@ pub fn plan<D>(
 }
 
 /// The definition's transition rules let a serial only grow, and everything else change only with it.
-fn method_of(spec: &NodeIntentSpec, shown: Option<&Tolerant<NodeIntent>>) -> WriteMethod {
+fn method_of(spec: &NodeIntentSpec, shown: Option<&WatchedObject<NodeIntent>>) -> WriteMethod {
     let Some(object) = shown else {
         return WriteMethod::Create;
     };
@@ -124,7 +124,7 @@ mod tests {
     use postern_crds::{NodeIntent, NodeIntentSpec};
 
     use super::{WriteMethod, method_of};
-    use crate::watches::{Poison, Tolerant};
+    use crate::watches::{InvalidObject, WatchedObject};
 
     fn spec(serial: u64, payload: &str) -> NodeIntentSpec {
         NodeIntentSpec {
@@ -138,8 +138,8 @@ mod tests {
         }
     }
 
-    fn shown(spec: NodeIntentSpec) -> Tolerant<NodeIntent> {
-        Tolerant::Good(NodeIntent {
+    fn shown(spec: NodeIntentSpec) -> WatchedObject<NodeIntent> {
+        WatchedObject::Good(NodeIntent {
             metadata: ObjectMeta {
                 uid: Some("o1".to_owned()),
                 resource_version: Some("7".to_owned()),
@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(method_over(with_keys(2, "ours")), replace);
         assert_eq!(method_over(with_keys(2, "theirs")), anew);
         assert_eq!(method_over(with_keys(3, "theirs")), anew);
-        let poison = Tolerant::Poison(Box::new(Poison {
+        let poison = WatchedObject::Poison(Box::new(InvalidObject {
             metadata: ObjectMeta {
                 uid: Some("o1".to_owned()),
                 resource_version: Some("7".to_owned()),

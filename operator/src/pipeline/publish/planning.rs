@@ -13,9 +13,9 @@ use postern_intent::{KeySet, NodeDocument};
 use tracing::info_span;
 
 use super::sign::{announce, resigned, spec};
-use crate::metrics::{Metrics, gauge};
+use crate::metrics::{OperatorMetrics, gauge};
 use crate::pipeline::error::PipelineError;
-use crate::pipeline::round::Round;
+use crate::pipeline::gathered::GatheredRun;
 use crate::pipeline::shown_envelope::from_shown;
 use crate::signer::{AnnouncedKeys, KeyRing, Rotation, rotate};
 
@@ -51,8 +51,8 @@ impl DocumentSigner for IntentSigner {
 
 /// Plans and signs every document that this run writes.
 pub(super) fn plan_all(
-    round: &Round,
-    metrics: &Metrics,
+    round: &GatheredRun,
+    metrics: &OperatorMetrics,
     compilation: &Compilation,
 ) -> Result<PlannedDocuments<Arc<NodeIntentSpec>>, PipelineError> {
     let _span = info_span!("sign").entered();
@@ -60,7 +60,7 @@ pub(super) fn plan_all(
     plan_documents(compilation, &round.published, &signer).map_err(PipelineError::Sign)
 }
 
-fn signer(round: &Round, metrics: &Metrics) -> Result<IntentSigner, PipelineError> {
+fn signer(round: &GatheredRun, metrics: &OperatorMetrics) -> Result<IntentSigner, PipelineError> {
     let there = newest_key_set(round);
     let ring = &round.signing.ring;
     let secret = ring.public().keys().cloned().collect();
@@ -68,7 +68,7 @@ fn signer(round: &Round, metrics: &Metrics) -> Result<IntentSigner, PipelineErro
         .as_ref()
         .map(|(_, announced)| announced.clone())
         .unwrap_or_default();
-    let trust = &round.world.inputs.trust;
+    let trust = &round.gathered.inputs.trust;
     let Rotation {
         announce: next,
         dropped,
@@ -96,7 +96,7 @@ fn signer(round: &Round, metrics: &Metrics) -> Result<IntentSigner, PipelineErro
 
 /// The newest key set that stands in an intent of ours and that a key of ours signed: the intent's own signature does
 /// not cover it.
-fn newest_key_set(round: &Round) -> Option<(ShownKeySet, AnnouncedKeys)> {
+fn newest_key_set(round: &GatheredRun) -> Option<(ShownKeySet, AnnouncedKeys)> {
     let nodes = round.published.nodes.values();
     let sets = nodes.filter_map(|state| state.published()?.form.key_set.as_ref());
     let mut sets: Vec<&ShownKeySet> = sets.collect();
@@ -139,7 +139,7 @@ mod tests {
         announce(&AnnouncedKeys { version, keys }, ring).expect("a key set")
     }
 
-    fn body() -> NodeDocument {
+    fn document() -> NodeDocument {
         let document = serde_json::json!({
             "version": postern_intent::body::FORMAT_VERSION,
             "node": { "name": "n1", "uid": "u1" },
@@ -154,13 +154,13 @@ mod tests {
             "pods": [],
             "allocations": [],
         });
-        serde_json::from_value(document).expect("a body")
+        serde_json::from_value(document).expect("a document")
     }
 
     /// The key set that an intent which says nothing new is written with, if it is written at all.
     fn written(has: Option<ShownKeySet>, shown: Option<ShownKeySet>) -> Option<ShownKeySet> {
-        let (ring, body) = (Arc::new(ring(1)), body());
-        let published = Arc::new(spec(&body, &ring, has).expect("a spec"));
+        let (ring, document) = (Arc::new(ring(1)), document());
+        let published = Arc::new(spec(&document, &ring, has).expect("a spec"));
         let signer = IntentSigner { ring, shown };
         let signed = signer.resign::<NodeDocument>(&published);
         signed

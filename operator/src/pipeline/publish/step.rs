@@ -1,4 +1,4 @@
-//! The step that writes what nodes read: the trust root, the memory, the intents, and the chores around them.
+//! The step that writes what nodes read: the trust root, the memory, the intents, and the objects beside them.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,21 +10,21 @@ use postern_crds::NodeIntentSpec;
 use postern_intent::NodeDocument;
 use tracing::info;
 
-use super::chores::{chores_of, do_chores};
+use super::cleanup::{clean_up, cleanup_of};
 use super::intents::publish_intents;
 use super::plan::{PlannedWrite, plan};
 use super::planning::plan_all;
 use super::tally::{Tallies, Tally};
-use super::trust::{Trusted, keep_trust};
-use super::writer::{Attempt, Writer};
-use crate::metrics::Step;
-use crate::pipeline::compile::{Compiled, Fresh};
+use super::trust::{TrustRootWrite, keep_trust};
+use super::writer::{WriteAttempt, Writer};
+use crate::metrics::PipelineStep;
+use crate::pipeline::compile::{CompileStepResult, CompiledWhen};
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::gather::config_map;
+use crate::pipeline::gathered::GatheredRun;
 use crate::pipeline::intents::PublishedIntents;
 use crate::pipeline::memory::{MemoryContents, MemoryStore, MemoryWrite, SavedMemory};
-use crate::pipeline::report::{EventQueue, trust_repaired};
-use crate::pipeline::round::Round;
+use crate::pipeline::statuses::{EventQueue, trust_repaired};
 use crate::signer::{TRUST, trust_data};
 use crate::watches::WatchedStores;
 
@@ -39,7 +39,7 @@ pub(in crate::pipeline) struct PublishStep<'a> {
 }
 
 /// What came of it.
-pub(in crate::pipeline) struct Published {
+pub(in crate::pipeline) struct PublishResult {
     pub(in crate::pipeline) tallies: Tallies,
     /// The memory as it is now. None: the watch has not delivered its last write yet, and nothing was published.
     pub(in crate::pipeline) remembered: Option<MemoryContents>,
@@ -48,17 +48,17 @@ pub(in crate::pipeline) struct Published {
 impl PublishStep<'_> {
     pub(in crate::pipeline) async fn run(
         &mut self,
-        round: &Round,
-        compiled: &Compiled,
-    ) -> Result<Published, PipelineError> {
+        round: &GatheredRun,
+        compiled: &CompileStepResult,
+    ) -> Result<PublishResult, PipelineError> {
         let (started, compilation) = (Instant::now(), &*compiled.compilation);
         let mut tallies = Tallies {
             intents: Tally::default(),
             others: self.keep_trust(round).await,
         };
         let planned = match compiled.fresh {
-            Fresh::Yes => self.plan(round, compilation)?,
-            Fresh::No => PlannedDocuments::default(),
+            CompiledWhen::Yes => self.plan(round, compilation)?,
+            CompiledWhen::No => PlannedDocuments::default(),
         };
         let mut remembered = None;
         for stage in planned.stages(&compilation.retired) {
@@ -68,7 +68,7 @@ impl PublishStep<'_> {
                     SavedMemory::Wait => {
                         // The next run compiles again: nothing of this compilation is published.
                         tallies.intents.stale += 1;
-                        return Ok(Published {
+                        return Ok(PublishResult {
                             tallies,
                             remembered,
                         });
@@ -86,26 +86,28 @@ impl PublishStep<'_> {
                     tallies.intents.add(written);
                 }
                 PublishStage::Retire(nodes) => {
-                    let chores = chores_of(self.stores, round, &nodes);
+                    let cleanup = cleanup_of(self.stores, round, &nodes);
                     for node in &nodes {
                         self.intents.nodes.forget(node);
                     }
-                    tallies.others.add(do_chores(self.writer, chores).await);
+                    tallies.others.add(clean_up(self.writer, cleanup).await);
                 }
             }
         }
-        self.writer.metrics.took(Step::Publish, started.elapsed());
-        Ok(Published {
+        self.writer
+            .metrics
+            .took(PipelineStep::Publish, started.elapsed());
+        Ok(PublishResult {
             tallies,
             remembered,
         })
     }
 
-    async fn keep_trust(&self, round: &Round) -> Tally {
+    async fn keep_trust(&self, round: &GatheredRun) -> Tally {
         let shown = config_map(self.stores, self.namespace, TRUST);
         let data = trust_data(round.signing.ring.public());
         let kept = keep_trust(self.writer, self.namespace, shown.as_ref(), data).await;
-        if matches!(kept, Trusted::Mended(Attempt::Written(_))) {
+        if matches!(kept, TrustRootWrite::Mended(WriteAttempt::Written(_))) {
             self.events.push(trust_repaired(self.namespace));
         }
         kept.tally()
@@ -113,20 +115,20 @@ impl PublishStep<'_> {
 
     async fn save_memory(
         &mut self,
-        round: &Round,
+        round: &GatheredRun,
         compilation: &Compilation,
     ) -> Result<SavedMemory, PipelineError> {
-        let world = &round.world;
+        let gathered = &round.gathered;
         let next = MemoryContents {
             memory: compilation.memory.clone(),
             held: compilation.held.clone(),
             // While there is no definition, the one that went is remembered: the next one is another one.
-            definition: world
+            definition: gathered
                 .inputs
                 .definition
                 .uid
                 .clone()
-                .or_else(|| world.remembered.definition.clone()),
+                .or_else(|| gathered.remembered.definition.clone()),
         };
         let write = MemoryWrite {
             writer: self.writer,
@@ -139,12 +141,14 @@ impl PublishStep<'_> {
 
     fn plan(
         &self,
-        round: &Round,
+        round: &GatheredRun,
         compilation: &Compilation,
     ) -> Result<PlannedDocuments<Arc<NodeIntentSpec>>, PipelineError> {
         let started = Instant::now();
         let planned = plan_all(round, &self.writer.metrics, compilation)?;
-        self.writer.metrics.took(Step::Sign, started.elapsed());
+        self.writer
+            .metrics
+            .took(PipelineStep::Sign, started.elapsed());
         let (intents, cluster) = (planned.nodes.len(), planned.cluster.is_some());
         if cluster || intents > 0 {
             info!(intents, cluster, "the leader publishes intents");
@@ -169,7 +173,7 @@ impl PublishStep<'_> {
     /// not be written, only the intents that name the published one are written.
     async fn write_nodes(
         &mut self,
-        round: &Round,
+        round: &GatheredRun,
         writes: Vec<DocumentWrite<NodeDocument, Arc<NodeIntentSpec>>>,
     ) -> Tally {
         let published = self.intents.cluster.serial(&cluster_intent());

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use tracing::{error, info};
 
 use super::tally::Tally;
-use super::writer::{Attempt, Writer};
-use crate::metrics::Written;
+use super::writer::{WriteAttempt, Writer};
+use crate::metrics::WriteLabel;
 use crate::pipeline::object_key::ObjectKey;
 
 /// The change that takes the taint away, if it is there: in exactly these taints, else it fails. Pure.
@@ -45,8 +45,8 @@ pub async fn untaint(writer: &Writer, node: &str, change: Value) -> Tally {
     let request = api.patch_metadata(node, &params, &patch);
     let key = ObjectKey::cluster("Node", node);
     let attempt = writer.attempt(&key, ApiVerb::Patch, request).await;
-    if matches!(attempt, Attempt::Written(_)) {
-        writer.metrics.wrote(Written::Taint);
+    if matches!(attempt, WriteAttempt::Written(_)) {
+        writer.metrics.wrote(WriteLabel::Taint);
         info!(node, "the guard is in place: the taint is gone");
     }
     attempt.tally()

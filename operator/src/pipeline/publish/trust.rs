@@ -9,29 +9,29 @@ use postern_apiserver::{ApiVerb, Failure};
 use tracing::{info, warn};
 
 use super::tally::Tally;
-use super::writer::{Attempt, Writer};
+use super::writer::{WriteAttempt, Writer};
 use crate::pipeline::object_key::ObjectKey;
 use crate::signer::TRUST;
 
 /// How the trust root stands after a look.
 #[derive(Debug)]
-pub enum Trusted {
+pub enum TrustRootWrite {
     /// It says what it should.
     Same,
     /// It was not there.
-    Made(Attempt<ConfigMap>),
+    Made(WriteAttempt<ConfigMap>),
     /// Somebody had changed it, or the keys had changed.
-    Mended(Attempt<ConfigMap>),
+    Mended(WriteAttempt<ConfigMap>),
 }
 
-impl Trusted {
+impl TrustRootWrite {
     /// The write as it is counted.
     #[must_use]
     pub fn tally(&self) -> Tally {
         match self {
             Self::Same => Tally::default(),
             // The watch has not shown it yet.
-            Self::Made(Attempt::Failed(error)) if error.failure() == Failure::Exists => {
+            Self::Made(WriteAttempt::Failed(error)) if error.failure() == Failure::Exists => {
                 Tally::default()
             }
             Self::Made(attempt) | Self::Mended(attempt) => attempt.tally(),
@@ -46,9 +46,9 @@ pub async fn keep_trust(
     namespace: &str,
     shown: Option<&ConfigMap>,
     data: BTreeMap<String, String>,
-) -> Trusted {
+) -> TrustRootWrite {
     if shown.is_some_and(|map| map.data.as_ref() == Some(&data) && map.binary_data.is_none()) {
-        return Trusted::Same;
+        return TrustRootWrite::Same;
     }
     let map = ConfigMap {
         metadata: ObjectMeta {
@@ -71,15 +71,15 @@ pub async fn keep_trust(
     if shown.is_some() {
         let request = api.replace(TRUST, &params, &map);
         let attempt = writer.attempt(&key, ApiVerb::Replace, request).await;
-        if matches!(attempt, Attempt::Written(_)) {
+        if matches!(attempt, WriteAttempt::Written(_)) {
             warn!("ConfigMap {TRUST} said something else than the signing keys and is put right");
         }
-        return Trusted::Mended(attempt);
+        return TrustRootWrite::Mended(attempt);
     }
     let request = api.create(&params, &map);
     let attempt = writer.attempt(&key, ApiVerb::Create, request).await;
-    if matches!(attempt, Attempt::Written(_)) {
+    if matches!(attempt, WriteAttempt::Written(_)) {
         info!("the operator made ConfigMap {TRUST}");
     }
-    Trusted::Made(attempt)
+    TrustRootWrite::Made(attempt)
 }

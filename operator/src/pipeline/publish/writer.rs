@@ -12,7 +12,7 @@ use tracing::{error, warn};
 use super::tally::Tally;
 use crate::error::chain;
 use crate::lease::LeaseTerm;
-use crate::metrics::{Metrics, gauge};
+use crate::metrics::{OperatorMetrics, gauge};
 use crate::pipeline::object_key::ObjectKey;
 use crate::pipeline::write_backoff::WriteBackoff;
 
@@ -26,13 +26,13 @@ pub struct Writer {
     pub client: Client,
     /// Whether this process leads.
     pub term: LeaseTerm,
-    pub metrics: Metrics,
+    pub metrics: OperatorMetrics,
     backoff: Arc<Mutex<WriteBackoff>>,
 }
 
 /// What came of the attempt to write one object.
 #[derive(Debug)]
-pub enum Attempt<T> {
+pub enum WriteAttempt<T> {
     /// The API server took it.
     Written(T),
     /// The API server did not take it.
@@ -43,7 +43,7 @@ pub enum Attempt<T> {
     BackingOff,
 }
 
-impl<T> Attempt<T> {
+impl<T> WriteAttempt<T> {
     /// As it is counted.
     #[must_use]
     pub fn tally(&self) -> Tally {
@@ -64,7 +64,7 @@ impl<T> Attempt<T> {
 
 impl Writer {
     #[must_use]
-    pub fn new(client: Client, term: LeaseTerm, metrics: Metrics) -> Self {
+    pub fn new(client: Client, term: LeaseTerm, metrics: OperatorMetrics) -> Self {
         Self {
             client,
             term,
@@ -94,21 +94,21 @@ impl Writer {
         key: &ObjectKey,
         act: ApiVerb,
         request: impl Future<Output = Result<T, kube::Error>> + Send,
-    ) -> Attempt<T> {
+    ) -> WriteAttempt<T> {
         if !self.may_write() {
-            return Attempt::NotLeading;
+            return WriteAttempt::NotLeading;
         }
         if !self.is_due(key, Instant::now()) {
-            return Attempt::BackingOff;
+            return WriteAttempt::BackingOff;
         }
         match within(act, key.to_string(), request).await {
             Ok(value) => {
                 self.backoff().succeeded(key);
-                Attempt::Written(value)
+                WriteAttempt::Written(value)
             }
             Err(error) => {
                 self.keep_back(key, &error);
-                Attempt::Failed(error)
+                WriteAttempt::Failed(error)
             }
         }
     }

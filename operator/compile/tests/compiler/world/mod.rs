@@ -6,10 +6,11 @@ pub(crate) mod view;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use postern_compile::gate::{Approval, Held};
+use postern_compile::gate::{Approval, PendingApproval};
 use postern_compile::snapshot::{
-    Definitions, Freshness, Guard, Memory, Namespace, Node, PathFault, Pod, Possession, Report,
-    ReportedExit, ReportedKey, ReportedScope, Service, Settings,
+    CompilerMemory, CompilerSettings, Definitions, Freshness, Guard, PathFault, Possession,
+    ReportedExit, ReportedKey, ReportedScope, SnapshotNamespace, SnapshotNode, SnapshotPod,
+    SnapshotReport, SnapshotService,
 };
 use postern_compile::{ClusterOutcome, Compilation, NodeOutcome, Snapshot, compile, intake};
 use postern_crds::conditions::{Finding, Reason};
@@ -24,13 +25,13 @@ use postern_intent::{
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) now: Timestamp,
-    pub(crate) settings: Settings,
+    pub(crate) settings: CompilerSettings,
     pub(crate) exits: BTreeMap<String, ExitNode>,
     pub(crate) policies: BTreeMap<String, EgressPolicy>,
-    pub(crate) nodes: BTreeMap<String, Node>,
-    pub(crate) isolations: Vec<postern_compile::snapshot::Isolation>,
-    pub(crate) pods: BTreeMap<String, Pod>,
-    pub(crate) namespaces: BTreeMap<String, Namespace>,
+    pub(crate) nodes: BTreeMap<String, SnapshotNode>,
+    pub(crate) isolations: Vec<postern_compile::snapshot::SnapshotIsolation>,
+    pub(crate) pods: BTreeMap<String, SnapshotPod>,
+    pub(crate) namespaces: BTreeMap<String, SnapshotNamespace>,
     pub(crate) keys: BTreeMap<String, WgKey>,
     /// Nodes whose reports do not prove their keys.
     pub(crate) unproved: BTreeMap<String, Possession>,
@@ -40,9 +41,9 @@ pub(crate) struct World {
     pub(crate) cluster_is_own: bool,
     /// The newest cluster document that each agent has joined with its own.
     pub(crate) cluster_ledgers: BTreeMap<String, Serial>,
-    pub(crate) memory: Memory,
+    pub(crate) memory: CompilerMemory,
     pub(crate) approvals: Vec<Approval>,
-    pub(crate) services: Vec<Service>,
+    pub(crate) services: Vec<SnapshotService>,
     pub(crate) definitions: Definitions,
     /// Nodes whose agents are away, and when each last read its kernel back.
     pub(crate) away: BTreeMap<String, Timestamp>,
@@ -71,9 +72,9 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let settings = Settings {
+        let settings = CompilerSettings {
             service_ranges: vec!["10.96.0.0/16".parse().expect("a prefix")],
-            ..Settings::default()
+            ..CompilerSettings::default()
         };
         Self {
             now: "2026-11-23T04:00:00Z".parse().expect("a time"),
@@ -91,7 +92,7 @@ impl World {
             previous_cluster: None,
             cluster_is_own: false,
             cluster_ledgers: BTreeMap::new(),
-            memory: Memory::default(),
+            memory: CompilerMemory::default(),
             approvals: Vec::new(),
             services: Vec::new(),
             definitions: Definitions::Serving,
@@ -151,7 +152,7 @@ impl World {
         self.policies.insert(key, policy);
     }
 
-    pub(crate) fn add_node(&mut self, node: Node) {
+    pub(crate) fn add_node(&mut self, node: SnapshotNode) {
         let name = node.name.to_string();
         self.keys
             .entry(name.clone())
@@ -163,7 +164,7 @@ impl World {
         let ceiling = &self.settings.ceiling;
         let reports = self.nodes.values().map(|node| {
             let name = node.name.to_string();
-            Report {
+            SnapshotReport {
                 node: node.name.clone(),
                 uid: node.uid.clone(),
                 key: self.keys.get(&name).map(|key| ReportedKey {
@@ -347,7 +348,7 @@ impl World {
     }
 
     /// A person approves what waits.
-    pub(crate) fn approve<'a>(&mut self, held: impl Iterator<Item = &'a Held>) {
+    pub(crate) fn approve<'a>(&mut self, held: impl Iterator<Item = &'a PendingApproval>) {
         self.approvals.extend(held.map(|held| Approval {
             subject: held.subject.clone(),
             cause: held.cause,

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use postern_compile::snapshot::{Attachment, Labels, Lifecycle, Namespace, Node, Pod};
+use postern_compile::snapshot::{
+    Labels, Lifecycle, PodNetwork, SnapshotNamespace, SnapshotNode, SnapshotPod,
+};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -102,7 +104,7 @@ pub(crate) struct PodLine {
 
 impl Step {
     /// Changes the world as the step says.
-    pub(crate) fn happen(self, world: &mut World, held: &[postern_compile::gate::Held]) {
+    pub(crate) fn happen(self, world: &mut World, held: &[postern_compile::gate::PendingApproval]) {
         world.leave(&self.away);
         world.unsealed = self.unsealed.into_iter().collect();
         world.wait(self.after.unwrap_or(jiff::SignedDuration::from_mins(1)));
@@ -207,8 +209,8 @@ fn delete(world: &mut World, gone: &str) {
 }
 
 impl NodeLine {
-    fn node(self, name: &str) -> Node {
-        Node {
+    fn node(self, name: &str) -> SnapshotNode {
+        SnapshotNode {
             name: name.parse().expect("a name"),
             uid: format!("node-{name}").parse().expect("a UID"),
             labels: self.labels,
@@ -219,8 +221,8 @@ impl NodeLine {
 }
 
 impl NamespaceLine {
-    fn namespace(self, name: &str) -> Namespace {
-        Namespace {
+    fn namespace(self, name: &str) -> SnapshotNamespace {
+        SnapshotNamespace {
             name: name.parse().expect("a name"),
             labels: self.labels,
             lifecycle: if self.deleting {
@@ -233,21 +235,21 @@ impl NamespaceLine {
 }
 
 impl PodLine {
-    fn pod(self, key: &str) -> Pod {
+    fn pod(self, key: &str) -> SnapshotPod {
         let (namespace, name) = key.split_once('/').expect("namespace/name");
         let uid = self
             .uid
             .unwrap_or_else(|| format!("pod-{namespace}-{name}"));
-        Pod {
+        SnapshotPod {
             namespace: namespace.parse().expect("a namespace"),
             name: name.parse().expect("a name"),
             uid: uid.parse().expect("a UID"),
             node: self.node.parse().expect("a node"),
             labels: self.labels,
             attachment: if self.host_network {
-                Attachment::Host
+                PodNetwork::Host
             } else {
-                Attachment::Own
+                PodNetwork::Own
             },
             addresses: self.addresses.into_iter().collect(),
             lifecycle: Lifecycle::Live,

@@ -1,4 +1,4 @@
-//! What the bodies in force say of each policy, and what the nodes report of it, gathered in one pass over the nodes.
+//! What the documents in force say of each policy, and what the nodes report of it, gathered in one pass over the nodes.
 
 use std::collections::BTreeMap;
 
@@ -7,18 +7,18 @@ use postern_crds::node_report::ResolverState;
 use postern_intent::body::{Class, Scope, Way};
 use postern_intent::{NodeName, ScopeId, Uid};
 
-use super::{Concerned, Progress};
-use crate::assign::{Decision, PodCounts};
-use crate::lower::Context;
-use crate::settled::{NodeOutcome, Settled};
-use crate::snapshot::Report;
+use super::{ConcernedNodes, Progress};
+use crate::assign::{PodDecision, PolicyPodCounts};
+use crate::lower::LoweringContext;
+use crate::settled::{NodeOutcome, SettledNode};
+use crate::snapshot::SnapshotReport;
 
 /// What is known of one policy.
 #[derive(Clone, Default)]
-pub(super) struct Seen<'a> {
+pub(super) struct PolicyReading<'a> {
     /// Enforced and blocked are pods of nodes that report it, never of nodes that were only told to.
-    pub(super) pods: PodCounts,
-    pub(super) nodes: Concerned<'a>,
+    pub(super) pods: PolicyPodCounts,
+    pub(super) nodes: ConcernedNodes<'a>,
     /// Why it is blocked, on the first node where it is.
     pub(super) blocked: Option<Reason>,
     /// Pods that are to be blocked, on nodes that do not report it yet too.
@@ -55,7 +55,7 @@ struct Share<'a> {
     reason: Option<Reason>,
 }
 
-impl<'a> Seen<'a> {
+impl<'a> PolicyReading<'a> {
     /// A node's share as the node itself reports it: what it blocks by itself, and whom its guard does not see. A report can
     /// lower what is claimed of its own node, and raise nothing.
     fn lowered<'s>(
@@ -63,7 +63,7 @@ impl<'a> Seen<'a> {
         node: &'a NodeName,
         uid: &Uid,
         share: Share<'s>,
-        report: Option<&Report>,
+        report: Option<&SnapshotReport>,
     ) -> Share<'s> {
         let mut share = share;
         self.to_block += share.refused;
@@ -102,7 +102,7 @@ impl<'a> Seen<'a> {
             self.add_resolvers(node, said.resolvers);
         }
         self.to_block += share.blocked;
-        // A pod that the body lists and the node does not count yet is held: neither enforced nor blocked by its class.
+        // A pod that the document lists and the node does not count yet is held: neither enforced nor blocked by its class.
         share.enforced = share.enforced.min(said.enforced);
         share.blocked = share.blocked.min(said.blocked_pods);
         share
@@ -117,25 +117,25 @@ impl<'a> Seen<'a> {
     }
 }
 
-fn owes_cuts(report: &Report) -> bool {
+fn owes_cuts(report: &SnapshotReport) -> bool {
     let mut conditions = report.conditions.iter();
     conditions.any(|one| one.reason == Reason::FlowsNotCut && one.state == State::False)
 }
 
-/// Looks at every body once.
+/// Looks at every document once.
 pub(super) fn look<'a>(
-    context: &Context<'_>,
-    settled: &BTreeMap<&'a NodeName, Settled>,
-) -> BTreeMap<Uid, Seen<'a>> {
+    context: &LoweringContext<'_>,
+    settled: &BTreeMap<&'a NodeName, SettledNode>,
+) -> BTreeMap<Uid, PolicyReading<'a>> {
     let counts = context.assignment.counts.iter();
-    let mut seen: BTreeMap<Uid, Seen<'_>> = counts
+    let mut seen: BTreeMap<Uid, PolicyReading<'_>> = counts
         .map(|(uid, pods)| {
             let pods = pods.clone();
             (
                 uid.clone(),
-                Seen {
+                PolicyReading {
                     pods,
-                    ..Seen::default()
+                    ..PolicyReading::default()
                 },
             )
         })
@@ -164,13 +164,13 @@ pub(super) fn look<'a>(
 }
 
 fn shares<'a>(
-    context: &'a Context<'_>,
-    settled: &'a Settled,
+    context: &'a LoweringContext<'_>,
+    settled: &'a SettledNode,
     node: &NodeName,
 ) -> BTreeMap<&'a Uid, Share<'a>> {
     let pods = pods_by_scope(settled);
     let mut shares: BTreeMap<&Uid, Share<'_>> = BTreeMap::new();
-    for scope in &settled.body.firewall {
+    for scope in &settled.document.firewall {
         let share = shares.entry(&scope.policy.uid).or_default();
         share.scope = Some(scope);
         let count = pods.get(&scope.id).copied().unwrap_or_default();
@@ -184,7 +184,7 @@ fn shares<'a>(
     }
     let assigned = context.assignment.by_node.get(node).into_iter().flatten();
     for pod in assigned {
-        if let Decision::Refused(uid) = &pod.decision {
+        if let PodDecision::Refused(uid) = &pod.decision {
             let share = shares.entry(uid).or_default();
             share.refused += 1;
             share.reason = share.reason.or(Some(Reason::PolicyRefused));
@@ -193,9 +193,9 @@ fn shares<'a>(
     shares
 }
 
-fn pods_by_scope(settled: &Settled) -> BTreeMap<&ScopeId, u32> {
+fn pods_by_scope(settled: &SettledNode) -> BTreeMap<&ScopeId, u32> {
     let mut pods = BTreeMap::new();
-    for pod in &settled.body.pods {
+    for pod in &settled.document.pods {
         if let Class::Policy { scope } = &pod.class {
             *pods.entry(scope).or_default() += 1;
         }

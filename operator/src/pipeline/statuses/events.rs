@@ -11,7 +11,7 @@ pub enum EventTone {
 
 /// What an Event is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Regarding {
+pub struct EventTarget {
     pub api_version: String,
     pub kind: String,
     pub namespace: Option<String>,
@@ -19,7 +19,7 @@ pub struct Regarding {
     pub uid: Option<String>,
 }
 
-impl Regarding {
+impl EventTarget {
     /// One of our own kinds.
     #[must_use]
     pub fn own(kind: &str, namespace: Option<String>, name: &str, uid: Option<String>) -> Self {
@@ -70,7 +70,7 @@ impl Regarding {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EventNotice {
     /// What it is about.
-    pub regarding: Regarding,
+    pub regarding: EventTarget,
     pub tone: EventTone,
     /// One word, of the conditions' vocabulary.
     pub reason: String,

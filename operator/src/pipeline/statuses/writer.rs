@@ -19,17 +19,17 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::events::{EventNotice, Regarding};
+use super::events::{EventNotice, EventTarget};
 use super::limiter::Limiter;
 use super::node_status::{is_about, unpublished};
 use super::notices::between;
 use super::queue::EventQueue;
 use super::status::{DesiredStatus, NODE_INTENT_STATUS, StatusBody, desired, key};
-use super::unshown::Unshown;
-use crate::metrics::{Step, Written};
+use super::unshown::UnshownStatuses;
+use crate::metrics::{PipelineStep, WriteLabel};
 use crate::pipeline::object_key::ObjectKey;
-use crate::pipeline::publish::{Attempt, Tally, Writer};
-use crate::watches::{Tolerant, WatchedStores};
+use crate::pipeline::publish::{Tally, WriteAttempt, Writer};
+use crate::watches::{WatchedObject, WatchedStores};
 
 /// At most one status in this time for each object.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -63,7 +63,7 @@ pub struct StatusWriter {
     limiter: Limiter<ObjectKey>,
     /// Versions that were answered; the watch may not have shown the answer yet.
     written: BTreeMap<ObjectKey, Option<String>>,
-    unshown: Unshown,
+    unshown: UnshownStatuses,
 }
 
 #[must_use]
@@ -80,13 +80,13 @@ pub fn status_writer(
         verdicts,
         limiter: Limiter::new(PERIOD),
         written: BTreeMap::new(),
-        unshown: Unshown::default(),
+        unshown: UnshownStatuses::default(),
     };
     (VerdictSender(sender), statuses)
 }
 
 /// An object as the watch shows it.
-struct There {
+struct ShownStatus {
     uid: Option<String>,
     version: Option<String>,
     generation: Option<i64>,
@@ -95,7 +95,7 @@ struct There {
 
 struct Write {
     desired: DesiredStatus,
-    there: There,
+    there: ShownStatus,
     notices: Vec<EventNotice>,
 }
 
@@ -129,12 +129,14 @@ impl StatusWriter {
             .buffer_unordered(AT_ONCE);
         while let Some((write, attempt)) = answers.next().await {
             tally.add(attempt.tally());
-            if matches!(attempt, Attempt::Written(())) {
-                self.writer.metrics.wrote(Written::Status);
+            if matches!(attempt, WriteAttempt::Written(())) {
+                self.writer.metrics.wrote(WriteLabel::Status);
                 self.written.insert(write.desired.key, write.there.version);
             }
         }
-        self.writer.metrics.took(Step::Status, started.elapsed());
+        self.writer
+            .metrics
+            .took(PipelineStep::Status, started.elapsed());
         let stale = (tally.stale > 0).then_some(SOON);
         let retry = self.writer.next_retry(Instant::now());
         [wait, stale, retry].into_iter().flatten().min()
@@ -185,7 +187,7 @@ impl StatusWriter {
         &mut self,
         verdict: &'a Verdict,
         key: &ObjectKey,
-        there: &There,
+        there: &ShownStatus,
         now: Instant,
     ) -> Result<Cow<'a, Verdict>, Option<Duration>> {
         if key.kind != NODE_INTENT_STATUS {
@@ -205,7 +207,7 @@ impl StatusWriter {
     }
 
     /// Was this version answered already? Then the watch has to show the answer first.
-    fn is_on_its_way(&mut self, key: &ObjectKey, there: &There) -> bool {
+    fn is_on_its_way(&mut self, key: &ObjectKey, there: &ShownStatus) -> bool {
         match self.written.get(key) {
             Some(version) if *version == there.version => true,
             Some(_) => {
@@ -217,9 +219,9 @@ impl StatusWriter {
     }
 }
 
-fn write(desired: DesiredStatus, there: There) -> Write {
+fn write(desired: DesiredStatus, there: ShownStatus) -> Write {
     let key = &desired.key;
-    let regarding = Regarding::own(
+    let regarding = EventTarget::own(
         key.kind,
         key.namespace.clone(),
         &key.name,
@@ -242,7 +244,7 @@ fn write(desired: DesiredStatus, there: There) -> Write {
     }
 }
 
-fn there(stores: &WatchedStores, key: &ObjectKey) -> Option<There> {
+fn there(stores: &WatchedStores, key: &ObjectKey) -> Option<ShownStatus> {
     match key.kind {
         "EgressPolicy" => shown(
             &stores.policies,
@@ -279,11 +281,11 @@ fn serial(stores: &WatchedStores, key: &ObjectKey) -> Option<u64> {
 }
 
 fn shown<K, S>(
-    store: &Store<Tolerant<K>>,
+    store: &Store<WatchedObject<K>>,
     key: &ObjectKey,
     status: fn(&K) -> Option<S>,
     body: fn(S) -> StatusBody,
-) -> Option<There>
+) -> Option<ShownStatus>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
     S: DeserializeOwned,
@@ -293,14 +295,14 @@ where
         reference = reference.within(namespace);
     }
     let object = store.get(&reference)?;
-    Some(There {
+    Some(ShownStatus {
         uid: object.uid(),
         version: object.resource_version(),
         generation: Some(object.meta().generation.unwrap_or_default()),
         // An object that cannot be read has a status of ours all the same: else it would be written for ever.
         status: match &*object {
-            Tolerant::Good(good) => status(good),
-            Tolerant::Poison(poison) => poison
+            WatchedObject::Good(good) => status(good),
+            WatchedObject::Poison(poison) => poison
                 .raw
                 .get("status")
                 .and_then(|raw| S::deserialize(raw).ok()),
@@ -313,9 +315,9 @@ async fn apply_and_announce(
     writer: &Writer,
     events: &EventQueue,
     mut write: Write,
-) -> (Write, Attempt<()>) {
+) -> (Write, WriteAttempt<()>) {
     let attempt = apply(writer, &write).await;
-    if matches!(attempt, Attempt::Written(())) {
+    if matches!(attempt, WriteAttempt::Written(())) {
         for notice in write.notices.drain(..) {
             events.push(notice);
         }
@@ -323,7 +325,7 @@ async fn apply_and_announce(
     (write, attempt)
 }
 
-async fn apply(writer: &Writer, write: &Write) -> Attempt<()> {
+async fn apply(writer: &Writer, write: &Write) -> WriteAttempt<()> {
     let key = &write.desired.key;
     let client = writer.client.clone();
     match (key.kind, &key.namespace) {
@@ -341,7 +343,7 @@ async fn apply(writer: &Writer, write: &Write) -> Attempt<()> {
 }
 
 /// Server-side apply of the whole status, in exactly the version that was looked at.
-async fn apply_status<K>(writer: &Writer, api: &Api<K>, write: &Write) -> Attempt<()>
+async fn apply_status<K>(writer: &Writer, api: &Api<K>, write: &Write) -> WriteAttempt<()>
 where
     K: Clone + DeserializeOwned + std::fmt::Debug,
 {

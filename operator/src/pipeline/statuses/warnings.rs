@@ -8,7 +8,7 @@ use postern_crds::conditions::Reason;
 use postern_crds::names::{CLUSTER_INTENT, MEMORY_CONFIG_MAP};
 use postern_intent::NodeName;
 
-use super::events::{EventNotice, EventTone, Regarding};
+use super::events::{EventNotice, EventTarget, EventTone};
 use crate::error::chain;
 use crate::lease::LEASE;
 use crate::pipeline::gather::ReadProblem;
@@ -25,7 +25,7 @@ pub(super) fn of_unwritten(namespace: &str, pages: &[UnwrittenPage]) -> NamedNot
     let mut notices = NamedNotices::new();
     for page in pages {
         let name = page.page.config_map();
-        let regarding = Regarding::core("ConfigMap", namespace, &name);
+        let regarding = EventTarget::core("ConfigMap", namespace, &name);
         // The API server's words come last: they are long, and a note is cut.
         let note = format!(
             "policies of these namespaces cannot be remembered: {}. They stay enforced; after a change of the leading \
@@ -45,7 +45,7 @@ pub(super) fn of_damaged_memory(namespace: &str, loaded: LoadedMemory) -> NamedN
         return NamedNotices::new();
     }
     let note = "the memory cannot be read; what is held waits for a person";
-    let regarding = Regarding::core("ConfigMap", namespace, MEMORY_CONFIG_MAP);
+    let regarding = EventTarget::core("ConfigMap", namespace, MEMORY_CONFIG_MAP);
     let notice = warning(regarding, Reason::Malformed, "Recall", note.to_owned());
     [((MEMORY_CONFIG_MAP.to_owned(), String::new()), notice)].into()
 }
@@ -73,7 +73,7 @@ pub(super) fn of_other_keys(namespace: &str, nodes: &[&NodeName]) -> NamedNotice
 }
 
 fn about_lease(namespace: &str, reason: Reason, note: String) -> NamedNotices {
-    let regarding = Regarding {
+    let regarding = EventTarget {
         api_version: "coordination.k8s.io/v1".to_owned(),
         kind: "Lease".to_owned(),
         namespace: Some(namespace.to_owned()),
@@ -86,13 +86,13 @@ fn about_lease(namespace: &str, reason: Reason, note: String) -> NamedNotices {
 
 /// Another writer changed the trust root, or the keys changed.
 pub(in crate::pipeline) fn trust_repaired(namespace: &str) -> EventNotice {
-    let regarding = Regarding::core("ConfigMap", namespace, TRUST);
+    let regarding = EventTarget::core("ConfigMap", namespace, TRUST);
     let note = "it said something else than the signing keys and is put right";
     warning(regarding, Reason::Repaired, "Trust", note.to_owned())
 }
 
 pub(super) fn warning(
-    regarding: Regarding,
+    regarding: EventTarget,
     reason: Reason,
     action: &str,
     note: String,
@@ -116,7 +116,7 @@ pub(super) fn of_intents(published: &IntentStates) -> NamedNotices {
     nodes
         .chain(cluster)
         .map(|(name, (reason, note))| {
-            let regarding = Regarding::own("NodeIntent", None, name, None);
+            let regarding = EventTarget::own("NodeIntent", None, name, None);
             let notice = warning(regarding, reason, "Verify", note);
             ((name.to_owned(), reason.to_string()), notice)
         })
@@ -166,7 +166,7 @@ pub(super) fn of_problems(problems: &[ReadProblem]) -> NamedNotices {
             | WatchedKind::ConfigMap => ("v1", problem.kind.as_str()),
             other => (postern_crds::names::API_VERSION, other.as_str()),
         };
-        let regarding = Regarding {
+        let regarding = EventTarget {
             api_version: api_version.to_owned(),
             kind: kind.to_owned(),
             namespace: problem.namespace.clone(),

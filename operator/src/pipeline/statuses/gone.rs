@@ -48,7 +48,7 @@ fn verdict(name: String) -> Verdict {
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
-    use postern_compile::snapshot::Memory;
+    use postern_compile::snapshot::CompilerMemory;
     use postern_compile::{ClusterOutcome, Compilation, NodeOutcome};
     use postern_crds::conditions::{ConditionType, find};
 
@@ -62,7 +62,7 @@ mod tests {
             nodes: [("a".parse().expect("a name"), NodeOutcome::Keep)].into(),
             verdicts: Vec::new(),
             held: Vec::new(),
-            memory: Memory::default(),
+            memory: CompilerMemory::default(),
             retired: [].into(),
         };
         let intents = ["a", "b", CLUSTER_INTENT].map(str::to_owned);

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`step`] | what is reported, in order | no |
 //! | [`status`], [`node_status`], [`fold`], [`unclaimed`], [`unshown`], [`gone`], [`refused_settings`] | from verdicts to statuses | no: pure |
-//! | [`statuses`], [`limiter`] | the writes of statuses, beside the runs | yes |
+//! | [`writer`], [`limiter`] | the writes of statuses, beside the runs | yes |
 //! | [`notices`], [`warnings`], [`events`], [`series`], [`announcer`] | which Events there are | no: pure |
 //! | [`queue`] | the writes of Events, beside the runs | yes |
 
@@ -19,19 +19,19 @@ mod queue;
 mod refused_settings;
 mod series;
 mod status;
-mod statuses;
 mod step;
 mod unclaimed;
 mod unshown;
 mod warnings;
+mod writer;
 
 pub(super) use announcer::Announcer;
-pub use events::{EventNotice, EventTone, Regarding};
+pub use events::{EventNotice, EventTarget, EventTone};
 pub use limiter::Limiter;
 pub use notices::{between, of_held, of_nodes};
 pub use queue::{EventQueue, EventWriter, QUEUE, event_queue, write_once};
 pub use refused_settings::refused_at_start;
 pub use status::{DesiredStatus, StatusBody, desired, known};
-pub use statuses::{StatusWriter, VerdictSender, status_writer};
 pub(super) use step::ReportStep;
 pub(super) use warnings::trust_repaired;
+pub use writer::{StatusWriter, VerdictSender, status_writer};

@@ -4,13 +4,13 @@ use jiff::Timestamp;
 use postern_intent::body::{FORMAT_VERSION, NodeIdentity};
 use postern_intent::{NodeDocument, Serial};
 
-use super::{Context, NodePlan};
+use super::{LoweringContext, NodePlan};
 use super::{allocations, cluster, digest, firewall, nat, pods, routes, tunnels};
 
-/// The body of a node. Serial and times are only stamped if it is published.
-pub(crate) fn lower(context: &Context<'_>, plan: &NodePlan<'_>) -> NodeDocument {
+/// The document of a node. Serial and times are only stamped if it is published.
+pub(crate) fn lower(context: &LoweringContext<'_>, plan: &NodePlan<'_>) -> NodeDocument {
     let tunnels = tunnels::lower(context, plan);
-    let mut body = NodeDocument {
+    let mut document = NodeDocument {
         version: FORMAT_VERSION,
         node: NodeIdentity {
             name: plan.node.name.clone(),
@@ -31,6 +31,6 @@ pub(crate) fn lower(context: &Context<'_>, plan: &NodePlan<'_>) -> NodeDocument 
         pods: pods::lower(plan),
         isolation: None,
     };
-    digest::stamp(&mut body);
-    body
+    digest::stamp(&mut document);
+    document
 }

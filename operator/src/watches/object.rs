@@ -12,15 +12,15 @@ use serde_json::Value;
 
 /// An object, or what is left of one that cannot be read.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Tolerant<K> {
+pub enum WatchedObject<K> {
     /// It can be read.
     Good(K),
-    Poison(Box<Poison>),
+    Poison(Box<InvalidObject>),
 }
 
 /// An object that cannot be read as its kind, or that says more than this version understands.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Poison {
+pub struct InvalidObject {
     /// Its metadata, as far as that can be read.
     pub metadata: ObjectMeta,
     /// Everything, for those who look for one field.
@@ -30,7 +30,7 @@ pub struct Poison {
     pub problem: String,
 }
 
-impl<K> Tolerant<K> {
+impl<K> WatchedObject<K> {
     /// The object, if it can be read.
     pub const fn good(&self) -> Option<&K> {
         match self {
@@ -40,7 +40,7 @@ impl<K> Tolerant<K> {
     }
 
     /// What is left, if it cannot.
-    pub const fn poison(&self) -> Option<&Poison> {
+    pub const fn poison(&self) -> Option<&InvalidObject> {
         match self {
             Self::Good(_) => None,
             Self::Poison(poison) => Some(poison),
@@ -55,7 +55,7 @@ impl<K> Tolerant<K> {
     }
 }
 
-impl<'de, K> Deserialize<'de> for Tolerant<K>
+impl<'de, K> Deserialize<'de> for WatchedObject<K>
 where
     K: DeserializeOwned + Resource<DynamicType = ()>,
 {
@@ -71,7 +71,7 @@ where
                 format!("the object cannot be read: {error}"),
             ),
         };
-        Ok(Self::Poison(Box::new(Poison {
+        Ok(Self::Poison(Box::new(InvalidObject {
             metadata: metadata_of(&raw),
             raw,
             reason,
@@ -105,7 +105,7 @@ fn metadata_of(raw: &Value) -> ObjectMeta {
     })
 }
 
-impl<K: Resource> Resource for Tolerant<K> {
+impl<K: Resource> Resource for WatchedObject<K> {
     type DynamicType = K::DynamicType;
     type Scope = K::Scope;
 
@@ -152,7 +152,7 @@ mod tests {
     use postern_crds::{EgressPolicy, NodeReport};
     use serde_json::json;
 
-    use super::Tolerant;
+    use super::WatchedObject;
 
     #[test]
     fn an_object_that_cannot_be_read_keeps_its_name_and_its_fields() {
@@ -160,7 +160,8 @@ mod tests {
             "metadata": {"name": "a", "namespace": "b", "resourceVersion": "7", "labels": ["no", "map"]},
             "spec": {"containers": "no list"},
         });
-        let read: Tolerant<Pod> = serde_json::from_value(raw.clone()).expect("anything is taken");
+        let read: WatchedObject<Pod> =
+            serde_json::from_value(raw.clone()).expect("anything is taken");
         assert!(read.good().is_none());
         let poison = read.poison().expect("what is left");
         assert_eq!(poison.raw, raw);
@@ -179,7 +180,7 @@ mod tests {
                 "rules": [{"action": "Allow", "to": [{"cidr": "198.51.100.0/24"}], "schedule": "night"}],
             },
         });
-        let read: Tolerant<EgressPolicy> = serde_json::from_value(raw.clone()).expect("taken");
+        let read: WatchedObject<EgressPolicy> = serde_json::from_value(raw.clone()).expect("taken");
         let poison = read.poison().expect("a field of its own");
         assert_eq!(poison.reason, Reason::UnknownField);
         assert!(poison.problem.contains("spec.rules[0].schedule"));
@@ -188,21 +189,21 @@ mod tests {
             .as_object_mut()
             .expect("a rule")
             .remove("schedule");
-        let read: Tolerant<EgressPolicy> = serde_json::from_value(raw).expect("taken");
+        let read: WatchedObject<EgressPolicy> = serde_json::from_value(raw).expect("taken");
         assert!(read.good().is_some());
     }
 
     #[test]
     fn a_report_of_a_newer_agent_is_read_as_far_as_it_is_known() {
         let raw = json!({"metadata": {"name": "n1"}, "spec": {"nodeUID": "u", "more": 1}});
-        let read: Tolerant<NodeReport> = serde_json::from_value(raw).expect("taken");
+        let read: WatchedObject<NodeReport> = serde_json::from_value(raw).expect("taken");
         assert!(read.good().is_some());
     }
 
     #[test]
     fn an_object_that_can_be_read_is_itself() {
         let raw = json!({"metadata": {"name": "a"}, "spec": {"containers": []}});
-        let read: Tolerant<Pod> = serde_json::from_value(raw.clone()).expect("a pod");
+        let read: WatchedObject<Pod> = serde_json::from_value(raw.clone()).expect("a pod");
         assert_eq!(
             read.good(),
             Some(&serde_json::from_value(raw).expect("a pod"))

@@ -4,7 +4,7 @@ use postern_crds::NodeReport;
 use postern_crds::node_report::{AddressFamily, PathHop, PathReport, PathState};
 use serde::Serialize;
 
-use crate::cluster::Readable;
+use crate::cluster::ReadResult;
 
 /// One family of one exit on one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -46,7 +46,7 @@ impl PathLine {
         ["NODE", "EXIT", "ROLE", "FAMILY", "MTU", "STATE", "MESSAGE"];
 
     /// What every report says, by node and exit. A report that cannot be read is told in the line of its node.
-    pub(super) fn all(reports: &[Readable<NodeReport>]) -> Vec<Self> {
+    pub(super) fn all(reports: &[ReadResult<NodeReport>]) -> Vec<Self> {
         let readable = reports.iter().filter_map(|report| report.as_ref().ok());
         let mut lines: Vec<Self> = readable.flat_map(of_node).collect();
         lines.sort_by(|a, b| {

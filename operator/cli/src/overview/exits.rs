@@ -5,8 +5,8 @@ use postern_crds::conditions::{ConditionType, State};
 use postern_crds::exit_node::GatewayRole;
 use serde::Serialize;
 
-use super::conditions::{Conditions, Finding};
-use crate::cluster::Readable;
+use super::conditions::{Conditions, LineFinding};
+use crate::cluster::ReadResult;
 
 /// One exit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -23,7 +23,7 @@ pub struct ExitLine {
     pub ready: String,
     /// Why not everything is as asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub finding: Option<Finding>,
+    pub finding: Option<LineFinding>,
 }
 
 const CONDITIONS: [ConditionType; 5] = [
@@ -39,7 +39,7 @@ impl ExitLine {
         ["EXIT", "ACTIVE", "PROGRAMMED", "READY", "MESSAGE"];
 
     /// What an exit says of itself.
-    pub(super) fn of(exit: &Readable<ExitNode>) -> Self {
+    pub(super) fn of(exit: &ReadResult<ExitNode>) -> Self {
         let exit = match exit {
             Ok(exit) => exit,
             Err(object) => {
@@ -48,7 +48,7 @@ impl ExitLine {
                     active: None,
                     programmed: State::Unknown.as_str().to_owned(),
                     ready: State::Unknown.as_str().to_owned(),
-                    finding: Some(Finding::unreadable(object)),
+                    finding: Some(LineFinding::unreadable(object)),
                 };
             }
         };
@@ -66,7 +66,7 @@ impl ExitLine {
             active: active.map(|gateway| gateway.node.clone()),
             programmed: conditions.status(ConditionType::Programmed),
             ready: conditions.status(ConditionType::Ready),
-            finding: Finding::unseen(status.observed_generation, conditions.all)
+            finding: LineFinding::unseen(status.observed_generation, conditions.all)
                 .or_else(|| conditions.finding(&CONDITIONS)),
         }
     }
@@ -77,7 +77,7 @@ impl ExitLine {
             self.active.clone().unwrap_or_default(),
             self.programmed.clone(),
             self.ready.clone(),
-            Finding::cell(self.finding.as_ref()),
+            LineFinding::cell(self.finding.as_ref()),
         ]
     }
 }

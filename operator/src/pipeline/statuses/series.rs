@@ -13,7 +13,7 @@ use k8s_openapi::api::events::v1::{Event, EventSeries};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use postern_crds::names::OPERATOR_FIELD_MANAGER;
 
-use super::events::{EventNotice, EventTone, Regarding};
+use super::events::{EventNotice, EventTarget, EventTone};
 
 /// How long the same notice is counted in the same Event, as other writers of Events do.
 const WINDOW: SignedDuration = SignedDuration::from_mins(6);
@@ -91,7 +91,7 @@ fn event(notice: &EventNotice, instance: &str, now: Timestamp) -> Event {
     }
 }
 
-fn reference(about: &Regarding) -> ObjectReference {
+fn reference(about: &EventTarget) -> ObjectReference {
     ObjectReference {
         api_version: Some(about.api_version.clone()),
         kind: Some(about.kind.clone()),
@@ -111,11 +111,11 @@ mod tests {
     use jiff::{SignedDuration, Timestamp};
 
     use super::{NOTE_LIMIT, Series};
-    use crate::pipeline::report::{EventNotice, EventTone, Regarding};
+    use crate::pipeline::statuses::{EventNotice, EventTarget, EventTone};
 
     fn held(digest: &str) -> EventNotice {
         EventNotice {
-            regarding: Regarding::node("n1"),
+            regarding: EventTarget::node("n1"),
             tone: EventTone::Warning,
             reason: "Restored".to_owned(),
             action: "Approve".to_owned(),
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn names_and_notes_are_cut_to_what_an_event_may_hold() {
         let notice = EventNotice {
-            regarding: Regarding::node(&"n".repeat(253)),
+            regarding: EventTarget::node(&"n".repeat(253)),
             note: "é".repeat(NOTE_LIMIT),
             ..held("aaa")
         };

@@ -5,24 +5,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern_compile::publish::{PublishedState, SignedDocument, cluster_intent};
 use postern_intent::NodeName;
 
-use super::gather::Inputs;
+use super::gather::ClusterInputs;
 use super::intents::{IntentState, IntentStates};
 use super::memory::{LoadedMemory, MemoryContents};
 use crate::signer::SigningKeys;
 
 /// What a run has gathered.
-pub(super) struct Round {
+pub(super) struct GatheredRun {
     pub(super) epoch: u64,
     pub(super) signing: SigningKeys,
-    pub(super) world: World,
+    pub(super) gathered: GatheredState,
     pub(super) published: IntentStates,
     pub(super) loaded: LoadedMemory,
 }
 
-/// What distinguishes one state of the world from another: if nothing of it changed, nothing new can follow.
+/// Everything that a compile reads: if nothing of it changed, nothing new can follow.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct World {
-    pub(super) inputs: Inputs,
+pub(super) struct GatheredState {
+    pub(super) inputs: ClusterInputs,
     pub(super) published: BTreeMap<NodeName, String>,
     pub(super) awaited: BTreeSet<NodeName>,
     /// Whether this process published the cluster document that is in force.

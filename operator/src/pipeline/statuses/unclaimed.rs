@@ -5,12 +5,12 @@ use postern_compile::{Compilation, NodeOutcome};
 use postern_crds::conditions::{ConditionType, Finding, Reason};
 use postern_intent::NodeName;
 
-use crate::pipeline::gather::Unknown;
+use crate::pipeline::gather::UnknownRange;
 
 /// The verdicts, without a claim while ranges are unknown.
 pub(in crate::pipeline) fn unclaimed(
     compilation: &Compilation,
-    unknown: &[Unknown],
+    unknown: &[UnknownRange],
 ) -> Vec<Verdict> {
     let mut verdicts = compilation.verdicts.clone();
     if unknown.is_empty() {
@@ -44,7 +44,7 @@ fn is_kept_back(compilation: &Compilation, node: &str) -> bool {
 mod tests {
     use std::collections::BTreeMap;
 
-    use postern_compile::snapshot::Memory;
+    use postern_compile::snapshot::CompilerMemory;
     use postern_compile::verdict::{Detail, Verdict};
     use postern_compile::{ClusterOutcome, Compilation, NodeOutcome};
     use postern_crds::conditions::{ConditionType, Finding, Reason};
@@ -54,7 +54,7 @@ mod tests {
 
     use super::super::notices::of_nodes;
     use super::unclaimed;
-    use crate::pipeline::gather::Unknown;
+    use crate::pipeline::gather::UnknownRange;
 
     fn node(name: &str) -> Verdict {
         let kind = ConditionType::Programmed;
@@ -91,19 +91,19 @@ mod tests {
             .into(),
             verdicts: vec![node("a"), node("b")],
             held: Vec::new(),
-            memory: Memory::default(),
+            memory: CompilerMemory::default(),
             retired: [].into(),
         };
-        let reasons = |unknown: &[Unknown]| -> BTreeMap<String, Reason> {
+        let reasons = |unknown: &[UnknownRange]| -> BTreeMap<String, Reason> {
             let verdicts = unclaimed(&compilation, unknown).into_iter();
             let reasons = verdicts.map(|one| (one.name, one.conditions[0].reason));
             reasons.collect()
         };
-        let found = reasons(&[Unknown::Services]);
+        let found = reasons(&[UnknownRange::Services]);
         assert_eq!(found["a"], Reason::Programmed);
         assert_eq!(found["b"], Reason::RangesUnknown);
         assert_eq!(reasons(&[])["b"], Reason::Programmed);
-        let events = of_nodes(&unclaimed(&compilation, &[Unknown::Services]));
+        let events = of_nodes(&unclaimed(&compilation, &[UnknownRange::Services]));
         assert!(events.is_empty(), "policies and exits announce it");
     }
 }

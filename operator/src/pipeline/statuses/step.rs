@@ -13,21 +13,21 @@ use super::node_status::counts;
 use super::notices::{of_held, of_nodes};
 use super::queue::EventQueue;
 use super::refused_settings::{judge_settings, of_refused_settings};
-use super::statuses::VerdictSender;
 use super::unclaimed::unclaimed;
 use super::warnings::{
     of_damaged_memory, of_intents, of_lost_key, of_other_keys, of_problems, of_unwritten,
 };
-use crate::metrics::{Metrics, gauge};
-use crate::pipeline::intents::Intents;
+use super::writer::VerdictSender;
+use crate::metrics::{OperatorMetrics, gauge};
+use crate::pipeline::gathered::GatheredRun;
+use crate::pipeline::intents::KnownIntents;
 use crate::pipeline::memory::MemoryStore;
-use crate::pipeline::round::Round;
 use crate::signer::SignerError;
 use crate::watches::WatchedStores;
 
 /// What is reported with, and what was reported before.
 pub(in crate::pipeline) struct ReportStep<'a> {
-    pub(in crate::pipeline) metrics: &'a Metrics,
+    pub(in crate::pipeline) metrics: &'a OperatorMetrics,
     pub(in crate::pipeline) namespace: &'a str,
     pub(in crate::pipeline) stores: &'a WatchedStores,
     pub(in crate::pipeline) events: &'a EventQueue,
@@ -39,9 +39,9 @@ pub(in crate::pipeline) struct ReportStep<'a> {
 }
 
 /// Nodes that trust keys and none of those that sign: they refuse every intent.
-fn other_keys(round: &Round) -> Vec<&NodeName> {
+fn other_keys(round: &GatheredRun) -> Vec<&NodeName> {
     let ours = round.signing.ring.public();
-    let trust = round.world.inputs.trust.iter();
+    let trust = round.gathered.inputs.trust.iter();
     trust
         .filter(|node| !node.keys.is_empty() && node.keys.iter().all(|id| !ours.contains_key(id)))
         .map(|node| &node.node)
@@ -52,13 +52,13 @@ impl ReportStep<'_> {
     /// Reports what became of a run.
     pub(in crate::pipeline) fn run(
         &mut self,
-        round: &Round,
+        round: &GatheredRun,
         compilation: &Compilation,
-        intents: &mut Intents,
+        intents: &mut KnownIntents,
     ) {
         intents.arrivals.end_traces(&self.stores.reports);
         let refused = self.refused_settings.as_deref();
-        let mut verdicts = unclaimed(compilation, &round.world.inputs.unknown);
+        let mut verdicts = unclaimed(compilation, &round.gathered.inputs.unknown);
         judge_settings(&mut verdicts, refused);
         self.metrics.refused_settings.set(refused.is_some().into());
         for ((kind, state), count) in counts(&verdicts) {
@@ -71,7 +71,7 @@ impl ReportStep<'_> {
             ("nodes", of_nodes(&verdicts)),
             ("held", of_held(&compilation.held)),
             ("intents", of_intents(&round.published)),
-            ("problems", of_problems(&round.world.inputs.problems)),
+            ("problems", of_problems(&round.gathered.inputs.problems)),
             (
                 "unwritten",
                 of_unwritten(self.namespace, &self.memory.unwritten()),

@@ -14,7 +14,7 @@ use tracing::debug;
 use super::events::EventNotice;
 use super::series::Series;
 use crate::error::chain;
-use crate::metrics::{Metrics, Written};
+use crate::metrics::{OperatorMetrics, WriteLabel};
 use crate::pipeline::publish::Writer;
 
 /// How long an Event may take: it is not worth more.
@@ -28,7 +28,7 @@ pub const QUEUE: usize = 1024;
 #[derive(Debug, Clone)]
 pub struct EventQueue {
     queue: mpsc::Sender<EventNotice>,
-    metrics: Metrics,
+    metrics: OperatorMetrics,
 }
 
 /// Writes the notices as Events, one after the other, until every [`EventQueue`] is gone.
@@ -99,7 +99,7 @@ impl EventWriter {
         }
         let event = self.series.next(notice, Timestamp::now());
         match tokio::time::timeout(PATIENCE, self.send(&event)).await {
-            Ok(Ok(())) => self.writer.metrics.wrote(Written::Event),
+            Ok(Ok(())) => self.writer.metrics.wrote(WriteLabel::Event),
             Ok(Err(error)) => self.lose(notice, &chain(&error)),
             Err(_) => self.lose(notice, "it took too long"),
         }

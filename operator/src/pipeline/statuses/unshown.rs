@@ -11,15 +11,15 @@ const IN_PUBLICATION: Duration = Duration::from_secs(30);
 /// Since when the same serial is shown while another one is decided. A decision that is repeated has a new serial each
 /// time, so the time of a decision does not tell for how long publications fail.
 #[derive(Debug, Default)]
-pub(super) struct Unshown(BTreeMap<ObjectKey, Waiting>);
+pub(super) struct UnshownStatuses(BTreeMap<ObjectKey, UnshownStatus>);
 
 #[derive(Debug)]
-struct Waiting {
+struct UnshownStatus {
     shown: Option<u64>,
     since: Instant,
 }
 
-impl Unshown {
+impl UnshownStatuses {
     /// What is decided is shown, or the object is gone.
     pub(super) fn forget(&mut self, key: &ObjectKey) {
         self.0.remove(key);
@@ -30,9 +30,9 @@ impl Unshown {
         let waiting = self
             .0
             .entry(key.clone())
-            .or_insert(Waiting { shown, since: now });
+            .or_insert(UnshownStatus { shown, since: now });
         if waiting.shown != shown {
-            *waiting = Waiting { shown, since: now };
+            *waiting = UnshownStatus { shown, since: now };
         }
         IN_PUBLICATION.saturating_sub(now.saturating_duration_since(waiting.since))
     }
@@ -42,7 +42,7 @@ impl Unshown {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::Unshown;
+    use super::UnshownStatuses;
     use crate::pipeline::object_key::ObjectKey;
 
     #[test]
@@ -50,7 +50,7 @@ mod tests {
         let key = ObjectKey::cluster("NodeIntent/status", "n1");
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut unshown = Unshown::default();
+        let mut unshown = UnshownStatuses::default();
         assert_eq!(unshown.rest(&key, Some(1), at(0)), Duration::from_secs(30));
         assert_eq!(unshown.rest(&key, Some(1), at(20)), Duration::from_secs(10));
         // Another serial is shown: publications arrive.

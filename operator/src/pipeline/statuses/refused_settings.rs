@@ -4,7 +4,7 @@ use postern_compile::verdict::Verdict;
 use postern_crds::conditions::{ConditionType, Finding, Reason};
 use postern_crds::names::SETTINGS_CONFIG_MAP;
 
-use super::events::{EventNotice, Regarding};
+use super::events::{EventNotice, EventTarget};
 use super::warnings::{NamedNotices, warning};
 
 /// What to do about it.
@@ -49,15 +49,16 @@ pub fn refused_at_start(namespace: &str, why: &str) -> EventNotice {
 }
 
 fn notice(namespace: &str, note: String) -> EventNotice {
-    let regarding = Regarding::core("ConfigMap", namespace, SETTINGS_CONFIG_MAP);
+    let regarding = EventTarget::core("ConfigMap", namespace, SETTINGS_CONFIG_MAP);
     warning(regarding, Reason::SettingsRefused, "Read", note)
 }
 
 #[cfg(test)]
 mod tests {
-    use postern_compile::PodCounts;
-    use postern_compile::verdict::{Detail, NodeCounts, Verdict};
+    use postern_compile::PolicyPodCounts;
+    use postern_compile::verdict::{Detail, Verdict};
     use postern_crds::conditions::{ConditionType, State};
+    use postern_crds::egress_policy::NodeCounts;
 
     use super::{judge_settings, of_refused_settings};
 
@@ -70,7 +71,7 @@ mod tests {
             conditions: Vec::new(),
             detail: Detail::Policy {
                 exit: None,
-                pods: PodCounts::default(),
+                pods: PolicyPodCounts::default(),
                 nodes: NodeCounts::default(),
             },
         }

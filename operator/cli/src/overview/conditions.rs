@@ -5,18 +5,18 @@ use postern_crds::conditions::{ConditionType, Reason, State, find, is_current};
 use postern_crds::schema::kubernetes::NOT_LOOKED_AT;
 use serde::Serialize;
 
-use crate::cluster::Unreadable;
+use crate::cluster::UnreadableObject;
 
 /// Why something is not as it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub struct LineFinding {
     /// For programs.
     pub reason: String,
     /// For people.
     pub message: String,
 }
 
-impl Finding {
+impl LineFinding {
     pub(super) fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
@@ -37,7 +37,7 @@ impl Finding {
     }
 
     /// An object that this program does not understand: nobody knows how it stands.
-    pub(super) fn unreadable(object: &Unreadable) -> Self {
+    pub(super) fn unreadable(object: &UnreadableObject) -> Self {
         let message = format!("the object cannot be read: {}", object.why);
         Self::new(Reason::Invalid, message)
     }
@@ -90,23 +90,23 @@ impl<'a> Conditions<'a> {
     }
 
     /// Why not all of these hold: the first one that explains, else the first one.
-    pub(super) fn finding(&self, kinds: &[ConditionType]) -> Option<Finding> {
+    pub(super) fn finding(&self, kinds: &[ConditionType]) -> Option<LineFinding> {
         let not_so = |kind: &ConditionType| match self.get(*kind) {
-            Some(found) => Finding::of(found),
-            None => Some(Finding::new(
+            Some(found) => LineFinding::of(found),
+            None => Some(LineFinding::new(
                 Reason::Pending,
                 format!("nobody has said anything about {kind} of this generation yet"),
             )),
         };
-        let findings: Vec<Finding> = kinds.iter().filter_map(not_so).collect();
+        let findings: Vec<LineFinding> = kinds.iter().filter_map(not_so).collect();
         let explains = findings.iter().find(|finding| !finding.is_passing());
         explains.or_else(|| findings.first()).cloned()
     }
 
     /// The first of these that is there and does not hold, where it explains.
-    pub(super) fn fault(&self, kinds: &[ConditionType]) -> Option<Finding> {
+    pub(super) fn fault(&self, kinds: &[ConditionType]) -> Option<LineFinding> {
         let found = kinds.iter().filter_map(|kind| self.get(*kind));
-        let mut faults = found.filter_map(Finding::of);
+        let mut faults = found.filter_map(LineFinding::of);
         faults.find(|finding| !finding.is_passing())
     }
 }

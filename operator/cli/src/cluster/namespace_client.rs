@@ -3,7 +3,7 @@
 use kube::Client;
 
 /// A client, and where Postern is.
-pub(super) struct Seat {
+pub(super) struct NamespaceClient {
     pub(super) client: Client,
     pub(super) namespace: String,
 }

@@ -5,8 +5,8 @@ use postern_crds::conditions::ConditionType;
 use postern_crds::egress_policy::PodCounts;
 use serde::Serialize;
 
-use super::conditions::{Conditions, Finding};
-use crate::cluster::Readable;
+use super::conditions::{Conditions, LineFinding};
+use crate::cluster::ReadResult;
 
 /// One policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -29,7 +29,7 @@ pub struct PolicyLine {
     pub ready: String,
     /// Why not everything is as asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub finding: Option<Finding>,
+    pub finding: Option<LineFinding>,
 }
 
 const CONDITIONS: [ConditionType; 5] = [
@@ -54,7 +54,7 @@ impl PolicyLine {
     ];
 
     /// What a policy says of itself.
-    pub(super) fn of(policy: &Readable<EgressPolicy>) -> Self {
+    pub(super) fn of(policy: &ReadResult<EgressPolicy>) -> Self {
         let policy = match policy {
             Ok(policy) => policy,
             Err(object) => return Self::unreadable(object),
@@ -73,12 +73,12 @@ impl PolicyLine {
             pods: status.pods.unwrap_or_default(),
             programmed: conditions.status(ConditionType::Programmed),
             ready: conditions.status(ConditionType::Ready),
-            finding: Finding::unseen(status.observed_generation, conditions.all)
+            finding: LineFinding::unseen(status.observed_generation, conditions.all)
                 .or_else(|| conditions.finding(&CONDITIONS)),
         }
     }
 
-    fn unreadable(object: &crate::cluster::Unreadable) -> Self {
+    fn unreadable(object: &crate::cluster::UnreadableObject) -> Self {
         let nobody = Conditions {
             all: &[],
             generation: None,
@@ -91,7 +91,7 @@ impl PolicyLine {
             pods: PodCounts::default(),
             programmed: nobody.status(ConditionType::Programmed),
             ready: nobody.status(ConditionType::Ready),
-            finding: Some(Finding::unreadable(object)),
+            finding: Some(LineFinding::unreadable(object)),
         }
     }
 
@@ -105,7 +105,7 @@ impl PolicyLine {
             self.pods.blocked.to_string(),
             self.programmed.clone(),
             self.ready.clone(),
-            Finding::cell(self.finding.as_ref()),
+            LineFinding::cell(self.finding.as_ref()),
         ]
     }
 }

@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use postern_compile::verdict::{Detail, GatewayLine, GatewayRole, Verdict};
+use postern_compile::verdict::{Detail, GatewayLine, Verdict};
 use postern_crds::conditions::{ConditionType, Finding, Reason, State};
-use postern_crds::egress_policy::{self, EgressPolicyStatus};
-use postern_crds::exit_node::{ClientCounts, ExitNodeStatus, GatewayStatus};
-use postern_crds::{InterfaceIsolationStatus, NodeIntentStatus, exit_node};
+use postern_crds::egress_policy::{EgressPolicyStatus, PodCounts};
+use postern_crds::exit_node::{ClientCounts, ExitNodeStatus, GatewayRole, GatewayStatus};
+use postern_crds::{InterfaceIsolationStatus, NodeIntentStatus};
 use serde::Serialize;
 
 use super::fold::folded;
@@ -160,18 +160,14 @@ fn policy(verdict: &Verdict, conditions: Vec<Condition>) -> StatusBody {
     let (exit, pods, nodes) = match &verdict.detail {
         Detail::Policy { exit, pods, nodes } => (
             exit.as_ref().map(ToString::to_string),
-            Some(egress_policy::PodCounts {
+            Some(PodCounts {
                 selected: pods.selected,
                 enforced: pods.enforced,
                 blocked: pods.blocked,
                 overridden: pods.overridden,
                 unenforceable: pods.unenforceable,
             }),
-            Some(egress_policy::NodeCounts {
-                desired: nodes.desired,
-                programmed: nodes.programmed,
-                stale: nodes.stale,
-            }),
+            Some(*nodes),
         ),
         _ => (None, None, None),
     };
@@ -200,10 +196,7 @@ fn exit(verdict: &Verdict, conditions: Vec<Condition>) -> StatusBody {
         .take(GATEWAYS_LISTED)
         .map(|line| GatewayStatus {
             node: line.node.clone(),
-            role: match line.role {
-                GatewayRole::Active => exit_node::GatewayRole::Active,
-                GatewayRole::Standby => exit_node::GatewayRole::Standby,
-            },
+            role: line.role,
             endpoint: line.endpoint.clone(),
             mtu: line.mtu,
             egress_ips: line.egress.iter().map(ToString::to_string).collect(),
@@ -224,11 +217,11 @@ fn exit(verdict: &Verdict, conditions: Vec<Condition>) -> StatusBody {
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
-    use postern_compile::PodCounts;
-    use postern_compile::verdict::{
-        ClientCounts, Detail, GatewayLine, GatewayRole, NodeCounts, Verdict,
-    };
+    use postern_compile::PolicyPodCounts;
+    use postern_compile::verdict::{Detail, ExitClientCounts, GatewayLine, Verdict};
     use postern_crds::conditions::{ConditionType, Finding, Reason};
+    use postern_crds::egress_policy::NodeCounts;
+    use postern_crds::exit_node::GatewayRole;
     use serde_json::json;
 
     use super::{StatusBody, desired};
@@ -242,7 +235,7 @@ mod tests {
             conditions: vec![finding],
             detail: Detail::Policy {
                 exit: None,
-                pods: PodCounts::default(),
+                pods: PolicyPodCounts::default(),
                 nodes: NodeCounts::default(),
             },
         }
@@ -283,7 +276,7 @@ mod tests {
     fn every_kind_names_the_generation_that_its_status_is_about() {
         let exit = Detail::Exit {
             gateways: Vec::new(),
-            clients: ClientCounts::default(),
+            clients: ExitClientCounts::default(),
         };
         for (kind, detail) in [
             ("EgressPolicy", verdict(well(), 7).detail),
@@ -312,7 +305,7 @@ mod tests {
         let verdict = Verdict {
             detail: Detail::Policy {
                 exit: None,
-                pods: PodCounts::default(),
+                pods: PolicyPodCounts::default(),
                 nodes: NODES,
             },
             ..verdict(well(), 1)
@@ -343,7 +336,7 @@ mod tests {
                     gateway("a", GatewayRole::Active, &["203.0.113.10", "2001:db8::10"]),
                     gateway("b", GatewayRole::Standby, &[]),
                 ],
-                clients: ClientCounts {
+                clients: ExitClientCounts {
                     nodes: NODES,
                     sealed: 2,
                 },
@@ -402,7 +395,7 @@ mod tests {
             namespace: None,
             detail: Detail::Exit {
                 gateways: (0..70).map(line).collect(),
-                clients: ClientCounts::default(),
+                clients: ExitClientCounts::default(),
             },
             ..verdict(finding, 1)
         };

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use postern_compile::gate::{Cause, Held, HeldUntil, Subject};
+use postern_compile::gate::{ApprovalCause, ApprovalSubject, HeldUntil, PendingApproval};
 use postern_compile::verdict::Verdict;
 use postern_crds::conditions::{ConditionType, Reason, State, find};
 
-use super::events::{EventNotice, EventTone, Regarding};
+use super::events::{EventNotice, EventTarget, EventTone};
 
 /// What changed between two statuses of one object.
 #[must_use]
 pub fn between(
-    regarding: &Regarding,
+    regarding: &EventTarget,
     before: &[Condition],
     after: &[Condition],
 ) -> Vec<EventNotice> {
@@ -88,7 +88,7 @@ pub fn of_nodes(verdicts: &[Verdict]) -> BTreeMap<(String, String), EventNotice>
                 continue;
             }
             let notice = EventNotice {
-                regarding: Regarding::node(&verdict.name),
+                regarding: EventTarget::node(&verdict.name),
                 tone: EventTone::Warning,
                 reason: finding.reason.to_string(),
                 action: finding.kind.to_string(),
@@ -106,28 +106,28 @@ pub fn of_nodes(verdicts: &[Verdict]) -> BTreeMap<(String, String), EventNotice>
 
 /// What waits for an approval, with what a person needs to approve it.
 #[must_use]
-pub fn of_held(held: &[Held]) -> BTreeMap<(String, String), EventNotice> {
+pub fn of_held(held: &[PendingApproval]) -> BTreeMap<(String, String), EventNotice> {
     let mut notices = BTreeMap::new();
     for one in held {
         let (regarding, reason) = match &one.subject {
             // The Event lies in that namespace, where its users look; one about an object of the cluster lies in default.
-            Subject::Namespace(name) => {
-                let regarding = Regarding {
+            ApprovalSubject::Namespace(name) => {
+                let regarding = EventTarget {
                     namespace: Some(name.to_string()),
-                    ..Regarding::namespace(name.as_str())
+                    ..EventTarget::namespace(name.as_str())
                 };
                 (regarding, Reason::ReleaseHeld)
             }
-            Subject::Node(name) => (Regarding::node(name.as_str()), Reason::Restored),
-            Subject::Policy(name) => (of_policy(name), Reason::ReleaseHeld),
+            ApprovalSubject::Node(name) => (EventTarget::node(name.as_str()), Reason::Restored),
+            ApprovalSubject::Policy(name) => (of_policy(name), Reason::ReleaseHeld),
         };
         // With the UID, so that `kubectl describe` of the object lists it.
-        let regarding = Regarding {
+        let regarding = EventTarget {
             uid: one.uid.as_ref().map(ToString::to_string),
             ..regarding
         };
         let effect = match one.cause {
-            Cause::Restored => "nothing is published for it".to_owned(),
+            ApprovalCause::Restored => "nothing is published for it".to_owned(),
             _ => format!("{} pods would be released", one.pods),
         };
         let turn = match one.until {
@@ -150,9 +150,9 @@ pub fn of_held(held: &[Held]) -> BTreeMap<(String, String), EventNotice> {
 }
 
 /// A policy that is gone is still what its Event is about.
-fn of_policy(name: &str) -> Regarding {
+fn of_policy(name: &str) -> EventTarget {
     let (namespace, name) = name.split_once('/').unwrap_or(("default", name));
-    Regarding::own("EgressPolicy", Some(namespace.to_owned()), name, None)
+    EventTarget::own("EgressPolicy", Some(namespace.to_owned()), name, None)
 }
 
 #[cfg(test)]
@@ -160,9 +160,9 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
     use k8s_openapi::jiff::Timestamp;
 
-    use postern_compile::gate::{Cause, Held, HeldUntil, Subject};
+    use postern_compile::gate::{ApprovalCause, ApprovalSubject, HeldUntil, PendingApproval};
 
-    use super::super::events::Regarding;
+    use super::super::events::EventTarget;
     use super::{between, of_held};
 
     fn condition(kind: &str, status: &str, reason: &str) -> Condition {
@@ -177,7 +177,7 @@ mod tests {
     }
 
     fn announced(before: &[Condition], after: &[Condition]) -> Vec<String> {
-        let notices = between(&Regarding::node("n1"), before, after);
+        let notices = between(&EventTarget::node("n1"), before, after);
         notices.into_iter().map(|notice| notice.reason).collect()
     }
 
@@ -223,9 +223,9 @@ mod tests {
     /// `kubectl describe` asks for Events by the UID of what it describes, also of a policy that is gone.
     #[test]
     fn what_waits_for_an_approval_is_told_with_the_uid_of_what_it_is_about() {
-        let held = Held {
-            subject: Subject::Policy("shop/p".to_owned()),
-            cause: Cause::PolicyDeleted,
+        let held = PendingApproval {
+            subject: ApprovalSubject::Policy("shop/p".to_owned()),
+            cause: ApprovalCause::PolicyDeleted,
             digest: "d".to_owned(),
             since: Timestamp::UNIX_EPOCH,
             pods: 3,
@@ -235,7 +235,7 @@ mod tests {
         let notices = of_held(&[held]);
         let regarding = notices.values().map(|notice| &notice.regarding);
         let namespace = Some("shop".to_owned());
-        let policy = Regarding::own("EgressPolicy", namespace, "p", Some("u1".to_owned()));
+        let policy = EventTarget::own("EgressPolicy", namespace, "p", Some("u1".to_owned()));
         assert!(regarding.eq([&policy]));
     }
 }

@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use postern_compile::gate::{Cause, Held, Subject};
+use postern_compile::gate::{ApprovalCause, ApprovalSubject, PendingApproval};
 use postern_compile::snapshot::Freshness;
 use postern_crds::conditions::{ConditionType, Reason};
 use postern_crds::names::CLUSTER_INTENT;
 use postern_crds::{NodeIntent, NodeReport};
 use serde::Serialize;
 
-use super::conditions::{Conditions, Finding};
-use crate::cluster::{Objects, Readable, Unreadable};
+use super::conditions::{Conditions, LineFinding};
+use crate::cluster::{ClusterObjects, ReadResult, UnreadableObject};
 
 /// One node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -37,7 +37,7 @@ pub struct NodeLine {
     pub programmed: String,
     /// Why not everything is as asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub finding: Option<Finding>,
+    pub finding: Option<LineFinding>,
 }
 
 const CONDITIONS: [ConditionType; 4] = [
@@ -48,11 +48,11 @@ const CONDITIONS: [ConditionType; 4] = [
 ];
 
 /// What there is about one node.
-struct Seen<'a> {
-    held: Option<&'a Held>,
+struct NodeObjects<'a> {
+    held: Option<&'a PendingApproval>,
     intent: Option<&'a NodeIntent>,
     report: Option<&'a NodeReport>,
-    unreadable: Option<&'a Unreadable>,
+    unreadable: Option<&'a UnreadableObject>,
     now: Timestamp,
 }
 
@@ -68,10 +68,11 @@ impl NodeLine {
     ];
 
     /// Every node that something is published for, that reports, or that waits for an approval.
-    pub(super) fn all(objects: &Objects, now: Timestamp) -> Vec<Self> {
+    pub(super) fn all(objects: &ClusterObjects, now: Timestamp) -> Vec<Self> {
         let intents = by_name(&objects.intents, |intent| intent.metadata.name.as_deref());
         let reports = by_name(&objects.reports, |report| report.metadata.name.as_deref());
-        let held: BTreeMap<&str, &Held> = objects.held.iter().filter_map(of_node).collect();
+        let held: BTreeMap<&str, &PendingApproval> =
+            objects.held.iter().filter_map(of_node).collect();
         let names: BTreeSet<&str> = intents
             .keys()
             .chain(reports.keys())
@@ -82,7 +83,7 @@ impl NodeLine {
         let line = |name: &str| {
             let (intent, report) = (intents.get(name).copied(), reports.get(name).copied());
             let unreadable = [intent.and_then(bad), report.and_then(bad)];
-            let seen = Seen {
+            let seen = NodeObjects {
                 held: held.get(name).copied(),
                 intent: intent.and_then(|intent| intent.as_ref().ok()),
                 report: report.and_then(|report| report.as_ref().ok()),
@@ -104,15 +105,15 @@ impl NodeLine {
             serial(self.published_serial).unwrap_or_default(),
             self.fail_closed.clone(),
             self.programmed.clone(),
-            Finding::cell(self.finding.as_ref()),
+            LineFinding::cell(self.finding.as_ref()),
         ]
     }
 }
 
 fn by_name<'a, K>(
-    objects: &'a [Readable<K>],
+    objects: &'a [ReadResult<K>],
     name: impl Fn(&'a K) -> Option<&'a str>,
-) -> BTreeMap<&'a str, &'a Readable<K>> {
+) -> BTreeMap<&'a str, &'a ReadResult<K>> {
     let named = objects.iter().map(|object| match object {
         Ok(good) => (name(good).unwrap_or_default(), object),
         Err(bad) => (bad.name.as_str(), object),
@@ -120,18 +121,18 @@ fn by_name<'a, K>(
     named.collect()
 }
 
-fn bad<K>(object: &Readable<K>) -> Option<&Unreadable> {
+fn bad<K>(object: &ReadResult<K>) -> Option<&UnreadableObject> {
     object.as_ref().err()
 }
 
-fn of_node(held: &Held) -> Option<(&str, &Held)> {
+fn of_node(held: &PendingApproval) -> Option<(&str, &PendingApproval)> {
     match &held.subject {
-        Subject::Node(name) => Some((name.as_str(), held)),
-        Subject::Policy(_) | Subject::Namespace(_) => None,
+        ApprovalSubject::Node(name) => Some((name.as_str(), held)),
+        ApprovalSubject::Policy(_) | ApprovalSubject::Namespace(_) => None,
     }
 }
 
-impl Seen<'_> {
+impl NodeObjects<'_> {
     fn line(&self, name: &str) -> NodeLine {
         let status = self.report.and_then(|report| report.status.as_ref());
         let conditions = Conditions {
@@ -170,27 +171,27 @@ impl Seen<'_> {
     }
 
     /// The first thing that is not as it should be, the most telling first.
-    fn finding(&self, conditions: &Conditions<'_>) -> Option<Finding> {
+    fn finding(&self, conditions: &Conditions<'_>) -> Option<LineFinding> {
         let waits = self.held.map(|held| {
             let reason = match held.cause {
-                Cause::Restored => Reason::Restored,
+                ApprovalCause::Restored => Reason::Restored,
                 _ => Reason::ReleaseHeld,
             };
             let message = format!(
                 "nothing is published for it until somebody approves: posternctl approve {}",
                 held.subject
             );
-            Finding::new(reason, message)
+            LineFinding::new(reason, message)
         });
         waits
-            .or_else(|| self.unreadable.map(Finding::unreadable))
+            .or_else(|| self.unreadable.map(LineFinding::unreadable))
             .or_else(|| self.silence())
             .or_else(|| self.condition(conditions))
             .or_else(|| self.lag())
     }
 
     /// A condition that does not hold: of the report, or of the intent, where the operator refuses what the node reports.
-    fn condition(&self, conditions: &Conditions<'_>) -> Option<Finding> {
+    fn condition(&self, conditions: &Conditions<'_>) -> Option<LineFinding> {
         let said = conditions.finding(&CONDITIONS);
         let verdict = self.intent.and_then(|intent| {
             let status = intent.status.as_ref()?;
@@ -207,10 +208,10 @@ impl Seen<'_> {
     }
 
     /// Nobody has spoken for the node, or not for long.
-    fn silence(&self) -> Option<Finding> {
+    fn silence(&self) -> Option<LineFinding> {
         let Some(age) = self.age() else {
             let message = "its agent has not reported what it found in the kernel";
-            return Some(Finding::new(Reason::Pending, message));
+            return Some(LineFinding::new(Reason::Pending, message));
         };
         let message = match Freshness::of(self.verified_at(), self.now) {
             Freshness::Fresh => return None,
@@ -221,17 +222,20 @@ impl Seen<'_> {
                 format!("its agent has not said for {age:#} that the kernel agrees")
             }
         };
-        Some(Finding::new(Reason::Stale, message))
+        Some(LineFinding::new(Reason::Stale, message))
     }
 
     /// What the kernel carries is not what is published.
-    fn lag(&self) -> Option<Finding> {
+    fn lag(&self) -> Option<LineFinding> {
         match (self.published(), self.applied()) {
-            (None, _) => Some(Finding::new(Reason::NoIntent, Reason::NoIntent.sentence())),
+            (None, _) => Some(LineFinding::new(
+                Reason::NoIntent,
+                Reason::NoIntent.sentence(),
+            )),
             (published, applied) if published == applied => None,
             _ => {
                 let message = "its kernel does not carry what is published yet";
-                Some(Finding::new(Reason::Converging, message))
+                Some(LineFinding::new(Reason::Converging, message))
             }
         }
     }

@@ -12,19 +12,19 @@ use postern_intent::{Envelope, KeySet, NodeName};
 use super::error::FilesError;
 use super::folder::{EnvelopeFolder, PublisherFolder};
 use super::published::{FolderEnvelopes, ReadEnvelope};
-use super::state::State;
+use super::state::PublisherState;
 use crate::output::chain;
 
 /// What is known from earlier runs.
 #[derive(Debug)]
-pub struct Known {
+pub struct EarlierRuns {
     /// What the last run remembered.
-    pub state: State,
+    pub state: PublisherState,
     /// What is published. An envelope that does not count has the reason and what to do.
     pub published: PublishedDocuments<Envelope, String>,
 }
 
-impl Known {
+impl EarlierRuns {
     /// Reads a publisher's folder. Agents read the shown envelopes and somebody else may write there, so the
     /// publisher has copies: one good one of the two is enough, and the newer one counts.
     ///
@@ -72,7 +72,7 @@ impl Known {
             nodes.insert(node.clone(), state_of(&node, None, Some(shown)));
         }
         let nothing = nodes.is_empty() && matches!(cluster, PublishedState::Absent);
-        let state = path.map(State::find).transpose()?.flatten();
+        let state = path.map(PublisherState::find).transpose()?.flatten();
         if state.is_none() && !nothing {
             return Err(FilesError::StateLost {
                 path: path.map(Path::to_owned).unwrap_or_default(),

@@ -1,21 +1,21 @@
 //! Everything on one page.
 
 use jiff::Timestamp;
-use postern_compile::gate::Held;
+use postern_compile::gate::PendingApproval;
 use serde::Serialize;
 
-use super::conditions::Finding;
+use super::conditions::LineFinding;
 use super::exits::ExitLine;
 use super::nodes::NodeLine;
 use super::paths::PathLine;
 use super::policies::PolicyLine;
 use crate::approval::held_table;
-use crate::cluster::Objects;
-use crate::output::{Shown, table};
+use crate::cluster::ClusterObjects;
+use crate::output::{TableOutput, table};
 
 /// How things stand in a cluster.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Standing {
+pub struct ClusterOverview {
     /// Policies, by namespace and name.
     pub policies: Vec<PolicyLine>,
     /// Exits, by name.
@@ -25,13 +25,13 @@ pub struct Standing {
     /// Ways out of each node, by node and exit.
     pub paths: Vec<PathLine>,
     /// What waits for an approval.
-    pub held: Vec<Held>,
+    pub held: Vec<PendingApproval>,
 }
 
-impl Standing {
+impl ClusterOverview {
     /// What the objects say, at this time.
     #[must_use]
-    pub fn of(objects: &Objects, now: Timestamp) -> Self {
+    pub fn of(objects: &ClusterObjects, now: Timestamp) -> Self {
         let mut policies: Vec<PolicyLine> = objects.policies.iter().map(PolicyLine::of).collect();
         policies.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         let mut exits: Vec<ExitLine> = objects.exits.iter().map(ExitLine::of).collect();
@@ -46,7 +46,7 @@ impl Standing {
     }
 
     /// Everything that is not as it was asked for, besides what waits.
-    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
+    pub fn findings(&self) -> impl Iterator<Item = &LineFinding> {
         let policies = self.policies.iter().map(|line| line.finding.as_ref());
         let exits = self.exits.iter().map(|line| line.finding.as_ref());
         let nodes = self.nodes.iter().map(|line| line.finding.as_ref());
@@ -62,7 +62,7 @@ fn section(header: &[&str], rows: &[Vec<String>], none: &str) -> String {
     }
 }
 
-impl Shown for Standing {
+impl TableOutput for ClusterOverview {
     fn table(&self) -> String {
         let policies: Vec<_> = self.policies.iter().map(PolicyLine::row).collect();
         let exits: Vec<_> = self.exits.iter().map(ExitLine::row).collect();

@@ -1,9 +1,9 @@
 //! How things stand in a cluster, by objects as an API server has them.
 
 use jiff::Timestamp;
-use posternctl::cluster::{Objects, Readable, Unreadable};
-use posternctl::output::Shown as _;
-use posternctl::standing::Standing;
+use posternctl::cluster::{ClusterObjects, ReadResult, UnreadableObject};
+use posternctl::output::TableOutput as _;
+use posternctl::overview::ClusterOverview;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ fn now() -> Timestamp {
     "2026-11-23T04:00:00Z".parse().expect("a time")
 }
 
-fn object<K: DeserializeOwned>(value: Value) -> Readable<K> {
+fn object<K: DeserializeOwned>(value: Value) -> ReadResult<K> {
     Ok(serde_json::from_value(value).expect("an object"))
 }
 
@@ -85,8 +85,8 @@ fn report(serial: u64, verified: &str, but: &[(&str, &str, &str)]) -> Value {
 
 const LATELY: &str = "2026-11-23T03:59:30.000000Z";
 
-fn good() -> Objects {
-    Objects {
+fn good() -> ClusterObjects {
+    ClusterObjects {
         policies: vec![object(policy("crawler", 2, &[]))],
         exits: vec![object(exit())],
         intents: vec![object(intent(9))],
@@ -95,9 +95,9 @@ fn good() -> Objects {
     }
 }
 
-fn reasons(objects: &Objects) -> Vec<String> {
-    let standing = Standing::of(objects, now());
-    standing
+fn reasons(objects: &ClusterObjects) -> Vec<String> {
+    let overview = ClusterOverview::of(objects, now());
+    overview
         .findings()
         .map(|finding| finding.reason.clone())
         .collect()
@@ -112,7 +112,7 @@ fn an_object_that_no_operator_has_looked_at_says_so() {
         (policy["status"], exit["status"]) = (status.clone(), status);
         (objects.policies, objects.exits) = (vec![object(policy)], vec![object(exit)]);
         assert_eq!(reasons(&objects), ["Pending", "Pending"]);
-        let table = Standing::of(&objects, now()).table();
+        let table = ClusterOverview::of(&objects, now()).table();
         let said = table.matches("no operator has looked at it yet").count();
         assert_eq!(said, 2, "{table}");
     }
@@ -122,13 +122,13 @@ fn an_object_that_no_operator_has_looked_at_says_so() {
 fn where_everything_is_as_asked_for_nothing_is_found() {
     let objects = good();
     assert_eq!(reasons(&objects), [""; 0]);
-    let standing = Standing::of(&objects, now());
-    let table = standing.table();
+    let overview = ClusterOverview::of(&objects, now());
+    let table = overview.table();
     for words in ["shop", "crawler", "eu", "gw", "30s"] {
         assert!(table.contains(words), "{table}");
     }
     assert!(table.ends_with("nothing waits for an approval"), "{table}");
-    let said = serde_json::to_value(&standing).expect("JSON");
+    let said = serde_json::to_value(&overview).expect("JSON");
     assert_eq!(said["policies"][0]["programmed"], "True");
     assert_eq!(said["exits"][0]["active"], "gw");
     assert_eq!(said["nodes"][0]["publishedSerial"], 9);
@@ -150,8 +150,8 @@ fn each_path_of_a_node_is_shown_with_the_mtu_of_its_tunnel() {
         "exit": "asia", "mtu": 1380, "paths": [{"family": "IPv4", "state": "Works"}],
     }]);
     objects.reports = vec![object(told)];
-    let standing = Standing::of(&objects, now());
-    let table = standing.table();
+    let overview = ClusterOverview::of(&objects, now());
+    let table = overview.table();
     let lines = table.lines().map(|line| line.split_whitespace());
     let lines: Vec<String> = lines
         .map(|words| words.collect::<Vec<_>>().join(" "))
@@ -165,7 +165,7 @@ fn each_path_of_a_node_is_shown_with_the_mtu_of_its_tunnel() {
     ] {
         assert!(lines.iter().any(|one| one == line), "{line}\n{table}");
     }
-    let said = serde_json::to_value(&standing).expect("JSON");
+    let said = serde_json::to_value(&overview).expect("JSON");
     assert_eq!(said["paths"][0]["mtu"], 1420);
     assert_eq!(
         reasons(&objects),
@@ -202,20 +202,20 @@ fn what_was_said_of_an_older_generation_counts_for_nothing() {
     let mut objects = good();
     objects.policies = vec![object(policy("crawler", 3, &[]))];
     assert_eq!(reasons(&objects), ["Pending"]);
-    let said = serde_json::to_value(Standing::of(&objects, now())).expect("JSON");
+    let said = serde_json::to_value(ClusterOverview::of(&objects, now())).expect("JSON");
     assert_eq!(said["policies"][0]["ready"], "Unknown");
 }
 
 #[test]
 fn an_object_that_cannot_be_read_is_told_and_hides_no_other() {
     let mut objects = good();
-    objects.policies.push(Err(Unreadable {
+    objects.policies.push(Err(UnreadableObject {
         namespace: Some("shop".to_owned()),
         name: "poison".to_owned(),
         why: "no such action".to_owned(),
     }));
     assert_eq!(reasons(&objects), ["Invalid"]);
-    let table = Standing::of(&objects, now()).table();
+    let table = ClusterOverview::of(&objects, now()).table();
     assert!(
         table.contains("no such action") && table.contains("crawler"),
         "{table}"
@@ -282,7 +282,7 @@ fn a_node_that_waits_for_an_approval_says_what_to_type() {
     }]))
     .expect("what is held");
     assert_eq!(reasons(&objects), ["Restored"]);
-    let table = Standing::of(&objects, now()).table();
+    let table = ClusterOverview::of(&objects, now()).table();
     assert!(table.contains("posternctl approve node gw"), "{table}");
     assert!(
         table.contains("0123456789ab\n") || table.ends_with("0123456789ab"),

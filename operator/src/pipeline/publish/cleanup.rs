@@ -1,5 +1,5 @@
-//! Chores around the intents: each node has a report for its agent to fill, and what belonged to nodes that are gone
-//! for good goes too.
+//! Objects beside the intents: a report is made for each node, which its agent fills, and the objects of nodes that are
+//! gone for good are deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Preconditions};
 use kube::{Api, Resource, ResourceExt as _};
 use postern_apiserver::{ApiVerb, Failure};
-use postern_compile::snapshot::Node;
+use postern_compile::snapshot::SnapshotNode;
 use postern_crds::{NodeIntent, NodeReport, NodeReportSpec};
 use postern_intent::NodeName;
 use serde::de::DeserializeOwned;
@@ -17,15 +17,15 @@ use serde_json::Value;
 
 use super::taint::{untaint, without_taint};
 use super::tally::Tally;
-use super::writer::{AT_ONCE, Attempt, Writer};
-use crate::metrics::Written;
+use super::writer::{AT_ONCE, WriteAttempt, Writer};
+use crate::metrics::WriteLabel;
+use crate::pipeline::gathered::GatheredRun;
 use crate::pipeline::object_key::ObjectKey;
-use crate::pipeline::round::Round;
-use crate::watches::{Tolerant, WatchedStores};
+use crate::watches::{WatchedObject, WatchedStores};
 
 /// An object as it is there: UID, version, and whose it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct There {
+pub struct ShownObject {
     pub uid: Option<String>,
     pub version: Option<String>,
     /// The node's UID that stands in it.
@@ -34,44 +34,46 @@ pub struct There {
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Chores {
+pub struct ObjectCleanup {
     /// Reports to make, with the node's UID.
     pub make: Vec<(String, String)>,
     /// Reports of earlier nodes of the same name, or of nodes that are gone.
-    pub drop_reports: Vec<(String, There)>,
+    pub drop_reports: Vec<(String, ShownObject)>,
     /// Intents of nodes that are gone and that have run out.
-    pub drop_intents: Vec<(String, There)>,
+    pub drop_intents: Vec<(String, ShownObject)>,
     /// Joining nodes that are sealed, with the change that says so.
     pub untaint: Vec<(String, Value)>,
 }
 
 /// Finds out what is to be done. Pure.
 #[must_use]
-pub fn chores(
-    nodes: &[Node],
-    reports: &BTreeMap<String, There>,
-    intents: &BTreeMap<String, There>,
+pub fn cleanup(
+    nodes: &[SnapshotNode],
+    reports: &BTreeMap<String, ShownObject>,
+    intents: &BTreeMap<String, ShownObject>,
     retired: &BTreeSet<NodeName>,
-) -> Chores {
-    let mut chores = Chores::default();
+) -> ObjectCleanup {
+    let mut cleanup = ObjectCleanup::default();
     let mut there: BTreeSet<&str> = BTreeSet::new();
     for node in nodes {
         there.insert(node.name.as_str());
         let own = reports.get(node.name.as_str());
         match own {
             Some(report) if report.node_uid.as_deref() == Some(node.uid.as_str()) => continue,
-            Some(report) => chores
+            Some(report) => cleanup
                 .drop_reports
                 .push((node.name.to_string(), report.clone())),
             None => {}
         }
-        chores
+        cleanup
             .make
             .push((node.name.to_string(), node.uid.to_string()));
     }
     for name in retired {
         if let Some(intent) = intents.get(name.as_str()) {
-            chores.drop_intents.push((name.to_string(), intent.clone()));
+            cleanup
+                .drop_intents
+                .push((name.to_string(), intent.clone()));
         }
     }
     for (name, report) in reports {
@@ -79,18 +81,18 @@ pub fn chores(
         let kept =
             intents.contains_key(name) && !retired.iter().any(|retired| retired.as_str() == name);
         if !there.contains(name.as_str()) && !kept {
-            chores.drop_reports.push((name.clone(), report.clone()));
+            cleanup.drop_reports.push((name.clone(), report.clone()));
         }
     }
-    chores
+    cleanup
 }
 
-/// The chores of a run.
-pub(super) fn chores_of(
+/// The cleanup of a run.
+pub(super) fn cleanup_of(
     stores: &WatchedStores,
-    round: &Round,
+    round: &GatheredRun,
     retired: &BTreeSet<NodeName>,
-) -> Chores {
+) -> ObjectCleanup {
     let reports = stores.reports.state();
     let reports = reports.iter().map(|object| {
         let node_uid = object.good().map(|report| report.spec.node_uid.clone());
@@ -103,26 +105,26 @@ pub(super) fn chores_of(
     });
     let (reports, intents): (BTreeMap<_, _>, BTreeMap<_, _>) =
         (reports.collect(), intents.collect());
-    Chores {
+    ObjectCleanup {
         untaint: taints_to_remove(stores, round),
-        ..chores(&round.world.inputs.nodes, &reports, &intents, retired)
+        ..cleanup(&round.gathered.inputs.nodes, &reports, &intents, retired)
     }
 }
 
 /// Joining nodes whose report says that the guard is in place. A report that is older than this process may be what a
 /// restored store remembers, and the node may have been made anew.
-fn taints_to_remove(stores: &WatchedStores, round: &Round) -> Vec<(String, Value)> {
+fn taints_to_remove(stores: &WatchedStores, round: &GatheredRun) -> Vec<(String, Value)> {
     let nodes = stores.nodes.state();
     let tainted = nodes.iter().filter_map(|object| object.good());
     tainted
         .filter_map(|node| {
             let name: NodeName = node.name_any().parse().ok()?;
-            let own = round.world.inputs.reports.iter().any(|report| {
+            let own = round.gathered.inputs.reports.iter().any(|report| {
                 report.node == name && Some(report.uid.as_str()) == node.metadata.uid.as_deref()
             });
             let sealed = own
-                && round.world.inputs.sealed.contains(&name)
-                && !round.world.awaited.contains(&name);
+                && round.gathered.inputs.sealed.contains(&name)
+                && !round.gathered.awaited.contains(&name);
             let taints = node.spec.as_ref()?.taints.as_deref()?;
             sealed
                 .then(|| without_taint(taints))
@@ -132,8 +134,11 @@ fn taints_to_remove(stores: &WatchedStores, round: &Round) -> Vec<(String, Value
         .collect()
 }
 
-fn there<K: Resource>(object: &Tolerant<K>, node_uid: Option<String>) -> (String, There) {
-    let there = There {
+fn there<K: Resource>(
+    object: &WatchedObject<K>,
+    node_uid: Option<String>,
+) -> (String, ShownObject) {
+    let there = ShownObject {
         uid: object.uid(),
         version: object.resource_version(),
         node_uid,
@@ -141,22 +146,22 @@ fn there<K: Resource>(object: &Tolerant<K>, node_uid: Option<String>) -> (String
     (object.name_any(), there)
 }
 
-pub async fn do_chores(writer: &Writer, chores: Chores) -> Tally {
+pub async fn clean_up(writer: &Writer, cleanup: ObjectCleanup) -> Tally {
     let mut tally = Tally::default();
     let intents: Api<NodeIntent> = Api::all(writer.client.clone());
     let reports: Api<NodeReport> = Api::all(writer.client.clone());
-    for (name, there) in chores.drop_intents {
+    for (name, there) in cleanup.drop_intents {
         let key = ObjectKey::cluster("NodeIntent", &name);
         tally.add(delete_exactly(writer, &intents, &key, &there).await);
     }
-    for (name, there) in chores.drop_reports {
+    for (name, there) in cleanup.drop_reports {
         let key = ObjectKey::cluster("NodeReport", &name);
         tally.add(delete_exactly(writer, &reports, &key, &there).await);
     }
-    for (name, change) in chores.untaint {
+    for (name, change) in cleanup.untaint {
         tally.add(untaint(writer, &name, change).await);
     }
-    let mut makes = futures::stream::iter(chores.make)
+    let mut makes = futures::stream::iter(cleanup.make)
         .map(|(name, uid)| make_report(writer, name, uid).boxed())
         .buffer_unordered(AT_ONCE);
     while let Some(one) = makes.next().await {
@@ -166,7 +171,12 @@ pub async fn do_chores(writer: &Writer, chores: Chores) -> Tally {
 }
 
 /// Deletes an object in exactly the life that was seen; one that is gone already is deleted.
-async fn delete_exactly<K>(writer: &Writer, api: &Api<K>, key: &ObjectKey, there: &There) -> Tally
+async fn delete_exactly<K>(
+    writer: &Writer,
+    api: &Api<K>,
+    key: &ObjectKey,
+    there: &ShownObject,
+) -> Tally
 where
     K: Clone + DeserializeOwned + fmt::Debug,
 {
@@ -176,7 +186,7 @@ where
     });
     let request = api.delete(&key.name, &exactly);
     match writer.attempt(key, ApiVerb::Delete, request).await {
-        Attempt::Failed(error) if error.failure() == Failure::Missing => Tally {
+        WriteAttempt::Failed(error) if error.failure() == Failure::Missing => Tally {
             written: 1,
             ..Tally::default()
         },
@@ -199,10 +209,10 @@ async fn make_report(writer: &Writer, name: String, node_uid: String) -> Tally {
     let key = ObjectKey::cluster("NodeReport", &name);
     match writer.attempt(&key, ApiVerb::Create, request).await {
         // The watch has not shown it yet.
-        Attempt::Failed(error) if error.failure() == Failure::Exists => Tally::default(),
+        WriteAttempt::Failed(error) if error.failure() == Failure::Exists => Tally::default(),
         attempt => {
-            if matches!(attempt, Attempt::Written(_)) {
-                writer.metrics.wrote(Written::Report);
+            if matches!(attempt, WriteAttempt::Written(_)) {
+                writer.metrics.wrote(WriteLabel::Report);
             }
             attempt.tally()
         }
@@ -213,12 +223,12 @@ async fn make_report(writer: &Writer, name: String, node_uid: String) -> Tally {
 mod tests {
     use std::collections::BTreeMap;
 
-    use postern_compile::snapshot::Node;
+    use postern_compile::snapshot::SnapshotNode;
 
-    use super::{There, chores};
+    use super::{ShownObject, cleanup};
 
-    fn node(name: &str, uid: &str) -> Node {
-        Node {
+    fn node(name: &str, uid: &str) -> SnapshotNode {
+        SnapshotNode {
             name: name.parse().expect("a name"),
             uid: uid.parse().expect("a UID"),
             labels: BTreeMap::new(),
@@ -227,9 +237,9 @@ mod tests {
         }
     }
 
-    fn there(list: &[(&str, &str)]) -> BTreeMap<String, There> {
+    fn there(list: &[(&str, &str)]) -> BTreeMap<String, ShownObject> {
         let one = |(name, uid): &(&str, &str)| {
-            let there = There {
+            let there = ShownObject {
                 uid: Some(format!("object-{name}")),
                 version: None,
                 node_uid: Some((*uid).to_owned()),
@@ -239,7 +249,7 @@ mod tests {
         list.iter().map(one).collect()
     }
 
-    fn names(list: &[(String, There)]) -> Vec<&str> {
+    fn names(list: &[(String, ShownObject)]) -> Vec<&str> {
         list.iter().map(|(name, _)| name.as_str()).collect()
     }
 
@@ -247,7 +257,7 @@ mod tests {
     fn each_node_has_a_report_of_its_own_uid() {
         let nodes = [node("a", "a1"), node("b", "b2"), node("c", "c1")];
         let reports = there(&[("a", "a1"), ("b", "b1")]);
-        let found = chores(&nodes, &reports, &there(&[]), &[].into());
+        let found = cleanup(&nodes, &reports, &there(&[]), &[].into());
         let made: Vec<&str> = found.make.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(made, ["b", "c"]);
         assert_eq!(names(&found.drop_reports), ["b"]);
@@ -256,10 +266,10 @@ mod tests {
     #[test]
     fn what_belonged_to_a_node_stays_until_its_intent_has_run_out() {
         let (reports, intents) = (there(&[("gone", "g1")]), there(&[("gone", "g1")]));
-        let kept = chores(&[], &reports, &intents, &[].into());
-        assert_eq!(kept, super::Chores::default());
+        let kept = cleanup(&[], &reports, &intents, &[].into());
+        assert_eq!(kept, super::ObjectCleanup::default());
         let retired = ["gone".parse().expect("a name")].into();
-        let found = chores(&[], &reports, &intents, &retired);
+        let found = cleanup(&[], &reports, &intents, &retired);
         assert_eq!(names(&found.drop_intents), ["gone"]);
         assert_eq!(names(&found.drop_reports), ["gone"]);
     }
