@@ -124,7 +124,7 @@ impl Readiness {
         self.0.clone()
     }
 
-    /// The pipeline goes on.
+    /// The pipeline makes progress.
     pub fn pipeline_goes_on(&self) {
         self.0.heartbeat(ALIVE_FOR);
     }

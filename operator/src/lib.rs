@@ -1,5 +1,5 @@
-//! The operator: watches the cluster, compiles, signs and publishes what each node is to do, and says what became of
-//! it. It decides and touches no host.
+//! The operator: watches the cluster, compiles, signs and publishes the document of each node, and reports the results
+//! in statuses. It decides, and changes no host.
 //!
 //! One pipeline, one list of steps ([`pipeline`]): fence, gather, compile, remember, sign, publish, report.
 //!
@@ -12,7 +12,7 @@
 //! | [`signer`] | signing keys, the trust root |
 //! | [`pipeline`] | the steps |
 //! | [`metrics`] | what is counted |
-//! | [`health`] | whether the operator is ready, and whether its pipeline goes on |
+//! | [`health`] | whether the operator is ready, and whether its pipeline makes progress |
 //! | [`program`] | how it is put together, and how it ends |
 
 #![allow(

@@ -31,7 +31,7 @@ pub enum WriteLabel {
     Report,
     /// A status of a user's object.
     Status,
-    /// A taint that goes.
+    /// A taint that is removed.
     Taint,
     Memory,
     /// The stamp of a new leader.

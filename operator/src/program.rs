@@ -63,7 +63,7 @@ pub enum ProgramError {
     Part,
 }
 
-/// Runs until it is told to stop.
+/// Runs until it receives a signal to stop.
 ///
 /// # Errors
 /// [`ProgramError`].

@@ -10,7 +10,6 @@ const DIGITS: usize = 12;
 /// Whether something is done or only tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// It is done.
     Written,
     /// Everything is judged and nothing is written.
     Trial,
@@ -19,7 +18,6 @@ pub enum Effect {
 /// What became of an approval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApprovalEntry {
-    /// It is new.
     New,
     /// It was there already; nothing was changed.
     Already,

@@ -18,27 +18,21 @@ pub enum KeyFileError {
     /// The file cannot be read.
     #[error("key file {path:?} cannot be read")]
     Read {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: std::io::Error,
     },
     /// It holds no Ed25519 private key.
     #[error("{path:?} is not the PEM of an Ed25519 private key")]
     Private {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: ed25519_dalek::pkcs8::Error,
     },
     /// It holds no usable Ed25519 public key.
     #[error("{path:?} cannot be trusted")]
     Public {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: KeyError,
     },

@@ -28,7 +28,7 @@ pub enum OutputError {
     Yaml(#[source] serde_saphyr::SerializeError),
 }
 
-/// An error with its causes, outermost first. Some libraries' errors end with their cause's words: nothing is told twice.
+/// An error with its causes, outermost first. Some libraries' errors end with the text of their cause, which is not repeated.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -42,6 +42,14 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// The name of a value of an enumeration, as JSON has it: a table says the same as `-o json`.
+pub(crate) fn json_name<T: Serialize>(value: T) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(name)) => name,
+        _ => String::new(),
+    }
 }
 
 /// Something that can be printed in every format.

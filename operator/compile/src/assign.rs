@@ -21,7 +21,6 @@ pub(crate) enum PodDecision {
     Refused(Uid),
     /// Blocked without a policy.
     Blocked(BlockedReason),
-    /// Let go.
     Released,
 }
 
@@ -176,7 +175,7 @@ impl<'a> Assignment<'a> {
         if let Some(one) = unknown.filter(|_| !matches!(before, PublishedClass::Released)) {
             return self.refused(one, pod);
         }
-        // Whatever the reason may be that nothing selects it any more: who was enforced goes only through the gate.
+        // An enforced pod is released through the gate only, for any reason why nothing selects it any more.
         if before.is_enforced() && !gate.released.contains(&pod.uid) {
             return PodDecision::Blocked(BlockedReason::ReleaseHeld);
         }

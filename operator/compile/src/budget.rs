@@ -1,5 +1,5 @@
-//! The size of an envelope. What would break the budget goes without: a scope is blocked, or, in the cluster document, the
-//! addresses of Services are left out. What came or changed since the published document goes first, and of that the largest: a tenant's new policy takes
+//! The size of an envelope. What would break the budget is left out: a scope is blocked, or, in the cluster document, the
+//! addresses of Services are left out. What came or changed since the published document is left out first, and of that the largest: a tenant's new policy takes
 //! nothing from the policies of others that fitted before it came.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,10 +26,8 @@ pub(crate) struct OmittedParts {
 /// What is left once everything that can go is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum BudgetResult {
-    /// It fits.
     #[default]
     Fits,
-    /// It does not.
     TooLarge,
 }
 
@@ -119,7 +117,7 @@ fn empty(scope: &mut Scope) {
     scope.terms.default_action = Access::Deny;
 }
 
-/// A tunnel that no scope uses any more goes with its route.
+/// A tunnel that no scope uses any more is removed with its route.
 fn drop_unused(document: &mut NodeDocument) {
     let used: BTreeSet<_> = document
         .firewall

@@ -13,7 +13,6 @@ use crate::snapshot::{PodNetwork, Snapshot};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
-    /// `namespace/name`.
     pub pod: String,
     /// The node that it is bound to.
     pub node: String,
@@ -36,9 +35,7 @@ pub struct Explanation {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConsideredPolicy {
-    /// Its name.
     pub name: String,
-    /// Its priority.
     pub priority: i32,
     /// What came of it.
     pub outcome: PolicyEffect,

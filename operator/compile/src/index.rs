@@ -13,21 +13,16 @@ use crate::snapshot::{
 
 /// Lookups of a snapshot.
 pub(crate) struct Index<'a> {
-    /// What is indexed.
     pub(crate) snapshot: &'a Snapshot,
-    /// Exits by name.
     pub(crate) exits: BTreeMap<&'a ExitName, &'a SnapshotExit>,
     /// Policies by namespace and name.
     pub(crate) policies: BTreeMap<&'a Namespace, BTreeMap<&'a str, &'a SnapshotPolicy>>,
-    /// Nodes by name.
     pub(crate) nodes: BTreeMap<&'a NodeName, &'a SnapshotNode>,
-    /// Namespaces by name.
     pub(crate) namespaces: BTreeMap<&'a Namespace, &'a snapshot::SnapshotNamespace>,
     /// Pods by namespace, each list sorted by name and UID.
     pub(crate) pods: BTreeMap<&'a Namespace, Vec<&'a snapshot::SnapshotPod>>,
     /// Reports of nodes that exist, of the node's UID.
     pub(crate) reports: BTreeMap<&'a NodeName, &'a SnapshotReport>,
-    /// What is published.
     pub(crate) published: PublishedIndex<'a>,
 }
 
@@ -48,7 +43,6 @@ pub(crate) struct PublishedIndex<'a> {
 pub(crate) enum PublishedClass<'a> {
     /// Nothing: the pod is new.
     Unknown,
-    /// It was released.
     Released,
     /// It was blocked without a policy.
     Blocked,
@@ -64,7 +58,6 @@ impl PublishedClass<'_> {
 }
 
 impl<'a> Index<'a> {
-    /// Sorts a snapshot.
     pub(crate) fn new(snapshot: &'a Snapshot, screened: &'a ScreenedSnapshot<'_>) -> Self {
         let mut pods: BTreeMap<&Namespace, Vec<&snapshot::SnapshotPod>> = BTreeMap::new();
         for pod in &snapshot.pods {

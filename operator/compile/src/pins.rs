@@ -69,7 +69,7 @@ impl PinnedKeys {
     }
 
     /// The keys that nodes prove. One without a proof may be a copy of another node's, so it is no claim: it neither gets a
-    /// pin nor keeps the other node from one. A pin that stands stays.
+    /// pin nor keeps the other node from one. An existing pin stays.
     fn proved<'a>(&mut self, index: &Index<'a>) -> BTreeMap<&'a NodeName, WgKey> {
         let mut proved = BTreeMap::new();
         for (node, report) in &index.reports {
@@ -132,7 +132,6 @@ impl PinnedKeys {
         }
     }
 
-    /// The node's key.
     pub(crate) fn get(&self, node: &NodeName) -> Option<WgKey> {
         self.pins.get(node).map(|pin| pin.key)
     }

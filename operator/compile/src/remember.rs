@@ -10,7 +10,6 @@ use crate::pins::PinnedKeys;
 use crate::select::Contenders;
 use crate::snapshot::{CompilerMemory, RememberedPolicy};
 
-/// Gathers it.
 pub(crate) fn remember(
     index: &Index<'_>,
     contenders: &Contenders<'_>,

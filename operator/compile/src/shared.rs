@@ -28,7 +28,6 @@ pub(crate) struct SettledCluster {
     pub(crate) outcome: ClusterOutcome,
     /// [`ClusterDocument::follows`] of what is in force once the outcome is carried out.
     pub(crate) follows: Serial,
-    /// [`ClusterDocument::changed`] of that.
     pub(crate) changed: Serial,
     /// What did not fit.
     pub(crate) shed: ShedServices,

@@ -1,4 +1,4 @@
-//! A term: from taking the lease to losing it. Whoever writes asks first whether it still lasts.
+//! A term: from taking the lease to losing it. A writer checks first whether it still lasts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -37,7 +37,7 @@ pub struct Arrivals<T>(BTreeMap<NodeName, (IssuedBody, T)>);
 pub struct Arrival<T> {
     pub node: NodeName,
     pub issued: IssuedBody,
-    /// What its trace goes on from.
+    /// The span that its trace continues.
     pub origin: T,
     /// When it was there.
     pub at: Timestamp,
@@ -214,7 +214,7 @@ mod tests {
         status
     }
 
-    /// Where the same report stands for every node; the leader looks at second 200.
+    /// The same report for every node; the leader reads it at second 200.
     fn look(
         arrivals: &mut Arrivals<&'static str>,
         status: &NodeReportStatus,

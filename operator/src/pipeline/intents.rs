@@ -43,7 +43,7 @@ enum Author {
     Earlier,
 }
 
-/// How long a write that the API server has not answered is asked about; after that it counts as not carried out.
+/// For how long the object of an unanswered write is read; after that the write counts as not carried out.
 const ASKED_FOR: Duration = Duration::from_secs(30);
 
 /// A write that the API server may have carried out, although its answer was an error or none.
@@ -228,7 +228,7 @@ impl<D: SignedDocument> KnownIntents<D> {
         Some(state)
     }
 
-    /// What verifies is remembered, whoever published it: an earlier leader's intent can be put back too.
+    /// A document that verifies is remembered, also one that an earlier leader published: it can be put back too.
     fn adopt(
         &mut self,
         node: &NodeName,

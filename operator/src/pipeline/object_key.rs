@@ -1,5 +1,3 @@
-//! Which object.
-
 use std::fmt;
 
 use postern_compile::verdict::Verdict;

@@ -149,7 +149,7 @@ fn show_clock(pipeline: &Pipeline) -> Option<String> {
 }
 
 /// How long to wait after a run. Only a failure of the whole run makes changes wait: what failed for one object waits by
-/// itself, and everything else goes on as ever. Pure.
+/// itself, and everything else continues as before. Pure.
 fn rest_after(
     ran: &Result<RunOutcome, PipelineError>,
     period: Duration,

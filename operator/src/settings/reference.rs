@@ -27,7 +27,6 @@ Times are written like `24h`, `90m` or `1h30m`.
 |---|---|---|---|
 ";
 
-/// The page.
 #[must_use]
 pub fn markdown() -> String {
     let mut page = INTRODUCTION.to_owned();
@@ -35,7 +34,7 @@ pub fn markdown() -> String {
     page
 }
 
-/// The keys of a file that no setting has, each with the keys that it stands under.
+/// The keys of a file that no setting has, each with the keys above it.
 #[must_use]
 pub(super) fn unknown_keys(file: &Value) -> Vec<String> {
     let mut found = Vec::new();

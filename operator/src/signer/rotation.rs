@@ -1,7 +1,7 @@
 //! Which keys a key set announces to nodes, and which keys sign. Pure.
 //!
 //! A new key in the Secret is announced in a key set that the present keys sign. A key that is to go is named in the
-//! Secret's annotation `postern.dev/retire`; it goes on signing until every node reports that it trusts the others.
+//! Secret's annotation `postern.dev/retire`; it continues to sign until every node reports that it trusts the others.
 
 use std::collections::BTreeSet;
 

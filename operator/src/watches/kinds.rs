@@ -1,5 +1,3 @@
-//! What is watched.
-
 use std::fmt;
 
 /// A kind that is watched.

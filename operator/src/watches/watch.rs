@@ -23,7 +23,7 @@ pub(super) struct WatchRules<K> {
     pub(super) kind: WatchedKind,
     /// Takes away what nobody reads. What stays the same after that wakes nobody.
     pub(super) lean: fn(&mut K),
-    /// Are two of them the same to whoever reads them?
+    /// Whether two of them are the same to every reader.
     pub(super) same: fn(&WatchedObject<K>, &WatchedObject<K>) -> bool,
     /// Told of every object that changes while it is watched, before anything is taken away.
     pub(super) seen: fn(&WatchSignals, &K),

@@ -34,7 +34,6 @@ pub(crate) enum Script {
     Usual,
     /// It refuses with this code and reason.
     Says(StatusCode, &'static str),
-    /// It never answers.
     Silent,
     /// It answers with this.
     Shows(Value),

@@ -13,13 +13,9 @@ use postern_operator::pipeline::publish::Writer;
 /// A request as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Asked {
-    /// Its method.
     pub(crate) method: Method,
-    /// Its path.
     pub(crate) path: String,
-    /// Its parameters.
     pub(crate) query: String,
-    /// Its body.
     pub(crate) body: String,
 }
 

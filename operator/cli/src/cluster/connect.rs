@@ -42,7 +42,7 @@ impl ClusterConnection {
     /// # Errors
     /// [`ClusterError`] of kubeconfig and client.
     pub fn find(access: &ClusterOptions) -> Result<Self, ClusterError> {
-        // Two providers in one program make the TLS library stop the process: whoever came first has chosen the same one.
+        // Two providers in one program make the TLS library stop the process: an earlier caller has chosen the same one.
         drop(rustls::crypto::ring::default_provider().install_default());
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(ClusterError::Runtime)?;

@@ -24,7 +24,6 @@ pub enum ClusterError {
     /// The right is missing.
     #[error("the right to {act} is missing; who administers the cluster can bind {}", act.role())]
     Forbidden {
-        /// The right.
         act: ResourceRequest,
         /// In the API server's words.
         #[source]
@@ -34,10 +33,7 @@ pub enum ClusterError {
     #[error(
         "there is no namespace {namespace}: Postern is not installed in this cluster, or --namespace has to name another one"
     )]
-    NotInstalled {
-        /// The namespace.
-        namespace: String,
-    },
+    NotInstalled { namespace: String },
     /// The API server does not know one of our kinds.
     #[error(
         "the API server knows no {resource}: Postern is not installed in this cluster, or its definitions were deleted"
@@ -51,10 +47,7 @@ pub enum ClusterError {
         "namespace {namespace} has no ConfigMap {MEMORY_CONFIG_MAP} with an entry {HELD_ENTRY}: no operator has decided \
          anything there yet; look at `kubectl -n {namespace} get pods`, or name another --namespace"
     )]
-    NothingDecided {
-        /// The namespace.
-        namespace: String,
-    },
+    NothingDecided { namespace: String },
     /// What waits cannot be read.
     #[error(
         "entry {HELD_ENTRY} of ConfigMap {MEMORY_CONFIG_MAP} is not understood; is this program as new as the operator?"
@@ -64,25 +57,18 @@ pub enum ClusterError {
     #[error(
         "the API server was asked to {act} and did not answer within {DEADLINE:?}; try again, nothing is done twice"
     )]
-    Late {
-        /// The request.
-        act: ResourceRequest,
-    },
+    Late { act: ResourceRequest },
     /// The API server could not be reached.
     #[error("the API server could not be asked to {act}")]
     Unreachable {
-        /// The request.
         act: ResourceRequest,
-        /// Why.
         #[source]
         source: Box<kube::Error>,
     },
     /// The API server refused for another reason.
     #[error("the API server refused to {act}")]
     Refused {
-        /// The request.
         act: ResourceRequest,
-        /// In its words.
         #[source]
         source: Box<Status>,
     },

@@ -17,13 +17,12 @@ use super::request::ResourceRequest;
 /// A pod with what decides about it. What could not be read is named.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PodView {
-    /// The pod.
     pub pod: v1::Pod,
     /// Its namespace; none: it could not be read.
     pub namespace: Option<v1::Namespace>,
     /// The policies of the namespace.
     pub policies: Vec<ReadResult<EgressPolicy>>,
-    /// The exits of the policy that decides; empty until they are asked for.
+    /// The exits of the policy that decides; empty until they are read.
     pub exits: ReadExits,
     /// What could not be read, and which right is missing.
     pub unread: Vec<String>,
@@ -43,9 +42,7 @@ pub struct ReadExits {
 /// A policy with the exits that it names.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PolicyView {
-    /// The policy.
     pub policy: ReadResult<EgressPolicy>,
-    /// Its exits.
     pub exits: ReadExits,
 }
 

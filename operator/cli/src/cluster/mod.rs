@@ -6,7 +6,7 @@
 //! | `seat` | what every question needs |
 //! | `ask` | one request with its deadline, and what its failure means |
 //! | `read` | what waits, and the objects that show the state of policies, exits and nodes |
-//! | `look` | what explains one pod or one policy, with the rights of whoever asks |
+//! | `look` | what explains one pod or one policy, with the rights of the caller |
 //! | `approve` | adding approvals to what others approved |
 //!
 //! Outside of this module nothing waits: every function here returns when it has the answer.

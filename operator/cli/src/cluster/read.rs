@@ -15,17 +15,14 @@ use super::namespace_client::NamespaceClient;
 use super::request::ResourceRequest;
 use crate::output::chain;
 
-/// How many objects are asked for at once: intents are up to a megabyte each.
+/// How many objects one request lists: intents are up to a megabyte each.
 const PAGE: u32 = 50;
 
 /// An object that this program does not understand. It hides no other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnreadableObject {
-    /// Its namespace.
     pub namespace: Option<String>,
-    /// Its name.
     pub name: String,
-    /// Why.
     pub why: String,
 }
 
@@ -35,13 +32,10 @@ pub type ReadResult<K> = Result<K, UnreadableObject>;
 /// The objects that show the state of policies, exits and nodes.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ClusterObjects {
-    /// All policies.
     pub policies: Vec<ReadResult<EgressPolicy>>,
-    /// All exits.
     pub exits: Vec<ReadResult<ExitNode>>,
     /// What is published for nodes.
     pub intents: Vec<ReadResult<NodeIntent>>,
-    /// What nodes saw.
     pub reports: Vec<ReadResult<NodeReport>>,
     /// What waits for an approval.
     pub held: Vec<PendingApproval>,

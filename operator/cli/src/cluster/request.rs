@@ -16,7 +16,6 @@ pub struct ResourceRequest {
 }
 
 impl ResourceRequest {
-    /// About one object.
     pub(super) fn on_object(
         verb: &'static str,
         resource: &str,
@@ -47,7 +46,6 @@ impl ResourceRequest {
         }
     }
 
-    /// About a ConfigMap.
     pub(super) fn on_config_map(verb: &'static str, name: &'static str, namespace: &str) -> Self {
         Self {
             verb,

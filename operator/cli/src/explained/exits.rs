@@ -10,7 +10,6 @@ use serde::Serialize;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NamedExit {
-    /// Its name.
     pub name: String,
     /// Whether the policy's pods leave there now, as its status says.
     pub in_use: bool,

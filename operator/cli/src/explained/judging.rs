@@ -1,4 +1,4 @@
-//! A packet is judged by the pod's node first, and then by the gateway of the exit into whose tunnel it goes.
+//! A packet is judged by the pod's node first, and then by the gateway of the exit whose tunnel it enters.
 
 use std::error::Error;
 

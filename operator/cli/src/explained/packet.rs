@@ -12,15 +12,13 @@ use crate::output::{TableOutput, table};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExplainedPacket {
-    /// `namespace/name`.
     pub pod: String,
     /// The node of the pod.
     pub node: NodeName,
-    /// The packet.
     pub packet: ShownPacket,
     /// What becomes of it.
     pub result: PacketResult,
-    /// The exit that it leaves by, or into whose tunnel it goes.
+    /// The exit that it leaves by, or whose tunnel it enters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit: Option<ExitName>,
     /// The gateway of that exit.
@@ -32,7 +30,7 @@ pub struct ExplainedPacket {
     /// Why; none: no node judges it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
-    /// What the forwarder does with a question for a name outside of the cluster, if it is asked.
+    /// What the forwarder does with a query for a name outside of the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub names: Option<NameAnswer>,
     /// The reason why the gateway's decision is not known.
@@ -46,7 +44,7 @@ pub struct ExplainedPacket {
     pub assumed: Vec<String>,
 }
 
-/// The packet that is asked about.
+/// The packet of the question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ShownPacket {
@@ -54,9 +52,7 @@ pub struct ShownPacket {
     pub source: Address,
     /// Where it goes to.
     pub destination: Address,
-    /// What it carries.
     pub protocol: Protocol,
-    /// The destination port.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
 }
@@ -72,9 +68,9 @@ pub enum PacketResult {
     StaysInCluster,
     /// It never leaves the pod.
     StaysInPod,
-    /// It goes to a node itself: the pod's, or the gateway.
+    /// It is for a node itself: the pod's, or the gateway.
     ReachesNode,
-    /// It goes to the DNS forwarder of the pod's node.
+    /// It is for the DNS forwarder of the pod's node.
     AsksForwarder,
     /// It does not arrive, and the pod gets an error.
     Refused,
@@ -88,7 +84,6 @@ pub enum PacketResult {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JudgingNode {
-    /// The node.
     pub node: NodeName,
     /// The serial of its intent.
     pub serial: u64,

@@ -16,13 +16,12 @@ use serde::Serialize;
 use super::exits::NamedExit;
 use super::policy::{NOT_PERMITTED, named, outdated};
 use crate::cluster::PodView;
-use crate::output::{TableOutput, table};
+use crate::output::{TableOutput, json_name, table};
 
 /// A pod, the policies that were looked at for it, and the answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExplainedPod {
-    /// `namespace/name`.
     pub pod: String,
     /// The node that it is bound to; none: it is bound to none, or has finished.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -31,7 +30,6 @@ pub struct ExplainedPod {
     pub policies: Vec<ConsideredPolicy>,
     /// The exits of the one that decides.
     pub exits: Vec<NamedExit>,
-    /// The answer.
     pub summary: String,
     /// What could not be read.
     pub unread: Vec<String>,
@@ -42,7 +40,6 @@ pub struct ExplainedPod {
 }
 
 impl ExplainedPod {
-    /// Explains a pod.
     #[must_use]
     pub fn of(name: &str, view: &PodView, now: Timestamp) -> Self {
         let mut unread = [&view.unread[..], &view.exits.unread].concat();
@@ -252,7 +249,7 @@ pub(crate) fn considered_table(policies: &[ConsideredPolicy]) -> String {
         vec![
             considered.name.clone(),
             considered.priority.to_string(),
-            format!("{:?}", considered.outcome),
+            json_name(considered.outcome),
         ]
     });
     table(

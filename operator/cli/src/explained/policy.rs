@@ -13,7 +13,6 @@ use crate::output::{TableOutput, table};
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExplainedPolicy {
-    /// `namespace/name`.
     pub policy: String,
     /// The exits that it names, the preferred one first.
     pub exits: Vec<NamedExit>,
@@ -29,7 +28,6 @@ pub struct ExplainedPolicy {
 }
 
 impl ExplainedPolicy {
-    /// Explains a policy.
     #[must_use]
     pub fn of(name: &str, view: &PolicyView) -> Self {
         let mut unread = view.exits.unread.clone();

@@ -1,4 +1,4 @@
-//! What is asked about one packet, and why there is no answer.
+//! The question about one packet, and the reasons why there is no answer.
 
 use postern_compile::intake::IntakeError;
 use postern_compile::snapshot::{PodNetwork, SnapshotPod};
@@ -11,20 +11,16 @@ use thiserror::Error;
 /// A packet of a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PacketQuestion {
-    /// The pod.
     pub pod: BoundPod,
     /// The node that it is bound to.
     pub node: NodeName,
-    /// The packet.
     pub packet: FirstPacket,
 }
 
-/// Where a packet goes to.
+/// The destination of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PacketTarget {
-    /// The destination.
     pub address: Address,
-    /// What it carries.
     pub protocol: Protocol,
     /// The destination port; none for ICMP alone.
     pub port: Option<u16>,
@@ -35,10 +31,7 @@ pub struct PacketTarget {
 pub enum PacketError {
     /// The protocol has ports.
     #[error("a packet of {protocol} has a port: name it with --port")]
-    PortMissing {
-        /// The protocol.
-        protocol: Protocol,
-    },
+    PortMissing { protocol: Protocol },
     /// The protocol has none.
     #[error("ICMP has no ports: leave --port out")]
     PortOfIcmp,
@@ -49,14 +42,10 @@ pub enum PacketError {
     #[error(
         "pod {pod} uses the host network: its packets cannot be told from those of its node, and are not judged"
     )]
-    HostNetwork {
-        /// The pod.
-        pod: String,
-    },
+    HostNetwork { pod: String },
     /// The pod sends no packet of this family.
     #[error("pod {pod} has no IPv{} address, so that it sends no packet there", family.digit())]
     NoAddress {
-        /// The pod.
         pod: String,
         /// The family of the destination.
         family: Family,
@@ -66,27 +55,16 @@ pub enum PacketError {
         "nothing is published for node {node}: before its first intent it lets pods out that ran before Postern, and holds \
          those that start through the plugin"
     )]
-    Unpublished {
-        /// The node.
-        node: NodeName,
-    },
+    Unpublished { node: NodeName },
     /// The node has seen documents that are not known here.
     #[error(
         "what node {node} carries is not known here: it has seen newer documents than there are, and gets none until a person \
          approves (`posternctl approve`)"
     )]
-    Restored {
-        /// The node.
-        node: NodeName,
-    },
+    Restored { node: NodeName },
     /// A NodeIntent is not understood.
     #[error("NodeIntent {name} is not understood: {why}; is this program as new as the operator?")]
-    NotUnderstood {
-        /// Its name.
-        name: String,
-        /// Why.
-        why: String,
-    },
+    NotUnderstood { name: String, why: String },
     /// A document is not one that an agent would take.
     #[error(
         "the document in NodeIntent {name} cannot be used; is this program as new as the operator?"
@@ -94,7 +72,6 @@ pub enum PacketError {
     Document {
         /// The name of the NodeIntent.
         name: String,
-        /// Why.
         #[source]
         source: Refusal,
     },
@@ -104,9 +81,7 @@ pub enum PacketError {
          runs puts the right one back: look at `posternctl status`, and try again"
     )]
     Foreign {
-        /// The node.
         node: NodeName,
-        /// Why.
         #[source]
         source: Refusal,
     },
@@ -115,9 +90,7 @@ pub enum PacketError {
         "the document of node {node} cannot be joined with the cluster document, so that its agent waits; try again"
     )]
     Apart {
-        /// The node.
         node: NodeName,
-        /// Why.
         #[source]
         source: Refusal,
     },

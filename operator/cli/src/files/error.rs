@@ -16,40 +16,32 @@ pub enum FilesError {
     /// A file or folder cannot be read.
     #[error("{path:?} cannot be read")]
     Read {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: io::Error,
     },
     /// A file cannot be written.
     #[error("{path:?} cannot be written")]
     Write {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: io::Error,
     },
     /// A file is no YAML.
     #[error("{path:?} is not valid YAML")]
     Yaml {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: Box<serde_saphyr::Error>,
     },
     /// A document is no object of its kind.
     #[error("document {document} of {path:?} is no valid {kind}")]
     Document {
-        /// The file.
         path: PathBuf,
         /// Which of its documents, from 1.
         document: usize,
         /// The kind that it says it is.
         kind: String,
-        /// Why.
         #[source]
         source: serde_json::Error,
     },
@@ -58,23 +50,19 @@ pub enum FilesError {
         "document {document} of {path:?}: {kind} has no field `{field}`; correct its name or leave it out"
     )]
     Unknown {
-        /// The file.
         path: PathBuf,
         /// Which of its documents, from 1.
         document: usize,
-        /// The object's kind.
         kind: String,
-        /// Where the field stands.
+        /// The path of the field.
         field: String,
     },
     /// An object that the definition of its kind refuses.
     #[error("document {document} of {path:?} is refused, as an API server would refuse it")]
     Schema {
-        /// The file.
         path: PathBuf,
         /// Which of its documents, from 1.
         document: usize,
-        /// What is wrong.
         #[source]
         source: SchemaError,
     },
@@ -93,10 +81,7 @@ pub enum FilesError {
          back from a backup; if it is lost for good, write {{}} into it, and what nobody can tell any more waits for an \
          approval"
     )]
-    StateLost {
-        /// The file.
-        path: PathBuf,
-    },
+    StateLost { path: PathBuf },
     /// Two documents are about one object.
     #[error("{object} stands twice in the manifests, the second time in {path:?}")]
     Duplicate {
@@ -111,18 +96,14 @@ pub enum FilesError {
     /// The state or another file of our own is damaged.
     #[error("{path:?} is damaged")]
     Damaged {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: serde_json::Error,
     },
     /// Something cannot be written as JSON.
     #[error("the content of {path:?} cannot be serialized")]
     Serialize {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: serde_json::Error,
     },
@@ -143,18 +124,14 @@ pub enum EnvelopeError {
     /// The file cannot be read.
     #[error("{path:?} cannot be read")]
     Read {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: io::Error,
     },
     /// It does not verify.
     #[error("{path:?} is refused")]
     Refused {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: Refusal,
     },

@@ -59,7 +59,6 @@ impl EnvelopeFolder {
         self.0.join(node.as_str()).join(ENVELOPE)
     }
 
-    /// The cluster document.
     pub(super) fn cluster(&self) -> PathBuf {
         self.0.join(CLUSTER_ENVELOPE)
     }

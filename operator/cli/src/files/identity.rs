@@ -107,7 +107,7 @@ impl Identity {
     }
 }
 
-/// Counts an object that went. One whose UID was given is told apart by that.
+/// Counts an object that went. One whose UID was given differs by its UID.
 fn part(departed: &mut Departed, key: &str, identity: &Identity) {
     if identity.uid == made(departed, key) {
         *departed.entry(key.to_owned()).or_default() += 1;

@@ -28,16 +28,12 @@ use super::write::{entries, read_optional};
 pub struct Sources {
     /// Manifests: a file or a folder.
     pub manifests: PathBuf,
-    /// Reports: a folder.
     pub reports: Option<PathBuf>,
-    /// Approvals: a file.
     pub approvals: Option<PathBuf>,
 }
 
-/// What was read.
 #[derive(Debug)]
 pub struct FileInputs {
-    /// For the compiler.
     pub snapshot: Snapshot,
     /// Reports that were passed over, with the reason: a node that writes nonsense stops nobody else.
     pub ignored_reports: BTreeMap<PathBuf, String>,

@@ -18,23 +18,16 @@ use crate::schema::{SchemaError, judge, prune};
 /// are passed over.
 #[derive(Debug, Clone, Default)]
 pub struct ManifestObjects {
-    /// Exits.
     pub exits: Vec<ExitNode>,
-    /// Policies.
     pub policies: Vec<EgressPolicy>,
-    /// Isolations.
     pub isolations: Vec<InterfaceIsolation>,
-    /// Nodes.
     pub nodes: Vec<v1::Node>,
-    /// Pods.
     pub pods: Vec<v1::Pod>,
-    /// Services.
     pub services: Vec<v1::Service>,
-    /// Namespaces.
     pub namespaces: Vec<v1::Namespace>,
 }
 
-/// One document and where it stands.
+/// One document, its file and its position there.
 struct ManifestDocument {
     path: PathBuf,
     position: usize,

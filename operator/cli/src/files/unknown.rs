@@ -10,9 +10,8 @@ use super::error::FilesError;
 /// What every object may have beside its kind's own fields.
 const TOP: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
 
-/// The path of the first field that nobody knows. Whatever stands in `status` is somebody's answer and not asked
-/// for; a newer Kubernetes may have more in the `spec` of its own kinds, and what is read of it is optional and
-/// without it a pod or node only gets less.
+/// The path of the first field that nobody knows. The content of `status` is an answer and no input. A newer Kubernetes may
+/// have more in the `spec` of its own kinds; what is read of it is optional, and without it a pod or node only gets less.
 ///
 /// # Errors
 /// [`FilesError::Definitions`].

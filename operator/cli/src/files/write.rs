@@ -37,7 +37,7 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Writes JSON, atomically, only if it says something new: whoever watches the folder is not woken for nothing.
+/// Writes JSON, atomically, only if the content differs: a watcher of the folder is not woken in vain.
 ///
 /// # Errors
 /// [`FilesError::Serialize`] or [`FilesError::Write`].

@@ -18,9 +18,7 @@ use crate::output::{TableOutput, table};
 pub struct ClusterOverview {
     /// Policies, by namespace and name.
     pub policies: Vec<PolicyLine>,
-    /// Exits, by name.
     pub exits: Vec<ExitLine>,
-    /// Nodes, by name.
     pub nodes: Vec<NodeLine>,
     /// Ways out of each node, by node and exit.
     pub paths: Vec<PathLine>,

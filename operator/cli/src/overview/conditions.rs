@@ -10,9 +10,7 @@ use crate::cluster::UnreadableObject;
 /// Why something is not as it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LineFinding {
-    /// For programs.
     pub reason: String,
-    /// For people.
     pub message: String,
 }
 
@@ -36,7 +34,7 @@ impl LineFinding {
         })
     }
 
-    /// An object that this program does not understand: nobody knows how it stands.
+    /// An object that this program does not understand: its state is unknown.
     pub(super) fn unreadable(object: &UnreadableObject) -> Self {
         let message = format!("the object cannot be read: {}", object.why);
         Self::new(Reason::Invalid, message)

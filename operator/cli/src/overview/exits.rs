@@ -8,11 +8,9 @@ use serde::Serialize;
 use super::conditions::{Conditions, LineFinding};
 use crate::cluster::ReadResult;
 
-/// One exit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExitLine {
-    /// Its name.
     pub name: String,
     /// The node where traffic leaves now.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -13,11 +13,9 @@ use serde::Serialize;
 use super::conditions::{Conditions, LineFinding};
 use crate::cluster::{ClusterObjects, ReadResult, UnreadableObject};
 
-/// One node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeLine {
-    /// Its name.
     pub name: String,
     /// When its agent last found that the kernel agrees, as the last report says.
     #[serde(skip_serializing_if = "Option::is_none")]

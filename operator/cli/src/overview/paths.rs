@@ -5,6 +5,7 @@ use postern_crds::node_report::{AddressFamily, PathHop, PathReport, PathState};
 use serde::Serialize;
 
 use crate::cluster::ReadResult;
+use crate::output::json_name;
 
 /// One family of one exit on one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -12,7 +13,6 @@ use crate::cluster::ReadResult;
 pub struct PathLine {
     /// The node that says so.
     pub node: String,
-    /// The exit.
     pub exit: String,
     /// Whether the node uses the exit or serves it.
     pub role: PathRole,
@@ -45,7 +45,7 @@ impl PathLine {
     pub(super) const HEADER: [&'static str; 7] =
         ["NODE", "EXIT", "ROLE", "FAMILY", "MTU", "STATE", "MESSAGE"];
 
-    /// What every report says, by node and exit. A report that cannot be read is told in the line of its node.
+    /// The paths of every report, by node and exit. A report that cannot be read shows in the line of its node.
     pub(super) fn all(reports: &[ReadResult<NodeReport>]) -> Vec<Self> {
         let readable = reports.iter().filter_map(|report| report.as_ref().ok());
         let mut lines: Vec<Self> = readable.flat_map(of_node).collect();
@@ -56,17 +56,16 @@ impl PathLine {
     }
 
     pub(super) fn row(&self) -> Vec<String> {
-        let hop = self.hop.map(|hop| format!("{hop:?}"));
+        let hop = self.hop.map(json_name);
         let message = Some(self.message.clone()).filter(|message| !message.is_empty());
         let message: Vec<String> = hop.into_iter().chain(message).collect();
         vec![
             self.node.clone(),
             self.exit.clone(),
-            format!("{:?}", self.role),
-            self.family
-                .map_or_else(String::new, |one| format!("{one:?}")),
+            json_name(self.role),
+            self.family.map_or_else(String::new, json_name),
             self.mtu.map_or_else(String::new, |mtu| mtu.to_string()),
-            format!("{:?}", self.state),
+            json_name(self.state),
             message.join(": "),
         ]
     }

@@ -8,20 +8,16 @@ use serde::Serialize;
 use super::conditions::{Conditions, LineFinding};
 use crate::cluster::ReadResult;
 
-/// One policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyLine {
-    /// Its namespace.
     pub namespace: String,
-    /// Its name.
     pub name: String,
     /// The exits that it names, the preferred one first; none where pods are to leave by the node's uplink.
     pub exits: Vec<String>,
     /// The one of them that its pods are to leave by now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit: Option<String>,
-    /// Its pods.
     pub pods: PodCounts,
     /// Whether every node concerned carries this generation: `True`, `False` or `Unknown`.
     pub programmed: String,

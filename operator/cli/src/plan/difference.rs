@@ -9,9 +9,7 @@ use super::objects::{Lines, PlanObjects, Section};
 /// What becomes of one object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum ObjectChange {
-    /// It is new.
     Added,
-    /// It goes.
     Removed,
     /// Lines of it differ.
     Changed,
@@ -21,14 +19,11 @@ pub enum ObjectChange {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectDifference {
-    /// The object's name.
     pub object: String,
     /// What becomes of it.
     pub change: ObjectChange,
-    /// Lines that go.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<String>,
-    /// Lines that come.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub added: Vec<String>,
 }

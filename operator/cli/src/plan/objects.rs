@@ -5,6 +5,7 @@
 //! called `default-route`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use postern_intent::body::{Class, Pod};
 use postern_intent::{Body, IfName};
@@ -14,9 +15,11 @@ use postern_plan::desired::{DnsEntry, Facts, Inputs};
 use postern_plan::host::{
     LockAction, LockPolicy, Route, RouteKind, RoutingRule, RuleSelector, TunnelConfig, TunnelPeer,
 };
-use postern_plan::ruleset::{Chain, Ruleset, Set, TableFamily};
+use postern_plan::ruleset::{BaseKind, Chain, Hook, Ruleset, Set, TableFamily};
 use postern_plan::settings::Settings;
 use serde::Serialize;
+
+use crate::output::json_name;
 
 /// What an object belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -30,10 +33,22 @@ pub enum Section {
     Route,
     /// Tunnel devices and their peers.
     WireGuard,
-    /// XFRM policies.
     Xfrm,
     /// Who may ask which resolver.
     Dns,
+}
+
+impl fmt::Display for Section {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pods => "Pods",
+            Self::Nft => "Nft",
+            Self::Route => "Route",
+            Self::WireGuard => "WireGuard",
+            Self::Xfrm => "Xfrm",
+            Self::Dns => "Dns",
+        })
+    }
 }
 
 /// An object's lines, and whether their order says something.
@@ -41,7 +56,7 @@ pub enum Section {
 pub enum Lines {
     /// The first that fits decides.
     InOrder(Vec<String>),
-    /// Each stands for itself.
+    /// The order means nothing.
     Any(BTreeSet<String>),
 }
 
@@ -108,10 +123,27 @@ fn nft(ruleset: &Ruleset) -> PlanObjects {
     all
 }
 
+const fn kind(kind: BaseKind) -> &'static str {
+    match kind {
+        BaseKind::Filter => "filter",
+        BaseKind::Nat => "nat",
+    }
+}
+
+const fn hook(hook: Hook) -> &'static str {
+    match hook {
+        Hook::Prerouting => "prerouting",
+        Hook::Input => "input",
+        Hook::Forward => "forward",
+        Hook::Output => "output",
+        Hook::Postrouting => "postrouting",
+    }
+}
+
 fn rules(chain: &Chain) -> Vec<String> {
     let base = chain
         .base
-        .map(|base| format!("{:?} {:?} {}", base.kind, base.hook, base.priority));
+        .map(|base| format!("{} {} {}", kind(base.kind), hook(base.hook), base.priority));
     base.into_iter()
         .chain(chain.rules.iter().map(ToString::to_string))
         .collect()
@@ -233,8 +265,8 @@ fn answer(entry: &DnsEntry) -> String {
         format!("by {} ({})", exit.exit, exit.device)
     });
     format!(
-        "{scope} {:?} {way} upstreams [{}]",
-        entry.mode,
+        "{scope} {} {way} upstreams [{}]",
+        json_name(entry.mode),
         joined(&entry.upstreams)
     )
 }

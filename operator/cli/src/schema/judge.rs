@@ -29,9 +29,7 @@ pub enum SchemaError {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{kind} {name:?} is invalid: {problems}")]
 pub struct SchemaRefusal {
-    /// Its kind.
     pub kind: String,
-    /// Its name.
     pub name: String,
     /// What is wrong with it, and what to write instead.
     pub problems: SchemaProblems,

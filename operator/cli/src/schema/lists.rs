@@ -1,4 +1,4 @@
-//! Lists whose items are told apart: sets, and maps by keys.
+//! Lists whose items have an identity: sets, and maps by keys.
 
 use std::collections::BTreeSet;
 

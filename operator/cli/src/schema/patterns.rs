@@ -30,7 +30,7 @@ impl Patterns {
     }
 }
 
-/// Wherever one stands: a property that is named `pattern` is an object and no text.
+/// At any depth: a property that is named `pattern` is an object and no text.
 fn collect(schema: &Value, patterns: &mut BTreeMap<String, Result<Regex, regex::Error>>) {
     if let Some(pattern) = schema["pattern"].as_str() {
         patterns

@@ -71,7 +71,7 @@ fn has_type(schema: &Value, value: &Value) -> bool {
         Some("integer") => value.is_i64() || value.is_u64(),
         Some("number") => value.is_number(),
         Some("boolean") => value.is_boolean(),
-        // A type that this function does not know is told apart from a good value, and not taken for one.
+        // A type that this function does not know is no valid value.
         _ => false,
     }
 }

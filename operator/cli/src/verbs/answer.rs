@@ -9,7 +9,6 @@ use crate::output::{Format, TableOutput, render};
 pub struct VerbAnswer {
     /// The text for standard output.
     pub text: String,
-    /// How it ends.
     pub end: VerbEnd,
 }
 

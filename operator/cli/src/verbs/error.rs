@@ -28,9 +28,7 @@ pub enum VerbError {
     /// A document is not of the expected form.
     #[error("{path:?} is not of the expected form")]
     Document {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: serde_json::Error,
     },
@@ -39,20 +37,10 @@ pub enum VerbError {
     Sign(#[source] postern_intent::sign::SignError),
     /// There is no such object among the inputs.
     #[error("there is no {kind} {name} among the inputs")]
-    NotFound {
-        /// Its kind.
-        kind: &'static str,
-        /// Its name.
-        name: String,
-    },
+    NotFound { kind: &'static str, name: String },
     /// There is no such object in the cluster.
     #[error("the cluster has no {kind} {name}")]
-    NotInCluster {
-        /// Its kind.
-        kind: &'static str,
-        /// Its name.
-        name: String,
-    },
+    NotInCluster { kind: &'static str, name: String },
     /// The cluster did not do what was asked for.
     #[error("the cluster cannot be worked with")]
     Cluster(#[source] ClusterError),
@@ -61,7 +49,6 @@ pub enum VerbError {
     NothingHeld {
         /// What was to be approved.
         wanted: String,
-        /// What does wait.
         others: String,
     },
     /// The name is not `namespace/name`.
@@ -72,10 +59,7 @@ pub enum VerbError {
     Packet(#[source] PacketError),
     /// The pod has no node.
     #[error("pod {pod} is bound to no node yet, or has finished: it sends no packet")]
-    NotBound {
-        /// The pod.
-        pod: String,
-    },
+    NotBound { pod: String },
     /// What is published cannot be read, and a packet is judged by nothing else.
     #[error(
         "packets are judged by what is published, and NodeIntent {name} cannot be read here; --manifests judges them by files \
@@ -84,7 +68,6 @@ pub enum VerbError {
     Published {
         /// The name of the NodeIntent.
         name: String,
-        /// Why.
         #[source]
         source: Box<ClusterError>,
     },

@@ -148,7 +148,7 @@ impl TableOutput for CompilePlan {
         for (node, plan) in &self.nodes {
             lines.push(format!("Node {node}: {}", plan.says()));
             for (section, differences) in &plan.changes {
-                lines.push(format!("  {section:?}"));
+                lines.push(format!("  {section}"));
                 for one in differences {
                     let word = match one.change {
                         ObjectChange::Added => " (new)",

@@ -7,7 +7,6 @@ use postern_intent::{ExitName, Mark, NodeDocument, TableId};
 /// The routing table of mark 1 is 5210, of mark 5 is 5250.
 const FIRST_TABLE: u32 = 5200;
 
-/// Marks by exit.
 pub(crate) struct Marks {
     by_exit: BTreeMap<ExitName, Mark>,
 }

@@ -12,7 +12,7 @@ use crate::snapshot::{Definitions, SnapshotPod};
 /// What would be released, by the ground for it.
 pub(super) type Releases = BTreeMap<ReleaseGround, BTreeSet<Uid>>;
 
-/// The pods that each ground would release, on the nodes that are asked for.
+/// The pods that each ground would release, on the given nodes.
 pub(super) fn releases(
     index: &Index<'_>,
     contenders: &Contenders<'_>,
@@ -34,7 +34,7 @@ pub(super) fn releases(
             found.entry(ground).or_default().insert(pod.uid.clone());
         }
     }
-    // A definition that goes takes every policy with it, whether or not a pod is there to feel it now.
+    // A deleted definition takes every policy with it, whether or not a pod is there to feel it now.
     if index.snapshot.definitions == Definitions::Terminating {
         for one in contenders.iter().filter(|one| one.policy.is_none()) {
             found.entry(policy_ground(index, one)).or_default();

@@ -10,11 +10,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ApprovalSubject {
-    /// A policy: `namespace/name`.
     Policy(String),
-    /// A namespace.
     Namespace(Namespace),
-    /// A node.
     Node(NodeName),
 }
 
@@ -89,7 +86,6 @@ pub struct PendingApproval {
     pub cause: ApprovalCause,
     /// SHA-256 in hex of what would loosen and since when it waits.
     pub digest: String,
-    /// Since when.
     pub since: Timestamp,
     /// How many pods it would release now.
     pub pods: usize,

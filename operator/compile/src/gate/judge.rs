@@ -1,4 +1,4 @@
-//! The judgement: what may go now, what waits, and what therefore goes on selecting.
+//! The judgement: which releases are let through, which wait, and which policies therefore keep selecting.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,9 +17,7 @@ use crate::snapshot::{HeldRecord, Lifecycle, ReleaseRecord};
 pub(crate) struct ReleaseGate {
     /// Pods that may be released although they were enforced.
     pub(crate) released: BTreeSet<Uid>,
-    /// Namespaces that deny.
     pub(crate) deny: BTreeSet<Namespace>,
-    /// What waits.
     pub(crate) held: Vec<PendingApproval>,
     /// What was held before and is not to be forgotten yet: it concerns nodes only that wait themselves, or a person
     /// consented to it and it is not published yet.
@@ -127,7 +125,6 @@ impl ReleaseGate {
         judged
     }
 
-    /// Lets pods go.
     fn part(
         &mut self,
         contenders: &Contenders<'_>,
@@ -170,7 +167,6 @@ const NAMESPACES_AT_ONCE: usize = 2;
 /// What becomes of releases that are counted.
 #[derive(Default)]
 struct ReleaseGroups {
-    /// They go.
     free: ReleaseList,
     /// They fit by themselves, and wait until others have left the window.
     later: ReleaseList,
@@ -214,7 +210,7 @@ fn grounds(listed: &ReleaseList) -> impl Iterator<Item = ReleaseGround> {
     listed.iter().map(|(ground, _)| ground.clone())
 }
 
-/// What once waited for a person goes on waiting, also under another cause: time alone approves nothing, and neither does
+/// What once waited for a person still waits, also under another cause: time alone approves nothing, and neither does
 /// deleting what took the place of the policy that went. What waits for its turn in the window is judged again.
 fn waits(index: &Index<'_>, ground: &ReleaseGround) -> bool {
     let mut records = index.snapshot.memory.held.iter();
@@ -298,7 +294,7 @@ fn denials(
     asked.chain(going).chain(kept).cloned().collect()
 }
 
-/// What is stopped goes on selecting what it selected.
+/// A policy whose release waits still selects what it selected.
 fn keep(contenders: &mut Contenders<'_>, kept: &BTreeSet<&ReleaseGround>) {
     let held = kept
         .iter()

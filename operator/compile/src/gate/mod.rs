@@ -1,4 +1,4 @@
-//! The release gate: what would let pods go is told apart from what merely changes them, and too much at once waits
+//! The release gate: a change that would release pods is separated from other changes, and too much at once waits
 //! for a person.
 
 mod approval;

@@ -11,21 +11,16 @@ pub enum IntakeError {
     /// A field that every object has is missing.
     #[error("{kind} {name:?} has no {field}")]
     Missing {
-        /// The object's kind.
         kind: &'static str,
         /// Its name, as far as it has one.
         name: String,
-        /// The missing field.
         field: &'static str,
     },
     /// A name, UID, address or prefix breaks its rule.
     #[error("{kind} {name:?} has a value that breaks its rule")]
     Word {
-        /// The object's kind.
         kind: &'static str,
-        /// Its name.
         name: String,
-        /// The rule.
         #[source]
         source: NewtypeError,
     },
@@ -34,18 +29,12 @@ pub enum IntakeError {
         "Node {name:?} has the name of the object that all nodes read, so it gets no intent and none of its pods is \
          guarded; join it under another name"
     )]
-    ReservedName {
-        /// Its name.
-        name: String,
-    },
+    ReservedName { name: String },
     /// A selector of an object that is not judged later.
     #[error("{kind} {name:?} has a selector that is not valid")]
     Selector {
-        /// The object's kind.
         kind: &'static str,
-        /// Its name.
         name: String,
-        /// What is wrong.
         #[source]
         source: SelectorError,
     },

@@ -1,5 +1,3 @@
-//! Exits.
-
 use postern_crds::ExitNode;
 use postern_crds::conditions::Reason;
 use postern_crds::exit_node::{ExitNodeSpec, FromNamespaces, Gateway, LanAccess};

@@ -1,5 +1,3 @@
-//! Isolations.
-
 use postern_crds::InterfaceIsolation;
 use postern_crds::conditions::Reason;
 use postern_crds::honoured;

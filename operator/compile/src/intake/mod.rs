@@ -1,4 +1,4 @@
-//! From Kubernetes objects to what the compiler reads: parsed once, judged once. Whoever has objects, from an API
+//! From Kubernetes objects to what the compiler reads: parsed once, judged once. A caller that has objects, from an API
 //! server or from files, comes through here.
 
 mod error;

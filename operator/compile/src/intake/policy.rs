@@ -1,5 +1,3 @@
-//! Policies.
-
 use std::net::SocketAddr;
 
 use postern_crds::EgressPolicy;

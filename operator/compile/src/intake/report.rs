@@ -157,7 +157,7 @@ fn exits<'a>(said: impl Iterator<Item = SaidExit<'a>>) -> BTreeMap<ExitName, Rep
     .collect()
 }
 
-/// A condition as the node writes it. A reason that this version does not know stands in the message.
+/// A condition as the node writes it. A reason that this version does not know is part of the message.
 fn finding(condition: &Condition) -> Option<Finding> {
     let kind = ConditionType::parse(&condition.type_)?;
     let known = Reason::parse(&condition.reason);

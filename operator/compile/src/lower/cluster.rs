@@ -68,7 +68,7 @@ fn node_ports(range: PortSpan, services: &[SnapshotService]) -> Vec<PortSpan> {
     PortSpan::joined(single.chain([range]))
 }
 
-/// Every node translates an external address, whoever owns it. Where the owner is another node, a packet that this
+/// Every node translates an external address, also one of another node. Where the owner is another node, a packet that this
 /// node did not translate in time would be translated there, as a NodePort is.
 fn node_services(services: &[SnapshotService], nodes: &BTreeSet<Address>) -> BTreeSet<SocketAddr> {
     services

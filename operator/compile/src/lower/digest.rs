@@ -44,7 +44,7 @@ fn of_used(route: &ExitRoute, tunnels: &[Tunnel]) -> SectionDigest {
     of(&(route, tunnel))
 }
 
-/// Without the peers: a client that comes or goes changes nothing for the others, and its own probe shows whether the
+/// Without the peers: a client that is added or removed changes nothing for the others, and its own probe shows whether the
 /// gateway knows it.
 fn of_served(exit: &ServedExit, tunnels: &[Tunnel]) -> SectionDigest {
     let mut served = tunnels.iter().filter(|one| one.role == TunnelRole::Served);

@@ -1,4 +1,4 @@
-//! Every pod that is bound to the node and can be told apart, released ones too: the agent releases only what is
+//! Every pod that is bound to the node and has an address of its own, released ones too: the agent releases only what is
 //! listed as released where no plugin gives it a binding.
 
 use postern_intent::body::{BlockedReason, Class, Pod};

@@ -10,7 +10,6 @@ use super::document::SignedDocument;
 /// A published document. `F` is the form in which a store has its envelope.
 #[derive(Debug, Clone)]
 pub struct PublishedDocument<D, F> {
-    /// The verified document.
     pub document: Arc<D>,
     /// The envelope as the store has it.
     pub form: F,
@@ -32,7 +31,6 @@ pub enum PublishedState<D, F, E> {
 /// Why a document has to be published again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DocumentLoss<E> {
-    /// There is none.
     Deleted,
     /// There is one that does not count.
     Changed(E),

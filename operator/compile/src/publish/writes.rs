@@ -43,7 +43,6 @@ pub trait DocumentSigner {
 pub struct DocumentSignError {
     /// The node, or the object of the cluster document.
     pub name: String,
-    /// The cause.
     #[source]
     pub source: SignError,
 }
@@ -78,7 +77,6 @@ pub struct DocumentWrite<D, F> {
     pub name: NodeName,
     /// What the envelope says.
     pub document: Arc<D>,
-    /// The signed envelope.
     pub form: F,
     /// Why it is written.
     pub change: DocumentChange,
@@ -96,7 +94,6 @@ pub struct PlannedDocuments<F> {
 /// Writes that a store carries out together. A store begins a stage when it has ended the one before.
 #[derive(Debug, Clone)]
 pub enum PublishStage<F> {
-    /// [`Compilation::memory`](crate::Compilation::memory) is saved.
     Memory,
     /// The cluster document is written.
     Cluster(Option<DocumentWrite<ClusterDocument, F>>),

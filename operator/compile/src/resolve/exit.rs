@@ -29,11 +29,9 @@ pub(crate) enum ExitState<'a> {
 
 /// An exit that works.
 pub(crate) struct ActiveExit<'a> {
-    /// The active gateway.
     pub(crate) gateway: &'a NodeName,
     /// Nodes that could take over, by name.
     pub(crate) standbys: Vec<&'a NodeName>,
-    /// What it offers.
     pub(crate) offer: Offer<'a>,
 }
 
@@ -64,12 +62,11 @@ pub(crate) struct Offer<'a> {
 pub(crate) enum ExitUsers<'a> {
     /// What the exit says.
     Allowed(&'a ExitNamespaces),
-    /// An update of the exit is refused: who used it before goes on, nobody comes.
+    /// An update of the exit is refused: its former users stay, and no new one is let in.
     Standing,
 }
 
 impl<'a> ResolvedExits<'a> {
-    /// Resolves every exit.
     pub(crate) fn new(index: &Index<'a>) -> Self {
         Self {
             states: index

@@ -31,9 +31,7 @@ pub(crate) struct PolicyPlan {
 /// Where the pods of a policy leave, before any node is looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PlannedPath {
-    /// By this exit.
     Exit(ExitName),
-    /// Not at all.
     Blocked(BlockedReason),
 }
 
@@ -59,7 +57,6 @@ pub(crate) enum TermsSource {
 }
 
 impl PolicyPlans {
-    /// Plans every contender.
     pub(crate) fn new(
         index: &Index<'_>,
         contenders: &Contenders<'_>,
@@ -104,7 +101,7 @@ fn plan(index: &Index<'_>, exits: &ResolvedExits<'_>, one: &Contender<'_>) -> Po
                 &standing_exits(one, last_good),
                 Some(last_good),
             ),
-            // The exit's half of the LAN is asked again when the scope is lowered.
+            // The exit's half of the LAN permission is checked again when the scope is lowered.
             terms: last_good.terms.clone(),
             source: TermsSource::LastGood,
         },

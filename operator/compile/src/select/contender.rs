@@ -12,9 +12,7 @@ use crate::snapshot::{Labels, ParsedSelector, PolicyKey, RememberedPolicy, Snaps
 pub(crate) struct Contender<'a> {
     /// Where it is or was.
     pub(crate) key: PolicyKey,
-    /// Its UID.
     pub(crate) uid: Uid,
-    /// `metadata.generation`.
     pub(crate) generation: i64,
     /// Its priority in force.
     pub(crate) priority: i32,
@@ -39,7 +37,7 @@ pub(crate) struct Contender<'a> {
 /// Does what a policy selected last still count?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FormerSelection {
-    /// No: what it no longer selects goes.
+    /// No: what it no longer selects is released.
     Forgotten,
     /// Yes: it is refused, or its namespace is going.
     Kept,
@@ -139,7 +137,7 @@ impl<'a> Contender<'a> {
         self.refused.is_some_and(matches) || self.standing_claim().is_some_and(matches)
     }
 
-    /// What an earlier refused update blocked goes with the gate's consent only.
+    /// What an earlier refused update blocked is released with the gate's consent only.
     fn standing_claim(&self) -> Option<&ParsedSelector> {
         let stands = match self.former {
             FormerSelection::Forgotten => false,
@@ -220,7 +218,7 @@ impl<'a> Contender<'a> {
         refusal.is_some_and(|refusal| refusal.reason == Reason::TooLarge)
     }
 
-    /// What the next compile has to know. What is kept goes on counting as it was; what is accepted counts as it is.
+    /// What the next compile has to know. A kept policy counts as it was; an accepted one counts as it is.
     pub(crate) fn remember(&self) -> RememberedPolicy {
         let asks = self.asks.as_deref().cloned();
         let selector = match (self.policy, self.former) {

@@ -66,7 +66,6 @@ impl<'a> Contenders<'a> {
             })
     }
 
-    /// All contenders.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Contender<'a>> {
         self.by_namespace.values().flatten()
     }

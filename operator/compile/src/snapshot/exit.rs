@@ -1,17 +1,12 @@
-//! Exits.
-
 use postern_intent::body::Access;
 use postern_intent::{Address, ExitName, IfName, Prefix};
 
 use super::policy::SpecRefusal;
 use super::selector::ParsedSelector;
 
-/// An exit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SnapshotExit {
-    /// Its name.
     pub name: ExitName,
-    /// `metadata.generation`.
     pub generation: i64,
     /// What it offers, or why it is refused.
     pub terms: Result<ExitTerms, SpecRefusal>,
@@ -39,7 +34,6 @@ pub struct ExitTerms {
 /// Which namespaces may use an exit.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ExitNamespaces {
-    /// All.
     All,
     /// Those with these labels.
     Selector(ParsedSelector),

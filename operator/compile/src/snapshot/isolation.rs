@@ -2,12 +2,9 @@
 
 use super::policy::SpecRefusal;
 
-/// An isolation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotIsolation {
-    /// Its name.
     pub name: String,
-    /// `metadata.generation`.
     pub generation: i64,
     /// Why it is refused.
     pub refusal: SpecRefusal,

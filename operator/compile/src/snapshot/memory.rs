@@ -1,4 +1,4 @@
-//! What one compile asks the next one to know, besides the published documents. It is kept by whoever calls; a lost
+//! What the next compile has to know, besides the published documents. The caller saves it; a lost
 //! memory never loosens anything.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,6 @@ pub struct CompilerMemory {
     /// Policies as they selected last: to tell a policy's change from a pod's own, and to keep what is held.
     #[serde(default)]
     pub policies: BTreeMap<Namespace, BTreeMap<Uid, RememberedPolicy>>,
-    /// Namespaces that denied.
     #[serde(default)]
     pub deny: BTreeSet<Namespace>,
     /// WireGuard keys by node.
@@ -38,9 +37,7 @@ pub struct CompilerMemory {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RememberedPolicy {
-    /// Its name.
     pub name: String,
-    /// `metadata.generation`.
     pub generation: i64,
     /// Its priority when it was last accepted, else the one that it asks for.
     pub priority: i32,
@@ -58,13 +55,10 @@ pub struct RememberedPolicy {
     pub exits: Vec<ExitName>,
 }
 
-/// A node's key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Pin {
-    /// The node's UID.
     pub uid: NodeUid,
-    /// The key.
     pub key: WgKey,
     /// When it was pinned.
     pub since: Timestamp,
@@ -74,12 +68,10 @@ pub struct Pin {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReleaseRecord {
-    /// When.
     pub at: Timestamp,
     /// Whose; none in what was remembered before releases were counted by namespace: it counts for each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Namespace>,
-    /// Which.
     pub pods: BTreeSet<Uid>,
 }
 
@@ -89,11 +81,8 @@ pub struct ReleaseRecord {
 pub struct HeldRecord {
     /// What it is about.
     pub subject: ApprovalSubject,
-    /// What would loosen.
     pub cause: ApprovalCause,
-    /// Since when.
     pub since: Timestamp,
-    /// What ends it.
     #[serde(default)]
     pub until: HeldUntil,
 }

@@ -1,4 +1,4 @@
-//! What the compiler reads: the cluster as plain values, the published documents, what was remembered, and the time.
+//! The input of the compiler: the cluster as plain values, the published documents, what was remembered, and the time.
 //!
 //! Nothing here knows a client or a Kubernetes type; [`crate::intake`] makes these values from objects.
 
@@ -37,19 +37,13 @@ use crate::gate::Approval;
 pub struct Snapshot {
     /// The time that counts as now.
     pub now: Timestamp,
-    /// The administrator's settings.
     pub settings: CompilerSettings,
-    /// All exits.
     pub exits: Vec<SnapshotExit>,
-    /// All policies.
     pub policies: Vec<SnapshotPolicy>,
-    /// All isolations.
     pub isolations: Vec<SnapshotIsolation>,
-    /// All nodes.
     pub nodes: Vec<SnapshotNode>,
     /// All pods that are bound to a node and have not finished.
     pub pods: Vec<SnapshotPod>,
-    /// All namespaces.
     pub namespaces: Vec<SnapshotNamespace>,
     /// Services with addresses that the outside reaches.
     pub services: Vec<SnapshotService>,
@@ -69,16 +63,14 @@ pub struct Snapshot {
     pub awaited: BTreeSet<NodeName>,
     /// What the last compile asked to remember.
     pub memory: CompilerMemory,
-    /// What people approved.
     pub approvals: Vec<Approval>,
     /// Whether the policies' own definition is there.
     pub definitions: Definitions,
 }
 
-/// The state of the policies' CustomResourceDefinition: when it goes, every policy goes with it.
+/// The state of the policies' CustomResourceDefinition: when it is deleted, every policy is deleted with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Definitions {
-    /// It is served.
     #[default]
     Serving,
     /// It is being deleted.

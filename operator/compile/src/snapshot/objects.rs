@@ -12,21 +12,17 @@ pub type Labels = BTreeMap<String, String>;
 /// Is somebody deleting the object?
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Lifecycle {
-    /// Nobody is.
     #[default]
     Live,
     /// It has a deletion time stamp.
     Deleting,
 }
 
-/// A node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotNode {
-    /// Its name.
     pub name: NodeName,
     /// Its UID: a node that was deleted and made again is another node.
     pub uid: NodeUid,
-    /// Its labels.
     pub labels: Labels,
     /// Its addresses, the ones that other nodes reach first.
     pub addresses: Vec<Address>,
@@ -40,22 +36,18 @@ pub enum PodNetwork {
     /// It has a network namespace and addresses of its own.
     #[default]
     Own,
-    /// It uses the node's; it cannot be told apart by address.
+    /// It uses the node's; its address does not distinguish it.
     Host,
 }
 
 /// A pod that is bound to a node and has not finished.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotPod {
-    /// Its namespace.
     pub namespace: NamespaceName,
-    /// Its name.
     pub name: PodName,
-    /// Its UID.
     pub uid: Uid,
     /// The node that it is bound to.
     pub node: NodeName,
-    /// Its labels.
     pub labels: Labels,
     /// How it is attached.
     pub attachment: PodNetwork,
@@ -68,9 +60,7 @@ pub struct SnapshotPod {
 /// A service, as far as the outside reaches it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotService {
-    /// Its namespace.
     pub namespace: NamespaceName,
-    /// Its name.
     pub name: String,
     /// Load-balancer and external addresses; connections to them are translated on every node.
     pub addresses: BTreeSet<Address>,
@@ -80,12 +70,9 @@ pub struct SnapshotService {
     pub node_ports: BTreeSet<u16>,
 }
 
-/// A namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotNamespace {
-    /// Its name.
     pub name: NamespaceName,
-    /// Its labels.
     pub labels: Labels,
     /// Whether it is being deleted.
     pub lifecycle: Lifecycle,

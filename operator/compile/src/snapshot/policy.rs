@@ -11,9 +11,7 @@ use super::selector::ParsedSelector;
 /// Where a policy is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PolicyKey {
-    /// Its namespace.
     pub namespace: Namespace,
-    /// Its name.
     pub name: String,
 }
 
@@ -26,11 +24,8 @@ impl fmt::Display for PolicyKey {
 /// A policy. Its selector and priority count even when its terms are refused.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SnapshotPolicy {
-    /// Where it is.
     pub key: PolicyKey,
-    /// Its UID.
     pub uid: Uid,
-    /// `metadata.generation`.
     pub generation: i64,
     /// Which pods of its namespace it is for.
     pub selector: ParsedSelector,
@@ -45,14 +40,13 @@ pub struct SnapshotPolicy {
 pub struct PolicyTerms {
     /// Exits in order of preference; at least one.
     pub exits: Vec<ExitName>,
-    /// What they may do there; the exit's half of the permission to reach private ranges is asked when a scope is made.
+    /// What they may do there; the exit's half of the permission to reach private ranges is checked when a scope is made.
     pub terms: Terms,
 }
 
 /// Why an object is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpecRefusal {
-    /// For programs.
     pub reason: Reason,
     /// For people: what is wrong and what to write instead.
     pub message: String,

@@ -15,7 +15,6 @@ pub const COUNTS_FOR: SignedDuration = SignedDuration::from_mins(3);
 /// What one node says of itself, as far as it is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotReport {
-    /// The node.
     pub node: NodeName,
     /// The node's UID, which the report has had since it was made.
     pub uid: NodeUid,
@@ -50,17 +49,15 @@ pub struct SnapshotReport {
 /// The WireGuard key that a node reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReportedKey {
-    /// The public key.
     pub key: WgKey,
     /// Whether the node holds the private half.
     pub possession: Possession,
 }
 
-/// Whether a node proves that it holds the private half of its key. Whoever reads reports finds it out: a proof takes a
+/// Whether a node proves that it holds the private half of its key. The reader of reports checks it: a proof takes a
 /// private key to check, and the compiler has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Possession {
-    /// It does.
     Proved,
     /// It tries, and no proof is good under the signing keys.
     Refused,
@@ -84,7 +81,6 @@ pub struct ReportedExit {
 /// Where the way of one family ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathFault {
-    /// The place.
     pub hop: PathHop,
     /// What was found there, for people.
     pub message: String,

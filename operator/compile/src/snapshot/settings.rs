@@ -15,17 +15,14 @@ pub struct CompilerSettings {
     pub pod_ranges: Vec<Prefix>,
     /// Where the nodes' addresses lie: what a node claims outside of them counts as nobody's. Empty: every claim counts.
     pub node_ranges: Vec<Prefix>,
-    /// Service ranges.
     pub service_ranges: Vec<Prefix>,
     /// The API server's `--service-node-port-range`. NodePorts outside of it are refused once their Service is known.
     pub node_ports: PortSpan,
-    /// API server endpoints.
     pub api_servers: BTreeSet<SocketAddr>,
     /// The cluster's own names.
     pub dns: ClusterDns,
     /// Resolvers that are asked through the exit where a policy names none.
     pub dns_upstreams: Vec<SocketAddr>,
-    /// Tunnels.
     pub tunnels: TunnelSettings,
     /// How long a document is in force.
     pub validity: SignedDuration,
@@ -55,22 +52,18 @@ pub struct TunnelSettings {
 /// What a tenant may ask for; beyond it a policy is refused as `NotPermitted`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ceiling {
-    /// Private ranges.
     pub lan: Permission,
     /// Exceptions from the special-use ranges.
     pub special_use: Permission,
     /// Resolvers of its own choice.
     pub upstreams: Permission,
-    /// The highest priority.
     pub priority: i32,
 }
 
 /// May a tenant ask for it?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permission {
-    /// Yes.
     Granted,
-    /// No.
     Withheld,
 }
 

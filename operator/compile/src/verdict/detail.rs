@@ -1,4 +1,4 @@
-//! What is said about one resource, as values that print themselves.
+//! The verdict on one resource, as values that serialize themselves.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 
 use crate::assign::PolicyPodCounts;
 
-/// What is said about one resource.
+/// The verdict on one resource.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Verdict {
@@ -21,15 +21,12 @@ pub struct Verdict {
     /// Its namespace, if its kind has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// Its name.
     pub name: String,
     /// The generation that was looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<i64>,
-    /// Conditions to set.
     #[serde(serialize_with = "conditions")]
     pub conditions: Vec<Finding>,
-    /// What is counted.
     pub detail: Detail,
 }
 
@@ -37,26 +34,19 @@ pub struct Verdict {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Detail {
-    /// About a policy.
     Policy {
         /// The exit that its pods are to leave by; none: no exit that it names can be used.
         #[serde(skip_serializing_if = "Option::is_none")]
         exit: Option<ExitName>,
-        /// Its pods.
         pods: PolicyPodCounts,
-        /// Its nodes.
         nodes: NodeCounts,
     },
-    /// About an exit.
     Exit {
         /// Its gateways, the active one first.
         gateways: Vec<GatewayLine>,
-        /// Its client nodes.
         clients: ExitClientCounts,
     },
-    /// Nothing is counted.
     Nothing {},
-    /// About a node.
     Node {
         /// Scopes that are blocked there.
         blocked: BTreeMap<String, BlockedReason>,
@@ -87,11 +77,9 @@ pub struct ExitClientCounts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayLine {
-    /// The node.
     pub node: String,
     /// Whether it is in use.
     pub role: GatewayRole,
-    /// Where it listens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
     /// MTU of its tunnels in bytes, as it reads it back; none while it does not report it.

@@ -1,5 +1,3 @@
-//! Verdicts on exits.
-
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 

@@ -1,5 +1,3 @@
-//! Verdicts on isolations.
-
 use postern_crds::conditions::{ConditionType, Finding};
 
 use super::{Detail, Verdict};

@@ -1,4 +1,4 @@
-//! What is said about each resource: conditions and counts, as values. Whoever calls writes them where they belong.
+//! The verdict on each resource: conditions and counts, as values. The caller writes them.
 
 mod detail;
 mod exceptions;

@@ -1,5 +1,3 @@
-//! Verdicts on nodes.
-
 use std::collections::BTreeMap;
 
 use postern_crds::conditions::{ConditionType, Finding, Reason};

@@ -96,7 +96,7 @@ impl<'a> PathFaults<'a> {
         let parts: Vec<String> = parts
             .map(|((family, _), fault)| {
                 let nodes = first_names(&fault.nodes);
-                format!("{family:?} from {nodes}: {}", fault.message)
+                format!("{} from {nodes}: {}", name(*family), fault.message)
             })
             .collect();
         (!parts.is_empty()).then(|| parts.join("; "))
@@ -109,7 +109,7 @@ impl<'a> PathFaults<'a> {
             .iter()
             .filter(|(family, _)| self.is_absent(**family));
         let parts: Vec<String> = absent
-            .map(|(family, fault)| format!("{family:?} is blocked: {}", fault.message))
+            .map(|(family, fault)| format!("{} is blocked: {}", name(*family), fault.message))
             .collect();
         (!parts.is_empty()).then(|| parts.join("; "))
     }
@@ -127,7 +127,7 @@ impl<'a> PathFaults<'a> {
     ) -> Option<(Reason, String)> {
         // What the gateway finds on its own way out explains what its clients miss behind it.
         if let Some(fault) = self.gateway.get(&family) {
-            let message = format!("{family:?} at {gateway}: {}", fault.message);
+            let message = format!("{} at {gateway}: {}", name(family), fault.message);
             return Some((reason(fault.hop), message));
         }
         let of_family = self.clients.iter().filter(|((one, _), _)| *one == family);
@@ -138,8 +138,15 @@ impl<'a> PathFaults<'a> {
         }
         let ((_, hop), fault) = of_family.max_by_key(|(_, fault)| fault.nodes.len())?;
         let nodes = first_names(&fault.nodes);
-        let message = format!("{family:?} from {nodes}: {}", fault.message);
+        let message = format!("{} from {nodes}: {}", name(family), fault.message);
         Some((reason(*hop), message))
+    }
+}
+
+const fn name(family: AddressFamily) -> &'static str {
+    match family {
+        AddressFamily::IPv4 => "IPv4",
+        AddressFamily::IPv6 => "IPv6",
     }
 }
 

@@ -1,5 +1,3 @@
-//! Verdicts on policies.
-
 use std::collections::BTreeMap;
 
 use postern_crds::conditions::{ConditionType, Finding, Reason};
@@ -214,7 +212,7 @@ fn ready(
 }
 
 /// The nodes of its pods carry it: by which exit and from which addresses the pods leave, unless nothing is known of the
-/// gateway. One that takes a new client up goes on with the others, so that it need not carry its newest document.
+/// gateway. One that takes a new client up continues with the others, so that it need not carry its newest document.
 fn leaving(
     context: &LoweringContext<'_>,
     settled: &BTreeMap<&NodeName, SettledNode>,

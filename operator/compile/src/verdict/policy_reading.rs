@@ -16,7 +16,7 @@ use crate::snapshot::SnapshotReport;
 /// What is known of one policy.
 #[derive(Clone, Default)]
 pub(super) struct PolicyReading<'a> {
-    /// Enforced and blocked are pods of nodes that report it, never of nodes that were only told to.
+    /// Enforced and blocked are pods of nodes that report it, never of nodes that have not reported it yet.
     pub(super) pods: PolicyPodCounts,
     pub(super) nodes: ConcernedNodes<'a>,
     /// Why it is blocked, on the first node where it is.
@@ -39,7 +39,7 @@ pub(super) struct PolicyReading<'a> {
     pub(super) without_resolver: Vec<&'a NodeName>,
     /// The nodes of its pods.
     pub(super) hosts: Vec<&'a NodeName>,
-    /// Nodes that are told nothing until a person approves.
+    /// Nodes for which nothing is published until a person approves.
     pub(super) restored: Vec<&'a NodeName>,
 }
 

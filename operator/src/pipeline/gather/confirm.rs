@@ -1,5 +1,5 @@
 //! What is gone may have gone with something else: a namespace or the definition, whose own watch has not said so yet.
-//! Watches of different kinds keep no order among each other, so the API server is asked before anything loosens.
+//! Watches of different kinds keep no order among each other, so objects are read from the API server before anything loosens.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ use crate::pipeline::gathered::GatheredState;
 use crate::pipeline::memory::MemoryContents;
 use crate::watches::DEFINITION;
 
-/// What the API server says when it is asked, not what a watch has shown.
+/// Objects as the API server has them, not as a watch has shown them.
 #[derive(Debug, Clone)]
 pub struct LiveObjects {
     pub definition: PolicyDefinition,
@@ -65,7 +65,7 @@ pub(in crate::pipeline) fn is_new_doubt(
         || labels(&last.inputs.namespaces) != labels(&inputs.namespaces)
 }
 
-/// The newest revisions of what is asked about, as they were before it was asked.
+/// The newest revisions that were known before the objects were read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct KnownRevisions {
     /// Of the operator's lease, which is written every few seconds: a store that went back shows an older one.

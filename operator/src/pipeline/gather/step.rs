@@ -129,7 +129,7 @@ impl GatherStep<'_> {
         states.into_iter().collect()
     }
 
-    /// Where something is gone, the API server is asked once; its answer stands until something changes.
+    /// Where an object is gone, it is read once from the API server; the answer is valid until something changes.
     async fn settle_doubts(
         &self,
         inputs: &mut ClusterInputs,
@@ -145,7 +145,7 @@ impl GatherStep<'_> {
                 inputs.namespaces = last.inputs.namespaces.clone();
             }
             _ => {
-                // Before it is asked: a lease that is renewed meanwhile makes no answer old.
+                // Before the request: a lease that is renewed meanwhile makes no answer old.
                 let known = KnownRevisions {
                     lease: self.lease_revision.get(),
                     namespaces: self.signals.newest(WatchedKind::Namespace),

@@ -12,7 +12,7 @@ use crate::signer::NodeTrust;
 use crate::watches::WatchedObject;
 
 /// Every node, and every node that is gone while its report is kept. One without a status under its own UID trusts
-/// nothing that is known: it may be away, and what it was never told would lock it out.
+/// nothing that is known: it may be away, and a key that it never received would lock it out.
 pub(super) fn trust(
     nodes: &[Arc<WatchedObject<Node>>],
     reports: &[Arc<WatchedObject<NodeReport>>],
@@ -111,7 +111,7 @@ mod tests {
         report
     }
 
-    /// For which nodes the going of key 1 waits, where every node was told of 1 and 2.
+    /// The nodes for which the removal of key 1 waits, where keys 1 and 2 were announced to every node.
     fn waiting(nodes: Vec<Value>, reports: Vec<Value>) -> Vec<String> {
         let (nodes, reports) = (read::<Node>(nodes), read::<NodeReport>(reports));
         let both: BTreeSet<KeyId> = [id(1), id(2)].into();

@@ -16,7 +16,7 @@ use crate::pipeline::publish::AT_ONCE;
 /// shows it here. An object that cannot be read keeps no other one from being settled.
 ///
 /// # Errors
-/// The first [`ApiError`]. That write stays unanswered, and is asked about for half a minute.
+/// The first [`ApiError`]. That write stays unanswered, and its object is read again for half a minute.
 pub(super) async fn settle_unanswered<D: SignedDocument>(
     client: &Client,
     intents: &mut KnownIntents<D>,

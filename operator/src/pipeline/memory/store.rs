@@ -72,7 +72,7 @@ impl MemoryStore {
     /// whatever becomes of them.
     ///
     /// # Errors
-    /// [`PageError::Newer`]: whoever reads less than was written would loosen.
+    /// [`PageError::Newer`]: a reader that understands less than was written would loosen.
     pub fn load(
         &mut self,
         shown: impl Fn(PageName) -> Option<ConfigMap>,

@@ -28,7 +28,7 @@ use crate::watches::{WatchedObject, WatchedStores};
 pub struct ShownObject {
     pub uid: Option<String>,
     pub version: Option<String>,
-    /// The node's UID that stands in it.
+    /// The node's UID in its spec.
     pub node_uid: Option<String>,
 }
 

@@ -104,7 +104,7 @@ async fn write<D: SignedDocument>(
             let delete = DeleteParams::default().preconditions(exactly);
             let request = api.delete(one.node.as_str(), &delete);
             match writer.attempt(&key, ApiVerb::Delete, request).await {
-                // What is made has no version that a new leader could have made old, so the term is asked about again.
+                // A create has no version that a new leader could have made old, so the term is checked again.
                 WriteAttempt::Written(_) => {
                     let request = api.create(&params, &one.object);
                     writer.attempt(&key, ApiVerb::Create, request).await

@@ -94,7 +94,7 @@ fn signer(round: &GatheredRun, metrics: &OperatorMetrics) -> Result<IntentSigner
     })
 }
 
-/// The newest key set that stands in an intent of ours and that a key of ours signed: the intent's own signature does
+/// The newest key set in an intent of ours that a key of ours signed: the intent's own signature does
 /// not cover it.
 fn newest_key_set(round: &GatheredRun) -> Option<(ShownKeySet, AnnouncedKeys)> {
     let nodes = round.published.nodes.values();

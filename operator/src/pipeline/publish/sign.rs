@@ -1,4 +1,4 @@
-//! From a document to what stands in the object. Pure.
+//! From a document to the spec of its object. Pure.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -12,7 +12,7 @@ use postern_intent::sign::{SignError, sign_bytes, sign_key_set};
 use crate::pipeline::shown_envelope::{from_shown, to_shown};
 use crate::signer::{AnnouncedKeys, KeyRing};
 
-/// The key set that stands beside an envelope.
+/// The key set beside an envelope.
 pub type KeySetToShow = Option<ShownKeySet>;
 
 /// Signs a document.

@@ -1,5 +1,5 @@
-//! A joining node is tainted until its guard is in place. The taint goes when its report says so, and nothing else of
-//! the node is touched.
+//! A joining node is tainted until its guard is in place. The taint is removed when its report confirms the guard, and
+//! nothing else of the node is changed.
 
 use k8s_openapi::api::core::v1::{Node, Taint};
 use kube::Api;

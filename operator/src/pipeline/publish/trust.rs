@@ -13,7 +13,7 @@ use super::writer::{WriteAttempt, Writer};
 use crate::pipeline::object_key::ObjectKey;
 use crate::signer::TRUST;
 
-/// How the trust root stands after a look.
+/// The state of the trust root, and the write that followed.
 #[derive(Debug)]
 pub enum TrustRootWrite {
     /// It says what it should.

@@ -10,7 +10,6 @@ use serde_json::Value;
 
 use super::World;
 
-/// One story.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Story {
@@ -24,7 +23,6 @@ pub(crate) struct Story {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Step {
-    /// In words.
     pub(crate) says: String,
     /// How much time passes before; default one minute.
     pub(crate) after: Option<jiff::SignedDuration>,
@@ -38,7 +36,6 @@ pub(crate) struct Step {
     pub(crate) nodes: BTreeMap<String, NodeLine>,
     #[serde(default)]
     pub(crate) namespaces: BTreeMap<String, NamespaceLine>,
-    /// Pods by `namespace/name`.
     #[serde(default)]
     pub(crate) pods: BTreeMap<String, PodLine>,
     /// `Kind namespace/name` or `Kind name`.
@@ -63,7 +60,6 @@ pub(crate) struct Step {
     pub(crate) lose: Option<Lost>,
 }
 
-/// What gets lost.
 #[derive(Clone, Copy, Deserialize)]
 pub(crate) enum Lost {
     /// Published bodies and memory.
