@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use postern_crds::conditions::Reason;
 use postern_crds::{NodeIntent, NodeIntentSpec};
-use postern_intent::{ClusterDocument, KeySet, NodeDocument, NodeName, Serial};
-use postern_telemetry::Origin;
+use postern_intent::{ClusterDocument, NodeDocument, NodeName, Serial, TrustedKeys};
+use postern_telemetry::TraceOrigin;
 
 use super::arrivals::Arrivals;
 use super::owned::{OwnWrite, ShownVersion};
@@ -94,7 +94,7 @@ pub struct Intents<D = NodeDocument> {
     /// Verifying is the expensive part: each version is opened once for each set of keys.
     opened: BTreeMap<NodeName, (String, Vec<String>, Opened<D>)>,
     /// What this process published in a trace and no report calls applied yet.
-    pub arrivals: Arrivals<Origin>,
+    pub arrivals: Arrivals<TraceOrigin>,
 }
 
 /// What is known of what this process or an earlier leader published.
@@ -225,7 +225,7 @@ impl<D: SignedDocument> Intents<D> {
         &mut self,
         node: &NodeName,
         shown: Option<&Tolerant<NodeIntent>>,
-        keys: &KeySet,
+        keys: &TrustedKeys,
         now: Instant,
     ) -> IntentState<D> {
         let version = shown.and_then(|object| metadata(object).resource_version.clone());
@@ -281,7 +281,12 @@ impl<D: SignedDocument> Intents<D> {
         Box::new(object.spec.clone())
     }
 
-    fn open(&mut self, node: &NodeName, object: &Tolerant<NodeIntent>, keys: &KeySet) -> Opened<D> {
+    fn open(
+        &mut self,
+        node: &NodeName,
+        object: &Tolerant<NodeIntent>,
+        keys: &TrustedKeys,
+    ) -> Opened<D> {
         let version = metadata(object)
             .resource_version
             .clone()
@@ -318,7 +323,7 @@ fn metadata(object: &Tolerant<NodeIntent>) -> &ObjectMeta {
 fn open<D: SignedDocument>(
     name: &NodeName,
     spec: &NodeIntentSpec,
-    keys: &KeySet,
+    keys: &TrustedKeys,
 ) -> Result<D, Reason> {
     let Some(shown) = &spec.envelope else {
         return Err(Reason::NoIntent);

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use postern_crds::conditions::Reason;
 use postern_intent::envelope::PayloadType;
 use postern_intent::sign::{SignError, sign_cluster, sign_intent};
-use postern_intent::verify::{Refusal, verify_published_cluster, verify_published_intent};
-use postern_intent::{ClusterDocument, Envelope, KeySet, NodeDocument, NodeName, Serial};
+use postern_intent::verify::{DocumentRefusal, verify_published_cluster, verify_published_intent};
+use postern_intent::{ClusterDocument, DsseEnvelope, NodeDocument, NodeName, Serial, TrustedKeys};
 
 /// A document in a NodeIntent.
 pub trait SignedDocument: Clone + fmt::Debug + PartialEq + Send + Sync {
@@ -22,13 +22,13 @@ pub trait SignedDocument: Clone + fmt::Debug + PartialEq + Send + Sync {
 
     /// # Errors
     /// [`SignError`].
-    fn sign(&self, keys: &[SigningKey]) -> Result<Envelope, SignError>;
+    fn sign(&self, keys: &[SigningKey]) -> Result<DsseEnvelope, SignError>;
 
     /// Verifies an envelope that an operator published, an expired one too.
     ///
     /// # Errors
     /// The reason, as conditions and Events name it.
-    fn open(name: &NodeName, envelope: &Envelope, keys: &KeySet) -> Result<Self, Reason>;
+    fn open(name: &NodeName, envelope: &DsseEnvelope, keys: &TrustedKeys) -> Result<Self, Reason>;
 }
 
 impl SignedDocument for NodeDocument {
@@ -46,11 +46,11 @@ impl SignedDocument for NodeDocument {
         self.node.uid.as_str()
     }
 
-    fn sign(&self, keys: &[SigningKey]) -> Result<Envelope, SignError> {
+    fn sign(&self, keys: &[SigningKey]) -> Result<DsseEnvelope, SignError> {
         sign_intent(self, keys)
     }
 
-    fn open(name: &NodeName, envelope: &Envelope, keys: &KeySet) -> Result<Self, Reason> {
+    fn open(name: &NodeName, envelope: &DsseEnvelope, keys: &TrustedKeys) -> Result<Self, Reason> {
         let verified = verify_published_intent(envelope, keys);
         let verified = verified.map_err(|refusal| reason(&refusal))?;
         let document = verified.get();
@@ -76,11 +76,11 @@ impl SignedDocument for ClusterDocument {
         "cluster"
     }
 
-    fn sign(&self, keys: &[SigningKey]) -> Result<Envelope, SignError> {
+    fn sign(&self, keys: &[SigningKey]) -> Result<DsseEnvelope, SignError> {
         sign_cluster(self, keys)
     }
 
-    fn open(_: &NodeName, envelope: &Envelope, keys: &KeySet) -> Result<Self, Reason> {
+    fn open(_: &NodeName, envelope: &DsseEnvelope, keys: &TrustedKeys) -> Result<Self, Reason> {
         let verified = verify_published_cluster(envelope, keys);
         let verified = verified.map_err(|refusal| reason(&refusal))?;
         Ok(verified.get().clone())
@@ -88,6 +88,6 @@ impl SignedDocument for ClusterDocument {
 }
 
 /// The reason of a refusal, as conditions and Events name it.
-fn reason(refusal: &Refusal) -> Reason {
+fn reason(refusal: &DocumentRefusal) -> Reason {
     Reason::parse(refusal.reason()).unwrap_or(Reason::Malformed)
 }

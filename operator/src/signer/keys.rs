@@ -7,7 +7,7 @@ use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{
     DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey as _, KeypairBytes,
 };
-use postern_intent::{KeyId, KeySet, keys};
+use postern_intent::{KeyId, TrustedKeys, keys};
 use thiserror::Error;
 
 /// Why keys cannot be used.
@@ -35,7 +35,7 @@ pub enum KeyError {
     EncodePrivate(#[source] ed25519_dalek::pkcs8::Error),
     /// A key cannot be trusted.
     #[error("a signing key cannot be trusted")]
-    Trust(#[source] keys::KeyError),
+    Trust(#[source] keys::PublicKeyError),
     /// The system gives no random bytes.
     #[error("the system gives no random bytes")]
     Random(#[source] getrandom::Error),
@@ -45,7 +45,7 @@ pub enum KeyError {
 #[derive(Clone)]
 pub struct KeyRing {
     signing: Vec<SigningKey>,
-    trust: KeySet,
+    trust: TrustedKeys,
     public: BTreeMap<KeyId, String>,
 }
 
@@ -59,7 +59,7 @@ impl KeyRing {
     /// Reads the entries that end in `.pem`, in the order of their names.
     ///
     /// # Errors
-    /// [`KeyError`] for the first entry that is no key: a ring with a gap would sign less than was asked for.
+    /// [`PublicKeyError`] for the first entry that is no key: a ring with a gap would sign less than was asked for.
     pub fn read<'a>(
         entries: impl IntoIterator<Item = (&'a str, &'a [u8])>,
     ) -> Result<Self, KeyError> {
@@ -91,7 +91,7 @@ impl KeyRing {
             public.insert(KeyId::of(&key.verifying_key()), pem);
         }
         let trust =
-            KeySet::installed(public.values().map(String::as_str)).map_err(KeyError::Trust)?;
+            TrustedKeys::installed(public.values().map(String::as_str)).map_err(KeyError::Trust)?;
         Ok(Self {
             signing,
             trust,
@@ -106,7 +106,7 @@ impl KeyRing {
 
     /// Keys whose envelopes count as published.
     #[must_use]
-    pub const fn trust(&self) -> &KeySet {
+    pub const fn trust(&self) -> &TrustedKeys {
         &self.trust
     }
 
@@ -119,7 +119,7 @@ impl KeyRing {
     /// The ring without some keys.
     ///
     /// # Errors
-    /// [`KeyError`].
+    /// [`PublicKeyError`].
     pub fn without(&self, dropped: &std::collections::BTreeSet<KeyId>) -> Result<Self, KeyError> {
         let kept = self
             .signing
@@ -132,7 +132,7 @@ impl KeyRing {
 /// Makes a signing key; its PEM is version 1 of PKCS#8, which OpenSSL 3.0 can read.
 ///
 /// # Errors
-/// [`KeyError::Random`] or [`KeyError::EncodePrivate`].
+/// [`PublicKeyError::Random`] or [`PublicKeyError::EncodePrivate`].
 pub(super) fn generate() -> Result<String, KeyError> {
     let mut secret_key = [0; 32];
     getrandom::fill(&mut secret_key).map_err(KeyError::Random)?;

@@ -2,8 +2,8 @@
 
 use postern_compile::intake::IntakeError;
 use postern_compile::snapshot::{Attachment, Pod};
-use postern_intent::body::Protocol;
-use postern_intent::{Address, NodeName, Refusal};
+use postern_intent::body::RuleProtocol;
+use postern_intent::{Address, DocumentRefusal, NodeName};
 use postern_plan::explain::{BoundPod, FirstPacket};
 use postern_plan::host::Family;
 use thiserror::Error;
@@ -25,7 +25,7 @@ pub struct PacketTarget {
     /// The destination.
     pub address: Address,
     /// What it carries.
-    pub protocol: Protocol,
+    pub protocol: RuleProtocol,
     /// The destination port; none for ICMP alone.
     pub port: Option<u16>,
 }
@@ -37,7 +37,7 @@ pub enum PacketError {
     #[error("a packet of {protocol} has a port: name it with --port")]
     PortMissing {
         /// The protocol.
-        protocol: Protocol,
+        protocol: RuleProtocol,
     },
     /// The protocol has none.
     #[error("ICMP has no ports: leave --port out")]
@@ -96,7 +96,7 @@ pub enum PacketError {
         name: String,
         /// Why.
         #[source]
-        source: Refusal,
+        source: DocumentRefusal,
     },
     /// The document is another node's.
     #[error(
@@ -108,7 +108,7 @@ pub enum PacketError {
         node: NodeName,
         /// Why.
         #[source]
-        source: Refusal,
+        source: DocumentRefusal,
     },
     /// Two documents do not fit.
     #[error(
@@ -119,7 +119,7 @@ pub enum PacketError {
         node: NodeName,
         /// Why.
         #[source]
-        source: Refusal,
+        source: DocumentRefusal,
     },
 }
 
@@ -134,8 +134,8 @@ impl PacketQuestion {
             return Err(PacketError::HostNetwork { pod: name() });
         }
         let port = match (target.protocol, target.port) {
-            (Protocol::Icmp, Some(_)) => return Err(PacketError::PortOfIcmp),
-            (Protocol::Icmp, None) => 0,
+            (RuleProtocol::Icmp, Some(_)) => return Err(PacketError::PortOfIcmp),
+            (RuleProtocol::Icmp, None) => 0,
             (_, Some(port)) => port,
             (protocol, None) => return Err(PacketError::PortMissing { protocol }),
         };

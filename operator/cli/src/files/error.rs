@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use postern_compile::intake::IntakeError;
 use postern_intent::sign::SignError;
-use postern_intent::{NodeName, Refusal};
+use postern_intent::{DocumentRefusal, NodeName};
 use thiserror::Error;
 
 use crate::schema::SchemaError;
@@ -162,7 +162,7 @@ pub enum EnvelopeError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: Refusal,
+        source: DocumentRefusal,
     },
     /// It is another node's.
     #[error("{path:?} is for node {found}, not for the one that its folder is named after")]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use postern_crds::names::CLUSTER_INTENT;
-use postern_intent::{ClusterDocument, KeySet, NodeDocument, NodeName};
+use postern_intent::{ClusterDocument, NodeDocument, NodeName, TrustedKeys};
 
 use super::error::FilesError;
 use super::folder::Folder;
@@ -43,7 +43,7 @@ impl Known {
     ///
     /// # Errors
     /// [`FilesError`] if a folder or the state cannot be read, or if there are envelopes and no state.
-    pub(super) fn of_folder(folder: &Folder, keys: &KeySet) -> Result<Self, FilesError> {
+    pub(super) fn of_folder(folder: &Folder, keys: &TrustedKeys) -> Result<Self, FilesError> {
         let copies = read_envelopes(&folder.copies(), keys)?;
         let shown = read_envelopes(&folder.intents(), keys)?;
         let (published, unreadable, cluster) = either(copies, shown);
@@ -57,7 +57,7 @@ impl Known {
     pub fn of_folders(
         folders: &[&Path],
         state: Option<&Path>,
-        keys: &KeySet,
+        keys: &TrustedKeys,
     ) -> Result<Self, FilesError> {
         let (mut published, mut newest_cluster) = (BTreeMap::new(), None);
         for folder in folders {

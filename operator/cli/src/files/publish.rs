@@ -12,7 +12,7 @@ use postern_compile::verdict::Verdict;
 use postern_compile::{ClusterOutcome, Compilation, NodeOutcome, compile};
 use postern_crds::names::CLUSTER_INTENT;
 use postern_intent::sign::{SignError, sign_cluster, sign_intent};
-use postern_intent::{Envelope, KeySet, NodeName};
+use postern_intent::{DsseEnvelope, NodeName, TrustedKeys};
 
 use super::error::FilesError;
 use super::folder::Folder;
@@ -27,7 +27,7 @@ pub struct PublishOptions {
     /// Keys to sign with, every one of them.
     pub signing_keys: Vec<SigningKey>,
     /// Keys whose envelopes count as published.
-    pub trusted: KeySet,
+    pub trusted: TrustedKeys,
     /// The cluster's settings; validity and refresh are among them.
     pub settings: Settings,
 }
@@ -131,7 +131,7 @@ fn sign(
     Ok(outcome)
 }
 
-fn bytes(name: &str, envelope: Result<Envelope, SignError>) -> Result<Vec<u8>, FilesError> {
+fn bytes(name: &str, envelope: Result<DsseEnvelope, SignError>) -> Result<Vec<u8>, FilesError> {
     let envelope = envelope.map_err(|source| FilesError::Sign {
         node: name.to_owned(),
         source,

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use postern_crds::names::CLUSTER_INTENT;
 use postern_intent::verify::{parse_envelope, verify_published_cluster, verify_published_intent};
-use postern_intent::{ClusterDocument, KeySet, NodeDocument, NodeName, Refusal};
+use postern_intent::{ClusterDocument, DocumentRefusal, NodeDocument, NodeName, TrustedKeys};
 
 use super::error::{EnvelopeError, FilesError};
 use super::write::entries;
@@ -42,7 +42,7 @@ pub struct Envelopes {
 ///
 /// # Errors
 /// [`FilesError::Read`] if the folder cannot be listed; what is wrong with one envelope is that node's alone.
-pub fn read_envelopes(folder: &Path, keys: &KeySet) -> Result<Envelopes, FilesError> {
+pub fn read_envelopes(folder: &Path, keys: &TrustedKeys) -> Result<Envelopes, FilesError> {
     let mut found = Envelopes::default();
     match read_cluster(&folder.join(CLUSTER_ENVELOPE), keys) {
         Ok(cluster) => found.cluster = cluster,
@@ -70,7 +70,7 @@ pub fn read_envelopes(folder: &Path, keys: &KeySet) -> Result<Envelopes, FilesEr
 
 fn read_cluster(
     path: &Path,
-    keys: &KeySet,
+    keys: &TrustedKeys,
 ) -> Result<Option<Published<ClusterDocument>>, EnvelopeError> {
     let Some(bytes) = bytes(path)? else {
         return Ok(None);
@@ -81,7 +81,11 @@ fn read_cluster(
     Ok(Some(Published { body, bytes }))
 }
 
-fn read(path: &Path, node: &NodeName, keys: &KeySet) -> Result<Option<Published>, EnvelopeError> {
+fn read(
+    path: &Path,
+    node: &NodeName,
+    keys: &TrustedKeys,
+) -> Result<Option<Published>, EnvelopeError> {
     let Some(bytes) = bytes(path)? else {
         return Ok(None);
     };
@@ -109,7 +113,7 @@ fn bytes(path: &Path) -> Result<Option<Vec<u8>>, EnvelopeError> {
     }
 }
 
-fn refused(path: &Path) -> impl FnOnce(Refusal) -> EnvelopeError {
+fn refused(path: &Path) -> impl FnOnce(DocumentRefusal) -> EnvelopeError {
     let path = path.to_owned();
     |source| EnvelopeError::Refused { path, source }
 }

@@ -10,12 +10,13 @@ use postern_intent::body::{Class, Pod};
 use postern_intent::{Body, IfName};
 use postern_plan::Desired;
 use postern_plan::binding::Bindings;
-use postern_plan::desired::{DnsEntry, Facts, Inputs};
+use postern_plan::desired::{DnsEntry, HostFacts, PlanInputs};
 use postern_plan::host::{
-    LockAction, LockPolicy, Route, RouteKind, RoutingRule, RuleSelector, TunnelConfig, TunnelPeer,
+    KernelRoute, LockAction, LockPolicy, RouteKind, RoutingRule, RuleSelector, TunnelConfig,
+    TunnelPeer,
 };
 use postern_plan::ruleset::{Chain, Ruleset, Set, TableFamily};
-use postern_plan::settings::Settings;
+use postern_plan::settings::NodeSettings;
 use serde::Serialize;
 
 /// What an object belongs to.
@@ -51,11 +52,11 @@ pub type Objects = BTreeMap<(Section, String), Lines>;
 /// The objects that a node with this body has.
 #[must_use]
 pub fn objects(body: &Body) -> Objects {
-    let desired = Desired::from_inputs(&Inputs {
-        settings: &Settings::default(),
+    let desired = Desired::from_inputs(&PlanInputs {
+        settings: &NodeSettings::default(),
         body: Some(body),
         bindings: &Bindings::default(),
-        facts: &Facts::assumed(),
+        facts: &HostFacts::assumed(),
     });
     let mut all = nft(&desired.ruleset);
     all.extend(tunnels(&desired));
@@ -180,8 +181,8 @@ fn pod(pod: &Pod) -> String {
     )
 }
 
-fn route(route: &Route) -> String {
-    let Route {
+fn route(route: &KernelRoute) -> String {
+    let KernelRoute {
         table,
         destination,
         metric,

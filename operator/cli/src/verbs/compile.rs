@@ -7,9 +7,9 @@ use ed25519_dalek::SigningKey;
 use postern_compile::gate::Held;
 use postern_compile::verdict::Verdict;
 use postern_compile::{ClusterOutcome, Compilation, NodeOutcome, compile};
-use postern_crds::conditions::{Reason, State as Status};
+use postern_crds::conditions::{ConditionStatus as Status, Reason};
 use postern_intent::sign::{SignError, sign_cluster, sign_intent};
-use postern_intent::{Envelope, NodeName};
+use postern_intent::{DsseEnvelope, NodeName};
 use serde::Serialize;
 
 use super::inputs::InputArguments;
@@ -131,7 +131,7 @@ fn write(
     Ok(())
 }
 
-fn bytes(path: &Path, envelope: Result<Envelope, SignError>) -> Result<Vec<u8>, VerbError> {
+fn bytes(path: &Path, envelope: Result<DsseEnvelope, SignError>) -> Result<Vec<u8>, VerbError> {
     let envelope = envelope.map_err(VerbError::Sign)?;
     serde_json::to_vec(&envelope).map_err(|source| VerbError::Document {
         path: path.to_owned(),

@@ -7,7 +7,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Client, ResourceExt as _};
 use postern_apiserver::NewestRevision;
 use postern_compile::snapshot::Settings;
-use postern_intent::{KeySet, NodeName};
+use postern_intent::{NodeName, TrustedKeys};
 use tracing::warn;
 
 use super::awaited::{ReportsSeen, awaited};
@@ -108,7 +108,7 @@ impl GatherStep<'_> {
         &self,
         intents: &mut Intents,
         inputs: &Inputs,
-        trust: &KeySet,
+        trust: &TrustedKeys,
         now: Instant,
     ) -> BTreeMap<NodeName, IntentState> {
         let store = &self.stores.intents;

@@ -8,7 +8,7 @@ use postern_compile::{ClusterOutcome, Compilation, NodeOutcome};
 use postern_crds::NodeIntentSpec;
 use postern_crds::node_intent::KeySet as ShownKeySet;
 use postern_intent::verify::verify_key_set;
-use postern_intent::{ClusterDocument, KeySet, NodeDocument, NodeName};
+use postern_intent::{ClusterDocument, NodeDocument, NodeName, TrustedKeys};
 use tracing::info_span;
 
 use super::plan::{IntentChange, PlannedWrite, plan};
@@ -180,7 +180,7 @@ fn newest_key_set(round: &Round) -> Option<(ShownKeySet, AnnouncedKeys)> {
         .find_map(|set| Some((set.clone(), announced(set, round.signing.ring.trust())?)))
 }
 
-fn announced(set: &ShownKeySet, trust: &KeySet) -> Option<AnnouncedKeys> {
+fn announced(set: &ShownKeySet, trust: &TrustedKeys) -> Option<AnnouncedKeys> {
     let envelope = from_shown(&set.envelope)?;
     let verified = verify_key_set(&envelope, trust).ok()?;
     let keys = verified.get();
