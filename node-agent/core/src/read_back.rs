@@ -56,8 +56,8 @@ pub enum GuardReading {
 /// ```
 /// # use postern_agent_core::read_back::{Carried, GuardReading, PartialReading, ReadBack};
 /// # use postern_plan::check::Seal;
-/// # use postern_plan::order::{Plan, Planning};
-/// fn read(carried: &Carried, reading: PartialReading, planning: &Planning<'_>) -> ReadBack {
+/// # use postern_plan::order::{PlanContext, StepPlan};
+/// fn read(carried: &Carried, reading: PartialReading, planning: &PlanContext<'_>) -> ReadBack {
 ///     ReadBack::new(carried, None, reading, planning)
 /// }
 /// ```
@@ -67,13 +67,13 @@ pub enum GuardReading {
 /// ```compile_fail
 /// # use postern_agent_core::read_back::{Carried, GuardReading, PartialReading, ReadBack};
 /// # use postern_plan::check::Seal;
-/// # use postern_plan::order::{Plan, Planning};
+/// # use postern_plan::order::{PlanContext, StepPlan};
 /// fn claim(carried: Carried) -> ReadBack {
 ///     ReadBack {
 ///         carried,
 ///         guard: GuardReading::Wanted,
 ///         lock: Seal::Sealed,
-///         differences: Plan::default(),
+///         differences: StepPlan::default(),
 ///         reading: PartialReading::default(),
 ///     }
 /// }
