@@ -12,7 +12,7 @@ use crate::{EgressPolicy, ExitNode, InterfaceIsolation, NodeIntent, NodeReport};
 
 /// One CustomResourceDefinition.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Definition {
+pub struct ResourceDefinition {
     /// Kind of its objects.
     pub kind: &'static str,
     /// Plural, which with the group is its name.
@@ -21,7 +21,7 @@ pub struct Definition {
     pub object: Value,
 }
 
-impl Definition {
+impl ResourceDefinition {
     /// Name of the file that carries it.
     #[must_use]
     pub fn file_name(&self) -> String {
@@ -47,7 +47,7 @@ impl Definition {
 ///
 /// # Errors
 /// When a derived definition has no JSON form, which no input can cause.
-pub fn all() -> Result<Vec<Definition>, serde_json::Error> {
+pub fn all() -> Result<Vec<ResourceDefinition>, serde_json::Error> {
     Ok(vec![
         one::<ExitNode>("ExitNode", "exitnodes")?,
         one::<EgressPolicy>("EgressPolicy", "egresspolicies")?,
@@ -60,12 +60,12 @@ pub fn all() -> Result<Vec<Definition>, serde_json::Error> {
 fn one<K: CustomResourceExt>(
     kind: &'static str,
     plural: &'static str,
-) -> Result<Definition, serde_json::Error> {
+) -> Result<ResourceDefinition, serde_json::Error> {
     let mut object = serde_json::to_value(K::crd())?;
     tidy(&mut object["spec"]["versions"][0]["schema"]["openAPIV3Schema"]);
     // Another crate of a build may switch serde_json to insertion order; what is committed must not depend on it.
     object.sort_all_objects();
-    Ok(Definition {
+    Ok(ResourceDefinition {
         kind,
         plural,
         object,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use crate::conditions::{ConditionType, Reason};
-use crate::definition::Definition;
+use crate::definition::ResourceDefinition;
 use crate::honoured::{Honoured, covering};
 
 const INTRODUCTION: &str = "\
@@ -26,7 +26,7 @@ A default is written into the object by the API server. Without one, the field s
 
 /// The page.
 #[must_use]
-pub fn markdown(definitions: &[Definition]) -> String {
+pub fn markdown(definitions: &[ResourceDefinition]) -> String {
     let mut page = INTRODUCTION.to_owned();
     for definition in definitions {
         kind(&mut page, definition);
@@ -35,7 +35,7 @@ pub fn markdown(definitions: &[Definition]) -> String {
     page
 }
 
-fn kind(page: &mut String, definition: &Definition) {
+fn kind(page: &mut String, definition: &ResourceDefinition) {
     let object = &definition.object;
     let schema = definition.schema();
     let names = &object["spec"]["names"];
@@ -56,7 +56,7 @@ fn kind(page: &mut String, definition: &Definition) {
     collect(
         &schema["properties"]["spec"],
         "spec",
-        Need::Required,
+        FieldPresence::Required,
         &mut rows,
     );
     section(page, definition.kind, "spec", &rows);
@@ -64,7 +64,7 @@ fn kind(page: &mut String, definition: &Definition) {
     collect(
         &schema["properties"]["status"],
         "status",
-        Need::Optional,
+        FieldPresence::Optional,
         &mut rows,
     );
     if rows.len() > 1 {
@@ -72,7 +72,7 @@ fn kind(page: &mut String, definition: &Definition) {
     }
 }
 
-fn columns(page: &mut String, definition: &Definition) {
+fn columns(page: &mut String, definition: &ResourceDefinition) {
     let names: Vec<String> = definition
         .columns()
         .iter()
@@ -92,7 +92,7 @@ fn columns(page: &mut String, definition: &Definition) {
 
 /// Whether an object must carry a field.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Need {
+enum FieldPresence {
     Required,
     Optional,
 }
@@ -100,7 +100,7 @@ enum Need {
 struct Row<'a> {
     path: String,
     schema: &'a Value,
-    need: Need,
+    need: FieldPresence,
 }
 
 /// Fields whose insides Kubernetes itself defines and documents.
@@ -112,7 +112,7 @@ const FOREIGN: [&str; 5] = [
     "selector",
 ];
 
-fn collect<'a>(schema: &'a Value, path: &str, need: Need, rows: &mut Vec<Row<'a>>) {
+fn collect<'a>(schema: &'a Value, path: &str, need: FieldPresence, rows: &mut Vec<Row<'a>>) {
     rows.push(Row {
         path: path.to_owned(),
         schema,
@@ -130,9 +130,9 @@ fn collect<'a>(schema: &'a Value, path: &str, need: Need, rows: &mut Vec<Row<'a>
     for (name, property) in inner["properties"].as_object().into_iter().flatten() {
         let is_required = required.is_some_and(|list| list.iter().any(|one| one == name));
         let need = if is_required {
-            Need::Required
+            FieldPresence::Required
         } else {
-            Need::Optional
+            FieldPresence::Optional
         };
         collect(property, &format!("{path}.{name}"), need, rows);
     }
@@ -269,8 +269,8 @@ fn bounds(schema: &Value) -> String {
 fn default_of(row: &Row<'_>) -> String {
     match (row.schema.get("default"), row.need) {
         (Some(default), _) => format!("`{default}`"),
-        (None, Need::Required) => "required".to_owned(),
-        (None, Need::Optional) => "absent".to_owned(),
+        (None, FieldPresence::Required) => "required".to_owned(),
+        (None, FieldPresence::Optional) => "absent".to_owned(),
     }
 }
 

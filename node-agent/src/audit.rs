@@ -94,11 +94,11 @@ impl<'a> Entry<'a> {
 
 /// The log: a file where one was named, and the process log always.
 #[derive(Debug, Default)]
-pub struct Audit {
+pub struct AuditTrail {
     file: Option<File>,
 }
 
-impl Audit {
+impl AuditTrail {
     /// Opens the file for appending.
     ///
     /// # Errors

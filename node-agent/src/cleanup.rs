@@ -8,7 +8,7 @@ use postern_host::{Host, HostError, Unread, apply, observe};
 use postern_plan::order::teardown;
 use thiserror::Error;
 
-use crate::ledger::{Ledger, LedgerError, ReleaseRecord, ReleasedBy};
+use crate::ledger::{AcceptedRelease, Ledger, LedgerError, ReleasedBy};
 
 /// Why the node was not cleaned up.
 #[derive(Debug, Error)]
@@ -90,7 +90,7 @@ pub async fn cleanup(
 
 /// In the ledger before anything opens, as where an agent does it.
 fn release_by_root(ledger: &mut Ledger, reason: &str) -> Result<(), CleanupError> {
-    let record = ReleaseRecord {
+    let record = AcceptedRelease {
         serial: ledger.entries().serial,
         reason: reason.to_owned(),
         at: Timestamp::now(),

@@ -14,17 +14,17 @@ use postern_intent::verify::SKEW_ALLOWANCE;
 #[derive(Debug, Clone)]
 pub struct Clock {
     wall: fn() -> Timestamp,
-    memory: Arc<Mutex<Memory>>,
+    memory: Arc<Mutex<TrustedTime>>,
 }
 
 /// A time that is trusted, and when it was.
 #[derive(Debug)]
-struct Memory {
+struct TrustedTime {
     time: Timestamp,
     boot: Duration,
 }
 
-impl Memory {
+impl TrustedTime {
     fn of(time: Timestamp) -> Self {
         let boot = boot_time();
         Self { time, boot }
@@ -47,7 +47,7 @@ impl Clock {
     /// The same by another wall clock than the machine's.
     #[must_use]
     pub fn reading(wall: fn() -> Timestamp, highest_seen: Option<Timestamp>) -> Self {
-        let memory = Memory::of(highest_seen.unwrap_or(Timestamp::UNIX_EPOCH));
+        let memory = TrustedTime::of(highest_seen.unwrap_or(Timestamp::UNIX_EPOCH));
         Self {
             wall,
             memory: Arc::new(Mutex::new(memory)),
@@ -71,7 +71,7 @@ impl Clock {
         let mut memory = self.memory();
         let seen = issued_at.checked_sub(SKEW_ALLOWANCE).unwrap_or(issued_at);
         if seen > memory.counted() {
-            *memory = Memory::of(seen);
+            *memory = TrustedTime::of(seen);
         }
     }
 
@@ -85,11 +85,11 @@ impl Clock {
     #[must_use]
     pub fn trust_wall(&self) -> Timestamp {
         let wall = self.wall();
-        *self.memory() = Memory::of(wall);
+        *self.memory() = TrustedTime::of(wall);
         wall
     }
 
-    fn memory(&self) -> MutexGuard<'_, Memory> {
+    fn memory(&self) -> MutexGuard<'_, TrustedTime> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,10 +8,10 @@ use postern_intent::body::NodeIdentity;
 use postern_intent::envelope::ENVELOPE_LIMIT;
 use postern_intent::sign::Release;
 use postern_intent::verify::{
-    Accepted, Context, Refusal, Verified, parse_envelope, verify_cluster, verify_intent,
-    verify_key_set, verify_release,
+    Accepted, DocumentRefusal, Verified, VerifyContext, parse_envelope, verify_cluster,
+    verify_intent, verify_key_set, verify_release,
 };
-use postern_intent::{ClusterDocument, Envelope, KeySet, NodeDocument};
+use postern_intent::{ClusterDocument, DsseEnvelope, NodeDocument, TrustedKeys};
 
 use crate::files::{self, FileError};
 use crate::ledger::Entries;
@@ -19,7 +19,7 @@ use crate::report::RefusalEntry;
 
 /// Which document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Document {
+pub enum DocumentKind {
     /// `keys.dsse.json`.
     Keys,
     /// `cluster.dsse.json`.
@@ -30,7 +30,7 @@ pub enum Document {
     Release,
 }
 
-impl Document {
+impl DocumentKind {
     /// Keys first: an intent may be signed by a key that the same delivery brings. The cluster document comes before the
     /// intent that may need it.
     pub const ALL: [Self; 4] = [Self::Keys, Self::Cluster, Self::Intent, Self::Release];
@@ -51,8 +51,8 @@ impl Document {
 #[derive(Debug)]
 pub struct Inbox {
     folder: PathBuf,
-    seen: BTreeMap<Document, Vec<u8>>,
-    refused: BTreeMap<Document, RefusalEntry>,
+    seen: BTreeMap<DocumentKind, Vec<u8>>,
+    refused: BTreeMap<DocumentKind, RefusalEntry>,
 }
 
 impl Inbox {
@@ -73,7 +73,7 @@ impl Inbox {
     }
 
     /// Looks at a document again although it did not change: its judgement depended on something else.
-    pub fn forget(&mut self, document: Document) {
+    pub fn forget(&mut self, document: DocumentKind) {
         self.seen.remove(&document);
     }
 
@@ -81,10 +81,10 @@ impl Inbox {
     ///
     /// # Errors
     /// [`FileError::Read`].
-    pub fn look(&mut self) -> Result<Vec<(Document, Vec<u8>)>, FileError> {
+    pub fn look(&mut self) -> Result<Vec<(DocumentKind, Vec<u8>)>, FileError> {
         let mut new = Vec::new();
         // Nothing is seen before all is: whoever gets an error gets no document, and is to get each of them later.
-        for document in Document::ALL {
+        for document in DocumentKind::ALL {
             let path = self.folder.join(document.file());
             let Some(bytes) = files::read_at_most(&path, ENVELOPE_LIMIT)? else {
                 self.seen.remove(&document);
@@ -102,13 +102,13 @@ impl Inbox {
 
 impl Inbox {
     /// What lies there was refused.
-    pub fn refuse(&mut self, document: Document, entry: RefusalEntry) {
+    pub fn refuse(&mut self, document: DocumentKind, entry: RefusalEntry) {
         self.refused.insert(document, entry);
     }
 
     /// Was this very document refused for this very reason before?
     #[must_use]
-    pub fn is_refused(&self, document: Document, reason: &str, digest: Option<&str>) -> bool {
+    pub fn is_refused(&self, document: DocumentKind, reason: &str, digest: Option<&str>) -> bool {
         self.refused
             .get(&document)
             .is_some_and(|entry| entry.reason == reason && entry.digest.as_deref() == digest)
@@ -116,7 +116,7 @@ impl Inbox {
 
     /// Ends the refusal of the document with this digest, because it is in force now. The file may hold another document, whose
     /// refusal remains.
-    pub fn approve_digest(&mut self, document: Document, digest: &str) {
+    pub fn approve_digest(&mut self, document: DocumentKind, digest: &str) {
         let refused = self.refused.get(&document);
         if refused.is_some_and(|entry| entry.digest.as_deref() == Some(digest)) {
             self.refused.remove(&document);
@@ -124,7 +124,7 @@ impl Inbox {
     }
 
     /// Ends the refusal of a former content of the file, which now has this digest.
-    pub fn replace(&mut self, document: Document, digest: &str) {
+    pub fn replace(&mut self, document: DocumentKind, digest: &str) {
         let refused = self.refused.get(&document);
         if refused.is_some_and(|entry| entry.digest.as_deref() != Some(digest)) {
             self.refused.remove(&document);
@@ -132,7 +132,7 @@ impl Inbox {
     }
 
     /// What lies there is good.
-    pub fn approve(&mut self, document: Document) {
+    pub fn approve(&mut self, document: DocumentKind) {
         self.refused.remove(&document);
     }
 
@@ -149,7 +149,7 @@ pub struct Verifier<'a> {
     /// This node.
     pub node: &'a NodeIdentity,
     /// The keys that it trusts.
-    pub keys: &'a KeySet,
+    pub keys: &'a TrustedKeys,
     /// The ledger.
     pub ledger: &'a Entries,
     /// Now.
@@ -162,12 +162,12 @@ pub struct Received<T> {
     /// The document.
     pub verified: Verified<T>,
     /// What it came in.
-    pub envelope: Envelope,
+    pub envelope: DsseEnvelope,
 }
 
 /// What a document turned out to be.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum DocumentOutcome {
     /// A verified document for this node.
     Intent(Box<Received<NodeDocument>>),
     /// A verified document for all nodes.
@@ -177,51 +177,61 @@ pub enum Outcome {
     /// A verified release.
     Release(Box<Verified<Release>>),
     /// A newer key set.
-    Keys(Box<KeySet>),
+    Keys(Box<TrustedKeys>),
 }
 
 impl Verifier<'_> {
     /// Judges a document.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub fn judge(&self, document: Document, bytes: &[u8]) -> Result<Outcome, Refusal> {
+    /// [`DocumentRefusal`].
+    pub fn judge(
+        &self,
+        document: DocumentKind,
+        bytes: &[u8],
+    ) -> Result<DocumentOutcome, DocumentRefusal> {
         let envelope = parse_envelope(bytes)?;
         match document {
-            Document::Keys => {
+            DocumentKind::Keys => {
                 if self
                     .ledger
                     .keys
                     .as_ref()
                     .is_some_and(|pinned| self.is_pinned(&envelope, pinned))
                 {
-                    return Ok(Outcome::Unchanged);
+                    return Ok(DocumentOutcome::Unchanged);
                 }
-                Ok(Outcome::Keys(Box::new(
+                Ok(DocumentOutcome::Keys(Box::new(
                     verify_key_set(&envelope, self.keys)?.get().clone(),
                 )))
             }
-            Document::Cluster => {
+            DocumentKind::Cluster => {
                 let verified = verify_cluster(&envelope, self.keys, self.now, self.last_cluster())?;
-                Ok(Outcome::Cluster(Box::new(Received { verified, envelope })))
+                Ok(DocumentOutcome::Cluster(Box::new(Received {
+                    verified,
+                    envelope,
+                })))
             }
-            Document::Intent => {
+            DocumentKind::Intent => {
                 let verified = verify_intent(&envelope, &self.context())?;
                 if let Some(release) = &self.ledger.release
                     && verified.get().serial <= release.serial
                 {
-                    return Err(Refusal::Replayed {
+                    return Err(DocumentRefusal::Replayed {
                         found: verified.get().serial,
                         last: release.serial,
                     });
                 }
-                Ok(Outcome::Intent(Box::new(Received { verified, envelope })))
+                Ok(DocumentOutcome::Intent(Box::new(Received {
+                    verified,
+                    envelope,
+                })))
             }
-            Document::Release => {
+            DocumentKind::Release => {
                 // The file of a release that was carried out may lie there long after an intent ended it.
-                let digest = envelope.digest().map_err(Refusal::Payload)?;
+                let digest = envelope.digest().map_err(DocumentRefusal::Payload)?;
                 if self.ledger.release_digest.as_ref() == Some(&digest) {
-                    return Ok(Outcome::Unchanged);
+                    return Ok(DocumentOutcome::Unchanged);
                 }
                 let verified = verify_release(&envelope, &self.context())?;
                 let last = self.ledger.digest.as_deref();
@@ -232,9 +242,9 @@ impl Verifier<'_> {
                         .as_ref()
                         .is_some_and(|r| r.serial >= verified.get().serial);
                 Ok(if known {
-                    Outcome::Unchanged
+                    DocumentOutcome::Unchanged
                 } else {
-                    Outcome::Release(Box::new(verified))
+                    DocumentOutcome::Release(Box::new(verified))
                 })
             }
         }
@@ -243,7 +253,7 @@ impl Verifier<'_> {
     /// The file of the key set that is in force lies where it was: no news, and no replay.
     fn is_pinned(
         &self,
-        envelope: &Envelope,
+        envelope: &DsseEnvelope,
         pinned: &postern_intent::keys::KeySetDocument,
     ) -> bool {
         envelope
@@ -263,12 +273,12 @@ impl Verifier<'_> {
         })
     }
 
-    fn context(&self) -> Context<'_> {
+    fn context(&self) -> VerifyContext<'_> {
         let last = self.ledger.digest.as_deref().map(|digest| Accepted {
             serial: self.ledger.serial,
             digest,
         });
-        Context {
+        VerifyContext {
             node: self.node,
             keys: self.keys,
             now: self.now,
@@ -284,13 +294,13 @@ mod tests {
     #[test]
     fn a_document_beside_one_that_cannot_be_read_is_given_once_everything_can_be_read() {
         let folder = tempfile::tempdir().unwrap();
-        let path = |document: Document| folder.path().join(document.file());
+        let path = |document: DocumentKind| folder.path().join(document.file());
         let mut inbox = Inbox::new(folder.path());
-        std::fs::write(path(Document::Keys), "keys").unwrap();
-        std::fs::create_dir(path(Document::Intent)).unwrap();
+        std::fs::write(path(DocumentKind::Keys), "keys").unwrap();
+        std::fs::create_dir(path(DocumentKind::Intent)).unwrap();
         assert!(inbox.look().is_err(), "a folder is no file");
-        std::fs::remove_dir(path(Document::Intent)).unwrap();
-        let keys = (Document::Keys, b"keys".to_vec());
+        std::fs::remove_dir(path(DocumentKind::Intent)).unwrap();
+        let keys = (DocumentKind::Keys, b"keys".to_vec());
         assert_eq!(inbox.look().unwrap(), [keys]);
         assert_eq!(inbox.look().unwrap(), []);
     }

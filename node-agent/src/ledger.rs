@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use postern_intent::keys::{KeyError, KeySetDocument};
-use postern_intent::{Envelope, KeySet, Serial, hex};
+use postern_intent::keys::{KeySetDocument, PublicKeyError};
+use postern_intent::{DsseEnvelope, Serial, TrustedKeys, hex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
@@ -18,7 +18,7 @@ use crate::files::{self, FileError, Readers};
 pub struct Entries {
     /// The last verified intent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub envelope: Option<Envelope>,
+    pub envelope: Option<DsseEnvelope>,
     /// The highest serial that was accepted, of an intent or a release.
     #[serde(default)]
     pub serial: Serial,
@@ -27,7 +27,7 @@ pub struct Entries {
     pub digest: Option<String>,
     /// The cluster document that the intent was joined with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cluster_envelope: Option<Envelope>,
+    pub cluster_envelope: Option<DsseEnvelope>,
     /// The serial of that cluster document.
     #[serde(default)]
     pub cluster_serial: Serial,
@@ -51,7 +51,7 @@ pub struct Entries {
     pub release_digest: Option<String>,
     /// The release in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub release: Option<ReleaseRecord>,
+    pub release: Option<AcceptedRelease>,
     /// Written at the first start on a node that shows no sign of an earlier one, and ended by the first intent: no intent
     /// was ever in force here. A ledger that was lost and begun anew does not say so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -61,7 +61,7 @@ pub struct Entries {
 /// A release that was accepted: no intent up to this serial is applied again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ReleaseRecord {
+pub struct AcceptedRelease {
     /// Of the same counter as intents.
     pub serial: Serial,
     /// Why.
@@ -97,14 +97,14 @@ impl ReleasedBy {
 
 /// The file: the entries as text, with the SHA-256 of that text, so that a torn or edited file is known as such.
 #[derive(Debug, Serialize, Deserialize)]
-struct Page {
+struct LedgerFile {
     sha256: String,
     entries: String,
 }
 
 /// What was found at the start.
 #[derive(Debug)]
-pub enum Found {
+pub enum LedgerReading {
     /// The ledger as it was left.
     Whole,
     /// No file: a new node, or somebody removed it.
@@ -124,7 +124,7 @@ pub enum LedgerError {
     File(#[source] FileError),
     /// The pinned keys cannot be read.
     #[error("the pinned keys cannot be read")]
-    Keys(#[source] KeyError),
+    Keys(#[source] PublicKeyError),
 }
 
 /// The ledger and its file.
@@ -140,12 +140,12 @@ impl Ledger {
     /// Opens the ledger in a folder. A file that cannot be read or believed is put aside and named in what was found: the
     /// guard must not wait for it, and without a ledger nobody is let out.
     #[must_use]
-    pub fn open(folder: &Path) -> (Self, Found) {
+    pub fn open(folder: &Path) -> (Self, LedgerReading) {
         let path = folder.join("ledger.json");
         let (entries, found) = match files::read(&path) {
-            Ok(None) => (Entries::default(), Found::Missing),
+            Ok(None) => (Entries::default(), LedgerReading::Missing),
             Ok(Some(bytes)) => match believe(&bytes) {
-                Some(entries) => (entries, Found::Whole),
+                Some(entries) => (entries, LedgerReading::Whole),
                 None => (Entries::default(), put_aside(&path, folder)),
             },
             // It may be whole, with pinned keys and a serial in it: it stays until something has to be written in its place.
@@ -160,7 +160,7 @@ impl Ledger {
                     entries: Entries::default(),
                     unread: Some(aside.clone()),
                 };
-                return (ledger, Found::Corrupt { aside });
+                return (ledger, LedgerReading::Corrupt { aside });
             }
         };
         let unread = None;
@@ -184,9 +184,9 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Keys`].
-    pub fn keys(&self, installed: &KeySet) -> Result<KeySet, LedgerError> {
+    pub fn keys(&self, installed: &TrustedKeys) -> Result<TrustedKeys, LedgerError> {
         match &self.entries.keys {
-            Some(document) => KeySet::from_document(document).map_err(LedgerError::Keys),
+            Some(document) => TrustedKeys::from_document(document).map_err(LedgerError::Keys),
             None => Ok(installed.clone()),
         }
     }
@@ -225,7 +225,7 @@ impl Ledger {
                 source,
             })
         })?;
-        let page = Page {
+        let page = LedgerFile {
             sha256: sum(&text),
             entries: text,
         };
@@ -243,10 +243,10 @@ fn aside(folder: &Path) -> PathBuf {
 }
 
 /// Where not even that can be done, the next entry writes over it or fails as such.
-fn put_aside(path: &Path, folder: &Path) -> Found {
+fn put_aside(path: &Path, folder: &Path) -> LedgerReading {
     let aside = aside(folder);
     drop(std::fs::rename(path, &aside));
-    Found::Corrupt { aside }
+    LedgerReading::Corrupt { aside }
 }
 
 fn sum(text: &str) -> String {
@@ -254,7 +254,7 @@ fn sum(text: &str) -> String {
 }
 
 fn believe(bytes: &[u8]) -> Option<Entries> {
-    let page: Page = serde_json::from_slice(bytes).ok()?;
+    let page: LedgerFile = serde_json::from_slice(bytes).ok()?;
     (sum(&page.entries) == page.sha256)
         .then(|| serde_json::from_str(&page.entries).ok())
         .flatten()
@@ -268,10 +268,10 @@ mod tests {
     fn what_was_recorded_is_there_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let (mut ledger, found) = Ledger::open(folder.path());
-        assert!(matches!(found, Found::Missing));
+        assert!(matches!(found, LedgerReading::Missing));
         ledger.record(|entries| entries.serial = Serial(7)).unwrap();
         let (again, found) = Ledger::open(folder.path());
-        assert!(matches!(found, Found::Whole));
+        assert!(matches!(found, LedgerReading::Whole));
         assert_eq!(again.entries().serial, Serial(7));
     }
 
@@ -280,12 +280,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("ledger.json")).unwrap();
         let (mut ledger, found) = Ledger::open(folder.path());
-        assert!(matches!(found, Found::Corrupt { .. }), "{found:?}");
+        assert!(matches!(found, LedgerReading::Corrupt { .. }), "{found:?}");
         assert!(folder.path().join("ledger.json").is_dir(), "it stays");
         ledger.record(|entries| entries.serial = Serial(7)).unwrap();
         assert!(folder.path().join("ledger.corrupt.json").is_dir());
         let (again, found) = Ledger::open(folder.path());
-        assert!(matches!(found, Found::Whole), "{found:?}");
+        assert!(matches!(found, LedgerReading::Whole), "{found:?}");
         assert_eq!(again.entries().serial, Serial(7));
     }
 
@@ -322,7 +322,7 @@ mod tests {
         assert_ne!(bad, good);
         std::fs::write(&path, bad).unwrap();
         let (again, found) = Ledger::open(folder.path());
-        assert!(matches!(found, Found::Corrupt { .. }), "{found:?}");
+        assert!(matches!(found, LedgerReading::Corrupt { .. }), "{found:?}");
         assert_eq!(again.entries().serial, Serial(0));
     }
 }

@@ -16,23 +16,23 @@ struct Word {
     reason: String,
 }
 
-type Counters = Family<Word, Counter>;
+type LabelCounters = Family<Word, Counter>;
 
 /// The agent's metrics.
 #[derive(Debug, Clone, Default)]
-pub struct Metrics {
-    events: Counters,
-    refusals: Counters,
-    steps_failed: Counters,
-    transitions: Counters,
-    reconciles: Counters,
+pub struct AgentMetrics {
+    events: LabelCounters,
+    refusals: LabelCounters,
+    steps_failed: LabelCounters,
+    transitions: LabelCounters,
+    reconciles: LabelCounters,
     sealed: Gauge,
     serial: Gauge,
     other_keys: Gauge,
     apiserver: ApiMetrics,
 }
 
-impl Metrics {
+impl AgentMetrics {
     /// The metrics with a registry that prints them.
     #[must_use]
     pub fn registered() -> (Self, Arc<Registry>) {
@@ -82,7 +82,7 @@ impl Metrics {
         (metrics, Arc::new(registry))
     }
 
-    fn one_more(counters: &Counters, reason: &str) {
+    fn one_more(counters: &LabelCounters, reason: &str) {
         counters
             .get_or_create(&Word {
                 reason: reason.to_owned(),
@@ -144,13 +144,13 @@ mod tests {
 
     use prometheus_client::encoding::text::encode;
 
-    use super::Metrics;
+    use super::AgentMetrics;
 
     const DOCUMENT: &str = include_str!("../../docs/agent-metrics.md");
 
     #[test]
     fn the_document_lists_every_metric_and_no_other() {
-        let (metrics, registry) = Metrics::registered();
+        let (metrics, registry) = AgentMetrics::registered();
         // A family without a value is not served.
         metrics.count("repairs");
         metrics.refused("Expired");

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use postern_apiserver::Endpoint;
 use postern_intent::{Address, NodeName, Prefix, Uid};
-use postern_plan::settings::{DNS_PORT, MARK_MASK, SecondLock, Settings};
+use postern_plan::settings::{DNS_PORT, MARK_MASK, NodeSettings, SecondLock};
 
 /// The node agent of Postern.
 #[derive(Debug, Parser)]
@@ -125,7 +125,7 @@ pub enum Lock {
 pub struct RunArgs {
     /// Where documents come from and reports go.
     #[command(flatten)]
-    pub source: Source,
+    pub source: ExchangeOptions,
     /// This node's name.
     #[arg(long)]
     pub node_name: NodeName,
@@ -134,7 +134,7 @@ pub struct RunArgs {
     pub node_uid: Option<Uid>,
     /// Who may sign, until the first good document pins it.
     #[command(flatten)]
-    pub trust: Trust,
+    pub trust: TrustOptions,
     /// Folder of ledger, bindings and keys.
     #[arg(long, default_value = "/var/lib/postern")]
     pub state_dir: PathBuf,
@@ -194,7 +194,7 @@ pub struct RunArgs {
 
 /// Where documents come from and reports go: the API server, or files.
 #[derive(Debug, Args)]
-pub struct Source {
+pub struct ExchangeOptions {
     /// Take documents from the API server and report to it.
     #[arg(long, conflicts_with_all = ["intents", "report"])]
     pub kubernetes: bool,
@@ -212,7 +212,7 @@ pub struct Source {
 /// Public keys given at installation. What the ledger has pinned counts more.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-pub struct Trust {
+pub struct TrustOptions {
     /// PEM of a public key that may sign; may be given more than once.
     #[arg(long = "trust-key")]
     pub keys: Vec<PathBuf>,
@@ -269,8 +269,8 @@ impl RunArgs {
 
     /// The node's own settings.
     #[must_use]
-    pub fn settings(&self) -> Settings {
-        Settings {
+    pub fn settings(&self) -> NodeSettings {
+        NodeSettings {
             pod_ranges: self.pod_cidrs.clone(),
             local_pod_ranges: self.local_pod_cidrs.clone(),
             service_ranges: self.service_cidrs.clone(),

@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use postern_host::Flows as _;
-use postern_host::ports::Protocol;
+use postern_host::ports::TransportProtocol;
 use postern_linux::LinuxHost;
 use postern_plan::desired::{DnsPlan, Lease};
 use tokio::sync::watch;
 
-use crate::dns::node::Node;
-use crate::dns::{BindError, Forwarder, Options};
+use crate::dns::node::DnsNode;
+use crate::dns::{BindError, Forwarder, ForwarderOptions};
 
 /// The agent's end.
 #[derive(Debug)]
@@ -62,10 +62,10 @@ struct KernelNode {
     lease: watch::Receiver<Option<Instant>>,
 }
 
-impl Node for KernelNode {
+impl DnsNode for KernelNode {
     async fn original_destination(
         &self,
-        protocol: Protocol,
+        protocol: TransportProtocol,
         client: SocketAddr,
         local: SocketAddr,
     ) -> Option<SocketAddr> {
@@ -97,7 +97,11 @@ impl Node for KernelNode {
 ///
 /// # Errors
 /// [`BindError`] when its port is taken.
-pub fn start(options: Options, tables: DnsTables, host: LinuxHost) -> Result<(), BindError> {
+pub fn start(
+    options: ForwarderOptions,
+    tables: DnsTables,
+    host: LinuxHost,
+) -> Result<(), BindError> {
     let node = KernelNode {
         host,
         lease: tables.lease,

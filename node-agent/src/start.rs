@@ -14,28 +14,28 @@ use postern_agent::agent::state::{
 };
 use postern_agent::agent::{NodeUpdate, RunError, run as run_agent, watch_sockets};
 use postern_agent::apiserver::{self, ApiServerOptions, identity};
-use postern_agent::audit::Audit;
+use postern_agent::audit::AuditTrail;
 use postern_agent::bindings::BindingStore;
 use postern_agent::clock::Clock;
 use postern_agent::control::server::{self, Work};
 use postern_agent::files;
 use postern_agent::inbox::Inbox;
 use postern_agent::ledger::Ledger;
-use postern_agent::metrics::Metrics;
+use postern_agent::metrics::AgentMetrics;
 use postern_agent::options::RunArgs;
 use postern_agent::preflight;
 use postern_agent::probe::{self, ProbeHandle};
 use postern_agent::report::ReportWriter;
 use postern_agent::resolver::DnsHandle;
 use postern_agent::trust;
-use postern_agent::wireguard_key::{self, KeyFileError, NodeKey};
+use postern_agent::wireguard_key::{self, NodeKey, WireGuardKeyError};
 use postern_crds::conditions::{ConditionType, Reason};
 use postern_intent::body::NodeIdentity;
 use postern_intent::newtypes::NewtypeError;
-use postern_intent::{KeySet, Uid};
+use postern_intent::{TrustedKeys, Uid};
 use postern_linux::{BackendPreference, LinuxHost, LinuxOptions, PrivateKey};
-use postern_plan::desired::Facts;
-use postern_plan::settings::Settings;
+use postern_plan::desired::HostFacts;
+use postern_plan::settings::NodeSettings;
 use postern_telemetry::{Health, LogError, chain};
 use prometheus_client::registry::Registry;
 use thiserror::Error;
@@ -46,19 +46,19 @@ mod tests;
 
 /// Why the program ended with an error.
 #[derive(Debug, Error)]
-pub(crate) enum ProgramError {
+pub(crate) enum AgentError {
     #[error("the log cannot be started")]
     Log(#[source] LogError),
     #[error("this node has no UID")]
     Node(#[source] NewtypeError),
     #[error("the tunnel key cannot be used")]
-    Key(#[source] KeyFileError),
+    Key(#[source] WireGuardKeyError),
     #[error("the runtime cannot be started")]
     Runtime(#[source] std::io::Error),
     #[error("the agent stopped")]
     Run(#[source] RunError),
     #[error("the agent cannot be asked")]
-    Ask(#[source] postern_agent::control::client::AskError),
+    Ask(#[source] postern_agent::control::client::ControlError),
     #[error("the node was not cleaned up")]
     Cleanup(#[source] postern_agent::cleanup::CleanupError),
 }
@@ -67,18 +67,18 @@ pub(crate) enum ProgramError {
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 
 /// Runs the agent until a signal comes.
-pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, ProgramError> {
-    postern_telemetry::start_logs().map_err(ProgramError::Log)?;
+pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, AgentError> {
+    postern_telemetry::start_logs().map_err(AgentError::Log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-        .map_err(ProgramError::Runtime)?;
+        .map_err(AgentError::Runtime)?;
     runtime.block_on(serve(args))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
+async fn serve(args: &RunArgs) -> Result<(), AgentError> {
     let mut damages = make_folders(args);
     let (ledger, found) = Ledger::open(&args.state_dir);
     let NodeFiles {
@@ -94,13 +94,13 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
         backend: BackendPreference::KernelFirst,
     });
     let events = kernel_events(&mut damages);
-    let (metrics, registry) = Metrics::registered();
+    let (metrics, registry) = AgentMetrics::registered();
     let health = Health::default();
     serve_metrics(args, health.clone(), registry);
     let resolvers = own_resolvers(args);
     let (dns, counters) = serve_names(args, host.clone(), resolvers.clone());
     let work = serve_socket(args, &mut damages);
-    let uid = node_uid(args).await.map_err(ProgramError::Node)?;
+    let uid = node_uid(args).await.map_err(AgentError::Node)?;
     let (sender, updates) = mpsc::channel(4);
     watch_preflight(host.clone(), args.settings(), sender.clone());
     watch_tunnels(args, sender.clone());
@@ -151,14 +151,14 @@ async fn serve(args: &RunArgs) -> Result<(), ProgramError> {
         check: Duration::from_secs(args.check_seconds),
     };
     let ended = run_agent(agent, found, wakers).await;
-    ended.map_err(ProgramError::Run)
+    ended.map_err(AgentError::Run)
 }
 
 /// No address is known to be the node's own before the first reading.
-fn first_facts() -> Facts {
-    Facts {
+fn first_facts() -> HostFacts {
+    HostFacts {
         addresses: Some(BTreeSet::new()),
-        ..Facts::default()
+        ..HostFacts::default()
     }
 }
 
@@ -174,7 +174,7 @@ fn make_folders(args: &RunArgs) -> Vec<StartDamage> {
 }
 
 /// Without the kernel's events the timer looks, which takes seconds instead of milliseconds.
-fn kernel_events(damages: &mut Vec<StartDamage>) -> mpsc::Receiver<postern_linux::Change> {
+fn kernel_events(damages: &mut Vec<StartDamage>) -> mpsc::Receiver<postern_linux::KernelChange> {
     postern_linux::watch().unwrap_or_else(|error| {
         let (kind, reason) = (ConditionType::Verified, Reason::ApplyFailed);
         damages.push(note_damage(kind, reason, &error));
@@ -219,7 +219,7 @@ fn serve_names(
     upstreams: Vec<SocketAddr>,
 ) -> (DnsHandle, BTreeMap<String, u64>) {
     let (handle, tables) = DnsHandle::pair();
-    let options = postern_agent::dns::Options {
+    let options = postern_agent::dns::ForwarderOptions {
         port: args.dns_port,
         upstreams,
     };
@@ -235,7 +235,9 @@ fn serve_names(
 }
 
 /// A crowd of events as one: everything that waits is taken together.
-fn crowd(events: mpsc::Receiver<postern_linux::Change>) -> impl futures::Stream<Item = ()> + Unpin {
+fn crowd(
+    events: mpsc::Receiver<postern_linux::KernelChange>,
+) -> impl futures::Stream<Item = ()> + Unpin {
     Box::pin(futures::stream::unfold(events, |mut events| async move {
         let mut some = Vec::new();
         (events.recv_many(&mut some, 1024).await > 0).then_some(((), events))
@@ -245,11 +247,11 @@ fn crowd(events: mpsc::Receiver<postern_linux::Change>) -> impl futures::Stream<
 
 /// Files of the node that the guard does not need.
 struct NodeFiles {
-    installed_keys: KeySet,
-    keys: KeySet,
+    installed_keys: TrustedKeys,
+    keys: TrustedKeys,
     key: NodeKey,
     bindings: BindingStore,
-    audit: Audit,
+    audit: AuditTrail,
 }
 
 /// Opens everything but the ledger. None of it may keep the node from being sealed: what cannot be used is told by a
@@ -258,7 +260,7 @@ fn open_files(
     args: &RunArgs,
     ledger: &Ledger,
     damages: &mut Vec<StartDamage>,
-) -> Result<NodeFiles, ProgramError> {
+) -> Result<NodeFiles, AgentError> {
     let installed_keys = installed(args, ledger, damages);
     let keys = ledger.keys(&installed_keys).unwrap_or_else(|error| {
         damages.push(note_damage(
@@ -266,17 +268,17 @@ fn open_files(
             Reason::BadKeySet,
             &error,
         ));
-        KeySet::default()
+        TrustedKeys::default()
     });
-    let (key, damaged) = wireguard_key::load_or_make(&args.state_dir).map_err(ProgramError::Key)?;
+    let (key, damaged) = wireguard_key::load_or_make(&args.state_dir).map_err(AgentError::Key)?;
     let programmed = ConditionType::Programmed;
     damages.extend(damaged.map(|error| note_damage(programmed, Reason::NoPeerKey, &error)));
     let (bindings, damaged) = BindingStore::open(&args.state_dir, &args.run_dir);
     let source_binding = ConditionType::SourceBinding;
     damages.extend(damaged.map(|error| note_damage(source_binding, Reason::Unbound, &error)));
-    let audit = Audit::open(args.audit_log.as_deref()).unwrap_or_else(|error| {
+    let audit = AuditTrail::open(args.audit_log.as_deref()).unwrap_or_else(|error| {
         damages.push(note_damage(programmed, Reason::ApplyFailed, &error));
-        Audit::default()
+        AuditTrail::default()
     });
     Ok(NodeFiles {
         installed_keys,
@@ -304,7 +306,7 @@ fn serve_socket(args: &RunArgs, damages: &mut Vec<StartDamage>) -> mpsc::Receive
 
 /// The keys given at installation. Keys that cannot be read are told and no more: the node is to be sealed and to go on,
 /// with the pinned ones or, before the first pin, with nobody trusted until a key is there.
-fn installed(args: &RunArgs, ledger: &Ledger, damages: &mut Vec<StartDamage>) -> KeySet {
+fn installed(args: &RunArgs, ledger: &Ledger, damages: &mut Vec<StartDamage>) -> TrustedKeys {
     let found = match &args.trust.folder {
         Some(folder) => trust::in_folder(folder),
         None => trust::in_files(&args.trust.keys),
@@ -315,7 +317,7 @@ fn installed(args: &RunArgs, ledger: &Ledger, damages: &mut Vec<StartDamage>) ->
                 error = &error as &dyn std::error::Error,
                 "the keys given at installation cannot be used; the pinned ones are"
             );
-            KeySet::default()
+            TrustedKeys::default()
         }
         Err(error) => {
             damages.push(note_damage(
@@ -323,7 +325,7 @@ fn installed(args: &RunArgs, ledger: &Ledger, damages: &mut Vec<StartDamage>) ->
                 Reason::EmptyKeySet,
                 &error,
             ));
-            KeySet::default()
+            TrustedKeys::default()
         }
         Ok(keys) => keys,
     }
@@ -343,8 +345,8 @@ async fn node_uid(args: &RunArgs) -> Result<Uid, NewtypeError> {
 fn fetch(
     args: &RunArgs,
     uid: &Uid,
-    installed: &KeySet,
-    metrics: &Metrics,
+    installed: &TrustedKeys,
+    metrics: &AgentMetrics,
     damages: &mut Vec<StartDamage>,
     sender: mpsc::Sender<NodeUpdate>,
 ) {
@@ -389,7 +391,7 @@ fn watch_tunnels(args: &RunArgs, sender: mpsc::Sender<NodeUpdate>) {
 const PREFLIGHT_PACE: Duration = Duration::from_secs(60);
 
 /// The checks of `preflight` in a task of their own, because settings and foreign rules change after an installation.
-fn watch_preflight(host: LinuxHost, settings: Settings, sender: mpsc::Sender<NodeUpdate>) {
+fn watch_preflight(host: LinuxHost, settings: NodeSettings, sender: mpsc::Sender<NodeUpdate>) {
     let look = async move || {
         let checks = preflight::judge(&preflight::look(&host, &settings).await, &settings);
         preflight::check::concerns(&checks)

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use postern_intent::KeySet;
-use postern_intent::keys::KeyError;
+use postern_intent::TrustedKeys;
+use postern_intent::keys::PublicKeyError;
 use thiserror::Error;
 
 /// Why the keys given at installation cannot be used.
@@ -43,7 +43,7 @@ pub enum TrustError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: KeyError,
+        source: PublicKeyError,
     },
 }
 
@@ -51,25 +51,25 @@ pub enum TrustError {
 ///
 /// # Errors
 /// [`TrustError`] for the first one that cannot be used.
-pub fn in_files(paths: &[PathBuf]) -> Result<KeySet, TrustError> {
+pub fn in_files(paths: &[PathBuf]) -> Result<TrustedKeys, TrustError> {
     let mut texts = Vec::new();
     for path in paths {
         let text = std::fs::read_to_string(path).map_err(|source| TrustError::File {
             path: path.clone(),
             source,
         })?;
-        KeySet::installed([text.as_str()]).map_err(unusable(path))?;
+        TrustedKeys::installed([text.as_str()]).map_err(unusable(path))?;
         texts.push(text);
     }
     let all = texts.iter().map(String::as_str);
-    KeySet::installed(all).map_err(unusable(Path::new("")))
+    TrustedKeys::installed(all).map_err(unusable(Path::new("")))
 }
 
 /// The keys of all `*.pem` in a folder, by name.
 ///
 /// # Errors
 /// [`TrustError`]; a folder without any is one.
-pub fn in_folder(folder: &Path) -> Result<KeySet, TrustError> {
+pub fn in_folder(folder: &Path) -> Result<TrustedKeys, TrustError> {
     let failed = |source| TrustError::Folder {
         path: folder.to_owned(),
         source,
@@ -90,7 +90,7 @@ pub fn in_folder(folder: &Path) -> Result<KeySet, TrustError> {
     in_files(&paths)
 }
 
-fn unusable(path: &Path) -> impl Fn(KeyError) -> TrustError + use<> {
+fn unusable(path: &Path) -> impl Fn(PublicKeyError) -> TrustError + use<> {
     let path = path.to_owned();
     move |source| TrustError::Key {
         path: path.clone(),
@@ -127,7 +127,7 @@ mod tests {
         std::fs::write(hidden.join("c.pem"), pem(3)).unwrap();
         std::os::unix::fs::symlink("..2026_11_23/c.pem", folder.path().join("c.pem")).unwrap();
         let keys = in_folder(folder.path()).unwrap();
-        let wanted = KeySet::installed([pem(1).as_str(), &pem(2), &pem(3)]).unwrap();
+        let wanted = TrustedKeys::installed([pem(1).as_str(), &pem(2), &pem(3)]).unwrap();
         assert_eq!(keys, wanted);
     }
 

@@ -4,17 +4,17 @@ use std::process::ExitCode;
 
 use postern_agent::cleanup::cleanup as clean;
 use postern_agent::control::client::ask;
-use postern_agent::control::{Answer, Question};
+use postern_agent::control::{ControlAnswer, ControlRequest};
 use postern_agent::options::{AskArgs, CleanupArgs, Output, PreflightArgs, ReleaseArgs};
 use postern_agent::preflight::{check, judge, look};
 use postern_linux::{BackendPreference, LinuxHost, LinuxOptions, PrivateKey};
-use postern_plan::settings::Settings;
+use postern_plan::settings::NodeSettings;
 
-use crate::start::ProgramError;
+use crate::start::AgentError;
 
 /// `status`.
-pub(crate) fn status(args: &AskArgs) -> Result<ExitCode, ProgramError> {
-    let answer = ask(&args.run_dir, &Question::Status).map_err(ProgramError::Ask)?;
+pub(crate) fn status(args: &AskArgs) -> Result<ExitCode, AgentError> {
+    let answer = ask(&args.run_dir, &ControlRequest::Status).map_err(AgentError::Ask)?;
     if let (Output::Text, Some(status)) = (args.output, &answer.status) {
         println!("{}", postern_agent::report::table(status));
         return Ok(code(&answer));
@@ -23,44 +23,44 @@ pub(crate) fn status(args: &AskArgs) -> Result<ExitCode, ProgramError> {
 }
 
 /// `release`.
-pub(crate) fn release(args: &ReleaseArgs) -> Result<ExitCode, ProgramError> {
-    let question = Question::Release {
+pub(crate) fn release(args: &ReleaseArgs) -> Result<ExitCode, AgentError> {
+    let question = ControlRequest::Release {
         reason: args.reason.clone(),
     };
-    let answer = ask(&args.ask.run_dir, &question).map_err(ProgramError::Ask)?;
+    let answer = ask(&args.ask.run_dir, &question).map_err(AgentError::Ask)?;
     Ok(print(&answer, args.ask.output))
 }
 
 /// `claim`.
-pub(crate) fn claim(args: &AskArgs) -> Result<ExitCode, ProgramError> {
-    let answer = ask(&args.run_dir, &Question::Claim).map_err(ProgramError::Ask)?;
+pub(crate) fn claim(args: &AskArgs) -> Result<ExitCode, AgentError> {
+    let answer = ask(&args.run_dir, &ControlRequest::Claim).map_err(AgentError::Ask)?;
     Ok(print(&answer, args.output))
 }
 
 /// `trust-clock`.
-pub(crate) fn trust_clock(args: &ReleaseArgs) -> Result<ExitCode, ProgramError> {
-    let question = Question::TrustClock {
+pub(crate) fn trust_clock(args: &ReleaseArgs) -> Result<ExitCode, AgentError> {
+    let question = ControlRequest::TrustClock {
         reason: args.reason.clone(),
     };
-    let answer = ask(&args.ask.run_dir, &question).map_err(ProgramError::Ask)?;
+    let answer = ask(&args.ask.run_dir, &question).map_err(AgentError::Ask)?;
     Ok(print(&answer, args.ask.output))
 }
 
 /// `trust-keys`.
-pub(crate) fn trust_keys(args: &ReleaseArgs) -> Result<ExitCode, ProgramError> {
-    let question = Question::TrustKeys {
+pub(crate) fn trust_keys(args: &ReleaseArgs) -> Result<ExitCode, AgentError> {
+    let question = ControlRequest::TrustKeys {
         reason: args.reason.clone(),
     };
-    let answer = ask(&args.ask.run_dir, &question).map_err(ProgramError::Ask)?;
+    let answer = ask(&args.ask.run_dir, &question).map_err(AgentError::Ask)?;
     Ok(print(&answer, args.ask.output))
 }
 
 /// `cleanup`.
-pub(crate) fn cleanup(args: &CleanupArgs) -> Result<ExitCode, ProgramError> {
+pub(crate) fn cleanup(args: &CleanupArgs) -> Result<ExitCode, AgentError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(ProgramError::Runtime)?;
+        .map_err(AgentError::Runtime)?;
     let done = runtime.block_on(async {
         let host = LinuxHost::new(LinuxOptions {
             run_dir: args.run_dir.clone(),
@@ -70,7 +70,7 @@ pub(crate) fn cleanup(args: &CleanupArgs) -> Result<ExitCode, ProgramError> {
         let release = args.reason.as_deref().filter(|_| args.release);
         clean(&host, &args.state_dir, &args.run_dir, release)
             .await
-            .map_err(ProgramError::Cleanup)
+            .map_err(AgentError::Cleanup)
     })?;
     for line in done {
         println!("{line}");
@@ -79,16 +79,16 @@ pub(crate) fn cleanup(args: &CleanupArgs) -> Result<ExitCode, ProgramError> {
 }
 
 /// `preflight`.
-pub(crate) fn preflight(args: &PreflightArgs) -> Result<ExitCode, ProgramError> {
-    let settings = Settings {
+pub(crate) fn preflight(args: &PreflightArgs) -> Result<ExitCode, AgentError> {
+    let settings = NodeSettings {
         pod_links: args.pod_links.clone(),
         mark_mask: args.mark_mask,
-        ..Settings::default()
+        ..NodeSettings::default()
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(ProgramError::Runtime)?;
+        .map_err(AgentError::Runtime)?;
     let checks = runtime.block_on(async {
         // Asking for the kernel's backend would try it out by making a device.
         let host = LinuxHost::new(LinuxOptions {
@@ -112,7 +112,7 @@ pub(crate) fn preflight(args: &PreflightArgs) -> Result<ExitCode, ProgramError> 
     })
 }
 
-fn print(answer: &Answer, output: Output) -> ExitCode {
+fn print(answer: &ControlAnswer, output: Output) -> ExitCode {
     match output {
         Output::Json => println!(
             "{}",
@@ -130,7 +130,7 @@ fn print(answer: &Answer, output: Output) -> ExitCode {
     code(answer)
 }
 
-fn code(answer: &Answer) -> ExitCode {
+fn code(answer: &ControlAnswer) -> ExitCode {
     if answer.ok {
         ExitCode::SUCCESS
     } else {

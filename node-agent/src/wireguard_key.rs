@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use postern_intent::body::NodeIdentity;
 use postern_intent::newtypes::NewtypeError;
 use postern_intent::possession::{Claim, Proof, prove};
-use postern_intent::{KeyId, KeySet, WgKey};
+use postern_intent::{KeyId, TrustedKeys, WgKey};
 use thiserror::Error;
 use x25519_dalek::{PublicKey, StaticSecret};
 
@@ -15,7 +15,7 @@ use crate::files::{self, FileError, Readers};
 
 /// Why there is no key.
 #[derive(Debug, Error)]
-pub enum KeyFileError {
+pub enum WireGuardKeyError {
     /// The file cannot be read or written.
     #[error("the tunnel key's file cannot be kept")]
     File(#[source] FileError),
@@ -51,7 +51,7 @@ impl NodeKey {
     /// Proves to every key of the set that this key is the node's own. Not kept: keys and the node's UID change while the
     /// agent runs, and a proof costs one multiplication on the curve.
     #[must_use]
-    pub fn prove(&self, trusted: &KeySet, node: &NodeIdentity) -> Vec<(KeyId, Proof)> {
+    pub fn prove(&self, trusted: &TrustedKeys, node: &NodeIdentity) -> Vec<(KeyId, Proof)> {
         let claim = Claim {
             node: &node.name,
             uid: &node.uid,
@@ -66,8 +66,10 @@ impl NodeKey {
 /// new key carries no tunnel before the intents name it.
 ///
 /// # Errors
-/// [`KeyFileError::Random`] and [`KeyFileError::Public`]: no key can be made at all.
-pub fn load_or_make(folder: &Path) -> Result<(NodeKey, Option<KeyFileError>), KeyFileError> {
+/// [`WireGuardKeyError::Random`] and [`WireGuardKeyError::Public`]: no key can be made at all.
+pub fn load_or_make(
+    folder: &Path,
+) -> Result<(NodeKey, Option<WireGuardKeyError>), WireGuardKeyError> {
     let path = folder.join("wireguard.key");
     let mut damage = None;
     match load(&path) {
@@ -79,29 +81,29 @@ pub fn load_or_make(folder: &Path) -> Result<(NodeKey, Option<KeyFileError>), Ke
         }
     }
     let mut private = [0; 32];
-    getrandom::fill(&mut private).map_err(KeyFileError::Random)?;
+    getrandom::fill(&mut private).map_err(WireGuardKeyError::Random)?;
     let kept = files::write(&path, STANDARD.encode(private).as_bytes(), Readers::Owner);
-    let damage = damage.or(kept.map_err(KeyFileError::File).err());
+    let damage = damage.or(kept.map_err(WireGuardKeyError::File).err());
     Ok((with_public(private)?, damage))
 }
 
-fn load(path: &Path) -> Result<Option<[u8; 32]>, KeyFileError> {
-    let Some(text) = files::read(path).map_err(KeyFileError::File)? else {
+fn load(path: &Path) -> Result<Option<[u8; 32]>, WireGuardKeyError> {
+    let Some(text) = files::read(path).map_err(WireGuardKeyError::File)? else {
         return Ok(None);
     };
-    let text = String::from_utf8(text).map_err(|_| KeyFileError::Content)?;
+    let text = String::from_utf8(text).map_err(|_| WireGuardKeyError::Content)?;
     let bytes = STANDARD
         .decode(text.trim())
-        .map_err(|_| KeyFileError::Content)?;
-    let private = bytes.try_into().map_err(|_| KeyFileError::Content)?;
+        .map_err(|_| WireGuardKeyError::Content)?;
+    let private = bytes.try_into().map_err(|_| WireGuardKeyError::Content)?;
     Ok(Some(private))
 }
 
-fn with_public(private: [u8; 32]) -> Result<NodeKey, KeyFileError> {
+fn with_public(private: [u8; 32]) -> Result<NodeKey, WireGuardKeyError> {
     let public = PublicKey::from(&StaticSecret::from(private));
     Ok(NodeKey {
         private,
-        public: WgKey::from_bytes(public.to_bytes()).map_err(KeyFileError::Public)?,
+        public: WgKey::from_bytes(public.to_bytes()).map_err(WireGuardKeyError::Public)?,
     })
 }
 
@@ -129,7 +131,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("wireguard.key"), "x").unwrap();
         let (first, damage) = load_or_make(folder.path()).unwrap();
-        assert!(matches!(damage, Some(KeyFileError::Content)), "{damage:?}");
+        assert!(
+            matches!(damage, Some(WireGuardKeyError::Content)),
+            "{damage:?}"
+        );
         assert!(folder.path().join("wireguard.damaged.key").exists());
         let (second, damage) = load_or_make(folder.path()).unwrap();
         assert!(damage.is_none(), "{damage:?}");

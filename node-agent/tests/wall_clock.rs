@@ -8,11 +8,11 @@
 use ed25519_dalek::SigningKey;
 use jiff::{SignedDuration, Timestamp};
 use postern_agent::clock::Clock;
-use postern_agent::inbox::{Document, Outcome, Verifier};
+use postern_agent::inbox::{DocumentKind, DocumentOutcome, Verifier};
 use postern_agent::ledger::Ledger;
 use postern_intent::keys::KeySetDocument;
 use postern_intent::sign::sign_intent;
-use postern_intent::{KeySet, NodeDocument, Refusal};
+use postern_intent::{DocumentRefusal, NodeDocument, TrustedKeys};
 use serde_json::json;
 
 /// What the wall clock showed before somebody turned it back by two days: the test cannot turn the machine's clock, so
@@ -31,13 +31,13 @@ fn body(serial: u64, issued_at: Timestamp, not_after: Timestamp) -> NodeDocument
     .unwrap()
 }
 
-fn judge(ledger: &Ledger, body: &NodeDocument) -> Result<Outcome, Refusal> {
+fn judge(ledger: &Ledger, body: &NodeDocument) -> Result<DocumentOutcome, DocumentRefusal> {
     let key = SigningKey::from_bytes(&[7; 32]);
     let public = base64::Engine::encode(
         &base64::engine::general_purpose::STANDARD,
         key.verifying_key(),
     );
-    let keys = KeySet::from_document(&KeySetDocument {
+    let keys = TrustedKeys::from_document(&KeySetDocument {
         version: 0,
         keys: vec![public],
     })
@@ -49,7 +49,7 @@ fn judge(ledger: &Ledger, body: &NodeDocument) -> Result<Outcome, Refusal> {
         ledger: ledger.entries(),
         now: Clock::new(ledger.entries().highest_time).now(),
     };
-    verifier.judge(Document::Intent, &envelope)
+    verifier.judge(DocumentKind::Intent, &envelope)
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What is counted. `docs/operator-metrics.md` lists the names; a test compares the two.
 
 use postern_apiserver::Requests;
-use postern_crds::conditions::{ConditionType, State};
+use postern_crds::conditions::{ConditionStatus, ConditionType};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -307,7 +307,7 @@ impl OperatorMetrics {
 
 impl OperatorMetrics {
     /// How many nodes have a condition with that status.
-    pub fn counted_nodes(&self, kind: ConditionType, state: State, count: usize) {
+    pub fn counted_nodes(&self, kind: ConditionType, state: ConditionStatus, count: usize) {
         let labels = NodeLabels {
             condition: kind.as_str(),
             status: state.as_str(),
@@ -330,7 +330,7 @@ mod tests {
     use super::{OperatorMetrics, PipelineStep, RunResult, WriteLabel};
     use crate::watches::WatchedKind;
     use postern_apiserver::Requests;
-    use postern_crds::conditions::{ConditionType, State};
+    use postern_crds::conditions::{ConditionStatus, ConditionType};
 
     const DOCUMENT: &str = include_str!("../../docs/operator-metrics.md");
 
@@ -345,7 +345,7 @@ mod tests {
         metrics.wrote(WriteLabel::Intent);
         metrics.watch_failed(WatchedKind::Pod, None);
         metrics.counted(WatchedKind::Pod, 1, 0);
-        metrics.counted_nodes(ConditionType::Ready, State::True, 1);
+        metrics.counted_nodes(ConditionType::Ready, ConditionStatus::True, 1);
         requests.count("GET", "200");
         let mut text = String::new();
         encode(&mut text, &registry).expect("text");

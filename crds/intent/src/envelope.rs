@@ -24,7 +24,7 @@ pub enum PayloadType {
     Cluster,
     /// A [`Release`](crate::sign::Release).
     Release,
-    /// A [`KeySet`](crate::KeySet).
+    /// A [`TrustedKeys`](crate::TrustedKeys).
     KeySet,
 }
 
@@ -44,19 +44,19 @@ impl PayloadType {
 /// The envelope as it is published: JSON with a base64 payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Envelope {
+pub struct DsseEnvelope {
     /// The media type of the payload.
     pub payload_type: String,
     /// Base64 of the signed bytes.
     pub payload: String,
     /// One signature by each signing key.
-    pub signatures: Vec<Signature>,
+    pub signatures: Vec<DsseSignature>,
 }
 
 /// One signature of an envelope.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Signature {
+pub struct DsseSignature {
     /// Which key made it. A hint: verification tries trusted keys only.
     pub keyid: KeyId,
     /// Base64 of the 64 bytes of an Ed25519 signature (RFC 8032).
@@ -97,7 +97,7 @@ pub fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8
     out
 }
 
-impl Envelope {
+impl DsseEnvelope {
     /// The exact bytes that were signed.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Who may sign. Public keys are given at installation, pinned at first use, and changed by a [`KeySet`] that a
+//! Who may sign. Public keys are given at installation, pinned at first use, and changed by a [`TrustedKeys`] that a
 //! current key signs, or by root on the node's socket.
 
 use std::collections::BTreeMap;
@@ -41,7 +41,7 @@ impl fmt::Display for KeyId {
 
 /// Why a public key was refused.
 #[derive(Debug, Error)]
-pub enum KeyError {
+pub enum PublicKeyError {
     /// It is no PEM of an Ed25519 public key (RFC 8410).
     #[error("the text is not the PEM of an Ed25519 public key")]
     Pem(#[source] ed25519_dalek::pkcs8::spki::Error),
@@ -65,20 +65,20 @@ pub struct KeySetDocument {
 
 /// The keys that a node trusts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct KeySet {
+pub struct TrustedKeys {
     version: u64,
     keys: BTreeMap<KeyId, VerifyingKey>,
 }
 
-impl KeySet {
+impl TrustedKeys {
     /// The keys given at installation: version 0.
     ///
     /// # Errors
-    /// [`KeyError`] for the first key that cannot be used.
-    pub fn installed<'a>(pems: impl IntoIterator<Item = &'a str>) -> Result<Self, KeyError> {
+    /// [`PublicKeyError`] for the first key that cannot be used.
+    pub fn installed<'a>(pems: impl IntoIterator<Item = &'a str>) -> Result<Self, PublicKeyError> {
         let mut keys = BTreeMap::new();
         for pem in pems {
-            let key = VerifyingKey::from_public_key_pem(pem).map_err(KeyError::Pem)?;
+            let key = VerifyingKey::from_public_key_pem(pem).map_err(PublicKeyError::Pem)?;
             insert(&mut keys, key)?;
         }
         Ok(Self { version: 0, keys })
@@ -87,15 +87,17 @@ impl KeySet {
     /// The keys of a document.
     ///
     /// # Errors
-    /// [`KeyError`] for the first key that cannot be used.
-    pub fn from_document(document: &KeySetDocument) -> Result<Self, KeyError> {
+    /// [`PublicKeyError`] for the first key that cannot be used.
+    pub fn from_document(document: &KeySetDocument) -> Result<Self, PublicKeyError> {
         let mut keys = BTreeMap::new();
         for text in &document.keys {
-            let bytes = STANDARD.decode(text).map_err(|_| KeyError::Encoding)?;
-            let bytes: [u8; 32] = bytes.try_into().map_err(|_| KeyError::Encoding)?;
+            let bytes = STANDARD
+                .decode(text)
+                .map_err(|_| PublicKeyError::Encoding)?;
+            let bytes: [u8; 32] = bytes.try_into().map_err(|_| PublicKeyError::Encoding)?;
             insert(
                 &mut keys,
-                VerifyingKey::from_bytes(&bytes).map_err(|_| KeyError::Encoding)?,
+                VerifyingKey::from_bytes(&bytes).map_err(|_| PublicKeyError::Encoding)?,
             )?;
         }
         Ok(Self {
@@ -141,10 +143,13 @@ impl KeySet {
     }
 }
 
-fn insert(keys: &mut BTreeMap<KeyId, VerifyingKey>, key: VerifyingKey) -> Result<(), KeyError> {
+fn insert(
+    keys: &mut BTreeMap<KeyId, VerifyingKey>,
+    key: VerifyingKey,
+) -> Result<(), PublicKeyError> {
     // `VerifyingKey::from_bytes` accepts low-order points such as 32 zero bytes.
     if key.is_weak() {
-        return Err(KeyError::Weak);
+        return Err(PublicKeyError::Weak);
     }
     keys.insert(KeyId::of(&key), key);
     Ok(())

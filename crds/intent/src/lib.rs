@@ -1,6 +1,6 @@
 //! The signed document that tells one node what to do.
 //!
-//! The bytes that were signed are the bytes that are parsed: an [`Envelope`] (DSSE) carries the
+//! The bytes that were signed are the bytes that are parsed: a [`DsseEnvelope`] (DSSE) carries the
 //! gzip of a JSON document, [`verify`] is the only maker of a [`Verified`] one, and a node acts on a [`Body`]: its own
 //! document joined with the one that all nodes read.
 //!
@@ -29,11 +29,11 @@ pub mod special_use;
 pub mod verify;
 
 pub use body::{Body, ClusterDocument, NodeDocument};
-pub use envelope::Envelope;
+pub use envelope::DsseEnvelope;
 pub use hex::hex;
-pub use keys::{KeyId, KeySet};
+pub use keys::{KeyId, TrustedKeys};
 pub use newtypes::{
     Address, ExitName, IfName, Mark, Namespace, NodeName, NodeUid, PodName, Prefix, ScopeId,
     SectionDigest, Serial, TableId, Uid, WgKey,
 };
-pub use verify::{Refusal, Verified};
+pub use verify::{DocumentRefusal, Verified};

@@ -18,7 +18,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use thiserror::Error;
 
-use crate::keys::{KeyId, KeySet};
+use crate::keys::{KeyId, TrustedKeys};
 use crate::newtypes::{NodeName, NodeUid, WgKey};
 
 /// No other use of the secret has this label.
@@ -60,7 +60,7 @@ impl fmt::Display for Proof {
 
 /// What the node does: a proof for every key that it trusts, by the key's id. `private` belongs to the claim's key.
 #[must_use]
-pub fn prove(private: &[u8; 32], trusted: &KeySet, claim: &Claim<'_>) -> Vec<(KeyId, Proof)> {
+pub fn prove(private: &[u8; 32], trusted: &TrustedKeys, claim: &Claim<'_>) -> Vec<(KeyId, Proof)> {
     let proofs = trusted.ids().filter_map(|id| {
         let operator = trusted.get(id)?.to_montgomery();
         let secret = operator.mul_clamped(*private);

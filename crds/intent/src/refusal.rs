@@ -6,12 +6,12 @@ use thiserror::Error;
 
 use crate::body::{FORMAT_VERSION, Inconsistency};
 use crate::envelope::{ENVELOPE_LIMIT, PayloadError};
-use crate::keys::KeyError;
+use crate::keys::PublicKeyError;
 use crate::newtypes::Serial;
 
 /// Why a document was refused. What was in force stays in force.
 #[derive(Debug, Error)]
-pub enum Refusal {
+pub enum DocumentRefusal {
     /// The file or field is no envelope.
     #[error("the envelope is not JSON of the expected form")]
     Malformed(#[source] serde_json::Error),
@@ -137,13 +137,13 @@ pub enum Refusal {
     },
     /// A key set with a key that cannot be used, or with none.
     #[error("the key set cannot be used")]
-    KeySet(#[source] KeyError),
+    KeySet(#[source] PublicKeyError),
     /// A key set without keys would lock the node out for ever.
     #[error("the key set is empty")]
     EmptyKeySet,
 }
 
-impl Refusal {
+impl DocumentRefusal {
     /// Could the same bytes be good a moment later: when the clock was put right, or when the key's document came?
     #[must_use]
     pub const fn may_pass(&self) -> bool {
@@ -188,14 +188,14 @@ impl Refusal {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RefusalRecord {
-    /// [`Refusal::reason`].
+    /// [`DocumentRefusal::reason`].
     pub reason: &'static str,
     /// The refusal and its causes, outermost first.
     pub message: String,
 }
 
-impl From<&Refusal> for RefusalRecord {
-    fn from(refusal: &Refusal) -> Self {
+impl From<&DocumentRefusal> for RefusalRecord {
+    fn from(refusal: &DocumentRefusal) -> Self {
         let mut message = refusal.to_string();
         let mut source = std::error::Error::source(refusal);
         while let Some(cause) = source {

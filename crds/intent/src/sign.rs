@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::body::{ClusterDocument, NodeDocument, NodeIdentity};
 use crate::envelope::{
-    Envelope, PayloadError, PayloadType, Signature, pack, pre_authentication_encoding,
+    DsseEnvelope, DsseSignature, PayloadError, PayloadType, pack, pre_authentication_encoding,
 };
 use crate::keys::{KeyId, KeySetDocument};
 use crate::newtypes::Serial;
@@ -52,19 +52,19 @@ pub fn sign_bytes(
     kind: PayloadType,
     payload: &[u8],
     keys: &[SigningKey],
-) -> Result<Envelope, SignError> {
+) -> Result<DsseEnvelope, SignError> {
     if keys.is_empty() {
         return Err(SignError::NoKey);
     }
     let signed = pre_authentication_encoding(kind.media_type(), payload);
     let signatures = keys
         .iter()
-        .map(|key| Signature {
+        .map(|key| DsseSignature {
             keyid: KeyId::of(&key.verifying_key()),
             sig: STANDARD.encode(key.sign(&signed).to_bytes()),
         })
         .collect();
-    Ok(Envelope {
+    Ok(DsseEnvelope {
         payload_type: kind.media_type().to_owned(),
         payload: STANDARD.encode(payload),
         signatures,
@@ -75,7 +75,10 @@ pub fn sign_bytes(
 ///
 /// # Errors
 /// [`SignError`].
-pub fn sign_intent(document: &NodeDocument, keys: &[SigningKey]) -> Result<Envelope, SignError> {
+pub fn sign_intent(
+    document: &NodeDocument,
+    keys: &[SigningKey],
+) -> Result<DsseEnvelope, SignError> {
     sign_packed(PayloadType::Intent, document, keys)
 }
 
@@ -86,7 +89,7 @@ pub fn sign_intent(document: &NodeDocument, keys: &[SigningKey]) -> Result<Envel
 pub fn sign_cluster(
     document: &ClusterDocument,
     keys: &[SigningKey],
-) -> Result<Envelope, SignError> {
+) -> Result<DsseEnvelope, SignError> {
     sign_packed(PayloadType::Cluster, document, keys)
 }
 
@@ -94,7 +97,7 @@ fn sign_packed(
     kind: PayloadType,
     document: &impl Serialize,
     keys: &[SigningKey],
-) -> Result<Envelope, SignError> {
+) -> Result<DsseEnvelope, SignError> {
     let json = serde_json::to_vec(document).map_err(SignError::Json)?;
     sign_bytes(kind, &pack(&json).map_err(SignError::Pack)?, keys)
 }
@@ -103,7 +106,7 @@ fn sign_packed(
 ///
 /// # Errors
 /// [`SignError`].
-pub fn sign_release(release: &Release, keys: &[SigningKey]) -> Result<Envelope, SignError> {
+pub fn sign_release(release: &Release, keys: &[SigningKey]) -> Result<DsseEnvelope, SignError> {
     sign_bytes(
         PayloadType::Release,
         &serde_json::to_vec(release).map_err(SignError::Json)?,
@@ -115,7 +118,10 @@ pub fn sign_release(release: &Release, keys: &[SigningKey]) -> Result<Envelope, 
 ///
 /// # Errors
 /// [`SignError`].
-pub fn sign_key_set(document: &KeySetDocument, keys: &[SigningKey]) -> Result<Envelope, SignError> {
+pub fn sign_key_set(
+    document: &KeySetDocument,
+    keys: &[SigningKey],
+) -> Result<DsseEnvelope, SignError> {
     sign_bytes(
         PayloadType::KeySet,
         &serde_json::to_vec(document).map_err(SignError::Json)?,

@@ -7,25 +7,25 @@ use serde::de::DeserializeOwned;
 
 use crate::body::{Body, ClusterDocument, NodeDocument, NodeIdentity};
 use crate::envelope::{
-    ENVELOPE_LIMIT, Envelope, PayloadError, PayloadType, pre_authentication_encoding, unpack,
+    DsseEnvelope, ENVELOPE_LIMIT, PayloadError, PayloadType, pre_authentication_encoding, unpack,
 };
-use crate::keys::{KeySet, KeySetDocument};
+use crate::keys::{KeySetDocument, TrustedKeys};
 use crate::newtypes::Serial;
 use crate::published::{joinable, parse, parse_document, verify_name};
 use crate::sign::Release;
 
-pub use crate::refusal::{Refusal, RefusalRecord};
+pub use crate::refusal::{DocumentRefusal, RefusalRecord};
 
 /// How far ahead of now `issuedAt` may lie: clocks of operator and node differ.
 pub const SKEW_ALLOWANCE: SignedDuration = SignedDuration::from_secs(60);
 
 /// What the node knows when it verifies.
 #[derive(Debug, Clone)]
-pub struct Context<'a> {
+pub struct VerifyContext<'a> {
     /// Who this node is, from its token's claim.
     pub node: &'a NodeIdentity,
     /// The keys that it trusts.
-    pub keys: &'a KeySet,
+    pub keys: &'a TrustedKeys,
     /// The highest of the wall clock and the highest time that the ledger has seen.
     pub now: Timestamp,
     /// The last document that was accepted, or nothing on a new ledger.
@@ -65,27 +65,27 @@ impl<T> Verified<T> {
 /// Parses an envelope.
 ///
 /// # Errors
-/// [`Refusal::Oversized`], [`Refusal::Malformed`].
-pub fn parse_envelope(json: &[u8]) -> Result<Envelope, Refusal> {
+/// [`DocumentRefusal::Oversized`], [`DocumentRefusal::Malformed`].
+pub fn parse_envelope(json: &[u8]) -> Result<DsseEnvelope, DocumentRefusal> {
     if json.len() as u64 > ENVELOPE_LIMIT {
-        return Err(Refusal::Oversized);
+        return Err(DocumentRefusal::Oversized);
     }
-    serde_json::from_slice(json).map_err(Refusal::Malformed)
+    serde_json::from_slice(json).map_err(DocumentRefusal::Malformed)
 }
 
 /// Verifies a node's document.
 ///
 /// # Errors
-/// Every [`Refusal`] but those of key sets and of [`join`].
+/// Every [`DocumentRefusal`] but those of key sets and of [`join`].
 pub fn verify_intent(
-    envelope: &Envelope,
-    context: &Context<'_>,
-) -> Result<Verified<NodeDocument>, Refusal> {
+    envelope: &DsseEnvelope,
+    context: &VerifyContext<'_>,
+) -> Result<Verified<NodeDocument>, DocumentRefusal> {
     let document: NodeDocument = open(envelope, PayloadType::Intent, context.keys)?;
-    document.check().map_err(Refusal::Inconsistent)?;
-    let digest = envelope.digest().map_err(Refusal::Payload)?;
+    document.check().map_err(DocumentRefusal::Inconsistent)?;
+    let digest = envelope.digest().map_err(DocumentRefusal::Payload)?;
     verify_addressee(&document.node, context.node)?;
-    let stamp = Stamp {
+    let stamp = DocumentHeader {
         serial: document.serial,
         issued_at: document.issued_at,
         not_after: document.not_after,
@@ -99,17 +99,17 @@ pub fn verify_intent(
 /// accepted.
 ///
 /// # Errors
-/// Every [`Refusal`] but those of addressees, key sets and of [`join`].
+/// Every [`DocumentRefusal`] but those of addressees, key sets and of [`join`].
 pub fn verify_cluster(
-    envelope: &Envelope,
-    keys: &KeySet,
+    envelope: &DsseEnvelope,
+    keys: &TrustedKeys,
     now: Timestamp,
     last: Option<Accepted<'_>>,
-) -> Result<Verified<ClusterDocument>, Refusal> {
+) -> Result<Verified<ClusterDocument>, DocumentRefusal> {
     let document: ClusterDocument = open(envelope, PayloadType::Cluster, keys)?;
-    document.check().map_err(Refusal::Inconsistent)?;
-    let digest = envelope.digest().map_err(Refusal::Payload)?;
-    let stamp = Stamp {
+    document.check().map_err(DocumentRefusal::Inconsistent)?;
+    let digest = envelope.digest().map_err(DocumentRefusal::Payload)?;
+    let stamp = DocumentHeader {
         serial: document.serial,
         issued_at: document.issued_at,
         not_after: document.not_after,
@@ -125,11 +125,11 @@ pub fn verify_cluster(
 /// # Errors
 /// As [`verify_intent`].
 pub fn verify_published_intent(
-    envelope: &Envelope,
-    keys: &KeySet,
-) -> Result<Verified<NodeDocument>, Refusal> {
+    envelope: &DsseEnvelope,
+    keys: &TrustedKeys,
+) -> Result<Verified<NodeDocument>, DocumentRefusal> {
     let unverified: NodeDocument = unverified(envelope)?;
-    let context = Context {
+    let context = VerifyContext {
         node: &unverified.node,
         keys,
         now: unverified.issued_at,
@@ -143,26 +143,26 @@ pub fn verify_published_intent(
 /// # Errors
 /// As [`verify_cluster`].
 pub fn verify_published_cluster(
-    envelope: &Envelope,
-    keys: &KeySet,
-) -> Result<Verified<ClusterDocument>, Refusal> {
+    envelope: &DsseEnvelope,
+    keys: &TrustedKeys,
+) -> Result<Verified<ClusterDocument>, DocumentRefusal> {
     let unverified: ClusterDocument = unverified(envelope)?;
     verify_cluster(envelope, keys, unverified.issued_at, None)
 }
 
-fn unverified<T: DeserializeOwned>(envelope: &Envelope) -> Result<T, Refusal> {
-    let packed = envelope.payload_bytes().map_err(Refusal::Payload)?;
-    parse(&unpack(&packed).map_err(Refusal::Payload)?)
+fn unverified<T: DeserializeOwned>(envelope: &DsseEnvelope) -> Result<T, DocumentRefusal> {
+    let packed = envelope.payload_bytes().map_err(DocumentRefusal::Payload)?;
+    parse(&unpack(&packed).map_err(DocumentRefusal::Payload)?)
 }
 
 /// Joins a node's document with the cluster document that the node has. The digest is the node's document's.
 ///
 /// # Errors
-/// [`Refusal::ClusterAwaited`], [`Refusal::FormerLineage`].
+/// [`DocumentRefusal::ClusterAwaited`], [`DocumentRefusal::FormerLineage`].
 pub fn join(
     node: &Verified<NodeDocument>,
     cluster: Option<&Verified<ClusterDocument>>,
-) -> Result<Verified<Body>, Refusal> {
+) -> Result<Verified<Body>, DocumentRefusal> {
     let cluster = cluster.map(Verified::get);
     let cluster = joinable(&node.document, cluster)?;
     Ok(Verified {
@@ -172,14 +172,14 @@ pub fn join(
 }
 
 fn open<T: DeserializeOwned>(
-    envelope: &Envelope,
+    envelope: &DsseEnvelope,
     kind: PayloadType,
-    keys: &KeySet,
-) -> Result<T, Refusal> {
+    keys: &TrustedKeys,
+) -> Result<T, DocumentRefusal> {
     let packed = verify_signature(envelope, kind, keys)?;
     let json = unpack(&packed).map_err(|error| match error {
-        PayloadError::TooLarge => Refusal::TooLarge,
-        other => Refusal::Payload(other),
+        PayloadError::TooLarge => DocumentRefusal::TooLarge,
+        other => DocumentRefusal::Payload(other),
     })?;
     parse_document(&json)
 }
@@ -187,16 +187,16 @@ fn open<T: DeserializeOwned>(
 /// Verifies a release.
 ///
 /// # Errors
-/// Every [`Refusal`] but those of key sets.
+/// Every [`DocumentRefusal`] but those of key sets.
 pub fn verify_release(
-    envelope: &Envelope,
-    context: &Context<'_>,
-) -> Result<Verified<Release>, Refusal> {
+    envelope: &DsseEnvelope,
+    context: &VerifyContext<'_>,
+) -> Result<Verified<Release>, DocumentRefusal> {
     let json = verify_signature(envelope, PayloadType::Release, context.keys)?;
     let document: Release = parse(&json)?;
-    let digest = envelope.digest().map_err(Refusal::Payload)?;
+    let digest = envelope.digest().map_err(DocumentRefusal::Payload)?;
     verify_addressee(&document.node, context.node)?;
-    let stamp = Stamp {
+    let stamp = DocumentHeader {
         serial: document.serial,
         issued_at: document.issued_at,
         not_after: document.not_after,
@@ -209,45 +209,48 @@ pub fn verify_release(
 /// Verifies a key set: signed by a current key and newer than the pinned one.
 ///
 /// # Errors
-/// [`Refusal`].
-pub fn verify_key_set(envelope: &Envelope, pinned: &KeySet) -> Result<Verified<KeySet>, Refusal> {
+/// [`DocumentRefusal`].
+pub fn verify_key_set(
+    envelope: &DsseEnvelope,
+    pinned: &TrustedKeys,
+) -> Result<Verified<TrustedKeys>, DocumentRefusal> {
     let json = verify_signature(envelope, PayloadType::KeySet, pinned)?;
     let document: KeySetDocument = parse(&json)?;
     if document.version <= pinned.version() {
-        return Err(Refusal::KeySetVersion {
+        return Err(DocumentRefusal::KeySetVersion {
             found: document.version,
             pinned: pinned.version(),
         });
     }
-    let keys = KeySet::from_document(&document).map_err(Refusal::KeySet)?;
+    let keys = TrustedKeys::from_document(&document).map_err(DocumentRefusal::KeySet)?;
     if keys.is_empty() {
-        return Err(Refusal::EmptyKeySet);
+        return Err(DocumentRefusal::EmptyKeySet);
     }
     Ok(Verified {
         document: keys,
-        digest: envelope.digest().map_err(Refusal::Payload)?,
+        digest: envelope.digest().map_err(DocumentRefusal::Payload)?,
     })
 }
 
 fn verify_signature(
-    envelope: &Envelope,
+    envelope: &DsseEnvelope,
     kind: PayloadType,
-    keys: &KeySet,
-) -> Result<Vec<u8>, Refusal> {
+    keys: &TrustedKeys,
+) -> Result<Vec<u8>, DocumentRefusal> {
     if envelope.payload_type != kind.media_type() {
-        return Err(Refusal::PayloadType {
+        return Err(DocumentRefusal::PayloadType {
             found: envelope.payload_type.clone(),
             expected: kind.media_type(),
         });
     }
-    let payload = envelope.payload_bytes().map_err(Refusal::Payload)?;
+    let payload = envelope.payload_bytes().map_err(DocumentRefusal::Payload)?;
     let signed = pre_authentication_encoding(&envelope.payload_type, &payload);
-    let mut named_a_trusted_key = Trust::None;
+    let mut named_a_trusted_key = KeyMatch::None;
     for signature in &envelope.signatures {
         let Some(key) = keys.get(&signature.keyid) else {
             continue;
         };
-        named_a_trusted_key = Trust::Named;
+        named_a_trusted_key = KeyMatch::Named;
         let Ok(bytes) = STANDARD.decode(&signature.sig) else {
             continue;
         };
@@ -262,8 +265,8 @@ fn verify_signature(
         }
     }
     Err(match named_a_trusted_key {
-        Trust::Named => Refusal::BadSignature,
-        Trust::None => Refusal::UnknownKey {
+        KeyMatch::Named => DocumentRefusal::BadSignature,
+        KeyMatch::None => DocumentRefusal::UnknownKey {
             found: envelope
                 .signatures
                 .iter()
@@ -273,15 +276,15 @@ fn verify_signature(
     })
 }
 
-enum Trust {
+enum KeyMatch {
     None,
     Named,
 }
 
-fn verify_addressee(found: &NodeIdentity, own: &NodeIdentity) -> Result<(), Refusal> {
+fn verify_addressee(found: &NodeIdentity, own: &NodeIdentity) -> Result<(), DocumentRefusal> {
     verify_name(found, &own.name)?;
     if found.uid != own.uid {
-        return Err(Refusal::WrongNodeUid {
+        return Err(DocumentRefusal::WrongNodeUid {
             found: found.uid.to_string(),
             own: own.uid.to_string(),
         });
@@ -290,30 +293,30 @@ fn verify_addressee(found: &NodeIdentity, own: &NodeIdentity) -> Result<(), Refu
 }
 
 /// What intents, cluster documents and releases have in common.
-struct Stamp<'a> {
+struct DocumentHeader<'a> {
     serial: Serial,
     issued_at: Timestamp,
     not_after: Timestamp,
     digest: &'a str,
 }
 
-impl Stamp<'_> {
-    fn verify(&self, now: Timestamp, last: Option<Accepted<'_>>) -> Result<(), Refusal> {
+impl DocumentHeader<'_> {
+    fn verify(&self, now: Timestamp, last: Option<Accepted<'_>>) -> Result<(), DocumentRefusal> {
         if self.issued_at.duration_since(now) > SKEW_ALLOWANCE {
-            return Err(Refusal::FromTheFuture {
+            return Err(DocumentRefusal::FromTheFuture {
                 issued_at: self.issued_at,
                 now,
             });
         }
         if let Some(last) = &last {
             if self.serial < last.serial {
-                return Err(Refusal::Replayed {
+                return Err(DocumentRefusal::Replayed {
                     found: self.serial,
                     last: last.serial,
                 });
             }
             if self.serial == last.serial && self.digest != last.digest {
-                return Err(Refusal::Equivocation {
+                return Err(DocumentRefusal::Equivocation {
                     serial: self.serial,
                     last: last.digest.to_owned(),
                     found: self.digest.to_owned(),
@@ -321,7 +324,7 @@ impl Stamp<'_> {
             }
         }
         if self.not_after <= now {
-            return Err(Refusal::Expired {
+            return Err(DocumentRefusal::Expired {
                 not_after: self.not_after,
                 now,
             });

@@ -11,8 +11,12 @@ use jiff::{SignedDuration, Timestamp};
 use postern_intent::body::{Cluster, FORMAT_VERSION, NodeIdentity};
 use postern_intent::published::{read_cluster, read_intent};
 use postern_intent::sign::{sign_cluster, sign_intent};
-use postern_intent::verify::{Accepted, Context, Verified, join, verify_cluster, verify_intent};
-use postern_intent::{Body, ClusterDocument, Envelope, KeySet, NodeDocument, Refusal, Serial};
+use postern_intent::verify::{
+    Accepted, Verified, VerifyContext, join, verify_cluster, verify_intent,
+};
+use postern_intent::{
+    Body, ClusterDocument, DocumentRefusal, DsseEnvelope, NodeDocument, Serial, TrustedKeys,
+};
 
 fn key(seed: u8) -> SigningKey {
     SigningKey::from_bytes(&[seed; 32])
@@ -67,25 +71,28 @@ fn intent(cluster_serial: u64) -> NodeDocument {
     }
 }
 
-fn keys() -> KeySet {
+fn keys() -> TrustedKeys {
     let public = key(1).verifying_key();
     let pem = public.to_public_key_pem(LineEnding::LF).unwrap();
-    KeySet::installed([pem.as_str()]).unwrap()
+    TrustedKeys::installed([pem.as_str()]).unwrap()
 }
 
-fn verified(envelope: &Envelope) -> Result<Verified<ClusterDocument>, Refusal> {
+fn verified(envelope: &DsseEnvelope) -> Result<Verified<ClusterDocument>, DocumentRefusal> {
     verify_cluster(envelope, &keys(), now(), None)
 }
 
-fn signed(document: &ClusterDocument) -> Envelope {
+fn signed(document: &ClusterDocument) -> DsseEnvelope {
     sign_cluster(document, &[key(1)]).unwrap()
 }
 
-fn joined(intent: &NodeDocument, cluster: Option<&ClusterDocument>) -> Result<Body, Refusal> {
+fn joined(
+    intent: &NodeDocument,
+    cluster: Option<&ClusterDocument>,
+) -> Result<Body, DocumentRefusal> {
     let envelope = sign_intent(intent, &[key(1)]).unwrap();
     let own = verify_intent(
         &envelope,
-        &Context {
+        &VerifyContext {
             node: &identity(),
             keys: &keys(),
             now: now(),

@@ -8,7 +8,7 @@ use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::EncodePublicKey as _;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use postern_intent::possession::{Claim, Proof, is_proved, prove};
-use postern_intent::{KeyId, KeySet, NodeName, NodeUid, WgKey};
+use postern_intent::{KeyId, NodeName, NodeUid, TrustedKeys, WgKey};
 
 /// The private key of a node, and its public half (RFC 7748, section 6.1: Alice).
 const PRIVATE: [u8; 32] = [
@@ -24,10 +24,10 @@ fn signing(seed: u8) -> SigningKey {
     SigningKey::from_bytes(&[seed; 32])
 }
 
-fn trusted(keys: &[SigningKey]) -> KeySet {
+fn trusted(keys: &[SigningKey]) -> TrustedKeys {
     let pem = |key: &SigningKey| key.verifying_key().to_public_key_pem(LineEnding::LF);
     let pems: Vec<String> = keys.iter().map(|key| pem(key).unwrap()).collect();
-    KeySet::installed(pems.iter().map(String::as_str)).unwrap()
+    TrustedKeys::installed(pems.iter().map(String::as_str)).unwrap()
 }
 
 struct Node {

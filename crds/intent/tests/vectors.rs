@@ -21,15 +21,15 @@ use postern_intent::envelope::{
 use postern_intent::keys::KeySetDocument;
 use postern_intent::sign::{Release, sign_bytes, sign_intent, sign_key_set, sign_release};
 use postern_intent::verify::{
-    Accepted, Context, parse_envelope, verify_intent, verify_key_set, verify_release,
+    Accepted, VerifyContext, parse_envelope, verify_intent, verify_key_set, verify_release,
 };
-use postern_intent::{Envelope, KeyId, KeySet, NodeDocument, Refusal, Serial};
+use postern_intent::{DocumentRefusal, DsseEnvelope, KeyId, NodeDocument, Serial, TrustedKeys};
 
 fn key(seed: u8) -> SigningKey {
     SigningKey::from_bytes(&[seed; 32])
 }
 
-fn trusting(keys: &[&SigningKey]) -> KeySet {
+fn trusting(keys: &[&SigningKey]) -> TrustedKeys {
     let pems: Vec<String> = keys
         .iter()
         .map(|key| {
@@ -37,7 +37,7 @@ fn trusting(keys: &[&SigningKey]) -> KeySet {
             public.to_public_key_pem(LineEnding::LF).expect("a PEM")
         })
         .collect();
-    KeySet::installed(pems.iter().map(String::as_str)).expect("a key set")
+    TrustedKeys::installed(pems.iter().map(String::as_str)).expect("a key set")
 }
 
 fn now() -> Timestamp {
@@ -78,18 +78,21 @@ fn body() -> NodeDocument {
     }
 }
 
-fn signed(body: &NodeDocument) -> Envelope {
+fn signed(body: &NodeDocument) -> DsseEnvelope {
     sign_intent(body, &[key(1)]).expect("an envelope")
 }
 
 /// What a node says that trusts key 1 and has seen nothing yet.
-fn verify(envelope: &Envelope) -> Result<NodeDocument, Refusal> {
+fn verify(envelope: &DsseEnvelope) -> Result<NodeDocument, DocumentRefusal> {
     verify_after(envelope, None)
 }
 
-fn verify_after(envelope: &Envelope, last: Option<Accepted<'_>>) -> Result<NodeDocument, Refusal> {
+fn verify_after(
+    envelope: &DsseEnvelope,
+    last: Option<Accepted<'_>>,
+) -> Result<NodeDocument, DocumentRefusal> {
     let (node, keys) = (identity(), trusting(&[&key(1)]));
-    let context = Context {
+    let context = VerifyContext {
         node: &node,
         keys: &keys,
         now: now(),
@@ -98,7 +101,7 @@ fn verify_after(envelope: &Envelope, last: Option<Accepted<'_>>) -> Result<NodeD
     verify_intent(envelope, &context).map(|verified| verified.get().clone())
 }
 
-fn reason(result: Result<NodeDocument, Refusal>) -> &'static str {
+fn reason(result: Result<NodeDocument, DocumentRefusal>) -> &'static str {
     match result {
         Ok(_) => "accepted",
         Err(refusal) => refusal.reason(),
@@ -134,7 +137,7 @@ fn no_byte_of_the_payload_can_be_changed() {
         for bit in 0..8 {
             let mut tampered = payload.clone();
             tampered[place] ^= 1 << bit;
-            let changed = Envelope {
+            let changed = DsseEnvelope {
                 payload: STANDARD.encode(&tampered),
                 ..envelope.clone()
             };
@@ -273,7 +276,7 @@ fn during_a_rotation_one_of_two_signatures_is_enough() {
     let both = sign_intent(&body(), &[key(1), key(2)]).expect("an envelope");
     assert_eq!(reason(verify(&both)), "accepted");
     let (node, keys) = (identity(), trusting(&[&key(2)]));
-    let context = Context {
+    let context = VerifyContext {
         node: &node,
         keys: &keys,
         now: now(),
@@ -290,7 +293,7 @@ fn a_rotated_key_set_ends_the_trust_in_the_old_key() {
     let envelope = sign_key_set(&document, &[key(1)]).expect("an envelope");
     let rotated = verify_key_set(&envelope, &pinned).expect("a key set");
     let node = identity();
-    let context = Context {
+    let context = VerifyContext {
         node: &node,
         keys: rotated.get(),
         now: now(),
@@ -341,13 +344,13 @@ fn a_document_of_one_kind_is_never_taken_for_another() {
     };
     let release = sign_release(&release, &[key(1)]).expect("an envelope");
     assert_eq!(reason(verify(&release)), "PayloadType");
-    let relabelled = Envelope {
+    let relabelled = DsseEnvelope {
         payload_type: PayloadType::Intent.media_type().to_owned(),
         ..release.clone()
     };
     assert_eq!(reason(verify(&relabelled)), "BadSignature");
     let (node, keys) = (identity(), trusting(&[&key(1)]));
-    let context = Context {
+    let context = VerifyContext {
         node: &node,
         keys: &keys,
         now: now(),

@@ -6,7 +6,7 @@
 
 use std::fmt::Display;
 
-use postern_intent::body::{Access, BlockedReason, Protocol};
+use postern_intent::body::{Access, BlockedReason, RuleProtocol};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
@@ -20,6 +20,6 @@ fn is_told<T: DeserializeOwned + Display>(words: &[&str]) {
 #[test]
 fn accesses_protocols_and_reasons_are_told_in_the_words_of_documents() {
     is_told::<Access>(&["Allow", "Deny"]);
-    is_told::<Protocol>(&["TCP", "UDP", "SCTP", "ICMP"]);
+    is_told::<RuleProtocol>(&["TCP", "UDP", "SCTP", "ICMP"]);
     is_told::<BlockedReason>(&["NoExit", "NoPeerKey", "PolicyRefused", "NamespaceDeny"]);
 }

@@ -10,7 +10,7 @@ const MESSAGE_LIMIT: usize = 4096;
 
 /// Status of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
+pub enum ConditionStatus {
     /// It holds.
     True,
     /// It does not.
@@ -19,7 +19,7 @@ pub enum State {
     Unknown,
 }
 
-impl State {
+impl ConditionStatus {
     /// The status as it stands in a condition.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -37,7 +37,7 @@ pub struct Finding {
     /// What it is about.
     pub kind: ConditionType,
     /// Whether it holds.
-    pub state: State,
+    pub state: ConditionStatus,
     /// Why, for programs.
     pub reason: Reason,
     /// Why, for people; cut at 4096 characters.
@@ -48,22 +48,27 @@ impl Finding {
     /// It holds.
     #[must_use]
     pub fn yes(kind: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
-        Self::new(kind, State::True, reason, message)
+        Self::new(kind, ConditionStatus::True, reason, message)
     }
 
     /// It does not hold.
     #[must_use]
     pub fn no(kind: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
-        Self::new(kind, State::False, reason, message)
+        Self::new(kind, ConditionStatus::False, reason, message)
     }
 
     /// It is not decided yet.
     #[must_use]
     pub fn unknown(kind: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
-        Self::new(kind, State::Unknown, reason, message)
+        Self::new(kind, ConditionStatus::Unknown, reason, message)
     }
 
-    fn new(kind: ConditionType, state: State, reason: Reason, message: impl Into<String>) -> Self {
+    fn new(
+        kind: ConditionType,
+        state: ConditionStatus,
+        reason: Reason,
+        message: impl Into<String>,
+    ) -> Self {
         Self {
             kind,
             state,
@@ -123,7 +128,7 @@ pub fn find(conditions: &[Condition], kind: ConditionType) -> Option<&Condition>
 /// Whether the condition is there and holds.
 #[must_use]
 pub fn is_true(conditions: &[Condition], kind: ConditionType) -> bool {
-    find(conditions, kind).is_some_and(|entry| entry.status == State::True.as_str())
+    find(conditions, kind).is_some_and(|entry| entry.status == ConditionStatus::True.as_str())
 }
 
 /// Whether the condition was found for this generation or a later one; a stale one says nothing.

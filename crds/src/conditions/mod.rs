@@ -9,5 +9,5 @@ mod reason;
 mod vocabulary;
 
 pub use kind::ConditionType;
-pub use list::{Finding, State, find, is_current, is_true, set};
+pub use list::{ConditionStatus, Finding, find, is_current, is_true, set};
 pub use reason::Reason;

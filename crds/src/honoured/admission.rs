@@ -6,7 +6,7 @@
 
 use serde_json::{Value, json};
 
-use super::table::{FIELDS, Field, Honoured};
+use super::table::{FIELDS, Honoured, HonouredField};
 
 /// One admission policy with its binding for each kind that has a field which is not honoured everywhere.
 #[must_use]
@@ -58,7 +58,7 @@ fn pair(plural: &str, validations: &[Value]) -> [Value; 2] {
     [policy, binding]
 }
 
-fn validation(field: &Field) -> Option<Value> {
+fn validation(field: &HonouredField) -> Option<Value> {
     if matches!(field.honoured, Honoured::Since(_)) {
         return None;
     }

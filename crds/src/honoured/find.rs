@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::table::{FIELDS, Field, Honoured};
+use super::table::{FIELDS, Honoured, HonouredField};
 
 /// A kind whose objects can ask for more than this version honours.
 pub trait NotImplemented {
@@ -56,7 +56,7 @@ pub(super) fn in_spec(kind: &str, spec: serde_json::Result<Value>) -> Vec<FieldP
     for field in FIELDS.iter().filter(|field| field.kind == kind) {
         let mut steps: Vec<&str> = field.path.split('.').collect();
         steps.remove(0);
-        let mut walk = Walk {
+        let mut walk = FieldWalk {
             field,
             found: &mut found,
         };
@@ -65,12 +65,12 @@ pub(super) fn in_spec(kind: &str, spec: serde_json::Result<Value>) -> Vec<FieldP
     found
 }
 
-struct Walk<'a> {
-    field: &'a Field,
+struct FieldWalk<'a> {
+    field: &'a HonouredField,
     found: &'a mut Vec<FieldPath>,
 }
 
-impl Walk<'_> {
+impl FieldWalk<'_> {
     fn step(&mut self, value: &Value, steps: &[&str], path: String) {
         let Some((first, rest)) = steps.split_first() else {
             self.judge(value, path);

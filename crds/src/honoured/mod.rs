@@ -10,7 +10,7 @@ mod unknown;
 
 pub use admission::admission_policies;
 pub use find::{FieldPath, NotImplemented, message};
-pub use table::{FIELDS, Field, Honoured, covering};
+pub use table::{FIELDS, Honoured, HonouredField, covering};
 pub use unknown::unknown_field;
 
 use crate::{EgressPolicy, ExitNode, InterfaceIsolation};

@@ -21,7 +21,7 @@ pub enum Honoured {
 
 /// One field, or all fields below it that have no entry of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Field {
+pub struct HonouredField {
     /// The kind that has it.
     pub kind: &'static str,
     /// Where it stands; `[]` stands for every item of a list.
@@ -32,7 +32,7 @@ pub struct Field {
     pub otherwise: &'static str,
 }
 
-impl Field {
+impl HonouredField {
     /// What admission says to an object that sets it to what is not honoured.
     #[must_use]
     pub fn refusal(&self) -> String {
@@ -45,7 +45,7 @@ impl Field {
 
 /// The entry for a field: its own, else that of the nearest field above it.
 #[must_use]
-pub fn covering(kind: &str, path: &str) -> Option<&'static Field> {
+pub fn covering(kind: &str, path: &str) -> Option<&'static HonouredField> {
     FIELDS
         .iter()
         .filter(|field| field.kind == kind && is_at_or_below(path, field.path))
@@ -57,8 +57,8 @@ fn is_at_or_below(path: &str, top: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
-const fn exit(path: &'static str, honoured: Honoured, otherwise: &'static str) -> Field {
-    Field {
+const fn exit(path: &'static str, honoured: Honoured, otherwise: &'static str) -> HonouredField {
+    HonouredField {
         kind: "ExitNode",
         path,
         honoured,
@@ -66,8 +66,8 @@ const fn exit(path: &'static str, honoured: Honoured, otherwise: &'static str) -
     }
 }
 
-const fn policy(path: &'static str, honoured: Honoured, otherwise: &'static str) -> Field {
-    Field {
+const fn policy(path: &'static str, honoured: Honoured, otherwise: &'static str) -> HonouredField {
+    HonouredField {
         kind: "EgressPolicy",
         path,
         honoured,
@@ -85,7 +85,7 @@ const fn only(values: &'static [&'static str]) -> Honoured {
 }
 
 /// Every field of the kinds that users write.
-pub const FIELDS: &[Field] = &[
+pub const FIELDS: &[HonouredField] = &[
     exit(
         "spec.gateway.nodeSelector",
         SINCE_FIRST,
@@ -241,7 +241,7 @@ pub const FIELDS: &[Field] = &[
         only(&["Enforce"]),
         "every policy blocks; write enforcement: Enforce",
     ),
-    Field {
+    HonouredField {
         kind: "InterfaceIsolation",
         path: "spec",
         honoured: Honoured::NotYet,

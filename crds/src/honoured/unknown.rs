@@ -6,10 +6,10 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 use super::table::FIELDS;
-use crate::definition::{self, Definition};
+use crate::definition::{self, ResourceDefinition};
 
 /// The schemas are the same for every object of a program that reads many.
-static DEFINITIONS: OnceLock<Vec<Definition>> = OnceLock::new();
+static DEFINITIONS: OnceLock<Vec<ResourceDefinition>> = OnceLock::new();
 
 /// The path of the first field of an object's spec that the kind does not have in this version, such as
 /// `spec.rules[1].via`. Always none for a kind that users do not write: programs of several versions exchange those, and

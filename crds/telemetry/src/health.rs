@@ -20,7 +20,7 @@ pub struct Health(Arc<Mutex<Record>>);
 
 #[derive(Debug, Default)]
 struct Record {
-    state: State,
+    state: HealthState,
     heartbeat: Option<Heartbeat>,
 }
 
@@ -32,7 +32,7 @@ struct Heartbeat {
 }
 
 #[derive(Debug, Default)]
-enum State {
+enum HealthState {
     Ready,
     #[default]
     NotReady,
@@ -43,17 +43,17 @@ enum State {
 impl Health {
     /// It is ready from now on.
     pub fn ready(&self) {
-        self.record().state = State::Ready;
+        self.record().state = HealthState::Ready;
     }
 
     /// It is not ready any more.
     pub fn not_ready(&self) {
-        self.record().state = State::NotReady;
+        self.record().state = HealthState::NotReady;
     }
 
     /// It is not ready any more; `/readyz` says why.
     pub fn not_ready_because(&self, why: &str) {
-        self.record().state = State::Because(why.to_owned());
+        self.record().state = HealthState::Because(why.to_owned());
     }
 
     /// The loop has just begun a turn; `/healthz` fails once the next one has not begun within this time. A program that
@@ -73,7 +73,7 @@ impl Health {
     /// Is it ready?
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        matches!(self.record().state, State::Ready)
+        matches!(self.record().state, HealthState::Ready)
     }
 
     fn record(&self) -> MutexGuard<'_, Record> {
@@ -106,7 +106,7 @@ pub enum ServeError {
 }
 
 #[derive(Clone)]
-struct Served {
+struct HealthService {
     health: Health,
     registry: Arc<Registry>,
 }
@@ -139,13 +139,13 @@ pub async fn serve(
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(Served { health, registry });
+        .with_state(HealthService { health, registry });
     axum::serve(listener, router)
         .await
         .map_err(|source| ServeError::Listen { source })
 }
 
-async fn healthz(extract::State(served): extract::State<Served>) -> impl IntoResponse {
+async fn healthz(extract::State(served): extract::State<HealthService>) -> impl IntoResponse {
     if served.health.is_alive() {
         (StatusCode::OK, "ok\n")
     } else {
@@ -156,16 +156,16 @@ async fn healthz(extract::State(served): extract::State<Served>) -> impl IntoRes
     }
 }
 
-async fn readyz(extract::State(served): extract::State<Served>) -> impl IntoResponse {
+async fn readyz(extract::State(served): extract::State<HealthService>) -> impl IntoResponse {
     let refuse = |text| (StatusCode::SERVICE_UNAVAILABLE, text);
     match &served.health.record().state {
-        State::Ready => (StatusCode::OK, "ok\n".to_owned()),
-        State::NotReady => refuse("not ready\n".to_owned()),
-        State::Because(why) => refuse(format!("not ready: {why}\n")),
+        HealthState::Ready => (StatusCode::OK, "ok\n".to_owned()),
+        HealthState::NotReady => refuse("not ready\n".to_owned()),
+        HealthState::Because(why) => refuse(format!("not ready: {why}\n")),
     }
 }
 
-async fn metrics(extract::State(served): extract::State<Served>) -> impl IntoResponse {
+async fn metrics(extract::State(served): extract::State<HealthService>) -> impl IntoResponse {
     let mut text = String::new();
     match encode(&mut text, &served.registry) {
         Ok(()) => {

@@ -14,6 +14,6 @@ pub use chain::chain;
 pub use health::{Health, ServeError, listen, serve};
 pub use logs::{LogError, start_logs};
 #[cfg(feature = "otlp")]
-pub use origin::{Late, Origin};
+pub use origin::{Late, TraceOrigin};
 #[cfg(feature = "otlp")]
 pub use traces::{TraceError, Traces, start_logs_and_traces, trace_id};

@@ -13,7 +13,7 @@ const SCOPE: &str = "postern";
 
 /// A span as others refer to it: it may get children when it has ended, and when nothing else of it is left.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin(SpanContext);
+pub struct TraceOrigin(SpanContext);
 
 /// A span whose times are known from elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct Late {
     pub attributes: Vec<(&'static str, String)>,
 }
 
-impl Origin {
+impl TraceOrigin {
     /// The span that runs now; none while no traces are made.
     #[must_use]
     pub fn here() -> Option<Self> {
@@ -71,7 +71,7 @@ mod tests {
     use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
     use tracing_subscriber::layer::SubscriberExt as _;
 
-    use super::{Late, Origin};
+    use super::{Late, TraceOrigin};
 
     /// Keeps what is exported.
     #[derive(Debug, Clone, Default)]
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_span_that_has_ended_gets_a_child_with_times_of_its_own() {
-        assert_eq!(Origin::here(), None, "no traces are made yet");
+        assert_eq!(TraceOrigin::here(), None, "no traces are made yet");
         let kept = Kept::default();
         let provider = SdkTracerProvider::builder()
             .with_simple_exporter(kept.clone())
@@ -95,7 +95,7 @@ mod tests {
         let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
         let subscriber = tracing_subscriber::registry().with(layer);
         let origin = tracing::subscriber::with_default(subscriber, || {
-            tracing::info_span!("publish").in_scope(|| Origin::here().expect("a span"))
+            tracing::info_span!("publish").in_scope(|| TraceOrigin::here().expect("a span"))
         });
         let begun = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
         let child = Late {

@@ -14,7 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::logs::{LogError, filter, lines};
-use crate::origin::Origin;
+use crate::origin::TraceOrigin;
 
 /// How long the last spans may take to leave when the program ends.
 const LAST: Duration = Duration::from_secs(2);
@@ -86,5 +86,5 @@ pub fn start_logs_and_traces(service: &'static str, endpoint: &str) -> Result<Tr
 /// The W3C trace id of the span that runs now: 32 hex digits; none while no traces are made.
 #[must_use]
 pub fn trace_id() -> Option<String> {
-    Origin::here().map(|origin| origin.trace_id())
+    TraceOrigin::here().map(|origin| origin.trace_id())
 }

@@ -33,7 +33,7 @@ fn no_other_definition_lies_beside_the_generated_ones() {
     let mut expected: Vec<String> = postern_crds::definition::all()
         .unwrap()
         .iter()
-        .map(postern_crds::definition::Definition::file_name)
+        .map(postern_crds::definition::ResourceDefinition::file_name)
         .collect();
     expected.sort();
     assert_eq!(found, expected);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use kube::core::cel::Validator;
 use postern_crds::honoured::{
-    self, FIELDS, Field, FieldPath, Honoured, covering, message, not_implemented,
+    self, FIELDS, FieldPath, Honoured, HonouredField, covering, message, not_implemented,
 };
 use postern_crds::{EgressPolicy, ExitNode, InterfaceIsolation, definition};
 use serde_json::{Value, json};
@@ -44,7 +44,7 @@ fn each_field_that_is_not_honoured_is_named_and_nothing_else_is() {
             format!("{} {}", case.kind, path.replace(indices, ""))
         }));
     }
-    let is_refusing = |field: &&Field| !matches!(field.honoured, Honoured::Since(_));
+    let is_refusing = |field: &&HonouredField| !matches!(field.honoured, Honoured::Since(_));
     for field in FIELDS.iter().filter(is_refusing) {
         let name = format!("{} {}", field.kind, field.path);
         assert!(covered.contains(&name), "{name} has no case");

@@ -5,7 +5,7 @@
 //! that nothing decides, is found as well.
 
 use kube::core::cel::Validator;
-use postern_crds::definition::{self, Definition};
+use postern_crds::definition::{self, ResourceDefinition};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -26,7 +26,7 @@ struct Rule {
 /// Rules that local evaluation cannot judge, by kind, place and message. They would be judged by a real API server only.
 const NOT_JUDGED_LOCALLY: [&str; 0] = [];
 
-fn rules(definition: &Definition) -> Vec<Rule> {
+fn rules(definition: &ResourceDefinition) -> Vec<Rule> {
     let mut found = Vec::new();
     collect(definition.schema(), "", "", &mut found);
     found
@@ -59,7 +59,7 @@ fn collect(schema: &Value, at: &str, pointer: &str, found: &mut Vec<Rule>) {
     }
 }
 
-fn definition_of(kind: &str) -> Definition {
+fn definition_of(kind: &str) -> ResourceDefinition {
     let all = definition::all().unwrap();
     all.into_iter().find(|one| one.kind == kind).unwrap()
 }

@@ -9,7 +9,7 @@ use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{EncodePrivateKey, EncodePublicKey};
 
-use postern_intent::KeySet;
+use postern_intent::TrustedKeys;
 
 use crate::lab::Lab;
 use crate::lab::LabError;
@@ -31,7 +31,7 @@ impl Lab {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn trusted(&self) -> Result<KeySet, LabError> {
+    pub fn trusted(&self) -> Result<TrustedKeys, LabError> {
         let path = self.trust_key();
         let pem = fs::read_to_string(&path).map_err(LabError::file("read", path))?;
         installed(&[pem])
@@ -58,8 +58,8 @@ impl Lab {
 }
 
 /// The set of these public keys.
-pub(crate) fn installed(pems: &[String]) -> Result<KeySet, LabError> {
-    KeySet::installed(pems.iter().map(String::as_str)).map_err(|error| LabError::Key {
+pub(crate) fn installed(pems: &[String]) -> Result<TrustedKeys, LabError> {
+    TrustedKeys::installed(pems.iter().map(String::as_str)).map_err(|error| LabError::Key {
         why: error.to_string(),
     })
 }

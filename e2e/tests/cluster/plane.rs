@@ -11,7 +11,7 @@ use postern_e2e::lab::sandbox::command;
 use postern_e2e::lab::{Lab, PodOptions, Programs, UpOptions};
 use postern_e2e::proof::harness::{Sender, TestLab, exit, policy, wait_until};
 use postern_intent::envelope::unpack;
-use postern_intent::{Envelope, NodeDocument};
+use postern_intent::{DsseEnvelope, NodeDocument};
 use serde_json::Value;
 
 /// What takes longer than anything that is waited for inside one machine: a Lease that runs out, a Secret that is read
@@ -104,7 +104,7 @@ pub(crate) fn published(lab: &Lab) -> Result<Option<Vec<Value>>, LabError> {
 
 /// The content of an intent's envelope.
 pub(crate) fn body(spec: &Value) -> Option<NodeDocument> {
-    let envelope: Envelope = serde_json::from_value(spec["envelope"].clone()).ok()?;
+    let envelope: DsseEnvelope = serde_json::from_value(spec["envelope"].clone()).ok()?;
     let json = unpack(&envelope.payload_bytes().ok()?).ok()?;
     serde_json::from_slice(&json).ok()
 }

@@ -11,7 +11,7 @@ use postern_intent::keys::KeySetDocument;
 use postern_intent::sign::{
     Release, sign_bytes, sign_cluster, sign_intent, sign_key_set, sign_release,
 };
-use postern_intent::{ClusterDocument, Envelope, NodeDocument, Serial};
+use postern_intent::{ClusterDocument, DsseEnvelope, NodeDocument, Serial};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -96,7 +96,7 @@ pub(crate) fn release_of(body: &NodeDocument, later: u64, reason: &str) -> Relea
 /// Every bad document of the design, each with the reason that it must be refused for.
 pub(crate) fn bad_documents(
     (body, cluster): (&NodeDocument, &ClusterDocument),
-    good: &Envelope,
+    good: &DsseEnvelope,
     trusted: &SigningKey,
 ) -> Vec<Bad> {
     let mut all = bad_envelopes(body, good, trusted);
@@ -117,9 +117,9 @@ pub(crate) fn bad_documents(
     all
 }
 
-fn bad_envelopes(body: &NodeDocument, good: &Envelope, trusted: &SigningKey) -> Vec<Bad> {
+fn bad_envelopes(body: &NodeDocument, good: &DsseEnvelope, trusted: &SigningKey) -> Vec<Bad> {
     let keys = std::slice::from_ref(trusted);
-    let bad = |name, reason, document: &Envelope| Bad::new(name, INTENT, reason, document);
+    let bad = |name, reason, document: &DsseEnvelope| Bad::new(name, INTENT, reason, document);
     let mut tampered = good.clone();
     let mut bytes = tampered.payload_bytes().unwrap();
     let middle = bytes.len() / 2;
@@ -260,7 +260,7 @@ fn bad_clusters(cluster: &ClusterDocument, trusted: &SigningKey) -> Vec<Bad> {
 fn bad_key_sets(trusted: &SigningKey) -> Vec<Bad> {
     let keys = std::slice::from_ref(trusted);
     let signed = |document: &KeySetDocument| sign_key_set(document, keys).unwrap();
-    let bad = |name, reason, document: &Envelope| Bad::new(name, KEYS, reason, document);
+    let bad = |name, reason, document: &DsseEnvelope| Bad::new(name, KEYS, reason, document);
     let stranger = sign_key_set(&key_set(1, &[&key(9)]), &[key(9)]).unwrap();
     let mut forged = stranger.clone();
     forged.signatures[0].keyid = postern_intent::keys::KeyId::of(&trusted.verifying_key());

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use postern_e2e::lab::{Lab, UpOptions};
 use postern_e2e::proof::harness::{Sender, TestLab, WAIT_DEADLINE, wait_until};
 use postern_intent::NodeDocument;
-use postern_intent::body::{BlockedReason, FailureMode, Way};
+use postern_intent::body::{BlockedReason, EgressPath, ScopeFailureMode};
 use postern_intent::sign::sign_intent;
 use serde_json::Value;
 
@@ -115,7 +115,7 @@ fn a_scope_is_enforced_degraded_by_a_lost_address_and_mended_at_a_restart() {
 fn a_closed_scope_is_blocked_for_each_cause_lets_nothing_out_and_comes_back() {
     let (lab, sender, body) = enforcing();
     let mut by_body = next(&body, 1);
-    by_body.firewall[0].way = Way::Blocked {
+    by_body.firewall[0].way = EgressPath::Blocked {
         reason: BlockedReason::NoExit,
     };
     publish(&lab, &by_body);
@@ -172,7 +172,7 @@ fn an_open_scope_leaves_by_the_uplink_only_while_its_exit_is_lost_for_longer_tha
 {
     let (lab, sender, body) = enforcing();
     let mut open = next(&body, 1);
-    open.firewall[0].failure = FailureMode::Open { after_seconds: 3 };
+    open.firewall[0].failure = ScopeFailureMode::Open { after_seconds: 3 };
     publish(&lab, &open);
     by_the_exit_again(&lab, &sender);
     no_leak(&lab);

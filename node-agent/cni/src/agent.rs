@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     CniError,
-    protocol::{PATIENCE, Request, Response},
+    protocol::{CniResponse, PATIENCE, Request},
 };
 
 const LONGEST_ANSWER: u64 = 64 * 1024;
@@ -19,7 +19,7 @@ const LONGEST_ANSWER: u64 = 64 * 1024;
 ///
 /// The exchange has a thread of its own: a connection attempt to a socket whose queue is full
 /// blocks without a time-out that could be set before it.
-pub(crate) fn ask(socket: &Path, request: &Request) -> Result<Response, CniError> {
+pub(crate) fn ask(socket: &Path, request: &Request) -> Result<CniResponse, CniError> {
     let away = |source| CniError::AgentAway {
         path: socket.to_path_buf(),
         source,

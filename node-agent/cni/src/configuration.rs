@@ -20,7 +20,7 @@ pub struct Configuration {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Document {
+struct NetworkConfiguration {
     #[serde(default)]
     cni_version: Option<String>,
     #[serde(default)]
@@ -44,7 +44,7 @@ impl Configuration {
     /// # Errors
     /// [`CniError::Decode`], [`CniError::Version`] or [`CniError::RelativeSocket`].
     pub fn parse(input: &[u8]) -> Result<Self, CniError> {
-        let document: Document =
+        let document: NetworkConfiguration =
             serde_json::from_slice(input).map_err(|source| CniError::Decode { source })?;
         // A configuration without a version is one of 0.1.0 or 0.2.0, whose results have another
         // shape.

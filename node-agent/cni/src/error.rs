@@ -4,7 +4,7 @@ use std::{error::Error, io, path::PathBuf};
 
 use serde::Serialize;
 
-use crate::{PreviousError, SpecVersion, protocol::Refusal, version::UnsupportedVersion};
+use crate::{PreviousError, SpecVersion, protocol::CniRefusal, version::UnsupportedVersion};
 
 /// Everything that ends a call with an error.
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +110,7 @@ pub enum CniError {
     #[error("{}: {}", refusal.reason, refusal.message)]
     Refused {
         /// Its words.
-        refusal: Refusal,
+        refusal: CniRefusal,
     },
 }
 

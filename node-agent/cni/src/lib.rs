@@ -24,5 +24,5 @@ pub use configuration::Configuration;
 pub use environment::{Environment, PodIdentity};
 pub use error::{CniError, ErrorReport};
 pub use previous::{Attached, PreviousError};
-pub use verb::{Outcome, run};
+pub use verb::{VerbOutput, run};
 pub use version::SpecVersion;

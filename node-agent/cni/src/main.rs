@@ -8,7 +8,7 @@ use std::{
 };
 
 use postern_cni::{
-    CniError, Environment, ErrorReport, Outcome, SpecVersion, install::Command, run,
+    CniError, Environment, ErrorReport, SpecVersion, VerbOutput, install::InstallCommand, run,
 };
 
 fn main() -> ExitCode {
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
 
 /// A person calls, or the container beside the agent.
 fn obey(arguments: &[String]) -> ExitCode {
-    let command = Command::parse(arguments);
+    let command = InstallCommand::parse(arguments);
     match command.and_then(|command| command.run(&mut |text| eprintln!("postern-cni: {text}"))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -43,8 +43,8 @@ fn serve_runtime() -> ExitCode {
         )),
     };
     let (text, code) = match outcome {
-        Ok(Outcome::Silent) => (String::new(), ExitCode::SUCCESS),
-        Ok(Outcome::Print(text)) => (text, ExitCode::SUCCESS),
+        Ok(VerbOutput::Silent) => (String::new(), ExitCode::SUCCESS),
+        Ok(VerbOutput::Print(text)) => (text, ExitCode::SUCCESS),
         Err(report) => (report.to_json(), ExitCode::FAILURE),
     };
     let mut stdout = std::io::stdout().lock();

@@ -40,7 +40,7 @@ pub enum PreviousError {
 }
 
 #[derive(Deserialize)]
-struct Document {
+struct PreviousResult {
     #[serde(default)]
     interfaces: Vec<Interface>,
     #[serde(default)]
@@ -80,7 +80,7 @@ impl Attached {
         ifname: &str,
         is_bridge: impl Fn(&str) -> bool,
     ) -> Result<Self, PreviousError> {
-        let document: Document =
+        let document: PreviousResult =
             serde_json::from_str(result).map_err(|source| PreviousError::Decode { source })?;
         Ok(Self {
             addresses: addresses(&document)?,
@@ -92,7 +92,7 @@ impl Attached {
 
 /// The addresses of the pod: those on its interfaces, and those on no named interface (Calico
 /// names none).
-fn addresses(document: &Document) -> Result<Vec<IpAddr>, PreviousError> {
+fn addresses(document: &PreviousResult) -> Result<Vec<IpAddr>, PreviousError> {
     let in_pod = |ip: &&Ip| match ip.interface.and_then(|at| document.interfaces.get(at)) {
         Some(interface) => interface.is_in_pod(),
         None => true,

@@ -13,12 +13,12 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb")]
 pub enum Request {
-    /// A pod's interface was made; the pod starts when this is answered with [`Response::Done`].
+    /// A pod's interface was made; the pod starts when this is answered with [`CniResponse::Done`].
     #[serde(rename = "cni-add")]
     Add(Add),
     /// Is the binding still what ADD made?
     #[serde(rename = "cni-check")]
-    Check(Check),
+    Check(CheckRequest),
     /// The interface goes.
     #[serde(rename = "cni-del")]
     Del(Attachment),
@@ -57,7 +57,7 @@ pub struct Add {
 /// What CHECK asks to be true.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Check {
+pub struct CheckRequest {
     /// The sandbox's container.
     pub container_id: String,
     /// The interface's name inside the pod.
@@ -86,17 +86,17 @@ pub struct Gc {
 
 /// The agent's answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "Line", try_from = "Line")]
-pub enum Response {
+#[serde(into = "ResponseLine", try_from = "ResponseLine")]
+pub enum CniResponse {
     /// It is done, or it is so.
     Done,
     /// It is not.
-    Refused(Refusal),
+    Refused(CniRefusal),
 }
 
 /// Why the agent did not do it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct CniRefusal {
     /// An error code of the CNI specification, for example 11 (try again later).
     pub code: u32,
     /// One word for programs, for example `NotSealed`.
@@ -108,7 +108,7 @@ pub struct Refusal {
 /// The response as it stands on the wire: `{"ok":true}` or `{"ok":false,"code":..,..}`. Fields
 /// that are not known are ignored, so that the agent may say more.
 #[derive(Clone, Serialize, Deserialize)]
-struct Line {
+struct ResponseLine {
     ok: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<u32>,
@@ -123,16 +123,16 @@ struct Line {
 #[error("a refusal needs code, reason and message")]
 pub struct IncompleteRefusal;
 
-impl From<Response> for Line {
-    fn from(response: Response) -> Self {
+impl From<CniResponse> for ResponseLine {
+    fn from(response: CniResponse) -> Self {
         match response {
-            Response::Done => Self {
+            CniResponse::Done => Self {
                 ok: true,
                 code: None,
                 reason: None,
                 message: None,
             },
-            Response::Refused(Refusal {
+            CniResponse::Refused(CniRefusal {
                 code,
                 reason,
                 message,
@@ -146,23 +146,23 @@ impl From<Response> for Line {
     }
 }
 
-impl TryFrom<Line> for Response {
+impl TryFrom<ResponseLine> for CniResponse {
     type Error = IncompleteRefusal;
 
-    fn try_from(line: Line) -> Result<Self, IncompleteRefusal> {
+    fn try_from(line: ResponseLine) -> Result<Self, IncompleteRefusal> {
         match line {
-            Line { ok: true, .. } => Ok(Self::Done),
-            Line {
+            ResponseLine { ok: true, .. } => Ok(Self::Done),
+            ResponseLine {
                 ok: false,
                 code: Some(code),
                 reason: Some(reason),
                 message: Some(message),
-            } => Ok(Self::Refused(Refusal {
+            } => Ok(Self::Refused(CniRefusal {
                 code,
                 reason,
                 message,
             })),
-            Line { ok: false, .. } => Err(IncompleteRefusal),
+            ResponseLine { ok: false, .. } => Err(IncompleteRefusal),
         }
     }
 }
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn responses_stand_on_the_wire_with_their_reason_and_may_say_more() {
-        let refused = Response::Refused(Refusal {
+        let refused = CniResponse::Refused(CniRefusal {
             code: 11,
             reason: "NotSealed".to_owned(),
             message: "the guard is not in place".to_owned(),
@@ -197,12 +197,12 @@ mod tests {
         let text =
             r#"{"ok":false,"code":11,"reason":"NotSealed","message":"the guard is not in place"}"#;
         assert_eq!(serde_json::to_string(&refused).unwrap(), text);
-        assert_eq!(serde_json::from_str::<Response>(text).unwrap(), refused);
+        assert_eq!(serde_json::from_str::<CniResponse>(text).unwrap(), refused);
         let more = r#"{"ok":true,"class":"held"}"#;
         assert_eq!(
-            serde_json::from_str::<Response>(more).unwrap(),
-            Response::Done
+            serde_json::from_str::<CniResponse>(more).unwrap(),
+            CniResponse::Done
         );
-        assert!(serde_json::from_str::<Response>(r#"{"ok":false}"#).is_err());
+        assert!(serde_json::from_str::<CniResponse>(r#"{"ok":false}"#).is_err());
     }
 }

@@ -8,12 +8,12 @@ use crate::{
     Attached, CniError, Configuration, Environment, ErrorReport, SpecVersion,
     agent::ask,
     departed::DepartedFolder,
-    protocol::{Add, Check, Gc, Refusal, Request, Response},
+    protocol::{Add, CheckRequest, CniRefusal, CniResponse, Gc, Request},
 };
 
 /// What a call that succeeded leaves on stdout.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum VerbOutput {
     /// Nothing.
     Silent,
     /// This text.
@@ -24,7 +24,7 @@ pub enum Outcome {
 ///
 /// # Errors
 /// The report that the specification asks for on stdout, with exit code 1.
-pub fn run(environment: &Environment, input: &[u8]) -> Result<Outcome, ErrorReport> {
+pub fn run(environment: &Environment, input: &[u8]) -> Result<VerbOutput, ErrorReport> {
     let report = |error| ErrorReport::new(SpecVersion::LATEST, &error);
     let verb = environment.command().map_err(report)?;
     if verb == "VERSION" {
@@ -39,7 +39,7 @@ fn dispatch(
     verb: &str,
     environment: &Environment,
     configuration: &Configuration,
-) -> Result<Outcome, CniError> {
+) -> Result<VerbOutput, CniError> {
     match verb {
         "ADD" => add(environment, configuration),
         "CHECK" => {
@@ -72,7 +72,7 @@ fn exists(
     Ok(())
 }
 
-fn add(environment: &Environment, configuration: &Configuration) -> Result<Outcome, CniError> {
+fn add(environment: &Environment, configuration: &Configuration) -> Result<VerbOutput, CniError> {
     let attachment = environment.attachment()?;
     let netns = environment.netns()?.to_owned();
     let pod = environment.pod()?;
@@ -90,25 +90,25 @@ fn add(environment: &Environment, configuration: &Configuration) -> Result<Outco
         mac: attached.mac,
     });
     demand(configuration, &request)?;
-    Ok(Outcome::Print(previous.get().to_owned()))
+    Ok(VerbOutput::Print(previous.get().to_owned()))
 }
 
-fn check(environment: &Environment, configuration: &Configuration) -> Result<Outcome, CniError> {
+fn check(environment: &Environment, configuration: &Configuration) -> Result<VerbOutput, CniError> {
     let attachment = environment.attachment()?;
     let attached = attached(configuration.previous()?.get(), &attachment.ifname)?;
-    let request = Request::Check(Check {
+    let request = Request::Check(CheckRequest {
         container_id: attachment.container_id,
         ifname: attachment.ifname,
         addresses: attached.addresses,
     });
     demand(configuration, &request)?;
-    Ok(Outcome::Silent)
+    Ok(VerbOutput::Silent)
 }
 
 /// A pod must be able to go while the agent is away, and the kubelet repeats a DEL that fails
 /// until it succeeds, so this one always succeeds. Nothing is lost by a marker that cannot be
 /// written: ADD removes what is left of an address before it gives it to another pod.
-fn del(environment: &Environment, configuration: &Configuration) -> Result<Outcome, CniError> {
+fn del(environment: &Environment, configuration: &Configuration) -> Result<VerbOutput, CniError> {
     let attachment = environment.attachment()?;
     let request = Request::Del(attachment.clone());
     if let Err(error) = demand(configuration, &request) {
@@ -117,20 +117,20 @@ fn del(environment: &Environment, configuration: &Configuration) -> Result<Outco
             eprintln!("postern-cni: cannot leave a marker: {error}");
         }
     }
-    Ok(Outcome::Silent)
+    Ok(VerbOutput::Silent)
 }
 
-fn gc(configuration: &Configuration) -> Result<Outcome, CniError> {
+fn gc(configuration: &Configuration) -> Result<VerbOutput, CniError> {
     let request = Request::Gc(Gc {
         valid_container_ids: configuration.valid_container_ids()?,
     });
     demand(configuration, &request)?;
-    Ok(Outcome::Silent)
+    Ok(VerbOutput::Silent)
 }
 
-fn status(configuration: &Configuration) -> Result<Outcome, CniError> {
+fn status(configuration: &Configuration) -> Result<VerbOutput, CniError> {
     match demand(configuration, &Request::Status) {
-        Ok(()) => Ok(Outcome::Silent),
+        Ok(()) => Ok(VerbOutput::Silent),
         // 50 and 51 are the codes that STATUS has for itself.
         Err(error) if matches!(error.code(), 50 | 51) => Err(error),
         Err(error) => Err(CniError::Unavailable {
@@ -142,17 +142,17 @@ fn status(configuration: &Configuration) -> Result<Outcome, CniError> {
 /// Asks, and takes a refusal for an error.
 fn demand(configuration: &Configuration, request: &Request) -> Result<(), CniError> {
     match ask(configuration.socket(), request)? {
-        Response::Done => Ok(()),
-        Response::Refused(refusal) => Err(CniError::Refused {
+        CniResponse::Done => Ok(()),
+        CniResponse::Refused(refusal) => Err(CniError::Refused {
             refusal: with_error_code(refusal),
         }),
     }
 }
 
 /// Code 0 would read as a success; 11 makes the runtime try again.
-fn with_error_code(refusal: Refusal) -> Refusal {
+fn with_error_code(refusal: CniRefusal) -> CniRefusal {
     match refusal.code {
-        0 => Refusal {
+        0 => CniRefusal {
             code: 11,
             ..refusal
         },
@@ -187,7 +187,7 @@ struct VersionAnswer {
     supported_versions: Vec<&'static str>,
 }
 
-fn version(input: &[u8]) -> Result<Outcome, CniError> {
+fn version(input: &[u8]) -> Result<VerbOutput, CniError> {
     let decode = |source| CniError::Decode { source };
     let asked = if input.trim_ascii().is_empty() {
         None
@@ -201,5 +201,5 @@ fn version(input: &[u8]) -> Result<Outcome, CniError> {
         supported_versions: SpecVersion::ALL.map(SpecVersion::as_str).to_vec(),
     };
     let text = serde_json::to_string(&answer).map_err(decode)?;
-    Ok(Outcome::Print(text))
+    Ok(VerbOutput::Print(text))
 }

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use postern_intent::body::FailureMode;
+use postern_intent::body::ScopeFailureMode;
 
 /// What the agent remembers of a scope's exit. Every transition is in [`ExitLoss::next`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -73,7 +73,7 @@ impl ExitLoss {
         self,
         reading: ExitReading,
         uplink: UplinkRule,
-        failure: FailureMode,
+        failure: ScopeFailureMode,
         now: Moment,
     ) -> Self {
         match (self, reading) {
@@ -90,8 +90,8 @@ impl ExitLoss {
             Self::FailedOpen { lost, .. } => lost,
         };
         let may_open = match failure {
-            FailureMode::Closed => false,
-            FailureMode::Open { after_seconds } => {
+            ScopeFailureMode::Closed => false,
+            ScopeFailureMode::Open { after_seconds } => {
                 now.instant.saturating_duration_since(lost)
                     >= Duration::from_secs(after_seconds.into())
             }
@@ -117,7 +117,7 @@ impl ExitLoss {
 mod tests {
     use super::*;
 
-    const OPEN: FailureMode = FailureMode::Open { after_seconds: 30 };
+    const OPEN: ScopeFailureMode = ScopeFailureMode::Open { after_seconds: 30 };
     const READINGS: [ExitReading; 4] = [
         ExitReading::Carries,
         ExitReading::Lost,
@@ -147,7 +147,12 @@ mod tests {
         for seconds in [0, 30, 3_600, 1_000_000] {
             for reading in READINGS {
                 for uplink in [UplinkRule::Open, UplinkRule::Closed] {
-                    loss = loss.next(reading, uplink, FailureMode::Closed, at(begin, seconds));
+                    loss = loss.next(
+                        reading,
+                        uplink,
+                        ScopeFailureMode::Closed,
+                        at(begin, seconds),
+                    );
                     assert!(!loss.is_failed_open(), "{reading:?} after {seconds} s");
                 }
             }
@@ -228,7 +233,7 @@ mod tests {
         let closed = open.next(
             ExitReading::Lost,
             UplinkRule::Open,
-            FailureMode::Closed,
+            ScopeFailureMode::Closed,
             at(begin, 60),
         );
         assert_eq!(closed, ExitLoss::Lost { since: begin });

@@ -3,10 +3,10 @@
 
 use postern_crds::node_report::Posture;
 use postern_intent::Body;
-use postern_intent::body::{Scope, Way};
+use postern_intent::body::{EgressPath, Scope};
 use postern_plan::check::Seal;
 use postern_plan::desired::names;
-use postern_plan::ruleset::{Field, Rule, Ruleset, Target};
+use postern_plan::ruleset::{FirewallRule, MatchField, Ruleset, Target};
 
 use crate::scope_reading::{LeaseReading, scope_device};
 
@@ -23,7 +23,7 @@ pub fn scope_posture(
     if seal == Seal::NotSealed {
         return Posture::Open;
     }
-    let rules = |chain: &str| -> &[Rule] {
+    let rules = |chain: &str| -> &[FirewallRule] {
         let chain = ruleset.inet.chains.get(chain);
         chain.map(|chain| &chain.rules[..]).unwrap_or_default()
     };
@@ -47,17 +47,17 @@ pub fn scope_posture(
 }
 
 /// Does the chain refuse every device but the exit's, or ask the exit that this node serves?
-fn leaves_by_exit(body: &Body, scope: &Scope, way: &[Rule]) -> bool {
+fn leaves_by_exit(body: &Body, scope: &Scope, way: &[FirewallRule]) -> bool {
     match &scope.way {
-        Way::Tunnel => scope_device(body, scope).is_some_and(|device| {
-            let others = [Field::Oif.not_named(device)];
+        EgressPath::Tunnel => scope_device(body, scope).is_some_and(|device| {
+            let others = [MatchField::Oif.not_named(device)];
             way.first()
                 .is_some_and(|rule| rule.matches == others && rule.target != Target::Accept)
         }),
-        Way::LocalExit => scope.local_exit().is_some_and(|exit| {
+        EgressPath::LocalExit => scope.local_exit().is_some_and(|exit| {
             let offered = Target::Jump(names::offered_chain(exit));
             way.iter().any(|rule| rule.target == offered)
         }),
-        Way::NodeUplink | Way::Blocked { .. } => false,
+        EgressPath::NodeUplink | EgressPath::Blocked { .. } => false,
     }
 }

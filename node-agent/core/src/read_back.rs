@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use postern_intent::{Body, Verified};
 use postern_plan::check::Seal;
-use postern_plan::order::{Plan, Planning, Stage, plan_readable};
+use postern_plan::order::{PlanContext, Stage, StepPlan, plan_readable};
 use postern_plan::{Desired, Observed};
 
 /// A part of the host that could not be read.
@@ -56,8 +56,8 @@ pub enum GuardReading {
 /// ```
 /// # use postern_agent_core::read_back::{Carried, GuardReading, PartialReading, ReadBack};
 /// # use postern_plan::check::Seal;
-/// # use postern_plan::order::{Plan, Planning};
-/// fn read(carried: &Carried, reading: PartialReading, planning: &Planning<'_>) -> ReadBack {
+/// # use postern_plan::order::{PlanContext, StepPlan};
+/// fn read(carried: &Carried, reading: PartialReading, planning: &PlanContext<'_>) -> ReadBack {
 ///     ReadBack::new(carried, None, reading, planning)
 /// }
 /// ```
@@ -67,13 +67,13 @@ pub enum GuardReading {
 /// ```compile_fail
 /// # use postern_agent_core::read_back::{Carried, GuardReading, PartialReading, ReadBack};
 /// # use postern_plan::check::Seal;
-/// # use postern_plan::order::{Plan, Planning};
+/// # use postern_plan::order::{PlanContext, StepPlan};
 /// fn claim(carried: Carried) -> ReadBack {
 ///     ReadBack {
 ///         carried,
 ///         guard: GuardReading::Wanted,
 ///         lock: Seal::Sealed,
-///         differences: Plan::default(),
+///         differences: StepPlan::default(),
 ///         reading: PartialReading::default(),
 ///     }
 /// }
@@ -83,7 +83,7 @@ pub struct ReadBack {
     carried: Carried,
     guard: GuardReading,
     lock: Seal,
-    differences: Plan,
+    differences: StepPlan,
     reading: PartialReading,
 }
 
@@ -94,14 +94,14 @@ impl ReadBack {
         wanted: &Carried,
         former: Option<&Carried>,
         reading: PartialReading,
-        planning: &Planning<'_>,
+        planning: &PlanContext<'_>,
     ) -> Self {
         let plan = |carried: &Carried| {
             plan_readable(&carried.desired, &reading.observed, &reading.gaps, planning)
         };
         let differences = plan(wanted);
         let is_read = !reading.gaps.contains(&Stage::Guard);
-        let stands = |plan: &Plan| is_read && plan.seal() == Seal::Sealed;
+        let stands = |plan: &StepPlan| is_read && plan.seal() == Seal::Sealed;
         let (guard, carried) = if stands(&differences) {
             (GuardReading::Wanted, wanted)
         } else {
@@ -168,7 +168,7 @@ impl ReadBack {
 
     /// What would have to be done to make the host as it is wanted.
     #[must_use]
-    pub const fn differences(&self) -> &Plan {
+    pub const fn differences(&self) -> &StepPlan {
         &self.differences
     }
 

@@ -1,12 +1,12 @@
 //! What was read back of one scope: its lease, its exit, its way out.
 
-use postern_intent::body::{Scope, Way};
+use postern_intent::body::{EgressPath, Scope};
 use postern_intent::{Body, IfName};
 use postern_plan::Observed;
 use postern_plan::check::Seal;
 use postern_plan::desired::{LEASE, used_interface};
 use postern_plan::host::Carrier;
-use postern_plan::order::{Plan, Stage};
+use postern_plan::order::{Stage, StepPlan};
 
 use crate::exit_loss::{ExitLoss, ExitReading};
 use crate::probe::{ProbeAnswer, ProbeResults};
@@ -82,7 +82,7 @@ pub fn exit_reading(
     signs: ExitSigns<'_>,
     means: TunnelMeans,
 ) -> ExitReading {
-    if scope.way != Way::Tunnel {
+    if scope.way != EgressPath::Tunnel {
         return ExitReading::Carries;
     }
     let served = scope_device(body, scope).is_some_and(|device| {
@@ -114,7 +114,7 @@ pub fn exit_reading(
 /// Does any difference concern the scope? One that is about no device concerns every scope, but for the ARP table, which
 /// judges no packet of a pod.
 #[must_use]
-pub fn way_reading(differences: &Plan, device: Option<&IfName>) -> WayReading {
+pub fn way_reading(differences: &StepPlan, device: Option<&IfName>) -> WayReading {
     let mut differences = differences.differences();
     let concerns = differences.any(|(stage, step)| {
         let about = step.device();

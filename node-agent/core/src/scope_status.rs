@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use postern_crds::conditions::Reason;
 use postern_crds::node_report::ScopeState;
-use postern_intent::body::{BlockedReason, Way};
+use postern_intent::body::{BlockedReason, EgressPath};
 use postern_plan::check::Seal;
 
 use crate::exit_loss::{ExitLoss, ExitReading};
@@ -56,7 +56,7 @@ pub enum BlockCause {
 impl ScopeStatus {
     /// The status of a scope that a body names. The gravest hindrance decides.
     #[must_use]
-    pub const fn of(way: &Way, reading: &ScopeReading) -> Self {
+    pub const fn of(way: &EgressPath, reading: &ScopeReading) -> Self {
         if matches!(reading.seal, Seal::NotSealed) {
             // First of all: without a guard that was read back nothing is known to be blocked.
             return Self::Blocked {
@@ -64,7 +64,7 @@ impl ScopeStatus {
                 seal: Seal::NotSealed,
             };
         }
-        if let Way::Blocked { reason } = way {
+        if let EgressPath::Blocked { reason } = way {
             return blocked(BlockCause::Body(*reason));
         }
         match reading.lease {
@@ -196,13 +196,13 @@ mod tests {
     #[test]
     fn each_hindrance_has_its_status_and_the_gravest_one_decides() {
         let lost = ExitLoss::Lost { since: moment() };
-        let of = |way: &Way, change: fn(&mut ScopeReading)| {
+        let of = |way: &EgressPath, change: fn(&mut ScopeReading)| {
             let mut reading = well();
             change(&mut reading);
             ScopeStatus::of(way, &reading)
         };
-        let tunnel = Way::Tunnel;
-        let no_exit = Way::Blocked {
+        let tunnel = EgressPath::Tunnel;
+        let no_exit = EgressPath::Blocked {
             reason: BlockedReason::NoExit,
         };
         let table = [
@@ -265,9 +265,9 @@ mod tests {
     #[test]
     fn without_a_guard_that_was_read_back_no_scope_is_called_enforced_or_blocked() {
         let ways = [
-            Way::Tunnel,
-            Way::NodeUplink,
-            Way::Blocked {
+            EgressPath::Tunnel,
+            EgressPath::NodeUplink,
+            EgressPath::Blocked {
                 reason: BlockedReason::NoExit,
             },
         ];
@@ -314,7 +314,7 @@ mod tests {
                             loss,
                             ..well()
                         };
-                        let is_open = ScopeStatus::of(&Way::Tunnel, &reading).state()
+                        let is_open = ScopeStatus::of(&EgressPath::Tunnel, &reading).state()
                             == ScopeState::FailedOpen;
                         assert_eq!(is_open, sealed && runs && remembered, "{reading:?}");
                     }

@@ -17,39 +17,39 @@ use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use jiff::Timestamp;
 use postern_agent_core::report::{
     FailedStep, GuardMeans, InForce, LedgerState, NodeRelease, NodeSetup, PluginUse, ReportInputs,
-    ReportTime, RunResult, StartDamage,
+    ReportTime, ReportedRun, StartDamage,
 };
 use postern_agent_core::scope_reading::LeaseReading;
 use postern_agent_core::tunnel_health::TunnelHealths;
 use postern_agent_core::{
     Carried, PartialReading, ProbeAnswer, ProbeResults, ReadBack, UnreadPart,
 };
-use postern_crds::conditions::{ConditionType, Reason, State};
+use postern_crds::conditions::{ConditionStatus, ConditionType, Reason};
 use postern_crds::node_report::{AddressFamily, PathHop};
 use postern_intent::sign::{sign_cluster, sign_intent};
-use postern_intent::verify::{Context, join, verify_cluster, verify_intent};
-use postern_intent::{Body, KeySet, Serial, Verified, WgKey};
+use postern_intent::verify::{VerifyContext, join, verify_cluster, verify_intent};
+use postern_intent::{Body, Serial, TrustedKeys, Verified, WgKey};
 use postern_plan::Desired;
-use postern_plan::desired::{Facts, NodeClaim};
+use postern_plan::desired::{HostFacts, NodeClaim};
 use postern_plan::diff::learned::Learned;
 use postern_plan::flow::Cuts;
 use postern_plan::host::{AdminState, Carrier, Family, ObservedLink, TunnelBackend, TunnelLink};
 use postern_plan::observed::{ObservedFirewall, ObservedTable};
-use postern_plan::order::{ArpTables, Planning, Stage, TableChange};
+use postern_plan::order::{ArpTables, PlanContext, Stage, TableChange};
 use postern_plan::settings::SecondLock;
 
-use postern_host_testing::fixture::{World, client};
+use postern_host_testing::fixture::{OwnedInputs, client};
 
 /// What a report borrows.
 struct Case {
-    world: World,
-    keys: KeySet,
+    world: OwnedInputs,
+    keys: TrustedKeys,
     refusals: VecDeque<postern_agent_core::report::RefusalEntry>,
     owed_cuts: Cuts,
     tunnels: TunnelHealths,
     probes: ProbeResults,
     counters: BTreeMap<String, u64>,
-    facts: Facts,
+    facts: HostFacts,
     wireguard_key: WgKey,
     failures: Vec<FailedStep>,
     damages: Vec<StartDamage>,
@@ -71,10 +71,10 @@ fn verified_body(body: &Body) -> Arc<Verified<Body>> {
     let key = signer().verifying_key();
     let pem = key.to_public_key_pem(LineEnding::LF).unwrap();
     let (keys, now) = (
-        &KeySet::installed([pem.as_str()]).unwrap(),
+        &TrustedKeys::installed([pem.as_str()]).unwrap(),
         document.issued_at,
     );
-    let context = Context {
+    let context = VerifyContext {
         node: &document.node,
         keys,
         now,
@@ -96,7 +96,7 @@ fn carried(serial: u64) -> Carried {
 }
 
 fn read(wanted: &Carried, former: Option<&Carried>, reading: PartialReading) -> ReadBack {
-    let planning = Planning {
+    let planning = PlanContext {
         tables: TableChange::Edited,
         arp: ArpTables::Supported,
         learned: &Learned::default(),
@@ -130,8 +130,8 @@ fn unread(stage: Stage) -> PartialReading {
 impl Case {
     fn new(read_back: Option<ReadBack>) -> Self {
         Self {
-            world: World::of(Some(client())),
-            keys: KeySet::default(),
+            world: OwnedInputs::of(Some(client())),
+            keys: TrustedKeys::default(),
             refusals: VecDeque::new(),
             owed_cuts: Cuts::new(),
             tunnels: TunnelHealths::default(),
@@ -166,7 +166,7 @@ impl Case {
                 refusals: &self.refusals,
             },
             read_back: self.read_back.as_ref(),
-            run: RunResult {
+            run: ReportedRun {
                 failures: self.failures.clone(),
                 owed_cuts: &self.owed_cuts,
                 verified_at: Some(now),
@@ -193,7 +193,7 @@ impl Case {
         }
     }
 
-    fn condition(&self, kind: ConditionType) -> (State, Reason) {
+    fn condition(&self, kind: ConditionType) -> (ConditionStatus, Reason) {
         let findings = self.inputs().findings();
         let found = findings.iter().find(|finding| finding.kind == kind);
         let found = found.unwrap();
@@ -209,11 +209,11 @@ fn failed(stage: Stage) -> FailedStep {
     }
 }
 
+use ConditionStatus::{False, True, Unknown};
 use ConditionType::{
     FailClosed, Programmed, SecondLock as Lock, SourceBinding, Verified as Agrees,
 };
 use Reason as R;
-use State::{False, True, Unknown};
 
 #[test]
 fn a_body_that_was_accepted_and_not_read_back_is_not_called_applied() {
@@ -232,7 +232,7 @@ fn a_body_that_was_accepted_and_not_read_back_is_not_called_applied() {
 #[test]
 fn a_refused_change_reports_the_former_body_and_only_while_its_guard_stands() {
     let former = carried(1);
-    let world = World::of(Some(client()));
+    let world = OwnedInputs::of(Some(client()));
     let wanted = Carried {
         body: Some(verified(2)),
         desired: Arc::new(Desired::from_inputs(&world.inputs())),

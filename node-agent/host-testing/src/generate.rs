@@ -8,14 +8,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use postern_intent::body::{
-    Access, BlockedReason, Body, Class, PortRange, Protocol, Replies, Rule, Way,
+    Access, BlockedReason, Body, Class, EgressPath, Rule, RulePortRange, RuleProtocol, TermsReplies,
 };
 use postern_intent::{Address, Prefix};
 use postern_plan::Desired;
 use postern_plan::evaluate::{Conntrack, CtDirection, CtState, Packet, Transport};
 use postern_plan::host::Family;
 
-use crate::fixture::{World, client, gateway, pod, word};
+use crate::fixture::{OwnedInputs, client, gateway, pod, word};
 
 /// The seed of this run: the one that `POSTERN_SEED` names, else another one in every run. It is printed, so that a failed
 /// run can be tried again.
@@ -146,7 +146,7 @@ pub const UNLISTED: [&str; 2] = ["10.244.1.5", "fd00:10:244:1::5"];
 /// A node with what its ruleset is made from.
 #[derive(Debug)]
 pub struct Scene {
-    pub world: World,
+    pub world: OwnedInputs,
     pub desired: Desired,
     pub leases: Vec<Family>,
 }
@@ -165,7 +165,7 @@ impl Scene {
             client()
         };
         edit(dice, &mut body);
-        let world = World::of(Some(body));
+        let world = OwnedInputs::of(Some(body));
         let desired = Desired::from_inputs(&world.inputs());
         let leases = match dice.below(6) {
             0 => Vec::new(),
@@ -196,13 +196,13 @@ fn edit(dice: &mut Dice, body: &mut Body) {
     let access = |dice: &mut Dice| *dice.of(&[Access::Allow, Access::Deny]);
     scope.terms.default_action = access(dice);
     scope.terms.lan = access(dice);
-    scope.terms.replies = *dice.of(&[Replies::Services, Replies::None]);
+    scope.terms.replies = *dice.of(&[TermsReplies::Services, TermsReplies::None]);
     if dice.one_in(3) {
         let exceptions = ["169.254.169.254/32", "100.100.100.200/32", "fe80::/64"];
         scope.terms.special_use_exceptions = vec![word(dice.text(&exceptions))];
     }
     if dice.one_in(8) {
-        scope.way = Way::Blocked {
+        scope.way = EgressPath::Blocked {
             reason: BlockedReason::NoExit,
         };
     }
@@ -230,8 +230,13 @@ fn rule(dice: &mut Dice, number: usize) -> Rule {
     }
 }
 
-fn ports(dice: &mut Dice) -> PortRange {
-    let protocols = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp, Protocol::Icmp];
+fn ports(dice: &mut Dice) -> RulePortRange {
+    let protocols = [
+        RuleProtocol::Tcp,
+        RuleProtocol::Udp,
+        RuleProtocol::Sctp,
+        RuleProtocol::Icmp,
+    ];
     let protocol = *dice.of(&protocols);
     let (one, other) = (*dice.of(&PORTS), *dice.of(&PORTS));
     let (from, to) = match dice.below(3) {
@@ -239,12 +244,12 @@ fn ports(dice: &mut Dice) -> PortRange {
         1 => (one, one),
         _ => (one.min(other), one.max(other)),
     };
-    let (from, to) = if protocol == Protocol::Icmp {
+    let (from, to) = if protocol == RuleProtocol::Icmp {
         (0, u16::MAX)
     } else {
         (from, to)
     };
-    PortRange { protocol, from, to }
+    RulePortRange { protocol, from, to }
 }
 
 fn destination(dice: &mut Dice) -> Address {

@@ -9,10 +9,10 @@
 use postern_host::Firewall as _;
 use postern_host_testing::fake::FakeHost;
 use postern_host_testing::generate::{Dice, Scene, seed};
-use postern_plan::diff::firewall::{Change, change};
+use postern_plan::diff::firewall::{FirewallChange, change};
 use postern_plan::diff::learned::Learned;
 use postern_plan::diff::table_state::FirewallState;
-use postern_plan::ruleset::{Command, Edit, KeyType, Ruleset, Set};
+use postern_plan::ruleset::{Edit, KeyType, NftCommand, Ruleset, Set};
 
 const ROUNDS: usize = 300;
 
@@ -23,7 +23,7 @@ struct Tables {
 }
 
 impl Tables {
-    async fn planned(&self, desired: &Ruleset) -> Change {
+    async fn planned(&self, desired: &Ruleset) -> FirewallChange {
         let observed = self.host.read_firewall().await.unwrap();
         change(
             &FirewallState::read(&observed, desired, &self.learned),
@@ -32,7 +32,7 @@ impl Tables {
     }
 
     /// Makes the change in its two batches.
-    async fn goes_to(&mut self, desired: &Ruleset) -> Change {
+    async fn goes_to(&mut self, desired: &Ruleset) -> FirewallChange {
         let made = self.planned(desired).await;
         for batch in [&made.guard, &made.release] {
             self.host.change_firewall(batch).await.unwrap();
@@ -64,10 +64,10 @@ async fn a_change_that_was_made_leaves_no_change() {
             assert!(there, "the guard's batch releases {element} anew");
         }
         let left = tables.planned(&desired).await;
-        assert!(left == Change::default(), "{left:?} after {made:?}");
+        assert!(left == FirewallChange::default(), "{left:?} after {made:?}");
         // A change that is always empty would leave none either.
         let differs = before.replace(desired.clone()).as_ref() != Some(&desired);
-        assert_eq!(made != Change::default(), differs);
+        assert_eq!(made != FirewallChange::default(), differs);
     }
 }
 
@@ -92,9 +92,9 @@ async fn a_declaration_that_is_not_understood_changes_nothing_and_another_type_m
         });
     };
     declare(None);
-    assert_eq!(tables.planned(&desired).await, Change::default());
+    assert_eq!(tables.planned(&desired).await, FirewallChange::default());
     declare(Some(Set::of([KeyType::Port])));
     let change = tables.planned(&desired).await;
     let mut edits = change.guard.edits().iter();
-    assert!(edits.any(|edit| edit.command == Command::DeleteTable));
+    assert!(edits.any(|edit| edit.command == NftCommand::DeleteTable));
 }

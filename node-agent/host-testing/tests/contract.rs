@@ -7,11 +7,11 @@
     reason = "a test that cannot go on has failed, also in a function that tests share"
 )]
 
-use postern_host_testing::contract::Outcome;
+use postern_host_testing::contract::CaseResult;
 use postern_host_testing::contract_tests;
 use postern_host_testing::fake::FakeHost;
 
-fn on_the_fake<F: Future<Output = Outcome>>(case: impl FnOnce(FakeHost, FakeHost) -> F) {
+fn on_the_fake<F: Future<Output = CaseResult>>(case: impl FnOnce(FakeHost, FakeHost) -> F) {
     let host = FakeHost::new();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()

@@ -5,7 +5,7 @@ use postern_plan::Step;
 use postern_plan::host::AdminState;
 
 use crate::error::{HostError, errno};
-use crate::ports::{Act, Host};
+use crate::ports::{Host, HostResult};
 
 /// A step that failed.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,7 +81,7 @@ async fn undo(host: &impl Host, failed: &Step, applied: &mut Applied) {
     }
 }
 
-async fn perform(host: &impl Host, step: &Step) -> Act<()> {
+async fn perform(host: &impl Host, step: &Step) -> HostResult<()> {
     match step {
         Step::Firewall(transaction) => host.change_firewall(transaction).await,
         Step::CutFlows(cut) => host.cut_flows(cut).await.map(drop),
@@ -116,7 +116,7 @@ async fn perform(host: &impl Host, step: &Step) -> Act<()> {
 }
 
 /// What is away already needs no removing: a route, for one, goes with the link that an earlier step removed.
-fn gone(outcome: Act<()>) -> Act<()> {
+fn gone(outcome: HostResult<()>) -> HostResult<()> {
     match outcome {
         Err(error) if error.errno().is_some_and(|number| AWAY.contains(&number)) => Ok(()),
         other => other,

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use ipnet::IpNet;
 use postern_intent::{Address, IfName, WgKey};
-use postern_plan::host::{LockPolicy, Route, RoutingRule};
+use postern_plan::host::{KernelRoute, LockPolicy, RoutingRule};
 use thiserror::Error;
 
 /// Numbers of `errno(3)` that decisions here depend on, as on every Linux architecture that we build for.
@@ -74,7 +74,7 @@ pub struct NftRefusal {
 
 /// What the kernel, a program or a process answered.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Cause {
+pub enum HostCause {
     /// The kernel's error number.
     #[error("{}", io::Error::from_raw_os_error(*errno))]
     Errno {
@@ -113,7 +113,7 @@ pub enum Cause {
     NoKey,
 }
 
-impl Cause {
+impl HostCause {
     #[must_use]
     pub const fn errno(errno: i32) -> Self {
         Self::Errno { errno }
@@ -165,7 +165,7 @@ fn nft_nature(error: &str) -> Nature {
     }
 }
 
-impl From<io::Error> for Cause {
+impl From<io::Error> for HostCause {
     fn from(error: io::Error) -> Self {
         match error.raw_os_error() {
             Some(errno) => Self::Errno { errno },
@@ -179,145 +179,160 @@ impl From<io::Error> for Cause {
 pub enum HostError {
     /// No way to talk to the kernel.
     #[error("cannot open {socket}")]
-    Open { socket: &'static str, source: Cause },
+    Open {
+        socket: &'static str,
+        source: HostCause,
+    },
     /// Links could not be listed.
     #[error("cannot list links")]
-    ListLinks { source: Cause },
+    ListLinks { source: HostCause },
     /// A tunnel device could not be made.
     #[error("cannot add link {link}")]
-    AddLink { link: IfName, source: Cause },
+    AddLink { link: IfName, source: HostCause },
     /// A device could not be removed.
     #[error("cannot remove link {link}")]
-    RemoveLink { link: IfName, source: Cause },
+    RemoveLink { link: IfName, source: HostCause },
     /// An MTU could not be set.
     #[error("cannot set the MTU of {link} to {mtu}")]
     SetMtu {
         link: IfName,
         mtu: u32,
-        source: Cause,
+        source: HostCause,
     },
     /// A device could not be brought up or down.
     #[error("cannot change the state of {link}")]
-    SetState { link: IfName, source: Cause },
+    SetState { link: IfName, source: HostCause },
     /// An address could not be added.
     #[error("cannot add address {address} to {link}")]
     AddAddress {
         link: IfName,
         address: IpNet,
-        source: Cause,
+        source: HostCause,
     },
     /// An address could not be removed.
     #[error("cannot remove address {address} from {link}")]
     RemoveAddress {
         link: IfName,
         address: IpNet,
-        source: Cause,
+        source: HostCause,
     },
     /// A switch could not be read.
     #[error("cannot read {path}")]
-    GetDevice { path: String, source: Cause },
+    GetDevice { path: String, source: HostCause },
     /// A switch could not be set.
     #[error("cannot set {path} to {value}")]
     SetDevice {
         path: String,
         value: u8,
-        source: Cause,
+        source: HostCause,
     },
     /// Routes could not be listed.
     #[error("cannot list routes")]
-    ListRoutes { source: Cause },
+    ListRoutes { source: HostCause },
     /// A route could not be added.
     #[error("cannot add the route to {} of table {}", .route.destination, .route.table)]
-    AddRoute { route: Box<Route>, source: Cause },
+    AddRoute {
+        route: Box<KernelRoute>,
+        source: HostCause,
+    },
     /// A route could not be removed.
     #[error("cannot remove the route to {} of table {}", .route.destination, .route.table)]
-    RemoveRoute { route: Box<Route>, source: Cause },
+    RemoveRoute {
+        route: Box<KernelRoute>,
+        source: HostCause,
+    },
     /// Rules could not be listed.
     #[error("cannot list routing rules")]
-    ListRules { source: Cause },
+    ListRules { source: HostCause },
     /// A rule could not be added.
     #[error("cannot add the routing rule {} to table {}", .rule.priority, .rule.table)]
     AddRule {
         rule: Box<RoutingRule>,
-        source: Cause,
+        source: HostCause,
     },
     /// A rule could not be removed.
     #[error("cannot remove the routing rule {} to table {}", .rule.priority, .rule.table)]
     RemoveRule {
         rule: Box<RoutingRule>,
-        source: Cause,
+        source: HostCause,
     },
     /// Locks could not be listed.
     #[error("cannot list XFRM policies")]
-    ListLocks { source: Cause },
+    ListLocks { source: HostCause },
     /// A lock could not be added.
     #[error("cannot add the XFRM policy {} -> {} at {}", .policy.source, .policy.destination, .policy.priority)]
     AddLock {
         policy: Box<LockPolicy>,
-        source: Cause,
+        source: HostCause,
     },
     /// A lock could not be replaced.
     #[error("cannot replace the XFRM policy {} -> {} by one at {}", .policy.source, .policy.destination, .policy.priority)]
     ReplaceLock {
         policy: Box<LockPolicy>,
-        source: Cause,
+        source: HostCause,
     },
     /// A lock could not be removed.
     #[error("cannot remove the XFRM policy {} -> {} at {}", .policy.source, .policy.destination, .policy.priority)]
     RemoveLock {
         policy: Box<LockPolicy>,
-        source: Cause,
+        source: HostCause,
     },
     /// The firewall took nothing of a batch.
     #[error("cannot change the firewall ({summary})")]
-    ChangeFirewall { summary: String, source: Cause },
+    ChangeFirewall { summary: String, source: HostCause },
     /// A table could not be read.
     #[error("cannot read table {table}")]
-    ReadFirewall { table: &'static str, source: Cause },
+    ReadFirewall {
+        table: &'static str,
+        source: HostCause,
+    },
     /// Connection tracking could not be listed.
     #[error("cannot list flows")]
-    ListFlows { source: Cause },
+    ListFlows { source: HostCause },
     /// Entries of connection tracking could not be listed or deleted.
     #[error("cannot cut the flows of {} addresses", .uncut.len())]
     CutFlows {
         /// Whose flows may go on.
         uncut: BTreeSet<Address>,
-        source: Cause,
+        source: HostCause,
     },
     /// An entry of connection tracking could not be asked for.
     #[error("cannot find the flow from {from} to {to}")]
     FindFlow {
         from: SocketAddr,
         to: SocketAddr,
-        source: Cause,
+        source: HostCause,
     },
     /// A tunnel did not answer properly.
     #[error("cannot read tunnel {link}")]
-    ReadTunnel { link: IfName, source: Cause },
+    ReadTunnel { link: IfName, source: HostCause },
     /// A tunnel did not take its configuration.
     #[error("cannot configure tunnel {link}")]
-    ConfigureTunnel { link: IfName, source: Cause },
+    ConfigureTunnel { link: IfName, source: HostCause },
     /// A peer could not be removed.
     #[error("cannot remove peer {peer} from tunnel {link}")]
     RemovePeer {
         link: IfName,
         peer: WgKey,
-        source: Cause,
+        source: HostCause,
     },
     /// The tunnel process could not be told to stop.
     #[error("cannot dismiss tunnel {link}")]
-    DismissTunnel { link: IfName, source: Cause },
+    DismissTunnel { link: IfName, source: HostCause },
     /// What leads past netfilter could not be read.
     #[error("cannot read what leads past netfilter")]
-    ReadPaths { source: Cause },
+    ReadPaths { source: HostCause },
     /// The kernel cannot be watched.
     #[error("cannot watch {group}")]
-    Watch { group: &'static str, source: Cause },
+    Watch {
+        group: &'static str,
+        source: HostCause,
+    },
 }
 
 impl HostError {
     #[must_use]
-    pub const fn cause(&self) -> &Cause {
+    pub const fn cause(&self) -> &HostCause {
         match self {
             Self::Open { source, .. }
             | Self::ListLinks { source }
@@ -363,7 +378,7 @@ impl HostError {
     #[must_use]
     pub const fn errno(&self) -> Option<i32> {
         match self.cause() {
-            Cause::Errno { errno } => Some(*errno),
+            HostCause::Errno { errno } => Some(*errno),
             _ => None,
         }
     }

@@ -20,9 +20,9 @@ pub mod ports;
 
 pub use apply::{Applied, Failed, apply};
 pub use bypass::{Bypass, Direction};
-pub use error::{Cause, HostError, Nature, NftRefusal};
+pub use error::{HostCause, HostError, Nature, NftRefusal};
 pub use observe::{Part, Reading, Unread, observe};
 pub use ports::{
-    Addresses, Devices, Firewall, Flows, Host, Links, Locks, Paths, Protocol, Routes, Rules,
-    Tunnels, is_own_link,
+    Addresses, Devices, Firewall, Flows, Host, Links, Locks, Paths, Routes, Rules,
+    TransportProtocol, Tunnels, is_own_link,
 };

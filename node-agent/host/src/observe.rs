@@ -12,13 +12,13 @@ use futures::future::join_all;
 use postern_intent::IfName;
 use postern_plan::Observed;
 use postern_plan::host::{
-    DeviceKey, DeviceSetting, LockPolicy, ObservedLink, ObservedTunnel, Route, RoutingRule,
+    DeviceKey, DeviceSetting, KernelRoute, LockPolicy, ObservedLink, ObservedTunnel, RoutingRule,
 };
 use postern_plan::observed::ObservedFirewall;
 use thiserror::Error;
 
 use crate::error::{HostError, Nature, errno};
-use crate::ports::{Act, Host, Tunnels, is_own_link};
+use crate::ports::{Host, HostResult, Tunnels, is_own_link};
 
 /// A part of a reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,7 +65,7 @@ pub struct Reading {
     pub links: Result<Vec<ObservedLink>, HostError>,
     /// Every switch of our devices.
     pub devices: Result<BTreeSet<DeviceSetting>, HostError>,
-    pub routes: Result<BTreeSet<Route>, HostError>,
+    pub routes: Result<BTreeSet<KernelRoute>, HostError>,
     /// Routing rules of ours.
     pub rules: Result<Vec<RoutingRule>, HostError>,
     /// Interfaces of the default routes, by family digit.
@@ -117,7 +117,7 @@ pub async fn observe(host: &impl Host) -> Reading {
 async fn read_tunnels(
     host: &impl Tunnels,
     own: Vec<IfName>,
-) -> Vec<(IfName, Act<Option<ObservedTunnel>>)> {
+) -> Vec<(IfName, HostResult<Option<ObservedTunnel>>)> {
     let ask = |name: IfName| async move {
         let answer = host.read_tunnel(&name).await;
         (name, answer)
@@ -232,7 +232,7 @@ mod tests {
     use tokio::time::{Instant, sleep};
 
     use super::*;
-    use crate::error::Cause;
+    use crate::error::HostCause;
 
     const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -240,29 +240,29 @@ mod tests {
     struct Hangs;
 
     impl Tunnels for Hangs {
-        async fn tunnel_backend(&self) -> Act<TunnelBackend> {
+        async fn tunnel_backend(&self) -> HostResult<TunnelBackend> {
             Ok(TunnelBackend::Userspace)
         }
 
-        async fn read_tunnel(&self, device: &IfName) -> Act<Option<ObservedTunnel>> {
+        async fn read_tunnel(&self, device: &IfName) -> HostResult<Option<ObservedTunnel>> {
             sleep(ANSWER_DEADLINE).await;
             Err(HostError::ReadTunnel {
                 link: device.clone(),
-                source: Cause::TimedOut {
+                source: HostCause::TimedOut {
                     seconds: ANSWER_DEADLINE.as_secs(),
                 },
             })
         }
 
-        async fn configure_tunnel(&self, _: &TunnelConfig) -> Act<()> {
+        async fn configure_tunnel(&self, _: &TunnelConfig) -> HostResult<()> {
             Ok(())
         }
 
-        async fn remove_peer(&self, _: &IfName, _: &WgKey) -> Act<()> {
+        async fn remove_peer(&self, _: &IfName, _: &WgKey) -> HostResult<()> {
             Ok(())
         }
 
-        async fn dismiss_tunnel(&self, _: &IfName) -> Act<()> {
+        async fn dismiss_tunnel(&self, _: &IfName) -> HostResult<()> {
             Ok(())
         }
     }

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use postern_intent::{IfName, WgKey};
 use postern_plan::FlowCut;
 use postern_plan::host::{
-    AdminState, DeviceSetting, LockPolicy, ObservedLink, ObservedTunnel, Route, RoutingRule,
+    AdminState, DeviceSetting, KernelRoute, LockPolicy, ObservedLink, ObservedTunnel, RoutingRule,
     TunnelBackend, TunnelConfig, TunnelLink,
 };
 use postern_plan::observed::ObservedFirewall;
@@ -21,30 +21,38 @@ use crate::bypass::Bypass;
 use crate::error::HostError;
 
 /// The result of an act on the host.
-pub type Act<T> = Result<T, HostError>;
+pub type HostResult<T> = Result<T, HostError>;
 
 pub trait Links {
     /// Every link of the namespace, ours and others', with their addresses, by index.
-    fn list_links(&self) -> impl Future<Output = Act<Vec<ObservedLink>>> + Send;
+    fn list_links(&self) -> impl Future<Output = HostResult<Vec<ObservedLink>>> + Send;
     /// Makes a tunnel device, down and without addresses. A userspace one is a persistent TUN: it stays, with its
     /// addresses and routes, when the process that serves it dies.
-    fn add_link(&self, link: &TunnelLink) -> impl Future<Output = Act<()>> + Send;
+    fn add_link(&self, link: &TunnelLink) -> impl Future<Output = HostResult<()>> + Send;
     /// Removes a device. The kernel removes its routes, of every table, with it.
-    fn remove_link(&self, name: &IfName) -> impl Future<Output = Act<()>> + Send;
+    fn remove_link(&self, name: &IfName) -> impl Future<Output = HostResult<()>> + Send;
     /// Sets a device's MTU in bytes.
-    fn set_mtu(&self, name: &IfName, mtu: u32) -> impl Future<Output = Act<()>> + Send;
+    fn set_mtu(&self, name: &IfName, mtu: u32) -> impl Future<Output = HostResult<()>> + Send;
     /// Brings a device up or down. Down removes its routes of every table, and up does not bring them back.
-    fn set_state(&self, name: &IfName, state: AdminState) -> impl Future<Output = Act<()>> + Send;
+    fn set_state(
+        &self,
+        name: &IfName,
+        state: AdminState,
+    ) -> impl Future<Output = HostResult<()>> + Send;
 }
 
 pub trait Addresses {
     /// Adds an address, without asking the neighbours whether it is taken.
-    fn add_address(&self, device: &IfName, address: IpNet) -> impl Future<Output = Act<()>> + Send;
+    fn add_address(
+        &self,
+        device: &IfName,
+        address: IpNet,
+    ) -> impl Future<Output = HostResult<()>> + Send;
     fn remove_address(
         &self,
         device: &IfName,
         address: IpNet,
-    ) -> impl Future<Output = Act<()>> + Send;
+    ) -> impl Future<Output = HostResult<()>> + Send;
 }
 
 /// Per-device switches below `/proc/sys/net`.
@@ -53,61 +61,64 @@ pub trait Devices {
     fn get_device(
         &self,
         setting: &DeviceSetting,
-    ) -> impl Future<Output = Act<DeviceSetting>> + Send;
-    fn set_device(&self, setting: &DeviceSetting) -> impl Future<Output = Act<()>> + Send;
+    ) -> impl Future<Output = HostResult<DeviceSetting>> + Send;
+    fn set_device(&self, setting: &DeviceSetting) -> impl Future<Output = HostResult<()>> + Send;
 }
 
 /// Routes with our protocol number, and the default route of the main table, which is never ours.
 pub trait Routes {
     /// Routes of ours, in every table.
-    fn list_routes(&self) -> impl Future<Output = Act<BTreeSet<Route>>> + Send;
+    fn list_routes(&self) -> impl Future<Output = HostResult<BTreeSet<KernelRoute>>> + Send;
     /// Interfaces of the default routes of the main table, the lowest metric of each family.
-    fn default_uplinks(&self) -> impl Future<Output = Act<BTreeMap<char, IfName>>> + Send;
+    fn default_uplinks(&self) -> impl Future<Output = HostResult<BTreeMap<char, IfName>>> + Send;
     /// Adds a route, or replaces the one of the same table, destination and metric.
-    fn add_route(&self, route: &Route) -> impl Future<Output = Act<()>> + Send;
+    fn add_route(&self, route: &KernelRoute) -> impl Future<Output = HostResult<()>> + Send;
     /// Removes a route of ours.
-    fn remove_route(&self, route: &Route) -> impl Future<Output = Act<()>> + Send;
+    fn remove_route(&self, route: &KernelRoute) -> impl Future<Output = HostResult<()>> + Send;
 }
 
 /// Routing rules with our protocol number.
 pub trait Rules {
     /// Rules of ours, both families. One that is there twice is listed twice.
-    fn list_rules(&self) -> impl Future<Output = Act<Vec<RoutingRule>>> + Send;
+    fn list_rules(&self) -> impl Future<Output = HostResult<Vec<RoutingRule>>> + Send;
     /// Adds a rule; refuses one that is there.
-    fn add_rule(&self, rule: &RoutingRule) -> impl Future<Output = Act<()>> + Send;
+    fn add_rule(&self, rule: &RoutingRule) -> impl Future<Output = HostResult<()>> + Send;
     /// Removes a rule of ours, once.
-    fn remove_rule(&self, rule: &RoutingRule) -> impl Future<Output = Act<()>> + Send;
+    fn remove_rule(&self, rule: &RoutingRule) -> impl Future<Output = HostResult<()>> + Send;
 }
 
 /// XFRM policies of direction `fwd` that this program made. Others' are never touched, whatever their priorities and marks.
 pub trait Locks {
-    fn list_locks(&self) -> impl Future<Output = Act<BTreeSet<LockPolicy>>> + Send;
+    fn list_locks(&self) -> impl Future<Output = HostResult<BTreeSet<LockPolicy>>> + Send;
     /// Others' policies for forwarded packets that let packets pass before a lock blocks them.
-    fn overruling_locks(&self) -> impl Future<Output = Act<BTreeSet<LockPolicy>>> + Send;
+    fn overruling_locks(&self) -> impl Future<Output = HostResult<BTreeSet<LockPolicy>>> + Send;
     /// Adds a policy. Refuses one with the selector and mark of one that is there, at whatever priority.
-    fn add_lock(&self, policy: &LockPolicy) -> impl Future<Output = Act<()>> + Send;
+    fn add_lock(&self, policy: &LockPolicy) -> impl Future<Output = HostResult<()>> + Send;
     /// Puts the policy in the place of the one with its selector and mark, at once: no packet is judged by neither.
-    fn replace_lock(&self, policy: &LockPolicy) -> impl Future<Output = Act<()>> + Send;
+    fn replace_lock(&self, policy: &LockPolicy) -> impl Future<Output = HostResult<()>> + Send;
     /// Removes the policy with this selector and mark.
-    fn remove_lock(&self, policy: &LockPolicy) -> impl Future<Output = Act<()>> + Send;
+    fn remove_lock(&self, policy: &LockPolicy) -> impl Future<Output = HostResult<()>> + Send;
 }
 
 /// Our nft tables.
 pub trait Firewall {
     /// Gives the kernel a batch, which it takes whole or not at all.
-    fn change_firewall(&self, transaction: &Transaction) -> impl Future<Output = Act<()>> + Send;
+    fn change_firewall(
+        &self,
+        transaction: &Transaction,
+    ) -> impl Future<Output = HostResult<()>> + Send;
     /// Our tables as the kernel lists them.
-    fn read_firewall(&self) -> impl Future<Output = Act<ObservedFirewall>> + Send;
+    fn read_firewall(&self) -> impl Future<Output = HostResult<ObservedFirewall>> + Send;
 }
 
 /// A transport protocol with ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Protocol {
+pub enum TransportProtocol {
     Tcp,
     Udp,
 }
 
-impl Protocol {
+impl TransportProtocol {
     /// Its number (IANA protocol numbers).
     #[must_use]
     pub const fn number(self) -> u8 {
@@ -121,41 +132,48 @@ impl Protocol {
 pub trait Flows {
     /// Deletes every entry that the cut takes; returns how many there were. What fails for one address keeps no other's
     /// flows from being cut: the error ([`HostError::CutFlows`]) names those that are left.
-    fn cut_flows(&self, cut: &FlowCut) -> impl Future<Output = Act<usize>> + Send;
+    fn cut_flows(&self, cut: &FlowCut) -> impl Future<Output = HostResult<usize>> + Send;
     /// Where a redirected packet wanted to go: `source` is who sent it, `local` the socket that it came to.
     fn original_destination(
         &self,
-        protocol: Protocol,
+        protocol: TransportProtocol,
         source: SocketAddr,
         local: SocketAddr,
-    ) -> impl Future<Output = Act<Option<SocketAddr>>> + Send;
+    ) -> impl Future<Output = HostResult<Option<SocketAddr>>> + Send;
 }
 
 pub trait Tunnels {
     /// How devices are served here.
-    fn tunnel_backend(&self) -> impl Future<Output = Act<TunnelBackend>> + Send;
+    fn tunnel_backend(&self) -> impl Future<Output = HostResult<TunnelBackend>> + Send;
     /// What the device answers; none when no process serves it yet.
     fn read_tunnel(
         &self,
         device: &IfName,
-    ) -> impl Future<Output = Act<Option<ObservedTunnel>>> + Send;
+    ) -> impl Future<Output = HostResult<Option<ObservedTunnel>>> + Send;
     /// Sets the whole configuration. Peers that are not named go before any other change, so that nothing staged for
     /// them leaves by a new session. A userspace device is first announced to the tunnel process, and this fails with
     /// [`crate::Nature::Transient`] until it serves it.
-    fn configure_tunnel(&self, config: &TunnelConfig) -> impl Future<Output = Act<()>> + Send;
+    fn configure_tunnel(
+        &self,
+        config: &TunnelConfig,
+    ) -> impl Future<Output = HostResult<()>> + Send;
     /// Removes one peer with all that was staged for it; no error when it is not there.
-    fn remove_peer(&self, device: &IfName, peer: &WgKey) -> impl Future<Output = Act<()>> + Send;
+    fn remove_peer(
+        &self,
+        device: &IfName,
+        peer: &WgKey,
+    ) -> impl Future<Output = HostResult<()>> + Send;
     /// Gives each peer of the configuration a new session: the next packet makes a handshake, and what was staged for the old
     /// session is dropped. By default the peers are taken out and put back; a host that can do it in one act does, because
     /// an agent that dies in between leaves a tunnel without peers.
-    fn renew_session(&self, config: &TunnelConfig) -> impl Future<Output = Act<()>> + Send
+    fn renew_session(&self, config: &TunnelConfig) -> impl Future<Output = HostResult<()>> + Send
     where
         Self: Sync,
     {
         renew_by_peers(self, config)
     }
     /// Tells the tunnel process to stop serving the device; no error when it does not.
-    fn dismiss_tunnel(&self, device: &IfName) -> impl Future<Output = Act<()>> + Send;
+    fn dismiss_tunnel(&self, device: &IfName) -> impl Future<Output = HostResult<()>> + Send;
 }
 
 /// [`Tunnels::renew_session`] on a host that cannot do it in one act: the peers are taken out and put back.
@@ -165,7 +183,7 @@ pub trait Tunnels {
 pub async fn renew_by_peers<T: Tunnels + Sync + ?Sized>(
     host: &T,
     config: &TunnelConfig,
-) -> Act<()> {
+) -> HostResult<()> {
     for peer in &config.peers {
         host.remove_peer(&config.interface, &peer.public_key)
             .await?;
@@ -180,7 +198,7 @@ pub trait Paths {
     fn bypasses(
         &self,
         links: &BTreeSet<IfName>,
-    ) -> impl Future<Output = Act<BTreeMap<IfName, Bypass>>> + Send;
+    ) -> impl Future<Output = HostResult<BTreeMap<IfName, Bypass>>> + Send;
 }
 
 /// All of a host.

@@ -16,7 +16,7 @@ use postern_host::{
 use postern_host_testing::fake::{Call, FakeHost};
 use postern_plan::Step;
 use postern_plan::host::{
-    Family, LockAction, LockPolicy, Route, RouteKind, TunnelBackend, TunnelConfig, TunnelLink,
+    Family, KernelRoute, LockAction, LockPolicy, RouteKind, TunnelBackend, TunnelConfig, TunnelLink,
 };
 use postern_plan::ruleset::{Ruleset, Transaction};
 
@@ -45,9 +45,9 @@ fn lock() -> LockPolicy {
     }
 }
 
-fn route() -> Route {
+fn route() -> KernelRoute {
     let kind = RouteKind::Device(link().name);
-    Route {
+    KernelRoute {
         table: 5210,
         destination: Family::V4.everything(),
         metric: 100,

@@ -4,15 +4,15 @@ use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use postern_host::error::{Cause, HostError};
-use postern_host::ports::{Act, Addresses};
+use postern_host::error::{HostCause, HostError};
+use postern_host::ports::{Addresses, HostResult};
 use postern_intent::IfName;
 
 use crate::host::LinuxHost;
 use crate::rtnl::Rtnl;
 
 impl Addresses for LinuxHost {
-    async fn add_address(&self, device: &IfName, address: IpNet) -> Act<()> {
+    async fn add_address(&self, device: &IfName, address: IpNet) -> HostResult<()> {
         let failed = |source| HostError::AddAddress {
             link: device.clone(),
             address,
@@ -36,7 +36,7 @@ impl Addresses for LinuxHost {
             .map_err(failed)
     }
 
-    async fn remove_address(&self, device: &IfName, address: IpNet) -> Act<()> {
+    async fn remove_address(&self, device: &IfName, address: IpNet) -> HostResult<()> {
         let failed = |source| HostError::RemoveAddress {
             link: device.clone(),
             address,
@@ -53,7 +53,11 @@ impl Addresses for LinuxHost {
     }
 }
 
-async fn message(rtnl: &Rtnl, device: &IfName, address: IpNet) -> Result<AddressMessage, Cause> {
+async fn message(
+    rtnl: &Rtnl,
+    device: &IfName,
+    address: IpNet,
+) -> Result<AddressMessage, HostCause> {
     let mut message = AddressMessage::default();
     message.header.index = rtnl.index(device.as_str()).await?;
     message.header.prefix_len = address.prefix_len();

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use netlink_packet_route::link::{LinkAttribute, LinkMessage, LinkXdp, XdpAttached};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use postern_host::bypass::{Bypass, Direction};
-use postern_host::error::{Cause, HostError, Nature};
-use postern_host::ports::{Act, Paths};
+use postern_host::error::{HostCause, HostError, Nature};
+use postern_host::ports::{HostResult, Paths};
 use postern_intent::IfName;
 
 use crate::host::LinuxHost;
@@ -51,13 +51,16 @@ const MIRRED_WHAT: usize = 20;
 const MIRRED_DEVICE: usize = 24;
 
 impl Paths for LinuxHost {
-    async fn bypasses(&self, links: &BTreeSet<IfName>) -> Act<BTreeMap<IfName, Bypass>> {
+    async fn bypasses(&self, links: &BTreeSet<IfName>) -> HostResult<BTreeMap<IfName, Bypass>> {
         let found = find(self.rtnl(), links).await;
         found.map_err(|source| HostError::ReadPaths { source })
     }
 }
 
-async fn find(rtnl: &Rtnl, wanted: &BTreeSet<IfName>) -> Result<BTreeMap<IfName, Bypass>, Cause> {
+async fn find(
+    rtnl: &Rtnl,
+    wanted: &BTreeSet<IfName>,
+) -> Result<BTreeMap<IfName, Bypass>, HostCause> {
     let links = rtnl.links().await?;
     let devices: BTreeMap<u32, Device> = links
         .iter()
@@ -98,7 +101,7 @@ async fn of_link(
     link: &LinkMessage,
     devices: &BTreeMap<u32, Device>,
     disciplines: &BTreeMap<u32, &'static [Direction]>,
-) -> Result<Option<Bypass>, Cause> {
+) -> Result<Option<Bypass>, HostCause> {
     if has_program(link) {
         return Ok(Some(Bypass::Xdp));
     }
@@ -135,7 +138,7 @@ fn has_program(link: &LinkMessage) -> bool {
 }
 
 /// Which directions have filters, by the index of the link. A kernel without traffic control has none.
-async fn disciplines() -> Result<BTreeMap<u32, &'static [Direction]>, Cause> {
+async fn disciplines() -> Result<BTreeMap<u32, &'static [Direction]>, HostCause> {
     let messages = match netlink::dump(NETLINK_ROUTE, GET_DISCIPLINES, &[0; HEADER]).await {
         Err(cause) if cause.nature() == Nature::Unsupported => return Ok(BTreeMap::new()),
         other => other?,
@@ -159,7 +162,7 @@ fn discipline(body: &[u8]) -> Option<(u32, &'static [Direction])> {
 }
 
 /// Filters of every chain and priority, those of a block that devices share too.
-async fn filters(index: u32, direction: Direction) -> Result<Vec<Message>, Cause> {
+async fn filters(index: u32, direction: Direction) -> Result<Vec<Message>, HostCause> {
     let parent = match direction {
         Direction::Ingress => INGRESS_FILTERS,
         Direction::Egress => EGRESS_FILTERS,

@@ -5,14 +5,14 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use postern_host::error::{Cause, HostError};
-use postern_host::ports::{Act, Devices};
+use postern_host::error::{HostCause, HostError};
+use postern_host::ports::{Devices, HostResult};
 use postern_plan::host::DeviceSetting;
 
 use crate::host::LinuxHost;
 
 impl Devices for LinuxHost {
-    async fn get_device(&self, setting: &DeviceSetting) -> Act<DeviceSetting> {
+    async fn get_device(&self, setting: &DeviceSetting) -> HostResult<DeviceSetting> {
         let path = setting.key.path(&setting.device);
         let value = read(&path)
             .await
@@ -23,7 +23,7 @@ impl Devices for LinuxHost {
         })
     }
 
-    async fn set_device(&self, setting: &DeviceSetting) -> Act<()> {
+    async fn set_device(&self, setting: &DeviceSetting) -> HostResult<()> {
         let path = setting.key.path(&setting.device);
         tokio::fs::write(below(&path), setting.value.to_string())
             .await
@@ -35,9 +35,9 @@ impl Devices for LinuxHost {
     }
 }
 
-async fn read(path: &str) -> Result<u8, Cause> {
+async fn read(path: &str) -> Result<u8, HostCause> {
     let text = tokio::fs::read_to_string(below(path)).await?;
-    text.trim().parse().map_err(|_| Cause::Answer {
+    text.trim().parse().map_err(|_| HostCause::Answer {
         what: "the switch is no small number",
     })
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use postern_host::error::Cause;
+use postern_host::error::HostCause;
 use postern_intent::IfName;
 use postern_plan::host::TunnelBackend;
 use tokio::sync::OnceCell;
@@ -97,7 +97,7 @@ impl LinuxHost {
     }
 
     /// How tunnels are served; it is found out once.
-    pub(crate) async fn backend(&self) -> Result<TunnelBackend, Cause> {
+    pub(crate) async fn backend(&self) -> Result<TunnelBackend, HostCause> {
         let found = self.inner.backend.get_or_try_init(async || {
             Ok(match self.inner.wanted {
                 BackendPreference::KernelFirst if has_wireguard(self.rtnl()).await? => {

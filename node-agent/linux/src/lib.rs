@@ -38,4 +38,4 @@ mod wireguard_link;
 
 pub use host::{BackendPreference, LinuxHost, LinuxOptions};
 pub use tunnel::PrivateKey;
-pub use watch::{Change, watch};
+pub use watch::{KernelChange, watch};

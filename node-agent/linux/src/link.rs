@@ -7,8 +7,8 @@ use ipnet::IpNet;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
-use postern_host::error::{Cause, HostError, errno};
-use postern_host::ports::{Act, Links};
+use postern_host::error::{HostCause, HostError, errno};
+use postern_host::ports::{HostResult, Links};
 use postern_intent::IfName;
 use postern_plan::host::{
     AdminState, Carrier, MacAddress, ObservedLink, TunnelBackend, TunnelLink,
@@ -19,13 +19,13 @@ use crate::rtnl::{Rtnl, name_of};
 use crate::wireguard_link::{add_wireguard, remove};
 
 impl Links for LinuxHost {
-    async fn list_links(&self) -> Act<Vec<ObservedLink>> {
+    async fn list_links(&self) -> HostResult<Vec<ObservedLink>> {
         list(self.rtnl())
             .await
             .map_err(|source| HostError::ListLinks { source })
     }
 
-    async fn add_link(&self, link: &TunnelLink) -> Act<()> {
+    async fn add_link(&self, link: &TunnelLink) -> HostResult<()> {
         add(self.rtnl(), link)
             .await
             .map_err(|source| HostError::AddLink {
@@ -34,7 +34,7 @@ impl Links for LinuxHost {
             })
     }
 
-    async fn remove_link(&self, name: &IfName) -> Act<()> {
+    async fn remove_link(&self, name: &IfName) -> HostResult<()> {
         remove(self.rtnl(), name.as_str())
             .await
             .map_err(|source| HostError::RemoveLink {
@@ -43,7 +43,7 @@ impl Links for LinuxHost {
             })
     }
 
-    async fn set_mtu(&self, name: &IfName, mtu: u32) -> Act<()> {
+    async fn set_mtu(&self, name: &IfName, mtu: u32) -> HostResult<()> {
         set_mtu(self.rtnl(), name.as_str(), mtu)
             .await
             .map_err(|source| HostError::SetMtu {
@@ -53,7 +53,7 @@ impl Links for LinuxHost {
             })
     }
 
-    async fn set_state(&self, name: &IfName, state: AdminState) -> Act<()> {
+    async fn set_state(&self, name: &IfName, state: AdminState) -> HostResult<()> {
         set_state(self.rtnl(), name.as_str(), state)
             .await
             .map_err(|source| HostError::SetState {
@@ -63,7 +63,7 @@ impl Links for LinuxHost {
     }
 }
 
-async fn list(rtnl: &Rtnl) -> Result<Vec<ObservedLink>, Cause> {
+async fn list(rtnl: &Rtnl) -> Result<Vec<ObservedLink>, HostCause> {
     let links = rtnl.links().await?;
     let mut addresses = addresses(rtnl).await?;
     let names: BTreeMap<u32, String> = links
@@ -143,7 +143,7 @@ fn kind(infos: &[LinkInfo]) -> String {
         .unwrap_or_default()
 }
 
-async fn addresses(rtnl: &Rtnl) -> Result<BTreeMap<u32, Vec<IpNet>>, Cause> {
+async fn addresses(rtnl: &Rtnl) -> Result<BTreeMap<u32, Vec<IpNet>>, HostCause> {
     let mut out: BTreeMap<u32, Vec<IpNet>> = BTreeMap::new();
     for answer in rtnl
         .dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))
@@ -172,7 +172,7 @@ async fn addresses(rtnl: &Rtnl) -> Result<BTreeMap<u32, Vec<IpNet>>, Cause> {
     Ok(out)
 }
 
-async fn add(rtnl: &Rtnl, link: &TunnelLink) -> Result<(), Cause> {
+async fn add(rtnl: &Rtnl, link: &TunnelLink) -> Result<(), HostCause> {
     match link.backend {
         TunnelBackend::Kernel => add_wireguard(rtnl, link.name.as_str()).await?,
         TunnelBackend::Userspace => add_persistent_tun(rtnl, &link.name).await?,
@@ -187,10 +187,10 @@ async fn add(rtnl: &Rtnl, link: &TunnelLink) -> Result<(), Cause> {
 
 /// Netlink refuses to make a TUN (`ip link add type tun`: `Error: Unknown device type` or `EOPNOTSUPP`), so it is made
 /// by the TUN driver's own calls. `TUNSETIFF` attaches to a device that is there, so that is looked at before.
-async fn add_persistent_tun(rtnl: &Rtnl, name: &IfName) -> Result<(), Cause> {
+async fn add_persistent_tun(rtnl: &Rtnl, name: &IfName) -> Result<(), HostCause> {
     match rtnl.index(name.as_str()).await {
-        Ok(_) => return Err(Cause::errno(errno::EEXIST)),
-        Err(Cause::Errno {
+        Ok(_) => return Err(HostCause::errno(errno::EEXIST)),
+        Err(HostCause::Errno {
             errno: errno::ENODEV,
         }) => {}
         Err(cause) => return Err(cause),
@@ -206,24 +206,24 @@ async fn add_persistent_tun(rtnl: &Rtnl, name: &IfName) -> Result<(), Cause> {
     });
     match made.await {
         Ok(outcome) => outcome.map_err(without_tun),
-        Err(_) => Err(Cause::Io {
+        Err(_) => Err(HostCause::Io {
             kind: io::ErrorKind::Other,
         }),
     }
 }
 
 /// No device node, or nothing behind it: `open("/dev/net/tun")` fails with one of these.
-pub(crate) fn without_tun(error: io::Error) -> Cause {
+pub(crate) fn without_tun(error: io::Error) -> HostCause {
     const ENXIO: i32 = 6;
     match error.raw_os_error() {
-        Some(errno::ENOENT | errno::ENODEV | ENXIO) => Cause::NoDevice {
+        Some(errno::ENOENT | errno::ENODEV | ENXIO) => HostCause::NoDevice {
             path: "/dev/net/tun",
         },
         _ => error.into(),
     }
 }
 
-async fn set_mtu(rtnl: &Rtnl, name: &str, mtu: u32) -> Result<(), Cause> {
+async fn set_mtu(rtnl: &Rtnl, name: &str, mtu: u32) -> Result<(), HostCause> {
     let mut message = LinkMessage::default();
     message.header.index = rtnl.index(name).await?;
     message.attributes.push(LinkAttribute::Mtu(mtu));
@@ -232,7 +232,7 @@ async fn set_mtu(rtnl: &Rtnl, name: &str, mtu: u32) -> Result<(), Cause> {
         .map(drop)
 }
 
-async fn set_state(rtnl: &Rtnl, name: &str, state: AdminState) -> Result<(), Cause> {
+async fn set_state(rtnl: &Rtnl, name: &str, state: AdminState) -> Result<(), HostCause> {
     let mut message = LinkMessage::default();
     message.header.index = rtnl.index(name).await?;
     message.header.change_mask = LinkFlags::Up;

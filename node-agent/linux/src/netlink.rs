@@ -7,7 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use netlink_sys::{AsyncSocket as _, AsyncSocketExt as _, SocketAddr, TokioSocket};
-use postern_host::error::{Cause, errno};
+use postern_host::error::{HostCause, errno};
 
 /// `NLM_F_REQUEST`.
 const REQUEST: u16 = 0x1;
@@ -34,7 +34,11 @@ pub(crate) struct Message {
 }
 
 /// Lists something. A list that changed while it was read is read again, three times at most.
-pub(crate) async fn dump(protocol: isize, kind: u16, body: &[u8]) -> Result<Vec<Message>, Cause> {
+pub(crate) async fn dump(
+    protocol: isize,
+    kind: u16,
+    body: &[u8],
+) -> Result<Vec<Message>, HostCause> {
     dump_where(protocol, kind, body, |_| true).await
 }
 
@@ -45,34 +49,43 @@ pub(crate) async fn dump_where(
     kind: u16,
     body: &[u8],
     is_wanted: impl Fn(&Message) -> bool,
-) -> Result<Vec<Message>, Cause> {
+) -> Result<Vec<Message>, HostCause> {
     for _ in 0..3 {
         match ask(protocol, kind, REQUEST | DUMP, body, &is_wanted).await {
-            Err(Cause::Errno {
+            Err(HostCause::Errno {
                 errno: errno::EINTR,
             }) => {}
             other => return other,
         }
     }
-    Err(Cause::errno(errno::EINTR))
+    Err(HostCause::errno(errno::EINTR))
 }
 
 /// Asks for one thing.
-pub(crate) async fn get(protocol: isize, kind: u16, body: &[u8]) -> Result<Vec<Message>, Cause> {
+pub(crate) async fn get(
+    protocol: isize,
+    kind: u16,
+    body: &[u8],
+) -> Result<Vec<Message>, HostCause> {
     ask(protocol, kind, REQUEST | ACK, body, |_| true).await
 }
 
 /// Changes something.
-pub(crate) async fn act(protocol: isize, kind: u16, flags: u16, body: &[u8]) -> Result<(), Cause> {
+pub(crate) async fn act(
+    protocol: isize,
+    kind: u16,
+    flags: u16,
+    body: &[u8],
+) -> Result<(), HostCause> {
     ask(protocol, kind, REQUEST | ACK | flags, body, |_| true)
         .await
         .map(drop)
 }
 
-async fn timed<T>(answer: impl Future<Output = io::Result<T>>) -> Result<T, Cause> {
+async fn timed<T>(answer: impl Future<Output = io::Result<T>>) -> Result<T, HostCause> {
     match tokio::time::timeout(TIMEOUT, answer).await {
         Ok(answer) => Ok(answer?),
-        Err(_) => Err(Cause::TimedOut {
+        Err(_) => Err(HostCause::TimedOut {
             seconds: TIMEOUT.as_secs(),
         }),
     }
@@ -84,7 +97,7 @@ async fn ask(
     flags: u16,
     body: &[u8],
     is_wanted: impl Fn(&Message) -> bool,
-) -> Result<Vec<Message>, Cause> {
+) -> Result<Vec<Message>, HostCause> {
     let mut socket = TokioSocket::new(protocol)?;
     socket.socket_mut().bind_auto()?;
     let (request, kernel) = (request(kind, flags, body), SocketAddr::new(0, 0));
@@ -94,7 +107,7 @@ async fn ask(
         let (datagram, _) = timed(socket.recv_from_full()).await?;
         for (head, message) in parse(&datagram) {
             if head & INTERRUPTED != 0 {
-                return Err(Cause::errno(errno::EINTR));
+                return Err(HostCause::errno(errno::EINTR));
             }
             match message.kind {
                 // A list that could not be made says so at its end.
@@ -141,11 +154,11 @@ pub(crate) fn parse(datagram: &[u8]) -> Vec<(u16, Message)> {
     out
 }
 
-fn outcome(body: &[u8]) -> Result<(), Cause> {
+fn outcome(body: &[u8]) -> Result<(), HostCause> {
     match u32_at(body, 0).map(u32::cast_signed) {
         Some(0..) => Ok(()),
         Some(number) => Err(io::Error::from_raw_os_error(number.wrapping_neg()).into()),
-        None => Err(Cause::Answer {
+        None => Err(HostCause::Answer {
             what: "netlink gave no outcome",
         }),
     }

@@ -9,29 +9,29 @@ use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use postern_host::error::{Cause, HostError};
-use postern_host::ports::{Act, Routes};
+use postern_host::error::{HostCause, HostError};
+use postern_host::ports::{HostResult, Routes};
 use postern_intent::{IfName, Prefix};
-use postern_plan::host::{Family, Route, RouteKind};
+use postern_plan::host::{Family, KernelRoute, RouteKind};
 use postern_plan::settings::ROUTE_PROTOCOL;
 
 use crate::host::LinuxHost;
 use crate::rtnl::Rtnl;
 
 impl Routes for LinuxHost {
-    async fn list_routes(&self) -> Act<BTreeSet<Route>> {
+    async fn list_routes(&self) -> HostResult<BTreeSet<KernelRoute>> {
         list(self.rtnl())
             .await
             .map_err(|source| HostError::ListRoutes { source })
     }
 
-    async fn default_uplinks(&self) -> Act<BTreeMap<char, IfName>> {
+    async fn default_uplinks(&self) -> HostResult<BTreeMap<char, IfName>> {
         uplinks(self.rtnl())
             .await
             .map_err(|source| HostError::ListRoutes { source })
     }
 
-    async fn add_route(&self, route: &Route) -> Act<()> {
+    async fn add_route(&self, route: &KernelRoute) -> HostResult<()> {
         let failed = |source| HostError::AddRoute {
             route: Box::new(route.clone()),
             source,
@@ -45,7 +45,7 @@ impl Routes for LinuxHost {
             .map_err(failed)
     }
 
-    async fn remove_route(&self, route: &Route) -> Act<()> {
+    async fn remove_route(&self, route: &KernelRoute) -> HostResult<()> {
         let failed = |source| HostError::RemoveRoute {
             route: Box::new(route.clone()),
             source,
@@ -59,7 +59,7 @@ impl Routes for LinuxHost {
     }
 }
 
-async fn list(rtnl: &Rtnl) -> Result<BTreeSet<Route>, Cause> {
+async fn list(rtnl: &Rtnl) -> Result<BTreeSet<KernelRoute>, HostCause> {
     let names = rtnl.names().await?;
     let ours =
         |message: &RouteMessage| message.header.protocol == RouteProtocol::Other(ROUTE_PROTOCOL);
@@ -76,7 +76,7 @@ async fn list(rtnl: &Rtnl) -> Result<BTreeSet<Route>, Cause> {
     Ok(out)
 }
 
-async fn dump(rtnl: &Rtnl, family: Family) -> Result<Vec<RouteMessage>, Cause> {
+async fn dump(rtnl: &Rtnl, family: Family) -> Result<Vec<RouteMessage>, HostCause> {
     let mut message = RouteMessage::default();
     message.header.address_family = address_family(family);
     let answers = rtnl.dump(RouteNetlinkMessage::GetRoute(message)).await?;
@@ -95,7 +95,7 @@ pub(crate) const fn address_family(family: Family) -> AddressFamily {
 }
 
 /// What a route's attributes say.
-struct Facts {
+struct RouteAttributes {
     /// The header's number is 252 (`RT_TABLE_COMPAT`) for tables above 255; the attribute is always right.
     table: u32,
     destination: Option<IpAddr>,
@@ -103,8 +103,8 @@ struct Facts {
     oif: Option<u32>,
 }
 
-fn facts(message: &RouteMessage) -> Facts {
-    let mut facts = Facts {
+fn facts(message: &RouteMessage) -> RouteAttributes {
+    let mut facts = RouteAttributes {
         table: u32::from(message.header.table),
         destination: None,
         metric: 0,
@@ -130,7 +130,11 @@ fn facts(message: &RouteMessage) -> Facts {
     facts
 }
 
-fn decode(family: Family, message: &RouteMessage, names: &BTreeMap<u32, String>) -> Option<Route> {
+fn decode(
+    family: Family,
+    message: &RouteMessage,
+    names: &BTreeMap<u32, String>,
+) -> Option<KernelRoute> {
     let facts = facts(message);
     let destination = match facts.destination {
         Some(address) => {
@@ -143,7 +147,7 @@ fn decode(family: Family, message: &RouteMessage, names: &BTreeMap<u32, String>)
         RouteType::Unreachable => RouteKind::Unreachable,
         _ => return None,
     };
-    Some(Route {
+    Some(KernelRoute {
         table: facts.table,
         destination,
         metric: facts.metric,
@@ -151,7 +155,7 @@ fn decode(family: Family, message: &RouteMessage, names: &BTreeMap<u32, String>)
     })
 }
 
-async fn encode(rtnl: &Rtnl, route: &Route) -> Result<RouteMessage, Cause> {
+async fn encode(rtnl: &Rtnl, route: &KernelRoute) -> Result<RouteMessage, HostCause> {
     let mut message = RouteMessage::default();
     let net = route.destination.net();
     message.header.address_family = address_family(Family::of_prefix(&route.destination));
@@ -181,7 +185,7 @@ async fn encode(rtnl: &Rtnl, route: &Route) -> Result<RouteMessage, Cause> {
     Ok(message)
 }
 
-async fn uplinks(rtnl: &Rtnl) -> Result<BTreeMap<char, IfName>, Cause> {
+async fn uplinks(rtnl: &Rtnl) -> Result<BTreeMap<char, IfName>, HostCause> {
     let names = rtnl.names().await?;
     let mut out = BTreeMap::new();
     for family in Family::BOTH {

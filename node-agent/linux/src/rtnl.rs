@@ -15,7 +15,7 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
-use postern_host::error::{Cause, errno};
+use postern_host::error::{HostCause, errno};
 use tokio::task::JoinHandle;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,7 +33,7 @@ struct Connection {
 }
 
 impl Connection {
-    fn open() -> Result<Self, Cause> {
+    fn open() -> Result<Self, HostCause> {
         let (connection, handle, _events) = rtnetlink::new_connection()?;
         let task = tokio::spawn(connection);
         Ok(Self { handle, task })
@@ -41,7 +41,7 @@ impl Connection {
 }
 
 impl Rtnl {
-    fn handle(&self) -> Result<rtnetlink::Handle, Cause> {
+    fn handle(&self) -> Result<rtnetlink::Handle, HostCause> {
         let mut connection = self.lock();
         let open = match connection.take() {
             Some(open) if !open.task.is_finished() => open,
@@ -65,16 +65,16 @@ impl Rtnl {
     pub(crate) async fn dump(
         &self,
         message: RouteNetlinkMessage,
-    ) -> Result<Vec<RouteNetlinkMessage>, Cause> {
+    ) -> Result<Vec<RouteNetlinkMessage>, HostCause> {
         for _ in 0..3 {
             match self.timed(message.clone(), NLM_F_DUMP).await {
-                Err(Cause::Errno {
+                Err(HostCause::Errno {
                     errno: errno::EINTR,
                 }) => {}
                 other => return other,
             }
         }
-        Err(Cause::errno(errno::EINTR))
+        Err(HostCause::errno(errno::EINTR))
     }
 
     /// Changes something, or asks for one thing.
@@ -82,7 +82,7 @@ impl Rtnl {
         &self,
         message: RouteNetlinkMessage,
         flags: u16,
-    ) -> Result<Vec<RouteNetlinkMessage>, Cause> {
+    ) -> Result<Vec<RouteNetlinkMessage>, HostCause> {
         self.timed(message, NLM_F_ACK | flags).await
     }
 
@@ -90,10 +90,10 @@ impl Rtnl {
         &self,
         message: RouteNetlinkMessage,
         flags: u16,
-    ) -> Result<Vec<RouteNetlinkMessage>, Cause> {
+    ) -> Result<Vec<RouteNetlinkMessage>, HostCause> {
         match tokio::time::timeout(TIMEOUT, self.ask(message, flags)).await {
             Ok(answer) => answer,
-            Err(_) => Err(Cause::TimedOut {
+            Err(_) => Err(HostCause::TimedOut {
                 seconds: TIMEOUT.as_secs(),
             }),
         }
@@ -103,11 +103,11 @@ impl Rtnl {
         &self,
         message: RouteNetlinkMessage,
         flags: u16,
-    ) -> Result<Vec<RouteNetlinkMessage>, Cause> {
+    ) -> Result<Vec<RouteNetlinkMessage>, HostCause> {
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_REQUEST | flags;
         let request = NetlinkMessage::new(header, NetlinkPayload::from(message));
-        let gone = Cause::Io {
+        let gone = HostCause::Io {
             kind: io::ErrorKind::BrokenPipe,
         };
         let answers = self.handle()?.request(request);
@@ -115,16 +115,16 @@ impl Rtnl {
         let mut out = Vec::new();
         while let Some(answer) = answers.next().await {
             if answer.header.flags & NLM_F_DUMP_INTR != 0 {
-                return Err(Cause::errno(errno::EINTR));
+                return Err(HostCause::errno(errno::EINTR));
             }
             match answer.payload {
                 NetlinkPayload::Error(error) => {
                     if let Some(code) = error.code {
-                        return Err(Cause::errno(code.get().wrapping_neg()));
+                        return Err(HostCause::errno(code.get().wrapping_neg()));
                     }
                 }
                 NetlinkPayload::InnerMessage(message) => out.push(message),
-                NetlinkPayload::Overrun(_) => return Err(Cause::errno(errno::ENOBUFS)),
+                NetlinkPayload::Overrun(_) => return Err(HostCause::errno(errno::ENOBUFS)),
                 _ => {}
             }
         }
@@ -136,7 +136,7 @@ impl Rtnl {
     }
 
     /// The index of a device; `ENODEV` when there is none of that name.
-    pub(crate) async fn index(&self, name: &str) -> Result<u32, Cause> {
+    pub(crate) async fn index(&self, name: &str) -> Result<u32, HostCause> {
         let mut message = LinkMessage::default();
         message
             .attributes
@@ -148,13 +148,13 @@ impl Rtnl {
                 RouteNetlinkMessage::NewLink(link) => Some(link.header.index),
                 _ => None,
             })
-            .ok_or(Cause::Answer {
+            .ok_or(HostCause::Answer {
                 what: "no link in the answer",
             })
     }
 
     /// Every link as the kernel describes it.
-    pub(crate) async fn links(&self) -> Result<Vec<LinkMessage>, Cause> {
+    pub(crate) async fn links(&self) -> Result<Vec<LinkMessage>, HostCause> {
         let answers = self
             .dump(RouteNetlinkMessage::GetLink(LinkMessage::default()))
             .await?;
@@ -166,7 +166,7 @@ impl Rtnl {
     }
 
     /// Names by index.
-    pub(crate) async fn names(&self) -> Result<BTreeMap<u32, String>, Cause> {
+    pub(crate) async fn names(&self) -> Result<BTreeMap<u32, String>, HostCause> {
         Ok(self
             .links()
             .await?

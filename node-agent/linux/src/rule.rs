@@ -4,8 +4,8 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{RouteHeader, RouteProtocol};
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
-use postern_host::error::{Cause, HostError};
-use postern_host::ports::{Act, Rules};
+use postern_host::error::{HostCause, HostError};
+use postern_host::ports::{HostResult, Rules};
 use postern_intent::Prefix;
 use postern_plan::host::{Family, RoutingRule, RuleSelector};
 use postern_plan::settings::ROUTE_PROTOCOL;
@@ -15,13 +15,13 @@ use crate::route::address_family;
 use crate::rtnl::Rtnl;
 
 impl Rules for LinuxHost {
-    async fn list_rules(&self) -> Act<Vec<RoutingRule>> {
+    async fn list_rules(&self) -> HostResult<Vec<RoutingRule>> {
         list(self.rtnl())
             .await
             .map_err(|source| HostError::ListRules { source })
     }
 
-    async fn add_rule(&self, rule: &RoutingRule) -> Act<()> {
+    async fn add_rule(&self, rule: &RoutingRule) -> HostResult<()> {
         // With `NLM_F_EXCL` the kernel compares by itself; with `NLM_F_REPLACE` it would add a second one.
         let request = RouteNetlinkMessage::NewRule(encode(rule));
         let added = self.rtnl().act(request, NLM_F_CREATE | NLM_F_EXCL).await;
@@ -31,7 +31,7 @@ impl Rules for LinuxHost {
         })
     }
 
-    async fn remove_rule(&self, rule: &RoutingRule) -> Act<()> {
+    async fn remove_rule(&self, rule: &RoutingRule) -> HostResult<()> {
         let removed = self
             .rtnl()
             .act(RouteNetlinkMessage::DelRule(encode(rule)), 0)
@@ -43,7 +43,7 @@ impl Rules for LinuxHost {
     }
 }
 
-async fn list(rtnl: &Rtnl) -> Result<Vec<RoutingRule>, Cause> {
+async fn list(rtnl: &Rtnl) -> Result<Vec<RoutingRule>, HostCause> {
     let mut out = Vec::new();
     for family in Family::BOTH {
         let mut message = RuleMessage::default();

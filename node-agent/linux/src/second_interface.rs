@@ -3,7 +3,7 @@
 
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
-use postern_host::error::{Cause, Nature, errno};
+use postern_host::error::{HostCause, Nature, errno};
 
 use crate::netlink::{self, attribute, put, u16_at, u32_at};
 
@@ -31,7 +31,7 @@ const TARGET_NAMESPACE: u16 = 46;
 
 /// The name of another interface in the namespace behind a link of the host; none where nothing is behind it, or where there
 /// is only the link's own other end.
-pub(crate) async fn find(link: &LinkMessage) -> Result<Option<String>, Cause> {
+pub(crate) async fn find(link: &LinkMessage) -> Result<Option<String>, HostCause> {
     let (mut namespace, mut peer) = (None, None);
     for attribute in &link.attributes {
         match attribute {
@@ -47,7 +47,7 @@ pub(crate) async fn find(link: &LinkMessage) -> Result<Option<String>, Cause> {
     put(&mut request, TARGET_NAMESPACE, &namespace.to_ne_bytes());
     let links = match netlink::dump(NETLINK_ROUTE, GET_LINKS, &request).await {
         // The pod went meanwhile, or the kernel is older than the question.
-        Err(Cause::Errno {
+        Err(HostCause::Errno {
             errno: errno::EINVAL | errno::ENOENT,
         }) => return Ok(None),
         Err(cause) if cause.nature() == Nature::Unsupported => return Ok(None),

@@ -3,8 +3,8 @@
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::rule::{RuleAttribute, RuleMessage};
 use netlink_sys::protocols::{NETLINK_GENERIC, NETLINK_NETFILTER, NETLINK_XFRM};
-use postern_host::error::{Cause, HostError, errno};
-use postern_host::ports::Act;
+use postern_host::error::{HostCause, HostError, errno};
+use postern_host::ports::HostResult;
 use postern_plan::host::{Family, MaskedMark};
 use postern_plan::ruleset::Transaction;
 use serde_json::Value;
@@ -79,14 +79,14 @@ impl LinuxHost {
     ///
     /// # Errors
     /// [`HostError::ReadFirewall`].
-    pub async fn ruleset(&self) -> Act<Value> {
+    pub async fn ruleset(&self) -> HostResult<Value> {
         let failed = |source| HostError::ReadFirewall {
             table: "of every family",
             source,
         };
         let listing = run::list_everything().await.map_err(failed)?;
         let broken = |_| {
-            failed(Cause::Answer {
+            failed(HostCause::Answer {
                 what: "the listing is no JSON",
             })
         };
@@ -97,7 +97,7 @@ impl LinuxHost {
     ///
     /// # Errors
     /// [`HostError::ChangeFirewall`] with what nft or the kernel said.
-    pub async fn rehearse(&self, transaction: &Transaction) -> Act<()> {
+    pub async fn rehearse(&self, transaction: &Transaction) -> HostResult<()> {
         run::rehearse(&transaction.to_string())
             .await
             .map_err(|source| HostError::ChangeFirewall {
@@ -110,7 +110,7 @@ impl LinuxHost {
     ///
     /// # Errors
     /// [`HostError::ListRules`].
-    pub async fn every_rule(&self) -> Act<Vec<RuleSeen>> {
+    pub async fn every_rule(&self) -> HostResult<Vec<RuleSeen>> {
         let mut out = Vec::new();
         for family in Family::BOTH {
             let mut message = RuleMessage::default();
@@ -132,7 +132,7 @@ impl LinuxHost {
     ///
     /// # Errors
     /// [`HostError::ListLocks`]: the kernel has no XFRM, or does not let us read it.
-    pub async fn ipsec(&self) -> Act<Ipsec> {
+    pub async fn ipsec(&self) -> HostResult<Ipsec> {
         let failed = |source| HostError::ListLocks { source };
         let policies = lock::foreign().await.map_err(failed)?;
         let states = netlink::dump(NETLINK_XFRM, GET_STATES, &[])
@@ -148,7 +148,7 @@ impl LinuxHost {
     ///
     /// # Errors
     /// [`HostError::ListFlows`].
-    pub async fn flow_tracking(&self) -> Act<()> {
+    pub async fn flow_tracking(&self) -> HostResult<()> {
         let answer = netlink::get(NETLINK_NETFILTER, FLOW_STATISTICS, &[0; 4]).await;
         answer
             .map(drop)
@@ -159,12 +159,12 @@ impl LinuxHost {
     ///
     /// # Errors
     /// [`HostError::Open`].
-    pub async fn knows_wireguard(&self) -> Act<bool> {
+    pub async fn knows_wireguard(&self) -> HostResult<bool> {
         let mut request = GET_FAMILY.to_vec();
         put(&mut request, FAMILY_NAME, b"wireguard\0");
         match netlink::get(NETLINK_GENERIC, CONTROLLER, &request).await {
             Ok(_) => Ok(true),
-            Err(Cause::Errno {
+            Err(HostCause::Errno {
                 errno: errno::ENOENT,
             }) => Ok(false),
             Err(source) => Err(HostError::Open {
@@ -178,7 +178,7 @@ impl LinuxHost {
     ///
     /// # Errors
     /// [`HostError::ReadFirewall`].
-    pub async fn module_marks(&self) -> Act<Vec<ModuleMark>> {
+    pub async fn module_marks(&self) -> HostResult<Vec<ModuleMark>> {
         let rules = netlink::dump(NETLINK_NETFILTER, GET_RULES, &[0; 4]).await;
         let rules = rules.map_err(|source| HostError::ReadFirewall {
             table: "of iptables",

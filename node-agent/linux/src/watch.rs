@@ -5,7 +5,7 @@ use std::io;
 
 use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE, NETLINK_XFRM};
 use netlink_sys::{AsyncSocket as _, AsyncSocketExt as _, TokioSocket};
-use postern_host::error::{Cause, HostError, Nature, errno};
+use postern_host::error::{HostCause, HostError, Nature, errno};
 use tokio::sync::mpsc;
 
 use crate::netlink::{Message, attribute, parse};
@@ -14,7 +14,7 @@ use postern_plan::settings::ROUTE_PROTOCOL;
 
 /// What changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Change {
+pub enum KernelChange {
     /// A link came, went or changed. Look at the routes too: they go with it without an event.
     Link,
     /// Somebody changed tc's disciplines or filters: look for ways past netfilter.
@@ -41,32 +41,32 @@ const XFRM_GROUPS: [u32; 1] = [4];
 const NETFILTER_GROUPS: [u32; 1] = [7];
 /// Length of `struct nfgenmsg`.
 const NFGENMSG: usize = 4;
-/// Room for bursts; what does not fit is told as one [`Change::Resync`] of the socket's own.
+/// Room for bursts; what does not fit is told as one [`KernelChange::Resync`] of the socket's own.
 const ROOM: usize = 1024;
 
 /// A family of netlink that is listened to.
-struct Family {
+struct NetlinkFamily {
     name: &'static str,
     protocol: isize,
     groups: &'static [u32],
     /// What a message says to us.
-    meaning: fn(&Message) -> Option<Change>,
+    meaning: fn(&Message) -> Option<KernelChange>,
 }
 
-const FAMILIES: [Family; 3] = [
-    Family {
+const FAMILIES: [NetlinkFamily; 3] = [
+    NetlinkFamily {
         name: "NETLINK_ROUTE",
         protocol: NETLINK_ROUTE,
         groups: &ROUTE_GROUPS,
         meaning: of_route,
     },
-    Family {
+    NetlinkFamily {
         name: "NETLINK_XFRM",
         protocol: NETLINK_XFRM,
         groups: &XFRM_GROUPS,
         meaning: of_xfrm,
     },
-    Family {
+    NetlinkFamily {
         name: "NETLINK_NETFILTER",
         protocol: NETLINK_NETFILTER,
         groups: &NETFILTER_GROUPS,
@@ -78,16 +78,16 @@ const FAMILIES: [Family; 3] = [
 ///
 /// # Errors
 /// [`HostError::Watch`] with the family that cannot be watched.
-pub fn watch() -> Result<mpsc::Receiver<Change>, HostError> {
+pub fn watch() -> Result<mpsc::Receiver<KernelChange>, HostError> {
     let (sender, receiver) = mpsc::channel(ROOM);
-    for Family {
+    for NetlinkFamily {
         name: group,
         protocol,
         groups,
         meaning,
     } in FAMILIES
     {
-        let watched = listen(protocol, groups).map_err(Cause::from);
+        let watched = listen(protocol, groups).map_err(HostCause::from);
         match watched {
             Ok(socket) => drop(tokio::spawn(pass_on(socket, meaning, sender.clone()))),
             // What a kernel does not have does not change.
@@ -115,17 +115,17 @@ fn listen(protocol: isize, groups: &[u32]) -> io::Result<TokioSocket> {
 
 async fn pass_on(
     socket: TokioSocket,
-    meaning: fn(&Message) -> Option<Change>,
-    sender: mpsc::Sender<Change>,
+    meaning: fn(&Message) -> Option<KernelChange>,
+    sender: mpsc::Sender<KernelChange>,
 ) {
     loop {
         let changes = tokio::select! {
             received = socket.recv_from_full() => match received {
                 Ok((datagram, _)) => of_datagram(&datagram, meaning),
-                Err(error) if error.raw_os_error() == Some(errno::ENOBUFS) => vec![Change::Resync],
+                Err(error) if error.raw_os_error() == Some(errno::ENOBUFS) => vec![KernelChange::Resync],
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "a watch of the kernel ended");
-                    let _ = sender.send(Change::Resync).await;
+                    let _ = sender.send(KernelChange::Resync).await;
                     return;
                 }
             },
@@ -140,8 +140,11 @@ async fn pass_on(
 }
 
 /// Changes of a datagram, each kind once.
-fn of_datagram(datagram: &[u8], meaning: fn(&Message) -> Option<Change>) -> Vec<Change> {
-    let mut out: Vec<Change> = parse(datagram)
+fn of_datagram(
+    datagram: &[u8],
+    meaning: fn(&Message) -> Option<KernelChange>,
+) -> Vec<KernelChange> {
+    let mut out: Vec<KernelChange> = parse(datagram)
         .iter()
         .filter_map(|(_, message)| meaning(message))
         .collect();
@@ -150,13 +153,13 @@ fn of_datagram(datagram: &[u8], meaning: fn(&Message) -> Option<Change>) -> Vec<
     out
 }
 
-fn of_route(message: &Message) -> Option<Change> {
+fn of_route(message: &Message) -> Option<KernelChange> {
     match message.kind {
-        16 | 17 => Some(Change::Link),
-        36 | 37 | 44 | 45 => Some(Change::Path),
-        20 | 21 => Some(Change::Address),
-        24 | 25 if is_read(&message.body) => Some(Change::Route),
-        32 | 33 => Some(Change::Rule),
+        16 | 17 => Some(KernelChange::Link),
+        36 | 37 | 44 | 45 => Some(KernelChange::Path),
+        20 | 21 => Some(KernelChange::Address),
+        24 | 25 if is_read(&message.body) => Some(KernelChange::Route),
+        32 | 33 => Some(KernelChange::Rule),
         _ => None,
     }
 }
@@ -168,14 +171,14 @@ fn is_read(route: &[u8]) -> bool {
     at(1).is_none_or(|length| length == 0) || at(5) == Some(ROUTE_PROTOCOL)
 }
 
-const fn of_xfrm(_message: &Message) -> Option<Change> {
-    Some(Change::Lock)
+const fn of_xfrm(_message: &Message) -> Option<KernelChange> {
+    Some(KernelChange::Lock)
 }
 
 /// Every object of nft names its table in its first attribute. kube-proxy and others write theirs all day.
-fn of_netfilter(message: &Message) -> Option<Change> {
+fn of_netfilter(message: &Message) -> Option<KernelChange> {
     const TABLE_NAME: u16 = 1;
     let attributes = message.body.get(NFGENMSG..)?;
     let name = attribute(attributes, TABLE_NAME)?;
-    (name.strip_suffix(&[0]) == Some(TABLE.as_bytes())).then_some(Change::Firewall)
+    (name.strip_suffix(&[0]) == Some(TABLE.as_bytes())).then_some(KernelChange::Firewall)
 }

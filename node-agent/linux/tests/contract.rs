@@ -10,7 +10,7 @@
 mod namespace;
 
 use namespace::{host, run, within};
-use postern_host_testing::contract::{OtherProgram, Outcome};
+use postern_host_testing::contract::{CaseResult, OtherProgram};
 use postern_host_testing::contract_tests;
 use postern_linux::LinuxHost;
 use postern_plan::flow::FlowEntry;
@@ -81,7 +81,7 @@ impl OtherProgram for Administrator {
     }
 }
 
-fn on_the_kernel<F: Future<Output = Outcome>>(
+fn on_the_kernel<F: Future<Output = CaseResult>>(
     case: impl FnOnce(LinuxHost, Administrator) -> F + Send + 'static,
 ) {
     within(|| async {

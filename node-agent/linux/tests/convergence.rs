@@ -14,11 +14,11 @@ use std::collections::BTreeSet;
 
 use namespace::{host, node_key, within};
 use postern_host::{apply, observe};
-use postern_host_testing::fixture::{World, client, gateway};
+use postern_host_testing::fixture::{OwnedInputs, client, gateway};
 use postern_intent::Body;
 use postern_linux::LinuxHost;
 use postern_plan::diff::learned::Learned;
-use postern_plan::order::{ArpTables, Plan, Planning, Stage, TableChange, plan};
+use postern_plan::order::{ArpTables, PlanContext, Stage, StepPlan, TableChange, plan};
 use postern_plan::{Desired, Step};
 
 /// A node on the way from one body to the next.
@@ -29,10 +29,10 @@ struct Node {
 
 impl Node {
     /// There is no tunnel process here, so devices stay without a configuration.
-    async fn plan(&self, desired: &Desired) -> Plan {
+    async fn plan(&self, desired: &Desired) -> StepPlan {
         let observed = observe(&self.host).await.whole().unwrap();
         let own_key = node_key().public().unwrap();
-        let planning = Planning {
+        let planning = PlanContext {
             tables: TableChange::Edited,
             arp: ArpTables::Supported,
             learned: &self.learned,
@@ -44,7 +44,7 @@ impl Node {
     }
 
     async fn goes_to(&mut self, body: Option<Body>) {
-        let desired = Desired::from_inputs(&World::of(body).inputs());
+        let desired = Desired::from_inputs(&OwnedInputs::of(body).inputs());
         let steps: Vec<Step> = self.plan(&desired).await.steps().cloned().collect();
         let applied = apply(&self.host, &steps).await;
         let failed = applied.failed.map(|failed| {
@@ -64,7 +64,7 @@ impl Node {
         self.learned.learn(&filled.collect(), &listed);
         assert_eq!(
             self.plan(&desired).await,
-            Plan::default(),
+            StepPlan::default(),
             "the kernel is as desired"
         );
     }

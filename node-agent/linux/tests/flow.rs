@@ -12,7 +12,7 @@ mod namespace;
 use std::net::{SocketAddr, UdpSocket};
 
 use namespace::{host, run, within};
-use postern_host::{Flows as _, Protocol};
+use postern_host::{Flows as _, TransportProtocol};
 use postern_linux::LinuxHost;
 use postern_plan::FlowCut;
 use postern_plan::flow::CutExtent;
@@ -45,7 +45,7 @@ fn finds_where_a_redirected_packet_wanted_to_go() {
         ] {
             let source = question(from, to);
             let found = host
-                .original_destination(Protocol::Udp, source, local.parse().unwrap())
+                .original_destination(TransportProtocol::Udp, source, local.parse().unwrap())
                 .await
                 .unwrap();
             assert_eq!(found, Some(to.parse().unwrap()));
@@ -62,7 +62,7 @@ fn finds_it_for_a_dual_stack_socket_too() {
             .unwrap();
         let local = "[::ffff:127.0.0.1]:5300".parse().unwrap();
         let found = host
-            .original_destination(Protocol::Udp, mapped, local)
+            .original_destination(TransportProtocol::Udp, mapped, local)
             .await
             .unwrap();
         assert_eq!(found, Some("127.0.0.9:53".parse().unwrap()));

@@ -20,13 +20,15 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use namespace::{run, within};
-use postern_host_testing::fixture::{self, World, client, pod, scope_id};
+use postern_host_testing::fixture::{self, OwnedInputs, client, pod, scope_id};
 use postern_host_testing::generate::{
     BLOCKED, Dice, RELEASED, SELECTED, Scene, UNLISTED, packet, seed,
 };
 use postern_intent::body::Class;
 use postern_plan::Desired;
-use postern_plan::evaluate::{Conntrack, CtDirection, CtState, End, Evaluator, Packet, Transport};
+use postern_plan::evaluate::{
+    Conntrack, CtDirection, CtState, Evaluator, Packet, PathEnd, Transport,
+};
 use postern_plan::host::Family;
 use postern_plan::ruleset::Transaction;
 use tun_rs::{AsyncDevice, DeviceBuilder};
@@ -358,7 +360,7 @@ async fn compare(node: &Node, dice: &mut Dice, first: u32, seed: u64) -> usize {
     for (number, packet) in &sent {
         let passage = evaluator.forwarded(packet);
         let expected = match &passage.end {
-            End::Left { oif, .. } => Some(oif.as_str()),
+            PathEnd::Left { oif, .. } => Some(oif.as_str()),
             _ => None,
         };
         assert_eq!(
@@ -431,7 +433,7 @@ fn a_pod_behind_a_link_of_its_own_leaves_with_its_own_source_and_not_with_a_rele
         let mut body = client();
         let selected = Class::Policy { scope: scope_id() };
         body.pods.push(pod("r", selected, &own));
-        let mut world = World::of(Some(body));
+        let mut world = OwnedInputs::of(Some(body));
         world.bindings.add(fixture::routed());
         let desired = Desired::from_inputs(&world.inputs());
         nft(&desired.ruleset.to_string());

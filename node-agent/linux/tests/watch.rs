@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 
 use namespace::{host, run, within};
 use postern_host::Firewall as _;
-use postern_linux::{Change, LinuxHost, watch};
+use postern_linux::{KernelChange, LinuxHost, watch};
 
 /// Events until the wanted one; other events may come before it.
-async fn told(events: &mut tokio::sync::mpsc::Receiver<Change>, wanted: Change) {
+async fn told(events: &mut tokio::sync::mpsc::Receiver<KernelChange>, wanted: KernelChange) {
     let found = tokio::time::timeout(Duration::from_secs(5), async {
         while let Some(change) = events.recv().await {
             if change == wanted {
@@ -38,21 +38,21 @@ fn tells_every_noun_that_changed() {
             "ip",
             &["link", "add", "v0", "type", "veth", "peer", "name", "v1"],
         );
-        told(&mut events, Change::Link).await;
+        told(&mut events, KernelChange::Link).await;
         run("ip", &["addr", "add", "10.1.1.1/24", "dev", "v0"]);
-        told(&mut events, Change::Address).await;
+        told(&mut events, KernelChange::Address).await;
         run(
             "ip",
             &["route", "add", "unreachable", "10.2.0.0/16", "proto", "200"],
         );
-        told(&mut events, Change::Route).await;
+        told(&mut events, KernelChange::Route).await;
         run(
             "ip",
             &["-6", "rule", "add", "fwmark", "0x10/0x70", "table", "5210"],
         );
-        told(&mut events, Change::Rule).await;
+        told(&mut events, KernelChange::Rule).await;
         run("nft", &["add", "table", "inet", "postern"]);
-        told(&mut events, Change::Firewall).await;
+        told(&mut events, KernelChange::Firewall).await;
         run(
             "ip",
             &[
@@ -67,7 +67,7 @@ fn tells_every_noun_that_changed() {
                 "fwd",
             ],
         );
-        told(&mut events, Change::Lock).await;
+        told(&mut events, KernelChange::Lock).await;
     });
 }
 
@@ -85,7 +85,7 @@ fn says_nothing_of_other_programs_tables_and_routes() {
         // An event that is told, so that whatever came before it was.
         run("ip", &["link", "set", "lo", "up"]);
         let first = tokio::time::timeout(Duration::from_secs(5), events.recv()).await;
-        assert_eq!(first, Ok(Some(Change::Link)));
+        assert_eq!(first, Ok(Some(KernelChange::Link)));
     });
 }
 
@@ -160,6 +160,6 @@ fn while_another_program_edits_its_table_ten_times_a_second_ours_are_listed_for_
             "{listed} for {ticks} ticks"
         );
         run("nft", &["add chain inet postern d"]);
-        self::told(&mut events, Change::Firewall).await;
+        self::told(&mut events, KernelChange::Firewall).await;
     });
 }

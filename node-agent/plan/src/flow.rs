@@ -97,7 +97,7 @@ impl InsideFlows {
         ranges.sort_unstable();
         let redirected = classes
             .iter()
-            .filter(|(_, class)| is_redirected(&class.standing))
+            .filter(|(_, classified)| is_redirected(&classified.class))
             .map(|(address, _)| *address);
         Self {
             ranges,

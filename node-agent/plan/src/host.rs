@@ -250,7 +250,7 @@ pub enum RouteKind {
 
 /// A route of ours, in a table of ours.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Route {
+pub struct KernelRoute {
     /// The table.
     pub table: u32,
     /// Its destination.

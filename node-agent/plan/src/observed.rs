@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern_intent::IfName;
 use serde_json::Value;
 
-use crate::host::{DeviceSetting, LockPolicy, ObservedLink, ObservedTunnel, Route, RoutingRule};
+use crate::host::{
+    DeviceSetting, KernelRoute, LockPolicy, ObservedLink, ObservedTunnel, RoutingRule,
+};
 use crate::ruleset::{Base, Element, SetType};
 
 /// One reading of everything that we own. A part that could not be read is empty here; whoever plans from a reading with gaps
@@ -17,7 +19,7 @@ pub struct Observed {
     /// Switches of our own devices (`pst-*`), every [`DeviceKey`](crate::host::DeviceKey) of each.
     pub devices: BTreeSet<DeviceSetting>,
     /// Routes with our protocol number.
-    pub routes: BTreeSet<Route>,
+    pub routes: BTreeSet<KernelRoute>,
     /// Routing rules with our protocol number. A rule that is there twice counts as two.
     pub rules: Vec<RoutingRule>,
     /// XFRM policies of direction `fwd` that carry one of our priorities.

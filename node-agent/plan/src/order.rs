@@ -64,12 +64,12 @@ impl Stage {
 
 /// Steps by stage, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Plan {
+pub struct StepPlan {
     /// Stages without steps are not listed.
     pub stages: Vec<(Stage, Vec<Step>)>,
 }
 
-impl Plan {
+impl StepPlan {
     /// These stages, without those that have no steps.
     #[must_use]
     pub fn of(stages: impl IntoIterator<Item = (Stage, Vec<Step>)>) -> Self {
@@ -150,7 +150,7 @@ pub enum ArpTables {
 
 /// What the plan is made from besides the two pictures of the host.
 #[derive(Debug, Clone, Copy)]
-pub struct Planning<'a> {
+pub struct PlanContext<'a> {
     /// How the tables are changed.
     pub tables: TableChange,
     /// Whether an ARP table is planned.
@@ -163,7 +163,7 @@ pub struct Planning<'a> {
 
 /// The plan from what is there to what should be there, flows apart.
 #[must_use]
-pub fn plan(desired: &Desired, observed: &Observed, planning: &Planning<'_>) -> Plan {
+pub fn plan(desired: &Desired, observed: &Observed, planning: &PlanContext<'_>) -> StepPlan {
     plan_readable(desired, observed, &BTreeSet::new(), planning)
 }
 
@@ -175,8 +175,8 @@ pub fn plan_readable(
     desired: &Desired,
     observed: &Observed,
     unread: &BTreeSet<Stage>,
-    planning: &Planning<'_>,
-) -> Plan {
+    planning: &PlanContext<'_>,
+) -> StepPlan {
     let is_read = |stage: Stage| !unread.contains(&stage);
     let state = is_read(Stage::Guard)
         .then(|| FirewallState::read(&observed.firewall, &desired.ruleset, planning.learned));
@@ -208,7 +208,7 @@ pub fn plan_readable(
         routes.extend(diff::route::additions(desired, observed));
         stages.push((Stage::Route, routes));
     }
-    Plan::of(stages)
+    StepPlan::of(stages)
 }
 
 fn locks(desired: &Desired, observed: &Observed, unread: &BTreeSet<Stage>) -> Vec<Step> {

@@ -8,7 +8,7 @@ use crate::host::MaskedMark;
 
 /// The node's own settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct NodeSettings {
     /// Pod ranges of the cluster.
     pub pod_ranges: Vec<Prefix>,
     /// Pod ranges of this node.
@@ -61,7 +61,7 @@ pub const LOCK_MARK_PRIORITY: u32 = 2000;
 /// XFRM policies: block everything else.
 pub const LOCK_BLOCK_PRIORITY: u32 = 3000;
 
-impl Default for Settings {
+impl Default for NodeSettings {
     fn default() -> Self {
         Self {
             pod_ranges: Vec::new(),
@@ -77,7 +77,7 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
+impl NodeSettings {
     /// A mark under our mask.
     #[must_use]
     pub const fn masked(&self, mark: Mark) -> MaskedMark {

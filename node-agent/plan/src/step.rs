@@ -8,7 +8,7 @@ use postern_intent::{IfName, WgKey};
 
 use crate::flow::FlowCut;
 use crate::host::{
-    DeviceSetting, LockPolicy, Route, RouteKind, RoutingRule, TunnelConfig, TunnelLink,
+    DeviceSetting, KernelRoute, LockPolicy, RouteKind, RoutingRule, TunnelConfig, TunnelLink,
 };
 use crate::ruleset::Transaction;
 
@@ -61,9 +61,9 @@ pub enum Step {
         peer: WgKey,
     },
     /// A route is added or replaced.
-    AddRoute(Route),
+    AddRoute(KernelRoute),
     /// A route goes.
-    RemoveRoute(Route),
+    RemoveRoute(KernelRoute),
     /// A routing rule is added.
     AddRule(RoutingRule),
     /// A routing rule goes.

@@ -20,11 +20,11 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// Steps that failed and are not tried again yet because the kernel says that something changed. Documents, bindings,
 /// root and the loop's own timers, which have a pace of their own, try everything.
 #[derive(Debug, Default)]
-pub struct HeldBack(Vec<Held>);
+pub struct HeldBack(Vec<DelayedStep>);
 
 /// One of them.
 #[derive(Debug, Clone)]
-pub struct Held {
+pub struct DelayedStep {
     step: Step,
     /// What its last try ended with.
     pub error: HostError,
@@ -35,7 +35,7 @@ pub struct Held {
 impl HeldBack {
     /// The step of a group that keeps the whole group waiting, if one does.
     #[must_use]
-    pub fn holds(&self, group: &[Step], activation: Activation) -> Option<&Held> {
+    pub fn holds(&self, group: &[Step], activation: Activation) -> Option<&DelayedStep> {
         if activation != Activation::HostChanged {
             return None;
         }
@@ -58,7 +58,7 @@ impl HeldBack {
         let known = self.0.iter().position(|held| held.step == failed.step);
         let before = known.map(|at| self.0.swap_remove(at).pause);
         let pause = before.map_or(FIRST, |pause| (pause * 2).min(longest));
-        self.0.push(Held {
+        self.0.push(DelayedStep {
             step: failed.step.clone(),
             error: failed.error.clone(),
             pause,
@@ -72,7 +72,7 @@ impl HeldBack {
     }
 }
 
-impl Held {
+impl DelayedStep {
     /// The step.
     #[must_use]
     pub const fn step(&self) -> &Step {

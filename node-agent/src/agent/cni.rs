@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use postern_cni::protocol::{Add, Refusal, Response};
+use postern_cni::protocol::{Add, CniRefusal, CniResponse};
 use postern_crds::conditions::Reason;
 use postern_host::{Host, Nature};
 use postern_intent::{IfName, Namespace, Uid, Verified};
@@ -13,7 +13,7 @@ use postern_plan::check::Seal;
 use tokio::sync::oneshot;
 
 use super::state::Agent;
-use super::waiting::Waiting;
+use super::waiting::WaitingPod;
 
 /// How long ADD waits for the intent to list the pod.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -28,25 +28,25 @@ mod code {
     pub(super) const NOT_AVAILABLE: u32 = 50;
 }
 
-fn refused(code: u32, reason: Reason, message: impl Into<String>) -> Response {
-    Response::Refused(Refusal {
+fn refused(code: u32, reason: Reason, message: impl Into<String>) -> CniResponse {
+    CniResponse::Refused(CniRefusal {
         code,
         reason: reason.as_str().to_owned(),
         message: message.into(),
     })
 }
 
-fn later(reason: Reason, message: impl Into<String>) -> Response {
+fn later(reason: Reason, message: impl Into<String>) -> CniResponse {
     refused(code::TRY_AGAIN_LATER, reason, message)
 }
 
 impl<H: Host> Agent<H> {
     /// May an ADD be answered at all?
-    pub fn cni_status(&self) -> Response {
+    pub fn cni_status(&self) -> CniResponse {
         // Where no guard is possible, pods that nobody guards still start: ADD refuses the others one by one.
         let serves_some = self.has_no_guard() && self.body().is_some();
         if self.is_released() || self.kernel.last.seal() == Some(Seal::Sealed) || serves_some {
-            Response::Done
+            CniResponse::Done
         } else {
             refused(
                 code::NOT_AVAILABLE,
@@ -57,7 +57,7 @@ impl<H: Host> Agent<H> {
     }
 
     /// ADD. The answer may come later.
-    pub async fn cni_add(&mut self, request: &Add, answer: oneshot::Sender<Response>) {
+    pub async fn cni_add(&mut self, request: &Add, answer: oneshot::Sender<CniResponse>) {
         let binding = match self.binding_of(request).await {
             Ok(binding) => binding,
             Err(refusal) => return drop(answer.send(*refusal)),
@@ -73,9 +73,9 @@ impl<H: Host> Agent<H> {
             return drop(answer.send(*refusal));
         }
         if self.is_released() || self.is_listed(&uid) || !self.is_guarded(&namespace, &uid) {
-            drop(answer.send(Response::Done));
+            drop(answer.send(CniResponse::Done));
         } else {
-            self.waiting.push(Waiting {
+            self.waiting.push(WaitingPod {
                 uid,
                 until: Instant::now() + PATIENCE,
                 answer,
@@ -97,9 +97,9 @@ impl<H: Host> Agent<H> {
 
     /// A second network of a sandbox (Multus with this plugin in its list too). The first one's binding stays; a pod that is to
     /// be guarded does not start with another way out.
-    fn answer_second_network(&self, binding: &Binding, first: &IfName) -> Response {
+    fn answer_second_network(&self, binding: &Binding, first: &IfName) -> CniResponse {
         if self.is_released() || !self.is_guarded(&binding.namespace, &binding.uid) {
-            return Response::Done;
+            return CniResponse::Done;
         }
         let message = format!(
             "the pod has a network by {first} already, and the guard is not in front of a second one, {}: take the second network from the pod, or postern-cni out of its list",
@@ -122,7 +122,7 @@ impl<H: Host> Agent<H> {
     }
 
     /// The request in the words of the plan, with the layer-3 device behind the pod.
-    async fn binding_of(&mut self, request: &Add) -> Result<Binding, Box<Response>> {
+    async fn binding_of(&mut self, request: &Add) -> Result<Binding, Box<CniResponse>> {
         let invalid = |what: &str, message: String| {
             Box::new(later(Reason::Invalid, format!("{what}: {message}")))
         };
@@ -175,7 +175,7 @@ impl<H: Host> Agent<H> {
     }
 
     /// A pod that is to be guarded does not start where the guard would not see it.
-    async fn refuse_bypassed(&self, binding: &Binding) -> Result<(), Box<Response>> {
+    async fn refuse_bypassed(&self, binding: &Binding) -> Result<(), Box<CniResponse>> {
         if self.is_released() || !self.is_guarded(&binding.namespace, &binding.uid) {
             return Ok(());
         }
@@ -189,7 +189,7 @@ impl<H: Host> Agent<H> {
         }
     }
 
-    async fn bind(&mut self, binding: Binding) -> Result<(), Box<Response>> {
+    async fn bind(&mut self, binding: Binding) -> Result<(), Box<CniResponse>> {
         let (namespace, uid) = (binding.namespace.clone(), binding.uid.clone());
         let addresses = binding.addresses.clone();
         let body = self.documents.verified.as_deref().map(Verified::get);
@@ -229,10 +229,10 @@ impl<H: Host> Agent<H> {
     }
 
     /// DEL. The end of a further network of a sandbox takes nothing from its first one.
-    pub async fn cni_del(&mut self, container: &str, ifname: &str) -> Response {
+    pub async fn cni_del(&mut self, container: &str, ifname: &str) -> CniResponse {
         let bound = self.memory.bindings.get().by_container.get(container);
         if bound.is_some_and(|bound| bound.ifname != ifname) {
-            return Response::Done;
+            return CniResponse::Done;
         }
         if let Err(error) = self.memory.bindings.remove(container) {
             return later(Reason::NotDurable, error.to_string());
@@ -245,11 +245,11 @@ impl<H: Host> Agent<H> {
                 "a binding could not be taken out yet"
             );
         }
-        Response::Done
+        CniResponse::Done
     }
 
     /// CHECK: is the binding the one that ADD made?
-    pub fn cni_check(&self, container: &str) -> Response {
+    pub fn cni_check(&self, container: &str) -> CniResponse {
         if self
             .memory
             .bindings
@@ -257,7 +257,7 @@ impl<H: Host> Agent<H> {
             .by_container
             .contains_key(container)
         {
-            Response::Done
+            CniResponse::Done
         } else {
             refused(
                 code::UNKNOWN_CONTAINER,
@@ -268,7 +268,7 @@ impl<H: Host> Agent<H> {
     }
 
     /// GC: every sandbox that the runtime does not name is gone.
-    pub async fn cni_gc(&mut self, valid: &[String]) -> Response {
+    pub async fn cni_gc(&mut self, valid: &[String]) -> CniResponse {
         if let Err(error) = self.memory.bindings.keep_only(valid) {
             return later(Reason::NotDurable, error.to_string());
         }
@@ -278,7 +278,7 @@ impl<H: Host> Agent<H> {
                 "bindings could not be taken out yet"
             );
         }
-        Response::Done
+        CniResponse::Done
     }
 
     /// Answers ADDs whose pod is classified now, or whose patience is over: such a pod starts held.
@@ -289,7 +289,7 @@ impl<H: Host> Agent<H> {
         for one in waiting {
             let over = self.is_listed(&one.uid) || self.is_released() || one.until <= now;
             if over && sealed {
-                drop(one.answer.send(Response::Done));
+                drop(one.answer.send(CniResponse::Done));
             } else if over {
                 let message = "the node's guard is not in place any more";
                 drop(one.answer.send(later(Reason::NotSealed, message)));

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern_host::{Host, HostError, Nature, apply};
 use postern_intent::Address;
-use postern_plan::desired::{Standing, names};
+use postern_plan::desired::{AddressClass, names};
 use postern_plan::diff::firewall::releases_but;
 use postern_plan::diff::flow;
 use postern_plan::flow::{CutExtent, Cuts};
 use postern_plan::host::Family;
-use postern_plan::order::{ArpTables, Plan, Stage};
+use postern_plan::order::{ArpTables, Stage, StepPlan};
 use postern_plan::ruleset::{Atom, Element};
 use postern_plan::{Desired, FlowCut, Observed, Step};
 
@@ -19,7 +19,7 @@ use super::state::Agent;
 
 /// What came of steps that fail together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Attempt {
+pub(super) enum StepsAttempt {
     /// All of them were done.
     Done,
     /// One failed, or failed before and waits: it is among the failures of the run.
@@ -29,7 +29,12 @@ pub(super) enum Attempt {
 impl<H: Host> Agent<H> {
     /// Carries a plan out, and the cuts that are owed. A failure keeps its own group from going on, and what releases from
     /// being released when it was in a stage that blocks.
-    pub(super) async fn execute(&mut self, plan: Plan, desired: &Desired, activation: Activation) {
+    pub(super) async fn execute(
+        &mut self,
+        plan: StepPlan,
+        desired: &Desired,
+        activation: Activation,
+    ) {
         let plan = plan.cutting(FlowCut {
             addresses: self.kernel.owed_cuts.clone(),
             inside: desired.inside.clone(),
@@ -48,7 +53,7 @@ impl<H: Host> Agent<H> {
             }
             for group in groups(stage, steps) {
                 let attempt = self.attempt(stage, &group, activation).await;
-                blocks_stand &= attempt == Attempt::Done || !stage.blocks();
+                blocks_stand &= attempt == StepsAttempt::Done || !stage.blocks();
             }
         }
         self.dns.update(&desired.dns);
@@ -65,11 +70,11 @@ impl<H: Host> Agent<H> {
         stage: Stage,
         group: &[Step],
         activation: Activation,
-    ) -> Attempt {
+    ) -> StepsAttempt {
         if let Some(held) = self.kernel.last.held_back.holds(group, activation) {
             let failure = (stage, held.step().to_string(), held.error.clone());
             self.kernel.last.failures.push(failure);
-            return Attempt::Failed;
+            return StepsAttempt::Failed;
         }
         let applied = apply(&self.host, group).await;
         self.kernel.last.held_back.done(&applied.done);
@@ -88,7 +93,7 @@ impl<H: Host> Agent<H> {
             self.kernel.learned.learn(&filled, &listed);
         }
         let Some(failed) = applied.failed else {
-            return Attempt::Done;
+            return StepsAttempt::Done;
         };
         if let (Step::CutFlows(cut), HostError::CutFlows { uncut, .. }) =
             (&failed.step, &failed.error)
@@ -101,13 +106,13 @@ impl<H: Host> Agent<H> {
             let error = &failed.error as &dyn std::error::Error;
             tracing::warn!(error, "the kernel has no ARP tables");
             self.kernel.last.arp = ArpTables::Unsupported;
-            return Attempt::Done;
+            return StepsAttempt::Done;
         }
         self.output.metrics.step_failed(failed.step.kind());
         self.kernel.last.held_back.failed(stage, &failed);
         let failure = (stage, failed.step.to_string(), failed.error);
         self.kernel.last.failures.push(failure);
-        Attempt::Failed
+        StepsAttempt::Failed
     }
 
     fn forget_cuts(&mut self, cut: &FlowCut, uncut: &BTreeSet<Address>) {
@@ -133,7 +138,7 @@ impl<H: Host> Agent<H> {
     /// Addresses that the kernel guards from before a restart and that are released now: whoever had them has flows.
     fn let_go_meanwhile(&self, desired: &Desired, observed: &Observed) -> Cuts {
         let classes = desired.classes.iter();
-        let released = classes.filter(|(_, class)| class.standing == Standing::Released);
+        let released = classes.filter(|(_, classified)| classified.class == AddressClass::Released);
         let addresses = released.map(|(address, _)| *address);
         addresses
             .filter(|address| {
@@ -170,7 +175,8 @@ impl<H: Host> Agent<H> {
                     == there.map(|there| own(&there.elements, address))
             });
         let class = desired.classes.get(address);
-        let is_released = class.is_some_and(|class| class.standing == Standing::Released);
+        let is_released =
+            class.is_some_and(|classified| classified.class == AddressClass::Released);
         same && (is_released || self.memory.bindings.get().owner(address).is_some())
     }
 }

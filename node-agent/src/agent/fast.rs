@@ -7,7 +7,7 @@ use postern_host::{Host, HostError};
 use postern_plan::check::Seal;
 use postern_plan::diff::firewall::change;
 use postern_plan::diff::table_state::FirewallState;
-use postern_plan::order::{Plan, Stage};
+use postern_plan::order::{Stage, StepPlan};
 use postern_plan::ruleset::Transaction;
 use postern_plan::{Desired, Step};
 
@@ -50,7 +50,7 @@ impl<H: Host> Agent<H> {
             true => Vec::new(),
             false => vec![Step::Firewall(transaction)],
         };
-        let plan = Plan::of([
+        let plan = StepPlan::of([
             (Stage::Guard, batch(changed.guard)),
             (Stage::Release, batch(changed.release)),
         ]);

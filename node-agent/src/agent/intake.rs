@@ -6,9 +6,9 @@ use std::sync::Arc;
 use postern_crds::conditions::Reason;
 use postern_host::Host;
 use postern_intent::verify::{
-    Context, Refusal, RefusalRecord, Verified, join, verify_cluster, verify_intent,
+    DocumentRefusal, RefusalRecord, Verified, VerifyContext, join, verify_cluster, verify_intent,
 };
-use postern_intent::{Body, ClusterDocument, Envelope, KeySet, NodeDocument, Uid};
+use postern_intent::{Body, ClusterDocument, DsseEnvelope, NodeDocument, TrustedKeys, Uid};
 use postern_plan::binding::Listing;
 use postern_plan::desired::NodeClaim;
 use postern_telemetry::chain;
@@ -16,7 +16,7 @@ use postern_telemetry::chain;
 use super::state::{Agent, LedgerState, ReceivedDocuments};
 use crate::audit::Entry;
 use crate::files::FileError;
-use crate::inbox::{Document, Outcome, Received, Verifier};
+use crate::inbox::{DocumentKind, DocumentOutcome, Received, Verifier};
 use crate::ledger::LedgerError;
 use crate::report::RefusalEntry;
 
@@ -58,29 +58,29 @@ impl<H: Host> Agent<H> {
             let judged = verifier.judge(document, &bytes);
             // What is new is good once it is in force.
             match judged {
-                Ok(Outcome::Unchanged) => self.documents.inbox.approve(document),
+                Ok(DocumentOutcome::Unchanged) => self.documents.inbox.approve(document),
                 // What they say together is judged once all that came is known.
-                Ok(Outcome::Cluster(received)) => {
+                Ok(DocumentOutcome::Cluster(received)) => {
                     self.documents
                         .inbox
                         .replace(document, received.verified.digest());
                     self.documents.received.cluster = Some(*received);
                     join = true;
                 }
-                Ok(Outcome::Intent(received)) => {
+                Ok(DocumentOutcome::Intent(received)) => {
                     self.documents
                         .inbox
                         .replace(document, received.verified.digest());
                     self.documents.received.intent = Some(*received);
                     (join, intent_came) = (true, true);
                 }
-                Ok(Outcome::Keys(keys)) => match self.accept_keys(*keys) {
+                Ok(DocumentOutcome::Keys(keys)) => match self.accept_keys(*keys) {
                     Ok(()) => self.documents.inbox.approve(document),
                     Err(error) => {
                         self.not_durable(document, digest_of(&bytes), "the key set", &error)
                     }
                 },
-                Ok(Outcome::Release(release)) => match self.accept_release(&release) {
+                Ok(DocumentOutcome::Release(release)) => match self.accept_release(&release) {
                     Ok(()) => {
                         self.documents.inbox.approve(document);
                         taken = Taken::New;
@@ -119,7 +119,7 @@ impl<H: Host> Agent<H> {
         let cluster = cluster.clone();
         if let Err((document, digest, refusal)) = self.verify_waiting(&intent, cluster.as_ref()) {
             match document {
-                Document::Cluster => self.documents.received.cluster = None,
+                DocumentKind::Cluster => self.documents.received.cluster = None,
                 _ => self.documents.received.intent = None,
             }
             self.refuse(document, Some(digest), &refusal);
@@ -131,10 +131,10 @@ impl<H: Host> Agent<H> {
             (Err(refusal), cluster) => {
                 // The refusal is reported for the document that a newer one has to replace.
                 let (document, digest) = match (&refusal, cluster) {
-                    (Refusal::FormerLineage { .. }, Some(cluster)) => {
-                        (Document::Cluster, cluster.verified.digest().to_owned())
+                    (DocumentRefusal::FormerLineage { .. }, Some(cluster)) => {
+                        (DocumentKind::Cluster, cluster.verified.digest().to_owned())
                     }
-                    _ => (Document::Intent, intent.verified.digest().to_owned()),
+                    _ => (DocumentKind::Intent, intent.verified.digest().to_owned()),
                 };
                 self.refuse(document, Some(digest), &refusal);
                 Taken::Nothing
@@ -149,18 +149,18 @@ impl<H: Host> Agent<H> {
         &self,
         intent: &Received<NodeDocument>,
         cluster: Option<&Received<ClusterDocument>>,
-    ) -> Result<(), (Document, String, Refusal)> {
+    ) -> Result<(), (DocumentKind, String, DocumentRefusal)> {
         let (entries, now) = (self.memory.ledger.entries(), self.clock.now());
         let digest = intent.verified.digest();
         if entries.digest.as_deref() != Some(digest) {
-            let context = Context {
+            let context = VerifyContext {
                 node: &self.options.node,
                 keys: &self.documents.keys,
                 now,
                 last: None,
             };
             verify_intent(&intent.envelope, &context)
-                .map_err(|refusal| (Document::Intent, digest.to_owned(), refusal))?;
+                .map_err(|refusal| (DocumentKind::Intent, digest.to_owned(), refusal))?;
         }
         let Some(cluster) = cluster else {
             return Ok(());
@@ -168,7 +168,7 @@ impl<H: Host> Agent<H> {
         let digest = cluster.verified.digest();
         if entries.cluster_digest.as_deref() != Some(digest) {
             verify_cluster(&cluster.envelope, &self.documents.keys, now, None)
-                .map_err(|refusal| (Document::Cluster, digest.to_owned(), refusal))?;
+                .map_err(|refusal| (DocumentKind::Cluster, digest.to_owned(), refusal))?;
         }
         Ok(())
     }
@@ -186,7 +186,7 @@ impl<H: Host> Agent<H> {
     fn accept(
         &mut self,
         verified: Verified<Body>,
-        envelope: Envelope,
+        envelope: DsseEnvelope,
         cluster: Received<ClusterDocument>,
     ) -> Taken {
         let now = self.clock.now();
@@ -195,7 +195,7 @@ impl<H: Host> Agent<H> {
         let cluster_digest = cluster.verified.digest().to_owned();
         let before = self.memory.bindings.get().guarded.clone();
         if let Err(error) = self.remember_guarded(verified.get()) {
-            self.not_durable(Document::Intent, Some(digest), "who is guarded", &error);
+            self.not_durable(DocumentKind::Intent, Some(digest), "who is guarded", &error);
             return Taken::Nothing;
         }
         // By the ledger, so that a restart on the same body is no news.
@@ -220,15 +220,15 @@ impl<H: Host> Agent<H> {
             // Not durable means not in force: after a crash the node would obey an older document again.
             self.count("ledger_failures");
             self.forget_guarded_since(&before);
-            self.not_durable(Document::Intent, Some(digest), "the intent", &error);
+            self.not_durable(DocumentKind::Intent, Some(digest), "the intent", &error);
             return Taken::Nothing;
         }
         self.documents
             .inbox
-            .approve_digest(Document::Cluster, &cluster_digest);
+            .approve_digest(DocumentKind::Cluster, &cluster_digest);
         self.documents
             .inbox
-            .approve_digest(Document::Intent, &digest);
+            .approve_digest(DocumentKind::Intent, &digest);
         self.pin_keys();
         let cluster_serial = verified.get().cluster_serial;
         tracing::info!(%serial, %cluster_serial, digest = verified.digest(), "intent accepted");
@@ -301,7 +301,7 @@ impl<H: Host> Agent<H> {
     /// A good document that is not taken because what must outlive a crash cannot be written. It is looked at again.
     fn not_durable(
         &mut self,
-        document: Document,
+        document: DocumentKind,
         digest: Option<String>,
         what: &str,
         error: &dyn std::error::Error,
@@ -316,9 +316,9 @@ impl<H: Host> Agent<H> {
             self.tell_refusal(document, reason, message, digest);
         }
         self.documents.inbox.forget(document);
-        if document == Document::Intent {
+        if document == DocumentKind::Intent {
             // Both are put into the ledger together.
-            self.documents.inbox.forget(Document::Cluster);
+            self.documents.inbox.forget(DocumentKind::Cluster);
         }
     }
 
@@ -339,7 +339,7 @@ impl<H: Host> Agent<H> {
         }
     }
 
-    fn accept_keys(&mut self, keys: KeySet) -> Result<(), LedgerError> {
+    fn accept_keys(&mut self, keys: TrustedKeys) -> Result<(), LedgerError> {
         let document = keys.document();
         self.memory
             .ledger
@@ -356,7 +356,12 @@ impl<H: Host> Agent<H> {
     }
 
     /// Refuses a document; what was in force stays in force.
-    fn refuse(&mut self, document: Document, digest: Option<String>, refusal: &Refusal) {
+    fn refuse(
+        &mut self,
+        document: DocumentKind,
+        digest: Option<String>,
+        refusal: &DocumentRefusal,
+    ) {
         let record = RefusalRecord::from(refusal);
         if refusal.may_pass()
             && self
@@ -373,7 +378,7 @@ impl<H: Host> Agent<H> {
     /// Tells report, audit log and metric why.
     fn tell_refusal(
         &mut self,
-        document: Document,
+        document: DocumentKind,
         reason: &'static str,
         message: String,
         digest: Option<String>,

@@ -10,7 +10,7 @@ use postern_plan::Step;
 use postern_plan::order::Stage;
 use postern_plan::ruleset::Transaction;
 
-use super::state::{Agent, LeaseChange, Opening};
+use super::state::{Agent, ExitOpening, LeaseChange};
 use crate::audit::Entry;
 
 /// How far the kernel's lease may be from the end of the body's validity before it is given anew.
@@ -27,7 +27,7 @@ impl<H: Host> Agent<H> {
             self.kernel.last.lease = None;
             return;
         }
-        if self.exits.opening == Opening::Held {
+        if self.exits.opening == ExitOpening::Held {
             return;
         }
         let Some(verified) = &self.documents.verified else {

@@ -10,7 +10,7 @@ use postern_plan::desired::ProbePlan;
 use postern_plan::diff::firewall::change;
 use postern_plan::diff::table_state::FirewallState;
 use postern_plan::host::Family;
-use postern_plan::order::{Plan, Planning, Stage, TableChange, plan_readable};
+use postern_plan::order::{PlanContext, Stage, StepPlan, TableChange, plan_readable};
 use postern_plan::{Desired, Observed, Step};
 
 use super::activation::Activation;
@@ -58,7 +58,7 @@ impl<H: Host> Agent<H> {
         if !looks_only {
             // What somebody else changed is told by what differs, and only what is carried out may be a replacement.
             if tables == TableChange::Replaced && !plan.is_empty() {
-                let planning = Planning {
+                let planning = PlanContext {
                     tables,
                     ..self.planning()
                 };
@@ -78,14 +78,14 @@ impl<H: Host> Agent<H> {
         // showed none and nothing was done, another program changed the host between the two readings.
         self.kernel.last.known = match &self.kernel.last.read_back {
             Some(read_back) if !was_whole => read_back.differences().clone(),
-            _ => Plan::default(),
+            _ => StepPlan::default(),
         };
         // A run that only looks asks for no other one, because a retry would carry out what this one left alone; and it
         // ends no retry that an earlier run waits for, such as a tunnel process that is not there yet.
         if looks_only { Again::AsBefore } else { again }
     }
 
-    fn plan(&self, desired: &Desired, reading: &PartialReading) -> Plan {
+    fn plan(&self, desired: &Desired, reading: &PartialReading) -> StepPlan {
         plan_readable(desired, &reading.observed, &reading.gaps, &self.planning())
     }
 
@@ -101,8 +101,8 @@ impl<H: Host> Agent<H> {
         }
     }
 
-    const fn planning(&self) -> Planning<'_> {
-        Planning {
+    const fn planning(&self) -> PlanContext<'_> {
+        PlanContext {
             tables: TableChange::Edited,
             arp: self.kernel.last.arp,
             learned: &self.kernel.learned,
@@ -139,12 +139,12 @@ impl<H: Host> Agent<H> {
         &self,
         activation: Activation,
         desired: &Desired,
-        plan: &Plan,
+        plan: &StepPlan,
         reading: &PartialReading,
-    ) -> Plan {
+    ) -> StepPlan {
         let is_looked_for = activation.looks_for_drift() || self.leaves_drift(activation);
         if !is_looked_for || !reading.gaps.is_empty() {
-            Plan::default()
+            StepPlan::default()
         } else if *desired == *self.kernel.desired {
             plan.clone()
         } else {
@@ -152,7 +152,7 @@ impl<H: Host> Agent<H> {
         }
     }
 
-    fn leave_drift(&self, plan: Plan, drift: &Plan, desired: &Desired) -> Plan {
+    fn leave_drift(&self, plan: StepPlan, drift: &StepPlan, desired: &Desired) -> StepPlan {
         let drift: Vec<&Step> = drift.steps().collect();
         let own = change(
             &FirewallState::from(&self.kernel.desired.ruleset),
@@ -172,7 +172,7 @@ impl<H: Host> Agent<H> {
             };
             (stage, steps)
         });
-        Plan {
+        StepPlan {
             stages: stages.collect(),
         }
     }
@@ -204,7 +204,7 @@ impl<H: Host> Agent<H> {
     }
 
     /// What differs from what this agent left behind was changed by somebody else.
-    fn note_drift(&mut self, activation: Activation, drift: &Plan, observed: &Observed) {
+    fn note_drift(&mut self, activation: Activation, drift: &StepPlan, observed: &Observed) {
         // The run before planned nothing from parts that it could not read: their differences are its unfinished work.
         let read_back = self.kernel.last.read_back.as_ref();
         let was_whole = read_back.is_some_and(|read_back| read_back.unread().is_empty());

@@ -8,14 +8,14 @@ use postern_intent::Serial;
 use postern_intent::sign::Release;
 use postern_intent::verify::Verified;
 use postern_plan::Desired;
-use postern_plan::order::{Plan, Stage, teardown};
+use postern_plan::order::{Stage, StepPlan, teardown};
 
 use super::activation::Activation;
 use super::reconcile::Again;
 use super::state::Agent;
 use crate::audit::Entry;
-use crate::inbox::Document;
-use crate::ledger::{LedgerError, ReleaseRecord, ReleasedBy};
+use crate::inbox::DocumentKind;
+use crate::ledger::{AcceptedRelease, LedgerError, ReleasedBy};
 
 impl<H: Host> Agent<H> {
     /// A signed release.
@@ -23,7 +23,7 @@ impl<H: Host> Agent<H> {
     /// # Errors
     /// [`LedgerError`]: nothing was opened.
     pub fn accept_release(&mut self, release: &Verified<Release>) -> Result<(), LedgerError> {
-        let record = ReleaseRecord {
+        let record = AcceptedRelease {
             serial: release.get().serial,
             reason: release.get().reason.clone(),
             at: self.clock.now(),
@@ -38,7 +38,7 @@ impl<H: Host> Agent<H> {
     /// # Errors
     /// [`LedgerError`]: nothing was opened.
     pub fn release_by_root(&mut self, reason: &str) -> Result<(), LedgerError> {
-        let record = ReleaseRecord {
+        let record = AcceptedRelease {
             serial: self.memory.ledger.entries().serial,
             reason: reason.to_owned(),
             at: self.clock.now(),
@@ -49,7 +49,7 @@ impl<H: Host> Agent<H> {
 
     fn record_release(
         &mut self,
-        record: ReleaseRecord,
+        record: AcceptedRelease,
         digest: Option<String>,
     ) -> Result<(), LedgerError> {
         let now = self.clock.now();
@@ -106,7 +106,7 @@ impl<H: Host> Agent<H> {
         self.output
             .audit
             .write(&Entry::of(now, "clock", "ClockTrusted", &line));
-        for document in Document::ALL {
+        for document in DocumentKind::ALL {
             self.documents.inbox.forget(document);
         }
         self.take_documents();
@@ -151,7 +151,7 @@ impl<H: Host> Agent<H> {
         self.kernel.desired = Arc::new(nothing);
         self.kernel.carried = None;
         self.kernel.last.read_back = None;
-        self.kernel.last.known = Plan::default();
+        self.kernel.last.known = StepPlan::default();
         self.kernel.last.unread.clear();
         self.kernel.last.lease = None;
         self.answer_waiting().await;

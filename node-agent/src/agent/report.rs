@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use postern_agent_core::report::{
     FailedStep, GuardMeans, InForce, NodeRelease, NodeSetup, PluginUse, ReportInputs, ReportTime,
-    RunResult,
+    ReportedRun,
 };
 use postern_crds::{NodeReport, NodeReportSpec, NodeReportStatus};
 use postern_host::Host;
@@ -79,7 +79,7 @@ impl<H: Host> Agent<H> {
         }
     }
 
-    fn run_result(&self) -> RunResult<'_> {
+    fn run_result(&self) -> ReportedRun<'_> {
         let failures = self.kernel.last.failures.iter();
         let failures = failures.map(|(stage, step, error)| FailedStep {
             stage: *stage,
@@ -88,7 +88,7 @@ impl<H: Host> Agent<H> {
         });
         let scopes = self.kernel.scopes.iter();
         let bypasses = self.kernel.last.bypasses.iter();
-        RunResult {
+        ReportedRun {
             failures: failures.collect(),
             owed_cuts: &self.kernel.owed_cuts,
             verified_at: self.kernel.last.verified_at,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
 use inotify::{Inotify, WatchMask};
-use postern_cni::protocol::{Request, Response};
+use postern_cni::protocol::{CniResponse, Request};
 use postern_crds::conditions::{ConditionType, Reason};
 use postern_host::Host;
 use postern_plan::check::Seal;
@@ -23,8 +23,8 @@ use super::state::{Agent, note_damage};
 use super::updates::NodeUpdate;
 use crate::audit::Entry;
 use crate::control::server::Work;
-use crate::control::{Answer, Question};
-use crate::ledger::{Found, LedgerError};
+use crate::control::{ControlAnswer, ControlRequest};
+use crate::ledger::{LedgerError, LedgerReading};
 use crate::probe::ProbeNews;
 use postern_telemetry::{Health, chain};
 
@@ -81,7 +81,7 @@ pub struct Wakers<S> {
 /// [`RunError`] before the first seal only; later failures are part of the report.
 pub async fn run<H, S>(
     mut agent: Agent<H>,
-    found: Found,
+    found: LedgerReading,
     mut wakers: Wakers<S>,
 ) -> Result<(), RunError>
 where
@@ -174,10 +174,10 @@ where
     Ok(())
 }
 
-fn durable(done: Result<(), LedgerError>) -> Answer {
+fn durable(done: Result<(), LedgerError>) -> ControlAnswer {
     match done {
-        Ok(()) => Answer::done(),
-        Err(error) => Answer::refused(Reason::NotDurable.as_str(), chain(&error)),
+        Ok(()) => ControlAnswer::done(),
+        Err(error) => ControlAnswer::refused(Reason::NotDurable.as_str(), chain(&error)),
     }
 }
 
@@ -217,27 +217,27 @@ impl<H: Host> Agent<H> {
                 self.serve_plugin(request, answer).await;
                 None
             }
-            Work::Ask(Question::Status, answer) => {
+            Work::Ask(ControlRequest::Status, answer) => {
                 let status = serde_json::to_value(self.status()).ok();
-                drop(answer.send(Answer {
+                drop(answer.send(ControlAnswer {
                     status,
-                    ..Answer::done()
+                    ..ControlAnswer::done()
                 }));
                 None
             }
-            Work::Ask(Question::Release { reason }, answer) => {
+            Work::Ask(ControlRequest::Release { reason }, answer) => {
                 drop(answer.send(durable(self.release_by_root(&reason))));
                 Some(Activation::Asked)
             }
-            Work::Ask(Question::TrustKeys { reason }, answer) => {
+            Work::Ask(ControlRequest::TrustKeys { reason }, answer) => {
                 drop(answer.send(self.trust_by_root(&reason)));
                 Some(Activation::IntentChanged)
             }
-            Work::Ask(Question::Claim, answer) => {
+            Work::Ask(ControlRequest::Claim, answer) => {
                 drop(answer.send(durable(self.claim())));
                 Some(Activation::Asked)
             }
-            Work::Ask(Question::TrustClock { reason }, answer) => {
+            Work::Ask(ControlRequest::TrustClock { reason }, answer) => {
                 drop(answer.send(durable(self.trust_clock(&reason))));
                 Some(Activation::Asked)
             }
@@ -245,7 +245,7 @@ impl<H: Host> Agent<H> {
     }
 
     /// A request of the plugin.
-    async fn serve_plugin(&mut self, request: Request, answer: oneshot::Sender<Response>) {
+    async fn serve_plugin(&mut self, request: Request, answer: oneshot::Sender<CniResponse>) {
         let response = match request {
             Request::Add(add) if answer.is_closed() => {
                 // Its runtime was told that the agent is busy, and asks again or takes the sandbox away. A binding made now

@@ -12,7 +12,7 @@ use postern_agent_core::scope_reading::{
 use postern_agent_core::{ExitLoss, ExitReading, ReadBack, ScopeReading, ScopeStatus};
 use postern_crds::node_report::Posture;
 use postern_host::Host;
-use postern_intent::body::{FailureMode, Scope, Way};
+use postern_intent::body::{EgressPath, Scope, ScopeFailureMode};
 use postern_intent::{Body, ScopeId};
 use postern_plan::Observed;
 use postern_plan::check::Seal;
@@ -114,9 +114,9 @@ impl<H: Host> Agent<H> {
         };
         body.firewall
             .iter()
-            .filter(|scope| matches!(scope.failure, FailureMode::Open { .. }))
+            .filter(|scope| matches!(scope.failure, ScopeFailureMode::Open { .. }))
             // Only a tunnel can be lost: a scope that the body blocks, or sends out on this node, is never opened.
-            .filter(|scope| scope.way == Way::Tunnel)
+            .filter(|scope| scope.way == EgressPath::Tunnel)
             .filter(|scope| self.loss(&scope.id).is_failed_open())
             .filter(|scope| {
                 gaps.contains(&Stage::Link)

@@ -6,18 +6,20 @@ use std::time::Duration;
 use jiff::Timestamp;
 use postern_crds::conditions::Reason;
 use postern_host::Host;
-use postern_intent::verify::{Context, Refusal, Verified, join, verify_cluster, verify_intent};
-use postern_intent::{Body, Envelope};
+use postern_intent::verify::{
+    DocumentRefusal, Verified, VerifyContext, join, verify_cluster, verify_intent,
+};
+use postern_intent::{Body, DsseEnvelope};
 use postern_plan::desired::NodeClaim;
 use tokio::time::Instant;
 
 use super::activation::Activation;
 use super::intake::Taken;
 use super::reconcile::Again;
-use super::state::{Agent, LedgerState, Opening, ReceivedDocuments};
+use super::state::{Agent, ExitOpening, LedgerState, ReceivedDocuments};
 use crate::audit::Entry;
 use crate::inbox::Received;
-use crate::ledger::Found;
+use crate::ledger::LedgerReading;
 
 /// Between two looks for a document at the start.
 const LOOK: Duration = Duration::from_millis(20);
@@ -36,13 +38,13 @@ impl<H: Host> Agent<H> {
     ///
     /// Where no table of ours is in the kernel the node was away, as after a boot, and a newer intent may be waiting: exits
     /// open only after one look at the source of documents, which takes `first_look` at most.
-    pub async fn start(&mut self, found: &Found, first_look: Duration) -> Again {
+    pub async fn start(&mut self, found: &LedgerReading, first_look: Duration) -> Again {
         let now = self.clock.now();
         match found {
-            Found::Whole => self.resume(now),
-            Found::Missing if self.is_new_node().await => self.record_unclaimed(),
-            Found::Missing => {}
-            Found::Corrupt { aside } => {
+            LedgerReading::Whole => self.resume(now),
+            LedgerReading::Missing if self.is_new_node().await => self.record_unclaimed(),
+            LedgerReading::Missing => {}
+            LedgerReading::Corrupt { aside } => {
                 self.memory.ledger_lost = LedgerState::Lost;
                 let message = format!("put aside as {}", aside.display());
                 self.output.audit.write(&Entry::of(
@@ -77,18 +79,18 @@ impl<H: Host> Agent<H> {
         }
         // Held also where the firewall cannot be read: a table that nobody saw is no reason to open.
         if self.documents.verified.is_some() && self.table_reading().await != TableReading::There {
-            self.exits.opening = Opening::Held;
+            self.exits.opening = ExitOpening::Held;
         }
         let mut again = self.reconcile(Activation::Startup).await;
         let mut taken = self.take_documents();
-        if self.exits.opening == Opening::Held {
+        if self.exits.opening == ExitOpening::Held {
             let until = Instant::now() + first_look;
             // The arrival of a cluster document does not end the wait: a newer intent may still come.
             while taken != Taken::New && Instant::now() < until {
                 tokio::time::sleep(LOOK).await;
                 taken = self.take_documents();
             }
-            self.exits.opening = Opening::ByBody;
+            self.exits.opening = ExitOpening::ByBody;
             again = self.reconcile(Activation::IntentChanged).await;
         } else if taken != Taken::Nothing {
             again = self.reconcile(Activation::IntentChanged).await;
@@ -156,10 +158,10 @@ impl<H: Host> Agent<H> {
     fn verified_again(
         &self,
         now: Timestamp,
-        envelope: Envelope,
-        cluster: Option<Envelope>,
-    ) -> Result<(Verified<Body>, ReceivedDocuments), Refusal> {
-        let context = |now| Context {
+        envelope: DsseEnvelope,
+        cluster: Option<DsseEnvelope>,
+    ) -> Result<(Verified<Body>, ReceivedDocuments), DocumentRefusal> {
+        let context = |now| VerifyContext {
             node: &self.options.node,
             keys: &self.documents.keys,
             now,
@@ -186,11 +188,11 @@ impl<H: Host> Agent<H> {
 
 /// Verifies a document as of its last moment, if it has run out.
 fn expired_too<T>(
-    verify: impl Fn(Timestamp) -> Result<Verified<T>, Refusal>,
+    verify: impl Fn(Timestamp) -> Result<Verified<T>, DocumentRefusal>,
     now: Timestamp,
-) -> Result<Verified<T>, Refusal> {
+) -> Result<Verified<T>, DocumentRefusal> {
     match verify(now) {
-        Err(Refusal::Expired { not_after, .. }) => {
+        Err(DocumentRefusal::Expired { not_after, .. }) => {
             verify(not_after - jiff::SignedDuration::from_nanos(1))
         }
         other => other,

@@ -11,26 +11,26 @@ use postern_agent_core::{Carried, ExitLoss, ProbeResults, ReadBack, ScopeStatus}
 use postern_crds::conditions::{ConditionType, Reason};
 use postern_host::{Bypass, Host, HostError, Unread};
 use postern_intent::body::NodeIdentity;
-use postern_intent::{Body, ClusterDocument, IfName, KeySet, NodeDocument, ScopeId, Verified};
+use postern_intent::{Body, ClusterDocument, IfName, NodeDocument, ScopeId, TrustedKeys, Verified};
 use postern_plan::Desired;
 use postern_plan::check::Seal;
-use postern_plan::desired::{Facts, Inputs};
+use postern_plan::desired::{HostFacts, PlanInputs};
 use postern_plan::diff::learned::Learned;
 use postern_plan::flow::Cuts;
-use postern_plan::order::{ArpTables, Plan, TableChange};
-use postern_plan::settings::Settings;
+use postern_plan::order::{ArpTables, StepPlan, TableChange};
+use postern_plan::settings::NodeSettings;
 
 use postern_telemetry::chain;
 
 use super::backoff::HeldBack;
 use super::renewals::Renewals;
-use super::waiting::Waiting;
-use crate::audit::Audit;
+use super::waiting::WaitingPod;
+use crate::audit::AuditTrail;
 use crate::bindings::BindingStore;
 use crate::clock::Clock;
 use crate::inbox::{Inbox, Received};
 use crate::ledger::Ledger;
-use crate::metrics::Metrics;
+use crate::metrics::AgentMetrics;
 use crate::options::{Plugin, Repair};
 use crate::probe::ProbeHandle;
 use crate::report::{RefusalEntry, ReportWriter};
@@ -54,7 +54,7 @@ pub struct Agent<H> {
     /// How exits are watched.
     pub exits: ExitWatch,
     /// Pods whose ADD waits for the intent.
-    pub waiting: Vec<Waiting>,
+    pub waiting: Vec<WaitingPod>,
     /// The task that answers the questions of pods for names.
     pub dns: DnsHandle,
     /// Logs, metrics and the report.
@@ -66,7 +66,7 @@ pub struct AgentOptions {
     /// This node.
     pub node: NodeIdentity,
     /// Its own settings.
-    pub settings: Settings,
+    pub settings: NodeSettings,
     /// Is the plugin installed?
     pub plugin: Plugin,
     /// Is drift repaired?
@@ -76,9 +76,9 @@ pub struct AgentOptions {
 /// Documents of the operator, and the keys that they are verified by.
 pub struct DocumentState {
     /// Keys given at installation.
-    pub installed_keys: KeySet,
+    pub installed_keys: TrustedKeys,
     /// Keys in force.
-    pub keys: KeySet,
+    pub keys: TrustedKeys,
     /// Where documents come in.
     pub inbox: Inbox,
     /// The newest documents that verified, whether they could be joined or not.
@@ -92,7 +92,7 @@ pub struct DocumentState {
 impl DocumentState {
     /// Before the first document.
     #[must_use]
-    pub fn new(installed_keys: KeySet, keys: KeySet, inbox: Inbox) -> Self {
+    pub fn new(installed_keys: TrustedKeys, keys: TrustedKeys, inbox: Inbox) -> Self {
         Self {
             installed_keys,
             keys,
@@ -120,7 +120,7 @@ pub struct DurableState {
 #[derive(Default)]
 pub struct KernelState {
     /// Facts of the host.
-    pub facts: Facts,
+    pub facts: HostFacts,
     /// What the host was last made to look like.
     pub desired: Arc<Desired>,
     /// What the kernel was last read back to carry whole: it stays in force where a change of the guard is refused.
@@ -140,7 +140,7 @@ pub struct ExitWatch {
     /// The task that sends probes.
     pub probes: ProbeHandle,
     /// Whether exits may be opened.
-    pub opening: Opening,
+    pub opening: ExitOpening,
     /// When tunnels may get a new session.
     pub renewals: Renewals,
 }
@@ -151,7 +151,7 @@ impl ExitWatch {
     pub fn new(probes: ProbeHandle) -> Self {
         Self {
             probes,
-            opening: Opening::default(),
+            opening: ExitOpening::default(),
             renewals: Renewals::default(),
         }
     }
@@ -160,11 +160,11 @@ impl ExitWatch {
 /// Logs, metrics and the report.
 pub struct AgentOutput {
     /// The log of transitions.
-    pub audit: Audit,
+    pub audit: AuditTrail,
     /// The report.
     pub report: ReportWriter,
     /// Numbers for machines.
-    pub metrics: Metrics,
+    pub metrics: AgentMetrics,
     /// Counters that are this agent's own.
     pub counters: BTreeMap<String, u64>,
     /// What could not be used at the start and the guard does not need.
@@ -194,7 +194,7 @@ pub enum FirstReading {
 
 /// May exits be opened?
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Opening {
+pub enum ExitOpening {
     /// As the body in force says.
     #[default]
     ByBody,
@@ -234,7 +234,7 @@ pub struct LastRun {
     /// The kernel, read back; none before the first run and on a released node.
     pub read_back: Option<Arc<ReadBack>>,
     /// What this agent itself left so: a later run that finds it is not surprised.
-    pub known: Plan,
+    pub known: StepPlan,
     /// How the last run that changed anything changed our tables.
     pub table_change: TableChange,
     /// Did the last run find everything as it should be, before it did anything?
@@ -293,8 +293,8 @@ impl LastRun {
 
 impl<H: Host> Agent<H> {
     /// Borrowed inputs of the plan.
-    pub fn inputs(&self) -> Inputs<'_> {
-        Inputs {
+    pub fn inputs(&self) -> PlanInputs<'_> {
+        PlanInputs {
             settings: &self.options.settings,
             body: self.documents.verified.as_deref().map(Verified::get),
             bindings: self.memory.bindings.get(),

@@ -9,15 +9,15 @@ use futures::StreamExt as _;
 use inotify::{Inotify, WatchMask};
 use postern_crds::conditions::Reason;
 use postern_host::Host;
-use postern_intent::{KeyId, KeySet, Uid};
+use postern_intent::{KeyId, TrustedKeys, Uid};
 use postern_telemetry::chain;
 use tokio::sync::mpsc;
 
 use super::activation::Activation;
 use super::state::Agent;
 use crate::audit::Entry;
-use crate::control::Answer;
-use crate::inbox::Document;
+use crate::control::ControlAnswer;
+use crate::inbox::DocumentKind;
 
 /// News from files that somebody else replaces.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub enum NodeUpdate {
     /// The UID of this node.
     Node(Uid),
     /// The keys given at installation, as they lie there now.
-    InstalledKeys(KeySet),
+    InstalledKeys(TrustedKeys),
     /// What the checks of the host find.
     Preflight(Vec<String>),
     /// A new term of the operator: it publishes nothing for this node before the node has said what it has seen.
@@ -88,7 +88,7 @@ impl<H: Host> Agent<H> {
                 self.documents.installed_keys = keys;
             }
         }
-        for document in Document::ALL {
+        for document in DocumentKind::ALL {
             self.documents.inbox.forget(document);
         }
         Activation::IntentChanged
@@ -96,10 +96,10 @@ impl<H: Host> Agent<H> {
 
     /// Trusts the installed keys in place of the pinned ones: the way back where the pinned ones are lost, since no key set
     /// can be signed any more that the node would take. What is in force stays in force.
-    pub fn trust_by_root(&mut self, reason: &str) -> Answer {
+    pub fn trust_by_root(&mut self, reason: &str) -> ControlAnswer {
         let keys = self.documents.installed_keys.clone();
         if keys.is_empty() {
-            return Answer::refused(
+            return ControlAnswer::refused(
                 Reason::EmptyKeySet.as_str(),
                 "no key is installed here: put the operator's public keys into the trust folder first",
             );
@@ -110,7 +110,7 @@ impl<H: Host> Agent<H> {
             .ledger
             .record(|entries| entries.keys = Some(document))
         {
-            return Answer::refused(Reason::NotDurable.as_str(), chain(&error));
+            return ControlAnswer::refused(Reason::NotDurable.as_str(), chain(&error));
         }
         let ids: Vec<&str> = keys.ids().map(|id| id.as_str()).collect();
         let line = format!("{}: {reason}", ids.join(" "));
@@ -119,10 +119,10 @@ impl<H: Host> Agent<H> {
             .write(&Entry::of(self.clock.now(), "keys", "TrustedByRoot", &line));
         self.documents.keys = keys;
         // What the former keys made it refuse is judged again.
-        for document in Document::ALL {
+        for document in DocumentKind::ALL {
             self.documents.inbox.forget(document);
         }
-        Answer::done()
+        ControlAnswer::done()
     }
 
     /// How the keys given at installation differ from those in force, if they do. The ones in force were pinned with the

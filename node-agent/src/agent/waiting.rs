@@ -2,14 +2,14 @@
 
 use std::time::Instant;
 
-use postern_cni::protocol::Response;
+use postern_cni::protocol::CniResponse;
 use postern_intent::Uid;
 use tokio::sync::oneshot;
 
 /// A pod whose ADD waits.
 #[derive(Debug)]
-pub struct Waiting {
+pub struct WaitingPod {
     pub(super) uid: Uid,
     pub(super) until: Instant,
-    pub(super) answer: oneshot::Sender<Response>,
+    pub(super) answer: oneshot::Sender<CniResponse>,
 }

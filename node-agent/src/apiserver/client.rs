@@ -12,23 +12,25 @@ use postern_apiserver::{
 use tower::timeout::TimeoutLayer;
 use tower::util::MapResponseLayer;
 
-use super::error::ApiError;
+use super::error::AgentApiError;
 use super::health::ApiHealth;
 use crate::files::{self, FileError};
 
 /// An answer, or the error that none came in time.
 ///
 /// # Errors
-/// [`ApiError::Late`], and the errors of the client.
+/// [`AgentApiError::Late`], and the errors of the client.
 pub(super) async fn in_time<T>(
     request: impl Future<Output = kube::Result<T>>,
-) -> Result<T, ApiError> {
-    awaited(request).await.map_err(ApiError::from)
+) -> Result<T, AgentApiError> {
+    awaited(request).await.map_err(AgentApiError::from)
 }
 
-async fn config(endpoint: &Endpoint) -> Result<Config, ApiError> {
+async fn config(endpoint: &Endpoint) -> Result<Config, AgentApiError> {
     let name = concat!("postern-agent/", env!("CARGO_PKG_VERSION"));
-    let mut config = found(endpoint, name).await.map_err(ApiError::Connect)?;
+    let mut config = found(endpoint, name)
+        .await
+        .map_err(AgentApiError::Connect)?;
     config.write_timeout = Some(DEADLINE);
     Ok(config)
 }
@@ -36,29 +38,29 @@ async fn config(endpoint: &Endpoint) -> Result<Config, ApiError> {
 /// The current content of the token file.
 ///
 /// # Errors
-/// [`ApiError::Connect`], [`ApiError::NoTokenFile`], [`ApiError::TokenFile`].
-pub(super) async fn token(endpoint: &Endpoint) -> Result<String, ApiError> {
+/// [`AgentApiError::Connect`], [`AgentApiError::NoTokenFile`], [`AgentApiError::TokenFile`].
+pub(super) async fn token(endpoint: &Endpoint) -> Result<String, AgentApiError> {
     let path = config(endpoint).await?.auth_info.token_file;
-    let path = PathBuf::from(path.ok_or(ApiError::NoTokenFile)?);
+    let path = PathBuf::from(path.ok_or(AgentApiError::NoTokenFile)?);
     let missing = |path| FileError::Read {
         path,
         source: std::io::ErrorKind::NotFound.into(),
     };
-    let bytes = files::read(&path).map_err(ApiError::TokenFile)?;
-    let bytes = bytes.ok_or_else(|| ApiError::TokenFile(missing(path)))?;
+    let bytes = files::read(&path).map_err(AgentApiError::TokenFile)?;
+    let bytes = bytes.ok_or_else(|| AgentApiError::TokenFile(missing(path)))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// A client whose answers `health` sees.
 ///
 /// # Errors
-/// [`ApiError::Connect`].
+/// [`AgentApiError::Connect`].
 pub(super) async fn connect(
     endpoint: &Endpoint,
     health: &Arc<ApiHealth>,
-) -> Result<Client, ApiError> {
+) -> Result<Client, AgentApiError> {
     let config = config(endpoint).await?;
-    let failed = |error| ApiError::Connect(ConnectError::Client(Box::new(error)));
+    let failed = |error| AgentApiError::Connect(ConnectError::Client(Box::new(error)));
     let builder = ClientBuilder::try_from(config).map_err(failed)?;
     let health = Arc::clone(health);
     let requests = health.metrics().requests().clone();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use postern_apiserver::Endpoint;
-use postern_intent::{KeySet, NodeName, Uid};
+use postern_intent::{NodeName, TrustedKeys, Uid};
 use postern_telemetry::chain;
 use tokio::sync::mpsc;
 
@@ -25,7 +25,7 @@ pub(super) struct NodeCredentials {
     /// The UID that the agent has; none when the command line gives it and the token is not asked.
     pub(super) uid: Option<Uid>,
     pub(super) trust_dir: Option<PathBuf>,
-    pub(super) installed: KeySet,
+    pub(super) installed: TrustedKeys,
     pub(super) updates: mpsc::Sender<NodeUpdate>,
 }
 
@@ -65,7 +65,7 @@ impl NodeCredentials {
         };
         let (keys, trouble) = match trust::in_folder(folder) {
             Ok(keys) => (keys, String::new()),
-            Err(error) => (KeySet::default(), chain(&error)),
+            Err(error) => (TrustedKeys::default(), chain(&error)),
         };
         if trouble != *logged {
             if !trouble.is_empty() {

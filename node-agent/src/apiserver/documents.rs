@@ -7,15 +7,15 @@ use postern_intent::envelope::PayloadType;
 use serde_json::Value;
 
 use crate::files::{self, FileError, Readers};
-use crate::inbox::Document;
+use crate::inbox::DocumentKind;
 
 /// What an object says, as files.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Delivery {
     /// Files as they should be, keys first: a document may be signed by a key that comes with it.
-    pub files: Vec<(Document, Vec<u8>)>,
+    pub files: Vec<(DocumentKind, Vec<u8>)>,
     /// The document that another one has taken the place of: an object has an intent or a release.
-    pub replaced: Option<Document>,
+    pub replaced: Option<DocumentKind>,
 }
 
 /// Which NodeIntent an object is.
@@ -36,21 +36,21 @@ pub fn of(kind: IntentKind, object: &Value) -> Delivery {
     if kind == IntentKind::Cluster {
         // Its keys come with the node's own object.
         if let Some(envelope) = envelope {
-            delivery.put(Document::Cluster, envelope);
+            delivery.put(DocumentKind::Cluster, envelope);
         }
         return delivery;
     }
     if let Some(keys) = object.pointer("/spec/keySet/envelope") {
-        delivery.put(Document::Keys, keys);
+        delivery.put(DocumentKind::Keys, keys);
     }
     if let Some(envelope) = envelope {
         let kind = envelope.get("payloadType").and_then(Value::as_str);
         let is = |known: PayloadType| kind == Some(known.media_type());
         let (document, other) = if is(PayloadType::Release) {
-            (Document::Release, Some(Document::Intent))
+            (DocumentKind::Release, Some(DocumentKind::Intent))
         } else {
-            let known = is(PayloadType::Intent).then_some(Document::Release);
-            (Document::Intent, known)
+            let known = is(PayloadType::Intent).then_some(DocumentKind::Release);
+            (DocumentKind::Intent, known)
         };
         delivery.put(document, envelope);
         delivery.replaced = other;
@@ -59,7 +59,7 @@ pub fn of(kind: IntentKind, object: &Value) -> Delivery {
 }
 
 impl Delivery {
-    fn put(&mut self, document: Document, envelope: &Value) {
+    fn put(&mut self, document: DocumentKind, envelope: &Value) {
         self.files
             .push((document, envelope.to_string().into_bytes()));
     }
@@ -69,7 +69,7 @@ impl Delivery {
     ///
     /// # Errors
     /// [`FileError`] for the first one that cannot be written; what was replaced is still there then.
-    pub fn deliver(&self, inbox: &Path) -> Result<Vec<Document>, FileError> {
+    pub fn deliver(&self, inbox: &Path) -> Result<Vec<DocumentKind>, FileError> {
         let mut written = Vec::new();
         for (document, bytes) in &self.files {
             let path = inbox.join(document.file());
@@ -102,7 +102,7 @@ mod tests {
         json!({"spec": {"nodeUID": "u", "serial": 1, "envelope": envelope}})
     }
 
-    fn names(delivery: &Delivery) -> Vec<Document> {
+    fn names(delivery: &Delivery) -> Vec<DocumentKind> {
         delivery
             .files
             .iter()
@@ -116,14 +116,14 @@ mod tests {
             IntentKind::Node,
             &object(&envelope(PayloadType::Intent, "aQ==")),
         );
-        assert_eq!(names(&intent), [Document::Intent]);
-        assert_eq!(intent.replaced, Some(Document::Release));
+        assert_eq!(names(&intent), [DocumentKind::Intent]);
+        assert_eq!(intent.replaced, Some(DocumentKind::Release));
         let release = of(
             IntentKind::Node,
             &object(&envelope(PayloadType::Release, "cg==")),
         );
-        assert_eq!(names(&release), [Document::Release]);
-        assert_eq!(release.replaced, Some(Document::Intent));
+        assert_eq!(names(&release), [DocumentKind::Release]);
+        assert_eq!(release.replaced, Some(DocumentKind::Intent));
     }
 
     #[test]
@@ -133,7 +133,7 @@ mod tests {
             json!({"version": 1, "envelope": envelope(PayloadType::KeySet, "aw==")});
         assert_eq!(
             names(&of(IntentKind::Node, &both)),
-            [Document::Keys, Document::Intent]
+            [DocumentKind::Keys, DocumentKind::Intent]
         );
     }
 
@@ -149,7 +149,7 @@ mod tests {
     fn the_cluster_document_is_a_file_of_its_own_whatever_it_says_it_is() {
         for kind in [PayloadType::Cluster, PayloadType::Intent] {
             let delivery = of(IntentKind::Cluster, &object(&envelope(kind, "aQ==")));
-            assert_eq!(names(&delivery), [Document::Cluster]);
+            assert_eq!(names(&delivery), [DocumentKind::Cluster]);
             assert_eq!(delivery.replaced, None);
         }
     }
@@ -163,7 +163,7 @@ mod tests {
             Value::Null,
         ] {
             let delivery = of(IntentKind::Node, &object(&wrong));
-            assert_eq!(names(&delivery), [Document::Intent], "{wrong}");
+            assert_eq!(names(&delivery), [DocumentKind::Intent], "{wrong}");
             assert_eq!(delivery.replaced, None, "{wrong}");
         }
     }
@@ -191,7 +191,7 @@ mod tests {
             IntentKind::Node,
             &object(&envelope(PayloadType::Intent, "aQ==")),
         );
-        assert_eq!(first.deliver(inbox.path()).unwrap(), [Document::Intent]);
+        assert_eq!(first.deliver(inbox.path()).unwrap(), [DocumentKind::Intent]);
         let written = std::fs::metadata(&path).unwrap().ino();
         assert_eq!(first.deliver(inbox.path()).unwrap(), []);
         assert_eq!(std::fs::metadata(&path).unwrap().ino(), written);
@@ -199,17 +199,32 @@ mod tests {
             IntentKind::Node,
             &object(&envelope(PayloadType::Intent, "ag==")),
         );
-        assert_eq!(second.deliver(inbox.path()).unwrap(), [Document::Intent]);
+        assert_eq!(
+            second.deliver(inbox.path()).unwrap(),
+            [DocumentKind::Intent]
+        );
     }
 
     #[test]
     fn a_release_takes_the_place_of_the_intent_and_the_other_way_round() {
         let inbox = tempfile::tempdir().unwrap();
-        let there = |document: Document| inbox.path().join(document.file()).exists();
+        let there = |document: DocumentKind| inbox.path().join(document.file()).exists();
         for (kind, comes, goes) in [
-            (PayloadType::Intent, Document::Intent, Document::Release),
-            (PayloadType::Release, Document::Release, Document::Intent),
-            (PayloadType::Intent, Document::Intent, Document::Release),
+            (
+                PayloadType::Intent,
+                DocumentKind::Intent,
+                DocumentKind::Release,
+            ),
+            (
+                PayloadType::Release,
+                DocumentKind::Release,
+                DocumentKind::Intent,
+            ),
+            (
+                PayloadType::Intent,
+                DocumentKind::Intent,
+                DocumentKind::Release,
+            ),
         ] {
             of(IntentKind::Node, &object(&envelope(kind, "aQ==")))
                 .deliver(inbox.path())

@@ -9,7 +9,7 @@ use crate::files::FileError;
 
 /// Why the API server could not be asked.
 #[derive(Debug, Error)]
-pub enum ApiError {
+pub enum AgentApiError {
     /// There is no client.
     #[error(transparent)]
     Connect(ConnectError),
@@ -57,7 +57,7 @@ pub enum ApiError {
     Inbox(#[source] FileError),
 }
 
-impl ApiError {
+impl AgentApiError {
     /// One word, or the status code, for metrics and for telling a change.
     #[must_use]
     pub fn word(&self) -> String {
@@ -92,7 +92,7 @@ impl ApiError {
     }
 }
 
-impl From<Status> for ApiError {
+impl From<Status> for AgentApiError {
     fn from(status: Status) -> Self {
         Self::Refused {
             code: status.code,
@@ -101,7 +101,7 @@ impl From<Status> for ApiError {
     }
 }
 
-impl From<kube::Error> for ApiError {
+impl From<kube::Error> for AgentApiError {
     fn from(error: kube::Error) -> Self {
         match error {
             kube::Error::Api(status) => Self::from(*status),
@@ -110,7 +110,7 @@ impl From<kube::Error> for ApiError {
     }
 }
 
-impl From<NoAnswer> for ApiError {
+impl From<NoAnswer> for AgentApiError {
     fn from(problem: NoAnswer) -> Self {
         match problem {
             NoAnswer::Late => Self::Late,

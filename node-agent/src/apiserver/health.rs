@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use postern_apiserver::{Pace, Wait, random_number};
 use postern_telemetry::chain;
 
-use super::error::ApiError;
+use super::error::AgentApiError;
 use super::metrics::ApiMetrics;
 
 /// The first wait after a failure is about this long.
@@ -36,11 +36,11 @@ pub(super) const fn pace() -> Pace {
 pub struct ApiHealth {
     name: &'static str,
     metrics: ApiMetrics,
-    state: Mutex<State>,
+    state: Mutex<ApiHealthState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ApiHealthState {
     trouble: Option<Trouble>,
 }
 
@@ -93,7 +93,7 @@ impl ApiHealth {
     }
 
     /// An attempt failed; each reason is said once until they work again.
-    pub fn failed(&self, error: &ApiError) {
+    pub fn failed(&self, error: &AgentApiError) {
         let word = error.word();
         self.metrics.failed(self.name, word.clone());
         let mut state = self.state();
@@ -125,7 +125,7 @@ impl ApiHealth {
         tokio::time::sleep(due).await;
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ApiHealthState> {
         // What a panicking task left behind is still what was last seen.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -8,7 +8,7 @@ use postern_intent::newtypes::NewtypeError;
 use postern_intent::{NodeName, Uid};
 
 use super::client;
-use super::error::ApiError;
+use super::error::AgentApiError;
 use super::token;
 use crate::files::{self, Readers};
 
@@ -19,10 +19,10 @@ const FILE: &str = "node-uid";
 /// What the token says now.
 ///
 /// # Errors
-/// [`ApiError`].
-pub async fn claimed(endpoint: &Endpoint, own: &NodeName) -> Result<Uid, ApiError> {
+/// [`AgentApiError`].
+pub async fn claimed(endpoint: &Endpoint, own: &NodeName) -> Result<Uid, AgentApiError> {
     let text = client::token(endpoint).await?;
-    token::node_uid(&text, own).map_err(ApiError::Token)
+    token::node_uid(&text, own).map_err(AgentApiError::Token)
 }
 
 /// The UID to start with: the token's, else the remembered one, else that of no node. Whatever is wrong with the token is

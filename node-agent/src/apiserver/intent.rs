@@ -18,7 +18,7 @@ use tokio::time::sleep;
 
 use super::client::{connect, in_time};
 use super::documents::{self, IntentKind};
-use super::error::ApiError;
+use super::error::AgentApiError;
 use super::health::{ApiHealth, ApiWait, pace};
 use crate::agent::NodeUpdate;
 use crate::files::FileError;
@@ -33,7 +33,7 @@ const DEAD: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
 const STANDING: Duration = Duration::from_secs(10);
 
 /// The watch, and what it saw.
-pub(super) struct Intents {
+pub(super) struct IntentWatch {
     pub(super) endpoint: Endpoint,
     pub(super) kind: IntentKind,
     /// The name of the NodeIntent.
@@ -47,7 +47,7 @@ pub(super) struct Intents {
 }
 
 /// Brings documents until the agent ends.
-pub(super) async fn run(mut intents: Intents) {
+pub(super) async fn run(mut intents: IntentWatch) {
     let mut pace = pace();
     let mut delivery = IntentDelivery::new(&intents);
     loop {
@@ -62,7 +62,7 @@ pub(super) async fn run(mut intents: Intents) {
     }
 }
 
-impl Intents {
+impl IntentWatch {
     /// Reads a list and follows it by a watch, until the watch ends, something fails or the way is found broken. Whatever
     /// ended it, a new list comes next, and never a watch from the old one's version: after the store was set back to an
     /// older state that version lies in the future, and a watch from there would stay silent. That is why the client's own
@@ -72,17 +72,17 @@ impl Intents {
         client: Client,
         delivery: &mut IntentDelivery,
         pace: &mut Pace,
-    ) -> Result<(), ApiError> {
+    ) -> Result<(), AgentApiError> {
         // An untyped object: a NodeIntent that does not fit its type must not end the watch.
         let kind = ApiResource::erase::<NodeIntent>(&());
         let api: Api<DynamicObject> = Api::all_with(client, &kind);
         let own = format!("metadata.name={}", self.name);
         self.broken.mark_unchanged();
         let list = in_time(api.list(&ListParams::default().fields(&own))).await?;
-        delivery.read(&list.items).map_err(ApiError::Inbox)?;
+        delivery.read(&list.items).map_err(AgentApiError::Inbox)?;
         let version = list.metadata.resource_version.unwrap_or_default();
         if version.is_empty() {
-            return Err(ApiError::NoVersion);
+            return Err(AgentApiError::NoVersion);
         }
         let watch = WatchParams::default().fields(&own).timeout(WATCH_SECONDS);
         let events = in_time(api.watch(&watch, &version)).await?;
@@ -98,7 +98,7 @@ impl Intents {
         mut events: Pin<&mut impl Stream<Item = kube::Result<WatchEvent<DynamicObject>>>>,
         delivery: &mut IntentDelivery,
         pace: &mut Pace,
-    ) -> Result<(), ApiError> {
+    ) -> Result<(), AgentApiError> {
         let (mut standing, mut dead) = (pin!(sleep(STANDING)), pin!(sleep(DEAD)));
         let mut stands = Watch::Begins;
         loop {
@@ -118,13 +118,14 @@ impl Intents {
                 None => return Ok(()),
                 // The version is too old to go on from: part of every watch's life, and no trouble.
                 Some(WatchEvent::Error(status)) if status.code == 410 => {
-                    let error = ApiError::from(*status);
+                    let error = AgentApiError::from(*status);
                     self.health.count(error.word());
                     return Ok(());
                 }
-                Some(WatchEvent::Error(status)) => return Err(ApiError::from(*status)),
+                Some(WatchEvent::Error(status)) => return Err(AgentApiError::from(*status)),
                 Some(event) => {
-                    if delivery.take(&event).map_err(ApiError::Inbox)? == Seen::Change {
+                    if delivery.take(&event).map_err(AgentApiError::Inbox)? == WatchProgress::Change
+                    {
                         self.health.works();
                         pace.succeeded();
                     }
@@ -145,7 +146,7 @@ enum Watch {
 
 /// What an event of the watch is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Seen {
+enum WatchProgress {
     /// Nothing about a NodeIntent.
     Nothing,
     /// Something arrived, so that the watch works.
@@ -166,7 +167,7 @@ struct IntentDelivery {
 }
 
 impl IntentDelivery {
-    fn new(intents: &Intents) -> Self {
+    fn new(intents: &IntentWatch) -> Self {
         Self {
             kind: intents.kind,
             name: intents.name.clone(),
@@ -189,7 +190,7 @@ impl IntentDelivery {
     }
 
     /// Takes an event.
-    fn take(&mut self, event: &WatchEvent<DynamicObject>) -> Result<Seen, FileError> {
+    fn take(&mut self, event: &WatchEvent<DynamicObject>) -> Result<WatchProgress, FileError> {
         match event {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                 if self.put(object)? > 0 {
@@ -201,9 +202,9 @@ impl IntentDelivery {
                     self.tell(0);
                 }
             }
-            WatchEvent::Bookmark(_) | WatchEvent::Error(_) => return Ok(Seen::Nothing),
+            WatchEvent::Bookmark(_) | WatchEvent::Error(_) => return Ok(WatchProgress::Nothing),
         }
-        Ok(Seen::Change)
+        Ok(WatchProgress::Change)
     }
 
     fn is_ours(&self, object: &DynamicObject) -> bool {

@@ -9,7 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Failure {
+struct FailureLabels {
     // The label is part of the metric's interface.
     line: &'static str,
     reason: String,
@@ -25,7 +25,7 @@ struct File {
 pub struct ApiMetrics {
     requests: Requests,
     last_contact: Gauge,
-    failures: Family<Failure, Counter>,
+    failures: Family<FailureLabels, Counter>,
     documents: Family<File, Counter>,
     reports: Counter,
     gone: Gauge,
@@ -76,7 +76,9 @@ impl ApiMetrics {
     }
 
     pub(super) fn failed(&self, line: &'static str, reason: String) {
-        self.failures.get_or_create(&Failure { line, reason }).inc();
+        self.failures
+            .get_or_create(&FailureLabels { line, reason })
+            .inc();
     }
 
     pub(super) fn delivered(&self, document: &'static str) {
@@ -109,7 +111,9 @@ impl ApiMetrics {
     #[must_use]
     pub fn failures(&self, line: &'static str, reason: &str) -> u64 {
         let reason = reason.to_owned();
-        self.failures.get_or_create(&Failure { line, reason }).get()
+        self.failures
+            .get_or_create(&FailureLabels { line, reason })
+            .get()
     }
 
     /// Is the node without a NodeIntent?

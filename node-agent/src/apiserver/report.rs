@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::client::{connect, in_time};
-use super::error::ApiError;
+use super::error::AgentApiError;
 use super::health::{ApiHealth, ApiWait, pace};
 use crate::files::{self, FileError};
 use crate::report::{AT_LEAST_EVERY, EVERY};
@@ -31,7 +31,7 @@ const FIELD_MANAGER: &str = "postern-agent";
 const AGAIN: Duration = AT_LEAST_EVERY.saturating_add(Duration::from_secs(15));
 
 /// The report and its line.
-pub(super) struct Reports {
+pub(super) struct ReportSender {
     pub(super) endpoint: Endpoint,
     pub(super) node: NodeName,
     pub(super) file: PathBuf,
@@ -59,7 +59,7 @@ struct ReportObject {
 }
 
 /// Takes reports away until the agent ends.
-pub(super) async fn run(reports: Reports) {
+pub(super) async fn run(reports: ReportSender) {
     let mut pace = pace();
     let mut sent = Sent::default();
     let mut changes = changes(&reports.file);
@@ -77,7 +77,7 @@ pub(super) async fn run(reports: Reports) {
     }
 }
 
-impl Reports {
+impl ReportSender {
     /// Applies reports until a new client is needed, because the token was refused.
     async fn serve(
         &self,
@@ -85,13 +85,13 @@ impl Reports {
         changes: &mut BoxStream<'static, ()>,
         sent: &mut Sent,
         pace: &mut Pace,
-    ) -> ApiError {
+    ) -> AgentApiError {
         let kind = ApiResource::erase::<NodeReport>(&());
         let api: Api<DynamicObject> = Api::all_with(client, &kind);
         loop {
             let outcome = match self.due(changes, sent).await {
                 Ok(bytes) => self.apply(&api, bytes, sent).await,
-                Err(error) => Err(ApiError::Report(error)),
+                Err(error) => Err(AgentApiError::Report(error)),
             };
             let Err(error) = outcome else {
                 pace.succeeded();
@@ -144,11 +144,11 @@ impl Reports {
         api: &Api<DynamicObject>,
         bytes: Vec<u8>,
         sent: &mut Sent,
-    ) -> Result<(), ApiError> {
+    ) -> Result<(), AgentApiError> {
         sent.tried = Some(Instant::now());
         let report: Value = serde_json::from_slice(&bytes).map_err(|source| {
             let path = self.file.clone();
-            ApiError::Report(FileError::Content { path, source })
+            AgentApiError::Report(FileError::Content { path, source })
         })?;
         let own = report["spec"]["nodeUID"].as_str().unwrap_or_default();
         let object = match sent.object.take().filter(|seen| seen.node_uid == own) {
@@ -158,7 +158,7 @@ impl Reports {
         let status = with_generation(&report["status"], object.generation);
         sent.object = Some(object);
         let applied = self.patch(api, &status).await;
-        if let Err(ApiError::Refused { code, .. }) = &applied
+        if let Err(AgentApiError::Refused { code, .. }) = &applied
             && *code != 429
             && *code < 500
         {
@@ -176,7 +176,7 @@ impl Reports {
         &self,
         api: &Api<DynamicObject>,
         own: &str,
-    ) -> Result<ReportObject, ApiError> {
+    ) -> Result<ReportObject, AgentApiError> {
         let object = in_time(api.get(self.node.as_str())).await?;
         let found = object.data["spec"]["nodeUID"].as_str().unwrap_or_default();
         if found == own {
@@ -185,13 +185,13 @@ impl Reports {
                 generation: object.metadata.generation.unwrap_or_default(),
             });
         }
-        Err(ApiError::OtherNode {
+        Err(AgentApiError::OtherNode {
             found: found.to_owned(),
             own: own.to_owned(),
         })
     }
 
-    async fn patch(&self, api: &Api<DynamicObject>, status: &Value) -> Result<(), ApiError> {
+    async fn patch(&self, api: &Api<DynamicObject>, status: &Value) -> Result<(), AgentApiError> {
         let kind = ApiResource::erase::<NodeReport>(&());
         let body = json!({
             "apiVersion": kind.api_version,
@@ -217,7 +217,7 @@ fn with_generation(status: &Value, generation: i64) -> Value {
 }
 
 /// What was refused will be refused again until somebody changes a right, a rule or the object.
-fn wait_after(error: &ApiError) -> ApiWait {
+fn wait_after(error: &AgentApiError) -> ApiWait {
     match error.code() {
         Some(400 | 403 | 405 | 415 | 422) => ApiWait::Long,
         _ => ApiWait::Short,
@@ -256,7 +256,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("report.json");
         std::fs::write(&file, "first").unwrap();
-        let reports = Reports {
+        let reports = ReportSender {
             endpoint: Endpoint::of_node(None),
             node: "n1".parse().unwrap(),
             file: file.clone(),

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use postern_apiserver::Endpoint;
 use postern_crds::names::CLUSTER_INTENT;
-use postern_intent::{KeySet, NodeName, Uid};
+use postern_intent::{NodeName, TrustedKeys, Uid};
 use tokio::sync::{mpsc, watch};
 
 use super::credentials::{self, NodeCredentials};
 use super::documents::IntentKind;
 use super::health::ApiHealth;
-use super::intent::{self, Intents};
+use super::intent::{self, IntentWatch};
 use super::metrics::ApiMetrics;
-use super::report::{self, Reports};
+use super::report::{self, ReportSender};
 use crate::agent::NodeUpdate;
 
 /// What the exchange with the API server is to do.
@@ -34,7 +34,7 @@ pub struct ApiServerOptions {
     /// The folder of public keys, where there is one.
     pub trust_dir: Option<PathBuf>,
     /// What was in it at the start.
-    pub installed: KeySet,
+    pub installed: TrustedKeys,
     /// Metrics.
     pub metrics: ApiMetrics,
 }
@@ -49,7 +49,7 @@ pub fn start(options: ApiServerOptions, updates: mpsc::Sender<NodeUpdate>) {
         (IntentKind::Cluster, CLUSTER_INTENT, "cluster"),
         (IntentKind::Node, options.node.as_str(), "intents"),
     ] {
-        tokio::spawn(intent::run(Intents {
+        tokio::spawn(intent::run(IntentWatch {
             endpoint: options.endpoint.clone(),
             kind,
             name: name.to_owned(),
@@ -59,7 +59,7 @@ pub fn start(options: ApiServerOptions, updates: mpsc::Sender<NodeUpdate>) {
             broken: broken.clone(),
         }));
     }
-    tokio::spawn(report::run(Reports {
+    tokio::spawn(report::run(ReportSender {
         endpoint: options.endpoint.clone(),
         node: options.node.clone(),
         file: options.report,

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::protocol::{Answer, Question};
+use super::protocol::{ControlAnswer, ControlRequest};
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
-pub enum AskError {
+pub enum ControlError {
     /// Nobody listens.
     #[error("no agent answers on {path}; is it running on this node?")]
     Connect {
@@ -32,22 +32,22 @@ pub enum AskError {
 /// Asks one question.
 ///
 /// # Errors
-/// [`AskError`].
-pub fn ask(run_dir: &Path, question: &Question) -> Result<Answer, AskError> {
+/// [`ControlError`].
+pub fn ask(run_dir: &Path, question: &ControlRequest) -> Result<ControlAnswer, ControlError> {
     let path = run_dir.join("agent.sock");
     let mut stream =
-        UnixStream::connect(&path).map_err(|source| AskError::Connect { path, source })?;
+        UnixStream::connect(&path).map_err(|source| ControlError::Connect { path, source })?;
     stream
         .set_read_timeout(Some(Duration::from_secs(30)))
-        .map_err(AskError::Broken)?;
-    let mut line = serde_json::to_string(question).map_err(AskError::Answer)?;
+        .map_err(ControlError::Broken)?;
+    let mut line = serde_json::to_string(question).map_err(ControlError::Answer)?;
     line.push('\n');
     stream
         .write_all(line.as_bytes())
-        .map_err(AskError::Broken)?;
+        .map_err(ControlError::Broken)?;
     let mut answer = String::new();
     BufReader::new(stream)
         .read_line(&mut answer)
-        .map_err(AskError::Broken)?;
-    serde_json::from_str(&answer).map_err(AskError::Answer)
+        .map_err(ControlError::Broken)?;
+    serde_json::from_str(&answer).map_err(ControlError::Answer)
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// A question to the agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "kebab-case")]
-pub enum Question {
+pub enum ControlRequest {
     /// The report as it would be written now.
     Status,
     /// Let go of the node. Root only.
@@ -30,7 +30,7 @@ pub enum Question {
 /// The agent's answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Answer {
+pub struct ControlAnswer {
     /// Was it done?
     pub ok: bool,
     /// Why not, as one word.
@@ -44,7 +44,7 @@ pub struct Answer {
     pub status: Option<serde_json::Value>,
 }
 
-impl Answer {
+impl ControlAnswer {
     /// It was done.
     #[must_use]
     pub const fn done() -> Self {

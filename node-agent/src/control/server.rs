@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
-use super::protocol::{Answer, Question};
+use super::protocol::{ControlAnswer, ControlRequest};
 
 /// The longest request, in bytes.
 const REQUEST_LIMIT: u64 = 64 * 1024;
@@ -49,9 +49,9 @@ pub enum SocketError {
 #[derive(Debug)]
 pub enum Work {
     /// From the plugin.
-    Cni(cni::Request, oneshot::Sender<cni::Response>),
+    Cni(cni::Request, oneshot::Sender<cni::CniResponse>),
     /// From a person.
-    Ask(Question, oneshot::Sender<Answer>),
+    Ask(ControlRequest, oneshot::Sender<ControlAnswer>),
 }
 
 /// Binds the socket, open to its owner and group.
@@ -99,7 +99,7 @@ pub async fn serve(listener: UnixListener, work: mpsc::Sender<Work>) {
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Peer {
+enum SocketPeer {
     /// It may change what is in force.
     Root,
     /// It may read.
@@ -108,8 +108,8 @@ enum Peer {
 
 async fn converse(stream: UnixStream, work: mpsc::Sender<Work>) -> std::io::Result<()> {
     let peer = match stream.peer_cred()?.uid() {
-        0 => Peer::Root,
-        _ => Peer::Other,
+        0 => SocketPeer::Root,
+        _ => SocketPeer::Other,
     };
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
@@ -120,16 +120,16 @@ async fn converse(stream: UnixStream, work: mpsc::Sender<Work>) -> std::io::Resu
     write.write_all(answer.as_bytes()).await
 }
 
-async fn respond(line: &str, peer: Peer, work: &mpsc::Sender<Work>) -> String {
+async fn respond(line: &str, peer: SocketPeer, work: &mpsc::Sender<Work>) -> String {
     if let Ok(request) = serde_json::from_str::<cni::Request>(line) {
         return text(&serve_plugin(request, peer, work).await);
     }
-    let question: Question = match serde_json::from_str(line) {
+    let question: ControlRequest = match serde_json::from_str(line) {
         Ok(question) => question,
-        Err(error) => return text(&Answer::refused("NotUnderstood", error.to_string())),
+        Err(error) => return text(&ControlAnswer::refused("NotUnderstood", error.to_string())),
     };
-    if peer != Peer::Root && !matches!(question, Question::Status) {
-        return text(&Answer::refused(
+    if peer != SocketPeer::Root && !matches!(question, ControlRequest::Status) {
+        return text(&ControlAnswer::refused(
             "NotPermitted",
             "only root may change what is in force",
         ));
@@ -138,7 +138,7 @@ async fn respond(line: &str, peer: Peer, work: &mpsc::Sender<Work>) -> String {
     let sent = work.send(Work::Ask(question, send)).await.is_ok();
     match (sent, receive.await) {
         (true, Ok(answer)) => text(&answer),
-        _ => text(&Answer::refused("Stopping", "the agent is stopping")),
+        _ => text(&ControlAnswer::refused("Stopping", "the agent is stopping")),
     }
 }
 
@@ -146,10 +146,10 @@ async fn respond(line: &str, peer: Peer, work: &mpsc::Sender<Work>) -> String {
 /// for the answer any more.
 async fn serve_plugin(
     request: cni::Request,
-    peer: Peer,
+    peer: SocketPeer,
     work: &mpsc::Sender<Work>,
-) -> cni::Response {
-    if peer != Peer::Root {
+) -> cni::CniResponse {
+    if peer != SocketPeer::Root {
         return later("NotPermitted", "the plugin must run as root");
     }
     let (send, receive) = oneshot::channel();
@@ -167,8 +167,8 @@ async fn serve_plugin(
     }
 }
 
-fn later(reason: &str, message: &str) -> cni::Response {
-    cni::Response::Refused(cni::Refusal {
+fn later(reason: &str, message: &str) -> cni::CniResponse {
+    cni::CniResponse::Refused(cni::CniRefusal {
         code: TRY_AGAIN_LATER,
         reason: reason.to_owned(),
         message: message.to_owned(),
@@ -191,14 +191,14 @@ mod tests {
 
     const DEL: &str = r#"{"verb": "cni-del", "containerId": "c1", "ifname": "eth0"}"#;
 
-    async fn reason(line: &str, peer: Peer, work: &mpsc::Sender<Work>) -> String {
+    async fn reason(line: &str, peer: SocketPeer, work: &mpsc::Sender<Work>) -> String {
         let answer = respond(line, peer, work).await;
         match serde_json::from_str(&answer).unwrap() {
-            cni::Response::Refused(refusal) => {
+            cni::CniResponse::Refused(refusal) => {
                 assert_eq!(refusal.code, TRY_AGAIN_LATER);
                 refusal.reason
             }
-            cni::Response::Done => panic!("{answer}"),
+            cni::CniResponse::Done => panic!("{answer}"),
         }
     }
 
@@ -208,7 +208,7 @@ mod tests {
         // The first one waits for its answer, the second one for its place in the queue.
         for _ in 0..2 {
             let begun = Instant::now();
-            assert_eq!(reason(DEL, Peer::Root, &work).await, "Busy");
+            assert_eq!(reason(DEL, SocketPeer::Root, &work).await, "Busy");
             assert!(begun.elapsed() < cni::PATIENCE - Duration::from_millis(500));
         }
         match queue.try_recv() {
@@ -221,32 +221,32 @@ mod tests {
     #[tokio::test]
     async fn a_refusal_of_the_socket_itself_has_the_plugins_form() {
         let (work, queue) = mpsc::channel(1);
-        assert_eq!(reason(DEL, Peer::Other, &work).await, "NotPermitted");
+        assert_eq!(reason(DEL, SocketPeer::Other, &work).await, "NotPermitted");
         drop(queue);
-        assert_eq!(reason(DEL, Peer::Root, &work).await, "Stopping");
+        assert_eq!(reason(DEL, SocketPeer::Root, &work).await, "Stopping");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_clock_is_trusted_for_root_and_for_nobody_else() {
         let (work, mut queue) = mpsc::channel(1);
         let line = r#"{"verb": "trust-clock", "reason": "the BIOS date was wrong"}"#;
-        let refused = respond(line, Peer::Other, &work);
+        let refused = respond(line, SocketPeer::Other, &work);
         let refused = tokio::time::timeout(PATIENCE, refused).await;
         let refused = refused.expect("an answer of the socket itself");
-        let refused: Answer = serde_json::from_str(&refused).unwrap();
+        let refused: ControlAnswer = serde_json::from_str(&refused).unwrap();
         assert_eq!(refused.reason.as_deref(), Some("NotPermitted"));
         assert!(queue.try_recv().is_err(), "the agent is not asked");
         let agent = async {
             match queue.recv().await {
-                Some(Work::Ask(Question::TrustClock { reason }, answer)) => {
+                Some(Work::Ask(ControlRequest::TrustClock { reason }, answer)) => {
                     assert_eq!(reason, "the BIOS date was wrong");
-                    answer.send(Answer::done()).unwrap();
+                    answer.send(ControlAnswer::done()).unwrap();
                 }
                 other => panic!("{other:?}"),
             }
         };
-        let (answer, ()) = tokio::join!(respond(line, Peer::Root, &work), agent);
-        let answer: Answer = serde_json::from_str(&answer).unwrap();
+        let (answer, ()) = tokio::join!(respond(line, SocketPeer::Root, &work), agent);
+        let answer: ControlAnswer = serde_json::from_str(&answer).unwrap();
         assert!(answer.ok, "{answer:?}");
     }
 }

@@ -3,18 +3,18 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use postern_host::ports::Protocol;
+use postern_host::ports::TransportProtocol;
 use postern_intent::body;
 use postern_plan::desired::AskedResolver;
 use postern_plan::desired::dns::{DnsEntry, DnsPlan};
 use tokio::sync::watch;
 
-use super::counters::{Counters, Outcome};
-use super::decide::{Decision, Need, decide, need};
-use super::limits::{Limits, Permit};
-use super::node::Node;
-use super::question::{Code, Question, Unreadable, bare_answer};
-use super::socket::Way;
+use super::counters::{DnsCounters, QuestionOutcome};
+use super::decide::{DnsDecision, NodeNeed, decide, need};
+use super::limits::{ClientLimits, Permit};
+use super::node::DnsNode;
+use super::question::{Code, DnsQuestion, MessageError, bare_answer};
+use super::socket::ResolverPath;
 use super::upstream::ask;
 
 /// Questions of one pod that may be open at a time; a resolver that is silent holds one for 4 s.
@@ -29,31 +29,31 @@ pub(super) struct Desk<N> {
     pub(super) table: watch::Receiver<DnsPlan>,
     pub(super) node: N,
     pub(super) fallback: Vec<SocketAddr>,
-    pub(super) counters: Arc<Counters>,
-    limits: Limits,
+    pub(super) counters: Arc<DnsCounters>,
+    limits: ClientLimits,
 }
 
 /// Who asks, and how.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asker {
-    pub(super) protocol: Protocol,
+    pub(super) protocol: TransportProtocol,
     pub(super) client: SocketAddr,
     pub(super) local: SocketAddr,
 }
 
-impl<N: Node> Desk<N> {
+impl<N: DnsNode> Desk<N> {
     pub(super) fn new(
         table: watch::Receiver<DnsPlan>,
         node: N,
         fallback: Vec<SocketAddr>,
-        counters: Arc<Counters>,
+        counters: Arc<DnsCounters>,
     ) -> Self {
         Self {
             table,
             node,
             fallback,
             counters,
-            limits: Limits::new(PER_CLIENT, TOTAL, KEPT),
+            limits: ClientLimits::new(PER_CLIENT, TOTAL, KEPT),
         }
     }
 
@@ -61,7 +61,7 @@ impl<N: Node> Desk<N> {
     pub(super) fn knows(&self, client: SocketAddr) -> bool {
         let known = self.table.borrow().entries.contains_key(&client.ip());
         if !known {
-            self.counters.count(Outcome::UnknownClient);
+            self.counters.count(QuestionOutcome::UnknownClient);
         }
         known
     }
@@ -70,40 +70,40 @@ impl<N: Node> Desk<N> {
     pub(super) fn admit(&self, client: SocketAddr) -> Option<Permit> {
         let permit = self.limits.admit(client.ip());
         if permit.is_none() {
-            self.counters.count(Outcome::Limited);
+            self.counters.count(QuestionOutcome::Limited);
         }
         permit
     }
 
     /// The answer to a message that is too long to be read.
     pub(super) fn refuse_oversized(&self, message: &[u8]) -> Option<Vec<u8>> {
-        self.counters.count(Outcome::Malformed);
-        match Question::read(message) {
-            Err(Unreadable::NoQuery) => None,
+        self.counters.count(QuestionOutcome::Malformed);
+        match DnsQuestion::read(message) {
+            Err(MessageError::NoQuery) => None,
             _ => Some(bare_answer(message, Code::Malformed)),
         }
     }
 
     /// The answer to a message; none: it gets no answer.
     pub(super) async fn answer(&self, asker: Asker, message: &[u8]) -> Option<Vec<u8>> {
-        let question = match Question::read(message) {
+        let question = match DnsQuestion::read(message) {
             Ok(question) => question,
             Err(unreadable) => return self.refuse_unreadable(unreadable, message),
         };
         let asked = match self.need(asker.client, &question)? {
-            Need::AskedAddress => {
+            NodeNeed::AskedAddress => {
                 let found =
                     self.node
                         .original_destination(asker.protocol, asker.client, asker.local);
                 found.await.map(|address| AskedResolver {
                     address,
                     protocol: match asker.protocol {
-                        Protocol::Tcp => body::Protocol::Tcp,
-                        Protocol::Udp => body::Protocol::Udp,
+                        TransportProtocol::Tcp => body::RuleProtocol::Tcp,
+                        TransportProtocol::Udp => body::RuleProtocol::Udp,
                     },
                 })
             }
-            Need::Nothing => None,
+            NodeNeed::Nothing => None,
         };
         let decision = self.decide(asker.client, &question, asked)?;
         let (answer, outcome) = carry_out(asker.protocol, &decision, &question, message).await;
@@ -111,16 +111,16 @@ impl<N: Node> Desk<N> {
         Some(answer)
     }
 
-    fn refuse_unreadable(&self, unreadable: Unreadable, message: &[u8]) -> Option<Vec<u8>> {
+    fn refuse_unreadable(&self, unreadable: MessageError, message: &[u8]) -> Option<Vec<u8>> {
         match unreadable {
-            Unreadable::NoQuery => {
-                self.counters.count(Outcome::Malformed);
+            MessageError::NoQuery => {
+                self.counters.count(QuestionOutcome::Malformed);
                 None
             }
-            Unreadable::Answered(code) => {
+            MessageError::Answered(code) => {
                 self.counters.count(match code {
-                    Code::NotImplemented => Outcome::NotForwarded,
-                    _ => Outcome::Malformed,
+                    Code::NotImplemented => QuestionOutcome::NotForwarded,
+                    _ => QuestionOutcome::Malformed,
                 });
                 Some(bare_answer(message, code))
             }
@@ -128,7 +128,7 @@ impl<N: Node> Desk<N> {
     }
 
     /// What has to be found out before it can be decided; none for an unknown client.
-    fn need(&self, client: SocketAddr, question: &Question) -> Option<Need> {
+    fn need(&self, client: SocketAddr, question: &DnsQuestion) -> Option<NodeNeed> {
         self.with_entry(client, |entry, plan| need(question, entry, plan))
     }
 
@@ -136,9 +136,9 @@ impl<N: Node> Desk<N> {
     fn decide(
         &self,
         client: SocketAddr,
-        question: &Question,
+        question: &DnsQuestion,
         asked: Option<AskedResolver>,
-    ) -> Option<Decision> {
+    ) -> Option<DnsDecision> {
         let lease = self.node.lease();
         self.with_entry(client, |entry, plan| {
             decide(question, entry, plan, lease, asked, &self.fallback)
@@ -156,31 +156,41 @@ impl<N: Node> Desk<N> {
             .get(&client.ip())
             .map(|entry| act(entry, &table));
         if found.is_none() {
-            self.counters.count(Outcome::UnknownClient);
+            self.counters.count(QuestionOutcome::UnknownClient);
         }
         found
     }
 }
 
 async fn carry_out(
-    protocol: Protocol,
-    decision: &Decision,
-    question: &Question,
+    protocol: TransportProtocol,
+    decision: &DnsDecision,
+    question: &DnsQuestion,
     message: &[u8],
-) -> (Vec<u8>, Outcome) {
+) -> (Vec<u8>, QuestionOutcome) {
     let (answer, outcome) = match decision {
-        Decision::Here { code, outcome } => return (question.answer(message, *code), *outcome),
-        Decision::Cluster(resolvers) => (
-            ask(protocol, Way::Plain, resolvers, question, message).await,
-            Outcome::Cluster,
+        DnsDecision::Here { code, outcome } => return (question.answer(message, *code), *outcome),
+        DnsDecision::Cluster(resolvers) => (
+            ask(protocol, ResolverPath::Plain, resolvers, question, message).await,
+            QuestionOutcome::Cluster,
         ),
-        Decision::Exit { exit, resolvers } => (
-            ask(protocol, Way::Exit(exit), resolvers, question, message).await,
-            Outcome::Exit,
+        DnsDecision::Exit { exit, resolvers } => (
+            ask(
+                protocol,
+                ResolverPath::Exit(exit),
+                resolvers,
+                question,
+                message,
+            )
+            .await,
+            QuestionOutcome::Exit,
         ),
     };
     match answer {
         Some(answer) => (answer, outcome),
-        None => (question.answer(message, Code::Failed), Outcome::NoAnswer),
+        None => (
+            question.answer(message, Code::Failed),
+            QuestionOutcome::NoAnswer,
+        ),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The end of one question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Outcome {
+pub enum QuestionOutcome {
     /// The cluster's resolver answered.
     Cluster,
     /// A resolver answered through the exit.
@@ -30,7 +30,7 @@ pub enum Outcome {
     Limited,
 }
 
-impl Outcome {
+impl QuestionOutcome {
     /// All of them, in the order of their counters.
     pub const ALL: [Self; 11] = [
         Self::Cluster,
@@ -67,10 +67,10 @@ impl Outcome {
 
 /// Questions since the forwarder was made, by outcome.
 #[derive(Debug, Default)]
-pub struct Counters([AtomicU64; Outcome::ALL.len()]);
+pub struct DnsCounters([AtomicU64; QuestionOutcome::ALL.len()]);
 
-impl Counters {
-    pub(super) fn count(&self, outcome: Outcome) {
+impl DnsCounters {
+    pub(super) fn count(&self, outcome: QuestionOutcome) {
         if let Some(counter) = self.0.get(outcome as usize) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
@@ -78,7 +78,7 @@ impl Counters {
 
     /// How many questions ended so.
     #[must_use]
-    pub fn get(&self, outcome: Outcome) -> u64 {
+    pub fn get(&self, outcome: QuestionOutcome) -> u64 {
         self.0
             .get(outcome as usize)
             .map_or(0, |counter| counter.load(Ordering::Relaxed))
@@ -86,8 +86,8 @@ impl Counters {
 
     /// All counters.
     #[must_use]
-    pub fn snapshot(&self) -> BTreeMap<Outcome, u64> {
-        Outcome::ALL
+    pub fn snapshot(&self) -> BTreeMap<QuestionOutcome, u64> {
+        QuestionOutcome::ALL
             .into_iter()
             .map(|outcome| (outcome, self.get(outcome)))
             .collect()
@@ -100,8 +100,8 @@ mod tests {
 
     #[test]
     fn every_outcome_has_a_counter_of_its_own() {
-        let counters = Counters::default();
-        for (at, outcome) in Outcome::ALL.into_iter().enumerate() {
+        let counters = DnsCounters::default();
+        for (at, outcome) in QuestionOutcome::ALL.into_iter().enumerate() {
             assert_eq!(outcome as usize, at);
             counters.count(outcome);
         }

@@ -4,12 +4,12 @@
 use std::net::SocketAddr;
 
 use hickory_proto::rr::RecordType;
-use postern_intent::body::DnsMode;
+use postern_intent::body::TermsDnsMode;
 use postern_plan::desired::dns::{DnsEntry, DnsExit, DnsPlan};
 use postern_plan::desired::{AskedResolver, Lease, NotAsked};
 
-use super::counters::Outcome;
-use super::question::{Code, Question};
+use super::counters::QuestionOutcome;
+use super::question::{Code, DnsQuestion};
 use super::zones::is_cluster_name;
 
 /// The port of a resolver of the cluster.
@@ -17,7 +17,7 @@ const DNS: u16 = 53;
 
 /// What becomes of a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Decision {
+pub(super) enum DnsDecision {
     /// The cluster's resolvers are asked, by ordinary sockets.
     Cluster(Vec<SocketAddr>),
     /// These resolvers are asked, by sockets of the exit.
@@ -26,12 +26,15 @@ pub(super) enum Decision {
         resolvers: Vec<SocketAddr>,
     },
     /// It is answered here.
-    Here { code: Code, outcome: Outcome },
+    Here {
+        code: Code,
+        outcome: QuestionOutcome,
+    },
 }
 
 /// What has to be known of the node to decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Need {
+pub(super) enum NodeNeed {
     /// Nothing: most questions are decided by the table.
     Nothing,
     /// The address that the pod asked.
@@ -39,31 +42,31 @@ pub(super) enum Need {
 }
 
 /// What is needed for this question.
-pub(super) fn need(question: &Question, entry: &DnsEntry, plan: &DnsPlan) -> Need {
-    let by_address = entry.upstreams.is_empty() && entry.mode == DnsMode::Forward;
+pub(super) fn need(question: &DnsQuestion, entry: &DnsEntry, plan: &DnsPlan) -> NodeNeed {
+    let by_address = entry.upstreams.is_empty() && entry.mode == TermsDnsMode::Forward;
     if by_address && !is_clusters(question, plan) {
-        Need::AskedAddress
+        NodeNeed::AskedAddress
     } else {
-        Need::Nothing
+        NodeNeed::Nothing
     }
 }
 
 /// Decides. `asked` is the address that the pod named, `fallback` the node's own setting.
 pub(super) fn decide(
-    question: &Question,
+    question: &DnsQuestion,
     entry: &DnsEntry,
     plan: &DnsPlan,
     lease: Lease,
     asked: Option<AskedResolver>,
     fallback: &[SocketAddr],
-) -> Decision {
+) -> DnsDecision {
     if matches!(question.kind, RecordType::AXFR | RecordType::IXFR) {
-        return here(Code::Refused, Outcome::NotForwarded);
+        return here(Code::Refused, QuestionOutcome::NotForwarded);
     }
     if is_clusters(question, plan) {
         return match plan.cluster_resolvers.as_slice() {
-            [] => here(Code::Failed, Outcome::NoResolver),
-            resolvers => Decision::Cluster(
+            [] => here(Code::Failed, QuestionOutcome::NoResolver),
+            resolvers => DnsDecision::Cluster(
                 resolvers
                     .iter()
                     .map(|address| (*address, DNS).into())
@@ -72,22 +75,24 @@ pub(super) fn decide(
         };
     }
     match plan.outside(entry, lease, asked, Some(fallback)) {
-        Ok(asked) => Decision::Exit {
+        Ok(asked) => DnsDecision::Exit {
             exit: asked.exit.clone(),
             resolvers: asked.resolvers,
         },
-        Err(NotAsked::Refused | NotAsked::ResolverRefused) => here(Code::Refused, Outcome::Blocked),
-        Err(NotAsked::NoResolver) => here(Code::Refused, Outcome::NoResolver),
-        Err(NotAsked::NoExit | NotAsked::NotReached) => here(Code::Failed, Outcome::NoExit),
-        Err(NotAsked::NoLease) => here(Code::Failed, Outcome::NoLease),
+        Err(NotAsked::Refused | NotAsked::ResolverRefused) => {
+            here(Code::Refused, QuestionOutcome::Blocked)
+        }
+        Err(NotAsked::NoResolver) => here(Code::Refused, QuestionOutcome::NoResolver),
+        Err(NotAsked::NoExit | NotAsked::NotReached) => here(Code::Failed, QuestionOutcome::NoExit),
+        Err(NotAsked::NoLease) => here(Code::Failed, QuestionOutcome::NoLease),
     }
 }
 
-fn here(code: Code, outcome: Outcome) -> Decision {
-    Decision::Here { code, outcome }
+fn here(code: Code, outcome: QuestionOutcome) -> DnsDecision {
+    DnsDecision::Here { code, outcome }
 }
 
-fn is_clusters(question: &Question, plan: &DnsPlan) -> bool {
+fn is_clusters(question: &DnsQuestion, plan: &DnsPlan) -> bool {
     is_cluster_name(&question.name, &plan.cluster_domain, &plan.cluster_ranges)
 }
 
@@ -96,20 +101,20 @@ mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
-    use postern_intent::body::{Access, Protocol, Rule, Terms};
+    use postern_intent::body::{Access, Rule, RuleProtocol, Terms};
     use postern_plan::desired::SocketSource;
     use postern_plan::host::Family;
 
     use super::*;
 
-    fn question(name: &[u8], kind: u8) -> Question {
+    fn question(name: &[u8], kind: u8) -> DnsQuestion {
         let mut message = b"\0\0\x01\0\0\x01\0\0\0\0\0\0".to_vec();
         message.extend_from_slice(name);
         message.extend_from_slice(&[0, 0, kind, 0, 1]);
-        Question::read(&message).unwrap()
+        DnsQuestion::read(&message).unwrap()
     }
 
-    fn outside() -> Question {
+    fn outside() -> DnsQuestion {
         question(b"\x07example\x03com", 1)
     }
 
@@ -138,7 +143,7 @@ mod tests {
     fn entry() -> DnsEntry {
         DnsEntry {
             scope: None,
-            mode: DnsMode::Forward,
+            mode: TermsDnsMode::Forward,
             upstreams: vec!["203.0.113.53:53".parse().unwrap()],
             terms: Some(Arc::new(Terms {
                 default_action: Access::Allow,
@@ -148,7 +153,7 @@ mod tests {
         }
     }
 
-    fn decided(entry: &DnsEntry, asked: Option<&str>, fallback: &[&str]) -> Decision {
+    fn decided(entry: &DnsEntry, asked: Option<&str>, fallback: &[&str]) -> DnsDecision {
         let fallback: Vec<_> = fallback.iter().map(|one| one.parse().unwrap()).collect();
         decide(
             &outside(),
@@ -157,14 +162,14 @@ mod tests {
             Lease::Runs,
             asked.map(|one| AskedResolver {
                 address: one.parse().unwrap(),
-                protocol: Protocol::Udp,
+                protocol: RuleProtocol::Udp,
             }),
             &fallback,
         )
     }
 
-    fn by_exit(resolver: &str) -> Decision {
-        Decision::Exit {
+    fn by_exit(resolver: &str) -> DnsDecision {
+        DnsDecision::Exit {
             exit: exit(),
             resolvers: vec![resolver.parse().unwrap()],
         }
@@ -174,14 +179,14 @@ mod tests {
     fn cluster_names_need_neither_mode_nor_exit_nor_lease() {
         let name = question(b"\x03api\x07cluster\x05local", 1);
         let blocked = DnsEntry {
-            mode: DnsMode::Block,
+            mode: TermsDnsMode::Block,
             exit: None,
             ..entry()
         };
         let decision = decide(&name, &blocked, &plan(), Lease::RanOut, None, &[]);
         assert_eq!(
             decision,
-            Decision::Cluster(vec!["10.96.0.10:53".parse().unwrap()])
+            DnsDecision::Cluster(vec!["10.96.0.10:53".parse().unwrap()])
         );
     }
 
@@ -211,7 +216,7 @@ mod tests {
             );
             assert_eq!(
                 decided(&open, Some(inside), &[]),
-                here(Code::Refused, Outcome::NoResolver),
+                here(Code::Refused, QuestionOutcome::NoResolver),
                 "{inside}"
             );
         }
@@ -225,7 +230,7 @@ mod tests {
         };
         assert_eq!(
             decided(&lost, None, &[]),
-            here(Code::Failed, Outcome::NoExit)
+            here(Code::Failed, QuestionOutcome::NoExit)
         );
         // Nobody to ask is told first.
         let unnamed = DnsEntry {
@@ -234,7 +239,7 @@ mod tests {
         };
         assert_eq!(
             decided(&unnamed, Some("10.96.0.10:53"), &[]),
-            here(Code::Refused, Outcome::NoResolver)
+            here(Code::Refused, QuestionOutcome::NoResolver)
         );
         let other_family = DnsEntry {
             upstreams: vec!["[2001:db8::53]:53".parse().unwrap()],
@@ -242,25 +247,25 @@ mod tests {
         };
         assert_eq!(
             decided(&other_family, None, &[]),
-            here(Code::Failed, Outcome::NoExit)
+            here(Code::Failed, QuestionOutcome::NoExit)
         );
         let decision = decide(&outside(), &entry(), &plan(), Lease::RanOut, None, &[]);
-        assert_eq!(decision, here(Code::Failed, Outcome::NoLease));
+        assert_eq!(decision, here(Code::Failed, QuestionOutcome::NoLease));
     }
 
     #[test]
     fn a_blocked_pod_and_a_zone_transfer_are_refused() {
         let blocked = DnsEntry {
-            mode: DnsMode::Block,
+            mode: TermsDnsMode::Block,
             ..entry()
         };
         assert_eq!(
             decided(&blocked, None, &[]),
-            here(Code::Refused, Outcome::Blocked)
+            here(Code::Refused, QuestionOutcome::Blocked)
         );
         let transfer = question(b"\x07cluster\x05local", 252);
         let decision = decide(&transfer, &entry(), &plan(), Lease::Runs, None, &[]);
-        assert_eq!(decision, here(Code::Refused, Outcome::NotForwarded));
+        assert_eq!(decision, here(Code::Refused, QuestionOutcome::NotForwarded));
     }
 
     #[test]
@@ -278,7 +283,7 @@ mod tests {
             }
         };
         let denied = with(|terms| terms.default_action = Access::Deny);
-        let refused = here(Code::Refused, Outcome::Blocked);
+        let refused = here(Code::Refused, QuestionOutcome::Blocked);
         assert_eq!(decided(&denied, Some("192.0.2.53:53"), &[]), refused);
         // What the node's own setting names needs no rule.
         assert_eq!(
@@ -298,8 +303,8 @@ mod tests {
                     "192.0.2.53/32".parse().unwrap(),
                     "192.168.7.53/32".parse().unwrap(),
                 ],
-                ports: vec![postern_intent::body::PortRange {
-                    protocol: Protocol::Udp,
+                ports: vec![postern_intent::body::RulePortRange {
+                    protocol: RuleProtocol::Udp,
                     from: 53,
                     to: 53,
                 }],

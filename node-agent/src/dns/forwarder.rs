@@ -10,15 +10,15 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::answer::Desk;
-use super::counters::Counters;
+use super::counters::DnsCounters;
 use super::error::BindError;
-use super::node::Node;
+use super::node::DnsNode;
 use super::tcp::ConnectionListener;
 use super::udp::DatagramListener;
 
 /// Settings of the forwarder.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Options {
+pub struct ForwarderOptions {
     /// The port to which the pods' questions are redirected, for UDP and TCP. 0: any, for tests.
     pub port: u16,
     /// Resolvers asked through the exit where neither scope nor question names one.
@@ -32,14 +32,14 @@ pub struct Forwarder<N> {
     connections: Vec<ConnectionListener>,
 }
 
-impl<N: Node> Forwarder<N> {
+impl<N: DnsNode> Forwarder<N> {
     /// Opens the sockets: both families, UDP and TCP. Where the kernel has no IPv6 there is one
     /// family. Who may ask what is read from `table` for each question.
     ///
     /// # Errors
     /// [`BindError`] when a socket cannot be opened.
     pub fn bind(
-        options: Options,
+        options: ForwarderOptions,
         table: watch::Receiver<DnsPlan>,
         node: N,
     ) -> Result<Self, BindError> {
@@ -58,7 +58,7 @@ impl<N: Node> Forwarder<N> {
             table,
             node,
             options.upstreams,
-            Arc::new(Counters::default()),
+            Arc::new(DnsCounters::default()),
         );
         Ok(Self {
             desk: Arc::new(desk),
@@ -69,7 +69,7 @@ impl<N: Node> Forwarder<N> {
 
     /// How questions ended; shared with the forwarder.
     #[must_use]
-    pub fn counters(&self) -> Arc<Counters> {
+    pub fn counters(&self) -> Arc<DnsCounters> {
         Arc::clone(&self.desk.counters)
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// A shared count with two ceilings.
 #[derive(Debug, Clone)]
-pub(super) struct Limits(Arc<Shared>);
+pub(super) struct ClientLimits(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -15,11 +15,11 @@ struct Shared {
     total: usize,
     /// As many are kept for each client, beyond the total. Clients are a node's own pods, so that they are bounded too.
     kept: usize,
-    held: Mutex<Held>,
+    held: Mutex<PermitCounts>,
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct PermitCounts {
     all: usize,
     by_client: BTreeMap<IpAddr, usize>,
 }
@@ -31,7 +31,7 @@ pub(super) struct Permit {
     client: IpAddr,
 }
 
-impl Limits {
+impl ClientLimits {
     pub(super) fn new(per_client: usize, total: usize, kept: usize) -> Self {
         Self(Arc::new(Shared {
             per_client,
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn clients_that_took_everything_leave_every_other_one_what_is_kept_for_it() {
-        let limits = Limits::new(2, 3, 1);
+        let limits = ClientLimits::new(2, 3, 1);
         let (a, b, c): (IpAddr, IpAddr, IpAddr) = (
             "10.0.0.1".parse().unwrap(),
             "10.0.0.2".parse().unwrap(),

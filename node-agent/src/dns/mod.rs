@@ -36,9 +36,9 @@ mod zones;
 #[cfg(test)]
 mod tests;
 
-pub use counters::{Counters, Outcome};
+pub use counters::{DnsCounters, QuestionOutcome};
 pub use error::BindError;
-pub use forwarder::{Forwarder, Options};
-pub use node::Node;
+pub use forwarder::{Forwarder, ForwarderOptions};
+pub use node::DnsNode;
 pub use own::node_resolvers;
 pub(crate) use upstream::ask_for_root;

@@ -3,15 +3,15 @@
 use std::future::Future;
 use std::net::SocketAddr;
 
-use postern_host::ports::Protocol;
+use postern_host::ports::TransportProtocol;
 use postern_plan::desired::Lease;
 
 /// Facts that are true at the moment of a question and not in the table.
-pub trait Node: Send + Sync + 'static {
+pub trait DnsNode: Send + Sync + 'static {
     /// The address that the pod asked before it was redirected here; none when it is not known.
     fn original_destination(
         &self,
-        protocol: Protocol,
+        protocol: TransportProtocol,
         client: SocketAddr,
         local: SocketAddr,
     ) -> impl Future<Output = Option<SocketAddr>> + Send;

@@ -26,7 +26,7 @@ pub(super) enum Code {
 
 /// Why a message is not forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unreadable {
+pub(super) enum MessageError {
     /// It is no query: whatever is answered could start a loop.
     NoQuery,
     /// It is a query that is answered with this code.
@@ -35,26 +35,26 @@ pub(super) enum Unreadable {
 
 /// The one question of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Question {
+pub(super) struct DnsQuestion {
     pub(super) name: Name,
     pub(super) kind: RecordType,
     /// Where the question ends in the message.
     end: usize,
 }
 
-impl Question {
+impl DnsQuestion {
     /// Reads the question of a query.
-    pub(super) fn read(message: &[u8]) -> Result<Self, Unreadable> {
+    pub(super) fn read(message: &[u8]) -> Result<Self, MessageError> {
         let (Some(header), Some(flags)) = (message.get(..HEADER), message.get(2)) else {
-            return Err(Unreadable::NoQuery);
+            return Err(MessageError::NoQuery);
         };
         if flags & RESPONSE != 0 {
-            return Err(Unreadable::NoQuery);
+            return Err(MessageError::NoQuery);
         }
         if flags & OPERATION != 0 {
-            return Err(Unreadable::Answered(Code::NotImplemented));
+            return Err(MessageError::Answered(Code::NotImplemented));
         }
-        let malformed = Unreadable::Answered(Code::Malformed);
+        let malformed = MessageError::Answered(Code::Malformed);
         // One question, no answers and no authorities; additional records may carry EDNS and TSIG.
         if header.get(4..10) != Some(&[0, 1, 0, 0, 0, 0]) {
             return Err(malformed);
@@ -158,24 +158,24 @@ mod tests {
 
     #[test]
     fn reads_name_and_kind() {
-        let question = Question::read(QUERY).unwrap();
+        let question = DnsQuestion::read(QUERY).unwrap();
         assert_eq!(question.name.to_ascii(), "example.com.");
         assert_eq!(question.kind, RecordType::A);
         let root = b"\x00\x01\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x01";
-        assert_eq!(Question::read(root).unwrap().name, Name::root());
+        assert_eq!(DnsQuestion::read(root).unwrap().name, Name::root());
     }
 
     #[test]
     fn a_response_or_a_fragment_is_not_answered() {
         for message in [changed(2, 0x81), QUERY[..11].to_vec(), Vec::new()] {
-            assert_eq!(Question::read(&message), Err(Unreadable::NoQuery));
+            assert_eq!(DnsQuestion::read(&message), Err(MessageError::NoQuery));
         }
     }
 
     #[test]
     fn another_operation_or_number_of_questions_is_answered_with_its_code() {
-        let update = Question::read(&changed(2, 0x28));
-        assert_eq!(update, Err(Unreadable::Answered(Code::NotImplemented)));
+        let update = DnsQuestion::read(&changed(2, 0x28));
+        assert_eq!(update, Err(MessageError::Answered(Code::NotImplemented)));
         for malformed in [
             changed(5, 2),
             changed(5, 0),
@@ -184,8 +184,8 @@ mod tests {
             changed(12, 0xc0),
         ] {
             assert_eq!(
-                Question::read(&malformed),
-                Err(Unreadable::Answered(Code::Malformed))
+                DnsQuestion::read(&malformed),
+                Err(MessageError::Answered(Code::Malformed))
             );
         }
     }
@@ -195,14 +195,14 @@ mod tests {
         let pointing =
             b"\x00\x01\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\xc0\x04\x00\x01\x00\x01";
         assert_eq!(
-            Question::read(pointing),
-            Err(Unreadable::Answered(Code::Malformed))
+            DnsQuestion::read(pointing),
+            Err(MessageError::Answered(Code::Malformed))
         );
     }
 
     #[test]
     fn an_answer_has_the_id_and_the_question() {
-        let question = Question::read(QUERY).unwrap();
+        let question = DnsQuestion::read(QUERY).unwrap();
         let answer = changed(2, 0x81);
         assert!(question.is_answered_by(QUERY, &answer));
         assert!(question.is_answered_by(QUERY, &answer.to_ascii_uppercase()));
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn an_answer_of_our_own_repeats_id_question_and_wish_for_recursion() {
-        let question = Question::read(QUERY).unwrap();
+        let question = DnsQuestion::read(QUERY).unwrap();
         let answer = question.answer(QUERY, Code::Refused);
         assert_eq!(
             answer[..12],

@@ -15,7 +15,7 @@ use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
 /// By which way a resolver is asked.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Way<'a> {
+pub(super) enum ResolverPath<'a> {
     /// As any process of the node would.
     Plain,
     /// With the exit's mark, on its device, from its address. A socket that cannot be made so is
@@ -25,7 +25,7 @@ pub(super) enum Way<'a> {
 
 /// A datagram socket that takes datagrams of this resolver only; its port is the kernel's random
 /// choice.
-pub(super) fn datagram(way: Way<'_>, resolver: SocketAddr) -> io::Result<UdpSocket> {
+pub(super) fn datagram(way: ResolverPath<'_>, resolver: SocketAddr) -> io::Result<UdpSocket> {
     let (socket, source) = open(way, resolver, SockType::Datagram)?;
     bind(
         socket.as_raw_fd(),
@@ -36,14 +36,21 @@ pub(super) fn datagram(way: Way<'_>, resolver: SocketAddr) -> io::Result<UdpSock
 }
 
 /// A connection to the resolver.
-pub(super) async fn connection(way: Way<'_>, resolver: SocketAddr) -> io::Result<TcpStream> {
+pub(super) async fn connection(
+    way: ResolverPath<'_>,
+    resolver: SocketAddr,
+) -> io::Result<TcpStream> {
     let (socket, source) = open(way, resolver, SockType::Stream)?;
     let socket = TcpSocket::from_std_stream(socket.into());
     socket.bind(SocketAddr::new(source, 0))?;
     socket.connect(resolver).await
 }
 
-fn open(way: Way<'_>, resolver: SocketAddr, kind: SockType) -> io::Result<(OwnedFd, IpAddr)> {
+fn open(
+    way: ResolverPath<'_>,
+    resolver: SocketAddr,
+    kind: SockType,
+) -> io::Result<(OwnedFd, IpAddr)> {
     let family = if resolver.is_ipv4() {
         AddressFamily::Inet
     } else {
@@ -52,8 +59,8 @@ fn open(way: Way<'_>, resolver: SocketAddr, kind: SockType) -> io::Result<(Owned
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let socket = socket(family, kind, flags, None)?;
     let source = match way {
-        Way::Plain => unspecified(resolver),
-        Way::Exit(exit) => {
+        ResolverPath::Plain => unspecified(resolver),
+        ResolverPath::Exit(exit) => {
             // The gateway's own exit has no mark: its routes are the node's.
             if exit.mark != 0 {
                 setsockopt(&socket, sockopt::Mark, &exit.mark)?;

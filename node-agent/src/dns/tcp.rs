@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socket, sockopt};
-use postern_host::ports::Protocol;
+use postern_host::ports::TransportProtocol;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::answer::{Asker, Desk};
-use super::counters::Outcome;
-use super::limits::{Limits, Permit};
-use super::node::Node;
+use super::counters::QuestionOutcome;
+use super::limits::{ClientLimits, Permit};
+use super::node::DnsNode;
 use super::upstream::{read_message, write_message};
 
 /// How long a connection may be idle (RFC 7766, section 6.2.3: of the order of a few seconds).
@@ -33,7 +33,7 @@ const KEPT: usize = 2;
 /// A listener on all addresses of one family.
 pub(super) struct ConnectionListener {
     listener: TcpListener,
-    limits: Limits,
+    limits: ClientLimits,
 }
 
 impl ConnectionListener {
@@ -54,12 +54,12 @@ impl ConnectionListener {
         socket.bind(address)?;
         Ok(Self {
             listener: socket.listen(BACKLOG)?,
-            limits: Limits::new(PER_CLIENT, TOTAL, KEPT),
+            limits: ClientLimits::new(PER_CLIENT, TOTAL, KEPT),
         })
     }
 
     /// Answers until it is dropped, each connection in a task of its own.
-    pub(super) async fn serve<N: Node>(self, desk: Arc<Desk<N>>) {
+    pub(super) async fn serve<N: DnsNode>(self, desk: Arc<Desk<N>>) {
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
@@ -77,7 +77,7 @@ impl ConnectionListener {
         }
     }
 
-    fn take<N: Node>(
+    fn take<N: DnsNode>(
         &self,
         stream: TcpStream,
         client: SocketAddr,
@@ -88,7 +88,7 @@ impl ConnectionListener {
             return;
         }
         match self.limits.admit(client.ip()) {
-            None => desk.counters.count(Outcome::Limited),
+            None => desk.counters.count(QuestionOutcome::Limited),
             Some(permit) => {
                 let desk = Arc::clone(desk);
                 connections.spawn(async move {
@@ -102,14 +102,14 @@ impl ConnectionListener {
 }
 
 /// Questions one after the other, until the client closes or says nothing for a while.
-async fn converse<N: Node>(
+async fn converse<N: DnsNode>(
     mut stream: TcpStream,
     client: SocketAddr,
     desk: &Desk<N>,
     _permit: Permit,
 ) -> io::Result<()> {
     let asker = Asker {
-        protocol: Protocol::Tcp,
+        protocol: TransportProtocol::Tcp,
         client,
         local: stream.local_addr()?,
     };

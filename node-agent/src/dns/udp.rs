@@ -12,14 +12,14 @@ use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
     SockaddrStorage, bind, recvmsg, sendmsg, setsockopt, socket, sockopt,
 };
-use postern_host::ports::Protocol;
+use postern_host::ports::TransportProtocol;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::answer::{Asker, Desk};
-use super::node::Node;
+use super::node::DnsNode;
 
 /// After an error of the socket itself, for example no memory.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -74,7 +74,7 @@ impl DatagramListener {
     }
 
     /// Answers until it is dropped, each question in a task of its own.
-    pub(super) async fn serve<N: Node>(self, desk: Arc<Desk<N>>) {
+    pub(super) async fn serve<N: DnsNode>(self, desk: Arc<Desk<N>>) {
         let listener = Arc::new(self);
         let mut questions = JoinSet::new();
         loop {
@@ -93,7 +93,7 @@ impl DatagramListener {
         }
     }
 
-    fn take<N: Node>(
+    fn take<N: DnsNode>(
         self: &Arc<Self>,
         datagram: Datagram,
         desk: &Arc<Desk<N>>,
@@ -113,7 +113,7 @@ impl DatagramListener {
                     let port = listener.local_address().map_or(0, |address| address.port());
                     let local = SocketAddr::new(datagram.local, port);
                     let asker = Asker {
-                        protocol: Protocol::Udp,
+                        protocol: TransportProtocol::Udp,
                         client: datagram.client,
                         local,
                     };

@@ -4,14 +4,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use postern_host::ports::Protocol;
+use postern_host::ports::TransportProtocol;
 use postern_plan::desired::dns::DnsExit;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use super::error::ExchangeError;
-use super::question::{Question, id_of, with_id};
-use super::socket::{Way, connection, datagram};
+use super::question::{DnsQuestion, id_of, with_id};
+use super::socket::{ResolverPath, connection, datagram};
 
 /// How long one resolver may take. Twice this is less than the 5 s after which clients give up
 /// (resolv.conf(5)), so that a pod hears that its exit fails.
@@ -25,10 +25,10 @@ pub(super) const LONGEST: usize = 65_535;
 
 /// Asks until one answers. The answer carries the id of `query`.
 pub(super) async fn ask(
-    protocol: Protocol,
-    way: Way<'_>,
+    protocol: TransportProtocol,
+    way: ResolverPath<'_>,
     resolvers: &[SocketAddr],
-    question: &Question,
+    question: &DnsQuestion,
     query: &[u8],
 ) -> Option<Vec<u8>> {
     for resolver in resolvers.iter().cycle().take(ATTEMPTS) {
@@ -55,10 +55,16 @@ pub(super) async fn ask(
 pub(crate) async fn ask_for_root(exit: &DnsExit, resolver: SocketAddr) -> bool {
     // RFC 1035, section 4.1: id 0, recursion desired, one question: the root, NS, IN.
     const QUERY: &[u8] = b"\0\0\x01\0\0\x01\0\0\0\0\0\0\0\0\x02\0\x01";
-    let Ok(question) = Question::read(QUERY) else {
+    let Ok(question) = DnsQuestion::read(QUERY) else {
         return false;
     };
-    let exchange = ask_one(Protocol::Udp, Way::Exit(exit), resolver, &question, QUERY);
+    let exchange = ask_one(
+        TransportProtocol::Udp,
+        ResolverPath::Exit(exit),
+        resolver,
+        &question,
+        QUERY,
+    );
     timeout(PATIENCE, exchange)
         .await
         .is_ok_and(|answered| answered.is_ok())
@@ -67,22 +73,22 @@ pub(crate) async fn ask_for_root(exit: &DnsExit, resolver: SocketAddr) -> bool {
 /// Sends the query under an id of its own on a socket of its own: what another pod asks at the
 /// same time has neither, and nobody off the path can guess both.
 async fn ask_one(
-    protocol: Protocol,
-    way: Way<'_>,
+    protocol: TransportProtocol,
+    way: ResolverPath<'_>,
     resolver: SocketAddr,
-    question: &Question,
+    question: &DnsQuestion,
     query: &[u8],
 ) -> Result<Vec<u8>, ExchangeError> {
     let open = |source| ExchangeError::Open { resolver, source };
     let id = random_id().map_err(open)?;
     let query = with_id(query, id);
     match protocol {
-        Protocol::Udp => {
+        TransportProtocol::Udp => {
             let socket = datagram(way, resolver).map_err(open)?;
             let answer = by_datagram(&socket, question, &query).await;
             answer.map_err(|source| ExchangeError::Talk { resolver, source })
         }
-        Protocol::Tcp => {
+        TransportProtocol::Tcp => {
             let mut stream = connection(way, resolver).await.map_err(open)?;
             let answer = by_connection(&mut stream, &query).await;
             let answer = answer.map_err(|source| ExchangeError::Talk { resolver, source })?;
@@ -102,7 +108,7 @@ fn random_id() -> io::Result<[u8; 2]> {
 
 async fn by_datagram(
     socket: &tokio::net::UdpSocket,
-    question: &Question,
+    question: &DnsQuestion,
     query: &[u8],
 ) -> io::Result<Vec<u8>> {
     socket.send(query).await?;

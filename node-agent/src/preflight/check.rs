@@ -6,7 +6,7 @@ use serde::Serialize;
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub enum Outcome {
+pub enum PreflightOutcome {
     /// As it should be.
     Ok,
     /// It works, with what is said.
@@ -20,29 +20,29 @@ pub enum Outcome {
 /// A check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Check {
+pub struct PreflightCheck {
     /// What was looked at.
     pub check: &'static str,
     /// How it ended.
-    pub result: Outcome,
+    pub result: PreflightOutcome,
     /// What was found.
     pub found: String,
     /// What to do about it; empty where there is nothing to do.
     pub to_do: String,
 }
 
-impl Check {
+impl PreflightCheck {
     /// As it should be.
     #[must_use]
     pub fn ok(check: &'static str, found: impl Into<String>) -> Self {
-        Self::of(check, Outcome::Ok, found, "")
+        Self::of(check, PreflightOutcome::Ok, found, "")
     }
 
     /// Something else than well.
     #[must_use]
     pub fn of(
         check: &'static str,
-        result: Outcome,
+        result: PreflightOutcome,
         found: impl Into<String>,
         to_do: impl Into<String>,
     ) -> Self {
@@ -56,12 +56,12 @@ impl Check {
 }
 
 /// The check of what could not be read: it never counts as well.
-pub(super) fn unread(check: &'static str, error: &HostError) -> Check {
+pub(super) fn unread(check: &'static str, error: &HostError) -> PreflightCheck {
     let result = match error.nature() {
-        Nature::Unsupported => Outcome::Unsupported,
-        Nature::Transient | Nature::Refused => Outcome::Failed,
+        Nature::Unsupported => PreflightOutcome::Unsupported,
+        Nature::Transient | Nature::Refused => PreflightOutcome::Failed,
     };
-    Check::of(
+    PreflightCheck::of(
         check,
         result,
         chain(error),
@@ -87,8 +87,10 @@ pub(super) fn some(names: impl IntoIterator<Item = String>) -> String {
 
 /// Did anything fail?
 #[must_use]
-pub fn failed(checks: &[Check]) -> bool {
-    checks.iter().any(|check| check.result == Outcome::Failed)
+pub fn failed(checks: &[PreflightCheck]) -> bool {
+    checks
+        .iter()
+        .any(|check| check.result == PreflightOutcome::Failed)
 }
 
 /// What is looked at before an agent runs: a running one finds its own sockets, and judges pod links at each ADD.
@@ -96,10 +98,12 @@ const AT_INSTALLATION: [&str; 3] = ["DNS port", "tunnel ports", "pod links"];
 
 /// What a check found on a node with an agent that is not as it should be, with what to do about it.
 #[must_use]
-pub fn concerns(checks: &[Check]) -> Vec<String> {
-    let concerned = |check: &&Check| {
-        matches!(check.result, Outcome::Warning | Outcome::Failed)
-            && !AT_INSTALLATION.contains(&check.check)
+pub fn concerns(checks: &[PreflightCheck]) -> Vec<String> {
+    let concerned = |check: &&PreflightCheck| {
+        matches!(
+            check.result,
+            PreflightOutcome::Warning | PreflightOutcome::Failed
+        ) && !AT_INSTALLATION.contains(&check.check)
     };
     checks
         .iter()
@@ -110,7 +114,7 @@ pub fn concerns(checks: &[Check]) -> Vec<String> {
 
 /// A table for eyes: a line a check, and below it what to do.
 #[must_use]
-pub fn table(checks: &[Check]) -> String {
+pub fn table(checks: &[PreflightCheck]) -> String {
     let width = checks
         .iter()
         .map(|check| check.check.len())

@@ -3,19 +3,19 @@
 use std::collections::BTreeSet;
 
 use postern_plan::ruleset::{Base, BaseKind, Hook};
-use postern_plan::settings::Settings;
+use postern_plan::settings::NodeSettings;
 use postern_telemetry::chain;
 
-use super::check::{Check, Outcome, some, unread};
+use super::check::{PreflightCheck, PreflightOutcome, some, unread};
 use super::look::first_seal;
-use super::node::Node;
+use super::node::NodeReading;
 use super::ruleset::Foreign;
 
-pub(super) fn checks(node: &Node, settings: &Settings) -> Vec<Check> {
+pub(super) fn checks(node: &NodeReading, settings: &NodeSettings) -> Vec<PreflightCheck> {
     let mut out = vec![rehearsal(node), arp(node)];
     match &node.ruleset {
-        Err(error) => out.push(Check {
-            result: Outcome::Failed,
+        Err(error) => out.push(PreflightCheck {
+            result: PreflightOutcome::Failed,
             to_do:
                 "mend what the check of the guard says; marks and chains of others are not known"
                     .to_owned(),
@@ -27,13 +27,13 @@ pub(super) fn checks(node: &Node, settings: &Settings) -> Vec<Check> {
     out
 }
 
-fn rehearsal(node: &Node) -> Check {
+fn rehearsal(node: &NodeReading) -> PreflightCheck {
     const CHECK: &str = "nft guard";
     match &node.rehearsal {
-        Ok(()) => Check::ok(CHECK, "the kernel would take the agent's tables"),
-        Err(error) => Check::of(
+        Ok(()) => PreflightCheck::ok(CHECK, "the kernel would take the agent's tables"),
+        Err(error) => PreflightCheck::of(
             CHECK,
-            Outcome::Failed,
+            PreflightOutcome::Failed,
             chain(error),
             "install nftables 1.0.6 or later and a kernel with nf_tables, inet and bridge families; without them \
              there is no guard",
@@ -41,13 +41,13 @@ fn rehearsal(node: &Node) -> Check {
     }
 }
 
-fn arp(node: &Node) -> Check {
+fn arp(node: &NodeReading) -> PreflightCheck {
     const CHECK: &str = "nft ARP table";
     match &node.arp {
-        Ok(()) => Check::ok(CHECK, "the LAN is not told of tunnel addresses"),
-        Err(error) => Check::of(
+        Ok(()) => PreflightCheck::ok(CHECK, "the LAN is not told of tunnel addresses"),
+        Err(error) => PreflightCheck::of(
             CHECK,
-            Outcome::Warning,
+            PreflightOutcome::Warning,
             chain(error),
             "use a kernel with CONFIG_NF_TABLES_ARP: without it the node answers ARP for its tunnel addresses on every \
              link",
@@ -55,28 +55,28 @@ fn arp(node: &Node) -> Check {
     }
 }
 
-fn owner(foreign: &Foreign) -> Check {
+fn owner(foreign: &Foreign) -> PreflightCheck {
     const CHECK: &str = "nft table postern";
     match (foreign.owned.is_empty(), foreign.own) {
-        (false, _) => Check::of(
+        (false, _) => PreflightCheck::of(
             CHECK,
-            Outcome::Failed,
+            PreflightOutcome::Failed,
             format!(
                 "a process owns the table in {}",
                 some(foreign.owned.iter().cloned())
             ),
             "stop the process that made `table postern` with flags owner, or rename its table",
         ),
-        (true, true) => Check::ok(
+        (true, true) => PreflightCheck::ok(
             CHECK,
             "our tables are there: an agent has been on this node",
         ),
-        (true, false) => Check::ok(CHECK, "the name is free"),
+        (true, false) => PreflightCheck::ok(CHECK, "the name is free"),
     }
 }
 
 /// At equal priority the chain that registered last comes first, so that who wins depends on who restarted.
-fn order(foreign: &Foreign, settings: &Settings) -> Check {
+fn order(foreign: &Foreign, settings: &NodeSettings) -> PreflightCheck {
     const CHECK: &str = "nft priorities";
     let ruleset = first_seal(settings).ruleset;
     let ours: BTreeSet<Base> = ruleset
@@ -85,7 +85,7 @@ fn order(foreign: &Foreign, settings: &Settings) -> Check {
         .values()
         .filter_map(|chain| chain.base)
         .collect();
-    let mut worst = Outcome::Ok;
+    let mut worst = PreflightOutcome::Ok;
     let mut found = Vec::new();
     for chain in &foreign.chains {
         let same = |base: &&Base| {
@@ -99,8 +99,8 @@ fn order(foreign: &Foreign, settings: &Settings) -> Check {
             continue;
         };
         worst = worst.max(match base.kind {
-            BaseKind::Nat => Outcome::Failed,
-            BaseKind::Filter => Outcome::Warning,
+            BaseKind::Nat => PreflightOutcome::Failed,
+            BaseKind::Filter => PreflightOutcome::Warning,
         });
         found.push(format!(
             "{} ({} {})",
@@ -108,9 +108,9 @@ fn order(foreign: &Foreign, settings: &Settings) -> Check {
         ));
     }
     if found.is_empty() {
-        return Check::ok(CHECK, "nobody has a base chain at a priority of ours");
+        return PreflightCheck::ok(CHECK, "nobody has a base chain at a priority of ours");
     }
-    Check::of(
+    PreflightCheck::of(
         CHECK,
         worst,
         some(found),
@@ -120,18 +120,18 @@ fn order(foreign: &Foreign, settings: &Settings) -> Check {
 
 /// The redirect to the forwarder is NAT, which sees tracked packets only: such a question is dropped instead, so that a
 /// selected pod resolves no name.
-fn questions(foreign: &Foreign) -> Check {
+fn questions(foreign: &Foreign) -> PreflightCheck {
     const CHECK: &str = "untracked DNS";
     if foreign.untracked_questions.is_empty() {
-        return Check::ok(
+        return PreflightCheck::ok(
             CHECK,
             "no rule of nft keeps questions to port 53 out of connection tracking",
         );
     }
     let places = some(foreign.untracked_questions.iter().cloned());
-    Check::of(
+    PreflightCheck::of(
         CHECK,
-        Outcome::Warning,
+        PreflightOutcome::Warning,
         format!(
             "{places}: these may keep questions to port 53 out of connection tracking; those of selected pods are then dropped"
         ),
@@ -157,35 +157,35 @@ const fn word(hook: Hook) -> &'static str {
     }
 }
 
-fn locks(node: &Node) -> Check {
+fn locks(node: &NodeReading) -> PreflightCheck {
     const CHECK: &str = "XFRM lock";
     match &node.ipsec {
         Ok(ipsec) if ipsec.policies + ipsec.states == 0 => {
-            Check::ok(CHECK, "the kernel has XFRM, and nobody uses it")
+            PreflightCheck::ok(CHECK, "the kernel has XFRM, and nobody uses it")
         }
-        Ok(ipsec) => Check::of(
+        Ok(ipsec) => PreflightCheck::of(
             CHECK,
-            Outcome::Warning,
+            PreflightOutcome::Warning,
             format!(
                 "IPsec is in use: {} policies, {} states",
                 ipsec.policies, ipsec.states
             ),
             "set --second-lock off; a flush of nft then opens the node until it is repaired",
         ),
-        Err(error) => Check {
+        Err(error) => PreflightCheck {
             to_do: "use a kernel with XFRM_USER, or --second-lock off".to_owned(),
             ..unread(CHECK, error)
         },
     }
 }
 
-fn flows(node: &Node) -> Check {
+fn flows(node: &NodeReading) -> PreflightCheck {
     const CHECK: &str = "conntrack netlink";
     match &node.flows {
-        Ok(()) => Check::ok(CHECK, "flows can be cut"),
-        Err(error) => Check::of(
+        Ok(()) => PreflightCheck::ok(CHECK, "flows can be cut"),
+        Err(error) => PreflightCheck::of(
             CHECK,
-            Outcome::Failed,
+            PreflightOutcome::Failed,
             chain(error),
             "load nf_conntrack_netlink: without it established flows cannot be cut",
         ),

@@ -1,14 +1,14 @@
 //! From what was read to checks.
 
-use postern_plan::settings::Settings;
+use postern_plan::settings::NodeSettings;
 
-use super::check::Check;
-use super::node::Node;
+use super::check::PreflightCheck;
+use super::node::NodeReading;
 use super::{firewall, marks, paths, system};
 
 /// Every check.
 #[must_use]
-pub fn judge(node: &Node, settings: &Settings) -> Vec<Check> {
+pub fn judge(node: &NodeReading, settings: &NodeSettings) -> Vec<PreflightCheck> {
     let mut checks = Vec::new();
     checks.extend(firewall::checks(node, settings));
     checks.extend(system::checks(node, settings));

@@ -6,20 +6,20 @@ use postern_host::ports::{Links as _, Paths as _, Routes as _, Tunnels as _};
 use postern_linux::LinuxHost;
 use postern_plan::Desired;
 use postern_plan::binding::Bindings;
-use postern_plan::desired::{Facts, Inputs};
+use postern_plan::desired::{HostFacts, PlanInputs};
 use postern_plan::diff::firewall::{change, change_arp};
 use postern_plan::diff::table_state::FirewallState;
-use postern_plan::settings::Settings;
+use postern_plan::settings::NodeSettings;
 
-use super::node::{Files, Node};
+use super::node::{Files, NodeReading};
 use super::paths::pods_are_behind;
 use super::ruleset::Foreign;
 
 /// What the agent would write first, without any intent.
 #[must_use]
-pub fn first_seal(settings: &Settings) -> Desired {
-    let (bindings, facts) = (Bindings::default(), Facts::default());
-    let inputs = Inputs {
+pub fn first_seal(settings: &NodeSettings) -> Desired {
+    let (bindings, facts) = (Bindings::default(), HostFacts::default());
+    let inputs = PlanInputs {
         settings,
         body: None,
         bindings: &bindings,
@@ -29,7 +29,7 @@ pub fn first_seal(settings: &Settings) -> Desired {
 }
 
 /// Reads the node.
-pub async fn look(host: &LinuxHost, settings: &Settings) -> Node {
+pub async fn look(host: &LinuxHost, settings: &NodeSettings) -> NodeReading {
     let seal = first_seal(settings);
     let nothing = FirewallState::default();
     let guard = change(&nothing, &seal.ruleset).guard;
@@ -39,7 +39,7 @@ pub async fn look(host: &LinuxHost, settings: &Settings) -> Node {
         .as_deref()
         .map(|links| pods_are_behind(links, settings))
         .unwrap_or_default();
-    Node {
+    NodeReading {
         rehearsal: host.rehearse(&guard).await,
         arp: host.rehearse(&arp).await,
         ruleset: host.ruleset().await.map(|listing| Foreign::of(&listing)),

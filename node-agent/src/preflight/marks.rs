@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use postern_linux::survey::{MarkAct, RuleSeen};
 use postern_plan::host::RouteKind;
-use postern_plan::settings::{FROM_RULE_PRIORITY, MARK_RULE_PRIORITY, ROUTE_PROTOCOL, Settings};
+use postern_plan::settings::{
+    FROM_RULE_PRIORITY, MARK_RULE_PRIORITY, NodeSettings, ROUTE_PROTOCOL,
+};
 
-use super::check::{Check, Outcome, some, unread};
-use super::node::Node;
+use super::check::{PreflightCheck, PreflightOutcome, some, unread};
+use super::node::NodeReading;
 
 /// UDP ports of tunnels, unless the operator is told otherwise.
 const TUNNEL_PORTS: std::ops::RangeInclusive<u16> = 51_850..=51_899;
@@ -16,7 +18,7 @@ const RULES: &str = "marks in ip rule";
 const BAND: &str = "routing rules";
 const ROUTES: &str = "routes";
 
-pub(super) fn checks(node: &Node, settings: &Settings) -> Vec<Check> {
+pub(super) fn checks(node: &NodeReading, settings: &NodeSettings) -> Vec<PreflightCheck> {
     vec![
         in_firewall(node, settings),
         legacy(node),
@@ -28,7 +30,7 @@ pub(super) fn checks(node: &Node, settings: &Settings) -> Vec<Check> {
     ]
 }
 
-fn in_firewall(node: &Node, settings: &Settings) -> Check {
+fn in_firewall(node: &NodeReading, settings: &NodeSettings) -> PreflightCheck {
     let mask = settings.mark_mask;
     let (foreign, modules) = match (&node.ruleset, &node.module_marks) {
         (Ok(foreign), Ok(modules)) => (foreign, modules),
@@ -54,26 +56,26 @@ fn in_firewall(node: &Node, settings: &Settings) -> Check {
     let to_do =
         format!("choose other bits with --mark-mask than {mask:#x}, the same on every node");
     if !sets.is_empty() {
-        return Check::of(
+        return PreflightCheck::of(
             NFT,
-            Outcome::Failed,
+            PreflightOutcome::Failed,
             format!("our bits are set by {}", some(sets)),
             to_do,
         );
     }
     if !reads.is_empty() {
-        return Check::of(
+        return PreflightCheck::of(
             NFT,
-            Outcome::Warning,
+            PreflightOutcome::Warning,
             format!("our bits are looked at by {}", some(reads)),
             to_do,
         );
     }
-    Check::ok(NFT, format!("nobody uses {mask:#x}"))
+    PreflightCheck::ok(NFT, format!("nobody uses {mask:#x}"))
 }
 
 /// The old iptables has lists of its own in the kernel, which nft does not show.
-fn legacy(node: &Node) -> Check {
+fn legacy(node: &NodeReading) -> PreflightCheck {
     const CHECK: &str = "iptables (legacy)";
     let lists = ["net/ip_tables_names", "net/ip6_tables_names"];
     let names: BTreeSet<String> = lists
@@ -86,11 +88,11 @@ fn legacy(node: &Node) -> Check {
         })
         .collect();
     if names.is_empty() {
-        return Check::ok(CHECK, "not in use");
+        return PreflightCheck::ok(CHECK, "not in use");
     }
-    Check::of(
+    PreflightCheck::of(
         CHECK,
-        Outcome::Warning,
+        PreflightOutcome::Warning,
         format!(
             "tables {} are there, and their rules were not looked at",
             some(names)
@@ -114,7 +116,7 @@ fn told(rule: &RuleSeen) -> String {
     )
 }
 
-fn in_rules(node: &Node, settings: &Settings) -> Check {
+fn in_rules(node: &NodeReading, settings: &NodeSettings) -> PreflightCheck {
     let rules = match &node.rules {
         Ok(rules) => rules,
         Err(error) => return unread(RULES, error),
@@ -129,19 +131,19 @@ fn in_rules(node: &Node, settings: &Settings) -> Check {
         .filter(overlaps)
         .collect();
     if foreign.is_empty() {
-        return Check::ok(RULES, "no rule of others looks at our bits");
+        return PreflightCheck::ok(RULES, "no rule of others looks at our bits");
     }
     // A rule behind ours is asked only for what ours did not take.
     let earlier = foreign
         .iter()
         .any(|rule| rule.priority <= MARK_RULE_PRIORITY);
     let result = if earlier {
-        Outcome::Failed
+        PreflightOutcome::Failed
     } else {
-        Outcome::Warning
+        PreflightOutcome::Warning
     };
     let found = some(foreign.into_iter().map(told));
-    Check::of(
+    PreflightCheck::of(
         RULES,
         result,
         found,
@@ -149,7 +151,7 @@ fn in_rules(node: &Node, settings: &Settings) -> Check {
     )
 }
 
-fn band(node: &Node) -> Check {
+fn band(node: &NodeReading) -> PreflightCheck {
     let rules = match &node.rules {
         Ok(rules) => rules,
         Err(error) => return unread(BAND, error),
@@ -162,7 +164,7 @@ fn band(node: &Node) -> Check {
         let to_do = format!(
             "the agent would remove them: rules with protocol {ROUTE_PROTOCOL} are its own"
         );
-        return Check::of(BAND, Outcome::Failed, some(numbered), to_do);
+        return PreflightCheck::of(BAND, PreflightOutcome::Failed, some(numbered), to_do);
     }
     let ours = [FROM_RULE_PRIORITY, MARK_RULE_PRIORITY];
     let beside = rules
@@ -170,17 +172,17 @@ fn band(node: &Node) -> Check {
         .filter(|rule| ours.contains(&rule.priority) && !is_ours(rule));
     let beside: Vec<String> = beside.map(told).collect();
     if !beside.is_empty() {
-        return Check::of(
+        return PreflightCheck::of(
             BAND,
-            Outcome::Warning,
+            PreflightOutcome::Warning,
             some(beside),
             "give these rules other priorities",
         );
     }
-    Check::ok(BAND, "our priorities and our protocol number are free")
+    PreflightCheck::ok(BAND, "our priorities and our protocol number are free")
 }
 
-fn routes(node: &Node) -> Check {
+fn routes(node: &NodeReading) -> PreflightCheck {
     let routes = match &node.routes {
         Ok(routes) => routes,
         Err(error) => return unread(ROUTES, error),
@@ -194,18 +196,18 @@ fn routes(node: &Node) -> Check {
         .map(|route| format!("{} of table {}", route.destination, route.table))
         .collect();
     if foreign.is_empty() {
-        return Check::ok(ROUTES, "our protocol number is free");
+        return PreflightCheck::ok(ROUTES, "our protocol number is free");
     }
     let to_do =
         format!("the agent would remove them: routes with protocol {ROUTE_PROTOCOL} are its own");
-    Check::of(ROUTES, Outcome::Failed, some(foreign), to_do)
+    PreflightCheck::of(ROUTES, PreflightOutcome::Failed, some(foreign), to_do)
 }
 
-fn has_agent(node: &Node) -> bool {
+fn has_agent(node: &NodeReading) -> bool {
     node.ruleset.as_ref().is_ok_and(|foreign| foreign.own)
 }
 
-fn tunnel_ports(node: &Node) -> Check {
+fn tunnel_ports(node: &NodeReading) -> PreflightCheck {
     const CHECK: &str = "tunnel ports";
     let used: Vec<String> = node
         .files
@@ -216,30 +218,30 @@ fn tunnel_ports(node: &Node) -> Check {
         .collect();
     let range = format!("UDP {} to {}", TUNNEL_PORTS.start(), TUNNEL_PORTS.end());
     match (used.is_empty(), has_agent(node)) {
-        (true, _) => Check::ok(CHECK, format!("{range} are free")),
-        (false, true) => Check::ok(
+        (true, _) => PreflightCheck::ok(CHECK, format!("{range} are free")),
+        (false, true) => PreflightCheck::ok(
             CHECK,
             format!("in use, as by tunnels of an agent: {}", some(used)),
         ),
-        (false, false) => Check::of(
+        (false, false) => PreflightCheck::of(
             CHECK,
-            Outcome::Warning,
+            PreflightOutcome::Warning,
             format!("of {range}, somebody uses {}", some(used)),
             "give the operator another range before this node becomes a gateway",
         ),
     }
 }
 
-fn dns_port(node: &Node, settings: &Settings) -> Check {
+fn dns_port(node: &NodeReading, settings: &NodeSettings) -> PreflightCheck {
     const CHECK: &str = "DNS port";
     let port = settings.dns_port;
     let used = node.files.ports("udp").contains(&port) || node.files.ports("tcp").contains(&port);
     match (used, has_agent(node)) {
-        (false, _) => Check::ok(CHECK, format!("{port} is free")),
-        (true, true) => Check::ok(CHECK, format!("{port} is in use, as by an agent")),
-        (true, false) => Check::of(
+        (false, _) => PreflightCheck::ok(CHECK, format!("{port} is free")),
+        (true, true) => PreflightCheck::ok(CHECK, format!("{port} is in use, as by an agent")),
+        (true, false) => PreflightCheck::of(
             CHECK,
-            Outcome::Failed,
+            PreflightOutcome::Failed,
             format!("somebody listens on {port}"),
             "choose another port with --dns-port",
         ),

@@ -23,6 +23,6 @@ mod paths;
 pub mod ruleset;
 mod system;
 
-pub use check::{Check, Outcome};
+pub use check::{PreflightCheck, PreflightOutcome};
 pub use judge::judge;
 pub use look::look;

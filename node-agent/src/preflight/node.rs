@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use postern_host::{Bypass, HostError};
 use postern_intent::IfName;
 use postern_linux::survey::{Ipsec, ModuleMark, RuleSeen};
-use postern_plan::host::{ObservedLink, Route, TunnelBackend};
+use postern_plan::host::{KernelRoute, ObservedLink, TunnelBackend};
 
 use super::ruleset::Foreign;
 
 /// What was read of the node. Each part is there or says why not.
 #[derive(Debug)]
-pub struct Node {
+pub struct NodeReading {
     /// Would the kernel take the agent's first ruleset?
     pub rehearsal: Result<(), HostError>,
     /// Would it take the ARP table, which is a batch of its own?
@@ -30,7 +30,7 @@ pub struct Node {
     /// Every routing rule.
     pub rules: Result<Vec<RuleSeen>, HostError>,
     /// Routes with our protocol number.
-    pub routes: Result<BTreeSet<Route>, HostError>,
+    pub routes: Result<BTreeSet<KernelRoute>, HostError>,
     /// Interfaces of the default routes.
     pub uplinks: Result<BTreeMap<char, IfName>, HostError>,
     /// IPsec.

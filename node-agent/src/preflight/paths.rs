@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use postern_intent::IfName;
 use postern_plan::host::ObservedLink;
-use postern_plan::settings::Settings;
+use postern_plan::settings::NodeSettings;
 use postern_telemetry::chain;
 
-use super::check::{Check, Outcome, some, unread};
-use super::node::Node;
+use super::check::{PreflightCheck, PreflightOutcome, some, unread};
+use super::node::NodeReading;
 
-pub(super) fn checks(node: &Node, settings: &Settings) -> Vec<Check> {
+pub(super) fn checks(node: &NodeReading, settings: &NodeSettings) -> Vec<PreflightCheck> {
     let mut out = vec![bypasses(node), tcx(node)];
     match &node.links {
         Err(error) => out.push(unread("pod links", error)),
@@ -27,7 +27,7 @@ pub(super) fn checks(node: &Node, settings: &Settings) -> Vec<Check> {
 }
 
 /// Links that the setting matches, and everything that is a port of one.
-pub(super) fn pods_are_behind(links: &[ObservedLink], settings: &Settings) -> BTreeSet<IfName> {
+pub(super) fn pods_are_behind(links: &[ObservedLink], settings: &NodeSettings) -> BTreeSet<IfName> {
     let is_pod_link = |name: &str| settings.is_pod_link(name);
     links
         .iter()
@@ -36,16 +36,16 @@ pub(super) fn pods_are_behind(links: &[ObservedLink], settings: &Settings) -> BT
         .collect()
 }
 
-fn bypasses(node: &Node) -> Check {
+fn bypasses(node: &NodeReading) -> PreflightCheck {
     const CHECK: &str = "dataplane bypass";
     match &node.bypasses {
         Err(error) => unread(CHECK, error),
         Ok(found) if found.is_empty() => {
-            Check::ok(CHECK, "no tc redirect, BPF program or XDP at a pod link")
+            PreflightCheck::ok(CHECK, "no tc redirect, BPF program or XDP at a pod link")
         }
-        Ok(found) => Check::of(
+        Ok(found) => PreflightCheck::of(
             CHECK,
-            Outcome::Failed,
+            PreflightOutcome::Failed,
             some(
                 found
                     .iter()
@@ -58,44 +58,48 @@ fn bypasses(node: &Node) -> Check {
 }
 
 /// A refused query is reported as such, and not as a link without programs.
-fn tcx(node: &Node) -> Check {
+fn tcx(node: &NodeReading) -> PreflightCheck {
     const CHECK: &str = "tcx programs";
     match &node.tcx {
-        Ok(true) => Check::ok(CHECK, "they are asked for at every pod link"),
-        Ok(false) => Check::ok(CHECK, "the kernel has no tcx"),
-        Err(error) => Check::of(
+        Ok(true) => PreflightCheck::ok(CHECK, "they are asked for at every pod link"),
+        Ok(false) => PreflightCheck::ok(CHECK, "the kernel has no tcx"),
+        Err(error) => PreflightCheck::of(
             CHECK,
-            Outcome::Warning,
+            PreflightOutcome::Warning,
             format!("could not be checked: {}", chain(error)),
             "give the agent the capability BPF, and a seccomp profile that lets it call bpf(2)",
         ),
     }
 }
 
-fn pod_links(links: &[ObservedLink], settings: &Settings) -> Check {
+fn pod_links(links: &[ObservedLink], settings: &NodeSettings) -> PreflightCheck {
     const CHECK: &str = "pod links";
     let found = pods_are_behind(links, settings);
     let pattern = settings.pod_links.join(", ");
     if found.is_empty() {
-        return Check::of(
+        return PreflightCheck::of(
             CHECK,
-            Outcome::Warning,
+            PreflightOutcome::Warning,
             format!("no link matches {pattern}"),
             "start a pod and look again; if there still is none, name its link with --pod-links",
         );
     }
-    Check::ok(CHECK, format!("{} links match {pattern}", found.len()))
+    PreflightCheck::ok(CHECK, format!("{} links match {pattern}", found.len()))
 }
 
 /// A flowtable takes packets of known flows before the forward hook; `fwd` and `dup` at `netdev` ingress before any.
-fn shortcuts(node: &Node, links: &[ObservedLink], settings: &Settings) -> Check {
+fn shortcuts(
+    node: &NodeReading,
+    links: &[ObservedLink],
+    settings: &NodeSettings,
+) -> PreflightCheck {
     const CHECK: &str = "nft shortcuts";
     let foreign = match &node.ruleset {
         Ok(foreign) => foreign,
         Err(error) => return unread(CHECK, error),
     };
     if foreign.shortcuts.is_empty() {
-        return Check::ok(CHECK, "no flowtable, and no forwarding at netdev ingress");
+        return PreflightCheck::ok(CHECK, "no flowtable, and no forwarding at netdev ingress");
     }
     let pods = pods_are_behind(links, settings);
     let concerns = |device: &String| {
@@ -106,12 +110,12 @@ fn shortcuts(node: &Node, links: &[ObservedLink], settings: &Settings) -> Check 
         .shortcuts
         .iter()
         .any(|shortcut| shortcut.devices.is_empty() || shortcut.devices.iter().any(concerns));
-    Check::of(
+    PreflightCheck::of(
         CHECK,
         if of_pods {
-            Outcome::Failed
+            PreflightOutcome::Failed
         } else {
-            Outcome::Warning
+            PreflightOutcome::Warning
         },
         some(
             foreign
@@ -123,7 +127,7 @@ fn shortcuts(node: &Node, links: &[ObservedLink], settings: &Settings) -> Check 
     )
 }
 
-fn routing_domains(links: &[ObservedLink]) -> Check {
+fn routing_domains(links: &[ObservedLink]) -> PreflightCheck {
     const CHECK: &str = "VRF";
     let found: Vec<String> = links
         .iter()
@@ -131,25 +135,25 @@ fn routing_domains(links: &[ObservedLink]) -> Check {
         .map(|link| link.name.clone())
         .collect();
     if found.is_empty() {
-        return Check::ok(CHECK, "none");
+        return PreflightCheck::ok(CHECK, "none");
     }
-    Check::of(
+    PreflightCheck::of(
         CHECK,
-        Outcome::Warning,
+        PreflightOutcome::Warning,
         some(found),
         "not proved with VRF: try it before you rely on it",
     )
 }
 
-fn virtual_servers(node: &Node) -> Check {
+fn virtual_servers(node: &NodeReading) -> PreflightCheck {
     const CHECK: &str = "IPVS";
     if node.files.has("net/ip_vs") {
-        return Check::of(
+        return PreflightCheck::of(
             CHECK,
-            Outcome::Warning,
+            PreflightOutcome::Warning,
             "the kernel has IPVS loaded",
             "not proved with kube-proxy in IPVS mode: use iptables or nftables mode",
         );
     }
-    Check::ok(CHECK, "not in use")
+    PreflightCheck::ok(CHECK, "not in use")
 }

@@ -2,14 +2,14 @@
 
 use postern_intent::IfName;
 use postern_plan::host::ObservedLink;
-use postern_plan::settings::Settings;
+use postern_plan::settings::NodeSettings;
 use postern_telemetry::chain;
 
-use super::check::{Check, Outcome, unread};
-use super::node::{Files, Node};
+use super::check::{PreflightCheck, PreflightOutcome, unread};
+use super::node::{Files, NodeReading};
 use super::paths::pods_are_behind;
 
-pub(super) fn checks(node: &Node, settings: &Settings) -> Vec<Check> {
+pub(super) fn checks(node: &NodeReading, settings: &NodeSettings) -> Vec<PreflightCheck> {
     let links = node.links.as_deref().unwrap_or_default();
     vec![
         tunnels(node),
@@ -22,17 +22,17 @@ pub(super) fn checks(node: &Node, settings: &Settings) -> Vec<Check> {
     ]
 }
 
-fn tunnels(node: &Node) -> Check {
+fn tunnels(node: &NodeReading) -> PreflightCheck {
     const CHECK: &str = "tunnels";
     match (&node.wireguard, &node.tun) {
-        (Ok(true), _) => Check::ok(CHECK, "by the kernel's WireGuard"),
-        (_, Ok(_)) => Check::ok(
+        (Ok(true), _) => PreflightCheck::ok(CHECK, "by the kernel's WireGuard"),
+        (_, Ok(_)) => PreflightCheck::ok(
             CHECK,
             "by TUN devices and the tunnel process (no WireGuard in the kernel)",
         ),
-        (_, Err(error)) => Check::of(
+        (_, Err(error)) => PreflightCheck::of(
             CHECK,
-            Outcome::Failed,
+            PreflightOutcome::Failed,
             format!("no WireGuard in the kernel, and {}", chain(error)),
             "NoTunnel: load wireguard or tun and let the agent open /dev/net/tun; its pods stay blocked without",
         ),
@@ -41,7 +41,7 @@ fn tunnels(node: &Node) -> Check {
 
 /// With `bridge-nf-call-iptables` 0, what goes from pod to pod on one bridge passes no hook of the IP families: DNS to a
 /// resolver on the same bridge is not redirected, and services on it are not translated back.
-fn bridges(files: &Files, links: &[ObservedLink], settings: &Settings) -> Check {
+fn bridges(files: &Files, links: &[ObservedLink], settings: &NodeSettings) -> PreflightCheck {
     const CHECK: &str = "br_netfilter";
     let bridge = links
         .iter()
@@ -56,10 +56,10 @@ fn bridges(files: &Files, links: &[ObservedLink], settings: &Settings) -> Check 
     let to_do = "modprobe br_netfilter, then sysctl -w net.bridge.bridge-nf-call-iptables=1 \
                  net.bridge.bridge-nf-call-ip6tables=1";
     match (off.is_empty(), bridge) {
-        (true, _) => Check::ok(CHECK, "bridged packets pass the guard"),
-        (false, Some(bridge)) => Check::of(
+        (true, _) => PreflightCheck::ok(CHECK, "bridged packets pass the guard"),
+        (false, Some(bridge)) => PreflightCheck::of(
             CHECK,
-            Outcome::Failed,
+            PreflightOutcome::Failed,
             format!(
                 "pods are on the bridge {}, and {} is not 1",
                 bridge.name,
@@ -69,9 +69,9 @@ fn bridges(files: &Files, links: &[ObservedLink], settings: &Settings) -> Check 
         ),
         (false, None) => {
             let found = format!("{} is not 1; no pod link is a bridge now", off.join(", "));
-            Check::of(
+            PreflightCheck::of(
                 CHECK,
-                Outcome::Warning,
+                PreflightOutcome::Warning,
                 found,
                 format!("if the CNI makes a bridge: {to_do}"),
             )
@@ -79,27 +79,32 @@ fn bridges(files: &Files, links: &[ObservedLink], settings: &Settings) -> Check 
     }
 }
 
-fn forwarding4(files: &Files) -> Check {
+fn forwarding4(files: &Files) -> PreflightCheck {
     const CHECK: &str = "IPv4 forwarding";
     if files.switch("ipv4/ip_forward") == Some(1) {
-        return Check::ok(CHECK, "on");
+        return PreflightCheck::ok(CHECK, "on");
     }
-    Check::of(
+    PreflightCheck::of(
         CHECK,
-        Outcome::Failed,
+        PreflightOutcome::Failed,
         "net.ipv4.ip_forward is not 1",
         "sysctl -w net.ipv4.ip_forward=1",
     )
 }
 
-fn forwarding6(files: &Files) -> Check {
+fn forwarding6(files: &Files) -> PreflightCheck {
     const CHECK: &str = "IPv6 forwarding";
     match files.switch("ipv6/conf/all/forwarding") {
-        Some(1) => Check::ok(CHECK, "on"),
-        None => Check::of(CHECK, Outcome::Unsupported, "the kernel has no IPv6", ""),
-        Some(_) => Check::of(
+        Some(1) => PreflightCheck::ok(CHECK, "on"),
+        None => PreflightCheck::of(
             CHECK,
-            Outcome::Warning,
+            PreflightOutcome::Unsupported,
+            "the kernel has no IPv6",
+            "",
+        ),
+        Some(_) => PreflightCheck::of(
+            CHECK,
+            PreflightOutcome::Warning,
             "net.ipv6.conf.all.forwarding is not 1: pods have no IPv6 beyond the node",
             "sysctl -w net.ipv6.conf.all.forwarding=1, if pods have IPv6",
         ),
@@ -109,7 +114,7 @@ fn forwarding6(files: &Files) -> Check {
 /// The kernel takes the higher of `all` and the device's own. A pod's answer comes by a tunnel that the main table does
 /// not lead to: 1 drops it, 2 lets it in where there is a default route, and without one only 0 does. Tunnels get 2 or 0
 /// accordingly, and 1 for `all` turns that 0 into 1.
-fn reverse_path(node: &Node) -> Check {
+fn reverse_path(node: &NodeReading) -> PreflightCheck {
     const CHECK: &str = "rp_filter";
     const TO_DO: &str = "sysctl -w net.ipv4.conf.all.rp_filter=0; devices keep their own";
     let has_uplink = node
@@ -121,18 +126,20 @@ fn reverse_path(node: &Node) -> Check {
             let found = format!(
                 "net.ipv4.conf.all.rp_filter is {value} and there is no default route: IPv4 answers from tunnels are dropped"
             );
-            Check::of(CHECK, Outcome::Failed, found, TO_DO)
+            PreflightCheck::of(CHECK, PreflightOutcome::Failed, found, TO_DO)
         }
-        (Some(1), true) => Check::of(
+        (Some(1), true) => PreflightCheck::of(
             CHECK,
-            Outcome::Warning,
+            PreflightOutcome::Warning,
             "net.ipv4.conf.all.rp_filter is 1, the higher of it and the device's counts: a tunnel whose own is not 2 is dead for IPv4",
             TO_DO,
         ),
-        (Some(value), _) => Check::ok(CHECK, format!("net.ipv4.conf.all.rp_filter is {value}")),
-        (None, _) => Check::of(
+        (Some(value), _) => {
+            PreflightCheck::ok(CHECK, format!("net.ipv4.conf.all.rp_filter is {value}"))
+        }
+        (None, _) => PreflightCheck::of(
             CHECK,
-            Outcome::Warning,
+            PreflightOutcome::Warning,
             "net.ipv4.conf.all.rp_filter cannot be read",
             "run as root",
         ),
@@ -141,7 +148,7 @@ fn reverse_path(node: &Node) -> Check {
 
 /// `src_valid_mark` makes the reverse path filter look up with the packet's mark: a strict bridge then drops what steering
 /// has marked. wg-quick sets it.
-fn marked_source(files: &Files, links: &[ObservedLink], settings: &Settings) -> Check {
+fn marked_source(files: &Files, links: &[ObservedLink], settings: &NodeSettings) -> PreflightCheck {
     const CHECK: &str = "src_valid_mark";
     let on = |device: &str, key: &str| {
         files
@@ -154,9 +161,9 @@ fn marked_source(files: &Files, links: &[ObservedLink], settings: &Settings) -> 
         marked && on("all", "rp_filter").max(on(pod.as_str(), "rp_filter")) == 1
     };
     match pods.iter().find(hit) {
-        Some(pod) => Check::of(
+        Some(pod) => PreflightCheck::of(
             CHECK,
-            Outcome::Failed,
+            PreflightOutcome::Failed,
             format!(
                 "src_valid_mark is 1 and {pod} has the strict rp_filter: marked packets of pods are dropped"
             ),
@@ -164,17 +171,17 @@ fn marked_source(files: &Files, links: &[ObservedLink], settings: &Settings) -> 
                 "sysctl -w net.ipv4.conf.all.src_valid_mark=0, or net.ipv4.conf.{pod}.rp_filter=2"
             ),
         ),
-        None => Check::ok(CHECK, "does not meet a strict pod link"),
+        None => PreflightCheck::ok(CHECK, "does not meet a strict pod link"),
     }
 }
 
-fn uplink(node: &Node) -> Check {
+fn uplink(node: &NodeReading) -> PreflightCheck {
     const CHECK: &str = "default route";
     match &node.uplinks {
         Err(error) => unread(CHECK, error),
-        Ok(uplinks) if uplinks.is_empty() => Check::of(
+        Ok(uplinks) if uplinks.is_empty() => PreflightCheck::of(
             CHECK,
-            Outcome::Warning,
+            PreflightOutcome::Warning,
             "the main table has none",
             "a gateway needs one; on clients the tunnels' rp_filter is set to 0 instead of 2",
         ),
@@ -183,7 +190,7 @@ fn uplink(node: &Node) -> Check {
                 .iter()
                 .map(|(family, name)| format!("IPv{family} by {name}"))
                 .collect();
-            Check::ok(CHECK, found.join(", "))
+            PreflightCheck::ok(CHECK, found.join(", "))
         }
     }
 }

@@ -5,7 +5,7 @@ use ed25519_dalek::pkcs8::EncodePublicKey as _;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use postern_agent::agent::NodeUpdate;
 use postern_agent::apiserver::identity;
-use postern_intent::KeySet;
+use postern_intent::TrustedKeys;
 
 use crate::fake::Fake;
 use crate::node::{Node, token, until};
@@ -66,10 +66,10 @@ async fn what_lies_in_the_trust_folder_is_told_when_it_is_not_what_was_installed
     let (folder, mut options) = Node::prepared(&fake);
     options.trust_dir = Some(folder.path().join("trust"));
     let first = put_key(folder.path(), 1);
-    options.installed = KeySet::installed([first.as_str()]).unwrap();
+    options.installed = TrustedKeys::installed([first.as_str()]).unwrap();
     let second = put_key(folder.path(), 2);
     let mut node = Node::with(folder, options);
-    let both = KeySet::installed([first.as_str(), &second]).unwrap();
+    let both = TrustedKeys::installed([first.as_str(), &second]).unwrap();
     let updates = node.updates.recv().await.unwrap();
     assert!(
         matches!(&updates, NodeUpdate::InstalledKeys(keys) if *keys == both),

@@ -10,7 +10,7 @@ use postern_agent::apiserver::metrics::ApiMetrics;
 use postern_agent::apiserver::{self, ApiServerOptions};
 use postern_agent::files::{self, Readers};
 use postern_apiserver::Endpoint;
-use postern_intent::KeySet;
+use postern_intent::TrustedKeys;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -75,7 +75,7 @@ impl Node {
             state_dir: path("state"),
             uid: Some("u1".parse().unwrap()),
             trust_dir: None,
-            installed: KeySet::default(),
+            installed: TrustedKeys::default(),
             metrics: ApiMetrics::default(),
         };
         (folder, options)

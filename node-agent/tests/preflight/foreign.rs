@@ -1,10 +1,10 @@
 //! What others do on the node: marks, chains, tables, rules.
 
-use postern_agent::preflight::node::Node;
-use postern_agent::preflight::{Outcome, check, judge};
+use postern_agent::preflight::node::NodeReading;
+use postern_agent::preflight::{PreflightOutcome, check, judge};
 use postern_linux::survey::{MarkAct, ModuleMark, RuleSeen};
 use postern_plan::host::{Family, MaskedMark};
-use postern_plan::settings::Settings;
+use postern_plan::settings::NodeSettings;
 use serde_json::{Value, json};
 
 use crate::{listing, node, proc, rule, says, write};
@@ -15,10 +15,14 @@ fn a_marked_source_lookup_is_a_conflict_with_a_strict_pod_link_only() {
     write(&files, "sys/net/ipv4/conf/all/src_valid_mark", "1");
     assert!(!check::failed(&judge(
         &node(files.path()),
-        &Settings::default()
+        &NodeSettings::default()
     )));
     write(&files, "sys/net/ipv4/conf/cni0/rp_filter", "1");
-    says(&node(files.path()), "src_valid_mark", Outcome::Failed);
+    says(
+        &node(files.path()),
+        "src_valid_mark",
+        PreflightOutcome::Failed,
+    );
 }
 
 #[test]
@@ -26,40 +30,49 @@ fn marks_of_others_are_judged_by_the_bits_that_they_touch() {
     let mark = json!({"meta": {"key": "mark"}});
     let set = |value: Value| json!([{"mangle": {"key": mark, "value": value}}]);
     let cases = [
-        (set(json!({"|": [mark, 0x4000]})), Outcome::Ok),
-        (set(json!({"|": [mark, 0x10]})), Outcome::Failed),
-        (set(json!({"&": [mark, 0xffff_ff8f_u32]})), Outcome::Failed),
-        (set(json!({"&": [mark, 0xffff_bfff_u32]})), Outcome::Ok),
+        (set(json!({"|": [mark, 0x4000]})), PreflightOutcome::Ok),
+        (set(json!({"|": [mark, 0x10]})), PreflightOutcome::Failed),
+        (
+            set(json!({"&": [mark, 0xffff_ff8f_u32]})),
+            PreflightOutcome::Failed,
+        ),
+        (
+            set(json!({"&": [mark, 0xffff_bfff_u32]})),
+            PreflightOutcome::Ok,
+        ),
         (
             set(json!({"^": [{"&": [mark, 0xffff_f0ff_u32]}, 0x200]})),
-            Outcome::Ok,
+            PreflightOutcome::Ok,
         ),
-        (set(json!(0x4000)), Outcome::Failed),
-        (set(json!({"ct": {"key": "mark"}})), Outcome::Failed),
+        (set(json!(0x4000)), PreflightOutcome::Failed),
+        (
+            set(json!({"ct": {"key": "mark"}})),
+            PreflightOutcome::Failed,
+        ),
         (
             json!([{"match": {"op": "==", "left": {"&": [mark, 0x4000]}, "right": 0x4000}}]),
-            Outcome::Ok,
+            PreflightOutcome::Ok,
         ),
         (
             json!([{"match": {"op": "==", "left": {"&": [mark, 0x20]}, "right": 0x20}}]),
-            Outcome::Warning,
+            PreflightOutcome::Warning,
         ),
         (
             json!([{"match": {"op": "==", "left": mark, "right": 1}}]),
-            Outcome::Warning,
+            PreflightOutcome::Warning,
         ),
         (
             json!([{"vmap": {"key": {"&": [mark, 0xf0]}, "data": {"set": []}}}]),
-            Outcome::Warning,
+            PreflightOutcome::Warning,
         ),
     ];
     for (expressions, expected) in cases {
         let files = proc();
-        let node = Node {
+        let node = NodeReading {
             ruleset: listing(&[rule(&expressions)]),
             ..node(files.path())
         };
-        let checks = judge(&node, &Settings::default());
+        let checks = judge(&node, &NodeSettings::default());
         let found = checks
             .iter()
             .find(|check| check.check == "marks in nft")
@@ -75,14 +88,14 @@ fn our_own_tables_are_no_foreign_use_of_our_bits() {
         {"mangle": {"key": {"meta": {"key": "mark"}}, "value": {"|": [{"meta": {"key": "mark"}}, 0x10]}}}
     ]}});
     let table = json!({"table": {"family": "inet", "name": "postern", "handle": 1}});
-    let node = Node {
+    let node = NodeReading {
         ruleset: listing(&[table, ours]),
         ..node(files.path())
     };
     assert!(
-        judge(&node, &Settings::default())
+        judge(&node, &NodeSettings::default())
             .iter()
-            .all(|check| check.result == Outcome::Ok)
+            .all(|check| check.result == PreflightOutcome::Ok)
     );
 }
 
@@ -96,7 +109,7 @@ fn marks_in_modules_of_iptables_count_too() {
             act,
             bits,
         };
-        Node {
+        NodeReading {
             module_marks: Ok(vec![mark]),
             ..node(files.path())
         }
@@ -104,16 +117,16 @@ fn marks_in_modules_of_iptables_count_too() {
     says(
         &module(MarkAct::Sets, 0x40),
         "marks in nft",
-        Outcome::Failed,
+        PreflightOutcome::Failed,
     );
     says(
         &module(MarkAct::Reads, 0x40),
         "marks in nft",
-        Outcome::Warning,
+        PreflightOutcome::Warning,
     );
     assert!(!check::failed(&judge(
         &module(MarkAct::Sets, 0xc000),
-        &Settings::default()
+        &NodeSettings::default()
     )));
 }
 
@@ -122,7 +135,7 @@ fn chains_at_our_priorities_are_told() {
     let files = proc();
     let chain = |family: &str, hook: &str, priority: i32| {
         let chain = json!({"chain": {"family": family, "table": "t", "name": "c", "hook": hook, "prio": priority}});
-        Node {
+        NodeReading {
             ruleset: listing(&[chain]),
             ..node(files.path())
         }
@@ -130,12 +143,12 @@ fn chains_at_our_priorities_are_told() {
     says(
         &chain("inet", "forward", -5),
         "nft priorities",
-        Outcome::Warning,
+        PreflightOutcome::Warning,
     );
     says(
         &chain("ip", "postrouting", 90),
         "nft priorities",
-        Outcome::Failed,
+        PreflightOutcome::Failed,
     );
     for other in [
         chain("inet", "forward", 0),
@@ -143,9 +156,9 @@ fn chains_at_our_priorities_are_told() {
         chain("ip", "input", 90),
     ] {
         assert!(
-            judge(&other, &Settings::default())
+            judge(&other, &NodeSettings::default())
                 .iter()
-                .all(|check| check.result == Outcome::Ok)
+                .all(|check| check.result == PreflightOutcome::Ok)
         );
     }
 }
@@ -155,11 +168,11 @@ fn a_table_of_our_name_that_a_process_owns_is_failed() {
     let files = proc();
     let table =
         json!({"table": {"family": "inet", "name": "postern", "handle": 1, "flags": ["owner"]}});
-    let node = Node {
+    let node = NodeReading {
         ruleset: listing(&[table]),
         ..node(files.path())
     };
-    says(&node, "nft table postern", Outcome::Failed);
+    says(&node, "nft table postern", PreflightOutcome::Failed);
 }
 
 #[test]
@@ -167,26 +180,26 @@ fn a_flowtable_or_forwarding_at_ingress_of_a_pods_link_is_failed() {
     let files = proc();
     let table = |device: &str| {
         let table = json!({"flowtable": {"family": "ip", "name": "f", "table": "t", "hook": "ingress", "prio": 0, "dev": device}});
-        Node {
+        NodeReading {
             ruleset: listing(&[table]),
             ..node(files.path())
         }
     };
-    says(&table("veth1"), "nft shortcuts", Outcome::Failed);
-    says(&table("eth0"), "nft shortcuts", Outcome::Warning);
+    says(&table("veth1"), "nft shortcuts", PreflightOutcome::Failed);
+    says(&table("eth0"), "nft shortcuts", PreflightOutcome::Warning);
     let chain = json!({"chain": {"family": "netdev", "table": "n", "name": "i", "hook": "ingress", "dev": "veth1", "prio": 0}});
     let sends = json!({"rule": {"family": "netdev", "table": "n", "chain": "i", "expr": [{"fwd": {"dev": "eth0"}}]}});
-    let node = Node {
+    let node = NodeReading {
         ruleset: listing(&[chain, sends]),
         ..node(files.path())
     };
-    says(&node, "nft shortcuts", Outcome::Failed);
+    says(&node, "nft shortcuts", PreflightOutcome::Failed);
     let without_device = json!({"rule": {"family": "netdev", "table": "n", "chain": "i", "expr": [{"fwd": {"dev": "eth0"}}]}});
-    let node = Node {
+    let node = NodeReading {
         ruleset: listing(&[without_device]),
         ..crate::node(files.path())
     };
-    says(&node, "nft shortcuts", Outcome::Failed);
+    says(&node, "nft shortcuts", PreflightOutcome::Failed);
 }
 
 #[test]
@@ -201,7 +214,7 @@ fn routing_rules_of_others_are_judged_by_mask_number_and_priority() {
             mark,
             table: 100,
         };
-        Node {
+        NodeReading {
             rules: Ok(vec![rule]),
             ..node(files.path())
         }
@@ -209,23 +222,31 @@ fn routing_rules_of_others_are_judged_by_mask_number_and_priority() {
     says(
         &with(100, 0, Some((0x10, 0xff))),
         "marks in ip rule",
-        Outcome::Failed,
+        PreflightOutcome::Failed,
     );
     says(
         &with(32764, 0, Some((0xca6c, u32::MAX))),
         "marks in ip rule",
-        Outcome::Warning,
+        PreflightOutcome::Warning,
     );
-    says(&with(77, 200, None), "routing rules", Outcome::Failed);
-    says(&with(10_010, 3, None), "routing rules", Outcome::Warning);
+    says(
+        &with(77, 200, None),
+        "routing rules",
+        PreflightOutcome::Failed,
+    );
+    says(
+        &with(10_010, 3, None),
+        "routing rules",
+        PreflightOutcome::Warning,
+    );
     for other in [
         with(9, 0, Some((0x200, 0xf00))),
         with(10_010, 200, Some((0x10, 0x70))),
     ] {
         assert!(
-            judge(&other, &Settings::default())
+            judge(&other, &NodeSettings::default())
                 .iter()
-                .all(|check| check.result == Outcome::Ok)
+                .all(|check| check.result == PreflightOutcome::Ok)
         );
     }
 }
@@ -271,11 +292,11 @@ fn rules_that_keep_dns_questions_out_of_connection_tracking_are_told_with_what_t
         let chain = json!({"chain": {"family": "ip", "table": "raw", "name": "PRE", "hook": hook, "prio": -300}});
         let rule =
             json!({"rule": {"family": "ip", "table": "raw", "chain": "PRE", "expr": expressions}});
-        let node = Node {
+        let node = NodeReading {
             ruleset: listing(&[chain, rule]),
             ..node(files.path())
         };
-        check::concerns(&judge(&node, &Settings::default()))
+        check::concerns(&judge(&node, &NodeSettings::default()))
     };
     for case in &told {
         let concerns = found(case);

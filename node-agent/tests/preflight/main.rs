@@ -12,14 +12,14 @@ mod foreign;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use postern_agent::preflight::node::{Files, Node};
+use postern_agent::preflight::node::{Files, NodeReading};
 use postern_agent::preflight::ruleset::Foreign;
-use postern_agent::preflight::{Check, Outcome, check, judge};
+use postern_agent::preflight::{PreflightCheck, PreflightOutcome, check, judge};
 use postern_host::error::errno;
-use postern_host::{Bypass, Cause, Direction, HostError};
+use postern_host::{Bypass, Direction, HostCause, HostError};
 use postern_linux::survey::Ipsec;
 use postern_plan::host::{AdminState, Carrier, ObservedLink, TunnelBackend};
-use postern_plan::settings::Settings;
+use postern_plan::settings::NodeSettings;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -62,8 +62,8 @@ fn link(name: &str, kind: &str, master: Option<&str>) -> ObservedLink {
 }
 
 /// A node on which everything is well.
-fn node(files: &Path) -> Node {
-    Node {
+fn node(files: &Path) -> NodeReading {
+    NodeReading {
         rehearsal: Ok(()),
         arp: Ok(()),
         ruleset: Ok(Foreign::default()),
@@ -89,23 +89,23 @@ fn node(files: &Path) -> Node {
 fn unsupported() -> HostError {
     HostError::Open {
         socket: "something",
-        source: Cause::errno(errno::EOPNOTSUPP),
+        source: HostCause::errno(errno::EOPNOTSUPP),
     }
 }
 
 /// The one check that is not well.
-fn only(node: &Node) -> Check {
-    let checks = judge(node, &Settings::default());
+fn only(node: &NodeReading) -> PreflightCheck {
+    let checks = judge(node, &NodeSettings::default());
     let mut found = checks
         .into_iter()
-        .filter(|check| check.result != Outcome::Ok);
+        .filter(|check| check.result != PreflightOutcome::Ok);
     let one = found.next().expect("a check that is not well");
     assert_eq!(found.next(), None);
     assert_ne!(one.to_do, "", "{}: what is to be done?", one.check);
     one
 }
 
-fn says(node: &Node, check: &str, result: Outcome) {
+fn says(node: &NodeReading, check: &str, result: PreflightOutcome) {
     let one = only(node);
     assert_eq!((one.check, one.result), (check, result), "{}", one.found);
 }
@@ -121,10 +121,16 @@ fn rule(expressions: &Value) -> Value {
 #[test]
 fn a_node_on_which_everything_is_well_passes_every_check() {
     let files = proc();
-    let checks = judge(&node(files.path()), &Settings::default());
+    let checks = judge(&node(files.path()), &NodeSettings::default());
     assert!(checks.len() > 20);
     for one in &checks {
-        assert_eq!(one.result, Outcome::Ok, "{}: {}", one.check, one.found);
+        assert_eq!(
+            one.result,
+            PreflightOutcome::Ok,
+            "{}: {}",
+            one.check,
+            one.found
+        );
     }
     assert!(!check::failed(&checks));
 }
@@ -134,64 +140,64 @@ fn what_a_node_lacks_is_failed_by_name() {
     let files = proc();
     let well = || node(files.path());
     says(
-        &Node {
+        &NodeReading {
             rehearsal: Err(unsupported()),
             ..well()
         },
         "nft guard",
-        Outcome::Failed,
+        PreflightOutcome::Failed,
     );
     says(
-        &Node {
+        &NodeReading {
             arp: Err(unsupported()),
             ..well()
         },
         "nft ARP table",
-        Outcome::Warning,
+        PreflightOutcome::Warning,
     );
     says(
-        &Node {
+        &NodeReading {
             tun: Err(unsupported()),
             ..well()
         },
         "tunnels",
-        Outcome::Failed,
+        PreflightOutcome::Failed,
     );
     says(
-        &Node {
+        &NodeReading {
             flows: Err(unsupported()),
             ..well()
         },
         "conntrack netlink",
-        Outcome::Failed,
+        PreflightOutcome::Failed,
     );
     says(
-        &Node {
+        &NodeReading {
             ipsec: Err(unsupported()),
             ..well()
         },
         "XFRM lock",
-        Outcome::Unsupported,
+        PreflightOutcome::Unsupported,
     );
     says(
-        &Node {
+        &NodeReading {
             uplinks: Ok(BTreeMap::new()),
             ..well()
         },
         "default route",
-        Outcome::Warning,
+        PreflightOutcome::Warning,
     );
 }
 
 #[test]
 fn kernel_wireguard_needs_no_tun() {
     let files = proc();
-    let node = Node {
+    let node = NodeReading {
         wireguard: Ok(true),
         tun: Err(unsupported()),
         ..node(files.path())
     };
-    assert!(!check::failed(&judge(&node, &Settings::default())));
+    assert!(!check::failed(&judge(&node, &NodeSettings::default())));
 }
 
 #[test]
@@ -202,11 +208,11 @@ fn a_way_past_the_guard_is_named_with_its_link() {
         to: "eth0".to_owned(),
     };
     let bypasses = Ok([("veth1".parse().unwrap(), redirect)].into());
-    let node = Node {
+    let node = NodeReading {
         bypasses,
         ..node(files.path())
     };
-    says(&node, "dataplane bypass", Outcome::Failed);
+    says(&node, "dataplane bypass", PreflightOutcome::Failed);
     assert!(only(&node).found.contains("veth1"));
 }
 
@@ -214,20 +220,24 @@ fn a_way_past_the_guard_is_named_with_its_link() {
 fn programs_of_tcx_that_may_not_be_asked_for_are_told_as_not_checked_and_never_as_none() {
     let files = proc();
     let refused = || HostError::ReadPaths {
-        source: Cause::errno(errno::EPERM),
+        source: HostCause::errno(errno::EPERM),
     };
-    let with = |tcx| Node {
+    let with = |tcx| NodeReading {
         tcx,
         ..node(files.path())
     };
-    says(&with(Err(refused())), "tcx programs", Outcome::Warning);
-    let found = check::concerns(&judge(&with(Err(refused())), &Settings::default()));
+    says(
+        &with(Err(refused())),
+        "tcx programs",
+        PreflightOutcome::Warning,
+    );
+    let found = check::concerns(&judge(&with(Err(refused())), &NodeSettings::default()));
     assert!(
         found[0].starts_with("tcx programs: could not be checked: "),
         "{found:?}"
     );
     // A kernel before 6.6 has none that could be there.
-    assert!(check::concerns(&judge(&with(Ok(false)), &Settings::default())).is_empty());
+    assert!(check::concerns(&judge(&with(Ok(false)), &NodeSettings::default())).is_empty());
 }
 
 #[test]
@@ -237,31 +247,31 @@ fn switches_that_kill_or_open_are_failed() {
             "sys/net/ipv4/ip_forward",
             "0",
             "IPv4 forwarding",
-            Outcome::Failed,
+            PreflightOutcome::Failed,
         ),
         (
             "sys/net/ipv6/conf/all/forwarding",
             "0",
             "IPv6 forwarding",
-            Outcome::Warning,
+            PreflightOutcome::Warning,
         ),
         (
             "sys/net/bridge/bridge-nf-call-iptables",
             "0",
             "br_netfilter",
-            Outcome::Failed,
+            PreflightOutcome::Failed,
         ),
         (
             "sys/net/bridge/bridge-nf-call-ip6tables",
             "0",
             "br_netfilter",
-            Outcome::Failed,
+            PreflightOutcome::Failed,
         ),
         (
             "sys/net/ipv4/conf/all/rp_filter",
             "1",
             "rp_filter",
-            Outcome::Warning,
+            PreflightOutcome::Warning,
         ),
     ] {
         let files = proc();
@@ -276,12 +286,12 @@ fn without_a_bridge_of_pods_its_switch_is_a_warning() {
     write(&files, "sys/net/bridge/bridge-nf-call-iptables", "0");
     let links = Ok(vec![link("cali1", "veth", None)]);
     says(
-        &Node {
+        &NodeReading {
             links,
             ..node(files.path())
         },
         "br_netfilter",
-        Outcome::Warning,
+        PreflightOutcome::Warning,
     );
 }
 
@@ -294,22 +304,26 @@ fn ports_that_somebody_uses_are_told_unless_an_agent_does() {
         "net/udp",
         &format!("{head}  1: 00000000:CA8C 00000000:0000 07\n"),
     );
-    says(&node(files.path()), "tunnel ports", Outcome::Warning);
+    says(
+        &node(files.path()),
+        "tunnel ports",
+        PreflightOutcome::Warning,
+    );
     write(
         &files,
         "net/udp",
         &format!("{head}  1: 0100007F:14B4 00000000:0000 07\n"),
     );
-    says(&node(files.path()), "DNS port", Outcome::Failed);
+    says(&node(files.path()), "DNS port", PreflightOutcome::Failed);
     let table = json!({"table": {"family": "inet", "name": "postern", "handle": 1}});
-    let node = Node {
+    let node = NodeReading {
         ruleset: listing(&[table]),
         ..node(files.path())
     };
     assert!(
-        judge(&node, &Settings::default())
+        judge(&node, &NodeSettings::default())
             .iter()
-            .all(|check| check.result == Outcome::Ok)
+            .all(|check| check.result == PreflightOutcome::Ok)
     );
 }
 
@@ -317,18 +331,22 @@ fn ports_that_somebody_uses_are_told_unless_an_agent_does() {
 fn legacy_lists_vrf_and_ipvs_are_hints() {
     let files = proc();
     write(&files, "net/ip_tables_names", "nat\n");
-    says(&node(files.path()), "iptables (legacy)", Outcome::Warning);
+    says(
+        &node(files.path()),
+        "iptables (legacy)",
+        PreflightOutcome::Warning,
+    );
     let files = proc();
     write(&files, "net/ip_vs", "");
-    says(&node(files.path()), "IPVS", Outcome::Warning);
+    says(&node(files.path()), "IPVS", PreflightOutcome::Warning);
     let files = proc();
     let links = Ok(vec![link("cni0", "bridge", None), link("red", "vrf", None)]);
     says(
-        &Node {
+        &NodeReading {
             links,
             ..node(files.path())
         },
         "VRF",
-        Outcome::Warning,
+        PreflightOutcome::Warning,
     );
 }

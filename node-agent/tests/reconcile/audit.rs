@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use postern_agent::agent::Activation;
-use postern_agent::audit::Audit;
+use postern_agent::audit::AuditTrail;
 use postern_intent::Body;
 use serde_json::Value;
 
@@ -17,7 +17,7 @@ const ANOTHER: &str = "0af7651916cd43dd8448eb211c80319c";
 
 /// A node whose audit log is a file.
 fn logging(mut node: Node, file: &Path) -> Node {
-    node.agent.output.audit = Audit::open(Some(file)).unwrap();
+    node.agent.output.audit = AuditTrail::open(Some(file)).unwrap();
     node
 }
 

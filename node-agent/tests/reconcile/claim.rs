@@ -1,7 +1,7 @@
 //! A node on which no intent was ever in force, and one that lost its ledger.
 
 use postern_agent::agent::Activation;
-use postern_cni::protocol::Response;
+use postern_cni::protocol::CniResponse;
 use postern_host::ports::Locks as _;
 use postern_plan::desired::NodeClaim;
 use postern_plan::observed::ObservedFirewall;
@@ -41,7 +41,7 @@ async fn a_new_node_is_not_claimed_until_its_first_intent_also_over_a_restart() 
 async fn a_node_that_lost_its_ledger_is_claimed_while_anything_says_that_it_had_one() {
     let mut node = Node::new();
     node.takes(client()).await;
-    assert_eq!(node.adds("crawlers", "a", "veth1").await, Response::Done);
+    assert_eq!(node.adds("crawlers", "a", "veth1").await, CniResponse::Done);
     std::fs::remove_file(node.file("ledger.json")).unwrap();
     let mut node = node.restarts();
     node.starts().await;
@@ -91,7 +91,7 @@ async fn the_binding_that_proves_the_pod_range_brings_the_second_lock_with_it() 
             .any(|lock| lock.source == "10.244.1.0/24".parse().unwrap())
     };
     assert!(!ranges(&node), "no pod has proved it");
-    assert_eq!(node.adds("crawlers", "a", "veth1").await, Response::Done);
+    assert_eq!(node.adds("crawlers", "a", "veth1").await, CniResponse::Done);
     assert!(ranges(&node));
     let kept = node.host.list_locks().await.unwrap();
     assert_eq!(kept, node.agent.kernel.desired.locks);

@@ -5,22 +5,22 @@ use std::net::SocketAddr;
 use postern_agent::agent::Activation;
 use postern_agent::agent::reconcile::Again;
 use postern_agent::agent::state::{StartDamage, note_damage};
-use postern_agent::audit::Audit;
+use postern_agent::audit::AuditTrail;
 use postern_agent::control::server;
 use postern_agent::{files, trust};
 use postern_agent_core::ScopeStatus;
-use postern_cni::protocol::Response;
+use postern_cni::protocol::CniResponse;
 use postern_crds::conditions::{ConditionType, Reason};
 use postern_crds::node_report::{Difference, Posture, ScopeState};
 use postern_host::error::errno;
-use postern_host::ports::{Firewall as _, Locks as _, Protocol, Routes as _};
+use postern_host::ports::{Firewall as _, Locks as _, Routes as _, TransportProtocol};
 use postern_host_testing::contract::OtherProgram as _;
 use postern_host_testing::fake::{Call, Flow};
 use postern_intent::Body;
 use postern_intent::body::{BlockedReason, Class};
 use postern_plan::check::Seal;
 use postern_plan::flow::CutExtent;
-use postern_plan::host::{Family, Route, RouteKind};
+use postern_plan::host::{Family, KernelRoute, RouteKind};
 use postern_plan::ruleset::Atom;
 
 use crate::fixture::client;
@@ -58,7 +58,7 @@ async fn where_new_devices_take_no_ipv6_ipv4_leaves_by_the_exit_and_ipv6_stays_b
     assert!(!report.capabilities.unwrap().ipv6);
     // Whatever blocks stands in both families.
     let routes = node.host.list_routes().await.unwrap();
-    let six = |route: &&Route| Family::of_prefix(&route.destination) == Family::V6;
+    let six = |route: &&KernelRoute| Family::of_prefix(&route.destination) == Family::V6;
     let mut six = routes.iter().filter(six).peekable();
     assert!(six.peek().is_some(), "{routes:?}");
     assert!(six.all(|route| route.kind == RouteKind::Unreachable));
@@ -116,7 +116,7 @@ fn flow() -> Flow {
     let socket = |text: &str| text.parse::<SocketAddr>().unwrap();
     let (pod, world) = (socket("10.244.1.3:40000"), socket("203.0.113.9:443"));
     Flow {
-        protocol: Protocol::Tcp,
+        protocol: TransportProtocol::Tcp,
         original: (pod, world),
         reply: (world, pod),
     }
@@ -193,7 +193,7 @@ async fn where_no_flow_can_be_cut_pods_start_and_nobody_is_held_but_whose_own_fl
     let blocked = BlockedReason::NoExit;
     let closed = with_class(&client(), Class::Blocked { reason: blocked });
     node.takes(closed.clone()).await;
-    assert_eq!(node.adds("web", "w", "veth3").await, Response::Done);
+    assert_eq!(node.adds("web", "w", "veth3").await, CniResponse::Done);
     let released = class_of(&node, "10.244.1.4").await;
     assert!(released.is_some_and(|class| class.ends_with("goto released")));
 
@@ -204,7 +204,7 @@ async fn where_no_flow_can_be_cut_pods_start_and_nobody_is_held_but_whose_own_fl
     // So is one that gets the address of a guarded pod.
     let refused = node.adds("web", "x", "veth1").await;
     assert!(
-        matches!(&refused, Response::Refused(refusal) if refusal.reason == "FlowsNotCut"),
+        matches!(&refused, CniResponse::Refused(refusal) if refusal.reason == "FlowsNotCut"),
         "{refused:?}"
     );
     node.host.fails(Call::CutFlows, 1, 0, 0);
@@ -273,8 +273,8 @@ async fn routes_that_cannot_be_read_take_nothing_from_the_guard_and_refuse_no_po
     let scope = node.scope();
     assert_eq!(scope.state, ScopeState::Degraded);
     assert_eq!(scope.pods.unwrap().unenforceable, 0);
-    assert_eq!(node.agent.cni_status(), Response::Done);
-    assert_eq!(node.adds("crawlers", "a", "veth1").await, Response::Done);
+    assert_eq!(node.agent.cni_status(), CniResponse::Done);
+    assert_eq!(node.adds("crawlers", "a", "veth1").await, CniResponse::Done);
     let report = node.reports("Verified", "False", "Mismatch");
     assert!(message(&report, "Verified").contains("routes could not be read"));
     let unread = report.mismatches.first().unwrap();
@@ -346,7 +346,7 @@ async fn a_change_that_nft_refuses_leaves_the_former_guard_and_its_body_in_the_r
     assert_eq!((pods.enforced, pods.unenforceable), (1, 0), "as before");
     let added = node.adds("crawlers", "b", "veth2").await;
     assert!(
-        matches!(&added, Response::Refused(refusal) if refusal.reason == "NotSealed"),
+        matches!(&added, CniResponse::Refused(refusal) if refusal.reason == "NotSealed"),
         "its class cannot be written: {added:?}"
     );
 
@@ -374,7 +374,7 @@ async fn a_body_that_was_accepted_and_not_read_back_is_not_reported_as_applied()
 async fn files_that_the_guard_does_not_need_are_told_by_a_condition_and_stop_no_seal() {
     let mut node = Node::new();
     node.takes(client()).await;
-    assert_eq!(node.adds("crawlers", "a", "veth1").await, Response::Done);
+    assert_eq!(node.adds("crawlers", "a", "veth1").await, CniResponse::Done);
     for file in ["bindings.json", "wireguard.key"] {
         std::fs::write(node.file(file), "damaged").unwrap();
     }
@@ -396,7 +396,7 @@ fn damages_of_a_start(node: &Node) -> Vec<StartDamage> {
     let blocked = node.file("a-file");
     std::fs::write(&blocked, "").unwrap();
     let below = blocked.join("below");
-    let audit = Audit::open(Some(&below)).unwrap_err();
+    let audit = AuditTrail::open(Some(&below)).unwrap_err();
     let trust = trust::in_folder(&below).unwrap_err();
     let run = files::private_folder(&below).unwrap_err();
     let socket = server::bind(&below).unwrap_err();

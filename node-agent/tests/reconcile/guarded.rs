@@ -6,13 +6,13 @@ use std::time::Duration;
 use postern_agent::agent::Activation;
 use postern_agent::agent::intake::Taken;
 use postern_agent::options::Plugin;
-use postern_cni::protocol::Response;
+use postern_cni::protocol::CniResponse;
 use postern_crds::node_report::NodeReportStatus;
 use postern_host::ports::Firewall as _;
 use postern_host_testing::patience::Patience;
 use postern_intent::body::Class;
 use postern_intent::{Address, Body};
-use postern_plan::desired::Standing;
+use postern_plan::desired::AddressClass;
 
 use crate::fixture::{client, pod, scope_id, word};
 use crate::node::Node;
@@ -23,9 +23,9 @@ async fn guarded() -> (Node, Body) {
     let mut node = Node::new();
     let body = client();
     node.takes(body.clone()).await;
-    assert_eq!(node.adds("crawlers", "a", "veth1").await, Response::Done);
-    let scope = Standing::Scope(scope_id());
-    assert_eq!(standing(&mut node).await, Some(scope));
+    assert_eq!(node.adds("crawlers", "a", "veth1").await, CniResponse::Done);
+    let scope = AddressClass::Scope(scope_id());
+    assert_eq!(class_of(&mut node).await, Some(scope));
     (node, body)
 }
 
@@ -52,11 +52,13 @@ fn releasing(body: &Body) -> Body {
     })
 }
 
-async fn standing(node: &mut Node) -> Option<Standing> {
+async fn class_of(node: &mut Node) -> Option<AddressClass> {
     node.runs(Activation::Timer).await;
     let address = word::<Address>("10.244.1.2");
     let classes = &node.agent.kernel.desired.classes;
-    classes.get(&address).map(|class| class.standing.clone())
+    classes
+        .get(&address)
+        .map(|classified| classified.class.clone())
 }
 
 /// Puts a body into the folder and lets the agent look.
@@ -104,7 +106,7 @@ async fn a_pod_whose_object_and_namespace_go_is_held_over_a_restart_and_told_unt
     let (mut node, body) = guarded().await;
     let body = silent(&body);
     node.takes(body.clone()).await;
-    assert_eq!(standing(&mut node).await, None);
+    assert_eq!(class_of(&mut node).await, None);
     let report = told(&mut node, 1);
     let said = message(&report, "FailClosed");
     assert!(said.contains("crawlers/a (and 0 more pods)"), "{said}");
@@ -113,13 +115,13 @@ async fn a_pod_whose_object_and_namespace_go_is_held_over_a_restart_and_told_unt
 
     let mut node = node.restarts();
     node.starts().await;
-    assert_eq!(standing(&mut node).await, None);
+    assert_eq!(class_of(&mut node).await, None);
     let body = releasing(&body);
     node.takes(body.clone()).await;
-    assert_eq!(standing(&mut node).await, Some(Standing::Released));
+    assert_eq!(class_of(&mut node).await, Some(AddressClass::Released));
     told(&mut node, 0);
     node.takes(silent(&body)).await;
-    assert_eq!(standing(&mut node).await, Some(Standing::Released));
+    assert_eq!(class_of(&mut node).await, Some(AddressClass::Released));
 }
 
 /// Where the plugin is not installed nothing is known of a pod but its address in the body.
@@ -129,12 +131,12 @@ async fn without_the_plugin_an_address_that_nobody_lists_is_held_over_a_restart_
     node.agent.options.plugin = Plugin::None;
     let body = client();
     node.takes(body.clone()).await;
-    let scope = Standing::Scope(scope_id());
-    assert_eq!(standing(&mut node).await, Some(scope));
+    let scope = AddressClass::Scope(scope_id());
+    assert_eq!(class_of(&mut node).await, Some(scope));
     assert!(class_in_the_kernel(&node).await.is_some());
     node.takes(silent(&body)).await;
     for _ in 0..2 {
-        assert_eq!(standing(&mut node).await, None);
+        assert_eq!(class_of(&mut node).await, None);
         assert_eq!(class_in_the_kernel(&node).await, None, "the guard holds it");
         node.reports("FailClosed", "True", "Sealed");
         node = node.restarts();
@@ -161,7 +163,7 @@ async fn a_guard_outlives_the_ledger_from_the_answer_to_add_on() {
     node.starts().await;
     assert!(node.agent.documents.verified.is_none());
     node.takes(silent(&body)).await;
-    assert_eq!(standing(&mut node).await, None);
+    assert_eq!(class_of(&mut node).await, None);
 }
 
 #[tokio::test]
@@ -169,8 +171,8 @@ async fn an_intent_is_not_in_force_before_it_is_durable_whom_it_guards() {
     let mut node = Node::new();
     let open = silent(&client());
     node.takes(open.clone()).await;
-    assert_eq!(node.adds("crawlers", "a", "veth1").await, Response::Done);
-    assert_eq!(standing(&mut node).await, Some(Standing::Released));
+    assert_eq!(node.adds("crawlers", "a", "veth1").await, CniResponse::Done);
+    assert_eq!(class_of(&mut node).await, Some(AddressClass::Released));
 
     let held = blocks(&node, "bindings.json");
     let guarding = guarding(&open);
@@ -183,14 +185,14 @@ async fn an_intent_is_not_in_force_before_it_is_durable_whom_it_guards() {
     assert_eq!(refused(&node), ["NotDurable"], "and told once");
     let serial = |node: &Node| node.agent.memory.ledger.entries().serial;
     assert_eq!(serial(&node), open.serial);
-    assert_eq!(standing(&mut node).await, Some(Standing::Released));
+    assert_eq!(class_of(&mut node).await, Some(AddressClass::Released));
     node.reports("Accepted", "False", "NotDurable");
 
     unblocks(&node, "bindings.json", &held);
     assert_eq!(node.agent.take_documents(), Taken::New);
     assert_eq!(serial(&node), guarding.serial);
-    let scope = Standing::Scope(scope_id());
-    assert_eq!(standing(&mut node).await, Some(scope));
+    let scope = AddressClass::Scope(scope_id());
+    assert_eq!(class_of(&mut node).await, Some(scope));
     node.reports("Accepted", "True", "Accepted");
 }
 
@@ -202,11 +204,11 @@ async fn nobody_is_let_go_by_an_intent_that_is_not_durable() {
     let held = blocks(&node, "ledger.json");
     assert_eq!(offers(&mut node, releasing(&body)), Taken::Nothing);
     assert_eq!(refused(&node), ["NotDurable"]);
-    assert_eq!(standing(&mut node).await, None);
+    assert_eq!(class_of(&mut node).await, None);
 
     unblocks(&node, "ledger.json", &held);
     assert_eq!(node.agent.take_documents(), Taken::New);
-    assert_eq!(standing(&mut node).await, Some(Standing::Released));
+    assert_eq!(class_of(&mut node).await, Some(AddressClass::Released));
 }
 
 #[tokio::test]
@@ -214,18 +216,18 @@ async fn an_intent_that_the_ledger_cannot_keep_guards_nobody() {
     let mut node = Node::new();
     let open = silent(&client());
     node.takes(open.clone()).await;
-    assert_eq!(node.adds("crawlers", "a", "veth1").await, Response::Done);
+    assert_eq!(node.adds("crawlers", "a", "veth1").await, CniResponse::Done);
     let guarding = guarding(&open);
     let held = blocks(&node, "ledger.json");
     assert_eq!(offers(&mut node, guarding), Taken::Nothing);
     assert_eq!(refused(&node), ["NotDurable"]);
     assert_eq!(
-        standing(&mut node).await,
-        Some(Standing::Released),
+        class_of(&mut node).await,
+        Some(AddressClass::Released),
         "the one before stays"
     );
     unblocks(&node, "ledger.json", &held);
     assert_eq!(node.agent.take_documents(), Taken::New);
-    let scope = Standing::Scope(scope_id());
-    assert_eq!(standing(&mut node).await, Some(scope));
+    let scope = AddressClass::Scope(scope_id());
+    assert_eq!(class_of(&mut node).await, Some(scope));
 }

@@ -3,7 +3,7 @@
 
 use postern_agent::agent::Activation;
 use postern_agent_core::{BlockCause, ScopeStatus};
-use postern_cni::protocol::Response;
+use postern_cni::protocol::CniResponse;
 use postern_crds::node_report::{Posture, ScopePods, ScopeState, TunnelKind};
 use postern_host::error::errno;
 use postern_host::ports::{Links as _, Locks as _};
@@ -30,10 +30,10 @@ fn pods(enforced: u32, blocked: u32, unenforceable: u32) -> Option<ScopePods> {
     })
 }
 
-fn refusal(response: &Response) -> (u32, &str) {
+fn refusal(response: &CniResponse) -> (u32, &str) {
     match response {
-        Response::Refused(refusal) => (refusal.code, refusal.reason.as_str()),
-        Response::Done => panic!("the pod would start"),
+        CniResponse::Refused(refusal) => (refusal.code, refusal.reason.as_str()),
+        CniResponse::Done => panic!("the pod would start"),
     }
 }
 
@@ -119,10 +119,10 @@ async fn guarded_pods_do_not_start_where_there_is_no_nft_and_others_do() {
         refusal(&node.adds("crawlers", "a", "veth1").await),
         (11, "NotSealed")
     );
-    assert_eq!(node.adds("web", "w", "veth3").await, Response::Done);
+    assert_eq!(node.adds("web", "w", "veth3").await, CniResponse::Done);
     assert_eq!(
         node.agent.cni_status(),
-        Response::Done,
+        CniResponse::Done,
         "or the kubelet would start nobody at all"
     );
 }
@@ -151,8 +151,8 @@ async fn the_guard_stands_where_the_kernel_has_no_lock() {
 async fn a_pod_past_the_guard_is_named_and_never_called_enforced_or_blocked() {
     let mut node = Node::new();
     node.takes(body()).await;
-    assert_eq!(node.adds("crawlers", "a", "veth1").await, Response::Done);
-    assert_eq!(node.adds("web", "w", "veth3").await, Response::Done);
+    assert_eq!(node.adds("crawlers", "a", "veth1").await, CniResponse::Done);
+    assert_eq!(node.adds("web", "w", "veth3").await, CniResponse::Done);
     node.runs(Activation::BindingChanged).await;
     assert_eq!(node.scope().pods, pods(1, 0, 0));
 
@@ -183,10 +183,10 @@ async fn a_pod_past_the_guard_is_named_and_never_called_enforced_or_blocked() {
 async fn a_released_pod_past_the_guard_is_nobodys_concern() {
     let mut node = Node::new();
     node.takes(body()).await;
-    assert_eq!(node.adds("web", "w", "veth3").await, Response::Done);
+    assert_eq!(node.adds("web", "w", "veth3").await, CniResponse::Done);
     node.host.has_bypass(word("veth3"), redirect());
     // Pod `a` has a binding elsewhere: without one it could be behind that link.
-    assert_eq!(node.adds("crawlers", "a", "veth1").await, Response::Done);
+    assert_eq!(node.adds("crawlers", "a", "veth1").await, CniResponse::Done);
     node.runs(Activation::Timer).await;
     assert_eq!(node.scope().pods, pods(1, 0, 0));
     node.reports("Verified", "True", "Verified");
@@ -210,10 +210,10 @@ async fn a_guarded_pod_does_not_start_past_the_guard_and_its_neighbours_do() {
         refusal(&node.adds("crawlers", "a", "veth1").await),
         (11, "DataplaneBypassed")
     );
-    assert_eq!(node.adds("crawlers", "b", "veth2").await, Response::Done);
+    assert_eq!(node.adds("crawlers", "b", "veth2").await, CniResponse::Done);
     assert_eq!(
         node.adds("web", "w", "veth1").await,
-        Response::Done,
+        CniResponse::Done,
         "nobody wants it guarded"
     );
     node.host.fails(Call::Bypasses, 1, 1, errno::EPERM);
@@ -228,7 +228,7 @@ async fn a_pod_that_was_guarded_once_does_not_start_past_the_guard_although_nobo
     let mut node = Node::new();
     let body = body();
     node.takes(body.clone()).await;
-    assert_eq!(node.adds("crawlers", "a", "veth1").await, Response::Done);
+    assert_eq!(node.adds("crawlers", "a", "veth1").await, CniResponse::Done);
     let mut silent = body;
     silent.serial.0 += 1;
     silent.guarded_namespaces.clear();

@@ -8,7 +8,7 @@ use ed25519_dalek::SigningKey;
 use jiff::{SignedDuration, Timestamp};
 use postern_agent::agent::Activation;
 use postern_agent::agent::intake::Taken;
-use postern_agent::inbox::Document;
+use postern_agent::inbox::DocumentKind;
 use postern_crds::conditions::Reason;
 use postern_host_testing::fake::FakeHost;
 use postern_intent::keys::KeySetDocument;
@@ -34,13 +34,16 @@ fn documents(body: Body) -> (NodeDocument, ClusterDocument) {
 }
 
 fn offers_intent(node: &mut Node, intent: &NodeDocument) -> Taken {
-    node.puts(Document::Intent, &sign_intent(intent, &[signer()]).unwrap());
+    node.puts(
+        DocumentKind::Intent,
+        &sign_intent(intent, &[signer()]).unwrap(),
+    );
     node.agent.take_documents()
 }
 
 fn offers_cluster(node: &mut Node, cluster: &ClusterDocument) -> Taken {
     node.puts(
-        Document::Cluster,
+        DocumentKind::Cluster,
         &sign_cluster(cluster, &[signer()]).unwrap(),
     );
     node.agent.take_documents()
@@ -116,7 +119,7 @@ async fn a_cluster_document_of_after_a_restore_is_not_joined_with_an_intent_of_b
 #[tokio::test]
 async fn an_agent_that_starts_without_its_folder_has_both_documents_from_the_ledger() {
     let (node, _) = with_a_body().await;
-    for document in [Document::Intent, Document::Cluster] {
+    for document in [DocumentKind::Intent, DocumentKind::Cluster] {
         std::fs::remove_file(node.file("intents").join(document.file())).unwrap();
     }
     let mut node = node.restarts();
@@ -177,9 +180,9 @@ async fn after_a_boot_no_exit_opens_before_a_newer_intent_was_looked_for_whateve
     let mut facts = cluster.clone();
     facts.follows = Serial(1);
     let intents = node.file("intents");
-    std::fs::remove_file(intents.join(Document::Intent.file())).unwrap();
+    std::fs::remove_file(intents.join(DocumentKind::Intent.file())).unwrap();
     node.puts(
-        Document::Cluster,
+        DocumentKind::Cluster,
         &sign_cluster(&facts, &[signer()]).unwrap(),
     );
     let intent = serde_json::to_vec(&sign_intent(&intent, &[signer()]).unwrap()).unwrap();
@@ -188,7 +191,7 @@ async fn after_a_boot_no_exit_opens_before_a_newer_intent_was_looked_for_whateve
     let source = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(500));
         let early = leased(&host);
-        std::fs::write(intents.join(Document::Intent.file()), intent).unwrap();
+        std::fs::write(intents.join(DocumentKind::Intent.file()), intent).unwrap();
         early
     });
     node.starts_looking(Duration::from_secs(20)).await;
@@ -200,7 +203,7 @@ async fn after_a_boot_no_exit_opens_before_a_newer_intent_was_looked_for_whateve
 #[tokio::test]
 async fn after_a_boot_exits_open_by_the_ledger_once_the_look_is_over() {
     let (mut node, _) = after_a_boot().await;
-    std::fs::remove_file(node.file("intents").join(Document::Intent.file())).unwrap();
+    std::fs::remove_file(node.file("intents").join(DocumentKind::Intent.file())).unwrap();
     let begin = Instant::now();
     node.starts_looking(Duration::from_millis(300)).await;
     assert!(begin.elapsed() >= Duration::from_millis(300));
@@ -218,12 +221,15 @@ async fn an_intent_that_waited_while_its_key_was_dropped_does_not_come_into_forc
         version: 1,
         keys: vec![STANDARD.encode(successor.verifying_key())],
     };
-    node.puts(Document::Keys, &sign_key_set(&keys, &[signer()]).unwrap());
     node.puts(
-        Document::Cluster,
+        DocumentKind::Keys,
+        &sign_key_set(&keys, &[signer()]).unwrap(),
+    );
+    node.puts(
+        DocumentKind::Cluster,
         &sign_cluster(&cluster, &[successor]).unwrap(),
     );
-    std::fs::remove_file(node.file("intents").join(Document::Intent.file())).unwrap();
+    std::fs::remove_file(node.file("intents").join(DocumentKind::Intent.file())).unwrap();
     assert_eq!(node.agent.take_documents(), Taken::Nothing);
     assert_eq!(in_force(&node), (1, 1));
 }
@@ -246,7 +252,7 @@ async fn a_refused_document_is_told_once_while_its_counterpart_is_joined_with_wh
     let (intent, mut cluster) = documents(next(&body, |_| {}));
     cluster.follows = Serial(1);
     node.puts(
-        Document::Intent,
+        DocumentKind::Intent,
         &sign_intent(&intent, &[stranger]).unwrap(),
     );
     assert_eq!(node.agent.take_documents(), Taken::Nothing);

@@ -5,7 +5,7 @@ use ed25519_dalek::pkcs8::EncodePublicKey as _;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use postern_agent::agent::{Activation, NodeUpdate};
 use postern_intent::possession::{Claim, is_proved};
-use postern_intent::{Body, KeySet};
+use postern_intent::{Body, TrustedKeys};
 
 use crate::fixture::client;
 use crate::next;
@@ -28,7 +28,7 @@ async fn installed_keys_count_when_root_says_so_and_are_pinned() {
     node.takes(client()).await;
     let pem = replacement().verifying_key();
     let pem = pem.to_public_key_pem(LineEnding::LF).unwrap();
-    let installed = KeySet::installed([pem.as_str()]).unwrap();
+    let installed = TrustedKeys::installed([pem.as_str()]).unwrap();
     let updated = NodeUpdate::InstalledKeys(installed.clone());
     node.agent.take_update(updated);
     let body = next(&client(), |_| {});
@@ -68,7 +68,7 @@ async fn the_tunnel_key_is_proved_before_any_intent_and_to_the_keys_that_are_tru
     assert!(!proves_to_replacement(&node));
     let pem = replacement().verifying_key();
     let pem = pem.to_public_key_pem(LineEnding::LF).unwrap();
-    let installed = KeySet::installed([pem.as_str()]).unwrap();
+    let installed = TrustedKeys::installed([pem.as_str()]).unwrap();
     node.agent.take_update(NodeUpdate::InstalledKeys(installed));
     assert!(proves_to_replacement(&node));
     node.agent

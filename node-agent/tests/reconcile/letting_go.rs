@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use postern_agent::agent::Activation;
-use postern_agent::inbox::Document;
+use postern_agent::inbox::DocumentKind;
 use postern_agent_core::ScopeStatus;
 use postern_host::error::errno;
 use postern_host::ports::{Firewall as _, Links as _};
@@ -24,7 +24,7 @@ fn put_release(node: &Node, serial: u64) {
         reason: "a case".to_owned(),
     };
     let envelope = sign_release(&release, &[signer()]).unwrap();
-    node.puts(Document::Release, &envelope);
+    node.puts(DocumentKind::Release, &envelope);
 }
 
 async fn released(serial: u64) -> Node {

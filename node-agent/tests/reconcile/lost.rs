@@ -9,7 +9,7 @@ use postern_agent_core::{BlockCause, ExitLoss, ScopeStatus};
 use postern_crds::node_report::Posture;
 use postern_host::error::errno;
 use postern_host_testing::fake::Call;
-use postern_intent::body::{BlockedReason, FailureMode, Way};
+use postern_intent::body::{BlockedReason, EgressPath, ScopeFailureMode};
 use postern_intent::{Body, IfName};
 use postern_plan::check::Seal;
 
@@ -149,7 +149,7 @@ async fn a_wall_clock_that_is_set_loses_no_exit_and_opens_none_before_its_time()
 /// A body whose scope may fail open after half an hour.
 fn open() -> Body {
     next(&client(), |body| {
-        body.firewall[0].failure = FailureMode::Open {
+        body.firewall[0].failure = ScopeFailureMode::Open {
             after_seconds: 1800,
         };
     })
@@ -204,7 +204,7 @@ async fn a_scope_that_the_body_blocks_stays_closed_where_its_exit_cannot_be_read
     fails_open(&mut node).await;
     node.host.fails(Call::ListLinks, 1, ALWAYS, errno::EINTR);
     let blocked = next(&open(), |body| {
-        body.firewall[0].way = Way::Blocked {
+        body.firewall[0].way = EgressPath::Blocked {
             reason: BlockedReason::NoExit,
         };
     });

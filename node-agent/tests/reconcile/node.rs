@@ -15,18 +15,18 @@ use postern_agent::agent::state::{
     LedgerState, note_damage,
 };
 use postern_agent::agent::{Activation, run, state::Track};
-use postern_agent::audit::Audit;
+use postern_agent::audit::AuditTrail;
 use postern_agent::bindings::BindingStore;
 use postern_agent::clock::Clock;
-use postern_agent::inbox::{Document, Inbox};
-use postern_agent::ledger::{Found, Ledger};
-use postern_agent::metrics::Metrics;
+use postern_agent::inbox::{DocumentKind, Inbox};
+use postern_agent::ledger::{Ledger, LedgerReading};
+use postern_agent::metrics::AgentMetrics;
 use postern_agent::options::{Plugin, Repair};
 use postern_agent::probe::ProbeHandle;
 use postern_agent::report::ReportWriter;
 use postern_agent::resolver::{DnsHandle, DnsTables};
 use postern_agent::wireguard_key;
-use postern_cni::protocol::{Add, Response};
+use postern_cni::protocol::{Add, CniResponse};
 use postern_crds::NodeReport;
 use postern_crds::conditions::{ConditionType, Reason};
 use postern_crds::node_report::{NodeReportStatus, ScopeReport};
@@ -34,7 +34,7 @@ use postern_host::error::errno;
 use postern_host_testing::fake::{Call, FakeHost};
 use postern_host_testing::patience::Patience;
 use postern_intent::sign::{sign_cluster, sign_intent};
-use postern_intent::{Body, KeySet, ScopeId};
+use postern_intent::{Body, ScopeId, TrustedKeys};
 use postern_plan::host::{AdminState, Carrier, ObservedLink};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -46,7 +46,7 @@ pub(crate) struct Node {
     pub(crate) agent: Agent<FakeHost>,
     pub(crate) host: FakeHost,
     folder: TempDir,
-    found: Found,
+    found: LedgerReading,
     _names: DnsTables,
 }
 
@@ -133,7 +133,7 @@ impl Node {
             .verifying_key()
             .to_public_key_pem(LineEnding::LF)
             .unwrap();
-        let keys = KeySet::installed([pem.as_str()]).unwrap();
+        let keys = TrustedKeys::installed([pem.as_str()]).unwrap();
         let (ledger, found) = Ledger::open(path);
         let (key, key_damage) = wireguard_key::load_or_make(path).unwrap();
         let (bindings, binding_damage) = BindingStore::open(path, path);
@@ -167,9 +167,9 @@ impl Node {
             waiting: Vec::new(),
             dns,
             output: AgentOutput {
-                audit: Audit::open(None).unwrap(),
+                audit: AuditTrail::open(None).unwrap(),
                 report: ReportWriter::new(&path.join("report.json")),
-                metrics: Metrics::registered().0,
+                metrics: AgentMetrics::registered().0,
                 counters: BTreeMap::new(),
                 damages: damages.into_iter().flatten().collect(),
                 preflight: None,
@@ -203,7 +203,7 @@ impl Node {
     }
 
     /// A file in the folder of documents.
-    pub(crate) fn puts(&self, document: Document, envelope: &impl serde::Serialize) {
+    pub(crate) fn puts(&self, document: DocumentKind, envelope: &impl serde::Serialize) {
         let file = self.folder.path().join("intents").join(document.file());
         std::fs::write(file, serde_json::to_vec(envelope).unwrap()).unwrap();
     }
@@ -219,8 +219,11 @@ impl Node {
         body.not_after = Timestamp::now() + SignedDuration::from_hours(1);
         let (intent, cluster) = body.documents();
         let keys = std::slice::from_ref(key);
-        self.puts(Document::Cluster, &sign_cluster(&cluster, keys).unwrap());
-        self.puts(Document::Intent, &sign_intent(&intent, keys).unwrap());
+        self.puts(
+            DocumentKind::Cluster,
+            &sign_cluster(&cluster, keys).unwrap(),
+        );
+        self.puts(DocumentKind::Intent, &sign_intent(&intent, keys).unwrap());
     }
 
     /// A file of the agent's state.
@@ -248,7 +251,7 @@ impl Node {
     }
 
     /// CNI ADD of a pod whose class is known or that nobody guards.
-    pub(crate) async fn adds(&mut self, namespace: &str, name: &str, link: &str) -> Response {
+    pub(crate) async fn adds(&mut self, namespace: &str, name: &str, link: &str) -> CniResponse {
         let mut answer = self.asks(namespace, name, link).await;
         answer.try_recv().expect("an answer at once")
     }
@@ -259,7 +262,7 @@ impl Node {
         namespace: &str,
         name: &str,
         link: &str,
-    ) -> oneshot::Receiver<Response> {
+    ) -> oneshot::Receiver<CniResponse> {
         let (sender, answer) = oneshot::channel();
         let add = add(namespace, name, link);
         self.agent.cni_add(&add, sender).await;

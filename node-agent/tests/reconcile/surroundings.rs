@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use postern_agent::agent::{Activation, NodeUpdate};
 use postern_agent::cleanup::{CleanupError, cleanup};
 use postern_agent::ledger::{Ledger, ReleasedBy};
-use postern_cni::protocol::Response;
+use postern_cni::protocol::CniResponse;
 use postern_host::bypass::{Bypass, Direction};
 use postern_host::error::errno;
 use postern_host::ports::{Firewall as _, Locks as _};
@@ -83,7 +83,7 @@ async fn a_pod_on_a_bridge_whose_mac_the_cni_does_not_name_is_not_called_bound()
 async fn a_selected_pod_gets_no_second_network_and_a_free_one_keeps_its_first_binding() {
     let mut node = Node::new();
     node.takes(client()).await;
-    assert_eq!(node.adds("web", "w", "veth1").await, Response::Done);
+    assert_eq!(node.adds("web", "w", "veth1").await, CniResponse::Done);
     let second = |name: &str| {
         let mut request = add("crawlers", name, "veth3");
         request.container_id = format!("c-{name}");
@@ -93,7 +93,7 @@ async fn a_selected_pod_gets_no_second_network_and_a_free_one_keeps_its_first_bi
     let mut request = second("w");
     request.namespace = "web".to_owned();
     node.agent.cni_add(&request, sender).await;
-    assert_eq!(answer.try_recv(), Ok(Response::Done));
+    assert_eq!(answer.try_recv(), Ok(CniResponse::Done));
     let bound = |node: &Node| {
         node.agent.memory.bindings.get().by_container["c-w"]
             .host_interface
@@ -101,15 +101,15 @@ async fn a_selected_pod_gets_no_second_network_and_a_free_one_keeps_its_first_bi
     };
     assert_eq!(bound(&node).as_str(), "veth1");
     // The second network is unplugged while the pod lives.
-    assert_eq!(node.agent.cni_del("c-w", "net1").await, Response::Done);
+    assert_eq!(node.agent.cni_del("c-w", "net1").await, CniResponse::Done);
     assert_eq!(bound(&node).as_str(), "veth1");
 
-    assert_eq!(node.adds("crawlers", "a", "veth2").await, Response::Done);
+    assert_eq!(node.adds("crawlers", "a", "veth2").await, CniResponse::Done);
     let (sender, mut answer) = oneshot::channel();
     node.agent.cni_add(&second("a"), sender).await;
     let refused = answer.try_recv().unwrap();
     assert!(
-        matches!(&refused, Response::Refused(why) if why.reason == "DataplaneBypassed"),
+        matches!(&refused, CniResponse::Refused(why) if why.reason == "DataplaneBypassed"),
         "{refused:?}"
     );
 }

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use futures::stream;
 use jiff::{SignedDuration, Timestamp};
 use postern_agent::agent::Activation;
-use postern_agent::audit::Audit;
+use postern_agent::audit::AuditTrail;
 use postern_agent::clock::Clock;
 use postern_agent::control::server::Work;
-use postern_agent::control::{Answer, Question};
+use postern_agent::control::{ControlAnswer, ControlRequest};
 use postern_agent::ledger::Entries;
 use postern_agent_core::{BlockCause, ScopeStatus};
-use postern_cni::protocol::Response;
+use postern_cni::protocol::CniResponse;
 use postern_crds::node_report::Posture;
 use postern_host::error::errno;
 use postern_host::ports::Firewall as _;
@@ -63,7 +63,7 @@ async fn a_waiting_add_is_never_answered_without_a_seal() {
     });
     node.takes(listed).await;
     match answer.try_recv() {
-        Ok(Response::Refused(refusal)) => {
+        Ok(CniResponse::Refused(refusal)) => {
             assert_eq!((refusal.code, refusal.reason.as_str()), (11, "NotSealed"));
         }
         other => panic!("{other:?}"),
@@ -134,7 +134,7 @@ async fn root_ends_a_time_that_an_agent_remembered_by_mistake() {
     node.runs(Activation::Timer).await;
     assert_eq!(node.scope().posture, Posture::Sealed);
     let log = node.file("audit.jsonl");
-    node.agent.output.audit = Audit::open(Some(&log)).unwrap();
+    node.agent.output.audit = AuditTrail::open(Some(&log)).unwrap();
     node.agent.trust_clock("the BIOS date was wrong").unwrap();
     node.runs(Activation::Asked).await;
     assert_eq!(node.track().status, ScopeStatus::Enforcing);
@@ -166,17 +166,17 @@ async fn the_clock_is_trusted_when_root_asks_the_running_agent_for_it() {
     // The node's own folder goes with its loop.
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("audit.jsonl");
-    node.agent.output.audit = Audit::open(Some(&log)).unwrap();
+    node.agent.output.audit = AuditTrail::open(Some(&log)).unwrap();
     let (queue, work) = mpsc::channel(1);
     let (send, receive) = oneshot::channel();
     let reason = "the BIOS date was wrong".to_owned();
-    let asked = Work::Ask(Question::TrustClock { reason }, send);
+    let asked = Work::Ask(ControlRequest::TrustClock { reason }, send);
     queue.try_send(asked).unwrap();
     let answer = tokio::select! {
         answer = receive => answer.unwrap(),
         () = node.goes_on(wakers(work, stream::pending())) => panic!("the loop ended"),
     };
-    assert_eq!(answer, Answer::done());
+    assert_eq!(answer, ControlAnswer::done());
     let lines = std::fs::read_to_string(log).unwrap();
     assert!(lines.contains("ClockTrusted"), "{lines}");
 }

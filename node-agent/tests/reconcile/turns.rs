@@ -9,7 +9,7 @@ use futures::future::join_all;
 use futures::{Stream, stream};
 use postern_agent::agent::run::Wakers;
 use postern_agent::control::server::Work;
-use postern_cni::protocol::{Add, Attachment, Check, Request, Response};
+use postern_cni::protocol::{Add, Attachment, CheckRequest, CniResponse, Request};
 use postern_telemetry::Health;
 use tokio::sync::{mpsc, oneshot};
 
@@ -32,7 +32,7 @@ pub(crate) fn wakers<S>(work: mpsc::Receiver<Work>, host: S) -> Wakers<S> {
 }
 
 /// Puts a request in the queue.
-fn put(queue: &mpsc::Sender<Work>, request: Request) -> oneshot::Receiver<Response> {
+fn put(queue: &mpsc::Sender<Work>, request: Request) -> oneshot::Receiver<CniResponse> {
     let (send, receive) = oneshot::channel();
     queue.try_send(Work::Cni(request, send)).unwrap();
     receive
@@ -94,7 +94,7 @@ async fn a_run_that_has_been_due_for_seconds_waits_for_no_pod() {
 async fn nothing_is_made_for_an_add_whose_asker_has_gone_and_a_del_takes_away_all_the_same() {
     let mut node = Node::new();
     node.takes(client()).await;
-    assert_eq!(node.adds("crawlers", "b", "veth2").await, Response::Done);
+    assert_eq!(node.adds("crawlers", "b", "veth2").await, CniResponse::Done);
     let (queue, work) = mpsc::channel(8);
     let id = |name: &str| format!("c-{name}");
     let gone = |request| drop(put(&queue, request));
@@ -104,7 +104,7 @@ async fn nothing_is_made_for_an_add_whose_asker_has_gone_and_a_del_takes_away_al
         ifname: "eth0".to_owned(),
     }));
     let checks = ["a", "b"].map(|name| {
-        let check = Check {
+        let check = CheckRequest {
             container_id: id(name),
             ifname: "eth0".to_owned(),
             addresses: Vec::new(),
@@ -115,8 +115,8 @@ async fn nothing_is_made_for_an_add_whose_asker_has_gone_and_a_del_takes_away_al
         biased;
         answers = join_all(checks) => for answer in answers {
             match answer.unwrap() {
-                Response::Refused(refusal) => assert_eq!(refusal.reason, "NotBound"),
-                Response::Done => panic!("it is bound"),
+                CniResponse::Refused(refusal) => assert_eq!(refusal.reason, "NotBound"),
+                CniResponse::Done => panic!("it is bound"),
             }
         },
         () = node.goes_on(wakers(work, stream::pending())) => panic!("the loop ended"),
@@ -153,7 +153,7 @@ async fn a_pod_behind_a_link_that_no_setting_matches_does_not_start_and_is_told_
         ..add("crawlers", "a", "veth1")
     };
     node.agent.cni_add(&behind, sender).await;
-    let Response::Refused(refusal) = answer.await.unwrap() else {
+    let CniResponse::Refused(refusal) = answer.await.unwrap() else {
         panic!("the pod would start");
     };
     assert_eq!(
@@ -169,10 +169,13 @@ async fn what_the_runtime_no_longer_knows_loses_its_binding_and_the_others_keep_
     let mut node = Node::new();
     node.takes(client()).await;
     for (name, link) in [("a", "veth1"), ("b", "veth2")] {
-        assert_eq!(node.adds("crawlers", name, link).await, Response::Done);
+        assert_eq!(node.adds("crawlers", name, link).await, CniResponse::Done);
     }
     assert_eq!(bound(&node), 2);
-    assert_eq!(node.agent.cni_gc(&["c-a".to_owned()]).await, Response::Done);
+    assert_eq!(
+        node.agent.cni_gc(&["c-a".to_owned()]).await,
+        CniResponse::Done
+    );
     let kept: Vec<&String> = node
         .agent
         .memory
@@ -183,7 +186,7 @@ async fn what_the_runtime_no_longer_knows_loses_its_binding_and_the_others_keep_
         .collect();
     assert_eq!(kept, ["c-a"]);
     assert_eq!(bound(&node), 1);
-    assert_eq!(node.agent.cni_gc(&[]).await, Response::Done);
+    assert_eq!(node.agent.cni_gc(&[]).await, CniResponse::Done);
     assert_eq!(bound(&node), 0);
 }
 

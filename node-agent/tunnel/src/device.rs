@@ -7,7 +7,7 @@ use gotatun::device::{
 
 use crate::{
     SessionError,
-    health::{Fault, Health},
+    health::{TransportFault, TransportHealth},
     transport::Udp,
     tun::Tun,
 };
@@ -17,11 +17,11 @@ use crate::{
 pub(crate) struct WireGuard {
     device: Device<(Udp, Tun, Tun)>,
     client: UapiClient,
-    health: Health,
+    health: TransportHealth,
 }
 
 impl WireGuard {
-    pub(crate) async fn build(tun: Tun, health: Health) -> Result<Self, SessionError> {
+    pub(crate) async fn build(tun: Tun, health: TransportHealth) -> Result<Self, SessionError> {
         let (client, server) = UapiServer::new();
         let device = device::build()
             .with_udp(Udp::new(health.clone()))
@@ -48,8 +48,8 @@ impl WireGuard {
     /// Waits until the device can no longer work, for example because its TUN was deleted.
     pub(crate) async fn lost(&self) -> SessionError {
         match self.health.lost().await {
-            Fault::Udp => SessionError::UdpLost,
-            Fault::Tun | Fault::Bind(_) => SessionError::TunLost,
+            TransportFault::Udp => SessionError::UdpLost,
+            TransportFault::Tun | TransportFault::Bind(_) => SessionError::TunLost,
         }
     }
 
@@ -63,7 +63,7 @@ impl WireGuard {
 #[derive(Clone)]
 pub(crate) struct Configurator {
     client: UapiClient,
-    health: Health,
+    health: TransportHealth,
 }
 
 impl Configurator {

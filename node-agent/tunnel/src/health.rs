@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 /// What was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum TransportFault {
     /// The TUN answers that it was deleted.
     Tun,
     /// The UDP socket cannot receive.
@@ -23,15 +23,15 @@ pub(crate) enum Fault {
 
 /// Shared by the transports of one device and the session that watches it.
 #[derive(Clone)]
-pub(crate) struct Health(Arc<watch::Sender<Option<Fault>>>);
+pub(crate) struct TransportHealth(Arc<watch::Sender<Option<TransportFault>>>);
 
-impl Health {
+impl TransportHealth {
     pub(crate) fn new() -> Self {
         Self(Arc::new(watch::Sender::new(None)))
     }
 
     /// Notes a fault; the first one stays.
-    pub(crate) fn note(&self, fault: Fault) {
+    pub(crate) fn note(&self, fault: TransportFault) {
         self.0.send_if_modified(|known| {
             let first = known.is_none();
             if first {
@@ -45,14 +45,14 @@ impl Health {
     pub(crate) fn note_tun(&self, error: &io::Error) {
         let errno = error.raw_os_error().map(Errno::from_raw);
         if matches!(errno, Some(Errno::EBADFD | Errno::EBADF | Errno::ENODEV)) {
-            self.note(Fault::Tun);
+            self.note(TransportFault::Tun);
         }
     }
 
     /// The error number with which the last bind failed.
     pub(crate) fn bind_error(&self) -> Option<i32> {
         match *self.0.borrow() {
-            Some(Fault::Bind(errno)) => Some(errno),
+            Some(TransportFault::Bind(errno)) => Some(errno),
             _ => None,
         }
     }
@@ -61,15 +61,15 @@ impl Health {
     ///
     /// A failed bind is not waited for: the client that asked for it is answered first, and its
     /// connection then ends the session.
-    pub(crate) async fn lost(&self) -> Fault {
+    pub(crate) async fn lost(&self) -> TransportFault {
         let mut faults = self.0.subscribe();
         let lost = faults
-            .wait_for(|fault| matches!(fault, Some(Fault::Tun | Fault::Udp)))
+            .wait_for(|fault| matches!(fault, Some(TransportFault::Tun | TransportFault::Udp)))
             .await;
         match lost {
-            Ok(fault) => fault.unwrap_or(Fault::Tun),
+            Ok(fault) => fault.unwrap_or(TransportFault::Tun),
             // The sender lives in `self`, so this does not come.
-            Err(_) => Fault::Tun,
+            Err(_) => TransportFault::Tun,
         }
     }
 }

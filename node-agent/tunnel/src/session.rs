@@ -9,7 +9,7 @@ use crate::{
     SessionError, TunnelName,
     backoff::Backoff,
     device::{Configurator, WireGuard},
-    health::Health,
+    health::TransportHealth,
     socket::{ConfigurationSocket, ConversationError, converse},
     tun::{Tun, index_of},
 };
@@ -22,7 +22,7 @@ const INDEX_POLL: Duration = Duration::from_millis(500);
 const CONNECTIONS: usize = 16;
 
 /// Why a served tunnel is served no longer.
-enum End {
+enum SessionEnd {
     Asked,
     Failed(SessionError),
 }
@@ -35,8 +35,8 @@ pub(crate) async fn serve(name: TunnelName, socket: PathBuf, mut stop: watch::Re
         let mut told = None;
         loop {
             let reason = match serve_once(&name, &socket, &mut stop, &mut backoff).await {
-                End::Asked => break,
-                End::Failed(reason) => reason,
+                SessionEnd::Asked => break,
+                SessionEnd::Failed(reason) => reason,
             };
             // The same reason again and again is one line, not two a second.
             let kind = std::mem::discriminant(&reason);
@@ -60,20 +60,20 @@ async fn serve_once(
     path: &std::path::Path,
     stop: &mut watch::Receiver<bool>,
     backoff: &mut Backoff,
-) -> End {
+) -> SessionEnd {
     let opened = open(name, path).await;
     let (index, socket, device) = match opened {
         Ok(opened) => opened,
-        Err(reason) => return End::Failed(reason),
+        Err(reason) => return SessionEnd::Failed(reason),
     };
     backoff.reset();
     tracing::info!(index, socket = %path.display(), "serving");
     let client = device.client();
     let end = tokio::select! {
-        () = asked(stop) => End::Asked,
-        reason = device.lost() => End::Failed(reason),
-        () = replaced(name, index) => End::Failed(SessionError::Replaced),
-        error = answer_clients(&socket, &client) => End::Failed(error),
+        () = asked(stop) => SessionEnd::Asked,
+        reason = device.lost() => SessionEnd::Failed(reason),
+        () = replaced(name, index) => SessionEnd::Failed(SessionError::Replaced),
+        error = answer_clients(&socket, &client) => SessionEnd::Failed(error),
     };
     // The socket goes while the TUN is still ours: a successor that has the TUN may bind at once,
     // and its file must not be the one that is removed here.
@@ -87,7 +87,7 @@ async fn open(
     path: &std::path::Path,
 ) -> Result<(u32, ConfigurationSocket, WireGuard), SessionError> {
     let index = index_of(name).ok_or(SessionError::Absent)?;
-    let health = Health::new();
+    let health = TransportHealth::new();
     let tun = Tun::open(name, index, health.clone())?;
     let socket = ConfigurationSocket::bind(path)?;
     let device = WireGuard::build(tun, health).await?;

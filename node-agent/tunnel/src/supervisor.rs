@@ -61,7 +61,7 @@ impl RunDir {
 pub async fn run(dir: &RunDir, stop: impl Future<Output = ()>) -> Result<(), FolderError> {
     make_private(&dir.sockets())?;
     let mut folder = RequestFolder::open(dir.requests())?;
-    let mut served = Served::new(dir.clone());
+    let mut served = ServedTunnels::new(dir.clone());
     tokio::pin!(stop);
     loop {
         let pause = match folder.requests() {
@@ -98,7 +98,7 @@ fn make_private(path: &Path) -> Result<(), FolderError> {
 }
 
 /// The tunnels that have a task.
-struct Served {
+struct ServedTunnels {
     dir: RunDir,
     tasks: BTreeMap<TunnelName, Task>,
 }
@@ -108,7 +108,7 @@ struct Task {
     handle: JoinHandle<()>,
 }
 
-impl Served {
+impl ServedTunnels {
     fn new(dir: RunDir) -> Self {
         Self {
             dir,

@@ -15,7 +15,7 @@ use gotatun::{
 };
 use nix::errno::Errno;
 
-use crate::health::{Fault, Health};
+use crate::health::{TransportFault, TransportHealth};
 
 /// Bursts of a whole tunnel arrive on one socket; the kernel's default of 208 KiB drops them.
 /// The kernel cuts this to `net.core.rmem_max` and `wmem_max`.
@@ -28,11 +28,11 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// `SO_MARK` set before the bind.
 pub(crate) struct Udp {
     factory: UdpSocketFactory,
-    health: Health,
+    health: TransportHealth,
 }
 
 impl Udp {
-    pub(crate) fn new(health: Health) -> Self {
+    pub(crate) fn new(health: TransportHealth) -> Self {
         Self {
             factory: UdpSocketFactory {
                 recv_buffer_size: Some(SOCKET_BUFFER),
@@ -84,7 +84,7 @@ impl UdpTransportFactory for Udp {
                 // The library keeps the new port and mark although nothing is bound, and would
                 // answer the next request for them with success; the device has to be made anew.
                 let errno = error.raw_os_error().unwrap_or(Errno::EIO as i32);
-                self.health.note(Fault::Bind(errno));
+                self.health.note(TransportFault::Bind(errno));
                 Err(error)
             }
         }
@@ -94,7 +94,7 @@ impl UdpTransportFactory for Udp {
 /// A socket that reports when it can receive no more.
 pub(crate) struct WatchedUdp {
     socket: UdpSocket,
-    health: Health,
+    health: TransportHealth,
 }
 
 impl UdpRecv for WatchedUdp {
@@ -102,7 +102,7 @@ impl UdpRecv for WatchedUdp {
 
     async fn recv_from(&mut self, pool: &mut PacketBufPool) -> io::Result<(Packet, SocketAddr)> {
         let received = self.socket.recv_from(pool).await;
-        received.inspect_err(|_| self.health.note(Fault::Udp))
+        received.inspect_err(|_| self.health.note(TransportFault::Udp))
     }
 
     async fn recv_many_from(
@@ -112,7 +112,7 @@ impl UdpRecv for WatchedUdp {
         packets: &mut Vec<(Packet, SocketAddr)>,
     ) -> io::Result<()> {
         let received = self.socket.recv_many_from(buffer, pool, packets).await;
-        received.inspect_err(|_| self.health.note(Fault::Udp))
+        received.inspect_err(|_| self.health.note(TransportFault::Udp))
     }
 
     fn enable_udp_gro(&self) -> io::Result<()> {

@@ -10,7 +10,7 @@ use nix::{errno::Errno, net::if_::if_nametoindex};
 use tokio::{sync::watch, task::JoinHandle, time::Duration};
 use tun_rs::{AsyncDevice, DeviceBuilder};
 
-use crate::{SessionError, TunnelName, health::Health};
+use crate::{SessionError, TunnelName, health::TransportHealth};
 
 /// The agent may change the MTU of a tunnel in use; the library only reads it.
 const MTU_POLL: Duration = Duration::from_secs(3);
@@ -19,7 +19,7 @@ const MTU_POLL: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub(crate) struct Tun {
     device: Arc<AsyncDevice>,
-    health: Health,
+    health: TransportHealth,
     mtu: watch::Receiver<u16>,
     _mtu_poll: Arc<MtuPoll>,
 }
@@ -46,7 +46,7 @@ impl Tun {
     pub(crate) fn open(
         name: &TunnelName,
         index: u32,
-        health: Health,
+        health: TransportHealth,
     ) -> Result<Self, SessionError> {
         let device = DeviceBuilder::new()
             .name(name.as_str())

@@ -8,8 +8,8 @@ use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{
     DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey as _, KeypairBytes,
 };
-use postern_intent::KeySet;
-use postern_intent::keys::KeyError;
+use postern_intent::TrustedKeys;
+use postern_intent::keys::PublicKeyError;
 use thiserror::Error;
 
 /// Why a key cannot be had.
@@ -34,7 +34,7 @@ pub enum KeyFileError {
     Public {
         path: PathBuf,
         #[source]
-        source: KeyError,
+        source: PublicKeyError,
     },
     /// The system gives no random bytes.
     #[error("the system gives no random bytes")]
@@ -81,19 +81,19 @@ pub fn read_signing_keys(paths: &[PathBuf]) -> Result<Vec<SigningKey>, KeyFileEr
 ///
 /// # Errors
 /// [`KeyFileError::Read`] or [`KeyFileError::Public`].
-pub fn read_trusted_keys(paths: &[PathBuf]) -> Result<KeySet, KeyFileError> {
+pub fn read_trusted_keys(paths: &[PathBuf]) -> Result<TrustedKeys, KeyFileError> {
     let mut pems = Vec::new();
     for path in paths {
         let pem = read(path)?;
         // Judged one by one, so that the error names the file.
-        KeySet::installed([pem.as_str()]).map_err(|source| KeyFileError::Public {
+        TrustedKeys::installed([pem.as_str()]).map_err(|source| KeyFileError::Public {
             path: path.clone(),
             source,
         })?;
         pems.push(pem);
     }
     let path = paths.first().cloned().unwrap_or_default();
-    KeySet::installed(pems.iter().map(String::as_str))
+    TrustedKeys::installed(pems.iter().map(String::as_str))
         .map_err(|source| KeyFileError::Public { path, source })
 }
 
@@ -101,14 +101,14 @@ pub fn read_trusted_keys(paths: &[PathBuf]) -> Result<KeySet, KeyFileError> {
 ///
 /// # Errors
 /// As [`read_trusted_keys`] and [`trust_in`].
-pub fn read_trust(paths: &[PathBuf], signing: &[SigningKey]) -> Result<KeySet, KeyFileError> {
+pub fn read_trust(paths: &[PathBuf], signing: &[SigningKey]) -> Result<TrustedKeys, KeyFileError> {
     // Judged one by one, so that the error names the file.
     read_trusted_keys(paths)?;
     let files = paths.iter().map(|path| read(path));
     let own = signing.iter().map(public_pem);
     let pems = files.chain(own).collect::<Result<Vec<_>, _>>()?;
     let path = paths.first().cloned().unwrap_or_default();
-    KeySet::installed(pems.iter().map(String::as_str))
+    TrustedKeys::installed(pems.iter().map(String::as_str))
         .map_err(|source| KeyFileError::Public { path, source })
 }
 
@@ -116,13 +116,13 @@ pub fn read_trust(paths: &[PathBuf], signing: &[SigningKey]) -> Result<KeySet, K
 ///
 /// # Errors
 /// [`KeyFileError::EncodePublic`] or [`KeyFileError::Public`].
-pub fn trust_in(keys: &[SigningKey]) -> Result<KeySet, KeyFileError> {
+pub fn trust_in(keys: &[SigningKey]) -> Result<TrustedKeys, KeyFileError> {
     let pems = keys.iter().map(public_pem).collect::<Result<Vec<_>, _>>()?;
     let public = |source| KeyFileError::Public {
         path: PathBuf::from("signing key"),
         source,
     };
-    KeySet::installed(pems.iter().map(String::as_str)).map_err(public)
+    TrustedKeys::installed(pems.iter().map(String::as_str)).map_err(public)
 }
 
 /// The PEM of a signing key, in version 1 of PKCS#8: OpenSSL 3.0 cannot read version 2, which carries the public key.

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use postern_intent::body::{Access, BlockedReason, Scope, TunnelRole, Way};
+use postern_intent::body::{Access, BlockedReason, EgressPath, Scope, TunnelRole};
 use postern_intent::envelope::pack;
 use postern_intent::{ClusterDocument, NodeDocument, ScopeId};
 use serde::Serialize;
@@ -109,7 +109,7 @@ fn weight(part: &impl Serialize) -> usize {
 }
 
 fn empty(scope: &mut Scope) {
-    scope.way = Way::Blocked {
+    scope.way = EgressPath::Blocked {
         reason: BlockedReason::TooLarge,
     };
     scope.terms.rules.clear();

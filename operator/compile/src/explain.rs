@@ -1,6 +1,6 @@
 //! Why a pod leaves as it does, for people.
 
-use postern_intent::body::{BlockedReason, Class, Scope, Way};
+use postern_intent::body::{BlockedReason, Class, EgressPath, Scope};
 use postern_intent::{ExitName, Namespace, NodeDocument, NodeName, PodName};
 use serde::Serialize;
 
@@ -26,7 +26,7 @@ pub struct Explanation {
     pub exit: Option<ExitName>,
     /// The scope's way out.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub way: Option<Way>,
+    pub way: Option<EgressPath>,
     /// The answer in one sentence.
     pub summary: String,
 }
@@ -131,12 +131,12 @@ fn sentence(class: Option<&Class>, scope: Option<&Scope>) -> String {
             "no policy selects it, so it leaves by its node's uplink".to_owned()
         }
         (Some(Class::Blocked { reason }), _) => blocked(*reason),
-        (_, Some(Way::Blocked { reason })) => blocked(reason),
-        (_, Some(Way::Tunnel)) => format!("it leaves by the tunnel to exit {exit}"),
-        (_, Some(Way::LocalExit)) => {
+        (_, Some(EgressPath::Blocked { reason })) => blocked(reason),
+        (_, Some(EgressPath::Tunnel)) => format!("it leaves by the tunnel to exit {exit}"),
+        (_, Some(EgressPath::LocalExit)) => {
             format!("it is on the active gateway of exit {exit} and leaves there")
         }
-        (_, Some(Way::NodeUplink)) => "it leaves by its node's uplink, filtered".to_owned(),
+        (_, Some(EgressPath::NodeUplink)) => "it leaves by its node's uplink, filtered".to_owned(),
         (Some(Class::Policy { scope }), None) => {
             format!("its scope {scope} is missing from the body")
         }

@@ -224,10 +224,10 @@ impl<'a> PublishedIndex<'a> {
 
 /// A scope that was blocked because its policy was refused has no rules of its own.
 fn never_good(scope: &Scope) -> bool {
-    use postern_intent::body::{BlockedReason, Way};
+    use postern_intent::body::{BlockedReason, EgressPath};
     matches!(
         scope.way,
-        Way::Blocked {
+        EgressPath::Blocked {
             reason: BlockedReason::PolicyRefused
                 | BlockedReason::NotImplemented
                 | BlockedReason::TooLarge

@@ -11,7 +11,7 @@ use postern_crds::conditions::{ConditionType, is_true};
 use postern_crds::{NodeReport, NodeReportStatus};
 use postern_intent::NodeName;
 use postern_intent::envelope::PayloadType;
-use postern_telemetry::{Late, Origin};
+use postern_telemetry::{Late, TraceOrigin};
 
 use super::publish::PlannedWrite;
 use super::shown_envelope::from_shown;
@@ -128,14 +128,14 @@ fn end(
     )
 }
 
-impl Arrivals<Origin> {
+impl Arrivals<TraceOrigin> {
     /// A write went well. Nothing is remembered of what only put back what was there, nothing of the cluster document, which no
     /// single node ends, and nothing while no traces are made.
     pub fn published<D: SignedDocument>(&mut self, one: &PlannedWrite<D>, at: Timestamp) {
         if one.change != DocumentChange::New || D::KIND != PayloadType::Intent {
             return;
         }
-        let Some(origin) = Origin::here() else {
+        let Some(origin) = TraceOrigin::here() else {
             return;
         };
         let envelope = one.object.spec.envelope.as_ref().and_then(from_shown);

@@ -11,8 +11,8 @@ use postern_compile::publish::{
 };
 use postern_crds::conditions::Reason;
 use postern_crds::{NodeIntent, NodeIntentSpec};
-use postern_intent::{ClusterDocument, KeySet, NodeDocument, NodeName, Serial};
-use postern_telemetry::Origin;
+use postern_intent::{ClusterDocument, NodeDocument, NodeName, Serial, TrustedKeys};
+use postern_telemetry::TraceOrigin;
 
 use super::arrivals::Arrivals;
 use super::owned::{OwnWrite, ShownVersion};
@@ -67,7 +67,7 @@ pub struct KnownIntents<D = NodeDocument> {
     /// Verifying is the expensive part: each version is opened once for each set of keys.
     opened: BTreeMap<NodeName, (String, Vec<String>, Opened<D>)>,
     /// What this process published in a trace and no report calls applied yet.
-    pub arrivals: Arrivals<Origin>,
+    pub arrivals: Arrivals<TraceOrigin>,
 }
 
 /// What is known of what this process or an earlier leader published.
@@ -202,7 +202,7 @@ impl<D: SignedDocument> KnownIntents<D> {
         &mut self,
         node: &NodeName,
         shown: Option<&WatchedObject<NodeIntent>>,
-        keys: &KeySet,
+        keys: &TrustedKeys,
         now: Instant,
     ) -> Option<IntentState<D>> {
         let version = shown.and_then(|object| metadata(object).resource_version.clone());
@@ -254,7 +254,7 @@ impl<D: SignedDocument> KnownIntents<D> {
         &mut self,
         node: &NodeName,
         object: &WatchedObject<NodeIntent>,
-        keys: &KeySet,
+        keys: &TrustedKeys,
     ) -> Opened<D> {
         let version = metadata(object)
             .resource_version
@@ -297,7 +297,7 @@ fn metadata(object: &WatchedObject<NodeIntent>) -> &ObjectMeta {
 fn open<D: SignedDocument>(
     name: &NodeName,
     spec: &NodeIntentSpec,
-    keys: &KeySet,
+    keys: &TrustedKeys,
 ) -> Result<D, Reason> {
     let Some(shown) = &spec.envelope else {
         return Err(Reason::NoIntent);

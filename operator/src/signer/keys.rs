@@ -7,7 +7,7 @@ use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{
     DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey as _, KeypairBytes,
 };
-use postern_intent::{KeyId, KeySet, keys};
+use postern_intent::{KeyId, TrustedKeys, keys};
 use thiserror::Error;
 
 /// Why keys cannot be used.
@@ -35,7 +35,7 @@ pub enum SigningKeyError {
     EncodePrivate(#[source] ed25519_dalek::pkcs8::Error),
     /// A key cannot be trusted.
     #[error("a signing key cannot be trusted")]
-    Trust(#[source] keys::KeyError),
+    Trust(#[source] keys::PublicKeyError),
     /// The system gives no random bytes.
     #[error("the system gives no random bytes")]
     Random(#[source] getrandom::Error),
@@ -45,7 +45,7 @@ pub enum SigningKeyError {
 #[derive(Clone)]
 pub struct KeyRing {
     signing: Vec<SigningKey>,
-    trust: KeySet,
+    trust: TrustedKeys,
     public: BTreeMap<KeyId, String>,
 }
 
@@ -91,7 +91,7 @@ impl KeyRing {
                 .map_err(SigningKeyError::EncodePublic)?;
             public.insert(KeyId::of(&key.verifying_key()), pem);
         }
-        let trust = KeySet::installed(public.values().map(String::as_str))
+        let trust = TrustedKeys::installed(public.values().map(String::as_str))
             .map_err(SigningKeyError::Trust)?;
         Ok(Self {
             signing,
@@ -107,7 +107,7 @@ impl KeyRing {
 
     /// Keys whose envelopes count as published.
     #[must_use]
-    pub const fn trust(&self) -> &KeySet {
+    pub const fn trust(&self) -> &TrustedKeys {
         &self.trust
     }
 

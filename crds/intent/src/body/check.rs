@@ -6,7 +6,7 @@ use super::cluster::ClusterDocument;
 use super::document::NodeDocument;
 use super::exit::{ExitGateway, ExitRoute};
 use super::pod::Class;
-use super::scope::Way;
+use super::scope::EgressPath;
 use super::tunnel::{Tunnel, TunnelRole};
 use crate::newtypes::{Address, ExitName, IfName, Mark, NodeName, ScopeId, Uid};
 
@@ -73,10 +73,14 @@ impl NodeDocument {
     fn check_ways(&self) -> Result<(), Inconsistency> {
         for scope in &self.firewall {
             let known = match (&scope.way, &scope.exit) {
-                (Way::Tunnel, Some(exit)) => self.routes.iter().any(|route| &route.exit == exit),
-                (Way::LocalExit, Some(exit)) => self.nat.iter().any(|served| &served.exit == exit),
-                (Way::Tunnel | Way::LocalExit, None) => false,
-                (Way::NodeUplink | Way::Blocked { .. }, _) => true,
+                (EgressPath::Tunnel, Some(exit)) => {
+                    self.routes.iter().any(|route| &route.exit == exit)
+                }
+                (EgressPath::LocalExit, Some(exit)) => {
+                    self.nat.iter().any(|served| &served.exit == exit)
+                }
+                (EgressPath::Tunnel | EgressPath::LocalExit, None) => false,
+                (EgressPath::NodeUplink | EgressPath::Blocked { .. }, _) => true,
             };
             if !known {
                 return Err(Inconsistency::WayWithoutExit(scope.id.clone()));

@@ -18,12 +18,12 @@ pub struct Rule {
     /// Destinations; empty: every destination.
     pub to: Vec<Prefix>,
     /// Ports; empty: every protocol and port.
-    pub ports: Vec<PortRange>,
+    pub ports: Vec<RulePortRange>,
 }
 
 /// A transport protocol that has ports, or ICMP of both families.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Protocol {
+pub enum RuleProtocol {
     /// RFC 9293.
     #[serde(rename = "TCP")]
     Tcp,
@@ -38,7 +38,7 @@ pub enum Protocol {
     Icmp,
 }
 
-impl fmt::Display for Protocol {
+impl fmt::Display for RuleProtocol {
     /// The word that documents have for it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)
@@ -48,9 +48,9 @@ impl fmt::Display for Protocol {
 /// A protocol with its ports, both ends included. ICMP carries 0 to 65535.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PortRange {
+pub struct RulePortRange {
     /// The protocol.
-    pub protocol: Protocol,
+    pub protocol: RuleProtocol,
     /// First port.
     pub from: u16,
     /// Last port.

@@ -22,9 +22,9 @@ pub struct Scope {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<ExitName>,
     /// The one way out.
-    pub way: Way,
+    pub way: EgressPath,
     /// What may happen when the way out is lost.
-    pub failure: FailureMode,
+    pub failure: ScopeFailureMode,
     /// What its pods may do.
     pub terms: Terms,
 }
@@ -34,8 +34,8 @@ impl Scope {
     #[must_use]
     pub const fn tunnel_exit(&self) -> Option<&ExitName> {
         match self.way {
-            Way::Tunnel => self.exit.as_ref(),
-            Way::LocalExit | Way::NodeUplink | Way::Blocked { .. } => None,
+            EgressPath::Tunnel => self.exit.as_ref(),
+            EgressPath::LocalExit | EgressPath::NodeUplink | EgressPath::Blocked { .. } => None,
         }
     }
 
@@ -43,8 +43,8 @@ impl Scope {
     #[must_use]
     pub const fn local_exit(&self) -> Option<&ExitName> {
         match self.way {
-            Way::LocalExit => self.exit.as_ref(),
-            Way::Tunnel | Way::NodeUplink | Way::Blocked { .. } => None,
+            EgressPath::LocalExit => self.exit.as_ref(),
+            EgressPath::Tunnel | EgressPath::NodeUplink | EgressPath::Blocked { .. } => None,
         }
     }
 }
@@ -66,7 +66,7 @@ pub struct PolicyRef {
 /// The one way out of a scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all_fields = "camelCase", deny_unknown_fields)]
-pub enum Way {
+pub enum EgressPath {
     /// Into the used tunnel of the scope's exit; [`ExitRoute`](super::ExitRoute) has its mark and device.
     Tunnel,
     /// This node is the active gateway of the scope's exit: by its uplink with the exit's source address.
@@ -116,7 +116,7 @@ impl fmt::Display for BlockedReason {
 /// What may happen when the way out is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all_fields = "camelCase", deny_unknown_fields)]
-pub enum FailureMode {
+pub enum ScopeFailureMode {
     /// Nothing leaves.
     Closed,
     /// After this time the node's uplink may be used.

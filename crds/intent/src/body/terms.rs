@@ -17,18 +17,18 @@ pub struct Terms {
     /// For traffic that no rule names.
     pub default_action: Access,
     /// What replies of inbound connections may do.
-    pub replies: Replies,
+    pub replies: TermsReplies,
     /// Private ranges (RFC 1918, RFC 6598, RFC 4193). In a body: policy and exit both allow.
     pub lan: Access,
     /// Special-use destinations that are allowed all the same (RFC 6890).
     pub special_use_exceptions: Vec<Prefix>,
     /// What becomes of flows that the scope no longer allows.
-    pub established_flows: EstablishedFlows,
+    pub established_flows: TermsEstablishedFlows,
     /// What becomes of the names that the pods ask for.
     pub dns: DnsTerms,
     /// How much each pod may send.
-    #[serde(default, skip_serializing_if = "Limits::is_empty")]
-    pub limits: Limits,
+    #[serde(default, skip_serializing_if = "TermsLimits::is_empty")]
+    pub limits: TermsLimits,
 }
 
 impl Terms {
@@ -38,15 +38,15 @@ impl Terms {
         Self {
             rules: Vec::new(),
             default_action: Access::Deny,
-            replies: Replies::None,
+            replies: TermsReplies::None,
             lan: Access::Deny,
             special_use_exceptions: Vec::new(),
-            established_flows: EstablishedFlows::Cut,
+            established_flows: TermsEstablishedFlows::Cut,
             dns: DnsTerms {
-                mode: DnsMode::Block,
+                mode: TermsDnsMode::Block,
                 upstreams: Vec::new(),
             },
-            limits: Limits {
+            limits: TermsLimits {
                 connections: None,
                 new_connections_per_second: None,
                 packets_per_second: None,
@@ -58,7 +58,7 @@ impl Terms {
 
 /// What replies of inbound connections may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Replies {
+pub enum TermsReplies {
     /// Go back the way they came, if the connection came by a service of this node.
     Services,
     /// Nothing.
@@ -67,7 +67,7 @@ pub enum Replies {
 
 /// What becomes of flows that a stricter policy no longer allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum EstablishedFlows {
+pub enum TermsEstablishedFlows {
     /// Their conntrack entries are deleted.
     Cut,
     /// They may end by themselves, as far as the rules let them.
@@ -79,7 +79,7 @@ pub enum EstablishedFlows {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DnsTerms {
     /// What is done.
-    pub mode: DnsMode,
+    pub mode: TermsDnsMode,
     /// Resolvers asked through the exit, in order. Empty: the address that the pod asked if it is outside, else those that
     /// the node knows.
     pub upstreams: Vec<SocketAddr>,
@@ -87,7 +87,7 @@ pub struct DnsTerms {
 
 /// What is done with a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum DnsMode {
+pub enum TermsDnsMode {
     /// Cluster names to the cluster's resolver, all others through the exit.
     Forward,
     /// Cluster names to the cluster's resolver, all others are refused.
@@ -99,7 +99,7 @@ pub enum DnsMode {
 /// No agent honours a limit yet. A body that has one is refused as a whole, so that a limit is never silently ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Limits {
+pub struct TermsLimits {
     /// Connections at one time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connections: Option<u32>,
@@ -114,7 +114,7 @@ pub struct Limits {
     pub bytes_per_second: Option<u64>,
 }
 
-impl Limits {
+impl TermsLimits {
     /// Is nothing limited?
     #[must_use]
     pub fn is_empty(&self) -> bool {

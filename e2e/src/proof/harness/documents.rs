@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::DecodePrivateKey;
 use postern_intent::envelope::unpack;
-use postern_intent::{ClusterDocument, Envelope, NodeDocument};
+use postern_intent::{ClusterDocument, DsseEnvelope, NodeDocument};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -32,7 +32,7 @@ impl Lab {
     ///
     /// # Errors
     /// When there is none that can be read.
-    pub fn current_envelope(&self, node: &str) -> Result<Envelope, LabError> {
+    pub fn current_envelope(&self, node: &str) -> Result<DsseEnvelope, LabError> {
         let path = self.inbox_file(node, "intent.dsse.json");
         let bytes = std::fs::read(&path).map_err(LabError::file("read", path))?;
         serde_json::from_slice(&bytes).map_err(LabError::json("an envelope"))
@@ -127,7 +127,7 @@ fn metrics() -> std::io::Result<String> {
     Ok(page)
 }
 
-fn opened<T: DeserializeOwned>(envelope: &Envelope, node: &str) -> Result<T, LabError> {
+fn opened<T: DeserializeOwned>(envelope: &DsseEnvelope, node: &str) -> Result<T, LabError> {
     let invalid = |why: &dyn std::fmt::Display| LabError::Invalid {
         what: "intent",
         value: node.to_owned(),

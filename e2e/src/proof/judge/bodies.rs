@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
-use postern_intent::{Body, ClusterDocument, KeySet, NodeDocument, Serial};
+use postern_intent::{Body, ClusterDocument, NodeDocument, Serial, TrustedKeys};
 
 use crate::lab::topology::Node;
 use crate::proof::monitor::{Applied, Published, PublishedCluster};
@@ -28,7 +28,7 @@ pub(super) struct InForce {
 /// What was published and what was reported.
 #[derive(Clone, Copy, Debug)]
 pub struct History<'a> {
-    pub keys: &'a [KeySet],
+    pub keys: &'a [TrustedKeys],
     /// Documents of nodes.
     pub published: &'a [Published],
     /// Cluster documents.
@@ -171,7 +171,11 @@ fn may_join(document: &NodeDocument, cluster: &PublishedCluster) -> bool {
 /// The body of an intent that its node had to accept.
 ///
 /// A waiting case asks again and again, and most of the intents are the same each time: each is verified once.
-fn verified(intent: &Published, node: &Node, keys: &[KeySet]) -> Result<Arc<NodeDocument>, String> {
+fn verified(
+    intent: &Published,
+    node: &Node,
+    keys: &[TrustedKeys],
+) -> Result<Arc<NodeDocument>, String> {
     type Known =
         BTreeMap<(String, String, String, Timestamp, usize), Result<Arc<NodeDocument>, String>>;
     static KNOWN: Mutex<Known> = Mutex::new(BTreeMap::new());

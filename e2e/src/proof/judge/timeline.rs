@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
 use postern_intent::Body;
-use postern_intent::body::{Class, Scope, TunnelRole, Way};
+use postern_intent::body::{Class, EgressPath, Scope, TunnelRole};
 use postern_intent::newtypes::ExitName;
 
 use crate::lab::PodRecord;
@@ -315,9 +315,9 @@ fn exits(body: &Body, scope: &Scope) -> BTreeSet<Exit> {
         exit: exit.to_string(),
     };
     match (&scope.way, &scope.exit) {
-        (Way::NodeUplink, _) => [Exit::Uplink(own())].into(),
-        (Way::LocalExit, Some(exit)) => [gateway(own(), exit)].into(),
-        (Way::Tunnel, Some(exit)) => {
+        (EgressPath::NodeUplink, _) => [Exit::Uplink(own())].into(),
+        (EgressPath::LocalExit, Some(exit)) => [gateway(own(), exit)].into(),
+        (EgressPath::Tunnel, Some(exit)) => {
             let used = body
                 .tunnels
                 .iter()
@@ -327,7 +327,9 @@ fn exits(body: &Body, scope: &Scope) -> BTreeSet<Exit> {
                 .filter_map(|peer| Some(gateway(peer.at.node()?.to_string(), exit)))
                 .collect()
         }
-        (Way::Blocked { .. }, _) | (Way::LocalExit | Way::Tunnel, None) => BTreeSet::new(),
+        (EgressPath::Blocked { .. }, _) | (EgressPath::LocalExit | EgressPath::Tunnel, None) => {
+            BTreeSet::new()
+        }
     }
 }
 

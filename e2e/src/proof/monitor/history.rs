@@ -11,8 +11,8 @@ use inotify::{Inotify, WatchMask};
 use jiff::Timestamp;
 use postern_intent::body::NodeIdentity;
 use postern_intent::envelope::unpack;
-use postern_intent::verify::{Context, verify_cluster, verify_intent, verify_key_set};
-use postern_intent::{ClusterDocument, Envelope, KeySet, NodeDocument, Serial};
+use postern_intent::verify::{VerifyContext, verify_cluster, verify_intent, verify_key_set};
+use postern_intent::{ClusterDocument, DsseEnvelope, NodeDocument, Serial, TrustedKeys};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -65,7 +65,7 @@ pub struct PublishedCluster {
 struct ClusterLine {
     at: Timestamp,
     digest: String,
-    envelope: Envelope,
+    envelope: DsseEnvelope,
 }
 
 impl Published {
@@ -73,17 +73,21 @@ impl Published {
     ///
     /// # Errors
     /// Why it had to refuse it.
-    pub(crate) fn verified(&self, node: &Node, keys: &[KeySet]) -> Result<NodeDocument, String> {
+    pub(crate) fn verified(
+        &self,
+        node: &Node,
+        keys: &[TrustedKeys],
+    ) -> Result<NodeDocument, String> {
         let say = |error: &dyn std::fmt::Display| error.to_string();
         let identity = NodeIdentity {
             name: node.name.parse().map_err(|error| say(&error))?,
             uid: node.uid.parse().map_err(|error| say(&error))?,
         };
-        let envelope: Envelope =
+        let envelope: DsseEnvelope =
             serde_json::from_value(self.envelope.clone()).map_err(|error| say(&error))?;
         let mut refusal = "no key is trusted".to_owned();
         for keys in keys {
-            let context = Context {
+            let context = VerifyContext {
                 node: &identity,
                 keys,
                 now: self.at,
@@ -117,12 +121,12 @@ impl Lab {
 
 /// The key sets that nodes had to trust at some time: the installed one, those that root put in force, and what one of
 /// them signed.
-pub(crate) fn read_key_sets(lab: &Lab) -> Result<Vec<KeySet>, LabError> {
+pub(crate) fn read_key_sets(lab: &Lab) -> Result<Vec<TrustedKeys>, LabError> {
     let mut sets = vec![lab.trusted()?];
     for pems in read_lines::<Vec<String>>(&trusted_by_root_path(lab))? {
         sets.push(installed(&pems)?);
     }
-    for envelope in read_lines::<Envelope>(&key_sets_path(lab))? {
+    for envelope in read_lines::<DsseEnvelope>(&key_sets_path(lab))? {
         let next = sets
             .iter()
             .find_map(|pinned| verify_key_set(&envelope, pinned).ok());
@@ -135,7 +139,7 @@ pub(crate) fn read_key_sets(lab: &Lab) -> Result<Vec<KeySet>, LabError> {
 /// refuses the later one.
 pub(crate) fn read_cluster_documents(
     lab: &Lab,
-    keys: &[KeySet],
+    keys: &[TrustedKeys],
 ) -> Result<BTreeMap<Serial, PublishedCluster>, LabError> {
     let lines = read_lines::<ClusterLine>(&cluster_path(lab))?;
     let mut good = BTreeMap::new();
@@ -281,7 +285,7 @@ impl Watcher {
             return Ok(());
         };
         if self.key_sets.get(node) != Some(&text) {
-            if let Ok(envelope) = serde_json::from_slice::<Envelope>(&text) {
+            if let Ok(envelope) = serde_json::from_slice::<DsseEnvelope>(&text) {
                 append(&key_sets_path(&self.lab), &envelope)?;
             }
             self.key_sets.insert(node.to_owned(), text);
@@ -293,7 +297,7 @@ impl Watcher {
         let path = self.lab.intents(node).join("cluster.dsse.json");
         let line = || {
             let written = fs::metadata(&path).and_then(|meta| meta.modified()).ok()?;
-            let envelope: Envelope = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+            let envelope: DsseEnvelope = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
             Some(ClusterLine {
                 at: written.try_into().ok()?,
                 digest: envelope.digest().ok()?,
@@ -316,7 +320,7 @@ impl Watcher {
         // Nobody can have read it before it was written, and an agent may be quicker than this watcher.
         let written = fs::metadata(&path).and_then(|meta| meta.modified()).ok()?;
         let text = fs::read(&path).ok()?;
-        let envelope: Envelope = serde_json::from_slice(&text).ok()?;
+        let envelope: DsseEnvelope = serde_json::from_slice(&text).ok()?;
         let digest = envelope.digest().ok()?;
         if self.published.get(node) == Some(&digest) {
             return None;
@@ -402,7 +406,7 @@ impl Watcher {
 }
 
 /// The serial in an envelope that nobody has verified.
-fn serial_of(envelope: &Envelope) -> Option<Serial> {
+fn serial_of(envelope: &DsseEnvelope) -> Option<Serial> {
     let json = unpack(&envelope.payload_bytes().ok()?).ok()?;
     let document: Value = serde_json::from_slice(&json).ok()?;
     document["serial"].as_u64().map(Serial)

@@ -2,7 +2,7 @@
 
 use super::{
     circles, comments, documents, errors, files, floors, layout, links, machine, maps, names,
-    orphans, purity, tables, tests, unused,
+    orphans, purity, tables, tests, types, unused,
 };
 use crate::{Finding, Workspace};
 
@@ -24,6 +24,7 @@ pub fn check_all(workspace: &Workspace) -> Vec<Finding> {
         purity::check,
         tables::check,
         tests::check,
+        types::check,
         unused::check,
     ];
     let mut findings: Vec<Finding> = rules.iter().flat_map(|rule| rule(workspace)).collect();

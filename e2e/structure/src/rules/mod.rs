@@ -16,6 +16,7 @@ mod orphans;
 mod purity;
 mod tables;
 mod tests;
+mod types;
 mod unused;
 
 pub use every_rule::check_all;

@@ -4,7 +4,7 @@ use std::{path::PathBuf, thread, time::Duration};
 
 use super::{
     error::{ArgumentError, InstallError},
-    node::{Attempt, Node, remove},
+    node::{EntryAttempt, NodePaths, remove},
     watch::keep,
 };
 
@@ -16,12 +16,12 @@ const ONCE: &str = "--once";
 
 /// A command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
+pub enum InstallCommand {
     /// Put the program and its entry in place, and back in place whenever somebody else has changed that, until a signal
     /// comes.
-    Install(Node),
+    Install(NodePaths),
     /// Put the program and its entry in place, once; wait for a configuration to put the entry into.
-    InstallOnce(Node),
+    InstallOnce(NodePaths),
     /// Take the entry out of every list. The program stays: a runtime still calls it for pods that it knows.
     Remove {
         /// Where the runtime looks for network configurations.
@@ -29,7 +29,7 @@ pub enum Command {
     },
 }
 
-impl Command {
+impl InstallCommand {
     /// Reads what follows the program's name.
     ///
     /// # Errors
@@ -44,10 +44,10 @@ impl Command {
             .map_or(("", &[][..]), |(verb, options)| (verb.as_str(), options));
         match verb {
             "install" => {
-                let options = Options::of("install", options);
+                let options = VerbOptions::of("install", options);
                 let names = ["program-folder", "configuration-folder", "socket"];
                 options.known(&names, &[ONCE])?;
-                let node = Node {
+                let node = NodePaths {
                     programs: options.path("program-folder")?,
                     configurations: options.path("configuration-folder")?,
                     socket: options.path("socket")?,
@@ -58,7 +58,7 @@ impl Command {
                 })
             }
             "remove" => {
-                let options = Options::of("remove", options);
+                let options = VerbOptions::of("remove", options);
                 options.known(&["configuration-folder"], &[])?;
                 Ok(Self::Remove {
                     configurations: options.path("configuration-folder")?,
@@ -84,32 +84,32 @@ impl Command {
 }
 
 /// Waits for a list that can be read.
-fn install(node: &Node, tell: &mut dyn FnMut(&str)) -> Result<(), InstallError> {
+fn install(node: &NodePaths, tell: &mut dyn FnMut(&str)) -> Result<(), InstallError> {
     tell(&node.put_program()?.to_string());
     let mut told = String::new();
     loop {
         match node.put_entry()? {
-            Attempt::Done(done) => {
+            EntryAttempt::Done(done) => {
                 tell(&done.to_string());
                 return Ok(());
             }
-            Attempt::Waits(what) if what != told => {
+            EntryAttempt::Waits(what) if what != told => {
                 tell(&what);
                 told = what;
             }
-            Attempt::Waits(_) => {}
+            EntryAttempt::Waits(_) => {}
         }
         thread::sleep(LOOK_AGAIN);
     }
 }
 
 /// The options of one verb.
-struct Options<'a> {
+struct VerbOptions<'a> {
     verb: &'static str,
     texts: &'a [String],
 }
 
-impl<'a> Options<'a> {
+impl<'a> VerbOptions<'a> {
     const fn of(verb: &'static str, texts: &'a [String]) -> Self {
         Self { verb, texts }
     }

@@ -12,6 +12,6 @@ mod place;
 mod signals;
 mod watch;
 
-pub use command::Command;
+pub use command::InstallCommand;
 pub use error::{ArgumentError, InstallError, ListError};
-pub use node::Node;
+pub use node::NodePaths;

@@ -12,7 +12,7 @@ use super::{
 
 /// Where things are on a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Node {
+pub struct NodePaths {
     /// Where the runtime looks for plugins.
     pub programs: PathBuf,
     /// Where the runtime looks for network configurations.
@@ -49,14 +49,14 @@ impl fmt::Display for Done {
 }
 
 /// What came of the attempt to put the entry in place.
-pub(super) enum Attempt {
+pub(super) enum EntryAttempt {
     /// It is there.
     Done(Done),
     /// There is nothing yet to put it into: what is waited for.
     Waits(String),
 }
 
-impl Node {
+impl NodePaths {
     /// The program's place.
     pub(super) fn program(&self) -> PathBuf {
         self.programs.join(list::TYPE)
@@ -81,11 +81,11 @@ impl Node {
 
     /// Puts the entry into the list that the runtime uses. One that cannot be read may be half written: a plugin that
     /// writes its configuration bit by bit is not at fault yet.
-    pub(super) fn put_entry(&self) -> Result<Attempt, InstallError> {
+    pub(super) fn put_entry(&self) -> Result<EntryAttempt, InstallError> {
         let folder = &self.configurations;
         let Some(path) = place::in_use(folder)? else {
             let folder = folder.display();
-            return Ok(Attempt::Waits(format!(
+            return Ok(EntryAttempt::Waits(format!(
                 "waiting for a network configuration in {folder}"
             )));
         };
@@ -96,11 +96,11 @@ impl Node {
             Err(InstallError::List {
                 source: ListError::Decode(error),
                 ..
-            }) => Ok(Attempt::Waits(format!(
+            }) => Ok(EntryAttempt::Waits(format!(
                 "waiting for {} to be readable: {error}",
                 path.display()
             ))),
-            done => done.map(Attempt::Done),
+            done => done.map(EntryAttempt::Done),
         }
     }
 }

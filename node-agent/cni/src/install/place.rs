@@ -65,7 +65,7 @@ pub(super) fn mode(path: &Path) -> Result<u32, InstallError> {
 
 /// What changes about a file when somebody writes, replaces or forbids it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(super) struct FileStamp {
     inode: u64,
     size: u64,
     mode: u32,
@@ -74,9 +74,9 @@ pub(super) struct Stamp {
 }
 
 /// The file's stamp; none where there is no file that can be looked at.
-pub(super) fn stamp(path: &Path) -> Option<Stamp> {
+pub(super) fn stamp(path: &Path) -> Option<FileStamp> {
     let found = fs::metadata(path).ok()?;
-    Some(Stamp {
+    Some(FileStamp {
         inode: found.ino(),
         size: found.size(),
         mode: found.mode(),

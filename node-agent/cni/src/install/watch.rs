@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     error::InstallError,
-    node::{Attempt, Done, Node},
+    node::{Done, EntryAttempt, NodePaths},
     place,
     signals::{Signals, Woken},
 };
@@ -18,14 +18,14 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// [`InstallError::Signals`].
-pub(super) fn keep(node: &Node, tell: &mut dyn FnMut(&str)) -> Result<(), InstallError> {
+pub(super) fn keep(node: &NodePaths, tell: &mut dyn FnMut(&str)) -> Result<(), InstallError> {
     let signals = Signals::taken()?;
     let mut program = Program { node, right: None };
     let (mut of_program, mut of_entry) = (Told::default(), Told::default());
     loop {
         let done = program.look();
         let is_there = done.is_ok();
-        of_program.tell(done.map(Attempt::Done), tell);
+        of_program.tell(done.map(EntryAttempt::Done), tell);
         // An entry without a program fails every pod.
         if is_there {
             of_entry.tell(node.put_entry(), tell);
@@ -39,8 +39,8 @@ pub(super) fn keep(node: &Node, tell: &mut dyn FnMut(&str)) -> Result<(), Instal
 
 /// The program, compared byte for byte only after something about its file has changed.
 struct Program<'a> {
-    node: &'a Node,
-    right: Option<place::Stamp>,
+    node: &'a NodePaths,
+    right: Option<place::FileStamp>,
 }
 
 impl Program<'_> {
@@ -63,15 +63,15 @@ impl Program<'_> {
 struct Told(String);
 
 impl Told {
-    fn tell(&mut self, outcome: Result<Attempt, InstallError>, tell: &mut dyn FnMut(&str)) {
+    fn tell(&mut self, outcome: Result<EntryAttempt, InstallError>, tell: &mut dyn FnMut(&str)) {
         let text = match outcome {
-            Ok(Attempt::Done(done @ Done::Changed(_))) => {
+            Ok(EntryAttempt::Done(done @ Done::Changed(_))) => {
                 tell(&done.to_string());
                 self.0 = done.settled().to_string();
                 return;
             }
-            Ok(Attempt::Done(done)) => done.to_string(),
-            Ok(Attempt::Waits(what)) => what,
+            Ok(EntryAttempt::Done(done)) => done.to_string(),
+            Ok(EntryAttempt::Waits(what)) => what,
             Err(error) => error.chain(),
         };
         if self.0 != text {

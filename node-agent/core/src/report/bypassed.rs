@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern_intent::{Address, IfName, Namespace, PodName, Uid};
 use postern_plan::binding::Binding;
-use postern_plan::desired::{Classes, Classified, Standing};
+use postern_plan::desired::{AddressClass, Classes, Classified};
 
 use super::ReportInputs;
 
@@ -44,14 +44,14 @@ impl ReportInputs<'_> {
         if let Some(&link) = unbound_links.first() {
             let guarded = self
                 .unbound()
-                .filter(|class| class.standing != Standing::Released);
-            pods.extend(guarded.map(|class| {
+                .filter(|classified| classified.class != AddressClass::Released);
+            pods.extend(guarded.map(|classified| {
                 let pod = BypassedPod {
-                    namespace: class.namespace.clone(),
-                    name: class.name.clone(),
+                    namespace: classified.namespace.clone(),
+                    name: classified.name.clone(),
                     link: link.clone(),
                 };
-                (class.uid.clone(), pod)
+                (classified.uid.clone(), pod)
             }));
         }
         pods
@@ -61,14 +61,14 @@ impl ReportInputs<'_> {
         self.read_back.map(|read_back| &read_back.desired().classes)
     }
 
-    /// A pod without a standing is held, and so not free.
+    /// A pod without a class is held, and so not free.
     fn is_free(&self, binding: &Binding) -> bool {
-        let standing = |address: &Address| {
-            let class = self.classes().and_then(|classes| classes.get(address));
-            class.map(|class| &class.standing)
+        let class_of = |address: &Address| {
+            let classified = self.classes().and_then(|classes| classes.get(address));
+            classified.map(|classified| &classified.class)
         };
         let mut addresses = binding.addresses.iter();
-        addresses.all(|address| standing(address) == Some(&Standing::Released))
+        addresses.all(|address| class_of(address) == Some(&AddressClass::Released))
     }
 
     /// Classified addresses that no binding vouches for: of pods that are older than the plugin.

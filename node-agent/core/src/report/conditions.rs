@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use postern_crds::conditions::{ConditionType, Finding, Reason, State};
+use postern_crds::conditions::{ConditionStatus, ConditionType, Finding, Reason};
 use postern_intent::{Prefix, Uid};
 use postern_plan::binding::Listing;
 use postern_plan::check::Seal;
@@ -46,10 +46,10 @@ impl ReportInputs<'_> {
         let damages = self.setup.damages.iter();
         let of_kind = damages.filter(|damage| damage.condition == kind);
         of_kind.fold(finding, |finding, damage| match finding.state {
-            State::True | State::Unknown => {
+            ConditionStatus::True | ConditionStatus::Unknown => {
                 Finding::no(finding.kind, damage.reason, damage.message.clone())
             }
-            State::False => Finding {
+            ConditionStatus::False => Finding {
                 message: format!("{}; {}", finding.message, damage.message),
                 ..finding
             },

@@ -15,9 +15,9 @@ use std::collections::{BTreeMap, VecDeque};
 use jiff::Timestamp;
 use postern_crds::conditions::{ConditionType, Reason};
 use postern_intent::possession::Proof;
-use postern_intent::{Body, IfName, KeyId, KeySet, ScopeId, Serial, WgKey};
+use postern_intent::{Body, IfName, KeyId, ScopeId, Serial, TrustedKeys, WgKey};
 use postern_plan::binding::Bindings;
-use postern_plan::desired::{Facts, NodeClaim};
+use postern_plan::desired::{HostFacts, NodeClaim};
 use postern_plan::flow::Cuts;
 use postern_plan::order::Stage;
 use postern_plan::settings::SecondLock;
@@ -49,7 +49,7 @@ pub struct InForce<'a> {
     /// The serial of the last cluster document that was joined with one.
     pub cluster_serial: Serial,
     /// The keys that documents are verified with.
-    pub keys: &'a KeySet,
+    pub keys: &'a TrustedKeys,
     /// How the keys given at installation differ from these, as a sentence.
     pub key_difference: Option<String>,
     /// Who is behind which interface.
@@ -93,7 +93,7 @@ pub struct RefusalEntry {
 
 /// What the last run did and did not do.
 #[derive(Debug, Clone)]
-pub struct RunResult<'a> {
+pub struct ReportedRun<'a> {
     /// Steps that failed, in order.
     pub failures: Vec<FailedStep>,
     /// Addresses whose flows have still to be cut.
@@ -129,7 +129,7 @@ pub struct FailedStep {
 #[derive(Debug, Clone)]
 pub struct NodeSetup<'a> {
     /// Facts of the host.
-    pub facts: &'a Facts,
+    pub facts: &'a HostFacts,
     /// Whether the CNI plugin gives bindings.
     pub plugin: PluginUse,
     /// Whether the second lock is wanted and possible.
@@ -197,7 +197,7 @@ pub struct ReportInputs<'a> {
     /// What the kernel shows; none before the first run and on a released node.
     pub read_back: Option<&'a ReadBack>,
     /// What the last run did.
-    pub run: RunResult<'a>,
+    pub run: ReportedRun<'a>,
     /// What this node is.
     pub setup: NodeSetup<'a>,
     /// When the report is made.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use jiff::Timestamp;
 use postern_crds::node_report::{AddressFamily, PathHop, PathReport, PathState, ResolverState};
 use postern_intent::Body;
-use postern_intent::body::{DnsMode, ExitRoute, Scope, ServedExit};
+use postern_intent::body::{ExitRoute, Scope, ServedExit, TermsDnsMode};
 use postern_plan::desired::tunnel_address;
 use postern_plan::host::{Carrier, Family};
 
@@ -155,7 +155,7 @@ impl ReportInputs<'_> {
     /// Whether the names of a scope's pods can be asked for.
     pub(super) fn resolver_state(&self, scope: &Scope) -> ResolverState {
         let exit = scope.tunnel_exit().or_else(|| scope.local_exit());
-        let (Some(exit), DnsMode::Forward) = (exit, scope.terms.dns.mode) else {
+        let (Some(exit), TermsDnsMode::Forward) = (exit, scope.terms.dns.mode) else {
             return ResolverState::Untested;
         };
         let probes = self.run.probes;

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use postern_crds::node_report::{SCOPES_LISTED, ScopePods, ScopePolicy, ScopeReport};
 use postern_intent::Body;
-use postern_intent::body::{Scope, Way};
+use postern_intent::body::{EgressPath, Scope};
 use postern_plan::check::Seal;
-use postern_plan::desired::Standing;
+use postern_plan::desired::AddressClass;
 
 use super::ReportInputs;
 use crate::posture::scope_posture;
@@ -37,7 +37,7 @@ impl ReportInputs<'_> {
             .desired()
             .classes
             .values()
-            .filter(|classified| classified.standing == Standing::Scope(scope.id.clone()))
+            .filter(|classified| classified.class == AddressClass::Scope(scope.id.clone()))
             .map(|classified| &classified.uid)
             .collect::<BTreeSet<_>>();
         let number = |pods: usize| u32::try_from(pods).unwrap_or(u32::MAX);
@@ -57,8 +57,10 @@ impl ReportInputs<'_> {
         };
         let (enforced, blocked, unenforceable) = pods;
         let exit = match scope.way {
-            Way::Tunnel | Way::LocalExit => scope.exit.as_ref().map(ToString::to_string),
-            Way::NodeUplink | Way::Blocked { .. } => None,
+            EgressPath::Tunnel | EgressPath::LocalExit => {
+                scope.exit.as_ref().map(ToString::to_string)
+            }
+            EgressPath::NodeUplink | EgressPath::Blocked { .. } => None,
         };
         Some(ScopeReport {
             id: scope.id.to_string(),

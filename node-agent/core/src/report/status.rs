@@ -12,7 +12,7 @@ use postern_intent::body::FORMAT_VERSION;
 use postern_intent::{Body, Verified, hex};
 use postern_plan::check::Seal;
 use postern_plan::host::{Family, TunnelBackend};
-use postern_plan::order::{Plan, Stage};
+use postern_plan::order::{Stage, StepPlan};
 use sha2::{Digest as _, Sha256};
 
 use super::{GuardMeans, PACKETS, PluginUse, RefusalEntry, ReportInputs};
@@ -96,7 +96,7 @@ impl ReportInputs<'_> {
         });
         let differences = read_back.map(ReadBack::differences).into_iter();
         let found = differences
-            .flat_map(Plan::differences)
+            .flat_map(StepPlan::differences)
             .map(|(stage, step)| mismatch(stage, Difference::Changed, step.to_string()));
         unread.chain(failed).chain(found).take(MISMATCHES).collect()
     }

@@ -23,7 +23,7 @@ pub trait OtherProgram: Send + Sync {
 }
 
 /// What a case ends with; a broken rule panics with its sentence.
-pub type Outcome = Result<(), HostError>;
+pub type CaseResult = Result<(), HostError>;
 
 /// The device of the cases.
 pub const DEVICE: &str = "pst-c-eu";
@@ -46,7 +46,7 @@ pub(crate) fn tunnel_link() -> TunnelLink {
 }
 
 /// A device that is there and up.
-pub(crate) async fn tunnel_up(host: &impl Host) -> Outcome {
+pub(crate) async fn tunnel_up(host: &impl Host) -> CaseResult {
     host.add_link(&tunnel_link()).await?;
     host.set_state(&device(DEVICE), AdminState::Up).await
 }

@@ -7,12 +7,12 @@ use postern_plan::desired::LEASE;
 use postern_plan::host::Family;
 use postern_plan::observed::{ObservedFirewall, ObservedSet, ObservedTable};
 use postern_plan::ruleset::{
-    Atom, Base, BaseKind, Command, Edit, Element, Hook, KeyType, Opening, Otherwise, Rule, Ruleset,
-    Set, TableFamily, Target, Transaction,
+    Atom, Base, BaseKind, Edit, Element, FirewallRule, Hook, KeyType, NftCommand, Opening,
+    Otherwise, Ruleset, Set, TableFamily, Target, Transaction,
 };
 
 use super::sample::{pod, ruleset, to};
-use super::{OtherProgram, Outcome};
+use super::{CaseResult, OtherProgram};
 use postern_host::error::{HostError, Nature};
 use postern_host::ports::Host;
 
@@ -23,7 +23,7 @@ async fn replace(host: &impl Host) -> Result<ObservedFirewall, HostError> {
     host.read_firewall().await
 }
 
-fn batch(commands: impl IntoIterator<Item = Command>) -> Transaction {
+fn batch(commands: impl IntoIterator<Item = NftCommand>) -> Transaction {
     let edits = commands.into_iter().map(|command| Edit {
         family: TableFamily::Inet,
         command,
@@ -31,8 +31,8 @@ fn batch(commands: impl IntoIterator<Item = Command>) -> Transaction {
     Transaction::of(edits.collect(), "a batch of the contract")
 }
 
-fn add_elements(set: &str, elements: impl Into<Vec<Element>>) -> Command {
-    Command::AddElements {
+fn add_elements(set: &str, elements: impl Into<Vec<Element>>) -> NftCommand {
+    NftCommand::AddElements {
         set: set.to_owned(),
         elements: elements.into(),
         timeout: None,
@@ -40,38 +40,38 @@ fn add_elements(set: &str, elements: impl Into<Vec<Element>>) -> Command {
     }
 }
 
-fn delete_element(set: &str, key: Atom) -> Command {
-    Command::DeleteElements {
+fn delete_element(set: &str, key: Atom) -> NftCommand {
+    NftCommand::DeleteElements {
         set: set.to_owned(),
         keys: vec![vec![key]],
     }
 }
 
-fn add_rule(chain: &str) -> Command {
-    Command::AddRule {
+fn add_rule(chain: &str) -> NftCommand {
+    NftCommand::AddRule {
         chain: chain.to_owned(),
-        rule: Rule::to(Target::Accept),
+        rule: FirewallRule::to(Target::Accept),
     }
 }
 
-fn flush_chain(name: &str) -> Command {
+fn flush_chain(name: &str) -> NftCommand {
     let name = name.to_owned();
-    Command::FlushChain { name }
+    NftCommand::FlushChain { name }
 }
 
-fn delete_chain(name: &str) -> Command {
+fn delete_chain(name: &str) -> NftCommand {
     let name = name.to_owned();
-    Command::DeleteChain { name }
+    NftCommand::DeleteChain { name }
 }
 
-fn delete_set(name: &str) -> Command {
+fn delete_set(name: &str) -> NftCommand {
     let name = name.to_owned();
-    Command::DeleteSet { name }
+    NftCommand::DeleteSet { name }
 }
 
-fn delete_counter(name: &str) -> Command {
+fn delete_counter(name: &str) -> NftCommand {
     let name = name.to_owned();
-    Command::DeleteCounter { name }
+    NftCommand::DeleteCounter { name }
 }
 
 async fn inet_of(host: &impl Host) -> Result<ObservedTable, HostError> {
@@ -96,7 +96,7 @@ fn refused(outcome: &Result<(), HostError>, rule: &str) {
 pub async fn a_table_that_is_not_there_reads_as_none(
     host: &impl Host,
     _: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     assert_eq!(host.read_firewall().await?, ObservedFirewall::default());
     host.change_firewall(&Transaction::replace(&Ruleset::default()))
         .await?;
@@ -117,7 +117,7 @@ pub async fn a_table_that_is_not_there_reads_as_none(
 pub async fn a_ruleset_reads_back_as_it_was_written(
     host: &impl Host,
     _: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     let seen = replace(host).await?;
     let wanted = ruleset();
     for (seen, wanted) in [
@@ -171,7 +171,7 @@ pub async fn a_ruleset_reads_back_as_it_was_written(
 pub async fn replacing_a_ruleset_with_itself_changes_nothing(
     host: &impl Host,
     _: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     let first = replace(host).await?;
     assert_eq!(replace(host).await?, first);
     Ok(())
@@ -181,9 +181,9 @@ pub async fn replacing_a_ruleset_with_itself_changes_nothing(
 pub async fn a_batch_is_taken_whole_or_not_at_all(
     host: &impl Host,
     _: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     let before = replace(host).await?;
-    let chain = Command::AddChain {
+    let chain = NftCommand::AddChain {
         name: "new".to_owned(),
         base: None,
     };
@@ -205,7 +205,7 @@ pub async fn a_batch_is_taken_whole_or_not_at_all(
 pub async fn an_element_may_be_added_twice_but_not_with_other_data(
     host: &impl Host,
     _: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     let before = replace(host).await?;
     let add = |chain| batch([add_elements("from4", [Element::entry([pod(7)], to(chain))])]);
     host.change_firewall(&add("pol_eu")).await?;
@@ -216,10 +216,13 @@ pub async fn an_element_may_be_added_twice_but_not_with_other_data(
 }
 
 /// Declaring a set once more is idempotent for the same type only.
-pub async fn a_set_of_another_type_is_refused(host: &impl Host, _: &impl OtherProgram) -> Outcome {
+pub async fn a_set_of_another_type_is_refused(
+    host: &impl Host,
+    _: &impl OtherProgram,
+) -> CaseResult {
     let before = replace(host).await?;
     let declare = |set: Set| {
-        batch([Command::AddSet {
+        batch([NftCommand::AddSet {
             name: "inside4".to_owned(),
             set_type: set.set_type,
         }])
@@ -238,7 +241,7 @@ pub async fn a_set_of_another_type_is_refused(host: &impl Host, _: &impl OtherPr
 pub async fn deleting_what_is_missing_is_refused(
     host: &impl Host,
     _: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     replace(host).await?;
     for command in [
         delete_element("from4", pod(99)),
@@ -256,7 +259,10 @@ pub async fn deleting_what_is_missing_is_refused(
 }
 
 /// `EBUSY`: a chain that a rule or an element leads to, a set or a counter that a rule uses.
-pub async fn what_is_in_use_cannot_be_deleted(host: &impl Host, _: &impl OtherProgram) -> Outcome {
+pub async fn what_is_in_use_cannot_be_deleted(
+    host: &impl Host,
+    _: &impl OtherProgram,
+) -> CaseResult {
     let before = replace(host).await?;
     for command in [
         delete_chain("refuse"),
@@ -288,7 +294,7 @@ pub async fn what_is_in_use_cannot_be_deleted(host: &impl Host, _: &impl OtherPr
 pub async fn a_key_changes_its_data_within_one_batch(
     host: &impl Host,
     _: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     replace(host).await?;
     let moved = Element::entry([pod(7)], to("refuse"));
     let commands = [
@@ -308,10 +314,10 @@ pub async fn a_key_changes_its_data_within_one_batch(
 pub async fn a_chain_that_was_flushed_can_be_filled_again(
     host: &impl Host,
     _: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     let before = replace(host).await?.inet.unwrap_or_default();
     let refilled = Set::intervals(KeyType::Ipv4);
-    let flush = Command::FlushSet {
+    let flush = NftCommand::FlushSet {
         name: "inside4".to_owned(),
         set_type: refilled.set_type,
     };
@@ -332,7 +338,7 @@ pub async fn a_chain_that_was_flushed_can_be_filled_again(
         .iter()
         .filter_map(|rule| rule.comment.as_deref())
         .collect();
-    assert_eq!(comments, [Rule::to(Target::Accept).identity()]);
+    assert_eq!(comments, [FirewallRule::to(Target::Accept).identity()]);
     let refilled = after.sets.get("inside4");
     assert_eq!(refilled.map(|set| set.elements.len()), Some(1));
     assert_eq!(after.chains.get("guard"), before.chains.get("guard"));
@@ -343,7 +349,7 @@ pub async fn a_chain_that_was_flushed_can_be_filled_again(
 pub async fn what_no_rule_judges_can_be_told_anew(
     host: &impl Host,
     _: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     let before = replace(host).await?;
     let declare = |priority, otherwise| {
         let base = Base {
@@ -354,7 +360,7 @@ pub async fn what_no_rule_judges_can_be_told_anew(
         };
         let name = "guard".to_owned();
         let base = Some(base);
-        batch([Command::AddChain { name, base }])
+        batch([NftCommand::AddChain { name, base }])
     };
     for otherwise in [Otherwise::Drop, Otherwise::Accept] {
         host.change_firewall(&declare(-5, otherwise)).await?;
@@ -379,7 +385,7 @@ pub async fn what_no_rule_judges_can_be_told_anew(
 pub async fn a_lease_is_renewed_whether_it_is_there_or_not(
     host: &impl Host,
     _: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     replace(host).await?;
     let families =
         BTreeSet::from([Family::V4, Family::V6].map(|family| Element::key([Atom::Family(family)])));
@@ -398,7 +404,7 @@ pub async fn a_lease_is_renewed_whether_it_is_there_or_not(
 pub async fn a_flush_by_somebody_else_leaves_no_table(
     host: &impl Host,
     other_program: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     let before = replace(host).await?;
     other_program.flushes_the_firewall().await;
     assert_eq!(host.read_firewall().await?, ObservedFirewall::default());

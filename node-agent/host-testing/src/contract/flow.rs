@@ -4,19 +4,19 @@ use std::net::SocketAddr;
 
 use postern_intent::Address;
 use postern_plan::binding::Bindings;
-use postern_plan::desired::{Facts, Inputs};
+use postern_plan::desired::{HostFacts, PlanInputs};
 use postern_plan::flow::{CutExtent, FlowEntry, InsideFlows};
-use postern_plan::settings::Settings;
+use postern_plan::settings::NodeSettings;
 use postern_plan::{Desired, FlowCut};
 
-use super::{OtherProgram, Outcome};
-use postern_host::ports::{Host, Protocol};
+use super::{CaseResult, OtherProgram};
+use postern_host::ports::{Host, TransportProtocol};
 
 /// An empty table is no error, in either family.
 pub async fn nothing_is_cut_where_nothing_flows(
     host: &impl Host,
     _: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     let addresses = ["10.244.1.7", "::1"].map(|text| (address(text), CutExtent::BothWays));
     let cut = FlowCut {
         addresses: addresses.into(),
@@ -32,7 +32,7 @@ pub async fn nothing_is_cut_where_nothing_flows(
 pub async fn a_cut_takes_what_leaves_the_cluster_and_leaves_what_is_inside(
     host: &impl Host,
     other: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     for flow in flows() {
         other.opens_flow(&flow).await;
     }
@@ -55,7 +55,7 @@ pub async fn a_cut_takes_what_leaves_the_cluster_and_leaves_what_is_inside(
 pub async fn a_cut_of_many_addresses_takes_what_the_cut_of_one_takes(
     host: &impl Host,
     other: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     for flow in flows() {
         other.opens_flow(&flow).await;
     }
@@ -88,18 +88,18 @@ fn flows() -> [FlowEntry; 6] {
 
 /// A cut in a cluster whose pods are 10.244.0.0/16 and fd00:10:244::/48.
 fn cut<T: AsRef<str>>(addresses: impl IntoIterator<Item = (T, CutExtent)>) -> FlowCut {
-    let settings = Settings {
+    let settings = NodeSettings {
         pod_ranges: ["10.244.0.0/16", "fd00:10:244::/48"]
             .iter()
             .filter_map(|text| text.parse().ok())
             .collect(),
-        ..Settings::default()
+        ..NodeSettings::default()
     };
-    let inputs = Inputs {
+    let inputs = PlanInputs {
         settings: &settings,
         body: None,
         bindings: &Bindings::default(),
-        facts: &Facts::default(),
+        facts: &HostFacts::default(),
     };
     let addresses = addresses.into_iter();
     FlowCut {
@@ -124,8 +124,8 @@ fn socket(text: &str) -> SocketAddr {
 pub async fn an_unknown_flow_has_no_original_destination(
     host: &impl Host,
     _: &impl OtherProgram,
-) -> Outcome {
-    for protocol in [Protocol::Udp, Protocol::Tcp] {
+) -> CaseResult {
+    for protocol in [TransportProtocol::Udp, TransportProtocol::Tcp] {
         for (source, local) in [
             ([10, 244, 1, 7].into(), [10, 244, 1, 1].into()),
             (ipv6(7), ipv6(1)),

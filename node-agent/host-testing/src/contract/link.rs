@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use postern_plan::host::{AdminState, Carrier, DeviceKey, DeviceSetting, ObservedLink};
 
-use super::{DEVICE, OtherProgram, Outcome, device, refused, tunnel_link, tunnel_up};
+use super::{CaseResult, DEVICE, OtherProgram, device, refused, tunnel_link, tunnel_up};
 use postern_host::error::{HostError, errno};
 use postern_host::ports::Host;
 
@@ -38,7 +38,7 @@ fn net6() -> IpNet {
 pub async fn a_new_tunnel_is_down_and_has_its_mtu(
     host: &impl Host,
     _: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     host.add_link(&tunnel_link()).await?;
     let link = seen(host).await?;
     let facts = link.as_ref().map(|link| {
@@ -54,7 +54,7 @@ pub async fn a_new_tunnel_is_down_and_has_its_mtu(
 }
 
 /// `EEXIST`, although the TUN driver would attach to a device that is there.
-pub async fn a_link_cannot_be_added_twice(host: &impl Host, _: &impl OtherProgram) -> Outcome {
+pub async fn a_link_cannot_be_added_twice(host: &impl Host, _: &impl OtherProgram) -> CaseResult {
     host.add_link(&tunnel_link()).await?;
     refused(
         &host.add_link(&tunnel_link()).await,
@@ -68,7 +68,7 @@ pub async fn a_link_cannot_be_added_twice(host: &impl Host, _: &impl OtherProgra
 pub async fn removing_a_link_that_is_not_there_is_refused(
     host: &impl Host,
     other_program: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     refused(
         &host.remove_link(&device(DEVICE)).await,
         errno::ENODEV,
@@ -88,7 +88,7 @@ pub async fn removing_a_link_that_is_not_there_is_refused(
 pub async fn a_tunnel_that_nobody_serves_has_no_carrier(
     host: &impl Host,
     _: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     tunnel_up(host).await?;
     let facts = seen(host).await?.map(|link| (link.state, link.carrier));
     assert_eq!(facts, Some((AdminState::Up, Carrier::Absent)));
@@ -96,7 +96,7 @@ pub async fn a_tunnel_that_nobody_serves_has_no_carrier(
 }
 
 /// The device need not be made again.
-pub async fn a_mtu_changes_in_place(host: &impl Host, _: &impl OtherProgram) -> Outcome {
+pub async fn a_mtu_changes_in_place(host: &impl Host, _: &impl OtherProgram) -> CaseResult {
     tunnel_up(host).await?;
     let before = seen(host).await?.map(|link| link.index);
     host.set_mtu(&device(DEVICE), 1280).await?;
@@ -106,7 +106,10 @@ pub async fn a_mtu_changes_in_place(host: &impl Host, _: &impl OtherProgram) -> 
 }
 
 /// `EEXIST`.
-pub async fn an_address_cannot_be_added_twice(host: &impl Host, _: &impl OtherProgram) -> Outcome {
+pub async fn an_address_cannot_be_added_twice(
+    host: &impl Host,
+    _: &impl OtherProgram,
+) -> CaseResult {
     tunnel_up(host).await?;
     for address in [net([198, 18, 0, 5], 32), net6()] {
         host.add_address(&device(DEVICE), address).await?;
@@ -124,7 +127,7 @@ pub async fn an_address_cannot_be_added_twice(host: &impl Host, _: &impl OtherPr
 pub async fn removing_an_address_that_is_not_there_is_refused(
     host: &impl Host,
     _: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     tunnel_up(host).await?;
     for address in [net([198, 18, 0, 5], 32), net6()] {
         refused(
@@ -143,7 +146,7 @@ pub async fn removing_an_address_that_is_not_there_is_refused(
 pub async fn a_link_that_goes_down_keeps_its_ipv4_and_loses_its_ipv6_addresses(
     host: &impl Host,
     other_program: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     tunnel_up(host).await?;
     host.add_address(&device(DEVICE), net([198, 18, 0, 5], 32))
         .await?;
@@ -155,7 +158,10 @@ pub async fn a_link_that_goes_down_keeps_its_ipv4_and_loses_its_ipv6_addresses(
 }
 
 /// Every switch that we set, with both values that we use.
-pub async fn a_switch_reads_back_as_it_was_set(host: &impl Host, _: &impl OtherProgram) -> Outcome {
+pub async fn a_switch_reads_back_as_it_was_set(
+    host: &impl Host,
+    _: &impl OtherProgram,
+) -> CaseResult {
     tunnel_up(host).await?;
     for key in DeviceKey::ALL {
         for value in [1, 0] {
@@ -175,7 +181,7 @@ pub async fn a_switch_reads_back_as_it_was_set(host: &impl Host, _: &impl OtherP
 pub async fn a_switch_of_a_missing_device_is_missing(
     host: &impl Host,
     _: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     let setting = DeviceSetting {
         device: device(DEVICE),
         key: DeviceKey::ReversePathFilter,

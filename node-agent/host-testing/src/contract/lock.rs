@@ -8,7 +8,7 @@ use postern_plan::host::{Family, LockAction, LockPolicy, MaskedMark};
 use postern_plan::ruleset::{Ruleset, Transaction};
 use postern_plan::settings::{LOCK_BLOCK_PRIORITY, LOCK_INSIDE_PRIORITY, LOCK_MARK_PRIORITY};
 
-use super::{OtherProgram, Outcome, refused};
+use super::{CaseResult, OtherProgram, refused};
 use postern_host::error::errno;
 use postern_host::ports::Host;
 
@@ -65,7 +65,7 @@ fn all() -> BTreeSet<LockPolicy> {
     Family::BOTH.into_iter().flat_map(of).collect()
 }
 
-async fn add_all(host: &impl Host) -> Outcome {
+async fn add_all(host: &impl Host) -> CaseResult {
     for policy in all() {
         host.add_lock(&policy).await?;
     }
@@ -73,7 +73,7 @@ async fn add_all(host: &impl Host) -> Outcome {
 }
 
 /// `ip xfrm policy`.
-pub async fn a_lock_reads_back(host: &impl Host, _: &impl OtherProgram) -> Outcome {
+pub async fn a_lock_reads_back(host: &impl Host, _: &impl OtherProgram) -> CaseResult {
     add_all(host).await?;
     assert_eq!(host.list_locks().await?, all());
     for policy in all() {
@@ -87,7 +87,7 @@ pub async fn a_lock_reads_back(host: &impl Host, _: &impl OtherProgram) -> Outco
 pub async fn a_lock_cannot_be_added_twice_at_whatever_priority(
     host: &impl Host,
     _: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     add_all(host).await?;
     for policy in all() {
         refused(
@@ -113,7 +113,7 @@ pub async fn a_lock_cannot_be_added_twice_at_whatever_priority(
 pub async fn a_lock_is_replaced_by_another_priority_and_action(
     host: &impl Host,
     _: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     add_all(host).await?;
     let mut wanted = all();
     for policy in all() {
@@ -134,7 +134,7 @@ pub async fn a_lock_is_replaced_by_another_priority_and_action(
 pub async fn the_same_selector_with_another_mark_is_another_lock(
     host: &impl Host,
     _: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     add_all(host).await?;
     host.remove_lock(&marked(Family::V4, 0x10)).await?;
     let left = host.list_locks().await?;
@@ -149,7 +149,7 @@ pub async fn the_same_selector_with_another_mark_is_another_lock(
 pub async fn removing_a_lock_that_is_not_there_is_refused(
     host: &impl Host,
     _: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     for policy in all() {
         refused(
             &host.remove_lock(&policy).await,
@@ -164,7 +164,7 @@ pub async fn removing_a_lock_that_is_not_there_is_refused(
 pub async fn a_lock_holds_when_somebody_flushes_the_firewall(
     host: &impl Host,
     other_program: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     add_all(host).await?;
     host.change_firewall(&Transaction::replace(&Ruleset::default()))
         .await?;
@@ -178,7 +178,7 @@ pub async fn a_lock_holds_when_somebody_flushes_the_firewall(
 pub async fn a_policy_of_another_program_with_our_numbers_is_not_ours_and_is_told_where_it_overrules(
     host: &impl Host,
     other: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     let foreign = LockPolicy {
         source: Family::V4.everything(),
         ..inside(Family::V4)

@@ -14,6 +14,6 @@ pub mod route;
 mod sample;
 pub mod tunnel;
 
-pub use case::{DEVICE, OtherProgram, Outcome, device};
+pub use case::{CaseResult, DEVICE, OtherProgram, device};
 pub(crate) use case::{refused, tunnel_link, tunnel_up};
 pub use sample::ruleset;

@@ -2,21 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use postern_plan::host::{AdminState, Family, Route, RouteKind, RoutingRule, RuleSelector};
+use postern_plan::host::{AdminState, Family, KernelRoute, RouteKind, RoutingRule, RuleSelector};
 use postern_plan::settings::{
     FROM_RULE_PRIORITY, MARK_RULE_PRIORITY, TUNNEL_METRIC, UNREACHABLE_METRIC,
 };
 
-use super::{DEVICE, OtherProgram, Outcome, device, refused, tunnel_link, tunnel_up};
+use super::{CaseResult, DEVICE, OtherProgram, device, refused, tunnel_link, tunnel_up};
 use postern_host::error::errno;
 use postern_host::ports::Host;
 
 /// Above 255, where the header's own number no longer fits.
 const TABLE: u32 = 51_820;
 
-fn into_tunnel(family: Family, table: u32) -> Route {
+fn into_tunnel(family: Family, table: u32) -> KernelRoute {
     let kind = RouteKind::Device(device(DEVICE));
-    Route {
+    KernelRoute {
         table,
         destination: family.everything(),
         metric: TUNNEL_METRIC,
@@ -24,9 +24,9 @@ fn into_tunnel(family: Family, table: u32) -> Route {
     }
 }
 
-fn unreachable_default(family: Family) -> Route {
+fn unreachable_default(family: Family) -> KernelRoute {
     let kind = RouteKind::Unreachable;
-    Route {
+    KernelRoute {
         table: TABLE,
         destination: family.everything(),
         metric: UNREACHABLE_METRIC,
@@ -34,14 +34,14 @@ fn unreachable_default(family: Family) -> Route {
     }
 }
 
-fn all() -> BTreeSet<Route> {
+fn all() -> BTreeSet<KernelRoute> {
     Family::BOTH
         .into_iter()
         .flat_map(|family| [into_tunnel(family, TABLE), unreachable_default(family)])
         .collect()
 }
 
-async fn add_all(host: &impl Host) -> Outcome {
+async fn add_all(host: &impl Host) -> CaseResult {
     tunnel_up(host).await?;
     for route in all() {
         host.add_route(&route).await?;
@@ -53,21 +53,24 @@ async fn add_all(host: &impl Host) -> Outcome {
 pub async fn a_route_reads_back_with_its_table_and_metric(
     host: &impl Host,
     _: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     add_all(host).await?;
     assert_eq!(host.list_routes().await?, all());
     Ok(())
 }
 
 /// `ip route replace`.
-pub async fn adding_a_route_twice_replaces_it(host: &impl Host, _: &impl OtherProgram) -> Outcome {
+pub async fn adding_a_route_twice_replaces_it(
+    host: &impl Host,
+    _: &impl OtherProgram,
+) -> CaseResult {
     add_all(host).await?;
     for route in all() {
         host.add_route(&route).await?;
     }
     assert_eq!(host.list_routes().await?, all());
     for family in Family::BOTH {
-        let other = Route {
+        let other = KernelRoute {
             kind: RouteKind::Unreachable,
             ..into_tunnel(family, TABLE)
         };
@@ -85,7 +88,7 @@ pub async fn adding_a_route_twice_replaces_it(host: &impl Host, _: &impl OtherPr
 pub async fn routes_of_two_metrics_stand_side_by_side(
     host: &impl Host,
     _: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     add_all(host).await?;
     for family in Family::BOTH {
         host.remove_route(&into_tunnel(family, TABLE)).await?;
@@ -101,7 +104,7 @@ pub async fn routes_of_two_metrics_stand_side_by_side(
 pub async fn removing_a_route_that_is_not_there_is_refused(
     host: &impl Host,
     _: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     for family in Family::BOTH {
         refused(
             &host.remove_route(&unreachable_default(family)).await,
@@ -116,7 +119,7 @@ pub async fn removing_a_route_that_is_not_there_is_refused(
 pub async fn a_route_into_a_link_that_is_down_is_refused(
     host: &impl Host,
     _: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     host.add_link(&tunnel_link()).await?;
     for family in Family::BOTH {
         refused(
@@ -132,13 +135,13 @@ pub async fn a_route_into_a_link_that_is_down_is_refused(
 pub async fn a_link_that_goes_down_loses_its_routes_of_every_table(
     host: &impl Host,
     other_program: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     add_all(host).await?;
     for family in Family::BOTH {
         host.add_route(&into_tunnel(family, 100)).await?;
     }
     other_program.sets_state(DEVICE, AdminState::Down).await;
-    let left: BTreeSet<Route> = Family::BOTH.into_iter().map(unreachable_default).collect();
+    let left: BTreeSet<KernelRoute> = Family::BOTH.into_iter().map(unreachable_default).collect();
     assert_eq!(host.list_routes().await?, left);
     other_program.sets_state(DEVICE, AdminState::Up).await;
     assert_eq!(host.list_routes().await?, left, "up brings nothing back");
@@ -149,7 +152,7 @@ pub async fn a_link_that_goes_down_loses_its_routes_of_every_table(
 pub async fn a_link_that_is_removed_loses_its_routes(
     host: &impl Host,
     other_program: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     add_all(host).await?;
     other_program.removes_link(DEVICE).await;
     assert_eq!(
@@ -192,7 +195,7 @@ fn rules() -> Vec<RoutingRule> {
 }
 
 /// `ip rule`, `ip -6 rule`; the kernel's own rules are not listed.
-pub async fn a_rule_reads_back(host: &impl Host, _: &impl OtherProgram) -> Outcome {
+pub async fn a_rule_reads_back(host: &impl Host, _: &impl OtherProgram) -> CaseResult {
     for rule in rules() {
         host.add_rule(&rule).await?;
     }
@@ -201,7 +204,7 @@ pub async fn a_rule_reads_back(host: &impl Host, _: &impl OtherProgram) -> Outco
 }
 
 /// `EEXIST`; with `NLM_F_REPLACE` there would be two of them.
-pub async fn a_rule_cannot_be_added_twice(host: &impl Host, _: &impl OtherProgram) -> Outcome {
+pub async fn a_rule_cannot_be_added_twice(host: &impl Host, _: &impl OtherProgram) -> CaseResult {
     for rule in rules() {
         host.add_rule(&rule).await?;
         refused(&host.add_rule(&rule).await, errno::EEXIST, "a second time");
@@ -214,7 +217,7 @@ pub async fn a_rule_cannot_be_added_twice(host: &impl Host, _: &impl OtherProgra
 pub async fn removing_a_rule_that_is_not_there_is_refused(
     host: &impl Host,
     _: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     for rule in rules() {
         refused(
             &host.remove_rule(&rule).await,

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern_plan::host::{Family, MacAddress};
 use postern_plan::ruleset::rule::{goto, jump, together};
 use postern_plan::ruleset::{
-    Atom, Base, BaseKind, Chain, Counter, Data, Element, Field, Hook, KeyType, Otherwise, Rule,
-    Ruleset, Set, Table, Target, ValueType,
+    Atom, Base, BaseKind, Chain, Counter, Data, Element, FirewallRule, Hook, KeyType, MatchField,
+    Otherwise, Ruleset, Set, Table, Target, ValueType,
 };
 
 const POD: [u8; 4] = [10, 244, 1, 7];
@@ -88,17 +88,21 @@ fn inet() -> Table {
         otherwise: Otherwise::Accept,
     };
     let guard_rules = vec![
-        Rule::to(Target::SaddrMap(Family::V4, "from4".to_owned())),
-        Rule::to(jump("pol_eu")).when(Field::Iif.within("podlinks")),
-        Rule::to(Target::Drop)
-            .when(Field::NfProto.outside("lease"))
+        FirewallRule::to(Target::SaddrMap(Family::V4, "from4".to_owned())),
+        FirewallRule::to(jump("pol_eu")).when(MatchField::Iif.within("podlinks")),
+        FirewallRule::to(Target::Drop)
+            .when(MatchField::NfProto.outside("lease"))
             .counted(Counter("hold")),
         // The kernel lists an anonymous set in another order each time that the rule is written.
-        Rule::to(Target::Accept).when(Field::Icmp6Type.is(
+        FirewallRule::to(Target::Accept).when(MatchField::Icmp6Type.is(
             "{ nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert }",
         )),
-        Rule::to(Target::Accept).when(together(
-            [Field::Daddr(Family::V4), Field::L4Proto, Field::Dport],
+        FirewallRule::to(Target::Accept).when(together(
+            [
+                MatchField::Daddr(Family::V4),
+                MatchField::L4Proto,
+                MatchField::Dport,
+            ],
             "api4",
         )),
     ];
@@ -114,14 +118,16 @@ fn inet() -> Table {
         (
             "pol_eu",
             Chain {
-                rules: vec![Rule::to(goto("refuse")).when(Field::Oif.not_named("pst-c-eu"))],
+                rules: vec![
+                    FirewallRule::to(goto("refuse")).when(MatchField::Oif.not_named("pst-c-eu")),
+                ],
                 ..Chain::default()
             },
         ),
         (
             "refuse",
             Chain {
-                rules: vec![Rule::to(Target::RejectProhibited).counted(Counter("hold"))],
+                rules: vec![FirewallRule::to(Target::RejectProhibited).counted(Counter("hold"))],
                 ..Chain::default()
             },
         ),
@@ -129,7 +135,9 @@ fn inet() -> Table {
             "translate",
             Chain {
                 base: Some(translate),
-                rules: vec![Rule::to(Target::Masquerade).when(Field::Oif.named("pst-c-*"))],
+                rules: vec![
+                    FirewallRule::to(Target::Masquerade).when(MatchField::Oif.named("pst-c-*")),
+                ],
                 ..Chain::default()
             },
         ),
@@ -158,7 +166,7 @@ fn bridge() -> Table {
         priority: -300,
         otherwise: Otherwise::Accept,
     };
-    let rule = Rule::to(Target::Drop).when(Field::ArpSaddrIp.is("0.0.0.0"));
+    let rule = FirewallRule::to(Target::Drop).when(MatchField::ArpSaddrIp.is("0.0.0.0"));
     Table {
         counters: BTreeSet::new(),
         sets: [("bind4", bind4), ("bindnd6", bind6)]
@@ -183,10 +191,10 @@ fn arp() -> Table {
         otherwise: Otherwise::Accept,
     };
     let asked = Counter("asked");
-    let rule = Rule::to(Target::Drop)
+    let rule = FirewallRule::to(Target::Drop)
         .counted(asked)
-        .when(Field::ArpDaddrIp.within("tunaddr4"))
-        .when(Field::ArpOperation.is("request"));
+        .when(MatchField::ArpDaddrIp.within("tunaddr4"))
+        .when(MatchField::ArpOperation.is("request"));
     let own = Set::of([KeyType::Ipv4]).with([Element::key([Atom::v4([198, 18, 0, 2].into())])]);
     Table {
         counters: [asked].into(),

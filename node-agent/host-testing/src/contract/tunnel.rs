@@ -3,8 +3,8 @@
 use postern_intent::WgKey;
 use postern_plan::host::{TunnelConfig, TunnelPeer};
 
-use super::{DEVICE, OtherProgram, Outcome, device, tunnel_up};
-use postern_host::error::{Cause, HostError, Nature};
+use super::{CaseResult, DEVICE, OtherProgram, device, tunnel_up};
+use postern_host::error::{HostCause, HostError, Nature};
 use postern_host::ports::Host;
 
 fn peer() -> Result<WgKey, HostError> {
@@ -13,7 +13,7 @@ fn peer() -> Result<WgKey, HostError> {
         .parse()
         .map_err(|_| HostError::ReadTunnel {
             link: device(DEVICE),
-            source: Cause::Answer {
+            source: HostCause::Answer {
                 what: "the key of the case",
             },
         })
@@ -23,7 +23,7 @@ fn peer() -> Result<WgKey, HostError> {
 pub async fn a_tunnel_that_nobody_serves_does_not_answer(
     host: &impl Host,
     _: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     assert_eq!(host.read_tunnel(&device(DEVICE)).await?, None);
     tunnel_up(host).await?;
     assert_eq!(host.read_tunnel(&device(DEVICE)).await?, None);
@@ -34,7 +34,7 @@ pub async fn a_tunnel_that_nobody_serves_does_not_answer(
 pub async fn configuring_a_tunnel_that_nobody_serves_may_work_later(
     host: &impl Host,
     _: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     tunnel_up(host).await?;
     let peers = vec![TunnelPeer {
         public_key: peer()?,
@@ -61,7 +61,7 @@ pub async fn configuring_a_tunnel_that_nobody_serves_may_work_later(
 pub async fn a_peer_of_a_tunnel_that_nobody_serves_is_removed_already(
     host: &impl Host,
     _: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     host.remove_peer(&device(DEVICE), &peer()?).await
 }
 
@@ -69,6 +69,6 @@ pub async fn a_peer_of_a_tunnel_that_nobody_serves_is_removed_already(
 pub async fn dismissing_a_tunnel_that_nobody_serves_is_no_error(
     host: &impl Host,
     _: &impl OtherProgram,
-) -> Outcome {
+) -> CaseResult {
     host.dismiss_tunnel(&device(DEVICE)).await
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use postern_host::error::Cause;
+use postern_host::error::HostCause;
 
 /// A kind of call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,7 +40,7 @@ pub enum Call {
 }
 
 #[derive(Debug)]
-struct Fault {
+struct InjectedFault {
     /// Calls that succeed before.
     before: usize,
     /// Calls that fail then.
@@ -51,7 +51,7 @@ struct Fault {
 /// Calls that fail, and every call that was made.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
-    planned: BTreeMap<Call, Fault>,
+    planned: BTreeMap<Call, InjectedFault>,
     pub(super) made: Vec<Call>,
 }
 
@@ -59,7 +59,7 @@ impl Faults {
     pub(super) fn plan(&mut self, call: Call, nth: usize, times: usize, errno: i32) {
         self.planned.insert(
             call,
-            Fault {
+            InjectedFault {
                 before: nth.saturating_sub(1),
                 times,
                 errno,
@@ -68,7 +68,7 @@ impl Faults {
     }
 
     /// Counts a call; an error if it is one that fails.
-    pub(super) fn meet(&mut self, call: Call) -> Result<(), Cause> {
+    pub(super) fn meet(&mut self, call: Call) -> Result<(), HostCause> {
         self.made.push(call);
         let Some(fault) = self.planned.get_mut(&call) else {
             return Ok(());
@@ -82,6 +82,6 @@ impl Faults {
             return Ok(());
         }
         fault.times -= 1;
-        Err(Cause::errno(fault.errno))
+        Err(HostCause::errno(fault.errno))
     }
 }

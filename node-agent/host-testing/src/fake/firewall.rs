@@ -6,13 +6,13 @@ use postern_plan::ruleset::Transaction;
 use super::fault::Call;
 use super::host::FakeHost;
 use super::nft;
-use postern_host::error::{Cause, HostError};
-use postern_host::ports::{Act, Firewall};
+use postern_host::error::{HostCause, HostError};
+use postern_host::ports::{Firewall, HostResult};
 
 impl Firewall for FakeHost {
-    async fn change_firewall(&self, transaction: &Transaction) -> Act<()> {
+    async fn change_firewall(&self, transaction: &Transaction) -> HostResult<()> {
         let mut state = self.state();
-        let failed = |source: Cause| HostError::ChangeFirewall {
+        let failed = |source: HostCause| HostError::ChangeFirewall {
             summary: transaction.summary().to_owned(),
             source,
         };
@@ -27,7 +27,7 @@ impl Firewall for FakeHost {
         Ok(())
     }
 
-    async fn read_firewall(&self) -> Act<ObservedFirewall> {
+    async fn read_firewall(&self) -> HostResult<ObservedFirewall> {
         let mut state = self.state();
         let failed = |source| HostError::ReadFirewall {
             table: "inet postern",

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use super::fault::Call;
-use super::host::{FakeHost, State};
-use postern_host::error::{Cause, HostError, errno};
-use postern_host::ports::{Act, Flows, Protocol};
+use super::host::{FakeHost, FakeState};
+use postern_host::error::{HostCause, HostError, errno};
+use postern_host::ports::{Flows, HostResult, TransportProtocol};
 use postern_plan::FlowCut;
 use postern_plan::flow::FlowEntry;
 
 impl Flows for FakeHost {
-    async fn cut_flows(&self, cut: &FlowCut) -> Act<usize> {
+    async fn cut_flows(&self, cut: &FlowCut) -> HostResult<usize> {
         let mut state = self.state();
         let uncut = |source| HostError::CutFlows {
             uncut: cut.addresses.keys().copied().collect(),
@@ -19,7 +19,7 @@ impl Flows for FakeHost {
         };
         state.faults.meet(Call::CutFlows).map_err(uncut)?;
         let before = state.flows.len();
-        let State {
+        let FakeState {
             flows, uncuttable, ..
         } = &mut *state;
         let mut left = BTreeSet::new();
@@ -36,16 +36,16 @@ impl Flows for FakeHost {
         }
         Err(HostError::CutFlows {
             uncut: left,
-            source: Cause::errno(errno::EBUSY),
+            source: HostCause::errno(errno::EBUSY),
         })
     }
 
     async fn original_destination(
         &self,
-        protocol: Protocol,
+        protocol: TransportProtocol,
         from: SocketAddr,
         to: SocketAddr,
-    ) -> Act<Option<SocketAddr>> {
+    ) -> HostResult<Option<SocketAddr>> {
         let mut state = self.state();
         state
             .faults

@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 
-use postern_host::ports::Protocol;
+use postern_host::ports::TransportProtocol;
 use postern_plan::flow::FlowEntry;
 
 /// An entry of connection tracking: both directions, as `conntrack -L` prints them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flow {
-    pub protocol: Protocol,
+    pub protocol: TransportProtocol,
     /// Source and destination of the first packet.
     pub original: (SocketAddr, SocketAddr),
     /// Source and destination of replies.

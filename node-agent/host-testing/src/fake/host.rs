@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use postern_intent::{Address, IfName};
 use postern_plan::host::{
-    AdminState, DeviceKey, Family, LockPolicy, ObservedLink, Route, RoutingRule,
+    AdminState, DeviceKey, Family, KernelRoute, LockPolicy, ObservedLink, RoutingRule,
 };
 use postern_plan::observed::ObservedFirewall;
 
@@ -16,20 +16,20 @@ use super::nft;
 use super::tunnel_process::TunnelProcess;
 use crate::contract::OtherProgram;
 use postern_host::bypass::Bypass;
-use postern_host::ports::Protocol;
+use postern_host::ports::TransportProtocol;
 use postern_plan::flow::FlowEntry;
 
 /// A host in memory. A clone is the same host.
 #[derive(Debug, Clone, Default)]
 pub struct FakeHost {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<FakeState>>,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct FakeState {
     pub(super) links: Vec<ObservedLink>,
     pub(super) switches: BTreeMap<(IfName, DeviceKey), u8>,
-    pub(super) routes: BTreeSet<Route>,
+    pub(super) routes: BTreeSet<KernelRoute>,
     pub(super) uplinks: BTreeMap<char, IfName>,
     pub(super) rules: Vec<RoutingRule>,
     pub(super) locks: BTreeSet<LockPolicy>,
@@ -47,11 +47,11 @@ pub(super) struct State {
     pub(super) absent: BTreeSet<Family>,
 }
 
-type Edit = Box<dyn FnOnce(&mut ObservedFirewall) + Send>;
+type FirewallEdit = Box<dyn FnOnce(&mut ObservedFirewall) + Send>;
 
 /// A change of the firewall by another program between two acts of ours.
 #[derive(Default)]
-pub(super) struct ForeignEdit(pub(super) Option<Edit>);
+pub(super) struct ForeignEdit(pub(super) Option<FirewallEdit>);
 
 impl std::fmt::Debug for ForeignEdit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -74,7 +74,7 @@ impl FakeHost {
         host
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, FakeState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -182,8 +182,8 @@ impl OtherProgram for FakeHost {
 
     async fn opens_flow(&self, flow: &FlowEntry) {
         let protocol = match flow.protocol {
-            17 => Protocol::Udp,
-            _ => Protocol::Tcp,
+            17 => TransportProtocol::Udp,
+            _ => TransportProtocol::Tcp,
         };
         self.has_flow(Flow {
             protocol,

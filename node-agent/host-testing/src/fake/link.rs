@@ -8,9 +8,9 @@ use postern_plan::host::{
 };
 
 use super::fault::Call;
-use super::host::{FakeHost, State};
-use postern_host::error::{Cause, HostError, errno};
-use postern_host::ports::{Act, Addresses, Devices, Links};
+use super::host::{FakeHost, FakeState};
+use postern_host::error::{HostCause, HostError, errno};
+use postern_host::ports::{Addresses, Devices, HostResult, Links};
 
 const fn kind(backend: TunnelBackend) -> &'static str {
     match backend {
@@ -19,26 +19,26 @@ const fn kind(backend: TunnelBackend) -> &'static str {
     }
 }
 
-impl State {
-    fn link_mut(&mut self, name: &str) -> Result<&mut ObservedLink, Cause> {
+impl FakeState {
+    fn link_mut(&mut self, name: &str) -> Result<&mut ObservedLink, HostCause> {
         self.links
             .iter_mut()
             .find(|link| link.name == name)
-            .ok_or(Cause::errno(errno::ENODEV))
+            .ok_or(HostCause::errno(errno::ENODEV))
     }
 
-    pub(super) fn is_up(&self, name: &IfName) -> Result<bool, Cause> {
+    pub(super) fn is_up(&self, name: &IfName) -> Result<bool, HostCause> {
         let link = self
             .links
             .iter()
             .find(|link| link.name == name.as_str())
-            .ok_or(Cause::errno(errno::ENODEV))?;
+            .ok_or(HostCause::errno(errno::ENODEV))?;
         Ok(link.state == AdminState::Up)
     }
 
-    fn add(&mut self, link: &TunnelLink) -> Result<(), Cause> {
+    fn add(&mut self, link: &TunnelLink) -> Result<(), HostCause> {
         if self.link_mut(link.name.as_str()).is_ok() {
-            return Err(Cause::errno(errno::EEXIST));
+            return Err(HostCause::errno(errno::EEXIST));
         }
         let index = self.links.iter().map(|link| link.index).max().unwrap_or(0) + 1;
         let carrier = match link.backend {
@@ -71,25 +71,25 @@ impl State {
     }
 
     /// `EAFNOSUPPORT` for a family that the kernel does not have.
-    pub(super) fn is_spoken(&self, family: Family) -> Result<(), Cause> {
+    pub(super) fn is_spoken(&self, family: Family) -> Result<(), HostCause> {
         if self.absent.contains(&family) {
-            Err(Cause::errno(errno::EAFNOSUPPORT))
+            Err(HostCause::errno(errno::EAFNOSUPPORT))
         } else {
             Ok(())
         }
     }
 
     /// `EACCES` for an address or a route of a family that devices do not take.
-    pub(super) fn is_taken(&self, family: Family) -> Result<(), Cause> {
+    pub(super) fn is_taken(&self, family: Family) -> Result<(), HostCause> {
         let key = (crate::contract::device("default"), DeviceKey::DisableIpv6);
         match (family, self.switches.get(&key)) {
-            (Family::V6, Some(1)) => Err(Cause::errno(errno::EACCES)),
+            (Family::V6, Some(1)) => Err(HostCause::errno(errno::EACCES)),
             _ => Ok(()),
         }
     }
 
     /// Removes a link with its routes and switches.
-    pub(super) fn remove_link(&mut self, name: &str) -> Result<(), Cause> {
+    pub(super) fn remove_link(&mut self, name: &str) -> Result<(), HostCause> {
         self.link_mut(name)?;
         self.links.retain(|link| link.name != name);
         self.drop_routes(name);
@@ -100,7 +100,7 @@ impl State {
     }
 
     /// Sets a link's state.
-    pub(super) fn set_state(&mut self, name: &str, wanted: AdminState) -> Result<(), Cause> {
+    pub(super) fn set_state(&mut self, name: &str, wanted: AdminState) -> Result<(), HostCause> {
         let link = self.link_mut(name)?;
         link.state = wanted;
         if wanted == AdminState::Down {
@@ -124,7 +124,7 @@ impl State {
 }
 
 impl Links for FakeHost {
-    async fn list_links(&self) -> Act<Vec<ObservedLink>> {
+    async fn list_links(&self) -> HostResult<Vec<ObservedLink>> {
         let mut state = self.state();
         state
             .faults
@@ -133,7 +133,7 @@ impl Links for FakeHost {
         Ok(state.links.clone())
     }
 
-    async fn add_link(&self, link: &TunnelLink) -> Act<()> {
+    async fn add_link(&self, link: &TunnelLink) -> HostResult<()> {
         let mut state = self.state();
         let outcome = state
             .faults
@@ -145,7 +145,7 @@ impl Links for FakeHost {
         })
     }
 
-    async fn remove_link(&self, name: &IfName) -> Act<()> {
+    async fn remove_link(&self, name: &IfName) -> HostResult<()> {
         let mut state = self.state();
         let outcome = state
             .faults
@@ -157,7 +157,7 @@ impl Links for FakeHost {
         })
     }
 
-    async fn set_mtu(&self, name: &IfName, mtu: u32) -> Act<()> {
+    async fn set_mtu(&self, name: &IfName, mtu: u32) -> HostResult<()> {
         let mut state = self.state();
         let outcome = state
             .faults
@@ -170,7 +170,7 @@ impl Links for FakeHost {
         })
     }
 
-    async fn set_state(&self, name: &IfName, wanted: AdminState) -> Act<()> {
+    async fn set_state(&self, name: &IfName, wanted: AdminState) -> HostResult<()> {
         let mut state = self.state();
         let outcome = state
             .faults
@@ -183,33 +183,33 @@ impl Links for FakeHost {
     }
 }
 
-fn add_address(state: &mut State, device: &IfName, address: IpNet) -> Result<(), Cause> {
+fn add_address(state: &mut FakeState, device: &IfName, address: IpNet) -> Result<(), HostCause> {
     state.faults.meet(Call::AddAddress)?;
     state.is_spoken(Family::of(&address.addr()))?;
     state.is_taken(Family::of(&address.addr()))?;
     let link = state.link_mut(device.as_str())?;
     if link.addresses.contains(&address) {
-        return Err(Cause::errno(errno::EEXIST));
+        return Err(HostCause::errno(errno::EEXIST));
     }
     link.addresses.push(address);
     link.addresses.sort();
     Ok(())
 }
 
-fn remove_address(state: &mut State, device: &IfName, address: IpNet) -> Result<(), Cause> {
+fn remove_address(state: &mut FakeState, device: &IfName, address: IpNet) -> Result<(), HostCause> {
     state.faults.meet(Call::RemoveAddress)?;
     let link = state.link_mut(device.as_str())?;
     let before = link.addresses.len();
     link.addresses.retain(|there| *there != address);
     if link.addresses.len() == before {
-        Err(Cause::errno(errno::EADDRNOTAVAIL))
+        Err(HostCause::errno(errno::EADDRNOTAVAIL))
     } else {
         Ok(())
     }
 }
 
 impl Addresses for FakeHost {
-    async fn add_address(&self, device: &IfName, address: IpNet) -> Act<()> {
+    async fn add_address(&self, device: &IfName, address: IpNet) -> HostResult<()> {
         add_address(&mut self.state(), device, address).map_err(|source| HostError::AddAddress {
             link: device.clone(),
             address,
@@ -217,7 +217,7 @@ impl Addresses for FakeHost {
         })
     }
 
-    async fn remove_address(&self, device: &IfName, address: IpNet) -> Act<()> {
+    async fn remove_address(&self, device: &IfName, address: IpNet) -> HostResult<()> {
         remove_address(&mut self.state(), device, address).map_err(|source| {
             HostError::RemoveAddress {
                 link: device.clone(),
@@ -229,10 +229,10 @@ impl Addresses for FakeHost {
 }
 
 impl Devices for FakeHost {
-    async fn get_device(&self, setting: &DeviceSetting) -> Act<DeviceSetting> {
+    async fn get_device(&self, setting: &DeviceSetting) -> HostResult<DeviceSetting> {
         let mut state = self.state();
         let key = (setting.device.clone(), setting.key);
-        let missing = Cause::errno(errno::ENOENT);
+        let missing = HostCause::errno(errno::ENOENT);
         let value = state
             .faults
             .meet(Call::GetDevice)
@@ -245,10 +245,10 @@ impl Devices for FakeHost {
         })
     }
 
-    async fn set_device(&self, setting: &DeviceSetting) -> Act<()> {
+    async fn set_device(&self, setting: &DeviceSetting) -> HostResult<()> {
         let mut state = self.state();
         let key = (setting.device.clone(), setting.key);
-        let missing = Cause::errno(errno::ENOENT);
+        let missing = HostCause::errno(errno::ENOENT);
         let outcome = state.faults.meet(Call::SetDevice).and_then(|()| {
             state
                 .switches

@@ -1,11 +1,12 @@
 //! Commands of nft on tables in memory. The kernel rules that it knows are those of the contract suite.
 
-use postern_host::error::{Cause, NftRefusal};
+use postern_host::error::{HostCause, NftRefusal};
 use postern_plan::observed::{
     ObservedChain, ObservedFirewall, ObservedRule, ObservedSet, ObservedTable,
 };
 use postern_plan::ruleset::{
-    Atom, Base, Command, Counter, Data, Edit, Element, Operand, Rule, SetType, TableFamily, Target,
+    Atom, Base, Counter, Data, Edit, Element, FirewallRule, NftCommand, Operand, SetType,
+    TableFamily, Target,
 };
 use serde_json::{Value, json};
 
@@ -30,10 +31,10 @@ impl No {
 }
 
 /// Performs a batch; the caller throws its copy away when a command is refused.
-pub(super) fn perform(firewall: &mut ObservedFirewall, edits: &[Edit]) -> Result<(), Cause> {
+pub(super) fn perform(firewall: &mut ObservedFirewall, edits: &[Edit]) -> Result<(), HostCause> {
     for edit in edits {
         perform_one(firewall, edit).map_err(|no| {
-            Cause::Nft(Box::new(NftRefusal {
+            HostCause::Nft(Box::new(NftRefusal {
                 error: no.text().to_owned(),
                 line: edit.to_string().lines().next().map(str::to_owned),
             }))
@@ -63,34 +64,34 @@ fn perform_one(firewall: &mut ObservedFirewall, edit: &Edit) -> Result<(), No> {
         TableFamily::Arp => &mut firewall.arp,
     };
     let table = match &edit.command {
-        Command::AddTable => {
+        NftCommand::AddTable => {
             slot.get_or_insert_default();
             return Ok(());
         }
-        Command::DeleteTable => return slot.take().map(drop).ok_or(No::Entry),
+        NftCommand::DeleteTable => return slot.take().map(drop).ok_or(No::Entry),
         _ => slot.as_mut().ok_or(No::Entry)?,
     };
     match &edit.command {
-        Command::AddTable | Command::DeleteTable => {}
-        Command::AddCounter(Counter(name)) => {
+        NftCommand::AddTable | NftCommand::DeleteTable => {}
+        NftCommand::AddCounter(Counter(name)) => {
             table.counters.entry((*name).to_owned()).or_default();
         }
-        Command::DeleteCounter { name } => {
+        NftCommand::DeleteCounter { name } => {
             unused(table, "counters", name)?;
             table.counters.remove(name).ok_or(No::Entry)?;
         }
-        Command::AddSet { name, set_type } => add_set(table, name, set_type)?,
-        Command::FlushSet { name, .. } => set_of(table, name)?.elements.clear(),
-        Command::DeleteSet { name } => {
+        NftCommand::AddSet { name, set_type } => add_set(table, name, set_type)?,
+        NftCommand::FlushSet { name, .. } => set_of(table, name)?.elements.clear(),
+        NftCommand::DeleteSet { name } => {
             unused(table, "sets", name)?;
             table.sets.remove(name).ok_or(No::Entry)?;
         }
-        Command::AddChain { name, base } => add_chain(table, name, *base)?,
-        Command::FlushChain { name } => chain_of(table, name)?.rules.clear(),
-        Command::DeleteChain { name } => delete_chain(table, name)?,
-        Command::AddRule { chain, rule } => add_rule(table, chain, rule)?,
-        Command::AddElements { set, elements, .. } => add_elements(table, set, elements)?,
-        Command::DeleteElements { set, keys } => delete_elements(table, set, keys)?,
+        NftCommand::AddChain { name, base } => add_chain(table, name, *base)?,
+        NftCommand::FlushChain { name } => chain_of(table, name)?.rules.clear(),
+        NftCommand::DeleteChain { name } => delete_chain(table, name)?,
+        NftCommand::AddRule { chain, rule } => add_rule(table, chain, rule)?,
+        NftCommand::AddElements { set, elements, .. } => add_elements(table, set, elements)?,
+        NftCommand::DeleteElements { set, keys } => delete_elements(table, set, keys)?,
     }
     Ok(())
 }
@@ -162,7 +163,7 @@ fn add_chain(table: &mut ObservedTable, name: &str, base: Option<Base>) -> Resul
     Ok(())
 }
 
-fn add_rule(table: &mut ObservedTable, chain: &str, rule: &Rule) -> Result<(), No> {
+fn add_rule(table: &mut ObservedTable, chain: &str, rule: &FirewallRule) -> Result<(), No> {
     let known = chains(rule).all(|name| table.chains.contains_key(name))
         && sets(rule).all(|name| table.sets.contains_key(name))
         && counters(rule).all(|name| table.counters.contains_key(name));
@@ -177,7 +178,7 @@ fn add_rule(table: &mut ObservedTable, chain: &str, rule: &Rule) -> Result<(), N
 }
 
 /// nft's listing is another one; the plan only compares it with an earlier one.
-fn listed(rule: &Rule) -> Value {
+fn listed(rule: &FirewallRule) -> Value {
     json!({
         "text": rule.to_string(),
         "chains": chains(rule).collect::<Vec<_>>(),
@@ -186,7 +187,7 @@ fn listed(rule: &Rule) -> Value {
     })
 }
 
-fn chains(rule: &Rule) -> impl Iterator<Item = &str> {
+fn chains(rule: &FirewallRule) -> impl Iterator<Item = &str> {
     match &rule.target {
         Target::Goto(chain) | Target::Jump(chain) => Some(chain.as_str()),
         _ => None,
@@ -194,7 +195,7 @@ fn chains(rule: &Rule) -> impl Iterator<Item = &str> {
     .into_iter()
 }
 
-fn sets(rule: &Rule) -> impl Iterator<Item = &str> {
+fn sets(rule: &FirewallRule) -> impl Iterator<Item = &str> {
     let map = match &rule.target {
         Target::SaddrMap(_, map) => Some(map.as_str()),
         _ => None,
@@ -206,7 +207,7 @@ fn sets(rule: &Rule) -> impl Iterator<Item = &str> {
     matched.chain(map)
 }
 
-fn counters(rule: &Rule) -> impl Iterator<Item = &str> {
+fn counters(rule: &FirewallRule) -> impl Iterator<Item = &str> {
     rule.counter.iter().map(|counter| counter.0)
 }
 

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern_intent::IfName;
 
 use super::fault::Call;
-use super::host::{FakeHost, State};
+use super::host::{FakeHost, FakeState};
 use postern_host::bypass::Bypass;
 use postern_host::error::HostError;
-use postern_host::ports::{Act, Paths};
+use postern_host::ports::{HostResult, Paths};
 
 impl FakeHost {
     /// Another program leads a link's packets past netfilter.
@@ -23,13 +23,13 @@ impl FakeHost {
 }
 
 impl Paths for FakeHost {
-    async fn bypasses(&self, links: &BTreeSet<IfName>) -> Act<BTreeMap<IfName, Bypass>> {
+    async fn bypasses(&self, links: &BTreeSet<IfName>) -> HostResult<BTreeMap<IfName, Bypass>> {
         let mut state = self.state();
         state
             .faults
             .meet(Call::Bypasses)
             .map_err(|source| HostError::ReadPaths { source })?;
-        let State {
+        let FakeState {
             links: there,
             bypasses,
             ..

@@ -3,29 +3,29 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use postern_intent::IfName;
-use postern_plan::host::{Family, Route, RouteKind, RoutingRule};
+use postern_plan::host::{Family, KernelRoute, RouteKind, RoutingRule};
 
 use super::fault::Call;
-use super::host::{FakeHost, State};
-use postern_host::error::{Cause, HostError, errno};
-use postern_host::ports::{Act, Routes, Rules};
+use super::host::{FakeHost, FakeState};
+use postern_host::error::{HostCause, HostError, errno};
+use postern_host::ports::{HostResult, Routes, Rules};
 
-fn add(state: &mut State, route: &Route) -> Result<(), Cause> {
+fn add(state: &mut FakeState, route: &KernelRoute) -> Result<(), HostCause> {
     state.faults.meet(Call::AddRoute)?;
     state.is_spoken(Family::of_prefix(&route.destination))?;
     if let RouteKind::Device(device) = &route.kind {
         state.is_taken(Family::of_prefix(&route.destination))?;
         if !state.is_up(device)? {
-            return Err(Cause::errno(errno::ENETDOWN));
+            return Err(HostCause::errno(errno::ENETDOWN));
         }
     }
-    let place = |route: &Route| (route.table, route.destination, route.metric);
+    let place = |route: &KernelRoute| (route.table, route.destination, route.metric);
     state.routes.retain(|there| place(there) != place(route));
     state.routes.insert(route.clone());
     Ok(())
 }
 
-fn remove(state: &mut State, route: &Route) -> Result<(), Cause> {
+fn remove(state: &mut FakeState, route: &KernelRoute) -> Result<(), HostCause> {
     state.faults.meet(Call::RemoveRoute)?;
     if let RouteKind::Device(device) = &route.kind {
         state.is_up(device)?;
@@ -33,12 +33,12 @@ fn remove(state: &mut State, route: &Route) -> Result<(), Cause> {
     if state.routes.remove(route) {
         Ok(())
     } else {
-        Err(Cause::errno(errno::ESRCH))
+        Err(HostCause::errno(errno::ESRCH))
     }
 }
 
 impl Routes for FakeHost {
-    async fn list_routes(&self) -> Act<BTreeSet<Route>> {
+    async fn list_routes(&self) -> HostResult<BTreeSet<KernelRoute>> {
         let mut state = self.state();
         state
             .faults
@@ -47,7 +47,7 @@ impl Routes for FakeHost {
         Ok(state.routes.clone())
     }
 
-    async fn default_uplinks(&self) -> Act<BTreeMap<char, IfName>> {
+    async fn default_uplinks(&self) -> HostResult<BTreeMap<char, IfName>> {
         let mut state = self.state();
         state
             .faults
@@ -56,14 +56,14 @@ impl Routes for FakeHost {
         Ok(state.uplinks.clone())
     }
 
-    async fn add_route(&self, route: &Route) -> Act<()> {
+    async fn add_route(&self, route: &KernelRoute) -> HostResult<()> {
         add(&mut self.state(), route).map_err(|source| HostError::AddRoute {
             route: Box::new(route.clone()),
             source,
         })
     }
 
-    async fn remove_route(&self, route: &Route) -> Act<()> {
+    async fn remove_route(&self, route: &KernelRoute) -> HostResult<()> {
         remove(&mut self.state(), route).map_err(|source| HostError::RemoveRoute {
             route: Box::new(route.clone()),
             source,
@@ -71,11 +71,11 @@ impl Routes for FakeHost {
     }
 }
 
-fn add_rule(state: &mut State, rule: &RoutingRule) -> Result<(), Cause> {
+fn add_rule(state: &mut FakeState, rule: &RoutingRule) -> Result<(), HostCause> {
     state.faults.meet(Call::AddRule)?;
     state.is_spoken(rule.selector.family())?;
     if state.rules.contains(rule) {
-        return Err(Cause::errno(errno::EEXIST));
+        return Err(HostCause::errno(errno::EEXIST));
     }
     state.rules.push(rule.clone());
     state
@@ -84,19 +84,19 @@ fn add_rule(state: &mut State, rule: &RoutingRule) -> Result<(), Cause> {
     Ok(())
 }
 
-fn remove_rule(state: &mut State, rule: &RoutingRule) -> Result<(), Cause> {
+fn remove_rule(state: &mut FakeState, rule: &RoutingRule) -> Result<(), HostCause> {
     state.faults.meet(Call::RemoveRule)?;
     match state.rules.iter().position(|there| there == rule) {
         Some(index) => {
             state.rules.remove(index);
             Ok(())
         }
-        None => Err(Cause::errno(errno::ENOENT)),
+        None => Err(HostCause::errno(errno::ENOENT)),
     }
 }
 
 impl Rules for FakeHost {
-    async fn list_rules(&self) -> Act<Vec<RoutingRule>> {
+    async fn list_rules(&self) -> HostResult<Vec<RoutingRule>> {
         let mut state = self.state();
         state
             .faults
@@ -105,14 +105,14 @@ impl Rules for FakeHost {
         Ok(state.rules.clone())
     }
 
-    async fn add_rule(&self, rule: &RoutingRule) -> Act<()> {
+    async fn add_rule(&self, rule: &RoutingRule) -> HostResult<()> {
         add_rule(&mut self.state(), rule).map_err(|source| HostError::AddRule {
             rule: Box::new(rule.clone()),
             source,
         })
     }
 
-    async fn remove_rule(&self, rule: &RoutingRule) -> Act<()> {
+    async fn remove_rule(&self, rule: &RoutingRule) -> HostResult<()> {
         remove_rule(&mut self.state(), rule).map_err(|source| HostError::RemoveRule {
             rule: Box::new(rule.clone()),
             source,

@@ -6,9 +6,9 @@ use postern_plan::host::{
 };
 
 use super::fault::Call;
-use super::host::{FakeHost, State};
-use postern_host::error::{Cause, HostError};
-use postern_host::ports::{Act, Tunnels};
+use super::host::{FakeHost, FakeState};
+use postern_host::error::{HostCause, HostError};
+use postern_host::ports::{HostResult, Tunnels};
 
 fn fresh(device: &IfName) -> ObservedTunnel {
     ObservedTunnel {
@@ -48,7 +48,7 @@ impl FakeHost {
     }
 }
 
-fn serve(state: &mut State, device: &IfName) {
+fn serve(state: &mut FakeState, device: &IfName) {
     state
         .tunnels
         .devices
@@ -57,17 +57,17 @@ fn serve(state: &mut State, device: &IfName) {
     state.set_carrier(device.as_str(), Carrier::Present);
 }
 
-fn configure(state: &mut State, config: &TunnelConfig) -> Result<(), Cause> {
+fn configure(state: &mut FakeState, config: &TunnelConfig) -> Result<(), HostCause> {
     state.faults.meet(Call::ConfigureTunnel)?;
     state.is_up(&config.interface)?;
     state.tunnels.requested.insert(config.interface.clone());
-    let key = state.tunnels.process.ok_or(Cause::NotServed)?;
+    let key = state.tunnels.process.ok_or(HostCause::NotServed)?;
     serve(state, &config.interface);
     let observed = state
         .tunnels
         .devices
         .get_mut(&config.interface)
-        .ok_or(Cause::NotServed)?;
+        .ok_or(HostCause::NotServed)?;
     observed.public_key = Some(key);
     observed.fwmark = config.fwmark;
     observed.listen_port = config.listen_port.unwrap_or(observed.listen_port);
@@ -105,7 +105,7 @@ fn configured(wanted: &TunnelPeer, there: &[ObservedPeer]) -> ObservedPeer {
 }
 
 impl Tunnels for FakeHost {
-    async fn tunnel_backend(&self) -> Act<TunnelBackend> {
+    async fn tunnel_backend(&self) -> HostResult<TunnelBackend> {
         let failed = |source| HostError::Open {
             socket: "/dev/net/tun",
             source,
@@ -117,7 +117,7 @@ impl Tunnels for FakeHost {
         Ok(TunnelBackend::Userspace)
     }
 
-    async fn read_tunnel(&self, device: &IfName) -> Act<Option<ObservedTunnel>> {
+    async fn read_tunnel(&self, device: &IfName) -> HostResult<Option<ObservedTunnel>> {
         let mut state = self.state();
         let failed = |source| HostError::ReadTunnel {
             link: device.clone(),
@@ -127,14 +127,14 @@ impl Tunnels for FakeHost {
         Ok(state.tunnels.devices.get(device).cloned())
     }
 
-    async fn configure_tunnel(&self, config: &TunnelConfig) -> Act<()> {
+    async fn configure_tunnel(&self, config: &TunnelConfig) -> HostResult<()> {
         configure(&mut self.state(), config).map_err(|source| HostError::ConfigureTunnel {
             link: config.interface.clone(),
             source,
         })
     }
 
-    async fn remove_peer(&self, device: &IfName, peer: &WgKey) -> Act<()> {
+    async fn remove_peer(&self, device: &IfName, peer: &WgKey) -> HostResult<()> {
         let mut state = self.state();
         let failed = |source| HostError::RemovePeer {
             link: device.clone(),
@@ -148,7 +148,7 @@ impl Tunnels for FakeHost {
         Ok(())
     }
 
-    async fn dismiss_tunnel(&self, device: &IfName) -> Act<()> {
+    async fn dismiss_tunnel(&self, device: &IfName) -> HostResult<()> {
         let mut state = self.state();
         let failed = |source| HostError::DismissTunnel {
             link: device.clone(),

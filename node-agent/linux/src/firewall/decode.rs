@@ -1,7 +1,7 @@
 //! nft's JSON listing of one table as a value. Decoded tolerantly: what is not known is kept in a form that compares
 //! unequal to everything of ours, so that it is found as a mismatch instead of ending the reading.
 
-use postern_host::error::Cause;
+use postern_host::error::HostCause;
 use postern_plan::observed::{ObservedRule, ObservedSet, ObservedTable};
 use postern_plan::ruleset::{
     Base, BaseKind, Hook, KeyType, Otherwise, SetFlag, SetType, ValueType,
@@ -11,12 +11,12 @@ use serde_json::{Map, Value};
 use super::element;
 
 /// The table of a listing; none when it is dormant: it is there and judges nothing, which is as good as away.
-pub(super) fn table(listing: &[u8]) -> Result<Option<ObservedTable>, Cause> {
+pub(super) fn table(listing: &[u8]) -> Result<Option<ObservedTable>, HostCause> {
     let Ok(parsed) = serde_json::from_slice::<Value>(listing) else {
         return if ends_at_flags(listing) {
             Ok(None)
         } else {
-            Err(Cause::Answer {
+            Err(HostCause::Answer {
                 what: "nft's listing is no JSON",
             })
         };
@@ -24,7 +24,7 @@ pub(super) fn table(listing: &[u8]) -> Result<Option<ObservedTable>, Cause> {
     let objects = parsed
         .get("nftables")
         .and_then(Value::as_array)
-        .ok_or(Cause::Answer {
+        .ok_or(HostCause::Answer {
             what: "nft's listing has no list of objects",
         })?;
     let mut out = ObservedTable::default();

@@ -5,7 +5,7 @@ use std::io;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use postern_host::error::{Cause, NftRefusal};
+use postern_host::error::{HostCause, NftRefusal};
 use postern_plan::ruleset::model::TABLE;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
@@ -17,7 +17,7 @@ const BATCH: Duration = Duration::from_secs(60);
 const LISTING: Duration = Duration::from_secs(20);
 
 /// Gives nft a batch.
-pub(super) async fn change(text: &str) -> Result<(), Cause> {
+pub(super) async fn change(text: &str) -> Result<(), HostCause> {
     let output = nft(&["-f", "-"], text, BATCH).await?;
     if output.status.success() {
         Ok(())
@@ -27,7 +27,7 @@ pub(super) async fn change(text: &str) -> Result<(), Cause> {
 }
 
 /// The listing of our table of a family; none when there is no such table.
-pub(super) async fn list(family: &str) -> Result<Option<Vec<u8>>, Cause> {
+pub(super) async fn list(family: &str) -> Result<Option<Vec<u8>>, HostCause> {
     let output = nft(&["-j", "list", "table", family, TABLE], "", LISTING).await?;
     if output.status.success() {
         return Ok(Some(output.stdout));
@@ -40,7 +40,7 @@ pub(super) async fn list(family: &str) -> Result<Option<Vec<u8>>, Cause> {
 }
 
 /// The listing of everything, of every family, without the elements of sets.
-pub(crate) async fn list_everything() -> Result<Vec<u8>, Cause> {
+pub(crate) async fn list_everything() -> Result<Vec<u8>, HostCause> {
     let output = nft(&["-j", "-t", "list", "ruleset"], "", LISTING).await?;
     if output.status.success() {
         Ok(output.stdout)
@@ -50,7 +50,7 @@ pub(crate) async fn list_everything() -> Result<Vec<u8>, Cause> {
 }
 
 /// Asks whether a batch would be taken; nothing is changed.
-pub(crate) async fn rehearse(text: &str) -> Result<(), Cause> {
+pub(crate) async fn rehearse(text: &str) -> Result<(), HostCause> {
     let output = nft(&["-c", "-f", "-"], text, BATCH).await?;
     if output.status.success() {
         Ok(())
@@ -59,13 +59,13 @@ pub(crate) async fn rehearse(text: &str) -> Result<(), Cause> {
     }
 }
 
-async fn nft(arguments: &[&str], input: &str, limit: Duration) -> Result<Output, Cause> {
+async fn nft(arguments: &[&str], input: &str, limit: Duration) -> Result<Output, HostCause> {
     let mut command = Command::new("nft");
     command.args(arguments).env("LC_ALL", "C");
     talk(&mut command, input, limit).await
 }
 
-async fn talk(command: &mut Command, input: &str, limit: Duration) -> Result<Output, Cause> {
+async fn talk(command: &mut Command, input: &str, limit: Duration) -> Result<Output, HostCause> {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -73,7 +73,7 @@ async fn talk(command: &mut Command, input: &str, limit: Duration) -> Result<Out
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => Cause::NoProgram { program: "nft" },
+            io::ErrorKind::NotFound => HostCause::NoProgram { program: "nft" },
             _ => error.into(),
         })?;
     let stdin = child.stdin.take();
@@ -88,7 +88,7 @@ async fn talk(command: &mut Command, input: &str, limit: Duration) -> Result<Out
     };
     match tokio::time::timeout(limit, conversation).await {
         Ok(output) => Ok(output?),
-        Err(_) => Err(Cause::TimedOut {
+        Err(_) => Err(HostCause::TimedOut {
             seconds: limit.as_secs(),
         }),
     }
@@ -96,7 +96,7 @@ async fn talk(command: &mut Command, input: &str, limit: Duration) -> Result<Out
 
 /// nft's first error with the line of the batch that it points to: `/dev/stdin:3:1-38: Error: Could not process rule:
 /// No such file or directory`.
-fn refusal(stderr: &[u8], batch: &str) -> Cause {
+fn refusal(stderr: &[u8], batch: &str) -> HostCause {
     let text = String::from_utf8_lossy(stderr);
     let first = text
         .lines()
@@ -114,7 +114,7 @@ fn refusal(stderr: &[u8], batch: &str) -> Cause {
     let line = number
         .and_then(|number| batch.lines().nth(number.checked_sub(1)?))
         .map(str::to_owned);
-    Cause::Nft(Box::new(NftRefusal {
+    HostCause::Nft(Box::new(NftRefusal {
         error: error.to_owned(),
         line,
     }))
@@ -128,7 +128,7 @@ mod tests {
     async fn a_program_that_does_not_end_is_given_up_at_its_own_limit() {
         let mut sleep = Command::new("sleep");
         let outcome = talk(sleep.arg("60"), "", Duration::from_secs(1)).await;
-        assert_eq!(outcome, Err(Cause::TimedOut { seconds: 1 }));
+        assert_eq!(outcome, Err(HostCause::TimedOut { seconds: 1 }));
     }
 
     /// `printf 'add table inet postern\nadd rule inet postern nope accept\n' | nft -f -`, nft 1.0.6.
@@ -136,7 +136,7 @@ mod tests {
     fn points_to_the_line_that_the_kernel_refused() {
         let stderr = b"/dev/stdin:2:23-26: Error: No such file or directory\nadd rule inet postern nope accept\n    ^^^^\n";
         let batch = "add table inet postern\nadd rule inet postern nope accept\n";
-        let Cause::Nft(refusal) = refusal(stderr, batch) else {
+        let HostCause::Nft(refusal) = refusal(stderr, batch) else {
             panic!("another cause")
         };
         assert_eq!(refusal.error, "No such file or directory");

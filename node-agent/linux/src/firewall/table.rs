@@ -1,8 +1,8 @@
 //! The port: batches in, listings out.
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
-use postern_host::error::{Cause, HostError};
-use postern_host::ports::{Act, Firewall};
+use postern_host::error::{HostCause, HostError};
+use postern_host::ports::{Firewall, HostResult};
 use postern_plan::observed::{ObservedFirewall, ObservedTable};
 use postern_plan::ruleset::Transaction;
 
@@ -12,7 +12,7 @@ use crate::host::LinuxHost;
 use crate::netlink::{self, attribute};
 
 impl Firewall for LinuxHost {
-    async fn change_firewall(&self, transaction: &Transaction) -> Act<()> {
+    async fn change_firewall(&self, transaction: &Transaction) -> HostResult<()> {
         run::change(&transaction.to_string())
             .await
             .map_err(|source| HostError::ChangeFirewall {
@@ -21,7 +21,7 @@ impl Firewall for LinuxHost {
             })
     }
 
-    async fn read_firewall(&self) -> Act<ObservedFirewall> {
+    async fn read_firewall(&self) -> HostResult<ObservedFirewall> {
         // Before the listing: what changes meanwhile has another generation.
         let generation = generation().await;
         if let Some(listing) = self.last_listing().current(generation) {
@@ -68,7 +68,7 @@ async fn generation() -> Option<u32> {
     Some(u32::from_be_bytes(id.try_into().ok()?))
 }
 
-async fn table(family: &str) -> Result<Option<ObservedTable>, Cause> {
+async fn table(family: &str) -> Result<Option<ObservedTable>, HostCause> {
     match run::list(family).await? {
         Some(listing) => decode::table(&listing),
         None => Ok(None),

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
-use postern_host::error::{Cause, HostError, errno};
-use postern_host::ports::{Act, Flows, Protocol};
+use postern_host::error::{HostCause, HostError, errno};
+use postern_host::ports::{Flows, HostResult, TransportProtocol};
 use postern_intent::Address;
 use postern_plan::FlowCut;
 use postern_plan::host::Family;
@@ -15,9 +15,9 @@ use crate::host::LinuxHost;
 use crate::netlink::{self, Message};
 
 impl Flows for LinuxHost {
-    async fn cut_flows(&self, cut: &FlowCut) -> Act<usize> {
+    async fn cut_flows(&self, cut: &FlowCut) -> HostResult<usize> {
         let mut count = 0;
-        let mut failed: Option<(BTreeSet<Address>, Cause)> = None;
+        let mut failed: Option<(BTreeSet<Address>, HostCause)> = None;
         for family in Family::BOTH {
             let addresses = cut.addresses.keys().copied();
             let own: BTreeSet<Address> =
@@ -37,10 +37,10 @@ impl Flows for LinuxHost {
 
     async fn original_destination(
         &self,
-        protocol: Protocol,
+        protocol: TransportProtocol,
         source: SocketAddr,
         local: SocketAddr,
-    ) -> Act<Option<SocketAddr>> {
+    ) -> HostResult<Option<SocketAddr>> {
         let (from, to) = (canonical(source), canonical(local));
         // The answer's direction: from our socket to who sent the packet.
         let request = wire::by_reply(protocol.number(), to, from);
@@ -48,7 +48,7 @@ impl Flows for LinuxHost {
             Ok(messages) => Ok(messages
                 .iter()
                 .find_map(|message| wire::original_destination(&message.body))),
-            Err(Cause::Errno {
+            Err(HostCause::Errno {
                 errno: errno::ENOENT,
             }) => Ok(None),
             Err(source) => Err(HostError::FindFlow { from, to, source }),
@@ -66,7 +66,7 @@ async fn cut_family(
     family: Family,
     own: &BTreeSet<Address>,
     cut: &FlowCut,
-) -> (usize, Vec<(BTreeSet<Address>, Cause)>) {
+) -> (usize, Vec<(BTreeSet<Address>, HostCause)>) {
     let entries = match list(family, own, cut).await {
         Ok(entries) => entries,
         Err(source) => return (0, vec![(own.clone(), source)]),
@@ -77,7 +77,7 @@ async fn cut_family(
         match netlink::act(NETLINK_NETFILTER, wire::DELETE, 0, &request).await {
             Ok(()) => count += 1,
             // It ended by itself meanwhile, or another one took its place; then it is in the next dump.
-            Err(Cause::Errno {
+            Err(HostCause::Errno {
                 errno: errno::ENOENT,
             }) => {}
             Err(source) => {
@@ -109,7 +109,7 @@ async fn list(
     family: Family,
     own: &BTreeSet<Address>,
     cut: &FlowCut,
-) -> Result<Vec<Message>, Cause> {
+) -> Result<Vec<Message>, HostCause> {
     let is_taken = |entry: &Message| wire::flow(&entry.body).is_some_and(|flow| cut.takes(&flow));
     let mut entries = Vec::new();
     for request in requests(family, own) {

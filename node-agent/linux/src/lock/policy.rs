@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use netlink_sys::protocols::NETLINK_XFRM;
-use postern_host::error::{Cause, HostError};
-use postern_host::ports::{Act, Locks};
+use postern_host::error::{HostCause, HostError};
+use postern_host::ports::{HostResult, Locks};
 use postern_plan::host::LockPolicy;
 
 use super::wire;
@@ -12,7 +12,7 @@ use crate::host::LinuxHost;
 use crate::netlink;
 
 impl Locks for LinuxHost {
-    async fn list_locks(&self) -> Act<BTreeSet<LockPolicy>> {
+    async fn list_locks(&self) -> HostResult<BTreeSet<LockPolicy>> {
         let messages = netlink::dump(NETLINK_XFRM, wire::GET, &[])
             .await
             .map_err(|source| HostError::ListLocks { source })?;
@@ -22,7 +22,7 @@ impl Locks for LinuxHost {
             .collect())
     }
 
-    async fn overruling_locks(&self) -> Act<BTreeSet<LockPolicy>> {
+    async fn overruling_locks(&self) -> HostResult<BTreeSet<LockPolicy>> {
         let messages = netlink::dump(NETLINK_XFRM, wire::GET, &[])
             .await
             .map_err(|source| HostError::ListLocks { source })?;
@@ -32,7 +32,7 @@ impl Locks for LinuxHost {
             .collect())
     }
 
-    async fn add_lock(&self, policy: &LockPolicy) -> Act<()> {
+    async fn add_lock(&self, policy: &LockPolicy) -> HostResult<()> {
         netlink::act(
             NETLINK_XFRM,
             wire::NEW,
@@ -46,7 +46,7 @@ impl Locks for LinuxHost {
         })
     }
 
-    async fn replace_lock(&self, policy: &LockPolicy) -> Act<()> {
+    async fn replace_lock(&self, policy: &LockPolicy) -> HostResult<()> {
         netlink::act(NETLINK_XFRM, wire::UPDATE, 0, &wire::policy(policy))
             .await
             .map_err(|source| HostError::ReplaceLock {
@@ -55,7 +55,7 @@ impl Locks for LinuxHost {
             })
     }
 
-    async fn remove_lock(&self, policy: &LockPolicy) -> Act<()> {
+    async fn remove_lock(&self, policy: &LockPolicy) -> HostResult<()> {
         netlink::act(NETLINK_XFRM, wire::DELETE, 0, &wire::identity(policy))
             .await
             .map_err(|source| HostError::RemoveLock {
@@ -66,7 +66,7 @@ impl Locks for LinuxHost {
 }
 
 /// How many policies are not ours.
-pub(crate) async fn foreign() -> Result<usize, Cause> {
+pub(crate) async fn foreign() -> Result<usize, HostCause> {
     let messages = netlink::dump(NETLINK_XFRM, wire::GET, &[]).await?;
     Ok(messages
         .iter()

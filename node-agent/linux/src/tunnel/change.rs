@@ -9,7 +9,7 @@ use super::key::PrivateKey;
 
 /// One change of a device.
 #[derive(Debug)]
-pub(super) enum Change<'a> {
+pub(super) enum TunnelChange<'a> {
     /// A peer goes, with what is staged for it.
     RemovePeer(WgKey),
     /// The device gets a key.
@@ -27,37 +27,37 @@ pub(super) fn changes<'a>(
     observed: &ObservedTunnel,
     config: &'a TunnelConfig,
     key: &'a PrivateKey,
-) -> Vec<Change<'a>> {
+) -> Vec<TunnelChange<'a>> {
     let there: BTreeMap<WgKey, &ObservedPeer> = observed
         .peers
         .iter()
         .map(|seen| (seen.peer.public_key, seen))
         .collect();
     let named = |key: &WgKey| config.peers.iter().any(|peer| peer.public_key == *key);
-    let mut out: Vec<Change<'a>> = there
+    let mut out: Vec<TunnelChange<'a>> = there
         .keys()
         .copied()
         .filter(|key| !named(key))
-        .map(Change::RemovePeer)
+        .map(TunnelChange::RemovePeer)
         .collect();
     if observed.public_key != key.public() {
-        out.push(Change::Key(key));
+        out.push(TunnelChange::Key(key));
     }
     if let Some(port) = config
         .listen_port
         .filter(|port| *port != observed.listen_port)
     {
-        out.push(Change::Port(port));
+        out.push(TunnelChange::Port(port));
     }
     if config.fwmark != observed.fwmark {
-        out.push(Change::Mark(config.fwmark));
+        out.push(TunnelChange::Mark(config.fwmark));
     }
     let wrong = |peer: &&TunnelPeer| {
         there
             .get(&peer.public_key)
             .is_none_or(|seen| !is_right(&seen.peer, peer))
     };
-    out.extend(config.peers.iter().filter(wrong).map(Change::SetPeer));
+    out.extend(config.peers.iter().filter(wrong).map(TunnelChange::SetPeer));
     out
 }
 
@@ -135,7 +135,7 @@ mod tests {
         let (device, wanted) = (observed(&private, &[peer(2)]), config(&[peer(3)]));
         let list = changes(&device, &wanted, &private);
         assert!(
-            matches!(list.as_slice(), [Change::RemovePeer(old), Change::SetPeer(new)]
+            matches!(list.as_slice(), [TunnelChange::RemovePeer(old), TunnelChange::SetPeer(new)]
             if *old == peer(2).public_key && new.public_key == peer(3).public_key)
         );
     }
@@ -165,7 +165,7 @@ mod tests {
         let wanted = config(&[peer(2)]);
         assert!(matches!(
             changes(&device, &wanted, &private).as_slice(),
-            [Change::Key(_), Change::SetPeer(_)]
+            [TunnelChange::Key(_), TunnelChange::SetPeer(_)]
         ));
     }
 }

@@ -1,7 +1,7 @@
 //! The port: each device by its backend.
 
-use postern_host::error::{Cause, HostError};
-use postern_host::ports::{Act, Tunnels, renew_by_peers};
+use postern_host::error::{HostCause, HostError};
+use postern_host::ports::{HostResult, Tunnels, renew_by_peers};
 use postern_intent::{IfName, WgKey};
 use postern_plan::host::{ObservedTunnel, TunnelBackend, TunnelConfig};
 
@@ -10,7 +10,7 @@ use crate::host::LinuxHost;
 use crate::link::without_tun;
 
 impl Tunnels for LinuxHost {
-    async fn tunnel_backend(&self) -> Act<TunnelBackend> {
+    async fn tunnel_backend(&self) -> HostResult<TunnelBackend> {
         let failed = |socket| move |source| HostError::Open { socket, source };
         let backend = self.backend().await.map_err(failed("WireGuard"))?;
         if backend == TunnelBackend::Userspace {
@@ -19,7 +19,7 @@ impl Tunnels for LinuxHost {
         Ok(backend)
     }
 
-    async fn read_tunnel(&self, device: &IfName) -> Act<Option<ObservedTunnel>> {
+    async fn read_tunnel(&self, device: &IfName) -> HostResult<Option<ObservedTunnel>> {
         let read = async || match self.backend().await? {
             TunnelBackend::Userspace => userspace::read(self.run_dir(), device).await,
             TunnelBackend::Kernel => kernel::read(device).await,
@@ -30,7 +30,7 @@ impl Tunnels for LinuxHost {
         })
     }
 
-    async fn configure_tunnel(&self, config: &TunnelConfig) -> Act<()> {
+    async fn configure_tunnel(&self, config: &TunnelConfig) -> HostResult<()> {
         let key = self.key_of(&config.interface);
         let configure = async || match self.backend().await? {
             TunnelBackend::Userspace => userspace::configure(self.run_dir(), config, &key).await,
@@ -44,7 +44,7 @@ impl Tunnels for LinuxHost {
             })
     }
 
-    async fn renew_session(&self, config: &TunnelConfig) -> Act<()> {
+    async fn renew_session(&self, config: &TunnelConfig) -> HostResult<()> {
         let failed = |source| HostError::ConfigureTunnel {
             link: config.interface.clone(),
             source,
@@ -57,7 +57,7 @@ impl Tunnels for LinuxHost {
         }
     }
 
-    async fn remove_peer(&self, device: &IfName, peer: &WgKey) -> Act<()> {
+    async fn remove_peer(&self, device: &IfName, peer: &WgKey) -> HostResult<()> {
         let remove = async || match self.backend().await? {
             TunnelBackend::Userspace => userspace::remove_peer(self.run_dir(), device, peer).await,
             TunnelBackend::Kernel => kernel::remove_peer(device, peer).await,
@@ -69,7 +69,7 @@ impl Tunnels for LinuxHost {
         })
     }
 
-    async fn dismiss_tunnel(&self, device: &IfName) -> Act<()> {
+    async fn dismiss_tunnel(&self, device: &IfName) -> HostResult<()> {
         let dismiss = async || match self.backend().await? {
             TunnelBackend::Userspace => userspace::dismiss(self.run_dir(), device).await,
             TunnelBackend::Kernel => Ok(()),
@@ -83,7 +83,7 @@ impl Tunnels for LinuxHost {
 
 /// Can TUN devices be made? Opening the node attaches to nothing. A node that is there without a driver, or that a
 /// container may not open, is as good as none.
-async fn device_node() -> Result<(), Cause> {
+async fn device_node() -> Result<(), HostCause> {
     let opened = tokio::fs::OpenOptions::new()
         .read(true)
         .write(true)

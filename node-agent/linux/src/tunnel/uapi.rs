@@ -5,29 +5,29 @@ use std::fmt::Write as _;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
-use postern_host::error::Cause;
+use postern_host::error::HostCause;
 use postern_intent::{IfName, Prefix, WgKey};
 use postern_plan::host::{ObservedPeer, ObservedTunnel, TunnelPeer};
 
-use super::change::Change;
+use super::change::TunnelChange;
 use super::key::PrivateKey;
 
 /// Asks for everything.
 pub(super) const GET: &str = "get=1\n\n";
 
 /// A `set` operation of some changes.
-pub(super) fn set(changes: &[Change<'_>]) -> String {
+pub(super) fn set(changes: &[TunnelChange<'_>]) -> String {
     let mut out = "set=1\n".to_owned();
     for change in changes {
         match change {
-            Change::RemovePeer(key) => line(
+            TunnelChange::RemovePeer(key) => line(
                 &mut out,
                 &format!("public_key={}\nremove=true", hex(key.bytes())),
             ),
-            Change::Key(key) => line(&mut out, &format!("private_key={}", hex(&key.bytes()))),
-            Change::Port(port) => line(&mut out, &format!("listen_port={port}")),
-            Change::Mark(mark) => line(&mut out, &format!("fwmark={mark}")),
-            Change::SetPeer(peer) => set_peer(&mut out, peer),
+            TunnelChange::Key(key) => line(&mut out, &format!("private_key={}", hex(&key.bytes()))),
+            TunnelChange::Port(port) => line(&mut out, &format!("listen_port={port}")),
+            TunnelChange::Mark(mark) => line(&mut out, &format!("fwmark={mark}")),
+            TunnelChange::SetPeer(peer) => set_peer(&mut out, peer),
         }
     }
     out.push('\n');
@@ -75,7 +75,7 @@ fn key_bytes(text: &str) -> Option<[u8; 32]> {
 }
 
 /// The process's verdict at the end of every answer.
-pub(super) fn outcome(answer: &str) -> Result<(), Cause> {
+pub(super) fn outcome(answer: &str) -> Result<(), HostCause> {
     let number = answer
         .lines()
         .rev()
@@ -83,17 +83,17 @@ pub(super) fn outcome(answer: &str) -> Result<(), Cause> {
     match number.map(str::parse::<i32>) {
         Some(Ok(0)) => Ok(()),
         // The protocol says positive numbers; wireguard-go sends negative ones.
-        Some(Ok(errno)) => Err(Cause::Errno {
+        Some(Ok(errno)) => Err(HostCause::Errno {
             errno: errno.wrapping_abs(),
         }),
-        _ => Err(Cause::Answer {
+        _ => Err(HostCause::Answer {
             what: "the tunnel process gave no errno",
         }),
     }
 }
 
 /// The answer to [`GET`]. Keys that are not known are passed over: implementations add their own.
-pub(super) fn parse(device: &IfName, answer: &str) -> Result<ObservedTunnel, Cause> {
+pub(super) fn parse(device: &IfName, answer: &str) -> Result<ObservedTunnel, HostCause> {
     outcome(answer)?;
     let mut out = ObservedTunnel {
         interface: device.clone(),
@@ -125,15 +125,15 @@ pub(super) fn parse(device: &IfName, answer: &str) -> Result<ObservedTunnel, Cau
     Ok(out)
 }
 
-fn number<T: std::str::FromStr>(value: &str) -> Result<T, Cause> {
-    value.parse().map_err(|_| Cause::Answer {
+fn number<T: std::str::FromStr>(value: &str) -> Result<T, HostCause> {
+    value.parse().map_err(|_| HostCause::Answer {
         what: "the tunnel process gave no number where one should be",
     })
 }
 
-fn new_peer(value: &str) -> Result<ObservedPeer, Cause> {
+fn new_peer(value: &str) -> Result<ObservedPeer, HostCause> {
     let key = key_bytes(value).and_then(|bytes| WgKey::from_bytes(bytes).ok());
-    let public_key = key.ok_or(Cause::Answer {
+    let public_key = key.ok_or(HostCause::Answer {
         what: "the tunnel process gave no usable key",
     })?;
     Ok(ObservedPeer {
@@ -149,7 +149,7 @@ fn new_peer(value: &str) -> Result<ObservedPeer, Cause> {
     })
 }
 
-fn peer_line(seen: &mut ObservedPeer, key: &str, value: &str) -> Result<(), Cause> {
+fn peer_line(seen: &mut ObservedPeer, key: &str, value: &str) -> Result<(), HostCause> {
     match key {
         "endpoint" => seen.peer.endpoint = value.parse().ok(),
         "allowed_ip" => seen
@@ -231,8 +231,8 @@ mod tests {
 
     #[test]
     fn an_error_of_the_process_keeps_its_number_whatever_its_sign() {
-        assert_eq!(outcome("errno=22\n"), Err(Cause::Errno { errno: 22 }));
-        assert_eq!(outcome("errno=-22\n"), Err(Cause::Errno { errno: 22 }));
+        assert_eq!(outcome("errno=22\n"), Err(HostCause::Errno { errno: 22 }));
+        assert_eq!(outcome("errno=-22\n"), Err(HostCause::Errno { errno: 22 }));
         assert!(outcome("listen_port=1\n").is_err());
     }
 
@@ -245,7 +245,7 @@ mod tests {
             allowed_ips: vec!["10.0.0.0/8".parse().unwrap()],
             keepalive_seconds: None,
         };
-        let text = set(&[Change::Mark(0x70), Change::SetPeer(&peer)]);
+        let text = set(&[TunnelChange::Mark(0x70), TunnelChange::SetPeer(&peer)]);
         assert!(text.starts_with("set=1\nfwmark=112\npublic_key=a4e09292b651c278b9772c569f5fa9bb13d906b46ab68c9df9dc2b4409f8a209\n"));
         assert!(text.ends_with(
             "endpoint=[2001:db8::1]:51850\npersistent_keepalive_interval=0\nreplace_allowed_ips=true\nallowed_ip=10.0.0.0/8\n\n"

@@ -4,14 +4,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use postern_host::error::{Cause, errno};
+use postern_host::error::{HostCause, errno};
 use postern_intent::{IfName, WgKey};
 use postern_plan::host::{ObservedTunnel, TunnelConfig};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::Instant;
 
-use super::change::{Change, changes};
+use super::change::{TunnelChange, changes};
 use super::key::PrivateKey;
 use super::uapi;
 
@@ -24,10 +24,13 @@ const POLL: Duration = Duration::from_millis(20);
 const LONGEST: u64 = 64 * 1024 * 1024;
 
 /// What the device answers; none when nobody serves it.
-pub(super) async fn read(run_dir: &Path, device: &IfName) -> Result<Option<ObservedTunnel>, Cause> {
+pub(super) async fn read(
+    run_dir: &Path,
+    device: &IfName,
+) -> Result<Option<ObservedTunnel>, HostCause> {
     match ask(run_dir, device, uapi::GET).await {
         Ok(answer) => uapi::parse(device, &answer).map(Some),
-        Err(Cause::NotServed) => Ok(None),
+        Err(HostCause::NotServed) => Ok(None),
         Err(cause) => Err(cause),
     }
 }
@@ -37,13 +40,13 @@ pub(super) async fn configure(
     run_dir: &Path,
     config: &TunnelConfig,
     key: &PrivateKey,
-) -> Result<(), Cause> {
+) -> Result<(), HostCause> {
     request(run_dir, &config.interface).await?;
     let observed = served(run_dir, &config.interface).await?;
     let list = changes(&observed, config, key);
     let removals = list
         .iter()
-        .take_while(|change| matches!(change, Change::RemovePeer(_)))
+        .take_while(|change| matches!(change, TunnelChange::RemovePeer(_)))
         .count();
     let (first, then) = list.split_at(removals);
     for part in [first, then].into_iter().filter(|part| !part.is_empty()) {
@@ -54,8 +57,8 @@ pub(super) async fn configure(
 
 /// Sets each peer anew. gotatun makes a new peer, without a session, for each one that a request names; a request that also
 /// removes it is refused, because it names it twice (`validate_set`, EINVAL).
-pub(super) async fn renew(run_dir: &Path, config: &TunnelConfig) -> Result<(), Cause> {
-    let peers: Vec<Change<'_>> = config.peers.iter().map(Change::SetPeer).collect();
+pub(super) async fn renew(run_dir: &Path, config: &TunnelConfig) -> Result<(), HostCause> {
+    let peers: Vec<TunnelChange<'_>> = config.peers.iter().map(TunnelChange::SetPeer).collect();
     uapi::outcome(&ask(run_dir, &config.interface, &uapi::set(&peers)).await?)
 }
 
@@ -64,17 +67,23 @@ pub(super) async fn remove_peer(
     run_dir: &Path,
     device: &IfName,
     peer: &WgKey,
-) -> Result<(), Cause> {
-    match ask(run_dir, device, &uapi::set(&[Change::RemovePeer(*peer)])).await {
+) -> Result<(), HostCause> {
+    match ask(
+        run_dir,
+        device,
+        &uapi::set(&[TunnelChange::RemovePeer(*peer)]),
+    )
+    .await
+    {
         Ok(answer) => uapi::outcome(&answer),
         // A device that nobody serves has no peers and sends nothing.
-        Err(Cause::NotServed) => Ok(()),
+        Err(HostCause::NotServed) => Ok(()),
         Err(cause) => Err(cause),
     }
 }
 
 /// Takes the request back and waits until the process has let go of the device.
-pub(super) async fn dismiss(run_dir: &Path, device: &IfName) -> Result<(), Cause> {
+pub(super) async fn dismiss(run_dir: &Path, device: &IfName) -> Result<(), HostCause> {
     match tokio::fs::remove_file(run_dir.join("tunnels").join(device.as_str())).await {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
@@ -82,7 +91,7 @@ pub(super) async fn dismiss(run_dir: &Path, device: &IfName) -> Result<(), Cause
     let deadline = Instant::now() + SERVED;
     while connect(run_dir, device).await.is_ok() {
         if Instant::now() > deadline {
-            return Err(Cause::TimedOut {
+            return Err(HostCause::TimedOut {
                 seconds: SERVED.as_secs(),
             });
         }
@@ -91,7 +100,7 @@ pub(super) async fn dismiss(run_dir: &Path, device: &IfName) -> Result<(), Cause
     Ok(())
 }
 
-async fn request(run_dir: &Path, device: &IfName) -> Result<(), Cause> {
+async fn request(run_dir: &Path, device: &IfName) -> Result<(), HostCause> {
     let folder = run_dir.join("tunnels");
     tokio::fs::create_dir_all(&folder).await?;
     let file = folder.join(device.as_str());
@@ -101,14 +110,14 @@ async fn request(run_dir: &Path, device: &IfName) -> Result<(), Cause> {
     Ok(())
 }
 
-async fn served(run_dir: &Path, device: &IfName) -> Result<ObservedTunnel, Cause> {
+async fn served(run_dir: &Path, device: &IfName) -> Result<ObservedTunnel, HostCause> {
     let deadline = Instant::now() + SERVED;
     loop {
         if let Some(observed) = read(run_dir, device).await? {
             return Ok(observed);
         }
         if Instant::now() > deadline {
-            return Err(Cause::NotServed);
+            return Err(HostCause::NotServed);
         }
         tokio::time::sleep(POLL).await;
     }
@@ -118,27 +127,27 @@ fn socket(run_dir: &Path, device: &IfName) -> PathBuf {
     run_dir.join("wireguard").join(format!("{device}.sock"))
 }
 
-async fn connect(run_dir: &Path, device: &IfName) -> Result<UnixStream, Cause> {
+async fn connect(run_dir: &Path, device: &IfName) -> Result<UnixStream, HostCause> {
     UnixStream::connect(socket(run_dir, device))
         .await
         .map_err(|error| match error.raw_os_error() {
             // No socket, or one that a killed process has left behind.
-            Some(errno::ENOENT | errno::ECONNREFUSED) => Cause::NotServed,
+            Some(errno::ENOENT | errno::ECONNREFUSED) => HostCause::NotServed,
             _ => error.into(),
         })
 }
 
-async fn ask(run_dir: &Path, device: &IfName, text: &str) -> Result<String, Cause> {
+async fn ask(run_dir: &Path, device: &IfName, text: &str) -> Result<String, HostCause> {
     match tokio::time::timeout(ANSWER, talk(run_dir, device, text)).await {
         Ok(answer) => answer,
-        Err(_) => Err(Cause::TimedOut {
+        Err(_) => Err(HostCause::TimedOut {
             seconds: ANSWER.as_secs(),
         }),
     }
 }
 
 /// One request and its answer, which ends with an empty line; the process may keep the connection open after it.
-async fn talk(run_dir: &Path, device: &IfName, text: &str) -> Result<String, Cause> {
+async fn talk(run_dir: &Path, device: &IfName, text: &str) -> Result<String, HostCause> {
     let mut stream = connect(run_dir, device).await?;
     stream.write_all(text.as_bytes()).await?;
     let mut reader = BufReader::new(stream).take(LONGEST);

@@ -1,6 +1,6 @@
 //! The plan over what was read back, told as differences.
 
-use crate::order::{Plan, Stage};
+use crate::order::{Stage, StepPlan};
 use crate::step::Step;
 
 /// Is the guard in place?
@@ -12,7 +12,7 @@ pub enum Seal {
     NotSealed,
 }
 
-impl Plan {
+impl StepPlan {
     /// The guard holds when nothing would have to be done in the firewall's tightening half. It says nothing of a
     /// firewall that was not read.
     #[must_use]

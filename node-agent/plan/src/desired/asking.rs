@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::slice;
 
-use postern_intent::body::{DnsMode, Protocol};
+use postern_intent::body::{RuleProtocol, TermsDnsMode};
 use serde::Serialize;
 
 use super::dns::{DnsEntry, DnsExit, DnsPlan, may_ask};
@@ -15,7 +15,7 @@ pub struct AskedResolver {
     /// Where it is.
     pub address: SocketAddr,
     /// By which protocol it was asked.
-    pub protocol: Protocol,
+    pub protocol: RuleProtocol,
 }
 
 /// Whether the node's intent is in force.
@@ -69,7 +69,7 @@ impl DnsPlan {
         asked: Option<AskedResolver>,
         fallback: Option<&[SocketAddr]>,
     ) -> Result<AskedOutside<'a>, NotAsked> {
-        if entry.mode == DnsMode::Block {
+        if entry.mode == TermsDnsMode::Block {
             return Err(NotAsked::Refused);
         }
         let is_chosen = |asked: &AskedResolver| self.is_outside(&asked.address.ip());

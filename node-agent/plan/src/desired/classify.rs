@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern_intent::body::{BlockedReason, Class};
 use postern_intent::{Address, Namespace, PodName, ScopeId, Uid};
 
-use super::Inputs;
+use super::PlanInputs;
 use crate::binding::{Binding, Bindings, Listing};
 
-/// What an address may do. An address without a standing is held.
+/// What an address may do. An address without a class is held.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Standing {
+pub enum AddressClass {
     /// As the scope says.
     Scope(ScopeId),
     /// Inside only.
@@ -30,7 +30,7 @@ pub struct Classified {
     /// The pod's UID.
     pub uid: Uid,
     /// What the address may do.
-    pub standing: Standing,
+    pub class: AddressClass,
 }
 
 /// Every classified address.
@@ -38,7 +38,7 @@ pub type Classes = BTreeMap<Address, Classified>;
 
 /// Classifies every address of bindings and intent. O(pods · log pods).
 #[must_use]
-pub fn classify(inputs: &Inputs<'_>) -> Classes {
+pub fn classify(inputs: &PlanInputs<'_>) -> Classes {
     let Some(body) = inputs.body else {
         return Classes::new();
     };
@@ -47,9 +47,9 @@ pub fn classify(inputs: &Inputs<'_>) -> Classes {
     let mut bound = BTreeSet::new();
     for binding in inputs.bindings.by_container.values() {
         bound.extend(binding.addresses.iter().copied());
-        if let Some(standing) = standing_of(binding, inputs.bindings, &listing) {
+        if let Some(class) = class_of(binding, inputs.bindings, &listing) {
             for address in &binding.addresses {
-                classes.insert(*address, classified(binding, standing.clone()));
+                classes.insert(*address, classified(binding, class.clone()));
             }
         }
     }
@@ -71,7 +71,7 @@ pub fn classify(inputs: &Inputs<'_>) -> Classes {
                     namespace: pod.namespace.clone(),
                     name: pod.name.clone(),
                     uid: pod.uid.clone(),
-                    standing: standing(&pod.class),
+                    class: address_class(&pod.class),
                 },
             );
         }
@@ -79,29 +79,29 @@ pub fn classify(inputs: &Inputs<'_>) -> Classes {
     classes
 }
 
-fn classified(binding: &Binding, standing: Standing) -> Classified {
+fn classified(binding: &Binding, class: AddressClass) -> Classified {
     Classified {
         namespace: binding.namespace.clone(),
         name: binding.name.clone(),
         uid: binding.uid.clone(),
-        standing,
+        class,
     }
 }
 
 /// A bound pod: as it is listed. One that is not listed is released where nobody guards its namespace, unless it was
 /// guarded before: only a signed release ends that, and being absent from a list is none.
-fn standing_of(binding: &Binding, bindings: &Bindings, listing: &Listing<'_>) -> Option<Standing> {
+fn class_of(binding: &Binding, bindings: &Bindings, listing: &Listing<'_>) -> Option<AddressClass> {
     match listing.class(binding) {
-        Some(class) => Some(standing(class)),
+        Some(class) => Some(address_class(class)),
         None if listing.guards(binding) || bindings.guarded.contains(&binding.uid) => None,
-        None => Some(Standing::Released),
+        None => Some(AddressClass::Released),
     }
 }
 
-fn standing(class: &Class) -> Standing {
+fn address_class(class: &Class) -> AddressClass {
     match class {
-        Class::Policy { scope } => Standing::Scope(scope.clone()),
-        Class::Blocked { reason } => Standing::Blocked(*reason),
-        Class::Released => Standing::Released,
+        Class::Policy { scope } => AddressClass::Scope(scope.clone()),
+        Class::Blocked { reason } => AddressClass::Blocked(*reason),
+        Class::Released => AddressClass::Released,
     }
 }

@@ -8,7 +8,7 @@ use postern_intent::{Address, Body, Prefix};
 
 use super::classify::Classes;
 use super::ranges::{aggregate, of_family, private_ranges};
-use super::{Inputs, NodeClaim};
+use super::{NodeClaim, PlanInputs};
 use crate::host::Family;
 
 /// The cluster's ranges as this node takes them to be.
@@ -64,7 +64,7 @@ impl ClusterView {
     /// Joins settings, body, bindings and classes. An empty range of the body leaves the setting in force.
     /// O(pods · ranges).
     #[must_use]
-    pub fn new(inputs: &Inputs<'_>, classes: &Classes) -> Self {
+    pub fn new(inputs: &PlanInputs<'_>, classes: &Classes) -> Self {
         let settings = inputs.settings;
         let unknown = Cluster::default();
         let cluster = inputs.body.map_or(&unknown, |body| &body.cluster);

@@ -4,11 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use postern_intent::body::{Access, Body, DnsMode, Protocol, Rule, Scope, ServedExit, Terms};
+use postern_intent::body::{
+    Access, Body, Rule, RuleProtocol, Scope, ServedExit, Terms, TermsDnsMode,
+};
 use postern_intent::{Address, ExitName, IfName, Prefix, ScopeId};
 
 use super::ranges::{lan_ranges, special_ranges};
-use super::{ClusterView, Inputs, Standing, classify::Classes, tunnel_address, used_interface};
+use super::{
+    AddressClass, ClusterView, PlanInputs, classify::Classes, tunnel_address, used_interface,
+};
 use crate::host::Family;
 
 /// What the forwarder does for one address.
@@ -17,7 +21,7 @@ pub struct DnsEntry {
     /// The scope, none for a blocked pod.
     pub scope: Option<ScopeId>,
     /// What becomes of names outside the cluster.
-    pub mode: DnsMode,
+    pub mode: TermsDnsMode,
     /// Resolvers asked through the exit. Empty: the address that the pod asked, if it is outside.
     pub upstreams: Vec<SocketAddr>,
     /// What the scope may do, for a resolver that the pod chose; none: nothing.
@@ -116,14 +120,14 @@ impl DnsPlan {
     }
 }
 
-/// Is the standing one whose port 53 is redirected? Selected pods and blocked ones: a blocked pod may ask for the
+/// Is the class one whose port 53 is redirected? Selected pods and blocked ones: a blocked pod may ask for the
 /// cluster's names, and nothing else, or names would be its way out.
 #[must_use]
-pub fn is_redirected(standing: &Standing) -> bool {
-    !matches!(standing, Standing::Released)
+pub fn is_redirected(class: &AddressClass) -> bool {
+    !matches!(class, AddressClass::Released)
 }
 
-pub(super) fn plan(inputs: &Inputs<'_>, cluster: &ClusterView, classes: &Classes) -> DnsPlan {
+pub(super) fn plan(inputs: &PlanInputs<'_>, cluster: &ClusterView, classes: &Classes) -> DnsPlan {
     let Some(body) = inputs.body else {
         return DnsPlan::default();
     };
@@ -143,10 +147,12 @@ pub(super) fn plan(inputs: &Inputs<'_>, cluster: &ClusterView, classes: &Classes
         .collect();
     let entries = classes
         .iter()
-        .filter_map(|(address, classified)| match &classified.standing {
-            Standing::Scope(scope) => by_scope.get(scope).map(|entry| (*address, entry.clone())),
-            Standing::Blocked(_) => Some((*address, blocked())),
-            Standing::Released => None,
+        .filter_map(|(address, classified)| match &classified.class {
+            AddressClass::Scope(scope) => {
+                by_scope.get(scope).map(|entry| (*address, entry.clone()))
+            }
+            AddressClass::Blocked(_) => Some((*address, blocked())),
+            AddressClass::Released => None,
         })
         .collect();
     DnsPlan {
@@ -160,14 +166,14 @@ pub(super) fn plan(inputs: &Inputs<'_>, cluster: &ClusterView, classes: &Classes
 fn blocked() -> DnsEntry {
     DnsEntry {
         scope: None,
-        mode: DnsMode::Block,
+        mode: TermsDnsMode::Block,
         upstreams: Vec::new(),
         terms: None,
         exit: None,
     }
 }
 
-fn entry(inputs: &Inputs<'_>, body: &Body, scope: &Scope) -> DnsEntry {
+fn entry(inputs: &PlanInputs<'_>, body: &Body, scope: &Scope) -> DnsEntry {
     DnsEntry {
         scope: Some(scope.id.clone()),
         mode: scope.terms.dns.mode,
@@ -177,7 +183,7 @@ fn entry(inputs: &Inputs<'_>, body: &Body, scope: &Scope) -> DnsEntry {
     }
 }
 
-pub(super) fn exit_of(inputs: &Inputs<'_>, body: &Body, scope: &Scope) -> Option<DnsExit> {
+pub(super) fn exit_of(inputs: &PlanInputs<'_>, body: &Body, scope: &Scope) -> Option<DnsExit> {
     if let Some(exit) = scope.tunnel_exit() {
         let route = body.routes.iter().find(|route| &route.exit == exit)?;
         let device = used_interface(body, exit)?.clone();
@@ -202,7 +208,7 @@ pub(super) fn exit_of(inputs: &Inputs<'_>, body: &Body, scope: &Scope) -> Option
 }
 
 /// The sockets that leave by an exit that this node serves, as its clients' packets do.
-pub(super) fn served_exit(inputs: &Inputs<'_>, served: &ServedExit) -> Option<DnsExit> {
+pub(super) fn served_exit(inputs: &PlanInputs<'_>, served: &ServedExit) -> Option<DnsExit> {
     let facts = inputs.facts;
     let device = facts.uplink(served.uplink.as_ref())?;
     let leads_out =
@@ -233,7 +239,7 @@ pub(super) fn served_exit(inputs: &Inputs<'_>, served: &ServedExit) -> Option<Dn
 }
 
 /// May a pod ask this resolver, which it chose itself? It is subject to the policy as any other destination is.
-pub(super) fn may_ask(terms: &Terms, resolver: SocketAddr, protocol: Protocol) -> bool {
+pub(super) fn may_ask(terms: &Terms, resolver: SocketAddr, protocol: RuleProtocol) -> bool {
     let address = resolver.ip();
     let family = Family::of(&address);
     let within = |ranges: &[Prefix]| ranges.iter().any(|range| range.contains(&address));

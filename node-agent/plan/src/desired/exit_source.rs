@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern_intent::body::ServedExit;
 use postern_intent::{Address, Body, ExitName, IfName};
 
-use super::{Classes, Inputs, Standing};
+use super::{AddressClass, Classes, PlanInputs};
 
 /// Every exit that the node serves.
 pub type ExitSources = BTreeMap<ExitName, ExitSource>;
@@ -31,7 +31,7 @@ impl ExitSource {
 }
 
 /// O(peers + scopes + pods · log scopes).
-pub(super) fn sources(inputs: &Inputs<'_>, classes: &Classes) -> ExitSources {
+pub(super) fn sources(inputs: &PlanInputs<'_>, classes: &Classes) -> ExitSources {
     let Some(body) = inputs.body else {
         return ExitSources::new();
     };
@@ -46,7 +46,7 @@ pub(super) fn sources(inputs: &Inputs<'_>, classes: &Classes) -> ExitSources {
         .filter_map(|scope| Some((&scope.id, scope.local_exit()?)))
         .collect();
     for (address, classified) in classes {
-        let Standing::Scope(scope) = &classified.standing else {
+        let AddressClass::Scope(scope) = &classified.class else {
             continue;
         };
         let exit = of_scopes.get(scope);

@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 use postern_intent::IfName;
 
-use super::{Classes, DnsPlan, ExitSources, Inputs, ProbePlan};
+use super::{Classes, DnsPlan, ExitSources, PlanInputs, ProbePlan};
 use super::{
     ClusterView, LocalRanges, classify, dns, exit_source, firewall, link, lock, probe, route,
     tunnel,
 };
 use crate::flow::InsideFlows;
 use crate::host::{
-    DeviceSetting, Family, LockPolicy, Route, RouteKind, RoutingRule, TunnelConfig, TunnelLink,
+    DeviceSetting, Family, KernelRoute, LockPolicy, RouteKind, RoutingRule, TunnelConfig,
+    TunnelLink,
 };
 use crate::ruleset::Ruleset;
 
@@ -26,7 +27,7 @@ pub struct Desired {
     /// Addresses of the tunnel devices.
     pub addresses: BTreeSet<(IfName, IpNet)>,
     /// Routes in our tables.
-    pub routes: BTreeSet<Route>,
+    pub routes: BTreeSet<KernelRoute>,
     /// Routing rules.
     pub rules: BTreeSet<RoutingRule>,
     /// XFRM policies.
@@ -52,7 +53,7 @@ pub struct Desired {
 impl Desired {
     /// Computes all of it.
     #[must_use]
-    pub fn from_inputs(inputs: &Inputs<'_>) -> Self {
+    pub fn from_inputs(inputs: &PlanInputs<'_>) -> Self {
         let classes = classify::classify(inputs);
         let cluster = ClusterView::new(inputs, &classes);
         let tunnels = match inputs.facts.tunnel_backend {

@@ -7,25 +7,25 @@ use postern_intent::{Address, Body, ExitName, IfName, ScopeId};
 
 use crate::binding::Bindings;
 use crate::host::{Family, LockPolicy, TunnelBackend};
-use crate::settings::Settings;
+use crate::settings::NodeSettings;
 
 /// The kernel's lease: a set whose elements go by themselves.
 pub const LEASE: &str = "lease";
 
 /// What the plan is made from.
 #[derive(Debug, Clone, Copy)]
-pub struct Inputs<'a> {
+pub struct PlanInputs<'a> {
     /// The node's own settings.
-    pub settings: &'a Settings,
+    pub settings: &'a NodeSettings,
     /// The body in force; none before the first one, or when the ledger was lost.
     pub body: Option<&'a Body>,
     /// Who is behind which interface.
     pub bindings: &'a Bindings,
     /// What the host is like.
-    pub facts: &'a Facts,
+    pub facts: &'a HostFacts,
 }
 
-impl Inputs<'_> {
+impl PlanInputs<'_> {
     /// Whether a body is, or was once, in force here.
     #[must_use]
     pub fn claim(&self) -> NodeClaim {
@@ -50,7 +50,7 @@ pub enum NodeClaim {
 
 /// Facts of the host that the plan depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Facts {
+pub struct HostFacts {
     /// Whether an intent was ever in force here; a body in force counts more.
     pub claim: NodeClaim,
     /// The interface of the default route, by family.
@@ -74,7 +74,7 @@ pub struct Facts {
 /// What stands for the interface of the default route where only a body is known.
 pub const DEFAULT_ROUTE: &str = "default-route";
 
-impl Facts {
+impl HostFacts {
     /// A node of which only the body is known: the interface of its default route is called [`DEFAULT_ROUTE`], and tunnels
     /// are the kernel's.
     #[must_use]

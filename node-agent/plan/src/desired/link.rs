@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ipnet::IpNet;
 use postern_intent::IfName;
 
-use super::Inputs;
+use super::PlanInputs;
 use crate::host::{DeviceKey, DeviceSetting, TunnelBackend, TunnelLink};
 
 /// What belongs to the tunnel devices.
@@ -21,7 +21,7 @@ pub(super) struct TunnelParts {
 const LOOSE: u8 = 2;
 const OFF: u8 = 0;
 
-pub(super) fn tunnels(inputs: &Inputs<'_>, backend: TunnelBackend) -> TunnelParts {
+pub(super) fn tunnels(inputs: &PlanInputs<'_>, backend: TunnelBackend) -> TunnelParts {
     let mut parts = TunnelParts::default();
     let Some(body) = inputs.body else {
         return parts;

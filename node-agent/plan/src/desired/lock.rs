@@ -10,13 +10,13 @@ use std::collections::BTreeSet;
 use postern_intent::body::TunnelRole;
 use postern_intent::{Mark, Prefix};
 
-use super::{ClusterView, Inputs};
+use super::{ClusterView, PlanInputs};
 use crate::host::{Family, LockAction, LockPolicy};
 use crate::settings::{
-    LOCK_BLOCK_PRIORITY, LOCK_INSIDE_PRIORITY, LOCK_MARK_PRIORITY, SecondLock, Settings,
+    LOCK_BLOCK_PRIORITY, LOCK_INSIDE_PRIORITY, LOCK_MARK_PRIORITY, NodeSettings, SecondLock,
 };
 
-pub(super) fn policies(inputs: &Inputs<'_>, cluster: &ClusterView) -> BTreeSet<LockPolicy> {
+pub(super) fn policies(inputs: &PlanInputs<'_>, cluster: &ClusterView) -> BTreeSet<LockPolicy> {
     let mut policies = BTreeSet::new();
     if inputs.settings.second_lock == SecondLock::Off {
         return policies;
@@ -64,7 +64,7 @@ fn block(source: Prefix) -> LockPolicy {
     }
 }
 
-fn marked(settings: &Settings, source: Prefix, mark: Mark) -> LockPolicy {
+fn marked(settings: &NodeSettings, source: Prefix, mark: Mark) -> LockPolicy {
     LockPolicy {
         priority: LOCK_MARK_PRIORITY,
         action: LockAction::Allow,

@@ -18,13 +18,15 @@ mod route;
 mod tunnel;
 
 pub use asking::{AskedOutside, AskedResolver, Lease, NotAsked};
-pub use classify::{Classes, Classified, Standing};
+pub use classify::{AddressClass, Classes, Classified};
 pub use cluster::{ClusterView, LocalRanges};
 pub use dns::{DnsEntry, DnsPlan, SocketSource};
 pub use exit_source::{ExitSource, ExitSources};
 pub(crate) use firewall::holds;
 pub use firewall::names;
 pub use host_state::Desired;
-pub use inputs::{DEFAULT_ROUTE, Facts, Inputs, LEASE, NodeClaim, tunnel_address, used_interface};
+pub use inputs::{
+    DEFAULT_ROUTE, HostFacts, LEASE, NodeClaim, PlanInputs, tunnel_address, used_interface,
+};
 pub use probe::{ProbePlan, ResolverChoice, UsedProbe};
 pub use ranges::is_public;

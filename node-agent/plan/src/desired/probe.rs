@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use postern_intent::body::{DnsMode, Scope};
+use postern_intent::body::{Scope, TermsDnsMode};
 use postern_intent::{Address, ExitName, SectionDigest};
 
-use super::Inputs;
+use super::PlanInputs;
 use super::dns::{DnsExit, exit_of, served_exit};
 use crate::host::Family;
 
@@ -45,7 +45,7 @@ pub enum ResolverChoice {
     Node,
 }
 
-pub(super) fn plan(inputs: &Inputs<'_>) -> ProbePlan {
+pub(super) fn plan(inputs: &PlanInputs<'_>) -> ProbePlan {
     let Some(body) = inputs.body else {
         return ProbePlan::default();
     };
@@ -69,7 +69,7 @@ pub(super) fn plan(inputs: &Inputs<'_>) -> ProbePlan {
     plan
 }
 
-fn used(inputs: &Inputs<'_>, scope: &Scope, exit: &ExitName) -> Option<UsedProbe> {
+fn used(inputs: &PlanInputs<'_>, scope: &Scope, exit: &ExitName) -> Option<UsedProbe> {
     let body = inputs.body?;
     let socket = exit_of(inputs, body, scope)?;
     let route = body.routes.iter().find(|route| &route.exit == exit)?;
@@ -92,9 +92,9 @@ impl UsedProbe {
     fn add(&mut self, scope: &Scope) {
         let dns = &scope.terms.dns;
         match dns.mode {
-            DnsMode::Block => {}
-            DnsMode::Forward if dns.upstreams.is_empty() => self.choice = ResolverChoice::Node,
-            DnsMode::Forward => self.resolvers.extend(&dns.upstreams),
+            TermsDnsMode::Block => {}
+            TermsDnsMode::Forward if dns.upstreams.is_empty() => self.choice = ResolverChoice::Node,
+            TermsDnsMode::Forward => self.resolvers.extend(&dns.upstreams),
         }
     }
 }

@@ -5,15 +5,15 @@ use std::collections::BTreeSet;
 
 use postern_intent::body::Body;
 
-use super::Inputs;
-use crate::host::{Family, Route, RouteKind, RoutingRule, RuleSelector};
+use super::PlanInputs;
+use crate::host::{Family, KernelRoute, RouteKind, RoutingRule, RuleSelector};
 use crate::settings::{FROM_RULE_PRIORITY, MARK_RULE_PRIORITY, TUNNEL_METRIC, UNREACHABLE_METRIC};
 
-pub(super) fn routes(inputs: &Inputs<'_>) -> BTreeSet<Route> {
+pub(super) fn routes(inputs: &PlanInputs<'_>) -> BTreeSet<KernelRoute> {
     let mut routes = BTreeSet::new();
     for exit in inputs.body.iter().flat_map(|body| &body.routes) {
         for family in Family::BOTH {
-            let base = Route {
+            let base = KernelRoute {
                 table: exit.table.number(),
                 destination: family.everything(),
                 metric: UNREACHABLE_METRIC,
@@ -21,7 +21,7 @@ pub(super) fn routes(inputs: &Inputs<'_>) -> BTreeSet<Route> {
             };
             if inputs.facts.tunnel_backend.is_some() {
                 let kind = RouteKind::Device(exit.interface.clone());
-                routes.insert(Route {
+                routes.insert(KernelRoute {
                     metric: TUNNEL_METRIC,
                     kind,
                     ..base.clone()
@@ -33,7 +33,7 @@ pub(super) fn routes(inputs: &Inputs<'_>) -> BTreeSet<Route> {
     routes
 }
 
-pub(super) fn rules(inputs: &Inputs<'_>) -> BTreeSet<RoutingRule> {
+pub(super) fn rules(inputs: &PlanInputs<'_>) -> BTreeSet<RoutingRule> {
     let Some(body) = inputs.body else {
         return BTreeSet::new();
     };

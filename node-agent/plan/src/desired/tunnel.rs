@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use postern_intent::{IfName, Mark};
 
-use super::Inputs;
+use super::PlanInputs;
 use crate::host::{TunnelConfig, TunnelPeer};
 
-pub(super) fn configs(inputs: &Inputs<'_>) -> BTreeMap<IfName, TunnelConfig> {
+pub(super) fn configs(inputs: &PlanInputs<'_>) -> BTreeMap<IfName, TunnelConfig> {
     let (Some(body), Some(_)) = (inputs.body, inputs.facts.tunnel_backend) else {
         return BTreeMap::new();
     };

@@ -7,13 +7,13 @@ use postern_intent::Address;
 use super::table_state::{ChainState, FirewallState, SetState, TableState};
 use crate::ruleset::edit::Edits;
 use crate::ruleset::{
-    Atom, Chain, Command, Edit, Element, Opening, Ruleset, Set, SetFlag, Table, TableFamily,
+    Atom, Chain, Edit, Element, NftCommand, Opening, Ruleset, Set, SetFlag, Table, TableFamily,
     Transaction,
 };
 
 /// A change in two batches: what tightens or stays within a scope, and what releases.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Change {
+pub struct FirewallChange {
     /// First.
     pub guard: Transaction,
     /// After the lock and the cuts of flows, and before links and routes.
@@ -31,7 +31,7 @@ pub fn change_arp(current: &FirewallState, desired: &Ruleset) -> Transaction {
 
 /// The change from the current tables to the desired ones, without the ARP table.
 #[must_use]
-pub fn change(current: &FirewallState, desired: &Ruleset) -> Change {
+pub fn change(current: &FirewallState, desired: &Ruleset) -> FirewallChange {
     let pairs = [
         (TableFamily::Inet, current.inet.as_ref(), &desired.inet),
         (
@@ -47,7 +47,7 @@ pub fn change(current: &FirewallState, desired: &Ruleset) -> Change {
         return replacement(current, desired);
     }
     let held = without_releases_but(current, desired);
-    Change {
+    FirewallChange {
         guard: edit_all(current, &held),
         release: edit_all(&(&held).into(), desired),
     }
@@ -55,7 +55,7 @@ pub fn change(current: &FirewallState, desired: &Ruleset) -> Change {
 
 /// The guard's tables made anew, without a look at the current ones.
 #[must_use]
-pub fn replacement(current: &FirewallState, desired: &Ruleset) -> Change {
+pub fn replacement(current: &FirewallState, desired: &Ruleset) -> FirewallChange {
     let held = match &current.inet {
         // Without a table nobody is held, so that a release opens nothing; without the releases everybody whom no policy
         // selects would lose their traffic until the last batch.
@@ -64,7 +64,7 @@ pub fn replacement(current: &FirewallState, desired: &Ruleset) -> Change {
     };
     let guard = Transaction::replace(&held);
     let release = edit_all(&(&held).into(), desired);
-    Change { guard, release }
+    FirewallChange { guard, release }
 }
 
 /// The kernel moves no base chain and changes no set's type: both need a new table.
@@ -147,7 +147,7 @@ fn edit(family: TableFamily, current: &TableState, desired: &Table) -> Transacti
     let mut counts = Counts::default();
     for counter in &desired.counters {
         if !current.counters.contains(counter.0) {
-            edits.push(Command::AddCounter(*counter));
+            edits.push(NftCommand::AddCounter(*counter));
         }
     }
     for (name, set) in &desired.sets {
@@ -190,7 +190,7 @@ fn edit_chain(
     if there.map(|there| &there.rules) == wanted.map(|wanted| &wanted.rules) {
         return;
     }
-    edits.push(Command::FlushChain { name: name.clone() });
+    edits.push(NftCommand::FlushChain { name: name.clone() });
     edits.rules(name, chain);
 }
 
@@ -236,7 +236,7 @@ fn edit_set(
     // had wildcards: such a set is refilled, in the same batch.
     if set.set_type.flag == Some(SetFlag::Interval) {
         let (name, set_type) = (name.to_owned(), set.set_type.clone());
-        edits.push(Command::FlushSet {
+        edits.push(NftCommand::FlushSet {
             name: name.clone(),
             set_type,
         });
@@ -252,18 +252,18 @@ fn remove_gone(edits: &mut Edits<'_>, counts: &mut Counts, current: &TableState,
     let chains = chains.filter(|name| !desired.chains.contains_key(*name));
     for name in chains.clone() {
         counts.chains += 1;
-        edits.push(Command::FlushChain { name: name.clone() });
+        edits.push(NftCommand::FlushChain { name: name.clone() });
     }
     for name in chains {
-        edits.push(Command::DeleteChain { name: name.clone() });
+        edits.push(NftCommand::DeleteChain { name: name.clone() });
     }
     let sets = current.sets.keys();
     for name in sets.filter(|name| !desired.sets.contains_key(*name)) {
-        edits.push(Command::DeleteSet { name: name.clone() });
+        edits.push(NftCommand::DeleteSet { name: name.clone() });
     }
     let known: BTreeSet<&str> = desired.counters.iter().map(|counter| counter.0).collect();
     let counters = current.counters.iter();
     for name in counters.filter(|name| !known.contains(name.as_str())) {
-        edits.push(Command::DeleteCounter { name: name.clone() });
+        edits.push(NftCommand::DeleteCounter { name: name.clone() });
     }
 }

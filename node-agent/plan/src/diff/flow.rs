@@ -1,10 +1,10 @@
 //! Whose conntrack entries must go: an entry keeps the NAT and the direction that it was made with, whatever the rules
 //! say now.
 
-use postern_intent::body::EstablishedFlows;
+use postern_intent::body::TermsEstablishedFlows;
 use postern_intent::{Body, ScopeId};
 
-use crate::desired::{Classified, Desired, Standing, names};
+use crate::desired::{AddressClass, Classified, Desired, names};
 use crate::flow::{CutExtent, Cuts};
 
 /// Addresses whose class changed, those of scopes whose chains changed, where the scope cuts established flows, and those of
@@ -26,10 +26,10 @@ pub fn cuts(before: &Desired, after: &Desired, body: Option<&Body>) -> Cuts {
     };
     let keeps = |scope: &ScopeId| {
         body.and_then(|body| body.firewall.iter().find(|s| &s.id == scope))
-            .is_some_and(|scope| scope.terms.established_flows == EstablishedFlows::Keep)
+            .is_some_and(|scope| scope.terms.established_flows == TermsEstablishedFlows::Keep)
     };
     for (address, classified) in &after.classes {
-        if let Standing::Scope(scope) = &classified.standing
+        if let AddressClass::Scope(scope) = &classified.class
             && !keeps(scope)
             && (changed(&names::scope_chain(scope)) || changed(&names::way_chain(scope)))
         {
@@ -50,11 +50,11 @@ pub fn cuts(before: &Desired, after: &Desired, body: Option<&Body>) -> Cuts {
 
 fn extent(old: Option<&Classified>, new: Option<&Classified>) -> Option<CutExtent> {
     let guarded = |class: Option<&Classified>| {
-        class.is_some_and(|class| class.standing != Standing::Released)
+        class.is_some_and(|classified| classified.class != AddressClass::Released)
     };
     match (old, new) {
         (Some(old), Some(new)) if old.uid == new.uid => {
-            (old.standing != new.standing).then_some(CutExtent::Outgoing)
+            (old.class != new.class).then_some(CutExtent::Outgoing)
         }
         _ => (guarded(old) || guarded(new)).then_some(CutExtent::BothWays),
     }

@@ -53,7 +53,7 @@ impl From<&Table> for TableState {
             let rules = chain
                 .rules
                 .iter()
-                .map(crate::ruleset::Rule::identity)
+                .map(crate::ruleset::FirewallRule::identity)
                 .collect();
             (
                 name.clone(),

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::matching::{FieldValue, Leases, Subject, find, holds};
+use super::matching::{FieldValue, Leases, MatchSubject, find, holds};
 use super::packet::{CtDirection, CtState, Frame, Packet};
 use crate::host::Family;
 use crate::ruleset::{
-    Base, BaseKind, Chain, Counter, Data, Hook, Otherwise, Rule, RuleMeaning, Ruleset, Table,
-    Target,
+    Base, BaseKind, Chain, Counter, Data, FirewallRule, Hook, Otherwise, RuleMeaning, Ruleset,
+    Table, Target,
 };
 use postern_intent::Address;
 
@@ -41,7 +41,7 @@ pub struct Trace {
 
 /// What a hook does with a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
+pub struct HookOutcome {
     /// What becomes of it.
     pub fate: Fate,
     /// Counters that counted it, in order.
@@ -49,14 +49,14 @@ pub struct Outcome {
     /// Rules that decided or changed something, in order.
     pub traces: Vec<Trace>,
     /// Where its source is translated to.
-    pub source: Option<Source>,
+    pub source: Option<SourceRewrite>,
     /// The local port that it is redirected to.
     pub redirected: Option<u16>,
 }
 
 /// What the source becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum SourceRewrite {
     /// The address of the outgoing interface.
     OfInterface,
     /// This address.
@@ -90,9 +90,9 @@ impl<'a> Evaluator<'a> {
 
     /// Runs a packet through the chains of the inet table at a hook. Its mark and its source change as the rules say.
     #[must_use]
-    pub fn hook(&self, hook: Hook, packet: &mut Packet) -> Outcome {
+    pub fn hook(&self, hook: Hook, packet: &mut Packet) -> HookOutcome {
         let table = &self.ruleset.inet;
-        let mut outcome = Outcome::new();
+        let mut outcome = HookOutcome::new();
         for Based { name, chain, base } in bases(table, hook) {
             if hook == Hook::Postrouting && base.priority > SOURCE_NAT {
                 restore_source(packet);
@@ -100,7 +100,7 @@ impl<'a> Evaluator<'a> {
             if base.kind == BaseKind::Nat && !meets_nat(packet) {
                 continue;
             }
-            let mut walk = Walk {
+            let mut walk = ChainWalk {
                 hook,
                 table,
                 leases: &self.leases,
@@ -108,8 +108,8 @@ impl<'a> Evaluator<'a> {
                 outcome: &mut outcome,
             };
             let fate = match walk.chain(name, chain, 0) {
-                Verdict::End(fate) => fate,
-                Verdict::Return => outcome.otherwise(name, base),
+                ChainVerdict::End(fate) => fate,
+                ChainVerdict::Return => outcome.otherwise(name, base),
             };
             if fate != Fate::Passes {
                 outcome.fate = fate;
@@ -124,20 +124,20 @@ impl<'a> Evaluator<'a> {
 
     /// Runs a frame through the chains of the bridge table.
     #[must_use]
-    pub fn frame(&self, frame: &mut Frame) -> Outcome {
+    pub fn frame(&self, frame: &mut Frame) -> HookOutcome {
         self.walk_frame(&self.ruleset.bridge, Hook::Prerouting, frame)
     }
 
     /// Runs a frame that the node itself received through the chains of the ARP table, which judge nothing but ARP.
     #[must_use]
-    pub fn arp(&self, frame: &mut Frame) -> Outcome {
+    pub fn arp(&self, frame: &mut Frame) -> HookOutcome {
         self.walk_frame(&self.ruleset.arp, Hook::Input, frame)
     }
 
-    fn walk_frame(&self, table: &'a Table, hook: Hook, frame: &mut Frame) -> Outcome {
-        let mut outcome = Outcome::new();
+    fn walk_frame(&self, table: &'a Table, hook: Hook, frame: &mut Frame) -> HookOutcome {
+        let mut outcome = HookOutcome::new();
         for Based { name, chain, base } in bases(table, hook) {
-            let mut walk = Walk {
+            let mut walk = ChainWalk {
                 hook,
                 table,
                 leases: &self.leases,
@@ -145,8 +145,8 @@ impl<'a> Evaluator<'a> {
                 outcome: &mut outcome,
             };
             outcome.fate = match walk.chain(name, chain, 0) {
-                Verdict::End(fate) => fate,
-                Verdict::Return => outcome.otherwise(name, base),
+                ChainVerdict::End(fate) => fate,
+                ChainVerdict::Return => outcome.otherwise(name, base),
             };
             if outcome.fate != Fate::Passes {
                 break;
@@ -156,10 +156,10 @@ impl<'a> Evaluator<'a> {
     }
 
     /// Chains after the translation see the new source.
-    fn translate(&self, packet: &mut Packet, source: Option<Source>) {
+    fn translate(&self, packet: &mut Packet, source: Option<SourceRewrite>) {
         let address = match source {
-            Some(Source::Address(address)) => Some(address),
-            Some(Source::OfInterface) => {
+            Some(SourceRewrite::Address(address)) => Some(address),
+            Some(SourceRewrite::OfInterface) => {
                 let key = (packet.oif.clone(), packet.family());
                 self.addresses.get(&key).copied()
             }
@@ -171,7 +171,7 @@ impl<'a> Evaluator<'a> {
     }
 }
 
-impl Outcome {
+impl HookOutcome {
     const fn new() -> Self {
         Self {
             fate: Fate::Passes,
@@ -236,7 +236,7 @@ fn bases(table: &Table, hook: Hook) -> Vec<Based<'_>> {
     bases
 }
 
-enum Verdict {
+enum ChainVerdict {
     /// The base chain ends.
     End(Fate),
     /// Back to the caller.
@@ -244,24 +244,24 @@ enum Verdict {
 }
 
 /// A walk through the chains of one base chain.
-struct Walk<'a, S> {
+struct ChainWalk<'a, S> {
     hook: Hook,
     table: &'a Table,
     leases: &'a Leases,
     subject: &'a mut S,
-    outcome: &'a mut Outcome,
+    outcome: &'a mut HookOutcome,
 }
 
 /// A packet or a frame.
-trait Judged {
-    fn subject(&self) -> Subject<'_>;
+trait HookInput {
+    fn subject(&self) -> MatchSubject<'_>;
     fn source(&self) -> Option<Address>;
     fn set_mark(&mut self, mask: u32, value: u32);
 }
 
-impl Judged for Packet {
-    fn subject(&self) -> Subject<'_> {
-        Subject::Packet(self)
+impl HookInput for Packet {
+    fn subject(&self) -> MatchSubject<'_> {
+        MatchSubject::Packet(self)
     }
 
     fn source(&self) -> Option<Address> {
@@ -274,9 +274,9 @@ impl Judged for Packet {
 }
 
 /// The bridge table has neither marks nor maps.
-impl Judged for Frame {
-    fn subject(&self) -> Subject<'_> {
-        Subject::Frame(self)
+impl HookInput for Frame {
+    fn subject(&self) -> MatchSubject<'_> {
+        MatchSubject::Frame(self)
     }
 
     fn source(&self) -> Option<Address> {
@@ -286,8 +286,8 @@ impl Judged for Frame {
     fn set_mark(&mut self, _mask: u32, _value: u32) {}
 }
 
-impl<S: Judged> Walk<'_, S> {
-    fn chain(&mut self, name: &str, chain: &Chain, depth: usize) -> Verdict {
+impl<S: HookInput> ChainWalk<'_, S> {
+    fn chain(&mut self, name: &str, chain: &Chain, depth: usize) -> ChainVerdict {
         for (index, rule) in chain.rules.iter().enumerate() {
             if !holds(
                 self.table,
@@ -308,7 +308,7 @@ impl<S: Judged> Walk<'_, S> {
                 return verdict;
             }
         }
-        Verdict::Return
+        ChainVerdict::Return
     }
 
     /// What a rule leads to; a verdict map has been asked.
@@ -333,10 +333,10 @@ impl<S: Judged> Walk<'_, S> {
         &mut self,
         name: &str,
         index: usize,
-        rule: &Rule,
+        rule: &FirewallRule,
         target: &Target,
         depth: usize,
-    ) -> Option<Verdict> {
+    ) -> Option<ChainVerdict> {
         let decides = !matches!(target, Target::Jump(_) | Target::Continue);
         if decides {
             self.outcome.traces.push(Trace {
@@ -349,14 +349,16 @@ impl<S: Judged> Walk<'_, S> {
             });
         }
         match target {
-            Target::Accept => Some(Verdict::End(Fate::Passes)),
-            Target::Drop => Some(Verdict::End(Fate::Dropped)),
-            Target::RejectReset | Target::RejectProhibited => Some(Verdict::End(Fate::Rejected)),
-            Target::Return => Some(Verdict::Return),
+            Target::Accept => Some(ChainVerdict::End(Fate::Passes)),
+            Target::Drop => Some(ChainVerdict::End(Fate::Dropped)),
+            Target::RejectReset | Target::RejectProhibited => {
+                Some(ChainVerdict::End(Fate::Rejected))
+            }
+            Target::Return => Some(ChainVerdict::Return),
             Target::Goto(to) => Some(self.enter(to, depth)),
             Target::Jump(to) => match self.enter(to, depth) {
-                Verdict::Return => None,
-                end @ Verdict::End(_) => Some(end),
+                ChainVerdict::Return => None,
+                end @ ChainVerdict::End(_) => Some(end),
             },
             Target::SetMark(mark) => {
                 self.subject.set_mark(mark.mask, mark.value);
@@ -367,27 +369,27 @@ impl<S: Judged> Walk<'_, S> {
                 None
             }
             Target::Masquerade => {
-                self.outcome.source = Some(Source::OfInterface);
-                Some(Verdict::End(Fate::Passes))
+                self.outcome.source = Some(SourceRewrite::OfInterface);
+                Some(ChainVerdict::End(Fate::Passes))
             }
             Target::Snat(address) => {
-                self.outcome.source = Some(Source::Address(*address));
-                Some(Verdict::End(Fate::Passes))
+                self.outcome.source = Some(SourceRewrite::Address(*address));
+                Some(ChainVerdict::End(Fate::Passes))
             }
             Target::Redirect(port) => {
                 self.outcome.redirected = Some(*port);
-                Some(Verdict::End(Fate::Passes))
+                Some(ChainVerdict::End(Fate::Passes))
             }
             Target::Mss(_) | Target::Continue | Target::SaddrMap(..) => None,
         }
     }
 
     /// A chain that is not there, or a jump that is too deep, would make nft refuse the ruleset: nothing passes.
-    fn enter(&mut self, to: &str, depth: usize) -> Verdict {
+    fn enter(&mut self, to: &str, depth: usize) -> ChainVerdict {
         let table = self.table;
         match table.chains.get(to) {
             Some(chain) if depth < DEEPEST => self.chain(to, chain, depth + 1),
-            _ => Verdict::End(Fate::Dropped),
+            _ => ChainVerdict::End(Fate::Dropped),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::packet::{CtDirection, CtState, Frame, Packet, Payload, Transport};
 use crate::desired::LEASE;
 use crate::host::{Family, MacAddress};
 use crate::ruleset::literal::{Literal, Value};
-use crate::ruleset::{Atom, Element, Field, Match, Operand, Set, SetFlag, Table};
+use crate::ruleset::{Atom, Element, Match, MatchField, Operand, Set, SetFlag, Table};
 
 /// What a field of a packet is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(super) enum FieldValue<'a> {
 
 /// The packet that the ruleset judges.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Subject<'a> {
+pub(super) enum MatchSubject<'a> {
     Packet(&'a Packet),
     Frame(&'a Frame),
 }
@@ -36,17 +36,22 @@ pub(super) enum Subject<'a> {
 pub type Leases = BTreeSet<Family>;
 
 /// All matches of a rule hold.
-pub(super) fn holds(table: &Table, leases: &Leases, matches: &[Match], of: Subject<'_>) -> bool {
+pub(super) fn holds(
+    table: &Table,
+    leases: &Leases,
+    matches: &[Match],
+    of: MatchSubject<'_>,
+) -> bool {
     matches
         .iter()
         .all(|one| match_holds(table, leases, one, of))
 }
 
-fn match_holds(table: &Table, leases: &Leases, one: &Match, of: Subject<'_>) -> bool {
+fn match_holds(table: &Table, leases: &Leases, one: &Match, of: MatchSubject<'_>) -> bool {
     if matches!(one.operand, Operand::Alone) {
         return matches!(
             of,
-            Subject::Packet(Packet {
+            MatchSubject::Packet(Packet {
                 transport: Transport::Tcp { syn: true, .. },
                 ..
             })
@@ -73,81 +78,81 @@ fn match_holds(table: &Table, leases: &Leases, one: &Match, of: Subject<'_>) -> 
     }
 }
 
-fn value<'a>(field: &Field, of: Subject<'a>) -> Option<FieldValue<'a>> {
+fn value<'a>(field: &MatchField, of: MatchSubject<'a>) -> Option<FieldValue<'a>> {
     match of {
-        Subject::Packet(packet) => packet_value(field, packet),
-        Subject::Frame(frame) => frame_value(field, frame),
+        MatchSubject::Packet(packet) => packet_value(field, packet),
+        MatchSubject::Frame(frame) => frame_value(field, frame),
     }
 }
 
-fn packet_value<'a>(field: &Field, packet: &'a Packet) -> Option<FieldValue<'a>> {
+fn packet_value<'a>(field: &MatchField, packet: &'a Packet) -> Option<FieldValue<'a>> {
     let address = |family: Family, address: Address| {
         (packet.family() == family).then_some(FieldValue::Address(address))
     };
     let tracked = || packet.is_tracked().then_some(&packet.conntrack);
     match field {
-        Field::Iif => Some(FieldValue::Name(&packet.iif)),
-        Field::Oif => Some(FieldValue::Name(&packet.oif)),
-        Field::Saddr(family) => address(*family, packet.source),
-        Field::Daddr(family) => address(*family, packet.destination),
-        Field::L4Proto => Some(FieldValue::Protocol(packet.protocol())),
-        Field::Dport => packet.dport().map(number),
-        Field::NfProto => Some(FieldValue::Family(packet.family())),
-        Field::Mark(mask) => Some(FieldValue::Number(u64::from(packet.mark & mask))),
-        Field::CtState => Some(FieldValue::Word(match packet.conntrack.state {
+        MatchField::Iif => Some(FieldValue::Name(&packet.iif)),
+        MatchField::Oif => Some(FieldValue::Name(&packet.oif)),
+        MatchField::Saddr(family) => address(*family, packet.source),
+        MatchField::Daddr(family) => address(*family, packet.destination),
+        MatchField::L4Proto => Some(FieldValue::Protocol(packet.protocol())),
+        MatchField::Dport => packet.dport().map(number),
+        MatchField::NfProto => Some(FieldValue::Family(packet.family())),
+        MatchField::Mark(mask) => Some(FieldValue::Number(u64::from(packet.mark & mask))),
+        MatchField::CtState => Some(FieldValue::Word(match packet.conntrack.state {
             CtState::New => "new",
             CtState::Established => "established",
             CtState::Related => "related",
             CtState::Invalid => "invalid",
             CtState::Untracked => "untracked",
         })),
-        Field::CtDirection => tracked().map(|conntrack| {
+        MatchField::CtDirection => tracked().map(|conntrack| {
             FieldValue::Word(match conntrack.direction {
                 CtDirection::Original => "original",
                 CtDirection::Reply => "reply",
             })
         }),
-        Field::CtStatus => {
+        MatchField::CtStatus => {
             tracked().map(|conntrack| FieldValue::Word(if conntrack.dnat { "dnat" } else { "" }))
         }
-        Field::CtOriginalSaddr(family) => {
+        MatchField::CtOriginalSaddr(family) => {
             tracked().and_then(|conntrack| address(*family, conntrack.original_source))
         }
-        Field::CtOriginalDaddr(family) => {
+        MatchField::CtOriginalDaddr(family) => {
             tracked().and_then(|conntrack| address(*family, conntrack.original_destination))
         }
-        Field::HopLimit => {
+        MatchField::HopLimit => {
             (packet.family() == Family::V6).then(|| FieldValue::Number(packet.hop_limit.into()))
         }
-        Field::FibSaddrType => Some(FieldValue::Word(if packet.source_is_local {
+        MatchField::FibSaddrType => Some(FieldValue::Word(if packet.source_is_local {
             "local"
         } else {
             "unicast"
         })),
-        Field::UdpDport
-        | Field::TcpDport
-        | Field::SctpDport
-        | Field::UdpSport
-        | Field::Icmp6Type => transport_value(field, packet),
-        Field::EtherSaddr
-        | Field::EtherType
-        | Field::ArpOperation
-        | Field::ArpSaddrEther
-        | Field::ArpSaddrIp
-        | Field::ArpDaddrIp
-        | Field::NeighbourTarget
-        | Field::NeighbourPrefix
-        | Field::TcpSyn => None,
+        MatchField::UdpDport
+        | MatchField::TcpDport
+        | MatchField::SctpDport
+        | MatchField::UdpSport
+        | MatchField::Icmp6Type => transport_value(field, packet),
+        MatchField::EtherSaddr
+        | MatchField::EtherType
+        | MatchField::ArpOperation
+        | MatchField::ArpSaddrEther
+        | MatchField::ArpSaddrIp
+        | MatchField::ArpDaddrIp
+        | MatchField::NeighbourTarget
+        | MatchField::NeighbourPrefix
+        | MatchField::TcpSyn => None,
     }
 }
 
-fn transport_value<'a>(field: &Field, packet: &Packet) -> Option<FieldValue<'a>> {
+fn transport_value<'a>(field: &MatchField, packet: &Packet) -> Option<FieldValue<'a>> {
     match (field, packet.transport) {
-        (Field::UdpDport, Transport::Udp { dport, .. })
-        | (Field::TcpDport, Transport::Tcp { dport, .. })
-        | (Field::SctpDport, Transport::Sctp { dport }) => Some(number(dport)),
-        (Field::UdpSport, Transport::Udp { sport, .. }) => Some(number(sport)),
-        (Field::Icmp6Type, Transport::Icmp(kind)) if packet.family() == Family::V6 => {
+        (MatchField::UdpDport, Transport::Udp { dport, .. })
+        | (MatchField::TcpDport, Transport::Tcp { dport, .. })
+        | (MatchField::SctpDport, Transport::Sctp { dport }) => Some(number(dport)),
+        (MatchField::UdpSport, Transport::Udp { sport, .. }) => Some(number(sport)),
+        (MatchField::Icmp6Type, Transport::Icmp(kind)) if packet.family() == Family::V6 => {
             Some(FieldValue::Word(kind))
         }
         _ => None,
@@ -158,23 +163,27 @@ const fn number(port: u16) -> FieldValue<'static> {
     FieldValue::Number(port as u64)
 }
 
-fn frame_value<'a>(field: &Field, frame: &'a Frame) -> Option<FieldValue<'a>> {
+fn frame_value<'a>(field: &MatchField, frame: &'a Frame) -> Option<FieldValue<'a>> {
     match (field, &frame.payload) {
-        (Field::Iif, _) => Some(FieldValue::Name(&frame.port)),
-        (Field::EtherSaddr, _) => Some(FieldValue::Mac(frame.source)),
-        (Field::EtherType, _) => Some(FieldValue::Number(frame.ethertype.into())),
-        (Field::ArpOperation, Payload::Arp { operation, .. }) => Some(FieldValue::Word(operation)),
-        (Field::ArpSaddrEther, Payload::Arp { mac, .. }) => Some(FieldValue::Mac(*mac)),
-        (Field::ArpSaddrIp, Payload::Arp { address, .. }) => Some(FieldValue::Address(*address)),
-        (Field::ArpDaddrIp, Payload::Arp { target, .. }) => Some(FieldValue::Address(*target)),
-        (Field::Saddr(Family::V6), Payload::Neighbour { source, .. }) => {
+        (MatchField::Iif, _) => Some(FieldValue::Name(&frame.port)),
+        (MatchField::EtherSaddr, _) => Some(FieldValue::Mac(frame.source)),
+        (MatchField::EtherType, _) => Some(FieldValue::Number(frame.ethertype.into())),
+        (MatchField::ArpOperation, Payload::Arp { operation, .. }) => {
+            Some(FieldValue::Word(operation))
+        }
+        (MatchField::ArpSaddrEther, Payload::Arp { mac, .. }) => Some(FieldValue::Mac(*mac)),
+        (MatchField::ArpSaddrIp, Payload::Arp { address, .. }) => {
+            Some(FieldValue::Address(*address))
+        }
+        (MatchField::ArpDaddrIp, Payload::Arp { target, .. }) => Some(FieldValue::Address(*target)),
+        (MatchField::Saddr(Family::V6), Payload::Neighbour { source, .. }) => {
             Some(FieldValue::Address(*source))
         }
-        (Field::Icmp6Type, Payload::Neighbour { kind, .. }) => Some(FieldValue::Word(kind)),
-        (Field::NeighbourTarget, Payload::Neighbour { target, .. }) => {
+        (MatchField::Icmp6Type, Payload::Neighbour { kind, .. }) => Some(FieldValue::Word(kind)),
+        (MatchField::NeighbourTarget, Payload::Neighbour { target, .. }) => {
             Some(FieldValue::Wide(bits(*target)?))
         }
-        (Field::NeighbourPrefix, Payload::Neighbour { target, .. }) => {
+        (MatchField::NeighbourPrefix, Payload::Neighbour { target, .. }) => {
             let first_ten = bits(*target)? >> 118;
             u64::try_from(first_ten).ok().map(FieldValue::Number)
         }

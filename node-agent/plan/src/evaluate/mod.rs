@@ -22,7 +22,7 @@ mod matching;
 mod packet;
 mod path;
 
-pub use hook::{Evaluator, Fate, Outcome, Source, Trace};
+pub use hook::{Evaluator, Fate, HookOutcome, SourceRewrite, Trace};
 pub use matching::Leases;
 pub use packet::{Conntrack, CtDirection, CtState, Frame, Packet, Payload, Transport};
-pub use path::{End, Hop, Passage};
+pub use path::{Hop, Passage, PathEnd};

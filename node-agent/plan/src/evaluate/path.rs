@@ -1,6 +1,6 @@
 //! A packet's whole way through a node.
 
-use super::hook::{Evaluator, Fate, Source, Trace};
+use super::hook::{Evaluator, Fate, SourceRewrite, Trace};
 use super::packet::Packet;
 use crate::ruleset::{Counter, Hook};
 
@@ -8,7 +8,7 @@ use crate::ruleset::{Counter, Hook};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Passage {
     /// What becomes of it.
-    pub end: End,
+    pub end: PathEnd,
     /// Counters that counted it, in order.
     pub counters: Vec<Counter>,
     /// Rules that decided or changed something, in order.
@@ -26,7 +26,7 @@ pub enum Hop {
 
 /// What becomes of a packet that comes to a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
+pub enum PathEnd {
     /// It is gone, silently.
     Dropped,
     /// The packet is refused: it is dropped, and the sender gets a reset or an ICMP error.
@@ -42,7 +42,7 @@ pub enum End {
         /// The mark.
         mark: u32,
         /// What our rules make of its source; none: they leave it as it is.
-        source: Option<Source>,
+        source: Option<SourceRewrite>,
     },
 }
 
@@ -50,7 +50,7 @@ impl Passage {
     /// Does it leave?
     #[must_use]
     pub const fn left(&self) -> bool {
-        matches!(self.end, End::Left { .. })
+        matches!(self.end, PathEnd::Left { .. })
     }
 
     /// The rule that ended it or let it go last.
@@ -73,7 +73,7 @@ impl Evaluator<'_> {
     #[must_use]
     pub fn routed(&self, packet: &Packet, route: impl Fn(&Packet) -> Hop) -> Passage {
         let mut passage = Passage {
-            end: End::Dropped,
+            end: PathEnd::Dropped,
             counters: Vec::new(),
             traces: Vec::new(),
         };
@@ -91,18 +91,18 @@ impl Evaluator<'_> {
         packet: &mut Packet,
         passage: &mut Passage,
         route: impl Fn(&Packet) -> Hop,
-    ) -> Result<End, End> {
+    ) -> Result<PathEnd, PathEnd> {
         self.pass(Hook::Prerouting, packet, passage)?;
         match route(packet) {
             Hop::Local => {
                 self.pass(Hook::Input, packet, passage)?;
-                Ok(End::Delivered)
+                Ok(PathEnd::Delivered)
             }
             Hop::Interface(oif) => {
                 packet.oif.clone_from(&oif);
                 self.pass(Hook::Forward, packet, passage)?;
                 let source = self.pass(Hook::Postrouting, packet, passage)?;
-                Ok(End::Left {
+                Ok(PathEnd::Left {
                     oif,
                     mark: packet.mark,
                     source,
@@ -116,14 +116,14 @@ impl Evaluator<'_> {
         hook: Hook,
         packet: &mut Packet,
         passage: &mut Passage,
-    ) -> Result<Option<Source>, End> {
+    ) -> Result<Option<SourceRewrite>, PathEnd> {
         let outcome = self.hook(hook, packet);
         passage.counters.extend(outcome.counters);
         passage.traces.extend(outcome.traces);
         match (outcome.fate, outcome.redirected) {
-            (Fate::Dropped, _) => Err(End::Dropped),
-            (Fate::Rejected, _) => Err(End::Rejected),
-            (Fate::Passes, Some(port)) => Err(End::Redirected(port)),
+            (Fate::Dropped, _) => Err(PathEnd::Dropped),
+            (Fate::Rejected, _) => Err(PathEnd::Rejected),
+            (Fate::Passes, Some(port)) => Err(PathEnd::Redirected(port)),
             (Fate::Passes, None) => Ok(outcome.source),
         }
     }

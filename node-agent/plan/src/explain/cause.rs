@@ -3,7 +3,7 @@
 use std::fmt;
 
 use postern_intent::ExitName;
-use postern_intent::body::{Access, BlockedReason, Scope, Way};
+use postern_intent::body::{Access, BlockedReason, EgressPath, Scope};
 use serde::Serialize;
 
 use crate::desired::names;
@@ -159,8 +159,8 @@ impl Explaining<'_> {
             RuleMeaning::ScopeBlocked => Cause::ScopeBlocked {
                 policy: policy()?,
                 reason: match self.scope?.way {
-                    Way::Blocked { reason } => Some(reason),
-                    Way::Tunnel | Way::LocalExit | Way::NodeUplink => None,
+                    EgressPath::Blocked { reason } => Some(reason),
+                    EgressPath::Tunnel | EgressPath::LocalExit | EgressPath::NodeUplink => None,
                 },
             },
             RuleMeaning::Way => Cause::Way,

@@ -1,6 +1,6 @@
 //! A node of which only its body is known, and the way of a packet through it.
 //!
-//! What an agent reads from its host is not known here. It is assumed: the default settings, [`Facts::assumed`], and for the
+//! What an agent reads from its host is not known here. It is assumed: the default settings, [`HostFacts::assumed`], and for the
 //! pod whose packet it is a binding as its Pod object says, behind the bridge `cni0`. No routing table of the node is known
 //! either: what no rule of ours routes leaves by the default route, but for the node's own addresses and those of its pods.
 
@@ -8,18 +8,20 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
-use postern_intent::body::{BlockedReason, Body, Protocol, Scope, ServedExit};
+use postern_intent::body::{BlockedReason, Body, RuleProtocol, Scope, ServedExit};
 use postern_intent::{Address, ExitName, Namespace, PodName, Uid};
 
 use super::cause::{Cause, ExitLimit, Explaining};
 use super::leg::{LegEnd, NodeLeg, TunnelEntry};
 use super::names::NameAnswer;
 use crate::binding::{Binding, Bindings};
-use crate::desired::{AskedResolver, DEFAULT_ROUTE, Desired, Facts, Inputs, Lease, Standing};
-use crate::evaluate::{End, Evaluator, Hop, Packet, Passage, Source, Trace, Transport};
+use crate::desired::{
+    AddressClass, AskedResolver, DEFAULT_ROUTE, Desired, HostFacts, Lease, PlanInputs,
+};
+use crate::evaluate::{Evaluator, Hop, Packet, Passage, PathEnd, SourceRewrite, Trace, Transport};
 use crate::host::{Family, RouteKind, RuleSelector};
 use crate::ruleset::{Hook, RuleMeaning};
-use crate::settings::{POD_LINKS, Settings};
+use crate::settings::{NodeSettings, POD_LINKS};
 
 /// The pod whose packet is explained, as its Pod object has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +44,7 @@ pub struct FirstPacket {
     /// Where it goes to, as the pod wrote it.
     pub destination: Address,
     /// What it carries.
-    pub protocol: Protocol,
+    pub protocol: RuleProtocol,
     /// The destination port; ICMP has none.
     pub port: u16,
 }
@@ -54,14 +56,14 @@ impl FirstPacket {
     fn packet(&self) -> Packet {
         let (sport, dport) = (SOURCE_PORT, self.port);
         let transport = match self.protocol {
-            Protocol::Tcp => Transport::Tcp {
+            RuleProtocol::Tcp => Transport::Tcp {
                 sport,
                 dport,
                 syn: true,
             },
-            Protocol::Udp => Transport::Udp { sport, dport },
-            Protocol::Sctp => Transport::Sctp { dport },
-            Protocol::Icmp => Transport::Icmp("echo-request"),
+            RuleProtocol::Udp => Transport::Udp { sport, dport },
+            RuleProtocol::Sctp => Transport::Sctp { dport },
+            RuleProtocol::Icmp => Transport::Icmp("echo-request"),
         };
         Packet::new(self.source, self.destination, transport)
     }
@@ -71,7 +73,7 @@ impl FirstPacket {
 #[derive(Debug, Clone)]
 pub struct NodeModel<'a> {
     body: &'a Body,
-    facts: Facts,
+    facts: HostFacts,
     desired: Desired,
     lease: Lease,
 }
@@ -84,9 +86,9 @@ impl<'a> NodeModel<'a> {
         if let Some(binding) = pod.and_then(binding) {
             bindings.add(binding);
         }
-        let facts = Facts::assumed();
-        let desired = Desired::from_inputs(&Inputs {
-            settings: &Settings::default(),
+        let facts = HostFacts::assumed();
+        let desired = Desired::from_inputs(&PlanInputs {
+            settings: &NodeSettings::default(),
             body: Some(body),
             bindings: &bindings,
             facts: &facts,
@@ -147,13 +149,13 @@ impl<'a> NodeModel<'a> {
         };
         let (deciding, cause) = decided(&passage, &explaining);
         let end = match &passage.end {
-            End::Rejected => LegEnd::Rejected,
-            End::Left { source, .. } => LegEnd::Exit {
+            PathEnd::Rejected => LegEnd::Rejected,
+            PathEnd::Left { source, .. } => LegEnd::Exit {
                 exit: exit.clone(),
                 source: address(*source),
             },
-            End::Delivered => LegEnd::Delivered,
-            End::Dropped | End::Redirected(_) => LegEnd::Dropped,
+            PathEnd::Delivered => LegEnd::Delivered,
+            PathEnd::Dropped | PathEnd::Redirected(_) => LegEnd::Dropped,
         };
         self.leg(&passage, end, cause, deciding)
     }
@@ -198,7 +200,7 @@ impl<'a> NodeModel<'a> {
             .iter()
             .any(|range| range.contains(&first.destination));
         match &passage.end {
-            End::Redirected(port) => {
+            PathEnd::Redirected(port) => {
                 let asked = AskedResolver {
                     address: (first.destination, first.port).into(),
                     protocol: first.protocol,
@@ -209,11 +211,11 @@ impl<'a> NodeModel<'a> {
                 (LegEnd::Forwarder { port: *port, names }, Cause::Dns, at)
             }
             _ if is_service => (LegEnd::Translated, Cause::Service, at),
-            End::Rejected => (LegEnd::Rejected, cause, at),
-            End::Dropped => (LegEnd::Dropped, cause, at),
-            End::Delivered => (LegEnd::Delivered, Cause::Node, None),
-            End::Left { .. } if is_inside(passage) => (LegEnd::Stays, cause, at),
-            End::Left { oif, source, .. } => {
+            PathEnd::Rejected => (LegEnd::Rejected, cause, at),
+            PathEnd::Dropped => (LegEnd::Dropped, cause, at),
+            PathEnd::Delivered => (LegEnd::Delivered, Cause::Node, None),
+            PathEnd::Left { .. } if is_inside(passage) => (LegEnd::Stays, cause, at),
+            PathEnd::Left { oif, source, .. } => {
                 let end = match self.entry(oif, first) {
                     Some(entry) => LegEnd::Tunnel(entry),
                     None => match explaining.served {
@@ -322,22 +324,22 @@ impl<'a> NodeModel<'a> {
         })
     }
 
-    fn standing(&self, address: &Address) -> Option<&Standing> {
+    fn class(&self, address: &Address) -> Option<&AddressClass> {
         let classified = self.desired.classes.get(address)?;
-        Some(&classified.standing)
+        Some(&classified.class)
     }
 
     fn scope(&self, address: &Address) -> Option<&'a Scope> {
-        let Standing::Scope(id) = self.standing(address)? else {
+        let AddressClass::Scope(id) = self.class(address)? else {
             return None;
         };
         self.body.firewall.iter().find(|scope| scope.id == *id)
     }
 
     fn blocked(&self, address: &Address) -> Option<BlockedReason> {
-        match self.standing(address)? {
-            Standing::Blocked(reason) => Some(*reason),
-            Standing::Scope(_) | Standing::Released => None,
+        match self.class(address)? {
+            AddressClass::Blocked(reason) => Some(*reason),
+            AddressClass::Scope(_) | AddressClass::Released => None,
         }
     }
 
@@ -378,7 +380,7 @@ fn is_inside(passage: &Passage) -> bool {
 /// The last rule that says something of its own, by its place among the traces, and what it says. What goes on is decided by
 /// the guard, in the hook forward; the chains before it and behind it say the same again.
 fn decided(passage: &Passage, explaining: &Explaining<'_>) -> (Option<usize>, Cause) {
-    let goes_on = matches!(passage.end, End::Left { .. });
+    let goes_on = matches!(passage.end, PathEnd::Left { .. });
     let traces = passage.traces.iter().enumerate().rev();
     let of_the_guard = |trace: &Trace| !goes_on || trace.hook == Hook::Forward;
     let mut told = traces
@@ -390,9 +392,9 @@ fn decided(passage: &Passage, explaining: &Explaining<'_>) -> (Option<usize>, Ca
     }
 }
 
-fn address(source: Option<Source>) -> Option<Address> {
+fn address(source: Option<SourceRewrite>) -> Option<Address> {
     match source {
-        Some(Source::Address(address)) => Some(address),
-        Some(Source::OfInterface) | None => None,
+        Some(SourceRewrite::Address(address)) => Some(address),
+        Some(SourceRewrite::OfInterface) | None => None,
     }
 }

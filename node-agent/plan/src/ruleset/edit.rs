@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 
 use super::element::{Atom, Element};
 use super::model::{Base, Chain, Opening, Set, SetType, Table, TableFamily};
-use super::rule::{Counter, Rule};
+use super::rule::{Counter, FirewallRule};
 
 /// One command on one of our tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub struct Edit {
     /// The table's family.
     pub family: TableFamily,
     /// The change.
-    pub command: Command,
+    pub command: NftCommand,
 }
 
 impl Edit {
@@ -20,7 +20,7 @@ impl Edit {
     #[must_use]
     pub fn releases(&self) -> &[Element] {
         match &self.command {
-            Command::AddElements {
+            NftCommand::AddElements {
                 elements,
                 opening: Opening::Released,
                 ..
@@ -32,7 +32,7 @@ impl Edit {
 
 /// A change of a table: nft(8), "add", "delete" and "flush" of each kind of object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
+pub enum NftCommand {
     /// Changes nothing where the table is there.
     AddTable,
     /// The kernel refuses it where the table is missing.
@@ -85,7 +85,7 @@ pub enum Command {
         /// The chain's name.
         chain: String,
         /// The rule.
-        rule: Rule,
+        rule: FirewallRule,
     },
     /// The kernel refuses it where a key has other data.
     AddElements {
@@ -128,25 +128,25 @@ impl<'a> Edits<'a> {
         self.list
     }
 
-    pub(crate) fn push(&mut self, command: Command) {
+    pub(crate) fn push(&mut self, command: NftCommand) {
         let family = self.family;
         self.list.push(Edit { family, command });
     }
 
     pub(crate) fn set(&mut self, name: &str, set: &Set) {
         let (name, set_type) = (name.to_owned(), set.set_type.clone());
-        self.push(Command::AddSet { name, set_type });
+        self.push(NftCommand::AddSet { name, set_type });
     }
 
     pub(crate) fn chain(&mut self, name: &str, base: Option<Base>) {
         let name = name.to_owned();
-        self.push(Command::AddChain { name, base });
+        self.push(NftCommand::AddChain { name, base });
     }
 
     pub(crate) fn rules(&mut self, name: &str, chain: &Chain) {
         for rule in &chain.rules {
             let (chain, rule) = (name.to_owned(), rule.clone());
-            self.push(Command::AddRule { chain, rule });
+            self.push(NftCommand::AddRule { chain, rule });
         }
     }
 
@@ -161,7 +161,7 @@ impl<'a> Edits<'a> {
             elements.partition(|element| self.desired.opening(element) != Opening::Nothing);
         for (some, opening) in [(others, Opening::Nothing), (opening, Opening::Released)] {
             if !some.is_empty() {
-                self.push(Command::AddElements {
+                self.push(NftCommand::AddElements {
                     set: set.to_owned(),
                     elements: some.into_iter().cloned().collect(),
                     timeout: None,
@@ -179,7 +179,7 @@ impl<'a> Edits<'a> {
         let keys: Vec<Vec<Atom>> = elements.into_iter().map(|e| e.key.clone()).collect();
         if !keys.is_empty() {
             let set = set.to_owned();
-            self.push(Command::DeleteElements { set, keys });
+            self.push(NftCommand::DeleteElements { set, keys });
         }
     }
 
@@ -187,7 +187,7 @@ impl<'a> Edits<'a> {
     pub(crate) fn table(&mut self) {
         let table = self.desired;
         for counter in &table.counters {
-            self.push(Command::AddCounter(*counter));
+            self.push(NftCommand::AddCounter(*counter));
         }
         for (name, set) in &table.sets {
             self.set(name, set);

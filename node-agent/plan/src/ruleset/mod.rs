@@ -12,12 +12,12 @@ pub mod print;
 pub mod rule;
 pub mod transaction;
 
-pub use edit::{Command, Edit};
+pub use edit::{Edit, NftCommand};
 pub use element::{Atom, Data, Element};
 pub use meaning::RuleMeaning;
 pub use model::{
     Base, BaseKind, Chain, Hook, KeyType, Opening, Otherwise, Ruleset, Set, SetFlag, SetType,
     TABLE, Table, TableFamily, ValueType,
 };
-pub use rule::{Counter, Field, Match, Operand, Rule, Target};
+pub use rule::{Counter, FirewallRule, Match, MatchField, Operand, Target};
 pub use transaction::Transaction;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::element::{Data, Element};
-use super::rule::{Counter, Rule, Target};
+use super::rule::{Counter, FirewallRule, Target};
 
 /// The name of each of our tables.
 pub const TABLE: &str = "postern";
@@ -123,7 +123,7 @@ pub struct Chain {
     /// None: it is only jumped to.
     pub base: Option<Base>,
     /// In order.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<FirewallRule>,
     /// What an element that leads to the chain opens.
     pub opening: Opening,
 }

@@ -5,10 +5,10 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
-use super::edit::{Command, Edit};
+use super::edit::{Edit, NftCommand};
 use super::element::Key;
 use super::model::{Base, BaseKind, Hook, KeyType, Otherwise, SetFlag, SetType, TABLE, ValueType};
-use super::rule::{Counter, Field, Match, Operand, Rule, Target};
+use super::rule::{Counter, FirewallRule, Match, MatchField, Operand, Target};
 use crate::host::Family;
 
 const fn ip(family: Family) -> &'static str {
@@ -18,7 +18,7 @@ const fn ip(family: Family) -> &'static str {
     }
 }
 
-impl fmt::Display for Field {
+impl fmt::Display for MatchField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = match self {
             Self::Saddr(family) => return write!(f, "{} saddr", ip(*family)),
@@ -99,7 +99,7 @@ impl fmt::Display for Target {
     }
 }
 
-impl fmt::Display for Rule {
+impl fmt::Display for FirewallRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for matched in &self.matches {
             write!(f, "{matched} ")?;
@@ -111,7 +111,7 @@ impl fmt::Display for Rule {
     }
 }
 
-impl Rule {
+impl FirewallRule {
     /// What the rule carries as its comment in the kernel: the start of the SHA-256 of its text. A rule that somebody
     /// added has none, one that somebody removed is missed, one that somebody changed no longer fits the expressions
     /// that were seen when it was written.
@@ -210,31 +210,31 @@ impl fmt::Display for Edit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let table = format!("{} {TABLE}", self.family.word());
         match &self.command {
-            Command::AddTable => writeln!(f, "add table {table}"),
-            Command::DeleteTable => writeln!(f, "delete table {table}"),
-            Command::AddCounter(Counter(name)) => writeln!(f, "add counter {table} {name}"),
-            Command::DeleteCounter { name } => writeln!(f, "delete counter {table} {name}"),
-            Command::AddSet { name, set_type } => {
+            NftCommand::AddTable => writeln!(f, "add table {table}"),
+            NftCommand::DeleteTable => writeln!(f, "delete table {table}"),
+            NftCommand::AddCounter(Counter(name)) => writeln!(f, "add counter {table} {name}"),
+            NftCommand::DeleteCounter { name } => writeln!(f, "delete counter {table} {name}"),
+            NftCommand::AddSet { name, set_type } => {
                 let noun = set_type.noun();
                 writeln!(f, "add {noun} {table} {name} {{ {set_type} }}")
             }
-            Command::FlushSet { name, set_type } => {
+            NftCommand::FlushSet { name, set_type } => {
                 writeln!(f, "flush {} {table} {name}", set_type.noun())
             }
             // nft takes `delete set` for maps too.
-            Command::DeleteSet { name } => writeln!(f, "delete set {table} {name}"),
-            Command::AddChain { name, base: None } => writeln!(f, "add chain {table} {name}"),
-            Command::AddChain {
+            NftCommand::DeleteSet { name } => writeln!(f, "delete set {table} {name}"),
+            NftCommand::AddChain { name, base: None } => writeln!(f, "add chain {table} {name}"),
+            NftCommand::AddChain {
                 name,
                 base: Some(base),
             } => writeln!(f, "add chain {table} {name} {{ {} }}", base.words()),
-            Command::FlushChain { name } => writeln!(f, "flush chain {table} {name}"),
-            Command::DeleteChain { name } => writeln!(f, "delete chain {table} {name}"),
-            Command::AddRule { chain, rule } => {
+            NftCommand::FlushChain { name } => writeln!(f, "flush chain {table} {name}"),
+            NftCommand::DeleteChain { name } => writeln!(f, "delete chain {table} {name}"),
+            NftCommand::AddRule { chain, rule } => {
                 let identity = rule.identity();
                 writeln!(f, "add rule {table} {chain} {rule} comment \"{identity}\"")
             }
-            Command::AddElements {
+            NftCommand::AddElements {
                 set,
                 elements,
                 timeout,
@@ -245,7 +245,7 @@ impl fmt::Display for Edit {
                 let elements = elements.iter().map(|element| format!("{element}{timeout}"));
                 lines_of_elements(f, &format!("add element {table} {set}"), elements)
             }
-            Command::DeleteElements { set, keys } => {
+            NftCommand::DeleteElements { set, keys } => {
                 let keys = keys.iter().map(|key| Key(key).to_string());
                 lines_of_elements(f, &format!("delete element {table} {set}"), keys)
             }

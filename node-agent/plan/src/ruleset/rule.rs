@@ -14,7 +14,7 @@ pub struct Counter(pub &'static str);
 
 /// What a match looks at.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Field {
+pub enum MatchField {
     /// `iifname`.
     Iif,
     /// `oifname`; never `oif`: the interface may be gone when the rule is loaded.
@@ -94,7 +94,7 @@ pub enum Operand {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Match {
     /// One or more fields.
-    pub fields: Vec<Field>,
+    pub fields: Vec<MatchField>,
     /// What they are compared with.
     pub operand: Operand,
 }
@@ -136,7 +136,7 @@ pub enum Target {
 
 /// A rule. Two rules are equal if nft does the same with both.
 #[derive(Debug, Clone)]
-pub struct Rule {
+pub struct FirewallRule {
     /// All must hold.
     pub matches: Vec<Match>,
     /// Counts what matched.
@@ -147,7 +147,7 @@ pub struct Rule {
     pub meaning: Option<RuleMeaning>,
 }
 
-impl PartialEq for Rule {
+impl PartialEq for FirewallRule {
     fn eq(&self, other: &Self) -> bool {
         let Self {
             matches,
@@ -159,9 +159,9 @@ impl PartialEq for Rule {
     }
 }
 
-impl Eq for Rule {}
+impl Eq for FirewallRule {}
 
-impl Rule {
+impl FirewallRule {
     /// A rule without matches.
     #[must_use]
     pub const fn to(target: Target) -> Self {
@@ -207,7 +207,7 @@ pub fn jump(chain: impl Into<String>) -> Target {
     Target::Jump(chain.into())
 }
 
-impl Field {
+impl MatchField {
     /// The field is in the named set.
     #[must_use]
     pub fn within(self, set: impl Into<String>) -> Match {
@@ -265,7 +265,7 @@ impl Field {
 
 /// A concatenation of fields is in a named set.
 #[must_use]
-pub fn together(fields: impl Into<Vec<Field>>, set: impl Into<String>) -> Match {
+pub fn together(fields: impl Into<Vec<MatchField>>, set: impl Into<String>) -> Match {
     Match {
         fields: fields.into(),
         operand: Operand::In(set.into()),
@@ -274,7 +274,7 @@ pub fn together(fields: impl Into<Vec<Field>>, set: impl Into<String>) -> Match 
 
 /// A concatenation of fields is not in a named set.
 #[must_use]
-pub fn apart(fields: impl Into<Vec<Field>>, set: impl Into<String>) -> Match {
+pub fn apart(fields: impl Into<Vec<MatchField>>, set: impl Into<String>) -> Match {
     Match {
         fields: fields.into(),
         operand: Operand::NotIn(set.into()),
@@ -285,7 +285,7 @@ pub fn apart(fields: impl Into<Vec<Field>>, set: impl Into<String>) -> Match {
 #[must_use]
 pub fn tcp_syn() -> Match {
     Match {
-        fields: vec![Field::TcpSyn],
+        fields: vec![MatchField::TcpSyn],
         operand: Operand::Alone,
     }
 }

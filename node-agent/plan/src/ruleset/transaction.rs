@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::num::NonZeroU64;
 
-use super::edit::{Command, Edit, Edits};
+use super::edit::{Edit, Edits, NftCommand};
 use super::element::{Atom, Element};
 use super::model::{Opening, Ruleset, TableFamily};
 use crate::desired::LEASE;
@@ -105,7 +105,7 @@ impl Transaction {
     #[must_use]
     pub fn fills(&self) -> BTreeSet<(TableFamily, String)> {
         let filled = self.edits.iter().filter_map(|edit| match &edit.command {
-            Command::AddRule { chain, .. } => Some((edit.family, chain.clone())),
+            NftCommand::AddRule { chain, .. } => Some((edit.family, chain.clone())),
             _ => None,
         });
         filled.collect()
@@ -142,7 +142,11 @@ const GUARD: [TableFamily; 2] = [TableFamily::Inet, TableFamily::Bridge];
 
 fn replaced(ruleset: &Ruleset, family: TableFamily) -> Vec<Edit> {
     let mut edits = Edits::new(family, ruleset.table(family));
-    for command in [Command::AddTable, Command::DeleteTable, Command::AddTable] {
+    for command in [
+        NftCommand::AddTable,
+        NftCommand::DeleteTable,
+        NftCommand::AddTable,
+    ] {
         edits.push(command);
     }
     edits.table();
@@ -150,7 +154,7 @@ fn replaced(ruleset: &Ruleset, family: TableFamily) -> Vec<Edit> {
 }
 
 fn removed(family: TableFamily) -> Vec<Edit> {
-    [Command::AddTable, Command::DeleteTable]
+    [NftCommand::AddTable, NftCommand::DeleteTable]
         .map(|command| Edit { family, command })
         .into()
 }
@@ -158,7 +162,7 @@ fn removed(family: TableFamily) -> Vec<Edit> {
 /// Adds a family's element of the lease and deletes it: the addition lets the deletion succeed where it has expired.
 fn ended(family: Family, seconds: NonZeroU64) -> [Edit; 2] {
     let key = vec![Atom::Family(family)];
-    let add = Command::AddElements {
+    let add = NftCommand::AddElements {
         set: LEASE.to_owned(),
         elements: vec![Element::key(key.clone())],
         timeout: Some(seconds),
@@ -166,7 +170,7 @@ fn ended(family: Family, seconds: NonZeroU64) -> [Edit; 2] {
     };
     let set = LEASE.to_owned();
     let keys = vec![key];
-    let delete = Command::DeleteElements { set, keys };
+    let delete = NftCommand::DeleteElements { set, keys };
     [add, delete].map(|command| Edit {
         family: TableFamily::Inet,
         command,

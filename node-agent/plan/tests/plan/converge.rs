@@ -10,22 +10,22 @@ use postern_plan::diff::table_state::FirewallState;
 use postern_plan::evaluate::{Evaluator, Fate, Frame, Payload};
 use postern_plan::flow::{CutExtent, Cuts, FlowCut, FlowEntry};
 use postern_plan::host::MacAddress;
-use postern_plan::order::{ArpTables, Planning, Stage, TableChange, plan};
-use postern_plan::ruleset::{Command, Edit, KeyType, Set, TableFamily, Transaction};
+use postern_plan::order::{ArpTables, PlanContext, Stage, TableChange, plan};
+use postern_plan::ruleset::{Edit, KeyType, NftCommand, Set, TableFamily, Transaction};
 use postern_plan::{Desired, Observed, Step};
 
-use crate::fixture::{World, client, gateway, pod, scope_id, word};
+use crate::fixture::{OwnedInputs, client, gateway, pod, scope_id, word};
 
 fn key() -> WgKey {
     WgKey::from_bytes([5; 32]).unwrap()
 }
 
-fn desired(world: &World) -> Desired {
+fn desired(world: &OwnedInputs) -> Desired {
     Desired::from_inputs(&world.inputs())
 }
 
 fn stages(desired: &Desired, observed: &Observed) -> Vec<(Stage, Vec<Step>)> {
-    let planning = Planning {
+    let planning = PlanContext {
         tables: TableChange::Edited,
         arp: ArpTables::Supported,
         learned: &Learned::default(),
@@ -42,12 +42,12 @@ fn released(batch: &Transaction) -> Vec<String> {
 
 fn is_replacement(batch: &Transaction) -> bool {
     let mut edits = batch.edits().iter();
-    edits.any(|edit| edit.command == Command::DeleteTable)
+    edits.any(|edit| edit.command == NftCommand::DeleteTable)
 }
 
 #[test]
 fn the_guard_comes_first_and_stages_follow_in_their_order() {
-    let desired = desired(&World::of(Some(client())));
+    let desired = desired(&OwnedInputs::of(Some(client())));
     let order: Vec<Stage> = stages(&desired, &Observed::default())
         .into_iter()
         .map(|(stage, _)| stage)
@@ -60,7 +60,7 @@ fn the_guard_comes_first_and_stages_follow_in_their_order() {
 
 #[test]
 fn without_a_table_the_first_batch_has_the_releases_because_nobody_is_held_before_it() {
-    let desired = desired(&World::of(Some(client())));
+    let desired = desired(&OwnedInputs::of(Some(client())));
     let change = change(&FirewallState::default(), &desired.ruleset);
     assert!(released(&change.guard).contains(&"10.244.1.3".to_owned()));
     assert!(change.release.is_empty());
@@ -68,7 +68,7 @@ fn without_a_table_the_first_batch_has_the_releases_because_nobody_is_held_befor
 
 #[test]
 fn a_table_that_is_replaced_keeps_the_releases_that_were_in_force_and_gets_the_others_last() {
-    let before = desired(&World::of(Some(client())));
+    let before = desired(&OwnedInputs::of(Some(client())));
     let mut moved = before.ruleset;
     for chain in moved.inet.chains.values_mut() {
         if let Some(base) = &mut chain.base {
@@ -77,7 +77,7 @@ fn a_table_that_is_replaced_keeps_the_releases_that_were_in_force_and_gets_the_o
     }
     let mut body = client();
     body.pods.push(pod("c", Class::Released, &["10.244.1.4"]));
-    let after = desired(&World::of(Some(body)));
+    let after = desired(&OwnedInputs::of(Some(body)));
     let change = change(&FirewallState::from(&moved), &after.ruleset);
     assert!(is_replacement(&change.guard));
     let [kept, new] = ["10.244.1.3", "10.244.1.4"].map(str::to_owned);
@@ -88,7 +88,7 @@ fn a_table_that_is_replaced_keeps_the_releases_that_were_in_force_and_gets_the_o
 
 #[test]
 fn a_set_of_another_type_is_made_anew_with_its_table() {
-    let wanted = desired(&World::of(Some(client()))).ruleset;
+    let wanted = desired(&OwnedInputs::of(Some(client()))).ruleset;
     let mut older = wanted.clone();
     let set = older.inet.sets.get_mut("podlinks").unwrap();
     *set = Set::of([KeyType::IfName]).with(set.elements.clone());
@@ -98,12 +98,12 @@ fn a_set_of_another_type_is_made_anew_with_its_table() {
 
 #[test]
 fn the_first_intent_of_a_node_releases_at_once_whom_nobody_held_and_bound_pods_last() {
-    let mut before = World::of(None);
+    let mut before = OwnedInputs::of(None);
     before.facts.claim = NodeClaim::Unclaimed;
     let before = FirewallState::from(&desired(&before).ruleset);
     let mut body = client();
     body.pods[0] = pod("a", Class::Released, &["10.244.1.2"]);
-    let after = desired(&World::of(Some(body)));
+    let after = desired(&OwnedInputs::of(Some(body)));
     let made = change(&before, &after.ruleset);
     let [bound, unbound] = ["10.244.1.2", "10.244.1.3"].map(str::to_owned);
     let (guard, release) = (released(&made.guard), released(&made.release));
@@ -113,7 +113,7 @@ fn the_first_intent_of_a_node_releases_at_once_whom_nobody_held_and_bound_pods_l
     // Where an intent was in force before, whoever is not classified is held.
     let mut held = client();
     held.pods.clear();
-    let before = FirewallState::from(&desired(&World::of(Some(held))).ruleset);
+    let before = FirewallState::from(&desired(&OwnedInputs::of(Some(held))).ruleset);
     let made = change(&before, &after.ruleset);
     assert!(!released(&made.guard).contains(&unbound));
 }
@@ -122,7 +122,7 @@ fn the_first_intent_of_a_node_releases_at_once_whom_nobody_held_and_bound_pods_l
 fn flows_of_an_exit_that_leaves_with_another_source_are_cut_and_nobody_elses() {
     let with = |egress: &[&str]| {
         let body = gateway(egress);
-        (desired(&World::of(Some(body.clone()))), body)
+        (desired(&OwnedInputs::of(Some(body.clone()))), body)
     };
     let (masquerading, _) = with(&[]);
     let (translating, body) = with(&["192.0.2.77", "2001:db8::77"]);
@@ -143,13 +143,13 @@ fn flows_of_an_exit_that_leaves_with_another_source_are_cut_and_nobody_elses() {
     more.tunnels[0].peers[0]
         .allowed_ips
         .push(word("198.18.0.12/32"));
-    let wider = desired(&World::of(Some(more.clone())));
+    let wider = desired(&OwnedInputs::of(Some(more.clone())));
     assert_eq!(flow::cuts(&translating, &wider, Some(&more)), Cuts::new());
 }
 
 #[test]
 fn what_is_there_already_is_not_written_again() {
-    let desired = desired(&World::of(Some(client())));
+    let desired = desired(&OwnedInputs::of(Some(client())));
     let change = change(&FirewallState::from(&desired.ruleset), &desired.ruleset);
     assert!(change.guard.is_empty(), "{}", change.guard);
     assert!(change.release.is_empty(), "{}", change.release);
@@ -157,28 +157,28 @@ fn what_is_there_already_is_not_written_again() {
 
 #[test]
 fn one_new_pod_is_a_handful_of_elements_and_no_chain() {
-    let before = desired(&World::of(Some(client())));
+    let before = desired(&OwnedInputs::of(Some(client())));
     let mut body = client();
     body.pods.push(pod(
         "c",
         Class::Policy { scope: scope_id() },
         &["10.244.1.4"],
     ));
-    let after = desired(&World::of(Some(body)));
+    let after = desired(&OwnedInputs::of(Some(body)));
     let change = change(&FirewallState::from(&before.ruleset), &after.ruleset);
     assert!(change.release.is_empty());
     let edits = change.guard.edits();
-    let is_addition = |edit: &Edit| matches!(&edit.command, Command::AddElements { elements, .. } if elements.len() == 1);
+    let is_addition = |edit: &Edit| matches!(&edit.command, NftCommand::AddElements { elements, .. } if elements.len() == 1);
     assert!(edits.iter().all(is_addition), "{edits:#?}");
     assert_eq!(edits.len(), 4, "{edits:#?}");
 }
 
 #[test]
 fn a_pod_that_moves_from_released_to_a_policy_is_taken_out_and_put_in_by_one_batch() {
-    let before = desired(&World::of(Some(client())));
+    let before = desired(&OwnedInputs::of(Some(client())));
     let mut body = client();
     body.pods[1].class = Class::Policy { scope: scope_id() };
-    let after = desired(&World::of(Some(body)));
+    let after = desired(&OwnedInputs::of(Some(body)));
     let change = change(&FirewallState::from(&before.ruleset), &after.ruleset);
     let text = change.guard.to_string();
     let gone = text.find("delete element inet postern from4 { 10.244.1.3 }");
@@ -188,12 +188,12 @@ fn a_pod_that_moves_from_released_to_a_policy_is_taken_out_and_put_in_by_one_bat
 
 #[test]
 fn flows_are_cut_of_every_pod_whose_class_changed_and_of_nobody_else() {
-    let before = desired(&World::of(Some(client())));
+    let before = desired(&OwnedInputs::of(Some(client())));
     let mut body = client();
     body.pods[1].class = Class::Blocked {
         reason: BlockedReason::NoExit,
     };
-    let after = desired(&World::of(Some(body.clone())));
+    let after = desired(&OwnedInputs::of(Some(body.clone())));
     let outgoing = |address: &str| (word(address), CutExtent::Outgoing);
     let expected: Cuts = ["10.244.1.3", "fd00:10:244:1::3"].map(outgoing).into();
     assert_eq!(flow::cuts(&before, &after, Some(&body)), expected);
@@ -201,13 +201,13 @@ fn flows_are_cut_of_every_pod_whose_class_changed_and_of_nobody_else() {
 
 #[test]
 fn a_guarded_pod_that_comes_or_goes_owes_a_cut_of_both_ways_and_a_released_one_none() {
-    let nobody = desired(&World::of(Some({
+    let nobody = desired(&OwnedInputs::of(Some({
         let mut body = client();
         body.pods.clear();
         body
     })));
     let body = client();
-    let everybody = desired(&World::of(Some(body.clone())));
+    let everybody = desired(&OwnedInputs::of(Some(body.clone())));
     let both_ways = |address: &str| (word(address), CutExtent::BothWays);
     let expected: Cuts = ["10.244.1.2", "fd00:10:244:1::2"].map(both_ways).into();
     assert_eq!(flow::cuts(&nobody, &everybody, Some(&body)), expected);
@@ -217,7 +217,7 @@ fn a_guarded_pod_that_comes_or_goes_owes_a_cut_of_both_ways_and_a_released_one_n
 /// `10.244.1.2` is selected, and its questions are redirected; the cluster's resolver is a Service.
 #[test]
 fn a_question_is_cut_where_it_goes_another_way_than_the_class_says() {
-    let desired = desired(&World::of(Some(client())));
+    let desired = desired(&OwnedInputs::of(Some(client())));
     let cut = FlowCut {
         addresses: [
             (word("10.244.1.2"), CutExtent::Outgoing),
@@ -248,7 +248,7 @@ fn a_blocked_pod_gets_no_mark_so_that_the_lock_holds_it_too() {
     body.pods[1].class = Class::Blocked {
         reason: BlockedReason::NoExit,
     };
-    let ruleset = desired(&World::of(Some(body))).ruleset;
+    let ruleset = desired(&OwnedInputs::of(Some(body))).ruleset;
     let steered = |address: &str| {
         ruleset.inet.sets["steer4"]
             .elements
@@ -261,7 +261,7 @@ fn a_blocked_pod_gets_no_mark_so_that_the_lock_holds_it_too() {
 
 #[test]
 fn an_unreachable_default_stands_below_every_tunnel_route_and_comes_before_it() {
-    let desired = desired(&World::of(Some(client())));
+    let desired = desired(&OwnedInputs::of(Some(client())));
     let routes: Vec<String> = stages(&desired, &Observed::default())
         .into_iter()
         .filter(|(stage, _)| *stage == Stage::Route)
@@ -284,7 +284,7 @@ fn an_unreachable_default_stands_below_every_tunnel_route_and_comes_before_it() 
 fn ports_of_other_nodes_are_refused_by_the_settings_before_the_first_body_and_own_ones_never() {
     for body in [None, Some(client())] {
         let known = body.is_some();
-        let ruleset = desired(&World::of(body)).ruleset;
+        let ruleset = desired(&OwnedInputs::of(body)).ruleset;
         let holds = |set: &str, text: &str| {
             let elements = &ruleset.inet.sets[set].elements;
             elements.iter().any(|element| element.to_string() == text)
@@ -306,7 +306,7 @@ fn ports_of_other_nodes_are_refused_by_the_settings_before_the_first_body_and_ow
 #[test]
 fn a_gateway_holds_the_tunnel_ranges_with_the_lock_and_a_client_does_not() {
     let held = |body| {
-        desired(&World::of(Some(body)))
+        desired(&OwnedInputs::of(Some(body)))
             .locks
             .iter()
             .any(|policy| policy.source.to_string() == "198.18.0.0/15")
@@ -317,7 +317,7 @@ fn a_gateway_holds_the_tunnel_ranges_with_the_lock_and_a_client_does_not() {
 
 #[test]
 fn an_exit_with_an_address_of_one_family_refuses_the_other_family() {
-    let text = desired(&World::of(Some(gateway(&["203.0.113.10"]))))
+    let text = desired(&OwnedInputs::of(Some(gateway(&["203.0.113.10"]))))
         .ruleset
         .to_string();
     assert!(
@@ -329,7 +329,7 @@ fn an_exit_with_an_address_of_one_family_refuses_the_other_family() {
 
 #[test]
 fn an_arp_table_that_differs_is_a_batch_of_its_own_and_touches_no_table_of_the_guard() {
-    let wanted = desired(&World::of(Some(client()))).ruleset;
+    let wanted = desired(&OwnedInputs::of(Some(client()))).ruleset;
     let there = FirewallState::from(&wanted);
     assert!(change_arp(&there, &wanted).is_empty());
     let mut other = wanted.clone();
@@ -346,7 +346,7 @@ fn an_arp_table_that_differs_is_a_batch_of_its_own_and_touches_no_table_of_the_g
 
 #[test]
 fn a_question_on_a_link_for_a_tunnel_address_is_dropped_and_no_other_arp_is() {
-    let ruleset = desired(&World::of(Some(client()))).ruleset;
+    let ruleset = desired(&OwnedInputs::of(Some(client()))).ruleset;
     for (operation, target, fate) in [
         ("request", "198.18.0.11", Fate::Dropped),
         ("reply", "198.18.0.11", Fate::Passes),

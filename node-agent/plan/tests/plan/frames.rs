@@ -5,7 +5,7 @@ use postern_plan::evaluate::{Evaluator, Fate, Frame, Packet, Payload, Transport}
 use postern_plan::host::MacAddress;
 use postern_plan::ruleset::{Counter, Ruleset};
 
-use crate::fixture::{World, client, word};
+use crate::fixture::{OwnedInputs, client, word};
 
 const OWN: MacAddress = MacAddress([0x0a, 0x58, 0x0a, 0xf4, 0x01, 0x02]);
 /// The released pod `10.244.1.3` on another port of the same bridge.
@@ -15,7 +15,7 @@ const ARP: u16 = 0x0806;
 const IPV6: u16 = 0x86dd;
 
 fn ruleset() -> Ruleset {
-    Desired::from_inputs(&World::of(Some(client())).inputs()).ruleset
+    Desired::from_inputs(&OwnedInputs::of(Some(client())).inputs()).ruleset
 }
 
 fn udp(source: &str, sport: u16) -> Payload {

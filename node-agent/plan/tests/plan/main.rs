@@ -5,13 +5,13 @@
     reason = "in a test, also in its helpers, a value that is not there is a failure"
 )]
 
+mod classes;
 mod converge;
 mod frames;
 mod packets;
 mod properties;
 mod ranges;
 mod ruleset;
-mod standing;
 mod ways;
 
 use postern_host_testing::fixture;

@@ -1,12 +1,12 @@
 //! What holds for every body.
 
-use postern_intent::body::{BlockedReason, Class, Way};
+use postern_intent::body::{BlockedReason, Class, EgressPath};
 use postern_plan::Desired;
 use postern_plan::desired::names::RELEASED_CHAIN;
 use postern_plan::ruleset::{Data, Target};
 use proptest::prelude::*;
 
-use crate::fixture::{World, client, pod, scope, scope_id};
+use crate::fixture::{OwnedInputs, client, pod, scope, scope_id};
 
 fn class() -> impl Strategy<Value = Class> {
     prop_oneof![
@@ -18,18 +18,18 @@ fn class() -> impl Strategy<Value = Class> {
     ]
 }
 
-fn way() -> impl Strategy<Value = Way> {
+fn way() -> impl Strategy<Value = EgressPath> {
     prop_oneof![
-        Just(Way::Tunnel),
-        Just(Way::NodeUplink),
-        Just(Way::Blocked {
+        Just(EgressPath::Tunnel),
+        Just(EgressPath::NodeUplink),
+        Just(EgressPath::Blocked {
             reason: BlockedReason::NoPeerKey
         }),
     ]
 }
 
 prop_compose! {
-    fn world()(classes in prop::collection::vec(class(), 0..12), way in way(), bound in any::<bool>()) -> World {
+    fn world()(classes in prop::collection::vec(class(), 0..12), way in way(), bound in any::<bool>()) -> OwnedInputs {
         let mut body = client();
         body.firewall = vec![scope(way)];
         body.pods = classes
@@ -41,7 +41,7 @@ prop_compose! {
                 pod(&format!("p{n}"), class, &[&addresses[0], &addresses[1]])
             })
             .collect();
-        let mut world = World::of(Some(body));
+        let mut world = OwnedInputs::of(Some(body));
         if !bound {
             world.bindings = postern_plan::binding::Bindings::default();
         }

@@ -7,12 +7,12 @@ use postern_plan::binding::Bindings;
 use postern_plan::desired::{LocalRanges, NodeClaim};
 use postern_plan::evaluate::{Evaluator, Packet, Transport};
 use postern_plan::host::Family;
-use postern_plan::ruleset::Rule;
+use postern_plan::ruleset::FirewallRule;
 
-use crate::fixture::{self, World, client, pod, scope_id, settings, word};
+use crate::fixture::{self, OwnedInputs, client, pod, scope_id, settings, word};
 
 /// A node whose agent was given no ranges, as `deploy/base` starts it.
-fn without_settings(mut world: World) -> World {
+fn without_settings(mut world: OwnedInputs) -> OwnedInputs {
     world.settings.pod_ranges.clear();
     world.settings.local_pod_ranges.clear();
     world.settings.service_ranges.clear();
@@ -21,15 +21,15 @@ fn without_settings(mut world: World) -> World {
 }
 
 /// A body whose Node has no `spec.podCIDRs`.
-fn without_pod_cidrs() -> World {
+fn without_pod_cidrs() -> OwnedInputs {
     let mut body = client();
     body.local_pod_ranges.clear();
-    without_settings(World::of(Some(body)))
+    without_settings(OwnedInputs::of(Some(body)))
 }
 
 fn rules(desired: &Desired, chain: &str) -> Vec<String> {
     let rules = &desired.ruleset.inet.chains[chain].rules;
-    rules.iter().map(Rule::to_string).collect()
+    rules.iter().map(FirewallRule::to_string).collect()
 }
 
 fn elements(desired: &Desired, set: &str) -> Vec<String> {
@@ -46,7 +46,7 @@ fn refused_by_range(desired: &Desired) -> Vec<String> {
 
 #[test]
 fn a_source_is_refused_by_range_where_pods_of_the_node_prove_the_range() {
-    let desired = Desired::from_inputs(&World::of(Some(client())).inputs());
+    let desired = Desired::from_inputs(&OwnedInputs::of(Some(client())).inputs());
     assert_eq!(refused_by_range(&desired).len(), 2, "both families");
     assert_eq!(elements(&desired, "local4"), ["10.244.1.0/24"]);
 }
@@ -70,7 +70,7 @@ fn no_source_is_refused_by_range_where_the_node_has_no_pod_cidrs() {
 fn no_source_is_refused_by_range_before_a_pod_proves_what_the_node_object_says() {
     let mut body = client();
     body.pods.clear();
-    let mut world = without_settings(World::of(Some(body)));
+    let mut world = without_settings(OwnedInputs::of(Some(body)));
     world.bindings = Bindings::default();
     let desired = Desired::from_inputs(&world.inputs());
     assert_eq!(refused_by_range(&desired), [""; 0]);
@@ -81,7 +81,7 @@ fn no_source_is_refused_by_range_before_a_pod_proves_what_the_node_object_says()
 fn a_pod_outside_of_the_ranges_ends_the_refusal_by_range_in_its_family() {
     let mut body = client();
     body.pods.push(pod("c", Class::Released, &["10.99.0.9"]));
-    let desired = Desired::from_inputs(&World::of(Some(body)).inputs());
+    let desired = Desired::from_inputs(&OwnedInputs::of(Some(body)).inputs());
     let found = desired.local_ranges[&Family::V4];
     assert_eq!(
         found,
@@ -97,7 +97,7 @@ fn a_pod_outside_of_the_ranges_ends_the_refusal_by_range_in_its_family() {
 
 #[test]
 fn a_setting_needs_no_proof() {
-    let mut world = World::of(None);
+    let mut world = OwnedInputs::of(None);
     world.bindings = Bindings::default();
     world.settings = settings();
     let desired = Desired::from_inputs(&world.inputs());
@@ -106,7 +106,7 @@ fn a_setting_needs_no_proof() {
 
 #[test]
 fn a_node_that_lost_its_ledger_holds_everybody_and_lets_private_ranges_stand_for_the_cluster() {
-    let desired = Desired::from_inputs(&without_settings(World::of(None)).inputs());
+    let desired = Desired::from_inputs(&without_settings(OwnedInputs::of(None)).inputs());
     let guard = rules(&desired, "guard");
     let last = guard.last().unwrap();
     assert!(
@@ -131,7 +131,7 @@ fn with_a_body_no_range_stands_for_another_one() {
 
 #[test]
 fn a_node_on_which_no_intent_was_ever_in_force_holds_bound_pods_only() {
-    let mut world = without_settings(World::of(None));
+    let mut world = without_settings(OwnedInputs::of(None));
     world.facts.claim = NodeClaim::Unclaimed;
     let desired = Desired::from_inputs(&world.inputs());
     let guard = rules(&desired, "guard");
@@ -157,9 +157,9 @@ fn a_node_on_which_no_intent_was_ever_in_force_holds_bound_pods_only() {
 
 #[test]
 fn a_body_ends_the_time_without_a_claim() {
-    let mut world = World::of(Some(client()));
+    let mut world = OwnedInputs::of(Some(client()));
     world.facts.claim = NodeClaim::Unclaimed;
-    let claimed = Desired::from_inputs(&World::of(Some(client())).inputs());
+    let claimed = Desired::from_inputs(&OwnedInputs::of(Some(client())).inputs());
     assert_eq!(
         Desired::from_inputs(&world.inputs()).ruleset,
         claimed.ruleset
@@ -168,7 +168,7 @@ fn a_body_ends_the_time_without_a_claim() {
 
 #[test]
 fn a_routed_pod_link_sends_with_its_own_pods_source_only() {
-    let mut world = World::of(Some(client()));
+    let mut world = OwnedInputs::of(Some(client()));
     world.bindings.add(fixture::routed());
     world.body.as_mut().unwrap().pods.push(pod(
         "r",

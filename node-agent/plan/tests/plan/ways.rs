@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use postern_intent::body::{BlockedReason, Body, Way};
+use postern_intent::body::{BlockedReason, Body, EgressPath};
 use postern_plan::Desired;
 use postern_plan::desired::names;
 use postern_plan::host::Family;
-use postern_plan::ruleset::{Field, Match, Rule, Target};
+use postern_plan::ruleset::{FirewallRule, Match, MatchField, Target};
 
-use crate::fixture::{World, client, gateway, scope_id, word};
+use crate::fixture::{OwnedInputs, client, gateway, scope_id, word};
 
 /// The chains that a packet of the scope can come to on its way out, from the scope's own.
 fn reachable(desired: &Desired) -> BTreeSet<String> {
@@ -32,11 +32,11 @@ fn reachable(desired: &Desired) -> BTreeSet<String> {
 
 /// Does every chain that accepts refuse all devices but this one first?
 fn accepts_only_by(desired: &Desired, device: &str) -> bool {
-    let others: Match = Field::Oif.not_named(device);
+    let others: Match = MatchField::Oif.not_named(device);
     reachable(desired).iter().all(|name| {
         let rules = &desired.ruleset.inet.chains[name].rules;
-        let accepts = |rule: &Rule| rule.target == Target::Accept;
-        let refuses = |rule: &Rule| {
+        let accepts = |rule: &FirewallRule| rule.target == Target::Accept;
+        let refuses = |rule: &FirewallRule| {
             rule.target == Target::Goto("refuse".to_owned()) && rule.matches == [others.clone()]
         };
         match rules.iter().position(accepts) {
@@ -47,8 +47,8 @@ fn accepts_only_by(desired: &Desired, device: &str) -> bool {
 }
 
 /// A world, and the same with everything that a node may lack.
-fn worlds(body: &Body) -> Vec<World> {
-    let changes: [fn(&mut World); 5] = [
+fn worlds(body: &Body) -> Vec<OwnedInputs> {
+    let changes: [fn(&mut OwnedInputs); 5] = [
         |_| {},
         |world| world.facts.tunnel_backend = None,
         |world| world.facts.absent = Family::BOTH.into(),
@@ -57,7 +57,7 @@ fn worlds(body: &Body) -> Vec<World> {
     ];
     changes
         .map(|change| {
-            let mut world = World::of(Some(body.clone()));
+            let mut world = OwnedInputs::of(Some(body.clone()));
             change(&mut world);
             world
         })
@@ -72,7 +72,7 @@ fn the_chains_of_a_scope_accept_nothing_but_by_its_exit_whatever_the_node_lacks(
             assert!(accepts_only_by(&desired, device), "{:?}", world.facts);
         }
     }
-    let desired = Desired::from_inputs(&World::of(Some(client())).inputs());
+    let desired = Desired::from_inputs(&OwnedInputs::of(Some(client())).inputs());
     assert!(
         !accepts_only_by(&desired, "eth0"),
         "the question tells devices apart"
@@ -82,7 +82,7 @@ fn the_chains_of_a_scope_accept_nothing_but_by_its_exit_whatever_the_node_lacks(
 #[test]
 fn the_chains_of_a_blocked_scope_and_of_one_without_a_device_accept_nothing() {
     let mut blocked = client();
-    blocked.firewall[0].way = Way::Blocked {
+    blocked.firewall[0].way = EgressPath::Blocked {
         reason: BlockedReason::NoExit,
     };
     let mut homeless = client();
@@ -101,7 +101,7 @@ fn the_chains_of_a_blocked_scope_and_of_one_without_a_device_accept_nothing() {
 
 #[test]
 fn a_scope_that_has_failed_open_accepts_by_the_uplink_and_by_nothing_else() {
-    let mut world = World::of(Some(client()));
+    let mut world = OwnedInputs::of(Some(client()));
     world.facts.failed_open = [scope_id()].into();
     let desired = Desired::from_inputs(&world.inputs());
     assert!(accepts_only_by(&desired, "eth0"));

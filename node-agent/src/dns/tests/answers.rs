@@ -3,11 +3,11 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use postern_host::ports::Protocol;
+use postern_host::ports::TransportProtocol;
 use postern_plan::desired::Lease;
 use postern_plan::desired::dns::DnsEntry;
 
-use super::super::Outcome;
+use super::super::QuestionOutcome;
 use super::dig::{Answer, dig};
 use super::namespace::{alone, full_name};
 use super::world::{CLUSTER, Facts, WAYS, WORLD, World, entry};
@@ -24,7 +24,7 @@ fn cluster_names_are_answered_by_the_clusters_resolver() {
                     assert_eq!(answer, Answer::of("NOERROR", &[CLUSTER]), "{way} {name}");
                 }
             }
-            assert_eq!(world.counters.get(Outcome::Cluster), 8);
+            assert_eq!(world.counters.get(QuestionOutcome::Cluster), 8);
             assert_eq!(world.outside.asked(), []);
         },
     );
@@ -50,9 +50,14 @@ fn names_outside_leave_by_the_exit_from_its_address() {
             let protocols: Vec<_> = asked.iter().map(|asked| asked.protocol).collect();
             assert_eq!(
                 protocols,
-                [Protocol::Udp, Protocol::Tcp, Protocol::Udp, Protocol::Tcp]
+                [
+                    TransportProtocol::Udp,
+                    TransportProtocol::Tcp,
+                    TransportProtocol::Udp,
+                    TransportProtocol::Tcp
+                ]
             );
-            assert_eq!(world.counters.get(Outcome::Exit), 4);
+            assert_eq!(world.counters.get(QuestionOutcome::Exit), 4);
             assert_eq!(world.cluster.asked(), []);
         },
     );
@@ -107,7 +112,7 @@ fn the_resolver_that_the_pod_named_is_asked_where_the_scope_names_none() {
             });
             let refused = dig(&world.pods[0], "@10.96.0.10 example.com A");
             assert_eq!(refused, Answer::of("REFUSED", &[]));
-            assert_eq!(world.counters.get(Outcome::NoResolver), 1);
+            assert_eq!(world.counters.get(QuestionOutcome::NoResolver), 1);
         },
     );
 }

@@ -3,11 +3,11 @@
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
-use postern_intent::body::DnsMode;
+use postern_intent::body::TermsDnsMode;
 use postern_plan::desired::Lease;
 use postern_plan::desired::dns::DnsEntry;
 
-use super::super::Outcome;
+use super::super::QuestionOutcome;
 use super::dig::{Answer, dig, dig_for};
 use super::namespace::{alone, full_name, run};
 use super::world::{CLUSTER, Facts, WAYS, WORLD, World, entry};
@@ -19,7 +19,7 @@ fn a_blocked_pod_gets_names_of_the_cluster_and_no_others() {
         || {
             let world = World::new();
             world.set(&DnsEntry {
-                mode: DnsMode::Block,
+                mode: TermsDnsMode::Block,
                 ..entry()
             });
             for way in WAYS {
@@ -29,7 +29,7 @@ fn a_blocked_pod_gets_names_of_the_cluster_and_no_others() {
                 assert_eq!(answer, Answer::of("NOERROR", &[CLUSTER]), "{way}");
             }
             assert_eq!(world.outside.asked(), []);
-            assert_eq!(world.counters.get(Outcome::Blocked), 4);
+            assert_eq!(world.counters.get(QuestionOutcome::Blocked), 4);
         },
     );
 }
@@ -66,8 +66,8 @@ fn without_exit_or_lease_names_outside_fail_and_nothing_leaves() {
             assert_eq!(world.outside.asked(), []);
             assert_eq!(
                 (
-                    world.counters.get(Outcome::NoExit),
-                    world.counters.get(Outcome::NoLease)
+                    world.counters.get(QuestionOutcome::NoExit),
+                    world.counters.get(QuestionOutcome::NoLease)
                 ),
                 (4, 4)
             );
@@ -128,7 +128,7 @@ fn an_unknown_client_gets_nothing() {
             (world.outside.asked(), world.cluster.asked()),
             (vec![], vec![])
         );
-        assert!(world.counters.get(Outcome::UnknownClient) >= 8);
+        assert!(world.counters.get(QuestionOutcome::UnknownClient) >= 8);
     });
 }
 
@@ -155,7 +155,7 @@ fn a_silent_resolver_is_followed_by_the_next_one_and_by_servfail_before_clients_
             let failed = dig(&world.pods[0], "@203.0.113.53 silent.example.com A");
             assert_eq!(failed, Answer::of("SERVFAIL", &[]));
             assert!(start.elapsed() < Duration::from_secs(5));
-            assert_eq!(world.counters.get(Outcome::NoAnswer), 1);
+            assert_eq!(world.counters.get(QuestionOutcome::NoAnswer), 1);
         },
     );
 }
@@ -191,7 +191,7 @@ fn what_is_no_question_is_refused_or_dropped() {
                 None
             );
             assert_eq!(exchange(b"\x12\x34"), None);
-            assert_eq!(world.counters.get(Outcome::Malformed), 4);
+            assert_eq!(world.counters.get(QuestionOutcome::Malformed), 4);
             assert_eq!(world.outside.asked(), []);
         },
     );
@@ -207,7 +207,7 @@ fn more_questions_than_a_pod_may_have_open_are_dropped_and_others_are_served() {
                 let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
                 // A burst may be lost in the listener's buffer, which holds fewer than a pod may have open.
                 for id in 0..4000_u16 {
-                    if world.counters.get(Outcome::Limited) > 0 {
+                    if world.counters.get(QuestionOutcome::Limited) > 0 {
                         break;
                     }
                     if id % 50 == 0 {
@@ -221,7 +221,7 @@ fn more_questions_than_a_pod_may_have_open_are_dropped_and_others_are_served() {
             });
             let answer = dig(&world.pods[1], "@203.0.113.53 example.com A");
             assert_eq!(answer, Answer::of("NOERROR", &[WORLD]));
-            assert!(world.counters.get(Outcome::Limited) > 0);
+            assert!(world.counters.get(QuestionOutcome::Limited) > 0);
         },
     );
 }

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use postern_host::ports::Protocol;
+use postern_host::ports::TransportProtocol;
 
 /// One question that arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Asked {
-    pub(super) protocol: Protocol,
+    pub(super) protocol: TransportProtocol,
     pub(super) from: SocketAddr,
     pub(super) id: [u8; 2],
 }
@@ -42,7 +42,7 @@ impl Resolver {
         self.asked.lock().unwrap().clone()
     }
 
-    fn note(&self, protocol: Protocol, from: SocketAddr, query: &[u8]) {
+    fn note(&self, protocol: TransportProtocol, from: SocketAddr, query: &[u8]) {
         let id = [query[0], query[1]];
         self.asked
             .lock()
@@ -54,7 +54,7 @@ impl Resolver {
         let mut buffer = [0; 2048];
         while let Ok((length, from)) = socket.recv_from(&mut buffer) {
             let query = buffer[..length].to_vec();
-            self.note(Protocol::Udp, from, &query);
+            self.note(TransportProtocol::Udp, from, &query);
             let socket = socket.try_clone().unwrap();
             thread::spawn(move || {
                 let mut message = answer(&query, address);
@@ -82,7 +82,7 @@ impl Resolver {
             }
             let mut query = vec![0; usize::from(u16::from_be_bytes(length))];
             stream.read_exact(&mut query).unwrap();
-            self.note(Protocol::Tcp, from, &query);
+            self.note(TransportProtocol::Tcp, from, &query);
             let message = answer(&query, address);
             let length = u16::try_from(message.len()).unwrap().to_be_bytes();
             stream

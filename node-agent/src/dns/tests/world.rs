@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
-use postern_host::ports::Protocol;
-use postern_intent::body::DnsMode;
+use postern_host::ports::TransportProtocol;
+use postern_intent::body::TermsDnsMode;
 use postern_plan::desired::dns::{DnsEntry, DnsExit, DnsPlan};
 use postern_plan::desired::{Lease, SocketSource};
 use postern_plan::host::Family;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use super::super::node::Node;
-use super::super::{Counters, Forwarder, Options};
+use super::super::node::DnsNode;
+use super::super::{DnsCounters, Forwarder, ForwarderOptions};
 use super::namespace::{Host, run};
 use super::resolver::Resolver;
 
@@ -40,10 +40,10 @@ pub(super) struct Facts {
 
 struct TestNode(Arc<Mutex<Facts>>);
 
-impl Node for TestNode {
+impl DnsNode for TestNode {
     async fn original_destination(
         &self,
-        _: Protocol,
+        _: TransportProtocol,
         _: SocketAddr,
         _: SocketAddr,
     ) -> Option<SocketAddr> {
@@ -62,7 +62,7 @@ pub(super) struct World {
     pub(super) stranger: Host,
     pub(super) outside: Resolver,
     pub(super) cluster: Resolver,
-    pub(super) counters: Arc<Counters>,
+    pub(super) counters: Arc<DnsCounters>,
     table: watch::Sender<DnsPlan>,
     facts: Arc<Mutex<Facts>>,
     _world: Host,
@@ -118,9 +118,12 @@ impl World {
     }
 }
 
-fn start(table: watch::Receiver<DnsPlan>, facts: &Arc<Mutex<Facts>>) -> (Runtime, Arc<Counters>) {
+fn start(
+    table: watch::Receiver<DnsPlan>,
+    facts: &Arc<Mutex<Facts>>,
+) -> (Runtime, Arc<DnsCounters>) {
     let runtime = Runtime::new().unwrap();
-    let options = Options {
+    let options = ForwarderOptions {
         port: PORT,
         upstreams: Vec::new(),
     };
@@ -150,7 +153,7 @@ pub(super) fn entry() -> DnsEntry {
             ..postern_intent::body::Terms::nothing()
         })),
         scope: None,
-        mode: DnsMode::Forward,
+        mode: TermsDnsMode::Forward,
         upstreams: vec!["203.0.113.53:53".parse().unwrap()],
         exit: Some(DnsExit {
             exit: "berlin".parse().unwrap(),

@@ -4,7 +4,7 @@
 use postern_crds::NodeIntent;
 use postern_crds::names::CLUSTER_INTENT;
 use postern_intent::published::{join, read_cluster, read_intent};
-use postern_intent::{Body, Envelope, NodeName, Refusal};
+use postern_intent::{Body, DocumentRefusal, DsseEnvelope, NodeName};
 
 use super::question::PacketError;
 use crate::cluster::ReadResult;
@@ -21,7 +21,7 @@ pub fn body(
     let unpublished = || PacketError::Unpublished { node: node.clone() };
     let envelope = envelope(intent)?.ok_or_else(unpublished)?;
     let intent = read_intent(&envelope, node).map_err(|source| match source {
-        Refusal::WrongNode { .. } => PacketError::Foreign {
+        DocumentRefusal::WrongNode { .. } => PacketError::Foreign {
             node: node.clone(),
             source,
         },
@@ -36,12 +36,12 @@ pub fn body(
     })
 }
 
-fn refused(name: &str, source: Refusal) -> PacketError {
+fn refused(name: &str, source: DocumentRefusal) -> PacketError {
     let name = name.to_owned();
     PacketError::Document { name, source }
 }
 
-fn envelope(object: Option<&ReadResult<NodeIntent>>) -> Result<Option<Envelope>, PacketError> {
+fn envelope(object: Option<&ReadResult<NodeIntent>>) -> Result<Option<DsseEnvelope>, PacketError> {
     let object = match object {
         None => return Ok(None),
         Some(Ok(object)) => object,
@@ -53,7 +53,7 @@ fn envelope(object: Option<&ReadResult<NodeIntent>>) -> Result<Option<Envelope>,
         }
     };
     let shown = object.spec.envelope.as_ref();
-    Ok(shown.map(|shown| Envelope {
+    Ok(shown.map(|shown| DsseEnvelope {
         payload_type: shown.payload_type.clone(),
         payload: shown.payload.clone(),
         signatures: Vec::new(),

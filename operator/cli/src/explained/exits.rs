@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use postern_crds::conditions::{ConditionType, State, find};
+use postern_crds::conditions::{ConditionStatus, ConditionType, find};
 use postern_crds::{EgressPolicy, ExitNode};
 use serde::Serialize;
 
@@ -55,11 +55,16 @@ impl NamedExit {
 }
 
 fn conditions_of(exit: Option<&Option<ExitNode>>) -> (String, String) {
-    let unknown = |message: &str| (State::Unknown.as_str().to_owned(), message.to_owned());
+    let unknown = |message: &str| {
+        (
+            ConditionStatus::Unknown.as_str().to_owned(),
+            message.to_owned(),
+        )
+    };
     let exit = match exit {
         None => return unknown("it could not be read"),
         Some(None) => {
-            let ready = State::False.as_str().to_owned();
+            let ready = ConditionStatus::False.as_str().to_owned();
             return (ready, "there is no such ExitNode".to_owned());
         }
         Some(Some(exit)) => exit,

@@ -1,6 +1,6 @@
 //! What becomes of one packet of a pod, and which rule decides, as it is shown.
 
-use postern_intent::body::Protocol;
+use postern_intent::body::RuleProtocol;
 use postern_intent::{Address, Body, ExitName, NodeName};
 use postern_plan::explain::{Cause, LegEnd, NameAnswer, NftRule, NodeLeg};
 use serde::Serialize;
@@ -52,7 +52,7 @@ pub struct ShownPacket {
     pub source: Address,
     /// Where it goes to.
     pub destination: Address,
-    pub protocol: Protocol,
+    pub protocol: RuleProtocol,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
 }
@@ -108,7 +108,7 @@ impl ExplainedPacket {
                 source: packet.source,
                 destination: packet.destination,
                 protocol: packet.protocol,
-                port: (packet.protocol != Protocol::Icmp).then_some(packet.port),
+                port: (packet.protocol != RuleProtocol::Icmp).then_some(packet.port),
             },
             result: PacketResult::NotKnown,
             exit: None,

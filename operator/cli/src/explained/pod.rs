@@ -10,7 +10,7 @@ use postern_compile::snapshot::{
     Ceiling, CompilerMemory, CompilerSettings, Definitions, PodNetwork, Snapshot, SnapshotPod,
 };
 use postern_crds::EgressPolicy;
-use postern_crds::conditions::{ConditionType, Reason, State, find};
+use postern_crds::conditions::{ConditionStatus, ConditionType, Reason, find};
 use serde::Serialize;
 
 use super::exits::NamedExit;
@@ -182,7 +182,7 @@ fn under(policy: &EgressPolicy) -> (String, bool) {
         return (format!("policy {name} decides about it; {note}"), false);
     }
     let ready = said(policy, ConditionType::Ready);
-    let is_ready = ready.is_some_and(|ready| ready.status == State::True.as_str());
+    let is_ready = ready.is_some_and(|ready| ready.status == ConditionStatus::True.as_str());
     let why = match ready {
         _ if is_ready => String::new(),
         Some(ready) => format!(". {}: {}", ready.reason, ready.message),

@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use postern_crds::EgressPolicy;
-use postern_crds::conditions::State;
+use postern_crds::conditions::ConditionStatus;
 use serde::Serialize;
 
 use super::exits::NamedExit;
@@ -89,7 +89,7 @@ impl TableOutput for ExplainedPolicy {
 
     /// Whether every condition holds and everything could be read that may be read.
     fn is_well(&self) -> bool {
-        let holds = |condition: &Condition| condition.status == State::True.as_str();
+        let holds = |condition: &Condition| condition.status == ConditionStatus::True.as_str();
         let all_hold = !self.conditions.is_empty() && self.conditions.iter().all(holds);
         all_hold && self.note.is_none() && self.unread.is_empty()
     }

@@ -2,8 +2,8 @@
 
 use postern_compile::intake::IntakeError;
 use postern_compile::snapshot::{PodNetwork, SnapshotPod};
-use postern_intent::body::Protocol;
-use postern_intent::{Address, NodeName, Refusal};
+use postern_intent::body::RuleProtocol;
+use postern_intent::{Address, DocumentRefusal, NodeName};
 use postern_plan::explain::{BoundPod, FirstPacket};
 use postern_plan::host::Family;
 use thiserror::Error;
@@ -21,7 +21,7 @@ pub struct PacketQuestion {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PacketTarget {
     pub address: Address,
-    pub protocol: Protocol,
+    pub protocol: RuleProtocol,
     /// The destination port; none for ICMP alone.
     pub port: Option<u16>,
 }
@@ -31,7 +31,7 @@ pub struct PacketTarget {
 pub enum PacketError {
     /// The protocol has ports.
     #[error("a packet of {protocol} has a port: name it with --port")]
-    PortMissing { protocol: Protocol },
+    PortMissing { protocol: RuleProtocol },
     /// The protocol has none.
     #[error("ICMP has no ports: leave --port out")]
     PortOfIcmp,
@@ -73,7 +73,7 @@ pub enum PacketError {
         /// The name of the NodeIntent.
         name: String,
         #[source]
-        source: Refusal,
+        source: DocumentRefusal,
     },
     /// The document is another node's.
     #[error(
@@ -83,7 +83,7 @@ pub enum PacketError {
     Foreign {
         node: NodeName,
         #[source]
-        source: Refusal,
+        source: DocumentRefusal,
     },
     /// Two documents do not fit.
     #[error(
@@ -92,7 +92,7 @@ pub enum PacketError {
     Apart {
         node: NodeName,
         #[source]
-        source: Refusal,
+        source: DocumentRefusal,
     },
 }
 
@@ -107,8 +107,8 @@ impl PacketQuestion {
             return Err(PacketError::HostNetwork { pod: name() });
         }
         let port = match (target.protocol, target.port) {
-            (Protocol::Icmp, Some(_)) => return Err(PacketError::PortOfIcmp),
-            (Protocol::Icmp, None) => 0,
+            (RuleProtocol::Icmp, Some(_)) => return Err(PacketError::PortOfIcmp),
+            (RuleProtocol::Icmp, None) => 0,
             (_, Some(port)) => port,
             (protocol, None) => return Err(PacketError::PortMissing { protocol }),
         };

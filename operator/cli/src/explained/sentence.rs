@@ -1,7 +1,7 @@
 //! The answer about a packet in a sentence, and what it takes for granted.
 
 use postern_intent::Body;
-use postern_intent::body::{PortSpan, Protocol};
+use postern_intent::body::{PortSpan, RuleProtocol};
 use postern_plan::desired::NotAsked;
 use postern_plan::explain::{LegEnd, NameAnswer, NodeLeg};
 
@@ -134,7 +134,7 @@ fn translated(question: &PacketQuestion, body: &Body, end: &LegEnd) -> Option<St
     let cluster = &body.cluster;
     let holds = |span: &PortSpan| (span.from..=span.to).contains(&packet.port);
     let is_node_port = *end == LegEnd::Delivered
-        && packet.protocol != Protocol::Icmp
+        && packet.protocol != RuleProtocol::Icmp
         && cluster.node_ports.iter().any(holds);
     let socket = (packet.destination, packet.port).into();
     let is_service = cluster.service_addresses.contains(&packet.destination)

@@ -7,7 +7,7 @@ use postern_compile::publish::{
     PublishedDocuments, PublishedState, SignedDocument, cluster_intent, published_state,
 };
 use postern_crds::names::CLUSTER_INTENT;
-use postern_intent::{Envelope, KeySet, NodeName};
+use postern_intent::{DsseEnvelope, NodeName, TrustedKeys};
 
 use super::error::FilesError;
 use super::folder::{EnvelopeFolder, PublisherFolder};
@@ -21,7 +21,7 @@ pub struct EarlierRuns {
     /// What the last run remembered.
     pub state: PublisherState,
     /// What is published. An envelope that does not count has the reason and what to do.
-    pub published: PublishedDocuments<Envelope, String>,
+    pub published: PublishedDocuments<DsseEnvelope, String>,
 }
 
 impl EarlierRuns {
@@ -30,7 +30,10 @@ impl EarlierRuns {
     ///
     /// # Errors
     /// [`FilesError`] if a folder or the state cannot be read, or if there are envelopes and no state.
-    pub(super) fn of_folder(folder: &PublisherFolder, keys: &KeySet) -> Result<Self, FilesError> {
+    pub(super) fn of_folder(
+        folder: &PublisherFolder,
+        keys: &TrustedKeys,
+    ) -> Result<Self, FilesError> {
         let copies = match &folder.copies {
             Some(copies) => FolderEnvelopes::read(copies, keys)?,
             None => FolderEnvelopes::default(),
@@ -48,7 +51,7 @@ impl EarlierRuns {
         previous: Option<&Path>,
         out: Option<&Path>,
         state: Option<&Path>,
-        keys: &KeySet,
+        keys: &TrustedKeys,
     ) -> Result<Self, FilesError> {
         let read = |folder: Option<&Path>| match folder {
             Some(path) => FolderEnvelopes::read(&EnvelopeFolder::at(path), keys)?.all_good(),
@@ -104,7 +107,7 @@ fn state_of<D: SignedDocument>(
     name: &NodeName,
     kept: Option<ReadEnvelope<D>>,
     shown: Option<ReadEnvelope<D>>,
-) -> PublishedState<D, Envelope, String> {
+) -> PublishedState<D, DsseEnvelope, String> {
     let mut damage = String::new();
     let mut good = |read: Option<ReadEnvelope<D>>| match read? {
         Ok(published) => Some(published),

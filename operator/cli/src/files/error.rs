@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use postern_compile::intake::IntakeError;
 use postern_compile::publish::DocumentSignError;
-use postern_intent::Refusal;
+use postern_intent::DocumentRefusal;
 use thiserror::Error;
 
 use crate::schema::SchemaError;
@@ -133,6 +133,6 @@ pub enum EnvelopeError {
     Refused {
         path: PathBuf,
         #[source]
-        source: Refusal,
+        source: DocumentRefusal,
     },
 }

@@ -15,7 +15,7 @@ use postern_compile::snapshot::CompilerSettings;
 use postern_compile::verdict::Verdict;
 use postern_compile::{Compilation, NodeOutcome, compile};
 use postern_intent::sign::SignError;
-use postern_intent::{Envelope, KeySet, NodeName};
+use postern_intent::{DsseEnvelope, NodeName, TrustedKeys};
 
 use super::earlier_runs::EarlierRuns;
 use super::error::FilesError;
@@ -29,7 +29,7 @@ pub struct PublishOptions {
     /// Keys to sign with, every one of them.
     pub signing_keys: Vec<SigningKey>,
     /// Keys whose envelopes count as published.
-    pub trusted: KeySet,
+    pub trusted: TrustedKeys,
     /// The cluster's settings; validity and refresh are among them.
     pub settings: CompilerSettings,
 }
@@ -165,25 +165,28 @@ fn receives<D, F, E>(outcome: &NodeOutcome, state: Option<&PublishedState<D, F, 
 struct FolderSigner<'a>(&'a [SigningKey]);
 
 impl DocumentSigner for FolderSigner<'_> {
-    type Form = Envelope;
+    type Form = DsseEnvelope;
 
-    fn sign<D: SignedDocument>(&self, document: &D) -> Result<Envelope, SignError> {
+    fn sign<D: SignedDocument>(&self, document: &D) -> Result<DsseEnvelope, SignError> {
         document.sign(self.0)
     }
 
-    fn resign<D: SignedDocument>(&self, _: &Envelope) -> Result<Option<Envelope>, SignError> {
+    fn resign<D: SignedDocument>(
+        &self,
+        _: &DsseEnvelope,
+    ) -> Result<Option<DsseEnvelope>, SignError> {
         Ok(None)
     }
 }
 
-fn carried_out<D, E>(write: DocumentWrite<D, Envelope>) -> PublishedState<D, Envelope, E> {
+fn carried_out<D, E>(write: DocumentWrite<D, DsseEnvelope>) -> PublishedState<D, DsseEnvelope, E> {
     PublishedState::Current(PublishedDocument {
         document: write.document,
         form: write.form,
     })
 }
 
-fn write_envelope(path: &Path, envelope: &Envelope) -> Result<(), FilesError> {
+fn write_envelope(path: &Path, envelope: &DsseEnvelope) -> Result<(), FilesError> {
     let mut bytes = serde_json::to_vec(envelope).map_err(|source| FilesError::Serialize {
         path: path.to_owned(),
         source,

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use postern_compile::publish::{PublishedDocument, SignedDocument, cluster_intent};
 use postern_intent::verify::parse_envelope;
-use postern_intent::{ClusterDocument, Envelope, KeySet, NodeDocument, NodeName};
+use postern_intent::{ClusterDocument, DsseEnvelope, NodeDocument, NodeName, TrustedKeys};
 
 use super::error::{EnvelopeError, FilesError};
 use super::folder::EnvelopeFolder;
 use super::write::{entries, read_if_there};
 
 /// A published document with its envelope, or the reason why the envelope does not count.
-pub(super) type ReadEnvelope<D> = Result<PublishedDocument<D, Envelope>, EnvelopeError>;
+pub(super) type ReadEnvelope<D> = Result<PublishedDocument<D, DsseEnvelope>, EnvelopeError>;
 
 /// The envelopes of a folder.
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ impl FolderEnvelopes {
     ///
     /// # Errors
     /// [`FilesError::Read`] if the folder cannot be listed; what is wrong with one envelope is that document's alone.
-    pub(super) fn read(folder: &EnvelopeFolder, keys: &KeySet) -> Result<Self, FilesError> {
+    pub(super) fn read(folder: &EnvelopeFolder, keys: &TrustedKeys) -> Result<Self, FilesError> {
         let mut found = Self {
             cluster: read(&folder.cluster(), &cluster_intent(), keys),
             nodes: BTreeMap::new(),
@@ -68,7 +68,11 @@ impl FolderEnvelopes {
     }
 }
 
-fn read<D: SignedDocument>(path: &Path, name: &NodeName, keys: &KeySet) -> Option<ReadEnvelope<D>> {
+fn read<D: SignedDocument>(
+    path: &Path,
+    name: &NodeName,
+    keys: &TrustedKeys,
+) -> Option<ReadEnvelope<D>> {
     let bytes = match read_if_there(path) {
         Ok(bytes) => bytes?,
         Err(source) => {

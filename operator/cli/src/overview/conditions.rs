@@ -1,7 +1,7 @@
 //! What a list of conditions comes down to.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use postern_crds::conditions::{ConditionType, Reason, State, find, is_current};
+use postern_crds::conditions::{ConditionStatus, ConditionType, Reason, find, is_current};
 use postern_crds::schema::kubernetes::NOT_LOOKED_AT;
 use serde::Serialize;
 
@@ -42,7 +42,7 @@ impl LineFinding {
 
     /// A condition that does not hold, in its own words; none: it holds.
     fn of(condition: &Condition) -> Option<Self> {
-        (condition.status != State::True.as_str()).then(|| Self {
+        (condition.status != ConditionStatus::True.as_str()).then(|| Self {
             reason: condition.reason.clone(),
             message: condition.message.clone(),
         })
@@ -82,7 +82,7 @@ impl<'a> Conditions<'a> {
     /// The status of a condition; `Unknown` where nobody has said anything about this generation.
     pub(super) fn status(&self, kind: ConditionType) -> String {
         self.get(kind).map_or_else(
-            || State::Unknown.as_str().to_owned(),
+            || ConditionStatus::Unknown.as_str().to_owned(),
             |found| found.status.clone(),
         )
     }

@@ -1,7 +1,7 @@
 //! Exits: which gateway is active, and whether traffic can leave there.
 
 use postern_crds::ExitNode;
-use postern_crds::conditions::{ConditionType, State};
+use postern_crds::conditions::{ConditionStatus, ConditionType};
 use postern_crds::exit_node::GatewayRole;
 use serde::Serialize;
 
@@ -44,8 +44,8 @@ impl ExitLine {
                 return Self {
                     name: object.name.clone(),
                     active: None,
-                    programmed: State::Unknown.as_str().to_owned(),
-                    ready: State::Unknown.as_str().to_owned(),
+                    programmed: ConditionStatus::Unknown.as_str().to_owned(),
+                    ready: ConditionStatus::Unknown.as_str().to_owned(),
                     finding: Some(LineFinding::unreadable(object)),
                 };
             }

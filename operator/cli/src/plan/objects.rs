@@ -11,12 +11,13 @@ use postern_intent::body::{Class, Pod};
 use postern_intent::{Body, IfName};
 use postern_plan::Desired;
 use postern_plan::binding::Bindings;
-use postern_plan::desired::{DnsEntry, Facts, Inputs};
+use postern_plan::desired::{DnsEntry, HostFacts, PlanInputs};
 use postern_plan::host::{
-    LockAction, LockPolicy, Route, RouteKind, RoutingRule, RuleSelector, TunnelConfig, TunnelPeer,
+    KernelRoute, LockAction, LockPolicy, RouteKind, RoutingRule, RuleSelector, TunnelConfig,
+    TunnelPeer,
 };
 use postern_plan::ruleset::{BaseKind, Chain, Hook, Ruleset, Set, TableFamily};
-use postern_plan::settings::Settings;
+use postern_plan::settings::NodeSettings;
 use serde::Serialize;
 
 use crate::output::json_name;
@@ -66,11 +67,11 @@ pub type PlanObjects = BTreeMap<(Section, String), Lines>;
 /// The objects that a node with this body has.
 #[must_use]
 pub fn objects(body: &Body) -> PlanObjects {
-    let desired = Desired::from_inputs(&Inputs {
-        settings: &Settings::default(),
+    let desired = Desired::from_inputs(&PlanInputs {
+        settings: &NodeSettings::default(),
         body: Some(body),
         bindings: &Bindings::default(),
-        facts: &Facts::assumed(),
+        facts: &HostFacts::assumed(),
     });
     let mut all = nft(&desired.ruleset);
     all.extend(tunnels(&desired));
@@ -212,8 +213,8 @@ fn pod(pod: &Pod) -> String {
     )
 }
 
-fn route(route: &Route) -> String {
-    let Route {
+fn route(route: &KernelRoute) -> String {
+    let KernelRoute {
         table,
         destination,
         metric,

@@ -6,7 +6,7 @@ use clap::Args;
 use postern_compile::gate::PendingApproval;
 use postern_compile::verdict::Verdict;
 use postern_compile::{NodeOutcome, compile};
-use postern_crds::conditions::{Reason, State as Status};
+use postern_crds::conditions::{ConditionStatus as Status, Reason};
 use postern_intent::NodeName;
 use serde::Serialize;
 

@@ -9,7 +9,7 @@ use postern_compile::snapshot::SnapshotPod;
 use postern_compile::{Compilation, NodeOutcome, Snapshot};
 use postern_crds::NodeIntent;
 use postern_crds::names::CLUSTER_INTENT;
-use postern_intent::body::Protocol;
+use postern_intent::body::RuleProtocol;
 use postern_intent::{Address, Body, NodeName};
 
 use super::VerbError;
@@ -45,10 +45,10 @@ impl PacketArguments {
     /// Where the packet goes to, if one is asked about.
     pub(super) fn target(&self) -> Option<PacketTarget> {
         let protocol = match self.protocol {
-            None | Some(PacketProtocol::Tcp) => Protocol::Tcp,
-            Some(PacketProtocol::Udp) => Protocol::Udp,
-            Some(PacketProtocol::Sctp) => Protocol::Sctp,
-            Some(PacketProtocol::Icmp) => Protocol::Icmp,
+            None | Some(PacketProtocol::Tcp) => RuleProtocol::Tcp,
+            Some(PacketProtocol::Udp) => RuleProtocol::Udp,
+            Some(PacketProtocol::Sctp) => RuleProtocol::Sctp,
+            Some(PacketProtocol::Icmp) => RuleProtocol::Icmp,
         };
         Some(PacketTarget {
             address: self.to?,

@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use postern_intent::body::NodeIdentity;
 use postern_intent::envelope::unpack;
 use postern_intent::verify::{
-    Context, RefusalRecord, parse_envelope, verify_cluster, verify_intent, verify_key_set,
+    RefusalRecord, VerifyContext, parse_envelope, verify_cluster, verify_intent, verify_key_set,
     verify_release,
 };
-use postern_intent::{Envelope, KeySet, NodeName, Refusal, Uid};
+use postern_intent::{DocumentRefusal, DsseEnvelope, NodeName, TrustedKeys, Uid};
 use serde::{Deserialize, Serialize};
 
 use super::{VerbAnswer, VerbEnd, VerbError};
@@ -93,7 +93,11 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<VerbAnswer, V
     })
 }
 
-fn verify(arguments: &Arguments, envelope: &Envelope, keys: &KeySet) -> Result<String, Refusal> {
+fn verify(
+    arguments: &Arguments,
+    envelope: &DsseEnvelope,
+    keys: &TrustedKeys,
+) -> Result<String, DocumentRefusal> {
     if arguments.kind == PayloadKind::Keyset {
         return verify_key_set(envelope, keys).map(|verified| verified.digest().to_owned());
     }
@@ -103,7 +107,7 @@ fn verify(arguments: &Arguments, envelope: &Envelope, keys: &KeySet) -> Result<S
         return Ok(verified.digest().to_owned());
     }
     let node = addressee(arguments, envelope)?;
-    let context = Context {
+    let context = VerifyContext {
         node: &node,
         keys,
         now,
@@ -120,15 +124,18 @@ fn verify(arguments: &Arguments, envelope: &Envelope, keys: &KeySet) -> Result<S
 }
 
 /// The node that is asked for, else the one that the document names: then only its signature and times are judged.
-fn addressee(arguments: &Arguments, envelope: &Envelope) -> Result<NodeIdentity, Refusal> {
+fn addressee(
+    arguments: &Arguments,
+    envelope: &DsseEnvelope,
+) -> Result<NodeIdentity, DocumentRefusal> {
     #[derive(Deserialize)]
     struct Addressed {
         node: NodeIdentity,
     }
-    let bytes = envelope.payload_bytes().map_err(Refusal::Payload)?;
+    let bytes = envelope.payload_bytes().map_err(DocumentRefusal::Payload)?;
     let json = unpack(&bytes).unwrap_or(bytes);
     let named = serde_json::from_slice::<Addressed>(&json)
-        .map_err(Refusal::NotUnderstood)?
+        .map_err(DocumentRefusal::NotUnderstood)?
         .node;
     Ok(NodeIdentity {
         name: arguments.node_name.clone().unwrap_or(named.name),

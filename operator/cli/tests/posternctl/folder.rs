@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use postern_compile::snapshot::CompilerSettings;
 use postern_intent::possession::{Claim, prove};
-use postern_intent::verify::{Context, join, parse_envelope, verify_cluster, verify_intent};
-use postern_intent::{Body, KeySet};
+use postern_intent::verify::{VerifyContext, join, parse_envelope, verify_cluster, verify_intent};
+use postern_intent::{Body, TrustedKeys};
 use posternctl::files::{PublishOptions, PublishOutcome, publish_once};
 use posternctl::keys;
 
@@ -28,7 +28,7 @@ impl Lab {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let key = keys::generate().expect("a key");
-        let trusted: KeySet = keys::trust_in(std::slice::from_ref(&key)).expect("a key set");
+        let trusted: TrustedKeys = keys::trust_in(std::slice::from_ref(&key)).expect("a key set");
         let options = PublishOptions {
             signing_keys: vec![key],
             trusted,
@@ -119,7 +119,7 @@ impl Lab {
             name: node.parse().expect("a name"),
             uid: format!("uid-{node}").parse().expect("a UID"),
         };
-        let context = Context {
+        let context = VerifyContext {
             node: &identity,
             keys: &self.options.trusted,
             now: self.now,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use postern_plan::evaluate::{End, Evaluator, Hop, Packet, Transport};
+use postern_plan::evaluate::{Evaluator, Hop, Packet, PathEnd, Transport};
 
 use crate::packet::{INPUTS, OBJECTS, lab, pod, said};
 use crate::verbs::{ends, posternctl};
@@ -26,9 +26,9 @@ fn explanations_agree_with_a_first_match_by_hand_and_with_the_published_ruleset(
     let lab = lab();
     lab.publish();
     let body = lab.body("worker");
-    let facts = postern_plan::desired::Facts::assumed();
-    let desired = postern_plan::Desired::from_inputs(&postern_plan::desired::Inputs {
-        settings: &postern_plan::settings::Settings::default(),
+    let facts = postern_plan::desired::HostFacts::assumed();
+    let desired = postern_plan::Desired::from_inputs(&postern_plan::desired::PlanInputs {
+        settings: &postern_plan::settings::NodeSettings::default(),
         body: Some(&body),
         bindings: &postern_plan::binding::Bindings::default(),
         facts: &facts,
@@ -59,7 +59,7 @@ fn explanations_agree_with_a_first_match_by_hand_and_with_the_published_ruleset(
             let mut packet = Packet::new(source, destination.parse().expect("one"), transport);
             packet.iif = "cni0".to_owned();
             let passage = evaluator.routed(&packet, |_| Hop::Interface(device.clone()));
-            let left = matches!(passage.end, End::Left { .. });
+            let left = matches!(passage.end, PathEnd::Left { .. });
             assert_eq!(left, code == 0, "{destination} {port}: {passage:#?}");
         }
     }

@@ -5,12 +5,12 @@ use std::fs;
 
 use postern_crds::conditions::ConditionType;
 use postern_intent::Body;
-use postern_intent::body::{BlockedReason, Class, TunnelRole, Way};
+use postern_intent::body::{BlockedReason, Class, EgressPath, TunnelRole};
 use posternctl::files::{PublishOutcome, publish_once};
 
 use crate::folder::{KEYS, Lab};
 
-fn ways(body: &Body) -> BTreeMap<String, Way> {
+fn ways(body: &Body) -> BTreeMap<String, EgressPath> {
     body.firewall
         .iter()
         .map(|scope| (scope.id.to_string(), scope.way))
@@ -27,8 +27,8 @@ fn accepted(outcome: &PublishOutcome, node: &str) -> String {
 }
 
 /// The ways of the worker where it has no key.
-fn blocked() -> BTreeMap<String, Way> {
-    let blocked = Way::Blocked {
+fn blocked() -> BTreeMap<String, EgressPath> {
+    let blocked = EgressPath::Blocked {
         reason: BlockedReason::NoPeerKey,
     };
     BTreeMap::from([("crawlers/crawler@eu".to_owned(), blocked)])
@@ -43,7 +43,7 @@ fn blocks_until_both_ends_have_reported_their_keys() {
     lab.publish();
     assert_eq!(
         ways(&lab.body("worker")),
-        BTreeMap::from([("crawlers/crawler@eu".to_owned(), Way::Tunnel)])
+        BTreeMap::from([("crawlers/crawler@eu".to_owned(), EgressPath::Tunnel)])
     );
 }
 
@@ -98,7 +98,7 @@ fn client_and_gateway_know_each_other() {
         .collect();
     assert_eq!(client, allowed);
     assert_eq!(gateway.nat.len(), 1);
-    assert_eq!(ways(&gateway).values().next(), Some(&Way::LocalExit));
+    assert_eq!(ways(&gateway).values().next(), Some(&EgressPath::LocalExit));
 }
 
 #[test]

@@ -6,7 +6,8 @@ use postern_crds::egress_policy as crd;
 use postern_crds::honoured;
 use postern_intent::ExitName;
 use postern_intent::body::{
-    Access, DnsMode, DnsTerms, EstablishedFlows, Limits, PortRange, Protocol, Replies, Rule, Terms,
+    Access, DnsTerms, Rule, RulePortRange, RuleProtocol, Terms, TermsDnsMode,
+    TermsEstablishedFlows, TermsLimits, TermsReplies,
 };
 
 use super::error::{IntakeError, Reader};
@@ -78,8 +79,8 @@ fn terms(object: &EgressPolicy) -> Result<PolicyTerms, SpecRefusal> {
             rules: rules.collect::<Result<_, _>>()?,
             default_action: action(spec.default_action),
             replies: match spec.inbound.replies {
-                crd::Replies::Services => Replies::Services,
-                crd::Replies::None => Replies::None,
+                crd::Replies::Services => TermsReplies::Services,
+                crd::Replies::None => TermsReplies::None,
             },
             lan: lan(spec.lan_access),
             special_use_exceptions: spec
@@ -89,11 +90,11 @@ fn terms(object: &EgressPolicy) -> Result<PolicyTerms, SpecRefusal> {
                 .map(|text| prefix("spec.specialUse.exceptions", text))
                 .collect::<Result<_, _>>()?,
             established_flows: match spec.established_flows {
-                crd::EstablishedFlows::Cut => EstablishedFlows::Cut,
-                crd::EstablishedFlows::Keep => EstablishedFlows::Keep,
+                crd::EstablishedFlows::Cut => TermsEstablishedFlows::Cut,
+                crd::EstablishedFlows::Keep => TermsEstablishedFlows::Keep,
             },
             dns: dns(&spec.dns)?,
-            limits: Limits::default(),
+            limits: TermsLimits::default(),
         },
     })
 }
@@ -187,15 +188,15 @@ fn rule(position: usize, written: &crd::PolicyRule) -> Result<Rule, SpecRefusal>
 }
 
 /// The schema refuses these too; a manifest that never met an API server would open more than it says.
-fn ports(field: &str, written: &crd::PortRange) -> Result<PortRange, SpecRefusal> {
+fn ports(field: &str, written: &crd::PortRange) -> Result<RulePortRange, SpecRefusal> {
     let protocol = match written.protocol {
-        crd::Protocol::TCP => Protocol::Tcp,
-        crd::Protocol::UDP => Protocol::Udp,
-        crd::Protocol::SCTP => Protocol::Sctp,
-        crd::Protocol::ICMP => Protocol::Icmp,
+        crd::Protocol::TCP => RuleProtocol::Tcp,
+        crd::Protocol::UDP => RuleProtocol::Udp,
+        crd::Protocol::SCTP => RuleProtocol::Sctp,
+        crd::Protocol::ICMP => RuleProtocol::Icmp,
     };
     let (from, to) = match (written.port, written.end_port) {
-        (Some(_), _) if protocol == Protocol::Icmp => {
+        (Some(_), _) if protocol == RuleProtocol::Icmp => {
             return Err(invalid(format!("{field}.ports: ICMP has no ports")));
         }
         (Some(port), Some(end)) if end < port => {
@@ -207,13 +208,13 @@ fn ports(field: &str, written: &crd::PortRange) -> Result<PortRange, SpecRefusal
         (Some(port), end) => (port, end.unwrap_or(port)),
         (None, None) => (0, u16::MAX),
     };
-    Ok(PortRange { protocol, from, to })
+    Ok(RulePortRange { protocol, from, to })
 }
 
 fn dns(written: &crd::Dns) -> Result<DnsTerms, SpecRefusal> {
     let mode = match written.mode {
-        crd::DnsMode::Forward => DnsMode::Forward,
-        crd::DnsMode::Block => DnsMode::Block,
+        crd::DnsMode::Forward => TermsDnsMode::Forward,
+        crd::DnsMode::Block => TermsDnsMode::Block,
         crd::DnsMode::Filter => {
             return Err(SpecRefusal {
                 reason: Reason::NotImplemented,

@@ -1,6 +1,6 @@
 //! Scopes: the rules in force for each policy with a pod on the node.
 
-use postern_intent::body::{Access, FailureMode, Scope, Way};
+use postern_intent::body::{Access, EgressPath, Scope, ScopeFailureMode};
 
 use super::node::ScopePlan;
 use super::{LoweringContext, NodePlan, digest};
@@ -25,19 +25,19 @@ fn lower_scope(context: &LoweringContext<'_>, scope: &ScopePlan<'_>) -> Scope {
         policy: scope.plan.policy.clone(),
         exit: scope.plan.way.exit().cloned(),
         way: scope.way,
-        failure: FailureMode::Closed,
+        failure: ScopeFailureMode::Closed,
         terms,
     }
 }
 
 fn exit_lan(context: &LoweringContext<'_>, scope: &ScopePlan<'_>) -> Access {
     match scope.way {
-        Way::Tunnel | Way::LocalExit => {
+        EgressPath::Tunnel | EgressPath::LocalExit => {
             let exit = scope.plan.way.exit();
             let active = exit.and_then(|exit| context.exits.active(exit));
             active.map_or(Access::Deny, |active| active.offer.lan)
         }
-        Way::NodeUplink | Way::Blocked { .. } => Access::Allow,
+        EgressPath::NodeUplink | EgressPath::Blocked { .. } => Access::Allow,
     }
 }
 

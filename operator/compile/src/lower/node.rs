@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use postern_intent::body::{BlockedReason, TunnelRole, Way};
+use postern_intent::body::{BlockedReason, EgressPath, TunnelRole};
 use postern_intent::{ExitName, NodeDocument, NodeName, ScopeId, Uid};
 
 use super::LoweringContext;
@@ -16,7 +16,7 @@ use crate::snapshot::SnapshotNode;
 pub(crate) struct ScopePlan<'a> {
     pub(crate) id: ScopeId,
     pub(crate) plan: &'a PolicyPlan,
-    pub(crate) way: Way,
+    pub(crate) way: EgressPath,
 }
 
 /// What one node has to do.
@@ -99,13 +99,13 @@ impl<'a> NodePlan<'a> {
             .into_iter()
             .filter_map(|uid| context.plans.get(uid).map(|plan| (uid, plan)))
             .collect();
-        let ways: Vec<(&Uid, &PolicyPlan, Way)> = plans
+        let ways: Vec<(&Uid, &PolicyPlan, EgressPath)> = plans
             .into_iter()
             .map(|(uid, plan)| (uid, plan, way(context, node, plan)))
             .collect();
         let used: BTreeSet<ExitName> = ways
             .iter()
-            .filter(|(_, _, way)| *way == Way::Tunnel)
+            .filter(|(_, _, way)| *way == EgressPath::Tunnel)
             .filter_map(|(_, plan, _)| plan.way.exit().cloned())
             .collect();
         let marks = Marks::new(same_node(context.index, node), &used);
@@ -115,7 +115,7 @@ impl<'a> NodePlan<'a> {
                 let id = scope_id(plan)?;
                 let mark = plan.way.exit().and_then(|exit| marks.get(exit));
                 let way = match way {
-                    Way::Tunnel if mark.is_none() => Way::Blocked {
+                    EgressPath::Tunnel if mark.is_none() => EgressPath::Blocked {
                         reason: BlockedReason::NoMarkLeft,
                     },
                     other => other,
@@ -135,7 +135,7 @@ impl<'a> NodePlan<'a> {
     pub(crate) fn used_exits(&self) -> BTreeSet<&ExitName> {
         let scopes = self.scopes.values();
         scopes
-            .filter(|scope| scope.way == Way::Tunnel)
+            .filter(|scope| scope.way == EgressPath::Tunnel)
             .filter_map(|scope| scope.plan.way.exit())
             .collect()
     }
@@ -160,21 +160,21 @@ fn scope_id(plan: &PolicyPlan) -> Option<ScopeId> {
         .ok()
 }
 
-fn way(context: &LoweringContext<'_>, node: &SnapshotNode, plan: &PolicyPlan) -> Way {
+fn way(context: &LoweringContext<'_>, node: &SnapshotNode, plan: &PolicyPlan) -> EgressPath {
     let exit = match &plan.way {
         PlannedPath::Exit(exit) => exit,
-        PlannedPath::Blocked(reason) => return Way::Blocked { reason: *reason },
+        PlannedPath::Blocked(reason) => return EgressPath::Blocked { reason: *reason },
     };
     let Some(active) = context.exits.active(exit) else {
-        return Way::Blocked {
+        return EgressPath::Blocked {
             reason: BlockedReason::NoExit,
         };
     };
     if *active.gateway == node.name {
-        return Way::LocalExit;
+        return EgressPath::LocalExit;
     }
     if context.hosts.get(exit, &node.name).is_none() {
-        return Way::Blocked {
+        return EgressPath::Blocked {
             reason: BlockedReason::NoExit,
         };
     }
@@ -182,9 +182,9 @@ fn way(context: &LoweringContext<'_>, node: &SnapshotNode, plan: &PolicyPlan) ->
         .into_iter()
         .all(|end| context.keys.get(end).is_some());
     if known {
-        Way::Tunnel
+        EgressPath::Tunnel
     } else {
-        Way::Blocked {
+        EgressPath::Blocked {
             reason: BlockedReason::NoPeerKey,
         }
     }

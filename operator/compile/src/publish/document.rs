@@ -8,7 +8,9 @@ use postern_crds::names::CLUSTER_INTENT;
 use postern_intent::envelope::PayloadType;
 use postern_intent::sign::{SignError, sign_cluster, sign_intent};
 use postern_intent::verify::{verify_published_cluster, verify_published_intent};
-use postern_intent::{ClusterDocument, Envelope, KeySet, NodeDocument, NodeName, Refusal, Serial};
+use postern_intent::{
+    ClusterDocument, DocumentRefusal, DsseEnvelope, NodeDocument, NodeName, Serial, TrustedKeys,
+};
 
 /// The name under which the cluster document is published, beside the names of nodes.
 #[must_use]
@@ -33,13 +35,17 @@ pub trait SignedDocument: Clone + fmt::Debug + PartialEq + Send + Sync {
     ///
     /// # Errors
     /// [`SignError`].
-    fn sign(&self, keys: &[SigningKey]) -> Result<Envelope, SignError>;
+    fn sign(&self, keys: &[SigningKey]) -> Result<DsseEnvelope, SignError>;
 
     /// Reads a published envelope back, an expired one too. `name` is the node, or the object of the cluster document.
     ///
     /// # Errors
-    /// [`Refusal`]: the envelope does not count as published.
-    fn open(name: &NodeName, envelope: &Envelope, keys: &KeySet) -> Result<Self, Refusal>;
+    /// [`DocumentRefusal`]: the envelope does not count as published.
+    fn open(
+        name: &NodeName,
+        envelope: &DsseEnvelope,
+        keys: &TrustedKeys,
+    ) -> Result<Self, DocumentRefusal>;
 }
 
 impl SignedDocument for NodeDocument {
@@ -57,17 +63,21 @@ impl SignedDocument for NodeDocument {
         self.node.uid.as_str()
     }
 
-    fn sign(&self, keys: &[SigningKey]) -> Result<Envelope, SignError> {
+    fn sign(&self, keys: &[SigningKey]) -> Result<DsseEnvelope, SignError> {
         sign_intent(self, keys)
     }
 
-    fn open(name: &NodeName, envelope: &Envelope, keys: &KeySet) -> Result<Self, Refusal> {
+    fn open(
+        name: &NodeName,
+        envelope: &DsseEnvelope,
+        keys: &TrustedKeys,
+    ) -> Result<Self, DocumentRefusal> {
         let verified = verify_published_intent(envelope, keys)?;
         let document = verified.get();
         if document.node.name == *name {
             return Ok(document.clone());
         }
-        Err(Refusal::WrongNode {
+        Err(DocumentRefusal::WrongNode {
             found: document.node.name.to_string(),
             own: name.to_string(),
         })
@@ -90,11 +100,15 @@ impl SignedDocument for ClusterDocument {
         "cluster"
     }
 
-    fn sign(&self, keys: &[SigningKey]) -> Result<Envelope, SignError> {
+    fn sign(&self, keys: &[SigningKey]) -> Result<DsseEnvelope, SignError> {
         sign_cluster(self, keys)
     }
 
-    fn open(_: &NodeName, envelope: &Envelope, keys: &KeySet) -> Result<Self, Refusal> {
+    fn open(
+        _: &NodeName,
+        envelope: &DsseEnvelope,
+        keys: &TrustedKeys,
+    ) -> Result<Self, DocumentRefusal> {
         Ok(verify_published_cluster(envelope, keys)?.get().clone())
     }
 }

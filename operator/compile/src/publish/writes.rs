@@ -214,7 +214,7 @@ mod tests {
 
     use ed25519_dalek::SigningKey;
     use postern_intent::sign::SignError;
-    use postern_intent::{Envelope, NodeDocument, NodeName};
+    use postern_intent::{DsseEnvelope, NodeDocument, NodeName};
 
     use super::super::document::SignedDocument;
     use super::super::state::{
@@ -228,13 +228,16 @@ mod tests {
     struct OneKey(SigningKey);
 
     impl DocumentSigner for OneKey {
-        type Form = Envelope;
+        type Form = DsseEnvelope;
 
-        fn sign<D: SignedDocument>(&self, document: &D) -> Result<Envelope, SignError> {
+        fn sign<D: SignedDocument>(&self, document: &D) -> Result<DsseEnvelope, SignError> {
             document.sign(std::slice::from_ref(&self.0))
         }
 
-        fn resign<D: SignedDocument>(&self, _: &Envelope) -> Result<Option<Envelope>, SignError> {
+        fn resign<D: SignedDocument>(
+            &self,
+            _: &DsseEnvelope,
+        ) -> Result<Option<DsseEnvelope>, SignError> {
             Ok(None)
         }
     }
@@ -260,7 +263,7 @@ mod tests {
         OneKey(SigningKey::from_bytes(&[1; 32]))
     }
 
-    fn published(serial: u64) -> PublishedDocument<NodeDocument, Envelope> {
+    fn published(serial: u64) -> PublishedDocument<NodeDocument, DsseEnvelope> {
         let document = document("n1", serial);
         PublishedDocument {
             form: signer().sign(&document).expect("an envelope"),
@@ -268,7 +271,7 @@ mod tests {
         }
     }
 
-    type State = PublishedState<NodeDocument, Envelope, &'static str>;
+    type State = PublishedState<NodeDocument, DsseEnvelope, &'static str>;
 
     /// The documents that are written for a node with this outcome and this state.
     fn plan(outcome: NodeOutcome, state: State) -> Vec<(u64, DocumentChange)> {
@@ -322,7 +325,7 @@ mod tests {
 
     #[test]
     fn memory_comes_first_the_cluster_document_before_nodes_and_what_is_retired_last() {
-        let stages = PlannedDocuments::<Envelope>::default().stages(&[name("gone")].into());
+        let stages = PlannedDocuments::<DsseEnvelope>::default().stages(&[name("gone")].into());
         assert!(matches!(
             stages,
             [
@@ -361,7 +364,7 @@ mod tests {
 
     #[test]
     fn an_envelope_counts_for_the_node_that_it_names_and_for_no_other() {
-        let trust = postern_intent::KeySet::installed([pem().as_str()]).expect("a key set");
+        let trust = postern_intent::TrustedKeys::installed([pem().as_str()]).expect("a key set");
         let envelope = published(5).form;
         let open = |node: &str| NodeDocument::open(&name(node), &envelope, &trust);
         assert_eq!(open("n1").expect("a document").serial.0, 5);

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use postern_crds::conditions::{ConditionType, Finding, Reason};
 use postern_intent::NodeName;
-use postern_intent::body::{BlockedReason, FORMAT_VERSION, Way};
+use postern_intent::body::{BlockedReason, EgressPath, FORMAT_VERSION};
 
 use super::{Detail, Progress, Verdict};
 use crate::budget::BudgetResult;
@@ -25,8 +25,8 @@ pub(super) fn verdict(
         .firewall
         .iter()
         .filter_map(|scope| match scope.way {
-            Way::Blocked { reason } => Some((scope.id.to_string(), reason)),
-            Way::Tunnel | Way::LocalExit | Way::NodeUplink => None,
+            EgressPath::Blocked { reason } => Some((scope.id.to_string(), reason)),
+            EgressPath::Tunnel | EgressPath::LocalExit | EgressPath::NodeUplink => None,
         })
         .collect();
     Verdict {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use postern_crds::conditions::{Reason, State};
+use postern_crds::conditions::{ConditionStatus, Reason};
 use postern_crds::node_report::ResolverState;
-use postern_intent::body::{Class, Scope, Way};
+use postern_intent::body::{Class, EgressPath, Scope};
 use postern_intent::{NodeName, ScopeId, Uid};
 
 use super::{ConcernedNodes, Progress};
@@ -119,7 +119,7 @@ impl<'a> PolicyReading<'a> {
 
 fn owes_cuts(report: &SnapshotReport) -> bool {
     let mut conditions = report.conditions.iter();
-    conditions.any(|one| one.reason == Reason::FlowsNotCut && one.state == State::False)
+    conditions.any(|one| one.reason == Reason::FlowsNotCut && one.state == ConditionStatus::False)
 }
 
 /// Looks at every document once.
@@ -175,11 +175,13 @@ fn shares<'a>(
         share.scope = Some(scope);
         let count = pods.get(&scope.id).copied().unwrap_or_default();
         match &scope.way {
-            Way::Blocked { reason } => {
+            EgressPath::Blocked { reason } => {
                 share.blocked += count;
                 share.reason = Some((*reason).into());
             }
-            Way::Tunnel | Way::LocalExit | Way::NodeUplink => share.enforced += count,
+            EgressPath::Tunnel | EgressPath::LocalExit | EgressPath::NodeUplink => {
+                share.enforced += count
+            }
         }
     }
     let assigned = context.assignment.by_node.get(node).into_iter().flatten();

@@ -5,7 +5,7 @@ use postern_compile::NodeOutcome;
 use postern_compile::gate::{ApprovalCause, HeldUntil};
 use postern_compile::snapshot::Definitions;
 use postern_intent::NodeDocument;
-use postern_intent::body::{BlockedReason, Class, Way};
+use postern_intent::body::{BlockedReason, Class, EgressPath};
 use postern_intent::verify::SKEW_ALLOWANCE;
 use serde_json::json;
 
@@ -52,7 +52,11 @@ fn a_policy_that_would_break_the_budget_is_blocked_and_the_others_are_not() {
     world.compile();
     assert_eq!(
         ways(&world),
-        [("green/p0@e2", TOO_LARGE), ("red/p0@e2", Way::Tunnel)].map(named)
+        [
+            ("green/p0@e2", TOO_LARGE),
+            ("red/p0@e2", EgressPath::Tunnel)
+        ]
+        .map(named)
     );
     body(&world, "node0")
         .check()
@@ -73,12 +77,16 @@ fn a_small_policy_that_comes_last_is_the_one_that_does_not_fit_and_takes_nothing
     world.compile();
     assert_eq!(
         ways(&world),
-        [("green/p0@e2", Way::Tunnel), ("red/p0@e2", TOO_LARGE)].map(named)
+        [
+            ("green/p0@e2", EgressPath::Tunnel),
+            ("red/p0@e2", TOO_LARGE)
+        ]
+        .map(named)
     );
     assert_eq!(ways(&world)[0], before[0]);
 }
 
-const TOO_LARGE: Way = Way::Blocked {
+const TOO_LARGE: EgressPath = EgressPath::Blocked {
     reason: BlockedReason::TooLarge,
 };
 
@@ -120,14 +128,14 @@ fn size(world: &World) -> usize {
     packed.div_ceil(3) * 4 + 1024
 }
 
-fn ways(world: &World) -> Vec<(String, Way)> {
+fn ways(world: &World) -> Vec<(String, EgressPath)> {
     let scopes = body(world, "node0").firewall.iter();
     scopes
         .map(|scope| (scope.id.to_string(), scope.way))
         .collect()
 }
 
-fn named((id, way): (&str, Way)) -> (String, Way) {
+fn named((id, way): (&str, EgressPath)) -> (String, EgressPath) {
     (id.to_owned(), way)
 }
 

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use postern_compile::snapshot::Possession;
 use postern_compile::{CHANGE_INTERVAL, Compilation};
-use postern_intent::body::{BlockedReason, Way};
+use postern_intent::body::{BlockedReason, EgressPath};
 use postern_intent::{NodeDocument, WgKey};
 
 use super::changes::{make, red_policy, start, with_a_policy};
@@ -67,7 +67,7 @@ fn two_newcomers_with_one_key_have_none() {
     world.compile();
     for node in ["node0", "node2"] {
         assert_eq!(key_of(&world, node), None);
-        let blocked = Way::Blocked {
+        let blocked = EgressPath::Blocked {
             reason: BlockedReason::NoPeerKey,
         };
         assert!(

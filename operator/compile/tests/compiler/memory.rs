@@ -3,7 +3,7 @@
 use postern_compile::NAMESPACE_BUDGET;
 use postern_compile::verdict::Verdict;
 use postern_crds::EgressPolicy;
-use postern_intent::body::{BlockedReason, Class, Way};
+use postern_intent::body::{BlockedReason, Class, EgressPath};
 use serde_json::json;
 
 use super::changes::{pod, start};
@@ -59,7 +59,7 @@ fn class(world: &World, name: &str) -> Class {
 }
 
 /// The way out of a pod of green that is under a policy.
-fn way(world: &World, name: &str) -> Way {
+fn way(world: &World, name: &str) -> EgressPath {
     let Class::Policy { scope } = class(world, name) else {
         panic!("{:?}", class(world, name));
     };
@@ -99,7 +99,7 @@ fn policies_past_the_budget_of_their_namespace_are_refused_and_block_and_the_oth
     world.compile();
     assert_eq!(class(&world, "pod5"), Class::Released);
     let kept = (class(&world, "pod7"), way(&world, "pod7"));
-    assert!(!matches!(kept.1, Way::Blocked { .. }));
+    assert!(!matches!(kept.1, EgressPath::Blocked { .. }));
     for number in 0..100 {
         let name = format!("a{number:02}");
         let policy = selecting(large(&name, 1, "a"));
@@ -110,9 +110,9 @@ fn policies_past_the_budget_of_their_namespace_are_refused_and_block_and_the_oth
         world.policies.insert(name.to_owned(), policy);
     }
     let compilation = world.compile();
-    assert!(!matches!(way(&world, "pod5"), Way::Blocked { .. }));
+    assert!(!matches!(way(&world, "pod5"), EgressPath::Blocked { .. }));
     let reason = BlockedReason::PolicyRefused;
-    assert_eq!(way(&world, "pod6"), Way::Blocked { reason });
+    assert_eq!(way(&world, "pod6"), EgressPath::Blocked { reason });
     assert!(remembered(&world) < NAMESPACE_BUDGET + 64 * 1024);
     assert_eq!(accepted(&compilation.verdicts, "a00"), "Accepted");
     assert_eq!(accepted(&compilation.verdicts, "a99"), "TooLarge");

@@ -6,7 +6,7 @@ use postern_compile::Compilation;
 use postern_compile::intake;
 use postern_compile::snapshot::SnapshotService;
 use postern_compile::verdict::{Detail, Verdict};
-use postern_intent::body::{PortSpan, TunnelRole, Way};
+use postern_intent::body::{EgressPath, PortSpan, TunnelRole};
 use postern_intent::{Address, Body, NodeDocument, Serial};
 use serde_json::json;
 
@@ -262,7 +262,7 @@ fn addresses_of_services_that_do_not_fit_go_and_no_policy_does() {
     let compilation = world.compile();
     let node = body(&world, "node0");
     assert!(
-        matches!(node.firewall[0].way, Way::Tunnel),
+        matches!(node.firewall[0].way, EgressPath::Tunnel),
         "{:?}",
         node.firewall[0].way
     );

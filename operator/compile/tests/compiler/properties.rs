@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern_compile::snapshot::{Lifecycle, PodNetwork, Snapshot};
 use postern_compile::{NodeOutcome, compile};
-use postern_intent::body::{BlockedReason, Class, TunnelRole, Way};
+use postern_intent::body::{BlockedReason, Class, EgressPath, TunnelRole};
 use postern_intent::{NodeDocument, NodeName, Uid};
 use proptest::prelude::{ProptestConfig, prop, proptest};
 use serde_json::{Value, json};
@@ -314,7 +314,7 @@ proptest! {
                 assert!(*node != name && tunnel.peers[0].at.node() != Some(&name));
             }
             if *node == name {
-                assert!(!body.firewall.iter().any(|scope| matches!(scope.way, Way::Tunnel)));
+                assert!(!body.firewall.iter().any(|scope| matches!(scope.way, EgressPath::Tunnel)));
             }
         }
     }

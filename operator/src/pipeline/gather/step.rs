@@ -8,7 +8,7 @@ use kube::{Client, ResourceExt as _};
 use postern_apiserver::NewestRevision;
 use postern_compile::publish::cluster_intent;
 use postern_compile::snapshot::CompilerSettings;
-use postern_intent::{KeySet, NodeName};
+use postern_intent::{NodeName, TrustedKeys};
 use tracing::warn;
 
 use super::awaited::{ReportsSeen, awaited};
@@ -107,7 +107,7 @@ impl GatherStep<'_> {
         &self,
         intents: &mut KnownIntents,
         inputs: &ClusterInputs,
-        trust: &KeySet,
+        trust: &TrustedKeys,
         now: Instant,
     ) -> Option<BTreeMap<NodeName, IntentState>> {
         let store = &self.stores.intents;

@@ -9,7 +9,7 @@ use postern_crds::NodeIntentSpec;
 use postern_crds::node_intent::KeySet as ShownKeySet;
 use postern_intent::sign::SignError;
 use postern_intent::verify::verify_key_set;
-use postern_intent::{KeySet, NodeDocument};
+use postern_intent::{NodeDocument, TrustedKeys};
 use tracing::info_span;
 
 use super::sign::{announce, resigned, spec};
@@ -106,7 +106,7 @@ fn newest_key_set(round: &GatheredRun) -> Option<(ShownKeySet, AnnouncedKeys)> {
         .find_map(|set| Some((set.clone(), announced(set, round.signing.ring.trust())?)))
 }
 
-fn announced(set: &ShownKeySet, trust: &KeySet) -> Option<AnnouncedKeys> {
+fn announced(set: &ShownKeySet, trust: &TrustedKeys) -> Option<AnnouncedKeys> {
     let envelope = from_shown(&set.envelope)?;
     let verified = verify_key_set(&envelope, trust).ok()?;
     let keys = verified.get();

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use postern_compile::publish::SignedDocument;
 use postern_crds::NodeIntentSpec;
 use postern_crds::node_intent::KeySet as ShownKeySet;
-use postern_intent::KeySet;
+use postern_intent::TrustedKeys;
 use postern_intent::keys::KeySetDocument;
 use postern_intent::sign::{SignError, sign_bytes, sign_key_set};
 
@@ -68,7 +68,7 @@ pub(crate) fn announce(set: &AnnouncedKeys, ring: &KeyRing) -> Result<ShownKeySe
         .filter(|(id, _)| set.keys.contains(id))
         .map(|(_, pem)| pem.as_str());
     // The ring's own keys were judged when it was read.
-    let keys = KeySet::installed(pems)
+    let keys = TrustedKeys::installed(pems)
         .map(|keys| keys.document().keys)
         .unwrap_or_default();
     let document = KeySetDocument {

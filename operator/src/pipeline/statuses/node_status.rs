@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use postern_compile::verdict::{Detail, Verdict};
 use postern_crds::NodeIntentStatus;
-use postern_crds::conditions::{ConditionType, Finding, Reason, State, find};
+use postern_crds::conditions::{ConditionStatus, ConditionType, Finding, Reason, find};
 
 use super::fold::folded;
 
@@ -58,7 +58,7 @@ pub(super) fn findings(verdict: &Verdict) -> Vec<Finding> {
     let mut reasons = READY_BY
         .into_iter()
         .filter_map(|kind| found.iter().find(|one| one.kind == kind));
-    let fault = reasons.find(|one| one.state != State::True);
+    let fault = reasons.find(|one| one.state != ConditionStatus::True);
     let ready = match fault {
         None => Finding::yes(
             ConditionType::Ready,
@@ -78,14 +78,16 @@ pub(super) fn findings(verdict: &Verdict) -> Vec<Finding> {
 /// operator's word that all is well or on its way.
 fn more_telling(own: Option<Finding>, said: Option<Finding>) -> Option<Finding> {
     match (own, said) {
-        (Some(own), Some(said)) if said.state == State::False && is_open(&own) => Some(said),
+        (Some(own), Some(said)) if said.state == ConditionStatus::False && is_open(&own) => {
+            Some(said)
+        }
         (Some(own), _) => Some(own),
         (None, said) => said,
     }
 }
 
 fn is_open(own: &Finding) -> bool {
-    own.state == State::True || own.reason == Reason::Converging
+    own.state == ConditionStatus::True || own.reason == Reason::Converging
 }
 
 /// The status of the node's intent, which is at that generation. What only is on its way leaves the former status, whose
@@ -134,8 +136,12 @@ fn is_same(finding: &Finding, old: &Condition) -> bool {
 }
 
 /// How many nodes there are by condition and by its status.
-pub(super) fn counts(verdicts: &[Verdict]) -> BTreeMap<(ConditionType, State), usize> {
-    let states = [State::True, State::False, State::Unknown];
+pub(super) fn counts(verdicts: &[Verdict]) -> BTreeMap<(ConditionType, ConditionStatus), usize> {
+    let states = [
+        ConditionStatus::True,
+        ConditionStatus::False,
+        ConditionStatus::Unknown,
+    ];
     let mut counts: BTreeMap<_, usize> = CONDITIONS
         .into_iter()
         .flat_map(|kind| states.map(|state| ((kind, state), 0)))
@@ -181,7 +187,7 @@ mod tests {
     use jiff::{SignedDuration, Timestamp};
     use postern_compile::verdict::{Detail, Verdict};
     use postern_crds::NodeIntentStatus;
-    use postern_crds::conditions::{ConditionType, Finding, Reason, State, find};
+    use postern_crds::conditions::{ConditionStatus, ConditionType, Finding, Reason, find};
     use postern_intent::Serial;
 
     use super::{UNPUBLISHED, counts, is_about, status, unpublished};
@@ -248,8 +254,11 @@ mod tests {
         assert_eq!(status.observed_generation, Some(3));
         assert_eq!(status.applied_serial, Some(7));
         let all = counts(&[well]);
-        assert_eq!(all[&(ConditionType::Ready, State::True)], 1);
-        assert_eq!(all[&(ConditionType::SecondLock, State::Unknown)], 1);
+        assert_eq!(all[&(ConditionType::Ready, ConditionStatus::True)], 1);
+        assert_eq!(
+            all[&(ConditionType::SecondLock, ConditionStatus::Unknown)],
+            1
+        );
     }
 
     #[test]
@@ -262,7 +271,10 @@ mod tests {
         let ill = verdict(programmed(Reason::Converging), &[fault]);
         let status = status(&ill, None, Some(3), after(1));
         assert_eq!(ready(&status), ("False", "TransactionFailed", remedy));
-        assert_eq!(counts(&[ill])[&(ConditionType::Ready, State::False)], 1);
+        assert_eq!(
+            counts(&[ill])[&(ConditionType::Ready, ConditionStatus::False)],
+            1
+        );
     }
 
     #[test]

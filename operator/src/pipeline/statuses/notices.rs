@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use postern_compile::gate::{ApprovalCause, ApprovalSubject, HeldUntil, PendingApproval};
 use postern_compile::verdict::Verdict;
-use postern_crds::conditions::{ConditionType, Reason, State, find};
+use postern_crds::conditions::{ConditionStatus, ConditionType, Reason, find};
 
 use super::events::{EventNotice, EventTarget, EventTone};
 
@@ -55,7 +55,7 @@ fn is_announced(kind: ConditionType, was: Option<&Condition>, now: &Condition) -
         "True" => {
             kind == ConditionType::Ready
                 || (kind == ConditionType::Accepted
-                    && was.is_some_and(|was| was.status == State::False.as_str()))
+                    && was.is_some_and(|was| was.status == ConditionStatus::False.as_str()))
         }
         "False" => true,
         // `Unknown` from the start says nothing new; a report that no longer counts does.
@@ -64,7 +64,7 @@ fn is_announced(kind: ConditionType, was: Option<&Condition>, now: &Condition) -
 }
 
 fn tone(condition: &Condition) -> EventTone {
-    if condition.status == State::True.as_str() {
+    if condition.status == ConditionStatus::True.as_str() {
         EventTone::Normal
     } else {
         EventTone::Warning
@@ -83,7 +83,7 @@ pub fn of_nodes(verdicts: &[Verdict]) -> BTreeMap<(String, String), EventNotice>
                 finding.reason,
                 Reason::Converging | Reason::Pending | Reason::Restored | Reason::RangesUnknown
             );
-            let is_bad = finding.state == State::False || finding.reason == Reason::Stale;
+            let is_bad = finding.state == ConditionStatus::False || finding.reason == Reason::Stale;
             if !is_bad || passing {
                 continue;
             }

@@ -57,7 +57,7 @@ fn notice(namespace: &str, note: String) -> EventNotice {
 mod tests {
     use postern_compile::PolicyPodCounts;
     use postern_compile::verdict::{Detail, Verdict};
-    use postern_crds::conditions::{ConditionType, State};
+    use postern_crds::conditions::{ConditionStatus, ConditionType};
     use postern_crds::egress_policy::NodeCounts;
 
     use super::{judge_settings, of_refused_settings};
@@ -79,7 +79,10 @@ mod tests {
 
     #[test]
     fn every_exit_and_no_other_object_says_whether_the_settings_file_is_in_force() {
-        for (refused, state) in [(None, State::True), (Some("unknown keys: a"), State::False)] {
+        for (refused, state) in [
+            (None, ConditionStatus::True),
+            (Some("unknown keys: a"), ConditionStatus::False),
+        ] {
             let mut verdicts = [verdict("ExitNode"), verdict("EgressPolicy")];
             judge_settings(&mut verdicts, refused);
             let found = &verdicts[0].conditions[0];

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use postern_compile::verdict::{Detail, GatewayLine, Verdict};
-use postern_crds::conditions::{ConditionType, Finding, Reason, State};
+use postern_crds::conditions::{ConditionStatus, ConditionType, Finding, Reason};
 use postern_crds::egress_policy::{EgressPolicyStatus, PodCounts};
 use postern_crds::exit_node::{ClientCounts, ExitNodeStatus, GatewayRole, GatewayStatus};
 use postern_crds::{InterfaceIsolationStatus, NodeIntentStatus};
@@ -144,10 +144,9 @@ fn with_count(verdict: &Verdict, finding: Finding) -> Finding {
 }
 
 fn not_found(verdict: &Verdict, kind: ConditionType) -> Finding {
-    let refused = verdict
-        .conditions
-        .iter()
-        .any(|finding| finding.kind == ConditionType::Accepted && finding.state == State::False);
+    let refused = verdict.conditions.iter().any(|finding| {
+        finding.kind == ConditionType::Accepted && finding.state == ConditionStatus::False
+    });
     let message = if refused {
         "the object is not accepted"
     } else {

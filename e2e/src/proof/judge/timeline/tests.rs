@@ -2,7 +2,7 @@ use ed25519_dalek::SigningKey;
 use jiff::{SignedDuration, Timestamp};
 use postern_intent::keys::KeySetDocument;
 use postern_intent::sign::sign_intent;
-use postern_intent::{ClusterDocument, KeySet, NodeDocument, Serial};
+use postern_intent::{ClusterDocument, NodeDocument, Serial, TrustedKeys};
 use serde_json::json;
 
 use super::{Epoch, Timeline};
@@ -44,12 +44,12 @@ fn applied(intent: &Published, second: i64) -> Applied {
     }
 }
 
-fn keys() -> KeySet {
+fn keys() -> TrustedKeys {
     let public = base64::Engine::encode(
         &base64::engine::general_purpose::STANDARD,
         trusted().verifying_key(),
     );
-    KeySet::from_document(&KeySetDocument {
+    TrustedKeys::from_document(&KeySetDocument {
         version: 0,
         keys: vec![public],
     })

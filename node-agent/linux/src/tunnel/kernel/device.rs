@@ -1,17 +1,17 @@
 //! Reading and changing a device.
 
 use netlink_sys::protocols::NETLINK_GENERIC;
-use postern_host::error::{Cause, errno};
+use postern_host::error::{HostCause, errno};
 use postern_intent::{IfName, WgKey};
 use postern_plan::host::{ObservedTunnel, TunnelConfig};
 
 use super::wire;
 use crate::netlink;
-use crate::tunnel::change::{Change, changes};
+use crate::tunnel::change::{TunnelChange, changes};
 use crate::tunnel::key::PrivateKey;
 
 /// What the device answers; none when there is no such device.
-pub(in crate::tunnel) async fn read(device: &IfName) -> Result<Option<ObservedTunnel>, Cause> {
+pub(in crate::tunnel) async fn read(device: &IfName) -> Result<Option<ObservedTunnel>, HostCause> {
     let family = family().await?;
     match netlink::dump(NETLINK_GENERIC, family, &wire::get(device)).await {
         Ok(messages) => {
@@ -21,7 +21,7 @@ pub(in crate::tunnel) async fn read(device: &IfName) -> Result<Option<ObservedTu
                 .collect();
             wire::device(device, &bodies).map(Some)
         }
-        Err(Cause::Errno {
+        Err(HostCause::Errno {
             errno: errno::ENODEV,
         }) => Ok(None),
         Err(cause) => Err(cause),
@@ -32,20 +32,20 @@ pub(in crate::tunnel) async fn read(device: &IfName) -> Result<Option<ObservedTu
 pub(in crate::tunnel) async fn configure(
     config: &TunnelConfig,
     key: &PrivateKey,
-) -> Result<(), Cause> {
+) -> Result<(), HostCause> {
     let observed = read(&config.interface)
         .await?
-        .ok_or(Cause::errno(errno::ENODEV))?;
+        .ok_or(HostCause::errno(errno::ENODEV))?;
     change(&config.interface, &changes(&observed, config, key)).await
 }
 
 /// Removes a peer; the kernel ignores the removal of one that is not there.
-pub(in crate::tunnel) async fn remove_peer(device: &IfName, peer: &WgKey) -> Result<(), Cause> {
-    change(device, &[Change::RemovePeer(*peer)]).await
+pub(in crate::tunnel) async fn remove_peer(device: &IfName, peer: &WgKey) -> Result<(), HostCause> {
+    change(device, &[TunnelChange::RemovePeer(*peer)]).await
 }
 
 /// One message a change: the kernel takes them in order, and each stays far below the 64 KiB of a nested attribute.
-async fn change(device: &IfName, list: &[Change<'_>]) -> Result<(), Cause> {
+async fn change(device: &IfName, list: &[TunnelChange<'_>]) -> Result<(), HostCause> {
     if list.is_empty() {
         return Ok(());
     }
@@ -57,18 +57,18 @@ async fn change(device: &IfName, list: &[Change<'_>]) -> Result<(), Cause> {
 }
 
 /// The number that the kernel gave the `wireguard` family; without the module there is none.
-async fn family() -> Result<u16, Cause> {
+async fn family() -> Result<u16, HostCause> {
     let answer = netlink::get(NETLINK_GENERIC, wire::CONTROLLER, &wire::get_family()).await;
     let messages = match answer {
-        Err(Cause::Errno {
+        Err(HostCause::Errno {
             errno: errno::ENOENT,
-        }) => return Err(Cause::errno(errno::EOPNOTSUPP)),
+        }) => return Err(HostCause::errno(errno::EOPNOTSUPP)),
         other => other?,
     };
     let found = messages
         .iter()
         .find_map(|message| wire::family_number(&message.body));
-    found.ok_or(Cause::Answer {
+    found.ok_or(HostCause::Answer {
         what: "generic netlink gave no number for wireguard",
     })
 }

@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
-use postern_host::error::Cause;
+use postern_host::error::HostCause;
 use postern_intent::{IfName, Prefix, WgKey};
 use postern_plan::host::{ObservedPeer, ObservedTunnel, TunnelPeer};
 
 use crate::netlink::{attribute, attributes, nest, put, u16_at, u32_at};
-use crate::tunnel::change::Change;
+use crate::tunnel::change::TunnelChange;
 
 /// `GENL_ID_CTRL`.
 pub(super) const CONTROLLER: u16 = 0x10;
@@ -75,17 +75,17 @@ fn head(command: [u8; 4], device: &IfName) -> Vec<u8> {
 }
 
 /// The messages of a change.
-pub(super) fn set(device: &IfName, change: &Change<'_>) -> Vec<Vec<u8>> {
+pub(super) fn set(device: &IfName, change: &TunnelChange<'_>) -> Vec<Vec<u8>> {
     let mut out = head(SET_DEVICE, device);
     match change {
-        Change::Key(key) => put(&mut out, DEVICE_PRIVATE_KEY, &key.bytes()),
-        Change::Port(port) => put(&mut out, DEVICE_PORT, &port.to_ne_bytes()),
-        Change::Mark(mark) => put(&mut out, DEVICE_MARK, &mark.to_ne_bytes()),
-        Change::RemovePeer(key) => one_peer(&mut out, |peer| {
+        TunnelChange::Key(key) => put(&mut out, DEVICE_PRIVATE_KEY, &key.bytes()),
+        TunnelChange::Port(port) => put(&mut out, DEVICE_PORT, &port.to_ne_bytes()),
+        TunnelChange::Mark(mark) => put(&mut out, DEVICE_MARK, &mark.to_ne_bytes()),
+        TunnelChange::RemovePeer(key) => one_peer(&mut out, |peer| {
             put(peer, PEER_KEY, key.bytes());
             put(peer, PEER_FLAGS, &REMOVE_ME.to_ne_bytes());
         }),
-        Change::SetPeer(peer) => return set_peer(&out, peer),
+        TunnelChange::SetPeer(peer) => return set_peer(&out, peer),
     }
     vec![out]
 }
@@ -166,7 +166,7 @@ fn socket_address(address: SocketAddr) -> Vec<u8> {
 }
 
 /// A device from the messages of its listing. A peer with many prefixes goes on in the next message under the same key.
-pub(super) fn device(name: &IfName, messages: &[&[u8]]) -> Result<ObservedTunnel, Cause> {
+pub(super) fn device(name: &IfName, messages: &[&[u8]]) -> Result<ObservedTunnel, HostCause> {
     let mut out = ObservedTunnel {
         interface: name.clone(),
         public_key: None,
@@ -200,10 +200,10 @@ fn key(value: &[u8]) -> Option<WgKey> {
     WgKey::from_bytes(value.try_into().ok()?).ok()
 }
 
-fn merge(peers: &mut BTreeMap<WgKey, ObservedPeer>, body: &[u8]) -> Result<(), Cause> {
+fn merge(peers: &mut BTreeMap<WgKey, ObservedPeer>, body: &[u8]) -> Result<(), HostCause> {
     let public_key = attribute(body, PEER_KEY)
         .and_then(key)
-        .ok_or(Cause::Answer {
+        .ok_or(HostCause::Answer {
             what: "a peer without a usable key",
         })?;
     let seen = peers.entry(public_key).or_insert_with(|| ObservedPeer {

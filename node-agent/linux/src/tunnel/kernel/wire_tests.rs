@@ -33,7 +33,7 @@ fn a_peer_is_read_as_it_was_written() {
             ..peer(1)
         },
     ] {
-        let seen = read(&set(&name(), &Change::SetPeer(&wanted)));
+        let seen = read(&set(&name(), &TunnelChange::SetPeer(&wanted)));
         assert_eq!(
             seen.peers
                 .iter()
@@ -47,7 +47,7 @@ fn a_peer_is_read_as_it_was_written() {
 #[test]
 fn a_peer_with_many_prefixes_is_written_in_parts_and_read_as_one() {
     let wanted = peer(2500);
-    let messages = set(&name(), &Change::SetPeer(&wanted));
+    let messages = set(&name(), &TunnelChange::SetPeer(&wanted));
     assert_eq!(messages.len(), 3);
     assert!(
         messages
@@ -61,7 +61,7 @@ fn a_peer_with_many_prefixes_is_written_in_parts_and_read_as_one() {
 
 #[test]
 fn a_device_has_its_port_and_mark() {
-    let messages = [Change::Port(51850), Change::Mark(0x70)]
+    let messages = [TunnelChange::Port(51850), TunnelChange::Mark(0x70)]
         .iter()
         .flat_map(|change| set(&name(), change));
     let seen = read(&messages.collect::<Vec<_>>());
@@ -73,7 +73,7 @@ fn a_device_has_its_port_and_mark() {
 fn a_mark_is_written_byte_for_byte() {
     let wanted =
         b"\x01\x01\x00\x00\x0d\x00\x02\x00pst-c-eu\x00\x00\x00\x00\x08\x00\x07\x00\x70\x00\x00\x00";
-    assert_eq!(set(&name(), &Change::Mark(0x70)), [wanted.to_vec()]);
+    assert_eq!(set(&name(), &TunnelChange::Mark(0x70)), [wanted.to_vec()]);
 }
 
 #[test]

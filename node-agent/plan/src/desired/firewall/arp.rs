@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use postern_intent::Body;
 
 use crate::host::Family;
-use crate::ruleset::{Field, Hook, Rule, Table, Target};
+use crate::ruleset::{FirewallRule, Hook, MatchField, Table, Target};
 
 use super::context::Chains;
 use super::names::{ASKED, halved};
@@ -19,10 +19,10 @@ pub(super) fn table(body: Option<&Body>) -> Table {
     let mut chains = Chains::default();
     // Requests only. The kernel asks for a neighbour with the source address of the packet that waits: where that is a
     // tunnel address, the reply is for it too, and other packets wait for the same reply.
-    let silence = Rule::to(Target::Drop)
+    let silence = FirewallRule::to(Target::Drop)
         .counted(ASKED)
-        .when(Field::ArpDaddrIp.within(addresses.clone()))
-        .when(Field::ArpOperation.is("request"));
+        .when(MatchField::ArpDaddrIp.within(addresses.clone()))
+        .when(MatchField::ArpOperation.is("request"));
     chains.filter("asked", Hook::Input, -300, vec![silence]);
     Table {
         counters: [ASKED].into(),

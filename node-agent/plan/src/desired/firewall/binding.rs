@@ -7,7 +7,8 @@ use crate::binding::{Binding, Bindings};
 use crate::host::{Family, MacAddress};
 use crate::ruleset::rule::{apart, goto};
 use crate::ruleset::{
-    Atom, Chain, Element, Field, Hook, KeyType, Match, Operand, Rule, Set, Table, Target,
+    Atom, Chain, Element, FirewallRule, Hook, KeyType, Match, MatchField, Operand, Set, Table,
+    Target,
 };
 use postern_intent::Address;
 
@@ -27,61 +28,77 @@ pub(super) fn table(bindings: &Bindings) -> Table {
     }
 }
 
-fn origin() -> Vec<Rule> {
-    let drop = |counter| Rule::to(Target::Drop).counted(counter);
-    let mut rules = vec![Rule::to(goto("bound")).when(Field::Iif.within("ports"))];
+fn origin() -> Vec<FirewallRule> {
+    let drop = |counter| FirewallRule::to(Target::Drop).counted(counter);
+    let mut rules = vec![FirewallRule::to(goto("bound")).when(MatchField::Iif.within("ports"))];
     // Any other port, of a pod that is not bound yet: with no address of a bound pod, its MAC address before the others.
-    rules.push(drop(BIND).when(Field::EtherSaddr.within("bound_mac")));
+    rules.push(drop(BIND).when(MatchField::EtherSaddr.within("bound_mac")));
     for family in Family::BOTH {
-        rules.push(drop(BIND).when(Field::Saddr(family).within(halved("bound", family))));
+        rules.push(drop(BIND).when(MatchField::Saddr(family).within(halved("bound", family))));
     }
-    rules.push(drop(BIND_ARP).when(Field::ArpSaddrIp.within("bound4")));
+    rules.push(drop(BIND_ARP).when(MatchField::ArpSaddrIp.within("bound4")));
     rules.push(
         drop(BIND_ND)
             .when(Match {
-                fields: vec![Field::NeighbourTarget],
+                fields: vec![MatchField::NeighbourTarget],
                 operand: Operand::In("nd6".to_owned()),
             })
-            .when(Field::Icmp6Type.is("nd-neighbor-advert")),
+            .when(MatchField::Icmp6Type.is("nd-neighbor-advert")),
     );
     rules
 }
 
-fn bound() -> Vec<Rule> {
-    let drop = |counter| Rule::to(Target::Drop).counted(counter);
+fn bound() -> Vec<FirewallRule> {
+    let drop = |counter| FirewallRule::to(Target::Drop).counted(counter);
     vec![
         // The bridge learns from every frame, ARP probes, DHCP and foreign ethertypes too: a neighbour's MAC address on
         // this port would draw the neighbour's frames here.
-        drop(BIND).when(apart([Field::Iif, Field::EtherSaddr], "port_mac")),
+        drop(BIND).when(apart([MatchField::Iif, MatchField::EtherSaddr], "port_mac")),
         // A VLAN tag, priority tag 0 too, or PPPoE would hide the packet from the matches below.
-        drop(BIND).when(Field::EtherType.is("{ 0x8100, 0x88a8, 0x8864 }")),
+        drop(BIND).when(MatchField::EtherType.is("{ 0x8100, 0x88a8, 0x8864 }")),
         drop(BIND)
             .when(apart(
-                [Field::Iif, Field::EtherSaddr, Field::Saddr(Family::V4)],
+                [
+                    MatchField::Iif,
+                    MatchField::EtherSaddr,
+                    MatchField::Saddr(Family::V4),
+                ],
                 "bind4",
             ))
-            .when(Field::Saddr(Family::V4).is_not("0.0.0.0")),
+            .when(MatchField::Saddr(Family::V4).is_not("0.0.0.0")),
         drop(BIND)
             .when(apart(
-                [Field::Iif, Field::EtherSaddr, Field::Saddr(Family::V6)],
+                [
+                    MatchField::Iif,
+                    MatchField::EtherSaddr,
+                    MatchField::Saddr(Family::V6),
+                ],
                 "bind6",
             ))
-            .when(Field::Saddr(Family::V6).is_not("{ ::, fe80::/10 }")),
+            .when(MatchField::Saddr(Family::V6).is_not("{ ::, fe80::/10 }")),
         drop(BIND_ARP)
             .when(apart(
-                [Field::Iif, Field::ArpSaddrEther, Field::ArpSaddrIp],
+                [
+                    MatchField::Iif,
+                    MatchField::ArpSaddrEther,
+                    MatchField::ArpSaddrIp,
+                ],
                 "bind4",
             ))
-            .when(Field::ArpSaddrIp.is_not("0.0.0.0")),
-        drop(BIND_ND).when(Field::Icmp6Type.is("{ nd-router-advert, nd-redirect }")),
+            .when(MatchField::ArpSaddrIp.is_not("0.0.0.0")),
+        drop(BIND_ND).when(MatchField::Icmp6Type.is("{ nd-router-advert, nd-redirect }")),
         // Link-local targets (the first ten bits are 1111111010) are the pod's own business.
         drop(BIND_ND)
             .when(apart(
-                [Field::Iif, Field::EtherSaddr, Field::NeighbourTarget],
+                [
+                    MatchField::Iif,
+                    MatchField::EtherSaddr,
+                    MatchField::NeighbourTarget,
+                ],
                 "bindnd6",
             ))
-            .when(Field::NeighbourPrefix.is_not("0x3fa"))
-            .when(Field::Icmp6Type.is("nd-neighbor-advert")),
+            .when(MatchField::NeighbourPrefix.is_not("0x3fa"))
+            .when(MatchField::Icmp6Type.is("nd-neighbor-advert")),
     ]
 }
 

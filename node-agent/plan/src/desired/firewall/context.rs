@@ -4,17 +4,19 @@ use std::collections::BTreeMap;
 
 use postern_intent::body::Body;
 
-use crate::desired::{ClusterView, Inputs, classify::Classes};
-use crate::ruleset::{Base, BaseKind, Chain, Hook, Opening, Otherwise, Rule, RuleMeaning, Target};
+use crate::desired::{ClusterView, PlanInputs, classify::Classes};
+use crate::ruleset::{
+    Base, BaseKind, Chain, FirewallRule, Hook, Opening, Otherwise, RuleMeaning, Target,
+};
 
 /// What every part of the firewall is made from.
-pub(super) struct Context<'a> {
-    pub(super) inputs: &'a Inputs<'a>,
+pub(super) struct FirewallContext<'a> {
+    pub(super) inputs: &'a PlanInputs<'a>,
     pub(super) cluster: &'a ClusterView,
     pub(super) classes: &'a Classes,
 }
 
-impl<'a> Context<'a> {
+impl<'a> FirewallContext<'a> {
     pub(super) fn body(&self) -> Option<&'a Body> {
         self.inputs.body
     }
@@ -31,7 +33,7 @@ impl Chains {
         kind: BaseKind,
         hook: Hook,
         priority: i32,
-        rules: Vec<Rule>,
+        rules: Vec<FirewallRule>,
     ) {
         self.0.insert(
             name.to_owned(),
@@ -48,11 +50,17 @@ impl Chains {
         );
     }
 
-    pub(super) fn filter(&mut self, name: &str, hook: Hook, priority: i32, rules: Vec<Rule>) {
+    pub(super) fn filter(
+        &mut self,
+        name: &str,
+        hook: Hook,
+        priority: i32,
+        rules: Vec<FirewallRule>,
+    ) {
         self.base(name, BaseKind::Filter, hook, priority, rules);
     }
 
-    pub(super) fn plain(&mut self, name: impl Into<String>, rules: Vec<Rule>) {
+    pub(super) fn plain(&mut self, name: impl Into<String>, rules: Vec<FirewallRule>) {
         let chain = Chain {
             rules,
             ..Chain::default()
@@ -64,7 +72,7 @@ impl Chains {
     pub(super) fn releasing(&mut self, name: &str) {
         let chain = Chain {
             base: None,
-            rules: vec![Rule::to(Target::Accept).meaning(RuleMeaning::Released)],
+            rules: vec![FirewallRule::to(Target::Accept).meaning(RuleMeaning::Released)],
             opening: Opening::Released,
         };
         self.0.insert(name.to_owned(), chain);

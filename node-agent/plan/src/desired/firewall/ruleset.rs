@@ -1,17 +1,17 @@
 //! Our tables, put together.
 
-use super::context::{Chains, Context};
+use super::context::{Chains, FirewallContext};
 use super::{arp, binding, exit_side, guard, last, names, origin, scope, sets, steer, translate};
-use crate::desired::{ClusterView, Inputs, classify::Classes};
+use crate::desired::{ClusterView, PlanInputs, classify::Classes};
 use crate::ruleset::{Ruleset, Table};
 
 /// Our tables for these inputs.
 pub(in crate::desired) fn ruleset(
-    inputs: &Inputs<'_>,
+    inputs: &PlanInputs<'_>,
     cluster: &ClusterView,
     classes: &Classes,
 ) -> Ruleset {
-    let context = Context {
+    let context = FirewallContext {
         inputs,
         cluster,
         classes,

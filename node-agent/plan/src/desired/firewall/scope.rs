@@ -1,43 +1,43 @@
 //! One chain a scope, the same order in each: inside, lease, replies, special use, LAN, rules, the one way out.
 
 use postern_intent::body::{
-    Access, PortSpan, Protocol, Replies, Rule as PolicyRule, Scope, ServedExit, Way,
+    Access, EgressPath, PortSpan, Rule, RuleProtocol, Scope, ServedExit, TermsReplies,
 };
 use postern_intent::{IfName, Prefix};
 
 use crate::desired::used_interface;
 use crate::host::Family;
 use crate::ruleset::rule::{goto, jump};
-use crate::ruleset::{Field, Match, Rule, RuleMeaning, Target};
+use crate::ruleset::{FirewallRule, Match, MatchField, RuleMeaning, Target};
 
-use super::context::{Chains, Context};
+use super::context::{Chains, FirewallContext};
 use super::guard::lease_rule;
 use super::names::{halved, offered_chain, public_chain, scope_chain, way_chain};
 use crate::desired::ranges::{aggregate, lan_ranges, of_family};
 
-pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
+pub(super) fn chains(context: &FirewallContext<'_>, chains: &mut Chains) {
     for scope in context.body().iter().flat_map(|body| &body.firewall) {
         chains.plain(scope_chain(&scope.id), policy(scope));
         chains.plain(way_chain(&scope.id), way(context, scope));
         if scope.terms.lan == Access::Deny {
             let refused = refuse_within("private");
             let refused = refused.map(|rule| rule.meaning(RuleMeaning::Private));
-            let mut rules: Vec<Rule> = refused.collect();
-            rules.push(Rule::to(goto(way_chain(&scope.id))));
+            let mut rules: Vec<FirewallRule> = refused.collect();
+            rules.push(FirewallRule::to(goto(way_chain(&scope.id))));
             chains.plain(public_chain(&scope.id), rules);
         }
     }
 }
 
-fn policy(scope: &Scope) -> Vec<Rule> {
-    let mut rules = vec![Rule::to(jump("inside"))];
-    if matches!(scope.way, Way::Blocked { .. }) {
-        rules.push(Rule::to(goto("refuse")).meaning(RuleMeaning::ScopeBlocked));
+fn policy(scope: &Scope) -> Vec<FirewallRule> {
+    let mut rules = vec![FirewallRule::to(jump("inside"))];
+    if matches!(scope.way, EgressPath::Blocked { .. }) {
+        rules.push(FirewallRule::to(goto("refuse")).meaning(RuleMeaning::ScopeBlocked));
         return rules;
     }
     rules.push(lease_rule());
-    if scope.terms.replies == Replies::Services {
-        rules.push(Rule::to(jump("replies")));
+    if scope.terms.replies == TermsReplies::Services {
+        rules.push(FirewallRule::to(jump("replies")));
     }
     rules.extend(special_use(scope));
     let out = goto(match scope.terms.lan {
@@ -58,7 +58,7 @@ fn policy(scope: &Scope) -> Vec<Rule> {
         let meaning = RuleMeaning::PolicyRule(position);
         rules.extend(lowered.into_iter().map(|rule| rule.meaning(meaning)));
     }
-    let otherwise = Rule::to(match scope.terms.default_action {
+    let otherwise = FirewallRule::to(match scope.terms.default_action {
         Access::Allow => out,
         Access::Deny => goto("refuse"),
     });
@@ -68,7 +68,7 @@ fn policy(scope: &Scope) -> Vec<Rule> {
 
 /// A private range that a rule names is the policy's half of the agreement about the exit's LAN, for that range and no
 /// other one; the exit's half is judged at the gateway. None: the rule names nothing of the kind.
-fn by_privacy(rule: &PolicyRule) -> (Option<PolicyRule>, Option<PolicyRule>) {
+fn by_privacy(rule: &Rule) -> (Option<Rule>, Option<Rule>) {
     let ranges = Family::BOTH.map(lan_ranges).concat();
     let is_private = |prefix: &&Prefix| {
         ranges
@@ -76,7 +76,7 @@ fn by_privacy(rule: &PolicyRule) -> (Option<PolicyRule>, Option<PolicyRule>) {
             .any(|range| range.net().contains(&prefix.net()))
     };
     let (private, public): (Vec<&Prefix>, Vec<&Prefix>) = rule.to.iter().partition(is_private);
-    let with = |to: Vec<&Prefix>| PolicyRule {
+    let with = |to: Vec<&Prefix>| Rule {
         to: to.into_iter().copied().collect(),
         ..rule.clone()
     };
@@ -89,31 +89,31 @@ fn by_privacy(rule: &PolicyRule) -> (Option<PolicyRule>, Option<PolicyRule>) {
 }
 
 /// Special-use destinations are refused, the scope's exceptions apart.
-fn special_use(scope: &Scope) -> Vec<Rule> {
+fn special_use(scope: &Scope) -> Vec<FirewallRule> {
     Family::BOTH
         .into_iter()
         .map(|family| {
-            let refuse = Rule::to(goto("refuse")).meaning(RuleMeaning::SpecialUse);
+            let refuse = FirewallRule::to(goto("refuse")).meaning(RuleMeaning::SpecialUse);
             let exceptions = of_family(&scope.terms.special_use_exceptions, family);
-            let rule = refuse.when(Field::Daddr(family).within(halved("special", family)));
+            let rule = refuse.when(MatchField::Daddr(family).within(halved("special", family)));
             if exceptions.is_empty() {
                 rule
             } else {
-                rule.when(Field::Daddr(family).is_not(&exceptions[..]))
+                rule.when(MatchField::Daddr(family).is_not(&exceptions[..]))
             }
         })
         .collect()
 }
 
-fn refuse_within(set: &str) -> impl Iterator<Item = Rule> + '_ {
+fn refuse_within(set: &str) -> impl Iterator<Item = FirewallRule> + '_ {
     Family::BOTH.into_iter().map(move |family| {
-        Rule::to(goto("refuse")).when(Field::Daddr(family).within(halved(set, family)))
+        FirewallRule::to(goto("refuse")).when(MatchField::Daddr(family).within(halved(set, family)))
     })
 }
 
 /// One policy rule: a rule for each family of its destinations and each kind of its ports. The order of a policy's
 /// rules is kept, and inside one rule the order does not matter, because all have the same target.
-fn lower(rule: &PolicyRule, target: &Target) -> Vec<Rule> {
+fn lower(rule: &Rule, target: &Target) -> Vec<FirewallRule> {
     let destinations: Vec<Option<Match>> = if rule.to.is_empty() {
         vec![None]
     } else {
@@ -121,7 +121,7 @@ fn lower(rule: &PolicyRule, target: &Target) -> Vec<Rule> {
             .into_iter()
             .filter_map(|family| {
                 let prefixes = aggregate(&of_family(&rule.to, family));
-                (!prefixes.is_empty()).then(|| Some(Field::Daddr(family).one_of(&prefixes)))
+                (!prefixes.is_empty()).then(|| Some(MatchField::Daddr(family).one_of(&prefixes)))
             })
             .collect()
     };
@@ -129,7 +129,7 @@ fn lower(rule: &PolicyRule, target: &Target) -> Vec<Rule> {
     let mut out = Vec::new();
     for destination in destinations {
         for service in &services {
-            let mut lowered = Rule::to(target.clone());
+            let mut lowered = FirewallRule::to(target.clone());
             lowered.matches.extend(destination.iter().cloned());
             lowered.matches.extend(service.iter().cloned());
             out.push(lowered);
@@ -139,15 +139,15 @@ fn lower(rule: &PolicyRule, target: &Target) -> Vec<Rule> {
 }
 
 /// The matches of a rule's ports, one a protocol; one without a match where the rule names no port.
-fn services(rule: &PolicyRule) -> Vec<Vec<Match>> {
+fn services(rule: &Rule) -> Vec<Vec<Match>> {
     if rule.ports.is_empty() {
         return vec![Vec::new()];
     }
     let mut out = Vec::new();
     for (protocol, field) in [
-        (Protocol::Tcp, Field::TcpDport),
-        (Protocol::Udp, Field::UdpDport),
-        (Protocol::Sctp, Field::SctpDport),
+        (RuleProtocol::Tcp, MatchField::TcpDport),
+        (RuleProtocol::Udp, MatchField::UdpDport),
+        (RuleProtocol::Sctp, MatchField::SctpDport),
     ] {
         let ports = rule.ports.iter().filter(|port| port.protocol == protocol);
         // An anonymous set refuses overlapping ranges.
@@ -162,32 +162,32 @@ fn services(rule: &PolicyRule) -> Vec<Vec<Match>> {
     if rule
         .ports
         .iter()
-        .any(|port| port.protocol == Protocol::Icmp)
+        .any(|port| port.protocol == RuleProtocol::Icmp)
     {
-        out.push(vec![Field::L4Proto.is("{ icmp, ipv6-icmp }")]);
+        out.push(vec![MatchField::L4Proto.is("{ icmp, ipv6-icmp }")]);
     }
     out
 }
 
 /// The one way out. What is not there lets nothing out: the device's name is compared, so that a missing device
 /// matches nothing.
-fn way(context: &Context<'_>, scope: &Scope) -> Vec<Rule> {
-    let refuse = || Rule::to(goto("refuse")).meaning(RuleMeaning::Way);
+fn way(context: &FirewallContext<'_>, scope: &Scope) -> Vec<FirewallRule> {
+    let refuse = || FirewallRule::to(goto("refuse")).meaning(RuleMeaning::Way);
     if context.inputs.facts.failed_open.contains(&scope.id) {
         return uplink_only(context.inputs.facts.uplink(None).as_ref());
     }
     match &scope.way {
-        Way::Tunnel => {
+        EgressPath::Tunnel => {
             let exit = scope.tunnel_exit().zip(context.body());
             match exit.and_then(|(exit, body)| used_interface(body, exit)) {
                 Some(device) => vec![
-                    refuse().when(Field::Oif.not_named(device)),
-                    Rule::to(Target::Accept),
+                    refuse().when(MatchField::Oif.not_named(device)),
+                    FirewallRule::to(Target::Accept),
                 ],
                 None => vec![refuse()],
             }
         }
-        Way::LocalExit => {
+        EgressPath::LocalExit => {
             let exit = scope.local_exit();
             let Some((exit, served)) = exit.and_then(|exit| Some((exit, served(context, exit)?)))
             else {
@@ -197,23 +197,23 @@ fn way(context: &Context<'_>, scope: &Scope) -> Vec<Rule> {
                 return vec![refuse()];
             };
             vec![
-                refuse().when(Field::Oif.not_named(uplink)),
-                refuse().when(Field::CtState.is("{ invalid, untracked }")),
-                Rule::to(jump(offered_chain(exit))),
-                Rule::to(Target::Accept),
+                refuse().when(MatchField::Oif.not_named(uplink)),
+                refuse().when(MatchField::CtState.is("{ invalid, untracked }")),
+                FirewallRule::to(jump(offered_chain(exit))),
+                FirewallRule::to(Target::Accept),
             ]
         }
-        Way::NodeUplink => uplink_only(context.inputs.facts.uplink(None).as_ref()),
-        Way::Blocked { .. } => vec![refuse()],
+        EgressPath::NodeUplink => uplink_only(context.inputs.facts.uplink(None).as_ref()),
+        EgressPath::Blocked { .. } => vec![refuse()],
     }
 }
 
-fn uplink_only(uplink: Option<&IfName>) -> Vec<Rule> {
-    let refuse = Rule::to(goto("refuse")).meaning(RuleMeaning::Way);
+fn uplink_only(uplink: Option<&IfName>) -> Vec<FirewallRule> {
+    let refuse = FirewallRule::to(goto("refuse")).meaning(RuleMeaning::Way);
     match uplink {
         Some(uplink) => vec![
-            refuse.when(Field::Oif.not_named(uplink)),
-            Rule::to(Target::Accept),
+            refuse.when(MatchField::Oif.not_named(uplink)),
+            FirewallRule::to(Target::Accept),
         ],
         None => vec![refuse],
     }
@@ -221,7 +221,7 @@ fn uplink_only(uplink: Option<&IfName>) -> Vec<Rule> {
 
 /// The served exit of this name, if this node serves it.
 pub(super) fn served<'a>(
-    context: &Context<'a>,
+    context: &FirewallContext<'a>,
     exit: &postern_intent::ExitName,
 ) -> Option<&'a ServedExit> {
     context

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
-use postern_intent::body::{Body, Scope, Way};
+use postern_intent::body::{Body, EgressPath, Scope};
 use postern_intent::{Address, Prefix, ScopeId};
 
 use crate::binding::Binding;
 use crate::desired::dns::is_redirected;
-use crate::desired::{LEASE, Standing};
+use crate::desired::{AddressClass, LEASE};
 use crate::host::Family;
 use crate::ruleset::rule::goto;
 use crate::ruleset::{Atom, Data, Element, KeyType, Set, ValueType};
 
-use super::context::Context;
+use super::context::FirewallContext;
 use super::names::{
     GUARD_MAP, LAST_MAP, LAST_RELEASED_CHAIN, LOCAL_SET, RELEASED_CHAIN, STEER_MAP, halved,
     last_chain, local_exit_set, mark_chain, scope_chain,
@@ -32,7 +32,7 @@ const fn key(family: Family) -> KeyType {
 }
 
 /// Facts of the cluster and the node.
-pub(super) fn fixed(context: &Context<'_>) -> Sets {
+pub(super) fn fixed(context: &FirewallContext<'_>) -> Sets {
     let mut sets = Sets::new();
     let links = context
         .inputs
@@ -110,13 +110,13 @@ pub(super) fn fixed(context: &Context<'_>) -> Sets {
 }
 
 /// Bindings whose pod link is the pod's own, and no bridge that other pods share.
-fn routed_bindings<'a>(context: &Context<'a>) -> impl Iterator<Item = &'a Binding> {
+fn routed_bindings<'a>(context: &FirewallContext<'a>) -> impl Iterator<Item = &'a Binding> {
     let bindings = context.inputs.bindings.by_container.values();
     bindings.filter(|binding| binding.pod_link == binding.host_interface)
 }
 
 /// Which source belongs to which routed pod link.
-fn routed(context: &Context<'_>, family: Family) -> Set {
+fn routed(context: &FirewallContext<'_>, family: Family) -> Set {
     let elements = routed_bindings(context).flat_map(|binding| {
         let addresses = binding.addresses.iter();
         addresses
@@ -206,7 +206,7 @@ fn tunnel_sets(body: Option<&Body>) -> Sets {
 }
 
 /// Keyed by pod address: class for the guard, mark, second look, DNS, local exit.
-pub(super) fn keyed(context: &Context<'_>) -> Sets {
+pub(super) fn keyed(context: &FirewallContext<'_>) -> Sets {
     let mut sets = Sets::new();
     for family in Family::BOTH {
         for name in [GUARD_MAP, STEER_MAP, LAST_MAP] {
@@ -230,7 +230,7 @@ pub(super) fn keyed(context: &Context<'_>) -> Sets {
         .collect();
     for (address, classified) in context.classes {
         let family = Family::of(address);
-        for (name, data) in entries(context, &classified.standing, &scopes) {
+        for (name, data) in entries(context, &classified.class, &scopes) {
             let key = [Atom::Address(*address)];
             let element = match data {
                 Some(chain) => Element::entry(key, Data::Verdict(goto(chain))),
@@ -253,35 +253,35 @@ enum Keyed<'a> {
     LocalExit(&'a postern_intent::ExitName),
 }
 
-/// The elements of one standing. A blocked pod gets no steering element, so that the lock holds it too.
+/// The elements of one class. A blocked pod gets no steering element, so that the lock holds it too.
 fn entries<'a>(
-    context: &Context<'_>,
-    standing: &Standing,
+    context: &FirewallContext<'_>,
+    class: &AddressClass,
     scopes: &BTreeMap<&ScopeId, &'a Scope>,
 ) -> Vec<(Keyed<'a>, Option<String>)> {
     let halved = Keyed::Halved;
     let mut out = Vec::new();
-    match standing {
-        Standing::Released => {
+    match class {
+        AddressClass::Released => {
             out.push((halved(GUARD_MAP), Some(RELEASED_CHAIN.to_owned())));
             out.push((halved("released"), None));
             out.push((halved(LAST_MAP), Some(LAST_RELEASED_CHAIN.to_owned())));
             out.push((halved(STEER_MAP), Some(TO_MAIN.to_owned())));
         }
-        Standing::Blocked(_) => {
+        AddressClass::Blocked(_) => {
             out.push((halved(GUARD_MAP), Some("blocked_class".to_owned())));
             out.push((halved(LAST_MAP), Some("last_blocked".to_owned())));
         }
-        Standing::Scope(scope) => {
+        AddressClass::Scope(scope) => {
             out.push((halved(GUARD_MAP), Some(scope_chain(scope))));
             out.push((halved(LAST_MAP), Some(last_chain(scope))));
             if context.inputs.facts.failed_open.contains(scope) {
                 out.push((halved(STEER_MAP), Some(TO_MAIN.to_owned())));
             } else if let Some(scope) = scopes.get(scope) {
                 let steer = match scope.way {
-                    Way::Tunnel => scope.tunnel_exit().map(mark_chain),
-                    Way::LocalExit | Way::NodeUplink => Some(TO_MAIN.to_owned()),
-                    Way::Blocked { .. } => None,
+                    EgressPath::Tunnel => scope.tunnel_exit().map(mark_chain),
+                    EgressPath::LocalExit | EgressPath::NodeUplink => Some(TO_MAIN.to_owned()),
+                    EgressPath::Blocked { .. } => None,
                 };
                 out.extend(steer.map(|chain| (halved(STEER_MAP), Some(chain))));
                 let served = scope.local_exit();
@@ -289,7 +289,7 @@ fn entries<'a>(
             }
         }
     }
-    if is_redirected(standing) {
+    if is_redirected(class) {
         out.push((halved("dns"), None));
     }
     out

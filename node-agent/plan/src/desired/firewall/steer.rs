@@ -4,72 +4,79 @@ use postern_intent::Mark;
 
 use crate::host::Family;
 use crate::ruleset::rule::goto;
-use crate::ruleset::{BaseKind, Field, Hook, Rule, RuleMeaning, Target};
+use crate::ruleset::{BaseKind, FirewallRule, Hook, MatchField, RuleMeaning, Target};
 
-use super::context::{Chains, Context};
+use super::context::{Chains, FirewallContext};
 use super::guard::{inside_rules, reply_rules};
 use super::names::{DNS_UNTRACKED, halved, mark_chain};
 
 /// The chain that gives the mark of inside traffic, replies, released pods and local exits.
 pub(super) const TO_MAIN: &str = "to_main";
 
-pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
+pub(super) fn chains(context: &FirewallContext<'_>, chains: &mut Chains) {
     let settings = context.inputs.settings;
     let mut rules = vec![
         // What clients send through this gateway: its lock knows the tunnel ranges too.
-        Rule::to(goto(TO_MAIN)).when(Field::Iif.named("pst-s-*")),
-        Rule::to(Target::Accept).when(Field::Iif.outside("podlinks")),
+        FirewallRule::to(goto(TO_MAIN)).when(MatchField::Iif.named("pst-s-*")),
+        FirewallRule::to(Target::Accept).when(MatchField::Iif.outside("podlinks")),
         // Nobody else's value under our mask.
-        Rule::to(Target::ClearMark(settings.mark_mask)),
+        FirewallRule::to(Target::ClearMark(settings.mark_mask)),
     ];
     for family in Family::BOTH {
         // NodeLocal DNSCache keeps questions to its address out of connection tracking, and so out of the redirect: the cache
         // would ask for the pod by the node.
         rules.push(
-            Rule::to(Target::Drop)
+            FirewallRule::to(Target::Drop)
                 .counted(DNS_UNTRACKED)
-                .when(Field::CtState.is("untracked"))
-                .when(Field::Dport.is(53))
-                .when(Field::L4Proto.is("{ tcp, udp }"))
-                .when(Field::Saddr(family).within(halved("dns", family))),
+                .when(MatchField::CtState.is("untracked"))
+                .when(MatchField::Dport.is(53))
+                .when(MatchField::L4Proto.is("{ tcp, udp }"))
+                .when(MatchField::Saddr(family).within(halved("dns", family))),
         );
     }
     rules.extend(inside_rules(&goto(TO_MAIN)));
     rules.extend(reply_rules(&goto(TO_MAIN), None));
     for family in Family::BOTH {
-        rules.push(Rule::to(Target::SaddrMap(family, halved("steer", family))));
+        rules.push(FirewallRule::to(Target::SaddrMap(
+            family,
+            halved("steer", family),
+        )));
     }
     chains.filter("steer", Hook::Prerouting, -90, rules);
     chains.plain(
         TO_MAIN,
-        vec![Rule::to(Target::SetMark(settings.masked(Mark::MAIN)))],
+        vec![FirewallRule::to(Target::SetMark(
+            settings.masked(Mark::MAIN),
+        ))],
     );
     for route in context.body().iter().flat_map(|body| &body.routes) {
         // One chain an exit and not `mark set map`: a map cannot keep foreign bits.
         chains.plain(
             mark_chain(&route.exit),
-            vec![Rule::to(Target::SetMark(settings.masked(route.mark)))],
+            vec![FirewallRule::to(Target::SetMark(
+                settings.masked(route.mark),
+            ))],
         );
     }
     dns(context, chains);
 }
 
-fn dns(context: &Context<'_>, chains: &mut Chains) {
+fn dns(context: &FirewallContext<'_>, chains: &mut Chains) {
     let port = context.inputs.settings.dns_port;
     let mut rules = Vec::new();
     for family in Family::BOTH {
         let question = |target| {
-            Rule::to(target)
-                .when(Field::Dport.is(53))
-                .when(Field::L4Proto.is("{ tcp, udp }"))
-                .when(Field::Saddr(family).within(halved("dns", family)))
+            FirewallRule::to(target)
+                .when(MatchField::Dport.is(53))
+                .when(MatchField::L4Proto.is("{ tcp, udp }"))
+                .when(MatchField::Saddr(family).within(halved("dns", family)))
         };
         // A DNS server behind a Service of the cluster is a server like any other: what it is asked stays inside. The
         // cluster's own resolver is not, because it asks the world by its own node.
         rules.push(
             question(Target::Accept)
-                .when(Field::Daddr(family).outside(halved("resolver", family)))
-                .when(Field::Daddr(family).within(halved("service", family))),
+                .when(MatchField::Daddr(family).outside(halved("resolver", family)))
+                .when(MatchField::Daddr(family).within(halved("service", family))),
         );
         rules.push(question(Target::Redirect(port)).meaning(RuleMeaning::Forwarder));
     }

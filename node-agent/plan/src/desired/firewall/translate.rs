@@ -6,18 +6,19 @@ use postern_intent::body::ServedExit;
 
 use crate::host::Family;
 use crate::ruleset::rule::apart;
-use crate::ruleset::{BaseKind, Field, Hook, Rule, Target};
+use crate::ruleset::{BaseKind, FirewallRule, Hook, MatchField, Target};
 
-use super::context::{Chains, Context};
+use super::context::{Chains, FirewallContext};
 use super::guard::inside_rules;
 use super::names::{LOCAL_SOURCE, TUNNEL_SOURCE, halved, local_exit_set};
 use crate::desired::ranges::of_family;
 
-pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
+pub(super) fn chains(context: &FirewallContext<'_>, chains: &mut Chains) {
     let served = context.body().map(|body| &body.nat[..]).unwrap_or_default();
     // Masquerade and not `snat to`: the kernel drops a masquerade entry when its output device changes, so a pod's
     // flows move to another exit by themselves.
-    let mut rules = vec![Rule::to(Target::Masquerade).when(Field::Oif.named("pst-c-*"))];
+    let mut rules =
+        vec![FirewallRule::to(Target::Masquerade).when(MatchField::Oif.named("pst-c-*"))];
     rules.extend(inside_rules(&Target::Accept));
     let mut source = from_tunnels();
     for exit in served {
@@ -28,15 +29,15 @@ pub(super) fn chains(context: &Context<'_>, chains: &mut Chains) {
             let target = snat(exit, family);
             let Some(target) = target else { continue };
             rules.push(
-                Rule::to(target.clone())
-                    .when(Field::Oif.named(&uplink))
-                    .when(Field::Saddr(family).within(local_exit_set(&exit.exit, family))),
+                FirewallRule::to(target.clone())
+                    .when(MatchField::Oif.named(&uplink))
+                    .when(MatchField::Saddr(family).within(local_exit_set(&exit.exit, family))),
             );
             rules.push(
-                Rule::to(target)
-                    .when(Field::NfProto.is(family))
-                    .when(Field::Oif.named(&uplink))
-                    .when(Field::Iif.named(&exit.interface)),
+                FirewallRule::to(target)
+                    .when(MatchField::NfProto.is(family))
+                    .when(MatchField::Oif.named(&uplink))
+                    .when(MatchField::Iif.named(&exit.interface)),
             );
         }
         source.extend(from_served(context, exit));
@@ -64,64 +65,64 @@ fn snat(exit: &ServedExit, family: Family) -> Option<Target> {
 
 /// Into a tunnel only with that tunnel's own address. A tunnel without an address of the family would get the node's
 /// own address inside.
-fn from_tunnels() -> Vec<Rule> {
+fn from_tunnels() -> Vec<FirewallRule> {
     Family::BOTH
         .into_iter()
         .map(|family| {
-            Rule::to(Target::Drop)
+            FirewallRule::to(Target::Drop)
                 .counted(TUNNEL_SOURCE)
                 .when(apart(
-                    [Field::Oif, Field::Saddr(family)],
+                    [MatchField::Oif, MatchField::Saddr(family)],
                     halved("tun", family),
                 ))
-                .when(Field::NfProto.is(family))
-                .when(Field::Oif.named("pst-c-*"))
+                .when(MatchField::NfProto.is(family))
+                .when(MatchField::Oif.named("pst-c-*"))
         })
         .collect()
 }
 
 /// Out of a served tunnel with the exit's address; never with a tunnel address.
-fn from_served(context: &Context<'_>, exit: &ServedExit) -> Vec<Rule> {
-    let drop = || Rule::to(Target::Drop).counted(TUNNEL_SOURCE);
+fn from_served(context: &FirewallContext<'_>, exit: &ServedExit) -> Vec<FirewallRule> {
+    let drop = || FirewallRule::to(Target::Drop).counted(TUNNEL_SOURCE);
     Family::BOTH
         .into_iter()
         .filter_map(|family| {
             let rule = match snat(exit, family)? {
-                Target::Snat(address) => drop().when(Field::Saddr(family).is_not(address)),
+                Target::Snat(address) => drop().when(MatchField::Saddr(family).is_not(address)),
                 _ => {
                     let ranges: Vec<Prefix> = of_family(&context.cluster.tunnels, family);
                     if ranges.is_empty() {
                         return None;
                     }
-                    drop().when(Field::Saddr(family).is(&ranges[..]))
+                    drop().when(MatchField::Saddr(family).is(&ranges[..]))
                 }
             };
-            Some(rule.when(Field::Iif.named(&exit.interface)))
+            Some(rule.when(MatchField::Iif.named(&exit.interface)))
         })
         .collect()
 }
 
 /// A pod on its own gateway: never with the pod's own address, nor with the node's by an older NAT entry from the time
 /// when it was released.
-fn from_local(exit: &ServedExit) -> Vec<Rule> {
-    let drop = || Rule::to(Target::Drop).counted(LOCAL_SOURCE);
+fn from_local(exit: &ServedExit) -> Vec<FirewallRule> {
+    let drop = || FirewallRule::to(Target::Drop).counted(LOCAL_SOURCE);
     let mut rules = Vec::new();
     for family in Family::BOTH {
         let set = local_exit_set(&exit.exit, family);
         rules.push(
             drop()
-                .when(Field::Saddr(family).within(set.clone()))
-                .when(Field::Oif.outside("podlinks"))
-                .when(Field::Oif.not_named("lo")),
+                .when(MatchField::Saddr(family).within(set.clone()))
+                .when(MatchField::Oif.outside("podlinks"))
+                .when(MatchField::Oif.not_named("lo")),
         );
         if let Some(Target::Snat(address)) = snat(exit, family) {
             rules.push(
                 drop()
-                    .when(Field::Saddr(family).is_not(address))
-                    .when(Field::CtOriginalSaddr(family).within(set))
-                    .when(Field::CtDirection.is("original"))
-                    .when(Field::Oif.outside("podlinks"))
-                    .when(Field::Oif.not_named("lo")),
+                    .when(MatchField::Saddr(family).is_not(address))
+                    .when(MatchField::CtOriginalSaddr(family).within(set))
+                    .when(MatchField::CtDirection.is("original"))
+                    .when(MatchField::Oif.outside("podlinks"))
+                    .when(MatchField::Oif.not_named("lo")),
             );
         }
     }

@@ -1,19 +1,21 @@
 //! What is explained of a packet is what a model of the policy says that knows no nft.
 
-use postern_intent::body::{Access, BlockedReason, Body, DnsMode, Protocol, Scope, Way};
+use postern_intent::body::{
+    Access, BlockedReason, Body, EgressPath, RuleProtocol, Scope, TermsDnsMode,
+};
 use postern_plan::Desired;
 use postern_plan::desired::NotAsked;
 use postern_plan::evaluate::{Packet, Transport};
 use postern_plan::explain::{
     BoundPod, Cause, FirstPacket, LegEnd, NameAnswer, NodeModel, TunnelEntry,
 };
-use postern_plan::ruleset::{Rule, Target};
+use postern_plan::ruleset::{FirewallRule, Target};
 
 use super::model::{
     Ground, exit_offers, is_clusters, is_inside, policy_decides, stays_on_the_link,
 };
 use super::{Dice, Scene};
-use crate::fixture::{World, client, gateway, word};
+use crate::fixture::{OwnedInputs, client, gateway, word};
 use postern_host_testing::generate::{SELECTED, packet, seed};
 
 fn pod() -> BoundPod {
@@ -28,10 +30,10 @@ fn pod() -> BoundPod {
 /// The packet as a question, if one can be asked about it.
 fn question(packet: &Packet) -> Option<FirstPacket> {
     let (protocol, port) = match packet.transport {
-        Transport::Tcp { dport, .. } => (Protocol::Tcp, dport),
-        Transport::Udp { dport, .. } => (Protocol::Udp, dport),
-        Transport::Sctp { dport } => (Protocol::Sctp, dport),
-        Transport::Icmp("echo-request") => (Protocol::Icmp, 0),
+        Transport::Tcp { dport, .. } => (RuleProtocol::Tcp, dport),
+        Transport::Udp { dport, .. } => (RuleProtocol::Udp, dport),
+        Transport::Sctp { dport } => (RuleProtocol::Sctp, dport),
+        Transport::Icmp("echo-request") => (RuleProtocol::Icmp, 0),
         Transport::Icmp(_) | Transport::Other(_) => return None,
     };
     Some(FirstPacket {
@@ -44,11 +46,14 @@ fn question(packet: &Packet) -> Option<FirstPacket> {
 
 /// Whether it arrives at the exit, and why, by the model.
 fn expected(body: &Body, scope: &Scope, packet: &Packet) -> (bool, String) {
-    if matches!(scope.way, Way::Blocked { .. }) {
+    if matches!(scope.way, EgressPath::Blocked { .. }) {
         return (false, "blocked".to_owned());
     }
     let (allowed, ground) = policy_decides(scope, packet);
-    let served = body.nat.first().filter(|_| scope.way == Way::LocalExit);
+    let served = body
+        .nat
+        .first()
+        .filter(|_| scope.way == EgressPath::LocalExit);
     if allowed && served.is_some_and(|served| !exit_offers(body, served, packet)) {
         return (false, "not offered".to_owned());
     }
@@ -130,7 +135,7 @@ fn to(destination: &str) -> FirstPacket {
     FirstPacket {
         source: word(SELECTED[0]),
         destination: word(destination),
-        protocol: Protocol::Tcp,
+        protocol: RuleProtocol::Tcp,
         port: 443,
     }
 }
@@ -189,7 +194,7 @@ fn a_node_whose_intent_has_run_out_lets_nothing_out() {
 /// What the forwarder does with a question that the pod sends to 9.9.9.9.
 fn names(body: &Body, now: jiff::Timestamp) -> Option<NameAnswer> {
     let question = FirstPacket {
-        protocol: Protocol::Udp,
+        protocol: RuleProtocol::Udp,
         port: 53,
         ..to("9.9.9.9")
     };
@@ -256,11 +261,11 @@ fn a_name_is_asked_for_only_where_the_policy_lets_the_pod_and_there_is_an_exit()
     });
     assert_eq!(denied, nobody(NotAsked::ResolverRefused));
     let silent = changed(client(), |body| {
-        body.firewall[0].terms.dns.mode = DnsMode::Block;
+        body.firewall[0].terms.dns.mode = TermsDnsMode::Block;
     });
     assert_eq!(silent, nobody(NotAsked::Refused));
     let mut lost = client();
-    lost.firewall[0].way = Way::Blocked {
+    lost.firewall[0].way = EgressPath::Blocked {
         reason: BlockedReason::NoExit,
     };
     assert_eq!(names(&lost, lost.not_after), nobody(NotAsked::NoExit));
@@ -272,14 +277,14 @@ fn each_rule_that_refuses_says_what_it_stands_for() {
     let (mut seen, mut other) = (0, gateway(&["203.0.113.10"]));
     other.firewall[0].terms.lan = Access::Allow;
     let (mut uplink, mut blocked) = (client(), client());
-    uplink.firewall[0].way = Way::NodeUplink;
-    blocked.firewall[0].way = Way::Blocked {
+    uplink.firewall[0].way = EgressPath::NodeUplink;
+    blocked.firewall[0].way = EgressPath::Blocked {
         reason: BlockedReason::NoExit,
     };
     for body in [client(), gateway(&[]), other, uplink, blocked] {
-        let world = World::of(Some(body));
+        let world = OwnedInputs::of(Some(body));
         let ruleset = Desired::from_inputs(&world.inputs()).ruleset;
-        let refuses = |rule: &&Rule| match &rule.target {
+        let refuses = |rule: &&FirewallRule| match &rule.target {
             Target::Goto(to) => to == "refuse",
             Target::Drop => true,
             _ => false,

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use postern_intent::Address;
-use postern_intent::body::{Access, Body, Protocol, Replies, Rule, Scope, ServedExit};
+use postern_intent::body::{Access, Body, Rule, RuleProtocol, Scope, ServedExit, TermsReplies};
 use postern_plan::evaluate::{CtDirection, CtState, Packet, Transport};
 
 const SPECIAL: [&str; 15] = [
@@ -65,12 +65,12 @@ fn is_private_range(range: IpNet) -> bool {
     is_private(range.network()) && is_private(range.broadcast()) && range.prefix_len() >= 7
 }
 
-fn protocol(packet: &Packet) -> Option<Protocol> {
+fn protocol(packet: &Packet) -> Option<RuleProtocol> {
     match packet.transport {
-        Transport::Tcp { .. } => Some(Protocol::Tcp),
-        Transport::Udp { .. } => Some(Protocol::Udp),
-        Transport::Sctp { .. } => Some(Protocol::Sctp),
-        Transport::Icmp(_) => Some(Protocol::Icmp),
+        Transport::Tcp { .. } => Some(RuleProtocol::Tcp),
+        Transport::Udp { .. } => Some(RuleProtocol::Udp),
+        Transport::Sctp { .. } => Some(RuleProtocol::Sctp),
+        Transport::Icmp(_) => Some(RuleProtocol::Icmp),
         Transport::Other(_) => None,
     }
 }
@@ -195,7 +195,7 @@ pub(crate) fn is_service_reply(body: &Body, packet: &Packet) -> bool {
 
 /// The same where the policy allows it.
 pub(crate) fn is_allowed_reply(body: &Body, scope: &Scope, packet: &Packet) -> bool {
-    scope.terms.replies == Replies::Services && is_service_reply(body, packet)
+    scope.terms.replies == TermsReplies::Services && is_service_reply(body, packet)
 }
 
 /// Neighbour discovery and link-local multicast, which the kernel never forwards from one network to another.

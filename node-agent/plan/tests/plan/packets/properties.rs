@@ -1,7 +1,7 @@
 //! The properties, each as a judgement of one packet, so that a ruleset with a bug can be judged too.
 
-use postern_intent::body::Way;
-use postern_plan::evaluate::{Conntrack, CtDirection, CtState, End, Evaluator, Packet};
+use postern_intent::body::EgressPath;
+use postern_plan::evaluate::{Conntrack, CtDirection, CtState, Evaluator, Packet, PathEnd};
 use postern_plan::host::Family;
 use postern_plan::ruleset::Ruleset;
 
@@ -23,9 +23,9 @@ pub(super) type Judgement = Result<(), String>;
 /// The interface that the exit of the scene leaves by.
 fn exit_device(scene: &Scene) -> Option<&'static str> {
     match &scene.body().firewall[0].way {
-        Way::Tunnel => Some("pst-c-eu"),
-        Way::LocalExit => Some("eth0"),
-        Way::NodeUplink | Way::Blocked { .. } => None,
+        EgressPath::Tunnel => Some("pst-c-eu"),
+        EgressPath::LocalExit => Some("eth0"),
+        EgressPath::NodeUplink | EgressPath::Blocked { .. } => None,
     }
 }
 
@@ -53,7 +53,7 @@ pub(super) fn nothing_leaves_but_by_the_exit(
     packet: &Packet,
 ) -> Judgement {
     let passage = evaluator(scene, ruleset).forwarded(packet);
-    let End::Left { oif, .. } = &passage.end else {
+    let PathEnd::Left { oif, .. } = &passage.end else {
         return Ok(());
     };
     let selected = SELECTED.contains(&packet.source.to_string().as_str());
@@ -125,7 +125,7 @@ pub(super) fn a_released_pod_is_left_alone(
     }
     let passage = evaluator(scene, ruleset).forwarded(packet);
     match passage.end {
-        End::Left { .. } => Ok(()),
+        PathEnd::Left { .. } => Ok(()),
         _ => Err(format!(
             "{packet:?} {:?}: {:#?}",
             passage.end, passage.traces
@@ -223,7 +223,7 @@ fn an_answer_to_somebody_who_came_in_by_a_service_leaves_where_the_policy_lets_i
             if !is_allowed_reply(body, scope, &packet) || is_clusters(body, packet.destination) {
                 continue;
             }
-            let blocked = matches!(scope.way, Way::Blocked { .. });
+            let blocked = matches!(scope.way, EgressPath::Blocked { .. });
             if blocked || !scene.leases.contains(&packet.family()) {
                 continue;
             }

@@ -3,7 +3,7 @@
 use postern_plan::desired::names::{scope_chain, way_chain};
 use postern_plan::host::Family;
 use postern_plan::ruleset::rule::goto;
-use postern_plan::ruleset::{Field, Match, Operand, Rule, Ruleset, Target};
+use postern_plan::ruleset::{FirewallRule, Match, MatchField, Operand, Ruleset, Target};
 
 use super::properties::{nothing_leaves_but_by_the_exit, the_policy_means_what_it_says};
 use super::{Dice, Scene};
@@ -13,12 +13,12 @@ use postern_host_testing::generate::{BLOCKED, SELECTED, UNLISTED, packet};
 /// How many packets a bug may survive.
 const PATIENCE: usize = 200_000;
 
-fn policy(ruleset: &mut Ruleset) -> &mut Vec<Rule> {
+fn policy(ruleset: &mut Ruleset) -> &mut Vec<FirewallRule> {
     let chain = ruleset.inet.chains.get_mut(&scope_chain(&scope_id()));
     &mut chain.unwrap().rules
 }
 
-fn fields_of(rule: &Rule) -> impl Iterator<Item = &Field> {
+fn fields_of(rule: &FirewallRule) -> impl Iterator<Item = &MatchField> {
     rule.matches.iter().flat_map(|one| &one.fields)
 }
 
@@ -31,8 +31,8 @@ fn default_action_swapped(ruleset: &mut Ruleset) {
 }
 
 /// The rules of the policy itself stand between the special-use rules and the default action.
-fn rules_of_the_policy(rules: &[Rule]) -> std::ops::Range<usize> {
-    let is_special = |rule: &Rule| {
+fn rules_of_the_policy(rules: &[FirewallRule]) -> std::ops::Range<usize> {
+    let is_special = |rule: &FirewallRule| {
         rule.matches
             .iter()
             .any(|one| matches!(&one.operand, Operand::In(set) if set.starts_with("special")))
@@ -54,8 +54,8 @@ fn udp_lowered_as_tcp(ruleset: &mut Ruleset) {
     for rule in policy(ruleset) {
         for one in &mut rule.matches {
             for field in &mut one.fields {
-                if *field == Field::UdpDport {
-                    *field = Field::TcpDport;
+                if *field == MatchField::UdpDport {
+                    *field = MatchField::TcpDport;
                 }
             }
         }
@@ -98,12 +98,12 @@ fn lease_rule_missing(ruleset: &mut Ruleset) {
 }
 
 fn release_rule_first(ruleset: &mut Ruleset) {
-    policy(ruleset).insert(0, Rule::to(goto("released")));
+    policy(ruleset).insert(0, FirewallRule::to(goto("released")));
 }
 
 fn wrong_family(ruleset: &mut Ruleset) {
     for rule in policy(ruleset) {
-        let is_special = fields_of(rule).any(|field| *field == Field::Daddr(Family::V6));
+        let is_special = fields_of(rule).any(|field| *field == MatchField::Daddr(Family::V6));
         if is_special {
             for one in &mut rule.matches {
                 swap_family(one);
@@ -114,8 +114,8 @@ fn wrong_family(ruleset: &mut Ruleset) {
 
 fn swap_family(one: &mut Match) {
     for field in &mut one.fields {
-        if *field == Field::Daddr(Family::V6) {
-            *field = Field::Daddr(Family::V4);
+        if *field == MatchField::Daddr(Family::V6) {
+            *field = MatchField::Daddr(Family::V4);
         }
     }
 }
@@ -124,7 +124,7 @@ fn wrong_interface(ruleset: &mut Ruleset) {
     let way = way_chain(&scope_id());
     let rules = &mut ruleset.inet.chains.get_mut(&way).unwrap().rules;
     for rule in rules {
-        rule.matches.retain(|one| one.fields != [Field::Oif]);
+        rule.matches.retain(|one| one.fields != [MatchField::Oif]);
     }
 }
 

@@ -16,7 +16,7 @@ use postern_compile::{ClusterOutcome, Compilation, NodeOutcome, Snapshot, compil
 use postern_crds::conditions::{Finding, Reason};
 use postern_crds::node_report::AddressFamily;
 use postern_crds::{EgressPolicy, ExitNode};
-use postern_intent::body::{Class, FORMAT_VERSION, Way};
+use postern_intent::body::{Class, EgressPath, FORMAT_VERSION};
 use postern_intent::{
     ClusterDocument, ExitName, NodeDocument, NodeName, SectionDigest, Serial, Uid, WgKey,
 };
@@ -240,8 +240,10 @@ impl World {
                 let pods = body.pods.iter().filter(|pod| pod.class == class).count();
                 let pods = u32::try_from(pods).expect("few pods");
                 let (enforced, blocked_pods) = match scope.way {
-                    Way::Blocked { .. } => (0, pods),
-                    Way::Tunnel | Way::LocalExit | Way::NodeUplink => (pods, 0),
+                    EgressPath::Blocked { .. } => (0, pods),
+                    EgressPath::Tunnel | EgressPath::LocalExit | EgressPath::NodeUplink => {
+                        (pods, 0)
+                    }
                 };
                 let said = ReportedScope {
                     digest: Some(scope.digest.clone()),

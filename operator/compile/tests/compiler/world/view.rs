@@ -7,7 +7,9 @@ use std::fmt::Display;
 use postern_compile::verdict::Verdict;
 use postern_compile::{ClusterOutcome, Compilation, NodeOutcome};
 use postern_intent::NodeDocument;
-use postern_intent::body::{Class, ExitRoute, PeerEnd, Pod, Rule, Scope, ServedExit, Tunnel, Way};
+use postern_intent::body::{
+    Class, EgressPath, ExitRoute, PeerEnd, Pod, Rule, Scope, ServedExit, Tunnel,
+};
 use serde::Serialize;
 
 /// Lists of prefixes beyond this are shown by their ends.
@@ -224,10 +226,10 @@ fn scope(scope: &Scope) -> Vec<String> {
         .map(ToString::to_string)
         .unwrap_or_default();
     let way = match &scope.way {
-        Way::Tunnel => format!("Tunnel {exit}"),
-        Way::LocalExit => format!("LocalExit {exit}"),
-        Way::NodeUplink => "NodeUplink".to_owned(),
-        Way::Blocked { reason } => format!("Blocked {reason:?}"),
+        EgressPath::Tunnel => format!("Tunnel {exit}"),
+        EgressPath::LocalExit => format!("LocalExit {exit}"),
+        EgressPath::NodeUplink => "NodeUplink".to_owned(),
+        EgressPath::Blocked { reason } => format!("Blocked {reason:?}"),
     };
     let terms = &scope.terms;
     let head = format!(
