@@ -20,10 +20,12 @@ PROGRAMS := $(foreach p,lab postern-operator postern-agent postern-tunnel poster
 CASES := POSTERN_LAB_NO_BUILD=1 POSTERN_LAB_CLUSTER=api-server $(CARGO) test -p postern-e2e --features cluster
 # Modules of those cases that take minutes each.
 LONG_CASES := crowd:: ends:: leaders:: restored:: stale::
+# Where the cases with kubelets look for the images.
+IMAGES := $(or $(CARGO_TARGET_DIR),target)/images
 # Crates whose tests make namespaces and ask a kernel.
 KERNEL := postern-linux postern-tunnel
 
-.PHONY: help demo test lint unit netns controlplane controlplane-go controlplane-cases controlplane-leaks controlplane-long chart nft-versions vm cluster bench tools \
+.PHONY: help demo test lint unit netns controlplane controlplane-go controlplane-cases controlplane-leaks controlplane-long chart images nft-versions vm cluster bench tools \
 	fmt clippy deny typos structure lint-tools need-root netns-kernel netns-dns netns-lab controlplane-programs
 
 # Labs share cores, and the proof of controlplane-leaks needs the runs of controlplane-cases before it.
@@ -38,7 +40,7 @@ demo: need-root ## the main job end to end on a real API server, with proof; KEE
 
 test: need-root ## installs what is missing, then lint, unit, netns, controlplane and demo to their end, and one line that counts them (root, Go)
 	@e2e/setup/tools.sh build lint lab
-	@echo 'not there yet and so not run: vm, cluster, bench; not run for the time they take: controlplane-long; not run for the packages of other releases: nft-versions'
+	@echo 'not there yet and so not run: vm, bench; not run for the time they take: controlplane-long; not run for the packages of other releases: nft-versions; not run for release builds of their own: images, cluster'
 	@MAKE='$(MAKE)' e2e/setup/suites.sh lint unit netns controlplane demo
 
 lint: fmt clippy deny typos structure ## layout, lints, licences, bans, spelling, structure
@@ -94,7 +96,7 @@ controlplane-cases: need-root controlplane-programs
 	rm -rf $(or $(CARGO_TARGET_DIR),target)/proof/api-server
 	@skip=(); helm=$$($(CARGO) run --quiet -p postern-e2e --bin lab -- controlplane find-helm); \
 	[[ -n $$helm ]] || { skip=(--skip chart::); echo 'not run: the cases of the chart; make chart builds Helm first'; }; \
-	set -x; $(CASES) --test cluster -- $(addprefix --skip ,$(LONG_CASES)) "$${skip[@]}" --test-threads=$(TEST_THREADS)
+	set -x; $(CASES) --test cluster -- $(addprefix --skip ,kubelets:: $(LONG_CASES)) "$${skip[@]}" --test-threads=$(TEST_THREADS)
 
 chart: need-root controlplane-programs ## the chart: lint, rendering, Helm on a real API server; builds Helm once from its Go module (root, Go)
 	$(CARGO) run --quiet -p postern-e2e --bin lab -- controlplane helm
@@ -113,9 +115,16 @@ vm: ## kernel WireGuard, rfkill and radios in a small VM (not there yet: fails)
 	@echo 'make vm: not there yet. Kernel WireGuard is implemented and not proved; docs/security.md says what that means.' >&2
 	@exit 2
 
-cluster: ## operator, agents and chart with real kubelets and images (not there yet: fails)
-	@echo 'make cluster: not there yet. make controlplane runs operators and agents on a real API server, without kubelets.' >&2
-	@exit 2
+images: ## the images of operator, agent and tunnel process, without an image builder; their sizes and digests
+	@e2e/setup/tools.sh build images
+	@deploy/images/build.sh $(IMAGES)
+
+cluster: need-root controlplane-programs images ## the chart and the images on upstream kubelets, from an empty cluster to an empty cluster (root, Go)
+	@e2e/setup/tools.sh kubelets
+	$(CARGO) run --quiet -p postern-e2e --bin lab -- controlplane helm
+	$(CARGO) run --quiet -p postern-e2e --bin lab -- controlplane nodes
+	$(CASES) --test cluster -- kubelets:: --test-threads=1
+	@cat $(or $(CARGO_TARGET_DIR),target)/proof/api-server/kubelets-figures/proof.json
 
 bench: ## the numbers, as ratios against a baseline in the same run (not there yet: fails)
 	@echo 'make bench: not there yet. No performance claim is made before it is.' >&2

@@ -4,7 +4,8 @@
 // upstream's, unmodified. They are one file because they share nearly all of their packages, so that together they take
 // little more room and time to build than the largest of them alone.
 //
-// Our own program before the API server, cmd/front, is not among them: it needs a tenth of their memory.
+// Our own program before the API server, cmd/front, is not among them: it needs a tenth of their memory. Nor is the
+// kubelet, cmd/kubelet, which few cases need.
 package main
 
 import (
@@ -31,8 +32,7 @@ import (
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 )
 
-// programs has one entry per name; each reads os.Args, whose first element is its name. A kubelet, which needs a
-// container runtime, would be one more line.
+// programs has one entry per name; each reads os.Args, whose first element is its name.
 var programs = map[string]func() int{
 	"etcd": func() int {
 		etcdmain.Main(os.Args)

@@ -4,6 +4,8 @@
 #   tools.sh lint    cargo-deny and typos, into TOOLS (default: ~/.cache/postern/tools)
 #   tools.sh lab     what the lab runs on: nft, ip, conntrack, tcpdump, dig, the CNI plugins
 #   tools.sh roots   mmdebstrap, which unpacks packages of other Debian releases
+#   tools.sh images  what images are made of: nft and its libraries, names of protocols
+#   tools.sh kubelets  containerd, runc, and a busybox without libraries
 set -euo pipefail
 
 CARGO_DENY=0.20.2
@@ -80,6 +82,18 @@ install_roots() {
     packages mmdebstrap:mmdebstrap
 }
 
+install_images() {
+    packages nft:nftables /etc/protocols:netbase jq:jq dpkg-query:dpkg
+}
+
+install_kubelets() {
+    packages containerd:containerd runc:runc
+    # A busybox of the other package needs libraries that the image does not have.
+    if ! dpkg-query --show busybox-static >/dev/null 2>&1; then
+        packages /nonexistent:busybox-static
+    fi
+}
+
 mkdir -p "$TOOLS/bin"
 for what in "$@"; do
     case $what in
@@ -87,6 +101,8 @@ for what in "$@"; do
         lint) install_cargo_deny && install_typos ;;
         lab) install_lab ;;
         roots) install_roots ;;
-        *) fail "unknown: $what (build, lint, lab, roots)" ;;
+        images) install_images ;;
+        kubelets) install_kubelets ;;
+        *) fail "unknown: $what (build, lint, lab, roots, images, kubelets)" ;;
     esac
 done

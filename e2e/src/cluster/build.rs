@@ -42,14 +42,17 @@ enum Part {
     Upstream,
     Front,
     Helm,
+    Kubelet,
+    Dns,
 }
 
 impl Part {
     /// The folder of the Go module, in this crate.
     fn module(self) -> PathBuf {
         match self {
-            Self::Upstream | Self::Front => go_module(),
+            Self::Upstream | Self::Front | Self::Kubelet => go_module(),
             Self::Helm => Path::new(env!("CARGO_MANIFEST_DIR")).join("helm"),
+            Self::Dns => Path::new(env!("CARGO_MANIFEST_DIR")).join("coredns"),
         }
     }
 
@@ -59,14 +62,17 @@ impl Part {
             Self::Upstream => "controlplane",
             Self::Front => "front",
             Self::Helm => "helm",
+            Self::Kubelet => "kubelet",
+            Self::Dns => "coredns",
         }
     }
 
     /// The Go package that is built.
     const fn package(self) -> &'static str {
         match self {
-            Self::Upstream => ".",
+            Self::Upstream | Self::Dns => ".",
             Self::Front => "./cmd/front",
+            Self::Kubelet => "./cmd/kubelet",
             Self::Helm => "helm.sh/helm/v4/cmd/helm",
         }
     }
@@ -79,6 +85,10 @@ impl Part {
             }
             Self::Front => "building the proxy before the API server",
             Self::Helm => "building Helm from its Go module (once; some 5 minutes on two cores)",
+            Self::Kubelet => {
+                "building the kubelet from its Go module (once; some 4 minutes on two cores)"
+            }
+            Self::Dns => "building CoreDNS from its Go module (once; some 4 minutes on two cores)",
         }
     }
 }
@@ -115,9 +125,39 @@ pub fn prepare_helm(on_stage: &mut dyn FnMut(&str)) -> Result<PathBuf, LabError>
 /// # Errors
 /// `NoGoModule`.
 pub fn cached_helm() -> Result<Option<PathBuf>, LabError> {
-    let program = cache()
-        .join(folder_name(Part::Helm)?)
-        .join(Part::Helm.program());
+    cached(Part::Helm)
+}
+
+/// The upstream programs of a node and of the cluster's resolver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodePrograms {
+    pub kubelet: PathBuf,
+    pub coredns: PathBuf,
+}
+
+/// Finds kubelet and CoreDNS in the cache, where they are built first if this version of their modules is not there.
+///
+/// # Errors
+/// `NoGo`, `NoGoModule`, or `GoBuild` with the compiler's message.
+pub fn prepare_nodes(on_stage: &mut dyn FnMut(&str)) -> Result<NodePrograms, LabError> {
+    let mut program = |part: Part| Ok(kept(part, on_stage)?.join(part.program()));
+    Ok(NodePrograms {
+        kubelet: program(Part::Kubelet)?,
+        coredns: program(Part::Dns)?,
+    })
+}
+
+/// Kubelet and CoreDNS where the cache has both; nothing is built.
+///
+/// # Errors
+/// `NoGoModule`.
+pub fn cached_nodes() -> Result<Option<NodePrograms>, LabError> {
+    let both = cached(Part::Kubelet)?.zip(cached(Part::Dns)?);
+    Ok(both.map(|(kubelet, coredns)| NodePrograms { kubelet, coredns }))
+}
+
+fn cached(part: Part) -> Result<Option<PathBuf>, LabError> {
+    let program = cache().join(folder_name(part)?).join(part.program());
     Ok(program.exists().then_some(program))
 }
 
@@ -130,6 +170,8 @@ fn folder_name(part: Part) -> Result<String, LabError> {
         }
         Part::Front => format!("front-{digest}"),
         Part::Helm => format!("helm-{digest}"),
+        Part::Kubelet => format!("kubelet-{KUBERNETES_VERSION}-{digest}"),
+        Part::Dns => format!("coredns-{digest}"),
     })
 }
 
@@ -186,6 +228,10 @@ fn build(part: Part, folder: &Path, on_stage: &mut dyn FnMut(&str)) -> Result<()
     // The module says which Go it needs; one that is too old fetches that by itself unless somebody has forbidden it.
     if std::env::var_os("GOTOOLCHAIN").is_none() {
         go.env("GOTOOLCHAIN", "auto");
+    }
+    if part == Part::Dns {
+        // It runs in an image without a C library.
+        go.env("CGO_ENABLED", "0");
     }
     compile(&mut go, part, on_stage)?;
     if part == Part::Upstream {
@@ -309,10 +355,13 @@ impl Progress {
 /// made from the module's own folder alone, so that a change of the proxy does not build them again.
 fn digest(module: &Path, part: Part) -> Result<String, LabError> {
     let mut sources = sources(module)?;
-    if part == Part::Front {
-        for folder in ["front", "cmd/front"] {
-            sources.extend(self::sources(&module.join(folder))?);
-        }
+    let folders: &[&str] = match part {
+        Part::Front => &["front", "cmd/front"],
+        Part::Kubelet => &["cmd/kubelet"],
+        Part::Upstream | Part::Helm | Part::Dns => &[],
+    };
+    for folder in folders {
+        sources.extend(self::sources(&module.join(folder))?);
     }
     sources.sort();
     let mut hash = Sha256::new();
@@ -381,7 +430,13 @@ mod tests {
 
     #[test]
     fn the_modules_of_the_repository_have_every_part() {
-        for part in [Part::Upstream, Part::Front, Part::Helm] {
+        for part in [
+            Part::Upstream,
+            Part::Front,
+            Part::Helm,
+            Part::Kubelet,
+            Part::Dns,
+        ] {
             assert_eq!(digest(&part.module(), part).unwrap().len(), 12, "{part:?}");
         }
     }

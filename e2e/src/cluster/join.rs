@@ -14,18 +14,13 @@ impl Lab {
         on_stage: &mut dyn FnMut(&str),
     ) -> Result<(), LabError> {
         self.start_plane(tools, on_stage)?;
+        if self.on_kubelets()? {
+            return self.join_kubelets(on_stage);
+        }
         on_stage("applying the definitions and registering the nodes");
         self.apply_definitions()?;
         self.create_nodes(&self.state()?.nodes)?;
-        self.create_api_endpoint()?;
-        self.add_service(Service {
-            name: "kubernetes".to_owned(),
-            cluster_ip: Some(topology::KUBERNETES4.into()),
-            port: 443,
-            to_address: topology::CONTROL4.into(),
-            to_port: API_PORT,
-            policy: TrafficPolicy::Cluster,
-        })?;
+        self.create_api_service()?;
         for namespace in ["default", "kube-system"] {
             self.ensure_api_namespace(namespace)?;
         }
@@ -36,6 +31,28 @@ impl Lab {
             start_programs_on_cluster(self, &state)?;
         }
         Ok(())
+    }
+
+    /// The cluster of an administrator who has installed nothing yet: nodes that registered themselves, and a resolver.
+    fn join_kubelets(&self, on_stage: &mut dyn FnMut(&str)) -> Result<(), LabError> {
+        self.start_nodes(on_stage)?;
+        self.create_api_service()?;
+        for namespace in ["default", "kube-system"] {
+            self.ensure_api_namespace(namespace)?;
+        }
+        self.install_coredns()
+    }
+
+    fn create_api_service(&self) -> Result<(), LabError> {
+        self.create_api_endpoint()?;
+        self.add_service(Service {
+            name: "kubernetes".to_owned(),
+            cluster_ip: Some(topology::KUBERNETES4.into()),
+            port: 443,
+            to_address: topology::CONTROL4.into(),
+            to_port: API_PORT,
+            policy: TrafficPolicy::Cluster,
+        })
     }
 }
 

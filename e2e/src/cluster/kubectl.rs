@@ -45,10 +45,13 @@ impl Lab {
     /// A Helm with the administrator's kubeconfig, in the namespace of the control plane.
     ///
     /// # Errors
-    /// `NeedsApiServer`, or `NoHelm`.
+    /// `NeedsApiServer`, or `NotBuilt`.
     pub fn helm(&self, arguments: &[&str]) -> Result<Command, LabError> {
         self.needs_api_server("helm")?;
-        let program = cached_helm()?.ok_or(LabError::NoHelm)?;
+        let program = cached_helm()?.ok_or(LabError::NotBuilt {
+            program: "Helm",
+            target: "make chart",
+        })?;
         let mut command = self.namespace("cp").command(program);
         command.args(arguments);
         command.env("KUBECONFIG", kubeconfigs(self).inside);

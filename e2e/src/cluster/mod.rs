@@ -18,6 +18,7 @@
 //! | `proxy` | kube-proxy on every node |
 //! | `objects`, `services`, `pods` | nodes, namespaces, services and pods as objects |
 //! | `kubelet` | the process that makes pods out of Pod objects and takes them down again |
+//! | `nodes` | upstream kubelets and containerd instead of it |
 //! | `programs`, `operators` | what the manifests install, and the programs as their pods would run them |
 //! | `collector` | where the operators' traces go, in a lab that was made with one |
 //! | `join` | the places where `up` and the verbs turn here |
@@ -32,6 +33,7 @@ mod join;
 mod kubeconfig;
 mod kubectl;
 mod kubelet;
+mod nodes;
 mod objects;
 mod operators;
 mod pods;
@@ -44,7 +46,7 @@ mod token;
 mod tools;
 
 pub use api::{Api, PatchKind};
-pub use build::{cached_helm, prepare, prepare_helm};
+pub use build::{NodePrograms, cached_helm, cached_nodes, prepare, prepare_helm, prepare_nodes};
 pub use front::{Fault, OpenWatch, RequestCount, RequestCounts};
 pub use join::start_programs_on_cluster;
 pub use kubeconfig::{Endpoint, Kubeconfigs, endpoint, kubeconfigs, write_kubeconfig};

@@ -36,7 +36,16 @@ impl Lab {
         let node = self.node(&options.node)?;
         self.ensure_api_namespace(namespace)?;
         let api = Api::of(self);
-        let object = pod_object(namespace, name, &node.name, options);
+        let mut object = pod_object(namespace, name, &node.name, options);
+        let upstream = self.on_kubelets()?;
+        // What a container finds in its environment stands in its object, and so before the object has a UID.
+        let mut pod = upstream
+            .then(|| self.new_record(namespace, name, "", &node.name))
+            .transpose()?;
+        if let (Some(pod), Some(spec)) = (&pod, object["spec"].as_object_mut()) {
+            let own = self.container_spec(pod, options)?;
+            spec.extend(own.as_object().cloned().unwrap_or_default());
+        }
         let stored = match api.create(&pods_path(namespace), &object) {
             Err(LabError::ApiRefused { code: 409, .. }) => {
                 let name = format!("{namespace}/{name}");
@@ -45,6 +54,10 @@ impl Lab {
             other => other?,
         };
         let uid = text(&stored, "/metadata/uid").to_owned();
+        if let Some(pod) = &mut pod {
+            uid.clone_into(&mut pod.uid);
+            self.save_pod(pod)?;
+        }
         let path = format!("{}/{name}", pods_path(namespace));
         let deadline = options.timeout + options.status_delay + REPORT_DEADLINE;
         let waited = self.await_running(&api, &path, &uid, deadline);
@@ -69,7 +82,11 @@ impl Lab {
         let uid = text(&object, "/metadata/uid");
         let only = json!({"preconditions": {"uid": uid}});
         api.delete(&path, &only)?.ok_or_else(none)?;
-        self.await_gone(&api, &path, uid)
+        self.await_gone(&api, &path, uid)?;
+        if self.on_kubelets()? {
+            self.forget_container(&self.record(uid)?)?;
+        }
+        Ok(())
     }
 
     fn await_running(
@@ -87,7 +104,11 @@ impl Lab {
                 && text(&pod, "/metadata/uid") == uid
             {
                 if text(&pod, "/status/phase") == "Running" {
-                    return self.record(uid);
+                    let record = self.record(uid)?;
+                    return match self.on_kubelets()? {
+                        true => self.adopt_container(record, &pod),
+                        false => Ok(record),
+                    };
                 }
                 let waiting = text(&pod, "/status/containerStatuses/0/state/waiting/message");
                 if !waiting.is_empty() {

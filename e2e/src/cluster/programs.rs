@@ -74,7 +74,11 @@ impl Lab {
         self.plane_dir().join(format!("agent-{node}.kubeconfig"))
     }
 
-    fn mount_trust_when_there(&self) -> Result<(), LabError> {
+    /// Waits until the operator has made its first key, and remembers it for whoever verifies what the agents got.
+    ///
+    /// # Errors
+    /// `Timeout`, or when the key cannot be kept.
+    pub fn mount_trust_when_there(&self) -> Result<(), LabError> {
         let waited = wait_until(TRUST_DEADLINE, "the operator's first key", || {
             Ok(self.mount_trust()?.then_some(()))
         });

@@ -13,7 +13,7 @@ use crate::lab::sandbox::command;
 use crate::lab::sandbox::netns::Namespace;
 use crate::lab::sandbox::process;
 use crate::lab::topology::{self, API_PORT};
-use crate::lab::{COLLECTOR, Collector, Lab, read_json, uid, wait_until};
+use crate::lab::{COLLECTOR, Collector, Kubelets, Lab, read_json, uid, wait_until};
 
 /// How long the API server may take until it is ready: three seconds on an idle machine.
 pub(super) const READY_DEADLINE: Duration = Duration::from_secs(120);
@@ -36,17 +36,29 @@ pub(super) const ETCD_PEERS: &str = "http://127.0.0.1:2380";
 /// The issuer of service account tokens, as kubeadm names it.
 const ISSUER: &str = "kubernetes.default.svc.cluster.local";
 
-/// Controllers that do not run. Ranges of nodes are the lab's own; and no kubelet renews leases here, so that a
-/// controller of node health would evict every pod.
-const CONTROLLERS: &str =
-    "*,-node-ipam-controller,-node-lifecycle-controller,-taint-eviction-controller";
+/// Controllers that do not run. Ranges of nodes are the lab's own; and the lab's imitation of a kubelet renews no
+/// leases, so that a controller of node health would evict every pod.
+const fn controllers(kubelets: Kubelets) -> &'static str {
+    match kubelets {
+        Kubelets::Imitated => {
+            "*,-node-ipam-controller,-node-lifecycle-controller,-taint-eviction-controller"
+        }
+        Kubelets::Upstream => "*,-node-ipam-controller",
+    }
+}
 
 impl Lab {
     /// The names of the processes of this lab's control plane: ready programs may lack the controllers.
     pub(crate) fn plane_processes(&self) -> Result<Vec<&'static str>, LabError> {
         let controllers = Tools::of(self)?.has("kube-controller-manager");
-        let there = |name: &&str| controllers || *name != "kube-controller-manager";
-        let collector = match self.state()?.options.collector {
+        let options = self.state()?.options;
+        let imitated = options.kubelets == Kubelets::Imitated;
+        let there = |name: &&str| match *name {
+            "kube-controller-manager" => controllers,
+            "kubelet" => imitated,
+            _ => true,
+        };
+        let collector = match options.collector {
             Collector::There => Some(COLLECTOR),
             Collector::Absent => None,
         };
@@ -96,12 +108,15 @@ impl Lab {
         keys.args(["keys", "--dir"]).arg(&pki);
         command::run(keys.args(names.iter().flat_map(|name| ["--name", *name])))?;
         let (admin, controllers, proxies) = (uid()?, uid()?, uid()?);
-        let users = format!(
+        let mut users = format!(
             "{admin},lab-admin,lab-admin,\"system:masters\"\n\
              {controllers},system:kube-controller-manager,controllers\n\
              {proxies},{},kube-proxies\n",
             proxy::USER
         );
+        if self.on_kubelets()? {
+            users.push_str(&self.node_tokens()?);
+        }
         write_secret(self, &dir.join("tokens.csv"), &users)?;
         write_secret(self, &dir.join("admin.token"), &admin)?;
         let direct = server((std::net::Ipv4Addr::LOCALHOST, API_PORT).into());
@@ -189,8 +204,8 @@ impl Lab {
                 ("service-node-port-range", "1024-65535".into()),
                 ("authorization-mode", "Node,RBAC".into()),
                 ("enable-admission-plugins", "NodeRestriction".into()),
-                // The controller that takes the taints of new nodes away does not run.
-                ("disable-admission-plugins", "TaintNodesByCondition".into()),
+                // Nobody here knows nodes by their names.
+                ("kubelet-preferred-address-types", "InternalIP".into()),
                 ("token-auth-file", dir.join("tokens.csv").into()),
                 // The endpoint of the service `kubernetes` is front, which the API server knows nothing of.
                 ("endpoint-reconciler-type", "none".into()),
@@ -198,6 +213,10 @@ impl Lab {
                 ("profiling", "false".into()),
             ],
         );
+        if !self.on_kubelets()? {
+            // The controller that takes the taints of new nodes away does not run.
+            command.push("--disable-admission-plugins=TaintNodesByCondition".into());
+        }
         self.start("kube-apiserver", &self.namespace("cp"), command)
     }
 
@@ -214,7 +233,10 @@ impl Lab {
             [
                 ("kubeconfig", dir.join("controllers.kubeconfig").into()),
                 ("bind-address", "127.0.0.1".into()),
-                ("controllers", CONTROLLERS.into()),
+                (
+                    "controllers",
+                    controllers(self.state()?.options.kubelets).into(),
+                ),
                 ("leader-elect", "false".into()),
                 ("use-service-account-credentials", "true".into()),
                 (
@@ -293,7 +315,10 @@ impl Lab {
     }
 }
 
-fn flags<const COUNT: usize>(command: &mut Vec<OsString>, flags: [(&str, OsString); COUNT]) {
+pub(super) fn flags<const COUNT: usize>(
+    command: &mut Vec<OsString>,
+    flags: [(&str, OsString); COUNT],
+) {
     for (name, value) in flags {
         let mut flag = OsString::from(format!("--{name}="));
         flag.push(value);

@@ -27,6 +27,7 @@ impl Lab {
         let users = users_of(&state.namespaces);
         let held = nsfs_mounts(&state.namespaces)?;
         Cgroup::at(&state.cgroup).destroy()?;
+        self.remove_node_cgroups()?;
         for mount in mounts_below(&self.dir)? {
             command::run(Command::new("umount").arg(&mount))?;
         }

@@ -195,9 +195,13 @@ pub enum LabError {
         /// Where they should be.
         folder: PathBuf,
     },
-    /// Helm takes minutes to build, so nothing builds it on the way.
-    #[error("Helm is not built yet: run `make chart`, which builds it first")]
-    NoHelm,
+    /// A program that takes minutes to build, so nothing builds it on the way.
+    #[error("{program} is not built yet: run `{target}`, which builds it first")]
+    NotBuilt {
+        program: &'static str,
+        /// The make target that builds it.
+        target: &'static str,
+    },
     /// A program of the control plane is not in its folder.
     #[error("there is no {name} in {folder}")]
     NoControlProgram {

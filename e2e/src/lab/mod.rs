@@ -28,7 +28,7 @@ mod up;
 pub use build::Binaries;
 pub use error::LabError;
 pub use objects::{Applied, read_objects};
-pub use options::{Cluster, Collector, Plugin, Programs, UpOptions};
+pub use options::{Cluster, Collector, Kubelets, Plugin, Programs, UpOptions};
 pub use pods::{Exec, PodOptions};
 pub use programs::AGENT_METRICS;
 pub use state::{Lab, LabState, PodRecord, Service, TrafficPolicy, wait_until};

@@ -32,6 +32,17 @@ pub enum Collector {
     There,
 }
 
+/// What makes pods out of Pod objects, in a lab with an API server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kubelets {
+    /// The lab itself, in the order of a kubelet: pods are namespaces and processes.
+    #[default]
+    Imitated,
+    /// A kubelet and a containerd on every node, with a scheduler, every controller and CoreDNS. Pods are containers,
+    /// and Postern is installed as users do it.
+    Upstream,
+}
+
 /// Which programs run in the lab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Programs {
@@ -63,6 +74,9 @@ pub struct UpOptions {
     pub report_delay: SignedDuration,
     /// How long the publisher waits before it writes an intent.
     pub intent_delay: SignedDuration,
+    /// What makes pods.
+    #[serde(default)]
+    pub kubelets: Kubelets,
     /// Whether traces are made and collected.
     #[serde(default)]
     pub collector: Collector,
@@ -85,6 +99,17 @@ impl UpOptions {
     }
 }
 
+impl UpOptions {
+    /// So many nodes, one of them a gateway, each with a kubelet of its own, and nothing of Postern.
+    #[must_use]
+    pub fn on_kubelets(nodes: u8) -> Self {
+        Self {
+            kubelets: Kubelets::Upstream,
+            ..Self::on_api_server(nodes, Programs::Bare)
+        }
+    }
+}
+
 impl Default for UpOptions {
     fn default() -> Self {
         Self {
@@ -97,6 +122,7 @@ impl Default for UpOptions {
             refresh: SignedDuration::from_hours(1),
             report_delay: SignedDuration::ZERO,
             intent_delay: SignedDuration::ZERO,
+            kubelets: Kubelets::Imitated,
             collector: Collector::Absent,
             agent_arguments: Vec::new(),
         }

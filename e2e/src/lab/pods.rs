@@ -137,7 +137,20 @@ impl Lab {
         uid: &str,
         node: &str,
     ) -> Result<PodRecord, LabError> {
-        let pod = self.update(|state| {
+        let pod = self.new_record(namespace, name, uid, node)?;
+        self.save_pod(&pod)?;
+        Ok(pod)
+    }
+
+    /// A record with world addresses that no other pod has had; nobody finds it before it is saved.
+    pub(crate) fn new_record(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+        node: &str,
+    ) -> Result<PodRecord, LabError> {
+        self.update(|state| {
             let (world, world6) = world_address(state.next_world);
             let (resolver, resolver6) = world_address(state.next_world + 1);
             state.next_world += 2;
@@ -156,9 +169,7 @@ impl Lab {
                 created: Timestamp::now(),
                 deleted: None,
             })
-        })?;
-        self.save_pod(&pod)?;
-        Ok(pod)
+        })
     }
 
     fn make_pod(

@@ -76,6 +76,10 @@ impl Lab {
             Some(tools) => self.start_on_api_server(tools, on_stage)?,
             None => self.start_standalone(&state, on_stage)?,
         }
+        if self.on_kubelets()? {
+            // It has a Deployment, which waits for a node that is sealed.
+            return Ok(());
+        }
         on_stage("starting the cluster's resolver");
         self.start_resolver(&state.nodes[0])
     }

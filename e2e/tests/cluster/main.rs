@@ -20,6 +20,7 @@ mod controlplane;
 mod crowd;
 mod ctl;
 mod ends;
+mod kubelets;
 mod leaders;
 mod line;
 mod lost_key;

@@ -1,5 +1,7 @@
 //! `lab controlplane`: the programs of the control plane.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 
 use crate::cli::output::Printer;
@@ -15,13 +17,22 @@ pub(crate) enum ControlplaneVerb {
     Helm,
     /// Print where Helm is; nothing where it is not built yet.
     FindHelm,
+    /// Build kubelet and CoreDNS, or find them, and print where they are. Needs no lab.
+    Nodes,
+    /// Print where kubelet and CoreDNS are; nothing where they are not built yet.
+    FindNodes,
 }
 
 pub(crate) fn run(verb: &ControlplaneVerb, printer: &Printer) -> Result<(), LabError> {
     match verb {
         ControlplaneVerb::Build => build(printer),
         ControlplaneVerb::Helm => helm(printer),
-        ControlplaneVerb::FindHelm => find_helm(printer),
+        ControlplaneVerb::FindHelm => find(printer, cluster::cached_helm()?),
+        ControlplaneVerb::Nodes => nodes(printer),
+        ControlplaneVerb::FindNodes => {
+            let found = cluster::cached_nodes()?;
+            find(printer, found.map(|programs| programs.kubelet))
+        }
     }
 }
 
@@ -41,8 +52,21 @@ fn helm(printer: &Printer) -> Result<(), LabError> {
     printer.print(&program, || program.display().to_string())
 }
 
-fn find_helm(printer: &Printer) -> Result<(), LabError> {
-    let program = cluster::cached_helm()?;
+fn nodes(printer: &Printer) -> Result<(), LabError> {
+    let mut progress = Progress::begin();
+    let programs = cluster::prepare_nodes(&mut |stage| progress.show(stage));
+    progress.end();
+    let programs = programs?;
+    let paths = [programs.kubelet, programs.coredns];
+    printer.print(&paths, || {
+        paths
+            .each_ref()
+            .map(|path| path.display().to_string())
+            .join("\n")
+    })
+}
+
+fn find(printer: &Printer, program: Option<PathBuf>) -> Result<(), LabError> {
     let shown = program.as_ref().map(|path| path.display().to_string());
     printer.print(&program, || shown.unwrap_or_default())
 }

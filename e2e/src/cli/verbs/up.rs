@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use crate::cli::output::Printer;
 use crate::cli::progress::Progress;
 use crate::cli::verbs::status;
-use crate::lab::{Cluster, Collector, Lab, LabError, Plugin, Programs, UpOptions};
+use crate::lab::{Cluster, Collector, Kubelets, Lab, LabError, Plugin, Programs, UpOptions};
 
 #[derive(Debug, Args)]
 pub(crate) struct UpArguments {
@@ -39,6 +39,10 @@ pub(crate) struct UpArguments {
     /// Let the operators make traces, and write each span as a line of JSON into DIR/cp/spans.jsonl.
     #[arg(long, conflicts_with = "standalone")]
     collector: bool,
+    /// A kubelet and a containerd on every node, and nothing of Postern installed: `make cluster` has built what this
+    /// needs, and docs/install.md tells how to go on.
+    #[arg(long, conflicts_with_all = ["standalone", "collector", "no_plugin"])]
+    kubelets: bool,
     /// A further argument of every agent, `--agent-argument=--repair=off`; may repeat.
     #[arg(long, hide = true)]
     agent_argument: Vec<String>,
@@ -62,7 +66,12 @@ impl From<&UpArguments> for UpOptions {
             } else {
                 Plugin::Chained
             },
-            programs: if arguments.bare {
+            kubelets: if arguments.kubelets {
+                Kubelets::Upstream
+            } else {
+                Kubelets::Imitated
+            },
+            programs: if arguments.bare || arguments.kubelets {
                 Programs::Bare
             } else {
                 Programs::Postern

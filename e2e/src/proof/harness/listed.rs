@@ -100,9 +100,20 @@ pub const CLUSTER_RUNS: &[Run] = &[
     },
 ];
 
-/// Runs on a real API server that disturb it for minutes: `make controlplane-long`. Where they were not run they are not
-/// asked for.
+/// Runs on a real API server that disturb it for minutes, `make controlplane-long`, or need upstream kubelets,
+/// `make cluster`. Where they were not run they are not asked for.
 pub const LONG_RUNS: &[Run] = &[
+    Run {
+        name: "kubelets",
+        events: &[
+            "samples applied while they send",
+            "agent's pod deleted",
+            "tunnel's pod deleted",
+            "kubelet restarted",
+            "release upgraded",
+            "release removed",
+        ],
+    },
     Run {
         name: "store-set-back",
         events: &[

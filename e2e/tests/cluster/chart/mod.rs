@@ -16,11 +16,11 @@ use serde_json::{Value, json};
 /// Not the namespace of the base, so that a name that was not replaced is seen.
 const NAMESPACE: &str = "egress";
 
-fn repository(path: &str) -> PathBuf {
+pub(super) fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
-fn chart() -> String {
+pub(super) fn chart() -> String {
     repository("charts/postern").display().to_string()
 }
 

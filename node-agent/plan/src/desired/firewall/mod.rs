@@ -5,7 +5,7 @@
 //! | bridge prerouting | -300 | `origin` | a port speaks for its own pod only |
 //! | arp input | -300 | `asked` | silence for tunnel addresses on every link |
 //! | prerouting | -310 | `origin` | where a packet may come from |
-//! | prerouting | -110 | `dns` | port 53 of selected pods to the forwarder, before kube-proxy's -100 |
+//! | prerouting | -115 | `dns` | port 53 of selected pods to the forwarder, before kube-proxy's -110 and -100 |
 //! | prerouting | -90 | `steer` | marks, after DNAT |
 //! | input | -5 | `no_service` | silence for egress and tunnel addresses |
 //! | output | -5 | `local_out` | tunnel endpoints are for our own sockets |

@@ -10,6 +10,10 @@ use super::context::{Chains, FirewallContext};
 use super::guard::{inside_rules, reply_rules};
 use super::names::{DNS_UNTRACKED, halved, mark_chain};
 
+/// Before kube-proxy translates, at -100, and not at its -110: of two chains at one priority the kernel runs the one that
+/// registered last first, so that a restart would change the order.
+const DNS_PRIORITY: i32 = -115;
+
 /// The chain that gives the mark of inside traffic, replies, released pods and local exits.
 pub(super) const TO_MAIN: &str = "to_main";
 
@@ -80,5 +84,5 @@ fn dns(context: &FirewallContext<'_>, chains: &mut Chains) {
         );
         rules.push(question(Target::Redirect(port)).meaning(RuleMeaning::Forwarder));
     }
-    chains.base("dns", BaseKind::Nat, Hook::Prerouting, -110, rules);
+    chains.base("dns", BaseKind::Nat, Hook::Prerouting, DNS_PRIORITY, rules);
 }
