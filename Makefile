@@ -25,7 +25,7 @@ IMAGES := $(or $(CARGO_TARGET_DIR),target)/images
 # Crates whose tests make namespaces and ask a kernel.
 KERNEL := postern-linux postern-tunnel
 
-.PHONY: help demo test lint unit netns controlplane controlplane-go controlplane-cases controlplane-leaks controlplane-long chart images nft-versions vm cluster bench tools \
+.PHONY: help demo test lint unit netns controlplane controlplane-go controlplane-cases controlplane-leaks controlplane-long chart images kind nft-versions vm cluster bench tools \
 	fmt clippy deny typos structure lint-tools need-root netns-kernel netns-dns netns-lab controlplane-programs
 
 # Labs share cores, and the proof of controlplane-leaks needs the runs of controlplane-cases before it.
@@ -91,6 +91,7 @@ controlplane-go:
 	@cd e2e/controlplane && unformatted=$$(gofmt -l .) && [[ -z $$unformatted ]] || \
 		{ echo "not formatted by gofmt, in e2e/controlplane: $${unformatted:-gofmt failed}" >&2; exit 1; }
 	cd e2e/controlplane && go test ./front
+	@e2e/kind/run.sh --check
 
 controlplane-cases: need-root controlplane-programs
 	rm -rf $(or $(CARGO_TARGET_DIR),target)/proof/api-server
@@ -110,6 +111,9 @@ controlplane-leaks: need-root controlplane-programs
 controlplane-long: need-root controlplane-programs ## a store set back, leaders that hang, a thousand policies: minutes each (root, Go)
 	$(CASES) --test cluster -- $(LONG_CASES) --test-threads=1
 	POSTERN_LAB_CLUSTER=api-server $(CARGO) run --quiet -p postern-e2e --bin lab -- proof
+
+kind: images ## the same in kind, for a machine with Docker, kind, kubectl and helm; KEEP=1 leaves the cluster up
+	@e2e/kind/run.sh $(IMAGES)
 
 vm: ## kernel WireGuard, rfkill and radios in a small VM (not there yet: fails)
 	@echo 'make vm: not there yet. Kernel WireGuard is implemented and not proved; docs/security.md says what that means.' >&2

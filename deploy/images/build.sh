@@ -44,7 +44,7 @@ while read -r image user program _; do
     if "$roots"; then
         continue
     fi
-    id=$("$here/archive.sh" "$root" "docker.io/library/$image:$version" "$user" "$out/$image.tar" "$program")
+    id=$("$here/archive.sh" "$root" "$image:$version" "$user" "$out/$image.tar" "$program")
     cp "$root/usr/share/sbom/$image.spdx.json" "$out/"
     rm -rf "${root:?}"
     bytes=$(stat -c %s "$out/$image.tar")

@@ -9,10 +9,10 @@ use crate::lab::sandbox::command;
 use crate::lab::{Binaries, Lab, LabError};
 
 /// What holds the namespaces of a pod, and what the lab's pods are made of: a busybox.
-pub(super) const PAUSE: &str = "docker.io/library/lab:1";
+pub(super) const PAUSE: &str = "lab:1";
 
 /// The cluster's resolver.
-pub(super) const COREDNS: &str = "docker.io/library/coredns:1";
+pub(super) const COREDNS: &str = "coredns:1";
 
 /// A busybox without libraries, of Debian's package `busybox-static`.
 const BUSYBOX: &str = "/bin/busybox";
