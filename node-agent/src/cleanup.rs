@@ -72,7 +72,7 @@ pub async fn cleanup(
     reading.go_without_locks();
     let observed = reading.whole().map_err(CleanupError::Unread)?;
     let mut done = Vec::new();
-    for step in teardown(&observed) {
+    for step in teardown(&observed, &ledger.entries().tunnel_ranges()) {
         let applied = apply(host, std::slice::from_ref(&step)).await;
         if let Some(failed) = applied.failed {
             return Err(CleanupError::Step {

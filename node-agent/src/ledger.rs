@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use postern_intent::keys::{KeySetDocument, PublicKeyError};
-use postern_intent::{DsseEnvelope, Serial, TrustedKeys, hex};
+use postern_intent::published::read_cluster;
+use postern_intent::{DsseEnvelope, Prefix, Serial, TrustedKeys, hex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
@@ -56,6 +57,19 @@ pub struct Entries {
     /// was ever in force here. A ledger that was lost and begun anew does not say so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unclaimed: bool,
+}
+
+impl Entries {
+    /// The ranges that clients had their tunnel addresses from; none where no cluster document was ever in force. The document
+    /// was verified when it was taken, and one that cannot be read any more keeps nothing from being removed.
+    #[must_use]
+    pub fn tunnel_ranges(&self) -> Vec<Prefix> {
+        let envelope = self.cluster_envelope.as_ref();
+        let document = envelope.and_then(|envelope| read_cluster(envelope).ok());
+        document
+            .map(|found| found.cluster.tunnel_ranges.into_iter().collect())
+            .unwrap_or_default()
+    }
 }
 
 /// A release that was accepted: no intent up to this serial is applied again.

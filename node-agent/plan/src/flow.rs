@@ -42,7 +42,9 @@ pub type Cuts = BTreeMap<Address, CutExtent>;
 pub struct FlowCut {
     /// Whose flows.
     pub addresses: Cuts,
-    /// Which of them go on.
+    /// Clients whose flows all go, whatever they are: the tunnel addresses of a node that is given back.
+    pub clients: Vec<Prefix>,
+    /// Which of the flows of `addresses` go on.
     pub inside: InsideFlows,
 }
 
@@ -51,6 +53,10 @@ impl FlowCut {
     #[must_use]
     pub fn takes(&self, flow: &FlowEntry) -> bool {
         let (client, server) = (flow.original.0, flow.reply.0);
+        let contains = |prefix: &Prefix| prefix.net().contains(&client.ip());
+        if self.clients.iter().any(contains) {
+            return true;
+        }
         let extent = |end: SocketAddr| self.addresses.get(&end.ip());
         let Some(extent) = extent(client).max(extent(server)) else {
             return false;

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use postern_intent::WgKey;
+use postern_intent::{Prefix, WgKey};
 
 use crate::desired::Desired;
 use crate::diff;
@@ -103,13 +103,20 @@ impl StepPlan {
     }
 }
 
-/// Everything of ours goes: routes and rules, devices, locks; the guard last.
+/// Everything of ours goes: routes and rules, devices, locks; the guard last. Before it the flows of former clients in these
+/// tunnel ranges: without the guard the world's answers to them would be translated and leave by the default route.
 #[must_use]
-pub fn teardown(observed: &Observed) -> Vec<Step> {
+pub fn teardown(observed: &Observed, tunnels: &[Prefix]) -> Vec<Step> {
     let nothing = Desired::default();
     let mut steps = diff::route::removals(&nothing, observed);
     steps.extend(diff::link::removals(&nothing, observed));
     steps.extend(diff::lock::removals(&nothing, observed));
+    if observed.firewall.inet.is_some() && !tunnels.is_empty() {
+        steps.push(Step::CutFlows(FlowCut {
+            clients: tunnels.to_vec(),
+            ..FlowCut::default()
+        }));
+    }
     if observed.firewall.inet.is_some() || observed.firewall.bridge.is_some() {
         steps.push(Step::Firewall(Transaction::remove()));
     }

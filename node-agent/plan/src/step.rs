@@ -153,6 +153,8 @@ impl fmt::Display for Step {
             Self::Firewall(transaction) => write!(f, "firewall: {}", transaction.summary()),
             Self::CutFlows(cut) => {
                 write!(f, "cut flows of")?;
+                let mut clients = cut.clients.iter();
+                clients.try_for_each(|range| write!(f, " {range}"))?;
                 let mut addresses = cut.addresses.keys();
                 addresses.try_for_each(|address| write!(f, " {address}"))
             }

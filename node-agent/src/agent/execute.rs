@@ -38,6 +38,7 @@ impl<H: Host> Agent<H> {
         let plan = plan.cutting(FlowCut {
             addresses: self.kernel.owed_cuts.clone(),
             inside: desired.inside.clone(),
+            ..FlowCut::default()
         });
         let mut blocks_stand = true;
         for (stage, mut steps) in plan.stages {

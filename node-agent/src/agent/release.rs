@@ -135,7 +135,8 @@ impl<H: Host> Agent<H> {
             .probes
             .update(&postern_plan::desired::ProbePlan::default());
         self.kernel.owed_cuts.clear();
-        for step in teardown(&observed) {
+        let tunnels = self.memory.ledger.entries().tunnel_ranges();
+        for step in teardown(&observed, &tunnels) {
             self.attempt(Stage::Release, &[step], activation).await;
         }
         let now = self.clock.now();

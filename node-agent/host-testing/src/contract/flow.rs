@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use postern_intent::Address;
+use postern_intent::{Address, Prefix};
 use postern_plan::binding::Bindings;
 use postern_plan::desired::{HostFacts, PlanInputs};
 use postern_plan::flow::{CutExtent, FlowEntry, InsideFlows};
@@ -48,6 +48,29 @@ pub async fn a_cut_takes_what_leaves_the_cluster_and_leaves_what_is_inside(
         ..cut([(POD, CutExtent::Outgoing), (OTHER, CutExtent::Outgoing)])
     };
     assert_eq!(host.cut_flows(&unknown).await?, 2);
+    Ok(())
+}
+
+/// A range of clients, inside of the cluster or not, goes as a whole; whoever only answers them keeps the rest.
+pub async fn a_cut_of_a_range_of_clients_takes_all_that_they_opened(
+    host: &impl Host,
+    other: &impl OtherProgram,
+) -> CaseResult {
+    let all = flows();
+    for flow in &all {
+        other.opens_flow(flow).await;
+    }
+    let range: Prefix = "10.244.0.0/16"
+        .parse()
+        .unwrap_or_else(|error| unreachable!("{error}"));
+    let within = |flow: &&FlowEntry| range.net().contains(&flow.original.0.ip());
+    let wanted = all.iter().filter(within).count();
+    let cut = FlowCut {
+        clients: vec![range],
+        ..FlowCut::default()
+    };
+    assert_eq!(host.cut_flows(&cut).await?, wanted);
+    assert_eq!(host.cut_flows(&cut).await?, 0);
     Ok(())
 }
 
@@ -107,6 +130,7 @@ fn cut<T: AsRef<str>>(addresses: impl IntoIterator<Item = (T, CutExtent)>) -> Fl
             .map(|(text, extent)| (address(text.as_ref()), extent))
             .collect(),
         inside: Desired::from_inputs(&inputs).inside,
+        ..FlowCut::default()
     }
 }
 

@@ -49,6 +49,7 @@ macro_rules! contract_tests {
             flow: nothing_is_cut_where_nothing_flows,
             flow: a_cut_takes_what_leaves_the_cluster_and_leaves_what_is_inside,
             flow: a_cut_of_many_addresses_takes_what_the_cut_of_one_takes,
+            flow: a_cut_of_a_range_of_clients_takes_all_that_they_opened,
             flow: an_unknown_flow_has_no_original_destination,
             tunnel: a_tunnel_that_nobody_serves_does_not_answer,
             tunnel: configuring_a_tunnel_that_nobody_serves_may_work_later,

@@ -94,9 +94,9 @@ async fn cut_family(
 const FEW: usize = 8;
 
 /// What the kernel is asked for.
-fn requests(family: Family, own: &BTreeSet<Address>) -> Vec<Vec<u8>> {
+fn requests(family: Family, own: &BTreeSet<Address>, cut: &FlowCut) -> Vec<Vec<u8>> {
     match own.len() {
-        ..=FEW => own
+        ..=FEW if cut.clients.is_empty() => own
             .iter()
             .flat_map(|address| wire::ends(family, *address))
             .collect(),
@@ -112,7 +112,7 @@ async fn list(
 ) -> Result<Vec<Message>, HostCause> {
     let is_taken = |entry: &Message| wire::flow(&entry.body).is_some_and(|flow| cut.takes(&flow));
     let mut entries = Vec::new();
-    for request in requests(family, own) {
+    for request in requests(family, own, cut) {
         let some = netlink::dump_where(NETLINK_NETFILTER, wire::GET, &request, is_taken).await?;
         entries.extend(some);
     }

@@ -225,6 +225,7 @@ fn a_question_is_cut_where_it_goes_another_way_than_the_class_says() {
         ]
         .into(),
         inside: desired.inside,
+        ..FlowCut::default()
     };
     let question = |client: &str, server: &str| {
         let client = std::net::SocketAddr::new(word(client), 4000);
