@@ -1,19 +1,17 @@
-//! Documents as they arrive in the node's folder, and what becomes of them. A refused document changes nothing.
+//! Documents as they arrive, and what each turns out to be. A refused document changes nothing.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use postern_intent::body::NodeIdentity;
-use postern_intent::envelope::ENVELOPE_LIMIT;
 use postern_intent::sign::Release;
 use postern_intent::verify::{
     Accepted, DocumentRefusal, Verified, VerifyContext, parse_envelope, verify_cluster,
     verify_intent, verify_key_set, verify_release,
 };
 use postern_intent::{ClusterDocument, DsseEnvelope, NodeDocument, TrustedKeys};
+use tokio::sync::watch;
 
-use crate::files::{self, FileError};
 use crate::ledger::Entries;
 use crate::report::RefusalEntry;
 
@@ -47,61 +45,58 @@ impl DocumentKind {
     }
 }
 
-/// The folder, with what was last seen in it, so that nothing is judged twice.
+/// The documents that a source has now, in the order in which they are judged.
+pub type SourceDocuments = BTreeMap<DocumentKind, Vec<u8>>;
+
+/// What the source of documents has, with what was judged already, so that nothing is judged twice.
 #[derive(Debug)]
 pub struct Inbox {
-    folder: PathBuf,
-    seen: BTreeMap<DocumentKind, Vec<u8>>,
+    source: watch::Receiver<SourceDocuments>,
+    judged: SourceDocuments,
     refused: BTreeMap<DocumentKind, RefusalEntry>,
 }
 
 impl Inbox {
-    /// Looks into this folder.
+    /// Takes documents from this source.
     #[must_use]
-    pub fn new(folder: &Path) -> Self {
+    pub fn new(source: watch::Receiver<SourceDocuments>) -> Self {
         Self {
-            folder: folder.to_owned(),
-            seen: BTreeMap::new(),
+            source,
+            judged: BTreeMap::new(),
             refused: BTreeMap::new(),
         }
     }
 
-    /// The folder.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    /// Waits until the source has something else than at the last look.
+    ///
+    /// # Errors
+    /// When the source has ended.
+    pub async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+        self.source.changed().await
     }
 
     /// Looks at a document again although it did not change: its judgement depended on something else.
     pub fn forget(&mut self, document: DocumentKind) {
-        self.seen.remove(&document);
+        self.judged.remove(&document);
     }
 
     /// Documents that are new or changed since the last look.
-    ///
-    /// # Errors
-    /// [`FileError::Read`].
-    pub fn look(&mut self) -> Result<Vec<(DocumentKind, Vec<u8>)>, FileError> {
-        let mut new = Vec::new();
-        // Nothing is seen before all is: whoever gets an error gets no document, and is to get each of them later.
-        for document in DocumentKind::ALL {
-            let path = self.folder.join(document.file());
-            let Some(bytes) = files::read_at_most(&path, ENVELOPE_LIMIT)? else {
-                self.seen.remove(&document);
-                self.refused.remove(&document);
-                continue;
-            };
-            if self.seen.get(&document) != Some(&bytes) {
-                new.push((document, bytes));
-            }
-        }
-        self.seen.extend(new.iter().cloned());
-        Ok(new)
+    pub fn look(&mut self) -> Vec<(DocumentKind, Vec<u8>)> {
+        let documents = self.source.borrow_and_update();
+        // A document that comes back after its source had none is a new one.
+        self.judged.retain(|kind, _| documents.contains_key(kind));
+        self.refused.retain(|kind, _| documents.contains_key(kind));
+        let is_new =
+            |(kind, bytes): &(&DocumentKind, &Vec<u8>)| self.judged.get(kind) != Some(bytes);
+        let new = documents.iter().filter(is_new);
+        let new: Vec<_> = new.map(|(kind, bytes)| (*kind, bytes.clone())).collect();
+        self.judged.extend(new.iter().cloned());
+        new
     }
 }
 
 impl Inbox {
-    /// What lies there was refused.
+    /// The document that the source has was refused.
     pub fn refuse(&mut self, document: DocumentKind, entry: RefusalEntry) {
         self.refused.insert(document, entry);
     }
@@ -114,7 +109,7 @@ impl Inbox {
             .is_some_and(|entry| entry.reason == reason && entry.digest.as_deref() == digest)
     }
 
-    /// Ends the refusal of the document with this digest, because it is in force now. The file may hold another document, whose
+    /// Ends the refusal of the document with this digest, because it is in force now. The source may have another document by now, whose
     /// refusal remains.
     pub fn approve_digest(&mut self, document: DocumentKind, digest: &str) {
         let refused = self.refused.get(&document);
@@ -123,7 +118,7 @@ impl Inbox {
         }
     }
 
-    /// Ends the refusal of a former content of the file, which now has this digest.
+    /// Ends the refusal of a former document, in whose place is one with this digest.
     pub fn replace(&mut self, document: DocumentKind, digest: &str) {
         let refused = self.refused.get(&document);
         if refused.is_some_and(|entry| entry.digest.as_deref() != Some(digest)) {
@@ -131,12 +126,12 @@ impl Inbox {
         }
     }
 
-    /// What lies there is good.
+    /// The document that the source has is good.
     pub fn approve(&mut self, document: DocumentKind) {
         self.refused.remove(&document);
     }
 
-    /// The last refusal of a document that still lies there.
+    /// The last refusal of a document that the source still has.
     #[must_use]
     pub fn standing_refusal(&self) -> Option<&RefusalEntry> {
         self.refused.values().max_by_key(|entry| entry.at)
@@ -292,16 +287,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_document_beside_one_that_cannot_be_read_is_given_once_everything_can_be_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |document: DocumentKind| folder.path().join(document.file());
-        let mut inbox = Inbox::new(folder.path());
-        std::fs::write(path(DocumentKind::Keys), "keys").unwrap();
-        std::fs::create_dir(path(DocumentKind::Intent)).unwrap();
-        assert!(inbox.look().is_err(), "a folder is no file");
-        std::fs::remove_dir(path(DocumentKind::Intent)).unwrap();
+    fn a_document_is_given_once_until_it_changes_or_comes_back() {
         let keys = (DocumentKind::Keys, b"keys".to_vec());
-        assert_eq!(inbox.look().unwrap(), [keys]);
-        assert_eq!(inbox.look().unwrap(), []);
+        let intent = (DocumentKind::Intent, b"intent".to_vec());
+        let (source, documents) = watch::channel([intent.clone(), keys.clone()].into());
+        let mut inbox = Inbox::new(documents);
+        assert_eq!(inbox.look(), [keys.clone(), intent.clone()], "keys first");
+        assert_eq!(inbox.look(), []);
+        source.send_replace([keys.clone()].into());
+        assert_eq!(inbox.look(), []);
+        source.send_replace([keys, intent.clone()].into());
+        assert_eq!(inbox.look(), [intent]);
     }
 }

@@ -13,13 +13,14 @@
 //! | [`clock`] | what "now" is on a node whose clock may be turned back |
 //! | [`files`] | files that survive a crash |
 //! | [`ledger`] | what must not be forgotten: last intent, serial, keys, release |
-//! | [`inbox`] | documents as they arrive |
+//! | [`inbox`] | documents as they arrive from their source |
+//! | [`document_folder`] | the source that is a folder, and the copy of another source |
 //! | [`bindings`] | who is behind which interface, durable |
 //! | [`agent`] | the loop: one activation, one reconcile, one status |
 //! | [`control`] | the socket on the node |
-//! | [`apiserver`] | documents from the API server, reports to it |
+//! | [`apiserver`] | the source that is the API server, and the sink of reports to it |
 //! | [`trust`] | keys given at installation |
-//! | [`report`], [`audit`], [`metrics`] | what is told to whom |
+//! | [`report`], [`audit`], [`metrics`] | reports and the file of the last one, the transition log, metrics |
 //! | [`dns`] | the node's DNS forwarder |
 //! | [`resolver`] | what the forwarder is told, and what it asks the node |
 //! | [`probe`] | whether exits carry |
@@ -34,6 +35,7 @@ pub mod cleanup;
 pub mod clock;
 pub mod control;
 pub mod dns;
+pub mod document_folder;
 pub mod files;
 pub mod inbox;
 pub mod ledger;

@@ -244,14 +244,14 @@ fn parse_mask(text: &str) -> Result<u32, String> {
 }
 
 impl RunArgs {
-    /// The folder of documents; with --kubernetes the exchange with the API server fills it.
+    /// The folder of documents; with --kubernetes it has a copy of what the API server has.
     #[must_use]
     pub fn inbox(&self) -> PathBuf {
         let ours = || self.run_dir.join("inbox");
         self.source.intents.clone().unwrap_or_else(ours)
     }
 
-    /// The file of the report; with --kubernetes the exchange with the API server takes it away.
+    /// The file of the report; with --kubernetes the report is applied to the API server besides.
     #[must_use]
     pub fn report(&self) -> PathBuf {
         let ours = || self.run_dir.join("report.json");

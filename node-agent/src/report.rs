@@ -1,15 +1,16 @@
-//! The report as a file.
+//! The report as a value for its sinks: the status file, and the exchange with the API server.
 
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postern_agent_core::report::PACKETS;
 use postern_crds::{NodeReport, NodeReportStatus};
+use tokio::sync::watch;
 
-use crate::files::{self, FileError, Readers};
-
+mod file;
 mod table;
 
+pub use file::write_reports;
 pub use postern_agent_core::report::RefusalEntry;
 pub use table::table;
 
@@ -17,45 +18,45 @@ pub use table::table;
 pub(crate) const EVERY: Duration = Duration::from_secs(1);
 pub(crate) const AT_LEAST_EVERY: Duration = Duration::from_secs(60);
 
-/// The file and what was last written to it.
+/// The report that was published last; none before the first.
+pub type LatestReport = Option<Arc<NodeReport>>;
+
+/// Publishes reports at their pace, with what was published last.
 #[derive(Debug)]
-pub struct ReportWriter {
-    path: PathBuf,
+pub struct ReportPublisher {
+    reports: watch::Sender<LatestReport>,
     last: NodeReportStatus,
-    written: Option<Instant>,
-    /// The last attempt: a disk that is full is not asked all the time.
-    tried: Option<Instant>,
+    published: Option<Instant>,
     pending: Option<NodeReport>,
     /// Somebody waits for a report, though nothing may have changed.
     asked: bool,
 }
 
-impl ReportWriter {
-    /// Writes to this file.
+impl ReportPublisher {
+    /// Publishes to the receivers of this channel.
     #[must_use]
-    pub fn new(path: &Path) -> Self {
+    pub fn new(reports: watch::Sender<LatestReport>) -> Self {
         Self {
-            path: path.to_owned(),
+            reports,
             last: NodeReportStatus::default(),
-            written: None,
-            tried: None,
+            published: None,
             pending: None,
             asked: false,
         }
     }
 
-    /// The next report is written whether or not something changed.
+    /// The next report is published whether or not something changed.
     pub(crate) fn ask(&mut self) {
         self.asked = true;
     }
 
-    /// Takes a report: written now if something changed and the last one is old enough, else kept.
+    /// Takes a report: published now if something changed and the last one is old enough, else kept.
     pub(crate) fn take(&mut self, report: NodeReport) {
         self.pending = Some(report);
         self.flush();
     }
 
-    /// When what is pending is to be written: soon if it is different, else when its minute is over.
+    /// When the pending report is to be published: soon if it is different, else when its minute is over.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
         let status = self.pending.as_ref()?.status.as_ref()?;
@@ -63,45 +64,25 @@ impl ReportWriter {
             true => EVERY,
             false => AT_LEAST_EVERY,
         };
-        let last = self.written.max(self.tried);
-        Some(last.map_or_else(Instant::now, |at| at + apart))
+        let due = self.published.map(|at| at + apart);
+        Some(due.unwrap_or_else(Instant::now))
     }
 
-    /// Writes what is pending when its time has come.
+    /// Publishes the pending report when its time has come.
     pub fn flush(&mut self) {
-        let Some(report) = &self.pending else { return };
-        let status = report.status.clone().unwrap_or_default();
-        let age = self.written.map(|at| at.elapsed());
-        let changed = self.asked || without_times(&status) != without_times(&self.last);
-        let due = match age {
-            None => true,
-            Some(age) if changed => age >= EVERY,
-            Some(age) => age >= AT_LEAST_EVERY,
-        };
-        if !due || self.tried.is_some_and(|at| at.elapsed() < EVERY) {
+        if self.due().is_none_or(|due| due > Instant::now()) {
             return;
         }
-        let outcome = self.write(report);
-        self.tried = Some(Instant::now());
-        match outcome {
-            Ok(()) => {
-                self.last = status;
-                self.written = Some(Instant::now());
-                self.pending = None;
-                self.asked = false;
-            }
-            Err(error) => tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "the report cannot be written"
-            ),
-        }
+        let Some(report) = self.pending.take() else {
+            return;
+        };
+        self.last = report.status.clone().unwrap_or_default();
+        self.published = Some(Instant::now());
+        self.asked = false;
+        self.reports.send_replace(Some(Arc::new(report)));
     }
 
-    fn write(&self, report: &NodeReport) -> Result<(), FileError> {
-        files::write_json(&self.path, report, Readers::Everybody)
-    }
-
-    /// Conditions of the last report that was written, to keep their times.
+    /// Conditions of the last report that was published, to keep their times.
     pub(crate) fn conditions(
         &self,
     ) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
@@ -147,14 +128,15 @@ mod tests {
 
     #[test]
     fn a_report_without_news_is_due_when_its_minute_is_over_and_one_with_news_in_a_second() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut writer = ReportWriter::new(&folder.path().join("report.json"));
-        writer.take(report("first"));
-        assert_eq!(writer.due(), None, "it is written");
-        let written = writer.written.unwrap().max(writer.tried.unwrap());
-        writer.take(report("first"));
-        assert_eq!(writer.due(), Some(written + AT_LEAST_EVERY));
-        writer.take(report("second"));
-        assert_eq!(writer.due(), Some(written + EVERY));
+        let (sender, reports) = watch::channel(None);
+        let mut publisher = ReportPublisher::new(sender);
+        publisher.take(report("first"));
+        assert_eq!(publisher.due(), None, "it is published");
+        assert_eq!(reports.borrow().as_deref(), Some(&report("first")));
+        let published = publisher.published.unwrap();
+        publisher.take(report("first"));
+        assert_eq!(publisher.due(), Some(published + AT_LEAST_EVERY));
+        publisher.take(report("second"));
+        assert_eq!(publisher.due(), Some(published + EVERY));
     }
 }

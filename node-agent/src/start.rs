@@ -13,7 +13,7 @@ use postern_agent::agent::state::{
     LedgerState, StartDamage, note_damage,
 };
 use postern_agent::agent::{NodeUpdate, RunError, run as run_agent, watch_sockets};
-use postern_agent::apiserver::{self, ApiServerOptions, identity};
+use postern_agent::apiserver::identity;
 use postern_agent::audit::AuditTrail;
 use postern_agent::bindings::BindingStore;
 use postern_agent::clock::Clock;
@@ -25,7 +25,7 @@ use postern_agent::metrics::AgentMetrics;
 use postern_agent::options::RunArgs;
 use postern_agent::preflight;
 use postern_agent::probe::{self, ProbeHandle};
-use postern_agent::report::ReportWriter;
+use postern_agent::report::{ReportPublisher, write_reports};
 use postern_agent::resolver::DnsHandle;
 use postern_agent::trust;
 use postern_agent::wireguard_key::{self, NodeKey, WireGuardKeyError};
@@ -39,8 +39,11 @@ use postern_plan::settings::NodeSettings;
 use postern_telemetry::{Health, LogError, chain};
 use prometheus_client::registry::Registry;
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
+use self::source::{SourceOptions, start_source};
+
+mod source;
 #[cfg(test)]
 mod tests;
 
@@ -65,6 +68,9 @@ pub(crate) enum AgentError {
 
 /// How long a node that was away waits for the API server before it goes on with its ledger.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
+
+/// How long a stopped agent waits for the file of its last report.
+const LAST_REPORT: Duration = Duration::from_secs(1);
 
 /// Runs the agent until a signal comes.
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, AgentError> {
@@ -104,7 +110,16 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
     let (sender, updates) = mpsc::channel(4);
     watch_preflight(host.clone(), args.settings(), sender.clone());
     watch_tunnels(args, sender.clone());
-    fetch(args, &uid, &installed_keys, &metrics, &mut damages, sender);
+    let (reports, latest) = watch::channel(None);
+    let written = tokio::spawn(write_reports(args.report(), latest.clone()));
+    let source = SourceOptions {
+        uid: &uid,
+        installed: &installed_keys,
+        metrics: metrics.apiserver(),
+        reports: latest,
+        updates: sender,
+    };
+    let documents = start_source(args, source, &mut damages);
     let (probes, plan) = ProbeHandle::pair();
     let agent = Agent {
         host,
@@ -118,7 +133,7 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
             repair: args.repair,
         },
         clock: Clock::new(ledger.entries().highest_time),
-        documents: DocumentState::new(installed_keys, keys, Inbox::new(&args.inbox())),
+        documents: DocumentState::new(installed_keys, keys, Inbox::new(documents)),
         memory: DurableState {
             ledger,
             ledger_lost: LedgerState::Kept,
@@ -134,7 +149,7 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
         dns,
         output: AgentOutput {
             audit,
-            report: ReportWriter::new(&args.report()),
+            report: ReportPublisher::new(reports),
             metrics,
             counters,
             damages,
@@ -151,6 +166,8 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
         check: Duration::from_secs(args.check_seconds),
     };
     let ended = run_agent(agent, found, wakers).await;
+    // The agent is gone and with it the channel, so that the task ends once the last report is in its file.
+    drop(tokio::time::timeout(LAST_REPORT, written).await);
     ended.map_err(AgentError::Run)
 }
 
@@ -338,38 +355,6 @@ async fn node_uid(args: &RunArgs) -> Result<Uid, NewtypeError> {
             identity::at_start(&endpoint, &args.node_name, &args.state_dir).await
         }
         (given, _) => given.clone().map_or_else(|| "".parse(), Ok),
-    }
-}
-
-/// Starts the exchange with the API server where documents come from there. Nothing waits for it.
-fn fetch(
-    args: &RunArgs,
-    uid: &Uid,
-    installed: &TrustedKeys,
-    metrics: &AgentMetrics,
-    damages: &mut Vec<StartDamage>,
-    sender: mpsc::Sender<NodeUpdate>,
-) {
-    if let Some(endpoint) = args.endpoint() {
-        if let Err(error) = files::private_folder(&args.inbox()) {
-            damages.push(note_damage(
-                ConditionType::Accepted,
-                Reason::NotDurable,
-                &error,
-            ));
-        }
-        let options = ApiServerOptions {
-            endpoint,
-            node: args.node_name.clone(),
-            inbox: args.inbox(),
-            report: args.report(),
-            state_dir: args.state_dir.clone(),
-            uid: args.node_uid.is_none().then(|| uid.clone()),
-            trust_dir: args.trust.folder.clone(),
-            installed: installed.clone(),
-            metrics: metrics.apiserver(),
-        };
-        apiserver::start(options, sender);
     }
 }
 

@@ -35,20 +35,10 @@ pub enum Taken {
 const REFUSALS_KEPT: usize = 16;
 
 impl<H: Host> Agent<H> {
-    /// Looks into the folder and takes what is good.
+    /// Judges what the source of documents has, and takes what is good.
     pub fn take_documents(&mut self) -> Taken {
-        let documents = match self.documents.inbox.look() {
-            Ok(documents) => documents,
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the intent folder cannot be read"
-                );
-                return Taken::Nothing;
-            }
-        };
         let (mut taken, mut join, mut intent_came) = (Taken::Nothing, false, false);
-        for (document, bytes) in documents {
+        for (document, bytes) in self.documents.inbox.look() {
             let verifier = Verifier {
                 node: &self.options.node,
                 keys: &self.documents.keys,

@@ -1,13 +1,10 @@
 //! The loop. One task owns the agent; documents, the plugin, the kernel's events and the timer wake it.
 
-use std::path::Path;
-use std::pin::Pin;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
-use inotify::{Inotify, WatchMask};
 use postern_cni::protocol::{CniResponse, Request};
-use postern_crds::conditions::{ConditionType, Reason};
+use postern_crds::conditions::Reason;
 use postern_host::Host;
 use postern_plan::check::Seal;
 use thiserror::Error;
@@ -19,7 +16,7 @@ use super::activation::Activation;
 use super::event_pace::EventPace;
 use super::intake::Taken;
 use super::reconcile::Again;
-use super::state::{Agent, note_damage};
+use super::state::Agent;
 use super::updates::NodeUpdate;
 use crate::audit::Entry;
 use crate::control::server::Work;
@@ -34,15 +31,6 @@ pub enum RunError {
     /// Signals cannot be received.
     #[error("signals cannot be received")]
     Signals(#[source] std::io::Error),
-    /// The intent folder cannot be watched.
-    #[error("the intent folder {path} cannot be watched")]
-    Watch {
-        /// The folder.
-        path: String,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
 }
 
 /// After a step that may work in a moment; twice as long each time, up to the timer's pace.
@@ -90,17 +78,8 @@ where
 {
     let mut term = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
-    // The seal first: a folder that is not there yet is no reason to wait.
     let started = agent.start(&found, wakers.first_look).await;
-    // Without the watch documents are looked for at the timer's pace.
-    let mut folder = watch(agent.documents.inbox.folder()).unwrap_or_else(|error| {
-        let kind = ConditionType::Accepted;
-        let damage = note_damage(kind, Reason::ApplyFailed, &error);
-        agent.output.damages.push(damage);
-        Box::pin(futures::stream::pending())
-    });
     agent.tell_readiness(&wakers.health);
-    // Whatever came between the start and the watch is looked at once.
     let mut timer = Instant::now();
     let mut delay = RETRY;
     let mut pace = EventPace::default();
@@ -122,7 +101,7 @@ where
             biased;
             _ = term.recv() => break,
             _ = interrupt.recv() => break,
-            Some(()) = folder.next() => Activation::IntentChanged,
+            Ok(()) = agent.documents.inbox.changed() => Activation::IntentChanged,
             Some(work) = wakers.work.recv(), if !overdue => match agent.serve(work).await {
                 Some(activation) => activation,
                 None => { agent.output.report.flush(); agent.answer_waiting().await; continue }
@@ -179,22 +158,6 @@ fn durable(done: Result<(), LedgerError>) -> ControlAnswer {
         Ok(()) => ControlAnswer::done(),
         Err(error) => ControlAnswer::refused(Reason::NotDurable.as_str(), chain(&error)),
     }
-}
-
-/// Wakes when a file of the folder is replaced.
-fn watch(folder: &Path) -> Result<Pin<Box<dyn Stream<Item = ()>>>, RunError> {
-    let failed = |source| RunError::Watch {
-        path: folder.display().to_string(),
-        source,
-    };
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    let inotify = Inotify::init().map_err(failed)?;
-    inotify
-        .watches()
-        .add(folder, WatchMask::CLOSE_WRITE | WatchMask::MOVED_TO)
-        .map_err(failed)?;
-    let stream = inotify.into_event_stream(vec![0; 4096]).map_err(failed)?;
-    Ok(Box::pin(stream.map(|_| ())))
 }
 
 impl<H: Host> Agent<H> {

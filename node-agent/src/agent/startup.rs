@@ -11,7 +11,7 @@ use postern_intent::verify::{
 };
 use postern_intent::{Body, DsseEnvelope};
 use postern_plan::desired::NodeClaim;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::activation::Activation;
 use super::intake::Taken;
@@ -20,9 +20,6 @@ use super::state::{Agent, ExitOpening, LedgerState, ReceivedDocuments};
 use crate::audit::Entry;
 use crate::inbox::Received;
 use crate::ledger::LedgerReading;
-
-/// Between two looks for a document at the start.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// Whether a table of ours is in the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,8 +83,9 @@ impl<H: Host> Agent<H> {
         if self.exits.opening == ExitOpening::Held {
             let until = Instant::now() + first_look;
             // The arrival of a cluster document does not end the wait: a newer intent may still come.
-            while taken != Taken::New && Instant::now() < until {
-                tokio::time::sleep(LOOK).await;
+            while taken != Taken::New
+                && let Ok(Ok(())) = timeout_at(until, self.documents.inbox.changed()).await
+            {
                 taken = self.take_documents();
             }
             self.exits.opening = ExitOpening::ByBody;

@@ -33,7 +33,7 @@ use crate::ledger::Ledger;
 use crate::metrics::AgentMetrics;
 use crate::options::{Plugin, Repair};
 use crate::probe::ProbeHandle;
-use crate::report::{RefusalEntry, ReportWriter};
+use crate::report::{RefusalEntry, ReportPublisher};
 use crate::resolver::DnsHandle;
 use crate::wireguard_key::NodeKey;
 
@@ -162,7 +162,7 @@ pub struct AgentOutput {
     /// The log of transitions.
     pub audit: AuditTrail,
     /// The report.
-    pub report: ReportWriter,
+    pub report: ReportPublisher,
     /// Numbers for machines.
     pub metrics: AgentMetrics,
     /// Counters that are this agent's own.

@@ -1,19 +1,18 @@
-//! Which files an object becomes: the node's own NodeIntent, or the one that carries the cluster document. Nothing is judged here, and nothing is left out because it looks wrong: whoever
-//! reads the inbox refuses it, with a reason that the report tells.
-
-use std::path::Path;
+//! The documents that an object carries: the node's own NodeIntent, or the one for all nodes. Nothing is judged here, and a
+//! document that looks wrong is delivered too: the agent's loop refuses it with a reason that the report has.
 
 use postern_intent::envelope::PayloadType;
 use serde_json::Value;
+use tokio::sync::watch;
 
-use crate::files::{self, FileError, Readers};
-use crate::inbox::DocumentKind;
+use crate::document_folder::DocumentFolder;
+use crate::inbox::{DocumentKind, SourceDocuments};
 
-/// What an object says, as files.
+/// The documents of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Delivery {
-    /// Files as they should be, keys first: a document may be signed by a key that comes with it.
-    pub files: Vec<(DocumentKind, Vec<u8>)>,
+    /// The documents of the object.
+    pub documents: Vec<(DocumentKind, Vec<u8>)>,
     /// The document that another one has taken the place of: an object has an intent or a release.
     pub replaced: Option<DocumentKind>,
 }
@@ -60,35 +59,56 @@ pub fn of(kind: IntentKind, object: &Value) -> Delivery {
 
 impl Delivery {
     fn put(&mut self, document: DocumentKind, envelope: &Value) {
-        self.files
+        self.documents
             .push((document, envelope.to_string().into_bytes()));
     }
 
-    /// Puts the files into the inbox and says which ones were written. A file that is as it should be is not touched,
-    /// so that nobody looks at it again.
-    ///
-    /// # Errors
-    /// [`FileError`] for the first one that cannot be written; what was replaced is still there then.
-    pub fn deliver(&self, inbox: &Path) -> Result<Vec<DocumentKind>, FileError> {
-        let mut written = Vec::new();
-        for (document, bytes) in &self.files {
-            let path = inbox.join(document.file());
-            if files::read(&path)?.as_ref() != Some(bytes) {
-                files::write(&path, bytes, Readers::Owner)?;
-                written.push(*document);
+    /// Changes what the source has, and says which documents are new.
+    pub fn deliver(&self, documents: &mut SourceDocuments) -> Vec<DocumentKind> {
+        let mut new = Vec::new();
+        for (document, bytes) in &self.documents {
+            if documents.insert(*document, bytes.clone()).as_ref() != Some(bytes) {
+                new.push(*document);
             }
         }
         if let Some(document) = self.replaced {
-            files::remove(&inbox.join(document.file()))?;
+            documents.remove(&document);
         }
-        Ok(written)
+        new
+    }
+}
+
+/// Gives the loop what the watches deliver.
+#[derive(Debug, Clone)]
+pub struct DocumentSender {
+    /// What the API server has, as far as it was delivered.
+    pub documents: watch::Sender<SourceDocuments>,
+    /// A copy for people, and for a restart while the API server is away.
+    pub copy: DocumentFolder,
+}
+
+impl DocumentSender {
+    /// Sends a delivery, and says which documents are new. The copy is written first, so that whoever sees a document in force
+    /// finds it in the folder; a copy that cannot be written delays nothing.
+    pub fn send(&self, delivery: &Delivery) -> Vec<DocumentKind> {
+        let mut new = Vec::new();
+        self.documents.send_if_modified(|documents| {
+            let before = documents.len();
+            new = delivery.deliver(documents);
+            if let Err(error) = self.copy.write(documents) {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the copy of the documents cannot be written"
+                );
+            }
+            !new.is_empty() || documents.len() != before
+        });
+        new
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt as _;
-
     use serde_json::json;
 
     use super::*;
@@ -104,7 +124,7 @@ mod tests {
 
     fn names(delivery: &Delivery) -> Vec<DocumentKind> {
         delivery
-            .files
+            .documents
             .iter()
             .map(|(document, _)| *document)
             .collect()
@@ -141,7 +161,7 @@ mod tests {
     fn the_agent_reads_the_very_envelope_that_was_published() {
         let published = envelope(PayloadType::Intent, "aW50ZW50");
         let delivery = of(IntentKind::Node, &object(&published));
-        let read = postern_intent::verify::parse_envelope(&delivery.files[0].1).unwrap();
+        let read = postern_intent::verify::parse_envelope(&delivery.documents[0].1).unwrap();
         assert_eq!(serde_json::to_value(read).unwrap(), published);
     }
 
@@ -184,52 +204,34 @@ mod tests {
     }
 
     #[test]
-    fn a_document_that_did_not_change_is_not_written_again() {
-        let inbox = tempfile::tempdir().unwrap();
-        let path = inbox.path().join("intent.dsse.json");
-        let first = of(
-            IntentKind::Node,
-            &object(&envelope(PayloadType::Intent, "aQ==")),
-        );
-        assert_eq!(first.deliver(inbox.path()).unwrap(), [DocumentKind::Intent]);
-        let written = std::fs::metadata(&path).unwrap().ino();
-        assert_eq!(first.deliver(inbox.path()).unwrap(), []);
-        assert_eq!(std::fs::metadata(&path).unwrap().ino(), written);
-        let second = of(
-            IntentKind::Node,
-            &object(&envelope(PayloadType::Intent, "ag==")),
-        );
+    fn a_document_that_did_not_change_is_not_new() {
+        let mut documents = SourceDocuments::new();
+        let delivery = |payload| {
+            of(
+                IntentKind::Node,
+                &object(&envelope(PayloadType::Intent, payload)),
+            )
+        };
+        let first = delivery("aQ==");
+        assert_eq!(first.deliver(&mut documents), [DocumentKind::Intent]);
+        assert_eq!(first.deliver(&mut documents), []);
         assert_eq!(
-            second.deliver(inbox.path()).unwrap(),
+            delivery("ag==").deliver(&mut documents),
             [DocumentKind::Intent]
         );
     }
 
     #[test]
     fn a_release_takes_the_place_of_the_intent_and_the_other_way_round() {
-        let inbox = tempfile::tempdir().unwrap();
-        let there = |document: DocumentKind| inbox.path().join(document.file()).exists();
-        for (kind, comes, goes) in [
-            (
-                PayloadType::Intent,
-                DocumentKind::Intent,
-                DocumentKind::Release,
-            ),
-            (
-                PayloadType::Release,
-                DocumentKind::Release,
-                DocumentKind::Intent,
-            ),
-            (
-                PayloadType::Intent,
-                DocumentKind::Intent,
-                DocumentKind::Release,
-            ),
+        let mut documents = SourceDocuments::new();
+        for (kind, document) in [
+            (PayloadType::Intent, DocumentKind::Intent),
+            (PayloadType::Release, DocumentKind::Release),
+            (PayloadType::Intent, DocumentKind::Intent),
         ] {
-            of(IntentKind::Node, &object(&envelope(kind, "aQ==")))
-                .deliver(inbox.path())
-                .unwrap();
-            assert_eq!((there(comes), there(goes)), (true, false), "{kind:?}");
+            of(IntentKind::Node, &object(&envelope(kind, "aQ=="))).deliver(&mut documents);
+            let kinds: Vec<_> = documents.keys().copied().collect();
+            assert_eq!(kinds, [document]);
         }
     }
 }

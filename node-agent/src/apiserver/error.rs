@@ -49,12 +49,9 @@ pub enum AgentApiError {
         /// Ours.
         own: String,
     },
-    /// The agent's report cannot be read.
-    #[error("the report cannot be read")]
-    Report(#[source] FileError),
-    /// A document cannot be put into the inbox.
-    #[error("a document cannot be put into the inbox")]
-    Inbox(#[source] FileError),
+    /// The agent's report is no JSON.
+    #[error("the report cannot be written as JSON")]
+    Report(#[source] serde_json::Error),
 }
 
 impl AgentApiError {
@@ -71,7 +68,7 @@ impl AgentApiError {
             Self::Late => "late",
             Self::NoVersion => "no_version",
             Self::OtherNode { .. } => "other_node",
-            Self::Report(_) | Self::Inbox(_) => "file",
+            Self::Report(_) => "report",
         }
         .to_owned()
     }

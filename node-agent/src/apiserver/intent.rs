@@ -1,7 +1,6 @@
 //! The watches of two NodeIntents: this node's own, and the one for all nodes. RBAC cannot say "own": the selector and a
 //! look at the name do.
 
-use std::path::PathBuf;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +16,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use super::client::{connect, in_time};
-use super::documents::{self, IntentKind};
+use super::documents::{self, DocumentSender, IntentKind};
 use super::error::AgentApiError;
 use super::health::{ApiHealth, ApiWait, pace};
 use crate::agent::NodeUpdate;
-use crate::files::FileError;
 
 /// The server ends a watch after this many seconds.
 const WATCH_SECONDS: u32 = 240;
@@ -38,7 +36,7 @@ pub(super) struct IntentWatch {
     pub(super) kind: IntentKind,
     /// The name of the NodeIntent.
     pub(super) name: String,
-    pub(super) inbox: PathBuf,
+    pub(super) documents: DocumentSender,
     pub(super) health: Arc<ApiHealth>,
     /// Gets an entry when a new term of the operator begins.
     pub(super) updates: mpsc::Sender<NodeUpdate>,
@@ -79,7 +77,7 @@ impl IntentWatch {
         let own = format!("metadata.name={}", self.name);
         self.broken.mark_unchanged();
         let list = in_time(api.list(&ListParams::default().fields(&own))).await?;
-        delivery.read(&list.items).map_err(AgentApiError::Inbox)?;
+        delivery.read(&list.items);
         let version = list.metadata.resource_version.unwrap_or_default();
         if version.is_empty() {
             return Err(AgentApiError::NoVersion);
@@ -124,8 +122,7 @@ impl IntentWatch {
                 }
                 Some(WatchEvent::Error(status)) => return Err(AgentApiError::from(*status)),
                 Some(event) => {
-                    if delivery.take(&event).map_err(AgentApiError::Inbox)? == WatchProgress::Change
-                    {
+                    if delivery.take(&event) == WatchProgress::Change {
                         self.health.works();
                         pace.succeeded();
                     }
@@ -157,7 +154,7 @@ enum WatchProgress {
 struct IntentDelivery {
     kind: IntentKind,
     name: String,
-    inbox: PathBuf,
+    documents: DocumentSender,
     health: Arc<ApiHealth>,
     /// How many NodeIntents of this node there were when that was last logged.
     logged: Option<usize>,
@@ -171,7 +168,7 @@ impl IntentDelivery {
         Self {
             kind: intents.kind,
             name: intents.name.clone(),
-            inbox: intents.inbox.clone(),
+            documents: intents.documents.clone(),
             health: Arc::clone(&intents.health),
             logged: None,
             epoch: None,
@@ -180,20 +177,16 @@ impl IntentDelivery {
     }
 
     /// Takes a list.
-    fn read(&mut self, listed: &[DynamicObject]) -> Result<(), FileError> {
-        let mut there = 0;
-        for object in listed {
-            there += self.put(object)?;
-        }
+    fn read(&mut self, listed: &[DynamicObject]) {
+        let there = listed.iter().map(|object| self.put(object)).sum();
         self.tell(there);
-        Ok(())
     }
 
     /// Takes an event.
-    fn take(&mut self, event: &WatchEvent<DynamicObject>) -> Result<WatchProgress, FileError> {
+    fn take(&mut self, event: &WatchEvent<DynamicObject>) -> WatchProgress {
         match event {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                if self.put(object)? > 0 {
+                if self.put(object) > 0 {
                     self.tell(1);
                 }
             }
@@ -202,28 +195,28 @@ impl IntentDelivery {
                     self.tell(0);
                 }
             }
-            WatchEvent::Bookmark(_) | WatchEvent::Error(_) => return Ok(WatchProgress::Nothing),
+            WatchEvent::Bookmark(_) | WatchEvent::Error(_) => return WatchProgress::Nothing,
         }
-        Ok(WatchProgress::Change)
+        WatchProgress::Change
     }
 
     fn is_ours(&self, object: &DynamicObject) -> bool {
         object.metadata.name.as_deref() == Some(&self.name)
     }
 
-    /// Puts down what a NodeIntent of ours says; the number of them that this was.
-    fn put(&mut self, object: &DynamicObject) -> Result<usize, FileError> {
+    /// Sends the documents of a NodeIntent of ours; the number of them that this was.
+    fn put(&mut self, object: &DynamicObject) -> usize {
         if !self.is_ours(object) {
-            return Ok(0);
+            return 0;
         }
-        for document in documents::of(self.kind, &object.data).deliver(&self.inbox)? {
+        for document in self.documents.send(&documents::of(self.kind, &object.data)) {
             tracing::info!(document = document.file(), "a document was delivered");
             self.health.metrics().delivered(document.file());
         }
         if self.kind == IntentKind::Node {
             self.note_epoch(object);
         }
-        Ok(1)
+        1
     }
 
     /// A new leader waits for this node's word before it publishes anything for it.

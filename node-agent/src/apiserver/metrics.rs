@@ -51,7 +51,7 @@ impl ApiMetrics {
         );
         registry.register(
             "documents_delivered",
-            "Documents put into the inbox, by file",
+            "Documents delivered by the API server, by file",
             self.documents.clone(),
         );
         registry.register(

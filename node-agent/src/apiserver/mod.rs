@@ -1,13 +1,12 @@
-//! The exchange between the API server and the agent's own folders: it brings the documents of this node, and takes the
-//! report away.
+//! The exchange between the API server and the agent's loop: a source of documents and a sink of reports.
 //!
 //! ```text
-//! API server -> NodeIntent -> [intent] -> inbox folder -> the agent's loop
-//! API server <- NodeReport/status <- [report] <- report file <-'
+//! API server -> NodeIntent -> [intent] -> channel of documents -> the agent's loop
+//! API server <- NodeReport/status <- [report] <- channel of reports <-'
 //! token, trust folder -> [credentials] -> updates -> the agent's loop
 //! ```
 //!
-//! It decides nothing and verifies nothing: what it brings is judged by whoever reads the inbox. It runs in tasks of its
+//! It decides nothing and verifies nothing: the loop judges the documents. It runs in tasks of its
 //! own, and whatever the API server does, the agent goes on with its ledger: seal first, API later.
 //!
 //! | module | for |
@@ -16,7 +15,7 @@
 //! | [`token`] | what the agent's own token says of its node |
 //! | [`identity`] | which node this is, remembered for a start without a token |
 //! | `credentials` | token and trust folder, read again when they change |
-//! | [`documents`] | which files an object of the API becomes |
+//! | [`documents`] | which documents an object of the API carries |
 //! | `intent` | the watch |
 //! | `report` | the report's status, by server-side apply |
 //! | [`health`] | whether the API server answers, logged once a change, and how long to wait after a failure |

@@ -1,13 +1,9 @@
 //! The report's way to the API server: the status of this node's NodeReport, by server-side apply. The operator makes
 //! the object; the agent writes its status and nothing else.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::stream::{self, BoxStream};
-use futures::{FutureExt as _, StreamExt as _};
-use inotify::{Inotify, WatchMask};
 use kube::api::{Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client};
@@ -21,29 +17,27 @@ use tokio::time::{Instant, sleep_until};
 use super::client::{connect, in_time};
 use super::error::AgentApiError;
 use super::health::{ApiHealth, ApiWait, pace};
-use crate::files::{self, FileError};
-use crate::report::{AT_LEAST_EVERY, EVERY};
+use crate::report::{AT_LEAST_EVERY, EVERY, LatestReport};
 
 /// Who owns the fields of the status (server-side apply).
 const FIELD_MANAGER: &str = "postern-agent";
-/// The agent writes its report at least every minute, and that is sent. Only what stays away for longer is made up for by
-/// the last report once more.
+/// The agent publishes a report at least every minute, and that is sent. Only where none is published for longer the last one
+/// is sent again.
 const AGAIN: Duration = AT_LEAST_EVERY.saturating_add(Duration::from_secs(15));
 
-/// The report and its line.
+/// Applies reports to the status of this node's NodeReport.
 pub(super) struct ReportSender {
     pub(super) endpoint: Endpoint,
     pub(super) node: NodeName,
-    pub(super) file: PathBuf,
     pub(super) health: Arc<ApiHealth>,
-    /// Told when the way to the API server is found broken.
+    /// Counts how often the connection to the API server was found broken.
     pub(super) broken: watch::Sender<u64>,
 }
 
 /// What was sent last, and when.
 #[derive(Default)]
 struct Sent {
-    bytes: Vec<u8>,
+    report: LatestReport,
     at: Option<Instant>,
     tried: Option<Instant>,
     /// The object, once its node was seen to be that of the file.
@@ -58,22 +52,21 @@ struct ReportObject {
     generation: i64,
 }
 
-/// Takes reports away until the agent ends.
-pub(super) async fn run(reports: ReportSender) {
+/// Applies reports until the agent ends.
+pub(super) async fn run(sender: ReportSender, mut reports: watch::Receiver<LatestReport>) {
     let mut pace = pace();
     let mut sent = Sent::default();
-    let mut changes = changes(&reports.file);
     loop {
-        let error = match connect(&reports.endpoint, &reports.health).await {
+        let error = match connect(&sender.endpoint, &sender.health).await {
             Ok(client) => {
-                reports
-                    .serve(client, &mut changes, &mut sent, &mut pace)
+                sender
+                    .serve(client, &mut reports, &mut sent, &mut pace)
                     .await
             }
             Err(error) => error,
         };
-        reports.health.failed(&error);
-        reports.health.pause(&mut pace, ApiWait::Short).await;
+        sender.health.failed(&error);
+        sender.health.pause(&mut pace, ApiWait::Short).await;
     }
 }
 
@@ -82,18 +75,15 @@ impl ReportSender {
     async fn serve(
         &self,
         client: Client,
-        changes: &mut BoxStream<'static, ()>,
+        reports: &mut watch::Receiver<LatestReport>,
         sent: &mut Sent,
         pace: &mut Pace,
     ) -> AgentApiError {
         let kind = ApiResource::erase::<NodeReport>(&());
         let api: Api<DynamicObject> = Api::all_with(client, &kind);
         loop {
-            let outcome = match self.due(changes, sent).await {
-                Ok(bytes) => self.apply(&api, bytes, sent).await,
-                Err(error) => Err(AgentApiError::Report(error)),
-            };
-            let Err(error) = outcome else {
+            let report = due(reports, sent).await;
+            let Err(error) = self.apply(&api, report, sent).await else {
                 pace.succeeded();
                 self.health.works();
                 self.health.metrics().applied();
@@ -110,52 +100,20 @@ impl ReportSender {
         }
     }
 
-    /// Waits until the file has something to say that is due.
-    async fn due(
-        &self,
-        changes: &mut BoxStream<'static, ()>,
-        sent: &Sent,
-    ) -> Result<Vec<u8>, FileError> {
-        loop {
-            // What changed while nobody waited is in the file anyway.
-            while changes.next().now_or_never().flatten().is_some() {}
-            let now = Instant::now();
-            let bytes = files::read(&self.file)?;
-            let due = match &bytes {
-                // The agent writes it after its first seal.
-                None => now + AGAIN,
-                Some(bytes) if *bytes != sent.bytes => {
-                    sent.tried.map_or(now, |tried| tried + EVERY)
-                }
-                Some(_) => sent.at.map_or(now, |at| at + AGAIN),
-            };
-            if let Some(bytes) = bytes.filter(|_| due <= now) {
-                return Ok(bytes);
-            }
-            tokio::select! {
-                () = sleep_until(due) => {}
-                Some(()) = changes.next() => {}
-            }
-        }
-    }
-
     async fn apply(
         &self,
         api: &Api<DynamicObject>,
-        bytes: Vec<u8>,
+        report: Arc<NodeReport>,
         sent: &mut Sent,
     ) -> Result<(), AgentApiError> {
         sent.tried = Some(Instant::now());
-        let report: Value = serde_json::from_slice(&bytes).map_err(|source| {
-            let path = self.file.clone();
-            AgentApiError::Report(FileError::Content { path, source })
-        })?;
-        let own = report["spec"]["nodeUID"].as_str().unwrap_or_default();
-        let object = match sent.object.take().filter(|seen| seen.node_uid == own) {
+        let own = &report.spec.node_uid;
+        let object = match sent.object.take().filter(|seen| seen.node_uid == *own) {
             Some(seen) => seen,
             None => self.own_object(api, own).await?,
         };
-        let status = with_generation(&report["status"], object.generation);
+        let status = serde_json::to_value(&report.status).map_err(AgentApiError::Report)?;
+        let status = with_generation(status, object.generation);
         sent.object = Some(object);
         let applied = self.patch(api, &status).await;
         if let Err(AgentApiError::Refused { code, .. }) = &applied
@@ -166,7 +124,7 @@ impl ReportSender {
             sent.object = None;
         }
         applied?;
-        sent.bytes = bytes;
+        sent.report = Some(report);
         sent.at = sent.tried;
         Ok(())
     }
@@ -207,8 +165,7 @@ impl ReportSender {
 }
 
 /// The status with the generation in each condition: the agent composes it without the object.
-fn with_generation(status: &Value, generation: i64) -> Value {
-    let mut status = status.clone();
+fn with_generation(mut status: Value, generation: i64) -> Value {
     let conditions = status.get_mut("conditions").and_then(Value::as_array_mut);
     for condition in conditions.into_iter().flatten() {
         condition["observedGeneration"] = generation.into();
@@ -224,62 +181,64 @@ fn wait_after(error: &AgentApiError) -> ApiWait {
     }
 }
 
-/// Wakes when a file beside the report is replaced. Without it the report is looked at every second.
-fn changes(file: &Path) -> BoxStream<'static, ()> {
-    match watch_folder(file.parent().unwrap_or(Path::new("."))) {
-        Ok(stream) => stream.map(|_| ()).boxed(),
-        Err(error) => {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "the report's folder cannot be watched"
-            );
-            stream::unfold((), |()| tokio::time::sleep(EVERY).map(|()| Some(((), ())))).boxed()
+/// Waits until a report is due: a new one a second after the last try, the last one again after [`AGAIN`].
+async fn due(reports: &mut watch::Receiver<LatestReport>, sent: &Sent) -> Arc<NodeReport> {
+    loop {
+        let now = Instant::now();
+        let report = reports.borrow_and_update().clone();
+        let is_sent = |report| {
+            sent.report
+                .as_ref()
+                .is_some_and(|sent| Arc::ptr_eq(sent, report))
+        };
+        let due = match &report {
+            // The agent publishes it after its first seal.
+            None => now + AGAIN,
+            Some(report) if !is_sent(report) => sent.tried.map_or(now, |tried| tried + EVERY),
+            Some(_) => sent.at.map_or(now, |at| at + AGAIN),
+        };
+        if let Some(report) = report.filter(|_| due <= now) {
+            return report;
+        }
+        tokio::select! {
+            () = sleep_until(due) => {}
+            Ok(()) = reports.changed() => {}
         }
     }
 }
 
-fn watch_folder(folder: &Path) -> std::io::Result<inotify::EventStream<Vec<u8>>> {
-    let inotify = Inotify::init()?;
-    inotify.watches().add(folder, WatchMask::MOVED_TO)?;
-    inotify.into_event_stream(vec![0; 4096])
-}
-
 #[cfg(test)]
 mod tests {
+    use postern_crds::NodeReportSpec;
     use tokio::time::timeout;
 
     use super::*;
-    use crate::apiserver::metrics::ApiMetrics;
+
+    fn report(uid: &str) -> Arc<NodeReport> {
+        let node_uid = uid.to_owned();
+        Arc::new(NodeReport::new("n1", NodeReportSpec { node_uid }))
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_report_is_sent_again_only_when_the_agents_own_rhythm_fails() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("report.json");
-        std::fs::write(&file, "first").unwrap();
-        let reports = ReportSender {
-            endpoint: Endpoint::of_node(None),
-            node: "n1".parse().unwrap(),
-            file: file.clone(),
-            health: Arc::new(ApiHealth::new("reports", ApiMetrics::default())),
-            broken: watch::channel(0).0,
-        };
+        let (first, second) = (report("first"), report("second"));
+        let (publisher, mut reports) = watch::channel(Some(Arc::clone(&first)));
         let now = Some(Instant::now());
         let sent = Sent {
-            bytes: b"first".to_vec(),
+            report: Some(Arc::clone(&first)),
             at: now,
             tried: now,
             object: None,
         };
-        let mut quiet = stream::pending().boxed();
         // The agent's minute ends with the run that is going on then.
         let minute = AT_LEAST_EVERY + Duration::from_secs(10);
-        let early = timeout(minute, reports.due(&mut quiet, &sent)).await;
+        let early = timeout(minute, due(&mut reports, &sent)).await;
         assert!(early.is_err(), "{early:?}");
-        let net = timeout(minute, reports.due(&mut quiet, &sent)).await;
-        assert_eq!(net.unwrap().unwrap(), b"first");
+        let again = timeout(minute, due(&mut reports, &sent)).await;
+        assert!(Arc::ptr_eq(&again.unwrap(), &first));
 
-        std::fs::write(&file, "second").unwrap();
-        let next = timeout(EVERY, reports.due(&mut quiet, &sent)).await;
-        assert_eq!(next.unwrap().unwrap(), b"second");
+        publisher.send_replace(Some(Arc::clone(&second)));
+        let next = timeout(EVERY, due(&mut reports, &sent)).await;
+        assert!(Arc::ptr_eq(&next.unwrap(), &second));
     }
 }

@@ -9,12 +9,13 @@ use postern_intent::{NodeName, TrustedKeys, Uid};
 use tokio::sync::{mpsc, watch};
 
 use super::credentials::{self, NodeCredentials};
-use super::documents::IntentKind;
+use super::documents::{DocumentSender, IntentKind};
 use super::health::ApiHealth;
 use super::intent::{self, IntentWatch};
 use super::metrics::ApiMetrics;
 use super::report::{self, ReportSender};
 use crate::agent::NodeUpdate;
+use crate::report::LatestReport;
 
 /// What the exchange with the API server is to do.
 #[derive(Debug, Clone)]
@@ -23,10 +24,10 @@ pub struct ApiServerOptions {
     pub endpoint: Endpoint,
     /// This node.
     pub node: NodeName,
-    /// Where documents are put; the folder is there.
-    pub inbox: PathBuf,
-    /// The agent's report.
-    pub report: PathBuf,
+    /// Where documents are delivered to.
+    pub documents: DocumentSender,
+    /// The agent's reports.
+    pub reports: watch::Receiver<LatestReport>,
     /// Where the node's UID is remembered.
     pub state_dir: PathBuf,
     /// The UID that the agent starts with; none when the command line gave it, and the token is not asked.
@@ -53,19 +54,19 @@ pub fn start(options: ApiServerOptions, updates: mpsc::Sender<NodeUpdate>) {
             endpoint: options.endpoint.clone(),
             kind,
             name: name.to_owned(),
-            inbox: options.inbox.clone(),
+            documents: options.documents.clone(),
             health: Arc::new(health(exchange)),
             updates: updates.clone(),
             broken: broken.clone(),
         }));
     }
-    tokio::spawn(report::run(ReportSender {
+    let sender = ReportSender {
         endpoint: options.endpoint.clone(),
         node: options.node.clone(),
-        file: options.report,
         health: Arc::new(health("reports")),
         broken: breaks,
-    }));
+    };
+    tokio::spawn(report::run(sender, options.reports));
     let token = health("token");
     tokio::spawn(credentials::run(
         NodeCredentials {

@@ -6,14 +6,18 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use postern_agent::agent::NodeUpdate;
+use postern_agent::apiserver::documents::DocumentSender;
 use postern_agent::apiserver::metrics::ApiMetrics;
 use postern_agent::apiserver::{self, ApiServerOptions};
-use postern_agent::files::{self, Readers};
+use postern_agent::document_folder::DocumentFolder;
+use postern_agent::inbox::SourceDocuments;
+use postern_agent::report::LatestReport;
 use postern_apiserver::Endpoint;
+use postern_crds::NodeReport;
 use postern_intent::TrustedKeys;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::fake::Fake;
 
@@ -24,6 +28,7 @@ pub(crate) struct Node {
     pub(crate) folder: TempDir,
     pub(crate) metrics: ApiMetrics,
     pub(crate) updates: mpsc::Receiver<NodeUpdate>,
+    pub(crate) reports: watch::Sender<LatestReport>,
 }
 
 /// A token bound to node `n1`; its last part tells one from another.
@@ -51,12 +56,18 @@ pub(crate) fn cluster_spec(payload: &str) -> Value {
     json!({"nodeUID": "cluster", "serial": 1, "envelope": envelope})
 }
 
+/// The status of a report; the agent does not know the generation of the object when it composes the report.
+pub(crate) fn status(version: &str) -> Value {
+    json!({"agentVersion": version, "released": false, "conditions": [{"type": "FailClosed", "status": "True",
+        "reason": "Sealed", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]})
+}
+
 impl Node {
     /// Folders and files, without the exchange.
     pub(crate) fn prepared(fake: &Fake) -> (TempDir, ApiServerOptions) {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        for name in ["inbox", "run", "state", "trust"] {
+        for name in ["inbox", "state", "trust"] {
             std::fs::create_dir(path(name)).unwrap();
         }
         std::fs::write(path("token"), token("u1", "a")).unwrap();
@@ -70,8 +81,11 @@ impl Node {
         let options = ApiServerOptions {
             endpoint: Endpoint::of_node(Some(path("kubeconfig"))),
             node: "n1".parse().unwrap(),
-            inbox: path("inbox"),
-            report: path("run").join("report.json"),
+            documents: DocumentSender {
+                documents: watch::Sender::new(SourceDocuments::new()),
+                copy: DocumentFolder::new(path("inbox")),
+            },
+            reports: watch::Sender::default().subscribe(),
             state_dir: path("state"),
             uid: Some("u1".parse().unwrap()),
             trust_dir: None,
@@ -86,7 +100,9 @@ impl Node {
         Self::with(folder, options)
     }
 
-    pub(crate) fn with(folder: TempDir, options: ApiServerOptions) -> Self {
+    pub(crate) fn with(folder: TempDir, mut options: ApiServerOptions) -> Self {
+        let (reports, latest) = watch::channel(None);
+        options.reports = latest;
         let (sender, updates) = mpsc::channel(4);
         let metrics = options.metrics.clone();
         apiserver::start(options, sender);
@@ -94,6 +110,7 @@ impl Node {
             folder,
             metrics,
             updates,
+            reports,
         }
     }
 
@@ -127,14 +144,13 @@ impl Node {
         .await;
     }
 
-    /// What the agent would write.
-    pub(crate) fn write_report(&self, version: &str) {
+    /// The agent publishes a report.
+    pub(crate) fn publish_report(&self, version: &str) {
         let report = json!({"apiVersion": "postern.dev/v1alpha1", "kind": "NodeReport",
             "metadata": {"name": "n1"}, "spec": {"nodeUID": "u1"},
-            "status": {"agentVersion": version,
-                "conditions": [{"type": "FailClosed", "status": "True"}]}});
-        let path = self.folder.path().join("run/report.json");
-        files::write_json(&path, &report, Readers::Everybody).unwrap();
+            "status": status(version)});
+        let report: NodeReport = serde_json::from_value(report).unwrap();
+        self.reports.send_replace(Some(report.into()));
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::fake::{Fake, Fault, Verb};
-use crate::node::{Node, spec, until};
+use crate::node::{Node, spec, status, until};
 
 /// Versions in the order in which they were applied.
 fn applied(fake: &Fake) -> Vec<String> {
@@ -23,7 +23,7 @@ async fn the_status_and_nothing_else_is_applied_by_the_agents_field_manager() {
     let fake = Fake::started().await;
     fake.put_report("u1");
     let node = Node::started(&fake);
-    node.write_report("first");
+    node.publish_report("first");
     until("it was applied", || applied(&fake) == ["first"]).await;
     let request = fake.requests(Verb::Patch).remove(0);
     assert!(
@@ -32,10 +32,10 @@ async fn the_status_and_nothing_else_is_applied_by_the_agents_field_manager() {
         request.query
     );
     assert!(request.query.contains("force=true"), "{}", request.query);
-    // The agent does not know the generation of the object when it composes the report.
-    let condition = json!({"type": "FailClosed", "status": "True", "observedGeneration": 3});
+    let mut status = status("first");
+    status["conditions"][0]["observedGeneration"] = json!(3);
     let wanted = json!({"apiVersion": "postern.dev/v1alpha1", "kind": "NodeReport",
-        "metadata": {"name": "n1"}, "status": {"agentVersion": "first", "conditions": [condition]}});
+        "metadata": {"name": "n1"}, "status": status});
     assert_eq!(request.body, wanted);
 }
 
@@ -45,7 +45,7 @@ async fn changes_are_applied_at_most_once_a_second_and_the_last_one_always() {
     fake.put_report("u1");
     let node = Node::started(&fake);
     for number in 0..30 {
-        node.write_report(&number.to_string());
+        node.publish_report(&number.to_string());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     until("the last one was applied", || {
@@ -67,7 +67,7 @@ async fn changes_are_applied_at_most_once_a_second_and_the_last_one_always() {
 async fn an_object_that_nobody_has_made_yet_is_waited_for_and_never_made() {
     let fake = Fake::started().await;
     let node = Node::started(&fake);
-    node.write_report("first");
+    node.publish_report("first");
     until("it was asked for", || fake.requests(Verb::Get).len() > 1).await;
     assert!(applied(&fake).is_empty());
     fake.put_report("u1");
@@ -79,7 +79,7 @@ async fn the_report_of_an_older_node_of_the_same_name_is_left_alone() {
     let fake = Fake::started().await;
     fake.put_report("older");
     let node = Node::started(&fake);
-    node.write_report("first");
+    node.publish_report("first");
     until("it was seen", || {
         node.metrics.failures("reports", "other_node") > 1
     })
@@ -102,7 +102,7 @@ async fn every_kind_of_failing_answer_is_survived() {
         fake.fail(Verb::Get, get.iter().map(|code| Fault::Code(*code)));
         fake.fail(Verb::Patch, patch.iter().map(|code| Fault::Code(*code)));
         let node = Node::started(&fake);
-        node.write_report("first");
+        node.publish_report("first");
         until("all failed once and then it was applied", || {
             applied(&fake).len() == patch.len() + 1
         })
@@ -123,7 +123,7 @@ async fn a_token_that_was_replaced_is_read_again_when_the_old_one_is_refused() {
     let next = crate::node::token("u1", "b");
     fake.know(&next);
     let node = Node::started(&fake);
-    node.write_report("first");
+    node.publish_report("first");
     for health in ["reports", "intents"] {
         until("it was refused", || {
             node.metrics.failures(health, "401") > 0
@@ -149,7 +149,7 @@ async fn a_report_that_gets_no_answer_renews_the_watch_too() {
     let node = Node::started(&fake);
     until("a watch stands", || !fake.requests(Verb::Watch).is_empty()).await;
     fake.fail(Verb::Patch, [Fault::Silence]);
-    node.write_report("first");
+    node.publish_report("first");
     // The watch hangs on a connection that nobody answers by: it sees no event, and only a new list shows what is new.
     fake.change_intent("n1", &spec("second"));
     node.has_intent("second").await;

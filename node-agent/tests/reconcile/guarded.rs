@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use postern_agent::agent::Activation;
 use postern_agent::agent::intake::Taken;
+use postern_agent::inbox::DocumentKind;
 use postern_agent::options::Plugin;
 use postern_cni::protocol::CniResponse;
 use postern_crds::node_report::NodeReportStatus;
@@ -156,9 +157,8 @@ async fn class_in_the_kernel(node: &Node) -> Option<String> {
 #[tokio::test]
 async fn a_guard_outlives_the_ledger_from_the_answer_to_add_on() {
     let (node, body) = guarded().await;
-    for file in ["ledger.json", "intents/intent.dsse.json"] {
-        fs::remove_file(node.file(file)).unwrap();
-    }
+    fs::remove_file(node.file("ledger.json")).unwrap();
+    node.removes(DocumentKind::Intent);
     let mut node = node.restarts();
     node.starts().await;
     assert!(node.agent.documents.verified.is_none());

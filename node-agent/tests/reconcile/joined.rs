@@ -117,10 +117,10 @@ async fn a_cluster_document_of_after_a_restore_is_not_joined_with_an_intent_of_b
 }
 
 #[tokio::test]
-async fn an_agent_that_starts_without_its_folder_has_both_documents_from_the_ledger() {
+async fn an_agent_whose_source_has_nothing_has_both_documents_from_the_ledger() {
     let (node, _) = with_a_body().await;
     for document in [DocumentKind::Intent, DocumentKind::Cluster] {
-        std::fs::remove_file(node.file("intents").join(document.file())).unwrap();
+        node.removes(document);
     }
     let mut node = node.restarts();
     node.starts().await;
@@ -179,19 +179,18 @@ async fn after_a_boot_no_exit_opens_before_a_newer_intent_was_looked_for_whateve
     let (intent, cluster) = documents(next(&body, |_| {}));
     let mut facts = cluster.clone();
     facts.follows = Serial(1);
-    let intents = node.file("intents");
-    std::fs::remove_file(intents.join(DocumentKind::Intent.file())).unwrap();
+    node.removes(DocumentKind::Intent);
     node.puts(
         DocumentKind::Cluster,
         &sign_cluster(&facts, &[signer()]).unwrap(),
     );
     let intent = serde_json::to_vec(&sign_intent(&intent, &[signer()]).unwrap()).unwrap();
-    let host = node.host.clone();
+    let (host, documents) = (node.host.clone(), node.documents.clone());
     // The facts are there at once, and the intent comes half a second later.
     let source = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(500));
         let early = leased(&host);
-        std::fs::write(intents.join(DocumentKind::Intent.file()), intent).unwrap();
+        documents.send_modify(|documents| drop(documents.insert(DocumentKind::Intent, intent)));
         early
     });
     node.starts_looking(Duration::from_secs(20)).await;
@@ -203,7 +202,7 @@ async fn after_a_boot_no_exit_opens_before_a_newer_intent_was_looked_for_whateve
 #[tokio::test]
 async fn after_a_boot_exits_open_by_the_ledger_once_the_look_is_over() {
     let (mut node, _) = after_a_boot().await;
-    std::fs::remove_file(node.file("intents").join(DocumentKind::Intent.file())).unwrap();
+    node.removes(DocumentKind::Intent);
     let begin = Instant::now();
     node.starts_looking(Duration::from_millis(300)).await;
     assert!(begin.elapsed() >= Duration::from_millis(300));
@@ -229,7 +228,7 @@ async fn an_intent_that_waited_while_its_key_was_dropped_does_not_come_into_forc
         DocumentKind::Cluster,
         &sign_cluster(&cluster, &[successor]).unwrap(),
     );
-    std::fs::remove_file(node.file("intents").join(DocumentKind::Intent.file())).unwrap();
+    node.removes(DocumentKind::Intent);
     assert_eq!(node.agent.take_documents(), Taken::Nothing);
     assert_eq!(in_force(&node), (1, 1));
 }

@@ -1,4 +1,4 @@
-//! An agent on a host in memory, with documents as files.
+//! An agent on a host in memory, with documents by the channel of their source.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,16 +18,15 @@ use postern_agent::agent::{Activation, run, state::Track};
 use postern_agent::audit::AuditTrail;
 use postern_agent::bindings::BindingStore;
 use postern_agent::clock::Clock;
-use postern_agent::inbox::{DocumentKind, Inbox};
+use postern_agent::inbox::{DocumentKind, Inbox, SourceDocuments};
 use postern_agent::ledger::{Ledger, LedgerReading};
 use postern_agent::metrics::AgentMetrics;
 use postern_agent::options::{Plugin, Repair};
 use postern_agent::probe::ProbeHandle;
-use postern_agent::report::ReportWriter;
+use postern_agent::report::{LatestReport, ReportPublisher};
 use postern_agent::resolver::{DnsHandle, DnsTables};
 use postern_agent::wireguard_key;
 use postern_cni::protocol::{Add, CniResponse};
-use postern_crds::NodeReport;
 use postern_crds::conditions::{ConditionType, Reason};
 use postern_crds::node_report::{NodeReportStatus, ScopeReport};
 use postern_host::error::errno;
@@ -37,7 +36,7 @@ use postern_intent::sign::{sign_cluster, sign_intent};
 use postern_intent::{Body, ScopeId, TrustedKeys};
 use postern_plan::host::{AdminState, Carrier, ObservedLink};
 use tempfile::TempDir;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::ALWAYS;
 use crate::fixture::{settings, word};
@@ -45,6 +44,8 @@ use crate::fixture::{settings, word};
 pub(crate) struct Node {
     pub(crate) agent: Agent<FakeHost>,
     pub(crate) host: FakeHost,
+    pub(crate) documents: watch::Sender<SourceDocuments>,
+    pub(crate) reports: watch::Receiver<LatestReport>,
     folder: TempDir,
     found: LedgerReading,
     _names: DnsTables,
@@ -104,8 +105,7 @@ pub(crate) fn signer() -> SigningKey {
 impl Node {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("intents")).unwrap();
-        Self::over(folder, host())
+        Self::over(folder, host(), watch::Sender::default())
     }
 
     /// A node without nft.
@@ -122,12 +122,12 @@ impl Node {
         }
     }
 
-    /// The agent dies and another one starts on what it left: files and the host.
+    /// The agent dies and another one starts on its files and its host, with the same source of documents.
     pub(crate) fn restarts(self) -> Self {
-        Self::over(self.folder, self.host)
+        Self::over(self.folder, self.host, self.documents)
     }
 
-    fn over(folder: TempDir, host: FakeHost) -> Self {
+    fn over(folder: TempDir, host: FakeHost, documents: watch::Sender<SourceDocuments>) -> Self {
         let path = folder.path();
         let pem = signer()
             .verifying_key()
@@ -145,7 +145,7 @@ impl Node {
         ];
         host.starts_the_tunnel_process(key.public);
         let (dns, names) = DnsHandle::pair();
-        let intents = path.join("intents");
+        let (reporter, reports) = watch::channel(None);
         let agent = Agent {
             host: host.clone(),
             options: AgentOptions {
@@ -155,7 +155,7 @@ impl Node {
                 repair: Repair::On,
             },
             clock: Clock::new(None),
-            documents: DocumentState::new(keys.clone(), keys, Inbox::new(&intents)),
+            documents: DocumentState::new(keys.clone(), keys, Inbox::new(documents.subscribe())),
             memory: DurableState {
                 ledger,
                 ledger_lost: LedgerState::Kept,
@@ -168,7 +168,7 @@ impl Node {
             dns,
             output: AgentOutput {
                 audit: AuditTrail::open(None).unwrap(),
-                report: ReportWriter::new(&path.join("report.json")),
+                report: ReportPublisher::new(reporter),
                 metrics: AgentMetrics::registered().0,
                 counters: BTreeMap::new(),
                 damages: damages.into_iter().flatten().collect(),
@@ -178,6 +178,8 @@ impl Node {
         Self {
             agent,
             host,
+            documents,
+            reports,
             folder,
             found,
             _names: names,
@@ -202,10 +204,17 @@ impl Node {
         self.agent.start(&self.found, first_look).await;
     }
 
-    /// A file in the folder of documents.
+    /// The source has this document now.
     pub(crate) fn puts(&self, document: DocumentKind, envelope: &impl serde::Serialize) {
-        let file = self.folder.path().join("intents").join(document.file());
-        std::fs::write(file, serde_json::to_vec(envelope).unwrap()).unwrap();
+        let bytes = serde_json::to_vec(envelope).unwrap();
+        self.documents
+            .send_modify(|documents| drop(documents.insert(document, bytes)));
+    }
+
+    /// The source has no such document any more.
+    pub(crate) fn removes(&self, document: DocumentKind) {
+        self.documents
+            .send_modify(|documents| drop(documents.remove(&document)));
     }
 
     /// The two documents of a body, issued now and signed by the key that the node trusts.
@@ -283,14 +292,13 @@ impl Node {
             .expect("the scope")
     }
 
-    /// The report as a file, once it says this of a condition. Reports are a second apart.
+    /// The published report, once it has this condition. Reports are a second apart.
     pub(crate) fn reports(&mut self, kind: &str, status: &str, reason: &str) -> NodeReportStatus {
         let patience = Patience::of(Duration::from_secs(5));
         loop {
             self.agent.output.report.flush();
-            let text = std::fs::read(self.folder.path().join("report.json")).unwrap();
-            let report: NodeReport = serde_json::from_slice(&text).unwrap();
-            let report = report.status.unwrap();
+            let report = self.reports.borrow().clone();
+            let report = report.unwrap().status.clone().unwrap();
             let said = report
                 .conditions
                 .iter()

@@ -1,14 +1,13 @@
 //! A tunnel whose other end is silent gets a new session, unless another program changed the tunnel.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
 use std::time::Duration;
 
 use futures::stream;
 use postern_agent::agent::run::Wakers;
 use postern_agent::agent::{Activation, NodeUpdate};
 use postern_agent::probe::{ProbeNews, Silence};
-use postern_crds::NodeReport;
+use postern_agent::report::LatestReport;
 use postern_host::Tunnels;
 use postern_host::error::errno;
 use postern_host_testing::fake::Call;
@@ -30,18 +29,19 @@ fn device() -> IfName {
     "pst-c-eu".parse().unwrap()
 }
 
-/// A counter of the report that the loop has written.
-fn counter(report: &Path, name: &str) -> u64 {
-    let text = std::fs::read(report).unwrap();
-    let report: NodeReport = serde_json::from_slice(&text).unwrap();
-    let counters = report.status.unwrap().counters;
+type Reports = watch::Receiver<LatestReport>;
+
+/// A counter of the report that the loop has published.
+fn counter(reports: &Reports, name: &str) -> u64 {
+    let report = reports.borrow().clone();
+    let counters = report.unwrap().status.clone().unwrap().counters;
     counters.get(name).copied().unwrap_or_default()
 }
 
 /// Once the loop waits, something is done; then the probes repeat that the tunnel is silent until that is seen. The
 /// answer is how many repairs are counted.
-async fn repairs(node: Node, act: impl AsyncFnOnce(), is_seen: impl Fn(&Path) -> bool) -> u64 {
-    let report = node.file("report.json");
+async fn repairs(node: Node, act: impl AsyncFnOnce(), is_seen: impl Fn(&Reports) -> bool) -> u64 {
+    let reports = node.reports.clone();
     let (probe, probes) = watch::channel(ProbeNews::default());
     let (_queue, work) = mpsc::channel(1);
     let health = Health::default();
@@ -65,8 +65,8 @@ async fn repairs(node: Node, act: impl AsyncFnOnce(), is_seen: impl Fn(&Path) ->
         act().await;
         let mut seen = false;
         // A report that counts a renewal was written after it, and changed results of probes bring one.
-        while !seen || counter(&report, "sessions_renewed") == 0 {
-            seen |= is_seen(&report);
+        while !seen || counter(&reports, "sessions_renewed") == 0 {
+            seen |= is_seen(&reports);
             probe.send_modify(|news| {
                 news.lost = [(device(), Silence::AfterAnswers)].into();
                 news.round += 1;
@@ -75,7 +75,7 @@ async fn repairs(node: Node, act: impl AsyncFnOnce(), is_seen: impl Fn(&Path) ->
             });
             tokio::time::sleep(pause).await;
         }
-        counter(&report, "repairs")
+        counter(&reports, "repairs")
     };
     tokio::select! {
         repairs = tokio::time::timeout(DEADLINE, counted) => repairs.expect("nothing was seen"),
@@ -89,7 +89,7 @@ async fn a_silent_tunnel_that_is_as_it_was_left_gets_a_new_session_which_is_no_r
     node.takes(client()).await;
     let host = node.host.clone();
     host.takes_the_calls();
-    let is_renewed = |_: &Path| count(&host.takes_the_calls(), Call::RemovePeer) > 0;
+    let is_renewed = |_: &Reports| count(&host.takes_the_calls(), Call::RemovePeer) > 0;
     assert_eq!(repairs(node, async || {}, is_renewed).await, 0);
 }
 
@@ -103,7 +103,7 @@ async fn a_renewal_that_fails_halfway_is_put_right_and_is_no_repair() {
     host.takes_the_calls();
     // The renewal, the run that puts its peers back, and the next renewal.
     let seen = std::cell::Cell::new(0);
-    let is_over = |_: &Path| {
+    let is_over = |_: &Reports| {
         let calls = count(&host.takes_the_calls(), Call::ConfigureTunnel);
         seen.set(seen.get() + calls);
         seen.get() >= 3
@@ -121,7 +121,7 @@ async fn a_peer_that_somebody_removed_is_a_repair_and_no_renewal() {
     let peers = host.read_tunnel(&device()).await.unwrap().unwrap().peers;
     let key = peers[0].peer.public_key;
     let remove = async || host.remove_peer(&device(), &key).await.unwrap();
-    let is_counted = |report: &Path| counter(report, "repairs") > 0;
+    let is_counted = |reports: &Reports| counter(reports, "repairs") > 0;
     assert_eq!(repairs(node, remove, is_counted).await, 1);
     let repaired = host.read_tunnel(&device()).await.unwrap().unwrap();
     assert_eq!(repaired.peers.len(), peers.len());

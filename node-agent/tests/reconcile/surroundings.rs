@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use postern_agent::agent::{Activation, NodeUpdate};
 use postern_agent::cleanup::{CleanupError, cleanup};
+use postern_agent::inbox::SourceDocuments;
 use postern_agent::ledger::{Ledger, ReleasedBy};
 use postern_cni::protocol::CniResponse;
 use postern_host::bypass::{Bypass, Direction};
@@ -205,7 +206,7 @@ async fn a_ledger_that_cannot_be_read_is_told_after_the_seal() {
     let ledger = node.file("ledger.json");
     std::fs::remove_file(&ledger).unwrap();
     std::fs::create_dir(&ledger).unwrap();
-    std::fs::remove_dir_all(node.file("intents")).unwrap();
+    node.documents.send_replace(SourceDocuments::new());
     let mut node = node.restarts();
     node.starts().await;
     node.reports("Accepted", "False", "LedgerLost");
