@@ -1,4 +1,4 @@
-//! `run`: everything is put together here, and nothing is decided.
+//! `run` makes the parts of the agent and connects them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -25,7 +25,7 @@ use postern_agent::metrics::AgentMetrics;
 use postern_agent::options::RunArgs;
 use postern_agent::preflight;
 use postern_agent::probe::{self, ProbeHandle};
-use postern_agent::report::{ReportPublisher, write_reports};
+use postern_agent::report::ReportPublisher;
 use postern_agent::resolver::DnsHandle;
 use postern_agent::trust;
 use postern_agent::wireguard_key::{self, NodeKey, WireGuardKeyError};
@@ -39,11 +39,11 @@ use postern_plan::settings::NodeSettings;
 use postern_telemetry::{Health, LogError, chain};
 use prometheus_client::registry::Registry;
 use thiserror::Error;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
-use self::source::{SourceOptions, start_source};
+use self::channels::{ChannelInputs, LoopChannels};
 
-mod source;
+mod channels;
 #[cfg(test)]
 mod tests;
 
@@ -110,30 +110,19 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
     let (sender, updates) = mpsc::channel(4);
     watch_preflight(host.clone(), args.settings(), sender.clone());
     watch_tunnels(args, sender.clone());
-    let (reports, latest) = watch::channel(None);
-    let written = tokio::spawn(write_reports(args.report(), latest.clone()));
-    let source = SourceOptions {
+    let inputs = ChannelInputs {
         uid: &uid,
         installed: &installed_keys,
         metrics: metrics.apiserver(),
-        reports: latest,
         updates: sender,
     };
-    let documents = start_source(args, source, &mut damages);
+    let channels = LoopChannels::start(args, inputs, &mut damages);
     let (probes, plan) = ProbeHandle::pair();
     let agent = Agent {
         host,
-        options: AgentOptions {
-            node: NodeIdentity {
-                name: args.node_name.clone(),
-                uid,
-            },
-            settings: args.settings(),
-            plugin: args.plugin,
-            repair: args.repair,
-        },
+        options: agent_options(args, uid),
         clock: Clock::new(ledger.entries().highest_time),
-        documents: DocumentState::new(installed_keys, keys, Inbox::new(documents)),
+        documents: DocumentState::new(installed_keys, keys, Inbox::new(channels.documents)),
         memory: DurableState {
             ledger,
             ledger_lost: LedgerState::Kept,
@@ -149,7 +138,7 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
         dns,
         output: AgentOutput {
             audit,
-            report: ReportPublisher::new(reports),
+            report: ReportPublisher::new(channels.reports),
             metrics,
             counters,
             damages,
@@ -167,8 +156,20 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
     };
     let ended = run_agent(agent, found, wakers).await;
     // The agent is gone and with it the channel, so that the task ends once the last report is in its file.
-    drop(tokio::time::timeout(LAST_REPORT, written).await);
+    drop(tokio::time::timeout(LAST_REPORT, channels.report_file).await);
     ended.map_err(AgentError::Run)
+}
+
+fn agent_options(args: &RunArgs, uid: Uid) -> AgentOptions {
+    AgentOptions {
+        node: NodeIdentity {
+            name: args.node_name.clone(),
+            uid,
+        },
+        settings: args.settings(),
+        plugin: args.plugin,
+        repair: args.repair,
+    }
 }
 
 /// No address is known to be the node's own before the first reading.
@@ -271,8 +272,8 @@ struct NodeFiles {
     audit: AuditTrail,
 }
 
-/// Opens everything but the ledger. None of it may keep the node from being sealed: what cannot be used is told by a
-/// condition, and the agent goes on without it.
+/// Opens everything but the ledger. None of it may keep the node from being sealed: a part that cannot be used becomes a
+/// condition, and the agent runs without it.
 fn open_files(
     args: &RunArgs,
     ledger: &Ledger,
@@ -306,8 +307,8 @@ fn open_files(
     })
 }
 
-/// The socket in a task of its own. Without it no pod starts and nobody can release the node by hand, and the guard of the
-/// pods that run stands all the same.
+/// The socket in a task of its own. Without it no pod starts and nobody can release the node by hand, but the pods that run
+/// stay guarded.
 fn serve_socket(args: &RunArgs, damages: &mut Vec<StartDamage>) -> mpsc::Receiver<Work> {
     let (sender, work) = mpsc::channel(64);
     match server::bind(&args.run_dir.join("agent.sock")) {
@@ -321,8 +322,8 @@ fn serve_socket(args: &RunArgs, damages: &mut Vec<StartDamage>) -> mpsc::Receive
     work
 }
 
-/// The keys given at installation. Keys that cannot be read are told and no more: the node is to be sealed and to go on,
-/// with the pinned ones or, before the first pin, with nobody trusted until a key is there.
+/// The keys given at installation. Keys that cannot be read become a condition and no error: the node is sealed and uses the
+/// pinned keys or, before the first pin, trusts no key.
 fn installed(args: &RunArgs, ledger: &Ledger, damages: &mut Vec<StartDamage>) -> TrustedKeys {
     let found = match &args.trust.folder {
         Some(folder) => trust::in_folder(folder),

@@ -1,4 +1,5 @@
-//! The source of documents: the API server with a copy in a folder, or a folder alone.
+//! The channels of the loop: documents from the API server, with a copy in a folder, or from a folder alone; reports to a file
+//! and to the API server.
 
 use std::time::Duration;
 
@@ -11,24 +12,50 @@ use postern_agent::document_folder::DocumentFolder;
 use postern_agent::files;
 use postern_agent::inbox::SourceDocuments;
 use postern_agent::options::RunArgs;
-use postern_agent::report::LatestReport;
+use postern_agent::report::{LatestReport, write_reports};
 use postern_crds::conditions::{ConditionType, Reason};
 use postern_intent::{TrustedKeys, Uid};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
-/// What a source needs besides the command line.
-pub(super) struct SourceOptions<'a> {
+/// What the channels are made from besides the command line.
+pub(super) struct ChannelInputs<'a> {
     pub(super) uid: &'a Uid,
     pub(super) installed: &'a TrustedKeys,
     pub(super) metrics: ApiMetrics,
-    pub(super) reports: watch::Receiver<LatestReport>,
     pub(super) updates: mpsc::Sender<NodeUpdate>,
 }
 
-/// Starts the source and returns what it sends; the first documents are those in the folder. Nothing waits for the API server.
-pub(super) fn start_source(
+/// The loop's ends of the channels.
+pub(super) struct LoopChannels {
+    pub(super) documents: watch::Receiver<SourceDocuments>,
+    pub(super) reports: watch::Sender<LatestReport>,
+    /// Ends when the last report is in its file.
+    pub(super) report_file: JoinHandle<()>,
+}
+
+impl LoopChannels {
+    /// Starts the source of documents and the sinks of reports. The first documents are those in the folder, and nothing waits
+    /// for the API server.
+    pub(super) fn start(
+        args: &RunArgs,
+        inputs: ChannelInputs<'_>,
+        damages: &mut Vec<StartDamage>,
+    ) -> Self {
+        let (reports, latest) = watch::channel(None);
+        let report_file = tokio::spawn(write_reports(args.report(), latest.clone()));
+        Self {
+            documents: start_source(args, inputs, latest, damages),
+            reports,
+            report_file,
+        }
+    }
+}
+
+fn start_source(
     args: &RunArgs,
-    options: SourceOptions<'_>,
+    inputs: ChannelInputs<'_>,
+    reports: watch::Receiver<LatestReport>,
     damages: &mut Vec<StartDamage>,
 ) -> watch::Receiver<SourceDocuments> {
     let mut damage = |reason, error: &(dyn std::error::Error + 'static)| {
@@ -51,14 +78,14 @@ pub(super) fn start_source(
                     documents,
                     copy: folder,
                 },
-                reports: options.reports,
+                reports,
                 state_dir: args.state_dir.clone(),
-                uid: args.node_uid.is_none().then(|| options.uid.clone()),
+                uid: args.node_uid.is_none().then(|| inputs.uid.clone()),
                 trust_dir: args.trust.folder.clone(),
-                installed: options.installed.clone(),
-                metrics: options.metrics,
+                installed: inputs.installed.clone(),
+                metrics: inputs.metrics,
             },
-            options.updates,
+            inputs.updates,
         ),
         None => {
             let check = Duration::from_secs(args.check_seconds);
