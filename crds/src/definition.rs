@@ -10,14 +10,12 @@ use serde_json::{Map, Number, Value};
 
 use crate::{EgressPolicy, ExitNode, InterfaceIsolation, NodeIntent, NodeReport};
 
-/// One CustomResourceDefinition.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ResourceDefinition {
     /// Kind of its objects.
     pub kind: &'static str,
     /// Plural, which with the group is its name.
     pub plural: &'static str,
-    /// The whole object.
     pub object: Value,
 }
 

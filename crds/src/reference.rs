@@ -24,7 +24,6 @@ table says `only`. A field that the operator does not know at all, because the d
 A default is written into the object by the API server. Without one, the field stays absent and the text says what holds.
 ";
 
-/// The page.
 #[must_use]
 pub fn markdown(definitions: &[ResourceDefinition]) -> String {
     let mut page = INTRODUCTION.to_owned();

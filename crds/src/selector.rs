@@ -27,7 +27,6 @@ pub enum SelectorError {
     UnknownOperator {
         /// Key of the label.
         key: String,
-        /// What stands there.
         operator: String,
     },
     /// `In` and `NotIn` need values.
@@ -35,7 +34,6 @@ pub enum SelectorError {
     NoValues {
         /// Key of the label.
         key: String,
-        /// The operator.
         operator: String,
     },
     /// No object can have a label with such a key.
@@ -50,16 +48,12 @@ pub enum SelectorError {
         "{key:?} is no key of a label, so no object has it: write NAME or PREFIX/NAME, the name in at most 63 letters, \
          digits, '-', '_' and '.', the prefix as a DNS name"
     )]
-    NoKey {
-        /// What stands there.
-        key: String,
-    },
+    NoKey { key: String },
     /// `Exists` and `DoesNotExist` take no values.
     #[error("operator {operator} for label {key:?} takes no values")]
     UnexpectedValues {
         /// Key of the label.
         key: String,
-        /// The operator.
         operator: String,
     },
 }

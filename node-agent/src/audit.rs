@@ -16,29 +16,23 @@ pub enum AuditError {
     /// The file cannot be opened.
     #[error("cannot open the audit log {path}")]
     Open {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: std::io::Error,
     },
 }
 
-/// One line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry<'a> {
-    /// When.
     pub time: Timestamp,
     /// What kind of line: `intent`, `transition`, `refusal`, `release`, `repair`, `keys`, `node`, `clock`, `start`, `stop`.
     pub kind: &'static str,
     /// The scope, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<&'a str>,
-    /// The state before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// The state after.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
     /// What happened, in one word.
@@ -46,7 +40,6 @@ pub struct Entry<'a> {
     /// The serial of the document in question.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub serial: Option<u64>,
-    /// Its digest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<&'a str>,
     /// The serial of the cluster document that it is joined with.
@@ -55,7 +48,6 @@ pub struct Entry<'a> {
     /// The trace that led here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<&'a str>,
-    /// More, for people.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub message: &'a str,
 }
@@ -119,7 +111,6 @@ impl AuditTrail {
         })
     }
 
-    /// Writes a line.
     pub fn write(&mut self, entry: &Entry<'_>) {
         let Ok(mut line) = serde_json::to_string(entry) else {
             return;

@@ -39,7 +39,6 @@ impl BindingStore {
         (store, damage)
     }
 
-    /// All bindings.
     #[must_use]
     pub const fn get(&self) -> &Bindings {
         &self.bindings

@@ -27,21 +27,16 @@ pub enum CleanupError {
     /// A part of the host cannot be read.
     #[error("the host cannot be read")]
     Unread(#[source] Unread),
-    /// A step failed.
     #[error("{step} failed")]
     Step {
-        /// The step.
         step: String,
-        /// Why.
         #[source]
         source: HostError,
     },
     /// A file cannot be removed.
     #[error("cannot remove {path}")]
     File {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: std::io::Error,
     },

@@ -15,7 +15,6 @@ use tokio::sync::watch;
 use crate::ledger::Entries;
 use crate::report::RefusalEntry;
 
-/// Which document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DocumentKind {
     /// `keys.dsse.json`.
@@ -33,7 +32,6 @@ impl DocumentKind {
     /// intent that may need it.
     pub const ALL: [Self; 4] = [Self::Keys, Self::Cluster, Self::Intent, Self::Release];
 
-    /// Its file's name.
     #[must_use]
     pub const fn file(self) -> &'static str {
         match self {
@@ -109,8 +107,8 @@ impl Inbox {
             .is_some_and(|entry| entry.reason == reason && entry.digest.as_deref() == digest)
     }
 
-    /// Ends the refusal of the document with this digest, because it is in force now. The source may have another document by now, whose
-    /// refusal remains.
+    /// Ends the refusal of the document with this digest, because it is in force now. The source may have another document
+    /// by now, whose refusal remains.
     pub fn approve_digest(&mut self, document: DocumentKind, digest: &str) {
         let refused = self.refused.get(&document);
         if refused.is_some_and(|entry| entry.digest.as_deref() == Some(digest)) {
@@ -141,20 +139,16 @@ impl Inbox {
 /// Who verifies, and what it knows.
 #[derive(Debug, Clone)]
 pub struct Verifier<'a> {
-    /// This node.
     pub node: &'a NodeIdentity,
     /// The keys that it trusts.
     pub keys: &'a TrustedKeys,
-    /// The ledger.
     pub ledger: &'a Entries,
-    /// Now.
     pub now: Timestamp,
 }
 
 /// A verified document, with the envelope for the ledger.
 #[derive(Debug, Clone)]
 pub struct Received<T> {
-    /// The document.
     pub verified: Verified<T>,
     /// What it came in.
     pub envelope: DsseEnvelope,
@@ -169,7 +163,6 @@ pub enum DocumentOutcome {
     Cluster(Box<Received<ClusterDocument>>),
     /// The very document that is in force.
     Unchanged,
-    /// A verified release.
     Release(Box<Verified<Release>>),
     /// A newer key set.
     Keys(Box<TrustedKeys>),

@@ -13,7 +13,6 @@ use thiserror::Error;
 
 use crate::files::{self, FileError, Readers};
 
-/// The ledger's content.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entries {
@@ -38,7 +37,6 @@ pub struct Entries {
     /// The highest time seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub highest_time: Option<Timestamp>,
-    /// The pinned keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<KeySetDocument>,
     /// The digest of the body that the kernel carries.
@@ -78,7 +76,6 @@ impl Entries {
 pub struct AcceptedRelease {
     /// Of the same counter as intents.
     pub serial: Serial,
-    /// Why.
     pub reason: String,
     /// When it was accepted.
     pub at: Timestamp,
@@ -188,7 +185,6 @@ impl Ledger {
         )
     }
 
-    /// What it holds.
     #[must_use]
     pub const fn entries(&self) -> &Entries {
         &self.entries

@@ -10,7 +10,6 @@ use prometheus_client::registry::Registry;
 
 use crate::apiserver::metrics::ApiMetrics;
 
-/// One label.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Word {
     reason: String,
@@ -18,7 +17,6 @@ struct Word {
 
 type LabelCounters = Family<Word, Counter>;
 
-/// The agent's metrics.
 #[derive(Debug, Clone, Default)]
 pub struct AgentMetrics {
     events: LabelCounters,
@@ -90,7 +88,6 @@ impl AgentMetrics {
             .inc();
     }
 
-    /// Something happened.
     pub fn count(&self, what: &str) {
         Self::one_more(&self.events, what);
     }
@@ -100,7 +97,6 @@ impl AgentMetrics {
         Self::one_more(&self.refusals, reason);
     }
 
-    /// A step failed.
     pub fn step_failed(&self, kind: &str) {
         Self::one_more(&self.steps_failed, kind);
     }
@@ -110,7 +106,6 @@ impl AgentMetrics {
         Self::one_more(&self.transitions, state);
     }
 
-    /// A run ran.
     pub fn reconciled(&self, why: &str) {
         Self::one_more(&self.reconciles, why);
     }

@@ -90,8 +90,8 @@ impl ReportPublisher {
     }
 }
 
-/// Times and counters of packets move all the time: they are told with the next change, and are none themselves. What
-/// the agent counts itself, repairs among it, is a change.
+/// Times and counters of packets differ in every report: they are no change, and are published with the next one. What the
+/// agent counts itself, such as repairs, is a change.
 fn without_times(status: &NodeReportStatus) -> NodeReportStatus {
     let mut still = status.clone();
     still.verified_at = None;

@@ -12,14 +12,12 @@ use tokio::sync::watch;
 use crate::dns::node::DnsNode;
 use crate::dns::{BindError, Forwarder, ForwarderOptions};
 
-/// The agent's end.
 #[derive(Debug)]
 pub struct DnsHandle {
     table: watch::Sender<DnsPlan>,
     lease: watch::Sender<Option<Instant>>,
 }
 
-/// The forwarder's end.
 #[derive(Debug)]
 pub struct DnsTables {
     table: watch::Receiver<DnsPlan>,

@@ -12,9 +12,7 @@ pub enum TrustError {
     /// The folder cannot be listed.
     #[error("the trust folder {path} cannot be read")]
     Folder {
-        /// The folder.
         path: PathBuf,
-        /// Why.
         #[source]
         source: std::io::Error,
     },
@@ -23,25 +21,18 @@ pub enum TrustError {
         "the trust folder {path} has no *.pem: mount the ConfigMap with the operator's public keys there, or give \
          --trust-key"
     )]
-    Empty {
-        /// The folder.
-        path: PathBuf,
-    },
+    Empty { path: PathBuf },
     /// A file cannot be read.
     #[error("the trust key {path} cannot be read")]
     File {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: std::io::Error,
     },
     /// A file is no key.
     #[error("the trust key {path} cannot be used")]
     Key {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: PublicKeyError,
     },

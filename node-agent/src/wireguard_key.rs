@@ -35,7 +35,6 @@ pub enum WireGuardKeyError {
 pub struct NodeKey {
     /// The 32 bytes of the private half.
     pub private: [u8; 32],
-    /// The public half.
     pub public: WgKey,
 }
 

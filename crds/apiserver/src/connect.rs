@@ -19,7 +19,6 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// Where the API server's address comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerAddress {
-    /// A kubeconfig.
     Kubeconfig(PathBuf),
     /// The environment and the files of a pod with a ServiceAccount.
     Pod,
@@ -54,9 +53,7 @@ pub enum ConnectError {
     /// The kubeconfig that was named cannot be used.
     #[error("kubeconfig {path:?} cannot be used")]
     Kubeconfig {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: KubeconfigError,
     },
@@ -65,9 +62,7 @@ pub enum ConnectError {
         "context {context:?} cannot be used; `kubectl config get-contexts` lists those that there are"
     )]
     Context {
-        /// Its name.
         context: String,
-        /// Why.
         #[source]
         source: KubeconfigError,
     },
@@ -81,10 +76,7 @@ pub enum ConnectError {
     #[error(
         "the kubeconfig {path:?} starts a program for its credentials, and a node's program starts none: write tokenFile"
     )]
-    CredentialProgram {
-        /// The file.
-        path: PathBuf,
-    },
+    CredentialProgram { path: PathBuf },
     /// No client can be made of it.
     #[error("what the kubeconfig says makes no client")]
     Client(#[source] Box<kube::Error>),

@@ -7,17 +7,13 @@ use crate::deadline::{DEADLINE, NoAnswer, in_time};
 /// What a request does to an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ApiVerb {
-    /// Read one object.
     Get,
-    /// Read many.
     List,
-    /// Make an object.
     Create,
     /// Put an object in the place of what was read.
     Replace,
     /// Change parts of an object.
     Patch,
-    /// Delete an object.
     Delete,
 }
 
@@ -42,22 +38,14 @@ pub enum ApiError {
     /// The API server, or the way to it, said no.
     #[error("{} of {what} failed", .verb.as_str())]
     Request {
-        /// The verb.
         verb: ApiVerb,
-        /// Kind and name.
         what: String,
-        /// Why.
         #[source]
         source: Box<kube::Error>,
     },
     /// There was no answer in time.
     #[error("{} of {what} was not answered in {DEADLINE:?}", .verb.as_str())]
-    Late {
-        /// The verb.
-        verb: ApiVerb,
-        /// Kind and name.
-        what: String,
-    },
+    Late { verb: ApiVerb, what: String },
 }
 
 /// What a failure means.
@@ -76,7 +64,6 @@ pub enum Failure {
 }
 
 impl ApiError {
-    /// What it means.
     #[must_use]
     pub fn failure(&self) -> Failure {
         let Self::Request { verb, source, .. } = self else {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-/// Waits between attempts.
 #[derive(Debug, Clone)]
 pub struct Pace {
     first: Duration,

@@ -20,7 +20,6 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// What a request was.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
-    /// HTTP method.
     verb: String,
     /// HTTP status; `<error>` if there was none.
     code: String,
@@ -37,7 +36,6 @@ pub struct Requests {
 /// How long the server wants to be left alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
-    /// Not at all.
     Nothing,
     /// For this time from now on.
     For(Duration),

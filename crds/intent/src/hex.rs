@@ -1,6 +1,3 @@
-//! Bytes as text.
-
-/// Lower case hex.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";

@@ -22,7 +22,6 @@ pub enum NewtypeError {
     Name {
         /// What kind of name it is.
         kind: &'static str,
-        /// The refused text.
         value: String,
         /// The rule in words.
         rule: &'static str,
@@ -166,7 +165,6 @@ impl SectionDigest {
     }
 }
 
-/// A node's UID.
 pub type NodeUid = Uid;
 
 /// The intent's own counter. It only grows, over deletion, reinstallation and restore.
@@ -196,7 +194,6 @@ impl Mark {
     /// The marks that can be given to exits.
     pub const EXITS: [Self; 5] = [Self(1), Self(2), Self(3), Self(4), Self(5)];
 
-    /// The bare number.
     #[must_use]
     pub const fn number(self) -> u8 {
         self.0
@@ -232,7 +229,6 @@ impl From<Mark> for u8 {
 pub struct TableId(u32);
 
 impl TableId {
-    /// The table's number.
     #[must_use]
     pub const fn number(self) -> u32 {
         self.0

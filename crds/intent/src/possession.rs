@@ -27,7 +27,6 @@ const LABEL: &[u8] = b"postern.dev possession of a WireGuard key, version 1";
 /// The claim that a proof is about: this key is the key of this node.
 #[derive(Debug, Clone, Copy)]
 pub struct Claim<'a> {
-    /// The node's name.
     pub node: &'a NodeName,
     /// The UID of its Node object.
     pub uid: &'a NodeUid,

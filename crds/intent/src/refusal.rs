@@ -21,13 +21,11 @@ pub enum DocumentRefusal {
     /// The payload's media type is not the expected one.
     #[error("payload type {found:?}, expected {expected:?}")]
     PayloadType {
-        /// What was found.
         found: String,
-        /// What belongs there.
         expected: &'static str,
     },
     /// No signature is by a key that this node trusts.
-    #[error("none of the signing keys {found:?} is trusted here")]
+    #[error("none of the signing keys {} is trusted here", .found.join(", "))]
     UnknownKey {
         /// The key ids of the envelope.
         found: Vec<String>,
@@ -57,20 +55,10 @@ pub enum DocumentRefusal {
     Inconsistent(#[source] Inconsistency),
     /// It is for another node.
     #[error("it is for node {found}, this is {own}")]
-    WrongNode {
-        /// The addressee.
-        found: String,
-        /// This node.
-        own: String,
-    },
+    WrongNode { found: String, own: String },
     /// It is for an earlier or later node of the same name.
     #[error("it is for node UID {found}, this is {own}")]
-    WrongNodeUid {
-        /// The addressee.
-        found: String,
-        /// This node.
-        own: String,
-    },
+    WrongNodeUid { found: String, own: String },
     /// Its time is over.
     #[error("it was valid until {not_after}, now is {now}")]
     Expired {
@@ -89,16 +77,10 @@ pub enum DocumentRefusal {
     },
     /// An older document than the last one.
     #[error("serial {found} is below {last}")]
-    Replayed {
-        /// Its serial.
-        found: Serial,
-        /// The last one.
-        last: Serial,
-    },
+    Replayed { found: Serial, last: Serial },
     /// Another document with the same serial: somebody signs twice.
     #[error("serial {serial} was seen with digest {last}, now with {found}")]
     Equivocation {
-        /// The shared serial.
         serial: Serial,
         /// The digest of the accepted one.
         last: String,
@@ -111,7 +93,6 @@ pub enum DocumentRefusal {
         .found.map_or_else(|| "none".to_owned(), |serial| serial.to_string())
     )]
     ClusterAwaited {
-        /// What it names.
         needed: Serial,
         /// The newest one that the node has.
         found: Option<Serial>,
@@ -122,19 +103,13 @@ pub enum DocumentRefusal {
          store was set back in between, and a newer document for this node waits for a person"
     )]
     FormerLineage {
-        /// What it names.
         named: Serial,
         /// [`ClusterDocument::follows`].
         follows: Serial,
     },
     /// A key set that is not newer than the pinned one.
     #[error("key set version {found} is not above {pinned}")]
-    KeySetVersion {
-        /// Its version.
-        found: u64,
-        /// The pinned one.
-        pinned: u64,
-    },
+    KeySetVersion { found: u64, pinned: u64 },
     /// A key set with a key that cannot be used, or with none.
     #[error("the key set cannot be used")]
     KeySet(#[source] PublicKeyError),

@@ -35,9 +35,7 @@ pub struct VerifyContext<'a> {
 /// The last accepted document.
 #[derive(Debug, Clone, Copy)]
 pub struct Accepted<'a> {
-    /// Its serial.
     pub serial: Serial,
-    /// Its digest.
     pub digest: &'a str,
 }
 
@@ -49,7 +47,6 @@ pub struct Verified<T> {
 }
 
 impl<T> Verified<T> {
-    /// The document.
     #[must_use]
     pub const fn get(&self) -> &T {
         &self.document

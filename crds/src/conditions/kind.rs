@@ -1,5 +1,3 @@
-//! Types of conditions.
-
 use super::vocabulary::vocabulary;
 
 vocabulary! {

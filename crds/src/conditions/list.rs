@@ -11,9 +11,7 @@ const MESSAGE_LIMIT: usize = 4096;
 /// Status of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConditionStatus {
-    /// It holds.
     True,
-    /// It does not.
     False,
     /// It is not decided yet.
     Unknown,
@@ -36,16 +34,13 @@ impl ConditionStatus {
 pub struct Finding {
     /// What it is about.
     pub kind: ConditionType,
-    /// Whether it holds.
     pub state: ConditionStatus,
-    /// Why, for programs.
     pub reason: Reason,
     /// Why, for people; cut at 4096 characters.
     pub message: String,
 }
 
 impl Finding {
-    /// It holds.
     #[must_use]
     pub fn yes(kind: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
         Self::new(kind, ConditionStatus::True, reason, message)

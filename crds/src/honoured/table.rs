@@ -10,9 +10,7 @@ pub enum Honoured {
     Since(&'static str),
     /// These values only, since that release.
     Only {
-        /// The release.
         since: &'static str,
-        /// The values.
         values: &'static [&'static str],
     },
     /// No value: to set it is refused.

@@ -70,7 +70,6 @@ impl Health {
         heartbeat.is_none_or(|beat| beat.at.elapsed() <= beat.limit)
     }
 
-    /// Is it ready?
     #[must_use]
     pub fn is_ready(&self) -> bool {
         matches!(self.record().state, HealthState::Ready)
@@ -87,19 +86,15 @@ pub enum ServeError {
     /// The address cannot be bound.
     #[error("cannot listen on {address}")]
     Bind {
-        /// The address.
         address: SocketAddr,
-        /// Why.
         #[source]
         source: std::io::Error,
     },
     /// There is no address to listen on.
     #[error("no address to listen on")]
     NoAddress,
-    /// The listener broke.
     #[error("the listener broke")]
     Listen {
-        /// Why.
         #[source]
         source: std::io::Error,
     },

@@ -18,13 +18,9 @@ pub struct TraceOrigin(SpanContext);
 /// A span whose times are known from elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Late {
-    /// Its name.
     pub name: &'static str,
-    /// When it began.
     pub begun: SystemTime,
-    /// When it ended.
     pub ended: SystemTime,
-    /// What it says.
     pub attributes: Vec<(&'static str, String)>,
 }
 

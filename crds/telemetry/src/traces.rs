@@ -28,9 +28,7 @@ pub enum TraceError {
     /// The exporter cannot be made.
     #[error("traces cannot be sent to {endpoint:?}")]
     Exporter {
-        /// Where to.
         endpoint: String,
-        /// Why.
         #[source]
         source: ExporterBuildError,
     },

@@ -4,8 +4,6 @@
 //! Each rule is a pure function from a [`Workspace`] to its [`Finding`]s, so that a unit test can
 //! hand it a small bad workspace and watch it turn red.
 
-#![allow(missing_docs, reason = "the crate is for this workspace's lint")]
-
 mod error;
 mod finding;
 mod load;

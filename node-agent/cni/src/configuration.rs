@@ -72,7 +72,6 @@ impl Configuration {
         self.version
     }
 
-    /// The agent's socket.
     #[must_use]
     pub fn socket(&self) -> &Path {
         &self.socket

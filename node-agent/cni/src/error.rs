@@ -12,7 +12,6 @@ pub enum CniError {
     /// Stdin could not be read.
     #[error("cannot read the network configuration")]
     Input {
-        /// The kernel's answer.
         #[source]
         source: io::Error,
     },
@@ -26,51 +25,34 @@ pub enum CniError {
     /// The configuration has a version that is not supported.
     #[error("the network configuration has another cniVersion")]
     Version {
-        /// Which one.
         #[source]
         source: UnsupportedVersion,
     },
     /// The configuration's version does not have the verb.
     #[error("{verb} does not exist before version {since}")]
     VerbTooNew {
-        /// The verb.
         verb: &'static str,
         /// The version that brought it.
         since: SpecVersion,
     },
     /// The verb is none of the specification's.
     #[error("CNI_COMMAND is {verb:?}")]
-    UnknownVerb {
-        /// As it came.
-        verb: String,
-    },
+    UnknownVerb { verb: String },
     /// A needed variable is not set.
     #[error("{name} is not set")]
-    MissingVariable {
-        /// Which one.
-        name: &'static str,
-    },
+    MissingVariable { name: &'static str },
     /// A variable has a value that the specification does not allow.
     #[error("{name} is {value:?}")]
-    InvalidVariable {
-        /// Which one.
-        name: &'static str,
-        /// As it came.
-        value: String,
-    },
+    InvalidVariable { name: &'static str, value: String },
     /// `CNI_ARGS` does not name the pod.
     #[error("CNI_ARGS has no {name}")]
-    MissingArgument {
-        /// What it lacks.
-        name: &'static str,
-    },
+    MissingArgument { name: &'static str },
     /// The plugin stands first in its list.
     #[error("there is no prevResult: this plugin must come after the one that makes the interface")]
     NoPreviousResult,
     /// The result of the plugin before is of no use.
     #[error("the prevResult is of no use")]
     Previous {
-        /// Why.
         #[source]
         source: PreviousError,
     },
@@ -83,12 +65,9 @@ pub enum CniError {
         /// As it stands in the configuration.
         path: PathBuf,
     },
-    /// No agent answered.
     #[error("no agent answers at {}", path.display())]
     AgentAway {
-        /// The socket.
         path: PathBuf,
-        /// What happened instead.
         #[source]
         source: io::Error,
     },
@@ -102,16 +81,12 @@ pub enum CniError {
     /// STATUS: the agent cannot serve ADD.
     #[error("no pod can be held on this node now")]
     Unavailable {
-        /// Why.
         #[source]
         source: Box<CniError>,
     },
     /// The agent said no.
     #[error("{}: {}", refusal.reason, refusal.message)]
-    Refused {
-        /// Its words.
-        refusal: CniRefusal,
-    },
+    Refused { refusal: CniRefusal },
 }
 
 impl CniError {

@@ -12,7 +12,6 @@ const HOST_PREFIXES: [&str; 3] = ["veth", "cali", "lxc"];
 pub struct Attached {
     /// The pod's addresses, in the order of the result.
     pub addresses: Vec<IpAddr>,
-    /// The host's end.
     pub host_interface: Option<String>,
     /// The MAC address of the pod's end.
     pub mac: Option<String>,

@@ -19,7 +19,6 @@ pub enum Request {
     /// Is the binding still what ADD made?
     #[serde(rename = "cni-check")]
     Check(CheckRequest),
-    /// The interface goes.
     #[serde(rename = "cni-del")]
     Del(Attachment),
     /// Every container that is not named is gone.
@@ -34,7 +33,6 @@ pub enum Request {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Add {
-    /// The sandbox's container.
     pub container_id: String,
     /// The interface's name inside the pod.
     pub ifname: String,
@@ -42,9 +40,7 @@ pub struct Add {
     pub netns: String,
     /// The pod's Kubernetes namespace.
     pub namespace: String,
-    /// The pod's name.
     pub name: String,
-    /// The pod's UID.
     pub uid: String,
     /// The pod's addresses of both families, at least one.
     pub addresses: Vec<IpAddr>,
@@ -58,7 +54,6 @@ pub struct Add {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckRequest {
-    /// The sandbox's container.
     pub container_id: String,
     /// The interface's name inside the pod.
     pub ifname: String,
@@ -70,7 +65,6 @@ pub struct CheckRequest {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Attachment {
-    /// The sandbox's container.
     pub container_id: String,
     /// The interface's name inside the pod.
     pub ifname: String,
@@ -84,13 +78,11 @@ pub struct Gc {
     pub valid_container_ids: Vec<String>,
 }
 
-/// The agent's answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "ResponseLine", try_from = "ResponseLine")]
 pub enum CniResponse {
     /// It is done, or it is so.
     Done,
-    /// It is not.
     Refused(CniRefusal),
 }
 

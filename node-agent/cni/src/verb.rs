@@ -14,9 +14,7 @@ use crate::{
 /// What a call that succeeded leaves on stdout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VerbOutput {
-    /// Nothing.
     Silent,
-    /// This text.
     Print(String),
 }
 

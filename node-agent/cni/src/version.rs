@@ -21,7 +21,6 @@ pub enum SpecVersion {
 }
 
 impl SpecVersion {
-    /// Oldest first.
     pub const ALL: [Self; 5] = [
         Self::V0_3_0,
         Self::V0_3_1,

@@ -44,7 +44,6 @@ pub enum ExitReading {
 pub enum UplinkRule {
     /// The scope's chain names the uplink.
     Open,
-    /// It does not.
     Closed,
 }
 

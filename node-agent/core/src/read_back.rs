@@ -172,7 +172,6 @@ impl ReadBack {
         &self.differences
     }
 
-    /// What was read.
     #[must_use]
     pub const fn observed(&self) -> &Observed {
         &self.reading.observed

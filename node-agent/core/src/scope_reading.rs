@@ -39,9 +39,7 @@ pub enum WayReading {
 pub struct ScopeReading {
     /// Whether the guard was read back whole.
     pub seal: Seal,
-    /// The kernel's lease.
     pub lease: LeaseReading,
-    /// The scope's exit.
     pub exit: ExitReading,
     /// Since when it is lost.
     pub loss: ExitLoss,
@@ -60,7 +58,6 @@ pub fn scope_device<'a>(body: &'a Body, scope: &Scope) -> Option<&'a IfName> {
 pub enum TunnelMeans {
     /// By the kernel or by a process.
     Present,
-    /// By neither.
     Absent,
 }
 

@@ -12,15 +12,11 @@ use thiserror::Error;
 
 /// Numbers of `errno(3)` that decisions here depend on, as on every Linux architecture that we build for.
 pub mod errno {
-    /// Not permitted.
     pub const EPERM: i32 = 1;
-    /// No such entry.
     pub const ENOENT: i32 = 2;
     /// No such route or policy.
     pub const ESRCH: i32 = 3;
-    /// Interrupted.
     pub const EINTR: i32 = 4;
-    /// Try again.
     pub const EAGAIN: i32 = 11;
     /// Not allowed: the device does not take the family.
     pub const EACCES: i32 = 13;
@@ -30,7 +26,6 @@ pub mod errno {
     pub const EBUSY: i32 = 16;
     /// It is there already.
     pub const EEXIST: i32 = 17;
-    /// No such device.
     pub const ENODEV: i32 = 19;
     /// The request makes no sense to the kernel.
     pub const EINVAL: i32 = 22;
@@ -48,7 +43,6 @@ pub mod errno {
     pub const ENETDOWN: i32 = 100;
     /// No buffer for it: events were lost.
     pub const ENOBUFS: i32 = 105;
-    /// No process listens.
     pub const ECONNREFUSED: i32 = 111;
 }
 

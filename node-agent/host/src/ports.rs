@@ -100,7 +100,6 @@ pub trait Locks {
     fn remove_lock(&self, policy: &LockPolicy) -> impl Future<Output = HostResult<()>> + Send;
 }
 
-/// Our nft tables.
 pub trait Firewall {
     /// Gives the kernel a batch, which it takes whole or not at all.
     fn change_firewall(

@@ -1,5 +1,3 @@
-//! Network devices.
-
 use std::collections::BTreeMap;
 use std::io;
 

@@ -70,7 +70,6 @@ pub(crate) async fn get(
     ask(protocol, kind, REQUEST | ACK, body, |_| true).await
 }
 
-/// Changes something.
 pub(crate) async fn act(
     protocol: isize,
     kind: u16,
@@ -183,7 +182,6 @@ const NESTED: u16 = 0x8000;
 /// `NLA_TYPE_MASK`: the type without `NLA_F_NESTED` and `NLA_F_NET_BYTEORDER`.
 const TYPE: u16 = 0x3fff;
 
-/// Appends an attribute.
 pub(crate) fn put(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
     let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
     out.extend(length.to_ne_bytes());

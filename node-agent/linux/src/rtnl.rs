@@ -165,7 +165,6 @@ impl Rtnl {
         Ok(answers.into_iter().filter_map(link).collect())
     }
 
-    /// Names by index.
     pub(crate) async fn names(&self) -> Result<BTreeMap<u32, String>, HostCause> {
         Ok(self
             .links()

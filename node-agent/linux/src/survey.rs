@@ -33,13 +33,10 @@ pub struct RuleSeen {
 /// A mark in a rule of iptables' own modules, which nft's JSON shows as no more than `xt`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModuleMark {
-    /// The table.
     pub table: String,
-    /// The chain.
     pub chain: String,
     /// Does the rule set it, or only look at it?
     pub act: MarkAct,
-    /// The bits.
     pub bits: u32,
 }
 
@@ -48,16 +45,13 @@ pub struct ModuleMark {
 pub enum MarkAct {
     /// It decides by it.
     Reads,
-    /// It changes it.
     Sets,
 }
 
 /// What IPsec has in the kernel, our own locks apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ipsec {
-    /// Policies.
     pub policies: usize,
-    /// States.
     pub states: usize,
 }
 

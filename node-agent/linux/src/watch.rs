@@ -12,7 +12,6 @@ use crate::netlink::{Message, attribute, parse};
 use postern_plan::ruleset::TABLE;
 use postern_plan::settings::ROUTE_PROTOCOL;
 
-/// What changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum KernelChange {
     /// A link came, went or changed. Look at the routes too: they go with it without an event.

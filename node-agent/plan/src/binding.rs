@@ -12,9 +12,7 @@ use crate::host::MacAddress;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Binding {
-    /// The pod's namespace.
     pub namespace: Namespace,
-    /// The pod's name.
     pub name: PodName,
     /// The pod's UID; static pods have another one at the kubelet than at the API server.
     pub uid: Uid,
@@ -23,7 +21,6 @@ pub struct Binding {
     /// The interface's name inside the pod: one sandbox may have several networks, and only the first is bound.
     #[serde(default = "first_interface")]
     pub ifname: String,
-    /// The pod's addresses.
     pub addresses: BTreeSet<Address>,
     /// The host's end of the pod's link.
     pub host_interface: IfName,

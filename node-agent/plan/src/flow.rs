@@ -8,7 +8,6 @@ use postern_intent::{Address, Prefix};
 use crate::desired::{Classes, ClusterView, dns::is_redirected};
 use crate::host::Family;
 
-/// IANA protocol numbers.
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 /// The port of DNS.
@@ -17,7 +16,6 @@ const DNS: u16 = 53;
 /// An entry of connection tracking. The port of a protocol without ports is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FlowEntry {
-    /// IANA protocol number.
     pub protocol: u8,
     /// Source and destination of the first packet.
     pub original: (SocketAddr, SocketAddr),
@@ -40,7 +38,6 @@ pub type Cuts = BTreeMap<Address, CutExtent>;
 /// A cut, as the kernel's table is read for it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FlowCut {
-    /// Whose flows.
     pub addresses: Cuts,
     /// Clients whose flows all go, whatever they are: the tunnel addresses of a node that is given back.
     pub clients: Vec<Prefix>,

@@ -17,7 +17,6 @@ pub enum Family {
 }
 
 impl Family {
-    /// Both, in order.
     pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
 
     /// The family of an address.
@@ -65,14 +64,21 @@ pub enum TunnelBackend {
     Userspace,
 }
 
+impl TunnelBackend {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Userspace => "userspace",
+        }
+    }
+}
+
 /// A tunnel device as it should be: present, persistent and up.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TunnelLink {
-    /// Its name.
     pub name: IfName,
     /// Its MTU in bytes.
     pub mtu: u32,
-    /// Its kind.
     pub backend: TunnelBackend,
 }
 
@@ -97,17 +103,13 @@ pub enum Carrier {
 /// A link as the kernel shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObservedLink {
-    /// The kernel's index.
     pub index: u32,
-    /// Its name.
     pub name: String,
     /// `IFLA_INFO_KIND`: `tun`, `wireguard`, `veth`, `bridge`; empty for a device without a kind.
     pub kind: String,
     /// MTU in bytes.
     pub mtu: u32,
-    /// Administrative state.
     pub state: AdminState,
-    /// Carrier.
     pub carrier: Carrier,
     /// The bridge or other master that it belongs to.
     pub master: Option<String>,
@@ -231,11 +233,8 @@ impl DeviceKey {
 /// A device's switch with its value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DeviceSetting {
-    /// The device.
     pub device: IfName,
-    /// Which switch.
     pub key: DeviceKey,
-    /// Its value.
     pub value: u8,
 }
 
@@ -251,13 +250,10 @@ pub enum RouteKind {
 /// A route of ours, in a table of ours.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KernelRoute {
-    /// The table.
     pub table: u32,
-    /// Its destination.
     pub destination: Prefix,
     /// Lower wins.
     pub metric: u32,
-    /// Where it leads.
     pub kind: RouteKind,
 }
 
@@ -270,10 +266,8 @@ pub enum RuleSelector {
         family: Family,
         /// The value, already shifted.
         value: u32,
-        /// Our mask.
         mask: u32,
     },
-    /// The packet's source.
     From(Address),
 }
 
@@ -313,16 +307,13 @@ pub enum LockAction {
 pub struct MaskedMark {
     /// The value, already shifted.
     pub value: u32,
-    /// The mask.
     pub mask: u32,
 }
 
 /// An XFRM policy of direction `fwd`: the lock that does not depend on nft. XFRM judges the destination before DNAT.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LockPolicy {
-    /// Source selector.
     pub source: Prefix,
-    /// Destination selector.
     pub destination: Prefix,
     /// Lower wins.
     pub priority: u32,
@@ -344,7 +335,6 @@ impl LockPolicy {
 /// A WireGuard device's configuration. The private key stays with the adapter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TunnelConfig {
-    /// The device.
     pub interface: IfName,
     /// UDP port to listen on; none: the kernel chooses.
     pub listen_port: Option<u16>,
@@ -357,20 +347,16 @@ pub struct TunnelConfig {
 /// The other end of a session as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TunnelPeer {
-    /// Its key.
     pub public_key: WgKey,
-    /// Where it listens.
     pub endpoint: Option<SocketAddr>,
     /// What may come from it and what is sent to it, sorted.
     pub allowed_ips: Vec<Prefix>,
-    /// Seconds between keepalives.
     pub keepalive_seconds: Option<u16>,
 }
 
 /// A WireGuard device as it answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObservedTunnel {
-    /// The device.
     pub interface: IfName,
     /// The key that it has, if it has one.
     pub public_key: Option<WgKey>,
@@ -387,10 +373,7 @@ pub struct ObservedTunnel {
 pub struct ObservedPeer {
     /// Configuration as it was read.
     pub peer: TunnelPeer,
-    /// Last completed handshake.
     pub last_handshake: Option<Timestamp>,
-    /// Bytes received.
     pub received: u64,
-    /// Bytes sent.
     pub sent: u64,
 }

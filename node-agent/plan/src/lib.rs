@@ -26,6 +26,7 @@ pub mod evaluate;
 pub mod explain;
 pub mod flow;
 pub mod host;
+mod host_text;
 pub mod observed;
 pub mod order;
 pub mod ruleset;

@@ -24,7 +24,6 @@ pub struct Observed {
     pub rules: Vec<RoutingRule>,
     /// XFRM policies of direction `fwd` that carry one of our priorities.
     pub locks: BTreeSet<LockPolicy>,
-    /// Our tables.
     pub firewall: ObservedFirewall,
     /// Devices that answer, by name. A device without an entry did not answer.
     pub tunnels: BTreeMap<IfName, ObservedTunnel>,
@@ -43,10 +42,8 @@ pub struct ObservedFirewall {
     pub arp: Option<ObservedTable>,
 }
 
-/// One table.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ObservedTable {
-    /// Chains by name.
     pub chains: BTreeMap<String, ObservedChain>,
     /// Sets and maps by name.
     pub sets: BTreeMap<String, ObservedSet>,
@@ -59,20 +56,16 @@ pub struct ObservedTable {
 pub struct ObservedSet {
     /// The declaration; none where this agent does not understand it.
     pub set_type: Option<SetType>,
-    /// What it holds.
     pub elements: BTreeSet<Element>,
 }
 
-/// One chain.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ObservedChain {
     /// Hook and priority of a base chain.
     pub base: Option<Base>,
-    /// Rules in order.
     pub rules: Vec<ObservedRule>,
 }
 
-/// One rule.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ObservedRule {
     /// The comment: a rule of ours carries its identity there.

@@ -27,15 +27,11 @@ pub enum Stage {
     Lock,
     /// Flows whose class changed, as soon as no new entry can be made under the old rules.
     Flow,
-    /// What opens.
     Release,
     /// Silence about tunnel addresses, before a device has them.
     Arp,
-    /// Tunnel devices.
     Link,
-    /// WireGuard configurations.
     Tunnel,
-    /// Routes and rules.
     Route,
 }
 
@@ -91,7 +87,6 @@ impl StepPlan {
         self
     }
 
-    /// Nothing to do?
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.stages.is_empty()

@@ -13,7 +13,6 @@ pub struct NodeSettings {
     pub pod_ranges: Vec<Prefix>,
     /// Pod ranges of this node.
     pub local_pod_ranges: Vec<Prefix>,
-    /// Service ranges.
     pub service_ranges: Vec<Prefix>,
     /// Node addresses or ranges.
     pub node_ranges: Vec<Prefix>,
@@ -48,7 +47,6 @@ pub const MARK_RULE_PRIORITY: u32 = 10_010;
 pub const TUNNEL_METRIC: u32 = 100;
 /// Metric of the unreachable default below it: the highest that still leaves room for nothing.
 pub const UNREACHABLE_METRIC: u32 = 4_278_198_272;
-/// Default link patterns.
 pub const POD_LINKS: [&str; 5] = ["cni0", "cbr0", "cali*", "lxc*", "veth*"];
 /// Default mask of the firewall mark: no other known component uses these bits.
 pub const MARK_MASK: u32 = 0x70;

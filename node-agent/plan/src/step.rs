@@ -37,14 +37,12 @@ pub enum Step {
     SetUp(IfName),
     /// An address is added to a device.
     AddAddress {
-        /// The device.
         device: IfName,
         /// The address with its prefix length.
         address: IpNet,
     },
     /// An address goes from a device.
     RemoveAddress {
-        /// The device.
         device: IfName,
         /// The address with its prefix length.
         address: IpNet,
@@ -55,14 +53,11 @@ pub enum Step {
     RenewSession(TunnelConfig),
     /// A peer goes from a device, with all that was staged for it.
     RemovePeer {
-        /// The device.
         device: IfName,
-        /// The peer's key.
         peer: WgKey,
     },
     /// A route is added or replaced.
     AddRoute(KernelRoute),
-    /// A route goes.
     RemoveRoute(KernelRoute),
     /// A routing rule is added.
     AddRule(RoutingRule),
@@ -158,13 +153,15 @@ impl fmt::Display for Step {
                 let mut addresses = cut.addresses.keys();
                 addresses.try_for_each(|address| write!(f, " {address}"))
             }
-            Self::AddLock(policy) => write!(f, "add lock {policy:?}"),
-            Self::ReplaceLock(policy) => write!(f, "replace lock {policy:?}"),
-            Self::RemoveLock(policy) => write!(f, "remove lock {policy:?}"),
+            Self::AddLock(policy) => write!(f, "add lock {policy}"),
+            Self::ReplaceLock(policy) => write!(f, "replace lock {policy}"),
+            Self::RemoveLock(policy) => write!(f, "remove lock {policy}"),
             Self::AddLink(link) => write!(
                 f,
-                "add link {} ({:?}, mtu {})",
-                link.name, link.backend, link.mtu
+                "add {} link {} with mtu {}",
+                link.backend.as_str(),
+                link.name,
+                link.mtu
             ),
             Self::RemoveLink(link) => write!(f, "remove link {}", link.name),
             Self::SetDevice(setting) => write!(
@@ -189,10 +186,10 @@ impl fmt::Display for Step {
             }
             Self::RenewSession(config) => write!(f, "renew the session of {}", config.interface),
             Self::RemovePeer { device, peer } => write!(f, "remove peer {peer} from {device}"),
-            Self::AddRoute(route) => write!(f, "add route {route:?}"),
-            Self::RemoveRoute(route) => write!(f, "remove route {route:?}"),
-            Self::AddRule(rule) => write!(f, "add rule {rule:?}"),
-            Self::RemoveRule(rule) => write!(f, "remove rule {rule:?}"),
+            Self::AddRoute(route) => write!(f, "add route {route}"),
+            Self::RemoveRoute(route) => write!(f, "remove route {route}"),
+            Self::AddRule(rule) => write!(f, "add rule {rule}"),
+            Self::RemoveRule(rule) => write!(f, "remove rule {rule}"),
         }
     }
 }

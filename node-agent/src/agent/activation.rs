@@ -7,7 +7,6 @@ use std::fmt;
 pub enum Activation {
     /// The agent has just started.
     Startup,
-    /// A document came.
     IntentChanged,
     /// Root asked on the socket, or the operator by a new term.
     Asked,
@@ -17,7 +16,6 @@ pub enum Activation {
     HostChanged,
     /// A probe of an exit found something else.
     ProbeChanged,
-    /// Time to look.
     Timer,
     /// A step failed for a reason that passes.
     Retry,

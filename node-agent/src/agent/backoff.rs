@@ -22,7 +22,6 @@ const LONGEST: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub struct HeldBack(Vec<DelayedStep>);
 
-/// One of them.
 #[derive(Debug, Clone)]
 pub struct DelayedStep {
     step: Step,
@@ -44,7 +43,6 @@ impl HeldBack {
         waiting.find(|held| group.contains(&held.step))
     }
 
-    /// A step failed.
     pub fn failed(&mut self, stage: Stage, failed: &Failed) {
         let now = Instant::now();
         // What nobody has wanted for a long time is another matter when it is wanted again.
@@ -66,14 +64,12 @@ impl HeldBack {
         });
     }
 
-    /// Steps were done.
     pub fn done(&mut self, steps: &[Step]) {
         self.0.retain(|held| !steps.contains(&held.step));
     }
 }
 
 impl DelayedStep {
-    /// The step.
     #[must_use]
     pub const fn step(&self) -> &Step {
         &self.step

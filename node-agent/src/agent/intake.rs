@@ -27,7 +27,6 @@ pub enum Taken {
     New,
     /// A newer cluster document is in force, joined with the same intent.
     Facts,
-    /// Nothing changed.
     Nothing,
 }
 
@@ -238,7 +237,7 @@ impl<H: Host> Agent<H> {
     }
 
     /// Before a body comes into force: whom it guards, and whom the one before guarded, so that a pod that it does not
-    /// list is not taken for one that nobody ever guarded. Nobody is let go before the body that says so is in force.
+    /// list is not taken for one that nobody ever guarded. No pod is released before the body that releases it is in force.
     fn remember_guarded(&mut self, coming: &Body) -> Result<(), FileError> {
         let in_force = self.documents.verified.as_deref().map(Verified::get);
         self.memory.bindings.change(|bindings| {
@@ -359,7 +358,7 @@ impl<H: Host> Agent<H> {
                 .inbox
                 .is_refused(document, record.reason, digest.as_deref())
         {
-            // It was told once; it is looked at again because it may be good by now.
+            // It is in the report already, and is judged again because it may be good by now.
             return;
         }
         self.tell_refusal(document, record.reason, record.message, digest);

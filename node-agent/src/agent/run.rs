@@ -57,7 +57,7 @@ pub struct Wakers<S> {
     pub probes: latest::Receiver<ProbeNews>,
     /// How long a node that was away waits for the source of documents before it opens an exit.
     pub first_look: Duration,
-    /// What is told to the kubelet's probes.
+    /// Readiness and liveness, for the kubelet's probes.
     pub health: Health,
     /// Between two readings when nothing happens.
     pub check: Duration,
@@ -161,8 +161,8 @@ fn durable(done: Result<(), LedgerError>) -> ControlAnswer {
 }
 
 impl<H: Host> Agent<H> {
-    /// Ready is: the guard stands and was read back, or the node is released and there is none to stand. A guard that is
-    /// lost later withdraws it, so that a bad rollout stops at the first node.
+    /// The node is ready when its guard was read back, or when it is released and has no guard. Readiness is withdrawn when
+    /// the guard is lost, so that a bad rollout stops at the first node.
     pub fn tell_readiness(&self, health: &Health) {
         match self.kernel.last.seal() {
             Some(Seal::Sealed) => health.ready(),
@@ -173,7 +173,7 @@ impl<H: Host> Agent<H> {
         }
     }
 
-    /// One request on the socket; says whether a full run is due.
+    /// Serves one request on the socket; the activation of a full run, where one is due.
     async fn serve(&mut self, work: Work) -> Option<Activation> {
         match work {
             Work::Cni(request, answer) => {
@@ -211,8 +211,8 @@ impl<H: Host> Agent<H> {
     async fn serve_plugin(&mut self, request: Request, answer: oneshot::Sender<CniResponse>) {
         let response = match request {
             Request::Add(add) if answer.is_closed() => {
-                // Its runtime was told that the agent is busy, and asks again or takes the sandbox away. A binding made now
-                // would be nobody's.
+                // Its runtime got the answer that the agent is busy, and sends ADD again or removes the sandbox. A binding
+                // made now would belong to no pod.
                 let pod = format!("{}/{}", add.namespace, add.name);
                 return tracing::info!(pod, "an ADD is left that nobody waits for any more");
             }

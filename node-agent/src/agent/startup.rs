@@ -1,4 +1,4 @@
-//! The start: the last body is in force again and the guard stands before anybody is asked.
+//! The start: the last body is in force again and the guard is in place before a source of documents is read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,7 @@ enum TableReading {
 }
 
 impl<H: Host> Agent<H> {
-    /// The first seal comes from the ledger and the local settings, before anybody is asked.
+    /// The first seal comes from the ledger and the local settings, before a source of documents is read.
     ///
     /// Where no table of ours is in the kernel the node was away, as after a boot, and a newer intent may be waiting: exits
     /// open only after one look at the source of documents, which takes `first_look` at most.
@@ -131,7 +131,7 @@ impl<H: Host> Agent<H> {
     }
 
     /// The last body is in force again. Its documents were verified when they were taken, and are verified again: a body
-    /// that has run out meanwhile still says who is whose, and gets no lease.
+    /// that has run out meanwhile still has the classes of the pods, and gets no lease.
     fn resume(&mut self, now: Timestamp) {
         let entries = self.memory.ledger.entries();
         let Some(envelope) = entries.envelope.clone() else {

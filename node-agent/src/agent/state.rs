@@ -39,11 +39,9 @@ use crate::wireguard_key::NodeKey;
 
 /// The agent. One task owns it: nothing else changes the host.
 pub struct Agent<H> {
-    /// The host.
     pub host: H,
     /// Options of the command line.
     pub options: AgentOptions,
-    /// Now.
     pub clock: Clock,
     /// Documents of the operator, and the keys that verify them.
     pub documents: DocumentState,
@@ -63,13 +61,10 @@ pub struct Agent<H> {
 
 /// Options of the command line; only the node's UID may come later, from the token.
 pub struct AgentOptions {
-    /// This node.
     pub node: NodeIdentity,
-    /// Its own settings.
     pub settings: NodeSettings,
     /// Is the plugin installed?
     pub plugin: Plugin,
-    /// Is drift repaired?
     pub repair: Repair,
 }
 
@@ -77,7 +72,6 @@ pub struct AgentOptions {
 pub struct DocumentState {
     /// Keys given at installation.
     pub installed_keys: TrustedKeys,
-    /// Keys in force.
     pub keys: TrustedKeys,
     /// Where documents come in.
     pub inbox: Inbox,
@@ -161,9 +155,7 @@ impl ExitWatch {
 pub struct AgentOutput {
     /// The log of transitions.
     pub audit: AuditTrail,
-    /// The report.
     pub report: ReportPublisher,
-    /// Numbers for machines.
     pub metrics: AgentMetrics,
     /// Counters that are this agent's own.
     pub counters: BTreeMap<String, u64>,
@@ -176,7 +168,6 @@ pub struct AgentOutput {
 /// The newest documents that verified. What is in force was made of the newest two that could be joined.
 #[derive(Debug, Default)]
 pub struct ReceivedDocuments {
-    /// This node's own.
     pub intent: Option<Received<NodeDocument>>,
     /// The one for all nodes.
     pub cluster: Option<Received<ClusterDocument>>,
@@ -268,7 +259,6 @@ pub struct LastRun {
 /// A change of the kernel's lease that the last reading does not show yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LeaseChange {
-    /// None was made.
     #[default]
     None,
     /// The lease was given or prolonged.

@@ -19,7 +19,7 @@ use crate::audit::Entry;
 use crate::control::ControlAnswer;
 use crate::inbox::DocumentKind;
 
-/// News from files that somebody else replaces.
+/// Changes of files that other programs replace.
 #[derive(Debug)]
 pub enum NodeUpdate {
     /// The UID of this node.
@@ -28,14 +28,14 @@ pub enum NodeUpdate {
     InstalledKeys(TrustedKeys),
     /// What the checks of the host find.
     Preflight(Vec<String>),
-    /// A new term of the operator: it publishes nothing for this node before the node has said what it has seen.
+    /// A new term of the operator: it publishes nothing for this node before the node has reported.
     Asked,
     /// A tunnel process has made the socket of a device.
     TunnelServed,
 }
 
-/// Tells when a tunnel process makes a socket in this folder. While the process was away the pause before the next try has
-/// grown, and the events of the kernel do not end it.
+/// Sends an update when a tunnel process makes a socket in this folder. While the process was away the pause before the next
+/// try has grown, and the events of the kernel do not end it.
 ///
 /// # Errors
 /// When the folder cannot be watched: devices are then tried again at their pause alone.
@@ -54,7 +54,8 @@ pub fn watch_sockets(folder: &Path, updates: mpsc::Sender<NodeUpdate>) -> io::Re
 }
 
 impl<H: Host> Agent<H> {
-    /// Takes news, and says what to do about them; documents are judged again where their judgement depended on it.
+    /// Takes an update, and returns the activation of the run that follows; documents are judged again where their judgement
+    /// depended on it.
     pub fn take_update(&mut self, update: NodeUpdate) -> Activation {
         let now = self.clock.now();
         match update {
@@ -126,7 +127,7 @@ impl<H: Host> Agent<H> {
     }
 
     /// How the keys given at installation differ from those in force, if they do. The ones in force were pinned with the
-    /// first good document or signed by one that was, so whoever edits the installed ones changes nothing but this.
+    /// first good document or signed by one that was, so an edit of the installed ones changes nothing but this.
     #[must_use]
     pub fn other_keys(&self) -> Option<String> {
         let installed: BTreeSet<&KeyId> = self.documents.installed_keys.ids().collect();

@@ -1,5 +1,5 @@
-//! What lies on the node and says who it is and whom it trusts: token and trust folder. Both are replaced by somebody
-//! else, so they are read again.
+//! The token, which has the UID of the node, and the trust folder, which has the keys that it trusts. Other programs replace
+//! both, so they are read again.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -20,7 +20,6 @@ pub struct Delivery {
 /// Which NodeIntent an object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IntentKind {
-    /// The node's own.
     Node,
     /// The one for all nodes.
     Cluster,
@@ -63,7 +62,7 @@ impl Delivery {
             .push((document, envelope.to_string().into_bytes()));
     }
 
-    /// Changes what the source has, and says which documents are new.
+    /// Puts the delivery among the documents of the source, and returns the kinds that are new.
     pub fn deliver(&self, documents: &mut SourceDocuments) -> Vec<DocumentKind> {
         let mut new = Vec::new();
         for (document, bytes) in &self.documents {
@@ -88,8 +87,8 @@ pub struct DocumentSender {
 }
 
 impl DocumentSender {
-    /// Sends a delivery, and says which documents are new. The copy is written first, so that whoever sees a document in force
-    /// finds it in the folder; a copy that cannot be written delays nothing.
+    /// Sends a delivery, and returns the kinds that are new. The copy is written first, so that a document that is in force
+    /// is always in the folder; a copy that cannot be written delays nothing.
     pub fn send(&self, delivery: &Delivery) -> Vec<DocumentKind> {
         let mut new = Vec::new();
         self.documents.send_if_modified(|documents| {

@@ -13,7 +13,7 @@ pub enum AgentApiError {
     /// There is no client.
     #[error(transparent)]
     Connect(ConnectError),
-    /// The credentials are in no file, so that nothing says which node they are for.
+    /// The credentials are in no file, so that the node's UID is not known.
     #[error("the credentials are not in a token file: give --node-uid")]
     NoTokenFile,
     /// The token file cannot be read.
@@ -27,7 +27,6 @@ pub enum AgentApiError {
     Refused {
         /// The status code of HTTP.
         code: u16,
-        /// Its own words.
         message: String,
     },
     /// No answer, or none that is one of the API server.
@@ -43,12 +42,7 @@ pub enum AgentApiError {
     #[error(
         "the NodeReport is for the node with UID {found}, and this node has {own}: the operator makes a new one"
     )]
-    OtherNode {
-        /// The report's.
-        found: String,
-        /// Ours.
-        own: String,
-    },
+    OtherNode { found: String, own: String },
     /// The agent's report is no JSON.
     #[error("the report cannot be written as JSON")]
     Report(#[source] serde_json::Error),

@@ -61,7 +61,6 @@ impl ApiHealth {
         }
     }
 
-    /// The exchange's numbers.
     #[must_use]
     pub const fn metrics(&self) -> &ApiMetrics {
         &self.metrics
@@ -80,8 +79,8 @@ impl ApiHealth {
         }
     }
 
-    /// The requests work; logged once, with how long it did not. Its task says so, and not an answer: one request that works
-    /// does not mean that the next one will.
+    /// The requests work; logged once, with how long it did not. The task that sends them calls this, and not each answer:
+    /// after one request that works the next one may fail.
     pub fn works(&self) {
         if let Some(trouble) = self.state().trouble.take() {
             tracing::info!(

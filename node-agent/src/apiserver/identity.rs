@@ -1,5 +1,5 @@
-//! Which node this is. The token says so; what it said is remembered, so that a start without a token takes up the ledger
-//! of this node again.
+//! The UID of this node, from the agent's token. It is remembered, so that a start without a token uses the ledger of this
+//! node again.
 
 use std::path::Path;
 
@@ -12,11 +12,11 @@ use super::error::AgentApiError;
 use super::token;
 use crate::files::{self, Readers};
 
-/// The UID of no node: no document is for it, and so the node stays sealed until somebody says which one it is.
+/// The UID of no node: no document is for it, and so the node stays sealed until its UID is known.
 const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
 const FILE: &str = "node-uid";
 
-/// What the token says now.
+/// The UID that the token has now.
 ///
 /// # Errors
 /// [`AgentApiError`].
@@ -25,8 +25,8 @@ pub async fn claimed(endpoint: &Endpoint, own: &NodeName) -> Result<Uid, AgentAp
     token::node_uid(&text, own).map_err(AgentApiError::Token)
 }
 
-/// The UID to start with: the token's, else the remembered one, else that of no node. Whatever is wrong with the token is
-/// told by whoever reads it again, and what cannot be remembered is no reason to wait with the seal.
+/// The UID to start with: the token's, else the remembered one, else that of no node. A token that is
+/// wrong is reported by the task that reads it again, and a UID that cannot be remembered does not delay the seal.
 ///
 /// # Errors
 /// [`NewtypeError`] never in practice: the UID of no node is a UID.

@@ -27,10 +27,10 @@ const WATCH_SECONDS: u32 = 240;
 /// A watch that has not ended by then hangs on a connection that nobody answers by.
 const DEAD: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
 
-/// A watch that goes on for so long works. Whatever ends sooner is begun anew more slowly each time.
-const STANDING: Duration = Duration::from_secs(10);
+/// A watch that goes on for so long works. After one that ends sooner the next one begins later each time.
+const WATCH_WORKS: Duration = Duration::from_secs(10);
 
-/// The watch, and what it saw.
+/// The watch of one NodeIntent.
 pub(super) struct IntentWatch {
     pub(super) endpoint: Endpoint,
     pub(super) kind: IntentKind,
@@ -40,11 +40,11 @@ pub(super) struct IntentWatch {
     pub(super) health: Arc<ApiHealth>,
     /// Gets an entry when a new term of the operator begins.
     pub(super) updates: mpsc::Sender<NodeUpdate>,
-    /// Changes when somebody else found the way to the API server broken: a watch would not notice for minutes.
+    /// Changes when somebody else found the connection to the API server broken: a watch would not notice for minutes.
     pub(super) broken: watch::Receiver<u64>,
 }
 
-/// Brings documents until the agent ends.
+/// Delivers documents until the agent ends.
 pub(super) async fn run(mut intents: IntentWatch) {
     let mut pace = pace();
     let mut delivery = IntentDelivery::new(&intents);
@@ -97,16 +97,16 @@ impl IntentWatch {
         delivery: &mut IntentDelivery,
         pace: &mut Pace,
     ) -> Result<(), AgentApiError> {
-        let (mut standing, mut dead) = (pin!(sleep(STANDING)), pin!(sleep(DEAD)));
-        let mut stands = Watch::Begins;
+        let (mut works, mut dead) = (pin!(sleep(WATCH_WORKS)), pin!(sleep(DEAD)));
+        let mut phase = WatchPhase::Started;
         loop {
             let event = tokio::select! {
                 event = events.next() => event,
                 // The other side goes away only when the agent ends.
                 Ok(()) = self.broken.changed() => return Ok(()),
                 () = &mut dead => return Ok(()),
-                () = &mut standing, if stands == Watch::Begins => {
-                    stands = Watch::Stands;
+                () = &mut works, if phase == WatchPhase::Started => {
+                    phase = WatchPhase::Working;
                     self.health.works();
                     pace.succeeded();
                     continue;
@@ -134,11 +134,11 @@ impl IntentWatch {
 
 /// How far a watch is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Watch {
+enum WatchPhase {
     /// It may still fail at once.
-    Begins,
-    /// It has stood for a while.
-    Stands,
+    Started,
+    /// It has gone on for [`WATCH_WORKS`].
+    Working,
 }
 
 /// What an event of the watch is.
@@ -176,13 +176,11 @@ impl IntentDelivery {
         }
     }
 
-    /// Takes a list.
     fn read(&mut self, listed: &[DynamicObject]) {
         let there = listed.iter().map(|object| self.put(object)).sum();
         self.tell(there);
     }
 
-    /// Takes an event.
     fn take(&mut self, event: &WatchEvent<DynamicObject>) -> WatchProgress {
         match event {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => {

@@ -20,7 +20,6 @@ struct File {
     document: &'static str,
 }
 
-/// The exchange's metrics.
 #[derive(Debug, Clone, Default)]
 pub struct ApiMetrics {
     requests: Requests,

@@ -12,7 +12,7 @@
 //! | module | for |
 //! |---|---|
 //! | `client` | the client, and the token |
-//! | [`token`] | what the agent's own token says of its node |
+//! | [`token`] | the node's UID in the agent's own token |
 //! | [`identity`] | which node this is, remembered for a start without a token |
 //! | `credentials` | token and trust folder, read again when they change |
 //! | [`documents`] | which documents an object of the API carries |

@@ -40,7 +40,7 @@ struct Sent {
     report: LatestReport,
     at: Option<Instant>,
     tried: Option<Instant>,
-    /// The object, once its node was seen to be that of the file.
+    /// The object, once its node was seen to be that of the report.
     object: Option<ReportObject>,
 }
 

@@ -1,5 +1,3 @@
-//! The exchange's tasks.
-
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -22,11 +20,9 @@ use crate::report::LatestReport;
 pub struct ApiServerOptions {
     /// Where the API server is.
     pub endpoint: Endpoint,
-    /// This node.
     pub node: NodeName,
     /// Where documents are delivered to.
     pub documents: DocumentSender,
-    /// The agent's reports.
     pub reports: watch::Receiver<LatestReport>,
     /// Where the node's UID is remembered.
     pub state_dir: PathBuf,
@@ -36,13 +32,13 @@ pub struct ApiServerOptions {
     pub trust_dir: Option<PathBuf>,
     /// What was in it at the start.
     pub installed: TrustedKeys,
-    /// Metrics.
     pub metrics: ApiMetrics,
 }
 
-/// Starts the tasks and returns at once; they end with the runtime. What the node's own files say anew comes by `updates`.
+/// Starts the tasks and returns at once; they end with the runtime. Changes of the node's own files are sent to `updates`.
 pub fn start(options: ApiServerOptions, updates: mpsc::Sender<NodeUpdate>) {
-    // Two providers in one program make the TLS library stop the process: whoever came first has chosen the same one.
+    // Two providers in one program make the TLS library stop the process. An error means that one is installed, and every part
+    // of the program installs this one.
     drop(rustls::crypto::ring::default_provider().install_default());
     let health = |name| ApiHealth::new(name, options.metrics.clone());
     let (breaks, broken) = watch::channel(0);

@@ -1,6 +1,6 @@
 //! The agent's token, read without verifying it: it is our own, and the API server verifies it with every request.
 //!
-//! A token that is bound to a pod says on which node the pod is, by name and UID (KEP-4193, claim `kubernetes.io.node`).
+//! A token that is bound to a pod names the node of the pod, by name and UID (KEP-4193, claim `kubernetes.io.node`).
 //! The UID tells a node from an older one of the same name.
 
 use base64::Engine as _;
@@ -21,7 +21,7 @@ pub enum TokenError {
     /// Its claims are no JSON of the expected kind.
     #[error("the token's claims are not understood")]
     Claims(#[source] serde_json::Error),
-    /// It says nothing of a node.
+    /// It names no node.
     #[error(
         "the token names no node: give --node-uid, or a token bound to a pod that has a node (a projected \
          serviceAccountToken of Kubernetes 1.32 or later)"
@@ -31,18 +31,10 @@ pub enum TokenError {
     #[error(
         "the token is for node {claimed}, and --node-name says {own}: give the name from the pod's spec.nodeName"
     )]
-    OtherNode {
-        /// The token's node.
-        claimed: String,
-        /// This node.
-        own: NodeName,
-    },
+    OtherNode { claimed: String, own: NodeName },
     /// The UID is not one.
     #[error("the token's node UID {found:?} is no UID")]
-    Uid {
-        /// What stands there.
-        found: String,
-    },
+    Uid { found: String },
 }
 
 #[derive(Deserialize)]

@@ -12,16 +12,12 @@ use super::protocol::{ControlAnswer, ControlRequest};
 /// Why there is no answer.
 #[derive(Debug, Error)]
 pub enum ControlError {
-    /// Nobody listens.
     #[error("no agent answers on {path}; is it running on this node?")]
     Connect {
-        /// The socket.
         path: PathBuf,
-        /// Why.
         #[source]
         source: std::io::Error,
     },
-    /// The connection broke.
     #[error("the connection to the agent broke")]
     Broken(#[source] std::io::Error),
     /// The answer is not understood.

@@ -9,29 +9,18 @@ pub enum ControlRequest {
     /// The report as it would be written now.
     Status,
     /// Let go of the node. Root only.
-    Release {
-        /// Why.
-        reason: String,
-    },
+    Release { reason: String },
     /// End a release. Root only.
     Claim,
     /// Forget remembered times, because the wall clock is right. Root only.
-    TrustClock {
-        /// Why.
-        reason: String,
-    },
+    TrustClock { reason: String },
     /// Trust the installed keys in place of the pinned ones. Root only.
-    TrustKeys {
-        /// Why.
-        reason: String,
-    },
+    TrustKeys { reason: String },
 }
 
-/// The agent's answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ControlAnswer {
-    /// Was it done?
     pub ok: bool,
     /// Why not, as one word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,7 +34,6 @@ pub struct ControlAnswer {
 }
 
 impl ControlAnswer {
-    /// It was done.
     #[must_use]
     pub const fn done() -> Self {
         Self {

@@ -28,18 +28,14 @@ pub enum SocketError {
     /// An old socket is in the way.
     #[error("cannot remove the old socket {path}")]
     Stale {
-        /// The socket.
         path: PathBuf,
-        /// Why.
         #[source]
         source: std::io::Error,
     },
     /// It cannot be bound.
     #[error("cannot bind {path}")]
     Bind {
-        /// The socket.
         path: PathBuf,
-        /// Why.
         #[source]
         source: std::io::Error,
     },
@@ -48,9 +44,7 @@ pub enum SocketError {
 /// Work for the agent, with the way back.
 #[derive(Debug)]
 pub enum Work {
-    /// From the plugin.
     Cni(cni::Request, oneshot::Sender<cni::CniResponse>),
-    /// From a person.
     Ask(ControlRequest, oneshot::Sender<ControlAnswer>),
 }
 
@@ -102,7 +96,6 @@ pub async fn serve(listener: UnixListener, work: mpsc::Sender<Work>) {
 enum SocketPeer {
     /// It may change what is in force.
     Root,
-    /// It may read.
     Other,
 }
 

@@ -1,5 +1,3 @@
-//! How questions ended.
-
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -84,7 +82,6 @@ impl DnsCounters {
             .map_or(0, |counter| counter.load(Ordering::Relaxed))
     }
 
-    /// All counters.
     #[must_use]
     pub fn snapshot(&self) -> BTreeMap<QuestionOutcome, u64> {
         QuestionOutcome::ALL

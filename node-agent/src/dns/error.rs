@@ -1,5 +1,3 @@
-//! What can fail.
-
 use std::io;
 use std::net::SocketAddr;
 
@@ -11,18 +9,14 @@ pub enum BindError {
     /// The socket for datagrams.
     #[error("cannot take questions over UDP on {address}")]
     Udp {
-        /// Where.
         address: SocketAddr,
-        /// Why.
         #[source]
         source: io::Error,
     },
     /// The socket for connections.
     #[error("cannot take questions over TCP on {address}")]
     Tcp {
-        /// Where.
         address: SocketAddr,
-        /// Why.
         #[source]
         source: io::Error,
     },
@@ -34,31 +28,21 @@ pub(super) enum ExchangeError {
     /// The socket could not be made with the exit's mark, device and address.
     #[error("cannot open a socket towards {resolver}")]
     Open {
-        /// The resolver.
         resolver: SocketAddr,
-        /// Why.
         #[source]
         source: io::Error,
     },
     /// The connection failed, or the resolver's host refused.
     #[error("cannot talk to {resolver}")]
     Talk {
-        /// The resolver.
         resolver: SocketAddr,
-        /// Why.
         #[source]
         source: io::Error,
     },
     /// Nothing came in time.
     #[error("{resolver} does not answer")]
-    Silent {
-        /// The resolver.
-        resolver: SocketAddr,
-    },
+    Silent { resolver: SocketAddr },
     /// What came over TCP is no answer to the question.
     #[error("{resolver} answers something else")]
-    Foreign {
-        /// The resolver.
-        resolver: SocketAddr,
-    },
+    Foreign { resolver: SocketAddr },
 }

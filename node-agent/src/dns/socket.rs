@@ -1,5 +1,3 @@
-//! Sockets towards resolvers.
-
 use std::ffi::OsString;
 use std::io;
 use std::net::{IpAddr, SocketAddr};

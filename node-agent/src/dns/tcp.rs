@@ -1,5 +1,3 @@
-//! Questions on connections.
-
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;

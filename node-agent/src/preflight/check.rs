@@ -17,15 +17,23 @@ pub enum PreflightOutcome {
     Failed,
 }
 
-/// A check.
+impl PreflightOutcome {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "Ok",
+            Self::Warning => "Warning",
+            Self::Unsupported => "Unsupported",
+            Self::Failed => "Failed",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PreflightCheck {
     /// What was looked at.
     pub check: &'static str,
-    /// How it ended.
     pub result: PreflightOutcome,
-    /// What was found.
     pub found: String,
     /// What to do about it; empty where there is nothing to do.
     pub to_do: String,
@@ -85,7 +93,6 @@ pub(super) fn some(names: impl IntoIterator<Item = String>) -> String {
     }
 }
 
-/// Did anything fail?
 #[must_use]
 pub fn failed(checks: &[PreflightCheck]) -> bool {
     checks
@@ -122,7 +129,7 @@ pub fn table(checks: &[PreflightCheck]) -> String {
         .unwrap_or(0);
     let mut out = String::new();
     for check in checks {
-        let result = format!("{:?}", check.result);
+        let result = check.result.as_str();
         out.push_str(&format!(
             "{:<width$}  {result:<11}  {}\n",
             check.check, check.found

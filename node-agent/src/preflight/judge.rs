@@ -6,7 +6,6 @@ use super::check::PreflightCheck;
 use super::node::NodeReading;
 use super::{firewall, marks, paths, system};
 
-/// Every check.
 #[must_use]
 pub fn judge(node: &NodeReading, settings: &NodeSettings) -> Vec<PreflightCheck> {
     let mut checks = Vec::new();

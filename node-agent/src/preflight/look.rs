@@ -28,7 +28,6 @@ pub fn first_seal(settings: &NodeSettings) -> Desired {
     Desired::from_inputs(&inputs)
 }
 
-/// Reads the node.
 pub async fn look(host: &LinuxHost, settings: &NodeSettings) -> NodeReading {
     let seal = first_seal(settings);
     let nothing = FirewallState::default();

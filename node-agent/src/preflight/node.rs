@@ -21,25 +21,19 @@ pub struct NodeReading {
     pub ruleset: Result<Foreign, HostError>,
     /// Marks in iptables' own modules.
     pub module_marks: Result<Vec<ModuleMark>, HostError>,
-    /// Every link.
     pub links: Result<Vec<ObservedLink>, HostError>,
     /// Ways past the guard at pod links.
     pub bypasses: Result<BTreeMap<IfName, Bypass>, HostError>,
     /// Has the kernel tcx, and may we ask which programs it has at a link?
     pub tcx: Result<bool, HostError>,
-    /// Every routing rule.
     pub rules: Result<Vec<RuleSeen>, HostError>,
     /// Routes with our protocol number.
     pub routes: Result<BTreeSet<KernelRoute>, HostError>,
     /// Interfaces of the default routes.
     pub uplinks: Result<BTreeMap<char, IfName>, HostError>,
-    /// IPsec.
     pub ipsec: Result<Ipsec, HostError>,
-    /// Connection tracking.
     pub flows: Result<(), HostError>,
-    /// Kernel WireGuard.
     pub wireguard: Result<bool, HostError>,
-    /// TUN devices.
     pub tun: Result<TunnelBackend, HostError>,
     /// Files of the kernel.
     pub files: Files,
@@ -68,7 +62,6 @@ impl Files {
         self.0.join(path).exists()
     }
 
-    /// A file's text.
     #[must_use]
     pub fn text(&self, path: &str) -> Option<String> {
         std::fs::read_to_string(self.0.join(path)).ok()

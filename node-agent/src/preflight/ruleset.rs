@@ -12,7 +12,6 @@ pub struct ForeignChain {
     pub place: String,
     /// `prerouting` and so on.
     pub hook: String,
-    /// Lower comes first.
     pub priority: i64,
 }
 
@@ -32,7 +31,6 @@ pub struct ForeignMark {
 pub struct Shortcut {
     /// `family table name`.
     pub place: String,
-    /// The devices.
     pub devices: BTreeSet<String>,
 }
 

@@ -37,7 +37,6 @@ pub(super) enum Echo {
     Unknown,
 }
 
-/// Asks once.
 pub(super) async fn echo(exit: &DnsExit, gateway: IpAddr, number: u16) -> Echo {
     let begun = Instant::now();
     match timeout(PATIENCE, ask(exit, gateway, number)).await {

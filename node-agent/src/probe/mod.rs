@@ -21,7 +21,6 @@ pub use task::start;
 /// What probes tell the agent: always the latest, so that nobody acts on what is over.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ProbeNews {
-    /// What is known.
     pub results: ProbeResults,
     /// Devices whose other end is silent now: their sessions may be dead.
     pub lost: BTreeMap<IfName, Silence>,
@@ -38,7 +37,6 @@ pub enum Silence {
     Always,
 }
 
-/// The agent's end.
 #[derive(Debug)]
 pub struct ProbeHandle {
     plan: watch::Sender<ProbePlan>,

@@ -8,36 +8,28 @@ pub enum FolderError {
     /// A folder could not be made.
     #[error("cannot make the folder {}", path.display())]
     Make {
-        /// The folder.
         path: PathBuf,
-        /// The kernel's answer.
         #[source]
         source: io::Error,
     },
     /// The mode of a folder could not be set.
     #[error("cannot restrict the folder {} to its owner", path.display())]
     Restrict {
-        /// The folder.
         path: PathBuf,
-        /// The kernel's answer.
         #[source]
         source: io::Error,
     },
     /// The requests could not be listed.
     #[error("cannot list the requests in {}", path.display())]
     List {
-        /// The folder.
         path: PathBuf,
-        /// The kernel's answer.
         #[source]
         source: io::Error,
     },
     /// The folder could not be watched.
     #[error("cannot watch {}", path.display())]
     Watch {
-        /// The folder.
         path: PathBuf,
-        /// The kernel's answer.
         #[source]
         source: io::Error,
     },
@@ -58,46 +50,38 @@ pub enum SessionError {
     /// The TUN could not be opened.
     #[error("cannot open the interface as a TUN")]
     Open {
-        /// The kernel's answer.
         #[source]
         source: io::Error,
     },
     /// The MTU of the TUN could not be read.
     #[error("cannot read the interface's MTU")]
     Mtu {
-        /// The kernel's answer.
         #[source]
         source: io::Error,
     },
     /// What a predecessor left in the socket's place could not be removed.
     #[error("cannot remove the stale socket {}", path.display())]
     StaleSocket {
-        /// The socket.
         path: PathBuf,
-        /// The kernel's answer.
         #[source]
         source: io::Error,
     },
     /// The configuration socket could not be made.
     #[error("cannot listen on {}", path.display())]
     Listen {
-        /// The socket.
         path: PathBuf,
-        /// The kernel's answer.
         #[source]
         source: io::Error,
     },
     /// A connection on the configuration socket could not be taken.
     #[error("cannot accept a connection on the configuration socket")]
     Accept {
-        /// The kernel's answer.
         #[source]
         source: io::Error,
     },
     /// The WireGuard device could not be built.
     #[error("cannot build the WireGuard device")]
     Build {
-        /// The library's reason.
         #[source]
         source: gotatun::device::Error,
     },
@@ -110,7 +94,6 @@ pub enum SessionError {
     /// The port that a client asked for could not be bound.
     #[error("the UDP port cannot be bound")]
     Bind {
-        /// The kernel's answer.
         #[source]
         source: io::Error,
     },

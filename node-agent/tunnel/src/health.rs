@@ -10,7 +10,6 @@ use std::{io, sync::Arc};
 use nix::errno::Errno;
 use tokio::sync::watch;
 
-/// What was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TransportFault {
     /// The TUN answers that it was deleted.

@@ -56,7 +56,6 @@ impl ConfigurationSocket {
         Ok(socket)
     }
 
-    /// The next connection.
     pub(crate) async fn accept(&self) -> Result<UnixStream, SessionError> {
         match self.listener.accept().await {
             Ok((stream, _)) => Ok(stream),
@@ -84,13 +83,11 @@ pub(crate) fn remove_if_there(path: &Path) -> io::Result<()> {
 /// Why a conversation ended before the client closed it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConversationError {
-    /// The connection failed.
     #[error("the connection failed")]
     Connection(#[from] io::Error),
     /// The client asked for a port that cannot be bound, and was told so.
     #[error("the port cannot be bound")]
     Bind {
-        /// The kernel's answer.
         #[source]
         source: io::Error,
     },

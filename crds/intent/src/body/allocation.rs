@@ -11,7 +11,6 @@ use crate::newtypes::{ExitName, NodeName};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExitAllocation {
-    /// The exit.
     pub exit: ExitName,
     /// The UDP port at which its gateways listen.
     pub port: u16,

@@ -61,7 +61,6 @@ impl SerialGap {
 pub struct Cluster {
     /// Pod ranges of the whole cluster, sorted.
     pub pod_ranges: Vec<Prefix>,
-    /// Service ranges.
     pub service_ranges: Vec<Prefix>,
     /// Addresses of every node.
     pub node_addresses: BTreeSet<Address>,
@@ -86,9 +85,7 @@ pub struct Cluster {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PortSpan {
-    /// The lowest port.
     pub from: u16,
-    /// The highest port.
     pub to: u16,
 }
 
@@ -127,7 +124,6 @@ impl fmt::Display for PortSpan {
     }
 }
 
-/// The cluster's resolver.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClusterDns {

@@ -63,7 +63,6 @@ pub struct NodeDocument {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NodeIdentity {
-    /// The node's name.
     pub name: NodeName,
     /// The node object's UID.
     pub uid: Uid,

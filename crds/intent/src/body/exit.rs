@@ -10,13 +10,11 @@ use crate::newtypes::{Address, ExitName, IfName, Mark, NodeName, Prefix, Section
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExitRoute {
-    /// Whose traffic.
     pub exit: ExitName,
     /// One of [`Mark::EXITS`], numbered per node.
     pub mark: Mark,
     /// The routing table of the exit on this node.
     pub table: TableId,
-    /// The used tunnel.
     pub interface: IfName,
     /// Changes with everything that the node programs for the exit. The report repeats it.
     pub digest: SectionDigest,
@@ -28,7 +26,6 @@ pub struct ExitRoute {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExitGateway {
-    /// The node.
     pub node: NodeName,
     /// Its own addresses in the tunnel, at most one a family: where it answers probes.
     pub addresses: Vec<Address>,
@@ -38,9 +35,7 @@ pub struct ExitGateway {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServedExit {
-    /// The exit.
     pub exit: ExitName,
-    /// The served tunnel.
     pub interface: IfName,
     /// Where it leaves; none: the interface of the default route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,12 +50,9 @@ pub struct ServedExit {
     pub digest: SectionDigest,
 }
 
-/// Allowed or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Access {
-    /// It may pass.
     Allow,
-    /// It is refused.
     Deny,
 }
 

@@ -11,11 +11,8 @@ use crate::newtypes::{Address, Namespace, PodName, ScopeId, Uid};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Pod {
-    /// Its namespace.
     pub namespace: Namespace,
-    /// Its name.
     pub name: PodName,
-    /// Its UID.
     pub uid: Uid,
     /// What it may do.
     pub class: Class,
@@ -28,15 +25,9 @@ pub struct Pod {
 #[serde(tag = "type", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Class {
     /// It leaves as the scope says.
-    Policy {
-        /// The scope's id.
-        scope: ScopeId,
-    },
+    Policy { scope: ScopeId },
     /// Nothing of it leaves the cluster.
-    Blocked {
-        /// Why.
-        reason: BlockedReason,
-    },
+    Blocked { reason: BlockedReason },
     /// Postern has nothing to say about it.
     Released,
 }

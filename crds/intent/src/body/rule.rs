@@ -49,10 +49,7 @@ impl fmt::Display for RuleProtocol {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RulePortRange {
-    /// The protocol.
     pub protocol: RuleProtocol,
-    /// First port.
     pub from: u16,
-    /// Last port.
     pub to: u16,
 }

@@ -53,11 +53,8 @@ impl Scope {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PolicyRef {
-    /// Its namespace.
     pub namespace: Namespace,
-    /// Its name.
     pub name: String,
-    /// Its UID.
     pub uid: Uid,
     /// `metadata.generation` of what is enforced.
     pub generation: i64,
@@ -74,9 +71,7 @@ pub enum EgressPath {
     LocalExit,
     /// By the node's own uplink, filtered.
     NodeUplink,
-    /// Nothing leaves.
     Blocked {
-        /// Why.
         reason: BlockedReason,
     },
 }
@@ -117,7 +112,6 @@ impl fmt::Display for BlockedReason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum ScopeFailureMode {
-    /// Nothing leaves.
     Closed,
     /// After this time the node's uplink may be used.
     Open {

@@ -61,7 +61,6 @@ impl Terms {
 pub enum TermsReplies {
     /// Go back the way they came, if the connection came by a service of this node.
     Services,
-    /// Nothing.
     None,
 }
 
@@ -78,7 +77,6 @@ pub enum TermsEstablishedFlows {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DnsTerms {
-    /// What is done.
     pub mode: TermsDnsMode,
     /// Resolvers asked through the exit, in order. Empty: the address that the pod asked if it is outside, else those that
     /// the node knows.
@@ -115,7 +113,6 @@ pub struct TermsLimits {
 }
 
 impl TermsLimits {
-    /// Is nothing limited?
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

@@ -16,7 +16,6 @@ pub enum TunnelRole {
     Served,
 }
 
-/// One WireGuard device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Tunnel {
@@ -24,7 +23,6 @@ pub struct Tunnel {
     pub exit: ExitName,
     /// Which end this is.
     pub role: TunnelRole,
-    /// The device's name.
     pub interface: IfName,
     /// UDP port to listen on; none on a client, where the kernel chooses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -33,7 +31,6 @@ pub struct Tunnel {
     pub mtu: u16,
     /// The device's own addresses with their prefix length.
     pub addresses: Vec<IpNet>,
-    /// The other ends.
     pub peers: Vec<Peer>,
 }
 
@@ -42,17 +39,11 @@ pub struct Tunnel {
 #[serde(tag = "type", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum PeerEnd {
     /// A node of the cluster.
-    Node {
-        /// Its name.
-        name: NodeName,
-    },
+    Node { name: NodeName },
     /// A WireGuard server outside of the cluster.
     External,
     /// A node that passes the packets on to the gateway.
-    Relay {
-        /// Its name.
-        name: NodeName,
-    },
+    Relay { name: NodeName },
 }
 
 impl PeerEnd {

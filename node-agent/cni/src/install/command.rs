@@ -14,7 +14,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Makes `install` end when it is done.
 const ONCE: &str = "--once";
 
-/// A command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InstallCommand {
     /// Put the program and its entry in place, and back in place whenever somebody else has changed that, until a signal

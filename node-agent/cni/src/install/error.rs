@@ -7,38 +7,21 @@ use crate::version::UnsupportedVersion;
 /// A command line that says nothing that can be done.
 #[derive(Debug, thiserror::Error)]
 pub enum ArgumentError {
-    /// No such verb.
     #[error(
         "{verb:?} is no verb: install and remove are; without arguments a container runtime calls this program"
     )]
-    Verb {
-        /// As it came.
-        verb: String,
-    },
-    /// No such option.
+    Verb { verb: String },
     #[error("{option:?} is no option of {verb}; options are written --name=value")]
-    Option {
-        /// The verb.
-        verb: &'static str,
-        /// As it came.
-        option: String,
-    },
+    Option { verb: &'static str, option: String },
     /// An option is missing.
     #[error("{verb} needs --{name}=PATH")]
     Missing {
-        /// The verb.
         verb: &'static str,
-        /// The option.
         name: &'static str,
     },
     /// A path depends on where somebody happens to stand.
     #[error("--{name}={} is not an absolute path", path.display())]
-    Relative {
-        /// The option.
-        name: &'static str,
-        /// As it came.
-        path: PathBuf,
-    },
+    Relative { name: &'static str, path: PathBuf },
 }
 
 /// Why a network configuration list is of no use.
@@ -61,40 +44,32 @@ pub enum ListError {
 /// Why nothing, or not everything, was installed or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
-    /// The command line.
     #[error("the command line cannot be used")]
     Arguments(#[source] ArgumentError),
     /// A folder cannot be looked into.
     #[error("cannot read the folder {}", path.display())]
     Folder {
-        /// The folder.
         path: PathBuf,
-        /// The kernel's answer.
         #[source]
         source: io::Error,
     },
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
-        /// The file.
         path: PathBuf,
-        /// The kernel's answer.
         #[source]
         source: io::Error,
     },
     /// A file cannot be written.
     #[error("cannot write {}", path.display())]
     Write {
-        /// The file.
         path: PathBuf,
-        /// The kernel's answer.
         #[source]
         source: io::Error,
     },
     /// The program cannot find itself.
     #[error("cannot find this program's own file")]
     Itself {
-        /// The kernel's answer.
         #[source]
         source: io::Error,
     },
@@ -103,23 +78,17 @@ pub enum InstallError {
         "the runtime uses {}, which is one plugin's configuration: nothing can be chained behind it; make a .conflist of it",
         path.display()
     )]
-    NotAList {
-        /// The file.
-        path: PathBuf,
-    },
+    NotAList { path: PathBuf },
     /// The list is of no use.
     #[error("cannot use the list {}", path.display())]
     List {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: ListError,
     },
     /// The word to end cannot be waited for.
     #[error("cannot wait for signals")]
     Signals {
-        /// The kernel's answer.
         #[source]
         source: io::Error,
     },

@@ -50,14 +50,12 @@ impl fmt::Display for Done {
 
 /// What came of the attempt to put the entry in place.
 pub(super) enum EntryAttempt {
-    /// It is there.
     Done(Done),
     /// There is nothing yet to put it into: what is waited for.
     Waits(String),
 }
 
 impl NodePaths {
-    /// The program's place.
     pub(super) fn program(&self) -> PathBuf {
         self.programs.join(list::TYPE)
     }

@@ -41,7 +41,6 @@ impl Signals {
             .map_err(failed)
     }
 
-    /// Waits for one.
     pub(super) fn wait(&self, time: Duration) -> Result<Woken, InstallError> {
         let mut watched = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
         let time = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);

@@ -12,9 +12,7 @@ use super::ReportInputs;
 /// A pod that is not released and whose packets the guard does not see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BypassedPod {
-    /// The pod's namespace.
     pub namespace: Namespace,
-    /// The pod's name.
     pub name: PodName,
     /// The link that leads past the guard.
     pub link: IfName,

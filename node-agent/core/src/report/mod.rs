@@ -65,7 +65,6 @@ pub struct InForce<'a> {
 pub enum NodeRelease {
     /// A release was accepted, and no intent since.
     Released,
-    /// It is guarded.
     Guarded,
 }
 
@@ -78,12 +77,10 @@ pub enum LedgerState {
     Lost,
 }
 
-/// A refused document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusalEntry {
     /// Why, in one word.
     pub reason: &'static str,
-    /// Why, in sentences.
     pub message: String,
     /// The document's digest, if it has one.
     pub digest: Option<String>,
@@ -117,11 +114,8 @@ pub struct ReportedRun<'a> {
 /// A step that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedStep {
-    /// In which stage.
     pub stage: Stage,
-    /// What was tried.
     pub step: String,
-    /// Why it failed.
     pub message: String,
 }
 
@@ -138,7 +132,6 @@ pub struct NodeSetup<'a> {
     pub no_lock: Option<String>,
     /// Whether nft tables are possible.
     pub guard: GuardMeans,
-    /// The kernel's release.
     pub kernel: String,
     /// The public half of the node's tunnel key.
     pub wireguard_key: &'a WgKey,
@@ -174,9 +167,7 @@ pub enum GuardMeans {
 pub struct StartDamage {
     /// The condition that is not true because of it.
     pub condition: ConditionType,
-    /// Why, for programs.
     pub reason: Reason,
-    /// Why, for people.
     pub message: String,
 }
 

@@ -1,5 +1,3 @@
-//! The nft tables.
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
 

@@ -1,5 +1,3 @@
-//! XFRM policies.
-
 use std::collections::BTreeSet;
 
 use ipnet::IpNet;

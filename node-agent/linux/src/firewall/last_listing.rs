@@ -17,7 +17,6 @@ pub(crate) struct LastListing {
 const FRESH: Duration = Duration::from_secs(1);
 
 impl LastListing {
-    /// None yet.
     pub(crate) fn none() -> Self {
         Self::of(None, ObservedFirewall::default())
     }

@@ -1,4 +1,2 @@
-//! Connection tracking.
-
 mod entry;
 mod wire;

@@ -12,7 +12,6 @@ use postern_plan::host::{ObservedPeer, ObservedTunnel, TunnelPeer};
 use super::change::TunnelChange;
 use super::key::PrivateKey;
 
-/// Asks for everything.
 pub(super) const GET: &str = "get=1\n\n";
 
 /// A `set` operation of some changes.

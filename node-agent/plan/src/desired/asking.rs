@@ -12,7 +12,6 @@ use super::dns::{DnsEntry, DnsExit, DnsPlan, may_ask};
 /// The resolver that a pod asked before its question was redirected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AskedResolver {
-    /// Where it is.
     pub address: SocketAddr,
     /// By which protocol it was asked.
     pub protocol: RuleProtocol,
@@ -21,7 +20,6 @@ pub struct AskedResolver {
 /// Whether the node's intent is in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lease {
-    /// It is.
     Runs,
     /// It ran out, or there was none.
     RanOut,

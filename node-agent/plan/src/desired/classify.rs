@@ -14,7 +14,6 @@ use crate::binding::{Binding, Bindings, Listing};
 pub enum AddressClass {
     /// As the scope says.
     Scope(ScopeId),
-    /// Inside only.
     Blocked(BlockedReason),
     /// Whatever the node would do without us.
     Released,
@@ -23,17 +22,13 @@ pub enum AddressClass {
 /// Who has an address and what it may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Classified {
-    /// The pod's namespace.
     pub namespace: Namespace,
-    /// The pod's name.
     pub name: PodName,
-    /// The pod's UID.
     pub uid: Uid,
     /// What the address may do.
     pub class: AddressClass,
 }
 
-/// Every classified address.
 pub type Classes = BTreeMap<Address, Classified>;
 
 /// Classifies every address of bindings and intent. O(pods · log pods).

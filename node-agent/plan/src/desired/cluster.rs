@@ -23,7 +23,6 @@ pub struct ClusterView {
     pub local: Vec<Prefix>,
     /// What is known of this node's pod ranges, by family.
     pub local_ranges: BTreeMap<Family, LocalRanges>,
-    /// Service ranges.
     pub services: Vec<Prefix>,
     /// Node addresses, this node's too.
     pub nodes: Vec<Prefix>,
@@ -33,13 +32,10 @@ pub struct ClusterView {
     pub node_ports: Vec<PortSpan>,
     /// Sockets of Services at addresses that are a node's.
     pub node_services: BTreeSet<SocketAddr>,
-    /// API server endpoints.
     pub api_servers: BTreeSet<SocketAddr>,
     /// Where tunnel addresses are taken from.
     pub tunnels: Vec<Prefix>,
-    /// Where gateways listen.
     pub endpoints: BTreeSet<SocketAddr>,
-    /// The cluster's resolver.
     pub dns: ClusterDns,
 }
 

@@ -33,7 +33,6 @@ pub struct DnsEntry {
 /// The way of the forwarder's own sockets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DnsExit {
-    /// Whose exit.
     pub exit: ExitName,
     /// The socket's mark, shifted; 0 on the exit's own gateway.
     pub mark: u32,
@@ -86,7 +85,6 @@ impl OfferedRanges {
 /// From which address a socket sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SocketSource {
-    /// From this one.
     Address(Address),
     /// From the one that the kernel chooses for the device.
     Device,
@@ -99,7 +97,6 @@ pub struct DnsPlan {
     pub entries: BTreeMap<Address, DnsEntry>,
     /// The cluster's own domain.
     pub cluster_domain: String,
-    /// The cluster's resolvers.
     pub cluster_resolvers: Vec<Address>,
     /// Ranges whose reverse names are the cluster's, and which are no resolver in the world.
     pub cluster_ranges: Vec<Prefix>,

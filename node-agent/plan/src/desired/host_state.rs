@@ -20,7 +20,6 @@ use crate::ruleset::Ruleset;
 /// What the host should look like.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Desired {
-    /// Tunnel devices.
     pub links: BTreeSet<TunnelLink>,
     /// Per-device switches of the tunnel devices.
     pub devices: BTreeSet<DeviceSetting>,
@@ -28,13 +27,10 @@ pub struct Desired {
     pub addresses: BTreeSet<(IfName, IpNet)>,
     /// Routes in our tables.
     pub routes: BTreeSet<KernelRoute>,
-    /// Routing rules.
     pub rules: BTreeSet<RoutingRule>,
-    /// XFRM policies.
     pub locks: BTreeSet<LockPolicy>,
     /// WireGuard configurations by device.
     pub tunnels: BTreeMap<IfName, TunnelConfig>,
-    /// Our tables.
     pub ruleset: Ruleset,
     /// Who may ask which resolver.
     pub dns: DnsPlan,

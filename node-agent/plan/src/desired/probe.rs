@@ -25,7 +25,6 @@ pub struct ProbePlan {
 pub struct UsedProbe {
     /// The exit's digest in the body: with another one, answers of before are about something else.
     pub digest: SectionDigest,
-    /// By which sockets.
     pub socket: DnsExit,
     /// Where the active gateway answers in the tunnel.
     pub gateways: BTreeMap<Family, Address>,

@@ -1,5 +1,3 @@
-//! WireGuard configurations.
-
 use std::collections::BTreeMap;
 
 use postern_intent::{IfName, Mark};

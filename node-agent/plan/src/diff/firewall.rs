@@ -14,7 +14,6 @@ use crate::ruleset::{
 /// A change in two batches: what tightens or stays within a scope, and what releases.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FirewallChange {
-    /// First.
     pub guard: Transaction,
     /// After the lock and the cuts of flows, and before links and routes.
     pub release: Transaction,

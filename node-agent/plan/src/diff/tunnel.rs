@@ -1,5 +1,3 @@
-//! WireGuard configurations.
-
 use postern_intent::WgKey;
 
 use crate::desired::Desired;

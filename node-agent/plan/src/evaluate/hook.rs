@@ -14,7 +14,6 @@ use postern_intent::Address;
 /// What becomes of a packet at a hook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// It goes on.
     Passes,
     /// It is gone, silently.
     Dropped,
@@ -25,9 +24,7 @@ pub enum Fate {
 /// A rule that decided or changed something, by where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trace {
-    /// The hook.
     pub hook: Hook,
-    /// The chain.
     pub chain: String,
     /// The rule, from 0; none: the chain's policy.
     pub rule: Option<usize>,
@@ -59,7 +56,6 @@ pub struct HookOutcome {
 pub enum SourceRewrite {
     /// The address of the outgoing interface.
     OfInterface,
-    /// This address.
     Address(Address),
 }
 
@@ -69,7 +65,6 @@ const DEEPEST: usize = 16;
 /// A node as the evaluator knows it.
 #[derive(Debug, Clone)]
 pub struct Evaluator<'a> {
-    /// The ruleset.
     pub ruleset: &'a Ruleset,
     /// Families whose lease the kernel holds.
     pub leases: Leases,

@@ -13,13 +13,9 @@ pub struct Packet {
     pub iif: String,
     /// The outgoing interface; empty before routing.
     pub oif: String,
-    /// Source address.
     pub source: Address,
-    /// Destination address.
     pub destination: Address,
-    /// What it carries.
     pub transport: Transport,
-    /// The firewall mark.
     pub mark: u32,
     /// IPv6 hop limit.
     pub hop_limit: u8,
@@ -34,25 +30,15 @@ pub struct Packet {
 pub enum Transport {
     /// RFC 9293.
     Tcp {
-        /// Source port.
         sport: u16,
-        /// Destination port.
         dport: u16,
         /// Is it a SYN without RST?
         syn: bool,
     },
     /// RFC 768.
-    Udp {
-        /// Source port.
-        sport: u16,
-        /// Destination port.
-        dport: u16,
-    },
+    Udp { sport: u16, dport: u16 },
     /// RFC 9260.
-    Sctp {
-        /// Destination port.
-        dport: u16,
-    },
+    Sctp { dport: u16 },
     /// ICMP of the packet's family, with its type's name in nft's language.
     Icmp(&'static str),
     /// Another protocol, by its number.
@@ -62,7 +48,6 @@ pub enum Transport {
 /// What conntrack knows of a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conntrack {
-    /// Its state.
     pub state: CtState,
     /// Its direction. A packet without an entry (`invalid`, `untracked`) has none.
     pub direction: CtDirection,
@@ -79,11 +64,9 @@ pub struct Conntrack {
 pub enum CtState {
     /// The first packet of a flow.
     New,
-    /// A later one.
     Established,
     /// Of a flow that another one announced.
     Related,
-    /// Fits no flow.
     Invalid,
     /// Kept out of conntrack by a `notrack`.
     Untracked,
@@ -94,37 +77,27 @@ pub enum CtState {
 pub enum CtDirection {
     /// As the first packet.
     Original,
-    /// Back.
     Reply,
 }
 
 /// A frame as a bridge port sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// The port.
     pub port: String,
-    /// Source MAC address.
     pub source: MacAddress,
-    /// Ethertype.
     pub ethertype: u16,
-    /// What it carries.
     pub payload: Payload,
 }
 
 /// What a frame carries, as far as our rules look at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Payload {
-    /// An IP packet.
     Ip(Box<Packet>),
-    /// ARP.
     Arp {
         /// The operation's name in nft's language: `request` or `reply`.
         operation: &'static str,
-        /// Sender hardware address.
         mac: MacAddress,
-        /// Sender protocol address.
         address: Address,
-        /// Target protocol address.
         target: Address,
     },
     /// Neighbour discovery: the message's type and its target.
@@ -133,10 +106,8 @@ pub enum Payload {
         source: Address,
         /// The type's name in nft's language.
         kind: &'static str,
-        /// The target address.
         target: Address,
     },
-    /// Something else.
     Opaque,
 }
 
@@ -163,7 +134,6 @@ impl Packet {
         }
     }
 
-    /// The family.
     #[must_use]
     pub fn family(&self) -> Family {
         Family::of(&self.source)

@@ -37,9 +37,7 @@ pub enum PathEnd {
     Delivered,
     /// It leaves by this interface.
     Left {
-        /// The interface.
         oif: String,
-        /// The mark.
         mark: u32,
         /// What our rules make of its source; none: they leave it as it is.
         source: Option<SourceRewrite>,
@@ -47,7 +45,6 @@ pub enum PathEnd {
 }
 
 impl Passage {
-    /// Does it leave?
     #[must_use]
     pub const fn left(&self) -> bool {
         matches!(self.end, PathEnd::Left { .. })

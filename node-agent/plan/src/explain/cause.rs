@@ -44,13 +44,11 @@ pub enum Cause {
     ScopeBlocked {
         /// The policy, `namespace/name`.
         policy: String,
-        /// Why.
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<BlockedReason>,
     },
     /// Nothing of the pod leaves the cluster.
     PodBlocked {
-        /// Why.
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<BlockedReason>,
     },
@@ -81,17 +79,9 @@ pub enum Cause {
     /// The destination is the node's own address.
     Node,
     /// The gateway lets it out by the exit.
-    Offered {
-        /// The exit.
-        exit: ExitName,
-    },
+    Offered { exit: ExitName },
     /// The gateway does not let it out by the exit.
-    NotOffered {
-        /// The exit.
-        exit: ExitName,
-        /// Why.
-        limit: ExitLimit,
-    },
+    NotOffered { exit: ExitName, limit: ExitLimit },
     /// No rule of ours judges it.
     NoRule,
 }

@@ -10,11 +10,9 @@ use crate::evaluate::Trace;
 /// The way of a packet through one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeLeg {
-    /// The node.
     pub node: NodeName,
     /// What becomes of the packet there.
     pub end: LegEnd,
-    /// Why.
     pub cause: Cause,
     /// The deciding rule; none: no rule of ours decides.
     pub deciding: Option<NftRule>,
@@ -25,7 +23,6 @@ pub struct NodeLeg {
 /// A rule of `table inet postern` with its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NftRule {
-    /// The chain.
     pub chain: String,
     /// The rule, from 0; none: the chain's policy.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,7 +65,6 @@ pub enum LegEnd {
     Tunnel(TunnelEntry),
     /// The packet leaves by an exit that this node serves.
     Exit {
-        /// The exit.
         exit: ExitName,
         /// Its source then; none: an address of the interface that it leaves by.
         source: Option<Address>,
@@ -80,7 +76,6 @@ pub enum LegEnd {
 /// A packet in the tunnel of an exit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TunnelEntry {
-    /// The exit.
     pub exit: ExitName,
     /// The device that it went into.
     pub interface: IfName,

@@ -14,14 +14,11 @@ use crate::desired::{AskedResolver, DnsPlan, Lease, NotAsked};
 pub enum NameAnswer {
     /// It is asked by the exit.
     Asked {
-        /// The exit.
         exit: ExitName,
         /// The resolvers, in order; none: those of the node's settings.
         resolvers: Vec<SocketAddr>,
     },
-    /// Nobody is asked.
     NotAsked {
-        /// Why.
         reason: NotAsked,
     },
 }

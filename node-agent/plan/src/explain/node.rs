@@ -26,13 +26,9 @@ use crate::settings::{NodeSettings, POD_LINKS};
 /// The pod whose packet is explained, as its Pod object has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BoundPod {
-    /// Its namespace.
     pub namespace: Namespace,
-    /// Its name.
     pub name: PodName,
-    /// Its UID.
     pub uid: Uid,
-    /// Its addresses.
     pub addresses: BTreeSet<Address>,
 }
 
@@ -43,7 +39,6 @@ pub struct FirstPacket {
     pub source: Address,
     /// Where it goes to, as the pod wrote it.
     pub destination: Address,
-    /// What it carries.
     pub protocol: RuleProtocol,
     /// The destination port; ICMP has none.
     pub port: u16,

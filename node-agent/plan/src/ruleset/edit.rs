@@ -9,9 +9,7 @@ use super::rule::{Counter, FirewallRule};
 /// One command on one of our tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edit {
-    /// The table's family.
     pub family: TableFamily,
-    /// The change.
     pub command: NftCommand,
 }
 
@@ -41,19 +39,14 @@ pub enum NftCommand {
     AddCounter(Counter),
     /// The kernel refuses it while a rule counts with it.
     DeleteCounter {
-        /// The counter's name.
         name: String,
     },
     /// The kernel refuses it where a set of another type has the name.
     AddSet {
-        /// The set's name.
         name: String,
-        /// The declaration.
         set_type: SetType,
     },
-    /// All elements go.
     FlushSet {
-        /// The set's name.
         name: String,
         /// The declaration: nft has one word for sets and another one for maps.
         set_type: SetType,
@@ -65,33 +58,26 @@ pub enum NftCommand {
     },
     /// Where the chain is there: changes its policy, and is refused for another hook or priority.
     AddChain {
-        /// The chain's name.
         name: String,
         /// None: rules and elements lead to it.
         base: Option<Base>,
     },
-    /// All rules go.
     FlushChain {
-        /// The chain's name.
         name: String,
     },
     /// The kernel refuses it while a rule or an element leads to the chain.
     DeleteChain {
-        /// The chain's name.
         name: String,
     },
     /// Behind the chain's other rules.
     AddRule {
-        /// The chain's name.
         chain: String,
-        /// The rule.
         rule: FirewallRule,
     },
     /// The kernel refuses it where a key has other data.
     AddElements {
         /// The name of a set or map.
         set: String,
-        /// At least one.
         elements: Vec<Element>,
         /// After how many seconds the kernel deletes them; 0 would mean never to nft.
         timeout: Option<NonZeroU64>,
@@ -102,7 +88,6 @@ pub enum NftCommand {
     DeleteElements {
         /// The name of a set or map.
         set: String,
-        /// At least one.
         keys: Vec<Vec<Atom>>,
     },
 }

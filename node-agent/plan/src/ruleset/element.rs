@@ -12,7 +12,6 @@ use crate::host::{Family, MacAddress};
 /// One part of a key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Atom {
-    /// An address.
     Address(Address),
     /// A prefix shorter than an address, in an interval set.
     Prefix(Prefix),
@@ -20,13 +19,10 @@ pub enum Atom {
     Range(Address, Address),
     /// An interface name, or a start with a trailing `*` in an interval set.
     Name(String),
-    /// A MAC address.
     Mac(MacAddress),
     /// `tcp`, `udp`, `sctp`, `icmp`, `ipv6-icmp`.
     Protocol(String),
-    /// A port.
     Port(u16),
-    /// An address family.
     Family(Family),
     /// The target address of neighbour discovery as a number.
     Number(u128),
@@ -76,9 +72,7 @@ impl fmt::Display for Atom {
 /// What a map's key leads to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Data {
-    /// A verdict.
     Verdict(Target),
-    /// An address.
     Address(Address),
 }
 
@@ -94,7 +88,6 @@ impl fmt::Display for Data {
 /// An element of a set, or of a map where it has data.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Element {
-    /// The key's parts.
     pub key: Vec<Atom>,
     /// What it leads to.
     pub data: Option<Data>,

@@ -11,9 +11,7 @@ use crate::host::Family;
 /// One value, in the notation in which nft prints it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
-    /// An address.
     Address(Address),
-    /// A prefix.
     Prefix(Prefix),
     /// Ports, both ends included.
     Ports(PortSpan),
@@ -30,14 +28,11 @@ pub enum Value {
 /// One value, or an anonymous set of values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Literal {
-    /// One value.
     One(Value),
-    /// Any of these.
     Any(Vec<Value>),
 }
 
 impl Literal {
-    /// The values.
     #[must_use]
     pub fn values(&self) -> &[Value] {
         match self {

@@ -13,7 +13,6 @@ pub const TABLE: &str = "postern";
 pub enum TableFamily {
     /// IPv4 and IPv6.
     Inet,
-    /// Frames on bridges.
     Bridge,
     /// ARP of the node itself.
     Arp,
@@ -42,14 +41,12 @@ pub struct Ruleset {
     pub arp: Table,
 }
 
-/// One table.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Table {
     /// Named counters: they survive a change of the rules that use them.
     pub counters: BTreeSet<Counter>,
     /// Sets and maps by name.
     pub sets: BTreeMap<String, Set>,
-    /// Chains by name.
     pub chains: BTreeMap<String, Chain>,
 }
 
@@ -69,7 +66,6 @@ pub enum Hook {
     Prerouting,
     /// To a local socket.
     Input,
-    /// Through the node.
     Forward,
     /// From a local socket.
     Output,
@@ -89,9 +85,7 @@ pub enum Otherwise {
 /// Kind, hook and priority of a base chain, and what it does with what no rule judges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Base {
-    /// What it does.
     pub kind: BaseKind,
-    /// Where it stands.
     pub hook: Hook,
     /// Lower comes first. At equal priority the chain that registered last comes first, so never equal to others'.
     pub priority: i32,
@@ -117,12 +111,10 @@ pub enum Opening {
     Released,
 }
 
-/// A chain.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Chain {
     /// None: it is only jumped to.
     pub base: Option<Base>,
-    /// In order.
     pub rules: Vec<FirewallRule>,
     /// What an element that leads to the chain opens.
     pub opening: Opening,
@@ -152,7 +144,6 @@ pub enum KeyType {
 /// What a map's value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ValueType {
-    /// A verdict.
     Verdict,
     /// `ipv4_addr`.
     Ipv4,
@@ -172,7 +163,6 @@ pub enum SetFlag {
 /// How a set is declared. The kernel cannot change it: a set of another type is deleted and made anew.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SetType {
-    /// The key's parts.
     pub key: Vec<KeyType>,
     /// What the key leads to; only maps have it.
     pub value: Option<ValueType>,
@@ -191,9 +181,7 @@ impl SetType {
 /// A set, or a map where its type has a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Set {
-    /// The declaration.
     pub set_type: SetType,
-    /// What it holds.
     pub elements: BTreeSet<Element>,
 }
 
@@ -210,7 +198,6 @@ impl Set {
         }
     }
 
-    /// An empty set.
     #[must_use]
     pub fn of(key: impl Into<Vec<KeyType>>) -> Self {
         Self::declared(key, None, None)
@@ -228,7 +215,6 @@ impl Set {
         Self::declared([key], None, Some(SetFlag::Timeout))
     }
 
-    /// An empty map.
     #[must_use]
     pub fn map(key: impl Into<Vec<KeyType>>, value: ValueType) -> Self {
         Self::declared(key, Some(value), None)

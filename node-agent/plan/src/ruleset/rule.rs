@@ -19,9 +19,7 @@ pub enum MatchField {
     Iif,
     /// `oifname`; never `oif`: the interface may be gone when the rule is loaded.
     Oif,
-    /// Source address.
     Saddr(Family),
-    /// Destination address.
     Daddr(Family),
     /// `meta l4proto`.
     L4Proto,
@@ -78,7 +76,6 @@ pub enum MatchField {
 /// What a field is compared with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operand {
-    /// A named set.
     In(String),
     /// Not in a named set.
     NotIn(String),
@@ -130,18 +127,14 @@ pub enum Target {
     Redirect(u16),
     /// TCP maximum segment size, in bytes.
     Mss(u16),
-    /// Only the counter.
     Continue,
 }
 
 /// A rule. Two rules are equal if nft does the same with both.
 #[derive(Debug, Clone)]
 pub struct FirewallRule {
-    /// All must hold.
     pub matches: Vec<Match>,
-    /// Counts what matched.
     pub counter: Option<Counter>,
-    /// What happens.
     pub target: Target,
     /// What it stands for; nft does not see it.
     pub meaning: Option<RuleMeaning>,
@@ -187,7 +180,6 @@ impl FirewallRule {
         self
     }
 
-    /// With a counter.
     #[must_use]
     pub const fn counted(mut self, counter: Counter) -> Self {
         self.counter = Some(counter);

@@ -1,5 +1,3 @@
-//! Circles as findings.
-
 use std::collections::BTreeSet;
 
 use super::graph::{Imports, circles, imports};

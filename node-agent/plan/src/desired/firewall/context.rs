@@ -22,7 +22,6 @@ impl<'a> FirewallContext<'a> {
     }
 }
 
-/// Chains under construction.
 #[derive(Default)]
 pub(super) struct Chains(pub(super) BTreeMap<String, Chain>);
 

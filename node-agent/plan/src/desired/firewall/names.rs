@@ -7,13 +7,11 @@ use sha2::{Digest as _, Sha256};
 use crate::host::Family;
 use crate::ruleset::Counter;
 
-/// Not classified.
 pub const HOLD: Counter = Counter("hold");
 /// Refused by a policy or a block.
 pub const BLOCKED: Counter = Counter("blocked");
 /// An untranslated service address.
 pub const SERVICE: Counter = Counter("service");
-/// No lease.
 pub const NO_LEASE: Counter = Counter("no_lease");
 /// Not for pods: a tunnel's endpoint.
 pub const ENDPOINT: Counter = Counter("endpoint");
@@ -33,7 +31,6 @@ pub const TUNNEL_RAW: Counter = Counter("tunnel_raw");
 pub const TUNNEL_SOURCE: Counter = Counter("tunnel_source");
 /// A source that is not the exit's.
 pub const LOCAL_SOURCE: Counter = Counter("local_source");
-/// Caught before SNAT.
 pub const LAST: Counter = Counter("last");
 /// For an address that is no service.
 pub const NO_SERVICE: Counter = Counter("no_service");
