@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prints what is in an image as an SPDX 2.3 document: crates by Cargo.lock, Debian packages by dpkg.
 #   sbom.sh IMAGE "PROGRAMS" "DEBIAN_PACKAGES"
-# https://spdx.github.io/spdx-spec/v2.3/
+# Source of the fields: the SPDX specification, version 2.3.
 set -euo pipefail
 
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")

@@ -27,11 +27,11 @@ pub(crate) fn run(verb: &ControlplaneVerb, printer: &Printer) -> Result<(), LabE
     match verb {
         ControlplaneVerb::Build => build(printer),
         ControlplaneVerb::Helm => helm(printer),
-        ControlplaneVerb::FindHelm => find(printer, cluster::cached_helm()?),
+        ControlplaneVerb::FindHelm => find(printer, cluster::cached_helm()?.as_ref()),
         ControlplaneVerb::Nodes => nodes(printer),
         ControlplaneVerb::FindNodes => {
             let found = cluster::cached_nodes()?;
-            find(printer, found.map(|programs| programs.kubelet))
+            find(printer, found.as_ref().map(|programs| &programs.kubelet))
         }
     }
 }
@@ -66,7 +66,7 @@ fn nodes(printer: &Printer) -> Result<(), LabError> {
     })
 }
 
-fn find(printer: &Printer, program: Option<PathBuf>) -> Result<(), LabError> {
-    let shown = program.as_ref().map(|path| path.display().to_string());
+fn find(printer: &Printer, program: Option<&PathBuf>) -> Result<(), LabError> {
+    let shown = program.map(|path| path.display().to_string());
     printer.print(&program, || shown.unwrap_or_default())
 }

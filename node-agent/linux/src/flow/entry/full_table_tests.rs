@@ -156,7 +156,7 @@ fn a_cut_in_a_full_table_reads_and_takes_the_entries_of_its_addresses_and_no_oth
         assert!(before >= others + 3, "{before}");
 
         let address = Address::from(std::net::IpAddr::from(pod));
-        let asked = requests(Family::V4, &[address].into());
+        let asked = requests(Family::V4, &[address].into(), &FlowCut::default());
         assert_eq!(sent(&asked).await, own.len(), "of {before}");
         let all = sent(&[wire::header(Family::V4)]).await;
         assert!(all > 1000 * own.len(), "without a filter: {all}");
