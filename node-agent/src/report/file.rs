@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::{EVERY, LatestReport};
+use super::publisher::{EVERY, LatestReport};
 use crate::files::{self, Readers};
 
 /// Writes each report to this file, the newest last, until the agent ends. A disk that is full is tried once a second.

@@ -272,7 +272,7 @@ fn an_unreachable_default_stands_below_every_tunnel_route_and_comes_before_it() 
         .collect();
     assert_eq!(routes.len(), 4);
     assert!(
-        routes[..2].iter().all(|line| line.contains("Unreachable")),
+        routes[..2].iter().all(|line| line.contains("unreachable")),
         "{routes:#?}"
     );
     assert!(

@@ -1,4 +1,4 @@
-//! The report as a value for its sinks: the status file, and the exchange with the API server.
+//! When a report is published, and what the next one is compared with.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,13 +6,6 @@ use std::time::{Duration, Instant};
 use postern_agent_core::report::PACKETS;
 use postern_crds::{NodeReport, NodeReportStatus};
 use tokio::sync::watch;
-
-mod file;
-mod table;
-
-pub use file::write_reports;
-pub use postern_agent_core::report::RefusalEntry;
-pub use table::table;
 
 /// At most one report a second, and one at least every minute.
 pub(crate) const EVERY: Duration = Duration::from_secs(1);
