@@ -97,11 +97,9 @@ impl Lab {
         let configuration = folder.join("kubelet.json");
         let text = kubelet_configuration(&self.node_cgroup(node)?).to_string();
         self.write_atomically(&configuration, text.as_bytes())?;
-        // Its own servers would be asked only with the node's; the world answers no questions of the kubelet.
-        self.write_below(
-            &folder.join("etc/resolv-kubelet.conf"),
-            "nameserver 203.0.112.1\n",
-        )?;
+        // A private server: an agent asks public ones whether they answer, and the judge counts what a node asks for itself.
+        let servers = format!("nameserver {}\n", topology::HOST4);
+        self.write_below(&folder.join("etc/resolv-kubelet.conf"), &servers)?;
         let addresses = node
             .addresses()
             .map(|address| address.to_string())

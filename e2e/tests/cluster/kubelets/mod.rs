@@ -12,7 +12,7 @@ use postern_e2e::lab::{PodOptions, UpOptions};
 use postern_e2e::proof::harness::{After, FLOWS, Series, TestLab, WAIT_DEADLINE, record_run};
 use serde_json::json;
 
-use host::Host;
+use host::host;
 use steps::Steps;
 
 /// Who is not selected loses no more than one packet in so long.
@@ -28,7 +28,7 @@ fn a_release_guards_its_pods_from_its_installation_to_its_end_and_leaves_nothing
     for sender in [&bystander, &crawler] {
         sender.await_answers(&FLOWS, begun, WAIT_DEADLINE).unwrap();
     }
-    let before = ["n1", "gw-1"].map(|node| Host::of(&lab, node));
+    let before = ["n1", "gw-1"].map(|node| host(&lab, node));
     let steps = Steps(&lab);
 
     let installed = Instant::now();
@@ -74,7 +74,10 @@ fn a_release_guards_its_pods_from_its_installation_to_its_end_and_leaves_nothing
     assert!(silences.is_empty(), "{silences:?}");
 
     for (node, before) in ["n1", "gw-1"].into_iter().zip(before) {
-        assert_eq!(Host::of(&lab, node), before, "{node}");
+        let after = host(&lab, node);
+        for (question, answer) in &before {
+            assert_eq!(&after[question], answer, "{question} of {node}");
+        }
     }
     let seconds = |time: Duration| (time.as_secs_f64() * 10.0).round() / 10.0;
     let figures = json!({
