@@ -15,8 +15,8 @@ use crate::lab::sandbox::cgroup::Cgroup;
 use crate::lab::sandbox::netns::{self, Namespace};
 use crate::lab::topology::{self, FIRST_OWN, Node, OUTSIDERS};
 use crate::lab::{
-    Binaries, Cluster, Collector, Lab, LabState, PodOptions, Programs, Service, TrafficPolicy,
-    UpOptions, objects, uid, wait_until,
+    Binaries, Cluster, Collector, Kubelets, Lab, LabState, PodOptions, Programs, Service,
+    TrafficPolicy, UpOptions, objects, uid, wait_until,
 };
 use crate::proof::monitor;
 
@@ -106,6 +106,11 @@ impl Lab {
         let id: String = uid()?.chars().take(8).collect();
         let nodes = new_nodes(options)?;
         self.make_folders(&nodes)?;
+        if options.kubelets == Kubelets::Upstream {
+            nodes
+                .iter()
+                .try_for_each(|node| self.link_agent_folders(node))?;
+        }
         let cgroup = Cgroup::create_top(&format!("postern-lab-{id}"))?
             .path()
             .to_owned();

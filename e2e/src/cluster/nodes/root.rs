@@ -28,7 +28,6 @@ impl Lab {
         let mut shell = self.node_namespace(&node.name).command("sh");
         shell.args(["-c", SCRIPT, "root.sh"]).arg(&folder);
         command::run(shell.arg(self.node_cgroup(node)?))?;
-        self.link_agent_folders(node)?;
         let ranges = [node.pods4().to_string(), node.pods6().to_string()];
         let list = json!({
             "cniVersion": "1.0.0", "name": "lab",
@@ -42,13 +41,15 @@ impl Lab {
     }
 
     /// The judge, and whoever else looks for what an agent gets and reports, finds it where every lab has it. The links
-    /// lead to the agent's folder, since a container sees no other one.
-    fn link_agent_folders(&self, node: &Node) -> Result<(), LabError> {
+    /// lead to the agent's folder, since a container sees no other one. They are made before the judge begins to watch.
+    pub(crate) fn link_agent_folders(&self, node: &Node) -> Result<(), LabError> {
         let run = self.run_dir(&node.name);
+        let inbox = run.join("inbox");
+        fs::create_dir(&inbox).map_err(LabError::file("create", &inbox))?;
         let intents = self.intents(&node.name);
         fs::remove_dir(&intents).map_err(LabError::file("remove", &intents))?;
         for (there, here) in [
-            (run.join("inbox"), intents),
+            (inbox, intents),
             (run.join("report.json"), self.report(&node.name)),
         ] {
             symlink(there, &here).map_err(LabError::file("link", here))?;

@@ -293,8 +293,9 @@ fn passed_over(
     });
     let clusters = named.windows(2).flat_map(|pair| {
         let (before, next) = (&pair[0], &pair[1]);
+        // The two themselves too: a new intent is joined with the cluster document of before until the next one comes.
         let between = history.cluster.iter().filter(|(serial, _)| {
-            (before.body.cluster_serial.0 + 1..next.body.cluster_serial.0).contains(&serial.0)
+            (before.body.cluster_serial..=next.body.cluster_serial).contains(serial)
         });
         // With the intent before, and with the next one once that was published.
         between.flat_map(move |(_, cluster)| {

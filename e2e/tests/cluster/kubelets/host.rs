@@ -29,7 +29,7 @@ const QUESTIONS: &[(&str, &str)] = &[
     ("CNI programs", "ls /opt/cni/bin"),
     (
         "folders",
-        "ls -d /var/lib/postern/* /run/postern/* 2>/dev/null || true",
+        "ls -d /var/lib/postern/* /run/postern/* 2>/dev/null | grep -v /run/postern/inbox || true",
     ),
 ];
 

@@ -22,6 +22,9 @@ const UNBROKEN: Duration = Duration::from_millis(300);
 fn a_release_guards_its_pods_from_its_installation_to_its_end_and_leaves_nothing_behind() {
     let lab = TestLab::exactly(&UpOptions::on_kubelets(2)).unwrap();
     let bystander = lab.sender("other/bystander", PodOptions::on("n1")).unwrap();
+    // Every node has its CNI's bridge before it is looked at, wherever the resolver's pod will run.
+    lab.pod_on("other/neighbour", &PodOptions::on("gw-1"))
+        .unwrap();
     let crawler = PodOptions::on("n1").label("app", "crawler");
     let crawler = lab.sender("crawlers/crawler", crawler).unwrap();
     let begun = Timestamp::now();
