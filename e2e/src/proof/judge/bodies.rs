@@ -308,7 +308,10 @@ fn passed_over(
                 intents.find(same).map(|intent| intent.at.max(cluster.at))
             };
             [before, next].map(|one| {
-                let published = at(&one.document).filter(|_| may_join(&one.document, cluster))?;
+                // As it was named it is in the list. A release opens from its own time on and with no other document.
+                let is_named = one.body.cluster_serial == cluster.document.serial;
+                let may = !is_named && !one.released && may_join(&one.document, cluster);
+                let published = at(&one.document).filter(|_| may)?;
                 Some(InForce {
                     published,
                     verified: next.verified,

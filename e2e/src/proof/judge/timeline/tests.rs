@@ -5,7 +5,7 @@ use postern_intent::sign::sign_intent;
 use postern_intent::{ClusterDocument, NodeDocument, Serial, TrustedKeys};
 use serde_json::json;
 
-use super::{Epoch, Timeline};
+use super::{Epoch, Guard, Timeline};
 use crate::lab::topology::Node;
 use crate::proof::judge::bodies::History;
 use crate::proof::monitor::{Applied, Published, PublishedCluster};
@@ -241,7 +241,42 @@ fn facts_that_no_report_names_are_joined_with_the_next_intent_only_once_that_is_
         .collect();
     found.sort_unstable();
     let published: Vec<Timestamp> = found.into_iter().map(|(published, _)| published).collect();
-    assert_eq!(published, [at(10), at(14), at(30), at(30)]);
+    assert_eq!(published, [10, 14, 19, 30, 30, 30].map(at));
+}
+
+#[test]
+fn a_new_intent_is_joined_with_the_cluster_document_of_before_until_the_next_one_comes() {
+    let intents = [published(10, &trusted()), published(30, &trusted())];
+    let clusters = [cluster(1, 1), cluster(40, 1)];
+    let reports = [joined(&intents[0], 11, 1), joined(&intents[1], 45, 40)];
+    let found = epochs(&timeline_with(&clusters, &intents, &reports));
+    assert!(found.contains(&(at(30), at(45))), "{found:?}");
+    assert!(found.contains(&(at(39), at(45))), "{found:?}");
+}
+
+/// A release is recorded as the last intent once more.
+#[test]
+fn a_release_frees_its_node_from_its_own_time_on_and_not_from_that_of_the_intent() {
+    let intent = published(10, &trusted());
+    let release = Published {
+        at: at(40),
+        digest: "release".into(),
+        ..intent.clone()
+    };
+    let reports = [
+        joined(&intent, 11, 1),
+        Applied {
+            released: true,
+            ..joined(&release, 41, 20)
+        },
+    ];
+    let clusters = [cluster(1, 1), cluster(20, 1), cluster(45, 1)];
+    let timeline = timeline_with(&clusters, &[intent, release], &reports);
+    let free = timeline.nodes["n1"]
+        .iter()
+        .filter(|epoch| epoch.node == Guard::Free);
+    let published: Vec<Timestamp> = free.map(|epoch| epoch.published).collect();
+    assert_eq!(published, [at(40)]);
 }
 
 #[test]
