@@ -118,8 +118,13 @@ impl DocumentFolder {
                     "the intent folder cannot be read"
                 ),
             }
-            // An event or the end of the pause: both lead to a reading.
-            let _ = tokio::time::timeout(check, events.next()).await;
+            // An event or the end of the pause: both lead to a reading. A stream that ended has no pause of its own.
+            if let Ok(None) = tokio::time::timeout(check, events.next()).await {
+                tracing::warn!(
+                    "the intent folder is not watched any more; it is read at every check"
+                );
+                events = Box::pin(stream::pending());
+            }
         }
     }
 }

@@ -58,16 +58,37 @@ pub struct Entries {
 }
 
 impl Entries {
-    /// The ranges that clients had their tunnel addresses from; none where no cluster document was ever in force. The document
-    /// was verified when it was taken, and one that cannot be read any more keeps nothing from being removed.
+    /// The ranges that clients had their tunnel addresses from, and nobody else an address; none where no cluster document was
+    /// ever in force. The document was verified when it was taken, and one that cannot be read any more keeps nothing from
+    /// being removed.
     #[must_use]
     pub fn tunnel_ranges(&self) -> Vec<Prefix> {
         let envelope = self.cluster_envelope.as_ref();
-        let document = envelope.and_then(|envelope| read_cluster(envelope).ok());
-        document
-            .map(|found| found.cluster.tunnel_ranges.into_iter().collect())
-            .unwrap_or_default()
+        let Some(document) = envelope.and_then(|envelope| read_cluster(envelope).ok()) else {
+            return Vec::new();
+        };
+        let cluster = document.cluster;
+        let is_free = |range: &Prefix| {
+            let mut others = cluster.pod_ranges.iter().chain(&cluster.service_ranges);
+            let mut addresses = cluster
+                .node_addresses
+                .iter()
+                .chain(&cluster.service_addresses);
+            !others.any(|other| overlap(*range, *other))
+                && !addresses.any(|one| range.contains(one))
+        };
+        cluster
+            .tunnel_ranges
+            .iter()
+            .copied()
+            .filter(is_free)
+            .collect()
     }
+}
+
+fn overlap(one: Prefix, other: Prefix) -> bool {
+    let (one, other) = (one.net(), other.net());
+    one.contains(&other) || other.contains(&one)
 }
 
 /// A release that was accepted: no intent up to this serial is applied again.

@@ -390,12 +390,12 @@ async fn tell_findings(
     mut look: impl AsyncFnMut() -> Vec<String>,
     sender: mpsc::Sender<NodeUpdate>,
 ) {
-    let mut told = None;
+    let mut logged = None;
     while !sender.is_closed() {
         let found = look().await;
-        if told.as_ref() != Some(&found) {
+        if logged.as_ref() != Some(&found) {
             drop(sender.send(NodeUpdate::Preflight(found.clone())).await);
-            told = Some(found);
+            logged = Some(found);
         }
         tokio::time::sleep(PREFLIGHT_PACE).await;
     }

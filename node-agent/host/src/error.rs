@@ -284,7 +284,7 @@ pub enum HostError {
     #[error("cannot list flows")]
     ListFlows { source: HostCause },
     /// Entries of connection tracking could not be listed or deleted.
-    #[error("cannot cut the flows of {} addresses", .uncut.len())]
+    #[error("cannot cut flows ({} addresses among them)", .uncut.len())]
     CutFlows {
         /// Whose flows may go on.
         uncut: BTreeSet<Address>,

@@ -49,7 +49,7 @@ impl<H: Host> Agent<H> {
         if guard != Some(GuardReading::Wanted) {
             return;
         }
-        let standing = self.lease_stands();
+        let in_place = self.lease_stands();
         // Between the two looks at the clock the last second may have passed.
         let Some(seconds) = u64::try_from(left).ok().and_then(NonZeroU64::new) else {
             return;
@@ -64,7 +64,7 @@ impl<H: Host> Agent<H> {
                 let runs = until.saturating_duration_since(Instant::now()).as_secs();
                 given == &digest && runs.abs_diff(seconds.get()) <= AIM_SECONDS
             });
-        if aimed && standing {
+        if aimed && in_place {
             return;
         }
         if self.lease_was_taken(&digest) {

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::activation::Activation;
 use super::renewals::Renewal;
 use super::state::Agent;
-use crate::probe::{ProbeNews, Silence};
+use crate::probe::{PublishedProbes, Silence};
 
 /// How long a try may keep the loop: a tunnel process that hangs delays no pod.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -25,11 +25,11 @@ impl<H: Host> Agent<H> {
     /// News of the probes; says whether a full run is due.
     pub(super) async fn take_probe(
         &mut self,
-        probes: &mut watch::Receiver<ProbeNews>,
+        probes: &mut watch::Receiver<PublishedProbes>,
     ) -> Option<Activation> {
-        let news = probes.borrow_and_update().clone();
+        let latest = probes.borrow_and_update().clone();
         let mut due = None;
-        for (device, silence) in &news.lost {
+        for (device, silence) in &latest.lost {
             if *silence == Silence::Always && self.has_session(device) {
                 continue;
             }
@@ -40,8 +40,8 @@ impl<H: Host> Agent<H> {
                 Some(Renewal::Done) | None => {}
             }
         }
-        if news.results != self.kernel.last.probes {
-            self.kernel.last.probes = news.results;
+        if latest.results != self.kernel.last.probes {
+            self.kernel.last.probes = latest.results;
             due = due.or(Some(Activation::ProbeChanged));
         }
         due

@@ -22,7 +22,7 @@ use crate::audit::Entry;
 use crate::control::server::Work;
 use crate::control::{ControlAnswer, ControlRequest};
 use crate::ledger::{LedgerError, LedgerReading};
-use crate::probe::ProbeNews;
+use crate::probe::PublishedProbes;
 use postern_telemetry::{Health, chain};
 
 /// Why the loop ended.
@@ -54,7 +54,7 @@ pub struct Wakers<S> {
     /// What files of the node say anew; nothing ever comes where nobody reads them again.
     pub updates: mpsc::Receiver<NodeUpdate>,
     /// What probes of exits find.
-    pub probes: latest::Receiver<ProbeNews>,
+    pub probes: latest::Receiver<PublishedProbes>,
     /// How long a node that was away waits for the source of documents before it opens an exit.
     pub first_look: Duration,
     /// Readiness and liveness, for the kubelet's probes.

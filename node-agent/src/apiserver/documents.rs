@@ -1,6 +1,8 @@
 //! The documents that an object carries: the node's own NodeIntent, or the one for all nodes. Nothing is judged here, and a
 //! document that looks wrong is delivered too: the agent's loop refuses it with a reason that the report has.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use postern_intent::envelope::PayloadType;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -81,27 +83,41 @@ impl Delivery {
 #[derive(Debug, Clone)]
 pub struct DocumentSender {
     /// What the API server has, as far as it was delivered.
-    pub documents: watch::Sender<SourceDocuments>,
+    documents: watch::Sender<SourceDocuments>,
     /// A copy for people, and for a restart while the API server is away.
-    pub copy: DocumentFolder,
+    copy: DocumentFolder,
+    /// Held by the watch that sends: of two at once the second would send what was there before the first.
+    sending: Arc<Mutex<()>>,
 }
 
 impl DocumentSender {
+    /// Sends on this channel, with a copy in this folder.
+    #[must_use]
+    pub fn new(documents: watch::Sender<SourceDocuments>, copy: DocumentFolder) -> Self {
+        Self {
+            documents,
+            copy,
+            sending: Arc::default(),
+        }
+    }
+
     /// Sends a delivery, and returns the kinds that are new. The copy is written first, so that a document that is in force
-    /// is always in the folder; a copy that cannot be written delays nothing.
+    /// is always in the folder, and outside of the channel's own lock, so that a slow disk does not stop the loop. A copy that
+    /// cannot be written is logged, and the delivery is sent.
     pub fn send(&self, delivery: &Delivery) -> Vec<DocumentKind> {
-        let mut new = Vec::new();
-        self.documents.send_if_modified(|documents| {
-            let before = documents.len();
-            new = delivery.deliver(documents);
-            if let Err(error) = self.copy.write(documents) {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the copy of the documents cannot be written"
-                );
-            }
-            !new.is_empty() || documents.len() != before
-        });
+        let _sending = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut documents = self.documents.borrow().clone();
+        let before = documents.len();
+        let new = delivery.deliver(&mut documents);
+        if let Err(error) = self.copy.write(&documents) {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the copy of the documents cannot be written"
+            );
+        }
+        if !new.is_empty() || documents.len() != before {
+            self.documents.send_replace(documents);
+        }
         new
     }
 }

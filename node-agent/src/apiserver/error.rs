@@ -30,7 +30,7 @@ pub enum AgentApiError {
         message: String,
     },
     /// No answer, or none that is one of the API server.
-    #[error("the API server cannot be heard")]
+    #[error("the API server sends no answer that can be read")]
     Unheard(#[source] Box<kube::Error>),
     /// The answer took too long.
     #[error("the API server did not answer within {DEADLINE:?}")]

@@ -75,7 +75,7 @@ impl ApiHealth {
     pub fn answered(&self, status: u16) {
         // Overload, a broken store and an unknown token are answers of something that does not serve us.
         if status < 500 && status != 401 && status != 429 {
-            self.metrics.heard();
+            self.metrics.answered();
         }
     }
 

@@ -70,7 +70,7 @@ impl ApiMetrics {
         &self.requests
     }
 
-    pub(super) fn heard(&self) {
+    pub(super) fn answered(&self) {
         self.last_contact.set(Timestamp::now().as_second());
     }
 

@@ -44,7 +44,7 @@ fn rehearsal(node: &NodeReading) -> PreflightCheck {
 fn arp(node: &NodeReading) -> PreflightCheck {
     const CHECK: &str = "nft ARP table";
     match &node.arp {
-        Ok(()) => PreflightCheck::ok(CHECK, "the LAN is not told of tunnel addresses"),
+        Ok(()) => PreflightCheck::ok(CHECK, "no ARP answer goes to the LAN for tunnel addresses"),
         Err(error) => PreflightCheck::of(
             CHECK,
             PreflightOutcome::Warning,

@@ -11,7 +11,7 @@ use postern_plan::settings::{
 use super::check::{PreflightCheck, PreflightOutcome, some, unread};
 use super::node::NodeReading;
 
-/// UDP ports of tunnels, unless the operator is told otherwise.
+/// UDP ports of tunnels, unless the operator is described otherwise.
 const TUNNEL_PORTS: std::ops::RangeInclusive<u16> = 51_850..=51_899;
 const NFT: &str = "marks in nft";
 const RULES: &str = "marks in ip rule";
@@ -107,7 +107,7 @@ fn is_ours(rule: &RuleSeen) -> bool {
         && [FROM_RULE_PRIORITY, MARK_RULE_PRIORITY].contains(&rule.priority)
 }
 
-fn told(rule: &RuleSeen) -> String {
+fn described(rule: &RuleSeen) -> String {
     format!(
         "IPv{} rule {} to table {}",
         rule.family.digit(),
@@ -142,7 +142,7 @@ fn in_rules(node: &NodeReading, settings: &NodeSettings) -> PreflightCheck {
     } else {
         PreflightOutcome::Warning
     };
-    let found = some(foreign.into_iter().map(told));
+    let found = some(foreign.into_iter().map(described));
     PreflightCheck::of(
         RULES,
         result,
@@ -159,7 +159,7 @@ fn band(node: &NodeReading) -> PreflightCheck {
     let numbered = rules
         .iter()
         .filter(|rule| rule.protocol == ROUTE_PROTOCOL && !is_ours(rule));
-    let numbered: Vec<String> = numbered.map(told).collect();
+    let numbered: Vec<String> = numbered.map(described).collect();
     if !numbered.is_empty() {
         let to_do = format!(
             "the agent would remove them: rules with protocol {ROUTE_PROTOCOL} are its own"
@@ -170,7 +170,7 @@ fn band(node: &NodeReading) -> PreflightCheck {
     let beside = rules
         .iter()
         .filter(|rule| ours.contains(&rule.priority) && !is_ours(rule));
-    let beside: Vec<String> = beside.map(told).collect();
+    let beside: Vec<String> = beside.map(described).collect();
     if !beside.is_empty() {
         return PreflightCheck::of(
             BAND,

@@ -20,7 +20,7 @@ pub use task::start;
 
 /// What probes tell the agent: always the latest, so that nobody acts on what is over.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ProbeNews {
+pub struct PublishedProbes {
     pub results: ProbeResults,
     /// Devices whose other end is silent now: their sessions may be dead.
     pub lost: BTreeMap<IfName, Silence>,
@@ -64,6 +64,6 @@ impl ProbeHandle {
 
 /// Where news come from where nobody probes: none ever come.
 #[must_use]
-pub fn no_news() -> watch::Receiver<ProbeNews> {
-    watch::channel(ProbeNews::default()).1
+pub fn no_probes() -> watch::Receiver<PublishedProbes> {
+    watch::channel(PublishedProbes::default()).1
 }

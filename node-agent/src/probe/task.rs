@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::echo::{Echo, echo};
-use super::{ProbeNews, Silence};
+use super::{PublishedProbes, Silence};
 use crate::dns::ask_for_root;
 
 /// Between two echoes to one gateway.
@@ -35,15 +35,15 @@ const RESOLVERS: usize = 8;
 pub fn start(
     plan: watch::Receiver<ProbePlan>,
     own_resolvers: Vec<SocketAddr>,
-) -> watch::Receiver<ProbeNews> {
-    let (news, receiver) = watch::channel(ProbeNews::default());
+) -> watch::Receiver<PublishedProbes> {
+    let (published, receiver) = watch::channel(PublishedProbes::default());
     let results = ProbeResults {
         own_resolvers,
         ..ProbeResults::default()
     };
     let prober = Prober {
         plan,
-        news,
+        published,
         results,
         ..Prober::empty()
     };
@@ -56,7 +56,7 @@ type ResolverKey = (ExitName, SocketAddr);
 
 struct Prober {
     plan: watch::Receiver<ProbePlan>,
-    news: watch::Sender<ProbeNews>,
+    published: watch::Sender<PublishedProbes>,
     results: ProbeResults,
     /// The plan that the answers are about.
     asked: ProbePlan,
@@ -77,7 +77,7 @@ impl Prober {
     fn empty() -> Self {
         Self {
             plan: watch::channel(ProbePlan::default()).1,
-            news: watch::channel(ProbeNews::default()).0,
+            published: watch::channel(PublishedProbes::default()).0,
             results: ProbeResults::default(),
             asked: ProbePlan::default(),
             generation: 0,
@@ -271,11 +271,11 @@ impl Prober {
             })
             .collect();
         let round = self.round / TELL_ROUNDS;
-        self.news.send_if_modified(|news| {
-            let again = !news.lost.is_empty() && news.round != round;
-            let changed = news.results != self.results || news.lost != lost || again;
+        self.published.send_if_modified(|published| {
+            let again = !published.lost.is_empty() && published.round != round;
+            let changed = published.results != self.results || published.lost != lost || again;
             if changed {
-                *news = ProbeNews {
+                *published = PublishedProbes {
                     results: self.results.clone(),
                     lost,
                     round,

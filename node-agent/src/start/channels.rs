@@ -74,10 +74,7 @@ fn start_source(
             ApiServerOptions {
                 endpoint,
                 node: args.node_name.clone(),
-                documents: DocumentSender {
-                    documents,
-                    copy: folder,
-                },
+                documents: DocumentSender::new(documents, folder),
                 reports,
                 state_dir: args.state_dir.clone(),
                 uid: args.node_uid.is_none().then(|| inputs.uid.clone()),

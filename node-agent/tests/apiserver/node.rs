@@ -81,10 +81,10 @@ impl Node {
         let options = ApiServerOptions {
             endpoint: Endpoint::of_node(Some(path("kubeconfig"))),
             node: "n1".parse().unwrap(),
-            documents: DocumentSender {
-                documents: watch::Sender::new(SourceDocuments::new()),
-                copy: DocumentFolder::new(path("inbox")),
-            },
+            documents: DocumentSender::new(
+                watch::Sender::new(SourceDocuments::new()),
+                DocumentFolder::new(path("inbox")),
+            ),
             reports: watch::Sender::default().subscribe(),
             state_dir: path("state"),
             uid: Some("u1".parse().unwrap()),

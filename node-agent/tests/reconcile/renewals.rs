@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::stream;
 use postern_agent::agent::run::Wakers;
 use postern_agent::agent::{Activation, NodeUpdate};
-use postern_agent::probe::{ProbeNews, Silence};
+use postern_agent::probe::{PublishedProbes, Silence};
 use postern_agent::report::LatestReport;
 use postern_host::Tunnels;
 use postern_host::error::errno;
@@ -42,7 +42,7 @@ fn counter(reports: &Reports, name: &str) -> u64 {
 /// answer is how many repairs are counted.
 async fn repairs(node: Node, act: impl AsyncFnOnce(), is_seen: impl Fn(&Reports) -> bool) -> u64 {
     let reports = node.reports.clone();
-    let (probe, probes) = watch::channel(ProbeNews::default());
+    let (probe, probes) = watch::channel(PublishedProbes::default());
     let (_queue, work) = mpsc::channel(1);
     let health = Health::default();
     // As of a loop that has not turned for too long: it lives again once it waits.

@@ -21,7 +21,7 @@ const CHECK: Duration = Duration::from_secs(3600);
 
 pub(crate) fn wakers<S>(work: mpsc::Receiver<Work>, host: S) -> Wakers<S> {
     Wakers {
-        probes: postern_agent::probe::no_news(),
+        probes: postern_agent::probe::no_probes(),
         first_look: Duration::ZERO,
         work,
         host,

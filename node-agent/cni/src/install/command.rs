@@ -85,16 +85,16 @@ impl InstallCommand {
 /// Waits for a list that can be read.
 fn install(node: &NodePaths, tell: &mut dyn FnMut(&str)) -> Result<(), InstallError> {
     tell(&node.put_program()?.to_string());
-    let mut told = String::new();
+    let mut reported = String::new();
     loop {
         match node.put_entry()? {
             EntryAttempt::Done(done) => {
                 tell(&done.to_string());
                 return Ok(());
             }
-            EntryAttempt::Waits(what) if what != told => {
+            EntryAttempt::Waits(what) if what != reported => {
                 tell(&what);
-                told = what;
+                reported = what;
             }
             EntryAttempt::Waits(_) => {}
         }

@@ -227,11 +227,11 @@ impl fmt::Display for Cause {
             }
             Self::ScopeBlocked { policy, reason } => {
                 write!(f, "policy {policy} has no way out")?;
-                return told(f, *reason);
+                return blocked_reason(f, *reason);
             }
             Self::PodBlocked { reason } => {
                 f.write_str("the pod is blocked")?;
-                return told(f, *reason);
+                return blocked_reason(f, *reason);
             }
             Self::Offered { exit } => return write!(f, "exit {exit} offers the address"),
             Self::NotOffered { exit, limit } => return write!(f, "exit {exit}: {limit}"),
@@ -256,7 +256,7 @@ impl fmt::Display for Cause {
     }
 }
 
-fn told(f: &mut fmt::Formatter<'_>, reason: Option<BlockedReason>) -> fmt::Result {
+fn blocked_reason(f: &mut fmt::Formatter<'_>, reason: Option<BlockedReason>) -> fmt::Result {
     match reason {
         Some(reason) => write!(f, ": {reason}"),
         None => Ok(()),

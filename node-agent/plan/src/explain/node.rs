@@ -378,10 +378,10 @@ fn decided(passage: &Passage, explaining: &Explaining<'_>) -> (Option<usize>, Ca
     let goes_on = matches!(passage.end, PathEnd::Left { .. });
     let traces = passage.traces.iter().enumerate().rev();
     let of_the_guard = |trace: &Trace| !goes_on || trace.hook == Hook::Forward;
-    let mut told = traces
+    let mut others = traces
         .filter(|(_, trace)| of_the_guard(trace))
         .filter_map(|(at, trace)| Some((at, explaining.cause(trace)?)));
-    match told.next() {
+    match others.next() {
         Some((at, cause)) => (Some(at), cause),
         None => (None, Cause::NoRule),
     }
