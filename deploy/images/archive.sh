@@ -4,6 +4,7 @@
 # The same files, name and user give the same bytes. The format is that of `docker save`, version 1.2:
 # https://github.com/moby/docker-image-spec/blob/v1.3.1/v1.2.md
 set -euo pipefail
+umask 022
 
 root=$1 name=$2 user=$3 out=$4
 shift 4
@@ -21,8 +22,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/image"
 pack "$root" >"$work/image/layer.tar"
-jq --null-input --compact-output --arg user "$user" --arg layer "sha256:$(digest "$work/image/layer.tar")" '{
-    architecture: "amd64", os: "linux", created: "1970-01-01T00:00:00Z",
+jq --null-input --compact-output --arg user "$user" --arg architecture "$(dpkg --print-architecture)" --arg layer "sha256:$(digest "$work/image/layer.tar")" '{
+    architecture: $architecture, os: "linux", created: "1970-01-01T00:00:00Z",
     config: {User: $user, Env: ["PATH=/usr/bin:/usr/sbin"], Entrypoint: $ARGS.positional},
     rootfs: {type: "layers", diff_ids: [$layer]},
     history: [{created: "1970-01-01T00:00:00Z", created_by: "deploy/images"}]

@@ -5,6 +5,9 @@
 #   build.sh --roots OUT   OUT gets IMAGE.root, the root file systems alone: what the Containerfile copies
 set -euo pipefail
 
+# Bytes of a compressed image: what a node pulls at its first start.
+LIMIT=40000000
+
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 roots=false
 if [[ $1 == --roots ]]; then
@@ -50,6 +53,10 @@ while read -r image user program _; do
     bytes=$(stat -c %s "$out/$image.tar")
     compressed=$(gzip --best --no-name --stdout "$out/$image.tar" | wc -c)
     printf '%-17s %9s, compressed %8s  %s\n' "$image" "$(megabytes "$bytes")" "$(megabytes "$compressed")" "$id"
+    if [[ $compressed -gt $LIMIT ]]; then
+        printf 'images: %s has more than %s compressed\n' "$image" "$(megabytes "$LIMIT")" >&2
+        exit 1
+    fi
     lines+=("$(jq --null-input --arg image "$image" --arg id "$id" --argjson bytes "$bytes" \
         --argjson compressed "$compressed" '{image: $image, id: $id, bytes: $bytes, compressedBytes: $compressed}')")
 done < <(grep -Ev '^[[:space:]]*(#|$)' "$here/images.txt")

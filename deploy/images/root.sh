@@ -6,6 +6,9 @@
 # The files of Debian packages come from the machine or container that this runs in: the programs were linked there, so
 # their libraries fit. A Debian base image would be twice the size and bring a package manager and a shell.
 set -euo pipefail
+shopt -s inherit_errexit
+# The modes of folders are part of the image, and the builder's own mask is not.
+umask 022
 
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 image=$1 programs=$2 out=$3
@@ -28,7 +31,9 @@ copied=()
 put() {
     local from=$1 to=$2
     [[ -e $out$to ]] && return
-    install -D --mode="$(stat -L -c %a "$from")" "$from" "$out$to"
+    local mode=644
+    [[ ! -x $from ]] || mode=755
+    install -D --mode="$mode" "$from" "$out$to"
     copied+=("$to")
 }
 
@@ -64,9 +69,13 @@ package_of() {
         dpkg-query --search "$(readlink -f "$1")"
 }
 
-packages=$(for path in "${copied[@]}"; do
-    [[ $path == /usr/bin/postern-* ]] || package_of "$path"
-done | cut -d: -f1 | sort -u)
+found=''
+for path in "${copied[@]}"; do
+    if [[ $path != /usr/bin/postern-* ]]; then
+        found+=$(package_of "$path" || fail "no package has $path")$'\n'
+    fi
+done
+packages=$(printf '%s' "$found" | cut -d: -f1 | sort -u)
 for package in $packages; do
     put "/usr/share/doc/$package/copyright" "/usr/share/doc/$package/copyright"
 done

@@ -106,8 +106,8 @@ impl WatchSignals {
     }
 
     pub(super) fn report_arrived(&self, node: &str) {
-        let news = self.reported_guard().insert(node.to_owned());
-        if news {
+        let is_new = self.reported_guard().insert(node.to_owned());
+        if is_new {
             self.changed();
         }
     }

@@ -65,9 +65,9 @@ where
                         signals.succeeded(wiring.kind);
                     }
                     let event = take_in(event, &wiring, &signals);
-                    let news = store_change(&event, &shown, wiring.same);
+                    let change = store_change(&event, &shown, wiring.same);
                     writer.apply_watcher_event(&event);
-                    match (&event, news) {
+                    match (&event, change) {
                         (Event::InitDone, _) => signals.synced(wiring.kind, Instant::now()),
                         (_, StoreChange::Some) => signals.changed(),
                         (_, StoreChange::None) => {}

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use crate::cluster::nodes::images::COREDNS;
 use crate::lab::{Lab, LabError};
 
-/// kubeadm's, without the metrics that nothing here scrapes, and without a way to the world: what the resolver asks there it
-/// asks by its node, and the judge counts what a node says for itself.
+/// kubeadm's, without the metrics that nothing here scrapes, and without upstream servers: the judge would count questions to
+/// the world as packets of the resolver's node that no pod owns.
 const COREFILE: &str = "\
 .:53 {
     errors

@@ -8,6 +8,7 @@ const INDEX: &str = "docs/adr/README.md";
 const ARCHITECTURE: &str = "docs/architecture.md";
 const SECURITY: &str = "docs/security.md";
 const CONVENTIONS: &str = "docs/conventions.md";
+const COMPATIBILITY: &str = "docs/compatibility.md";
 /// Folders of the top level: a quoted word that begins with one is a path.
 const TOP_LEVEL: [&str; 7] = [
     "operator/",
@@ -31,7 +32,7 @@ pub(super) fn check(workspace: &Workspace) -> Vec<Finding> {
     let mut findings = check_decisions(workspace);
     findings.extend(check_invariants(workspace));
     findings.extend(check_events(workspace));
-    for page in [ARCHITECTURE, CONVENTIONS] {
+    for page in [ARCHITECTURE, COMPATIBILITY, CONVENTIONS] {
         findings.extend(check_paths(workspace, page));
     }
     findings

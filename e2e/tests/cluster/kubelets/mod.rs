@@ -73,6 +73,10 @@ fn a_release_guards_its_pods_from_its_installation_to_its_end_and_leaves_nothing
     });
     assert_eq!(series.finish().unwrap(), Vec::<String>::new());
     assert_eq!(lab.packets().unwrap().faults(), Vec::<String>::new());
+    // Silences end with the last line that it has written.
+    bystander
+        .await_answers(&FLOWS, Timestamp::now(), WAIT_DEADLINE)
+        .unwrap();
     let silences = bystander.silent_longer_than(UNBROKEN, begun);
     assert!(silences.is_empty(), "{silences:?}");
 

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use postern_e2e::lab::sandbox::command;
-use postern_e2e::lab::{Binaries, Exec, Lab};
+use postern_e2e::lab::{Binaries, Exec, Lab, wait_until};
 
 use crate::chart::{chart, repository};
 
 const NAMESPACE: &str = "postern-system";
+
+/// How long a pod or a kubelet may take to start.
+const START_DEADLINE: Duration = Duration::from_secs(60);
 
 /// How long a rollout may take; the operators' probes alone take 10 seconds.
 const ROLLOUT: &str = "--timeout=180s";
@@ -79,14 +82,23 @@ impl Steps<'_> {
 
     /// Deletes the pod of a component on a node, and waits for the next one.
     pub(super) fn replace(&self, component: &str, node: &str) {
-        let pod = self.pod(component, node);
-        self.in_namespace(&["delete", "pod", &pod]);
-        let wanted = ["wait", "--for=condition=Ready", "pod", "--timeout=120s"];
-        let selector = format!("app.kubernetes.io/component={component}");
-        self.in_namespace(&[&wanted[..], &["-l", &selector]].concat());
+        let former = self.pod(component, node);
+        self.in_namespace(&["delete", "pod", &former]);
+        let next = wait_until(START_DEADLINE, "the next pod of the component", || {
+            Ok(self
+                .pods(component, node)
+                .into_iter()
+                .find(|pod| *pod != former))
+        });
+        let pod = format!("pod/{}", next.unwrap());
+        self.in_namespace(&["wait", "--for=condition=Ready", &pod, "--timeout=120s"]);
     }
 
     fn pod(&self, component: &str, node: &str) -> String {
+        self.pods(component, node).pop().unwrap()
+    }
+
+    fn pods(&self, component: &str, node: &str) -> Vec<String> {
         let selector = format!("app.kubernetes.io/component={component}");
         let field = format!("spec.nodeName={node}");
         let arguments = [
@@ -100,16 +112,22 @@ impl Steps<'_> {
             "name",
         ];
         let names = self.in_namespace(&arguments);
-        let name = names.lines().next().unwrap();
-        name.strip_prefix("pod/").unwrap().to_owned()
+        let names = names.lines().map(|name| name.strip_prefix("pod/").unwrap());
+        names.map(str::to_owned).collect()
     }
 
     pub(super) fn restart_kubelet(&self, node: &str) {
         self.0.kill(&format!("kubelet-{node}")).unwrap();
-        std::thread::sleep(Duration::from_secs(2));
+        let renewed = || {
+            let lease = ["get", "lease", node, "-n", "kube-node-lease", "-o"];
+            self.kubectl(&[&lease[..], &["jsonpath={.spec.renewTime}"]].concat())
+        };
+        let last = renewed();
         self.0.restart_kubelet(node).unwrap();
-        let ready = format!("node/{node}");
-        self.kubectl(&["wait", "--for=condition=Ready", &ready, "--timeout=60s"]);
+        wait_until(START_DEADLINE, "the lease of the kubelet", || {
+            Ok((renewed() != last).then_some(()))
+        })
+        .unwrap();
     }
 
     /// Another template for every pod of operator and agent, as another version has.

@@ -21,7 +21,7 @@ pub(crate) struct ReleaseGate {
     pub(crate) held: Vec<PendingApproval>,
     /// What was held before and is not to be forgotten yet: it concerns nodes only that wait themselves, or a person
     /// consented to it and it is not published yet.
-    standing: Vec<HeldRecord>,
+    records: Vec<HeldRecord>,
     /// Policies some of whose pods go with this compile. Their records stay until the documents that say so are published.
     pub(crate) parting: BTreeSet<Uid>,
     /// Namespaces that denied some of the pods that go with this compile, in the same way.
@@ -79,7 +79,7 @@ impl ReleaseGate {
                 ..held(index, ground, pods.len())
             });
         gate.held = stopped.chain(waiting.values().cloned()).collect();
-        gate.standing = records(index, &resting.union(&consented).collect());
+        gate.records = records(index, &resting.union(&consented).collect());
         gate.restored = waiting.into_keys().collect();
         contenders.let_go();
         gate
@@ -155,7 +155,7 @@ impl ReleaseGate {
             since: held.since,
             until: held.until,
         });
-        held.chain(self.standing.iter().cloned()).collect()
+        held.chain(self.records.iter().cloned()).collect()
     }
 }
 
@@ -250,10 +250,10 @@ fn resting(judged: &Releases, of_waiting: impl FnOnce() -> Releases) -> BTreeSet
         .collect()
 }
 
-fn records(index: &Index<'_>, standing: &BTreeSet<&ReleaseGround>) -> Vec<HeldRecord> {
+fn records(index: &Index<'_>, kept: &BTreeSet<&ReleaseGround>) -> Vec<HeldRecord> {
     let known = index.snapshot.memory.held.iter();
     let of = |record: &&HeldRecord| {
-        let mut grounds = standing.iter();
+        let mut grounds = kept.iter();
         grounds.any(|ground| is_about(record, ground))
     };
     known.filter(of).cloned().collect()

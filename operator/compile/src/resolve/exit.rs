@@ -122,11 +122,8 @@ fn by_terms<'a>(index: &Index<'a>, exit: &'a SnapshotExit, terms: &'a ExitTerms)
         })
         .map(|node| &node.name)
         .collect();
-    let standing = published_gateway(index, &exit.name).map(|(node, _)| node);
-    let incumbent = eligible
-        .iter()
-        .copied()
-        .find(|node| Some(*node) == standing);
+    let former = published_gateway(index, &exit.name).map(|(node, _)| node);
+    let incumbent = eligible.iter().copied().find(|node| Some(*node) == former);
     let Some(gateway) = incumbent.or_else(|| eligible.first().copied()) else {
         return ExitState::NoGateway;
     };

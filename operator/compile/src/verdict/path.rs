@@ -19,7 +19,7 @@ pub(super) struct PathFaults<'a> {
     /// What clients find on their way to the gateway and through it, by the hop.
     clients: BTreeMap<(AddressFamily, PathHop), ClientFault<'a>>,
     /// How many clients know whether the family works.
-    heard: BTreeMap<AddressFamily, usize>,
+    answering: BTreeMap<AddressFamily, usize>,
 }
 
 struct ClientFault<'a> {
@@ -57,7 +57,7 @@ impl<'a> PathFaults<'a> {
                 continue;
             };
             for family in &said.judged {
-                *found.heard.entry(*family).or_default() += 1;
+                *found.answering.entry(*family).or_default() += 1;
             }
             for (family, fault) in said.faults.iter().filter(|(family, _)| offered(family)) {
                 let known = found.clients.entry((*family, fault.hop));
@@ -76,7 +76,7 @@ impl<'a> PathFaults<'a> {
     pub(super) fn reason(
         &self,
         active: &ActiveExit<'_>,
-        jury: ClientQuorum,
+        quorum: ClientQuorum,
     ) -> Option<(Reason, String)> {
         let families = [AddressFamily::IPv4, AddressFamily::IPv6];
         let offered = families.into_iter().filter(|one| active.offers(*one));
@@ -84,7 +84,7 @@ impl<'a> PathFaults<'a> {
         let judged = if present.is_empty() { absent } else { present };
         judged
             .into_iter()
-            .find_map(|family| self.fault(active.gateway, family, jury))
+            .find_map(|family| self.fault(active.gateway, family, quorum))
     }
 
     /// What some clients find, where that makes the exit itself not unready.
@@ -123,7 +123,7 @@ impl<'a> PathFaults<'a> {
         &self,
         gateway: &NodeName,
         family: AddressFamily,
-        jury: ClientQuorum,
+        quorum: ClientQuorum,
     ) -> Option<(Reason, String)> {
         // What the gateway finds on its own way out explains what its clients miss behind it.
         if let Some(fault) = self.gateway.get(&family) {
@@ -132,8 +132,8 @@ impl<'a> PathFaults<'a> {
         }
         let of_family = self.clients.iter().filter(|((one, _), _)| *one == family);
         let cut_off: usize = of_family.clone().map(|(_, fault)| fault.nodes.len()).sum();
-        let heard = self.heard.get(&family).copied().unwrap_or_default();
-        if jury == ClientQuorum::Unanimous && cut_off < heard {
+        let answering = self.answering.get(&family).copied().unwrap_or_default();
+        if quorum == ClientQuorum::Unanimous && cut_off < answering {
             return None;
         }
         let ((_, hop), fault) = of_family.max_by_key(|(_, fault)| fault.nodes.len())?;

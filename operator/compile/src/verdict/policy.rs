@@ -154,7 +154,7 @@ fn programmed(
     if !seen.restored.is_empty() {
         let nodes: Vec<String> = seen.restored.iter().map(ToString::to_string).collect();
         let message = format!(
-            "{message}; told nothing until approved: {}",
+            "{message}; gets nothing new until approved: {}",
             nodes.join(", ")
         );
         return Finding::no(kind, Reason::Restored, message);

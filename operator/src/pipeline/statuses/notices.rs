@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_on_its_way_is_no_news() {
+    fn what_is_on_its_way_is_no_probes() {
         let after = [
             condition("Accepted", "True", "Accepted"),
             condition("Programmed", "False", "Converging"),
