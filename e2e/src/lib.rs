@@ -7,8 +7,6 @@
 //! | [`proof`] | every packet that leaves a node, which of them should not have left, and what tests use |
 //! | [`cli`] | the program `lab` |
 
-#![allow(missing_docs, reason = "the crate is for this workspace's tests")]
-
 pub mod cli;
 pub mod cluster;
 pub mod lab;

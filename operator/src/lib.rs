@@ -15,11 +15,6 @@
 //! | [`health`] | whether the operator is ready, and whether its pipeline makes progress |
 //! | [`program`] | how it is put together, and how it ends |
 
-#![allow(
-    missing_docs,
-    reason = "a program and no library for others: a comment is where a name does not say it"
-)]
-
 pub mod ask;
 pub mod error;
 pub mod health;

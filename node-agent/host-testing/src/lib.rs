@@ -9,8 +9,6 @@
 //! | [`patience`] | how long a case waits on a machine that others use too |
 //! | [`generate`] | random bodies and packets, which a seed repeats |
 
-#![allow(missing_docs, reason = "the crate is for this workspace's tests")]
-
 pub mod allow_list;
 pub mod contract;
 pub mod fake;

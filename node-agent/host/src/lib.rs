@@ -10,8 +10,6 @@
 //! | [`observe`] | one reading of everything that we own |
 //! | [`apply`] | the one interpreter of steps |
 
-#![allow(missing_docs, reason = "the crate is for this workspace only")]
-
 pub mod apply;
 pub mod bypass;
 pub mod error;

@@ -13,11 +13,6 @@
 //! | [`verbs`] | one file for each verb |
 //! | [`output`] | tables for people, JSON and YAML for programs |
 
-#![allow(
-    missing_docs,
-    reason = "a program: a comment is where a name does not say it"
-)]
-
 pub mod approval;
 pub mod cluster;
 pub mod explained;

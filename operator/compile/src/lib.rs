@@ -16,11 +16,6 @@
 //! (names to what they stand for), `allocate` (numbers), `lower` (one file for each section), `shared` (the document for all nodes), `budget`,
 //! `memory_budget` (what a namespace may have remembered), `screen` (what contradicts the cluster), `serial`, `refresh`, `remember`.
 
-#![allow(
-    missing_docs,
-    reason = "not published: a comment is where a name does not say it"
-)]
-
 mod allocate;
 mod assign;
 mod budget;
