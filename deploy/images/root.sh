@@ -83,5 +83,5 @@ done
 mkdir -p "$out/usr/share/sbom"
 "$here/sbom.sh" "$image" "${own[*]}" "$packages" >"$out/usr/share/sbom/$image.spdx.json"
 
-# The same files give the same layer, whoever lays them out and when.
+# File times are part of the layer, so that the time of the build must not show in them.
 find "$out" -exec touch --no-dereference --date=@0 {} +

@@ -59,7 +59,7 @@ run() {
     done
     [[ $(kind version) == *"v$KIND"* ]] || fail "this is for kind $KIND, and here is $(kind version)"
     say 'cluster and images'
-    # A cluster of that name that is there already is somebody else's: it is not taken down.
+    # The trap comes after it, so that a cluster of that name which exists already is not deleted.
     kind create cluster --config "$here/cluster.yaml"
     trap clean EXIT
     KUBECONFIG=$(mktemp)

@@ -74,7 +74,7 @@ impl Lab {
         self.plane_dir().join(format!("agent-{node}.kubeconfig"))
     }
 
-    /// Waits until the operator has made its first key, and remembers it for whoever verifies what the agents got.
+    /// Waits until the operator has made its first key, and keeps the key with which the judge verifies documents.
     ///
     /// # Errors
     /// `Timeout`, or when the key cannot be kept.

@@ -142,7 +142,7 @@ impl Lab {
         Ok(pod)
     }
 
-    /// A record with world addresses that no other pod has had; nobody finds it before it is saved.
+    /// A record with world addresses that no other pod has had; the caller saves it.
     pub(crate) fn new_record(
         &self,
         namespace: &str,

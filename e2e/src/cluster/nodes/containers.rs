@@ -63,7 +63,7 @@ impl Lab {
                 "volumeMounts": mounts,
             }],
             "volumes": volumes,
-            // Its node is chosen by whoever makes it, in the startup taint's time too.
+            // The pod is bound to its node by its object, and must start on a node that still has the startup taint.
             "tolerations": [{"operator": "Exists"}],
         }))
     }
@@ -112,7 +112,7 @@ impl Lab {
     }
 }
 
-/// The folder of this name at most four levels below.
+/// The folder of this name, at any depth below.
 fn find(folder: &Path, name: &str) -> Option<PathBuf> {
     let entries = fs::read_dir(folder).ok()?.flatten();
     let folders: Vec<PathBuf> = entries

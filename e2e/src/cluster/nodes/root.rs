@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::json;
 
+use crate::lab::sandbox::cgroup::remove;
 use crate::lab::sandbox::cni::bridge_network;
 use crate::lab::sandbox::command;
 use crate::lab::topology::Node;
@@ -40,8 +41,8 @@ impl Lab {
         self.write_atomically(&path, list.to_string().as_bytes())
     }
 
-    /// The judge, and whoever else looks for what an agent gets and reports, finds it where every lab has it. The links
-    /// lead to the agent's folder, since a container sees no other one. They are made before the judge begins to watch.
+    /// Links the folders in which the judge of every lab looks for intents and reports to the folder of the agent, because a
+    /// container sees no other one. The links are made before the judge begins to watch.
     pub(crate) fn link_agent_folders(&self, node: &Node) -> Result<(), LabError> {
         let run = self.run_dir(&node.name);
         let inbox = run.join("inbox");
@@ -70,13 +71,4 @@ impl Lab {
         }
         Ok(())
     }
-}
-
-/// A folder of the cgroup file system is removed with rmdir alone; its files are not unlinked.
-fn remove(group: &PathBuf) -> Result<(), LabError> {
-    let entries = fs::read_dir(group).map_err(LabError::file("list", group))?;
-    for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
-        remove(&entry.path())?;
-    }
-    fs::remove_dir(group).map_err(LabError::file("remove", group))
 }

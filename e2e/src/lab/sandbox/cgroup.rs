@@ -146,7 +146,7 @@ fn hierarchy() -> Result<PathBuf, LabError> {
 }
 
 /// A folder of the cgroup file system is removed with rmdir alone; its files are not unlinked.
-fn remove(path: &Path) -> Result<(), LabError> {
+pub(crate) fn remove(path: &Path) -> Result<(), LabError> {
     let entries = fs::read_dir(path).map_err(LabError::file("list", path))?;
     for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
         remove(&entry.path())?;

@@ -51,7 +51,7 @@ pub async fn a_cut_takes_what_leaves_the_cluster_and_leaves_what_is_inside(
     Ok(())
 }
 
-/// A range of clients, inside of the cluster or not, goes as a whole; whoever only answers them keeps the rest.
+/// A cut of a range deletes every flow that a client of the range opened, inside of the cluster too, and no other flow.
 pub async fn a_cut_of_a_range_of_clients_takes_all_that_they_opened(
     host: &impl Host,
     other: &impl OtherProgram,
