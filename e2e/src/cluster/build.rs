@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use crate::cluster::build_part::Part;
 use crate::cluster::tools::{ETCD_VERSION, KUBERNETES_VERSION, Tools, cache, ready_folder};
 use crate::lab::LabError;
 use crate::lab::sandbox::command;
@@ -34,69 +35,6 @@ const VERSION_PACKAGES: [&str; 2] = [
 
 /// How many lines of a compiler's output an error repeats.
 const LINES_TOLD: usize = 20;
-
-/// What is built into a folder of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    /// The upstream programs, as one file with a link per name.
-    Upstream,
-    Front,
-    Helm,
-    Kubelet,
-    Dns,
-}
-
-impl Part {
-    /// The folder of the Go module, in this crate.
-    fn module(self) -> PathBuf {
-        match self {
-            Self::Upstream | Self::Front | Self::Kubelet => go_module(),
-            Self::Helm => Path::new(env!("CARGO_MANIFEST_DIR")).join("helm"),
-            Self::Dns => Path::new(env!("CARGO_MANIFEST_DIR")).join("coredns"),
-        }
-    }
-
-    /// The program's name in the part's folder.
-    const fn program(self) -> &'static str {
-        match self {
-            Self::Upstream => "controlplane",
-            Self::Front => "front",
-            Self::Helm => "helm",
-            Self::Kubelet => "kubelet",
-            Self::Dns => "coredns",
-        }
-    }
-
-    /// The Go package that is built.
-    const fn package(self) -> &'static str {
-        match self {
-            Self::Upstream | Self::Dns => ".",
-            Self::Front => "./cmd/front",
-            Self::Kubelet => "./cmd/kubelet",
-            Self::Helm => "helm.sh/helm/v4/cmd/helm",
-        }
-    }
-
-    /// The progress line during the build.
-    const fn stage(self) -> &'static str {
-        match self {
-            Self::Upstream => {
-                "building Kubernetes and etcd from Go modules (once; some 10 minutes on two cores)"
-            }
-            Self::Front => "building the proxy before the API server",
-            Self::Helm => "building Helm from its Go module (once; some 5 minutes on two cores)",
-            Self::Kubelet => {
-                "building the kubelet from its Go module (once; some 4 minutes on two cores)"
-            }
-            Self::Dns => "building CoreDNS from its Go module (once; some 4 minutes on two cores)",
-        }
-    }
-}
-
-/// The Go module of the control plane, beside this crate's sources.
-fn go_module() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("controlplane")
-}
 
 /// Finds the programs of the control plane: in the folder that `KUBEBUILDER_ASSETS` names, else in the cache, where
 /// they are built first if this version of the module is not there. Each stage is passed to `on_stage`.

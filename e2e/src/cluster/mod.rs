@@ -9,7 +9,7 @@
 //!
 //! | part | for |
 //! |---|---|
-//! | `tools`, `build` | where the programs are; building them once from the Go module beside this crate |
+//! | `tools`, `build`, `build_part` | where the programs are; building them once from the Go module beside this crate |
 //! | `start`, `stop` | keys, files and processes in the namespace `cp`; stopping and starting parts of it; snapshots |
 //! | `api`, `http` | the lab's own client of the API server, over a unix socket |
 //! | `front` | faults, cuts and counts |
@@ -25,6 +25,7 @@
 
 mod api;
 mod build;
+mod build_part;
 mod collector;
 mod forward;
 mod front;
