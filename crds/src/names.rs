@@ -12,6 +12,13 @@ pub const API_VERSION: &str = "postern.dev/v1alpha1";
 /// Category that `kubectl get postern` lists.
 pub const CATEGORY: &str = "postern";
 
+/// The annotation of an exit that names the gateway to use first: its node, and behind a space anything that differs from
+/// the choice before, such as the time.
+pub const GATEWAY_ANNOTATION: &str = "postern.dev/gateway";
+
+/// The annotation of an exit that takes it out of use while its value is `true`.
+pub const OFF_ANNOTATION: &str = "postern.dev/off";
+
 /// Label of a namespace whose pods have no way out without a policy, together with [`EGRESS_DENY`].
 pub const EGRESS_DEFAULT_LABEL: &str = "postern.dev/egress-default";
 

@@ -50,6 +50,7 @@ fn body(second: i64) -> NodeDocument {
             name: node(),
             uid: "u1".parse().unwrap(),
             labels: BTreeMap::new(),
+            scheduling: Default::default(),
             addresses: Vec::new(),
             pod_ranges: Vec::new(),
         }],

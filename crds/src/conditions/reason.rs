@@ -31,6 +31,7 @@ vocabulary! {
         NamespaceNotAllowed: "The exit does not allow policies of this namespace.",
         RefNotFound: "An object that this one names does not exist.",
         RefNotAccepted: "An object that this one names is not accepted itself.",
+        SwitchedOff: "A person took the exit out of use; posternctl exit on EXIT ends that.",
         NoEligibleNode: "No node that matches the selector can be the gateway.",
         SettingsRefused: "The operator's settings file is refused and the settings of before stay in force; the message names the keys.",
         RangesUnknown: "The cluster's pod, service or node ranges are not known, so that nothing can be told inside from outside.",

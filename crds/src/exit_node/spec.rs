@@ -103,12 +103,13 @@ pub struct ExitNodeSpec {
     #[schemars(with = "u32", range(min = 1280, max = 9000))]
     pub mtu: Option<u32>,
 
-    /// How the exit's health is found beyond the tunnel's own handshakes.
+    /// How a gateway is found to be lost: by echoes through the tunnel, and by connections through it where targets are named.
+    /// Without it: an echo each 100 ms, and a gateway without an answer for 300 ms is lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Probe")]
     pub probe: Option<Probe>,
 
-    /// Whether traffic returns to an earlier exit by itself when that one is healthy again.
+    /// Whether a client node returns to an earlier gateway by itself when that one is healthy again.
     #[serde(default)]
     pub failback: Failback,
 
@@ -176,32 +177,34 @@ pub struct Relay {
     pub node_selector: LabelSelector,
 }
 
-/// Active health probe through the exit.
+/// Probes through the tunnel.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Probe {
     /// Time between two probes.
     #[serde(default = "default_interval")]
-    #[schemars(schema_with = "crate::schema::text::duration")]
+    #[schemars(schema_with = "crate::schema::text::probe_interval")]
     pub interval: String,
 
-    /// Failures in a row after which the exit counts as lost.
+    /// Intervals without an answer after which the gateway counts as lost.
     #[serde(default = "default_failure_threshold")]
     #[schemars(range(min = 1, max = 100))]
     pub failure_threshold: u32,
 
-    /// What is connected to; one answer is enough.
-    #[schemars(length(min = 1, max = 8))]
+    /// What is connected to through the gateway, to find a gateway whose uplink is dead; one answer is enough. Without it
+    /// the gateway itself is asked, and nothing behind it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub targets: Vec<ProbeTarget>,
 }
 
 fn default_interval() -> String {
-    "500ms".to_owned()
+    "100ms".to_owned()
 }
 
 const fn default_failure_threshold() -> u32 {
-    2
+    3
 }
 
 /// One thing to connect to.
@@ -213,7 +216,7 @@ pub struct ProbeTarget {
     pub tcp: String,
 }
 
-/// When traffic returns to an earlier exit.
+/// When a client node returns to an earlier gateway.
 #[derive(
     JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
 )]
@@ -221,7 +224,7 @@ pub enum Failback {
     /// When a person says so.
     #[default]
     Manual,
-    /// When the earlier exit is healthy again.
+    /// When the earlier gateway has been healthy for 10 s.
     Automatic,
 }
 

@@ -131,13 +131,13 @@ pub const FIELDS: &[HonouredField] = &[
     ),
     exit(
         "spec.probe",
-        Honoured::NotYet,
-        "exits are probed at a fixed pace and with fixed targets; leave it out",
+        SINCE_FIRST,
+        "No gateway answers: nothing leaves, and `Ready=False, reason=ExitLost`.",
     ),
     exit(
         "spec.failback",
-        only(&["Manual"]),
-        "traffic returns when a person says so; write failback: Manual",
+        SINCE_FIRST,
+        "An exit with egress IPs has one gateway at a time, and returns to no other one by itself.",
     ),
     exit(
         "spec.allowedNamespaces",

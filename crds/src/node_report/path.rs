@@ -18,6 +18,16 @@ pub struct ExitReport {
     #[schemars(schema_with = "crate::schema::text::section_digest")]
     pub digest: Option<String>,
 
+    /// The gateway that the node uses now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::text::object_name")]
+    pub gateway: Option<String>,
+
+    /// Gateways of the exit that answer the node now.
+    #[serde(default)]
+    #[schemars(with = "u32")]
+    pub answering: u32,
+
     /// Last WireGuard handshake with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::kubernetes::time")]

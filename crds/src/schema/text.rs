@@ -122,6 +122,21 @@ pub fn duration(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// The time between two probes: from `10ms`, below which a busy node misses its own pace, to `60s`.
+#[must_use]
+pub fn probe_interval(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 2,
+        "maxLength": 32,
+        "pattern": DURATION_PATTERN,
+        "x-kubernetes-validations": [{
+            "rule": "duration(self) >= duration('10ms') && duration(self) <= duration('60s')",
+            "message": "must be between 10ms and 60s; write a duration such as 100ms, or leave the field out"
+        }]
+    })
+}
+
 /// A name that DNS answers, or `*.` and a name for everything below it.
 #[must_use]
 pub fn fqdn(_: &mut SchemaGenerator) -> Schema {

@@ -9,6 +9,7 @@
 //! | [`error`] | what can go wrong |
 
 mod build;
+mod cut;
 mod down;
 pub mod error;
 pub(crate) mod keys;

@@ -14,6 +14,7 @@ mod ablation;
 mod connectivity;
 mod counter;
 mod documents;
+mod failover;
 mod fields;
 mod gateways;
 mod guarded;

@@ -6,6 +6,7 @@
 //! | module | for |
 //! |---|---|
 //! | [`tunnel_health`] | whether the other end of a tunnel answers |
+//! | [`exit_choice`] | which gateway of an exit the node uses |
 //! | [`exit_loss`] | since when a scope's exit is lost, and when its uplink may open |
 //! | [`read_back`] | what the kernel shows, and for which body it was read |
 //! | [`report`] | conditions and status of the report |
@@ -13,6 +14,7 @@
 //! | [`scope_reading`], [`scope_status`] | what was read back of a scope, and its status by that |
 //! | [`posture`] | what the kernel lets pass for a scope |
 
+pub mod exit_choice;
 pub mod exit_loss;
 pub mod posture;
 pub mod probe;
@@ -22,8 +24,11 @@ pub mod scope_reading;
 pub mod scope_status;
 pub mod tunnel_health;
 
+pub use exit_choice::{ExitChoice, ExitChoices};
 pub use exit_loss::{ExitLoss, ExitReading};
-pub use probe::{EchoTrack, ProbeAnswer, ProbeCount, ProbeResults};
+pub use probe::{
+    AnswerTrack, GatewayAnswer, GatewayReach, ProbeAnswer, ProbeCount, ProbeResults, SilenceLimit,
+};
 pub use read_back::{Carried, GuardReading, PartialReading, ReadBack, UnreadPart};
 pub use scope_reading::ScopeReading;
 pub use scope_status::{BlockCause, ScopeStatus};

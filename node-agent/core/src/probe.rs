@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use postern_intent::ExitName;
+use postern_intent::body::ExitProbe;
+use postern_intent::{ExitName, NodeName};
 use postern_plan::host::Family;
 
 /// What is known of one thing that is asked again and again.
@@ -21,35 +22,62 @@ pub enum ProbeAnswer {
     Silent,
 }
 
-/// Echoes of one gateway in one family. It is silent when no answer has come for a while, and not by single answers that are
-/// missed: on a slow way several are under way at a time.
+/// Answers of one thing that is asked at a steady pace: a gateway in one family, or what is behind it. It is silent when no
+/// answer has come for a while, and not by single answers that are missed: on a slow way several are under way at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EchoTrack {
+pub struct AnswerTrack {
     /// When the last answer came, or when the first one was given up.
     since: Instant,
-    /// How long the last answer took; none: none came yet.
-    took: Option<Duration>,
+    /// Since when each answer came in time; none: no answer came yet.
+    answers: Option<Instant>,
+    /// How long the last answer took.
+    took: Duration,
 }
 
-impl EchoTrack {
-    /// The shortest silence that counts: four echoes of the pace at which they are sent.
+/// Two silences that count: one to go on to another gateway, and a longer one to call the exit lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SilenceLimit {
+    interval: Duration,
+    limit: Duration,
+}
+
+impl SilenceLimit {
+    /// Intervals without an answer.
+    #[must_use]
+    pub fn of(probe: &ExitProbe) -> Self {
+        let interval = Duration::from_millis(probe.interval_milliseconds.into());
+        Self {
+            interval,
+            limit: interval.saturating_mul(probe.failure_threshold),
+        }
+    }
+}
+
+impl AnswerTrack {
+    /// The shortest silence for which an exit is called lost, whatever its probe says: a status that follows each switch says
+    /// nothing.
     const SHORTEST: Duration = Duration::from_secs(1);
     /// The silence that counts before the first answer, after the first echo was given up: a gateway may not know its new client yet.
     const FIRST: Duration = Duration::from_millis(1500);
 
-    /// The first echo was given up or answered.
+    /// The first question was given up or answered.
     #[must_use]
     pub const fn begun(now: Instant) -> Self {
         Self {
             since: now,
-            took: None,
+            answers: None,
+            took: Duration::ZERO,
         }
     }
 
     /// An answer came that took this long.
-    pub const fn answered(&mut self, now: Instant, took: Duration) {
+    pub fn answered(&mut self, now: Instant, took: Duration, limit: SilenceLimit) {
+        let in_time = self.reach(now, limit);
+        if !matches!(in_time, GatewayReach::Answers { .. }) {
+            self.answers = Some(now);
+        }
         self.since = now;
-        self.took = Some(took);
+        self.took = took;
     }
 
     /// The node was too busy to ask or to listen for so long: that was no silence of the gateway.
@@ -57,17 +85,65 @@ impl EchoTrack {
         self.since += by;
     }
 
-    /// What follows from it now.
+    /// What the status says of it now.
     #[must_use]
-    pub fn answer(&self, now: Instant) -> ProbeAnswer {
+    pub fn answer(&self, now: Instant, limit: SilenceLimit) -> ProbeAnswer {
         let silence = now.saturating_duration_since(self.since);
-        match self.took {
-            Some(took) if silence <= Self::SHORTEST.max(took * 3) => ProbeAnswer::Answers,
+        match self.answers {
+            Some(_) if silence <= Self::SHORTEST.max(self.longest(limit)) => ProbeAnswer::Answers,
             None if silence <= Self::FIRST => ProbeAnswer::Untested,
             None => ProbeAnswer::Unanswered,
             Some(_) => ProbeAnswer::Silent,
         }
     }
+
+    /// What the choice of a gateway goes by.
+    #[must_use]
+    pub fn reach(&self, now: Instant, limit: SilenceLimit) -> GatewayReach {
+        let silence = now.saturating_duration_since(self.since);
+        match self.answers {
+            Some(since) if silence < self.longest(limit) => GatewayReach::Answers { since },
+            None if silence < Self::FIRST => GatewayReach::Untested,
+            None | Some(_) => GatewayReach::Silent,
+        }
+    }
+
+    /// When an answer or a status changes next if nothing comes.
+    #[must_use]
+    pub fn deadline(&self, now: Instant, limit: SilenceLimit) -> Option<Instant> {
+        let ends = match self.answers {
+            Some(_) => [self.longest(limit), Self::SHORTEST.max(self.longest(limit))],
+            None => [Self::FIRST; 2],
+        };
+        let ends = ends.map(|silence| self.since + silence);
+        ends.into_iter().filter(|end| *end >= now).min()
+    }
+
+    /// Did it answer the last question, or the one before? What is behind a gateway is judged only then: a gateway that is cut
+    /// off is silent at the same time as everything behind it.
+    #[must_use]
+    pub fn is_fresh(&self, now: Instant, limit: SilenceLimit) -> bool {
+        let pause = (limit.interval * 3 / 2).min(limit.limit / 2);
+        now.saturating_duration_since(self.since) < pause + self.took
+    }
+
+    fn longest(&self, limit: SilenceLimit) -> Duration {
+        limit.limit.max(self.took * 3)
+    }
+}
+
+/// What is known of a gateway, for the choice among several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum GatewayReach {
+    /// It was not asked long enough.
+    #[default]
+    Untested,
+    /// It answers in time.
+    Answers { since: Instant },
+    /// It answers, and nothing behind it does.
+    DeadEnd,
+    /// It does not answer.
+    Silent,
 }
 
 /// How many questions in a row were missed.
@@ -99,29 +175,46 @@ impl ProbeCount {
 /// Everything that probes found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ProbeResults {
-    /// The gateway of an exit, asked by the tunnel.
-    pub tunnels: BTreeMap<(ExitName, Family), ProbeAnswer>,
+    /// Gateways, asked by the tunnel.
+    pub gateways: BTreeMap<(ExitName, NodeName), GatewayAnswer>,
     /// A resolver, asked through an exit: by a client through the tunnel, by the gateway directly.
     pub resolvers: BTreeMap<(ExitName, SocketAddr), ProbeAnswer>,
     /// Resolvers that the node asks where a policy names none.
     pub own_resolvers: Vec<SocketAddr>,
 }
 
+/// What is known of one gateway of an exit.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GatewayAnswer {
+    pub families: BTreeMap<Family, ProbeAnswer>,
+    pub reach: GatewayReach,
+}
+
 impl ProbeResults {
-    /// Does the exit's gateway answer?
+    /// Does the gateway answer in this family?
     #[must_use]
-    pub fn tunnel(&self, exit: &ExitName, family: Family) -> ProbeAnswer {
-        let found = self.tunnels.get(&(exit.clone(), family));
+    pub fn tunnel(&self, exit: &ExitName, gateway: &NodeName, family: Family) -> ProbeAnswer {
+        let found = self.gateways.get(&(exit.clone(), gateway.clone()));
+        let found = found.and_then(|one| one.families.get(&family));
         found.copied().unwrap_or_default()
     }
 
-    /// The best answer of an exit's gateway over all families in which it is asked.
+    /// The best answer of a gateway over all families in which it is asked.
     #[must_use]
-    pub fn gateway(&self, exit: &ExitName) -> ProbeAnswer {
-        let asked = Family::BOTH
-            .into_iter()
-            .filter_map(|family| self.tunnels.get(&(exit.clone(), family)));
-        best(asked.copied())
+    pub fn gateway(&self, exit: &ExitName, gateway: &NodeName) -> ProbeAnswer {
+        let found = self.gateways.get(&(exit.clone(), gateway.clone()));
+        best(
+            found
+                .into_iter()
+                .flat_map(|one| one.families.values().copied()),
+        )
+    }
+
+    /// How a gateway can be reached.
+    #[must_use]
+    pub fn reach(&self, exit: &ExitName, gateway: &NodeName) -> GatewayReach {
+        let found = self.gateways.get(&(exit.clone(), gateway.clone()));
+        found.map(|one| one.reach).unwrap_or_default()
     }
 
     /// Is any of these resolvers asked through the exit?
@@ -162,6 +255,14 @@ fn best(answers: impl Iterator<Item = ProbeAnswer>) -> ProbeAnswer {
 mod tests {
     use super::*;
 
+    fn limit() -> SilenceLimit {
+        SilenceLimit::of(&ExitProbe {
+            interval_milliseconds: 100,
+            failure_threshold: 3,
+            targets: Vec::new(),
+        })
+    }
+
     #[test]
     fn a_gateway_is_silent_when_nothing_came_for_a_while_and_a_slow_way_is_no_silence() {
         #[expect(
@@ -170,20 +271,55 @@ mod tests {
         )]
         let begin = Instant::now();
         let at = |milliseconds| begin + Duration::from_millis(milliseconds);
-        let mut track = EchoTrack::begun(begin);
-        assert_eq!(track.answer(at(1500)), ProbeAnswer::Untested);
-        assert_eq!(track.answer(at(1501)), ProbeAnswer::Unanswered);
-        track.answered(at(2000), Duration::from_millis(20));
-        assert_eq!(track.answer(at(3000)), ProbeAnswer::Answers);
-        assert_eq!(track.answer(at(3001)), ProbeAnswer::Silent);
+        let limit = limit();
+        let mut track = AnswerTrack::begun(begin);
+        assert_eq!(track.answer(at(1500), limit), ProbeAnswer::Untested);
+        assert_eq!(track.answer(at(1501), limit), ProbeAnswer::Unanswered);
+        track.answered(at(2000), Duration::from_millis(20), limit);
+        assert_eq!(track.answer(at(3000), limit), ProbeAnswer::Answers);
+        assert_eq!(track.answer(at(3001), limit), ProbeAnswer::Silent);
         track.excuse(Duration::from_millis(500));
-        assert_eq!(track.answer(at(3500)), ProbeAnswer::Answers);
+        assert_eq!(track.answer(at(3500), limit), ProbeAnswer::Answers);
         // Answers that take 600 ms come four times a second all the same.
         for milliseconds in (4000..6000).step_by(250) {
-            track.answered(at(milliseconds), Duration::from_millis(600));
-            assert_eq!(track.answer(at(milliseconds + 1800)), ProbeAnswer::Answers);
+            track.answered(at(milliseconds), Duration::from_millis(600), limit);
+            assert_eq!(
+                track.answer(at(milliseconds + 1800), limit),
+                ProbeAnswer::Answers
+            );
         }
-        assert_eq!(track.answer(at(5750 + 1801)), ProbeAnswer::Silent);
+        assert_eq!(track.answer(at(5750 + 1801), limit), ProbeAnswer::Silent);
+    }
+
+    #[test]
+    fn a_gateway_is_left_long_before_its_exit_is_called_lost() {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a test needs some moment to count from; the track only compares moments"
+        )]
+        let begin = Instant::now();
+        let at = |milliseconds| begin + Duration::from_millis(milliseconds);
+        let limit = limit();
+        let mut track = AnswerTrack::begun(begin);
+        assert_eq!(track.reach(at(1499), limit), GatewayReach::Untested);
+        for milliseconds in [2000, 2100, 2200] {
+            track.answered(at(milliseconds), Duration::from_millis(1), limit);
+        }
+        let answers = GatewayReach::Answers { since: at(2000) };
+        assert_eq!(track.reach(at(2499), limit), answers);
+        assert_eq!(track.deadline(at(2499), limit), Some(at(2500)));
+        assert!(track.is_fresh(at(2350), limit));
+        assert!(!track.is_fresh(at(2351), limit));
+        assert_eq!(track.reach(at(2500), limit), GatewayReach::Silent);
+        assert_eq!(track.answer(at(2500), limit), ProbeAnswer::Answers);
+        assert_eq!(track.deadline(at(2501), limit), Some(at(3200)));
+        track.answered(at(4000), Duration::from_millis(1), limit);
+        let answers = GatewayReach::Answers { since: at(4000) };
+        assert_eq!(
+            track.reach(at(4000), limit),
+            answers,
+            "the time begins anew"
+        );
     }
 
     #[test]
@@ -205,11 +341,14 @@ mod tests {
     #[test]
     fn the_best_answer_of_its_families_is_what_is_known_of_a_gateway() {
         let exit: ExitName = "eu".parse().unwrap();
+        let gateway: NodeName = "gw".parse().unwrap();
         let mut results = ProbeResults::default();
-        assert_eq!(results.gateway(&exit), ProbeAnswer::Untested);
+        assert_eq!(results.gateway(&exit, &gateway), ProbeAnswer::Untested);
         let mut set = |family, answer| {
-            results.tunnels.insert((exit.clone(), family), answer);
-            results.gateway(&exit)
+            let key = (exit.clone(), gateway.clone());
+            let found = results.gateways.entry(key).or_default();
+            found.families.insert(family, answer);
+            results.gateway(&exit, &gateway)
         };
         for (family, answer, wanted) in [
             (Family::V4, ProbeAnswer::Unanswered, ProbeAnswer::Unanswered),

@@ -34,6 +34,8 @@ pub struct PartialReading {
 pub struct Carried {
     /// The body; none before the first one.
     pub body: Option<Arc<Verified<Body>>>,
+    /// The same with the node's choice of gateways ([`crate::exit_choice::steer`]).
+    pub steered: Option<Arc<Body>>,
     /// What the host should look like by it.
     pub desired: Arc<Desired>,
 }
@@ -154,10 +156,10 @@ impl ReadBack {
         }
     }
 
-    /// The body that the reading was compared with, whether or not its guard stands.
+    /// The body that the reading was compared with, whether or not its guard stands, with the node's choice of gateways.
     #[must_use]
     pub fn body(&self) -> Option<&Body> {
-        self.carried.body.as_deref().map(Verified::get)
+        self.carried.steered.as_deref()
     }
 
     /// What the host should look like by that body.

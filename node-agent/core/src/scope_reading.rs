@@ -1,7 +1,7 @@
 //! What was read back of one scope: its lease, its exit, its way out.
 
 use postern_intent::body::{EgressPath, Scope};
-use postern_intent::{Body, IfName};
+use postern_intent::{Body, IfName, NodeName};
 use postern_plan::Observed;
 use postern_plan::check::Seal;
 use postern_plan::desired::{LEASE, used_interface};
@@ -53,6 +53,13 @@ pub fn scope_device<'a>(body: &'a Body, scope: &Scope) -> Option<&'a IfName> {
     used_interface(body, scope.tunnel_exit()?)
 }
 
+/// The gateway that the scope's packets go to, where it leaves by a tunnel of this node.
+fn gateway_in_use<'a>(body: &'a Body, scope: &Scope) -> Option<&'a NodeName> {
+    let exit = scope.tunnel_exit()?;
+    let route = body.routes.iter().find(|route| &route.exit == exit)?;
+    route.gateways.first().map(|gateway| &gateway.node)
+}
+
 /// Can this node make tunnels?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TunnelMeans {
@@ -85,8 +92,10 @@ pub fn exit_reading(
     let served = scope_device(body, scope).is_some_and(|device| {
         let tunnel = observed.tunnels.get(device);
         let handshake = tunnel.and_then(latest_handshake);
-        let exit = scope.exit.as_ref();
-        let probed = exit.map_or(ProbeAnswer::Untested, |exit| signs.probes.gateway(exit));
+        let in_use = scope.exit.as_ref().zip(gateway_in_use(body, scope));
+        let probed = in_use.map_or(ProbeAnswer::Untested, |(exit, gateway)| {
+            signs.probes.gateway(exit, gateway)
+        });
         // A gateway that has a session and never answered an echo may be one that answers none.
         let is_silent = match probed {
             ProbeAnswer::Silent => true,

@@ -22,7 +22,7 @@ use postern_agent_core::report::{
 use postern_agent_core::scope_reading::LeaseReading;
 use postern_agent_core::tunnel_health::TunnelHealths;
 use postern_agent_core::{
-    Carried, PartialReading, ProbeAnswer, ProbeResults, ReadBack, UnreadPart,
+    Carried, GatewayAnswer, PartialReading, ProbeAnswer, ProbeResults, ReadBack, UnreadPart,
 };
 use postern_crds::conditions::{ConditionStatus, ConditionType, Reason};
 use postern_crds::node_report::{AddressFamily, PathHop};
@@ -89,9 +89,15 @@ fn verified_body(body: &Body) -> Arc<Verified<Body>> {
 
 /// A body whose plan asks for two empty tables, so that a reading of them agrees with it.
 fn carried(serial: u64) -> Carried {
+    unsteered(verified(serial), Desired::default())
+}
+
+/// A body whose exits use the gateways that it names first.
+fn unsteered(body: Arc<Verified<Body>>, desired: Desired) -> Carried {
     Carried {
-        body: Some(verified(serial)),
-        desired: Arc::new(Desired::default()),
+        steered: Some(Arc::new(body.get().clone())),
+        body: Some(body),
+        desired: Arc::new(desired),
     }
 }
 
@@ -233,10 +239,7 @@ fn a_body_that_was_accepted_and_not_read_back_is_not_called_applied() {
 fn a_refused_change_reports_the_former_body_and_only_while_its_guard_stands() {
     let former = carried(1);
     let world = OwnedInputs::of(Some(client()));
-    let wanted = Carried {
-        body: Some(verified(2)),
-        desired: Arc::new(Desired::from_inputs(&world.inputs())),
-    };
+    let wanted = unsteered(verified(2), Desired::from_inputs(&world.inputs()));
     let stands = read(&wanted, Some(&former), whole());
     let mut case = Case::new(Some(stands));
     case.failures = vec![failed(Stage::Guard)];
@@ -367,13 +370,11 @@ fn with_mtu(body: &Body, mtu: u32) -> ReadBack {
         mtu: u32::from(tunnel.mtu),
         backend: TunnelBackend::Userspace,
     };
-    let wanted = Carried {
-        body: Some(verified_body(body)),
-        desired: Arc::new(Desired {
-            links: [link].into(),
-            ..Desired::default()
-        }),
+    let desired = Desired {
+        links: [link].into(),
+        ..Desired::default()
     };
+    let wanted = unsteered(verified_body(body), desired);
     let mut reading = whole();
     reading.observed.links = vec![ObservedLink {
         index: 9,
@@ -426,10 +427,13 @@ fn resolvers_that_policies_name_judge_an_exit_where_the_nodes_own_are_not_asked(
         ["203.0.113.53:53", "203.0.113.54:53"].map(|text| text.parse().unwrap());
     let mut case = Case::sealed();
     let exit = client().routes[0].exit.clone();
-    for family in Family::BOTH {
-        let answers = ProbeAnswer::Answers;
-        case.probes.tunnels.insert((exit.clone(), family), answers);
-    }
+    let gateway = client().routes[0].gateways[0].node.clone();
+    let answers = Family::BOTH.map(|family| (family, ProbeAnswer::Answers));
+    let found = GatewayAnswer {
+        families: answers.into(),
+        ..GatewayAnswer::default()
+    };
+    case.probes.gateways.insert((exit.clone(), gateway), found);
     case.probes.own_resolvers = vec![own];
     let hop = |case: &Case| {
         let mut paths = case.inputs().status().exits.remove(0).paths.into_iter();

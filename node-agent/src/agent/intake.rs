@@ -1,7 +1,6 @@
 //! Documents: verified, written to the ledger, then in force. A refused one changes nothing.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use postern_crds::conditions::Reason;
 use postern_host::Host;
@@ -225,7 +224,7 @@ impl<H: Host> Agent<H> {
             let line = Entry::of(now, "intent", "Accepted", "");
             self.output.audit.write(&line.about(Some(&verified)));
         }
-        self.documents.verified = Some(Arc::new(verified));
+        self.put_in_force(verified);
         self.kernel.facts.claim = NodeClaim::Claimed;
         self.let_go_of_listed();
         self.memory.ledger_lost = LedgerState::Kept;

@@ -13,6 +13,7 @@
 //! | [`backoff`] | steps that fail again and again |
 //! | `look` | a reading of the host with its gaps, and what the node can do |
 //! | [`paths`] | pods whose packets pass by the guard |
+//! | `choice` | which gateways the node uses |
 //! | [`fast`] | one pod's change, without reading everything |
 //! | [`scopes`] | the status of each scope |
 //! | `lease` | the kernel's lease |
@@ -24,6 +25,7 @@
 
 pub mod activation;
 pub mod backoff;
+mod choice;
 pub mod cni;
 mod event_pace;
 mod execute;

@@ -41,6 +41,7 @@ impl<H: Host> Agent<H> {
         let reading = self.read_host().await;
         self.look_around(&reading).await;
         self.refresh_facts(&reading);
+        self.choose_gateways(&reading.observed);
         let desired = Arc::new(Desired::from_inputs(&self.inputs()));
         let mut plan = self.plan(&desired, &reading);
         let drift = self.drift(activation, &desired, &plan, &reading);
@@ -249,6 +250,7 @@ impl<H: Host> Agent<H> {
         reading.unread.extend(self.unseen());
         let wanted = Carried {
             body: self.documents.verified.clone(),
+            steered: self.documents.steered.clone(),
             desired: self.kernel.desired.clone(),
         };
         let former = self.kernel.carried.as_ref();

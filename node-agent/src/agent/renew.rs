@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::activation::Activation;
+use super::choice::GatewayChange;
 use super::renewals::Renewal;
 use super::state::Agent;
 use crate::probe::{PublishedProbes, Silence};
@@ -29,6 +30,16 @@ impl<H: Host> Agent<H> {
     ) -> Option<Activation> {
         let latest = probes.borrow_and_update().clone();
         let mut due = None;
+        if latest.results != self.kernel.last.probes {
+            self.kernel.last.probes = latest.results;
+            due = Some(Activation::ProbeChanged);
+            if let Some(read_back) = self.kernel.last.read_back.clone()
+                && self.choose_gateways(read_back.observed()) == GatewayChange::Switched
+            {
+                self.switch_tunnels().await;
+                return due;
+            }
+        }
         for (device, silence) in &latest.lost {
             if *silence == Silence::Always && self.has_session(device) {
                 continue;
@@ -39,10 +50,6 @@ impl<H: Host> Agent<H> {
                 Some(Renewal::Changed) => due = Some(Activation::HostChanged),
                 Some(Renewal::Done) | None => {}
             }
-        }
-        if latest.results != self.kernel.last.probes {
-            self.kernel.last.probes = latest.results;
-            due = due.or(Some(Activation::ProbeChanged));
         }
         due
     }

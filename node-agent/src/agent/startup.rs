@@ -1,6 +1,5 @@
 //! The start: the last body is in force again and the guard is in place before a source of documents is read.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -140,7 +139,7 @@ impl<H: Host> Agent<H> {
         match self.verified_again(now, envelope, entries.cluster_envelope.clone()) {
             Ok((body, received)) => {
                 self.clock.learn(body.get().issued_at);
-                self.documents.verified = Some(Arc::new(body));
+                self.put_in_force(body);
                 self.documents.received = received;
             }
             Err(error) => {

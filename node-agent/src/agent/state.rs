@@ -7,7 +7,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 pub use postern_agent_core::report::{LedgerState, StartDamage};
 use postern_agent_core::tunnel_health::TunnelHealths;
-use postern_agent_core::{Carried, ExitLoss, ProbeResults, ReadBack, ScopeStatus};
+use postern_agent_core::{Carried, ExitChoices, ExitLoss, ProbeResults, ReadBack, ScopeStatus};
 use postern_crds::conditions::{ConditionType, Reason};
 use postern_host::{Bypass, Host, HostError, Unread};
 use postern_intent::body::NodeIdentity;
@@ -79,6 +79,8 @@ pub struct DocumentState {
     pub received: ReceivedDocuments,
     /// The body in force.
     pub verified: Option<Arc<Verified<Body>>>,
+    /// The same with the node's choice of gateways: what the host is planned by.
+    pub steered: Option<Arc<Body>>,
     /// Documents that were refused, newest last.
     pub refusals: VecDeque<RefusalEntry>,
 }
@@ -93,6 +95,7 @@ impl DocumentState {
             inbox,
             received: ReceivedDocuments::default(),
             verified: None,
+            steered: None,
             refusals: VecDeque::new(),
         }
     }
@@ -137,6 +140,8 @@ pub struct ExitWatch {
     pub opening: ExitOpening,
     /// When tunnels may get a new session.
     pub renewals: Renewals,
+    /// The gateway of each exit.
+    pub choices: ExitChoices,
 }
 
 impl ExitWatch {
@@ -147,6 +152,7 @@ impl ExitWatch {
             probes,
             opening: ExitOpening::default(),
             renewals: Renewals::default(),
+            choices: ExitChoices::new(),
         }
     }
 }
@@ -286,15 +292,15 @@ impl<H: Host> Agent<H> {
     pub fn inputs(&self) -> PlanInputs<'_> {
         PlanInputs {
             settings: &self.options.settings,
-            body: self.documents.verified.as_deref().map(Verified::get),
+            body: self.body(),
             bindings: self.memory.bindings.get(),
             facts: &self.kernel.facts,
         }
     }
 
-    /// The body in force.
+    /// The body in force, with the node's choice of gateways.
     pub fn body(&self) -> Option<&Body> {
-        self.documents.verified.as_deref().map(Verified::get)
+        self.documents.steered.as_deref()
     }
 
     /// Is the node released?

@@ -41,4 +41,5 @@ pub use error::BindError;
 pub use forwarder::{Forwarder, ForwarderOptions};
 pub use node::DnsNode;
 pub use own::node_resolvers;
+pub(crate) use socket::takes_connection;
 pub(crate) use upstream::ask_for_root;

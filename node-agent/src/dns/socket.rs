@@ -44,6 +44,14 @@ pub(super) async fn connection(
     socket.connect(resolver).await
 }
 
+/// Does this server take a connection that is made through the exit? A refusal is an answer too: packets come back.
+pub(crate) async fn takes_connection(exit: &DnsExit, server: SocketAddr) -> bool {
+    match connection(ResolverPath::Exit(exit), server).await {
+        Ok(_) => true,
+        Err(error) => error.kind() == io::ErrorKind::ConnectionRefused,
+    }
+}
+
 fn open(
     way: ResolverPath<'_>,
     resolver: SocketAddr,

@@ -1,6 +1,7 @@
-//! One echo (RFC 792, RFC 4443) by a tunnel. The gateway's kernel answers it, so that an agent that restarts there is no
-//! outage.
+//! Echoes (RFC 792, RFC 4443) by a tunnel, at a steady pace. The gateway's kernel answers them, so that an agent that
+//! restarts there is no outage.
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +16,9 @@ use postern_plan::desired::SocketSource;
 use postern_plan::desired::dns::DnsExit;
 use postern_plan::host::Family;
 use tokio::net::UdpSocket;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::Outcome;
 
 /// ICMP's echo and its reply, ICMPv6's echo and its reply.
 const ECHO4: u8 = 8;
@@ -25,35 +28,67 @@ const REPLY6: u8 = 129;
 
 /// How long an answer may take. A way around the earth and back takes less.
 const PATIENCE: Duration = Duration::from_millis(1500);
+/// Between two tries to open a socket.
+const REOPEN: Duration = Duration::from_millis(250);
 
-/// What came of one echo.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Echo {
-    /// The gateway answered after this time.
-    Answered(Duration),
-    /// It did not, in time.
-    Missed,
-    /// It could not be asked: no `CAP_NET_RAW`, no device or address, or the guard lets nothing out.
-    Unknown,
-}
-
-pub(super) async fn echo(exit: &DnsExit, gateway: IpAddr, number: u16) -> Echo {
-    let begun = Instant::now();
-    match timeout(PATIENCE, ask(exit, gateway, number)).await {
-        Ok(Ok(())) => Echo::Answered(begun.elapsed()),
-        Err(_) => Echo::Missed,
-        Ok(Err(error)) => {
+/// Asks for ever, and tells each outcome.
+pub(super) async fn keep_asking(
+    exit: DnsExit,
+    gateway: IpAddr,
+    pace: Duration,
+    tell: impl AsyncFn(Outcome),
+) {
+    let mut number = 0;
+    loop {
+        if let Err(error) = ask_until_failure(&exit, gateway, pace, &mut number, &tell).await {
             tracing::debug!(%error, %gateway, "a gateway cannot be asked");
-            Echo::Unknown
+            tell(Outcome::Unknown).await;
         }
+        sleep(pace.max(REOPEN)).await;
     }
 }
 
-async fn ask(exit: &DnsExit, gateway: IpAddr, number: u16) -> io::Result<()> {
+async fn ask_until_failure(
+    exit: &DnsExit,
+    gateway: IpAddr,
+    pace: Duration,
+    number: &mut u16,
+    tell: &impl AsyncFn(Outcome),
+) -> io::Result<()> {
     // A connected raw socket is used as a UDP socket is; tokio has no type of its own for it.
     let socket = UdpSocket::from_std(open(exit, gateway)?.into())?;
-    socket.send(&request(gateway, number)).await?;
-    answer(&socket, gateway, number).await
+    let mut ticks = interval(pace);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut waiting: VecDeque<(u16, Instant)> = VecDeque::new();
+    let mut buffer = [0; 256];
+    loop {
+        tokio::select! {
+            // Answers first: a node that was busy has read none of those that came.
+            biased;
+            length = socket.recv(&mut buffer) => {
+                let packet = buffer.get(..length?).unwrap_or_default();
+                let Some(answered) = reply_number(packet, gateway) else { continue };
+                let Some(at) = waiting.iter().position(|(sent, _)| *sent == answered) else { continue };
+                // Those before it may still be answered on a way that reorders; they are not missed.
+                if let Some((_, sent)) = waiting.drain(..=at).next_back() {
+                    tell(Outcome::Answered(sent.elapsed())).await;
+                }
+            }
+            due = ticks.tick() => {
+                let late = due.elapsed();
+                if late > pace {
+                    tell(Outcome::Late(late)).await;
+                }
+                *number = number.wrapping_add(1);
+                socket.send(&request(gateway, *number)).await?;
+                waiting.push_back((*number, Instant::now()));
+                while waiting.front().is_some_and(|(_, sent)| sent.elapsed() > PATIENCE) {
+                    waiting.pop_front();
+                    tell(Outcome::Missed).await;
+                }
+            }
+        }
+    }
 }
 
 fn open(exit: &DnsExit, gateway: IpAddr) -> io::Result<OwnedFd> {
@@ -110,29 +145,19 @@ fn checksum(message: &[u8]) -> u16 {
     !u16::try_from(folded).unwrap_or_default()
 }
 
-async fn answer(socket: &UdpSocket, gateway: IpAddr, number: u16) -> io::Result<()> {
-    let mut buffer = [0; 256];
-    loop {
-        let length = socket.recv(&mut buffer).await?;
-        if is_reply(buffer.get(..length).unwrap_or_default(), gateway, number) {
-            return Ok(());
-        }
-    }
-}
-
-/// An IPv4 raw socket gives the IP header too (raw(7)), an IPv6 one does not.
-fn is_reply(packet: &[u8], gateway: IpAddr, number: u16) -> bool {
+/// The number of the echo that a packet answers. An IPv4 raw socket gives the IP header too (raw(7)), an IPv6 one does not.
+fn reply_number(packet: &[u8], gateway: IpAddr) -> Option<u16> {
     let (kind, message) = match gateway {
         IpAddr::V4(_) => {
-            let header = packet
-                .first()
-                .map_or(0, |byte| usize::from(byte & 0x0f) * 4);
-            (REPLY4, packet.get(header..).unwrap_or_default())
+            let header = usize::from(packet.first()? & 0x0f) * 4;
+            (REPLY4, packet.get(header..)?)
         }
         IpAddr::V6(_) => (REPLY6, packet),
     };
-    let wanted = [identifier().to_be_bytes(), number.to_be_bytes()].concat();
-    message.first() == Some(&kind) && message.get(4..8) == Some(&wanted[..])
+    let is_ours = message.first() == Some(&kind)
+        && message.get(4..6) == Some(&identifier().to_be_bytes()[..]);
+    let number = message.get(6..8).filter(|_| is_ours)?;
+    Some(u16::from_be_bytes(number.try_into().ok()?))
 }
 
 #[cfg(test)]
@@ -140,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_has_the_checksum_of_rfc_1071_and_only_its_own_reply_counts() {
+    fn a_request_has_the_checksum_of_rfc_1071_and_only_its_reply_counts() {
         let gateway: IpAddr = "198.18.0.1".parse().unwrap();
         let message = request(gateway, 7);
         assert_eq!(checksum(&message), 0);
@@ -152,9 +177,8 @@ mod tests {
             ];
             [&header[..], &reply[..]].concat()
         };
-        assert!(is_reply(&reply(7), gateway, 7));
-        assert!(!is_reply(&reply(8), gateway, 7));
-        assert!(!is_reply(&message, gateway, 7));
-        assert!(!is_reply(&[], gateway, 7));
+        assert_eq!(reply_number(&reply(7), gateway), Some(7));
+        assert_eq!(reply_number(&message, gateway), None);
+        assert_eq!(reply_number(&[], gateway), None);
     }
 }

@@ -1,15 +1,23 @@
-//! Probes of exits: a gateway is asked for an echo by the tunnel, resolvers for an answer through the exit. They find what
-//! no reading of this node's kernel shows: a path that drops packets while all objects are as they should be.
+//! Probes of exits: gateways are asked for echoes by the tunnel, what is behind them for a connection, resolvers for an
+//! answer through the exit. They find what no reading of this node's kernel shows: a path that drops packets while all
+//! objects are as they should be.
 //!
 //! | module | for |
 //! |---|---|
-//! | `echo` | one echo by the tunnel |
-//! | `task` | what is asked, when, and what is made of the answers |
+//! | `connect` | connections to what is behind a gateway |
+//! | `echo` | echoes by the tunnel |
+//! | `gateways` | what is known of gateways, and the tasks that ask them |
+//! | `resolvers` | what is known of resolvers |
+//! | `task` | when something is published |
 
+mod connect;
 mod echo;
+mod gateways;
+mod resolvers;
 mod task;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use postern_agent_core::ProbeResults;
 use postern_intent::IfName;
@@ -22,7 +30,7 @@ pub use task::start;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PublishedProbes {
     pub results: ProbeResults,
-    /// Devices whose other end is silent now: their sessions may be dead.
+    /// Devices whose gateway in use is silent now: their sessions may be dead.
     pub lost: BTreeMap<IfName, Silence>,
     /// Moves on for as long as something is lost.
     pub round: u32,
@@ -35,6 +43,19 @@ pub enum Silence {
     AfterAnswers,
     /// It never answered one: where it has a session, that may be its way, and the session is left alone.
     Always,
+}
+
+/// What came of one question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// It was answered after this time.
+    Answered(Duration),
+    /// It was not, in time.
+    Missed,
+    /// It could not be asked: no `CAP_NET_RAW`, no device or address, or the guard lets nothing out.
+    Unknown,
+    /// It was asked so much too late, because this node was busy.
+    Late(Duration),
 }
 
 #[derive(Debug)]

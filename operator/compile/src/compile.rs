@@ -53,7 +53,7 @@ pub fn compile(snapshot: &Snapshot) -> Compilation {
     let assignment = Assignment::new(&index, &contenders, &gate);
     let clients = clients(&plans, &exits, &assignment);
     let peers = peers(&index, &exits, &clients);
-    let hosts = Hosts::new(&index, &networks, &peers);
+    let hosts = Hosts::new(&index, &networks, &exits, &peers);
     let context = LoweringContext {
         index: &index,
         exits: &exits,

@@ -20,4 +20,6 @@ pub struct ExitAllocation {
     pub stem: String,
     /// Host numbers in that network: a client's own one, and on a gateway those of all its clients.
     pub hosts: BTreeMap<NodeName, u32>,
+    /// Host numbers of the exit's gateways in that network.
+    pub gateways: BTreeMap<NodeName, u32>,
 }

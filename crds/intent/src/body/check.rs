@@ -95,8 +95,11 @@ impl NodeDocument {
             return Err(Inconsistency::Route(route.exit.clone()));
         }
         let strange = self.routes.iter().find(|route| {
-            let is_peer = |gateway: &ExitGateway| self.has_peer(&route.interface, &gateway.node);
-            !route.gateways.iter().all(is_peer)
+            let is_there = |gateway: &ExitGateway| match gateway.node == self.node.name {
+                true => self.nat.iter().any(|served| served.exit == route.exit),
+                false => self.has_peer(&route.interface, &gateway.node),
+            };
+            !route.gateways.iter().all(is_there)
         });
         if let Some(route) = strange {
             return Err(Inconsistency::Gateway(route.exit.clone()));
@@ -153,8 +156,10 @@ pub enum Inconsistency {
         "the route of exit {0} has no tunnel, a mark that is no exit's, or a mark or table of another one"
     )]
     Route(ExitName),
-    /// A gateway of an exit is no peer of the exit's tunnel.
-    #[error("a gateway of exit {0} is no peer of its tunnel")]
+    /// A gateway of an exit is no peer of the exit's tunnel, or is this node, which does not serve it.
+    #[error(
+        "a gateway of exit {0} is no peer of its tunnel, or this node, which does not serve it"
+    )]
     Gateway(ExitName),
     /// Two pods have one address.
     #[error("two pods have the address {0}")]

@@ -1,6 +1,7 @@
 //! Exits that the node uses, and those that it serves.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,8 +19,37 @@ pub struct ExitRoute {
     pub interface: IfName,
     /// Changes with everything that the node programs for the exit. The report repeats it.
     pub digest: SectionDigest,
-    /// Its gateways in the order in which they are used. Each is a peer of the tunnel.
+    /// Its gateways in the order in which they are used. Each one but this node itself is a peer of the tunnel. The node uses
+    /// one at a time and goes on to the next one by itself when that one is lost.
     pub gateways: Vec<ExitGateway>,
+    /// Another one means that a person chose the first gateway anew: the node goes to it, wherever it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selection: Option<String>,
+    /// How a gateway is found to be lost.
+    pub probe: ExitProbe,
+    /// Whether the node returns to an earlier gateway by itself.
+    pub failback: ExitFailback,
+}
+
+/// How a gateway is found to be lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExitProbe {
+    /// Milliseconds between two echoes to a gateway.
+    pub interval_milliseconds: u32,
+    /// Intervals without an answer after which a gateway is lost.
+    pub failure_threshold: u32,
+    /// What is connected to by TCP through the gateway in use, at the same pace. One answer is enough; empty: nothing.
+    pub targets: Vec<SocketAddr>,
+}
+
+/// Whether a node returns to an earlier gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExitFailback {
+    /// When the order in the intent changes, or the gateway in use is lost.
+    Manual,
+    /// When an earlier one answers again for a while.
+    Automatic,
 }
 
 /// A gateway of an exit as a client knows it.
@@ -31,12 +61,14 @@ pub struct ExitGateway {
     pub addresses: Vec<Address>,
 }
 
-/// An exit whose active gateway this node is.
+/// An exit of which this node is a gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServedExit {
     pub exit: ExitName,
     pub interface: IfName,
+    /// Its place in the order of the exit's gateways, counted from 0.
+    pub rank: u32,
     /// Where it leaves; none: the interface of the default route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uplink: Option<IfName>,

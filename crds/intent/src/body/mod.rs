@@ -32,7 +32,7 @@ pub use allocation::ExitAllocation;
 pub use check::Inconsistency;
 pub use cluster::{Cluster, ClusterDns, ClusterDocument, DEFAULT_NODE_PORTS, PortSpan, SerialGap};
 pub use document::{FORMAT_VERSION, NodeDocument, NodeIdentity};
-pub use exit::{Access, ExitGateway, ExitRoute, ServedExit};
+pub use exit::{Access, ExitFailback, ExitGateway, ExitProbe, ExitRoute, ServedExit};
 pub use isolation::Isolation;
 pub use joined::Body;
 pub use pod::{Class, Pod};

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
 use postern_intent::Body;
-use postern_intent::body::{Class, EgressPath, Scope, TunnelRole};
+use postern_intent::body::{Class, EgressPath, Scope};
 use postern_intent::newtypes::ExitName;
 
 use crate::lab::PodRecord;
@@ -318,13 +318,11 @@ fn exits(body: &Body, scope: &Scope) -> BTreeSet<Exit> {
         (EgressPath::NodeUplink, _) => [Exit::Uplink(own())].into(),
         (EgressPath::LocalExit, Some(exit)) => [gateway(own(), exit)].into(),
         (EgressPath::Tunnel, Some(exit)) => {
-            let used = body
-                .tunnels
-                .iter()
-                .filter(|tunnel| tunnel.exit == *exit && tunnel.role == TunnelRole::Used);
-            let peers = used.flat_map(|tunnel| &tunnel.peers);
-            peers
-                .filter_map(|peer| Some(gateway(peer.at.node()?.to_string(), exit)))
+            // The node chooses among its gateways by itself, and may be one of them.
+            let routes = body.routes.iter().filter(|route| route.exit == *exit);
+            let gateways = routes.flat_map(|route| &route.gateways);
+            gateways
+                .map(|one| gateway(one.node.to_string(), exit))
                 .collect()
         }
         (EgressPath::Blocked { .. }, _) | (EgressPath::LocalExit | EgressPath::Tunnel, None) => {

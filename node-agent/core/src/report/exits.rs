@@ -4,11 +4,12 @@ use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use postern_crds::node_report::{ExitReport, SERVED_LISTED, ServedReport};
 use postern_intent::IfName;
+use postern_intent::body::{ExitGateway, ExitRoute};
 use postern_plan::desired::used_interface;
 use postern_plan::order::Stage;
 
 use super::ReportInputs;
-use crate::probe::ProbeAnswer;
+use crate::probe::{GatewayReach, ProbeAnswer};
 use crate::read_back::ReadBack;
 use crate::scope_reading::{WayReading, way_reading};
 use crate::tunnel_health::latest_handshake;
@@ -31,25 +32,39 @@ impl ReportInputs<'_> {
                 let tunnel = read_back.observed().tunnels.get(device);
                 let handshake = tunnel.and_then(latest_handshake);
                 let fresh = handshake.is_some_and(|at| wall.duration_since(at) < HANDSHAKE);
+                let gateway = &route.gateways.first()?.node;
                 Some(ExitReport {
+                    gateway: Some(gateway.to_string()),
+                    answering: self.answering(route),
                     exit: route.exit.to_string(),
                     digest: stands(read_back, device).then(|| route.digest.to_string()),
                     mtu: mtu(read_back, device),
                     paths: self.used_paths(body, route, handshake),
                     last_handshake: handshake.map(MicroTime),
                     healthy: stands(read_back, device)
-                        && !self.run.tunnels.is_unanswered(device)
-                        && match self.run.probes.gateway(&route.exit) {
+                        // Pods of a gateway leave by its own uplink where it is its turn.
+                        && (gateway == &body.node.name || !self.run.tunnels.is_unanswered(device)
+                        && match self.run.probes.gateway(&route.exit, gateway) {
                             ProbeAnswer::Answers => true,
                             ProbeAnswer::Silent => false,
                             ProbeAnswer::Untested | ProbeAnswer::Unanswered => fresh,
-                        },
+                        }),
                 })
             })
             .collect()
     }
 
-    /// The exits whose active gateway this node is, in the body that was read back.
+    fn answering(&self, route: &ExitRoute) -> u32 {
+        let probes = self.run.probes;
+        let answers = |gateway: &&ExitGateway| {
+            let reach = probes.reach(&route.exit, &gateway.node);
+            matches!(reach, GatewayReach::Answers { .. })
+        };
+        let answering = route.gateways.iter().filter(answers).count();
+        u32::try_from(answering).unwrap_or(u32::MAX)
+    }
+
+    /// The exits of which this node is a gateway, in the body that was read back.
     pub(super) fn served_reports(&self) -> Vec<ServedReport> {
         let Some((read_back, body)) = self.read_back.and_then(|one| Some((one, one.body()?)))
         else {

@@ -48,19 +48,19 @@ impl ReportInputs<'_> {
         let behind = probes.any_resolver(&route.exit, |resolver| {
             is_of(resolver, family) && judges(resolver)
         });
-        match (probes.tunnel(&route.exit, family), behind) {
+        let gateway = route.gateways.first().map(|gateway| &gateway.node);
+        let answer = gateway.map_or(ProbeAnswer::Untested, |gateway| {
+            probes.tunnel(&route.exit, gateway, family)
+        });
+        match (answer, behind) {
             (ProbeAnswer::Untested, _) => path(family, PathState::Untested, String::new()),
             (ProbeAnswer::Unanswered, _) if handshake.is_some() => {
                 let message = "the gateway has a session and answers no echo";
                 path(family, PathState::Untested, message.to_owned())
             }
             (ProbeAnswer::Silent | ProbeAnswer::Unanswered, _) => {
-                let gateway = route.gateways.first();
-                let gateway = gateway.map(|gateway| gateway.node.to_string());
-                let message = format!(
-                    "the gateway {} does not answer in the tunnel",
-                    gateway.unwrap_or_default()
-                );
+                let name = gateway.map(ToString::to_string).unwrap_or_default();
+                let message = format!("the gateway {name} does not answer in the tunnel");
                 broken(family, PathHop::Tunnel, message)
             }
             (ProbeAnswer::Answers, ProbeAnswer::Silent | ProbeAnswer::Unanswered) => broken(

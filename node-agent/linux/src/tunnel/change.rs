@@ -1,8 +1,8 @@
 //! The difference between a device and its configuration, as a list in the order in which it must be made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use postern_intent::WgKey;
+use postern_intent::{Prefix, WgKey};
 use postern_plan::host::{ObservedPeer, ObservedTunnel, TunnelConfig, TunnelPeer};
 
 use super::key::PrivateKey;
@@ -22,7 +22,8 @@ pub(super) enum TunnelChange<'a> {
     SetPeer(&'a TunnelPeer),
 }
 
-/// What has to be done. Peers that are not named go first, so that nothing staged for them leaves by what comes after.
+/// What has to be done. Peers that are not named, and those that lose addresses to another one, go first, so that nothing
+/// staged for them leaves by what comes after. The latter come back last.
 pub(super) fn changes<'a>(
     observed: &ObservedTunnel,
     config: &'a TunnelConfig,
@@ -33,11 +34,29 @@ pub(super) fn changes<'a>(
         .iter()
         .map(|seen| (seen.peer.public_key, seen))
         .collect();
-    let named = |key: &WgKey| config.peers.iter().any(|peer| peer.public_key == *key);
-    let mut out: Vec<TunnelChange<'a>> = there
-        .keys()
+    let wanted: BTreeMap<WgKey, &TunnelPeer> = config
+        .peers
+        .iter()
+        .map(|peer| (peer.public_key, peer))
+        .collect();
+    let keeps_all = |seen: &ObservedPeer| {
+        let Some(wanted) = wanted.get(&seen.peer.public_key) else {
+            return false;
+        };
+        let is_kept = |one: &Prefix| {
+            let mut ranges = wanted.allowed_ips.iter();
+            ranges.any(|range| range.net().contains(&one.net()))
+        };
+        seen.peer.allowed_ips.iter().all(is_kept)
+    };
+    let going: BTreeSet<WgKey> = there
+        .iter()
+        .filter(|(_, seen)| !keeps_all(seen))
+        .map(|(key, _)| *key)
+        .collect();
+    let mut out: Vec<TunnelChange<'a>> = going
+        .iter()
         .copied()
-        .filter(|key| !named(key))
         .map(TunnelChange::RemovePeer)
         .collect();
     if observed.public_key != key.public() {
@@ -52,13 +71,42 @@ pub(super) fn changes<'a>(
     if config.fwmark != observed.fwmark {
         out.push(TunnelChange::Mark(config.fwmark));
     }
-    let wrong = |peer: &&TunnelPeer| {
+    let is_wrong = |peer: &&TunnelPeer| {
         there
             .get(&peer.public_key)
             .is_none_or(|seen| !is_right(&seen.peer, peer))
     };
-    out.extend(config.peers.iter().filter(wrong).map(TunnelChange::SetPeer));
+    let (back, others): (Vec<&TunnelPeer>, Vec<&TunnelPeer>) = config
+        .peers
+        .iter()
+        .filter(is_wrong)
+        .partition(|peer| going.contains(&peer.public_key));
+    out.extend(others.into_iter().chain(back).map(TunnelChange::SetPeer));
     out
+}
+
+/// The changes in groups none of which names a peer twice.
+pub(super) fn single_named<'a, 'c>(list: &'c [TunnelChange<'a>]) -> Vec<&'c [TunnelChange<'a>]> {
+    let mut groups = Vec::new();
+    let mut named = BTreeSet::new();
+    let mut first = 0;
+    for (at, change) in list.iter().enumerate() {
+        let peer = match change {
+            TunnelChange::RemovePeer(peer) => Some(*peer),
+            TunnelChange::SetPeer(peer) => Some(peer.public_key),
+            TunnelChange::Key(_) | TunnelChange::Port(_) | TunnelChange::Mark(_) => None,
+        };
+        if peer.is_some_and(|peer| !named.insert(peer)) {
+            groups.push((first, at));
+            first = at;
+            named = peer.into_iter().collect();
+        }
+    }
+    groups.push((first, list.len()));
+    let parts = groups
+        .into_iter()
+        .filter_map(|(from, to)| list.get(from..to));
+    parts.filter(|part| !part.is_empty()).collect()
 }
 
 /// Without an endpoint in the configuration any endpoint is right: the other end has come from there. A keepalive of 0
@@ -138,6 +186,30 @@ mod tests {
             matches!(list.as_slice(), [TunnelChange::RemovePeer(old), TunnelChange::SetPeer(new)]
             if *old == peer(2).public_key && new.public_key == peer(3).public_key)
         );
+    }
+
+    #[test]
+    fn a_gateway_that_loses_its_turn_is_removed_before_the_next_one_gets_it_and_comes_back_last() {
+        let private = key(1);
+        let with = |byte: u8, prefix: &str| TunnelPeer {
+            allowed_ips: vec![prefix.parse().unwrap()],
+            ..peer(byte)
+        };
+        let own = ["198.18.0.2/32", "198.18.0.3/32"];
+        let before = [with(2, "0.0.0.0/0"), with(3, own[1])];
+        let after = [with(2, own[0]), with(3, "0.0.0.0/0")];
+        let (device, wanted) = (observed(&private, &before), config(&after));
+        let list = changes(&device, &wanted, &private);
+        let first: Vec<WgKey> = [2, 3, 2].map(|byte| peer(byte).public_key).into();
+        let named = list.iter().map(|change| match change {
+            TunnelChange::RemovePeer(key) => *key,
+            TunnelChange::SetPeer(peer) => peer.public_key,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(named.collect::<Vec<_>>(), first);
+        assert!(matches!(list.first(), Some(TunnelChange::RemovePeer(_))));
+        let groups: Vec<usize> = single_named(&list).into_iter().map(<[_]>::len).collect();
+        assert_eq!(groups, [2, 1], "a request names each peer once");
     }
 
     #[test]

@@ -5,14 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use postern_intent::body::{
-    Access, Body, Rule, RuleProtocol, Scope, ServedExit, Terms, TermsDnsMode,
+    Access, Body, ExitRoute, Rule, RuleProtocol, Scope, ServedExit, Terms, TermsDnsMode,
 };
 use postern_intent::{Address, ExitName, IfName, Prefix, ScopeId};
 
 use super::ranges::{lan_ranges, special_ranges};
-use super::{
-    AddressClass, ClusterView, PlanInputs, classify::Classes, tunnel_address, used_interface,
-};
+use super::{AddressClass, ClusterView, PlanInputs, classify::Classes, tunnel_address};
 use crate::host::Family;
 
 /// What the forwarder does for one address.
@@ -183,25 +181,30 @@ fn entry(inputs: &PlanInputs<'_>, body: &Body, scope: &Scope) -> DnsEntry {
 pub(super) fn exit_of(inputs: &PlanInputs<'_>, body: &Body, scope: &Scope) -> Option<DnsExit> {
     if let Some(exit) = scope.tunnel_exit() {
         let route = body.routes.iter().find(|route| &route.exit == exit)?;
-        let device = used_interface(body, exit)?.clone();
-        let sources = Family::BOTH
-            .into_iter()
-            .filter_map(|family| {
-                let address = tunnel_address(body, &device, family)?;
-                Some((family, SocketSource::Address(address)))
-            })
-            .collect();
-        return Some(DnsExit {
-            exit: exit.clone(),
-            mark: inputs.settings.masked(route.mark).value,
-            device,
-            sources,
-            offered: None,
-        });
+        return Some(route_socket(inputs, body, route));
     }
     let exit = scope.local_exit()?;
     let served = body.nat.iter().find(|served| &served.exit == exit)?;
     served_exit(inputs, served)
+}
+
+/// The sockets that leave by the tunnel of an exit.
+pub(super) fn route_socket(inputs: &PlanInputs<'_>, body: &Body, route: &ExitRoute) -> DnsExit {
+    let device = route.interface.clone();
+    let sources = Family::BOTH
+        .into_iter()
+        .filter_map(|family| {
+            let address = tunnel_address(body, &device, family)?;
+            Some((family, SocketSource::Address(address)))
+        })
+        .collect();
+    DnsExit {
+        exit: route.exit.clone(),
+        mark: inputs.settings.masked(route.mark).value,
+        device,
+        sources,
+        offered: None,
+    }
 }
 
 /// The sockets that leave by an exit that this node serves, as its clients' packets do.

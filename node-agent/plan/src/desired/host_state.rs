@@ -60,7 +60,7 @@ impl Desired {
             routes: route::routes(inputs),
             rules: route::rules(inputs),
             locks: lock::policies(inputs, &cluster),
-            tunnels: tunnel::configs(inputs),
+            tunnels: tunnel::tunnel_configs(inputs),
             ruleset: firewall::ruleset(inputs, &cluster, &classes),
             dns: dns::plan(inputs, &cluster, &classes),
             probes: probe::plan(inputs),

@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use postern_intent::body::{Scope, TermsDnsMode};
-use postern_intent::{Address, ExitName, SectionDigest};
+use postern_intent::body::{Body, ExitGateway, ExitProbe, ExitRoute, Scope, TermsDnsMode};
+use postern_intent::{Address, ExitName, NodeName, WgKey};
 
 use super::PlanInputs;
-use super::dns::{DnsExit, exit_of, served_exit};
+use super::dns::{DnsExit, route_socket, served_exit};
 use crate::host::Family;
 
 /// Everything that is probed.
@@ -23,15 +23,27 @@ pub struct ProbePlan {
 /// What is asked by one tunnel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsedProbe {
-    /// The exit's digest in the body: with another one, answers of before are about something else.
-    pub digest: SectionDigest,
     pub socket: DnsExit,
-    /// Where the active gateway answers in the tunnel.
-    pub gateways: BTreeMap<Family, Address>,
+    /// The exit's gateways but this node, in the order in which they are used.
+    pub gateways: Vec<ProbedGateway>,
+    /// The gateway in use; this node itself: its pods leave by its own uplink.
+    pub in_use: NodeName,
+    /// How often they are asked, and what is connected to through the one in use.
+    pub probe: ExitProbe,
     /// Resolvers that policies name.
     pub resolvers: BTreeSet<SocketAddr>,
     /// Whether a policy leaves the choice of its resolvers to the node.
     pub choice: ResolverChoice,
+}
+
+/// Where a gateway answers in the tunnel.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ProbedGateway {
+    pub node: NodeName,
+    /// The key and the endpoint of its peer: with other ones, answers of before are about something else.
+    pub key: WgKey,
+    pub endpoint: Option<SocketAddr>,
+    pub addresses: BTreeMap<Family, Address>,
 }
 
 /// Who names the resolvers of an exit's policies.
@@ -49,15 +61,13 @@ pub(super) fn plan(inputs: &PlanInputs<'_>) -> ProbePlan {
         return ProbePlan::default();
     };
     let mut plan = ProbePlan::default();
-    for scope in &body.firewall {
-        let Some(exit) = scope.tunnel_exit() else {
-            continue;
-        };
-        if let Some(found) = plan.used.get_mut(exit) {
-            found.add(scope);
-        } else if let Some(mut found) = used(inputs, scope, exit) {
-            found.add(scope);
-            plan.used.insert(exit.clone(), found);
+    for route in &body.routes {
+        if let Some(mut found) = used(inputs, body, route) {
+            let scopes = body.firewall.iter();
+            for scope in scopes.filter(|scope| scope.tunnel_exit() == Some(&route.exit)) {
+                found.add(scope);
+            }
+            plan.used.insert(route.exit.clone(), found);
         }
     }
     for served in &body.nat {
@@ -68,19 +78,31 @@ pub(super) fn plan(inputs: &PlanInputs<'_>) -> ProbePlan {
     plan
 }
 
-fn used(inputs: &PlanInputs<'_>, scope: &Scope, exit: &ExitName) -> Option<UsedProbe> {
-    let body = inputs.body?;
-    let socket = exit_of(inputs, body, scope)?;
-    let route = body.routes.iter().find(|route| &route.exit == exit)?;
-    let active = route.gateways.first()?;
-    let gateways = active.addresses.iter();
-    let gateways = gateways.map(|address| (Family::of(address), *address));
+fn used(inputs: &PlanInputs<'_>, body: &Body, route: &ExitRoute) -> Option<UsedProbe> {
+    let socket = route_socket(inputs, body, route);
+    let tunnel = body
+        .tunnels
+        .iter()
+        .find(|tunnel| tunnel.interface == route.interface)?;
+    let probed = |gateway: &ExitGateway| {
+        let mut peers = tunnel.peers.iter();
+        let peer = peers.find(|peer| peer.at.node() == Some(&gateway.node))?;
+        let addresses = gateway.addresses.iter();
+        let addresses = addresses.map(|address| (Family::of(address), *address));
+        Some(ProbedGateway {
+            node: gateway.node.clone(),
+            key: peer.public_key,
+            endpoint: peer.endpoint,
+            addresses: addresses
+                .filter(|(family, _)| socket.sources.contains_key(family))
+                .filter(|(family, _)| inputs.facts.has_family(*family))
+                .collect(),
+        })
+    };
     Some(UsedProbe {
-        gateways: gateways
-            .filter(|(family, _)| socket.sources.contains_key(family))
-            .filter(|(family, _)| inputs.facts.has_family(*family))
-            .collect(),
-        digest: route.digest.clone(),
+        gateways: route.gateways.iter().filter_map(probed).collect(),
+        in_use: route.gateways.first()?.node.clone(),
+        probe: route.probe.clone(),
         socket,
         resolvers: BTreeSet::new(),
         choice: ResolverChoice::Named,

@@ -103,6 +103,8 @@ pub enum ExitLimit {
     Routes,
     /// The exit has no address of the family, or no route.
     Family,
+    /// The connection began at another gateway.
+    Connection,
     /// It would not leave by the exit's uplink.
     Uplink,
 }
@@ -167,6 +169,7 @@ impl Explaining<'_> {
             RuleMeaning::PrivateOffer => self.not_offered(ExitLimit::Lan)?,
             RuleMeaning::RouteOffer => self.not_offered(ExitLimit::Routes)?,
             RuleMeaning::FamilyOffer => self.not_offered(ExitLimit::Family)?,
+            RuleMeaning::ConnectionOffer => self.not_offered(ExitLimit::Connection)?,
         };
         Some(cause)
     }
@@ -273,6 +276,7 @@ impl fmt::Display for ExitLimit {
             Self::Lan => "the address is private, and its lanAccess is Deny",
             Self::Routes => "none of its routes holds the address",
             Self::Family => "it has no egress address or no route of this family",
+            Self::Connection => "the connection did not begin at this gateway",
             Self::Uplink => "the packet would not leave by its uplink",
         })
     }

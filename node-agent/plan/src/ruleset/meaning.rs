@@ -38,4 +38,6 @@ pub enum RuleMeaning {
     RouteOffer,
     /// A served exit does not offer this family.
     FamilyOffer,
+    /// A served exit takes no connection that began elsewhere.
+    ConnectionOffer,
 }

@@ -10,4 +10,4 @@ mod network;
 pub(crate) use exits::{ExitNumbers, Numbers};
 pub(crate) use hosts::Hosts;
 pub(crate) use marks::{Marks, table};
-pub(crate) use network::{GATEWAY_HOST, Networks};
+pub(crate) use network::Networks;

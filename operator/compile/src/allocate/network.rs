@@ -1,4 +1,4 @@
-//! How the tunnel ranges are split: one network of each family for each exit, host 1 the gateway.
+//! How the tunnel ranges are split: one network of each family for each exit.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -12,8 +12,8 @@ const EXIT_BITS: u8 = 6;
 /// The prefix length of an exit's IPv6 network, where the range leaves room.
 const IPV6_LENGTH: u8 = 112;
 
-/// The gateway's host number.
-pub(crate) const GATEWAY_HOST: u32 = 1;
+/// The lowest host number; an IPv4 network's own address has 0.
+pub(super) const FIRST_HOST: u32 = 1;
 
 /// The split of the tunnel ranges.
 pub(crate) struct Networks {

@@ -1,13 +1,19 @@
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use postern_crds::ExitNode;
 use postern_crds::conditions::Reason;
-use postern_crds::exit_node::{ExitNodeSpec, FromNamespaces, Gateway, LanAccess};
+use postern_crds::exit_node::{ExitNodeSpec, Failback, FromNamespaces, Gateway, LanAccess, Probe};
 use postern_crds::honoured;
-use postern_intent::body::Access;
-use postern_intent::{Address, Prefix};
+use postern_crds::names::{GATEWAY_ANNOTATION, OFF_ANNOTATION};
+use postern_intent::body::{Access, ExitFailback, ExitProbe};
+use postern_intent::{Address, ExitName, Prefix};
 
 use super::error::{IntakeError, Reader};
 use super::invalid;
-use crate::snapshot::{ExitNamespaces, ExitTerms, ParsedSelector, SnapshotExit, SpecRefusal};
+use crate::snapshot::{
+    ExitNamespaces, ExitSwitch, ExitTerms, ParsedSelector, SelectedGateway, SnapshotExit,
+    SpecRefusal,
+};
 
 /// Takes in an exit.
 ///
@@ -24,10 +30,36 @@ pub fn exit(object: &ExitNode) -> Result<SnapshotExit, IntakeError> {
             message: honoured::message(&unknown),
         })
     };
-    Ok(SnapshotExit {
-        name: reader.name()?,
-        generation: object.metadata.generation.unwrap_or_default(),
+    Ok(exit_of(reader.name()?, &object.metadata, terms))
+}
+
+/// An exit with these terms. What its annotations say counts whether its terms can be read or not.
+#[must_use]
+pub fn exit_of(
+    name: ExitName,
+    metadata: &ObjectMeta,
+    terms: Result<ExitTerms, SpecRefusal>,
+) -> SnapshotExit {
+    let annotations = metadata.annotations.as_ref();
+    let annotation = |name| annotations.and_then(|all| all.get(name));
+    SnapshotExit {
+        name,
+        generation: metadata.generation.unwrap_or_default(),
+        selected: annotation(GATEWAY_ANNOTATION).and_then(|text| selected(text)),
+        switch: match annotation(OFF_ANNOTATION).map(String::as_str) {
+            Some("true") => ExitSwitch::Off,
+            Some(_) | None => ExitSwitch::On,
+        },
         terms,
+    }
+}
+
+/// An annotation that names no node chooses none. It is cut: a document must not grow with it.
+fn selected(text: &str) -> Option<SelectedGateway> {
+    const LONGEST: usize = 128;
+    Some(SelectedGateway {
+        node: text.split(' ').next()?.parse().ok()?,
+        choice: text.chars().take(LONGEST).collect(),
     })
 }
 
@@ -53,6 +85,14 @@ fn terms(spec: &ExitNodeSpec) -> Result<ExitTerms, SpecRefusal> {
             .collect::<Result<_, _>>()?,
         lan: lan(spec.lan_access),
         mtu: mtu(spec.mtu)?,
+        probe: match &spec.probe {
+            Some(written) => probe(written)?,
+            None => ExitTerms::default_probe(),
+        },
+        failback: match spec.failback {
+            Failback::Manual => ExitFailback::Manual,
+            Failback::Automatic => ExitFailback::Automatic,
+        },
         allowed: allowed(spec)?,
     })
 }
@@ -72,6 +112,27 @@ fn mtu(mtu: Option<u32>) -> Result<Option<u16>, SpecRefusal> {
         checked(mtu).ok_or_else(|| invalid(format!("spec.mtu: {mtu} is not in 1280..=65535")))
     })
     .transpose()
+}
+
+fn probe(written: &Probe) -> Result<ExitProbe, SpecRefusal> {
+    let text = &written.interval;
+    let interval: SignedDuration = text
+        .parse()
+        .map_err(|error| invalid(format!("spec.probe.interval: {error}")))?;
+    let milliseconds = u32::try_from(interval.as_millis()).ok();
+    let interval_milliseconds = milliseconds
+        .filter(|interval| (10..=60_000).contains(interval))
+        .ok_or_else(|| invalid(format!("spec.probe.interval: {text} is not in 10ms..=60s")))?;
+    let targets = written.targets.iter().map(|target| {
+        let text = &target.tcp;
+        text.parse()
+            .map_err(|error| invalid(format!("spec.probe.targets: {text}: {error}")))
+    });
+    Ok(ExitProbe {
+        interval_milliseconds,
+        failure_threshold: written.failure_threshold,
+        targets: targets.collect::<Result<_, _>>()?,
+    })
 }
 
 fn allowed(spec: &ExitNodeSpec) -> Result<ExitNamespaces, SpecRefusal> {

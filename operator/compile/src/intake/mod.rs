@@ -9,7 +9,7 @@ mod policy;
 mod report;
 
 pub use error::IntakeError;
-pub use exit::exit;
+pub use exit::{exit, exit_of};
 pub use isolation::isolation;
 pub use objects::{namespace, node, pod, service};
 pub use policy::policy;

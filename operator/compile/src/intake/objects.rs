@@ -7,7 +7,9 @@ use postern_crds::names::CLUSTER_INTENT;
 use postern_intent::{Address, NodeName, PodName, Prefix};
 
 use super::error::{IntakeError, Reader};
-use crate::snapshot::{PodNetwork, SnapshotNamespace, SnapshotNode, SnapshotPod, SnapshotService};
+use crate::snapshot::{
+    NodeScheduling, PodNetwork, SnapshotNamespace, SnapshotNode, SnapshotPod, SnapshotService,
+};
 
 /// Takes in a node.
 ///
@@ -40,6 +42,10 @@ pub fn node(object: &v1::Node) -> Result<SnapshotNode, IntakeError> {
         name,
         uid: reader.uid()?,
         labels: reader.labels(),
+        scheduling: match spec.and_then(|spec| spec.unschedulable) {
+            Some(true) => NodeScheduling::Cordoned,
+            Some(false) | None => NodeScheduling::Schedulable,
+        },
         addresses: node_addresses(object),
         pod_ranges,
     })

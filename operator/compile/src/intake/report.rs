@@ -57,13 +57,25 @@ pub fn report(
             status
                 .into_iter()
                 .flat_map(|status| &status.exits)
-                .map(|one| (&one.exit, &one.digest, one.mtu, &one.paths)),
+                .map(|one| SaidExit {
+                    exit: &one.exit,
+                    digest: one.digest.as_ref(),
+                    gateway: one.gateway.as_ref(),
+                    mtu: one.mtu,
+                    paths: &one.paths,
+                }),
         ),
         served: exits(
             status
                 .into_iter()
                 .flat_map(|status| &status.served)
-                .map(|one| (&one.exit, &one.digest, one.mtu, &one.paths)),
+                .map(|one| SaidExit {
+                    exit: &one.exit,
+                    digest: one.digest.as_ref(),
+                    gateway: None,
+                    mtu: one.mtu,
+                    paths: &one.paths,
+                }),
         ),
         formats: status
             .map(|status| status.body_formats.iter().copied().collect())
@@ -126,17 +138,18 @@ fn digest(said: Option<&String>) -> Option<SectionDigest> {
     said?.parse().ok()
 }
 
-/// Name, digest, MTU and ways of an exit.
-type SaidExit<'a> = (
-    &'a String,
-    &'a Option<String>,
-    Option<u32>,
-    &'a Vec<PathReport>,
-);
+/// An exit as a report has it, used or served.
+struct SaidExit<'a> {
+    exit: &'a String,
+    digest: Option<&'a String>,
+    gateway: Option<&'a String>,
+    mtu: Option<u32>,
+    paths: &'a [PathReport],
+}
 
 fn exits<'a>(said: impl Iterator<Item = SaidExit<'a>>) -> BTreeMap<ExitName, ReportedExit> {
-    said.filter_map(|(exit, digest_said, mtu, paths)| {
-        let of_state = |state| paths.iter().filter(move |path| path.state == state);
+    said.filter_map(|said| {
+        let of_state = |state| said.paths.iter().filter(move |path| path.state == state);
         let faults = of_state(PathState::Broken).filter_map(|path| {
             let fault = PathFault {
                 hop: path.hop?,
@@ -147,12 +160,13 @@ fn exits<'a>(said: impl Iterator<Item = SaidExit<'a>>) -> BTreeMap<ExitName, Rep
         let faults: BTreeMap<AddressFamily, PathFault> = faults.collect();
         let works = of_state(PathState::Works).map(|path| path.family);
         let reported = ReportedExit {
-            digest: digest(digest_said.as_ref()),
-            mtu,
+            digest: digest(said.digest),
+            gateway: said.gateway.and_then(|name| name.parse().ok()),
+            mtu: said.mtu,
             judged: works.chain(faults.keys().copied()).collect(),
             faults,
         };
-        Some((exit.parse().ok()?, reported))
+        Some((said.exit.parse().ok()?, reported))
     })
     .collect()
 }

@@ -22,6 +22,7 @@ pub(crate) fn lower(
         .into_iter()
         .filter_map(|exit| {
             let numbers = context.numbers.get(exit)?;
+            let gateways = context.exits.active(exit)?.serving();
             let peers = context.peers.get(exit).filter(|_| is_served(exit));
             let nodes = peers.into_iter().flatten().chain([&plan.node.name]);
             let hosts =
@@ -32,6 +33,9 @@ pub(crate) fn lower(
                 network: numbers.network,
                 stem: numbers.stem.clone(),
                 hosts: hosts.collect(),
+                gateways: gateways
+                    .filter_map(|node| Some((node.clone(), context.hosts.gateway(exit, node)?)))
+                    .collect(),
             })
         })
         .collect()

@@ -83,7 +83,7 @@ fn node_services(services: &[SnapshotService], nodes: &BTreeSet<Address>) -> BTr
         .collect()
 }
 
-/// Where every active gateway listens, on each of its addresses.
+/// Where every gateway listens, on each of its addresses.
 fn endpoints(
     index: &Index<'_>,
     exits: &ResolvedExits<'_>,
@@ -91,11 +91,12 @@ fn endpoints(
 ) -> BTreeSet<SocketAddr> {
     exits
         .all_active()
-        .filter_map(|(exit, active)| Some((index.nodes.get(active.gateway)?, numbers.get(exit)?)))
-        .flat_map(|(gateway, numbers)| {
-            index
-                .addresses(gateway)
-                .map(|address| SocketAddr::new(address, numbers.port))
+        .filter_map(|(exit, active)| Some((active, numbers.get(exit)?.port)))
+        .flat_map(|(active, port)| active.serving().map(move |gateway| (gateway, port)))
+        .filter_map(|(gateway, port)| Some((index.nodes.get(gateway)?, port)))
+        .flat_map(|(gateway, port)| {
+            let addresses = index.addresses(gateway);
+            addresses.map(move |address| SocketAddr::new(address, port))
         })
         .collect()
 }

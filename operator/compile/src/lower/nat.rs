@@ -1,20 +1,20 @@
-//! What the node serves as an active gateway.
+//! What the node serves as a gateway.
 
 use postern_intent::body::ServedExit;
 
 use super::{LoweringContext, digest};
 use crate::snapshot::SnapshotNode;
 
-/// The exits whose active gateway the node is, by name.
+/// The exits of which the node is a gateway, by name.
 pub(crate) fn lower(context: &LoweringContext<'_>, node: &SnapshotNode) -> Vec<ServedExit> {
     context
         .exits
         .all_active()
-        .filter(|(_, active)| *active.gateway == node.name)
         .filter_map(|(exit, active)| {
             Some(ServedExit {
                 exit: exit.clone(),
                 interface: context.numbers.get(exit)?.served.clone(),
+                rank: active.rank(&node.name)?,
                 uplink: active.offer.uplink.cloned(),
                 egress: active.offer.egress.to_vec(),
                 // As they are written: the agent refuses the cluster's ranges by a set of its own. Taking them out here would

@@ -28,7 +28,7 @@ pub(crate) struct NodePlan<'a> {
     pub(crate) marks: Marks,
 }
 
-/// The nodes that use each exit by a tunnel: those with at least one pod of it, but not its gateway.
+/// The nodes that use each exit by a tunnel: those with at least one pod of it, but not its first gateway.
 pub(crate) fn clients(
     plans: &PolicyPlans,
     exits: &ResolvedExits<'_>,
@@ -62,8 +62,10 @@ pub(crate) fn peers(
 ) -> BTreeMap<ExitName, BTreeSet<NodeName>> {
     let mut peers = clients.clone();
     for (exit, active) in exits.all_active() {
-        let document = index.published.documents.get(active.gateway);
-        let served = document.iter().flat_map(|document| &document.tunnels);
+        let documents = active
+            .serving()
+            .filter_map(|gateway| index.published.documents.get(gateway));
+        let served = documents.flat_map(|document| &document.tunnels);
         let served =
             served.filter(|tunnel| tunnel.role == TunnelRole::Served && &tunnel.exit == exit);
         let former = served
@@ -178,10 +180,9 @@ fn way(context: &LoweringContext<'_>, node: &SnapshotNode, plan: &PolicyPlan) ->
             reason: BlockedReason::NoExit,
         };
     }
-    let known = [&node.name, active.gateway]
-        .into_iter()
-        .all(|end| context.keys.get(end).is_some());
-    if known {
+    let has_key = |end: &NodeName| context.keys.get(end).is_some();
+    let mut others = active.serving().filter(|gateway| **gateway != node.name);
+    if has_key(&node.name) && others.any(has_key) {
         EgressPath::Tunnel
     } else {
         EgressPath::Blocked {

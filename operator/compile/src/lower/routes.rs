@@ -4,14 +4,16 @@ use postern_intent::ExitName;
 use postern_intent::body::{ExitGateway, ExitRoute};
 
 use super::{LoweringContext, NodePlan, digest};
-use crate::allocate::{GATEWAY_HOST, table};
+use crate::allocate::table;
 use crate::resolve::ActiveExit;
+use crate::snapshot::SnapshotNode;
 
 /// The routes of a node, by exit.
 pub(crate) fn lower(context: &LoweringContext<'_>, plan: &NodePlan<'_>) -> Vec<ExitRoute> {
     plan.used_exits()
         .into_iter()
         .filter_map(|exit| {
+            let active = context.exits.active(exit)?;
             let mark = plan.marks.get(exit)?;
             let interface = context.numbers.get(exit)?.used.clone();
             Some(ExitRoute {
@@ -20,25 +22,33 @@ pub(crate) fn lower(context: &LoweringContext<'_>, plan: &NodePlan<'_>) -> Vec<E
                 table: table(mark)?,
                 interface,
                 digest: digest::none(),
-                gateways: gateways(context, exit),
+                gateways: gateways(context, plan.node, exit, active),
+                selection: active.offer.selection.cloned(),
+                probe: active.offer.probe.clone(),
+                failback: active.offer.failback,
             })
         })
         .collect()
 }
 
-/// The active gateway: standbys have no addresses of their own in the tunnel yet.
-fn gateways(context: &LoweringContext<'_>, exit: &ExitName) -> Vec<ExitGateway> {
-    let gateway = |active: &ActiveExit<'_>| {
-        let network = context.numbers.get(exit)?.network;
-        Some(ExitGateway {
-            node: active.gateway.clone(),
-            addresses: context.networks.hosts(network, GATEWAY_HOST),
+/// The gateways that the node can use, itself among them: pods of a gateway leave by its own uplink where it is its turn.
+fn gateways(
+    context: &LoweringContext<'_>,
+    node: &SnapshotNode,
+    exit: &ExitName,
+    active: &ActiveExit<'_>,
+) -> Vec<ExitGateway> {
+    let usable = active
+        .serving()
+        .filter(|gateway| **gateway == node.name || context.keys.get(gateway).is_some());
+    usable
+        .filter_map(|gateway| {
+            let network = context.numbers.get(exit)?.network;
+            let host = context.hosts.gateway(exit, gateway)?;
+            Some(ExitGateway {
+                node: gateway.clone(),
+                addresses: context.networks.hosts(network, host),
+            })
         })
-    };
-    context
-        .exits
-        .active(exit)
-        .and_then(gateway)
-        .into_iter()
         .collect()
 }

@@ -1,4 +1,4 @@
-//! Tunnels: one used device for each exit of the node, one served device for each exit whose gateway it is.
+//! Tunnels: one used device for each exit of the node, one served device for each exit of which it is a gateway.
 
 use std::net::SocketAddr;
 
@@ -21,8 +21,8 @@ pub(crate) fn lower(context: &LoweringContext<'_>, plan: &NodePlan<'_>) -> Vec<T
     let served = context
         .exits
         .all_active()
-        .filter(|(_, active)| *active.gateway == plan.node.name)
-        .filter_map(|(exit, active)| served(context, exit, active));
+        .filter(|(_, active)| active.rank(&plan.node.name).is_some())
+        .filter_map(|(exit, active)| served(context, plan.node, exit, active));
     let mut tunnels: Vec<Tunnel> = used.chain(served).collect();
     tunnels.sort_by(|a, b| (&a.exit, a.role).cmp(&(&b.exit, b.role)));
     tunnels
@@ -32,23 +32,23 @@ fn used(context: &LoweringContext<'_>, node: &SnapshotNode, exit: &ExitName) -> 
     let active = context.exits.active(exit)?;
     let numbers = context.numbers.get(exit)?;
     let host = context.hosts.get(exit, &node.name)?;
-    let gateway = context.index.nodes.get(active.gateway)?;
-    let peer = Peer {
-        at: PeerEnd::Node {
-            name: gateway.name.clone(),
-        },
-        public_key: context.keys.get(&gateway.name)?,
-        endpoint: Some(endpoint(context.index, gateway, node, numbers)?),
-        // What the exit offers is the gateway's to enforce; here it would also refuse the ICMP errors of routers on
-        // the way, and with them path MTU discovery.
-        allowed_ips: context
-            .networks
-            .of(numbers.network)
-            .iter()
-            .filter_map(default_route)
-            .collect(),
-        keepalive_seconds: Some(context.index.snapshot.settings.tunnels.keepalive_seconds),
-    };
+    // What the exit offers is the gateway's to enforce; here it would also refuse the ICMP errors of routers on the way,
+    // and with them path MTU discovery. Each gateway may have everything, and the node gives it to one at a time.
+    let networks = context.networks.of(numbers.network);
+    let allowed_ips: Vec<Prefix> = networks.iter().filter_map(default_route).collect();
+    let others = active.serving().filter(|gateway| **gateway != node.name);
+    let peers = others.filter_map(|gateway| {
+        let gateway = context.index.nodes.get(gateway)?;
+        Some(Peer {
+            at: PeerEnd::Node {
+                name: gateway.name.clone(),
+            },
+            public_key: context.keys.get(&gateway.name)?,
+            endpoint: Some(endpoint(context.index, gateway, node, numbers)?),
+            allowed_ips: allowed_ips.clone(),
+            keepalive_seconds: Some(context.index.snapshot.settings.tunnels.keepalive_seconds),
+        })
+    });
     Some(Tunnel {
         exit: exit.clone(),
         role: TunnelRole::Used,
@@ -62,17 +62,20 @@ fn used(context: &LoweringContext<'_>, node: &SnapshotNode, exit: &ExitName) -> 
             .into_iter()
             .map(IpNet::from)
             .collect(),
-        peers: vec![peer],
+        peers: peers.collect(),
     })
 }
 
 fn served(
     context: &LoweringContext<'_>,
+    node: &SnapshotNode,
     exit: &ExitName,
     active: &ActiveExit<'_>,
 ) -> Option<Tunnel> {
     let numbers = context.numbers.get(exit)?;
+    let own = context.hosts.gateway(exit, &node.name)?;
     let nodes = context.peers.get(exit).into_iter().flatten();
+    let nodes = nodes.filter(|client| **client != node.name);
     let peers = nodes.filter_map(|client| {
         let host = context.hosts.get(exit, client)?;
         let addresses = context.networks.hosts(numbers.network, host);
@@ -92,15 +95,15 @@ fn served(
         interface: numbers.served.clone(),
         listen_port: Some(numbers.port),
         mtu: active.offer.mtu,
-        addresses: gateway_addresses(context.networks, numbers.network),
+        addresses: gateway_addresses(context.networks, numbers.network, own),
         peers: peers.collect(),
     })
 }
 
 /// The gateway's addresses with the whole network behind them, so that the clients are on the link.
-fn gateway_addresses(networks: &Networks, network: u32) -> Vec<IpNet> {
+fn gateway_addresses(networks: &Networks, network: u32, host: u32) -> Vec<IpNet> {
     let lengths = networks.of(network).into_iter().map(|net| net.prefix_len());
-    let hosts = networks.hosts(network, crate::allocate::GATEWAY_HOST);
+    let hosts = networks.hosts(network, host);
     hosts
         .into_iter()
         .zip(lengths)

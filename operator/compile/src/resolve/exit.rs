@@ -4,11 +4,17 @@ use std::collections::BTreeMap;
 
 use postern_crds::conditions::Reason;
 use postern_crds::node_report::AddressFamily;
-use postern_intent::body::{Access, ServedExit, TunnelRole};
+use postern_intent::body::{Access, ExitFailback, ExitProbe, ServedExit, TunnelRole};
 use postern_intent::{Address, ExitName, IfName, NodeName, Prefix};
 
 use crate::index::Index;
-use crate::snapshot::{ExitNamespaces, ExitTerms, SnapshotExit, SpecRefusal};
+use crate::snapshot::{
+    ExitNamespaces, ExitSwitch, ExitTerms, Freshness, NodeScheduling, SnapshotExit, SnapshotNode,
+    SpecRefusal,
+};
+
+/// Gateways of one exit that serve at the same time. Each of them costs every client a peer, and every gateway a route.
+const GATEWAYS: usize = 8;
 
 /// Every exit that there is.
 pub(crate) struct ResolvedExits<'a> {
@@ -21,6 +27,8 @@ pub(crate) enum ExitState<'a> {
     Active(ActiveExit<'a>),
     /// No node may be its gateway.
     NoGateway,
+    /// A person took it out of use.
+    Off,
     /// It is refused and was never in force.
     Refused(&'a SpecRefusal),
     /// No port or network is left for it.
@@ -29,13 +37,29 @@ pub(crate) enum ExitState<'a> {
 
 /// An exit that works.
 pub(crate) struct ActiveExit<'a> {
+    /// The gateway that clients use first.
     pub(crate) gateway: &'a NodeName,
-    /// Nodes that could take over, by name.
+    /// Nodes that could take over, in the order in which clients would use them.
     pub(crate) standbys: Vec<&'a NodeName>,
     pub(crate) offer: Offer<'a>,
 }
 
-impl ActiveExit<'_> {
+impl<'a> ActiveExit<'a> {
+    /// The gateways that serve clients, in the order in which clients use them. Where the exit has egress IPs only the first
+    /// one serves: another gateway has no address that the exit may leave with.
+    pub(crate) fn serving(&self) -> impl Iterator<Item = &'a NodeName> {
+        let warm = match self.offer.egress {
+            [] => GATEWAYS - 1,
+            _ => 0,
+        };
+        std::iter::once(self.gateway).chain(self.standbys.iter().copied().take(warm))
+    }
+
+    /// The place of a node in the order of the gateways that serve; none: it is none of them.
+    pub(crate) fn rank(&self, node: &NodeName) -> Option<u32> {
+        let rank = self.serving().position(|gateway| gateway == node)?;
+        u32::try_from(rank).ok()
+    }
     /// Does the exit offer destinations of the family, and has it a source address for them?
     pub(crate) fn offers(&self, family: AddressFamily) -> bool {
         let is_v4 = family == AddressFamily::IPv4;
@@ -55,6 +79,9 @@ pub(crate) struct Offer<'a> {
     pub(crate) routes: &'a [Prefix],
     pub(crate) lan: Access,
     pub(crate) mtu: u16,
+    pub(crate) probe: ExitProbe,
+    pub(crate) failback: ExitFailback,
+    pub(crate) selection: Option<&'a String>,
     pub(crate) users: ExitUsers<'a>,
 }
 
@@ -107,6 +134,9 @@ impl<'a> ResolvedExits<'a> {
 }
 
 fn resolve<'a>(index: &Index<'a>, exit: &'a SnapshotExit) -> ExitState<'a> {
+    if exit.switch == ExitSwitch::Off {
+        return ExitState::Off;
+    }
     match &exit.terms {
         Ok(terms) => by_terms(index, exit, terms),
         Err(refusal) => by_published(index, exit).unwrap_or(ExitState::Refused(refusal)),
@@ -114,63 +144,108 @@ fn resolve<'a>(index: &Index<'a>, exit: &'a SnapshotExit) -> ExitState<'a> {
 }
 
 fn by_terms<'a>(index: &Index<'a>, exit: &'a SnapshotExit, terms: &'a ExitTerms) -> ExitState<'a> {
-    let eligible: Vec<&NodeName> = index
+    let ranks = published_ranks(index, &exit.name);
+    // A gateway that is cordoned hands its clients over, where another one can take them at once.
+    let is_last = |node: &SnapshotNode| {
+        terms.egress.is_empty() && node.scheduling == NodeScheduling::Cordoned
+    };
+    let mut eligible: Vec<&SnapshotNode> = index
         .nodes
         .values()
+        .copied()
         .filter(|node| {
             terms.gateways.matches(&node.labels) && index.addresses(node).next().is_some()
         })
-        .map(|node| &node.name)
         .collect();
-    let former = published_gateway(index, &exit.name).map(|(node, _)| node);
-    let incumbent = eligible.iter().copied().find(|node| Some(*node) == former);
-    let Some(gateway) = incumbent.or_else(|| eligible.first().copied()) else {
+    let selected = exit.selected.as_ref().map(|selected| &selected.node);
+    let most_used = most_used(index, &exit.name);
+    // Nodes are in the order of their names, which the sort keeps.
+    eligible.sort_by_key(|node| {
+        let rank = ranks.get(&node.name).map_or(u32::MAX, |served| served.rank);
+        let is_other = |wanted: Option<&NodeName>| wanted != Some(&node.name);
+        // Clients that went on by themselves are followed only where no person chose: else a choice would end with the
+        // first loss.
+        let is_unused = selected.is_none() && is_other(most_used);
+        (is_last(node), is_other(selected), is_unused, rank)
+    });
+    let mut eligible = eligible.into_iter().map(|node| &node.name);
+    let Some(gateway) = eligible.next() else {
         return ExitState::NoGateway;
     };
     ExitState::Active(ActiveExit {
         gateway,
-        standbys: eligible
-            .into_iter()
-            .filter(|node| *node != gateway)
-            .collect(),
+        standbys: eligible.collect(),
         offer: Offer {
             uplink: terms.uplink.as_ref(),
             egress: &terms.egress,
             routes: &terms.routes,
             lan: terms.lan,
             mtu: terms.mtu.unwrap_or(index.snapshot.settings.tunnels.mtu),
+            probe: terms.probe.clone(),
+            failback: terms.failback,
+            selection: exit.selected.as_ref().map(|selected| &selected.choice),
             users: ExitUsers::Allowed(&terms.allowed),
         },
     })
 }
 
-/// While an update is refused, the exit stays as it is published, on the gateway that it has.
+/// While an update is refused, the exit stays as it is published, on the gateways that it has.
 fn by_published<'a>(index: &Index<'a>, exit: &SnapshotExit) -> Option<ExitState<'a>> {
-    let (gateway, served) = published_gateway(index, &exit.name)?;
+    let ranks = published_ranks(index, &exit.name);
+    let mut gateways: Vec<(&NodeName, &ServedExit)> = ranks.into_iter().collect();
+    gateways.sort_by_key(|(_, served)| served.rank);
+    let (gateway, served) = gateways.first().copied()?;
     let document = index.published.documents.get(gateway)?;
     let tunnel = document
         .tunnels
         .iter()
         .find(|one| one.exit == exit.name && one.role == TunnelRole::Served)?;
+    let mut documents = index.published.documents.values();
+    let route = documents.find_map(|document| {
+        let mut routes = document.routes.iter();
+        routes.find(|route| route.exit == exit.name)
+    });
     Some(ExitState::Active(ActiveExit {
         gateway,
-        standbys: Vec::new(),
+        standbys: gateways.into_iter().skip(1).map(|(node, _)| node).collect(),
         offer: Offer {
             uplink: served.uplink.as_ref(),
             egress: &served.egress,
             routes: &served.routes,
             lan: served.lan,
             mtu: tunnel.mtu,
+            probe: route.map_or_else(ExitTerms::default_probe, |route| route.probe.clone()),
+            failback: route.map_or(ExitFailback::Manual, |route| route.failback),
+            selection: route.and_then(|route| route.selection.as_ref()),
             users: ExitUsers::Standing,
         },
     }))
 }
 
-/// The node whose published document serves the exit, if it is still the same node.
-fn published_gateway<'a>(
+/// The gateway that most of the clients use which report one: nodes go on by themselves when a gateway is lost, and the
+/// order follows, so that a new client begins where the others are. O(reports).
+fn most_used<'a>(index: &Index<'a>, exit: &ExitName) -> Option<&'a NodeName> {
+    let fresh = index
+        .reports
+        .values()
+        .filter(|report| report.freshness == Freshness::Fresh);
+    let used = fresh.filter_map(|report| report.exits.get(exit)?.gateway.as_ref());
+    let mut counts: BTreeMap<&NodeName, usize> = BTreeMap::new();
+    for gateway in used {
+        *counts.entry(gateway).or_default() += 1;
+    }
+    let all: usize = counts.values().sum();
+    let mut counts = counts.into_iter();
+    counts
+        .find(|(_, count)| *count > all / 2)
+        .map(|(gateway, _)| gateway)
+}
+
+/// The nodes whose published documents serve the exit, where they are still the same nodes.
+fn published_ranks<'a>(
     index: &Index<'a>,
     exit: &ExitName,
-) -> Option<(&'a NodeName, &'a ServedExit)> {
+) -> BTreeMap<&'a NodeName, &'a ServedExit> {
     let documents = index.published.documents.iter();
     documents
         .filter(|(name, document)| {
@@ -179,11 +254,10 @@ fn published_gateway<'a>(
                 .get(name)
                 .is_some_and(|node| node.uid == document.node.uid)
         })
-        .find_map(|(name, document)| {
-            document
-                .nat
-                .iter()
-                .find(|served| &served.exit == exit)
-                .map(|served| (name, served))
+        .filter_map(|(name, document)| {
+            let mut served = document.nat.iter();
+            let served = served.find(|served| &served.exit == exit)?;
+            Some((name, served))
         })
+        .collect()
 }

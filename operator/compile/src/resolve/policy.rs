@@ -158,9 +158,13 @@ fn first_exit(
             Some(ExitState::Refused(refusal)) if refusal.reason == Reason::NotImplemented => {
                 BlockedReason::NotImplemented
             }
-            Some(ExitState::Refused(_) | ExitState::NoGateway | ExitState::NoNumber(_)) | None => {
-                BlockedReason::NoExit
-            }
+            Some(
+                ExitState::Refused(_)
+                | ExitState::NoGateway
+                | ExitState::Off
+                | ExitState::NoNumber(_),
+            )
+            | None => BlockedReason::NoExit,
         };
         if why == BlockedReason::NoExit {
             why = reason;

@@ -1,5 +1,5 @@
-use postern_intent::body::Access;
-use postern_intent::{Address, ExitName, IfName, Prefix};
+use postern_intent::body::{Access, ExitFailback, ExitProbe};
+use postern_intent::{Address, ExitName, IfName, NodeName, Prefix};
 
 use super::policy::SpecRefusal;
 use super::selector::ParsedSelector;
@@ -8,8 +8,27 @@ use super::selector::ParsedSelector;
 pub struct SnapshotExit {
     pub name: ExitName,
     pub generation: i64,
+    /// The gateway that a person chose.
+    pub selected: Option<SelectedGateway>,
+    pub switch: ExitSwitch,
     /// What it offers, or why it is refused.
     pub terms: Result<ExitTerms, SpecRefusal>,
+}
+
+/// A gateway that a person chose ([`postern_crds::names::GATEWAY_ANNOTATION`]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SelectedGateway {
+    pub node: NodeName,
+    /// The whole annotation: another one is another choice.
+    pub choice: String,
+}
+
+/// Is an exit in use? ([`postern_crds::names::OFF_ANNOTATION`])
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ExitSwitch {
+    #[default]
+    On,
+    Off,
 }
 
 /// What an exit with a gateway in the cluster offers.
@@ -27,8 +46,23 @@ pub struct ExitTerms {
     pub lan: Access,
     /// MTU in bytes; none: the setting.
     pub mtu: Option<u16>,
+    /// How clients find a gateway to be lost.
+    pub probe: ExitProbe,
+    pub failback: ExitFailback,
     /// Who may use it.
     pub allowed: ExitNamespaces,
+}
+
+impl ExitTerms {
+    /// The probe of an exit that names none, with the defaults of the definition.
+    #[must_use]
+    pub fn default_probe() -> ExitProbe {
+        ExitProbe {
+            interval_milliseconds: 100,
+            failure_threshold: 3,
+            targets: Vec::new(),
+        }
+    }
 }
 
 /// Which namespaces may use an exit.

@@ -16,11 +16,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use postern_intent::{ClusterDocument, NodeDocument, NodeName};
 
-pub use exit::{ExitNamespaces, ExitTerms, SnapshotExit};
+pub use exit::{ExitNamespaces, ExitSwitch, ExitTerms, SelectedGateway, SnapshotExit};
 pub use isolation::SnapshotIsolation;
 pub use memory::{CompilerMemory, HeldRecord, Pin, ReleaseRecord, RememberedPolicy};
 pub use objects::{
-    Labels, Lifecycle, PodNetwork, SnapshotNamespace, SnapshotNode, SnapshotPod, SnapshotService,
+    Labels, Lifecycle, NodeScheduling, PodNetwork, SnapshotNamespace, SnapshotNode, SnapshotPod,
+    SnapshotService,
 };
 pub use policy::{PolicyKey, PolicyTerms, SnapshotPolicy, SpecRefusal};
 pub use report::{

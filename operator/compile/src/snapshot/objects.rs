@@ -18,12 +18,22 @@ pub enum Lifecycle {
     Deleting,
 }
 
+/// Does the scheduler place pods on a node?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum NodeScheduling {
+    #[default]
+    Schedulable,
+    /// `spec.unschedulable`: the node is about to be drained.
+    Cordoned,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotNode {
     pub name: NodeName,
     /// Its UID: a node that was deleted and made again is another node.
     pub uid: NodeUid,
     pub labels: Labels,
+    pub scheduling: NodeScheduling,
     /// Its addresses, the ones that other nodes reach first.
     pub addresses: Vec<Address>,
     /// The ranges that its pods' addresses come from.

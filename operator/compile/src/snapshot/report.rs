@@ -70,6 +70,8 @@ pub enum Possession {
 pub struct ReportedExit {
     /// The digest of the exit in the document that it read back.
     pub digest: Option<SectionDigest>,
+    /// The gateway that it uses; none: it serves the exit, or did not say.
+    pub gateway: Option<NodeName>,
     /// The MTU of its tunnel, which the node read back.
     pub mtu: Option<u32>,
     /// Families of whose ways the node knows whether they work.

@@ -80,6 +80,9 @@ fn resolved(state: Option<&ExitState<'_>>) -> Finding {
             Reason::NoEligibleNode,
             Reason::NoEligibleNode.sentence(),
         ),
+        Some(ExitState::Off) => {
+            Finding::no(kind, Reason::SwitchedOff, Reason::SwitchedOff.sentence())
+        }
         _ => Finding::unknown(kind, Reason::Pending, "the exit is not accepted"),
     }
 }
@@ -152,6 +155,10 @@ fn ready(
         (Some(ExitState::Active(active)), Some(gateway)) => (active, gateway),
         (Some(ExitState::NoGateway), _) => {
             let reason = Reason::NoEligibleNode;
+            return Finding::no(kind, reason, reason.sentence());
+        }
+        (Some(ExitState::Off), _) => {
+            let reason = Reason::SwitchedOff;
             return Finding::no(kind, reason, reason.sentence());
         }
         _ => return Finding::no(kind, Reason::NoExit, "there is no active gateway"),

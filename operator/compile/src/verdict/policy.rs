@@ -93,6 +93,10 @@ fn unresolved(context: &LoweringContext<'_>, policy: &SnapshotPolicy) -> Option<
                 Reason::NoEligibleNode,
                 format!("no node matches the gateway selector of {name}"),
             ),
+            Some(ExitState::Off) => (
+                Reason::SwitchedOff,
+                format!("a person took {name} out of use"),
+            ),
             Some(ExitState::Refused(_)) => (
                 Reason::RefNotAccepted,
                 format!("ExitNode {name} is not accepted"),

@@ -419,6 +419,7 @@ fn make_node(world: &mut World, node: usize, gateways: usize) {
             |there| there.uid.clone(),
         ),
         labels: BTreeMap::from([("role".to_owned(), format!("gw-{gateways}"))]),
+        scheduling: Default::default(),
         addresses: vec![format!("192.0.2.{}", node + 1).parse().expect("an address")],
         pod_ranges: vec![format!("10.244.{node}.0/24").parse().expect("a prefix")],
     });

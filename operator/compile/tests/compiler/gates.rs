@@ -73,7 +73,7 @@ fn a_small_policy_that_comes_last_is_the_one_that_does_not_fit_and_takes_nothing
     with_rules(&mut world, Tenant::Red, 20);
     let mut both = world.clone();
     both.compile();
-    world.settings.envelope_budget = size(&both) - 16;
+    world.settings.envelope_budget = size(&both) - 64;
     world.compile();
     assert_eq!(
         ways(&world),

@@ -107,7 +107,7 @@ proptest! {
     fn no_mark_table_port_or_address_is_given_twice(history in history()) {
         live(&history, |_, _, world| {
             let mut clients = BTreeSet::new();
-            let mut ports = BTreeSet::new();
+            let mut ports = BTreeMap::new();
             for (node, body) in &world.previous {
                 body.check().expect("a body that its node accepts");
                 let names: BTreeSet<_> = body.tunnels.iter().map(|tunnel| &tunnel.interface).collect();
@@ -117,7 +117,8 @@ proptest! {
                         assert!(clients.insert(address.addr()), "{} twice", address.addr());
                     }
                     if tunnel.role == TunnelRole::Served {
-                        assert!(ports.insert(tunnel.listen_port), "a port twice");
+                        let exit = ports.entry(tunnel.listen_port).or_insert(&tunnel.exit);
+                        assert_eq!(*exit, &tunnel.exit, "a port twice");
                     }
                 }
             }
@@ -140,11 +141,12 @@ proptest! {
     fn a_gateway_and_its_clients_speak_of_the_same_addresses_and_keys(history in history()) {
         live(&history, |_, _, world| {
             for (node, body) in &world.previous {
-                for used in body.tunnels.iter().filter(|tunnel| tunnel.role == TunnelRole::Used) {
-                    let gateway = &world.previous[used.peers[0].at.node().expect("a node")];
+                let used = body.tunnels.iter().filter(|tunnel| tunnel.role == TunnelRole::Used);
+                for (used, to) in used.flat_map(|used| used.peers.iter().map(move |peer| (used, peer))) {
+                    let gateway = &world.previous[to.at.node().expect("a node")];
                     let served = gateway.tunnels.iter().find(|tunnel| tunnel.exit == used.exit && tunnel.role == TunnelRole::Served);
                     let served = served.expect("a served tunnel");
-                    assert_eq!(used.peers[0].endpoint.map(|endpoint| endpoint.port()), served.listen_port);
+                    assert_eq!(to.endpoint.map(|endpoint| endpoint.port()), served.listen_port);
                     let peer = served.peers.iter().find(|peer| peer.at.node() == Some(node)).expect("a peer");
                     let own: BTreeSet<_> = used.addresses.iter().map(ipnet::IpNet::addr).collect();
                     let allowed: BTreeSet<_> = peer.allowed_ips.iter().map(|prefix| prefix.net().addr()).collect();

@@ -3,6 +3,7 @@
 //! taken to mean everybody of its namespace. Pure.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use postern_compile::intake::exit_of;
 use postern_compile::snapshot::{
     Labels, Lifecycle, ParsedSelector, PolicyKey, SnapshotExit, SnapshotIsolation,
     SnapshotNamespace, SnapshotPolicy, SpecRefusal,
@@ -53,11 +54,8 @@ pub(super) fn policy(poison: &InvalidObject) -> Option<SnapshotPolicy> {
 }
 
 pub(super) fn exit(poison: &InvalidObject) -> Option<SnapshotExit> {
-    Some(SnapshotExit {
-        name: poison.metadata.name.as_deref()?.parse().ok()?,
-        generation: generation(poison),
-        terms: Err(refusal(poison)),
-    })
+    let name = poison.metadata.name.as_deref()?.parse().ok()?;
+    Some(exit_of(name, &poison.metadata, Err(refusal(poison))))
 }
 
 pub(super) fn isolation(poison: &InvalidObject) -> Option<SnapshotIsolation> {

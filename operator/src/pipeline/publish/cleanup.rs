@@ -232,6 +232,7 @@ mod tests {
             name: name.parse().expect("a name"),
             uid: uid.parse().expect("a UID"),
             labels: BTreeMap::new(),
+            scheduling: Default::default(),
             addresses: Vec::new(),
             pod_ranges: Vec::new(),
         }

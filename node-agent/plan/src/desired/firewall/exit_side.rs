@@ -4,13 +4,16 @@ use postern_intent::Prefix;
 use postern_intent::body::{Access, ServedExit};
 
 use crate::host::Family;
-use crate::ruleset::rule::{goto, jump, together};
+use crate::ruleset::rule::{goto, jump, tcp_syn, together};
 use crate::ruleset::{FirewallRule, MatchField, RuleMeaning, Target};
 
 use super::context::{Chains, FirewallContext};
 use super::guard::clamp;
 use super::names::{EXIT_DROP, EXIT_OUT, halved, offered_chain, serve_chain};
 use crate::desired::ranges::{aggregate, of_family, special_ranges};
+
+/// Refuses TCP that does not begin a connection.
+const TCP_START: &str = "tcp_start";
 
 pub(super) fn chains(context: &FirewallContext<'_>, chains: &mut Chains) {
     let served = context.body().map(|body| &body.nat[..]).unwrap_or_default();
@@ -23,6 +26,13 @@ pub(super) fn chains(context: &FirewallContext<'_>, chains: &mut Chains) {
         chains.plain(serve_chain(&exit.exit), serve(context, exit));
         chains.plain(offered_chain(&exit.exit), offered(context, exit));
     }
+    chains.plain(
+        TCP_START,
+        vec![
+            FirewallRule::to(Target::Return).when(tcp_syn()),
+            FirewallRule::to(goto("refuse")).meaning(RuleMeaning::ConnectionOffer),
+        ],
+    );
     forward.push(FirewallRule::to(Target::Drop).counted(EXIT_DROP));
     chains.plain("exit_forward", forward);
     let mut back = clamp(context, "pst-s-", &MatchField::Oif);
@@ -57,6 +67,16 @@ fn serve(context: &FirewallContext<'_>, exit: &ServedExit) -> Vec<FirewallRule> 
 fn offered(context: &FirewallContext<'_>, exit: &ServedExit) -> Vec<FirewallRule> {
     let refuse = |meaning| FirewallRule::to(goto("refuse")).meaning(meaning);
     let mut rules = Vec::new();
+    // A connection that began at another gateway would go on from this one's address: its server would see two sources. A
+    // gateway with the exit's own address may carry it on. Connection tracking takes a connection from its middle on
+    // (`nf_conntrack_tcp_loose`), and calls that new.
+    if exit.egress.is_empty() {
+        rules.push(
+            FirewallRule::to(jump(TCP_START))
+                .when(MatchField::CtState.is("new"))
+                .when(MatchField::L4Proto.is("tcp")),
+        );
+    }
     for family in Family::BOTH {
         let clusters = || refuse(RuleMeaning::ClusterOffer);
         rules.push(clusters().when(MatchField::Daddr(family).within(halved("cluster", family))));

@@ -54,10 +54,19 @@ fn expected(body: &Body, scope: &Scope, packet: &Packet) -> (bool, String) {
         .nat
         .first()
         .filter(|_| scope.way == EgressPath::LocalExit);
-    if allowed && served.is_some_and(|served| !exit_offers(body, served, packet)) {
+    if allowed && served.is_some_and(|served| !exit_offers(body, served, &beginning(packet))) {
         return (false, "not offered".to_owned());
     }
     (allowed, format!("{ground:?}"))
+}
+
+/// What is explained is the first packet of a connection.
+fn beginning(packet: &Packet) -> Packet {
+    let mut packet = packet.clone();
+    if let Transport::Tcp { syn, .. } = &mut packet.transport {
+        *syn = true;
+    }
+    packet
 }
 
 fn told(scope: &Scope, cause: &Cause) -> String {

@@ -138,7 +138,12 @@ pub(crate) fn exit_offers(body: &Body, exit: &ServedExit, packet: &Packet) -> bo
             && whole.iter().all(|end| is_special(*end))
             && route.net().prefix_len() > 0
     });
-    exit.routes.iter().any(|route| route.contains(&to))
+    // TCP that does not begin a connection: the connection began at another gateway, with another source.
+    let begun_elsewhere = exit.egress.is_empty()
+        && packet.conntrack.state == CtState::New
+        && matches!(packet.transport, Transport::Tcp { syn: false, .. });
+    !begun_elsewhere
+        && exit.routes.iter().any(|route| route.contains(&to))
         && (exit.egress.is_empty() || exit.egress.iter().any(|one| one.is_ipv4() == to.is_ipv4()))
         && (!is_special(to) || named)
         && (!is_private(to) || exit.lan == Access::Allow)

@@ -290,6 +290,7 @@ impl World {
         exits
             .map(|(exit, digest)| {
                 let said = ReportedExit {
+                    gateway: None,
                     digest: Some(digest.clone()),
                     mtu: self.mtus.get(node).copied().or_else(|| asked(exit)),
                     judged: [AddressFamily::IPv4, AddressFamily::IPv6].into(),

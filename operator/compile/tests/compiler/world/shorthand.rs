@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use postern_compile::snapshot::{
-    Labels, Lifecycle, PodNetwork, SnapshotNamespace, SnapshotNode, SnapshotPod,
+    Labels, Lifecycle, NodeScheduling, PodNetwork, SnapshotNamespace, SnapshotNode, SnapshotPod,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -71,6 +71,8 @@ pub(crate) enum Lost {
 pub(crate) struct NodeLine {
     #[serde(default)]
     pub(crate) labels: Labels,
+    #[serde(default)]
+    pub(crate) cordoned: bool,
     pub(crate) addresses: Vec<postern_intent::Address>,
     pub(crate) pod_ranges: Vec<postern_intent::Prefix>,
 }
@@ -210,6 +212,10 @@ impl NodeLine {
             name: name.parse().expect("a name"),
             uid: format!("node-{name}").parse().expect("a UID"),
             labels: self.labels,
+            scheduling: match self.cordoned {
+                true => NodeScheduling::Cordoned,
+                false => NodeScheduling::Schedulable,
+            },
             addresses: self.addresses,
             pod_ranges: self.pod_ranges,
         }

@@ -126,6 +126,9 @@ fn route(route: &ExitRoute) -> String {
         interface,
         digest: _,
         gateways,
+        selection,
+        probe,
+        failback,
     } = route;
     let gateways = gateways.iter().map(|gateway| {
         let addresses = joined(&gateway.addresses);
@@ -133,10 +136,17 @@ fn route(route: &ExitRoute) -> String {
     });
     let gateways: Vec<String> = gateways.collect();
     format!(
-        "{exit}: mark {}, table {}, {interface}, gateways {}",
+        "{exit}: mark {}, table {}, {interface}, gateways {}{}, probed each {} ms, lost after {}, targets [{}], failback {failback:?}",
         mark.number(),
         table.number(),
-        gateways.join(", ")
+        gateways.join(", "),
+        selection
+            .as_ref()
+            .map(|choice| format!(" chosen by {choice:?}"))
+            .unwrap_or_default(),
+        probe.interval_milliseconds,
+        probe.failure_threshold,
+        joined(&probe.targets),
     )
 }
 
@@ -203,6 +213,7 @@ fn served(served: &ServedExit) -> String {
     let ServedExit {
         exit,
         interface,
+        rank,
         uplink,
         egress,
         routes,
@@ -213,7 +224,7 @@ fn served(served: &ServedExit) -> String {
         .as_ref()
         .map_or("default route".to_owned(), ToString::to_string);
     format!(
-        "{exit}: {interface} to {uplink}, egress [{}], LAN {lan:?}, routes [{}]",
+        "{exit}: gateway {rank}, {interface} to {uplink}, egress [{}], LAN {lan:?}, routes [{}]",
         joined(egress),
         joined(routes)
     )

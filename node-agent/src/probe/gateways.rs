@@ -1,0 +1,341 @@
+//! What is known of gateways, and the tasks that ask them: one for each gateway and family, and one for what is behind the
+//! gateway in use.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem::discriminant;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use postern_agent_core::{
+    AnswerTrack, GatewayAnswer, GatewayReach, ProbeAnswer, ProbeResults, SilenceLimit,
+};
+use postern_intent::body::ExitProbe;
+use postern_intent::{Address, ExitName, NodeName, WgKey};
+use postern_plan::desired::dns::DnsExit;
+use postern_plan::desired::{ProbePlan, UsedProbe};
+use postern_plan::host::Family;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use super::Outcome;
+use super::connect::keep_connecting;
+use super::echo::keep_asking;
+
+/// Gateways of an exit that are asked at the exit's own pace: the one in use and the next one, with which sessions are held.
+const WARM_GATEWAYS: usize = 2;
+/// How much slower the others are asked.
+const COLD_FACTOR: u32 = 10;
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Asked {
+    Gateway(ExitName, NodeName, Family),
+    /// What is behind the gateway in use.
+    Targets(ExitName),
+}
+
+/// With another one of these, answers of before are about something else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Question {
+    Echo {
+        socket: DnsExit,
+        address: Address,
+        key: WgKey,
+        endpoint: Option<SocketAddr>,
+        probe: ExitProbe,
+    },
+    Connect {
+        socket: DnsExit,
+        in_use: NodeName,
+        probe: ExitProbe,
+    },
+}
+
+/// An outcome, and the task that it comes from.
+pub(super) struct ProbeEvent {
+    asked: Asked,
+    task: u64,
+    outcome: Outcome,
+}
+
+struct ProbeTask {
+    number: u64,
+    question: Question,
+    handle: AbortHandle,
+    track: Option<AnswerTrack>,
+}
+
+impl Drop for ProbeTask {
+    fn drop(&mut self) {
+        self.handle.abort();
+    }
+}
+
+impl ProbeTask {
+    fn limit(&self) -> SilenceLimit {
+        match &self.question {
+            Question::Echo { probe, .. } | Question::Connect { probe, .. } => {
+                SilenceLimit::of(probe)
+            }
+        }
+    }
+
+    fn reach(&self, now: Instant) -> GatewayReach {
+        let track = self.track.as_ref();
+        track.map_or(GatewayReach::Untested, |track| {
+            track.reach(now, self.limit())
+        })
+    }
+
+    fn answer(&self, now: Instant) -> ProbeAnswer {
+        let track = self.track.as_ref();
+        track.map_or(ProbeAnswer::Untested, |track| {
+            track.answer(now, self.limit())
+        })
+    }
+}
+
+/// Whether something follows from an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effect {
+    Changed,
+    AsBefore,
+}
+
+/// All gateways.
+pub(super) struct GatewayProbes {
+    tasks: BTreeMap<Asked, ProbeTask>,
+    /// Exits behind which something answered once, by whichever gateway: an exit whose targets never answered may have the
+    /// wrong ones, and no gateway is left for that.
+    proved: BTreeSet<ExitName>,
+    /// Numbers of tasks.
+    next: u64,
+    events: mpsc::Sender<ProbeEvent>,
+}
+
+impl GatewayProbes {
+    /// Nothing is asked; events come on the channel.
+    pub(super) fn new() -> (Self, mpsc::Receiver<ProbeEvent>) {
+        let (events, receiver) = mpsc::channel(1024);
+        let probes = Self {
+            tasks: BTreeMap::new(),
+            proved: BTreeSet::new(),
+            next: 0,
+            events,
+        };
+        (probes, receiver)
+    }
+
+    /// Ends the tasks that ask something else than the plan, and starts those that it needs.
+    pub(super) fn take_plan(&mut self, plan: &ProbePlan) {
+        let mut wanted = BTreeMap::new();
+        for (exit, used) in &plan.used {
+            wanted.extend(questions(exit, used));
+        }
+        self.tasks
+            .retain(|asked, task| wanted.get(asked) == Some(&task.question));
+        self.proved.retain(|exit| plan.used.contains_key(exit));
+        for (asked, question) in wanted {
+            if !self.tasks.contains_key(&asked) {
+                let task = self.start(asked.clone(), question);
+                self.tasks.insert(asked, task);
+            }
+        }
+    }
+
+    fn start(&mut self, asked: Asked, question: Question) -> ProbeTask {
+        let number = self.next;
+        self.next += 1;
+        let events = self.events.clone();
+        let tell = async move |outcome| {
+            let event = ProbeEvent {
+                asked: asked.clone(),
+                task: number,
+                outcome,
+            };
+            // Nobody listens any more when the agent stops.
+            drop(events.send(event).await);
+        };
+        let task = match question.clone() {
+            Question::Echo {
+                socket,
+                address,
+                probe,
+                ..
+            } => {
+                let pace = pace(&probe);
+                tokio::spawn(async move { keep_asking(socket, address, pace, tell).await })
+            }
+            Question::Connect { socket, probe, .. } => {
+                let pace = pace(&probe);
+                let targets = probe.targets;
+                tokio::spawn(async move { keep_connecting(socket, targets, pace, tell).await })
+            }
+        };
+        ProbeTask {
+            number,
+            question,
+            handle: task.abort_handle(),
+            track: None,
+        }
+    }
+
+    /// Takes an outcome.
+    pub(super) fn take(&mut self, event: ProbeEvent, now: Instant) -> Effect {
+        let Some(task) = self.tasks.get_mut(&event.asked) else {
+            return Effect::AsBefore;
+        };
+        if task.number != event.task {
+            return Effect::AsBefore;
+        }
+        let before = (discriminant(&task.reach(now)), task.answer(now));
+        let limit = task.limit();
+        match event.outcome {
+            Outcome::Answered(took) => {
+                let track = task.track.get_or_insert_with(|| AnswerTrack::begun(now));
+                track.answered(now, took, limit);
+                if let Asked::Targets(exit) = &event.asked {
+                    self.proved.insert(exit.clone());
+                }
+            }
+            Outcome::Missed => {
+                task.track.get_or_insert_with(|| AnswerTrack::begun(now));
+            }
+            // Without a socket nothing is known: handshakes are all that there is.
+            Outcome::Unknown => task.track = None,
+            Outcome::Late(by) => {
+                if let Some(track) = &mut task.track {
+                    track.excuse(by);
+                }
+            }
+        }
+        let is_same = before == (discriminant(&task.reach(now)), task.answer(now));
+        // While nothing behind a gateway answers, each answer of the gateway itself says something.
+        let is_telling =
+            matches!(&event.asked, Asked::Gateway(exit, ..) if self.is_dead_end(exit, now));
+        match is_same && !is_telling {
+            true => Effect::AsBefore,
+            false => Effect::Changed,
+        }
+    }
+
+    /// This node was too busy to look at its answers for so long.
+    pub(super) fn excuse(&mut self, by: Duration) {
+        for track in self
+            .tasks
+            .values_mut()
+            .filter_map(|task| task.track.as_mut())
+        {
+            track.excuse(by);
+        }
+    }
+
+    /// When an answer changes next if nothing comes.
+    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
+        let tasks = self.tasks.values();
+        let ends = tasks.filter_map(|task| task.track.as_ref()?.deadline(now, task.limit()));
+        ends.min()
+    }
+
+    /// Writes down what is known now.
+    pub(super) fn tell(&self, plan: &ProbePlan, results: &mut ProbeResults, now: Instant) {
+        results.gateways.clear();
+        for (asked, task) in &self.tasks {
+            let Asked::Gateway(exit, node, family) = asked else {
+                continue;
+            };
+            let found = results
+                .gateways
+                .entry((exit.clone(), node.clone()))
+                .or_insert_with(GatewayAnswer::default);
+            found.families.insert(*family, task.answer(now));
+            found.reach = best(found.reach, task.reach(now));
+        }
+        for (exit, used) in &plan.used {
+            let key = (exit.clone(), used.in_use.clone());
+            if let Some(found) = results.gateways.get_mut(&key)
+                && matches!(found.reach, GatewayReach::Answers { .. })
+                && self.is_dead_end(exit, now)
+                && self.is_fresh(exit, &used.in_use, now)
+            {
+                found.reach = GatewayReach::DeadEnd;
+            }
+        }
+    }
+
+    fn is_fresh(&self, exit: &ExitName, gateway: &NodeName, now: Instant) -> bool {
+        let of = |family| Asked::Gateway(exit.clone(), gateway.clone(), family);
+        let tasks = Family::BOTH
+            .into_iter()
+            .filter_map(|family| self.tasks.get(&of(family)));
+        let mut tracks = tasks.filter_map(|task| Some((task.track.as_ref()?, task.limit())));
+        tracks.any(|(track, limit)| track.is_fresh(now, limit))
+    }
+
+    fn is_dead_end(&self, exit: &ExitName, now: Instant) -> bool {
+        let task = self.tasks.get(&Asked::Targets(exit.clone()));
+        let is_silent = task.is_some_and(|task| task.reach(now) == GatewayReach::Silent);
+        is_silent && self.proved.contains(exit)
+    }
+}
+
+/// The best of a gateway's families: one that answers is enough.
+fn best(one: GatewayReach, other: GatewayReach) -> GatewayReach {
+    match (one, other) {
+        (GatewayReach::Answers { since }, GatewayReach::Answers { since: other }) => {
+            GatewayReach::Answers {
+                since: since.min(other),
+            }
+        }
+        (answers @ GatewayReach::Answers { .. }, _)
+        | (_, answers @ GatewayReach::Answers { .. }) => answers,
+        (GatewayReach::Silent, _) | (_, GatewayReach::Silent) => GatewayReach::Silent,
+        (one, _) => one,
+    }
+}
+
+fn questions<'a>(
+    exit: &'a ExitName,
+    used: &'a UsedProbe,
+) -> impl Iterator<Item = (Asked, Question)> + 'a {
+    let echoes = used
+        .gateways
+        .iter()
+        .enumerate()
+        .flat_map(move |(place, gateway)| {
+            let interval = used.probe.interval_milliseconds;
+            let probe = ExitProbe {
+                interval_milliseconds: match place < WARM_GATEWAYS {
+                    true => interval,
+                    false => interval.saturating_mul(COLD_FACTOR),
+                },
+                ..used.probe.clone()
+            };
+            gateway.addresses.iter().map(move |(family, address)| {
+                let asked = Asked::Gateway(exit.clone(), gateway.node.clone(), *family);
+                let question = Question::Echo {
+                    socket: used.socket.clone(),
+                    address: *address,
+                    key: gateway.key,
+                    endpoint: gateway.endpoint,
+                    probe: probe.clone(),
+                };
+                (asked, question)
+            })
+        });
+    let is_gateway = |node: &NodeName| used.gateways.iter().any(|one| one.node == *node);
+    let connects = !used.probe.targets.is_empty() && is_gateway(&used.in_use);
+    let connect = connects.then(|| {
+        let question = Question::Connect {
+            socket: used.socket.clone(),
+            in_use: used.in_use.clone(),
+            probe: used.probe.clone(),
+        };
+        (Asked::Targets(exit.clone()), question)
+    });
+    echoes.chain(connect)
+}
+
+fn pace(probe: &ExitProbe) -> Duration {
+    Duration::from_millis(probe.interval_milliseconds.max(1).into())
+}
