@@ -24,7 +24,7 @@ struct Loss {
     restore: fn(&Lab, &str) -> Result<(), LabError>,
 }
 
-const LOSSES: [Loss; 5] = [
+const LOSSES: [Loss; 6] = [
     Loss {
         event: "tunnel process killed",
         lose: |lab, gateway| lab.kill(&format!("tunnel-{gateway}")),
@@ -51,7 +51,18 @@ const LOSSES: [Loss; 5] = [
         lose: Lab::block_world,
         restore: Lab::unblock_world,
     },
+    Loss {
+        event: "node cordoned",
+        lose: |lab, gateway| cordon(lab, gateway, true),
+        restore: |lab, gateway| cordon(lab, gateway, false),
+    },
 ];
+
+fn cordon(lab: &Lab, gateway: &str, cordoned: bool) -> Result<(), LabError> {
+    let mut object = lab.object("Node", "", gateway)?.unwrap();
+    object["spec"]["unschedulable"] = Value::from(cordoned);
+    lab.apply(vec![object]).map(drop)
+}
 
 fn signal(lab: &Lab, gateway: &str, signal: Signal) -> Result<(), LabError> {
     for program in ["agent", "tunnel"] {

@@ -51,6 +51,34 @@ enum Question {
     },
 }
 
+impl Question {
+    /// Is it the same gateway, by the same way, and perhaps at another pace?
+    fn is_about_the_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Echo {
+                    socket,
+                    address,
+                    key,
+                    endpoint,
+                    probe: _,
+                },
+                Self::Echo {
+                    socket: other_socket,
+                    address: other_address,
+                    key: other_key,
+                    endpoint: other_endpoint,
+                    probe: _,
+                },
+            ) => {
+                (socket, address, key, endpoint)
+                    == (other_socket, other_address, other_key, other_endpoint)
+            }
+            _ => false,
+        }
+    }
+}
+
 /// An outcome, and the task that it comes from.
 pub(super) struct ProbeEvent {
     asked: Asked,
@@ -132,14 +160,20 @@ impl GatewayProbes {
         for (exit, used) in &plan.used {
             wanted.extend(questions(exit, used));
         }
-        self.tasks
-            .retain(|asked, task| wanted.get(asked) == Some(&task.question));
         self.proved.retain(|exit| plan.used.contains_key(exit));
+        let mut former = std::mem::take(&mut self.tasks);
         for (asked, question) in wanted {
-            if !self.tasks.contains_key(&asked) {
-                let task = self.start(asked.clone(), question);
-                self.tasks.insert(asked, task);
-            }
+            let former = former.remove(&asked);
+            let task = match former {
+                Some(former) if former.question == question => former,
+                Some(former) if former.question.is_about_the_same(&question) => {
+                    let mut task = self.start(asked.clone(), question);
+                    task.track = former.track;
+                    task
+                }
+                Some(_) | None => self.start(asked.clone(), question),
+            };
+            self.tasks.insert(asked, task);
         }
     }
 

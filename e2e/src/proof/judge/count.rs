@@ -88,6 +88,7 @@ struct Sums {
     sources: BTreeMap<(IpAddr, String), Span>,
     leaks: BTreeMap<(usize, IpAddr, String, u8), Span>,
     unowned: BTreeMap<UnownedKey, Span>,
+    probes: u64,
     /// By pod: free, by the exit, before, indistinct.
     pods: Vec<[u64; 4]>,
 }
@@ -95,6 +96,10 @@ struct Sums {
 impl Sums {
     fn add(&mut self, owners: &Owners<'_>, timeline: &Timeline, time: Timestamp, key: &Key) {
         let Some(index) = owners.owner(key, time) else {
+            if timeline.is_probe(key) {
+                self.probes += 1;
+                return;
+            }
             let (node, source, destination) = (key.node.clone(), key.source, key.destination);
             let of = (node, source, destination, key.protocol, key.port);
             return Span::add(&mut self.unowned, of, time);
@@ -153,6 +158,7 @@ pub fn count<'a>(
     }
     total.sources = sums.sources.into_iter().map(source).collect();
     total.pods = pods.iter().zip(sums.pods).map(pod_count).collect();
+    total.probes = sums.probes;
     total.unowned = sums.unowned.into_iter().map(unowned).collect();
     let leaks = sums.leaks.into_iter();
     total.leaks = leaks.map(|(key, span)| leak(pods, key, span)).collect();

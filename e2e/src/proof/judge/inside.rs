@@ -7,7 +7,7 @@ use crate::lab::topology::{API_PORT, CONTROL4, CONTROL6, Node, PODS4, PODS6};
 use crate::lab::{Cluster, LabState};
 use crate::proof::monitor::Key;
 
-const TCP: u8 = 6;
+pub(super) const TCP: u8 = 6;
 
 /// The pod ranges, the addresses of the nodes, and the API server's endpoints with their port. Everything else is
 /// outside: a service address that nobody translated, another host of the LAN, a multicast group.

@@ -33,6 +33,9 @@ pub struct Packets {
     pub node_resets: u64,
     /// Replies of connections that the world opened to nodes.
     pub replies: u64,
+    /// Packets by which clients ask, through a gateway, whether the targets of an exit's probe answer.
+    #[serde(default)]
+    pub probes: u64,
     /// Whether capture and nft set agree for every key over the whole run.
     pub agreed: bool,
     /// Where they do not.

@@ -1,7 +1,7 @@
 //! What was in force on each node, and when: from published intents and the reports that named them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use jiff::{SignedDuration, Timestamp};
 use postern_intent::Body;
@@ -11,6 +11,8 @@ use postern_intent::newtypes::ExitName;
 use crate::lab::PodRecord;
 use crate::lab::topology::Node;
 use crate::proof::judge::bodies::{Bodies, History, InForce};
+use crate::proof::judge::inside::TCP;
+use crate::proof::monitor::Key;
 
 /// A way out of a node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,6 +72,8 @@ pub struct Timeline {
     pub own: BTreeMap<String, BTreeSet<IpAddr>>,
     /// Reports that name what their node had to refuse.
     pub unfounded: Vec<String>,
+    /// What clients connect to through their gateways, to know whether these still lead anywhere.
+    pub probed: BTreeSet<SocketAddr>,
 }
 
 /// A packet as it is judged.
@@ -251,6 +255,7 @@ impl Timeline {
             nodes: BTreeMap::new(),
             own: nodes.iter().map(own).collect(),
             unfounded: bodies.unfounded,
+            probed: BTreeSet::new(),
         };
         let mut in_force = bodies.in_force;
         // What a report passed over ends when the next one was verified, and may have been published at the same time by the
@@ -262,8 +267,22 @@ impl Timeline {
         for intent in in_force {
             let epochs = timeline.nodes.entry(intent.node.clone()).or_default();
             epochs.push(epoch(&intent));
+            let targets = intent.body.routes.iter().flat_map(|route| &route.probe.targets);
+            timeline.probed.extend(targets);
         }
         timeline
+    }
+
+    /// Is it a connection that a client makes through this gateway, to a target of an exit's probe?
+    pub(super) fn is_probe(&self, key: &Key) -> bool {
+        let target = SocketAddr::new(key.destination, key.port);
+        let epochs = self.nodes.get(&key.node);
+        let serves = epochs.is_some_and(|epochs| epochs.iter().any(|one| !one.serves.is_empty()));
+        let own = self.own.get(&key.node);
+        key.protocol == TCP
+            && serves
+            && own.is_some_and(|own| own.contains(&key.source))
+            && self.probed.contains(&target)
     }
 }
 

@@ -68,6 +68,7 @@ fn timeline(epochs: Vec<Epoch>) -> Timeline {
             .map(|(node, address)| (node.to_owned(), [ip(address)].into()))
             .into(),
         unfounded: Vec::new(),
+        probed: Default::default(),
     }
 }
 
