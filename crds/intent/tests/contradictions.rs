@@ -46,7 +46,8 @@ fn whole() -> Value {
 fn route(exit: &str, number: u32) -> Value {
     json!({
         "exit": exit, "mark": number, "table": 5200 + number, "interface": format!("pst-c-{exit}"),
-        "digest": DIGEST, "gateways": [],
+        "digest": DIGEST, "gateways": [], "failback": "Manual",
+        "probe": {"intervalMilliseconds": 100, "failureThreshold": 3, "targets": []},
     })
 }
 

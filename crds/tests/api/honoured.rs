@@ -124,7 +124,11 @@ fn an_exit_that_uses_everything_honoured_is_named_nowhere() {
         ("/spec/lanAccess", json!("Allow")),
         ("/spec/paths", json!(["Direct"])),
         ("/spec/mtu", json!(1380)),
-        ("/spec/failback", json!("Manual")),
+        (
+            "/spec/probe",
+            json!({"targets": [{"tcp": "198.51.100.1:443"}]}),
+        ),
+        ("/spec/failback", json!("Automatic")),
         (
             "/spec/allowedNamespaces",
             json!({"from": "Selector", "selector": {}}),

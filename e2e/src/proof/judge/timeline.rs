@@ -267,7 +267,11 @@ impl Timeline {
         for intent in in_force {
             let epochs = timeline.nodes.entry(intent.node.clone()).or_default();
             epochs.push(epoch(&intent));
-            let targets = intent.body.routes.iter().flat_map(|route| &route.probe.targets);
+            let targets = intent
+                .body
+                .routes
+                .iter()
+                .flat_map(|route| &route.probe.targets);
             timeline.probed.extend(targets);
         }
         timeline

@@ -224,44 +224,52 @@ fn gateways(
     exit: &SnapshotExit,
     active: &ActiveExit<'_>,
 ) -> Vec<GatewayLine> {
-    let endpoint = context.index.nodes.get(active.gateway).and_then(|node| {
-        let address = context.index.addresses(node).next()?;
+    let line = |node: &NodeName| gateway_line(context, settled, exit, active, node);
+    let first = GatewayLine {
+        role: GatewayRole::Active,
+        ..line(active.gateway)
+    };
+    let standbys = active.standbys.iter().map(|node| line(node));
+    std::iter::once(first).chain(standbys).collect()
+}
+
+/// A gateway as a standby. One that serves no client yet is healthy when its guard is in place.
+fn gateway_line(
+    context: &LoweringContext<'_>,
+    settled: &BTreeMap<&NodeName, SettledNode>,
+    exit: &SnapshotExit,
+    active: &ActiveExit<'_>,
+    node: &NodeName,
+) -> GatewayLine {
+    let serves = active.rank(node).is_some();
+    let endpoint = context.index.nodes.get(node).filter(|_| serves);
+    let endpoint = endpoint.and_then(|of_node| {
+        let address = context.index.addresses(of_node).next()?;
         Some(SocketAddr::new(address, context.numbers.get(&exit.name)?.port).to_string())
     });
-    let carries = gateway_progress(context, settled, active.gateway, &exit.name);
-    let carries = carries == Progress::Programmed;
-    let faults = PathFaults::of(context, &exit.name, active, std::iter::empty());
-    let report = fresh(context, active.gateway);
-    let served = report.and_then(|report| report.served.get(&exit.name));
+    let carries = gateway_progress(context, settled, node, &exit.name) == Progress::Programmed;
+    let faults = PathFaults::of_gateway(context, &exit.name, active, node);
+    let report = fresh(context, node);
+    let reported = report.and_then(|report| report.served.get(&exit.name));
     // What was asked for is in force where the document that says it was read back.
-    let egress = settled
-        .get(active.gateway)
-        .filter(|_| carries)
-        .and_then(|settled| {
-            settled
-                .document
-                .nat
-                .iter()
-                .find(|one| one.exit == exit.name)
-        })
-        .map(|served| served.egress.clone());
-    let first = GatewayLine {
-        node: active.gateway.to_string(),
-        role: GatewayRole::Active,
-        endpoint,
-        egress: egress.unwrap_or_default(),
-        mtu: served.and_then(|served| served.mtu),
-        healthy: carries && faults.reason(active, ClientQuorum::Unanimous).is_none(),
-    };
-    let standbys = active.standbys.iter().map(|node| GatewayLine {
+    let of_node = settled.get(node).filter(|_| carries);
+    let served = of_node.and_then(|settled| {
+        let mut served = settled.document.nat.iter();
+        served.find(|one| one.exit == exit.name)
+    });
+    GatewayLine {
         node: node.to_string(),
         role: GatewayRole::Standby,
-        endpoint: None,
-        mtu: None,
-        egress: Vec::new(),
-        healthy: is_sealed(context, node),
-    });
-    std::iter::once(first).chain(standbys).collect()
+        endpoint,
+        egress: served
+            .map(|served| served.egress.clone())
+            .unwrap_or_default(),
+        mtu: reported.and_then(|served| served.mtu),
+        healthy: match serves {
+            true => carries && faults.reason(active, ClientQuorum::Unanimous).is_none(),
+            false => is_sealed(context, node),
+        },
+    }
 }
 
 /// Its client nodes, and those of them whose guard is in place.

@@ -39,6 +39,22 @@ pub(super) enum ClientQuorum {
 }
 
 impl<'a> PathFaults<'a> {
+    /// What one gateway of an exit reports of itself.
+    pub(super) fn of_gateway(
+        context: &LoweringContext<'a>,
+        exit: &ExitName,
+        active: &ActiveExit<'_>,
+        gateway: &NodeName,
+    ) -> Self {
+        let mut found = Self::default();
+        if let Some(served) = fresh(context, gateway).and_then(|one| one.served.get(exit)) {
+            let offered = |family: &AddressFamily| active.offers(*family);
+            let faults = served.faults.iter().filter(|(family, _)| offered(family));
+            found.gateway = faults.map(|(family, fault)| (*family, fault)).collect();
+        }
+        found
+    }
+
     /// What the gateway of an exit and these of its clients report now. O(clients).
     pub(super) fn of(
         context: &LoweringContext<'a>,
@@ -46,12 +62,8 @@ impl<'a> PathFaults<'a> {
         active: &ActiveExit<'_>,
         clients: impl Iterator<Item = &'a NodeName>,
     ) -> Self {
-        let mut found = Self::default();
+        let mut found = Self::of_gateway(context, exit, active, active.gateway);
         let offered = |family: &AddressFamily| active.offers(*family);
-        if let Some(served) = fresh(context, active.gateway).and_then(|one| one.served.get(exit)) {
-            let faults = served.faults.iter().filter(|(family, _)| offered(family));
-            found.gateway = faults.map(|(family, fault)| (*family, fault)).collect();
-        }
         for client in clients {
             let Some(said) = fresh(context, client).and_then(|one| one.exits.get(exit)) else {
                 continue;
