@@ -6,6 +6,7 @@
 //! | [`cluster`] | a cluster, as a person with a kubeconfig reaches it |
 //! | [`explained`] | why a pod of a cluster leaves as it does, by what a person may read |
 //! | [`files`] | a folder with manifests and reports in, signed envelopes out |
+//! | [`install`] | whether a cluster can have Postern, before anything is installed |
 //! | [`keys`] | signing keys and trusted keys as PEM files |
 //! | [`plan`] | what a body would change on its node |
 //! | [`schema`] | what an API server would answer to an object of the users' kinds |
@@ -17,6 +18,7 @@ pub mod approval;
 pub mod cluster;
 pub mod explained;
 pub mod files;
+pub mod install;
 pub mod keys;
 pub mod output;
 pub mod overview;

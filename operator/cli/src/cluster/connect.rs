@@ -14,7 +14,9 @@ use super::error::ClusterError;
 use super::look::{self, PodView, PolicyView, ReadExits};
 use super::namespace_client::NamespaceClient;
 use super::read::{self, ClusterObjects, ReadResult};
+use super::survey;
 use crate::approval::{ApprovalEntry, Effect};
+use crate::install::InstallReading;
 
 /// Who asks, in the API server's audit log.
 const USER_AGENT: &str = concat!("posternctl/", env!("CARGO_PKG_VERSION"));
@@ -69,6 +71,14 @@ impl ClusterConnection {
     /// [`ClusterError`].
     pub fn objects(&self) -> Result<ClusterObjects, ClusterError> {
         self.runtime.block_on(read::objects(&self.seat))
+    }
+
+    /// What an installation depends on.
+    ///
+    /// # Errors
+    /// [`ClusterError`]; what may not be read is in the answer.
+    pub fn install_reading(&self) -> Result<InstallReading, ClusterError> {
+        self.runtime.block_on(survey::install_reading(&self.seat))
     }
 
     /// A pod with what decides about it, but its exits; none: there is no such pod.

@@ -7,6 +7,7 @@ mod compile;
 mod error;
 mod explain;
 mod inputs;
+mod install;
 mod keygen;
 mod packet;
 mod plan;
@@ -50,6 +51,8 @@ enum Verb {
     Status(status::Arguments),
     /// Approve a release that waits, on a cluster or in files; without a name: list what waits.
     Approve(approve::Arguments),
+    /// Find out whether a cluster can have Postern.
+    Install(install::Arguments),
     /// Sign a document as it is. For tests: nothing is checked.
     #[command(hide = true)]
     Sign(sign::Arguments),
@@ -69,6 +72,7 @@ impl Cli {
             Verb::Keygen(arguments) => keygen::run(arguments),
             Verb::Status(arguments) => status::run(arguments, self.output),
             Verb::Approve(arguments) => approve::run(arguments, self.output),
+            Verb::Install(arguments) => install::run(arguments, self.output),
             Verb::Sign(arguments) => sign::run(arguments),
         }
     }

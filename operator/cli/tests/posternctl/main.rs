@@ -9,6 +9,7 @@ mod again;
 mod damaged;
 mod explained;
 mod folder;
+mod install;
 mod overview;
 mod packet;
 mod packet_agrees;
