@@ -11,6 +11,7 @@
 //! | [`plan`] | what a body would change on its node |
 //! | [`schema`] | what an API server would answer to an object of the users' kinds |
 //! | [`overview`] | the state of policies, exits and nodes of a cluster, by what its objects say |
+//! | [`uninstall`] | taking Postern away, step by step |
 //! | [`verbs`] | one file for each verb |
 //! | [`output`] | tables for people, JSON and YAML for programs |
 
@@ -24,4 +25,5 @@ pub mod output;
 pub mod overview;
 pub mod plan;
 pub mod schema;
+pub mod uninstall;
 pub mod verbs;

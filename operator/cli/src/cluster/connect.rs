@@ -14,9 +14,11 @@ use super::error::ClusterError;
 use super::look::{self, PodView, PolicyView, ReadExits};
 use super::namespace_client::NamespaceClient;
 use super::read::{self, ClusterObjects, ReadResult};
+use super::removal;
 use super::survey;
 use crate::approval::{ApprovalEntry, Effect};
 use crate::install::InstallReading;
+use crate::uninstall::{RemovalAct, UninstallReading};
 
 /// Who asks, in the API server's audit log.
 const USER_AGENT: &str = concat!("posternctl/", env!("CARGO_PKG_VERSION"));
@@ -79,6 +81,23 @@ impl ClusterConnection {
     /// [`ClusterError`]; what may not be read is in the answer.
     pub fn install_reading(&self) -> Result<InstallReading, ClusterError> {
         self.runtime.block_on(survey::install_reading(&self.seat))
+    }
+
+    /// What there is of Postern.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub fn uninstall_reading(&self) -> Result<UninstallReading, ClusterError> {
+        self.runtime
+            .block_on(removal::uninstall_reading(&self.seat))
+    }
+
+    /// Does one thing of an uninstallation.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub fn remove(&self, act: &RemovalAct) -> Result<(), ClusterError> {
+        self.runtime.block_on(removal::remove(&self.seat, act))
     }
 
     /// A pod with what decides about it, but its exits; none: there is no such pod.

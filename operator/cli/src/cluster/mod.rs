@@ -8,6 +8,7 @@
 //! | `read` | what waits, and the objects that show the state of policies, exits and nodes |
 //! | `look` | what explains one pod or one policy, with the rights of the caller |
 //! | `survey` | what decides whether a cluster can have Postern |
+//! | `removal` | what there is of Postern, and taking it away |
 //! | `approve` | adding approvals to what others approved |
 //!
 //! Outside of this module nothing waits: every function here returns when it has the answer.
@@ -21,6 +22,7 @@ mod error;
 mod look;
 mod namespace_client;
 mod read;
+mod removal;
 mod request;
 mod survey;
 

@@ -14,6 +14,7 @@ mod plan;
 mod sign;
 mod source;
 mod status;
+mod uninstall;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -53,6 +54,8 @@ enum Verb {
     Approve(approve::Arguments),
     /// Find out whether a cluster can have Postern.
     Install(install::Arguments),
+    /// Take Postern out of a cluster, in the order that opens nothing before it is released.
+    Uninstall(uninstall::Arguments),
     /// Sign a document as it is. For tests: nothing is checked.
     #[command(hide = true)]
     Sign(sign::Arguments),
@@ -73,6 +76,7 @@ impl Cli {
             Verb::Status(arguments) => status::run(arguments, self.output),
             Verb::Approve(arguments) => approve::run(arguments, self.output),
             Verb::Install(arguments) => install::run(arguments, self.output),
+            Verb::Uninstall(arguments) => uninstall::run(arguments, self.output),
             Verb::Sign(arguments) => sign::run(arguments),
         }
     }

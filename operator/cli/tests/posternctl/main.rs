@@ -19,4 +19,5 @@ mod plan;
 mod publish;
 mod samples;
 mod served;
+mod uninstall;
 mod verbs;
