@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`approval`] | words of giving a consent, wherever approvals are kept |
 //! | [`cluster`] | a cluster, as a person with a kubeconfig reaches it |
+//! | [`doctor`] | what is wrong in a cluster and what to do about it |
 //! | [`explained`] | why a pod of a cluster leaves as it does, by what a person may read |
 //! | [`files`] | a folder with manifests and reports in, signed envelopes out |
 //! | [`install`] | whether a cluster can have Postern, before anything is installed |
@@ -17,6 +18,7 @@
 
 pub mod approval;
 pub mod cluster;
+pub mod doctor;
 pub mod explained;
 pub mod files;
 pub mod install;

@@ -9,6 +9,7 @@
 //! | `look` | what explains one pod or one policy, with the rights of the caller |
 //! | `survey` | what decides whether a cluster can have Postern |
 //! | `removal` | what there is of Postern, and taking it away |
+//! | `changes` | looking again whenever an object changes |
 //! | `approve` | adding approvals to what others approved |
 //!
 //! Outside of this module nothing waits: every function here returns when it has the answer.
@@ -17,6 +18,7 @@
 mod answering;
 mod approve;
 mod ask;
+mod changes;
 mod connect;
 mod error;
 mod look;

@@ -3,7 +3,6 @@
 use std::fmt::Debug;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
-use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -21,7 +20,7 @@ use super::error::ClusterError;
 use super::namespace_client::NamespaceClient;
 use super::read::{ReadResult, held, list};
 use super::request::ResourceRequest;
-use super::survey::{every, operator};
+use super::survey::{every, lease, operator};
 use crate::uninstall::{ObjectMark, RemovalAct, RemovedKind, UninstallReading};
 
 /// Pods of operator, agents and tunnel processes, and those that clean up.
@@ -50,13 +49,7 @@ pub(super) async fn uninstall_reading(
         held,
         reports,
         operator: operator(seat).await?,
-        lease: find(
-            seat,
-            "leases.coordination.k8s.io",
-            OPERATOR_DEPLOYMENT,
-            api::<Lease>(seat),
-        )
-        .await?,
+        lease: lease(seat).await?,
         agents: daemon_set(seat, AGENT_DAEMON_SET).await?,
         tunnels: daemon_set(seat, TUNNEL_DAEMON_SET).await?,
         pods: pods(seat).await?,

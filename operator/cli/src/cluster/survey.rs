@@ -1,13 +1,15 @@
 //! What decides whether a cluster can have Postern, with the rights of the caller.
 
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Service};
 use k8s_openapi::api::networking::v1::ServiceCIDR;
 use kube::api::{ListParams, PostParams};
-use kube::{Api, Resource};
+use kube::{Api, Resource, ResourceExt as _};
 use postern_crds::NodeReport;
 use postern_crds::names::OPERATOR_DEPLOYMENT;
 use serde::de::DeserializeOwned;
@@ -15,8 +17,9 @@ use serde::de::DeserializeOwned;
 use super::ask::ask;
 use super::error::ClusterError;
 use super::namespace_client::NamespaceClient;
-use super::read::{ReadResult, list};
+use super::read::{ReadResult, list, objects};
 use super::request::ResourceRequest;
+use crate::doctor::{DoctorSnapshot, KnownNode};
 use crate::install::{AccessRight, InstallReading, ReadPart, RightAnswer, wanted_rights};
 
 /// How many objects one request lists.
@@ -47,6 +50,42 @@ pub(super) async fn install_reading(
         reports: part(reports(seat).await)?,
         rights: part(rights(seat).await)?,
     })
+}
+
+/// What shows how a cluster is: its objects, the operators' Lease, and which nodes there are.
+pub(super) async fn snapshot(
+    seat: &NamespaceClient,
+    now: Timestamp,
+) -> Result<DoctorSnapshot, ClusterError> {
+    let objects = objects(seat).await?;
+    let nodes = part(every::<Node>(seat).await)?;
+    let nodes = nodes.map(|nodes| nodes.iter().map(known).collect());
+    Ok(DoctorSnapshot {
+        objects,
+        lease: part(lease(seat).await)?,
+        nodes,
+        now,
+    })
+}
+
+fn known(node: &Node) -> KnownNode {
+    let info = node
+        .status
+        .as_ref()
+        .and_then(|status| status.node_info.as_ref());
+    KnownNode {
+        name: node.name_any(),
+        // One that does not say what it is counts as a machine that needs an agent.
+        is_linux: info.is_none_or(|info| matches!(info.operating_system.as_str(), "linux" | "")),
+    }
+}
+
+/// The Lease by which one operator leads; none: there is none.
+pub(super) async fn lease(seat: &NamespaceClient) -> Result<Option<Lease>, ClusterError> {
+    let api: Api<Lease> = Api::namespaced(seat.client.clone(), &seat.namespace);
+    let (name, resource) = (OPERATOR_DEPLOYMENT, "leases.coordination.k8s.io");
+    let act = ResourceRequest::on_object("get", resource, name, Some(&seat.namespace));
+    ask(act, api.get_opt(name)).await
 }
 
 /// A missing right, or a kind that this API server does not have, leaves one part unknown and no other.

@@ -4,6 +4,7 @@ mod answer;
 mod approve;
 mod bodies;
 mod compile;
+mod doctor;
 mod error;
 mod explain;
 mod inputs;
@@ -50,6 +51,8 @@ enum Verb {
     Keygen(keygen::Arguments),
     /// Say how policies, exits and nodes of a cluster stand, and what waits for an approval.
     Status(status::Arguments),
+    /// Say what is wrong and what to do about it, the gravest first; exit code 0 only where nothing is.
+    Doctor(doctor::Arguments),
     /// Approve a release that waits, on a cluster or in files; without a name: list what waits.
     Approve(approve::Arguments),
     /// Find out whether a cluster can have Postern.
@@ -74,6 +77,7 @@ impl Cli {
             Verb::Verify(arguments) => verify::run(arguments, self.output),
             Verb::Keygen(arguments) => keygen::run(arguments),
             Verb::Status(arguments) => status::run(arguments, self.output),
+            Verb::Doctor(arguments) => doctor::run(arguments, self.output),
             Verb::Approve(arguments) => approve::run(arguments, self.output),
             Verb::Install(arguments) => install::run(arguments, self.output),
             Verb::Uninstall(arguments) => uninstall::run(arguments, self.output),

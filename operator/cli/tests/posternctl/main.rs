@@ -7,6 +7,7 @@
 
 mod again;
 mod damaged;
+mod doctor;
 mod explained;
 mod folder;
 mod install;
