@@ -7,6 +7,7 @@
 //! | [`doctor`] | what is wrong in a cluster and what to do about it |
 //! | [`explained`] | why a pod of a cluster leaves as it does, by what a person may read |
 //! | [`files`] | a folder with manifests and reports in, signed envelopes out |
+//! | [`graph`] | which traffic goes where, drawn |
 //! | [`install`] | whether a cluster can have Postern, before anything is installed |
 //! | [`keys`] | signing keys and trusted keys as PEM files |
 //! | [`plan`] | what a body would change on its node |
@@ -21,6 +22,7 @@ pub mod cluster;
 pub mod doctor;
 pub mod explained;
 pub mod files;
+pub mod graph;
 pub mod install;
 pub mod keys;
 pub mod output;

@@ -4,12 +4,15 @@ mod answer;
 mod approve;
 mod bodies;
 mod compile;
+mod completion;
 mod doctor;
 mod error;
 mod explain;
+mod graph;
 mod inputs;
 mod install;
 mod keygen;
+mod man;
 mod packet;
 mod plan;
 mod sign;
@@ -59,6 +62,12 @@ enum Verb {
     Install(install::Arguments),
     /// Take Postern out of a cluster, in the order that opens nothing before it is released.
     Uninstall(uninstall::Arguments),
+    /// Draw which traffic goes where: policies, exits, gateways, uplinks, client nodes.
+    Graph(graph::Arguments),
+    /// Print the completion of a shell.
+    Completion(completion::Arguments),
+    /// Write manual pages.
+    Man(man::Arguments),
     /// Sign a document as it is. For tests: nothing is checked.
     #[command(hide = true)]
     Sign(sign::Arguments),
@@ -81,6 +90,9 @@ impl Cli {
             Verb::Approve(arguments) => approve::run(arguments, self.output),
             Verb::Install(arguments) => install::run(arguments, self.output),
             Verb::Uninstall(arguments) => uninstall::run(arguments, self.output),
+            Verb::Graph(arguments) => graph::run(arguments, self.output),
+            Verb::Completion(arguments) => Ok(completion::run(arguments)),
+            Verb::Man(arguments) => man::run(arguments),
             Verb::Sign(arguments) => sign::run(arguments),
         }
     }
