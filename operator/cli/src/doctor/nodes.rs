@@ -11,12 +11,8 @@ use super::objects::{good, of_conditions, of_line, unreadable};
 use super::snapshot::DoctorSnapshot;
 use crate::overview::{Conditions, NodeLine};
 
-/// What a report says of its node besides what [`NodeLine`] has.
-const CONDITIONS: [ConditionType; 3] = [
-    ConditionType::SourceBinding,
-    ConditionType::SecondLock,
-    ConditionType::Preflight,
-];
+/// What a report says beside what [`NodeLine`] has, while the guard holds: whatever the reason, no pod is blocked for it.
+const BESIDE_THE_GUARD: [ConditionType; 2] = [ConditionType::SecondLock, ConditionType::Preflight];
 
 pub(super) fn findings(snapshot: &DoctorSnapshot) -> Vec<DoctorFinding> {
     let objects = &snapshot.objects;
@@ -48,7 +44,15 @@ fn of_report(report: &NodeReport) -> Vec<DoctorFinding> {
     let mut found = match status.released {
         // A node without our objects has no bindings and no lock to report.
         true => vec![released(node)],
-        false => of_conditions(node, None, &conditions, &CONDITIONS),
+        false => {
+            let bound = of_conditions(node, None, &conditions, &[ConditionType::SourceBinding]);
+            let beside = of_conditions(node, None, &conditions, &BESIDE_THE_GUARD);
+            let beside = beside.into_iter().map(|finding| DoctorFinding {
+                gravity: finding.gravity.max(Gravity::Degraded),
+                ..finding
+            });
+            bound.into_iter().chain(beside).collect()
+        }
     };
     found.extend(mismatches(node, status));
     found.extend(refusals(node, status));

@@ -181,6 +181,7 @@ fn a_condition_that_does_not_hold_is_as_grave_as_what_it_means_for_pods() {
         ("FailClosed", "NoGuard", Open),
         ("SourceBinding", "Unbound", Open),
         ("SecondLock", "NoSecondLock", Degraded),
+        ("SecondLock", "RangesUnknown", Degraded),
         ("Preflight", "CheckFailed", Degraded),
         ("Programmed", "NoTunnel", Blocked),
     ] {
