@@ -122,6 +122,33 @@ fn await_doctor(lab: &Lab, code: i32, words: &str) {
     assert!(waited.is_ok(), "{code} {words}: {waited:?}: {last}");
 }
 
+/// The commands of the page, line by line.
+fn documented() -> Vec<String> {
+    let page = include_str!("../../../docs/operation.md");
+    let blocks = page.split("```sh\n").skip(1);
+    let blocks = blocks.filter_map(|rest| Some(rest.split_once("```")?.0));
+    blocks.flat_map(str::lines).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_command_of_the_page_runs_as_it_is_written() {
+    let lab = cluster();
+    lab.selected_sender("n1").unwrap();
+    let lines = documented();
+    assert_eq!(lines.len(), 13, "{lines:#?}");
+    for line in &lines {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(words[0], "posternctl", "{line}");
+        let mut program = lab.posternctl(&words[1..]).unwrap();
+        program.current_dir(lab.dir());
+        let output = command::output(&mut program, None).unwrap();
+        // A lab is no cluster as people have them: it has warnings, and no refusals.
+        let code = output.status.code();
+        assert!(matches!(code, Some(0 | 3)), "{line}: {output:?}");
+        assert!(!output.stdout.is_empty(), "{line}");
+    }
+}
+
 /// A program that runs on, and the lines that it prints on one of its outputs.
 struct Running {
     child: Child,

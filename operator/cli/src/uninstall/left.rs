@@ -1,7 +1,6 @@
 //! What is left of a step.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::Pod;
 use postern_crds::NodeReport;
 
@@ -26,12 +25,7 @@ pub fn left(step: UninstallStep, reading: &UninstallReading, now: Timestamp) -> 
         }
         UninstallStep::Scopes => scopes(reading, now),
         UninstallStep::Operator => operator(reading, now),
-        UninstallStep::Plugin => reading
-            .agents
-            .as_ref()
-            .and_then(rollout)
-            .into_iter()
-            .collect(),
+        UninstallStep::Plugin => rollout(reading).into_iter().collect(),
         UninstallStep::Nodes => unreleased(reading),
         UninstallStep::Workloads => {
             let sets = [&reading.agents, &reading.tunnels].into_iter().flatten();
@@ -151,8 +145,10 @@ fn operator(reading: &UninstallReading, now: Timestamp) -> Vec<Waiting> {
     wanted.into_iter().chain(pods).chain(lead).collect()
 }
 
-/// How far a changed DaemonSet is; none: all of its pods are new and ready.
-fn rollout(set: &DaemonSet) -> Option<Waiting> {
+/// How far the changed DaemonSet is; none: all of its pods are new and ready. An agent that has released its node is never
+/// ready again, as where an uninstallation is begun anew.
+fn rollout(reading: &UninstallReading) -> Option<Waiting> {
+    let set = reading.agents.as_ref()?;
     if plugin_patch(set).is_some() {
         return Some("the pods of DaemonSet postern-agent keep the plugin installed".to_owned());
     }
@@ -161,7 +157,10 @@ fn rollout(set: &DaemonSet) -> Option<Waiting> {
     let wanted = status.desired_number_scheduled;
     let updated = status.updated_number_scheduled.unwrap_or(0);
     let available = status.number_available.unwrap_or(0);
-    let is_done = is_seen && updated >= wanted && available >= wanted;
+    let released = reading.reports.iter().filter(|report| is_released(report));
+    let released = i32::try_from(released.count()).unwrap_or(i32::MAX);
+    let is_ready = available.saturating_add(released) >= wanted;
+    let is_done = is_seen && updated >= wanted && is_ready;
     (!is_done).then(|| {
         format!(
             "DaemonSet postern-agent: {updated} of {wanted} pods are new, {available} are available"

@@ -8,6 +8,7 @@
 mod again;
 mod damaged;
 mod doctor;
+mod documented;
 mod explained;
 mod folder;
 mod graph;

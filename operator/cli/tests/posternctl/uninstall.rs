@@ -227,6 +227,21 @@ fn the_plugin_counts_as_gone_when_every_pod_of_the_changed_daemon_set_is_ready()
 }
 
 #[test]
+fn an_agent_that_has_released_its_node_is_not_waited_for_to_be_ready_again() {
+    let mut reading = guarding();
+    let agents = reading.agents.as_mut().expect("a DaemonSet");
+    let spec = agents.spec.template.spec.as_mut().expect("a spec");
+    spec.containers.retain(|one| one.name != "plugin");
+    agents.status = Some(object(json!({
+        "currentNumberScheduled": 2, "desiredNumberScheduled": 2, "numberMisscheduled": 0,
+        "numberReady": 1, "observedGeneration": 1, "updatedNumberScheduled": 2, "numberAvailable": 1,
+    })));
+    assert_waits(Plugin, &reading, &["1 are available"]);
+    reading.reports = vec![Ok(object(report("n1", &json!({"released": true}))))];
+    assert_eq!(waits(Plugin, &reading), "");
+}
+
+#[test]
 fn each_node_that_is_not_released_gets_one_pod() {
     let mut reading = guarding();
     reading
