@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command};
 use clap_complete::{Shell, generate};
 
-use super::{Cli, VerbAnswer, VerbEnd};
+use super::{VerbAnswer, VerbEnd};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -15,10 +15,10 @@ pub(super) struct Arguments {
     name: Option<String>,
 }
 
-pub(super) fn run(arguments: &Arguments) -> VerbAnswer {
+pub(super) fn run(arguments: &Arguments, mut program: Command) -> VerbAnswer {
     let name = arguments.name.clone().unwrap_or_else(own_name);
     let mut script = Vec::new();
-    generate(arguments.shell, &mut Cli::command(), name, &mut script);
+    generate(arguments.shell, &mut program, name, &mut script);
     VerbAnswer {
         text: String::from_utf8_lossy(&script).trim_end().to_owned(),
         end: VerbEnd::Well,

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command};
 use clap_mangen::generate_to;
 
-use super::{Cli, VerbAnswer, VerbEnd, VerbError};
+use super::{VerbAnswer, VerbEnd, VerbError};
 use crate::files::FilesError;
 
 #[derive(Debug, Args)]
@@ -15,14 +15,14 @@ pub(super) struct Arguments {
     folder: PathBuf,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<VerbAnswer, VerbError> {
+pub(super) fn run(arguments: &Arguments, program: Command) -> Result<VerbAnswer, VerbError> {
     let folder = &arguments.folder;
     let failed = |source| FilesError::Write {
         path: folder.clone(),
         source,
     };
     fs::create_dir_all(folder).map_err(failed)?;
-    generate_to(Cli::command(), folder).map_err(failed)?;
+    generate_to(program, folder).map_err(failed)?;
     Ok(VerbAnswer {
         text: format!("written to {}", folder.display()),
         end: VerbEnd::Well,

@@ -21,7 +21,7 @@ mod status;
 mod uninstall;
 mod verify;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::output::Format;
 
@@ -91,8 +91,8 @@ impl Cli {
             Verb::Install(arguments) => install::run(arguments, self.output),
             Verb::Uninstall(arguments) => uninstall::run(arguments, self.output),
             Verb::Graph(arguments) => graph::run(arguments, self.output),
-            Verb::Completion(arguments) => Ok(completion::run(arguments)),
-            Verb::Man(arguments) => man::run(arguments),
+            Verb::Completion(arguments) => Ok(completion::run(arguments, Self::command())),
+            Verb::Man(arguments) => man::run(arguments, Self::command()),
             Verb::Sign(arguments) => sign::run(arguments),
         }
     }

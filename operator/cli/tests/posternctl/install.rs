@@ -54,9 +54,13 @@ fn report(node: &str) -> Value {
     })
 }
 
-fn rights(is_allowed: bool) -> Vec<RightAnswer> {
+fn rights() -> Vec<RightAnswer> {
     let all = wanted_rights().into_iter();
-    all.map(|right| RightAnswer { right, is_allowed }).collect()
+    all.map(|right| RightAnswer {
+        right,
+        is_allowed: true,
+    })
+    .collect()
 }
 
 /// A cluster with kindnet, whose agents run and report: every check passes.
@@ -77,7 +81,7 @@ fn good() -> InstallReading {
         namespace: Ok(None),
         operator: Ok(None),
         reports: Ok(vec![object(report("n1")), object(report("n2"))]),
-        rights: Ok(rights(true)),
+        rights: Ok(rights()),
     }
 }
 
@@ -336,7 +340,7 @@ fn ports_of_tunnels_and_of_health_that_others_take_are_refused() {
 #[test]
 fn rights_that_are_missing_are_named() {
     let mut reading = good();
-    let mut answers = rights(true);
+    let mut answers = rights();
     answers[1].is_allowed = false;
     reading.rights = Ok(answers);
     let words = "create customresourcedefinitions.apiextensions.k8s.io";
