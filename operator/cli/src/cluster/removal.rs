@@ -41,8 +41,8 @@ pub(super) async fn uninstall_reading(
         Err(ClusterError::NotDefined { .. }) => Vec::new(),
         other => other?,
     };
-    let definitions = every::<CustomResourceDefinition>(seat).await?;
-    let definitions = definitions.iter().filter(|one| one.spec.group == GROUP);
+    let mut definitions = marks::<CustomResourceDefinition>(seat).await?;
+    definitions.retain(|one| one.name.ends_with(&format!(".{GROUP}")));
     Ok(UninstallReading {
         policies: marks::<EgressPolicy>(seat).await?,
         labelled: labelled.map(|namespace| namespace.name_any()).collect(),
@@ -56,7 +56,7 @@ pub(super) async fn uninstall_reading(
         exits: marks::<ExitNode>(seat).await?,
         isolations: marks::<InterfaceIsolation>(seat).await?,
         intents: marks::<NodeIntent>(seat).await?,
-        definitions: definitions.map(mark).collect(),
+        definitions,
     })
 }
 
@@ -104,7 +104,7 @@ fn mark<K: Resource>(object: &K) -> ObjectMark {
     }
 }
 
-/// The names of all objects of a kind; none where the kind is not defined. Intents are a megabyte each, so only their
+/// The names of all objects of a kind; none where the kind is not defined. Intents and definitions are large, so only their
 /// metadata is asked for.
 async fn marks<K>(seat: &NamespaceClient) -> Result<Vec<ObjectMark>, ClusterError>
 where
