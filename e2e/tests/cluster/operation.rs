@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use postern_e2e::cluster::{OPERATORS, operator_name, token, write_kubeconfig};
 use postern_e2e::lab::sandbox::command;
 use postern_e2e::lab::{Binaries, Exec, Lab, Programs, UpOptions};
-use postern_e2e::proof::harness::{TestLab, wait_until};
+use postern_e2e::proof::harness::{After, Series, TestLab, wait_until};
 use serde_json::{Value, json};
 
 use crate::ctl::{NOWHERE, says};
@@ -275,10 +275,49 @@ fn tables(lab: &Lab, node: &str) -> String {
         .unwrap()
 }
 
+/// The whole run, with a person's part in it: operators and agents of the lab are no pods of a workload.
+fn uninstall(lab: &Lab) {
+    let mut running = Running::start(lab, &["uninstall", "--yes"], &Output::Error);
+    running.await_line("holds the Lease postern-operator");
+    for number in 1..=OPERATORS {
+        lab.stop(&operator_name(number).unwrap()).unwrap();
+    }
+    running.await_line("node n1 does not report Released");
+    assert_eq!(definitions(lab), 5);
+    for node in NODES {
+        release(lab, node);
+    }
+    running.await_line("Pod postern-agent-n1 is");
+    for node in NODES {
+        assert!(
+            !tables(lab, node).contains("postern"),
+            "{node}: {}",
+            tables(lab, node)
+        );
+        lab.kill(&format!("agent-{node}")).unwrap();
+        lab.kill(&format!("tunnel-{node}")).unwrap();
+        let pod = format!("postern-agent-{node}");
+        let delete = [
+            "delete",
+            "pod",
+            &pod,
+            "-n",
+            SYSTEM,
+            "--force",
+            "--grace-period=0",
+        ];
+        lab.kubectl_ok(&delete).unwrap();
+    }
+    let ended = wait_until(LONG, "the end of the uninstallation", || {
+        Ok(running.child.try_wait().unwrap())
+    });
+    assert!(ended.unwrap().success());
+}
+
 #[test]
 fn an_uninstallation_opens_nothing_before_its_release_and_leaves_nothing_behind() {
     let lab = cluster();
-    lab.selected_sender("n1").unwrap();
+    let sender = lab.selected_sender("n1").unwrap();
     let label = [
         "label",
         "namespace",
@@ -313,41 +352,19 @@ fn an_uninstallation_opens_nothing_before_its_release_and_leaves_nothing_behind(
         assert!(tables(&lab, node).contains("inet postern"), "{node}");
     }
 
-    let mut running = Running::start(&lab, &["uninstall", "--yes"], &Output::Error);
-    running.await_line("holds the Lease postern-operator");
-    for number in 1..=OPERATORS {
-        lab.stop(&operator_name(number).unwrap()).unwrap();
-    }
-    running.await_line("node n1 does not report Released");
-    assert_eq!(definitions(&lab), 5);
-    for node in NODES {
-        release(&lab, node);
-    }
-    running.await_line("Pod postern-agent-n1 is");
-    for node in NODES {
-        assert!(
-            !tables(&lab, node).contains("postern"),
-            "{node}: {}",
-            tables(&lab, node)
-        );
-        lab.kill(&format!("agent-{node}")).unwrap();
-        lab.kill(&format!("tunnel-{node}")).unwrap();
-        let pod = format!("postern-agent-{node}");
-        let delete = [
-            "delete",
-            "pod",
-            &pod,
-            "-n",
-            SYSTEM,
-            "--force",
-            "--grace-period=0",
-        ];
-        lab.kubectl_ok(&delete).unwrap();
-    }
-    let ended = wait_until(LONG, "the end of the uninstallation", || {
-        Ok(running.child.try_wait().unwrap())
-    });
-    assert!(ended.unwrap().success());
+    // Every packet outside is counted: none leaves but by the exit before its pod is released.
+    let mut series = Series::begin(&lab, "uninstallation").unwrap();
+    let uninstalled = series.prove(
+        "Postern uninstalled in order",
+        &sender,
+        After::Released,
+        |lab| {
+            uninstall(lab);
+            Ok(())
+        },
+    );
+    uninstalled.unwrap();
+    assert_eq!(series.finish().unwrap(), Vec::<String>::new());
     assert_eq!(definitions(&lab), 0);
     let namespace = get(&lab, &["namespace", "crawlers"]).unwrap();
     assert_eq!(
