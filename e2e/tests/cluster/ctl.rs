@@ -257,4 +257,7 @@ fn what_waits_is_approved_once_and_the_operator_takes_it() {
         .unwrap();
     let file = ["--kubeconfig", &kubeconfig];
     await_status(&lab, &file, 0, &["there is no policy"]);
+    // The roles are enough for everything that the doctor looks at.
+    let said = text(&posternctl(&lab, &[&["doctor"], &file[..]].concat()));
+    assert!(!said.contains("NotLookedAt"), "{said}");
 }
