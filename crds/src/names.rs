@@ -50,6 +50,15 @@ pub const CTL_FIELD_MANAGER: &str = "posternctl";
 /// Namespace of operator and agents, unless somebody installed them elsewhere.
 pub const SYSTEM_NAMESPACE: &str = "postern-system";
 
+/// Deployment of the operator, and the Lease by which one of its replicas leads.
+pub const OPERATOR_DEPLOYMENT: &str = "postern-operator";
+
+/// DaemonSet of the agents.
+pub const AGENT_DAEMON_SET: &str = "postern-agent";
+
+/// DaemonSet of the tunnel processes.
+pub const TUNNEL_DAEMON_SET: &str = "postern-tunnel";
+
 /// ConfigMap with the administrator's settings file.
 pub const SETTINGS_CONFIG_MAP: &str = "postern-settings";
 

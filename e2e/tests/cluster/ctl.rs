@@ -15,7 +15,7 @@ use crate::plane::{LONG, SYSTEM, await_held, cluster, condition, events_in, gaug
 const DEFINITIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds");
 
 /// A policy whose exit does not exist.
-const NOWHERE: &str = "apiVersion: postern.dev/v1alpha1\nkind: EgressPolicy\n\
+pub(crate) const NOWHERE: &str = "apiVersion: postern.dev/v1alpha1\nkind: EgressPolicy\n\
     metadata: {namespace: crawlers, name: lost}\nspec:\n  podSelector: {matchLabels: {app: lost}}\n  \
     route: {type: Exit, exitNodes: [{name: nowhere}]}\n  defaultAction: Allow\n";
 
@@ -28,7 +28,7 @@ fn text(output: &Output) -> String {
 }
 
 /// Its output when it ends with this code.
-fn says(lab: &Lab, arguments: &[&str], code: i32) -> String {
+pub(crate) fn says(lab: &Lab, arguments: &[&str], code: i32) -> String {
     let output = posternctl(lab, arguments);
     assert_eq!(output.status.code(), Some(code), "{}", text(&output));
     text(&output)
@@ -257,4 +257,7 @@ fn what_waits_is_approved_once_and_the_operator_takes_it() {
         .unwrap();
     let file = ["--kubeconfig", &kubeconfig];
     await_status(&lab, &file, 0, &["there is no policy"]);
+    // The roles are enough for everything that the doctor looks at.
+    let said = text(&posternctl(&lab, &[&["doctor"], &file[..]].concat()));
+    assert!(!said.contains("NotLookedAt"), "{said}");
 }

@@ -26,6 +26,7 @@ mod line;
 mod lost_key;
 mod manifests;
 mod namespace;
+mod operation;
 mod overlay;
 mod plane;
 mod restored;

@@ -24,7 +24,7 @@ fn objects(yaml: &str) -> Vec<Value> {
 }
 
 /// The base as kubectl builds it; no API server is asked.
-fn rendered() -> Vec<Value> {
+pub(crate) fn rendered() -> Vec<Value> {
     let program = prepare(&mut |_| {}).unwrap().program("kubectl").unwrap();
     let mut kubectl = std::process::Command::new(program);
     kubectl.arg("kustomize").arg(base());
@@ -37,7 +37,7 @@ fn kubectl(lab: &TestLab, arguments: &[&str]) -> String {
         .unwrap()
 }
 
-fn name(object: &Value) -> String {
+pub(crate) fn name(object: &Value) -> String {
     let text = |at: &str| {
         object
             .pointer(at)

@@ -11,7 +11,9 @@ fn main() -> ExitCode {
     match Cli::parse().run() {
         Ok(answer) => {
             // A closed pipe, as of `| head`, is no failure of the verb.
-            let _ = writeln!(std::io::stdout(), "{}", answer.text);
+            if !answer.text.is_empty() {
+                let _ = writeln!(std::io::stdout(), "{}", answer.text);
+            }
             answer.end.into()
         }
         Err(error) => {

@@ -98,6 +98,10 @@ pub const CLUSTER_RUNS: &[Run] = &[
             "its pods deleted by force while they send",
         ],
     },
+    Run {
+        name: "uninstallation",
+        events: &["Postern uninstalled in order"],
+    },
 ];
 
 /// Runs on a real API server that disturb it for minutes, `make controlplane-long`, or need upstream kubelets,

@@ -1,7 +1,9 @@
 //! Which cluster, as whom, and one thread that waits for its answers.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use postern_apiserver::{ConnectError, Endpoint, KubeconfigTrust, Requests, ServerAddress};
@@ -10,11 +12,17 @@ use postern_crds::{EgressPolicy, NodeIntent};
 use tokio::runtime::{Builder, Runtime};
 
 use super::approve;
+use super::changes;
 use super::error::ClusterError;
 use super::look::{self, PodView, PolicyView, ReadExits};
 use super::namespace_client::NamespaceClient;
 use super::read::{self, ClusterObjects, ReadResult};
+use super::removal;
+use super::survey;
 use crate::approval::{ApprovalEntry, Effect};
+use crate::doctor::DoctorSnapshot;
+use crate::install::InstallReading;
+use crate::uninstall::{RemovalAct, UninstallReading};
 
 /// Who asks, in the API server's audit log.
 const USER_AGENT: &str = concat!("posternctl/", env!("CARGO_PKG_VERSION"));
@@ -69,6 +77,55 @@ impl ClusterConnection {
     /// [`ClusterError`].
     pub fn objects(&self) -> Result<ClusterObjects, ClusterError> {
         self.runtime.block_on(read::objects(&self.seat))
+    }
+
+    /// What an installation depends on.
+    ///
+    /// # Errors
+    /// [`ClusterError`]; what may not be read is in the answer.
+    pub fn install_reading(&self) -> Result<InstallReading, ClusterError> {
+        self.runtime.block_on(survey::install_reading(&self.seat))
+    }
+
+    /// What there is of Postern.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub fn uninstall_reading(&self) -> Result<UninstallReading, ClusterError> {
+        self.runtime
+            .block_on(removal::uninstall_reading(&self.seat))
+    }
+
+    /// Does one thing of an uninstallation.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub fn remove(&self, act: &RemovalAct) -> Result<(), ClusterError> {
+        self.runtime.block_on(removal::remove(&self.seat, act))
+    }
+
+    /// What [`DoctorReport`](crate::doctor::DoctorReport) looks at.
+    ///
+    /// # Errors
+    /// [`ClusterError`]; of Lease and nodes what may not be read is in the answer.
+    pub fn snapshot(&self, now: Timestamp) -> Result<DoctorSnapshot, ClusterError> {
+        self.runtime.block_on(survey::snapshot(&self.seat, now))
+    }
+
+    /// Shows how the cluster is, now and after each change, until Ctrl-C or until who is shown it breaks off.
+    ///
+    /// # Errors
+    /// [`ClusterError`] before the first time; afterwards it is tried again.
+    pub fn follow(
+        &self,
+        show: &mut dyn FnMut(&DoctorSnapshot) -> ControlFlow<()>,
+    ) -> Result<(), ClusterError> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                ended = changes::follow(&self.seat, show) => ended,
+                interrupted = tokio::signal::ctrl_c() => interrupted.map_err(ClusterError::Runtime),
+            }
+        })
     }
 
     /// A pod with what decides about it, but its exits; none: there is no such pod.

@@ -3,10 +3,13 @@
 //! | module | for |
 //! |---|---|
 //! | `connect` | which cluster, as whom, and one thread that waits for its answers |
-//! | `seat` | what every question needs |
+//! | `namespace_client` | what every question needs |
 //! | `ask` | one request with its deadline, and what its failure means |
 //! | `read` | what waits, and the objects that show the state of policies, exits and nodes |
 //! | `look` | what explains one pod or one policy, with the rights of the caller |
+//! | `survey` | what decides whether a cluster can have Postern |
+//! | `removal` | what there is of Postern, and taking it away |
+//! | `changes` | looking again whenever an object changes |
 //! | `approve` | adding approvals to what others approved |
 //!
 //! Outside of this module nothing waits: every function here returns when it has the answer.
@@ -15,12 +18,15 @@
 mod answering;
 mod approve;
 mod ask;
+mod changes;
 mod connect;
 mod error;
 mod look;
 mod namespace_client;
 mod read;
+mod removal;
 mod request;
+mod survey;
 
 pub use approve::{MergedApprovals, merge};
 pub use connect::{ClusterConnection, ClusterOptions};

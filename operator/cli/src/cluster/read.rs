@@ -81,7 +81,7 @@ pub(super) async fn objects(seat: &NamespaceClient) -> Result<ClusterObjects, Cl
 }
 
 /// All objects of a kind, page by page.
-async fn list<K>(seat: &NamespaceClient) -> Result<Vec<ReadResult<K>>, ClusterError>
+pub(super) async fn list<K>(seat: &NamespaceClient) -> Result<Vec<ReadResult<K>>, ClusterError>
 where
     K: Resource<DynamicType = ()> + DeserializeOwned,
 {

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use postern_compile::gate::PendingApproval;
+use postern_crds::node_report::PathState;
 use serde::Serialize;
 
 use super::conditions::LineFinding;
@@ -43,6 +44,15 @@ impl ClusterOverview {
         }
     }
 
+    /// The same without what changes with every second: where two are equal here, nothing has happened.
+    #[must_use]
+    pub fn timeless(mut self) -> Self {
+        for line in &mut self.nodes {
+            (line.verified_at, line.report_age_seconds) = (None, None);
+        }
+        self
+    }
+
     /// Everything that is not as it was asked for, besides what waits.
     pub fn findings(&self) -> impl Iterator<Item = &LineFinding> {
         let policies = self.policies.iter().map(|line| line.finding.as_ref());
@@ -52,29 +62,65 @@ impl ClusterOverview {
     }
 }
 
-fn section(header: &[&str], rows: &[Vec<String>], none: &str) -> String {
-    if rows.is_empty() {
-        none.to_owned()
-    } else {
-        table(header, rows)
+/// How many lines of a kind fit on one screen with those of the others.
+const SCREEN_LINES: usize = 12;
+
+/// One kind. Where there are more than fit, those with a finding come first, and the last line says how many are left out.
+fn section<L>(
+    header: &[&str],
+    lines: &[L],
+    row: impl Fn(&L) -> Vec<String>,
+    is_well: impl Fn(&L) -> bool,
+    none: &str,
+) -> String {
+    if lines.is_empty() {
+        return none.to_owned();
     }
+    if lines.len() <= SCREEN_LINES {
+        return table(header, &lines.iter().map(row).collect::<Vec<_>>());
+    }
+    let (well, ill): (Vec<&L>, Vec<&L>) = lines.iter().partition(|line| is_well(line));
+    let shown = ill.iter().chain(&well).take(SCREEN_LINES);
+    let rows: Vec<_> = shown.map(|line| row(line)).collect();
+    let left_out = lines.len() - rows.len();
+    let with_findings = ill.len().saturating_sub(rows.len());
+    format!(
+        "{}\nand {left_out} more, {with_findings} of them with a message; -o json has all",
+        table(header, &rows)
+    )
 }
 
 impl TableOutput for ClusterOverview {
     fn table(&self) -> String {
-        let policies: Vec<_> = self.policies.iter().map(PolicyLine::row).collect();
-        let exits: Vec<_> = self.exits.iter().map(ExitLine::row).collect();
-        let nodes: Vec<_> = self.nodes.iter().map(NodeLine::row).collect();
-        let paths: Vec<_> = self.paths.iter().map(PathLine::row).collect();
         [
-            section(&PolicyLine::HEADER, &policies, "there is no policy"),
-            section(&ExitLine::HEADER, &exits, "there is no exit"),
+            section(
+                &PolicyLine::HEADER,
+                &self.policies,
+                PolicyLine::row,
+                |line| line.finding.is_none(),
+                "there is no policy",
+            ),
+            section(
+                &ExitLine::HEADER,
+                &self.exits,
+                ExitLine::row,
+                |line| line.finding.is_none(),
+                "there is no exit",
+            ),
             section(
                 &NodeLine::HEADER,
-                &nodes,
+                &self.nodes,
+                NodeLine::row,
+                |line| line.finding.is_none(),
                 "no node has reported, and nothing is published",
             ),
-            section(&PathLine::HEADER, &paths, "no node uses or serves an exit"),
+            section(
+                &PathLine::HEADER,
+                &self.paths,
+                PathLine::row,
+                |line| line.state == PathState::Works,
+                "no node uses or serves an exit",
+            ),
             held_table(&self.held),
         ]
         .join("\n\n")

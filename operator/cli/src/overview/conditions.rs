@@ -24,7 +24,7 @@ impl LineFinding {
 
     /// An object that no operator has looked at since it was made: the API server has written the default of its status, or
     /// nothing where the definitions are older than that default.
-    pub(super) fn unseen(observed: Option<i64>, conditions: &[Condition]) -> Option<Self> {
+    pub(crate) fn unseen(observed: Option<i64>, conditions: &[Condition]) -> Option<Self> {
         let is_unseen =
             conditions.is_empty() && observed.is_none_or(|observed| observed == NOT_LOOKED_AT);
         is_unseen.then(|| {
@@ -66,9 +66,9 @@ const PASSING: [Reason; 2] = [Reason::Pending, Reason::Converging];
 
 /// Conditions of one object, of which only those count that are about its present generation. A report has no
 /// generations.
-pub(super) struct Conditions<'a> {
-    pub(super) all: &'a [Condition],
-    pub(super) generation: Option<i64>,
+pub(crate) struct Conditions<'a> {
+    pub(crate) all: &'a [Condition],
+    pub(crate) generation: Option<i64>,
 }
 
 impl<'a> Conditions<'a> {
@@ -89,6 +89,11 @@ impl<'a> Conditions<'a> {
 
     /// Why not all of these hold: the first one that explains, else the first one.
     pub(super) fn finding(&self, kinds: &[ConditionType]) -> Option<LineFinding> {
+        self.explaining(kinds).into_iter().next()
+    }
+
+    /// Why not all of these hold: all that explain, each reason once, else the first one.
+    pub(crate) fn explaining(&self, kinds: &[ConditionType]) -> Vec<LineFinding> {
         let not_so = |kind: &ConditionType| match self.get(*kind) {
             Some(found) => LineFinding::of(found),
             None => Some(LineFinding::new(
@@ -97,8 +102,16 @@ impl<'a> Conditions<'a> {
             )),
         };
         let findings: Vec<LineFinding> = kinds.iter().filter_map(not_so).collect();
-        let explains = findings.iter().find(|finding| !finding.is_passing());
-        explains.or_else(|| findings.first()).cloned()
+        let mut explaining: Vec<LineFinding> = Vec::new();
+        for finding in findings.iter().filter(|finding| !finding.is_passing()) {
+            if !explaining.iter().any(|one| one.reason == finding.reason) {
+                explaining.push(finding.clone());
+            }
+        }
+        match explaining.is_empty() {
+            true => findings.into_iter().take(1).collect(),
+            false => explaining,
+        }
     }
 
     /// The first of these that is there and does not hold, where it explains.

@@ -11,6 +11,7 @@ mod paths;
 mod policies;
 
 pub use cluster::ClusterOverview;
+pub(crate) use conditions::Conditions;
 pub use conditions::LineFinding;
 pub use exits::ExitLine;
 pub use nodes::NodeLine;

@@ -66,7 +66,7 @@ impl NodeLine {
     ];
 
     /// Every node that something is published for, that reports, or that waits for an approval.
-    pub(super) fn all(objects: &ClusterObjects, now: Timestamp) -> Vec<Self> {
+    pub(crate) fn all(objects: &ClusterObjects, now: Timestamp) -> Vec<Self> {
         let intents = by_name(&objects.intents, |intent| intent.metadata.name.as_deref());
         let reports = by_name(&objects.reports, |report| report.metadata.name.as_deref());
         let held: BTreeMap<&str, &PendingApproval> =

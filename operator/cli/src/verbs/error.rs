@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use jiff::SignedDuration;
 use thiserror::Error;
 
 use crate::cluster::ClusterError;
@@ -71,6 +72,22 @@ pub enum VerbError {
         #[source]
         source: Box<ClusterError>,
     },
+    /// A step of an uninstallation took too long.
+    #[error(
+        "after {timeout:#} this was not done: {act}; it still waits for: {left}. Everything up to here stays as it is; the same \
+         command goes on from here"
+    )]
+    NotRemoved {
+        act: &'static str,
+        timeout: SignedDuration,
+        left: String,
+    },
+    /// A node is guarded where it should be released by now.
+    #[error(
+        "nothing more is removed, because nodes are guarded: {nodes}. Something has sealed them again, such as an operator that \
+         was started anew; find it, then run the same command"
+    )]
+    StillGuarded { nodes: String },
     /// Approvals cannot be written.
     #[error("the approvals cannot be written as YAML")]
     Approvals(#[source] serde_saphyr::SerializeError),

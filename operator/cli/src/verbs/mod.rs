@@ -4,18 +4,24 @@ mod answer;
 mod approve;
 mod bodies;
 mod compile;
+mod completion;
+mod doctor;
 mod error;
 mod explain;
+mod graph;
 mod inputs;
+mod install;
 mod keygen;
+mod man;
 mod packet;
 mod plan;
 mod sign;
 mod source;
 mod status;
+mod uninstall;
 mod verify;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::output::Format;
 
@@ -48,8 +54,20 @@ enum Verb {
     Keygen(keygen::Arguments),
     /// Say how policies, exits and nodes of a cluster stand, and what waits for an approval.
     Status(status::Arguments),
+    /// Say what is wrong and what to do about it, the gravest first; exit code 0 only where nothing is.
+    Doctor(doctor::Arguments),
     /// Approve a release that waits, on a cluster or in files; without a name: list what waits.
     Approve(approve::Arguments),
+    /// Find out whether a cluster can have Postern.
+    Install(install::Arguments),
+    /// Take Postern out of a cluster, in the order that opens nothing before it is released.
+    Uninstall(uninstall::Arguments),
+    /// Draw which traffic goes where: policies, exits, gateways, uplinks, client nodes.
+    Graph(graph::Arguments),
+    /// Print the completion of a shell.
+    Completion(completion::Arguments),
+    /// Write manual pages.
+    Man(man::Arguments),
     /// Sign a document as it is. For tests: nothing is checked.
     #[command(hide = true)]
     Sign(sign::Arguments),
@@ -68,7 +86,13 @@ impl Cli {
             Verb::Verify(arguments) => verify::run(arguments, self.output),
             Verb::Keygen(arguments) => keygen::run(arguments),
             Verb::Status(arguments) => status::run(arguments, self.output),
+            Verb::Doctor(arguments) => doctor::run(arguments, self.output),
             Verb::Approve(arguments) => approve::run(arguments, self.output),
+            Verb::Install(arguments) => install::run(arguments, self.output),
+            Verb::Uninstall(arguments) => uninstall::run(arguments, self.output),
+            Verb::Graph(arguments) => graph::run(arguments, self.output),
+            Verb::Completion(arguments) => Ok(completion::run(arguments, Self::command())),
+            Verb::Man(arguments) => man::run(arguments, Self::command()),
             Verb::Sign(arguments) => sign::run(arguments),
         }
     }

@@ -28,6 +28,10 @@ pub(super) struct ClusterArguments {
 }
 
 impl ClusterArguments {
+    pub(super) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     /// The cluster.
     pub(super) fn find(&self) -> Result<ClusterConnection, VerbError> {
         let access = ClusterOptions {

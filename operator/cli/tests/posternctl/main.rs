@@ -7,8 +7,12 @@
 
 mod again;
 mod damaged;
+mod doctor;
+mod documented;
 mod explained;
 mod folder;
+mod graph;
+mod install;
 mod overview;
 mod packet;
 mod packet_agrees;
@@ -18,4 +22,6 @@ mod plan;
 mod publish;
 mod samples;
 mod served;
+mod shipped;
+mod uninstall;
 mod verbs;

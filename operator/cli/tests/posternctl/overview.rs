@@ -136,6 +136,38 @@ fn where_everything_is_as_asked_for_nothing_is_found() {
 }
 
 #[test]
+fn of_many_policies_those_with_a_message_come_first_and_the_rest_is_counted() {
+    let mut objects = good();
+    let name = |number: usize| format!("p{number:02}");
+    let held = [("Programmed", "False", "ReleaseHeld")];
+    objects.policies = (0..30)
+        .map(|number| match number {
+            25..=27 => object(policy(&name(number), 2, &held)),
+            _ => object(policy(&name(number), 2, &[])),
+        })
+        .collect();
+    let table = ClusterOverview::of(&objects, now()).table();
+    let shown: Vec<&str> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("shop"))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert_eq!(shown.len(), 12, "{table}");
+    assert_eq!(shown[..4], ["p25", "p26", "p27", "p00"]);
+    let rest = "and 18 more, 0 of them with a message; -o json has all";
+    assert!(table.contains(rest), "{table}");
+}
+
+#[test]
+fn what_changes_with_every_second_is_no_change() {
+    let objects = good();
+    let later: Timestamp = "2026-11-23T04:00:07Z".parse().expect("a time");
+    let at = |now| ClusterOverview::of(&objects, now);
+    assert_ne!(at(now()), at(later));
+    assert_eq!(at(now()).timeless(), at(later).timeless());
+}
+
+#[test]
 fn each_path_of_a_node_is_shown_with_the_mtu_of_its_tunnel() {
     let mut objects = good();
     let mut told = report(9, LATELY, &[]);

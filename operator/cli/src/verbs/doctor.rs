@@ -1,0 +1,20 @@
+//! `posternctl doctor`: what is wrong in a cluster, and what to do about it.
+
+use clap::Args;
+use jiff::Timestamp;
+
+use super::source::ClusterArguments;
+use super::{VerbAnswer, VerbError};
+use crate::doctor::DoctorReport;
+use crate::output::Format;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    cluster: ClusterArguments,
+}
+
+pub(super) fn run(arguments: &Arguments, format: Format) -> Result<VerbAnswer, VerbError> {
+    let snapshot = arguments.cluster.find()?.snapshot(Timestamp::now())?;
+    VerbAnswer::of(&DoctorReport::of(&snapshot), format)
+}
