@@ -8,12 +8,13 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use postern_apiserver::{ConnectError, Endpoint, KubeconfigTrust, Requests, ServerAddress};
 use postern_compile::gate::{Approval, PendingApproval};
-use postern_crds::{EgressPolicy, NodeIntent};
+use postern_crds::{EgressPolicy, ExitNode, NodeIntent};
 use tokio::runtime::{Builder, Runtime};
 
 use super::approve;
 use super::changes;
 use super::error::ClusterError;
+use super::exit;
 use super::look::{self, PodView, PolicyView, ReadExits};
 use super::namespace_client::NamespaceClient;
 use super::read::{self, ClusterObjects, ReadResult};
@@ -144,6 +145,28 @@ impl ClusterConnection {
     pub fn bare_pod(&self, namespace: &str, name: &str) -> Result<Option<Pod>, ClusterError> {
         self.runtime
             .block_on(look::bare_pod(&self.seat, namespace, name))
+    }
+
+    /// An exit; none: there is no such exit.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub fn exit(&self, name: &str) -> Result<Option<ExitNode>, ClusterError> {
+        self.runtime.block_on(exit::exit(&self.seat, name))
+    }
+
+    /// Sets an annotation of an exit, or removes it.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub fn annotate_exit(
+        &self,
+        name: &str,
+        annotation: &str,
+        value: Option<&str>,
+    ) -> Result<(), ClusterError> {
+        let annotating = exit::annotate(&self.seat, name, annotation, value);
+        self.runtime.block_on(annotating)
     }
 
     /// The exits that a policy names.

@@ -9,6 +9,7 @@
 //! | `look` | what explains one pod or one policy, with the rights of the caller |
 //! | `survey` | what decides whether a cluster can have Postern |
 //! | `removal` | what there is of Postern, and taking it away |
+//! | `exit` | one exit, and what a person asks of it |
 //! | `changes` | looking again whenever an object changes |
 //! | `approve` | adding approvals to what others approved |
 //!
@@ -21,6 +22,7 @@ mod ask;
 mod changes;
 mod connect;
 mod error;
+mod exit;
 mod look;
 mod namespace_client;
 mod read;

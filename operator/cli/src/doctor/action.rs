@@ -9,7 +9,7 @@ use super::finding::Gravity::{Blocked, Degraded, Notice, Open};
 type ReasonGroup = (&'static [Reason], Gravity, &'static str);
 
 /// Every reason stands in one group; a test compares.
-const GROUPS: [ReasonGroup; 36] = [
+const GROUPS: [ReasonGroup; 37] = [
     (
         &[R::FailedOpen],
         Open,
@@ -112,6 +112,11 @@ const GROUPS: [ReasonGroup; 36] = [
         ],
         Blocked,
         "change the object as the message says; until then what it selects is blocked or keeps its former rules",
+    ),
+    (
+        &[R::SwitchedOff],
+        Blocked,
+        "posternctl exit on EXIT, when the exit is wanted again",
     ),
     (
         &[R::NoEligibleNode],

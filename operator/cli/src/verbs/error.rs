@@ -72,6 +72,13 @@ pub enum VerbError {
         #[source]
         source: Box<ClusterError>,
     },
+    /// A node is no gateway of an exit.
+    #[error("node {node} is no gateway of exit {exit}; its gateways: {gateways}")]
+    NoGateway {
+        node: String,
+        exit: String,
+        gateways: String,
+    },
     /// A step of an uninstallation took too long.
     #[error(
         "after {timeout:#} this was not done: {act}; it still waits for: {left}. Everything up to here stays as it is; the same \

@@ -7,6 +7,7 @@ mod compile;
 mod completion;
 mod doctor;
 mod error;
+mod exit;
 mod explain;
 mod graph;
 mod inputs;
@@ -56,6 +57,8 @@ enum Verb {
     Status(status::Arguments),
     /// Say what is wrong and what to do about it, the gravest first; exit code 0 only where nothing is.
     Doctor(doctor::Arguments),
+    /// Choose the gateway of an exit, or take the exit out of use.
+    Exit(exit::Arguments),
     /// Approve a release that waits, on a cluster or in files; without a name: list what waits.
     Approve(approve::Arguments),
     /// Find out whether a cluster can have Postern.
@@ -87,6 +90,7 @@ impl Cli {
             Verb::Keygen(arguments) => keygen::run(arguments),
             Verb::Status(arguments) => status::run(arguments, self.output),
             Verb::Doctor(arguments) => doctor::run(arguments, self.output),
+            Verb::Exit(arguments) => exit::run(arguments, self.output),
             Verb::Approve(arguments) => approve::run(arguments, self.output),
             Verb::Install(arguments) => install::run(arguments, self.output),
             Verb::Uninstall(arguments) => uninstall::run(arguments, self.output),
