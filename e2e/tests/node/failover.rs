@@ -136,6 +136,41 @@ fn flows_by(lab: &Lab, sender: &Sender, since: Timestamp) -> Result<(), LabError
     lab.packets().map(drop)
 }
 
+fn annotated(annotation: &str) -> String {
+    exit("eu", "gw-1", "").replace(
+        "{name: eu}",
+        &format!("{{name: eu, annotations: {{{annotation}}}}}"),
+    )
+}
+
+/// A gateway is selected, the same one is selected again after clients have left it, and the exit is taken out of use.
+fn a_person_decides(lab: &Lab, sender: &Sender) {
+    await_warm(lab, "n1");
+    let before = await_gateway(lab, "n1", |_| true);
+    let other = if before == "gw-1" { "gw-2" } else { "gw-1" };
+    let select = |node: &str, when: u8| annotated(&format!("postern.dev/gateway: {node} {when}"));
+    lab.apply_yaml(&select(other, 1)).unwrap();
+    await_gateway(lab, "n1", |gateway| gateway == other);
+    lab.cut_node(other).unwrap();
+    await_gateway(lab, "n1", |gateway| gateway == before);
+    lab.join_node(other).unwrap();
+    await_warm(lab, "n1");
+    assert_eq!(
+        in_use(lab, "n1"),
+        Some(before),
+        "nobody said that it returns"
+    );
+    lab.apply_yaml(&select(other, 2)).unwrap();
+    await_gateway(lab, "n1", |gateway| gateway == other);
+    flows_by(lab, sender, Timestamp::now()).unwrap();
+
+    lab.apply_yaml(&annotated("postern.dev/off: \"true\""))
+        .unwrap();
+    lab.await_silence(sender).unwrap();
+    lab.apply_yaml(&exit("eu", "gw-1", "")).unwrap();
+    flows_by(lab, sender, Timestamp::now()).unwrap();
+}
+
 #[test]
 fn clients_go_on_by_the_other_gateway_within_half_a_second_however_one_is_lost() {
     let lab = TestLab::up(&UpOptions {
@@ -167,5 +202,6 @@ fn clients_go_on_by_the_other_gateway_within_half_a_second_however_one_is_lost()
         (loss.restore)(&lab, &gateway).unwrap();
         assert_eq!(silent, Vec::new(), "{}", loss.event);
     }
+    a_person_decides(&lab, &sender);
     assert_eq!(lab.packets().unwrap().faults(), Vec::<String>::new());
 }
