@@ -15,7 +15,7 @@ use crate::newtypes::{Address, NodeName, Prefix, Serial, Uid};
 
 /// The format of the documents that this build writes and reads. Every change of what one says, a new field too, is a new
 /// format: a reader refuses what it does not know.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// The document for one node: all that it is to do, but for the facts of the cluster, which one document tells all nodes
 /// ([`ClusterDocument`](super::ClusterDocument)). An unknown field or class refuses the whole document: a node that does

@@ -4,6 +4,7 @@
 mod error;
 mod exit;
 mod isolation;
+mod name;
 mod objects;
 mod policy;
 mod report;
