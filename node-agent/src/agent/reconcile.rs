@@ -259,6 +259,10 @@ impl<H: Host> Agent<H> {
         if read_back.agrees() {
             self.kernel.last.verified_at = Some(now);
         }
+        if read_back.is_read(Stage::Guard) {
+            let table = read_back.observed().firewall.inet.as_ref();
+            self.dns.grants.hold().await.see(table);
+        }
         self.kernel.last.read_back = Some(Arc::new(read_back));
         self.keep_lease().await;
         self.exits.probes.update(&self.probe_plan());

@@ -10,6 +10,14 @@ pub enum QuestionOutcome {
     Exit,
     /// The scope asks for no names outside the cluster: `REFUSED`.
     Blocked,
+    /// No rule of the scope allows the name: `NXDOMAIN` or `REFUSED`, as the policy says.
+    NameRefused,
+    /// An allowed name led to addresses that no answer may bring, and to no other one: answered as a name that is refused.
+    AddressRefused,
+    /// The kernel could not be made to let connections to the addresses of an answer through: `SERVFAIL`.
+    NotGranted,
+    /// What a resolver answered for an allowed name cannot be read: `SERVFAIL`.
+    UnreadableAnswer,
     /// No resolver is known for it: `REFUSED`.
     NoResolver,
     /// A kind of question that is not forwarded (zone transfer, update, notify): refused.
@@ -30,10 +38,14 @@ pub enum QuestionOutcome {
 
 impl QuestionOutcome {
     /// All of them, in the order of their counters.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::Cluster,
         Self::Exit,
         Self::Blocked,
+        Self::NameRefused,
+        Self::AddressRefused,
+        Self::NotGranted,
+        Self::UnreadableAnswer,
         Self::NoResolver,
         Self::NotForwarded,
         Self::NoExit,
@@ -51,6 +63,10 @@ impl QuestionOutcome {
             Self::Cluster => "cluster",
             Self::Exit => "exit",
             Self::Blocked => "blocked",
+            Self::NameRefused => "name-refused",
+            Self::AddressRefused => "address-refused",
+            Self::NotGranted => "not-granted",
+            Self::UnreadableAnswer => "unreadable-answer",
             Self::NoResolver => "no-resolver",
             Self::NotForwarded => "not-forwarded",
             Self::NoExit => "no-exit",

@@ -1,10 +1,13 @@
 //! The port: batches in, listings out.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use postern_host::error::{HostCause, HostError};
 use postern_host::ports::{Firewall, HostResult};
+use postern_intent::Address;
 use postern_plan::observed::{ObservedFirewall, ObservedTable};
-use postern_plan::ruleset::Transaction;
+use postern_plan::ruleset::{TABLE, Transaction};
 
 use super::last_listing::LastListing;
 use super::{decode, run};
@@ -17,6 +20,28 @@ impl Firewall for LinuxHost {
             .await
             .map_err(|source| HostError::ChangeFirewall {
                 summary: transaction.summary().to_owned(),
+                source,
+            })
+    }
+
+    async fn has_addresses(
+        &self,
+        sets: &BTreeMap<String, BTreeSet<Address>>,
+    ) -> HostResult<bool> {
+        let mut lines = String::new();
+        for (set, addresses) in sets {
+            let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            for some in addresses.chunks(ADDRESSES_OF_A_LINE) {
+                lines.push_str(&format!(
+                    "get element inet {TABLE} {set} {{ {} }}\n",
+                    some.join(", ")
+                ));
+            }
+        }
+        run::holds(&lines)
+            .await
+            .map_err(|source| HostError::ReadFirewall {
+                table: "inet postern",
                 source,
             })
     }
@@ -54,6 +79,9 @@ impl Firewall for LinuxHost {
         Ok(listing)
     }
 }
+
+/// Addresses that are asked for in one line.
+const ADDRESSES_OF_A_LINE: usize = 64;
 
 /// `NFT_MSG_GETGEN` of `NFNL_SUBSYS_NFTABLES`.
 const GET_GENERATION: u16 = (10 << 8) | 16;

@@ -133,15 +133,11 @@ impl Transaction {
         }
     }
 
-    /// What stands in the observed sets of grants that the ruleset has too, for the time that is left: for a batch that makes the
-    /// tables anew.
+    /// What stands in the observed sets of grants that a batch makes anew, for the time that is left.
     #[must_use]
-    pub fn carry_grants(observed: &ObservedTable, ruleset: &Ruleset) -> Self {
-        let desired = &ruleset.inet.sets;
-        let kept = observed.sets.iter().filter(|(name, _)| {
-            let wanted = desired.get(*name).map(|set| &set.set_type);
-            wanted.is_some_and(|wanted| wanted.expires() && wanted.size.is_some())
-        });
+    pub fn carry_grants(observed: &ObservedTable, batch: &Self) -> Self {
+        let made: BTreeSet<&String> = batch.edits.iter().filter_map(made_for_grants).collect();
+        let kept = observed.sets.iter().filter(|(name, _)| made.contains(name));
         let grants = kept.flat_map(|(name, set)| {
             set.expires.iter().filter_map(|(key, seconds)| {
                 let [Atom::Address(address)] = key.as_slice() else {
@@ -209,6 +205,16 @@ impl fmt::Display for Transaction {
     /// A file for `nft -f`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.edits.iter().try_for_each(|edit| edit.fmt(f))
+    }
+}
+
+/// The set for grants that a command makes.
+fn made_for_grants(edit: &Edit) -> Option<&String> {
+    match &edit.command {
+        NftCommand::AddSet { name, set_type } if set_type.expires() && set_type.size.is_some() => {
+            Some(name)
+        }
+        _ => None,
     }
 }
 

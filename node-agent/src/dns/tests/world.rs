@@ -5,14 +5,16 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use postern_host::ports::TransportProtocol;
-use postern_intent::body::TermsDnsMode;
+use postern_intent::body::{TermsDnsMode, TermsDnsRefusal};
 use postern_plan::desired::dns::{DnsEntry, DnsExit, DnsPlan};
 use postern_plan::desired::{Lease, SocketSource};
 use postern_plan::host::Family;
+use postern_plan::ruleset::Grant;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use super::super::node::DnsNode;
+use crate::grants::GrantError;
 use super::super::{DnsCounters, Forwarder, ForwarderOptions};
 use super::namespace::{Host, run};
 use super::resolver::Resolver;
@@ -36,6 +38,25 @@ pub(super) const WAYS: [&str; 4] = [
 pub(super) struct Facts {
     pub(super) asked: Option<SocketAddr>,
     pub(super) lease: Lease,
+    pub(super) kernel: KernelAnswer,
+    pub(super) granted: Vec<Grant>,
+}
+
+impl Facts {
+    pub(super) const fn usual() -> Self {
+        Self {
+            asked: None,
+            lease: Lease::Runs,
+            kernel: KernelAnswer::Takes,
+            granted: Vec::new(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum KernelAnswer {
+    Takes,
+    IsFull,
 }
 
 struct TestNode(Arc<Mutex<Facts>>);
@@ -48,6 +69,15 @@ impl DnsNode for TestNode {
         _: SocketAddr,
     ) -> Option<SocketAddr> {
         self.0.lock().unwrap().asked
+    }
+
+    async fn grant(&self, grants: Vec<Grant>) -> Result<(), GrantError> {
+        let mut facts = self.0.lock().unwrap();
+        facts.granted.extend(grants);
+        match facts.kernel {
+            KernelAnswer::Takes => Ok(()),
+            KernelAnswer::IsFull => Err(GrantError::Missing),
+        }
     }
 
     fn lease(&self) -> Lease {
@@ -89,10 +119,7 @@ impl World {
         });
         run("ip address add 10.96.0.10/32 dev lo");
         cluster.serve(&["10.96.0.10"], CLUSTER.parse::<Ipv4Addr>().unwrap());
-        let facts = Arc::new(Mutex::new(Facts {
-            asked: None,
-            lease: Lease::Runs,
-        }));
+        let facts = Arc::new(Mutex::new(Facts::usual()));
         let (table, reader) = watch::channel(plan(&entry()));
         let (runtime, counters) = start(reader, &facts);
         Self {
@@ -154,6 +181,8 @@ pub(super) fn entry() -> DnsEntry {
         })),
         scope: None,
         mode: TermsDnsMode::Forward,
+        refusal: TermsDnsRefusal::NxDomain,
+        names: Arc::default(),
         upstreams: vec!["203.0.113.53:53".parse().unwrap()],
         exit: Some(DnsExit {
             exit: "berlin".parse().unwrap(),
@@ -178,6 +207,7 @@ fn plan(entry: &DnsEntry) -> DnsPlan {
             "10.244.0.0/16".parse().unwrap(),
             "10.96.0.0/12".parse().unwrap(),
         ],
+        never_granted: Vec::new(),
     }
 }
 
