@@ -249,30 +249,38 @@ async fn put(
 ) -> Result<(), GrantError> {
     let now = Instant::now();
     let missing = grants.iter().filter(|grant| !memory.lasts(grant, now));
-    let missing: Vec<Grant> = missing
-        .map(|grant| Grant {
-            seconds: grant.seconds.saturating_add(SPARE),
-            ..grant.clone()
-        })
-        .collect();
-    if missing.is_empty() {
+    let mut missing: Vec<Grant> = missing.cloned().collect();
+    // What is known to be there may have been taken away by another program.
+    if missing.is_empty() && is_there(host, grants).await? {
         return Ok(());
     }
-    let batch = Transaction::grant(&missing);
+    if missing.is_empty() {
+        missing = grants.to_vec();
+    }
+    let written: Vec<Grant> = missing
+        .into_iter()
+        .map(|grant| Grant {
+            seconds: grant.seconds.saturating_add(SPARE),
+            ..grant
+        })
+        .collect();
+    let batch = Transaction::grant(&written);
     host.change_firewall(&batch)
         .await
         .map_err(GrantError::Write)?;
+    if !is_there(host, grants).await? {
+        return Err(GrantError::Missing);
+    }
+    memory.note(&written, now);
+    Ok(())
+}
+
+async fn is_there(host: &impl Firewall, grants: &[Grant]) -> Result<bool, GrantError> {
     let mut wanted: BTreeMap<String, BTreeSet<Address>> = BTreeMap::new();
-    for grant in &missing {
+    for grant in grants {
         let set = wanted.entry(grant.set.clone()).or_default();
         set.insert(grant.address);
     }
-    match host.has_addresses(&wanted).await {
-        Ok(true) => {
-            memory.note(&missing, now);
-            Ok(())
-        }
-        Ok(false) => Err(GrantError::Missing),
-        Err(error) => Err(GrantError::Read(error)),
-    }
+    let there = host.has_addresses(&wanted).await;
+    there.map_err(GrantError::Read)
 }

@@ -56,6 +56,10 @@ impl<H: Host> Agent<H> {
                 let attempt = self.attempt(stage, &group, activation).await;
                 blocks_stand &= attempt == StepsAttempt::Done || !stage.blocks();
             }
+            // What is no longer allowed is refused by name as soon as by address, whatever tunnels and routes take.
+            if stage == Stage::Guard {
+                self.dns.update(&desired.dns);
+            }
         }
         self.dns.update(&desired.dns);
     }
