@@ -284,3 +284,7 @@ async fn is_there(host: &impl Firewall, grants: &[Grant]) -> Result<bool, GrantE
     let there = host.has_addresses(&wanted).await;
     there.map_err(GrantError::Read)
 }
+
+#[cfg(test)]
+#[path = "grants_tests.rs"]
+mod tests;

@@ -30,7 +30,9 @@ pub struct NamedRule {
 }
 
 impl NameRules {
-    pub(super) fn of(scope: &Scope) -> Self {
+    /// Those of a scope.
+    #[must_use]
+    pub fn of(scope: &Scope) -> Self {
         let mut found = Self::default();
         let rules = scope.terms.rules.iter();
         for rule in rules.filter(|rule| !rule.names.is_empty()) {

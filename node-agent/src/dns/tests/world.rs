@@ -140,6 +140,17 @@ impl World {
         self.table.send_replace(plan(entry));
     }
 
+    /// No answer may bring an address of this range any more.
+    pub(super) fn never_brings(&self, range: &str) {
+        let range = range.parse().unwrap();
+        self.table
+            .send_modify(|plan| plan.never_granted.push(range));
+    }
+
+    pub(super) fn facts(&self) -> Facts {
+        self.facts.lock().unwrap().clone()
+    }
+
     pub(super) fn set_facts(&self, facts: Facts) {
         *self.facts.lock().unwrap() = facts;
     }
