@@ -12,6 +12,7 @@ mod report;
 pub use error::IntakeError;
 pub use exit::exit;
 pub use isolation::isolation;
+pub use name::name;
 pub use objects::{namespace, node, pod, service};
 pub use policy::policy;
 pub use report::{ProofCheck, report};

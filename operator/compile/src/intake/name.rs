@@ -5,36 +5,36 @@ use postern_intent::NamePattern;
 use super::invalid;
 use crate::snapshot::SpecRefusal;
 
-/// The name in lower case, with A-labels and without the dot at its end (RFC 5891; UTS 46 maps what people type).
+/// A name in lower case, with A-labels and without the dot at its end (RFC 5891; UTS 46 maps what people type).
 ///
 /// # Errors
 /// What cannot be a name, with what was written.
-pub(super) fn canonical(field: &str, written: &str) -> Result<NamePattern, SpecRefusal> {
+pub fn name(field: &str, written: &str) -> Result<NamePattern, SpecRefusal> {
     let refused = || {
         invalid(format!(
             "{field}: {written:?} is not a name such as api.example.org or *.example.org"
         ))
     };
-    let (star, name) = match written.strip_prefix("*.") {
-        Some(name) => ("*.", name),
+    let (star, rest) = match written.strip_prefix("*.") {
+        Some(rest) => ("*.", rest),
         None => ("", written),
     };
-    let name = name.strip_suffix('.').unwrap_or(name);
+    let rest = rest.strip_suffix('.').unwrap_or(rest);
     // A name of ASCII letters is only put into lower case: `_` is no letter of a host name, but is one of a service's.
-    let name = if name.is_ascii() {
-        name.to_ascii_lowercase()
+    let rest = if rest.is_ascii() {
+        rest.to_ascii_lowercase()
     } else {
-        idna::domain_to_ascii_strict(name).map_err(|_| refused())?
+        idna::domain_to_ascii_strict(rest).map_err(|_| refused())?
     };
-    format!("{star}{name}").parse().map_err(|_| refused())
+    format!("{star}{rest}").parse().map_err(|_| refused())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::canonical;
+    use super::name;
 
     fn form(text: &str) -> Option<String> {
-        canonical("spec", text).ok().map(String::from)
+        name("spec", text).ok().map(String::from)
     }
 
     #[test]
@@ -58,7 +58,7 @@ mod tests {
         for written in ["", "*", "*.", ".", "org", "a..org", "a.*.org", "192.0.2.1", "a b.org", "a.org..", "ü ü.de"] {
             assert_eq!(form(written), None, "{written:?}");
         }
-        let refusal = canonical("spec.rules[0].to", "a..org").unwrap_err();
+        let refusal = name("spec.rules[0].to", "a..org").unwrap_err();
         assert!(refusal.message.contains("\"a..org\""), "{}", refusal.message);
     }
 }

@@ -12,7 +12,7 @@ use postern_intent::body::{
 };
 
 use super::error::{IntakeError, Reader};
-use super::name::canonical;
+use super::name;
 use super::exit::{lan, prefix};
 use super::invalid;
 use crate::snapshot::{
@@ -197,8 +197,8 @@ fn destinations<'a>(
     for destination in &written.to {
         match (&destination.cidr, &destination.fqdn) {
             (Some(cidr), None) => cidrs.push(cidr.as_str()),
-            (None, Some(name)) => {
-                names.insert(canonical(&format!("{field}.to"), name)?);
+            (None, Some(fqdn)) => {
+                names.insert(name(&format!("{field}.to"), fqdn)?);
             }
             (None, None) | (Some(_), Some(_)) => {
                 return Err(invalid(format!(
