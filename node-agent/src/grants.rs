@@ -125,7 +125,12 @@ impl GrantMemory {
     /// Forgets what a batch of the agent takes away: the elements of sets that it deletes, and, where it makes the table anew, all
     /// that it does not carry over.
     pub fn pass(&mut self, batch: &Transaction) {
-        let edits = || batch.edits().iter().filter(|edit| edit.family == TableFamily::Inet);
+        let edits = || {
+            batch
+                .edits()
+                .iter()
+                .filter(|edit| edit.family == TableFamily::Inet)
+        };
         let is_replaced = batch.replaces(TableFamily::Inet);
         let gone: BTreeSet<&String> = edits().filter_map(deleted).collect();
         let kept: BTreeSet<(&String, Address)> = edits().flat_map(added).collect();
@@ -203,9 +208,7 @@ impl GrantSender {
     pub async fn grant(&self, grants: Vec<Grant>) -> Result<(), GrantError> {
         let (done, outcome) = oneshot::channel();
         let request = GrantRequest { grants, done };
-        self.0
-            .try_send(request)
-            .map_err(|_| GrantError::Crowded)?;
+        self.0.try_send(request).map_err(|_| GrantError::Crowded)?;
         match timeout(PATIENCE, outcome).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(GrantError::Crowded),

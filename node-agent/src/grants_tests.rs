@@ -54,13 +54,23 @@ fn a_grant_lasts_as_long_as_the_answer_and_a_minute_at_least() {
 }
 
 #[tokio::test]
-async fn addresses_are_in_the_kernel_when_they_count_as_granted_and_a_shorter_answer_ends_no_longer_one() {
+async fn addresses_are_in_the_kernel_when_they_count_as_granted_and_a_shorter_answer_ends_no_longer_one()
+ {
     let (host, _, sender) = served(&[ONE]).await;
-    sender.grant(vec![grant(ONE, "192.0.2.1", 300)]).await.unwrap();
+    sender
+        .grant(vec![grant(ONE, "192.0.2.1", 300)])
+        .await
+        .unwrap();
     assert_eq!(held(&host, ONE).await, [("192.0.2.1".to_owned(), 360)]);
-    sender.grant(vec![grant(ONE, "192.0.2.1", 60)]).await.unwrap();
+    sender
+        .grant(vec![grant(ONE, "192.0.2.1", 60)])
+        .await
+        .unwrap();
     assert_eq!(held(&host, ONE).await, [("192.0.2.1".to_owned(), 360)]);
-    sender.grant(vec![grant(ONE, "192.0.2.1", 900)]).await.unwrap();
+    sender
+        .grant(vec![grant(ONE, "192.0.2.1", 900)])
+        .await
+        .unwrap();
     assert_eq!(held(&host, ONE).await, [("192.0.2.1".to_owned(), 960)]);
 }
 
@@ -91,12 +101,18 @@ async fn what_cannot_be_read_back_is_not_granted() {
 #[tokio::test]
 async fn what_another_program_took_away_is_written_again_before_it_counts() {
     let (host, _, sender) = served(&[ONE]).await;
-    sender.grant(vec![grant(ONE, "192.0.2.1", 60)]).await.unwrap();
+    sender
+        .grant(vec![grant(ONE, "192.0.2.1", 60)])
+        .await
+        .unwrap();
     host.change_firewall(&Transaction::replace(&ruleset(&[ONE])))
         .await
         .unwrap();
     assert_eq!(held(&host, ONE).await, []);
-    sender.grant(vec![grant(ONE, "192.0.2.1", 60)]).await.unwrap();
+    sender
+        .grant(vec![grant(ONE, "192.0.2.1", 60)])
+        .await
+        .unwrap();
     assert_eq!(held(&host, ONE).await.len(), 1);
 }
 
@@ -107,7 +123,10 @@ async fn a_later_agent_does_not_end_what_an_earlier_one_granted_for_longer() {
     host.change_firewall(&earlier).await.unwrap();
     let table = host.read_firewall().await.unwrap().inet;
     book.hold().await.see(table.as_ref());
-    sender.grant(vec![grant(ONE, "192.0.2.1", 60)]).await.unwrap();
+    sender
+        .grant(vec![grant(ONE, "192.0.2.1", 60)])
+        .await
+        .unwrap();
     assert_eq!(held(&host, ONE).await, [("192.0.2.1".to_owned(), 3600)]);
 }
 
@@ -120,7 +139,10 @@ async fn a_full_set_grants_nothing() {
     host.change_firewall(&Transaction::replace(&small))
         .await
         .unwrap();
-    sender.grant(vec![grant(ONE, "192.0.2.1", 60)]).await.unwrap();
+    sender
+        .grant(vec![grant(ONE, "192.0.2.1", 60)])
+        .await
+        .unwrap();
     let failed = sender.grant(vec![grant(ONE, "192.0.2.2", 60)]).await;
     assert!(matches!(failed, Err(GrantError::Write(_))), "{failed:?}");
 }

@@ -11,8 +11,8 @@ use postern_plan::ruleset::Grant;
 use tokio::sync::watch;
 
 use crate::dns::node::DnsNode;
-use crate::grants::{GrantBook, GrantError, GrantSender, write_grants};
 use crate::dns::{BindError, Forwarder, ForwarderOptions};
+use crate::grants::{GrantBook, GrantError, GrantSender, write_grants};
 
 #[derive(Debug)]
 pub struct DnsHandle {

@@ -42,7 +42,9 @@ impl NamePattern {
         match self.below() {
             None => self.0 == name,
             Some(top) => {
-                let above = name.strip_suffix(top).and_then(|rest| rest.strip_suffix('.'));
+                let above = name
+                    .strip_suffix(top)
+                    .and_then(|rest| rest.strip_suffix('.'));
                 above.is_some_and(|rest| !rest.is_empty())
             }
         }
@@ -123,7 +125,14 @@ mod tests {
         for name in ["www.example.org", "a.b.c.example.org", "_x.example.org"] {
             assert!(below.matches(name), "{name}");
         }
-        for name in ["example.org", "badexample.org", ".example.org", "org", "", "example.org.evil.net"] {
+        for name in [
+            "example.org",
+            "badexample.org",
+            ".example.org",
+            "org",
+            "",
+            "example.org.evil.net",
+        ] {
             assert!(!below.matches(name), "{name}");
         }
     }
@@ -133,13 +142,36 @@ mod tests {
         let label = "a".repeat(64);
         let long = "abcdefghi.".repeat(26) + "org";
         for text in [
-            "", "*", "*.", "org", "*.org.", "example.org.", "Example.org", "a..org", ".org", "-a.org", "a-.org",
-            "a.*.org", "**.a.org", "*a.org", "192.0.2.1", "a b.org", "münchen.de", "a.org/x",
-            &format!("{label}.org"), &long,
+            "",
+            "*",
+            "*.",
+            "org",
+            "*.org.",
+            "example.org.",
+            "Example.org",
+            "a..org",
+            ".org",
+            "-a.org",
+            "a-.org",
+            "a.*.org",
+            "**.a.org",
+            "*a.org",
+            "192.0.2.1",
+            "a b.org",
+            "münchen.de",
+            "a.org/x",
+            &format!("{label}.org"),
+            &long,
         ] {
             assert!(text.parse::<NamePattern>().is_err(), "{text:?}");
         }
-        for text in ["*.co.uk", "xn--mnchen-3ya.de", "_sip._tcp.example.org", "a.xn--p1ai", "1.example.org"] {
+        for text in [
+            "*.co.uk",
+            "xn--mnchen-3ya.de",
+            "_sip._tcp.example.org",
+            "a.xn--p1ai",
+            "1.example.org",
+        ] {
             assert!(text.parse::<NamePattern>().is_ok(), "{text:?}");
         }
     }

@@ -109,9 +109,7 @@ fn a_scope_with_limits_is_not_obeyed_in_part() {
 
 #[test]
 fn names_are_allowed_by_a_filter_and_by_one_rule_of_a_name() {
-    let rule = |name: &str, action: &str| {
-        json!({"name": name, "action": action, "to": [], "ports": [], "names": ["*.example.org"]})
-    };
+    let rule = |name: &str, action: &str| json!({"name": name, "action": action, "to": [], "ports": [], "names": ["*.example.org"]});
     let with = |mode: &str, rules: &[Value]| {
         judged(|body| {
             body["firewall"][0]["terms"]["dns"]["mode"] = json!(mode);

@@ -78,7 +78,15 @@ impl Names {
     /// Connects once, right now; what the other side saw, or nothing.
     fn connects(&self, who: Exec<'_>, to: SocketAddr) -> Option<String> {
         let r = ask(&self.scene.lab, who, to, &["--protocol", "tcp"]);
-        if r.is_none() { println!("{}", self.scene.lab.shell(NODE, "nft list table inet postern; conntrack -L").unwrap()); }
+        if r.is_none() {
+            println!(
+                "{}",
+                self.scene
+                    .lab
+                    .shell(NODE, "nft list table inet postern; conntrack -L")
+                    .unwrap()
+            );
+        }
         r
     }
 
@@ -102,9 +110,17 @@ fn an_answer_opens_what_its_name_leads_to_and_what_no_rule_allows_reaches_no_ser
     scene.in_force();
 
     // Names that no rule allows are refused here, also those that stand above the allowed ones.
-    for name in ["secret.world.test", "allowed.world.test", "x.allowed.world.test.evil.net"] {
+    for name in [
+        "secret.world.test",
+        "allowed.world.test",
+        "x.allowed.world.test.evil.net",
+    ] {
         assert_eq!(names.told(WEB, name, &[]), "NXDOMAIN", "{name}");
-        assert_eq!(names.told(WEB, name, &["--protocol", "tcp"]), "NXDOMAIN", "{name}");
+        assert_eq!(
+            names.told(WEB, name, &["--protocol", "tcp"]),
+            "NXDOMAIN",
+            "{name}"
+        );
         assert!(!names.was_asked(name), "{name}");
     }
     // Asked directly of another server in the world it is the same.
@@ -142,7 +158,11 @@ fn no_answer_for_an_allowed_name_opens_the_cluster_or_special_addresses_in_any_f
     let node = scene.lab.node(NODE).unwrap().ipv4();
     let [a, b, c, d] = node.octets();
     let embedded = |prefix: &str, suffix: &str| {
-        format!("{prefix}{:x}:{:x}{suffix}", u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))
+        format!(
+            "{prefix}{:x}:{:x}{suffix}",
+            u16::from_be_bytes([a, b]),
+            u16::from_be_bytes([c, d])
+        )
     };
     let refused = [
         "10.244.1.2".to_owned(),
@@ -168,7 +188,10 @@ fn no_answer_for_an_allowed_name_opens_the_cluster_or_special_addresses_in_any_f
         let found = names.told(WEB, &name, &["--kind", kind]);
         assert_eq!(found, "NXDOMAIN", "{address}");
         assert!(names.was_asked(&name), "{address}");
-        let granted = scene.lab.shell(NODE, "nft list table inet postern | grep -c ' timeout .* expires' || true");
+        let granted = scene.lab.shell(
+            NODE,
+            "nft list table inet postern | grep -c ' timeout .* expires' || true",
+        );
         // The lease of both families, and nothing else.
         assert_eq!(granted.unwrap().trim(), "1", "{address}");
     }
@@ -192,21 +215,37 @@ fn a_grant_ends_for_new_connections_and_open_ones_go_on_also_without_the_agent()
     // The agent is away: what was granted stays so, for new connections too.
     scene.lab.kill("agent-n1").unwrap();
     assert_eq!(names.connects(WEB, four), Some(seen[0].clone()));
-    open.iter_mut().for_each(|talk| talk.goes_on("while the agent is away"));
+    open.iter_mut()
+        .for_each(|talk| talk.goes_on("while the agent is away"));
     scene.lab.start_agent(NODE).unwrap();
-    scene.lab.await_report(NODE, "a report after the restart", |report| report["scopes"].is_array()).unwrap();
-    assert_eq!(names.connects(WEB, six), Some(seen[1].clone()), "without another question");
-    open.iter_mut().for_each(|talk| talk.goes_on("after the restart"));
+    scene
+        .lab
+        .await_report(NODE, "a report after the restart", |report| {
+            report["scopes"].is_array()
+        })
+        .unwrap();
+    assert_eq!(
+        names.connects(WEB, six),
+        Some(seen[1].clone()),
+        "without another question"
+    );
+    open.iter_mut()
+        .for_each(|talk| talk.goes_on("after the restart"));
 
     names.end_grants();
     scene.refuses("the answer is no longer valid", own(&scene.web, 7), "tcp");
-    open.iter_mut().for_each(|talk| talk.goes_on("after the end of its grant"));
+    open.iter_mut()
+        .for_each(|talk| talk.goes_on("after the end of its grant"));
 
     // Another question opens it again, and a policy without the name closes it at once.
     names.resolves(four.ip());
     assert_eq!(names.connects(WEB, four), Some(seen[0].clone()));
     scene.apply(&named(names.resolver, "{fqdn: other.world.test}"));
-    scene.refuses("no rule allows the name any more", own(&scene.web, 7), "tcp");
+    scene.refuses(
+        "no rule allows the name any more",
+        own(&scene.web, 7),
+        "tcp",
+    );
     open.iter_mut().for_each(Talk::ends);
     scene.nothing_leaked_but(&[]);
 }
@@ -217,7 +256,11 @@ fn what_one_policy_was_granted_another_one_with_the_same_names_was_not() {
     let scene = &names.scene;
     let rules = named(names.resolver, "{fqdn: '*.allowed.world.test'}");
     scene.apply(&rules);
-    let other = serving(&scene.lab, "crawlers/other", PodOptions::on(NODE).label("team", "other"));
+    let other = serving(
+        &scene.lab,
+        "crawlers/other",
+        PodOptions::on(NODE).label("team", "other"),
+    );
     let policy = crate::terms::policy(&format!("priority: 10\n  {rules}"))
         .replace("name: crawler}", "name: other}")
         .replace("app: crawler", "team: other");

@@ -133,7 +133,8 @@ impl<N: DnsNode> Desk<N> {
         message: &[u8],
         answer: Vec<u8>,
     ) -> Option<(Vec<u8>, QuestionOutcome)> {
-        let judged = self.with_entry(client, |entry, plan| judge(entry, plan, question, &answer))?;
+        let judged =
+            self.with_entry(client, |entry, plan| judge(entry, plan, question, &answer))?;
         let ended = |(code, outcome): (Code, QuestionOutcome)| {
             Some((question.answer(message, code), outcome))
         };
@@ -218,12 +219,7 @@ enum JudgedAnswer {
     },
 }
 
-fn judge(
-    entry: &DnsEntry,
-    plan: &DnsPlan,
-    question: &DnsQuestion,
-    answer: &[u8],
-) -> JudgedAnswer {
+fn judge(entry: &DnsEntry, plan: &DnsPlan, question: &DnsQuestion, answer: &[u8]) -> JudgedAnswer {
     match entry.mode {
         TermsDnsMode::Forward => return JudgedAnswer::Free,
         TermsDnsMode::Block => {

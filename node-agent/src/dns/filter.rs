@@ -138,15 +138,18 @@ fn addresses(data: &RData) -> Vec<IpAddr> {
 
 /// Addresses that a client may use before it has asked for any (RFC 9460, section 7.3).
 fn hints(service: &SVCB) -> Vec<IpAddr> {
-    let hints = service.svc_params.iter().flat_map(|(_, value)| match value {
-        SvcParamValue::Ipv4Hint(IpHint(hints)) => {
-            hints.iter().map(|hint| hint.0.into()).collect()
-        }
-        SvcParamValue::Ipv6Hint(IpHint(hints)) => {
-            hints.iter().map(|hint| hint.0.into()).collect()
-        }
-        _ => Vec::<IpAddr>::new(),
-    });
+    let hints = service
+        .svc_params
+        .iter()
+        .flat_map(|(_, value)| match value {
+            SvcParamValue::Ipv4Hint(IpHint(hints)) => {
+                hints.iter().map(|hint| hint.0.into()).collect()
+            }
+            SvcParamValue::Ipv6Hint(IpHint(hints)) => {
+                hints.iter().map(|hint| hint.0.into()).collect()
+            }
+            _ => Vec::<IpAddr>::new(),
+        });
     hints.collect()
 }
 

@@ -67,7 +67,10 @@ fn an_answer_brings_the_addresses_of_the_queried_name_and_passes_as_it_is() {
     let (question, answer) = exchange(
         "Api.Example.ORG.",
         RecordType::A,
-        vec![address("aPI.example.org.", 30, "192.0.2.1"), address("api.example.org.", 0, "192.0.2.2")],
+        vec![
+            address("aPI.example.org.", 30, "192.0.2.1"),
+            address("api.example.org.", 0, "192.0.2.2"),
+        ],
     );
     let bytes = answer.to_vec().unwrap();
     let wanted = [("192.0.2.1", 30), ("192.0.2.2", 0)];
@@ -105,7 +108,10 @@ fn aliases_in_a_circle_end() {
 fn an_address_of_another_class_is_none() {
     let mut chaos = address("a.example.org.", 20, "192.0.2.7");
     chaos.dns_class = DNSClass::CH;
-    assert_eq!(brought("a.example.org.", RecordType::A, vec![chaos]).0, [""; 0]);
+    assert_eq!(
+        brought("a.example.org.", RecordType::A, vec![chaos]).0,
+        [""; 0]
+    );
 }
 
 #[test]
@@ -113,7 +119,10 @@ fn what_may_not_be_brought_is_taken_out_of_every_section_and_the_rest_is_brought
     let (question, mut answer) = exchange(
         "a.example.org.",
         RecordType::A,
-        vec![address("a.example.org.", 20, "10.0.0.1"), address("a.example.org.", 20, "192.0.2.7")],
+        vec![
+            address("a.example.org.", 20, "10.0.0.1"),
+            address("a.example.org.", 20, "192.0.2.7"),
+        ],
     );
     answer.add_additional(address("ns.example.org.", 20, "10.0.0.2"));
     answer.add_additional(address("ns.example.org.", 20, "192.0.2.53"));
@@ -124,7 +133,10 @@ fn what_may_not_be_brought_is_taken_out_of_every_section_and_the_rest_is_brought
     assert_eq!(addresses, [("192.0.2.7".parse().unwrap(), 20)].into());
     let left = Message::from_vec(&answer).unwrap();
     assert_eq!(left.answers, [address("a.example.org.", 20, "192.0.2.7")]);
-    assert_eq!(left.additionals, [address("ns.example.org.", 20, "192.0.2.53")]);
+    assert_eq!(
+        left.additionals,
+        [address("ns.example.org.", 20, "192.0.2.53")]
+    );
 }
 
 #[test]
@@ -134,15 +146,30 @@ fn an_answer_that_leads_to_nothing_else_is_refused() {
             alias("a.example.org.", "b.evil.net."),
             address("b.evil.net.", 20, one),
         ];
-        assert_eq!(judged("a.example.org.", kind, answers), FilteredAnswer::Refused);
+        assert_eq!(
+            judged("a.example.org.", kind, answers),
+            FilteredAnswer::Refused
+        );
     }
 }
 
 #[test]
 fn an_answer_without_addresses_passes_as_it_is() {
-    let text = record("a.example.org.", 20, RData::TXT(TXT::new(vec!["x".to_owned()])));
-    assert_eq!(brought("a.example.org.", RecordType::TXT, vec![text]).1.len(), 1);
-    assert_eq!(brought("a.example.org.", RecordType::A, Vec::new()).0, [""; 0]);
+    let text = record(
+        "a.example.org.",
+        20,
+        RData::TXT(TXT::new(vec!["x".to_owned()])),
+    );
+    assert_eq!(
+        brought("a.example.org.", RecordType::TXT, vec![text])
+            .1
+            .len(),
+        1
+    );
+    assert_eq!(
+        brought("a.example.org.", RecordType::A, Vec::new()).0,
+        [""; 0]
+    );
 }
 
 fn service(four: &[&str], six: &[&str]) -> Record {
@@ -169,7 +196,11 @@ fn hints_are_granted_like_addresses_and_those_that_may_not_be_brought_are_taken_
     let RData::HTTPS(rest) = &left[0].data else {
         panic!("{left:?}")
     };
-    assert_eq!(rest.0.svc_params.len(), 2, "an empty list of hints goes: {rest:?}");
+    assert_eq!(
+        rest.0.svc_params.len(),
+        2,
+        "an empty list of hints goes: {rest:?}"
+    );
     // Without hints the client asks for addresses.
     let answer = vec![service(&["10.0.0.1"], &["fd00::7"])];
     let (addresses, left) = brought("a.example.org.", RecordType::HTTPS, answer);
@@ -243,16 +274,22 @@ fn bytes_of_chance_never_panic_and_never_bring_what_may_not_be_brought() {
     for _ in 0..20_000 {
         let mut changed = bytes.clone();
         for _ in 0..3 {
-            number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            number = number
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             // The question was compared with the one that was asked before anything else is read.
             let behind = changed.len() - question.end();
             let at = question.end() + (number >> 33) as usize % behind;
             changed[at] = (number >> 24) as u8;
         }
-        if let FilteredAnswer::Brought { answer, addresses } = filter(&question, &changed, may_bring) {
+        if let FilteredAnswer::Brought { answer, addresses } =
+            filter(&question, &changed, may_bring)
+        {
             assert!(addresses.keys().all(may_bring));
             let read = Message::from_vec(&answer).unwrap();
-            let mut left = read.all_sections().flat_map(|record| super::addresses(&record.data));
+            let mut left = read
+                .all_sections()
+                .flat_map(|record| super::addresses(&record.data));
             assert!(left.all(|address| may_bring(&address)) || read.answers.is_empty());
         }
     }

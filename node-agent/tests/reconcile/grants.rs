@@ -61,7 +61,11 @@ async fn held(node: &Node, rule: &Rule) -> Vec<Option<usize>> {
 async fn a_run_takes_no_grant_for_drift() {
     let mut node = granted().await;
     let before = node.agent.output.counters.get("repairs").copied();
-    for activation in [Activation::Timer, Activation::HostChanged, Activation::IntentChanged] {
+    for activation in [
+        Activation::Timer,
+        Activation::HostChanged,
+        Activation::IntentChanged,
+    ] {
         node.runs(activation).await;
     }
     assert_eq!(held(&node, &rule()).await, [Some(1), Some(1)]);

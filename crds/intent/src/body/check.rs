@@ -39,7 +39,12 @@ impl NodeDocument {
     fn check_names(&self) -> Result<(), Inconsistency> {
         for scope in &self.firewall {
             let mut with_names = BTreeSet::new();
-            for rule in scope.terms.rules.iter().filter(|rule| !rule.names.is_empty()) {
+            for rule in scope
+                .terms
+                .rules
+                .iter()
+                .filter(|rule| !rule.names.is_empty())
+            {
                 let is_filtered = scope.terms.dns.mode == TermsDnsMode::Filter;
                 if rule.action != Access::Allow || !is_filtered || !with_names.insert(&rule.name) {
                     return Err(Inconsistency::Names(scope.id.clone()));

@@ -101,10 +101,7 @@ pub async fn what_is_missing_in_one_set_is_not_there(
     Ok(())
 }
 
-pub async fn a_full_set_takes_nothing_more(
-    host: &impl Host,
-    _: &impl OtherProgram,
-) -> CaseResult {
+pub async fn a_full_set_takes_nothing_more(host: &impl Host, _: &impl OtherProgram) -> CaseResult {
     let grants = granted(host, 2).await?;
     let more = [grant(FOUR, "192.0.2.3", 60)];
     let refused = host.change_firewall(&Transaction::grant(&more)).await;

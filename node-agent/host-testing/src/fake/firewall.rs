@@ -30,10 +30,7 @@ impl Firewall for FakeHost {
         Ok(())
     }
 
-    async fn has_addresses(
-        &self,
-        sets: &BTreeMap<String, BTreeSet<Address>>,
-    ) -> HostResult<bool> {
+    async fn has_addresses(&self, sets: &BTreeMap<String, BTreeSet<Address>>) -> HostResult<bool> {
         let mut state = self.state();
         let failed = |source| HostError::ReadFirewall {
             table: "inet postern",

@@ -24,10 +24,7 @@ impl Firewall for LinuxHost {
             })
     }
 
-    async fn has_addresses(
-        &self,
-        sets: &BTreeMap<String, BTreeSet<Address>>,
-    ) -> HostResult<bool> {
+    async fn has_addresses(&self, sets: &BTreeMap<String, BTreeSet<Address>>) -> HostResult<bool> {
         let mut lines = String::new();
         for (set, addresses) in sets {
             let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();

@@ -70,12 +70,7 @@ pub(super) fn holds(
         .all(|one| match_holds(table, expiring, one, of))
 }
 
-fn match_holds(
-    table: &Table,
-    expiring: Expiring<'_>,
-    one: &Match,
-    of: MatchSubject<'_>,
-) -> bool {
+fn match_holds(table: &Table, expiring: Expiring<'_>, one: &Match, of: MatchSubject<'_>) -> bool {
     if matches!(one.operand, Operand::Alone) {
         return matches!(
             of,

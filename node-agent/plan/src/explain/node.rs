@@ -18,7 +18,9 @@ use crate::binding::{Binding, Bindings};
 use crate::desired::{
     AddressClass, AskedResolver, DEFAULT_ROUTE, Desired, HostFacts, Lease, PlanInputs,
 };
-use crate::evaluate::{Evaluator, Grants, Hop, Packet, Passage, PathEnd, SourceRewrite, Trace, Transport};
+use crate::evaluate::{
+    Evaluator, Grants, Hop, Packet, Passage, PathEnd, SourceRewrite, Trace, Transport,
+};
 use crate::host::{Family, RouteKind, RuleSelector};
 use crate::ruleset::{Hook, RuleMeaning};
 use crate::settings::{NodeSettings, POD_LINKS};

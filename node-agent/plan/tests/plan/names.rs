@@ -50,12 +50,21 @@ fn a_name_fills_the_sets_of_each_rule_that_allows_it() {
     assert_eq!(allowing("api.example.org"), ["exact", "below"]);
     assert_eq!(allowing("v1.api.example.org"), ["below", "deep"]);
     assert_eq!(allowing("example.net"), ["exact"]);
-    for name in ["example.org", "www.example.net", "org", "", "api.example.org.evil.net"] {
+    for name in [
+        "example.org",
+        "www.example.net",
+        "org",
+        "",
+        "api.example.org.evil.net",
+    ] {
         assert_eq!(allowing(name), [""; 0], "{name}");
     }
     let sets = &rules.allowing("api.example.org")[0].sets;
     let first = &body.firewall[0].terms.rules[0];
-    assert_eq!(sets[&Family::V6], granted_set(&scope_id(), first, Family::V6));
+    assert_eq!(
+        sets[&Family::V6],
+        granted_set(&scope_id(), first, Family::V6)
+    );
 }
 
 #[test]
@@ -85,7 +94,8 @@ fn two_policies_two_rules_and_other_names_have_sets_of_their_own() {
 }
 
 #[test]
-fn a_rule_with_names_looks_at_its_place_for_its_ports_and_lets_only_answered_flows_outlive_a_grant() {
+fn a_rule_with_names_looks_at_its_place_for_its_ports_and_lets_only_answered_flows_outlive_a_grant()
+{
     let apis = rule("apis", &["*.example.org"]);
     let ruleset = desired(filtering(vec![apis.clone()])).ruleset;
     let text = |chain: &str| -> Vec<String> {
@@ -131,15 +141,44 @@ fn no_answer_brings_an_address_of_the_cluster_or_of_special_use_in_any_form() {
         }
     };
     let refused = [
-        "10.244.1.2", "10.96.0.10", "192.168.10.11", "127.0.0.1", "0.0.0.0", "169.254.169.254", "224.0.0.1",
-        "255.255.255.255", "100.100.100.200", "fd00:10:244:1::2", "::1", "::", "fe80::1", "ff02::1",
-        "fd00:ec2::254", "::ffff:203.0.113.7", "64:ff9b::7f00:1", "64:ff9b::af4:102", "64:ff9b:1::1",
-        "2002:af4:102::1", "2002:7f00:1::1", "2001::1",
+        "10.244.1.2",
+        "10.96.0.10",
+        "192.168.10.11",
+        "127.0.0.1",
+        "0.0.0.0",
+        "169.254.169.254",
+        "224.0.0.1",
+        "255.255.255.255",
+        "100.100.100.200",
+        "fd00:10:244:1::2",
+        "::1",
+        "::",
+        "fe80::1",
+        "ff02::1",
+        "fd00:ec2::254",
+        "::ffff:203.0.113.7",
+        "64:ff9b::7f00:1",
+        "64:ff9b::af4:102",
+        "64:ff9b:1::1",
+        "2002:af4:102::1",
+        "2002:7f00:1::1",
+        "2001::1",
     ];
     judged(Access::Deny, &refused, false);
     judged(Access::Allow, &refused, false);
-    let private = ["10.1.2.3", "172.16.0.1", "192.168.77.1", "100.64.0.1", "fd00:77::1", "64:ff9b::a01:203"];
+    let private = [
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.77.1",
+        "100.64.0.1",
+        "fd00:77::1",
+        "64:ff9b::a01:203",
+    ];
     judged(Access::Deny, &private, false);
     judged(Access::Allow, &private, true);
-    judged(Access::Deny, &["203.0.113.7", "2620:fe::9", "64:ff9b::808:808"], true);
+    judged(
+        Access::Deny,
+        &["203.0.113.7", "2620:fe::9", "64:ff9b::808:808"],
+        true,
+    );
 }

@@ -39,7 +39,9 @@ fn filtering(refusal: TermsDnsRefusal) -> DnsEntry {
 #[test]
 fn a_name_that_no_rule_allows_is_refused_as_the_policy_says_and_reaches_no_server() {
     alone(
-        full_name!("a_name_that_no_rule_allows_is_refused_as_the_policy_says_and_reaches_no_server"),
+        full_name!(
+            "a_name_that_no_rule_allows_is_refused_as_the_policy_says_and_reaches_no_server"
+        ),
         || {
             let world = World::new();
             for (refusal, code) in [

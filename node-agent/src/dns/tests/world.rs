@@ -14,10 +14,10 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use super::super::node::DnsNode;
-use crate::grants::GrantError;
 use super::super::{DnsCounters, Forwarder, ForwarderOptions};
 use super::namespace::{Host, run};
 use super::resolver::Resolver;
+use crate::grants::GrantError;
 
 const PORT: u16 = 5300;
 /// What the resolver in the world answers.

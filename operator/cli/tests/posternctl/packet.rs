@@ -366,20 +366,36 @@ fn a_packet_that_no_pod_sends_is_not_explained() {
 fn a_name_opens_what_its_rule_allows_and_the_rule_is_named() {
     let lab = lab();
     let named = OBJECTS
-        .replace("  defaultAction: Deny\n", "  defaultAction: Deny\n  dns: {mode: Filter}\n")
+        .replace(
+            "  defaultAction: Deny\n",
+            "  defaultAction: Deny\n  dns: {mode: Filter}\n",
+        )
         .replace("{cidr: 203.0.113.0/24}", "{fqdn: '*.Example.org'}");
     assert!(named.contains("fqdn") && named.contains("Filter"));
     let pod = pod("both", "crawler", "{ip: 10.244.2.8}");
     lab.write("manifests/objects.yaml", &(named + &pod));
-    let opened = said(&lab, "both", "203.0.113.5 --port 8080 --name API.example.org.", 0);
+    let opened = said(
+        &lab,
+        "both",
+        "203.0.113.5 --port 8080 --name API.example.org.",
+        0,
+    );
     assert_eq!(opened["cause"]["type"], "PolicyRule", "{opened}");
     assert_eq!(opened["cause"]["action"], "Allow", "{opened}");
     for other in ["", " --name example.org", " --name api.example.net"] {
         let refused = said(&lab, "both", &format!("203.0.113.5 --port 8080{other}"), 3);
-        assert_eq!(refused["cause"]["type"], "DefaultAction", "{other}: {refused}");
+        assert_eq!(
+            refused["cause"]["type"], "DefaultAction",
+            "{other}: {refused}"
+        );
     }
     // An answer may not bring an address of the cluster.
-    let inside = said(&lab, "both", "10.1.2.3 --port 8080 --name api.example.org", 3);
+    let inside = said(
+        &lab,
+        "both",
+        "10.1.2.3 --port 8080 --name api.example.org",
+        3,
+    );
     assert_ne!(inside["cause"]["type"], "PolicyRule", "{inside}");
 }
 

@@ -55,10 +55,26 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_name_is_refused_with_what_was_written() {
-        for written in ["", "*", "*.", ".", "org", "a..org", "a.*.org", "192.0.2.1", "a b.org", "a.org..", "ü ü.de"] {
+        for written in [
+            "",
+            "*",
+            "*.",
+            ".",
+            "org",
+            "a..org",
+            "a.*.org",
+            "192.0.2.1",
+            "a b.org",
+            "a.org..",
+            "ü ü.de",
+        ] {
             assert_eq!(form(written), None, "{written:?}");
         }
         let refusal = name("spec.rules[0].to", "a..org").unwrap_err();
-        assert!(refusal.message.contains("\"a..org\""), "{}", refusal.message);
+        assert!(
+            refusal.message.contains("\"a..org\""),
+            "{}",
+            refusal.message
+        );
     }
 }

@@ -5,16 +5,16 @@ use postern_crds::EgressPolicy;
 use postern_crds::conditions::Reason;
 use postern_crds::egress_policy as crd;
 use postern_crds::honoured;
-use postern_intent::{ExitName, NamePattern};
 use postern_intent::body::{
     Access, DnsTerms, Rule, RulePortRange, RuleProtocol, Terms, TermsDnsMode, TermsDnsRefusal,
     TermsEstablishedFlows, TermsLimits, TermsReplies,
 };
+use postern_intent::{ExitName, NamePattern};
 
 use super::error::{IntakeError, Reader};
-use super::name;
 use super::exit::{lan, prefix};
 use super::invalid;
+use super::name;
 use crate::snapshot::{
     Ceiling, ParsedSelector, Permission, PolicyKey, PolicyTerms, SnapshotPolicy, SpecRefusal,
 };

@@ -110,8 +110,7 @@ fn named(scope: &Scope, position: usize, rule: &Rule) -> Vec<FirewallRule> {
         let valid =
             |rule: FirewallRule| rule.when(MatchField::Daddr(family).within(granted.clone()));
         let keep = || FirewallRule::to(Target::Keep(family, kept.clone()));
-        let leave =
-            || FirewallRule::to(out(scope)).meaning(RuleMeaning::PolicyRule(position));
+        let leave = || FirewallRule::to(out(scope)).meaning(RuleMeaning::PolicyRule(position));
         // A full set ends the first rule, and the second one lets the packet out all the same.
         rules.extend([
             valid(keep()),

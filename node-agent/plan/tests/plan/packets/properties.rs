@@ -96,7 +96,9 @@ pub(super) fn the_policy_means_what_it_says(
         let served = body.nat.iter().find(|served| &served.exit == exit);
         served.is_some_and(|served| exit_offers(body, served, packet))
     });
-    let wanted = scene.leases.contains(&packet.family()) && policy_allows(scope, &scene.grants, packet) && offered;
+    let wanted = scene.leases.contains(&packet.family())
+        && policy_allows(scope, &scene.grants, packet)
+        && offered;
     let passage = evaluator(scene, ruleset).forwarded(packet);
     if passage.left() == wanted {
         return Ok(());
@@ -131,12 +133,16 @@ pub(super) fn an_open_connection_goes_on_where_the_policy_says(
         let served = body.nat.iter().find(|served| &served.exit == exit);
         served.is_some_and(|served| exit_offers(body, served, &packet))
     });
-    let wanted =
-        scene.leases.contains(&packet.family()) && policy_allows(scope, &scene.grants, &packet) && offered;
+    let wanted = scene.leases.contains(&packet.family())
+        && policy_allows(scope, &scene.grants, &packet)
+        && offered;
     let outcome = evaluator(scene, ruleset).hook(Hook::Forward, &mut packet.clone());
     match (outcome.fate == Fate::Passes) == wanted {
         true => Ok(()),
-        false => Err(format!("{packet:?} {wanted}: {scope:#?} {:#?}", outcome.traces)),
+        false => Err(format!(
+            "{packet:?} {wanted}: {scope:#?} {:#?}",
+            outcome.traces
+        )),
     }
 }
 

@@ -114,7 +114,9 @@ fn body_of(body: &NodeDocument) -> BodyView {
             let dns = &scope.terms.dns;
             let upstreams = joined(&dns.upstreams);
             let mode = match (dns.mode, dns.refusal) {
-                (TermsDnsMode::Filter, TermsDnsRefusal::Refused) => "Filter with REFUSED".to_owned(),
+                (TermsDnsMode::Filter, TermsDnsRefusal::Refused) => {
+                    "Filter with REFUSED".to_owned()
+                }
                 (mode, _) => format!("{mode:?}"),
             };
             format!("{}: {mode}, upstreams [{upstreams}]", scope.id)
