@@ -11,7 +11,7 @@ use postern_plan::ruleset::Grant;
 use tokio::sync::watch;
 
 use crate::dns::node::DnsNode;
-use crate::dns::{BindError, Forwarder, ForwarderOptions};
+use crate::dns::{BindError, DnsCounters, Forwarder, ForwarderOptions};
 use crate::grants::{GrantBook, GrantError, GrantSender, write_grants};
 
 #[derive(Debug)]
@@ -115,6 +115,7 @@ pub fn start(
     options: ForwarderOptions,
     tables: DnsTables,
     host: LinuxHost,
+    counters: DnsCounters,
 ) -> Result<(), BindError> {
     let (grants, requests) = GrantSender::pair();
     let node = KernelNode {
@@ -122,7 +123,7 @@ pub fn start(
         lease: tables.lease,
         grants,
     };
-    let forwarder = Forwarder::bind(options, tables.table, node)?;
+    let forwarder = Forwarder::bind(options, tables.table, node, counters)?;
     tokio::spawn(write_grants(host, tables.grants, requests));
     tokio::spawn(forwarder.run());
     Ok(())

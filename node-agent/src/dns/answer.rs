@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 use postern_host::ports::TransportProtocol;
 use postern_intent::body::{self, TermsDnsMode};
@@ -34,7 +33,7 @@ pub(super) struct Desk<N> {
     pub(super) table: watch::Receiver<DnsPlan>,
     pub(super) node: N,
     pub(super) fallback: Vec<SocketAddr>,
-    pub(super) counters: Arc<DnsCounters>,
+    pub(super) counters: DnsCounters,
     limits: ClientLimits,
 }
 
@@ -51,7 +50,7 @@ impl<N: DnsNode> Desk<N> {
         table: watch::Receiver<DnsPlan>,
         node: N,
         fallback: Vec<SocketAddr>,
-        counters: Arc<DnsCounters>,
+        counters: DnsCounters,
     ) -> Self {
         Self {
             table,

@@ -92,7 +92,7 @@ pub(super) struct World {
     pub(super) stranger: Host,
     pub(super) outside: Resolver,
     pub(super) cluster: Resolver,
-    pub(super) counters: Arc<DnsCounters>,
+    pub(super) counters: DnsCounters,
     table: watch::Sender<DnsPlan>,
     facts: Arc<Mutex<Facts>>,
     _world: Host,
@@ -156,18 +156,15 @@ impl World {
     }
 }
 
-fn start(
-    table: watch::Receiver<DnsPlan>,
-    facts: &Arc<Mutex<Facts>>,
-) -> (Runtime, Arc<DnsCounters>) {
+fn start(table: watch::Receiver<DnsPlan>, facts: &Arc<Mutex<Facts>>) -> (Runtime, DnsCounters) {
     let runtime = Runtime::new().unwrap();
     let options = ForwarderOptions {
         port: PORT,
         upstreams: Vec::new(),
     };
     let inside = runtime.enter();
-    let forwarder = Forwarder::bind(options, table, TestNode(Arc::clone(facts))).unwrap();
-    let counters = forwarder.counters();
+    let (node, counters) = (TestNode(Arc::clone(facts)), DnsCounters::default());
+    let forwarder = Forwarder::bind(options, table, node, counters.clone()).unwrap();
     runtime.spawn(forwarder.run());
     drop(inside);
     (runtime, counters)
