@@ -116,7 +116,7 @@ pub(super) fn granted(question: &PacketQuestion, model: &NodeModel<'_>) -> Optio
             "no answer for {name} opens {address}: no rule of the pod's policy allows the name, or no answer may bring the address"
         )),
         None if model.filters_names(&question.packet.source) => Some(format!(
-            "no answer for a name led the pod to {address}; ask with --name to see what one opens"
+            "no answer for a name led the pod to {address}; ask with --answered-for to see what one opens"
         )),
         None => None,
     }

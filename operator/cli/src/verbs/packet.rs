@@ -27,7 +27,7 @@ pub(super) struct PacketArguments {
     to: Option<Address>,
     /// The name that was answered with this address, as the pod asked for it.
     #[arg(long, value_name = "NAME", requires = "to", value_parser = asked_name)]
-    name: Option<NamePattern>,
+    answered_for: Option<NamePattern>,
     /// The port that the packet goes to.
     #[arg(long, group = "transport", requires = "to")]
     port: Option<NonZeroU16>,
@@ -58,14 +58,14 @@ impl PacketArguments {
             address: self.to?,
             protocol,
             port: self.port.map(NonZeroU16::get),
-            name: self.name.clone(),
+            name: self.answered_for.clone(),
         })
     }
 }
 
 /// A name that a pod asks for, in any way of writing it.
 fn asked_name(written: &str) -> Result<NamePattern, String> {
-    let name = name("--name", written).map_err(|refusal| refusal.message)?;
+    let name = name("--answered-for", written).map_err(|refusal| refusal.message)?;
     match name.below() {
         None => Ok(name),
         Some(_) => Err("a pod asks for one name, such as api.example.org".to_owned()),

@@ -377,12 +377,12 @@ fn a_name_opens_what_its_rule_allows_and_the_rule_is_named() {
     let opened = said(
         &lab,
         "both",
-        "203.0.113.5 --port 8080 --name API.example.org.",
+        "203.0.113.5 --port 8080 --answered-for API.example.org.",
         0,
     );
     assert_eq!(opened["cause"]["type"], "PolicyRule", "{opened}");
     assert_eq!(opened["cause"]["action"], "Allow", "{opened}");
-    for other in ["", " --name example.org", " --name api.example.net"] {
+    for other in ["", " --answered-for example.org", " --answered-for api.example.net"] {
         let refused = said(&lab, "both", &format!("203.0.113.5 --port 8080{other}"), 3);
         assert_eq!(
             refused["cause"]["type"], "DefaultAction",
@@ -393,7 +393,7 @@ fn a_name_opens_what_its_rule_allows_and_the_rule_is_named() {
     let inside = said(
         &lab,
         "both",
-        "10.1.2.3 --port 8080 --name api.example.org",
+        "10.1.2.3 --port 8080 --answered-for api.example.org",
         3,
     );
     assert_ne!(inside["cause"]["type"], "PolicyRule", "{inside}");
