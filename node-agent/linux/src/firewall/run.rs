@@ -39,19 +39,6 @@ pub(super) async fn list(family: &str) -> Result<Option<Vec<u8>>, HostCause> {
     Err(refusal(&output.stderr, ""))
 }
 
-/// Asks for elements; the kernel refuses to show one that is not there.
-pub(super) async fn holds(gets: &str) -> Result<bool, HostCause> {
-    let output = nft(&["-f", "-"], gets, LISTING).await?;
-    if output.status.success() {
-        return Ok(true);
-    }
-    // `nft get element inet postern granted_x_4 { 192.0.2.1 }` without the element, the set or the table.
-    if String::from_utf8_lossy(&output.stderr).contains("No such file or directory") {
-        return Ok(false);
-    }
-    Err(refusal(&output.stderr, gets))
-}
-
 /// The listing of everything, of every family, without the elements of sets.
 pub(crate) async fn list_everything() -> Result<Vec<u8>, HostCause> {
     let output = nft(&["-j", "-t", "list", "ruleset"], "", LISTING).await?;

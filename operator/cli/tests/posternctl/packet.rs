@@ -382,7 +382,11 @@ fn a_name_opens_what_its_rule_allows_and_the_rule_is_named() {
     );
     assert_eq!(opened["cause"]["type"], "PolicyRule", "{opened}");
     assert_eq!(opened["cause"]["action"], "Allow", "{opened}");
-    for other in ["", " --answered-for example.org", " --answered-for api.example.net"] {
+    for other in [
+        "",
+        " --answered-for example.org",
+        " --answered-for api.example.net",
+    ] {
         let refused = said(&lab, "both", &format!("203.0.113.5 --port 8080{other}"), 3);
         assert_eq!(
             refused["cause"]["type"], "DefaultAction",
