@@ -37,6 +37,7 @@ pub mod control;
 pub mod dns;
 pub mod document_folder;
 pub mod files;
+pub mod grants;
 pub mod inbox;
 pub mod ledger;
 pub mod metrics;

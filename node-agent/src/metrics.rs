@@ -9,6 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::apiserver::metrics::ApiMetrics;
+use crate::dns::DnsCounters;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Word {
@@ -28,6 +29,7 @@ pub struct AgentMetrics {
     serial: Gauge,
     other_keys: Gauge,
     apiserver: ApiMetrics,
+    dns: DnsCounters,
 }
 
 impl AgentMetrics {
@@ -77,6 +79,7 @@ impl AgentMetrics {
             metrics.other_keys.clone(),
         );
         metrics.apiserver.register(&mut registry);
+        metrics.dns.register(&mut registry);
         (metrics, Arc::new(registry))
     }
 
@@ -114,6 +117,12 @@ impl AgentMetrics {
     #[must_use]
     pub fn apiserver(&self) -> ApiMetrics {
         self.apiserver.clone()
+    }
+
+    /// How questions of pods for names end.
+    #[must_use]
+    pub fn dns(&self) -> DnsCounters {
+        self.dns.clone()
     }
 
     /// How many keys are installed and not pinned, or pinned and not installed.

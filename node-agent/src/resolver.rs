@@ -7,21 +7,26 @@ use postern_host::Flows as _;
 use postern_host::ports::TransportProtocol;
 use postern_linux::LinuxHost;
 use postern_plan::desired::{DnsPlan, Lease};
+use postern_plan::ruleset::Grant;
 use tokio::sync::watch;
 
 use crate::dns::node::DnsNode;
-use crate::dns::{BindError, Forwarder, ForwarderOptions};
+use crate::dns::{BindError, DnsCounters, Forwarder, ForwarderOptions};
+use crate::grants::{GrantBook, GrantError, GrantSender, write_grants};
 
 #[derive(Debug)]
 pub struct DnsHandle {
     table: watch::Sender<DnsPlan>,
     lease: watch::Sender<Option<Instant>>,
+    /// What answers granted.
+    pub grants: GrantBook,
 }
 
 #[derive(Debug)]
 pub struct DnsTables {
     table: watch::Receiver<DnsPlan>,
     lease: watch::Receiver<Option<Instant>>,
+    grants: GrantBook,
 }
 
 impl DnsHandle {
@@ -33,8 +38,14 @@ impl DnsHandle {
         let tables = DnsTables {
             table: table_reader,
             lease: lease_reader,
+            grants: GrantBook::default(),
         };
-        (Self { table, lease }, tables)
+        let handle = Self {
+            table,
+            lease,
+            grants: tables.grants.clone(),
+        };
+        (handle, tables)
     }
 
     /// Tells the forwarder who may ask what, if anything changed.
@@ -58,6 +69,7 @@ impl DnsHandle {
 struct KernelNode {
     host: LinuxHost,
     lease: watch::Receiver<Option<Instant>>,
+    grants: GrantSender,
 }
 
 impl DnsNode for KernelNode {
@@ -83,6 +95,10 @@ impl DnsNode for KernelNode {
         }
     }
 
+    async fn grant(&self, grants: Vec<Grant>) -> Result<(), GrantError> {
+        self.grants.grant(grants).await
+    }
+
     fn lease(&self) -> Lease {
         match *self.lease.borrow() {
             Some(until) if until > Instant::now() => Lease::Runs,
@@ -99,12 +115,16 @@ pub fn start(
     options: ForwarderOptions,
     tables: DnsTables,
     host: LinuxHost,
+    counters: DnsCounters,
 ) -> Result<(), BindError> {
+    let (grants, requests) = GrantSender::pair();
     let node = KernelNode {
-        host,
+        host: host.clone(),
         lease: tables.lease,
+        grants,
     };
-    let forwarder = Forwarder::bind(options, tables.table, node)?;
+    let forwarder = Forwarder::bind(options, tables.table, node, counters)?;
+    tokio::spawn(write_grants(host, tables.grants, requests));
     tokio::spawn(forwarder.run());
     Ok(())
 }

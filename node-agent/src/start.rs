@@ -18,6 +18,7 @@ use postern_agent::audit::AuditTrail;
 use postern_agent::bindings::BindingStore;
 use postern_agent::clock::Clock;
 use postern_agent::control::server::{self, Work};
+use postern_agent::dns::DnsCounters;
 use postern_agent::files;
 use postern_agent::inbox::Inbox;
 use postern_agent::ledger::Ledger;
@@ -104,7 +105,7 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
     let health = Health::default();
     serve_metrics(args, health.clone(), registry);
     let resolvers = own_resolvers(args);
-    let (dns, counters) = serve_names(args, host.clone(), resolvers.clone());
+    let (dns, counters) = serve_names(args, host.clone(), resolvers.clone(), metrics.dns());
     let work = serve_socket(args, &mut damages);
     let uid = node_uid(args).await.map_err(AgentError::Node)?;
     let (sender, updates) = mpsc::channel(4);
@@ -235,6 +236,7 @@ fn serve_names(
     args: &RunArgs,
     host: LinuxHost,
     upstreams: Vec<SocketAddr>,
+    questions: DnsCounters,
 ) -> (DnsHandle, BTreeMap<String, u64>) {
     let (handle, tables) = DnsHandle::pair();
     let options = postern_agent::dns::ForwarderOptions {
@@ -242,7 +244,7 @@ fn serve_names(
         upstreams,
     };
     let mut counters = BTreeMap::new();
-    if let Err(error) = postern_agent::resolver::start(options, tables, host) {
+    if let Err(error) = postern_agent::resolver::start(options, tables, host, questions) {
         tracing::error!(
             error = &error as &dyn std::error::Error,
             "names are not served"

@@ -7,6 +7,7 @@
 //! | module | for |
 //! |---|---|
 //! | [`newtypes`] | newtypes that state their rule: names, marks, prefixes, serials |
+//! | [`name_pattern`] | names that a rule allows |
 //! | [`body`] | the document itself, section by section |
 //! | [`keys`] | key ids, key sets and the documents that change them |
 //! | [`envelope`] | DSSE: what is signed, what is shipped |
@@ -20,6 +21,7 @@ pub mod body;
 pub mod envelope;
 mod hex;
 pub mod keys;
+pub mod name_pattern;
 pub mod newtypes;
 pub mod possession;
 pub mod published;
@@ -32,6 +34,7 @@ pub use body::{Body, ClusterDocument, NodeDocument};
 pub use envelope::DsseEnvelope;
 pub use hex::hex;
 pub use keys::{KeyId, TrustedKeys};
+pub use name_pattern::NamePattern;
 pub use newtypes::{
     Address, ExitName, IfName, Mark, Namespace, NodeName, NodeUid, PodName, Prefix, ScopeId,
     SectionDigest, Serial, TableId, Uid, WgKey,

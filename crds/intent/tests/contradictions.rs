@@ -35,7 +35,7 @@ fn whole() -> Value {
             "terms": {
                 "rules": [], "defaultAction": "Allow", "replies": "Services", "lan": "Deny",
                 "specialUseExceptions": [], "establishedFlows": "Cut",
-                "dns": {"mode": "Forward", "upstreams": []},
+                "dns": {"mode": "Forward", "upstreams": [], "refusal": "NXDOMAIN"},
             },
         }],
         "allocations": [],
@@ -106,6 +106,23 @@ fn a_scope_with_limits_is_not_obeyed_in_part() {
     let found = judged(|body| body["firewall"][0]["terms"]["limits"] = json!({"connections": 9}));
     let wanted = Inconsistency::Limits("crawlers/crawler@eu".parse().unwrap());
     assert_eq!(found, Err(wanted));
+}
+
+#[test]
+fn names_are_allowed_by_a_filter_and_by_one_rule_of_a_name() {
+    let rule = |name: &str, action: &str| json!({"name": name, "action": action, "to": [], "ports": [], "names": ["*.example.org"]});
+    let with = |mode: &str, rules: &[Value]| {
+        judged(|body| {
+            body["firewall"][0]["terms"]["dns"]["mode"] = json!(mode);
+            body["firewall"][0]["terms"]["rules"] = json!(rules);
+        })
+    };
+    let wanted = Inconsistency::Names("crawlers/crawler@eu".parse().unwrap());
+    let apis = || rule("apis", "Allow");
+    assert_eq!(with("Filter", &[apis(), rule("other", "Allow")]), Ok(()));
+    assert_eq!(with("Forward", &[apis()]), Err(wanted.clone()));
+    assert_eq!(with("Filter", &[rule("apis", "Deny")]), Err(wanted.clone()));
+    assert_eq!(with("Filter", &[apis(), apis()]), Err(wanted));
 }
 
 #[test]

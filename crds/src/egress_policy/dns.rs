@@ -34,7 +34,9 @@ pub enum DnsMode {
     /// They are asked through the exit.
     #[default]
     Forward,
-    /// Only names that a rule allows are asked, through the exit.
+    /// Only names that a rule allows are asked, through the exit; the resolver that the pod asked is never one. An answer is
+    /// withheld until the kernel lets connections to its addresses through. Addresses of the cluster, of special use, and
+    /// private ones without lanAccess, are taken out of it.
     Filter,
     /// They are refused.
     Block,

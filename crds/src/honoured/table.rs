@@ -186,8 +186,8 @@ pub const FIELDS: &[HonouredField] = &[
     ),
     policy(
         "spec.rules[].to[].fqdn",
-        Honoured::NotYet,
-        "names cannot be allowed yet; write cidr",
+        SINCE_FIRST,
+        "An address is granted only while an answer of the forwarder that named it is valid, for 60 s at least. A name that cannot be one: `Accepted=False`, and the previous rules stay.",
     ),
     policy(
         "spec.inbound",
@@ -196,8 +196,8 @@ pub const FIELDS: &[HonouredField] = &[
     ),
     policy(
         "spec.dns.mode",
-        only(&["Forward", "Block"]),
-        "names cannot be filtered yet; write mode: Forward or mode: Block",
+        SINCE_FIRST,
+        "With Filter: where the addresses of an answer cannot be written into the kernel, or the kernel has no room for them, the pod gets SERVFAIL and not the answer. The resolver that a pod chose is never asked.",
     ),
     policy(
         "spec.dns.upstreams",
@@ -206,8 +206,8 @@ pub const FIELDS: &[HonouredField] = &[
     ),
     policy(
         "spec.dns.refusal",
-        only(&["NXDOMAIN"]),
-        "names cannot be filtered yet; leave it out",
+        SINCE_FIRST,
+        "There is no other choice than the two. The modes Forward and Block do not use it.",
     ),
     policy(
         "spec.lanAccess",

@@ -137,14 +137,15 @@ pub fn probe_interval(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// A name that DNS answers, or `*.` and a name for everything below it.
+/// A name that DNS answers, or `*.` and a name for everything below it, as people write it: in letters of either case, as
+/// U-labels or A-labels, with or without the dot at its end. The compiler brings it into its one normal form.
 #[must_use]
 pub fn fqdn(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "string",
         "minLength": 1,
-        "maxLength": 253,
-        "pattern": r"^(\*\.)?([a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9_])?\.)+[a-z]([-a-z0-9]{0,61}[a-z0-9])?$",
+        "maxLength": 254,
+        "pattern": r"^(\*\.)?([\p{L}\p{M}\p{N}_]([-\p{L}\p{M}\p{N}_]{0,61}[\p{L}\p{M}\p{N}_])?\.)+[\p{L}]([-\p{L}\p{M}\p{N}]{0,61}[\p{L}\p{M}\p{N}])?\.?$",
     })
 }
 

@@ -148,14 +148,14 @@ fn a_policy_that_uses_everything_honoured_is_named_nowhere() {
             json!([{
                 "name": "apis",
                 "action": "Allow",
-                "to": [{"cidr": "198.51.100.0/24"}],
+                "to": [{"cidr": "198.51.100.0/24"}, {"fqdn": "*.example.org"}],
                 "ports": [{"protocol": "TCP", "port": 443, "endPort": 445}]
             }]),
         ),
         ("/spec/inbound", json!({"replies": "None"})),
         (
             "/spec/dns",
-            json!({"mode": "Block", "upstreams": ["9.9.9.9"], "refusal": "NXDOMAIN"}),
+            json!({"mode": "Filter", "upstreams": ["9.9.9.9"], "refusal": "REFUSED"}),
         ),
         ("/spec/lanAccess", json!("Allow")),
         (

@@ -29,6 +29,7 @@ mod leaks;
 mod leaks_objects;
 mod leaks_policies;
 mod machine;
+mod names;
 mod one_family;
 mod pod_start;
 mod probes;

@@ -16,7 +16,7 @@ pub(crate) const GATEWAY: &str = "gw-1";
 const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
 /// The policy `crawlers/crawler` with these lines of its spec.
-fn policy(lines: &str) -> String {
+pub(crate) fn policy(lines: &str) -> String {
     format!(
         "apiVersion: postern.dev/v1alpha1\nkind: EgressPolicy\nmetadata: {{namespace: crawlers, name: crawler}}\nspec:\n  \
          podSelector: {{matchLabels: {{app: crawler}}}}\n  route: {{type: Exit, exitNodes: [{{name: eu}}]}}\n  {lines}\n---\n"
@@ -65,7 +65,7 @@ impl Scene {
     }
 
     /// Waits until each node reports the intent that was published for it last.
-    fn in_force(&self) {
+    pub(crate) fn in_force(&self) {
         for node in [NODE, GATEWAY] {
             self.lab
                 .await_report(node, "the last intent", |report| {

@@ -8,11 +8,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use postern_intent::body::{
-    Access, BlockedReason, Body, Class, EgressPath, Rule, RulePortRange, RuleProtocol, TermsReplies,
+    Access, BlockedReason, Body, Class, EgressPath, Rule, RulePortRange, RuleProtocol, Scope,
+    TermsDnsMode, TermsReplies,
 };
 use postern_intent::{Address, Prefix};
 use postern_plan::Desired;
-use postern_plan::evaluate::{Conntrack, CtDirection, CtState, Packet, Transport};
+use postern_plan::desired::names::{granted_set, kept_set};
+use postern_plan::evaluate::{Conntrack, CtDirection, CtState, Grants, Packet, Transport};
 use postern_plan::host::Family;
 
 use crate::fixture::{OwnedInputs, client, gateway, pod, word};
@@ -149,6 +151,8 @@ pub struct Scene {
     pub world: OwnedInputs,
     pub desired: Desired,
     pub leases: Vec<Family>,
+    /// What answers for names granted.
+    pub grants: Grants,
 }
 
 impl Scene {
@@ -165,6 +169,7 @@ impl Scene {
             client()
         };
         edit(dice, &mut body);
+        let grants = grants(dice, &body.firewall[0]);
         let world = OwnedInputs::of(Some(body));
         let desired = Desired::from_inputs(&world.inputs());
         let leases = match dice.below(6) {
@@ -176,6 +181,7 @@ impl Scene {
             world,
             desired,
             leases,
+            grants,
         }
     }
 
@@ -209,6 +215,7 @@ fn edit(dice: &mut Dice, body: &mut Body) {
     scope.terms.rules = (0..dice.below(5))
         .map(|number| rule(dice, number))
         .collect();
+    scope.terms.dns.mode = TermsDnsMode::Filter;
     for served in &mut body.nat {
         served.lan = access(dice);
         if dice.one_in(3) {
@@ -222,12 +229,36 @@ fn rule(dice: &mut Dice, number: usize) -> Rule {
         .map(|_| word(dice.text(&PREFIXES)))
         .collect();
     let ports = (0..dice.below(3)).map(|_| ports(dice)).collect();
+    let names = match dice.below(3) {
+        0 => vec![word("*.example.org")],
+        _ => Vec::new(),
+    };
     Rule {
         name: number.to_string(),
-        action: *dice.of(&[Access::Allow, Access::Deny]),
+        action: match names.is_empty() {
+            true => *dice.of(&[Access::Allow, Access::Deny]),
+            false => Access::Allow,
+        },
         to,
+        names,
         ports,
     }
+}
+
+/// What the kernel holds in the sets of grants of a scope: any address, also one that no answer may bring.
+fn grants(dice: &mut Dice, scope: &Scope) -> Grants {
+    let mut grants = Grants::new();
+    let rules = scope.terms.rules.iter();
+    for rule in rules.filter(|rule| !rule.names.is_empty()) {
+        for family in Family::BOTH {
+            for set in [granted_set, kept_set] {
+                let some = (0..dice.below(12)).map(|_| destination(dice));
+                let of_family = some.filter(|address| Family::of(address) == family);
+                grants.insert(set(&scope.id, rule, family), of_family.collect());
+            }
+        }
+    }
+    grants
 }
 
 fn ports(dice: &mut Dice) -> RulePortRange {

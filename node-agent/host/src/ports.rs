@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
-use postern_intent::{IfName, WgKey};
+use postern_intent::{Address, IfName, WgKey};
 use postern_plan::FlowCut;
 use postern_plan::host::{
     AdminState, DeviceSetting, KernelRoute, LockPolicy, ObservedLink, ObservedTunnel, RoutingRule,
@@ -106,6 +106,11 @@ pub trait Firewall {
         &self,
         transaction: &Transaction,
     ) -> impl Future<Output = HostResult<()>> + Send;
+    /// Are all of these addresses in these sets of `inet postern`?
+    fn has_addresses(
+        &self,
+        sets: &BTreeMap<String, BTreeSet<Address>>,
+    ) -> impl Future<Output = HostResult<bool>> + Send;
     /// Our tables as the kernel lists them.
     fn read_firewall(&self) -> impl Future<Output = HostResult<ObservedFirewall>> + Send;
 }

@@ -81,6 +81,43 @@ pub(crate) async fn act(
         .map(drop)
 }
 
+/// A message of a batch.
+pub(crate) struct BatchMessage {
+    pub(crate) kind: u16,
+    /// Beyond `NLM_F_REQUEST`.
+    pub(crate) flags: u16,
+    pub(crate) body: Vec<u8>,
+}
+
+/// `NFNL_MSG_BATCH_BEGIN`.
+const BATCH_BEGIN: u16 = 16;
+/// `NFNL_MSG_BATCH_END`.
+const BATCH_END: u16 = 17;
+
+/// Gives nftables messages that it takes all of or none of. `struct nfgenmsg` of the ends names the subsystem, 10.
+pub(crate) async fn batch(protocol: isize, messages: Vec<BatchMessage>) -> Result<(), HostCause> {
+    const SUBSYSTEM: [u8; 4] = [0, 0, 0, 10];
+    let count = messages.len();
+    let mut datagram = request(BATCH_BEGIN, REQUEST, &SUBSYSTEM);
+    for (at, message) in messages.into_iter().enumerate() {
+        // An error of an earlier message comes before the last one's answer.
+        let answered = if at + 1 == count { ACK } else { 0 };
+        let flags = REQUEST | message.flags | answered;
+        datagram.extend(request(message.kind, flags, &message.body));
+    }
+    datagram.extend(request(BATCH_END, REQUEST, &SUBSYSTEM));
+    let mut socket = TokioSocket::new(protocol)?;
+    socket.socket_mut().bind_auto()?;
+    timed(socket.send_to(&datagram, &SocketAddr::new(0, 0))).await?;
+    loop {
+        let (answer, _) = timed(socket.recv_from_full()).await?;
+        let mut messages = parse(&answer).into_iter().map(|(_, message)| message);
+        if let Some(message) = messages.find(|message| message.kind == ERROR) {
+            return outcome(&message.body);
+        }
+    }
+}
+
 async fn timed<T>(answer: impl Future<Output = io::Result<T>>) -> Result<T, HostCause> {
     match tokio::time::timeout(TIMEOUT, answer).await {
         Ok(answer) => Ok(answer?),

@@ -9,6 +9,7 @@ use postern_host::error::{HostCause, HostError, Nature, errno};
 use tokio::sync::mpsc;
 
 use crate::netlink::{Message, attribute, parse};
+use postern_plan::desired::names::GRANTED;
 use postern_plan::ruleset::TABLE;
 use postern_plan::settings::ROUTE_PROTOCOL;
 
@@ -179,5 +180,18 @@ fn of_netfilter(message: &Message) -> Option<KernelChange> {
     const TABLE_NAME: u16 = 1;
     let attributes = message.body.get(NFGENMSG..)?;
     let name = attribute(attributes, TABLE_NAME)?;
-    (name.strip_suffix(&[0]) == Some(TABLE.as_bytes())).then_some(KernelChange::Firewall)
+    let is_ours = name.strip_suffix(&[0]) == Some(TABLE.as_bytes());
+    (is_ours && !is_of_a_grant(message.kind, attributes)).then_some(KernelChange::Firewall)
+}
+
+/// Is it about elements of a set of grants? They come with every answer for a name, and no plan compares them; that another
+/// program took some away is seen when the timer looks.
+fn is_of_a_grant(kind: u16, attributes: &[u8]) -> bool {
+    // `NFT_MSG_NEWSETELEM` and `NFT_MSG_DELSETELEM`, below the number of the subsystem.
+    const NEW_ELEMENT: u16 = 12;
+    const DELETED_ELEMENT: u16 = 14;
+    // `NFTA_SET_ELEM_LIST_SET`.
+    const SET_NAME: u16 = 2;
+    matches!(kind & 0xff, NEW_ELEMENT | DELETED_ELEMENT)
+        && attribute(attributes, SET_NAME).is_some_and(|set| set.starts_with(GRANTED.as_bytes()))
 }

@@ -30,7 +30,7 @@ use postern_plan::evaluate::{
     Conntrack, CtDirection, CtState, Evaluator, Packet, PathEnd, Transport,
 };
 use postern_plan::host::Family;
-use postern_plan::ruleset::Transaction;
+use postern_plan::ruleset::{Grant, Transaction};
 use tun_rs::{AsyncDevice, DeviceBuilder};
 
 const SCENES: usize = 40;
@@ -312,6 +312,7 @@ fn conntrack_of(packet: &mut Packet) {
 fn evaluator(scene: &Scene) -> Evaluator<'_> {
     let mut evaluator = Evaluator::new(&scene.desired.ruleset);
     evaluator.leases = scene.leases.iter().copied().collect();
+    evaluator.grants.clone_from(&scene.grants);
     for (interface, own) in [("eth0", 1), ("pst-c-eu", 2), ("eth0", 4), ("pst-c-eu", 5)] {
         let address: IpAddr = OWN[own].parse().unwrap();
         let key = (interface.to_owned(), Family::of(&address));
@@ -330,6 +331,14 @@ async fn compare(node: &Node, dice: &mut Dice, first: u32, seed: u64) -> usize {
     if !scene.leases.is_empty() {
         nft(&Transaction::lease(60.try_into().unwrap()).to_string());
     }
+    let grants = scene.grants.iter().flat_map(|(set, addresses)| {
+        addresses.iter().map(|address| Grant {
+            set: set.clone(),
+            address: *address,
+            seconds: 60.try_into().unwrap(),
+        })
+    });
+    nft(&Transaction::grant(&grants.collect::<Vec<_>>()).to_string());
     let device = OUT[dice.below(OUT.len())];
     node.route_everything_to(device);
     // A protocol without ports has one flow for each pair of addresses: the scene before would answer for it.

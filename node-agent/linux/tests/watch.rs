@@ -89,6 +89,35 @@ fn says_nothing_of_other_programs_tables_and_routes() {
     });
 }
 
+#[test]
+fn says_nothing_of_grants_that_come_and_go_and_tells_every_other_element() {
+    within(|| async {
+        let set = |name: &str| {
+            format!("add set inet postern {name} {{ type ipv4_addr; flags timeout; }}")
+        };
+        run("nft", &["add table inet postern"]);
+        run("nft", &[&set("granted_one_4")]);
+        run("nft", &[&set("lease_like")]);
+        let mut events = watch().unwrap();
+        run(
+            "nft",
+            &["add element inet postern granted_one_4 { 192.0.2.1 timeout 60s }"],
+        );
+        run(
+            "nft",
+            &["delete element inet postern granted_one_4 { 192.0.2.1 }"],
+        );
+        run("ip", &["link", "set", "lo", "up"]);
+        let first = tokio::time::timeout(Duration::from_secs(5), events.recv()).await;
+        assert_eq!(first, Ok(Some(KernelChange::Link)));
+        run(
+            "nft",
+            &["add element inet postern lease_like { 192.0.2.1 timeout 60s }"],
+        );
+        told(&mut events, KernelChange::Firewall).await;
+    });
+}
+
 /// A table of ours that counts what the node sends.
 const COUNTING: &str = "table inet postern { counter sent {}; chain c { type filter hook output priority 0; counter name sent; }; }";
 

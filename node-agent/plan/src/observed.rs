@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::host::{
     DeviceSetting, KernelRoute, LockPolicy, ObservedLink, ObservedTunnel, RoutingRule,
 };
-use crate::ruleset::{Base, Element, SetType};
+use crate::ruleset::{Atom, Base, Element, SetType};
 
 /// One reading of everything that we own. A part that could not be read is empty here; whoever plans from a reading with gaps
 /// says which stages they are in (`order::plan_readable`).
@@ -57,6 +57,8 @@ pub struct ObservedSet {
     /// The declaration; none where this agent does not understand it.
     pub set_type: Option<SetType>,
     pub elements: BTreeSet<Element>,
+    /// After how many seconds the kernel deletes an element, by its key, for those that it deletes.
+    pub expires: BTreeMap<Vec<Atom>, u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]

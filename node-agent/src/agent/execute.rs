@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use postern_host::{Host, HostError, Nature, apply};
+use postern_host::{Applied, Host, HostError, Nature, apply};
 use postern_intent::Address;
 use postern_plan::desired::{AddressClass, names};
 use postern_plan::diff::firewall::releases_but;
@@ -11,7 +11,7 @@ use postern_plan::diff::flow;
 use postern_plan::flow::{CutExtent, Cuts};
 use postern_plan::host::Family;
 use postern_plan::order::{ArpTables, Stage, StepPlan};
-use postern_plan::ruleset::{Atom, Element};
+use postern_plan::ruleset::{Atom, Element, TableFamily, Transaction};
 use postern_plan::{Desired, FlowCut, Observed, Step};
 
 use super::activation::Activation;
@@ -56,6 +56,10 @@ impl<H: Host> Agent<H> {
                 let attempt = self.attempt(stage, &group, activation).await;
                 blocks_stand &= attempt == StepsAttempt::Done || !stage.blocks();
             }
+            // What is no longer allowed is refused by name as soon as by address, whatever tunnels and routes take.
+            if stage == Stage::Guard {
+                self.dns.update(&desired.dns);
+            }
         }
         self.dns.update(&desired.dns);
     }
@@ -77,7 +81,7 @@ impl<H: Host> Agent<H> {
             self.kernel.last.failures.push(failure);
             return StepsAttempt::Failed;
         }
-        let applied = apply(&self.host, group).await;
+        let mut applied = self.apply_with_grants(group).await;
         self.kernel.last.held_back.done(&applied.done);
         let mut filled = BTreeSet::new();
         for step in &applied.done {
@@ -93,7 +97,7 @@ impl<H: Host> Agent<H> {
         {
             self.kernel.learned.learn(&filled, &listed);
         }
-        let Some(failed) = applied.failed else {
+        let Some(failed) = applied.failed.take() else {
             return StepsAttempt::Done;
         };
         if let (Step::CutFlows(cut), HostError::CutFlows { uncut, .. }) =
@@ -114,6 +118,38 @@ impl<H: Host> Agent<H> {
         let failure = (stage, failed.step.to_string(), failed.error);
         self.kernel.last.failures.push(failure);
         StepsAttempt::Failed
+    }
+
+    /// Carries steps out. Nobody writes a grant meanwhile, and a batch that makes the table anew carries over what stands in its
+    /// sets: the kernel is the memory of grants, over a restart of the agent too.
+    async fn apply_with_grants(&self, group: &[Step]) -> Applied {
+        let is_batch = |step: &Step| matches!(step, Step::Firewall(_));
+        if !group.iter().any(is_batch) {
+            return apply(&self.host, group).await;
+        }
+        let mut memory = self.dns.grants.hold().await;
+        let mut steps = group.to_vec();
+        for step in &mut steps {
+            let Step::Firewall(batch) = step else {
+                continue;
+            };
+            if batch.replaces(TableFamily::Inet)
+                && let Ok(listed) = self.host.read_firewall().await
+                && let Some(table) = &listed.inet
+            {
+                let grants = Transaction::carry_grants(table, batch);
+                *batch = batch.clone().then(grants);
+            }
+            memory.pass(batch);
+        }
+        let mut applied = apply(&self.host, &steps).await;
+        // What failed is known by the step as it was planned.
+        if let Some(failed) = &mut applied.failed
+            && let Some(planned) = group.get(applied.done.len())
+        {
+            failed.step = planned.clone();
+        }
+        applied
     }
 
     fn forget_cuts(&mut self, cut: &FlowCut, uncut: &BTreeSet<Address>) {

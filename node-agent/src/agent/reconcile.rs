@@ -39,6 +39,11 @@ impl<H: Host> Agent<H> {
         self.kernel.last.failures.clear();
         self.kernel.last.lease_change = LeaseChange::None;
         let reading = self.read_host().await;
+        // Before the forwarder hears of a policy: a shorter answer must not end what an earlier agent granted for longer.
+        if !reading.gaps.contains(&Stage::Guard) {
+            let table = reading.observed.firewall.inet.as_ref();
+            self.dns.grants.hold().await.see(table);
+        }
         self.look_around(&reading).await;
         self.refresh_facts(&reading);
         self.choose_gateways(&reading.observed);

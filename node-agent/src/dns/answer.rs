@@ -1,21 +1,25 @@
 //! From a message to its answer, the same for datagrams and connections.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 
 use postern_host::ports::TransportProtocol;
-use postern_intent::body;
-use postern_plan::desired::AskedResolver;
+use postern_intent::body::{self, TermsDnsMode};
 use postern_plan::desired::dns::{DnsEntry, DnsPlan};
+use postern_plan::desired::{AskedResolver, NamedRule};
+use postern_plan::host::Family;
+use postern_plan::ruleset::Grant;
 use tokio::sync::watch;
 
 use super::counters::{DnsCounters, QuestionOutcome};
-use super::decide::{DnsDecision, NodeNeed, decide, need};
+use super::decide::{DnsDecision, NodeNeed, decide, need, refusal};
+use super::filter::{FilteredAnswer, filter};
 use super::limits::{ClientLimits, Permit};
 use super::node::DnsNode;
 use super::question::{Code, DnsQuestion, MessageError, bare_answer};
 use super::socket::ResolverPath;
 use super::upstream::ask;
+use crate::grants::grant_time;
 
 /// Questions of one pod that may be open at a time; a resolver that is silent holds one for 4 s.
 const PER_CLIENT: usize = 256;
@@ -29,7 +33,7 @@ pub(super) struct Desk<N> {
     pub(super) table: watch::Receiver<DnsPlan>,
     pub(super) node: N,
     pub(super) fallback: Vec<SocketAddr>,
-    pub(super) counters: Arc<DnsCounters>,
+    pub(super) counters: DnsCounters,
     limits: ClientLimits,
 }
 
@@ -46,7 +50,7 @@ impl<N: DnsNode> Desk<N> {
         table: watch::Receiver<DnsPlan>,
         node: N,
         fallback: Vec<SocketAddr>,
-        counters: Arc<DnsCounters>,
+        counters: DnsCounters,
     ) -> Self {
         Self {
             table,
@@ -106,9 +110,50 @@ impl<N: DnsNode> Desk<N> {
             NodeNeed::Nothing => None,
         };
         let decision = self.decide(asker.client, &question, asked)?;
-        let (answer, outcome) = carry_out(asker.protocol, &decision, &question, message).await;
+        let (answer, mut outcome) = carry_out(asker.protocol, &decision, &question, message).await;
+        let answer = match outcome {
+            QuestionOutcome::Exit => {
+                let judged = self.bring(asker.client, &question, message, answer).await?;
+                outcome = judged.1;
+                judged.0
+            }
+            _ => answer,
+        };
         self.counters.count(outcome);
         Some(answer)
+    }
+
+    /// An answer from outside as the pod may have it. Where names are filtered it is withheld until the kernel lets connections
+    /// to its addresses through. Judged by the table of this moment: a policy may have changed while the resolver was asked.
+    async fn bring(
+        &self,
+        client: SocketAddr,
+        question: &DnsQuestion,
+        message: &[u8],
+        answer: Vec<u8>,
+    ) -> Option<(Vec<u8>, QuestionOutcome)> {
+        let judged =
+            self.with_entry(client, |entry, plan| judge(entry, plan, question, &answer))?;
+        let ended = |(code, outcome): (Code, QuestionOutcome)| {
+            Some((question.answer(message, code), outcome))
+        };
+        match judged {
+            JudgedAnswer::Free => Some((answer, QuestionOutcome::Exit)),
+            JudgedAnswer::Refused(code, outcome) => ended((code, outcome)),
+            JudgedAnswer::Granting { answer, grants } if grants.is_empty() => {
+                Some((answer, QuestionOutcome::Exit))
+            }
+            JudgedAnswer::Granting { answer, grants } => match self.node.grant(grants).await {
+                Ok(()) => Some((answer, QuestionOutcome::Exit)),
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "an answer is withheld"
+                    );
+                    ended((Code::Failed, QuestionOutcome::NotGranted))
+                }
+            },
+        }
     }
 
     fn refuse_unreadable(&self, unreadable: MessageError, message: &[u8]) -> Option<Vec<u8>> {
@@ -160,6 +205,58 @@ impl<N: DnsNode> Desk<N> {
         }
         found
     }
+}
+
+/// What becomes of an answer from outside.
+enum JudgedAnswer {
+    /// Names are not filtered.
+    Free,
+    Refused(Code, QuestionOutcome),
+    Granting {
+        answer: Vec<u8>,
+        grants: Vec<Grant>,
+    },
+}
+
+fn judge(entry: &DnsEntry, plan: &DnsPlan, question: &DnsQuestion, answer: &[u8]) -> JudgedAnswer {
+    match entry.mode {
+        TermsDnsMode::Forward => return JudgedAnswer::Free,
+        TermsDnsMode::Block => {
+            return JudgedAnswer::Refused(Code::Refused, QuestionOutcome::Blocked);
+        }
+        TermsDnsMode::Filter => {}
+    }
+    let rules = entry.names.allowing(&question.canonical_name());
+    if rules.is_empty() {
+        return JudgedAnswer::Refused(refusal(entry), QuestionOutcome::NameRefused);
+    }
+    match filter(question, answer, |address| plan.may_bring(entry, address)) {
+        FilteredAnswer::Brought { answer, addresses } => JudgedAnswer::Granting {
+            answer,
+            grants: grants_of(&rules, &addresses),
+        },
+        FilteredAnswer::Refused => {
+            JudgedAnswer::Refused(refusal(entry), QuestionOutcome::AddressRefused)
+        }
+        FilteredAnswer::Unreadable => {
+            JudgedAnswer::Refused(Code::Failed, QuestionOutcome::UnreadableAnswer)
+        }
+    }
+}
+
+/// Each address for each rule that allows the name, for as long as the answer is valid.
+fn grants_of(rules: &[&NamedRule], addresses: &BTreeMap<IpAddr, u32>) -> Vec<Grant> {
+    let mut grants = Vec::new();
+    for (address, lasts) in addresses {
+        let family = Family::of(address);
+        let sets = rules.iter().filter_map(|rule| rule.sets.get(&family));
+        grants.extend(sets.map(|set| Grant {
+            set: set.clone(),
+            address: *address,
+            seconds: grant_time(*lasts),
+        }));
+    }
+    grants
 }
 
 async fn carry_out(

@@ -1,5 +1,9 @@
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
 
 /// The end of one question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -10,6 +14,14 @@ pub enum QuestionOutcome {
     Exit,
     /// The scope asks for no names outside the cluster: `REFUSED`.
     Blocked,
+    /// No rule of the scope allows the name: `NXDOMAIN` or `REFUSED`, as the policy says.
+    NameRefused,
+    /// An allowed name led to addresses that no answer may bring, and to no other one: answered as a name that is refused.
+    AddressRefused,
+    /// The kernel could not be made to let connections to the addresses of an answer through: `SERVFAIL`.
+    NotGranted,
+    /// What a resolver answered for an allowed name cannot be read: `SERVFAIL`.
+    UnreadableAnswer,
     /// No resolver is known for it: `REFUSED`.
     NoResolver,
     /// A kind of question that is not forwarded (zone transfer, update, notify): refused.
@@ -30,10 +42,14 @@ pub enum QuestionOutcome {
 
 impl QuestionOutcome {
     /// All of them, in the order of their counters.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::Cluster,
         Self::Exit,
         Self::Blocked,
+        Self::NameRefused,
+        Self::AddressRefused,
+        Self::NotGranted,
+        Self::UnreadableAnswer,
         Self::NoResolver,
         Self::NotForwarded,
         Self::NoExit,
@@ -51,6 +67,10 @@ impl QuestionOutcome {
             Self::Cluster => "cluster",
             Self::Exit => "exit",
             Self::Blocked => "blocked",
+            Self::NameRefused => "name-refused",
+            Self::AddressRefused => "address-refused",
+            Self::NotGranted => "not-granted",
+            Self::UnreadableAnswer => "unreadable-answer",
             Self::NoResolver => "no-resolver",
             Self::NotForwarded => "not-forwarded",
             Self::NoExit => "no-exit",
@@ -63,23 +83,46 @@ impl QuestionOutcome {
     }
 }
 
-/// Questions since the forwarder was made, by outcome.
-#[derive(Debug, Default)]
-pub struct DnsCounters([AtomicU64; QuestionOutcome::ALL.len()]);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    reason: &'static str,
+}
+
+/// Questions since the forwarder was made, by outcome. A copy counts with the same numbers.
+#[derive(Debug, Clone)]
+pub struct DnsCounters(Family<OutcomeLabel, Counter>);
+
+impl Default for DnsCounters {
+    /// Every outcome is served from the start on, with 0.
+    fn default() -> Self {
+        let counters = Self(Family::default());
+        for outcome in QuestionOutcome::ALL {
+            drop(counters.of(outcome));
+        }
+        counters
+    }
+}
 
 impl DnsCounters {
+    fn of(&self, outcome: QuestionOutcome) -> Counter {
+        let reason = outcome.name();
+        self.0.get_or_create_owned(&OutcomeLabel { reason })
+    }
+
+    /// Serves them as a metric.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        let help = "Questions of pods for names, by how they ended";
+        registry.register("dns_questions", help, self.0.clone());
+    }
+
     pub(super) fn count(&self, outcome: QuestionOutcome) {
-        if let Some(counter) = self.0.get(outcome as usize) {
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
+        self.of(outcome).inc();
     }
 
     /// How many questions ended so.
     #[must_use]
     pub fn get(&self, outcome: QuestionOutcome) -> u64 {
-        self.0
-            .get(outcome as usize)
-            .map_or(0, |counter| counter.load(Ordering::Relaxed))
+        self.of(outcome).get()
     }
 
     #[must_use]
@@ -100,6 +143,7 @@ mod tests {
         let counters = DnsCounters::default();
         for (at, outcome) in QuestionOutcome::ALL.into_iter().enumerate() {
             assert_eq!(outcome as usize, at);
+            assert_eq!(counters.get(outcome), 0);
             counters.count(outcome);
         }
         assert!(counters.snapshot().values().all(|count| *count == 1));

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use hickory_proto::rr::RecordType;
-use postern_intent::body::TermsDnsMode;
+use postern_intent::body::{TermsDnsMode, TermsDnsRefusal};
 use postern_plan::desired::dns::{DnsEntry, DnsExit, DnsPlan};
 use postern_plan::desired::{AskedResolver, Lease, NotAsked};
 
@@ -74,6 +74,10 @@ pub(super) fn decide(
             ),
         };
     }
+    let is_filtered = entry.mode == TermsDnsMode::Filter;
+    if is_filtered && entry.names.allowing(&question.canonical_name()).is_empty() {
+        return here(refusal(entry), QuestionOutcome::NameRefused);
+    }
     match plan.outside(entry, lease, asked, Some(fallback)) {
         Ok(asked) => DnsDecision::Exit {
             exit: asked.exit.clone(),
@@ -85,6 +89,14 @@ pub(super) fn decide(
         Err(NotAsked::NoResolver) => here(Code::Refused, QuestionOutcome::NoResolver),
         Err(NotAsked::NoExit | NotAsked::NotReached) => here(Code::Failed, QuestionOutcome::NoExit),
         Err(NotAsked::NoLease) => here(Code::Failed, QuestionOutcome::NoLease),
+    }
+}
+
+/// The code for what the policy does not let the pod resolve.
+pub(super) const fn refusal(entry: &DnsEntry) -> Code {
+    match entry.refusal {
+        TermsDnsRefusal::NxDomain => Code::NoName,
+        TermsDnsRefusal::Refused => Code::Refused,
     }
 }
 
@@ -124,6 +136,7 @@ mod tests {
             cluster_domain: "cluster.local".to_owned(),
             cluster_resolvers: vec!["10.96.0.10".parse().unwrap()],
             cluster_ranges: vec!["10.96.0.0/12".parse().unwrap()],
+            never_granted: Vec::new(),
         }
     }
 
@@ -144,6 +157,8 @@ mod tests {
         DnsEntry {
             scope: None,
             mode: TermsDnsMode::Forward,
+            refusal: TermsDnsRefusal::NxDomain,
+            names: Arc::default(),
             upstreams: vec!["203.0.113.53:53".parse().unwrap()],
             terms: Some(Arc::new(Terms {
                 default_action: Access::Allow,
@@ -303,6 +318,7 @@ mod tests {
                     "192.0.2.53/32".parse().unwrap(),
                     "192.168.7.53/32".parse().unwrap(),
                 ],
+                names: Vec::new(),
                 ports: vec![postern_intent::body::RulePortRange {
                     protocol: RuleProtocol::Udp,
                     from: 53,

@@ -42,6 +42,7 @@ impl<N: DnsNode> Forwarder<N> {
         options: ForwarderOptions,
         table: watch::Receiver<DnsPlan>,
         node: N,
+        counters: DnsCounters,
     ) -> Result<Self, BindError> {
         let mut datagrams = Vec::new();
         let mut connections = Vec::new();
@@ -54,23 +55,12 @@ impl<N: DnsNode> Forwarder<N> {
             let listener = ConnectionListener::bind(address);
             connections.push(listener.map_err(|source| BindError::Tcp { address, source })?);
         }
-        let desk = Desk::new(
-            table,
-            node,
-            options.upstreams,
-            Arc::new(DnsCounters::default()),
-        );
+        let desk = Desk::new(table, node, options.upstreams, counters);
         Ok(Self {
             desk: Arc::new(desk),
             datagrams,
             connections,
         })
-    }
-
-    /// How questions ended; shared with the forwarder.
-    #[must_use]
-    pub fn counters(&self) -> Arc<DnsCounters> {
-        Arc::clone(&self.desk.counters)
     }
 
     /// Answers until it is dropped; then every question that is open ends with it.

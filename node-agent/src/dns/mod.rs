@@ -3,7 +3,7 @@
 //! Port 53 of selected and blocked pods is redirected here, whatever resolver they name. Names of
 //! the cluster go to the cluster's resolver; all others go through the pod's exit, on sockets that
 //! carry the exit's mark, device and address, or get no answer. Messages pass as they are: only
-//! the question is read and only the id is changed.
+//! the question is read and only the id is changed. Where names are filtered, answers are read too.
 //!
 //! | module | for |
 //! |---|---|
@@ -12,6 +12,7 @@
 //! | `own` | resolvers of the node itself |
 //! | [`counters`] | how questions ended |
 //! | `decide` | where a question goes (pure) |
+//! | `filter` | what an answer brings where names are filtered (pure) |
 //! | `question` | what is read of a message (pure) |
 //! | `zones` | which names are the cluster's (pure) |
 //! | `udp`, `tcp` | the pods' side |
@@ -22,6 +23,7 @@ mod answer;
 pub mod counters;
 mod decide;
 mod error;
+mod filter;
 pub mod forwarder;
 mod limits;
 pub mod node;

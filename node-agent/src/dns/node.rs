@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 
 use postern_host::ports::TransportProtocol;
 use postern_plan::desired::Lease;
+use postern_plan::ruleset::Grant;
+
+use crate::grants::GrantError;
 
 /// Facts that are true at the moment of a question and not in the table.
 pub trait DnsNode: Send + Sync + 'static {
@@ -15,6 +18,12 @@ pub trait DnsNode: Send + Sync + 'static {
         client: SocketAddr,
         local: SocketAddr,
     ) -> impl Future<Output = Option<SocketAddr>> + Send;
+
+    /// Lets connections to these addresses through and returns when the kernel was seen to do so.
+    ///
+    /// # Errors
+    /// [`GrantError`]: none of them counts as let through.
+    fn grant(&self, grants: Vec<Grant>) -> impl Future<Output = Result<(), GrantError>> + Send;
 
     /// Does the lease of the node's intent still run? Without it nothing goes through an exit.
     fn lease(&self) -> Lease;

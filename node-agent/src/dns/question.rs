@@ -20,6 +20,7 @@ const RECURSION_AVAILABLE: u8 = 0x80;
 pub(super) enum Code {
     Malformed = 1,
     Failed = 2,
+    NoName = 3,
     NotImplemented = 4,
     Refused = 5,
 }
@@ -73,6 +74,18 @@ impl DnsQuestion {
         } else {
             Err(malformed)
         }
+    }
+
+    /// The name in the form in which rules have names. A letter that no name of a rule has is written as an escape, so that
+    /// such a name is no rule's.
+    pub(super) fn canonical_name(&self) -> String {
+        let name = self.name.to_lowercase().to_ascii();
+        name.strip_suffix('.').unwrap_or(&name).to_owned()
+    }
+
+    /// Where the question ends in the message.
+    pub(super) const fn end(&self) -> usize {
+        self.end
     }
 
     /// Is this message the answer to the question, as it was sent in `query`?

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use super::cluster::ClusterDocument;
 use super::document::NodeDocument;
-use super::exit::{ExitGateway, ExitRoute};
+use super::exit::{Access, ExitGateway, ExitRoute};
 use super::pod::Class;
 use super::scope::EgressPath;
+use super::terms::TermsDnsMode;
 use super::tunnel::{Tunnel, TunnelRole};
 use crate::newtypes::{Address, ExitName, IfName, Mark, NodeName, ScopeId, Uid};
 
@@ -27,9 +28,30 @@ impl NodeDocument {
         if let Some(scope) = limited {
             return Err(Inconsistency::Limits(scope.id.clone()));
         }
+        self.check_names()?;
         self.check_pods(&scopes)?;
         self.check_routes()?;
         self.check_ways()
+    }
+
+    /// Names are an allowance that the forwarder fills, so a rule that denies, or a scope without the filter, would mean
+    /// something else by them than it says. Grants are kept by the name of the rule.
+    fn check_names(&self) -> Result<(), Inconsistency> {
+        for scope in &self.firewall {
+            let mut with_names = BTreeSet::new();
+            for rule in scope
+                .terms
+                .rules
+                .iter()
+                .filter(|rule| !rule.names.is_empty())
+            {
+                let is_filtered = scope.terms.dns.mode == TermsDnsMode::Filter;
+                if rule.action != Access::Allow || !is_filtered || !with_names.insert(&rule.name) {
+                    return Err(Inconsistency::Names(scope.id.clone()));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn check_pods(&self, scopes: &BTreeSet<&ScopeId>) -> Result<(), Inconsistency> {
@@ -148,6 +170,11 @@ pub enum Inconsistency {
     /// A scope has limits, which no agent honours yet.
     #[error("scope {0} has limits, which this agent does not honour")]
     Limits(ScopeId),
+    /// A rule with names denies, stands in a scope that does not filter names, or has the name of another one.
+    #[error(
+        "scope {0} has a rule with names that denies, that no filter serves, or that has the name of another one"
+    )]
+    Names(ScopeId),
     /// An exit has two routes.
     #[error("exit {0} has two routes")]
     DuplicateRoute(ExitName),

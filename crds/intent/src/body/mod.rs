@@ -38,5 +38,8 @@ pub use joined::Body;
 pub use pod::{Class, Pod};
 pub use rule::{Rule, RulePortRange, RuleProtocol};
 pub use scope::{BlockedReason, EgressPath, PolicyRef, Scope, ScopeFailureMode};
-pub use terms::{DnsTerms, Terms, TermsDnsMode, TermsEstablishedFlows, TermsLimits, TermsReplies};
+pub use terms::{
+    DnsTerms, Terms, TermsDnsMode, TermsDnsRefusal, TermsEstablishedFlows, TermsLimits,
+    TermsReplies,
+};
 pub use tunnel::{Peer, PeerEnd, Tunnel, TunnelRole};

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::exit::Access;
+use crate::name_pattern::NamePattern;
 use crate::newtypes::Prefix;
 
 /// One rule of a policy.
@@ -15,10 +16,22 @@ pub struct Rule {
     pub name: String,
     /// What happens to what matches.
     pub action: Access,
-    /// Destinations; empty: every destination.
+    /// Destinations by address.
     pub to: Vec<Prefix>,
+    /// Destinations by name, with `Allow` and the mode `Filter` only: the addresses that the node's forwarder granted for
+    /// these names. Without an address and without a name every destination is meant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<NamePattern>,
     /// Ports; empty: every protocol and port.
     pub ports: Vec<RulePortRange>,
+}
+
+impl Rule {
+    /// Does it name no destination, and so mean every one?
+    #[must_use]
+    pub const fn is_everywhere(&self) -> bool {
+        self.to.is_empty() && self.names.is_empty()
+    }
 }
 
 /// A transport protocol that has ports, or ICMP of both families.

@@ -45,6 +45,7 @@ impl Terms {
             dns: DnsTerms {
                 mode: TermsDnsMode::Block,
                 upstreams: Vec::new(),
+                refusal: TermsDnsRefusal::NxDomain,
             },
             limits: TermsLimits {
                 connections: None,
@@ -81,6 +82,19 @@ pub struct DnsTerms {
     /// Resolvers asked through the exit, in order. Empty: the address that the pod asked if it is outside, else those that
     /// the node knows.
     pub upstreams: Vec<SocketAddr>,
+    /// The answer for a name that no rule allows; with the mode `Filter`.
+    pub refusal: TermsDnsRefusal,
+}
+
+/// The answer for a refused name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TermsDnsRefusal {
+    /// The name does not exist.
+    #[serde(rename = "NXDOMAIN")]
+    NxDomain,
+    /// The server will not answer.
+    #[serde(rename = "REFUSED")]
+    Refused,
 }
 
 /// What is done with a question.
@@ -88,6 +102,9 @@ pub struct DnsTerms {
 pub enum TermsDnsMode {
     /// Cluster names to the cluster's resolver, all others through the exit.
     Forward,
+    /// Cluster names to the cluster's resolver, names that a rule allows through the exit, all others are refused. An answer
+    /// is withheld until the kernel would let a connection to its addresses through.
+    Filter,
     /// Cluster names to the cluster's resolver, all others are refused.
     Block,
 }

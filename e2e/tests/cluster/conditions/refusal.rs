@@ -48,14 +48,14 @@ const REFUSED: [(&str, &str, &str, Expected, &str); 5] = [
         "NotImplemented",
     ),
     (
-        "filter",
+        "keep",
         "eu",
-        "dns: {mode: Filter}",
+        "establishedFlows: Keep",
         (
             "Accepted",
             "False",
             "NotImplemented",
-            "spec.dns.mode: Filter",
+            "spec.establishedFlows: Keep",
         ),
         "NotImplemented",
     ),

@@ -155,7 +155,8 @@ impl ReportInputs<'_> {
     /// Whether the names of a scope's pods can be asked for.
     pub(super) fn resolver_state(&self, scope: &Scope) -> ResolverState {
         let exit = scope.tunnel_exit().or_else(|| scope.local_exit());
-        let (Some(exit), TermsDnsMode::Forward) = (exit, scope.terms.dns.mode) else {
+        let exit = exit.filter(|_| scope.terms.dns.mode != TermsDnsMode::Block);
+        let Some(exit) = exit else {
             return ResolverState::Untested;
         };
         let probes = self.run.probes;

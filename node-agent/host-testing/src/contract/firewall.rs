@@ -131,6 +131,7 @@ pub async fn a_ruleset_reads_back_as_it_was_written(
                 let set = ObservedSet {
                     set_type: Some(set.set_type.clone()),
                     elements: set.elements.clone(),
+                    ..ObservedSet::default()
                 };
                 (name.clone(), set)
             })

@@ -7,6 +7,7 @@
 mod case;
 pub mod firewall;
 pub mod flow;
+pub mod grant;
 pub mod link;
 mod list;
 pub mod lock;

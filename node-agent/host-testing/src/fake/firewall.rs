@@ -1,7 +1,10 @@
 //! The nft tables in memory.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use postern_intent::Address;
 use postern_plan::observed::ObservedFirewall;
-use postern_plan::ruleset::Transaction;
+use postern_plan::ruleset::{Atom, Element, Transaction};
 
 use super::fault::Call;
 use super::host::FakeHost;
@@ -25,6 +28,23 @@ impl Firewall for FakeHost {
         nft::perform(&mut firewall, transaction.edits()).map_err(failed)?;
         state.firewall = firewall;
         Ok(())
+    }
+
+    async fn has_addresses(&self, sets: &BTreeMap<String, BTreeSet<Address>>) -> HostResult<bool> {
+        let mut state = self.state();
+        let failed = |source| HostError::ReadFirewall {
+            table: "inet postern",
+            source,
+        };
+        state.faults.meet(Call::ReadFirewall).map_err(failed)?;
+        let table = state.firewall.inet.as_ref();
+        let holds = |name: &String, address: &Address| {
+            let set = table.and_then(|table| table.sets.get(name));
+            let key = Element::key([Atom::Address(*address)]);
+            set.is_some_and(|set| set.elements.contains(&key))
+        };
+        let mut wanted = sets.iter();
+        Ok(wanted.all(|(name, addresses)| addresses.iter().all(|one| holds(name, one))))
     }
 
     async fn read_firewall(&self) -> HostResult<ObservedFirewall> {

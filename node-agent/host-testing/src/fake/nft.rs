@@ -1,5 +1,7 @@
 //! Commands of nft on tables in memory. The kernel rules that it knows are those of the contract suite.
 
+use std::num::NonZeroU64;
+
 use postern_host::error::{HostCause, NftRefusal};
 use postern_plan::observed::{
     ObservedChain, ObservedFirewall, ObservedRule, ObservedSet, ObservedTable,
@@ -17,6 +19,7 @@ enum No {
     Busy,
     Exists,
     Moved,
+    Full,
 }
 
 impl No {
@@ -25,6 +28,7 @@ impl No {
             Self::Entry => "Could not process rule: No such file or directory",
             Self::Busy => "Could not process rule: Device or resource busy",
             Self::Exists => "Could not process rule: File exists",
+            Self::Full => "Could not process rule: Too many open files in system",
             Self::Moved => "Could not process rule: Operation not supported",
         }
     }
@@ -53,6 +57,7 @@ pub(super) fn expire(firewall: &mut ObservedFirewall) {
     {
         if set.set_type.as_ref().is_some_and(SetType::expires) {
             set.elements.clear();
+            set.expires.clear();
         }
     }
 }
@@ -90,7 +95,19 @@ fn perform_one(firewall: &mut ObservedFirewall, edit: &Edit) -> Result<(), No> {
         NftCommand::FlushChain { name } => chain_of(table, name)?.rules.clear(),
         NftCommand::DeleteChain { name } => delete_chain(table, name)?,
         NftCommand::AddRule { chain, rule } => add_rule(table, chain, rule)?,
-        NftCommand::AddElements { set, elements, .. } => add_elements(table, set, elements)?,
+        NftCommand::AddElements {
+            set,
+            elements,
+            timeout,
+            ..
+        } => {
+            add_elements(table, set, elements)?;
+            let set = set_of(table, set)?;
+            for element in timeout.iter().flat_map(|_| elements) {
+                let seconds = timeout.map_or(0, NonZeroU64::get);
+                set.expires.entry(element.key.clone()).or_insert(seconds);
+            }
+        }
         NftCommand::DeleteElements { set, keys } => delete_elements(table, set, keys)?,
     }
     Ok(())
@@ -197,7 +214,7 @@ fn chains(rule: &FirewallRule) -> impl Iterator<Item = &str> {
 
 fn sets(rule: &FirewallRule) -> impl Iterator<Item = &str> {
     let map = match &rule.target {
-        Target::SaddrMap(_, map) => Some(map.as_str()),
+        Target::SaddrMap(_, map) | Target::Keep(_, map) => Some(map.as_str()),
         _ => None,
     };
     let matched = rule.matches.iter().filter_map(|one| match &one.operand {
@@ -221,13 +238,20 @@ fn add_elements(table: &mut ObservedTable, name: &str, elements: &[Element]) -> 
         if there.any(|there| there.key == element.key && there.data != element.data) {
             return Err(No::Exists);
         }
+        let room = set.set_type.as_ref().and_then(|set_type| set_type.size);
+        let is_full = room.is_some_and(|room| set.elements.len() >= room as usize);
+        if is_full && !set.elements.contains(element) {
+            return Err(No::Full);
+        }
         set.elements.insert(element.clone());
     }
     Ok(())
 }
 
 fn delete_elements(table: &mut ObservedTable, name: &str, keys: &[Vec<Atom>]) -> Result<(), No> {
-    let elements = &mut set_of(table, name)?.elements;
+    let set = set_of(table, name)?;
+    set.expires.retain(|key, _| !keys.contains(key));
+    let elements = &mut set.elements;
     let before = elements.len();
     elements.retain(|there| !keys.contains(&there.key));
     match before - elements.len() == keys.len() {

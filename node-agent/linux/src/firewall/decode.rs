@@ -112,6 +112,13 @@ fn add_set(out: &mut ObservedTable, body: &Map<String, Value>) {
     let set = ObservedSet {
         set_type: set_type(&types, body),
         elements: decoded.collect(),
+        expires: elements
+            .iter()
+            .filter_map(|value| {
+                let seconds = value.pointer("/elem/expires")?.as_u64()?;
+                Some((element::element(&types, value).key, seconds))
+            })
+            .collect(),
     };
     out.sets.insert(text(body, "name"), set);
 }
@@ -145,7 +152,10 @@ fn set_type(types: &[String], body: &Map<String, Value>) -> Option<SetType> {
         Some(flag) => std::slice::from_ref(flag),
         None => &[],
     };
-    let flag = match flags {
+    // nft 1.0.6 does not print that a rule may update the set, and later versions do.
+    let flags: Vec<&Value> = flags.iter().filter(|flag| *flag != "dynamic").collect();
+    let size = body.get("size").and_then(Value::as_u64);
+    let flag = match flags.as_slice() {
         [] => None,
         [flag] => Some(match flag.as_str()? {
             "interval" => SetFlag::Interval,
@@ -155,7 +165,12 @@ fn set_type(types: &[String], body: &Map<String, Value>) -> Option<SetType> {
         _ => return None,
     };
     let key = key.collect::<Option<_>>()?;
-    Some(SetType { key, value, flag })
+    Some(SetType {
+        key,
+        value,
+        flag,
+        size: size.and_then(|size| u32::try_from(size).ok()),
+    })
 }
 
 fn add_counter(out: &mut ObservedTable, body: &Map<String, Value>) {

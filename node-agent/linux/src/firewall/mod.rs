@@ -2,6 +2,7 @@
 
 mod decode;
 mod element;
+mod granted;
 mod last_listing;
 pub(crate) mod run;
 mod table;

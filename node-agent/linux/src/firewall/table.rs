@@ -1,24 +1,46 @@
 //! The port: batches in, listings out.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use postern_host::error::{HostCause, HostError};
 use postern_host::ports::{Firewall, HostResult};
+use postern_intent::Address;
 use postern_plan::observed::{ObservedFirewall, ObservedTable};
 use postern_plan::ruleset::Transaction;
 
 use super::last_listing::LastListing;
-use super::{decode, run};
+use super::{decode, granted, run};
 use crate::host::LinuxHost;
 use crate::netlink::{self, attribute};
 
 impl Firewall for LinuxHost {
     async fn change_firewall(&self, transaction: &Transaction) -> HostResult<()> {
-        run::change(&transaction.to_string())
-            .await
-            .map_err(|source| HostError::ChangeFirewall {
-                summary: transaction.summary().to_owned(),
-                source,
-            })
+        let changed = match granted::messages(transaction) {
+            Some(messages) => netlink::batch(NETLINK_NETFILTER, messages).await,
+            None => run::change(&transaction.to_string()).await,
+        };
+        changed.map_err(|source| HostError::ChangeFirewall {
+            summary: transaction.summary().to_owned(),
+            source,
+        })
+    }
+
+    async fn has_addresses(&self, sets: &BTreeMap<String, BTreeSet<Address>>) -> HostResult<bool> {
+        for (set, addresses) in sets {
+            let addresses: Vec<Address> = addresses.iter().copied().collect();
+            for some in addresses.chunks(ADDRESSES_OF_A_REQUEST) {
+                let there = granted::holds(set, some).await;
+                let there = there.map_err(|source| HostError::ReadFirewall {
+                    table: "inet postern",
+                    source,
+                })?;
+                if !there {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
     }
 
     async fn read_firewall(&self) -> HostResult<ObservedFirewall> {
@@ -54,6 +76,9 @@ impl Firewall for LinuxHost {
         Ok(listing)
     }
 }
+
+/// Addresses that are asked for at a time: the kernel answers with a message for each.
+const ADDRESSES_OF_A_REQUEST: usize = 64;
 
 /// `NFT_MSG_GETGEN` of `NFNL_SUBSYS_NFTABLES`.
 const GET_GENERATION: u16 = (10 << 8) | 16;

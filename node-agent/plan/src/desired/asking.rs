@@ -53,7 +53,7 @@ pub enum NotAsked {
 
 impl DnsPlan {
     /// Who is asked for a name that is not the cluster's: the scope's resolvers, else the one that the pod asked, else the
-    /// node's setting.
+    /// node's setting. With the mode `Filter` the pod's choice counts for nothing.
     ///
     /// `asked` is the address that the pod named; none: nobody knows it, or the scope has resolvers. `fallback` is the node's
     /// own setting; none: it is not known, and is taken to have a resolver that the exit may ask.
@@ -70,7 +70,10 @@ impl DnsPlan {
         if entry.mode == TermsDnsMode::Block {
             return Err(NotAsked::Refused);
         }
-        let is_chosen = |asked: &AskedResolver| self.is_outside(&asked.address.ip());
+        // Whom the pod chooses could answer a name that a rule allows with any address, and a filter believes answers.
+        let is_chosen = |asked: &AskedResolver| {
+            entry.mode == TermsDnsMode::Forward && self.is_outside(&asked.address.ip())
+        };
         let chosen = asked.filter(is_chosen);
         let resolvers = match &chosen {
             _ if !entry.upstreams.is_empty() => Some(&entry.upstreams[..]),

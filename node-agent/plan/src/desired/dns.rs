@@ -6,11 +6,14 @@ use std::sync::Arc;
 
 use postern_intent::body::{
     Access, Body, ExitRoute, Rule, RuleProtocol, Scope, ServedExit, Terms, TermsDnsMode,
+    TermsDnsRefusal,
 };
 use postern_intent::{Address, ExitName, IfName, Prefix, ScopeId};
 
 use super::ranges::{lan_ranges, special_ranges};
-use super::{AddressClass, ClusterView, PlanInputs, classify::Classes, tunnel_address};
+use super::{
+    AddressClass, ClusterView, NameRules, PlanInputs, classify::Classes, grant, tunnel_address,
+};
 use crate::host::Family;
 
 /// What the forwarder does for one address.
@@ -20,6 +23,10 @@ pub struct DnsEntry {
     pub scope: Option<ScopeId>,
     /// What becomes of names outside the cluster.
     pub mode: TermsDnsMode,
+    /// The answer for a name that no rule allows.
+    pub refusal: TermsDnsRefusal,
+    /// The names that rules allow.
+    pub names: Arc<NameRules>,
     /// Resolvers asked through the exit. Empty: the address that the pod asked, if it is outside.
     pub upstreams: Vec<SocketAddr>,
     /// What the scope may do, for a resolver that the pod chose; none: nothing.
@@ -98,9 +105,18 @@ pub struct DnsPlan {
     pub cluster_resolvers: Vec<Address>,
     /// Ranges whose reverse names are the cluster's, and which are no resolver in the world.
     pub cluster_ranges: Vec<Prefix>,
+    /// The cluster's addresses in every form, which no answer of a filter brings.
+    pub never_granted: Vec<Prefix>,
 }
 
 impl DnsPlan {
+    /// May an answer bring this address to the pods of the entry?
+    #[must_use]
+    pub fn may_bring(&self, entry: &DnsEntry, address: &Address) -> bool {
+        let terms = entry.terms.as_ref();
+        terms.is_some_and(|terms| grant::may_bring(terms, &self.never_granted, address))
+    }
+
     /// Is the address a resolver in the world? A link-local address is a resolver on the node (169.254.20.10 of the
     /// node-local cache), not one in the world.
     pub(super) fn is_outside(&self, address: &Address) -> bool {
@@ -150,11 +166,13 @@ pub(super) fn plan(inputs: &PlanInputs<'_>, cluster: &ClusterView, classes: &Cla
             AddressClass::Released => None,
         })
         .collect();
+    let cluster_ranges: Vec<Prefix> = ranges.into_iter().collect();
     DnsPlan {
         entries,
         cluster_domain: cluster.dns.domain.clone(),
         cluster_resolvers: cluster.dns.addresses.clone(),
-        cluster_ranges: ranges.into_iter().collect(),
+        never_granted: grant::never_granted(cluster, &cluster_ranges),
+        cluster_ranges,
     }
 }
 
@@ -162,6 +180,8 @@ fn blocked() -> DnsEntry {
     DnsEntry {
         scope: None,
         mode: TermsDnsMode::Block,
+        refusal: TermsDnsRefusal::Refused,
+        names: Arc::default(),
         upstreams: Vec::new(),
         terms: None,
         exit: None,
@@ -172,6 +192,8 @@ fn entry(inputs: &PlanInputs<'_>, body: &Body, scope: &Scope) -> DnsEntry {
     DnsEntry {
         scope: Some(scope.id.clone()),
         mode: scope.terms.dns.mode,
+        refusal: scope.terms.dns.refusal,
+        names: Arc::new(NameRules::of(scope)),
         upstreams: scope.terms.dns.upstreams.clone(),
         terms: Some(Arc::new(scope.terms.clone())),
         exit: exit_of(inputs, body, scope),
@@ -260,7 +282,7 @@ pub(super) fn may_ask(terms: &Terms, resolver: SocketAddr, protocol: RuleProtoco
             .iter()
             .filter(|range| range.contains(&address))
             .peekable();
-        if rule.to.is_empty() || named.peek().is_some() {
+        if rule.is_everywhere() || named.peek().is_some() {
             // A private range that a rule names is the policy's permission for that range.
             let is_private =
                 |range: &Prefix| private.iter().any(|one| one.net().contains(&range.net()));

@@ -8,6 +8,7 @@ mod cluster;
 pub mod dns;
 mod exit_source;
 mod firewall;
+pub mod grant;
 mod host_state;
 mod inputs;
 mod link;
@@ -24,6 +25,7 @@ pub use dns::{DnsEntry, DnsPlan, SocketSource};
 pub use exit_source::{ExitSource, ExitSources};
 pub(crate) use firewall::holds;
 pub use firewall::names;
+pub use grant::{NameRules, NamedRule};
 pub use host_state::Desired;
 pub use inputs::{
     DEFAULT_ROUTE, HostFacts, LEASE, NodeClaim, PlanInputs, tunnel_address, used_interface,

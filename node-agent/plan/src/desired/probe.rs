@@ -114,8 +114,10 @@ impl UsedProbe {
         let dns = &scope.terms.dns;
         match dns.mode {
             TermsDnsMode::Block => {}
-            TermsDnsMode::Forward if dns.upstreams.is_empty() => self.choice = ResolverChoice::Node,
-            TermsDnsMode::Forward => self.resolvers.extend(&dns.upstreams),
+            TermsDnsMode::Forward | TermsDnsMode::Filter if dns.upstreams.is_empty() => {
+                self.choice = ResolverChoice::Node;
+            }
+            TermsDnsMode::Forward | TermsDnsMode::Filter => self.resolvers.extend(&dns.upstreams),
         }
     }
 }

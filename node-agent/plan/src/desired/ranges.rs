@@ -58,7 +58,7 @@ pub(super) fn private_ranges(family: Family) -> Vec<Prefix> {
 }
 
 /// The IPv6 destinations that stand for these IPv4 ones where the exit's network translates or tunnels.
-fn embedding(four: &[Prefix]) -> Vec<Prefix> {
+pub(super) fn embedding(four: &[Prefix]) -> Vec<Prefix> {
     let nets = four.iter().filter_map(|prefix| match prefix.net() {
         IpNet::V4(net) => Some(net),
         IpNet::V6(_) => None,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::matching::{FieldValue, Leases, MatchSubject, find, holds};
+use super::matching::{Expiring, FieldValue, Grants, Leases, MatchSubject, find, holds};
 use super::packet::{CtDirection, CtState, Frame, Packet};
 use crate::host::Family;
 use crate::ruleset::{
@@ -68,6 +68,8 @@ pub struct Evaluator<'a> {
     pub ruleset: &'a Ruleset,
     /// Families whose lease the kernel holds.
     pub leases: Leases,
+    /// What the kernel holds in sets of granted addresses.
+    pub grants: Grants,
     /// Addresses of outgoing interfaces, which a masquerade takes.
     pub addresses: BTreeMap<(String, Family), Address>,
 }
@@ -79,6 +81,7 @@ impl<'a> Evaluator<'a> {
         Self {
             ruleset,
             leases: Family::BOTH.into_iter().collect(),
+            grants: Grants::new(),
             addresses: BTreeMap::new(),
         }
     }
@@ -98,7 +101,7 @@ impl<'a> Evaluator<'a> {
             let mut walk = ChainWalk {
                 hook,
                 table,
-                leases: &self.leases,
+                expiring: self.expiring(),
                 subject: &mut *packet,
                 outcome: &mut outcome,
             };
@@ -135,7 +138,7 @@ impl<'a> Evaluator<'a> {
             let mut walk = ChainWalk {
                 hook,
                 table,
-                leases: &self.leases,
+                expiring: self.expiring(),
                 subject: &mut *frame,
                 outcome: &mut outcome,
             };
@@ -148,6 +151,13 @@ impl<'a> Evaluator<'a> {
             }
         }
         outcome
+    }
+
+    const fn expiring(&self) -> Expiring<'_> {
+        Expiring {
+            leases: &self.leases,
+            grants: &self.grants,
+        }
     }
 
     /// Chains after the translation see the new source.
@@ -242,7 +252,7 @@ enum ChainVerdict {
 struct ChainWalk<'a, S> {
     hook: Hook,
     table: &'a Table,
-    leases: &'a Leases,
+    expiring: Expiring<'a>,
     subject: &'a mut S,
     outcome: &'a mut HookOutcome,
 }
@@ -286,7 +296,7 @@ impl<S: HookInput> ChainWalk<'_, S> {
         for (index, rule) in chain.rules.iter().enumerate() {
             if !holds(
                 self.table,
-                self.leases,
+                self.expiring,
                 &rule.matches,
                 self.subject.subject(),
             ) {
@@ -332,7 +342,10 @@ impl<S: HookInput> ChainWalk<'_, S> {
         target: &Target,
         depth: usize,
     ) -> Option<ChainVerdict> {
-        let decides = !matches!(target, Target::Jump(_) | Target::Continue);
+        let decides = !matches!(
+            target,
+            Target::Jump(_) | Target::Continue | Target::Keep(..)
+        );
         if decides {
             self.outcome.traces.push(Trace {
                 hook: self.hook,
@@ -375,7 +388,7 @@ impl<S: HookInput> ChainWalk<'_, S> {
                 self.outcome.redirected = Some(*port);
                 Some(ChainVerdict::End(Fate::Passes))
             }
-            Target::Mss(_) | Target::Continue | Target::SaddrMap(..) => None,
+            Target::Mss(_) | Target::Continue | Target::SaddrMap(..) | Target::Keep(..) => None,
         }
     }
 

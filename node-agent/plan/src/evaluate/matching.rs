@@ -1,6 +1,6 @@
 //! Does a rule's match hold for a packet or a frame?
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use postern_intent::Address;
 
@@ -35,19 +35,42 @@ pub(super) enum MatchSubject<'a> {
 /// Families whose lease the kernel holds: the elements of the set `lease`, which go by themselves.
 pub type Leases = BTreeSet<Family>;
 
+/// Addresses that the kernel holds in sets whose elements go by themselves, by the name of the set.
+pub type Grants = BTreeMap<String, BTreeSet<Address>>;
+
+/// What the kernel holds in sets whose elements no plan names.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Expiring<'a> {
+    pub(super) leases: &'a Leases,
+    pub(super) grants: &'a Grants,
+}
+
+impl Expiring<'_> {
+    fn has(&self, set: &str, values: &[FieldValue<'_>]) -> bool {
+        match values {
+            [FieldValue::Family(family)] => set == LEASE && self.leases.contains(family),
+            [FieldValue::Address(address)] => {
+                let granted = self.grants.get(set);
+                granted.is_some_and(|granted| granted.contains(address))
+            }
+            _ => false,
+        }
+    }
+}
+
 /// All matches of a rule hold.
 pub(super) fn holds(
     table: &Table,
-    leases: &Leases,
+    expiring: Expiring<'_>,
     matches: &[Match],
     of: MatchSubject<'_>,
 ) -> bool {
     matches
         .iter()
-        .all(|one| match_holds(table, leases, one, of))
+        .all(|one| match_holds(table, expiring, one, of))
 }
 
-fn match_holds(table: &Table, leases: &Leases, one: &Match, of: MatchSubject<'_>) -> bool {
+fn match_holds(table: &Table, expiring: Expiring<'_>, one: &Match, of: MatchSubject<'_>) -> bool {
     if matches!(one.operand, Operand::Alone) {
         return matches!(
             of,
@@ -63,11 +86,11 @@ fn match_holds(table: &Table, leases: &Leases, one: &Match, of: MatchSubject<'_>
         return false;
     };
     let within = |name: &String| {
-        if name == LEASE {
-            return matches!(&values[..], [FieldValue::Family(family)] if leases.contains(family));
-        }
         let set = table.sets.get(name);
-        set.is_some_and(|set| find(set, &values).is_some())
+        set.is_some_and(|set| match set.set_type.expires() {
+            true => expiring.has(name, &values),
+            false => find(set, &values).is_some(),
+        })
     };
     match &one.operand {
         Operand::In(set) => within(set),

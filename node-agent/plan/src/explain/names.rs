@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use postern_intent::body::TermsDnsMode;
 use postern_intent::{Address, ExitName};
 use serde::Serialize;
 
@@ -18,6 +19,12 @@ pub enum NameAnswer {
         /// The resolvers, in order; none: those of the node's settings.
         resolvers: Vec<SocketAddr>,
     },
+    /// It is asked by the exit if a rule allows the name, and refused else.
+    Filtered {
+        exit: ExitName,
+        /// As for [`Asked`](Self::Asked).
+        resolvers: Vec<SocketAddr>,
+    },
     NotAsked {
         reason: NotAsked,
     },
@@ -28,7 +35,12 @@ impl NameAnswer {
     pub(super) fn of(plan: &DnsPlan, pod: &Address, lease: Lease, asked: AskedResolver) -> Self {
         // The rules redirect nobody who has no entry.
         let entry = plan.entries.get(pod).ok_or(NotAsked::Refused);
+        let is_filtered = entry.is_ok_and(|entry| entry.mode == TermsDnsMode::Filter);
         match entry.and_then(|entry| plan.outside(entry, lease, Some(asked), None)) {
+            Ok(asked) if is_filtered => Self::Filtered {
+                exit: asked.exit.exit.clone(),
+                resolvers: asked.resolvers,
+            },
             Ok(asked) => Self::Asked {
                 exit: asked.exit.exit.clone(),
                 resolvers: asked.resolvers,

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
-use postern_intent::body::{BlockedReason, Body, RuleProtocol, Scope, ServedExit};
-use postern_intent::{Address, ExitName, Namespace, PodName, Uid};
+use postern_intent::body::{BlockedReason, Body, RuleProtocol, Scope, ServedExit, TermsDnsMode};
+use postern_intent::{Address, ExitName, NamePattern, Namespace, PodName, Uid};
 
 use super::cause::{Cause, ExitLimit, Explaining};
 use super::leg::{LegEnd, NodeLeg, TunnelEntry};
@@ -18,7 +18,9 @@ use crate::binding::{Binding, Bindings};
 use crate::desired::{
     AddressClass, AskedResolver, DEFAULT_ROUTE, Desired, HostFacts, Lease, PlanInputs,
 };
-use crate::evaluate::{Evaluator, Hop, Packet, Passage, PathEnd, SourceRewrite, Trace, Transport};
+use crate::evaluate::{
+    Evaluator, Grants, Hop, Packet, Passage, PathEnd, SourceRewrite, Trace, Transport,
+};
 use crate::host::{Family, RouteKind, RuleSelector};
 use crate::ruleset::{Hook, RuleMeaning};
 use crate::settings::{NodeSettings, POD_LINKS};
@@ -71,6 +73,7 @@ pub struct NodeModel<'a> {
     facts: HostFacts,
     desired: Desired,
     lease: Lease,
+    grants: Grants,
 }
 
 impl<'a> NodeModel<'a> {
@@ -96,7 +99,37 @@ impl<'a> NodeModel<'a> {
                 true => Lease::Runs,
                 false => Lease::RanOut,
             },
+            grants: Grants::new(),
         }
+    }
+
+    /// The same after the pod asked for a name, and was answered with the destination of the packet.
+    #[must_use]
+    pub fn answered(mut self, first: &FirstPacket, name: &NamePattern) -> Self {
+        let dns = &self.desired.dns;
+        let entry = dns.entries.get(&first.source);
+        let entry = entry.filter(|entry| dns.may_bring(entry, &first.destination));
+        let rules = entry.map(|entry| entry.names.allowing(name.as_str()));
+        let family = Family::of(&first.destination);
+        let sets = rules.into_iter().flatten();
+        let sets = sets.filter_map(|rule| rule.sets.get(&family).cloned());
+        self.grants = sets
+            .map(|set| (set, BTreeSet::from([first.destination])))
+            .collect();
+        self
+    }
+
+    /// Does the answer grant the destination?
+    #[must_use]
+    pub fn is_granted(&self) -> bool {
+        !self.grants.is_empty()
+    }
+
+    /// Does a rule of the pod's policy allow names?
+    #[must_use]
+    pub fn filters_names(&self, source: &Address) -> bool {
+        let scope = self.scope(source);
+        scope.is_some_and(|scope| scope.terms.dns.mode == TermsDnsMode::Filter)
     }
 
     /// The way of a pod's packet through its node.
@@ -228,6 +261,7 @@ impl<'a> NodeModel<'a> {
 
     fn passage(&self, packet: &Packet, served: Option<&ServedExit>) -> Passage {
         let mut evaluator = Evaluator::new(&self.desired.ruleset);
+        evaluator.grants.clone_from(&self.grants);
         if self.lease == Lease::RanOut {
             evaluator.leases.clear();
         }

@@ -20,4 +20,4 @@ pub use model::{
     TABLE, Table, TableFamily, ValueType,
 };
 pub use rule::{Counter, FirewallRule, Match, MatchField, Operand, Target};
-pub use transaction::Transaction;
+pub use transaction::{Grant, Transaction};

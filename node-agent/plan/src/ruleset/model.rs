@@ -168,6 +168,8 @@ pub struct SetType {
     pub value: Option<ValueType>,
     /// At most one is needed here.
     pub flag: Option<SetFlag>,
+    /// How many elements the kernel takes at most, for sets that grow while the agent does not look.
+    pub size: Option<u32>,
 }
 
 impl SetType {
@@ -177,6 +179,9 @@ impl SetType {
         self.flag == Some(SetFlag::Timeout)
     }
 }
+
+/// Addresses that the names of one rule may have at a time, in one family.
+const GRANTS_OF_A_SET: u32 = 65_536;
 
 /// A set, or a map where its type has a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,7 +198,12 @@ impl Set {
     ) -> Self {
         let key = key.into();
         Self {
-            set_type: SetType { key, value, flag },
+            set_type: SetType {
+                key,
+                value,
+                flag,
+                size: None,
+            },
             elements: BTreeSet::new(),
         }
     }
@@ -213,6 +223,14 @@ impl Set {
     #[must_use]
     pub fn expiring(key: KeyType) -> Self {
         Self::declared([key], None, Some(SetFlag::Timeout))
+    }
+
+    /// An empty set of addresses that come and go at run time, by the agent or by packets. No plan names its elements.
+    #[must_use]
+    pub fn granted(key: KeyType) -> Self {
+        let mut set = Self::expiring(key);
+        set.set_type.size = Some(GRANTS_OF_A_SET);
+        set
     }
 
     #[must_use]

@@ -94,10 +94,21 @@ impl fmt::Display for Target {
             Self::Snat(address) => write!(f, "snat {} to {address}", ip(Family::of(address))),
             Self::Redirect(port) => write!(f, "redirect to :{port}"),
             Self::Mss(size) => write!(f, "tcp option maxseg size set {size}"),
+            Self::Keep(family, set) => {
+                write!(
+                    f,
+                    "update @{set} {{ {} daddr timeout {KEPT_FOR} }}",
+                    ip(*family)
+                )
+            }
             Self::Continue => Ok(()),
         }
     }
 }
+
+/// How long the destination of an open connection is remembered after its last packet: as long as the kernel itself by default
+/// remembers a TCP connection that says nothing (`nf_conntrack_tcp_timeout_established`).
+const KEPT_FOR: &str = "5d";
 
 impl fmt::Display for FirewallRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -165,11 +176,17 @@ impl fmt::Display for SetType {
             Some(ValueType::Ipv6) => " : ipv6_addr;",
             None => ";",
         })?;
-        f.write_str(match self.flag {
-            Some(SetFlag::Interval) => " flags interval;",
-            Some(SetFlag::Timeout) => " flags timeout;",
-            None => "",
-        })
+        f.write_str(match (self.flag, self.size) {
+            (Some(SetFlag::Interval), _) => " flags interval;",
+            (Some(SetFlag::Timeout), None) => " flags timeout;",
+            // A rule updates such a set only where it is declared so.
+            (Some(SetFlag::Timeout), Some(_)) => " flags dynamic,timeout;",
+            (None, _) => "",
+        })?;
+        match self.size {
+            Some(size) => write!(f, " size {size};"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -127,6 +127,8 @@ pub enum Target {
     Redirect(u16),
     /// TCP maximum segment size, in bytes.
     Mss(u16),
+    /// The destination is put into this set, or stays there for longer. Where the set is full the rule ends here.
+    Keep(Family, String),
     Continue,
 }
 

@@ -1,6 +1,6 @@
 //! One atomic change of the firewall.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZeroU64;
 
@@ -9,6 +9,16 @@ use super::element::{Atom, Element};
 use super::model::{Opening, Ruleset, TableFamily};
 use crate::desired::LEASE;
 use crate::host::Family;
+use crate::observed::ObservedTable;
+use postern_intent::Address;
+
+/// An address in a set of grants, for a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    pub set: String,
+    pub address: Address,
+    pub seconds: NonZeroU64,
+}
 
 /// Commands that the kernel takes all of or none of.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -89,6 +99,67 @@ impl Transaction {
         }
     }
 
+    /// Puts addresses into sets of grants, each for its time. What is there already gets the new time: add, delete and add in one
+    /// batch, because the kernel leaves the time of an element alone that it has.
+    #[must_use]
+    pub fn grant(grants: &[Grant]) -> Self {
+        let mut by_time: BTreeMap<(&str, NonZeroU64), BTreeSet<Address>> = BTreeMap::new();
+        for grant in grants {
+            let place = by_time.entry((&grant.set, grant.seconds)).or_default();
+            place.insert(grant.address);
+        }
+        let mut edits = Vec::new();
+        for ((set, seconds), addresses) in by_time {
+            let keys: Vec<Vec<Atom>> = addresses
+                .into_iter()
+                .map(|address| vec![Atom::Address(address)])
+                .collect();
+            let add = NftCommand::AddElements {
+                set: set.to_owned(),
+                elements: keys.iter().cloned().map(Element::key).collect(),
+                timeout: Some(seconds),
+                opening: Opening::Nothing,
+            };
+            let set = set.to_owned();
+            let delete = NftCommand::DeleteElements { set, keys };
+            edits.extend([add.clone(), delete, add].map(|command| Edit {
+                family: TableFamily::Inet,
+                command,
+            }));
+        }
+        Self {
+            edits,
+            summary: format!("grant {} addresses", grants.len()),
+        }
+    }
+
+    /// What stands in the observed sets of grants that a batch makes anew, for the time that is left.
+    #[must_use]
+    pub fn carry_grants(observed: &ObservedTable, batch: &Self) -> Self {
+        let made: BTreeSet<&String> = batch.edits.iter().filter_map(made_for_grants).collect();
+        let kept = observed.sets.iter().filter(|(name, _)| made.contains(name));
+        let grants = kept.flat_map(|(name, set)| {
+            set.expires.iter().filter_map(|(key, seconds)| {
+                let [Atom::Address(address)] = key.as_slice() else {
+                    return None;
+                };
+                Some(Grant {
+                    set: name.clone(),
+                    address: *address,
+                    seconds: NonZeroU64::new(*seconds)?,
+                })
+            })
+        });
+        Self::grant(&grants.collect::<Vec<_>>())
+    }
+
+    /// Does the batch make a table anew, so that what stood in its sets is gone?
+    #[must_use]
+    pub fn replaces(&self, family: TableFamily) -> bool {
+        let mut edits = self.edits.iter();
+        edits.any(|edit| edit.family == family && edit.command == NftCommand::DeleteTable)
+    }
+
     /// This batch followed by another one, as one batch.
     #[must_use]
     pub fn then(mut self, other: Self) -> Self {
@@ -134,6 +205,16 @@ impl fmt::Display for Transaction {
     /// A file for `nft -f`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.edits.iter().try_for_each(|edit| edit.fmt(f))
+    }
+}
+
+/// The set for grants that a command makes.
+fn made_for_grants(edit: &Edit) -> Option<&String> {
+    match &edit.command {
+        NftCommand::AddSet { name, set_type } if set_type.expires() && set_type.size.is_some() => {
+            Some(name)
+        }
+        _ => None,
     }
 }
 

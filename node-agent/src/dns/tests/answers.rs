@@ -102,6 +102,7 @@ fn the_resolver_that_the_pod_named_is_asked_where_the_scope_names_none() {
             world.set_facts(Facts {
                 asked: Some(named),
                 lease: Lease::Runs,
+                ..Facts::usual()
             });
             let answer = dig(&world.pods[0], "@203.0.113.54 example.com A");
             assert_eq!(answer, Answer::of("NOERROR", &[WORLD]));
@@ -109,6 +110,7 @@ fn the_resolver_that_the_pod_named_is_asked_where_the_scope_names_none() {
             world.set_facts(Facts {
                 asked: Some("10.96.0.10:53".parse().unwrap()),
                 lease: Lease::Runs,
+                ..Facts::usual()
             });
             let refused = dig(&world.pods[0], "@10.96.0.10 example.com A");
             assert_eq!(refused, Answer::of("REFUSED", &[]));

@@ -2,6 +2,7 @@
 
 mod answers;
 mod dig;
+mod filtered;
 mod namespace;
 mod refusals;
 mod resolver;

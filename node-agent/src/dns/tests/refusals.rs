@@ -54,6 +54,7 @@ fn without_exit_or_lease_names_outside_fail_and_nothing_leaves() {
             world.set_facts(Facts {
                 asked: None,
                 lease: Lease::RanOut,
+                ..Facts::usual()
             });
             for way in WAYS {
                 assert_eq!(

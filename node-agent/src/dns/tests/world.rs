@@ -5,10 +5,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use postern_host::ports::TransportProtocol;
-use postern_intent::body::TermsDnsMode;
+use postern_intent::body::{TermsDnsMode, TermsDnsRefusal};
 use postern_plan::desired::dns::{DnsEntry, DnsExit, DnsPlan};
 use postern_plan::desired::{Lease, SocketSource};
 use postern_plan::host::Family;
+use postern_plan::ruleset::Grant;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
@@ -16,6 +17,7 @@ use super::super::node::DnsNode;
 use super::super::{DnsCounters, Forwarder, ForwarderOptions};
 use super::namespace::{Host, run};
 use super::resolver::Resolver;
+use crate::grants::GrantError;
 
 const PORT: u16 = 5300;
 /// What the resolver in the world answers.
@@ -36,6 +38,25 @@ pub(super) const WAYS: [&str; 4] = [
 pub(super) struct Facts {
     pub(super) asked: Option<SocketAddr>,
     pub(super) lease: Lease,
+    pub(super) kernel: KernelAnswer,
+    pub(super) granted: Vec<Grant>,
+}
+
+impl Facts {
+    pub(super) const fn usual() -> Self {
+        Self {
+            asked: None,
+            lease: Lease::Runs,
+            kernel: KernelAnswer::Takes,
+            granted: Vec::new(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum KernelAnswer {
+    Takes,
+    IsFull,
 }
 
 struct TestNode(Arc<Mutex<Facts>>);
@@ -50,6 +71,15 @@ impl DnsNode for TestNode {
         self.0.lock().unwrap().asked
     }
 
+    async fn grant(&self, grants: Vec<Grant>) -> Result<(), GrantError> {
+        let mut facts = self.0.lock().unwrap();
+        facts.granted.extend(grants);
+        match facts.kernel {
+            KernelAnswer::Takes => Ok(()),
+            KernelAnswer::IsFull => Err(GrantError::Missing),
+        }
+    }
+
     fn lease(&self) -> Lease {
         self.0.lock().unwrap().lease
     }
@@ -62,7 +92,7 @@ pub(super) struct World {
     pub(super) stranger: Host,
     pub(super) outside: Resolver,
     pub(super) cluster: Resolver,
-    pub(super) counters: Arc<DnsCounters>,
+    pub(super) counters: DnsCounters,
     table: watch::Sender<DnsPlan>,
     facts: Arc<Mutex<Facts>>,
     _world: Host,
@@ -89,10 +119,7 @@ impl World {
         });
         run("ip address add 10.96.0.10/32 dev lo");
         cluster.serve(&["10.96.0.10"], CLUSTER.parse::<Ipv4Addr>().unwrap());
-        let facts = Arc::new(Mutex::new(Facts {
-            asked: None,
-            lease: Lease::Runs,
-        }));
+        let facts = Arc::new(Mutex::new(Facts::usual()));
         let (table, reader) = watch::channel(plan(&entry()));
         let (runtime, counters) = start(reader, &facts);
         Self {
@@ -113,23 +140,31 @@ impl World {
         self.table.send_replace(plan(entry));
     }
 
+    /// No answer may bring an address of this range any more.
+    pub(super) fn never_brings(&self, range: &str) {
+        let range = range.parse().unwrap();
+        self.table
+            .send_modify(|plan| plan.never_granted.push(range));
+    }
+
+    pub(super) fn facts(&self) -> Facts {
+        self.facts.lock().unwrap().clone()
+    }
+
     pub(super) fn set_facts(&self, facts: Facts) {
         *self.facts.lock().unwrap() = facts;
     }
 }
 
-fn start(
-    table: watch::Receiver<DnsPlan>,
-    facts: &Arc<Mutex<Facts>>,
-) -> (Runtime, Arc<DnsCounters>) {
+fn start(table: watch::Receiver<DnsPlan>, facts: &Arc<Mutex<Facts>>) -> (Runtime, DnsCounters) {
     let runtime = Runtime::new().unwrap();
     let options = ForwarderOptions {
         port: PORT,
         upstreams: Vec::new(),
     };
     let inside = runtime.enter();
-    let forwarder = Forwarder::bind(options, table, TestNode(Arc::clone(facts))).unwrap();
-    let counters = forwarder.counters();
+    let (node, counters) = (TestNode(Arc::clone(facts)), DnsCounters::default());
+    let forwarder = Forwarder::bind(options, table, node, counters.clone()).unwrap();
     runtime.spawn(forwarder.run());
     drop(inside);
     (runtime, counters)
@@ -154,6 +189,8 @@ pub(super) fn entry() -> DnsEntry {
         })),
         scope: None,
         mode: TermsDnsMode::Forward,
+        refusal: TermsDnsRefusal::NxDomain,
+        names: Arc::default(),
         upstreams: vec!["203.0.113.53:53".parse().unwrap()],
         exit: Some(DnsExit {
             exit: "berlin".parse().unwrap(),
@@ -178,6 +215,7 @@ fn plan(entry: &DnsEntry) -> DnsPlan {
             "10.244.0.0/16".parse().unwrap(),
             "10.96.0.0/12".parse().unwrap(),
         ],
+        never_granted: Vec::new(),
     }
 }
 

@@ -29,9 +29,16 @@ impl ExplainedPacket {
             return Ok(explained);
         }
         let own = body(&question.node)?;
-        let leg = NodeModel::new(&own, Some(&question.pod), now).from_pod(&question.packet);
+        let mut model = NodeModel::new(&own, Some(&question.pod), now);
+        if let Some(name) = &question.name {
+            model = model.answered(&question.packet, name);
+        }
+        let leg = model.from_pod(&question.packet);
         explained.pass(&leg, &own);
         explained.assumed = sentence::assumed(question, &own, &leg);
+        explained
+            .assumed
+            .extend(sentence::granted(question, &model));
         let end = match leg.end {
             LegEnd::Tunnel(entry) => explained.enter(question, now, entry, body),
             other => other,

@@ -3,7 +3,7 @@
 use postern_compile::intake::IntakeError;
 use postern_compile::snapshot::{PodNetwork, SnapshotPod};
 use postern_intent::body::RuleProtocol;
-use postern_intent::{Address, DocumentRefusal, NodeName};
+use postern_intent::{Address, DocumentRefusal, NamePattern, NodeName};
 use postern_plan::explain::{BoundPod, FirstPacket};
 use postern_plan::host::Family;
 use thiserror::Error;
@@ -15,15 +15,19 @@ pub struct PacketQuestion {
     /// The node that it is bound to.
     pub node: NodeName,
     pub packet: FirstPacket,
+    /// The name whose answer led the pod to the destination.
+    pub name: Option<NamePattern>,
 }
 
 /// The destination of a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PacketTarget {
     pub address: Address,
     pub protocol: RuleProtocol,
     /// The destination port; none for ICMP alone.
     pub port: Option<u16>,
+    /// The name whose answer led the pod there; none: the pod did not ask for a name.
+    pub name: Option<NamePattern>,
 }
 
 /// Why a packet cannot be judged.
@@ -133,6 +137,7 @@ impl PacketQuestion {
                 protocol: target.protocol,
                 port,
             },
+            name: target.name.clone(),
         })
     }
 

@@ -3,7 +3,7 @@
 use postern_intent::Body;
 use postern_intent::body::{PortSpan, RuleProtocol};
 use postern_plan::desired::NotAsked;
-use postern_plan::explain::{LegEnd, NameAnswer, NodeLeg};
+use postern_plan::explain::{LegEnd, NameAnswer, NodeLeg, NodeModel};
 
 use super::packet::ExplainedPacket;
 use super::question::PacketQuestion;
@@ -77,6 +77,18 @@ fn others(names: &NameAnswer) -> String {
                 resolvers.join(", ")
             );
         }
+        NameAnswer::Filtered { exit, resolvers } if resolvers.is_empty() => {
+            return format!(
+                "names that a rule allows are asked by exit {exit} at the resolvers of the agent's settings, and others are refused"
+            );
+        }
+        NameAnswer::Filtered { exit, resolvers } => {
+            let resolvers: Vec<String> = resolvers.iter().map(ToString::to_string).collect();
+            return format!(
+                "names that a rule allows are asked by exit {exit} at {}, and others are refused",
+                resolvers.join(", ")
+            );
+        }
         NameAnswer::NotAsked { reason } => match reason {
             NotAsked::Refused => "are refused",
             NotAsked::ResolverRefused => {
@@ -91,6 +103,23 @@ fn others(names: &NameAnswer) -> String {
         },
     };
     format!("others {why}")
+}
+
+/// What an answer for a name opens.
+pub(super) fn granted(question: &PacketQuestion, model: &NodeModel<'_>) -> Option<String> {
+    let address = question.packet.destination;
+    match &question.name {
+        Some(name) if model.is_granted() => Some(format!(
+            "the pod was answered that {name} has the address {address}, and the answer is still valid"
+        )),
+        Some(name) => Some(format!(
+            "no answer for {name} opens {address}: no rule of the pod's policy allows the name, or no answer may bring the address"
+        )),
+        None if model.filters_names(&question.packet.source) => Some(format!(
+            "no answer for a name led the pod to {address}; ask with --answered-for to see what one opens"
+        )),
+        None => None,
+    }
 }
 
 /// What the answer takes for granted.

@@ -5,12 +5,13 @@ use std::num::NonZeroU16;
 
 use clap::{ArgGroup, Args, ValueEnum};
 use jiff::Timestamp;
+use postern_compile::intake::name;
 use postern_compile::snapshot::SnapshotPod;
 use postern_compile::{Compilation, NodeOutcome, Snapshot};
 use postern_crds::NodeIntent;
 use postern_crds::names::CLUSTER_INTENT;
 use postern_intent::body::RuleProtocol;
-use postern_intent::{Address, Body, NodeName};
+use postern_intent::{Address, Body, NamePattern, NodeName};
 
 use super::VerbError;
 use super::bodies::{UNPROVED, coming, coming_cluster};
@@ -24,6 +25,9 @@ pub(super) struct PacketArguments {
     /// Say instead what becomes of the first packet of a connection to this address, and which rule decides.
     #[arg(long, value_name = "ADDRESS", requires = "transport")]
     to: Option<Address>,
+    /// The name that was answered with this address, as the pod asked for it.
+    #[arg(long, value_name = "NAME", requires = "to", value_parser = asked_name)]
+    answered_for: Option<NamePattern>,
     /// The port that the packet goes to.
     #[arg(long, group = "transport", requires = "to")]
     port: Option<NonZeroU16>,
@@ -54,7 +58,17 @@ impl PacketArguments {
             address: self.to?,
             protocol,
             port: self.port.map(NonZeroU16::get),
+            name: self.answered_for.clone(),
         })
+    }
+}
+
+/// A name that a pod asks for, in any way of writing it.
+fn asked_name(written: &str) -> Result<NamePattern, String> {
+    let name = name("--answered-for", written).map_err(|refusal| refusal.message)?;
+    match name.below() {
+        None => Ok(name),
+        Some(_) => Err("a pod asks for one name, such as api.example.org".to_owned()),
     }
 }
 

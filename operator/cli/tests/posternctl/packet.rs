@@ -363,14 +363,54 @@ fn a_packet_that_no_pod_sends_is_not_explained() {
 }
 
 #[test]
+fn a_name_opens_what_its_rule_allows_and_the_rule_is_named() {
+    let lab = lab();
+    let named = OBJECTS
+        .replace(
+            "  defaultAction: Deny\n",
+            "  defaultAction: Deny\n  dns: {mode: Filter}\n",
+        )
+        .replace("{cidr: 203.0.113.0/24}", "{fqdn: '*.Example.org'}");
+    assert!(named.contains("fqdn") && named.contains("Filter"));
+    let pod = pod("both", "crawler", "{ip: 10.244.2.8}");
+    lab.write("manifests/objects.yaml", &(named + &pod));
+    let opened = said(
+        &lab,
+        "both",
+        "203.0.113.5 --port 8080 --answered-for API.example.org.",
+        0,
+    );
+    assert_eq!(opened["cause"]["type"], "PolicyRule", "{opened}");
+    assert_eq!(opened["cause"]["action"], "Allow", "{opened}");
+    for other in [
+        "",
+        " --answered-for example.org",
+        " --answered-for api.example.net",
+    ] {
+        let refused = said(&lab, "both", &format!("203.0.113.5 --port 8080{other}"), 3);
+        assert_eq!(
+            refused["cause"]["type"], "DefaultAction",
+            "{other}: {refused}"
+        );
+    }
+    // An answer may not bring an address of the cluster.
+    let inside = said(
+        &lab,
+        "both",
+        "10.1.2.3 --port 8080 --answered-for api.example.org",
+        3,
+    );
+    assert_ne!(inside["cause"]["type"], "PolicyRule", "{inside}");
+}
+
+#[test]
 fn a_field_that_is_not_honoured_blocks_its_pods_and_is_named_as_the_cause() {
     let lab = lab();
     let named = OBJECTS.replace(
         "  defaultAction: Deny\n",
-        "  defaultAction: Deny\n  dns: {mode: Filter}\n",
+        "  defaultAction: Deny\n  establishedFlows: Keep\n",
     );
-    let named = named.replace("{cidr: 203.0.113.0/24}", "{fqdn: example.org}");
-    assert!(named.contains("fqdn") && named.contains("Filter"));
+    assert!(named.contains("Keep"));
     let pod = pod("both", "crawler", "{ip: 10.244.2.8}");
     lab.write("manifests/objects.yaml", &(named + &pod));
     let found = said(&lab, "both", "203.0.113.5 --port 8080", 3);

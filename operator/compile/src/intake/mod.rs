@@ -4,6 +4,7 @@
 mod error;
 mod exit;
 mod isolation;
+mod name;
 mod objects;
 mod policy;
 mod report;
@@ -11,6 +12,7 @@ mod report;
 pub use error::IntakeError;
 pub use exit::{exit, exit_of};
 pub use isolation::isolation;
+pub use name::name;
 pub use objects::{namespace, node, pod, service};
 pub use policy::policy;
 pub use report::{ProofCheck, report};

@@ -1,18 +1,20 @@
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use postern_crds::EgressPolicy;
 use postern_crds::conditions::Reason;
 use postern_crds::egress_policy as crd;
 use postern_crds::honoured;
-use postern_intent::ExitName;
 use postern_intent::body::{
-    Access, DnsTerms, Rule, RulePortRange, RuleProtocol, Terms, TermsDnsMode,
+    Access, DnsTerms, Rule, RulePortRange, RuleProtocol, Terms, TermsDnsMode, TermsDnsRefusal,
     TermsEstablishedFlows, TermsLimits, TermsReplies,
 };
+use postern_intent::{ExitName, NamePattern};
 
 use super::error::{IntakeError, Reader};
 use super::exit::{lan, prefix};
 use super::invalid;
+use super::name;
 use crate::snapshot::{
     Ceiling, ParsedSelector, Permission, PolicyKey, PolicyTerms, SnapshotPolicy, SpecRefusal,
 };
@@ -68,6 +70,28 @@ fn terms(object: &EgressPolicy) -> Result<PolicyTerms, SpecRefusal> {
         .iter()
         .enumerate()
         .map(|(position, written)| rule(position, written));
+    let terms = Terms {
+        rules: rules.collect::<Result<_, _>>()?,
+        default_action: action(spec.default_action),
+        replies: match spec.inbound.replies {
+            crd::Replies::Services => TermsReplies::Services,
+            crd::Replies::None => TermsReplies::None,
+        },
+        lan: lan(spec.lan_access),
+        special_use_exceptions: spec
+            .special_use
+            .exceptions
+            .iter()
+            .map(|text| prefix("spec.specialUse.exceptions", text))
+            .collect::<Result<_, _>>()?,
+        established_flows: match spec.established_flows {
+            crd::EstablishedFlows::Cut => TermsEstablishedFlows::Cut,
+            crd::EstablishedFlows::Keep => TermsEstablishedFlows::Keep,
+        },
+        dns: dns(&spec.dns)?,
+        limits: TermsLimits::default(),
+    };
+    check_names(&terms)?;
     Ok(PolicyTerms {
         exits: spec
             .route
@@ -75,27 +99,7 @@ fn terms(object: &EgressPolicy) -> Result<PolicyTerms, SpecRefusal> {
             .iter()
             .map(exit)
             .collect::<Result<_, _>>()?,
-        terms: Terms {
-            rules: rules.collect::<Result<_, _>>()?,
-            default_action: action(spec.default_action),
-            replies: match spec.inbound.replies {
-                crd::Replies::Services => TermsReplies::Services,
-                crd::Replies::None => TermsReplies::None,
-            },
-            lan: lan(spec.lan_access),
-            special_use_exceptions: spec
-                .special_use
-                .exceptions
-                .iter()
-                .map(|text| prefix("spec.specialUse.exceptions", text))
-                .collect::<Result<_, _>>()?,
-            established_flows: match spec.established_flows {
-                crd::EstablishedFlows::Cut => TermsEstablishedFlows::Cut,
-                crd::EstablishedFlows::Keep => TermsEstablishedFlows::Keep,
-            },
-            dns: dns(&spec.dns)?,
-            limits: TermsLimits::default(),
-        },
+        terms,
     })
 }
 
@@ -163,15 +167,7 @@ fn rule(position: usize, written: &crd::PolicyRule) -> Result<Rule, SpecRefusal>
             "{field}: name to, ports or both; to: 0.0.0.0/0 and ::/0 mean every destination"
         )));
     }
-    let cidrs: Vec<&str> = if written.to.is_empty() {
-        EVERYWHERE.to_vec()
-    } else {
-        let cidrs = written.to.iter().map(|destination| {
-            let missing = || invalid(format!("{field}.to: every entry needs cidr"));
-            destination.cidr.as_deref().ok_or_else(missing)
-        });
-        cidrs.collect::<Result<_, _>>()?
-    };
+    let (cidrs, names) = destinations(&field, written)?;
     let to = cidrs
         .into_iter()
         .map(|cidr| prefix(&format!("{field}.to"), cidr));
@@ -179,12 +175,63 @@ fn rule(position: usize, written: &crd::PolicyRule) -> Result<Rule, SpecRefusal>
         name: written.name.clone().unwrap_or_else(|| position.to_string()),
         action: action(written.action),
         to: to.collect::<Result<_, _>>()?,
+        names,
         ports: written
             .ports
             .iter()
             .map(|written| ports(&field, written))
             .collect::<Result<_, _>>()?,
     })
+}
+
+/// Prefixes and names of a rule. The schema refuses an entry that is both or neither; a manifest that never met an API server
+/// would open everything by saying nothing.
+fn destinations<'a>(
+    field: &str,
+    written: &'a crd::PolicyRule,
+) -> Result<(Vec<&'a str>, Vec<NamePattern>), SpecRefusal> {
+    if written.to.is_empty() {
+        return Ok((EVERYWHERE.to_vec(), Vec::new()));
+    }
+    let (mut cidrs, mut names) = (Vec::new(), BTreeSet::new());
+    for destination in &written.to {
+        match (&destination.cidr, &destination.fqdn) {
+            (Some(cidr), None) => cidrs.push(cidr.as_str()),
+            (None, Some(fqdn)) => {
+                names.insert(name(&format!("{field}.to"), fqdn)?);
+            }
+            (None, None) | (Some(_), Some(_)) => {
+                return Err(invalid(format!(
+                    "{field}.to: every entry needs one of cidr and fqdn"
+                )));
+            }
+        }
+    }
+    if !names.is_empty() && written.action == crd::Action::Deny {
+        return Err(invalid(format!(
+            "{field}: a name can only be allowed, because a denied name is still reachable by its address"
+        )));
+    }
+    Ok((cidrs, names.into_iter().collect()))
+}
+
+/// Names need the filter, which learns their addresses, and what it grants is kept by the name of the rule.
+fn check_names(terms: &Terms) -> Result<(), SpecRefusal> {
+    let mut seen = BTreeSet::new();
+    for rule in terms.rules.iter().filter(|rule| !rule.names.is_empty()) {
+        if terms.dns.mode != TermsDnsMode::Filter {
+            return Err(invalid(
+                "spec.rules: a rule with fqdn needs dns.mode Filter, because only the filter learns the addresses of a name",
+            ));
+        }
+        if !seen.insert(&rule.name) {
+            return Err(invalid(format!(
+                "spec.rules: two rules with fqdn have the name {:?}; a rule without a name has its place from 0 as one",
+                rule.name
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The schema refuses these too; a manifest that never met an API server would open more than it says.
@@ -215,12 +262,7 @@ fn dns(written: &crd::Dns) -> Result<DnsTerms, SpecRefusal> {
     let mode = match written.mode {
         crd::DnsMode::Forward => TermsDnsMode::Forward,
         crd::DnsMode::Block => TermsDnsMode::Block,
-        crd::DnsMode::Filter => {
-            return Err(SpecRefusal {
-                reason: Reason::NotImplemented,
-                message: "spec.dns.mode: Filter is not honoured by this version".to_owned(),
-            });
-        }
+        crd::DnsMode::Filter => TermsDnsMode::Filter,
     };
     let upstream = |text: &String| {
         let address = text
@@ -230,6 +272,10 @@ fn dns(written: &crd::Dns) -> Result<DnsTerms, SpecRefusal> {
     };
     Ok(DnsTerms {
         mode,
+        refusal: match written.refusal {
+            crd::DnsRefusal::NXDOMAIN => TermsDnsRefusal::NxDomain,
+            crd::DnsRefusal::REFUSED => TermsDnsRefusal::Refused,
+        },
         upstreams: written
             .upstreams
             .iter()

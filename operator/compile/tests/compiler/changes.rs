@@ -110,6 +110,8 @@ fn terms(number: usize) -> Value {
         4 => {
             json!({"specialUse": {"exceptions": ["169.254.169.254/32"]}, "dns": {"mode": "Block"}})
         }
+        5 => json!({"dns": {"mode": "Filter", "refusal": "REFUSED"}, "rules": [
+            {"name": "names", "action": "Allow", "to": [{"fqdn": "Api.Example.org."}, {"fqdn": "*.example.net"}]}]}),
         _ => {
             json!({"dns": {"mode": "Forward", "upstreams": ["9.9.9.9", "2620:fe::9"], "refusal": "REFUSED"}})
         }
@@ -155,7 +157,7 @@ fn change() -> impl Strategy<Value = Change> {
             .prop_map(|(namespace, denies, lifecycle)| Change::Namespace { namespace, denies, lifecycle }),
         1 => (0..4usize, 0..3usize).prop_map(|(node, gateways)| Change::Node { node, gateways }),
         1 => (0..4usize, 0..2u8).prop_map(|(node, salt)| Change::Key { node, salt }),
-        4 => (0..3usize, 0..3usize, 0..6usize, 0..7usize)
+        4 => (0..3usize, 0..3usize, 0..7usize, 0..7usize)
             .prop_map(|(namespace, name, terms, second)| Change::Terms { namespace, name, terms, second }),
         2 => (0..3usize, 0..5usize, network)
             .prop_map(|(namespace, name, network)| Change::Attach { namespace, name, network }),

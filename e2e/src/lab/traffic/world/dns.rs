@@ -2,8 +2,10 @@
 //!
 //! Answers repeat the question with the letters as they were asked, and carry the asked name as owner.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use hickory_proto::op::{Message, OpCode, Query, ResponseCode};
@@ -21,8 +23,9 @@ const TTL: u32 = 5;
 /// What a server knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Zone {
-    /// `world.test`: `whoami` is the address that asked, `a-203-0-113-7` is that address, any other name is the address
-    /// that was asked (so that a pod which asks its own RESOLVER gets an address of its own).
+    /// `world.test`: `whoami` is the address that asked, `a-203-0-113-7` is that address and `b-2001-db8--7` that one, also with
+    /// further labels behind, any other name is the address that was asked (so that a pod which asks its own RESOLVER gets an
+    /// address of its own). `asked.` before a name is an address if anybody has asked for that name, and does not exist else.
     World,
     /// The cluster's domain with these names; everything else is refused, since nothing is forwarded.
     Cluster(Vec<(String, IpAddr)>),
@@ -116,24 +119,37 @@ fn world_name(name: &str, from: IpAddr, to: IpAddr) -> Result<Vec<IpAddr>, Respo
         return Err(ResponseCode::Refused);
     };
     let host = host.trim_end_matches('.');
-    if host == "absent" || host.ends_with(".absent") {
+    if let Some(other) = name.strip_prefix("asked.") {
+        return match asked().contains(other) {
+            true => Ok(vec![from]),
+            false => Err(ResponseCode::NXDomain),
+        };
+    }
+    asked().insert(name.to_owned());
+    if host.split('.').any(|label| label == "absent") {
         return Err(ResponseCode::NXDomain);
     }
     if host == "whoami" {
         return Ok(vec![from]);
     }
-    if let Some(literal) = host.strip_prefix("a-") {
-        let address = literal
-            .replace('-', ".")
-            .parse()
-            .map_err(|_| ResponseCode::NXDomain)?;
-        return Ok(vec![IpAddr::V4(address)]);
+    let first = host.split('.').next().unwrap_or_default();
+    for (kind, separator) in [("a-", "."), ("b-", ":")] {
+        if let Some(literal) = first.strip_prefix(kind) {
+            let address = literal.replace('-', separator).parse();
+            return Ok(vec![address.map_err(|_| ResponseCode::NXDomain)?]);
+        }
     }
     let (four, six) = world_address(0);
     Ok(match to {
         IpAddr::V4(asked) => vec![asked.into(), six.into()],
         IpAddr::V6(asked) => vec![four.into(), asked.into()],
     })
+}
+
+/// Names that this process was asked for.
+fn asked() -> MutexGuard<'static, BTreeSet<String>> {
+    static ASKED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    ASKED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn cluster_name(name: &str, names: &[(String, IpAddr)]) -> Result<Vec<IpAddr>, ResponseCode> {
@@ -195,6 +211,19 @@ mod tests {
             text(&ask(&Zone::World, "a-10-0-0-1.world.test.", RecordType::A)),
             ["10.0.0.1"]
         );
+    }
+
+    #[test]
+    fn a_name_tells_its_address_in_either_family_and_whether_it_was_asked() {
+        let told = |name: &str, kind| text(&ask(&Zone::World, name, kind));
+        let six = told("b-64-ff9b--a00-1.some.world.test.", RecordType::AAAA);
+        assert_eq!(six, ["64:ff9b::a00:1"]);
+        let four = told("a-10-0-0-1.some.world.test.", RecordType::A);
+        assert_eq!(four, ["10.0.0.1"]);
+        let unknown = ask(&Zone::World, "asked.never.world.test.", RecordType::A);
+        assert_eq!(unknown.metadata.response_code, ResponseCode::NXDomain);
+        told("once.world.test.", RecordType::A);
+        assert_eq!(told("asked.once.world.test.", RecordType::A).len(), 1);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Names of chains, sets and counters. A name that is made from a user's word carries a hash of it, so that two words
 //! never make one name and no word can be a keyword of nft's language.
 
-use postern_intent::{ExitName, ScopeId, hex};
+use postern_intent::body::Rule;
+use postern_intent::{ExitName, NamePattern, ScopeId, hex};
 use sha2::{Digest as _, Sha256};
 
 use crate::host::Family;
@@ -93,14 +94,56 @@ pub const STEER_MAP: &str = "steer";
 /// The maps from a pod's address to its chain before SNAT, without the family.
 pub const LAST_MAP: &str = "last";
 
+/// What the names of sets begin with that hold the addresses of answers.
+pub const GRANTED: &str = "granted";
+/// What the names of sets begin with that hold the destinations of open connections.
+pub const KEPT: &str = "kept";
+
 fn readable(prefix: &str, word: &str) -> String {
     let digest = Sha256::digest(word.as_bytes());
-    let plain: String = word
-        .chars()
+    format!("{prefix}_{}_{}", plain(word), hex(&digest[..4]))
+}
+
+fn plain(word: &str) -> String {
+    word.chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
         .take(40)
-        .collect();
-    format!("{prefix}_{plain}_{}", hex(&digest[..4]))
+        .collect()
+}
+
+/// What tells the grants of one rule of one scope from those of any other. It changes with the names that the rule allows: what
+/// was granted for a name that is no longer there is gone with the first packet after the change. The hash is long, because a
+/// tenant chooses the names of rules and must not meet the sets of another one.
+fn of_rule(prefix: &str, scope: &ScopeId, rule: &Rule) -> String {
+    let mut digest = Sha256::new();
+    let names = rule.names.iter().map(NamePattern::as_str);
+    for part in [scope.as_str(), &rule.name].into_iter().chain(names) {
+        digest.update(part.len().to_be_bytes());
+        digest.update(part);
+    }
+    format!(
+        "{prefix}_{}_{}",
+        plain(scope.as_str()),
+        hex(&digest.finalize()[..12])
+    )
+}
+
+/// The chain of the destinations that a rule allows by name.
+#[must_use]
+pub fn named_chain(scope: &ScopeId, rule: &Rule) -> String {
+    of_rule("named", scope, rule)
+}
+
+/// The set of the addresses that answers granted to the names of a rule, while the answers are valid.
+#[must_use]
+pub fn granted_set(scope: &ScopeId, rule: &Rule, family: Family) -> String {
+    format!("{}_{}", of_rule(GRANTED, scope, rule), family.digit())
+}
+
+/// The set of the destinations of connections that were opened to such an address.
+#[must_use]
+pub fn kept_set(scope: &ScopeId, rule: &Rule, family: Family) -> String {
+    format!("{}_{}", of_rule(KEPT, scope, rule), family.digit())
 }
 
 /// The chain of a scope in the guard.

@@ -12,13 +12,21 @@ use crate::ruleset::{FirewallRule, Match, MatchField, RuleMeaning, Target};
 
 use super::context::{Chains, FirewallContext};
 use super::guard::lease_rule;
-use super::names::{halved, offered_chain, public_chain, scope_chain, way_chain};
+use super::names::{
+    granted_set, halved, kept_set, named_chain, offered_chain, public_chain, scope_chain, way_chain,
+};
 use crate::desired::ranges::{aggregate, lan_ranges, of_family};
 
 pub(super) fn chains(context: &FirewallContext<'_>, chains: &mut Chains) {
     for scope in context.body().iter().flat_map(|body| &body.firewall) {
         chains.plain(scope_chain(&scope.id), policy(scope));
         chains.plain(way_chain(&scope.id), way(context, scope));
+        for (position, rule) in scope.terms.rules.iter().enumerate() {
+            if !rule.names.is_empty() {
+                let rules = named(scope, position, rule);
+                chains.plain(named_chain(&scope.id, rule), rules);
+            }
+        }
         if scope.terms.lan == Access::Deny {
             let refused = refuse_within("private");
             let refused = refused.map(|rule| rule.meaning(RuleMeaning::Private));
@@ -40,10 +48,7 @@ fn policy(scope: &Scope) -> Vec<FirewallRule> {
         rules.push(FirewallRule::to(jump("replies")));
     }
     rules.extend(special_use(scope));
-    let out = goto(match scope.terms.lan {
-        Access::Deny => public_chain(&scope.id),
-        Access::Allow => way_chain(&scope.id),
-    });
+    let out = out(scope);
     for (position, rule) in scope.terms.rules.iter().enumerate() {
         let mut lowered = Vec::new();
         match rule.action {
@@ -52,6 +57,7 @@ fn policy(scope: &Scope) -> Vec<FirewallRule> {
                 let private = private.iter();
                 lowered.extend(private.flat_map(|rule| lower(rule, &goto(way_chain(&scope.id)))));
                 lowered.extend(public.iter().flat_map(|rule| lower(rule, &out)));
+                lowered.extend(lower_names(scope, rule));
             }
             Access::Deny => lowered.extend(lower(rule, &goto("refuse"))),
         }
@@ -63,6 +69,56 @@ fn policy(scope: &Scope) -> Vec<FirewallRule> {
         Access::Deny => goto("refuse"),
     });
     rules.push(otherwise.meaning(RuleMeaning::DefaultAction));
+    rules
+}
+
+/// Where a destination goes that is allowed and that no rule names as private.
+fn out(scope: &Scope) -> Target {
+    goto(match scope.terms.lan {
+        Access::Deny => public_chain(&scope.id),
+        Access::Allow => way_chain(&scope.id),
+    })
+}
+
+/// A look at what the names of the rule were granted, at the rule's place and for its ports.
+fn lower_names(scope: &Scope, rule: &Rule) -> Vec<FirewallRule> {
+    if rule.names.is_empty() {
+        return Vec::new();
+    }
+    let look = |service: Vec<Match>| FirewallRule {
+        matches: service,
+        ..FirewallRule::to(jump(named_chain(&scope.id, rule)))
+    };
+    services(rule).into_iter().map(look).collect()
+}
+
+/// What the names of a rule were granted leaves. When the answer is no longer valid, only what was opened before goes on: a
+/// packet of a connection that was answered, towards an address to which one was opened while the answer was valid. The guard
+/// lets nothing else of `established` through, and both sets are this rule's own.
+fn named(scope: &Scope, position: usize, rule: &Rule) -> Vec<FirewallRule> {
+    let mut rules = Vec::new();
+    for family in Family::BOTH {
+        let (granted, kept) = (
+            granted_set(&scope.id, rule, family),
+            kept_set(&scope.id, rule, family),
+        );
+        let opened = |rule: FirewallRule| {
+            rule.when(MatchField::CtDirection.is("original"))
+                .when(MatchField::CtState.is("established"))
+                .when(MatchField::Daddr(family).within(kept.clone()))
+        };
+        let valid =
+            |rule: FirewallRule| rule.when(MatchField::Daddr(family).within(granted.clone()));
+        let keep = || FirewallRule::to(Target::Keep(family, kept.clone()));
+        let leave = || FirewallRule::to(out(scope)).meaning(RuleMeaning::PolicyRule(position));
+        // A full set ends the first rule, and the second one lets the packet out all the same.
+        rules.extend([
+            valid(keep()),
+            valid(leave()),
+            opened(keep()),
+            opened(leave()),
+        ]);
+    }
     rules
 }
 
@@ -81,7 +137,7 @@ fn by_privacy(rule: &Rule) -> (Option<Rule>, Option<Rule>) {
         ..rule.clone()
     };
     // A rule without destinations names every one.
-    let is_public = !public.is_empty() || rule.to.is_empty();
+    let is_public = !public.is_empty() || rule.is_everywhere();
     (
         (!private.is_empty()).then(|| with(private)),
         is_public.then(|| with(public)),
@@ -114,7 +170,7 @@ fn refuse_within(set: &str) -> impl Iterator<Item = FirewallRule> + '_ {
 /// One policy rule: a rule for each family of its destinations and each kind of its ports. The order of a policy's
 /// rules is kept, and inside one rule the order does not matter, because all have the same target.
 fn lower(rule: &Rule, target: &Target) -> Vec<FirewallRule> {
-    let destinations: Vec<Option<Match>> = if rule.to.is_empty() {
+    let destinations: Vec<Option<Match>> = if rule.is_everywhere() {
         vec![None]
     } else {
         Family::BOTH

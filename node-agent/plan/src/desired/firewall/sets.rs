@@ -16,8 +16,8 @@ use crate::ruleset::{Atom, Data, Element, KeyType, Set, ValueType};
 
 use super::context::FirewallContext;
 use super::names::{
-    GUARD_MAP, LAST_MAP, LAST_RELEASED_CHAIN, LOCAL_SET, RELEASED_CHAIN, STEER_MAP, halved,
-    last_chain, local_exit_set, mark_chain, scope_chain,
+    GUARD_MAP, LAST_MAP, LAST_RELEASED_CHAIN, LOCAL_SET, RELEASED_CHAIN, STEER_MAP, granted_set,
+    halved, kept_set, last_chain, local_exit_set, mark_chain, scope_chain,
 };
 use super::steer::TO_MAIN;
 use crate::desired::ranges::{lan_ranges, special_ranges};
@@ -51,6 +51,7 @@ pub(super) fn fixed(context: &FirewallContext<'_>) -> Sets {
         Set::of([KeyType::IfName]).with(routed_links),
     );
     sets.insert(LEASE.to_owned(), Set::expiring(KeyType::Family));
+    sets.extend(granted(context));
     for family in Family::BOTH {
         let cluster = context.cluster;
         for (name, ranges) in [
@@ -106,6 +107,22 @@ pub(super) fn fixed(context: &FirewallContext<'_>) -> Sets {
         );
     }
     sets.extend(tunnel_sets(context.body()));
+    sets
+}
+
+/// Sets for each rule with names, of each scope of its own: two policies never share a grant.
+fn granted(context: &FirewallContext<'_>) -> Sets {
+    let mut sets = Sets::new();
+    for scope in context.body().iter().flat_map(|body| &body.firewall) {
+        let rules = scope.terms.rules.iter();
+        for rule in rules.filter(|rule| !rule.names.is_empty()) {
+            for family in Family::BOTH {
+                for name in [granted_set, kept_set].map(|name| name(&scope.id, rule, family)) {
+                    sets.insert(name, Set::granted(key(family)));
+                }
+            }
+        }
+    }
     sets
 }
 

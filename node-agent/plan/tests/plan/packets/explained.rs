@@ -5,7 +5,7 @@ use postern_intent::body::{
 };
 use postern_plan::Desired;
 use postern_plan::desired::NotAsked;
-use postern_plan::evaluate::{Packet, Transport};
+use postern_plan::evaluate::{Grants, Packet, Transport};
 use postern_plan::explain::{
     BoundPod, Cause, FirstPacket, LegEnd, NameAnswer, NodeModel, TunnelEntry,
 };
@@ -49,7 +49,7 @@ fn expected(body: &Body, scope: &Scope, packet: &Packet) -> (bool, String) {
     if matches!(scope.way, EgressPath::Blocked { .. }) {
         return (false, "blocked".to_owned());
     }
-    let (allowed, ground) = policy_decides(scope, packet);
+    let (allowed, ground) = policy_decides(scope, &Grants::new(), packet);
     let served = body
         .nat
         .first()

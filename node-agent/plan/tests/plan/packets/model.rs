@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use postern_intent::Address;
 use postern_intent::body::{Access, Body, Rule, RuleProtocol, Scope, ServedExit, TermsReplies};
-use postern_plan::evaluate::{CtDirection, CtState, Packet, Transport};
+use postern_plan::desired::names::{granted_set, kept_set};
+use postern_plan::evaluate::{CtDirection, CtState, Grants, Packet, Transport};
 
 const SPECIAL: [&str; 15] = [
     "0.0.0.0/8",
@@ -95,12 +96,12 @@ pub(crate) enum Ground {
 }
 
 /// May the packet go to its exit, by the policy alone?
-pub(crate) fn policy_allows(scope: &Scope, packet: &Packet) -> bool {
-    policy_decides(scope, packet).0
+pub(crate) fn policy_allows(scope: &Scope, grants: &Grants, packet: &Packet) -> bool {
+    policy_decides(scope, grants, packet).0
 }
 
 /// The same with what decides. First match wins.
-pub(crate) fn policy_decides(scope: &Scope, packet: &Packet) -> (bool, Ground) {
+pub(crate) fn policy_decides(scope: &Scope, grants: &Grants, packet: &Packet) -> (bool, Ground) {
     let to = packet.destination;
     let excepted = scope
         .terms
@@ -118,12 +119,28 @@ pub(crate) fn policy_decides(scope: &Scope, packet: &Packet) -> (bool, Ground) {
     };
     for (position, rule) in scope.terms.rules.iter().enumerate() {
         let names: Vec<_> = rule.to.iter().filter(|range| range.contains(&to)).collect();
-        if (!names.is_empty() || rule.to.is_empty()) && names_port(rule, packet) {
+        let everywhere = rule.to.is_empty() && rule.names.is_empty();
+        let named = is_granted(scope, rule, grants, packet);
+        if (!names.is_empty() || everywhere || named) && names_port(rule, packet) {
             let names_private = names.iter().any(|range| is_private_range(range.net()));
             return judged(rule.action, lan || names_private, Ground::Rule(position));
         }
     }
     judged(scope.terms.default_action, lan, Ground::Default)
+}
+
+/// Does an answer for a name of the rule let the packet out? While it is valid, every packet; later, those of connections that
+/// were opened and answered meanwhile.
+fn is_granted(scope: &Scope, rule: &Rule, grants: &Grants, packet: &Packet) -> bool {
+    let holds = |set: String| {
+        let held = grants.get(&set);
+        held.is_some_and(|held| held.contains(&packet.destination))
+    };
+    let family = packet.family();
+    let goes_on = packet.conntrack.state == CtState::Established
+        && packet.conntrack.direction == CtDirection::Original;
+    holds(granted_set(&scope.id, rule, family))
+        || goes_on && holds(kept_set(&scope.id, rule, family))
 }
 
 /// Does the exit offer the destination?

@@ -1,9 +1,9 @@
 //! The properties, each as a judgement of one packet, so that a ruleset with a bug can be judged too.
 
 use postern_intent::body::EgressPath;
-use postern_plan::evaluate::{Conntrack, CtDirection, CtState, Evaluator, Packet, PathEnd};
+use postern_plan::evaluate::{Conntrack, CtDirection, CtState, Evaluator, Fate, Packet, PathEnd};
 use postern_plan::host::Family;
-use postern_plan::ruleset::Ruleset;
+use postern_plan::ruleset::{Hook, Ruleset};
 
 use super::model::{
     exit_offers, is_allowed_reply, is_clusters, is_inside, is_service_reply, policy_allows,
@@ -32,6 +32,7 @@ fn exit_device(scene: &Scene) -> Option<&'static str> {
 fn evaluator<'a>(scene: &Scene, ruleset: &'a Ruleset) -> Evaluator<'a> {
     let mut evaluator = Evaluator::new(ruleset);
     evaluator.leases = scene.leases.iter().copied().collect();
+    evaluator.grants.clone_from(&scene.grants);
     let addresses = [
         ("pst-c-eu", "198.18.0.11"),
         ("pst-c-eu", "fd64::11"),
@@ -95,7 +96,9 @@ pub(super) fn the_policy_means_what_it_says(
         let served = body.nat.iter().find(|served| &served.exit == exit);
         served.is_some_and(|served| exit_offers(body, served, packet))
     });
-    let wanted = scene.leases.contains(&packet.family()) && policy_allows(scope, packet) && offered;
+    let wanted = scene.leases.contains(&packet.family())
+        && policy_allows(scope, &scene.grants, packet)
+        && offered;
     let passage = evaluator(scene, ruleset).forwarded(packet);
     if passage.left() == wanted {
         return Ok(());
@@ -105,6 +108,42 @@ pub(super) fn the_policy_means_what_it_says(
         "{packet:?} {verb}: {scope:#?} {:#?}",
         passage.traces
     ))
+}
+
+/// What the guard lets out of a connection that the pod opened and that was answered is what the policy allows, with the
+/// destinations that its names were granted once. Only the guard is asked, because translation sees first packets only.
+pub(super) fn an_open_connection_goes_on_where_the_policy_says(
+    scene: &Scene,
+    ruleset: &Ruleset,
+    packet: &Packet,
+) -> Judgement {
+    let (body, scope) = (scene.body(), &scene.body().firewall[0]);
+    let mut packet = packet.clone();
+    packet.conntrack.state = CtState::Established;
+    packet.conntrack.direction = CtDirection::Original;
+    let by_the_exit = exit_device(scene) == Some(packet.oif.as_str());
+    let is_services = |range: &postern_intent::Prefix| range.contains(&packet.destination);
+    let not_judged = is_inside(body, &packet)
+        || stays_on_the_link(&packet)
+        || body.cluster.service_ranges.iter().any(is_services);
+    if !by_the_exit || not_judged {
+        return Ok(());
+    }
+    let offered = scope.local_exit().is_none_or(|exit| {
+        let served = body.nat.iter().find(|served| &served.exit == exit);
+        served.is_some_and(|served| exit_offers(body, served, &packet))
+    });
+    let wanted = scene.leases.contains(&packet.family())
+        && policy_allows(scope, &scene.grants, &packet)
+        && offered;
+    let outcome = evaluator(scene, ruleset).hook(Hook::Forward, &mut packet.clone());
+    match (outcome.fate == Fate::Passes) == wanted {
+        true => Ok(()),
+        false => Err(format!(
+            "{packet:?} {wanted}: {scope:#?} {:#?}",
+            outcome.traces
+        )),
+    }
 }
 
 /// No packet of a released pod is dropped, refused or redirected, in any conntrack state.
@@ -165,6 +204,11 @@ fn a_closed_scope_and_a_pod_without_one_let_nothing_out_but_by_the_exit() {
 #[test]
 fn the_whole_policy_language_agrees_with_a_first_match_model() {
     holds_for_every_packet(the_policy_means_what_it_says, &SELECTED);
+}
+
+#[test]
+fn an_open_connection_goes_on_where_the_policy_and_its_grants_let_it_and_nowhere_else() {
+    holds_for_every_packet(an_open_connection_goes_on_where_the_policy_says, &SELECTED);
 }
 
 #[test]

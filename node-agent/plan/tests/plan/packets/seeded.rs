@@ -1,4 +1,4 @@
-//! Ten bugs, each put into a ruleset: a property that does not see one of them proves less than it says.
+//! Twelve bugs, each put into a ruleset: a property that does not see one of them proves less than it says.
 
 use postern_plan::desired::names::{scope_chain, way_chain};
 use postern_plan::host::Family;
@@ -128,6 +128,29 @@ fn wrong_interface(ruleset: &mut Ruleset) {
     }
 }
 
+fn named(ruleset: &mut Ruleset) -> impl Iterator<Item = &mut FirewallRule> {
+    let chains = ruleset.inet.chains.iter_mut();
+    let chains = chains.filter(|(name, _)| name.starts_with("named_"));
+    chains.flat_map(|(_, chain)| &mut chain.rules)
+}
+
+fn every_packet_outlives_a_grant(ruleset: &mut Ruleset) {
+    for rule in named(ruleset) {
+        rule.matches
+            .retain(|one| one.fields != [MatchField::CtState]);
+    }
+}
+
+fn no_answer_grants(ruleset: &mut Ruleset) {
+    for rule in named(ruleset) {
+        let is_granted =
+            |one: &Match| matches!(&one.operand, Operand::In(set) if set.starts_with("granted_"));
+        if rule.matches.iter().any(is_granted) {
+            rule.target = Target::Continue;
+        }
+    }
+}
+
 type Bug = fn(&mut Ruleset);
 
 /// Does any property see the bug within some packets?
@@ -153,8 +176,8 @@ fn is_seen(bug: Bug) -> bool {
 }
 
 #[test]
-fn each_of_ten_bugs_in_the_ruleset_is_seen_by_a_property() {
-    let bugs: [(&str, Bug); 10] = [
+fn each_of_twelve_bugs_in_the_ruleset_is_seen_by_a_property() {
+    let bugs: [(&str, Bug); 12] = [
         ("default action swapped", default_action_swapped),
         ("rule order reversed", rule_order_reversed),
         ("UDP lowered as TCP", udp_lowered_as_tcp),
@@ -165,6 +188,11 @@ fn each_of_ten_bugs_in_the_ruleset_is_seen_by_a_property() {
         ("release rule first", release_rule_first),
         ("wrong family", wrong_family),
         ("wrong interface", wrong_interface),
+        (
+            "every packet outlives a grant",
+            every_packet_outlives_a_grant,
+        ),
+        ("no answer grants", no_answer_grants),
     ];
     let unseen: Vec<&str> = bugs
         .into_iter()

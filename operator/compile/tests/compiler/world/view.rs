@@ -8,7 +8,8 @@ use postern_compile::verdict::Verdict;
 use postern_compile::{ClusterOutcome, Compilation, NodeOutcome};
 use postern_intent::NodeDocument;
 use postern_intent::body::{
-    Class, EgressPath, ExitRoute, PeerEnd, Pod, Rule, Scope, ServedExit, Tunnel,
+    Class, EgressPath, ExitRoute, PeerEnd, Pod, Rule, Scope, ServedExit, TermsDnsMode,
+    TermsDnsRefusal, Tunnel,
 };
 use serde::Serialize;
 
@@ -112,7 +113,13 @@ fn body_of(body: &NodeDocument) -> BodyView {
         dns: lines(&body.firewall, |scope| {
             let dns = &scope.terms.dns;
             let upstreams = joined(&dns.upstreams);
-            format!("{}: {:?}, upstreams [{upstreams}]", scope.id, dns.mode)
+            let mode = match (dns.mode, dns.refusal) {
+                (TermsDnsMode::Filter, TermsDnsRefusal::Refused) => {
+                    "Filter with REFUSED".to_owned()
+                }
+                (mode, _) => format!("{mode:?}"),
+            };
+            format!("{}: {mode}, upstreams [{upstreams}]", scope.id)
         }),
         pods: lines(&body.pods, pod),
     }
@@ -265,11 +272,14 @@ fn rule(rule: &Rule) -> String {
         .iter()
         .map(|ports| format!("{:?} {}-{}", ports.protocol, ports.from, ports.to));
     let ports: Vec<String> = ports.collect();
+    let to = rule.to.iter().map(ToString::to_string);
+    let names = rule.names.iter().map(ToString::to_string);
+    let to: Vec<String> = to.chain(names).collect();
     format!(
         "  {}: {:?} to [{}] ports [{}]",
         rule.name,
         rule.action,
-        joined(&rule.to),
+        joined(&to),
         joined(&ports)
     )
 }

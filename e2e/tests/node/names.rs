@@ -1,0 +1,283 @@
+//! Names with packets: what an answer opens, what no answer opens, and what stays open.
+
+use std::net::{IpAddr, SocketAddr};
+
+use postern_e2e::lab::{Exec, PodOptions};
+use postern_e2e::proof::harness::{WAIT_DEADLINE, wait_until};
+
+use crate::holes::{Talk, WEB, ask, both, lab_program, serving};
+use crate::terms::{Scene, own};
+
+const NODE: &str = "n1";
+
+/// A policy that denies everything but these destinations, with the world as its resolver.
+fn named(resolver: IpAddr, to: &str) -> String {
+    format!(
+        "defaultAction: Deny\n  dns: {{mode: Filter, upstreams: ['{resolver}']}}\n  rules: [{{name: apis, action: Allow, \
+         to: [{to}], ports: [{{protocol: TCP, port: 7}}]}}]"
+    )
+}
+
+/// The name in the world that is this address.
+fn name_of(address: IpAddr) -> String {
+    let label = match address {
+        IpAddr::V4(four) => format!("a-{}", four.to_string().replace('.', "-")),
+        IpAddr::V6(six) => {
+            let parts = six.segments().map(|part| format!("{part:x}"));
+            format!("b-{}", parts.join("-"))
+        }
+    };
+    format!("{label}.allowed.world.test")
+}
+
+const fn kind_of(address: IpAddr) -> &'static str {
+    match address {
+        IpAddr::V4(_) => "A",
+        IpAddr::V6(_) => "AAAA",
+    }
+}
+
+/// A scene with what is asked for names in it.
+struct Names {
+    scene: Scene,
+    resolver: IpAddr,
+}
+
+impl Names {
+    fn up() -> Self {
+        let scene = Scene::up();
+        let resolver = scene.web.world[2];
+        Self { scene, resolver }
+    }
+
+    /// What the resolver that the policy names answers to a pod, whatever address it asks.
+    fn told(&self, who: Exec<'_>, name: &str, more: &[&str]) -> String {
+        self.told_by(self.resolver, who, name, more)
+    }
+
+    fn told_by(&self, server: IpAddr, who: Exec<'_>, name: &str, more: &[&str]) -> String {
+        let (program, server) = (lab_program(), server.to_string());
+        let mut args = vec![&*program, "resolve", "--server", &server, name];
+        args.extend(more);
+        let output = self.scene.lab.exec(who, &args).unwrap();
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// The name of the address is answered with the address.
+    fn resolves(&self, address: IpAddr) {
+        let found = self.told(WEB, &name_of(address), &["--kind", kind_of(address)]);
+        assert_eq!(found, address.to_string());
+    }
+
+    /// Has anybody asked a server in the world for the name?
+    fn was_asked(&self, name: &str) -> bool {
+        let told = self.told(Exec::World, &format!("asked.{name}"), &[]);
+        told.parse::<IpAddr>().is_ok()
+    }
+
+    /// Connects once, right now; what the other side saw, or nothing.
+    fn connects(&self, who: Exec<'_>, to: SocketAddr) -> Option<String> {
+        let r = ask(&self.scene.lab, who, to, &["--protocol", "tcp"]);
+        if r.is_none() {
+            println!(
+                "{}",
+                self.scene
+                    .lab
+                    .shell(NODE, "nft list table inet postern; conntrack -L")
+                    .unwrap()
+            );
+        }
+        r
+    }
+
+    /// Lets every grant of the node end in a second.
+    fn end_grants(&self) {
+        let line = "for set in $(nft list sets inet | sed -n 's/.*set \\(granted_[^ ]*\\) .*/\\1/p'); do \
+            nft list set inet postern $set | grep -oE '[0-9a-f:.]+ timeout' | while read -r address _; do \
+            nft \"delete element inet postern $set { $address }; add element inet postern $set { $address timeout 1s }\"; \
+            done; done";
+        self.scene.lab.shell(NODE, line).unwrap();
+    }
+}
+
+#[test]
+fn an_answer_opens_what_its_name_leads_to_and_what_no_rule_allows_reaches_no_server() {
+    let names = Names::up();
+    let scene = &names.scene;
+    let allowed = "{fqdn: '*.Allowed.World.test.'}";
+    scene.apply(&named(names.resolver, allowed));
+    scene.refuses("before any answer", own(&scene.web, 7), "tcp");
+    scene.in_force();
+
+    // Names that no rule allows are refused here, also those that stand above the allowed ones.
+    for name in [
+        "secret.world.test",
+        "allowed.world.test",
+        "x.allowed.world.test.evil.net",
+    ] {
+        assert_eq!(names.told(WEB, name, &[]), "NXDOMAIN", "{name}");
+        assert_eq!(
+            names.told(WEB, name, &["--protocol", "tcp"]),
+            "NXDOMAIN",
+            "{name}"
+        );
+        assert!(!names.was_asked(name), "{name}");
+    }
+    // Asked directly of another server in the world it is the same.
+    let other = names.told_by(scene.web.world[3], WEB, "secret.world.test", &[]);
+    assert_eq!(other, "NXDOMAIN");
+
+    for (to, seen) in own(&scene.web, 7).into_iter().zip(scene.gateway) {
+        names.resolves(to.ip());
+        // The first connection after the answer.
+        assert_eq!(names.connects(WEB, to), Some(seen.to_string()));
+        scene.settles("another port", SocketAddr::new(to.ip(), 80), "tcp", None);
+        scene.settles("another protocol", to, "udp", None);
+    }
+    assert!(names.was_asked(&name_of(scene.web.world[0])));
+    let mixed = name_of(scene.web.world[0]).to_uppercase();
+    let found = names.told(WEB, &mixed, &["--protocol", "tcp"]);
+    assert_eq!(found, scene.web.world[0].to_string());
+
+    // An address that no answer named stays closed, and a name that does not exist is told so.
+    let unasked = SocketAddr::new(scene.web.world[3], 7);
+    scene.settles("an address that no answer named", unasked, "tcp", None);
+    let absent = "absent.allowed.world.test";
+    assert_eq!(names.told(WEB, absent, &[]), "NXDOMAIN");
+    assert!(names.was_asked(absent));
+    scene.nothing_leaked_but(&[]);
+}
+
+#[test]
+fn no_answer_for_an_allowed_name_opens_the_cluster_or_special_addresses_in_any_form() {
+    let names = Names::up();
+    let scene = &names.scene;
+    scene.apply(&named(names.resolver, "{fqdn: '*.allowed.world.test'}"));
+    scene.refuses("before any answer", own(&scene.web, 7), "tcp");
+    scene.in_force();
+    let node = scene.lab.node(NODE).unwrap().ipv4();
+    let [a, b, c, d] = node.octets();
+    let embedded = |prefix: &str, suffix: &str| {
+        format!(
+            "{prefix}{:x}:{:x}{suffix}",
+            u16::from_be_bytes([a, b]),
+            u16::from_be_bytes([c, d])
+        )
+    };
+    let refused = [
+        "10.244.1.2".to_owned(),
+        "10.96.0.10".to_owned(),
+        node.to_string(),
+        "127.0.0.1".to_owned(),
+        "0.0.0.0".to_owned(),
+        "169.254.169.254".to_owned(),
+        "10.1.2.3".to_owned(),
+        "::1".to_owned(),
+        "fe80::1".to_owned(),
+        "fd00:10:244:1::2".to_owned(),
+        embedded("::ffff:", ""),
+        embedded("64:ff9b::", ""),
+        embedded("64:ff9b:1::", ""),
+        embedded("2002:", "::1"),
+        "64:ff9b::a9fe:a9fe".to_owned(),
+        "2001:0:4136:e378:8000:63bf:3fff:fdd2".to_owned(),
+    ];
+    for address in refused {
+        let address: IpAddr = address.parse().unwrap();
+        let (name, kind) = (name_of(address), kind_of(address));
+        let found = names.told(WEB, &name, &["--kind", kind]);
+        assert_eq!(found, "NXDOMAIN", "{address}");
+        assert!(names.was_asked(&name), "{address}");
+        let granted = scene.lab.shell(
+            NODE,
+            "nft list table inet postern | grep -c ' timeout .* expires' || true",
+        );
+        // The lease of both families, and nothing else.
+        assert_eq!(granted.unwrap().trim(), "1", "{address}");
+    }
+    scene.nothing_leaked_but(&[]);
+}
+
+#[test]
+fn a_grant_ends_for_new_connections_and_open_ones_go_on_also_without_the_agent() {
+    let names = Names::up();
+    let scene = &names.scene;
+    scene.apply(&named(names.resolver, "{fqdn: '*.allowed.world.test'}"));
+    scene.refuses("before any answer", own(&scene.web, 7), "tcp");
+    scene.in_force();
+    let [four, six] = own(&scene.web, 7);
+    let seen = scene.gateway.map(|seen| seen.to_string());
+    for to in [four, six] {
+        names.resolves(to.ip());
+    }
+    let mut open = [0, 1].map(|family| Talk::converse(&scene.lab, &scene.web, family));
+
+    // The agent is away: what was granted stays so, for new connections too.
+    scene.lab.kill("agent-n1").unwrap();
+    assert_eq!(names.connects(WEB, four), Some(seen[0].clone()));
+    open.iter_mut()
+        .for_each(|talk| talk.goes_on("while the agent is away"));
+    scene.lab.start_agent(NODE).unwrap();
+    scene
+        .lab
+        .await_report(NODE, "a report after the restart", |report| {
+            report["scopes"].is_array()
+        })
+        .unwrap();
+    assert_eq!(
+        names.connects(WEB, six),
+        Some(seen[1].clone()),
+        "without another question"
+    );
+    open.iter_mut()
+        .for_each(|talk| talk.goes_on("after the restart"));
+
+    names.end_grants();
+    scene.refuses("the answer is no longer valid", own(&scene.web, 7), "tcp");
+    open.iter_mut()
+        .for_each(|talk| talk.goes_on("after the end of its grant"));
+
+    // Another question opens it again, and a policy without the name closes it at once.
+    names.resolves(four.ip());
+    assert_eq!(names.connects(WEB, four), Some(seen[0].clone()));
+    scene.apply(&named(names.resolver, "{fqdn: other.world.test}"));
+    scene.refuses(
+        "no rule allows the name any more",
+        own(&scene.web, 7),
+        "tcp",
+    );
+    open.iter_mut().for_each(Talk::ends);
+    scene.nothing_leaked_but(&[]);
+}
+
+#[test]
+fn what_one_policy_was_granted_another_one_with_the_same_names_was_not() {
+    let names = Names::up();
+    let scene = &names.scene;
+    let rules = named(names.resolver, "{fqdn: '*.allowed.world.test'}");
+    scene.apply(&rules);
+    let other = serving(
+        &scene.lab,
+        "crawlers/other",
+        PodOptions::on(NODE).label("team", "other"),
+    );
+    let policy = crate::terms::policy(&format!("priority: 10\n  {rules}"))
+        .replace("name: crawler}", "name: other}")
+        .replace("app: crawler", "team: other");
+    scene.lab.apply_yaml(&policy).unwrap();
+    scene.refuses("before any answer", own(&scene.web, 7), "tcp");
+    scene.in_force();
+    let who = Exec::Pod("crawlers/other");
+    let to = SocketAddr::new(other.world[0], 7);
+    wait_until(WAIT_DEADLINE, "the other policy in force", || {
+        Ok(names.connects(who, to).is_none().then_some(()))
+    })
+    .unwrap();
+    // The first pod is granted the address of the other one.
+    names.resolves(to.ip());
+    assert_eq!(names.connects(who, to), None);
+    assert_eq!(names.told(who, &name_of(to.ip()), &[]), to.ip().to_string());
+    assert_eq!(names.connects(who, to), Some(scene.gateway[0].to_string()));
+    let all = both(&other.world[..2], 7);
+    scene.nothing_leaked_but(&all.map(|to| to.ip()));
+}

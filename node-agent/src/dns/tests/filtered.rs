@@ -1,0 +1,140 @@
+//! Names that rules allow, and what an answer waits for.
+
+use std::sync::Arc;
+
+use postern_host_testing::fixture::scope;
+use postern_intent::body::{Access, EgressPath, Rule, TermsDnsMode, TermsDnsRefusal};
+use postern_plan::desired::NameRules;
+use postern_plan::desired::dns::DnsEntry;
+use postern_plan::desired::names::granted_set;
+use postern_plan::host::Family;
+
+use super::super::QuestionOutcome;
+use super::dig::{Answer, dig};
+use super::namespace::{alone, full_name};
+use super::world::{CLUSTER, Facts, KernelAnswer, WAYS, WORLD, World, entry};
+
+fn rule() -> Rule {
+    Rule {
+        name: "apis".to_owned(),
+        action: Access::Allow,
+        to: Vec::new(),
+        names: vec!["*.example.com".parse().unwrap()],
+        ports: Vec::new(),
+    }
+}
+
+/// An entry whose one rule allows `*.example.com`.
+fn filtering(refusal: TermsDnsRefusal) -> DnsEntry {
+    let mut scope = scope(EgressPath::Tunnel);
+    scope.terms.rules = vec![rule()];
+    DnsEntry {
+        mode: TermsDnsMode::Filter,
+        refusal,
+        names: Arc::new(NameRules::of(&scope)),
+        ..entry()
+    }
+}
+
+#[test]
+fn a_name_that_no_rule_allows_is_refused_as_the_policy_says_and_reaches_no_server() {
+    alone(
+        full_name!(
+            "a_name_that_no_rule_allows_is_refused_as_the_policy_says_and_reaches_no_server"
+        ),
+        || {
+            let world = World::new();
+            for (refusal, code) in [
+                (TermsDnsRefusal::NxDomain, "NXDOMAIN"),
+                (TermsDnsRefusal::Refused, "REFUSED"),
+            ] {
+                world.set(&filtering(refusal));
+                for way in WAYS {
+                    for name in ["example.com", "example.org", "a.example.com.evil.net"] {
+                        let found = dig(&world.pods[0], &format!("{way} {name} A"));
+                        assert_eq!(found, Answer::of(code, &[]), "{way} {name}");
+                    }
+                    let inside = dig(&world.pods[0], &format!("{way} api.cluster.local A"));
+                    assert_eq!(inside, Answer::of("NOERROR", &[CLUSTER]), "{way}");
+                }
+            }
+            assert_eq!(world.outside.asked(), []);
+            assert_eq!(world.counters.get(QuestionOutcome::NameRefused), 24);
+        },
+    );
+}
+
+#[test]
+fn an_allowed_name_is_answered_when_its_address_is_granted_and_else_fails() {
+    alone(
+        full_name!("an_allowed_name_is_answered_when_its_address_is_granted_and_else_fails"),
+        || {
+            let world = World::new();
+            world.set(&filtering(TermsDnsRefusal::NxDomain));
+            for way in WAYS {
+                let found = dig(&world.pods[0], &format!("{way} Api.Example.COM. A"));
+                assert_eq!(found, Answer::of("NOERROR", &[WORLD]), "{way}");
+            }
+            let granted = world.facts().granted;
+            assert_eq!(granted.len(), 4);
+            let id = scope(EgressPath::Tunnel).id;
+            for grant in granted {
+                assert_eq!(grant.set, granted_set(&id, &rule(), Family::V4));
+                assert_eq!(grant.address.to_string(), WORLD);
+                assert_eq!(grant.seconds.get(), 60);
+            }
+            world.set_facts(Facts {
+                kernel: KernelAnswer::IsFull,
+                ..Facts::usual()
+            });
+            for way in WAYS {
+                let found = dig(&world.pods[0], &format!("{way} api.example.com A"));
+                assert_eq!(found, Answer::of("SERVFAIL", &[]), "{way}");
+            }
+            assert_eq!(world.counters.get(QuestionOutcome::NotGranted), 4);
+            assert_eq!(world.counters.get(QuestionOutcome::Exit), 4);
+        },
+    );
+}
+
+#[test]
+fn an_address_of_the_cluster_is_refused_also_for_an_allowed_name() {
+    alone(
+        full_name!("an_address_of_the_cluster_is_refused_also_for_an_allowed_name"),
+        || {
+            let world = World::new();
+            world.set(&filtering(TermsDnsRefusal::NxDomain));
+            world.never_brings(&format!("{WORLD}/32"));
+            for way in WAYS {
+                let found = dig(&world.pods[0], &format!("{way} api.example.com A"));
+                assert_eq!(found, Answer::of("NXDOMAIN", &[]), "{way}");
+            }
+            assert_eq!(world.facts().granted, []);
+            assert_eq!(world.counters.get(QuestionOutcome::AddressRefused), 4);
+        },
+    );
+}
+
+#[test]
+fn the_resolver_that_the_pod_chose_is_not_believed() {
+    alone(
+        full_name!("the_resolver_that_the_pod_chose_is_not_believed"),
+        || {
+            let world = World::new();
+            world.set(&DnsEntry {
+                upstreams: Vec::new(),
+                ..filtering(TermsDnsRefusal::NxDomain)
+            });
+            world.set_facts(Facts {
+                asked: Some("203.0.113.54:53".parse().unwrap()),
+                ..Facts::usual()
+            });
+            for way in WAYS {
+                let found = dig(&world.pods[0], &format!("{way} api.example.com A"));
+                assert_eq!(found, Answer::of("REFUSED", &[]), "{way}");
+            }
+            assert_eq!(world.outside.asked(), []);
+            assert_eq!(world.counters.get(QuestionOutcome::NoResolver), 4);
+        },
+    );
+}
