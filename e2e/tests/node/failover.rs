@@ -12,7 +12,7 @@ use postern_e2e::lab::{Lab, UpOptions};
 use postern_e2e::proof::harness::{
     FLOWS, Sender, TestLab, WAIT_DEADLINE, exit, policy, wait_until,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The longest time without an answer when a gateway is lost, with the default probe.
 const OUTAGE: Duration = Duration::from_millis(500);
@@ -53,14 +53,15 @@ const LOSSES: [Loss; 6] = [
     },
     Loss {
         event: "node cordoned",
-        lose: |lab, gateway| cordon(lab, gateway, true),
-        restore: |lab, gateway| cordon(lab, gateway, false),
+        lose: |lab, gateway| schedule(lab, gateway, &json!({"unschedulable": true})),
+        restore: |lab, gateway| schedule(lab, gateway, &json!({})),
     },
 ];
 
-fn cordon(lab: &Lab, gateway: &str, cordoned: bool) -> Result<(), LabError> {
+/// Gives a node another spec.
+fn schedule(lab: &Lab, gateway: &str, spec: &Value) -> Result<(), LabError> {
     let mut object = lab.object("Node", "", gateway)?.unwrap();
-    object["spec"]["unschedulable"] = Value::from(cordoned);
+    object["spec"]["unschedulable"] = spec["unschedulable"].clone();
     lab.apply(vec![object]).map(drop)
 }
 

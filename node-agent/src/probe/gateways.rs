@@ -6,9 +6,7 @@ use std::mem::discriminant;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use postern_agent_core::{
-    AnswerTrack, GatewayAnswer, GatewayReach, ProbeAnswer, ProbeResults, SilenceLimit,
-};
+use postern_agent_core::{AnswerTrack, GatewayReach, ProbeAnswer, ProbeResults, SilenceLimit};
 use postern_intent::body::ExitProbe;
 use postern_intent::{Address, ExitName, NodeName, WgKey};
 use postern_plan::desired::dns::DnsExit;
@@ -125,7 +123,7 @@ impl ProbeTask {
 
 /// Whether something follows from an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Effect {
+pub(super) enum ProbeEffect {
     Changed,
     AsBefore,
 }
@@ -215,12 +213,12 @@ impl GatewayProbes {
     }
 
     /// Takes an outcome.
-    pub(super) fn take(&mut self, event: ProbeEvent, now: Instant) -> Effect {
+    pub(super) fn take(&mut self, event: &ProbeEvent, now: Instant) -> ProbeEffect {
         let Some(task) = self.tasks.get_mut(&event.asked) else {
-            return Effect::AsBefore;
+            return ProbeEffect::AsBefore;
         };
         if task.number != event.task {
-            return Effect::AsBefore;
+            return ProbeEffect::AsBefore;
         }
         let before = (discriminant(&task.reach(now)), task.answer(now));
         let limit = task.limit();
@@ -248,8 +246,8 @@ impl GatewayProbes {
         let is_telling =
             matches!(&event.asked, Asked::Gateway(exit, ..) if self.is_dead_end(exit, now));
         match is_same && !is_telling {
-            true => Effect::AsBefore,
-            false => Effect::Changed,
+            true => ProbeEffect::AsBefore,
+            false => ProbeEffect::Changed,
         }
     }
 
@@ -281,7 +279,7 @@ impl GatewayProbes {
             let found = results
                 .gateways
                 .entry((exit.clone(), node.clone()))
-                .or_insert_with(GatewayAnswer::default);
+                .or_default();
             found.families.insert(*family, task.answer(now));
             found.reach = best(found.reach, task.reach(now));
         }

@@ -8,7 +8,7 @@ use postern_plan::desired::ProbePlan;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
-use super::gateways::{Effect, GatewayProbes, ProbeEvent};
+use super::gateways::{GatewayProbes, ProbeEffect, ProbeEvent};
 use super::resolvers::ResolverProbes;
 use super::{PublishedProbes, Silence};
 
@@ -78,7 +78,7 @@ impl Prober {
                     self.asked = plan;
                 }
                 Some(event) = self.events.recv() => {
-                    if self.gateways.take(event, Instant::now()) == Effect::AsBefore {
+                    if self.gateways.take(&event, Instant::now()) == ProbeEffect::AsBefore {
                         continue;
                     }
                 }
