@@ -16,7 +16,7 @@ pub const CATEGORY: &str = "postern";
 /// the choice before, such as the time.
 pub const GATEWAY_ANNOTATION: &str = "postern.dev/gateway";
 
-/// The annotation of an exit that takes it out of use while its value is `true`.
+/// The annotation of an exit that takes it out of use, whatever its value but `false`.
 pub const OFF_ANNOTATION: &str = "postern.dev/off";
 
 /// Label of a namespace whose pods have no way out without a policy, together with [`EGRESS_DENY`].

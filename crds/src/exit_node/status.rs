@@ -43,7 +43,7 @@ pub struct GatewayStatus {
     #[schemars(schema_with = "crate::schema::text::object_name")]
     pub node: String,
 
-    /// Whether traffic leaves here now.
+    /// `Active`: the first gateway of the order, which clients use unless they went on from it.
     pub role: GatewayRole,
 
     /// Where client nodes reach the tunnel, as `address:port`.
@@ -51,7 +51,7 @@ pub struct GatewayStatus {
     #[schemars(schema_with = "crate::schema::text::endpoint")]
     pub endpoint: Option<String>,
 
-    /// MTU of its tunnels in bytes, on the active gateway, as it reads it back. Absent while it does not report it.
+    /// MTU of its tunnels in bytes, as it reads it back. Absent while it does not report it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u32")]
     pub mtu: Option<u32>,

@@ -166,13 +166,13 @@ pub const FIELDS: &[HonouredField] = &[
     ),
     policy(
         "spec.failureMode",
-        only(&["Closed"]),
-        "no policy opens by itself yet; write failureMode: Closed",
+        SINCE_FIRST,
+        "Open needs the administrator's `ceiling.failOpen`; without it `Accepted=False, reason=NotPermitted`. While a node's uplink is used: `Ready=False, reason=FailedOpen`. Only an exit that does not answer opens it; where no node is eligible as gateway, or the exit was taken out of use, the pods stay blocked.",
     ),
     policy(
         "spec.failOpenAfter",
-        Honoured::NotYet,
-        "no policy opens by itself yet; leave it out",
+        SINCE_FIRST,
+        "A part of a second counts as a whole one.",
     ),
     policy(
         "spec.defaultAction",

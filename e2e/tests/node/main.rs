@@ -31,6 +31,7 @@ mod leaks_policies;
 mod machine;
 mod names;
 mod one_family;
+mod opening;
 mod pod_start;
 mod probes;
 mod refused_batch;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use postern_intent::body::{EgressPath, ExitFailback, ExitRoute};
 use postern_intent::{Body, ExitName, NodeName};
 use postern_plan::Observed;
+use postern_plan::host::ObservedTunnel;
 
 use crate::probe::GatewayReach;
 
@@ -32,12 +33,14 @@ pub struct ExitChoice {
 type FirstGateway = (NodeName, Option<String>);
 
 impl ExitChoice {
-    /// The choice that the kernel carries from before a restart, or the first gateway; none: the route names no gateway.
+    /// The choice that the kernel carries from before a restart, or the first gateway; none: the route names no gateway, or
+    /// its device was not read.
     #[must_use]
     pub fn begin(route: &ExitRoute, body: &Body, observed: &Observed) -> Option<Self> {
         let first = route.gateways.first()?.node.clone();
+        let device = observed.tunnels.get(&route.interface)?;
         Some(Self {
-            gateway: carried(route, body, observed).unwrap_or_else(|| first.clone()),
+            gateway: carried(route, body, device).unwrap_or_else(|| first.clone()),
             first: (first, route.selection.clone()),
             avoided: BTreeMap::new(),
         })
@@ -79,12 +82,19 @@ impl ExitChoice {
             false => reach(&next.gateway),
         };
         if found == GatewayReach::DeadEnd {
-            next.avoided.insert(next.gateway.clone(), now + DEAD_END);
+            next.avoided.insert(next.gateway.clone(), now);
+            // Where nothing behind any gateway answers, it is no fault of theirs: going round them would help nobody.
+            next.avoided
+                .values_mut()
+                .for_each(|until| *until = now + DEAD_END);
         }
         let answers_for = |node: &NodeName| match reach(node) {
             _ if node == own => Some(Duration::MAX),
             GatewayReach::Answers { since } => Some(now.saturating_duration_since(since)),
-            GatewayReach::Untested | GatewayReach::DeadEnd | GatewayReach::Silent => None,
+            GatewayReach::Untested
+            | GatewayReach::Late
+            | GatewayReach::DeadEnd
+            | GatewayReach::Silent => None,
         };
         let others = order.clone().filter(|node| **node != next.gateway);
         let mut answering = others.filter(|node| answers_for(node).is_some());
@@ -109,14 +119,20 @@ impl ExitChoice {
     }
 }
 
-/// The gateway to which the kernel sends what leaves by the exit: the peer that has a range with more than one address.
-fn carried(route: &ExitRoute, body: &Body, observed: &Observed) -> Option<NodeName> {
-    let device = observed.tunnels.get(&route.interface)?;
+/// The gateway to which the kernel sends what leaves by the exit: the peer that has a range with more than one address, or
+/// the node itself where none of the peers has one.
+fn carried(route: &ExitRoute, body: &Body, device: &ObservedTunnel) -> Option<NodeName> {
     let mut seen = device.peers.iter().map(|seen| &seen.peer);
     let in_use = seen.find(|peer| {
         let mut allowed = peer.allowed_ips.iter();
         allowed.any(|prefix| prefix.net().prefix_len() < prefix.net().max_prefix_len())
-    })?;
+    });
+    let own = &body.node.name;
+    let Some(in_use) = in_use else {
+        let mut gateways = route.gateways.iter();
+        let is_own = gateways.any(|gateway| gateway.node == *own);
+        return (is_own && !device.peers.is_empty()).then(|| own.clone());
+    };
     let mut tunnels = body.tunnels.iter();
     let tunnel = tunnels.find(|tunnel| tunnel.interface == route.interface)?;
     let mut peers = tunnel.peers.iter();
@@ -160,6 +176,8 @@ pub fn steer(body: &Body, choices: &ExitChoices) -> Body {
 #[cfg(test)]
 mod tests {
     use postern_host_testing::fixture::client;
+    use postern_intent::WgKey;
+    use postern_plan::host::{ObservedPeer, TunnelPeer};
 
     use super::*;
 
@@ -191,6 +209,51 @@ mod tests {
         Instant::now()
     }
 
+    /// A reading of the device with peers that have these ranges; the gateway `gw` of the fixture has the key 7.
+    fn reading(peers: &[(u8, &str)]) -> Observed {
+        let peer = |(key, range): &(u8, &str)| ObservedPeer {
+            peer: TunnelPeer {
+                public_key: WgKey::from_bytes([*key; 32]).unwrap(),
+                endpoint: None,
+                allowed_ips: vec![range.parse().unwrap()],
+                keepalive_seconds: None,
+            },
+            last_handshake: None,
+            received: 0,
+            sent: 0,
+        };
+        let tunnel = ObservedTunnel {
+            interface: "pst-c-eu".parse().unwrap(),
+            public_key: None,
+            listen_port: 0,
+            fwmark: 0,
+            peers: peers.iter().map(peer).collect(),
+        };
+        Observed {
+            tunnels: [(tunnel.interface.clone(), tunnel)].into(),
+            ..Observed::default()
+        }
+    }
+
+    #[test]
+    fn a_restarted_agent_goes_on_with_the_gateway_that_the_kernel_carries() {
+        let body = client();
+        let begin = |order: &[&str], reading: &Observed| {
+            let route = route(order, ExitFailback::Manual);
+            ExitChoice::begin(&route, &body, reading).map(|choice| choice.gateway.to_string())
+        };
+        let carried = |order: &[&str], peers: &[(u8, &str)]| begin(order, &reading(peers)).unwrap();
+        assert_eq!(carried(&["a", "gw"], &[(7, "0.0.0.0/0")]), "gw");
+        assert_eq!(carried(&["a", "gw"], &[(7, "198.18.0.1/32")]), "a");
+        assert_eq!(carried(&["a", OWN], &[(7, "198.18.0.1/32")]), OWN);
+        assert_eq!(carried(&["a", OWN], &[]), "a", "nothing was configured yet");
+        assert_eq!(
+            begin(&["a", "gw"], &Observed::default()),
+            None,
+            "nothing was read"
+        );
+    }
+
     struct Case {
         choice: ExitChoice,
         route: ExitRoute,
@@ -200,7 +263,7 @@ mod tests {
     impl Case {
         fn of(order: &[&str], failback: ExitFailback) -> Self {
             let route = route(order, failback);
-            let choice = ExitChoice::begin(&route, &client(), &Observed::default()).unwrap();
+            let choice = ExitChoice::begin(&route, &client(), &reading(&[])).unwrap();
             Self {
                 choice,
                 route,
@@ -269,6 +332,14 @@ mod tests {
             case.after(&[("a", good), ("b", DeadEnd)]),
             "b",
             "not to and fro"
+        );
+        case.now += DEAD_END - Duration::from_millis(1);
+        assert_eq!(case.after(&[("a", good), ("b", DeadEnd)]), "b");
+        case.now += DEAD_END - Duration::from_millis(1);
+        assert_eq!(
+            case.after(&[("a", good), ("b", DeadEnd)]),
+            "b",
+            "not each minute either"
         );
         case.now += STEADY;
         assert_eq!(

@@ -42,13 +42,17 @@ pub struct SilenceLimit {
 }
 
 impl SilenceLimit {
-    /// Intervals without an answer.
+    /// The shortest limit: timers of a busy node are late by some 10 ms.
+    const SHORTEST: Duration = Duration::from_millis(100);
+
+    /// Intervals without an answer, and half of one more, because answers do not come at a steady pace.
     #[must_use]
     pub fn of(probe: &ExitProbe) -> Self {
         let interval = Duration::from_millis(probe.interval_milliseconds.into());
+        let limit = interval.saturating_mul(probe.failure_threshold) + interval / 2;
         Self {
             interval,
-            limit: interval.saturating_mul(probe.failure_threshold),
+            limit: limit.max(Self::SHORTEST),
         }
     }
 }
@@ -102,7 +106,8 @@ impl AnswerTrack {
     pub fn reach(&self, now: Instant, limit: SilenceLimit) -> GatewayReach {
         let silence = now.saturating_duration_since(self.since);
         match self.answers {
-            Some(since) if silence < self.longest(limit) => GatewayReach::Answers { since },
+            Some(since) if self.is_fresh(now, limit) => GatewayReach::Answers { since },
+            Some(_) if silence < self.longest(limit) => GatewayReach::Late,
             None if silence < Self::FIRST => GatewayReach::Untested,
             None | Some(_) => GatewayReach::Silent,
         }
@@ -111,20 +116,29 @@ impl AnswerTrack {
     /// When an answer or a status changes next if nothing comes.
     #[must_use]
     pub fn deadline(&self, now: Instant, limit: SilenceLimit) -> Option<Instant> {
+        let longest = self.longest(limit);
         let ends = match self.answers {
-            Some(_) => [self.longest(limit), Self::SHORTEST.max(self.longest(limit))],
-            None => [Self::FIRST; 2],
+            Some(_) => [self.fresh(limit), longest, Self::SHORTEST.max(longest)],
+            None => [Self::FIRST; 3],
         };
         let ends = ends.map(|silence| self.since + silence);
         ends.into_iter().filter(|end| *end >= now).min()
     }
 
-    /// Did it answer the last question, or the one before? What is behind a gateway is judged only then: a gateway that is cut
-    /// off is silent at the same time as everything behind it.
+    /// Did it answer the last question, or the one before? Only such a gateway is better than one that is silent: when this
+    /// node itself is cut off, the last answers of all gateways are old, and of almost the same time.
+    fn is_fresh(&self, now: Instant, limit: SilenceLimit) -> bool {
+        now.saturating_duration_since(self.since) < self.fresh(limit)
+    }
+
+    fn fresh(&self, limit: SilenceLimit) -> Duration {
+        (limit.interval * 3 / 2).min(limit.limit / 2) + self.took
+    }
+
+    /// Did an answer come so much later than the last one of another gateway that the other one should have answered too?
     #[must_use]
-    pub fn is_fresh(&self, now: Instant, limit: SilenceLimit) -> bool {
-        let pause = (limit.interval * 3 / 2).min(limit.limit / 2);
-        now.saturating_duration_since(self.since) < pause + self.took
+    pub fn outlives(&self, other: &Self, limit: SilenceLimit) -> bool {
+        self.answers.is_some() && self.since >= other.since + limit.interval * 3 / 2
     }
 
     fn longest(&self, limit: SilenceLimit) -> Duration {
@@ -140,6 +154,8 @@ pub enum GatewayReach {
     Untested,
     /// It answers in time.
     Answers { since: Instant },
+    /// It answered, and not the last question: it is neither left for that nor chosen.
+    Late,
     /// It answers, and nothing behind it does.
     DeadEnd,
     /// It does not answer.
@@ -191,6 +207,28 @@ pub struct GatewayAnswer {
 }
 
 impl ProbeResults {
+    /// Do all statuses follow from these results as from other ones? Whether a gateway answered the very last question is for
+    /// the choice among gateways alone.
+    #[must_use]
+    pub fn has_status_of(&self, other: &Self) -> bool {
+        let status = |one: &GatewayAnswer| {
+            let reach = match one.reach {
+                GatewayReach::Late | GatewayReach::Answers { .. } => GatewayReach::Late,
+                other => other,
+            };
+            (one.families.clone(), reach)
+        };
+        let all = |results: &Self| -> Vec<_> {
+            let gateways = results.gateways.iter();
+            gateways
+                .map(|(key, one)| (key.clone(), status(one)))
+                .collect()
+        };
+        self.resolvers == other.resolvers
+            && self.own_resolvers == other.own_resolvers
+            && all(self) == all(other)
+    }
+
     /// Does the gateway answer in this family?
     #[must_use]
     pub fn tunnel(&self, exit: &ExitName, gateway: &NodeName, family: Family) -> ProbeAnswer {
@@ -306,19 +344,47 @@ mod tests {
             track.answered(at(milliseconds), Duration::from_millis(1), limit);
         }
         let answers = GatewayReach::Answers { since: at(2000) };
-        assert_eq!(track.reach(at(2499), limit), answers);
-        assert_eq!(track.deadline(at(2499), limit), Some(at(2500)));
-        assert!(track.is_fresh(at(2350), limit));
-        assert!(!track.is_fresh(at(2351), limit));
-        assert_eq!(track.reach(at(2500), limit), GatewayReach::Silent);
-        assert_eq!(track.answer(at(2500), limit), ProbeAnswer::Answers);
-        assert_eq!(track.deadline(at(2501), limit), Some(at(3200)));
+        assert_eq!(track.reach(at(2350), limit), answers);
+        assert_eq!(track.deadline(at(2350), limit), Some(at(2351)));
+        assert_eq!(track.reach(at(2351), limit), GatewayReach::Late);
+        assert_eq!(track.reach(at(2549), limit), GatewayReach::Late);
+        assert_eq!(track.deadline(at(2549), limit), Some(at(2550)));
+        assert_eq!(track.reach(at(2550), limit), GatewayReach::Silent);
+        assert_eq!(track.answer(at(2550), limit), ProbeAnswer::Answers);
+        assert_eq!(track.deadline(at(2551), limit), Some(at(3200)));
         track.answered(at(4000), Duration::from_millis(1), limit);
         let answers = GatewayReach::Answers { since: at(4000) };
         assert_eq!(
             track.reach(at(4000), limit),
             answers,
             "the time begins anew"
+        );
+    }
+
+    #[test]
+    fn gateways_that_fall_silent_together_are_not_better_than_one_another() {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a test needs some moment to count from; the track only compares moments"
+        )]
+        let begin = Instant::now();
+        let at = |milliseconds| begin + Duration::from_millis(milliseconds);
+        let of = |last: &[u64]| {
+            let mut track = AnswerTrack::begun(begin);
+            for milliseconds in last {
+                track.answered(at(*milliseconds), Duration::ZERO, limit());
+            }
+            track
+        };
+        let (left, other, cold) = (of(&[1000]), of(&[1099]), of(&[1149]));
+        let now = at(1350);
+        assert_eq!(left.reach(now, limit()), GatewayReach::Silent);
+        assert_eq!(other.reach(now, limit()), GatewayReach::Late);
+        assert!(!cold.outlives(&left, limit()));
+        assert!(of(&[1150]).outlives(&left, limit()));
+        assert!(
+            !AnswerTrack::begun(now).outlives(&left, limit()),
+            "it never answered"
         );
     }
 

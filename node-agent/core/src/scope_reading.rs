@@ -10,7 +10,7 @@ use postern_plan::order::{Stage, StepPlan};
 
 use crate::exit_loss::{ExitLoss, ExitReading};
 use crate::probe::{ProbeAnswer, ProbeResults};
-use crate::tunnel_health::{TunnelHealths, latest_handshake};
+use crate::tunnel_health::{TunnelHealths, handshake_with};
 
 /// Does the kernel's lease stand? Without it a scope's chain refuses everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,8 +91,10 @@ pub fn exit_reading(
     }
     let served = scope_device(body, scope).is_some_and(|device| {
         let tunnel = observed.tunnels.get(device);
-        let handshake = tunnel.and_then(latest_handshake);
         let in_use = scope.exit.as_ref().zip(gateway_in_use(body, scope));
+        let handshake = tunnel
+            .zip(in_use)
+            .and_then(|(tunnel, (_, gateway))| handshake_with(body, tunnel, gateway));
         let probed = in_use.map_or(ProbeAnswer::Untested, |(exit, gateway)| {
             signs.probes.gateway(exit, gateway)
         });

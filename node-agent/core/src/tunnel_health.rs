@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use postern_intent::body::TunnelRole;
-use postern_intent::{Body, IfName};
+use postern_intent::{Body, IfName, NodeName};
 use postern_plan::host::ObservedTunnel;
 
 /// WireGuard's `Reject-After-Time`: no packet passes by a session that is older.
@@ -80,6 +80,18 @@ impl TunnelHealth {
 pub fn latest_handshake(tunnel: &ObservedTunnel) -> Option<Timestamp> {
     let peers = tunnel.peers.iter();
     peers.filter_map(|peer| peer.last_handshake).max()
+}
+
+/// The last handshake with one node by a tunnel.
+#[must_use]
+pub fn handshake_with(body: &Body, tunnel: &ObservedTunnel, node: &NodeName) -> Option<Timestamp> {
+    let mut tunnels = body.tunnels.iter();
+    let own = tunnels.find(|own| own.interface == tunnel.interface)?;
+    let mut peers = own.peers.iter();
+    let peer = peers.find(|peer| peer.at.node() == Some(node))?;
+    let mut seen = tunnel.peers.iter();
+    let seen = seen.find(|seen| seen.peer.public_key == peer.public_key)?;
+    seen.last_handshake
 }
 
 /// The health of every tunnel that this node uses, by device.

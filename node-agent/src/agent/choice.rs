@@ -2,19 +2,28 @@
 //! whole host delays no switch; the run that follows reads back.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use postern_agent_core::ProbeResults;
 use postern_agent_core::exit_choice::{ExitChoice, ExitChoices, steer};
 use postern_host::Host;
 use postern_intent::body::ExitRoute;
 use postern_intent::{Body, ExitName, Verified};
 use postern_plan::desired::tunnel_configs;
+use postern_plan::host::TunnelConfig;
 use postern_plan::order::Stage;
 use postern_plan::{Observed, Step};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::activation::Activation;
+use super::execute::StepsAttempt;
 use super::state::Agent;
 use crate::audit::Entry;
+use crate::probe::PublishedProbes;
+
+/// How long a switch may keep the loop: a tunnel process that hangs delays no pod.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Are other gateways in use than before?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,14 +45,36 @@ impl<H: Host> Agent<H> {
         self.documents.steered = steered.map(Arc::new);
     }
 
+    /// Goes on to another gateway where the newest results of the probes ask for it, whatever else waits in the loop; says
+    /// whether a run is due.
+    pub(super) async fn follow_probes(
+        &mut self,
+        probes: &watch::Receiver<PublishedProbes>,
+    ) -> Option<Activation> {
+        let results = probes.borrow().results.clone();
+        let read_back = self.kernel.last.read_back.clone()?;
+        if self.is_released() || results == self.kernel.last.probes {
+            return None;
+        }
+        if self.choose_gateways(read_back.observed(), &results) == GatewayChange::AsBefore {
+            return None;
+        }
+        self.kernel.last.probes = results;
+        self.switch_tunnels().await;
+        Some(Activation::ProbeChanged)
+    }
+
     /// Chooses the gateway of each exit by what probes found; a first choice is the one that the kernel carries.
-    pub(super) fn choose_gateways(&mut self, observed: &Observed) -> GatewayChange {
+    pub(super) fn choose_gateways(
+        &mut self,
+        observed: &Observed,
+        probes: &ProbeResults,
+    ) -> GatewayChange {
         let Some(verified) = self.documents.verified.clone() else {
             return GatewayChange::AsBefore;
         };
         let body = verified.get();
         let now = Instant::now();
-        let probes = &self.kernel.last.probes;
         let choice = |route: &ExitRoute| {
             let former = match self.exits.choices.get(&route.exit) {
                 Some(former) => former.clone(),
@@ -84,7 +115,7 @@ impl<H: Host> Agent<H> {
     }
 
     /// Gives the ranges of each tunnel to the gateway that is in use now. What fails is left to the run that follows.
-    pub(super) async fn switch_tunnels(&mut self) {
+    async fn switch_tunnels(&mut self) {
         let configs = tunnel_configs(&self.inputs());
         let former = &self.kernel.desired.tunnels;
         let changed = configs.values().filter(|config| {
@@ -92,14 +123,21 @@ impl<H: Host> Agent<H> {
                 .get(&config.interface)
                 .is_some_and(|one| one != *config)
         });
-        let steps: Vec<Step> = changed.cloned().map(Step::ConfigureTunnel).collect();
-        for step in &steps {
-            let group = std::slice::from_ref(step);
-            self.attempt(Stage::Tunnel, group, Activation::ProbeChanged)
-                .await;
-        }
-        if !steps.is_empty() {
-            Arc::make_mut(&mut self.kernel.desired).tunnels = configs;
+        let changed: Vec<TunnelConfig> = changed.cloned().collect();
+        for config in changed {
+            let group = [Step::ConfigureTunnel(config.clone())];
+            let attempt = self.attempt(Stage::Tunnel, &group, Activation::ProbeChanged);
+            // What was not done is this agent's unfinished work, and no change of another program.
+            match timeout(PATIENCE, attempt).await {
+                Ok(StepsAttempt::Done) => {
+                    let desired = Arc::make_mut(&mut self.kernel.desired);
+                    desired.tunnels.insert(config.interface.clone(), config);
+                }
+                Ok(StepsAttempt::Failed) | Err(_) => {
+                    let left = (Stage::Tunnel, group.to_vec());
+                    self.kernel.last.known.stages.push(left);
+                }
+            }
         }
     }
 }

@@ -46,7 +46,8 @@ impl<H: Host> Agent<H> {
         }
         self.look_around(&reading).await;
         self.refresh_facts(&reading);
-        self.choose_gateways(&reading.observed);
+        let probes = self.kernel.last.probes.clone();
+        self.choose_gateways(&reading.observed, &probes);
         let desired = Arc::new(Desired::from_inputs(&self.inputs()));
         let mut plan = self.plan(&desired, &reading);
         let drift = self.drift(activation, &desired, &plan, &reading);

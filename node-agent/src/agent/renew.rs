@@ -14,7 +14,6 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::activation::Activation;
-use super::choice::GatewayChange;
 use super::renewals::Renewal;
 use super::state::Agent;
 use crate::probe::{PublishedProbes, Silence};
@@ -30,16 +29,10 @@ impl<H: Host> Agent<H> {
     ) -> Option<Activation> {
         let latest = probes.borrow_and_update().clone();
         let mut due = None;
-        if latest.results != self.kernel.last.probes {
-            self.kernel.last.probes = latest.results;
+        if !latest.results.has_status_of(&self.kernel.last.probes) {
             due = Some(Activation::ProbeChanged);
-            if let Some(read_back) = self.kernel.last.read_back.clone()
-                && self.choose_gateways(read_back.observed()) == GatewayChange::Switched
-            {
-                self.switch_tunnels().await;
-                return due;
-            }
         }
+        self.kernel.last.probes = latest.results;
         for (device, silence) in &latest.lost {
             if *silence == Silence::Always && self.has_session(device) {
                 continue;

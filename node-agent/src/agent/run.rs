@@ -97,10 +97,13 @@ where
         // Signals come first, then documents, which pods that start wait for, then those pods; events of the host come
         // in crowds and can wait.
         let overdue = timer + OVERDUE <= Instant::now();
+        let switched = agent.follow_probes(&wakers.probes).await;
         let activation = tokio::select! {
             biased;
             _ = term.recv() => break,
             _ = interrupt.recv() => break,
+            // Before documents and pods: a lost gateway is an outage of every pod that leaves by it.
+            () = std::future::ready(()), if switched.is_some() => switched.unwrap_or(Activation::ProbeChanged),
             Ok(()) = agent.documents.inbox.changed() => Activation::IntentChanged,
             Some(work) = wakers.work.recv(), if !overdue => match agent.serve(work).await {
                 Some(activation) => activation,

@@ -47,7 +47,11 @@ pub(super) async fn connection(
 /// Does this server take a connection that is made through the exit? A refusal is an answer too: packets come back.
 pub(crate) async fn takes_connection(exit: &DnsExit, server: SocketAddr) -> bool {
     match connection(ResolverPath::Exit(exit), server).await {
-        Ok(_) => true,
+        // The reset leaves no entry behind that waits for late packets (RFC 9293, section 3.6.1), neither here nor at the gateway.
+        Ok(connection) => {
+            drop(connection.set_zero_linger());
+            true
+        }
         Err(error) => error.kind() == io::ErrorKind::ConnectionRefused,
     }
 }

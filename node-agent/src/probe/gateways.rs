@@ -21,6 +21,8 @@ use super::echo::keep_asking;
 
 /// Gateways of an exit that are asked at the exit's own pace: the one in use and the next one, with which sessions are held.
 const WARM_GATEWAYS: usize = 2;
+/// What a gateway gets that came into use: a process of userspace WireGuard begins a new session with it.
+const NEW_SESSION: Duration = Duration::from_millis(500);
 /// How much slower the others are asked.
 const COLD_FACTOR: u32 = 10;
 
@@ -134,6 +136,8 @@ pub(super) struct GatewayProbes {
     /// Exits behind which something answered once, by whichever gateway: an exit whose targets never answered may have the
     /// wrong ones, and no gateway is left for that.
     proved: BTreeSet<ExitName>,
+    /// The gateway in use of each exit.
+    in_use: BTreeMap<ExitName, NodeName>,
     /// Numbers of tasks.
     next: u64,
     events: mpsc::Sender<ProbeEvent>,
@@ -146,6 +150,7 @@ impl GatewayProbes {
         let probes = Self {
             tasks: BTreeMap::new(),
             proved: BTreeSet::new(),
+            in_use: BTreeMap::new(),
             next: 0,
             events,
         };
@@ -159,6 +164,9 @@ impl GatewayProbes {
             wanted.extend(questions(exit, used));
         }
         self.proved.retain(|exit| plan.used.contains_key(exit));
+        let in_use = plan.used.iter();
+        let in_use = in_use.map(|(exit, used)| (exit.clone(), used.in_use.clone()));
+        let former_gateway = std::mem::replace(&mut self.in_use, in_use.collect());
         let mut former = std::mem::take(&mut self.tasks);
         for (asked, question) in wanted {
             let former = former.remove(&asked);
@@ -172,6 +180,20 @@ impl GatewayProbes {
                 Some(_) | None => self.start(asked.clone(), question),
             };
             self.tasks.insert(asked, task);
+        }
+        for (exit, gateway) in &self.in_use {
+            if former_gateway
+                .get(exit)
+                .is_some_and(|former| former != gateway)
+            {
+                for family in Family::BOTH {
+                    let asked = Asked::Gateway(exit.clone(), gateway.clone(), family);
+                    let task = self.tasks.get_mut(&asked);
+                    if let Some(track) = task.and_then(|task| task.track.as_mut()) {
+                        track.excuse(NEW_SESSION);
+                    }
+                }
+            }
         }
     }
 
@@ -242,9 +264,13 @@ impl GatewayProbes {
             }
         }
         let is_same = before == (discriminant(&task.reach(now)), task.answer(now));
-        // While nothing behind a gateway answers, each answer of the gateway itself says something.
-        let is_telling =
-            matches!(&event.asked, Asked::Gateway(exit, ..) if self.is_dead_end(exit, now));
+        // While the gateway in use, or everything behind it, is silent, each answer of a gateway says something.
+        let is_telling = match &event.asked {
+            Asked::Gateway(exit, ..) => {
+                self.is_dead_end(exit, now) || self.in_use_is_silent(exit, now)
+            }
+            Asked::Targets(_) => false,
+        };
         match is_same && !is_telling {
             true => ProbeEffect::AsBefore,
             false => ProbeEffect::Changed,
@@ -283,25 +309,53 @@ impl GatewayProbes {
             found.families.insert(*family, task.answer(now));
             found.reach = best(found.reach, task.reach(now));
         }
-        for (exit, used) in &plan.used {
-            let key = (exit.clone(), used.in_use.clone());
-            if let Some(found) = results.gateways.get_mut(&key)
-                && matches!(found.reach, GatewayReach::Answers { .. })
-                && self.is_dead_end(exit, now)
-                && self.is_fresh(exit, &used.in_use, now)
-            {
+        let silent: BTreeSet<&ExitName> = plan
+            .used
+            .keys()
+            .filter(|exit| self.in_use_is_silent(exit, now))
+            .collect();
+        for ((exit, node), found) in &mut results.gateways {
+            if !matches!(found.reach, GatewayReach::Answers { .. }) {
+                continue;
+            }
+            if self.in_use.get(exit) == Some(node) && self.is_dead_end(exit, now) {
                 found.reach = GatewayReach::DeadEnd;
+            } else if silent.contains(exit) && !self.outlives_in_use(exit, node) {
+                found.reach = GatewayReach::Late;
             }
         }
     }
 
-    fn is_fresh(&self, exit: &ExitName, gateway: &NodeName, now: Instant) -> bool {
+    fn in_use_is_silent(&self, exit: &ExitName, now: Instant) -> bool {
+        let Some(gateway) = self.in_use.get(exit) else {
+            return false;
+        };
+        let reaches = self.tracks(exit, gateway);
+        let reaches = reaches.map(|(track, limit)| track.reach(now, limit));
+        reaches.reduce(best) == Some(GatewayReach::Silent)
+    }
+
+    /// Did the gateway answer after the one in use should have? The pace is that of the one in use.
+    fn outlives_in_use(&self, exit: &ExitName, gateway: &NodeName) -> bool {
+        let Some(in_use) = self.in_use.get(exit) else {
+            return true;
+        };
+        self.tracks(exit, gateway).any(|(track, _)| {
+            let mut lost = self.tracks(exit, in_use);
+            lost.all(|(lost, limit)| track.outlives(lost, limit))
+        })
+    }
+
+    /// What is known of a gateway, by family.
+    fn tracks<'a>(
+        &'a self,
+        exit: &'a ExitName,
+        gateway: &'a NodeName,
+    ) -> impl Iterator<Item = (&'a AnswerTrack, SilenceLimit)> + 'a {
         let of = |family| Asked::Gateway(exit.clone(), gateway.clone(), family);
-        let tasks = Family::BOTH
-            .into_iter()
-            .filter_map(|family| self.tasks.get(&of(family)));
-        let mut tracks = tasks.filter_map(|task| Some((task.track.as_ref()?, task.limit())));
-        tracks.any(|(track, limit)| track.is_fresh(now, limit))
+        let tasks = Family::BOTH.into_iter();
+        let tasks = tasks.filter_map(move |family| self.tasks.get(&of(family)));
+        tasks.filter_map(|task| Some((task.track.as_ref()?, task.limit())))
     }
 
     fn is_dead_end(&self, exit: &ExitName, now: Instant) -> bool {
@@ -321,6 +375,7 @@ fn best(one: GatewayReach, other: GatewayReach) -> GatewayReach {
         }
         (answers @ GatewayReach::Answers { .. }, _)
         | (_, answers @ GatewayReach::Answers { .. }) => answers,
+        (GatewayReach::Late, _) | (_, GatewayReach::Late) => GatewayReach::Late,
         (GatewayReach::Silent, _) | (_, GatewayReach::Silent) => GatewayReach::Silent,
         (one, _) => one,
     }

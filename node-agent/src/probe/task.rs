@@ -18,6 +18,8 @@ const ROUND: Duration = Duration::from_millis(250);
 const TELL_ROUNDS: u32 = 2;
 /// A timer that comes so late means that this node was busy, and answers wait to be read.
 const BUSY: Duration = Duration::from_millis(30);
+/// Time to read the answers that wait.
+const READ: Duration = Duration::from_millis(50);
 /// Without a deadline.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -86,7 +88,7 @@ impl Prober {
                 () = sleep_until(self.due.into()) => {
                     let late = self.due.elapsed();
                     if late > BUSY {
-                        self.gateways.excuse(late);
+                        self.gateways.excuse(late + READ);
                     }
                 }
                 _ = rounds.tick() => {

@@ -160,6 +160,7 @@ fn defaults() -> Value {
             "lan": permission(ceiling.lan),
             "specialUse": permission(ceiling.special_use),
             "upstreams": permission(ceiling.upstreams),
+            "failOpen": permission(ceiling.fail_open),
             "priority": ceiling.priority,
         },
         "gate": {"pods": gate.pods, "percent": gate.percent, "window": format!("{:#}", gate.window)},

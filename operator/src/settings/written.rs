@@ -123,6 +123,10 @@ pub(super) struct WrittenCeiling {
     #[schemars(with = "WrittenPermission")]
     pub(super) upstreams: Option<WrittenPermission>,
 
+    /// Whether a policy may set `failureMode: Open`.
+    #[schemars(with = "WrittenPermission")]
+    pub(super) fail_open: Option<WrittenPermission>,
+
     /// The highest `priority` of a policy.
     #[schemars(with = "i32")]
     pub(super) priority: Option<i32>,

@@ -66,7 +66,7 @@ pub struct PolicyRef {
 pub enum EgressPath {
     /// Into the used tunnel of the scope's exit; [`ExitRoute`](super::ExitRoute) has its mark and device.
     Tunnel,
-    /// This node is the active gateway of the scope's exit: by its uplink with the exit's source address.
+    /// This node is the first gateway of the scope's exit, or has chosen itself: by its uplink with the exit's source address.
     /// [`ServedExit`](super::ServedExit) has its limits.
     LocalExit,
     /// By the node's own uplink, filtered.

@@ -12,7 +12,7 @@ use super::ReportInputs;
 use crate::probe::{GatewayReach, ProbeAnswer};
 use crate::read_back::ReadBack;
 use crate::scope_reading::{WayReading, way_reading};
-use crate::tunnel_health::latest_handshake;
+use crate::tunnel_health::handshake_with;
 
 /// A handshake this old is none: WireGuard makes a new one every two minutes while traffic flows.
 const HANDSHAKE: SignedDuration = SignedDuration::from_secs(180);
@@ -30,11 +30,11 @@ impl ReportInputs<'_> {
             .filter_map(|route| {
                 let device = used_interface(body, &route.exit)?;
                 let tunnel = read_back.observed().tunnels.get(device);
-                let handshake = tunnel.and_then(latest_handshake);
-                let fresh = handshake.is_some_and(|at| wall.duration_since(at) < HANDSHAKE);
                 let gateway = &route.gateways.first()?.node;
+                let handshake = tunnel.and_then(|tunnel| handshake_with(body, tunnel, gateway));
+                let fresh = handshake.is_some_and(|at| wall.duration_since(at) < HANDSHAKE);
                 Some(ExitReport {
-                    gateway: Some(gateway.to_string()),
+                    gateway: stands(read_back, device).then(|| gateway.to_string()),
                     answering: self.answering(route),
                     exit: route.exit.to_string(),
                     digest: stands(read_back, device).then(|| route.digest.to_string()),
@@ -43,6 +43,7 @@ impl ReportInputs<'_> {
                     last_handshake: handshake.map(MicroTime),
                     healthy: stands(read_back, device)
                         // Pods of a gateway leave by its own uplink where it is its turn.
+                        && self.run.probes.reach(&route.exit, gateway) != GatewayReach::DeadEnd
                         && (gateway == &body.node.name || !self.run.tunnels.is_unanswered(device)
                         && match self.run.probes.gateway(&route.exit, gateway) {
                             ProbeAnswer::Answers => true,
@@ -58,7 +59,7 @@ impl ReportInputs<'_> {
         let probes = self.run.probes;
         let answers = |gateway: &&ExitGateway| {
             let reach = probes.reach(&route.exit, &gateway.node);
-            matches!(reach, GatewayReach::Answers { .. })
+            matches!(reach, GatewayReach::Answers { .. } | GatewayReach::Late)
         };
         let answering = route.gateways.iter().filter(answers).count();
         u32::try_from(answering).unwrap_or(u32::MAX)

@@ -10,7 +10,7 @@ use postern_plan::desired::tunnel_address;
 use postern_plan::host::{Carrier, Family};
 
 use super::ReportInputs;
-use crate::probe::ProbeAnswer;
+use crate::probe::{GatewayReach, ProbeAnswer};
 
 impl ReportInputs<'_> {
     /// The ways of an exit that this node uses.
@@ -62,6 +62,14 @@ impl ReportInputs<'_> {
                 let name = gateway.map(ToString::to_string).unwrap_or_default();
                 let message = format!("the gateway {name} does not answer in the tunnel");
                 broken(family, PathHop::Tunnel, message)
+            }
+            (ProbeAnswer::Answers, _)
+                if gateway.map(|gateway| probes.reach(&route.exit, gateway))
+                    == Some(GatewayReach::DeadEnd) =>
+            {
+                let message =
+                    "the gateway answers in the tunnel, and no target of the exit's probe does";
+                broken(family, PathHop::Forward, message.to_owned())
             }
             (ProbeAnswer::Answers, ProbeAnswer::Silent | ProbeAnswer::Unanswered) => broken(
                 family,

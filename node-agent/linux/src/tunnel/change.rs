@@ -85,27 +85,32 @@ pub(super) fn changes<'a>(
     out
 }
 
-/// The changes in groups none of which names a peer twice.
-pub(super) fn single_named<'a, 'c>(list: &'c [TunnelChange<'a>]) -> Vec<&'c [TunnelChange<'a>]> {
-    let mut groups = Vec::new();
+/// The changes in requests of the userspace protocol: none names a peer twice, which gotatun refuses (`validate_set`, EINVAL), and what is the device's comes before what is a
+/// peer's, because a line behind a peer's key is that peer's.
+pub(super) fn requests<'a, 'c>(list: &'c [TunnelChange<'a>]) -> Vec<&'c [TunnelChange<'a>]> {
+    let mut bounds = vec![0];
     let mut named = BTreeSet::new();
-    let mut first = 0;
     for (at, change) in list.iter().enumerate() {
         let peer = match change {
             TunnelChange::RemovePeer(peer) => Some(*peer),
             TunnelChange::SetPeer(peer) => Some(peer.public_key),
             TunnelChange::Key(_) | TunnelChange::Port(_) | TunnelChange::Mark(_) => None,
         };
-        if peer.is_some_and(|peer| !named.insert(peer)) {
-            groups.push((first, at));
-            first = at;
-            named = peer.into_iter().collect();
+        let begins = match peer {
+            Some(peer) => named.contains(&peer),
+            None => !named.is_empty(),
+        };
+        if begins {
+            bounds.push(at);
+            named.clear();
         }
+        named.extend(peer);
     }
-    groups.push((first, list.len()));
-    let parts = groups
-        .into_iter()
-        .filter_map(|(from, to)| list.get(from..to));
+    bounds.push(list.len());
+    let parts = bounds.windows(2).filter_map(|bounds| match bounds {
+        [from, to] => list.get(*from..*to),
+        _ => None,
+    });
     parts.filter(|part| !part.is_empty()).collect()
 }
 
@@ -208,8 +213,15 @@ mod tests {
         });
         assert_eq!(named.collect::<Vec<_>>(), first);
         assert!(matches!(list.first(), Some(TunnelChange::RemovePeer(_))));
-        let groups: Vec<usize> = single_named(&list).into_iter().map(<[_]>::len).collect();
-        assert_eq!(groups, [2, 1], "a request names each peer once");
+        let lengths = |list: &[TunnelChange<'_>]| -> Vec<usize> {
+            requests(list).into_iter().map(<[_]>::len).collect()
+        };
+        assert_eq!(lengths(&list), [2, 1], "a request names each peer once");
+        let mut unmarked = observed(&private, &before);
+        unmarked.fwmark = 0;
+        let list = changes(&unmarked, &wanted, &private);
+        assert_eq!(lengths(&list), [1, 3], "the mark comes before a peer");
+        assert!(requests(&[]).is_empty());
     }
 
     #[test]

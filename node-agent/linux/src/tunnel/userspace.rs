@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::UnixStream;
 use tokio::time::Instant;
 
-use super::change::{TunnelChange, changes, single_named};
+use super::change::{TunnelChange, changes, requests};
 use super::key::PrivateKey;
 use super::uapi;
 
@@ -44,8 +44,7 @@ pub(super) async fn configure(
     request(run_dir, &config.interface).await?;
     let observed = served(run_dir, &config.interface).await?;
     let list = changes(&observed, config, key);
-    // gotatun refuses a request that names a peer twice (`validate_set`, EINVAL).
-    for part in single_named(&list) {
+    for part in requests(&list) {
         uapi::outcome(&ask(run_dir, &config.interface, &uapi::set(part)).await?)?;
     }
     Ok(())

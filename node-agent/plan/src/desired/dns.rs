@@ -196,7 +196,13 @@ fn entry(inputs: &PlanInputs<'_>, body: &Body, scope: &Scope) -> DnsEntry {
         names: Arc::new(NameRules::of(scope)),
         upstreams: scope.terms.dns.upstreams.clone(),
         terms: Some(Arc::new(scope.terms.clone())),
-        exit: exit_of(inputs, body, scope),
+        exit: match inputs.facts.failed_open.contains(&scope.id) {
+            true => scope
+                .exit
+                .clone()
+                .and_then(|exit| uplink_socket(inputs, exit)),
+            false => exit_of(inputs, body, scope),
+        },
     }
 }
 
@@ -208,6 +214,22 @@ pub(super) fn exit_of(inputs: &PlanInputs<'_>, body: &Body, scope: &Scope) -> Op
     let exit = scope.local_exit()?;
     let served = body.nat.iter().find(|served| &served.exit == exit)?;
     served_exit(inputs, served)
+}
+
+/// The sockets that leave by the node's uplink, as the pods of a scope do that has failed open.
+fn uplink_socket(inputs: &PlanInputs<'_>, exit: ExitName) -> Option<DnsExit> {
+    let device = inputs.facts.uplink(None)?;
+    let leads_out = |family: &Family| inputs.facts.uplinks.get(family) == Some(&device);
+    let families = Family::BOTH.into_iter().filter(leads_out);
+    Some(DnsExit {
+        exit,
+        mark: 0,
+        sources: families
+            .map(|family| (family, SocketSource::Device))
+            .collect(),
+        device,
+        offered: None,
+    })
 }
 
 /// The sockets that leave by the tunnel of an exit.

@@ -53,9 +53,13 @@ impl NameRules {
         found
     }
 
-    /// The rules that allow a name, which is in canonical form.
+    /// The rules that allow a name, which is in canonical form. A name with an escape (RFC 1035, section 5.1) is no rule's: the
+    /// dot of `x\.example` is part of a label and begins no name below `example`.
     #[must_use]
     pub fn allowing(&self, name: &str) -> Vec<&NamedRule> {
+        if name.contains('\\') {
+            return Vec::new();
+        }
         let mut places = self.exact.get(name).cloned().unwrap_or_default();
         for (dot, _) in name.match_indices('.') {
             let top = name.get(dot + 1..).unwrap_or_default();

@@ -56,6 +56,8 @@ fn a_name_fills_the_sets_of_each_rule_that_allows_it() {
         "org",
         "",
         "api.example.org.evil.net",
+        // One label with a dot in it, in the text form of RFC 1035, section 5.1.
+        r"x\.example.org",
     ] {
         assert_eq!(allowing(name), [""; 0], "{name}");
     }

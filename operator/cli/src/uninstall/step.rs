@@ -56,6 +56,12 @@ impl UninstallStep {
         }
     }
 
+    /// Whether nothing may select or guard a pod while it is done, because it takes away what holds pods.
+    #[must_use]
+    pub const fn needs_no_policies(self) -> bool {
+        matches!(self, Self::Operator | Self::Plugin | Self::Nodes)
+    }
+
     /// Whether every node has to be released before it.
     #[must_use]
     pub const fn needs_released_nodes(self) -> bool {

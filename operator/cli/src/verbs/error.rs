@@ -89,6 +89,12 @@ pub enum VerbError {
         timeout: SignedDuration,
         left: String,
     },
+    /// A policy or a label came back while Postern was taken away.
+    #[error(
+        "nothing more is removed, because something selects pods again: {policies}. Find who makes it, such as a tool that applies \
+         what is in a repository, then run the same command"
+    )]
+    PolicyIsBack { policies: String },
     /// A node is guarded where it should be released by now.
     #[error(
         "nothing more is removed, because nodes are guarded: {nodes}. Something has sealed them again, such as an operator that \

@@ -117,6 +117,13 @@ fn take(
                 nodes: guarded.join("; "),
             });
         }
+        // A node is released as a whole: a policy that came back meanwhile would be released with it, unasked.
+        let policies = left(UninstallStep::Policies, &reading, Timestamp::now());
+        if step.needs_no_policies() && !policies.is_empty() {
+            return Err(VerbError::PolicyIsBack {
+                policies: policies.join("; "),
+            });
+        }
         let left = left(step, &reading, Timestamp::now());
         if left.is_empty() {
             return Ok(result);

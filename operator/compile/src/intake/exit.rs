@@ -47,8 +47,9 @@ pub fn exit_of(
         generation: metadata.generation.unwrap_or_default(),
         selected: annotation(GATEWAY_ANNOTATION).and_then(|text| selected(text)),
         switch: match annotation(OFF_ANNOTATION).map(String::as_str) {
-            Some("true") => ExitSwitch::Off,
-            Some(_) | None => ExitSwitch::On,
+            Some("false") | None => ExitSwitch::On,
+            // Whoever writes anything else means that nothing leaves by it.
+            Some(_) => ExitSwitch::Off,
         },
         terms,
     }

@@ -1,13 +1,14 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use jiff::SignedDuration;
 use postern_crds::EgressPolicy;
 use postern_crds::conditions::Reason;
 use postern_crds::egress_policy as crd;
 use postern_crds::honoured;
 use postern_intent::body::{
-    Access, DnsTerms, Rule, RulePortRange, RuleProtocol, Terms, TermsDnsMode, TermsDnsRefusal,
-    TermsEstablishedFlows, TermsLimits, TermsReplies,
+    Access, DnsTerms, Rule, RulePortRange, RuleProtocol, ScopeFailureMode, Terms, TermsDnsMode,
+    TermsDnsRefusal, TermsEstablishedFlows, TermsLimits, TermsReplies,
 };
 use postern_intent::{ExitName, NamePattern};
 
@@ -100,7 +101,37 @@ fn terms(object: &EgressPolicy) -> Result<PolicyTerms, SpecRefusal> {
             .map(exit)
             .collect::<Result<_, _>>()?,
         terms,
+        failure: failure(spec.failure_mode, spec.fail_open_after.as_deref())?,
     })
+}
+
+/// In whole seconds, upwards: a scope opens no sooner than the policy says.
+fn failure(mode: crd::FailureMode, after: Option<&str>) -> Result<ScopeFailureMode, SpecRefusal> {
+    let after = match (mode, after) {
+        (crd::FailureMode::Closed, None) => return Ok(ScopeFailureMode::Closed),
+        (crd::FailureMode::Closed, Some(_)) => {
+            return Err(invalid(
+                "spec.failOpenAfter is for failureMode Open only; leave it out, or write failureMode: Open",
+            ));
+        }
+        (crd::FailureMode::Open, None) => {
+            return Err(invalid(
+                "spec.failureMode: Open needs failOpenAfter, the time without an exit after which traffic may use the node's \
+                 uplink, such as 30s",
+            ));
+        }
+        (crd::FailureMode::Open, Some(after)) => after,
+    };
+    let refused = |problem: String| invalid(format!("spec.failOpenAfter: {problem}"));
+    let time: SignedDuration = after
+        .parse()
+        .map_err(|error: jiff::Error| refused(error.to_string()))?;
+    let part = i64::from(time.subsec_nanos() > 0);
+    let seconds = u32::try_from(time.as_secs() + part).ok();
+    let after_seconds = seconds
+        .filter(|seconds| *seconds > 0)
+        .ok_or_else(|| refused(format!("{after} is no time above zero")))?;
+    Ok(ScopeFailureMode::Open { after_seconds })
 }
 
 fn permitted(
@@ -120,6 +151,11 @@ fn permitted(
             "spec.dns.upstreams",
             !asked.dns.upstreams.is_empty(),
             ceiling.upstreams,
+        ),
+        (
+            "spec.failureMode",
+            terms.failure != ScopeFailureMode::Closed,
+            ceiling.fail_open,
         ),
     ];
     let not_permitted = |message: String| {

@@ -126,6 +126,7 @@ fn scopes(status: &NodeReportStatus) -> BTreeMap<Uid, ReportedScope> {
                 enforced: pods.enforced,
                 blocked_pods: pods.blocked,
                 resolvers: scope.resolvers,
+                failed_open: scope.state == ScopeState::FailedOpen,
                 blocked,
                 unenforceable: pods.unenforceable,
             },

@@ -1,6 +1,6 @@
 //! Scopes: the rules in force for each policy with a pod on the node.
 
-use postern_intent::body::{Access, EgressPath, Scope, ScopeFailureMode};
+use postern_intent::body::{Access, EgressPath, Scope};
 
 use super::node::ScopePlan;
 use super::{LoweringContext, NodePlan, digest};
@@ -25,7 +25,7 @@ fn lower_scope(context: &LoweringContext<'_>, scope: &ScopePlan<'_>) -> Scope {
         policy: scope.plan.policy.clone(),
         exit: scope.plan.way.exit().cloned(),
         way: scope.way,
-        failure: ScopeFailureMode::Closed,
+        failure: scope.plan.failure,
         terms,
     }
 }

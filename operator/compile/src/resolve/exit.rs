@@ -157,8 +157,15 @@ fn by_terms<'a>(index: &Index<'a>, exit: &'a SnapshotExit, terms: &'a ExitTerms)
             terms.gateways.matches(&node.labels) && index.addresses(node).next().is_some()
         })
         .collect();
+    let is_eligible = |node: &NodeName| eligible.iter().any(|one| one.name == *node);
     let selected = exit.selected.as_ref().map(|selected| &selected.node);
-    let most_used = most_used(index, &exit.name);
+    let selected = selected.filter(|node| is_eligible(node));
+    let most_used = match terms.failback {
+        ExitFailback::Manual => most_used(index, &exit.name, is_eligible).cloned(),
+        // Clients return by themselves to the order as it was.
+        ExitFailback::Automatic => None,
+    };
+    let most_used = most_used.as_ref();
     // Nodes are in the order of their names, which the sort keeps.
     eligible.sort_by_key(|node| {
         let rank = ranks.get(&node.name).map_or(u32::MAX, |served| served.rank);
@@ -223,13 +230,23 @@ fn by_published<'a>(index: &Index<'a>, exit: &SnapshotExit) -> Option<ExitState<
 }
 
 /// The gateway that most of the clients use which report one: nodes go on by themselves when a gateway is lost, and the
-/// order follows, so that a new client begins where the others are. O(reports).
-fn most_used<'a>(index: &Index<'a>, exit: &ExitName) -> Option<&'a NodeName> {
+/// order follows, so that a new client begins where the others are. Only nodes whose documents use the exit are asked, and
+/// only names of eligible gateways count: a report is untrusted. O(reports).
+fn most_used<'a>(
+    index: &Index<'a>,
+    exit: &ExitName,
+    is_eligible: impl Fn(&NodeName) -> bool,
+) -> Option<&'a NodeName> {
+    let uses = |node: &NodeName| {
+        let document = index.published.documents.get(node);
+        document.is_some_and(|document| document.routes.iter().any(|route| route.exit == *exit))
+    };
     let fresh = index
         .reports
         .values()
-        .filter(|report| report.freshness == Freshness::Fresh);
+        .filter(|report| report.freshness == Freshness::Fresh && uses(&report.node));
     let used = fresh.filter_map(|report| report.exits.get(exit)?.gateway.as_ref());
+    let used = used.filter(|gateway| is_eligible(gateway));
     let mut counts: BTreeMap<&NodeName, usize> = BTreeMap::new();
     for gateway in used {
         *counts.entry(gateway).or_default() += 1;

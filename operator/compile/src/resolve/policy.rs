@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use postern_crds::conditions::Reason;
-use postern_intent::body::{BlockedReason, PolicyRef, Scope, Terms};
+use postern_intent::body::{BlockedReason, PolicyRef, Scope, ScopeFailureMode, Terms};
 use postern_intent::{ExitName, Namespace, Uid};
 
 use super::exit::{ExitState, ExitUsers, ResolvedExits};
@@ -24,6 +24,8 @@ pub(crate) struct PolicyPlan {
     pub(crate) way: PlannedPath,
     /// What they may do.
     pub(crate) terms: Terms,
+    /// What may happen when the exit is lost.
+    pub(crate) failure: ScopeFailureMode,
     /// Where that comes from.
     pub(crate) source: TermsSource,
 }
@@ -90,6 +92,7 @@ fn plan(index: &Index<'_>, exits: &ResolvedExits<'_>, one: &Contender<'_>) -> Po
             policy: reference(one.generation),
             way: first_exit(index, exits, &one.key.namespace, &terms.exits, last_good),
             terms: current(index, &terms.terms),
+            failure: terms.failure,
             source: TermsSource::Current,
         },
         (None, Some(last_good)) => PolicyPlan {
@@ -103,12 +106,14 @@ fn plan(index: &Index<'_>, exits: &ResolvedExits<'_>, one: &Contender<'_>) -> Po
             ),
             // The exit's half of the LAN permission is checked again when the scope is lowered.
             terms: last_good.terms.clone(),
+            failure: last_good.failure,
             source: TermsSource::LastGood,
         },
         (None, None) => PolicyPlan {
             policy: reference(one.generation),
             way: PlannedPath::Blocked(refusal(one)),
             terms: Terms::nothing(),
+            failure: ScopeFailureMode::Closed,
             source: TermsSource::Nothing,
         },
     }

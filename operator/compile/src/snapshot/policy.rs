@@ -3,7 +3,7 @@
 use std::fmt;
 
 use postern_crds::conditions::Reason;
-use postern_intent::body::Terms;
+use postern_intent::body::{ScopeFailureMode, Terms};
 use postern_intent::{ExitName, Namespace, Uid};
 
 use super::selector::ParsedSelector;
@@ -42,6 +42,8 @@ pub struct PolicyTerms {
     pub exits: Vec<ExitName>,
     /// What they may do there; the exit's half of the permission to reach private ranges is checked when a scope is made.
     pub terms: Terms,
+    /// What may happen when no gateway of the exit answers.
+    pub failure: ScopeFailureMode,
 }
 
 /// Why an object is not accepted.

@@ -99,6 +99,8 @@ pub struct ReportedScope {
     pub blocked_pods: u32,
     /// Whether names can be asked for.
     pub resolvers: ResolverState,
+    /// Its pods leave by the node's uplink, because the exit was lost for as long as the policy waits.
+    pub failed_open: bool,
     /// Why its pods are blocked, if the node blocks them by itself.
     pub blocked: Option<Reason>,
     /// Pods whose path bypasses the guard.

@@ -57,6 +57,8 @@ pub struct Ceiling {
     pub special_use: Permission,
     /// Resolvers of its own choice.
     pub upstreams: Permission,
+    /// The node's uplink while the exit is lost.
+    pub fail_open: Permission,
     pub priority: i32,
 }
 
@@ -94,6 +96,7 @@ impl Default for Ceiling {
             lan: Permission::Granted,
             special_use: Permission::Granted,
             upstreams: Permission::Granted,
+            fail_open: Permission::Granted,
             priority: i32::MAX,
         }
     }

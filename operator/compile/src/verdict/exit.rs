@@ -32,7 +32,7 @@ pub(super) fn verdict(
     let (clients, sealed) = clients(context, settled, exit);
     let conditions = vec![
         accepted(exit, state),
-        resolved(state),
+        resolved(exit, state),
         programmed(gateway, &clients),
         ready(context, exit, gateway, state),
     ];
@@ -67,14 +67,20 @@ fn accepted(exit: &SnapshotExit, state: Option<&ExitState<'_>>) -> Finding {
     }
 }
 
-fn resolved(state: Option<&ExitState<'_>>) -> Finding {
+fn resolved(exit: &SnapshotExit, state: Option<&ExitState<'_>>) -> Finding {
     let kind = ConditionType::ResolvedRefs;
     match state {
-        Some(ExitState::Active(active)) => Finding::yes(
-            kind,
-            Reason::Resolved,
-            format!("the active gateway is {}", active.gateway),
-        ),
+        Some(ExitState::Active(active)) => {
+            let message = format!("the active gateway is {}", active.gateway);
+            let selected = exit.selected.as_ref().map(|selected| &selected.node);
+            let message = match selected {
+                Some(node) if node != active.gateway => {
+                    format!("{message}; {node} was selected and cannot be it now")
+                }
+                Some(_) | None => message,
+            };
+            Finding::yes(kind, Reason::Resolved, message)
+        }
         Some(ExitState::NoGateway) => Finding::no(
             kind,
             Reason::NoEligibleNode,

@@ -184,6 +184,9 @@ fn ready(
     if seen.bypassed > 0 {
         return Finding::no(kind, Reason::DataplaneBypassed, bypass(seen));
     }
+    if !seen.opened.is_empty() {
+        return Finding::no(kind, Reason::FailedOpen, opening(seen));
+    }
     if let Some(blocked) = seen.blocked {
         let message = format!("{} pods are to be blocked", seen.to_block);
         let message = if seen.blocking.is_empty() {
@@ -290,6 +293,13 @@ fn bypass(seen: &PolicyReading<'_>) -> String {
     )
 }
 
+fn opening(seen: &PolicyReading<'_>) -> String {
+    format!(
+        "the exit is lost for longer than failOpenAfter, and pods leave by the uplink of {}",
+        first_names(&seen.opened)
+    )
+}
+
 fn uncut(kind: ConditionType, seen: &PolicyReading<'_>) -> Finding {
     let reason = Reason::FlowsNotCut;
     let nodes = first_names(&seen.uncut);
@@ -331,6 +341,9 @@ fn fully_enforced(
     let said = pods.enforced + pods.blocked;
     if seen.bypassed > 0 {
         return Finding::no(kind, Reason::DataplaneBypassed, bypass(seen));
+    }
+    if !seen.opened.is_empty() {
+        return Finding::no(kind, Reason::FailedOpen, opening(seen));
     }
     if pods.overridden > 0 {
         let message = format!(

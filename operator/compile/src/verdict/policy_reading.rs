@@ -28,6 +28,8 @@ pub(super) struct PolicyReading<'a> {
     /// Nodes on which pods of it pass the guard by, and how many pods.
     pub(super) bypassing: Vec<&'a NodeName>,
     pub(super) bypassed: u32,
+    /// Nodes by whose uplink its pods leave while the exit is lost.
+    pub(super) opened: Vec<&'a NodeName>,
     /// Nodes that bind no sources of its pods, and why the first one does not.
     pub(super) unbinding: Vec<&'a NodeName>,
     pub(super) unbound: Option<Reason>,
@@ -90,6 +92,9 @@ impl<'a> PolicyReading<'a> {
             self.bypassed += bypassed;
             self.pods.unenforceable += bypassed;
             self.bypassing.push(node);
+        }
+        if said.failed_open {
+            self.opened.push(node);
         }
         if let Some(reason) = said.blocked
             && share.enforced > 0

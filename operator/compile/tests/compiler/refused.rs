@@ -1,13 +1,15 @@
 //! Refused updates, and what is known of policies when the memory is lost.
 
 use postern_compile::gate::{ApprovalCause, PendingApproval};
-use postern_compile::snapshot::{Lifecycle, SnapshotNamespace};
+use postern_compile::snapshot::{Lifecycle, Permission, SnapshotNamespace};
 use postern_compile::verdict::Detail;
 use postern_crds::EgressPolicy;
+use postern_crds::egress_policy::FailureMode;
 use postern_intent::body::{BlockedReason, Class};
 use serde_json::json;
 
 use super::changes::{Accepted, Change, make, pod, start};
+use super::reported::said;
 use super::world::World;
 
 /// Every pod of the namespace.
@@ -230,4 +232,21 @@ fn pods_that_nobody_knows_to_be_a_refused_policys_count_as_selected() {
         ["Released", "p0", "Released", "Released", "PolicyRefused"]
     );
     assert_eq!(pods.selected, 2, "{pods:?}");
+}
+
+#[test]
+fn a_policy_that_may_open_is_refused_where_the_administrator_withholds_it() {
+    let mut world = world(&[(0, ALL, 0)]);
+    let mut policy = world.policies["red/p0"].clone();
+    policy.spec.failure_mode = FailureMode::Open;
+    policy.spec.fail_open_after = Some("30s".to_owned());
+    world.apply_policy(policy);
+    let accepted = said(&world.compile(), "p0", "Accepted");
+    assert!(accepted.starts_with("True Accepted"), "{accepted}");
+    world.settings.ceiling.fail_open = Permission::Withheld;
+    let accepted = said(&world.compile(), "p0", "Accepted");
+    assert!(
+        accepted.starts_with("False NotPermitted: spec.failureMode is more"),
+        "{accepted}"
+    );
 }

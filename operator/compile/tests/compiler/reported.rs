@@ -136,6 +136,29 @@ fn a_node_that_can_make_no_tunnel_makes_the_policy_not_ready_by_its_name() {
 }
 
 #[test]
+fn a_node_whose_uplink_is_used_makes_the_policy_neither_ready_nor_enforced_by_its_name() {
+    let (mut world, uid) = enforced();
+    let node = node_of_a_pod(&world);
+    let scope = ReportedScope {
+        failed_open: true,
+        ..ReportedScope::default()
+    };
+    world
+        .scopes
+        .entry(node.clone())
+        .or_default()
+        .insert(uid, scope);
+    let compilation = world.compile();
+    for condition in ["Ready", "FullyEnforced"] {
+        let said = said(&compilation, "p0", condition);
+        assert!(
+            said.starts_with("False FailedOpen") && said.contains(&node),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn a_node_that_binds_no_sources_leaves_the_policy_not_fully_enforced() {
     let (mut world, _) = enforced();
     let node = node_of_a_pod(&world);

@@ -259,6 +259,7 @@ impl World {
             said.blocked = change.blocked;
             said.unenforceable = change.unenforceable;
             said.resolvers = change.resolvers;
+            said.failed_open = change.failed_open;
         }
         scopes
     }

@@ -1,0 +1,63 @@
+//! An exit is lost for longer than an `Open` policy waits: its pods use the node's uplink from then on, and those of a
+//! `Closed` policy on the same node stay blocked.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use postern_e2e::lab::{Lab, PodOptions, UpOptions};
+use postern_e2e::proof::harness::{FLOWS, TestLab, WAIT_DEADLINE, exit, policy, wait_until};
+
+/// What the policy waits.
+const AFTER: Duration = Duration::from_secs(5);
+
+/// When the first packet with a source address of the node left after a time.
+fn first_by_uplink(lab: &Lab, since: Timestamp) -> Option<Timestamp> {
+    let packets = lab.packets_since(since).unwrap();
+    let own = packets.sources.iter().filter(|source| source.node == "n1");
+    own.map(|source| source.first).min()
+}
+
+#[test]
+fn an_open_policy_uses_the_uplink_after_its_time_and_a_closed_one_on_the_same_node_never_does() {
+    let lab = TestLab::up(&UpOptions::default()).unwrap();
+    let closed = policy("eu", "")
+        .replace("name: crawler}", "name: closed}")
+        .replace("app: crawler}", "app: closed}");
+    let open = policy("eu", "failureMode: Open\n  failOpenAfter: 5s");
+    lab.apply_yaml(&(exit("eu", "gw-1", "") + &closed + &open))
+        .unwrap();
+    let sender = |name: &str| {
+        let pod = PodOptions::on("n1").label("app", name);
+        lab.sender(&format!("crawlers/{name}"), pod).unwrap()
+    };
+    let (open, closed) = (sender("crawler"), sender("closed"));
+    for pod in [&open, &closed] {
+        lab.await_exit(pod).unwrap();
+    }
+    let lost = Timestamp::now();
+    lab.kill("tunnel-gw-1").unwrap();
+    lab.await_state("n1", "eu", "FailedOpen", lost).unwrap();
+    let opened = Timestamp::now();
+    open.await_answers(&FLOWS, opened, WAIT_DEADLINE).unwrap();
+    let first = first_by_uplink(&lab, lost).unwrap();
+    assert!(first >= lost + AFTER, "lost at {lost}, open at {first}");
+    let sums = closed.since(opened + Duration::from_secs(1));
+    assert!(sums.values().all(|tally| tally.received == 0), "{sums:?}");
+    assert!(closed.attempted_since(opened) > 0);
+
+    lab.start_tunnel("gw-1").unwrap();
+    wait_until(WAIT_DEADLINE, "a node that uses its exit again", || {
+        let report = lab.report_status("n1").unwrap_or_default();
+        let mut scopes = report["scopes"].as_array().into_iter().flatten();
+        Ok(scopes
+            .all(|scope| scope["state"] == "Enforcing")
+            .then_some(()))
+    })
+    .unwrap();
+    let back = Timestamp::now();
+    for pod in [&open, &closed] {
+        pod.await_answers(&FLOWS, back, WAIT_DEADLINE).unwrap();
+    }
+    assert_eq!(first_by_uplink(&lab, back), None, "the uplink is closed");
+    assert_eq!(lab.packets().unwrap().faults(), Vec::<String>::new());
+}
