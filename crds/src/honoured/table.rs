@@ -132,7 +132,7 @@ pub const FIELDS: &[HonouredField] = &[
     exit(
         "spec.probe",
         SINCE_FIRST,
-        "No gateway answers: nothing leaves, and `Ready=False, reason=ExitLost`.",
+        "No gateway answers: nothing leaves, and `Ready=False, reason=ExitLost`. A target that no route of the exit holds: `Accepted=False, reason=Invalid`.",
     ),
     exit(
         "spec.failback",

@@ -1,3 +1,5 @@
+use std::net::{AddrParseError, SocketAddr};
+
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use postern_crds::ExitNode;
@@ -71,6 +73,15 @@ fn terms(spec: &ExitNodeSpec) -> Result<ExitTerms, SpecRefusal> {
             message: "exits without spec.gateway are not honoured by this version".to_owned(),
         });
     };
+    let routes: Vec<Prefix> = spec
+        .routes
+        .iter()
+        .map(|text| prefix("spec.routes", text))
+        .collect::<Result<_, _>>()?;
+    let probe = match &spec.probe {
+        Some(written) => probe(written, &routes)?,
+        None => ExitTerms::default_probe(),
+    };
     Ok(ExitTerms {
         gateways: selector("spec.gateway.nodeSelector", &gateway.node_selector)?,
         uplink: uplink(gateway)?,
@@ -79,17 +90,10 @@ fn terms(spec: &ExitNodeSpec) -> Result<ExitTerms, SpecRefusal> {
             .iter()
             .map(|text| address(text))
             .collect::<Result<_, _>>()?,
-        routes: spec
-            .routes
-            .iter()
-            .map(|text| prefix("spec.routes", text))
-            .collect::<Result<_, _>>()?,
+        routes,
         lan: lan(spec.lan_access),
         mtu: mtu(spec.mtu)?,
-        probe: match &spec.probe {
-            Some(written) => probe(written)?,
-            None => ExitTerms::default_probe(),
-        },
+        probe,
         failback: match spec.failback {
             Failback::Manual => ExitFailback::Manual,
             Failback::Automatic => ExitFailback::Automatic,
@@ -115,7 +119,8 @@ fn mtu(mtu: Option<u32>) -> Result<Option<u16>, SpecRefusal> {
     .transpose()
 }
 
-fn probe(written: &Probe) -> Result<ExitProbe, SpecRefusal> {
+/// A target that the exit does not offer is refused by the gateway, which would count as an answer.
+fn probe(written: &Probe, routes: &[Prefix]) -> Result<ExitProbe, SpecRefusal> {
     let text = &written.interval;
     let interval: SignedDuration = text
         .parse()
@@ -126,8 +131,16 @@ fn probe(written: &Probe) -> Result<ExitProbe, SpecRefusal> {
         .ok_or_else(|| invalid(format!("spec.probe.interval: {text} is not in 10ms..=60s")))?;
     let targets = written.targets.iter().map(|target| {
         let text = &target.tcp;
-        text.parse()
-            .map_err(|error| invalid(format!("spec.probe.targets: {text}: {error}")))
+        let refused = |problem: String| invalid(format!("spec.probe.targets: {text}: {problem}"));
+        let socket: SocketAddr = text
+            .parse()
+            .map_err(|error: AddrParseError| refused(error.to_string()))?;
+        match routes.iter().any(|route| route.contains(&socket.ip())) {
+            true => Ok(socket),
+            false => Err(refused(
+                "the exit offers no route to it; name a server that spec.routes hold".to_owned(),
+            )),
+        }
     });
     Ok(ExitProbe {
         interval_milliseconds,
