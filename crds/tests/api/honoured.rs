@@ -173,16 +173,16 @@ fn a_policy_that_uses_everything_honoured_is_named_nowhere() {
 #[test]
 fn the_message_names_field_value_and_what_to_write() {
     let edits = [
-        ("/spec/failureMode", json!("Open")),
-        ("/spec/failOpenAfter", json!("30s")),
+        ("/spec/establishedFlows", json!("Keep")),
+        ("/spec/limits", json!({"connections": 100})),
     ];
     let object = samples::edited("EgressPolicy", &edits);
     let policy: EgressPolicy = serde_json::from_value(object).unwrap();
     assert_eq!(
         message(&not_implemented(&policy)),
         "not honoured by this version: \
-         spec.failureMode: Open (no policy opens by itself yet; write failureMode: Closed); \
-         spec.failOpenAfter (no policy opens by itself yet; leave it out)"
+         spec.limits (nothing is limited yet; leave it out); \
+         spec.establishedFlows: Keep (connections are cut when the policy becomes stricter; write establishedFlows: Cut)"
     );
 }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use jiff::{SignedDuration, Timestamp};
 use postern_intent::Body;
-use postern_intent::body::{Class, EgressPath, Scope, ScopeFailureMode};
+use postern_intent::body::{Class, EgressPath, Scope};
 use postern_intent::newtypes::ExitName;
 
 use crate::lab::PodRecord;
@@ -344,13 +344,9 @@ fn exits(body: &Body, scope: &Scope) -> BTreeSet<Exit> {
             // The node chooses among its gateways by itself, and may be one of them.
             let routes = body.routes.iter().filter(|route| route.exit == *exit);
             let gateways = routes.flat_map(|route| &route.gateways);
-            let gateways = gateways.map(|one| gateway(one.node.to_string(), exit));
-            // When it may is for the case to say: the body does not tell when an exit was lost.
-            let uplink = match scope.failure {
-                ScopeFailureMode::Open { .. } => Some(Exit::Uplink(own())),
-                ScopeFailureMode::Closed => None,
-            };
-            gateways.chain(uplink).collect()
+            gateways
+                .map(|one| gateway(one.node.to_string(), exit))
+                .collect()
         }
         (EgressPath::Blocked { .. }, _) | (EgressPath::LocalExit | EgressPath::Tunnel, None) => {
             BTreeSet::new()
