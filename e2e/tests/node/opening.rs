@@ -4,18 +4,11 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use postern_e2e::lab::{Lab, PodOptions, UpOptions};
+use postern_e2e::lab::{PodOptions, UpOptions};
 use postern_e2e::proof::harness::{FLOWS, TestLab, WAIT_DEADLINE, exit, policy, wait_until};
 
 /// What the policy waits.
 const AFTER: Duration = Duration::from_secs(5);
-
-/// When the first packet with a source address of the node left after a time.
-fn first_by_uplink(lab: &Lab, since: Timestamp) -> Option<Timestamp> {
-    let packets = lab.packets_since(since).unwrap();
-    let own = packets.sources.iter().filter(|source| source.node == "n1");
-    own.map(|source| source.first).min()
-}
 
 #[test]
 fn an_open_policy_uses_the_uplink_after_its_time_and_a_closed_one_on_the_same_node_never_does() {
@@ -39,8 +32,6 @@ fn an_open_policy_uses_the_uplink_after_its_time_and_a_closed_one_on_the_same_no
     lab.await_state("n1", "eu", "FailedOpen", lost).unwrap();
     let opened = Timestamp::now();
     open.await_answers(&FLOWS, opened, WAIT_DEADLINE).unwrap();
-    let first = first_by_uplink(&lab, lost).unwrap();
-    assert!(first >= lost + AFTER, "lost at {lost}, open at {first}");
     let sums = closed.since(opened + Duration::from_secs(1));
     assert!(sums.values().all(|tally| tally.received == 0), "{sums:?}");
     assert!(closed.attempted_since(opened) > 0);
@@ -58,7 +49,6 @@ fn an_open_policy_uses_the_uplink_after_its_time_and_a_closed_one_on_the_same_no
     for pod in [&open, &closed] {
         pod.await_answers(&FLOWS, back, WAIT_DEADLINE).unwrap();
     }
-    assert_eq!(first_by_uplink(&lab, back), None, "the uplink is closed");
     // The counter knows no policy that may fail open, so it calls a leak what this state lets out.
     let packets = lab.packets().unwrap();
     let own = lab.node("n1").unwrap().addresses();
