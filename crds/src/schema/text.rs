@@ -110,30 +110,28 @@ pub fn excluded_interfaces(_: &mut SchemaGenerator) -> Schema {
 /// A duration above zero, such as `500ms`, `30s` or `1h30m`.
 #[must_use]
 pub fn duration(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "string",
-        "minLength": 2,
-        "maxLength": 32,
-        "pattern": DURATION_PATTERN,
-        "x-kubernetes-validations": [{
-            "rule": "duration(self) > duration('0s')",
-            "message": "must be longer than zero; write a duration such as 500ms or 30s, or leave the field out"
-        }]
-    })
+    duration_with(
+        "duration(self) > duration('0s')",
+        "must be longer than zero; write a duration such as 500ms or 30s, or leave the field out",
+    )
 }
 
 /// The time between two probes: from `10ms`, below which a busy node misses its own pace, to `60s`.
 #[must_use]
 pub fn probe_interval(_: &mut SchemaGenerator) -> Schema {
+    duration_with(
+        "duration(self) >= duration('10ms') && duration(self) <= duration('60s')",
+        "must be between 10ms and 60s; write a duration such as 100ms, or leave the field out",
+    )
+}
+
+fn duration_with(rule: &str, message: &str) -> Schema {
     json_schema!({
         "type": "string",
         "minLength": 2,
         "maxLength": 32,
         "pattern": DURATION_PATTERN,
-        "x-kubernetes-validations": [{
-            "rule": "duration(self) >= duration('10ms') && duration(self) <= duration('60s')",
-            "message": "must be between 10ms and 60s; write a duration such as 100ms, or leave the field out"
-        }]
+        "x-kubernetes-validations": [{"rule": rule, "message": message}]
     })
 }
 

@@ -293,6 +293,14 @@ fn best(answers: impl Iterator<Item = ProbeAnswer>) -> ProbeAnswer {
 mod tests {
     use super::*;
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test needs some moment to count from; the track only compares moments"
+    )]
+    fn begin() -> Instant {
+        Instant::now()
+    }
+
     fn limit() -> SilenceLimit {
         SilenceLimit::of(&ExitProbe {
             interval_milliseconds: 100,
@@ -303,11 +311,7 @@ mod tests {
 
     #[test]
     fn a_gateway_is_silent_when_nothing_came_for_a_while_and_a_slow_way_is_no_silence() {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a test needs some moment to count from; the track only compares moments"
-        )]
-        let begin = Instant::now();
+        let begin = begin();
         let at = |milliseconds| begin + Duration::from_millis(milliseconds);
         let limit = limit();
         let mut track = AnswerTrack::begun(begin);
@@ -331,11 +335,7 @@ mod tests {
 
     #[test]
     fn a_gateway_is_left_long_before_its_exit_is_called_lost() {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a test needs some moment to count from; the track only compares moments"
-        )]
-        let begin = Instant::now();
+        let begin = begin();
         let at = |milliseconds| begin + Duration::from_millis(milliseconds);
         let limit = limit();
         let mut track = AnswerTrack::begun(begin);
@@ -363,11 +363,7 @@ mod tests {
 
     #[test]
     fn gateways_that_fall_silent_together_are_not_better_than_one_another() {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a test needs some moment to count from; the track only compares moments"
-        )]
-        let begin = Instant::now();
+        let begin = begin();
         let at = |milliseconds| begin + Duration::from_millis(milliseconds);
         let of = |last: &[u64]| {
             let mut track = AnswerTrack::begun(begin);
