@@ -1,8 +1,6 @@
 //! A gateway of an exit that has two is lost, in each way in which one can be: its clients go on by the other one, without
 //! operator, and nothing leaves by any other path.
 
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -75,28 +73,15 @@ fn signal(lab: &Lab, gateway: &str, signal: Signal) -> Result<(), LabError> {
 /// Removes every peer of the served tunnel. A process of userspace WireGuard whose own key is removed goes on with the
 /// sessions that it has.
 fn forget_clients(lab: &Lab, gateway: &str) -> Result<(), LabError> {
-    let answer = tunnel(lab, gateway, "get=1\n\n")?;
+    let ask = |request: &str| lab.ask_tunnel(gateway, "pst-s-eu", request);
+    let answer = ask("get=1\n\n")?;
     let peers = answer
         .lines()
         .filter(|line| line.starts_with("public_key="));
     let removals: String = peers.map(|line| format!("{line}\nremove=true\n")).collect();
-    tunnel(lab, gateway, &format!("set=1\n{removals}\n")).map(drop)
-}
-
-/// One request to a tunnel process (the cross-platform userspace protocol of WireGuard).
-fn tunnel(lab: &Lab, node: &str, request: &str) -> Result<String, LabError> {
-    let path = lab.tunnel_socket(node, "pst-s-eu");
-    let mut stream = UnixStream::connect(&path).map_err(LabError::file("connect to", &path))?;
-    stream
-        .write_all(request.as_bytes())
-        .and_then(|()| stream.shutdown(std::net::Shutdown::Write))
-        .map_err(LabError::file("write", &path))?;
-    let mut answer = String::new();
-    stream
-        .read_to_string(&mut answer)
-        .map_err(LabError::file("read", &path))?;
-    assert!(answer.contains("errno=0"), "{request}: {answer}");
-    Ok(answer)
+    let answer = ask(&format!("set=1\n{removals}\n"))?;
+    assert!(answer.contains("errno=0"), "{answer}");
+    Ok(())
 }
 
 /// The label by which the exit finds a gateway.

@@ -1,8 +1,5 @@
 //! Another program removes what the agent owns, object by object: repaired, counted, and nothing leaks meanwhile.
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
-
 use jiff::Timestamp;
 use postern_e2e::LabError;
 use postern_e2e::lab::{Lab, UpOptions};
@@ -111,19 +108,8 @@ fn repaired(
     .map(drop)
 }
 
-/// One request to the tunnel process (the cross-platform userspace protocol of WireGuard).
 fn tunnel(lab: &Lab, request: &str) -> Result<String, LabError> {
-    let path = lab.tunnel_socket("n1", "pst-c-eu");
-    let mut stream = UnixStream::connect(&path).map_err(LabError::file("connect to", &path))?;
-    stream
-        .write_all(request.as_bytes())
-        .and_then(|()| stream.shutdown(std::net::Shutdown::Write))
-        .map_err(LabError::file("write", &path))?;
-    let mut answer = String::new();
-    stream
-        .read_to_string(&mut answer)
-        .map_err(LabError::file("read", &path))?;
-    Ok(answer)
+    lab.ask_tunnel("n1", "pst-c-eu", request)
 }
 
 fn peers(lab: &Lab) -> Result<String, LabError> {

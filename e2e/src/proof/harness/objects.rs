@@ -1,5 +1,8 @@
 //! What most cases need around them: an exit, a policy for crawlers, and the wait until it is in force.
 
+use std::io::{Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -96,5 +99,23 @@ impl Lab {
     pub fn tunnel_socket(&self, node: &str, device: &str) -> PathBuf {
         let name = format!("wireguard/{device}.sock");
         self.run_dir(node).join(name)
+    }
+
+    /// One request to the tunnel process of a node, and its answer (the cross-platform userspace protocol of WireGuard).
+    ///
+    /// # Errors
+    /// When no process serves the device, or the answer breaks off. What the process refuses is in the answer (`errno`).
+    pub fn ask_tunnel(&self, node: &str, device: &str, request: &str) -> Result<String, LabError> {
+        let path = self.tunnel_socket(node, device);
+        let mut stream = UnixStream::connect(&path).map_err(LabError::file("connect to", &path))?;
+        stream
+            .write_all(request.as_bytes())
+            .and_then(|()| stream.shutdown(Shutdown::Write))
+            .map_err(LabError::file("write", &path))?;
+        let mut answer = String::new();
+        stream
+            .read_to_string(&mut answer)
+            .map_err(LabError::file("read", &path))?;
+        Ok(answer)
     }
 }
