@@ -87,17 +87,25 @@ fn server(version: &str) -> InstallCheck {
 }
 
 fn kubelets(nodes: &[Node]) -> InstallCheck {
-    const CHECK: &str = "kubelets";
-    let found = by_value(nodes, |info| info.kubelet_version.clone());
-    let is_old = |version: &String| numbers(version).is_none_or(|numbers| numbers < OLDEST_SERVER);
+    not_older(
+        "kubelets",
+        &by_value(nodes, |info| info.kubelet_version.clone()),
+        OLDEST_SERVER,
+        "upgrade them to 1.32 or later: no older one was tried",
+    )
+}
+
+/// Warns where a version is older than this one, or is no version.
+fn not_older(
+    check: &'static str,
+    found: &BTreeMap<String, usize>,
+    oldest: (u32, u32),
+    to_do: &'static str,
+) -> InstallCheck {
+    let is_old = |version: &String| numbers(version).is_none_or(|numbers| numbers < oldest);
     match found.keys().any(is_old) {
-        false => InstallCheck::passed(CHECK, counted(&found)),
-        true => InstallCheck::of(
-            CHECK,
-            CheckResult::Warning,
-            counted(&found),
-            "upgrade them to 1.32 or later: no older one was tried",
-        ),
+        false => InstallCheck::passed(check, counted(found)),
+        true => InstallCheck::of(check, CheckResult::Warning, counted(found), to_do),
     }
 }
 
@@ -118,18 +126,12 @@ fn systems(nodes: &[Node]) -> InstallCheck {
 }
 
 fn kernels(nodes: &[Node]) -> InstallCheck {
-    const CHECK: &str = "kernel version";
-    let found = by_value(nodes, |info| info.kernel_version.clone());
-    let is_old = |version: &String| numbers(version).is_none_or(|numbers| numbers < OLDEST_KERNEL);
-    match found.keys().any(is_old) {
-        false => InstallCheck::passed(CHECK, counted(&found)),
-        true => InstallCheck::of(
-            CHECK,
-            CheckResult::Warning,
-            counted(&found),
-            "use Linux 5.8 or later: an older kernel walks its whole connection table for each address whose flows are cut",
-        ),
-    }
+    not_older(
+        "kernel version",
+        &by_value(nodes, |info| info.kernel_version.clone()),
+        OLDEST_KERNEL,
+        "use Linux 5.8 or later: an older kernel walks its whole connection table for each address whose flows are cut",
+    )
 }
 
 fn runtimes(nodes: &[Node]) -> InstallCheck {

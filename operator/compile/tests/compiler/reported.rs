@@ -66,6 +66,12 @@ pub(crate) fn node_of_a_pod(world: &World) -> String {
     found.expect("a node").0.to_string()
 }
 
+/// A node says this of a policy's scope from now on.
+fn report(world: &mut World, node: &str, uid: Uid, scope: ReportedScope) {
+    let of_node = world.scopes.entry(node.to_owned()).or_default();
+    of_node.insert(uid, scope);
+}
+
 #[test]
 fn a_pod_that_its_node_reports_as_bypassing_the_guard_is_not_enforced_and_the_policy_names_the_node()
  {
@@ -77,11 +83,7 @@ fn a_pod_that_its_node_reports_as_bypassing_the_guard_is_not_enforced_and_the_po
         unenforceable: 1,
         ..ReportedScope::default()
     };
-    world
-        .scopes
-        .entry(node.clone())
-        .or_default()
-        .insert(uid, scope);
+    report(&mut world, &node, uid, scope);
     let compilation = world.compile();
     for kind in ["Ready", "FullyEnforced"] {
         let said = said(&compilation, "p0", kind);
@@ -106,7 +108,7 @@ fn a_node_that_reports_more_bypassing_pods_than_it_has_lowers_its_own_count_only
         unenforceable: u32::MAX,
         ..ReportedScope::default()
     };
-    world.scopes.entry(node).or_default().insert(uid, scope);
+    report(&mut world, &node, uid, scope);
     let compilation = world.compile();
     let Detail::Policy { pods, .. } = &verdict(&compilation, "p0").detail else {
         panic!("a policy");
@@ -123,11 +125,7 @@ fn a_node_that_can_make_no_tunnel_makes_the_policy_not_ready_by_its_name() {
         unenforceable: 0,
         ..ReportedScope::default()
     };
-    world
-        .scopes
-        .entry(node.clone())
-        .or_default()
-        .insert(uid, scope);
+    report(&mut world, &node, uid, scope);
     let said = said(&world.compile(), "p0", "Ready");
     assert!(
         said.starts_with("False NoTunnel") && said.contains(&node),
@@ -143,11 +141,7 @@ fn a_node_whose_uplink_is_used_makes_the_policy_neither_ready_nor_enforced_by_it
         failed_open: true,
         ..ReportedScope::default()
     };
-    world
-        .scopes
-        .entry(node.clone())
-        .or_default()
-        .insert(uid, scope);
+    report(&mut world, &node, uid, scope);
     let compilation = world.compile();
     for condition in ["Ready", "FullyEnforced"] {
         let said = said(&compilation, "p0", condition);
