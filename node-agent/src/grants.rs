@@ -44,7 +44,7 @@ pub fn grant_time(lasts: u32) -> NonZeroU64 {
 /// Why the addresses of an answer do not count as granted.
 #[derive(Debug, Clone, Error)]
 pub enum GrantError {
-    /// More answers wait than can be written, or nobody writes.
+    /// More answers wait than can be written, or the writer has ended.
     #[error("too many answers wait for the kernel")]
     Crowded,
     /// The kernel did not take them in time.
@@ -61,7 +61,7 @@ pub enum GrantError {
     Missing,
 }
 
-/// What is in the kernel, as far as this agent wrote it or saw it.
+/// Grants in the kernel, as far as this agent wrote or read them.
 #[derive(Debug)]
 pub struct GrantMemory {
     until: BTreeMap<(String, Address), GrantEntry>,
@@ -225,7 +225,7 @@ pub async fn write_grants(
 ) {
     let mut batch = Vec::new();
     while requests.recv_many(&mut batch, ANSWERS_OF_A_BATCH).await > 0 {
-        // Who does not wait any more has told its pod that the name failed.
+        // A forwarder task that does not wait any more has answered SERVFAIL.
         batch.retain(|request| !request.done.is_closed());
         let mut memory = book.hold().await;
         let grants = batch.iter().flat_map(|request| &request.grants);
@@ -253,7 +253,7 @@ async fn put(
     let now = Instant::now();
     let missing = grants.iter().filter(|grant| !memory.lasts(grant, now));
     let mut missing: Vec<Grant> = missing.cloned().collect();
-    // What is known to be there may have been taken away by another program.
+    // Another program may have removed an element that this agent wrote.
     if missing.is_empty() && is_there(host, grants).await? {
         return Ok(());
     }

@@ -15,7 +15,7 @@ use crate::newtypes::NewtypeError;
 #[serde(try_from = "String", into = "String")]
 pub struct NamePattern(String);
 
-/// What stands before a name that means everything below it.
+/// The prefix of a pattern that matches every name below its own.
 const BELOW: &str = "*.";
 
 /// The longest name in text without the dot at its end (RFC 1035, section 3.1: 255 bytes with the lengths and the root).

@@ -191,7 +191,7 @@ pub struct Probe {
     #[schemars(range(min = 1, max = 100))]
     pub failure_threshold: u32,
 
-    /// What is connected to through the gateway, to find a gateway whose uplink is dead; one answer is enough. Without it
+    /// Servers to which clients connect through the gateway, to find a gateway whose uplink is dead; one answer is enough. Without it
     /// the gateway itself is asked, and nothing behind it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]

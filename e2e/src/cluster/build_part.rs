@@ -1,8 +1,8 @@
-//! What is built from Go modules: one part for each folder of the cache.
+//! Builds from Go modules: one part for each folder of the cache.
 
 use std::path::{Path, PathBuf};
 
-/// What is built into a folder of its own.
+/// A build with a folder of its own in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     /// The upstream programs, as one file with a link per name.

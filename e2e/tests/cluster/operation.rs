@@ -45,7 +45,7 @@ fn assert_check(checks: &[(String, String, String)], check: &str, result: &str, 
 #[test]
 fn a_cluster_is_checked_before_an_installation_and_after_it() {
     let lab = TestLab::up(&UpOptions::on_api_server(2, Programs::Bare)).unwrap();
-    // Every lab has the definitions; here nobody has applied them.
+    // Every lab applies the definitions; a cluster before an installation has none.
     lab.kubectl_ok(&["delete", "crds", "--all"]).unwrap();
     let before = checks(&lab, &[], 3);
     for (check, result, words) in [
@@ -206,7 +206,7 @@ fn the_doctor_names_what_is_wrong_and_a_watch_shows_it_when_it_comes() {
         Ok(output.status.success().then_some(()))
     })
     .unwrap();
-    // What this machine's kernel lacks is named, and nothing that opens or blocks anybody.
+    // The doctor names features that this machine's kernel lacks, and finds nothing of the gravity Open or Blocked.
     let healthy = read_json(&lab, &["doctor", "-o", "json"]);
     for finding in healthy["findings"].as_array().unwrap() {
         let gravity = finding["gravity"].as_str().unwrap();
@@ -337,7 +337,7 @@ fn an_uninstallation_opens_nothing_before_its_release_and_leaves_nothing_behind(
     }
     assert!(get(&lab, &["egp", "crawler", "-n", "crawlers"]).is_ok());
 
-    // Nobody stops the operators: the run ends there, and everything that guards is still in place.
+    // The operators keep running: the run ends at its time limit, and every guard is still in place.
     let short = says(&lab, &["uninstall", "--yes", "--timeout", "20s"], 1);
     assert!(
         short.contains("holds the Lease postern-operator"),

@@ -37,7 +37,7 @@ const fn kind_of(address: IpAddr) -> &'static str {
     }
 }
 
-/// A scene with what is asked for names in it.
+/// A lab with a policy that filters names, and a resolver in the world.
 struct Names {
     scene: Scene,
     resolver: IpAddr,
@@ -69,7 +69,7 @@ impl Names {
         assert_eq!(found, address.to_string());
     }
 
-    /// Has anybody asked a server in the world for the name?
+    /// Did a server in the world receive a question for the name?
     fn was_asked(&self, name: &str) -> bool {
         let told = self.told(Exec::World, &format!("asked.{name}"), &[]);
         told.parse::<IpAddr>().is_ok()
@@ -109,7 +109,7 @@ fn an_answer_opens_what_its_name_leads_to_and_what_no_rule_allows_reaches_no_ser
     scene.refuses("before any answer", own(&scene.web, 7), "tcp");
     scene.in_force();
 
-    // Names that no rule allows are refused here, also those that stand above the allowed ones.
+    // The forwarder refuses names that no rule allows, also the parents of allowed names.
     for name in [
         "secret.world.test",
         "allowed.world.test",
@@ -139,7 +139,7 @@ fn an_answer_opens_what_its_name_leads_to_and_what_no_rule_allows_reaches_no_ser
     let found = names.told(WEB, &mixed, &["--protocol", "tcp"]);
     assert_eq!(found, scene.web.world[0].to_string());
 
-    // An address that no answer named stays closed, and a name that does not exist is told so.
+    // An address that no answer named stays closed, and a name that does not exist gets NXDOMAIN.
     let unasked = SocketAddr::new(scene.web.world[3], 7);
     scene.settles("an address that no answer named", unasked, "tcp", None);
     let absent = "absent.allowed.world.test";

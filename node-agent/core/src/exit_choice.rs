@@ -57,7 +57,7 @@ impl ExitChoice {
     /// | answers, or is not tested | an earlier one has answered for 10 s, and `failback` is `Automatic` | that one |
     /// | the same | else | as it was |
     ///
-    /// The node itself always answers. What is known of a gateway behind which nothing answered counts for 60 s.
+    /// The node itself always answers. A gateway whose targets did not answer is avoided for 60 s.
     #[must_use]
     pub fn next(
         &self,
@@ -83,7 +83,7 @@ impl ExitChoice {
         };
         if found == GatewayReach::DeadEnd {
             next.avoided.insert(next.gateway.clone(), now);
-            // Where nothing behind any gateway answers, it is no fault of theirs: going round them would help nobody.
+            // Where no target answers by any gateway, the targets are at fault, and another switch would only cut connections.
             next.avoided
                 .values_mut()
                 .for_each(|until| *until = now + DEAD_END);

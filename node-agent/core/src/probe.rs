@@ -89,7 +89,7 @@ impl AnswerTrack {
         self.since += by;
     }
 
-    /// What the status says of it now.
+    /// The answer that statuses report.
     #[must_use]
     pub fn answer(&self, now: Instant, limit: SilenceLimit) -> ProbeAnswer {
         let silence = now.saturating_duration_since(self.since);
@@ -146,7 +146,7 @@ impl AnswerTrack {
     }
 }
 
-/// What is known of a gateway, for the choice among several.
+/// How well a gateway answers, for the choice among several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum GatewayReach {
     /// It was not asked long enough.
@@ -199,7 +199,7 @@ pub struct ProbeResults {
     pub own_resolvers: Vec<SocketAddr>,
 }
 
-/// What is known of one gateway of an exit.
+/// The probes' results for one gateway of an exit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GatewayAnswer {
     pub families: BTreeMap<Family, ProbeAnswer>,

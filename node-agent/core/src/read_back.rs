@@ -156,7 +156,7 @@ impl ReadBack {
         }
     }
 
-    /// The body that the reading was compared with, whether or not its guard stands, with the node's choice of gateways.
+    /// The body that the reading was compared with, whether or not its guard was read back, with the node's choice of gateways.
     #[must_use]
     pub fn body(&self) -> Option<&Body> {
         self.carried.steered.as_deref()

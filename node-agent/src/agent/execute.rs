@@ -56,7 +56,7 @@ impl<H: Host> Agent<H> {
                 let attempt = self.attempt(stage, &group, activation).await;
                 blocks_stand &= attempt == StepsAttempt::Done || !stage.blocks();
             }
-            // What is no longer allowed is refused by name as soon as by address, whatever tunnels and routes take.
+            // The forwarder refuses names as soon as the guard refuses their addresses, however long tunnels and routes take.
             if stage == Stage::Guard {
                 self.dns.update(&desired.dns);
             }

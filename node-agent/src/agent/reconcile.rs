@@ -39,7 +39,7 @@ impl<H: Host> Agent<H> {
         self.kernel.last.failures.clear();
         self.kernel.last.lease_change = LeaseChange::None;
         let reading = self.read_host().await;
-        // Before the forwarder hears of a policy: a shorter answer must not end what an earlier agent granted for longer.
+        // Before the forwarder gets a policy: an answer with a shorter time must not end a grant of an earlier agent.
         if !reading.gaps.contains(&Stage::Guard) {
             let table = reading.observed.firewall.inet.as_ref();
             self.dns.grants.hold().await.see(table);

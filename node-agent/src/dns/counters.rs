@@ -14,7 +14,7 @@ pub enum QuestionOutcome {
     Exit,
     /// The scope asks for no names outside the cluster: `REFUSED`.
     Blocked,
-    /// No rule of the scope allows the name: `NXDOMAIN` or `REFUSED`, as the policy says.
+    /// No rule of the scope allows the name: `NXDOMAIN` or `REFUSED`, by `dns.refusal` of the policy.
     NameRefused,
     /// An allowed name led to addresses that no answer may bring, and to no other one: answered as a name that is refused.
     AddressRefused,

@@ -27,7 +27,7 @@ pub(super) enum FilteredAnswer {
     Unreadable,
 }
 
-/// Judges an answer to a question. `may_bring` says whether an address may be brought at all.
+/// Judges an answer to a question. `may_bring` decides whether an answer may contain an address at all.
 pub(super) fn filter(
     question: &DnsQuestion,
     answer: &[u8],

@@ -14,7 +14,7 @@ use crate::dns::takes_connection;
 /// How long a connection may take.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-/// Connects for ever, and tells each outcome: one target that answers is enough.
+/// Connects until the task is aborted, and passes each outcome on: one target that answers is enough.
 pub(super) async fn keep_connecting(
     exit: DnsExit,
     targets: Vec<SocketAddr>,

@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 /// Between two tries to open a socket.
 const REOPEN: Duration = Duration::from_millis(250);
 
-/// Asks for ever, and tells each outcome.
+/// Sends echoes until the task is aborted, and passes each outcome on.
 pub(super) async fn keep_asking(
     exit: DnsExit,
     gateway: IpAddr,

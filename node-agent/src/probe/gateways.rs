@@ -1,4 +1,4 @@
-//! What is known of gateways, and the tasks that ask them: one for each gateway and family, and one for what is behind the
+//! Tracks of gateways, and the tasks that ask them: one for each gateway and family, and one for the targets behind the
 //! gateway in use.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,11 +26,11 @@ const NEW_SESSION: Duration = Duration::from_millis(500);
 /// How much slower the others are asked.
 const COLD_FACTOR: u32 = 10;
 
-/// What is asked.
+/// The subject of a probe task.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Asked {
     Gateway(ExitName, NodeName, Family),
-    /// What is behind the gateway in use.
+    /// The targets behind the gateway in use.
     Targets(ExitName),
 }
 
@@ -207,7 +207,7 @@ impl GatewayProbes {
                 task: number,
                 outcome,
             };
-            // Nobody listens any more when the agent stops.
+            // The receiver is gone when the agent stops.
             drop(events.send(event).await);
         };
         let task = match question.clone() {
@@ -264,7 +264,7 @@ impl GatewayProbes {
             }
         }
         let is_same = before == (discriminant(&task.reach(now)), task.answer(now));
-        // While the gateway in use, or everything behind it, is silent, each answer of a gateway says something.
+        // While the gateway in use, or every target behind it, is silent, each answer of a gateway can change the choice.
         let is_telling = match &event.asked {
             Asked::Gateway(exit, ..) => {
                 self.is_dead_end(exit, now) || self.in_use_is_silent(exit, now)
@@ -295,7 +295,7 @@ impl GatewayProbes {
         ends.min()
     }
 
-    /// Writes down what is known now.
+    /// Fills the results with the tracks as of this moment.
     pub(super) fn tell(&self, plan: &ProbePlan, results: &mut ProbeResults, now: Instant) {
         results.gateways.clear();
         for (asked, task) in &self.tasks {
@@ -346,7 +346,7 @@ impl GatewayProbes {
         })
     }
 
-    /// What is known of a gateway, by family.
+    /// The tracks of a gateway, one for each family that was asked.
     fn tracks<'a>(
         &'a self,
         exit: &'a ExitName,

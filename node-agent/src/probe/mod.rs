@@ -4,10 +4,10 @@
 //!
 //! | module | for |
 //! |---|---|
-//! | `connect` | connections to what is behind a gateway |
+//! | `connect` | connections to targets behind a gateway |
 //! | `echo` | echoes by the tunnel |
-//! | `gateways` | what is known of gateways, and the tasks that ask them |
-//! | `resolvers` | what is known of resolvers |
+//! | `gateways` | tracks of gateways, and the tasks that ask them |
+//! | `resolvers` | counts of resolvers' answers |
 //! | `task` | when something is published |
 
 mod connect;

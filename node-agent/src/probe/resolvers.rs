@@ -1,4 +1,4 @@
-//! What is known of resolvers, which are asked every few seconds.
+//! Counts of resolvers' answers. The agent asks each resolver every few seconds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -111,7 +111,7 @@ impl ResolverProbes {
         }
     }
 
-    /// What is known now.
+    /// The answer of each resolver.
     pub(super) fn answers(&self) -> BTreeMap<ResolverKey, ProbeAnswer> {
         let counts = self.counts.iter();
         counts

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`approval`] | words of giving a consent, wherever approvals are kept |
 //! | [`cluster`] | a cluster, as a person with a kubeconfig reaches it |
-//! | [`doctor`] | what is wrong in a cluster and what to do about it |
+//! | [`doctor`] | findings about a cluster, each with an act |
 //! | [`explained`] | why a pod of a cluster leaves as it does, by what a person may read |
 //! | [`files`] | a folder with manifests and reports in, signed envelopes out |
 //! | [`graph`] | which traffic goes where, drawn |

@@ -170,7 +170,7 @@ pub enum Inconsistency {
     /// A scope has limits, which no agent honours yet.
     #[error("scope {0} has limits, which this agent does not honour")]
     Limits(ScopeId),
-    /// A rule with names denies, stands in a scope that does not filter names, or has the name of another one.
+    /// A rule with names denies, belongs to a scope that does not filter names, or has the name of another rule.
     #[error(
         "scope {0} has a rule with names that denies, that no filter serves, or that has the name of another one"
     )]

@@ -39,7 +39,7 @@ pub struct ExitProbe {
     pub interval_milliseconds: u32,
     /// Intervals without an answer after which a gateway is lost.
     pub failure_threshold: u32,
-    /// What is connected to by TCP through the gateway in use, at the same pace. One answer is enough; empty: nothing.
+    /// Servers to which the node opens TCP connections through the gateway in use, at the same pace. One answer is enough.
     pub targets: Vec<SocketAddr>,
 }
 

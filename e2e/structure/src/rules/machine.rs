@@ -25,7 +25,7 @@ const HOSTS: [&str; 19] = [
     "semver.org",
     "json-schema.org",
     "cni.dev",
-    // The name of SVG's elements, which nobody fetches.
+    // The namespace of SVG's elements; no program fetches it.
     "www.w3.org",
 ];
 /// Names that RFC 2606 and RFC 6761 set aside, and the project's own.

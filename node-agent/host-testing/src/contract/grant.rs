@@ -107,7 +107,7 @@ pub async fn a_full_set_takes_nothing_more(host: &impl Host, _: &impl OtherProgr
     let refused = host.change_firewall(&Transaction::grant(&more)).await;
     assert!(refused.is_err(), "{refused:?}");
     assert!(!host.has_addresses(&sets(&more)).await?);
-    // What is there already is renewed all the same.
+    // A grant that the set already has gets the new time.
     host.change_firewall(&Transaction::grant(&grants)).await?;
     assert!(host.has_addresses(&sets(&grants)).await?);
     Ok(())

@@ -96,7 +96,7 @@ fn message(edit: &Edit) -> Option<BatchMessage> {
     })
 }
 
-/// Elements of a set, as the kernel is told of them.
+/// Elements of a set in the form of netlink.
 fn elements(set: &str, addresses: &[Address], timeout: Option<NonZeroU64>) -> Vec<u8> {
     let mut body = vec![INET, 0, 0, 0];
     put(&mut body, attribute::TABLE, &ended(TABLE));

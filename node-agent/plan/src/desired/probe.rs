@@ -28,7 +28,7 @@ pub struct UsedProbe {
     pub gateways: Vec<ProbedGateway>,
     /// The gateway in use; this node itself: its pods leave by its own uplink.
     pub in_use: NodeName,
-    /// How often they are asked, and what is connected to through the one in use.
+    /// The pace of the echoes, and the targets behind the gateway in use.
     pub probe: ExitProbe,
     /// Resolvers that policies name.
     pub resolvers: BTreeSet<SocketAddr>,

@@ -107,7 +107,7 @@ impl fmt::Display for Target {
 }
 
 /// How long the destination of an open connection is remembered after its last packet: as long as the kernel itself by default
-/// remembers a TCP connection that says nothing (`nf_conntrack_tcp_timeout_established`).
+/// keeps an idle TCP connection (`nf_conntrack_tcp_timeout_established`).
 const KEPT_FOR: &str = "5d";
 
 impl fmt::Display for FirewallRule {

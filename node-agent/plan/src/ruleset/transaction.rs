@@ -133,7 +133,7 @@ impl Transaction {
         }
     }
 
-    /// What stands in the observed sets of grants that a batch makes anew, for the time that is left.
+    /// The elements of the observed sets of grants that a batch makes anew, each for the time that is left.
     #[must_use]
     pub fn carry_grants(observed: &ObservedTable, batch: &Self) -> Self {
         let made: BTreeSet<&String> = batch.edits.iter().filter_map(made_for_grants).collect();
@@ -153,7 +153,7 @@ impl Transaction {
         Self::grant(&grants.collect::<Vec<_>>())
     }
 
-    /// Does the batch make a table anew, so that what stood in its sets is gone?
+    /// Does the batch make a table anew, so that the elements of its sets are gone?
     #[must_use]
     pub fn replaces(&self, family: TableFamily) -> bool {
         let mut edits = self.edits.iter();

@@ -124,7 +124,7 @@ where
     }
 }
 
-/// Does one thing. What is gone already is as it should be.
+/// Carries out one act. An object that is already gone is no error.
 pub(super) async fn remove(seat: &NamespaceClient, act: &RemovalAct) -> Result<(), ClusterError> {
     let done = match act {
         RemovalAct::Delete { kind, object } => delete(seat, *kind, object).await,

@@ -75,7 +75,7 @@ fn known(node: &Node) -> KnownNode {
         .and_then(|status| status.node_info.as_ref());
     KnownNode {
         name: node.name_any(),
-        // One that does not say what it is counts as a machine that needs an agent.
+        // A node without an operating system in its status counts as one that needs an agent.
         is_linux: info.is_none_or(|info| matches!(info.operating_system.as_str(), "linux" | "")),
     }
 }
@@ -118,7 +118,7 @@ pub(super) async fn operator(seat: &NamespaceClient) -> Result<Option<Deployment
     ask(act, api.get_opt(OPERATOR_DEPLOYMENT)).await
 }
 
-/// The reports; none where their kind is not defined yet. One that is not understood says nothing of its node.
+/// The reports; none where their kind is not defined yet. A report that cannot be parsed gives no fact about its node.
 async fn reports(seat: &NamespaceClient) -> Result<Vec<NodeReport>, ClusterError> {
     let found: Vec<ReadResult<NodeReport>> = match list(seat).await {
         Err(ClusterError::NotDefined { .. }) => Vec::new(),

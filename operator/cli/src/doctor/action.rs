@@ -1,4 +1,4 @@
-//! What each reason of a condition means for whoever looks, and what to do about it.
+//! The gravity of each reason of a condition, and the act that ends it.
 
 use postern_crds::conditions::{Reason, Reason as R};
 
@@ -8,7 +8,7 @@ use super::finding::Gravity::{Blocked, Degraded, Notice, Open};
 /// Reasons that are as grave and are met by the same act.
 type ReasonGroup = (&'static [Reason], Gravity, &'static str);
 
-/// Every reason stands in one group; a test compares.
+/// Every reason belongs to one group; a test compares the groups with the reasons.
 const GROUPS: [ReasonGroup; 37] = [
     (
         &[R::FailedOpen],

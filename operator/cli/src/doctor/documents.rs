@@ -59,7 +59,7 @@ fn judge(intent: &NodeIntent, now: Timestamp) -> Option<DoctorFinding> {
     })
 }
 
-/// What the envelope says; its signature is for the agents to judge.
+/// The payload of the envelope; only agents judge its signature.
 fn issued_at(intent: &NodeIntent) -> Option<Timestamp> {
     let envelope = serde_json::to_value(intent.spec.envelope.as_ref()?).ok()?;
     let envelope: DsseEnvelope = serde_json::from_value(envelope).ok()?;

@@ -9,7 +9,7 @@ pub enum Gravity {
     Open,
     /// Pods that should have a way out have none.
     Blocked,
-    /// What is promised holds, and something that it rests on is missing, late or about to run out.
+    /// The promise holds, and a part that it depends on is missing, late or about to run out.
     Degraded,
     /// Worth knowing.
     Notice,

@@ -1,4 +1,4 @@
-//! What is wrong in a cluster and what to do about it, the gravest first. Pure: objects and the time are given.
+//! Findings about a cluster, the gravest first, each with an act. Pure: the caller gives objects and the time.
 
 mod action;
 mod documents;

@@ -82,7 +82,7 @@ fn mismatches(node: (&'static str, &str), status: &NodeReportStatus) -> Option<D
     ))
 }
 
-/// The newest refusal, while it is newer than what is applied: an older one is history.
+/// The newest refusal, while it is newer than the applied document: an older one is over.
 fn refusals(node: (&'static str, &str), status: &NodeReportStatus) -> Option<DoctorFinding> {
     let last = status.refusals.last()?;
     let is_newer = last

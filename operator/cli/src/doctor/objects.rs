@@ -1,4 +1,4 @@
-//! What policies and exits say of themselves, and what waits for an approval.
+//! Conditions of policies and exits, and releases that wait for an approval.
 
 use postern_compile::gate::{ApprovalCause, ApprovalSubject};
 use postern_crds::conditions::{ConditionType, Reason};

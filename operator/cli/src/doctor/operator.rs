@@ -40,7 +40,7 @@ pub(super) fn findings(snapshot: &DoctorSnapshot) -> Vec<DoctorFinding> {
     finding.into_iter().collect()
 }
 
-/// Why nobody leads; none: somebody does.
+/// Why no operator leads; none: one does.
 fn vacancy(lease: &Lease, snapshot: &DoctorSnapshot) -> Option<String> {
     let spec = lease.spec.as_ref()?;
     let holder = spec.holder_identity.as_deref().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What is looked at.
+//! The objects that the doctor judges.
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -15,7 +15,7 @@ pub struct DoctorSnapshot {
     pub now: Timestamp,
 }
 
-/// A Node object, as far as it says where an agent should run.
+/// A Node object, as far as it decides whether an agent should run there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownNode {
     pub name: String,

@@ -20,7 +20,7 @@ pub struct GraphNode {
     pub column: GraphColumn,
     /// Unique in its column.
     pub name: String,
-    /// What is written below the name.
+    /// The text below the name.
     pub detail: String,
 }
 

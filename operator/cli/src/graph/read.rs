@@ -10,11 +10,11 @@ use postern_crds::{EgressPolicy, ExitNode, NodeReport};
 use super::model::{EdgeStyle, GraphColumn, GraphEdge, GraphNode, TrafficGraph};
 use crate::cluster::ClusterObjects;
 
-/// What is written for the uplink of whichever node a pod is on.
+/// The label of the uplink of the pod's own node, whichever that is.
 const OWN_UPLINK: &str = "the node's own uplink";
 
 impl TrafficGraph {
-    /// The graph of what the objects say. One that cannot be read is left out: `posternctl doctor` names it.
+    /// The graph of the objects. An object that cannot be parsed is left out: `posternctl doctor` names it.
     #[must_use]
     pub fn of(objects: &ClusterObjects) -> Self {
         let mut drawing = GraphDraft::default();

@@ -23,7 +23,7 @@ const STYLE: &str = "text{font:12px sans-serif}.head{font-weight:bold}.detail{fi
     rect{fill:#f6f8fa;stroke:#57606a}path{fill:none;stroke:#1a7f37;stroke-width:1.5}\
     .standby{stroke:#57606a;stroke-dasharray:5 4}.broken{stroke:#cf222e;stroke-dasharray:2 3}";
 
-/// Clients stand below the policies: both lead to exits.
+/// Clients are below the policies in one column: both lead to exits.
 const fn column(kind: GraphColumn) -> usize {
     match kind {
         GraphColumn::Policy | GraphColumn::Client => 0,

@@ -11,7 +11,7 @@ pub enum CheckResult {
     Passed,
     /// Nothing that was read answers it.
     Unknown,
-    /// It works, with what is said.
+    /// Postern works, with the limit that the line names.
     Warning,
     /// Postern cannot be installed so, or what it promises would not hold.
     Refused,

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use super::check::{CheckResult, InstallCheck, some};
 use super::reading::{InstallReading, ReadPart};
 
-/// A network plugin: its name, how the names of its DaemonSets begin, and what is known of it.
+/// A network plugin: its name, the prefix of its DaemonSets' names, and the verdict on it.
 struct KnownPlugin {
     name: &'static str,
     daemon_sets: &'static [&'static str],

@@ -12,7 +12,7 @@ use super::reading::InstallReading;
 const COMMAND: &str =
     "on each node, as root in the host's network namespace: postern-agent preflight";
 
-/// One fact of a report: nothing where it is as it should be, else what the node says.
+/// One fact of a report: none where it is well, else the node's own message.
 struct NodeFact {
     check: &'static str,
     well: &'static str,

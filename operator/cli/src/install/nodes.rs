@@ -1,4 +1,4 @@
-//! What Node objects say of their machines.
+//! Checks of the machines by their Node objects.
 
 use std::collections::{BTreeMap, BTreeSet};
 

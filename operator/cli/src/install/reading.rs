@@ -43,7 +43,7 @@ pub struct AccessRight {
     pub is_namespaced: bool,
 }
 
-/// What the API server said of a right.
+/// The API server's answer about one right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RightAnswer {
     pub right: AccessRight,
@@ -80,7 +80,7 @@ pub fn wanted_rights() -> Vec<AccessRight> {
             is_namespaced,
         }
     };
-    // The roles hold rights that their creator may lack; RBAC lets nobody else hand them on.
+    // The roles hold rights that their creator may lack, and RBAC forbids an account to grant rights that it lacks.
     let escalate = AccessRight {
         verb: "escalate",
         group: RBAC,

@@ -1,4 +1,4 @@
-//! Whether whoever runs this may install.
+//! Whether the caller has the rights for an installation.
 
 use super::check::{CheckResult, InstallCheck, some};
 use super::reading::{AccessRight, InstallReading, RightAnswer};

@@ -65,7 +65,7 @@ impl ClusterOverview {
 /// How many lines of a kind fit on one screen with those of the others.
 const SCREEN_LINES: usize = 12;
 
-/// One kind. Where there are more than fit, those with a finding come first, and the last line says how many are left out.
+/// One kind. Where more objects exist than fit, those with a finding come first, and the last line counts the others.
 fn section<L>(
     header: &[&str],
     lines: &[L],

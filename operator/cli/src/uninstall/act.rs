@@ -1,4 +1,4 @@
-//! What is done for a step.
+//! The acts of a step.
 
 use std::fmt;
 
@@ -59,7 +59,7 @@ impl fmt::Display for RemovalAct {
     }
 }
 
-/// What is to be done now for a step. Nothing that is already on its way is done twice.
+/// The acts that a step needs now. An act that is under way is not repeated.
 #[must_use]
 pub fn acts(step: UninstallStep, reading: &UninstallReading, reason: &str) -> Vec<RemovalAct> {
     match step {
@@ -149,7 +149,7 @@ fn objects(reading: &UninstallReading) -> Vec<RemovalAct> {
         .collect()
 }
 
-/// A pod for each node that is not released and has none. Without a DaemonSet nobody knows the image: a person does it.
+/// A pod for each node that is not released and has none. Without the DaemonSet the image is unknown, and a person has to release the node.
 fn release(reading: &UninstallReading, reason: &str) -> Vec<RemovalAct> {
     let Some(agents) = &reading.agents else {
         return Vec::new();

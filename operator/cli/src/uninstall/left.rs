@@ -1,4 +1,4 @@
-//! What is left of a step.
+//! The objects and states that a step still waits for.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
@@ -12,7 +12,7 @@ use crate::cluster::ReadResult;
 /// One thing that a step waits for, in a sentence.
 pub type Waiting = String;
 
-/// What is left of a step; empty: it is done.
+/// The objects and states that a step still waits for; empty: the step is done.
 #[must_use]
 pub fn left(step: UninstallStep, reading: &UninstallReading, now: Timestamp) -> Vec<Waiting> {
     match step {
@@ -71,7 +71,7 @@ pub(super) fn node_of(report: &ReadResult<NodeReport>) -> &str {
     }
 }
 
-/// A report that is not understood says nothing, so its node counts as guarded.
+/// A report that cannot be parsed shows no release, so its node counts as guarded.
 pub(super) fn is_released(report: &ReadResult<NodeReport>) -> bool {
     let status = report
         .as_ref()
@@ -119,7 +119,7 @@ fn guards(report: &ReadResult<NodeReport>) -> Option<Waiting> {
     })
 }
 
-/// Who leads; none: nobody, also where a holder has not renewed its lease in time.
+/// The holder of the Lease; none: no operator leads, also where the holder did not renew it in time.
 fn holder(reading: &UninstallReading, now: Timestamp) -> Option<String> {
     let spec = reading.lease.as_ref()?.spec.as_ref()?;
     let holder = spec

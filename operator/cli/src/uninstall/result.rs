@@ -25,7 +25,7 @@ pub struct UninstallResult {
     pub by_hand: Vec<String>,
 }
 
-/// What is left when every step is done.
+/// Objects that remain when every step is done.
 #[must_use]
 pub fn by_hand(operator: Option<&Deployment>, namespace: &str) -> Vec<String> {
     let annotations = operator.and_then(|operator| operator.metadata.annotations.as_ref());

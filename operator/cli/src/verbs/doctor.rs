@@ -1,4 +1,4 @@
-//! `posternctl doctor`: what is wrong in a cluster, and what to do about it.
+//! `posternctl doctor`: findings about a cluster, each with an act.
 
 use clap::Args;
 use jiff::Timestamp;

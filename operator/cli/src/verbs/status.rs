@@ -1,4 +1,4 @@
-//! `posternctl status`: how things stand in a cluster, once or whenever that changes.
+//! `posternctl status`: policies, exits and nodes of a cluster, once or at each change.
 
 use std::io::Write as _;
 use std::ops::ControlFlow;
@@ -22,7 +22,7 @@ pub(super) struct Arguments {
     cluster: ClusterArguments,
 }
 
-/// The overview, and how much `posternctl doctor` has to say.
+/// The overview, and the number of findings of `posternctl doctor`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 struct StatusAnswer {
     #[serde(flatten)]

@@ -149,7 +149,7 @@ fn take(
     }
 }
 
-/// Progress, beside the answer on standard output. Nobody may be reading it.
+/// Prints progress on standard error; the answer goes to standard output. A closed standard error is no failure.
 fn tell(line: &str) {
     let now = Timestamp::now();
     let _ = writeln!(std::io::stderr(), "{now:.0} {line}");

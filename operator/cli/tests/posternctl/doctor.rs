@@ -1,4 +1,4 @@
-//! What is wrong in a cluster, how grave it is, and what to do about it.
+//! Findings of the doctor: their gravity, objects and acts.
 
 use jiff::Timestamp;
 use postern_crds::conditions::Reason;

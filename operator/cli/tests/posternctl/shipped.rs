@@ -1,4 +1,4 @@
-//! What is shipped with the program: completion, manual pages, the manifest of the kubectl plugin.
+//! Files that ship with the program: completion, manual pages, the manifest of the kubectl plugin.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Which step of an uninstallation waits for what, and what is done about it.
+//! The acts of each step of an uninstallation, and the states that it waits for.
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::DaemonSet;

@@ -35,7 +35,7 @@ pub fn exit(object: &ExitNode) -> Result<SnapshotExit, IntakeError> {
     Ok(exit_of(reader.name()?, &object.metadata, terms))
 }
 
-/// An exit with these terms. What its annotations say counts whether its terms can be read or not.
+/// An exit with these terms. Its annotations count whether its terms are accepted or not.
 #[must_use]
 pub fn exit_of(
     name: ExitName,
@@ -50,7 +50,7 @@ pub fn exit_of(
         selected: annotation(GATEWAY_ANNOTATION).and_then(|text| selected(text)),
         switch: match annotation(OFF_ANNOTATION).map(String::as_str) {
             Some("false") | None => ExitSwitch::On,
-            // Whoever writes anything else means that nothing leaves by it.
+            // Any other value means off: a person who misspells `true` wants the exit closed.
             Some(_) => ExitSwitch::Off,
         },
         terms,

@@ -105,7 +105,7 @@ fn terms(object: &EgressPolicy) -> Result<PolicyTerms, SpecRefusal> {
     })
 }
 
-/// In whole seconds, upwards: a scope opens no sooner than the policy says.
+/// Whole seconds, rounded up: a scope opens no sooner than after the policy's time.
 fn failure(mode: crd::FailureMode, after: Option<&str>) -> Result<ScopeFailureMode, SpecRefusal> {
     let after = match (mode, after) {
         (crd::FailureMode::Closed, None) => return Ok(ScopeFailureMode::Closed),

@@ -70,7 +70,7 @@ pub enum Possession {
 pub struct ReportedExit {
     /// The digest of the exit in the document that it read back.
     pub digest: Option<SectionDigest>,
-    /// The gateway that it uses; none: it serves the exit, or did not say.
+    /// The gateway that it uses; none: the node serves the exit, or reported no gateway.
     pub gateway: Option<NodeName>,
     /// The MTU of its tunnel, which the node read back.
     pub mtu: Option<u32>,

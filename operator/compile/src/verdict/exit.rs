@@ -257,7 +257,7 @@ fn gateway_line(
     let faults = PathFaults::of_gateway(context, &exit.name, active, node);
     let report = fresh(context, node);
     let reported = report.and_then(|report| report.served.get(&exit.name));
-    // What was asked for is in force where the document that says it was read back.
+    // The wanted addresses are in force once the node has read that document back.
     let of_node = settled.get(node).filter(|_| carries);
     let served = of_node.and_then(|settled| {
         let mut served = settled.document.nat.iter();

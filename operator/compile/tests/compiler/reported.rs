@@ -66,7 +66,7 @@ pub(crate) fn node_of_a_pod(world: &World) -> String {
     found.expect("a node").0.to_string()
 }
 
-/// A node says this of a policy's scope from now on.
+/// From now on the node reports this about the policy's scope.
 fn report(world: &mut World, node: &str, uid: Uid, scope: ReportedScope) {
     let of_node = world.scopes.entry(node.to_owned()).or_default();
     of_node.insert(uid, scope);

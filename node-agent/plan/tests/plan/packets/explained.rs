@@ -60,7 +60,7 @@ fn expected(body: &Body, scope: &Scope, packet: &Packet) -> (bool, String) {
     (allowed, format!("{ground:?}"))
 }
 
-/// What is explained is the first packet of a connection.
+/// An explanation is about the first packet of a connection.
 fn beginning(packet: &Packet) -> Packet {
     let mut packet = packet.clone();
     if let Transport::Tcp { syn, .. } = &mut packet.transport {

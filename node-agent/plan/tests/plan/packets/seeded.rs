@@ -1,4 +1,4 @@
-//! Twelve bugs, each put into a ruleset: a property that does not see one of them proves less than it says.
+//! Twelve bugs, each put into a ruleset: at least one property must fail for each of them.
 
 use postern_plan::desired::names::{scope_chain, way_chain};
 use postern_plan::host::Family;
