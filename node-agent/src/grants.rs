@@ -44,7 +44,7 @@ pub fn grant_time(lasts: u32) -> NonZeroU64 {
 /// Why the addresses of an answer do not count as granted.
 #[derive(Debug, Clone, Error)]
 pub enum GrantError {
-    /// More answers wait than can be written, or the writer has ended.
+    /// The queue is full, or the task that writes grants has ended.
     #[error("too many answers wait for the kernel")]
     Crowded,
     /// The kernel did not take them in time.

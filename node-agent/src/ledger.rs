@@ -74,8 +74,7 @@ impl Entries {
                 .node_addresses
                 .iter()
                 .chain(&cluster.service_addresses);
-            !others.any(|other| overlap(*range, *other))
-                && !addresses.any(|one| range.contains(one))
+            !others.any(|other| range.overlaps(other)) && !addresses.any(|one| range.contains(one))
         };
         cluster
             .tunnel_ranges
@@ -84,11 +83,6 @@ impl Entries {
             .filter(is_free)
             .collect()
     }
-}
-
-fn overlap(one: Prefix, other: Prefix) -> bool {
-    let (one, other) = (one.net(), other.net());
-    one.contains(&other) || other.contains(&one)
 }
 
 /// A release that was accepted: no intent up to this serial is applied again.

@@ -281,6 +281,12 @@ impl Prefix {
     pub fn contains(&self, address: &Address) -> bool {
         self.0.contains(address)
     }
+
+    /// Do they have an address in common? Of two prefixes one holds the other, or they are disjoint.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.0.contains(&other.0) || other.0.contains(&self.0)
+    }
 }
 
 impl From<IpNet> for Prefix {

@@ -104,7 +104,7 @@ pub struct ExitNodeSpec {
     pub mtu: Option<u32>,
 
     /// How a gateway is found to be lost: by echoes through the tunnel, and by connections through it where targets are named.
-    /// Without it: an echo each 100 ms, and a gateway without an answer for 300 ms is lost.
+    /// Without it: an echo each 100 ms, and a gateway without an answer for 350 ms is lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Probe")]
     pub probe: Option<Probe>,
@@ -186,12 +186,12 @@ pub struct Probe {
     #[schemars(schema_with = "crate::schema::text::probe_interval")]
     pub interval: String,
 
-    /// Intervals without an answer after which the gateway counts as lost.
+    /// Intervals without an answer, and half of one more, after which the gateway counts as lost; never less than 100 ms.
     #[serde(default = "default_failure_threshold")]
     #[schemars(range(min = 1, max = 100))]
     pub failure_threshold: u32,
 
-    /// Servers to which clients connect through the gateway, to find a gateway whose uplink is dead; one answer is enough. Without it
+    /// Servers that accept connections, to which clients connect through the gateway, to find a gateway whose uplink is dead; one is enough. Without it
     /// the gateway itself is asked, and nothing behind it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]

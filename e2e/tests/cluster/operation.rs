@@ -135,7 +135,7 @@ fn every_command_of_the_page_runs_as_it_is_written() {
     let lab = cluster();
     lab.selected_sender("n1").unwrap();
     let lines = documented();
-    assert_eq!(lines.len(), 13, "{lines:#?}");
+    assert_eq!(lines.len(), 17, "{lines:#?}");
     for line in &lines {
         let words: Vec<&str> = line.split_whitespace().collect();
         assert_eq!(words[0], "posternctl", "{line}");

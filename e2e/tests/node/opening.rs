@@ -32,9 +32,13 @@ fn an_open_policy_uses_the_uplink_after_its_time_and_a_closed_one_on_the_same_no
     lab.await_state("n1", "eu", "FailedOpen", lost).unwrap();
     let opened = Timestamp::now();
     open.await_answers(&FLOWS, opened, WAIT_DEADLINE).unwrap();
-    let sums = closed.since(opened + Duration::from_secs(1));
+    let within = opened + Duration::from_secs(1);
+    wait_until(WAIT_DEADLINE, "attempts of the closed pod", || {
+        Ok((closed.attempted_since(within) > 0).then_some(()))
+    })
+    .unwrap();
+    let sums = closed.since(within);
     assert!(sums.values().all(|tally| tally.received == 0), "{sums:?}");
-    assert!(closed.attempted_since(opened) > 0);
 
     lab.start_tunnel("gw-1").unwrap();
     wait_until(WAIT_DEADLINE, "a node that uses its exit again", || {

@@ -83,7 +83,8 @@ impl ExitChoice {
         };
         if found == GatewayReach::DeadEnd {
             next.avoided.insert(next.gateway.clone(), now);
-            // Where no target answers by any gateway, the targets are at fault, and another switch would only cut connections.
+            // If no gateway of the exit reaches its targets, the targets are at fault: all entries are extended, so that the node
+            // does not go round its gateways.
             next.avoided
                 .values_mut()
                 .for_each(|until| *until = now + DEAD_END);

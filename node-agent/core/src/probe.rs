@@ -32,6 +32,8 @@ pub struct AnswerTrack {
     answers: Option<Instant>,
     /// How long the last answer took.
     took: Duration,
+    /// The part of `since` that is excuses and no answer.
+    excused: Duration,
 }
 
 /// Two silences that count: one to go on to another gateway, and a longer one to call the exit lost.
@@ -58,11 +60,12 @@ impl SilenceLimit {
 }
 
 impl AnswerTrack {
-    /// The shortest silence for which an exit is called lost, whatever its probe says: a status that follows each switch says
-    /// nothing.
+    /// The shortest silence after which the status reports the exit as lost. A shorter one would change the status at each switch.
     const SHORTEST: Duration = Duration::from_secs(1);
     /// The silence that counts before the first answer, after the first echo was given up: a gateway may not know its new client yet.
     const FIRST: Duration = Duration::from_millis(1500);
+    /// The longest excuse between two answers.
+    const LONGEST_EXCUSE: Duration = Duration::from_secs(1);
 
     /// The first question was given up or answered.
     #[must_use]
@@ -71,6 +74,7 @@ impl AnswerTrack {
             since: now,
             answers: None,
             took: Duration::ZERO,
+            excused: Duration::ZERO,
         }
     }
 
@@ -82,10 +86,15 @@ impl AnswerTrack {
         }
         self.since = now;
         self.took = took;
+        self.excused = Duration::ZERO;
     }
 
     /// The node was too busy to ask or to listen for so long: that was no silence of the gateway.
+    ///
+    /// Between two answers only so much is excused: a node whose timers are always late would never find a gateway lost.
     pub fn excuse(&mut self, by: Duration) {
+        let by = by.min(Self::LONGEST_EXCUSE.saturating_sub(self.excused));
+        self.excused += by;
         self.since += by;
     }
 
@@ -138,7 +147,11 @@ impl AnswerTrack {
     /// Did an answer come so much later than the last one of another gateway that the other one should have answered too?
     #[must_use]
     pub fn outlives(&self, other: &Self, limit: SilenceLimit) -> bool {
-        self.answers.is_some() && self.since >= other.since + limit.interval * 3 / 2
+        let answered = |track: &Self| track.since.checked_sub(track.excused);
+        let (Some(own), Some(other)) = (answered(self), answered(other)) else {
+            return false;
+        };
+        self.answers.is_some() && own >= other + limit.interval * 3 / 2
     }
 
     fn longest(&self, limit: SilenceLimit) -> Duration {
@@ -378,6 +391,17 @@ mod tests {
         assert_eq!(other.reach(now, limit()), GatewayReach::Late);
         assert!(!cold.outlives(&left, limit()));
         assert!(of(&[1150]).outlives(&left, limit()));
+        let mut excused = of(&[1099]);
+        excused.excuse(Duration::from_secs(1));
+        assert!(!excused.outlives(&left, limit()), "an excuse is no answer");
+        let lost = at(1100 + 1000 + 350);
+        assert_eq!(excused.reach(lost, limit()), GatewayReach::Silent);
+        excused.excuse(Duration::from_secs(60));
+        assert_eq!(
+            excused.reach(lost, limit()),
+            GatewayReach::Silent,
+            "not for ever"
+        );
         assert!(
             !AnswerTrack::begun(now).outlives(&left, limit()),
             "it never answered"

@@ -13,8 +13,7 @@ use postern_plan::desired::tunnel_configs;
 use postern_plan::host::TunnelConfig;
 use postern_plan::order::Stage;
 use postern_plan::{Observed, Step};
-use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant as TokioInstant, timeout_at};
 
 use super::activation::Activation;
 use super::execute::StepsAttempt;
@@ -47,19 +46,16 @@ impl<H: Host> Agent<H> {
 
     /// Goes on to another gateway where the newest results of the probes ask for it, whatever else waits in the loop; says
     /// whether a run is due.
-    pub(super) async fn follow_probes(
-        &mut self,
-        probes: &watch::Receiver<PublishedProbes>,
-    ) -> Option<Activation> {
-        let results = probes.borrow().results.clone();
+    pub(super) async fn follow_probes(&mut self, latest: &PublishedProbes) -> Option<Activation> {
+        let results = &latest.results;
         let read_back = self.kernel.last.read_back.clone()?;
-        if self.is_released() || results == self.kernel.last.probes {
+        if self.is_released() || *results == self.kernel.last.probes {
             return None;
         }
-        if self.choose_gateways(read_back.observed(), &results) == GatewayChange::AsBefore {
+        if self.choose_gateways(read_back.observed(), results) == GatewayChange::AsBefore {
             return None;
         }
-        self.kernel.last.probes = results;
+        self.kernel.last.probes.clone_from(results);
         self.switch_tunnels().await;
         Some(Activation::ProbeChanged)
     }
@@ -124,11 +120,12 @@ impl<H: Host> Agent<H> {
                 .is_some_and(|one| one != *config)
         });
         let changed: Vec<TunnelConfig> = changed.cloned().collect();
+        let deadline = TokioInstant::now() + PATIENCE;
         for config in changed {
             let group = [Step::ConfigureTunnel(config.clone())];
             let attempt = self.attempt(Stage::Tunnel, &group, Activation::ProbeChanged);
             // What was not done is this agent's unfinished work, and no change of another program.
-            match timeout(PATIENCE, attempt).await {
+            match timeout_at(deadline, attempt).await {
                 Ok(StepsAttempt::Done) => {
                     let desired = Arc::make_mut(&mut self.kernel.desired);
                     desired.tunnels.insert(config.interface.clone(), config);

@@ -45,9 +45,10 @@ impl<H: Host> Agent<H> {
             self.dns.grants.hold().await.see(table);
         }
         self.look_around(&reading).await;
-        self.refresh_facts(&reading);
+        // Before the facts: which scopes may use the uplink depends on the gateway in use.
         let probes = self.kernel.last.probes.clone();
         self.choose_gateways(&reading.observed, &probes);
+        self.refresh_facts(&reading);
         let desired = Arc::new(Desired::from_inputs(&self.inputs()));
         let mut plan = self.plan(&desired, &reading);
         let drift = self.drift(activation, &desired, &plan, &reading);

@@ -10,7 +10,6 @@ use postern_plan::Step;
 use postern_plan::diff::tunnel::fits;
 use postern_plan::host::TunnelConfig;
 use postern_plan::order::Stage;
-use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::activation::Activation;
@@ -23,11 +22,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
 
 impl<H: Host> Agent<H> {
     /// News of the probes; says whether a full run is due.
-    pub(super) async fn take_probe(
-        &mut self,
-        probes: &mut watch::Receiver<PublishedProbes>,
-    ) -> Option<Activation> {
-        let latest = probes.borrow_and_update().clone();
+    pub(super) async fn take_probe(&mut self, latest: PublishedProbes) -> Option<Activation> {
         let mut due = None;
         if !latest.results.has_status_of(&self.kernel.last.probes) {
             due = Some(Activation::ProbeChanged);

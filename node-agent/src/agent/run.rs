@@ -97,13 +97,19 @@ where
         // Signals come first, then documents, which pods that start wait for, then those pods; events of the host come
         // in crowds and can wait.
         let overdue = timer + OVERDUE <= Instant::now();
-        let switched = agent.follow_probes(&wakers.probes).await;
+        // A lost gateway is an outage of every pod that leaves by it: it is left before the next pod is served.
+        let switched = match wakers.probes.has_changed() {
+            Ok(true) => {
+                let latest = wakers.probes.borrow().clone();
+                agent.follow_probes(&latest).await
+            }
+            Ok(false) | Err(_) => None,
+        };
         let activation = tokio::select! {
             biased;
             _ = term.recv() => break,
             _ = interrupt.recv() => break,
-            // Before documents and pods: a lost gateway is an outage of every pod that leaves by it.
-            () = std::future::ready(()), if switched.is_some() => switched.unwrap_or(Activation::ProbeChanged),
+            Some(activation) = std::future::ready(switched) => activation,
             Ok(()) = agent.documents.inbox.changed() => Activation::IntentChanged,
             Some(work) = wakers.work.recv(), if !overdue => match agent.serve(work).await {
                 Some(activation) => activation,
@@ -122,10 +128,18 @@ where
                 else { continue }
             }
             // Last: what hangs in a renewal must keep no pod and no event waiting.
-            Ok(()) = wakers.probes.changed() => match agent.take_probe(&mut wakers.probes).await {
-                Some(activation) => activation,
-                None => continue,
-            },
+            Ok(()) = wakers.probes.changed() => {
+                let latest = wakers.probes.borrow_and_update().clone();
+                let switched = agent.follow_probes(&latest).await;
+                let taken = match switched {
+                    Some(activation) => Some(activation),
+                    None => agent.take_probe(latest).await,
+                };
+                match taken {
+                    Some(activation) => activation,
+                    None => continue,
+                }
+            }
         };
         let taken = agent.take_documents();
         if activation == Activation::IntentChanged && taken == Taken::Nothing {

@@ -44,7 +44,8 @@ pub(super) async fn connection(
     socket.connect(resolver).await
 }
 
-/// Does this server take a connection that is made through the exit? A refusal is an answer too: packets come back.
+/// Does this server take a connection that is made through the exit? A refusal does not count: the gateway itself refuses
+/// with a reset what it does not offer.
 pub(crate) async fn takes_connection(exit: &DnsExit, server: SocketAddr) -> bool {
     match connection(ResolverPath::Exit(exit), server).await {
         // The reset leaves no entry behind that waits for late packets (RFC 9293, section 3.6.1), neither here nor at the gateway.
@@ -52,7 +53,7 @@ pub(crate) async fn takes_connection(exit: &DnsExit, server: SocketAddr) -> bool
             drop(connection.set_zero_linger());
             true
         }
-        Err(error) => error.kind() == io::ErrorKind::ConnectionRefused,
+        Err(_) => false,
     }
 }
 

@@ -10,7 +10,7 @@ use postern_agent_core::{AnswerTrack, GatewayReach, ProbeAnswer, ProbeResults, S
 use postern_intent::body::ExitProbe;
 use postern_intent::{Address, ExitName, NodeName, WgKey};
 use postern_plan::desired::dns::DnsExit;
-use postern_plan::desired::{ProbePlan, UsedProbe};
+use postern_plan::desired::{GatewayWarmth, ProbePlan, UsedProbe};
 use postern_plan::host::Family;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -19,11 +19,9 @@ use super::Outcome;
 use super::connect::keep_connecting;
 use super::echo::keep_asking;
 
-/// Gateways of an exit that are asked at the exit's own pace: the one in use and the next one, with which sessions are held.
-const WARM_GATEWAYS: usize = 2;
 /// What a gateway gets that came into use: a process of userspace WireGuard begins a new session with it.
 const NEW_SESSION: Duration = Duration::from_millis(500);
-/// How much slower the others are asked.
+/// How much slower cold gateways are asked.
 const COLD_FACTOR: u32 = 10;
 
 /// The subject of a probe task.
@@ -264,7 +262,7 @@ impl GatewayProbes {
             }
         }
         let is_same = before == (discriminant(&task.reach(now)), task.answer(now));
-        // While the gateway in use, or every target behind it, is silent, each answer of a gateway can change the choice.
+        // While the gateway in use or its targets are silent, each answer is published: the choice compares their times.
         let is_telling = match &event.asked {
             Asked::Gateway(exit, ..) => {
                 self.is_dead_end(exit, now) || self.in_use_is_silent(exit, now)
@@ -295,7 +293,7 @@ impl GatewayProbes {
         ends.min()
     }
 
-    /// Fills the results with the tracks as of this moment.
+    /// Writes the current state of each gateway into `results`.
     pub(super) fn tell(&self, plan: &ProbePlan, results: &mut ProbeResults, now: Instant) {
         results.gateways.clear();
         for (asked, task) in &self.tasks {
@@ -385,31 +383,27 @@ fn questions<'a>(
     exit: &'a ExitName,
     used: &'a UsedProbe,
 ) -> impl Iterator<Item = (Asked, Question)> + 'a {
-    let echoes = used
-        .gateways
-        .iter()
-        .enumerate()
-        .flat_map(move |(place, gateway)| {
-            let interval = used.probe.interval_milliseconds;
-            let probe = ExitProbe {
-                interval_milliseconds: match place < WARM_GATEWAYS {
-                    true => interval,
-                    false => interval.saturating_mul(COLD_FACTOR),
-                },
-                ..used.probe.clone()
+    let echoes = used.gateways.iter().flat_map(move |gateway| {
+        let interval = used.probe.interval_milliseconds;
+        let probe = ExitProbe {
+            interval_milliseconds: match gateway.warmth {
+                GatewayWarmth::Warm => interval,
+                GatewayWarmth::Cold => interval.saturating_mul(COLD_FACTOR),
+            },
+            ..used.probe.clone()
+        };
+        gateway.addresses.iter().map(move |(family, address)| {
+            let asked = Asked::Gateway(exit.clone(), gateway.node.clone(), *family);
+            let question = Question::Echo {
+                socket: used.socket.clone(),
+                address: *address,
+                key: gateway.key,
+                endpoint: gateway.endpoint,
+                probe: probe.clone(),
             };
-            gateway.addresses.iter().map(move |(family, address)| {
-                let asked = Asked::Gateway(exit.clone(), gateway.node.clone(), *family);
-                let question = Question::Echo {
-                    socket: used.socket.clone(),
-                    address: *address,
-                    key: gateway.key,
-                    endpoint: gateway.endpoint,
-                    probe: probe.clone(),
-                };
-                (asked, question)
-            })
-        });
+            (asked, question)
+        })
+    });
     let is_gateway = |node: &NodeName| used.gateways.iter().any(|one| one.node == *node);
     let connects = !used.probe.targets.is_empty() && is_gateway(&used.in_use);
     let connect = connects.then(|| {

@@ -26,7 +26,7 @@ use tokio::sync::watch;
 
 pub use task::start;
 
-/// What probes tell the agent: always the latest, so that nobody acts on what is over.
+/// The newest results of the probes. A watch channel drops older ones, so that the agent never acts on an outdated result.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PublishedProbes {
     pub results: ProbeResults,
@@ -83,7 +83,7 @@ impl ProbeHandle {
     }
 }
 
-/// Where news come from where nobody probes: none ever come.
+/// A receiver for agents without probes: it never gets a result.
 #[must_use]
 pub fn no_probes() -> watch::Receiver<PublishedProbes> {
     watch::channel(PublishedProbes::default()).1

@@ -47,8 +47,8 @@ impl ResolverProbes {
         }
     }
 
-    /// What an answer was about may be another gateway or another way now: what is known of such an exit is forgotten, with
-    /// the answers that are under way.
+    /// When an exit uses another gateway or socket, its counts are dropped, and answers to questions that are under way are
+    /// ignored.
     pub(super) fn take_plan(&mut self, before: &ProbePlan, plan: &ProbePlan) {
         let is_same = |exit: &ExitName| {
             let way = |plan: &ProbePlan| {

@@ -79,18 +79,19 @@ impl Prober {
                     self.gateways.take_plan(&plan);
                     self.asked = plan;
                 }
-                Some(event) = self.events.recv() => {
-                    if self.gateways.take(&event, Instant::now()) == ProbeEffect::AsBefore {
-                        continue;
-                    }
-                }
-                Some(outcome) = self.resolvers.next() => self.resolvers.take(outcome),
                 () = sleep_until(self.due.into()) => {
                     let late = self.due.elapsed();
                     if late > BUSY {
                         self.gateways.excuse(late + READ);
                     }
                 }
+                // Behind the timer: after a pause of this node one gateway's answer must not be judged before all are excused.
+                Some(event) = self.events.recv() => {
+                    if self.gateways.take(&event, Instant::now()) == ProbeEffect::AsBefore {
+                        continue;
+                    }
+                }
+                Some(outcome) = self.resolvers.next() => self.resolvers.take(outcome),
                 _ = rounds.tick() => {
                     self.resolvers.ask(&self.asked, self.round);
                     self.round = self.round.wrapping_add(1);

@@ -12,6 +12,7 @@ mod audit;
 mod claim;
 mod drift;
 mod failing;
+mod gateways;
 mod grants;
 mod guarded;
 mod incapable;

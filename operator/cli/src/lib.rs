@@ -7,9 +7,11 @@
 //! | [`doctor`] | findings about a cluster, each with an act |
 //! | [`explained`] | why a pod of a cluster leaves as it does, by what a person may read |
 //! | [`files`] | a folder with manifests and reports in, signed envelopes out |
+//! | `full_name` | names of objects for people |
 //! | [`graph`] | which traffic goes where, drawn |
 //! | [`install`] | whether a cluster can have Postern, before anything is installed |
 //! | [`keys`] | signing keys and trusted keys as PEM files |
+//! | `leader` | whether an operator leads, by its Lease |
 //! | [`plan`] | what a body would change on its node |
 //! | [`schema`] | what an API server would answer to an object of the users' kinds |
 //! | [`overview`] | the state of policies, exits and nodes of a cluster, by what its objects say |
@@ -22,9 +24,11 @@ pub mod cluster;
 pub mod doctor;
 pub mod explained;
 pub mod files;
+mod full_name;
 pub mod graph;
 pub mod install;
 pub mod keys;
+mod leader;
 pub mod output;
 pub mod overview;
 pub mod plan;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use postern_crds::conditions::{ConditionStatus, ConditionType, Finding, Reason};
-use postern_intent::{Prefix, Uid};
+use postern_intent::Uid;
 use postern_plan::binding::Listing;
 use postern_plan::check::Seal;
 use postern_plan::desired::{LocalRanges, NodeClaim};
@@ -368,13 +368,10 @@ impl ReportInputs<'_> {
     /// Another program's policy that comes before a lock, for packets that the lock is about.
     fn overruled(&self) -> Option<String> {
         let locks = &self.read_back?.desired().locks;
-        let overlaps = |one: &Prefix, other: &Prefix| {
-            one.net().contains(&other.net()) || other.net().contains(&one.net())
-        };
         let concerns = |policy: &&LockPolicy| {
             locks
                 .iter()
-                .any(|lock| overlaps(&lock.source, &policy.source))
+                .any(|lock| lock.source.overlaps(&policy.source))
         };
         let policy = self.setup.facts.overruling_locks.iter().find(concerns)?;
         Some(format!(

@@ -1,6 +1,6 @@
 //! What the node's tunnels hear of their exits.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use postern_crds::node_report::{ExitReport, SERVED_LISTED, ServedReport};
 use postern_intent::IfName;
@@ -32,7 +32,8 @@ impl ReportInputs<'_> {
                 let tunnel = read_back.observed().tunnels.get(device);
                 let gateway = &route.gateways.first()?.node;
                 let handshake = tunnel.and_then(|tunnel| handshake_with(body, tunnel, gateway));
-                let fresh = handshake.is_some_and(|at| wall.duration_since(at) < HANDSHAKE);
+                let is_fresh = |at| wall.duration_since(at) < HANDSHAKE;
+                let fresh = handshake.filter(|at| is_fresh(*at));
                 Some(ExitReport {
                     gateway: stands(read_back, device).then(|| gateway.to_string()),
                     answering: self.answering(route),
@@ -43,16 +44,31 @@ impl ReportInputs<'_> {
                     last_handshake: handshake.map(MicroTime),
                     healthy: stands(read_back, device)
                         // Pods of a gateway leave by its own uplink where it is its turn.
-                        && self.run.probes.reach(&route.exit, gateway) != GatewayReach::DeadEnd
-                        && (gateway == &body.node.name || !self.run.tunnels.is_unanswered(device)
-                        && match self.run.probes.gateway(&route.exit, gateway) {
-                            ProbeAnswer::Answers => true,
-                            ProbeAnswer::Silent => false,
-                            ProbeAnswer::Untested | ProbeAnswer::Unanswered => fresh,
-                        }),
+                        && (*gateway == body.node.name || self.gets_through(route, device, fresh)),
                 })
             })
             .collect()
+    }
+
+    /// Do packets get through the gateway in use? Its last handshake decides where no echo was answered or given up yet.
+    fn gets_through(
+        &self,
+        route: &ExitRoute,
+        device: &IfName,
+        fresh_handshake: Option<Timestamp>,
+    ) -> bool {
+        let Some(gateway) = route.gateways.first().map(|gateway| &gateway.node) else {
+            return false;
+        };
+        let probes = self.run.probes;
+        let answers = match probes.gateway(&route.exit, gateway) {
+            ProbeAnswer::Answers => true,
+            ProbeAnswer::Silent => false,
+            ProbeAnswer::Untested | ProbeAnswer::Unanswered => fresh_handshake.is_some(),
+        };
+        answers
+            && probes.reach(&route.exit, gateway) != GatewayReach::DeadEnd
+            && !self.run.tunnels.is_unanswered(device)
     }
 
     fn answering(&self, route: &ExitRoute) -> u32 {

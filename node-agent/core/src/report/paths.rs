@@ -63,9 +63,15 @@ impl ReportInputs<'_> {
                 let message = format!("the gateway {name} does not answer in the tunnel");
                 broken(family, PathHop::Tunnel, message)
             }
+            // Targets show nothing about a family of which none of them is.
             (ProbeAnswer::Answers, _)
-                if gateway.map(|gateway| probes.reach(&route.exit, gateway))
-                    == Some(GatewayReach::DeadEnd) =>
+                if route
+                    .probe
+                    .targets
+                    .iter()
+                    .any(|target| is_of(target, family))
+                    && gateway.map(|gateway| probes.reach(&route.exit, gateway))
+                        == Some(GatewayReach::DeadEnd) =>
             {
                 let message =
                     "the gateway answers in the tunnel, and no target of the exit's probe does";

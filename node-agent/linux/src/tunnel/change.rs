@@ -85,8 +85,9 @@ pub(super) fn changes<'a>(
     out
 }
 
-/// The changes in requests of the userspace protocol: none names a peer twice, which gotatun refuses (`validate_set`, EINVAL), and what is the device's comes before what is a
-/// peer's, because a line behind a peer's key is that peer's.
+/// Splits the changes into requests of the userspace protocol. gotatun refuses a request that names a peer twice
+/// (`validate_set`, EINVAL). Settings of the device come before the first peer, because each line behind a peer's key belongs
+/// to that peer.
 pub(super) fn requests<'a, 'c>(list: &'c [TunnelChange<'a>]) -> Vec<&'c [TunnelChange<'a>]> {
     let mut bounds = vec![0];
     let mut named = BTreeSet::new();

@@ -30,6 +30,6 @@ pub use host_state::Desired;
 pub use inputs::{
     DEFAULT_ROUTE, HostFacts, LEASE, NodeClaim, PlanInputs, tunnel_address, used_interface,
 };
-pub use probe::{ProbePlan, ProbedGateway, ResolverChoice, UsedProbe};
+pub use probe::{GatewayWarmth, ProbePlan, ProbedGateway, ResolverChoice, UsedProbe};
 pub use ranges::is_public;
 pub use tunnel::tunnel_configs;

@@ -44,6 +44,29 @@ pub struct ProbedGateway {
     pub key: WgKey,
     pub endpoint: Option<SocketAddr>,
     pub addresses: BTreeMap<Family, Address>,
+    /// Whether the node holds a session with it, and so asks it at the exit's own pace.
+    pub warmth: GatewayWarmth,
+}
+
+/// Does the node hold a session with a gateway that it does not use?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum GatewayWarmth {
+    /// The gateway in use and the next one.
+    Warm,
+    Cold,
+}
+
+impl GatewayWarmth {
+    /// Gateways of an exit with which a session is held.
+    const WARM: usize = 2;
+
+    /// Of the gateway at this place in the order.
+    pub(super) const fn at(place: usize) -> Self {
+        match place < Self::WARM {
+            true => Self::Warm,
+            false => Self::Cold,
+        }
+    }
 }
 
 /// Who names the resolvers of an exit's policies.
@@ -84,7 +107,7 @@ fn used(inputs: &PlanInputs<'_>, body: &Body, route: &ExitRoute) -> Option<UsedP
         .tunnels
         .iter()
         .find(|tunnel| tunnel.interface == route.interface)?;
-    let probed = |gateway: &ExitGateway| {
+    let probed = |(place, gateway): (usize, &ExitGateway)| {
         let mut peers = tunnel.peers.iter();
         let peer = peers.find(|peer| peer.at.node() == Some(&gateway.node))?;
         let addresses = gateway.addresses.iter();
@@ -93,6 +116,7 @@ fn used(inputs: &PlanInputs<'_>, body: &Body, route: &ExitRoute) -> Option<UsedP
             node: gateway.node.clone(),
             key: peer.public_key,
             endpoint: peer.endpoint,
+            warmth: GatewayWarmth::at(place),
             addresses: addresses
                 .filter(|(family, _)| socket.sources.contains_key(family))
                 .filter(|(family, _)| inputs.facts.has_family(*family))
@@ -100,7 +124,12 @@ fn used(inputs: &PlanInputs<'_>, body: &Body, route: &ExitRoute) -> Option<UsedP
         })
     };
     Some(UsedProbe {
-        gateways: route.gateways.iter().filter_map(probed).collect(),
+        gateways: route
+            .gateways
+            .iter()
+            .enumerate()
+            .filter_map(probed)
+            .collect(),
         in_use: route.gateways.first()?.node.clone(),
         probe: route.probe.clone(),
         socket,

@@ -3,11 +3,8 @@ use std::collections::BTreeMap;
 use postern_intent::body::{Body, Peer, Tunnel, TunnelRole};
 use postern_intent::{IfName, Mark, NodeName, Prefix};
 
-use super::PlanInputs;
+use super::{GatewayWarmth, PlanInputs};
 use crate::host::{TunnelConfig, TunnelPeer};
-
-/// Gateways of an exit with which a session is held: the one in use and the next one.
-const WARM_GATEWAYS: usize = 2;
 
 /// The WireGuard configuration of each tunnel device.
 #[must_use]
@@ -56,7 +53,9 @@ fn used_peer(body: &Body, tunnel: &Tunnel, peer: &Peer) -> TunnelPeer {
         None | Some((0, _)) => whole,
         Some((place, own)) => TunnelPeer {
             allowed_ips: own,
-            keepalive_seconds: peer.keepalive_seconds.filter(|_| place < WARM_GATEWAYS),
+            keepalive_seconds: peer
+                .keepalive_seconds
+                .filter(|_| GatewayWarmth::at(place) == GatewayWarmth::Warm),
             ..whole
         },
     }

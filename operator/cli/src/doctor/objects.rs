@@ -7,6 +7,7 @@ use super::action;
 use super::finding::{DoctorFinding, Gravity};
 use super::snapshot::DoctorSnapshot;
 use crate::cluster::{ReadResult, UnreadableObject};
+use crate::full_name::{full_name, name_of};
 use crate::overview::{Conditions, LineFinding};
 
 pub(super) const UNREADABLE: &str =
@@ -35,11 +36,7 @@ pub(super) fn findings(snapshot: &DoctorSnapshot) -> Vec<DoctorFinding> {
             Err(bad) => return vec![unreadable("EgressPolicy", bad)],
         };
         let metadata = &policy.metadata;
-        let namespace = metadata.namespace.as_deref().unwrap_or_default();
-        let name = format!(
-            "{namespace}/{}",
-            metadata.name.as_deref().unwrap_or_default()
-        );
+        let name = name_of(metadata);
         let status = policy.status.clone().unwrap_or_default();
         let conditions = Conditions {
             all: &status.conditions,
@@ -66,10 +63,7 @@ pub(super) fn findings(snapshot: &DoctorSnapshot) -> Vec<DoctorFinding> {
 }
 
 pub(super) fn unreadable(kind: &'static str, bad: &UnreadableObject) -> DoctorFinding {
-    let name = match &bad.namespace {
-        Some(namespace) => format!("{namespace}/{}", bad.name),
-        None => bad.name.clone(),
-    };
+    let name = full_name(bad.namespace.as_deref(), &bad.name);
     let reason = Reason::Invalid.as_str();
     DoctorFinding::of(
         Gravity::Degraded,

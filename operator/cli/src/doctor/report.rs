@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use postern_compile::first_names;
 use serde::Serialize;
 
 use super::finding::{DoctorFinding, Gravity};
 use super::snapshot::DoctorSnapshot;
 use super::{documents, nodes, objects, operator};
 use crate::output::{TableOutput, json_name};
-
-/// How many objects of a finding people are shown.
-const SHOWN: usize = 3;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DoctorReport {
@@ -92,11 +90,7 @@ impl DoctorReport {
 }
 
 fn named(finding: &DoctorFinding) -> String {
-    let shown = finding.objects[..finding.objects.len().min(SHOWN)].join(", ");
-    match finding.objects.len().saturating_sub(SHOWN) {
-        0 => format!("{} {shown}", finding.kind),
-        more => format!("{} {shown} and {more} more", finding.kind),
-    }
+    format!("{} {}", finding.kind, first_names(&finding.objects))
 }
 
 impl TableOutput for DoctorReport {

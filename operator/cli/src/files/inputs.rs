@@ -22,6 +22,7 @@ use super::identity::Registrar;
 use super::manifests::ManifestObjects;
 use super::state::PublisherState;
 use super::write::{entries, read_optional};
+use crate::full_name::name_of;
 
 /// Where the inputs are.
 #[derive(Debug, Clone)]
@@ -83,7 +84,7 @@ impl FileInputs {
             .collect::<Result<Vec<_>, _>>()?;
         let unbound = objects.pods.iter().zip(&pods);
         let unbound = unbound.filter(|(_, pod)| pod.is_none());
-        let unbound = unbound.map(|(object, _)| full_name(&object.metadata));
+        let unbound = unbound.map(|(object, _)| name_of(&object.metadata));
         let unbound = unbound.collect();
         let services = objects
             .services
@@ -136,11 +137,6 @@ impl FileInputs {
             unbound,
         })
     }
-}
-
-fn full_name(metadata: &ObjectMeta) -> String {
-    let part = |part: &Option<String>| part.clone().unwrap_or_default();
-    format!("{}/{}", part(&metadata.namespace), part(&metadata.name))
 }
 
 /// Files need not say that a namespace exists. One that denied and whose file is gone is taken for one that is going:

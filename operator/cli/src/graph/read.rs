@@ -9,6 +9,7 @@ use postern_crds::{EgressPolicy, ExitNode, NodeReport};
 
 use super::model::{EdgeStyle, GraphColumn, GraphEdge, GraphNode, TrafficGraph};
 use crate::cluster::ClusterObjects;
+use crate::full_name::name_of;
 
 /// The label of the uplink of the pod's own node, whichever that is.
 const OWN_UPLINK: &str = "the node's own uplink";
@@ -63,11 +64,7 @@ impl GraphDraft {
 
     fn policy(&mut self, policy: &EgressPolicy) {
         let metadata = &policy.metadata;
-        let namespace = metadata.namespace.as_deref().unwrap_or_default();
-        let name = format!(
-            "{namespace}/{}",
-            metadata.name.as_deref().unwrap_or_default()
-        );
+        let name = name_of(metadata);
         let status = policy.status.clone().unwrap_or_default();
         let pods = status.pods.unwrap_or_default();
         let detail = format!("{} of {} pods enforced", pods.enforced, pods.selected);

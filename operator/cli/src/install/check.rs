@@ -11,7 +11,7 @@ pub enum CheckResult {
     Passed,
     /// Nothing that was read answers it.
     Unknown,
-    /// Postern works, with the limit that the line names.
+    /// Postern works, with the restriction that `found` names.
     Warning,
     /// Postern cannot be installed so, or what it promises would not hold.
     Refused,
@@ -63,16 +63,5 @@ impl InstallCheck {
                 "run it again as a user who has this right",
             ),
         }
-    }
-}
-
-/// Some of them by name, and how many more.
-pub(super) fn some(names: impl IntoIterator<Item = String>) -> String {
-    const SHOWN: usize = 5;
-    let names: Vec<String> = names.into_iter().collect();
-    let shown = names[..names.len().min(SHOWN)].join(", ");
-    match names.len().saturating_sub(SHOWN) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
     }
 }

@@ -5,7 +5,9 @@ use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use postern_crds::names::{GROUP, VERSION};
 
-use super::check::{CheckResult, InstallCheck, some};
+use postern_compile::first_names;
+
+use super::check::{CheckResult, InstallCheck};
 use super::reading::InstallReading;
 
 const ENFORCED: &str = "pod-security.kubernetes.io/enforce";
@@ -79,7 +81,7 @@ fn definitions(all: &[CustomResourceDefinition]) -> InstallCheck {
         return InstallCheck::of(
             CHECK,
             CheckResult::Refused,
-            format!("being deleted: {}", some(terminating)),
+            format!("being deleted: {}", first_names(terminating)),
             "wait until they are gone: objects that are made meanwhile would go with them",
         );
     }
@@ -92,7 +94,7 @@ fn definitions(all: &[CustomResourceDefinition]) -> InstallCheck {
         return InstallCheck::of(
             CHECK,
             CheckResult::Refused,
-            format!("other versions than {VERSION}: {}", some(foreign)),
+            format!("other versions than {VERSION}: {}", first_names(foreign)),
             "this program installs v1alpha1 only; use the one that belongs to those definitions",
         );
     }

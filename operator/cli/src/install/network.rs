@@ -3,7 +3,9 @@
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::ConfigMap;
 
-use super::check::{CheckResult, InstallCheck, some};
+use postern_compile::first_names;
+
+use super::check::{CheckResult, InstallCheck};
 use super::reading::{InstallReading, ReadPart};
 
 /// A network plugin: its name, the prefix of its DaemonSets' names, and the verdict on it.
@@ -106,7 +108,7 @@ fn plugin(sets: &[DaemonSet]) -> InstallCheck {
         );
     };
     let names = found.iter().map(|plugin| plugin.name.to_owned());
-    InstallCheck::of(CHECK, gravest.result, some(names), gravest.to_do)
+    InstallCheck::of(CHECK, gravest.result, first_names(names), gravest.to_do)
 }
 
 fn second_networks(sets: &[DaemonSet]) -> InstallCheck {
@@ -118,7 +120,7 @@ fn second_networks(sets: &[DaemonSet]) -> InstallCheck {
     InstallCheck::of(
         CHECK,
         CheckResult::Warning,
-        format!("DaemonSet {}", some(found)),
+        format!("DaemonSet {}", first_names(found)),
         "a selected pod gets no second network: its start is refused, and the Event of the pod has the reason",
     )
 }
@@ -178,7 +180,7 @@ fn name_cache(sets: &[DaemonSet]) -> InstallCheck {
     InstallCheck::of(
         CHECK,
         CheckResult::Warning,
-        format!("DaemonSet {}", some(found)),
+        format!("DaemonSet {}", first_names(found)),
         "its rules keep port 53 out of connection tracking: questions of selected pods are dropped, and Preflight=False names the rule",
     )
 }

@@ -4,7 +4,9 @@ use postern_crds::NodeReport;
 use postern_crds::conditions::{ConditionStatus, ConditionType, find};
 use postern_crds::node_report::{NodeReportStatus, TunnelKind};
 
-use super::check::{CheckResult, InstallCheck, some};
+use postern_compile::first_names;
+
+use super::check::{CheckResult, InstallCheck};
 use super::nodes::name;
 use super::reading::InstallReading;
 
@@ -88,7 +90,7 @@ fn judge(fact: &NodeFact, reading: &InstallReading, reports: &[NodeReport]) -> I
         .filter_map(|(node, status)| Some(format!("{node}: {}", (fact.says)(status)?)))
         .collect();
     if !bad.is_empty() {
-        return InstallCheck::of(fact.check, fact.result, some(bad), fact.to_do);
+        return InstallCheck::of(fact.check, fact.result, first_names(bad), fact.to_do);
     }
     let silent: Vec<String> = reading
         .nodes
@@ -101,7 +103,7 @@ fn judge(fact: &NodeFact, reading: &InstallReading, reports: &[NodeReport]) -> I
         let whom = if reported.is_empty() {
             "no agent runs yet".to_owned()
         } else {
-            format!("no agent has reported: {}", some(silent))
+            format!("no agent has reported: {}", first_names(silent))
         };
         return InstallCheck::of(fact.check, CheckResult::Unknown, whom, COMMAND);
     }

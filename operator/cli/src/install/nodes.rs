@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{Node, NodeSystemInfo};
 
-use super::check::{CheckResult, InstallCheck, some};
+use postern_compile::first_names;
+
+use super::check::{CheckResult, InstallCheck};
 use super::reading::InstallReading;
 use super::version::numbers;
 
@@ -58,7 +60,7 @@ fn counted(values: &BTreeMap<String, usize>) -> String {
         let word = if *nodes == 1 { "node" } else { "nodes" };
         format!("{value} ({nodes} {word})")
     });
-    some(each)
+    first_names(each)
 }
 
 fn server(version: &str) -> InstallCheck {
@@ -120,7 +122,7 @@ fn systems(nodes: &[Node]) -> InstallCheck {
     InstallCheck::of(
         CHECK,
         CheckResult::Warning,
-        format!("not Linux: {}", some(others)),
+        format!("not Linux: {}", first_names(others)),
         "agents run on Linux only: nothing holds pods on other nodes, so keep pods that policies select away from them",
     )
 }
@@ -162,12 +164,12 @@ fn pod_ranges(nodes: &[Node]) -> InstallCheck {
         .collect();
     if without.is_empty() {
         let all: BTreeSet<String> = nodes.iter().flat_map(ranges_of).collect();
-        return InstallCheck::passed(CHECK, some(all));
+        return InstallCheck::passed(CHECK, first_names(all));
     }
     InstallCheck::of(
         CHECK,
         CheckResult::Warning,
-        format!("without spec.podCIDRs: {}", some(without)),
+        format!("without spec.podCIDRs: {}", first_names(without)),
         "write the pods' ranges as podRanges into the settings, and as --pod-cidrs for the agents; see docs/settings.md",
     )
 }

@@ -5,7 +5,9 @@ use std::ops::RangeInclusive;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::Service;
 
-use super::check::{CheckResult, InstallCheck, some};
+use postern_compile::first_names;
+
+use super::check::{CheckResult, InstallCheck};
 use super::reading::InstallReading;
 
 /// Health and metrics of operator and agent on the loopback of each host.
@@ -55,7 +57,7 @@ fn judge(check: &'static str, taken: &[String], free: &str, to_do: &str) -> Inst
     InstallCheck::of(
         check,
         CheckResult::Refused,
-        format!("taken: {}", some(taken.to_vec())),
+        format!("taken: {}", first_names(taken.to_vec())),
         to_do,
     )
 }

@@ -2,7 +2,9 @@
 
 use postern_intent::{Address, Prefix};
 
-use super::check::{CheckResult, InstallCheck, some};
+use postern_compile::first_names;
+
+use super::check::{CheckResult, InstallCheck};
 use super::nodes::{name, ranges_of};
 use super::reading::InstallReading;
 
@@ -33,16 +35,16 @@ fn judge(
         .flat_map(|owned| {
             let overlapping = tunnels
                 .iter()
-                .filter(|tunnel| overlap(tunnel, &owned.range));
+                .filter(|tunnel| tunnel.overlaps(&owned.range));
             overlapping.map(|tunnel| format!("{tunnel} and {} of {}", owned.range, owned.owner))
         })
         .collect();
-    let named = some(tunnels.iter().map(Prefix::to_string));
+    let named = first_names(tunnels.iter().map(Prefix::to_string));
     if !hits.is_empty() {
         return InstallCheck::of(
             check,
             CheckResult::Refused,
-            format!("overlap: {}", some(hits)),
+            format!("overlap: {}", first_names(hits)),
             "write other ranges, which nothing uses, as tunnels.ranges into the settings before the first exit",
         );
     }
@@ -58,11 +60,6 @@ fn judge(
         check,
         format!("{named} overlap no range of pods, Services or nodes"),
     )
-}
-
-fn overlap(one: &Prefix, other: &Prefix) -> bool {
-    let (one, other) = (one.net(), other.net());
-    one.contains(&other) || other.contains(&one)
 }
 
 fn ranges(reading: &InstallReading) -> Vec<OwnedRange> {

@@ -1,6 +1,8 @@
 //! Whether the caller has the rights for an installation.
 
-use super::check::{CheckResult, InstallCheck, some};
+use postern_compile::first_names;
+
+use super::check::{CheckResult, InstallCheck};
 use super::reading::{AccessRight, InstallReading, RightAnswer};
 
 pub(super) fn checks(reading: &InstallReading) -> Vec<InstallCheck> {
@@ -14,7 +16,7 @@ pub(super) fn checks(reading: &InstallReading) -> Vec<InstallCheck> {
         InstallCheck::of(
             CHECK,
             CheckResult::Refused,
-            format!("missing: {}", some(refused)),
+            format!("missing: {}", first_names(refused)),
             "install as a user with the ClusterRole cluster-admin",
         )
     };

@@ -9,6 +9,7 @@ use super::left::{is_cleaner, is_released, node_of, succeeded};
 use super::pods::{node_pod, plugin_patch};
 use super::reading::{ObjectMark, UninstallReading};
 use super::step::UninstallStep;
+use crate::full_name::full_name;
 
 /// Kinds whose objects are deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,10 +44,10 @@ pub enum RemovalAct {
 impl fmt::Display for RemovalAct {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Delete { kind, object } => match &object.namespace {
-                Some(namespace) => write!(f, "delete {kind:?} {namespace}/{}", object.name),
-                None => write!(f, "delete {kind:?} {}", object.name),
-            },
+            Self::Delete { kind, object } => {
+                let name = full_name(object.namespace.as_deref(), &object.name);
+                write!(f, "delete {kind:?} {name}")
+            }
             Self::Unlabel { namespace } => {
                 write!(f, "take the label from namespace {namespace}")
             }

@@ -1,6 +1,6 @@
 //! The objects and states that a step still waits for.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use postern_crds::NodeReport;
 
@@ -8,6 +8,8 @@ use super::pods::{CLEANER, COMPONENT, plugin_patch};
 use super::reading::{ObjectMark, UninstallReading};
 use super::step::UninstallStep;
 use crate::cluster::ReadResult;
+use crate::full_name::full_name;
+use crate::leader::leader;
 
 /// One thing that a step waits for, in a sentence.
 pub type Waiting = String;
@@ -53,10 +55,7 @@ pub fn left(step: UninstallStep, reading: &UninstallReading, now: Timestamp) -> 
 
 fn there(kind: &str, objects: &[ObjectMark]) -> impl Iterator<Item = Waiting> {
     objects.iter().map(move |object| {
-        let name = match &object.namespace {
-            Some(namespace) => format!("{namespace}/{}", object.name),
-            None => object.name.clone(),
-        };
+        let name = full_name(object.namespace.as_deref(), &object.name);
         match object.is_going {
             true => format!("{kind} {name} is being deleted"),
             false => format!("{kind} {name} is there"),
@@ -119,16 +118,8 @@ fn guards(report: &ReadResult<NodeReport>) -> Option<Waiting> {
     })
 }
 
-/// The holder of the Lease; none: no operator leads, also where the holder did not renew it in time.
 fn holder(reading: &UninstallReading, now: Timestamp) -> Option<String> {
-    let spec = reading.lease.as_ref()?.spec.as_ref()?;
-    let holder = spec
-        .holder_identity
-        .clone()
-        .filter(|holder| !holder.is_empty())?;
-    let duration = SignedDuration::from_secs(spec.lease_duration_seconds.unwrap_or(0).into());
-    let renewed = spec.renew_time.as_ref()?.0;
-    (now.duration_since(renewed) < duration).then_some(holder)
+    leader(reading.lease.as_ref(), now).ok()
 }
 
 fn operator(reading: &UninstallReading, now: Timestamp) -> Vec<Waiting> {

@@ -1,8 +1,7 @@
-//! Taking Postern away in the order that opens nothing before it is released. Pure: what was read of the cluster is given,
-//! what is to be done is the answer.
+//! Plans the removal of Postern: no step opens a pod before its release. The functions are pure and map a reading of the cluster
+//! to acts.
 //!
-//! Each step has what is left of it. A step begins when nothing is left of those before it, so a run that was interrupted is
-//! begun again and goes on where it was.
+//! A step starts when `left` of all earlier steps is empty, so that an interrupted run can be repeated.
 
 mod act;
 mod left;

@@ -14,6 +14,7 @@ use super::inputs::InputArguments;
 use super::{VerbAnswer, VerbEnd, VerbError};
 use crate::approval::held_table;
 use crate::files::{EnvelopeFolder, PublisherFolder, publish};
+use crate::full_name::full_name;
 use crate::keys::read_signing_keys;
 use crate::output::{Format, TableOutput, render, table};
 
@@ -107,10 +108,7 @@ impl TableOutput for CompileResult {
     fn table(&self) -> String {
         let mut rows = Vec::new();
         for verdict in &self.verdicts {
-            let name = match &verdict.namespace {
-                Some(namespace) => format!("{namespace}/{}", verdict.name),
-                None => verdict.name.clone(),
-            };
+            let name = full_name(verdict.namespace.as_deref(), &verdict.name);
             for finding in &verdict.conditions {
                 rows.push(vec![
                     verdict.kind.to_owned(),

@@ -50,7 +50,7 @@ pub fn exit_of(
         selected: annotation(GATEWAY_ANNOTATION).and_then(|text| selected(text)),
         switch: match annotation(OFF_ANNOTATION).map(String::as_str) {
             Some("false") | None => ExitSwitch::On,
-            // Any other value means off: a person who misspells `true` wants the exit closed.
+            // Every value but `false` switches the exit off, so that a misspelled value blocks and opens nothing.
             Some(_) => ExitSwitch::Off,
         },
         terms,

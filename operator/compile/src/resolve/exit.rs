@@ -1,6 +1,6 @@
 //! Exits: which node is the active gateway, and what the exit offers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use postern_crds::conditions::Reason;
 use postern_crds::node_report::AddressFamily;
@@ -157,7 +157,8 @@ fn by_terms<'a>(index: &Index<'a>, exit: &'a SnapshotExit, terms: &'a ExitTerms)
             terms.gateways.matches(&node.labels) && index.addresses(node).next().is_some()
         })
         .collect();
-    let is_eligible = |node: &NodeName| eligible.iter().any(|one| one.name == *node);
+    let names: BTreeSet<&NodeName> = eligible.iter().map(|node| &node.name).collect();
+    let is_eligible = |node: &NodeName| names.contains(node);
     let selected = exit.selected.as_ref().map(|selected| &selected.node);
     let selected = selected.filter(|node| is_eligible(node));
     let most_used = match terms.failback {

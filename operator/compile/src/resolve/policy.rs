@@ -9,7 +9,7 @@ use postern_intent::{ExitName, Namespace, Uid};
 use super::exit::{ExitState, ExitUsers, ResolvedExits};
 use crate::index::Index;
 use crate::select::{Contender, Contenders};
-use crate::snapshot::ExitNamespaces;
+use crate::snapshot::{ExitNamespaces, Permission};
 
 /// The plan of every contender, by the policy's UID.
 pub(crate) struct PolicyPlans {
@@ -106,7 +106,11 @@ fn plan(index: &Index<'_>, exits: &ResolvedExits<'_>, one: &Contender<'_>) -> Po
             ),
             // The exit's half of the LAN permission is checked again when the scope is lowered.
             terms: last_good.terms.clone(),
-            failure: last_good.failure,
+            // A ceiling that is withheld closes also what was accepted before.
+            failure: match index.snapshot.settings.ceiling.fail_open {
+                Permission::Granted => last_good.failure,
+                Permission::Withheld => ScopeFailureMode::Closed,
+            },
             source: TermsSource::LastGood,
         },
         (None, None) => PolicyPlan {

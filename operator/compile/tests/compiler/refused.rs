@@ -1,5 +1,7 @@
 //! Refused updates, and what is known of policies when the memory is lost.
 
+use std::collections::BTreeSet;
+
 use postern_compile::gate::{ApprovalCause, PendingApproval};
 use postern_compile::snapshot::{Lifecycle, Permission, SnapshotNamespace};
 use postern_compile::verdict::Detail;
@@ -243,10 +245,19 @@ fn a_policy_that_may_open_is_refused_where_the_administrator_withholds_it() {
     world.apply_policy(policy);
     let accepted = said(&world.compile(), "p0", "Accepted");
     assert!(accepted.starts_with("True Accepted"), "{accepted}");
+    let failures = |world: &World| -> BTreeSet<String> {
+        let scopes = world.previous.values().flat_map(|body| &body.firewall);
+        scopes.map(|scope| format!("{:?}", scope.failure)).collect()
+    };
+    assert_eq!(
+        failures(&world),
+        ["Open { after_seconds: 30 }".to_owned()].into()
+    );
     world.settings.ceiling.fail_open = Permission::Withheld;
     let accepted = said(&world.compile(), "p0", "Accepted");
     assert!(
         accepted.starts_with("False NotPermitted: spec.failureMode is more"),
         "{accepted}"
     );
+    assert_eq!(failures(&world), ["Closed".to_owned()].into());
 }
