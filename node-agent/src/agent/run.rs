@@ -98,13 +98,7 @@ where
         // in crowds and can wait.
         let overdue = timer + OVERDUE <= Instant::now();
         // A lost gateway is an outage of every pod that leaves by it: it is left before the next pod is served.
-        let switched = match wakers.probes.has_changed() {
-            Ok(true) => {
-                let latest = wakers.probes.borrow().clone();
-                agent.follow_probes(&latest).await
-            }
-            Ok(false) | Err(_) => None,
-        };
+        let switched = agent.follow_unseen(&wakers.probes).await;
         let activation = tokio::select! {
             biased;
             _ = term.recv() => break,
@@ -128,18 +122,10 @@ where
                 else { continue }
             }
             // Last: what hangs in a renewal must keep no pod and no event waiting.
-            Ok(()) = wakers.probes.changed() => {
-                let latest = wakers.probes.borrow_and_update().clone();
-                let switched = agent.follow_probes(&latest).await;
-                let taken = match switched {
-                    Some(activation) => Some(activation),
-                    None => agent.take_probe(latest).await,
-                };
-                match taken {
-                    Some(activation) => activation,
-                    None => continue,
-                }
-            }
+            Ok(()) = wakers.probes.changed() => match agent.take_probes(&mut wakers.probes).await {
+                Some(activation) => activation,
+                None => continue,
+            },
         };
         let taken = agent.take_documents();
         if activation == Activation::IntentChanged && taken == Taken::Nothing {
@@ -178,6 +164,29 @@ fn durable(done: Result<(), LedgerError>) -> ControlAnswer {
 }
 
 impl<H: Host> Agent<H> {
+    /// Goes on to another gateway where results that no turn took yet ask for it.
+    async fn follow_unseen(
+        &mut self,
+        probes: &latest::Receiver<PublishedProbes>,
+    ) -> Option<Activation> {
+        if !probes.has_changed().is_ok_and(|changed| changed) {
+            return None;
+        }
+        let latest = probes.borrow().clone();
+        self.follow_probes(&latest).await
+    }
+
+    async fn take_probes(
+        &mut self,
+        probes: &mut latest::Receiver<PublishedProbes>,
+    ) -> Option<Activation> {
+        let latest = probes.borrow_and_update().clone();
+        match self.follow_probes(&latest).await {
+            Some(activation) => Some(activation),
+            None => self.take_probe(latest).await,
+        }
+    }
+
     /// The node is ready when its guard was read back, or when it is released and has no guard. Readiness is withdrawn when
     /// the guard is lost, so that a bad rollout stops at the first node.
     pub fn tell_readiness(&self, health: &Health) {
