@@ -163,7 +163,7 @@ fn clients_go_on_by_the_other_gateway_within_half_a_second_however_one_is_lost()
     let sender = lab.selected_sender("n1").unwrap();
     let probed = exit("eu", "gw-1", "").replace(
         "spec:\n",
-        "spec:\n  probe: {targets: [{tcp: \"203.0.112.1:443\"}]}\n",
+        "spec:\n  probe: {targets: [{tcp: \"203.0.112.1:80\"}]}\n",
     );
     lab.apply_yaml(&(probed + &policy("eu", ""))).unwrap();
     let rounds: usize = std::env::var("POSTERN_FAILOVERS").map_or(1, |text| text.parse().unwrap());
