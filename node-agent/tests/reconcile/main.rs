@@ -10,6 +10,7 @@
 
 mod audit;
 mod claim;
+mod death;
 mod drift;
 mod failing;
 mod gateways;

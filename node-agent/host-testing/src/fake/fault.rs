@@ -39,6 +39,49 @@ pub enum Call {
     Bypasses,
 }
 
+impl Call {
+    /// Does a call of this kind change the host?
+    const fn changes_the_host(self) -> bool {
+        match self {
+            Self::AddLink
+            | Self::RemoveLink
+            | Self::SetMtu
+            | Self::SetState
+            | Self::AddAddress
+            | Self::RemoveAddress
+            | Self::SetDevice
+            | Self::AddRoute
+            | Self::RemoveRoute
+            | Self::AddRule
+            | Self::RemoveRule
+            | Self::AddLock
+            | Self::ReplaceLock
+            | Self::RemoveLock
+            | Self::ChangeFirewall
+            | Self::CutFlows
+            | Self::ConfigureTunnel
+            | Self::RemovePeer
+            | Self::DismissTunnel => true,
+            Self::ListLinks
+            | Self::GetDevice
+            | Self::ListRoutes
+            | Self::DefaultUplinks
+            | Self::ListRules
+            | Self::ListLocks
+            | Self::ReadFirewall
+            | Self::OriginalDestination
+            | Self::TunnelBackend
+            | Self::ReadTunnel
+            | Self::Bypasses => false,
+        }
+    }
+}
+
+/// What a call unwinds with when the program that makes it has died
+/// ([`FakeHost::lets_the_agent_die_before_change`](super::FakeHost::lets_the_agent_die_before_change)).
+#[derive(Debug, Clone, Copy)]
+pub struct ProgramDied;
+
 #[derive(Debug)]
 struct InjectedFault {
     /// Calls that succeed before.
@@ -52,6 +95,8 @@ struct InjectedFault {
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     planned: BTreeMap<Call, InjectedFault>,
+    /// Changes that are made before the program dies.
+    lives_for: Option<usize>,
     pub(super) made: Vec<Call>,
 }
 
@@ -67,8 +112,19 @@ impl Faults {
         );
     }
 
+    pub(super) const fn die_before(&mut self, change: Option<usize>) {
+        self.lives_for = change;
+    }
+
     /// Counts a call; an error if it is one that fails.
     pub(super) fn meet(&mut self, call: Call) -> Result<(), HostCause> {
+        if let Some(left) = self.lives_for.as_mut().filter(|_| call.changes_the_host()) {
+            match left.checked_sub(1) {
+                Some(fewer) => *left = fewer,
+                // Unwinding and not an error: a program that was killed writes no file after its last change.
+                None => std::panic::resume_unwind(Box::new(ProgramDied)),
+            }
+        }
         self.made.push(call);
         let Some(fault) = self.planned.get_mut(&call) else {
             return Ok(());

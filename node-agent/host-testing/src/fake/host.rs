@@ -160,6 +160,11 @@ impl FakeHost {
     pub fn fails(&self, call: Call, nth: usize, times: usize, errno: i32) {
         self.state().faults.plan(call, nth, times, errno);
     }
+
+    /// The program makes so many changes, and the call of the next one unwinds with [`super::ProgramDied`]; none: it lives.
+    pub fn lets_the_agent_die_before_change(&self, nth: Option<usize>) {
+        self.state().faults.die_before(nth);
+    }
 }
 
 impl OtherProgram for FakeHost {

@@ -38,6 +38,6 @@ mod route;
 mod tunnel;
 mod tunnel_process;
 
-pub use fault::Call;
+pub use fault::{Call, ProgramDied};
 pub use flow_entry::Flow;
 pub use host::FakeHost;
