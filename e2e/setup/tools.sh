@@ -2,7 +2,7 @@
 # Installs what the make targets need, at pinned versions, and nothing that is there already.
 #   tools.sh build   a C compiler for the cryptography, jq for people
 #   tools.sh lint    cargo-deny and typos, into TOOLS (default: ~/.cache/postern/tools)
-#   tools.sh lab     what the lab runs on: nft, ip, conntrack, tcpdump, dig, the CNI plugins
+#   tools.sh lab     what the lab runs on: nft, ip, conntrack, tcpdump, dig, the CNI plugins, Prometheus
 #   tools.sh roots   mmdebstrap, which unpacks packages of other Debian releases
 #   tools.sh images  what images are made of: nft and its libraries, names of protocols
 #   tools.sh kubelets  containerd, runc, and a busybox without libraries
@@ -75,7 +75,29 @@ install_typos() {
 install_lab() {
     packages nft:nftables ip:iproute2 conntrack:conntrack tcpdump:tcpdump ping:iputils-ping \
         dig:bind9-dnsutils unshare:util-linux /usr/lib/cni/bridge:containernetworking-plugins jq:jq
+    install_prometheus
     say "the lab's programs are there"
+}
+
+# Unpacked and not installed: Debian's package starts a server on the machine.
+install_prometheus() {
+    local missing=0 program
+    for program in prometheus promtool; do
+        command -v "$program" >/dev/null || missing=1
+    done
+    [[ $missing == 1 ]] || return 0
+    command -v apt-get >/dev/null ||
+        fail "please install prometheus and promtool"
+    say "unpacking Debian's prometheus"
+    local folder=$TOOLS/prometheus
+    rm -rf "$folder" && mkdir -p "$folder/package"
+    (cd "$folder/package" && { apt-get download -qq prometheus </dev/null >/dev/null 2>&1 ||
+        { apt-get update -qq </dev/null && apt-get download -qq prometheus </dev/null >/dev/null; }; })
+    dpkg -x "$folder"/package/prometheus_*.deb "$folder"
+    rm -r "$folder/package"
+    for program in prometheus promtool; do
+        ln -sf "$folder/usr/bin/$program" "$TOOLS/bin/$program"
+    done
 }
 
 install_roots() {

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use postern_apiserver::Endpoint;
 use postern_intent::{Address, NodeName, Prefix, Uid};
 use postern_plan::settings::{DNS_PORT, MARK_MASK, NodeSettings, SecondLock};
+use postern_telemetry::ScrapeArguments;
 
 /// The node agent of Postern.
 #[derive(Debug, Parser)]
@@ -184,6 +185,9 @@ pub struct RunArgs {
     /// Address that metrics and health are served on.
     #[arg(long)]
     pub metrics_listen: Option<SocketAddr>,
+    /// Metrics for a Prometheus of the cluster.
+    #[command(flatten)]
+    pub scrape: ScrapeArguments,
     /// Seconds between two readings of the kernel when nothing happens.
     #[arg(long, default_value_t = 3)]
     pub check_seconds: u64,

@@ -203,6 +203,10 @@ fn kernel_events(damages: &mut Vec<StartDamage>) -> mpsc::Receiver<postern_linux
 
 /// Metrics and health in a task of their own, where an address was given. Without them the node is guarded all the same.
 fn serve_metrics(args: &RunArgs, health: Health, registry: Arc<Registry>) {
+    tokio::spawn(postern_telemetry::serve_scrapes(
+        args.scrape,
+        Arc::clone(&registry),
+    ));
     let Some(address) = args.metrics_listen else {
         return;
     };

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use jiff::SignedDuration;
+use postern_telemetry::ScrapeArguments;
 
 /// The operator of Postern.
 #[derive(Debug, Parser)]
@@ -57,6 +58,9 @@ pub struct RunArguments {
     /// A file that is written with the address that was free, for `postern-operator ask`.
     #[arg(long, value_name = "FILE", requires = "listen")]
     pub listen_file: Option<PathBuf>,
+    /// Metrics for a Prometheus of the cluster.
+    #[command(flatten)]
+    pub scrape: ScrapeArguments,
     /// Times of the lease.
     #[command(flatten)]
     pub lease: LeaseArguments,

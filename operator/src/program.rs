@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kube::Client;
 use postern_apiserver::{ConnectError, Endpoint, NewestRevision, Requests, client, config};
-use postern_telemetry::{LogError, ServeError, TraceError};
+use postern_telemetry::{LogError, ServeError, TraceError, serve_scrapes};
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -209,6 +209,8 @@ fn listen(
     registry: Registry,
     tasks: &mut JoinSet<()>,
 ) {
+    let registry = Arc::new(registry);
+    tasks.spawn(serve_scrapes(arguments.scrape, Arc::clone(&registry)));
     if arguments.listen.is_empty() {
         return;
     }
@@ -224,7 +226,7 @@ fn listen(
             if let Some(file) = &file {
                 write_address(&listener, file);
             }
-            postern_telemetry::serve(listener, health, Arc::new(registry)).await
+            postern_telemetry::serve(listener, health, registry).await
         };
         let served: Result<(), ServeError> = serving.await;
         if let Err(problem) = served {

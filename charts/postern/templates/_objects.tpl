@@ -70,3 +70,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- with $values.resources -}}{{- $_ := set (first $pod.spec.containers) "resources" . -}}{{- end -}}
 {{- end -}}
+
+{{/* Lets a program serve its metrics at the address of its node. */}}
+{{- define "postern.scrape" -}}
+{{- $args := list "--scrape-address=$(HOST_IP)" (printf "--scrape-port=%v" .port) -}}
+{{- $_ := set .container "args" (concat .container.args $args) -}}
+{{- $address := dict "name" "HOST_IP" "valueFrom" (dict "fieldRef" (dict "fieldPath" "status.hostIP")) -}}
+{{- $_ := set .container "env" (append .container.env $address) -}}
+{{- end -}}

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract;
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
@@ -160,9 +160,14 @@ async fn readyz(extract::State(served): extract::State<HealthService>) -> impl I
     }
 }
 
-async fn metrics(extract::State(served): extract::State<HealthService>) -> impl IntoResponse {
+async fn metrics(extract::State(served): extract::State<HealthService>) -> Response {
+    exposition(&served.registry)
+}
+
+/// Every metric in the text format of OpenMetrics 1.0.
+pub(crate) fn exposition(registry: &Registry) -> Response {
     let mut text = String::new();
-    match encode(&mut text, &served.registry) {
+    match encode(&mut text, registry) {
         Ok(()) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             (StatusCode::OK, [(header::CONTENT_TYPE, kind)], text).into_response()

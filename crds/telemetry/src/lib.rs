@@ -7,6 +7,7 @@ mod health;
 mod logs;
 #[cfg(feature = "otlp")]
 mod origin;
+mod scrape;
 #[cfg(feature = "otlp")]
 mod traces;
 
@@ -15,5 +16,6 @@ pub use health::{Health, ServeError, listen, serve};
 pub use logs::{LogError, start_logs};
 #[cfg(feature = "otlp")]
 pub use origin::{Late, TraceOrigin};
+pub use scrape::{ScrapeArguments, serve_scrapes};
 #[cfg(feature = "otlp")]
 pub use traces::{TraceError, Traces, start_logs_and_traces, trace_id};

@@ -25,6 +25,7 @@ mod leaders;
 mod line;
 mod lost_key;
 mod manifests;
+mod monitoring;
 mod namespace;
 mod operation;
 mod overlay;
