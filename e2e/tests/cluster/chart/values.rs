@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use postern_e2e::lab::sandbox::command;
 use serde_json::{Value, json};
 
-use super::{NAMESPACE, chart, helm, rendered};
+use super::{NAMESPACE, chart, helm, rendered, repository};
 
 #[test]
 fn values_of_the_operator_change_what_they_name() {
@@ -131,6 +131,50 @@ fn a_part_that_is_switched_off_leaves_nothing_of_it() {
 }
 
 #[test]
+fn monitoring_brings_its_objects_and_a_port_of_each_node_only_where_the_values_say_so() {
+    let read = |path: &str| std::fs::read_to_string(repository(path)).unwrap();
+    let chart = rendered(
+        NAMESPACE,
+        &[
+            "monitoring.podMonitors.enabled=true",
+            "monitoring.podMonitors.agentPort=19855",
+            "monitoring.podMonitors.operatorPort=19856",
+            r#"monitoring.podMonitors.labels={"release":"prometheus"}"#,
+            "monitoring.rules.enabled=true",
+            "monitoring.dashboard.enabled=true",
+        ],
+    );
+    for (program, port) in [
+        ("DaemonSet egress postern-agent", 19855),
+        ("Deployment egress postern-operator", 19856),
+    ] {
+        let container = &chart[program]["spec"]["template"]["spec"]["containers"][0];
+        let arguments = container["args"].to_string();
+        assert!(
+            arguments.contains("--scrape-address=$(HOST_IP)"),
+            "{arguments}"
+        );
+        assert!(
+            arguments.contains(&format!("--scrape-port={port}")),
+            "{arguments}"
+        );
+        assert!(container["env"].to_string().contains("status.hostIP"));
+    }
+    let agent = &chart["PodMonitor egress postern-agent"];
+    assert_eq!(agent["metadata"]["labels"]["release"], "prometheus");
+    let operator = chart["PodMonitor egress postern-operator"].to_string();
+    assert!(operator.contains("${1}:19856"), "{operator}");
+    let rules: Value = serde_saphyr::from_str(&read("deploy/monitoring/rules.yaml")).unwrap();
+    assert_eq!(chart["PrometheusRule egress postern"]["spec"], rules);
+    let dashboard = &chart["ConfigMap egress postern-dashboard"];
+    assert_eq!(dashboard["metadata"]["labels"]["grafana_dashboard"], "1");
+    assert_eq!(
+        dashboard["data"]["postern.json"],
+        read("deploy/monitoring/dashboard.json")
+    );
+}
+
+#[test]
 fn a_wrong_value_is_refused_and_the_message_names_it() {
     command::run(&mut helm(&["lint", "--strict", &chart()])).unwrap();
     for (value, named) in [
@@ -165,6 +209,10 @@ fn a_wrong_value_is_refused_and_the_message_names_it() {
         ("operator.image.repository=null", "'repository'"),
         ("operator.replicas=null", "'replicas'"),
         ("settings=null", "'settings'"),
+        (
+            "monitoring.podMonitors.agentPort=80",
+            "'/monitoring/podMonitors/agentPort'",
+        ),
         ("tunnel=null", "'tunnel'"),
     ] {
         let chart = chart();
