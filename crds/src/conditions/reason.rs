@@ -56,7 +56,7 @@ vocabulary! {
         NoHandshake: "The tunnel has no recent handshake with the exit.",
         NotForwarded: "The gateway answers in the tunnel, but packets that it forwards get no reply.",
         EgressIPMissing: "An egress IP of the exit is on no interface of the gateway, so that its family is blocked.",
-        NoUplink: "The gateway has no uplink that works for the family.",
+        NoUplink: "The gateway, or with route type NodeUplink the node itself, has no uplink that works.",
         ResolverSilent: "No resolver that names are asked of answers through the exit.",
         NoResolver: "No resolver outside of the cluster is known to ask; name some in spec.dns.upstreams or in the setting dnsUpstreams.",
         NoClass: "The pod is not in the applied intent yet; its way out is held.",

@@ -80,6 +80,8 @@ use crate::exit_node::LanAccess;
     .message("failureMode Open needs failOpenAfter, the time without an exit after which traffic may use the node's uplink, such as 30s").field_path(".failOpenAfter"))]
 #[x_kube(validation = Rule::new("self.failureMode == 'Open' || !has(self.failOpenAfter)")
     .message("failOpenAfter is for failureMode Open only; leave it out, or write failureMode: Open").field_path(".failOpenAfter"))]
+#[x_kube(validation = Rule::new("self.route.type == 'Exit' || self.failureMode == 'Closed'")
+    .message("route type NodeUplink has no exit that could be lost; leave failureMode out, or write failureMode: Closed").field_path(".failureMode"))]
 #[x_kube(validation = Rule::new("self.dns.mode == 'Filter' || !has(self.rules) || !self.rules.exists(r, has(r.to) && r.to.exists(t, has(t.fqdn)))")
     .message("a rule with fqdn needs dns.mode Filter, because only the filter learns the addresses of a name; write dns: {mode: Filter}, or use cidr").field_path(".rules"))]
 #[x_kube(validation = Rule::new("!has(self.rules) || self.rules.all(r, !has(r.name) || self.rules.exists_one(o, has(o.name) && o.name == r.name))")

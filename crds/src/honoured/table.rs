@@ -156,8 +156,8 @@ pub const FIELDS: &[HonouredField] = &[
     ),
     policy(
         "spec.route.type",
-        only(&["Exit"]),
-        "filtering on the node's own uplink is not built yet; write type: Exit",
+        SINCE_FIRST,
+        "NodeUplink needs the administrator's `ceiling.nodeUplink`; without it `Accepted=False, reason=NotPermitted`, and its pods are blocked. A node without a default route: nothing of the pods leaves, and `Ready=False, reason=NoUplink`.",
     ),
     policy(
         "spec.route.exitNodes",

@@ -162,6 +162,7 @@ fn a_policy_that_uses_everything_honoured_is_named_nowhere() {
             "/spec/specialUse",
             json!({"exceptions": ["169.254.169.254/32"]}),
         ),
+        ("/spec/route", json!({"type": "NodeUplink"})),
         ("/spec/establishedFlows", json!("Cut")),
         ("/spec/audit", json!({"log": "None"})),
         ("/spec/enforcement", json!("Enforce")),

@@ -38,3 +38,4 @@ mod refused_batch;
 mod release;
 mod terms;
 mod unselected;
+mod uplink;

@@ -128,7 +128,7 @@ impl Scene {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    fn nothing_leaked(&self) {
+    pub(crate) fn nothing_leaked(&self) {
         self.nothing_leaked_but(&[]);
     }
 
@@ -185,7 +185,7 @@ fn each_field_of_a_policy_lets_through_what_it_names_and_nothing_else() {
 }
 
 /// Waits until the answer of a resolver about the world is this.
-fn by(scene: &Scene, resolver: IpAddr, what: &str, wanted: &str) {
+pub(crate) fn by(scene: &Scene, resolver: IpAddr, what: &str, wanted: &str) {
     let mut last = String::new();
     let found = wait_until(WAIT_DEADLINE, what, || {
         last = scene.resolves(resolver);

@@ -35,6 +35,8 @@ pub enum ExitReading {
     Lost,
     /// Its device is not served, and this node has no means to make one.
     NoTunnel,
+    /// The scope leaves by the node's own uplink, and this node has none.
+    NoUplink,
     /// The part of the host that would show it could not be read.
     Unread,
 }
@@ -64,7 +66,7 @@ impl ExitLoss {
     /// | any | `Unread` | as it was |
     /// | `FailedOpen` | `Carries`, while the kernel still names the uplink | as it was: the next run closes it |
     /// | any | `Carries` | `Carries` |
-    /// | `Carries` | `Lost`, `NoTunnel` | `Lost` since now |
+    /// | `Carries` | `Lost`, `NoTunnel`, `NoUplink` | `Lost` since now |
     /// | `Lost` | the same, for as long as the body allows to wait | `FailedOpen` |
     /// | `FailedOpen` | the same, where the body no longer allows it | `Lost` since it was lost |
     #[must_use]
@@ -81,7 +83,7 @@ impl ExitLoss {
                 return self;
             }
             (_, ExitReading::Carries) => return Self::Carries,
-            (_, ExitReading::Lost | ExitReading::NoTunnel) => {}
+            (_, ExitReading::Lost | ExitReading::NoTunnel | ExitReading::NoUplink) => {}
         }
         let lost = match self {
             Self::Carries => now.instant,
@@ -117,10 +119,11 @@ mod tests {
     use super::*;
 
     const OPEN: ScopeFailureMode = ScopeFailureMode::Open { after_seconds: 30 };
-    const READINGS: [ExitReading; 4] = [
+    const READINGS: [ExitReading; 5] = [
         ExitReading::Carries,
         ExitReading::Lost,
         ExitReading::NoTunnel,
+        ExitReading::NoUplink,
         ExitReading::Unread,
     ];
 

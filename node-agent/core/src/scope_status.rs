@@ -45,6 +45,8 @@ pub enum BlockCause {
     Expired,
     /// The node cannot make a tunnel.
     NoTunnel,
+    /// The scope leaves by the node's own uplink, and the node has none.
+    NoUplink,
     /// The guard could not be written or read back.
     NoGuard,
     /// The exit does not answer.
@@ -80,6 +82,7 @@ impl ScopeStatus {
         match (reading.loss, reading.exit) {
             (ExitLoss::FailedOpen { opened, .. }, _) => return Self::FailedOpen { since: opened },
             (_, ExitReading::NoTunnel) => return blocked(BlockCause::NoTunnel),
+            (_, ExitReading::NoUplink) => return blocked(BlockCause::NoUplink),
             (_, ExitReading::Lost) | (ExitLoss::Lost { .. }, _) => {
                 return blocked(BlockCause::ExitLost);
             }
@@ -152,6 +155,7 @@ impl BlockCause {
             Self::Body(reason) => reason.into(),
             Self::Expired => Reason::Expired,
             Self::NoTunnel => Reason::NoTunnel,
+            Self::NoUplink => Reason::NoUplink,
             Self::NoGuard => Reason::NoGuard,
             Self::ExitLost => Reason::ExitLost,
             Self::ApplyFailed => Reason::ApplyFailed,
@@ -218,6 +222,11 @@ mod tests {
             (
                 of(&tunnel, |r| r.exit = ExitReading::NoTunnel),
                 blocked(BlockCause::NoTunnel),
+            ),
+            (of(&EgressPath::NodeUplink, |_| {}), ScopeStatus::Enforcing),
+            (
+                of(&EgressPath::NodeUplink, |r| r.exit = ExitReading::NoUplink),
+                blocked(BlockCause::NoUplink),
             ),
             (
                 of(&tunnel, |r| r.lease = LeaseReading::Missing),

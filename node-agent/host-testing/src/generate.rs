@@ -212,6 +212,9 @@ fn edit(dice: &mut Dice, body: &mut Body) {
             reason: BlockedReason::NoExit,
         };
     }
+    if body.nat.is_empty() && dice.one_in(6) {
+        scope.way = EgressPath::NodeUplink;
+    }
     scope.terms.rules = (0..dice.below(5))
         .map(|number| rule(dice, number))
         .collect();

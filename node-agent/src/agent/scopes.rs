@@ -85,7 +85,11 @@ impl<H: Host> Agent<H> {
     }
 
     fn exit_reading(&self, body: &Body, scope: &Scope, observed: &Observed) -> ExitReading {
-        let means = match self.kernel.facts.tunnel_backend {
+        let facts = &self.kernel.facts;
+        if scope.way == EgressPath::NodeUplink && facts.uplink(None).is_none() {
+            return ExitReading::NoUplink;
+        }
+        let means = match facts.tunnel_backend {
             Some(_) => TunnelMeans::Present,
             None => TunnelMeans::Absent,
         };

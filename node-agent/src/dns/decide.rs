@@ -142,7 +142,7 @@ mod tests {
 
     fn exit() -> DnsExit {
         DnsExit {
-            exit: "berlin".parse().unwrap(),
+            exit: Some("berlin".parse().unwrap()),
             mark: 0x10,
             device: "pst-c-berlin".parse().unwrap(),
             sources: BTreeMap::from([(

@@ -30,12 +30,12 @@ pub(crate) fn over(snapshot: &Snapshot) -> BTreeMap<Uid, SpecRefusal> {
         let remembered = |uid: &Uid| known.and_then(|known| known.get(uid));
         let is_same = |policy: &SnapshotPolicy| {
             let known = remembered(&policy.uid);
-            let has_exits = |known: &RememberedPolicy| {
+            let has_route = |known: &RememberedPolicy| {
                 let terms = policy.terms.as_ref();
-                terms.map_or(true, |terms| terms.exits == known.exits)
+                terms.map_or(true, |terms| Some(&terms.route) == known.route().as_ref())
             };
             known.is_some_and(|known| {
-                known.selector.as_ref() == Some(&policy.selector) && has_exits(known)
+                known.selector.as_ref() == Some(&policy.selector) && has_route(known)
             })
         };
         policies.sort_by_key(|policy| {
@@ -83,7 +83,7 @@ fn remembered_size(known: &RememberedPolicy) -> usize {
 }
 
 fn asked_size(policy: &SnapshotPolicy) -> usize {
-    let exits = policy.terms.as_ref().map(|terms| &terms.exits[..]);
+    let exits = policy.terms.as_ref().map(|terms| terms.route.exits());
     around(&policy.key.name, exits.unwrap_or_default()) + selector_size(&policy.selector)
 }
 

@@ -161,6 +161,7 @@ fn defaults() -> Value {
             "specialUse": permission(ceiling.special_use),
             "upstreams": permission(ceiling.upstreams),
             "failOpen": permission(ceiling.fail_open),
+            "nodeUplink": permission(ceiling.node_uplink),
             "priority": ceiling.priority,
         },
         "gate": {"pods": gate.pods, "percent": gate.percent, "window": format!("{:#}", gate.window)},

@@ -127,6 +127,10 @@ pub(super) struct WrittenCeiling {
     #[schemars(with = "WrittenPermission")]
     pub(super) fail_open: Option<WrittenPermission>,
 
+    /// Whether a policy may set `route.type: NodeUplink`.
+    #[schemars(with = "WrittenPermission")]
+    pub(super) node_uplink: Option<WrittenPermission>,
+
     /// The highest `priority` of a policy.
     #[schemars(with = "i32")]
     pub(super) priority: Option<i32>,

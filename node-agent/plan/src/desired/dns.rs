@@ -38,8 +38,9 @@ pub struct DnsEntry {
 /// The way of the forwarder's own sockets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DnsExit {
-    pub exit: ExitName,
-    /// The socket's mark, shifted; 0 on the exit's own gateway.
+    /// None: the scope leaves by the node's uplink and has no exit.
+    pub exit: Option<ExitName>,
+    /// The socket's mark, shifted; 0 where it leaves by an uplink of this node.
     pub mark: u32,
     /// The device that the socket is bound to.
     pub device: IfName,
@@ -196,17 +197,14 @@ fn entry(inputs: &PlanInputs<'_>, body: &Body, scope: &Scope) -> DnsEntry {
         names: Arc::new(NameRules::of(scope)),
         upstreams: scope.terms.dns.upstreams.clone(),
         terms: Some(Arc::new(scope.terms.clone())),
-        exit: match inputs.facts.failed_open.contains(&scope.id) {
-            true => scope
-                .exit
-                .clone()
-                .and_then(|exit| uplink_socket(inputs, exit)),
-            false => exit_of(inputs, body, scope),
-        },
+        exit: exit_of(inputs, body, scope),
     }
 }
 
-pub(super) fn exit_of(inputs: &PlanInputs<'_>, body: &Body, scope: &Scope) -> Option<DnsExit> {
+fn exit_of(inputs: &PlanInputs<'_>, body: &Body, scope: &Scope) -> Option<DnsExit> {
+    if inputs.facts.leaves_by_uplink(scope) {
+        return uplink_socket(inputs, scope.exit.clone());
+    }
     if let Some(exit) = scope.tunnel_exit() {
         let route = body.routes.iter().find(|route| &route.exit == exit)?;
         return Some(route_socket(inputs, body, route));
@@ -216,8 +214,8 @@ pub(super) fn exit_of(inputs: &PlanInputs<'_>, body: &Body, scope: &Scope) -> Op
     served_exit(inputs, served)
 }
 
-/// The sockets that leave by the node's uplink, as the pods of a scope do that has failed open.
-fn uplink_socket(inputs: &PlanInputs<'_>, exit: ExitName) -> Option<DnsExit> {
+/// The sockets that leave by the node's uplink, as the pods of the scope do.
+fn uplink_socket(inputs: &PlanInputs<'_>, exit: Option<ExitName>) -> Option<DnsExit> {
     let device = inputs.facts.uplink(None)?;
     let leads_out = |family: &Family| inputs.facts.uplinks.get(family) == Some(&device);
     let families = Family::BOTH.into_iter().filter(leads_out);
@@ -243,7 +241,7 @@ pub(super) fn route_socket(inputs: &PlanInputs<'_>, body: &Body, route: &ExitRou
         })
         .collect();
     DnsExit {
-        exit: route.exit.clone(),
+        exit: Some(route.exit.clone()),
         mark: inputs.settings.masked(route.mark).value,
         device,
         sources,
@@ -271,7 +269,7 @@ pub(super) fn served_exit(inputs: &PlanInputs<'_>, served: &ServedExit) -> Optio
             .collect()
     };
     Some(DnsExit {
-        exit: served.exit.clone(),
+        exit: Some(served.exit.clone()),
         mark: 0,
         device,
         sources,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
+use postern_intent::body::{EgressPath, Scope};
 use postern_intent::{Address, Body, ExitName, IfName, ScopeId};
 
 use crate::binding::Bindings;
@@ -88,6 +89,12 @@ impl HostFacts {
             tunnel_backend: Some(TunnelBackend::Kernel),
             ..Self::default()
         }
+    }
+
+    /// Do the pods of the scope leave by the node's own uplink, and by no exit?
+    #[must_use]
+    pub fn leaves_by_uplink(&self, scope: &Scope) -> bool {
+        scope.way == EgressPath::NodeUplink || self.failed_open.contains(&scope.id)
     }
 
     /// The uplink of a served exit: as the body says, else the default route's interface.

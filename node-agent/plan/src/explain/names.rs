@@ -15,13 +15,17 @@ use crate::desired::{AskedResolver, DnsPlan, Lease, NotAsked};
 pub enum NameAnswer {
     /// It is asked by the exit.
     Asked {
-        exit: ExitName,
+        /// None: by the uplink of the pod's node.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        exit: Option<ExitName>,
         /// The resolvers, in order; none: those of the node's settings.
         resolvers: Vec<SocketAddr>,
     },
     /// It is asked by the exit if a rule allows the name, and refused else.
     Filtered {
-        exit: ExitName,
+        /// As for [`Asked`](Self::Asked).
+        #[serde(skip_serializing_if = "Option::is_none")]
+        exit: Option<ExitName>,
         /// As for [`Asked`](Self::Asked).
         resolvers: Vec<SocketAddr>,
     },

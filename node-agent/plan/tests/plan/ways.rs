@@ -107,3 +107,16 @@ fn a_scope_that_has_failed_open_accepts_by_the_uplink_and_by_nothing_else() {
     assert!(accepts_only_by(&desired, "eth0"));
     assert!(!accepts_only_by(&desired, "pst-c-eu"));
 }
+
+#[test]
+fn a_scope_without_an_exit_accepts_by_the_uplink_and_by_nothing_else_while_there_is_one() {
+    let mut body = client();
+    body.firewall[0].way = EgressPath::NodeUplink;
+    let mut world = OwnedInputs::of(Some(body));
+    let desired = Desired::from_inputs(&world.inputs());
+    assert!(accepts_only_by(&desired, "eth0"));
+    assert!(!accepts_only_by(&desired, "pst-c-eu"));
+    world.facts.uplinks.clear();
+    let desired = Desired::from_inputs(&world.inputs());
+    assert!(accepts_only_by(&desired, "nothing"));
+}

@@ -193,7 +193,7 @@ pub(super) fn entry() -> DnsEntry {
         names: Arc::default(),
         upstreams: vec!["203.0.113.53:53".parse().unwrap()],
         exit: Some(DnsExit {
-            exit: "berlin".parse().unwrap(),
+            exit: Some("berlin".parse().unwrap()),
             mark: 0x10,
             device: "pst-c-berlin".parse().unwrap(),
             offered: None,

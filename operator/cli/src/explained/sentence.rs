@@ -1,7 +1,9 @@
 //! The answer about a packet in a sentence, and what it takes for granted.
 
-use postern_intent::Body;
+use std::net::SocketAddr;
+
 use postern_intent::body::{PortSpan, RuleProtocol};
+use postern_intent::{Body, ExitName};
 use postern_plan::desired::NotAsked;
 use postern_plan::explain::{LegEnd, NameAnswer, NodeLeg, NodeModel};
 
@@ -65,28 +67,13 @@ fn at_gateway(explained: &ExplainedPacket) -> String {
 /// What becomes of questions for names that are not the cluster's.
 fn others(names: &NameAnswer) -> String {
     let why = match names {
-        NameAnswer::Asked { exit, resolvers } if resolvers.is_empty() => {
-            return format!(
-                "others are asked by exit {exit} at the resolvers of the agent's settings"
-            );
-        }
         NameAnswer::Asked { exit, resolvers } => {
-            let resolvers: Vec<String> = resolvers.iter().map(ToString::to_string).collect();
-            return format!(
-                "others are asked by exit {exit} at {}",
-                resolvers.join(", ")
-            );
-        }
-        NameAnswer::Filtered { exit, resolvers } if resolvers.is_empty() => {
-            return format!(
-                "names that a rule allows are asked by exit {exit} at the resolvers of the agent's settings, and others are refused"
-            );
+            return format!("others are asked {}", asked(exit.as_ref(), resolvers));
         }
         NameAnswer::Filtered { exit, resolvers } => {
-            let resolvers: Vec<String> = resolvers.iter().map(ToString::to_string).collect();
             return format!(
-                "names that a rule allows are asked by exit {exit} at {}, and others are refused",
-                resolvers.join(", ")
+                "names that a rule allows are asked {}, and others are refused",
+                asked(exit.as_ref(), resolvers)
             );
         }
         NameAnswer::NotAsked { reason } => match reason {
@@ -103,6 +90,19 @@ fn others(names: &NameAnswer) -> String {
         },
     };
     format!("others {why}")
+}
+
+/// By which way and at which resolvers.
+fn asked(exit: Option<&ExitName>, resolvers: &[SocketAddr]) -> String {
+    let way = match exit {
+        Some(exit) => format!("by exit {exit}"),
+        None => "by the uplink of the node".to_owned(),
+    };
+    if resolvers.is_empty() {
+        return format!("{way} at the resolvers of the agent's settings");
+    }
+    let resolvers: Vec<String> = resolvers.iter().map(ToString::to_string).collect();
+    format!("{way} at {}", resolvers.join(", "))
 }
 
 /// What an answer for a name opens.

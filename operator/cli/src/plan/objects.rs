@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use postern_intent::body::{Class, Pod};
-use postern_intent::{Body, IfName};
+use postern_intent::{Body, ExitName, IfName};
 use postern_plan::Desired;
 use postern_plan::binding::Bindings;
 use postern_plan::desired::{DnsEntry, HostFacts, PlanInputs};
@@ -263,7 +263,8 @@ fn answer(entry: &DnsEntry) -> String {
         .as_ref()
         .map_or("blocked".to_owned(), ToString::to_string);
     let way = entry.exit.as_ref().map_or("SERVFAIL".to_owned(), |exit| {
-        format!("by {} ({})", exit.exit, exit.device)
+        let by = exit.exit.as_ref().map_or("the uplink", ExitName::as_str);
+        format!("by {by} ({})", exit.device)
     });
     format!(
         "{scope} {} {way} upstreams [{}]",

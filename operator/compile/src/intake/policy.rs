@@ -17,11 +17,15 @@ use super::exit::{lan, prefix};
 use super::invalid;
 use super::name;
 use crate::snapshot::{
-    Ceiling, ParsedSelector, Permission, PolicyKey, PolicyTerms, SnapshotPolicy, SpecRefusal,
+    Ceiling, ParsedSelector, Permission, PolicyKey, PolicyRoute, PolicyTerms, SnapshotPolicy,
+    SpecRefusal,
 };
 
 /// What a rule without `to` is about.
 const EVERYWHERE: [&str; 2] = ["0.0.0.0/0", "::/0"];
+
+/// What a policy writes instead of a field that the ceiling withholds and that has a default.
+const LEAVE_OUT: &str = "leave it out";
 
 /// The port of DNS (RFC 1035, section 4.2).
 const DNS_PORT: u16 = 53;
@@ -61,11 +65,6 @@ fn terms(object: &EgressPolicy) -> Result<PolicyTerms, SpecRefusal> {
         });
     }
     let spec = &object.spec;
-    if spec.route.exit_nodes.is_empty() {
-        return Err(invalid(
-            "spec.route.exitNodes: name 1 to 8 exits in order of preference",
-        ));
-    }
     let rules = spec
         .rules
         .iter()
@@ -94,15 +93,31 @@ fn terms(object: &EgressPolicy) -> Result<PolicyTerms, SpecRefusal> {
     };
     check_names(&terms)?;
     Ok(PolicyTerms {
-        exits: spec
-            .route
-            .exit_nodes
-            .iter()
-            .map(exit)
-            .collect::<Result<_, _>>()?,
+        route: route(spec)?,
         terms,
         failure: failure(spec.failure_mode, spec.fail_open_after.as_deref())?,
     })
+}
+
+/// The schema refuses what is refused here too; a manifest that never met an API server would leave by another way than it names.
+fn route(spec: &crd::EgressPolicySpec) -> Result<PolicyRoute, SpecRefusal> {
+    let exits = &spec.route.exit_nodes;
+    match spec.route.type_ {
+        crd::RouteType::Exit if exits.is_empty() => Err(invalid(
+            "spec.route.exitNodes: name 1 to 8 exits in order of preference",
+        )),
+        crd::RouteType::Exit => {
+            let exits = exits.iter().map(exit).collect::<Result<_, _>>()?;
+            Ok(PolicyRoute::Exits(exits))
+        }
+        crd::RouteType::NodeUplink if !exits.is_empty() => Err(invalid(
+            "spec.route.exitNodes is for route type Exit only; leave it out, or write type: Exit",
+        )),
+        crd::RouteType::NodeUplink if spec.failure_mode == crd::FailureMode::Open => Err(invalid(
+            "spec.failureMode: route type NodeUplink has no exit that could be lost; write failureMode: Closed",
+        )),
+        crd::RouteType::NodeUplink => Ok(PolicyRoute::NodeUplink),
+    }
 }
 
 /// Whole seconds, rounded up: a scope opens no sooner than after the policy's time.
@@ -141,21 +156,35 @@ fn permitted(
 ) -> Result<PolicyTerms, SpecRefusal> {
     let asked = &terms.terms;
     let asks = [
-        ("spec.lanAccess", asked.lan == Access::Allow, ceiling.lan),
+        (
+            "spec.lanAccess",
+            asked.lan == Access::Allow,
+            ceiling.lan,
+            LEAVE_OUT,
+        ),
         (
             "spec.specialUse.exceptions",
             !asked.special_use_exceptions.is_empty(),
             ceiling.special_use,
+            LEAVE_OUT,
         ),
         (
             "spec.dns.upstreams",
             !asked.dns.upstreams.is_empty(),
             ceiling.upstreams,
+            LEAVE_OUT,
         ),
         (
             "spec.failureMode",
             terms.failure != ScopeFailureMode::Closed,
             ceiling.fail_open,
+            LEAVE_OUT,
+        ),
+        (
+            "spec.route.type",
+            terms.route == PolicyRoute::NodeUplink,
+            ceiling.node_uplink,
+            "write type: Exit",
         ),
     ];
     let not_permitted = |message: String| {
@@ -164,12 +193,12 @@ fn permitted(
             message,
         })
     };
-    if let Some((field, _, _)) = asks
+    if let Some((field, _, _, instead)) = asks
         .iter()
-        .find(|(_, asked, may)| *asked && *may == Permission::Withheld)
+        .find(|(_, asked, may, _)| *asked && *may == Permission::Withheld)
     {
         return not_permitted(format!(
-            "{field} is more than the administrator allows; leave it out"
+            "{field} is more than the administrator allows; {instead}"
         ));
     }
     if object.spec.priority > ceiling.priority {

@@ -155,7 +155,7 @@ fn same_node<'a>(index: &Index<'a>, node: &SnapshotNode) -> Option<&'a NodeDocum
 fn scope_id(plan: &PolicyPlan) -> Option<ScopeId> {
     let exit = match &plan.way {
         PlannedPath::Exit(exit) => exit.as_str(),
-        PlannedPath::Blocked(_) => "",
+        PlannedPath::NodeUplink | PlannedPath::Blocked(_) => "",
     };
     format!("{}/{}@{exit}", plan.policy.namespace, plan.policy.name)
         .parse()
@@ -165,6 +165,7 @@ fn scope_id(plan: &PolicyPlan) -> Option<ScopeId> {
 fn way(context: &LoweringContext<'_>, node: &SnapshotNode, plan: &PolicyPlan) -> EgressPath {
     let exit = match &plan.way {
         PlannedPath::Exit(exit) => exit,
+        PlannedPath::NodeUplink => return EgressPath::NodeUplink,
         PlannedPath::Blocked(reason) => return EgressPath::Blocked { reason: *reason },
     };
     let Some(active) = context.exits.active(exit) else {

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use postern_crds::conditions::Reason;
-use postern_intent::body::{BlockedReason, PolicyRef, Scope, ScopeFailureMode, Terms};
+use postern_intent::body::{BlockedReason, EgressPath, PolicyRef, Scope, ScopeFailureMode, Terms};
 use postern_intent::{ExitName, Namespace, Uid};
 
 use super::exit::{ExitState, ExitUsers, ResolvedExits};
 use crate::index::Index;
 use crate::select::{Contender, Contenders};
-use crate::snapshot::{ExitNamespaces, Permission};
+use crate::snapshot::{ExitNamespaces, Permission, PolicyRoute};
 
 /// The plan of every contender, by the policy's UID.
 pub(crate) struct PolicyPlans {
@@ -34,6 +34,8 @@ pub(crate) struct PolicyPlan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PlannedPath {
     Exit(ExitName),
+    /// By the uplink of each pod's node.
+    NodeUplink,
     Blocked(BlockedReason),
 }
 
@@ -42,7 +44,7 @@ impl PlannedPath {
     pub(crate) const fn exit(&self) -> Option<&ExitName> {
         match self {
             Self::Exit(exit) => Some(exit),
-            Self::Blocked(_) => None,
+            Self::NodeUplink | Self::Blocked(_) => None,
         }
     }
 }
@@ -90,20 +92,14 @@ fn plan(index: &Index<'_>, exits: &ResolvedExits<'_>, one: &Contender<'_>) -> Po
     match (accepted, last_good) {
         (Some(terms), last_good) => PolicyPlan {
             policy: reference(one.generation),
-            way: first_exit(index, exits, &one.key.namespace, &terms.exits, last_good),
+            way: path(index, exits, &one.key.namespace, &terms.route, last_good),
             terms: current(index, &terms.terms),
             failure: terms.failure,
             source: TermsSource::Current,
         },
         (None, Some(last_good)) => PolicyPlan {
             policy: reference(last_good.policy.generation),
-            way: first_exit(
-                index,
-                exits,
-                &one.key.namespace,
-                &standing_exits(one, last_good),
-                Some(last_good),
-            ),
+            way: standing_path(index, exits, one, last_good),
             // The exit's half of the LAN permission is checked again when the scope is lowered.
             terms: last_good.terms.clone(),
             // A ceiling that is withheld closes also what was accepted before.
@@ -133,12 +129,39 @@ fn refusal(one: &Contender<'_>) -> BlockedReason {
     }
 }
 
-/// The exits of the accepted policy, else the one that the published scope names.
-fn standing_exits(one: &Contender<'_>, last_good: &Scope) -> Vec<ExitName> {
-    if one.exits.is_empty() {
-        last_good.exit.iter().cloned().collect()
-    } else {
-        one.exits.clone()
+/// By the route of the accepted policy, else by that of the published scope. A ceiling that is withheld closes also what was
+/// accepted before.
+fn standing_path(
+    index: &Index<'_>,
+    exits: &ResolvedExits<'_>,
+    one: &Contender<'_>,
+    last_good: &Scope,
+) -> PlannedPath {
+    let published = || match last_good.way {
+        EgressPath::NodeUplink => PolicyRoute::NodeUplink,
+        EgressPath::Tunnel | EgressPath::LocalExit | EgressPath::Blocked { .. } => {
+            PolicyRoute::Exits(last_good.exit.iter().cloned().collect())
+        }
+    };
+    let route = one.route.clone().unwrap_or_else(published);
+    match (&route, index.snapshot.settings.ceiling.node_uplink) {
+        (PolicyRoute::NodeUplink, Permission::Withheld) => {
+            PlannedPath::Blocked(BlockedReason::PolicyRefused)
+        }
+        _ => path(index, exits, &one.key.namespace, &route, Some(last_good)),
+    }
+}
+
+fn path(
+    index: &Index<'_>,
+    exits: &ResolvedExits<'_>,
+    namespace: &Namespace,
+    route: &PolicyRoute,
+    last_good: Option<&Scope>,
+) -> PlannedPath {
+    match route {
+        PolicyRoute::Exits(wanted) => first_exit(index, exits, namespace, wanted, last_good),
+        PolicyRoute::NodeUplink => PlannedPath::NodeUplink,
     }
 }
 

@@ -3,10 +3,13 @@
 use std::borrow::Cow;
 
 use postern_crds::conditions::Reason;
-use postern_intent::{ExitName, Namespace, Uid};
+use postern_intent::{Namespace, Uid};
 
 use crate::index::{Index, PublishedClass};
-use crate::snapshot::{Labels, ParsedSelector, PolicyKey, RememberedPolicy, SnapshotPolicy};
+use crate::snapshot::{
+    Labels, ParsedSelector, PolicyKey, PolicyRoute, RememberedPolicy, RememberedUplink,
+    SnapshotPolicy,
+};
 
 /// A policy that may select pods: one that exists, or one that went and is remembered.
 pub(crate) struct Contender<'a> {
@@ -28,8 +31,8 @@ pub(crate) struct Contender<'a> {
     claimed: Option<ParsedSelector>,
     /// How it selected last.
     pub(crate) remembered: Option<ParsedSelector>,
-    /// Its exits when it was last accepted.
-    pub(crate) exits: Vec<ExitName>,
+    /// Where its pods left when it was last accepted; none: it never was, or nobody knows.
+    pub(crate) route: Option<PolicyRoute>,
     /// Whether what it selected last still counts.
     pub(crate) former: FormerSelection,
 }
@@ -63,7 +66,7 @@ impl<'a> Contender<'a> {
             refused: None,
             claimed: None,
             remembered: None,
-            exits: Vec::new(),
+            route: None,
             former: if policy.terms.is_err() {
                 FormerSelection::Kept
             } else {
@@ -78,6 +81,7 @@ impl<'a> Contender<'a> {
 
     /// A policy that went.
     pub(super) fn departed(namespace: Namespace, uid: Uid, known: RememberedPolicy) -> Self {
+        let route = known.route();
         Self {
             key: PolicyKey {
                 namespace,
@@ -92,7 +96,7 @@ impl<'a> Contender<'a> {
             refused: None,
             claimed: known.claimed,
             remembered: known.selector,
-            exits: known.exits,
+            route,
             former: FormerSelection::Forgotten,
         }
     }
@@ -100,10 +104,11 @@ impl<'a> Contender<'a> {
     /// A refused update leaves selector and rank as they were when the policy was last accepted. A policy that never
     /// was selects and ranks as it asks to: its pods are blocked.
     fn recall(&mut self, index: &Index<'_>, known: RememberedPolicy) {
-        // Only what was accepted has exits; where the memory was lost, rules that are published tell.
+        // Only what was accepted has a route; where the memory was lost, rules that are published tell.
         let lost = known.selector.is_none();
+        self.route = known.route();
         let in_force =
-            !known.exits.is_empty() || lost && index.published.last_good(&self.uid).is_some();
+            self.route.is_some() || lost && index.published.last_good(&self.uid).is_some();
         if self.former == FormerSelection::Kept && in_force {
             self.priority = known.priority;
             // Above everybody, and for the pods that it has: another rank could give them to a laxer policy.
@@ -120,7 +125,6 @@ impl<'a> Contender<'a> {
         }
         self.claimed = known.claimed;
         self.remembered = known.selector;
-        self.exits = known.exits;
     }
 
     /// Do the pod's labels say that it is the policy's?
@@ -229,6 +233,7 @@ impl<'a> Contender<'a> {
             (None, _) => self.remembered.clone(),
         };
         let accepted = self.policy.and_then(|policy| policy.terms.as_ref().ok());
+        let route = accepted.map_or(self.route.as_ref(), |terms| Some(&terms.route));
         RememberedPolicy {
             name: self.key.name.clone(),
             generation: self.generation,
@@ -236,7 +241,11 @@ impl<'a> Contender<'a> {
             accepted: asks.filter(|asks| selector.as_ref() != Some(asks)),
             claimed: self.standing_claim().or(self.refused).cloned(),
             selector,
-            exits: accepted.map_or_else(|| self.exits.clone(), |terms| terms.exits.clone()),
+            exits: route.map_or_else(Vec::new, |route| route.exits().to_vec()),
+            uplink: match route {
+                Some(PolicyRoute::NodeUplink) => RememberedUplink::Used,
+                Some(PolicyRoute::Exits(_)) | None => RememberedUplink::Unused,
+            },
         }
     }
 }

@@ -6,7 +6,7 @@ use postern_intent::{Namespace, Uid};
 
 use super::contender::{Contender, FormerSelection};
 use crate::index::Index;
-use crate::snapshot::RememberedPolicy;
+use crate::snapshot::{RememberedPolicy, RememberedUplink};
 
 /// The contenders of every namespace, the first that selects wins.
 pub(crate) struct Contenders<'a> {
@@ -108,6 +108,7 @@ fn recall_from_bodies(
                 accepted: None,
                 claimed: None,
                 exits: Vec::new(),
+                uplink: RememberedUplink::Unused,
             });
     }
 }

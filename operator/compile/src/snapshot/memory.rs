@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use postern_intent::{ExitName, Namespace, NodeName, NodeUid, Uid, WgKey};
 use serde::{Deserialize, Serialize};
 
+use super::policy::PolicyRoute;
 use super::selector::ParsedSelector;
 use crate::gate::{ApprovalCause, ApprovalSubject, HeldUntil};
 
@@ -53,6 +54,36 @@ pub struct RememberedPolicy {
     pub claimed: Option<ParsedSelector>,
     /// Its exits in order.
     pub exits: Vec<ExitName>,
+    /// Whether it leaves by the nodes' uplinks, and so by none of the exits.
+    #[serde(default, skip_serializing_if = "RememberedUplink::is_unused")]
+    pub uplink: RememberedUplink,
+}
+
+/// Does a policy, as it was last accepted, leave by the uplinks of its nodes?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum RememberedUplink {
+    #[default]
+    Unused,
+    Used,
+}
+
+impl RememberedUplink {
+    const fn is_unused(&self) -> bool {
+        matches!(self, Self::Unused)
+    }
+}
+
+impl RememberedPolicy {
+    /// The route that was last accepted; none: the policy never was.
+    #[must_use]
+    pub fn route(&self) -> Option<PolicyRoute> {
+        match self.uplink {
+            RememberedUplink::Used => Some(PolicyRoute::NodeUplink),
+            RememberedUplink::Unused => {
+                (!self.exits.is_empty()).then(|| PolicyRoute::Exits(self.exits.clone()))
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

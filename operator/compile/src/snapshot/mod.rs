@@ -18,12 +18,14 @@ use postern_intent::{ClusterDocument, NodeDocument, NodeName};
 
 pub use exit::{ExitNamespaces, ExitSwitch, ExitTerms, SelectedGateway, SnapshotExit};
 pub use isolation::SnapshotIsolation;
-pub use memory::{CompilerMemory, HeldRecord, Pin, ReleaseRecord, RememberedPolicy};
+pub use memory::{
+    CompilerMemory, HeldRecord, Pin, ReleaseRecord, RememberedPolicy, RememberedUplink,
+};
 pub use objects::{
     Labels, Lifecycle, NodeScheduling, PodNetwork, SnapshotNamespace, SnapshotNode, SnapshotPod,
     SnapshotService,
 };
-pub use policy::{PolicyKey, PolicyTerms, SnapshotPolicy, SpecRefusal};
+pub use policy::{PolicyKey, PolicyRoute, PolicyTerms, SnapshotPolicy, SpecRefusal};
 pub use report::{
     COUNTS_FOR, Freshness, Guard, PathFault, Possession, ReportedExit, ReportedKey, ReportedScope,
     SnapshotReport,

@@ -38,12 +38,32 @@ pub struct SnapshotPolicy {
 /// What the pods of a policy may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyTerms {
-    /// Exits in order of preference; at least one.
-    pub exits: Vec<ExitName>,
+    /// Where they leave.
+    pub route: PolicyRoute,
     /// What they may do there; the exit's half of the permission to reach private ranges is checked when a scope is made.
     pub terms: Terms,
     /// What may happen when no gateway of the exit answers.
     pub failure: ScopeFailureMode,
+}
+
+/// Where the pods of a policy leave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PolicyRoute {
+    /// By the first of these exits that can be used; at least one.
+    Exits(Vec<ExitName>),
+    /// By the uplink of the node that they are on.
+    NodeUplink,
+}
+
+impl PolicyRoute {
+    /// The exits, in order of preference.
+    #[must_use]
+    pub fn exits(&self) -> &[ExitName] {
+        match self {
+            Self::Exits(exits) => exits,
+            Self::NodeUplink => &[],
+        }
+    }
 }
 
 /// Why an object is not accepted.

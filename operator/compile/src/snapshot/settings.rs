@@ -59,6 +59,8 @@ pub struct Ceiling {
     pub upstreams: Permission,
     /// The node's uplink while the exit is lost.
     pub fail_open: Permission,
+    /// The uplinks of nodes instead of an exit.
+    pub node_uplink: Permission,
     pub priority: i32,
 }
 
@@ -97,6 +99,7 @@ impl Default for Ceiling {
             special_use: Permission::Granted,
             upstreams: Permission::Granted,
             fail_open: Permission::Granted,
+            node_uplink: Permission::Granted,
             priority: i32::MAX,
         }
     }

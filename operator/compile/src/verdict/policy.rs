@@ -76,6 +76,10 @@ fn resolved(context: &LoweringContext<'_>, policy: &SnapshotPolicy) -> Finding {
         Some(PlannedPath::Exit(exit)) => {
             Finding::yes(kind, Reason::Resolved, format!("leaves by exit {exit}"))
         }
+        Some(PlannedPath::NodeUplink) => {
+            let message = "leaves by the uplink of each pod's node";
+            Finding::yes(kind, Reason::Resolved, message)
+        }
         _ => unresolved(context, policy).unwrap_or_else(|| {
             Finding::unknown(kind, Reason::Pending, "the policy is not accepted")
         }),
@@ -84,7 +88,7 @@ fn resolved(context: &LoweringContext<'_>, policy: &SnapshotPolicy) -> Finding {
 
 /// Why none of the policy's exits can be used: what is wrong with each.
 fn unresolved(context: &LoweringContext<'_>, policy: &SnapshotPolicy) -> Option<Finding> {
-    let exits = &policy.terms.as_ref().ok()?.exits;
+    let exits = policy.terms.as_ref().ok()?.route.exits();
     let problems: Vec<(Reason, String)> = exits
         .iter()
         .map(|name| match context.exits.get(name) {
@@ -232,8 +236,13 @@ fn leaving(
         more => format!("{more} pods leave"),
     };
     let way = context.plans.get(&policy.uid).map(|plan| &plan.way);
-    let Some(PlannedPath::Exit(name)) = way else {
-        return Finding::yes(kind, Reason::Ready, pods);
+    let name = match way {
+        Some(PlannedPath::Exit(name)) => name,
+        Some(PlannedPath::NodeUplink) => {
+            let message = format!("{pods} by the uplink of the node");
+            return Finding::yes(kind, Reason::Ready, message);
+        }
+        Some(PlannedPath::Blocked(_)) | None => return Finding::yes(kind, Reason::Ready, pods),
     };
     let Some(ExitState::Active(active)) = context.exits.get(name) else {
         return Finding::yes(kind, Reason::Ready, format!("{pods} by exit {name}"));

@@ -6,8 +6,8 @@ use postern_compile::gate::{ApprovalCause, PendingApproval};
 use postern_compile::snapshot::{Lifecycle, Permission, SnapshotNamespace};
 use postern_compile::verdict::Detail;
 use postern_crds::EgressPolicy;
-use postern_crds::egress_policy::FailureMode;
-use postern_intent::body::{BlockedReason, Class};
+use postern_crds::egress_policy::{FailureMode, RouteType};
+use postern_intent::body::{BlockedReason, Class, EgressPath};
 use serde_json::json;
 
 use super::changes::{Accepted, Change, make, pod, start};
@@ -260,4 +260,34 @@ fn a_policy_that_may_open_is_refused_where_the_administrator_withholds_it() {
         "{accepted}"
     );
     assert_eq!(failures(&world), ["Closed".to_owned()].into());
+}
+
+#[test]
+fn a_policy_by_the_uplink_of_the_node_is_blocked_where_the_administrator_withholds_it() {
+    let mut world = world(&[(0, ALL, 0)]);
+    let mut policy = world.policies["red/p0"].clone();
+    policy.spec.route.type_ = RouteType::NodeUplink;
+    policy.spec.route.exit_nodes.clear();
+    world.apply_policy(policy);
+    let accepted = said(&world.compile(), "p0", "Accepted");
+    assert!(accepted.starts_with("True Accepted"), "{accepted}");
+    let ways = |world: &World| -> Vec<EgressPath> {
+        let scopes = world.previous.values().flat_map(|body| &body.firewall);
+        scopes.map(|scope| scope.way).collect()
+    };
+    let before = ways(&world);
+    assert!(!before.is_empty() && before.iter().all(|way| *way == EgressPath::NodeUplink));
+    world.settings.ceiling.node_uplink = Permission::Withheld;
+    let accepted = said(&world.compile(), "p0", "Accepted");
+    assert!(
+        accepted.starts_with("False NotPermitted: spec.route.type is more"),
+        "{accepted}"
+    );
+    let reason = BlockedReason::PolicyRefused;
+    let blocked = EgressPath::Blocked { reason };
+    assert!(
+        ways(&world).iter().all(|way| *way == blocked),
+        "{:?}",
+        ways(&world)
+    );
 }

@@ -49,7 +49,7 @@ pub(super) fn chains(context: &FirewallContext<'_>, chains: &mut Chains) {
 fn way(context: &FirewallContext<'_>, scope: &Scope) -> Vec<FirewallRule> {
     let drop = FirewallRule::to(Target::Drop).counted(LAST);
     let facts = context.inputs.facts;
-    let device = if facts.failed_open.contains(&scope.id) {
+    let device = if facts.leaves_by_uplink(scope) {
         facts.uplink(None)
     } else {
         match &scope.way {
@@ -63,8 +63,7 @@ fn way(context: &FirewallContext<'_>, scope: &Scope) -> Vec<FirewallRule> {
                 let served = scope.local_exit().and_then(|exit| served(context, exit));
                 served.and_then(|served| facts.uplink(served.uplink.as_ref()))
             }
-            EgressPath::NodeUplink => facts.uplink(None),
-            EgressPath::Blocked { .. } => None,
+            EgressPath::NodeUplink | EgressPath::Blocked { .. } => None,
         }
     };
     match device {

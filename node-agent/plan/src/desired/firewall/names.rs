@@ -85,6 +85,8 @@ pub const GUARD_CHAIN: &str = "guard";
 pub const RELEASED_CHAIN: &str = "released";
 /// The chain of a pod that no policy selects, before SNAT.
 pub const LAST_RELEASED_CHAIN: &str = "last_released";
+/// The sets of pods that leave by the node's own uplink with the node's address, without the family.
+pub const BY_UPLINK: &str = "by_uplink";
 /// The sets of this node's pod addresses, without the family.
 pub const LOCAL_SET: &str = "local";
 /// The maps from a pod's address to its chain in the guard, without the family.

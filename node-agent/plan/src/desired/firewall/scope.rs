@@ -229,8 +229,12 @@ fn services(rule: &Rule) -> Vec<Vec<Match>> {
 /// matches nothing.
 fn way(context: &FirewallContext<'_>, scope: &Scope) -> Vec<FirewallRule> {
     let refuse = || FirewallRule::to(goto("refuse")).meaning(RuleMeaning::Way);
-    if context.inputs.facts.failed_open.contains(&scope.id) {
-        return uplink_only(context.inputs.facts.uplink(None).as_ref());
+    let facts = context.inputs.facts;
+    if facts.leaves_by_uplink(scope) {
+        return match facts.uplink(None) {
+            Some(uplink) => by_uplink(&uplink),
+            None => vec![refuse()],
+        };
     }
     match &scope.way {
         EgressPath::Tunnel => {
@@ -249,30 +253,33 @@ fn way(context: &FirewallContext<'_>, scope: &Scope) -> Vec<FirewallRule> {
             else {
                 return vec![refuse()];
             };
-            let Some(uplink) = context.inputs.facts.uplink(served.uplink.as_ref()) else {
+            let Some(uplink) = facts.uplink(served.uplink.as_ref()) else {
                 return vec![refuse()];
             };
-            vec![
-                refuse().when(MatchField::Oif.not_named(uplink)),
-                refuse().when(MatchField::CtState.is("{ invalid, untracked }")),
-                FirewallRule::to(jump(offered_chain(exit))),
-                FirewallRule::to(Target::Accept),
-            ]
+            let [others, untranslated, accept] = with_own_address(&uplink);
+            let offered = FirewallRule::to(jump(offered_chain(exit)));
+            vec![others, untranslated, offered, accept]
         }
-        EgressPath::NodeUplink => uplink_only(context.inputs.facts.uplink(None).as_ref()),
-        EgressPath::Blocked { .. } => vec![refuse()],
+        EgressPath::NodeUplink | EgressPath::Blocked { .. } => vec![refuse()],
     }
 }
 
-fn uplink_only(uplink: Option<&IfName>) -> Vec<FirewallRule> {
-    let refuse = FirewallRule::to(goto("refuse")).meaning(RuleMeaning::Way);
-    match uplink {
-        Some(uplink) => vec![
-            refuse.when(MatchField::Oif.not_named(uplink)),
-            FirewallRule::to(Target::Accept),
-        ],
-        None => vec![refuse],
-    }
+/// Only what the pods open themselves: a reply would leave with the address that its connection was opened to.
+fn by_uplink(uplink: &IfName) -> Vec<FirewallRule> {
+    let [others, untranslated, accept] = with_own_address(uplink);
+    let reply = FirewallRule::to(goto("refuse")).meaning(RuleMeaning::Way);
+    let reply = reply.when(MatchField::CtDirection.is("reply"));
+    vec![others, untranslated, reply, accept]
+}
+
+/// By this uplink and no other device, and nothing that NAT would leave as it is: it would leave with the pod's address.
+fn with_own_address(uplink: &IfName) -> [FirewallRule; 3] {
+    let refuse = || FirewallRule::to(goto("refuse")).meaning(RuleMeaning::Way);
+    [
+        refuse().when(MatchField::Oif.not_named(uplink)),
+        refuse().when(MatchField::CtState.is("{ invalid, untracked }")),
+        FirewallRule::to(Target::Accept),
+    ]
 }
 
 /// The served exit of this name, if this node serves it.

@@ -16,8 +16,8 @@ use crate::ruleset::{Atom, Data, Element, KeyType, Set, ValueType};
 
 use super::context::FirewallContext;
 use super::names::{
-    GUARD_MAP, LAST_MAP, LAST_RELEASED_CHAIN, LOCAL_SET, RELEASED_CHAIN, STEER_MAP, granted_set,
-    halved, kept_set, last_chain, local_exit_set, mark_chain, scope_chain,
+    BY_UPLINK, GUARD_MAP, LAST_MAP, LAST_RELEASED_CHAIN, LOCAL_SET, RELEASED_CHAIN, STEER_MAP,
+    granted_set, halved, kept_set, last_chain, local_exit_set, mark_chain, scope_chain,
 };
 use super::steer::TO_MAIN;
 use crate::desired::ranges::{lan_ranges, special_ranges};
@@ -232,7 +232,7 @@ pub(super) fn keyed(context: &FirewallContext<'_>) -> Sets {
                 Set::map([key(family)], ValueType::Verdict),
             );
         }
-        for name in ["dns", "released"] {
+        for name in ["dns", "released", BY_UPLINK] {
             sets.insert(halved(name, family), Set::of([key(family)]));
         }
         for exit in context.body().iter().flat_map(|body| &body.nat) {
@@ -265,6 +265,30 @@ pub(super) fn keyed(context: &FirewallContext<'_>) -> Sets {
     sets
 }
 
+/// Steering, and the source with which the packets leave.
+fn scope_entries<'a>(
+    context: &FirewallContext<'_>,
+    scope: &'a Scope,
+) -> Vec<(Keyed<'a>, Option<String>)> {
+    let steered = |chain| (Keyed::Halved(STEER_MAP), Some(chain));
+    let to_main = || steered(TO_MAIN.to_owned());
+    if context.inputs.facts.leaves_by_uplink(scope) {
+        return vec![to_main(), (Keyed::Halved(BY_UPLINK), None)];
+    }
+    match scope.way {
+        EgressPath::Tunnel => {
+            let mark = scope.tunnel_exit().map(mark_chain);
+            mark.into_iter().map(steered).collect()
+        }
+        EgressPath::LocalExit => {
+            let served = scope.local_exit();
+            let served = served.map(|exit| (Keyed::LocalExit(exit), None));
+            [to_main()].into_iter().chain(served).collect()
+        }
+        EgressPath::NodeUplink | EgressPath::Blocked { .. } => Vec::new(),
+    }
+}
+
 enum Keyed<'a> {
     Halved(&'static str),
     LocalExit(&'a postern_intent::ExitName),
@@ -292,17 +316,8 @@ fn entries<'a>(
         AddressClass::Scope(scope) => {
             out.push((halved(GUARD_MAP), Some(scope_chain(scope))));
             out.push((halved(LAST_MAP), Some(last_chain(scope))));
-            if context.inputs.facts.failed_open.contains(scope) {
-                out.push((halved(STEER_MAP), Some(TO_MAIN.to_owned())));
-            } else if let Some(scope) = scopes.get(scope) {
-                let steer = match scope.way {
-                    EgressPath::Tunnel => scope.tunnel_exit().map(mark_chain),
-                    EgressPath::LocalExit | EgressPath::NodeUplink => Some(TO_MAIN.to_owned()),
-                    EgressPath::Blocked { .. } => None,
-                };
-                out.extend(steer.map(|chain| (halved(STEER_MAP), Some(chain))));
-                let served = scope.local_exit();
-                out.extend(served.map(|exit| (Keyed::LocalExit(exit), None)));
+            if let Some(scope) = scopes.get(scope) {
+                out.extend(scope_entries(context, scope));
             }
         }
     }

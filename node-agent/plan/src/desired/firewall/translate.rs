@@ -10,7 +10,7 @@ use crate::ruleset::{BaseKind, FirewallRule, Hook, MatchField, Target};
 
 use super::context::{Chains, FirewallContext};
 use super::guard::inside_rules;
-use super::names::{LOCAL_SOURCE, TUNNEL_SOURCE, halved, local_exit_set};
+use super::names::{BY_UPLINK, LOCAL_SOURCE, TUNNEL_SOURCE, halved, local_exit_set};
 use crate::desired::ranges::of_family;
 
 pub(super) fn chains(context: &FirewallContext<'_>, chains: &mut Chains) {
@@ -20,6 +20,7 @@ pub(super) fn chains(context: &FirewallContext<'_>, chains: &mut Chains) {
     let mut rules =
         vec![FirewallRule::to(Target::Masquerade).when(MatchField::Oif.named("pst-c-*"))];
     rules.extend(inside_rules(&Target::Accept));
+    rules.extend(by_uplink(context));
     let mut source = from_tunnels();
     for exit in served {
         let Some(uplink) = context.inputs.facts.uplink(exit.uplink.as_ref()) else {
@@ -46,8 +47,41 @@ pub(super) fn chains(context: &FirewallContext<'_>, chains: &mut Chains) {
     for exit in served {
         source.extend(from_local(exit));
     }
+    source.extend(Family::BOTH.into_iter().flat_map(from_uplink));
     chains.base("translate", BaseKind::Nat, Hook::Postrouting, 90, rules);
     chains.filter("source", Hook::Postrouting, 110, source);
+}
+
+/// Pods that leave by the node's own uplink have the node's address there, whatever the CNI would do.
+fn by_uplink(context: &FirewallContext<'_>) -> Vec<FirewallRule> {
+    let Some(uplink) = context.inputs.facts.uplink(None) else {
+        return Vec::new();
+    };
+    let masquerade = |family| {
+        FirewallRule::to(Target::Masquerade)
+            .when(MatchField::Oif.named(&uplink))
+            .when(MatchField::Saddr(family).within(halved(BY_UPLINK, family)))
+    };
+    Family::BOTH.map(masquerade).into()
+}
+
+/// Never with the pod's own address, nor with an exit's egress address by an older NAT entry from the time when the pod left
+/// by that exit.
+fn from_uplink(family: Family) -> [FirewallRule; 2] {
+    let drop = || {
+        FirewallRule::to(Target::Drop)
+            .counted(LOCAL_SOURCE)
+            .when(MatchField::Oif.outside("podlinks"))
+            .when(MatchField::Oif.not_named("lo"))
+    };
+    let set = halved(BY_UPLINK, family);
+    [
+        drop().when(MatchField::Saddr(family).within(set.clone())),
+        drop()
+            .when(MatchField::Saddr(family).within(halved("egress_own", family)))
+            .when(MatchField::CtOriginalSaddr(family).within(set))
+            .when(MatchField::CtDirection.is("original")),
+    ]
 }
 
 /// The exit's address of the family; masquerade where it has no address at all; nothing where it has one of the other

@@ -116,7 +116,10 @@ fn the_cause_that_is_told_is_the_one_of_a_first_match_model() {
                 continue;
             }
             let leg = model.from_pod(&first);
-            let leaves = matches!(leg.end, LegEnd::Tunnel(_) | LegEnd::Exit { .. });
+            let leaves = matches!(
+                leg.end,
+                LegEnd::Tunnel(_) | LegEnd::Exit { .. } | LegEnd::Uplink
+            );
             let said = (leaves, told(scope, &leg.cause));
             let wanted = expected(body, scope, &sent);
             assert_eq!(
@@ -223,7 +226,7 @@ fn changed(mut body: Body, change: fn(&mut Body)) -> Option<NameAnswer> {
 
 fn by(resolver: &str) -> Option<NameAnswer> {
     Some(NameAnswer::Asked {
-        exit: word("eu"),
+        exit: Some(word("eu")),
         resolvers: vec![word(resolver)],
     })
 }

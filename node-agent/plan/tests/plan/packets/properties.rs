@@ -24,8 +24,8 @@ pub(super) type Judgement = Result<(), String>;
 fn exit_device(scene: &Scene) -> Option<&'static str> {
     match &scene.body().firewall[0].way {
         EgressPath::Tunnel => Some("pst-c-eu"),
-        EgressPath::LocalExit => Some("eth0"),
-        EgressPath::NodeUplink | EgressPath::Blocked { .. } => None,
+        EgressPath::LocalExit | EgressPath::NodeUplink => Some("eth0"),
+        EgressPath::Blocked { .. } => None,
     }
 }
 
@@ -54,13 +54,15 @@ pub(super) fn nothing_leaves_but_by_the_exit(
     packet: &Packet,
 ) -> Judgement {
     let passage = evaluator(scene, ruleset).forwarded(packet);
-    let PathEnd::Left { oif, .. } = &passage.end else {
+    let PathEnd::Left { oif, source, .. } = &passage.end else {
         return Ok(());
     };
+    // What leaves by the node's uplink has the node's address there, and never the pod's.
+    let translated = scene.body().firewall[0].way != EgressPath::NodeUplink || source.is_some();
     let selected = SELECTED.contains(&packet.source.to_string().as_str());
     let (body, scope) = (scene.body(), &scene.body().firewall[0]);
     let lease = scene.leases.contains(&packet.family());
-    let by_the_exit = selected && lease && exit_device(scene) == Some(oif.as_str());
+    let by_the_exit = selected && lease && translated && exit_device(scene) == Some(oif.as_str());
     let allowed = is_inside(body, packet)
         || stays_on_the_link(packet)
         || selected && lease && is_allowed_reply(body, scope, packet)

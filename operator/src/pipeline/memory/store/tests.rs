@@ -69,6 +69,7 @@ fn contents(namespaces: &[&str]) -> MemoryContents {
             accepted: None,
             claimed: None,
             exits: Vec::new(),
+            uplink: RememberedUplink::Unused,
         };
         let known = [("u".parse().expect("a UID"), policy)].into();
         let namespace = namespace.parse().expect("a name");

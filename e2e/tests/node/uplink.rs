@@ -1,0 +1,105 @@
+//! A policy with `route.type: NodeUplink`: its pods leave by the uplink of their node with the node's address, filtered, and
+//! not at all where nobody filters them.
+
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use postern_e2e::lab::{PodOptions, UpOptions};
+use postern_e2e::proof::harness::{FLOWS, TestLab, WAIT_DEADLINE, wait_until};
+
+use crate::terms::{Scene, by, own, policy, second};
+
+const NODE: &str = "n1";
+
+/// The policy `crawlers/crawler` by the uplink, with these lines of its spec.
+fn by_uplink(lines: &str) -> String {
+    let policy = policy(lines);
+    policy.replace(
+        "{type: Exit, exitNodes: [{name: eu}]}",
+        "{type: NodeUplink}",
+    )
+}
+
+#[test]
+fn pods_leave_by_the_uplink_of_their_node_as_the_rules_say_and_ask_for_names_there() {
+    let scene = Scene::up();
+    let node = scene.lab.node(NODE).unwrap().addresses();
+    let resolver = scene.web.world[2];
+    let apply = |lines: &str| scene.lab.apply_yaml(&by_uplink(lines)).unwrap();
+    let answers = |what: &str, to, protocol: &str| {
+        for (to, seen) in std::iter::zip::<[_; 2], _>(to, node) {
+            scene.settles(what, to, protocol, Some(&seen.to_string()));
+        }
+    };
+    let [first4, first6] = [scene.web.world[0], scene.web.world[1]];
+    apply(&format!(
+        "defaultAction: Deny\n  dns: {{upstreams: ['{resolver}']}}\n  rules: [{{name: one, action: Allow, \
+         to: [{{cidr: {first4}/32}}, {{cidr: '{first6}/128'}}], ports: [{{protocol: TCP, port: 7}}]}}]"
+    ));
+    answers("an allowed destination", own(&scene.web, 7), "tcp");
+    scene.refuses("another port", own(&scene.web, 80), "tcp");
+    scene.refuses("another protocol", own(&scene.web, 7), "udp");
+    scene.refuses("another destination", second(&scene.web, 7), "tcp");
+    by(&scene, resolver, "a name", &node[0].to_string());
+
+    // The CNI of a node may masquerade nothing.
+    let plain = "for program in iptables ip6tables; do $program -t nat -F POSTROUTING; done; \
+                 nft delete table inet cni_plugins_masquerade; nft list ruleset | grep -v 'pst-c' | grep -c CNI-; true";
+    let left = scene.lab.shell(NODE, plain).unwrap();
+    println!("{left:?}");
+
+    apply("defaultAction: Allow\n  dns: {mode: Block}");
+    answers("everything is allowed", second(&scene.web, 7), "udp");
+    by(&scene, resolver, "names are blocked", "REFUSED");
+
+    scene.apply("defaultAction: Allow");
+    scene.answers("by the exit again", own(&scene.web, 7), "tcp");
+    apply("defaultAction: Deny");
+    scene.refuses("nothing is allowed", own(&scene.web, 7), "tcp");
+    scene.nothing_leaked();
+}
+
+#[test]
+fn nothing_leaves_by_the_uplink_when_nobody_renews_the_lease_and_no_pod_starts_without_an_agent() {
+    let lab = TestLab::up(&UpOptions {
+        validity: SignedDuration::from_secs(12),
+        refresh: SignedDuration::from_secs(4),
+        ..UpOptions::default()
+    })
+    .unwrap();
+    lab.apply_yaml(&by_uplink("defaultAction: Allow")).unwrap();
+    let sender = |name: &str| {
+        let pod = PodOptions::on(NODE).label("app", "crawler");
+        lab.sender(&format!("crawlers/{name}"), pod).unwrap()
+    };
+    let first = sender("first");
+    first
+        .await_answers(&FLOWS, Timestamp::now(), WAIT_DEADLINE)
+        .unwrap();
+    lab.kill("agent-n1").unwrap();
+    let silent = lab.await_silence(&first).unwrap();
+    lab.await_attempts(&first, silent).unwrap();
+    let second = std::thread::scope(|scope| {
+        let starting = scope.spawn(|| sender("second"));
+        let until = Instant::now() + Duration::from_secs(3);
+        while Instant::now() < until {
+            assert!(
+                !starting.is_finished(),
+                "a pod started on a node that cannot hold it"
+            );
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+        lab.start_agent(NODE).unwrap();
+        starting.join().unwrap()
+    });
+    for pod in [&first, &second] {
+        pod.await_answers(&FLOWS, Timestamp::now(), WAIT_DEADLINE)
+            .unwrap();
+    }
+    wait_until(WAIT_DEADLINE, "a scope that is enforced", || {
+        let report = lab.report_status(NODE).unwrap_or_default();
+        Ok((report["scopes"][0]["state"] == "Enforcing").then_some(()))
+    })
+    .unwrap();
+    assert_eq!(lab.packets().unwrap().faults(), Vec::<String>::new());
+}
